@@ -1,0 +1,307 @@
+package tokensource
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Account is whose token it is, and the record that is kept of it.
+type Account struct {
+	src  *Source
+	name string
+	key  string
+
+	// cur is the token in use; nil before the first.
+	cur atomic.Pointer[live]
+	// kept asks for the token to stay fresh without being used.
+	kept atomic.Bool
+
+	mu      sync.Mutex // guards what follows; never held during input or output
+	rec     *Record    // last known; nil until first looked for
+	unsaved deadline   // when to try again to store rec; zero while it is stored
+	flight  *flight
+	failed  *failed
+	timer   *time.Timer
+	stopped bool
+	// cooldown is the end of the time in which refusals cost no token request;
+	// zero once a refusal was an ordinary one again.
+	cooldown deadline
+}
+
+// live is a token in use.
+type live struct {
+	tok  Token
+	soft deadline
+	hard deadline
+	// check is the monotonic moment until which tok is handed out without a
+	// further look.
+	check atomic.Int64
+	// refused is set once an upstream refused the token.
+	refused atomic.Bool
+	// probation is set on a token that was obtained because its forerunner was
+	// refused: when it is refused before then, it is not the token that the
+	// upstream minds.
+	probation deadline
+}
+
+// failed is the remembered error of the last attempts.
+type failed struct {
+	err      *Error
+	until    deadline
+	attempts int
+}
+
+// flight is one refresh under way, shared by all who wait for it.
+type flight struct {
+	done chan struct{}
+	// served is closed when a live token was found in the storage while the
+	// refresh goes on: nobody need wait for its end.
+	served   chan struct{}
+	isServed bool
+	tok      *Token
+	err      error
+	// rejected is the generation that has to be replaced, or 0.
+	rejected uint64
+}
+
+func (s *Source) newAccount(name string) *Account {
+	return &Account{src: s, name: name, key: recordKey(s.cfg.Name, name, s.cfg.TokenURL, s.cfg.ClientID)}
+}
+
+// Name returns the account's name, empty for the unnamed one.
+func (a *Account) Name() string { return a.name }
+
+// Token returns the live token. While there is one it costs an atomic load and a
+// look at the clock: no lock, no allocation, no waiting. Otherwise it waits until
+// the refresh under way ends or ctx does. Its error is an [*Error], or ctx's own
+// when that was cancelled.
+func (a *Account) Token(ctx context.Context) (*Token, error) {
+	l := a.cur.Load()
+	if l != nil && int64(a.src.cfg.Clock.Elapsed()) < l.check.Load() {
+		return &l.tok, nil
+	}
+	return a.look(ctx, l)
+}
+
+// look is the long way of [Account.Token]: the token is due for a look at the
+// wall clock, for a refresh, or there is none.
+func (a *Account) look(ctx context.Context, l *live) (*Token, error) {
+	if l == nil || a.src.cfg.Clock.passed(l.hard) {
+		return a.wait(ctx, l, 0)
+	}
+	stale := a.src.cfg.Clock.passed(l.soft)
+	switch {
+	case stale && a.src.traits.Local:
+		if tok, err := a.wait(ctx, l, 0); err == nil {
+			return tok, nil
+		}
+	case l.refused.Load():
+		// The replacement is worth waiting for. When it cannot be had, the refused
+		// token is still the best there is: it may do for other requests.
+		if fl := a.replacing(); fl != nil {
+			if tok, err := a.await(ctx, fl, true); err == nil || ctx.Err() != nil {
+				return tok, err
+			}
+		}
+		a.kick()
+	case stale:
+		a.kick()
+	}
+	if !l.refused.Load() {
+		l.rearm(a.src.cfg.Clock, stale)
+	}
+	return &l.tok, nil
+}
+
+// rearm sets when to look again. A stale token is looked at more often, so that
+// a refresh that waits for its next try is begun in time.
+func (l *live) rearm(c Clock, stale bool) {
+	now, step, until := c.Elapsed(), glance, l.soft
+	if stale {
+		step, until = glance/10, l.hard
+	}
+	l.check.Store(int64(min(now+step, until.mono)))
+}
+
+// replacing returns the refresh that may bring a better token than the refused one
+// in use, or nil. An upstream that refuses whatever it gets is asked now and then
+// whether it still does; only who was refused waits for that.
+func (a *Account) replacing() *flight {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.cooldown != (deadline{}) {
+		return nil
+	}
+	return a.flight
+}
+
+// kick begins a refresh in the background if one is due: somebody else may have
+// seen to it since the caller looked.
+func (a *Account) kick() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if due := a.dueLocked(); a.src.cfg.Clock.passed(due) {
+		a.startLocked(0)
+	} else {
+		a.alarmLocked(due)
+	}
+}
+
+// wait joins or begins a refresh and waits for its end. seen is the token in use
+// that did not do, or nil; rejected its generation, if it was refused, or 0.
+func (a *Account) wait(ctx context.Context, seen *live, rejected uint64) (*Token, error) {
+	a.mu.Lock()
+	if l := a.cur.Load(); l != seen && l.tok.Generation != rejected && !a.src.cfg.Clock.passed(l.hard) {
+		a.mu.Unlock()
+		return &l.tok, nil // somebody was faster
+	}
+	if f := a.failed; f != nil && a.flight == nil && !a.src.cfg.Clock.passed(f.until) {
+		a.mu.Unlock()
+		return nil, f.err
+	}
+	fl := a.startLocked(rejected)
+	a.mu.Unlock()
+	if fl == nil {
+		return nil, &Error{Source: a.src.cfg.Name, Account: a.name, Class: ClassWait, Reason: ErrClosed.Error(), cause: ErrClosed}
+	}
+	return a.await(ctx, fl, rejected != 0)
+}
+
+// await waits for fl as long as ctx allows, and for its very end if the token in use
+// will not do. The refresh itself goes on when the caller has gone.
+func (a *Account) await(ctx context.Context, fl *flight, toItsEnd bool) (*Token, error) {
+	served := fl.served
+	if toItsEnd {
+		served = nil
+	}
+	select {
+	case <-fl.done:
+		return fl.tok, fl.err
+	case <-served:
+		return &a.cur.Load().tok, nil
+	case <-ctx.Done():
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, ctx.Err()
+		}
+		return nil, &Error{
+			Source: a.src.cfg.Name, Account: a.name, Class: ClassWait, Timeout: true,
+			Reason:  "the token request is still under way",
+			RetryAt: a.src.cfg.Clock.Now().Add(time.Second), cause: context.DeadlineExceeded,
+		}
+	}
+}
+
+// startLocked returns the refresh under way, or begins one; nil when the source is closed.
+func (a *Account) startLocked(rejected uint64) *flight {
+	if a.flight != nil {
+		a.flight.rejected = max(a.flight.rejected, rejected)
+		return a.flight
+	}
+	if !a.src.begin() {
+		return nil
+	}
+	a.flight = &flight{done: make(chan struct{}), served: make(chan struct{}), rejected: rejected}
+	go a.fly(a.flight)
+	return a.flight
+}
+
+// Reject tells that an upstream refused tok, and returns the token to try in its
+// place. When a newer generation is in use already, that is it, at once. Else the
+// token is replaced: one request for all who report the same generation, waited for as
+// long as ctx allows. [ErrNoReplacement] means that no other token is to be had: the
+// grant has no other, or the upstream refused the last replacement as well,
+// not long ago. Any other error is an [*Error], or ctx's own.
+func (a *Account) Reject(ctx context.Context, tok *Token) (*Token, error) {
+	l := a.cur.Load()
+	if l == nil || l.tok.Generation != tok.Generation {
+		return a.Token(ctx)
+	}
+	a.mu.Lock()
+	c := a.src.cfg.Clock
+	if first := !l.refused.Swap(true); first && !c.passed(l.probation) {
+		a.cooldown = c.in(rejectCooldown)
+	} else if first && c.passed(a.cooldown) {
+		a.cooldown = deadline{}
+	}
+	cooling := !a.src.traits.Local && !c.passed(a.cooldown)
+	a.mu.Unlock()
+	if cooling {
+		l.rearm(c, true)
+		return nil, ErrNoReplacement
+	}
+	l.check.Store(0)
+	next, err := a.wait(ctx, l, tok.Generation)
+	if err == nil && next.Generation == tok.Generation {
+		a.mu.Lock()
+		a.cooldown = c.in(rejectCooldown) // the same token came back
+		a.mu.Unlock()
+		return nil, ErrNoReplacement
+	}
+	return next, err
+}
+
+// stop ends the timer for good, and tries once more to store what was not stored
+// yet. No refresh is under way any more.
+func (a *Account) stop() {
+	a.mu.Lock()
+	a.stopped = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.mu.Unlock()
+	rec, unsaved := a.known()
+	if !unsaved || a.catchUp(context.Background(), rec) != nil {
+		return
+	}
+	a.mu.Lock()
+	a.unsaved = deadline{}
+	a.mu.Unlock()
+}
+
+// alarmLocked sets when the account looks after itself again: one that is kept
+// fresh, or that waits to be stored. Long waits are cut up, because a timer stands
+// still while the machine is suspended.
+func (a *Account) alarmLocked(at deadline) {
+	if a.stopped || at == never || !a.kept.Load() && a.unsaved == (deadline{}) {
+		return
+	}
+	d := min(max(at.mono-a.src.cfg.Clock.Elapsed(), 0), 30*time.Second)
+	if a.timer == nil {
+		a.timer = time.AfterFunc(d, a.ring)
+		return
+	}
+	a.timer.Reset(d)
+}
+
+// ring is what the timer runs.
+func (a *Account) ring() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.flight != nil || a.stopped {
+		return // its end sets the timer again
+	}
+	due := a.dueLocked()
+	if a.src.cfg.Clock.passed(due) {
+		a.startLocked(0)
+		return
+	}
+	a.alarmLocked(due)
+}
+
+// dueLocked returns when the next refresh, or the next try to store the last one,
+// should begin.
+func (a *Account) dueLocked() deadline {
+	l := a.cur.Load()
+	switch {
+	case a.failed != nil:
+		return a.failed.until
+	case l == nil:
+		return deadline{}
+	case a.unsaved != (deadline{}) && a.unsaved.mono < l.soft.mono:
+		return a.unsaved
+	}
+	return l.soft
+}

@@ -1,0 +1,237 @@
+package tokensource
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"math"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Answer is what a token endpoint granted (RFC 6749 section 5.1), read tolerantly.
+type Answer struct {
+	AccessToken  Secret
+	RefreshToken Secret
+	// TokenType as sent; empty counts as Bearer.
+	TokenType string
+	// Scope as sent; empty when the provider said nothing.
+	Scope string
+	// Lifetime is what is left of the token's life, as far as the provider said;
+	// it counts from the moment the answer arrived. Zero without HasLifetime
+	// means that the provider said nothing.
+	Lifetime    time.Duration
+	HasLifetime bool
+	// ExpiresAt is a fixed local end, for tokens that came without a request.
+	ExpiresAt time.Time
+}
+
+var errNotAnObject = errors.New("the answer is neither a JSON object nor a form")
+
+// parseMembers reads the members of a token endpoint's answer: a JSON object
+// whatever its content type says, else a form, which some providers send
+// unless asked for JSON.
+func parseMembers(body []byte) (map[string]json.RawMessage, error) {
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
+	if len(body) > 0 && body[0] == '{' {
+		return parseObject(body)
+	}
+	if bytes.ContainsAny(body, "<> \n") {
+		return nil, errNotAnObject
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil || !form.Has("access_token") && !form.Has("error") {
+		return nil, errNotAnObject
+	}
+	members := make(map[string]json.RawMessage, len(form))
+	for name, values := range form {
+		if len(values) > 1 {
+			return nil, errors.New("the answer holds a member twice")
+		}
+		members[name], _ = json.Marshal(values[0]) // a string always marshals
+	}
+	return members, nil
+}
+
+// parseObject reads one JSON object. A member that comes twice is refused:
+// parsers differ in which one they believe.
+func parseObject(body []byte) (map[string]json.RawMessage, error) {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if _, err := dec.Token(); err != nil {
+		return nil, errNotAnObject
+	}
+	members := make(map[string]json.RawMessage)
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return nil, errNotAnObject
+		}
+		name, ok := key.(string)
+		if !ok {
+			return nil, errNotAnObject
+		}
+		if _, twice := members[name]; twice {
+			return nil, errors.New("the answer holds a member twice")
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return nil, errNotAnObject
+		}
+		members[name] = value
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, errNotAnObject // the closing brace is missing: cut short
+	}
+	return members, nil
+}
+
+// text returns member name as a string, when it is a JSON string or number.
+func text(members map[string]json.RawMessage, name string) string {
+	raw := members[name]
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return strings.TrimSpace(s)
+	}
+	var n json.Number
+	if json.Unmarshal(raw, &n) == nil {
+		return n.String()
+	}
+	return ""
+}
+
+// seconds returns member name as seconds: a number, a numeric string or a float.
+func seconds(members map[string]json.RawMessage, name string) (float64, bool) {
+	f, err := strconv.ParseFloat(text(members, name), 64)
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		return 0, false
+	}
+	return f, true
+}
+
+// moment returns member name as a time: Unix seconds or RFC 3339 text.
+func moment(members map[string]json.RawMessage, name string) (time.Time, bool) {
+	if f, ok := seconds(members, name); ok && f > 0 && f < math.MaxInt32*8 {
+		return time.Unix(int64(f), 0), true
+	}
+	s := text(members, name)
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, true
+	}
+	// Some frameworks leave the zone out and mean UTC.
+	if t, err := time.Parse("2006-01-02T15:04:05", s); err == nil {
+		return t, true
+	}
+	return time.Time{}, false
+}
+
+// parseAnswer turns the members of a successful answer into an Answer. now is
+// the provider's own clock where its Date field told it, else ours: times
+// the provider names are compared with that, so that a clock that is off
+// neither shortens nor stretches a token's life.
+func parseAnswer(members map[string]json.RawMessage, now time.Time) (*Answer, error) {
+	ans := &Answer{
+		AccessToken:  NewSecret(text(members, "access_token")),
+		RefreshToken: NewSecret(text(members, "refresh_token")),
+		TokenType:    text(members, "token_type"),
+		Scope:        text(members, "scope"),
+	}
+	lifetime, ok, err := parseLifetime(members, now)
+	if !ok && err == nil {
+		lifetime, ok = jwtLifetime(ans.AccessToken, now)
+	}
+	ans.Lifetime, ans.HasLifetime = lifetime, ok
+	return ans, err
+}
+
+var errNoLifetime = errors.New("the token has no lifetime left")
+
+// parseLifetime reads what is left of a token's life. expires_in is the standard
+// (RFC 6749 section 5.1). Where created_at stands beside it, the provider may
+// have handed out an older token once more, and the life counts from then. An absolute
+// expires or expires_at serves where expires_in is missing.
+func parseLifetime(members map[string]json.RawMessage, now time.Time) (time.Duration, bool, error) {
+	if in, ok := seconds(members, "expires_in"); ok {
+		if in <= 0 {
+			return 0, false, errNoLifetime
+		}
+		left := time.Duration(min(in, maxLifetime.Seconds()) * float64(time.Second))
+		if created, ok := moment(members, "created_at"); ok {
+			// A second or so is the clock's grain, and more than the lifetime is no
+			// age that a live token can have had: the field then means something else.
+			if age := now.Sub(created); age > 2*time.Second && age < maxLifetime {
+				left -= age
+			}
+		}
+		if left <= 0 {
+			return 0, false, errNoLifetime
+		}
+		return left, true, nil
+	}
+	for _, name := range []string{"expires_at", "expires", "expires_on"} {
+		if in, ok := seconds(members, name); ok && in > 0 && in < maxLifetime.Seconds() {
+			return time.Duration(in * float64(time.Second)), true, nil // too early to be a date: seconds from now
+		}
+		if at, ok := moment(members, name); ok {
+			left := at.Sub(now)
+			if left <= 0 {
+				return 0, false, errNoLifetime
+			}
+			return min(left, maxLifetime), true, nil
+		}
+	}
+	return 0, false, nil
+}
+
+// jwtLifetime reads the exp claim of an access token that is a JWT (RFC 9068). The
+// signature is none of our business: the claim only tells when to ask again.
+func jwtLifetime(token Secret, now time.Time) (time.Duration, bool) {
+	parts := strings.Split(token.Reveal(), ".")
+	if len(parts) != 3 {
+		return 0, false
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return 0, false
+	}
+	members, err := parseObject(payload)
+	if err != nil {
+		return 0, false
+	}
+	exp, ok := moment(members, "exp")
+	if !ok || !exp.After(now) {
+		return 0, false
+	}
+	return min(exp.Sub(now), maxLifetime), true
+}
+
+// check reports why ans cannot be used, or "". A token type other than bearer
+// would be presented in another way (RFC 6749 section 7.1), and a token
+// outside b68token (RFC 6750 section 2.1) could smuggle octets into a header.
+func (ans *Answer) check() (reason string) {
+	switch {
+	case ans.AccessToken.IsZero():
+		return "the answer holds no access_token"
+	case ans.TokenType != "" && !strings.EqualFold(ans.TokenType, "bearer"):
+		return "the answer's token_type is not Bearer"
+	case !isB68Token(ans.AccessToken.Reveal()):
+		return "the access token holds characters outside b68token (RFC 6750 section 2.1)"
+	}
+	return ""
+}
+
+// isB68Token reports whether s is a b68token of RFC 6750 section 2.1.
+func isB68Token(s string) bool {
+	body := strings.TrimRight(s, "=")
+	for i := range len(body) {
+		c := body[i]
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		digit := c >= '0' && c <= '9'
+		if !letter && !digit && !strings.ContainsRune("-._~+/", rune(c)) {
+			return false
+		}
+	}
+	return body != ""
+}

@@ -1,0 +1,54 @@
+package tokensource
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// Waits between failed token requests, by who has to act. The first failure
+// waits first, each further one twice as long, up to the limit, all with jitter.
+//
+//	class      first   limit   reason
+//	wait       1 s     30 s    back within half a minute of the provider's return,
+//	                           and seven requests at most in the first minute
+//	wait, 4xx  30 s    2 min   an answer nobody defined, often a firewall: ask seldom
+//	operator   5 s     1 min   mended by hand; providers lock out clients that insist
+//	login      2 s     2 s     only the storage is read again, for a new login; no request
+const (
+	waitFirst, waitLimit         = time.Second, 30 * time.Second
+	refusedFirst, refusedLimit   = 30 * time.Second, 2 * time.Minute
+	operatorFirst, operatorLimit = 5 * time.Second, time.Minute
+	loginRecheck                 = 2 * time.Second
+
+	// retryAfterMin and retryAfterMax bound what a Retry-After field is believed.
+	retryAfterMin, retryAfterMax = time.Second, time.Hour
+
+	// rejectCooldown is how long a source asks for no other token because of
+	// refusals, once a token that replaced a refused one was refused as well:
+	// then it is not the token that the upstream minds.
+	rejectCooldown = 30 * time.Second
+)
+
+// backoff returns how long to wait after the n-th failure in a row (n from 1).
+func backoff(class Class, status, n int) time.Duration {
+	first, limit := waitFirst, waitLimit
+	switch {
+	case class == ClassLogin:
+		return loginRecheck
+	case class == ClassOperator:
+		first, limit = operatorFirst, operatorLimit
+	case status >= 400 && status < 500 && status != 408 && status != 429:
+		first, limit = refusedFirst, refusedLimit
+	}
+	d := limit
+	if n < 16 { // 2^15 times any first is over every limit
+		d = min(first<<(n-1), limit)
+	}
+	return jitter(d, 0.8, 1.2)
+}
+
+// jitter returns d times a random factor between low and high, so that many
+// instances do not ask at the same moment.
+func jitter(d time.Duration, low, high float64) time.Duration {
+	return time.Duration(float64(d) * (low + rand.Float64()*(high-low))) //nolint:gosec // spreads load, guards nothing
+}

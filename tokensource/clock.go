@@ -1,0 +1,59 @@
+package tokensource
+
+import (
+	"math"
+	"time"
+)
+
+// Clock is the time as a source sees it. The two readings differ on purpose:
+// the wall clock may be stepped, and the monotonic one stands still while a
+// machine is suspended. A token counts as expired as soon as either says so.
+type Clock struct {
+	// Now is the wall clock. Nil means [time.Now].
+	Now func() time.Time
+	// Elapsed is the monotonic time since a fixed moment. Nil means the time
+	// since the source was made.
+	Elapsed func() time.Duration
+}
+
+// glance is how long a live token is handed out on the monotonic clock alone
+// before the wall clock is read as well: reading both costs more than all the
+// rest of [Account.Token]. It bounds how long a token that died during a
+// suspend can still be served.
+const glance = time.Second
+
+// forever is a monotonic moment that never comes.
+const forever = time.Duration(math.MaxInt64)
+
+func (c Clock) withDefaults() Clock {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Elapsed == nil {
+		base := time.Now()
+		c.Elapsed = func() time.Duration { return time.Since(base) }
+	}
+	return c
+}
+
+// deadline is a moment on both clocks.
+type deadline struct {
+	wall time.Time // zero: never
+	mono time.Duration
+}
+
+// never is the deadline that does not pass.
+var never = deadline{mono: forever}
+
+// in returns the deadline d from now.
+func (c Clock) in(d time.Duration) deadline {
+	return deadline{wall: c.Now().Round(0).Add(d), mono: c.Elapsed() + d}
+}
+
+// passed reports whether either clock has reached d.
+func (c Clock) passed(d deadline) bool {
+	if d.wall.IsZero() {
+		return c.Elapsed() >= d.mono
+	}
+	return c.Elapsed() >= d.mono || !c.Now().Before(d.wall)
+}

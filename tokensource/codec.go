@@ -1,0 +1,95 @@
+package tokensource
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// recordVersion is the version of the stored form. A higher one was written by a
+// newer release: it is read by nobody here and never overwritten.
+const recordVersion = 1
+
+// errNewerRecord and errCorruptRecord say why stored bytes are left alone.
+var (
+	errNewerRecord   = errors.New("the stored record was written by a newer release")
+	errCorruptRecord = errors.New("the stored record is damaged")
+)
+
+// envelope is the stored form. Sum is the SHA-256 of Record, so that a torn
+// or edited file is noticed rather than half believed.
+type envelope struct {
+	Version int             `json:"version"`
+	Sum     string          `json:"sum"`
+	Record  json.RawMessage `json:"record"`
+}
+
+// storedRecord is a [Record] with its secrets in the clear: it exists only
+// between the codec and the storage.
+type storedRecord struct {
+	Source       string            `json:"source"`
+	Account      string            `json:"account,omitempty"`
+	Generation   uint64            `json:"generation"`
+	AccessToken  string            `json:"access_token,omitempty"`
+	RefreshToken string            `json:"refresh_token,omitempty"`
+	Obtained     time.Time         `json:"obtained,omitzero"`
+	Expiry       time.Time         `json:"expiry,omitzero"`
+	Scope        string            `json:"scope,omitempty"`
+	Variables    map[string]string `json:"variables,omitempty"`
+	Seed         string            `json:"seed,omitempty"`
+	Config       string            `json:"config,omitempty"`
+	Spending     *Spending         `json:"spending,omitempty"`
+	Failure      *Failure          `json:"failure,omitempty"`
+}
+
+// encodeRecord returns the stored form of r.
+func encodeRecord(r *Record) ([]byte, error) {
+	body, err := json.Marshal(storedRecord{
+		Source: r.Source, Account: r.Account, Generation: r.Generation,
+		AccessToken: r.AccessToken.Reveal(), RefreshToken: r.RefreshToken.Reveal(),
+		Obtained: r.Obtained, Expiry: r.Expiry, Scope: r.Scope, Variables: r.Variables,
+		Seed: r.Seed, Config: r.Config, Spending: r.Spending, Failure: r.Failure,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encoding the record: %w", err)
+	}
+	return json.Marshal(envelope{Version: recordVersion, Sum: digest(body), Record: body})
+}
+
+// decodeRecord reads the stored form of the record of (source, account). The
+// names inside must match: two files that changed places are damage, not data.
+func decodeRecord(data []byte, source, account string) (*Record, error) {
+	var env envelope
+	if err := json.Unmarshal(data, &env); err != nil {
+		return nil, errCorruptRecord // the decoder's text may quote a token
+	}
+	if env.Version > recordVersion {
+		return nil, errNewerRecord
+	}
+	if env.Version < 1 || env.Sum != digest(env.Record) {
+		return nil, errCorruptRecord
+	}
+	var s storedRecord
+	if err := json.Unmarshal(env.Record, &s); err != nil {
+		return nil, errCorruptRecord
+	}
+	// JSON knows no octets outside UTF-8; the key told names with them apart.
+	if s.Source != string([]rune(source)) || s.Account != string([]rune(account)) {
+		return nil, fmt.Errorf("%w: it belongs to another source or account", errCorruptRecord)
+	}
+	return &Record{
+		Source: source, Account: account, Generation: s.Generation,
+		AccessToken: NewSecret(s.AccessToken), RefreshToken: NewSecret(s.RefreshToken),
+		Obtained: s.Obtained, Expiry: s.Expiry, Scope: s.Scope, Variables: s.Variables,
+		Seed: s.Seed, Config: s.Config, Spending: s.Spending, Failure: s.Failure,
+	}, nil
+}
+
+// digest is the SHA-256 of data in hex.
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}

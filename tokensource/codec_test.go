@@ -1,0 +1,95 @@
+package tokensource
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+)
+
+func fullRecord() *Record {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	return &Record{
+		Source: "orders", Account: "alice", Generation: 7, AccessToken: NewSecret("at<&>\u2028"), RefreshToken: NewSecret("rt"),
+		Obtained: at, Expiry: at.Add(time.Hour), Scope: "a b", Variables: map[string]string{"deployment": "acme"},
+		Seed: "seed", Config: "config", Spending: &Spending{Generation: 7, Owner: "me", Since: at},
+		Failure: &Failure{Class: ClassLogin, Code: "invalid_grant", Reason: "refused", At: at, Refused: "digest"},
+	}
+}
+
+// A record is read as it was written, every member of it.
+func TestRecordRoundTrip(t *testing.T) {
+	rec := fullRecord()
+	for i := range reflect.TypeFor[Record]().NumField() {
+		if reflect.ValueOf(*rec).Field(i).IsZero() {
+			t.Fatalf("the test leaves %s out", reflect.TypeFor[Record]().Field(i).Name)
+		}
+	}
+	for _, r := range []*Record{rec, {}} {
+		data, err := encodeRecord(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := decodeRecord(data, r.Source, r.Account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, r) {
+			t.Errorf("read %#v, wrote %#v", got, r)
+		}
+	}
+}
+
+// A record cut short anywhere, or with any octet changed, is damaged.
+func TestDamagedRecord(t *testing.T) {
+	data, err := encodeRecord(fullRecord())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range data {
+		if _, err := decodeRecord(data[:i], "orders", "alice"); !errors.Is(err, errCorruptRecord) {
+			t.Errorf("cut at %d: %v", i, err)
+		}
+		changed := append([]byte(nil), data...)
+		changed[i] ^= 1
+		rec, err := decodeRecord(changed, "orders", "alice")
+		if err == nil && !reflect.DeepEqual(rec, fullRecord()) {
+			t.Errorf("changed at %d: read as %#v", i, rec)
+		}
+	}
+}
+
+// A record found in another's place is damage, and one of a newer release is said to be that.
+func TestForeignRecord(t *testing.T) {
+	data, err := encodeRecord(fullRecord())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range [][2]string{{"orders", "bob"}, {"other", "alice"}, {"orders", ""}, {"orders", "Alice"}} {
+		if _, err := decodeRecord(data, name[0], name[1]); !errors.Is(err, errCorruptRecord) {
+			t.Errorf("read as that of %v: %v", name, err)
+		}
+	}
+	if _, err := decodeRecord([]byte(`{"version":2,"record":"?"}`), "orders", "alice"); !errors.Is(err, errNewerRecord) {
+		t.Errorf("version 2: %v", err)
+	}
+}
+
+// No two accounts share a key, whatever their names, and none has a name in it.
+func TestRecordKey(t *testing.T) {
+	seen := make(map[string][]string)
+	for _, id := range [][]string{
+		{"s", "", "u", "c"}, {"s", "a", "u", "c"}, {"s", "A", "u", "c"}, {"sa", "", "u", "c"}, {"s", "a\x00u", "", "c"},
+		{"s", `a","u`, "", "c"}, {"s", "../a", "u", "c"}, {"s", "a", "u2", "c"}, {"s", "a", "u", "c2"}, {"s", "ä", "u", "c"}, {"s", "a\u0308", "u", "c"},
+		{"s", "\xff", "u", "c"}, {"s", "\xfe", "u", "c"}, {"s", "\ufffd", "u", "c"},
+	} {
+		key := recordKey(id[0], id[1], id[2], id[3])
+		if other, twice := seen[key]; twice {
+			t.Errorf("%q and %q share %s", id, other, key)
+		}
+		seen[key] = id
+		if len(key) != len("authinject/records/.json")+64 {
+			t.Errorf("%q has key %s", id, key)
+		}
+	}
+}

@@ -1,0 +1,36 @@
+// Package tokensource keeps OAuth 2.0 access tokens alive: it obtains them,
+// refreshes them ahead of their end, stores what must survive a restart, and
+// hands the live token to any number of callers at the price of an atomic load.
+//
+// A [Source] is one configured way to get tokens: a [Grant] (RFC 6749 section
+// 1.3), a client and a token endpoint. An [Account] is whose token it is; most
+// sources have the unnamed one only. Every account has one [Record].
+//
+//	src, err := tokensource.New(tokensource.Config{
+//		Name:          "orders",
+//		Grant:         tokensource.ClientCredentials{},
+//		TokenURL:      "https://login.example.com/oauth/token",
+//		ClientID:      "orders",
+//		ClientSecrets: []tokensource.Value{tokensource.Literal(secret)},
+//	})
+//	…
+//	tok, err := src.Token(ctx)
+//
+// # Promises
+//
+// While a token is live no caller waits: past a soft expiry one background
+// refresh runs, and keeps trying, while the token serves to its end. One token
+// request is under way per account at any time; its result and its error are
+// shared, and errors are remembered for a growing while. A refresh belongs to no
+// caller: it finishes and is stored when its callers have gone. A refresh token
+// is not spent before the storage was seen to take a write, and the new one is
+// stored before its access token is used. Nothing is cleared because of an error.
+//
+// # Concurrency
+//
+// Everything here is safe for concurrent use. No lock is held during input or
+// output, and none is taken on the way of a live token.
+//
+// This package knows no proxy and no server: package authinject puts tokens into
+// requests, package caddy configures both.
+package tokensource

@@ -1,0 +1,95 @@
+package tokensource
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Class says who has to act on a failure. The same word stands in logs, metric
+// labels, events, admin answers and problem bodies.
+type Class string
+
+const (
+	// ClassWait means that the provider is at fault and time may heal it: the
+	// source keeps trying by itself.
+	ClassWait Class = "wait"
+	// ClassOperator means that the configuration is at fault: somebody has to
+	// change it, here or at the provider.
+	ClassOperator Class = "operator"
+	// ClassLogin means that a person has to connect the account again.
+	ClassLogin Class = "login"
+)
+
+var (
+	// ErrNoReplacement is returned by [Account.Reject] when the refused token
+	// is the best there is: no newer one exists and asking for one again so
+	// soon would only load the provider. The upstream's own answer should be
+	// passed on.
+	ErrNoReplacement = errors.New("no newer token to try")
+
+	// ErrClosed is wrapped by the error of every call on a closed [Source]
+	// that would need a token request.
+	ErrClosed = errors.New("token source is closed")
+)
+
+// Error is why no token could be had. Its text never holds a credential, nor
+// any part of a provider's answer except a well-formed OAuth error code
+// (RFC 6749 section 5.2).
+type Error struct {
+	// Source and Account name the record. Account is empty for the unnamed one.
+	Source, Account string
+	// Class says who has to act.
+	Class Class
+	// Reason is what happened, in fixed words.
+	Reason string
+	// Code is the provider's OAuth error code, or empty.
+	Code string
+	// Status is the token endpoint's HTTP status, or 0 when there was no answer.
+	Status int
+	// RetryAt is when the source asks again by itself; zero when it will not
+	// before somebody acts.
+	RetryAt time.Time
+	// Timeout is true when the caller stopped waiting for a request that is
+	// still under way.
+	Timeout bool
+	// Lost is true when a request was sent and its answer never arrived: the
+	// provider may have carried it out.
+	Lost bool
+
+	cause error
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "token source %q", e.Source)
+	if e.Account != "" {
+		fmt.Fprintf(&b, ", account %q", e.Account)
+	}
+	b.WriteString(": ")
+	b.WriteString(e.Reason)
+	if e.Status != 0 {
+		b.WriteString(", status " + strconv.Itoa(e.Status))
+	}
+	if e.Code != "" {
+		b.WriteString(", error " + e.Code)
+	}
+	return b.String()
+}
+
+// Unwrap gives sentinel errors such as [ErrClosed] and [context.DeadlineExceeded]
+// to errors.Is. It never gives an error of the HTTP client or of x/oauth2: their
+// texts hold URLs and bodies.
+func (e *Error) Unwrap() error { return e.cause }
+
+// RetryAfter is the time from now until [Error.RetryAt], at least a second; 0
+// when the source will not ask again by itself.
+func (e *Error) RetryAfter(now time.Time) time.Duration {
+	if e.RetryAt.IsZero() {
+		return 0
+	}
+	return max(e.RetryAt.Sub(now), time.Second)
+}

@@ -1,0 +1,42 @@
+package tokensource
+
+import "time"
+
+// EventKind names what happened to a record.
+type EventKind string
+
+const (
+	// EventRefreshed follows every token that was obtained.
+	EventRefreshed EventKind = "token_refreshed"
+	// EventRefreshFailed follows every attempt that was not.
+	EventRefreshFailed EventKind = "token_refresh_failed"
+	// EventLoginRequired follows a refusal that only a person can mend, once.
+	EventLoginRequired EventKind = "login_required"
+	// EventRecovered follows the first token after failed attempts.
+	EventRecovered EventKind = "recovered"
+	// EventAdopted follows a newer record found in the storage: another process
+	// refreshed it, or a person connected the account.
+	EventAdopted EventKind = "token_adopted"
+	// EventStorageFailed follows a record that could not be read or written.
+	EventStorageFailed EventKind = "storage_failed"
+)
+
+// Event is told to the observer of a source. It holds no credential.
+type Event struct {
+	Kind            EventKind
+	Source, Account string
+	// Generation and Expiry are those of the token now in use.
+	Generation uint64
+	Expiry     time.Time
+	// Err is why, for the kinds that failed. It is an [*Error], or for
+	// EventStorageFailed what the storage said.
+	Err error
+	// Attempts counts the failures in a row, this one included.
+	Attempts int
+	// Took is how long the token request, with its saving, lasted.
+	Took time.Duration
+}
+
+// Observer is told what happens to records. It is called without locks held, from
+// the goroutine of the refresh, and should return soon.
+type Observer func(Event)

@@ -1,0 +1,78 @@
+package tokensource
+
+import (
+	"bytes"
+	"reflect"
+	"testing"
+	"time"
+)
+
+// Whatever a token endpoint sends, reading it ends without a panic, and a token that is
+// accepted is a b68token (RFC 6750 section 2.1) with a life ahead.
+func FuzzAnswer(f *testing.F) {
+	for _, seed := range []string{
+		`{"access_token":"at","token_type":"Bearer","expires_in":3600,"refresh_token":"rt","scope":"a b"}`,
+		`{"access_token":"at","expires_in":"3600.5","created_at":"2000-01-01T00:00:00"}`,
+		`{"access_token":"e.eyJleHAiOjE5MDAwMDAwMDB9.s"}`, `{"access_token":"at","expires_at":1e300}`,
+		`access_token=a%2Bt&expires=60`, `{"error":"invalid_grant"}`, `{"access_token":"a","access_token":"b"}`,
+		"\xef\xbb\xbf{}", `{"access_token":"at\r\nX: y"}`, `{"a":[[[[{}]]]]`, `<html>`, `null`, `{`, ``,
+	} {
+		f.Add([]byte(seed))
+	}
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		members, err := parseMembers(body)
+		if err != nil {
+			return
+		}
+		_ = (&exchange{}).errorCode(members)
+		_ = hasError(members)
+		ans, err := parseAnswer(members, now)
+		if err != nil || ans.check() != "" {
+			return
+		}
+		for _, c := range []byte(ans.AccessToken.Reveal()) {
+			if !bytes.ContainsRune([]byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/="), rune(c)) {
+				t.Fatalf("accepted %q", ans.AccessToken.Reveal())
+			}
+		}
+		if ans.HasLifetime && (ans.Lifetime <= 0 || ans.Lifetime > maxLifetime) {
+			t.Fatalf("accepted a lifetime of %s", ans.Lifetime)
+		}
+	})
+}
+
+// Whatever is found in the storage, reading it ends without a panic, and what can be read is
+// written and read again as the same.
+func FuzzRecord(f *testing.F) {
+	for _, rec := range []*Record{{}, {Source: "s", Account: "a"}, {Source: "s", Account: "a", Generation: 1, AccessToken: NewSecret("at")}} {
+		data, err := encodeRecord(rec)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data, false)
+	}
+	f.Add([]byte(`{"source":"s","account":"a","expiry":"2026-01-01T00:00:00.000000001+01:00","variables":{"a":"b"}}`), true)
+	f.Add([]byte(`{"source":"s","account":"a","failure":{"class":"login"},"spending":{"since":"0001-01-01T00:00:00Z"}}`), true)
+	f.Fuzz(func(t *testing.T, data []byte, sign bool) {
+		if sign { // with a valid checksum, so that the record itself is reached
+			data = bytes.Join([][]byte{[]byte(`{"version":1,"sum":"`), []byte(digest(data)), []byte(`","record":`), data, []byte(`}`)}, nil)
+		}
+		rec, err := decodeRecord(data, "s", "a")
+		if err != nil {
+			return
+		}
+		again, err := encodeRecord(rec)
+		if err != nil {
+			t.Fatalf("a record that was read cannot be written: %v", err)
+		}
+		got, err := decodeRecord(again, "s", "a")
+		if err != nil {
+			t.Fatalf("a record that was written cannot be read: %v", err)
+		}
+		third, err := encodeRecord(got)
+		if err != nil || !bytes.Equal(again, third) || !reflect.DeepEqual(rec.Spending == nil, got.Spending == nil) || got.Generation != rec.Generation {
+			t.Fatalf("wrote %s, then %s (%v)", again, third, err)
+		}
+	})
+}

@@ -1,0 +1,49 @@
+package tokensource
+
+import (
+	"context"
+	"net/url"
+)
+
+// Grant is how a source gets its tokens (RFC 6749 section 1.3): it decides what
+// to ask for next, the source does the asking. Implementations must be safe for
+// concurrent use.
+type Grant interface {
+	// Traits says what kind of grant this is. It must not change.
+	Traits() Traits
+	// Next returns what to do for a new token, given the record as it stands. rec
+	// is never nil, is not to be changed, and may be empty. An error that is an
+	// [*Error] says itself who has to act; any other one is the operator's.
+	Next(ctx context.Context, rec *Record) (Request, error)
+}
+
+// Traits tell a source how to treat a grant's records.
+type Traits struct {
+	// Stored: the record holds what cannot be had again by configuration alone,
+	// and is kept in the storage.
+	Stored bool
+	// Local: getting a token costs no network, so it is read again rather than
+	// refreshed ahead.
+	Local bool
+	// Renews: a refused or ended token can be replaced without a person.
+	Renews bool
+}
+
+// Request is what a grant wants done: one token request, or nothing but taking
+// the token it has at hand.
+type Request struct {
+	// Params are the grant's parameters, grant_type among them. The source adds
+	// the client's authentication, Spends and the configured parameters. Unlike a
+	// [Secret] they print as they are.
+	Params url.Values
+	// WithScope asks for the configured scopes to be sent along.
+	WithScope bool
+	// Spends is the refresh token to send, as refresh_token, if any: the provider
+	// may replace it, so the answer must not be lost.
+	Spends Secret
+	// Seed is noted in the record: the digest of the configured refresh token that
+	// Spends is or grew from.
+	Seed string
+	// Answer, when not nil, is the token itself, and no request is made.
+	Answer *Answer
+}

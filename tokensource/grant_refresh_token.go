@@ -1,0 +1,48 @@
+package tokensource
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/url"
+)
+
+// RefreshToken gets tokens with a refresh token that the configuration brings
+// along (RFC 6749 section 6). When the provider replaces it, the replacement is
+// kept in the record, and used until the configuration brings a different one.
+type RefreshToken struct {
+	// Initial is the configured refresh token.
+	Initial Value
+}
+
+// Traits implements [Grant].
+func (RefreshToken) Traits() Traits { return Traits{Stored: true, Renews: true} }
+
+// Next implements [Grant].
+func (g RefreshToken) Next(ctx context.Context, rec *Record) (Request, error) {
+	seed, err := g.Initial(ctx)
+	current, origin := rec.RefreshToken, rec.Seed
+	switch {
+	case err != nil && current.IsZero():
+		return Request{}, err
+	case err == nil && seed.IsZero() && current.IsZero():
+		return Request{}, &Error{Class: ClassOperator, Reason: "the configured refresh_token is empty"}
+	case err == nil && !seed.IsZero() && refreshTokenDigest(seed) != rec.Seed:
+		current, origin = seed, refreshTokenDigest(seed)
+	}
+	req := refreshRequest(current)
+	req.Seed = origin
+	return req, nil
+}
+
+// refreshRequest asks for a token with refresh token rt. No scope is sent: left out,
+// it means the one granted (RFC 6749 section 6), and some providers refuse any.
+func refreshRequest(rt Secret) Request {
+	return Request{Params: url.Values{"grant_type": {"refresh_token"}}, Spends: rt}
+}
+
+// refreshTokenDigest identifies a refresh token in the record without holding it.
+func refreshTokenDigest(rt Secret) string {
+	sum := sha256.Sum256([]byte("authinject refresh token\x00" + rt.Reveal()))
+	return hex.EncodeToString(sum[:16])
+}

@@ -1,0 +1,31 @@
+package tokensource
+
+import (
+	"context"
+	"time"
+)
+
+// Static hands out a token that somebody else made: a personal access token, an
+// application token, one that a sidecar writes to a file. Its value is read
+// again a second after the last time, and at once when the upstream refuses it.
+type Static struct {
+	// Token is the access token.
+	Token Value
+	// Expires is when it ends; zero when that is not known.
+	Expires time.Time
+}
+
+// Traits implements [Grant].
+func (Static) Traits() Traits { return Traits{Local: true} }
+
+// Next implements [Grant].
+func (g Static) Next(ctx context.Context, _ *Record) (Request, error) {
+	token, err := g.Token(ctx)
+	if err != nil {
+		return Request{}, err
+	}
+	if token.IsZero() {
+		return Request{}, &Error{Class: ClassOperator, Reason: "the configured token is empty"}
+	}
+	return Request{Answer: &Answer{AccessToken: token, ExpiresAt: g.Expires}}, nil
+}

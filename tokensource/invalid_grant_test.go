@@ -1,0 +1,213 @@
+package tokensource_test
+
+import (
+	"net/url"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// record is a stored one of generation n, obtained now.
+func record(n uint64, access, refresh string, lifetime time.Duration) *tokensource.Record {
+	return &tokensource.Record{
+		Generation: n, AccessToken: tokensource.NewSecret(access), RefreshToken: tokensource.NewSecret(refresh),
+		Obtained: time.Now(), Expiry: time.Now().Add(lifetime),
+	}
+}
+
+// A refresh token refused because another process was faster is no failure: the winner's
+// record is adopted, at whatever moment it is stored, and never written over.
+func TestLoserAdoptsTheWinner(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer reply
+		after  time.Duration // the winner's saving, after the request was sent
+	}{
+		"saved before the refusal": {refused(400, "invalid_grant"), 100 * time.Millisecond},
+		"saved just after":         {refused(400, "invalid_grant"), 700 * time.Millisecond},
+		"another refusal":          {refused(400, "invalid_request"), 100 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage := &steps{}
+				answer := tt.answer
+				answer.delay = 500 * time.Millisecond
+				ep := &endpoint{script: func(int, url.Values) reply {
+					time.AfterFunc(tt.after, func() { put(t, storage, record(8, "winner", "rtw", time.Hour)) })
+					return answer
+				}}
+				var ev events
+				src := newSource(t, ep, refreshing(storage, "rt0"), observed(&ev))
+				wantToken(t, src, "winner")
+				synctest.Wait()
+				wantCount(t, ep, 1)
+				if rec := stored(t, storage); rec.RefreshToken.Reveal() != "rtw" || rec.Failure != nil {
+					t.Errorf("the winner's record became %q, %v", rec.RefreshToken.Reveal(), rec.Failure)
+				}
+				if ev.count(tokensource.EventAdopted) != 1 || ev.count(tokensource.EventLoginRequired) != 0 {
+					t.Errorf("events %+v", ev.all)
+				}
+			})
+		})
+	}
+}
+
+// A winner's record whose access token is due or dead already is not written over either:
+// its refresh token is the next to be spent.
+func TestLoserGoesOnFromADeadWinner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &steps{}
+		ep := &endpoint{}
+		ep.script = func(n int, form url.Values) reply {
+			if form.Get("refresh_token") == "rt1" {
+				return granted(n, time.Hour)
+			}
+			rec := record(8, "winner", "rt1", time.Second)
+			rec.Seed = stored(t, storage).Seed
+			rec.Expiry = time.Now().Add(-time.Second)
+			put(t, storage, rec)
+			return refused(400, "invalid_grant")
+		}
+		first := record(1, "", "rt0", 0)
+		put(t, storage, first)
+		src := newSource(t, ep, refreshing(storage, ""))
+		wantError(t, src, tokensource.ClassWait)
+		time.Sleep(2 * time.Second)
+		wantToken(t, src, "at2")
+		if got := ep.spent(); !slices.Equal(got, []string{"rt0", "rt1"}) {
+			t.Errorf("spent %v, want rt0 and rt1", got)
+		}
+	})
+}
+
+// A winner that gets the same access token with another refresh token counts too.
+func TestLoserNoticesARotatedRefreshTokenAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &steps{}
+		put(t, storage, record(1, "at1", "rt1", time.Second))
+		time.Sleep(2 * time.Second)
+		ep := &endpoint{script: func(int, url.Values) reply {
+			put(t, storage, record(1, "at1", "rt2", time.Hour))
+			return refused(400, "invalid_grant")
+		}}
+		wantToken(t, newSource(t, ep, refreshing(storage, "")), "at1")
+		if got := stored(t, storage).RefreshToken.Reveal(); got != "rt2" {
+			t.Errorf("stored %q, want rt2", got)
+		}
+	})
+}
+
+// A dead grant needs a person, who is told once. Its refresh token stays in the storage and
+// is not sent again, not after a restart either; a new login is picked up within seconds.
+func TestDeadGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := &endpoint{script: always(withHeader(refused(400, "invalid_grant"), "Retry-After", "3600"))}
+		var ev events
+		src := newSource(t, ep, refreshing(storage, "rt0"), observed(&ev))
+		src.Warm()
+		for range 600 {
+			e := wantError(t, src, tokensource.ClassLogin)
+			if e.Code != "invalid_grant" || !e.RetryAt.IsZero() {
+				t.Fatalf("got %+v, want invalid_grant and no time to retry", e)
+			}
+			time.Sleep(time.Second)
+		}
+		wantCount(t, ep, 1)
+		if ev.count(tokensource.EventLoginRequired) != 1 || ev.count(tokensource.EventRefreshFailed) != 0 {
+			t.Errorf("login_required was told %d times, want once", ev.count(tokensource.EventLoginRequired))
+		}
+		if got := src.Account("").Status().State; got != tokensource.StateLoginRequired {
+			t.Errorf("state %s, want login_required", got)
+		}
+		if rec := stored(t, storage); rec.Failure == nil || rec.Failure.Class != tokensource.ClassLogin {
+			t.Errorf("the stored record knows nothing of it: %+v", rec)
+		}
+		wantError(t, newSource(t, ep, refreshing(storage, "rt0")), tokensource.ClassLogin)
+		wantCount(t, ep, 1)
+
+		put(t, storage, record(5, "login", "rt5", time.Hour))
+		time.Sleep(3 * time.Second)
+		wantToken(t, src, "login")
+		if ev.count(tokensource.EventRecovered) != 1 {
+			t.Error("nobody was told that it recovered")
+		}
+	})
+}
+
+// A grant that dies while its access token lives takes nothing away.
+func TestDeadGrantWhileTokenLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := &endpoint{script: func(n int, _ url.Values) reply {
+			if n > 1 {
+				return refused(400, "invalid_grant")
+			}
+			return rotated(n, time.Hour)
+		}}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		src.Warm()
+		time.Sleep(59 * time.Minute)
+		wantToken(t, src, "at1")
+		wantCount(t, ep, 2)
+		if got := stored(t, storage).RefreshToken.Reveal(); got != "rt1" {
+			t.Errorf("stored %q, want rt1", got)
+		}
+		time.Sleep(2 * time.Minute)
+		wantError(t, src, tokensource.ClassLogin)
+	})
+}
+
+// A newly configured refresh token replaces the stored one, the same one does not.
+func TestConfiguredRefreshToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Minute) }}
+		for _, seed := range []string{"first", "first", "second", "second", ""} {
+			mustToken(t, newSource(t, ep, refreshing(storage, seed)))
+			time.Sleep(time.Hour)
+		}
+		want := []string{"first", "rt1", "second", "rt3", "rt4"}
+		if got := ep.spent(); !slices.Equal(got, want) {
+			t.Errorf("spent %v, want %v", got, want)
+		}
+	})
+}
+
+// A wrong refresh token in the configuration destroys nothing: once it is mended, the
+// stored one serves again.
+func TestWrongConfiguredRefreshTokenReplacesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := &endpoint{script: func(n int, form url.Values) reply {
+			if form.Get("refresh_token") == "typo" {
+				return refused(400, "invalid_grant")
+			}
+			return rotated(n, time.Minute)
+		}}
+		wantToken(t, newSource(t, ep, refreshing(storage, "first")), "at1")
+		time.Sleep(time.Hour)
+		wrong := newSource(t, ep, refreshing(storage, "typo"))
+		wrong.Warm()
+		time.Sleep(time.Hour)
+		wantError(t, wrong, tokensource.ClassLogin)
+		if err := wrong.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantToken(t, newSource(t, ep, refreshing(storage, "first")), "at3")
+		if got, want := ep.spent(), []string{"first", "typo", "rt1"}; !slices.Equal(got, want) {
+			t.Errorf("spent %v, want %v", got, want)
+		}
+	})
+}
+
+// Without any refresh token the operator is told, and nothing is sent.
+func TestNoRefreshTokenAtAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{}
+		wantError(t, newSource(t, ep, refreshing(&steps{}, "")), tokensource.ClassOperator)
+		wantCount(t, ep, 0)
+	})
+}

@@ -1,0 +1,91 @@
+package tokensource
+
+import (
+	"maps"
+	"time"
+)
+
+// State is how a record stands.
+type State string
+
+const (
+	// StateNone means that no token was obtained yet, and no attempt failed for good.
+	StateNone State = "none"
+	// StateFresh means that the token is live and not yet due for a refresh.
+	StateFresh State = "fresh"
+	// StateStale means that the token is live and being refreshed.
+	StateStale State = "stale"
+	// StateExpired means that the token has ended and no new one was obtained yet.
+	StateExpired State = "expired"
+	// StateUncertain means that a refresh was sent and its answer was lost, so
+	// that the refresh token may have been spent.
+	StateUncertain State = "uncertain"
+	// StateLoginRequired means that a person has to connect the account again.
+	StateLoginRequired State = "login_required"
+)
+
+// Record is what is known of one account of one source, and what is stored of it.
+type Record struct {
+	Source  string
+	Account string
+
+	// Generation counts the tokens obtained, from 1; 0 means none yet. It
+	// decides which of two copies of a record is newer.
+	Generation uint64
+
+	AccessToken  Secret
+	RefreshToken Secret
+
+	// Obtained and Expiry are local wall-clock times. Expiry is zero when the
+	// provider named no end.
+	Obtained time.Time
+	Expiry   time.Time
+
+	// Scope is what the provider said it granted, as it said it; empty when it
+	// said nothing, which means the scopes asked for (RFC 6749 section 5.1).
+	Scope string
+
+	// Variables are the account's own, such as the name of its deployment.
+	Variables map[string]string
+
+	// Seed is the digest of the configured refresh token that this record grew
+	// from. When the configuration brings another one, that one is used.
+	Seed string
+
+	// Config is the digest of the settings that decide what a token is good for
+	// (scopes, parameters). An access token obtained under other ones is not used.
+	Config string
+
+	// Spending is set before a refresh token is sent and cleared by the next
+	// generation. Found after a restart, it says that the token may be spent.
+	Spending *Spending
+
+	// Failure is the last refusal that only a person can mend, until a new login.
+	Failure *Failure
+}
+
+// Spending is the write-ahead mark of a refresh: which generation's refresh
+// token is being used up, by whom, since when.
+type Spending struct {
+	Generation uint64    `json:"generation"`
+	Owner      string    `json:"owner"`
+	Since      time.Time `json:"since"`
+}
+
+// Failure is what is kept of an error that a retry cannot mend.
+type Failure struct {
+	Class  Class     `json:"class"`
+	Code   string    `json:"code,omitempty"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+	// Refused is the digest of the refresh token that was refused: it is not sent
+	// again, and another one is.
+	Refused string `json:"refused"`
+}
+
+// clone returns a copy that shares nothing mutable.
+func (r *Record) clone() *Record {
+	c := *r
+	c.Variables = maps.Clone(r.Variables)
+	return &c
+}

@@ -1,0 +1,427 @@
+package tokensource
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// A refresh is a small transaction: memory, storage, the record's lock, storage
+// again, the write-ahead mark, one token request, storage, and only then use. The
+// lock is advice; what keeps a refresh token from being lost or spent twice
+// is reading again and comparing generations.
+
+// outcome is how a refresh ended.
+type outcome struct {
+	rec     *Record // the newest known; nil when nothing is known
+	adopted bool    // rec came from the storage
+	asked   bool    // rec came from a token request
+	unsaved bool    // rec could not be stored
+	err     *Error  // no usable token was obtained
+	storage error   // the storage was in trouble
+}
+
+// quickRetry is the wait before a refresh whose answer was lost is sent once
+// more: providers that rotate often allow the same token again for a few seconds.
+const quickRetry = time.Second
+
+// fly runs one refresh and tells everybody how it ended. It belongs to no caller:
+// it finishes, and is stored, when they have gone.
+func (a *Account) fly(fl *flight) {
+	defer a.src.running.Done()
+	a.src.slots <- struct{}{} // each holder ends within its time-outs
+	defer func() { <-a.src.slots }()
+
+	began := a.src.cfg.Clock.Elapsed()
+	out := a.refresh(context.Background())
+	a.land(fl, out, a.src.cfg.Clock.Elapsed()-began)
+}
+
+// stores reports whether this source's records are kept in a storage.
+func (s *Source) stores() bool { return s.traits.Stored && s.cfg.Storage != nil }
+
+// known returns a copy of the record in memory, and whether it waits to be stored.
+func (a *Account) known() (rec *Record, unsaved bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.rec == nil {
+		return &Record{Source: a.src.cfg.Name, Account: a.name}, false
+	}
+	return a.rec.clone(), a.unsaved != (deadline{})
+}
+
+// refresh gets a newer record, from the storage or from the provider.
+func (a *Account) refresh(ctx context.Context) outcome {
+	rec, unsaved := a.known()
+	if !a.src.stores() {
+		return a.ask(ctx, rec)
+	}
+	if unsaved {
+		err := a.catchUp(ctx, rec)
+		if err != nil && a.alive() {
+			return outcome{rec: rec, unsaved: true, storage: err, err: a.postponed(err)}
+		}
+		unsaved = err != nil
+		if !unsaved && a.early(rec) {
+			return outcome{rec: rec}
+		}
+	}
+	out := a.renew(ctx, rec)
+	if unsaved && !out.adopted && out.rec != nil && out.rec.Generation == rec.Generation {
+		out.unsaved = true // no attempt got so far as to store it
+	}
+	return out
+}
+
+// renew gets a newer record than rec, from the storage or from the provider.
+func (a *Account) renew(ctx context.Context, rec *Record) outcome {
+	// Without the lock first: mostly there is nothing newer, or something to adopt.
+	found, out := a.newer(ctx, rec)
+	if out != nil {
+		return *out
+	}
+	req, failure := a.next(ctx, found)
+	if failure != nil {
+		return outcome{rec: found, err: failure}
+	}
+	if req.Spends.IsZero() {
+		out := a.ask(ctx, found)
+		if out.err == nil {
+			out.storage = a.save(ctx, out.rec)
+			out.unsaved = out.storage != nil
+		}
+		return out
+	}
+	unlock := a.lock(ctx)
+	defer unlock()
+	return a.spend(ctx, rec)
+}
+
+// catchUp stores rec, which could not be stored before, unless somebody else has
+// stored something newer since.
+func (a *Account) catchUp(ctx context.Context, rec *Record) error {
+	found, err := a.load(ctx)
+	switch {
+	case err != nil:
+		return err
+	case found != nil && found.Generation > rec.Generation:
+		return nil
+	}
+	return a.save(ctx, rec)
+}
+
+// newer reads the storage. It returns the record to go on from, or an outcome when
+// that is the end: a newer token was found, or the storage cannot be read.
+func (a *Account) newer(ctx context.Context, rec *Record) (*Record, *outcome) {
+	found, err := a.load(ctx)
+	switch {
+	case err != nil && rec.Generation > 0 && !isRecordError(err):
+		return rec, nil // serve from memory; spending is a further question
+	case err != nil:
+		return nil, &outcome{rec: rec, storage: err, err: a.unreadable(err)}
+	case found == nil || found.Generation < rec.Generation:
+		return rec, nil
+	}
+	if found.Failure == nil {
+		found.Failure = rec.Failure // it could not be stored; it names the refresh token it is about
+	}
+	switch {
+	case found.Generation > rec.Generation && a.usable(ctx, found):
+		return nil, &outcome{rec: found, adopted: true}
+	case found.Generation > rec.Generation:
+		a.serve(ctx, found)
+	}
+	return found, nil
+}
+
+// serve puts the token of a stored record to use that is due for a refresh but
+// lives, while the refresh goes on: so it is after a start.
+func (a *Account) serve(ctx context.Context, found *Record) {
+	if found.AccessToken.IsZero() || found.Config != a.src.settings(ctx) {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if l := a.cur.Load(); l != nil && !a.src.cfg.Clock.passed(l.hard) {
+		return
+	}
+	if _, hard := a.deadlines(found, false); a.src.cfg.Clock.passed(hard) {
+		return
+	}
+	a.rec = found
+	a.publishLocked(found, false)
+	if fl := a.flight; fl != nil && fl.rejected == 0 && !fl.isServed {
+		fl.isServed = true
+		close(fl.served)
+	}
+}
+
+// spend makes the request that uses up a refresh token. The lock is held, if it
+// could be had.
+func (a *Account) spend(ctx context.Context, rec *Record) outcome {
+	rec, out := a.newer(ctx, rec)
+	for out == nil && a.spentElsewhere(rec) {
+		a.sleep(ctx, time.Second)
+		rec, out = a.newer(ctx, rec)
+	}
+	if out != nil {
+		return *out
+	}
+	req, failure := a.next(ctx, rec)
+	if failure != nil {
+		return outcome{rec: rec, err: failure}
+	}
+	// The mark keeps the refresh token that is stored, also when a newly configured
+	// one is sent: until that proves good, it replaces nothing.
+	mark, err := a.mark(ctx, rec)
+	if err != nil && a.alive() {
+		// The new refresh token could not be stored either. There is time: not now.
+		return outcome{rec: rec, storage: err, err: a.postponed(err)}
+	}
+	ans, failure := a.post(ctx, req)
+	if failure != nil && failure.Lost && failure.RetryAt.IsZero() && a.firstFailure() {
+		a.sleep(ctx, quickRetry)
+		mark, _ = a.mark(ctx, rec) // others still keep off
+		ans, failure = a.post(ctx, req)
+	}
+	if failure != nil && failure.Class == ClassLogin {
+		return a.settle(ctx, mark, req, failure)
+	}
+	return a.keep(ctx, mark, req, ans, failure)
+}
+
+// mark stores rec with the write-ahead mark on it, and returns that.
+func (a *Account) mark(ctx context.Context, rec *Record) (*Record, error) {
+	mark := rec.clone()
+	mark.Failure = nil
+	mark.Spending = &Spending{Generation: rec.Generation, Owner: a.src.owner, Since: a.src.cfg.Clock.Now().UTC()}
+	return mark, a.save(ctx, mark)
+}
+
+// overtaken returns the record that another process stored since mark was, or nil.
+func (a *Account) overtaken(ctx context.Context, mark *Record) (*Record, error) {
+	found, err := a.load(ctx)
+	switch {
+	case err != nil || found == nil || found.Generation < mark.Generation:
+		return nil, err
+	case found.Generation == mark.Generation && found.RefreshToken.Equal(mark.RefreshToken):
+		return nil, nil
+	}
+	return found, nil
+}
+
+// settle deals with a dead grant. Another process may have won a race for it, and
+// stored the winner's token a moment ago: only a record that stays as it is, for a
+// second, needs a person. Its refresh token is kept until a new one replaces it.
+func (a *Account) settle(ctx context.Context, mark *Record, req Request, failure *Error) outcome {
+	rec := mark.clone()
+	rec.Spending = nil
+	rec.Failure = &Failure{
+		Class: ClassLogin, Code: failure.Code, Reason: failure.Reason,
+		At: a.src.cfg.Clock.Now().UTC(), Refused: refreshTokenDigest(req.Spends),
+	}
+	for i := range 2 {
+		if i > 0 {
+			a.sleep(ctx, time.Second)
+		}
+		found, err := a.overtaken(ctx, mark)
+		if err != nil {
+			// What is stored may be newer, and is not written over unread.
+			return outcome{rec: rec, unsaved: true, storage: err, err: failure}
+		}
+		if found != nil {
+			return a.follow(ctx, found)
+		}
+	}
+	err := a.save(ctx, rec)
+	return outcome{rec: rec, unsaved: err != nil, storage: err, err: failure}
+}
+
+// follow goes on from a record that another process stored while this one was busy.
+func (a *Account) follow(ctx context.Context, found *Record) outcome {
+	if a.usable(ctx, found) {
+		return outcome{rec: found, adopted: true}
+	}
+	return outcome{rec: found, err: &Error{Class: ClassWait, Reason: "another process replaced the refresh token meanwhile"}}
+}
+
+// keep stores what a token request brought, before anything else is done with it.
+func (a *Account) keep(ctx context.Context, mark *Record, req Request, ans *Answer, failure *Error) outcome {
+	if failure != nil && failure.Lost {
+		return outcome{rec: mark, err: failure} // the mark stays: uncertain
+	}
+	found, _ := a.overtaken(ctx, mark) // unreadable: what was just received must be kept all the same
+	var rec *Record
+	switch {
+	case ans != nil && found != nil:
+		rec = a.grown(ctx, mark, req, ans)
+		rec.Generation = max(rec.Generation, found.Generation+1) // a broken lock let somebody else in: the last answer counts
+	case ans != nil:
+		rec = a.grown(ctx, mark, req, ans)
+	case found != nil:
+		return a.follow(ctx, found)
+	default:
+		rec = mark.clone()
+		rec.Spending = nil
+	}
+	err := a.save(ctx, rec)
+	for i := 0; err != nil && i < 2 && ans != nil; i++ {
+		a.sleep(ctx, 200*time.Millisecond)
+		err = a.save(ctx, rec)
+	}
+	return outcome{rec: rec, asked: failure == nil, unsaved: err != nil, storage: err, err: failure}
+}
+
+// ask gets a token where nothing is spent by asking.
+func (a *Account) ask(ctx context.Context, rec *Record) outcome {
+	req, failure := a.next(ctx, rec)
+	if failure != nil {
+		return outcome{rec: rec, err: failure}
+	}
+	ans, failure := a.post(ctx, req)
+	if failure != nil {
+		if failure.Class == ClassLogin {
+			failure.Class = ClassOperator // there is no account that a person could connect
+		}
+		return outcome{rec: rec, err: failure}
+	}
+	return outcome{rec: a.grown(ctx, rec, req, ans), asked: true}
+}
+
+// next asks the grant what to do. A refresh token that was refused for good is
+// not sent again.
+func (a *Account) next(ctx context.Context, rec *Record) (Request, *Error) {
+	req, err := a.src.cfg.Grant.Next(ctx, rec)
+	if err != nil {
+		var e *Error
+		if !errors.As(err, &e) {
+			return Request{}, &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
+		}
+		own := *e // what a grant returned may be shared
+		return Request{}, &own
+	}
+	if f := rec.Failure; f != nil && !req.Spends.IsZero() && f.Refused == refreshTokenDigest(req.Spends) {
+		return Request{}, &Error{Class: f.Class, Code: f.Code, Reason: f.Reason}
+	}
+	return req, nil
+}
+
+// post makes the one token request of an attempt, or takes the token at hand.
+func (a *Account) post(ctx context.Context, req Request) (*Answer, *Error) {
+	if req.Answer == nil {
+		return a.src.wire.post(ctx, req)
+	}
+	reason := req.Answer.check()
+	if end := req.Answer.ExpiresAt; reason == "" && !end.IsZero() && !a.src.cfg.Clock.Now().Before(end) {
+		reason = "the configured token has expired"
+	}
+	if reason != "" {
+		return nil, &Error{Class: ClassOperator, Reason: reason}
+	}
+	return req.Answer, nil
+}
+
+// grown returns the next generation of rec.
+func (a *Account) grown(ctx context.Context, rec *Record, req Request, ans *Answer) *Record {
+	next := rec.clone()
+	next.Config = a.src.settings(ctx)
+	next.Spending, next.Failure = nil, nil
+	next.Seed = req.Seed
+	if !req.Spends.IsZero() {
+		next.RefreshToken = req.Spends
+	}
+	if !ans.RefreshToken.IsZero() && a.src.traits.Stored {
+		next.RefreshToken = ans.RefreshToken // absent: the old one stays (RFC 6749 section 6)
+	}
+	if ans.Scope != "" {
+		next.Scope = ans.Scope
+	}
+	if ans.AccessToken.IsZero() {
+		next.Generation++
+		next.AccessToken = Secret{}
+		return next
+	}
+	if !ans.AccessToken.Equal(rec.AccessToken) {
+		next.Generation++ // the same token again is no new generation
+	}
+	next.AccessToken = ans.AccessToken
+	now := a.src.cfg.Clock.Now().Round(0).UTC()
+	next.Obtained, next.Expiry = now, ans.ExpiresAt
+	switch {
+	case ans.HasLifetime:
+		next.Expiry = now.Add(ans.Lifetime)
+	case a.src.traits.Local || a.src.cfg.DefaultLifetime < 0:
+	default:
+		next.Expiry = now.Add(a.src.cfg.DefaultLifetime)
+	}
+	return next
+}
+
+// usable reports whether a stored record's access token can be served, and for
+// long enough to make a refresh needless.
+func (a *Account) usable(ctx context.Context, rec *Record) bool {
+	if rec.AccessToken.IsZero() || rec.Config != a.src.settings(ctx) {
+		return false
+	}
+	soft, _ := a.deadlines(rec, false)
+	return !a.src.cfg.Clock.passed(soft)
+}
+
+// spentElsewhere reports whether another process is likely to be in the middle of
+// spending the refresh token of rec: its mark is younger than a request may take.
+func (a *Account) spentElsewhere(rec *Record) bool {
+	s := rec.Spending
+	if s == nil || s.Owner == a.src.owner {
+		return false
+	}
+	age := a.src.cfg.Clock.Now().Sub(s.Since)
+	return age >= 0 && age < a.src.cfg.Timeout+2*quickRetry
+}
+
+// alive reports whether a token is in use that has not ended.
+func (a *Account) alive() bool {
+	l := a.cur.Load()
+	return l != nil && !a.src.cfg.Clock.passed(l.hard)
+}
+
+// early reports whether the token in use is that of rec, and not due for a refresh.
+func (a *Account) early(rec *Record) bool {
+	l := a.cur.Load()
+	return l != nil && l.tok.Generation == rec.Generation && !l.refused.Load() && !a.src.cfg.Clock.passed(l.soft)
+}
+
+// firstFailure reports whether no attempt failed before this one.
+func (a *Account) firstFailure() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.failed == nil
+}
+
+// sleep waits for d, or until ctx ends.
+func (a *Account) sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+func isRecordError(err error) bool {
+	return errors.Is(err, errCorruptRecord) || errors.Is(err, errNewerRecord)
+}
+
+// unreadable is the failure of a record that cannot be read: an outage that
+// passes, or something that a person must look at before it is overwritten.
+func (a *Account) unreadable(err error) *Error {
+	if isRecordError(err) {
+		return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
+	}
+	return &Error{Class: ClassWait, Reason: "the storage cannot be read", cause: err}
+}
+
+// postponed is the failure of a refresh that was put off because the storage
+// takes no writes.
+func (a *Account) postponed(err error) *Error {
+	return &Error{Class: ClassWait, Reason: "the storage cannot be written, the refresh is put off", cause: err}
+}

@@ -1,0 +1,246 @@
+package tokensource_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+func slowly(n int, _ url.Values) reply {
+	r := granted(n, time.Hour)
+	r.delay = 100 * time.Millisecond
+	return r
+}
+
+// However many report that one token was refused, it is replaced once, and all of
+// them get the new one.
+func TestRejectReplacesAGenerationOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{script: slowly}
+		src := newSource(t, ep)
+		tok := wantToken(t, src, "at1")
+		var wg sync.WaitGroup
+		for range 200 {
+			wg.Go(func() {
+				if next, err := src.Account("").Reject(t.Context(), tok); err != nil || next.AccessToken() != "at2" {
+					t.Errorf("got %v, %v, want at2", next, err)
+				}
+			})
+		}
+		wg.Wait()
+		wantCount(t, ep, 2)
+	})
+}
+
+// A late refusal of an older token gets the one in use at once, and costs nothing.
+func TestLateRejectOfAnOlderGeneration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{script: slowly}
+		src := newSource(t, ep)
+		old := wantToken(t, src, "at1")
+		if _, err := src.Account("").Reject(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		for range 100 {
+			if next, err := src.Account("").Reject(t.Context(), old); err != nil || next.AccessToken() != "at2" {
+				t.Fatalf("got %v, %v, want at2", next, err)
+			}
+		}
+		if time.Since(began) > 0 {
+			t.Error("a late refusal waited")
+		}
+		wantCount(t, ep, 2)
+		wantToken(t, src, "at2")
+	})
+}
+
+// While a refused token is being replaced, callers wait for the better one.
+func TestCallersWaitForTheReplacement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{script: slowly}
+		src := newSource(t, ep)
+		tok := wantToken(t, src, "at1")
+		go src.Account("").Reject(t.Context(), tok)
+		synctest.Wait()
+		wantToken(t, src, "at2")
+	})
+}
+
+// An upstream that refuses everything costs at most two token requests in 30 seconds,
+// and the callers that it does not refuse never wait for them.
+func TestUpstreamThatRefusesEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{script: slowly}
+		src := newSource(t, ep)
+		mustToken(t, src)
+		var waited time.Duration
+		for i := range 2 * 60 * 100 {
+			began := time.Now()
+			tok := mustToken(t, src)
+			if i > 100 { // the first replacement is worth waiting for
+				waited += time.Since(began)
+			}
+			go func() {
+				_, err := src.Account("").Reject(t.Context(), tok)
+				if err != nil && !errors.Is(err, tokensource.ErrNoReplacement) {
+					t.Errorf("got %v, want ErrNoReplacement", err)
+				}
+			}()
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+		}
+		if waited > 0 {
+			t.Errorf("callers waited %s for replacements that nobody but the refused asked for", waited)
+		}
+		calls := ep.all()[1:]
+		for i := range calls {
+			if i+2 < len(calls) && calls[i+2].at.Sub(calls[i].at) < 30*time.Second {
+				t.Errorf("three token requests within %s", calls[i+2].at.Sub(calls[i].at))
+			}
+		}
+		if len(calls) < 3 || len(calls) > 8 {
+			t.Errorf("%d token requests in two minutes of refusals", len(calls))
+		}
+	})
+}
+
+// A replacement that served well for a while is replaced in its turn when it is refused.
+func TestSecondRevocationLaterOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{}
+		src := newSource(t, ep)
+		account := src.Account("")
+		for i, want := range []string{"at2", "at3", "at4"} {
+			next, err := account.Reject(t.Context(), mustToken(t, src))
+			if err != nil || next.AccessToken() != want {
+				t.Fatalf("revocation %d: got %v, %v, want %s", i+1, next, err, want)
+			}
+			time.Sleep(5 * time.Minute)
+		}
+	})
+}
+
+// A provider that gives the same token again has no replacement: it is not asked again
+// at once, and the token serves on for whom it does.
+func TestSameTokenBack(t *testing.T) {
+	for _, kind := range []string{"client_credentials", "refresh_token"} {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ep := &endpoint{script: always(granted(7, time.Hour))}
+				src := newSource(t, ep, func(cfg *tokensource.Config) {
+					if kind == "refresh_token" {
+						refreshing(&tokensource.MemoryStorage{}, "rt0")(cfg)
+					}
+				})
+				tok := wantToken(t, src, "at7")
+				for range 1000 {
+					if _, err := src.Account("").Reject(t.Context(), tok); !errors.Is(err, tokensource.ErrNoReplacement) {
+						t.Fatalf("got %v, want ErrNoReplacement", err)
+					}
+					wantToken(t, src, "at7")
+				}
+				wantCount(t, ep, 2)
+			})
+		})
+	}
+}
+
+// With the provider down, who reports a refusal gets the reason, others still get the
+// old token, and it is replaced soon after the provider's return.
+func TestRejectWhileProviderIsDown(t *testing.T) {
+	for name, kept := range map[string]bool{"kept warm": true, "used only": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ep := &endpoint{}
+				src := newSource(t, ep)
+				if kept {
+					src.Warm()
+				}
+				tok := wantToken(t, src, "at1")
+				ep.set(always(refused(503, "")))
+				for range 100 {
+					_, err := src.Account("").Reject(t.Context(), tok)
+					asError(t, err, tokensource.ClassWait)
+					wantToken(t, src, "at1")
+				}
+				wantCount(t, ep, 2)
+				ep.set(nil)
+				time.Sleep(2 * time.Second)
+				_ = mustToken(t, src) // the next use may be what begins the refresh
+				synctest.Wait()
+				wantToken(t, src, "at3")
+			})
+		})
+	}
+}
+
+// A refused token that could not be replaced is still refreshed before its end.
+func TestRefusedTokenIsRefreshedAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{script: always(granted(7, time.Hour))}
+		src := newSource(t, ep)
+		if _, err := src.Account("").Reject(t.Context(), mustToken(t, src)); !errors.Is(err, tokensource.ErrNoReplacement) {
+			t.Fatal(err)
+		}
+		ep.set(func(n int, _ url.Values) reply {
+			r := granted(n, time.Hour)
+			r.delay = time.Second
+			return r
+		})
+		_, failed, waited := hammer(t, src, 2, time.Second, 2*time.Hour)
+		if failed > 0 || waited > 0 {
+			t.Errorf("%d callers failed, %d waited", failed, waited)
+		}
+	})
+}
+
+// After a start, the stored token that is past its soft expiry serves while it is being
+// refreshed. A refusal of it waits for that refresh.
+func TestRejectDuringTheRefreshAfterAStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		put(t, storage, &tokensource.Record{
+			Generation: 4, AccessToken: tokensource.NewSecret("at4"), RefreshToken: tokensource.NewSecret("rt4"),
+			Obtained: time.Now().Add(-58 * time.Minute), Expiry: time.Now().Add(2 * time.Minute),
+		})
+		ep := &endpoint{script: func(int, url.Values) reply {
+			r := rotated(5, time.Hour)
+			r.delay = time.Second
+			return r
+		}}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		began := time.Now()
+		tok := wantToken(t, src, "at4")
+		if time.Since(began) > 0 {
+			t.Error("the stored token was not served at once")
+		}
+		next, err := src.Account("").Reject(t.Context(), tok)
+		if err != nil || next.AccessToken() != "at5" {
+			t.Errorf("got %v, %v, want at5", next, err)
+		}
+		wantCount(t, ep, 1)
+	})
+}
+
+// A caller that reports a refusal keeps its own deadline.
+func TestRejectKeepsTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{}
+		src := newSource(t, ep)
+		tok := mustToken(t, src)
+		ep.set(always(reply{delay: 5 * time.Second}))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := src.Account("").Reject(ctx, tok)
+		if e := asError(t, err, tokensource.ClassWait); !e.Timeout {
+			t.Errorf("got %+v, want a timeout", e)
+		}
+	})
+}

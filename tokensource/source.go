@@ -1,0 +1,284 @@
+package tokensource
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config is how a source gets its tokens. Only Name and Grant are always needed;
+// the grants that ask a token endpoint need TokenURL and ClientID too.
+type Config struct {
+	// Name names the source in errors, events and storage.
+	Name string
+	// Grant decides what to ask for.
+	Grant Grant
+
+	// TokenURL is the token endpoint (RFC 6749 section 3.2): https, or http on loopback.
+	// A query in it is kept.
+	TokenURL string
+	// ClientID is the client identifier.
+	ClientID string
+	// ClientSecrets are tried in order, beginning with the one accepted last,
+	// while the provider answers invalid_client: so one can be rotated.
+	ClientSecrets []Value
+	// ClientAuth defaults to client_secret_basic with a secret and to none without one.
+	ClientAuth ClientAuth
+	// BodyFormat defaults to form.
+	BodyFormat BodyFormat
+	// Scopes are sent as they are, joined by ScopeSeparator (default one space).
+	Scopes         []string
+	ScopeSeparator string
+	// Params are sent with every token request.
+	Params []Param
+
+	// RefreshBefore is how long before its end a token is refreshed. Zero means
+	// at 75 to 90 % of its life, a part drawn anew for each token.
+	RefreshBefore time.Duration
+	// DefaultLifetime is assumed of a token that came without one. Zero means an hour;
+	// [NeverExpires] until it is refused.
+	DefaultLifetime time.Duration
+	// Timeout bounds one token request, its answer's body included. Default 10 s.
+	Timeout time.Duration
+
+	// Storage keeps the records of grants whose refresh tokens would be lost with the
+	// process. Nil keeps them in memory.
+	Storage Storage
+	// Transport sends token requests. Nil means one of its own, that keeps no connections.
+	Transport http.RoundTripper
+	// UserAgent is sent with token requests. Default "authinject".
+	UserAgent string
+	// Observer is told what happens; see also [Source.Observe].
+	Observer Observer
+	// Clock is for tests. The zero value is the system's.
+	Clock Clock
+}
+
+// Source is one configured way to get tokens. Make one with [New], and [Source.Close]
+// it when it is no longer needed.
+type Source struct {
+	cfg      Config
+	traits   Traits
+	wire     *wire
+	owner    string // names this process in write-ahead marks
+	observer atomic.Pointer[Observer]
+
+	unnamed  *Account
+	accounts sync.Map // name -> *Account
+
+	// slots bounds the token requests of all accounts that are under way at once.
+	slots chan struct{}
+
+	mu      sync.Mutex
+	closed  bool
+	running sync.WaitGroup
+}
+
+// parallelRequests bounds the token requests of one source that are under way at once.
+const parallelRequests = 16
+
+// New checks cfg and returns a source. It makes no request: see [Source.Warm].
+// Its errors name the option at fault, and what is allowed.
+func New(cfg Config) (*Source, error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	var owner [9]byte
+	if _, err := rand.Read(owner[:]); err != nil {
+		return nil, err
+	}
+	s := &Source{
+		cfg:    cfg,
+		traits: cfg.Grant.Traits(),
+		owner:  hex.EncodeToString(owner[:]),
+		slots:  make(chan struct{}, parallelRequests),
+	}
+	s.wire = newWire(&s.cfg)
+	s.unnamed = s.newAccount("")
+	s.Observe(cfg.Observer)
+	return s, nil
+}
+
+func (cfg *Config) setDefaults() error {
+	if cfg.Name == "" {
+		return errors.New("a token source needs a name")
+	}
+	if cfg.Grant == nil {
+		return fmt.Errorf("source %s: a grant is needed", cfg.Name)
+	}
+	if cfg.ClientAuth == "" {
+		cfg.ClientAuth = ClientSecretBasic
+		if len(cfg.ClientSecrets) == 0 {
+			cfg.ClientAuth = ClientAuthNone
+		}
+	}
+	if cfg.BodyFormat == "" {
+		cfg.BodyFormat = BodyForm
+	}
+	if cfg.ScopeSeparator == "" {
+		cfg.ScopeSeparator = " "
+	}
+	if cfg.DefaultLifetime == 0 {
+		cfg.DefaultLifetime = time.Hour
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 10 * time.Second
+	}
+	if cfg.UserAgent == "" {
+		cfg.UserAgent = "authinject"
+	}
+	cfg.Clock = cfg.Clock.withDefaults()
+	if err := cfg.check(); err != nil {
+		return fmt.Errorf("source %s: %w", cfg.Name, err)
+	}
+	return nil
+}
+
+func (cfg *Config) check() error {
+	if err := oneOf("client_auth", cfg.ClientAuth, ClientAuths); err != nil {
+		return err
+	}
+	if err := oneOf("body_format", cfg.BodyFormat, BodyFormats); err != nil {
+		return err
+	}
+	if cfg.RefreshBefore < 0 {
+		return errors.New("refresh_before must not be negative")
+	}
+	if cfg.Grant.Traits().Local {
+		return nil
+	}
+	if cfg.TokenURL == "" {
+		return errors.New("token_url is needed")
+	}
+	if err := checkTokenURL(cfg.TokenURL); err != nil {
+		return err
+	}
+	if cfg.ClientID == "" {
+		return errors.New("client_id is needed")
+	}
+	switch {
+	case cfg.ClientAuth == ClientAuthNone && len(cfg.ClientSecrets) > 0:
+		return errors.New("client_auth none sends no client_secret; remove one of the two")
+	case cfg.ClientAuth != ClientAuthNone && len(cfg.ClientSecrets) == 0:
+		return fmt.Errorf("client_auth %s needs a client_secret", cfg.ClientAuth)
+	}
+	return cfg.checkParams()
+}
+
+// checkParams refuses the parameters that would be sent twice (RFC 6749 section 3.2),
+// or that would make a second way of client authentication (section 2.3).
+func (cfg *Config) checkParams() error {
+	basic := cfg.ClientAuth == ClientSecretBasic || cfg.ClientAuth == ClientSecretBasicRaw
+	seen := make(map[string]bool)
+	for _, p := range cfg.Params {
+		switch {
+		case p.Name == "" || p.Value == nil:
+			return errors.New("token_param needs a name and a value")
+		case p.Name == "client_secret", p.Name == "client_id" && !basic:
+			return fmt.Errorf("token_param %s is sent by client_auth %s; remove it", p.Name, cfg.ClientAuth)
+		case seen[p.Name] && p.Name != "resource": // RFC 8707 section 2 lets it repeat
+			return fmt.Errorf("token_param %s stands there twice", p.Name)
+		}
+		seen[p.Name] = true
+	}
+	return nil
+}
+
+// Name returns the configured name.
+func (s *Source) Name() string { return s.cfg.Name }
+
+// Traits returns those of the source's grant.
+func (s *Source) Traits() Traits { return s.traits }
+
+// Observe makes o the one that is told what happens, in place of any other. A
+// source may outlive the configuration that it came from, its observer need not.
+func (s *Source) Observe(o Observer) {
+	if o == nil {
+		o = func(Event) {}
+	}
+	s.observer.Store(&o)
+}
+
+// settings is the digest of what decides what a token is good for.
+func (s *Source) settings(ctx context.Context) string {
+	parts := append([]string{s.cfg.ScopeSeparator}, s.cfg.Scopes...)
+	for _, p := range s.cfg.Params {
+		value, err := p.Value(ctx)
+		if err != nil {
+			continue // the token request will say so
+		}
+		parts = append(parts, p.Name+"="+value.Reveal())
+	}
+	return digest([]byte(strings.Join(parts, "\x00")))[:16]
+}
+
+func (s *Source) tell(e Event) {
+	e.Source = s.cfg.Name
+	(*s.observer.Load())(e)
+}
+
+// Account returns the account of that name; the empty name is the unnamed one. Accounts
+// are made when first asked for, and cost nothing until they are used.
+func (s *Source) Account(name string) *Account {
+	if name == "" {
+		return s.unnamed
+	}
+	if a, ok := s.accounts.Load(name); ok {
+		return a.(*Account)
+	}
+	a, _ := s.accounts.LoadOrStore(name, s.newAccount(name))
+	return a.(*Account)
+}
+
+// Token returns the live token of the unnamed account; see [Account.Token].
+func (s *Source) Token(ctx context.Context) (*Token, error) { return s.unnamed.Token(ctx) }
+
+// Warm gets the unnamed account's token in the background, and from then on keeps
+// it fresh whether it is used or not. It returns at once.
+func (s *Source) Warm() {
+	a := s.unnamed
+	a.kept.Store(true)
+	a.kick()
+}
+
+// Close ends the source: no new token request begins, and live tokens serve on to whoever
+// still asks. It waits until those under way have ended and were stored, or until ctx ends.
+func (s *Source) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.running.Wait()
+		s.unnamed.stop()
+		s.accounts.Range(func(_, a any) bool {
+			a.(*Account).stop()
+			return true
+		})
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("closing source %s: a token request is still under way: %w", s.cfg.Name, ctx.Err())
+	}
+}
+
+// begin registers one more refresh, unless the source is closed.
+func (s *Source) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.running.Add(1)
+	return true
+}

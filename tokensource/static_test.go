@@ -1,0 +1,140 @@
+package tokensource_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// file is a value that changes under its readers.
+type file struct {
+	mu    sync.Mutex
+	value string
+	err   error
+	reads int
+}
+
+func (f *file) set(value string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.value, f.err = value, err
+}
+
+func (f *file) read(context.Context) (tokensource.Secret, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reads++
+	return tokensource.NewSecret(f.value), f.err
+}
+
+func static(f *file) func(*tokensource.Config) {
+	return func(cfg *tokensource.Config) {
+		*cfg = tokensource.Config{Name: "orders", Grant: tokensource.Static{Token: f.read}}
+	}
+}
+
+// A static token that changes in its file is handed out a second later, and the file is
+// read no more than once a second.
+func TestStaticTokenIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &file{value: "pat1"}
+		src := newSource(t, nil, static(f))
+		first := wantToken(t, src, "pat1")
+		for range 1000 {
+			if tok := wantToken(t, src, "pat1"); tok.Generation != first.Generation {
+				t.Fatal("the same token became another generation")
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if f.reads > 2 {
+			t.Errorf("read %d times in a second", f.reads)
+		}
+		f.set("pat2", nil)
+		time.Sleep(time.Second)
+		if tok := wantToken(t, src, "pat2"); tok.Generation == first.Generation {
+			t.Error("another token has the same generation")
+		}
+	})
+}
+
+// A file that becomes empty or unreadable takes no token away that was good, and
+// never gives an empty one; mended, it counts within seconds.
+func TestStaticTokenThatBreaks(t *testing.T) {
+	for name, broken := range map[string]error{"empty": nil, "unreadable": errors.New("no such file")} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &file{value: "pat1"}
+				src := newSource(t, nil, static(f))
+				wantToken(t, src, "pat1")
+				f.set("", broken)
+				for range 600 {
+					time.Sleep(time.Second)
+					wantToken(t, src, "pat1")
+				}
+				f.set("pat2", nil)
+				time.Sleep(7 * time.Second)
+				wantToken(t, src, "pat2")
+			})
+		})
+	}
+}
+
+// Without a token there is an error that names the operator, and the token serves
+// within seconds of being there.
+func TestStaticTokenThatIsNotThereYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &file{}
+		src := newSource(t, nil, static(f))
+		for range 600 {
+			wantError(t, src, tokensource.ClassOperator)
+			time.Sleep(time.Second)
+		}
+		f.set("with space", nil)
+		time.Sleep(7 * time.Second)
+		wantError(t, src, tokensource.ClassOperator)
+		f.set("pat1", nil)
+		time.Sleep(7 * time.Second)
+		wantToken(t, src, "pat1")
+	})
+}
+
+// A configured end is believed: past it there is no token.
+func TestStaticTokenThatExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end := time.Now().Add(time.Hour)
+		src := newSource(t, nil, func(cfg *tokensource.Config) {
+			*cfg = tokensource.Config{Name: "orders", Grant: tokensource.Static{Token: tokensource.Literal("pat"), Expires: end}}
+		})
+		if tok := wantToken(t, src, "pat"); !tok.Expiry.Equal(end) {
+			t.Errorf("expiry %s, want %s", tok.Expiry, end)
+		}
+		time.Sleep(59 * time.Minute)
+		wantToken(t, src, "pat")
+		time.Sleep(time.Minute)
+		wantError(t, src, tokensource.ClassOperator)
+	})
+}
+
+// A refused static token is read again at once: a new value replaces it, the same
+// one has no replacement.
+func TestRejectStaticToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &file{value: "pat1"}
+		src := newSource(t, nil, static(f))
+		tok := wantToken(t, src, "pat1")
+		if _, err := src.Account("").Reject(t.Context(), tok); !errors.Is(err, tokensource.ErrNoReplacement) {
+			t.Errorf("got %v, want ErrNoReplacement", err)
+		}
+		f.set("pat2", nil)
+		next, err := src.Account("").Reject(t.Context(), tok)
+		if err != nil || next.AccessToken() != "pat2" {
+			t.Errorf("got %v, %v, want pat2", next, err)
+		}
+		wantToken(t, src, "pat2")
+	})
+}

@@ -1,0 +1,61 @@
+package tokensource
+
+import "time"
+
+// Status is how an account stands, for people and monitors. It holds no credential.
+type Status struct {
+	Source, Account string
+	State           State
+	// Generation counts the tokens obtained.
+	Generation uint64
+	// Obtained and Expiry are those of the token in use; Expiry is zero when no
+	// end is known.
+	Obtained, Expiry time.Time
+	// RefreshAt is when the next token request is due; zero when none is.
+	RefreshAt time.Time
+	// Err is the last failure, until a token is obtained.
+	Err *Error
+	// Attempts counts the failures in a row.
+	Attempts int
+	// Live is true while there is a token to give.
+	Live bool
+	// Unsaved is true while the storage does not hold the newest record.
+	Unsaved bool
+}
+
+// Status returns how the account stands. It makes no request and reads no storage.
+func (a *Account) Status() Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	st := Status{Source: a.src.cfg.Name, Account: a.name, State: StateNone, Unsaved: a.unsaved != (deadline{})}
+	l, c := a.cur.Load(), a.src.cfg.Clock
+	if a.rec != nil {
+		st.Obtained = a.rec.Obtained
+	}
+	if l != nil {
+		st.Generation, st.Expiry = l.tok.Generation, l.tok.Expiry
+		st.Live = !c.passed(l.hard)
+		switch {
+		case !st.Live:
+			st.State = StateExpired
+		case c.passed(l.soft) && !a.src.traits.Local:
+			st.State = StateStale
+		default:
+			st.State = StateFresh
+		}
+		if l.soft != never && !a.src.traits.Local {
+			st.RefreshAt = l.soft.wall
+		}
+	}
+	if a.failed != nil {
+		st.Err, st.Attempts = a.failed.err, a.failed.attempts
+		st.RefreshAt = a.failed.err.RetryAt
+		switch {
+		case a.failed.err.Class == ClassLogin && st.State != StateFresh:
+			st.State = StateLoginRequired
+		case a.failed.err.Lost && a.rec != nil && a.rec.Spending != nil:
+			st.State = StateUncertain
+		}
+	}
+	return st
+}

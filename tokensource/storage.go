@@ -1,0 +1,168 @@
+package tokensource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+)
+
+// Storage keeps records. Every certmagic.Storage, and so every storage module of
+// Caddy, is one; so is [MemoryStorage].
+//
+// Load returns an error that is [fs.ErrNotExist] for a key that is not there; any
+// other error means that the storage is in trouble, which is never taken for an
+// absent record. Store replaces the whole value atomically. Lock blocks until it
+// holds the lock or ctx ends. Locks are taken for advice only: nothing here goes wrong
+// when two processes hold the same one, it costs at most one more token request.
+type Storage interface {
+	Load(ctx context.Context, key string) ([]byte, error)
+	Store(ctx context.Context, key string, value []byte) error
+	Delete(ctx context.Context, key string) error
+	Lock(ctx context.Context, name string) error
+	Unlock(ctx context.Context, name string) error
+}
+
+const (
+	// storageTimeout bounds one read or write, so that a hung file system is an
+	// error and not a standstill.
+	storageTimeout = 5 * time.Second
+	// lockTimeout bounds the wait for a record's lock. Past it the refresh goes
+	// on without: a broken lock must not become an outage.
+	lockTimeout = 12 * time.Second
+)
+
+// recordKey is where the record of one account is stored. Names are hashed
+// because storages fold case and strip characters, and two accounts must never
+// share a file. The token URL and the client are part of it: a refresh token
+// belongs to the client and server that it was issued by (RFC 6749 section 6).
+func recordKey(source, account, tokenURL, clientID string) string {
+	// Quoted, so that where one ends and the next begins is never in doubt.
+	id := fmt.Sprintf("%q", []string{source, account, tokenURL, clientID})
+	return "authinject/records/" + digest([]byte(id)) + ".json"
+}
+
+// load reads the stored record of a. It returns nil without an error when there
+// is none.
+func (a *Account) load(ctx context.Context) (*Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	data, err := a.src.cfg.Storage.Load(ctx, a.key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the stored record: %w", err)
+	}
+	return decodeRecord(data, a.src.cfg.Name, a.name)
+}
+
+// save writes rec.
+func (a *Account) save(ctx context.Context, rec *Record) error {
+	data, err := encodeRecord(rec)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	if err := a.src.cfg.Storage.Store(ctx, a.key, data); err != nil {
+		return fmt.Errorf("storing the record: %w", err)
+	}
+	return nil
+}
+
+// lock takes the record's lock and returns what releases it. When the lock
+// cannot be had in time the refresh goes on without it.
+func (a *Account) lock(ctx context.Context) (unlock func()) {
+	name := a.key + ".lock"
+	// Only the wait is bounded: some storages keep a lock alive for as long as the
+	// context that it was taken with.
+	lockCtx, cancel := context.WithCancel(ctx)
+	timeout := time.AfterFunc(lockTimeout, cancel)
+	err := a.src.cfg.Storage.Lock(lockCtx, name)
+	timeout.Stop()
+	if err != nil {
+		cancel()
+		return func() {}
+	}
+	return func() {
+		defer cancel()
+		// The refresh's own context may have ended; the lock must go all the same.
+		ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
+		defer cancel()
+		_ = a.src.cfg.Storage.Unlock(ctx, name) // it lapses by itself
+	}
+}
+
+// MemoryStorage is a [Storage] that forgets with the process. The zero value is
+// ready to use.
+type MemoryStorage struct {
+	mu     sync.Mutex
+	values map[string][]byte
+	locks  map[string]chan struct{}
+}
+
+// Load implements [Storage].
+func (m *MemoryStorage) Load(_ context.Context, key string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	value, ok := m.values[key]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return append([]byte(nil), value...), nil
+}
+
+// Store implements [Storage].
+func (m *MemoryStorage) Store(_ context.Context, key string, value []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.values == nil {
+		m.values = make(map[string][]byte)
+	}
+	m.values[key] = append([]byte(nil), value...)
+	return nil
+}
+
+// Delete implements [Storage].
+func (m *MemoryStorage) Delete(_ context.Context, key string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.values, key)
+	return nil
+}
+
+// Lock implements [Storage].
+func (m *MemoryStorage) Lock(ctx context.Context, name string) error {
+	for {
+		m.mu.Lock()
+		held, taken := m.locks[name]
+		if !taken {
+			if m.locks == nil {
+				m.locks = make(map[string]chan struct{})
+			}
+			m.locks[name] = make(chan struct{})
+			m.mu.Unlock()
+			return nil
+		}
+		m.mu.Unlock()
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Unlock implements [Storage].
+func (m *MemoryStorage) Unlock(_ context.Context, name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if held, taken := m.locks[name]; taken {
+		close(held)
+		delete(m.locks, name)
+	}
+	return nil
+}

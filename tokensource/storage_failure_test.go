@@ -1,0 +1,297 @@
+package tokensource_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+var errDisk = errors.New("no space left on device")
+
+// While a token lives, no refresh token is spent that could not be stored; once the storage
+// takes writes again, the refresh follows.
+func TestNoRequestWhileStorageTakesNoWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &steps{}
+		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Hour) }}
+		var ev events
+		src := newSource(t, ep, refreshing(storage, "rt0"), observed(&ev))
+		src.Warm()
+		synctest.Wait()
+		storage.fail(nil, errDisk)
+		time.Sleep(57 * time.Minute)
+		wantToken(t, src, "at1")
+		wantCount(t, ep, 1)
+		if ev.count(tokensource.EventStorageFailed) == 0 {
+			t.Error("nobody was told of the storage")
+		}
+		storage.fail(nil, nil)
+		time.Sleep(40 * time.Second)
+		wantToken(t, src, "at2")
+		wantCount(t, ep, 2)
+	})
+}
+
+// Without a live token an outage of the storage is no outage of the service.
+func TestExpiredTokenIsReplacedThoughStorageTakesNoWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &steps{}
+		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Hour) }}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		wantToken(t, src, "at1")
+		storage.fail(nil, errDisk)
+		time.Sleep(2 * time.Hour)
+		wantToken(t, src, "at2")
+		if !src.Account("").Status().Unsaved {
+			t.Error("the status does not say that the record is unsaved")
+		}
+	})
+}
+
+// A token whose saving fails is served, and stored as soon as that works: by itself,
+// before the next refresh, whether it is kept warm or not.
+func TestUnsavedRecordIsStoredLater(t *testing.T) {
+	for name, warm := range map[string]bool{"kept warm": true, "used only": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage := &steps{}
+				ep := &endpoint{script: func(n int, _ url.Values) reply {
+					storage.fail(nil, errDisk)
+					return rotated(n, time.Hour)
+				}}
+				src := newSource(t, ep, refreshing(storage, "rt0"))
+				if warm {
+					src.Warm()
+				}
+				wantToken(t, src, "at1")
+				time.Sleep(5 * time.Minute)
+				wantToken(t, src, "at1")
+				storage.fail(nil, nil)
+				time.Sleep(40 * time.Second)
+				if got := stored(t, storage).RefreshToken.Reveal(); got != "rt1" {
+					t.Errorf("stored %q, want rt1", got)
+				}
+				if st := src.Account("").Status(); st.Unsaved || st.Err != nil || st.State != tokensource.StateFresh {
+					t.Errorf("status %+v", st)
+				}
+				wantCount(t, ep, 1)
+				wantToken(t, src, "at1")
+			})
+		})
+	}
+}
+
+// Close stores what could not be stored before.
+func TestCloseStoresTheUnsaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &steps{}
+		ep := &endpoint{script: func(n int, _ url.Values) reply {
+			storage.fail(nil, errDisk)
+			return rotated(n, time.Hour)
+		}}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		wantToken(t, src, "at1")
+		storage.fail(nil, nil)
+		if err := src.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := stored(t, storage).RefreshToken.Reveal(); got != "rt1" {
+			t.Errorf("stored %q, want rt1", got)
+		}
+	})
+}
+
+// A record stored late is not stored over a newer one.
+func TestUnsavedRecordIsNotStoredOverANewerOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &steps{}
+		ep := &endpoint{script: func(n int, _ url.Values) reply {
+			storage.fail(nil, errDisk)
+			return rotated(n, time.Hour)
+		}}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		wantToken(t, src, "at1")
+		storage.fail(nil, nil)
+		put(t, storage, record(9, "other", "rt9", time.Hour))
+		time.Sleep(time.Minute)
+		if err := src.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := stored(t, storage).RefreshToken.Reveal(); got != "rt9" {
+			t.Errorf("stored %q, want the newer rt9", got)
+		}
+	})
+}
+
+// An access token that was never usable does not become one by being stored late.
+func TestUnusableAnswerStoredLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &steps{}
+		ep := &endpoint{}
+		ep.script = func(n int, _ url.Values) reply {
+			if n == 1 {
+				return rotated(n, time.Hour)
+			}
+			storage.fail(nil, errDisk)
+			return reply{body: `{"access_token":"x","token_type":"mac","refresh_token":"rt2"}`}
+		}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		tok := wantToken(t, src, "at1")
+		_, err := src.Account("").Reject(t.Context(), tok)
+		asError(t, err, tokensource.ClassOperator)
+		for range 100 {
+			storage.fail(nil, nil)
+			time.Sleep(10 * time.Second)
+			wantToken(t, src, "at1")
+		}
+	})
+}
+
+// A storage that cannot be read is an outage that passes, not an absent record: nothing is
+// sent, lest an old refresh token be spent.
+func TestUnreadableStorageAtStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &steps{}
+		put(t, storage, record(3, "at3", "rt3", time.Hour))
+		storage.fail(errDisk, nil)
+		ep := &endpoint{}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		src.Warm()
+		for range 100 {
+			wantError(t, src, tokensource.ClassWait)
+			time.Sleep(time.Second)
+		}
+		wantCount(t, ep, 0)
+		storage.fail(nil, nil)
+		time.Sleep(40 * time.Second)
+		wantToken(t, src, "at3")
+		wantCount(t, ep, 0)
+	})
+}
+
+// A dead grant that cannot be noted is not sent again and again; nor is the record written
+// over when it cannot be read.
+func TestDeadGrantWithBrokenStorage(t *testing.T) {
+	for name, broken := range map[string][2]error{"no writes": {nil, errDisk}, "no reads": {errDisk, nil}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage := &steps{}
+				put(t, storage, record(3, "", "rt3", 0))
+				ep := &endpoint{script: func(int, url.Values) reply {
+					storage.fail(broken[0], broken[1])
+					return refused(400, "invalid_grant")
+				}}
+				src := newSource(t, ep, refreshing(storage, ""))
+				src.Warm()
+				time.Sleep(10 * time.Minute)
+				wantError(t, src, tokensource.ClassLogin)
+				wantCount(t, ep, 1)
+				storage.fail(nil, nil)
+				put(t, storage, record(4, "at4", "rt4", time.Hour))
+				time.Sleep(3 * time.Second)
+				wantToken(t, src, "at4")
+			})
+		})
+	}
+}
+
+// A record that is damaged, of a newer release, or another account's is the operator's
+// matter: nothing is sent and nothing is written over it.
+func TestRecordThatMustNotBeTouched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var m tokensource.MemoryStorage
+		put(t, &m, record(3, "at3", "rt3", time.Hour))
+		whole, _ := m.Load(t.Context(), recordKey)
+		other, err := tokensource.EncodeRecord(&tokensource.Record{Source: "orders", Account: "somebody", RefreshToken: tokensource.NewSecret("rt")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := map[string][]byte{
+			"newer":           []byte(`{"version":2,"whatever":true}`),
+			"edited":          []byte(strings.Replace(string(whole), "rt3", "rt4", 1)),
+			"other account's": other,
+			"version 0":       []byte(strings.Replace(string(whole), `"version":1`, `"version":0`, 1)),
+			"null":            []byte("null"),
+		}
+		for i := range whole {
+			bad["cut at "+string(rune('0'+i%10))+strings.Repeat("+", i/10)] = whole[:i]
+		}
+		for name, data := range bad {
+			var storage tokensource.MemoryStorage
+			if err := storage.Store(t.Context(), recordKey, data); err != nil {
+				t.Fatal(err)
+			}
+			ep := &endpoint{}
+			src := newSource(t, ep, refreshing(&storage, "rt0"))
+			src.Warm()
+			time.Sleep(5 * time.Minute)
+			wantError(t, src, tokensource.ClassOperator)
+			wantCount(t, ep, 0)
+			if now, _ := storage.Load(t.Context(), recordKey); string(now) != string(data) {
+				t.Errorf("%s: the record was written over", name)
+			}
+			if err := src.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// A lock that is never released delays a refresh, and does not prevent it.
+func TestDeadLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		if err := storage.Lock(t.Context(), recordKey+".lock"); err != nil {
+			t.Fatal(err)
+		}
+		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Hour) }}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		began := time.Now()
+		wantToken(t, src, "at1")
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("a dead lock held the token up for %s", took)
+		}
+	})
+}
+
+// The storage for tests and single processes keeps its contract: a lock has one holder, and
+// who waits for it stops when told.
+func TestMemoryStorageLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var m tokensource.MemoryStorage
+		held := 0
+		for range 50 {
+			go func() {
+				if err := m.Lock(context.Background(), "l"); err != nil {
+					t.Error(err)
+				}
+				if held++; held > 1 {
+					t.Error("two hold the lock")
+				}
+				time.Sleep(time.Second)
+				held--
+				if err := m.Unlock(context.Background(), "l"); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		time.Sleep(time.Minute)
+		if err := m.Lock(t.Context(), "l"); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := m.Lock(ctx, "l"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the context's error", err)
+		}
+		if err := m.Delete(t.Context(), "none"); err != nil {
+			t.Error(err)
+		}
+	})
+}

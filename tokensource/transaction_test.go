@@ -1,0 +1,288 @@
+package tokensource_test
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// A refresh is written down before it is sent, and its token before anybody uses it.
+func TestOrderOfARefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &steps{}
+		ep := &endpoint{}
+		ep.script = func(n int, _ url.Values) reply {
+			storage.note("POST")
+			return rotated(n, time.Hour)
+		}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		storage.afterStore = func(*tokensource.Record) {
+			if src.Account("").Status().Live {
+				t.Error("the token was in use before it was stored")
+			}
+		}
+		wantToken(t, src, "at1")
+		storage.afterStore = nil
+		time.Sleep(55 * time.Minute)
+		wantToken(t, src, "at1")
+		synctest.Wait()
+		want := []string{
+			"lock", "store gen=0 rt= marked=true failed=false", "POST", "store gen=1 rt=rt1 marked=false failed=false", "unlock",
+			"lock", "store gen=1 rt=rt1 marked=true failed=false", "POST", "store gen=2 rt=rt2 marked=false failed=false", "unlock",
+		}
+		if got := storage.steps(); !slices.Equal(got, want) {
+			t.Errorf("steps:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
+
+// Two processes on one storage make one request at each expiry, and both have its token.
+func TestTwoProcessesShareARefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := &endpoint{script: func(n int, _ url.Values) reply {
+			r := rotated(n, time.Hour)
+			r.delay = time.Second
+			return r
+		}}
+		var ev events
+		a := newSource(t, ep, refreshing(storage, "rt0"), observed(&ev))
+		b := newSource(t, ep, refreshing(storage, "rt0"), observed(&ev))
+		a.Warm()
+		b.Warm()
+		time.Sleep(10 * time.Hour)
+		if ta, tb := mustToken(t, a), mustToken(t, b); ta.AccessToken() != tb.AccessToken() {
+			t.Errorf("the processes have %s and %s", ta.AccessToken(), tb.AccessToken())
+		}
+		if n := ep.count(); n < 11 || n > 14 {
+			t.Errorf("%d requests in 10 h for two processes with tokens of 1 h, want as many as for one", n)
+		}
+		if spent := ep.spent(); len(slices.Compact(slices.Sorted(slices.Values(spent)))) != len(spent) {
+			t.Errorf("a refresh token was spent twice: %v", spent)
+		}
+		if ev.count(tokensource.EventAdopted) < 5 {
+			t.Errorf("%d tokens were adopted", ev.count(tokensource.EventAdopted))
+		}
+	})
+}
+
+// A restarted process goes on from the stored record: a live token costs nothing, a dead
+// one takes a request with the stored refresh token.
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Hour) }}
+		wantToken(t, newSource(t, ep, refreshing(storage, "rt0")), "at1")
+		wantToken(t, newSource(t, ep, refreshing(storage, "rt0")), "at1")
+		wantCount(t, ep, 1)
+		time.Sleep(2 * time.Hour)
+		wantToken(t, newSource(t, ep, refreshing(storage, "rt0")), "at2")
+		if got := ep.spent(); !slices.Equal(got, []string{"rt0", "rt1"}) {
+			t.Errorf("spent %v, want rt0 and rt1", got)
+		}
+	})
+}
+
+// An access token obtained with other scopes or parameters is not used after a restart.
+func TestRestartWithOtherSettings(t *testing.T) {
+	for name, edit := range map[string]func(*tokensource.Config){
+		"scopes": func(cfg *tokensource.Config) { cfg.Scopes = []string{"more"} },
+		"parameters": func(cfg *tokensource.Config) {
+			cfg.Params = []tokensource.Param{{Name: "audience", Value: tokensource.Literal("other")}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage := &tokensource.MemoryStorage{}
+				ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Hour) }}
+				wantToken(t, newSource(t, ep, refreshing(storage, "rt0")), "at1")
+				wantToken(t, newSource(t, ep, refreshing(storage, "rt0"), edit), "at2")
+				wantToken(t, newSource(t, ep, refreshing(storage, "rt0"), edit), "at2")
+			})
+		})
+	}
+}
+
+// An answer without a refresh token keeps the old one (RFC 6749 section 6).
+func TestAnswerWithoutRefreshTokenKeepsTheOld(t *testing.T) {
+	for _, member := range []string{"", `,"refresh_token":""`, `,"refresh_token":null`} {
+		synctest.Test(t, func(t *testing.T) {
+			storage := &tokensource.MemoryStorage{}
+			ep := &endpoint{script: always(reply{body: `{"access_token":"at","expires_in":60` + member + `}`})}
+			mustToken(t, newSource(t, ep, refreshing(storage, "rt0")))
+			if got := stored(t, storage).RefreshToken.Reveal(); got != "rt0" {
+				t.Errorf("refresh_token %q: stored %q, want rt0", member, got)
+			}
+		})
+	}
+}
+
+// A rotated refresh token that comes with the same access token, or with one that
+// cannot be used, is kept.
+func TestRefreshTokenIsKeptWhateverComesWithIt(t *testing.T) {
+	for name, body := range map[string]string{
+		"another token type":  `{"access_token":"at1","token_type":"mac","refresh_token":"rt1"}`,
+		"not a b68token":      `{"access_token":"at\r\nX-Evil: 1","refresh_token":"rt1"}`,
+		"no access token":     `{"refresh_token":"rt1"}`,
+		"no lifetime left":    `{"access_token":"at1","expires_in":-1,"refresh_token":"rt1"}`,
+		"the same as before":  `{"access_token":"at0","expires_in":3600,"refresh_token":"rt1"}`,
+		"an ordinary refresh": `{"access_token":"at1","expires_in":3600,"refresh_token":"rt1"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage := &tokensource.MemoryStorage{}
+				put(t, storage, &tokensource.Record{
+					Generation: 3, AccessToken: tokensource.NewSecret("at0"), RefreshToken: tokensource.NewSecret("rtx"),
+				})
+				ep := &endpoint{script: always(reply{body: body})}
+				src := newSource(t, ep, refreshing(storage, "rt0"))
+				_ = mustToken(t, src) // without an end it serves on
+				_, _ = src.Account("").Reject(t.Context(), mustToken(t, src))
+				if got := stored(t, storage).RefreshToken.Reveal(); got != "rt1" {
+					t.Errorf("stored %q, want rt1", got)
+				}
+				if tok := mustToken(t, src).AccessToken(); tok != "at0" && tok != "at1" {
+					t.Errorf("got token %q", tok)
+				}
+				time.Sleep(time.Hour)
+				_, _ = src.Token(t.Context())
+				synctest.Wait()
+				if got := ep.spent(); len(got) < 2 || got[1] != "rt1" {
+					t.Errorf("spent %v, want rt1 as the second", got)
+				}
+			})
+		})
+	}
+}
+
+// A lost answer is asked for once more, quickly, with the same refresh token: providers
+// that rotate often allow that for some seconds. Then it is uncertain, and asked for seldom.
+func TestLostAnswer(t *testing.T) {
+	for name, lost := range map[string]reply{
+		"reset":     {err: errReset},
+		"502":       {status: http.StatusBadGateway, body: "<html>"},
+		"truncated": {body: `{"access_token":"at1","refr`},
+		"timeout":   {delay: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage := &steps{}
+				ep := &endpoint{script: always(lost)}
+				src := newSource(t, ep, refreshing(storage, "rt0"))
+				e := wantError(t, src, tokensource.ClassWait)
+				if !e.Lost {
+					t.Errorf("%v is not marked as lost", e)
+				}
+				wantCount(t, ep, 2)
+				calls := ep.all()
+				if gap := calls[1].at.Sub(calls[0].at); gap > 11*time.Second {
+					t.Errorf("retried after %s", gap)
+				}
+				if got := src.Account("").Status().State; got != tokensource.StateUncertain {
+					t.Errorf("state %s, want uncertain", got)
+				}
+				if stored(t, storage).Spending == nil {
+					t.Error("the mark is gone: a restart would not know")
+				}
+				time.Sleep(1300 * time.Millisecond)
+				wantError(t, src, tokensource.ClassWait)
+				wantCount(t, ep, 3) // no second quick retry
+				ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
+				time.Sleep(3 * time.Second)
+				wantToken(t, src, "at4")
+				if got := ep.spent(); !slices.Equal(got, []string{"rt0", "rt0", "rt0", "rt0"}) {
+					t.Errorf("spent %v, want rt0 each time", got)
+				}
+				if rec := stored(t, storage); rec.RefreshToken.Reveal() != "rt4" || rec.Spending != nil {
+					t.Errorf("stored %q, mark %v", rec.RefreshToken.Reveal(), rec.Spending)
+				}
+			})
+		})
+	}
+}
+
+// A request that never left is no lost answer.
+func TestUnsentIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{script: always(reply{err: errReset, unsent: true})}
+		e := wantError(t, newSource(t, ep, refreshing(&steps{}, "rt0")), tokensource.ClassWait)
+		if e.Lost {
+			t.Error("marked as lost")
+		}
+		wantCount(t, ep, 1)
+	})
+}
+
+// A record that another process is spending just now is waited for; its mark alone, grown
+// old, stops nobody.
+func TestMarkOfAnotherProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := &endpoint{script: func(int, url.Values) reply { return rotated(9, time.Hour) }}
+		rec := &tokensource.Record{
+			Generation: 2, RefreshToken: tokensource.NewSecret("rt2"),
+			Spending: &tokensource.Spending{Generation: 2, Owner: "other", Since: time.Now()},
+		}
+		put(t, storage, rec)
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		src.Warm()
+		time.Sleep(3 * time.Second)
+		wantCount(t, ep, 0)
+		put(t, storage, &tokensource.Record{
+			Generation: 3, AccessToken: tokensource.NewSecret("at3"), RefreshToken: tokensource.NewSecret("rt3"),
+			Obtained: time.Now(), Expiry: time.Now().Add(time.Hour),
+		})
+		time.Sleep(2 * time.Second)
+		wantToken(t, src, "at3")
+		wantCount(t, ep, 0)
+
+		put(t, storage, rec)
+		again := newSource(t, ep, refreshing(storage, "rt0"))
+		again.Warm()
+		time.Sleep(15 * time.Second)
+		wantToken(t, again, "at9")
+	})
+}
+
+// Another process keeps off for as long as a refresh may take, its quick retry included.
+func TestOthersKeepOffDuringTheQuickRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := &endpoint{script: func(n int, _ url.Values) reply {
+			r := rotated(n, time.Hour)
+			r.delay = 9 * time.Second
+			if n == 1 {
+				r.delay = time.Hour
+			}
+			return r
+		}}
+		a, b := newSource(t, ep, refreshing(storage, "rt0")), newSource(t, ep, refreshing(storage, "rt0"))
+		a.Warm()
+		synctest.Wait()
+		b.Warm()
+		time.Sleep(25 * time.Second)
+		wantToken(t, a, "at2")
+		wantToken(t, b, "at2")
+		wantCount(t, ep, 2)
+	})
+}
+
+// A stored token that serves while it is being refreshed serves on when that fails at once.
+func TestStoredTokenServesThoughItsRefreshFails(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			storage := &tokensource.MemoryStorage{}
+			rec := record(4, "at4", "rt4", 2*time.Minute)
+			rec.Obtained = time.Now().Add(-58 * time.Minute)
+			put(t, storage, rec)
+			src := newSource(t, &endpoint{script: always(refused(400, "invalid_scope"))}, refreshing(storage, "rt0"))
+			wantToken(t, src, "at4")
+		})
+	}
+}

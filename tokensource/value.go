@@ -1,0 +1,23 @@
+package tokensource
+
+import "context"
+
+// Value reads a configured credential or parameter. It is called for every token
+// request, so that a rotated secret needs no restart. Its error must not hold
+// the value.
+type Value func(ctx context.Context) (Secret, error)
+
+// Literal is a [Value] that never changes.
+func Literal(value string) Value {
+	secret := NewSecret(value)
+	return func(context.Context) (Secret, error) { return secret, nil }
+}
+
+// Param is one additional parameter of a token request, such as audience.
+type Param struct {
+	// Name is sent as it is. It must not be one that the grant or the client
+	// authentication sends: no parameter may be sent twice (RFC 6749 section 3.2).
+	Name string
+	// Value is read for every request. Empty ones are left out.
+	Value Value
+}

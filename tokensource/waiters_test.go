@@ -1,0 +1,271 @@
+package tokensource_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// Callers at once on a cold start share one token request and its result.
+func TestColdStartIsOneRequest(t *testing.T) {
+	for name, delay := range map[string]time.Duration{"slow": 2 * time.Second, "instant": 0} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				answer := granted(1, time.Hour)
+				answer.delay = delay
+				ep := &endpoint{script: always(answer)}
+				src := newSource(t, ep)
+				var wg sync.WaitGroup
+				for range 500 {
+					wg.Go(func() {
+						if tok, err := src.Token(t.Context()); err != nil || tok.AccessToken() != "at1" {
+							t.Errorf("got %v, %v", tok, err)
+						}
+					})
+				}
+				wg.Wait()
+				wantCount(t, ep, 1)
+			})
+		})
+	}
+}
+
+// The same many times with real threads: a caller that looked before the token came
+// and acts after it must not ask for another.
+func TestColdStartRace(t *testing.T) {
+	for range 300 {
+		ep := &endpoint{}
+		src := newSource(t, ep)
+		var wg sync.WaitGroup
+		for range 4 * runtime.GOMAXPROCS(0) {
+			wg.Go(func() { _, _ = src.Token(context.Background()) })
+		}
+		wg.Wait()
+		wantCount(t, ep, 1)
+	}
+}
+
+// With the provider down, callers at once share one request and its error.
+func TestErrorIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := refused(http.StatusServiceUnavailable, "")
+		r.delay = time.Second
+		ep := &endpoint{script: always(r)}
+		src := newSource(t, ep)
+		errs := make(chan error, 500)
+		for range cap(errs) {
+			go func() { _, err := src.Token(t.Context()); errs <- err }()
+		}
+		first := <-errs
+		for range cap(errs) - 1 {
+			if err := <-errs; err != first || err == nil {
+				t.Fatalf("got %v and %v, want one error", err, first)
+			}
+		}
+		wantCount(t, ep, 1)
+	})
+}
+
+// Each waiter keeps its own deadline, a cancelled one its own error; the request goes on for
+// all of them, and its token is kept and stored.
+func TestWaitersKeepTheirDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := rotated(1, time.Hour)
+		answer.delay = 5 * time.Second
+		ep := &endpoint{script: always(answer)}
+		storage := &steps{}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+
+		began := time.Now()
+		short, cancelShort := context.WithTimeout(t.Context(), time.Second)
+		defer cancelShort()
+		_, err := src.Token(short)
+		if e := asError(t, err, tokensource.ClassWait); !e.Timeout || !errors.Is(e, context.DeadlineExceeded) || e.RetryAfter(time.Now()) < time.Second {
+			t.Errorf("got %+v, want a timeout to try again after", e)
+		}
+		if time.Since(began) != time.Second {
+			t.Errorf("waited %s, want the deadline of 1 s", time.Since(began))
+		}
+
+		gone, leave := context.WithCancel(t.Context())
+		go func() { time.Sleep(time.Second); leave() }()
+		if _, err := src.Token(gone); err != context.Canceled {
+			t.Errorf("got %v, want the context's own error", err)
+		}
+
+		time.Sleep(4 * time.Second)
+		wantToken(t, src, "at1")
+		wantCount(t, ep, 1)
+		if rec := stored(t, storage); rec.RefreshToken.Reveal() != "rt1" {
+			t.Errorf("stored refresh token %q, want rt1", rec.RefreshToken.Reveal())
+		}
+	})
+}
+
+// Close waits for the refresh under way and its saving. Nothing starts afterwards; live
+// tokens serve on.
+func TestCloseWaitsForRefreshAndSaving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := rotated(1, time.Minute)
+		answer.delay = 3 * time.Second
+		ep := &endpoint{script: always(answer)}
+		storage := &steps{}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		src.Warm()
+		synctest.Wait()
+
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := src.Close(impatient); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close with a deadline before the end: got %v", err)
+		}
+		began := time.Now()
+		if err := src.Close(t.Context()); err != nil {
+			t.Fatalf("Close: %v", err)
+		}
+		if time.Since(began) != 2*time.Second {
+			t.Errorf("Close took %s, want the 2 s that were left", time.Since(began))
+		}
+		if rec := stored(t, storage); rec.RefreshToken.Reveal() != "rt1" || rec.Spending != nil {
+			t.Errorf("after Close the storage holds %q, mark %v", rec.RefreshToken.Reveal(), rec.Spending)
+		}
+		time.Sleep(59 * time.Second)
+		wantToken(t, src, "at1")
+		time.Sleep(time.Hour)
+		if e := wantError(t, src, tokensource.ClassWait); !errors.Is(e, tokensource.ErrClosed) {
+			t.Errorf("got %v, want ErrClosed", e)
+		}
+		src.Warm()
+		_, _ = src.Account("other").Token(t.Context())
+		time.Sleep(time.Hour)
+		wantCount(t, ep, 1)
+	})
+}
+
+// A closed source leaves no goroutine and no timer: the bubble could not end with one, and
+// outside of one the count of goroutines is as before.
+func TestCloseLeavesNoGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, script := range []reply{granted(1, time.Hour), refused(503, ""), {delay: time.Hour}} {
+			src, err := tokensource.New(tokensource.Config{
+				Name: "orders", Grant: tokensource.ClientCredentials{}, TokenURL: tokenURL, ClientID: "c",
+				Transport: &endpoint{script: always(script)},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			src.Warm()
+			for _, account := range []string{"a", "b"} {
+				go src.Account(account).Token(t.Context())
+			}
+			time.Sleep(time.Second)
+			before := time.Now()
+			if err := src.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if time.Since(before) > 10*time.Second {
+				t.Errorf("Close took %s, more than a request may", time.Since(before))
+			}
+		}
+	})
+}
+
+// Accounts of one source do not wait for each other.
+func TestAccountsAreIndependent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{}
+		var first sync.Once
+		src := newSource(t, ep, func(cfg *tokensource.Config) {
+			cfg.Params = []tokensource.Param{{Name: "audience", Value: func(ctx context.Context) (tokensource.Secret, error) {
+				slow := false
+				first.Do(func() { slow = true })
+				if slow {
+					time.Sleep(8 * time.Second)
+				}
+				return tokensource.NewSecret("api"), nil
+			}}}
+		})
+		go src.Account("slow").Token(t.Context())
+		synctest.Wait()
+		began := time.Now()
+		if _, err := src.Account("quick").Token(t.Context()); err != nil || time.Since(began) > 0 {
+			t.Errorf("the other account's token: %v after %s", err, time.Since(began))
+		}
+		if quick, again := src.Account("quick"), src.Account("quick"); quick != again || quick == src.Account("") {
+			t.Error("an account is not the same each time, or another account's")
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// However many accounts ask at once, a provider has no more than 16 requests to deal with.
+func TestParallelRequestsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		under, most := 0, 0
+		src := newSource(t, roundTripper(func(*http.Request) (*http.Response, error) {
+			mu.Lock()
+			under++
+			most = max(most, under)
+			mu.Unlock()
+			time.Sleep(time.Second)
+			mu.Lock()
+			under--
+			mu.Unlock()
+			return nil, errReset
+		}))
+		for i := range 50 {
+			go src.Account(fmt.Sprint(i)).Token(t.Context())
+		}
+		time.Sleep(10 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		if most != 16 {
+			t.Errorf("%d requests at once, want 16", most)
+		}
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// A caller that found the token ended, or due, and only acts once another has replaced it,
+// takes the replacement.
+func TestCallerOvertakenByARefresh(t *testing.T) {
+	for name, after := range map[string]time.Duration{"ended": 2 * time.Hour, "due": 55 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ep := &endpoint{}
+				var src *tokensource.Source
+				var overtake atomic.Bool
+				base := time.Now()
+				clock := tokensource.Clock{Elapsed: func() time.Duration {
+					at := time.Since(base)
+					if overtake.CompareAndSwap(true, false) { // between a caller's look and its deed
+						_, _ = src.Token(t.Context())
+						synctest.Wait()
+					}
+					return at
+				}}
+				src = newSource(t, ep, func(cfg *tokensource.Config) { cfg.Clock = clock })
+				wantToken(t, src, "at1")
+				time.Sleep(after)
+				overtake.Store(true)
+				_ = mustToken(t, src)
+				synctest.Wait()
+				wantToken(t, src, "at2")
+				wantCount(t, ep, 2)
+			})
+		})
+	}
+}

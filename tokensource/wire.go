@@ -1,0 +1,220 @@
+package tokensource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+)
+
+// wire is the way to a token endpoint: exactly one POST per call of post, with
+// one way of client authentication, no redirects, and limits on time and size. x/oauth2 speaks
+// the protocol; the [exchange] below it bends what a provider wants bent.
+type wire struct {
+	cfg  *Config
+	base http.RoundTripper
+	// secret is the index of the client secret that was accepted last.
+	secret atomic.Int32
+}
+
+func newWire(cfg *Config) *wire {
+	base := cfg.Transport
+	if base == nil {
+		base = newTransport()
+	}
+	return &wire{cfg: cfg, base: base}
+}
+
+// newTransport returns the transport for token endpoints. Connections are not
+// kept: the next request is minutes away, and one that is sent into a connection
+// just closed by the server may or may not have been carried out.
+func newTransport() *http.Transport {
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok { // somebody put another one in its place
+		t = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
+	}
+	t = t.Clone()
+	t.DisableKeepAlives = true
+	return t
+}
+
+// post makes one token request, or several while the provider says invalid_client
+// and the configuration has another client secret: then the client was refused before
+// its grant was looked at, and nothing was spent.
+func (w *wire) post(ctx context.Context, req Request) (*Answer, *Error) {
+	secrets := w.cfg.ClientSecrets
+	if len(secrets) == 0 {
+		return w.postOnce(ctx, req, Secret{})
+	}
+	first := int(w.secret.Load())
+	var refused *Error
+	for i := range secrets {
+		index := (first + i) % len(secrets)
+		secret, err := secrets[index](ctx)
+		if err == nil && secret.IsZero() {
+			err = errors.New("it is empty")
+		}
+		if err != nil {
+			if refused == nil {
+				refused = &Error{Class: ClassOperator, Reason: fmt.Sprintf("reading client_secret %d of %d: %v", index+1, len(secrets), err), cause: err}
+			}
+			continue
+		}
+		ans, failed := w.postOnce(ctx, req, secret)
+		if failed == nil || failed.Code != "invalid_client" {
+			w.secret.Store(int32(index)) //nolint:gosec // a handful of secrets
+			return ans, failed
+		}
+		refused = failed
+	}
+	return nil, refused
+}
+
+// postOnce makes one token request.
+func (w *wire) postOnce(ctx context.Context, req Request, secret Secret) (*Answer, *Error) {
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
+	defer cancel()
+
+	params, err := w.params(ctx, req)
+	if err != nil {
+		return nil, &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
+	}
+	ex := &exchange{cfg: w.cfg, secret: secret, base: w.base, now: w.cfg.Clock.Now}
+	conf := clientcredentials.Config{
+		ClientID:       w.cfg.ClientID,
+		TokenURL:       w.cfg.TokenURL,
+		EndpointParams: params,
+		AuthStyle:      oauth2.AuthStyleInParams,
+	}
+	switch w.cfg.ClientAuth {
+	case ClientSecretBasic, ClientSecretBasicRaw:
+		conf.AuthStyle = oauth2.AuthStyleInHeader
+		conf.ClientSecret = secret.Reveal()
+	case ClientSecretPost, ClientSecretQuery:
+		conf.ClientSecret = secret.Reveal()
+	}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{
+		Transport:     ex,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	})
+	_, err = conf.Token(ctx)
+	if ex.failure == nil && err == nil {
+		return ex.answer, nil
+	}
+	if ex.failure == nil {
+		// x/oauth2 refused before it sent anything: a token URL that is none, say.
+		ex.failure = &Error{Class: ClassOperator, Reason: "the token request could not be made"}
+	}
+	return ex.answer, ex.failure // an answer beside a failure carries a refresh token to keep
+}
+
+// params are all parameters of the request except the client's authentication.
+// Empty ones are left out, and none may come twice (RFC 6749 section 3.2).
+func (w *wire) params(ctx context.Context, req Request) (url.Values, error) {
+	params := make(url.Values, len(req.Params)+len(w.cfg.Params)+1)
+	for name, values := range req.Params {
+		if len(values) > 0 && values[0] != "" {
+			params[name] = slices.Clone(values)
+		}
+	}
+	if !req.Spends.IsZero() {
+		params.Set("refresh_token", req.Spends.Reveal())
+	}
+	if req.WithScope && len(w.cfg.Scopes) > 0 {
+		params.Set("scope", strings.Join(w.cfg.Scopes, w.cfg.ScopeSeparator))
+	}
+	for _, p := range w.cfg.Params {
+		value, err := p.Value(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("reading token_param %s: %w", p.Name, err)
+		}
+		if value.IsZero() {
+			continue
+		}
+		if p.Name != "scope" && p.Name != "resource" && params.Has(p.Name) {
+			return nil, fmt.Errorf("token_param %s is sent already", p.Name)
+		}
+		if p.Name == "resource" { // RFC 8707 section 2 lets it repeat
+			params.Add(p.Name, value.Reveal())
+			continue
+		}
+		params.Set(p.Name, value.Reveal())
+	}
+	return params, nil
+}
+
+// transportFailure turns an error of the HTTP client into ours. Its text is
+// dropped: it holds the URL. sent says whether the request may have arrived.
+func transportFailure(err error, sent bool) *Error {
+	e := &Error{Class: ClassWait, Reason: "the token endpoint could not be reached", Lost: sent}
+	var dns *net.DNSError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &dns):
+		e.Reason = "the token endpoint's name could not be resolved"
+	case isCertificateError(err):
+		e.Class, e.Reason = ClassOperator, "the token endpoint's certificate is not trusted"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		e.Reason = "the token endpoint did not answer in time"
+		e.cause = context.DeadlineExceeded
+	case sent:
+		e.Reason = "the connection to the token endpoint broke before its answer"
+	}
+	return e
+}
+
+// checkTokenURL reports why raw cannot be a token endpoint (RFC 6749 section 3.2).
+func checkTokenURL(raw string) error {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Host == "":
+		return errors.New("token_url must be an absolute https URL")
+	case u.Fragment != "" || strings.Contains(raw, "#"):
+		return errors.New("token_url must not have a fragment (RFC 6749 section 3.2)")
+	case u.User != nil:
+		return errors.New("token_url must not hold a user name or password; use client_id and client_secret")
+	case u.Scheme == "https":
+		return nil
+	case u.Scheme == "http" && isLoopback(u.Hostname()):
+		return nil
+	case u.Scheme == "http":
+		return fmt.Errorf("token_url must be https: plain http is allowed for loopback hosts only, and %s is none", u.Hostname())
+	}
+	return fmt.Errorf("token_url must be https, not %s", u.Scheme)
+}
+
+// isLoopback reports whether host is this machine by name or address.
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// retryAfter reads a Retry-After field (RFC 9110 section 10.2.3): seconds or a
+// date, kept within sane bounds; 0 when there is none.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	field := h.Get("Retry-After")
+	if field == "" {
+		return 0
+	}
+	var d time.Duration
+	if secs, ok := parseUint(field); ok {
+		d = time.Duration(min(secs, uint64(retryAfterMax/time.Second))) * time.Second
+	} else if at, err := http.ParseTime(field); err == nil {
+		d = at.Sub(now)
+	} else {
+		return 0
+	}
+	return min(max(d, retryAfterMin), retryAfterMax)
+}
