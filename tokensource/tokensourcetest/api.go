@@ -1,0 +1,183 @@
+package tokensourcetest
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Verdict is what the API made of a request.
+type Verdict string
+
+// The verdicts. All but the first are refusals.
+const (
+	// Accepted: the token is good.
+	Accepted Verdict = "accepted"
+	// Missing: there is none. 401 without an error code (RFC 6750 section 3.1).
+	Missing Verdict = "missing"
+	// Ambiguous: there is more than one. 400 invalid_request (RFC 6750 section 2).
+	Ambiguous Verdict = "ambiguous"
+	// Malformed: the header has another scheme. 401 invalid_token, as the rest.
+	Malformed Verdict = "malformed"
+	// Unknown: it was never issued here.
+	Unknown Verdict = "unknown"
+	// Expired: its lifetime is over.
+	Expired Verdict = "expired"
+	// Revoked: it was ended before its time.
+	Revoked Verdict = "revoked"
+	// Refused: [Server.RefuseAll] is on.
+	Refused Verdict = "refused"
+)
+
+// APIRequest is the record of one request to the protected API. It holds
+// secrets: they are for tests to look at, not to print.
+type APIRequest struct {
+	// Time is by Config.Now, Owner by Config.Owner.
+	Time  time.Time
+	Owner string
+	// Method, Host, Path, RawQuery and Header are those of the HTTP request.
+	Method, Host, Path, RawQuery string
+	Header                       http.Header
+	// Credentials are all that were found, in order: header, then query.
+	Credentials []Credential
+	// Verdict is the decision, and Status the refusal's status; 0 when accepted.
+	Verdict Verdict
+	Status  int
+	// TokenNumber is that of the access token, if it was issued here; 0 else.
+	TokenNumber uint64
+}
+
+// Caller is who is calling, for handlers behind [Server.Protect].
+type Caller struct {
+	// ClientID, Subject and Scopes are those of the token.
+	ClientID, Subject string
+	Scopes            []string
+	// TokenNumber is the number of the access token.
+	TokenNumber uint64
+	// Expiry is its end.
+	Expiry time.Time
+}
+
+type callerKey struct{}
+
+// CallerOf returns the caller of a request that [Server.Protect] let through.
+func CallerOf(ctx context.Context) (Caller, bool) {
+	c, ok := ctx.Value(callerKey{}).(Caller)
+	return c, ok
+}
+
+// API is the protected API: it answers any request that carries a good token
+// with a JSON object of method, path, subject, token_number and expires_in
+// (whole seconds left). The token itself is never in it.
+func (s *Server) API() http.Handler {
+	return s.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		caller, _ := CallerOf(r.Context())
+		path := r.URL.Path
+		for _, c := range s.findCredentials(r) {
+			path = strings.ReplaceAll(path, c.Token, "TOKEN")
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"method":       r.Method,
+			"path":         path,
+			"subject":      caller.Subject,
+			"token_number": caller.TokenNumber,
+			"expires_in":   int64(caller.Expiry.Sub(s.cfg.Now()) / time.Second),
+		})
+	}))
+}
+
+// Protect lets requests with a good access token through to next, refuses the
+// others (RFC 6750 section 3) and records both. It may be mounted in any server.
+// A token in the body (RFC 6750 section 2.2) is not looked for.
+func (s *Server) Protect(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		req := &APIRequest{
+			Owner: s.cfg.Owner(r), Method: r.Method, Host: r.Host, Path: r.URL.Path,
+			RawQuery: r.URL.RawQuery, Header: r.Header.Clone(), Credentials: s.findCredentials(r),
+		}
+		caller, challenge := s.judge(req)
+		if req.Verdict == Accepted {
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+			return
+		}
+		w.Header().Set("WWW-Authenticate", challenge)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(req.Status)
+		_ = json.NewEncoder(w).Encode(map[string]string{"verdict": string(req.Verdict)})
+	})
+}
+
+// judge decides about req, completes it and records it.
+func (s *Server) judge(req *APIRequest) (caller Caller, challenge string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	req.Time = s.cfg.Now()
+	var token *accessToken
+	if len(req.Credentials) == 1 {
+		if token = s.tokens.access[req.Credentials[0].Token]; token != nil {
+			req.TokenNumber = token.number
+		}
+	}
+	req.Verdict = s.verdict(req, token)
+	switch req.Verdict {
+	case Accepted:
+		caller = Caller{
+			ClientID: token.login.client, Subject: token.login.subject, Scopes: slices.Clone(token.scopes),
+			TokenNumber: token.number, Expiry: token.expiry,
+		}
+	case Missing:
+		req.Status, challenge = http.StatusUnauthorized, `Bearer realm="api"`
+	case Ambiguous:
+		req.Status, challenge = http.StatusBadRequest, `Bearer realm="api", error="invalid_request"`
+	default:
+		req.Status, challenge = http.StatusUnauthorized, `Bearer realm="api", error="invalid_token"`
+	}
+	s.records.api = append(s.records.api, req)
+	s.records.changed()
+	return caller, challenge
+}
+
+func (s *Server) verdict(req *APIRequest, token *accessToken) Verdict {
+	switch {
+	case len(req.Credentials) == 0:
+		return Missing
+	case len(req.Credentials) > 1:
+		return Ambiguous
+	case !s.fits(req.Credentials[0]):
+		return Malformed
+	case s.refuseAll:
+		return Refused
+	case token == nil:
+		return Unknown
+	case token.revoked || token.login.revoked:
+		return Revoked
+	case !token.live(req.Time):
+		return Expired
+	}
+	return Accepted
+}
+
+// RefuseAll makes the API refuse every token with 401, good ones too, until it
+// is called with false.
+func (s *Server) RefuseAll(refuse bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuseAll = refuse
+}
+
+// APIRequests returns the requests that the API has judged, in that order.
+func (s *Server) APIRequests() []APIRequest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]APIRequest, len(s.records.api))
+	for i, r := range s.records.api {
+		list[i] = *r
+		list[i].Header = r.Header.Clone()
+		list[i].Credentials = slices.Clone(r.Credentials)
+	}
+	return list
+}

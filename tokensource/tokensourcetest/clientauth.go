@@ -1,0 +1,96 @@
+package tokensourcetest
+
+import (
+	"cmp"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// presented is the client authentication found in a request, not yet believed.
+type presented struct {
+	id, secret string
+	method     AuthMethod
+	// rawID and rawSecret are the undecoded halves of a Basic header.
+	rawID, rawSecret string
+}
+
+// findClientAuth looks in all three places. RFC 6749 section 2.3: a client must
+// not use more than one method in a request.
+func findClientAuth(header http.Header, body, query url.Values) (presented, *oauthError) {
+	fields := header.Values("Authorization")
+	places := len(fields)
+	for _, values := range []url.Values{body, query} {
+		if values.Get("client_secret") != "" { // RFC 6749 section 3.2: without a value is omitted
+			places++
+		}
+	}
+	if places > 1 {
+		return presented{}, errorf(http.StatusBadRequest, "invalid_request", "client credentials in more than one place")
+	}
+
+	paramID := cmp.Or(body.Get("client_id"), query.Get("client_id"))
+	switch {
+	case len(fields) == 1:
+		p, ok := parseBasic(fields[0])
+		if !ok {
+			return presented{}, errorf(http.StatusUnauthorized, "invalid_client", "malformed Basic credentials")
+		}
+		if paramID != "" && paramID != p.id && paramID != p.rawID {
+			return p, errorf(http.StatusBadRequest, "invalid_request", "client_id differs from the Basic credentials")
+		}
+		return p, nil
+	case body.Get("client_secret") != "":
+		return presented{id: paramID, secret: body.Get("client_secret"), method: AuthPost}, nil
+	case query.Get("client_secret") != "":
+		return presented{id: paramID, secret: query.Get("client_secret"), method: AuthQuery}, nil
+	case paramID != "":
+		return presented{id: paramID, method: AuthNone}, nil
+	}
+	return presented{}, errorf(http.StatusUnauthorized, "invalid_client", "no client authentication")
+}
+
+// parseBasic takes a Basic header apart, keeping the halves both as they came
+// and form-urldecoded; which of them counts depends on the client.
+func parseBasic(field string) (presented, bool) {
+	scheme, encoded, ok := strings.Cut(field, " ")
+	if !ok || !strings.EqualFold(scheme, "Basic") {
+		return presented{}, false
+	}
+	plain, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return presented{}, false
+	}
+	p := presented{method: AuthBasic}
+	if p.rawID, p.rawSecret, ok = strings.Cut(string(plain), ":"); !ok {
+		return presented{}, false
+	}
+	var idErr, secretErr error
+	p.id, idErr = url.QueryUnescape(p.rawID)
+	p.secret, secretErr = url.QueryUnescape(p.rawSecret)
+	if idErr != nil || secretErr != nil {
+		p.id, p.secret, p.method = p.rawID, p.rawSecret, AuthBasicRaw
+	}
+	return p, true
+}
+
+// authenticate finds the client that p proves to be, and says by which method;
+// a Basic header can be read in two ways. The caller holds s.mu.
+func (s *Server) authenticate(p presented) (*Client, AuthMethod, *oauthError) {
+	readings := []presented{p}
+	if p.method == AuthBasic {
+		readings = append(readings, presented{id: p.rawID, secret: p.rawSecret, method: AuthBasicRaw})
+	}
+	for _, r := range readings {
+		c := s.clients[r.id]
+		if c == nil || !c.mayUse(r.method) {
+			continue
+		}
+		if r.method == AuthNone || slices.Contains(c.Secrets, r.secret) {
+			return c, r.method, nil
+		}
+	}
+	return nil, p.method, errorf(http.StatusUnauthorized, "invalid_client", "client authentication failed")
+}

@@ -1,0 +1,34 @@
+package tokensourcetest
+
+import (
+	"net/http"
+	"strings"
+)
+
+// clientCredentials is the grant of RFC 6749 section 4.4: the client acts for
+// itself, so the token's subject is the client.
+func (s *Server) clientCredentials(g *grantRequest) (*issuance, *oauthError) {
+	if len(g.client.Secrets) == 0 {
+		// Section 4.4: "MUST only be used by confidential clients".
+		return nil, errorf(http.StatusBadRequest, "unauthorized_client", "a public client cannot act for itself")
+	}
+	scopes, oerr := grantScopes(g.params.Get("scope"), s.cfg.Scopes)
+	if oerr != nil {
+		return nil, oerr
+	}
+	key := g.client.ID + "\x00" + strings.Join(scopes, " ")
+	if a := s.tokens.recent[key]; s.repeats(a, g.now) {
+		return &issuance{access: a, refresh: s.tokens.refresh[a.refresh], repeated: true}, nil
+	}
+	l := &login{client: g.client.ID, subject: g.client.ID, grant: grantClientCredentials, scopes: scopes}
+	issued := &issuance{access: s.newAccess(l, scopes, g.now)}
+	if s.cfg.RefreshTokenForClientCredentials {
+		issued.refresh = s.newRefresh(l, g.now)
+		issued.access.refresh = issued.refresh.value
+	}
+	if last := s.tokens.recent[key]; last != nil && s.cfg.OneAccessToken {
+		last.revoked = true
+	}
+	s.tokens.recent[key] = issued.access
+	return issued, nil
+}

@@ -1,0 +1,205 @@
+package tokensourcetest
+
+import (
+	"bytes"
+	"net/http"
+	"slices"
+)
+
+// serveToken is the token endpoint: read, record, carry out, answer, with the
+// fault of this request having its say at each step.
+func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
+	rec := &TokenRequest{
+		Owner: s.cfg.Owner(r), Method: r.Method, RawQuery: r.URL.RawQuery,
+		RemoteAddr: r.RemoteAddr, Header: r.Header.Clone(),
+	}
+	// The record is finished before the last bytes leave, so that who has an
+	// answer finds its record complete; deferred, so that a panic of a caller's
+	// callback leaves no record open.
+	var sent sent
+	defer func() { s.finish(rec, sent) }()
+	drop := func(reset bool) {
+		conn := takeOver(w)
+		s.finish(rec, sent)
+		closeConn(conn, reset)
+	}
+
+	fault, unread := s.faultBeforeReading(rec)
+	if unread {
+		drop(fault.Reset)
+		return
+	}
+	var in input
+	in.params, in.err = readParams(r)
+	in.fill(rec)
+	fault = s.arrive(rec)
+	if !s.pause(fault.Before) || fault.Drop == BeforeReading || fault.Drop == BeforeProcessing {
+		drop(fault.Reset)
+		return
+	}
+	var out answer
+	if fault.Answer == nil || fault.Process {
+		out, sent.refresh = s.process(rec, in, fault.Edit)
+	}
+	if fault.Answer != nil {
+		out, sent.refresh = fault.Answer.answer(), nil
+	}
+	if !s.pause(fault.After) || fault.Drop == BeforeAnswering {
+		drop(fault.Reset)
+		return
+	}
+	sent.status = out.status
+	if fault.Drop == Halfway {
+		conn := takeOver(w)
+		s.finish(rec, sent)
+		sendHalf(conn, out)
+		closeConn(conn, fault.Reset)
+		return
+	}
+	sent.whole = s.send(w, r, out, fault.Drip)
+}
+
+// input is what a token request says.
+type input struct {
+	params
+	err       *oauthError
+	presented presented
+	authErr   *oauthError
+}
+
+// fill reads what the record should know from in.
+func (in *input) fill(rec *TokenRequest) {
+	in.presented, in.authErr = findClientAuth(rec.Header, in.body, in.query)
+	rec.Params, rec.Format = in.all(), in.format
+	rec.Grant = rec.Params.Get("grant_type")
+	rec.ClientID, rec.Auth = in.presented.id, in.presented.method
+}
+
+// process carries a token request out. It also returns the refresh token that
+// the answer really holds.
+func (s *Server) process(rec *TokenRequest, in input, edit func(map[string]any)) (answer, *refreshToken) {
+	members, refresh, copied, oerr := s.decide(rec, in)
+	if oerr != nil {
+		return errorAnswer(oerr, rec.Header), nil
+	}
+	// Outside the lock: these are callbacks, and may call the Server.
+	if s.cfg.EditAnswer != nil {
+		s.cfg.EditAnswer(&copied, members)
+	}
+	if edit != nil {
+		edit(members)
+	}
+	out := tokenAnswer(members)
+	if refresh != nil && !bytes.Contains(out.body, []byte(refresh.value)) {
+		refresh = nil // an edit took it away
+	}
+	return out, refresh
+}
+
+// decide grants or refuses under the lock, and returns the answer's members,
+// the refresh token among them, and a copy of the record.
+func (s *Server) decide(rec *TokenRequest, in input) (map[string]any, *refreshToken, TokenRequest, *oauthError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rec.Processed, rec.processing = s.cfg.Now(), s.records.event()
+	issued, oerr := s.grant(rec, in)
+	if oerr != nil {
+		rec.Outcome = oerr.code
+		return nil, nil, TokenRequest{}, oerr
+	}
+	rec.Outcome = OutcomeIssued
+	if issued.repeated {
+		rec.Outcome = OutcomeRepeated
+	}
+	rec.TokenNumber, rec.AccessToken = issued.access.number, issued.access.value
+	if issued.refresh != nil {
+		rec.RefreshToken = issued.refresh.value
+	}
+	return s.members(issued, rec.Processed), issued.refresh, rec.clone(), nil
+}
+
+// grant is the decision. The caller holds s.mu.
+func (s *Server) grant(rec *TokenRequest, in input) (*issuance, *oauthError) {
+	if rec.Method != http.MethodPost {
+		return nil, errorf(http.StatusMethodNotAllowed, "invalid_request", "token requests are POST requests")
+	}
+	if in.err != nil {
+		return nil, in.err
+	}
+	if in.authErr != nil {
+		return nil, in.authErr
+	}
+	client, method, oerr := s.authenticate(in.presented)
+	if oerr != nil {
+		return nil, oerr
+	}
+	rec.ClientID, rec.Auth = client.ID, method
+	if oerr := in.checkFormat(client); oerr != nil {
+		return nil, oerr
+	}
+	name := rec.Grant
+	if name == "" {
+		return nil, errorf(http.StatusBadRequest, "invalid_request", "grant_type is missing")
+	}
+	grant := grants[name]
+	if grant == nil {
+		return nil, errorf(http.StatusBadRequest, "unsupported_grant_type", "unknown grant_type")
+	}
+	if len(client.Grants) > 0 && !slices.Contains(client.Grants, name) {
+		return nil, errorf(http.StatusBadRequest, "unauthorized_client", "this client may not use this grant_type")
+	}
+	return grant(s, &grantRequest{record: rec, client: client, params: rec.Params, now: rec.Processed})
+}
+
+// arrive gives rec its number and its fault.
+func (s *Server) arrive(rec *TokenRequest) Fault {
+	s.mu.Lock()
+	fault, choose := s.faults.next()
+	s.recordLocked(rec, fault.Name)
+	copied := rec.clone()
+	s.mu.Unlock()
+	if choose == nil {
+		return fault
+	}
+	fault = choose(&copied)
+	s.mu.Lock()
+	rec.Fault = fault.Name
+	s.mu.Unlock()
+	return fault
+}
+
+// recordLocked appends rec to the records. The caller holds s.mu.
+func (s *Server) recordLocked(rec *TokenRequest, fault string) {
+	s.records.number++
+	rec.Number, rec.Arrived, rec.arrival = s.records.number, s.cfg.Now(), s.records.event()
+	rec.Fault = fault
+	if t := s.tokens.refresh[rec.Params.Get("refresh_token")]; t != nil {
+		t.used = true
+	}
+	s.records.token = append(s.records.token, rec)
+	s.records.changed()
+}
+
+// sent is what became of an answer.
+type sent struct {
+	status  int
+	whole   bool
+	refresh *refreshToken // that it held
+}
+
+// finish completes the record. Only the first call counts.
+func (s *Server) finish(rec *TokenRequest, sent sent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rec.Done {
+		return
+	}
+	if rec.Outcome == "" {
+		rec.Outcome = OutcomeUnprocessed
+	}
+	rec.Status, rec.Whole, rec.Done = sent.status, sent.whole, true
+	if sent.whole && sent.refresh != nil {
+		sent.refresh.delivered = true
+	}
+	s.records.changed()
+}
