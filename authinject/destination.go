@@ -1,0 +1,202 @@
+package authinject
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// Destinations are the upstreams that may receive a token. The zero value allows
+// none. It is immutable and safe for concurrent use.
+type Destinations struct{ list []destination }
+
+// destination is one pattern, taken apart.
+type destination struct {
+	pattern string // as it was written
+	scheme  string // http or https; empty: https, and http too on this machine
+	host    string // normalized; of a wildcard: what follows the first label
+	any     bool   // a wildcard for the first label
+	port    uint16 // 0: the scheme's
+	socket  string // path of a unix socket; the other fields are empty then
+}
+
+// destinationForms ends every error about a pattern.
+const destinationForms = "allowed are https://host[:port], https://*.example.com[:port] (one label in place of the star), http://host[:port] (plain http, by explicit word), host[:port] (https; on loopback http as well) and unix//path"
+
+// ParseDestinations reads the patterns of the option destinations:
+//
+//	https://api.example.com         this host, port 443
+//	https://api.example.com:8443    this host and port
+//	https://*.orders.example.com    any one label in front, as in TLS certificates (RFC 9525 section 6.3)
+//	http://legacy.example.com       plain http, because the pattern says so
+//	api.example.com                 https; for a loopback host http as well
+//	unix//run/api.sock              a unix socket
+//
+// Host names may be international (IDNA, RFC 5890). User names, paths, queries,
+// stars elsewhere, stars over fewer than two labels, and IP addresses in odd
+// spellings are refused with an error that names the pattern.
+func ParseDestinations(patterns ...string) (Destinations, error) {
+	list := make([]destination, 0, len(patterns))
+	for _, pattern := range patterns {
+		d, err := parseDestination(pattern)
+		if err != nil {
+			return Destinations{}, fmt.Errorf("destination %q: %w; %s", withoutUserinfo(pattern), err, destinationForms)
+		}
+		list = append(list, d)
+	}
+	return Destinations{list: list}, nil
+}
+
+func parseDestination(pattern string) (destination, error) {
+	d := destination{pattern: pattern}
+	if socket, found := strings.CutPrefix(pattern, "unix/"); found {
+		if socket == "" || socket[0] != '/' && socket[0] != '@' {
+			return d, fmt.Errorf("the path of a unix socket starts with / (or @)")
+		}
+		d.socket = cleanSocket(socket)
+		return d, nil
+	}
+	rest := pattern
+	if scheme, after, found := strings.Cut(pattern, "://"); found {
+		d.scheme, rest = strings.ToLower(scheme), after
+		if d.scheme != "http" && d.scheme != "https" {
+			return d, fmt.Errorf("the scheme is neither https nor http")
+		}
+	}
+	rest = strings.TrimSuffix(rest, "/")
+	if i := strings.IndexAny(rest, "@/\\?#{}"); i >= 0 {
+		return d, fmt.Errorf("%q cannot stand in a destination, which is only scheme, host and port", rest[i:i+1])
+	}
+	host, port, err := splitHostPort(rest)
+	if err != nil {
+		return d, err
+	}
+	if port != "" {
+		if d.port, err = normalizePort(port, d.scheme); err != nil {
+			return d, err
+		}
+	}
+	if after, found := strings.CutPrefix(host, "*."); found {
+		host, d.any = after, true
+	}
+	if strings.Contains(host, "*") {
+		return d, fmt.Errorf("a star can only stand for the whole first label")
+	}
+	if d.host, err = normalizeHost(host); err != nil {
+		return d, err
+	}
+	if d.any && (!strings.Contains(d.host, ".") || strings.Contains(d.host, ":") || endsInNumber(d.host)) {
+		return d, fmt.Errorf("at least two labels of a name must follow the star")
+	}
+	return d, nil
+}
+
+// Match reports whether a token may be sent to target.
+func (d Destinations) Match(target Target) bool { return d.Check(target) == nil }
+
+// Check returns nil if a token may be sent to target, and otherwise a
+// [*DestinationError] that says why not.
+func (d Destinations) Check(target Target) error {
+	to, err := target.normalize()
+	if err != nil {
+		return &DestinationError{Target: target, Reason: err.Error()}
+	}
+	plain := false // would match but for plain http
+	for i := range d.list {
+		matches, overTLS := d.list[i].match(&to)
+		if matches {
+			return nil
+		}
+		plain = plain || overTLS
+	}
+	if plain {
+		return &DestinationError{Target: target, Insecure: true, Reason: "it is plain http, where others on the way can read the token"}
+	}
+	return &DestinationError{Target: target, Reason: "it is not among the destinations of this token source"}
+}
+
+// match reports whether d allows to, and else whether only the lack of TLS is in the way.
+func (d *destination) match(to *normalTarget) (matches, overTLS bool) {
+	if d.socket != "" || to.socket != "" {
+		return d.socket == to.socket, false
+	}
+	host := to.host
+	if d.any {
+		label, rest, found := strings.Cut(host, ".")
+		if !found || label == "" {
+			return false, false
+		}
+		host = rest
+	}
+	if host != d.host {
+		return false, false
+	}
+	samePort := d.port == to.port
+	switch {
+	case d.port == 0:
+		samePort = to.port == defaultPort(to.scheme)
+	case !samePort:
+		return false, false
+	}
+	if to.scheme == "https" {
+		return samePort && d.scheme != "http", false
+	}
+	allowed := d.scheme == "http" || d.scheme == "" && isLoopback(host)
+	return samePort && allowed, samePort && !allowed
+}
+
+// String lists the patterns as they were written.
+func (d Destinations) String() string {
+	patterns := make([]string, len(d.list))
+	for i := range d.list {
+		patterns[i] = d.list[i].pattern
+	}
+	return strings.Join(patterns, " ")
+}
+
+// IsZero reports whether nothing is allowed.
+func (d Destinations) IsZero() bool { return len(d.list) == 0 }
+
+func defaultPort(scheme string) uint16 {
+	if scheme == "http" {
+		return 80
+	}
+	return 443
+}
+
+// cleanSocket returns a socket's path without "." and ".."; abstract ones (@…) are no paths.
+func cleanSocket(socket string) string {
+	if strings.HasPrefix(socket, "/") {
+		return path.Clean(socket)
+	}
+	return socket
+}
+
+// splitHostPort takes "host", "host:port", "[v6]" and "[v6]:port" apart.
+func splitHostPort(s string) (host, port string, err error) {
+	end := strings.LastIndexByte(s, ']') + 1
+	colon := strings.IndexByte(s[end:], ':')
+	if colon < 0 {
+		return s, "", nil
+	}
+	host, port = s[:end+colon], s[end+colon+1:]
+	switch {
+	case strings.Contains(port, ":"):
+		return "", "", fmt.Errorf("an IPv6 address stands in brackets")
+	case port == "":
+		return "", "", errPort
+	}
+	return host, port, nil
+}
+
+// withoutUserinfo keeps a password out of an error about a pattern that has one.
+func withoutUserinfo(pattern string) string {
+	at := strings.LastIndexByte(pattern, '@')
+	if at < 0 || strings.HasPrefix(pattern, "unix/") {
+		return pattern
+	}
+	if scheme, _, found := strings.Cut(pattern[:at], "://"); found {
+		return scheme + "://…" + pattern[at:]
+	}
+	return "…" + pattern[at:]
+}

@@ -1,0 +1,305 @@
+package authinject
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// One test per threat.
+
+// A client's "Connection: Authorization" makes a proxy that obeys it remove the
+// token it has just added (RFC 9110 section 7.6.1): CVE-2021-32813 in Traefik,
+// CVE-2022-31813 in Apache.
+func TestConnectionCannotRemoveTheToken(t *testing.T) {
+	for _, name := range []string{"Authorization", "X-Api-Key"} {
+		for _, lines := range [][]string{
+			{name}, {"close, " + name}, {strings.ToLower(name) + ", close"}, {"keep-alive", name}, {"", strings.ToUpper(name)}, {name + "," + name},
+		} {
+			overProtocol(t, http1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				// The next proxy on the way obeys.
+				for _, line := range r.Header["Connection"] {
+					for option := range strings.SplitSeq(line, ",") {
+						r.Header.Del(strings.TrimSpace(option))
+					}
+				}
+				_, _ = io.WriteString(w, r.Header.Get(name))
+			}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
+				rt.Injection = headerInjection(t, name, "Bearer")
+				req := get(t, srv.URL)
+				req.Header["Connection"] = lines
+				if _, got := send(t, rt, req); got != "Bearer "+canary {
+					t.Errorf("Connection %q: upstream sees %q", lines, got)
+				}
+			})
+		}
+	}
+}
+
+// A client's own credential never arrives, in place of ours or beside it: not
+// under another spelling (CVE-2025-64484, CVE-2026-33433), not in the query
+// (GHSA-5585-m9r5-p86j), not in the URL's user name.
+func TestClientCredentialsStopHere(t *testing.T) {
+	const evil = "evil-credential"
+	for _, in := range []Injection{{}, headerInjection(t, "X-Api-Key", ""), queryInjection(t, "_bearer_token")} {
+		for _, skip := range []bool{false, true} {
+			t.Run(fmt.Sprint(in, skip), func(t *testing.T) {
+				up := &upstream{}
+				rt := newTransport(t, up, newSource(token(canary, 1)))
+				rt.Injection = in
+				rt.SkipInjection = func(*http.Request) bool { return skip }
+				req := get(t, "https://"+evil+":"+evil+"@api.example.com/?_bearer_token="+evil+"&a=1;_BEARER_token[]="+evil+"&access_token="+evil)
+				for _, name := range []string{"Authorization", "authorization", "AUTHORIZATION", "Proxy-Authorization", "Proxy_Authorization"} {
+					req.Header[name] = []string{evil, evil}
+				}
+				if in.Name() == "X-Api-Key" {
+					for _, name := range []string{"X-Api-Key", "x-api-key", "X_Api_Key", "X.Api.Key", "x_API-key"} {
+						req.Header[name] = []string{evil, evil}
+					}
+				}
+				send(t, rt, req)
+				sent := up.last(t)
+				all := fmt.Sprint(sent.Header, sent.URL)
+				mustNotHold(t, "the upstream's request", all, evil)
+				if want := map[bool]int{false: 1, true: 0}[skip]; strings.Count(all, canary) != want {
+					t.Errorf("%d tokens, want %d: %s", strings.Count(all, canary), want, all)
+				}
+				if !strings.HasPrefix(sent.URL.RawQuery, "a=1") {
+					t.Errorf("query %q", sent.URL.RawQuery)
+				}
+			})
+		}
+	}
+}
+
+// Without a token nothing is sent, least of all the client's own credential in
+// its place (GHSA-7r4p-vjf4-gxv4).
+func TestNoFallbackToTheClientsCredential(t *testing.T) {
+	for _, class := range []tokensource.Class{tokensource.ClassWait, tokensource.ClassLogin, tokensource.ClassOperator, ""} {
+		up := &upstream{}
+		rt := newTransport(t, up, failing(&tokensource.Error{Class: class}))
+		req := get(t, "https://api.example.com/")
+		req.Header.Set("Authorization", "Bearer of-the-client")
+		if res, _ := send(t, rt, req); res.StatusCode < 502 || len(up.requests) != 0 {
+			t.Errorf("class %q: status %d, %d requests", class, res.StatusCode, len(up.requests))
+		}
+	}
+}
+
+// A redirect is the upstream's word on where to go, not ours: no token follows
+// it, also not to a host that is allowed (CVE-2024-45336 and its kin).
+func TestNoTokenAfterARedirect(t *testing.T) {
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		var arrived atomic.Int32
+		evil := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { arrived.Add(1) }))
+		first := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, evil.URL, status) }))
+		rt := newTransport(t, http.DefaultTransport, newSource(token(canary, 1)))
+		rt.Destinations = destinations(t, first.URL, evil.URL)
+		res, err := (&http.Client{Transport: rt}).Post(first.URL, "text/plain", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != 502 || arrived.Load() != 0 {
+			t.Errorf("%d: status %d, %d requests followed it", status, res.StatusCode, arrived.Load())
+		}
+		first.Close()
+		evil.Close()
+	}
+}
+
+// The host is what is dialled. Where a client can choose it, in whatever
+// spelling, the token stays here, and not a byte is sent (the class of
+// CVE-2022-31130).
+func TestUpstreamChosenByTheClient(t *testing.T) {
+	for _, to := range []Target{
+		{Scheme: "https", Host: "evil.example"},
+		{Scheme: "https", Host: "api.example.com", Port: "8443"},
+		{Scheme: "http", Host: "api.example.com"},
+		{Scheme: "https", Host: "api.example.com@evil.example"},
+		{Scheme: "https", Host: `evil.example\.api.example.com`},
+		{Scheme: "http", Host: "0.0.0.0", Port: "8080"},
+		{Scheme: "http", Host: "[::]", Port: "8080"},
+		{Scheme: "http", Host: "2130706433", Port: "8080"},
+		{Scheme: "http", Host: "0x7f.1", Port: "8080"},
+		{Network: "unix", Host: "/run/docker.sock"},
+		{},
+	} {
+		up := &upstream{}
+		s := newSource(token(canary, 1))
+		rt := newTransport(t, up, s)
+		rt.Destinations = destinations(t, "https://api.example.com", "http://127.0.0.1:8080")
+		rt.Target = func(*http.Request) (Target, error) { return to, nil }
+		var result Result
+		rt.OnResult = func(r Result) { result = r }
+		body := &closer{Reader: strings.NewReader("x")}
+		// The URL and the Host field say what is allowed; they do not count.
+		req := get(t, "https://api.example.com/")
+		req.Host, req.Body = "api.example.com", body
+		res, text := send(t, rt, req)
+		p := problemOf(t, res, text)
+		if p.Status != 502 || p.Type != ProblemTypes+"destination" || p.Class != tokensource.ClassOperator || p.Source != "orders" || !strings.Contains(p.Detail, "destinations") {
+			t.Errorf("%v: %+v", to, p)
+		}
+		if to.Host != "" && !strings.Contains(p.Detail, strings.Trim(to.Host, "[]")) {
+			t.Errorf("%v: the answer does not name it: %s", to, p.Detail)
+		}
+		if len(up.requests) != 0 || s.asked.Load() != 0 || body.closed.Load() != 1 {
+			t.Errorf("%v: %d requests, %d tokens, body closed %d times", to, len(up.requests), s.asked.Load(), body.closed.Load())
+		}
+		if !strings.HasPrefix(res.Header.Get("Proxy-Status"), "authinject; error=http_request_denied;") || result.Outcome != OutcomeDestination {
+			t.Errorf("%v: %q, %+v", to, res.Header.Get("Proxy-Status"), result)
+		}
+	}
+}
+
+// What cannot be told is refused too.
+func TestTargetUnknown(t *testing.T) {
+	up := &upstream{}
+	rt := newTransport(t, up, newSource(token(canary, 1)))
+	opaque := get(t, "https://api.example.com/")
+	opaque.URL.Opaque = "//evil.example/?_bearer_token=x"
+	if res, _ := send(t, rt, opaque); res.StatusCode != 502 {
+		t.Errorf("opaque URL: %d", res.StatusCode)
+	}
+	rt.Target = func(*http.Request) (Target, error) { return Target{}, errors.New("nobody knows") }
+	if res, text := send(t, rt, get(t, "https://api.example.com/")); res.StatusCode != 502 || !strings.Contains(text, "nobody knows") {
+		t.Errorf("no target: %s", text)
+	}
+	if len(up.requests) != 0 {
+		t.Error("a request was sent")
+	}
+}
+
+// A load balancer that tries again elsewhere asks again here: the second
+// upstream is checked, and gets the token of that moment.
+func TestRetryToAnotherUpstream(t *testing.T) {
+	up := &upstream{}
+	s := newSource(nil)
+	rt := newTransport(t, up, s)
+	rt.Destinations = destinations(t, "https://a.example.com", "https://b.example.com")
+	req := get(t, "https://a.example.com/")
+	for i, test := range []struct {
+		host   string
+		status int
+		token  string
+	}{{"a.example.com", 200, canary}, {"b.example.com", 200, canaryTwo}, {"c.example.com", 502, canaryTwo}} {
+		s.onToken = func(context.Context) (*tokensource.Token, error) { return token(test.token, uint64(i)+1), nil }
+		req.URL.Host = test.host
+		if res, _ := send(t, rt, req); res.StatusCode != test.status {
+			t.Errorf("%s: status %d", test.host, res.StatusCode)
+		}
+		if got := up.last(t).Header.Get("Authorization"); test.status == 200 && got != "Bearer "+test.token {
+			t.Errorf("%s: %q", test.host, got)
+		}
+	}
+	if len(up.requests) != 2 {
+		t.Errorf("%d requests", len(up.requests))
+	}
+}
+
+// An upstream that refuses every token costs each request one repetition, never more.
+func TestUpstreamThatRefusesEverything(t *testing.T) {
+	var generation atomic.Uint64
+	s := newSource(token(canary, 1))
+	s.onReject = func(context.Context, *tokensource.Token) (*tokensource.Token, error) {
+		g := generation.Add(1)
+		return token(fmt.Sprintf("canary-%d", g), g+1), nil
+	}
+	up := &upstream{answer: func(req *http.Request) *http.Response { return respond(req, 401, nil) }}
+	rt := newTransport(t, up, s)
+	for i := range 5 {
+		if res, _ := send(t, rt, get(t, "https://api.example.com/")); res.StatusCode != 401 || len(up.requests) != 2*(i+1) {
+			t.Errorf("status %d after %d requests", res.StatusCode, len(up.requests))
+		}
+		<-s.rejected
+		<-s.rejected
+	}
+}
+
+// Interim answers and event streams pass as they come.
+func TestStreamsPassThrough(t *testing.T) {
+	next := make(chan struct{}, 1)
+	protocols(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", "</style.css>; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.Header().Set("Trailer", "X-Sum")
+		for _, event := range []string{"data: 1\n\n", "data: 2\n\n"} {
+			_, _ = io.WriteString(w, event)
+			_ = http.NewResponseController(w).Flush()
+			<-next
+		}
+		w.Header().Set("X-Sum", "42")
+	}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
+		early := 0
+		req := get(t, srv.URL)
+		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+			Got1xxResponse: func(code int, _ textproto.MIMEHeader) error { early = code; return nil },
+		}))
+		res, err := rt.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		for _, want := range []string{"data: 1\n\n", "data: 2\n\n"} {
+			buf := make([]byte, len(want))
+			if _, err := io.ReadFull(res.Body, buf); err != nil || string(buf) != want {
+				t.Fatalf("%q, %v", buf, err)
+			}
+			next <- struct{}{}
+		}
+		if rest, err := io.ReadAll(res.Body); err != nil || len(rest) != 0 || res.Trailer.Get("X-Sum") != "42" || early != 103 {
+			t.Errorf("rest %q, %v, trailer %v, early %d", rest, err, res.Trailer, early)
+		}
+	})
+}
+
+// Requests at the same time, for several accounts, with tokens that change: each
+// gets a token of its own account and no other (the class of CVE-2024-51987).
+func TestConcurrentAccounts(t *testing.T) {
+	base := baseFunc(func(req *http.Request) (*http.Response, error) {
+		if got, want := req.Header.Get("Authorization"), "Bearer "+req.Header.Get("X-Account")+"-"; !strings.HasPrefix(got, want) {
+			t.Errorf("sent %q, want %s…", got, want)
+		}
+		return respond(req, 200, nil), nil
+	})
+	for _, perAccount := range []bool{false, true} {
+		rt := newTransport(t, base, nil)
+		rt.PerAccount = perAccount
+		var generation atomic.Uint64
+		rt.Source = func(req *http.Request) (TokenSource, error) {
+			s := newSource(nil)
+			s.onToken = func(context.Context) (*tokensource.Token, error) {
+				g := generation.Add(1)
+				return token(fmt.Sprintf("%s-%d", req.Header.Get("X-Account"), g), g), nil
+			}
+			return s, nil
+		}
+		var group sync.WaitGroup
+		for i := range 8 {
+			group.Go(func() {
+				for range 200 {
+					req, _ := http.NewRequest("GET", "https://api.example.com/", nil)
+					req.Header.Set("X-Account", fmt.Sprintf("account%d", i))
+					res, err := rt.RoundTrip(req)
+					if err != nil || res.StatusCode != 200 {
+						t.Errorf("%v, %v", res, err)
+					}
+				}
+			})
+		}
+		group.Wait()
+	}
+}

@@ -1,0 +1,206 @@
+package authinject
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	defaultHeader = "Authorization"
+	defaultScheme = "Bearer"
+	defaultQuery  = "_bearer_token"
+)
+
+// Placement is where in a request the token stands.
+type Placement string
+
+const (
+	// PlacementHeader is a header field, as RFC 6750 section 2.1 has it.
+	PlacementHeader Placement = "header"
+	// PlacementQuery is a query parameter. RFC 6750 section 2.3 allows it with
+	// warnings and OAuth 2.1 forbids it: URLs are logged everywhere. For
+	// providers that know nothing better.
+	PlacementQuery Placement = "query"
+)
+
+// Injection says how a token is presented: by exactly one method, header or
+// query (RFC 6750 section 2). The zero Injection is "Authorization: Bearer …".
+// It is immutable except for StripQuery, which must be set before use.
+type Injection struct {
+	// StripQuery names further query parameters in which a client could send a
+	// credential of its own; they are removed from every request, whatever the
+	// placement. Nil means the two that are in use: "access_token" (RFC 6750
+	// section 2.3) and "_bearer_token". A list that is not nil but empty removes none. The
+	// parameter of a query injection is removed in any case.
+	StripQuery []string
+
+	query  bool
+	name   string // canonical header name or query parameter; empty: the default
+	scheme string
+	bare   bool // no scheme: the header value is the token alone
+}
+
+// defaultStripQuery is what a nil StripQuery means.
+var defaultStripQuery = []string{defaultQuery, "access_token"}
+
+// unusableHeaders are fields that a token cannot stand in: they belong to one
+// connection or to the framing of the message (RFC 9110 sections 7.6.1 and 7.8, RFC 9112
+// section 6), are meant for a forward proxy, or are the browser's.
+var unusableHeaders = []string{
+	"Connection", "Content-Length", "Cookie", "Expect", "Host", "Http2-Settings",
+	"Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
+	"Set-Cookie", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
+
+// HeaderInjection puts the token into the header field name, after scheme and a
+// space; with an empty scheme the value is the token alone. An empty name means
+// Authorization. It refuses a name or a scheme that is not a token
+// (RFC 9110 sections 5.1 and 11.1), and the fields that belong to a connection or to the framing.
+func HeaderInjection(name, scheme string) (Injection, error) {
+	if name == "" {
+		name = defaultHeader
+	}
+	if !isToken(name) {
+		return Injection{}, fmt.Errorf("inject header %q: not a header name; allowed are letters, digits and !#$%%&'*+-.^_`|~", name)
+	}
+	name = http.CanonicalHeaderKey(name)
+	for _, unusable := range unusableHeaders {
+		if sameField(name, unusable) {
+			return Injection{}, fmt.Errorf("inject header %s: this field belongs to the connection, the message or the browser and cannot carry a token; use Authorization or a field of the provider's own", name)
+		}
+	}
+	if scheme != "" && !isToken(scheme) {
+		return Injection{}, fmt.Errorf("inject header %s %q: not an authentication scheme; allowed is one word such as Bearer, or \"\" for the token alone", name, scheme)
+	}
+	return Injection{name: name, scheme: scheme, bare: scheme == ""}, nil
+}
+
+// QueryInjection puts the token into the query parameter name; empty means
+// _bearer_token. Every form of that parameter in a client's query is removed
+// first, and every other byte of it is kept.
+func QueryInjection(name string) (Injection, error) {
+	if name == "" {
+		name = defaultQuery
+	}
+	for _, c := range []byte(name) {
+		if c <= ' ' || c == 0x7f {
+			return Injection{}, fmt.Errorf("inject query %q: a parameter name has no spaces and no control characters", name)
+		}
+	}
+	return Injection{query: true, name: name}, nil
+}
+
+// ParseInjection reads the words of the option inject:
+//
+//	header [<name> [<scheme>]]    default: Authorization Bearer
+//	query  [<name>]               default: _bearer_token
+func ParseInjection(words ...string) (Injection, error) {
+	if len(words) == 0 {
+		return Injection{}, fmt.Errorf("inject: the placement is missing; allowed are: header [<name> [<scheme>]], query [<name>]")
+	}
+	word := func(i int, fallback string) string {
+		if i < len(words) {
+			return words[i]
+		}
+		return fallback
+	}
+	// An empty name is a mistake where it was written out: a placeholder that
+	// resolved to nothing, most likely.
+	if len(words) > 1 && words[1] == "" {
+		return Injection{}, fmt.Errorf("inject %s \"\": the name is empty; leave it out for the default", words[0])
+	}
+	switch placement := Placement(words[0]); {
+	case placement == PlacementHeader && len(words) <= 3:
+		return HeaderInjection(word(1, defaultHeader), word(2, defaultScheme))
+	case placement == PlacementQuery && len(words) <= 2:
+		return QueryInjection(word(1, defaultQuery))
+	case placement == PlacementHeader || placement == PlacementQuery:
+		return Injection{}, fmt.Errorf("inject %s: too many words from %q on; allowed are: header [<name> [<scheme>]], query [<name>]", placement, words[len(words)-1])
+	}
+	return Injection{}, fmt.Errorf("inject %q: unknown placement; allowed are: header [<name> [<scheme>]], query [<name>]", words[0])
+}
+
+// Placement is header or query.
+func (in Injection) Placement() Placement {
+	if in.query {
+		return PlacementQuery
+	}
+	return PlacementHeader
+}
+
+// Name is the header field's canonical name, or the query parameter's.
+func (in Injection) Name() string {
+	if in.name == "" {
+		return defaultHeader
+	}
+	return in.name
+}
+
+// Scheme is the authentication scheme; empty for a token alone and for query.
+func (in Injection) Scheme() string {
+	switch {
+	case in.query || in.bare:
+		return ""
+	case in.scheme == "":
+		return defaultScheme
+	}
+	return in.scheme
+}
+
+// String returns the option's words, as ParseInjection reads them.
+func (in Injection) String() string {
+	if in.query {
+		return "query " + in.Name()
+	}
+	if in.bare {
+		return "header " + in.Name() + " " + strconv.Quote("")
+	}
+	return "header " + in.Name() + " " + in.Scheme()
+}
+
+// value is what is put into the request for a token: the header field's value,
+// or the whole parameter.
+func (in *Injection) value(token string) string {
+	if in.query {
+		return url.QueryEscape(in.Name()) + "=" + url.QueryEscape(token)
+	}
+	if scheme := in.Scheme(); scheme != "" {
+		return scheme + " " + token
+	}
+	return token
+}
+
+// stripNames lists the query parameters to remove besides the injected one.
+func (in *Injection) stripNames() []string {
+	if in.StripQuery == nil {
+		return defaultStripQuery
+	}
+	return in.StripQuery
+}
+
+// withNoStore adds no-store to a request's Cache-Control, as RFC 6750 section
+// 2.3 asks of a client that puts the token into the query.
+func withNoStore(lines []string) []string {
+	if _, found := findDirective(lines, "no-store"); found {
+		return lines
+	}
+	return append(slices.Clone(lines), "no-store")
+}
+
+// isToken reports whether s is a token of RFC 9110 section 5.6.2.
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		if !isAlnum(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isAlnum(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}

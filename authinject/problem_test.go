@@ -1,0 +1,186 @@
+package authinject
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+func TestFailureAnswers(t *testing.T) {
+	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, test := range []struct {
+		name       string
+		err        error
+		status     int
+		kind       string
+		class      tokensource.Class
+		retryAfter string
+		proxy      string // error of Proxy-Status
+		detail     string // part of it
+	}{
+		{
+			"wait", &tokensource.Error{Source: "orders", Class: tokensource.ClassWait, Reason: "the provider answered with an error", Status: 503, RetryAt: now.Add(1500 * time.Millisecond)},
+			503, "wait", tokensource.ClassWait, "2", "proxy_internal_response", `token source "orders": the provider answered with an error, status 503`,
+		},
+		{"wait, no time known", &tokensource.Error{Class: tokensource.ClassWait}, 503, "wait", tokensource.ClassWait, "1", "proxy_internal_response", ""},
+		{"wait, time is past", &tokensource.Error{Class: tokensource.ClassWait, RetryAt: now.Add(-time.Hour)}, 503, "wait", tokensource.ClassWait, "1", "proxy_internal_response", ""},
+		{"too slow", &tokensource.Error{Source: "orders", Class: tokensource.ClassWait, Timeout: true, Reason: "still waiting"}, 504, "timeout", tokensource.ClassWait, "", "http_response_timeout", "still waiting"},
+		{"too slow, of another kind", fmt.Errorf("x: %w", context.DeadlineExceeded), 504, "timeout", tokensource.ClassWait, "", "http_response_timeout", "no token came in time"},
+		{
+			"login", fmt.Errorf("wrapped with a secret %s: %w", canary, &tokensource.Error{Source: "orders", Account: "acme", Class: tokensource.ClassLogin, Reason: "the refresh token was refused", Code: "invalid_grant"}),
+			503, "login", tokensource.ClassLogin, "", "proxy_internal_response",
+			`connect the account again: open https://proxy.example/connect or run: caddy authinject login orders`,
+		},
+		{"operator", &tokensource.Error{Source: "orders", Class: tokensource.ClassOperator, Reason: "the client was refused", Code: "invalid_client"}, 502, "operator", tokensource.ClassOperator, "", "proxy_configuration_error", "invalid_client"},
+		{"no class", &tokensource.Error{Source: "orders"}, 502, "operator", tokensource.ClassOperator, "", "proxy_configuration_error", ""},
+		{"another error", errors.New("Post \"https://login.example/?client_secret=" + canary), 502, "operator", tokensource.ClassOperator, "", "proxy_configuration_error", "not shown"},
+	} {
+		for _, method := range []string{"GET", "HEAD"} {
+			t.Run(test.name+" "+method, func(t *testing.T) {
+				up := &upstream{}
+				rt := newTransport(t, up, failing(test.err))
+				rt.ConnectURL, rt.now = "https://proxy.example/connect", func() time.Time { return now }
+				var result Result
+				rt.OnResult = func(r Result) { result = r }
+				body := &closer{Reader: strings.NewReader("body")}
+				req := get(t, "https://api.example.com/")
+				req.Method, req.Body, req.ContentLength = method, body, 4
+				res, text := send(t, rt, req)
+
+				if len(up.requests) != 0 {
+					t.Error("the request was sent")
+				}
+				if body.closed.Load() != 1 {
+					t.Error("the request body was not closed")
+				}
+				if res.StatusCode != test.status || res.Header.Get("Retry-After") != test.retryAfter {
+					t.Errorf("status %d, Retry-After %q", res.StatusCode, res.Header.Get("Retry-After"))
+				}
+				if got, want := res.Header.Get("Proxy-Status"), "authinject; error="+test.proxy+`; details="`; !strings.HasPrefix(got, want) {
+					t.Errorf("Proxy-Status %q, want %q…", got, want)
+				}
+				if res.Header.Get("Cache-Control") != "no-store" || res.Header["Www-Authenticate"] != nil {
+					t.Errorf("header %v", res.Header)
+				}
+				if res.Request != req || res.Proto != "HTTP/1.1" || res.Status != fmt.Sprintf("%d %s", test.status, http.StatusText(test.status)) {
+					t.Errorf("answer %q %q to %p", res.Proto, res.Status, res.Request)
+				}
+				mustNotHold(t, "the answer", text+fmt.Sprint(res.Header), canary)
+				if want := (Result{Outcome: OutcomeNoToken, Class: test.class, Status: test.status}); result.Outcome != want.Outcome || result.Class != want.Class || result.Status != want.Status {
+					t.Errorf("result %+v", result)
+				}
+				if method == "HEAD" {
+					if text != "" || res.Header.Get("Content-Length") == "0" {
+						t.Errorf("body %q, Content-Length %s", text, res.Header.Get("Content-Length"))
+					}
+					return
+				}
+				if res.Header.Get("Content-Length") != strconv.Itoa(len(text)) || res.ContentLength != int64(len(text)) {
+					t.Errorf("Content-Length %s of %d", res.Header.Get("Content-Length"), len(text))
+				}
+				p := problemOf(t, res, text)
+				if p.Type != ProblemTypes+test.kind || p.Class != test.class || p.Title == "" || !strings.Contains(p.Detail, test.detail) {
+					t.Errorf("problem %+v", p)
+				}
+				if want, _ := strconv.Atoi(test.retryAfter); p.RetryAfter != want {
+					t.Errorf("retry_after %d, want %d", p.RetryAfter, want)
+				}
+				if test.kind == "login" && (p.LoginURL != rt.ConnectURL || p.Account != "acme" || p.Source != "orders") {
+					t.Errorf("problem %+v", p)
+				}
+			})
+		}
+	}
+}
+
+// Without a page to connect accounts on, the command is what there is.
+func TestLoginWithoutConnectURL(t *testing.T) {
+	rt := newTransport(t, &upstream{}, failing(&tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Reason: "never connected"}))
+	res, text := send(t, rt, get(t, "https://api.example.com/"))
+	if p := problemOf(t, res, text); p.Detail != `token source "orders": never connected; connect the account again: run: caddy authinject login orders` || strings.Contains(text, "login_url") {
+		t.Errorf("problem %s", text)
+	}
+}
+
+// RFC 9651 section 3.3.3: details are printable ASCII, and cannot end early.
+func TestProxyStatusCannotBeBroken(t *testing.T) {
+	rt := newTransport(t, &upstream{}, newSource(token(canary, 1)))
+	rt.Target = func(*http.Request) (Target, error) {
+		return Target{Scheme: "https", Host: "evil\"; received-status=200; x=\"\\\r\nX-Evil: 1é"}, nil
+	}
+	res, text := send(t, rt, get(t, "https://api.example.com/"))
+	problemOf(t, res, text)
+	got := res.Header.Get("Proxy-Status")
+	if strings.ContainsAny(got, "\r\né") || !strings.Contains(got, `evil\"; received-status=200; x=\"\\??X-Evil: 1?`) {
+		t.Errorf("Proxy-Status %q", got)
+	}
+}
+
+// A request waits for a token as long as Wait says, and no longer.
+func TestWait(t *testing.T) {
+	for _, test := range []struct{ wait, want time.Duration }{{0, 10 * time.Second}, {3 * time.Second, 3 * time.Second}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSource(nil)
+			s.onToken = func(ctx context.Context) (*tokensource.Token, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			rt := newTransport(t, &upstream{}, s)
+			rt.Wait = test.wait
+			var result Result
+			rt.OnResult = func(r Result) { result = r }
+			start := time.Now()
+			res, _ := send(t, rt, get(t, "https://api.example.com/"))
+			if took := time.Since(start); res.StatusCode != 504 || took != test.want || result.Waited != test.want {
+				t.Errorf("status %d after %v, waited %v", res.StatusCode, took, result.Waited)
+			}
+		})
+	}
+}
+
+// With a negative Wait only the request's own context ends the waiting.
+func TestWaitForever(t *testing.T) {
+	s := newSource(nil)
+	s.onToken = func(ctx context.Context) (*tokensource.Token, error) {
+		if _, limited := ctx.Deadline(); limited {
+			t.Error("the waiting is limited")
+		}
+		return token(canary, 1), nil
+	}
+	rt := newTransport(t, &upstream{}, s)
+	rt.Wait = -1
+	send(t, rt, get(t, "https://api.example.com/"))
+}
+
+// A client that goes away gets its context's error, which is no upstream's fault.
+func TestClientGoesAway(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := newSource(nil)
+	s.onToken = func(ctx context.Context) (*tokensource.Token, error) {
+		cancel()
+		<-ctx.Done()
+		return nil, &tokensource.Error{Class: tokensource.ClassWait, Timeout: true}
+	}
+	up := &upstream{}
+	rt := newTransport(t, up, s)
+	var result Result
+	rt.OnResult = func(r Result) { result = r }
+	body := &closer{Reader: strings.NewReader("x")}
+	req := get(t, "https://api.example.com/").WithContext(ctx)
+	req.Body = body
+	res, err := rt.RoundTrip(req)
+	if res != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("answer %v, error %v", res, err)
+	}
+	if body.closed.Load() != 1 || result.Outcome != OutcomeCanceled || len(up.requests) != 0 {
+		t.Errorf("closed %d, result %+v", body.closed.Load(), result)
+	}
+}

@@ -1,0 +1,168 @@
+package authinject
+
+import (
+	"bytes"
+	"strings"
+	"unicode"
+)
+
+// The query of a request is a string of bytes that belongs to the client and the
+// upstream. Parsing it and writing it anew (url.Values) would sort it, drop what
+// Go cannot parse ("x=1;y=2", "bad=%zz") and hide what other servers can
+// (CVE-2022-2880). So parameters are cut out of the bytes, and ours is appended.
+
+// injectQuery returns raw without every form of the parameters in.Name() (with
+// query placement) and in.StripQuery, followed by parameter, "name=value" in its
+// escaped form, unless that is empty.
+func (in *Injection) injectQuery(raw, parameter string) string {
+	raw = in.stripQuery(raw)
+	switch {
+	case parameter == "":
+		return raw
+	case raw == "":
+		return parameter
+	}
+	return raw + "&" + parameter
+}
+
+// stripQuery returns raw without every form of the named parameters, and raw
+// itself when it holds none.
+//
+// Parameters end at "&" and also at ";": some servers separate by it, so a
+// credential behind one must go, while for others it is part of a value. Where
+// pieces are cut out between two separators one of the two has to stay, and an "&"
+// stays before a ";": the neighbours are then apart for every server that had
+// them apart before.
+func (in *Injection) stripQuery(raw string) string {
+	if raw == "" {
+		return raw
+	}
+	var (
+		kept  []byte // what stays, once something did not
+		cut   bool   // something was cut out
+		some  bool   // kept has a piece
+		joint byte   // the separator before the next piece that stays
+	)
+	for start := 0; ; {
+		end := start
+		for end < len(raw) && raw[end] != '&' && raw[end] != ';' {
+			end++
+		}
+		switch piece := raw[start:end]; {
+		case in.stripsParameter(piece):
+			if !cut {
+				cut = true
+				kept = make([]byte, 0, len(raw))
+				if start > 0 {
+					kept = append(kept, raw[:start-1]...)
+					some, joint = true, raw[start-1]
+				}
+			}
+		case cut:
+			if some {
+				kept = append(kept, joint)
+			}
+			kept = append(kept, piece...)
+			some, joint = true, 0
+		}
+		if end == len(raw) {
+			break
+		}
+		if joint != '&' {
+			joint = raw[end]
+		}
+		start = end + 1
+	}
+	if !cut {
+		return raw
+	}
+	return string(kept)
+}
+
+// stripsParameter reports whether piece, "name" or "name=value", is to go.
+func (in *Injection) stripsParameter(piece string) bool {
+	if piece == "" {
+		return false
+	}
+	name, _, _ := strings.Cut(piece, "=")
+	if in.query && matchParameter(name, in.name) {
+		return true
+	}
+	for _, strip := range in.stripNames() {
+		if matchParameter(name, strip) {
+			return true
+		}
+	}
+	return false
+}
+
+// matchParameter reports whether any known server would take the parameter
+// written as raw for the one called name: after percent-decoding (what cannot be
+// decoded stands for itself), without case, without white space, control
+// characters and question marks around it, with an index in brackets behind it
+// (PHP, Rack, qs), cut off at a NUL, and with PHP's habit of turning spaces, dots
+// and brackets into underscores.
+func matchParameter(raw, name string) bool {
+	var stack [96]byte
+	decoded := decodeName(stack[:0], raw)
+	decoded = bytes.TrimLeftFunc(decoded, isPadding)
+	decoded, _, _ = bytes.Cut(decoded, []byte{0})
+	if len(decoded) < len(name) {
+		return false
+	}
+	for i := range len(name) {
+		if foldName(decoded[i]) != foldName(name[i]) {
+			return false
+		}
+	}
+	rest := bytes.TrimLeftFunc(decoded[len(name):], isPadding)
+	return len(rest) == 0 || rest[0] == '['
+}
+
+// isPadding reports whether r around a name is nothing to some server.
+func isPadding(r rune) bool {
+	return r <= ' ' || r == 0x7f || r == '?' || r == '\ufeff' || unicode.IsSpace(r)
+}
+
+// decodeName appends raw to buf, decoded, with the two letters that fold to an
+// ASCII one outside ASCII (U+017F to s, U+212A to k) already folded.
+func decodeName(buf []byte, raw string) []byte {
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
+		switch {
+		case c == '+':
+			c = ' '
+		case c == '%' && i+2 < len(raw) && isHex(raw[i+1]) && isHex(raw[i+2]):
+			c = unhex(raw[i+1])<<4 | unhex(raw[i+2])
+			i += 2
+		}
+		buf = append(buf, c)
+		if n := len(buf); n >= 2 && buf[n-2] == 0xC5 && buf[n-1] == 0xBF {
+			buf = append(buf[:n-2], 's')
+		} else if n >= 3 && buf[n-3] == 0xE2 && buf[n-2] == 0x84 && buf[n-1] == 0xAA {
+			buf = append(buf[:n-3], 'k')
+		}
+	}
+	return buf
+}
+
+func foldName(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c + 'a' - 'A'
+	case c == ' ' || c == '.' || c == '[' || 0x80 <= c && c <= 0x9f:
+		return '_'
+	}
+	return c
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+func unhex(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return c&^0x20 - 'A' + 10
+}

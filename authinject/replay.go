@@ -1,0 +1,158 @@
+package authinject
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+const (
+	// drainMost is how much of a refusal is read before the request is sent
+	// again, so that its connection can be used for that.
+	drainMost = 4 << 10
+	// drainWait is how long that may hold the request up.
+	drainWait = 100 * time.Millisecond
+)
+
+// replace goes on after the upstream refused the token of c with refusal: the
+// token is marked as refused, and the request sent once more with the next one,
+// once, if its body can be had from the start.
+func (x *exchange) replace(refusal *http.Response, c *credential) (*http.Response, error) {
+	if !x.replayable() {
+		x.note(c.token)
+		x.settle()
+		return x.pass(refusal, nil, c, OutcomeRefused)
+	}
+	tok, err := x.reject(c.token)
+	if errors.Is(err, tokensource.ErrNoReplacement) || err == nil && tok == nil {
+		x.settle()
+		return x.pass(refusal, nil, c, OutcomeRefused)
+	}
+	if err != nil {
+		discard(refusal, 0)
+		return x.fail(err)
+	}
+	next := x.t.present(tok)
+	if next == nil || next.value == c.value { // the same once more
+		x.settle()
+		return x.pass(refusal, nil, c, OutcomeRefused)
+	}
+	again := x.again(next)
+	if again == nil {
+		x.settle()
+		return x.pass(refusal, nil, c, OutcomeRefused)
+	}
+	discard(refusal, drainWait)
+	x.result.Replayed = true
+	res, err := x.t.base().RoundTrip(again)
+	if err == nil && x.t.refused(res.StatusCode) {
+		// The source has to know, but this request has had its second try.
+		x.note(next.token)
+		return x.pass(res, nil, next, OutcomeRefused)
+	}
+	return x.pass(res, err, next, OutcomeReplaced)
+}
+
+// replayable reports whether the request could be sent again now.
+func (x *exchange) replayable() bool {
+	switch {
+	case x.body == nil:
+		return true
+	case x.t.RetryBody < 0:
+		return false
+	case x.req.GetBody != nil:
+		return true
+	}
+	return x.body.replayable()
+}
+
+// reject tells the source that tok was refused and waits, within the limit, for
+// the one to try instead.
+func (x *exchange) reject(tok *tokensource.Token) (*tokensource.Token, error) {
+	ctx := x.req.Context()
+	if limit := x.t.wait(); limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	start := time.Now()
+	tok, err := x.source.Reject(ctx, tok)
+	x.result.Waited += time.Since(start)
+	return tok, err
+}
+
+// note tells the source that tok was refused, without waiting for a new one and
+// without the request's context: the next request is to have a better token, also when
+// this client is gone.
+func (x *exchange) note(tok *tokensource.Token) {
+	source, limit := x.source, x.t.wait()
+	if limit < 0 {
+		limit = defaultWait
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		// What comes of it is for the next request to see.
+		_, _ = source.Reject(ctx, tok)
+	}()
+}
+
+// again returns the request as the second attempt sends it, or nil when its body
+// cannot be had from the start any more. The first attempt's transport may still be at
+// work with the first copy, so nothing of that one is changed.
+func (x *exchange) again(c *credential) *http.Request {
+	out := x.out
+	out.Header = maps.Clone(x.out.Header)
+	x.putURL(&out, c)
+	x.putHeader(&out, c)
+	if x.body != nil && x.out.Trailer != nil {
+		// The first attempt's may be filled at this moment.
+		out.Trailer = make(http.Header, len(x.announced))
+		for _, name := range x.announced {
+			out.Trailer[name] = nil
+		}
+	}
+	switch {
+	case x.body == nil:
+	case x.req.GetBody != nil:
+		body, err := x.anew(out.Trailer)
+		if err != nil {
+			return nil
+		}
+		out.Body = body
+		out.GetBody = func() (io.ReadCloser, error) { return x.anew(out.Trailer) }
+	default:
+		second := x.body.second(out.Trailer)
+		if second == nil {
+			return nil
+		}
+		out.Body = second
+	}
+	return &out
+}
+
+// discard reads what little is left of an answer that nobody will see and closes
+// it, waiting at most for wait. An upstream that holds its answer open can hold
+// up only a goroutine, which ends with the request.
+func discard(res *http.Response, wait time.Duration) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.CopyN(io.Discard, res.Body, drainMost)
+		_ = res.Body.Close()
+	}()
+	if wait == 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,105 @@
+package authinject
+
+import (
+	"maps"
+	"net/http"
+	"strings"
+)
+
+// isCredential reports whether a header or trailer field may carry a client's
+// credential: Authorization, Proxy-Authorization, or the injected field, in any
+// case and under any alias that a server behind CGI or WSGI takes for it
+// (X_Api_Key and X.Api.Key for X-Api-Key: CVE-2025-64484).
+func (in *Injection) isCredential(key string) bool {
+	// An alias has as many bytes as the name, so the length settles most fields.
+	switch len(key) {
+	case len("Authorization"):
+		if sameField(key, "Authorization") {
+			return true
+		}
+	case len("Proxy-Authorization"):
+		if sameField(key, "Proxy-Authorization") {
+			return true
+		}
+	}
+	return !in.query && len(key) == len(in.name) && sameField(key, in.name)
+}
+
+// sameField compares two field names as the laxest server does: letters without
+// their case, and every other character as one and the same.
+func sameField(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if a[i] != b[i] && foldField(a[i]) != foldField(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func foldField(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c + 'a' - 'A'
+	case isAlnum(c):
+		return c
+	}
+	return '-'
+}
+
+// privateHeader returns a copy of h without the client's credentials. The
+// slices of values are shared: nobody may change them in place.
+func (in *Injection) privateHeader(h http.Header) http.Header {
+	// Cloning the map and deleting from it is cheaper than building another.
+	out := maps.Clone(h)
+	if out == nil {
+		out = make(http.Header, 1)
+	}
+	for key, values := range h {
+		if in.isCredential(key) {
+			delete(out, key)
+		} else if len(key) == len("Connection") && strings.EqualFold(key, "Connection") {
+			if values = in.keepOptions(values); len(values) == 0 {
+				delete(out, key)
+			} else {
+				out[key] = values
+			}
+		}
+	}
+	return out
+}
+
+// keepOptions removes credential fields from the values of Connection: the next
+// hop would otherwise take the token out again (RFC 9110 section 7.6.1; the
+// class of CVE-2021-32813 and CVE-2022-31813).
+func (in *Injection) keepOptions(lines []string) []string {
+	var kept []string
+	changed := false
+	for _, line := range lines {
+		for option := range strings.SplitSeq(line, ",") {
+			if option = strings.TrimSpace(option); in.isCredential(option) {
+				changed = true
+			} else if option != "" {
+				kept = append(kept, option)
+			}
+		}
+	}
+	if !changed {
+		return lines
+	}
+	if len(kept) == 0 {
+		return nil
+	}
+	return []string{strings.Join(kept, ", ")}
+}
+
+// stripTrailer copies the fields of from that are no credentials into to.
+func (in *Injection) stripTrailer(to, from http.Header) {
+	for key, values := range from {
+		if !in.isCredential(key) {
+			to[key] = values
+		}
+	}
+}

@@ -1,0 +1,117 @@
+package authinject
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// Target is where a request is really sent: what is dialled, not what a header
+// field or the client's URL says.
+type Target struct {
+	// Network is "tcp" (also when empty), "tcp4", "tcp6" or "unix".
+	Network string
+	// Scheme is "https" or "http". It does not matter for a unix socket.
+	Scheme string
+	// Host is a name or an IP address, with or without brackets; for a unix
+	// socket its path.
+	Host string
+	// Port is a number; empty means the scheme's.
+	Port string
+}
+
+// String returns the target as a destination would be written.
+func (t Target) String() string {
+	if t.Network == "unix" {
+		return "unix/" + t.Host
+	}
+	host := strings.Trim(t.Host, "[]")
+	if t.Port != "" {
+		host = net.JoinHostPort(host, t.Port)
+	} else if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return t.Scheme + "://" + host
+}
+
+// normalTarget is a Target in the one spelling under which it is compared.
+type normalTarget struct {
+	scheme, host string
+	port         uint16
+	socket       string
+}
+
+func (t *Target) normalize() (normalTarget, error) {
+	var to normalTarget
+	switch t.Network {
+	case "unix":
+		if t.Host == "" {
+			return to, errHostEmpty
+		}
+		to.socket = cleanSocket(t.Host)
+		return to, nil
+	case "", "tcp", "tcp4", "tcp6":
+	default:
+		return to, fmt.Errorf("its network %q is none that a destination can name", clip(t.Network))
+	}
+	switch t.Scheme {
+	case "http", "https":
+		to.scheme = t.Scheme
+	default:
+		if to.scheme = strings.ToLower(t.Scheme); to.scheme != "http" && to.scheme != "https" {
+			return to, fmt.Errorf("its scheme %q is neither https nor http", clip(t.Scheme))
+		}
+	}
+	var err error
+	if to.host, err = normalizeHost(t.Host); err != nil {
+		return to, err
+	}
+	to.port, err = normalizePort(t.Port, to.scheme)
+	return to, err
+}
+
+// DestinationError is why a token may not be sent to a target.
+type DestinationError struct {
+	// Target is where the request was going.
+	Target Target
+	// Reason is what is wrong with it.
+	Reason string
+	// Insecure is true when plain http is what is wrong.
+	Insecure bool
+}
+
+// Error implements error. It names the target, and the option that allows one.
+func (e *DestinationError) Error() string {
+	target := e.Target
+	target.Host, target.Port, target.Scheme = clip(target.Host), clip(target.Port), clip(target.Scheme)
+	text := fmt.Sprintf("no token is sent to %s: %s; ", target, e.Reason)
+	if e.Insecure {
+		return text + fmt.Sprintf("use https, or allow it by writing %s in the option destinations", target)
+	}
+	return text + "the option destinations lists what is allowed"
+}
+
+// Why a request gets no token whatever its target is.
+var (
+	errOpaque   = errors.New("no token is sent for an opaque URL, whose host cannot be told")
+	errRedirect = errors.New("no token is sent after a redirect: the host was chosen by the answer before; the option destinations lists what is allowed")
+)
+
+// requestTarget is where a plain [http.Transport] sends req.
+func requestTarget(req *http.Request) Target {
+	if req.URL == nil {
+		return Target{}
+	}
+	return Target{Scheme: req.URL.Scheme, Host: req.URL.Hostname(), Port: req.URL.Port()}
+}
+
+// clip shortens what a client may have chosen for use in an error.
+func clip(s string) string {
+	const most = 255
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
