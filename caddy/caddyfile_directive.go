@@ -1,0 +1,150 @@
+package caddy
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+)
+
+func init() {
+	httpcaddyfile.RegisterDirective("authinject", parseDirective)
+	httpcaddyfile.RegisterDirectiveOrder("authinject", httpcaddyfile.Before, "reverse_proxy")
+}
+
+// directiveOptions are the subdirectives that are ours; all others go to reverse_proxy.
+var directiveOptions = []string{"retry_statuses", "retry_body", "wait"}
+
+// parseDirective parses the directive authinject, which is reverse_proxy with the
+// transport authinject in place:
+//
+//	authinject [<matcher>] <source> [<upstreams...>] {
+//	    retry_statuses <status...>|none
+//	    retry_body     <size>|off
+//	    wait           <duration>
+//
+//	    # and every subdirective of reverse_proxy
+//	}
+//
+// It is short for
+//
+//	reverse_proxy [<matcher>] [<upstreams...>] {
+//	    transport authinject <source> {
+//	        ...
+//	    }
+//	}
+func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	if !h.Next() {
+		return nil, h.ArgErr()
+	}
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	h.Next() // ExtractMatcherSet has gone back to the beginning
+	segment := h.NewFromNextSegment()
+	segment.Next() // the directive's name
+	if !segment.NextArg() {
+		return nil, segment.Err("the name of a token source is missing: authinject [<matcher>] <source> <upstreams...>")
+	}
+	at := segment.Token()
+	t := &Transport{Source: at.Text}
+	if err := checkSourceDefined(h, t.Source); err != nil {
+		return nil, segment.WrapErr(err)
+	}
+	rest, err := t.takeOptions(segment)
+	if err != nil {
+		return nil, err
+	}
+	proxy := new(reverseproxy.Handler)
+	if err := proxy.UnmarshalCaddyfile(rest); err != nil {
+		if strings.Contains(err.Error(), "unrecognized subdirective") {
+			err = fmt.Errorf("authinject %s takes the subdirectives of reverse_proxy and %s: %w", t.Source, strings.Join(directiveOptions, ", "), err)
+		}
+		return nil, err
+	}
+	if err := proxy.FinalizeUnmarshalCaddyfile(h); err != nil {
+		return nil, err
+	}
+	if protocol(proxy.TransportRaw) == "authinject" {
+		return nil, fmt.Errorf("authinject %s brings the transport authinject itself; write 'transport http { … }' for the one inside it, or use reverse_proxy, at %s:%d", t.Source, at.File, at.Line)
+	}
+	if len(proxy.Upstreams) == 0 && proxy.DynamicUpstreamsRaw == nil {
+		return nil, fmt.Errorf("authinject %s names no upstreams, at %s:%d", t.Source, at.File, at.Line)
+	}
+	t.TransportRaw = proxy.TransportRaw
+	proxy.TransportRaw = caddyconfig.JSONModuleObject(t, "protocol", "authinject", nil)
+	return h.NewRoute(matcher, proxy), nil
+}
+
+// takeOptions reads our options and returns what is left, in reverse_proxy's own
+// syntax. segment stands on the source's name.
+func (t *Transport) takeOptions(segment *caddyfile.Dispenser) (*caddyfile.Dispenser, error) {
+	segment.Reset()
+	segment.Next()
+	directive := segment.Token()
+	segment.NextArg() // the source's name is left out
+	rest := []caddyfile.Token{directive}
+	last := directive
+	depth := 0
+	for segment.Next() {
+		token := segment.Token()
+		switch token.Text {
+		case "{":
+			depth++
+		case "}":
+			depth--
+		}
+		if depth == 1 && startsLine(last, token) && slices.Contains(directiveOptions, token.Text) {
+			if _, err := t.unmarshalOption(segment); err != nil {
+				return nil, err
+			}
+			last = segment.Token()
+			continue
+		}
+		rest = append(rest, token)
+		last = token
+	}
+	return caddyfile.NewDispenser(rest), nil
+}
+
+// startsLine reports whether token is the first of its line, given the one before.
+func startsLine(last, token caddyfile.Token) bool {
+	return last.Text == "{" || last.File != token.File || last.Line+last.NumLineBreaks() < token.Line
+}
+
+// checkSourceDefined reports an unknown source while line numbers are known.
+func checkSourceDefined(h httpcaddyfile.Helper, name string) error {
+	app, ok := h.Option("authinject").(httpcaddyfile.App)
+	if !ok {
+		return unknownSource(name, nil)
+	}
+	var defined struct {
+		Sources map[string]json.RawMessage `json:"sources"`
+	}
+	if err := json.Unmarshal(app.Value, &defined); err != nil {
+		return err
+	}
+	known := make([]string, 0, len(defined.Sources))
+	for source := range defined.Sources {
+		known = append(known, source)
+	}
+	if slices.Contains(known, name) {
+		return nil
+	}
+	return unknownSource(name, known)
+}
+
+// protocol is the name of an encoded transport.
+func protocol(raw json.RawMessage) string {
+	var transport struct {
+		Protocol string `json:"protocol"`
+	}
+	_ = json.Unmarshal(raw, &transport) // no transport has no name
+	return transport.Protocol
+}

@@ -1,0 +1,404 @@
+package caddy
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"go.uber.org/zap"
+
+	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
+
+// parseApp parses the global option authinject. Syntax:
+//
+//	authinject {
+//	    source <name> {
+//	        grant            client_credentials|refresh_token|static|<module> [{ ... }]
+//	        token_url        <url>
+//	        client_id        <id>
+//	        client_secret    <secret...>
+//	        client_auth      client_secret_basic|client_secret_basic_raw|client_secret_post|client_secret_query|none
+//	        body_format      form|json|query
+//	        scopes           <scope...>
+//	        scope_separator  <text>
+//	        token_param      <name> <value>
+//	        refresh_token    <token>
+//	        token            <token>
+//	        expires          <time>
+//	        inject           header [<name> [<scheme>]] | query [<name>]
+//	        destinations     <destination...>
+//	        refresh_before   <duration>
+//	        default_lifetime <duration>|never
+//	        timeout          <duration>
+//	        storage          <module> { ... }
+//	    }
+//	}
+//
+// scopes, token_param and destinations may be repeated. The option grant can be left out
+// beside refresh_token or token, which name it.
+func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
+	d.Next() // consume the option's name
+	if existing != nil {
+		return nil, d.Err("authinject is configured twice in the global options; put all sources into one block")
+	}
+	app := App{Sources: make(map[string]*Source)}
+	if d.NextArg() {
+		return nil, d.Errf("authinject takes no argument here, only a block; unexpected %q", d.Val())
+	}
+	for d.NextBlock(0) {
+		if d.Val() != "source" {
+			return nil, d.Errf("unknown option %q of authinject; allowed is source", d.Val())
+		}
+		at := d.Token()
+		name, err := oneArg(d)
+		if err != nil {
+			return nil, err
+		}
+		if err := checkSourceName(name); err != nil {
+			return nil, d.WrapErr(err)
+		}
+		if app.Sources[name] != nil {
+			return nil, d.Errf("source %s is defined twice", name)
+		}
+		p := sourceParser{name: name, at: at, source: new(Source), seen: make(map[string]bool)}
+		if err := p.parse(d); err != nil {
+			return nil, err
+		}
+		app.Sources[name] = p.source
+	}
+	return httpcaddyfile.App{Name: "authinject", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// sourceParser reads one source block.
+type sourceParser struct {
+	name   string
+	at     caddyfile.Token // where the block begins
+	source *Source
+	seen   map[string]bool
+
+	grant     string // of the option grant
+	grantRaw  json.RawMessage
+	implied   []string          // grants named by other options
+	grantOpts map[string]string // options of built-in grants given outside their block
+}
+
+// repeatable are the options that may come more than once.
+var repeatable = []string{"scopes", "token_param", "destinations"}
+
+// sourceOptions lists the options for the error about an unknown one.
+const sourceOptions = "grant, token_url, client_id, client_secret, client_auth, body_format, scopes, scope_separator, token_param, refresh_token, token, expires, inject, destinations, refresh_before, default_lifetime, timeout, storage"
+
+func (p *sourceParser) parse(d *caddyfile.Dispenser) error {
+	p.grantOpts = make(map[string]string)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		if p.seen[option] && !slices.Contains(repeatable, option) {
+			return d.Errf("source %s: %s is given twice", p.name, option)
+		}
+		p.seen[option] = true
+		if err := p.option(d, option); err != nil {
+			return err
+		}
+	}
+	if err := p.finish(); err != nil {
+		return fmt.Errorf("source %s: %w, at %s:%d", p.name, err, p.at.File, p.at.Line)
+	}
+	return nil
+}
+
+func (p *sourceParser) option(d *caddyfile.Dispenser, option string) error {
+	s := p.source
+	switch option {
+	case "grant":
+		return p.parseGrant(d)
+	case "token_url":
+		return p.tokenURL(d)
+	case "client_id":
+		return p.text(d, &s.ClientID)
+	case "client_secret":
+		return p.secrets(d, &s.ClientSecrets)
+	case "client_auth":
+		return word(d, &s.ClientAuth, tokensource.ClientAuths)
+	case "body_format":
+		return word(d, &s.BodyFormat, tokensource.BodyFormats)
+	case "scopes":
+		return list(d, &s.Scopes)
+	case "scope_separator":
+		return p.text(d, &s.ScopeSeparator)
+	case "token_param":
+		return p.tokenParam(d)
+	case "refresh_token", "token", "expires":
+		return p.grantOption(d, option)
+	case "inject":
+		return p.inject(d)
+	case "destinations":
+		return p.destinations(d)
+	case "refresh_before":
+		return duration(d, &s.RefreshBefore)
+	case "default_lifetime":
+		return lifetime(d, &s.DefaultLifetime)
+	case "timeout":
+		return duration(d, &s.Timeout)
+	case "storage":
+		return p.storage(d)
+	}
+	return d.Errf("source %s: unknown option %q; allowed are %s", p.name, option, sourceOptions)
+}
+
+// parseGrant reads "grant <type> [{ ... }]".
+func (p *sourceParser) parseGrant(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.Errf("grant needs a type; allowed are %s", strings.Join(moduleNames("authinject.grants"), ", "))
+	}
+	p.grant = d.Val()
+	if _, builtin := builtinGrants[p.grant]; builtin {
+		if d.NextArg() {
+			return d.Errf("grant %s takes no argument; unexpected %q", p.grant, d.Val())
+		}
+		return nil
+	}
+	if _, err := caddy.GetModule("authinject.grants." + p.grant); err != nil {
+		return d.Errf("unknown grant %q; allowed are %s", p.grant, strings.Join(moduleNames("authinject.grants"), ", "))
+	}
+	mod, err := caddyfile.UnmarshalModule(d, "authinject.grants."+p.grant)
+	if err != nil {
+		return err
+	}
+	p.grantRaw = caddyconfig.JSONModuleObject(mod, "type", p.grant, nil)
+	return nil
+}
+
+// moduleNames are the modules of that namespace in this binary.
+func moduleNames(namespace string) []string {
+	var names []string
+	for _, mod := range caddy.GetModules(namespace) {
+		names = append(names, mod.ID.Name())
+	}
+	return names
+}
+
+// grantOption reads an option that belongs to a built-in grant.
+func (p *sourceParser) grantOption(d *caddyfile.Dispenser, option string) error {
+	if _, err := caddyfileText(d, option); err != nil {
+		return err
+	}
+	text := d.Val()
+	grant := "static"
+	if option == "refresh_token" {
+		grant = "refresh_token"
+	}
+	if !slices.Contains(p.implied, grant) {
+		p.implied = append(p.implied, grant)
+	}
+	if option == "expires" {
+		if _, err := parseExpires(text); err != nil {
+			return d.WrapErr(err)
+		}
+	} else {
+		warnLiteral(d, p.name, option, text)
+	}
+	p.grantOpts[option] = text
+	return nil
+}
+
+// finish settles the grant and checks the options against each other.
+func (p *sourceParser) finish() error {
+	if p.grant == "" && len(p.implied) > 0 {
+		p.grant = p.implied[0]
+	}
+	for _, implied := range p.implied {
+		if implied != p.grant {
+			return fmt.Errorf("two grants: %s, and %s by the option %s; remove one", p.grant, implied, builtinGrants[implied])
+		}
+	}
+	if p.grant != "" && p.grantRaw == nil {
+		if needs := builtinGrants[p.grant]; needs != "" && p.grantOpts[needs] == "" {
+			return fmt.Errorf("grant %s needs the option %s", p.grant, needs)
+		}
+		object := map[string]string{"type": p.grant}
+		for option, text := range p.grantOpts {
+			object[option] = text
+		}
+		p.grantRaw = caddyconfig.JSON(object, nil)
+	}
+	p.source.GrantRaw = p.grantRaw
+	return p.source.validate()
+}
+
+func (p *sourceParser) text(d *caddyfile.Dispenser, into *string) error {
+	text, err := caddyfileText(d, d.Val())
+	*into = text
+	return err
+}
+
+func (p *sourceParser) tokenURL(d *caddyfile.Dispenser) error {
+	if err := p.text(d, &p.source.TokenURL); err != nil || hasPlaceholder(p.source.TokenURL) {
+		return err // with a placeholder it is known when the configuration is loaded
+	}
+	if err := tokensource.CheckTokenURL(p.source.TokenURL); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+func (p *sourceParser) secrets(d *caddyfile.Dispenser, into *[]string) error {
+	option := d.Val()
+	if err := list(d, into); err != nil {
+		return err
+	}
+	for _, secret := range *into {
+		warnLiteral(d, p.name, option, secret)
+	}
+	return nil
+}
+
+func (p *sourceParser) tokenParam(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 2 || args[0] == "" {
+		return d.Err("token_param needs a name and a value: token_param audience https://api.example.com")
+	}
+	p.source.TokenParams = append(p.source.TokenParams, TokenParam{Name: args[0], Value: args[1]})
+	return nil
+}
+
+func (p *sourceParser) inject(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if _, err := authinject.ParseInjection(args...); err != nil {
+		return d.WrapErr(err)
+	}
+	inject := &Inject{In: args[0]}
+	if len(args) > 1 {
+		inject.Name = args[1]
+	}
+	if len(args) > 2 {
+		inject.Scheme = &args[2]
+	}
+	p.source.Inject = inject
+	return nil
+}
+
+func (p *sourceParser) destinations(d *caddyfile.Dispenser) error {
+	before := len(p.source.Destinations)
+	if err := list(d, &p.source.Destinations); err != nil {
+		return err
+	}
+	for _, destination := range p.source.Destinations[before:] {
+		if hasPlaceholder(destination) {
+			continue // known when the configuration is loaded
+		}
+		if _, err := authinject.ParseDestinations(destination); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	return nil
+}
+
+func (p *sourceParser) storage(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.Err("storage needs the name of a storage module, such as file_system")
+	}
+	name := d.Val()
+	if _, err := caddy.GetModule("caddy.storage." + name); err != nil {
+		return d.Errf("storage %q is not in this binary; allowed are %s", name, strings.Join(moduleNames("caddy.storage"), ", "))
+	}
+	mod, err := caddyfile.UnmarshalModule(d, "caddy.storage."+name)
+	if err != nil {
+		return err
+	}
+	if _, ok := mod.(caddy.StorageConverter); !ok {
+		return d.Errf("module caddy.storage.%s (%T) is no storage", name, mod)
+	}
+	p.source.StorageRaw = caddyconfig.JSONModuleObject(mod, "module", name, nil)
+	return nil
+}
+
+// caddyfileText reads the one, non-empty argument of an option.
+func caddyfileText(d *caddyfile.Dispenser, option string) (string, error) {
+	text, err := oneArg(d)
+	if err == nil && text == "" {
+		return "", d.Errf("%s is empty", option)
+	}
+	return text, err
+}
+
+// list reads one or more arguments.
+func list(d *caddyfile.Dispenser, into *[]string) error {
+	option := d.Val()
+	args := d.RemainingArgs()
+	if len(args) == 0 || slices.Contains(args, "") {
+		return d.Errf("%s needs at least one value, and none that is empty", option)
+	}
+	*into = append(*into, args...)
+	return nil
+}
+
+// word reads an argument that is one of a few.
+func word[T ~string](d *caddyfile.Dispenser, into *string, allowed []T) error {
+	option := d.Val()
+	text, err := oneArg(d)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(allowed, T(text)) {
+		names := make([]string, len(allowed))
+		for i, a := range allowed {
+			names[i] = string(a)
+		}
+		return d.Errf("%s %q is not known; allowed are %s", option, text, strings.Join(names, ", "))
+	}
+	*into = text
+	return nil
+}
+
+func duration(d *caddyfile.Dispenser, into *caddy.Duration) error {
+	option := d.Val()
+	text, err := oneArg(d)
+	if err != nil {
+		return err
+	}
+	dur, err := caddy.ParseDuration(text)
+	if err != nil || dur <= 0 {
+		return d.Errf("%s %q is no duration; allowed are positive ones such as 30s, 5m, 1h", option, text)
+	}
+	*into = caddy.Duration(dur)
+	return nil
+}
+
+func lifetime(d *caddyfile.Dispenser, into *caddy.Duration) error {
+	option := d.Val()
+	text, err := oneArg(d)
+	if err != nil {
+		return err
+	}
+	if text == "never" {
+		*into = caddy.Duration(tokensource.NeverExpires)
+		return nil
+	}
+	dur, err := caddy.ParseDuration(text)
+	if err != nil || dur < time.Second {
+		return d.Errf("%s %q is no lifetime; allowed are durations from 1s such as 1h, and never", option, text)
+	}
+	*into = caddy.Duration(dur)
+	return nil
+}
+
+// warnLiteral warns of a secret that stands in the Caddyfile itself. {$NAME} counts
+// as one: it is replaced while the Caddyfile is read, so the value ends up in the configuration.
+func warnLiteral(d *caddyfile.Dispenser, source, option, text string) {
+	if hasPlaceholder(text) {
+		return
+	}
+	caddy.Log().Named("caddyfile").Warn("a secret stands in the configuration itself; use a placeholder that is resolved at run time, such as {env.NAME} or {file./path}",
+		zap.String("source", source), zap.String("option", option),
+		zap.String("file", d.File()), zap.Int("line", d.Line()))
+}

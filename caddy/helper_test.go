@@ -1,0 +1,143 @@
+package caddy_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// isolate keeps Caddy out of the tester's own home.
+func isolate(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("HOME", dir)
+	t.Setenv("XDG_DATA_HOME", dir)
+	t.Setenv("XDG_CONFIG_HOME", dir)
+}
+
+func indent(raw []byte) string {
+	var out bytes.Buffer
+	if err := json.Indent(&out, raw, "", "\t"); err != nil {
+		return string(raw)
+	}
+	return strings.TrimSpace(out.String()) + "\n"
+}
+
+func parse(t *testing.T, raw string) *caddy.Config {
+	t.Helper()
+	config := new(caddy.Config)
+	if err := caddy.StrictUnmarshalJSON([]byte(raw), config); err != nil {
+		t.Fatal(err)
+	}
+	config.Admin = &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(bool)}}
+	return config
+}
+
+// run adapts a Caddyfile and makes it the running configuration. What runs is stopped
+// when the test ends.
+func run(t *testing.T, config string) {
+	t.Helper()
+	if err := load(t, config); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Errorf("stopping: %v", err)
+		}
+	})
+}
+
+func load(t *testing.T, config string) error {
+	t.Helper()
+	adapted, err := adapt(config)
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(parse(t, adapted))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return caddy.Load(raw, true)
+}
+
+// freeAddr is a loopback address that nobody listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// eventually waits until cond holds.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("never came true: %s", what)
+		}
+	}
+}
+
+var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+
+// get returns status and body of a GET with additional header lines.
+func get(t *testing.T, url string, header ...string) (int, string, http.Header) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(body), res.Header
+}
+
+// site is a Caddyfile with a client_credentials source for srv, whose options end
+// with more, and one site that proxies to upstream.
+func site(srv *tokensourcetest.Server, addr, upstream, more string) string {
+	return fmt.Sprintf(`{
+	authinject {
+		source a {
+			grant         client_credentials
+			token_url     %s
+			client_id     %s
+			client_secret {env.CANARY_SECRET}
+			%s
+		}
+	}
+}
+http://%s {
+	bind 127.0.0.1
+	authinject a %s
+}
+`, srv.TokenURL(), tokensourcetest.DefaultClientID, more, addr, upstream)
+}

@@ -1,0 +1,216 @@
+package caddy_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+const canary = "canary-secret-7f3a"
+
+// provider is an authorization server whose client has the canary for a secret.
+func provider(t *testing.T, config tokensourcetest.Config) *tokensourcetest.Server {
+	t.Helper()
+	isolate(t)
+	t.Setenv("CANARY_SECRET", canary)
+	config.Clients = []tokensourcetest.Client{{ID: tokensourcetest.DefaultClientID, Secrets: []string{canary}}}
+	return tokensourcetest.Start(t, config)
+}
+
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestARequestGetsItsToken(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	addr := freeAddr(t)
+	run(t, site(srv, addr, srv.URL, ""))
+	status, body, _ := get(t, "http://"+addr+"/api/x", "Authorization", "Bearer junk", "Authorization", "Basic junk", "Connection", "Authorization")
+	if status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	tokensourcetest.Report(t, srv.Check())
+	if n := srv.Count(); n != 1 {
+		t.Errorf("%d token requests", n)
+	}
+}
+
+func TestATokenGoesNowhereElse(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	for _, c := range []struct{ name, upstream, destinations, want string }{
+		{"another host", srv.URL, "destinations https://api.example.com", "destinations"},
+		{"plain http beyond loopback", "http://api.example.com", "", "plain http"},
+		{"another port", srv.URL, "destinations http://127.0.0.1:1", "destinations"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			addr := freeAddr(t)
+			run(t, site(srv, addr, c.upstream, c.destinations))
+			before := len(srv.APIRequests())
+			status, body, header := get(t, "http://"+addr+"/api/x")
+			if status != http.StatusBadGateway || !strings.Contains(body, c.want) || header.Get("Content-Type") != "application/problem+json" {
+				t.Errorf("%d %s %v", status, body, header)
+			}
+			if len(srv.APIRequests()) != before {
+				t.Error("the upstream was asked")
+			}
+		})
+	}
+}
+
+// A reload that leaves a source alone costs no token request, no failed request
+// and no goroutine, however often it happens.
+func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	addr := freeAddr(t)
+	config := site(srv, addr, srv.URL, "")
+	run(t, config)
+	get(t, "http://"+addr+"/api/x")
+	goroutines := runtime.NumGoroutine()
+
+	var stop atomic.Bool
+	var failed, answered atomic.Int64
+	var load4 sync.WaitGroup
+	for range 4 {
+		load4.Go(func() {
+			for !stop.Load() {
+				res, err := client.Get("http://" + addr + "/api/x")
+				if err != nil {
+					continue // a connection to a listener that Caddy was closing
+				}
+				if res.StatusCode != http.StatusOK {
+					failed.Add(1)
+				}
+				answered.Add(1)
+				_ = res.Body.Close()
+			}
+		})
+	}
+	for i := range 20 {
+		// Something else changes, so that Caddy does load it.
+		if err := load(t, strings.Replace(config, "bind 127.0.0.1", fmt.Sprintf("bind 127.0.0.1\n\theader X-Load %d", i), 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop.Store(true)
+	load4.Wait()
+	if n := failed.Load(); n > 0 || answered.Load() == 0 {
+		t.Errorf("%d of %d requests failed", n, answered.Load())
+	}
+	if n := srv.Count(); n != 1 {
+		t.Errorf("%d token requests, want 1", n)
+	}
+	client.CloseIdleConnections()
+	eventually(t, "the goroutines are gone", func() bool { return runtime.NumGoroutine() <= goroutines+3 })
+
+	if err := load(t, site(srv, addr, srv.URL, "scopes other")); err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.WaitTokenRequests(soon(t), 2); err != nil {
+		t.Errorf("a changed source asks for no new token: %v", err)
+	}
+}
+
+// refreshing is a site whose source has a rotating refresh token to begin with.
+func refreshing(srv *tokensourcetest.Server, addr, seed string) string {
+	config := strings.Replace(site(srv, addr, srv.URL, "refresh_token "+seed), "client_credentials", "refresh_token", 1)
+	return config
+}
+
+// What a token request brings is stored although the configuration that began it
+// is gone, and is what the next start goes on from.
+func TestARefreshOutlivesItsConfiguration(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, addr string) error{
+		"reload": func(t *testing.T, addr string) error { return load(t, "http://"+addr+" {\n\tbind 127.0.0.1\n}\n") },
+		"stop":   func(*testing.T, string) error { return caddy.Stop() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := provider(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
+			seed := srv.IssueRefreshToken("ada")
+			answer := make(chan struct{})
+			srv.Script(tokensourcetest.HoldAnswer(answer))
+			addr := freeAddr(t)
+			config := refreshing(srv, addr, seed)
+			run(t, config)
+			if err := srv.WaitTokenRequests(soon(t), 1); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- end(t, addr) }()
+			close(answer)
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+			if err := load(t, config); err != nil {
+				t.Fatal(err)
+			}
+			if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
+				t.Errorf("after the next start: %d %s", status, body)
+			}
+			tokensourcetest.Report(t, srv.Check())
+		})
+	}
+}
+
+// A configuration that fails to load takes nothing from the one that runs.
+func TestAFailedLoadLeavesTheRunningSources(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{AccessTokenLifetime: 2 * time.Second})
+	addr := freeAddr(t)
+	config := site(srv, addr, srv.URL, "")
+	run(t, config)
+	bad := strings.Replace(config, "authinject a "+srv.URL, "reverse_proxy "+srv.URL+" {\n\t\ttransport authinject missing\n\t}", 1)
+	for range 3 {
+		if err := load(t, bad); err == nil || !strings.Contains(err.Error(), `unknown source "missing"; configured are: a`) {
+			t.Fatalf("the load gave %v", err)
+		}
+	}
+	if err := srv.WaitTokenRequests(soon(t), 3); err != nil {
+		t.Errorf("the source no longer keeps its token fresh: %v", err)
+	}
+	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+// Health checks carry no token, and a token that cannot be had does not mark an
+// upstream down.
+func TestHealthOfTheUpstreamIsItsOwn(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	srv.AlwaysFault(tokensourcetest.Unavailable())
+	addr := freeAddr(t)
+	config := strings.Replace(site(srv, addr, srv.URL, ""), "authinject a "+srv.URL,
+		"authinject a "+srv.URL+" {\n\t\tmax_fails 1\n\t\tfail_duration 1h\n\t\thealth_uri /api/health\n\t\thealth_status 4xx\n\t\thealth_interval 100ms\n\t}", 1)
+	run(t, config)
+	if status, body, header := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+		t.Errorf("while the provider is down: %d %s", status, body)
+	}
+	srv.ClearFaults()
+	eventually(t, "a request succeeds", func() bool {
+		status, _, _ := get(t, "http://"+addr+"/api/x")
+		return status == http.StatusOK
+	})
+	checks := 0
+	for _, r := range srv.APIRequests() {
+		if r.Path == "/api/health" {
+			checks++
+			if len(r.Credentials) > 0 {
+				t.Error("a health check carried a token")
+			}
+		}
+	}
+	if checks == 0 {
+		t.Error("there was no health check")
+	}
+}

@@ -1,0 +1,99 @@
+package caddy
+
+import (
+	"errors"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// observer logs what happens to records, and emits it as events.
+func (a *App) observer() tokensource.Observer {
+	return func(e tokensource.Event) {
+		a.log(e)
+		a.emit(e)
+	}
+}
+
+// messages are the log lines, one per kind of event.
+var messages = map[tokensource.EventKind]string{
+	tokensource.EventRefreshed:     "token obtained",
+	tokensource.EventRefreshFailed: "obtaining a token failed",
+	tokensource.EventLoginRequired: "login required: the account has to be connected again",
+	tokensource.EventRecovered:     "token source recovered",
+	tokensource.EventAdopted:       "newer token found in the storage",
+	tokensource.EventStorageFailed: "the storage is in trouble; serving from memory",
+}
+
+// level says how loud an event is: what heals by itself is a warning, what
+// needs somebody an error.
+func level(e tokensource.Event) zapcore.Level {
+	switch e.Kind {
+	case tokensource.EventRefreshFailed:
+		if class(e.Err) == tokensource.ClassWait {
+			return zapcore.WarnLevel
+		}
+		return zapcore.ErrorLevel
+	case tokensource.EventLoginRequired, tokensource.EventStorageFailed:
+		return zapcore.ErrorLevel
+	}
+	return zapcore.InfoLevel
+}
+
+func class(err error) tokensource.Class {
+	var e *tokensource.Error
+	if errors.As(err, &e) {
+		return e.Class
+	}
+	return ""
+}
+
+func (a *App) log(e tokensource.Event) {
+	entry := a.logger.Check(level(e), messages[e.Kind])
+	if entry == nil {
+		return
+	}
+	fields := []zap.Field{zap.String("source", e.Source)}
+	if e.Account != "" {
+		fields = append(fields, zap.String("account", e.Account))
+	}
+	if e.Err != nil {
+		fields = append(fields, zap.Error(e.Err))
+	}
+	var failure *tokensource.Error
+	if errors.As(e.Err, &failure) {
+		fields = append(fields, zap.String("class", string(failure.Class)), zap.Int("attempts", e.Attempts))
+		if !failure.RetryAt.IsZero() {
+			fields = append(fields, zap.Time("retry_at", failure.RetryAt))
+		}
+	}
+	if e.Generation > 0 {
+		fields = append(fields, zap.Uint64("generation", e.Generation))
+		if !e.Expiry.IsZero() {
+			fields = append(fields, zap.Time("expiry", e.Expiry))
+		}
+	}
+	fields = append(fields, zap.Duration("took", e.Took))
+	entry.Write(fields...)
+}
+
+// emit passes on the kinds that somebody may want to act on; the others are for the log.
+func (a *App) emit(e tokensource.Event) {
+	switch e.Kind {
+	case tokensource.EventAdopted, tokensource.EventStorageFailed:
+		return
+	}
+	data := map[string]any{"source": e.Source, "account": e.Account}
+	if e.Err != nil {
+		data["error"], data["class"] = e.Err.Error(), string(class(e.Err))
+	}
+	if e.Generation > 0 {
+		data["generation"] = e.Generation
+	}
+	if !e.Expiry.IsZero() {
+		data["expiry"] = e.Expiry
+	}
+	a.events.Emit(a.ctx, string(e.Kind), data)
+}

@@ -1,0 +1,57 @@
+package caddy
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestValueIsReadEachTime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	write := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := value("{file." + path + "}")
+	for _, c := range []struct{ content, want, err string }{
+		{"one", "one", ""},
+		{"two\n", "two", ""},
+		{"three\r\n", "three", ""},
+		{" four ", " four ", ""}, // only the line ending is an editor's
+		{"", "", "is empty"},
+		{"\n", "", "is empty"},
+		{strings.Repeat("x", maxSecretFile+1), "", "is over 1 MiB"},
+		{"five", "five", ""},
+	} {
+		write(c.content)
+		got, err := read(context.Background())
+		if got.Reveal() != c.want || (err == nil) != (c.err == "") || err != nil && (!strings.Contains(err.Error(), c.err) || !strings.Contains(err.Error(), path)) {
+			t.Errorf("%.20q: got %q, %v", c.content, got.Reveal(), err)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := read(context.Background()); err == nil || !os.IsNotExist(err) {
+		t.Errorf("without the file: %v", err)
+	}
+
+	env := value("id-{env.AUTHINJECT_TEST}")
+	if _, err := env(context.Background()); err == nil || !strings.Contains(err.Error(), "{env.AUTHINJECT_TEST}") {
+		t.Errorf("without the variable: %v", err)
+	}
+	t.Setenv("AUTHINJECT_TEST", "7")
+	if got, err := env(context.Background()); err != nil || got.Reveal() != "id-7" {
+		t.Errorf("got %q, %v", got.Reveal(), err)
+	}
+	if _, err := value("{http.request.host}")(context.Background()); err == nil {
+		t.Error("a request's placeholder gives no error")
+	}
+	if got, err := value("lit}er{al")(context.Background()); err != nil || got.Reveal() != "lit}er{al" {
+		t.Errorf("a literal gives %q, %v", got.Reveal(), err)
+	}
+}

@@ -1,0 +1,58 @@
+package caddy_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// Mistakes that only show when the configuration is loaded are named then.
+func TestProvisionErrors(t *testing.T) {
+	isolate(t)
+	source := `"apps":{"authinject":{"sources":{"a":{"grant":{"type":"static","token":"{env.T}"}DESTINATIONS}}}`
+	proxy := `,"http":{"servers":{"s":{"listen":["127.0.0.1:0"],"routes":[{"handle":[{"handler":"reverse_proxy","transport":TRANSPORT,"upstreams":[{"dial":"UPSTREAM"}]DYNAMIC}]}]}}}}}`
+	for _, c := range []struct {
+		name                                       string
+		destinations, transport, upstream, dynamic string
+		want                                       string // empty: it loads
+	}{
+		{name: "right"},
+		{name: "unknown source", transport: `{"protocol":"authinject","source":"b"}`, want: `unknown source "b"; configured are: a`},
+		{name: "no source", transport: `{"protocol":"authinject"}`, want: `unknown source ""`},
+		{name: "request's placeholder", upstream: "{http.request.header.X-Target}:443", want: "destinations"},
+		{name: "request's placeholder with destinations", upstream: "{http.request.header.X-Target}:443", destinations: `,"destinations":["https://api.example.com"]`},
+		{name: "dynamic upstreams", dynamic: `,"dynamic_upstreams":{"source":"a","name":"x.internal","port":"80"}`, want: "destinations are needed for dynamic upstreams"},
+		{name: "bad destination", destinations: `,"destinations":["https://*.com"]`, want: "star"},
+		{name: "transport inside itself", transport: `{"protocol":"authinject","source":"a","transport":{"protocol":"authinject","source":"a"}}`, want: "cannot stand inside another"},
+		{name: "no round tripper", transport: `{"protocol":"authinject","source":"a","transport":{"protocol":"nothing"}}`, want: "nothing"},
+		{name: "unknown field", transport: `{"protocol":"authinject","source":"a","retries":1}`, want: "retries"},
+		{name: "unknown grant", destinations: `},"b":{"grant":{"type":"password"}`, want: "password"},
+		{name: "no grant", destinations: `},"b":{"token_url":"https://l.example.com"`, want: "source b: a grant is needed"},
+		{name: "no token_url", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x"`, want: "source b: grant client_credentials needs a token_url"},
+		{name: "unset placeholder", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"{env.UNSET_HERE}","token_url":"https://l.example.com"`, want: "source b: client_id: evaluated placeholder {env.UNSET_HERE} is empty"},
+		{name: "bad name", destinations: `},"b/c":{"grant":{"type":"static","token":"{env.T}"}`, want: `source name "b/c"`},
+		{name: "bad inject", destinations: `,"inject":{"in":"cookie"}`, want: "cookie"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			raw := "{" + strings.Replace(source, "DESTINATIONS", c.destinations, 1) + proxy
+			raw = strings.Replace(raw, "TRANSPORT", or(c.transport, `{"protocol":"authinject","source":"a"}`), 1)
+			raw = strings.Replace(raw, "UPSTREAM", or(c.upstream, "127.0.0.1:9"), 1)
+			raw = strings.Replace(raw, "DYNAMIC", c.dynamic, 1)
+			err := caddy.Validate(parse(t, raw))
+			switch {
+			case c.want == "" && err != nil:
+				t.Error(err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("got %v, want an error about %s", err, c.want)
+			}
+		})
+	}
+}
+
+func or(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}

@@ -1,0 +1,269 @@
+package caddy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// Source is one configured way to get tokens. Placeholders of secrets (client_secret,
+// the grant's token and refresh_token, values of token_params) are resolved at each token
+// request; those of all other fields once, when the configuration is loaded.
+type Source struct {
+	// GrantRaw is how tokens are obtained. Required.
+	GrantRaw json.RawMessage `json:"grant,omitempty" caddy:"namespace=authinject.grants inline_key=type"`
+
+	// TokenURL is the provider's token endpoint: https, or http on loopback. Redirects
+	// of it are not followed. Required by all grants but static.
+	TokenURL string `json:"token_url,omitempty"`
+
+	// ClientID is the client identifier that the provider gave you. Required by all grants but static.
+	ClientID string `json:"client_id,omitempty"`
+
+	// ClientSecrets are the client's secrets, tried in order while the provider
+	// answers invalid_client, so that one can be rotated without a gap. Use
+	// placeholders, `{env.*}` or `{file.*}`: a literal is shown by the admin API and kept in the
+	// autosaved configuration, and gives a warning.
+	ClientSecrets []string `json:"client_secrets,omitempty"`
+
+	// ClientAuth is how the client authenticates. Default: `client_secret_basic`, or
+	// `none` without a client secret.
+	//
+	// Value | Sends
+	// ------|------
+	// `client_secret_basic` | HTTP Basic, id and secret form-encoded (RFC 6749 section 2.3.1)
+	// `client_secret_basic_raw` | HTTP Basic, id and secret as they are
+	// `client_secret_post` | `client_id` and `client_secret` in the body
+	// `client_secret_query` | `client_id` and `client_secret` in the URL; only where the provider demands it
+	// `none` | `client_id` alone
+	ClientAuth string `json:"client_auth,omitempty"`
+
+	// BodyFormat is how the parameters are sent: `form` (the default), `json`, or `query`:
+	// all in the URL and no body.
+	BodyFormat string `json:"body_format,omitempty"`
+
+	// Scopes to ask for, each sent as it is. Default: none are sent, and the provider decides.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// ScopeSeparator joins the scopes. Default: one space (RFC 6749 section 3.3).
+	ScopeSeparator string `json:"scope_separator,omitempty"`
+
+	// TokenParams are sent with every token request besides those of the grant, such as `audience`.
+	TokenParams []TokenParam `json:"token_params,omitempty"`
+
+	// Inject is how the token is presented to the upstream. Default: `Authorization: Bearer …`.
+	Inject *Inject `json:"inject,omitempty"`
+
+	// Destinations are the only upstreams that get the token, such as
+	// `https://api.example.com`, `https://*.orders.example.com`, or with plain http, by
+	// explicit word, `http://legacy.example.com`. Default: the upstreams that the
+	// proxy's configuration names; then none of them may come from a request or a
+	// lookup, and plain http is for loopback only.
+	Destinations []string `json:"destinations,omitempty"`
+
+	// RefreshBefore is how long before its end a token is refreshed. Default: at 75 to
+	// 90 % of its lifetime, a part drawn anew for each token.
+	RefreshBefore caddy.Duration `json:"refresh_before,omitempty"`
+
+	// DefaultLifetime is assumed of a token whose provider names none. Default: 1h. -1: it
+	// serves until it is refused.
+	DefaultLifetime caddy.Duration `json:"default_lifetime,omitempty"`
+
+	// Timeout bounds one token request. Default: 10s.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// StorageRaw is where refresh tokens are kept over restarts. Default: Caddy's storage.
+	StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=caddy.storage inline_key=module"`
+
+	grant        tokensource.Grant
+	storage      tokensource.Storage
+	injection    authinject.Injection
+	destinations authinject.Destinations
+	tokenURL     string
+	clientID     string
+}
+
+// TokenParam is a parameter of the token request.
+type TokenParam struct {
+	// Name of the parameter.
+	Name string `json:"name"`
+	// Value of it; placeholders are resolved at each token request.
+	Value string `json:"value"`
+}
+
+// Inject is how a token is presented.
+type Inject struct {
+	// In is where: `header` or `query`. Prefer the header: URLs are logged on the way.
+	In string `json:"in"`
+	// Name of the header field or query parameter. Default: `Authorization`, `_bearer_token`.
+	Name string `json:"name,omitempty"`
+	// Scheme stands before the token in a header. Default: `Bearer`. The empty string: the token alone.
+	Scheme *string `json:"scheme,omitempty"`
+}
+
+func (i *Inject) parse() (authinject.Injection, error) {
+	if i == nil {
+		return authinject.HeaderInjection("Authorization", "Bearer")
+	}
+	words := []string{i.In}
+	switch {
+	case i.Name != "":
+		words = append(words, i.Name)
+	case i.Scheme != nil:
+		words = append(words, "Authorization")
+	}
+	if i.Scheme != nil {
+		words = append(words, *i.Scheme)
+	}
+	return authinject.ParseInjection(words...)
+}
+
+// provision loads the guest modules and checks what can be checked without the
+// network.
+func (s *Source) provision(ctx caddy.Context) error {
+	if err := s.validate(); err != nil {
+		return err
+	}
+	mod, err := ctx.LoadModule(s, "GrantRaw")
+	if err != nil {
+		return fmt.Errorf("loading grant: %w", err)
+	}
+	grant, ok := mod.(tokensource.Grant)
+	if !ok {
+		return fmt.Errorf("grant module %T is not a tokensource.Grant", mod)
+	}
+	s.grant = grant
+	s.storage = ctx.Storage()
+	if s.StorageRaw != nil {
+		mod, err := ctx.LoadModule(s, "StorageRaw")
+		if err != nil {
+			return fmt.Errorf("loading storage: %w", err)
+		}
+		if s.storage, err = mod.(caddy.StorageConverter).CertMagicStorage(); err != nil {
+			return fmt.Errorf("making the storage: %w", err)
+		}
+	}
+	if s.injection, err = s.Inject.parse(); err != nil {
+		return err
+	}
+	destinations, err := resolveAll(s.Destinations)
+	if err != nil {
+		return fmt.Errorf("destinations: %w", err)
+	}
+	if s.destinations, err = authinject.ParseDestinations(destinations...); err != nil {
+		return err
+	}
+	if s.tokenURL, err = resolve(s.TokenURL); err != nil {
+		return fmt.Errorf("token_url: %w", err)
+	}
+	if s.clientID, err = resolve(s.ClientID); err != nil {
+		return fmt.Errorf("client_id: %w", err)
+	}
+	return nil
+}
+
+// validate checks what needs no module and no placeholder, so that the Caddyfile
+// parser can name the line of a mistake.
+func (s *Source) validate() error {
+	if len(s.GrantRaw) == 0 {
+		return errors.New("a grant is needed; allowed are client_credentials, refresh_token, static")
+	}
+	static := s.grantType() == "static"
+	if _, builtin := builtinGrants[s.grantType()]; builtin && !static {
+		switch {
+		case s.TokenURL == "":
+			return fmt.Errorf("grant %s needs a token_url", s.grantType())
+		case s.ClientID == "":
+			return fmt.Errorf("grant %s needs a client_id", s.grantType())
+		}
+	}
+	switch none := s.ClientAuth == string(tokensource.ClientAuthNone); {
+	case none && len(s.ClientSecrets) > 0:
+		return errors.New("client_auth none sends no client_secret; remove one of the two")
+	case s.ClientAuth != "" && !none && len(s.ClientSecrets) == 0:
+		return fmt.Errorf("client_auth %s needs a client_secret", s.ClientAuth)
+	}
+	if static && (s.TokenURL != "" || s.ClientID != "" || len(s.ClientSecrets) > 0) {
+		return errors.New("grant static asks no token endpoint; remove token_url, client_id and client_secret")
+	}
+	if s.RefreshBefore < 0 || s.Timeout < 0 || s.DefaultLifetime < -1 {
+		return errors.New("refresh_before and timeout must not be negative, default_lifetime only as -1")
+	}
+	return nil
+}
+
+// builtinGrants are the grants of this package, and the option that each needs.
+var builtinGrants = map[string]string{"client_credentials": "", "refresh_token": "refresh_token", "static": "token"}
+
+func (s *Source) grantType() string {
+	var g struct {
+		Type string `json:"type"`
+	}
+	_ = json.Unmarshal(s.GrantRaw, &g) // a grant without a type is refused by its loading
+	return g.Type
+}
+
+// config is the source for package tokensource. p stands between it and what
+// belongs to one configuration.
+func (s *Source) config(name string, p *pooledSource) tokensource.Config {
+	cfg := tokensource.Config{
+		Name:            name,
+		Grant:           pooledGrant{pooledSource: p, traits: s.grant.Traits()},
+		TokenURL:        s.tokenURL,
+		ClientID:        s.clientID,
+		ClientAuth:      tokensource.ClientAuth(s.ClientAuth),
+		BodyFormat:      tokensource.BodyFormat(s.BodyFormat),
+		Scopes:          s.Scopes,
+		ScopeSeparator:  s.ScopeSeparator,
+		RefreshBefore:   time.Duration(s.RefreshBefore),
+		DefaultLifetime: time.Duration(s.DefaultLifetime),
+		Timeout:         time.Duration(s.Timeout),
+		Storage:         pooledStorage{p},
+		Observer:        p.observe,
+	}
+	for _, secret := range s.ClientSecrets {
+		cfg.ClientSecrets = append(cfg.ClientSecrets, value(secret))
+	}
+	for _, param := range s.TokenParams {
+		cfg.Params = append(cfg.Params, tokensource.Param{Name: param.Name, Value: value(param.Value)})
+	}
+	return cfg
+}
+
+// literalSecrets names the options that hold a secret itself.
+func (s *Source) literalSecrets() (options []string) {
+	for _, secret := range s.ClientSecrets {
+		if !hasPlaceholder(secret) {
+			options = append(options, "client_secret")
+			break
+		}
+	}
+	switch g := s.grant.(type) {
+	case *StaticGrant:
+		if !hasPlaceholder(g.Token) {
+			options = append(options, "token")
+		}
+	case *RefreshTokenGrant:
+		if !hasPlaceholder(g.RefreshToken) {
+			options = append(options, "refresh_token")
+		}
+	}
+	return options
+}
+
+func resolveAll(list []string) ([]string, error) {
+	resolved := make([]string, len(list))
+	for i, s := range list {
+		var err error
+		if resolved[i], err = resolve(s); err != nil {
+			return nil, err
+		}
+	}
+	return resolved, nil
+}

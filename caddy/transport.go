@@ -1,0 +1,199 @@
+package caddy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/authinject/caddy-authinject/authinject"
+)
+
+func init() { caddy.RegisterModule(Transport{}) }
+
+// Transport puts a live token of a source into each request that reverse_proxy sends,
+// as late as possible: nothing that ran before it, and nothing that looks at the request
+// afterwards, sees the token. What the client sent as credentials is removed. A refused token
+// is replaced once and the request sent again; when no token can be had, the answer is made
+// here, as `application/problem+json`, and the upstream is not blamed.
+//
+// Health checks are sent without a token.
+type Transport struct {
+	// Source is the name of the token source. Required.
+	Source string `json:"source,omitempty"`
+
+	// TransportRaw is the transport that sends the requests. Default: `http`.
+	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
+
+	// RetryStatuses are the statuses by which the upstream says that it does not take
+	// the token. Default: 401. An empty list means none.
+	RetryStatuses *[]int `json:"retry_statuses,omitempty"`
+
+	// RetryBody is how many bytes of a request's body are kept, while they stream by, so
+	// that it can be sent again. Default: 64 KiB. -1: a request with a body is not sent again.
+	RetryBody int64 `json:"retry_body,omitempty"`
+
+	// Wait is how long a request waits for a token when there is no live one. Default: 10s.
+	Wait caddy.Duration `json:"wait,omitempty"`
+
+	inner     http.RoundTripper
+	innerName string // in a Caddyfile only
+	ownsInner bool
+	transport *authinject.Transport
+}
+
+// CaddyModule returns the Caddy module information.
+func (Transport) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.reverse_proxy.transport.authinject", New: func() caddy.Module { return new(Transport) }}
+}
+
+// Provision sets up the transport.
+func (t *Transport) Provision(ctx caddy.Context) error {
+	appModule, err := ctx.App("authinject")
+	if err != nil {
+		return fmt.Errorf("getting the authinject app: %w", err)
+	}
+	pooled, source, err := appModule.(*App).source(t.Source)
+	if err != nil {
+		return err
+	}
+	if err := t.provisionInner(ctx); err != nil {
+		return err
+	}
+	destinations := source.destinations
+	if destinations.IsZero() {
+		if destinations, err = t.upstreamsAsDestinations(ctx); err != nil {
+			return fmt.Errorf("source %s: %w", t.Source, err)
+		}
+	}
+	account := pooled.source.Account("")
+	t.transport = &authinject.Transport{
+		Base:          t.inner,
+		SourceName:    t.Source,
+		Source:        func(*http.Request) (authinject.TokenSource, error) { return account, nil },
+		Target:        t.target,
+		Injection:     source.injection,
+		Destinations:  destinations,
+		RetryBody:     t.RetryBody,
+		Wait:          time.Duration(t.Wait),
+		SkipInjection: isHealthCheck,
+	}
+	if t.RetryStatuses != nil {
+		t.transport.RetryStatuses = *t.RetryStatuses
+	}
+	return nil
+}
+
+func (t *Transport) provisionInner(ctx caddy.Context) error {
+	if t.TransportRaw == nil {
+		inner := new(reverseproxy.HTTPTransport)
+		if err := inner.Provision(ctx); err != nil {
+			return fmt.Errorf("provisioning the default transport: %w", err)
+		}
+		t.inner, t.ownsInner = inner, true
+		return nil
+	}
+	if protocol(t.TransportRaw) == "authinject" {
+		return errors.New("a transport authinject cannot stand inside another: a request carries one token")
+	}
+	mod, err := ctx.LoadModule(t, "TransportRaw")
+	if err != nil {
+		return fmt.Errorf("loading transport: %w", err)
+	}
+	inner, ok := mod.(http.RoundTripper)
+	if !ok {
+		return fmt.Errorf("transport module %T is not an http.RoundTripper", mod)
+	}
+	t.inner = inner
+	return nil
+}
+
+// upstreamsAsDestinations are the upstreams that the proxy's configuration names,
+// for a source without destinations. One that a request or a lookup decides is
+// no name: the token would go where somebody else says.
+func (t *Transport) upstreamsAsDestinations(ctx caddy.Context) (authinject.Destinations, error) {
+	var none authinject.Destinations
+	lineage := ctx.Modules()
+	if len(lineage) < 2 {
+		return none, errors.New("destinations are needed: the transport is used outside reverse_proxy, where no upstreams are named")
+	}
+	proxy, ok := lineage[len(lineage)-2].(*reverseproxy.Handler)
+	if !ok {
+		return none, errors.New("destinations are needed: the transport is used outside reverse_proxy, where no upstreams are named")
+	}
+	if proxy.DynamicUpstreamsRaw != nil {
+		return none, errors.New("destinations are needed for dynamic upstreams: list the hosts that may receive the token in the source's option destinations")
+	}
+	var patterns []string
+	for _, upstream := range proxy.Upstreams {
+		dial, err := resolve(upstream.Dial)
+		if err != nil {
+			return none, fmt.Errorf("upstream %s is decided by each request: list the hosts that may receive the token in the source's option destinations", upstream.Dial)
+		}
+		address, err := caddy.ParseNetworkAddress(dial)
+		if err != nil {
+			return none, fmt.Errorf("upstream %s: %w", dial, err)
+		}
+		switch {
+		case address.IsUnixNetwork():
+			patterns = append(patterns, "unix/"+address.Host)
+		default:
+			// Without a scheme: https, and plain http on loopback only.
+			patterns = append(patterns, address.JoinHostPort(0))
+		}
+	}
+	return authinject.ParseDestinations(patterns...)
+}
+
+// isHealthCheck reports whether req comes from reverse_proxy's active health
+// checks: only what a server received has variables.
+func isHealthCheck(req *http.Request) bool {
+	return req.Context().Value(caddyhttp.VarsCtxKey) == nil
+}
+
+// target is where the inner transport will send req: what it dials, not what a
+// header field says.
+func (t *Transport) target(req *http.Request) (authinject.Target, error) {
+	dial, ok := reverseproxy.GetDialInfo(req.Context())
+	if !ok {
+		return authinject.Target{}, errors.New("the request names no upstream")
+	}
+	target := authinject.Target{Network: dial.Network, Scheme: "http", Host: dial.Host, Port: dial.Port}
+	if strings.HasPrefix(dial.Network, "unix") {
+		target.Network = "unix"
+		return target, nil
+	}
+	if s, ok := t.inner.(interface{ SetScheme(*http.Request) }); ok {
+		s.SetScheme(req) // as it would by itself in a moment
+		target.Scheme = req.URL.Scheme
+	} else if t.TLSEnabled() {
+		target.Scheme = "https"
+	}
+	return target, nil
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	return t.transport.RoundTrip(req)
+}
+
+// Cleanup releases the inner transport if it was made here; Caddy does it otherwise.
+func (t *Transport) Cleanup() error {
+	if !t.ownsInner {
+		return nil
+	}
+	return t.inner.(*reverseproxy.HTTPTransport).Cleanup()
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner  = (*Transport)(nil)
+	_ caddy.CleanerUpper = (*Transport)(nil)
+	_ http.RoundTripper  = (*Transport)(nil)
+)
