@@ -157,7 +157,7 @@ func (cfg *Config) check() error {
 	if cfg.TokenURL == "" {
 		return errors.New("token_url is needed")
 	}
-	if err := checkTokenURL(cfg.TokenURL); err != nil {
+	if err := CheckTokenURL(cfg.TokenURL); err != nil {
 		return err
 	}
 	if cfg.ClientID == "" {

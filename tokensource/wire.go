@@ -172,8 +172,8 @@ func transportFailure(err error, sent bool) *Error {
 	return e
 }
 
-// checkTokenURL reports why raw cannot be a token endpoint (RFC 6749 section 3.2).
-func checkTokenURL(raw string) error {
+// CheckTokenURL reports why raw cannot be a token endpoint (RFC 6749 section 3.2).
+func CheckTokenURL(raw string) error {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || u.Host == "":

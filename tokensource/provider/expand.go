@@ -1,0 +1,109 @@
+package provider
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Expand puts values in the place of the variables in text, which is one of the
+// preset's URLs or Destinations, or one that a user gave instead. Each value must
+// match its variable's pattern, and each name must be a variable of the preset,
+// so that no value can lead to another host or path. The errors name the
+// variable and what is allowed.
+func (p Preset) Expand(text string, variables map[string]string) (string, error) {
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		v, err := p.variable(name)
+		if err != nil {
+			return "", err
+		}
+		if err := v.Check(variables[name]); err != nil {
+			return "", err
+		}
+	}
+	var out strings.Builder
+	err := walk(text, func(literal, name string) error {
+		out.WriteString(literal)
+		if name == "" {
+			return nil
+		}
+		v, err := p.variable(name)
+		if err != nil {
+			return err
+		}
+		value, given := variables[name]
+		if !given {
+			return fmt.Errorf("variable %s is needed: %s, such as %s", name, v.Allowed, v.Example)
+		}
+		out.WriteString(value)
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return out.String(), nil
+}
+
+// Check reports why value cannot stand in the variable's place.
+func (v Variable) Check(value string) error {
+	pattern, err := regexp.Compile(v.Pattern)
+	if err != nil {
+		return fmt.Errorf("variable %s: its pattern is none: %w", v.Name, err)
+	}
+	if !pattern.MatchString(value) {
+		return fmt.Errorf("variable %s cannot be %q; allowed are %s, such as %s", v.Name, value, v.Allowed, v.Example)
+	}
+	return nil
+}
+
+// variable returns the declared variable of that name.
+func (p Preset) variable(name string) (Variable, error) {
+	known := make([]string, len(p.Variables))
+	for i, v := range p.Variables {
+		if v.Name == name {
+			return v, nil
+		}
+		known[i] = v.Name
+	}
+	if len(known) == 0 {
+		return Variable{}, fmt.Errorf("variable %s is not known; provider %s has no variables", name, p.Name)
+	}
+	return Variable{}, fmt.Errorf("variable %s is not known; provider %s has %s", name, p.Name, strings.Join(known, ", "))
+}
+
+// variablesIn returns the names of the variables in text.
+func variablesIn(text string) ([]string, error) {
+	var found []string
+	err := walk(text, func(_, name string) error {
+		if name != "" {
+			found = append(found, name)
+		}
+		return nil
+	})
+	return found, err
+}
+
+// walk calls part for each stretch of text that ends in a variable, and for what
+// follows the last one, with an empty name.
+func walk(text string, part func(literal, name string) error) error {
+	rest := text
+	for {
+		literal, after, found := strings.Cut(rest, "{")
+		if strings.Contains(literal, "}") {
+			return fmt.Errorf("%s: a brace is closed that was not opened", text)
+		}
+		if !found {
+			return part(literal, "")
+		}
+		name, next, closed := strings.Cut(after, "}")
+		if !closed || name == "" || strings.Contains(name, "{") {
+			return fmt.Errorf("%s: a variable is a name in braces, such as {deployment}", text)
+		}
+		if err := part(literal, name); err != nil {
+			return err
+		}
+		rest = next
+	}
+}
