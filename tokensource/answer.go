@@ -21,7 +21,7 @@ type Answer struct {
 	// Scope as sent; empty when the provider said nothing.
 	Scope string
 	// Lifetime is what is left of the token's life, as far as the provider said;
-	// it counts from the moment the answer arrived. Zero without HasLifetime
+	// the source counts it from the moment it asked. Zero without HasLifetime
 	// means that the provider said nothing.
 	Lifetime    time.Duration
 	HasLifetime bool

@@ -136,3 +136,4 @@ func TestStoredRecordFromTheFuture(t *testing.T) {
 		}
 	})
 }
+

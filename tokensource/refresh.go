@@ -309,7 +309,7 @@ func (a *Account) next(ctx context.Context, rec *Record) (Request, *Error) {
 // post makes the one token request of an attempt, or takes the token at hand.
 func (a *Account) post(ctx context.Context, req Request) (*Answer, *Error) {
 	if req.Answer == nil {
-		return a.src.wire.post(ctx, req)
+		return a.request(ctx, req)
 	}
 	reason := req.Answer.check()
 	if end := req.Answer.ExpiresAt; reason == "" && !end.IsZero() && !a.src.cfg.Clock.Now().Before(end) {
@@ -319,6 +319,18 @@ func (a *Account) post(ctx context.Context, req Request) (*Answer, *Error) {
 		return nil, &Error{Class: ClassOperator, Reason: reason}
 	}
 	return req.Answer, nil
+}
+
+// request makes one token request. A token's life counts from before it was asked
+// for, since nobody knows when on the way the provider began to count; but at least half
+// of it is used, or tokens that live shorter than their request takes never would be.
+func (a *Account) request(ctx context.Context, req Request) (*Answer, *Error) {
+	began := a.src.cfg.Clock.Elapsed()
+	ans, failure := a.src.wire.post(ctx, req)
+	if ans != nil && ans.HasLifetime {
+		ans.Lifetime -= min(a.src.cfg.Clock.Elapsed()-began, ans.Lifetime/2)
+	}
+	return ans, failure
 }
 
 // grown returns the next generation of rec.

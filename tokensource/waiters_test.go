@@ -138,7 +138,7 @@ func TestCloseWaitsForRefreshAndSaving(t *testing.T) {
 		if rec := stored(t, storage); rec.RefreshToken.Reveal() != "rt1" || rec.Spending != nil {
 			t.Errorf("after Close the storage holds %q, mark %v", rec.RefreshToken.Reveal(), rec.Spending)
 		}
-		time.Sleep(59 * time.Second)
+		time.Sleep(50 * time.Second)
 		wantToken(t, src, "at1")
 		time.Sleep(time.Hour)
 		if e := wantError(t, src, tokensource.ClassWait); !errors.Is(e, tokensource.ErrClosed) {

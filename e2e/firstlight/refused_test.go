@@ -1,0 +1,149 @@
+package firstlight
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// A revoked token is replaced, and the client notices nothing.
+func TestRevokedTokenIsReplaced(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	p := start(t, srv, "")
+	body := bytes.Repeat([]byte("x"), 64<<10)
+	for name, send := range map[string]func() (*http.Response, error){
+		"GET":  func() (*http.Response, error) { return p.Client().Get(p.URL + "/api/x") },
+		"POST": func() (*http.Response, error) { return p.Client().Post(p.URL+"/api/x", "text/plain", bytes.NewReader(body)) },
+	} {
+		if status, answer := p.Get("/api/x"); status != http.StatusOK {
+			t.Fatalf("%d %s", status, answer)
+		}
+		before := srv.Count()
+		srv.RevokeAccessTokens()
+		res, err := send()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusOK || srv.Count() != before+1 {
+			t.Errorf("%s: status %d, %d more token requests", name, res.StatusCode, srv.Count()-before)
+		}
+	}
+}
+
+func TestManyRefusalsAskOnce(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	p := start(t, srv, "")
+	if status, answer := p.Get("/api/x"); status != http.StatusOK {
+		t.Fatalf("%d %s", status, answer)
+	}
+	srv.RevokeAccessTokens()
+	var counts tally
+	var clients sync.WaitGroup
+	for range 200 {
+		clients.Go(func() {
+			status, _, err := fetch(p, "/api/x")
+			counts.add(status, 0, err)
+		})
+	}
+	clients.Wait()
+	counts.only(t, http.StatusOK)
+	if n := srv.Count(); n != 2 {
+		t.Errorf("%d token requests, want one more than the first", n)
+	}
+}
+
+// An upstream that refuses whatever it gets is believed, and the provider is
+// left in peace.
+func TestUpstreamThatAlwaysRefuses(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, "the upstream's own words")
+	}))
+	t.Cleanup(upstream.Close)
+	p := harness.Start(t, caddyfile(srv, "", "authinject a "+upstream.URL), harness.Env("CANARY", secret))
+	var counts tally
+	var clients sync.WaitGroup
+	for range 20 {
+		clients.Go(func() {
+			for range 50 {
+				status, body, err := fetch(p, "/x")
+				if body != "the upstream's own words" && err == nil {
+					t.Errorf("body %q", body)
+				}
+				counts.add(status, 0, err)
+			}
+		})
+	}
+	clients.Wait()
+	counts.only(t, http.StatusUnauthorized)
+	if n := srv.Count(); n > 2 {
+		t.Errorf("%d token requests for 1,000 refusals", n)
+	}
+}
+
+func TestATokenGoesNowhereElse(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	for _, c := range []struct{ name, more, upstream, named string }{
+		{"no destination", "destinations https://api.example.com", srv.URL, srv.URL},
+		{"plain http", "", "http://api.example.com", "http://api.example.com:80"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := harness.Start(t, caddyfile(srv, c.more, "authinject a "+c.upstream), harness.Env("CANARY", secret))
+			wantProblem(t, p, "/api/x", http.StatusBadGateway, `"class":"operator"`, "destinations", c.named)
+			if n := len(srv.APIRequests()); n != 0 {
+				t.Errorf("the upstream saw %d requests", n)
+			}
+		})
+	}
+}
+
+// Reloads under load fail no request, cost no token request, and leave no
+// goroutine behind.
+func TestReloadUnderLoad(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	config := caddyfile(srv, "", "authinject a "+srv.URL)
+	p := harness.Start(t, config, harness.Env("CANARY", secret))
+	_, warm := load(p, "/api/x", 4)
+	if err := srv.WaitAPIRequests(soon(t, 20*time.Second), 200); err != nil {
+		t.Fatal(err)
+	}
+	warm()
+	before, _, err := p.Goroutines() // with its connections to the upstream
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts, stop := load(p, "/api/x", 4)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for range int(length(6*time.Second, 20*time.Second) / (200 * time.Millisecond)) {
+		<-tick.C
+		if err := p.Reload(config); err != nil {
+			t.Error(err)
+		}
+	}
+	stop()
+	// What Caddy's own listener resets while it is handed over is not an answer.
+	answered := &tally{status: counts.status}
+	answered.only(t, http.StatusOK)
+	if n, total := len(counts.errs), counts.status[http.StatusOK]; n > total/100 {
+		t.Errorf("%d connections failed beside %d answers, the first: %v", n, total, counts.errs[0])
+	}
+	if n := srv.Count(); n != 1 {
+		t.Errorf("%d token requests, want 1", n)
+	}
+	p.Client().CloseIdleConnections()
+	harness.Eventually(t, 30*time.Second, func() bool {
+		n, _, err := p.Goroutines()
+		return err == nil && n <= before+8 // far less than one for each reload
+	}, "goroutines are left behind; there were %d", before)
+}

@@ -1,0 +1,116 @@
+package harness
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// An Authority is a certificate authority that lives as long as its test.
+type Authority struct {
+	// File holds the authority's certificate as PEM.
+	File string
+
+	cert   *x509.Certificate
+	key    *ecdsa.PrivateKey
+	serial atomic.Int64
+}
+
+// CA makes a new authority. See [Trust].
+func CA(t testing.TB) *Authority {
+	t.Helper()
+	a := &Authority{File: filepath.Join(t.TempDir(), "ca.pem")}
+	der, key := a.sign(t, &x509.Certificate{
+		Subject:               pkix.Name{CommonName: "throw-away CA"},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	})
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatalf("harness: %v", err)
+	}
+	a.cert, a.key = cert, key
+	pemCert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	if err := os.WriteFile(a.File, pemCert, 0o600); err != nil {
+		t.Fatalf("harness: %v", err)
+	}
+	return a
+}
+
+// sign completes and signs tmpl with the authority's key, or with its own when
+// it is the authority's.
+func (a *Authority) sign(t testing.TB, tmpl *x509.Certificate) ([]byte, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatalf("harness: %v", err)
+	}
+	tmpl.SerialNumber = big.NewInt(a.serial.Add(1))
+	tmpl.NotBefore = time.Now().Add(-time.Hour)
+	tmpl.NotAfter = time.Now().Add(24 * time.Hour)
+	parent, signer := a.cert, a.key
+	if parent == nil {
+		parent, signer = tmpl, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, &key.PublicKey, signer)
+	if err != nil {
+		t.Fatalf("harness: %v", err)
+	}
+	return der, key
+}
+
+// Certificate issues a certificate for a server: for localhost, the loopback
+// addresses and names.
+func (a *Authority) Certificate(t testing.TB, names ...string) tls.Certificate {
+	t.Helper()
+	der, key := a.sign(t, &x509.Certificate{
+		Subject:     pkix.Name{CommonName: "server"},
+		DNSNames:    append([]string{"localhost"}, names...),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	})
+	return tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key}
+}
+
+// Pool returns a pool with nothing but the authority in it.
+func (a *Authority) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
+}
+
+// Server starts a TLS server, HTTP/1.1 and HTTP/2, on a loopback port with a
+// certificate of the authority, until the test ends. Its Client trusts the
+// authority.
+func (a *Authority) Server(t testing.TB, h http.Handler, names ...string) *httptest.Server {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(h)
+	srv.EnableHTTP2 = true
+	srv.TLS = &tls.Config{
+		Certificates: []tls.Certificate{a.Certificate(t, names...)},
+		MinVersion:   tls.VersionTLS12,
+	}
+	srv.StartTLS()
+	// The server's own client trusts the certificate, not the authority.
+	srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs = a.Pool()
+	t.Cleanup(func() {
+		srv.CloseClientConnections()
+		srv.Close()
+	})
+	return srv
+}

@@ -1,0 +1,37 @@
+package harness
+
+import (
+	"testing"
+	"time"
+)
+
+// pollEvery is short beside anything that is waited for and long beside the
+// cost of a look.
+const pollEvery = 5 * time.Millisecond
+
+// Eventually ends the test unless cond becomes true within d. The format says
+// what was waited for, as in "the token to expire".
+func Eventually(t testing.TB, d time.Duration, cond func() bool, format string, args ...any) {
+	t.Helper()
+	if !poll(d, cond) {
+		t.Fatalf("waited %v for "+format, append([]any{d}, args...)...)
+	}
+}
+
+// poll reports whether cond became true within d.
+func poll(d time.Duration, cond func() bool) bool {
+	deadline := time.NewTimer(d)
+	defer deadline.Stop()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		if cond() {
+			return true
+		}
+		select {
+		case <-deadline.C:
+			return cond()
+		case <-tick.C:
+		}
+	}
+}

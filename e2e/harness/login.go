@@ -1,0 +1,145 @@
+package harness
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The user who logs in.
+const (
+	username = "test-user2"
+	password = "verysecure"
+)
+
+// AllowRedirect registers another redirect URL for WebClient.
+func (p *Provider) AllowRedirect(redirect string) { p.storage.web.allow(redirect) }
+
+// authRequestID is the login form's hidden field.
+var authRequestID = regexp.MustCompile(`name="id" value="([^"]+)"`)
+
+// Login is a user who follows an authorization URL to the provider, fills in
+// the login form and is sent back. It returns the URL that the user is sent
+// to, the code in it, and does not go there.
+func (p *Provider) Login(t testing.TB, authorizeURL string) *url.URL {
+	t.Helper()
+	back, err := p.login(authorizeURL)
+	if err != nil {
+		t.Fatalf("harness: logging in: %v", err)
+	}
+	return back
+}
+
+func (p *Provider) login(authorizeURL string) (*url.URL, error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	client := &http.Client{
+		Jar:       jar,
+		Timeout:   30 * time.Second,
+		Transport: &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(req *http.Request, _ []*http.Request) error {
+			if !strings.HasPrefix(req.URL.String(), p.Issuer+"/") {
+				return http.ErrUseLastResponse
+			}
+			return nil
+		},
+	}
+	res, err := client.Get(authorizeURL)
+	if err != nil {
+		return nil, err
+	}
+	form, err := readAll(res)
+	if err != nil {
+		return nil, err
+	}
+	id := authRequestID.FindStringSubmatch(form)
+	if id == nil {
+		return nil, fmt.Errorf("no login form: status %d: %s", res.StatusCode, form)
+	}
+	action := res.Request.URL.ResolveReference(&url.URL{Path: "/login/username"}).String()
+	res, err = client.PostForm(action, url.Values{
+		"id": {id[1]}, "username": {username}, "password": {password},
+	})
+	if err != nil {
+		return nil, err
+	}
+	body, err := readAll(res)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusFound {
+		return nil, fmt.Errorf("login: status %d: %s", res.StatusCode, body)
+	}
+	return res.Location()
+}
+
+// RefreshToken returns a new refresh token of WebClient, as a person would
+// bring one along: it logs a user in and exchanges the code. The exchange is
+// in [Provider.Requests], with grant authorization_code.
+func (p *Provider) RefreshToken(t testing.TB) string {
+	t.Helper()
+	authorize := p.AuthorizeURL + "?" + url.Values{
+		"client_id":     {WebClient},
+		"redirect_uri":  {RedirectURL},
+		"response_type": {"code"},
+		"scope":         {"openid offline_access"},
+		"state":         {"state"},
+	}.Encode()
+	back := p.Login(t, authorize)
+	code := back.Query().Get("code")
+	if code == "" {
+		t.Fatalf("harness: no code in %s", back)
+	}
+	status, answer := p.Exchange(t, WebClient, WebSecret, url.Values{
+		"grant_type":   {"authorization_code"},
+		"code":         {code},
+		"redirect_uri": {RedirectURL},
+	})
+	refresh, _ := answer["refresh_token"].(string)
+	if refresh == "" {
+		t.Fatalf("harness: no refresh token: status %d: %v", status, answer)
+	}
+	return refresh
+}
+
+// Exchange sends one token request of the tester's own, authenticated as
+// client_secret_basic, and returns the answer.
+func (p *Provider) Exchange(t testing.TB, id, secret string, form url.Values) (int, map[string]any) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.TokenURL, strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatalf("harness: %v", err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	// RFC 6749 section 2.3.1: both parts are form-encoded first.
+	req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatalf("harness: %v", err)
+	}
+	body, err := readAll(res)
+	if err != nil {
+		t.Fatalf("harness: %v", err)
+	}
+	var answer map[string]any
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		t.Fatalf("harness: token answer: status %d: %v: %s", res.StatusCode, err, body)
+	}
+	return res.StatusCode, answer
+}
+
+func readAll(res *http.Response) (string, error) {
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return string(b), err
+}

@@ -1,0 +1,126 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zitadel/oidc/v3/example/server/exampleop"
+	"github.com/zitadel/oidc/v3/example/server/storage"
+	"github.com/zitadel/oidc/v3/pkg/oidc"
+	"github.com/zitadel/oidc/v3/pkg/op"
+)
+
+var (
+	_ exampleop.Storage           = (*opStorage)(nil)
+	_ op.ClientCredentialsStorage = (*opStorage)(nil)
+)
+
+// opStorage is the example's storage in memory with other clients, lifetimes
+// that can be set, and one lock more: the example reads refresh tokens without
+// its own when one is revoked.
+type opStorage struct {
+	*storage.Storage
+	web      *webClient
+	service  *serviceClient
+	lifetime atomic.Int64 // a time.Duration
+
+	mu sync.Mutex
+}
+
+func newOPStorage(issuer string) *opStorage {
+	web := storage.WebClient(WebClient, WebSecret, RedirectURL)
+	return &opStorage{
+		// The map is the storage's own: the example's default is shared by
+		// everything in the process.
+		Storage: storage.NewStorageWithClients(storage.NewUserStore(issuer), map[string]*storage.Client{WebClient: web}),
+		web:     &webClient{Client: web, redirects: []string{RedirectURL}},
+		service: &serviceClient{Client: storage.WebClient(ServiceClient, ServiceSecret)},
+	}
+}
+
+// GetClientByClientID implements op.Storage.
+func (s *opStorage) GetClientByClientID(ctx context.Context, id string) (op.Client, error) {
+	if id == WebClient {
+		return s.web, nil
+	}
+	return s.Storage.GetClientByClientID(ctx, id)
+}
+
+// ClientCredentials implements op.ClientCredentialsStorage.
+func (s *opStorage) ClientCredentials(_ context.Context, id, secret string) (op.Client, error) {
+	if id != ServiceClient || secret != ServiceSecret {
+		return nil, errors.New("wrong client or secret")
+	}
+	return s.service, nil
+}
+
+// ClientCredentialsTokenRequest implements op.ClientCredentialsStorage.
+func (s *opStorage) ClientCredentialsTokenRequest(_ context.Context, id string, scopes []string) (op.TokenRequest, error) {
+	return &oidc.JWTTokenRequest{Subject: id, Audience: []string{id}, Scopes: scopes}, nil
+}
+
+// CreateAccessToken implements op.Storage.
+func (s *opStorage) CreateAccessToken(ctx context.Context, req op.TokenRequest) (string, time.Time, error) {
+	id, _, err := s.Storage.CreateAccessToken(ctx, req)
+	return id, s.expiry(), err
+}
+
+// CreateAccessAndRefreshTokens implements op.Storage.
+func (s *opStorage) CreateAccessAndRefreshTokens(ctx context.Context, req op.TokenRequest, current string) (id, refresh string, expires time.Time, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id, refresh, _, err = s.Storage.CreateAccessAndRefreshTokens(ctx, req, current)
+	return id, refresh, s.expiry(), err
+}
+
+// expiry is a lifetime from now. The provider says the seconds that remain,
+// rounded down, a moment later: the half second makes it say the lifetime.
+func (s *opStorage) expiry() time.Time {
+	return time.Now().Add(time.Duration(s.lifetime.Load()) + time.Second/2)
+}
+
+// GetRefreshTokenInfo implements op.Storage.
+func (s *opStorage) GetRefreshTokenInfo(ctx context.Context, clientID, token string) (userID, tokenID string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Storage.GetRefreshTokenInfo(ctx, clientID, token)
+}
+
+// RevokeToken implements op.Storage.
+func (s *opStorage) RevokeToken(ctx context.Context, token, userID, clientID string) *oidc.Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Storage.RevokeToken(ctx, token, userID, clientID)
+}
+
+// webClient is the example's web client with redirect URLs that can be added.
+type webClient struct {
+	*storage.Client
+	mu        sync.Mutex
+	redirects []string
+}
+
+// RedirectURIs implements op.Client.
+func (c *webClient) RedirectURIs() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.redirects)
+}
+
+func (c *webClient) allow(redirect string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.redirects = append(c.redirects, redirect)
+}
+
+// serviceClient is a client without users.
+type serviceClient struct{ *storage.Client }
+
+// GrantTypes implements op.Client.
+func (*serviceClient) GrantTypes() []oidc.GrantType {
+	return []oidc.GrantType{oidc.GrantTypeClientCredentials}
+}

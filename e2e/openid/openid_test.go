@@ -1,0 +1,120 @@
+// Package openid runs the built binary against an OpenID provider that this
+// project did not write.
+package openid
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+)
+
+// site has one source, whose options are in source, in front of {$API}.
+func site(source string) string {
+	return "{\n\tauthinject {\n\t\tsource op {\n" + source + "\n\t\t\tdestinations {$API}\n\t\t}\n\t}\n}\nhttp://{$ADDR} {\n\tauthinject op {$API}\n}\n"
+}
+
+const (
+	clientCredentials = `
+			grant         client_credentials
+			token_url     {$TOKEN_URL}
+			client_id     {env.CLIENT_ID}
+			client_secret {env.CLIENT_SECRET}`
+	refreshToken = `
+			refresh_token {file.{$DIR}/seed}
+			token_url     {$TOKEN_URL}
+			client_id     {env.CLIENT_ID}
+			client_secret {env.CLIENT_SECRET}`
+)
+
+var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "hello over "+r.Proto) })
+
+func service(op *harness.Provider, api string) []harness.Option {
+	return []harness.Option{harness.Env("TOKEN_URL", op.TokenURL), harness.Env("API", api),
+		harness.Env("CLIENT_ID", harness.ServiceClient), harness.Env("CLIENT_SECRET", harness.ServiceSecret)}
+}
+
+func want(t *testing.T, p *harness.Proxy, body string) {
+	t.Helper()
+	if status, got := p.Get("/x?a=1"); status != http.StatusOK || got != body {
+		t.Errorf("%d %q, want %q", status, got, body)
+	}
+}
+
+// Tokens from client credentials reach a TLS upstream in the header, and go on
+// doing so as they expire.
+func TestClientCredentialsInTheHeader(t *testing.T) {
+	op, ca := harness.OP(t, harness.Lifetime(3*time.Second)), harness.CA(t)
+	api := ca.Server(t, op.Protect(hello))
+	p := harness.Start(t, site(clientCredentials), append(service(op, api.URL), harness.Trust(ca))...)
+	harness.Eventually(t, 30*time.Second, func() bool {
+		want(t, p, "hello over HTTP/2.0")
+		return t.Failed() || op.Count("client_credentials") >= 4
+	}, "no new tokens")
+	if n := op.Refusals(); n > 0 {
+		t.Errorf("the API refused %d requests", n)
+	}
+}
+
+func TestClientCredentialsInTheQuery(t *testing.T) {
+	op := harness.OP(t)
+	api := httptest.NewServer(op.ProtectQuery("_bearer_token", hello))
+	t.Cleanup(api.Close)
+	p := harness.Start(t, site(clientCredentials+"\n\t\t\tinject query"), service(op, api.URL)...)
+	want(t, p, "hello over HTTP/1.1")
+	if n := op.Refusals(); n > 0 {
+		t.Errorf("the API refused %d requests", n)
+	}
+}
+
+// A refresh token that was brought along is used once. What the provider gives in
+// its place is kept, over restarts, and used from then on.
+func TestRefreshTokenSurvivesRestarts(t *testing.T) {
+	op := harness.OP(t, harness.Lifetime(4*time.Second))
+	api := httptest.NewServer(op.Protect(hello))
+	t.Cleanup(api.Close)
+	opts := []harness.Option{harness.Env("TOKEN_URL", op.TokenURL), harness.Env("API", api.URL),
+		harness.Env("CLIENT_ID", harness.WebClient), harness.Env("CLIENT_SECRET", harness.WebSecret),
+		harness.File("seed", op.RefreshToken(t)+"\n"), harness.Home(t.TempDir())}
+	for round := range 3 {
+		p := harness.Start(t, site(refreshToken), opts...)
+		before := op.Count("refresh_token")
+		want(t, p, "hello over HTTP/1.1")
+		harness.Eventually(t, 20*time.Second, func() bool { return op.Count("refresh_token") > before+1 }, "round %d: no refresh", round)
+		want(t, p, "hello over HTTP/1.1")
+		if code := p.Stop(); code != 0 {
+			t.Errorf("round %d: exit code %d", round, code)
+		}
+	}
+	used := make(map[string]bool)
+	for _, r := range op.Requests() {
+		if r.Grant != "refresh_token" {
+			continue
+		}
+		token := r.Form.Get("refresh_token")
+		if r.Status != http.StatusOK || used[token] {
+			t.Errorf("a refresh was refused or used a spent token: status %d", r.Status)
+		}
+		used[token] = true
+	}
+	if n := op.Refusals(); n > 0 {
+		t.Errorf("the API refused %d requests", n)
+	}
+}
+
+// A revoked token is replaced within the request that finds out.
+func TestRevokedTokenIsReplaced(t *testing.T) {
+	op := harness.OP(t)
+	api := httptest.NewServer(op.Protect(hello))
+	t.Cleanup(api.Close)
+	p := harness.Start(t, site(clientCredentials), service(op, api.URL)...)
+	want(t, p, "hello over HTTP/1.1")
+	op.RevokeAll()
+	want(t, p, "hello over HTTP/1.1")
+	if n := op.Count("client_credentials"); n != 2 {
+		t.Errorf("%d token requests, want 2", n)
+	}
+}

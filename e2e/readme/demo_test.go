@@ -1,0 +1,107 @@
+//go:build unix
+
+package readme
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+)
+
+// output is what a process has printed so far.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// "make run" starts the demo, says what to try, does what it says, and ends
+// cleanly at Ctrl-C.
+func TestMakeRun(t *testing.T) {
+	root, err := harness.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := new(output)
+	cmd := exec.Command("make", "run")
+	cmd.Dir = root
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that a signal reaches all, as from a terminal
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+
+	harness.Eventually(t, 5*time.Minute, func() bool { return strings.Contains(out.String(), "Ctrl-C ends the demo") }, "no guide:\n%s", out)
+	tried := 0
+	for line := range strings.Lines(out.String()) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "curl -i ") {
+			want := http.StatusOK // through the proxy
+			if tried == 0 {
+				want = http.StatusUnauthorized // around it
+			}
+			try(t, line, want)
+			tried++
+		}
+	}
+	if tried != 3 {
+		t.Errorf("the guide shows %d commands:\n%s", tried, out)
+	}
+
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Fatalf("the demo does not end:\n%s", out)
+	}
+	if !strings.Contains(out.String(), "Everything is closed") {
+		t.Errorf("the demo did not end cleanly:\n%s", out)
+	}
+}
+
+// try does what a curl command of the guide does.
+func try(t *testing.T, command string, want int) {
+	t.Helper()
+	url := command[strings.LastIndexByte(command, ' ')+1:]
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(command, "Authorization: Bearer junk") {
+		req.Header.Set("Authorization", "Bearer junk")
+	}
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatalf("%s: %v", command, err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatalf("%s: %v", command, err)
+	}
+	if res.StatusCode != want {
+		t.Errorf("%s: status %d, want %d: %s", command, res.StatusCode, want, body)
+	}
+}

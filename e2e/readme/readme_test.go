@@ -1,0 +1,170 @@
+// Package readme holds the README to its word: every configuration in it is
+// validated, every command run, every option known.
+package readme
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+)
+
+// commands are those that the README may show, with what runs each of them.
+var commands = map[string]string{
+	"make run":  "TestMakeRun",
+	"make test": "runs this test",
+	"xcaddy build --with github.com/authinject/caddy-authinject": "make xcaddy",
+	"./caddy validate --config Caddyfile":                        "TestConfigurationsValidate",
+	"./caddy run --config Caddyfile":                             "TestConfigurationsRun",
+}
+
+// environment is what the README's configurations read.
+var environment = []harness.Option{
+	harness.Env("ORDERS_SECRET", "s"),
+	harness.Env("CRM_CLIENT_ID", "c"),
+	harness.Env("CRM_CLIENT_SECRET", "s"),
+}
+
+func read(t *testing.T, path ...string) string {
+	t.Helper()
+	root, err := harness.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(append([]string{root}, path...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// blocks returns the fenced blocks of that language in the README.
+func blocks(t *testing.T, language string) []string {
+	t.Helper()
+	fence := regexp.MustCompile("(?s)```" + language + "\n(.*?)```")
+	var found []string
+	for _, match := range fence.FindAllStringSubmatch(read(t, "README.md"), -1) {
+		found = append(found, match[1])
+	}
+	if len(found) == 0 {
+		t.Fatalf("the README has no %s block", language)
+	}
+	return found
+}
+
+func TestTheFirstBlockIsTheTwoCommands(t *testing.T) {
+	first := strings.Fields(blocks(t, "sh")[0])
+	if !slices.Equal(first[:2], []string{"make", "run"}) || !strings.Contains(blocks(t, "sh")[0], "\nmake test ") {
+		t.Errorf("the README opens with %q", blocks(t, "sh")[0])
+	}
+}
+
+func TestEveryCommandIsRunBySomeTest(t *testing.T) {
+	for _, block := range blocks(t, "sh") {
+		for line := range strings.Lines(block) {
+			command, _, _ := strings.Cut(line, "#")
+			command = strings.TrimSpace(command)
+			if command != "" && commands[command] == "" {
+				t.Errorf("%q is run by no test", command)
+			}
+		}
+	}
+}
+
+func TestConfigurationsValidate(t *testing.T) {
+	for _, config := range blocks(t, "caddyfile") {
+		if result := harness.Validate(t, config, environment...); result.Code != 0 {
+			t.Errorf("caddy validate ended with code %d for\n%s\n%s", result.Code, config, result.Stderr)
+		} else if strings.Contains(result.Stderr, `"level":"warn"`) && strings.Contains(result.Stderr, "secret") {
+			t.Errorf("caddy validate warns of\n%s\n%s", config, result.Stderr)
+		}
+	}
+}
+
+func TestExamplesValidate(t *testing.T) {
+	root, err := harness.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples, err := filepath.Glob(filepath.Join(root, "examples", "*", "Caddyfile"))
+	if err != nil || len(examples) < 3 {
+		t.Fatalf("found %d examples, %v", len(examples), err)
+	}
+	for _, path := range examples {
+		name := filepath.Base(filepath.Dir(path))
+		config := read(t, "examples", name, "Caddyfile")
+		if result := harness.Validate(t, config, environment...); result.Code != 0 {
+			t.Errorf("%s: caddy validate ended with code %d\n%s", name, result.Code, result.Stderr)
+		}
+		if !strings.HasPrefix(config, "# ") {
+			t.Errorf("%s has no header that says what it is for", name)
+		}
+	}
+}
+
+// The README's ports may be taken here; nothing else is changed.
+func TestConfigurationsRun(t *testing.T) {
+	for _, config := range blocks(t, "caddyfile") {
+		config = strings.Replace(config, "http://127.0.0.1:8080", "http://{$ADDR}", 1)
+		p := harness.Start(t, config, environment...)
+		if code := p.Stop(); code != 0 {
+			t.Errorf("caddy run ended with code %d for\n%s", code, config)
+		}
+	}
+}
+
+// An option that the README names is one that the parser knows, and the other
+// way round: the parser lists all when it meets an unknown one.
+func TestOptionsAreThoseOfTheParser(t *testing.T) {
+	for _, c := range []struct{ name, section, config string }{
+		{"source", "## A source", "{\n\tauthinject {\n\t\tsource a {\n\t\t\tnonsense\n\t\t}\n\t}\n}\n"},
+		{"transport", "## The directive", "{\n\tauthinject {\n\t\tsource a {\n\t\t\ttoken {env.ORDERS_SECRET}\n\t\t}\n\t}\n}\n" +
+			"http://{$ADDR} {\n\treverse_proxy 127.0.0.1:1 {\n\t\ttransport authinject a {\n\t\t\tnonsense\n\t\t}\n\t}\n}\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			result := harness.Validate(t, c.config, environment...)
+			_, rest, ok := strings.Cut(result.Stderr, "allowed are ")
+			if result.Code == 0 || !ok {
+				t.Fatalf("code %d, %s", result.Code, result.Stderr)
+			}
+			known := strings.FieldsFunc(rest[:strings.Index(rest, ", at ")], func(r rune) bool { return r == ',' || r == ' ' })
+			documented := documentedOptions(t, c.section)
+			for _, option := range known {
+				if option != "transport" && !slices.Contains(documented, option) {
+					t.Errorf("%s is not in the README", option)
+				}
+			}
+			for _, option := range documented {
+				if !slices.Contains(known, option) {
+					t.Errorf("the README names %s, which does not exist", option)
+				}
+			}
+		})
+	}
+}
+
+// documentedOptions are the names in the first column of a section's table.
+func documentedOptions(t *testing.T, section string) []string {
+	t.Helper()
+	_, rest, ok := strings.Cut(read(t, "README.md"), section)
+	if !ok {
+		t.Fatalf("the README has no section %q", section)
+	}
+	if end := strings.Index(rest, "\n## "); end >= 0 {
+		rest = rest[:end]
+	}
+	name := regexp.MustCompile("`([a-z_]+)")
+	var names []string
+	for line := range strings.Lines(rest) {
+		if cell, _, ok := strings.Cut(strings.TrimPrefix(line, "| "), " | "); ok && strings.HasPrefix(line, "| `") {
+			for _, match := range name.FindAllStringSubmatch(cell, -1) {
+				names = append(names, match[1])
+			}
+		}
+	}
+	return names
+}
