@@ -69,11 +69,12 @@ func (t *Transport) noToken(err error) *failure {
 		f.title = "The account must be connected again"
 		f.proxyError = "proxy_internal_response"
 		f.loginURL = t.ConnectURL
-		f.detail += "; connect the account again: "
-		if t.ConnectURL != "" {
-			f.detail += "open " + t.ConnectURL + " or "
+		switch {
+		case t.ConnectURL != "":
+			f.detail += "; connect the account again: open " + t.ConnectURL
+		case t.LoginHint != "":
+			f.detail += "; " + t.LoginHint
 		}
-		f.detail += "run: caddy authinject login " + known.Source
 	case known.Class == tokensource.ClassWait:
 		f.kind, f.status = "wait", http.StatusServiceUnavailable
 		f.title = "The provider gives no token at the moment"

@@ -37,7 +37,7 @@ func TestFailureAnswers(t *testing.T) {
 		{
 			"login", fmt.Errorf("wrapped with a secret %s: %w", canary, &tokensource.Error{Source: "orders", Account: "acme", Class: tokensource.ClassLogin, Reason: "the refresh token was refused", Code: "invalid_grant"}),
 			503, "login", tokensource.ClassLogin, "", "proxy_internal_response",
-			`connect the account again: open https://proxy.example/connect or run: caddy authinject login orders`,
+			`connect the account again: open https://proxy.example/connect`,
 		},
 		{"operator", &tokensource.Error{Source: "orders", Class: tokensource.ClassOperator, Reason: "the client was refused", Code: "invalid_client"}, 502, "operator", tokensource.ClassOperator, "", "proxy_configuration_error", "invalid_client"},
 		{"no class", &tokensource.Error{Source: "orders"}, 502, "operator", tokensource.ClassOperator, "", "proxy_configuration_error", ""},
@@ -101,11 +101,12 @@ func TestFailureAnswers(t *testing.T) {
 	}
 }
 
-// Without a page to connect accounts on, the command is what there is.
+// Without a page to connect accounts on, the hint is what there is.
 func TestLoginWithoutConnectURL(t *testing.T) {
 	rt := newTransport(t, &upstream{}, failing(&tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Reason: "never connected"}))
+	rt.LoginHint = "configure another refresh_token"
 	res, text := send(t, rt, get(t, "https://api.example.com/"))
-	if p := problemOf(t, res, text); p.Detail != `token source "orders": never connected; connect the account again: run: caddy authinject login orders` || strings.Contains(text, "login_url") {
+	if p := problemOf(t, res, text); p.Detail != `token source "orders": never connected; configure another refresh_token` || strings.Contains(text, "login_url") {
 		t.Errorf("problem %s", text)
 	}
 }

@@ -76,6 +76,10 @@ type Transport struct {
 	// class login. Optional.
 	ConnectURL string
 
+	// LoginHint says what a person has to do where there is no ConnectURL, such
+	// as "configure another refresh_token". Optional.
+	LoginHint string
+
 	// SkipInjection says which requests go out without a token, health checks
 	// for example: to any destination, and still without the client's
 	// credentials. Optional.
