@@ -83,6 +83,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		RetryBody:     t.RetryBody,
 		Wait:          time.Duration(t.Wait),
 		SkipInjection: isHealthCheck,
+		LoginHint:     "configure another refresh_token for source " + t.Source,
 	}
 	if t.RetryStatuses != nil {
 		t.transport.RetryStatuses = *t.RetryStatuses
