@@ -119,3 +119,18 @@ http://{$ADDR} {
 		t.Error("no record was stored")
 	}
 }
+
+// A secret that stands in the configuration itself works, with a warning that
+// names its place and not the secret.
+func TestLiteralSecretsWarn(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	config := strings.ReplaceAll(caddyfile(srv, "", "authinject a "+srv.URL), "{env.CANARY}", secret)
+	result := harness.Validate(t, config)
+	if result.Code != 0 || !strings.Contains(result.Stderr, "a secret stands in the configuration itself") ||
+		!strings.Contains(result.Stderr, `"option":"client_secret"`) || !strings.Contains(result.Stderr, `"line":7`) {
+		t.Errorf("code %d, %s", result.Code, result.Stderr)
+	}
+	if strings.Contains(result.Stderr, secret) {
+		t.Error("the warning shows the secret")
+	}
+}

@@ -19,8 +19,10 @@ func TestRevokedTokenIsReplaced(t *testing.T) {
 	p := start(t, srv, "")
 	body := bytes.Repeat([]byte("x"), 64<<10)
 	for name, send := range map[string]func() (*http.Response, error){
-		"GET":  func() (*http.Response, error) { return p.Client().Get(p.URL + "/api/x") },
-		"POST": func() (*http.Response, error) { return p.Client().Post(p.URL+"/api/x", "text/plain", bytes.NewReader(body)) },
+		"GET": func() (*http.Response, error) { return p.Client().Get(p.URL + "/api/x") },
+		"POST": func() (*http.Response, error) {
+			return p.Client().Post(p.URL+"/api/x", "text/plain", bytes.NewReader(body))
+		},
 	} {
 		if status, answer := p.Get("/api/x"); status != http.StatusOK {
 			t.Fatalf("%d %s", status, answer)
