@@ -136,4 +136,3 @@ func TestStoredRecordFromTheFuture(t *testing.T) {
 		}
 	})
 }
-
