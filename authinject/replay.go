@@ -55,6 +55,9 @@ func (x *exchange) replace(refusal *http.Response, c *credential) (*http.Respons
 		x.note(next.token)
 		return x.pass(res, nil, next, OutcomeRefused)
 	}
+	if accepter, ok := x.source.(Accepter); ok && err == nil {
+		accepter.Accept(next.token)
+	}
 	return x.pass(res, err, next, OutcomeReplaced)
 }
 

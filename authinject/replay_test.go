@@ -63,6 +63,35 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// accepting is a source that wants to know what the upstream took.
+type accepting struct {
+	*fakeSource
+	accepted []*tokensource.Token
+}
+
+func (a *accepting) Accept(tok *tokensource.Token) { a.accepted = append(a.accepted, tok) }
+
+// The source learns that the upstream took a replacement, and only of those.
+func TestAcceptedReplacementIsTold(t *testing.T) {
+	old, next := token(canary, 1), token(canaryTwo, 2)
+	for name, test := range map[string]struct {
+		refused []string
+		want    int
+	}{
+		"never refused": {nil, 0},
+		"replaced":      {[]string{canary}, 1},
+		"both refused":  {[]string{canary, canaryTwo}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := &accepting{fakeSource: newSource(old, next)}
+			send(t, newTransport(t, &upstream{answer: statusByToken(test.refused...)}, src), get(t, "https://api.example.com/"))
+			if len(src.accepted) != test.want || test.want == 1 && src.accepted[0] != next {
+				t.Errorf("accepted %d tokens, want %d", len(src.accepted), test.want)
+			}
+		})
+	}
+}
+
 // When no new token could be had, the upstream's 401 would ask the client for
 // credentials it does not have: the answer is ours.
 func TestReplayWithoutANewToken(t *testing.T) {

@@ -23,6 +23,13 @@ type TokenSource interface {
 	Reject(ctx context.Context, tok *tokensource.Token) (*tokensource.Token, error)
 }
 
+// Accepter is a [TokenSource] that wants to know when a token that replaced a refused
+// one was taken by the upstream: should that one be refused too, later on, it has
+// been revoked in its turn, and is not one of many that this upstream minds.
+type Accepter interface {
+	Accept(tok *tokensource.Token)
+}
+
 // Outcome says in one fixed word what became of a request.
 type Outcome string
 

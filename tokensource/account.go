@@ -29,6 +29,10 @@ type Account struct {
 	// cooldown is the end of the time in which refusals cost no token request;
 	// zero once a refusal was an ordinary one again.
 	cooldown deadline
+	// replaced holds, for the last replacements of refused tokens, until when each
+	// counts.
+	replaced     [rejectBurst]deadline
+	nextReplaced int
 }
 
 // live is a token in use.
@@ -221,7 +225,7 @@ func (a *Account) Reject(ctx context.Context, tok *Token) (*Token, error) {
 	}
 	a.mu.Lock()
 	c := a.src.cfg.Clock
-	if first := !l.refused.Swap(true); first && !c.passed(l.probation) {
+	if first := !l.refused.Swap(true); first && (!c.passed(l.probation) || !a.mayReplaceLocked()) {
 		a.cooldown = c.in(rejectCooldown)
 	} else if first && c.passed(a.cooldown) {
 		a.cooldown = deadline{}
@@ -241,6 +245,29 @@ func (a *Account) Reject(ctx context.Context, tok *Token) (*Token, error) {
 		return nil, ErrNoReplacement
 	}
 	return next, err
+}
+
+// mayReplaceLocked counts the tokens that are replaced because they were refused:
+// a burst is allowed, since tokens can be revoked one after another, but no storm.
+func (a *Account) mayReplaceLocked() bool {
+	oldest := &a.replaced[a.nextReplaced]
+	if !a.src.cfg.Clock.passed(*oldest) {
+		return false
+	}
+	*oldest = a.src.cfg.Clock.in(rejectCooldown)
+	a.nextReplaced = (a.nextReplaced + 1) % len(a.replaced)
+	return true
+}
+
+// Accept tells that an upstream took tok, which had replaced a refused one. Should it
+// be refused later, that is news, and it is replaced in turn. Nobody need tell of
+// other tokens.
+func (a *Account) Accept(tok *Token) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if l := a.cur.Load(); l != nil && l.tok.Generation == tok.Generation && !l.refused.Load() {
+		l.probation = deadline{}
+	}
 }
 
 // stop ends the timer for good, and tries once more to store what was not stored

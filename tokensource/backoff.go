@@ -27,6 +27,8 @@ const (
 	// refusals, once a token that replaced a refused one was refused as well:
 	// then it is not the token that the upstream minds.
 	rejectCooldown = 30 * time.Second
+	// rejectBurst is how many refused tokens are replaced within rejectCooldown.
+	rejectBurst = 4
 )
 
 // backoff returns how long to wait after the n-th failure in a row (n from 1).

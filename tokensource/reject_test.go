@@ -244,3 +244,54 @@ func TestRejectKeepsTheDeadline(t *testing.T) {
 		}
 	})
 }
+
+// Tokens that are revoked one after another, each after the upstream took it, are
+// replaced each time; but an upstream that takes some requests' tokens and refuses
+// others' cannot cause a storm.
+func TestRevokedAgainAfterItWasAccepted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{}
+		src := newSource(t, ep)
+		tok := wantToken(t, src, "at1")
+		account := src.Account("")
+		replaced := 0
+		for range 50 {
+			next, err := account.Reject(t.Context(), tok)
+			if errors.Is(err, tokensource.ErrNoReplacement) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			account.Accept(next)
+			tok = next
+			replaced++
+		}
+		if replaced < 3 || replaced > 5 {
+			t.Errorf("%d accepted tokens were replaced in a row, want a few and no storm", replaced)
+		}
+		time.Sleep(31 * time.Second)
+		if next, err := account.Reject(t.Context(), wantToken(t, src, tok.AccessToken())); err != nil || next.Generation == tok.Generation {
+			t.Errorf("after a while: got %v, %v", next, err)
+		}
+	})
+}
+
+// The acceptance of an older token says nothing about the one in use.
+func TestLateAcceptance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{}
+		src := newSource(t, ep)
+		old := wantToken(t, src, "at1")
+		account := src.Account("")
+		tok, err := account.Reject(t.Context(), old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		account.Accept(old)
+		if _, err := account.Reject(t.Context(), tok); !errors.Is(err, tokensource.ErrNoReplacement) {
+			t.Errorf("got %v, want ErrNoReplacement", err)
+		}
+		wantCount(t, ep, 2)
+	})
+}
