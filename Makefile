@@ -76,6 +76,10 @@ unit: $(GOTALLY) ## Run the root module's tests with the race detector
 e2e: $(GOTALLY) ## Run the built binary against real servers
 	cd e2e && go test -race -json ./... | $(GOTALLY) -name e2e -o ../bin/e2e.tally
 
+.PHONY: soak
+soak: $(GOTALLY) ## Run the load tests for minutes instead of seconds
+	cd e2e && E2E_LONG=1 go test -race -count=1 -timeout 30m -json ./firstlight | $(GOTALLY) -name soak
+
 .PHONY: xcaddy
 xcaddy: $(XCADDY) $(GOTALLY) ## Build with xcaddy and serve a request through it
 	cd e2e && XCADDY=$(XCADDY) CADDY_VERSION=$(CADDY_VERSION) \
