@@ -32,6 +32,9 @@ func (s *Server) members(issued *issuance, now time.Time) map[string]any {
 		m["scope"] = strings.Join(issued.access.scopes, " ")
 	}
 	s.cfg.Expiry.apply(m, issued.access.issued, issued.access.expiry, now)
+	if s.emulation.members != nil {
+		s.emulation.members(issued, m)
+	}
 	return m
 }
 
@@ -54,8 +57,15 @@ func tokenAnswer(members map[string]any) answer {
 }
 
 func errorAnswer(e *oauthError, request http.Header) answer {
-	body, _ := json.Marshal(map[string]string{"error": e.code, "error_description": e.description})
+	members := e.body
+	if members == nil {
+		members = map[string]any{"error": e.code, "error_description": e.description}
+	}
+	body, _ := json.Marshal(members)
 	header := noStore()
+	if e.retryAfter > 0 {
+		header.Set("Retry-After", strconv.FormatInt(int64((e.retryAfter+time.Second-1)/time.Second), 10))
+	}
 	switch {
 	case e.status == http.StatusMethodNotAllowed:
 		header.Set("Allow", http.MethodPost)

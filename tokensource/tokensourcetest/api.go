@@ -48,6 +48,8 @@ type APIRequest struct {
 	Status  int
 	// TokenNumber is that of the access token, if it was issued here; 0 else.
 	TokenNumber uint64
+	// Deployment is the one addressed, at a [Provider] that has them.
+	Deployment string
 }
 
 // Caller is who is calling, for handlers behind [Server.Protect].
@@ -74,6 +76,10 @@ func CallerOf(ctx context.Context) (Caller, bool) {
 // (whole seconds left). The token itself is never in it.
 func (s *Server) API() http.Handler {
 	return s.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if under(r.URL.Path, s.emulation.forbiddenPath) {
+			writeJSON(w, http.StatusForbidden, s.emulation.refusal(http.StatusForbidden, "Forbidden"))
+			return
+		}
 		caller, _ := CallerOf(r.Context())
 		path := r.URL.Path
 		for _, c := range s.findCredentials(r) {
@@ -98,10 +104,15 @@ func (s *Server) Protect(next http.Handler) http.Handler {
 		req := &APIRequest{
 			Owner: s.cfg.Owner(r), Method: r.Method, Host: r.Host, Path: r.URL.Path,
 			RawQuery: r.URL.RawQuery, Header: r.Header.Clone(), Credentials: s.findCredentials(r),
+			Deployment: s.emulation.deployment(r),
 		}
 		caller, challenge := s.judge(req)
 		if req.Verdict == Accepted {
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+			return
+		}
+		if s.emulation.refusal != nil {
+			writeJSON(w, req.Status, s.emulation.refusal(req.Status, "Unauthorized"))
 			return
 		}
 		w.Header().Set("WWW-Authenticate", challenge)
@@ -151,7 +162,7 @@ func (s *Server) verdict(req *APIRequest, token *accessToken) Verdict {
 		return Malformed
 	case s.refuseAll:
 		return Refused
-	case token == nil:
+	case token == nil, token.login.deployment != req.Deployment:
 		return Unknown
 	case token.revoked || token.login.revoked:
 		return Revoked

@@ -171,8 +171,8 @@ func (s *Server) CheckExpired() []Violation {
 }
 
 // CheckAbsent looks in text (a log, a page, a config dump; where names it) for
-// any secret of this server: access and refresh tokens, client secrets, and
-// those in a Basic header. It finds them as they are and as they stand in URLs.
+// any secret of this server: access and refresh tokens, authorization codes and
+// PINs, client secrets, and those in a Basic header. It finds them as they are and as they stand in URLs.
 func (s *Server) CheckAbsent(where, text string) []Violation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,6 +187,9 @@ func (s *Server) CheckAbsent(where, text string) []Violation {
 	}
 	for _, t := range s.tokens.refresh {
 		look(fmt.Sprintf("refresh token %d", t.number), t.value)
+	}
+	for _, c := range s.emulation.codes {
+		look(fmt.Sprintf("authorization code %d", c.number), c.value)
 	}
 	for _, c := range s.clients {
 		for i, secret := range c.Secrets {

@@ -50,5 +50,6 @@ func unescape(text string) string {
 
 // fits reports whether a credential has the form that the API demands.
 func (s *Server) fits(c Credential) bool {
-	return c.Place == "query" || s.cfg.APIScheme == Absent || strings.EqualFold(c.Scheme, s.cfg.APIScheme)
+	return c.Place == "query" || s.cfg.APIScheme == Absent || strings.EqualFold(c.Scheme, s.cfg.APIScheme) ||
+		s.emulation.bareToken && c.Scheme == ""
 }

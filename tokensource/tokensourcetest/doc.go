@@ -20,6 +20,19 @@
 // refresh tokens rotate and whether reuse of an old one kills the whole login,
 // whether a refresh comes too early or too late.
 //
+// # Real providers
+//
+// [StartProvider] makes a [Provider]: the same server, like one of tiny+, tinyEmail,
+// AffinityLive (now Accelo), Biggerplate and Tiltify (v3 and v5), and as strict
+// as their pages. It has an authorize endpoint with a page to log in on (any
+// user of the configuration, any password) and one to consent on, for a
+// browser; [Provider.Allow] and [Provider.Deny] are a user without one.
+//
+//	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{
+//		RedirectURIs: []string{callback},
+//	})
+//	consent, err := p.Allow(ctx, authorizeURL) // … consent.Redirect holds the code …
+//
 // # Faults
 //
 // A [Fault] says what goes wrong with one token request. [Server.Script] queues

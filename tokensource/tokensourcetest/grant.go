@@ -10,13 +10,16 @@ import (
 
 // The grant types (RFC 6749) by their wire names.
 const (
+	grantAuthorizationCode = "authorization_code"
 	grantClientCredentials = "client_credentials"
 	grantRefreshToken      = "refresh_token"
+	grantImplicit          = "implicit" // has no token request
 )
 
 // grants holds the implementation of each grant type. An entry runs with s.mu
 // held, for a client that has been authenticated and may use the grant.
 var grants = map[string]func(*Server, *grantRequest) (*issuance, *oauthError){
+	grantAuthorizationCode: (*Server).authorizationCode,
 	grantClientCredentials: (*Server).clientCredentials,
 	grantRefreshToken:      (*Server).refreshGrant,
 }
@@ -40,6 +43,10 @@ type issuance struct {
 type oauthError struct {
 	status            int
 	code, description string
+	// body replaces the members of RFC 6749 where a provider has its own.
+	body map[string]any
+	// retryAfter is the Retry-After of the answer; zero: none.
+	retryAfter time.Duration
 }
 
 func errorf(status int, code, description string) *oauthError {

@@ -12,15 +12,22 @@ func (s *Server) clientCredentials(g *grantRequest) (*issuance, *oauthError) {
 		// Section 4.4: "MUST only be used by confidential clients".
 		return nil, errorf(http.StatusBadRequest, "unauthorized_client", "a public client cannot act for itself")
 	}
-	scopes, oerr := grantScopes(g.params.Get("scope"), s.cfg.Scopes)
+	scopes, oerr := s.grantScopes(g.params.Get("scope"))
 	if oerr != nil {
 		return nil, oerr
 	}
-	key := g.client.ID + "\x00" + strings.Join(scopes, " ")
+	lifetime, oerr := s.emulation.lifetime(g.params)
+	if oerr != nil {
+		return nil, oerr
+	}
+	key := strings.Join([]string{g.client.ID, g.record.Deployment, strings.Join(scopes, " ")}, "\x00")
 	if a := s.tokens.recent[key]; s.repeats(a, g.now) {
 		return &issuance{access: a, refresh: s.tokens.refresh[a.refresh], repeated: true}, nil
 	}
-	l := &login{client: g.client.ID, subject: g.client.ID, grant: grantClientCredentials, scopes: scopes}
+	l := &login{
+		client: g.client.ID, subject: g.client.ID, grant: grantClientCredentials, scopes: scopes,
+		deployment: g.record.Deployment, lifetime: lifetime,
+	}
 	issued := &issuance{access: s.newAccess(l, scopes, g.now)}
 	if s.cfg.RefreshTokenForClientCredentials {
 		issued.refresh = s.newRefresh(l, g.now)

@@ -21,6 +21,8 @@ func (s *Server) refreshGrant(g *grantRequest) (*issuance, *oauthError) {
 		return invalid("unknown refresh token")
 	case t.login.client != g.client.ID:
 		return invalid("the refresh token was issued to another client")
+	case t.login.deployment != g.record.Deployment:
+		return invalid("the refresh token was issued at another deployment")
 	case s.reused(t, g.now):
 		g.record.Reuse = true
 		t.login.revoked = true
@@ -36,7 +38,7 @@ func (s *Server) refreshGrant(g *grantRequest) (*issuance, *oauthError) {
 	}
 
 	l := t.login
-	if s.repeats(l.current, g.now) {
+	if !s.emulation.newOnRefresh && s.repeats(l.current, g.now) {
 		return &issuance{access: l.current, refresh: s.answeredRefresh(t), repeated: true}, nil
 	}
 	if l.current != nil {
@@ -50,6 +52,9 @@ func (s *Server) refreshGrant(g *grantRequest) (*issuance, *oauthError) {
 	}
 
 	access := s.newAccess(l, scopes, g.now)
+	if l.recent != "" {
+		s.tokens.recent[l.recent] = access
+	}
 	if s.cfg.Rotation.Rotate && t.spent == nil {
 		t.spent = g.record
 		s.newRefresh(l, g.now)

@@ -46,6 +46,8 @@ type TokenRequest struct {
 	Auth     AuthMethod
 	// Grant is the grant_type parameter.
 	Grant string
+	// Deployment is the one addressed, at a [Provider] that has them.
+	Deployment string
 
 	// Fault is the name of the fault, or empty.
 	Fault string

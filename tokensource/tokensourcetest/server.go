@@ -2,6 +2,7 @@ package tokensourcetest
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log"
 	"net"
@@ -20,12 +21,15 @@ type Server struct {
 	cfg      Config
 	ca       *authority // nil without TLS
 	listener *switchable
+	more     []*switchable // further addresses of the same server
 	http     *http.Server
 	client   *http.Client
+	// emulation is how the server differs from a plain one; never nil.
+	emulation *emulation
 
 	closeOnce sync.Once
 	closing   chan struct{}  // closed when Close begins: pauses end
-	serving   chan struct{}  // closed when Serve has returned
+	serving   sync.WaitGroup // calls of Serve
 	running   sync.WaitGroup // connections and handlers
 
 	mu      sync.Mutex // guards what follows
@@ -39,17 +43,21 @@ type Server struct {
 
 // Listen starts a server. The caller closes it.
 func Listen(cfg Config) (*Server, error) {
+	return listen(cfg, &emulation{})
+}
+
+func listen(cfg Config, e *emulation) (*Server, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	s := &Server{
-		cfg:     cfg,
-		closing: make(chan struct{}),
-		serving: make(chan struct{}),
-		clients: map[string]*Client{},
-		tokens:  newTokens(),
-		records: newRecords(),
+		cfg:       cfg,
+		emulation: e,
+		closing:   make(chan struct{}),
+		clients:   map[string]*Client{},
+		tokens:    newTokens(),
+		records:   newRecords(),
 	}
 	for _, c := range cfg.Clients {
 		c.Secrets = slices.Clone(c.Secrets)
@@ -69,6 +77,10 @@ func Listen(cfg Config) (*Server, error) {
 		}
 	}
 	s.listener = newSwitchable(inner)
+	for _, further := range e.further {
+		s.more = append(s.more, newSwitchable(further))
+	}
+	e.locate(s.listeners())
 	s.serve()
 	return s, nil
 }
@@ -96,9 +108,10 @@ func (s *Server) serve() {
 			// Not a ServeMux: it redirects paths that it finds unclean, and an
 			// API sees what a proxy really sent.
 			switch path := r.URL.Path; {
+			case s.emulation.serve(s, w, r):
 			case path == s.cfg.TokenPath:
 				s.serveToken(w, r)
-			case path == s.cfg.APIPath, strings.HasPrefix(path, strings.TrimSuffix(s.cfg.APIPath, "/")+"/"):
+			case under(path, s.cfg.APIPath), under(path, s.emulation.apiPath):
 				api.ServeHTTP(w, r)
 			default:
 				http.NotFound(w, r)
@@ -115,20 +128,35 @@ func (s *Server) serve() {
 		},
 	}
 	transport := &http.Transport{Proxy: nil}
-	var l net.Listener = s.listener
+	if s.ca != nil {
+		transport.TLSClientConfig = &tls.Config{RootCAs: s.CertPool()}
+	}
+	s.client = &http.Client{Transport: transport}
+	s.URL = s.accept(s.listener)
+	for _, l := range s.more {
+		s.accept(l)
+	}
+}
+
+// accept serves what comes in at listener, and returns its URL.
+func (s *Server) accept(listener *switchable) string {
+	var l net.Listener = listener
 	scheme := "http"
 	if s.ca != nil {
 		scheme = "https"
 		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{s.ca.leaf}, NextProtos: []string{"http/1.1"}})
-		transport.TLSClientConfig = &tls.Config{RootCAs: s.CertPool()}
 	}
-	s.client = &http.Client{Transport: transport}
-	s.URL = scheme + "://" + s.listener.Addr().String()
-	go func() {
-		defer close(s.serving)
-		_ = s.http.Serve(l)
-	}()
+	s.serving.Go(func() { _ = s.http.Serve(l) })
+	return scheme + "://" + listener.Addr().String()
 }
+
+// under reports whether path is base, which may be empty, or below it.
+func under(path, base string) bool {
+	return base != "" && (path == base || strings.HasPrefix(path, strings.TrimSuffix(base, "/")+"/"))
+}
+
+// listeners is all addresses, the main one first.
+func (s *Server) listeners() []*switchable { return append([]*switchable{s.listener}, s.more...) }
 
 // TokenURL is the token endpoint (RFC 6749 section 3.2).
 func (s *Server) TokenURL() string { return s.URL + s.cfg.TokenPath }
@@ -144,15 +172,31 @@ func (s *Server) Client() *http.Client { return s.client }
 // and at once those that are open: requests under way are carried out, and
 // their answers lost. SetDown(false) brings it back. The port stays taken
 // meanwhile; for connections that are refused see [Server.StopListening].
-func (s *Server) SetDown(down bool) { s.listener.setDown(down) }
+func (s *Server) SetDown(down bool) {
+	for _, l := range s.listeners() {
+		l.setDown(down)
+	}
+}
 
 // StopListening closes the listening socket and all connections: clients see
 // "connection refused".
-func (s *Server) StopListening() error { return s.listener.stop() }
+func (s *Server) StopListening() error {
+	var errs []error
+	for _, l := range s.listeners() {
+		errs = append(errs, l.stop())
+	}
+	return errors.Join(errs...)
+}
 
 // StartListening listens again on the same address after [Server.StopListening].
 // It fails if somebody else has taken the port in between.
-func (s *Server) StartListening() error { return s.listener.start() }
+func (s *Server) StartListening() error {
+	var errs []error
+	for _, l := range s.listeners() {
+		errs = append(errs, l.start())
+	}
+	return errors.Join(errs...)
+}
 
 // Close ends all pauses, closes all connections and waits until every goroutine
 // of the server is done. Records can still be read after it. Handlers that were
@@ -161,12 +205,14 @@ func (s *Server) Close() {
 	s.closeOnce.Do(func() {
 		close(s.closing)
 		_ = s.http.Close()
-		_ = s.listener.Close()
-		s.listener.closeConns() // also those that a handler has taken over
+		for _, l := range s.listeners() {
+			_ = l.Close()
+			l.closeConns() // also those that a handler has taken over
+		}
 		s.client.CloseIdleConnections()
 	})
 	// Serve must be over first: it is what adds to running.
-	<-s.serving
+	s.serving.Wait()
 	s.running.Wait()
 }
 

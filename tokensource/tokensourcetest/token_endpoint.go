@@ -11,7 +11,7 @@ import (
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	rec := &TokenRequest{
 		Owner: s.cfg.Owner(r), Method: r.Method, RawQuery: r.URL.RawQuery,
-		RemoteAddr: r.RemoteAddr, Header: r.Header.Clone(),
+		RemoteAddr: r.RemoteAddr, Header: r.Header.Clone(), Deployment: s.emulation.deployment(r),
 	}
 	// The record is finished before the last bytes leave, so that who has an
 	// answer finds its record complete; deferred, so that a panic of a caller's
@@ -104,6 +104,7 @@ func (s *Server) decide(rec *TokenRequest, in input) (map[string]any, *refreshTo
 	rec.Processed, rec.processing = s.cfg.Now(), s.records.event()
 	issued, oerr := s.grant(rec, in)
 	if oerr != nil {
+		oerr = s.emulation.refused(rec, oerr)
 		rec.Outcome = oerr.code
 		return nil, nil, TokenRequest{}, oerr
 	}
@@ -120,11 +121,17 @@ func (s *Server) decide(rec *TokenRequest, in input) (map[string]any, *refreshTo
 
 // grant is the decision. The caller holds s.mu.
 func (s *Server) grant(rec *TokenRequest, in input) (*issuance, *oauthError) {
+	if oerr := s.emulation.lockout.attempt(rec.Processed); oerr != nil {
+		return nil, oerr
+	}
 	if rec.Method != http.MethodPost {
 		return nil, errorf(http.StatusMethodNotAllowed, "invalid_request", "token requests are POST requests")
 	}
 	if in.err != nil {
 		return nil, in.err
+	}
+	if oerr := s.emulation.demand(rec, in); oerr != nil {
+		return nil, oerr
 	}
 	if in.authErr != nil {
 		return nil, in.authErr
@@ -142,7 +149,7 @@ func (s *Server) grant(rec *TokenRequest, in input) (*issuance, *oauthError) {
 		return nil, errorf(http.StatusBadRequest, "invalid_request", "grant_type is missing")
 	}
 	grant := grants[name]
-	if grant == nil {
+	if grant == nil || !s.emulation.offers(name) {
 		return nil, errorf(http.StatusBadRequest, "unsupported_grant_type", "unknown grant_type")
 	}
 	if len(client.Grants) > 0 && !slices.Contains(client.Grants, name) {

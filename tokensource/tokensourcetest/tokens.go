@@ -1,6 +1,7 @@
 package tokensourcetest
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"slices"
@@ -30,6 +31,9 @@ type login struct {
 	client, subject string
 	grant           string
 	scopes          []string // nil: no limit
+	deployment      string
+	lifetime        time.Duration // of its access tokens; zero: Config.AccessTokenLifetime
+	recent          string        // key of its newest token in tokens.recent; empty: none
 	revoked         bool
 	newest          *refreshToken
 	current         *accessToken
@@ -93,7 +97,7 @@ func (s *Server) newAccess(l *login, scopes []string, now time.Time) *accessToke
 	}
 	a := &accessToken{
 		value: value, number: number, login: l, scopes: scopes,
-		issued: now, expiry: now.Add(s.cfg.AccessTokenLifetime),
+		issued: now, expiry: now.Add(cmp.Or(l.lifetime, s.cfg.AccessTokenLifetime)),
 	}
 	if s.cfg.OneAccessToken && l.current != nil {
 		l.current.revoked = true
@@ -119,7 +123,10 @@ func (s *Server) newRefresh(l *login, now time.Time) *refreshToken {
 func (s *Server) IssueRefreshToken(subject string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := &login{client: s.cfg.Clients[0].ID, subject: subject, grant: grantRefreshToken, scopes: s.cfg.Scopes}
+	l := &login{
+		client: s.cfg.Clients[0].ID, subject: subject, grant: grantRefreshToken, scopes: s.cfg.Scopes,
+		deployment: s.emulation.firstDeployment(),
+	}
 	return s.newRefresh(l, s.cfg.Now()).value
 }
 
@@ -133,7 +140,10 @@ func (s *Server) IssueTokens(clientID, subject string, scopes ...string) (access
 	}
 	scopes = slices.Clone(scopes)
 	now := s.cfg.Now()
-	l := &login{client: clientID, subject: subject, grant: grantRefreshToken, scopes: scopes}
+	l := &login{
+		client: clientID, subject: subject, grant: grantRefreshToken, scopes: scopes,
+		deployment: s.emulation.firstDeployment(),
+	}
 	a, t := s.newAccess(l, scopes, now), s.newRefresh(l, now)
 	a.refresh = t.value
 	return a.value, t.value
@@ -159,6 +169,11 @@ func (s *Server) Issued() []IssuedToken {
 func (s *Server) Revoke(token string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.revoke(token)
+}
+
+// revoke is Revoke for callers that hold s.mu.
+func (s *Server) revoke(token string) bool {
 	if a := s.tokens.access[token]; a != nil {
 		a.revoked = true
 		return true

@@ -1,0 +1,130 @@
+package tokensourcetest
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// emulation is how a [Server] differs from a plain one to be like one provider.
+// The zero emulation is a plain server. The functions are called with Server.mu
+// held, and must not take it.
+type emulation struct {
+	// authorizePath and revokePath are further endpoints; empty: none.
+	authorizePath, revokePath string
+	// noTokenEndpoint leaves the token endpoint away.
+	noTokenEndpoint bool
+	// apiPath is a second path of the API.
+	apiPath string
+	// forbiddenPath is the part of the API that refuses good tokens with 403.
+	forbiddenPath string
+	// bareToken lets the API take a token without a scheme as well.
+	bareToken bool
+	// refusal is the body of the API's refusals; nil: that of a plain server.
+	refusal func(status int, message string) any
+
+	// grants are the grant types offered at the token endpoint. A plain server
+	// has no authorize endpoint, and so no codes.
+	grants []string
+	// checkToken refuses a token request that the provider's page does not allow.
+	checkToken func(rec *TokenRequest, in input) *oauthError
+	// refuse turns an error into the provider's own.
+	refuse func(rec *TokenRequest, e *oauthError) *oauthError
+	// members changes the members of a successful answer.
+	members func(issued *issuance, m map[string]any)
+	// scopes reads the scope parameter; nil: as RFC 6749 section 3.3 has it.
+	scopes func(requested string) ([]string, *oauthError)
+	// lifetimeParam asks for a lifetime in seconds; empty: none does.
+	lifetimeParam string
+	// newOnRefresh keeps Config.SameTokenWithin from applying to refreshes.
+	newOnRefresh bool
+
+	authorize authorizeRules
+	codes     map[string]*authCode
+	requests  []*AuthorizeRequest
+	pending   map[string]*pendingConsent
+	revoked   []RevokeRequest
+	lockout   lockout
+
+	// deployments are the provider's customers, each with an address of its own.
+	deployments []string
+	further     []net.Listener    // for all deployments but the first
+	byAddr      map[string]string // address -> deployment
+}
+
+// serve answers what a plain server does not have, and reports whether it did.
+func (e *emulation) serve(s *Server, w http.ResponseWriter, r *http.Request) bool {
+	path := r.URL.Path
+	switch {
+	case len(e.deployments) > 0 && !slices.Contains(e.deployments, e.deployment(r)):
+		writeJSON(w, http.StatusInternalServerError, map[string]any{"error": "server_error", "error_description": "Deployment can't be found"})
+	case e.noTokenEndpoint && path == s.cfg.TokenPath:
+		http.NotFound(w, r)
+	case e.authorizePath != "" && path == e.authorizePath:
+		s.serveAuthorize(w, r)
+	case e.authorizePath != "" && path == e.authorizePath+approvePath:
+		s.serveApprove(w, r)
+	case e.revokePath != "" && path == e.revokePath:
+		s.serveRevoke(w, r)
+	default:
+		return false
+	}
+	return true
+}
+
+// offers reports whether the token endpoint knows a grant type.
+func (e *emulation) offers(grant string) bool {
+	if e.grants == nil {
+		return grant != grantAuthorizationCode
+	}
+	return slices.Contains(e.grants, grant)
+}
+
+// demand asks checkToken.
+func (e *emulation) demand(rec *TokenRequest, in input) *oauthError {
+	if e.checkToken == nil {
+		return nil
+	}
+	return e.checkToken(rec, in)
+}
+
+// refused counts a refusal, and gives it the provider's words.
+func (e *emulation) refused(rec *TokenRequest, oerr *oauthError) *oauthError {
+	oerr = e.lockout.count(rec.Processed, oerr)
+	if e.refuse != nil && oerr.body == nil {
+		oerr = e.refuse(rec, oerr)
+	}
+	return oerr
+}
+
+// grantScopes returns what is granted of the scopes that a new login asks for.
+func (s *Server) grantScopes(requested string) ([]string, *oauthError) {
+	if s.emulation.scopes != nil {
+		return s.emulation.scopes(requested)
+	}
+	return grantScopes(requested, s.cfg.Scopes)
+}
+
+// lifetime is the one that params ask for, or zero.
+func (e *emulation) lifetime(params url.Values) (time.Duration, *oauthError) {
+	text := params.Get(e.lifetimeParam)
+	if e.lifetimeParam == "" || text == "" {
+		return 0, nil
+	}
+	seconds, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || seconds == 0 {
+		return 0, errorf(http.StatusBadRequest, "invalid_request", e.lifetimeParam+" is not a number of seconds")
+	}
+	return time.Duration(seconds) * time.Second, nil
+}
+
+// writeJSON answers with a status and value.
+func writeJSON(w http.ResponseWriter, status int, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(value)
+}

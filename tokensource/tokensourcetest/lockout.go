@@ -1,0 +1,81 @@
+package tokensourcetest
+
+import (
+	"net/http"
+	"time"
+)
+
+// LockOut is a provider's answer to too many failed attempts at its token endpoint:
+// more than Failures of them (invalid_client, invalid_grant) within a Window.
+// From then on every attempt is refused, good ones too, and each begins the
+// time anew. Failures at the API are not counted.
+type LockOut struct {
+	// Failures are how many are allowed. Default: 100.
+	Failures int
+	// Window is the time in which they are counted. Default: 5 minutes.
+	Window time.Duration
+	// For is how long a lock-out lasts, and what Retry-After says. Default: 5 minutes.
+	For time.Duration
+	// Status is the HTTP status of its answer. Default: 401.
+	Status int
+}
+
+func (l LockOut) withDefaults() LockOut {
+	if l.Failures == 0 {
+		l.Failures = 100
+	}
+	if l.Window == 0 {
+		l.Window = 5 * time.Minute
+	}
+	if l.For == 0 {
+		l.For = 5 * time.Minute
+	}
+	if l.Status == 0 {
+		l.Status = http.StatusUnauthorized
+	}
+	return l
+}
+
+// lockout is the state of a LockOut; the zero one never locks.
+type lockout struct {
+	rules    LockOut
+	failures []time.Time
+	until    time.Time
+}
+
+// attempt refuses a token request during a lock-out, and begins that anew.
+func (l *lockout) attempt(now time.Time) *oauthError {
+	if !now.Before(l.until) {
+		return nil
+	}
+	return l.lock(now)
+}
+
+func (l *lockout) lock(now time.Time) *oauthError {
+	l.until, l.failures = now.Add(l.rules.For), nil
+	return &oauthError{
+		status: l.rules.Status, code: "too_many_failed_logins", retryAfter: l.rules.For,
+		body: map[string]any{
+			"status":    "too_many_failed_logins",
+			"message":   "Locked out after too many failed attempts; Retry-After says for how long.",
+			"more_info": "https://api.accelo.com/docs/#status-codes",
+		},
+	}
+}
+
+// count notes a refusal, and turns the one that is too many into a lock-out.
+func (l *lockout) count(now time.Time, oerr *oauthError) *oauthError {
+	if l.rules.Failures == 0 || oerr.code != "invalid_client" && oerr.code != "invalid_grant" {
+		return oerr
+	}
+	recent := l.failures[:0]
+	for _, at := range append(l.failures, now) {
+		if now.Sub(at) < l.rules.Window {
+			recent = append(recent, at)
+		}
+	}
+	if l.failures = recent; len(recent) > l.rules.Failures {
+		return l.lock(now)
+	}
+	return oerr
+}

@@ -1,0 +1,51 @@
+package tokensourcetest_test
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+func TestLockOut(t *testing.T) {
+	clock := newClock()
+	cfg := ProviderConfig{LockOut: LockOut{Failures: 3}, CodeLifetime: time.Hour}
+	cfg.Now = clock.Now
+	p := StartProvider(t, AffinityLive, cfg)
+	good := pinCall(pinOf(t, p, affinityLiveAuthorize...))
+	bad := affinityLiveCall("grant_type", "refresh_token", "refresh_token", "no")
+	wantLocked := func(r reply) {
+		t.Helper()
+		if r.status != 401 || r.text("status") != "too_many_failed_logins" || r.header.Get("Retry-After") != "300" {
+			t.Errorf("got %d %s, Retry-After %q, want a lock-out of 300 s", r.status, r.body, r.header.Get("Retry-After"))
+		}
+		if rec := last(t, p.Server); rec.Outcome != "too_many_failed_logins" {
+			t.Errorf("record %+v", rec)
+		}
+	}
+	for range 3 {
+		wantError(t, bad.send(t, p), 400, "invalid_grant")
+	}
+	clock.Advance(5 * time.Minute) // old failures do not count
+	for range 3 {
+		wantError(t, bad.send(t, p), 400, "invalid_grant")
+	}
+	wantError(t, affinityLiveCall("grant_type", "password").send(t, p), 400, "unsupported_grant_type") // no failure of this kind
+	wantLocked(bad.send(t, p))
+	clock.Advance(5*time.Minute - time.Second)
+	wantLocked(good.send(t, p)) // which begins the time anew
+	clock.Advance(5*time.Minute - time.Second)
+	wantLocked(good.send(t, p))
+	clock.Advance(5 * time.Minute)
+	wantToken(t, good.send(t, p))
+}
+
+func TestLockOutStatus(t *testing.T) {
+	p := StartProvider(t, AffinityLive, ProviderConfig{LockOut: LockOut{Failures: 1, For: 1500 * time.Millisecond, Status: 429}})
+	wrong := affinityLiveCall("grant_type", "refresh_token", "refresh_token", "no")
+	wrong.password = "no"
+	wantError(t, wrong.send(t, p), 401, "invalid_client")
+	if r := wrong.send(t, p); r.status != 429 || r.header.Get("Retry-After") != "2" {
+		t.Errorf("got %d, Retry-After %q", r.status, r.header.Get("Retry-After"))
+	}
+}

@@ -1,0 +1,54 @@
+package tokensourcetest
+
+import "net/http"
+
+// biggerplate is Biggerplate, after
+// https://developers.biggerplate.com/docs/authorization-flow and
+// https://developers.biggerplate.com/docs/refresh-tokens. What these leave open is as in
+// league/oauth2-server 3, whose answers look the same: parameters from the form
+// alone, so that HTTP Basic is a missing client_id; no new refresh token in the
+// answer to a refresh; invalid_request for one that is dead; 501 for unknown grants.
+func biggerplate(cfg *ProviderConfig) *emulation {
+	cfg.TokenPath, cfg.APIPath, cfg.APIQueryParameter = "/oauth/token", "/users", Absent
+	cfg.client(DefaultClientID, []AuthMethod{AuthPost}, FormatForm)
+	cfg.tokensOf(letters, 40)
+	return &emulation{
+		authorizePath: "/oauth/auth",
+		apiPath:       "/maps",
+		bareToken:     cfg.APIScheme == "",
+		grants:        []string{grantAuthorizationCode, grantRefreshToken},
+		authorize:     authorizeRules{responseType: "code"},
+		checkToken:    checkBiggerplate,
+		refuse:        refuseBiggerplate,
+		members: func(issued *issuance, m map[string]any) {
+			m["expires"] = issued.access.expiry.Unix()
+		},
+	}
+}
+
+func checkBiggerplate(rec *TokenRequest, in input) *oauthError {
+	needed := []string{"client_id", "client_secret"}
+	switch rec.Grant {
+	case grantAuthorizationCode:
+		needed = append(needed, "redirect_uri", "code")
+	case grantRefreshToken:
+		needed = append(needed, "refresh_token")
+	}
+	for _, name := range needed {
+		if in.format != FormatForm || in.body.Get(name) == "" {
+			return errorf(http.StatusBadRequest, "invalid_request",
+				`The request is missing a required parameter, or is otherwise malformed. Check the "`+name+`" parameter.`)
+		}
+	}
+	return checkResponseType(rec)
+}
+
+func refuseBiggerplate(rec *TokenRequest, e *oauthError) *oauthError {
+	switch {
+	case e.code == "unsupported_grant_type":
+		return errorf(http.StatusNotImplemented, e.code, e.description)
+	case e.code == "invalid_grant" && rec.Grant == grantRefreshToken:
+		return errorf(http.StatusBadRequest, "invalid_request", "The refresh token is invalid.")
+	}
+	return e
+}
