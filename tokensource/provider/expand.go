@@ -48,7 +48,8 @@ func (p Preset) Expand(text string, variables map[string]string) (string, error)
 
 // Check reports why value cannot stand in the variable's place.
 func (v Variable) Check(value string) error {
-	pattern, err := regexp.Compile(v.Pattern)
+	// The whole value, whatever the pattern's alternatives and flags are.
+	pattern, err := regexp.Compile(`\A(?:` + v.Pattern + `)\z`)
 	if err != nil {
 		return fmt.Errorf("variable %s: its pattern is none: %w", v.Name, err)
 	}

@@ -1,0 +1,93 @@
+package provider
+
+import "time"
+
+// The pages, as they stood when this was written:
+//
+//	wiki   https://affinitylive.jira.com/wiki/pages/viewpage.action?pageId=42762277
+//	       ("Using OAuth 2.0 for Installed Applications", of AffinityLive's days)
+//	docs   https://api.accelo.com/docs/ ("Authentication")
+//	codes  https://api.accelo.com/docs/#status-codes
+func init() {
+	register(Preset{
+		Name:    "affinitylive",
+		Aliases: []string{"accelo"}, // the company's name since it was renamed
+		Title:   "Accelo (AffinityLive)",
+		Summary: "Client work in Accelo, which was AffinityLive: a person types back a PIN, or a service application gets tokens for itself.",
+		Docs: []string{
+			"https://api.accelo.com/docs/",
+			"https://affinitylive.jira.com/wiki/pages/viewpage.action?pageId=42762277",
+		},
+		// Register: the API control panel of one's own deployment; no fixed address.
+
+		// docs: installed and web applications have a code and a refresh token, service
+		// applications have client_credentials and none.
+		Grants: []string{GrantAuthorizationCode, GrantClientCredentials, GrantRefreshToken},
+		// docs, "OAuth2.0 URI". The host is the deployment of the user.
+		AuthorizeURL: "https://{deployment}.api.accelo.com/oauth2/v0/authorize",
+		TokenURL:     "https://{deployment}.api.accelo.com/oauth2/v0/token",
+		RevokeURL:    "https://{deployment}.api.accelo.com/oauth2/v0/revoke",
+		// wiki and docs want HTTP Basic. The header that docs show decodes to id:secret as they
+		// are, with an @ that RFC 6749 section 2.3.1 would have made %40.
+		ClientAuth:             AuthBasicRaw,
+		ClientAuthAlternatives: []string{AuthQuery}, // wiki: "as a last option"
+		BodyFormat:             BodyForm,            // docs: Content-Type of the samples
+
+		// docs: optional, and read(all) by default. Left out, so that nothing depends
+		// on how parentheses are encoded.
+		KnownScopes: []Scope{
+			{"read(all)", "read what the user may read; the default"},
+			{"write(all)", "read and write what the user may"},
+			{"read(companies,contacts)", "read the resources named, any of the API's"},
+			{"write(companies,contacts)", "read and write the resources named"},
+		},
+		ScopeSeparator: ",", // wiki: "concatenated and delimited by a comma"
+		// wiki: an installed application's user is shown a PIN. A web application's
+		// user overrides this with the redirect URL that is registered.
+		RedirectURL: RedirectManual,
+		PKCE:        PKCES256, // the pages are silent, and an unknown parameter is ignored
+
+		// wiki: the header is preferred, the query works. docs: both is an error.
+		Inject:             Injection{PlaceHeader, "Authorization", "Bearer"},
+		InjectAlternatives: []Injection{{PlaceQuery, "_bearer_token", ""}},
+		Destinations:       []string{"https://{deployment}.api.accelo.com"}, // docs: /api/v0/…
+
+		Variables: []Variable{{
+			Name:  "deployment",
+			Title: "Deployment",
+			Help:  "The first part of the address at which you use Accelo: planet-express for planet-express.accelo.com.",
+			// The characters are those that integrations in the field allow; at
+			// most 63 of them make a label of a host's name (RFC 1035 section 2.3.4).
+			Pattern:    "^[a-z0-9_-]{1,63}$",
+			Allowed:    "lower-case letters, digits, - and _",
+			Example:    "planet-express", // of docs
+			PerAccount: true,             // docs: one client serves many deployments
+		}},
+
+		DefaultLifetime: 30 * 24 * time.Hour, // docs: "defaults to 30 days"
+		// docs list it with the exchange and with client_credentials, not with the refresh.
+		LifetimeParam: TokenParam{Name: "expires_in", Requests: []string{GrantAuthorizationCode, GrantClientCredentials}},
+		// docs: "if you still have a valid token, you may request a new token using the
+		// refresh token".
+		RefreshBeforeExpiry: true,
+		// docs, "Lockout": 100 failures in 5 minutes; "any attempt to authenticate during
+		// this 'lockout' period will restart the 5 minute timer".
+		LockOut: LockOut{Code: "too_many_failed_logins", Member: "status", MinWait: 5 * time.Minute, Restarts: true},
+
+		Notes: []string{
+			"Register an application in your deployment's API control panel. Its type decides the grant: installed (a PIN, the default here), web (set redirect_url), service (grant client_credentials).",
+			"Scopes are passed on as they are, commas inside included: read(all) write(companies,contacts).",
+			"Tokens live 30 days unless you ask for another lifetime with: token_param expires_in <seconds>.",
+			"If Accelo cannot be reached until a token has ended, a person may have to connect again.",
+			"After 100 failures in 5 minutes Accelo locks you out, and each further attempt begins the 5 minutes anew.",
+			"A deployment that still answers at affinitylive.com needs its URLs and destinations set by hand.",
+		},
+		Unknown: []string{
+			"Whether a refresh ends the refresh token that was sent.",
+			"Whether a refresh works after the access token's end.",
+			"How long a PIN is good.",
+			"The HTTP status of the lock-out.",
+			"Whether percent-encoded parentheses are accepted in a scope.",
+		},
+	})
+}
