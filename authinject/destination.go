@@ -131,18 +131,18 @@ func (d *destination) match(to *normalTarget) (matches, overTLS bool) {
 	if host != d.host {
 		return false, false
 	}
-	samePort := d.port == to.port
-	switch {
-	case d.port == 0:
-		samePort = to.port == defaultPort(to.scheme)
-	case !samePort:
+	port := d.port
+	if port == 0 {
+		port = defaultPort(to.scheme)
+	}
+	if port != to.port {
 		return false, false
 	}
 	if to.scheme == "https" {
-		return samePort && d.scheme != "http", false
+		return d.scheme != "http", false
 	}
 	allowed := d.scheme == "http" || d.scheme == "" && isLoopback(host)
-	return samePort && allowed, samePort && !allowed
+	return allowed, !allowed
 }
 
 // String lists the patterns as they were written.
