@@ -48,6 +48,10 @@ type Config struct {
 	// Timeout bounds one token request, its answer's body included. Default 10 s.
 	Timeout time.Duration
 
+	// DeadGrantErrors are error codes by which this provider says, beside
+	// invalid_grant, that a refresh token is dead.
+	DeadGrantErrors []string
+
 	// Storage keeps the records of grants whose refresh tokens would be lost with the
 	// process. Nil keeps them in memory.
 	Storage Storage

@@ -114,6 +114,9 @@ func (w *wire) postOnce(ctx context.Context, req Request, secret Secret) (*Answe
 		// x/oauth2 refused before it sent anything: a token URL that is none, say.
 		ex.failure = &Error{Class: ClassOperator, Reason: "the token request could not be made"}
 	}
+	if !req.Spends.IsZero() && ex.failure.Class == ClassOperator && slices.Contains(w.cfg.DeadGrantErrors, ex.failure.Code) {
+		ex.failure.Class = ClassLogin
+	}
 	return ex.answer, ex.failure // an answer beside a failure carries a refresh token to keep
 }
 
