@@ -15,6 +15,7 @@ import (
 
 	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
@@ -23,6 +24,7 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //
 //	authinject {
 //	    source <name> {
+//	        provider         <name> [{ <variable> <value> }]
 //	        grant            client_credentials|refresh_token|static|<module> [{ ... }]
 //	        token_url        <url>
 //	        client_id        <id>
@@ -96,7 +98,7 @@ type sourceParser struct {
 var repeatable = []string{"scopes", "token_param", "destinations"}
 
 // sourceOptions lists the options for the error about an unknown one.
-const sourceOptions = "grant, token_url, client_id, client_secret, client_auth, body_format, scopes, scope_separator, token_param, refresh_token, token, expires, inject, destinations, refresh_before, default_lifetime, timeout, storage"
+const sourceOptions = "provider, grant, token_url, client_id, client_secret, client_auth, body_format, scopes, scope_separator, token_param, refresh_token, token, expires, inject, destinations, refresh_before, default_lifetime, timeout, storage"
 
 func (p *sourceParser) parse(d *caddyfile.Dispenser) error {
 	p.grantOpts = make(map[string]string)
@@ -119,6 +121,8 @@ func (p *sourceParser) parse(d *caddyfile.Dispenser) error {
 func (p *sourceParser) option(d *caddyfile.Dispenser, option string) error {
 	s := p.source
 	switch option {
+	case "provider":
+		return p.provider(d)
 	case "grant":
 		return p.parseGrant(d)
 	case "token_url":
@@ -232,7 +236,52 @@ func (p *sourceParser) finish() error {
 		p.grantRaw = caddyconfig.JSON(object, nil)
 	}
 	p.source.GrantRaw = p.grantRaw
-	return p.source.validate()
+	// On a copy: the configuration is to hold what was written, not what a preset adds.
+	filled := *p.source
+	filled.TokenParams = slices.Clone(filled.TokenParams)
+	for _, configured := range filled.Variables {
+		if hasPlaceholder(configured) {
+			return nil // known when the configuration is loaded
+		}
+	}
+	return firstError(filled.applyProvider(), filled.validate())
+}
+
+// provider reads "provider <name> [{ <variable> <value> }]".
+func (p *sourceParser) provider(d *caddyfile.Dispenser) error {
+	name, err := oneArg(d)
+	if err != nil {
+		return err
+	}
+	preset, ok := provider.Get(name)
+	if !ok {
+		return d.Errf("unknown provider %q; known are %s", name, strings.Join(provider.Names(), ", "))
+	}
+	p.source.Provider = name
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		variable := d.Val()
+		at := slices.IndexFunc(preset.Variables, func(v provider.Variable) bool { return v.Name == variable })
+		if at < 0 {
+			return d.Errf("provider %s has no variable %q; %s", name, variable, itsVariables(preset))
+		}
+		text, err := oneArg(d)
+		if err != nil {
+			return err
+		}
+		if p.source.Variables[variable] != "" {
+			return d.Errf("variable %s is given twice", variable)
+		}
+		if !hasPlaceholder(text) {
+			if err := preset.Variables[at].Check(text); err != nil {
+				return d.WrapErr(err)
+			}
+		}
+		if p.source.Variables == nil {
+			p.source.Variables = make(map[string]string)
+		}
+		p.source.Variables[variable] = text
+	}
+	return nil
 }
 
 func (p *sourceParser) text(d *caddyfile.Dispenser, into *string) error {

@@ -16,6 +16,14 @@ import (
 // the grant's token and refresh_token, values of token_params) are resolved at each token
 // request; those of all other fields once, when the configuration is loaded.
 type Source struct {
+	// Provider is a preset that fills in what is not said here: the token URL, how the
+	// client authenticates, how the token is presented and to which upstreams it may go. `caddy
+	// authinject providers` lists them.
+	Provider string `json:"provider,omitempty"`
+
+	// Variables stand in the preset's URLs, such as the name of a deployment.
+	Variables map[string]string `json:"variables,omitempty"`
+
 	// GrantRaw is how tokens are obtained. Required.
 	GrantRaw json.RawMessage `json:"grant,omitempty" caddy:"namespace=authinject.grants inline_key=type"`
 
@@ -87,6 +95,8 @@ type Source struct {
 	destinations authinject.Destinations
 	tokenURL     string
 	clientID     string
+
+	deadGrantErrors []string
 }
 
 // TokenParam is a parameter of the token request.
@@ -127,7 +137,14 @@ func (i *Inject) parse() (authinject.Injection, error) {
 // provision loads the guest modules and checks what can be checked without the
 // network.
 func (s *Source) provision(ctx caddy.Context) error {
-	if err := s.validate(); err != nil {
+	for name, configured := range s.Variables {
+		resolved, err := resolve(configured)
+		if err != nil {
+			return fmt.Errorf("variable %s: %w", name, err)
+		}
+		s.Variables[name] = resolved
+	}
+	if err := firstError(s.applyProvider(), s.validate()); err != nil {
 		return err
 	}
 	mod, err := ctx.LoadModule(s, "GrantRaw")
@@ -224,6 +241,7 @@ func (s *Source) config(name string, p *pooledSource) tokensource.Config {
 		RefreshBefore:   time.Duration(s.RefreshBefore),
 		DefaultLifetime: time.Duration(s.DefaultLifetime),
 		Timeout:         time.Duration(s.Timeout),
+		DeadGrantErrors: s.deadGrantErrors,
 		Storage:         pooledStorage{p},
 		Observer:        p.observe,
 	}
