@@ -20,6 +20,8 @@ var commands = map[string]string{
 	"xcaddy build --with github.com/authinject/caddy-authinject": "make xcaddy",
 	"./caddy validate --config Caddyfile":                        "TestConfigurationsValidate",
 	"./caddy run --config Caddyfile":                             "TestConfigurationsRun",
+	"./caddy authinject providers":                               "TestProvidersCommand",
+	"./caddy authinject providers show accelo":                   "TestProvidersCommand",
 }
 
 // environment is what the README's configurations read.
@@ -27,6 +29,8 @@ var environment = []harness.Option{
 	harness.Env("ORDERS_SECRET", "s"),
 	harness.Env("CRM_CLIENT_ID", "c"),
 	harness.Env("CRM_CLIENT_SECRET", "s"),
+	harness.Env("ACCELO_CLIENT_ID", "c"),
+	harness.Env("ACCELO_CLIENT_SECRET", "s"),
 }
 
 func read(t *testing.T, path ...string) string {
@@ -81,6 +85,28 @@ func TestConfigurationsValidate(t *testing.T) {
 			t.Errorf("caddy validate ended with code %d for\n%s\n%s", result.Code, config, result.Stderr)
 		} else if strings.Contains(result.Stderr, `"level":"warn"`) && strings.Contains(result.Stderr, "secret") {
 			t.Errorf("caddy validate warns of\n%s\n%s", config, result.Stderr)
+		}
+	}
+}
+
+func TestProvidersCommand(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		want []string
+	}{
+		{[]string{"authinject", "providers"}, 0, []string{"affinitylive, accelo", "tiltify_v3", "tinyplus"}},
+		{[]string{"authinject", "providers", "show", "accelo"}, 0, []string{"https://{deployment}.api.accelo.com/oauth2/v0/token", "client_secret_basic_raw"}},
+		{[]string{"authinject", "providers", "show", "nobody"}, 1, []string{"known are affinitylive, biggerplate"}},
+	} {
+		result := harness.Command(t, c.args)
+		if result.Code != c.code {
+			t.Errorf("%v ended with code %d: %s", c.args, result.Code, result.Stderr)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(result.Stdout+result.Stderr, want) {
+				t.Errorf("%v: %q is not in\n%s%s", c.args, want, result.Stdout, result.Stderr)
+			}
 		}
 	}
 }
