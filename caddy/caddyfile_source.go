@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
-	"go.uber.org/zap"
 
 	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/tokensource"
@@ -369,85 +367,4 @@ func (p *sourceParser) storage(d *caddyfile.Dispenser) error {
 	}
 	p.source.StorageRaw = caddyconfig.JSONModuleObject(mod, "module", name, nil)
 	return nil
-}
-
-// caddyfileText reads the one, non-empty argument of an option.
-func caddyfileText(d *caddyfile.Dispenser, option string) (string, error) {
-	text, err := oneArg(d)
-	if err == nil && text == "" {
-		return "", d.Errf("%s is empty", option)
-	}
-	return text, err
-}
-
-// list reads one or more arguments.
-func list(d *caddyfile.Dispenser, into *[]string) error {
-	option := d.Val()
-	args := d.RemainingArgs()
-	if len(args) == 0 || slices.Contains(args, "") {
-		return d.Errf("%s needs at least one value, and none that is empty", option)
-	}
-	*into = append(*into, args...)
-	return nil
-}
-
-// word reads an argument that is one of a few.
-func word[T ~string](d *caddyfile.Dispenser, into *string, allowed []T) error {
-	option := d.Val()
-	text, err := oneArg(d)
-	if err != nil {
-		return err
-	}
-	if !slices.Contains(allowed, T(text)) {
-		names := make([]string, len(allowed))
-		for i, a := range allowed {
-			names[i] = string(a)
-		}
-		return d.Errf("%s %q is not known; allowed are %s", option, text, strings.Join(names, ", "))
-	}
-	*into = text
-	return nil
-}
-
-func duration(d *caddyfile.Dispenser, into *caddy.Duration) error {
-	option := d.Val()
-	text, err := oneArg(d)
-	if err != nil {
-		return err
-	}
-	dur, err := caddy.ParseDuration(text)
-	if err != nil || dur <= 0 {
-		return d.Errf("%s %q is no duration; allowed are positive ones such as 30s, 5m, 1h", option, text)
-	}
-	*into = caddy.Duration(dur)
-	return nil
-}
-
-func lifetime(d *caddyfile.Dispenser, into *caddy.Duration) error {
-	option := d.Val()
-	text, err := oneArg(d)
-	if err != nil {
-		return err
-	}
-	if text == "never" {
-		*into = caddy.Duration(tokensource.NeverExpires)
-		return nil
-	}
-	dur, err := caddy.ParseDuration(text)
-	if err != nil || dur < time.Second {
-		return d.Errf("%s %q is no lifetime; allowed are durations from 1s such as 1h, and never", option, text)
-	}
-	*into = caddy.Duration(dur)
-	return nil
-}
-
-// warnLiteral warns of a secret that stands in the Caddyfile itself. {$NAME} counts
-// as one: it is replaced while the Caddyfile is read, so the value ends up in the configuration.
-func warnLiteral(d *caddyfile.Dispenser, source, option, text string) {
-	if hasPlaceholder(text) {
-		return
-	}
-	caddy.Log().Named("caddyfile").Warn("a secret stands in the configuration itself; use a placeholder that is resolved at run time, such as {env.NAME} or {file./path}",
-		zap.String("source", source), zap.String("option", option),
-		zap.String("file", d.File()), zap.Int("line", d.Line()))
 }

@@ -136,18 +136,5 @@ func (t *Transport) unmarshalInner(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// oneArg reads exactly one argument of the current option.
-func oneArg(d *caddyfile.Dispenser) (string, error) {
-	option := d.Val()
-	if !d.NextArg() {
-		return "", d.Errf("%s needs a value", option)
-	}
-	value := d.Val()
-	if d.NextArg() {
-		return "", d.Errf("%s takes one value; unexpected %q", option, d.Val())
-	}
-	return value, nil
-}
-
 // Interface guard
 var _ caddyfile.Unmarshaler = (*Transport)(nil)

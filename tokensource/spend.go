@@ -1,0 +1,133 @@
+package tokensource
+
+import (
+	"context"
+	"time"
+)
+
+// spend makes the request that uses up a refresh token. The lock is held, if it
+// could be had.
+func (a *Account) spend(ctx context.Context, rec *Record) outcome {
+	rec, out := a.newer(ctx, rec)
+	for out == nil && a.spentElsewhere(rec) {
+		a.sleep(ctx, time.Second)
+		rec, out = a.newer(ctx, rec)
+	}
+	if out != nil {
+		return *out
+	}
+	req, failure := a.next(ctx, rec)
+	if failure != nil {
+		return outcome{rec: rec, err: failure}
+	}
+	// The mark keeps the refresh token that is stored, also when a newly configured
+	// one is sent: until that proves good, it replaces nothing.
+	mark, err := a.mark(ctx, rec)
+	if err != nil && a.alive() {
+		// The new refresh token could not be stored either. There is time: not now.
+		return outcome{rec: rec, storage: err, err: a.postponed(err)}
+	}
+	ans, failure := a.post(ctx, req)
+	if failure != nil && failure.Lost && failure.RetryAt.IsZero() && a.firstFailure() {
+		a.sleep(ctx, quickRetry)
+		mark, _ = a.mark(ctx, rec) // others still keep off
+		ans, failure = a.post(ctx, req)
+	}
+	if failure != nil && failure.Class == ClassLogin {
+		return a.settle(ctx, mark, req, failure)
+	}
+	return a.keep(ctx, mark, req, ans, failure)
+}
+
+// mark stores rec with the write-ahead mark on it, and returns that.
+func (a *Account) mark(ctx context.Context, rec *Record) (*Record, error) {
+	mark := rec.clone()
+	mark.Failure = nil
+	mark.Spending = &Spending{Generation: rec.Generation, Owner: a.src.owner, Since: a.src.cfg.Clock.Now().UTC()}
+	return mark, a.save(ctx, mark)
+}
+
+// overtaken returns the record that another process stored since mark was, or nil.
+func (a *Account) overtaken(ctx context.Context, mark *Record) (*Record, error) {
+	found, err := a.load(ctx)
+	switch {
+	case err != nil || found == nil || found.Generation < mark.Generation:
+		return nil, err
+	case found.Generation == mark.Generation && found.RefreshToken.Equal(mark.RefreshToken):
+		return nil, nil
+	}
+	return found, nil
+}
+
+// settle deals with a dead grant. Another process may have won a race for it, and
+// stored the winner's token a moment ago: only a record that stays as it is, for a
+// second, needs a person. Its refresh token is kept until a new one replaces it.
+func (a *Account) settle(ctx context.Context, mark *Record, req Request, failure *Error) outcome {
+	rec := mark.clone()
+	rec.Spending = nil
+	rec.Failure = &Failure{
+		Class: ClassLogin, Code: failure.Code, Reason: failure.Reason,
+		At: a.src.cfg.Clock.Now().UTC(), Refused: refreshTokenDigest(req.Spends),
+	}
+	for i := range 2 {
+		if i > 0 {
+			a.sleep(ctx, time.Second)
+		}
+		found, err := a.overtaken(ctx, mark)
+		if err != nil {
+			// What is stored may be newer, and is not written over unread.
+			return outcome{rec: rec, unsaved: true, storage: err, err: failure}
+		}
+		if found != nil {
+			return a.follow(ctx, found)
+		}
+	}
+	err := a.save(ctx, rec)
+	return outcome{rec: rec, unsaved: err != nil, storage: err, err: failure}
+}
+
+// follow goes on from a record that another process stored while this one was busy.
+func (a *Account) follow(ctx context.Context, found *Record) outcome {
+	if a.usable(ctx, found) {
+		return outcome{rec: found, adopted: true}
+	}
+	return outcome{rec: found, err: &Error{Class: ClassWait, Reason: "another process replaced the refresh token meanwhile"}}
+}
+
+// keep stores what a token request brought, before anything else is done with it.
+func (a *Account) keep(ctx context.Context, mark *Record, req Request, ans *Answer, failure *Error) outcome {
+	if failure != nil && failure.Lost {
+		return outcome{rec: mark, err: failure} // the mark stays: uncertain
+	}
+	found, _ := a.overtaken(ctx, mark) // unreadable: what was just received must be kept all the same
+	var rec *Record
+	switch {
+	case ans != nil && found != nil:
+		rec = a.grown(ctx, mark, req, ans)
+		rec.Generation = max(rec.Generation, found.Generation+1) // a broken lock let somebody else in: the last answer counts
+	case ans != nil:
+		rec = a.grown(ctx, mark, req, ans)
+	case found != nil:
+		return a.follow(ctx, found)
+	default:
+		rec = mark.clone()
+		rec.Spending = nil
+	}
+	err := a.save(ctx, rec)
+	for i := 0; err != nil && i < 2 && ans != nil; i++ {
+		a.sleep(ctx, 200*time.Millisecond)
+		err = a.save(ctx, rec)
+	}
+	return outcome{rec: rec, asked: failure == nil, unsaved: err != nil, storage: err, err: failure}
+}
+
+// spentElsewhere reports whether another process is likely to be in the middle of
+// spending the refresh token of rec: its mark is younger than a request may take.
+func (a *Account) spentElsewhere(rec *Record) bool {
+	s := rec.Spending
+	if s == nil || s.Owner == a.src.owner {
+		return false
+	}
+	age := a.src.cfg.Clock.Now().Sub(s.Since)
+	return age >= 0 && age < a.src.cfg.Timeout+2*quickRetry
+}
