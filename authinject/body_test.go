@@ -106,6 +106,9 @@ func TestBodySupersededRead(t *testing.T) {
 	if rest := readString(t, second); rest != "345678" {
 		t.Errorf("the second attempt got %q", rest)
 	}
+	if b.kept != nil {
+		t.Errorf("%q is kept, and nobody will ask for it", b.kept)
+	}
 	_ = second.Close()
 	if src.closed.Load() != 1 {
 		t.Errorf("closed %d times", src.closed.Load())

@@ -122,11 +122,8 @@ func (d *destination) match(to *normalTarget) (matches, overTLS bool) {
 	}
 	host := to.host
 	if d.any {
-		label, rest, found := strings.Cut(host, ".")
-		if !found || label == "" {
-			return false, false
-		}
-		host = rest
+		// Without a dot nothing is left, which is no host of a destination.
+		_, host, _ = strings.Cut(host, ".")
 	}
 	if host != d.host {
 		return false, false

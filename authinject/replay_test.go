@@ -267,6 +267,32 @@ func TestGetBody(t *testing.T) {
 	}
 }
 
+// The first attempt's transport may still be writing its trailers when the second
+// begins: each request has a map of its own, which announces the same names.
+func TestReplayHasItsOwnTrailers(t *testing.T) {
+	var maps []http.Header
+	up := &upstream{answer: statusByToken(canary)}
+	base := baseFunc(func(out *http.Request) (*http.Response, error) {
+		if _, announced := out.Trailer["X-Sum"]; !announced || len(out.Trailer) != 1 {
+			t.Errorf("announced are %v", out.Trailer)
+		}
+		maps = append(maps, out.Trailer)
+		return up.RoundTrip(out)
+	})
+	req := get(t, "https://api.example.com/")
+	req.Body, req.ContentLength = io.NopCloser(strings.NewReader("x")), -1
+	req.Trailer = http.Header{"X-Sum": nil, "Authorization": nil}
+	send(t, newTransport(t, base, newSource(token(canary, 1), token(canaryTwo, 2))), req)
+	if len(maps) != 2 {
+		t.Fatalf("%d requests", len(maps))
+	}
+	clear(maps[0])
+	clear(req.Trailer)
+	if len(maps[1]) != 1 {
+		t.Error("the two requests share their trailers")
+	}
+}
+
 // A request that cannot be sent again does not wait for the new token.
 func TestUnreplayableDoesNotWait(t *testing.T) {
 	release := make(chan struct{})
