@@ -166,12 +166,24 @@ func (a *Account) wait(ctx context.Context, seen *live, rejected uint64) (*Token
 		a.mu.Unlock()
 		return nil, f.err
 	}
+	known := a.failed
 	fl := a.startLocked(rejected)
 	a.mu.Unlock()
 	if fl == nil {
 		return nil, &Error{Source: a.src.cfg.Name, Account: a.name, Class: ClassWait, Reason: ErrClosed.Error(), cause: ErrClosed}
 	}
-	return a.await(ctx, fl, rejected != 0)
+	if known == nil {
+		return a.await(ctx, fl, rejected != 0)
+	}
+	// The provider failed the last time. This attempt may well be the one that
+	// succeeds, but nobody waits for it as long as for a first one.
+	patience, cancel := context.WithTimeout(ctx, probePatience)
+	defer cancel()
+	tok, err := a.await(patience, fl, rejected != 0)
+	if err != nil && patience.Err() != nil && ctx.Err() == nil {
+		return nil, known.err
+	}
+	return tok, err
 }
 
 // await waits for fl as long as ctx allows, and for its very end if the token in use

@@ -23,6 +23,10 @@ const (
 	// retryAfterMin and retryAfterMax bound what a Retry-After field is believed.
 	retryAfterMin, retryAfterMax = time.Second, time.Hour
 
+	// probePatience is how long a caller waits for an attempt that follows a failed
+	// one, before it gets the known error.
+	probePatience = time.Second
+
 	// rejectCooldown is how long a source asks for no other token because of
 	// refusals, once a token that replaced a refused one was refused as well:
 	// then it is not the token that the upstream minds.

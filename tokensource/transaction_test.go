@@ -194,7 +194,7 @@ func TestLostAnswer(t *testing.T) {
 				wantError(t, src, tokensource.ClassWait)
 				wantCount(t, ep, 3) // no second quick retry
 				ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
-				time.Sleep(3 * time.Second)
+				time.Sleep(30 * time.Second) // past the third one's own time-out
 				wantToken(t, src, "at4")
 				if got := ep.spent(); !slices.Equal(got, []string{"rt0", "rt0", "rt0", "rt0"}) {
 					t.Errorf("spent %v, want rt0 each time", got)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -268,4 +269,36 @@ func TestCallerOvertakenByARefresh(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A provider that hangs makes its first callers wait. The later ones get the error
+// that is known by then, and soon; the one that it answers again gets its token.
+func TestHangingProvider(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := func(int, url.Values) reply { return reply{delay: time.Hour} }
+		ep := &endpoint{script: hangs}
+		src := newSource(t, ep)
+		began := time.Now()
+		wantError(t, src, tokensource.ClassWait)
+		if took := time.Since(began); took != 10*time.Second {
+			t.Errorf("the first caller waited %s", took)
+		}
+		for range 100 {
+			began := time.Now()
+			wantError(t, src, tokensource.ClassWait)
+			if took := time.Since(began); took > time.Second {
+				t.Fatalf("a later caller waited %s", took)
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+		ep.set(func(n int, _ url.Values) reply {
+			r := granted(n, time.Hour)
+			r.delay = 500 * time.Millisecond
+			return r
+		})
+		time.Sleep(time.Minute)
+		if _, err := src.Token(t.Context()); err != nil {
+			t.Errorf("once it answers: %v", err)
+		}
+	})
 }
