@@ -68,12 +68,14 @@ func (t *Transport) noToken(err error) *failure {
 		f.kind, f.status = "login", http.StatusServiceUnavailable
 		f.title = "The account must be connected again"
 		f.proxyError = "proxy_internal_response"
-		f.loginURL = t.ConnectURL
+		if t.ConnectURL != nil {
+			f.loginURL = t.ConnectURL(f.source, f.account)
+		}
 		switch {
-		case t.ConnectURL != "":
-			f.detail += "; connect the account again: open " + t.ConnectURL
-		case t.LoginHint != "":
-			f.detail += "; " + t.LoginHint
+		case f.loginURL != "":
+			f.detail += "; to connect it, open " + f.loginURL
+		case t.LoginHint != nil:
+			f.detail += "; " + t.LoginHint(f.source, f.account)
 		}
 	case known.Class == tokensource.ClassWait:
 		f.kind, f.status = "wait", http.StatusServiceUnavailable
@@ -88,6 +90,12 @@ func (t *Transport) noToken(err error) *failure {
 		f.class = tokensource.ClassOperator
 	}
 	return f
+}
+
+// Answer is the response that RoundTrip makes for an error of the token source: for a
+// handler in front of it that finds out first.
+func (t *Transport) Answer(req *http.Request, err error) *http.Response {
+	return t.noToken(err).response(req)
 }
 
 // wrongDestination explains why a token must not go where the request was going.

@@ -37,7 +37,7 @@ func TestFailureAnswers(t *testing.T) {
 		{
 			"login", fmt.Errorf("wrapped with a secret %s: %w", canary, &tokensource.Error{Source: "orders", Account: "acme", Class: tokensource.ClassLogin, Reason: "the refresh token was refused", Code: "invalid_grant"}),
 			503, "login", tokensource.ClassLogin, "", "proxy_internal_response",
-			`connect the account again: open https://proxy.example/connect`,
+			`to connect it, open https://proxy.example/connect/orders/acme`,
 		},
 		{"operator", &tokensource.Error{Source: "orders", Class: tokensource.ClassOperator, Reason: "the client was refused", Code: "invalid_client"}, 502, "operator", tokensource.ClassOperator, "", "proxy_configuration_error", "invalid_client"},
 		{"no class", &tokensource.Error{Source: "orders"}, 502, "operator", tokensource.ClassOperator, "", "proxy_configuration_error", ""},
@@ -47,7 +47,7 @@ func TestFailureAnswers(t *testing.T) {
 			t.Run(test.name+" "+method, func(t *testing.T) {
 				up := &upstream{}
 				rt := newTransport(t, up, failing(test.err))
-				rt.ConnectURL, rt.now = "https://proxy.example/connect", func() time.Time { return now }
+				rt.ConnectURL, rt.now = connectURL, func() time.Time { return now }
 				var result Result
 				rt.OnResult = func(r Result) { result = r }
 				body := &closer{Reader: strings.NewReader("body")}
@@ -93,7 +93,7 @@ func TestFailureAnswers(t *testing.T) {
 				if want, _ := strconv.Atoi(test.retryAfter); p.RetryAfter != want {
 					t.Errorf("retry_after %d, want %d", p.RetryAfter, want)
 				}
-				if test.kind == "login" && (p.LoginURL != rt.ConnectURL || p.Account != "acme" || p.Source != "orders") {
+				if test.kind == "login" && (p.LoginURL != "https://proxy.example/connect/orders/acme" || p.Account != "acme" || p.Source != "orders") {
 					t.Errorf("problem %+v", p)
 				}
 			})
@@ -101,12 +101,17 @@ func TestFailureAnswers(t *testing.T) {
 	}
 }
 
+// connectURL is a page with a place for each account.
+func connectURL(source, account string) string {
+	return "https://proxy.example/connect/" + source + "/" + account
+}
+
 // Without a page to connect accounts on, the hint is what there is.
 func TestLoginWithoutConnectURL(t *testing.T) {
 	rt := newTransport(t, &upstream{}, failing(&tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Reason: "never connected"}))
-	rt.LoginHint = "configure another refresh_token"
+	rt.LoginHint = func(source, _ string) string { return "configure another refresh_token for " + source }
 	res, text := send(t, rt, get(t, "https://api.example.com/"))
-	if p := problemOf(t, res, text); p.Detail != `token source "orders": never connected; configure another refresh_token` || strings.Contains(text, "login_url") {
+	if p := problemOf(t, res, text); p.Detail != `token source "orders": never connected; configure another refresh_token for orders` || strings.Contains(text, "login_url") {
 		t.Errorf("problem %s", text)
 	}
 }

@@ -72,13 +72,13 @@ type Transport struct {
 	// value means as long as the request's own context lasts.
 	Wait time.Duration
 
-	// ConnectURL is where a person connects accounts. It is named in answers of
-	// class login. Optional.
-	ConnectURL string
+	// ConnectURL returns where a person connects that account of that source; empty
+	// where there is no such page. It is named in answers of class login. Optional.
+	ConnectURL func(source, account string) string
 
-	// LoginHint says what a person has to do where there is no ConnectURL, such
+	// LoginHint returns what a person has to do where there is no ConnectURL, such
 	// as "configure another refresh_token". Optional.
-	LoginHint string
+	LoginHint func(source, account string) string
 
 	// SkipInjection says which requests go out without a token, health checks
 	// for example: to any destination, and still without the client's

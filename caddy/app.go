@@ -29,10 +29,15 @@ func init() { caddy.RegisterModule(App{}) }
 // `token_refresh_failed` | a token request failed; the source goes on trying
 // `login_required` | a person has to connect the account again; once
 // `recovered` | a token was obtained after failures
+// `account_connected` | a person connected an account
+// `account_disconnected` | a person disconnected an account
 type App struct {
 	// Sources are the token sources. A name may hold letters, digits, `-`, `_` and
 	// `.`; it is what logs, errors and events say.
 	Sources map[string]*Source `json:"sources,omitempty"`
+
+	pages      []string        // on which accounts are connected; the first one is told to people
+	perAccount map[string]bool // sources whose account a request chooses
 
 	pooled map[string]*pooledSource
 	users  map[string]*sourceUser
@@ -56,6 +61,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.events = events.(*caddyevents.App)
 	a.pooled = make(map[string]*pooledSource)
 	a.users = make(map[string]*sourceUser)
+	a.perAccount = make(map[string]bool)
 	for _, name := range slices.Sorted(maps.Keys(a.Sources)) {
 		if err := a.provisionSource(ctx, name); err != nil {
 			return fmt.Errorf("source %s: %w", name, err)
@@ -94,7 +100,9 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 func (a *App) Start() error {
 	for name, pooled := range a.pooled {
 		pooled.promote(a.users[name])
-		pooled.source.Warm()
+		if !a.perAccount[name] {
+			pooled.source.Warm()
+		}
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
@@ -18,12 +19,13 @@ func init() {
 }
 
 // directiveOptions are the subdirectives that are ours; all others go to reverse_proxy.
-var directiveOptions = []string{"retry_statuses", "retry_body", "wait"}
+var directiveOptions = []string{"account", "retry_statuses", "retry_body", "wait"}
 
 // parseDirective parses the directive authinject, which is reverse_proxy with the
 // transport authinject in place:
 //
 //	authinject [<matcher>] <source> [<upstreams...>] {
+//	    account        <placeholder>
 //	    retry_statuses <status...>|none
 //	    retry_body     <size>|off
 //	    wait           <duration>
@@ -38,6 +40,10 @@ var directiveOptions = []string{"retry_statuses", "retry_body", "wait"}
 //	        ...
 //	    }
 //	}
+//
+// but for what reverse_proxy cannot do: with account, or with a variable of the account in an
+// upstream's address, a handler in front chooses the account; and there a scheme can
+// stand before a placeholder, as in https://{authinject.account.deployment}.example.com.
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
@@ -61,8 +67,12 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	if err != nil {
 		return nil, err
 	}
+	tls, err := placeholderSchemes(rest)
+	if err != nil {
+		return nil, err
+	}
 	proxy := new(reverseproxy.Handler)
-	if err := proxy.UnmarshalCaddyfile(rest); err != nil {
+	if err := proxy.UnmarshalCaddyfile(caddyfile.NewDispenser(rest)); err != nil {
 		if strings.Contains(err.Error(), "unrecognized subdirective") {
 			err = fmt.Errorf("authinject %s takes the subdirectives of reverse_proxy and %s: %w", t.Source, strings.Join(directiveOptions, ", "), err)
 		}
@@ -78,13 +88,72 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 		return nil, fmt.Errorf("authinject %s names no upstreams, at %s:%d", t.Source, at.File, at.Line)
 	}
 	t.TransportRaw = proxy.TransportRaw
+	if tls {
+		if t.TransportRaw, err = withTLS(t.TransportRaw); err != nil {
+			return nil, segment.WrapErr(err)
+		}
+	}
 	proxy.TransportRaw = caddyconfig.JSONModuleObject(t, "protocol", "authinject", nil)
-	return h.NewRoute(matcher, proxy), nil
+	values := h.NewRoute(matcher, proxy)
+	if t.Account != "" || slices.ContainsFunc(proxy.Upstreams, hasAccountVariable) {
+		route := values[0].Value.(caddyhttp.Route)
+		chooser := caddyconfig.JSONModuleObject(AccountHandler{Source: t.Source, Account: t.Account}, "handler", "authinject_account", nil)
+		route.HandlersRaw = slices.Insert(route.HandlersRaw, 0, chooser)
+		values[0].Value = route
+	}
+	return values, nil
+}
+
+// hasAccountVariable reports whether the upstream's address depends on the account.
+func hasAccountVariable(upstream *reverseproxy.Upstream) bool {
+	return strings.Contains(upstream.Dial, "{authinject.account.")
+}
+
+// placeholderSchemes takes the scheme off upstreams that are a scheme and a placeholder, which
+// reverse_proxy does not parse, and reports whether it was https.
+func placeholderSchemes(tokens []caddyfile.Token) (tls bool, err error) {
+	schemes := make(map[string]bool)
+	for i, token := range tokens {
+		scheme, rest, found := strings.Cut(token.Text, "://")
+		if !found || scheme != "http" && scheme != "https" || !strings.HasPrefix(rest, "{authinject.account.") {
+			continue
+		}
+		host, path, _ := strings.Cut(rest, "/")
+		if path != "" {
+			return false, fmt.Errorf("upstream %s: an upstream's address has no path, at %s:%d", token.Text, token.File, token.Line)
+		}
+		if !strings.Contains(host[strings.LastIndexByte(host, '}'):], ":") {
+			host += map[string]string{"http": ":80", "https": ":443"}[scheme]
+		}
+		tokens[i].Text = host
+		schemes[scheme] = true
+	}
+	if len(schemes) > 1 {
+		return false, fmt.Errorf("upstreams are either all https:// or all http://, at %s:%d", tokens[0].File, tokens[0].Line)
+	}
+	return schemes["https"], nil
+}
+
+// withTLS returns the encoded transport with TLS.
+func withTLS(raw json.RawMessage) (json.RawMessage, error) {
+	transport := map[string]json.RawMessage{"protocol": json.RawMessage(`"http"`)}
+	if raw != nil {
+		if err := json.Unmarshal(raw, &transport); err != nil {
+			return nil, err
+		}
+	}
+	if name := protocol(caddyconfig.JSON(transport, nil)); name != "http" {
+		return nil, fmt.Errorf("upstreams are https:// but transport %s has no TLS", name)
+	}
+	if transport["tls"] == nil {
+		transport["tls"] = json.RawMessage(`{}`)
+	}
+	return caddyconfig.JSON(transport, nil), nil
 }
 
 // takeOptions reads our options and returns what is left, in reverse_proxy's own
 // syntax. segment stands on the source's name.
-func (t *Transport) takeOptions(segment *caddyfile.Dispenser) (*caddyfile.Dispenser, error) {
+func (t *Transport) takeOptions(segment *caddyfile.Dispenser) ([]caddyfile.Token, error) {
 	segment.Reset()
 	segment.Next()
 	directive := segment.Token()
@@ -110,7 +179,7 @@ func (t *Transport) takeOptions(segment *caddyfile.Dispenser) (*caddyfile.Dispen
 		rest = append(rest, token)
 		last = token
 	}
-	return caddyfile.NewDispenser(rest), nil
+	return rest, nil
 }
 
 // startsLine reports whether token is the first of its line, given the one before.

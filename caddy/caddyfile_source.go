@@ -2,6 +2,7 @@ package caddy
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,8 +24,13 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	authinject {
 //	    source <name> {
 //	        provider         <name> [{ <variable> <value> }]
-//	        grant            client_credentials|refresh_token|static|<module> [{ ... }]
+//	        grant            authorization_code|client_credentials|implicit|refresh_token|static|<module> [{ ... }]
 //	        token_url        <url>
+//	        authorize_url    <url>
+//	        authorize_param  <name> <value>
+//	        revoke_url       <url>
+//	        redirect_url     <url>|manual
+//	        pkce             S256|none
 //	        client_id        <id>
 //	        client_secret    <secret...>
 //	        client_auth      client_secret_basic|client_secret_basic_raw|client_secret_post|client_secret_query|none
@@ -44,8 +50,9 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	    }
 //	}
 //
-// scopes, token_param and destinations may be repeated. The option grant can be left out
-// beside refresh_token or token, which name it.
+// scopes, authorize_param, token_param and destinations may be repeated. The option grant can
+// be left out beside refresh_token or token, which name it, and beside provider, whose usual grant it
+// then is.
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // consume the option's name
 	if existing != nil {
@@ -93,10 +100,10 @@ type sourceParser struct {
 }
 
 // repeatable are the options that may come more than once.
-var repeatable = []string{"scopes", "token_param", "destinations"}
+var repeatable = []string{"scopes", "authorize_param", "token_param", "destinations"}
 
 // sourceOptions lists the options for the error about an unknown one.
-const sourceOptions = "provider, grant, token_url, client_id, client_secret, client_auth, body_format, scopes, scope_separator, token_param, refresh_token, token, expires, inject, destinations, refresh_before, default_lifetime, timeout, storage"
+const sourceOptions = "provider, grant, token_url, authorize_url, authorize_param, revoke_url, redirect_url, pkce, client_id, client_secret, client_auth, body_format, scopes, scope_separator, token_param, refresh_token, token, expires, inject, destinations, refresh_before, default_lifetime, timeout, storage"
 
 func (p *sourceParser) parse(d *caddyfile.Dispenser) error {
 	p.grantOpts = make(map[string]string)
@@ -124,7 +131,15 @@ func (p *sourceParser) option(d *caddyfile.Dispenser, option string) error {
 	case "grant":
 		return p.parseGrant(d)
 	case "token_url":
-		return p.tokenURL(d)
+		return p.url(d, &s.TokenURL, func(raw string) error { return tokensource.CheckEndpoint(option, raw) })
+	case "authorize_url":
+		return p.url(d, &s.AuthorizeURL, func(raw string) error { return tokensource.CheckEndpoint(option, raw) })
+	case "revoke_url":
+		return p.url(d, &s.RevokeURL, func(raw string) error { return tokensource.CheckEndpoint(option, raw) })
+	case "redirect_url":
+		return p.url(d, &s.RedirectURL, checkRedirectURL)
+	case "authorize_param":
+		return p.param(d, &s.AuthorizeParams)
 	case "client_id":
 		return p.text(d, &s.ClientID)
 	case "client_secret":
@@ -138,7 +153,9 @@ func (p *sourceParser) option(d *caddyfile.Dispenser, option string) error {
 	case "scope_separator":
 		return p.text(d, &s.ScopeSeparator)
 	case "token_param":
-		return p.tokenParam(d)
+		return p.param(d, &s.TokenParams)
+	case "pkce":
+		return p.pkce(d)
 	case "refresh_token", "token", "expires":
 		return p.grantOption(d, option)
 	case "inject":
@@ -157,62 +174,6 @@ func (p *sourceParser) option(d *caddyfile.Dispenser, option string) error {
 	return d.Errf("source %s: unknown option %q; allowed are %s", p.name, option, sourceOptions)
 }
 
-// parseGrant reads "grant <type> [{ ... }]".
-func (p *sourceParser) parseGrant(d *caddyfile.Dispenser) error {
-	if !d.NextArg() {
-		return d.Errf("grant needs a type; allowed are %s", strings.Join(moduleNames("authinject.grants"), ", "))
-	}
-	p.grant = d.Val()
-	if _, builtin := builtinGrants[p.grant]; builtin {
-		if d.NextArg() {
-			return d.Errf("grant %s takes no argument; unexpected %q", p.grant, d.Val())
-		}
-		return nil
-	}
-	if _, err := caddy.GetModule("authinject.grants." + p.grant); err != nil {
-		return d.Errf("unknown grant %q; allowed are %s", p.grant, strings.Join(moduleNames("authinject.grants"), ", "))
-	}
-	mod, err := caddyfile.UnmarshalModule(d, "authinject.grants."+p.grant)
-	if err != nil {
-		return err
-	}
-	p.grantRaw = caddyconfig.JSONModuleObject(mod, "type", p.grant, nil)
-	return nil
-}
-
-// moduleNames are the modules of that namespace in this binary.
-func moduleNames(namespace string) []string {
-	var names []string
-	for _, mod := range caddy.GetModules(namespace) {
-		names = append(names, mod.ID.Name())
-	}
-	return names
-}
-
-// grantOption reads an option that belongs to a built-in grant.
-func (p *sourceParser) grantOption(d *caddyfile.Dispenser, option string) error {
-	if _, err := caddyfileText(d, option); err != nil {
-		return err
-	}
-	text := d.Val()
-	grant := "static"
-	if option == "refresh_token" {
-		grant = "refresh_token"
-	}
-	if !slices.Contains(p.implied, grant) {
-		p.implied = append(p.implied, grant)
-	}
-	if option == "expires" {
-		if _, err := parseExpires(text); err != nil {
-			return d.WrapErr(err)
-		}
-	} else {
-		warnLiteral(d, p.name, option, text)
-	}
-	p.grantOpts[option] = text
-	return nil
-}
-
 // finish settles the grant and checks the options against each other.
 func (p *sourceParser) finish() error {
 	if p.grant == "" && len(p.implied) > 0 {
@@ -220,11 +181,19 @@ func (p *sourceParser) finish() error {
 	}
 	for _, implied := range p.implied {
 		if implied != p.grant {
-			return fmt.Errorf("two grants: %s, and %s by the option %s; remove one", p.grant, implied, builtinGrants[implied])
+			return fmt.Errorf("two grants: %s, and %s by the option %s; remove one", p.grant, implied, builtinGrants[implied].option)
+		}
+	}
+	if p.grantOpts["pkce"] != "" {
+		if p.grant == "" {
+			p.grant = p.usualGrant()
+		}
+		if p.grant != "authorization_code" {
+			return errors.New("pkce is for grant authorization_code alone")
 		}
 	}
 	if p.grant != "" && p.grantRaw == nil {
-		if needs := builtinGrants[p.grant]; needs != "" && p.grantOpts[needs] == "" {
+		if needs := builtinGrants[p.grant].option; needs != "" && p.grantOpts[needs] == "" {
 			return fmt.Errorf("grant %s needs the option %s", p.grant, needs)
 		}
 		object := map[string]string{"type": p.grant}
@@ -237,6 +206,7 @@ func (p *sourceParser) finish() error {
 	// On a copy: the configuration is to hold what was written, not what a preset adds.
 	filled := *p.source
 	filled.TokenParams = slices.Clone(filled.TokenParams)
+	filled.AuthorizeParams = slices.Clone(filled.AuthorizeParams)
 	for _, configured := range filled.Variables {
 		if hasPlaceholder(configured) {
 			return nil // known when the configuration is loaded
@@ -288,11 +258,12 @@ func (p *sourceParser) text(d *caddyfile.Dispenser, into *string) error {
 	return err
 }
 
-func (p *sourceParser) tokenURL(d *caddyfile.Dispenser) error {
-	if err := p.text(d, &p.source.TokenURL); err != nil || hasPlaceholder(p.source.TokenURL) {
-		return err // with a placeholder it is known when the configuration is loaded
+// url reads a URL. One with a placeholder or variable is checked when that is known.
+func (p *sourceParser) url(d *caddyfile.Dispenser, into *string, check func(string) error) error {
+	if err := p.text(d, into); err != nil || hasPlaceholder(*into) {
+		return err
 	}
-	if err := tokensource.CheckTokenURL(p.source.TokenURL); err != nil {
+	if err := check(*into); err != nil {
 		return d.WrapErr(err)
 	}
 	return nil
@@ -309,12 +280,14 @@ func (p *sourceParser) secrets(d *caddyfile.Dispenser, into *[]string) error {
 	return nil
 }
 
-func (p *sourceParser) tokenParam(d *caddyfile.Dispenser) error {
+// param reads a name and a value.
+func (p *sourceParser) param(d *caddyfile.Dispenser, into *[]Param) error {
+	option := d.Val()
 	args := d.RemainingArgs()
 	if len(args) != 2 || args[0] == "" {
-		return d.Err("token_param needs a name and a value: token_param audience https://api.example.com")
+		return d.Errf("%s needs a name and a value: %s audience https://api.example.com", option, option)
 	}
-	p.source.TokenParams = append(p.source.TokenParams, TokenParam{Name: args[0], Value: args[1]})
+	*into = append(*into, Param{Name: args[0], Value: args[1]})
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 // UnmarshalCaddyfile sets up the transport from Caddyfile tokens. Syntax:
 //
 //	transport authinject <source> {
+//	    account        <placeholder>
 //	    retry_statuses <status...>|none
 //	    retry_body     <size>|off
 //	    wait           <duration>
@@ -40,7 +41,7 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 		if !known {
-			return d.Errf("unknown option %q of transport authinject; allowed are retry_statuses, retry_body, wait, transport", d.Val())
+			return d.Errf("unknown option %q of transport authinject; allowed are account, retry_statuses, retry_body, wait, transport", d.Val())
 		}
 	}
 	return nil
@@ -50,6 +51,12 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // reports whether it was one.
 func (t *Transport) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
 	switch option := d.Val(); option {
+	case "account":
+		if t.Account != "" {
+			return true, d.Err("account is given twice")
+		}
+		t.Account, err = caddyfileText(d, option)
+		return true, err
 	case "retry_statuses":
 		if t.RetryStatuses != nil {
 			return true, d.Err("retry_statuses is given twice")

@@ -15,6 +15,8 @@ func init() {
 	caddy.RegisterModule(ClientCredentialsGrant{})
 	caddy.RegisterModule(RefreshTokenGrant{})
 	caddy.RegisterModule(StaticGrant{})
+	caddy.RegisterModule(AuthorizationCodeGrant{})
+	caddy.RegisterModule(ImplicitGrant{})
 }
 
 // Modules in the namespace authinject.grants implement [tokensource.Grant]. An

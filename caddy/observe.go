@@ -23,6 +23,8 @@ var messages = map[tokensource.EventKind]string{
 	tokensource.EventRefreshFailed: "obtaining a token failed",
 	tokensource.EventLoginRequired: "login required: the account has to be connected again",
 	tokensource.EventRecovered:     "token source recovered",
+	tokensource.EventConnected:     "account connected",
+	tokensource.EventDisconnected:  "account disconnected",
 	tokensource.EventAdopted:       "newer token found in the storage",
 	tokensource.EventStorageFailed: "the storage is in trouble; serving from memory",
 }
@@ -69,6 +71,13 @@ func (a *App) log(e tokensource.Event) {
 			fields = append(fields, zap.Time("retry_at", failure.RetryAt))
 		}
 	}
+	if e.Kind == tokensource.EventLoginRequired {
+		if url := a.connectURL(e.Source, e.Account); url != "" {
+			fields = append(fields, zap.String("login_url", url))
+		} else {
+			fields = append(fields, zap.String("hint", a.loginHint(e.Source, e.Account)))
+		}
+	}
 	if e.Generation > 0 {
 		fields = append(fields, zap.Uint64("generation", e.Generation))
 		if !e.Expiry.IsZero() {
@@ -88,6 +97,9 @@ func (a *App) emit(e tokensource.Event) {
 	data := map[string]any{"source": e.Source, "account": e.Account}
 	if e.Err != nil {
 		data["error"], data["class"] = e.Err.Error(), string(class(e.Err))
+	}
+	if url := a.connectURL(e.Source, e.Account); e.Kind == tokensource.EventLoginRequired && url != "" {
+		data["login_url"] = url
 	}
 	if e.Generation > 0 {
 		data["generation"] = e.Generation

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -102,6 +103,16 @@ func (p *pooledSource) user() *sourceUser {
 // observe passes an event to the configuration in charge.
 func (p *pooledSource) observe(e tokensource.Event) { p.user().observe(e) }
 
+// grant stands for the grant of the configuration in charge, which is of the same
+// kind as configured: that is part of the key.
+func (p *pooledSource) grant(configured tokensource.Grant) tokensource.Grant {
+	grant := pooledGrant{pooledSource: p, traits: configured.Traits()}
+	if _, ok := configured.(tokensource.Interactive); ok {
+		return pooledInteractive{grant}
+	}
+	return grant
+}
+
 // pooledGrant is the grant of the configuration in charge.
 type pooledGrant struct {
 	*pooledSource
@@ -114,6 +125,19 @@ func (g pooledGrant) Traits() tokensource.Traits { return g.traits }
 // Next implements [tokensource.Grant].
 func (g pooledGrant) Next(ctx context.Context, rec *tokensource.Record) (tokensource.Request, error) {
 	return g.user().grant.Next(ctx, rec)
+}
+
+// pooledInteractive is a pooledGrant that a person begins.
+type pooledInteractive struct{ pooledGrant }
+
+// Authorize implements [tokensource.Interactive].
+func (g pooledInteractive) Authorize(l *tokensource.Login) url.Values {
+	return g.user().grant.(tokensource.Interactive).Authorize(l)
+}
+
+// Redeem implements [tokensource.Interactive].
+func (g pooledInteractive) Redeem(l *tokensource.Login, answer url.Values) (tokensource.Request, error) {
+	return g.user().grant.(tokensource.Interactive).Redeem(l, answer)
 }
 
 // pooledStorage is the storage of the configuration in charge.
@@ -132,6 +156,11 @@ func (s pooledStorage) Store(ctx context.Context, key string, value []byte) erro
 // Delete implements [tokensource.Storage].
 func (s pooledStorage) Delete(ctx context.Context, key string) error {
 	return s.user().storage.Delete(ctx, key)
+}
+
+// List implements [tokensource.Storage].
+func (s pooledStorage) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
+	return s.user().storage.List(ctx, prefix, recursive)
 }
 
 // Lock implements [tokensource.Storage].
@@ -156,7 +185,8 @@ func poolKey(name string, cfg *Source) (string, error) {
 
 // Interface guards
 var (
-	_ caddy.Destructor    = (*pooledSource)(nil)
-	_ tokensource.Grant   = pooledGrant{}
-	_ tokensource.Storage = pooledStorage{}
+	_ caddy.Destructor        = (*pooledSource)(nil)
+	_ tokensource.Grant       = pooledGrant{}
+	_ tokensource.Interactive = pooledInteractive{}
+	_ tokensource.Storage     = pooledStorage{}
 )

@@ -1,20 +1,19 @@
 package caddy
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// applyProvider fills in what the preset says and the configuration does not. The
-// grants that need a browser are not among those of this binary: a source names
-// one of the others, for which the preset's URLs, client authentication, placement
-// and destinations are the same.
+// applyProvider fills in what the preset says and the configuration does not.
 func (s *Source) applyProvider() error {
 	if s.Provider == "" {
 		if len(s.Variables) > 0 {
@@ -26,26 +25,79 @@ func (s *Source) applyProvider() error {
 	if !ok {
 		return fmt.Errorf("unknown provider %q; known are %s", s.Provider, strings.Join(provider.Names(), ", "))
 	}
-	for name := range s.Variables {
-		if !slices.ContainsFunc(preset.Variables, func(v provider.Variable) bool { return v.Name == name }) {
+	s.preset = preset
+	for name, value := range s.Variables {
+		at := slices.IndexFunc(preset.Variables, func(v provider.Variable) bool { return v.Name == name })
+		if at < 0 {
 			return fmt.Errorf("provider %s has no variable %q; %s", preset.Name, name, itsVariables(preset))
 		}
+		if err := preset.Variables[at].Check(value); err != nil {
+			return err
+		}
+	}
+	if len(s.GrantRaw) == 0 {
+		s.GrantRaw = caddyconfig.JSON(map[string]string{"type": preset.Grants[0]}, nil)
 	}
 	grant := s.grantType()
-	_, builtin := builtinGrants[grant]
-	switch {
-	case grant == "static":
-		return s.applyPlacement(preset)
-	case grant == "":
-		return fmt.Errorf("provider %s needs a grant: client_credentials where it offers that, or the option refresh_token or token", preset.Name)
-	case builtin && !preset.Offers(grant):
+	known, builtin := builtinGrants[grant]
+	s.applyPlacement(preset)
+	if grant == "static" {
+		return s.settleVariables(false)
+	}
+	if builtin && !preset.Offers(grant) {
 		return fmt.Errorf("provider %s does not offer the grant %s; it offers %s", preset.Name, grant, strings.Join(preset.Grants, ", "))
 	}
-	return firstError(
-		fill(&s.TokenURL, preset.TokenURL, s.expander(preset)),
-		s.applyClient(preset),
-		s.applyPlacement(preset),
-	)
+	fill(&s.TokenURL, preset.TokenURL)
+	if known.interactive {
+		s.applyLogin(preset)
+	}
+	return firstError(s.applyClient(preset), s.settleVariables(known.interactive))
+}
+
+// settleVariables leaves to the accounts the variables that differ among them and
+// that the source has no value for. Without a login nobody could give one.
+func (s *Source) settleVariables(interactive bool) error {
+	s.perAccount = nil
+	for _, v := range s.preset.Variables {
+		if _, given := s.Variables[v.Name]; given || !s.uses(v) {
+			continue
+		}
+		if !interactive || !v.PerAccount {
+			return fmt.Errorf("variable %s is needed: %s, such as %s", v.Name, v.Allowed, v.Example)
+		}
+		s.perAccount = append(s.perAccount, v)
+	}
+	return nil
+}
+
+// uses reports whether the variable stands in a URL.
+func (s *Source) uses(v provider.Variable) bool {
+	for _, text := range append([]string{s.TokenURL, s.AuthorizeURL, s.RevokeURL}, s.Destinations...) {
+		if strings.Contains(text, "{"+v.Name+"}") {
+			return true
+		}
+	}
+	return false
+}
+
+// applyLogin fills in how a person connects an account.
+func (s *Source) applyLogin(preset provider.Preset) {
+	fill(&s.AuthorizeURL, preset.AuthorizeURL)
+	fill(&s.RevokeURL, preset.RevokeURL)
+	fill(&s.RedirectURL, preset.RedirectURL)
+	for _, param := range preset.AuthorizeParams {
+		if !slices.ContainsFunc(s.AuthorizeParams, func(p Param) bool { return p.Name == param.Name }) {
+			s.AuthorizeParams = append(s.AuthorizeParams, Param{Name: param.Name, Value: param.Value})
+		}
+	}
+	if preset.PKCE != provider.PKCENone || s.grantType() != "authorization_code" {
+		return
+	}
+	var grant map[string]json.RawMessage
+	if json.Unmarshal(s.GrantRaw, &grant) == nil && grant["pkce"] == nil {
+		grant["pkce"] = json.RawMessage(`"none"`)
+		s.GrantRaw = caddyconfig.JSON(grant, nil)
+	}
 }
 
 // applyClient fills in how token requests are made.
@@ -53,63 +105,54 @@ func (s *Source) applyClient(preset provider.Preset) error {
 	if s.ClientAuth == "" && len(s.ClientSecrets) > 0 {
 		s.ClientAuth = preset.ClientAuth
 	}
-	if s.BodyFormat == "" {
-		s.BodyFormat = preset.BodyFormat
-	}
-	if s.ScopeSeparator == "" {
-		s.ScopeSeparator = preset.ScopeSeparator
-	}
+	fill(&s.BodyFormat, preset.BodyFormat)
+	fill(&s.ScopeSeparator, preset.ScopeSeparator)
 	if s.Scopes == nil {
 		s.Scopes = preset.Scopes
+	}
+	if preset.OneScope && !slices.ContainsFunc(preset.KnownScopes, func(known provider.Scope) bool { return slices.Equal(s.Scopes, []string{known.Name}) }) {
+		known := make([]string, len(preset.KnownScopes))
+		for i, scope := range preset.KnownScopes {
+			known[i] = scope.Name
+		}
+		return fmt.Errorf("provider %s takes exactly one scope; allowed are %s", preset.Name, strings.Join(known, ", "))
 	}
 	if s.DefaultLifetime == 0 {
 		s.DefaultLifetime = caddy.Duration(preset.DefaultLifetime)
 	}
-	for _, param := range preset.TokenParams {
-		if param.On(s.grantType()) && !slices.ContainsFunc(s.TokenParams, func(p TokenParam) bool { return p.Name == param.Name }) {
-			s.TokenParams = append(s.TokenParams, TokenParam{Name: param.Name, Value: param.Value})
+	for i, param := range s.TokenParams {
+		if param.Name == preset.LifetimeParam.Name && param.Requests == nil {
+			s.TokenParams[i].Requests = preset.LifetimeParam.Requests
 		}
 	}
-	s.deadGrantErrors = preset.DeadGrantErrors
+	for _, param := range preset.TokenParams {
+		if !slices.ContainsFunc(s.TokenParams, func(p Param) bool { return p.Name == param.Name }) {
+			s.TokenParams = append(s.TokenParams, Param{Name: param.Name, Value: param.Value, Requests: param.Requests})
+		}
+	}
 	if preset.ClientIDParam && strings.HasPrefix(s.ClientAuth, string(tokensource.ClientSecretBasic)) {
-		s.TokenParams = append(s.TokenParams, TokenParam{Name: "client_id", Value: s.ClientID})
+		s.TokenParams = append(s.TokenParams, Param{Name: "client_id", Value: s.ClientID})
 	}
 	return nil
 }
 
 // applyPlacement fills in how the token is presented, and to whom.
-func (s *Source) applyPlacement(preset provider.Preset) error {
+func (s *Source) applyPlacement(preset provider.Preset) {
 	if s.Inject == nil {
 		s.Inject = &Inject{In: preset.Inject.Place, Name: preset.Inject.Name}
 		if preset.Inject.Place == provider.PlaceHeader {
 			s.Inject.Scheme = &preset.Inject.Scheme
 		}
 	}
-	if s.Destinations != nil {
-		return nil
+	if s.Destinations == nil {
+		s.Destinations = slices.Clone(preset.Destinations)
 	}
-	for _, destination := range preset.Destinations {
-		expanded, err := s.expander(preset)(destination)
-		if err != nil {
-			return err
-		}
-		s.Destinations = append(s.Destinations, expanded)
-	}
-	return nil
 }
 
-// expander puts the source's variables into a URL of the preset.
-func (s *Source) expander(preset provider.Preset) func(string) (string, error) {
-	return func(text string) (string, error) { return preset.Expand(text, s.Variables) }
-}
-
-func fill(into *string, text string, expand func(string) (string, error)) error {
-	if *into != "" {
-		return nil
+func fill(into *string, text string) {
+	if *into == "" {
+		*into = text
 	}
-	expanded, err := expand(text)
-	*into = expanded
-	return err
 }
 
 func firstError(errs ...error) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 // Source is one configured way to get tokens. Placeholders of secrets (client_secret,
@@ -24,12 +25,30 @@ type Source struct {
 	// Variables stand in the preset's URLs, such as the name of a deployment.
 	Variables map[string]string `json:"variables,omitempty"`
 
-	// GrantRaw is how tokens are obtained. Required.
+	// GrantRaw is how tokens are obtained. Default: the provider's usual one.
 	GrantRaw json.RawMessage `json:"grant,omitempty" caddy:"namespace=authinject.grants inline_key=type"`
 
 	// TokenURL is the provider's token endpoint: https, or http on loopback. Redirects
-	// of it are not followed. Required by all grants but static.
+	// of it are not followed. Required by all grants but static and implicit. A variable
+	// of the provider stands in URLs in braces: `https://{deployment}.api.example.com/token`.
 	TokenURL string `json:"token_url,omitempty"`
+
+	// AuthorizeURL is where a person is sent to connect an account: https, or http on
+	// loopback. Required by the grants authorization_code and implicit.
+	AuthorizeURL string `json:"authorize_url,omitempty"`
+
+	// AuthorizeParams are added to AuthorizeURL, such as `prompt`.
+	AuthorizeParams []Param `json:"authorize_params,omitempty"`
+
+	// RevokeURL is where tokens are revoked when an account is disconnected (RFC 7009): https,
+	// or http on loopback. Default: the provider's; without one they are only forgotten.
+	RevokeURL string `json:"revoke_url,omitempty"`
+
+	// RedirectURL is where the provider sends a person back to, as it is registered
+	// there: the callback of the page that `authinject_connect` serves, which is the default where
+	// the page is opened at a loopback address. `manual` where the provider shows a code or PIN, to be
+	// typed into the page or the terminal.
+	RedirectURL string `json:"redirect_url,omitempty"`
 
 	// ClientID is the client identifier that the provider gave you. Required by all grants but static.
 	ClientID string `json:"client_id,omitempty"`
@@ -62,8 +81,8 @@ type Source struct {
 	// ScopeSeparator joins the scopes. Default: one space (RFC 6749 section 3.3).
 	ScopeSeparator string `json:"scope_separator,omitempty"`
 
-	// TokenParams are sent with every token request besides those of the grant, such as `audience`.
-	TokenParams []TokenParam `json:"token_params,omitempty"`
+	// TokenParams are sent with token requests besides those of the grant, such as `audience`.
+	TokenParams []Param `json:"token_params,omitempty"`
 
 	// Inject is how the token is presented to the upstream. Default: `Authorization: Bearer …`.
 	Inject *Inject `json:"inject,omitempty"`
@@ -92,19 +111,23 @@ type Source struct {
 	grant        tokensource.Grant
 	storage      tokensource.Storage
 	injection    authinject.Injection
-	destinations authinject.Destinations
-	tokenURL     string
+	destinations destinations
+	endpoints    endpoints
 	clientID     string
 
-	deadGrantErrors []string
+	preset provider.Preset
+	// perAccount are the variables that each account has for itself.
+	perAccount []provider.Variable
 }
 
-// TokenParam is a parameter of the token request.
-type TokenParam struct {
+// Param is a parameter of a token or authorization request.
+type Param struct {
 	// Name of the parameter.
 	Name string `json:"name"`
-	// Value of it; placeholders are resolved at each token request.
+	// Value of it; placeholders are resolved at each request.
 	Value string `json:"value"`
+	// Requests are the grant types of the token requests that carry it. Default: all.
+	Requests []string `json:"requests,omitempty"`
 }
 
 // Inject is how a token is presented.
@@ -169,15 +192,11 @@ func (s *Source) provision(ctx caddy.Context) error {
 	if s.injection, err = s.Inject.parse(); err != nil {
 		return err
 	}
-	destinations, err := resolveAll(s.Destinations)
-	if err != nil {
+	if s.destinations, err = s.parseDestinations(); err != nil {
 		return fmt.Errorf("destinations: %w", err)
 	}
-	if s.destinations, err = authinject.ParseDestinations(destinations...); err != nil {
+	if s.endpoints, err = s.resolveEndpoints(); err != nil {
 		return err
-	}
-	if s.tokenURL, err = resolve(s.TokenURL); err != nil {
-		return fmt.Errorf("token_url: %w", err)
 	}
 	if s.clientID, err = resolve(s.ClientID); err != nil {
 		return fmt.Errorf("client_id: %w", err)
@@ -189,16 +208,10 @@ func (s *Source) provision(ctx caddy.Context) error {
 // parser can name the line of a mistake.
 func (s *Source) validate() error {
 	if len(s.GrantRaw) == 0 {
-		return errors.New("a grant is needed; allowed are client_credentials, refresh_token, static")
+		return errors.New("a grant is needed; allowed are authorization_code, client_credentials, implicit, refresh_token, static")
 	}
-	static := s.grantType() == "static"
-	if _, builtin := builtinGrants[s.grantType()]; builtin && !static {
-		switch {
-		case s.TokenURL == "":
-			return fmt.Errorf("grant %s needs a token_url", s.grantType())
-		case s.ClientID == "":
-			return fmt.Errorf("grant %s needs a client_id", s.grantType())
-		}
+	if err := s.validateGrant(); err != nil {
+		return err
 	}
 	switch none := s.ClientAuth == string(tokensource.ClientAuthNone); {
 	case none && len(s.ClientSecrets) > 0:
@@ -206,24 +219,10 @@ func (s *Source) validate() error {
 	case s.ClientAuth != "" && !none && len(s.ClientSecrets) == 0:
 		return fmt.Errorf("client_auth %s needs a client_secret", s.ClientAuth)
 	}
-	if static && (s.TokenURL != "" || s.ClientID != "" || len(s.ClientSecrets) > 0) {
-		return errors.New("grant static asks no token endpoint; remove token_url, client_id and client_secret")
-	}
 	if s.RefreshBefore < 0 || s.Timeout < 0 || s.DefaultLifetime < -1 {
 		return errors.New("refresh_before and timeout must not be negative, default_lifetime only as -1")
 	}
 	return nil
-}
-
-// builtinGrants are the grants of this package, and the option that each needs.
-var builtinGrants = map[string]string{"client_credentials": "", "refresh_token": "refresh_token", "static": "token"}
-
-func (s *Source) grantType() string {
-	var g struct {
-		Type string `json:"type"`
-	}
-	_ = json.Unmarshal(s.GrantRaw, &g) // a grant without a type is refused by its loading
-	return g.Type
 }
 
 // config is the source for package tokensource. p stands between it and what
@@ -231,8 +230,11 @@ func (s *Source) grantType() string {
 func (s *Source) config(name string, p *pooledSource) tokensource.Config {
 	cfg := tokensource.Config{
 		Name:            name,
-		Grant:           pooledGrant{pooledSource: p, traits: s.grant.Traits()},
-		TokenURL:        s.tokenURL,
+		Grant:           p.grant(s.grant),
+		TokenURL:        s.endpoints.token,
+		AuthorizeURL:    s.endpoints.authorize,
+		RevokeURL:       s.endpoints.revoke,
+		Variables:       s.perAccount,
 		ClientID:        s.clientID,
 		ClientAuth:      tokensource.ClientAuth(s.ClientAuth),
 		BodyFormat:      tokensource.BodyFormat(s.BodyFormat),
@@ -241,17 +243,25 @@ func (s *Source) config(name string, p *pooledSource) tokensource.Config {
 		RefreshBefore:   time.Duration(s.RefreshBefore),
 		DefaultLifetime: time.Duration(s.DefaultLifetime),
 		Timeout:         time.Duration(s.Timeout),
-		DeadGrantErrors: s.deadGrantErrors,
+		DeadGrantErrors: s.preset.DeadGrantErrors,
+		LockOut:         s.preset.LockOut,
 		Storage:         pooledStorage{p},
 		Observer:        p.observe,
 	}
 	for _, secret := range s.ClientSecrets {
 		cfg.ClientSecrets = append(cfg.ClientSecrets, value(secret))
 	}
-	for _, param := range s.TokenParams {
-		cfg.Params = append(cfg.Params, tokensource.Param{Name: param.Name, Value: value(param.Value)})
-	}
+	cfg.Params = params(s.TokenParams)
+	cfg.AuthorizeParams = params(s.AuthorizeParams)
 	return cfg
+}
+
+func params(configured []Param) []tokensource.Param {
+	params := make([]tokensource.Param, len(configured))
+	for i, p := range configured {
+		params[i] = tokensource.Param{Name: p.Name, Value: value(p.Value), Requests: p.Requests}
+	}
+	return params
 }
 
 // literalSecrets names the options that hold a secret itself.
@@ -273,15 +283,4 @@ func (s *Source) literalSecrets() (options []string) {
 		}
 	}
 	return options
-}
-
-func resolveAll(list []string) ([]string, error) {
-	resolved := make([]string, len(list))
-	for i, s := range list {
-		var err error
-		if resolved[i], err = resolve(s); err != nil {
-			return nil, err
-		}
-	}
-	return resolved, nil
 }

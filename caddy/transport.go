@@ -28,6 +28,11 @@ type Transport struct {
 	// Source is the name of the token source. Required.
 	Source string `json:"source,omitempty"`
 
+	// Account names the account whose token a request gets, by placeholders such as
+	// `{http.auth.user.id}`. Default: the source's unnamed account. An account that is not
+	// connected is answered for, and never gets another one's token.
+	Account string `json:"account,omitempty"`
+
 	// TransportRaw is the transport that sends the requests. Default: `http`.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
@@ -45,6 +50,7 @@ type Transport struct {
 	inner     http.RoundTripper
 	innerName string // in a Caddyfile only
 	ownsInner bool
+	chooser   *chooser
 	transport *authinject.Transport
 }
 
@@ -59,16 +65,20 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("getting the authinject app: %w", err)
 	}
-	pooled, source, err := appModule.(*App).source(t.Source)
+	app := appModule.(*App)
+	pooled, source, err := app.source(t.Source)
 	if err != nil {
+		return err
+	}
+	if t.chooser, err = app.chooser(t.Source, t.Account); err != nil {
 		return err
 	}
 	if err := t.provisionInner(ctx); err != nil {
 		return err
 	}
-	destinations := source.destinations
-	if destinations.IsZero() {
-		if destinations, err = t.upstreamsAsDestinations(ctx); err != nil {
+	to := source.destinations
+	if to.isZero() {
+		if to.fixed, err = t.upstreamsAsDestinations(ctx); err != nil {
 			return fmt.Errorf("source %s: %w", t.Source, err)
 		}
 	}
@@ -79,11 +89,25 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		Source:        func(*http.Request) (authinject.TokenSource, error) { return account, nil },
 		Target:        t.target,
 		Injection:     source.injection,
-		Destinations:  destinations,
+		Destinations:  to.fixed,
 		RetryBody:     t.RetryBody,
 		Wait:          time.Duration(t.Wait),
 		SkipInjection: isHealthCheck,
-		LoginHint:     "configure another refresh_token for source " + t.Source,
+		ConnectURL:    app.connectURL,
+		LoginHint:     app.loginHint,
+	}
+	if t.Account != "" {
+		t.transport.PerAccount = true
+		t.transport.Source = func(req *http.Request) (authinject.TokenSource, error) { return t.chooser.of(req) }
+	}
+	if to.templates != nil {
+		t.transport.DestinationsFor = func(req *http.Request) (authinject.Destinations, error) {
+			account, err := t.chooser.of(req)
+			if err != nil {
+				return authinject.Destinations{}, err
+			}
+			return to.of(account.Variables())
+		}
 	}
 	if t.RetryStatuses != nil {
 		t.transport.RetryStatuses = *t.RetryStatuses

@@ -16,6 +16,8 @@ type Account struct {
 
 	// cur is the token in use; nil before the first.
 	cur atomic.Pointer[live]
+	// peeked is when the storage was last looked at for a login elsewhere.
+	peeked atomic.Int64
 	// kept asks for the token to stay fresh without being used.
 	kept atomic.Bool
 
@@ -72,7 +74,7 @@ type flight struct {
 }
 
 func (s *Source) newAccount(name string) *Account {
-	return &Account{src: s, name: name, key: recordKey(s.cfg.Name, name, s.cfg.TokenURL, s.cfg.ClientID)}
+	return &Account{src: s, name: name, key: recordKey(s.cfg.Name, name, s.endpoint(), s.cfg.ClientID)}
 }
 
 // Name returns the account's name, empty for the unnamed one.
@@ -96,6 +98,7 @@ func (a *Account) look(ctx context.Context, l *live) (*Token, error) {
 	if l == nil || a.src.cfg.Clock.passed(l.hard) {
 		return a.wait(ctx, l, 0)
 	}
+	a.peek()
 	stale := a.src.cfg.Clock.passed(l.soft)
 	switch {
 	case stale && a.src.traits.Local:

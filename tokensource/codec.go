@@ -43,6 +43,7 @@ type storedRecord struct {
 	Config       string            `json:"config,omitempty"`
 	Spending     *Spending         `json:"spending,omitempty"`
 	Failure      *Failure          `json:"failure,omitempty"`
+	Disconnected bool              `json:"disconnected,omitempty"`
 }
 
 // encodeRecord returns the stored form of r.
@@ -51,7 +52,7 @@ func encodeRecord(r *Record) ([]byte, error) {
 		Source: r.Source, Account: r.Account, Generation: r.Generation,
 		AccessToken: r.AccessToken.Reveal(), RefreshToken: r.RefreshToken.Reveal(),
 		Obtained: r.Obtained, Expiry: r.Expiry, Scope: r.Scope, Variables: r.Variables,
-		Seed: r.Seed, Config: r.Config, Spending: r.Spending, Failure: r.Failure,
+		Seed: r.Seed, Config: r.Config, Spending: r.Spending, Failure: r.Failure, Disconnected: r.Disconnected,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the record: %w", err)
@@ -84,8 +85,21 @@ func decodeRecord(data []byte, source, account string) (*Record, error) {
 		Source: source, Account: account, Generation: s.Generation,
 		AccessToken: NewSecret(s.AccessToken), RefreshToken: NewSecret(s.RefreshToken),
 		Obtained: s.Obtained, Expiry: s.Expiry, Scope: s.Scope, Variables: s.Variables,
-		Seed: s.Seed, Config: s.Config, Spending: s.Spending, Failure: s.Failure,
+		Seed: s.Seed, Config: s.Config, Spending: s.Spending, Failure: s.Failure, Disconnected: s.Disconnected,
 	}, nil
+}
+
+// decodeAccount reads whose record data is.
+func decodeAccount(data []byte) (string, error) {
+	var env envelope
+	if json.Unmarshal(data, &env) != nil || env.Version != recordVersion {
+		return "", errCorruptRecord
+	}
+	var s storedRecord
+	if json.Unmarshal(env.Record, &s) != nil {
+		return "", errCorruptRecord
+	}
+	return s.Account, nil
 }
 
 // digest is the SHA-256 of data in hex.

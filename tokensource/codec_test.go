@@ -13,7 +13,7 @@ func fullRecord() *Record {
 		Source: "orders", Account: "alice", Generation: 7, AccessToken: NewSecret("at<&>\u2028"), RefreshToken: NewSecret("rt"),
 		Obtained: at, Expiry: at.Add(time.Hour), Scope: "a b", Variables: map[string]string{"deployment": "acme"},
 		Seed: "seed", Config: "config", Spending: &Spending{Generation: 7, Owner: "me", Since: at},
-		Failure: &Failure{Class: ClassLogin, Code: "invalid_grant", Reason: "refused", At: at, Refused: "digest"},
+		Failure: &Failure{Class: ClassLogin, Code: "invalid_grant", Reason: "refused", At: at, Refused: "digest"}, Disconnected: true,
 	}
 }
 
@@ -88,7 +88,7 @@ func TestRecordKey(t *testing.T) {
 			t.Errorf("%q and %q share %s", id, other, key)
 		}
 		seen[key] = id
-		if len(key) != len("authinject/records/.json")+64 {
+		if len(key) != len("authinject/records//.json")+32+64 {
 			t.Errorf("%q has key %s", id, key)
 		}
 	}

@@ -14,6 +14,10 @@ const (
 	EventLoginRequired EventKind = "login_required"
 	// EventRecovered follows the first token after failed attempts.
 	EventRecovered EventKind = "recovered"
+	// EventConnected follows a login that connected an account.
+	EventConnected EventKind = "account_connected"
+	// EventDisconnected follows a person's wish to disconnect one.
+	EventDisconnected EventKind = "account_disconnected"
 	// EventAdopted follows a newer record found in the storage: another process
 	// refreshed it, or a person connected the account.
 	EventAdopted EventKind = "token_adopted"

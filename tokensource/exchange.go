@@ -33,6 +33,8 @@ type exchange struct {
 	sent    []string
 	answer  *Answer
 	failure *Error
+	// lockedOut is set when the failure is a lock-out.
+	lockedOut bool
 }
 
 // RoundTrip implements [http.RoundTripper]. It never returns an error: what went
@@ -155,6 +157,9 @@ func (ex *exchange) read(resp *http.Response, body []byte, readErr error) {
 		now = date
 	}
 	members, err := parseMembers(body)
+	if ex.readLockOut(resp, members) {
+		return
+	}
 	if !success || err == nil && hasError(members) {
 		ex.failure = refusal(resp, ex.errorCode(members), ex.now())
 		return

@@ -27,6 +27,20 @@ type Traits struct {
 	Local bool
 	// Renews: a refused or ended token can be replaced without a person.
 	Renews bool
+	// NoTokenURL: tokens come without a token request.
+	NoTokenURL bool
+}
+
+// Interactive is a [Grant] that a person begins in a browser: see [Source.BeginLogin].
+type Interactive interface {
+	Grant
+	// Authorize returns the grant's own parameters of the authorization request,
+	// response_type among them (RFC 6749 sections 4.1.1 and 4.2.1). The source adds
+	// the client_id, the state, the redirect_uri and the scope.
+	Authorize(l *Login) url.Values
+	// Redeem returns what to do with the parameters that came back: a token request
+	// that redeems a code, or the token itself. Its error should be an [*Error].
+	Redeem(l *Login, answer url.Values) (Request, error)
 }
 
 // Request is what a grant wants done: one token request, or nothing but taking
@@ -36,6 +50,8 @@ type Request struct {
 	// the client's authentication, Spends and the configured parameters. Unlike a
 	// [Secret] they print as they are.
 	Params url.Values
+	// Secrets are parameters that must not be printed: a code and its verifier.
+	Secrets map[string]Secret
 	// WithScope asks for the configured scopes to be sent along.
 	WithScope bool
 	// Spends is the refresh token to send, as refresh_token, if any: the provider

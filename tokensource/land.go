@@ -8,6 +8,7 @@ func (a *Account) land(fl *flight, out outcome, took time.Duration) {
 	a.mu.Lock()
 	if out.rec != nil {
 		a.rec = out.rec
+		a.withdrawLocked(out.rec)
 	}
 	a.unsaved = deadline{}
 	if out.unsaved {
@@ -15,6 +16,9 @@ func (a *Account) land(fl *flight, out outcome, took time.Duration) {
 	}
 	before := a.failed
 	l := a.cur.Load()
+	if out.connected {
+		a.cooldown, a.replaced = deadline{}, [rejectBurst]deadline{} // what was refused before was another login's
+	}
 	if out.err == nil {
 		a.failed = nil
 		l = a.publishLocked(out.rec, fl.rejected != 0)
@@ -122,6 +126,16 @@ func (a *Account) report(out outcome, l *live, before, failed *failed, took time
 		s := e
 		s.Kind, s.Err = EventStorageFailed, out.storage
 		a.src.tell(s)
+	}
+	if out.disconnected {
+		e.Kind = EventDisconnected
+		a.src.tell(e)
+		return
+	}
+	if out.connected {
+		c := e
+		c.Kind = EventConnected
+		a.src.tell(c)
 	}
 	if out.err != nil {
 		e.Kind, e.Err, e.Attempts = EventRefreshFailed, out.err, failed.attempts

@@ -62,6 +62,10 @@ type Record struct {
 
 	// Failure is the last refusal that only a person can mend, until a new login.
 	Failure *Failure
+
+	// Disconnected is set when a person disconnected the account. Its tokens are
+	// gone; the record stays, so that who knows an older one learns of it.
+	Disconnected bool
 }
 
 // Spending is the write-ahead mark of a refresh: which generation's refresh

@@ -17,8 +17,10 @@ type outcome struct {
 	adopted bool    // rec came from the storage
 	asked   bool    // rec came from a token request
 	unsaved bool    // rec could not be stored
-	err     *Error  // no usable token was obtained
-	storage error   // the storage was in trouble
+	// connected: rec came from a login; disconnected: a person ended it
+	connected, disconnected bool
+	err                     *Error // no usable token was obtained
+	storage                 error  // the storage was in trouble
 }
 
 // quickRetry is the wait before a refresh whose answer was lost is sent once
@@ -38,7 +40,7 @@ func (a *Account) fly(fl *flight) {
 }
 
 // stores reports whether this source's records are kept in a storage.
-func (s *Source) stores() bool { return s.traits.Stored && s.cfg.Storage != nil }
+func (s *Source) stores() bool { return s.traits.Stored }
 
 // known returns a copy of the record in memory, and whether it waits to be stored.
 func (a *Account) known() (rec *Record, unsaved bool) {
@@ -162,7 +164,7 @@ func (a *Account) ask(ctx context.Context, rec *Record) outcome {
 	if failure != nil {
 		return outcome{rec: rec, err: failure}
 	}
-	ans, failure := a.post(ctx, req)
+	ans, failure := a.post(ctx, rec, req)
 	if failure != nil {
 		if failure.Class == ClassLogin {
 			failure.Class = ClassOperator // there is no account that a person could connect
@@ -191,9 +193,9 @@ func (a *Account) next(ctx context.Context, rec *Record) (Request, *Error) {
 }
 
 // post makes the one token request of an attempt, or takes the token at hand.
-func (a *Account) post(ctx context.Context, req Request) (*Answer, *Error) {
+func (a *Account) post(ctx context.Context, rec *Record, req Request) (*Answer, *Error) {
 	if req.Answer == nil {
-		return a.request(ctx, req)
+		return a.request(ctx, rec, req)
 	}
 	reason := req.Answer.check()
 	if end := req.Answer.ExpiresAt; reason == "" && !end.IsZero() && !a.src.cfg.Clock.Now().Before(end) {
@@ -208,9 +210,9 @@ func (a *Account) post(ctx context.Context, req Request) (*Answer, *Error) {
 // request makes one token request. A token's life counts from before it was asked
 // for, since nobody knows when on the way the provider began to count; but at least half
 // of it is used, or tokens that live shorter than their request takes never would be.
-func (a *Account) request(ctx context.Context, req Request) (*Answer, *Error) {
+func (a *Account) request(ctx context.Context, rec *Record, req Request) (*Answer, *Error) {
 	began := a.src.cfg.Clock.Elapsed()
-	ans, failure := a.src.wire.post(ctx, req)
+	ans, failure := a.src.wire.post(ctx, rec.Variables, req)
 	if ans != nil && ans.HasLifetime {
 		ans.Lifetime -= min(a.src.cfg.Clock.Elapsed()-began, ans.Lifetime/2)
 	}
@@ -221,7 +223,7 @@ func (a *Account) request(ctx context.Context, req Request) (*Answer, *Error) {
 func (a *Account) grown(ctx context.Context, rec *Record, req Request, ans *Answer) *Record {
 	next := rec.clone()
 	next.Config = a.src.settings(ctx)
-	next.Spending, next.Failure = nil, nil
+	next.Spending, next.Failure, next.Disconnected = nil, nil, false
 	next.Seed = req.Seed
 	if !req.Spends.IsZero() {
 		next.RefreshToken = req.Spends

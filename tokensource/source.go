@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 // Config is how a source gets its tokens. Only Name and Grant are always needed;
@@ -36,8 +38,20 @@ type Config struct {
 	// Scopes are sent as they are, joined by ScopeSeparator (default one space).
 	Scopes         []string
 	ScopeSeparator string
-	// Params are sent with every token request.
+	// Params are sent with token requests.
 	Params []Param
+
+	// AuthorizeURL is where a person is sent to connect an account (RFC 6749 section
+	// 3.1), for an [Interactive] grant. A query in it is kept.
+	AuthorizeURL string
+	// AuthorizeParams are added to AuthorizeURL.
+	AuthorizeParams []Param
+	// RevokeURL is where tokens are revoked when an account is disconnected (RFC 7009).
+	// Empty: they are only forgotten.
+	RevokeURL string
+	// Variables stand in the three URLs as {name}, and differ from account to account:
+	// a login gives their values.
+	Variables []provider.Variable
 
 	// RefreshBefore is how long before its end a token is refreshed. Zero means
 	// at 75 to 90 % of its life, a part drawn anew for each token.
@@ -51,6 +65,8 @@ type Config struct {
 	// DeadGrantErrors are error codes by which this provider says, beside
 	// invalid_grant, that a refresh token is dead.
 	DeadGrantErrors []string
+	// LockOut is how this provider says that too many attempts have failed.
+	LockOut provider.LockOut
 
 	// Storage keeps the records of grants whose refresh tokens would be lost with the
 	// process. Nil keeps them in memory.
@@ -68,14 +84,19 @@ type Config struct {
 // Source is one configured way to get tokens. Make one with [New], and [Source.Close]
 // it when it is no longer needed.
 type Source struct {
-	cfg      Config
-	traits   Traits
-	wire     *wire
-	owner    string // names this process in write-ahead marks
-	observer atomic.Pointer[Observer]
+	cfg    Config
+	traits Traits
+	// interactive is set where accounts are connected by a person.
+	interactive bool
+	wire        *wire
+	owner       string // names this process in write-ahead marks
+	observer    atomic.Pointer[Observer]
 
 	unnamed  *Account
 	accounts sync.Map // name -> *Account
+
+	// logins is held while a login is used up.
+	logins sync.Mutex
 
 	// slots bounds the token requests of all accounts that are under way at once.
 	slots chan struct{}
@@ -104,6 +125,7 @@ func New(cfg Config) (*Source, error) {
 		owner:  hex.EncodeToString(owner[:]),
 		slots:  make(chan struct{}, parallelRequests),
 	}
+	s.interactive = s.Interactive()
 	s.wire = newWire(&s.cfg)
 	s.unnamed = s.newAccount("")
 	s.Observe(cfg.Observer)
@@ -138,6 +160,9 @@ func (cfg *Config) setDefaults() error {
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "authinject"
 	}
+	if cfg.Storage == nil {
+		cfg.Storage = new(MemoryStorage)
+	}
 	cfg.Clock = cfg.Clock.withDefaults()
 	if err := cfg.check(); err != nil {
 		return fmt.Errorf("source %s: %w", cfg.Name, err)
@@ -155,25 +180,52 @@ func (cfg *Config) check() error {
 	if cfg.RefreshBefore < 0 {
 		return errors.New("refresh_before must not be negative")
 	}
-	if cfg.Grant.Traits().Local {
+	traits := cfg.Grant.Traits()
+	if traits.Local {
 		return nil
 	}
-	if cfg.TokenURL == "" {
+	if !traits.NoTokenURL && cfg.TokenURL == "" {
 		return errors.New("token_url is needed")
 	}
-	if err := CheckTokenURL(cfg.TokenURL); err != nil {
+	if _, ok := cfg.Grant.(Interactive); ok && cfg.AuthorizeURL == "" {
+		return errors.New("authorize_url is needed")
+	}
+	if err := cfg.checkEndpoints(); err != nil {
 		return err
 	}
 	if cfg.ClientID == "" {
 		return errors.New("client_id is needed")
 	}
 	switch {
+	case traits.NoTokenURL:
+		return nil
 	case cfg.ClientAuth == ClientAuthNone && len(cfg.ClientSecrets) > 0:
 		return errors.New("client_auth none sends no client_secret; remove one of the two")
 	case cfg.ClientAuth != ClientAuthNone && len(cfg.ClientSecrets) == 0:
 		return fmt.Errorf("client_auth %s needs a client_secret", cfg.ClientAuth)
 	}
 	return cfg.checkParams()
+}
+
+// checkEndpoints checks the URLs, with example values for their variables.
+func (cfg *Config) checkEndpoints() error {
+	examples := make(map[string]string)
+	for _, v := range cfg.Variables {
+		examples[v.Name] = v.Example
+	}
+	for _, endpoint := range [][2]string{{"token_url", cfg.TokenURL}, {"authorize_url", cfg.AuthorizeURL}, {"revoke_url", cfg.RevokeURL}} {
+		if endpoint[1] == "" {
+			continue
+		}
+		expanded, err := provider.Expand(cfg.Variables, endpoint[1], examples)
+		if err != nil {
+			return fmt.Errorf("%s: %w", endpoint[0], err)
+		}
+		if err := CheckEndpoint(endpoint[0], expanded); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkParams refuses the parameters that would be sent twice (RFC 6749 section 3.2),

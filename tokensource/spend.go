@@ -27,11 +27,11 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		// The new refresh token could not be stored either. There is time: not now.
 		return outcome{rec: rec, storage: err, err: a.postponed(err)}
 	}
-	ans, failure := a.post(ctx, req)
+	ans, failure := a.post(ctx, rec, req)
 	if failure != nil && failure.Lost && failure.RetryAt.IsZero() && a.firstFailure() {
 		a.sleep(ctx, quickRetry)
 		mark, _ = a.mark(ctx, rec) // others still keep off
-		ans, failure = a.post(ctx, req)
+		ans, failure = a.post(ctx, rec, req)
 	}
 	if failure != nil && failure.Class == ClassLogin {
 		return a.settle(ctx, mark, req, failure)

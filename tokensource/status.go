@@ -1,6 +1,9 @@
 package tokensource
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // Status is how an account stands, for people and monitors. It holds no credential.
 type Status struct {
@@ -19,6 +22,13 @@ type Status struct {
 	Attempts int
 	// Live is true while there is a token to give.
 	Live bool
+	// Renews is true when the next token can be had without a person, and
+	// Disconnected when one disconnected the account.
+	Renews, Disconnected bool
+	// Scope is what the provider said it granted; empty when it said nothing.
+	Scope string
+	// Variables are the account's.
+	Variables map[string]string
 	// Unsaved is true while the storage does not hold the newest record.
 	Unsaved bool
 }
@@ -30,7 +40,9 @@ func (a *Account) Status() Status {
 	st := Status{Source: a.src.cfg.Name, Account: a.name, State: StateNone, Unsaved: a.unsaved != (deadline{})}
 	l, c := a.cur.Load(), a.src.cfg.Clock
 	if a.rec != nil {
-		st.Obtained = a.rec.Obtained
+		st.Obtained, st.Scope, st.Disconnected = a.rec.Obtained, a.rec.Scope, a.rec.Disconnected
+		st.Variables = maps.Clone(a.rec.Variables)
+		st.Renews = a.src.traits.Renews && (!a.src.interactive || !a.rec.RefreshToken.IsZero())
 	}
 	if l != nil {
 		st.Generation, st.Expiry = l.tok.Generation, l.tok.Expiry
@@ -51,7 +63,7 @@ func (a *Account) Status() Status {
 		st.Err, st.Attempts = a.failed.err, a.failed.attempts
 		st.RefreshAt = a.failed.err.RetryAt
 		switch {
-		case a.failed.err.Class == ClassLogin && st.State != StateFresh:
+		case a.failed.err.Class == ClassLogin && (st.State != StateFresh || l.refused.Load()):
 			st.State = StateLoginRequired
 		case a.failed.err.Lost && a.rec != nil && a.rec.Spending != nil:
 			st.State = StateUncertain

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync"
 	"time"
 )
@@ -12,7 +13,7 @@ import (
 // Storage keeps records. Every certmagic.Storage, and so every storage module of
 // Caddy, is one; so is [MemoryStorage].
 //
-// Load returns an error that is [fs.ErrNotExist] for a key that is not there; any
+// Load and List return an error that is [fs.ErrNotExist] for a key or prefix that is not there; any
 // other error means that the storage is in trouble, which is never taken for an
 // absent record. Store replaces the whole value atomically. Lock blocks until it
 // holds the lock or ctx ends. Locks are taken for advice only: nothing here goes wrong
@@ -21,6 +22,7 @@ type Storage interface {
 	Load(ctx context.Context, key string) ([]byte, error)
 	Store(ctx context.Context, key string, value []byte) error
 	Delete(ctx context.Context, key string) error
+	List(ctx context.Context, prefix string, recursive bool) ([]string, error)
 	Lock(ctx context.Context, name string) error
 	Unlock(ctx context.Context, name string) error
 }
@@ -34,14 +36,35 @@ const (
 	lockTimeout = 12 * time.Second
 )
 
+// recordPrefix is where the records of a source are stored. The endpoint and the
+// client are part of it: a token belongs to the client and server that it was issued
+// to and by (RFC 6749 section 6).
+func recordPrefix(source, endpoint, clientID string) string {
+	return "authinject/records/" + digestNames(source, endpoint, clientID)[:32] + "/"
+}
+
 // recordKey is where the record of one account is stored. Names are hashed
 // because storages fold case and strip characters, and two accounts must never
-// share a file. The token URL and the client are part of it: a refresh token
-// belongs to the client and server that it was issued by (RFC 6749 section 6).
-func recordKey(source, account, tokenURL, clientID string) string {
+// share a file.
+func recordKey(source, account, endpoint, clientID string) string {
+	return recordPrefix(source, endpoint, clientID) + digestNames(account) + ".json"
+}
+
+// prefix is where this source's records are stored.
+func (s *Source) prefix() string { return recordPrefix(s.cfg.Name, s.endpoint(), s.cfg.ClientID) }
+
+// endpoint is the provider's by which records are told apart.
+func (s *Source) endpoint() string {
+	if s.cfg.TokenURL == "" {
+		return s.cfg.AuthorizeURL
+	}
+	return s.cfg.TokenURL
+}
+
+// digestNames is the digest of a list of names.
+func digestNames(names ...string) string {
 	// Quoted, so that where one ends and the next begins is never in doubt.
-	id := fmt.Sprintf("%q", []string{source, account, tokenURL, clientID})
-	return "authinject/records/" + digest([]byte(id)) + ".json"
+	return digest(fmt.Appendf(nil, "%q", names))
 }
 
 // load reads the stored record of a. It returns nil without an error when there
@@ -58,6 +81,19 @@ func (a *Account) load(ctx context.Context) (*Record, error) {
 	}
 	return decodeRecord(data, a.src.cfg.Name, a.name)
 }
+
+// accountAt returns the name of the account whose record is stored under key.
+func (s *Source) accountAt(ctx context.Context, key string) (string, bool) {
+	data, err := s.cfg.Storage.Load(ctx, key)
+	if err != nil {
+		return "", false
+	}
+	name, err := decodeAccount(data)
+	return name, err == nil && recordKey(s.cfg.Name, name, s.endpoint(), s.cfg.ClientID) == key
+}
+
+// isAbsent reports whether a storage has nothing there.
+func isAbsent(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // save writes rec.
 func (a *Account) save(ctx context.Context, rec *Record) error {
@@ -132,6 +168,19 @@ func (m *MemoryStorage) Delete(_ context.Context, key string) error {
 	defer m.mu.Unlock()
 	delete(m.values, key)
 	return nil
+}
+
+// List implements [Storage]. There are no directories here, so that recursive is no matter.
+func (m *MemoryStorage) List(_ context.Context, prefix string, _ bool) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var keys []string
+	for key := range m.values {
+		if strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
 }
 
 // Lock implements [Storage].

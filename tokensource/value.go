@@ -1,6 +1,9 @@
 package tokensource
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Value reads a configured credential or parameter. It is called for every token
 // request, so that a rotated secret needs no restart. Its error must not hold
@@ -20,4 +23,11 @@ type Param struct {
 	Name string
 	// Value is read for every request. Empty ones are left out.
 	Value Value
+	// Requests are the grant types of the token requests that carry it. None: all.
+	Requests []string
+}
+
+// on reports whether a token request with this grant_type carries the parameter.
+func (p Param) on(grantType string) bool {
+	return len(p.Requests) == 0 || slices.Contains(p.Requests, grantType)
 }

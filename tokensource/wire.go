@@ -9,11 +9,14 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 // wire is the way to a token endpoint: exactly one POST per call of post, with
@@ -24,6 +27,8 @@ type wire struct {
 	base http.RoundTripper
 	// secret is the index of the client secret that was accepted last.
 	secret atomic.Int32
+	// lockOuts holds until when a token URL must be left alone.
+	lockOuts sync.Map // URL -> deadline
 }
 
 func newWire(cfg *Config) *wire {
@@ -50,10 +55,17 @@ func newTransport() *http.Transport {
 // post makes one token request, or several while the provider says invalid_client
 // and the configuration has another client secret: then the client was refused before
 // its grant was looked at, and nothing was spent.
-func (w *wire) post(ctx context.Context, req Request) (*Answer, *Error) {
+func (w *wire) post(ctx context.Context, variables map[string]string, req Request) (*Answer, *Error) {
+	tokenURL, err := provider.Expand(w.cfg.Variables, w.cfg.TokenURL, variables)
+	if err != nil {
+		return nil, &Error{Class: ClassOperator, Reason: "token_url: " + err.Error(), cause: err}
+	}
+	if failed := w.lockedOut(tokenURL); failed != nil {
+		return nil, failed
+	}
 	secrets := w.cfg.ClientSecrets
 	if len(secrets) == 0 {
-		return w.postOnce(ctx, req, Secret{})
+		return w.postOnce(ctx, tokenURL, req, Secret{})
 	}
 	first := int(w.secret.Load())
 	var refused *Error
@@ -69,7 +81,7 @@ func (w *wire) post(ctx context.Context, req Request) (*Answer, *Error) {
 			}
 			continue
 		}
-		ans, failed := w.postOnce(ctx, req, secret)
+		ans, failed := w.postOnce(ctx, tokenURL, req, secret)
 		if failed == nil || failed.Code != "invalid_client" {
 			w.secret.Store(int32(index)) //nolint:gosec // a handful of secrets
 			return ans, failed
@@ -80,7 +92,7 @@ func (w *wire) post(ctx context.Context, req Request) (*Answer, *Error) {
 }
 
 // postOnce makes one token request.
-func (w *wire) postOnce(ctx context.Context, req Request, secret Secret) (*Answer, *Error) {
+func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secret Secret) (*Answer, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
 
@@ -91,7 +103,7 @@ func (w *wire) postOnce(ctx context.Context, req Request, secret Secret) (*Answe
 	ex := &exchange{cfg: w.cfg, secret: secret, base: w.base, now: w.cfg.Clock.Now}
 	conf := clientcredentials.Config{
 		ClientID:       w.cfg.ClientID,
-		TokenURL:       w.cfg.TokenURL,
+		TokenURL:       tokenURL,
 		EndpointParams: params,
 		AuthStyle:      oauth2.AuthStyleInParams,
 	}
@@ -109,6 +121,9 @@ func (w *wire) postOnce(ctx context.Context, req Request, secret Secret) (*Answe
 	_, err = conf.Token(ctx)
 	if ex.failure == nil && err == nil {
 		return ex.answer, nil
+	}
+	if ex.lockedOut {
+		w.lockOuts.Store(tokenURL, w.cfg.Clock.in(ex.failure.RetryAt.Sub(w.cfg.Clock.Now())))
 	}
 	if ex.failure == nil {
 		// x/oauth2 refused before it sent anything: a token URL that is none, say.
@@ -132,10 +147,18 @@ func (w *wire) params(ctx context.Context, req Request) (url.Values, error) {
 	if !req.Spends.IsZero() {
 		params.Set("refresh_token", req.Spends.Reveal())
 	}
+	for name, secret := range req.Secrets {
+		if !secret.IsZero() {
+			params.Set(name, secret.Reveal())
+		}
+	}
 	if req.WithScope && len(w.cfg.Scopes) > 0 {
 		params.Set("scope", strings.Join(w.cfg.Scopes, w.cfg.ScopeSeparator))
 	}
 	for _, p := range w.cfg.Params {
+		if !p.on(params.Get("grant_type")) {
+			continue
+		}
 		value, err := p.Value(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("reading token_param %s: %w", p.Name, err)
@@ -176,23 +199,28 @@ func transportFailure(err error, sent bool) *Error {
 }
 
 // CheckTokenURL reports why raw cannot be a token endpoint (RFC 6749 section 3.2).
-func CheckTokenURL(raw string) error {
+func CheckTokenURL(raw string) error { return CheckEndpoint("token_url", raw) }
+
+// CheckEndpoint reports why raw cannot be an endpoint of a provider, named by the option
+// that it stands in: https, or http on loopback; absolute, without fragment and
+// userinfo (RFC 6749 sections 3.1 and 3.2).
+func CheckEndpoint(option, raw string) error {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || u.Host == "":
-		return errors.New("token_url must be an absolute https URL")
+		return fmt.Errorf("%s must be an absolute https URL", option)
 	case u.Fragment != "" || strings.Contains(raw, "#"):
-		return errors.New("token_url must not have a fragment (RFC 6749 section 3.2)")
+		return fmt.Errorf("%s must not have a fragment (RFC 6749 section 3)", option)
 	case u.User != nil:
-		return errors.New("token_url must not hold a user name or password; use client_id and client_secret")
+		return fmt.Errorf("%s must not hold a user name or password; use client_id and client_secret", option)
 	case u.Scheme == "https":
 		return nil
 	case u.Scheme == "http" && isLoopback(u.Hostname()):
 		return nil
 	case u.Scheme == "http":
-		return fmt.Errorf("token_url must be https: plain http is allowed for loopback hosts only, and %s is none", u.Hostname())
+		return fmt.Errorf("%s must be https: plain http is allowed for loopback hosts only, and %s is none", option, u.Hostname())
 	}
-	return fmt.Errorf("token_url must be https, not %s", u.Scheme)
+	return fmt.Errorf("%s must be https, not %s", option, u.Scheme)
 }
 
 // isLoopback reports whether host is this machine by name or address.

@@ -1,0 +1,144 @@
+package caddy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+func init() { caddy.RegisterModule(AccountHandler{}) }
+
+// AccountHandler chooses the account whose token a request gets, ahead of reverse_proxy, so that the
+// account's variables can stand in the upstream's address. The directive `authinject` puts it
+// there. For an account that is not connected it answers itself, with status 503 and an
+// `application/problem+json` that says where to connect it.
+//
+// Placeholder | Description
+// ------------|------------
+// `{authinject.account}` | the account's name
+// `{authinject.account.*}` | a variable of the account, such as `{authinject.account.deployment}`
+type AccountHandler struct {
+	// Source is the name of the token source. Required.
+	Source string `json:"source,omitempty"`
+
+	// Account names the account, by placeholders such as `{http.auth.user.id}`. Default:
+	// the source's unnamed account.
+	Account string `json:"account,omitempty"`
+
+	chooser *chooser
+	answers *authinject.Transport
+}
+
+// CaddyModule returns the Caddy module information.
+func (AccountHandler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.authinject_account", New: func() caddy.Module { return new(AccountHandler) }}
+}
+
+// Provision sets up the handler.
+func (h *AccountHandler) Provision(ctx caddy.Context) error {
+	appModule, err := ctx.App("authinject")
+	if err != nil {
+		return fmt.Errorf("getting the authinject app: %w", err)
+	}
+	app := appModule.(*App)
+	if h.chooser, err = app.chooser(h.Source, h.Account); err != nil {
+		return err
+	}
+	h.answers = &authinject.Transport{SourceName: h.Source, ConnectURL: app.connectURL, LoginHint: app.loginHint}
+	return nil
+}
+
+// ServeHTTP implements [caddyhttp.MiddlewareHandler].
+func (h *AccountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	account, err := h.chooser.choose(r)
+	if err != nil {
+		if gone := r.Context().Err(); gone != nil {
+			return gone
+		}
+		return write(w, h.answers.Answer(r, err))
+	}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	repl.Set("authinject.account", account.Name())
+	for name, value := range account.Variables() {
+		repl.Set("authinject.account."+name, value)
+	}
+	return next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), chosenKey(h.Source), account)))
+}
+
+// write sends a response that was made here.
+func write(w http.ResponseWriter, res *http.Response) error {
+	defer res.Body.Close()
+	for name, values := range res.Header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(res.StatusCode)
+	_, err := io.Copy(w, res.Body)
+	return err
+}
+
+// chosenKey is the context key of the account that was chosen for a source.
+type chosenKey string
+
+// chooser finds the account that a request is for.
+type chooser struct {
+	name    string // of the source
+	account string // placeholders; empty: the unnamed account
+	source  *tokensource.Source
+}
+
+// chooser returns what finds the accounts of a source.
+func (a *App) chooser(name, account string) (*chooser, error) {
+	pooled, _, err := a.source(name)
+	if err != nil {
+		return nil, err
+	}
+	if account != "" {
+		if !pooled.source.Interactive() {
+			return nil, fmt.Errorf("source %s: account is for the grants authorization_code and implicit, whose accounts a person connects", name)
+		}
+		a.perAccount[name] = true
+	}
+	return &chooser{name: name, account: account, source: pooled.source}, nil
+}
+
+// of returns the account that was chosen for req already, or else chooses it.
+func (c *chooser) of(req *http.Request) (*tokensource.Account, error) {
+	if account, ok := req.Context().Value(chosenKey(c.name)).(*tokensource.Account); ok {
+		return account, nil
+	}
+	return c.choose(req)
+}
+
+// choose finds the account of req. The placeholders are resolved once: what a client
+// sent is a name, and no placeholder in turn. No account is no reason to take the unnamed one.
+func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
+	if c.account == "" {
+		return c.source.Lookup(req.Context(), "")
+	}
+	repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return nil, errors.New("the request did not come through a server")
+	}
+	name := repl.ReplaceAll(c.account, "")
+	if name == "" {
+		return nil, &tokensource.Error{Source: c.name, Class: tokensource.ClassLogin, Reason: "the request names no account"}
+	}
+	if err := tokensource.CheckAccountName(name); err != nil {
+		return nil, &tokensource.Error{Source: c.name, Class: tokensource.ClassLogin, Reason: err.Error()}
+	}
+	return c.source.Lookup(req.Context(), name)
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*AccountHandler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*AccountHandler)(nil)
+)

@@ -1,0 +1,153 @@
+package caddy
+
+import (
+	"encoding/json"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// callbackPath is where the callback is, below the page.
+const callbackPath = "/callback"
+
+// connectURL is where a person connects that account of that source, or empty.
+func (a *App) connectURL(source, account string) string {
+	pooled, cfg, err := a.source(source)
+	if err != nil || !pooled.source.Interactive() {
+		return ""
+	}
+	page := ""
+	if len(a.pages) > 0 {
+		page = a.pages[0]
+	}
+	if before, ok := strings.CutSuffix(cfg.endpoints.redirect, callbackPath); ok && page != "" {
+		page = before // as people know it, through whatever stands in front
+	}
+	if page == "" {
+		return ""
+	}
+	query := url.Values{"source": {source}}
+	if account != "" {
+		query.Set("account", account)
+	}
+	return page + "?" + query.Encode()
+}
+
+// loginHint says what to do where there is no page.
+func (a *App) loginHint(source, account string) string {
+	pooled, _, err := a.source(source)
+	if err != nil || !pooled.source.Interactive() {
+		return "configure another refresh_token for source " + source
+	}
+	hint := "to connect it, run: caddy authinject login " + source
+	if account != "" {
+		hint += " --account <name>"
+	}
+	return hint
+}
+
+// pagesIn finds the pages that the handlers authinject_connect of these HTTP servers (as in the
+// JSON configuration) serve.
+func pagesIn(servers json.RawMessage) []string {
+	var list map[string]struct {
+		Listen    []string          `json:"listen"`
+		Routes    []json.RawMessage `json:"routes"`
+		TLS       []json.RawMessage `json:"tls_connection_policies"`
+		AutoHTTPS struct {
+			Disabled bool     `json:"disable"`
+			Skip     []string `json:"skip"`
+		} `json:"automatic_https"`
+	}
+	if json.Unmarshal(servers, &list) != nil {
+		return nil
+	}
+	var pages []string
+	for _, server := range list {
+		if len(server.Listen) == 0 {
+			continue
+		}
+		address, err := caddy.ParseNetworkAddress(server.Listen[0])
+		if err != nil || address.IsUnixNetwork() {
+			continue
+		}
+		for _, found := range connectRoutes(server.Routes, nil) {
+			host := found.host
+			secure := server.TLS != nil || host != "" && !server.AutoHTTPS.Disabled && !slices.Contains(server.AutoHTTPS.Skip, host) && address.StartPort != 80
+			switch ip := net.ParseIP(address.Host); {
+			case host != "":
+			case ip != nil && !ip.IsUnspecified():
+				host = address.Host
+			default:
+				host = "localhost"
+			}
+			pages = append(pages, pageURL(secure, host, address.StartPort, found.path))
+		}
+	}
+	slices.Sort(pages)
+	return pages
+}
+
+func pageURL(secure bool, host string, port uint, path string) string {
+	u := url.URL{Scheme: "http", Host: host, Path: path}
+	usual := uint(80)
+	if secure {
+		u.Scheme, usual = "https", 443
+	}
+	switch {
+	case port != usual && port != 0:
+		u.Host = net.JoinHostPort(host, strconv.FormatUint(uint64(port), 10))
+	case strings.Contains(host, ":"):
+		u.Host = "[" + host + "]"
+	}
+	return u.String()
+}
+
+// connectRoute is a handler authinject_connect: the host that its routes match, and its path.
+type connectRoute struct{ host, path string }
+
+func connectRoutes(routes []json.RawMessage, hosts []string) (found []connectRoute) {
+	for _, raw := range routes {
+		var route struct {
+			Match []struct {
+				Host []string `json:"host"`
+			} `json:"match"`
+			Handle []struct {
+				Handler string            `json:"handler"`
+				Path    string            `json:"path"`
+				Routes  []json.RawMessage `json:"routes"`
+			} `json:"handle"`
+		}
+		if json.Unmarshal(raw, &route) != nil {
+			continue
+		}
+		here := hosts
+		for _, match := range route.Match {
+			if len(match.Host) > 0 {
+				here = match.Host
+				break
+			}
+		}
+		for _, handler := range route.Handle {
+			if handler.Handler == "authinject_connect" {
+				host := ""
+				if len(here) > 0 && !strings.Contains(here[0], "*") {
+					host = here[0]
+				}
+				path := handler.Path
+				if path == "" {
+					path = defaultConnectPath
+				}
+				found = append(found, connectRoute{host, path})
+			}
+			found = append(found, connectRoutes(handler.Routes, here)...)
+		}
+	}
+	return found
+}
+
+// defaultConnectPath is where the page is served.
+const defaultConnectPath = "/connect"

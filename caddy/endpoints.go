@@ -1,0 +1,125 @@
+package caddy
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/tokensource/provider"
+)
+
+// redirectManual is the redirect_url of providers that show a code or PIN.
+const redirectManual = provider.RedirectManual
+
+// endpoints are a provider's, resolved but for the variables of accounts.
+type endpoints struct {
+	token, authorize, revoke string
+	redirect                 string // empty: the connect page's; or redirectManual
+}
+
+func (s *Source) resolveEndpoints() (e endpoints, err error) {
+	for _, endpoint := range []struct {
+		option     string
+		configured string
+		into       *string
+	}{{"token_url", s.TokenURL, &e.token}, {"authorize_url", s.AuthorizeURL, &e.authorize}, {"revoke_url", s.RevokeURL, &e.revoke}} {
+		if *endpoint.into, err = s.resolveURL(endpoint.configured); err != nil {
+			return e, fmt.Errorf("%s: %w", endpoint.option, err)
+		}
+	}
+	if e.redirect, err = resolve(s.RedirectURL); err != nil {
+		return e, fmt.Errorf("redirect_url: %w", err)
+	}
+	return e, checkRedirectURL(e.redirect)
+}
+
+// resolveURL replaces the placeholders of Caddy and the variables of the source in
+// text. Those of accounts stay, in braces.
+func (s *Source) resolveURL(text string) (string, error) {
+	var hide, show []string
+	for _, v := range s.preset.Variables {
+		braced := "{" + v.Name + "}"
+		if value, given := s.Variables[v.Name]; given {
+			text = strings.ReplaceAll(text, braced, value) // checked before: it cannot lead elsewhere
+			continue
+		}
+		hide = append(hide, braced, "\x00"+v.Name+"\x00")
+		show = append(show, "\x00"+v.Name+"\x00", braced)
+	}
+	resolved, err := resolve(strings.NewReplacer(hide...).Replace(text))
+	return strings.NewReplacer(show...).Replace(resolved), err
+}
+
+// checkRedirectURL reports why redirect cannot be a redirection endpoint (RFC 6749
+// section 3.1.2).
+func checkRedirectURL(redirect string) error {
+	if redirect == "" || redirect == redirectManual {
+		return nil
+	}
+	if err := tokensource.CheckEndpoint("redirect_url", redirect); err != nil {
+		return fmt.Errorf("%w; it is the address of the page's callback as registered with the provider, or manual", err)
+	}
+	if u, err := url.Parse(redirect); err != nil || u.Path == "" || u.Path == "/" {
+		return errors.New("redirect_url needs a path, such as https://proxy.example.com/connect/callback")
+	}
+	return nil
+}
+
+// destinations are where a source's tokens may go: for all of its accounts the same,
+// or, where a variable stands in them, for each account its own.
+type destinations struct {
+	fixed     authinject.Destinations
+	templates []string // with variables of accounts; nil: fixed
+	variables []provider.Variable
+}
+
+func (s *Source) parseDestinations() (destinations, error) {
+	var d destinations
+	resolved := make([]string, len(s.Destinations))
+	perAccount := false
+	examples := make([]string, len(s.Destinations))
+	for i, configured := range s.Destinations {
+		text, err := s.resolveURL(configured)
+		if err != nil {
+			return d, err
+		}
+		resolved[i], examples[i] = text, text
+		for _, v := range s.perAccount {
+			if strings.Contains(text, "{"+v.Name+"}") {
+				perAccount = true
+				examples[i] = strings.ReplaceAll(examples[i], "{"+v.Name+"}", v.Example)
+			}
+		}
+	}
+	parsed, err := authinject.ParseDestinations(examples...)
+	if err != nil {
+		return d, err
+	}
+	if !perAccount {
+		d.fixed = parsed
+		return d, nil
+	}
+	d.templates, d.variables = resolved, s.perAccount
+	return d, nil
+}
+
+// isZero reports whether none are configured.
+func (d destinations) isZero() bool { return d.fixed.IsZero() && d.templates == nil }
+
+// of returns the destinations of an account with these variables.
+func (d destinations) of(variables map[string]string) (authinject.Destinations, error) {
+	if d.templates == nil {
+		return d.fixed, nil
+	}
+	expanded := make([]string, len(d.templates))
+	for i, template := range d.templates {
+		var err error
+		if expanded[i], err = provider.Expand(d.variables, template, variables); err != nil {
+			return authinject.Destinations{}, err
+		}
+	}
+	return authinject.ParseDestinations(expanded...)
+}

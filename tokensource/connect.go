@@ -1,0 +1,141 @@
+package tokensource
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// connect redeems the answer to a login. The record that was there is replaced by
+// one that works, and by nothing else.
+func (a *Account) connect(ctx context.Context, l *Login, req Request) *Error {
+	began := a.src.cfg.Clock.Elapsed()
+	blank := &Record{Source: a.src.cfg.Name, Account: a.name, Variables: l.Variables}
+	ans, failure := a.post(ctx, blank, req)
+	if failure != nil {
+		return failure
+	}
+	fl := a.occupy()
+	out := a.install(ctx, blank, req, ans)
+	a.land(fl, out, a.src.cfg.Clock.Elapsed()-began)
+	return nil
+}
+
+// install stores what a login brought as the account's newest record. A code is
+// spent by now: what it brought is used even if it cannot be stored yet.
+func (a *Account) install(ctx context.Context, blank *Record, req Request, ans *Answer) outcome {
+	unlock := a.lock(ctx)
+	defer unlock()
+	rec := a.grown(ctx, blank, req, ans)
+	err := a.supersede(ctx, rec)
+	return outcome{rec: rec, asked: true, connected: true, unsaved: err != nil, storage: err}
+}
+
+// Disconnect makes the account forget its tokens: they are revoked at the provider,
+// where it has a revocation endpoint (RFC 7009), and removed here, also when the
+// revocation fails; then the error is an [*Error] that says so. It waits for a refresh under
+// way, and goes on to its end when ctx is cancelled.
+func (a *Account) Disconnect(ctx context.Context) error {
+	s := a.src
+	if !s.Interactive() {
+		return s.loginError(a.name, ErrNotInteractive)
+	}
+	if !s.begin() {
+		return s.loginError(a.name, &Error{Class: ClassWait, Reason: ErrClosed.Error(), cause: ErrClosed})
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer s.running.Done()
+		done <- a.disconnect(context.WithoutCancel(ctx))
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			return s.loginError(a.name, err)
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (a *Account) disconnect(ctx context.Context) error {
+	began := a.src.cfg.Clock.Elapsed()
+	fl := a.occupy()
+	unlock := a.lock(ctx)
+	defer unlock()
+	rec, _ := a.known()
+	found, err := a.load(ctx)
+	if err == nil && found != nil && found.Generation >= rec.Generation {
+		rec = found
+	}
+	var revoked *Error
+	if !rec.Disconnected {
+		revoked = a.revoke(ctx, rec)
+	}
+	tomb := &Record{Source: rec.Source, Account: rec.Account, Variables: rec.Variables, Generation: rec.Generation, Disconnected: true}
+	err = a.supersede(ctx, tomb)
+	a.land(fl, outcome{rec: tomb, disconnected: true, unsaved: err != nil, storage: err, err: notConnected(tomb)}, a.src.cfg.Clock.Elapsed()-began)
+	switch {
+	case err != nil:
+		return &Error{Class: ClassWait, Reason: "the tokens are no longer used here, but the storage still holds them; removing them is tried again", cause: err}
+	case revoked != nil:
+		revoked.Reason = "the tokens were removed here, but the provider did not confirm that it revoked them: " + revoked.Reason
+		return revoked
+	}
+	return nil
+}
+
+// supersede stores rec above every generation that is known or stored, and whatever
+// was stored. What cannot be decoded is copied aside first; what only another
+// release or another key can read is left alone.
+func (a *Account) supersede(ctx context.Context, rec *Record) error {
+	known, _ := a.known()
+	rec.Generation = max(rec.Generation, known.Generation) + 1
+	found, err := a.load(ctx)
+	switch {
+	case errors.Is(err, errCorruptRecord):
+		err = a.setAside(ctx)
+	case err == nil && found != nil:
+		rec.Generation = max(rec.Generation, found.Generation+1)
+	}
+	if err != nil {
+		return err
+	}
+	for i := range 3 {
+		if i > 0 {
+			a.sleep(ctx, 200*time.Millisecond)
+		}
+		if err = a.save(ctx, rec); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// setAside keeps a copy of a damaged record for whoever can make something of it.
+func (a *Account) setAside(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	data, err := a.src.cfg.Storage.Load(ctx, a.key)
+	if err != nil {
+		return err
+	}
+	return a.src.cfg.Storage.Store(ctx, a.key+".damaged", data)
+}
+
+// occupy waits until no refresh is under way, and keeps others from beginning.
+func (a *Account) occupy() *flight {
+	for {
+		a.mu.Lock()
+		if a.flight == nil {
+			fl := &flight{done: make(chan struct{}), served: make(chan struct{})}
+			a.flight = fl
+			a.mu.Unlock()
+			return fl
+		}
+		other := a.flight
+		a.mu.Unlock()
+		<-other.done // it ends within its time-outs
+	}
+}

@@ -1,0 +1,67 @@
+package tokensource
+
+import (
+	"context"
+	"net/url"
+)
+
+// AuthorizationCode gets tokens for an account that a person connects once, in a
+// browser (RFC 6749 section 4.1), and refreshes them from then on. Where the provider gives no
+// refresh token, the account has to be connected again when its token ends or is refused.
+type AuthorizationCode struct {
+	// NoPKCE leaves the code challenge out (RFC 7636), for a provider that refuses it.
+	// Otherwise it is sent, by method S256, also for clients with a secret.
+	NoPKCE bool
+}
+
+// Traits implements [Grant].
+func (AuthorizationCode) Traits() Traits { return Traits{Stored: true, Renews: true} }
+
+// Next implements [Grant].
+func (AuthorizationCode) Next(_ context.Context, rec *Record) (Request, error) {
+	if rec.RefreshToken.IsZero() {
+		return Request{}, notConnected(rec)
+	}
+	return refreshRequest(rec.RefreshToken), nil
+}
+
+// Authorize implements [Interactive].
+func (g AuthorizationCode) Authorize(l *Login) url.Values {
+	params := url.Values{"response_type": {"code"}}
+	if !g.NoPKCE {
+		params.Set("code_challenge", challenge(l.Verifier))
+		params.Set("code_challenge_method", "S256")
+	}
+	return params
+}
+
+// Redeem implements [Interactive].
+func (g AuthorizationCode) Redeem(l *Login, answer url.Values) (Request, error) {
+	code := answer.Get("code")
+	if code == "" {
+		return Request{}, &Error{Class: ClassLogin, Reason: "the provider sent neither a code nor an error"}
+	}
+	req := Request{
+		Params:  url.Values{"grant_type": {"authorization_code"}},
+		Secrets: map[string]Secret{"code": NewSecret(code)},
+	}
+	if l.RedirectURL != "" {
+		req.Params.Set("redirect_uri", l.RedirectURL) // the same as before (RFC 6749 section 4.1.3)
+	}
+	if !g.NoPKCE {
+		req.Secrets["code_verifier"] = l.Verifier
+	}
+	return req, nil
+}
+
+// notConnected says why a record has nothing to go on from.
+func notConnected(rec *Record) *Error {
+	e := &Error{Class: ClassLogin, Reason: "the provider gave no refresh token, so the account has to be connected again when its token ends"}
+	switch {
+	case rec.Disconnected:
+		e.Reason = "the account was disconnected"
+	case rec.Generation == 0:
+		e.Reason = "the account is not connected yet"
+	}
+	return e
+}

@@ -1,0 +1,38 @@
+package tokensource
+
+import (
+	"encoding/json"
+	"net/http"
+)
+
+// A lock-out follows too many failed attempts at a token endpoint, and with some
+// providers every attempt begins it anew. So while one lasts nothing is sent, for
+// whatever account, grant or person: it is waited out.
+
+// lockedOutReason is what a lock-out is called.
+const lockedOutReason = "the provider has locked the client out after too many failed attempts; nothing is sent until that has passed"
+
+// lockedOut returns the failure of a request that must not be sent yet, or nil.
+func (w *wire) lockedOut(tokenURL string) *Error {
+	until, ok := w.lockOuts.Load(tokenURL)
+	if !ok || w.cfg.Clock.passed(until.(deadline)) {
+		return nil
+	}
+	left := until.(deadline).mono - w.cfg.Clock.Elapsed()
+	return &Error{Class: ClassWait, Reason: lockedOutReason, RetryAt: w.cfg.Clock.Now().Add(left)}
+}
+
+// readLockOut recognises the answer that announces a lock-out, whatever its status.
+func (ex *exchange) readLockOut(resp *http.Response, members map[string]json.RawMessage) bool {
+	lock := ex.cfg.LockOut
+	if lock.Code == "" || text(members, lock.Member) != lock.Code {
+		return false
+	}
+	now := ex.now()
+	ex.lockedOut = true
+	ex.failure = &Error{
+		Class: ClassWait, Status: resp.StatusCode, Reason: lockedOutReason,
+		RetryAt: now.Add(max(retryAfter(resp.Header, now), lock.MinWait)),
+	}
+	return true
+}

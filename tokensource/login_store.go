@@ -1,0 +1,114 @@
+package tokensource
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+)
+
+// loginPrefix is where logins under way are stored.
+const loginPrefix = "authinject/logins/"
+
+// storedLogin is a [Login] with its secrets in the clear: it exists only between
+// the codec and the storage.
+type storedLogin struct {
+	Account     string            `json:"account,omitempty"`
+	State       string            `json:"state"`
+	Binding     string            `json:"binding"`
+	Verifier    string            `json:"verifier"`
+	RedirectURL string            `json:"redirect_url,omitempty"`
+	Variables   map[string]string `json:"variables,omitempty"`
+	Terminal    bool              `json:"terminal,omitempty"`
+	Begun       time.Time         `json:"begun"`
+}
+
+// loginKey is where the login with that state is stored. The source's own endpoint and
+// client are part of it: an answer to a login at one provider is never taken
+// to another (RFC 9700 section 4.4).
+func (s *Source) loginKey(state Secret) string {
+	id := fmt.Sprintf("%q", []string{s.prefix(), state.Reveal()})
+	return loginPrefix + digest([]byte(id)) + ".json"
+}
+
+func (s *Source) storeLogin(ctx context.Context, l *Login) error {
+	data, err := json.Marshal(storedLogin{
+		Account: l.Account, State: l.State.Reveal(), Binding: l.Binding.Reveal(), Verifier: l.Verifier.Reveal(),
+		RedirectURL: l.RedirectURL, Variables: l.Variables, Terminal: l.Terminal, Begun: l.Begun,
+	})
+	if err != nil {
+		return errors.New("encoding the login failed")
+	}
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	return s.cfg.Storage.Store(ctx, s.loginKey(l.State), data)
+}
+
+// FindLogin returns the login under way with that state, or [ErrNoLogin].
+func (s *Source) FindLogin(ctx context.Context, state Secret) (*Login, error) {
+	if state.IsZero() || len(state.Reveal()) > maxParameter {
+		return nil, ErrNoLogin
+	}
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	data, err := s.cfg.Storage.Load(ctx, s.loginKey(state))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNoLogin
+	}
+	if err != nil {
+		return nil, &Error{Source: s.cfg.Name, Class: ClassWait, Reason: "the storage cannot be read", cause: err}
+	}
+	var st storedLogin
+	if json.Unmarshal(data, &st) != nil {
+		return nil, ErrNoLogin
+	}
+	l := &Login{
+		Source: s.cfg.Name, Account: st.Account, State: NewSecret(st.State), Binding: NewSecret(st.Binding),
+		Verifier: NewSecret(st.Verifier), RedirectURL: st.RedirectURL, Variables: st.Variables, Terminal: st.Terminal, Begun: st.Begun,
+	}
+	age := s.cfg.Clock.Now().Sub(l.Begun)
+	if subtle.ConstantTimeCompare([]byte(st.State), []byte(state.Reveal())) != 1 || age > LoginLifetime || age < -LoginLifetime {
+		return nil, ErrNoLogin
+	}
+	return l, nil
+}
+
+// takeLogin uses a login up: of two who come with the same state one gets it.
+func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
+	s.logins.Lock() // among the processes the provider's code decides: it is good for one
+	defer s.logins.Unlock()
+	l, err := s.FindLogin(ctx, state)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	if err := s.cfg.Storage.Delete(ctx, s.loginKey(state)); err != nil {
+		return nil, &Error{Class: ClassWait, Reason: "the storage cannot be written, so nothing would be kept", cause: err}
+	}
+	return l, nil
+}
+
+// sweepLogins removes the logins that were never finished. It is no matter when
+// that fails: they are good for nothing.
+func (s *Source) sweepLogins(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	keys, err := s.cfg.Storage.List(ctx, loginPrefix, false)
+	if err != nil {
+		return
+	}
+	for _, key := range keys {
+		data, err := s.cfg.Storage.Load(ctx, key)
+		if err != nil {
+			continue
+		}
+		var st storedLogin
+		if json.Unmarshal(data, &st) == nil && s.cfg.Clock.Now().Sub(st.Begun) > LoginLifetime {
+			_ = s.cfg.Storage.Delete(ctx, key)
+		}
+	}
+}

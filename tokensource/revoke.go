@@ -1,0 +1,86 @@
+package tokensource
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/authinject/caddy-authinject/tokensource/provider"
+)
+
+// revoke revokes the tokens of rec at the provider (RFC 7009), the refresh token
+// first: with it a server ends the access tokens as well (section 2.1). Nil is also the
+// answer where the provider has no revocation endpoint.
+func (a *Account) revoke(ctx context.Context, rec *Record) *Error {
+	if a.src.cfg.RevokeURL == "" {
+		return nil
+	}
+	var failure *Error
+	for _, t := range []struct {
+		hint  string
+		token Secret
+	}{{"refresh_token", rec.RefreshToken}, {"access_token", rec.AccessToken}} {
+		if t.token.IsZero() {
+			continue
+		}
+		if err := a.src.wire.revoke(ctx, rec.Variables, t.token, t.hint); err != nil && failure == nil {
+			failure = err
+		}
+	}
+	return failure
+}
+
+// revoke makes one revocation request (RFC 7009 section 2.1).
+func (w *wire) revoke(ctx context.Context, variables map[string]string, token Secret, hint string) *Error {
+	endpoint, err := provider.Expand(w.cfg.Variables, w.cfg.RevokeURL, variables)
+	if err != nil {
+		return &Error{Class: ClassOperator, Reason: "revoke_url: " + err.Error(), cause: err}
+	}
+	var secret Secret
+	if len(w.cfg.ClientSecrets) > 0 {
+		index := int(w.secret.Load())
+		if secret, err = w.cfg.ClientSecrets[index](ctx); err != nil {
+			return &Error{Class: ClassOperator, Reason: "reading client_secret: " + err.Error(), cause: err}
+		}
+	}
+	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}}
+	basic := false
+	switch w.cfg.ClientAuth {
+	case ClientSecretBasic, ClientSecretBasicRaw:
+		basic = true
+	case ClientSecretPost, ClientSecretQuery:
+		form.Set("client_id", w.cfg.ClientID)
+		form.Set("client_secret", secret.Reveal())
+	default:
+		form.Set("client_id", w.cfg.ClientID)
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return &Error{Class: ClassOperator, Reason: "revoke_url is no URL"}
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if basic {
+		req.SetBasicAuth(url.QueryEscape(w.cfg.ClientID), url.QueryEscape(secret.Reveal()))
+	}
+	ex := &exchange{cfg: w.cfg, secret: secret, base: w.base, now: w.cfg.Clock.Now}
+	if req, err = ex.shape(req); err != nil {
+		return &Error{Class: ClassOperator, Reason: err.Error()}
+	}
+	resp, err := w.base.RoundTrip(req)
+	if err != nil {
+		failure := transportFailure(err, true)
+		failure.Reason = strings.ReplaceAll(failure.Reason, "token endpoint", "revocation endpoint")
+		return failure
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // the status is the answer
+	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
+		return nil // also for a token that was invalid already (section 2.2)
+	}
+	members, _ := parseMembers(body)
+	return &Error{Class: ClassWait, Reason: "the revocation endpoint refused", Status: resp.StatusCode, Code: ex.errorCode(members)}
+}

@@ -1,0 +1,173 @@
+package tokensource
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// peekEvery is how often the storage is looked at, while an account is used, for a
+// login or logout in another process.
+const peekEvery = 5 * time.Second
+
+// Sync looks into the storage for a newer record than the one in use, and puts it to
+// use: another process may have connected or disconnected the account. A nil error
+// with no record anywhere leaves [StateNone].
+func (a *Account) Sync(ctx context.Context) error {
+	if !a.src.stores() {
+		return nil
+	}
+	found, err := a.load(ctx)
+	if err != nil {
+		return a.src.loginError(a.name, a.unreadable(err))
+	}
+	if found == nil {
+		return nil
+	}
+	if a.adopt(found, a.lives(ctx, found)) {
+		a.src.tell(Event{Kind: EventAdopted, Account: a.name, Generation: found.Generation, Expiry: found.Expiry})
+	}
+	return nil
+}
+
+// adopt puts a stored record to use if it is newer than what is known, and
+// reports whether its token now is the one in use.
+func (a *Account) adopt(found *Record, usable bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.flight != nil || a.unsaved != (deadline{}) || a.rec != nil && found.Generation <= a.rec.Generation {
+		return false // a refresh under way reads for itself
+	}
+	a.rec, a.failed = found, nil
+	if !usable {
+		a.withdrawLocked(found)
+		a.startLocked(0) // it says what is the matter
+		return false
+	}
+	a.publishLocked(found, false)
+	a.alarmLocked(a.dueLocked())
+	return true
+}
+
+// lives reports whether a stored record's access token can be served, be it due
+// for a refresh or not.
+func (a *Account) lives(ctx context.Context, rec *Record) bool {
+	if rec.AccessToken.IsZero() || rec.Config != a.src.settings(ctx) {
+		return false
+	}
+	_, hard := a.deadlines(rec, false)
+	return !a.src.cfg.Clock.passed(hard)
+}
+
+// withdrawLocked takes the token in use away when rec says that the account was
+// disconnected since.
+func (a *Account) withdrawLocked(rec *Record) {
+	if rec != nil && rec.Disconnected {
+		a.cur.Store(nil)
+	}
+}
+
+// peek begins a [Account.Sync] in the background if the last one is a while ago.
+func (a *Account) peek() {
+	if !a.src.interactive {
+		return
+	}
+	now := a.src.cfg.Clock.Elapsed()
+	last := a.peeked.Load()
+	if now-time.Duration(last) < peekEvery || !a.peeked.CompareAndSwap(last, int64(now)) || !a.src.begin() {
+		return
+	}
+	go func() {
+		defer a.src.running.Done()
+		_ = a.Sync(context.Background()) // the token in use is still good
+	}()
+}
+
+// Lookup returns the account of that name, with its record read, if it was connected
+// before, and else an [*Error] of class login. Unlike [Source.Account] it keeps
+// nothing in memory for a name that nobody connected, so that it can be asked for any.
+func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
+	a := s.unnamed
+	if name != "" {
+		known, ok := s.accounts.Load(name)
+		if ok {
+			a = known.(*Account)
+		} else {
+			a = s.newAccount(name)
+		}
+	}
+	if a.isKnown() {
+		return a, nil
+	}
+	found, err := a.load(ctx)
+	if err != nil {
+		return nil, s.loginError(name, a.unreadable(err))
+	}
+	if found == nil {
+		return nil, s.loginError(name, notConnected(&Record{}))
+	}
+	a = s.Account(name)
+	a.adopt(found, a.lives(ctx, found))
+	return a, nil
+}
+
+// isKnown reports whether there is a record of the account in memory.
+func (a *Account) isKnown() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.rec != nil && a.rec.Generation > 0
+}
+
+// Variables are the account's own, such as the name of its deployment; nil while no
+// record is known. They must not be changed.
+func (a *Account) Variables() map[string]string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.rec == nil {
+		return nil
+	}
+	return a.rec.Variables
+}
+
+// maxAccountName bounds the length of an account's name in bytes.
+const maxAccountName = 256
+
+// CheckAccountName reports why name cannot be that of an account: it is empty, over 256
+// bytes, or holds what is no text.
+func CheckAccountName(name string) error {
+	if name == "" || len(name) > maxAccountName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		return fmt.Errorf("an account's name has 1 to %d bytes of text, without control characters", maxAccountName)
+	}
+	return nil
+}
+
+// Accounts returns the names of the named accounts that are or were connected, sorted. It
+// reads every record of the source: it is for pages and commands.
+func (s *Source) Accounts(ctx context.Context) ([]string, error) {
+	var names []string
+	if s.stores() {
+		ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+		defer cancel()
+		keys, err := s.cfg.Storage.List(ctx, s.prefix(), false)
+		if err != nil && !isAbsent(err) {
+			return nil, &Error{Source: s.cfg.Name, Class: ClassWait, Reason: "the storage cannot be listed", cause: err}
+		}
+		for _, key := range keys {
+			if name, ok := s.accountAt(ctx, key); ok && name != "" {
+				names = append(names, name)
+			}
+		}
+	}
+	s.accounts.Range(func(name, a any) bool {
+		if a.(*Account).Status().Generation > 0 && !slices.Contains(names, name.(string)) {
+			names = append(names, name.(string))
+		}
+		return true
+	})
+	slices.Sort(names)
+	return names, nil
+}
