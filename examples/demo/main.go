@@ -1,5 +1,6 @@
-// Command demo shows authinject at work on this machine alone: an authorization
-// server with a protected API, and Caddy in front of it that brings the token.
+// Command demo shows authinject at work on this machine alone: authorization servers
+// with protected APIs, like those of five providers, and Caddy in front of them that brings the token
+// and serves the page on which accounts are connected.
 //
 // It needs a Caddy binary with authinject; "make run" builds one and starts this.
 package main
@@ -15,15 +16,11 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
-
-// tokenLifetime is short, so that one can watch tokens being replaced.
-const tokenLifetime = 20 * time.Second
 
 // The usual ports; free ones are taken where these are in use.
 const (
@@ -44,11 +41,15 @@ func main() {
 
 // run starts everything, and returns when ctx ends or Caddy does.
 func run(ctx context.Context, caddy string, out, logs io.Writer) error {
-	provider, err := startProvider()
+	port, err := freePort(proxyPort)
 	if err != nil {
-		return fmt.Errorf("starting the authorization server: %w", err)
+		return err
 	}
-	defer provider.Close()
+	world, err := startWorld(port)
+	if err != nil {
+		return fmt.Errorf("starting the authorization servers: %w", err)
+	}
+	defer world.close()
 
 	dir, err := os.MkdirTemp("", "authinject-demo-")
 	if err != nil {
@@ -56,12 +57,8 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) error {
 	}
 	defer os.RemoveAll(dir)
 
-	port, err := freePort(proxyPort)
-	if err != nil {
-		return err
-	}
 	config := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(config, []byte(caddyfile(port, provider)), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(world.caddyfile(port)), 0o600); err != nil {
 		return err
 	}
 	cmd := exec.Command(caddy, "run", "--config", config, "--adapter", "caddyfile") //nolint:noctx // the operator names it; it is told to end, not killed
@@ -83,7 +80,7 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) error {
 		<-ended
 		return err
 	}
-	fmt.Fprint(out, guide(port, provider))
+	fmt.Fprint(out, world.guide(port))
 
 	select {
 	case <-ended:
@@ -104,20 +101,6 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) error {
 	return nil
 }
 
-func startProvider() (*tokensourcetest.Server, error) {
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", providerPort)) //nolint:noctx // a moment at start
-	if err != nil {
-		listener, err = net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // as above
-	}
-	if err != nil {
-		return nil, err
-	}
-	return tokensourcetest.Listen(tokensourcetest.Config{
-		Listener:            listener,
-		AccessTokenLifetime: tokenLifetime,
-	})
-}
-
 // freePort returns the usual port, or another one if that is in use.
 func freePort(usual int) (int, error) {
 	for _, port := range []int{usual, 0} {
@@ -129,32 +112,6 @@ func freePort(usual int) (int, error) {
 		return listener.Addr().(*net.TCPAddr).Port, nil
 	}
 	return 0, errors.New("no free port on 127.0.0.1")
-}
-
-// caddyfile is the demo's configuration, as one would write it.
-func caddyfile(port int, provider *tokensourcetest.Server) string {
-	return fmt.Sprintf(`{
-	admin off
-	persist_config off
-	log {
-		format console
-		include authinject http.log.error
-	}
-	authinject {
-		source demo {
-			grant         client_credentials
-			token_url     %s
-			client_id     %s
-			client_secret {env.DEMO_CLIENT_SECRET}
-		}
-	}
-}
-
-http://127.0.0.1:%d {
-	bind 127.0.0.1
-	authinject demo %s
-}
-`, provider.TokenURL(), tokensourcetest.DefaultClientID, port, provider.URL)
 }
 
 func waitListening(ctx context.Context, port int, ended <-chan struct{}) error {
@@ -182,38 +139,4 @@ func orClean(err error) error {
 		return errors.New("exit status 0")
 	}
 	return err
-}
-
-// guide says what runs and what to try.
-func guide(port int, provider *tokensourcetest.Server) string {
-	return strings.NewReplacer(
-		"PROXY", fmt.Sprintf("http://127.0.0.1:%d", port),
-		"PROVIDER", provider.URL,
-		"TOKEN_URL", provider.TokenURL(),
-		"LIFETIME", tokenLifetime.String(),
-	).Replace(`
-authinject demo
-
-  authorization server   TOKEN_URL   (tokens live LIFETIME)
-  protected API          PROVIDER/api      (refuses requests without a token)
-  proxy                  PROXY       (brings the token)
-
-Try, in another terminal:
-
-  curl -i PROVIDER/api/hello
-      around the proxy: 401, the API wants a token
-
-  curl -i PROXY/api/hello
-      through the proxy: 200, with a token that you never saw
-
-  curl -i -H 'Authorization: Bearer junk' PROXY/api/hello
-      200 as well: what a client sends as a credential stops at the proxy
-
-  while sleep 1; do curl -s PROXY/api/hello; echo; done
-      "token_number" goes up about every 16 s: each token is replaced before it
-      ends, in the background, and no request waits for it
-
-Ctrl-C ends the demo.
-
-`)
 }

@@ -1,0 +1,91 @@
+package caddy
+
+import (
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+func init() {
+	httpcaddyfile.RegisterDirective("authinject_connect", parseConnect)
+	// Behind what authenticates, and before what might serve the whole site.
+	httpcaddyfile.RegisterDirectiveOrder("authinject_connect", httpcaddyfile.Before, "handle")
+}
+
+// parseConnect parses the directive authinject_connect, which serves the page on which accounts
+// are connected, and its callback. Syntax:
+//
+//	authinject_connect [<matcher>] {
+//	    path    <path>
+//	    callers loopback|any
+//	    sources <source...>
+//	}
+//
+// With a path matcher such as /connect* the page is at that path; the default is /connect.
+func parseConnect(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	if !h.Next() {
+		return nil, h.ArgErr()
+	}
+	page := new(ConnectHandler)
+	if h.NextArg() {
+		if strings.HasPrefix(h.Val(), "/") {
+			page.Path = strings.TrimRight(h.Val(), "*/")
+			if err := checkConnectPath(page.Path); err != nil {
+				return nil, h.WrapErr(err)
+			}
+		}
+		h.Prev() // ExtractMatcherSet wants to see it
+	}
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	h.Next()
+	if h.NextArg() {
+		return nil, h.Errf("authinject_connect takes no argument but a matcher; unexpected %q", h.Val())
+	}
+	fromMatcher := page.Path != ""
+	seen := make(map[string]bool)
+	for h.NextBlock(0) {
+		option := h.Val()
+		if seen[option] {
+			return nil, h.Errf("%s is given twice", option)
+		}
+		seen[option] = true
+		switch option {
+		case "path":
+			if fromMatcher {
+				return nil, h.Errf("path is given twice: the matcher says %s already", page.Path)
+			}
+			err = checked(h, &page.Path, checkConnectPath)
+		case "callers":
+			err = checked(h, &page.Callers, checkCallers)
+		case "sources":
+			err = list(h.Dispenser, &page.Sources)
+			for _, source := range page.Sources {
+				if unknown := checkSourceDefined(h, source); unknown != nil && err == nil {
+					err = h.WrapErr(unknown)
+				}
+			}
+		default:
+			return nil, h.Errf("unknown option %q of authinject_connect; allowed are path, callers, sources", option)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return h.NewRoute(matcher, page), nil
+}
+
+// checked reads the one argument of an option.
+func checked(h httpcaddyfile.Helper, into *string, check func(string) error) error {
+	text, err := caddyfileText(h.Dispenser, h.Val())
+	if err != nil {
+		return err
+	}
+	*into = text
+	if err := check(text); err != nil {
+		return h.WrapErr(err)
+	}
+	return nil
+}

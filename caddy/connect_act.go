@@ -1,0 +1,182 @@
+package caddy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// maxForm bounds the size of a form.
+const maxForm = 64 << 10
+
+// form is what a person sent from the page.
+type form struct {
+	connectSource
+	account string
+	values  url.Values
+}
+
+// act reads a form and carries out what it asks for. What is to be said is said on the page.
+func (h *ConnectHandler) act(w http.ResponseWriter, r *http.Request, do func(http.ResponseWriter, *http.Request, form) error) error {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		return h.refuse(w, r, http.StatusBadRequest, "The form could not be read. Go back, load the page again, and try once more.")
+	}
+	if !checkCSRF(r) {
+		return h.refuse(w, r, http.StatusForbidden, "The page is too old, or the browser keeps no cookies. Load the page again, and try once more.")
+	}
+	source, ok := h.find(r.PostForm.Get("source"))
+	if !ok {
+		return h.refuse(w, r, http.StatusNotFound, "There is no such source on this page. Load the page again.")
+	}
+	f := form{connectSource: source, account: strings.TrimSpace(r.PostForm.Get("account")), values: r.PostForm}
+	if r.PostForm.Has("account") {
+		if err := tokensource.CheckAccountName(f.account); err != nil {
+			return h.back(w, r, f, alert("Nothing was done: "+err.Error()+"."))
+		}
+	}
+	return do(w, r, f)
+}
+
+// start begins a login and sends the browser to the provider.
+func (h *ConnectHandler) start(w http.ResponseWriter, r *http.Request, f form) error {
+	redirect, err := h.redirectURL(r, f.cfg)
+	if err != nil {
+		return h.back(w, r, f, alert(err.Error()))
+	}
+	variables := make(map[string]string)
+	for _, v := range f.cfg.perAccount {
+		value := strings.TrimSpace(f.values.Get(v.Name))
+		if value == "" {
+			continue
+		}
+		if err := v.Check(value); err != nil {
+			return h.back(w, r, f, alert(fmt.Sprintf("%s cannot be %q. Allowed are %s, such as %s.", v.Title, value, v.Allowed, v.Example)))
+		}
+		variables[v.Name] = value
+	}
+	login, err := f.source.BeginLogin(r.Context(), tokensource.LoginRequest{Account: f.account, Variables: variables, RedirectURL: redirect})
+	if err != nil {
+		return h.back(w, r, f, loginNotice(err, false))
+	}
+	http.SetCookie(w, loginCookie(r, login))
+	return seeOther(w, login.URL.Reveal())
+}
+
+// finish takes the code or PIN that a person typed.
+func (h *ConnectHandler) finish(w http.ResponseWriter, r *http.Request, f form) error {
+	code := strings.TrimSpace(f.values.Get("code"))
+	cookie, err := r.Cookie(typedCookieName(f.name, f.account))
+	switch {
+	case err != nil:
+		return h.back(w, r, f, alert("Press Connect first: no login is under way for this account in this browser."))
+	case code == "":
+		return h.back(w, r, f, alert("Type the code or PIN that the provider shows after you have allowed access."))
+	}
+	login, err := f.source.FindLogin(r.Context(), tokensource.NewSecret(cookie.Value))
+	if err == nil && (login.Account != f.account || !login.Typed()) {
+		err = tokensource.ErrNoLogin
+	}
+	if err == nil {
+		err = f.source.FinishLogin(r.Context(), login, url.Values{"code": {code}})
+	}
+	if err != nil {
+		return h.back(w, r, f, loginNotice(err, true))
+	}
+	return h.back(w, r, f, h.connected(f.connectSource, f.account))
+}
+
+// disconnect forgets and revokes an account's tokens.
+func (h *ConnectHandler) disconnect(w http.ResponseWriter, r *http.Request, f form) error {
+	account, err := f.source.Lookup(r.Context(), f.account)
+	if err == nil {
+		err = account.Disconnect(r.Context())
+	}
+	if err != nil {
+		var known *tokensource.Error
+		if errors.As(err, &known) {
+			return h.back(w, r, f, alert(sentence(known.Reason)+detail(known)))
+		}
+		return h.back(w, r, f, alert("It is not certain that the account was disconnected. Load the page again."))
+	}
+	return h.back(w, r, f, &notice{Text: "Disconnected " + describe(f.connectSource, f.account) + "."})
+}
+
+// back sends the browser to the page, which then says n.
+func (h *ConnectHandler) back(w http.ResponseWriter, _ *http.Request, f form, n *notice) error {
+	query := url.Values{"notice": {keepNotice(n)}}
+	if n.Alert && f.account != "" {
+		query.Set("source", f.name)
+		query.Set("account", f.account)
+	}
+	return seeOther(w, "../"+h.base()+"?"+query.Encode()+"#source-"+f.name)
+}
+
+// base is the last part of the page's path, by which its own links name it: so they
+// hold behind a proxy that has another path for it.
+func (h *ConnectHandler) base() string { return h.Path[strings.LastIndexByte(h.Path, '/')+1:] }
+
+// redirectURL is where a provider is to send people back to: as configured, or else where they
+// have the page open, if that is on this machine or as the configuration says. It never comes from
+// a header field alone.
+func (h *ConnectHandler) redirectURL(r *http.Request, cfg *Source) (string, error) {
+	switch redirect := cfg.endpoints.redirect; {
+	case redirect == redirectManual:
+		return "", nil
+	case redirect != "":
+		if host := hostOf(redirect); host != strings.ToLower(hostname(r.Host)) {
+			return "", fmt.Errorf("The provider sends people back to %s. Open this page there, so that the browser that begins is the one that comes back.", redirectPage(redirect))
+		}
+		return redirect, nil
+	}
+	host := strings.ToLower(hostname(r.Host))
+	known := slices.ContainsFunc(h.app.pages, func(page string) bool { return hostOf(page) == host })
+	if !known && !isLoopbackName(host) {
+		return "", errors.New("It is not known where the provider may send people back to. Set redirect_url, to the address of this page's callback as it is registered with the provider.")
+	}
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + strings.ToLower(r.Host) + h.Path + callbackPath, nil
+}
+
+// redirectPage is the page to which a redirect URL belongs.
+func redirectPage(redirect string) string { return strings.TrimSuffix(redirect, callbackPath) }
+
+// loginCookie binds a login to the browser that begins it. One that comes back
+// from the provider is looked for by its state, one that is typed by its account.
+func loginCookie(r *http.Request, login *tokensource.Login) *http.Cookie {
+	cookie := &http.Cookie{HttpOnly: true, Secure: r.TLS != nil, MaxAge: int(tokensource.LoginLifetime.Seconds()), Path: "/"}
+	if login.Typed() {
+		cookie.Name, cookie.Value = typedCookieName(login.Source, login.Account), login.State.Reveal()
+		cookie.SameSite = http.SameSiteStrictMode
+		return cookie
+	}
+	cookie.Name, cookie.Value = stateCookieName(login.State), login.Binding.Reveal()
+	cookie.SameSite = http.SameSiteLaxMode // the provider's redirect is a visit from another site
+	if u, err := url.Parse(login.RedirectURL); err == nil {
+		cookie.Path, cookie.Secure = u.Path, u.Scheme == "https"
+	}
+	return cookie
+}
+
+func stateCookieName(state tokensource.Secret) string {
+	return "authinject-login-" + shortDigest(state.Reveal())
+}
+
+func typedCookieName(source, account string) string {
+	return "authinject-typed-" + shortDigest(source+"\x00"+account)
+}
+
+func shortDigest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}

@@ -1,0 +1,119 @@
+package caddy
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// secure sets what every answer of the page carries. There is no form-action: some
+// browsers hold the provider's whole chain of redirects to it, and nobody knows that chain.
+func secure(header http.Header) {
+	header.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'")
+	header.Set("Cache-Control", "no-store")
+	header.Set("Cross-Origin-Opener-Policy", "same-origin")
+	header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	// Of a same-origin form a browser says where it comes from only if it may.
+	header.Set("Referrer-Policy", "same-origin")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+}
+
+// admit returns nil for a caller that may use the page, and else what to tell it.
+func (h *ConnectHandler) admit(r *http.Request) error {
+	if h.Callers != callersAny && !isLocal(r) {
+		return errors.New("This page is for callers on the machine itself. To open it to others, behind a guard of your own, the configuration must say: callers any.")
+	}
+	if !h.knowsHost(r.Host) {
+		return errors.New("This page is not served under this name, lest another site's name be pointed at it. Open it by the address or the name that the configuration has.")
+	}
+	if err := http.NewCrossOriginProtection().Check(r); err != nil {
+		return errors.New("This request was made by a page of another site, and was not carried out.")
+	}
+	return nil
+}
+
+// isLocal reports whether the caller is on this machine, and no proxy on it passes
+// on somebody else's request.
+func isLocal(r *http.Request) bool {
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"} {
+		if r.Header.Get(name) != "" {
+			return false
+		}
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		// A unix socket has no address; who can open it is on this machine.
+		return r.RemoteAddr == "" || strings.HasPrefix(r.RemoteAddr, "@") || strings.HasPrefix(r.RemoteAddr, "/")
+	}
+	return isLoopbackName(host)
+}
+
+// knowsHost reports whether a browser that names host means us: a site whose name
+// was pointed at this machine (DNS rebinding) does not.
+func (h *ConnectHandler) knowsHost(host string) bool {
+	name := hostname(host)
+	ip := net.ParseIP(name)
+	return ip != nil && !ip.IsUnspecified() || isLoopbackName(name) || slices.Contains(h.hosts, strings.ToLower(name))
+}
+
+// hostname is a Host field's name, without port and brackets.
+func hostname(host string) string {
+	return (&url.URL{Host: host}).Hostname()
+}
+
+// hostOf is the name in a URL, in lower case.
+func hostOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
+}
+
+func isLoopbackName(name string) bool {
+	ip := net.ParseIP(strings.TrimSuffix(name, "%lo"))
+	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// csrfCookie binds the page's forms to the browser that was given the page.
+const csrfCookie = "authinject-page"
+
+// csrfKey is this process's. Cookies are shared by all ports of a host, so that a page of another
+// port could set one: it cannot make the token that belongs to it.
+var csrfKey = func() []byte {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	return key
+}()
+
+// csrfToken returns what a form must bring, and gives the browser the cookie for it.
+func csrfToken(w http.ResponseWriter, r *http.Request) string {
+	if cookie, err := r.Cookie(csrfCookie); err == nil && len(cookie.Value) == 22 {
+		return csrfOf(cookie.Value)
+	}
+	raw := make([]byte, 16)
+	_, _ = rand.Read(raw) // never fails
+	value := base64.RawURLEncoding.EncodeToString(raw)
+	http.SetCookie(w, &http.Cookie{Name: csrfCookie, Value: value, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode})
+	return csrfOf(value)
+}
+
+func csrfOf(cookie string) string {
+	mac := hmac.New(sha256.New, csrfKey)
+	mac.Write([]byte(cookie))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// checkCSRF reports whether a form comes from our own page in the same browser.
+func checkCSRF(r *http.Request) bool {
+	cookie, err := r.Cookie(csrfCookie)
+	return err == nil && hmac.Equal([]byte(csrfOf(cookie.Value)), []byte(r.PostForm.Get("csrf")))
+}

@@ -1,0 +1,135 @@
+package caddy
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// notice is what the page says once about what was just done.
+type notice struct {
+	// Alert says that something is to be done.
+	Alert bool
+	// Text is ours, Detail the technical line to it, Provider what the provider says.
+	Text, Detail, Provider string
+}
+
+func alert(text string) *notice { return &notice{Alert: true, Text: text} }
+
+// notices are kept for the page that follows: the address that a person then has open
+// holds no part of an answer, only this number. They are shown once.
+var notices struct {
+	mu   sync.Mutex
+	kept map[string]keptNotice
+}
+
+type keptNotice struct {
+	notice *notice
+	until  time.Time
+}
+
+const (
+	noticeLifetime = 5 * time.Minute
+	maxNotices     = 256
+)
+
+// keepNotice returns the number by which takeNotice finds n.
+func keepNotice(n *notice) string {
+	var raw [12]byte
+	_, _ = rand.Read(raw[:]) // never fails
+	id := hex.EncodeToString(raw[:])
+	notices.mu.Lock()
+	defer notices.mu.Unlock()
+	if notices.kept == nil {
+		notices.kept = make(map[string]keptNotice)
+	}
+	now := time.Now()
+	for other, kept := range notices.kept {
+		if now.After(kept.until) || len(notices.kept) >= maxNotices {
+			delete(notices.kept, other)
+		}
+	}
+	notices.kept[id] = keptNotice{n, now.Add(noticeLifetime)}
+	return id
+}
+
+// takeNotice returns the notice with that number, or nil.
+func takeNotice(id string) *notice {
+	notices.mu.Lock()
+	defer notices.mu.Unlock()
+	kept, ok := notices.kept[id]
+	delete(notices.kept, id)
+	if !ok || time.Now().After(kept.until) {
+		return nil
+	}
+	return kept.notice
+}
+
+// connected says that a login succeeded.
+func (h *ConnectHandler) connected(s connectSource, account string) *notice {
+	n := &notice{Text: "Connected " + describe(s, account) + "."}
+	if s.source.Account(account).Status().Unsaved {
+		n.Alert = true
+		n.Text += " But the storage cannot be written, so that a restart would lose it. Storing is tried again."
+	}
+	return n
+}
+
+// loginNotice says why a login failed, and what to do. typed says that a person typed
+// the code.
+func loginNotice(err error, typed bool) *notice {
+	var e *tokensource.Error
+	if !errors.As(err, &e) {
+		e = &tokensource.Error{Class: tokensource.ClassLogin}
+	}
+	n := alert("")
+	switch {
+	case errors.Is(err, tokensource.ErrNoLogin):
+		n.Text = "That login is over: it was finished before, or took longer than 10 minutes. Press Connect to begin a new one."
+		return n
+	case e.Code == "access_denied":
+		n.Text = "Access was denied at the provider. Nothing was changed. Press Connect to try again, and allow access there."
+		return n
+	case e.Class == tokensource.ClassLogin && e.Code == "invalid_grant" && typed, e.Code == "invalid_request" && typed:
+		n.Text = "The provider did not accept the code: it is mistyped, too old, or was used before. Nothing was changed. Type it again, or press Connect for a new one."
+	case e.Code == "invalid_grant":
+		n.Text = "The provider did not accept the code that it had just given. Nothing was changed. Press Connect to try again; if that does not help, compare redirect_url with what is registered there."
+	case e.Class == tokensource.ClassWait:
+		n.Text = "The provider is in trouble. Nothing was changed. Try again in a while."
+	case e.Class == tokensource.ClassOperator:
+		n.Text = "The configuration has to be corrected before this account can be connected. Nothing was changed."
+	default:
+		n.Text = "The login failed. Nothing was changed. Press Connect to try again."
+	}
+	n.Detail = strings.TrimSpace(sentence(e.Reason) + detail(e))
+	return n
+}
+
+// detail names an error's code and status, for who looks into it.
+func detail(e *tokensource.Error) string {
+	if e.Code == "" {
+		return ""
+	}
+	return " (" + e.Code + ")"
+}
+
+// sentence makes a reason into one.
+func sentence(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return strings.ToUpper(reason[:1]) + reason[1:] + "."
+}
+
+// describe names an account to a person.
+func describe(s connectSource, account string) string {
+	if account == "" {
+		return s.name
+	}
+	return "account " + account + " of " + s.name
+}

@@ -1,0 +1,91 @@
+package caddy
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// mood is how a state looks: good, soon (somebody should act), bad, none.
+type mood string
+
+const (
+	moodGood mood = "good"
+	moodSoon mood = "soon"
+	moodBad  mood = "bad"
+	moodNone mood = "none"
+)
+
+// words says how an account stands in words that a person understands.
+func words(st tokensource.Status, now time.Time) (text string, as mood) {
+	text, as = stateWords(st, now)
+	if st.Unsaved {
+		return text + " The storage cannot be written; until it can, a restart would lose this login.", moodSoon
+	}
+	return text, as
+}
+
+func stateWords(st tokensource.Status, now time.Time) (string, mood) {
+	expires := span(st.Expiry.Sub(now))
+	switch {
+	case st.State == tokensource.StateLoginRequired && st.Live && !st.Expiry.IsZero() && st.RefreshAt.IsZero() && st.Expiry.After(now):
+		return "Expires in " + expires + ", log in again before.", moodSoon
+	case st.State == tokensource.StateLoginRequired && st.Live:
+		return "The token is refused, and cannot be renewed. Connect again.", moodBad
+	case st.Disconnected, st.Generation == 0 && !st.Live && st.State != tokensource.StateExpired:
+		if st.Err != nil && st.Err.Class != tokensource.ClassLogin {
+			return "Not connected. " + sentence(st.Err.Reason), moodBad
+		}
+		return "Not connected.", moodNone
+	case st.State == tokensource.StateLoginRequired:
+		return "Connect again: " + because(st) + ".", moodBad
+	case st.State == tokensource.StateUncertain:
+		return "A renewal was sent and its answer was lost; it is tried again" + tryAgain(st, now) + ".", moodSoon
+	case !st.Live && st.Err != nil:
+		return "No valid token: " + because(st) + "; it is tried again" + tryAgain(st, now) + ".", moodBad
+	case !st.Live:
+		return "No valid token; a new one is being fetched.", moodSoon
+	case st.Renews && st.Err != nil && !st.Expiry.IsZero():
+		return "Connected for another " + expires + ", but the renewal failed: " + because(st) + "; it is tried again" + tryAgain(st, now) + ".", moodSoon
+	case st.Renews && st.State == tokensource.StateStale:
+		return "Connected, is being renewed.", moodGood
+	case st.Renews && st.RefreshAt.After(now):
+		return "Connected, renews by itself, next in " + span(st.RefreshAt.Sub(now)) + ".", moodGood
+	case st.Renews:
+		return "Connected, renews by itself.", moodGood
+	case st.Expiry.IsZero():
+		return "Connected. The token serves until the provider refuses it.", moodGood
+	}
+	return "Connected. Expires in " + expires + ", log in again before.", moodGood
+}
+
+// because is the reason of the last failure, with the provider's code for it.
+func because(st tokensource.Status) string {
+	if st.Err == nil {
+		return "the login has ended"
+	}
+	return st.Err.Reason + detail(st.Err)
+}
+
+func tryAgain(st tokensource.Status, now time.Time) string {
+	if !st.RefreshAt.After(now) {
+		return ""
+	}
+	return " in " + span(st.RefreshAt.Sub(now))
+}
+
+// span is a duration as one says it.
+func span(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d < 90*time.Second:
+		return fmt.Sprintf("%d s", int(math.Max(math.Round(d.Seconds()), 0)))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(math.Round(d.Minutes())))
+	case d < 2*day:
+		return fmt.Sprintf("%d h", int(math.Round(d.Hours())))
+	}
+	return fmt.Sprintf("%d days", int(math.Round(float64(d)/float64(day))))
+}
