@@ -19,12 +19,17 @@ var (
 	errCorruptRecord = errors.New("the stored record is damaged")
 )
 
-// envelope is the stored form. Sum is the SHA-256 of Record, so that a torn
-// or edited file is noticed rather than half believed.
+// envelope is the stored form: a record in the clear, or sealed.
 type envelope struct {
-	Version int             `json:"version"`
-	Sum     string          `json:"sum"`
-	Record  json.RawMessage `json:"record"`
+	Version int `json:"version"`
+	// Sum is the SHA-256 of Record, so that a torn or edited file is noticed rather
+	// than half believed.
+	Sum    string          `json:"sum,omitempty"`
+	Record json.RawMessage `json:"record,omitempty"`
+	// Key is the id of the encryption key under which Sealed was made: the nonce, then
+	// the record under AES-256-GCM.
+	Key    string `json:"key,omitempty"`
+	Sealed []byte `json:"sealed,omitempty"`
 }
 
 // storedRecord is a [Record] with its secrets in the clear: it exists only
@@ -46,7 +51,7 @@ type storedRecord struct {
 	Disconnected bool              `json:"disconnected,omitempty"`
 }
 
-// encodeRecord returns the stored form of r.
+// encodeRecord returns r as JSON, with its secrets.
 func encodeRecord(r *Record) ([]byte, error) {
 	body, err := json.Marshal(storedRecord{
 		Source: r.Source, Account: r.Account, Generation: r.Generation,
@@ -57,12 +62,11 @@ func encodeRecord(r *Record) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the record: %w", err)
 	}
-	return json.Marshal(envelope{Version: recordVersion, Sum: digest(body), Record: body})
+	return body, nil
 }
 
-// decodeRecord reads the stored form of the record of (source, account). The
-// names inside must match: two files that changed places are damage, not data.
-func decodeRecord(data []byte, source, account string) (*Record, error) {
+// parseEnvelope reads the stored form. What is in it is still to be checked.
+func parseEnvelope(data []byte) (*envelope, error) {
 	var env envelope
 	if err := json.Unmarshal(data, &env); err != nil {
 		return nil, errCorruptRecord // the decoder's text may quote a token
@@ -70,11 +74,25 @@ func decodeRecord(data []byte, source, account string) (*Record, error) {
 	if env.Version > recordVersion {
 		return nil, errNewerRecord
 	}
-	if env.Version < 1 || env.Sum != digest(env.Record) {
+	if env.Version < 1 {
 		return nil, errCorruptRecord
 	}
+	return &env, nil
+}
+
+// clear returns what is stored in the clear.
+func (e *envelope) clear() ([]byte, error) {
+	if e.Sum != digest(e.Record) {
+		return nil, errCorruptRecord
+	}
+	return e.Record, nil
+}
+
+// decodeRecord reads the JSON of the record of (source, account). The
+// names inside must match: two files that changed places are damage, not data.
+func decodeRecord(body []byte, source, account string) (*Record, error) {
 	var s storedRecord
-	if err := json.Unmarshal(env.Record, &s); err != nil {
+	if err := json.Unmarshal(body, &s); err != nil {
 		return nil, errCorruptRecord
 	}
 	// JSON knows no octets outside UTF-8; the key told names with them apart.

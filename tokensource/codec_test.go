@@ -26,11 +26,11 @@ func TestRecordRoundTrip(t *testing.T) {
 		}
 	}
 	for _, r := range []*Record{rec, {}} {
-		data, err := encodeRecord(r)
+		data, err := EncodeRecord(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := decodeRecord(data, r.Source, r.Account)
+		got, err := DecodeRecord(data, r.Source, r.Account)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,17 +42,17 @@ func TestRecordRoundTrip(t *testing.T) {
 
 // A record cut short anywhere, or with any octet changed, is damaged.
 func TestDamagedRecord(t *testing.T) {
-	data, err := encodeRecord(fullRecord())
+	data, err := EncodeRecord(fullRecord())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range data {
-		if _, err := decodeRecord(data[:i], "orders", "alice"); !errors.Is(err, errCorruptRecord) {
+		if _, err := DecodeRecord(data[:i], "orders", "alice"); !errors.Is(err, errCorruptRecord) {
 			t.Errorf("cut at %d: %v", i, err)
 		}
 		changed := append([]byte(nil), data...)
 		changed[i] ^= 1
-		rec, err := decodeRecord(changed, "orders", "alice")
+		rec, err := DecodeRecord(changed, "orders", "alice")
 		if err == nil && !reflect.DeepEqual(rec, fullRecord()) {
 			t.Errorf("changed at %d: read as %#v", i, rec)
 		}
@@ -61,16 +61,16 @@ func TestDamagedRecord(t *testing.T) {
 
 // A record found in another's place is damage, and one of a newer release is said to be that.
 func TestForeignRecord(t *testing.T) {
-	data, err := encodeRecord(fullRecord())
+	data, err := EncodeRecord(fullRecord())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range [][2]string{{"orders", "bob"}, {"other", "alice"}, {"orders", ""}, {"orders", "Alice"}} {
-		if _, err := decodeRecord(data, name[0], name[1]); !errors.Is(err, errCorruptRecord) {
+		if _, err := DecodeRecord(data, name[0], name[1]); !errors.Is(err, errCorruptRecord) {
 			t.Errorf("read as that of %v: %v", name, err)
 		}
 	}
-	if _, err := decodeRecord([]byte(`{"version":2,"record":"?"}`), "orders", "alice"); !errors.Is(err, errNewerRecord) {
+	if _, err := DecodeRecord([]byte(`{"version":2,"record":"?"}`), "orders", "alice"); !errors.Is(err, errNewerRecord) {
 		t.Errorf("version 2: %v", err)
 	}
 }

@@ -46,31 +46,51 @@ func FuzzAnswer(f *testing.F) {
 // written and read again as the same.
 func FuzzRecord(f *testing.F) {
 	for _, rec := range []*Record{{}, {Source: "s", Account: "a"}, {Source: "s", Account: "a", Generation: 1, AccessToken: NewSecret("at")}} {
-		data, err := encodeRecord(rec)
+		data, err := EncodeRecord(rec)
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(data, false)
+		if data, err = SealRecord(rec, "k", sealKey); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data, false)
+		f.Add(bytes.Replace(data, []byte(`"key":"`), []byte(`"key":"0`), 1), false)
+		f.Add(data[:len(data)-6], false)
+		f.Add(append(data[:len(data)-6:len(data)-6], `"}`...), false)
+		f.Add(bytes.Replace(data, []byte(`{`), []byte(`{"record":{},`), 1), false)
 	}
+	f.Add([]byte(`{"version":1,"key":"0123456789abcdef","sealed":"AAAA"}`), false)
+	f.Add([]byte(`{"version":1,"sealed":null,"key":null}`), false)
 	f.Add([]byte(`{"source":"s","account":"a","expiry":"2026-01-01T00:00:00.000000001+01:00","variables":{"a":"b"}}`), true)
 	f.Add([]byte(`{"source":"s","account":"a","failure":{"class":"login"},"spending":{"since":"0001-01-01T00:00:00Z"}}`), true)
 	f.Fuzz(func(t *testing.T, data []byte, sign bool) {
 		if sign { // with a valid checksum, so that the record itself is reached
 			data = bytes.Join([][]byte{[]byte(`{"version":1,"sum":"`), []byte(digest(data)), []byte(`","record":`), data, []byte(`}`)}, nil)
 		}
-		rec, err := decodeRecord(data, "s", "a")
+		rec, err := OpenRecord(data, "k", "s", "a", sealKey)
 		if err != nil {
+			if !isRecordError(err) {
+				t.Fatalf("an error that would not keep it from being written over: %v", err)
+			}
 			return
 		}
-		again, err := encodeRecord(rec)
+		sealed, err := SealRecord(rec, "k", sealKey)
+		if err != nil {
+			t.Fatalf("a record that was read cannot be sealed: %v", err)
+		}
+		if got, err := OpenRecord(sealed, "k", "s", "a", otherKey, sealKey); err != nil || got.Generation != rec.Generation {
+			t.Fatalf("a record that was sealed cannot be read: %v", err)
+		}
+		again, err := EncodeRecord(rec)
 		if err != nil {
 			t.Fatalf("a record that was read cannot be written: %v", err)
 		}
-		got, err := decodeRecord(again, "s", "a")
+		got, err := DecodeRecord(again, "s", "a")
 		if err != nil {
 			t.Fatalf("a record that was written cannot be read: %v", err)
 		}
-		third, err := encodeRecord(got)
+		third, err := EncodeRecord(got)
 		if err != nil || !bytes.Equal(again, third) || !reflect.DeepEqual(rec.Spending == nil, got.Spending == nil) || got.Generation != rec.Generation {
 			t.Fatalf("wrote %s, then %s (%v)", again, third, err)
 		}

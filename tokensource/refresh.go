@@ -89,7 +89,7 @@ func (a *Account) renew(ctx context.Context, rec *Record) outcome {
 	if req.Spends.IsZero() {
 		out := a.ask(ctx, found)
 		if out.err == nil {
-			out.storage = a.save(ctx, out.rec)
+			out.storage = a.catchUp(ctx, out.rec)
 			out.unsaved = out.storage != nil
 		}
 		return out
@@ -99,8 +99,8 @@ func (a *Account) renew(ctx context.Context, rec *Record) outcome {
 	return a.spend(ctx, rec)
 }
 
-// catchUp stores rec, which could not be stored before, unless somebody else has
-// stored something newer since.
+// catchUp stores rec, unless somebody else has stored something newer since the
+// storage was last looked at, or something that cannot be read.
 func (a *Account) catchUp(ctx context.Context, rec *Record) error {
 	found, err := a.load(ctx)
 	switch {
@@ -295,7 +295,8 @@ func (a *Account) sleep(ctx context.Context, d time.Duration) {
 }
 
 func isRecordError(err error) bool {
-	return errors.Is(err, errCorruptRecord) || errors.Is(err, errNewerRecord)
+	return errors.Is(err, errCorruptRecord) || errors.Is(err, errNewerRecord) ||
+		errors.Is(err, errSealed) || errors.Is(err, errEncryptionKey)
 }
 
 // unreadable is the failure of a record that cannot be read: an outage that
@@ -310,5 +311,8 @@ func (a *Account) unreadable(err error) *Error {
 // postponed is the failure of a refresh that was put off because the storage
 // takes no writes.
 func (a *Account) postponed(err error) *Error {
+	if isRecordError(err) {
+		return a.unreadable(err)
+	}
 	return &Error{Class: ClassWait, Reason: "the storage cannot be written, the refresh is put off", cause: err}
 }

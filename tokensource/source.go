@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,6 +72,13 @@ type Config struct {
 	// Storage keeps the records of grants whose refresh tokens would be lost with the
 	// process. Nil keeps them in memory.
 	Storage Storage
+	// EncryptionKeys seal what is stored (AES-256-GCM): the first seals, all open, so that
+	// a new one is put in front of the old. A key is any text of at least 32 characters, such
+	// as `openssl rand -base64 32` makes; it is read at each use. What is stored in the
+	// clear, or under an older key, is read, and sealed under the first when it is written
+	// next. What no key opens is an error of [ClassOperator] that names the key's id,
+	// and is never written over. None leaves the storage in the clear.
+	EncryptionKeys []Value
 	// Transport sends token requests. Nil means one of its own, that keeps no connections.
 	Transport http.RoundTripper
 	// UserAgent is sent with token requests. Default "authinject".
@@ -176,6 +184,9 @@ func (cfg *Config) check() error {
 	}
 	if err := oneOf("body_format", cfg.BodyFormat, BodyFormats); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(cfg.EncryptionKeys, func(key Value) bool { return key == nil }) {
+		return errors.New("encryption_key must not be nil")
 	}
 	if cfg.RefreshBefore < 0 {
 		return errors.New("refresh_before must not be negative")

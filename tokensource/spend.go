@@ -23,13 +23,21 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 	// The mark keeps the refresh token that is stored, also when a newly configured
 	// one is sent: until that proves good, it replaces nothing.
 	mark, err := a.mark(ctx, rec)
-	if err != nil && a.alive() {
-		// The new refresh token could not be stored either. There is time: not now.
+	if err != nil && (a.alive() || isRecordError(err)) {
+		// The new refresh token could not be stored either. There is time: not now. Or
+		// the operator has to act first.
 		return outcome{rec: rec, storage: err, err: a.postponed(err)}
 	}
 	ans, failure := a.post(ctx, rec, req)
 	if failure != nil && failure.Lost && failure.RetryAt.IsZero() && a.firstFailure() {
 		a.sleep(ctx, quickRetry)
+		found, err := a.overtaken(ctx, mark)
+		switch {
+		case found != nil:
+			return a.follow(ctx, found)
+		case isRecordError(err):
+			return outcome{rec: mark, storage: err, err: a.unreadable(err)}
+		}
 		mark, _ = a.mark(ctx, rec) // others still keep off
 		ans, failure = a.post(ctx, rec, req)
 	}
@@ -99,7 +107,7 @@ func (a *Account) keep(ctx context.Context, mark *Record, req Request, ans *Answ
 	if failure != nil && failure.Lost {
 		return outcome{rec: mark, err: failure} // the mark stays: uncertain
 	}
-	found, _ := a.overtaken(ctx, mark) // unreadable: what was just received must be kept all the same
+	found, unread := a.overtaken(ctx, mark)
 	var rec *Record
 	switch {
 	case ans != nil && found != nil:
@@ -112,6 +120,12 @@ func (a *Account) keep(ctx context.Context, mark *Record, req Request, ans *Answ
 	default:
 		rec = mark.clone()
 		rec.Spending = nil
+	}
+	if unread != nil && (ans == nil || isRecordError(unread)) {
+		// Somebody's record is there that may be newer. It is not written over unread; this
+		// one is in memory until it can be stored. During an outage of the storage, though,
+		// what was just received must be kept all the same.
+		return outcome{rec: rec, asked: failure == nil, unsaved: true, storage: unread, err: failure}
 	}
 	err := a.save(ctx, rec)
 	for i := 0; err != nil && i < 2 && ans != nil; i++ {

@@ -79,7 +79,11 @@ func (a *Account) load(ctx context.Context) (*Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the stored record: %w", err)
 	}
-	return decodeRecord(data, a.src.cfg.Name, a.name)
+	body, err := a.src.open(ctx, a.key, data)
+	if err != nil {
+		return nil, err
+	}
+	return decodeRecord(body, a.src.cfg.Name, a.name)
 }
 
 // accountAt returns the name of the account whose record is stored under key.
@@ -97,12 +101,16 @@ func isAbsent(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // save writes rec.
 func (a *Account) save(ctx context.Context, rec *Record) error {
-	data, err := encodeRecord(rec)
+	body, err := encodeRecord(rec)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
+	data, err := a.src.seal(ctx, a.key, body)
+	if err != nil {
+		return err
+	}
 	if err := a.src.cfg.Storage.Store(ctx, a.key, data); err != nil {
 		return fmt.Errorf("storing the record: %w", err)
 	}
