@@ -24,6 +24,8 @@ func TestAdapt(t *testing.T) {
 	isolate(t)
 	t.Setenv("UPSTREAM", "api.example.com:443")
 	t.Setenv("ID", "client-7")
+	t.Setenv("ENCRYPTION_KEY", strings.Repeat("n", 44))
+	t.Setenv("OLD_ENCRYPTION_KEY", strings.Repeat("o", 32))
 	good := fixtures(t, "testdata/adapt/*.caddyfiletest", 25)
 	for _, path := range good {
 		t.Run(filepath.Base(path), func(t *testing.T) {

@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
+
+	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 func init() { caddy.RegisterModule(App{}) }
@@ -36,6 +39,22 @@ type App struct {
 	// `.`; it is what logs, errors and events say.
 	Sources map[string]*Source `json:"sources,omitempty"`
 
+	// EncryptionKeys seal the tokens that are stored (AES-256-GCM), so that who can read the
+	// storage or a backup of it cannot use them. A key is any text of at least 32
+	// characters, such as `openssl rand -base64 32` makes. Default: none; tokens are stored
+	// in the clear.
+	//
+	// The first key seals, all of them open: to replace one, put the new one in
+	// front and remove the old one once every record has been written again, which its next
+	// token does. What was stored in the clear is read too, and sealed in the same way. A
+	// record that no key opens is left as it is, and its source has no token until the key
+	// is back.
+	//
+	// Use placeholders, `{file.*}` or `{env.*}`; they are resolved at each use, and once when
+	// the configuration is loaded, which fails if a key cannot be read or is too short. A literal
+	// is shown by the admin API and kept in the autosaved configuration, and gives a warning.
+	EncryptionKeys []string `json:"encryption_keys,omitempty"`
+
 	pages      []string        // on which accounts are connected; the first one is told to people
 	perAccount map[string]bool // sources whose account a request chooses
 
@@ -62,6 +81,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.pooled = make(map[string]*pooledSource)
 	a.users = make(map[string]*sourceUser)
 	a.perAccount = make(map[string]bool)
+	if err := a.provisionKeys(ctx); err != nil {
+		return err
+	}
 	for _, name := range slices.Sorted(maps.Keys(a.Sources)) {
 		if err := a.provisionSource(ctx, name); err != nil {
 			return fmt.Errorf("source %s: %w", name, err)
@@ -69,6 +91,38 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	return nil
 }
+
+// provisionKeys reads the encryption keys once, so that a mistake shows at once and not
+// when the first token is to be stored.
+func (a *App) provisionKeys(ctx caddy.Context) error {
+	literal := false
+	for i, configured := range a.EncryptionKeys {
+		if err := checkEncryptionKey(ctx, configured); err != nil {
+			return fmt.Errorf("encryption_key %d of %d: %w", i+1, len(a.EncryptionKeys), err)
+		}
+		literal = literal || !hasPlaceholder(configured)
+	}
+	if literal {
+		a.logger.Warn(literalWarning, zap.String("option", "encryption_key"))
+	}
+	return nil
+}
+
+func checkEncryptionKey(ctx context.Context, configured string) error {
+	if hasPlaceholder(configured) {
+		if err := checkPlaceholders(configured); err != nil {
+			return err
+		}
+	}
+	key, err := value(configured)(ctx)
+	if err != nil {
+		return err
+	}
+	return tokensource.CheckEncryptionKey(key)
+}
+
+// literalWarning is logged of a secret that is no placeholder.
+const literalWarning = "a secret stands in the configuration itself, where the admin API, autosave and logs can show it; use a placeholder such as {env.NAME} or {file./path}"
 
 func (a *App) provisionSource(ctx caddy.Context, name string) error {
 	src := a.Sources[name]
@@ -81,9 +135,9 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 	if err := src.provision(ctx); err != nil {
 		return err
 	}
+	src.encryptionKeys = a.EncryptionKeys
 	for _, warning := range src.literalSecrets() {
-		a.logger.Warn("a secret stands in the configuration itself, where the admin API, autosave and logs can show it; use a placeholder such as {env.NAME} or {file./path}",
-			zap.String("source", name), zap.String("option", warning))
+		a.logger.Warn(literalWarning, zap.String("source", name), zap.String("option", warning))
 	}
 	user := &sourceUser{grant: src.grant, storage: src.storage, observe: a.observer()}
 	pooled, err := acquire(name, src, user)

@@ -95,13 +95,37 @@ func lifetime(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	return nil
 }
 
+// encryptionKeys reads "encryption_key <key...>".
+func encryptionKeys(d *caddyfile.Dispenser, into *[]string) error {
+	if len(*into) > 0 {
+		return d.Err("encryption_key is given twice; several keys stand in one line, the one that seals first")
+	}
+	if err := list(d, into); err != nil {
+		return err
+	}
+	for _, key := range *into {
+		if hasPlaceholder(key) {
+			continue // read when the configuration is loaded
+		}
+		if err := tokensource.CheckEncryptionKey(tokensource.NewSecret(key)); err != nil {
+			return d.Errf("encryption_key: %w", err)
+		}
+		warnLiteral(d, "", "encryption_key", key)
+	}
+	return nil
+}
+
 // warnLiteral warns of a secret that stands in the Caddyfile itself. {$NAME} counts
 // as one: it is replaced while the Caddyfile is read, so the value ends up in the configuration.
 func warnLiteral(d *caddyfile.Dispenser, source, option, text string) {
 	if hasPlaceholder(text) {
 		return
 	}
+	of := zap.Skip() // an option of no source
+	if source != "" {
+		of = zap.String("source", source)
+	}
 	caddy.Log().Named("caddyfile").Warn("a secret stands in the configuration itself; use a placeholder that is resolved at run time, such as {env.NAME} or {file./path}",
-		zap.String("source", source), zap.String("option", option),
+		of, zap.String("option", option),
 		zap.String("file", d.File()), zap.Int("line", d.Line()))
 }

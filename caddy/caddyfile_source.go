@@ -22,6 +22,7 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 // parseApp parses the global option authinject. Syntax:
 //
 //	authinject {
+//	    encryption_key <key...>
 //	    source <name> {
 //	        provider         <name> [{ <variable> <value> }]
 //	        grant            authorization_code|client_credentials|implicit|refresh_token|static|<module> [{ ... }]
@@ -63,8 +64,15 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 		return nil, d.Errf("authinject takes no argument here, only a block; unexpected %q", d.Val())
 	}
 	for d.NextBlock(0) {
-		if d.Val() != "source" {
-			return nil, d.Errf("unknown option %q of authinject; allowed is source", d.Val())
+		switch d.Val() {
+		case "source":
+		case "encryption_key":
+			if err := encryptionKeys(d, &app.EncryptionKeys); err != nil {
+				return nil, err
+			}
+			continue
+		default:
+			return nil, d.Errf("unknown option %q of authinject; allowed are source, encryption_key", d.Val())
 		}
 		at := d.Token()
 		name, err := oneArg(d)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -43,6 +44,23 @@ func hasPlaceholder(s string) bool {
 	open := strings.IndexByte(s, '{')
 	return open >= 0 && strings.IndexByte(s[open:], '}') > 0
 }
+
+// checkPlaceholders refuses what resolve would, before it could quote it: in a literal secret
+// with braces, what stands between them is a part of the secret.
+func checkPlaceholders(s string) error {
+	for i := range len(s) {
+		if s[i] != '{' {
+			continue
+		}
+		if known := func(prefix string) bool { return strings.HasPrefix(s[i+1:], prefix) }; !slices.ContainsFunc(ownPlaceholders, known) {
+			return fmt.Errorf("it has a brace that begins no placeholder known here; those begin with {%s", strings.Join(ownPlaceholders, ", {"))
+		}
+	}
+	return nil
+}
+
+// ownPlaceholders are the beginnings of the placeholders that need no request.
+var ownPlaceholders = []string{"env.", "file.", "system.", "time."}
 
 // filePlaceholder returns the path when s is one {file.*} placeholder and nothing else.
 func filePlaceholder(s string) (path string, ok bool) {

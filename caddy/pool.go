@@ -173,9 +173,10 @@ func (s pooledStorage) Unlock(ctx context.Context, name string) error {
 	return s.user().storage.Unlock(ctx, name)
 }
 
-// poolKey is a digest of the name and all settings of a source.
+// poolKey is a digest of the name and all settings of a source, the app's encryption
+// keys among them.
 func poolKey(name string, cfg *Source) (string, error) {
-	settings, err := json.Marshal(cfg)
+	settings, err := json.Marshal([]any{cfg, cfg.encryptionKeys})
 	if err != nil {
 		return "", fmt.Errorf("encoding the settings: %w", errors.New("a value cannot be written as JSON"))
 	}

@@ -117,7 +117,8 @@ type Source struct {
 
 	preset provider.Preset
 	// perAccount are the variables that each account has for itself.
-	perAccount []provider.Variable
+	perAccount     []provider.Variable
+	encryptionKeys []string // of the app
 }
 
 // Param is a parameter of a token or authorization request.
@@ -250,6 +251,9 @@ func (s *Source) config(name string, p *pooledSource) tokensource.Config {
 	}
 	for _, secret := range s.ClientSecrets {
 		cfg.ClientSecrets = append(cfg.ClientSecrets, value(secret))
+	}
+	for _, key := range s.encryptionKeys {
+		cfg.EncryptionKeys = append(cfg.EncryptionKeys, value(key))
 	}
 	cfg.Params = params(s.TokenParams)
 	cfg.AuthorizeParams = params(s.AuthorizeParams)
