@@ -125,9 +125,11 @@ http://{$ADDR} {
 func TestLiteralSecretsWarn(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
 	config := strings.ReplaceAll(caddyfile(srv, "", "authinject a "+srv.URL), "{env.CANARY}", secret)
+	config = strings.Replace(config, "authinject {\n", "authinject {\n\t\tencryption_key "+strings.Repeat(secret, 4)+"\n", 1)
 	result := harness.Validate(t, config)
 	if result.Code != 0 || !strings.Contains(result.Stderr, "a secret stands in the configuration itself") ||
-		!strings.Contains(result.Stderr, `"option":"client_secret"`) || !strings.Contains(result.Stderr, `"line":7`) {
+		!strings.Contains(result.Stderr, `"option":"client_secret"`) || !strings.Contains(result.Stderr, `"line":8`) ||
+		!strings.Contains(result.Stderr, `"option":"encryption_key"`) || !strings.Contains(result.Stderr, `"line":3`) {
 		t.Errorf("code %d, %s", result.Code, result.Stderr)
 	}
 	if strings.Contains(result.Stderr, secret) {
