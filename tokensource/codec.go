@@ -107,14 +107,10 @@ func decodeRecord(body []byte, source, account string) (*Record, error) {
 	}, nil
 }
 
-// decodeAccount reads whose record data is.
-func decodeAccount(data []byte) (string, error) {
-	var env envelope
-	if json.Unmarshal(data, &env) != nil || env.Version != recordVersion {
-		return "", errCorruptRecord
-	}
+// decodeAccount reads whose record the JSON is.
+func decodeAccount(body []byte) (string, error) {
 	var s storedRecord
-	if json.Unmarshal(env.Record, &s) != nil {
+	if json.Unmarshal(body, &s) != nil {
 		return "", errCorruptRecord
 	}
 	return s.Account, nil

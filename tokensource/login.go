@@ -105,7 +105,9 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 		return nil, s.loginError(req.Account, &Error{Class: ClassOperator, Reason: err.Error(), cause: err})
 	}
 	l.URL = NewSecret(target)
-	if err := s.storeLogin(ctx, l); err != nil {
+	if err := s.storeLogin(ctx, l); isRecordError(err) {
+		return nil, s.loginError(req.Account, a.unreadable(err))
+	} else if err != nil {
 		return nil, s.loginError(req.Account, &Error{Class: ClassWait, Reason: "the storage cannot be written, so nothing would be kept", cause: err})
 	}
 	s.sweepLogins(ctx)

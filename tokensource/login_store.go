@@ -35,7 +35,7 @@ func (s *Source) loginKey(state Secret) string {
 }
 
 func (s *Source) storeLogin(ctx context.Context, l *Login) error {
-	data, err := json.Marshal(storedLogin{
+	body, err := json.Marshal(storedLogin{
 		Account: l.Account, State: l.State.Reveal(), Binding: l.Binding.Reveal(), Verifier: l.Verifier.Reveal(),
 		RedirectURL: l.RedirectURL, Variables: l.Variables, Terminal: l.Terminal, Begun: l.Begun,
 	})
@@ -44,6 +44,10 @@ func (s *Source) storeLogin(ctx context.Context, l *Login) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
+	data, err := s.seal(ctx, s.loginKey(l.State), body)
+	if err != nil {
+		return err
+	}
 	return s.cfg.Storage.Store(ctx, s.loginKey(l.State), data)
 }
 
@@ -61,8 +65,12 @@ func (s *Source) FindLogin(ctx context.Context, state Secret) (*Login, error) {
 	if err != nil {
 		return nil, &Error{Source: s.cfg.Name, Class: ClassWait, Reason: "the storage cannot be read", cause: err}
 	}
+	body, err := s.open(ctx, s.loginKey(state), data)
+	if errors.Is(err, errSealed) {
+		return nil, &Error{Source: s.cfg.Name, Class: ClassOperator, Reason: err.Error(), cause: err}
+	}
 	var st storedLogin
-	if json.Unmarshal(data, &st) != nil {
+	if err != nil || json.Unmarshal(body, &st) != nil {
 		return nil, ErrNoLogin
 	}
 	l := &Login{
@@ -106,8 +114,12 @@ func (s *Source) sweepLogins(ctx context.Context) {
 		if err != nil {
 			continue
 		}
+		body, err := s.open(ctx, key, data)
+		if err != nil {
+			continue
+		}
 		var st storedLogin
-		if json.Unmarshal(data, &st) == nil && s.cfg.Clock.Now().Sub(st.Begun) > LoginLifetime {
+		if json.Unmarshal(body, &st) == nil && s.cfg.Clock.Now().Sub(st.Begun) > LoginLifetime {
 			_ = s.cfg.Storage.Delete(ctx, key)
 		}
 	}

@@ -92,7 +92,11 @@ func (s *Source) accountAt(ctx context.Context, key string) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	name, err := decodeAccount(data)
+	body, err := s.open(ctx, key, data)
+	if err != nil {
+		return "", false
+	}
+	name, err := decodeAccount(body)
 	return name, err == nil && recordKey(s.cfg.Name, name, s.endpoint(), s.cfg.ClientID) == key
 }
 
