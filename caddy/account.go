@@ -63,7 +63,7 @@ func (h *AccountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 		if gone := r.Context().Err(); gone != nil {
 			return gone
 		}
-		return write(w, h.answers.Answer(r, err))
+		return write(w, h.answers.Answer(r, err)) //nolint:bodyclose // write closes it
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	repl.Set("authinject.account", account.Name())

@@ -158,8 +158,8 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 	secure(w.Header())
-	if err := h.admit(r); err != nil {
-		return h.refuse(w, r, http.StatusForbidden, err.Error())
+	if refusal := h.admit(r); refusal != "" {
+		return h.refuse(w, r, http.StatusForbidden, refusal)
 	}
 	switch {
 	case rest == "" && isRead(r):
@@ -203,7 +203,7 @@ func (h *ConnectHandler) find(name string) (connectSource, bool) {
 
 // login returns the login under way with that state, and its source.
 func (h *ConnectHandler) login(ctx context.Context, state tokensource.Secret) (connectSource, *tokensource.Login, error) {
-	err := error(tokensource.ErrNoLogin)
+	err := tokensource.ErrNoLogin
 	for _, s := range h.sources {
 		l, failure := s.source.FindLogin(ctx, state)
 		if failure == nil {

@@ -47,9 +47,9 @@ func (h *ConnectHandler) act(w http.ResponseWriter, r *http.Request, do func(htt
 
 // start begins a login and sends the browser to the provider.
 func (h *ConnectHandler) start(w http.ResponseWriter, r *http.Request, f form) error {
-	redirect, err := h.redirectURL(r, f.cfg)
-	if err != nil {
-		return h.back(w, r, f, alert(err.Error()))
+	redirect, problem := h.redirectURL(r, f.cfg)
+	if problem != "" {
+		return h.back(w, r, f, alert(problem))
 	}
 	variables := make(map[string]string)
 	for _, v := range f.cfg.perAccount {
@@ -125,27 +125,27 @@ func (h *ConnectHandler) base() string { return h.Path[strings.LastIndexByte(h.P
 
 // redirectURL is where a provider is to send people back to: as configured, or else where they
 // have the page open, if that is on this machine or as the configuration says. It never comes from
-// a header field alone.
-func (h *ConnectHandler) redirectURL(r *http.Request, cfg *Source) (string, error) {
-	switch redirect := cfg.endpoints.redirect; {
-	case redirect == redirectManual:
-		return "", nil
-	case redirect != "":
-		if host := hostOf(redirect); host != strings.ToLower(hostname(r.Host)) {
-			return "", fmt.Errorf("The provider sends people back to %s. Open this page there, so that the browser that begins is the one that comes back.", redirectPage(redirect))
-		}
-		return redirect, nil
-	}
+// a header field alone. Where there is none, problem says what to do.
+func (h *ConnectHandler) redirectURL(r *http.Request, cfg *Source) (redirect, problem string) {
 	host := strings.ToLower(hostname(r.Host))
+	redirect = cfg.endpoints.redirect
+	switch {
+	case redirect == redirectManual:
+		return "", ""
+	case redirect != "" && hostOf(redirect) != host:
+		return "", "The provider sends people back to " + redirectPage(redirect) + ". Open this page there, so that the browser that begins is the one that comes back."
+	case redirect != "":
+		return redirect, ""
+	}
 	known := slices.ContainsFunc(h.app.pages, func(page string) bool { return hostOf(page) == host })
 	if !known && !isLoopbackName(host) {
-		return "", errors.New("It is not known where the provider may send people back to. Set redirect_url, to the address of this page's callback as it is registered with the provider.")
+		return "", "It is not known where the provider may send people back to. Set redirect_url, to the address of this page's callback as it is registered with the provider."
 	}
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	return scheme + "://" + strings.ToLower(r.Host) + h.Path + callbackPath, nil
+	return scheme + "://" + strings.ToLower(r.Host) + h.Path + callbackPath, ""
 }
 
 // redirectPage is the page to which a redirect URL belongs.
@@ -154,6 +154,7 @@ func redirectPage(redirect string) string { return strings.TrimSuffix(redirect, 
 // loginCookie binds a login to the browser that begins it. One that comes back
 // from the provider is looked for by its state, one that is typed by its account.
 func loginCookie(r *http.Request, login *tokensource.Login) *http.Cookie {
+	//nolint:gosec // Secure where there is TLS; on loopback there need be none
 	cookie := &http.Cookie{HttpOnly: true, Secure: r.TLS != nil, MaxAge: int(tokensource.LoginLifetime.Seconds()), Path: "/"}
 	if login.Typed() {
 		cookie.Name, cookie.Value = typedCookieName(login.Source, login.Account), login.State.Reveal()

@@ -50,6 +50,7 @@ func (h *ConnectHandler) redeem(w http.ResponseWriter, r *http.Request, answer u
 		return gone
 	}
 	// Spent, whatever came of it.
+	//nolint:gosec // it ends a cookie, as that was
 	http.SetCookie(w, &http.Cookie{Name: stateCookieName(state), Path: r.URL.Path, MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil})
 	f := form{connectSource: source, account: login.Account}
 	if err != nil {

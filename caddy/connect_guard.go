@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -26,18 +25,18 @@ func secure(header http.Header) {
 	header.Set("X-Frame-Options", "DENY")
 }
 
-// admit returns nil for a caller that may use the page, and else what to tell it.
-func (h *ConnectHandler) admit(r *http.Request) error {
+// admit returns nothing for a caller that may use the page, and else what to tell it.
+func (h *ConnectHandler) admit(r *http.Request) (refusal string) {
 	if h.Callers != callersAny && !isLocal(r) {
-		return errors.New("This page is for callers on the machine itself. To open it to others, behind a guard of your own, the configuration must say: callers any.")
+		return "This page is for callers on the machine itself. To open it to others, behind a guard of your own, the configuration must say: callers any."
 	}
 	if !h.knowsHost(r.Host) {
-		return errors.New("This page is not served under this name, lest another site's name be pointed at it. Open it by the address or the name that the configuration has.")
+		return "This page is not served under this name, lest another site's name be pointed at it. Open it by the address or the name that the configuration has."
 	}
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
-		return errors.New("This request was made by a page of another site, and was not carried out.")
+		return "This request was made by a page of another site, and was not carried out."
 	}
-	return nil
+	return ""
 }
 
 // isLocal reports whether the caller is on this machine, and no proxy on it passes
@@ -102,6 +101,7 @@ func csrfToken(w http.ResponseWriter, r *http.Request) string {
 	raw := make([]byte, 16)
 	_, _ = rand.Read(raw) // never fails
 	value := base64.RawURLEncoding.EncodeToString(raw)
+	//nolint:gosec // Secure where there is TLS; on loopback there need be none
 	http.SetCookie(w, &http.Cookie{Name: csrfCookie, Value: value, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode})
 	return csrfOf(value)
 }

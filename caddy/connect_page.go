@@ -184,7 +184,7 @@ func (h *ConnectHandler) serveFragment(w http.ResponseWriter) error {
 // refuse shows a page with a message.
 func (h *ConnectHandler) refuse(w http.ResponseWriter, r *http.Request, status int, message string) error {
 	v := view{Title: "Not done", Message: message}
-	if status == http.StatusBadRequest || status == http.StatusForbidden && h.admit(r) == nil {
+	if status == http.StatusBadRequest || status == http.StatusForbidden && h.admit(r) == "" {
 		v.Base = h.base()
 	}
 	return show(w, r, status, "message.html", v)

@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"strings"
 	"time"
@@ -304,11 +303,4 @@ func randomSecret() Secret {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return NewSecret(base64.RawURLEncoding.EncodeToString(b[:]))
-}
-
-// clone returns a copy that shares nothing mutable.
-func (l *Login) clone() *Login {
-	c := *l
-	c.Variables = maps.Clone(l.Variables)
-	return &c
 }

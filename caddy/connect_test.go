@@ -1,0 +1,196 @@
+package caddy_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// person is somebody with a browser that runs no scripts and follows nothing by itself.
+type person struct {
+	t    *testing.T
+	http *http.Client
+	page string // the page's address
+}
+
+func newPerson(t *testing.T, page string) *person {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &person{t: t, page: page, http: &http.Client{
+		Jar:           jar,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+func (p *person) do(req *http.Request) (*http.Response, string) {
+	p.t.Helper()
+	res, err := p.http.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return res, string(body)
+}
+
+// open gets an address, and follows it to the page if it leads there.
+func (p *person) open(address string) (*http.Response, string) {
+	p.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, address, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	res, body := p.do(req)
+	if location := res.Header.Get("Location"); res.StatusCode == http.StatusSeeOther && location != "" {
+		next, err := res.Location()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if strings.HasPrefix(next.String(), p.page) {
+			return p.open(next.String())
+		}
+	}
+	return res, body
+}
+
+var csrfField = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
+
+// press sends one of the page's forms, with the page's own token unless fields has one.
+func (p *person) press(action string, fields ...string) (*http.Response, string) {
+	p.t.Helper()
+	_, page := p.open(p.page)
+	form := url.Values{}
+	if found := csrfField.FindStringSubmatch(page); found != nil {
+		form.Set("csrf", found[1])
+	}
+	for i := 0; i < len(fields); i += 2 {
+		form.Set(fields[i], fields[i+1])
+	}
+	req, err := http.NewRequest(http.MethodPost, p.page+"/"+action, strings.NewReader(form.Encode()))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Origin", strings.TrimSuffix(p.page, "/connect"))
+	res, body := p.do(req)
+	if res.StatusCode == http.StatusSeeOther {
+		if next, err := res.Location(); err == nil && strings.HasPrefix(next.String(), p.page) {
+			return p.open(next.String())
+		}
+	}
+	return res, body
+}
+
+// begin presses Connect and returns the provider's address.
+func (p *person) begin(fields ...string) string {
+	p.t.Helper()
+	res, body := p.press("start", fields...)
+	if res.StatusCode != http.StatusSeeOther {
+		p.t.Fatalf("Connect was answered with %d: %s", res.StatusCode, notice(body))
+	}
+	return res.Header.Get("Location")
+}
+
+var noticeText = regexp.MustCompile(`(?s)role="(?:alert|status)">(.*?)</div>`)
+
+// notice is what the page says about what was done.
+func notice(body string) string {
+	if found := noticeText.FindStringSubmatch(body); found != nil {
+		return strings.TrimSpace(found[1])
+	}
+	return "(no notice)"
+}
+
+// loginSite is a site with one source of the provider, a page to connect it on, and the provider's API
+// behind /api.
+func loginSite(t *testing.T, p *tokensourcetest.Provider, addr, source string) string {
+	t.Helper()
+	t.Setenv("CANARY_SECRET", tokensourcetest.DefaultClientSecret)
+	at := p.Endpoints()
+	upstream, err := url.Parse(at.API)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var options strings.Builder
+	for _, option := range [][2]string{{"authorize_url", at.Authorize}, {"token_url", at.Token}, {"revoke_url", at.Revoke}} {
+		if option[1] != "" {
+			fmt.Fprintf(&options, "\t\t\t%s %s\n", option[0], option[1])
+		}
+	}
+	if at.Token != "" {
+		options.WriteString("\t\t\tclient_secret {env.CANARY_SECRET}\n")
+	}
+	return fmt.Sprintf(`{
+	authinject {
+		source a {
+			client_id %s
+%s			destinations %s://%s
+			%s
+		}
+	}
+}
+http://%s {
+	bind 127.0.0.1
+	authinject_connect /connect*
+	handle_path /api/* {
+		rewrite * %s{uri}
+		authinject a %s://%s
+	}
+}
+`, p.ClientID(), options.String(), upstream.Scheme, upstream.Host, source, addr, upstream.Path, upstream.Scheme, upstream.Host)
+}
+
+// A person connects an account at each of the providers, and from then on a client gets through.
+func TestConnect(t *testing.T) {
+	for _, name := range []string{
+		tokensourcetest.TinyPlus, tokensourcetest.TinyEmail, tokensourcetest.AffinityLive,
+		tokensourcetest.Biggerplate, tokensourcetest.Tiltify, tokensourcetest.TiltifyV3,
+	} {
+		t.Run(name, func(t *testing.T) {
+			isolate(t)
+			addr := freeAddr(t)
+			p := tokensourcetest.StartProvider(t, name, tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
+			run(t, loginSite(t, p, addr, "provider "+name))
+			ada := newPerson(t, "http://"+addr+"/connect")
+
+			status, body, _ := get(t, "http://"+addr+"/api/x")
+			if status != http.StatusServiceUnavailable || !strings.Contains(body, `"login_url":"http://`+addr+`/connect?source=a"`) {
+				t.Errorf("before the login: %d %s", status, body)
+			}
+			consent, err := p.Allow(t.Context(), ada.begin("source", "a"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if consent.PIN != "" {
+				if _, page := ada.press("finish", "source", "a", "code", " "+consent.PIN+" "); !strings.Contains(notice(page), "Connected a.") {
+					t.Fatalf("after the PIN: %s", notice(page))
+				}
+			} else if _, page := ada.open(consent.Redirect); !strings.Contains(notice(page), "Connected a.") {
+				t.Fatalf("after the callback: %s", notice(page))
+			}
+			if status, body, _ = get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
+				t.Errorf("after the login: %d %s", status, body)
+			}
+			if _, page := ada.press("disconnect", "source", "a"); !strings.Contains(notice(page), "Disconnected a.") {
+				t.Errorf("after disconnecting: %s", notice(page))
+			}
+			if status, body, _ = get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, "the account was disconnected") {
+				t.Errorf("after disconnecting: %d %s", status, body)
+			}
+			tokensourcetest.Report(t, p.Check())
+		})
+	}
+}
