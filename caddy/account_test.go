@@ -1,0 +1,134 @@
+package caddy_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// perAccount is a site on which X-Account chooses the account.
+func perAccount(t *testing.T) (p *tokensourcetest.Provider, ada *person, addr string) {
+	t.Helper()
+	isolate(t)
+	addr = freeAddr(t)
+	p = tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
+	config := loginSite(t, p, addr, "provider biggerplate")
+	at := strings.LastIndex(config, "\n\t\tauthinject a ")
+	end := at + 1 + strings.IndexByte(config[at+1:], '\n')
+	config = config[:end] + " {\n\t\t\taccount {http.request.header.X-Account}\n\t\t}" + config[end:]
+	run(t, config)
+	return p, newPerson(t, "http://"+addr+"/connect"), addr
+}
+
+// connect connects an account on the page.
+func (p *person) connect(provider *tokensourcetest.Provider, account string) {
+	p.t.Helper()
+	consent, err := provider.Allow(p.t.Context(), p.begin("source", "a", "account", account))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if _, page := p.open(consent.Redirect); !strings.Contains(notice(page), "Connected account") {
+		p.t.Fatalf("connecting %q: %s", account, notice(page))
+	}
+}
+
+// Each account's requests carry its own token, and no other's whatever a request says.
+func TestAccounts(t *testing.T) {
+	p, ada, addr := perAccount(t)
+	numbers := make(map[float64]string)
+	for _, account := range []string{"acme", "Acme", "acme/../beta", "a:b", "ünïcode", "{http.request.host}"} {
+		ada.connect(p, account)
+		status, body, header := get(t, "http://"+addr+"/api/x", "X-Account", account)
+		if status != http.StatusOK {
+			t.Fatalf("%q: %d %s", account, status, body)
+		}
+		var answer map[string]any
+		if err := json.Unmarshal([]byte(body), &answer); err != nil {
+			t.Fatal(err)
+		}
+		number, _ := answer["token_number"].(float64)
+		if other, taken := numbers[number]; taken || number == 0 {
+			t.Errorf("%q got the token of %q", account, other)
+		}
+		numbers[number] = account
+		if !strings.Contains(header.Get("Cache-Control"), "private") {
+			t.Errorf("a cache may keep the answer to an account's request: %q", header.Get("Cache-Control"))
+		}
+	}
+	for name, account := range map[string]string{
+		"unknown": "beta", "other case": "ACME", "one that is connected, and more": "acme ,x", "empty": "", "too long": strings.Repeat("x", 257), "a placeholder": "{env.HOME}",
+	} {
+		status, body, header := get(t, "http://"+addr+"/api/x", "X-Account", account)
+		if status != http.StatusServiceUnavailable || header.Get("Content-Type") != "application/problem+json" || !strings.Contains(body, `"class":"login"`) {
+			t.Errorf("%s: %d %s", name, status, body)
+		}
+		if !strings.Contains(body, `"login_url":"http://`+addr+`/connect?`) || !strings.Contains(body, "source=a") {
+			t.Errorf("%s: it does not say where to connect: %s", name, body)
+		}
+	}
+	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, "names no account") {
+		t.Errorf("without the field: %d %s", status, body)
+	}
+	for _, request := range p.APIRequests() {
+		if request.Verdict != tokensourcetest.Accepted {
+			t.Errorf("a request reached the API with a token that is %s", request.Verdict)
+		}
+	}
+	tokensourcetest.Report(t, p.Check())
+}
+
+// The page that the answer names has the account filled in.
+func TestUnknownAccountLeadsToThePage(t *testing.T) {
+	p, ada, addr := perAccount(t)
+	_, body, _ := get(t, "http://"+addr+"/api/x", "X-Account", `b&"<b>`)
+	var problem struct {
+		LoginURL string `json:"login_url"`
+	}
+	if err := json.Unmarshal([]byte(body), &problem); err != nil {
+		t.Fatal(err)
+	}
+	_, page := ada.open(problem.LoginURL)
+	if !strings.Contains(page, `name="account" value="b&amp;&#34;&lt;b&gt;"`) {
+		t.Errorf("the page at %s does not have it:\n%s", problem.LoginURL, page)
+	}
+	ada.connect(p, `b&"<b>`)
+	if _, page = ada.open(ada.page); !strings.Contains(page, `data-account="b&amp;&#34;&lt;b&gt;"`) {
+		t.Error("the page does not list the account")
+	}
+	if status, body, _ := get(t, "http://"+addr+"/api/x", "X-Account", `b&"<b>`); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+// Where accounts are chosen, the unnamed one is not used, nor asked for.
+func TestAccountNeverFallsBack(t *testing.T) {
+	p, ada, addr := perAccount(t)
+	consent, err := p.Allow(t.Context(), ada.begin("source", "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ada.open(consent.Redirect)
+	for _, account := range []string{"", "beta"} {
+		if status, body, _ := get(t, "http://"+addr+"/api/x", "X-Account", account); status != http.StatusServiceUnavailable {
+			t.Errorf("account %q: %d %s", account, status, body)
+		}
+	}
+	if n := len(p.APIRequests()); n != 0 {
+		t.Errorf("%d requests reached the API", n)
+	}
+}
+
+// account is refused where no person connects accounts.
+func TestAccountNeedsALogin(t *testing.T) {
+	isolate(t)
+	srv := tokensourcetest.Start(t, tokensourcetest.Config{})
+	config := strings.Replace(site(srv, freeAddr(t), srv.URL, ""), "authinject a "+srv.URL, fmt.Sprintf("authinject a %s {\n\t\taccount {http.request.header.X-Account}\n\t}", srv.URL), 1)
+	err := load(t, config)
+	if err == nil || !strings.Contains(err.Error(), "account is for the grants authorization_code and implicit") {
+		t.Errorf("got %v", err)
+	}
+}
