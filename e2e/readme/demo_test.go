@@ -58,15 +58,18 @@ func TestMakeRun(t *testing.T) {
 	for line := range strings.Lines(out.String()) {
 		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, "curl -i ") {
-			want := http.StatusOK // through the proxy
-			if tried == 0 {
-				want = http.StatusUnauthorized // around it
+			want := http.StatusServiceUnavailable // an account that is not connected yet
+			switch {
+			case tried == 0:
+				want = http.StatusUnauthorized // around the proxy
+			case tried < 3:
+				want = http.StatusOK // through it
 			}
 			try(t, line, want)
 			tried++
 		}
 	}
-	if tried != 3 {
+	if tried != 3+5 {
 		t.Errorf("the guide shows %d commands:\n%s", tried, out)
 	}
 

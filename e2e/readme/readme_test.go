@@ -31,6 +31,14 @@ var environment = []harness.Option{
 	harness.Env("CRM_CLIENT_SECRET", "s"),
 	harness.Env("ACCELO_CLIENT_ID", "c"),
 	harness.Env("ACCELO_CLIENT_SECRET", "s"),
+	harness.Env("TILTIFY_CLIENT_ID", "c"),
+	harness.Env("TILTIFY_CLIENT_SECRET", "s"),
+	harness.Env("BIGGERPLATE_CLIENT_ID", "c"),
+	harness.Env("BIGGERPLATE_CLIENT_SECRET", "s"),
+	harness.Env("TINYEMAIL_CLIENT_ID", "c"),
+	harness.Env("TINYEMAIL_CLIENT_SECRET", "s"),
+	harness.Env("TINYPLUS_CLIENT_ID", "c"),
+	harness.Env("AUTHINJECT_KEY", "0123456789abcdef0123456789abcdef"),
 }
 
 func read(t *testing.T, path ...string) string {
@@ -135,7 +143,7 @@ func TestExamplesValidate(t *testing.T) {
 // The README's ports may be taken here; nothing else is changed.
 func TestConfigurationsRun(t *testing.T) {
 	for _, config := range blocks(t, "caddyfile") {
-		config = strings.Replace(config, "http://127.0.0.1:8080", "http://{$ADDR}", 1)
+		config = strings.ReplaceAll(config, "http://127.0.0.1:8080", "http://{$ADDR}")
 		p := harness.Start(t, config, environment...)
 		if code := p.Stop(); code != 0 {
 			t.Errorf("caddy run ended with code %d for\n%s", code, config)
@@ -148,6 +156,8 @@ func TestConfigurationsRun(t *testing.T) {
 func TestOptionsAreThoseOfTheParser(t *testing.T) {
 	for _, c := range []struct{ name, section, config string }{
 		{"source", "## A source", "{\n\tauthinject {\n\t\tsource a {\n\t\t\tnonsense\n\t\t}\n\t}\n}\n"},
+		{"connect", "## Connecting accounts", "{\n\tauthinject {\n\t\tsource a {\n\t\t\ttoken {env.ORDERS_SECRET}\n\t\t}\n\t}\n}\n" +
+			"http://{$ADDR} {\n\tauthinject_connect {\n\t\tnonsense\n\t}\n}\n"},
 		{"transport", "## The directive", "{\n\tauthinject {\n\t\tsource a {\n\t\t\ttoken {env.ORDERS_SECRET}\n\t\t}\n\t}\n}\n" +
 			"http://{$ADDR} {\n\treverse_proxy 127.0.0.1:1 {\n\t\ttransport authinject a {\n\t\t\tnonsense\n\t\t}\n\t}\n}\n"},
 	} {
