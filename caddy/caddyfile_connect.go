@@ -1,6 +1,10 @@
 package caddy
 
 import (
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -26,7 +30,7 @@ func parseConnect(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
 	}
-	page := new(ConnectHandler)
+	page, at := new(ConnectHandler), h.Token()
 	if h.NextArg() {
 		if strings.HasPrefix(h.Val(), "/") {
 			page.Path = strings.TrimRight(h.Val(), "*/")
@@ -74,7 +78,35 @@ func parseConnect(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 			return nil, err
 		}
 	}
+	if page.Path == "" {
+		page.Path = defaultConnectPath
+	}
+	defined, err := definedSources(h)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(defined)) {
+		if page.Sources != nil && !slices.Contains(page.Sources, name) {
+			continue
+		}
+		if err := checkLeadsHere(name, defined[name].RedirectURL, page.Path); err != nil {
+			return nil, fmt.Errorf("%w, at %s:%d", err, at.File, at.Line)
+		}
+	}
 	return h.NewRoute(matcher, page), nil
+}
+
+// checkLeadsHere reports a redirect_url that leads past the page's callback. What
+// stands in front of Caddy may have put something before the path.
+func checkLeadsHere(source, redirect, path string) error {
+	if redirect == "" || redirect == redirectManual || hasPlaceholder(redirect) {
+		return nil
+	}
+	u, err := url.Parse(redirect)
+	if err != nil || !strings.HasSuffix(u.Path, path+callbackPath) {
+		return fmt.Errorf("the redirect_url of source %s is %s, and leads past this page: its callback is %s", source, redirect, path+callbackPath)
+	}
+	return nil
 }
 
 // checked reads the one argument of an option.

@@ -3,6 +3,7 @@ package caddy
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -189,24 +190,25 @@ func startsLine(last, token caddyfile.Token) bool {
 
 // checkSourceDefined reports an unknown source while line numbers are known.
 func checkSourceDefined(h httpcaddyfile.Helper, name string) error {
-	app, ok := h.Option("authinject").(httpcaddyfile.App)
-	if !ok {
-		return unknownSource(name, nil)
-	}
-	var defined struct {
-		Sources map[string]json.RawMessage `json:"sources"`
-	}
-	if err := json.Unmarshal(app.Value, &defined); err != nil {
+	defined, err := definedSources(h)
+	if err != nil {
 		return err
 	}
-	known := make([]string, 0, len(defined.Sources))
-	for source := range defined.Sources {
-		known = append(known, source)
-	}
-	if slices.Contains(known, name) {
+	if defined[name] != nil {
 		return nil
 	}
-	return unknownSource(name, known)
+	return unknownSource(name, slices.Collect(maps.Keys(defined)))
+}
+
+// definedSources are the sources of the global options.
+func definedSources(h httpcaddyfile.Helper) (map[string]*Source, error) {
+	var app App
+	if option, ok := h.Option("authinject").(httpcaddyfile.App); ok {
+		if err := json.Unmarshal(option.Value, &app); err != nil {
+			return nil, err
+		}
+	}
+	return app.Sources, nil
 }
 
 // protocol is the name of an encoded transport.

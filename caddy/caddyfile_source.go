@@ -293,7 +293,8 @@ func (p *sourceParser) param(d *caddyfile.Dispenser, into *[]Param) error {
 	option := d.Val()
 	args := d.RemainingArgs()
 	if len(args) != 2 || args[0] == "" {
-		return d.Errf("%s needs a name and a value: %s audience https://api.example.com", option, option)
+		example := map[string]string{"token_param": "audience https://api.example.com", "authorize_param": "prompt consent"}[option]
+		return d.Errf("%s needs a name and a value: %s %s", option, option, example)
 	}
 	*into = append(*into, Param{Name: args[0], Value: args[1]})
 	return nil

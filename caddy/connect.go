@@ -113,6 +113,9 @@ func (h *ConnectHandler) takeSources() error {
 		if !pooled.source.Interactive() {
 			return fmt.Errorf("source %s: the page is for the grants authorization_code and implicit, whose accounts a person connects; its grant is %s", name, cfg.grantType())
 		}
+		if err := checkLeadsHere(name, cfg.endpoints.redirect, h.Path); err != nil {
+			return err
+		}
 		h.sources = append(h.sources, connectSource{name: name, cfg: cfg, source: pooled.source})
 	}
 	return nil

@@ -7,11 +7,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
@@ -38,6 +40,10 @@ func parse(t *testing.T, raw string) *caddy.Config {
 	config := new(caddy.Config)
 	if err := caddy.StrictUnmarshalJSON([]byte(raw), config); err != nil {
 		t.Fatal(err)
+	}
+	if config.StorageRaw == nil {
+		// Caddy's default is settled when the process starts, in the tester's own home.
+		config.StorageRaw = caddyconfig.JSON(map[string]string{"module": "file_system", "root": os.Getenv("XDG_DATA_HOME")}, nil)
 	}
 	config.Admin = &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(bool)}}
 	return config

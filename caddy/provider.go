@@ -102,7 +102,11 @@ func (s *Source) applyLogin(preset provider.Preset) {
 
 // applyClient fills in how token requests are made.
 func (s *Source) applyClient(preset provider.Preset) error {
-	if s.ClientAuth == "" && len(s.ClientSecrets) > 0 {
+	switch {
+	case s.ClientAuth != "" || preset.ClientAuth == "":
+	case len(s.ClientSecrets) == 0:
+		return fmt.Errorf("provider %s needs a client_secret; for a client that has none say: client_auth none", preset.Name)
+	default:
 		s.ClientAuth = preset.ClientAuth
 	}
 	fill(&s.BodyFormat, preset.BodyFormat)
