@@ -23,6 +23,7 @@
 //   - A token goes to its [Destinations] and nowhere else: not to a host that a
 //     client chose, not after a redirect, not over plain http unless it stays on
 //     this machine or the destination says http:// itself.
+//   - A web page of another site gets nothing, where [Browsers] guards, by any method.
 //   - The client's own credentials stop here, whatever happens next: header
 //     fields with their aliases, trailers, query parameters, URL user names.
 //   - The query keeps every other byte.

@@ -17,6 +17,7 @@ type exchange struct {
 	wait waitContext
 	body *requestBody // nil: out has none, or GetBody makes it anew
 
+	page      string   // origin of the web page that made it, if it is let in from elsewhere
 	announced []string // names of the client's trailers
 	source    TokenSource
 	result    Result
@@ -30,6 +31,18 @@ func (x *exchange) do() (*http.Response, error) {
 		x.settle()
 		res, err := t.base().RoundTrip(&x.out)
 		return x.pass(res, err, nil, OutcomeSkipped)
+	}
+	if t.Browsers != nil {
+		page, err := t.Browsers.screen(x.req)
+		if err != nil {
+			return x.answer(t.foreign(err))
+		}
+		x.page = page
+		if isPreflight(x.req) {
+			x.closeBody()
+			x.result.Outcome = OutcomePreflight
+			return preflight(x.req, page), nil
+		}
 	}
 	if f := t.admit(x.req); f != nil {
 		return x.answer(f)
@@ -183,6 +196,9 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	if res.Header == nil {
 		res.Header = make(http.Header)
 	}
+	if x.t.Browsers != nil {
+		limitPages(res.Header, x.page)
+	}
 	limitCaches(res.Header, x.t.PerAccount)
 	if x.t.Injection.query {
 		protectQuery(res.Header, c.token.AccessToken())
@@ -209,7 +225,14 @@ func (x *exchange) answer(f *failure) (*http.Response, error) {
 	if f.kind == "destination" {
 		x.result.Outcome = OutcomeDestination
 	}
-	return f.response(x.req), nil
+	if f.kind == "origin" {
+		x.result.Outcome = OutcomeOrigin
+	}
+	res := f.response(x.req)
+	if x.page != "" {
+		limitPages(res.Header, x.page)
+	}
+	return res, nil
 }
 
 // closeBody closes the request body, as a RoundTripper must even when it sends nothing.

@@ -16,7 +16,7 @@ import (
 )
 
 // ProblemTypes is what the type of every problem body starts with; one of the words wait,
-// timeout, login, operator and destination follows. The types are part of the
+// timeout, login, operator, destination and origin follows. The types are part of the
 // interface and do not change.
 const ProblemTypes = "https://github.com/authinject/caddy-authinject#problem-"
 
@@ -105,6 +105,19 @@ func (t *Transport) wrongDestination(err error) *failure {
 		status:     http.StatusBadGateway,
 		class:      tokensource.ClassOperator,
 		title:      "The token must not be sent to this destination",
+		detail:     err.Error(),
+		proxyError: "http_request_denied",
+		source:     t.SourceName,
+	}
+}
+
+// foreign explains why a web page gets nothing.
+func (t *Transport) foreign(err error) *failure {
+	return &failure{
+		kind:       "origin",
+		status:     http.StatusForbidden,
+		class:      tokensource.ClassOperator,
+		title:      "Web pages of other sites may not use the token",
 		detail:     err.Error(),
 		proxyError: "http_request_denied",
 		source:     t.SourceName,

@@ -48,6 +48,10 @@ const (
 	OutcomeNoToken Outcome = "no_token"
 	// OutcomeDestination: the token may not go there; the answer was made here.
 	OutcomeDestination Outcome = "destination"
+	// OutcomeOrigin: a web page made the request that may not; the answer was made here.
+	OutcomeOrigin Outcome = "origin"
+	// OutcomePreflight: a browser asked whether a page may; the answer was made here.
+	OutcomePreflight Outcome = "preflight"
 	// OutcomeCanceled: the client went away while a token was waited for.
 	OutcomeCanceled Outcome = "canceled"
 	// OutcomeUpstreamError: the inner transport returned an error.

@@ -26,6 +26,7 @@ const (
 //	class login      503, whose body says where to connect the account again
 //	class operator   502: the configuration must change
 //	destination      502: the token must not go there
+//	origin           403: a web page of another site made the request
 type Transport struct {
 	// Base sends the request; nil means [http.DefaultTransport]. It must not
 	// follow redirects, and must not keep or log the requests it is given.
@@ -55,6 +56,9 @@ type Transport struct {
 	// destinations that depend on the account. Its error is answered as that of
 	// Source is.
 	DestinationsFor func(*http.Request) (Destinations, error)
+
+	// Browsers, if set, keeps web pages of other sites from using the token.
+	Browsers *Browsers
 
 	// RetryStatuses are the statuses by which the upstream says that it does not
 	// take the token. Nil means 401 (RFC 6750 section 3.1); empty means none.

@@ -20,13 +20,15 @@ func init() {
 }
 
 // directiveOptions are the subdirectives that are ours; all others go to reverse_proxy.
-var directiveOptions = []string{"account", "retry_statuses", "retry_body", "wait"}
+var directiveOptions = []string{"account", "allow_origins", "allow_hosts", "retry_statuses", "retry_body", "wait"}
 
 // parseDirective parses the directive authinject, which is reverse_proxy with the
 // transport authinject in place:
 //
 //	authinject [<matcher>] <source> [<upstreams...>] {
 //	    account        <placeholder>
+//	    allow_origins  <origin...>|*
+//	    allow_hosts    <host...>|*
 //	    retry_statuses <status...>|none
 //	    retry_body     <size>|off
 //	    wait           <duration>

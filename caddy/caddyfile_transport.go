@@ -2,17 +2,22 @@ package caddy
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
+
+	"github.com/authinject/caddy-authinject/authinject"
 )
 
 // UnmarshalCaddyfile sets up the transport from Caddyfile tokens. Syntax:
 //
 //	transport authinject <source> {
 //	    account        <placeholder>
+//	    allow_origins  <origin...>|*
+//	    allow_hosts    <host...>|*
 //	    retry_statuses <status...>|none
 //	    retry_body     <size>|off
 //	    wait           <duration>
@@ -41,7 +46,7 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 		if !known {
-			return d.Errf("unknown option %q of transport authinject; allowed are account, retry_statuses, retry_body, wait, transport", d.Val())
+			return d.Errf("unknown option %q of transport authinject; allowed are account, allow_origins, allow_hosts, retry_statuses, retry_body, wait, transport", d.Val())
 		}
 	}
 	return nil
@@ -57,6 +62,10 @@ func (t *Transport) unmarshalOption(d *caddyfile.Dispenser) (known bool, err err
 		}
 		t.Account, err = caddyfileText(d, option)
 		return true, err
+	case "allow_origins":
+		return true, allowed(d, &t.AllowOrigins, authinject.ParseOrigins)
+	case "allow_hosts":
+		return true, allowed(d, &t.AllowHosts, authinject.ParseHosts)
 	case "retry_statuses":
 		if t.RetryStatuses != nil {
 			return true, d.Err("retry_statuses is given twice")
@@ -96,6 +105,29 @@ func (t *Transport) unmarshalOption(d *caddyfile.Dispenser) (known bool, err err
 		return true, nil
 	}
 	return false, nil
+}
+
+// allowed reads a list that may be repeated, or a star alone.
+func allowed(d *caddyfile.Dispenser, into *[]string, parse func(...string) ([]string, error)) error {
+	option := d.Val()
+	if err := list(d, into); err != nil {
+		return err
+	}
+	if slices.Equal(*into, []string{"*"}) {
+		return nil
+	}
+	for _, item := range *into {
+		if item == "*" {
+			return d.Errf("%s * means all; remove the others", option)
+		}
+		if hasPlaceholder(item) {
+			continue
+		}
+		if _, err := parse(item); err != nil {
+			return d.Errf("%s: %v", option, err)
+		}
+	}
+	return nil
 }
 
 func (t *Transport) unmarshalRetryStatuses(d *caddyfile.Dispenser) error {

@@ -47,6 +47,18 @@ type Transport struct {
 	// Wait is how long a request waits for a token when there is no live one. Default: 10s.
 	Wait caddy.Duration `json:"wait,omitempty"`
 
+	// AllowOrigins are the origins of web pages that may make requests, and read the answers, such
+	// as `https://app.example.com`; `*` alone lets in every page. Default: none but the pages
+	// that come through this proxy. All others are refused, by whatever method, and preflights are
+	// answered here. Programs that are no browsers are not concerned.
+	AllowOrigins []string `json:"allow_origins,omitempty"`
+
+	// AllowHosts are further names, without port, that requests over loopback may name as their
+	// Host; `*` alone allows every name. Default: loopback addresses, `localhost`, and the hosts that the
+	// configuration's routes match. A web site whose name was pointed at this machine names another one.
+	// If given, other connections are held to it too.
+	AllowHosts []string `json:"allow_hosts,omitempty"`
+
 	inner     http.RoundTripper
 	innerName string // in a Caddyfile only
 	ownsInner bool
@@ -76,6 +88,10 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err := t.provisionInner(ctx); err != nil {
 		return err
 	}
+	browsers, err := t.browsers(ctx)
+	if err != nil {
+		return err
+	}
 	to := source.destinations
 	if to.isZero() {
 		if to.fixed, err = t.upstreamsAsDestinations(ctx); err != nil {
@@ -93,6 +109,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		RetryBody:     t.RetryBody,
 		Wait:          time.Duration(t.Wait),
 		SkipInjection: isHealthCheck,
+		Browsers:      browsers,
 		ConnectURL:    app.connectURL,
 		LoginHint:     app.loginHint,
 	}

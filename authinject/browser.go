@@ -1,0 +1,202 @@
+package authinject
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Browsers keeps web pages from borrowing the token. A page of any site can make the browser that
+// shows it send requests to a proxy that the browser can reach: to one on the same machine too, and
+// by a name of its own that it had pointed there (DNS rebinding). Without a guard each would go out
+// with a token, and an upstream that lets every page read its answers, as is usual for APIs
+// that want a token, would let them read these.
+//
+// A request that a page of another origin made is refused, whatever its method; preflights are
+// answered here; and the upstream's own words on which pages may read its answers, which are about
+// requests that bring their token themselves, are replaced. On a loopback connection the request
+// must name a host that is known. What is no browser notices nothing.
+//
+// The zero value lets in no page but those served through the proxy itself, under loopback names.
+type Browsers struct {
+	// Origins are those of the pages that may make requests and read the answers, as
+	// [ParseOrigins] has checked them.
+	Origins []string
+	// AnyOrigin lets in every page.
+	AnyOrigin bool
+	// Hosts are names by which the proxy may be addressed, in lower case and without port,
+	// beside those of loopback.
+	Hosts []string
+	// AnyHost lets in every name.
+	AnyHost bool
+	// EveryConnection looks at the host on all connections, not only on those over loopback.
+	EveryConnection bool
+	// Client returns what the client sent, if what RoundTrip gets may have been changed since.
+	// Nil takes it from the request.
+	Client func(*http.Request) Client
+}
+
+// Client is what a client sent, as far as it says where a request comes from.
+type Client struct {
+	// Host, Origin and FetchSite are the fields Host, Origin and Sec-Fetch-Site.
+	Host, Origin, FetchSite string
+}
+
+// ParseOrigins checks the values of the option allow_origins: origins of web pages (RFC 6454), such as
+// https://app.example.com or http://localhost:3000.
+func ParseOrigins(origins ...string) ([]string, error) {
+	parsed := make([]string, len(origins))
+	for i, origin := range origins {
+		u, err := url.Parse(origin)
+		if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.Contains(origin, "*") {
+			return nil, fmt.Errorf("%q is no origin; allowed are scheme, host and port of a page, such as https://app.example.com or http://localhost:3000, and * alone for every page", origin)
+		}
+		parsed[i] = normalOrigin(strings.ToLower(origin))
+	}
+	return parsed, nil
+}
+
+// ParseHosts checks the values of the option allow_hosts: names without port.
+func ParseHosts(hosts ...string) ([]string, error) {
+	parsed := make([]string, len(hosts))
+	for i, host := range hosts {
+		name := strings.ToLower(strings.Trim(host, "[]"))
+		if name == "" || strings.ContainsAny(name, "/@*?# ") || strings.Contains(name, ":") && net.ParseIP(name) == nil {
+			return nil, fmt.Errorf("%q is no host; allowed are names and addresses without port, such as proxy.example.com, and * alone for every name", host)
+		}
+		parsed[i] = name
+	}
+	return parsed, nil
+}
+
+var (
+	errHost   = errors.New("the request names a host that this proxy is not known by, as one does that another site's name was pointed at; if it is right, allow it with allow_hosts")
+	errOrigin = errors.New("the request was made by a web page of another origin; if that may use the token, allow it with allow_origins")
+)
+
+// screen returns the origin of a page that is let in though it is not the proxy's own, or
+// why the request is refused.
+func (b *Browsers) screen(req *http.Request) (page string, err error) {
+	client := Client{Host: req.Host, Origin: strings.Join(req.Header["Origin"], ","), FetchSite: strings.Join(req.Header["Sec-Fetch-Site"], ",")}
+	if b.Client != nil {
+		client = b.Client(req)
+	}
+	if !b.AnyHost && (b.EveryConnection || overLoopback(req)) && !b.knows(hostname(client.Host)) {
+		return "", errHost
+	}
+	if client.Origin == "" {
+		// Of a plain GET that a page makes, a browser says no more than this.
+		if b.AnyOrigin || client.FetchSite == "" || client.FetchSite == "same-origin" || client.FetchSite == "none" {
+			return "", nil
+		}
+		return "", errOrigin
+	}
+	origin := normalOrigin(strings.ToLower(client.Origin))
+	if _, host, found := strings.Cut(origin, "://"); found && sameHost(host, client.Host) && client.FetchSite != "cross-site" {
+		return "", nil
+	}
+	if b.AnyOrigin || slices.Contains(b.Origins, origin) {
+		return client.Origin, nil
+	}
+	return "", errOrigin
+}
+
+// knows reports whether name is one of ours.
+func (b *Browsers) knows(name string) bool {
+	name = strings.ToLower(name)
+	ip := net.ParseIP(name)
+	return name == "localhost" || ip != nil && ip.IsLoopback() || slices.Contains(b.Hosts, name)
+}
+
+// overLoopback reports whether the request's connection is one of this machine with itself.
+func overLoopback(req *http.Request) bool {
+	addr, ok := req.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return false
+	}
+	host, _, err := net.SplitHostPort(addr.String())
+	ip := net.ParseIP(host)
+	return err == nil && ip != nil && ip.IsLoopback()
+}
+
+// hostname is a Host field without port and brackets.
+func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
+
+// sameHost compares the host and port of an origin with a Host field.
+func sameHost(origin, host string) bool {
+	host = strings.ToLower(host)
+	return origin == host || origin == strings.TrimSuffix(host, ":80") || origin == strings.TrimSuffix(host, ":443")
+}
+
+// normalOrigin leaves out a port that the scheme has anyway, as browsers do.
+func normalOrigin(origin string) string {
+	switch {
+	case strings.HasPrefix(origin, "http://"):
+		return strings.TrimSuffix(origin, ":80")
+	case strings.HasPrefix(origin, "https://"):
+		return strings.TrimSuffix(origin, ":443")
+	}
+	return origin
+}
+
+// isPreflight reports whether a browser asks by req whether a page may make a request
+// (Fetch, section CORS-preflight fetch).
+func isPreflight(req *http.Request) bool {
+	return req.Method == http.MethodOptions && req.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// preflight answers req for a page that is let in. Nothing of it reaches the upstream,
+// which would answer for requests that bring their token themselves.
+func preflight(req *http.Request, page string) *http.Response {
+	header := http.Header{"Vary": {"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"}}
+	if page != "" {
+		header.Set("Access-Control-Allow-Origin", page)
+		header.Set("Access-Control-Allow-Methods", nameText(req.Header.Get("Access-Control-Request-Method")))
+		if fields := req.Header.Get("Access-Control-Request-Headers"); fields != "" {
+			header.Set("Access-Control-Allow-Headers", nameText(fields))
+		}
+		if req.Header.Get("Access-Control-Request-Private-Network") == "true" {
+			header.Set("Access-Control-Allow-Private-Network", "true")
+		}
+		header.Set("Access-Control-Max-Age", "600")
+	}
+	return &http.Response{
+		Status: "204 No Content", StatusCode: http.StatusNoContent, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: header, Body: http.NoBody, Request: req,
+	}
+}
+
+// nameText leaves of s what names of methods and fields are made of.
+func nameText(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c <= ' ' && c != ' ' || c >= 0x7f || strings.ContainsRune(`"(){}<>\/:;=?@[]`, c) {
+			return -1
+		}
+		return c
+	}, s)
+}
+
+// limitPages replaces what the upstream says about which pages may read its answer.
+func limitPages(header http.Header, page string) {
+	var exposed []string
+	for name, values := range header {
+		if name == "Access-Control-Expose-Headers" {
+			exposed = values
+		}
+		if strings.HasPrefix(name, "Access-Control-") {
+			delete(header, name)
+		}
+	}
+	if page == "" {
+		return
+	}
+	header["Access-Control-Allow-Origin"] = []string{page}
+	if exposed != nil {
+		header["Access-Control-Expose-Headers"] = exposed
+	}
+	header["Vary"] = append(slices.Clone(header["Vary"]), "Origin")
+}

@@ -1,0 +1,195 @@
+package authinject
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// from is a request as a client sends it to a listener at local.
+func from(t *testing.T, method, host, local string, header ...string) *http.Request {
+	t.Helper()
+	req := get(t, "https://api.example.com/")
+	req.Method, req.Host = method, host
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+	}
+	addr, err := net.ResolveTCPAddr("tcp", local)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req.WithContext(context.WithValue(req.Context(), http.LocalAddrContextKey, addr))
+}
+
+// A page that is shown in a browser on this machine can make requests to a proxy there, by
+// any method, and by a name that was pointed there. None gets a token; programs do.
+func TestPagesOfOtherSitesGetNothing(t *testing.T) {
+	const local, remote = "127.0.0.1:8080", "192.0.2.7:8080"
+	for name, c := range map[string]struct {
+		host, local string
+		header      []string
+		let         bool
+	}{
+		"a program":                             {"127.0.0.1:8080", local, nil, true},
+		"a program, localhost":                  {"LocalHost:8080", local, nil, true},
+		"a program, IPv6":                       {"[::1]:8080", "[::1]:8080", nil, true},
+		"a program, by the site's name":         {"Proxy.Example:8080", local, nil, true},
+		"a program, from elsewhere":             {"anything", remote, nil, true},
+		"typed into the address bar":            {"localhost:8080", local, []string{"Sec-Fetch-Site", "none"}, true},
+		"our own page":                          {"localhost:8080", local, []string{"Origin", "http://localhost:8080", "Sec-Fetch-Site", "same-origin"}, true},
+		"our own page, GET":                     {"localhost:8080", local, []string{"Sec-Fetch-Site", "same-origin"}, true},
+		"our own page, the usual port":          {"proxy.example:80", local, []string{"Origin", "http://proxy.example"}, true},
+		"an allowed page":                       {"localhost:8080", local, []string{"Origin", "https://app.example.com", "Sec-Fetch-Site", "cross-site"}, true},
+		"an allowed page, WebSocket":            {"localhost:8080", local, []string{"Origin", "https://app.example.com", "Connection", "Upgrade", "Upgrade", "websocket"}, true},
+		"fetch":                                 {"localhost:8080", local, []string{"Origin", "http://evil.example", "Sec-Fetch-Site", "cross-site"}, false},
+		"fetch, from elsewhere":                 {"anything", remote, []string{"Origin", "http://evil.example", "Sec-Fetch-Site", "cross-site"}, false},
+		"image, link, no-cors":                  {"localhost:8080", local, []string{"Sec-Fetch-Site", "cross-site"}, false},
+		"another port of the same host":         {"localhost:8080", local, []string{"Origin", "http://localhost:3000", "Sec-Fetch-Site", "same-site"}, false},
+		"another port, GET":                     {"localhost:8080", local, []string{"Sec-Fetch-Site", "same-site"}, false},
+		"a frame without origin":                {"localhost:8080", local, []string{"Origin", "null"}, false},
+		"WebSocket":                             {"localhost:8080", local, []string{"Origin", "http://evil.example", "Connection", "Upgrade", "Upgrade", "websocket"}, false},
+		"to the unspecified address":            {"0.0.0.0:8080", local, []string{"Origin", "http://evil.example"}, false},
+		"to the unspecified address, no origin": {"0.0.0.0:8080", local, nil, false},
+		"rebound, GET":                          {"evil.example:8080", local, nil, false},
+		"rebound, POST":                         {"evil.example:8080", local, []string{"Origin", "http://evil.example:8080"}, false},
+		"rebound, same-origin":                  {"evil.example:8080", local, []string{"Sec-Fetch-Site", "same-origin"}, false},
+		"rebound, like localhost":               {"localhost.evil.example:8080", local, nil, false},
+		"rebound, no host":                      {"", local, nil, false},
+		"origin like an allowed one":            {"localhost:8080", local, []string{"Origin", "https://app.example.com.evil.example"}, false},
+		"origin of another scheme":              {"localhost:8080", local, []string{"Origin", "http://app.example.com"}, false},
+		"two origins":                           {"localhost:8080", local, []string{"Origin", "https://app.example.com", "Origin", "http://evil.example"}, false},
+		"our own name as another site's":        {"localhost:8080", local, []string{"Origin", "http://localhost:8080", "Sec-Fetch-Site", "cross-site"}, false},
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions} {
+			t.Run(name+" "+method, func(t *testing.T) {
+				up := new(upstream)
+				source := newSource(nil)
+				source.onToken = newSource(token(canary, 1)).onToken
+				rt := newTransport(t, up, source)
+				rt.Browsers = &Browsers{Origins: []string{"https://app.example.com"}, Hosts: []string{"proxy.example"}}
+				res, text := send(t, rt, from(t, method, c.host, c.local, c.header...))
+				if let := res.StatusCode == 200 && len(up.requests) == 1; let != c.let {
+					t.Errorf("status %d, %d requests reached the upstream: %s", res.StatusCode, len(up.requests), text)
+				}
+				if c.let {
+					return
+				}
+				if res.StatusCode != http.StatusForbidden || source.asked.Load() != 0 || res.Header.Get("Access-Control-Allow-Origin") != "" {
+					t.Errorf("status %d, token asked for %d times, header %v", res.StatusCode, source.asked.Load(), res.Header)
+				}
+				if method != http.MethodHead && (!strings.Contains(text, "problem-origin") || !strings.Contains(text, "allow_")) {
+					t.Errorf("it does not say what to do: %s", text)
+				}
+			})
+		}
+	}
+}
+
+// With a list of hosts, connections from elsewhere are held to it too; a star opens it all.
+func TestHostsAndOriginsByWord(t *testing.T) {
+	for name, c := range map[string]struct {
+		browsers Browsers
+		host     string
+		header   []string
+		let      bool
+	}{
+		"listed":              {Browsers{Hosts: []string{"proxy.example"}, EveryConnection: true}, "proxy.example", nil, true},
+		"not listed":          {Browsers{Hosts: []string{"proxy.example"}, EveryConnection: true}, "evil.example", nil, false},
+		"any host":            {Browsers{AnyHost: true, EveryConnection: true}, "evil.example", nil, true},
+		"any host, any page":  {Browsers{AnyHost: true, AnyOrigin: true}, "evil.example", []string{"Origin", "null"}, true},
+		"any page":            {Browsers{AnyOrigin: true}, "localhost", []string{"Sec-Fetch-Site", "cross-site"}, true},
+		"any host, same page": {Browsers{AnyHost: true}, "x", []string{"Origin", "http://evil.example"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			up := new(upstream)
+			rt := newTransport(t, up, newSource(token(canary, 1)))
+			rt.Browsers = &c.browsers
+			res, _ := send(t, rt, from(t, "GET", c.host, "192.0.2.7:8080", c.header...))
+			if let := res.StatusCode == 200; let != c.let {
+				t.Errorf("status %d", res.StatusCode)
+			}
+		})
+	}
+}
+
+// A preflight never reaches the upstream, whose * is meant for requests that bring their
+// token themselves.
+func TestPreflightsAreAnsweredHere(t *testing.T) {
+	for origin, want := range map[string]int{"https://app.example.com": 204, "http://evil.example": 403, "null": 403} {
+		up := new(upstream)
+		rt := newTransport(t, up, newSource(token(canary, 1)))
+		rt.Browsers = &Browsers{Origins: []string{"https://app.example.com"}}
+		res, _ := send(t, rt, from(t, "OPTIONS", "localhost:8080", "127.0.0.1:8080", "Origin", origin, "Access-Control-Request-Method", "DELETE",
+			"Access-Control-Request-Headers", "x-one, x-two\"<", "Access-Control-Request-Private-Network", "true"))
+		if res.StatusCode != want || len(up.requests) != 0 {
+			t.Errorf("%s: status %d, %d requests", origin, res.StatusCode, len(up.requests))
+		}
+		allowed := map[string]string{"Access-Control-Allow-Origin": "", "Access-Control-Allow-Methods": "", "Access-Control-Allow-Headers": "", "Access-Control-Allow-Credentials": ""}
+		if want == 204 {
+			allowed = map[string]string{
+				"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Methods": "DELETE", "Access-Control-Allow-Headers": "x-one, x-two",
+				"Access-Control-Allow-Private-Network": "true", "Access-Control-Allow-Credentials": "",
+			}
+			if !strings.Contains(res.Header.Get("Vary"), "Origin") {
+				t.Error("a cache may keep the answer for another page")
+			}
+		}
+		for name, value := range allowed {
+			if got := res.Header.Get(name); got != value {
+				t.Errorf("%s: %s is %q, want %q", origin, name, got, value)
+			}
+		}
+	}
+}
+
+// Which pages may read an answer is decided here: the upstream would let all read it.
+func TestUpstreamDoesNotOpenAnswers(t *testing.T) {
+	open := func(req *http.Request) *http.Response {
+		return respond(req, 200, http.Header{
+			"Access-Control-Allow-Origin": {"*"}, "Access-Control-Allow-Credentials": {"true"}, "Access-Control-Allow-Headers": {"*"},
+			"Access-Control-Expose-Headers": {"X-Total"}, "Vary": {"Accept"},
+		})
+	}
+	for origin, want := range map[string]string{"": "", "http://localhost:8080": "", "https://app.example.com": "https://app.example.com"} {
+		rt := newTransport(t, &upstream{answer: open}, newSource(token(canary, 1)))
+		rt.Browsers = &Browsers{Origins: []string{"https://app.example.com"}}
+		req := from(t, "GET", "localhost:8080", "127.0.0.1:8080")
+		if origin != "" {
+			req.Header.Set("Origin", origin)
+		}
+		res, _ := send(t, rt, req)
+		if got := res.Header.Get("Access-Control-Allow-Origin"); got != want || res.Header.Get("Access-Control-Allow-Credentials") != "" {
+			t.Errorf("origin %q: %v", origin, res.Header)
+		}
+		if want != "" && (res.Header.Get("Access-Control-Expose-Headers") != "X-Total" || strings.Join(res.Header["Vary"], ",") != "Accept,Origin") {
+			t.Errorf("origin %q: %v", origin, res.Header)
+		}
+	}
+	// An allowed page can read why it got no token, too.
+	rt := newTransport(t, new(upstream), failing(context.DeadlineExceeded))
+	rt.Browsers = &Browsers{Origins: []string{"https://app.example.com"}}
+	if res, _ := send(t, rt, from(t, "GET", "localhost", "127.0.0.1:1", "Origin", "https://app.example.com")); res.Header.Get("Access-Control-Allow-Origin") == "" {
+		t.Errorf("a failure is hidden from an allowed page: %v", res.Header)
+	}
+}
+
+func TestParseOriginsAndHosts(t *testing.T) {
+	if got, err := ParseOrigins("HTTPS://App.example.com:443", "http://localhost:3000"); err != nil || strings.Join(got, " ") != "https://app.example.com http://localhost:3000" {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, origin := range []string{"", "app.example.com", "https://", "https://a/", "https://a?b", "https://a#b", "https://u@a", "https://*.example.com", "null", "*"} {
+		if _, err := ParseOrigins(origin); err == nil || !strings.Contains(err.Error(), "http://localhost:3000") {
+			t.Errorf("%q: %v", origin, err)
+		}
+	}
+	if got, err := ParseHosts("Proxy.Example", "[::1]", "10.0.0.1"); err != nil || strings.Join(got, " ") != "proxy.example ::1 10.0.0.1" {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, host := range []string{"", "a:80", "https://a", "a/b", "*.example.com", "u@a"} {
+		if _, err := ParseHosts(host); err == nil || !strings.Contains(err.Error(), "proxy.example.com") {
+			t.Errorf("%q: %v", host, err)
+		}
+	}
+}

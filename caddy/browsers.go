@@ -1,0 +1,106 @@
+package caddy
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/authinject/caddy-authinject/authinject"
+)
+
+// browsers is the guard against web pages.
+func (t *Transport) browsers(ctx caddy.Context) (*authinject.Browsers, error) {
+	b := &authinject.Browsers{Client: client, EveryConnection: len(t.AllowHosts) > 0}
+	var err error
+	if b.Origins, b.AnyOrigin, err = parseAllowed(t.AllowOrigins, authinject.ParseOrigins); err != nil {
+		return nil, fmt.Errorf("allow_origins: %w", err)
+	}
+	if b.Hosts, b.AnyHost, err = parseAllowed(t.AllowHosts, authinject.ParseHosts); err != nil {
+		return nil, fmt.Errorf("allow_hosts: %w", err)
+	}
+	for _, module := range ctx.Modules() {
+		if server, ok := module.(*caddyhttp.App); ok {
+			raw, err := json.Marshal(server.Servers)
+			if err != nil {
+				return nil, fmt.Errorf("looking for the sites' hosts: %w", err)
+			}
+			b.Hosts = append(b.Hosts, hostsIn(raw)...)
+		}
+	}
+	return b, nil
+}
+
+// parseAllowed parses a list that may be a star alone.
+func parseAllowed(configured []string, parse func(...string) ([]string, error)) (list []string, any bool, err error) {
+	if slices.Equal(configured, []string{"*"}) {
+		return nil, true, nil
+	}
+	resolved := make([]string, len(configured))
+	for i, item := range configured {
+		if resolved[i], err = resolve(item); err != nil {
+			return nil, false, err
+		}
+	}
+	list, err = parse(resolved...)
+	return list, false, err
+}
+
+// client is what the client sent, whatever header_up has made of it on the way.
+func client(req *http.Request) authinject.Client {
+	repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return authinject.Client{Host: req.Host, Origin: req.Header.Get("Origin"), FetchSite: req.Header.Get("Sec-Fetch-Site")}
+	}
+	var c authinject.Client
+	c.Host, _ = repl.GetString("http.request.hostport")
+	c.Origin, _ = repl.GetString("http.request.header.Origin")
+	c.FetchSite, _ = repl.GetString("http.request.header.Sec-Fetch-Site")
+	return c
+}
+
+// hostsIn are the hosts that the routes of these HTTP servers match, as the JSON configuration has them:
+// names that somebody else would have pointed at us are not among them.
+func hostsIn(servers json.RawMessage) []string {
+	var list map[string]struct {
+		Routes []json.RawMessage `json:"routes"`
+	}
+	if json.Unmarshal(servers, &list) != nil {
+		return nil
+	}
+	var hosts []string
+	var walk func(routes []json.RawMessage)
+	walk = func(routes []json.RawMessage) {
+		for _, raw := range routes {
+			var route struct {
+				Match []struct {
+					Host []string `json:"host"`
+				} `json:"match"`
+				Handle []struct {
+					Routes []json.RawMessage `json:"routes"`
+				} `json:"handle"`
+			}
+			if json.Unmarshal(raw, &route) != nil {
+				continue
+			}
+			for _, match := range route.Match {
+				for _, host := range match.Host {
+					if !strings.ContainsAny(host, "*{") {
+						hosts = append(hosts, strings.ToLower(host))
+					}
+				}
+			}
+			for _, handler := range route.Handle {
+				walk(handler.Routes)
+			}
+		}
+	}
+	for _, server := range list {
+		walk(server.Routes)
+	}
+	return hosts
+}
