@@ -74,7 +74,7 @@ unit: $(GOTALLY) ## Run the root module's tests with the race detector
 
 .PHONY: e2e
 e2e: $(GOTALLY) ## Run the built binary against real servers
-	cd e2e && go test -race -json ./... | $(GOTALLY) -name e2e -o ../bin/e2e.tally
+	cd e2e && go test -race -count=1 -json ./... | $(GOTALLY) -name e2e -o ../bin/e2e.tally
 
 .PHONY: soak
 soak: $(GOTALLY) ## Run the load tests for minutes instead of seconds

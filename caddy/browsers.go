@@ -36,7 +36,7 @@ func (t *Transport) browsers(ctx caddy.Context) (*authinject.Browsers, error) {
 }
 
 // parseAllowed parses a list that may be a star alone.
-func parseAllowed(configured []string, parse func(...string) ([]string, error)) (list []string, any bool, err error) {
+func parseAllowed(configured []string, parse func(...string) ([]string, error)) (list []string, all bool, err error) {
 	if slices.Equal(configured, []string{"*"}) {
 		return nil, true, nil
 	}

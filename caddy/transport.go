@@ -214,10 +214,28 @@ func (t *Transport) target(req *http.Request) (authinject.Target, error) {
 	if s, ok := t.inner.(interface{ SetScheme(*http.Request) }); ok {
 		s.SetScheme(req) // as it would by itself in a moment
 		target.Scheme = req.URL.Scheme
+		if target.Scheme == "http" {
+			return target, t.checkForwardProxy(req)
+		}
 	} else if t.TLSEnabled() {
 		target.Scheme = "https"
 	}
 	return target, nil
+}
+
+// checkForwardProxy refuses a plain http request that would pass through a forward proxy (HTTP_PROXY,
+// or the transport's network_proxy): that would get to read the token, whatever the destination
+// is. A tunnel for https shows it nothing.
+func (t *Transport) checkForwardProxy(req *http.Request) error {
+	inner, ok := t.inner.(*reverseproxy.HTTPTransport)
+	if !ok || inner.Transport == nil || inner.Transport.Proxy == nil {
+		return nil
+	}
+	proxy, err := inner.Transport.Proxy(req)
+	if proxy == nil || err != nil {
+		return err
+	}
+	return fmt.Errorf("the request would pass in the clear through the forward proxy %s, which could read the token; use https, or exempt the upstream with NO_PROXY", proxy.Host)
 }
 
 // RoundTrip implements [http.RoundTripper].

@@ -108,7 +108,7 @@ http://{$ADDR} {
 		if err != nil {
 			return err
 		}
-		if filepath.Base(filepath.Dir(path)) == "records" {
+		if filepath.Base(filepath.Dir(filepath.Dir(path))) == "records" {
 			found++ // where refresh tokens belong
 			return nil
 		}
