@@ -1,56 +1,24 @@
 package caddy
 
 import (
-	"fmt"
-	"os"
-	"strings"
-
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
-
-	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "authinject",
-		Short: "Tells what authinject knows about token providers",
+		Short: "Connects accounts, and tells how they stand",
 		Long: `authinject gives every proxied request a valid OAuth 2.0 bearer token.
+
+"login" connects an account at a provider, "logout" disconnects it, and "status" says
+how all accounts stand; a running server needs no restart. They read the configuration
+for the sources and the storage, and open no listener of it.
 
 "providers" lists the presets that a token source can name with the option
 provider, and "providers show <name>" prints everything that one sets.`,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(providersCommand())
+			cmd.AddCommand(loginCommand(), logoutCommand(), statusCommand(), providersCommand())
 		},
 	})
-}
-
-func providersCommand() *cobra.Command {
-	providers := &cobra.Command{
-		Use:   "providers",
-		Short: "Lists the provider presets",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			for _, preset := range provider.All() {
-				name := strings.Join(append([]string{preset.Name}, preset.Aliases...), ", ")
-				if _, err := fmt.Fprintf(os.Stdout, "%-22s %s\n", name, preset.Summary); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	}
-	providers.AddCommand(&cobra.Command{
-		Use:   "show <name>",
-		Short: "Prints everything that a preset sets, and what to know about it",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			preset, ok := provider.Get(args[0])
-			if !ok {
-				return fmt.Errorf("unknown provider %q; known are %s", args[0], strings.Join(provider.Names(), ", "))
-			}
-			return preset.Describe(os.Stdout)
-		},
-	})
-	return providers
 }

@@ -44,7 +44,6 @@ type view struct {
 	Base    string // prefix of the forms' addresses
 	CSRF    string
 	Notice  *notice
-	Message string // of a page that is only that
 	Sources []sourceView
 }
 
@@ -183,7 +182,7 @@ func (h *ConnectHandler) serveFragment(w http.ResponseWriter) error {
 
 // refuse shows a page with a message.
 func (h *ConnectHandler) refuse(w http.ResponseWriter, r *http.Request, status int, message string) error {
-	v := view{Title: "Not done", Message: message}
+	v := view{Title: "Not done", Notice: alert(message)}
 	if status == http.StatusBadRequest || status == http.StatusForbidden && h.admit(r) == "" {
 		v.Base = h.base()
 	}

@@ -1,0 +1,115 @@
+package caddy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/spf13/cobra"
+)
+
+// commandConfig is where a command finds its configuration.
+type commandConfig struct {
+	file, adapter string
+}
+
+func (c *commandConfig) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&c.file, "config", "c", "", "Configuration file (default: Caddyfile in the working directory)")
+	cmd.Flags().StringVarP(&c.adapter, "adapter", "a", "", "Name of the config adapter, where the file's name does not say it")
+}
+
+// loadedApp is the app of a configuration that does not run here.
+type loadedApp struct {
+	*App
+	pages []string // of the page on which accounts are connected
+}
+
+// load sets up the token sources of the configuration, and the storage they share with a
+// running server; nothing else of it, and no source is started.
+func (c *commandConfig) load() (*loadedApp, error) {
+	raw, err := c.read()
+	if err != nil {
+		return nil, err
+	}
+	var config struct {
+		Storage json.RawMessage            `json:"storage"`
+		Apps    map[string]json.RawMessage `json:"apps"`
+	}
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, fmt.Errorf("%s is no configuration: %w", c.file, err)
+	}
+	if config.Apps["authinject"] == nil {
+		return nil, fmt.Errorf("%s configures no token sources; they stand in the global option authinject", c.file)
+	}
+	var http struct {
+		Servers json.RawMessage `json:"servers"`
+	}
+	if config.Apps["http"] != nil {
+		if err := json.Unmarshal(config.Apps["http"], &http); err != nil {
+			return nil, fmt.Errorf("%s: app http: %w", c.file, err)
+		}
+	}
+	loaded := &loadedApp{pages: pagesIn(http.Servers)}
+	ctx, err := caddy.ProvisionContext(&caddy.Config{
+		Admin:      &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(bool)}},
+		Logging:    &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "ERROR"}}}},
+		StorageRaw: config.Storage,
+		AppsRaw:    caddy.ModuleMap{"authinject": config.Apps["authinject"]},
+	})
+	if err != nil {
+		return nil, err
+	}
+	app, err := ctx.App("authinject")
+	if err != nil {
+		return nil, err
+	}
+	loaded.App = app.(*App)
+	return loaded, nil
+}
+
+// read returns the configuration as JSON.
+func (c *commandConfig) read() ([]byte, error) {
+	if c.file == "" {
+		c.file = "Caddyfile"
+		if _, err := os.Stat(c.file); errors.Is(err, os.ErrNotExist) {
+			return nil, errors.New("there is no Caddyfile in the working directory; name the configuration with --config")
+		}
+	}
+	body, err := os.ReadFile(c.file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	adapter := c.adapter
+	if name := filepath.Base(c.file); adapter == "" && (strings.HasPrefix(name, "Caddyfile") || strings.HasSuffix(name, ".caddyfile")) {
+		adapter = "caddyfile"
+	}
+	if adapter == "" {
+		return body, nil
+	}
+	known := caddyconfig.GetAdapter(adapter)
+	if known == nil {
+		return nil, fmt.Errorf("unknown config adapter %q", adapter)
+	}
+	raw, _, err := known.Adapt(body, map[string]any{"filename": c.file})
+	if err != nil {
+		return nil, fmt.Errorf("adapting %s: %w", c.file, err)
+	}
+	return raw, nil
+}
+
+// interactive returns the source of that name, if a person connects its accounts.
+func (a *loadedApp) interactive(name string) (connectSource, error) {
+	pooled, cfg, err := a.source(name)
+	if err != nil {
+		return connectSource{}, err
+	}
+	if !pooled.source.Interactive() {
+		return connectSource{}, fmt.Errorf("source %s needs no login: its grant is %s", name, cfg.grantType())
+	}
+	return connectSource{name: name, cfg: cfg, source: pooled.source}, nil
+}

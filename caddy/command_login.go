@@ -1,0 +1,350 @@
+package caddy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// loginAttempts is how often a code may be typed.
+const loginAttempts = 3
+
+func loginCommand() *cobra.Command {
+	var (
+		config  commandConfig
+		account string
+		vars    []string
+		quiet   bool
+		timeout time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "login <source>",
+		Short: "Connects an account at a provider",
+		Long: `Opens the provider's page in a browser, or prints its address, and waits for the answer:
+on the redirect URL, if that is on this machine; from the page of a running server; or typed. Over
+SSH, where the browser is elsewhere, paste the address that the browser ends at.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			app, err := config.load()
+			if err != nil {
+				return err
+			}
+			source, err := app.interactive(args[0])
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("no answer came in time; nothing was changed"))
+			defer cancel()
+			l := &terminalLogin{
+				connectSource: source, account: account, pages: app.pages, openBrowser: !quiet,
+				in: newLines(os.Stdin), out: os.Stdout, asks: isTerminal(os.Stdin),
+			}
+			return l.run(ctx, vars)
+		},
+	}
+	config.flags(cmd)
+	cmd.Flags().StringVar(&account, "account", "", "Name of the account (default: the unnamed one)")
+	cmd.Flags().StringArrayVar(&vars, "var", nil, "A variable of the account, as name=value, such as deployment=acme; may be repeated")
+	cmd.Flags().BoolVar(&quiet, "no-browser", false, "Only print the address to open")
+	cmd.Flags().DurationVar(&timeout, "timeout", tokensource.LoginLifetime, "How long to wait for the answer")
+	return cmd
+}
+
+// terminalLogin is a login from a terminal.
+type terminalLogin struct {
+	connectSource
+	account     string
+	pages       []string
+	openBrowser bool
+	in          <-chan string // lines; closed at the end of the input
+	out         io.Writer
+	asks        bool // somebody can be asked
+}
+
+func (l *terminalLogin) run(ctx context.Context, vars []string) error {
+	if l.account != "" {
+		if err := tokensource.CheckAccountName(l.account); err != nil {
+			return err
+		}
+	}
+	variables, err := l.variables(ctx, vars)
+	if err != nil {
+		return err
+	}
+	before, err := l.source.Stored(ctx, l.account)
+	if err != nil {
+		return err
+	}
+	redirect, listener, err := l.redirect(ctx)
+	if err != nil {
+		return err
+	}
+	if listener != nil {
+		defer listener.Close()
+	}
+	login, err := l.source.BeginLogin(ctx, tokensource.LoginRequest{Account: l.account, Variables: variables, RedirectURL: redirect, Terminal: true})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(l.out, "To connect %s, open this address in a browser and allow access:\n\n  %s\n\n", describe(l.connectSource, l.account), login.URL.Reveal())
+	if l.openBrowser {
+		openBrowser(login.URL.Reveal())
+	}
+	if login.Typed() {
+		err = l.typed(ctx, login)
+	} else {
+		err = l.redirected(ctx, login, listener, before.Generation)
+	}
+	if err != nil {
+		return err
+	}
+	return l.report(ctx)
+}
+
+// inTerminal puts what the page says into the words of a terminal.
+var inTerminal = strings.NewReplacer("Press Connect", "Run this command again", "press Connect", "run this command again")
+
+// variables are those of the flags, and for the others what the account had before, or
+// what somebody types.
+func (l *terminalLogin) variables(ctx context.Context, flags []string) (map[string]string, error) {
+	values := make(map[string]string)
+	for _, flag := range flags {
+		name, value, found := strings.Cut(flag, "=")
+		if !found {
+			return nil, fmt.Errorf("--var %s: a name and a value are needed, such as deployment=acme", flag)
+		}
+		values[name] = value
+	}
+	known, err := l.source.Stored(ctx, l.account)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range l.cfg.perAccount {
+		value, given := values[v.Name]
+		if !given {
+			value = known.Variables[v.Name]
+		}
+		if value == "" && l.asks {
+			fmt.Fprintf(l.out, "%s (%s, such as %s): ", v.Title, v.Allowed, v.Example)
+			if value, err = l.line(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if value == "" {
+			return nil, fmt.Errorf("the variable %s is needed: --var %s=%s", v.Name, v.Name, v.Example)
+		}
+		if err := v.Check(value); err != nil {
+			return nil, err
+		}
+		values[v.Name] = value
+	}
+	for name := range values {
+		if !l.hasVariable(name) {
+			return nil, fmt.Errorf("--var %s: accounts of source %s have no such variable", name, l.name)
+		}
+	}
+	return values, nil
+}
+
+func (l *terminalLogin) hasVariable(name string) bool {
+	for _, v := range l.cfg.perAccount {
+		if v.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// redirect is where the provider sends the person back to: as configured, or to the
+// page of the configuration, or to a port of our own (RFC 8252 section 7.3). The listener
+// takes the answer; it is nil where somebody else does.
+func (l *terminalLogin) redirect(ctx context.Context) (string, net.Listener, error) {
+	redirect := l.cfg.endpoints.redirect
+	if redirect == "" && len(l.pages) > 0 {
+		redirect = l.pages[0] + callbackPath
+	}
+	switch redirect {
+	case redirectManual:
+		return "", nil, nil
+	case "":
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", nil, fmt.Errorf("listening for the answer: %w", err)
+		}
+		return "http://" + listener.Addr().String() + callbackPath, listener, nil
+	}
+	u, err := url.Parse(redirect)
+	if err != nil || u.Scheme != "http" || !isLoopbackName(u.Hostname()) {
+		return redirect, nil, nil
+	}
+	port := u.Port()
+	if port == "" {
+		port = "80"
+	}
+	// Where the running server listens already, it finishes the login.
+	return redirect, listenIfFree(ctx, net.JoinHostPort(u.Hostname(), port)), nil
+}
+
+// listenIfFree listens at an address, or returns nil where that cannot be done.
+func listenIfFree(ctx context.Context, address string) net.Listener {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil
+	}
+	return listener
+}
+
+// typed takes the code or PIN that the provider shows.
+func (l *terminalLogin) typed(ctx context.Context, login *tokensource.Login) error {
+	var err error
+	for range loginAttempts {
+		fmt.Fprint(l.out, "Code or PIN: ")
+		code, gone := l.line(ctx)
+		if gone != nil {
+			return errors.Join(err, gone)
+		}
+		if code == "" {
+			continue
+		}
+		if err = l.source.FinishLogin(ctx, login, url.Values{"code": {code}}); err == nil {
+			return nil
+		}
+		fmt.Fprintln(l.out, inTerminal.Replace(loginNotice(err, true).Text))
+	}
+	if err == nil {
+		err = errors.New("no code was typed; nothing was changed")
+	}
+	return err
+}
+
+// redirected waits for the answer: on the listener, in the storage, where a running server
+// leaves it, or pasted.
+func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login, listener net.Listener, before uint64) error {
+	answers := make(chan error, 1)
+	if listener != nil {
+		stop := serveLogin(ctx, listener, l.connectSource, login, answers)
+		defer stop()
+	}
+	fmt.Fprintln(l.out, "Waiting for the answer. If the browser runs on another machine, paste the address that it ends at:")
+	watch := time.NewTicker(time.Second)
+	defer watch.Stop()
+	lines := l.in
+	for {
+		select {
+		case err := <-answers:
+			return err
+		case line, open := <-lines:
+			if !open {
+				lines = nil // nobody can paste; the answer may still come
+				continue
+			}
+			answer, err := pasted(line, login)
+			if err != nil {
+				fmt.Fprintln(l.out, err.Error())
+				continue
+			}
+			if answer != nil {
+				return l.source.FinishLogin(ctx, login, answer)
+			}
+		case <-watch.C:
+			if st, err := l.source.Stored(ctx, l.account); err == nil && st.Generation > before && !st.Disconnected {
+				return nil
+			}
+		case <-ctx.Done():
+			return ended(ctx)
+		}
+	}
+}
+
+// pasted reads the address that a browser ended at: the answer stands in its query or
+// fragment. It is nil for an empty line.
+func pasted(line string, login *tokensource.Login) (url.Values, error) {
+	line = strings.TrimSpace(line)
+	if line == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(line)
+	if err != nil || u.Scheme == "" {
+		return nil, errors.New("That is no address. Paste the whole of it, from http to its end.") //nolint:revive,staticcheck // said to a person
+	}
+	answer := u.Query()
+	if fragment, err := url.ParseQuery(u.EscapedFragment()); err == nil {
+		for name, values := range fragment {
+			answer[name] = values
+		}
+	}
+	switch {
+	case !answer.Has("code") && !answer.Has("access_token") && !answer.Has("error"):
+		return nil, errors.New("There is no answer in that address. Paste the one that the browser ends at, after you have allowed access.") //nolint:revive,staticcheck // said to a person
+	case len(answer["state"]) != 1 || !tokensource.NewSecret(answer.Get("state")).Equal(login.State):
+		return nil, errors.New("That is the answer to another login. Use the address that was printed above.") //nolint:revive,staticcheck // said to a person
+	}
+	answer.Del("state")
+	return answer, nil
+}
+
+// report says how the account stands now.
+func (l *terminalLogin) report(ctx context.Context) error {
+	st, err := l.source.Stored(ctx, l.account)
+	if err != nil {
+		return err
+	}
+	text, _ := words(st, time.Now())
+	fmt.Fprintf(l.out, "%s: %s\n", describe(l.connectSource, l.account), text)
+	return nil
+}
+
+// line reads a line that somebody types.
+func (l *terminalLogin) line(ctx context.Context) (string, error) {
+	select {
+	case line, open := <-l.in:
+		if !open {
+			return "", errors.New("the input ended; nothing was changed")
+		}
+		return strings.TrimSpace(line), nil
+	case <-ctx.Done():
+		return "", ended(ctx)
+	}
+}
+
+// ended says why ctx did.
+func ended(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return errors.New("interrupted; nothing was changed")
+}
+
+// newLines reads lines in the background, since reading cannot be called off.
+func newLines(r io.Reader) <-chan string {
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		scanner := bufio.NewScanner(r)
+		scanner.Buffer(nil, 64<<10)
+		for scanner.Scan() {
+			lines <- scanner.Text()
+		}
+	}()
+	return lines
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,41 @@
+package caddy
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/authinject/caddy-authinject/tokensource/provider"
+)
+
+func providersCommand() *cobra.Command {
+	providers := &cobra.Command{
+		Use:   "providers",
+		Short: "Lists the provider presets",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			for _, preset := range provider.All() {
+				name := strings.Join(append([]string{preset.Name}, preset.Aliases...), ", ")
+				if _, err := fmt.Fprintf(os.Stdout, "%-22s %s\n", name, preset.Summary); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	providers.AddCommand(&cobra.Command{
+		Use:   "show <name>",
+		Short: "Prints everything that a preset sets, and what to know about it",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			preset, ok := provider.Get(args[0])
+			if !ok {
+				return fmt.Errorf("unknown provider %q; known are %s", args[0], strings.Join(provider.Names(), ", "))
+			}
+			return preset.Describe(os.Stdout)
+		},
+	})
+	return providers
+}

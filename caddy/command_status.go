@@ -1,0 +1,149 @@
+package caddy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+func statusCommand() *cobra.Command {
+	var (
+		config  commandConfig
+		account string
+		asJSON  bool
+	)
+	cmd := &cobra.Command{
+		Use:   "status [<source>]",
+		Short: "Says how accounts stand",
+		Long: `Says how the accounts of all sources stand, or of one, as the storage has them; tokens that are
+not stored are known to the running server alone. With the name of a source the exit status is
+1 if a login is needed.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			app, err := config.load()
+			if err != nil {
+				return err
+			}
+			names := slices.Sorted(maps.Keys(app.pooled))
+			if len(args) == 1 {
+				if _, _, err := app.source(args[0]); err != nil {
+					return err
+				}
+				names = args
+			}
+			var all []accountStatus
+			for _, name := range names {
+				list, err := app.stored(cmd.Context(), name, account, cmd.Flags().Changed("account"))
+				if err != nil {
+					return err
+				}
+				all = append(all, list...)
+			}
+			if err := printStatus(all, asJSON); err != nil {
+				return err
+			}
+			for _, st := range all {
+				if len(args) == 1 && st.State == tokensource.StateLoginRequired {
+					return errors.New("a login is needed")
+				}
+			}
+			return nil
+		},
+	}
+	config.flags(cmd)
+	cmd.Flags().StringVar(&account, "account", "", "Only this account")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
+	return cmd
+}
+
+// accountStatus is how an account stands, for people and programs.
+type accountStatus struct {
+	Source     string            `json:"source"`
+	Account    string            `json:"account,omitempty"`
+	Grant      string            `json:"grant"`
+	State      tokensource.State `json:"state"`
+	Words      string            `json:"words"`
+	Generation uint64            `json:"generation,omitempty"`
+	Obtained   time.Time         `json:"obtained,omitzero"`
+	Expiry     time.Time         `json:"expiry,omitzero"`
+	RefreshAt  time.Time         `json:"refresh_at,omitzero"`
+	Live       bool              `json:"live"`
+	Renews     bool              `json:"renews"`
+	Scope      string            `json:"scope,omitempty"`
+	Variables  map[string]string `json:"variables,omitempty"`
+	Class      tokensource.Class `json:"class,omitempty"`
+	Error      string            `json:"error,omitempty"`
+	Attempts   int               `json:"attempts,omitempty"`
+	Unsaved    bool              `json:"unsaved,omitempty"`
+}
+
+func newAccountStatus(st tokensource.Status, grant string) accountStatus {
+	s := accountStatus{
+		Source: st.Source, Account: st.Account, Grant: grant, State: st.State, Generation: st.Generation, Obtained: st.Obtained, Expiry: st.Expiry,
+		RefreshAt: st.RefreshAt, Live: st.Live, Renews: st.Renews, Scope: st.Scope, Variables: st.Variables, Attempts: st.Attempts, Unsaved: st.Unsaved,
+	}
+	s.Words, _ = words(st, time.Now())
+	if st.Err != nil {
+		s.Class, s.Error = st.Err.Class, st.Err.Error()
+	}
+	return s
+}
+
+// stored are the accounts of a source as the storage has them.
+func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) ([]accountStatus, error) {
+	pooled, cfg, err := a.source(name)
+	if err != nil {
+		return nil, err
+	}
+	grant := cfg.grantType()
+	if !pooled.source.Traits().Stored {
+		return []accountStatus{{Source: name, Grant: grant, State: tokensource.StateNone, Renews: pooled.source.Traits().Renews, Words: "Needs no login; the running server keeps the token."}}, nil
+	}
+	accounts := []string{account}
+	if !one {
+		named, err := pooled.source.Accounts(ctx)
+		if err != nil {
+			return nil, err
+		}
+		accounts = append([]string{""}, named...)
+	}
+	var list []accountStatus
+	for _, account := range accounts {
+		st, err := pooled.source.Stored(ctx, account)
+		if err != nil {
+			return nil, err
+		}
+		if account == "" && len(accounts) > 1 && st.Generation == 0 {
+			continue // only its named accounts are used
+		}
+		if st.State == tokensource.StateNone && pooled.source.Interactive() {
+			st.State = tokensource.StateLoginRequired
+		}
+		list = append(list, newAccountStatus(st, grant))
+	}
+	return list, nil
+}
+
+func printStatus(list []accountStatus, asJSON bool) error {
+	if asJSON {
+		out := json.NewEncoder(os.Stdout)
+		out.SetIndent("", "  ")
+		out.SetEscapeHTML(false)
+		return out.Encode(list)
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	for _, st := range list {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", st.Source, st.Account, st.Words)
+	}
+	return table.Flush()
+}
