@@ -109,7 +109,7 @@ func (a *loadedApp) interactive(name string) (connectSource, error) {
 		return connectSource{}, err
 	}
 	if !pooled.source.Interactive() {
-		return connectSource{}, fmt.Errorf("source %s needs no login: its grant is %s", name, cfg.grantType())
+		return connectSource{}, fmt.Errorf("source %s needs no login: its grant is %s", name, cfg.grantName)
 	}
 	return connectSource{name: name, cfg: cfg, source: pooled.source}, nil
 }

@@ -105,7 +105,7 @@ func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) 
 	if err != nil {
 		return nil, err
 	}
-	grant := cfg.grantType()
+	grant := cfg.grantName
 	if !pooled.source.Traits().Stored {
 		return []accountStatus{{Source: name, Grant: grant, State: tokensource.StateNone, Renews: pooled.source.Traits().Renews, Words: "Needs no login; the running server keeps the token."}}, nil
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -129,6 +131,27 @@ func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
 func refreshing(srv *tokensourcetest.Server, addr, seed string) string {
 	config := strings.Replace(site(srv, addr, srv.URL, "refresh_token "+seed), "client_credentials", "refresh_token", 1)
 	return config
+}
+
+// A source whose grant alone is another one is a new source, treated as that grant
+// wants it: what a refresh brings is stored.
+func TestReloadWithAnotherGrant(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
+	addr := freeAddr(t)
+	run(t, site(srv, addr, srv.URL, ""))
+	get(t, "http://"+addr+"/api/x")
+	t.Setenv("SEED", srv.IssueRefreshToken("ada"))
+	if err := load(t, refreshing(srv, addr, "{env.SEED}")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the refresh token is used and its successor stored", func() bool {
+		status, _, _ := get(t, "http://"+addr+"/api/x")
+		records, err := filepath.Glob(filepath.Join(os.Getenv("XDG_DATA_HOME"), "authinject", "records", "*", "*.json"))
+		return err == nil && status == http.StatusOK && len(records) == 1
+	})
+	if last := srv.TokenRequests()[srv.Count()-1]; last.Grant != "refresh_token" {
+		t.Errorf("the last token request was one of %s", last.Grant)
+	}
 }
 
 // What a token request brings is stored although the configuration that began it

@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -46,10 +44,7 @@ type sourceUser struct {
 // acquire returns the pooled source for cfg, made when no configuration has it
 // yet. Every acquire needs one release.
 func acquire(name string, cfg *Source, user *sourceUser) (*pooledSource, error) {
-	key, err := poolKey(name, cfg)
-	if err != nil {
-		return nil, err
-	}
+	key := poolKey(name, cfg)
 	value, _, err := sources.LoadOrNew(key, func() (caddy.Destructor, error) {
 		pooled := &pooledSource{key: key, users: []*sourceUser{user}}
 		source, err := tokensource.New(cfg.config(name, pooled))
@@ -174,14 +169,11 @@ func (s pooledStorage) Unlock(ctx context.Context, name string) error {
 }
 
 // poolKey is a digest of the name and all settings of a source, the app's encryption
-// keys among them.
-func poolKey(name string, cfg *Source) (string, error) {
-	settings, err := json.Marshal([]any{cfg, cfg.encryptionKeys})
-	if err != nil {
-		return "", fmt.Errorf("encoding the settings: %w", errors.New("a value cannot be written as JSON"))
-	}
-	sum := sha256.Sum256(append([]byte(name+"\x00"), settings...))
-	return hex.EncodeToString(sum[:]), nil
+// keys among them, as written and, where a token depends on it, as resolved.
+func poolKey(name string, cfg *Source) string {
+	parts := append([]string{name, string(cfg.settings), cfg.clientID, cfg.endpoints.token, cfg.endpoints.authorize, cfg.endpoints.revoke}, cfg.encryptionKeys...)
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", parts))
+	return hex.EncodeToString(sum[:])
 }
 
 // Interface guards

@@ -115,6 +115,9 @@ type Source struct {
 	endpoints    endpoints
 	clientID     string
 
+	grantName string
+	settings  []byte // the whole configuration, as JSON
+
 	preset provider.Preset
 	// perAccount are the variables that each account has for itself.
 	perAccount     []provider.Variable
@@ -170,6 +173,12 @@ func (s *Source) provision(ctx caddy.Context) error {
 	}
 	if err := firstError(s.applyProvider(), s.validate()); err != nil {
 		return err
+	}
+	// Loading takes the modules' configuration away.
+	s.grantName = s.grantType()
+	var err error
+	if s.settings, err = json.Marshal(s); err != nil {
+		return errors.New("encoding the settings: a value cannot be written as JSON")
 	}
 	mod, err := ctx.LoadModule(s, "GrantRaw")
 	if err != nil {
