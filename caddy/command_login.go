@@ -189,7 +189,10 @@ func (l *terminalLogin) redirect(ctx context.Context) (string, net.Listener, err
 		return "http://" + listener.Addr().String() + callbackPath, listener, nil
 	}
 	u, err := url.Parse(redirect)
-	if err != nil || u.Scheme != "http" || !isLoopbackName(u.Hostname()) {
+	if err != nil {
+		return "", nil, err
+	}
+	if u.Scheme != "http" || !isLoopbackName(u.Hostname()) {
 		return redirect, nil, nil
 	}
 	port := u.Port()

@@ -22,6 +22,9 @@ var commands = map[string]string{
 	"./caddy run --config Caddyfile":                             "TestConfigurationsRun",
 	"./caddy authinject providers":                               "TestProvidersCommand",
 	"./caddy authinject providers show accelo":                   "TestProvidersCommand",
+	"./caddy authinject login tiltify --config Caddyfile":        "TestLoginThroughTheRunningServer, in e2e/terminal",
+	"./caddy authinject status --config Caddyfile":               "TestLoginThroughTheRunningServer, in e2e/terminal",
+	"./caddy authinject logout tiltify --config Caddyfile":       "TestLoginThroughTheRunningServer, in e2e/terminal",
 }
 
 // environment is what the README's configurations read.

@@ -1,0 +1,312 @@
+// Package terminal drives the commands login, logout and status of the built
+// binary, beside a server that runs on the same storage.
+package terminal
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// callback is the redirect URL of the page in caddyfile, once the port is known.
+func callback(p *harness.Proxy) string { return p.URL + "/connect/callback" }
+
+// start runs a server with one source of the provider. With page it serves the connect page.
+func start(t *testing.T, p *tokensourcetest.Provider, source string, page bool, opts ...harness.Option) *harness.Proxy {
+	t.Helper()
+	at := p.Endpoints()
+	upstream, err := url.Parse(at.API)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var options strings.Builder
+	for _, option := range [][2]string{{"authorize_url", at.Authorize}, {"token_url", at.Token}, {"revoke_url", at.Revoke}} {
+		if option[1] != "" {
+			fmt.Fprintf(&options, "%s %s\n", option[0], option[1])
+		}
+	}
+	if at.Token != "" {
+		options.WriteString("client_secret {env.CANARY}\n")
+	}
+	connect := ""
+	if page {
+		connect = "authinject_connect /connect*"
+	}
+	proxy := harness.Start(t, fmt.Sprintf(`{
+	authinject {
+		source a {
+			client_id %s
+			%s
+			destinations %s://%s
+			%s
+		}
+	}
+}
+http://{$ADDR} {
+	%s
+	handle_path /api/* {
+		rewrite * %s{uri}
+		authinject a %s://%s
+	}
+}
+`, p.ClientID(), options.String(), upstream.Scheme, upstream.Host, source, connect, upstream.Path, upstream.Scheme, upstream.Host),
+		append(opts, harness.Env("CANARY", tokensourcetest.DefaultClientSecret))...)
+	p.SetRedirectURIs(callback(proxy))
+	return proxy
+}
+
+// serves waits until the server has a token, or none, without having been told.
+func serves(t *testing.T, proxy *harness.Proxy, want bool) {
+	t.Helper()
+	harness.Eventually(t, 20*time.Second, func() bool {
+		status, _ := proxy.Get("/api/x")
+		return (status == http.StatusOK) == want
+	}, "the server's token: want %t", want)
+}
+
+// silent checks that what a command printed holds no secret.
+func silent(t *testing.T, p *tokensourcetest.Provider, text string, secrets ...string) {
+	t.Helper()
+	tokensourcetest.Report(t, p.CheckAbsent("the terminal", text))
+	for _, secret := range append(secrets, tokensourcetest.DefaultClientSecret+"\"") {
+		if secret != "" && strings.Contains(text, secret) {
+			t.Errorf("a secret is printed:\n%s", text)
+		}
+	}
+}
+
+// Beside a running server with the page, the answer arrives at that; the command and
+// the server both learn of it.
+func TestLoginThroughTheRunningServer(t *testing.T) {
+	for _, name := range []string{tokensourcetest.Biggerplate, tokensourcetest.Tiltify, tokensourcetest.TinyEmail, tokensourcetest.TinyPlus} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := tokensourcetest.StartProvider(t, name, tokensourcetest.ProviderConfig{})
+			proxy := start(t, p, "provider "+name, true)
+			serves(t, proxy, false)
+			login := proxy.Terminal(nil, "authinject", "login", "a")
+			consent, err := p.Allow(t.Context(), login.Address())
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := http.Get(consent.Redirect) // the person's browser, which has no cookie of ours
+			if err != nil || res.StatusCode != http.StatusOK {
+				t.Fatalf("the callback: %v %v", res, err)
+			}
+			_ = res.Body.Close()
+			if code := login.Wait(); code != 0 || !strings.Contains(login.Text(), "a: Connected") {
+				t.Errorf("code %d:\n%s", code, login.Text())
+			}
+			serves(t, proxy, true)
+			silent(t, p, login.Text())
+
+			status := proxy.Terminal(nil, "authinject", "status", "a", "--json")
+			var list []map[string]any
+			if code := status.Wait(); code != 0 || json.Unmarshal([]byte(status.Text()), &list) != nil || len(list) != 1 || list[0]["live"] != true {
+				t.Errorf("status: code %d:\n%s", code, status.Text())
+			}
+			silent(t, p, status.Text())
+
+			logout := proxy.Terminal(nil, "authinject", "logout", "a")
+			if code := logout.Wait(); code != 0 || !strings.Contains(logout.Text(), "Disconnected a") {
+				t.Errorf("logout: code %d:\n%s", code, logout.Text())
+			}
+			serves(t, proxy, false)
+			again := proxy.Terminal(nil, "authinject", "logout", "a")
+			if code := again.Wait(); code != 1 || !strings.Contains(again.Text(), "a is not connected") {
+				t.Errorf("a second logout: code %d:\n%s", code, again.Text())
+			}
+			status = proxy.Terminal(nil, "authinject", "status", "a")
+			if code := status.Wait(); code != 1 || !strings.Contains(status.Text(), "Not connected.") {
+				t.Errorf("status after logout: code %d:\n%s", code, status.Text())
+			}
+		})
+	}
+}
+
+// Where no server listens at the redirect URL, the command does.
+func TestLoginListens(t *testing.T) {
+	t.Parallel()
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
+	redirect := "http://" + harness.FreeAddr(t) + "/connect/callback"
+	proxy := start(t, p, "provider biggerplate\nredirect_url "+redirect, false)
+	p.SetRedirectURIs(redirect)
+	dir := t.TempDir()
+	browser, opened := filepath.Join(dir, "browser"), filepath.Join(dir, "opened")
+	if err := os.WriteFile(browser, []byte("#!/bin/sh\nprintf '%s|' \"$@\" >"+opened+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	login := proxy.Terminal([]string{"BROWSER=" + browser}, "authinject", "login", "a")
+	address := login.Address()
+	harness.Eventually(t, 10*time.Second, func() bool {
+		got, err := os.ReadFile(opened)
+		return err == nil && string(got) == address+"|"
+	}, "the browser was not opened at the address, which is one argument")
+	consent, err := p.Allow(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		url    string
+		status int
+	}{
+		"another path": {strings.Replace(consent.Redirect, "/connect/callback", "/", 1), http.StatusNotFound},
+		"forged state": {redirect + "?code=x&state=y", http.StatusBadRequest},
+		"no answer":    {redirect, http.StatusOK},
+	} {
+		res, err := http.Get(c.url)
+		if err != nil || res.StatusCode != c.status {
+			t.Errorf("%s: %v %v", name, res, err)
+			continue
+		}
+		_ = res.Body.Close()
+	}
+	res, err := http.Get(consent.Redirect)
+	if err != nil || res.StatusCode != http.StatusOK || res.Header.Get("Cache-Control") != "no-store" {
+		t.Fatalf("the callback: %v %v", res, err)
+	}
+	_ = res.Body.Close()
+	if code := login.Wait(); code != 0 || !strings.Contains(login.Text(), "a: Connected, renews by itself") {
+		t.Errorf("code %d:\n%s", code, login.Text())
+	}
+	if n := len(p.TokenRequests()); n != 1 {
+		t.Errorf("%d token requests", n)
+	}
+	serves(t, proxy, true)
+	silent(t, p, login.Text())
+}
+
+// Over SSH the browser is elsewhere, and ends at an address that does not answer there: it is pasted.
+func TestLoginPasted(t *testing.T) {
+	t.Parallel()
+	p := tokensourcetest.StartProvider(t, tokensourcetest.TinyPlus, tokensourcetest.ProviderConfig{Fragment: true})
+	proxy := start(t, p, "provider tinyplus\nredirect_url https://proxy.example.com/connect/callback", true)
+	p.SetRedirectURIs("https://proxy.example.com/connect/callback")
+	login := proxy.Terminal([]string{"SSH_CONNECTION=x", "DISPLAY=:0"}, "authinject", "login", "a")
+	consent, err := p.Allow(t.Context(), login.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	login.Type("")
+	login.Type("nonsense")
+	login.WaitText("That is no address")
+	login.Type("https://proxy.example.com/connect/callback")
+	login.WaitText("There is no answer in that address")
+	login.Type("https://proxy.example.com/connect/callback?code=x&state=y")
+	login.WaitText("another login")
+	login.Type(consent.Redirect)
+	if code := login.Wait(); code != 0 || !strings.Contains(login.Text(), "log in again before") {
+		t.Errorf("code %d:\n%s", code, login.Text())
+	}
+	serves(t, proxy, true)
+	silent(t, p, login.Text())
+}
+
+// A PIN is typed; a wrong one may be corrected, but not for ever.
+func TestLoginByPIN(t *testing.T) {
+	t.Parallel()
+	p := tokensourcetest.StartProvider(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{})
+	proxy := start(t, p, "provider accelo {\ndeployment acme\n}", false)
+	login := proxy.Terminal(nil, "authinject", "login", "a", "--account", "fry")
+	consent, err := p.Allow(t.Context(), login.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	login.WaitText("Code or PIN: ")
+	login.Type("000000000")
+	login.WaitText("did not accept the code")
+	login.Type(consent.PIN)
+	if code := login.Wait(); code != 0 || !strings.Contains(login.Text(), "account fry of a: Connected, renews by itself") {
+		t.Errorf("code %d:\n%s", code, login.Text())
+	}
+	silent(t, p, login.Text(), consent.PIN)
+
+	status := proxy.Terminal(nil, "authinject", "status")
+	if code := status.Wait(); code != 0 || !strings.Contains(status.Text(), "fry") {
+		t.Errorf("status: code %d:\n%s", code, status.Text())
+	}
+
+	wrong := proxy.Terminal(nil, "authinject", "login", "a")
+	wrong.WaitText("Code or PIN: ")
+	for range 3 {
+		wrong.Type("1")
+	}
+	if code := wrong.Wait(); code != 1 || !strings.Contains(wrong.Text(), "invalid_grant") {
+		t.Errorf("three wrong PINs: code %d:\n%s", code, wrong.Text())
+	}
+	ended := proxy.Terminal(nil, "authinject", "login", "a")
+	ended.WaitText("Code or PIN: ")
+	ended.EndInput()
+	if code := ended.Wait(); code != 1 || !strings.Contains(ended.Text(), "the input ended; nothing was changed") {
+		t.Errorf("no PIN: code %d:\n%s", code, ended.Text())
+	}
+}
+
+// The deployment of an account is a flag, and known when the account is connected again.
+func TestLoginWithAVariable(t *testing.T) {
+	t.Parallel()
+	p := tokensourcetest.StartProvider(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{})
+	proxy := start(t, p, "provider accelo", false)
+	_ = proxy
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"not of the source": {[]string{"--var", "tenant=acme"}, "accounts of source a have no such variable"},
+		"no value":          {[]string{"--var", "deployment"}, "a name and a value are needed"},
+	} {
+		login := proxy.Terminal(nil, append([]string{"authinject", "login", "a"}, c.args...)...)
+		if code := login.Wait(); code != 1 || !strings.Contains(login.Text(), c.want) {
+			t.Errorf("%s: code %d:\n%s", name, code, login.Text())
+		}
+	}
+}
+
+// What cannot be done is said, and where.
+func TestCommandsThatFail(t *testing.T) {
+	t.Parallel()
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
+	proxy := start(t, p, "provider biggerplate", true)
+	if err := os.WriteFile(filepath.Join(proxy.Dir, "bad.caddyfile"), []byte("{\n\tauthinject {\n\t\tsource a {\n\t\t\tprovider nobody\n\t\t}\n\t}\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"login", "b"}, `unknown source "b"; configured are: a`},
+		{[]string{"login", "a", "--account", "x\x01"}, "an account's name has"},
+		{[]string{"logout", "a"}, "a is not connected"},
+		{[]string{"status", "b"}, `unknown source "b"`},
+		{[]string{"status", "--config", "missing"}, "missing: no such file"},
+		{[]string{"status", "--config", "bad.caddyfile"}, "unknown provider \"nobody\"; known are affinitylive"},
+		{[]string{"status", "--config", "bad.caddyfile"}, "bad.caddyfile:4"},
+		{[]string{"login", "a", "--timeout", "100ms", "--no-browser"}, "no answer came in time; nothing was changed"},
+	} {
+		term := proxy.Terminal(nil, append([]string{"authinject"}, c.args...)...)
+		if code := term.Wait(); code != 1 || !strings.Contains(term.Text(), c.want) {
+			t.Errorf("%q: code %d, want %q:\n%s", c.args, code, c.want, term.Text())
+		}
+	}
+	denied := proxy.Terminal(nil, "authinject", "login", "a")
+	consent, err := p.Deny(t.Context(), denied.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	denied.Type(consent.Redirect)
+	if code := denied.Wait(); code != 1 || !strings.Contains(denied.Text(), "access was denied at the provider") {
+		t.Errorf("denied: code %d:\n%s", code, denied.Text())
+	}
+	if n := len(p.TokenRequests()); n != 0 {
+		t.Errorf("%d token requests", n)
+	}
+}
