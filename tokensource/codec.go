@@ -38,6 +38,7 @@ type storedRecord struct {
 	Source       string            `json:"source"`
 	Account      string            `json:"account,omitempty"`
 	Generation   uint64            `json:"generation"`
+	Decided      time.Time         `json:"decided,omitzero"`
 	AccessToken  string            `json:"access_token,omitempty"`
 	RefreshToken string            `json:"refresh_token,omitempty"`
 	Obtained     time.Time         `json:"obtained,omitzero"`
@@ -54,7 +55,7 @@ type storedRecord struct {
 // encodeRecord returns r as JSON, with its secrets.
 func encodeRecord(r *Record) ([]byte, error) {
 	body, err := json.Marshal(storedRecord{
-		Source: r.Source, Account: r.Account, Generation: r.Generation,
+		Source: r.Source, Account: r.Account, Generation: r.Generation, Decided: r.Decided,
 		AccessToken: r.AccessToken.Reveal(), RefreshToken: r.RefreshToken.Reveal(),
 		Obtained: r.Obtained, Expiry: r.Expiry, Scope: r.Scope, Variables: r.Variables,
 		Seed: r.Seed, Config: r.Config, Spending: r.Spending, Failure: r.Failure, Disconnected: r.Disconnected,
@@ -100,7 +101,7 @@ func decodeRecord(body []byte, source, account string) (*Record, error) {
 		return nil, fmt.Errorf("%w: it belongs to another source or account", errCorruptRecord)
 	}
 	return &Record{
-		Source: source, Account: account, Generation: s.Generation,
+		Source: source, Account: account, Generation: s.Generation, Decided: s.Decided,
 		AccessToken: NewSecret(s.AccessToken), RefreshToken: NewSecret(s.RefreshToken),
 		Obtained: s.Obtained, Expiry: s.Expiry, Scope: s.Scope, Variables: s.Variables,
 		Seed: s.Seed, Config: s.Config, Spending: s.Spending, Failure: s.Failure, Disconnected: s.Disconnected,

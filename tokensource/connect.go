@@ -66,8 +66,12 @@ func (a *Account) disconnect(ctx context.Context) error {
 	defer unlock()
 	rec, _ := a.known()
 	found, err := a.load(ctx)
-	if err == nil && found != nil && found.Generation >= rec.Generation {
+	if err == nil && found != nil && !rec.newer(found) {
 		rec = found
+	}
+	if rec.Generation == 0 && err == nil || rec.Disconnected && rec == found {
+		a.land(fl, outcome{rec: rec, err: notConnected(rec)}, 0)
+		return nil // there is nothing to forget
 	}
 	var revoked *Error
 	if !rec.Disconnected {
@@ -86,18 +90,19 @@ func (a *Account) disconnect(ctx context.Context) error {
 	return nil
 }
 
-// supersede stores rec above every generation that is known or stored, and whatever
-// was stored. What cannot be decoded is copied aside first; what only another
-// release or another key can read is left alone.
+// supersede stores rec, which a person decided on, as newer than all that is known or
+// stored. What cannot be decoded is copied aside first; what only another release
+// or another key can read is left alone.
 func (a *Account) supersede(ctx context.Context, rec *Record) error {
+	rec.Decided = a.src.cfg.Clock.Now().Round(0).UTC()
 	known, _ := a.known()
-	rec.Generation = max(rec.Generation, known.Generation) + 1
+	rec.outdo(known)
 	found, err := a.load(ctx)
 	switch {
 	case errors.Is(err, errCorruptRecord):
 		err = a.setAside(ctx)
 	case err == nil && found != nil:
-		rec.Generation = max(rec.Generation, found.Generation+1)
+		rec.outdo(found)
 	}
 	if err != nil {
 		return err
@@ -111,6 +116,14 @@ func (a *Account) supersede(ctx context.Context, rec *Record) error {
 		}
 	}
 	return err
+}
+
+// outdo makes r newer than old, also when the clock was set back since.
+func (r *Record) outdo(old *Record) {
+	r.Generation = max(r.Generation, old.Generation+1)
+	if !r.Decided.After(old.Decided) {
+		r.Decided = old.Decided.Add(1)
+	}
 }
 
 // setAside keeps a copy of a damaged record for whoever can make something of it.

@@ -30,8 +30,13 @@ type Record struct {
 	Account string
 
 	// Generation counts the tokens obtained, from 1; 0 means none yet. It
-	// decides which of two copies of a record is newer.
+	// decides which of two copies of a record is newer, unless Decided does.
 	Generation uint64
+
+	// Decided is when a person last connected or disconnected the account; zero where
+	// none does. It goes before Generation: a refresh that began before then, in
+	// whatever process, never undoes what a person did.
+	Decided time.Time
 
 	AccessToken  Secret
 	RefreshToken Secret
@@ -85,6 +90,14 @@ type Failure struct {
 	// Refused is the digest of the refresh token that was refused: it is not sent
 	// again, and another one is.
 	Refused string `json:"refused"`
+}
+
+// newer reports whether r is newer than other.
+func (r *Record) newer(other *Record) bool {
+	if c := r.Decided.Compare(other.Decided); c != 0 {
+		return c > 0
+	}
+	return r.Generation > other.Generation
 }
 
 // clone returns a copy that shares nothing mutable.

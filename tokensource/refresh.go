@@ -106,7 +106,10 @@ func (a *Account) catchUp(ctx context.Context, rec *Record) error {
 	switch {
 	case err != nil:
 		return err
-	case found != nil && found.Generation > rec.Generation:
+	case found != nil && found.newer(rec):
+		if found.Disconnected {
+			_ = a.revoke(ctx, rec) // who disconnected the account cannot have known these tokens
+		}
 		return nil
 	}
 	return a.save(ctx, rec)
@@ -121,16 +124,21 @@ func (a *Account) newer(ctx context.Context, rec *Record) (*Record, *outcome) {
 		return rec, nil // serve from memory; spending is a further question
 	case err != nil:
 		return nil, &outcome{rec: rec, storage: err, err: a.unreadable(err)}
-	case found == nil || found.Generation < rec.Generation:
+	case found == nil:
+		return rec, nil
+	case rec.newer(found):
+		if rec.Decided.After(found.Decided) {
+			_ = a.save(ctx, rec) // a refresh that had begun before wrote over it
+		}
 		return rec, nil
 	}
 	if found.Failure == nil {
 		found.Failure = rec.Failure // it could not be stored; it names the refresh token it is about
 	}
 	switch {
-	case found.Generation > rec.Generation && a.usable(ctx, found):
+	case found.newer(rec) && a.usable(ctx, found):
 		return nil, &outcome{rec: found, adopted: true}
-	case found.Generation > rec.Generation:
+	case found.newer(rec):
 		a.serve(ctx, found)
 	}
 	return found, nil

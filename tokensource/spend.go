@@ -59,9 +59,9 @@ func (a *Account) mark(ctx context.Context, rec *Record) (*Record, error) {
 func (a *Account) overtaken(ctx context.Context, mark *Record) (*Record, error) {
 	found, err := a.load(ctx)
 	switch {
-	case err != nil || found == nil || found.Generation < mark.Generation:
+	case err != nil || found == nil || mark.newer(found):
 		return nil, err
-	case found.Generation == mark.Generation && found.RefreshToken.Equal(mark.RefreshToken):
+	case !found.newer(mark) && found.RefreshToken.Equal(mark.RefreshToken):
 		return nil, nil
 	}
 	return found, nil
@@ -99,6 +99,9 @@ func (a *Account) follow(ctx context.Context, found *Record) outcome {
 	if a.usable(ctx, found) {
 		return outcome{rec: found, adopted: true}
 	}
+	if found.Disconnected {
+		return outcome{rec: found, err: notConnected(found)}
+	}
 	return outcome{rec: found, err: &Error{Class: ClassWait, Reason: "another process replaced the refresh token meanwhile"}}
 }
 
@@ -110,6 +113,11 @@ func (a *Account) keep(ctx context.Context, mark *Record, req Request, ans *Answ
 	found, unread := a.overtaken(ctx, mark)
 	var rec *Record
 	switch {
+	case ans != nil && found != nil && found.Decided.After(mark.Decided):
+		if found.Disconnected {
+			_ = a.revoke(ctx, a.grown(ctx, mark, req, ans)) // nobody else knows these tokens
+		}
+		return a.follow(ctx, found) // a person was faster: that counts
 	case ans != nil && found != nil:
 		rec = a.grown(ctx, mark, req, ans)
 		rec.Generation = max(rec.Generation, found.Generation+1) // a broken lock let somebody else in: the last answer counts
