@@ -161,7 +161,7 @@ func (a *Account) kick() {
 // that did not do, or nil; rejected its generation, if it was refused, or 0.
 func (a *Account) wait(ctx context.Context, seen *live, rejected uint64) (*Token, error) {
 	a.mu.Lock()
-	if l := a.cur.Load(); l != seen && l.tok.Generation != rejected && !a.src.cfg.Clock.passed(l.hard) {
+	if l := a.cur.Load(); l != nil && l != seen && l.tok.Generation != rejected && !a.src.cfg.Clock.passed(l.hard) {
 		a.mu.Unlock()
 		return &l.tok, nil // somebody was faster
 	}
@@ -200,7 +200,10 @@ func (a *Account) await(ctx context.Context, fl *flight, toItsEnd bool) (*Token,
 	case <-fl.done:
 		return fl.tok, fl.err
 	case <-served:
-		return &a.cur.Load().tok, nil
+		if l := a.cur.Load(); l != nil {
+			return &l.tok, nil
+		}
+		return a.await(ctx, fl, true) // it was taken away since: the account was disconnected
 	case <-ctx.Done():
 		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return nil, ctx.Err()

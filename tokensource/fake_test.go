@@ -33,8 +33,10 @@ type endpoint struct {
 }
 
 type call struct {
-	at   time.Time
-	form url.Values
+	at     time.Time
+	url    string
+	header http.Header
+	form   url.Values
 }
 
 // reply is one scripted answer.
@@ -51,7 +53,7 @@ func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	body, _ := io.ReadAll(req.Body)
 	form, _ := url.ParseQuery(string(body))
 	e.mu.Lock()
-	e.calls = append(e.calls, call{time.Now(), form})
+	e.calls = append(e.calls, call{time.Now(), req.URL.String(), req.Header.Clone(), form})
 	n, script := len(e.calls), e.script
 	e.mu.Unlock()
 	r := granted(n, time.Hour)

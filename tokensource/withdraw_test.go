@@ -1,0 +1,66 @@
+package tokensource_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// An account that is disconnected while somebody asks for its token has none: nobody stumbles
+// over the one that was there a moment ago.
+func TestTokenTakenAwayMeanwhile(t *testing.T) {
+	for look := range int64(2) { // the looks at the clock before the account is held
+		synctest.Test(t, func(t *testing.T) {
+			var left atomic.Int64
+			var src *tokensource.Source
+			began := time.Now()
+			src = newSource(t, rotating(0), connecting(&tokensource.MemoryStorage{}), func(cfg *tokensource.Config) {
+				cfg.Clock.Elapsed = func() time.Duration {
+					if left.Add(-1) == 0 {
+						disconnect(t, src, "")
+					}
+					return time.Since(began)
+				}
+			})
+			connect(t, src, "")
+			wantToken(t, src, "at1")
+			time.Sleep(2 * time.Hour)
+			left.Store(look + 1)
+			wantError(t, src, tokensource.ClassLogin)
+		})
+	}
+}
+
+// Who waits for a token that another process's login brought, and that is taken away before
+// it can be handed out, gets the error.
+func TestServedTokenTakenAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := &tokensource.MemoryStorage{}
+		rec := record(3, "at3", "rt3", time.Hour)
+		rec.Obtained, rec.Expiry = time.Now().Add(-59*time.Minute), time.Now().Add(time.Minute)
+		put(t, memory, rec)
+		storage := &shelf{Storage: memory}
+		loads := 0
+		storage.load = func(string) error {
+			if loads++; loads == 2 {
+				put(t, memory, &tokensource.Record{Generation: 4, Disconnected: true, Decided: time.Now()})
+			}
+			return nil
+		}
+		src := newSource(t, rotating(0), connecting(storage))
+		var group sync.WaitGroup
+		for range 2000 {
+			group.Go(func() {
+				if tok, err := src.Token(t.Context()); err == nil && tok.AccessToken() != "at3" {
+					t.Errorf("got %s", tok.AccessToken())
+				}
+			})
+		}
+		group.Wait()
+		wantError(t, src, tokensource.ClassLogin)
+	})
+}
