@@ -22,6 +22,11 @@ func (w *wire) lockedOut(tokenURL string) *Error {
 	return &Error{Class: ClassWait, Reason: lockedOutReason, RetryAt: w.cfg.Clock.Now().Add(left)}
 }
 
+// leaveAlone notes the lock-out that failure announced.
+func (w *wire) leaveAlone(tokenURL string, failure *Error) {
+	w.lockOuts.Store(tokenURL, w.cfg.Clock.in(failure.RetryAt.Sub(w.cfg.Clock.Now())))
+}
+
 // readLockOut recognises the answer that announces a lock-out, whatever its status.
 func (ex *exchange) readLockOut(resp *http.Response, members map[string]json.RawMessage) bool {
 	lock := ex.cfg.LockOut

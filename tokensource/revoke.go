@@ -3,6 +3,7 @@ package tokensource
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -32,20 +33,28 @@ func (a *Account) revoke(ctx context.Context, rec *Record) *Error {
 	return failure
 }
 
-// revoke makes one revocation request (RFC 7009 section 2.1).
+// revoke revokes one token. Like a token request it tries the client's secrets in turn
+// while one is being rotated, and is not sent during a lock-out.
 func (w *wire) revoke(ctx context.Context, variables map[string]string, token Secret, hint string) *Error {
 	endpoint, err := provider.Expand(w.cfg.Variables, w.cfg.RevokeURL, variables)
 	if err != nil {
 		return &Error{Class: ClassOperator, Reason: "revoke_url: " + err.Error(), cause: err}
 	}
-	var secret Secret
-	if len(w.cfg.ClientSecrets) > 0 {
-		index := int(w.secret.Load())
-		if secret, err = w.cfg.ClientSecrets[index](ctx); err != nil {
-			return &Error{Class: ClassOperator, Reason: "reading client_secret: " + err.Error(), cause: err}
-		}
+	// A lock-out is that of the token endpoint; without one there is none.
+	tokenURL, err := provider.Expand(w.cfg.Variables, w.cfg.TokenURL, variables)
+	if err != nil {
+		return &Error{Class: ClassOperator, Reason: "token_url: " + err.Error(), cause: err}
+	}
+	if failed := w.lockedOut(tokenURL); failed != nil {
+		return failed
 	}
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}}
+	return w.eachSecret(ctx, func(secret Secret) *Error { return w.revokeOnce(ctx, endpoint, tokenURL, form, secret) })
+}
+
+// revokeOnce makes one revocation request (RFC 7009 section 2.1).
+func (w *wire) revokeOnce(ctx context.Context, endpoint, tokenURL string, form url.Values, secret Secret) *Error {
+	form = maps.Clone(form)
 	basic := false
 	switch w.cfg.ClientAuth {
 	case ClientSecretBasic, ClientSecretBasicRaw:
@@ -68,7 +77,7 @@ func (w *wire) revoke(ctx context.Context, variables map[string]string, token Se
 	}
 	ex := &exchange{cfg: w.cfg, secret: secret, base: w.base, now: w.cfg.Clock.Now}
 	if req, err = ex.shape(req); err != nil {
-		return &Error{Class: ClassOperator, Reason: err.Error()}
+		return &Error{Class: ClassOperator, Reason: strings.ReplaceAll(err.Error(), "token_url", "revoke_url")}
 	}
 	resp, err := w.base.RoundTrip(req)
 	if err != nil {
@@ -78,9 +87,13 @@ func (w *wire) revoke(ctx context.Context, variables map[string]string, token Se
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // the status is the answer
+	members, _ := parseMembers(body)
+	if ex.readLockOut(resp, members) {
+		w.leaveAlone(tokenURL, ex.failure)
+		return ex.failure
+	}
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		return nil // also for a token that was invalid already (section 2.2)
 	}
-	members, _ := parseMembers(body)
 	return &Error{Class: ClassWait, Reason: "the revocation endpoint refused", Status: resp.StatusCode, Code: ex.errorCode(members)}
 }

@@ -63,9 +63,20 @@ func (w *wire) post(ctx context.Context, variables map[string]string, req Reques
 	if failed := w.lockedOut(tokenURL); failed != nil {
 		return nil, failed
 	}
+	var ans *Answer
+	failed := w.eachSecret(ctx, func(secret Secret) (failed *Error) {
+		ans, failed = w.postOnce(ctx, tokenURL, req, secret)
+		return failed
+	})
+	return ans, failed
+}
+
+// eachSecret makes a request with the client secret that was accepted last, and then
+// with the others for as long as the answer is invalid_client.
+func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error {
 	secrets := w.cfg.ClientSecrets
 	if len(secrets) == 0 {
-		return w.postOnce(ctx, tokenURL, req, Secret{})
+		return send(Secret{})
 	}
 	first := int(w.secret.Load())
 	var refused *Error
@@ -81,14 +92,14 @@ func (w *wire) post(ctx context.Context, variables map[string]string, req Reques
 			}
 			continue
 		}
-		ans, failed := w.postOnce(ctx, tokenURL, req, secret)
+		failed := send(secret)
 		if failed == nil || failed.Code != "invalid_client" {
 			w.secret.Store(int32(index)) //nolint:gosec // a handful of secrets
-			return ans, failed
+			return failed
 		}
 		refused = failed
 	}
-	return nil, refused
+	return refused
 }
 
 // postOnce makes one token request.
@@ -123,7 +134,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secre
 		return ex.answer, nil
 	}
 	if ex.lockedOut {
-		w.lockOuts.Store(tokenURL, w.cfg.Clock.in(ex.failure.RetryAt.Sub(w.cfg.Clock.Now())))
+		w.leaveAlone(tokenURL, ex.failure)
 	}
 	if ex.failure == nil {
 		// x/oauth2 refused before it sent anything: a token URL that is none, say.
