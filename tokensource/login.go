@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,16 +83,21 @@ func (s *Source) Interactive() bool {
 }
 
 // BeginLogin begins to connect an account. It fails, before anybody is sent anywhere, where
-// the end would: when a variable is missing, or the storage cannot be read or written.
+// the end would: when a variable is missing, the account's name is none (see
+// [CheckAccountName]), or the storage cannot be read or written.
 func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, error) {
 	grant, ok := s.cfg.Grant.(Interactive)
 	if !ok {
 		return nil, s.loginError(req.Account, ErrNotInteractive)
 	}
-	a := s.Account(req.Account)
-	found, err := a.load(ctx)
-	if err != nil && !errors.Is(err, errCorruptRecord) { // a damaged one is replaced, with a copy kept
-		return nil, s.loginError(req.Account, a.unreadable(err))
+	if req.Account != "" {
+		if err := CheckAccountName(req.Account); err != nil {
+			return nil, s.loginError(req.Account, err)
+		}
+	}
+	found, err := s.replaceable(ctx, req.Account)
+	if err != nil {
+		return nil, s.loginError(req.Account, err)
 	}
 	l := &Login{
 		Source: s.cfg.Name, Account: req.Account,
@@ -104,13 +110,22 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 		return nil, s.loginError(req.Account, &Error{Class: ClassOperator, Reason: err.Error(), cause: err})
 	}
 	l.URL = NewSecret(target)
-	if err := s.storeLogin(ctx, l); isRecordError(err) {
-		return nil, s.loginError(req.Account, a.unreadable(err))
-	} else if err != nil {
-		return nil, s.loginError(req.Account, &Error{Class: ClassWait, Reason: "the storage cannot be written, so nothing would be kept", cause: err})
+	if err := s.storeLogin(ctx, l); err != nil {
+		return nil, s.loginError(req.Account, unkept(err))
 	}
 	s.sweepLogins(ctx)
 	return l, nil
+}
+
+// replaceable returns the record that a login is going to replace, or nil. A damaged one is
+// replaced too, with a copy kept; one that cannot be read for another reason is not.
+func (s *Source) replaceable(ctx context.Context, account string) (*Record, error) {
+	a := s.lookAt(account)
+	found, err := a.load(ctx)
+	if err != nil && !errors.Is(err, errCorruptRecord) {
+		return nil, a.unreadable(err)
+	}
+	return found, nil
 }
 
 // variables are those of an account: given now, or known from before.
@@ -162,10 +177,13 @@ func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Log
 		if err != nil {
 			return "", fmt.Errorf("reading authorize_param %s: %w", p.Name, err)
 		}
-		if params.Has(p.Name) && p.Name != "scope" {
+		switch {
+		case value.IsZero():
+		case p.Name == "resource": // RFC 8707 section 2 lets it repeat
+			params.Add(p.Name, value.Reveal())
+		case params.Has(p.Name) && p.Name != "scope":
 			return "", fmt.Errorf("authorize_param %s is sent already", p.Name)
-		}
-		if !value.IsZero() {
+		default:
 			params.Set(p.Name, value.Reveal())
 		}
 	}
@@ -228,7 +246,7 @@ func (s *Source) finishLogin(ctx context.Context, grant Interactive, l *Login, a
 	}
 	req, err := grant.Redeem(taken, answer)
 	if err == nil {
-		if failure := s.Account(l.Account).connect(ctx, taken, req); failure != nil {
+		if failure := s.Account(taken.Account).connect(ctx, taken, req); failure != nil {
 			err = failure
 		}
 	}
@@ -248,15 +266,14 @@ func refusedLogin(answer url.Values) *Error {
 			return &Error{Class: ClassLogin, Reason: "a parameter of the provider's answer is too long"}
 		}
 	}
-	code := answer.Get("error")
 	if !answer.Has("error") {
 		return nil
 	}
 	e := &Error{Class: ClassLogin, Reason: "the provider refused the login"}
-	if isErrorCode(code) {
-		e.Code = code
+	if code := answer.Get("error"); isKnownCode(code) || slices.Contains(loginCodes, code) {
+		e.Code = code // any other text is whoever's made the link
 	}
-	switch code {
+	switch e.Code {
 	case "access_denied":
 		e.Reason = "access was denied at the provider"
 	case "temporarily_unavailable", "server_error":
@@ -267,14 +284,11 @@ func refusedLogin(answer url.Values) *Error {
 	return e
 }
 
-// isErrorCode reports whether s looks like an OAuth error code: lower-case words.
-func isErrorCode(s string) bool {
-	for _, c := range s {
-		if c != '_' && (c < 'a' || c > 'z') {
-			return false
-		}
-	}
-	return len(s) >= 3 && len(s) <= 40
+// loginCodes are the error codes of an authorization response that a token endpoint does
+// not have (OpenID Connect Core section 3.1.2.6).
+var loginCodes = []string{
+	"interaction_required", "login_required", "account_selection_required", "consent_required",
+	"invalid_request_uri", "invalid_request_object", "request_not_supported", "request_uri_not_supported", "registration_not_supported",
 }
 
 // loginError names the record in err.

@@ -84,7 +84,8 @@ func (s *Source) FindLogin(ctx context.Context, state Secret) (*Login, error) {
 	return l, nil
 }
 
-// takeLogin uses a login up: of two who come with the same state one gets it.
+// takeLogin uses a login up: of two who come with the same state one gets it. It fails,
+// and leaves the login to be finished later, where what it brings could not be kept.
 func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
 	s.logins.Lock() // among the processes the provider's code decides: it is good for one
 	defer s.logins.Unlock()
@@ -92,17 +93,43 @@ func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	if err := s.cfg.Storage.Delete(ctx, s.loginKey(state)); err != nil {
-		return nil, &Error{Class: ClassWait, Reason: "the storage cannot be written, so nothing would be kept", cause: err}
+	if _, err := s.replaceable(ctx, l.Account); err != nil {
+		return nil, err
+	}
+	err = s.storeLogin(ctx, l) // a full disk deletes, but keeps nothing
+	if err == nil {
+		err = s.dropLogin(ctx, state)
+	}
+	if err != nil {
+		return nil, unkept(err)
 	}
 	return l, nil
 }
 
+// unkept is the failure of a login that cannot be stored.
+func unkept(err error) *Error {
+	if isRecordError(err) {
+		return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
+	}
+	return &Error{Class: ClassWait, Reason: "the storage cannot be written, so nothing would be kept", cause: err}
+}
+
+func (s *Source) dropLogin(ctx context.Context, state Secret) error {
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	return s.cfg.Storage.Delete(ctx, s.loginKey(state))
+}
+
+// sweepEvery is how often, at most, abandoned logins are looked for.
+const sweepEvery = time.Minute
+
 // sweepLogins removes the logins that were never finished. It is no matter when
 // that fails: they are good for nothing.
 func (s *Source) sweepLogins(ctx context.Context) {
+	now, due := int64(s.cfg.Clock.Elapsed()), s.sweep.Load()
+	if now < due || !s.sweep.CompareAndSwap(due, now+int64(sweepEvery)) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
 	keys, err := s.cfg.Storage.List(ctx, loginPrefix, false)

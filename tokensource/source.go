@@ -105,6 +105,8 @@ type Source struct {
 
 	// logins is held while a login is used up.
 	logins sync.Mutex
+	// sweep is when abandoned logins are looked for next.
+	sweep atomic.Int64
 
 	// slots bounds the token requests of all accounts that are under way at once.
 	slots chan struct{}
@@ -204,6 +206,9 @@ func (cfg *Config) check() error {
 	if err := cfg.checkEndpoints(); err != nil {
 		return err
 	}
+	if err := cfg.checkAuthorizeParams(); err != nil {
+		return err
+	}
 	if cfg.ClientID == "" {
 		return errors.New("client_id is needed")
 	}
@@ -254,6 +259,21 @@ func (cfg *Config) checkParams() error {
 			return fmt.Errorf("token_param %s stands there twice", p.Name)
 		}
 		seen[p.Name] = true
+	}
+	return nil
+}
+
+// checkAuthorizeParams refuses the parameters that every authorization request has (RFC
+// 6749 sections 4.1.1 and 4.2.1). Those of the grant are known when a login begins.
+func (cfg *Config) checkAuthorizeParams() error {
+	for _, p := range cfg.AuthorizeParams {
+		switch p.Name {
+		case "response_type", "client_id", "redirect_uri", "state":
+			return fmt.Errorf("authorize_param %s is sent by the grant; remove it", p.Name)
+		}
+		if p.Name == "" || p.Value == nil {
+			return errors.New("authorize_param needs a name and a value")
+		}
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func (a *Account) Status() Status {
 		default:
 			st.State = StateFresh
 		}
-		if l.soft != never && !a.src.traits.Local {
+		if l.soft != never && !a.src.traits.Local && (st.Renews || !a.src.interactive) {
 			st.RefreshAt = l.soft.wall
 		}
 	}

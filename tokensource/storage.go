@@ -88,6 +88,8 @@ func (a *Account) load(ctx context.Context) (*Record, error) {
 
 // accountAt returns the name of the account whose record is stored under key.
 func (s *Source) accountAt(ctx context.Context, key string) (string, bool) {
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
 	data, err := s.cfg.Storage.Load(ctx, key)
 	if err != nil {
 		return "", false

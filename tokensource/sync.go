@@ -39,8 +39,15 @@ func (a *Account) Sync(ctx context.Context) error {
 func (a *Account) adopt(found *Record, usable bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.flight != nil || a.unsaved != (deadline{}) || a.rec != nil && found.Generation <= a.rec.Generation {
+	if a.flight != nil || a.unsaved != (deadline{}) {
 		return false // a refresh under way reads for itself
+	}
+	if a.rec != nil && !found.newer(a.rec) {
+		if a.rec.Decided.After(found.Decided) { // a refresh that had begun before wrote over it
+			a.unsaved = a.src.cfg.Clock.in(0)
+			a.startLocked(0)
+		}
+		return false
 	}
 	a.rec, a.failed = found, nil
 	if !usable {
@@ -91,15 +98,7 @@ func (a *Account) peek() {
 // before, and else an [*Error] of class login. Unlike [Source.Account] it keeps
 // nothing in memory for a name that nobody connected, so that it can be asked for any.
 func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
-	a := s.unnamed
-	if name != "" {
-		known, ok := s.accounts.Load(name)
-		if ok {
-			a = known.(*Account)
-		} else {
-			a = s.newAccount(name)
-		}
-	}
+	a := s.lookAt(name)
 	if a.isKnown() {
 		return a, nil
 	}
@@ -113,6 +112,17 @@ func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
 	a = s.Account(name)
 	a.adopt(found, a.lives(ctx, found))
 	return a, nil
+}
+
+// lookAt returns the account of that name, without keeping it if it is not kept already.
+func (s *Source) lookAt(name string) *Account {
+	if name == "" {
+		return s.unnamed
+	}
+	if a, ok := s.accounts.Load(name); ok {
+		return a.(*Account)
+	}
+	return s.newAccount(name)
 }
 
 // isKnown reports whether there is a record of the account in memory.
@@ -150,9 +160,9 @@ func CheckAccountName(name string) error {
 func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 	var names []string
 	if s.stores() {
-		ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+		listing, cancel := context.WithTimeout(ctx, storageTimeout)
 		defer cancel()
-		keys, err := s.cfg.Storage.List(ctx, s.prefix(), false)
+		keys, err := s.cfg.Storage.List(listing, s.prefix(), false)
 		if err != nil && !isAbsent(err) {
 			return nil, &Error{Source: s.cfg.Name, Class: ClassWait, Reason: "the storage cannot be listed", cause: err}
 		}
