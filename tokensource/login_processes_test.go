@@ -1,0 +1,247 @@
+package tokensource_test
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// A login in one process is picked up by another: within seconds while it is missed, and
+// while an older login's token is in use, too.
+func TestLoginIsPickedUpByOtherProcesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := rotating(0)
+		a, b := newSource(t, ep, connecting(storage)), newSource(t, ep, connecting(storage))
+		wantError(t, b, tokensource.ClassLogin)
+		connect(t, a, "")
+		time.Sleep(2500 * time.Millisecond)
+		wantToken(t, b, "at1")
+		connect(t, a, "")
+		for range 6 {
+			mustToken(t, b)
+			time.Sleep(time.Second)
+		}
+		wantToken(t, b, "at2")
+		wantCount(t, &ep.endpoint, 2)
+	})
+}
+
+// A disconnection in one process ends the token in another that is used.
+func TestDisconnectIsNoticedByOtherProcesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := rotating(0)
+		var ev events
+		a, b := newSource(t, ep, connecting(storage)), newSource(t, ep, connecting(storage), observed(&ev))
+		connect(t, a, "")
+		wantToken(t, b, "at1")
+		disconnect(t, a, "")
+		for range 6 {
+			_, _ = b.Token(t.Context())
+			time.Sleep(time.Second)
+		}
+		wantError(t, b, tokensource.ClassLogin)
+		if st := b.Account("").Status(); !st.Disconnected || st.Live || st.State != tokensource.StateLoginRequired {
+			t.Errorf("status %+v", st)
+		}
+		if ev.count(tokensource.EventLoginRequired) != 1 {
+			t.Errorf("events %+v", ev.all)
+		}
+		wantCount(t, &ep.endpoint, 1)
+	})
+}
+
+// A refresh that is under way when a person decides otherwise, in another process and without
+// the help of locks, changes nothing about that, at whatever moment it ends; and the tokens that
+// it brought for an account disconnected since are revoked.
+func TestRefreshNeverUndoesADecision(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer func(n int) reply // of the refresh
+		after  time.Duration     // the decision, after the refresh was sent
+	}{
+		"answered later":    {func(n int) reply { r := rotated(n, time.Hour); r.delay = 5 * time.Second; return r }, time.Second},
+		"lost, sent again":  {func(n int) reply { return reply{delay: 2 * time.Second, err: errReset} }, time.Second},
+		"lost, then asleep": {func(n int) reply { return reply{delay: 2 * time.Second, err: errReset} }, 2500 * time.Millisecond},
+		"refused": {func(n int) reply {
+			return reply{delay: 2 * time.Second, status: 400, body: `{"error":"invalid_grant"}`}
+		}, time.Second},
+		"in trouble": {func(n int) reply { return reply{delay: 2 * time.Second, status: 503} }, time.Second},
+		"not bearer": {func(n int) reply {
+			return reply{delay: 2 * time.Second, body: `{"access_token":"at","token_type":"mac","refresh_token":"rt2"}`}
+		}, time.Second},
+	} {
+		for _, decision := range []string{"disconnect", "connect"} {
+			t.Run(name+"/"+decision, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					memory := &tokensource.MemoryStorage{}
+					ep := rotating(0)
+					a := newSource(t, ep, connecting(&shelf{Storage: memory, lockless: true}))
+					b := newSource(t, ep, connecting(&shelf{Storage: memory, lockless: true}))
+					connect(t, a, "")
+					wantToken(t, b, "at1")
+					ep.set(func(n int, form url.Values) reply {
+						if form.Get("grant_type") == "refresh_token" {
+							return tt.answer(n)
+						}
+						return rotated(n, time.Hour)
+					})
+					time.Sleep(56 * time.Minute)
+					wantToken(t, b, "at1") // and the refresh begins
+					time.Sleep(tt.after)
+					if decision == "connect" {
+						connect(t, a, "")
+					} else {
+						disconnect(t, a, "")
+					}
+					decided := stored(t, memory)
+					time.Sleep(time.Minute)
+					rec := stored(t, memory)
+					if rec.Disconnected != (decision == "disconnect") || !rec.Decided.Equal(decided.Decided) || !rec.AccessToken.Equal(decided.AccessToken) {
+						t.Errorf("%+v became %+v", decided, rec)
+					}
+					for range 60 {
+						time.Sleep(time.Second)
+						tok, err := b.Token(t.Context())
+						if decision == "disconnect" && err == nil {
+							t.Fatalf("token %s of a disconnected account", tok.AccessToken())
+						}
+						if decision == "connect" && (err != nil || tok.AccessToken() != decided.AccessToken.Reveal()) {
+							t.Fatalf("got %v %v, want the login's", tok, err)
+						}
+					}
+					if decision == "disconnect" && name == "answered later" && !slices.Contains(ep.revoked(), "rt2") {
+						t.Errorf("revoked %v, want the refresh token that came late, too", ep.revoked())
+					}
+				})
+			})
+		}
+	}
+}
+
+// A write that falls between a decision and its noticing is mended by the process that
+// knows better, as soon as the account is used there: a refresh's mark, here.
+func TestDecisionWrittenOverIsRestored(t *testing.T) {
+	for _, decision := range []string{"disconnect", "connect"} {
+		t.Run(decision, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				memory := &tokensource.MemoryStorage{}
+				ep := rotating(0)
+				a := newSource(t, ep, connecting(memory))
+				connect(t, a, "")
+				old := stored(t, memory)
+				if decision == "connect" {
+					connect(t, a, "")
+				} else {
+					disconnect(t, a, "")
+				}
+				decided := stored(t, memory)
+				old.Generation += 10
+				put(t, memory, old)
+				for range 10 {
+					_, _ = a.Token(t.Context())
+					time.Sleep(time.Second)
+				}
+				if rec := stored(t, memory); !rec.Decided.Equal(decided.Decided) || rec.Disconnected != decided.Disconnected {
+					t.Errorf("stored %+v, want what was decided", rec)
+				}
+				if tok, err := a.Token(t.Context()); (err == nil) != (decision == "connect") {
+					t.Errorf("got %v, %v", tok, err)
+				}
+				wantCount(t, &ep.endpoint, map[string]int{"connect": 2, "disconnect": 1}[decision])
+			})
+		})
+	}
+}
+
+// A refresh that was stored nowhere, for want of a storage, is not stored over a disconnection
+// by another process; its tokens are revoked.
+func TestUnsavedRefreshAndADisconnection(t *testing.T) {
+	for _, end := range []string{"use", "close"} {
+		synctest.Test(t, func(t *testing.T) {
+			memory := &tokensource.MemoryStorage{}
+			storage := &shelf{Storage: memory}
+			ep := rotating(0)
+			a, b := newSource(t, ep, connecting(memory)), newSource(t, ep, connecting(storage))
+			connect(t, a, "")
+			wantToken(t, b, "at1")
+			storage.fail("records/", errDisk, errDisk)
+			time.Sleep(2 * time.Hour)
+			wantToken(t, b, "at2")
+			disconnect(t, a, "")
+			storage.fail("", nil, nil)
+			if end == "use" {
+				time.Sleep(time.Minute)
+				_, _ = b.Token(t.Context())
+				time.Sleep(10 * time.Second)
+				wantError(t, b, tokensource.ClassLogin)
+			} else if err := b.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if !stored(t, memory).Disconnected {
+				t.Error("the account was connected again")
+			}
+			if !slices.Contains(ep.revoked(), "rt2") {
+				t.Errorf("revoked %v, want rt2 as well", ep.revoked())
+			}
+		})
+	}
+}
+
+// A disconnection, or a login, that could not be stored at first is stored later, over what
+// others did meanwhile without knowing of it.
+func TestUnsavedDecision(t *testing.T) {
+	for _, decision := range []string{"disconnect", "connect"} {
+		t.Run(decision, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				memory := &tokensource.MemoryStorage{}
+				storage := &shelf{Storage: memory}
+				ep := rotating(0)
+				a, b := newSource(t, ep, connecting(storage)), newSource(t, ep, connecting(memory))
+				connect(t, b, "")
+				for range 5 { // refreshes that a knows nothing of
+					time.Sleep(59 * time.Minute)
+					mustToken(t, b)
+					time.Sleep(time.Second)
+				}
+				ep.set(func(n int, form url.Values) reply {
+					if form.Get("grant_type") == "authorization_code" {
+						storage.fail("records/", errDisk, errDisk)
+					}
+					return rotated(n, time.Hour)
+				})
+				if decision == "connect" {
+					connect(t, a, "")
+				} else {
+					wantToken(t, a, mustToken(t, b).AccessToken())
+					storage.fail("records/", errDisk, errDisk)
+					err := a.Account("").Disconnect(t.Context())
+					if e := asError(t, err, tokensource.ClassWait); !strings.Contains(e.Reason, "tried again") {
+						t.Errorf("got %v", err)
+					}
+				}
+				before := a.Account("").Status()
+				if !before.Unsaved || before.Live != (decision == "connect") {
+					t.Errorf("status %+v", before)
+				}
+				time.Sleep(59 * time.Minute)
+				mustToken(t, b)
+				time.Sleep(time.Second)
+				storage.fail("", nil, nil)
+				_, _ = a.Token(t.Context())
+				time.Sleep(time.Minute)
+				if rec := stored(t, memory); rec.Disconnected != (decision == "disconnect") || rec.Generation > 12 {
+					t.Errorf("stored %+v", rec)
+				}
+				if a.Account("").Status().Unsaved {
+					t.Error("still unsaved")
+				}
+			})
+		})
+	}
+}
