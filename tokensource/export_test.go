@@ -5,6 +5,7 @@ import "context"
 // What tests of the public API need to put records into a storage, and to look at them.
 var (
 	RecordKey = recordKey
+	Challenge = challenge
 )
 
 // EncodeRecord returns the stored form of rec in the clear.
