@@ -36,6 +36,18 @@ func (s *authServer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.endpoint.RoundTrip(req)
 }
 
+// slowRefresh answers a refresh with r, after five seconds, and any other request at once with
+// tokens.
+func slowRefresh(r reply) func(int, url.Values) reply {
+	r.delay = 5 * time.Second
+	return func(n int, form url.Values) reply {
+		if form.Get("grant_type") == "refresh_token" {
+			return r
+		}
+		return rotated(n, time.Hour)
+	}
+}
+
 // revoked returns the tokens that were to be revoked, in order.
 func (s *authServer) revoked() (tokens []string) {
 	for _, c := range s.revocation.all() {

@@ -1,0 +1,207 @@
+package tokensource_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// A login fails at its beginning where its end would, and touches nothing: a record of a newer
+// release, and a storage that cannot be read or written.
+func TestLoginThatCannotBeKept(t *testing.T) {
+	newer := []byte(`{"version":2,"whatever":true}`)
+	for name, tt := range map[string]struct {
+		prepare func(t *testing.T, memory *tokensource.MemoryStorage, storage *shelf)
+		class   tokensource.Class
+	}{
+		"newer release": {func(t *testing.T, memory *tokensource.MemoryStorage, _ *shelf) {
+			if err := memory.Store(t.Context(), recordKey, newer); err != nil {
+				t.Fatal(err)
+			}
+		}, tokensource.ClassOperator},
+		"no reads":  {func(_ *testing.T, _ *tokensource.MemoryStorage, s *shelf) { s.fail("", errDisk, nil) }, tokensource.ClassWait},
+		"no writes": {func(_ *testing.T, _ *tokensource.MemoryStorage, s *shelf) { s.fail("", nil, errDisk) }, tokensource.ClassWait},
+		"no deletes": {func(_ *testing.T, _ *tokensource.MemoryStorage, s *shelf) {
+			s.hook(func() { s.del = func(string) error { return errDisk } })
+		}, tokensource.ClassWait},
+	} {
+		t.Run(name, func(t *testing.T) {
+			memory := &tokensource.MemoryStorage{}
+			storage := &shelf{Storage: memory}
+			ep := rotating(0)
+			src := newSource(t, ep, connecting(storage))
+			early := begin(t, src, inBrowser)
+			tt.prepare(t, memory, storage)
+			if name != "no deletes" {
+				_, err := src.BeginLogin(t.Context(), inBrowser)
+				asError(t, err, tt.class)
+			}
+			// Nor is a login finished that began before; its code is not spent.
+			asError(t, finish(t, src, early, "code=c"), tt.class)
+			wantCount(t, &ep.endpoint, 0)
+			if name == "newer release" {
+				same(t, memory, recordKey, newer)
+				_ = memory.Delete(t.Context(), recordKey)
+			}
+			storage.hook(func() { storage.load, storage.store, storage.del = nil, nil, nil })
+			if err := finish(t, src, early, "code=c"); err != nil {
+				t.Fatalf("once that has passed: %v", err)
+			}
+			wantToken(t, src, "at1")
+		})
+	}
+}
+
+// A login whose token cannot be stored any more is a login all the same: the token is used,
+// the status says so, and it is stored later.
+func TestLoginStoredLater(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			memory := &tokensource.MemoryStorage{}
+			storage := &shelf{Storage: memory}
+			ep := rotating(time.Second)
+			var ev events
+			src := newSource(t, ep, connecting(storage), observed(&ev))
+			l := begin(t, src, inBrowser)
+			time.AfterFunc(500*time.Millisecond, func() { storage.fail("records/", errDisk, errDisk) })
+			if err := finish(t, src, l, "code=c"); err != nil {
+				t.Fatal(err)
+			}
+			wantToken(t, src, "at1")
+			if st := src.Account("").Status(); !st.Unsaved || st.State != tokensource.StateFresh {
+				t.Errorf("status %+v", st)
+			}
+			if ev.count(tokensource.EventStorageFailed) != 1 || ev.count(tokensource.EventConnected) != 1 {
+				t.Errorf("events %+v", ev.all)
+			}
+			time.Sleep(time.Minute)
+			wantToken(t, src, "at1")
+			storage.fail("", nil, nil)
+			if restart {
+				if err := src.Close(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Minute)
+			if got := stored(t, memory); got.RefreshToken.Reveal() != "rt1" || got.Generation != 1 {
+				t.Errorf("stored %+v", got)
+			}
+			if src.Account("").Status().Unsaved {
+				t.Error("still unsaved")
+			}
+			wantCount(t, &ep.endpoint, 1)
+		})
+	}
+}
+
+// A login replaces whatever record is there, and its generation follows: an older one, one that
+// another process stored since, one whose refresh token is dead, and a damaged one, which is
+// copied aside.
+func TestLoginReplacesTheRecord(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before, meanwhile *tokensource.Record
+		damaged           string
+		generation        uint64
+	}{
+		"none":      {generation: 1},
+		"known":     {before: &tokensource.Record{Generation: 4}, generation: 5},
+		"meanwhile": {before: &tokensource.Record{Generation: 4}, meanwhile: &tokensource.Record{Generation: 9}, generation: 10},
+		"decided later, by a clock that was set back": {before: &tokensource.Record{Generation: 4},
+			meanwhile: &tokensource.Record{Generation: 2, Decided: time.Date(2400, 1, 1, 0, 0, 0, 0, time.UTC)}, generation: 5},
+		"dead": {before: &tokensource.Record{Generation: 4,
+			Failure: &tokensource.Failure{Class: tokensource.ClassLogin, Reason: "refused"}}, generation: 5},
+		"damaged": {damaged: `{"version":1,"sum":"x","record":{"refresh_token":"rt"}}`, generation: 1},
+		"empty":   {damaged: ` `, generation: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage := &tokensource.MemoryStorage{}
+				src := newSource(t, rotating(time.Second), connecting(storage))
+				if tt.before != nil {
+					put(t, storage, tt.before)
+					_ = src.Account("").Sync(t.Context())
+				}
+				if tt.damaged != "" {
+					_ = storage.Store(t.Context(), recordKey, []byte(tt.damaged))
+					wantError(t, src, tokensource.ClassOperator)
+				}
+				if tt.meanwhile != nil {
+					time.AfterFunc(500*time.Millisecond, func() { put(t, storage, tt.meanwhile) })
+				}
+				connect(t, src, "")
+				wantToken(t, src, "at1")
+				rec := stored(t, storage)
+				if rec.Generation != tt.generation || rec.RefreshToken.Reveal() != "rt1" || rec.Failure != nil || rec.Spending != nil {
+					t.Errorf("stored %+v", rec)
+				}
+				if tt.meanwhile != nil && !rec.Decided.After(tt.meanwhile.Decided) {
+					t.Errorf("decided at %s, want a later time than %s", rec.Decided, tt.meanwhile.Decided)
+				}
+				if tt.damaged != "" {
+					same(t, storage, recordKey+".damaged", []byte(tt.damaged))
+				}
+				time.Sleep(2 * time.Hour)
+				wantToken(t, src, "at2")
+			})
+		})
+	}
+}
+
+// A login while a refresh is under way waits for that one's end before it is stored, and is what
+// counts then, whether that brings a token or not.
+func TestLoginDuringARefresh(t *testing.T) {
+	for name, answer := range map[string]reply{
+		"token":   {body: `{"access_token":"old","refresh_token":"old","expires_in":3600}`},
+		"refused": {status: 400, body: `{"error":"invalid_grant"}`},
+		"lost":    {err: errReset},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage := &tokensource.MemoryStorage{}
+				ep := rotating(0)
+				src := newSource(t, ep, connecting(storage))
+				connect(t, src, "")
+				src.Warm()
+				ep.set(slowRefresh(answer))
+				for ep.count() < 2 {
+					time.Sleep(time.Second)
+				}
+				connect(t, src, "") // within the five seconds of the refresh
+				rec := stored(t, storage)
+				if !strings.HasPrefix(rec.RefreshToken.Reveal(), "rt") || rec.RefreshToken.Reveal() == "rt1" {
+					t.Errorf("stored %+v", rec)
+				}
+				wantToken(t, src, rec.AccessToken.Reveal())
+				time.Sleep(time.Minute)
+				if now := stored(t, storage); !now.AccessToken.Equal(rec.AccessToken) {
+					t.Errorf("%+v became %+v", rec, now)
+				}
+				if st := src.Account("").Status(); st.State != tokensource.StateFresh || st.Err != nil {
+					t.Errorf("status %+v", st)
+				}
+			})
+		})
+	}
+}
+
+// Abandoned logins do not pile up, and what is stored there by others stays.
+func TestAbandonedLoginsAreRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		_ = storage.Store(t.Context(), "authinject/logins/other.json", []byte("sealed"))
+		src := newSource(t, &endpoint{}, connecting(storage))
+		for range 100 {
+			begin(t, src, inBrowser)
+			time.Sleep(time.Minute)
+		}
+		if left := keys(t, storage, "authinject/logins/"); len(left) > 13 {
+			t.Errorf("%d logins are stored", len(left))
+		}
+		if _, err := storage.Load(t.Context(), "authinject/logins/other.json"); err != nil {
+			t.Errorf("another's: %v", err)
+		}
+	})
+}
