@@ -1,0 +1,261 @@
+package tokensource_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// wantDisconnected fails the test unless the account has no token left, in use or stored.
+func wantDisconnected(t *testing.T, src *tokensource.Source, storage tokensource.Storage) {
+	t.Helper()
+	if e := wantError(t, src, tokensource.ClassLogin); !strings.Contains(e.Reason, "disconnected") {
+		t.Errorf("got %v", e)
+	}
+	rec := stored(t, storage)
+	if !rec.Disconnected || !rec.AccessToken.IsZero() || !rec.RefreshToken.IsZero() {
+		t.Errorf("stored %+v", rec)
+	}
+	if st := src.Account("").Status(); !st.Disconnected || st.Live || st.Renews || st.State != tokensource.StateLoginRequired {
+		t.Errorf("status %+v", st)
+	}
+}
+
+// Disconnecting revokes the refresh token, then the access token (RFC 7009), as the client that
+// they were issued to, and forgets both; doing it again does nothing; the account can be
+// connected again.
+func TestDisconnect(t *testing.T) {
+	for _, auth := range tokensource.ClientAuths {
+		t.Run(string(auth), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage := &tokensource.MemoryStorage{}
+				ep := rotating(0)
+				var ev events
+				src := newSource(t, ep, connecting(storage), observed(&ev), func(c *tokensource.Config) {
+					c.ClientAuth, c.ClientID = auth, "id@x"
+					if auth == tokensource.ClientAuthNone {
+						c.ClientSecrets = nil
+					}
+				})
+				connect(t, src, "")
+				generation := mustToken(t, src).Generation
+				disconnect(t, src, "")
+				if got := ep.revoked(); !slices.Equal(got, []string{"rt1", "at1"}) {
+					t.Fatalf("revoked %v", got)
+				}
+				want := map[tokensource.ClientAuth][3]string{ // Authorization, query, body
+					tokensource.ClientSecretBasic:    {basic("id%40x", clientSecret)},
+					tokensource.ClientSecretBasicRaw: {basic("id@x", clientSecret)},
+					tokensource.ClientSecretPost:     {"", "", "client_id=id%40x&client_secret=" + clientSecret + "&"},
+					tokensource.ClientSecretQuery:    {"", "?client_id=id%40x&client_secret=" + clientSecret},
+					tokensource.ClientAuthNone:       {"", "", "client_id=id%40x&"},
+				}[auth]
+				r := ep.revocation.all()[0]
+				if r.header.Get("Authorization") != want[0] || r.url != revokeURL+want[1] || r.form.Encode() != want[2]+"token=rt1&token_type_hint=refresh_token" {
+					t.Errorf("got %+v", r)
+				}
+				if e := wantError(t, src, tokensource.ClassLogin); !strings.Contains(e.Reason, "disconnected") {
+					t.Errorf("got %v", e)
+				}
+				disconnect(t, src, "")
+				disconnect(t, newSource(t, ep, connecting(storage), func(c *tokensource.Config) { c.ClientID = "id@x" }), "")
+				if ep.revocation.count() != 2 || ev.count(tokensource.EventDisconnected) != 1 || ev.count(tokensource.EventLoginRequired) != 0 {
+					t.Errorf("revoked %v, events %+v", ep.revoked(), ev.all)
+				}
+				connect(t, src, "")
+				if tok := wantToken(t, src, "at2"); tok.Generation != generation+2 {
+					t.Errorf("generation %d after %d", tok.Generation, generation)
+				}
+				if st := src.Account("").Status(); st.Disconnected || st.Err != nil {
+					t.Errorf("status %+v", st)
+				}
+			})
+		})
+	}
+}
+
+// The local part of a disconnection happens whatever the provider says to its own; the error
+// says that it did not confirm. An unknown token counts as revoked (RFC 7009 section 2.2).
+func TestDisconnectWhenRevocationFails(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer reply
+		reason string
+	}{
+		"503":      {reply{status: 503}, "the revocation endpoint refused"},
+		"400":      {refused(400, "unsupported_token_type"), "the revocation endpoint refused"},
+		"redirect": {reply{status: 307, header: http.Header{"Location": {"https://evil.example.com/"}}}, "the revocation endpoint refused"},
+		"down":     {reply{err: errReset}, "the connection to the revocation endpoint broke"},
+		"hangs":    {reply{delay: time.Hour}, "the revocation endpoint did not answer in time"},
+		"200":      {reply{body: "whatever"}, ""},
+		"204":      {reply{status: 204}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage := &tokensource.MemoryStorage{}
+				ep := rotating(0)
+				ep.revocation.set(always(tt.answer))
+				src := newSource(t, ep, connecting(storage))
+				connect(t, src, "")
+				err := src.Account("").Disconnect(t.Context())
+				if tt.reason == "" && err != nil {
+					t.Error(err)
+				}
+				if tt.reason != "" {
+					if e := asError(t, err, tokensource.ClassWait); !strings.Contains(e.Reason, "were removed here") || !strings.Contains(e.Reason, tt.reason) {
+						t.Errorf("got %v", err)
+					}
+				}
+				wantDisconnected(t, src, storage)
+				if !slices.Equal(ep.revoked(), []string{"rt1", "at1"}) {
+					t.Errorf("revoked %v", ep.revoked())
+				}
+			})
+		})
+	}
+}
+
+// While client secrets are rotated, the one that works is found for a revocation as well.
+func TestRevocationWithASecondSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := rotating(0)
+		connect(t, newSource(t, ep, connecting(storage)), "")
+		ep.revocation.set(func(n int, _ url.Values) reply {
+			if ep.revocation.all()[n-1].header.Get("Authorization") != basic("orders-client", clientSecret) {
+				return refused(401, "invalid_client")
+			}
+			return reply{}
+		})
+		src := newSource(t, ep, connecting(storage), func(c *tokensource.Config) {
+			c.ClientSecrets = []tokensource.Value{tokensource.Literal("old"), tokensource.Literal(clientSecret)}
+		})
+		disconnect(t, src, "")
+		if !slices.Equal(ep.revoked(), []string{"rt1", "rt1", "at1"}) {
+			t.Errorf("revoked %v", ep.revoked())
+		}
+	})
+}
+
+// A disconnection waits for a refresh under way, and revokes what that brought; it goes on when
+// its caller leaves.
+func TestDisconnectDuringARefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := rotating(0)
+		src := newSource(t, ep, connecting(storage))
+		connect(t, src, "")
+		src.Warm()
+		ep.set(slowRefresh(rotated(2, time.Hour)))
+		for ep.count() < 2 {
+			time.Sleep(time.Second)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := src.Account("").Disconnect(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		time.Sleep(time.Minute)
+		wantDisconnected(t, src, storage)
+		if !slices.Equal(ep.revoked(), []string{"rt2", "at2"}) {
+			t.Errorf("revoked %v", ep.revoked())
+		}
+		wantCount(t, &ep.endpoint, 2)
+	})
+}
+
+// With a storage that takes no writes the tokens are no longer used, and removed later; one of a
+// newer release is left alone.
+func TestDisconnectWithBrokenStorage(t *testing.T) {
+	for name, broken := range map[string][2]error{"no writes": {nil, errDisk}, "neither": {errDisk, errDisk}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				memory := &tokensource.MemoryStorage{}
+				storage := &shelf{Storage: memory}
+				ep := rotating(0)
+				var ev events
+				src := newSource(t, ep, connecting(storage), observed(&ev))
+				connect(t, src, "")
+				storage.fail("", broken[0], broken[1])
+				asError(t, src.Account("").Disconnect(t.Context()), tokensource.ClassWait)
+				if !slices.Equal(ep.revoked(), []string{"rt1", "at1"}) {
+					t.Errorf("revoked %v", ep.revoked())
+				}
+				for range 30 {
+					wantError(t, src, tokensource.ClassLogin)
+					time.Sleep(time.Second)
+				}
+				if ev.count(tokensource.EventDisconnected) != 1 || ev.count(tokensource.EventStorageFailed) == 0 {
+					t.Errorf("events %+v", ev.all)
+				}
+				storage.fail("", nil, nil)
+				time.Sleep(10 * time.Second)
+				wantDisconnected(t, src, memory)
+			})
+		})
+	}
+	t.Run("newer release", func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		newer := []byte(`{"version":2}`)
+		_ = storage.Store(t.Context(), recordKey, newer)
+		src := newSource(t, rotating(0), connecting(storage))
+		if err := src.Account("").Disconnect(t.Context()); err == nil {
+			t.Error("no error")
+		}
+		same(t, storage, recordKey, newer)
+	})
+}
+
+// An account that nobody connected has nothing to disconnect, and leaves nothing behind.
+func TestDisconnectOfNobody(t *testing.T) {
+	storage := &tokensource.MemoryStorage{}
+	ep := rotating(0)
+	disconnect(t, newSource(t, ep, connecting(storage)), "nobody")
+	if left := keys(t, storage, ""); len(left) != 0 || ep.revocation.count() != 0 {
+		t.Errorf("stored %v, revoked %v", left, ep.revoked())
+	}
+}
+
+// Over real connections: a person types a PIN at a provider with a deployment, the token works,
+// it is refreshed, and ends with the disconnection.
+func TestLoginAtAnEmulatedProvider(t *testing.T) {
+	p := tokensourcetest.StartProvider(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{})
+	at := p.Endpoints()
+	src := newSource(t, nil, connecting(nil), func(c *tokensource.Config) {
+		c.TokenURL, c.AuthorizeURL, c.RevokeURL = at.Token, at.Authorize, at.Revoke
+		c.ClientID, c.ClientAuth = p.ClientID(), tokensource.ClientSecretBasicRaw
+		c.ClientSecrets = []tokensource.Value{tokensource.Literal(tokensourcetest.DefaultClientSecret)}
+		c.Scopes, c.ScopeSeparator = []string{"read(all)", "write(companies,contacts)"}, ","
+		c.Params = []tokensource.Param{{Name: "expires_in", Value: tokensource.Literal("86400"), Requests: []string{"authorization_code"}}}
+	})
+	l := begin(t, src, typed)
+	consent, err := p.Allow(t.Context(), l.URL.Reveal())
+	if err != nil || consent.PIN == "" {
+		t.Fatalf("%+v, %v", consent, err)
+	}
+	asError(t, finish(t, src, l, "code=000000000"), tokensource.ClassLogin)
+	if err := finish(t, src, l, "code="+consent.PIN); err != nil {
+		t.Fatal(err)
+	}
+	tok := mustToken(t, src)
+	if left := time.Until(tok.Expiry); left > 24*time.Hour || left < 23*time.Hour {
+		t.Errorf("lives for %s, want the day that was asked for", left)
+	}
+	next, err := src.Account("").Reject(t.Context(), tok)
+	if err != nil || next.AccessToken() == tok.AccessToken() {
+		t.Fatalf("%v, %v", next, err)
+	}
+	disconnect(t, src, "")
+	if all := p.RevokeRequests(); len(all) != 2 || all[0].Outcome != "ok" || all[1].Outcome != "ok" || all[1].Token != next.AccessToken() {
+		t.Errorf("%d revocations", len(all))
+	}
+	tokensourcetest.Report(t, p.Check())
+}
