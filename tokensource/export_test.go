@@ -46,3 +46,12 @@ func sealing(encryptionKeys []string) *Source {
 
 // Digest is the checksum in the stored form.
 func Digest(data []byte) string { return digest(data) }
+
+// KeptAccounts counts the named accounts that s keeps in memory.
+func KeptAccounts(s *Source) (n int) {
+	s.accounts.Range(func(any, any) bool {
+		n++
+		return true
+	})
+	return n
+}

@@ -1,0 +1,87 @@
+package tokensource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// fuzzEndpoint counts token requests and refuses them with what it was sent.
+type fuzzEndpoint struct{ n int }
+
+func (e *fuzzEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
+	e.n++
+	body, _ := io.ReadAll(req.Body)
+	form, _ := url.ParseQuery(string(body))
+	answer := fmt.Sprintf(`{"error":%q,"error_description":%q}`, form.Get("code"), body)
+	return &http.Response{StatusCode: http.StatusBadRequest, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(answer)), Request: req}, nil
+}
+
+// Whatever comes back to a login, taking it ends without a panic; without the state of a login
+// under way nothing is sent and nothing connected; and no error repeats what came, unless it is a
+// known error code.
+func FuzzLoginAnswer(f *testing.F) {
+	for _, seed := range []string{
+		"code=abcdef", "error=access_denied&error_description=no", "error=invalid_grant", "access_token=abcdefgh&token_type=bearer&expires_in=60",
+		"access_token=a%0d%0ab", "code=a&code=b", "error=", "code=invalid_grant", "access_token=x&expires_in=-1", "%00=%ff", "code=%ff%fe", "=", "",
+	} {
+		f.Add(seed, true, true, true)
+		f.Add(seed, false, true, false)
+		f.Add(seed, true, false, false)
+	}
+	f.Fuzz(func(t *testing.T, raw string, valid, code, typed bool) {
+		answer, _ := url.ParseQuery(raw)
+		ep := &fuzzEndpoint{}
+		var grant Grant = Implicit{}
+		if code {
+			grant = AuthorizationCode{}
+		}
+		src, err := New(Config{
+			Name: "s", Grant: grant, ClientID: "c", TokenURL: "https://a.example/token", AuthorizeURL: "https://a.example/authorize", Transport: ep,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = src.Close(context.Background()) }()
+		req := LoginRequest{RedirectURL: "https://b.example/"}
+		if typed {
+			req.RedirectURL = ""
+		}
+		l, err := src.BeginLogin(context.Background(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !valid {
+			l.State = NewSecret(answer.Get("state") + raw)
+		}
+		err = src.FinishLogin(context.Background(), l, answer)
+		connected := src.Account("").Status().Live
+		if !valid && (!errors.Is(err, ErrNoLogin) || ep.n > 0 || connected) {
+			t.Fatalf("without a valid state: %v, %d requests", err, ep.n)
+		}
+		if (err == nil) != connected || code && connected || !code && ep.n > 0 || ep.n > 1 {
+			t.Fatalf("%v, connected %t, %d requests", err, connected, ep.n)
+		}
+		if err == nil {
+			return
+		}
+		if !fixedWords.MatchString(err.Error()) {
+			t.Fatalf("%q is not made of fixed words", err)
+		}
+	})
+}
+
+// fixedWords is all that an error of a login may say.
+var fixedWords = regexp.MustCompile(`^token source "s": (` + strings.Join([]string{
+	regexp.QuoteMeta(ErrNoLogin.Error()), "the provider's answer holds a parameter twice", "a parameter of the provider's answer is too long",
+	"the provider refused the login", "access was denied at the provider", "the provider is in trouble", "the provider sent neither a code nor an error",
+	"the answer holds no access_token", "the answer's token_type is not Bearer", "the access token holds characters outside b68token .RFC 6750 section 2.1.",
+	errNoLifetime.Error(), "the token endpoint refused",
+}, "|") + `)(, status 400)?(, error (` + strings.Join(slices.Concat(transientCodes, grantCodes, operatorCodes, loginCodes), "|") + `))?$`)

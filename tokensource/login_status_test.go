@@ -1,0 +1,123 @@
+package tokensource_test
+
+import (
+	"net/url"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// The status and the events of an account that a person connects, from its first login to its end.
+func TestLifeOfAnAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ev events
+		ep := rotating(0)
+		src := newSource(t, ep, connecting(nil), observed(&ev), perDeployment)
+		a := src.Account("alice")
+		want := func(moment string, state tokensource.State, live, renews, refreshes, disconnected bool, kinds ...tokensource.EventKind) {
+			t.Helper()
+			synctest.Wait()
+			st := a.Status()
+			if st.State != state || st.Live != live || st.Renews != renews || st.RefreshAt.IsZero() == refreshes || st.Disconnected != disconnected || st.Source != "orders" || st.Account != "alice" {
+				t.Errorf("%s: status %+v", moment, st)
+			}
+			var got []tokensource.EventKind
+			for _, e := range ev.all {
+				if e.Source != "orders" || e.Account != "alice" {
+					t.Errorf("%s: event %+v", moment, e)
+				}
+				got = append(got, e.Kind)
+			}
+			if !slices.Equal(got, kinds) {
+				t.Errorf("%s: events %v, want %v", moment, got, kinds)
+			}
+			ev.all = nil
+		}
+		want("unused", tokensource.StateNone, false, false, false, false)
+		for range 10 {
+			_, err := a.Token(t.Context())
+			asError(t, err, tokensource.ClassLogin)
+			time.Sleep(3 * time.Second)
+		}
+		want("asked for", tokensource.StateLoginRequired, false, false, false, false, tokensource.EventLoginRequired)
+		if err := connectAt(t, src, "alice", "acme"); err != nil {
+			t.Fatal(err)
+		}
+		want("connected", tokensource.StateFresh, true, true, true, false, tokensource.EventConnected, tokensource.EventRefreshed, tokensource.EventRecovered)
+		if st := a.Status(); st.Variables["deployment"] != "acme" || st.Generation != 1 || st.Expiry.Sub(st.Obtained) != time.Hour {
+			t.Errorf("status %+v", st)
+		}
+		ep.set(always(reply{status: 503}))
+		time.Sleep(55 * time.Minute)
+		_, _ = a.Token(t.Context())
+		time.Sleep(3 * time.Second)
+		want("provider down", tokensource.StateUncertain, true, true, true, false, tokensource.EventRefreshFailed)
+		ep.set(always(refused(400, "invalid_grant")))
+		for range 40 {
+			_, _ = a.Token(t.Context())
+			time.Sleep(time.Second)
+		}
+		want("dead", tokensource.StateLoginRequired, true, true, false, false, tokensource.EventLoginRequired)
+		ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
+		if err := connectAt(t, src, "alice", "other"); err != nil {
+			t.Fatal(err)
+		}
+		want("connected again", tokensource.StateFresh, true, true, true, false, tokensource.EventConnected, tokensource.EventRefreshed, tokensource.EventRecovered)
+		time.Sleep(2 * time.Hour)
+		want("unused and ended", tokensource.StateExpired, false, true, true, false)
+		if _, err := a.Token(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want("refreshed", tokensource.StateFresh, true, true, true, false, tokensource.EventRefreshed)
+		disconnect(t, src, "alice")
+		want("disconnected", tokensource.StateLoginRequired, false, false, false, true, tokensource.EventDisconnected)
+		if st := a.Status(); st.Variables["deployment"] != "other" {
+			t.Errorf("status %+v", st)
+		}
+		for range 10 {
+			_, _ = a.Token(t.Context())
+			time.Sleep(3 * time.Second)
+		}
+		want("still", tokensource.StateLoginRequired, false, false, false, true)
+	})
+}
+
+// Looking into the storage changes nothing where nothing is newer, tells of what is, and says
+// when it cannot.
+func TestSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := &tokensource.MemoryStorage{}
+		storage := &shelf{Storage: memory}
+		var ev events
+		ep := rotating(0)
+		src := newSource(t, ep, connecting(storage), observed(&ev))
+		a := src.Account("")
+		sync := func() error { defer synctest.Wait(); return a.Sync(t.Context()) }
+		if err := sync(); err != nil || a.Status().State != tokensource.StateNone {
+			t.Errorf("%v, %+v", err, a.Status())
+		}
+		storage.fail("", errDisk, nil)
+		asError(t, sync(), tokensource.ClassWait)
+		storage.fail("", nil, nil)
+		other := newSource(t, ep, connecting(memory))
+		connect(t, other, "")
+		for range 2 {
+			if err := sync(); err != nil || a.Status().State != tokensource.StateFresh || ev.count(tokensource.EventAdopted) != 1 {
+				t.Errorf("%v, %+v, events %+v", err, a.Status(), ev.all)
+			}
+		}
+		disconnect(t, other, "")
+		if err := sync(); err != nil || a.Status().State != tokensource.StateLoginRequired || a.Status().Live {
+			t.Errorf("%v, %+v", err, a.Status())
+		}
+		_ = memory.Store(t.Context(), recordKey, []byte(`{"version":2}`))
+		asError(t, sync(), tokensource.ClassOperator)
+		if err := newSource(t, ep).Account("").Sync(t.Context()); err != nil {
+			t.Errorf("without a storage: %v", err)
+		}
+		wantCount(t, &ep.endpoint, 1)
+	})
+}
