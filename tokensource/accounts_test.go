@@ -100,7 +100,8 @@ func TestAccounts(t *testing.T) {
 		}
 		prefix := recordKey[:strings.LastIndex(recordKey, "/")+1]
 		_ = memory.Store(t.Context(), prefix+"x.json", []byte("{"))
-		_ = memory.Store(t.Context(), prefix+"y.json", storedBytes(t, memory, recordKey))
+		alice := tokensource.RecordKey("orders", "alice", tokenURL, "orders-client")
+		_ = memory.Store(t.Context(), prefix+"y.json", storedBytes(t, memory, alice))
 		src.Account("asked for")
 		connect(t, newSource(t, ep, connecting(memory), func(c *tokensource.Config) { c.ClientID = "other" }), "dave")
 		if names, err := src.Accounts(t.Context()); err != nil || !slices.Equal(names, []string{"alice", "bob", "carol"}) {

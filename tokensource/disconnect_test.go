@@ -151,7 +151,8 @@ func TestDisconnectDuringARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
 		ep := rotating(0)
-		src := newSource(t, ep, connecting(storage))
+		var ev events
+		src := newSource(t, ep, connecting(&shelf{Storage: storage}), observed(&ev))
 		connect(t, src, "")
 		src.Warm()
 		ep.set(slowRefresh(rotated(2, time.Hour)))
@@ -167,6 +168,9 @@ func TestDisconnectDuringARefresh(t *testing.T) {
 		wantDisconnected(t, src, storage)
 		if !slices.Equal(ep.revoked(), []string{"rt2", "at2"}) {
 			t.Errorf("revoked %v", ep.revoked())
+		}
+		if ev.count(tokensource.EventStorageFailed) != 0 {
+			t.Error("it could not be stored once its caller had left")
 		}
 		wantCount(t, &ep.endpoint, 2)
 	})

@@ -178,6 +178,9 @@ func (s *shelf) Store(ctx context.Context, key string, value []byte) error {
 			return err
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	return s.Storage.Store(ctx, key, value)
 }
 

@@ -1,6 +1,7 @@
 package tokensource_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -185,6 +186,31 @@ func TestLoginDuringARefresh(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What an upstream refused before a login says nothing of the token that the login brought: when
+// that one is refused, it is replaced.
+func TestLoginForgetsRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newSource(t, rotating(0), connecting(nil))
+		connect(t, src, "")
+		tok := mustToken(t, src)
+		var err error
+		for range 2 {
+			var next *tokensource.Token
+			if next, err = src.Account("").Reject(t.Context(), tok); err == nil {
+				tok = next
+			}
+		}
+		if !errors.Is(err, tokensource.ErrNoReplacement) {
+			t.Fatalf("got %v, want the source to ask for no more", err)
+		}
+		connect(t, src, "")
+		tok = mustToken(t, src)
+		if next, err := src.Account("").Reject(t.Context(), tok); err != nil || next.Generation != tok.Generation+1 {
+			t.Errorf("got %v, %v", next, err)
+		}
+	})
 }
 
 // Abandoned logins do not pile up, and what is stored there by others stays.
