@@ -150,20 +150,28 @@ func await[T any](b *tab, expression string) (T, error) {
 	return chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 }
 
-// text returns what the first element that a CSS selector finds shows, in one line.
+// element is JavaScript for the first element that a CSS selector or XPath finds, or null.
+func element(selector string) string {
+	if strings.HasPrefix(selector, "/") {
+		return "document.evaluate(" + quote(selector) + ", document, null, XPathResult.FIRST_ORDERED_NODE_TYPE, null).singleNodeValue"
+	}
+	return "document.querySelector(" + quote(selector) + ")"
+}
+
+// text returns what an element shows, in one line; nothing where there is none.
 func (b *tab) text(selector string) string {
-	shown := evaluate[string](b, "(document.querySelector("+quote(selector)+") || {innerText: ''}).innerText")
+	shown := evaluate[string](b, "("+element(selector)+" || {innerText: ''}).innerText")
 	return strings.Join(strings.Fields(shown), " ")
 }
 
 // value returns the content of a field.
 func (b *tab) value(selector string) string {
-	return evaluate[string](b, "(document.querySelector("+quote(selector)+") || {value: ''}).value")
+	return evaluate[string](b, "("+element(selector)+" || {value: ''}).value")
 }
 
-// has reports whether a CSS selector finds something.
+// has reports whether there is such an element.
 func (b *tab) has(selector string) bool {
-	return evaluate[bool](b, "document.querySelector("+quote(selector)+") !== null")
+	return evaluate[bool](b, element(selector)+" !== null")
 }
 
 // at is where the tab is.

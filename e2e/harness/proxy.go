@@ -26,7 +26,7 @@ const (
 // A Proxy is a running binary.
 type Proxy struct {
 	// Addr is a free loopback address, "127.0.0.1:port", which the Caddyfile
-	// can name as {$ADDR}.
+	// can name as {$ADDR}, and the port alone as {$PORT}.
 	Addr string
 	// URL is "http://" and Addr.
 	URL string
@@ -79,7 +79,8 @@ func Start(t testing.TB, caddyfile string, opts ...Option) *Proxy {
 
 	p.cmd = exec.Command(s.binary, "run", "--config", s.caddyfile, "--adapter", "caddyfile")
 	p.cmd.Dir = s.dir
-	p.cmd.Env = s.environ("ADDR="+p.Addr, "CADDY_ADMIN=unix/"+socket)
+	_, port, _ := net.SplitHostPort(p.Addr)
+	p.cmd.Env = s.environ("ADDR="+p.Addr, "PORT="+port, "CADDY_ADMIN=unix/"+socket)
 	p.cmd.Stdout, p.cmd.Stderr = p.logs, p.logs
 	p.cmd.SysProcAttr = sysProcAttr()
 	if err := p.cmd.Start(); err != nil {

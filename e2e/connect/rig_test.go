@@ -1,0 +1,261 @@
+package connect
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// rig is a provider and a proxy in front of its API, with the page.
+type rig struct {
+	*harness.Proxy
+	t     *testing.T
+	emu   *tokensourcetest.Provider
+	setup setup
+	home  string
+}
+
+// setup is what a test has otherwise than usual.
+type setup struct {
+	// source are further lines of the source, which is called like its provider.
+	source string
+	// upstream is all that follows the source's name in the directive.
+	upstream string
+	// base is the emulator's address, in the provider's URLs; see Provider.EndpointsAt.
+	base string
+	// page are the options of the page.
+	page string
+	// site is the address of the site.
+	site string
+	// local leaves the provider's URLs out of the source: it asks nobody.
+	local bool
+	// options are those of the proxy's process.
+	options []harness.Option
+}
+
+// short is a lifetime of tokens that a test can see the renewal of, and early what makes the proxy
+// renew them after a quarter of it.
+const (
+	short = 16 * time.Second
+	early = "refresh_before 15s"
+)
+
+// start runs the emulator of a provider and a proxy whose source has that provider.
+func start(t *testing.T, name string, cfg tokensourcetest.ProviderConfig, s setup) *rig {
+	t.Helper()
+	return startWith(t, tokensourcetest.StartProvider(t, name, cfg), s)
+}
+
+func startWith(t *testing.T, emu *tokensourcetest.Provider, s setup) *rig {
+	t.Helper()
+	r := &rig{t: t, emu: emu, setup: s, home: t.TempDir()}
+	r.run()
+	t.Cleanup(r.checkSecrets)
+	return r
+}
+
+// run starts the proxy.
+func (r *rig) run() {
+	r.t.Helper()
+	options := append([]harness.Option{
+		harness.Home(r.home), harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret),
+	}, r.setup.options...)
+	r.Proxy = harness.Start(r.t, r.caddyfile(), options...)
+	r.emu.SetRedirectURIs(r.URL+"/connect/callback", r.localhost()+"/connect/callback")
+}
+
+// Restart stops the proxy and starts another one on the same storage, at another port.
+func (r *rig) Restart() {
+	r.t.Helper()
+	if code := r.Stop(); code != 0 {
+		r.t.Errorf("the proxy ended with code %d", code)
+	}
+	r.checkSecrets()
+	r.run()
+}
+
+// localhost is the proxy's address by name.
+func (r *rig) localhost() string { return strings.Replace(r.URL, "127.0.0.1", "localhost", 1) }
+
+func (r *rig) caddyfile() string {
+	s, name := r.setup, r.emu.Name()
+	base := s.base
+	if base == "" {
+		base = r.emu.URL
+	}
+	at := r.emu.EndpointsAt(base)
+	lines := []string{"provider " + name, "destinations " + base}
+	if !s.local {
+		// To the browser the provider is another site than the proxy, not only another port of it.
+		lines = append(lines, "client_id "+r.emu.ClientID(), "authorize_url "+strings.Replace(at.Authorize, "//127.0.0.1", "//localhost", 1))
+	}
+	if at.Token != "" && !s.local {
+		lines = append(lines, "token_url "+at.Token, "client_secret {env.CLIENT_SECRET}")
+	}
+	if at.Revoke != "" && !s.local {
+		lines = append(lines, "revoke_url "+at.Revoke)
+	}
+	lines = append(lines, s.source)
+	upstream := s.upstream
+	if upstream == "" {
+		upstream = base
+	}
+	site := s.site
+	if site == "" {
+		site = "http://:{$PORT}"
+	}
+	return fmt.Sprintf(`{
+	debug
+	servers {
+		trace
+		log_credentials
+	}
+	authinject {
+		source %s {
+			%s
+		}
+	}
+}
+%s {
+	bind 127.0.0.1
+	log
+	authinject_connect /connect* {
+		%s
+	}
+	authinject %s %s
+}
+`, name, strings.Join(lines, "\n\t\t\t"), site, s.page, name, upstream)
+}
+
+// answer is what a plain client got through the proxy.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// Ask is a plain client's GET of a path below the provider's API, with additional header fields.
+func (r *rig) Ask(path string, header ...string) answer {
+	r.t.Helper()
+	api, err := url.Parse(r.emu.Endpoints().API)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req, err := http.NewRequest(http.MethodGet, r.URL+api.Path+path, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+	}
+	res, err := r.Client().Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return answer{res.StatusCode, res.Header, string(body)}
+}
+
+// Works checks that a plain client gets an answer of the API, and returns the API's record.
+func (r *rig) Works(header ...string) tokensourcetest.APIRequest {
+	r.t.Helper()
+	if got := r.Ask("/things/1", header...); got.status != http.StatusOK || !contains(got.body, `"subject":"`+user+`"`) {
+		r.t.Fatalf("through the proxy came %d %v %s", got.status, got.header, got.body)
+	}
+	return last(r.t, r.emu.APIRequests())
+}
+
+// problem is the part of an answer of the proxy's own that the tests look at.
+type problem struct {
+	Class, Source, Account, Detail, Type string
+	LoginURL                             string `json:"login_url"`
+}
+
+// LoginNeeded checks that a plain client is told to connect the account, and returns where.
+func (r *rig) LoginNeeded(header ...string) string {
+	r.t.Helper()
+	got := r.Ask("/things/1", header...)
+	var p problem
+	if err := json.Unmarshal([]byte(got.body), &p); err != nil {
+		r.t.Fatalf("%v: %d %s", err, got.status, got.body)
+	}
+	if got.status != http.StatusServiceUnavailable || got.header.Get("Content-Type") != "application/problem+json" ||
+		p.Class != "login" || p.Source != r.emu.Name() || p.LoginURL == "" || !contains(p.Detail, p.LoginURL) {
+		r.t.Fatalf("through the proxy came %d %v %s", got.status, got.header, got.body)
+	}
+	return p.LoginURL
+}
+
+// token returns the one credential of an API request.
+func token(t *testing.T, req tokensourcetest.APIRequest) tokensourcetest.Credential {
+	t.Helper()
+	if len(req.Credentials) != 1 {
+		t.Fatalf("%d credentials in %s?%s", len(req.Credentials), req.Path, req.RawQuery)
+	}
+	return req.Credentials[0]
+}
+
+// wantBearer checks that the token stood in a header field, with its scheme.
+func wantBearer(t *testing.T, req tokensourcetest.APIRequest) {
+	t.Helper()
+	if c := token(t, req); c.Place != "header" || c.Scheme != "Bearer" || req.RawQuery != "" {
+		t.Errorf("the API was sent a token in %s, scheme %q, and the query %q", c.Place, c.Scheme, req.RawQuery)
+	}
+}
+
+// wantParams checks the very parameters of a request; those whose value is "*" have any,
+// but one.
+func wantParams(t *testing.T, what string, got url.Values, want map[string]string) {
+	t.Helper()
+	for name, value := range want {
+		if !got.Has(name) || got.Get(name) == "" || value != "*" && got.Get(name) != value {
+			t.Errorf("%s: parameter %s is %q, want %q", what, name, got[name], value)
+		}
+	}
+	for name := range got {
+		if _, ok := want[name]; !ok {
+			t.Errorf("%s: unexpected parameter %s", what, name)
+		}
+	}
+}
+
+// last returns the newest of a list.
+func last[T any](t *testing.T, list []T) T {
+	t.Helper()
+	if len(list) == 0 {
+		t.Fatal("nothing was recorded")
+	}
+	return list[len(list)-1]
+}
+
+func contains(text, part string) bool { return strings.Contains(text, part) }
+
+// checkSecrets looks for everything secret in the proxy's log, at its most talkative, with
+// access logs.
+func (r *rig) checkSecrets() {
+	r.t.Helper()
+	logged := strings.Join(r.Logs(), "\n")
+	tokensourcetest.Report(r.t, r.emu.CheckAbsent("the log", logged))
+	for _, req := range r.emu.AuthorizeRequests() {
+		if state := req.Params.Get("state"); state != "" && contains(logged, state) {
+			r.t.Error("a state stands in the log")
+		}
+	}
+	for _, req := range r.emu.TokenRequests() {
+		if verifier := req.Params.Get("code_verifier"); verifier != "" && contains(logged, verifier) {
+			r.t.Error("a code verifier stands in the log")
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package connect
+
+import (
+	"context"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// The provider's own page has the answer in the query of the redirect, the standard
+// (RFC 6749 section 4.2.2) in its fragment, which no server sees.
+func TestTinyPlus(t *testing.T) {
+	for name, test := range map[string]struct {
+		fragment bool
+		scope    string
+	}{
+		"query, read":         {false, "read"},
+		"query, readwrite":    {false, "readwrite"},
+		"fragment, readwrite": {true, "readwrite"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := start(t, tokensourcetest.TinyPlus, tokensourcetest.ProviderConfig{
+				Fragment: test.fragment, Config: tokensourcetest.Config{APIScheme: "Bearer"},
+			}, setup{source: "scopes " + test.scope})
+			page := openPage(t, r)
+			account := page.Row("tinyplus")
+			account.ClickConnect().Allow()
+			// The page that reads a fragment sends it on by itself.
+			harness.Eventually(t, patience, func() bool { text, _ := page.Notice(); return text != "" }, "a notice at %s", page.at())
+			account.wantConnected()
+			if state := account.State(); !contains(state, "Connected. Expires in") || !contains(state, "log in again before") {
+				t.Errorf("after the login the page says %q", state)
+			}
+
+			authorize := last(t, r.emu.AuthorizeRequests())
+			wantParams(t, "authorize request", authorize.Params, map[string]string{
+				"response_type": "token", "client_id": r.emu.ClientID(), "redirect_uri": r.URL + "/connect/callback", "scope": test.scope, "state": "*",
+			})
+			if n := r.emu.Count(); n != 0 {
+				t.Errorf("%d token requests to a provider without a token endpoint", n)
+			}
+			request := r.Works()
+			wantBearer(t, request)
+			if token(t, request).Token != authorize.AccessToken {
+				t.Error("the API got another token")
+			}
+			if test.fragment {
+				page.wantNoTokenInHistory(authorize.AccessToken)
+			}
+
+			r.Restart()
+			r.Works()
+
+			// There is nothing to renew it with.
+			r.emu.Revoke(authorize.AccessToken)
+			r.Ask("/things/1")
+			r.LoginNeeded()
+			page.url = r.URL + "/connect"
+			page.Row("tinyplus").AwaitState("onnect again")
+			page.Row("tinyplus").ClickConnect().Allow()
+			harness.Eventually(t, patience, func() bool { text, _ := page.Notice(); return text != "" }, "a notice at %s", page.at())
+			r.Works()
+			tokensourcetest.Report(t, r.emu.CheckCredentials())
+		})
+	}
+}
+
+// wantNoTokenInHistory checks that going back does not lead to a URL with a token.
+func (b *tab) wantNoTokenInHistory(secret string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	history, err := chromedp.Run(ctx, chromedp.NavigationEntries())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, entry := range history.Entries {
+		if contains(entry.URL, secret) {
+			b.t.Error("the token stands in the tab's history")
+		}
+	}
+}
+
+func TestTinyPlusAnnouncesTheEnd(t *testing.T) {
+	t.Parallel()
+	r := start(t, tokensourcetest.TinyPlus, tokensourcetest.ProviderConfig{
+		Config: tokensourcetest.Config{AccessTokenLifetime: short},
+	}, setup{source: early})
+	page := openPage(t, r)
+	account := page.Row("tinyplus")
+	account.Connect()
+	r.Works()
+	line := r.WaitLog("login required")
+	if !contains(line, r.URL+"/connect?source=tinyplus") {
+		t.Errorf("the log says %s", line)
+	}
+	account.AwaitState("log in again before")
+	r.Works() // the token serves to its end
+}
+
+func TestTinyPlusBareToken(t *testing.T) {
+	t.Parallel()
+	r := start(t, tokensourcetest.TinyPlus, tokensourcetest.ProviderConfig{
+		Config: tokensourcetest.Config{APIScheme: tokensourcetest.Absent},
+	}, setup{source: `inject header Authorization ""`})
+	openPage(t, r).Row("tinyplus").Connect()
+	request := r.Works()
+	if got := request.Header.Get("Authorization"); got != r.emu.Issued()[0].AccessToken {
+		t.Error("Authorization is not the token alone")
+	}
+}
+
+// A simple access token is shown to an administrator, and brought along.
+func TestTinyPlusStatic(t *testing.T) {
+	t.Parallel()
+	emu := tokensourcetest.StartProvider(t, tokensourcetest.TinyPlus, tokensourcetest.ProviderConfig{})
+	r := startWith(t, emu, setup{
+		source: "token {env.TOKEN}", local: true,
+		options: []harness.Option{harness.Env("TOKEN", emu.IssueAccessToken(user))},
+	})
+	wantBearer(t, r.Works())
+	page := openPage(t, r)
+	if page.Row("tinyplus").Exists() || !contains(page.text("main"), "No token source") {
+		t.Errorf("the page shows %q", page.text("body"))
+	}
+}
