@@ -35,8 +35,12 @@ type setup struct {
 	page string
 	// site is the address of the site.
 	site string
-	// local leaves the provider's URLs out of the source: it asks nobody.
+	// local leaves the provider's URLs out of the source, since it asks nobody.
 	local bool
+	// unattended leaves those out that lead a person anywhere.
+	unattended bool
+	// global are further global options.
+	global string
 	// options are those of the proxy's process.
 	options []harness.Option
 }
@@ -94,13 +98,16 @@ func (r *rig) caddyfile() string {
 	at := r.emu.EndpointsAt(base)
 	lines := []string{"provider " + name, "destinations " + base}
 	if !s.local {
+		lines = append(lines, "client_id "+r.emu.ClientID())
+	}
+	if !s.local && !s.unattended {
 		// To the browser the provider is another site than the proxy, not only another port of it.
-		lines = append(lines, "client_id "+r.emu.ClientID(), "authorize_url "+strings.Replace(at.Authorize, "//127.0.0.1", "//localhost", 1))
+		lines = append(lines, "authorize_url "+strings.Replace(at.Authorize, "//127.0.0.1", "//localhost", 1))
 	}
 	if at.Token != "" && !s.local {
 		lines = append(lines, "token_url "+at.Token, "client_secret {env.CLIENT_SECRET}")
 	}
-	if at.Revoke != "" && !s.local {
+	if at.Revoke != "" && !s.local && !s.unattended {
 		lines = append(lines, "revoke_url "+at.Revoke)
 	}
 	lines = append(lines, s.source)
@@ -113,6 +120,7 @@ func (r *rig) caddyfile() string {
 		site = "http://:{$PORT}"
 	}
 	return fmt.Sprintf(`{
+	%s
 	debug
 	servers {
 		trace
@@ -132,7 +140,7 @@ func (r *rig) caddyfile() string {
 	}
 	authinject %s %s
 }
-`, name, strings.Join(lines, "\n\t\t\t"), site, s.page, name, upstream)
+`, s.global, name, strings.Join(lines, "\n\t\t\t"), site, s.page, name, upstream)
 }
 
 // answer is what a plain client got through the proxy.

@@ -1,0 +1,273 @@
+package connect
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+const affinityLiveScope = "read(all),write(companies,contacts)"
+
+// wantRawBasic checks that client id and secret stood in HTTP Basic as they are: the id holds
+// an @, which RFC 6749 section 2.3.1 would have encoded.
+func wantRawBasic(t *testing.T, req tokensourcetest.TokenRequest) {
+	t.Helper()
+	id, secret, ok := (&http.Request{Header: req.Header}).BasicAuth()
+	if !ok || id != tokensourcetest.AffinityLiveClientID || secret != tokensourcetest.DefaultClientSecret {
+		t.Errorf("the token request has Basic %v of %q", ok, id)
+	}
+	if req.Format != tokensourcetest.FormatForm || req.RawQuery != "" {
+		t.Errorf("the token request has its parameters in the %s, and the query %q", req.Format, req.RawQuery)
+	}
+}
+
+// An installed application: its user types back the PIN that is shown.
+func TestAffinityLive(t *testing.T) {
+	for name, test := range map[string]struct{ inject, place string }{
+		"header": {"", "header"},
+		"query":  {"inject query _bearer_token", "query"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := start(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{}, setup{
+				source: "scopes read(all) write(companies,contacts)\n\t\t\ttoken_param expires_in 7000\n\t\t\t" + test.inject,
+			})
+			page := openPage(t, r)
+			account := page.Row("affinitylive")
+			provider := account.ClickConnectInNewTab()
+			provider.Allow()
+			account.FinishWith(provider.PIN())
+			account.wantConnected()
+
+			authorize := last(t, r.emu.AuthorizeRequests())
+			wantParams(t, "authorize request", authorize.Params, map[string]string{
+				"response_type": "code", "client_id": r.emu.ClientID(), "scope": affinityLiveScope,
+				"state": "*", "code_challenge": "*", "code_challenge_method": "S256",
+			})
+			if !contains(authorize.RawQuery, "scope="+affinityLiveScope) {
+				t.Errorf("the scopes are not verbatim in %s", authorize.RawQuery)
+			}
+			exchange := r.emu.TokenRequests()[0]
+			wantRawBasic(t, exchange)
+			wantParams(t, "token request", exchange.Params, map[string]string{
+				"grant_type": "authorization_code", "code": authorize.Code, "expires_in": "7000", "code_verifier": "*",
+			})
+			if left := time.Until(r.emu.Issued()[0].Expiry); left > 7000*time.Second || left < 6900*time.Second {
+				t.Errorf("the token lives %v", left)
+			}
+
+			r.Restart()
+			// A client's own credentials go nowhere, least of all beside the token.
+			request := r.Works("Authorization", "Bearer of-the-client")
+			if got := token(t, request); got.Place != test.place || got.Token != r.emu.Issued()[0].AccessToken {
+				t.Errorf("the token came in %s", got.Place)
+			}
+			r.Ask("/things/1?_bearer_token=of-the-client")
+			if last := last(t, r.emu.APIRequests()); last.Verdict != tokensourcetest.Accepted {
+				t.Errorf("the API found the request %s", last.Verdict)
+			}
+			r.emu.RevokeAccessTokens()
+			if after := r.Works(); after.TokenNumber <= request.TokenNumber {
+				t.Errorf("token %d was replaced by token %d", request.TokenNumber, after.TokenNumber)
+			}
+			refresh := last(t, r.emu.TokenRequests())
+			wantRawBasic(t, refresh)
+			wantParams(t, "refresh request", refresh.Params, map[string]string{
+				"grant_type": "refresh_token", "refresh_token": exchange.RefreshToken,
+			})
+			tokensourcetest.Report(t, r.emu.CheckCredentials())
+		})
+	}
+}
+
+// A refresh has to come before the token's end: after it, it is refused there.
+func TestAffinityLiveRefreshesBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	r := start(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{
+		Config: tokensourcetest.Config{AccessTokenLifetime: short, RefuseLateRefresh: true},
+	}, setup{source: early})
+	page := openPage(t, r)
+	account := page.Row("affinitylive")
+	provider := account.ClickConnectInNewTab()
+	provider.Allow()
+	account.FinishWith(provider.PIN())
+	account.wantConnected()
+	r.Works()
+	harness.Eventually(t, patience, func() bool { return r.emu.CountGrant("refresh_token") > 1 }, "two renewals")
+	for _, req := range r.emu.TokenRequests() {
+		if req.Outcome != tokensourcetest.OutcomeIssued {
+			t.Errorf("%s ended with %s", req.Grant, req.Outcome)
+		}
+	}
+	r.Works()
+}
+
+// Each account belongs to a deployment, which has a host of its own for login, tokens and API.
+func TestAffinityLiveDeployments(t *testing.T) {
+	t.Parallel()
+	cfg := tokensourcetest.ProviderConfig{Deployments: []string{"acme", "planet-express"}}
+	cfg.TLS = true
+	emu := tokensourcetest.StartProvider(t, tokensourcetest.AffinityLive, cfg)
+	hosts := emu.DeploymentHosts()
+	r := startWith(t, emu, setup{
+		base:     hosts,
+		upstream: upstreamOfAccount(hosts) + " {\n\t\taccount {http.request.header.X-Account}\n\t}",
+		options: []harness.Option{
+			resolveLocalhost(t), harness.File("ca.pem", string(emu.CACertPEM())), harness.Env("SSL_CERT_FILE", "ca.pem"),
+		},
+	})
+	r.LoginNeeded("X-Account", "alice")
+	page := openPage(t, r)
+	for account, deployment := range map[string]string{"alice": "acme", "bob": "planet-express"} {
+		page.Open()
+		row := page.NewAccount("affinitylive", account)
+		row.FillVariable("deployment", deployment)
+		provider := row.ClickConnectInNewTab()
+		if got := last(t, emu.AuthorizeRequests()).Deployment; got != deployment || !contains(provider.at(), "//"+deployment+".api.localhost:") {
+			t.Errorf("%s was sent to deployment %s, at %s", account, got, provider.at())
+		}
+		provider.Allow()
+		row.FinishWith(provider.PIN())
+		page.Account("affinitylive", account).wantConnected()
+	}
+	check := func() {
+		t.Helper()
+		for account, deployment := range map[string]string{"alice": "acme", "bob": "planet-express"} {
+			request := r.Works("X-Account", account)
+			wantBearer(t, request)
+			if request.Deployment != deployment {
+				t.Errorf("%s reached deployment %s", account, request.Deployment)
+			}
+		}
+	}
+	check()
+	r.Restart()
+	check()
+	r.emu.RevokeAccessTokens()
+	check()
+	if got := page.value(page.Account("affinitylive", "bob").xpath + `//input[@name="deployment"]`); got != "planet-express" {
+		t.Errorf("the deployment is shown as %q", got)
+	}
+
+	// Nobody else has an account, whatever the request says.
+	before := len(emu.APIRequests())
+	for _, stranger := range []string{"carol", "{http.request.header.X-Other}"} {
+		r.LoginNeeded("X-Account", stranger, "X-Other", "alice")
+	}
+	r.LoginNeeded()
+	if after := len(emu.APIRequests()); after != before {
+		t.Error("a request without an account reached the API")
+	}
+}
+
+// upstreamOfAccount is the upstream of an address with {deployment} in it.
+func upstreamOfAccount(hosts string) string {
+	const variable = "{deployment}"
+	at := len("https://")
+	return hosts[:at] + "{authinject.account.deployment}" + hosts[at+len(variable):]
+}
+
+// A deployment that cannot be one is refused before anybody is sent anywhere.
+func TestAffinityLiveDeploymentIsChecked(t *testing.T) {
+	t.Parallel()
+	cfg := tokensourcetest.ProviderConfig{}
+	cfg.TLS = true
+	emu := tokensourcetest.StartProvider(t, tokensourcetest.AffinityLive, cfg)
+	hosts := emu.DeploymentHosts()
+	r := startWith(t, emu, setup{
+		base: hosts, upstream: upstreamOfAccount(hosts),
+		options: []harness.Option{harness.File("ca.pem", string(emu.CACertPEM())), harness.Env("SSL_CERT_FILE", "ca.pem")},
+	})
+	page := openPage(t, r)
+	for _, wrong := range []string{"evil.example/", "Acme", "a b"} {
+		page.Open()
+		row := page.Row("affinitylive")
+		row.FillVariable("deployment", wrong)
+		refused := row.ClickConnectInNewTab()
+		(&connectPage{tab: refused.tab}).wantNotice("Deployment", "lower-case letters, digits, - and _")
+	}
+	if n := len(emu.AuthorizeRequests()); n != 0 {
+		t.Errorf("%d times somebody was sent to the provider", n)
+	}
+}
+
+// The user of a web application is sent back, as with other providers.
+func TestAffinityLiveWebApplication(t *testing.T) {
+	t.Parallel()
+	r := start(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{Application: tokensourcetest.ApplicationWeb}, setup{
+		source: "redirect_url http://127.0.0.1:{$PORT}/connect/callback",
+	})
+	page := openPage(t, r)
+	page.Row("affinitylive").Connect()
+	authorize := last(t, r.emu.AuthorizeRequests())
+	wantParams(t, "authorize request", authorize.Params, map[string]string{
+		"response_type": "code", "client_id": r.emu.ClientID(), "redirect_uri": r.URL + "/connect/callback",
+		"state": "*", "code_challenge": "*", "code_challenge_method": "S256",
+	})
+	exchange := last(t, r.emu.TokenRequests())
+	wantRawBasic(t, exchange)
+	wantParams(t, "token request", exchange.Params, map[string]string{
+		"grant_type": "authorization_code", "code": authorize.Code, "redirect_uri": r.URL + "/connect/callback", "code_verifier": "*",
+	})
+	wantBearer(t, r.Works())
+}
+
+// A service application needs nobody.
+func TestAffinityLiveServiceApplication(t *testing.T) {
+	t.Parallel()
+	r := start(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{Application: tokensourcetest.ApplicationService}, setup{
+		unattended: true, source: "grant client_credentials\n\t\t\tscopes " + affinityLiveScope + "\n\t\t\ttoken_param expires_in 600",
+	})
+	if got := r.Ask("/things/1"); got.status != http.StatusOK {
+		t.Fatalf("through the proxy came %d %s", got.status, got.body)
+	}
+	request := last(t, r.emu.TokenRequests())
+	wantRawBasic(t, request)
+	wantParams(t, "token request", request.Params, map[string]string{
+		"grant_type": "client_credentials", "scope": affinityLiveScope, "expires_in": "600",
+	})
+	wantBearer(t, last(t, r.emu.APIRequests()))
+	page := openPage(t, r)
+	if page.Row("affinitylive").Exists() {
+		t.Error("the page has a row for a source that nobody connects")
+	}
+}
+
+// Too many wrong PINs lock the client out, and every further attempt would begin that time
+// anew: nothing is sent, and the tokens that are there go on to serve.
+func TestAffinityLiveLockOut(t *testing.T) {
+	t.Parallel()
+	r := start(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{
+		LockOut: tokensourcetest.LockOut{Failures: 2},
+	}, setup{})
+	page := openPage(t, r)
+	account := page.Row("affinitylive")
+	provider := account.ClickConnectInNewTab()
+	provider.Allow()
+	account.FinishWith(provider.PIN())
+	account.wantConnected()
+	r.Works()
+
+	provider = account.ClickConnectInNewTab()
+	provider.Allow()
+	for range 3 {
+		account.FinishWith("123")
+	}
+	if got := last(t, r.emu.TokenRequests()).Outcome; got != "too_many_failed_logins" {
+		t.Fatalf("the third attempt ended with %s", got)
+	}
+	page.wantNotice("locked", "Nothing was changed")
+	sent := r.emu.Count()
+	account.FinishWith(provider.PIN())
+	page.wantNotice("locked")
+	if now := r.emu.Count(); now != sent {
+		t.Errorf("%d token requests during the lock-out", now-sent)
+	}
+	r.Works()
+	if state := account.State(); !contains(state, "Connected") {
+		t.Errorf("during a lock-out the page says %q", state)
+	}
+}
