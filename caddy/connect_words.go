@@ -30,7 +30,7 @@ func words(st tokensource.Status, now time.Time) (text string, as mood) {
 func stateWords(st tokensource.Status, now time.Time) (string, mood) {
 	expires := span(st.Expiry.Sub(now))
 	switch {
-	case st.State == tokensource.StateLoginRequired && st.Live && !st.Expiry.IsZero() && st.RefreshAt.IsZero() && st.Expiry.After(now):
+	case st.State == tokensource.StateLoginRequired && st.Live && !st.Refused && !st.Expiry.IsZero() && st.RefreshAt.IsZero() && st.Expiry.After(now):
 		return "Expires in " + expires + ", log in again before.", moodSoon
 	case st.State == tokensource.StateLoginRequired && st.Live:
 		return "The token is refused, and cannot be renewed. Connect again.", moodBad

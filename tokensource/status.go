@@ -22,6 +22,8 @@ type Status struct {
 	Attempts int
 	// Live is true while there is a token to give.
 	Live bool
+	// Refused is true while the token to give is one that an upstream refused.
+	Refused bool
 	// Renews is true when the next token can be had without a person, and
 	// Disconnected when one disconnected the account.
 	Renews, Disconnected bool
@@ -46,7 +48,7 @@ func (a *Account) Status() Status {
 	}
 	if l != nil {
 		st.Generation, st.Expiry = l.tok.Generation, l.tok.Expiry
-		st.Live = !c.passed(l.hard)
+		st.Live, st.Refused = !c.passed(l.hard), l.refused.Load()
 		switch {
 		case !st.Live:
 			st.State = StateExpired
