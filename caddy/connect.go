@@ -155,9 +155,9 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 	if !below || rest != "" && rest[0] != '/' {
 		return next.ServeHTTP(w, r)
 	}
-	// Neither the query, with a code in it, nor the redirect to the provider, with the
-	// state, is for a log.
-	if r.URL.RawQuery != "" || rest != "" {
+	// Neither the query, with a code in it, nor the redirect to the provider or the cookie
+	// of a login, with the state, is for a log.
+	if r.URL.RawQuery != "" || rest != "" || strings.Contains(r.Header.Get("Cookie"), typedCookie) {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 	secure(w.Header())

@@ -66,14 +66,14 @@ func (h *ConnectHandler) start(w http.ResponseWriter, r *http.Request, f form) e
 	if err != nil {
 		return h.back(w, r, f, loginNotice(err, false))
 	}
-	http.SetCookie(w, loginCookie(r, login))
+	http.SetCookie(w, f.loginCookie(r, login))
 	return seeOther(w, login.URL.Reveal())
 }
 
 // finish takes the code or PIN that a person typed.
 func (h *ConnectHandler) finish(w http.ResponseWriter, r *http.Request, f form) error {
 	code := strings.TrimSpace(f.values.Get("code"))
-	cookie, err := r.Cookie(typedCookieName(f.name, f.account))
+	cookie, err := r.Cookie(f.typedCookieName())
 	switch {
 	case err != nil:
 		return h.back(w, r, f, alert("Press Connect first: no login is under way for this account in this browser."))
@@ -81,6 +81,9 @@ func (h *ConnectHandler) finish(w http.ResponseWriter, r *http.Request, f form) 
 		return h.back(w, r, f, alert("Type the code or PIN that the provider shows after you have allowed access."))
 	}
 	login, err := f.source.FindLogin(r.Context(), tokensource.NewSecret(cookie.Value))
+	if err == nil && f.values.Has(newAccountField) {
+		f.account = login.Account
+	}
 	if err == nil && (login.Account != f.account || !login.Typed()) {
 		err = tokensource.ErrNoLogin
 	}
@@ -90,6 +93,8 @@ func (h *ConnectHandler) finish(w http.ResponseWriter, r *http.Request, f form) 
 	if err != nil {
 		return h.back(w, r, f, loginNotice(err, true))
 	}
+	//nolint:gosec // as it was set
+	http.SetCookie(w, &http.Cookie{Name: cookie.Name, MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
 	return h.back(w, r, f, h.connected(f.connectSource, f.account))
 }
 
@@ -153,11 +158,12 @@ func redirectPage(redirect string) string { return strings.TrimSuffix(redirect, 
 
 // loginCookie binds a login to the browser that begins it. One that comes back
 // from the provider is looked for by its state, one that is typed by its account.
-func loginCookie(r *http.Request, login *tokensource.Login) *http.Cookie {
+func (f form) loginCookie(r *http.Request, login *tokensource.Login) *http.Cookie {
 	//nolint:gosec // Secure where there is TLS; on loopback there need be none
-	cookie := &http.Cookie{HttpOnly: true, Secure: r.TLS != nil, MaxAge: int(tokensource.LoginLifetime.Seconds()), Path: "/"}
+	cookie := &http.Cookie{HttpOnly: true, Secure: r.TLS != nil, MaxAge: int(tokensource.LoginLifetime.Seconds())}
 	if login.Typed() {
-		cookie.Name, cookie.Value = typedCookieName(login.Source, login.Account), login.State.Reveal()
+		// Without a path it belongs to what is below the page, and reaches no upstream.
+		cookie.Name, cookie.Value = f.typedCookieName(), login.State.Reveal()
 		cookie.SameSite = http.SameSiteStrictMode
 		return cookie
 	}
@@ -173,8 +179,18 @@ func stateCookieName(state tokensource.Secret) string {
 	return "authinject-login-" + shortDigest(state.Reveal())
 }
 
-func typedCookieName(source, account string) string {
-	return "authinject-typed-" + shortDigest(source+"\x00"+account)
+// newAccountField is in the forms of an account that is not on the page yet. The one in which the
+// code is typed was there before the account had a name: it belongs to the newest login.
+const newAccountField = "new"
+
+const typedCookie = "authinject-typed-"
+
+func (f form) typedCookieName() string {
+	account := f.account
+	if f.values.Has(newAccountField) {
+		account = "\x00new" // no account has that name
+	}
+	return typedCookie + shortDigest(f.name+"\x00"+account)
 }
 
 func shortDigest(text string) string {
