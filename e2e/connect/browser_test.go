@@ -10,10 +10,12 @@ package connect
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -31,6 +33,11 @@ var chromium struct {
 }
 
 func TestMain(m *testing.M) {
+	// The tests spend their time waiting, for renewals and for pages.
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
+		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	}
 	code := m.Run()
 	if chromium.end != nil {
 		chromium.end()
