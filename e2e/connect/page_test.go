@@ -139,6 +139,13 @@ func (r row) wantConnected() {
 	}
 }
 
+// awaitNotice waits until the page says what was done: the page that reads a fragment
+// sends it on by itself.
+func (p *connectPage) awaitNotice() {
+	p.t.Helper()
+	harness.Eventually(p.t, patience, func() bool { text, _ := p.Notice(); return text != "" }, "a notice at %s", p.at())
+}
+
 // wantNotice checks what the page says about something that failed.
 func (p *connectPage) wantNotice(words ...string) {
 	p.t.Helper()

@@ -33,8 +33,8 @@ type setup struct {
 	base string
 	// page are the options of the page.
 	page string
-	// site is the address of the site.
-	site string
+	// site is the address of the site, and tls a line on its certificate.
+	site, tls string
 	// local leaves the provider's URLs out of the source, since it asks nobody.
 	local bool
 	// unattended leaves those out that lead a person anywhere.
@@ -135,12 +135,13 @@ func (r *rig) caddyfile() string {
 %s {
 	bind 127.0.0.1
 	log
+	%s
 	authinject_connect /connect* {
 		%s
 	}
 	authinject %s %s
 }
-`, s.global, name, strings.Join(lines, "\n\t\t\t"), site, s.page, name, upstream)
+`, s.global, name, strings.Join(lines, "\n\t\t\t"), site, s.tls, s.page, name, upstream)
 }
 
 // answer is what a plain client got through the proxy.

@@ -119,13 +119,22 @@ func (b *tab) follow(selector string) {
 // click clicks the one element that a CSS selector or XPath finds.
 func (b *tab) click(selector string) {
 	b.t.Helper()
-	b.do("clicking "+selector, chromedp.Click(selector))
+	if strings.HasPrefix(selector, "/") {
+		b.do("clicking "+selector, chromedp.Click(selector))
+		return
+	}
+	b.do("clicking "+selector, chromedp.Click(chromedp.CSS(selector)))
 }
 
 // fill puts text into the place of a field's content.
 func (b *tab) fill(selector, text string) {
 	b.t.Helper()
-	b.do("filling in "+selector, chromedp.Clear(selector), chromedp.SendKeys(selector, text))
+	if strings.HasPrefix(selector, "/") {
+		b.do("filling in "+selector, chromedp.Clear(selector), chromedp.SendKeys(selector, text))
+		return
+	}
+	css := chromedp.CSS(selector)
+	b.do("filling in "+selector, chromedp.Clear(css), chromedp.SendKeys(css, text))
 }
 
 // press sends keys to whatever has the focus.
@@ -273,6 +282,13 @@ func (b *tab) report() {
 	if b.t.Failed() {
 		b.t.Logf("the tab shows %s:\n%s", b.at(), b.text("body"))
 	}
+}
+
+// unquote reads a JSON string.
+func unquote(encoded string) string {
+	var text string
+	_ = json.Unmarshal([]byte(encoded), &text) // what is none is empty
+	return text
 }
 
 // quote makes a JavaScript string of text.

@@ -31,8 +31,7 @@ func TestTinyPlus(t *testing.T) {
 			page := openPage(t, r)
 			account := page.Row("tinyplus")
 			account.ClickConnect().Allow()
-			// The page that reads a fragment sends it on by itself.
-			harness.Eventually(t, patience, func() bool { text, _ := page.Notice(); return text != "" }, "a notice at %s", page.at())
+			page.awaitNotice()
 			account.wantConnected()
 			if state := account.State(); !contains(state, "Connected. Expires in") || !contains(state, "log in again before") {
 				t.Errorf("after the login the page says %q", state)
@@ -64,7 +63,7 @@ func TestTinyPlus(t *testing.T) {
 			page.url = r.URL + "/connect"
 			page.Row("tinyplus").AwaitState("onnect again")
 			page.Row("tinyplus").ClickConnect().Allow()
-			harness.Eventually(t, patience, func() bool { text, _ := page.Notice(); return text != "" }, "a notice at %s", page.at())
+			page.awaitNotice()
 			r.Works()
 			tokensourcetest.Report(t, r.emu.CheckCredentials())
 		})

@@ -1,0 +1,75 @@
+package connect
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// A proxy with TLS of its own: the page, the callback and the clients, all by https.
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	ca := harness.CA(t)
+	cert, key := encode(t, ca.Certificate(t))
+	emu := tokensourcetest.StartProvider(t, tokensourcetest.Tiltify, tokensourcetest.ProviderConfig{})
+	r := startWith(t, emu, setup{
+		global:  "auto_https disable_redirects",
+		site:    "https://localhost:{$PORT}",
+		tls:     "tls {$DIR}/cert.pem {$DIR}/key.pem",
+		options: []harness.Option{harness.File("cert.pem", cert), harness.File("key.pem", key)},
+	})
+	home := strings.Replace(r.localhost(), "http://", "https://", 1)
+	emu.SetRedirectURIs(home + "/connect/callback")
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}, DisableKeepAlives: true,
+	}}
+	ask := func() (int, string) {
+		t.Helper()
+		res, err := client.Get(home + "/api/public/current-user")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(body)
+	}
+	status, body := ask()
+	if status != http.StatusServiceUnavailable || !contains(body, `"login_url":"`+home+`/connect?source=tiltify"`) {
+		t.Errorf("before the login: %d %s", status, body)
+	}
+	page := &connectPage{profile(t), home + "/connect"}
+	page.Open()
+	page.Row("tiltify").Connect()
+	if !strings.HasPrefix(page.at(), home+"/connect") {
+		t.Errorf("the login ends at %s", page.at())
+	}
+	if status, body = ask(); status != http.StatusOK {
+		t.Errorf("after the login: %d %s", status, body)
+	}
+	wantBearer(t, last(t, emu.APIRequests()))
+}
+
+// encode returns certificate and key as PEM.
+func encode(t *testing.T, cert tls.Certificate) (chain, key string) {
+	t.Helper()
+	var certs bytes.Buffer
+	for _, der := range cert.Certificate {
+		certs.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certs.String(), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
