@@ -2,7 +2,6 @@ package caddy
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -73,11 +72,7 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) error {
 	}
 	for _, module := range ctx.Modules() {
 		if server, ok := module.(*caddyhttp.App); ok {
-			raw, err := json.Marshal(server.Servers)
-			if err != nil {
-				return fmt.Errorf("looking for the page's address: %w", err)
-			}
-			for _, page := range pagesIn(raw) {
+			for _, page := range pagesIn(server.Servers) {
 				if !slices.Contains(h.app.pages, page) {
 					h.app.pages = append(h.app.pages, page)
 				}

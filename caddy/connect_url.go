@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // callbackPath is where the callback is, below the page.
@@ -50,23 +51,11 @@ func (a *App) loginHint(source, account string) string {
 	return hint
 }
 
-// pagesIn finds the pages that the handlers authinject_connect of these HTTP servers (as in the
-// JSON configuration) serve.
-func pagesIn(servers json.RawMessage) []string {
-	var list map[string]struct {
-		Listen    []string          `json:"listen"`
-		Routes    []json.RawMessage `json:"routes"`
-		TLS       []json.RawMessage `json:"tls_connection_policies"`
-		AutoHTTPS struct {
-			Disabled bool     `json:"disable"`
-			Skip     []string `json:"skip"`
-		} `json:"automatic_https"`
-	}
-	if json.Unmarshal(servers, &list) != nil {
-		return nil
-	}
+// pagesIn finds the pages that the handlers authinject_connect of these HTTP servers serve: those of
+// routes that are not provisioned yet, among them that of the handler which asks.
+func pagesIn(servers map[string]*caddyhttp.Server) []string {
 	var pages []string
-	for _, server := range list {
+	for _, server := range servers {
 		if len(server.Listen) == 0 {
 			continue
 		}
@@ -74,21 +63,44 @@ func pagesIn(servers json.RawMessage) []string {
 		if err != nil || address.IsUnixNetwork() {
 			continue
 		}
-		for _, found := range connectRoutes(server.Routes, nil) {
-			host := found.host
-			secure := server.TLS != nil || host != "" && !server.AutoHTTPS.Disabled && !slices.Contains(server.AutoHTTPS.Skip, host) && address.StartPort != 80
-			switch ip := net.ParseIP(address.Host); {
-			case host != "":
-			case ip != nil && !ip.IsUnspecified():
-				host = address.Host
-			default:
-				host = "localhost"
+		auto := server.AutoHTTPS
+		if auto == nil {
+			auto = new(caddyhttp.AutoHTTPSConfig)
+		}
+		for _, route := range server.Routes {
+			raw, err := json.Marshal(route)
+			if err != nil {
+				continue // what cannot be encoded came from no configuration
 			}
-			pages = append(pages, pageURL(secure, host, address.StartPort, found.path))
+			for _, found := range connectRoutes([]json.RawMessage{raw}, hostsOf(route)) {
+				host := found.host
+				secure := server.TLSConnPolicies != nil || host != "" && !auto.Disabled && !slices.Contains(auto.Skip, host) && address.StartPort != 80
+				switch ip := net.ParseIP(address.Host); {
+				case host != "":
+				case ip != nil && !ip.IsUnspecified():
+					host = address.Host
+				default:
+					host = "localhost"
+				}
+				pages = append(pages, pageURL(secure, host, address.StartPort, found.path))
+			}
 		}
 	}
 	slices.Sort(pages)
 	return pages
+}
+
+// hostsOf are the hosts that a route matches. The matchers of a server's own routes have been
+// provisioned, for the certificates, before any handler is, and their JSON is gone by then.
+func hostsOf(route caddyhttp.Route) []string {
+	for _, set := range route.MatcherSets {
+		for _, matcher := range set {
+			if hosts, ok := matcher.(*caddyhttp.MatchHost); ok {
+				return *hosts
+			}
+		}
+	}
+	return nil
 }
 
 func pageURL(secure bool, host string, port uint, path string) string {
@@ -133,15 +145,19 @@ func connectRoutes(routes []json.RawMessage, hosts []string) (found []connectRou
 		}
 		for _, handler := range route.Handle {
 			if handler.Handler == "authinject_connect" {
-				host := ""
-				if len(here) > 0 && !strings.Contains(here[0], "*") {
-					host = here[0]
-				}
 				path := handler.Path
 				if path == "" {
 					path = defaultConnectPath
 				}
-				found = append(found, connectRoute{host, path})
+				known := len(found)
+				for _, host := range here {
+					if !strings.ContainsAny(host, "*{") {
+						found = append(found, connectRoute{host, path})
+					}
+				}
+				if len(found) == known {
+					found = append(found, connectRoute{"", path})
+				}
 			}
 			found = append(found, connectRoutes(handler.Routes, here)...)
 		}
