@@ -2,10 +2,12 @@ package connect
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -14,22 +16,34 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A proxy with TLS of its own: the page, the callback and the clients, all by https.
+// A proxy with TLS of its own: the page, the callback and the clients, all by https, under the
+// name that the site has.
 func TestTLS(t *testing.T) {
-	t.Parallel()
+	for _, host := range []string{"localhost", "proxy.test"} {
+		t.Run(host, func(t *testing.T) {
+			t.Parallel()
+			testTLS(t, host)
+		})
+	}
+}
+
+func testTLS(t *testing.T, host string) {
 	ca := harness.CA(t)
-	cert, key := encode(t, ca.Certificate(t))
+	cert, key := encode(t, ca.Certificate(t, host))
 	emu := tokensourcetest.StartProvider(t, tokensourcetest.Tiltify, tokensourcetest.ProviderConfig{})
 	r := startWith(t, emu, setup{
 		global:  "auto_https disable_redirects",
-		site:    "https://localhost:{$PORT}",
+		site:    "https://" + host + ":{$PORT}",
 		tls:     "tls {$DIR}/cert.pem {$DIR}/key.pem",
 		options: []harness.Option{harness.File("cert.pem", cert), harness.File("key.pem", key)},
 	})
-	home := strings.Replace(r.localhost(), "http://", "https://", 1)
+	home := strings.Replace(r.URL, "http://127.0.0.1", "https://"+host, 1)
 	emu.SetRedirectURIs(home + "/connect/callback")
 	client := &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}, DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, r.Addr)
+		},
 	}}
 	ask := func() (int, string) {
 		t.Helper()
