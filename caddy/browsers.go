@@ -1,7 +1,6 @@
 package caddy
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -25,11 +24,7 @@ func (t *Transport) browsers(ctx caddy.Context) (*authinject.Browsers, error) {
 	}
 	for _, module := range ctx.Modules() {
 		if server, ok := module.(*caddyhttp.App); ok {
-			raw, err := json.Marshal(server.Servers)
-			if err != nil {
-				return nil, fmt.Errorf("looking for the sites' hosts: %w", err)
-			}
-			b.Hosts = append(b.Hosts, hostsIn(raw)...)
+			b.Hosts = append(b.Hosts, hostsIn(server.Servers)...)
 		}
 	}
 	return b, nil
@@ -63,44 +58,18 @@ func client(req *http.Request) authinject.Client {
 	return c
 }
 
-// hostsIn are the hosts that the routes of these HTTP servers match, as the JSON configuration has them:
-// names that somebody else would have pointed at us are not among them.
-func hostsIn(servers json.RawMessage) []string {
-	var list map[string]struct {
-		Routes []json.RawMessage `json:"routes"`
-	}
-	if json.Unmarshal(servers, &list) != nil {
-		return nil
-	}
+// hostsIn are the hosts that the sites of these servers have: names that somebody else would have
+// pointed at us are not among them.
+func hostsIn(servers map[string]*caddyhttp.Server) []string {
 	var hosts []string
-	var walk func(routes []json.RawMessage)
-	walk = func(routes []json.RawMessage) {
-		for _, raw := range routes {
-			var route struct {
-				Match []struct {
-					Host []string `json:"host"`
-				} `json:"match"`
-				Handle []struct {
-					Routes []json.RawMessage `json:"routes"`
-				} `json:"handle"`
-			}
-			if json.Unmarshal(raw, &route) != nil {
-				continue
-			}
-			for _, match := range route.Match {
-				for _, host := range match.Host {
-					if !strings.ContainsAny(host, "*{") {
-						hosts = append(hosts, strings.ToLower(host))
-					}
+	for _, server := range servers {
+		for _, route := range server.Routes {
+			for _, host := range hostsOf(route) {
+				if !strings.ContainsAny(host, "*{") {
+					hosts = append(hosts, strings.ToLower(host))
 				}
 			}
-			for _, handler := range route.Handle {
-				walk(handler.Routes)
-			}
 		}
-	}
-	for _, server := range list {
-		walk(server.Routes)
 	}
 	return hosts
 }

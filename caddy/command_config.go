@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/spf13/cobra"
 )
 
@@ -46,9 +47,7 @@ func (c *commandConfig) load() (*loadedApp, error) {
 	if config.Apps["authinject"] == nil {
 		return nil, fmt.Errorf("%s configures no token sources; they stand in the global option authinject", c.file)
 	}
-	var http struct {
-		Servers json.RawMessage `json:"servers"`
-	}
+	var http caddyhttp.App
 	if config.Apps["http"] != nil {
 		if err := json.Unmarshal(config.Apps["http"], &http); err != nil {
 			return nil, fmt.Errorf("%s: app http: %w", c.file, err)

@@ -1,0 +1,56 @@
+package caddy_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// A site's own names are known, whatever its upstream is told; others are not, and a page
+// that header_up makes look like ours is still what the client said.
+func TestWebPages(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	addr := freeAddr(t)
+	_, port, _ := strings.Cut(addr, ":")
+	config := site(srv, addr, srv.URL, "")
+	config = strings.Replace(config, "http://"+addr+" {", "http://:"+port+" {", 1)
+	config = strings.Replace(config, "authinject a "+srv.URL, "authinject a "+srv.URL+" {\n\t\theader_up Host api.example.com\n\t\theader_up -Origin\n\t\tallow_origins http://app.example\n\t\tallow_hosts Other.Example\n\t}", 1)
+	config += "http://proxy.example:" + port + " {\n\tbind 127.0.0.1\n\tauthinject a " + srv.URL + "\n}\n"
+	run(t, config)
+	for name, c := range map[string]struct {
+		host, origin, fetch string
+		want                int
+	}{
+		"program":            {host: addr, want: 200},
+		"site's name":        {host: "proxy.example:" + port, want: 200},
+		"allowed name":       {host: "other.example", want: 200},
+		"rebound name":       {host: "evil.example:" + port, want: 403},
+		"page":               {host: addr, origin: "http://evil.example", want: 403},
+		"page, without cors": {host: addr, fetch: "cross-site", want: 403},
+		"allowed page":       {host: addr, origin: "http://app.example", fetch: "cross-site", want: 200},
+		"own page":           {host: addr, origin: "http://" + addr, fetch: "same-origin", want: 200},
+	} {
+		req, err := http.NewRequest(http.MethodPost, "http://"+addr+"/api/x", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = c.host
+		if c.origin != "" {
+			req.Header.Set("Origin", c.origin)
+		}
+		if c.fetch != "" {
+			req.Header.Set("Sec-Fetch-Site", c.fetch)
+		}
+		before := len(srv.APIRequests())
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if reached := len(srv.APIRequests()) > before; res.StatusCode != c.want || reached != (c.want == 200) {
+			t.Errorf("%s: %d, reached the upstream: %t", name, res.StatusCode, reached)
+		}
+	}
+}
