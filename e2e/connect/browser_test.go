@@ -105,7 +105,7 @@ func profile(t *testing.T) *tab {
 		t.Fatal(err)
 	}
 	ctx, cancel := chromedp.NewContext(chromium.ctx, chromedp.WithNewBrowserContext())
-	b := newTab(t, ctx)
+	b := newTab(ctx, t)
 	t.Cleanup(func() {
 		b.report()
 		cancel()

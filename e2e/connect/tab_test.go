@@ -38,7 +38,7 @@ type tab struct {
 	headers  map[string]map[string]string // URL of a document -> its last header, names in lower case
 }
 
-func newTab(t *testing.T, ctx context.Context) *tab {
+func newTab(ctx context.Context, t *testing.T) *tab {
 	t.Helper()
 	b := &tab{t: t, ctx: ctx, status: map[string]int64{}, headers: map[string]map[string]string{}}
 	if err := chromedp.Do(ctx); err != nil {
@@ -252,7 +252,7 @@ func (b *tab) opening(what string, act func()) *tab {
 	}, "a tab after %s", what)
 	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithTargetID(opened))
 	b.t.Cleanup(cancel)
-	other := newTab(b.t, ctx)
+	other := newTab(ctx, b.t)
 	harness.Eventually(b.t, patience, func() bool {
 		return evaluate[string](other, "location.protocol + document.readyState") == "http:complete" ||
 			evaluate[string](other, "location.protocol + document.readyState") == "https:complete"
