@@ -81,7 +81,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.pooled = make(map[string]*pooledSource)
 	a.users = make(map[string]*sourceUser)
 	a.perAccount = make(map[string]bool)
-	if err := a.provisionKeys(ctx); err != nil {
+	if err := firstError(a.registerMetrics(ctx.GetMetricsRegistry()), a.provisionKeys(ctx)); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Sources)) {

@@ -9,9 +9,10 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// observer logs what happens to records, and emits it as events.
+// observer counts and logs what happens to records, and emits it as events.
 func (a *App) observer() tokensource.Observer {
 	return func(e tokensource.Event) {
+		count(e)
 		a.log(e)
 		a.emit(e)
 	}

@@ -110,6 +110,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		Wait:          time.Duration(t.Wait),
 		SkipInjection: isHealthCheck,
 		Browsers:      browsers,
+		OnResult:      counter(t.Source),
 		ConnectURL:    app.connectURL,
 		LoginHint:     app.loginHint,
 	}

@@ -125,6 +125,33 @@ func (s *Source) lookAt(name string) *Account {
 	return s.newAccount(name)
 }
 
+// Loaded returns the named account if its record is in memory.
+func (s *Source) Loaded(name string) (*Account, bool) {
+	known, ok := s.accounts.Load(name)
+	if !ok || !known.(*Account).isKnown() {
+		return nil, false
+	}
+	return known.(*Account), true
+}
+
+// Refresh asks for a new token now, whatever the one in use is good for, and waits for it as long
+// as ctx allows. The token in use serves meanwhile, and on if this fails. Its error is an
+// [*Error], or ctx's own. A lock-out, and a refresh under way, are respected.
+func (a *Account) Refresh(ctx context.Context) error {
+	a.mu.Lock()
+	var generation uint64
+	if l := a.cur.Load(); l != nil {
+		generation = l.tok.Generation
+	}
+	fl := a.startLocked(generation)
+	a.mu.Unlock()
+	if fl == nil {
+		return &Error{Source: a.src.cfg.Name, Account: a.name, Class: ClassWait, Reason: ErrClosed.Error(), cause: ErrClosed}
+	}
+	_, err := a.await(ctx, fl, true)
+	return err
+}
+
 // isKnown reports whether there is a record of the account in memory.
 func (a *Account) isKnown() bool {
 	a.mu.Lock()

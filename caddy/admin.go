@@ -1,0 +1,234 @@
+package caddy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+func init() { caddy.RegisterModule(adminAPI{}) }
+
+// adminAPI adds to Caddy's admin API how the token sources stand. No answer holds a token.
+//
+//	GET    /authinject/ready                          200, or 503 while a source has no token
+//	GET    /authinject/sources                        every source and its accounts
+//	GET    /authinject/sources/<name>                 one source and its accounts
+//	GET    /authinject/sources/<name>/<account>       one account
+//	POST   /authinject/sources/<name>[/<account>]/refresh   asks for a new token now
+//	DELETE /authinject/sources/<name>[/<account>]     disconnects an account
+//
+// Without an account's name the unnamed account is meant.
+type adminAPI struct{ ctx caddy.Context }
+
+// adminBase is where the endpoints begin.
+const adminBase = "/authinject/"
+
+// CaddyModule returns the Caddy module information.
+func (adminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "admin.api.authinject", New: func() caddy.Module { return new(adminAPI) }}
+}
+
+// Provision sets up the module.
+func (a *adminAPI) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
+	return nil
+}
+
+// Routes implements [caddy.AdminRouter].
+func (a *adminAPI) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{{Pattern: adminBase, Handler: caddy.AdminHandlerFunc(a.serve)}}
+}
+
+// sourceStatus is how a source stands.
+type sourceStatus struct {
+	Source string `json:"source"`
+	Grant  string `json:"grant"`
+	// Accounts are the unnamed one, where it is used, and the named ones.
+	Accounts []accountStatus `json:"accounts"`
+	// More counts the accounts that are left out.
+	More int `json:"more,omitempty"`
+}
+
+func (a *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
+	module, err := a.ctx.AppIfConfigured("authinject")
+	if err != nil {
+		return problemAt(http.StatusNotFound, "no token sources are configured")
+	}
+	app := module.(*App)
+	path, err := pathOf(r)
+	if err != nil {
+		return problemAt(http.StatusBadRequest, "the path is badly escaped")
+	}
+	switch {
+	case len(path) == 1 && path[0] == "ready":
+		return onlyGet(r, func() error { return app.serveReady(w) })
+	case len(path) == 1 && path[0] == "sources":
+		return onlyGet(r, func() error { return app.serveSources(w, r) })
+	case len(path) >= 2 && len(path) <= 4 && path[0] == "sources":
+		return app.serveSource(w, r, path[1], path[2:])
+	}
+	return problemAt(http.StatusNotFound, "there are "+adminBase+"ready and "+adminBase+"sources[/<name>[/<account>]]")
+}
+
+// pathOf are the segments below adminBase; a name may hold an escaped slash.
+func pathOf(r *http.Request) ([]string, error) {
+	segments := strings.Split(strings.Trim(strings.TrimPrefix(r.URL.EscapedPath(), adminBase), "/"), "/")
+	for i, segment := range segments {
+		var err error
+		if segments[i], err = url.PathUnescape(segment); err != nil {
+			return nil, err
+		}
+	}
+	return segments, nil
+}
+
+func onlyGet(r *http.Request, serve func() error) error {
+	if r.Method != http.MethodGet {
+		return problemAt(http.StatusMethodNotAllowed, "allowed is GET")
+	}
+	return serve()
+}
+
+// serveReady says whether every source that keeps a token has one. Sources whose accounts are
+// chosen per request are ready when they are asked.
+func (a *App) serveReady(w http.ResponseWriter) error {
+	var waiting []accountStatus
+	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
+		st := a.pooled[name].source.Account("").Status()
+		if a.perAccount[name] || st.Live {
+			continue
+		}
+		waiting = append(waiting, newAccountStatus(st, a.Sources[name].grantName))
+	}
+	status := http.StatusOK
+	if waiting != nil {
+		status = http.StatusServiceUnavailable
+	}
+	return answerJSON(w, status, map[string]any{"ready": waiting == nil, "waiting": append([]accountStatus{}, waiting...)})
+}
+
+func (a *App) serveSources(w http.ResponseWriter, r *http.Request) error {
+	list := []sourceStatus{}
+	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
+		st, err := a.sourceStatus(r.Context(), name)
+		if err != nil {
+			return err
+		}
+		list = append(list, st)
+	}
+	return answerJSON(w, http.StatusOK, list)
+}
+
+// serveSource serves what is below one source.
+func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, rest []string) error {
+	pooled, cfg, err := a.source(name)
+	if err != nil {
+		return problemAt(http.StatusNotFound, err.Error())
+	}
+	refresh := r.Method == http.MethodPost && len(rest) > 0 && rest[len(rest)-1] == "refresh"
+	if refresh {
+		rest = rest[:len(rest)-1]
+	}
+	account := ""
+	switch {
+	case len(rest) == 1:
+		account = rest[0]
+	case len(rest) > 1:
+		return problemAt(http.StatusNotFound, "a source has accounts, and an account nothing below but refresh")
+	case r.Method == http.MethodGet:
+		st, err := a.sourceStatus(r.Context(), name)
+		if err != nil {
+			return err
+		}
+		return answerJSON(w, http.StatusOK, st)
+	}
+	found, err := lookup(r.Context(), pooled.source, account)
+	if err != nil {
+		return problemAt(http.StatusNotFound, err.Error())
+	}
+	switch {
+	case refresh:
+		err = found.Refresh(r.Context())
+	case r.Method == http.MethodDelete && pooled.source.Interactive():
+		err = found.Disconnect(r.Context())
+	case r.Method == http.MethodDelete:
+		return problemAt(http.StatusMethodNotAllowed, "a source of grant "+cfg.grantName+" has no login to end")
+	case r.Method != http.MethodGet:
+		return problemAt(http.StatusMethodNotAllowed, "allowed are GET, DELETE, and POST to refresh")
+	}
+	status := http.StatusOK
+	if err != nil {
+		status = http.StatusBadGateway
+	}
+	return answerJSON(w, status, newAccountStatus(found.Status(), cfg.grantName))
+}
+
+// lookup finds an account that is known; the unnamed one always is.
+func lookup(ctx context.Context, source *tokensource.Source, name string) (*tokensource.Account, error) {
+	if name == "" {
+		return source.Account(""), nil
+	}
+	return source.Lookup(ctx, name)
+}
+
+func (a *App) sourceStatus(ctx context.Context, name string) (sourceStatus, error) {
+	pooled, cfg, err := a.source(name)
+	if err != nil {
+		return sourceStatus{}, err
+	}
+	st := sourceStatus{Source: name, Grant: cfg.grantName, Accounts: []accountStatus{}}
+	if unnamed := pooled.source.Account("").Status(); !a.perAccount[name] || unnamed.Generation > 0 {
+		st.Accounts = append(st.Accounts, newAccountStatus(unnamed, cfg.grantName))
+	}
+	names, err := pooled.source.Accounts(ctx)
+	if err != nil {
+		return st, problemAt(http.StatusServiceUnavailable, err.Error())
+	}
+	if len(names) > maxShownAccounts {
+		st.More = len(names) - maxShownAccounts
+		names = names[:maxShownAccounts]
+	}
+	for _, account := range names {
+		stored, err := pooled.source.Stored(ctx, account)
+		if known, loaded := pooled.source.Loaded(account); loaded {
+			stored, err = known.Status(), nil
+		}
+		if err != nil {
+			return st, problemAt(http.StatusServiceUnavailable, err.Error())
+		}
+		st.Accounts = append(st.Accounts, newAccountStatus(stored, cfg.grantName))
+	}
+	return st, nil
+}
+
+func problemAt(status int, text string) error {
+	return caddy.APIError{HTTPStatus: status, Err: errors.New(text), Message: text}
+}
+
+func answerJSON(w http.ResponseWriter, status int, value any) error {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encoding the answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, err = w.Write(append(body, '\n'))
+	return err
+}
+
+// Interface guards
+var (
+	_ caddy.AdminRouter = (*adminAPI)(nil)
+	_ caddy.Provisioner = (*adminAPI)(nil)
+)

@@ -1,0 +1,91 @@
+package caddy
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// Labels are names from the configuration and fixed words; nothing that a client or a provider
+// sends becomes one. The counters outlive reloads, as counters should.
+var (
+	requestsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "authinject", Name: "requests_total",
+		Help: "Proxied requests, by what became of them.",
+	}, []string{"source", "outcome", "class"})
+
+	tokenRequestsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "authinject", Name: "token_requests_total",
+		Help: "Attempts to get a token, by their result: obtained, or the class of the failure.",
+	}, []string{"source", "result"})
+)
+
+var (
+	liveDesc = prometheus.NewDesc("authinject_token_live",
+		"1 while the source's unnamed account has a token to give, 0 while it has none.", []string{"source"}, nil)
+	expiryDesc = prometheus.NewDesc("authinject_token_expiry_timestamp_seconds",
+		"When the token of the source's unnamed account ends, in Unix seconds; absent where no end is known.", []string{"source"}, nil)
+)
+
+// sourceCollector tells how the sources of an app stand, when it is asked.
+type sourceCollector struct{ app *App }
+
+// Describe implements [prometheus.Collector].
+func (sourceCollector) Describe(descs chan<- *prometheus.Desc) {
+	descs <- liveDesc
+	descs <- expiryDesc
+}
+
+// Collect implements [prometheus.Collector].
+func (c sourceCollector) Collect(metrics chan<- prometheus.Metric) {
+	for name, pooled := range c.app.pooled {
+		if c.app.perAccount[name] {
+			continue
+		}
+		st := pooled.source.Account("").Status()
+		live := 0.0
+		if st.Live {
+			live = 1
+		}
+		metrics <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, live, name)
+		if !st.Expiry.IsZero() {
+			metrics <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(st.Expiry.Unix()), name)
+		}
+	}
+}
+
+// registerMetrics adds the metrics to a configuration's registry.
+func (a *App) registerMetrics(registry *prometheus.Registry) error {
+	for _, collector := range []prometheus.Collector{requestsTotal, tokenRequestsTotal, sourceCollector{a}} {
+		if err := registry.Register(collector); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+// count counts what happens to records.
+func count(e tokensource.Event) {
+	switch e.Kind {
+	case tokensource.EventRefreshed:
+		tokenRequestsTotal.WithLabelValues(e.Source, "obtained").Inc()
+	case tokensource.EventRefreshFailed, tokensource.EventLoginRequired:
+		tokenRequestsTotal.WithLabelValues(e.Source, string(class(e.Err))).Inc()
+	}
+}
+
+// counter counts what becomes of a source's requests. The usual outcome costs no look-up.
+func counter(source string) func(authinject.Result) {
+	injected := requestsTotal.WithLabelValues(source, string(authinject.OutcomeInjected), "")
+	return func(r authinject.Result) {
+		if r.Outcome == authinject.OutcomeInjected {
+			injected.Inc()
+			return
+		}
+		requestsTotal.WithLabelValues(source, string(r.Outcome), string(r.Class)).Inc()
+	}
+}

@@ -1,0 +1,106 @@
+package firstlight
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// The admin API says how the sources stand, asks for a token at once, and holds no secret.
+func TestAdminAPI(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{AccessTokenLifetime: time.Hour})
+	srv.SetDown(true)
+	p := start(t, srv, "")
+	call := func(method, path string, want int) string {
+		t.Helper()
+		status, body, err := p.Admin(method, "/authinject/"+path, "", nil)
+		if err != nil || status != want {
+			t.Errorf("%s %s: status %d, want %d, %v: %s", method, path, status, want, err, body)
+		}
+		tokensourcetest.Report(t, srv.CheckAbsent(path, string(body)))
+		if strings.Contains(string(body), secret) {
+			t.Errorf("%s shows a secret", path)
+		}
+		return string(body)
+	}
+
+	// Without its provider Caddy runs, is not ready, and says why.
+	harness.Eventually(t, 10*time.Second, func() bool {
+		_, body, err := p.Admin(http.MethodGet, "/authinject/ready", "", nil)
+		return err == nil && strings.Contains(string(body), `"class":"wait"`)
+	}, "the first failure is not told")
+	if body := call(http.MethodGet, "ready", http.StatusServiceUnavailable); !strings.Contains(body, `"ready":false`) || !strings.Contains(body, `"source":"a"`) {
+		t.Errorf("ready: %s", body)
+	}
+	srv.SetDown(false)
+	harness.Eventually(t, 60*time.Second, func() bool {
+		status, _, err := p.Admin(http.MethodGet, "/authinject/ready", "", nil)
+		return err == nil && status == http.StatusOK
+	}, "it does not become ready by itself")
+
+	var list []struct {
+		Source, Grant string
+		Accounts      []struct {
+			State      string
+			Generation int
+			Live       bool
+			Expiry     time.Time
+		}
+	}
+	if err := json.Unmarshal([]byte(call(http.MethodGet, "sources", http.StatusOK)), &list); err != nil || len(list) != 1 ||
+		list[0].Source != "a" || list[0].Grant != "client_credentials" || len(list[0].Accounts) != 1 {
+		t.Fatalf("sources: %+v, %v", list, err)
+	}
+	if a := list[0].Accounts[0]; a.State != "fresh" || a.Generation != 1 || !a.Live || time.Until(a.Expiry) < 50*time.Minute {
+		t.Errorf("sources: %+v", a)
+	}
+	if body := call(http.MethodPost, "sources/a/refresh", http.StatusOK); !strings.Contains(body, `"generation":2`) {
+		t.Errorf("refresh: %s", body)
+	}
+	srv.SetDown(true)
+	if body := call(http.MethodPost, "sources/a/refresh", http.StatusBadGateway); !strings.Contains(body, `"live":true`) || !strings.Contains(body, `"class":"wait"`) {
+		t.Errorf("refresh while the provider is down: %s", body)
+	}
+	call(http.MethodGet, "sources/a", http.StatusOK)
+	for path, want := range map[string]int{
+		"": 404, "nothing": 404, "sources/b": 404, "sources/a/nobody": 404, "sources/a/x/y/z": 404,
+	} {
+		call(http.MethodGet, path, want)
+	}
+	call(http.MethodDelete, "sources/a", http.StatusMethodNotAllowed)
+	call(http.MethodPost, "ready", http.StatusMethodNotAllowed)
+}
+
+// The metrics count requests and token requests by names of the configuration and fixed words.
+func TestMetrics(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{AccessTokenLifetime: time.Hour})
+	p := start(t, srv, "")
+	for range 3 {
+		if status, body := p.Get("/api/x"); status != http.StatusOK {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	srv.RefuseAll(true)
+	p.Get("/api/x")
+	status, body, err := p.Admin(http.MethodGet, "/metrics", "", nil)
+	if err != nil || status != http.StatusOK {
+		t.Fatalf("%d %v", status, err)
+	}
+	for _, want := range []string{
+		`authinject_requests_total{class="",outcome="injected",source="a"} 3`,
+		`authinject_requests_total{class="",outcome="refused",source="a"} 1`,
+		`authinject_token_requests_total{result="obtained",source="a"}`,
+		`authinject_token_live{source="a"} 1`,
+		`authinject_token_expiry_timestamp_seconds{source="a"} `,
+	} {
+		if !strings.Contains(string(body), "\n"+want) {
+			t.Errorf("the metrics have no %s", want)
+		}
+	}
+	tokensourcetest.Report(t, srv.CheckAbsent("the metrics", string(body)))
+}
