@@ -116,7 +116,7 @@ func notice(body string) string {
 
 // loginSite is a site with one source of the provider, a page to connect it on, and the provider's API
 // behind /api.
-func loginSite(t *testing.T, p *tokensourcetest.Provider, addr, source string) string {
+func loginSite(t testing.TB, p *tokensourcetest.Provider, addr, source string) string {
 	t.Helper()
 	t.Setenv("CANARY_SECRET", tokensourcetest.DefaultClientSecret)
 	at := p.Endpoints()

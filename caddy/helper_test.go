@@ -20,7 +20,7 @@ import (
 )
 
 // isolate keeps Caddy out of the tester's own home.
-func isolate(t *testing.T) {
+func isolate(t testing.TB) {
 	t.Helper()
 	dir := t.TempDir()
 	t.Setenv("HOME", dir)
@@ -36,7 +36,7 @@ func indent(raw []byte) string {
 	return strings.TrimSpace(out.String()) + "\n"
 }
 
-func parse(t *testing.T, raw string) *caddy.Config {
+func parse(t testing.TB, raw string) *caddy.Config {
 	t.Helper()
 	config := new(caddy.Config)
 	if err := caddy.StrictUnmarshalJSON([]byte(raw), config); err != nil {
@@ -52,7 +52,7 @@ func parse(t *testing.T, raw string) *caddy.Config {
 
 // run adapts a Caddyfile and makes it the running configuration. What runs is stopped
 // when the test ends.
-func run(t *testing.T, config string) {
+func run(t testing.TB, config string) {
 	t.Helper()
 	if err := load(t, config); err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func run(t *testing.T, config string) {
 	})
 }
 
-func load(t *testing.T, config string) error {
+func load(t testing.TB, config string) error {
 	t.Helper()
 	adapted, err := adapt(config)
 	if err != nil {
@@ -79,7 +79,7 @@ func load(t *testing.T, config string) error {
 
 // freeAddr is a loopback address that nobody listens on. It is below the ports that systems
 // give to whoever asks for any, so that nothing grabs it before it is used.
-func freeAddr(t *testing.T) string {
+func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range 200 {
 		addr := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000))
@@ -112,7 +112,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 
 // get returns status and body of a GET with additional header lines.
-func get(t *testing.T, url string, header ...string) (int, string, http.Header) {
+func get(t testing.TB, url string, header ...string) (int, string, http.Header) {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {

@@ -1,0 +1,93 @@
+package caddy_test
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// FuzzCaddyfile: whatever stands in a Caddyfile becomes a configuration or an error, and nothing else.
+func FuzzCaddyfile(f *testing.F) {
+	isolate(f)
+	for _, pattern := range []string{"testdata/adapt/*.caddyfiletest", "testdata/adapt/errors/*.caddyfiletest"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			f.Fatalf("no fixtures: %v", err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			config, _, _ := strings.Cut(string(text), "\n----------")
+			f.Add(config)
+		}
+	}
+	f.Fuzz(func(t *testing.T, config string) {
+		if strings.Contains(config, "import") {
+			return // it may name files
+		}
+		if adapted, err := adapt(config); err == nil && adapted == "" {
+			t.Error("it became nothing")
+		}
+	})
+}
+
+// FuzzCallback: whatever a browser is made to bring to the callback, without the state of a login nothing is
+// redeemed, nothing of it is shown unescaped, and the page does not break.
+func FuzzCallback(f *testing.F) {
+	isolate(f)
+	addr := freeAddr(f)
+	p, err := tokensourcetest.ListenProvider(tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(p.Close)
+	run(f, loginSite(f, p, addr, "provider biggerplate"))
+	for _, query := range []string{
+		"", "code=x&state=y", "error=access_denied&error_description=%3Cscript%3E&state=x", "access_token=t&token_type=Bearer&state=",
+		"code=x&code=y&state=z&state=z", "%zz", "state=" + strings.Repeat("A", 43), "a;b", "code=%00&state=%ff", "=", "&&&",
+	} {
+		f.Add(query, false)
+		f.Add(query, true)
+	}
+	f.Fuzz(func(t *testing.T, query string, post bool) {
+		req, err := http.NewRequest(http.MethodGet, "http://"+addr+"/connect/callback", nil)
+		if post {
+			req, err = http.NewRequest(http.MethodPost, "http://"+addr+"/connect/callback", strings.NewReader(query))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if post {
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		} else if strings.ContainsFunc(query, func(c rune) bool { return c <= ' ' || c >= 0x7f || c == '#' }) {
+			return // no request line can hold it
+		} else {
+			req.URL.RawQuery = query
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.StatusCode >= 500 {
+			t.Errorf("status %d", res.StatusCode)
+		}
+		if n := strings.Count(string(body), "<"); res.StatusCode != http.StatusOK && n > 30 {
+			t.Errorf("something of it is shown as markup (%d tags):\n%s", n, body)
+		}
+		if n := len(p.TokenRequests()); n != 0 {
+			t.Errorf("%d token requests", n)
+		}
+	})
+}
