@@ -58,6 +58,8 @@ type failed struct {
 	err      *Error
 	until    deadline
 	attempts int
+	// postponed is set where the provider was not asked, and so did not fail.
+	postponed bool
 }
 
 // flight is one refresh under way, shared by all who wait for it.
@@ -175,7 +177,7 @@ func (a *Account) wait(ctx context.Context, seen *live, rejected uint64) (*Token
 	if fl == nil {
 		return nil, &Error{Source: a.src.cfg.Name, Account: a.name, Class: ClassWait, Reason: ErrClosed.Error(), cause: ErrClosed}
 	}
-	if known == nil {
+	if known == nil || known.postponed {
 		return a.await(ctx, fl, rejected != 0)
 	}
 	// The provider failed the last time. This attempt may well be the one that

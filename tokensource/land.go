@@ -24,6 +24,10 @@ func (a *Account) land(fl *flight, out outcome, took time.Duration) {
 		l = a.publishLocked(out.rec, fl.rejected != 0)
 	} else {
 		a.noteLocked(out.err)
+		if out.postponed && l != nil && l.hard.mono < a.failed.until.mono {
+			a.failed.until = l.hard // then there is nothing to wait for any more
+		}
+		a.failed.postponed = out.postponed
 	}
 	fl.tok, fl.err = nil, error(out.err)
 	switch {

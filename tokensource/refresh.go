@@ -17,6 +17,8 @@ type outcome struct {
 	adopted bool    // rec came from the storage
 	asked   bool    // rec came from a token request
 	unsaved bool    // rec could not be stored
+	// postponed: no attempt was made, since the storage takes no writes and a token lives
+	postponed bool
 	// connected: rec came from a login; disconnected: a person ended it
 	connected, disconnected bool
 	err                     *Error // no usable token was obtained
@@ -61,7 +63,7 @@ func (a *Account) refresh(ctx context.Context) outcome {
 	if unsaved {
 		err := a.catchUp(ctx, rec)
 		if err != nil && a.alive() {
-			return outcome{rec: rec, unsaved: true, storage: err, err: a.postponed(err)}
+			return outcome{rec: rec, unsaved: true, postponed: !isRecordError(err), storage: err, err: a.postponed(err)}
 		}
 		unsaved = err != nil
 		if !unsaved && a.early(rec) {

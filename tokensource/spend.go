@@ -26,7 +26,7 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 	if err != nil && (a.alive() || isRecordError(err)) {
 		// The new refresh token could not be stored either. There is time: not now. Or
 		// the operator has to act first.
-		return outcome{rec: rec, storage: err, err: a.postponed(err)}
+		return outcome{rec: rec, postponed: !isRecordError(err), storage: err, err: a.postponed(err)}
 	}
 	ans, failure := a.post(ctx, rec, req)
 	if failure != nil && failure.Lost && failure.RetryAt.IsZero() && a.firstFailure() {

@@ -54,6 +54,38 @@ func TestExpiredTokenIsReplacedThoughStorageTakesNoWrites(t *testing.T) {
 	})
 }
 
+// A refresh that was put off is made as soon as the token ends, whatever the wait between
+// attempts has grown to: who asks at that moment gets the new token, from a slow
+// provider too.
+func TestPostponedRefreshIsMadeWhenTheTokenEnds(t *testing.T) {
+	for name, warm := range map[string]bool{"kept warm": true, "used only": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage := &steps{}
+				ep := &endpoint{script: func(n int, _ url.Values) reply {
+					r := rotated(n, time.Hour)
+					r.delay = 2 * time.Second
+					return r
+				}}
+				src := newSource(t, ep, refreshing(storage, "rt0"))
+				if warm {
+					src.Warm()
+				}
+				tok := wantToken(t, src, "at1")
+				storage.fail(errDisk, errDisk)
+				for range 3 {
+					for time.Now().Before(tok.Expiry) {
+						time.Sleep(100 * time.Millisecond)
+						mustToken(t, src)
+					}
+					tok = mustToken(t, src)
+				}
+				wantCount(t, ep, 4)
+			})
+		})
+	}
+}
+
 // A token whose saving fails is served, and stored as soon as that works: by itself,
 // before the next refresh, whether it is kept warm or not.
 func TestUnsavedRecordIsStoredLater(t *testing.T) {
