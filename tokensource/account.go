@@ -18,6 +18,8 @@ type Account struct {
 	cur atomic.Pointer[live]
 	// peeked is when the storage was last looked at for a login elsewhere.
 	peeked atomic.Int64
+	// lockless is set while the record's lock could not be had the last time.
+	lockless atomic.Bool
 	// kept asks for the token to stay fresh without being used.
 	kept atomic.Bool
 

@@ -9,24 +9,37 @@ import (
 // could be had.
 func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 	rec, out := a.newer(ctx, rec)
-	for out == nil && a.spentElsewhere(rec) {
-		a.sleep(ctx, time.Second)
-		rec, out = a.newer(ctx, rec)
-	}
-	if out != nil {
-		return *out
-	}
-	req, failure := a.next(ctx, rec)
-	if failure != nil {
-		return outcome{rec: rec, err: failure}
-	}
-	// The mark keeps the refresh token that is stored, also when a newly configured
-	// one is sent: until that proves good, it replaces nothing.
-	mark, err := a.mark(ctx, rec)
-	if err != nil && (a.alive() || isRecordError(err)) {
-		// The new refresh token could not be stored either. There is time: not now. Or
-		// the operator has to act first.
-		return outcome{rec: rec, postponed: !isRecordError(err), storage: err, err: a.postponed(err)}
+	var req Request
+	var mark *Record
+	for mark == nil {
+		for out == nil && a.spentElsewhere(rec) {
+			a.sleep(ctx, time.Second)
+			rec, out = a.newer(ctx, rec)
+		}
+		if out != nil {
+			return *out
+		}
+		var failure *Error
+		if req, failure = a.next(ctx, rec); failure != nil {
+			return outcome{rec: rec, err: failure}
+		}
+		// The mark keeps the refresh token that is stored, also when a newly configured
+		// one is sent: until that proves good, it replaces nothing.
+		var err error
+		mark, err = a.mark(ctx, rec)
+		if err != nil && (a.alive() || isRecordError(err)) {
+			// The new refresh token could not be stored either. There is time: not now. Or
+			// the operator has to act first.
+			return outcome{rec: rec, postponed: !isRecordError(err), storage: err, err: a.postponed(err)}
+		}
+		if err == nil && a.lockless.Load() {
+			// Nothing keeps out who looked at the same moment. Of several marks the last
+			// one stays, and its owner goes on.
+			a.sleep(ctx, markSettles)
+			if rec, out = a.newer(ctx, rec); out != nil || a.spentElsewhere(rec) {
+				mark = nil
+			}
+		}
 	}
 	ans, failure := a.post(ctx, rec, req)
 	if failure != nil && failure.Lost && failure.RetryAt.IsZero() && a.firstFailure() {
@@ -46,6 +59,10 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 	}
 	return a.keep(ctx, mark, req, ans, failure)
 }
+
+// markSettles is longer than anybody takes from a look at the storage to the mark that
+// follows it.
+const markSettles = 500 * time.Millisecond
 
 // mark stores rec with the write-ahead mark on it, and returns that.
 func (a *Account) mark(ctx context.Context, rec *Record) (*Record, error) {

@@ -34,6 +34,9 @@ const (
 	// lockTimeout bounds the wait for a record's lock. Past it the refresh goes
 	// on without: a broken lock must not become an outage.
 	lockTimeout = 12 * time.Second
+	// lockRetry is how long the lock is waited for after a wait that was in vain: some
+	// storages keep the lock of a dead process for as long as another one lives.
+	lockRetry = 1500 * time.Millisecond
 )
 
 // recordPrefix is where the records of a source are stored. The endpoint and the
@@ -130,9 +133,14 @@ func (a *Account) lock(ctx context.Context) (unlock func()) {
 	// Only the wait is bounded: some storages keep a lock alive for as long as the
 	// context that it was taken with.
 	lockCtx, cancel := context.WithCancel(ctx)
-	timeout := time.AfterFunc(lockTimeout, cancel)
+	wait := lockTimeout
+	if a.lockless.Load() {
+		wait = lockRetry
+	}
+	timeout := time.AfterFunc(wait, cancel)
 	err := a.src.cfg.Storage.Lock(lockCtx, name)
 	timeout.Stop()
+	a.lockless.Store(err != nil)
 	if err != nil {
 		cancel()
 		return func() {}

@@ -292,6 +292,65 @@ func TestDeadLock(t *testing.T) {
 	})
 }
 
+// A lock that stays dead is waited for once, and not at every refresh.
+func TestDeadLockIsNotWaitedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		if err := storage.Lock(t.Context(), recordKey+".lock"); err != nil {
+			t.Fatal(err)
+		}
+		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, 10*time.Second) }}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		for n := range 5 {
+			began := time.Now()
+			tok := mustToken(t, src)
+			if took := time.Since(began); n > 0 && took > 3*time.Second {
+				t.Errorf("refresh %d took %s", n, took)
+			}
+			time.Sleep(time.Until(tok.Expiry))
+		}
+		// It is waited for patiently again as soon as it was had.
+		if err := storage.Unlock(t.Context(), recordKey+".lock"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(mustToken(t, src).Expiry))
+		if err := storage.Lock(t.Context(), recordKey+".lock"); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		mustToken(t, src)
+		if took := time.Since(began); took < 10*time.Second {
+			t.Errorf("a busy lock was waited for %s", took)
+		}
+	})
+}
+
+// Processes that cannot have the lock make one request all the same.
+func TestOneRequestWithoutTheLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		if err := storage.Lock(t.Context(), recordKey+".lock"); err != nil {
+			t.Fatal(err)
+		}
+		ep := &endpoint{script: func(n int, _ url.Values) reply {
+			r := rotated(n, time.Hour)
+			r.delay = 3 * time.Second
+			return r
+		}}
+		var sources []*tokensource.Source
+		for range 5 {
+			src := newSource(t, ep, refreshing(storage, "rt0"))
+			src.Warm() // all at the same moment
+			sources = append(sources, src)
+		}
+		time.Sleep(20 * time.Second)
+		for _, src := range sources {
+			wantToken(t, src, "at1")
+		}
+		wantCount(t, ep, 1)
+	})
+}
+
 // The storage for tests and single processes keeps its contract: a lock has one holder, and
 // who waits for it stops when told.
 func TestMemoryStorageLock(t *testing.T) {
