@@ -1,0 +1,84 @@
+package survive
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// The only client leaves again and again, at any moment of a refresh that it waits for:
+// 1,000 times with E2E_LONG=1. A refresh belongs to no client; nothing is lost.
+func TestTheOnlyClientLeaves(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 40*time.Millisecond, tokensourcetest.StrictRotation())
+	p := w.start(t)
+	if _, err := ask(p); err != nil {
+		t.Fatal(err)
+	}
+	const longest = 30 * time.Millisecond
+	w.srv.SetFault(func(*tokensourcetest.TokenRequest) tokensourcetest.Fault {
+		return tokensourcetest.Fault{
+			Before: tokensourcetest.Pause{For: rand.N(longest)},
+			After:  tokensourcetest.Pause{For: rand.N(longest)},
+		}
+	})
+	n := times(60, 1000)
+	limit := time.Now().Add(time.Duration(n) * time.Second)
+	left, asked := 0, 0
+	for left < n {
+		if time.Now().After(limit) {
+			t.Fatalf("the client left a refresh %d times in %d requests", left, asked)
+		}
+		requests := w.srv.Count()
+		ctx, cancel := context.WithTimeout(context.Background(), rand.N(2*longest))
+		_, err := askWith(ctx, p)
+		cancel()
+		asked++
+		if err != nil && underWay(w.srv.TokenRequests()[requests-1:]) {
+			left++
+		}
+	}
+	w.srv.ClearFaults()
+	serves(t, p, w.issued(), back)
+	p.Stop()
+	w.lossless(t)
+	t.Logf("%d requests, in %d of them the client left during a refresh; %d refreshes", asked, left, w.srv.Count())
+}
+
+// underWay reports whether the provider has not finished with one of the requests.
+func underWay(requests []tokensourcetest.TokenRequest) bool {
+	for _, r := range requests {
+		if !r.Done {
+			return true
+		}
+	}
+	return false
+}
+
+// A process that is told to end while the provider takes its time finishes the
+// refresh and stores it: 200 times with E2E_LONG=1.
+func TestToldToEnd(t *testing.T) {
+	t.Parallel()
+	repeat(t, times(20, 200), func(t *testing.T) {
+		w := newWorld(t, 2*time.Second, tokensourcetest.StrictRotation())
+		w.srv.Script(first, tokensourcetest.DelayAnswer(time.Second))
+		p := w.start(t)
+		serves(t, p, 0, back)
+		w.request(t, 2)
+		if code := p.Stop(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		if r := w.answered(t, 2); r.Status != http.StatusOK || !w.stored(r.RefreshToken) {
+			t.Errorf("status %d, and the refresh token is not stored", r.Status)
+		}
+		if locks := w.locks(); len(locks) != 0 {
+			t.Errorf("the lock is left behind: %v", locks)
+		}
+		serves(t, w.start(t), 1, back)
+		w.lossless(t)
+	})
+}

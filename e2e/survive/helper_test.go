@@ -1,0 +1,415 @@
+// Package survive holds refreshing to its promise that no refresh token is lost and
+// none spent twice, whatever happens to the process: real processes are killed,
+// stopped, told to end and robbed of their storage while a token request is under
+// way, and a provider that revokes the login when a refresh token comes twice tells.
+//
+// Each proof runs a few times in the gate, and as often as its comment says with
+// E2E_LONG=1.
+package survive
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// back is how soon there is service again, whatever happened, if the provider is
+// there: the wait for a dead lock or for the mark of a dead process, and some slack
+// for a busy machine.
+const back = 15 * time.Second
+
+// The runs mostly wait, for locks to become stale: many at once cost little.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		if err := flag.Set("test.parallel", "40"); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// times is how often a proof runs: a few times in the gate, often with E2E_LONG=1.
+func times(short, long int) int {
+	if os.Getenv("E2E_LONG") != "" {
+		return long
+	}
+	return short
+}
+
+// repeat runs f n times, several at once, and returns when all have ended.
+func repeat(t *testing.T, n int, f func(t *testing.T)) {
+	t.Helper()
+	t.Run("run", func(t *testing.T) {
+		for range n {
+			t.Run("", func(t *testing.T) {
+				t.Parallel()
+				f(t)
+			})
+		}
+	})
+}
+
+// world is a provider, a protected API and a storage, for the processes of one run.
+type world struct {
+	srv   *tokensourcetest.Server
+	api   *httptest.Server
+	gate  *gate
+	store string // the directory of Caddy's storage
+	seed  string // the file of the configured refresh token
+
+	started atomic.Int32
+}
+
+// owners is how many processes a world can tell apart.
+const owners = 20
+
+// newWorld has a provider whose access tokens live that long.
+func newWorld(t *testing.T, lifetime time.Duration, rotation tokensourcetest.Rotation) *world {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Every process has a client secret of its own, which tells them apart.
+	client := tokensourcetest.Client{ID: "demo"}
+	for i := range owners {
+		client.Secrets = append(client.Secrets, secret(i+1))
+	}
+	w := &world{gate: &gate{Listener: listener, held: make(chan net.Conn, 100)}}
+	w.gate.open()
+	w.srv = tokensourcetest.Start(t, tokensourcetest.Config{
+		Listener:            w.gate,
+		Clients:             []tokensourcetest.Client{client},
+		AccessTokenLifetime: lifetime,
+		Expiry:              tokensourcetest.ExpiryFloat,
+		Rotation:            rotation,
+		Owner: func(r *http.Request) string {
+			_, secret, _ := r.BasicAuth()
+			return secret
+		},
+	})
+	w.api = httptest.NewServer(w.srv.API())
+	t.Cleanup(w.api.Close)
+	dir := scratch(t)
+	w.store, w.seed = filepath.Join(dir, "storage"), filepath.Join(dir, "seed")
+	w.login(t)
+	return w
+}
+
+// scratch is a directory that ends with the test. It is in memory where it can be: how
+// soon there is service again must not depend on who else writes to the disk.
+func scratch(t *testing.T) string {
+	t.Helper()
+	const memory = "/dev/shm"
+	if info, err := os.Stat(memory); err != nil || !info.IsDir() {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp(memory, "survive") //nolint:usetesting // t.TempDir is on the disk
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func secret(process int) string { return fmt.Sprintf("process-%d", process) }
+
+// login gives the configuration the refresh token of a new login.
+func (w *world) login(t *testing.T) {
+	t.Helper()
+	// Replaced at once: a half-written file would be another refresh token.
+	if err := os.WriteFile(w.seed+".new", []byte(w.srv.IssueRefreshToken("ada")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(w.seed+".new", w.seed); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start runs one more process of this world, with further options of the source.
+func (w *world) start(t *testing.T, options ...string) *harness.Proxy {
+	t.Helper()
+	config := fmt.Sprintf(`{
+	storage file_system %s
+	authinject {
+		source a {
+			grant         refresh_token
+			token_url     %s
+			refresh_token {file.%s}
+			client_id     demo
+			client_secret {env.OWN_SECRET}
+			%s
+		}
+	}
+}
+http://{$ADDR} {
+	authinject a %s
+}
+`, w.store, w.srv.TokenURL(), w.seed, strings.Join(options, "\n\t\t\t"), w.api.URL)
+	return harness.Start(t, config, harness.Env("OWN_SECRET", secret(int(w.started.Add(1)))))
+}
+
+// record is the path of the only stored record, "" while there is none.
+func (w *world) record() string {
+	found, _ := filepath.Glob(filepath.Join(w.store, "authinject", "records", "*", "*.json"))
+	if len(found) == 0 {
+		return ""
+	}
+	return found[0]
+}
+
+// stored reports whether the storage holds text, such as a refresh token.
+func (w *world) stored(text string) bool {
+	path := w.record()
+	if path == "" {
+		return false
+	}
+	content, err := os.ReadFile(path)
+	return err == nil && bytes.Contains(content, []byte(text))
+}
+
+// locks are the paths of the lock files of records; Caddy has others.
+func (w *world) locks() []string {
+	found, _ := filepath.Glob(filepath.Join(w.store, "locks", "authinject*"))
+	return found
+}
+
+// request waits until the n-th token request has arrived.
+func (w *world) request(t *testing.T, n int) {
+	t.Helper()
+	if err := w.srv.WaitTokenRequests(soon(t), n); err != nil {
+		t.Fatalf("waiting for token request %d: %v", n, err)
+	}
+}
+
+// answered waits until the provider is done with n token requests, and returns the n-th.
+func (w *world) answered(t *testing.T, n int) tokensourcetest.TokenRequest {
+	t.Helper()
+	if err := w.srv.WaitAnswered(soon(t), n); err != nil {
+		t.Fatalf("waiting for the answer to token request %d: %v", n, err)
+	}
+	return w.srv.TokenRequests()[n-1]
+}
+
+// issued is the number of the last access token.
+func (w *world) issued() (number uint64) {
+	for _, r := range w.srv.TokenRequests() {
+		number = max(number, r.TokenNumber)
+	}
+	return number
+}
+
+// newest is the refresh token that the last successful request brought.
+func (w *world) newest() string {
+	var last tokensourcetest.TokenRequest
+	for _, r := range w.srv.TokenRequests() {
+		if r.TokenNumber > last.TokenNumber {
+			last = r
+		}
+	}
+	return last.RefreshToken
+}
+
+// lossless reports lost and reused refresh tokens.
+func (w *world) lossless(t *testing.T) {
+	t.Helper()
+	tokensourcetest.Report(t, w.srv.CheckReuse(), w.srv.CheckOwners(), w.srv.CheckStored(w.stored))
+}
+
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// gate is a listener that can keep connections from being served.
+type gate struct {
+	net.Listener
+	left atomic.Int64  // connections that are let through
+	held chan net.Conn // accepted while it was shut
+}
+
+// shutAfter lets n more connections through.
+func (g *gate) shutAfter(n int64) { g.left.Store(n) }
+
+func (g *gate) open() { g.left.Store(math.MaxInt64) }
+
+// Accept implements [net.Listener].
+func (g *gate) Accept() (net.Conn, error) {
+	for {
+		conn, err := g.Listener.Accept()
+		if err != nil || g.left.Add(-1) >= 0 {
+			return conn, err
+		}
+		g.held <- conn
+	}
+}
+
+// answer is what the API, or the proxy in its place, said.
+type answer struct {
+	status int
+	token  uint64 // the number of the access token that was used
+	class  string // who has to act, where the proxy had no token
+}
+
+// ask sends a GET through p.
+func ask(p *harness.Proxy) (answer, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	return askWith(ctx, p)
+}
+
+func askWith(ctx context.Context, p *harness.Proxy) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+"/api/x", nil)
+	if err != nil {
+		return answer{}, err
+	}
+	res, err := p.Client().Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return answer{}, err
+	}
+	var said struct {
+		Class       string `json:"class"`
+		TokenNumber uint64 `json:"token_number"`
+	}
+	if err := json.Unmarshal(body, &said); err != nil {
+		return answer{}, fmt.Errorf("%d %s: %w", res.StatusCode, body, err)
+	}
+	return answer{status: res.StatusCode, token: said.TokenNumber, class: said.Class}, nil
+}
+
+// wait asks p until it serves with an access token after that number, or says that
+// somebody has to log in. It returns which, and how long it took.
+func wait(t *testing.T, p *harness.Proxy, after uint64) (lockedOut bool, took time.Duration) {
+	t.Helper()
+	began := time.Now()
+	var last answer
+	var err error
+	harness.Eventually(t, 60*time.Second, func() bool {
+		last, err = ask(p)
+		lockedOut = last.class == "login"
+		return err == nil && (lockedOut || last.status == http.StatusOK && last.token > after)
+	}, "service with a new token")
+	return lockedOut, time.Since(began)
+}
+
+// relogin brings a refresh token of a new login to p, which said that it needs one.
+func (w *world) relogin(t *testing.T, p *harness.Proxy) {
+	t.Helper()
+	after := w.issued()
+	w.login(t)
+	harness.Eventually(t, 2*back, func() bool {
+		got, err := ask(p)
+		return err == nil && got.status == http.StatusOK && got.token > after
+	}, "service after a new login")
+}
+
+// serves is wait where a lock-out or an outage longer than limit is an error.
+func serves(t *testing.T, p *harness.Proxy, after uint64, limit time.Duration) time.Duration {
+	t.Helper()
+	lockedOut, took := wait(t, p, after)
+	if lockedOut {
+		t.Error("locked out")
+	}
+	if took > limit {
+		t.Errorf("service was back after %v, at most %v are allowed", took.Round(time.Millisecond), limit)
+	}
+	return took
+}
+
+// load sends requests through p, each some milliseconds after the last, until stop is
+// called, which returns how many there were, and reports those that failed.
+func load(t *testing.T, p *harness.Proxy) (stop func() int) {
+	t.Helper()
+	var mu sync.Mutex
+	var n, failed int
+	var first string
+	ended := make(chan struct{})
+	var client sync.WaitGroup
+	client.Go(func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			got, err := ask(p)
+			mu.Lock()
+			if n++; err != nil || got.status != http.StatusOK {
+				if failed++; failed == 1 {
+					first = fmt.Sprintf("request %d: %+v, %v", n, got, err)
+				}
+			}
+			mu.Unlock()
+			select {
+			case <-ended:
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	return func() int {
+		close(ended)
+		client.Wait()
+		if failed > 0 {
+			t.Errorf("%d of %d requests failed, the first: %s", failed, n, first)
+		}
+		return n
+	}
+}
+
+// pause puts a FIFO in the place of the record: who reads the record stands still
+// there. reached waits until somebody does; restore puts the record back.
+func (w *world) pause(t *testing.T) (reached, restore func()) {
+	t.Helper()
+	path := w.record()
+	saved := path + ".saved"
+	if err := os.Rename(path, saved); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reached = func() {
+		t.Helper()
+		harness.Eventually(t, 20*time.Second, func() bool {
+			// Without a reader, a FIFO cannot be opened for writing alone.
+			fd, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_NONBLOCK, 0)
+			if err == nil {
+				t.Cleanup(func() { _ = syscall.Close(fd) }) // closed earlier, it would end the reading
+			}
+			return err == nil
+		}, "somebody to read the record")
+	}
+	restore = func() {
+		t.Helper()
+		if err := os.Rename(saved, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return reached, restore
+}

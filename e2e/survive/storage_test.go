@@ -1,0 +1,90 @@
+package survive
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// broken is a way to make a storage directory fail that works for root and needs no
+// mounts: something stands where a file or directory has to go. It returns the repair.
+type broken func(t *testing.T, w *world) (repair func())
+
+// swap moves what is at path away, and back.
+func swap(t *testing.T, path string, replace func() error) (repair func()) {
+	t.Helper()
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := replace(); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".away", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func asFile(path string) func() error {
+	return func() error { return os.WriteFile(path, []byte("in the way"), 0o600) }
+}
+
+// The storage fails before a refresh is due, and is repaired long after the token has
+// ended and another one was obtained. Traffic does not notice; the newest refresh token
+// is stored in the end.
+func TestStorageFails(t *testing.T) {
+	t.Parallel()
+	for name, breaks := range map[string]broken{
+		"a directory stands in the record's place": func(t *testing.T, w *world) func() {
+			path := w.record()
+			return swap(t, path, func() error { return os.MkdirAll(filepath.Join(path, "full"), 0o700) })
+		},
+		"a file stands in the records' place": func(t *testing.T, w *world) func() {
+			path := filepath.Join(w.store, "authinject")
+			return swap(t, path, asFile(path))
+		},
+		"a file stands in the storage's place": func(t *testing.T, w *world) func() {
+			return swap(t, w.store, asFile(w.store))
+		},
+		"a file stands in the locks' place": func(t *testing.T, w *world) func() {
+			path := filepath.Join(w.store, "locks")
+			return swap(t, path, asFile(path))
+		},
+		"the storage is another, empty one": func(t *testing.T, w *world) func() {
+			return swap(t, w.store, func() error { return os.Mkdir(w.store, 0o700) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			repeat(t, times(1, 10), func(t *testing.T) {
+				w := newWorld(t, 4*time.Second, tokensourcetest.StrictRotation())
+				p := w.start(t)
+				serves(t, p, 0, back)
+				stop := load(t, p)
+				repair := breaks(t, w)
+				// Two tokens come and go.
+				harness.Eventually(t, 30*time.Second, func() bool {
+					got, err := ask(p)
+					return err == nil && got.token >= 3
+				}, "refreshes without a storage")
+				repair()
+				began := time.Now()
+				harness.Eventually(t, 20*time.Second, func() bool { return w.stored(w.newest()) }, "the newest refresh token to be stored")
+				took := time.Since(began)
+				n := stop()
+				p.Stop()
+				w.lossless(t)
+				t.Logf("%d requests; stored %v after the repair", n, took.Round(time.Millisecond))
+			})
+		})
+	}
+}
