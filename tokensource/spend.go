@@ -26,15 +26,18 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		// The mark keeps the refresh token that is stored, also when a newly configured
 		// one is sent: until that proves good, it replaces nothing.
 		var err error
+		began := a.src.cfg.Clock.Elapsed()
 		mark, err = a.mark(ctx, rec)
+		stalled := a.src.cfg.Clock.Elapsed()-began > storageStalls
 		if err != nil && (a.alive() || isRecordError(err)) {
 			// The new refresh token could not be stored either. There is time: not now. Or
 			// the operator has to act first.
 			return outcome{rec: rec, postponed: !isRecordError(err), storage: err, err: a.postponed(err)}
 		}
-		if err == nil && a.lockless.Load() {
+		if err == nil && (stalled || a.lockless.Load()) {
 			// Nothing keeps out who looked at the same moment. Of several marks the last
-			// one stays, and its owner goes on.
+			// one stays, and its owner goes on. A storage that stalled may just have taken
+			// the token of somebody who seemed to be dead.
 			a.sleep(ctx, markSettles)
 			if rec, out = a.newer(ctx, rec); out != nil || a.spentElsewhere(rec) {
 				mark = nil
@@ -63,6 +66,10 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 // markSettles is longer than anybody takes from a look at the storage to the mark that
 // follows it.
 const markSettles = 500 * time.Millisecond
+
+// storageStalls is how long a write takes when something is wrong with the storage. Locks
+// and marks may have lapsed meanwhile.
+const storageStalls = time.Second
 
 // mark stores rec with the write-ahead mark on it, and returns that.
 func (a *Account) mark(ctx context.Context, rec *Record) (*Record, error) {
@@ -152,12 +159,27 @@ func (a *Account) keep(ctx context.Context, mark *Record, req Request, ans *Answ
 		// what was just received must be kept all the same.
 		return outcome{rec: rec, asked: failure == nil, unsaved: true, storage: unread, err: failure}
 	}
+	began := a.src.cfg.Clock.Elapsed()
 	err := a.save(ctx, rec)
+	if err == nil && ans != nil && a.src.cfg.Clock.Elapsed()-began > storageStalls {
+		err = a.saveAgain(ctx, rec)
+	}
 	for i := 0; err != nil && i < 2 && ans != nil; i++ {
 		a.sleep(ctx, 200*time.Millisecond)
 		err = a.save(ctx, rec)
 	}
 	return outcome{rec: rec, asked: failure == nil, unsaved: err != nil, storage: err, err: failure}
+}
+
+// saveAgain writes rec once more, after a storage stalled, if the mark of somebody who
+// took this process for dead was written over it.
+func (a *Account) saveAgain(ctx context.Context, rec *Record) error {
+	a.sleep(ctx, markSettles/2) // and reads before that one goes on
+	found, err := a.load(ctx)
+	if err == nil && found != nil && found.Generation < rec.Generation {
+		return a.save(ctx, rec)
+	}
+	return nil // it is stored, or was when it last could be looked at
 }
 
 // spentElsewhere reports whether another process is likely to be in the middle of

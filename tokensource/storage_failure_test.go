@@ -1,7 +1,6 @@
 package tokensource_test
 
 import (
-	"context"
 	"errors"
 	"net/url"
 	"strings"
@@ -271,118 +270,6 @@ func TestRecordThatMustNotBeTouched(t *testing.T) {
 			if err := src.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-		}
-	})
-}
-
-// A lock that is never released delays a refresh, and does not prevent it.
-func TestDeadLock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		storage := &tokensource.MemoryStorage{}
-		if err := storage.Lock(t.Context(), recordKey+".lock"); err != nil {
-			t.Fatal(err)
-		}
-		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Hour) }}
-		src := newSource(t, ep, refreshing(storage, "rt0"))
-		began := time.Now()
-		wantToken(t, src, "at1")
-		if took := time.Since(began); took > 15*time.Second {
-			t.Errorf("a dead lock held the token up for %s", took)
-		}
-	})
-}
-
-// A lock that stays dead is waited for once, and not at every refresh.
-func TestDeadLockIsNotWaitedForAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		storage := &tokensource.MemoryStorage{}
-		if err := storage.Lock(t.Context(), recordKey+".lock"); err != nil {
-			t.Fatal(err)
-		}
-		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, 10*time.Second) }}
-		src := newSource(t, ep, refreshing(storage, "rt0"))
-		for n := range 5 {
-			began := time.Now()
-			tok := mustToken(t, src)
-			if took := time.Since(began); n > 0 && took > 3*time.Second {
-				t.Errorf("refresh %d took %s", n, took)
-			}
-			time.Sleep(time.Until(tok.Expiry))
-		}
-		// It is waited for patiently again as soon as it was had.
-		if err := storage.Unlock(t.Context(), recordKey+".lock"); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Until(mustToken(t, src).Expiry))
-		if err := storage.Lock(t.Context(), recordKey+".lock"); err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		mustToken(t, src)
-		if took := time.Since(began); took < 10*time.Second {
-			t.Errorf("a busy lock was waited for %s", took)
-		}
-	})
-}
-
-// Processes that cannot have the lock make one request all the same.
-func TestOneRequestWithoutTheLock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		storage := &tokensource.MemoryStorage{}
-		if err := storage.Lock(t.Context(), recordKey+".lock"); err != nil {
-			t.Fatal(err)
-		}
-		ep := &endpoint{script: func(n int, _ url.Values) reply {
-			r := rotated(n, time.Hour)
-			r.delay = 3 * time.Second
-			return r
-		}}
-		var sources []*tokensource.Source
-		for range 5 {
-			src := newSource(t, ep, refreshing(storage, "rt0"))
-			src.Warm() // all at the same moment
-			sources = append(sources, src)
-		}
-		time.Sleep(20 * time.Second)
-		for _, src := range sources {
-			wantToken(t, src, "at1")
-		}
-		wantCount(t, ep, 1)
-	})
-}
-
-// The storage for tests and single processes keeps its contract: a lock has one holder, and
-// who waits for it stops when told.
-func TestMemoryStorageLock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var m tokensource.MemoryStorage
-		held := 0
-		for range 50 {
-			go func() {
-				if err := m.Lock(context.Background(), "l"); err != nil {
-					t.Error(err)
-				}
-				if held++; held > 1 {
-					t.Error("two hold the lock")
-				}
-				time.Sleep(time.Second)
-				held--
-				if err := m.Unlock(context.Background(), "l"); err != nil {
-					t.Error(err)
-				}
-			}()
-		}
-		time.Sleep(time.Minute)
-		if err := m.Lock(t.Context(), "l"); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if err := m.Lock(ctx, "l"); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v, want the context's error", err)
-		}
-		if err := m.Delete(t.Context(), "none"); err != nil {
-			t.Error(err)
 		}
 	})
 }

@@ -1,0 +1,188 @@
+package tokensource_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// A lock that is never released delays a refresh, and does not prevent it.
+func TestDeadLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		if err := storage.Lock(t.Context(), recordKey+".lock"); err != nil {
+			t.Fatal(err)
+		}
+		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Hour) }}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		began := time.Now()
+		wantToken(t, src, "at1")
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("a dead lock held the token up for %s", took)
+		}
+	})
+}
+
+// A lock that stays dead is waited for once, and not at every refresh.
+func TestDeadLockIsNotWaitedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		if err := storage.Lock(t.Context(), recordKey+".lock"); err != nil {
+			t.Fatal(err)
+		}
+		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, 10*time.Second) }}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		for n := range 5 {
+			began := time.Now()
+			tok := mustToken(t, src)
+			if took := time.Since(began); n > 0 && took > 3*time.Second {
+				t.Errorf("refresh %d took %s", n, took)
+			}
+			time.Sleep(time.Until(tok.Expiry))
+		}
+		// It is waited for patiently again as soon as it was had.
+		if err := storage.Unlock(t.Context(), recordKey+".lock"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(mustToken(t, src).Expiry))
+		if err := storage.Lock(t.Context(), recordKey+".lock"); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		mustToken(t, src)
+		if took := time.Since(began); took < 10*time.Second {
+			t.Errorf("a busy lock was waited for %s", took)
+		}
+	})
+}
+
+// Processes that cannot have the lock make one request all the same.
+func TestOneRequestWithoutTheLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		if err := storage.Lock(t.Context(), recordKey+".lock"); err != nil {
+			t.Fatal(err)
+		}
+		ep := &endpoint{script: func(n int, _ url.Values) reply {
+			r := rotated(n, time.Hour)
+			r.delay = 3 * time.Second
+			return r
+		}}
+		var sources []*tokensource.Source
+		for range 5 {
+			src := newSource(t, ep, refreshing(storage, "rt0"))
+			src.Warm() // all at the same moment
+			sources = append(sources, src)
+		}
+		time.Sleep(20 * time.Second)
+		for _, src := range sources {
+			wantToken(t, src, "at1")
+		}
+		wantCount(t, ep, 1)
+	})
+}
+
+// stalling is a storage whose writes stand still for a while and then happen all at once.
+// Its locks exclude nobody, as locks that lapsed meanwhile.
+type stalling struct {
+	tokensource.MemoryStorage
+	mu    sync.Mutex
+	until time.Time
+	order func(rec *tokensource.Record) time.Duration // of the writes, when the stall ends
+}
+
+func (s *stalling) Lock(context.Context, string) error   { return nil }
+func (s *stalling) Unlock(context.Context, string) error { return nil }
+
+func (s *stalling) stall(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.until = time.Now().Add(d)
+}
+
+func (s *stalling) Store(ctx context.Context, key string, value []byte) error {
+	s.mu.Lock()
+	left := time.Until(s.until)
+	s.mu.Unlock()
+	if left > 0 {
+		time.Sleep(left + s.order(decode(value)))
+	}
+	return s.MemoryStorage.Store(ctx, key, value)
+}
+
+// The storage stalls while a token is being stored, for so long that another process takes
+// the first one for dead. Whoever's write comes last, the refresh token is not spent twice
+// and the new one is what is stored.
+func TestStalledStorage(t *testing.T) {
+	for name, markLast := range map[string]bool{"the token is written first": true, "the mark is written first": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage := &stalling{order: func(rec *tokensource.Record) time.Duration {
+					if markLast == (rec.Spending != nil) {
+						return 20 * time.Millisecond
+					}
+					return 0
+				}}
+				ep := &endpoint{script: func(n int, _ url.Values) reply {
+					if n == 1 {
+						storage.stall(15 * time.Second)
+					}
+					return rotated(n, time.Hour)
+				}}
+				a, b := newSource(t, ep, refreshing(storage, "rt0")), newSource(t, ep, refreshing(storage, "rt0"))
+				a.Warm()
+				synctest.Wait()
+				b.Warm()
+				time.Sleep(20 * time.Second)
+				wantToken(t, a, "at1")
+				wantToken(t, b, "at1")
+				wantCount(t, ep, 1)
+				if got := stored(t, storage).RefreshToken.Reveal(); got != "rt1" {
+					t.Errorf("stored %q, want rt1", got)
+				}
+			})
+		})
+	}
+}
+
+// The storage for tests and single processes keeps its contract: a lock has one holder, and
+// who waits for it stops when told.
+func TestMemoryStorageLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var m tokensource.MemoryStorage
+		held := 0
+		for range 50 {
+			go func() {
+				if err := m.Lock(context.Background(), "l"); err != nil {
+					t.Error(err)
+				}
+				if held++; held > 1 {
+					t.Error("two hold the lock")
+				}
+				time.Sleep(time.Second)
+				held--
+				if err := m.Unlock(context.Background(), "l"); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		time.Sleep(time.Minute)
+		if err := m.Lock(t.Context(), "l"); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := m.Lock(ctx, "l"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the context's error", err)
+		}
+		if err := m.Delete(t.Context(), "none"); err != nil {
+			t.Error(err)
+		}
+	})
+}
