@@ -245,8 +245,11 @@ func (a *Account) Reject(ctx context.Context, tok *Token) (*Token, error) {
 	if l == nil || l.tok.Generation != tok.Generation {
 		return a.Token(ctx)
 	}
-	a.mu.Lock()
 	c := a.src.cfg.Clock
+	if !a.src.traits.Local && c.passed(l.hard) {
+		return a.Token(ctx) // it ended on its way, which says nothing against it
+	}
+	a.mu.Lock()
 	if first := !l.refused.Swap(true); first && (!c.passed(l.probation) || !a.mayReplaceLocked()) {
 		a.cooldown = c.in(rejectCooldown)
 	} else if first && c.passed(a.cooldown) {

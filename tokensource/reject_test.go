@@ -295,3 +295,23 @@ func TestLateAcceptance(t *testing.T) {
 		wantCount(t, ep, 2)
 	})
 }
+
+// A token that ends on its way to the upstream is refused there. That is no refusal that
+// would count: the next token may end in the same way.
+func TestTokenThatEndsOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{script: func(n int, _ url.Values) reply {
+			r := granted(n, 6*time.Second)
+			r.delay = 3 * time.Second // so that no new token is there in time
+			return r
+		}}
+		src := newSource(t, ep)
+		for n := range 20 {
+			tok := mustToken(t, src)
+			time.Sleep(time.Until(tok.Expiry) + time.Millisecond)
+			if next, err := src.Account("").Reject(t.Context(), tok); err != nil || next.Generation != tok.Generation+1 {
+				t.Fatalf("token %d: got %v, %v, want the next token", n+1, next, err)
+			}
+		}
+	})
+}
