@@ -10,10 +10,8 @@ package survive
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"math"
 	"net"
 	"net/http"
@@ -21,7 +19,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -267,59 +264,6 @@ func (g *gate) Accept() (net.Conn, error) {
 	}
 }
 
-// answer is what the API, or the proxy in its place, said.
-type answer struct {
-	status int
-	token  uint64 // the number of the access token that was used
-	class  string // who has to act, where the proxy had no token
-}
-
-// ask sends a GET through p.
-func ask(p *harness.Proxy) (answer, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	return askWith(ctx, p)
-}
-
-func askWith(ctx context.Context, p *harness.Proxy) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+"/api/x", nil)
-	if err != nil {
-		return answer{}, err
-	}
-	res, err := p.Client().Do(req)
-	if err != nil {
-		return answer{}, err
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		return answer{}, err
-	}
-	var said struct {
-		Class       string `json:"class"`
-		TokenNumber uint64 `json:"token_number"`
-	}
-	if err := json.Unmarshal(body, &said); err != nil {
-		return answer{}, fmt.Errorf("%d %s: %w", res.StatusCode, body, err)
-	}
-	return answer{status: res.StatusCode, token: said.TokenNumber, class: said.Class}, nil
-}
-
-// wait asks p until it serves with an access token after that number, or says that
-// somebody has to log in. It returns which, and how long it took.
-func wait(t *testing.T, p *harness.Proxy, after uint64) (lockedOut bool, took time.Duration) {
-	t.Helper()
-	began := time.Now()
-	var last answer
-	var err error
-	harness.Eventually(t, 60*time.Second, func() bool {
-		last, err = ask(p)
-		lockedOut = last.class == "login"
-		return err == nil && (lockedOut || last.status == http.StatusOK && last.token > after)
-	}, "service with a new token")
-	return lockedOut, time.Since(began)
-}
-
 // relogin brings a refresh token of a new login to p, which said that it needs one.
 func (w *world) relogin(t *testing.T, p *harness.Proxy) {
 	t.Helper()
@@ -329,57 +273,6 @@ func (w *world) relogin(t *testing.T, p *harness.Proxy) {
 		got, err := ask(p)
 		return err == nil && got.status == http.StatusOK && got.token > after
 	}, "service after a new login")
-}
-
-// serves is wait where a lock-out or an outage longer than limit is an error.
-func serves(t *testing.T, p *harness.Proxy, after uint64, limit time.Duration) time.Duration {
-	t.Helper()
-	lockedOut, took := wait(t, p, after)
-	if lockedOut {
-		t.Error("locked out")
-	}
-	if took > limit {
-		t.Errorf("service was back after %v, at most %v are allowed", took.Round(time.Millisecond), limit)
-	}
-	return took
-}
-
-// load sends requests through p, each some milliseconds after the last, until stop is
-// called, which returns how many there were, and reports those that failed.
-func load(t *testing.T, p *harness.Proxy) (stop func() int) {
-	t.Helper()
-	var mu sync.Mutex
-	var n, failed int
-	var first string
-	ended := make(chan struct{})
-	var client sync.WaitGroup
-	client.Go(func() {
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			got, err := ask(p)
-			mu.Lock()
-			if n++; err != nil || got.status != http.StatusOK {
-				if failed++; failed == 1 {
-					first = fmt.Sprintf("request %d: %+v, %v", n, got, err)
-				}
-			}
-			mu.Unlock()
-			select {
-			case <-ended:
-				return
-			case <-tick.C:
-			}
-		}
-	})
-	return func() int {
-		close(ended)
-		client.Wait()
-		if failed > 0 {
-			t.Errorf("%d of %d requests failed, the first: %s", failed, n, first)
-		}
-		return n
-	}
 }
 
 // pause puts a FIFO in the place of the record: who reads the record stands still
