@@ -75,7 +75,8 @@ func TestLoserAdoptsTheWinnersToken(t *testing.T) {
 		refusal := tokensourcetest.OAuthError(http.StatusBadRequest, "invalid_grant")
 		refusal.Before = tokensourcetest.Pause{Until: stored}
 		refusal.After = tokensourcetest.Pause{For: 400 * time.Millisecond}
-		w.srv.Script(first, refusal)
+		w.srv.Script(first, refusal, tokensourcetest.Fault{})
+		w.srv.AlwaysFault(tokensourcetest.Unavailable()) // nobody gets a third token
 		loser := w.start(t, early)
 		serves(t, loser, 0, back)
 		// A short time-out makes the winner believe soon that the loser is dead.
