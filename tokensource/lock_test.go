@@ -88,6 +88,30 @@ func TestOneRequestWithoutTheLock(t *testing.T) {
 	})
 }
 
+// Without the lock, a refresh token that somebody else replaced meanwhile is not sent: its
+// successor is, should the access token that came with it have ended already.
+func TestReplacedWithoutTheLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &steps{}
+		if err := storage.Lock(t.Context(), recordKey+".lock"); err != nil {
+			t.Fatal(err)
+		}
+		put(t, storage, record(1, "at1", "rt1", -time.Minute))
+		storage.afterStore = func(*tokensource.Record) { // the mark is stored
+			storage.afterStore = nil
+			put(t, storage, record(5, "at5", "rt5", -time.Minute))
+		}
+		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Hour) }}
+		src := newSource(t, ep, refreshing(storage, ""))
+		src.Warm()
+		time.Sleep(20 * time.Second)
+		wantToken(t, src, "at1")
+		if got := ep.spent(); len(got) != 1 || got[0] != "rt5" {
+			t.Errorf("spent %v, want rt5 alone", got)
+		}
+	})
+}
+
 // stalling is a storage whose writes stand still for a while and then happen all at once.
 // Its locks exclude nobody, as locks that lapsed meanwhile.
 type stalling struct {

@@ -39,7 +39,8 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 			// one stays, and its owner goes on. A storage that stalled may just have taken
 			// the token of somebody who seemed to be dead.
 			a.sleep(ctx, markSettles)
-			if rec, out = a.newer(ctx, rec); out != nil || a.spentElsewhere(rec) {
+			rec, out = a.newer(ctx, rec)
+			if out != nil || a.spentElsewhere(rec) || rec.Generation != mark.Generation || !rec.RefreshToken.Equal(mark.RefreshToken) {
 				mark = nil
 			}
 		}
