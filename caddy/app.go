@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
@@ -158,8 +159,31 @@ func (a *App) Start() error {
 			pooled.source.Warm()
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
+		if !a.Sources[name].RequireTokenAtStart {
+			continue
+		}
+		if err := a.requireToken(name); err != nil {
+			return fmt.Errorf("require_token_at_start: %w", err)
+		}
+	}
 	return nil
 }
+
+// requireToken waits for the first token of a source.
+func (a *App) requireToken(name string) error {
+	limit := time.Duration(a.Sources[name].Timeout)
+	if limit <= 0 {
+		limit = defaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, limit)
+	defer cancel()
+	_, err := a.pooled[name].source.Token(ctx)
+	return err
+}
+
+// defaultTimeout is that of a token request.
+const defaultTimeout = 10 * time.Second
 
 // Stop implements [caddy.App]. Sources are given back in Cleanup, when no handler
 // can need them any more.

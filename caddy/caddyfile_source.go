@@ -48,6 +48,7 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	        default_lifetime <duration>|never
 //	        timeout          <duration>
 //	        storage          <module> { ... }
+//	        require_token_at_start
 //	    }
 //	}
 //
@@ -111,7 +112,7 @@ type sourceParser struct {
 var repeatable = []string{"scopes", "authorize_param", "token_param", "destinations"}
 
 // sourceOptions lists the options for the error about an unknown one.
-const sourceOptions = "provider, grant, token_url, authorize_url, authorize_param, revoke_url, redirect_url, pkce, client_id, client_secret, client_auth, body_format, scopes, scope_separator, token_param, refresh_token, token, expires, inject, destinations, refresh_before, default_lifetime, timeout, storage"
+const sourceOptions = "provider, grant, token_url, authorize_url, authorize_param, revoke_url, redirect_url, pkce, client_id, client_secret, client_auth, body_format, scopes, scope_separator, token_param, refresh_token, token, expires, inject, destinations, refresh_before, default_lifetime, timeout, storage, require_token_at_start"
 
 func (p *sourceParser) parse(d *caddyfile.Dispenser) error {
 	p.grantOpts = make(map[string]string)
@@ -178,6 +179,12 @@ func (p *sourceParser) option(d *caddyfile.Dispenser, option string) error {
 		return duration(d, &s.Timeout)
 	case "storage":
 		return p.storage(d)
+	case "require_token_at_start":
+		if d.NextArg() {
+			return d.Errf("require_token_at_start takes no value; unexpected %q", d.Val())
+		}
+		s.RequireTokenAtStart = true
+		return nil
 	}
 	return d.Errf("source %s: unknown option %q; allowed are %s", p.name, option, sourceOptions)
 }

@@ -127,6 +127,28 @@ func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
 	}
 }
 
+// With require_token_at_start a configuration that gets no token is not put in force, and
+// the one before serves on; without, Caddy starts and becomes ready by itself.
+func TestRequireTokenAtStart(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	addr := freeAddr(t)
+	run(t, site(srv, addr, srv.URL, "require_token_at_start"))
+	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	srv.AlwaysFault(tokensourcetest.OAuthError(http.StatusUnauthorized, "invalid_client"))
+	err := load(t, site(srv, addr, srv.URL, "require_token_at_start\n\t\t\tscopes other"))
+	if err == nil || !strings.Contains(err.Error(), "require_token_at_start") || !strings.Contains(err.Error(), "invalid_client") {
+		t.Errorf("a configuration without a token is in force: %v", err)
+	}
+	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
+		t.Errorf("after a failed reload: %d %s", status, body)
+	}
+	if err := load(t, site(srv, addr, srv.URL, "scopes other")); err != nil {
+		t.Errorf("without the option: %v", err)
+	}
+}
+
 // refreshing is a site whose source has a rotating refresh token to begin with.
 func refreshing(srv *tokensourcetest.Server, addr, seed string) string {
 	config := strings.Replace(site(srv, addr, srv.URL, "refresh_token "+seed), "client_credentials", "refresh_token", 1)

@@ -105,6 +105,10 @@ type Source struct {
 	// Timeout bounds one token request. Default: 10s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
+	// RequireTokenAtStart makes the start, or a reload, fail when the source gets no token within
+	// Timeout. Default: Caddy starts at once, and the source becomes ready by itself.
+	RequireTokenAtStart bool `json:"require_token_at_start,omitempty"`
+
 	// StorageRaw is where refresh tokens are kept over restarts. Default: Caddy's storage.
 	StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=caddy.storage inline_key=module"`
 

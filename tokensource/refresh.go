@@ -221,8 +221,16 @@ func (a *Account) post(ctx context.Context, rec *Record, req Request) (*Answer, 
 // for, since nobody knows when on the way the provider began to count; but at least half
 // of it is used, or tokens that live shorter than their request takes never would be.
 func (a *Account) request(ctx context.Context, rec *Record, req Request) (*Answer, *Error) {
+	tokenURL, err := a.src.wire.tokenURL(rec.Variables)
+	if err != nil {
+		return nil, err
+	}
+	if told := a.toldToWait(ctx, tokenURL); told != nil {
+		return nil, told
+	}
 	began := a.src.cfg.Clock.Elapsed()
-	ans, failure := a.src.wire.post(ctx, rec.Variables, req)
+	ans, failure := a.src.wire.post(ctx, tokenURL, req)
+	a.tellToWait(ctx, tokenURL, failure)
 	if ans != nil && ans.HasLifetime {
 		ans.Lifetime -= min(a.src.cfg.Clock.Elapsed()-began, ans.Lifetime/2)
 	}

@@ -41,9 +41,9 @@ func (w *wire) revoke(ctx context.Context, variables map[string]string, token Se
 		return &Error{Class: ClassOperator, Reason: "revoke_url: " + err.Error(), cause: err}
 	}
 	// A lock-out is that of the token endpoint; without one there is none.
-	tokenURL, err := provider.Expand(w.cfg.Variables, w.cfg.TokenURL, variables)
-	if err != nil {
-		return &Error{Class: ClassOperator, Reason: "token_url: " + err.Error(), cause: err}
+	tokenURL, failed := w.tokenURL(variables)
+	if failed != nil {
+		return failed
 	}
 	if failed := w.lockedOut(tokenURL); failed != nil {
 		return failed

@@ -52,14 +52,19 @@ func newTransport() *http.Transport {
 	return t
 }
 
+// tokenURL is the token endpoint of an account with these variables.
+func (w *wire) tokenURL(variables map[string]string) (string, *Error) {
+	tokenURL, err := provider.Expand(w.cfg.Variables, w.cfg.TokenURL, variables)
+	if err != nil {
+		return "", &Error{Class: ClassOperator, Reason: "token_url: " + err.Error(), cause: err}
+	}
+	return tokenURL, nil
+}
+
 // post makes one token request, or several while the provider says invalid_client
 // and the configuration has another client secret: then the client was refused before
 // its grant was looked at, and nothing was spent.
-func (w *wire) post(ctx context.Context, variables map[string]string, req Request) (*Answer, *Error) {
-	tokenURL, err := provider.Expand(w.cfg.Variables, w.cfg.TokenURL, variables)
-	if err != nil {
-		return nil, &Error{Class: ClassOperator, Reason: "token_url: " + err.Error(), cause: err}
-	}
+func (w *wire) post(ctx context.Context, tokenURL string, req Request) (*Answer, *Error) {
 	if failed := w.lockedOut(tokenURL); failed != nil {
 		return nil, failed
 	}

@@ -1,0 +1,169 @@
+package tokensource_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/tokensource/provider"
+)
+
+// What a provider told one process about when to come back holds for all on one storage,
+// whatever the grant, and as long as it said.
+func TestAllProcessesKeepToRetryAfter(t *testing.T) {
+	for name, edit := range map[string]func(*tokensource.Config){
+		"client_credentials": func(*tokensource.Config) {},
+		"refresh_token": func(cfg *tokensource.Config) {
+			cfg.Grant = tokensource.RefreshToken{Initial: tokensource.Literal("seed")}
+		},
+		"sealed": func(cfg *tokensource.Config) {
+			cfg.EncryptionKeys = []tokensource.Value{tokensource.Literal(strings.Repeat("k", 32))}
+		},
+	} {
+		for form, field := range map[string]func() string{
+			"seconds": func() string { return "7" },
+			"date":    func() string { return time.Now().Add(7 * time.Second).UTC().Format(http.TimeFormat) },
+		} {
+			for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+				t.Run(name+", "+form+", "+http.StatusText(status), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						ep := &endpoint{}
+						ep.set(func(n int, _ url.Values) reply {
+							if n == 1 {
+								return withHeader(reply{status: status}, "Retry-After", field())
+							}
+							return granted(n, time.Hour)
+						})
+						storage := new(tokensource.MemoryStorage)
+						with := func(cfg *tokensource.Config) {
+							edit(cfg)
+							cfg.Storage = storage
+						}
+						one, other := newSource(t, ep, with), newSource(t, ep, with)
+						began := time.Now()
+						for _, src := range []*tokensource.Source{one, other, one, other} {
+							_, err := src.Token(context.Background())
+							if err == nil && time.Since(began) >= 7*time.Second {
+								return // it waited for the mark of the first to lapse, and that took as long
+							}
+							var failure *tokensource.Error
+							if !errors.As(err, &failure) {
+								t.Fatalf("%v, after %d token requests", err, ep.count())
+							}
+							if failure.Class != tokensource.ClassWait || failure.RetryAt.Sub(began) < 6900*time.Millisecond || failure.RetryAt.Sub(began) > 8*time.Second {
+								t.Fatalf("%v, to be tried again after %v", err, failure.RetryAt.Sub(began))
+							}
+						}
+						if n := ep.count(); n != 1 {
+							t.Fatalf("%d token requests before the time was over", n)
+						}
+						time.Sleep(8500 * time.Millisecond)
+						for _, src := range []*tokensource.Source{other, one} {
+							if _, err := src.Token(context.Background()); err != nil {
+								t.Errorf("after it: %v", err)
+							}
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// An account that is told to wait holds up no other.
+func TestRetryAfterIsOneAccounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{}
+		ep.set(func(n int, _ url.Values) reply {
+			if n == 1 {
+				return withHeader(reply{status: http.StatusTooManyRequests}, "Retry-After", "60")
+			}
+			return granted(n, time.Hour)
+		})
+		src := newSource(t, ep)
+		if _, err := src.Account("a").Token(context.Background()); err == nil {
+			t.Fatal("no failure")
+		}
+		if _, err := src.Account("b").Token(context.Background()); err != nil {
+			t.Errorf("another account: %v", err)
+		}
+		if _, err := src.Token(context.Background()); err != nil {
+			t.Errorf("the unnamed account: %v", err)
+		}
+	})
+}
+
+// A lock-out is the client's, and so that of all processes and accounts at the same token URL.
+func TestAllProcessesKeepToALockOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{}
+		ep.set(func(n int, _ url.Values) reply {
+			if n == 1 {
+				return reply{status: http.StatusForbidden, body: `{"status":"locked"}`}
+			}
+			return granted(n, time.Hour)
+		})
+		storage := new(tokensource.MemoryStorage)
+		with := func(cfg *tokensource.Config) {
+			cfg.Storage = storage
+			cfg.LockOut = provider.LockOut{Code: "locked", Member: "status", MinWait: 5 * time.Minute}
+		}
+		one, other := newSource(t, ep, with), newSource(t, ep, with)
+		if _, err := one.Token(context.Background()); err == nil {
+			t.Fatal("no failure")
+		}
+		for range 5 {
+			if _, err := other.Account("b").Token(context.Background()); err == nil || ep.count() != 1 {
+				t.Fatalf("%d token requests, %v", ep.count(), err)
+			}
+			time.Sleep(55 * time.Second)
+		}
+		time.Sleep(2 * time.Minute)
+		if _, err := other.Account("b").Token(context.Background()); err != nil {
+			t.Errorf("after it: %v", err)
+		}
+	})
+}
+
+// A note that is damaged, too far off or out of reach keeps nobody from asking.
+func TestNotesThatDoNotCount(t *testing.T) {
+	for name, spoil := range map[string]func(data []byte) []byte{
+		"damaged":  func(data []byte) []byte { return data[:len(data)/2] },
+		"no time":  func([]byte) []byte { return tokensource.Envelope([]byte(`{"until":"x"}`)) },
+		"too far":  func([]byte) []byte { return tokensource.Envelope([]byte(`{"until":"2999-01-01T00:00:00Z"}`)) },
+		"no note":  func([]byte) []byte { return []byte("x") },
+		"long ago": func([]byte) []byte { return tokensource.Envelope([]byte(`{"until":"1999-01-01T00:00:00Z"}`)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ep := &endpoint{}
+				ep.set(func(n int, _ url.Values) reply {
+					if n == 1 {
+						return withHeader(reply{status: http.StatusTooManyRequests}, "Retry-After", "60")
+					}
+					return granted(n, time.Hour)
+				})
+				storage := new(tokensource.MemoryStorage)
+				with := func(cfg *tokensource.Config) { cfg.Storage = storage }
+				if _, err := newSource(t, ep, with).Token(context.Background()); err == nil {
+					t.Fatal("no failure")
+				}
+				keys, err := storage.List(context.Background(), "authinject/waits/", false)
+				if err != nil || len(keys) != 1 {
+					t.Fatalf("notes %v, %v", keys, err)
+				}
+				data, _ := storage.Load(context.Background(), keys[0])
+				_ = storage.Store(context.Background(), keys[0], spoil(data))
+				if _, err := newSource(t, ep, with).Token(context.Background()); err != nil {
+					t.Errorf("it kept somebody from asking: %v", err)
+				}
+			})
+		})
+	}
+}
