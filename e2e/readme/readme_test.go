@@ -41,6 +41,7 @@ var environment = []harness.Option{
 	harness.Env("TINYEMAIL_CLIENT_ID", "c"),
 	harness.Env("TINYEMAIL_CLIENT_SECRET", "s"),
 	harness.Env("TINYPLUS_CLIENT_ID", "c"),
+	harness.Env("SHARED_STORAGE", "storage"),
 	harness.Env("AUTHINJECT_KEY", "0123456789abcdef0123456789abcdef"),
 }
 
