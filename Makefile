@@ -77,8 +77,8 @@ e2e: $(GOTALLY) ## Run the built binary against real servers
 	cd e2e && go test -race -count=1 -json ./... | $(GOTALLY) -name e2e -o ../bin/e2e.tally
 
 .PHONY: soak
-soak: $(GOTALLY) ## Run the load and crash tests for minutes instead of seconds
-	cd e2e && E2E_LONG=1 go test -race -count=1 -p 1 -timeout 60m -json ./firstlight ./survive | $(GOTALLY) -name soak
+soak: $(GOTALLY) ## Run the load and crash tests for an hour (E2E_SOAK=10m: less)
+	cd e2e && E2E_LONG=1 go test -race -count=1 -p 1 -timeout 2h -json ./firstlight ./survive | $(GOTALLY) -name soak
 
 .PHONY: xcaddy
 xcaddy: $(XCADDY) $(GOTALLY) ## Build with xcaddy and serve a request through it

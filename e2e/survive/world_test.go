@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -75,7 +76,7 @@ type world struct {
 	store string // the directory of Caddy's storage
 	seed  string // the file of the configured refresh token
 
-	started atomic.Int32
+	processes []*harness.Proxy // all that were started
 }
 
 // owners is how many processes a world can tell apart.
@@ -164,7 +165,9 @@ http://{$ADDR} {
 	authinject a %s
 }
 `, w.store, w.srv.TokenURL(), w.seed, strings.Join(options, "\n\t\t\t"), w.api.URL)
-	return harness.Start(t, config, harness.Env("OWN_SECRET", secret(int(w.started.Add(1)))))
+	p := harness.Start(t, config, harness.Env("OWN_SECRET", secret(len(w.processes)+1)))
+	w.processes = append(w.processes, p)
+	return p
 }
 
 // record is the path of the only stored record, "" while there is none.
@@ -228,9 +231,15 @@ func (w *world) newest() string {
 	return last.RefreshToken
 }
 
-// lossless reports lost and reused refresh tokens.
+// lossless ends all processes, lest an answer be on its way to the storage, and reports
+// lost and reused refresh tokens.
 func (w *world) lossless(t *testing.T) {
 	t.Helper()
+	var ending sync.WaitGroup
+	for _, p := range w.processes {
+		ending.Go(func() { p.Stop() })
+	}
+	ending.Wait()
 	tokensourcetest.Report(t, w.srv.CheckReuse(), w.srv.CheckOwners(), w.srv.CheckStored(w.stored))
 }
 
