@@ -146,7 +146,9 @@ func (f *failure) response(req *http.Request) *http.Response {
 			"Content-Type":   {"application/problem+json"},
 			"Content-Length": {strconv.Itoa(len(body))},
 			"Cache-Control":  {"no-store"},
-			"Proxy-Status":   {"authinject; error=" + f.proxyError + "; details=" + quoteString(f.detail)},
+			// A browser that shows this would ask for an icon next, of its own accord.
+			"Content-Security-Policy": {"default-src 'none'"},
+			"Proxy-Status":            {"authinject; error=" + f.proxyError + "; details=" + quoteString(f.detail)},
 		},
 		ContentLength: int64(len(body)),
 		Body:          http.NoBody,
