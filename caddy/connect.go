@@ -25,8 +25,8 @@ func init() { caddy.RegisterModule(ConnectHandler{}) }
 //
 // Only callers on this machine are let in unless Callers says otherwise, requests that other sites'
 // pages make are refused, and so is a Host that is neither an address, nor localhost, nor one of
-// the configuration's. Requests for the callback, whose URL holds a code, are left out of the
-// access log.
+// the configuration's. Requests for the page are left out of the access log: their URLs, redirects and
+// cookies hold codes and states. Each account that is connected or disconnected is logged.
 type ConnectHandler struct {
 	// Path is where the page is. Default: `/connect`. The callback is below it.
 	Path string `json:"path,omitempty"`
@@ -150,11 +150,9 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 	if !below || rest != "" && rest[0] != '/' {
 		return next.ServeHTTP(w, r)
 	}
-	// Neither the query, with a code in it, nor the redirect to the provider or the cookie
-	// of a login, with the state, is for a log.
-	if r.URL.RawQuery != "" || rest != "" || strings.Contains(r.Header.Get("Cookie"), typedCookie) {
-		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
-	}
+	// A code in the query, the state in the redirect to the provider and the cookies are not for
+	// a log. Who connected what is told by events.
+	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	secure(w.Header())
 	if refusal := h.admit(r); refusal != "" {
 		return h.refuse(w, r, http.StatusForbidden, refusal)

@@ -1,0 +1,139 @@
+package firstlight
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+var hiddenToken = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
+
+// A whole login on the page, by redirect and by PIN, failed and successful, leaves neither code nor state nor
+// PIN nor token in any log, with all that Caddy can be made to log.
+func TestLoginsAreNotLogged(t *testing.T) {
+	for _, name := range []string{tokensourcetest.Biggerplate, tokensourcetest.TinyPlus, tokensourcetest.AffinityLive} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			emu := tokensourcetest.StartProvider(t, name, tokensourcetest.ProviderConfig{})
+			at := emu.Endpoints()
+			var options strings.Builder
+			for _, option := range [][2]string{{"authorize_url", at.Authorize}, {"token_url", at.Token}, {"revoke_url", at.Revoke}} {
+				if option[1] != "" {
+					fmt.Fprintf(&options, "\t\t\t%s %s\n", option[0], option[1])
+				}
+			}
+			if at.Token != "" {
+				options.WriteString("\t\t\tclient_secret {env.CANARY}\n")
+			}
+			preset := name
+			if name == tokensourcetest.AffinityLive {
+				preset += " {\n\t\t\t\tdeployment acme\n\t\t\t}"
+			}
+			p := harness.Start(t, fmt.Sprintf(`{
+	debug
+	servers {
+		log_credentials
+		trace
+	}
+	metrics
+	authinject {
+		source a {
+			provider %s
+			client_id %s
+%s		}
+	}
+}
+http://{$ADDR} {
+	log
+	authinject_connect /connect*
+	authinject a https://127.0.0.1:1
+}
+`, preset, emu.ClientID(), options.String()), harness.Env("CANARY", tokensourcetest.DefaultClientSecret))
+			emu.SetRedirectURIs(p.URL + "/connect/callback")
+			var secrets []string
+			keep := func(address string) {
+				u, err := url.Parse(address)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, name := range []string{"code", "state", "access_token", "code_challenge"} {
+					if value := u.Query().Get(name); value != "" {
+						secrets = append(secrets, value)
+					}
+				}
+			}
+			jar, err := cookiejar.New(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			browser := &http.Client{Jar: jar, CheckRedirect: func(req *http.Request, _ []*http.Request) error {
+				if strings.HasPrefix(req.URL.String(), p.URL) {
+					return nil
+				}
+				return http.ErrUseLastResponse
+			}}
+			read := func(res *http.Response, err error) (*http.Response, string) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer res.Body.Close()
+				body, err := io.ReadAll(res.Body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return res, string(body)
+			}
+			press := func(action, code string) (*http.Response, string) {
+				_, page := read(browser.Get(p.URL + "/connect"))
+				token := hiddenToken.FindStringSubmatch(page)[1]
+				secrets = append(secrets, token)
+				return read(browser.PostForm(p.URL+"/connect/"+action, url.Values{"csrf": {token}, "source": {"a"}, "code": {code}}))
+			}
+
+			res, _ := press("start", "")
+			authorize := res.Header.Get("Location")
+			keep(authorize)
+			consent, err := emu.Allow(t.Context(), authorize)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var page string
+			if consent.PIN != "" {
+				secrets = append(secrets, consent.PIN, "987654321")
+				press("finish", "987654321")
+				_, page = press("finish", consent.PIN)
+			} else {
+				keep(consent.Redirect)
+				read(browser.Get(strings.Replace(consent.Redirect, "state=", "state=x", 1)))
+				_, page = read(browser.Get(consent.Redirect))
+			}
+			if !strings.Contains(page, "Connected a.") {
+				t.Fatalf("not connected:\n%s", page)
+			}
+			for _, cookie := range jar.Cookies(&url.URL{Scheme: "http", Host: p.Addr, Path: "/connect/callback"}) {
+				secrets = append(secrets, cookie.Value)
+			}
+			press("disconnect", "")
+			p.Get("/x") // which is for the log
+			p.Stop()
+			log := strings.Join(p.Logs(), "\n")
+			if !strings.Contains(log, `"level":"debug"`) || !strings.Contains(log, "http.log.access") || !strings.Contains(log, "account connected") {
+				t.Fatal("this is not all that Caddy can log")
+			}
+			for i, secret := range secrets {
+				if strings.Contains(log, secret) {
+					t.Errorf("secret %d of %d is logged", i, len(secrets))
+				}
+			}
+			tokensourcetest.Report(t, emu.CheckAbsent("the log", log))
+		})
+	}
+}
