@@ -137,6 +137,10 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 		return err
 	}
 	src.encryptionKeys = a.EncryptionKeys
+	if src.Inject != nil && src.Inject.In == "query" {
+		a.logger.Warn("inject query puts the token into URLs, which servers and proxies on the way log; use inject header where the provider takes that",
+			zap.String("source", name))
+	}
 	for _, warning := range src.literalSecrets() {
 		a.logger.Warn(literalWarning, zap.String("source", name), zap.String("option", warning))
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -235,6 +236,21 @@ func (s *Source) validate() error {
 	}
 	if s.RefreshBefore < 0 || s.Timeout < 0 || s.DefaultLifetime < -1 {
 		return errors.New("refresh_before and timeout must not be negative, default_lifetime only as -1")
+	}
+	return s.checkQuery()
+}
+
+// checkQuery refuses to put a token into a URL that travels in the clear: whoever is on the
+// way can read it, and everybody on the way logs it.
+func (s *Source) checkQuery() error {
+	if s.Inject == nil || s.Inject.In != "query" {
+		return nil
+	}
+	for _, destination := range s.Destinations {
+		host, plain := strings.CutPrefix(destination, "http://")
+		if plain && !isLoopbackName(hostname(host)) {
+			return fmt.Errorf("inject query puts the token into the URL, which destination %s would show to everybody on the way; use https, or inject header", destination)
+		}
 	}
 	return nil
 }

@@ -310,3 +310,56 @@ func TestCommandsThatFail(t *testing.T) {
 		t.Errorf("%d token requests", n)
 	}
 }
+
+// seal seals what lies in the clear, and says what it did.
+func TestSeal(t *testing.T) {
+	t.Parallel()
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
+	proxy := start(t, p, "provider biggerplate", true)
+	login := proxy.Terminal(nil, "authinject", "login", "a")
+	consent, err := p.Allow(t.Context(), login.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	login.Type(consent.Redirect)
+	login.Wait()
+	records := func() (text string) {
+		files, err := filepath.Glob(filepath.Join(proxy.Home, "data", "caddy", "authinject", "records", "*", "*.json"))
+		if err != nil || len(files) != 1 {
+			t.Fatalf("records %v, %v", files, err)
+		}
+		content, err := os.ReadFile(files[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(content)
+	}
+	if !strings.Contains(records(), "access_token") {
+		t.Fatal("the record is sealed already")
+	}
+	without := proxy.Terminal(nil, "authinject", "seal")
+	if code := without.Wait(); code != 1 || !strings.Contains(without.Text(), "there is no encryption_key") {
+		t.Errorf("without a key: code %d:\n%s", code, without.Text())
+	}
+	config, err := os.ReadFile(filepath.Join(proxy.Dir, "Caddyfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := strings.Replace(string(config), "source a {", "encryption_key {env.KEY}\n\t\tsource a {", 1)
+	if err := os.WriteFile(filepath.Join(proxy.Dir, "sealed.caddyfile"), []byte(sealed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key := []string{"KEY=" + strings.Repeat("k", 32)}
+	seal := proxy.Terminal(key, "authinject", "seal", "--config", "sealed.caddyfile")
+	if code := seal.Wait(); code != 0 || !strings.Contains(seal.Text(), "a: records sealed: 1") {
+		t.Errorf("code %d:\n%s", code, seal.Text())
+	}
+	if text := records(); strings.Contains(text, "access_token") || !strings.Contains(text, `"sealed"`) {
+		t.Error("the record lies in the clear")
+	}
+	status := proxy.Terminal(key, "authinject", "status", "a", "--config", "sealed.caddyfile")
+	if code := status.Wait(); code != 0 || !strings.Contains(status.Text(), "Connected, renews by itself") {
+		t.Errorf("status: code %d:\n%s", code, status.Text())
+	}
+	silent(t, p, seal.Text()+status.Text())
+}

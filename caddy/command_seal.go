@@ -1,0 +1,43 @@
+package caddy
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+)
+
+func sealCommand() *cobra.Command {
+	var config commandConfig
+	cmd := &cobra.Command{
+		Use:   "seal",
+		Short: "Seals all stored records under the first encryption_key",
+		Long: `Writes every stored record anew that lies in the clear or is sealed under another
+key than the first encryption_key. When it has run without an error, the other keys can go.
+Running servers need not stop, but must have the first key already.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			app, err := config.load()
+			if err != nil {
+				return err
+			}
+			if len(app.EncryptionKeys) == 0 {
+				return errors.New("there is no encryption_key in the global option authinject; add one, such as encryption_key {file./run/secrets/authinject.key}")
+			}
+			var failed []error
+			for _, name := range slices.Sorted(maps.Keys(app.pooled)) {
+				n, err := app.pooled[name].source.Reseal(cmd.Context())
+				if err != nil {
+					failed = append(failed, fmt.Errorf("source %s: %w", name, err))
+				}
+				fmt.Fprintf(os.Stdout, "%s: records sealed: %d\n", name, n)
+			}
+			return errors.Join(failed...)
+		},
+	}
+	config.flags(cmd)
+	return cmd
+}
