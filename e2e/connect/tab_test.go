@@ -126,15 +126,14 @@ func (b *tab) click(selector string) {
 	b.do("clicking "+selector, chromedp.Click(chromedp.CSS(selector)))
 }
 
-// fill puts text into the place of a field's content.
+// fill types text into the place of a field's content. The field is found by JavaScript: who
+// looks for it through the DevTools reads a tree that changes meanwhile.
 func (b *tab) fill(selector, text string) {
 	b.t.Helper()
-	if strings.HasPrefix(selector, "/") {
-		b.do("filling in "+selector, chromedp.Clear(selector), chromedp.SendKeys(selector, text))
-		return
-	}
-	css := chromedp.CSS(selector)
-	b.do("filling in "+selector, chromedp.Clear(css), chromedp.SendKeys(css, text))
+	harness.Eventually(b.t, patience, func() bool {
+		return evaluate[bool](b, "(e => { if (!e) return false; e.focus(); e.select(); return document.activeElement === e })("+element(selector)+")")
+	}, "the field %s", selector)
+	b.press("\b" + text)
 }
 
 // press sends keys to whatever has the focus.

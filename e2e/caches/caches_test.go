@@ -1,0 +1,253 @@
+// Package caches puts shared caches in front of the proxy: what one caller's token brought must not be
+// given to another, unless the API itself allows it and no account was chosen.
+package caches
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// tool returns the path of a program that these tests cannot do without.
+func tool(t *testing.T, name, debian string) string {
+	t.Helper()
+	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/usr/local/sbin") {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path
+		}
+	}
+	t.Fatalf("%s is missing, and these tests need it: apt-get install %s", name, debian)
+	return ""
+}
+
+// run runs a program until the test ends, and waits until it listens.
+func run(t *testing.T, addr, path string, args ...string) {
+	t.Helper()
+	var output bytes.Buffer
+	cmd := exec.Command(path, args...)
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // its output says why
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+	})
+	harness.Eventually(t, 30*time.Second, func() bool {
+		conn, err := new(net.Dialer).DialContext(context.Background(), "tcp", addr)
+		if err != nil {
+			select {
+			case <-ended:
+				t.Fatalf("%s ended:\n%s", path, &output)
+			default:
+			}
+			return false
+		}
+		return conn.Close() == nil
+	}, "%s does not listen", path)
+}
+
+// nginx is a cache that keeps what it may, in front of backend.
+func nginx(t *testing.T, backend string) string {
+	t.Helper()
+	path, addr, dir := tool(t, "nginx", "nginx-light"), harness.FreeAddr(t), t.TempDir()
+	config := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log stderr;
+events {}
+http {
+	access_log off;
+	client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
+	proxy_cache_path %[1]s/cache keys_zone=c:1m;
+	server {
+		listen %[2]s;
+		location / { proxy_pass http://%[3]s; proxy_set_header Host $http_host; proxy_cache c; add_header X-Cache $upstream_cache_status always; }
+	}
+}
+`, dir, addr, backend)
+	file := filepath.Join(dir, "nginx.conf")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, addr, path, "-c", file, "-p", dir)
+	return "http://" + addr
+}
+
+// varnish is one that has not even to be told how long.
+func varnish(t *testing.T, backend string) string {
+	t.Helper()
+	path, addr := tool(t, "varnishd", "varnish"), harness.FreeAddr(t)
+	dir, err := os.MkdirTemp("", "v") //nolint:usetesting // its own paths have a low limit
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	run(t, addr, path, "-F", "-a", addr, "-b", backend, "-n", filepath.Join(dir, "n"), "-s", "malloc,8m", "-j", "none")
+	return "http://" + addr
+}
+
+// api answers each request with a number of its own and the token that it came with.
+func api(t *testing.T, cacheControl string) (*httptest.Server, *atomic.Int64) {
+	t.Helper()
+	asked := new(atomic.Int64)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if cacheControl != "" {
+			w.Header().Set("Cache-Control", cacheControl)
+		}
+		_, _ = fmt.Fprintf(w, "answer %d to %s", asked.Add(1), r.Header.Get("Authorization"))
+	}))
+	t.Cleanup(srv.Close)
+	return srv, asked
+}
+
+// get asks a cache for what the site of that host has, for an account.
+func get(t *testing.T, cache, host, account string) string {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, cache+"/x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = host
+	if account != "" {
+		req.Header.Set("X-Account", account)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%d %s %v", res.StatusCode, body, err)
+	}
+	return string(body)
+}
+
+var caches = map[string]func(t *testing.T, backend string) string{"nginx": nginx, "varnish": varnish}
+
+// A shared cache keeps an answer to a request with a token only where the API allows it, as
+// it would if the client had sent the token itself (RFC 9111 section 3.5).
+func TestSharedCachesKeepWhatTheyMay(t *testing.T) {
+	for cacheControl, kept := range map[string]bool{
+		"": false, "max-age=60": false, "private, max-age=60": false, "no-store": false, "public, max-age=60": true, "s-maxage=60": true,
+	} {
+		for name, start := range caches {
+			t.Run(name+" "+cacheControl, func(t *testing.T) {
+				t.Parallel()
+				upstream, asked := api(t, cacheControl)
+				p := harness.Start(t, fmt.Sprintf("{\n\tauthinject {\n\t\tsource a {\n\t\t\ttoken {env.TOKEN}\n\t\t}\n\t}\n}\nhttp://{$ADDR} {\n\tauthinject a %s {\n\t\tallow_hosts *\n\t}\n}\n", upstream.URL), harness.Env("TOKEN", "t0ken"))
+				cache := start(t, p.Addr)
+				// The site's name is the proxy's; the cache passes on what it is asked for.
+				first, second := get(t, cache, p.Addr, ""), get(t, cache, p.Addr, "")
+				if got := first == second; got != kept {
+					t.Errorf("the answer was kept: %t, want %t (%q, then %q)", got, kept, first, second)
+				}
+				if n := asked.Load(); (n == 1) != kept {
+					t.Errorf("the API was asked %d times", n)
+				}
+			})
+		}
+	}
+}
+
+var hiddenToken = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
+
+// Where a request chooses the account, no shared cache keeps anything, whatever the API says: it
+// cannot know that one address here stands for many accounts.
+func TestAccountsNeverShareACache(t *testing.T) {
+	emu := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
+	upstream, _ := api(t, "public, max-age=60")
+	at := emu.Endpoints()
+	p := harness.Start(t, fmt.Sprintf(`{
+	authinject {
+		source a {
+			provider      biggerplate
+			authorize_url %s
+			token_url     %s
+			client_id     %s
+			client_secret {env.CANARY}
+			destinations  %s
+		}
+	}
+}
+http://{$ADDR} {
+	authinject_connect /connect*
+	authinject a %s {
+		account {http.request.header.X-Account}
+	}
+}
+`, at.Authorize, at.Token, emu.ClientID(), upstream.URL, upstream.URL), harness.Env("CANARY", tokensourcetest.DefaultClientSecret))
+	emu.SetRedirectURIs(p.URL + "/connect/callback")
+	for _, account := range []string{"one", "two"} {
+		connect(t, emu, p, account)
+	}
+	for name, start := range caches {
+		t.Run(name, func(t *testing.T) {
+			cache := start(t, p.Addr)
+			ask := func(account string) string {
+				_, token, _ := strings.Cut(get(t, cache, p.Addr, account), " to ")
+				return token
+			}
+			one, two := ask("one"), ask("two")
+			if one == two || ask("one") != one || ask("two") != two {
+				t.Error("an account got the other one's answer")
+			}
+		})
+	}
+}
+
+// connect connects an account on the page.
+func connect(t *testing.T, emu *tokensourcetest.Provider, p *harness.Proxy, account string) {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	read := func(res *http.Response, err error) (http.Header, string) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.Header, string(body)
+	}
+	_, page := read(browser.Get(p.URL + "/connect"))
+	header, _ := read(browser.PostForm(p.URL+"/connect/start", url.Values{"csrf": {hiddenToken.FindStringSubmatch(page)[1]}, "source": {"a"}, "account": {account}}))
+	consent, err := emu.Allow(t.Context(), header.Get("Location"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, _ = read(browser.Get(consent.Redirect))
+	if _, page := read(browser.Get(p.URL + strings.TrimPrefix(header.Get("Location"), ".."))); !strings.Contains(page, "Connected account") {
+		t.Fatalf("%q is not connected:\n%s", account, page)
+	}
+}
