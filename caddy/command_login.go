@@ -15,12 +15,18 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// loginAttempts is how often a code may be typed.
-const loginAttempts = 3
+const (
+	// loginAttempts is how often a code may be typed.
+	loginAttempts = 3
+	// redeemedElsewhere is how long the running server may take to redeem an answer: the
+	// default time-out of a token request, and storing what it brought.
+	redeemedElsewhere = 20 * time.Second
+)
 
 func loginCommand() *cobra.Command {
 	var (
@@ -52,7 +58,7 @@ SSH, where the browser is elsewhere, paste the address that the browser ends at.
 			defer cancel()
 			l := &terminalLogin{
 				connectSource: source, account: account, pages: app.pages, openBrowser: !quiet,
-				in: newLines(os.Stdin), out: os.Stdout, asks: isTerminal(os.Stdin),
+				in: newLines(os.Stdin), out: os.Stdout, asks: term.IsTerminal(int(os.Stdin.Fd())),
 			}
 			return l.run(ctx, vars)
 		},
@@ -108,9 +114,11 @@ func (l *terminalLogin) run(ctx context.Context, vars []string) error {
 	if login.Typed() {
 		err = l.typed(ctx, login)
 	} else {
-		err = l.redirected(ctx, login, listener, before.Generation)
+		err = l.redirected(ctx, login, listener, before.Decided)
 	}
 	if err != nil {
+		// Nobody waits for the answer any more, so nobody shall be able to bring it.
+		_ = l.source.CancelLogin(context.WithoutCancel(ctx), login) // else it ends with its lifetime
 		return err
 	}
 	return l.report(ctx)
@@ -237,7 +245,7 @@ func (l *terminalLogin) typed(ctx context.Context, login *tokensource.Login) err
 
 // redirected waits for the answer: on the listener, in the storage, where a running server
 // leaves it, or pasted.
-func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login, listener net.Listener, before uint64) error {
+func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login, listener net.Listener, before time.Time) error {
 	answers := make(chan error, 1)
 	if listener != nil {
 		stop := serveLogin(ctx, listener, l.connectSource, login, answers)
@@ -247,6 +255,7 @@ func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login
 	watch := time.NewTicker(time.Second)
 	defer watch.Stop()
 	lines := l.in
+	var used time.Time // when the login was first seen to be used
 	for {
 		select {
 		case err := <-answers:
@@ -265,8 +274,20 @@ func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login
 				return l.source.FinishLogin(ctx, login, answer)
 			}
 		case <-watch.C:
-			if st, err := l.source.Stored(ctx, l.account); err == nil && st.Generation > before && !st.Disconnected {
+			// Others may connect or refresh the account meanwhile: it is this login that counts.
+			if _, err := l.source.FindLogin(ctx, login.State); !errors.Is(err, tokensource.ErrNoLogin) {
+				continue
+			}
+			if st, err := l.source.Stored(ctx, l.account); err == nil && st.Decided.After(before) && !st.Disconnected {
 				return nil
+			}
+			switch {
+			case time.Since(login.Begun) > tokensource.LoginLifetime:
+				return fmt.Errorf("no answer came within %s; nothing was changed", tokensource.LoginLifetime)
+			case used.IsZero():
+				used = time.Now()
+			case time.Since(used) > redeemedElsewhere:
+				return errors.New("the answer came to the running server, which could not finish the login; its page and its log say why")
 			}
 		case <-ctx.Done():
 			return ended(ctx)
@@ -345,9 +366,4 @@ func newLines(r io.Reader) <-chan string {
 		}
 	}()
 	return lines
-}
-
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

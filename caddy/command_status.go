@@ -41,7 +41,7 @@ not stored are known to the running server alone. With the name of a source the 
 				}
 				names = args
 			}
-			var all []accountStatus
+			all := []accountStatus{} // for JSON, none is a list too
 			for _, name := range names {
 				list, err := app.stored(cmd.Context(), name, account, cmd.Flags().Changed("account"))
 				if err != nil {

@@ -117,6 +117,16 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 	return l, nil
 }
 
+// CancelLogin gives up a login: no answer to it is taken any more.
+func (s *Source) CancelLogin(ctx context.Context, l *Login) error {
+	s.logins.Lock()
+	defer s.logins.Unlock()
+	if err := s.dropLogin(ctx, l.State); err != nil {
+		return s.loginError(l.Account, unkept(err))
+	}
+	return nil
+}
+
 // replaceable returns the record that a login is going to replace, or nil. A damaged one is
 // replaced too, with a copy kept; one that cannot be read for another reason is not.
 func (s *Source) replaceable(ctx context.Context, account string) (*Record, error) {

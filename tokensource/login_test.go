@@ -284,3 +284,27 @@ func TestNotInteractive(t *testing.T) {
 		t.Error("client_credentials is interactive")
 	}
 }
+
+// A login that was given up takes no answer.
+func TestCancelledLogin(t *testing.T) {
+	ep := rotating(0)
+	src := newSource(t, ep, connecting(nil))
+	l := begin(t, src, inBrowser)
+	if err := src.CancelLogin(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := src.FindLogin(t.Context(), l.State); !errors.Is(err, tokensource.ErrNoLogin) {
+		t.Errorf("found: %v", err)
+	}
+	if err := finish(t, src, l, "code=c"); !errors.Is(err, tokensource.ErrNoLogin) || len(ep.all()) != 0 {
+		t.Errorf("finished: %v, %d requests", err, len(ep.all()))
+	}
+	if err := src.CancelLogin(t.Context(), l); err != nil {
+		t.Errorf("a second time: %v", err)
+	}
+	connect(t, src, "")
+	stored, err := src.Stored(t.Context(), "")
+	if now := src.Account("").Status(); err != nil || now.Decided.IsZero() || !stored.Decided.Equal(now.Decided) {
+		t.Errorf("decided %v, stored %v, %v", now.Decided, stored.Decided, err)
+	}
+}

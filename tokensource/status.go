@@ -27,6 +27,9 @@ type Status struct {
 	// Renews is true when the next token can be had without a person, and
 	// Disconnected when one disconnected the account.
 	Renews, Disconnected bool
+	// Decided is when a person last connected or disconnected the account; zero for never.
+	// It only ever grows, also when clocks are set back.
+	Decided time.Time
 	// Scope is what the provider said it granted; empty when it said nothing.
 	Scope string
 	// Variables are the account's.
@@ -42,7 +45,7 @@ func (a *Account) Status() Status {
 	st := Status{Source: a.src.cfg.Name, Account: a.name, State: StateNone, Unsaved: a.unsaved != (deadline{})}
 	l, c := a.cur.Load(), a.src.cfg.Clock
 	if a.rec != nil {
-		st.Obtained, st.Scope, st.Disconnected = a.rec.Obtained, a.rec.Scope, a.rec.Disconnected
+		st.Obtained, st.Scope, st.Disconnected, st.Decided = a.rec.Obtained, a.rec.Scope, a.rec.Disconnected, a.rec.Decided
 		st.Variables = maps.Clone(a.rec.Variables)
 		st.Renews = a.src.traits.Renews && (!a.src.interactive || !a.rec.RefreshToken.IsZero())
 	}

@@ -19,7 +19,7 @@ func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
 	}
 	now := s.cfg.Clock.Now()
 	st.Generation, st.Obtained, st.Expiry = rec.Generation, rec.Obtained, rec.Expiry
-	st.Scope, st.Variables, st.Disconnected = rec.Scope, maps.Clone(rec.Variables), rec.Disconnected
+	st.Scope, st.Variables, st.Disconnected, st.Decided = rec.Scope, maps.Clone(rec.Variables), rec.Disconnected, rec.Decided
 	st.Live = !rec.AccessToken.IsZero() && (rec.Expiry.IsZero() || now.Before(rec.Expiry))
 	st.Renews = s.traits.Renews && !rec.RefreshToken.IsZero()
 	switch f := rec.Failure; {

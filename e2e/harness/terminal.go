@@ -2,6 +2,7 @@ package harness
 
 import (
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -93,6 +94,24 @@ func (term *Terminal) Address() string {
 	_, rest, _ := strings.Cut(term.Text(), "\n\n  ")
 	address, _, _ := strings.Cut(rest, "\n")
 	return address
+}
+
+// Ended reports whether the command has ended.
+func (term *Terminal) Ended() bool {
+	select {
+	case <-term.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// Interrupt does what Ctrl-C does.
+func (term *Terminal) Interrupt() {
+	term.t.Helper()
+	if err := term.cmd.Process.Signal(os.Interrupt); err != nil {
+		term.t.Fatalf("harness: interrupting: %v", err)
+	}
 }
 
 // Wait waits for the command's end, and returns its exit code.
