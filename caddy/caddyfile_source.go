@@ -26,6 +26,7 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	    source <name> {
 //	        provider         <name> [{ <variable> <value> }]
 //	        grant            authorization_code|client_credentials|implicit|refresh_token|static|<module> [{ ... }]
+//	        issuer           <url>
 //	        token_url        <url>
 //	        authorize_url    <url>
 //	        authorize_param  <name> <value>
@@ -112,7 +113,7 @@ type sourceParser struct {
 var repeatable = []string{"scopes", "authorize_param", "token_param", "destinations"}
 
 // sourceOptions lists the options for the error about an unknown one.
-const sourceOptions = "provider, grant, token_url, authorize_url, authorize_param, revoke_url, redirect_url, pkce, client_id, client_secret, client_auth, body_format, scopes, scope_separator, token_param, refresh_token, token, expires, inject, destinations, refresh_before, default_lifetime, timeout, storage, require_token_at_start"
+const sourceOptions = "provider, grant, issuer, token_url, authorize_url, authorize_param, revoke_url, redirect_url, pkce, client_id, client_secret, client_auth, body_format, scopes, scope_separator, token_param, refresh_token, token, expires, inject, destinations, refresh_before, default_lifetime, timeout, storage, require_token_at_start"
 
 func (p *sourceParser) parse(d *caddyfile.Dispenser) error {
 	p.grantOpts = make(map[string]string)
@@ -139,6 +140,8 @@ func (p *sourceParser) option(d *caddyfile.Dispenser, option string) error {
 		return p.provider(d)
 	case "grant":
 		return p.parseGrant(d)
+	case "issuer":
+		return p.url(d, &s.Issuer, tokensource.CheckIssuer)
 	case "token_url":
 		return p.url(d, &s.TokenURL, func(raw string) error { return tokensource.CheckEndpoint(option, raw) })
 	case "authorize_url":

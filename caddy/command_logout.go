@@ -34,11 +34,12 @@ removes them from the storage. A running server notices within seconds of the ne
 			if st.Generation == 0 || st.Disconnected {
 				return fmt.Errorf("%s is not connected", describe(source, account))
 			}
+			revokes := source.source.Revokes(cmd.Context(), st.Variables)
 			if err := source.source.Account(account).Disconnect(cmd.Context()); err != nil {
 				return err
 			}
 			told := "its tokens were revoked at the provider, and removed here"
-			if source.cfg.endpoints.revoke == "" {
+			if !revokes {
 				told = "its tokens were removed here; the provider offers no way to revoke them"
 			}
 			fmt.Fprintf(os.Stdout, "Disconnected %s: %s.\n", describe(source, account), told)

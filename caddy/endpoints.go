@@ -16,8 +16,8 @@ const redirectManual = provider.RedirectManual
 
 // endpoints are a provider's, resolved but for the variables of accounts.
 type endpoints struct {
-	token, authorize, revoke string
-	redirect                 string // empty: the connect page's; or redirectManual
+	issuer, token, authorize, revoke string
+	redirect                         string // empty: the connect page's; or redirectManual
 }
 
 func (s *Source) resolveEndpoints() (e endpoints, err error) {
@@ -25,7 +25,7 @@ func (s *Source) resolveEndpoints() (e endpoints, err error) {
 		option     string
 		configured string
 		into       *string
-	}{{"token_url", s.TokenURL, &e.token}, {"authorize_url", s.AuthorizeURL, &e.authorize}, {"revoke_url", s.RevokeURL, &e.revoke}} {
+	}{{"issuer", s.Issuer, &e.issuer}, {"token_url", s.TokenURL, &e.token}, {"authorize_url", s.AuthorizeURL, &e.authorize}, {"revoke_url", s.RevokeURL, &e.revoke}} {
 		if *endpoint.into, err = s.resolveURL(endpoint.configured); err != nil {
 			return e, fmt.Errorf("%s: %w", endpoint.option, err)
 		}

@@ -171,7 +171,7 @@ func (s pooledStorage) Unlock(ctx context.Context, name string) error {
 // poolKey is a digest of the name and all settings of a source, the app's encryption
 // keys among them, as written and, where a token depends on it, as resolved.
 func poolKey(name string, cfg *Source) string {
-	parts := append([]string{name, string(cfg.settings), cfg.clientID, cfg.endpoints.token, cfg.endpoints.authorize, cfg.endpoints.revoke}, cfg.encryptionKeys...)
+	parts := append([]string{name, string(cfg.settings), cfg.clientID, cfg.endpoints.issuer, cfg.endpoints.token, cfg.endpoints.authorize, cfg.endpoints.revoke}, cfg.encryptionKeys...)
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", parts))
 	return hex.EncodeToString(sum[:])
 }

@@ -72,7 +72,7 @@ func (s *Source) settleVariables(interactive bool) error {
 
 // uses reports whether the variable stands in a URL.
 func (s *Source) uses(v provider.Variable) bool {
-	for _, text := range append([]string{s.TokenURL, s.AuthorizeURL, s.RevokeURL}, s.Destinations...) {
+	for _, text := range append([]string{s.Issuer, s.TokenURL, s.AuthorizeURL, s.RevokeURL}, s.Destinations...) {
 		if strings.Contains(text, "{"+v.Name+"}") {
 			return true
 		}

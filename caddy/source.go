@@ -29,20 +29,25 @@ type Source struct {
 	// GrantRaw is how tokens are obtained. Default: the provider's usual one.
 	GrantRaw json.RawMessage `json:"grant,omitempty" caddy:"namespace=authinject.grants inline_key=type"`
 
+	// Issuer is the provider's identifier: https, or http on loopback. URLs that are not configured
+	// are read from its metadata (RFC 8414; OpenID Connect Discovery) when they are first needed, and
+	// have to be of its own origin. An answer to a login must come from it (RFC 9207).
+	Issuer string `json:"issuer,omitempty"`
+
 	// TokenURL is the provider's token endpoint: https, or http on loopback. Redirects
-	// of it are not followed. Required by all grants but static and implicit. A variable
+	// of it are not followed. Required by all grants but static and implicit, unless Issuer is given. A variable
 	// of the provider stands in URLs in braces: `https://{deployment}.api.example.com/token`.
 	TokenURL string `json:"token_url,omitempty"`
 
 	// AuthorizeURL is where a person is sent to connect an account: https, or http on
-	// loopback. Required by the grants authorization_code and implicit.
+	// loopback. Required by the grants authorization_code and implicit, unless Issuer is given.
 	AuthorizeURL string `json:"authorize_url,omitempty"`
 
 	// AuthorizeParams are added to AuthorizeURL, such as `prompt`.
 	AuthorizeParams []Param `json:"authorize_params,omitempty"`
 
 	// RevokeURL is where tokens are revoked when an account is disconnected (RFC 7009): https,
-	// or http on loopback. Default: the provider's; without one they are only forgotten.
+	// or http on loopback. Default: the provider's or the issuer's; without one they are only forgotten.
 	RevokeURL string `json:"revoke_url,omitempty"`
 
 	// RedirectURL is where the provider sends a person back to, as it is registered
@@ -261,6 +266,7 @@ func (s *Source) config(name string, p *pooledSource) tokensource.Config {
 	cfg := tokensource.Config{
 		Name:            name,
 		Grant:           p.grant(s.grant),
+		Issuer:          s.endpoints.issuer,
 		TokenURL:        s.endpoints.token,
 		AuthorizeURL:    s.endpoints.authorize,
 		RevokeURL:       s.endpoints.revoke,

@@ -30,14 +30,14 @@ func (s *Source) validateGrant() error {
 		return nil // a guest module knows what it needs
 	}
 	switch {
-	case grant.tokenURL && s.TokenURL == "":
-		return fmt.Errorf("grant %s needs a token_url", name)
-	case grant.interactive && s.AuthorizeURL == "":
-		return fmt.Errorf("grant %s needs an authorize_url", name)
+	case grant.tokenURL && s.TokenURL == "" && s.Issuer == "":
+		return fmt.Errorf("grant %s needs a token_url, or an issuer", name)
+	case grant.interactive && s.AuthorizeURL == "" && s.Issuer == "":
+		return fmt.Errorf("grant %s needs an authorize_url, or an issuer", name)
 	case (grant.tokenURL || grant.interactive) && s.ClientID == "":
 		return fmt.Errorf("grant %s needs a client_id", name)
-	case name == "static" && (s.TokenURL != "" || s.ClientID != "" || len(s.ClientSecrets) > 0):
-		return errors.New("grant static asks no token endpoint; remove token_url, client_id and client_secret")
+	case name == "static" && (s.Issuer != "" || s.TokenURL != "" || s.ClientID != "" || len(s.ClientSecrets) > 0):
+		return errors.New("grant static asks no token endpoint; remove issuer, token_url, client_id and client_secret")
 	case name == "implicit" && (s.TokenURL != "" || len(s.ClientSecrets) > 0):
 		return errors.New("grant implicit asks no token endpoint; remove token_url and client_secret")
 	case name == "implicit" && s.RedirectURL == redirectManual:
@@ -61,7 +61,7 @@ func (s *Source) validateGrant() error {
 
 // validateURLs checks the URLs as far as they are known before placeholders are resolved.
 func (s *Source) validateURLs() error {
-	for _, endpoint := range [][2]string{{"token_url", s.TokenURL}, {"authorize_url", s.AuthorizeURL}, {"revoke_url", s.RevokeURL}} {
+	for _, endpoint := range [][2]string{{"issuer", s.Issuer}, {"token_url", s.TokenURL}, {"authorize_url", s.AuthorizeURL}, {"revoke_url", s.RevokeURL}} {
 		text := endpoint[1]
 		for _, v := range s.preset.Variables {
 			text = strings.ReplaceAll(text, "{"+v.Name+"}", v.Example)
@@ -69,8 +69,12 @@ func (s *Source) validateURLs() error {
 		if text == "" || hasPlaceholder(text) {
 			continue
 		}
-		if err := tokensource.CheckEndpoint(endpoint[0], text); err != nil {
-			return err
+		check := tokensource.CheckEndpoint(endpoint[0], text)
+		if endpoint[0] == "issuer" {
+			check = tokensource.CheckIssuer(text)
+		}
+		if check != nil {
+			return check
 		}
 	}
 	if hasPlaceholder(s.RedirectURL) {

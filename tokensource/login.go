@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 // LoginLifetime is how long a login may take from its beginning to its end.
@@ -62,6 +60,9 @@ type Login struct {
 	Binding Secret
 	// Verifier is the PKCE code verifier (RFC 7636 section 4.1).
 	Verifier Secret
+	// Issuer is the one that the answer must come from (RFC 9207); empty where none is
+	// configured.
+	Issuer string
 	// RedirectURL, Variables and Terminal are those of the [LoginRequest].
 	RedirectURL string
 	Variables   map[string]string
@@ -69,7 +70,8 @@ type Login struct {
 	// Begun is when, by the local wall clock.
 	Begun time.Time
 
-	answered time.Time
+	alwaysIss bool // the issuer names itself in every answer
+	answered  time.Time
 }
 
 // Typed reports whether a person types the answer: a code or PIN. A mistyped one may be
@@ -105,9 +107,15 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 		RedirectURL: req.RedirectURL, Variables: s.variables(found, req.Variables), Terminal: req.Terminal,
 		Begun: s.cfg.Clock.Now().Round(0).UTC(),
 	}
+	if err := s.missing(l.Variables); err != nil {
+		return nil, s.loginError(req.Account, err)
+	}
+	if failure := s.expectIssuer(ctx, l); failure != nil {
+		return nil, s.loginError(req.Account, failure)
+	}
 	target, err := s.authorizationURL(ctx, grant, l)
 	if err != nil {
-		return nil, s.loginError(req.Account, &Error{Class: ClassOperator, Reason: err.Error(), cause: err})
+		return nil, s.loginError(req.Account, err)
 	}
 	l.URL = NewSecret(target)
 	if err := s.storeLogin(ctx, l); err != nil {
@@ -157,17 +165,25 @@ func (s *Source) variables(found *Record, given map[string]string) map[string]st
 	return values
 }
 
-// authorizationURL is where to send the person (RFC 6749 sections 4.1.1 and 4.2.1).
-func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Login) (string, error) {
-	// All variables are needed now: what they stand in may only be used later.
+// missing says which variable has no value. All are needed when a login begins: what they
+// stand in may only be used later.
+func (s *Source) missing(variables map[string]string) error {
 	for _, v := range s.cfg.Variables {
-		if l.Variables[v.Name] == "" {
-			return "", fmt.Errorf("variable %s is needed: %s, such as %s", v.Name, v.Allowed, v.Example)
+		if variables[v.Name] == "" {
+			return fmt.Errorf("variable %s is needed: %s, such as %s", v.Name, v.Allowed, v.Example)
 		}
 	}
-	raw, err := provider.Expand(s.cfg.Variables, s.cfg.AuthorizeURL, l.Variables)
-	if err != nil {
-		return "", err
+	return nil
+}
+
+// authorizationURL is where to send the person (RFC 6749 sections 4.1.1 and 4.2.1).
+func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Login) (string, error) {
+	raw, failure := s.wire.endpoint(ctx, "authorize_url", s.cfg.AuthorizeURL, l.Variables)
+	switch {
+	case failure != nil:
+		return "", failure
+	case raw == "":
+		return "", errors.New("the issuer's metadata names no authorization_endpoint; configure authorize_url")
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -251,6 +267,9 @@ func (s *Source) finishLogin(ctx context.Context, grant Interactive, l *Login, a
 		return err
 	}
 	taken.answered = s.cfg.Clock.Now()
+	if wrong := taken.checkIssuer(answer); wrong != nil {
+		return wrong
+	}
 	if refused := refusedLogin(answer); refused != nil {
 		return refused
 	}

@@ -23,6 +23,8 @@ type storedLogin struct {
 	RedirectURL string            `json:"redirect_url,omitempty"`
 	Variables   map[string]string `json:"variables,omitempty"`
 	Terminal    bool              `json:"terminal,omitempty"`
+	Issuer      string            `json:"issuer,omitempty"`
+	AlwaysIss   bool              `json:"always_iss,omitempty"`
 	Begun       time.Time         `json:"begun"`
 }
 
@@ -37,7 +39,8 @@ func (s *Source) loginKey(state Secret) string {
 func (s *Source) storeLogin(ctx context.Context, l *Login) error {
 	body, err := json.Marshal(storedLogin{
 		Account: l.Account, State: l.State.Reveal(), Binding: l.Binding.Reveal(), Verifier: l.Verifier.Reveal(),
-		RedirectURL: l.RedirectURL, Variables: l.Variables, Terminal: l.Terminal, Begun: l.Begun,
+		RedirectURL: l.RedirectURL, Variables: l.Variables, Terminal: l.Terminal,
+		Issuer: l.Issuer, AlwaysIss: l.alwaysIss, Begun: l.Begun,
 	})
 	if err != nil {
 		return errors.New("encoding the login failed")
@@ -75,7 +78,8 @@ func (s *Source) FindLogin(ctx context.Context, state Secret) (*Login, error) {
 	}
 	l := &Login{
 		Source: s.cfg.Name, Account: st.Account, State: NewSecret(st.State), Binding: NewSecret(st.Binding),
-		Verifier: NewSecret(st.Verifier), RedirectURL: st.RedirectURL, Variables: st.Variables, Terminal: st.Terminal, Begun: st.Begun,
+		Verifier: NewSecret(st.Verifier), RedirectURL: st.RedirectURL, Variables: st.Variables, Terminal: st.Terminal,
+		Issuer: st.Issuer, alwaysIss: st.AlwaysIss, Begun: st.Begun,
 	}
 	age := s.cfg.Clock.Now().Sub(l.Begun)
 	if subtle.ConstantTimeCompare([]byte(st.State), []byte(state.Reveal())) != 1 || age > LoginLifetime || age < -LoginLifetime {

@@ -196,6 +196,12 @@ func (a *Account) next(ctx context.Context, rec *Record) (Request, *Error) {
 		own := *e // what a grant returned may be shared
 		return Request{}, &own
 	}
+	if req.Answer == nil {
+		// Where it will be sent is known before anything is marked as spent.
+		if _, failure := a.src.wire.tokenURL(ctx, rec.Variables); failure != nil {
+			return Request{}, failure
+		}
+	}
 	if f := rec.Failure; f != nil && !req.Spends.IsZero() && f.Refused == refreshTokenDigest(req.Spends) {
 		return Request{}, &Error{Class: f.Class, Code: f.Code, Reason: f.Reason}
 	}
@@ -221,7 +227,7 @@ func (a *Account) post(ctx context.Context, rec *Record, req Request) (*Answer, 
 // for, since nobody knows when on the way the provider began to count; but at least half
 // of it is used, or tokens that live shorter than their request takes never would be.
 func (a *Account) request(ctx context.Context, rec *Record, req Request) (*Answer, *Error) {
-	tokenURL, err := a.src.wire.tokenURL(rec.Variables)
+	tokenURL, err := a.src.wire.tokenURL(ctx, rec.Variables)
 	if err != nil {
 		return nil, err
 	}

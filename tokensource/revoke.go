@@ -7,18 +7,16 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-
-	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 // revoke revokes the tokens of rec at the provider (RFC 7009), the refresh token
 // first: with it a server ends the access tokens as well (section 2.1). Nil is also the
 // answer where the provider has no revocation endpoint.
 func (a *Account) revoke(ctx context.Context, rec *Record) *Error {
-	if a.src.cfg.RevokeURL == "" {
-		return nil
+	endpoint, failure := a.src.wire.revokeURL(ctx, rec.Variables)
+	if endpoint == "" {
+		return failure
 	}
-	var failure *Error
 	for _, t := range []struct {
 		hint  string
 		token Secret
@@ -26,22 +24,30 @@ func (a *Account) revoke(ctx context.Context, rec *Record) *Error {
 		if t.token.IsZero() {
 			continue
 		}
-		if err := a.src.wire.revoke(ctx, rec.Variables, t.token, t.hint); err != nil && failure == nil {
+		if err := a.src.wire.revoke(ctx, endpoint, rec.Variables, t.token, t.hint); err != nil && failure == nil {
 			failure = err
 		}
 	}
 	return failure
 }
 
+// Revokes reports whether disconnecting an account with these variables revokes its tokens
+// at the provider. False as well while the issuer's metadata cannot be had.
+func (s *Source) Revokes(ctx context.Context, variables map[string]string) bool {
+	endpoint, _ := s.wire.revokeURL(ctx, variables)
+	return endpoint != ""
+}
+
+// revokeURL is an account's revocation endpoint; empty where there is none.
+func (w *wire) revokeURL(ctx context.Context, variables map[string]string) (string, *Error) {
+	return w.endpoint(ctx, "revoke_url", w.cfg.RevokeURL, variables)
+}
+
 // revoke revokes one token. Like a token request it tries the client's secrets in turn
 // while one is being rotated, and is not sent during a lock-out.
-func (w *wire) revoke(ctx context.Context, variables map[string]string, token Secret, hint string) *Error {
-	endpoint, err := provider.Expand(w.cfg.Variables, w.cfg.RevokeURL, variables)
-	if err != nil {
-		return &Error{Class: ClassOperator, Reason: "revoke_url: " + err.Error(), cause: err}
-	}
+func (w *wire) revoke(ctx context.Context, endpoint string, variables map[string]string, token Secret, hint string) *Error {
 	// A lock-out is that of the token endpoint; without one there is none.
-	tokenURL, failed := w.tokenURL(variables)
+	tokenURL, failed := w.tokenURL(ctx, variables)
 	if failed != nil {
 		return failed
 	}

@@ -24,6 +24,11 @@ type Config struct {
 	// Grant decides what to ask for.
 	Grant Grant
 
+	// Issuer is the authorization server's identifier: https, or http on loopback. TokenURL,
+	// AuthorizeURL and RevokeURL, where they are empty, are read from its metadata (RFC 8414; OpenID
+	// Connect Discovery) when they are first needed, and have to be of its own origin. An answer
+	// to a login must come from it (RFC 9207).
+	Issuer string
 	// TokenURL is the token endpoint (RFC 6749 section 3.2): https, or http on loopback.
 	// A query in it is kept.
 	TokenURL string
@@ -50,7 +55,7 @@ type Config struct {
 	// RevokeURL is where tokens are revoked when an account is disconnected (RFC 7009).
 	// Empty: they are only forgotten.
 	RevokeURL string
-	// Variables stand in the three URLs as {name}, and differ from account to account:
+	// Variables stand in the four URLs as {name}, and differ from account to account:
 	// a login gives their values.
 	Variables []provider.Variable
 
@@ -197,11 +202,11 @@ func (cfg *Config) check() error {
 	if traits.Local {
 		return nil
 	}
-	if !traits.NoTokenURL && cfg.TokenURL == "" {
-		return errors.New("token_url is needed")
+	if !traits.NoTokenURL && cfg.TokenURL == "" && cfg.Issuer == "" {
+		return errors.New("token_url is needed, or issuer")
 	}
-	if _, ok := cfg.Grant.(Interactive); ok && cfg.AuthorizeURL == "" {
-		return errors.New("authorize_url is needed")
+	if _, ok := cfg.Grant.(Interactive); ok && cfg.AuthorizeURL == "" && cfg.Issuer == "" {
+		return errors.New("authorize_url is needed, or issuer")
 	}
 	if err := cfg.checkEndpoints(); err != nil {
 		return err
@@ -229,7 +234,7 @@ func (cfg *Config) checkEndpoints() error {
 	for _, v := range cfg.Variables {
 		examples[v.Name] = v.Example
 	}
-	for _, endpoint := range [][2]string{{"token_url", cfg.TokenURL}, {"authorize_url", cfg.AuthorizeURL}, {"revoke_url", cfg.RevokeURL}} {
+	for _, endpoint := range [][2]string{{"token_url", cfg.TokenURL}, {"authorize_url", cfg.AuthorizeURL}, {"revoke_url", cfg.RevokeURL}, {"issuer", cfg.Issuer}} {
 		if endpoint[1] == "" {
 			continue
 		}
@@ -237,8 +242,12 @@ func (cfg *Config) checkEndpoints() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", endpoint[0], err)
 		}
-		if err := CheckEndpoint(endpoint[0], expanded); err != nil {
-			return err
+		check := CheckEndpoint(endpoint[0], expanded)
+		if endpoint[0] == "issuer" {
+			check = CheckIssuer(expanded)
+		}
+		if check != nil {
+			return check
 		}
 	}
 	return nil

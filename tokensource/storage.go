@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,10 +59,7 @@ func (s *Source) prefix() string { return recordPrefix(s.cfg.Name, s.endpoint(),
 
 // endpoint is the provider's by which records are told apart.
 func (s *Source) endpoint() string {
-	if s.cfg.TokenURL == "" {
-		return s.cfg.AuthorizeURL
-	}
-	return s.cfg.TokenURL
+	return cmp.Or(s.cfg.TokenURL, s.cfg.AuthorizeURL, s.cfg.Issuer)
 }
 
 // digestNames is the digest of a list of names.

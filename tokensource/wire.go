@@ -15,8 +15,6 @@ import (
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
-
-	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 // wire is the way to a token endpoint: exactly one POST per call of post, with
@@ -28,7 +26,8 @@ type wire struct {
 	// secret is the index of the client secret that was accepted last.
 	secret atomic.Int32
 	// lockOuts holds until when a token URL must be left alone.
-	lockOuts sync.Map // URL -> deadline
+	lockOuts  sync.Map // URL -> deadline
+	discovery discovery
 }
 
 func newWire(cfg *Config) *wire {
@@ -52,13 +51,17 @@ func newTransport() *http.Transport {
 	return t
 }
 
-// tokenURL is the token endpoint of an account with these variables.
-func (w *wire) tokenURL(variables map[string]string) (string, *Error) {
-	tokenURL, err := provider.Expand(w.cfg.Variables, w.cfg.TokenURL, variables)
-	if err != nil {
-		return "", &Error{Class: ClassOperator, Reason: "token_url: " + err.Error(), cause: err}
+// tokenURL is the token endpoint of an account with these variables; empty for a
+// grant that asks none.
+func (w *wire) tokenURL(ctx context.Context, variables map[string]string) (string, *Error) {
+	if w.cfg.Grant.Traits().NoTokenURL {
+		return "", nil
 	}
-	return tokenURL, nil
+	tokenURL, failure := w.endpoint(ctx, "token_url", w.cfg.TokenURL, variables)
+	if failure == nil && tokenURL == "" && w.cfg.Issuer != "" {
+		failure = &Error{Class: ClassOperator, Reason: "the issuer's metadata names no token_endpoint; configure token_url"}
+	}
+	return tokenURL, failure
 }
 
 // post makes one token request, or several while the provider says invalid_client

@@ -1,0 +1,85 @@
+package openid
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+)
+
+// Of a provider only its issuer is configured: tokens, a login and the revocation go where its
+// own metadata says.
+func TestIssuerAlone(t *testing.T) {
+	op := harness.OP(t)
+	api := httptest.NewServer(op.Protect(hello))
+	t.Cleanup(api.Close)
+	opts := []harness.Option{harness.Env("ISSUER", op.Issuer), harness.Env("API", api.URL),
+		harness.Env("CLIENT_ID", harness.ServiceClient), harness.Env("CLIENT_SECRET", harness.ServiceSecret),
+		harness.Env("WEB_ID", harness.WebClient), harness.Env("WEB_SECRET", harness.WebSecret)}
+	p := harness.Start(t, `{
+	authinject {
+		source service {
+			grant         client_credentials
+			issuer        {$ISSUER}
+			client_id     {env.CLIENT_ID}
+			client_secret {env.CLIENT_SECRET}
+			destinations  {$API}
+		}
+		source person {
+			grant         authorization_code
+			issuer        {env.ISSUER}
+			client_id     {env.WEB_ID}
+			client_secret {env.WEB_SECRET}
+			scopes        openid offline_access
+			destinations  {$API}
+		}
+	}
+}
+http://{$ADDR} {
+	authinject_connect /connect*
+	handle /person/* {
+		authinject person {$API}
+	}
+	authinject service {$API}
+}
+`, opts...)
+	op.AllowRedirect(p.URL + "/connect/callback")
+	want(t, p, "hello over HTTP/1.1")
+
+	login := p.Terminal(nil, "authinject", "login", "person")
+	back := op.Login(t, login.Address())
+	res, err := http.Get(back.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if code := login.Wait(); code != 0 || !strings.Contains(login.Text(), "person: Connected, renews by itself") {
+		t.Fatalf("login: code %d:\n%s", code, login.Text())
+	}
+	harness.Eventually(t, 20*time.Second, func() bool {
+		status, _ := p.Get("/person/x")
+		return status == http.StatusOK
+	}, "the account's token does not serve")
+
+	logout := p.Terminal(nil, "authinject", "logout", "person")
+	if code := logout.Wait(); code != 0 || !strings.Contains(logout.Text(), "its tokens were revoked at the provider") {
+		t.Errorf("logout: code %d:\n%s", code, logout.Text())
+	}
+}
+
+// Metadata of another issuer is not believed, and the answer says what to correct.
+func TestIssuerOfAnotherName(t *testing.T) {
+	op := harness.OP(t)
+	p := harness.Start(t, site(strings.Replace(clientCredentials, "token_url     {$TOKEN_URL}", "issuer {$ISSUER}", 1)),
+		append(service(op, "http://127.0.0.1:1"), harness.Env("ISSUER", op.Issuer+"/"))...)
+	status, body := p.Get("/x")
+	if status != http.StatusBadGateway || !strings.Contains(body, "it names "+op.Issuer+", and the two must be the same") {
+		t.Errorf("%d %s", status, body)
+	}
+	if n := op.Count(); n != 0 {
+		t.Errorf("%d token requests", n)
+	}
+}

@@ -1,0 +1,117 @@
+package tokensource
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/authinject/caddy-authinject/tokensource/provider"
+)
+
+const (
+	// metadataLifetime is how long metadata is believed.
+	metadataLifetime = time.Hour
+	// metadataRetry is how long a failure to get it is.
+	metadataRetry = 5 * time.Second
+	// maxIssuers bounds how many are known at a time.
+	maxIssuers = 1000
+)
+
+// discovery keeps the metadata of a source's issuer: of several, where a variable of accounts
+// stands in it. It is asked for when it is first needed, never on a request's way
+// while a token lives.
+type discovery struct {
+	fetches singleflight.Group
+	mu      sync.Mutex
+	known   map[string]discovered
+}
+
+// discovered is what the last attempt came to.
+type discovered struct {
+	metadata *metadata // nil: there was none yet
+	failure  *Error
+	until    deadline // when it is asked for again
+}
+
+// issuer is that of an account with these variables; empty when none is configured.
+func (w *wire) issuer(variables map[string]string) (string, *Error) {
+	issuer, err := provider.Expand(w.cfg.Variables, w.cfg.Issuer, variables)
+	if err != nil {
+		return "", &Error{Class: ClassOperator, Reason: "issuer: " + err.Error(), cause: err}
+	}
+	return issuer, nil
+}
+
+// metadata returns the issuer's. When it cannot be had again, the one had before serves on.
+func (w *wire) metadata(ctx context.Context, issuer string) (*metadata, *Error) {
+	d := &w.discovery
+	found, current := w.discoveredLast(issuer)
+	if !current {
+		fetched := d.fetches.DoChan(issuer, func() (any, error) {
+			if found, current := w.discoveredLast(issuer); current {
+				return found, nil // another attempt ended just now
+			}
+			m, failure := w.fetchMetadata(context.WithoutCancel(ctx), issuer)
+			return w.discovered(issuer, m, failure), nil
+		})
+		select {
+		case result := <-fetched:
+			found = result.Val.(discovered)
+		case <-ctx.Done():
+			return nil, &Error{Class: ClassWait, Reason: "the issuer did not answer in time", cause: ctx.Err()}
+		}
+	}
+	if found.metadata == nil {
+		own := *found.failure // what is done to an error is done to one caller's
+		return nil, &own
+	}
+	return found.metadata, nil
+}
+
+// discoveredLast returns what the last attempt came to, and whether that still holds.
+func (w *wire) discoveredLast(issuer string) (found discovered, current bool) {
+	d := &w.discovery
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	found, ok := d.known[issuer]
+	return found, ok && !w.cfg.Clock.passed(found.until)
+}
+
+// discovered keeps what an attempt came to.
+func (w *wire) discovered(issuer string, m *metadata, failure *Error) discovered {
+	d := &w.discovery
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := discovered{metadata: m, failure: failure, until: w.cfg.Clock.in(metadataLifetime)}
+	if failure != nil {
+		now.metadata, now.until = d.known[issuer].metadata, w.cfg.Clock.in(metadataRetry)
+	}
+	if d.known == nil || len(d.known) >= maxIssuers {
+		d.known = make(map[string]discovered)
+	}
+	d.known[issuer] = now
+	return now
+}
+
+// endpoint is an account's endpoint: the configured one, or what the issuer's metadata
+// names. Empty when there is none.
+func (w *wire) endpoint(ctx context.Context, option, configured string, variables map[string]string) (string, *Error) {
+	if configured != "" || w.cfg.Issuer == "" {
+		expanded, err := provider.Expand(w.cfg.Variables, configured, variables)
+		if err != nil {
+			return "", &Error{Class: ClassOperator, Reason: option + ": " + err.Error(), cause: err}
+		}
+		return expanded, nil
+	}
+	issuer, failure := w.issuer(variables)
+	if failure != nil {
+		return "", failure
+	}
+	m, failure := w.metadata(ctx, issuer)
+	if failure != nil {
+		return "", failure
+	}
+	return m.endpoint(option)
+}

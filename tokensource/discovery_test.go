@@ -1,0 +1,330 @@
+package tokensource_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+const issuer = "https://login.example.com"
+
+// issuing is an authorization server that tells what it is: its metadata is what the place that
+// was asked for has, and its other endpoints are those of auth.
+type issuing struct {
+	auth *authServer
+
+	mu     sync.Mutex
+	places map[string]reply // path -> metadata
+	asked  []string
+}
+
+func (s *issuing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method != http.MethodGet {
+		return s.auth.RoundTrip(req)
+	}
+	s.mu.Lock()
+	s.asked = append(s.asked, req.URL.String())
+	r, ok := s.places[req.URL.Path]
+	s.mu.Unlock()
+	if !ok {
+		r = reply{status: http.StatusNotFound}
+	}
+	if r.delay > 0 {
+		time.Sleep(r.delay)
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return &http.Response{StatusCode: r.status, Header: r.header, Body: io.NopCloser(bytes.NewReader([]byte(r.body))), Request: req}, nil
+}
+
+func (s *issuing) place(path string, r reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.places == nil {
+		s.places = make(map[string]reply)
+	}
+	s.places[path] = r
+}
+
+// fetches returns what was asked of the well-known places so far.
+func (s *issuing) fetches() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.asked)
+}
+
+const (
+	oauthPlace = "/.well-known/oauth-authorization-server"
+	oidcPlace  = "/.well-known/openid-configuration"
+)
+
+// says is the metadata of an issuer, with more members.
+func says(issuer string, more ...string) reply {
+	return reply{body: fmt.Sprintf(`{"issuer":%q,"token_endpoint":"https://login.example.com/oauth/token","authorization_endpoint":"https://login.example.com/oauth/authorize","revocation_endpoint":"https://login.example.com:443/oauth/revoke"%s}`,
+		issuer, strings.Join(append([]string{""}, more...), ","))}
+}
+
+// discovering makes the source one that knows its issuer alone.
+func discovering(issuer string) func(*tokensource.Config) {
+	return func(cfg *tokensource.Config) {
+		cfg.Issuer, cfg.TokenURL, cfg.AuthorizeURL, cfg.RevokeURL = issuer, "", "", ""
+	}
+}
+
+// The metadata is looked for where RFC 8414 has it, and then where OpenID Connect does.
+func TestWhereMetadataIs(t *testing.T) {
+	for name, c := range map[string]struct {
+		issuer string
+		place  string
+		asked  []string
+	}{
+		"RFC 8414":        {issuer, oauthPlace, []string{issuer + oauthPlace}},
+		"OpenID":          {issuer, oidcPlace, []string{issuer + oauthPlace, issuer + oidcPlace}},
+		"RFC 8414, path":  {issuer + "/a/b", oauthPlace + "/a/b", []string{issuer + oauthPlace + "/a/b"}},
+		"OpenID, path":    {issuer + "/a", "/a" + oidcPlace, []string{issuer + oauthPlace + "/a", issuer + "/a" + oidcPlace}},
+		"ends in a slash": {issuer + "/a/", "/a" + oidcPlace, []string{issuer + oauthPlace + "/a", issuer + "/a" + oidcPlace}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &issuing{auth: &authServer{}}
+			s.place(c.place, says(c.issuer))
+			src := newSource(t, s, discovering(c.issuer))
+			if got := s.fetches(); len(got) != 0 {
+				t.Errorf("asked before it was needed: %q", got)
+			}
+			wantToken(t, src, "at1")
+			if got := s.fetches(); !slices.Equal(got, c.asked) {
+				t.Errorf("asked %q, want %q", got, c.asked)
+			}
+			if got := s.auth.all()[0].url; got != tokenURL {
+				t.Errorf("asked %s for the token", got)
+			}
+		})
+	}
+}
+
+// What the metadata says is not believed where it could lead elsewhere. Nothing is sent
+// then, and no refresh token is marked as spent.
+func TestMetadataRefused(t *testing.T) {
+	with := func(tokenEndpoint string) reply {
+		return reply{body: fmt.Sprintf(`{"issuer":%q,"token_endpoint":%q}`, issuer, tokenEndpoint)}
+	}
+	elsewhere := func(why string) string {
+		return "names a token_endpoint that " + why + "; write it as token_url into the configuration to accept it"
+	}
+	for name, c := range map[string]struct {
+		reply reply
+		class tokensource.Class
+		want  string
+	}{
+		"another issuer":       {says("https://evil.example"), tokensource.ClassOperator, "it names https://evil.example, and the two must be the same to the letter"},
+		"a slash more":         {says(issuer + "/"), tokensource.ClassOperator, "it names https://login.example.com/, and"},
+		"case":                 {says("https://LOGIN.example.com"), tokensource.ClassOperator, "same to the letter"},
+		"spaces around":        {says(" " + issuer), tokensource.ClassOperator, "names nothing that could be one"},
+		"no issuer":            {reply{body: `{"token_endpoint":"` + tokenURL + `"}`}, tokensource.ClassOperator, "names nothing that could be one"},
+		"issuer twice":         {says(issuer, `"issuer":"https://evil.example"`), tokensource.ClassWait, "no JSON object"},
+		"not there":            {reply{status: 404}, tokensource.ClassOperator, "not at its well-known addresses"},
+		"redirected":           {withHeader(reply{status: 302}, "Location", "https://evil.example/"), tokensource.ClassOperator, "redirects are not followed"},
+		"forbidden":            {reply{status: 403}, tokensource.ClassOperator, "cannot be had"},
+		"down":                 {reply{status: 503}, tokensource.ClassWait, "it is in trouble"},
+		"no connection":        {reply{err: errReset}, tokensource.ClassWait, "the issuer could not be reached"},
+		"a page":               {reply{body: "<html>"}, tokensource.ClassWait, "no JSON object"},
+		"too long":             {reply{body: `{"issuer":"` + strings.Repeat("x", 1<<20) + `"}`}, tokensource.ClassWait, "over 1 MiB"},
+		"no token endpoint":    {reply{body: `{"issuer":"` + issuer + `"}`}, tokensource.ClassOperator, "names no token_endpoint; configure token_url"},
+		"another host":         {with("https://evil.example/token"), tokensource.ClassOperator, elsewhere("is not of the issuer's own origin")},
+		"a subdomain":          {with("https://x.login.example.com/token"), tokensource.ClassOperator, elsewhere("is not of the issuer's own origin")},
+		"another port":         {with("https://login.example.com:8443/token"), tokensource.ClassOperator, elsewhere("is not of the issuer's own origin")},
+		"a private address":    {with("https://169.254.169.254/token"), tokensource.ClassOperator, elsewhere("is not of the issuer's own origin")},
+		"the metadata service": {with("http://169.254.169.254/latest/meta-data"), tokensource.ClassOperator, elsewhere("is no https URL")},
+		"loopback":             {with("http://127.0.0.1:2019/load"), tokensource.ClassOperator, elsewhere("is not of the issuer's own origin")},
+		"plain":                {with("http://login.example.com/token"), tokensource.ClassOperator, elsewhere("is no https URL")},
+		"userinfo":             {with("https://login.example.com@evil.example/token"), tokensource.ClassOperator, elsewhere("is no https URL")},
+		"another scheme":       {with("file:///etc/passwd"), tokensource.ClassOperator, elsewhere("is no https URL")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &issuing{auth: &authServer{}}
+			s.place(oauthPlace, c.reply)
+			storage := new(steps)
+			src := newSource(t, s, refreshing(storage, "seed"), discovering(issuer))
+			err := wantError(t, src, c.class)
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %q, want %q", err, c.want)
+			}
+			if n := s.auth.count(); n != 0 {
+				t.Errorf("%d token requests", n)
+			}
+			if got := storage.steps(); slices.ContainsFunc(got, func(step string) bool { return strings.Contains(step, "marked=true") }) {
+				t.Errorf("a refresh token was marked: %q", got)
+			}
+		})
+	}
+}
+
+// What stands in the configuration is not asked for, and may be anywhere.
+func TestConfiguredEndpointsComeFirst(t *testing.T) {
+	s := &issuing{auth: &authServer{}}
+	src := newSource(t, s, discovering("https://elsewhere.example"), func(cfg *tokensource.Config) { cfg.TokenURL = tokenURL })
+	wantToken(t, src, "at1")
+	if got := s.fetches(); len(got) != 0 {
+		t.Errorf("asked %q", got)
+	}
+}
+
+// Metadata is asked for once an hour, however many accounts need it; when it cannot be had
+// again, the one from before serves on. A failure is remembered for some seconds.
+func TestMetadataIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &issuing{auth: &authServer{}}
+		s.place(oauthPlace, reply{status: 503, delay: time.Second})
+		src := newSource(t, s, discovering(issuer))
+		want := func(moment string, fetches int, usable bool) {
+			t.Helper()
+			var group sync.WaitGroup
+			for i := range 50 {
+				group.Go(func() {
+					_, err := src.Account(fmt.Sprint(moment, i)).Token(t.Context())
+					if (err == nil) != usable {
+						t.Errorf("%s: %v", moment, err)
+					}
+				})
+			}
+			group.Wait()
+			if got := len(s.fetches()); got != fetches {
+				t.Errorf("%s: %d requests for metadata, want %d", moment, got, fetches)
+			}
+		}
+		want("down", 2, false) // both places
+		want("still down", 2, false)
+		time.Sleep(time.Minute)
+		fetched := len(s.fetches())
+		s.place(oauthPlace, says(issuer))
+		time.Sleep(6 * time.Second)
+		want("up", fetched+1, true)
+		time.Sleep(59 * time.Minute)
+		want("an hour less a minute", fetched+1, true)
+		s.place(oauthPlace, reply{status: 503})
+		time.Sleep(2 * time.Minute)
+		want("down again", fetched+3, true)
+		s.place(oauthPlace, says("https://evil.example"))
+		time.Sleep(time.Minute)
+		want("taken over", fetched+5, true)
+	})
+}
+
+// Each account's issuer is its own where a variable stands in it.
+func TestIssuerOfAnAccount(t *testing.T) {
+	s := &issuing{auth: rotating(0)}
+	for _, tenant := range []string{"acme", "initech"} {
+		s.place(oauthPlace+"/"+tenant, says(issuer+"/"+tenant))
+	}
+	src := newSource(t, s, connecting(nil), perDeployment, discovering(issuer+"/{deployment}"))
+	for _, tenant := range []string{"acme", "initech"} {
+		l := begin(t, src, tokensource.LoginRequest{Account: tenant, RedirectURL: callbackURL, Variables: map[string]string{"deployment": tenant}})
+		if l.Issuer != issuer+"/"+tenant {
+			t.Errorf("issuer %s", l.Issuer)
+		}
+		if err := finish(t, src, l, "code=c&iss="+l.Issuer); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := s.fetches(); len(got) != 2 {
+		t.Errorf("asked %q", got)
+	}
+}
+
+// A login comes back from the issuer that it was begun at, or is refused: also when it brings
+// an error. Either way it is used up.
+func TestLoginComesFromItsIssuer(t *testing.T) {
+	const always = `"authorization_response_iss_parameter_supported":true`
+	for name, c := range map[string]struct {
+		more   []string
+		answer string
+		want   string // part of the error; none
+	}{
+		"named":                       {nil, "code=c&iss=https%3A%2F%2Flogin.example.com", ""},
+		"not named":                   {nil, "code=c", ""},
+		"another":                     {nil, "code=c&iss=https%3A%2F%2Fevil.example", "comes from another issuer"},
+		"a slash more":                {nil, "code=c&iss=https%3A%2F%2Flogin.example.com%2F", "comes from another issuer"},
+		"empty":                       {nil, "code=c&iss=", "comes from another issuer"},
+		"twice":                       {nil, "code=c&iss=https%3A%2F%2Flogin.example.com&iss=x", "comes from another issuer"},
+		"always named":                {[]string{always}, "code=c&iss=https%3A%2F%2Flogin.example.com", ""},
+		"always named, missing":       {[]string{always}, "code=c", "names no issuer"},
+		"an error":                    {[]string{always}, "error=access_denied&iss=https%3A%2F%2Flogin.example.com", "access was denied"},
+		"an error of another":         {nil, "error=access_denied&iss=https%3A%2F%2Fevil.example", "comes from another issuer"},
+		"an error that lacks it":      {[]string{always}, "error=access_denied", "names no issuer"},
+		"said to be always, badly":    {[]string{strings.Replace(always, "true", `"yes"`, 1)}, "code=c", ""},
+		"not always, by its own word": {[]string{strings.Replace(always, "true", "false", 1)}, "code=c", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &issuing{auth: rotating(0)}
+			s.place(oidcPlace, says(issuer, c.more...))
+			src := newSource(t, s, connecting(nil), discovering(issuer))
+			l := begin(t, src, inBrowser)
+			if !strings.HasPrefix(l.URL.Reveal(), authorizeURL+"?") {
+				t.Errorf("sent to %s", l.URL.Reveal())
+			}
+			found, err := src.FindLogin(t.Context(), l.State) // as another process does
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = finish(t, src, found, c.answer)
+			switch {
+			case c.want == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if c.want != "" {
+				wantCount(t, &s.auth.endpoint, 0)
+			}
+			wantNoLogin(t, finish(t, src, found, "code=c&iss=https%3A%2F%2Flogin.example.com"))
+		})
+	}
+}
+
+// Tokens are revoked where the metadata says; where it names no such endpoint, they are forgotten.
+func TestRevocationByMetadata(t *testing.T) {
+	for _, revokes := range []bool{true, false} {
+		s := &issuing{auth: rotating(0)}
+		metadata := says(issuer)
+		if !revokes {
+			metadata.body = strings.Replace(metadata.body, "revocation_endpoint", "x", 1)
+		}
+		s.place(oidcPlace, metadata)
+		src := newSource(t, s, connecting(nil), discovering(issuer))
+		connect(t, src, "")
+		if got := src.Revokes(t.Context(), nil); got != revokes {
+			t.Errorf("it revokes: %t, want %t", got, revokes)
+		}
+		disconnect(t, src, "")
+		if got := s.auth.revoked(); (len(got) == 2) != revokes {
+			t.Errorf("revoked %q", got)
+		}
+	}
+}
+
+func TestIssuerMustBeOne(t *testing.T) {
+	for raw, want := range map[string]string{
+		"http://login.example.com":      "issuer must be https",
+		"login.example.com":             "issuer must be an absolute https URL",
+		"https://login.example.com?a=b": "issuer must not have a query",
+		"https://login.example.com#a":   "issuer must not have a fragment",
+	} {
+		_, err := tokensource.New(tokensource.Config{Name: "a", Grant: tokensource.ClientCredentials{}, ClientID: "x", Issuer: raw})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", raw, err, want)
+		}
+	}
+}

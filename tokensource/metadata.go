@@ -1,0 +1,164 @@
+package tokensource
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// maxMetadata bounds the size of an issuer's metadata.
+const maxMetadata = 1 << 20
+
+// metadata is what an authorization server says of itself (RFC 8414 section 2), as
+// far as it is needed here.
+type metadata struct {
+	issuer string
+	// endpoints by the option that stands for them; unchecked, see endpoint.
+	endpoints map[string]string
+	// alwaysIss: the server names itself in every answer to a login (RFC 9207 section 3).
+	alwaysIss bool
+}
+
+// metadataMembers are the members of metadata that hold endpoints.
+var metadataMembers = map[string]string{
+	"authorize_url": "authorization_endpoint",
+	"token_url":     "token_endpoint",
+	"revoke_url":    "revocation_endpoint",
+}
+
+// endpoint returns the endpoint that stands for an option, or "" when the server names none.
+// It must be of the issuer's own origin: else whoever can write the metadata could send
+// credentials anywhere, into a private network too.
+func (m *metadata) endpoint(option string) (string, *Error) {
+	raw := m.endpoints[option]
+	if raw == "" {
+		return "", nil
+	}
+	refuse := func(reason string) (string, *Error) {
+		return "", &Error{Class: ClassOperator, Reason: fmt.Sprintf("the issuer's metadata names a %s that %s; write it as %s into the configuration to accept it", metadataMembers[option], reason, option)}
+	}
+	if CheckEndpoint(option, raw) != nil {
+		return refuse("is no https URL")
+	}
+	if origin(raw) != origin(m.issuer) {
+		return refuse("is not of the issuer's own origin")
+	}
+	return raw, nil
+}
+
+// origin is the scheme, host and port of a URL that is one.
+func origin(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
+}
+
+// CheckIssuer reports why raw cannot be an issuer identifier (RFC 8414 section 2): https, or
+// http on loopback, without query and fragment.
+func CheckIssuer(raw string) error {
+	if err := CheckEndpoint("issuer", raw); err != nil {
+		return err
+	}
+	if strings.Contains(raw, "?") {
+		return errors.New("issuer must not have a query (RFC 8414 section 2)")
+	}
+	return nil
+}
+
+// metadataURLs are where an issuer's metadata is looked for: as RFC 8414 section 3.1 has it, and
+// as OpenID Connect Discovery section 4 has it.
+func metadataURLs(issuer string) ([]string, error) {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return nil, errors.New("issuer is no URL")
+	}
+	path := strings.TrimSuffix(u.EscapedPath(), "/")
+	base := u.Scheme + "://" + u.Host
+	return []string{base + "/.well-known/oauth-authorization-server" + path, base + path + "/.well-known/openid-configuration"}, nil
+}
+
+// fetchMetadata asks the issuer for its metadata. Of two failures it returns the one that
+// says more than that nothing is there.
+func (w *wire) fetchMetadata(ctx context.Context, issuer string) (*metadata, *Error) {
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
+	defer cancel()
+	urls, err := metadataURLs(issuer)
+	if err != nil {
+		return nil, &Error{Class: ClassOperator, Reason: err.Error()}
+	}
+	var failure *Error
+	for _, at := range urls {
+		m, failed := w.fetchMetadataAt(ctx, at, issuer)
+		if failed == nil {
+			return m, nil
+		}
+		if failure == nil || failure.Status == http.StatusNotFound {
+			failure = failed
+		}
+	}
+	return nil, failure
+}
+
+func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadata, *Error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+	if err != nil {
+		return nil, &Error{Class: ClassOperator, Reason: "issuer is no URL"}
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", w.cfg.UserAgent)
+	resp, err := w.base.RoundTrip(req) // follows no redirects
+	if err != nil {
+		failure := transportFailure(err, false)
+		failure.Reason = strings.ReplaceAll(failure.Reason, "the token endpoint", "the issuer")
+		return nil, failure
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxMetadata+1))
+	fail := func(class Class, reason string) (*metadata, *Error) {
+		return nil, &Error{Class: class, Reason: "the issuer's metadata " + reason, Status: resp.StatusCode}
+	}
+	switch status := resp.StatusCode; {
+	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
+		return fail(ClassWait, "cannot be had: it is in trouble")
+	case status == http.StatusNotFound, status == http.StatusGone:
+		return fail(ClassOperator, "is not at its well-known addresses; check the issuer, or configure the endpoints")
+	case status >= 300 && status < 400:
+		return fail(ClassOperator, "is said to be elsewhere; redirects are not followed")
+	case status != http.StatusOK:
+		return fail(ClassOperator, "cannot be had")
+	case err != nil:
+		return fail(ClassWait, "was cut short")
+	case len(body) > maxMetadata:
+		return fail(ClassWait, "is over 1 MiB")
+	}
+	members, err := parseObject(body)
+	if err != nil {
+		return fail(ClassWait, "is no JSON object")
+	}
+	var named string
+	_ = json.Unmarshal(members["issuer"], &named) // what is no string is another issuer
+	if named != issuer {
+		// No part of this was ever secret, and a slash too many is hard to find.
+		if CheckIssuer(named) != nil || len(named) > 200 {
+			named = "nothing that could be one"
+		}
+		return fail(ClassOperator, fmt.Sprintf("is that of another issuer: it names %s, and the two must be the same to the letter (RFC 8414 section 3.3)", named))
+	}
+	m := &metadata{issuer: issuer, endpoints: make(map[string]string)}
+	for option, member := range metadataMembers {
+		m.endpoints[option] = text(members, member)
+	}
+	_ = json.Unmarshal(members["authorization_response_iss_parameter_supported"], &m.alwaysIss) // absent: false
+	return m, nil
+}
