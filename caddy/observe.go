@@ -42,6 +42,9 @@ func level(e tokensource.Event) zapcore.Level {
 	case tokensource.EventLoginRequired, tokensource.EventStorageFailed:
 		return zapcore.ErrorLevel
 	}
+	if len(e.MissingScopes) > 0 {
+		return zapcore.WarnLevel
+	}
 	return zapcore.InfoLevel
 }
 
@@ -84,6 +87,9 @@ func (a *App) log(e tokensource.Event) {
 		if !e.Expiry.IsZero() {
 			fields = append(fields, zap.Time("expiry", e.Expiry))
 		}
+	}
+	if len(e.MissingScopes) > 0 {
+		fields = append(fields, zap.Strings("scopes_not_granted", e.MissingScopes))
 	}
 	fields = append(fields, zap.Duration("took", e.Took))
 	entry.Write(fields...)

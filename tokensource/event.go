@@ -37,6 +37,9 @@ type Event struct {
 	Err error
 	// Attempts counts the failures in a row, this one included.
 	Attempts int
+	// MissingScopes are those of the configured scopes that the provider, by its own word, did not
+	// grant with a token just obtained.
+	MissingScopes []string
 	// Took is how long the token request, with its saving, lasted.
 	Took time.Duration
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -29,8 +30,10 @@ type exchange struct {
 	base   http.RoundTripper
 	now    func() time.Time
 
-	// sent are the values of the request, which the answer may echo.
+	// sent are the values of the request, which the answer may echo, and secrets those among
+	// them that are.
 	sent    []string
+	secrets []string
 	answer  *Answer
 	failure *Error
 	// lockedOut is set when the failure is a lock-out.
@@ -70,8 +73,12 @@ func (ex *exchange) shape(req *http.Request) (*http.Request, error) {
 		return req, errors.New("the token request could not be built")
 	}
 	ex.sent = append(ex.sent, ex.secret.Reveal())
-	for _, values := range form {
+	ex.secrets = append(ex.secrets, ex.secret.Reveal())
+	for name, values := range form {
 		ex.sent = append(ex.sent, values...)
+		if !slices.Contains(publicParams, name) {
+			ex.secrets = append(ex.secrets, values...)
+		}
 	}
 	query := make(url.Values)
 	if ex.cfg.ClientAuth == ClientSecretQuery {
@@ -169,6 +176,7 @@ func (ex *exchange) read(resp *http.Response, body []byte, readErr error) {
 		return
 	}
 	ans, err := parseAnswer(members, now)
+	ans.Scope = ex.scope(ans)
 	ex.answer = ans
 	reason := ans.check()
 	if reason == "" && err != nil {
@@ -204,6 +212,28 @@ func hasError(members map[string]json.RawMessage) bool {
 	raw, ok := members["error"]
 	return ok && string(raw) != "null" && string(raw) != `""` && string(raw) != "false"
 }
+
+// publicParams are the parameters of a token request that hold no secret.
+var publicParams = []string{"grant_type", "client_id", "redirect_uri", "scope", "audience", "resource", "token_type_hint"}
+
+// scope is what the provider says it granted. It is shown in the status, and so taken only if it
+// looks like scopes (RFC 6749 section 3.3) and echoes no credential.
+func (ex *exchange) scope(ans *Answer) string {
+	for _, c := range ans.Scope {
+		if c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			return ""
+		}
+	}
+	for _, secret := range append(ex.secrets, ans.AccessToken.Reveal(), ans.RefreshToken.Reveal()) {
+		if len(secret) >= shortestSecret && strings.Contains(ans.Scope, secret) {
+			return ""
+		}
+	}
+	return ans.Scope
+}
+
+// shortestSecret keeps a parameter such as "1" from being found in every text.
+const shortestSecret = 4
 
 // errorCode is the OAuth error code among members, or "". Only what looks like
 // one is taken: lower-case words and underscores, as all registered codes are.

@@ -136,6 +136,9 @@ func (a *Account) report(out outcome, l *live, before, failed *failed, took time
 		a.src.tell(e)
 		return
 	}
+	if out.err == nil && out.asked {
+		e.MissingScopes = a.src.missingScopes(out.rec.Scope)
+	}
 	if out.connected {
 		c := e
 		c.Kind = EventConnected

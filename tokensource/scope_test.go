@@ -1,0 +1,60 @@
+package tokensource_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// Scopes that were not granted are told; the token is used all the same.
+func TestScopesThatWereNotGranted(t *testing.T) {
+	for name, c := range map[string]struct {
+		scopes  []string
+		granted string
+		want    []string
+	}{
+		"nothing said":         {[]string{"a", "b"}, "", nil},
+		"all":                  {[]string{"a", "b"}, "b a c", nil},
+		"one less":             {[]string{"orders:read", "orders:write"}, "orders:read", []string{"orders:write"}},
+		"only part of a name":  {[]string{"read"}, "readonly xread", []string{"read"}},
+		"by commas":            {[]string{"a", "b"}, "a,b", nil},
+		"commas within":        {[]string{"read(companies,contacts)", "write(all)"}, "read(companies,contacts),write(all)", nil},
+		"commas within, fewer": {[]string{"read(companies,contacts)"}, "read(companies)", []string{"read(companies,contacts)"}},
+		"of OpenID Connect":    {[]string{"openid", "offline_access", "a"}, "a", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var ev events
+			ep := &endpoint{script: always(reply{body: `{"access_token":"at1","expires_in":3600,"scope":"` + c.granted + `"}`})}
+			src := newSource(t, ep, observed(&ev), func(cfg *tokensource.Config) { cfg.Scopes = c.scopes })
+			wantToken(t, src, "at1")
+			if st := src.Account("").Status(); st.Scope != c.granted {
+				t.Errorf("status says %q", st.Scope)
+			}
+			if len(ev.all) != 1 || !slices.Equal(ev.all[0].MissingScopes, c.want) {
+				t.Errorf("told %+v, want %q", ev.all, c.want)
+			}
+		})
+	}
+}
+
+// The status shows what was granted, so nothing that a hostile provider puts there.
+func TestGrantedScopesEchoNoSecret(t *testing.T) {
+	for _, echoed := range []string{clientSecret, "seed-refresh-token", "new-access-token", "new-refresh-token", "x " + clientSecret + " y", `\u0007`, "é"} {
+		ep := &endpoint{script: always(reply{body: `{"access_token":"new-access-token","refresh_token":"new-refresh-token","expires_in":3600,"scope":"` + echoed + `"}`})}
+		src := newSource(t, ep, refreshing(nil, "seed-refresh-token"), func(cfg *tokensource.Config) { cfg.ClientAuth = tokensource.ClientSecretPost })
+		wantToken(t, src, "new-access-token")
+		if st := src.Account("").Status(); st.Scope != "" {
+			t.Errorf("%s: the status says %q", echoed, st.Scope)
+		}
+	}
+	for _, kept := range []string{"read write", "read(all),write(x)", strings.Repeat("a", 300), "orders-client"} {
+		ep := &endpoint{script: always(reply{body: `{"access_token":"new-access-token","expires_in":3600,"scope":"` + kept + `"}`})}
+		src := newSource(t, ep)
+		wantToken(t, src, "new-access-token")
+		if st := src.Account("").Status(); st.Scope != kept {
+			t.Errorf("%s: the status says %q", kept, st.Scope)
+		}
+	}
+}
