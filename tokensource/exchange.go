@@ -176,7 +176,7 @@ func (ex *exchange) read(resp *http.Response, body []byte, readErr error) {
 		return
 	}
 	ans, err := parseAnswer(members, now)
-	ans.Scope = ex.scope(ans)
+	ans.Scope = publicScope(ans, ex.secrets...)
 	ex.answer = ans
 	reason := ans.check()
 	if reason == "" && err != nil {
@@ -215,25 +215,6 @@ func hasError(members map[string]json.RawMessage) bool {
 
 // publicParams are the parameters of a token request that hold no secret.
 var publicParams = []string{"grant_type", "client_id", "redirect_uri", "scope", "audience", "resource", "token_type_hint"}
-
-// scope is what the provider says it granted. It is shown in the status, and so taken only if it
-// looks like scopes (RFC 6749 section 3.3) and echoes no credential.
-func (ex *exchange) scope(ans *Answer) string {
-	for _, c := range ans.Scope {
-		if c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
-			return ""
-		}
-	}
-	for _, secret := range append(ex.secrets, ans.AccessToken.Reveal(), ans.RefreshToken.Reveal()) {
-		if len(secret) >= shortestSecret && strings.Contains(ans.Scope, secret) {
-			return ""
-		}
-	}
-	return ans.Scope
-}
-
-// shortestSecret keeps a parameter such as "1" from being found in every text.
-const shortestSecret = 4
 
 // errorCode is the OAuth error code among members, or "". Only what looks like
 // one is taken: lower-case words and underscores, as all registered codes are.

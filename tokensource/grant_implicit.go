@@ -35,6 +35,7 @@ func (Implicit) Redeem(l *Login, answer url.Values) (Request, error) {
 		members[name], _ = json.Marshal(values[0]) // a string always marshals
 	}
 	ans, err := parseAnswer(members, l.answered)
+	ans.Scope = publicScope(ans)
 	ans.RefreshToken = Secret{}
 	reason := ans.check()
 	if reason == "" && err != nil {

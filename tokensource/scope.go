@@ -2,6 +2,25 @@ package tokensource
 
 import "strings"
 
+// publicScope is what the provider says it granted. It is shown in the status, and so taken only
+// if it looks like scopes (RFC 6749 section 3.3) and echoes no credential.
+func publicScope(ans *Answer, sent ...string) string {
+	for _, c := range ans.Scope {
+		if c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			return ""
+		}
+	}
+	for _, secret := range append(sent, ans.AccessToken.Reveal(), ans.RefreshToken.Reveal()) {
+		if len(secret) >= shortestSecret && strings.Contains(ans.Scope, secret) {
+			return ""
+		}
+	}
+	return ans.Scope
+}
+
+// shortestSecret keeps a parameter such as "1" from being found in every text.
+const shortestSecret = 4
+
 // missingScopes are the configured scopes that are not among those granted. When the provider
 // says nothing of scopes it granted what was asked for (RFC 6749 section 5.1). A token with fewer is
 // used all the same: providers rename what they grant, and leave out what is for

@@ -58,3 +58,16 @@ func TestGrantedScopesEchoNoSecret(t *testing.T) {
 		}
 	}
 }
+
+// So for what comes in a redirect.
+func TestScopesOfARedirectEchoNoSecret(t *testing.T) {
+	for answer, want := range map[string]string{"scope=a+b": "a b", "scope=a+implicit-token": ""} {
+		src := newSource(t, &endpoint{}, implicit(nil))
+		if err := finish(t, src, begin(t, src, inBrowser), "access_token=implicit-token&"+answer); err != nil {
+			t.Fatal(err)
+		}
+		if st := src.Account("").Status(); st.Scope != want {
+			t.Errorf("%s: the status says %q", answer, st.Scope)
+		}
+	}
+}
