@@ -75,6 +75,10 @@ func (a *App) log(e tokensource.Event) {
 			fields = append(fields, zap.Time("retry_at", failure.RetryAt))
 		}
 	}
+	var broken *tokensource.Panic
+	if errors.As(e.Err, &broken) {
+		fields = append(fields, zap.ByteString("stack", broken.Stack))
+	}
 	if e.Kind == tokensource.EventLoginRequired {
 		if url := a.connectURL(e.Source, e.Account); url != "" {
 			fields = append(fields, zap.String("login_url", url))

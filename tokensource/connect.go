@@ -16,9 +16,9 @@ func (a *Account) connect(ctx context.Context, l *Login, req Request) *Error {
 		return failure
 	}
 	fl := a.occupy()
-	out := a.install(ctx, blank, req, ans)
+	out := guarded(func() outcome { return a.install(ctx, blank, req, ans) })
 	a.land(fl, out, a.src.cfg.Clock.Elapsed()-began)
-	return nil
+	return out.err
 }
 
 // install stores what a login brought as the account's newest record. A code is
@@ -62,6 +62,21 @@ func (a *Account) Disconnect(ctx context.Context) error {
 func (a *Account) disconnect(ctx context.Context) error {
 	began := a.src.cfg.Clock.Elapsed()
 	fl := a.occupy()
+	var failure error
+	out := guarded(func() (out outcome) {
+		out, failure = a.forget(ctx)
+		return out
+	})
+	a.land(fl, out, a.src.cfg.Clock.Elapsed()-began)
+	var broken *Panic
+	if out.err != nil && errors.As(out.err, &broken) {
+		return out.err
+	}
+	return failure
+}
+
+// forget revokes what is known of the account, and stores that a person wanted that.
+func (a *Account) forget(ctx context.Context) (outcome, error) {
 	unlock := a.lock(ctx)
 	defer unlock()
 	rec, _ := a.known()
@@ -70,8 +85,7 @@ func (a *Account) disconnect(ctx context.Context) error {
 		rec = found
 	}
 	if rec.Generation == 0 && err == nil || rec.Disconnected && rec == found {
-		a.land(fl, outcome{rec: rec, err: notConnected(rec)}, 0)
-		return nil // there is nothing to forget
+		return outcome{rec: rec, err: notConnected(rec)}, nil // there is nothing to forget
 	}
 	var revoked *Error
 	if !rec.Disconnected {
@@ -79,15 +93,15 @@ func (a *Account) disconnect(ctx context.Context) error {
 	}
 	tomb := &Record{Source: rec.Source, Account: rec.Account, Variables: rec.Variables, Generation: rec.Generation, Disconnected: true}
 	err = a.supersede(ctx, tomb)
-	a.land(fl, outcome{rec: tomb, disconnected: true, unsaved: err != nil, storage: err, err: notConnected(tomb)}, a.src.cfg.Clock.Elapsed()-began)
+	out := outcome{rec: tomb, disconnected: true, unsaved: err != nil, storage: err, err: notConnected(tomb)}
 	switch {
 	case err != nil:
-		return &Error{Class: ClassWait, Reason: "the tokens are no longer used here, but the storage still holds them; removing them is tried again", cause: err}
+		return out, &Error{Class: ClassWait, Reason: "the tokens are no longer used here, but the storage still holds them; removing them is tried again", cause: err}
 	case revoked != nil:
 		revoked.Reason = "the tokens were removed here, but the provider did not confirm that it revoked them: " + revoked.Reason
-		return revoked
+		return out, revoked
 	}
-	return nil
+	return out, nil
 }
 
 // supersede stores rec, which a person decided on, as newer than all that is known or

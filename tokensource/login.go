@@ -248,7 +248,7 @@ func (s *Source) FinishLogin(ctx context.Context, l *Login, answer url.Values) e
 	done := make(chan error, 1)
 	go func() {
 		defer s.running.Done()
-		done <- s.finishLogin(context.WithoutCancel(ctx), grant, l, answer)
+		done <- guardedError(func() error { return s.finishLogin(context.WithoutCancel(ctx), grant, l, answer) })
 	}()
 	select {
 	case err := <-done:

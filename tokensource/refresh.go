@@ -37,7 +37,7 @@ func (a *Account) fly(fl *flight) {
 	defer func() { <-a.src.slots }()
 
 	began := a.src.cfg.Clock.Elapsed()
-	out := a.refresh(context.Background())
+	out := guarded(func() outcome { return a.refresh(context.Background()) })
 	a.land(fl, out, a.src.cfg.Clock.Elapsed()-began)
 }
 

@@ -1,0 +1,102 @@
+package tokensource_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// breaking is a grant and a storage of somebody else's that panic while they are told to.
+type breaking struct {
+	tokensource.Grant
+	tokensource.MemoryStorage
+	grant, storage atomic.Bool
+}
+
+func (b *breaking) Next(ctx context.Context, rec *tokensource.Record) (tokensource.Request, error) {
+	if b.grant.Load() {
+		panic("canary " + rec.RefreshToken.Reveal())
+	}
+	return b.Grant.Next(ctx, rec)
+}
+
+func (b *breaking) Store(ctx context.Context, key string, value []byte) error {
+	if b.storage.Load() {
+		panic(fmt.Errorf("canary %s", value))
+	}
+	return b.MemoryStorage.Store(ctx, key, value)
+}
+
+// breakingLogin is that for a grant that a person begins.
+type breakingLogin struct {
+	breaking
+	login tokensource.Interactive
+}
+
+func (b *breakingLogin) Authorize(l *tokensource.Login) url.Values { return b.login.Authorize(l) }
+func (b *breakingLogin) Redeem(l *tokensource.Login, answer url.Values) (tokensource.Request, error) {
+	if b.grant.Load() {
+		panic("canary " + answer.Get("code"))
+	}
+	return b.login.Redeem(l, answer)
+}
+
+// wantPanic checks the error of what panicked: it says so, holds the stack, and nothing of the value.
+func wantPanic(t *testing.T, err error) {
+	t.Helper()
+	e := asError(t, err, tokensource.ClassOperator)
+	var p *tokensource.Panic
+	if !errors.As(err, &p) || !strings.Contains(string(p.Stack), "tokensource_test.(*breaking") {
+		t.Errorf("got %v, want a panic with its stack", err)
+	}
+	if text := fmt.Sprintf("%v %+v %s", e, p, p.Stack); strings.Contains(text, "canary") {
+		t.Errorf("the value is shown: %s", text)
+	}
+}
+
+// A grant or a storage that panics is an error of the operator's. The process lives, no
+// lock stays behind, and all goes on when it is mended.
+func TestPanicInAGrantOrStorage(t *testing.T) {
+	for _, of := range []string{"grant", "storage"} {
+		t.Run(of, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &breaking{Grant: tokensource.RefreshToken{Initial: tokensource.Literal("seed")}}
+				broken := map[string]*atomic.Bool{"grant": &b.grant, "storage": &b.storage}[of]
+				src := newSource(t, rotating(0), func(cfg *tokensource.Config) { cfg.Grant, cfg.Storage = b, b })
+				broken.Store(true)
+				_, err := src.Token(t.Context())
+				wantPanic(t, err)
+				broken.Store(false)
+				time.Sleep(time.Minute)
+				wantToken(t, src, "at1")
+			})
+		})
+	}
+}
+
+// So in a login, which then has failed, and when an account is disconnected, which can be tried again.
+func TestPanicInALogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &breakingLogin{breaking: breaking{Grant: tokensource.AuthorizationCode{}}, login: tokensource.AuthorizationCode{}}
+		src := newSource(t, rotating(0), connecting(nil), func(cfg *tokensource.Config) { cfg.Grant, cfg.Storage = b, b })
+		l := begin(t, src, inBrowser)
+		b.grant.Store(true)
+		wantPanic(t, finish(t, src, l, "code=c"))
+		b.grant.Store(false)
+		connect(t, src, "")
+		wantToken(t, src, "at1")
+		b.storage.Store(true)
+		wantPanic(t, src.Account("").Disconnect(t.Context()))
+		b.storage.Store(false)
+		disconnect(t, src, "")
+		wantError(t, src, tokensource.ClassLogin)
+	})
+}
