@@ -75,7 +75,7 @@ func (a *App) log(e tokensource.Event) {
 			fields = append(fields, zap.Time("retry_at", failure.RetryAt))
 		}
 	}
-	var broken *tokensource.Panic
+	var broken *tokensource.PanicError
 	if errors.As(e.Err, &broken) {
 		fields = append(fields, zap.ByteString("stack", broken.Stack))
 	}

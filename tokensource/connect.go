@@ -68,7 +68,7 @@ func (a *Account) disconnect(ctx context.Context) error {
 		return out
 	})
 	a.land(fl, out, a.src.cfg.Clock.Elapsed()-began)
-	var broken *Panic
+	var broken *PanicError
 	if out.err != nil && errors.As(out.err, &broken) {
 		return out.err
 	}

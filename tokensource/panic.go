@@ -5,9 +5,9 @@ import (
 	"runtime/debug"
 )
 
-// A Panic is the cause of an [Error] of [ClassOperator] when a grant or a storage panicked. Refreshes
+// A PanicError is the cause of an [Error] of [ClassOperator] when a grant or a storage panicked. Refreshes
 // run on goroutines of their own, where it would end the process.
-type Panic struct {
+type PanicError struct {
 	// Type is that of the value it panicked with. The value is not kept: it may hold a
 	// credential.
 	Type string
@@ -16,11 +16,11 @@ type Panic struct {
 }
 
 // Error implements error.
-func (p *Panic) Error() string { return "panic with a value of type " + p.Type }
+func (p *PanicError) Error() string { return "panic with a value of type " + p.Type }
 
 // panicked is the failure for what recover returned.
 func panicked(value any) *Error {
-	p := &Panic{Type: fmt.Sprintf("%T", value), Stack: debug.Stack()}
+	p := &PanicError{Type: fmt.Sprintf("%T", value), Stack: debug.Stack()}
 	return &Error{Class: ClassOperator, Reason: "the grant or the storage panicked", cause: p}
 }
 

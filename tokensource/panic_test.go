@@ -53,7 +53,7 @@ func (b *breakingLogin) Redeem(l *tokensource.Login, answer url.Values) (tokenso
 func wantPanic(t *testing.T, err error) {
 	t.Helper()
 	e := asError(t, err, tokensource.ClassOperator)
-	var p *tokensource.Panic
+	var p *tokensource.PanicError
 	if !errors.As(err, &p) || !strings.Contains(string(p.Stack), "tokensource_test.(*breaking") {
 		t.Errorf("got %v, want a panic with its stack", err)
 	}
