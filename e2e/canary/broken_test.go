@@ -1,0 +1,112 @@
+package canary
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+)
+
+// A breakage takes one of the walls down.
+type breakage struct {
+	what, file, old, new string
+	// also is a second replacement in the file, if any.
+	also []string
+	// seen is what the run then has to find.
+	seen []hit
+}
+
+// walls keep credentials in, one by one.
+var walls = []breakage{
+	{
+		what: "the token that an upstream echoes is not removed", file: "authinject/scrub.go",
+		old: "\tif token == \"\" {\n", new: "\tif true {\n",
+		seen: []hit{{"answers", "access token"}, {"log", "access token"}, {"traces", "access token"}},
+	},
+	{
+		what: "errors hold what the provider said", file: "tokensource/exchange.go",
+		old: "\t\tex.failure = refusal(resp, ex.errorCode(members), ex.now())\n", new: "\t\tex.failure = refusal(resp, ex.errorCode(members), ex.now())\n\t\tex.failure.Reason += string(body)\n",
+		seen: []hit{{"log", "client secret"}, {"log", "seed"}, {"answers", "client secret"}, {"pages", "code"}, {"admin", "client secret"}},
+	},
+	{
+		what: "the connect page is logged", file: "caddy/connect.go",
+		old: "caddyhttp.LogSkipVar, true)", new: "caddyhttp.LogSkipVar, false)",
+		seen: []hit{{"log", "code"}, {"log", "state"}, {"log", "cookie"}},
+	},
+	{
+		what: "the token is put into the client's own request", file: "authinject/exchange.go",
+		old: "\tx.prepareBody()\n}", new: "\tx.prepareBody()\n\tx.req.Header = x.out.Header\n}",
+		seen: []hit{{"log", "static token"}},
+	},
+	{
+		what: "records are stored in the clear", file: "tokensource/seal.go",
+		old: "\tif len(s.cfg.EncryptionKeys) == 0 {\n\t\tenv.Sum", new: "\tif true {\n\t\tenv.Sum",
+		seen: []hit{{"files", "access token"}, {"files", "refresh token"}, {"storage export", "refresh token"}},
+	},
+}
+
+// debugLine is what somebody may write who looks for a mistake. It shows nothing as long as Secret hides it.
+var debugLine = breakage{
+	what: "records are printed", file: "tokensource/land.go",
+	old: "\te := Event{Account: a.name, Took: took}\n", new: "\tif out.rec != nil {\n\t\tprintln(fmt.Sprintf(\"%+v %v %#v %s\", out.rec, *out.rec, out.rec, out.rec.AccessToken))\n\t}\n\te := Event{Account: a.name, Took: took}\n",
+	also: []string{"import \"time\"\n", "import (\n\t\"fmt\"\n\t\"time\"\n)\n"},
+}
+
+var secretPrints = breakage{
+	what: "Secret prints itself", file: "tokensource/secret.go",
+	old: "io.WriteString(f, redacted)", new: "io.WriteString(f, s.Reveal())",
+	seen: []hit{{"log", "access token"}, {"log", "refresh token"}},
+}
+
+// build builds the binary with the breakages in it.
+func build(t *testing.T, breakages []breakage) string {
+	t.Helper()
+	root, err := harness.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	texts := make(map[string]string)
+	for _, b := range breakages {
+		if texts[b.file] == "" {
+			text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(b.file)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts[b.file] = string(text)
+		}
+		if strings.Count(texts[b.file], b.old) != 1 {
+			t.Fatalf("%s: %q is not there once in %s; the breakage needs another place", b.what, b.old, b.file)
+		}
+		texts[b.file] = strings.NewReplacer(append([]string{b.old, b.new}, b.also...)...).Replace(texts[b.file])
+	}
+	overlay := struct{ Replace map[string]string }{make(map[string]string)}
+	for file, text := range texts {
+		at := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
+		if err := os.WriteFile(at, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		overlay.Replace[filepath.Join(root, filepath.FromSlash(file))] = at
+	}
+	list, err := json.Marshal(overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), list, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	binary := filepath.Join(dir, "caddy")
+	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", binary, "./caddy/cmd/caddy")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, out)
+	}
+	return binary
+}

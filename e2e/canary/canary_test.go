@@ -1,0 +1,88 @@
+// Package canary runs everything that the proxy does with credentials that nothing else looks like, with all
+// that Caddy can log, trace, export and show turned on, and looks for them wherever they do not belong.
+package canary
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+)
+
+// No credential comes out anywhere but at the destination and at the token endpoint.
+func TestNothingIsSeen(t *testing.T) {
+	r := everything(t, harness.Binary(t))
+	checkExercised(t, r)
+	hits, context := r.find(r.texts(), allowed)
+	for _, h := range hits {
+		t.Errorf("a %s is in %s: … %s …", h.kind, h.sink, context[h])
+	}
+}
+
+// checkExercised makes sure that there was something to find, and that all of it was exercised.
+func checkExercised(t *testing.T, r *run) {
+	t.Helper()
+	kinds := make(map[string]int)
+	for _, kind := range r.kind {
+		kinds[kind]++
+	}
+	for _, kind := range []string{"client secret", "basic", "seed", "static token", "encryption key", "code", "pin", "state", "code verifier", "access token", "refresh token", "cookie", "csrf token"} {
+		if kinds[kind] == 0 {
+			t.Errorf("there was no %s", kind)
+		}
+	}
+	if r.arrived["access token"] < 40 || r.arrived["static token"] == 0 || r.echoes < 3*len(modes) {
+		t.Errorf("%v arrived, %d hostile answers", r.arrived, r.echoes)
+	}
+	for sink, text := range map[string]string{
+		"log": `"level":"debug"`, "answers": "seen: ", "pages": "Connected login.", "admin": `"state"`, "terminal": "Connected", "files": "autosave.json",
+		"storage export": "records", "traces": "canary /", "crash": "goroutine ",
+	} {
+		if !strings.Contains(r.sinks[sink].String(), text) {
+			t.Errorf("%s holds no %q", sink, text)
+		}
+	}
+	if !strings.Contains(r.sinks["answers"].String(), "failed: dial tcp") {
+		t.Error("handle_errors was not reached")
+	}
+	for _, logger := range []string{"http.log.access", "http.handlers.reverse_proxy", "events", "authinject"} {
+		if !strings.Contains(r.sinks["log"].String(), `"logger":"`+logger) {
+			t.Errorf("%s has logged nothing", logger)
+		}
+	}
+	if r.strayed.Len() > 0 {
+		t.Errorf("a request went astray: %s", r.strayed.String())
+	}
+}
+
+// The same run finds credentials once what hides them is broken: each breakage is felt where it should be.
+func TestBrokenRedactionIsSeen(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		breakages []breakage
+		sound     bool // nothing may be found all the same
+	}{
+		{"walls", walls, false},
+		{"debug lines", []breakage{debugLine}, true},
+		{"debug lines, Secret prints itself", []breakage{debugLine, secretPrints}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := everything(t, build(t, c.breakages))
+			hits, context := r.find(r.texts(), allowed)
+			for _, b := range c.breakages {
+				for _, want := range b.seen {
+					if !c.sound && !slices.Contains(hits, want) {
+						t.Errorf("%s: no %s was found in %s; found: %v", b.what, want.kind, want.sink, hits)
+					}
+				}
+			}
+			if c.sound && len(hits) > 0 {
+				t.Errorf("found: %v; %s", hits, context[hits[0]])
+			}
+			if c.sound && !strings.Contains(r.sinks["log"].String(), "REDACTED") {
+				t.Error("the debug line printed nothing")
+			}
+		})
+	}
+}

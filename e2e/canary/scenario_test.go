@@ -1,0 +1,425 @@
+package canary
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+)
+
+// run is one pass through everything that the proxy does, and what came out of it.
+type run struct {
+	*world
+	t     *testing.T
+	proxy *harness.Proxy
+
+	mu    sync.Mutex
+	sinks map[string]*strings.Builder
+}
+
+// The sinks in which something is allowed. A browser gets the state and its own cookies.
+var allowed = map[string][]string{"pages": {"state", "cookie", "csrf token"}}
+
+// write adds to what came out at a place.
+func (r *run) write(sink string, text ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sinks[sink] == nil {
+		r.sinks[sink] = new(strings.Builder)
+	}
+	for _, part := range text {
+		r.sinks[sink].WriteString(part + "\n")
+	}
+}
+
+// config is a Caddyfile with a source for each way to get a token and to present it, and all that Caddy can
+// log, trace and show turned on.
+func (r *run) config() string {
+	var sources, routes strings.Builder
+	source := func(name, options string) {
+		fmt.Fprintf(&sources, "\t\tsource %s {\n\t\t\tclient_id canary-client\n\t\t\tdestinations %s http://127.0.0.1:1\n%s\n\t\t}\n", name, r.api.URL, options)
+		fmt.Fprintf(&routes, `	handle_path /%s/* {
+		tracing {
+			span "canary {http.request.uri.path}"
+			span_attributes {
+				authorization {http.request.header.Authorization}
+				location {http.response.header.Location}
+				key {http.request.header.X-Api-Key}
+				uri {http.request.uri}
+			}
+		}
+		authinject %s %s {
+			@trouble status 503
+			handle_response @trouble {
+				respond "seen: {http.request.header.Authorization} {http.request.uri} {http.request.orig_uri} {rp.header.Location} {http.vars.token}" 418
+			}
+		}
+	}
+`, name, name, r.api.URL)
+	}
+	token := func(path string) string { return "\t\t\ttoken_url " + r.auth.URL + path + "\n" }
+	secret := "\t\t\tclient_secret {env.SECRET}\n"
+	for name, options := range map[string]string{
+		"header": "grant client_credentials", "query": "grant client_credentials\ninject query", "post": "grant client_credentials\nclient_auth client_secret_post",
+		"url": "grant client_credentials\nclient_auth client_secret_query\nbody_format query", "json": "grant client_credentials\nclient_auth client_secret_post\nbody_format json",
+		"seeded": "refresh_token {env.SEED}\ninject query", "custom": "grant client_credentials\ninject header X-Api-Key",
+	} {
+		source(name, token("/token")+secret+options)
+	}
+	source("issued", secret+"grant client_credentials\nissuer "+r.auth.URL)
+	fmt.Fprintf(&sources, "\t\tsource static {\n\t\t\ttoken {file.{$DIR}/static}\n\t\t\tdestinations %s\n\t\t}\n", r.api.URL)
+	fmt.Fprintf(&routes, "\thandle_path /static/* {\n\t\tauthinject static %s\n\t}\n", r.api.URL)
+	authorize := "\t\t\tauthorize_url " + r.auth.URL + "/authorize\n"
+	source("login", token("/token")+authorize+secret+"revoke_url "+r.auth.URL+"/revoke/hostile")
+	source("pin", token("/token")+authorize+secret+"redirect_url manual")
+	source("terminal", token("/token")+authorize+secret)
+	fmt.Fprintf(&sources, "\t\tsource implicit {\n\t\t\tgrant implicit\n\t\t\tclient_id x\n\t\t\tinject query\n%s\t\t\tdestinations %s\n\t\t}\n", authorize, r.api.URL)
+	fmt.Fprintf(&routes, "\thandle_path /implicit/* {\n\t\tauthinject implicit %s\n\t}\n", r.api.URL)
+	for _, mode := range modes {
+		source("c-"+mode, token("/hostile/"+mode)+secret+"grant client_credentials\nclient_auth client_secret_post")
+		source("r-"+mode, token("/hostile/"+mode)+secret+"refresh_token {env.SEED}")
+		source("l-"+mode, token("/hostile/"+mode)+authorize+secret+"client_auth client_secret_post")
+	}
+	text := sources.String()
+	for _, name := range []string{"login", "pin", "terminal"} {
+		text = strings.Replace(text, "source "+name+" {\n", "source "+name+" {\n\t\t\tgrant authorization_code\n", 1)
+	}
+	for _, mode := range modes {
+		text = strings.Replace(text, "source l-"+mode+" {\n", "source l-"+mode+" {\n\t\t\tgrant authorization_code\n", 1)
+	}
+	return `{
+	debug
+	metrics
+	servers {
+		trace
+		log_credentials
+	}
+	authinject {
+		encryption_key {env.KEY}
+` + text + `	}
+}
+http://{$ADDR} {
+	log
+	tracing
+	log_append authorization {http.request.header.Authorization}
+	log_append query {http.request.uri.query}
+	log_append location {http.response.header.Location}
+	authinject_connect /connect*
+` + routes.String() + `	handle_path /astray/* {
+		authinject header ` + r.outside.URL + `
+	}
+	handle_path /dead/* {
+		authinject query http://127.0.0.1:1
+	}
+	handle_errors {
+		respond "failed: {err.message} {err.trace} {http.request.header.Authorization} {http.request.uri}"
+	}
+}
+`
+}
+
+// modes are the kinds of hostile answers.
+var modes = slices.Sorted(maps.Keys(hostile))
+
+// sources are those that serve.
+var sources = []string{"header", "query", "post", "url", "json", "seeded", "custom", "issued", "static"}
+
+// start runs the proxy on a home.
+func (r *run) start(binary, home, config string) {
+	seed, static := r.make("seed"), r.make("static token")
+	opts := []harness.Option{
+		harness.ExecutedBy(binary), harness.Home(home), harness.File("static", static+"\n"),
+		harness.Env("SECRET", r.add("client secret", "c:s+%/&=ü canary-client-secret-"+r.make("salt"))), harness.Env("SEED", seed),
+		harness.Env("KEY", r.make("encryption key")+"-of-32-characters-and-more"), harness.Env("GOTRACEBACK", "all"),
+		harness.Env("OTEL_TRACES_EXPORTER", "otlp"), harness.Env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+		harness.Env("OTEL_EXPORTER_OTLP_ENDPOINT", r.traces.URL), harness.Env("OTEL_BSP_SCHEDULE_DELAY", "200"),
+	}
+	r.proxy = harness.Start(r.t, config, opts...)
+}
+
+// everything exercises all features, in success and failure, and collects what comes out.
+func everything(t *testing.T, binary string) *run {
+	t.Helper()
+	r := &run{world: newWorld(t), t: t, sinks: make(map[string]*strings.Builder)}
+	config, home := r.config(), t.TempDir()
+	r.start(binary, home, config)
+	r.requests()
+	r.logins()
+	r.terminal()
+	r.admin(config)
+	r.commands()
+	if err := r.proxy.Reload(config); err != nil {
+		t.Fatal(err)
+	}
+	r.get("header", "/ok")
+	r.proxy.Stop()
+	r.write("log", r.proxy.Logs()...)
+	r.files(home)
+
+	// It crashes, with all stacks.
+	r.start(binary, t.TempDir(), config)
+	r.get("header", "/ok")
+	if err := r.proxy.Signal(syscall.SIGABRT); err != nil {
+		t.Fatal(err)
+	}
+	r.proxy.Stop()
+	dump := strings.Join(r.proxy.Logs(), "\n")
+	if !strings.Contains(dump, "SIGABRT: abort") || !strings.Contains(dump, "tokensource.") {
+		t.Error("there are no stacks in what it wrote when it crashed")
+	}
+	r.write("crash", dump)
+	r.write("outside", r.strayed.String())
+	r.write("traces", r.spans.String())
+	return r
+}
+
+// texts are the sinks as they are.
+func (r *run) texts() map[string]string {
+	texts := make(map[string]string)
+	for sink, text := range r.sinks {
+		texts[sink] = text.String()
+	}
+	return texts
+}
+
+// answer keeps what a client gets to see.
+func (r *run) answer(sink string, res *http.Response, err error) string {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body) // some are cut short
+	var text strings.Builder
+	fmt.Fprintln(&text, res.Status)
+	_ = res.Header.Write(&text)
+	text.Write(body)
+	r.write(sink, text.String())
+	return string(body)
+}
+
+func (r *run) get(source, path string) {
+	r.t.Helper()
+	res, err := r.proxy.Client().Get(r.proxy.URL + "/" + source + path)
+	r.answer("answers", res, err)
+}
+
+// requests sends requests through every source.
+func (r *run) requests() {
+	for _, source := range sources {
+		for _, path := range []string{"/ok", "/redirect", "/links", "/trouble", "/abort", "/revoked", "/ok"} {
+			r.get(source, path)
+		}
+		res, err := r.proxy.Client().Post(r.proxy.URL+"/"+source+"/ok", "text/plain", strings.NewReader("body"))
+		r.answer("answers", res, err)
+		req, err := http.NewRequest(http.MethodGet, r.proxy.URL+"/"+source+"/ok", nil)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		req.Header.Set("Origin", "https://evil.example")
+		res, err = r.proxy.Client().Do(req)
+		r.answer("answers", res, err)
+	}
+	r.get("astray", "/ok")
+	r.get("dead", "/ok")
+	var group sync.WaitGroup
+	for _, mode := range modes {
+		for _, kind := range []string{"c-", "r-"} {
+			group.Go(func() {
+				res, err := r.proxy.Client().Get(r.proxy.URL + "/" + kind + mode + "/ok")
+				if err != nil {
+					r.t.Error(err)
+					return
+				}
+				r.answer("answers", res, err)
+			})
+		}
+	}
+	group.Wait()
+}
+
+var csrf = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
+
+// logins connects accounts on the page, and fails to.
+func (r *run) logins() {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	follow := func(path string) {
+		res, err := browser.Get(r.proxy.URL + path)
+		r.answer("pages", res, err)
+		if next := res.Header.Get("Location"); next != "" {
+			next, err := res.Request.URL.Parse(next)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			res, err := browser.Get(next.String())
+			r.answer("pages", res, err)
+		}
+	}
+	press := func(action, source string, more url.Values) *http.Response {
+		res, err := browser.Get(r.proxy.URL + "/connect")
+		page := r.answer("pages", res, err)
+		form := url.Values{"source": {source}, "csrf": {r.add("csrf token", csrf.FindStringSubmatch(page)[1])}}
+		maps.Copy(form, more)
+		res, err = browser.PostForm(r.proxy.URL+"/connect/"+action, form)
+		r.answer("pages", res, err)
+		for _, cookie := range res.Cookies() {
+			r.add("cookie", cookie.Value)
+		}
+		return res
+	}
+	begin := func(source string) (state string) {
+		target, err := url.Parse(press("start", source, nil).Header.Get("Location"))
+		if err != nil || target.Query().Get("state") == "" {
+			r.t.Fatalf("%s: no login began: %v", source, err)
+		}
+		return r.add("state", target.Query().Get("state"))
+	}
+	callback := func(query ...string) {
+		values := make(url.Values)
+		for i := 0; i < len(query); i += 2 {
+			values.Set(query[i], query[i+1])
+		}
+		follow("/connect/callback?" + values.Encode())
+	}
+	for _, source := range append([]string{"login"}, slices.Collect(func(yield func(string) bool) {
+		for _, mode := range modes {
+			if !yield("l-" + mode) {
+				return
+			}
+		}
+	})...) {
+		code, state := r.make("code"), begin(source)
+		callback("code", code, "state", r.make("forged state"))
+		callback("code", code, "state", state)
+		callback("code", code, "state", state) // once more
+	}
+	callback("error", "access_denied", "state", begin("login"))
+	begin("pin")
+	press("finish", "pin", url.Values{"code": {r.make("pin")}})
+	callback("access_token", r.make("access token"), "token_type", "bearer", "expires_in", "3600", "state", begin("implicit"))
+	state := begin("implicit")
+	follow("/connect/callback")
+	res, err := browser.PostForm(r.proxy.URL+"/connect/callback", url.Values{"access_token": {r.make("access token")}, "token_type": {"bearer"}, "expires_in": {"3600"}, "state": {state}})
+	r.answer("pages", res, err)
+	follow("/connect")
+	for _, source := range []string{"login", "pin", "implicit"} {
+		for _, path := range []string{"/ok", "/redirect", "/links", "/trouble", "/revoked", "/ok"} {
+			r.get(source, path)
+		}
+	}
+	press("disconnect", "login", nil)
+	follow("/connect")
+	r.get("login", "/ok")
+}
+
+// terminal connects an account with the command.
+func (r *run) terminal() {
+	login := r.proxy.Terminal(nil, "authinject", "login", "terminal")
+	target, err := url.Parse(login.Address())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	state := target.Query().Get("state")
+	login.Type(r.proxy.URL + "/connect/callback?code=" + r.make("code") + "&state=x")
+	login.Type(r.proxy.URL + "/connect/callback?code=" + r.make("code") + "&state=" + r.add("state", state))
+	if code := login.Wait(); code != 0 {
+		r.t.Errorf("login: code %d", code)
+	}
+	// The address is for the person, and has the state in it.
+	r.write("terminal", strings.ReplaceAll(login.Text(), state, ""))
+	r.get("terminal", "/ok")
+}
+
+// admin asks the admin API for all there is.
+func (r *run) admin(config string) {
+	for _, path := range []string{
+		"/config/", "/authinject/sources", "/authinject/sources/header", "/authinject/sources/login", "/authinject/sources/c-description", "/authinject/sources/r-description",
+		"/authinject/ready", "/metrics", "/reverse_proxy/upstreams", "/debug/vars", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1", "/debug/pprof/allocs?debug=1",
+	} {
+		_, body, err := r.proxy.Admin(http.MethodGet, path, "", nil)
+		if err != nil || len(body) == 0 {
+			r.t.Fatalf("%s: %d bytes, %v", path, len(body), err)
+		}
+		r.write("admin", path, string(body))
+	}
+	for _, path := range []string{"/authinject/sources/header/refresh", "/authinject/sources/c-page/refresh", "/authinject/sources/pin/refresh"} {
+		_, body, err := r.proxy.Admin(http.MethodPost, path, "", nil)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.write("admin", path, string(body))
+	}
+	_, body, err := r.proxy.Admin(http.MethodDelete, "/authinject/sources/pin", "", nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.write("admin", string(body))
+	_, body, err = r.proxy.Admin(http.MethodPost, "/load", "text/caddyfile", strings.NewReader(strings.Replace(config, "grant client_credentials", "grant nothing", 1)))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.write("admin", string(body))
+}
+
+// commands runs the commands that print something.
+func (r *run) commands() {
+	export := filepath.Join(r.proxy.Dir, "export.tar")
+	for _, args := range [][]string{
+		{"authinject", "status", "--json"}, {"authinject", "status"}, {"authinject", "logout", "terminal"}, {"authinject", "seal"},
+		{"authinject", "providers"}, {"adapt", "--pretty"}, {"validate"}, {"storage", "export", "-c", "Caddyfile", "-o", export},
+	} {
+		term := r.proxy.Terminal(nil, args...)
+		if code := term.Wait(); code != 0 {
+			r.t.Errorf("%v: code %d:\n%s", args, code, term.Text())
+		}
+		r.write("terminal", term.Text())
+	}
+	exported, err := os.ReadFile(export)
+	if err != nil || !strings.Contains(string(exported), "authinject/records") {
+		r.t.Errorf("the export: %d bytes, %v", len(exported), err)
+	}
+	r.write("storage export", string(exported))
+}
+
+// files reads all that was written in the home: the storage, the autosaved configuration.
+func (r *run) files(home string) {
+	records, autosave := 0, 0
+	err := filepath.WalkDir(home, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		if strings.Contains(path, "/records/") {
+			records++
+		}
+		if entry.Name() == "autosave.json" {
+			autosave++
+		}
+		text, err := os.ReadFile(path)
+		r.write("files", path, string(text))
+		return err
+	})
+	if err != nil || records < 4 || autosave == 0 {
+		r.t.Errorf("%d records and %d autosaved configurations, %v", records, autosave, err)
+	}
+}
+
+// deadline bounds a build of a binary.
+const deadline = 8 * time.Minute

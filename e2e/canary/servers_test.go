@@ -1,0 +1,179 @@
+package canary
+
+import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// world is what is around the proxy: an authorization server, well-behaved and hostile, an API that the
+// tokens are for, a host that they are not for, and a collector of traces.
+type world struct {
+	*secrets
+	auth, api, outside, traces *httptest.Server
+
+	mu      sync.Mutex
+	refused map[string]bool // access tokens that the API does not take any more
+	arrived map[string]int  // kind of credential -> requests at the API that carried it
+	strayed strings.Builder // what came to outside
+	spans   strings.Builder
+	echoes  int
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{secrets: &secrets{kind: make(map[string]string)}, refused: make(map[string]bool), arrived: make(map[string]int)}
+	serve := func(h http.HandlerFunc) *httptest.Server {
+		s := httptest.NewServer(h)
+		t.Cleanup(s.Close)
+		return s
+	}
+	w.auth, w.api, w.outside, w.traces = serve(w.serveAuth), serve(w.serveAPI), serve(w.serveOutside), serve(w.serveTraces)
+	return w
+}
+
+// serveAuth is the authorization server. What is sent to it is secret, and so is what it grants.
+func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
+	body, _ := io.ReadAll(req.Body) // what is missing will be missed
+	form, _ := url.ParseQuery(string(body) + "&" + req.URL.RawQuery)
+	for _, name := range []string{"client_secret", "refresh_token", "code", "code_verifier", "token"} {
+		w.add(strings.ReplaceAll(name, "_", " "), form.Get(name))
+	}
+	if id, secret, ok := req.BasicAuth(); ok {
+		w.add("basic", base64.StdEncoding.EncodeToString([]byte(id+":"+secret)))
+	}
+	access, refresh := w.make("access token"), w.make("refresh token")
+	res.Header().Set("Content-Type", "application/json")
+	switch path, mode, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/"); path {
+	case ".well-known":
+		fmt.Fprintf(res, `{"issuer":%q,"token_endpoint":%q}`, w.auth.URL, w.auth.URL+"/token")
+	case "token":
+		fmt.Fprintf(res, `{"access_token":%q,"refresh_token":%q,"token_type":"Bearer","expires_in":3600,"scope":"read"}`, access, refresh)
+	case "revoke":
+		if mode == "hostile" {
+			http.Error(res, string(body), http.StatusBadRequest)
+		}
+	case "hostile":
+		echo := strings.NewReplacer(`"`, "", `\`, "", "\n", "").Replace(string(body) + " " + form.Get("client_secret") + " " + form.Get("refresh_token") + " " + form.Get("code") + " " +
+			req.Header.Get("Authorization") + " " + access + " " + refresh)
+		w.mu.Lock()
+		w.echoes++
+		w.mu.Unlock()
+		hostile[mode](res, req, echo, access)
+	default:
+		http.NotFound(res, req)
+	}
+}
+
+// hostile are the ways in which a token endpoint gives back what was sent to it.
+var hostile = map[string]func(res http.ResponseWriter, req *http.Request, echo, access string){
+	"error-code": func(res http.ResponseWriter, req *http.Request, _, _ string) {
+		res.WriteHeader(http.StatusBadRequest)
+		fmt.Fprintf(res, `{"error":%q}`, req.PostFormValue("client_secret"))
+	},
+	"description": func(res http.ResponseWriter, _ *http.Request, echo, _ string) {
+		res.WriteHeader(http.StatusBadRequest)
+		fmt.Fprintf(res, `{"error":"invalid_grant","error_description":%q,"error_uri":%q}`, echo, echo)
+	},
+	"challenge": func(res http.ResponseWriter, _ *http.Request, echo, _ string) {
+		res.Header().Set("WWW-Authenticate", `Basic realm="`+echo+`"`)
+		res.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprintf(res, `{"error":"invalid_client","error_description":%q}`, echo)
+	},
+	"page": func(res http.ResponseWriter, _ *http.Request, echo, _ string) {
+		res.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(res, "<html>%s</html>", echo)
+	},
+	"trouble": func(res http.ResponseWriter, _ *http.Request, echo, _ string) {
+		http.Error(res, echo, http.StatusInternalServerError)
+	},
+	"later": func(res http.ResponseWriter, _ *http.Request, echo, _ string) {
+		res.Header().Set("Retry-After", echo)
+		http.Error(res, echo, http.StatusTooManyRequests)
+	},
+	"elsewhere": func(res http.ResponseWriter, _ *http.Request, echo, _ string) {
+		res.Header().Set("Location", "http://127.0.0.1:1/?"+url.QueryEscape(echo))
+		res.WriteHeader(http.StatusTemporaryRedirect)
+	},
+	"type": func(res http.ResponseWriter, _ *http.Request, echo, access string) {
+		fmt.Fprintf(res, `{"access_token":%q,"token_type":%q}`, access, echo)
+	},
+	"line-break": func(res http.ResponseWriter, _ *http.Request, echo, access string) {
+		fmt.Fprintf(res, `{"access_token":%q,"token_type":"Bearer"}`, access+"\r\nX: "+echo)
+	},
+	"scope": func(res http.ResponseWriter, _ *http.Request, echo, access string) {
+		fmt.Fprintf(res, `{"access_token":%q,"token_type":"Bearer","scope":%q}`, access, echo)
+	},
+	"lifetime": func(res http.ResponseWriter, _ *http.Request, echo, access string) {
+		fmt.Fprintf(res, `{"access_token":%q,"expires_in":%q}`, access, echo)
+	},
+	"half": func(res http.ResponseWriter, _ *http.Request, echo, _ string) {
+		res.Header().Set("Content-Length", "100000")
+		_, _ = io.WriteString(res, echo)
+		panic(http.ErrAbortHandler)
+	},
+	"found-error": func(res http.ResponseWriter, _ *http.Request, echo, _ string) {
+		fmt.Fprintf(res, `{"error":"unknown_thing","error_description":%q}`, echo)
+	},
+}
+
+// serveAPI is what the tokens are for. It answers as the path says.
+func (w *world) serveAPI(res http.ResponseWriter, req *http.Request) {
+	token := strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")
+	if token == "" {
+		token = req.URL.Query().Get("_bearer_token")
+	}
+	w.secrets.mu.Lock()
+	kind := w.kind[token]
+	w.secrets.mu.Unlock()
+	w.mu.Lock()
+	w.arrived[kind]++
+	refused := w.refused[token]
+	w.mu.Unlock()
+	switch {
+	case refused:
+		res.WriteHeader(http.StatusUnauthorized)
+	case req.URL.Path == "/revoked":
+		w.mu.Lock()
+		w.refused[token] = true
+		w.mu.Unlock()
+		res.WriteHeader(http.StatusUnauthorized)
+	case req.URL.Path == "/redirect":
+		res.Header().Set("Location", w.outside.URL+"/next?"+req.URL.RawQuery)
+		res.WriteHeader(http.StatusFound)
+	case req.URL.Path == "/links":
+		res.Header().Set("Content-Location", req.URL.String())
+		res.Header().Set("Link", "<"+req.URL.String()+">; rel=next")
+		res.Header().Set("Refresh", "5; url="+req.URL.String())
+	case req.URL.Path == "/abort":
+		res.Header().Set("Content-Length", "100000")
+		_, _ = io.WriteString(res, "half")
+		panic(http.ErrAbortHandler)
+	case req.URL.Path == "/trouble":
+		res.WriteHeader(http.StatusServiceUnavailable)
+	default:
+		_, _ = io.WriteString(res, "hello")
+	}
+}
+
+// serveOutside is a host that no token belongs to.
+func (w *world) serveOutside(_ http.ResponseWriter, req *http.Request) {
+	dump, _ := httputil.DumpRequest(req, true)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.strayed.Write(dump)
+}
+
+func (w *world) serveTraces(_ http.ResponseWriter, req *http.Request) {
+	body, _ := io.ReadAll(req.Body)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.spans.Write(body)
+}
