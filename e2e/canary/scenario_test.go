@@ -16,7 +16,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
 )
@@ -420,6 +419,3 @@ func (r *run) files(home string) {
 		r.t.Errorf("%d records and %d autosaved configurations, %v", records, autosave, err)
 	}
 }
-
-// deadline bounds a build of a binary.
-const deadline = 8 * time.Minute

@@ -42,20 +42,46 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return "", err
 	}
-	name, args := "caddy-e2e", []string{"build"}
+	name := "caddy-e2e"
 	if raceEnabled {
-		name, args = "caddy-e2e-race", []string{"build", "-race"}
+		name = "caddy-e2e-race"
 	}
 	tmp := filepath.Join(bin, fmt.Sprintf(".%s-%d", name, os.Getpid()))
 	defer os.Remove(tmp)
-	cmd := exec.Command("go", append(args, "-o", tmp, "./caddy/cmd/caddy")...)
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the binary: %w\n%s", err, out)
+	if err := build(root, tmp); err != nil {
+		return "", err
 	}
 	path := filepath.Join(bin, name)
 	return path, os.Rename(tmp, path)
 })
+
+// Build builds another binary for this test, as [Binary] does, with more flags for go
+// build, and returns its path.
+func Build(t testing.TB, flags ...string) string {
+	t.Helper()
+	root, err := Root()
+	if err != nil {
+		t.Fatalf("harness: %v", err)
+	}
+	path := filepath.Join(t.TempDir(), "caddy")
+	if err := build(root, path, flags...); err != nil {
+		t.Fatalf("harness: %v", err)
+	}
+	return path
+}
+
+func build(root, path string, flags ...string) error {
+	args := append([]string{"build", "-o", path}, flags...)
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "./caddy/cmd/caddy")...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the binary: %w\n%s", err, out)
+	}
+	return nil
+}
 
 // Root returns the directory of the repository: the nearest one above the
 // working directory that holds both this module and the one it tests.
