@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -242,7 +244,18 @@ func (s *Source) validate() error {
 	if s.RefreshBefore < 0 || s.Timeout < 0 || s.DefaultLifetime < -1 {
 		return errors.New("refresh_before and timeout must not be negative, default_lifetime only as -1")
 	}
+	for _, p := range append(slices.Clone(s.TokenParams), s.AuthorizeParams...) {
+		if p.Name == "resource" && !hasPlaceholder(p.Value) && !isResource(p.Value) {
+			return fmt.Errorf("resource must be an absolute URI without a fragment (RFC 8707 section 2), not %q", p.Value)
+		}
+	}
 	return s.checkQuery()
+}
+
+// isResource reports whether text can be a resource indicator (RFC 8707 section 2).
+func isResource(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.IsAbs() && !strings.Contains(text, "#")
 }
 
 // checkQuery refuses to put a token into a URL that travels in the clear: whoever is on the

@@ -142,8 +142,11 @@ func (t *Transport) provisionInner(ctx caddy.Context) error {
 		t.inner, t.ownsInner = inner, true
 		return nil
 	}
-	if protocol(t.TransportRaw) == "authinject" {
+	switch protocol(t.TransportRaw) {
+	case "authinject":
 		return errors.New("a transport authinject cannot stand inside another: a request carries one token")
+	case "fastcgi":
+		return errors.New("transport fastcgi writes all that it sends to the debug log, the token with it; serve the application over HTTP")
 	}
 	mod, err := ctx.LoadModule(t, "TransportRaw")
 	if err != nil {

@@ -118,3 +118,17 @@ func TestRevokedTokenIsReplaced(t *testing.T) {
 		t.Errorf("%d token requests, want 2", n)
 	}
 }
+
+// An upstream whose certificate nobody vouches for gets no request, and so no token.
+func TestUntrustedUpstream(t *testing.T) {
+	op := harness.OP(t)
+	reached := false
+	api := harness.CA(t).Server(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
+	p := harness.Start(t, site(clientCredentials), service(op, api.URL)...)
+	if status, body := p.Get("/x"); status != http.StatusBadGateway {
+		t.Errorf("%d %s", status, body)
+	}
+	if reached {
+		t.Error("the upstream got a request")
+	}
+}

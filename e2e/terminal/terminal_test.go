@@ -185,6 +185,34 @@ func TestLoginListens(t *testing.T) {
 	silent(t, p, login.Text())
 }
 
+// With neither page nor redirect_url the command listens on a port of its own, on loopback by its address.
+func TestLoginListensOnAPortOfItsOwn(t *testing.T) {
+	t.Parallel()
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
+	proxy := start(t, p, "provider biggerplate", false)
+	login := proxy.Terminal(nil, "authinject", "login", "a")
+	address := login.Address()
+	target, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	redirect := target.Query().Get("redirect_uri")
+	if u, err := url.Parse(redirect); err != nil || u.Scheme != "http" || u.Hostname() != "127.0.0.1" || u.Port() == "" || u.Host == proxy.Addr {
+		t.Fatalf("redirect_uri %s", redirect)
+	}
+	p.SetRedirectURIs(redirect)
+	consent, err := p.Allow(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	visit(t, consent.Redirect)
+	if code := login.Wait(); code != 0 || !strings.Contains(login.Text(), "a: Connected") {
+		t.Errorf("code %d:\n%s", code, login.Text())
+	}
+	serves(t, proxy, true)
+	silent(t, p, login.Text())
+}
+
 // Over SSH the browser is elsewhere, and ends at an address that does not answer there: it is pasted.
 func TestLoginPasted(t *testing.T) {
 	t.Parallel()

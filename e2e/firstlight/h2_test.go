@@ -1,0 +1,37 @@
+package firstlight
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// HTTP/2 has no lines that could be told apart by case, and may carry a field twice: an upstream of HTTP/1.1
+// still gets exactly one credential, ours.
+func TestCredentialsOverHTTP2(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{NewAccessToken: func(uint64) string { return "ours-1" }})
+	up := record(t)
+	p := harness.Start(t, caddyfile(srv, "", "authinject a "+up.addr), harness.Env("CANARY", secret))
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	client := &http.Client{Transport: &http.Transport{Protocols: protocols}}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequest(http.MethodGet, p.URL+"/p?x=1;y=2&_bearer_token=junk", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header["authorization"] = []string{"Bearer junk", "Basic junk"}
+	req.Header["Authorization"] = []string{"Bearer junk"}
+	req.Header.Set("X-Left", "1")
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.ProtoMajor != 2 || res.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s", res.Proto, res.Status)
+	}
+	wantOne(t, up.last(t), "Authorization: Bearer ours-", "/p", "x=1;y=2", "")
+}
