@@ -1,6 +1,7 @@
 package tokensource_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -177,6 +178,10 @@ func TestFormOfOtherRequests(t *testing.T) {
 			},
 			url.Values{"grant_type": {"client_credentials"}, "scope": {"mine"}},
 		},
+		"a grant's empty parameter": {
+			func(cfg *tokensource.Config) { cfg.Grant = withEmptyParam{} },
+			url.Values{"grant_type": {"client_credentials"}},
+		},
 		"two resources (RFC 8707 section 2)": {
 			func(cfg *tokensource.Config) {
 				cfg.Params = []tokensource.Param{
@@ -192,6 +197,15 @@ func TestFormOfOtherRequests(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withEmptyParam is a grant that has nothing to say in one of its parameters.
+type withEmptyParam struct{ tokensource.ClientCredentials }
+
+func (g withEmptyParam) Next(ctx context.Context, rec *tokensource.Record) (tokensource.Request, error) {
+	req, err := g.ClientCredentials.Next(ctx, rec)
+	req.Params.Set("device", "")
+	return req, err
 }
 
 // What would send a parameter twice (RFC 6749 section 3.2) is not sent at all.

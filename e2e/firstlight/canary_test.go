@@ -136,3 +136,15 @@ func TestLiteralSecretsWarn(t *testing.T) {
 		t.Error("the warning shows the secret")
 	}
 }
+
+// A token in URLs is a choice that is warned of, with the reason and what is better.
+func TestQueryIsWarnedOf(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	for _, inject := range []string{"", "inject header", "inject query"} {
+		result := harness.Validate(t, caddyfile(srv, inject, "authinject a "+srv.URL))
+		warned := strings.Contains(result.Stderr, "inject query puts the token into URLs, which servers and proxies on the way log; use inject header where the provider takes that")
+		if result.Code != 0 || warned != (inject == "inject query") {
+			t.Errorf("%q: code %d, warned: %t\n%s", inject, result.Code, warned, result.Stderr)
+		}
+	}
+}
