@@ -22,6 +22,10 @@ type Account struct {
 	lockless atomic.Bool
 	// kept asks for the token to stay fresh without being used.
 	kept atomic.Bool
+	// used is the round of looks for idle accounts in which the account was used last; dropped
+	// is set when it was taken out of memory since.
+	used    atomic.Int64
+	dropped atomic.Bool
 
 	mu      sync.Mutex // guards what follows; never held during input or output
 	rec     *Record    // last known; nil until first looked for
@@ -99,6 +103,10 @@ func (a *Account) Token(ctx context.Context) (*Token, error) {
 // look is the long way of [Account.Token]: the token is due for a look at the
 // wall clock, for a refresh, or there is none.
 func (a *Account) look(ctx context.Context, l *live) (*Token, error) {
+	if next := a.current(); next != a {
+		return next.Token(ctx)
+	}
+	a.touch()
 	if l == nil || a.src.cfg.Clock.passed(l.hard) {
 		return a.wait(ctx, l, 0)
 	}
@@ -222,6 +230,13 @@ func (a *Account) await(ctx context.Context, fl *flight, toItsEnd bool) (*Token,
 
 // startLocked returns the refresh under way, or begins one; nil when the source is closed.
 func (a *Account) startLocked(rejected uint64) *flight {
+	if a.dropped.Load() {
+		// Who asks has held it for longer than it was kept. There is one refresh all the same.
+		next := a.src.Account(a.name)
+		next.mu.Lock()
+		defer next.mu.Unlock()
+		return next.startLocked(rejected)
+	}
 	if a.flight != nil {
 		a.flight.rejected = max(a.flight.rejected, rejected)
 		return a.flight
@@ -241,9 +256,14 @@ func (a *Account) startLocked(rejected uint64) *flight {
 // grant has no other, or the upstream refused the last replacement as well,
 // not long ago. Any other error is an [*Error], or ctx's own.
 func (a *Account) Reject(ctx context.Context, tok *Token) (*Token, error) {
+	a = a.current()
 	l := a.cur.Load()
 	if l == nil || l.tok.Generation != tok.Generation {
-		return a.Token(ctx)
+		next, err := a.Token(ctx)
+		if err == nil && next.Generation == tok.Generation {
+			return a.Reject(ctx, tok) // it was not in memory
+		}
+		return next, err
 	}
 	c := a.src.cfg.Clock
 	if !a.src.traits.Local && c.passed(l.hard) {
@@ -288,6 +308,7 @@ func (a *Account) mayReplaceLocked() bool {
 // be refused later, that is news, and it is replaced in turn. Nobody need tell of
 // other tokens.
 func (a *Account) Accept(tok *Token) {
+	a = a.current()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if l := a.cur.Load(); l != nil && l.tok.Generation == tok.Generation && !l.refused.Load() {

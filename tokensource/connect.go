@@ -36,6 +36,7 @@ func (a *Account) install(ctx context.Context, blank *Record, req Request, ans *
 // revocation fails; then the error is an [*Error] that says so. It waits for a refresh under
 // way, and goes on to its end when ctx is cancelled.
 func (a *Account) Disconnect(ctx context.Context) error {
+	a = a.current()
 	s := a.src
 	if !s.Interactive() {
 		return s.loginError(a.name, ErrNotInteractive)

@@ -64,3 +64,6 @@ func KeptAccounts(s *Source) (n int) {
 	})
 	return n
 }
+
+// DropIdle drops the accounts of s that are idle now.
+func DropIdle(s *Source) { s.dropIdle() }

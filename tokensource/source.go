@@ -107,6 +107,8 @@ type Source struct {
 
 	unnamed  *Account
 	accounts sync.Map // name -> *Account
+	// round counts the looks for idle accounts.
+	round atomic.Int64
 
 	// logins is held while a login is used up.
 	logins sync.Mutex
@@ -118,6 +120,7 @@ type Source struct {
 
 	mu      sync.Mutex
 	closed  bool
+	idle    *time.Timer // by which idle accounts are dropped
 	running sync.WaitGroup
 }
 
@@ -321,16 +324,13 @@ func (s *Source) tell(e Event) {
 }
 
 // Account returns the account of that name; the empty name is the unnamed one. Accounts
-// are made when first asked for, and cost nothing until they are used.
+// are made when first asked for, cost nothing until they are used, and are dropped from memory
+// when they are not used any more.
 func (s *Source) Account(name string) *Account {
 	if name == "" {
 		return s.unnamed
 	}
-	if a, ok := s.accounts.Load(name); ok {
-		return a.(*Account)
-	}
-	a, _ := s.accounts.LoadOrStore(name, s.newAccount(name))
-	return a.(*Account)
+	return s.keep(name)
 }
 
 // Token returns the live token of the unnamed account; see [Account.Token].
@@ -349,6 +349,9 @@ func (s *Source) Warm() {
 func (s *Source) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
+	if s.idle != nil {
+		s.idle.Stop()
+	}
 	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() {

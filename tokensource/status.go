@@ -40,6 +40,7 @@ type Status struct {
 
 // Status returns how the account stands. It makes no request and reads no storage.
 func (a *Account) Status() Status {
+	a = a.lastKnown()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	st := Status{Source: a.src.cfg.Name, Account: a.name, State: StateNone, Unsaved: a.unsaved != (deadline{})}

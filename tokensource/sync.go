@@ -18,6 +18,7 @@ const peekEvery = 5 * time.Second
 // use: another process may have connected or disconnected the account. A nil error
 // with no record anywhere leaves [StateNone].
 func (a *Account) Sync(ctx context.Context) error {
+	a = a.current()
 	if !a.src.stores() {
 		return nil
 	}
@@ -119,25 +120,26 @@ func (s *Source) lookAt(name string) *Account {
 	if name == "" {
 		return s.unnamed
 	}
-	if a, ok := s.accounts.Load(name); ok {
-		return a.(*Account)
+	if a, ok := s.kept(name); ok {
+		return a
 	}
 	return s.newAccount(name)
 }
 
 // Loaded returns the named account if its record is in memory.
 func (s *Source) Loaded(name string) (*Account, bool) {
-	known, ok := s.accounts.Load(name)
-	if !ok || !known.(*Account).isKnown() {
+	a, ok := s.kept(name)
+	if !ok || !a.isKnown() {
 		return nil, false
 	}
-	return known.(*Account), true
+	return a, true
 }
 
 // Refresh asks for a new token now, whatever the one in use is good for, and waits for it as long
 // as ctx allows. The token in use serves meanwhile, and on if this fails. Its error is an
 // [*Error], or ctx's own. A lock-out, and a refresh under way, are respected.
 func (a *Account) Refresh(ctx context.Context) error {
+	a = a.current()
 	a.mu.Lock()
 	var generation uint64
 	if l := a.cur.Load(); l != nil {
@@ -162,6 +164,7 @@ func (a *Account) isKnown() bool {
 // Variables are the account's own, such as the name of its deployment; nil while no
 // record is known. They must not be changed.
 func (a *Account) Variables() map[string]string {
+	a = a.lastKnown()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.rec == nil {

@@ -1,0 +1,256 @@
+package tokensource_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// wantKept checks how many accounts are in memory.
+func wantKept(t *testing.T, src *tokensource.Source, moment string, want int) {
+	t.Helper()
+	synctest.Wait()
+	if n := tokensource.KeptAccounts(src); n != want {
+		t.Errorf("%s: %d accounts are in memory, want %d", moment, n, want)
+	}
+}
+
+// use asks for an account's token as a request does.
+func use(t *testing.T, src *tokensource.Source, name string) *tokensource.Token {
+	t.Helper()
+	account, err := src.Lookup(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := account.Token(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+// Accounts that nobody uses are dropped from memory, and are there again when they are used: with
+// the token that they had, and without a token request.
+func TestIdleAccountsAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := rotating(0)
+		src := newSource(t, ep, connecting(nil))
+		tokens := make(map[string]string)
+		for i := range 1000 {
+			name := fmt.Sprint("account", i)
+			connect(t, src, name)
+			tokens[name] = use(t, src, name).AccessToken()
+		}
+		wantKept(t, src, "used", 1000)
+		for range 30 { // one of them is used every minute
+			time.Sleep(time.Minute)
+			use(t, src, "account7")
+		}
+		wantKept(t, src, "idle for 30 minutes", 1)
+		for name, token := range tokens {
+			if got := use(t, src, name).AccessToken(); got != token {
+				t.Errorf("%s: got %s, want %s", name, got, token)
+			}
+		}
+		wantCount(t, &ep.endpoint, 1000)
+		time.Sleep(30 * time.Minute)
+		wantKept(t, src, "idle again", 0)
+		if names, err := src.Accounts(t.Context()); err != nil || len(names) != 1000 {
+			t.Errorf("%d accounts are known, %v", len(names), err)
+		}
+	})
+}
+
+// disk is a storage that takes nothing more while it is full.
+type disk struct {
+	tokensource.MemoryStorage
+	full atomic.Bool
+}
+
+func (d *disk) Store(ctx context.Context, key string, value []byte) error {
+	if d.full.Load() {
+		return errors.New("full")
+	}
+	return d.MemoryStorage.Store(ctx, key, value)
+}
+
+// What would be lost is kept: a record that could not be stored, a refresh under way, the time at which
+// a provider may be asked again, a token of a grant that stores none.
+func TestWhatIsNotDropped(t *testing.T) {
+	for name, c := range map[string]struct {
+		edit func(*tokensource.Config)
+		with func(t *testing.T, src *tokensource.Source, ep *authServer, storage *disk)
+		kept int
+	}{
+		"nothing under way": {nil, func(*testing.T, *tokensource.Source, *authServer, *disk) {}, 0},
+		"not stored": {nil, func(t *testing.T, src *tokensource.Source, _ *authServer, storage *disk) {
+			time.Sleep(2 * time.Hour) // while its token lives, it would wait for the disk
+			storage.full.Store(true)
+			if _, err := src.Account("a").Token(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}, 1},
+		"told to wait": {nil, func(t *testing.T, src *tokensource.Source, ep *authServer, _ *disk) {
+			ep.set(always(withHeader(reply{status: 429}, "Retry-After", "3600")))
+			_ = src.Account("a").Refresh(t.Context())
+		}, 1},
+		"a refresh under way": {nil, func(t *testing.T, src *tokensource.Source, ep *authServer, _ *disk) {
+			ep.set(always(reply{delay: time.Hour}))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_ = src.Account("a").Refresh(ctx)
+		}, 1},
+		"a grant that stores nothing": {
+			func(cfg *tokensource.Config) { cfg.Grant, cfg.AuthorizeURL = tokensource.ClientCredentials{}, "" },
+			func(t *testing.T, src *tokensource.Source, _ *authServer, _ *disk) {
+				if _, err := src.Account("a").Token(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}, 1,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ep, storage := rotating(0), new(disk)
+				src := newSource(t, ep, connecting(storage), func(cfg *tokensource.Config) {
+					cfg.Timeout = 2 * time.Hour
+					if c.edit != nil {
+						c.edit(cfg)
+					}
+				})
+				if src.Interactive() {
+					connect(t, src, "a")
+				}
+				c.with(t, src, ep, storage)
+				time.Sleep(30 * time.Minute)
+				wantKept(t, src, "after 30 minutes", c.kept)
+				storage.full.Store(false)
+				time.Sleep(3 * time.Hour)
+				wantKept(t, src, "after hours", 0)
+			})
+		})
+	}
+}
+
+// Who holds an account for longer than it is kept has the same one as everybody else: its status, its
+// token, and one refresh for all.
+func TestAccountHeldForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &authServer{}
+		ep.set(func(n int, _ url.Values) reply {
+			r := rotated(n, time.Hour)
+			r.delay = time.Second
+			return r
+		})
+		src := newSource(t, ep, connecting(nil), perDeployment)
+		if err := connectAt(t, src, "a", "acme"); err != nil {
+			t.Fatal(err)
+		}
+		held := src.Account("a")
+		tok, err := held.Token(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Minute)
+		wantKept(t, src, "idle", 0)
+		if st := held.Status(); st.Generation != 1 || !st.Live || held.Variables()["deployment"] != "acme" {
+			t.Errorf("status of what was dropped: %+v", st)
+		}
+
+		// The upstream refuses the token: all who say so get one new one.
+		var group sync.WaitGroup
+		for i := range 20 {
+			group.Go(func() {
+				account := held
+				if i%2 == 0 {
+					account = src.Account("a")
+				}
+				next, err := account.Reject(t.Context(), tok)
+				if err != nil || next.AccessToken() != "at2" {
+					t.Errorf("got %v, %v", next, err)
+				}
+			})
+		}
+		group.Wait()
+		wantCount(t, &ep.endpoint, 2)
+		for range 100 {
+			if got, err := held.Token(t.Context()); err != nil || got.AccessToken() != "at2" {
+				t.Fatalf("got %v, %v", got, err)
+			}
+		}
+		wantCount(t, &ep.endpoint, 2)
+		if st := held.Status(); st.Generation != 2 {
+			t.Errorf("status %+v", st)
+		}
+
+		for range 30 {
+			time.Sleep(time.Minute)
+			if _, err := held.Token(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantKept(t, src, "in use", 1)
+		other := src.Account("a")
+		for range 30 {
+			time.Sleep(time.Minute)
+			if _, err := other.Token(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if src.Account("a") != other {
+			t.Error("it was dropped while it was in use by who holds it")
+		}
+
+		time.Sleep(30 * time.Minute)
+		wantKept(t, src, "idle again", 0)
+		use(t, src, "a")
+		if err := held.Disconnect(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if _, err := src.Account("a").Token(t.Context()); err == nil {
+			t.Error("it is connected still")
+		}
+	})
+}
+
+// Accounts that are used while they are dropped are neither lost nor doubled.
+func TestDroppedWhileUsed(t *testing.T) {
+	src := newSource(t, rotating(0), connecting(nil))
+	connect(t, src, "a")
+	want := use(t, src, "a").AccessToken()
+	done := make(chan struct{})
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				account, err := src.Lookup(context.Background(), "a")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if tok, err := account.Token(context.Background()); err != nil || tok.AccessToken() != want {
+					t.Errorf("got %v, %v", tok, err)
+					return
+				}
+			}
+		})
+	}
+	for range 100_000 {
+		tokensource.DropIdle(src)
+	}
+	close(done)
+	group.Wait()
+}
