@@ -125,7 +125,11 @@ func placeholderSchemes(tokens []caddyfile.Token) (tls bool, err error) {
 		if path != "" {
 			return false, fmt.Errorf("upstream %s: an upstream's address has no path, at %s:%d", token.Text, token.File, token.Line)
 		}
-		if !strings.Contains(host[strings.LastIndexByte(host, '}'):], ":") {
+		end := strings.LastIndexByte(host, '}')
+		if end < 0 {
+			return false, fmt.Errorf("upstream %s: the placeholder has no closing brace, at %s:%d", token.Text, token.File, token.Line)
+		}
+		if !strings.Contains(host[end:], ":") {
 			host += map[string]string{"http": ":80", "https": ":443"}[scheme]
 		}
 		tokens[i].Text = host
