@@ -1,0 +1,158 @@
+package openid
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/luikyv/go-oidc/pkg/goidc"
+	"github.com/luikyv/go-oidc/pkg/provider"
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+)
+
+// certified is a provider of another make, over TLS, that names itself in every answer (RFC 9207), asks for
+// PKCE, and replaces refresh tokens. Whoever comes is let in, unless their login_hint is nobody.
+func certified(t *testing.T, ca *harness.Authority, redirect string) (issuer string) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwks := goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{{Key: key, KeyID: "1", Algorithm: string(goidc.RS256), Use: "sig"}}}
+	hash, err := bcrypt.GenerateFromPassword([]byte("web-secret"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var handler http.Handler
+	server := ca.Server(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
+	always := func(*goidc.Client, goidc.GrantInfo) bool { return true }
+	op, err := provider.New(goidc.ProfileOpenID, server.URL, func(context.Context) (goidc.JSONWebKeySet, error) { return jwks, nil },
+		provider.WithScopes(goidc.ScopeOpenID, goidc.NewScope("orders")),
+		provider.WithIDTokenSignatureAlgs(goidc.RS256),
+		provider.WithTokenAuthnMethods(goidc.ClientAuthnSecretBasic),
+		provider.WithIssuerResponseParameter(),
+		provider.WithPKCERequired(goidc.CodeChallengeMethodSHA256),
+		provider.WithAuthorizationCodeGrant(),
+		provider.WithRefreshTokenGrant(always, 600),
+		provider.WithRefreshTokenRotation(),
+		provider.WithTokenOptions(func(goidc.GrantInfo, *goidc.Client) goidc.TokenOptions { return goidc.NewOpaqueTokenOptions(40, 4) }),
+		provider.WithTokenRevocation(func(*goidc.Client) bool { return true }, goidc.ClientAuthnSecretBasic),
+		provider.WithPolicies(goidc.NewPolicy("all", func(*http.Request, *goidc.Client, *goidc.AuthnSession) bool { return true },
+			func(_ http.ResponseWriter, r *http.Request, as *goidc.AuthnSession) (goidc.AuthnStatus, error) {
+				if r.URL.Query().Get("login_hint") == "nobody" {
+					return goidc.StatusFailure, errors.New("not this one")
+				}
+				as.SetUserID("ada")
+				as.GrantScopes(as.Scopes)
+				return goidc.StatusSuccess, nil
+			})),
+		provider.WithStaticClient(&goidc.Client{ID: "web", HashedSecret: string(hash), ClientMeta: goidc.ClientMeta{
+			RedirectURIs: []string{redirect}, ScopeIDs: "openid orders", TokenAuthnMethod: goidc.ClientAuthnSecretBasic, TokenRevocationAuthnMethod: goidc.ClientAuthnSecretBasic,
+			GrantTypes:    []goidc.GrantType{goidc.GrantAuthorizationCode, goidc.GrantRefreshToken},
+			ResponseTypes: []goidc.ResponseType{goidc.ResponseTypeCode},
+		}}),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler = op.Handler()
+	return server.URL
+}
+
+// With a provider that names itself in its answers, an answer that was tampered with is refused, errors
+// included; the true one connects the account, which is then refreshed and disconnected.
+func TestAnswersNameTheirIssuer(t *testing.T) {
+	ca := harness.CA(t)
+	redirect := "http://" + harness.FreeAddr(t) + "/callback"
+	issuer := certified(t, ca, redirect)
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Header.Get("Authorization")) }))
+	t.Cleanup(api.Close)
+	config := `{
+	authinject {
+		source op {
+			grant           authorization_code
+			issuer          {$ISSUER}
+			client_id       web
+			client_secret   {env.SECRET}
+			scopes          openid orders
+			redirect_url    {$REDIRECT}
+			authorize_param login_hint {env.HINT}
+			destinations    {$API}
+		}
+	}
+}
+http://{$ADDR} {
+	authinject op {$API}
+}
+`
+	p := harness.Start(t, config, harness.Trust(ca), harness.Env("ISSUER", issuer), harness.Env("API", api.URL), harness.Env("SECRET", "web-secret"),
+		harness.Env("REDIRECT", redirect), harness.Env("HINT", "ada"))
+	browser := &http.Client{
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	defer browser.CloseIdleConnections()
+	// login goes through the provider, and brings what tamper makes of its answer.
+	login := func(hint string, tamper func(url.Values)) (int, string) {
+		t.Helper()
+		term := p.Terminal([]string{"HINT=" + hint}, "authinject", "login", "op")
+		res, err := browser.Get(term.Address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		answer, err := res.Location()
+		if err != nil {
+			t.Fatalf("the provider answered with %s: %v", res.Status, err)
+		}
+		query := answer.Query()
+		if query.Get("iss") != issuer {
+			t.Fatalf("the provider names %q", query.Get("iss"))
+		}
+		tamper(query)
+		answer.RawQuery = query.Encode()
+		term.Type(answer.String())
+		return term.Wait(), term.Text()
+	}
+	keep := func(url.Values) {}
+	for name, c := range map[string]struct {
+		hint   string
+		tamper func(url.Values)
+		want   string
+	}{
+		"another issuer":             {"ada", func(q url.Values) { q.Set("iss", "https://evil.example") }, "comes from another issuer"},
+		"none":                       {"ada", func(q url.Values) { q.Del("iss") }, "names no issuer"},
+		"an error":                   {"nobody", keep, "denied"},
+		"an error of another":        {"nobody", func(q url.Values) { q.Set("iss", "https://evil.example") }, "comes from another issuer"},
+		"an error that names nobody": {"nobody", func(q url.Values) { q.Del("iss") }, "names no issuer"},
+	} {
+		if code, text := login(c.hint, c.tamper); code != 1 || !strings.Contains(text, c.want) {
+			t.Errorf("%s: code %d, want %q:\n%s", name, code, c.want, text)
+		}
+	}
+	if code, text := login("ada", keep); code != 0 || !strings.Contains(text, "op: Connected, renews by itself") {
+		t.Fatalf("code %d:\n%s", code, text)
+	}
+	seen := make(map[string]bool)
+	harness.Eventually(t, 30*time.Second, func() bool {
+		if status, token := p.Get("/x"); status == http.StatusOK && strings.HasPrefix(token, "Bearer ") {
+			seen[token] = true
+		}
+		return len(seen) >= 3
+	}, "its tokens of four seconds are not replaced")
+	logout := p.Terminal(nil, "authinject", "logout", "op")
+	if code := logout.Wait(); code != 0 || !strings.Contains(logout.Text(), "its tokens were revoked at the provider") {
+		t.Errorf("logout: code %d:\n%s", code, logout.Text())
+	}
+}
