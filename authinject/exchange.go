@@ -94,6 +94,7 @@ func (x *exchange) prepare(c *credential) {
 	x.putURL(&x.out, c)
 	x.putHeader(&x.out, c)
 	x.prepareBody()
+	x.out = *x.guardInterim(&x.out, c)
 }
 
 // putURL sets the URL of a copy, if it has to differ from the client's.
@@ -200,8 +201,9 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 		limitPages(res.Header, x.page)
 	}
 	limitCaches(res.Header, x.t.PerAccount)
+	scrubURLs(res.Header, c.token.AccessToken())
 	if x.t.Injection.query {
-		protectQuery(res.Header, c.token.AccessToken())
+		res.Header["Referrer-Policy"] = []string{"no-referrer"} // for the requests that follow from the answer
 	}
 	return res, nil
 }

@@ -2,6 +2,8 @@ package authinject
 
 import (
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"slices"
 	"strings"
 )
@@ -13,10 +15,8 @@ const scrubbed = "REDACTED"
 // request's among them. Proxies log response fields, and browsers follow them.
 var urlFields = [...]string{"Location", "Content-Location", "Link", "Refresh"}
 
-// protectQuery keeps a token that was in the query out of what leaves here: out
-// of the fields that name URLs, and of the Referer of requests that follow from
-// the answer.
-func protectQuery(h http.Header, token string) {
+// scrubURLs keeps a token out of the fields that name URLs, where an upstream may echo it.
+func scrubURLs(h http.Header, token string) {
 	for _, field := range urlFields {
 		for i, value := range h[field] {
 			if clean := scrub(value, token); clean != value {
@@ -25,7 +25,22 @@ func protectQuery(h http.Header, token string) {
 			}
 		}
 	}
-	h["Referrer-Policy"] = []string{"no-referrer"}
+}
+
+// guardInterim makes out scrub interim answers too (1xx, such as Early Hints with its Link), which
+// pass by a trace and not by RoundTrip. Only a token in the query is echoed by
+// mistake: an upstream names its own URL.
+func (x *exchange) guardInterim(out *http.Request, c *credential) *http.Request {
+	if c == nil || !x.t.Injection.query {
+		return out
+	}
+	token := c.token.AccessToken()
+	return out.WithContext(httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{
+		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+			scrubURLs(http.Header(h), token)
+			return nil
+		},
+	}))
 }
 
 // scrub replaces every occurrence of token in value, also where any of its

@@ -2,6 +2,10 @@ package authinject
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -59,9 +63,43 @@ func TestQueryTokenDoesNotComeBack(t *testing.T) {
 	if res.Request != req {
 		t.Errorf("the answer names the request with the token: %s", res.Request.URL)
 	}
-	// The header placement leaves the policy alone.
+	// The header placement leaves the policy alone, but lets no token through in a URL either.
 	rt.Injection = Injection{}
-	if res, _ := send(t, rt, get(t, "https://api.example.com/")); res.Header.Get("Referrer-Policy") != "unsafe-url" {
-		t.Error("Referrer-Policy was changed")
+	res, _ = send(t, rt, get(t, "https://api.example.com/?debug=ab%2Bc%2Fd%3D%3D"))
+	if res.Header.Get("Referrer-Policy") != "unsafe-url" || res.Header.Get("Location") != "https://api.example.com/?debug=REDACTED" {
+		t.Errorf("%v", res.Header)
 	}
+}
+
+// Interim answers are passed on before RoundTrip returns; a token that they echo is removed as well, that of a
+// second attempt too.
+func TestQueryTokenDoesNotComeBackEarly(t *testing.T) {
+	protocols(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "<"+r.URL.String()+">; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+		if strings.Contains(r.URL.RawQuery, canaryTwo) {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+	}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
+		rt.Injection = queryInjection(t, "")
+		var links []string
+		req := get(t, srv.URL+"/a")
+		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+			Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+				links = append(links, h.Get("Link"))
+				return nil
+			},
+		}))
+		res, err := rt.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		want := "</a?_bearer_token=REDACTED>; rel=preload"
+		if res.StatusCode != http.StatusNoContent || !slices.Equal(links, []string{want, want}) {
+			t.Errorf("%s, after %q", res.Status, links)
+		}
+	})
 }
