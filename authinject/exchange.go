@@ -44,6 +44,9 @@ func (x *exchange) do() (*http.Response, error) {
 			return preflight(x.req, page), nil
 		}
 	}
+	if echoes(x.req.Method) {
+		return x.answer(t.echo(x.req.Method))
+	}
 	if f := t.admit(x.req); f != nil {
 		return x.answer(f)
 	}
@@ -229,6 +232,9 @@ func (x *exchange) answer(f *failure) (*http.Response, error) {
 	}
 	if f.kind == "origin" {
 		x.result.Outcome = OutcomeOrigin
+	}
+	if f.kind == "method" {
+		x.result.Outcome = OutcomeMethod
 	}
 	res := f.response(x.req)
 	if x.page != "" {

@@ -16,7 +16,7 @@ import (
 )
 
 // ProblemTypes is what the type of every problem body starts with; one of the words wait,
-// timeout, login, operator, destination and origin follows. The types are part of the
+// timeout, login, operator, destination, origin and method follows. The types are part of the
 // interface and do not change.
 const ProblemTypes = "https://github.com/authinject/caddy-authinject#problem-"
 
@@ -153,6 +153,9 @@ func (f *failure) response(req *http.Request) *http.Response {
 		ContentLength: int64(len(body)),
 		Body:          http.NoBody,
 		Request:       req,
+	}
+	if f.status == http.StatusMethodNotAllowed {
+		res.Header["Allow"] = []string{allowedMethods}
 	}
 	if f.retryAfter > 0 {
 		res.Header["Retry-After"] = []string{strconv.Itoa(f.retryAfter)}

@@ -50,6 +50,8 @@ const (
 	OutcomeDestination Outcome = "destination"
 	// OutcomeOrigin: a web page made the request that may not; the answer was made here.
 	OutcomeOrigin Outcome = "origin"
+	// OutcomeMethod: the method would have shown the token; the answer was made here.
+	OutcomeMethod Outcome = "method"
 	// OutcomePreflight: a browser asked whether a page may; the answer was made here.
 	OutcomePreflight Outcome = "preflight"
 	// OutcomeCanceled: the client went away while a token was waited for.
