@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
 
 	"github.com/authinject/caddy-authinject/authinject"
 )
@@ -155,6 +156,10 @@ func (t *Transport) provisionInner(ctx caddy.Context) error {
 	inner, ok := mod.(http.RoundTripper)
 	if !ok {
 		return fmt.Errorf("transport module %T is not an http.RoundTripper", mod)
+	}
+	if h, ok := mod.(*reverseproxy.HTTPTransport); ok && h.TLS != nil && h.TLS.InsecureSkipVerify {
+		ctx.Logger().Warn("tls_insecure_skip_verify lets whoever answers in the upstream's place have the token; trust the upstream's certificate with tls_trust_pool instead",
+			zap.String("source", t.Source))
 	}
 	t.inner = inner
 	return nil
