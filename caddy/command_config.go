@@ -14,6 +14,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// defaultConfig is the configuration of commands that name none.
+const defaultConfig = "Caddyfile"
+
 // commandConfig is where a command finds its configuration.
 type commandConfig struct {
 	file, adapter string
@@ -74,7 +77,7 @@ func (c *commandConfig) load() (*loadedApp, error) {
 // read returns the configuration as JSON.
 func (c *commandConfig) read() ([]byte, error) {
 	if c.file == "" {
-		c.file = "Caddyfile"
+		c.file = defaultConfig
 		if _, err := os.Stat(c.file); errors.Is(err, os.ErrNotExist) {
 			return nil, errors.New("there is no Caddyfile in the working directory; name the configuration with --config")
 		}

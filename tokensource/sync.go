@@ -128,11 +128,11 @@ func (s *Source) lookAt(name string) *Account {
 
 // Loaded returns the named account if its record is in memory.
 func (s *Source) Loaded(name string) (*Account, bool) {
-	a, ok := s.kept(name)
-	if !ok || !a.isKnown() {
+	known, ok := s.accounts.Load(name) // who only looks does not use it
+	if !ok || !known.(*Account).isKnown() {
 		return nil, false
 	}
-	return a, true
+	return known.(*Account), true
 }
 
 // Refresh asks for a new token now, whatever the one in use is good for, and waits for it as long

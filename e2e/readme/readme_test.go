@@ -25,6 +25,7 @@ var commands = map[string]string{
 	"./caddy authinject login tiltify --config Caddyfile":        "TestLoginThroughTheRunningServer, in e2e/terminal",
 	"./caddy authinject status --config Caddyfile":               "TestLoginThroughTheRunningServer, in e2e/terminal",
 	"./caddy authinject logout tiltify --config Caddyfile":       "TestLoginThroughTheRunningServer, in e2e/terminal",
+	"./caddy authinject refresh tiltify --config Caddyfile":      "TestRefresh, in e2e/terminal",
 }
 
 // environment is what the README's configurations read.

@@ -1,0 +1,84 @@
+package caddy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func refreshCommand() *cobra.Command {
+	var (
+		config           commandConfig
+		address, account string
+	)
+	cmd := &cobra.Command{
+		Use:   "refresh <source>",
+		Short: "Makes the running server ask for a new token now",
+		Long: `Asks the running server, by its admin API, to get a new token, whatever the one in use is good
+for. The token in use serves on if that fails; then the exit status is 1. A pause that the
+provider asked for is kept.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			address, err := config.adminAddress(address)
+			if err != nil {
+				return err
+			}
+			path := adminBase + "sources/" + url.PathEscape(args[0])
+			if account != "" {
+				path += "/" + url.PathEscape(account)
+			}
+			st, err := postRefresh(address, path+"/refresh")
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(os.Stdout, "%s: %s\n", describe(connectSource{name: args[0]}, account), st.Words)
+			return nil
+		},
+	}
+	config.flags(cmd)
+	cmd.Flags().StringVar(&account, "account", "", "Name of the account (default: the unnamed one)")
+	cmd.Flags().StringVar(&address, "address", "", "Address of the admin API (default: as configured, or localhost:2019)")
+	return cmd
+}
+
+// adminAddress is where the admin API of the running server is: as said, as configured, or
+// as usual.
+func (c *commandConfig) adminAddress(said string) (string, error) {
+	if _, err := os.Stat(defaultConfig); said != "" || c.file == "" && err != nil {
+		return caddycmd.DetermineAdminAPIAddress(said, nil, "", "")
+	}
+	raw, err := c.read()
+	if err != nil {
+		return "", err
+	}
+	return caddycmd.DetermineAdminAPIAddress("", raw, c.file, "")
+}
+
+// postRefresh returns how the account stands afterwards, or why there is no new token.
+func postRefresh(address, path string) (st accountStatus, err error) {
+	res, err := caddycmd.AdminAPIRequest(address, http.MethodPost, path, nil, nil)
+	if err != nil {
+		// What the server answers with stands at the end, as JSON.
+		if at := strings.IndexByte(err.Error(), '{'); at >= 0 && json.Unmarshal([]byte(err.Error()[at:]), &st) == nil && st.Error != "" {
+			return st, errors.New(st.Error)
+		}
+		return st, fmt.Errorf("asking the admin API at %s: %w", address, err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxForm))
+	if err != nil {
+		return st, fmt.Errorf("reading the answer of the admin API: %w", err)
+	}
+	if err := json.Unmarshal(body, &st); err != nil {
+		return st, fmt.Errorf("the admin API at %s answered with no status", address)
+	}
+	return st, nil
+}

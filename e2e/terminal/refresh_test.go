@@ -1,0 +1,49 @@
+package terminal
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// refresh makes the running server ask for a token, and says what came of it.
+func TestRefresh(t *testing.T) {
+	t.Parallel()
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
+	proxy := start(t, p, "provider biggerplate", true)
+	run := func(want string, code int, args ...string) {
+		t.Helper()
+		term := proxy.Terminal(nil, append([]string{"authinject", "refresh"}, args...)...)
+		if got := term.Wait(); got != code || !strings.Contains(term.Text(), want) {
+			t.Errorf("%q: code %d, want %d and %q:\n%s", args, got, code, want, term.Text())
+		}
+		silent(t, p, term.Text())
+	}
+	run("Error: token source \"a\": the account is not connected", 1, "a")
+	connect(t, p, proxy)
+	before := len(p.TokenRequests())
+	run("a: Connected, renews by itself", 0, "a")
+	if n := len(p.TokenRequests()); n != before+1 {
+		t.Errorf("%d token requests, want 1", n-before)
+	}
+	if status, _ := proxy.Get("/api/x"); status != http.StatusOK {
+		t.Errorf("the server's token does not serve: %d", status)
+	}
+	p.AlwaysFault(tokensourcetest.Respond(http.StatusBadRequest, "application/json", `{"error":"invalid_client"}`))
+	run("invalid_client", 1, "a")
+	run(`unknown source "b"`, 1, "b")
+	run("not connected", 1, "a", "--account", "nobody")
+	run("asking the admin API at localhost:1:", 1, "a", "--address", "localhost:1")
+}
+
+// Without a Caddyfile, and with nobody there, the address that was tried is named.
+func TestRefreshOfNobody(t *testing.T) {
+	t.Parallel()
+	res := harness.Command(t, []string{"authinject", "refresh", "a", "--address", "localhost:1"})
+	if res.Code != 1 || !strings.Contains(res.Stderr, "asking the admin API at localhost:1: ") {
+		t.Errorf("code %d:\n%s", res.Code, res.Stderr)
+	}
+}
