@@ -24,9 +24,9 @@ func (a *Account) touch() {
 	}
 }
 
-// kept returns the account of that name if it is in memory. Who has it from here has it before it
+// held returns the account of that name if it is in memory. Who has it from here has it before it
 // can become idle.
-func (s *Source) kept(name string) (*Account, bool) {
+func (s *Source) held(name string) (*Account, bool) {
 	for {
 		known, ok := s.accounts.Load(name)
 		if !ok {
@@ -41,10 +41,10 @@ func (s *Source) kept(name string) (*Account, bool) {
 	}
 }
 
-// keep keeps an account in memory, and returns the one of its name that is.
-func (s *Source) keep(name string) *Account {
+// hold keeps an account in memory, and returns the one of its name that is.
+func (s *Source) hold(name string) *Account {
 	for {
-		if a, ok := s.kept(name); ok {
+		if a, ok := s.held(name); ok {
 			return a
 		}
 		a := s.newAccount(name)
@@ -90,7 +90,7 @@ func (a *Account) drop() {
 	if !a.idleLocked() {
 		return
 	}
-	// Said first and then looked once more, as kept does it the other way round: of two
+	// Said first and then looked once more, as held does it the other way round: of two
 	// at the same moment one sees the other.
 	a.dropped.Store(true)
 	if !a.unused() {
@@ -112,7 +112,7 @@ func (a *Account) current() *Account {
 // lastKnown is current for those who read nothing: what was known stays so until there is more.
 func (a *Account) lastKnown() *Account {
 	if a.dropped.Load() {
-		if next, ok := a.src.kept(a.name); ok && next.isKnown() {
+		if next, ok := a.src.held(a.name); ok && next.isKnown() {
 			return next
 		}
 	}

@@ -330,7 +330,7 @@ func (s *Source) Account(name string) *Account {
 	if name == "" {
 		return s.unnamed
 	}
-	return s.keep(name)
+	return s.hold(name)
 }
 
 // Token returns the live token of the unnamed account; see [Account.Token].

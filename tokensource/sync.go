@@ -120,7 +120,7 @@ func (s *Source) lookAt(name string) *Account {
 	if name == "" {
 		return s.unnamed
 	}
-	if a, ok := s.kept(name); ok {
+	if a, ok := s.held(name); ok {
 		return a
 	}
 	return s.newAccount(name)
