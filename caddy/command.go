@@ -17,12 +17,14 @@ for the sources and the storage, and open no listener of it.
 
 "refresh" makes the running server ask for a new token now.
 
+"proxy" runs a proxy on this machine in one line, without a Caddyfile.
+
 "seal" seals all stored records under the first encryption_key.
 
 "providers" lists the presets that a token source can name with the option
 provider, and "providers show <name>" prints everything that one sets.`,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(loginCommand(), logoutCommand(), statusCommand(), refreshCommand(), sealCommand(), providersCommand())
+			cmd.AddCommand(loginCommand(), logoutCommand(), statusCommand(), refreshCommand(), proxyCommand(), sealCommand(), providersCommand())
 		},
 	})
 }

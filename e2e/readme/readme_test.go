@@ -25,7 +25,8 @@ var commands = map[string]string{
 	"./caddy authinject login tiltify --config Caddyfile":        "TestLoginThroughTheRunningServer, in e2e/terminal",
 	"./caddy authinject status --config Caddyfile":               "TestLoginThroughTheRunningServer, in e2e/terminal",
 	"./caddy authinject logout tiltify --config Caddyfile":       "TestLoginThroughTheRunningServer, in e2e/terminal",
-	"./caddy authinject refresh tiltify --config Caddyfile":      "TestRefresh, in e2e/terminal",
+	"./caddy authinject proxy --to https://v5api.tiltify.com --provider tiltify --client-id {env.TILTIFY_CLIENT_ID} --client-secret {env.TILTIFY_CLIENT_SECRET}": "TestProxyCommand",
+	"./caddy authinject refresh tiltify --config Caddyfile": "TestRefresh, in e2e/terminal",
 }
 
 // environment is what the README's configurations read.
@@ -120,6 +121,24 @@ func TestProvidersCommand(t *testing.T) {
 			if !strings.Contains(result.Stdout+result.Stderr, want) {
 				t.Errorf("%v: %q is not in\n%s%s", c.args, want, result.Stdout, result.Stderr)
 			}
+		}
+	}
+}
+
+// The line for a developer's machine is valid, and shows a page to log in on.
+func TestProxyCommand(t *testing.T) {
+	const prefix = "./caddy authinject proxy "
+	for command := range commands {
+		args, found := strings.CutPrefix(command, prefix)
+		if !found {
+			continue
+		}
+		result := harness.Command(t, append([]string{"authinject", "proxy", "--print"}, strings.Fields(args)...), environment...)
+		if result.Code != 0 || !strings.Contains(result.Stdout, "authinject_connect") {
+			t.Fatalf("code %d:\n%s%s", result.Code, result.Stdout, result.Stderr)
+		}
+		if valid := harness.Validate(t, result.Stdout, environment...); valid.Code != 0 {
+			t.Errorf("it is not valid: %s", valid.Stderr)
 		}
 	}
 }

@@ -1,0 +1,209 @@
+package caddy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/spf13/cobra"
+
+	"github.com/authinject/caddy-authinject/tokensource/provider"
+)
+
+// proxyFlags are the flags of the proxy command that become lines of a Caddyfile: those of
+// the source, and those of the directive.
+type proxyFlags struct {
+	from, to  string
+	source    map[string]*[]string // option -> lines of it
+	directive map[string]*[]string
+	vars      []string
+}
+
+// secretOptions must be placeholders on a command line.
+var secretOptions = []string{"client_secret", "refresh_token", "token"}
+
+func proxyCommand() *cobra.Command {
+	f := proxyFlags{source: make(map[string]*[]string), directive: make(map[string]*[]string)}
+	var onlyPrint bool
+	cmd := &cobra.Command{
+		Use:   "proxy --to <upstream> [options of a source]",
+		Short: "Runs a proxy on this machine, without a Caddyfile",
+		Long: `Runs a proxy that adds tokens of one source to all requests, for working on this machine. Each
+option of a source is a flag with the values that it has in a Caddyfile:
+
+  caddy authinject proxy --to https://v5api.tiltify.com --provider tiltify \
+    --client-id my-client --client-secret {env.TILTIFY_SECRET}
+
+Where a person has to log in, the page is at /connect. "--print" prints the Caddyfile that does
+the same.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			text, err := f.caddyfile()
+			if err != nil {
+				return err
+			}
+			raw, err := adaptFlags(text)
+			if err != nil {
+				return err
+			}
+			if onlyPrint {
+				_, err := os.Stdout.WriteString(text)
+				return err
+			}
+			return f.run(raw)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.from, "from", "127.0.0.1:8080", "Address to listen on; without a host, on loopback")
+	flags.StringVar(&f.to, "to", "", "The API, such as https://api.example.com")
+	flags.StringArrayVar(&f.vars, "var", nil, "A variable of the provider, as name=value, such as deployment=acme; may be repeated")
+	flags.BoolVar(&onlyPrint, "print", false, "Only print the Caddyfile")
+	for option := range strings.SplitSeq(sourceOptions, ", ") {
+		if option != "storage" && option != "require_token_at_start" { // which take a block, or no value
+			f.source[option] = flags.StringArray(flagName(option), nil, "As the option "+option+" of a source")
+		}
+	}
+	for _, option := range directiveOptions {
+		f.directive[option] = flags.StringArray(flagName(option), nil, "As the option "+option+" of the directive")
+	}
+	return cmd
+}
+
+func flagName(option string) string { return strings.ReplaceAll(option, "_", "-") }
+
+// caddyfile is what the flags say.
+func (f *proxyFlags) caddyfile() (string, error) {
+	host, port, err := f.listen()
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case f.to == "":
+		return "", errors.New("--to is needed: the API that the requests are for, such as https://api.example.com")
+	case strings.ContainsAny(f.to, " \t\r\n"):
+		return "", fmt.Errorf("--to %q is no upstream", f.to)
+	}
+	var b strings.Builder
+	b.WriteString("{\n\tadmin off\n\tauthinject {\n\t\tsource proxy {\n")
+	if err := f.write(&b, "\t\t\t", f.source, strings.Split(sourceOptions, ", ")); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(&b, "\t\t}\n\t}\n}\n\nhttp://:%s {\n\tbind %s\n", port, host)
+	if f.interactive() {
+		b.WriteString("\tauthinject_connect /connect*\n")
+	}
+	fmt.Fprintf(&b, "\tauthinject proxy %s {\n", f.to)
+	if err := f.write(&b, "\t\t", f.directive, directiveOptions); err != nil {
+		return "", err
+	}
+	b.WriteString("\t}\n}\n")
+	return strings.ReplaceAll(b.String(), f.to+" {\n\t}\n", f.to+"\n"), nil
+}
+
+// write writes the lines of the options that are given.
+func (f *proxyFlags) write(b *strings.Builder, indent string, given map[string]*[]string, options []string) error {
+	for _, option := range options {
+		if given[option] == nil {
+			continue
+		}
+		for _, value := range *given[option] {
+			switch {
+			case strings.ContainsAny(value, "\r\n"):
+				return fmt.Errorf("--%s must be one line", flagName(option))
+			case slices.Contains(secretOptions, option) && !hasPlaceholder(value):
+				return fmt.Errorf("--%s: what stands on a command line is shown to every user of this machine; use a placeholder, {env.NAME} or {file./path}", flagName(option))
+			}
+			fmt.Fprintf(b, "%s%s %s", indent, option, value)
+			if option == "provider" && len(f.vars) > 0 {
+				b.WriteString(" {\n")
+				for _, v := range f.vars {
+					name, text, found := strings.Cut(v, "=")
+					if !found {
+						return fmt.Errorf("--var %s: a name and a value are needed, such as deployment=acme", v)
+					}
+					fmt.Fprintf(b, "%s\t%s %s\n", indent, name, text)
+				}
+				b.WriteString(indent + "}")
+			}
+			b.WriteString("\n")
+		}
+	}
+	return nil
+}
+
+// listen is where to listen: on loopback, unless another host is named.
+func (f *proxyFlags) listen() (host, port string, err error) {
+	from := f.from
+	if !strings.Contains(from, ":") {
+		from = ":" + from
+	}
+	if host, port, err = net.SplitHostPort(from); err != nil || port == "" {
+		return "", "", fmt.Errorf("--from %q is no address; allowed are host:port, such as 127.0.0.1:8080, and a port", f.from)
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	return host, port, nil
+}
+
+// interactive reports whether a person connects the account.
+func (f *proxyFlags) interactive() bool {
+	first := func(option string) string {
+		if values := *f.source[option]; len(values) > 0 {
+			return values[0]
+		}
+		return ""
+	}
+	grant := first("grant")
+	if preset, ok := provider.Get(first("provider")); ok && grant == "" && first("token") == "" && first("refresh_token") == "" {
+		grant = preset.Grants[0]
+	}
+	return builtinGrants[grant].interactive
+}
+
+// whereInCaddyfile is the place of a mistake in a file that nobody wrote.
+var whereInCaddyfile = regexp.MustCompile(`^(?:parsing caddyfile tokens for '\w+': )?(?:source proxy: )?(.*?)(?:, at Caddyfile:\d+.*)?$`)
+
+// adaptFlags turns the Caddyfile of the flags into a configuration. Its errors are about the
+// options.
+func adaptFlags(text string) ([]byte, error) {
+	raw, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		return nil, errors.New(whereInCaddyfile.ReplaceAllString(err.Error(), "$1"))
+	}
+	return raw, nil
+}
+
+// run serves until a signal ends it.
+func (f *proxyFlags) run(raw []byte) error {
+	var config caddy.Config
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return fmt.Errorf("the configuration: %w", err)
+	}
+	config.Admin = &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(bool)}}
+	config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{ // of the rest, what is wrong
+		"default": {BaseLog: caddy.BaseLog{Level: "ERROR"}, Exclude: []string{"authinject"}},
+		"tokens":  {BaseLog: caddy.BaseLog{Level: "INFO", EncoderRaw: json.RawMessage(`{"format":"console","level_format":"upper"}`)}, Include: []string{"authinject"}},
+	}}
+	caddy.TrapSignals()
+	if err := caddy.Run(&config); err != nil {
+		return err
+	}
+	host, port, err := f.listen()
+	if err != nil {
+		return err
+	}
+	at := "http://" + net.JoinHostPort(host, port)
+	fmt.Fprintf(os.Stdout, "Requests to %s go to %s, with a token.\n", at, f.to)
+	if f.interactive() {
+		fmt.Fprintf(os.Stdout, "To connect the account, open %s/connect\n", at)
+	}
+	select {} // a signal ends the process
+}

@@ -1,0 +1,121 @@
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// proxy in one line, without a Caddyfile: requests arrive with a token, a page of another site gets none,
+// and Ctrl-C ends it.
+func TestProxyInOneLine(t *testing.T) {
+	t.Parallel()
+	srv := tokensourcetest.Start(t, tokensourcetest.Config{})
+	shell := harness.Start(t, "http://{$ADDR} {\n}\n", harness.Env("CANARY", tokensourcetest.DefaultClientSecret))
+	addr := harness.FreeAddr(t)
+	proxy := shell.Terminal(nil, "authinject", "proxy", "--from", addr, "--to", srv.URL, "--grant", "client_credentials", "--token-url", srv.TokenURL(),
+		"--client-id", tokensourcetest.DefaultClientID, "--client-secret", "{env.CANARY}", "--allow-origins", "http://localhost:3000")
+	proxy.WaitText("Requests to http://" + addr + " go to " + srv.URL)
+	for origin, want := range map[string]int{"": http.StatusOK, "http://localhost:3000": http.StatusOK, "https://evil.example": http.StatusForbidden} {
+		req, err := http.NewRequest(http.MethodGet, "http://"+addr+"/api/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if origin != "" {
+			req.Header.Set("Origin", origin)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("from %q: %s, want %d", origin, res.Status, want)
+		}
+	}
+	proxy.Interrupt()
+	if code := proxy.Wait(); code != 0 {
+		t.Errorf("it ended with code %d", code)
+	}
+	if strings.Contains(proxy.Text(), tokensourcetest.DefaultClientSecret) {
+		t.Error("the secret is printed")
+	}
+	tokensourcetest.Report(t, srv.CheckAbsent("the terminal", proxy.Text()))
+}
+
+// Where a person has to log in, the page is there.
+func TestProxyWithALogin(t *testing.T) {
+	t.Parallel()
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
+	at, addr := p.Endpoints(), harness.FreeAddr(t)
+	shell := harness.Start(t, "http://{$ADDR} {\n}\n", harness.Env("CANARY", tokensourcetest.DefaultClientSecret))
+	_, port, _ := strings.Cut(addr, ":")
+	api, err := url.Parse(at.API)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := shell.Terminal(nil, "authinject", "proxy", "--from", port, "--to", api.Scheme+"://"+api.Host, "--provider", "biggerplate", "--authorize-url", at.Authorize,
+		"--token-url", at.Token, "--destinations", api.Scheme+"://"+api.Host, "--client-id", p.ClientID(), "--client-secret", "{env.CANARY}")
+	proxy.WaitText("To connect the account, open http://" + addr + "/connect")
+	var page string
+	harness.Eventually(t, 10*time.Second, func() bool {
+		res, err := http.Get("http://" + addr + "/connect")
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		page = string(body)
+		return err == nil && res.StatusCode == http.StatusOK
+	}, "the page does not open")
+	if !strings.Contains(page, `data-source="proxy"`) || !strings.Contains(page, "Connect") {
+		t.Errorf("the page:\n%s", page)
+	}
+}
+
+// What it runs can be had as a Caddyfile.
+func TestProxyPrintsItsCaddyfile(t *testing.T) {
+	t.Parallel()
+	res := harness.Command(t, []string{"authinject", "proxy", "--print", "--from", ":9000", "--to", "https://acme.api.accelo.com", "--provider", "accelo", "--var", "deployment=acme",
+		"--client-id", "{env.ID}", "--client-secret", "{env.SECRET}", "--scopes", "read(all)", "--wait", "3s"}, harness.Env("ID", "i"), harness.Env("SECRET", "s"))
+	if res.Code != 0 || !strings.Contains(res.Stdout, "deployment acme") || !strings.Contains(res.Stdout, "bind 127.0.0.1") {
+		t.Fatalf("code %d:\n%s%s", res.Code, res.Stdout, res.Stderr)
+	}
+	if valid := harness.Validate(t, res.Stdout, harness.Env("ID", "i"), harness.Env("SECRET", "s")); valid.Code != 0 {
+		t.Errorf("it is not valid: %s\n%s", valid.Stderr, res.Stdout)
+	}
+}
+
+// Mistakes are named by what is wrong with them, with no place in a file that nobody wrote.
+func TestProxyFlags(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "--to is needed"},
+		{[]string{"--to", "https://api.example.com"}, "Error: a grant is needed"},
+		{[]string{"--to", "https://api.example.com/v1", "--token", "{env.T}"}, "only support scheme, host, and port"},
+		{[]string{"--to", "https://a https://b", "--token", "{env.T}"}, "is no upstream"},
+		{[]string{"--to", "https://api.example.com", "--token", "abc"}, "--token: what stands on a command line is shown"},
+		{[]string{"--to", "https://api.example.com", "--client-secret", "abc"}, "use a placeholder, {env.NAME} or {file./path}"},
+		{[]string{"--to", "https://api.example.com", "--grant", "client_credentials", "--client-id", "x"}, "Error: grant client_credentials needs a token_url, or an issuer\n"},
+		{[]string{"--to", "https://api.example.com", "--provider", "nobody"}, "Error: unknown provider \"nobody\"; known are affinitylive"},
+		{[]string{"--to", "https://api.example.com", "--provider", "accelo", "--var", "acme"}, "--var acme: a name and a value are needed"},
+		{[]string{"--to", "https://api.example.com", "--token", "{env.T}", "--from", "a:b:c"}, "--from \"a:b:c\" is no address"},
+		{[]string{"--to", "https://api.example.com", "--token", "{env.T}", "--wait", "x\ny"}, "--wait must be one line"},
+		{[]string{"--to", "https://api.example.com", "--token", "{env.T}", "--retry-statuses", "x"}, "retry_statuses"},
+	} {
+		res := harness.Command(t, append([]string{"authinject", "proxy"}, c.args...), harness.Env("T", "t"))
+		if res.Code != 1 || !strings.Contains(res.Stderr, c.want) || strings.Contains(res.Stderr, "Caddyfile:") {
+			t.Errorf("%q: code %d, want %q:\n%s", c.args, res.Code, c.want, fmt.Sprint(res.Stdout, res.Stderr))
+		}
+	}
+}
