@@ -66,6 +66,8 @@ type failed struct {
 	attempts int
 	// postponed is set where the provider was not asked, and so did not fail.
 	postponed bool
+	// lost is the end of lostHurry, if the answer to a refresh was lost since the last success.
+	lost deadline
 }
 
 // flight is one refresh under way, shared by all who wait for it.

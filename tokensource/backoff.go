@@ -20,6 +20,11 @@ const (
 	operatorFirst, operatorLimit = 5 * time.Second, time.Minute
 	loginRecheck                 = 2 * time.Second
 
+	// While the answer to a refresh is lost, time counts: the provider may have replaced the
+	// refresh token, and takes the old one again for seconds, or a minute at most (connect2id 5
+	// s, Cognito 60 s). For lostHurry no pause is longer than lostPause.
+	lostHurry, lostPause = time.Minute, 10 * time.Second
+
 	// retryAfterMin and retryAfterMax bound what a Retry-After field is believed.
 	retryAfterMin, retryAfterMax = time.Second, time.Hour
 

@@ -101,11 +101,18 @@ func (a *Account) deadlines(rec *Record, again bool) (soft, hard deadline) {
 func (a *Account) noteLocked(e *Error) {
 	e.Source, e.Account = a.src.cfg.Name, a.name
 	attempts := 1
+	var lost deadline
 	if a.failed != nil {
-		attempts = a.failed.attempts + 1
+		attempts, lost = a.failed.attempts+1, a.failed.lost
 	}
 	c := a.src.cfg.Clock
+	if e.Lost && lost == (deadline{}) && a.rec != nil && a.rec.Spending != nil {
+		lost = c.in(lostHurry)
+	}
 	delay := backoff(e.Class, e.Status, attempts)
+	if e.Class == ClassWait && !c.passed(lost) {
+		delay = min(delay, jitter(lostPause, 0.8, 1.2))
+	}
 	if e.Class == ClassLogin {
 		e.RetryAt = time.Time{} // only the storage is read: no matter of the provider's
 	} else {
@@ -117,7 +124,7 @@ func (a *Account) noteLocked(e *Error) {
 		}
 		e.RetryAt = c.Now().Round(0).Add(delay)
 	}
-	a.failed = &failed{err: e, until: c.in(delay), attempts: attempts}
+	a.failed = &failed{err: e, until: c.in(delay), attempts: attempts, lost: lost}
 }
 
 // report tells the observer what a refresh changed.

@@ -212,6 +212,49 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
+// While an answer is lost, the provider takes the old refresh token for a minute at most: it is asked often
+// in that time, whatever it says meanwhile, and seldom after it. When it says when, that counts.
+func TestLostAnswerIsHurriedAfter(t *testing.T) {
+	for name, c := range map[string]struct {
+		then   reply
+		pauses func(time.Duration) bool
+	}{
+		"trouble":             {refused(http.StatusServiceUnavailable, ""), func(d time.Duration) bool { return d <= 13*time.Second }},
+		"a firewall's page":   {reply{status: http.StatusForbidden, body: "<html>"}, func(d time.Duration) bool { return d <= 13*time.Second }},
+		"no connection":       {reply{err: errReset, unsent: true}, func(d time.Duration) bool { return d <= 13*time.Second }},
+		"told when to return": {withHeader(reply{status: http.StatusTooManyRequests}, "Retry-After", "40"), func(d time.Duration) bool { return d >= 40*time.Second }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ep := &endpoint{}
+				ep.set(func(n int, _ url.Values) reply {
+					if n <= 2 {
+						return reply{err: errReset} // sent, and once more
+					}
+					return c.then
+				})
+				src := newSource(t, ep, refreshing(new(tokensource.MemoryStorage), "rt0"))
+				for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+					wantError(t, src, tokensource.ClassWait)
+				}
+				calls := ep.all()
+				wantAtMostADozenAMinute(t, calls)
+				longest := time.Duration(0)
+				for i := 3; i < len(calls); i++ {
+					pause := calls[i].at.Sub(calls[i-1].at)
+					if calls[i].at.Sub(calls[0].at) <= time.Minute && !c.pauses(pause) {
+						t.Errorf("%s after the loss it was asked again after %s", calls[i].at.Sub(calls[0].at), pause)
+					}
+					longest = max(longest, pause)
+				}
+				if longest < 24*time.Second {
+					t.Errorf("after a minute it is still asked every %s", longest)
+				}
+			})
+		})
+	}
+}
+
 // A request that never left is no lost answer.
 func TestUnsentIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -36,7 +36,7 @@ func soakTime(t *testing.T) time.Duration {
 	return d
 }
 
-// randomFault is what may go wrong with a token request, and half of the time nothing.
+// randomFault is what may go wrong with a token request, one time in four.
 func randomFault() tokensourcetest.Fault {
 	faults := []tokensourcetest.Fault{
 		tokensourcetest.Unavailable(), tokensourcetest.TooManyRequests(time.Second), tokensourcetest.HTMLPage(http.StatusOK),
@@ -48,7 +48,7 @@ func randomFault() tokensourcetest.Fault {
 	if os.Getenv("E2E_LONG") != "" { // it is asked seldom after that, for half a minute and more
 		faults = append(faults, tokensourcetest.HTMLPage(http.StatusForbidden))
 	}
-	if i := rand.IntN(2 * len(faults)); i < len(faults) {
+	if i := rand.IntN(4 * len(faults)); i < len(faults) {
 		return faults[i]
 	}
 	return tokensourcetest.Fault{}
