@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
@@ -25,16 +26,19 @@ func TestScopesThatWereNotGranted(t *testing.T) {
 		"of OpenID Connect":    {[]string{"openid", "offline_access", "a"}, "a", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var ev events
-			ep := &endpoint{script: always(reply{body: `{"access_token":"at1","expires_in":3600,"scope":"` + c.granted + `"}`})}
-			src := newSource(t, ep, observed(&ev), func(cfg *tokensource.Config) { cfg.Scopes = c.scopes })
-			wantToken(t, src, "at1")
-			if st := src.Account("").Status(); st.Scope != c.granted {
-				t.Errorf("status says %q", st.Scope)
-			}
-			if len(ev.all) != 1 || !slices.Equal(ev.all[0].MissingScopes, c.want) {
-				t.Errorf("told %+v, want %q", ev.all, c.want)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				var ev events
+				ep := &endpoint{script: always(reply{body: `{"access_token":"at1","expires_in":3600,"scope":"` + c.granted + `"}`})}
+				src := newSource(t, ep, observed(&ev), func(cfg *tokensource.Config) { cfg.Scopes = c.scopes })
+				wantToken(t, src, "at1")
+				synctest.Wait() // the event follows the token
+				if st := src.Account("").Status(); st.Scope != c.granted {
+					t.Errorf("status says %q", st.Scope)
+				}
+				if len(ev.all) != 1 || !slices.Equal(ev.all[0].MissingScopes, c.want) {
+					t.Errorf("told %+v, want %q", ev.all, c.want)
+				}
+			})
 		})
 	}
 }
