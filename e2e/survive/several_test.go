@@ -115,6 +115,7 @@ func TestLoserAdoptsTheWinnersToken(t *testing.T) {
 // back.
 func TestStartWithTheProviderDown(t *testing.T) {
 	t.Parallel()
+	harness.Binary(t) // building it is no part of a start
 	for name, down := range map[string]func(w *world, down bool) error{
 		"nobody listens": func(w *world, down bool) error {
 			if down {
