@@ -308,6 +308,13 @@ func (a *Account) firstFailure() bool {
 	return a.failed == nil
 }
 
+// lostBefore reports whether the answer to a refresh was lost since the last success.
+func (a *Account) lostBefore() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.failed != nil && a.failed.lost != (deadline{})
+}
+
 // sleep waits for d, or until ctx ends.
 func (a *Account) sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)

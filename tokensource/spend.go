@@ -152,7 +152,9 @@ func (a *Account) keep(ctx context.Context, mark *Record, req Request, ans *Answ
 		return a.follow(ctx, found)
 	default:
 		rec = mark.clone()
-		rec.Spending = nil
+		if !a.lostBefore() { // an answer that was lost earlier is still missing
+			rec.Spending = nil
+		}
 	}
 	if unread != nil && (ans == nil || isRecordError(unread)) {
 		// Somebody's record is there that may be newer. It is not written over unread; this

@@ -71,7 +71,7 @@ func (a *Account) Status() Status {
 		switch {
 		case a.failed.err.Class == ClassLogin && (st.State != StateFresh || l.refused.Load()):
 			st.State = StateLoginRequired
-		case a.failed.err.Lost && a.rec != nil && a.rec.Spending != nil:
+		case a.failed.lost != (deadline{}) && a.rec != nil && a.rec.Spending != nil:
 			st.State = StateUncertain
 		}
 	}

@@ -233,9 +233,13 @@ func TestLostAnswerIsHurriedAfter(t *testing.T) {
 					}
 					return c.then
 				})
-				src := newSource(t, ep, refreshing(new(tokensource.MemoryStorage), "rt0"))
+				storage := new(tokensource.MemoryStorage)
+				src := newSource(t, ep, refreshing(storage, "rt0"))
 				for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 					wantError(t, src, tokensource.ClassWait)
+				}
+				if st := src.Account("").Status().State; st != tokensource.StateUncertain || stored(t, storage).Spending == nil {
+					t.Errorf("state %s: the answer is still missing", st)
 				}
 				calls := ep.all()
 				wantAtMostADozenAMinute(t, calls)
