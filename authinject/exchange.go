@@ -204,9 +204,12 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 		limitPages(res.Header, x.page)
 	}
 	limitCaches(res.Header, x.t.PerAccount)
-	scrubURLs(res.Header, c.token.AccessToken())
 	if x.t.Injection.query {
+		// The upstream names its own URL, with the token in it, by mistake.
+		scrubURLs(res.Header, c.token.AccessToken())
 		res.Header["Referrer-Policy"] = []string{"no-referrer"} // for the requests that follow from the answer
+	} else {
+		scrubField(res.Header, "Location", c.token.AccessToken())
 	}
 	return res, nil
 }

@@ -18,11 +18,15 @@ var urlFields = [...]string{"Location", "Content-Location", "Link", "Refresh"}
 // scrubURLs keeps a token out of the fields that name URLs, where an upstream may echo it.
 func scrubURLs(h http.Header, token string) {
 	for _, field := range urlFields {
-		for i, value := range h[field] {
-			if clean := scrub(value, token); clean != value {
-				h[field] = slices.Clone(h[field])
-				h[field][i] = clean
-			}
+		scrubField(h, field, token)
+	}
+}
+
+func scrubField(h http.Header, field, token string) {
+	for i, value := range h[field] {
+		if clean := scrub(value, token); clean != value {
+			h[field] = slices.Clone(h[field])
+			h[field][i] = clean
 		}
 	}
 }
