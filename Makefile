@@ -53,12 +53,12 @@ fmt: ## Fail when a file is not gofmt-ed
 .PHONY: vet
 vet: ## Run go vet in both modules
 	go vet -race ./...
-	cd e2e && go vet -race -tags xcaddy ./...
+	cd e2e && go vet -race -tags xcaddy,firefox ./...
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run golangci-lint in both modules
 	GOFLAGS="$(RACE)" $(GOLANGCI_LINT) run ./...
-	cd e2e && GOFLAGS="$(RACE)" $(GOLANGCI_LINT) run --config ../.golangci.yml --build-tags xcaddy ./...
+	cd e2e && GOFLAGS="$(RACE)" $(GOLANGCI_LINT) run --config ../.golangci.yml --build-tags xcaddy,firefox ./...
 
 .PHONY: cross
 cross: ## Build and vet for macOS and Windows
@@ -84,6 +84,10 @@ soak: $(GOTALLY) ## Run the load and crash tests for an hour (E2E_SOAK=10m: less
 xcaddy: $(XCADDY) $(GOTALLY) ## Build with xcaddy and serve a request through it
 	cd e2e && XCADDY=$(XCADDY) CADDY_VERSION=$(CADDY_VERSION) \
 		go test -count=1 -tags xcaddy -json ./xcaddy | $(GOTALLY) -name xcaddy
+
+.PHONY: firefox
+firefox: $(GOTALLY) ## Try what web pages can do in Firefox, too (Debian: firefox-esr)
+	cd e2e && go test -count=1 -tags firefox -run InFirefox -json ./connect | $(GOTALLY) -name firefox
 
 ##@ More
 
