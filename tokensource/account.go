@@ -16,7 +16,7 @@ type Account struct {
 
 	// cur is the token in use; nil before the first.
 	cur atomic.Pointer[live]
-	// peeked is when the storage was last looked at for a login elsewhere.
+	// peeked is when the storage was last looked at for a login or logout elsewhere.
 	peeked atomic.Int64
 	// lockless is set while the record's lock could not be had the last time.
 	lockless atomic.Bool
@@ -32,6 +32,7 @@ type Account struct {
 	unsaved deadline   // when to try again to store rec; zero while it is stored
 	flight  *flight
 	failed  *failed
+	glimpse *glimpse // the look into the storage under way
 	timer   *time.Timer
 	stopped bool
 	// cooldown is the end of the time in which refusals cost no token request;
@@ -112,7 +113,10 @@ func (a *Account) look(ctx context.Context, l *live) (*Token, error) {
 	if l == nil || a.src.cfg.Clock.passed(l.hard) {
 		return a.wait(ctx, l, 0)
 	}
-	a.peek()
+	a.peek(ctx)
+	if a.cur.Load() != l {
+		return a.Token(ctx)
+	}
 	stale := a.src.cfg.Clock.passed(l.soft)
 	switch {
 	case stale && a.src.traits.Local:

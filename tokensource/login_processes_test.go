@@ -1,9 +1,11 @@
 package tokensource_test
 
 import (
+	"context"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,6 +54,56 @@ func TestDisconnectIsNoticedByOtherProcesses(t *testing.T) {
 		}
 		if ev.count(tokensource.EventLoginRequired) != 1 {
 			t.Errorf("events %+v", ev.all)
+		}
+		wantCount(t, &ep.endpoint, 1)
+	})
+}
+
+// slow is a storage whose reads take a while.
+type slow struct {
+	tokensource.MemoryStorage
+	delay atomic.Int64
+}
+
+func (s *slow) Load(ctx context.Context, key string) ([]byte, error) {
+	select {
+	case <-time.After(time.Duration(s.delay.Load())):
+		return s.MemoryStorage.Load(ctx, key)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// An account that was not used for a while is looked after before its token is used once more, by
+// all who ask for it at that moment; but nobody waits for a storage that hangs.
+func TestDisconnectIsNoticedAfterARest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &slow{}
+		ep := rotating(0)
+		a, b := newSource(t, ep, connecting(storage)), newSource(t, ep, connecting(storage))
+		connect(t, a, "")
+		wantToken(t, b, "at1")
+		time.Sleep(time.Minute)
+		storage.delay.Store(int64(time.Hour))
+		began := time.Now()
+		wantToken(t, b, "at1")
+		if took := time.Since(began); took > 300*time.Millisecond {
+			t.Errorf("waited %v for the storage", took)
+		}
+		time.Sleep(time.Minute)
+		storage.delay.Store(int64(100 * time.Millisecond))
+		time.Sleep(30 * time.Second)
+		disconnect(t, a, "")
+		time.Sleep(time.Minute)
+		errs := make(chan error)
+		for range 5 {
+			go func() {
+				_, err := b.Token(t.Context())
+				errs <- err
+			}()
+		}
+		for range 5 {
+			asError(t, <-errs, tokensource.ClassLogin)
 		}
 		wantCount(t, &ep.endpoint, 1)
 	})

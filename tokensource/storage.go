@@ -73,7 +73,11 @@ func digestNames(names ...string) string {
 func (a *Account) load(ctx context.Context) (*Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
+	began := a.src.cfg.Clock.Elapsed()
 	data, err := a.src.cfg.Storage.Load(ctx, a.key)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		a.peeked.Store(int64(began))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

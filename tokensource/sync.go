@@ -14,6 +14,10 @@ import (
 // login or logout in another process.
 const peekEvery = 5 * time.Second
 
+// peekPatience is how long a request waits for the first such look after the account was not
+// used for twice that long.
+const peekPatience = 250 * time.Millisecond
+
 // Sync looks into the storage for a newer record than the one in use, and puts it to
 // use: another process may have connected or disconnected the account. A nil error
 // with no record anywhere leaves [StateNone].
@@ -79,20 +83,58 @@ func (a *Account) withdrawLocked(rec *Record) {
 	}
 }
 
-// peek begins a [Account.Sync] in the background if the last one is a while ago.
-func (a *Account) peek() {
+// glimpse is one look into the storage.
+type glimpse struct {
+	done chan struct{}
+	// rested is set if the one before was so long ago that the token may be one that a
+	// person has put an end to since.
+	rested bool
+}
+
+// peek begins a [Account.Sync] in the background if the last one is a while ago. After a
+// rest of the account it waits for it, though not for long: the token in use is good as far
+// as is known.
+func (a *Account) peek(ctx context.Context) {
 	if !a.src.interactive {
 		return
 	}
-	now := a.src.cfg.Clock.Elapsed()
-	last := a.peeked.Load()
-	if now-time.Duration(last) < peekEvery || !a.peeked.CompareAndSwap(last, int64(now)) || !a.src.begin() {
+	g := a.glimpsing()
+	if g == nil || !g.rested {
 		return
 	}
+	patience := time.NewTimer(peekPatience)
+	defer patience.Stop()
+	select {
+	case <-g.done:
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+}
+
+// glimpsing returns the look into the storage under way, which it begins if one is due, or nil.
+func (a *Account) glimpsing() *glimpse {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.glimpse != nil {
+		return a.glimpse
+	}
+	now := a.src.cfg.Clock.Elapsed()
+	since := now - time.Duration(a.peeked.Load())
+	if since < peekEvery || !a.src.begin() {
+		return nil
+	}
+	a.peeked.Store(int64(now))
+	g := &glimpse{done: make(chan struct{}), rested: since >= 2*peekEvery}
+	a.glimpse = g
 	go func() {
 		defer a.src.running.Done()
-		_ = a.Sync(context.Background()) // the token in use is still good
+		_ = a.Sync(context.Background())
+		a.mu.Lock()
+		a.glimpse = nil
+		a.mu.Unlock()
+		close(g.done)
 	}()
+	return g
 }
 
 // Lookup returns the account of that name, with its record read, if it was connected
