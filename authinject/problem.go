@@ -66,12 +66,14 @@ func (t *Transport) noToken(err error) *failure {
 		f.proxyError = "http_response_timeout"
 	case known.Class == tokensource.ClassLogin:
 		f.kind, f.status = "login", http.StatusServiceUnavailable
-		f.title = "The account must be connected again"
+		f.title = "The account must be connected"
 		f.proxyError = "proxy_internal_response"
 		if t.ConnectURL != nil {
 			f.loginURL = t.ConnectURL(f.source, f.account)
 		}
 		switch {
+		case t.PerAccount && f.account == "":
+			f.title = "The request names no account" // to connect one would not help it
 		case f.loginURL != "":
 			f.detail += "; to connect it, open " + f.loginURL
 		case t.LoginHint != nil:

@@ -52,7 +52,7 @@ func (h *AccountHandler) Provision(ctx caddy.Context) error {
 	if h.chooser, err = app.chooser(h.Source, h.Account); err != nil {
 		return err
 	}
-	h.answers = &authinject.Transport{SourceName: h.Source, ConnectURL: app.connectURL, LoginHint: app.loginHint}
+	h.answers = &authinject.Transport{SourceName: h.Source, ConnectURL: app.connectURL, LoginHint: app.loginHint, PerAccount: h.Account != ""}
 	return nil
 }
 
@@ -129,7 +129,7 @@ func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
 	}
 	name := repl.ReplaceAll(c.account, "")
 	if name == "" {
-		return nil, &tokensource.Error{Source: c.name, Class: tokensource.ClassLogin, Reason: "the request names no account"}
+		return nil, &tokensource.Error{Source: c.name, Class: tokensource.ClassLogin, Reason: "the request names no account: " + c.account + " is empty"}
 	}
 	if err := tokensource.CheckAccountName(name); err != nil {
 		return nil, &tokensource.Error{Source: c.name, Class: tokensource.ClassLogin, Reason: err.Error()}

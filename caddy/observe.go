@@ -22,7 +22,7 @@ func (a *App) observer() tokensource.Observer {
 var messages = map[tokensource.EventKind]string{
 	tokensource.EventRefreshed:     "token obtained",
 	tokensource.EventRefreshFailed: "obtaining a token failed",
-	tokensource.EventLoginRequired: "login required: the account has to be connected again",
+	tokensource.EventLoginRequired: "login required: the account has to be connected",
 	tokensource.EventRecovered:     "token source recovered",
 	tokensource.EventConnected:     "account connected",
 	tokensource.EventDisconnected:  "account disconnected",
