@@ -188,28 +188,31 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	x.result.Outcome = outcome
 	if err != nil {
 		x.result.Outcome = OutcomeUpstreamError
+		if c != nil {
+			err = scrubError(err, c.token.AccessToken())
+		}
 		return nil, err
 	}
 	// Ours holds the token.
 	res.Request = x.req
 	// A connection that was switched to another protocol is passed on as it is:
 	// its answer is not cached, and its Body can also be written to.
-	if c == nil || res.StatusCode == http.StatusSwitchingProtocols {
+	if c == nil {
 		return res, nil
 	}
 	if res.Header == nil {
 		res.Header = make(http.Header)
+	}
+	x.guardAnswer(res, c)
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return res, nil
 	}
 	if x.t.Browsers != nil {
 		limitPages(res.Header, x.page)
 	}
 	limitCaches(res.Header, x.t.PerAccount)
 	if x.t.Injection.query {
-		// The upstream names its own URL, with the token in it, by mistake.
-		scrubURLs(res.Header, c.token.AccessToken())
 		res.Header["Referrer-Policy"] = []string{"no-referrer"} // for the requests that follow from the answer
-	} else {
-		scrubField(res.Header, "Location", c.token.AccessToken())
 	}
 	return res, nil
 }

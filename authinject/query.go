@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // The query of a request is a string of bytes that belongs to the client and the
@@ -99,14 +100,19 @@ func (in *Injection) stripsParameter(piece string) bool {
 // matchParameter reports whether any known server would take the parameter
 // written as raw for the one called name: after percent-decoding (what cannot be
 // decoded stands for itself), without case, without white space, control
-// characters and question marks around it, with an index in brackets behind it
-// (PHP, Rack, qs), cut off at a NUL, and with PHP's habit of turning spaces, dots
+// characters and question marks around it, in brackets (qs) or with an index in
+// brackets behind it (PHP, Rack, qs), cut off at a NUL, and with PHP's habit of turning spaces, dots
 // and brackets into underscores.
 func matchParameter(raw, name string) bool {
 	var stack [96]byte
 	decoded := decodeName(stack[:0], raw)
 	decoded = bytes.TrimLeftFunc(decoded, isPadding)
 	decoded, _, _ = bytes.Cut(decoded, []byte{0})
+	return spells(decoded, name) || spells(bytes.TrimLeft(decoded, "[]"), name)
+}
+
+// spells reports whether decoded is name, with an index behind it or without.
+func spells(decoded []byte, name string) bool {
 	if len(decoded) < len(name) {
 		return false
 	}
@@ -116,7 +122,7 @@ func matchParameter(raw, name string) bool {
 		}
 	}
 	rest := bytes.TrimLeftFunc(decoded[len(name):], isPadding)
-	return len(rest) == 0 || rest[0] == '['
+	return len(rest) == 0 || rest[0] == '[' || rest[0] == ']'
 }
 
 // isPadding reports whether r around a name is nothing to some server.
@@ -124,7 +130,7 @@ func isPadding(r rune) bool {
 	return r <= ' ' || r == 0x7f || r == '?' || r == '\ufeff' || unicode.IsSpace(r)
 }
 
-// decodeName appends raw to buf, decoded, with the two letters that fold to an
+// decodeName appends raw to buf, decoded (also from %uXXXX, which Perl's CGI and ASP know), with the two letters that fold to an
 // ASCII one outside ASCII (U+017F to s, U+212A to k) already folded.
 func decodeName(buf []byte, raw string) []byte {
 	for i := 0; i < len(raw); i++ {
@@ -135,6 +141,12 @@ func decodeName(buf []byte, raw string) []byte {
 		case c == '%' && i+2 < len(raw) && isHex(raw[i+1]) && isHex(raw[i+2]):
 			c = unhex(raw[i+1])<<4 | unhex(raw[i+2])
 			i += 2
+		case c == '%' && i+5 < len(raw) && raw[i+1]|0x20 == 'u' && isHexPair(raw[i+2:]) && isHexPair(raw[i+4:]):
+			r := rune(unhex(raw[i+2]))<<12 | rune(unhex(raw[i+3]))<<8 | rune(unhex(raw[i+4]))<<4 | rune(unhex(raw[i+5]))
+			buf = utf8.AppendRune(buf, r)
+			i += 5
+			c = buf[len(buf)-1]
+			buf = buf[:len(buf)-1]
 		}
 		buf = append(buf, c)
 		if n := len(buf); n >= 2 && buf[n-2] == 0xC5 && buf[n-1] == 0xBF {

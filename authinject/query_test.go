@@ -45,6 +45,14 @@ func TestStripQuery(t *testing.T) {
 		{"_bearer_token[]=x", ""},
 		{"_bearer_token%5B0%5D=x", ""},
 		{"_bearer_token[a][b]=x", ""},
+		{"[_bearer_token]=x", ""},
+		{"%5B_bearer_token%5D=x", ""},
+		{"[[_bearer_token]]=x", ""},
+		{"[a]_bearer_token=x", "[a]_bearer_token=x"},
+		{"%u005Fbearer_token=x", ""},
+		{"_bearer%U005ftok%u0065n=x", ""},
+		{"_bearer_to%u212Aen=x", ""},
+		{"_bearer_token%u005=x", "_bearer_token%u005=x"},
 		{"_bearer.token=x", ""},
 		{".bearer+token=x", ""},
 		{"_bearer[token=x", ""},
@@ -193,7 +201,7 @@ func checkQuery(t *testing.T, raw string) {
 var querySeeds = []string{
 	"", "&", ";", "a", "a=1&b=2", "_bearer_token=junk&x=1;y=2&bad=%zz&_BEARER_TOKEN=x",
 	"x=1;_bearer_token=evil", "%5Fbearer_token=x", "+_bearer_token[]=1", "_bearer_token;a&;&b",
-	"_bearer_token%00=1&_bearer.token=2", "?_bearer_token", "a=1&&&_bearer_token=%zz;;;c", "_bearer%5ftoken%3dx=1",
+	"_bearer_token%00=1&_bearer.token=2", "?_bearer_token", "a=1&&&_bearer_token=%zz;;;c", "_bearer%5ftoken%3dx=1", "[_bearer_token]=1&%u005Fbearer_token=2&%u00",
 }
 
 func TestQueryProperty(t *testing.T) {

@@ -34,7 +34,7 @@ func (x *exchange) replace(refusal *http.Response, c *credential) (*http.Respons
 		return x.pass(refusal, nil, c, OutcomeRefused)
 	}
 	if err != nil {
-		discard(refusal, 0)
+		discard(refusal.Body, 0)
 		return x.fail(err)
 	}
 	next := x.t.present(tok)
@@ -47,7 +47,7 @@ func (x *exchange) replace(refusal *http.Response, c *credential) (*http.Respons
 		x.settle()
 		return x.pass(refusal, nil, c, OutcomeRefused)
 	}
-	discard(refusal, drainWait)
+	discard(refusal.Body, drainWait)
 	x.result.Replayed = true
 	res, err := x.t.base().RoundTrip(again)
 	if err == nil && x.t.refused(res.StatusCode) {
@@ -142,12 +142,12 @@ func (x *exchange) again(c *credential) *http.Request {
 // discard reads what little is left of an answer that nobody will see and closes
 // it, waiting at most for wait. An upstream that holds its answer open can hold
 // up only a goroutine, which ends with the request.
-func discard(res *http.Response, wait time.Duration) {
+func discard(body io.ReadCloser, wait time.Duration) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.CopyN(io.Discard, res.Body, drainMost)
-		_ = res.Body.Close()
+		_, _ = io.CopyN(io.Discard, body, drainMost)
+		_ = body.Close()
 	}()
 	if wait == 0 {
 		return

@@ -2,8 +2,6 @@ package authinject
 
 import (
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"slices"
 	"strings"
 )
@@ -15,43 +13,41 @@ const scrubbed = "REDACTED"
 // request's among them. Proxies log response fields, and browsers follow them.
 var urlFields = [...]string{"Location", "Content-Location", "Link", "Refresh"}
 
-// scrubURLs keeps a token out of the fields that name URLs, where an upstream may echo it.
-func scrubURLs(h http.Header, token string) {
-	for _, field := range urlFields {
+// scrubAnywhere is the length of a token, in bytes, from which it is looked for in every field:
+// a shorter one may stand there by chance.
+const scrubAnywhere = 12
+
+// scrubAnswer keeps a token that was sent in the query out of the fields of the answer: an upstream
+// names its own URL in many (Location, Link, Cache-Status, Set-Cookie and others of its own).
+func scrubAnswer(h http.Header, token string) {
+	if len(token) < scrubAnywhere {
+		for _, field := range urlFields {
+			scrubField(h, field, token)
+		}
+		return
+	}
+	for field := range h {
 		scrubField(h, field, token)
 	}
 }
 
-func scrubField(h http.Header, field, token string) {
+// scrubField reports whether the token stood in the field.
+func scrubField(h http.Header, field, token string) (found bool) {
 	for i, value := range h[field] {
 		if clean := scrub(value, token); clean != value {
 			h[field] = slices.Clone(h[field])
 			h[field][i] = clean
+			found = true
 		}
 	}
-}
-
-// guardInterim makes out scrub interim answers too (1xx, such as Early Hints with its Link), which
-// pass by a trace and not by RoundTrip. Only a token in the query is echoed by
-// mistake: an upstream names its own URL.
-func (x *exchange) guardInterim(out *http.Request, c *credential) *http.Request {
-	if c == nil || !x.t.Injection.query {
-		return out
-	}
-	token := c.token.AccessToken()
-	return out.WithContext(httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{
-		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
-			scrubURLs(http.Header(h), token)
-			return nil
-		},
-	}))
+	return found
 }
 
 // scrub replaces every occurrence of token in value, also where any of its
 // characters are percent-encoded, once or several times over, as they are when a
 // URL is a parameter of another.
 func scrub(value, token string) string {
-	if token == "" {
+	if token == "" || strings.IndexByte(value, token[0]) < 0 && strings.IndexByte(value, '%') < 0 {
 		return value
 	}
 	var b strings.Builder

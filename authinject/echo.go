@@ -1,0 +1,106 @@
+package authinject
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"strconv"
+)
+
+// An upstream sees the token, and may send it back by mistake: a token in the query because it
+// names its own URL, any token because it answers with the request, broken in a way that the
+// HTTP client's error quotes. Clients and logs are not to see it.
+
+// guardAnswer keeps the token out of what an upstream answers and others than the client see, and of
+// what a client sees if the token was in the URL.
+func (x *exchange) guardAnswer(res *http.Response, c *credential) {
+	token := c.token.AccessToken()
+	echoed := scrubField(res.Header, "Location", token)
+	if x.t.Injection.query {
+		scrubAnswer(res.Header, token)
+	}
+	switch {
+	case res.StatusCode == http.StatusSwitchingProtocols || res.Body == nil || res.Body == http.NoBody:
+	case echoed && x.t.Injection.query && res.StatusCode/100 == 3:
+		dropBody(res) // it names the same URL, for people
+	default:
+		res.Body = &answerBody{ReadCloser: res.Body, res: res, token: token, query: x.t.Injection.query}
+	}
+}
+
+// dropBody leaves res without a body.
+func dropBody(res *http.Response) {
+	discard(res.Body, 0)
+	res.Body, res.ContentLength, res.TransferEncoding, res.Trailer = http.NoBody, 0, nil, nil
+	for _, field := range []string{"Content-Type", "Content-Encoding", "Content-Language", "Etag", "Trailer", "Transfer-Encoding", "Digest", "Content-Digest", "Repr-Digest"} {
+		delete(res.Header, field)
+	}
+	res.Header["Content-Length"] = []string{"0"}
+}
+
+// answerBody is a body that more may follow than its own bytes: trailers, and errors that quote them.
+type answerBody struct {
+	io.ReadCloser
+	res   *http.Response
+	token string
+	query bool
+}
+
+func (b *answerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case err == nil:
+	case err == io.EOF: //nolint:errorlint // the one that ends a body is never wrapped
+		if b.query {
+			scrubAnswer(b.res.Trailer, b.token)
+		}
+	default:
+		err = scrubError(err, b.token)
+	}
+	return n, err
+}
+
+// scrubbedError is an error without the token that its text held: errors of an HTTP client quote what
+// they could not read, which may be the request, echoed.
+type scrubbedError struct {
+	text string
+	err  error
+}
+
+func scrubError(err error, token string) error {
+	text := err.Error()
+	if clean := scrub(text, token); clean != text {
+		return &scrubbedError{clean, err}
+	}
+	return err
+}
+
+func (e *scrubbedError) Error() string { return e.text }
+
+// Is compares what e was made from. There is no Unwrap: some loggers print every error of a chain.
+func (e *scrubbedError) Is(target error) bool { return errors.Is(e.err, target) }
+
+// Timeout and Temporary make e a [net.Error], which is where servers look for a timeout.
+func (e *scrubbedError) Timeout() bool   { return isTimeout(e.err) }
+func (e *scrubbedError) Temporary() bool { return false }
+
+// GoString keeps %#v from what e was made from.
+func (e *scrubbedError) GoString() string { return strconv.Quote(e.text) }
+
+// guardInterim makes out scrub interim answers too (1xx, such as Early Hints with its Link), which
+// pass by a trace and not by RoundTrip. Only a token in the query is echoed by
+// mistake: an upstream names its own URL.
+func (x *exchange) guardInterim(out *http.Request, c *credential) *http.Request {
+	if c == nil || !x.t.Injection.query {
+		return out
+	}
+	token := c.token.AccessToken()
+	return out.WithContext(httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{
+		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+			scrubAnswer(http.Header(h), token)
+			return nil
+		},
+	}))
+}

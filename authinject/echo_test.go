@@ -1,0 +1,200 @@
+package authinject
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+const odd = "canary/C+0123456789==" // a token that looks another way in a query
+
+// placements are both ways to send the token.
+func placements(t *testing.T) map[string]Injection {
+	return map[string]Injection{"header": {}, "query": queryInjection(t, "")}
+}
+
+// An answer that the HTTP client cannot read is quoted in its error, which servers log. Where it
+// echoes the request, the error must not hold the token.
+func TestErrorsQuoteNoToken(t *testing.T) {
+	for name, answer := range map[string]string{
+		"a line":            "HTTP/1.1 200 OK\r\nbroken line ECHO\r\n\r\n",
+		"a status":          "HTTP/1.1 ECHO OK\r\n\r\n",
+		"a length":          "HTTP/1.1 200 OK\r\nContent-Length: ECHO\r\n\r\n",
+		"an encoding":       "HTTP/1.1 200 OK\r\nTransfer-Encoding: ECHO\r\n\r\n",
+		"no HTTP":           "ECHO ECHO\r\n\r\n",
+		"a trailer":         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nbroken line ECHO\r\n\r\n",
+		"a line of a later": "HTTP/1.1 103 Early Hints\r\nLink: ECHO\r\n\r\nHTTP/1.1 200 OK\r\nbroken line ECHO\r\n\r\n",
+	} {
+		for placement, in := range placements(t) {
+			t.Run(name+", "+placement, func(t *testing.T) {
+				overProtocol(t, http1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					conn, _, err := http.NewResponseController(w).Hijack()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer conn.Close()
+					_, _ = io.WriteString(conn, strings.ReplaceAll(answer, "ECHO", r.RequestURI+strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")))
+				}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
+					rt.Injection, rt.Source = in, sourceOf(newSource(token(odd, 1)))
+					res, err := rt.RoundTrip(get(t, srv.URL+"/a"))
+					if err == nil {
+						_, err = io.ReadAll(res.Body)
+						_ = res.Body.Close()
+					}
+					if err == nil {
+						t.Fatal("no error")
+					}
+					all := fmt.Sprintf("%s %v %+v %#v %q", err, err, err, err, err)
+					mustNotHold(t, "the error", all, odd, url.QueryEscape(odd), url.PathEscape(odd))
+					if !strings.Contains(all, "REDACTED") {
+						t.Errorf("nothing was echoed: %s", all)
+					}
+				})
+			})
+		}
+	}
+}
+
+// What servers ask of an error is answered as before.
+func TestErrorsKeepTheirMeaning(t *testing.T) {
+	rt := newTransport(t, baseFunc(func(*http.Request) (*http.Response, error) {
+		return nil, fmt.Errorf("saw %s: %w", canary, context.DeadlineExceeded)
+	}), newSource(token(canary, 1)))
+	_, err := rt.RoundTrip(get(t, "https://api.example.com/"))
+	var network net.Error
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &network) || !network.Timeout() || strings.Contains(err.Error(), canary) {
+		t.Errorf("got %#v", err)
+	}
+	reset := errors.New("connection reset")
+	rt.Base = baseFunc(func(*http.Request) (*http.Response, error) { return nil, reset })
+	if _, err := rt.RoundTrip(get(t, "https://api.example.com/")); err != reset { //nolint:errorlint // the very same
+		t.Errorf("got %v", err)
+	}
+	rt.Base = &upstream{answer: func(req *http.Request) *http.Response {
+		res := respond(req, 200, nil)
+		res.ContentLength, res.Body = -1, io.NopCloser(iotest.ErrReader(reset))
+		return res
+	}}
+	res, err := rt.RoundTrip(get(t, "https://api.example.com/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(res.Body); err != reset { //nolint:errorlint // the very same
+		t.Errorf("reading the body: %v", err)
+	}
+}
+
+// A token in the query does not come back in any field, nor in a trailer, declared or not.
+func TestQueryTokenDoesNotComeBackInAnyField(t *testing.T) {
+	fields := []string{"Location", "Content-Location", "Link", "Refresh", "Cache-Status", "Set-Cookie", "Operation-Location", "X-Original-Url"}
+	protocols(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		echo := `a; key="` + r.URL.String() + `"`
+		for _, field := range fields {
+			w.Header().Set(field, echo)
+		}
+		w.Header().Set("Trailer", "X-Declared")
+		_, _ = io.WriteString(w, "body")
+		_ = http.NewResponseController(w).Flush()
+		w.Header().Set("X-Declared", echo)
+		w.Header().Set(http.TrailerPrefix+"Location", echo)
+	}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
+		rt.Injection, rt.Source = queryInjection(t, ""), sourceOf(newSource(token(odd, 1)))
+		res, body := send(t, rt, get(t, srv.URL+"/a"))
+		const want = `a; key="/a?_bearer_token=REDACTED"`
+		for _, field := range fields {
+			if got := res.Header.Get(field); got != want {
+				t.Errorf("%s: %q", field, got)
+			}
+		}
+		for _, field := range []string{"X-Declared", "Location"} {
+			if got := res.Trailer.Get(field); got != want {
+				t.Errorf("trailer %s: %q", field, got)
+			}
+		}
+		if body != "body" {
+			t.Errorf("body %q", body)
+		}
+	})
+}
+
+// A token that is a word is looked for where URLs are, and nowhere else.
+func TestShortQueryToken(t *testing.T) {
+	up := &upstream{answer: func(req *http.Request) *http.Response {
+		return respond(req, 200, http.Header{"Content-Type": {"text/plain"}, "Content-Location": {req.URL.String()}})
+	}}
+	rt := newTransport(t, up, newSource(token("text", 1)))
+	rt.Injection = queryInjection(t, "")
+	res, _ := send(t, rt, get(t, "https://api.example.com/"))
+	if res.Header.Get("Content-Type") != "text/plain" || res.Header.Get("Content-Location") != "https://api.example.com/?_bearer_token=REDACTED" {
+		t.Errorf("%v", res.Header)
+	}
+}
+
+// A connection that is switched to another protocol is passed on as it is, but for the fields of its answer.
+func TestTokenDoesNotComeBackInAnUpgrade(t *testing.T) {
+	for placement, in := range placements(t) {
+		up := &upstream{answer: func(req *http.Request) *http.Response {
+			echo := req.URL.String() + strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")
+			res := respond(req, http.StatusSwitchingProtocols, http.Header{"Location": {echo}, "Upgrade": {"x"}})
+			res.Body = &closer{Reader: strings.NewReader("tunnel")}
+			return res
+		}}
+		rt := newTransport(t, up, newSource(token(canary, 1)))
+		rt.Injection = in
+		res, err := rt.RoundTrip(get(t, "https://api.example.com/"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustNotHold(t, placement, fmt.Sprint(res.Header), canary)
+		if _, same := res.Body.(*closer); !same || res.Header.Get("Upgrade") != "x" || res.Header["Cache-Control"] != nil {
+			t.Errorf("%s: %v, body %T", placement, res.Header, res.Body)
+		}
+	}
+}
+
+// A redirect has a body for people, with a link to where it leads: with the token in it, it is not passed on.
+func TestRedirectBodyWithTheToken(t *testing.T) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		to := "/elsewhere?" + r.URL.RawQuery
+		if r.URL.Path == "/other" {
+			to = "/elsewhere"
+		}
+		if r.URL.Path == "/created" {
+			w.Header().Set("Location", to)
+			w.WriteHeader(http.StatusCreated)
+			_, _ = io.WriteString(w, "made")
+			return
+		}
+		http.Redirect(w, r, to, http.StatusFound)
+	})
+	protocols(t, handler, func(t *testing.T, srv *httptest.Server, rt *Transport) {
+		for _, test := range []struct {
+			placement, method, path string
+			body                    bool
+		}{
+			{"query", "GET", "/own", false}, {"query", "HEAD", "/own", false}, {"query", "GET", "/other", true}, {"query", "GET", "/created", true},
+			{"header", "GET", "/own", true},
+		} {
+			rt.Injection = placements(t)[test.placement]
+			req := get(t, srv.URL+test.path+"?x=1")
+			req.Method = test.method
+			res, body := send(t, rt, req)
+			mustNotHold(t, test.path, body+fmt.Sprint(res.Header), canary)
+			if (body != "") != test.body || !test.body && test.method != "HEAD" && (res.Header.Get("Content-Length") != "0" || res.ContentLength != 0 || res.Header["Content-Type"] != nil) {
+				t.Errorf("%+v: body %q, %v", test, body, res.Header)
+			}
+			if res.Header.Get("Location") == "" {
+				t.Errorf("%+v: no Location", test)
+			}
+		}
+	})
+}
