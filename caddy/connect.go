@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
@@ -154,6 +155,16 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 	// a log. Who connected what is told by events.
 	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	secure(w.Header())
+	if err := h.serve(w, r, rest); err != nil && r.Context().Err() == nil {
+		h.app.logger.Error("showing the page failed", zap.String("path", h.Path+rest), zap.Error(err))
+	}
+	// The server would log an error together with the address, and a browser that goes away during
+	// a login is enough for one.
+	return nil
+}
+
+// serve answers a request for the page or below it.
+func (h *ConnectHandler) serve(w http.ResponseWriter, r *http.Request, rest string) error {
 	if refusal := h.admit(r); refusal != "" {
 		return h.refuse(w, r, http.StatusForbidden, refusal)
 	}

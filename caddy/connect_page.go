@@ -197,6 +197,7 @@ func show(w http.ResponseWriter, r *http.Request, status int, name string, v vie
 	v.Nonce, v.Style = base64.StdEncoding.EncodeToString(raw), connectStyle
 	var page bytes.Buffer
 	if err := connectTemplates.ExecuteTemplate(&page, name, v); err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
 		return err
 	}
 	header := w.Header()

@@ -1,11 +1,13 @@
 package canary
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptrace"
 	"net/url"
 	"regexp"
 	"slices"
@@ -83,6 +85,7 @@ func (r *run) config() string {
 	source("login", token("/token")+authorize+secret+"revoke_url "+r.auth.URL+"/revoke/hostile")
 	source("pin", token("/token")+authorize+secret+"redirect_url manual")
 	source("terminal", token("/token")+authorize+secret)
+	source("slow", token("/slow")+authorize+secret)
 	fmt.Fprintf(&sources, "\t\tsource implicit {\n\t\t\tgrant implicit\n\t\t\tclient_id x\n\t\t\tinject query\n%s\t\t\tdestinations %s\n\t\t}\n", authorize, r.api.URL)
 	fmt.Fprintf(&routes, "\thandle_path /implicit/* {\n\t\tauthinject implicit %s\n\t}\n", r.api.URL)
 	for _, mode := range modes {
@@ -91,7 +94,7 @@ func (r *run) config() string {
 		source("l-"+mode, token("/hostile/"+mode)+authorize+secret+"client_auth client_secret_post")
 	}
 	text := sources.String()
-	for _, name := range []string{"login", "pin", "terminal"} {
+	for _, name := range []string{"login", "pin", "terminal", "slow"} {
 		text = strings.Replace(text, "source "+name+" {\n", "source "+name+" {\n\t\t\tgrant authorization_code\n", 1)
 	}
 	for _, mode := range modes {
@@ -204,6 +207,7 @@ func (r *run) answer(sink string, res *http.Response, err error) string {
 	fmt.Fprintln(&text, res.Status)
 	_ = res.Header.Write(&text)
 	text.Write(body)
+	_ = res.Trailer.Write(&text)
 	r.write(sink, text.String())
 	return string(body)
 }
@@ -214,10 +218,35 @@ func (r *run) get(source, path string) {
 	r.answer("answers", res, err)
 }
 
+// hangUp brings an answer to a login, and goes away before there is a page.
+func (r *run) hangUp(browser *http.Client, kind, state string) {
+	ctx, cancel := context.WithCancel(r.t.Context())
+	defer cancel()
+	query := url.Values{kind: {r.make(strings.ReplaceAll(kind, "_", " "))}, "token_type": {"bearer"}, "expires_in": {"3600"}, "state": {state}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.proxy.URL+"/connect/callback?"+query.Encode(), nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if kind == "code" {
+		go func() {
+			<-r.reached
+			cancel()
+		}()
+	} else {
+		req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { cancel() }}))
+	}
+	if res, err := browser.Do(req); err == nil {
+		_ = res.Body.Close() // the page was faster
+	}
+	if kind == "code" {
+		r.hungUp <- struct{}{}
+	}
+}
+
 // requests sends requests through every source.
 func (r *run) requests() {
 	for _, source := range sources {
-		for _, path := range []string{"/ok", "/redirect", "/links", "/trouble", "/abort", "/revoked", "/ok"} {
+		for _, path := range []string{"/ok", "/redirect", "/links", "/trouble", "/abort", "/broken", "/revoked", "/ok"} {
 			r.get(source, path)
 		}
 		res, err := r.proxy.Client().Post(r.proxy.URL+"/"+source+"/ok", "text/plain", strings.NewReader("body"))
@@ -315,6 +344,10 @@ func (r *run) logins() {
 	follow("/connect/callback")
 	res, err := browser.PostForm(r.proxy.URL+"/connect/callback", url.Values{"access_token": {r.make("access token")}, "token_type": {"bearer"}, "expires_in": {"3600"}, "state": {state}})
 	r.answer("pages", res, err)
+	r.hangUp(browser, "code", begin("slow"))
+	for range 10 {
+		r.hangUp(browser, "access_token", begin("implicit"))
+	}
 	follow("/connect")
 	for _, source := range []string{"login", "pin", "implicit"} {
 		for _, path := range []string{"/ok", "/redirect", "/links", "/trouble", "/revoked", "/ok"} {

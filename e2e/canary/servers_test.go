@@ -19,6 +19,9 @@ type world struct {
 	*secrets
 	auth, api, outside, traces *httptest.Server
 
+	// reached tells that the slow token endpoint was asked; it answers once hungUp says so.
+	reached, hungUp chan struct{}
+
 	mu      sync.Mutex
 	refused map[string]bool // access tokens that the API does not take any more
 	arrived map[string]int  // kind of credential -> requests at the API that carried it
@@ -29,7 +32,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{secrets: &secrets{kind: make(map[string]string)}, refused: make(map[string]bool), arrived: make(map[string]int)}
+	w := &world{secrets: &secrets{kind: make(map[string]string)}, refused: make(map[string]bool), arrived: make(map[string]int), reached: make(chan struct{}), hungUp: make(chan struct{})}
 	serve := func(h http.HandlerFunc) *httptest.Server {
 		s := httptest.NewServer(h)
 		t.Cleanup(s.Close)
@@ -56,6 +59,10 @@ func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 		fmt.Fprintf(res, `{"issuer":%q,"token_endpoint":%q}`, w.auth.URL, w.auth.URL+"/token")
 	case "token":
 		fmt.Fprintf(res, `{"access_token":%q,"refresh_token":%q,"token_type":"Bearer","expires_in":3600,"scope":"read"}`, access, refresh)
+	case "slow":
+		w.reached <- struct{}{}
+		<-w.hungUp
+		fmt.Fprintf(res, `{"access_token":%q,"token_type":"Bearer"}`, access)
 	case "revoke":
 		if mode == "hostile" {
 			http.Error(res, string(body), http.StatusBadRequest)
@@ -146,12 +153,22 @@ func (w *world) serveAPI(res http.ResponseWriter, req *http.Request) {
 		w.mu.Unlock()
 		res.WriteHeader(http.StatusUnauthorized)
 	case req.URL.Path == "/redirect":
-		res.Header().Set("Location", w.outside.URL+"/next?"+req.URL.RawQuery)
-		res.WriteHeader(http.StatusFound)
+		http.Redirect(res, req, w.outside.URL+"/next?"+req.URL.RawQuery, http.StatusFound)
 	case req.URL.Path == "/links":
 		res.Header().Set("Content-Location", req.URL.String())
 		res.Header().Set("Link", "<"+req.URL.String()+">; rel=next")
 		res.Header().Set("Refresh", "5; url="+req.URL.String())
+		res.Header().Set("Cache-Status", `api; key="`+req.URL.String()+`"`)
+		res.Header().Set("Trailer", "X-Served")
+		_, _ = io.WriteString(res, "linked")
+		res.Header().Set("X-Served", req.URL.String())
+	case req.URL.Path == "/broken":
+		conn, _, err := http.NewResponseController(res).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer conn.Close()
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nbroken line %s %s\r\n\r\n", req.RequestURI, token)
 	case req.URL.Path == "/abort":
 		res.Header().Set("Content-Length", "100000")
 		_, _ = io.WriteString(res, "half")
