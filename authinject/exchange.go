@@ -29,26 +29,17 @@ func (x *exchange) do() (*http.Response, error) {
 	if t.SkipInjection != nil && t.SkipInjection(x.req) {
 		x.prepare(nil)
 		x.settle()
+		// It may go anywhere, and connections are kept by what a URL says: the next request with a
+		// token must not find this one's.
+		x.out.Close = true
 		res, err := t.base().RoundTrip(&x.out)
 		return x.pass(res, err, nil, OutcomeSkipped)
 	}
-	if t.Browsers != nil {
-		page, err := t.Browsers.screen(x.req)
-		if err != nil {
-			return x.answer(t.foreign(err))
-		}
-		x.page = page
-		if isPreflight(x.req) {
-			x.closeBody()
-			x.result.Outcome = OutcomePreflight
-			return preflight(x.req, page), nil
-		}
-	}
-	if echoes(x.req.Method) {
-		return x.answer(t.echo(x.req.Method))
+	if res := x.screen(); res != nil {
+		return res, nil
 	}
 	if f := t.admit(x.req); f != nil {
-		return x.answer(f)
+		return x.answer(f), nil
 	}
 	tok, err := x.token()
 	if err != nil {
@@ -65,6 +56,27 @@ func (x *exchange) do() (*http.Response, error) {
 		return x.pass(res, err, c, OutcomeInjected)
 	}
 	return x.replace(res, c)
+}
+
+// screen answers requests that nobody may make, and those that are about what pages may do; it
+// returns nil for all others.
+func (x *exchange) screen() *http.Response {
+	if b := x.t.Browsers; b != nil {
+		page, err := b.screen(x.req)
+		if err != nil {
+			return x.answer(x.t.foreign(err))
+		}
+		x.page = page
+		if isPreflight(x.req) {
+			x.closeBody()
+			x.result.Outcome = OutcomePreflight
+			return preflight(x.req, page)
+		}
+	}
+	if echoes(x.req.Method) {
+		return x.answer(x.t.echo(x.req.Method))
+	}
+	return nil
 }
 
 // token takes a token from the request's source.
@@ -225,11 +237,11 @@ func (x *exchange) fail(err error) (*http.Response, error) {
 		x.result.Outcome = OutcomeCanceled
 		return nil, gone
 	}
-	return x.answer(x.t.noToken(err))
+	return x.answer(x.t.noToken(err)), nil
 }
 
 // answer answers the request here.
-func (x *exchange) answer(f *failure) (*http.Response, error) {
+func (x *exchange) answer(f *failure) *http.Response {
 	x.closeBody()
 	x.result.Outcome, x.result.Class = OutcomeNoToken, f.class
 	x.result.Source, x.result.Account = f.source, f.account
@@ -246,7 +258,7 @@ func (x *exchange) answer(f *failure) (*http.Response, error) {
 	if x.page != "" {
 		limitPages(res.Header, x.page)
 	}
-	return res, nil
+	return res
 }
 
 // closeBody closes the request body, as a RoundTripper must even when it sends nothing.

@@ -303,3 +303,21 @@ func TestConcurrentAccounts(t *testing.T) {
 		group.Wait()
 	}
 }
+
+// What goes out without a token may go anywhere, and leaves no connection behind: connections are kept by what
+// a URL says, so that a request with a token could be sent over it.
+func TestSkippedRequestsKeepNoConnection(t *testing.T) {
+	overProtocol(t, http1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.RemoteAddr)
+	}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
+		seen := make(map[string]bool)
+		for i, skip := range []bool{true, false, false, true, false} {
+			rt.SkipInjection = func(*http.Request) bool { return skip }
+			_, from := send(t, rt, get(t, srv.URL))
+			if again := seen[from]; again != (i == 2 || i == 3) {
+				t.Errorf("request %d, skipped %t: from %s, seen before %t", i, skip, from, again)
+			}
+			seen[from] = true
+		}
+	})
+}

@@ -94,12 +94,6 @@ func (t *Transport) noToken(err error) *failure {
 	return f
 }
 
-// Answer is the response that RoundTrip makes for an error of the token source: for a
-// handler in front of it that finds out first.
-func (t *Transport) Answer(req *http.Request, err error) *http.Response {
-	return t.noToken(err).response(req)
-}
-
 // wrongDestination explains why a token must not go where the request was going.
 func (t *Transport) wrongDestination(err error) *failure {
 	return &failure{

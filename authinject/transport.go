@@ -85,8 +85,8 @@ type Transport struct {
 	LoginHint func(source, account string) string
 
 	// SkipInjection says which requests go out without a token, health checks
-	// for example: to any destination, and still without the client's
-	// credentials. Optional.
+	// for example: to any destination, still without the client's
+	// credentials, and on connections that are not used again. Optional.
 	SkipInjection func(*http.Request) bool
 
 	// PerAccount says that an account is chosen per request: no shared cache may
@@ -112,13 +112,40 @@ type credential struct {
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := exchange{t: t, req: req}
 	res, err := x.do()
-	if t.OnResult != nil {
-		if res != nil {
-			x.result.Status = res.StatusCode
-		}
-		t.OnResult(x.result)
-	}
+	x.tell(res)
 	return res, err
+}
+
+// Admit does for a handler in front of the proxy what comes first of all here: it answers web pages
+// that may not use the token, preflights, and methods that are not passed on. For all others
+// it calls choose, which finds the account of the request, and answers for its error as RoundTrip
+// does for one of [Transport.Source]. It returns nil if the request may go on, and an error if
+// the client has gone.
+func (t *Transport) Admit(req *http.Request, choose func() error) (*http.Response, error) {
+	x := exchange{t: t, req: req}
+	res := x.screen()
+	if res == nil {
+		err := choose()
+		if err == nil {
+			return nil, nil
+		}
+		if res, err = x.fail(err); err != nil {
+			return nil, err
+		}
+	}
+	x.tell(res)
+	return res, nil
+}
+
+// tell tells OnResult what became of the request.
+func (x *exchange) tell(res *http.Response) {
+	if x.t.OnResult == nil {
+		return
+	}
+	if res != nil {
+		x.result.Status = res.StatusCode
+	}
+	x.t.OnResult(x.result)
 }
 
 // CloseIdleConnections closes those of Base, if it knows how.

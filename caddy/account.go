@@ -33,6 +33,11 @@ type AccountHandler struct {
 	// the source's unnamed account.
 	Account string `json:"account,omitempty"`
 
+	// AllowOrigins and AllowHosts are those of the transport behind: this handler answers
+	// first, and web pages get nothing from it either.
+	AllowOrigins []string `json:"allow_origins,omitempty"`
+	AllowHosts   []string `json:"allow_hosts,omitempty"`
+
 	chooser *chooser
 	answers *authinject.Transport
 }
@@ -52,25 +57,32 @@ func (h *AccountHandler) Provision(ctx caddy.Context) error {
 	if h.chooser, err = app.chooser(h.Source, h.Account); err != nil {
 		return err
 	}
-	h.answers = &authinject.Transport{SourceName: h.Source, ConnectURL: app.connectURL, LoginHint: app.loginHint, PerAccount: h.Account != ""}
-	return nil
+	h.answers = &authinject.Transport{
+		SourceName: h.Source, ConnectURL: app.connectURL, LoginHint: app.loginHint, PerAccount: h.Account != "", OnResult: counter(h.Source),
+	}
+	h.answers.Browsers, err = browsers(ctx, h.AllowOrigins, h.AllowHosts)
+	return err
 }
 
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
 func (h *AccountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	account, err := h.chooser.choose(r)
+	var account *tokensource.Account
+	res, err := h.answers.Admit(r, func() (err error) {
+		account, err = h.chooser.choose(r)
+		return err
+	})
 	if err != nil {
-		if gone := r.Context().Err(); gone != nil {
-			return gone
-		}
-		return write(w, h.answers.Answer(r, err)) //nolint:bodyclose // write closes it
+		return err
+	}
+	if res != nil {
+		return write(w, res)
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	repl.Set("authinject.account", account.Name())
 	for name, value := range account.Variables() {
 		repl.Set("authinject.account."+name, value)
 	}
-	return next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), chosenKey(h.Source), account)))
+	return next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), h.chooser.key(), account)))
 }
 
 // write sends a response that was made here.
@@ -84,8 +96,8 @@ func write(w http.ResponseWriter, res *http.Response) error {
 	return err
 }
 
-// chosenKey is the context key of the account that was chosen for a source.
-type chosenKey string
+// chosenKey is the context key of the account that was chosen for a source in this way.
+type chosenKey struct{ source, account string }
 
 // chooser finds the account that a request is for.
 type chooser struct {
@@ -109,9 +121,11 @@ func (a *App) chooser(name, account string) (*chooser, error) {
 	return &chooser{name: name, account: account, source: pooled.source}, nil
 }
 
+func (c *chooser) key() chosenKey { return chosenKey{c.name, c.account} }
+
 // of returns the account that was chosen for req already, or else chooses it.
 func (c *chooser) of(req *http.Request) (*tokensource.Account, error) {
-	if account, ok := req.Context().Value(chosenKey(c.name)).(*tokensource.Account); ok {
+	if account, ok := req.Context().Value(c.key()).(*tokensource.Account); ok {
 		return account, nil
 	}
 	return c.choose(req)

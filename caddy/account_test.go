@@ -3,23 +3,29 @@ package caddy_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// perAccount is a site on which X-Account chooses the account.
-func perAccount(t *testing.T) (p *tokensourcetest.Provider, ada *person, addr string) {
+// perAccount is a site on which X-Account chooses the account, with more options of the directive.
+func perAccount(t *testing.T, more ...string) (p *tokensourcetest.Provider, ada *person, addr string) {
 	t.Helper()
 	isolate(t)
 	addr = freeAddr(t)
 	p = tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
 	config := loginSite(t, p, addr, "provider biggerplate")
+	api, err := url.Parse(p.Endpoints().API)
+	if err != nil {
+		t.Fatal(err)
+	}
 	at := strings.LastIndex(config, "\n\t\tauthinject a ")
 	end := at + 1 + strings.IndexByte(config[at+1:], '\n')
-	config = config[:end] + " {\n\t\t\taccount {http.request.header.X-Account}\n\t\t}" + config[end:]
+	config = config[:end] + " {\n\t\t\taccount {http.request.header.X-Account}\n\t\t\t" + strings.ReplaceAll(strings.Join(more, "\n\t\t\t"), "UPSTREAM", api.Scheme+"://"+api.Host) + "\n\t\t}" + config[end:]
 	run(t, config)
 	return p, newPerson(t, "http://"+addr+"/connect"), addr
 }
@@ -130,5 +136,88 @@ func TestAccountNeedsALogin(t *testing.T) {
 	err := load(t, config)
 	if err == nil || !strings.Contains(err.Error(), "account is for the grants authorization_code and implicit") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Web pages learn nothing from the handler that chooses the account, whether there is one or not; a page
+// that is named may ask ahead of its request, which cannot name the account yet, and read what is
+// missing.
+func TestWebPagesAndAccounts(t *testing.T) {
+	const app = "http://localhost:3000"
+	p, ada, addr := perAccount(t, "allow_origins "+app)
+	ada.connect(p, "acme")
+	ask := func(method string, header ...string) (int, string, http.Header) {
+		t.Helper()
+		req, err := http.NewRequest(method, "http://"+addr+"/api/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Add(header[i], header[i+1])
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(body), res.Header
+	}
+	preflight := []string{"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "x-account"}
+	if status, body, header := ask("OPTIONS", append(preflight, "Origin", app)...); status != http.StatusNoContent || header.Get("Access-Control-Allow-Origin") != app || header.Get("Access-Control-Allow-Headers") != "x-account" {
+		t.Errorf("preflight: %d %v %s", status, header, body)
+	}
+	if status, _, header := ask("OPTIONS", append(preflight, "Origin", "http://evil.test")...); status != http.StatusForbidden || header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("preflight of another page: %d %v", status, header)
+	}
+	_, unknown, _ := ask("GET", "X-Account", "nobody", "Origin", "http://evil.test")
+	status, known, _ := ask("GET", "X-Account", "acme", "Origin", "http://evil.test")
+	if status != http.StatusForbidden || unknown != known || strings.Contains(known, "login_url") {
+		t.Errorf("another page can tell the accounts apart: %d\n%s\n%s", status, known, unknown)
+	}
+	if status, body, header := ask("GET", "X-Account", "nobody", "Origin", app); status != http.StatusServiceUnavailable || header.Get("Access-Control-Allow-Origin") != app || !strings.Contains(body, "login_url") {
+		t.Errorf("the page that is named: %d %v %s", status, header, body)
+	}
+	if status, _, _ := ask("TRACE", "X-Account", "nobody"); status != http.StatusMethodNotAllowed {
+		t.Errorf("TRACE: %d", status)
+	}
+	if status, body, _ := ask("GET", "X-Account", "acme"); status != http.StatusOK {
+		t.Errorf("a program: %d %s", status, body)
+	}
+}
+
+// A proxy behind another one, with the same source, has the account that it is configured with, and not the
+// other's.
+func TestAccountsOfNestedProxies(t *testing.T) {
+	p, ada, addr := perAccount(t, `handle_response {
+		reverse_proxy UPSTREAM {
+			transport authinject a {
+				account {http.request.header.X-Other}
+			}
+		}
+	}`)
+	numbers := make(map[string]any)
+	for _, account := range []string{"acme", "beta"} {
+		ada.connect(p, account)
+	}
+	for _, outer := range []string{"acme", "beta"} {
+		for _, inner := range []string{"acme", "beta"} {
+			status, body, _ := get(t, "http://"+addr+"/api/x", "X-Account", outer, "X-Other", inner)
+			var answer map[string]any
+			if err := json.Unmarshal([]byte(body), &answer); err != nil || status != http.StatusOK {
+				t.Fatalf("%d %s", status, body)
+			}
+			if number := answer["token_number"]; number == nil || numbers[inner] != nil && numbers[inner] != number {
+				t.Errorf("%s inside %s got token %v, and before %v", inner, outer, number, numbers[inner])
+			} else {
+				numbers[inner] = number
+			}
+		}
+	}
+	if numbers["acme"] == numbers["beta"] {
+		t.Errorf("both have the token %v", numbers["acme"])
 	}
 }

@@ -13,13 +13,13 @@ import (
 )
 
 // browsers is the guard against web pages.
-func (t *Transport) browsers(ctx caddy.Context) (*authinject.Browsers, error) {
-	b := &authinject.Browsers{Client: client, EveryConnection: len(t.AllowHosts) > 0}
+func browsers(ctx caddy.Context, allowOrigins, allowHosts []string) (*authinject.Browsers, error) {
+	b := &authinject.Browsers{Client: client, EveryConnection: len(allowHosts) > 0}
 	var err error
-	if b.Origins, b.AnyOrigin, err = parseAllowed(t.AllowOrigins, authinject.ParseOrigins); err != nil {
+	if b.Origins, b.AnyOrigin, err = parseAllowed(allowOrigins, authinject.ParseOrigins); err != nil {
 		return nil, fmt.Errorf("allow_origins: %w", err)
 	}
-	if b.Hosts, b.AnyHost, err = parseAllowed(t.AllowHosts, authinject.ParseHosts); err != nil {
+	if b.Hosts, b.AnyHost, err = parseAllowed(allowHosts, authinject.ParseHosts); err != nil {
 		return nil, fmt.Errorf("allow_hosts: %w", err)
 	}
 	for _, module := range ctx.Modules() {

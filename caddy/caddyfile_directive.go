@@ -100,7 +100,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	values := h.NewRoute(matcher, proxy)
 	if t.Account != "" || slices.ContainsFunc(proxy.Upstreams, hasAccountVariable) {
 		route := values[0].Value.(caddyhttp.Route)
-		chooser := caddyconfig.JSONModuleObject(AccountHandler{Source: t.Source, Account: t.Account}, "handler", "authinject_account", nil)
+		chooser := caddyconfig.JSONModuleObject(AccountHandler{Source: t.Source, Account: t.Account, AllowOrigins: t.AllowOrigins, AllowHosts: t.AllowHosts}, "handler", "authinject_account", nil)
 		route.HandlersRaw = slices.Insert(route.HandlersRaw, 0, chooser)
 		values[0].Value = route
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -89,7 +90,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err := t.provisionInner(ctx); err != nil {
 		return err
 	}
-	browsers, err := t.browsers(ctx)
+	guard, err := browsers(ctx, t.AllowOrigins, t.AllowHosts)
 	if err != nil {
 		return err
 	}
@@ -110,7 +111,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		RetryBody:     t.RetryBody,
 		Wait:          time.Duration(t.Wait),
 		SkipInjection: isHealthCheck,
-		Browsers:      browsers,
+		Browsers:      guard,
 		OnResult:      counter(t.Source),
 		ConnectURL:    app.connectURL,
 		LoginHint:     app.loginHint,
@@ -141,6 +142,7 @@ func (t *Transport) provisionInner(ctx caddy.Context) error {
 			return fmt.Errorf("provisioning the default transport: %w", err)
 		}
 		t.inner, t.ownsInner = inner, true
+		spareSockets(inner)
 		return nil
 	}
 	switch protocol(t.TransportRaw) {
@@ -157,12 +159,31 @@ func (t *Transport) provisionInner(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("transport module %T is not an http.RoundTripper", mod)
 	}
-	if h, ok := mod.(*reverseproxy.HTTPTransport); ok && h.TLS != nil && h.TLS.InsecureSkipVerify {
-		ctx.Logger().Warn("tls_insecure_skip_verify lets whoever answers in the upstream's place have the token; trust the upstream's certificate with tls_trust_pool instead",
-			zap.String("source", t.Source))
+	if h, ok := mod.(*reverseproxy.HTTPTransport); ok {
+		spareSockets(h)
+		if h.TLS != nil && h.TLS.InsecureSkipVerify {
+			ctx.Logger().Warn("tls_insecure_skip_verify lets whoever answers in the upstream's place have the token; trust the upstream's certificate with tls_trust_pool instead",
+				zap.String("source", t.Source))
+		}
 	}
 	t.inner = inner
 	return nil
+}
+
+// spareSockets makes a transport pass by its forward proxy for unix sockets, which no proxy reaches. It
+// would not be asked anyway, but all its connections for plain http are kept as one kind, so that a
+// request could find another upstream's.
+func spareSockets(h *reverseproxy.HTTPTransport) {
+	if h.Transport == nil || h.Transport.Proxy == nil {
+		return
+	}
+	proxy := h.Transport.Proxy
+	h.Transport.Proxy = func(req *http.Request) (*url.URL, error) {
+		if dial, ok := reverseproxy.GetDialInfo(req.Context()); ok && strings.HasPrefix(dial.Network, "unix") {
+			return nil, nil
+		}
+		return proxy(req)
+	}
 }
 
 // upstreamsAsDestinations are the upstreams that the proxy's configuration names,
