@@ -31,9 +31,9 @@ provider asked for is kept.`,
 			if err != nil {
 				return err
 			}
-			path := adminBase + "sources/" + url.PathEscape(args[0])
+			path := adminBase + "sources/" + pathSegment(args[0])
 			if account != "" {
-				path += "/" + url.PathEscape(account)
+				path += "/" + pathSegment(account)
 			}
 			st, err := postRefresh(address, path+"/refresh")
 			if err != nil {
@@ -48,6 +48,9 @@ provider asked for is kept.`,
 	cmd.Flags().StringVar(&address, "address", "", "Address of the admin API (default: as configured, or localhost:2019)")
 	return cmd
 }
+
+// pathSegment escapes a name for a path: dots too, for "." and ".." lead elsewhere.
+func pathSegment(name string) string { return strings.ReplaceAll(url.PathEscape(name), ".", "%2E") }
 
 // adminAddress is where the admin API of the running server is: as said, as configured, or
 // as usual.
