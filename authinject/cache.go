@@ -40,7 +40,7 @@ func limitCaches(h http.Header, perAccount bool) {
 // Cache-Control there: RFC 9213, its forerunners, and nginx's own.
 func isTargeted(key string) bool {
 	return len(key) > len("Cache-Control") && strings.HasSuffix(key, "-Cache-Control") ||
-		key == "Surrogate-Control" || key == "X-Accel-Expires"
+		key == "Surrogate-Control" || key == "Edge-Control" || key == "X-Accel-Expires"
 }
 
 // decided reports whether the upstream said itself whether a shared cache may

@@ -33,7 +33,7 @@ func TestLimitCaches(t *testing.T) {
 		{"not public", h{"Cache-Control": {"publicity, x-public"}}, h{"Cache-Control": {"publicity, x-public, private"}}, h{"Cache-Control": {"private, publicity, x-public"}}},
 		{"for a CDN, by RFC 9213", h{"Cdn-Cache-Control": {"max-age=60"}, "Cache-Control": {"private"}}, h{"Cache-Control": {"private"}}, h{"Cache-Control": {"private"}}},
 		{"for a CDN, public", h{"Cdn-Cache-Control": {"public, max-age=60"}, "Cache-Control": {"private"}}, h{"Cdn-Cache-Control": {"public, max-age=60"}, "Cache-Control": {"private"}}, h{"Cache-Control": {"private"}}},
-		{"for surrogates and nginx", h{"Surrogate-Control": {"max-age=60"}, "X-Accel-Expires": {"60"}, "Cloudflare-Cdn-Cache-Control": {"max-age=1"}}, h{"Cache-Control": {"private"}}, h{"Cache-Control": {"private"}}},
+		{"for surrogates and nginx", h{"Surrogate-Control": {"max-age=60"}, "X-Accel-Expires": {"60"}, "Edge-Control": {"cache-maxage=1d"}, "Cloudflare-Cdn-Cache-Control": {"max-age=1"}}, h{"Cache-Control": {"private"}}, h{"Cache-Control": {"private"}}},
 	} {
 		for perAccount, want := range map[bool]h{false: test.want, true: test.perAccount} {
 			got := test.in.Clone()

@@ -147,8 +147,13 @@ func checkCallers(callers string) error {
 
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
 func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	rest, below := strings.CutPrefix(r.URL.Path, h.Path)
-	if !below || rest != "" && rest[0] != '/' {
+	// Matchers of paths fold case, so an answer to a login that comes in another case is not to
+	// go on to an upstream.
+	if len(r.URL.Path) < len(h.Path) || !strings.EqualFold(r.URL.Path[:len(h.Path)], h.Path) {
+		return next.ServeHTTP(w, r)
+	}
+	rest := strings.ToLower(r.URL.Path[len(h.Path):])
+	if rest != "" && rest[0] != '/' {
 		return next.ServeHTTP(w, r)
 	}
 	// A code in the query, the state in the redirect to the provider and the cookies are not for

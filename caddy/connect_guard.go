@@ -39,11 +39,17 @@ func (h *ConnectHandler) admit(r *http.Request) (refusal string) {
 	return ""
 }
 
+// passedOn are the fields by which a proxy says that a request is somebody else's. Browsers send none.
+var passedOn = []string{
+	"Forwarded", "Via", "X-Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip",
+	"X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "Fly-Client-Ip",
+}
+
 // isLocal reports whether the caller is on this machine, and no proxy on it passes
 // on somebody else's request.
 func isLocal(r *http.Request) bool {
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"} {
-		if r.Header.Get(name) != "" {
+	for _, name := range passedOn {
+		if len(r.Header[name]) > 0 {
 			return false
 		}
 	}

@@ -169,6 +169,8 @@ func TestConnectIsGuarded(t *testing.T) {
 		"like localhost":        func(r *http.Request) { r.Host = "localhost.evil.example" },
 		"the unspecified":       func(r *http.Request) { r.Host = "0.0.0.0" },
 		"through a proxy":       func(r *http.Request) { r.Header.Set("X-Forwarded-For", "192.0.2.1") },
+		"through a cache":       func(r *http.Request) { r.Header.Set("Via", "1.1 cache") },
+		"through a tunnel":      func(r *http.Request) { r.Header.Set("Cf-Connecting-Ip", "192.0.2.1") },
 		"through another proxy": func(r *http.Request) { r.Header.Set("Forwarded", "for=192.0.2.1") },
 		"no token": func(r *http.Request) {
 			r.Body, r.ContentLength = http.NoBody, 0
@@ -194,6 +196,10 @@ func TestConnectIsGuarded(t *testing.T) {
 		if res, _ := ada.do(req); res.StatusCode != want {
 			t.Errorf("%s: %d, want %d", method, res.StatusCode, want)
 		}
+	}
+	// The site's matcher folds case, so what stands there is ours too, and goes to no upstream.
+	if status, body, _ := get(t, strings.ToUpper(ada.page)+"/Callback?code=x&state=y"); status != http.StatusBadRequest || !strings.Contains(body, "belongs to no login") {
+		t.Errorf("in another case: %d %s", status, body)
 	}
 	if status, _, _ := get(t, ada.page+"/nowhere"); status != http.StatusNotFound {
 		t.Errorf("an unknown address: %d", status)
