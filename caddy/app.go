@@ -34,6 +34,7 @@ func init() { caddy.RegisterModule(App{}) }
 // `login_required` | a person has to connect the account again; once
 // `recovered` | a token was obtained after failures
 // `account_connected` | a person connected an account
+// `login_failed` | a login did not connect an account
 // `account_disconnected` | a person disconnected an account
 type App struct {
 	// Sources are the token sources. A name may hold letters, digits, `-`, `_` and

@@ -183,6 +183,13 @@ func adaptFlags(text string) ([]byte, error) {
 
 // run serves until a signal ends it.
 func (f *proxyFlags) run(raw []byte) error {
+	host, port, err := f.listen()
+	if err != nil {
+		return err
+	}
+	if err := isFree(net.JoinHostPort(host, port)); err != nil {
+		return err
+	}
 	var config caddy.Config
 	if err := json.Unmarshal(raw, &config); err != nil {
 		return fmt.Errorf("the configuration: %w", err)
@@ -196,14 +203,25 @@ func (f *proxyFlags) run(raw []byte) error {
 	if err := caddy.Run(&config); err != nil {
 		return err
 	}
-	host, port, err := f.listen()
-	if err != nil {
-		return err
-	}
 	at := "http://" + net.JoinHostPort(host, port)
 	fmt.Fprintf(os.Stdout, "Requests to %s go to %s, with a token.\n", at, f.to)
 	if f.interactive() {
 		fmt.Fprintf(os.Stdout, "To connect the account, open %s/connect\n", at)
 	}
 	select {} // a signal ends the process
+}
+
+// isFree returns an error if something listens at addr already. Caddy's servers share their
+// addresses, which lets one configuration take over from another: of two proxies at one
+// address each would get some of the requests.
+func isFree(addr string) error {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err
+		}
+		return fmt.Errorf("nothing can listen at %s: %w; choose another address with --from", addr, err)
+	}
+	return listener.Close()
 }

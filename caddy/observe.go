@@ -23,6 +23,7 @@ var messages = map[tokensource.EventKind]string{
 	tokensource.EventRefreshed:     "token obtained",
 	tokensource.EventRefreshFailed: "obtaining a token failed",
 	tokensource.EventLoginRequired: "login required: the account has to be connected",
+	tokensource.EventLoginFailed:   "a login failed",
 	tokensource.EventRecovered:     "token source recovered",
 	tokensource.EventConnected:     "account connected",
 	tokensource.EventDisconnected:  "account disconnected",
@@ -39,6 +40,14 @@ func level(e tokensource.Event) zapcore.Level {
 			return zapcore.WarnLevel
 		}
 		return zapcore.ErrorLevel
+	case tokensource.EventLoginFailed:
+		switch class(e.Err) {
+		case tokensource.ClassOperator:
+			return zapcore.ErrorLevel
+		case tokensource.ClassWait:
+			return zapcore.WarnLevel
+		}
+		return zapcore.InfoLevel // denied, or mistyped: the person knows
 	case tokensource.EventLoginRequired, tokensource.EventStorageFailed:
 		return zapcore.ErrorLevel
 	}

@@ -14,6 +14,9 @@ const (
 	EventLoginRequired EventKind = "login_required"
 	// EventRecovered follows the first token after failed attempts.
 	EventRecovered EventKind = "recovered"
+	// EventLoginFailed follows a login that did not connect an account: it was denied, or
+	// the provider or the configuration stood in its way.
+	EventLoginFailed EventKind = "login_failed"
 	// EventConnected follows a login that connected an account.
 	EventConnected EventKind = "account_connected"
 	// EventDisconnected follows a person's wish to disconnect one.

@@ -121,3 +121,49 @@ func TestSync(t *testing.T) {
 		wantCount(t, &ep.endpoint, 1)
 	})
 }
+
+// Who keeps the log has to hear of logins that fail: the person before the page is rarely the one who can mend the
+// configuration.
+func TestFailedLoginsAreTold(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer string
+		token  reply
+		class  tokensource.Class
+		code   string
+	}{
+		"denied":           {"error=access_denied", reply{}, tokensource.ClassLogin, "access_denied"},
+		"a wrong secret":   {"code=c", refused(401, "invalid_client"), tokensource.ClassOperator, "invalid_client"},
+		"an outage":        {"code=c", reply{status: 503}, tokensource.ClassWait, ""},
+		"no answer so far": {"", reply{}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ep := &endpoint{script: func(int, url.Values) reply { return tt.token }}
+				var ev events
+				src := newSource(t, ep, connecting(&tokensource.MemoryStorage{}), observed(&ev))
+				l := begin(t, src, tokensource.LoginRequest{Account: "acme", RedirectURL: callbackURL})
+				if tt.answer != "" && finish(t, src, l, tt.answer) == nil {
+					t.Fatal("it succeeded")
+				}
+				synctest.Wait()
+				if want := len(tt.class); ev.count(tokensource.EventLoginFailed) != min(want, 1) {
+					t.Fatalf("events %+v", ev.all)
+				}
+				for _, e := range ev.all {
+					if e.Kind != tokensource.EventLoginFailed {
+						continue
+					}
+					if failure := asError(t, e.Err, tt.class); failure.Code != tt.code || e.Account != "acme" || e.Source == "" || failure.Account != "acme" {
+						t.Errorf("event %+v", e)
+					}
+				}
+			})
+		})
+	}
+	storage := &tokensource.MemoryStorage{}
+	var ev events
+	src := newSource(t, rotating(0), connecting(storage), observed(&ev), func(c *tokensource.Config) { c.AuthorizeURL += "?state=x" })
+	if _, err := src.BeginLogin(t.Context(), inBrowser); err == nil || ev.count(tokensource.EventLoginFailed) != 1 {
+		t.Errorf("a login that cannot begin: %v, events %+v", err, ev.all)
+	}
+}

@@ -51,6 +51,11 @@ func checkExercised(t *testing.T, r *run) {
 			t.Errorf("%s has logged nothing", logger)
 		}
 	}
+	for _, line := range []string{"a login failed", "obtaining a token failed", "login required"} {
+		if !strings.Contains(r.sinks["log"].String(), `"msg":"`+line) {
+			t.Errorf("the log does not say: %s", line)
+		}
+	}
 	if r.strayed.Len() > 0 {
 		t.Errorf("a request went astray: %s", r.strayed.String())
 	}

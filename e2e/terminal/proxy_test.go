@@ -50,6 +50,17 @@ func TestProxyInOneLine(t *testing.T) {
 	tokensourcetest.Report(t, srv.CheckAbsent("the terminal", proxy.Text()))
 }
 
+// Two proxies at one address would each get some of the requests.
+func TestProxyAtATakenAddress(t *testing.T) {
+	t.Parallel()
+	other := harness.Start(t, "http://{$ADDR} {\n}\n")
+	addr := strings.TrimPrefix(other.URL, "http://")
+	res := harness.Command(t, []string{"authinject", "proxy", "--from", addr, "--to", "http://127.0.0.1:1", "--token", "{env.T}"}, harness.Env("T", "t"))
+	if res.Code == 0 || !strings.Contains(res.Stderr, "nothing can listen at "+addr) || !strings.Contains(res.Stderr, "--from") {
+		t.Errorf("%+v", res)
+	}
+}
+
 // Where a person has to log in, the page is there.
 func TestProxyWithALogin(t *testing.T) {
 	t.Parallel()
