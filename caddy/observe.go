@@ -80,6 +80,9 @@ func (a *App) log(e tokensource.Event) {
 	var failure *tokensource.Error
 	if errors.As(e.Err, &failure) {
 		fields = append(fields, zap.String("class", string(failure.Class)), zap.Int("attempts", e.Attempts))
+		if failure.Endpoint != "" {
+			fields = append(fields, zap.String("endpoint", failure.Endpoint))
+		}
 		if !failure.RetryAt.IsZero() {
 			fields = append(fields, zap.Time("retry_at", failure.RetryAt))
 		}

@@ -49,6 +49,8 @@ type Error struct {
 	Code string
 	// Status is the token endpoint's HTTP status, or 0 when there was no answer.
 	Status int
+	// Endpoint is scheme and host of the token endpoint that was asked, or empty.
+	Endpoint string
 	// RetryAt is when the source asks again by itself; zero when it will not
 	// before somebody acts.
 	RetryAt time.Time

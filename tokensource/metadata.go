@@ -121,6 +121,7 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 	if err != nil {
 		failure := transportFailure(err, false)
 		failure.Reason = strings.ReplaceAll(failure.Reason, "the token endpoint", "the issuer")
+		failure.Endpoint = originOf(at)
 		return nil, failure
 	}
 	defer resp.Body.Close()

@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -148,6 +150,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secre
 		// x/oauth2 refused before it sent anything: a token URL that is none, say.
 		ex.failure = &Error{Class: ClassOperator, Reason: "the token request could not be made"}
 	}
+	ex.failure.Endpoint = originOf(tokenURL)
 	if !req.Spends.IsZero() && ex.failure.Class == ClassOperator && slices.Contains(w.cfg.DeadGrantErrors, ex.failure.Code) {
 		ex.failure.Class = ClassLogin
 	}
@@ -206,6 +209,10 @@ func transportFailure(err error, sent bool) *Error {
 	switch {
 	case errors.As(err, &dns):
 		e.Reason = "the token endpoint's name could not be resolved"
+	case errors.As(err, new(tls.RecordHeaderError)):
+		e.Class, e.Reason = ClassOperator, "the token endpoint speaks no TLS at this port"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		e.Reason = "the token endpoint refuses connections"
 	case isCertificateError(err):
 		e.Class, e.Reason = ClassOperator, "the token endpoint's certificate is not trusted"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
@@ -240,6 +247,15 @@ func CheckEndpoint(option, raw string) error {
 		return fmt.Errorf("%s must be https: plain http is allowed for loopback hosts only, and %s is none", option, u.Hostname())
 	}
 	return fmt.Errorf("%s must be https, not %s", option, u.Scheme)
+}
+
+// originOf is scheme and host of an endpoint; what follows may hold credentials.
+func originOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // isLoopback reports whether host is this machine by name or address.

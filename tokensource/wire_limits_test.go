@@ -160,3 +160,26 @@ func TestNobodyListens(t *testing.T) {
 		t.Errorf("%v is marked as lost", e)
 	}
 }
+
+// What stands in the way of a token request is said as far as it is known, with the place that it is
+// about and without the rest of its URL.
+func TestUnreachableTokenEndpoint(t *testing.T) {
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	closed := httptest.NewServer(http.NotFoundHandler())
+	closed.Close()
+	for name, tt := range map[string]struct {
+		endpoint string
+		class    tokensource.Class
+		reason   string
+	}{
+		"nobody listens": {closed.URL, tokensource.ClassWait, "refuses connections"},
+		"no TLS":         {strings.Replace(plain.URL, "http:", "https:", 1), tokensource.ClassOperator, "speaks no TLS"},
+		"not there":      {plain.URL, tokensource.ClassOperator, "there is no token endpoint"},
+	} {
+		src := newSource(t, nil, func(cfg *tokensource.Config) { cfg.TokenURL = tt.endpoint + "/token?secret" })
+		if e := wantError(t, src, tt.class); !strings.Contains(e.Reason, tt.reason) || e.Endpoint != tt.endpoint {
+			t.Errorf("%s: %q at %q", name, e.Reason, e.Endpoint)
+		}
+	}
+}
