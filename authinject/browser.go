@@ -73,10 +73,18 @@ func ParseHosts(hosts ...string) ([]string, error) {
 	return parsed, nil
 }
 
-var (
-	errHost   = errors.New("the request names a host that this proxy is not known by, as one does that another site's name was pointed at; if it is right, allow it with allow_hosts")
-	errOrigin = errors.New("the request was made by a web page of another origin; if that may use the token, allow it with allow_origins")
-)
+var errOrigin = errors.New("the request was made by a web page of another origin; if that may use the token, allow it with allow_origins")
+
+// hostError is a Host field that names nothing of ours.
+type hostError string
+
+func (host hostError) Error() string {
+	const limit = 100
+	if len(host) > limit {
+		host = host[:limit]
+	}
+	return fmt.Sprintf("the Host %q is none of this proxy's names; some other site's name may have been pointed here. If it is right, allow it with allow_hosts", string(host))
+}
 
 // screen returns the origin of a page that is let in though it is not the proxy's own, or
 // why the request is refused.
@@ -86,7 +94,7 @@ func (b *Browsers) screen(req *http.Request) (page string, err error) {
 		client = b.Client(req)
 	}
 	if !b.AnyHost && (b.EveryConnection || overLoopback(req)) && !b.knows(hostname(client.Host)) {
-		return "", errHost
+		return "", hostError(client.Host)
 	}
 	if client.Origin == "" {
 		// Of a plain GET that a page makes, a browser says no more than this.

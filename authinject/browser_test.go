@@ -193,3 +193,17 @@ func TestParseOriginsAndHosts(t *testing.T) {
 		}
 	}
 }
+
+// Who is refused by name is told which name, and not that it is a web page.
+func TestUnknownHostIsNamed(t *testing.T) {
+	rt := newTransport(t, new(upstream), newSource(token(canary, 1)))
+	rt.Browsers = new(Browsers)
+	res, text := send(t, rt, from(t, "GET", "app\"<.example:8080", "127.0.0.1:8080"))
+	p := problemOf(t, res, text)
+	if res.StatusCode != http.StatusForbidden || strings.Contains(p.Title, "Web pages") || !strings.Contains(p.Detail, `"app\"<.example:8080"`) || !strings.Contains(p.Detail, "allow_hosts") {
+		t.Errorf("%d %+v", res.StatusCode, p)
+	}
+	if _, text = send(t, rt, from(t, "GET", strings.Repeat("x", 5000), "127.0.0.1:8080")); len(text) > 1000 {
+		t.Errorf("the answer to a long name has %d bytes", len(text))
+	}
+}

@@ -244,7 +244,7 @@ func (x *exchange) fail(err error) (*http.Response, error) {
 func (x *exchange) answer(f *failure) *http.Response {
 	x.closeBody()
 	x.result.Outcome, x.result.Class = OutcomeNoToken, f.class
-	x.result.Source, x.result.Account = f.source, f.account
+	x.result.Source, x.result.Account, x.result.Detail = f.source, f.account, f.detail
 	if f.kind == "destination" {
 		x.result.Outcome = OutcomeDestination
 	}

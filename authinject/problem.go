@@ -109,11 +109,15 @@ func (t *Transport) wrongDestination(err error) *failure {
 
 // foreign explains why a web page gets nothing.
 func (t *Transport) foreign(err error) *failure {
+	title := "Web pages of other sites may not use the token"
+	if errors.As(err, new(hostError)) {
+		title = "This proxy is not known by that name"
+	}
 	return &failure{
 		kind:       "origin",
 		status:     http.StatusForbidden,
 		class:      tokensource.ClassOperator,
-		title:      "Web pages of other sites may not use the token",
+		title:      title,
 		detail:     err.Error(),
 		proxyError: "http_request_denied",
 		source:     t.SourceName,

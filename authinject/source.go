@@ -61,12 +61,14 @@ const (
 )
 
 // Result is what [Transport.OnResult] is told about one request. It holds
-// nothing that a client chose, except the account's name, and never a secret.
+// nothing that a client chose, except in Account and Detail, and never a secret.
 type Result struct {
 	// Outcome is what became of the request.
 	Outcome Outcome
 	// Class says who has to act; empty unless the answer was made here.
 	Class tokensource.Class
+	// Detail is why, in the words of the answer, if that was made here.
+	Detail string
 	// Source and Account name the record as far as it is known.
 	Source, Account string
 	// Status is the status passed on; 0 when an error was returned.

@@ -58,7 +58,7 @@ func (h *AccountHandler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.answers = &authinject.Transport{
-		SourceName: h.Source, ConnectURL: app.connectURL, LoginHint: app.loginHint, PerAccount: h.Account != "", OnResult: counter(h.Source),
+		SourceName: h.Source, ConnectURL: app.connectURL, LoginHint: app.loginHint, PerAccount: h.Account != "", OnResult: app.watcher(h.Source),
 	}
 	h.answers.Browsers, err = browsers(ctx, h.AllowOrigins, h.AllowHosts)
 	return err

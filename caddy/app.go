@@ -60,11 +60,12 @@ type App struct {
 	pages      []string        // on which accounts are connected; the first one is told to people
 	perAccount map[string]bool // sources whose account a request chooses
 
-	pooled map[string]*pooledSource
-	users  map[string]*sourceUser
-	logger *zap.Logger
-	events *caddyevents.App
-	ctx    caddy.Context
+	pooled   map[string]*pooledSource
+	users    map[string]*sourceUser
+	logger   *zap.Logger
+	refusals *refusals
+	events   *caddyevents.App
+	ctx      caddy.Context
 }
 
 // CaddyModule returns the Caddy module information.
@@ -75,6 +76,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the sources. It makes no request.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
+	a.refusals = &refusals{logger: a.logger}
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)

@@ -112,7 +112,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		Wait:          time.Duration(t.Wait),
 		SkipInjection: isHealthCheck,
 		Browsers:      guard,
-		OnResult:      counter(t.Source),
+		OnResult:      app.watcher(t.Source),
 		ConnectURL:    app.connectURL,
 		LoginHint:     app.loginHint,
 	}
