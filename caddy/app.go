@@ -31,6 +31,7 @@ func init() { caddy.RegisterModule(App{}) }
 // ------|-----
 // `token_refreshed` | a token was obtained
 // `token_refresh_failed` | a token request failed; the source goes on trying
+// `token_refused` | an upstream refused a token, for the first time
 // `login_required` | a person has to connect the account again; once
 // `recovered` | a token was obtained after failures
 // `account_connected` | a person connected an account

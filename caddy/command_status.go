@@ -78,6 +78,7 @@ type accountStatus struct {
 	Expiry     time.Time         `json:"expiry,omitzero"`
 	RefreshAt  time.Time         `json:"refresh_at,omitzero"`
 	Live       bool              `json:"live"`
+	Refused    bool              `json:"refused,omitempty"`
 	Renews     bool              `json:"renews"`
 	Scope      string            `json:"scope,omitempty"`
 	Variables  map[string]string `json:"variables,omitempty"`
@@ -90,7 +91,7 @@ type accountStatus struct {
 func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 	s := accountStatus{
 		Source: st.Source, Account: st.Account, Grant: grant, State: st.State, Generation: st.Generation, Obtained: st.Obtained, Expiry: st.Expiry,
-		RefreshAt: st.RefreshAt, Live: st.Live, Renews: st.Renews, Scope: st.Scope, Variables: st.Variables, Attempts: st.Attempts, Unsaved: st.Unsaved,
+		RefreshAt: st.RefreshAt, Live: st.Live, Refused: st.Refused, Renews: st.Renews, Scope: st.Scope, Variables: st.Variables, Attempts: st.Attempts, Unsaved: st.Unsaved,
 	}
 	s.Words, _ = words(st, time.Now())
 	if st.Err != nil {

@@ -55,6 +55,8 @@ func stateWords(st tokensource.Status, now time.Time) (string, mood) {
 		return "Connected, renews by itself, next in " + span(st.RefreshAt.Sub(now)) + ".", moodGood
 	case st.Renews:
 		return "Connected, renews by itself.", moodGood
+	case st.Refused:
+		return "An upstream refuses the token, and there is no other.", moodBad
 	case st.Expiry.IsZero():
 		return "Connected. The token serves until the provider refuses it.", moodGood
 	}

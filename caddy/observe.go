@@ -22,6 +22,7 @@ func (a *App) observer() tokensource.Observer {
 var messages = map[tokensource.EventKind]string{
 	tokensource.EventRefreshed:     "token obtained",
 	tokensource.EventRefreshFailed: "obtaining a token failed",
+	tokensource.EventRefused:       "an upstream refused the token",
 	tokensource.EventLoginRequired: "login required: the account has to be connected",
 	tokensource.EventLoginFailed:   "a login failed",
 	tokensource.EventRecovered:     "token source recovered",
@@ -40,6 +41,8 @@ func level(e tokensource.Event) zapcore.Level {
 			return zapcore.WarnLevel
 		}
 		return zapcore.ErrorLevel
+	case tokensource.EventRefused:
+		return zapcore.WarnLevel
 	case tokensource.EventLoginFailed:
 		switch class(e.Err) {
 		case tokensource.ClassOperator:
@@ -107,7 +110,9 @@ func (a *App) log(e tokensource.Event) {
 	if len(e.MissingScopes) > 0 {
 		fields = append(fields, zap.Strings("scopes_not_granted", e.MissingScopes))
 	}
-	fields = append(fields, zap.Duration("took", e.Took))
+	if e.Took > 0 {
+		fields = append(fields, zap.Duration("took", e.Took))
+	}
 	entry.Write(fields...)
 }
 

@@ -275,8 +275,12 @@ func (a *Account) Reject(ctx context.Context, tok *Token) (*Token, error) {
 	if !a.src.traits.Local && c.passed(l.hard) {
 		return a.Token(ctx) // it ended on its way, which says nothing against it
 	}
+	first := !l.refused.Swap(true)
+	if first {
+		a.src.tell(Event{Kind: EventRefused, Account: a.name, Generation: l.tok.Generation, Expiry: l.tok.Expiry})
+	}
 	a.mu.Lock()
-	if first := !l.refused.Swap(true); first && (!c.passed(l.probation) || !a.mayReplaceLocked()) {
+	if first && (!c.passed(l.probation) || !a.mayReplaceLocked()) {
 		a.cooldown = c.in(rejectCooldown)
 	} else if first && c.passed(a.cooldown) {
 		a.cooldown = deadline{}

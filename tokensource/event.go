@@ -10,6 +10,8 @@ const (
 	EventRefreshed EventKind = "token_refreshed"
 	// EventRefreshFailed follows every attempt that was not.
 	EventRefreshFailed EventKind = "token_refresh_failed"
+	// EventRefused follows the first word of an upstream that it does not take a token.
+	EventRefused EventKind = "token_refused"
 	// EventLoginRequired follows a refusal that only a person can mend, once.
 	EventLoginRequired EventKind = "login_required"
 	// EventRecovered follows the first token after failed attempts.
@@ -48,5 +50,5 @@ type Event struct {
 }
 
 // Observer is told what happens to records. It is called without locks held, from
-// the goroutine of the refresh, and should return soon.
+// the goroutine of the refresh or of a request, and should return soon.
 type Observer func(Event)

@@ -138,3 +138,23 @@ func TestRejectStaticToken(t *testing.T) {
 		wantToken(t, src, "pat2")
 	})
 }
+
+// A token that an upstream refuses is told of once, and known to be refused, though there is no other.
+func TestStaticTokenThatIsRefused(t *testing.T) {
+	var ev events
+	src := newSource(t, nil, observed(&ev), func(c *tokensource.Config) {
+		c.Grant = tokensource.Static{Token: tokensource.Literal("pat")}
+	})
+	for range 3 {
+		tok := mustToken(t, src)
+		if _, err := src.Account("").Reject(t.Context(), tok); !errors.Is(err, tokensource.ErrNoReplacement) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if st := src.Account("").Status(); !st.Refused || !st.Live {
+		t.Errorf("status %+v", st)
+	}
+	if ev.count(tokensource.EventRefused) != 1 {
+		t.Errorf("events %+v", ev.all)
+	}
+}
