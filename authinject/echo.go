@@ -50,16 +50,13 @@ type answerBody struct {
 
 func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	switch {
-	case err == nil:
-	case err == io.EOF: //nolint:errorlint // the one that ends a body is never wrapped
-		if b.query {
-			scrubAnswer(b.res.Trailer, b.token)
-		}
-	default:
-		err = scrubError(err, b.token)
+	if err == nil {
+		return n, nil
 	}
-	return n, err
+	if b.query {
+		scrubAnswer(b.res.Trailer, b.token)
+	}
+	return n, scrubError(err, b.token)
 }
 
 // scrubbedError is an error without the token that its text held: errors of an HTTP client quote what

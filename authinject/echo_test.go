@@ -29,7 +29,7 @@ func TestErrorsQuoteNoToken(t *testing.T) {
 		"a status":          "HTTP/1.1 ECHO OK\r\n\r\n",
 		"a length":          "HTTP/1.1 200 OK\r\nContent-Length: ECHO\r\n\r\n",
 		"an encoding":       "HTTP/1.1 200 OK\r\nTransfer-Encoding: ECHO\r\n\r\n",
-		"no HTTP":           "ECHO ECHO\r\n\r\n",
+		"no HTTP":           "HTTP ECHO\r\n\r\n",
 		"a trailer":         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nbroken line ECHO\r\n\r\n",
 		"a line of a later": "HTTP/1.1 103 Early Hints\r\nLink: ECHO\r\n\r\nHTTP/1.1 200 OK\r\nbroken line ECHO\r\n\r\n",
 	} {
@@ -76,7 +76,7 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 	}
 	reset := errors.New("connection reset")
 	rt.Base = baseFunc(func(*http.Request) (*http.Response, error) { return nil, reset })
-	if _, err := rt.RoundTrip(get(t, "https://api.example.com/")); err != reset { //nolint:errorlint // the very same
+	if _, err := rt.RoundTrip(get(t, "https://api.example.com/")); err != reset {
 		t.Errorf("got %v", err)
 	}
 	rt.Base = &upstream{answer: func(req *http.Request) *http.Response {
@@ -88,7 +88,7 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.ReadAll(res.Body); err != reset { //nolint:errorlint // the very same
+	if _, err := io.ReadAll(res.Body); err != reset {
 		t.Errorf("reading the body: %v", err)
 	}
 }

@@ -57,6 +57,8 @@ type sourceStatus struct {
 	Accounts []accountStatus `json:"accounts"`
 	// More counts the accounts that are left out.
 	More int `json:"more,omitempty"`
+	// Error is why accounts may be missing: the storage, or some of the records, cannot be read.
+	Error string `json:"error,omitempty"`
 }
 
 func (a *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
@@ -192,19 +194,16 @@ func (a *App) sourceStatus(ctx context.Context, name string) (sourceStatus, erro
 	}
 	names, err := pooled.source.Accounts(ctx)
 	if err != nil {
-		return st, problemAt(http.StatusServiceUnavailable, err.Error())
+		st.Error = err.Error()
 	}
 	if len(names) > maxShownAccounts {
 		st.More = len(names) - maxShownAccounts
 		names = names[:maxShownAccounts]
 	}
 	for _, account := range names {
-		stored, err := pooled.source.Stored(ctx, account)
+		stored, _ := pooled.source.Stored(ctx, account) // its error stands in it
 		if known, loaded := pooled.source.Loaded(account); loaded {
-			stored, err = known.Status(), nil
-		}
-		if err != nil {
-			return st, problemAt(http.StatusServiceUnavailable, err.Error())
+			stored = known.Status()
 		}
 		st.Accounts = append(st.Accounts, newAccountStatus(stored, cfg.grantName))
 	}

@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -215,7 +216,7 @@ func (f *proxyFlags) run(raw []byte) error {
 // addresses, which lets one configuration take over from another: of two proxies at one
 // address each would get some of the requests.
 func isFree(addr string) error {
-	listener, err := net.Listen("tcp", addr)
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) {

@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -8,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+
+	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 func sealCommand() *cobra.Command {
@@ -16,7 +19,8 @@ func sealCommand() *cobra.Command {
 		Use:   "seal",
 		Short: "Seals all stored records under the first encryption_key",
 		Long: `Writes every stored record anew that lies in the clear or is sealed under another
-key than the first encryption_key. When it has run without an error, the other keys can go.
+key than the first encryption_key. When it has run without an error, the other keys can go;
+records of sources that are not in the configuration are counted, and stay as they are.
 Running servers need not stop, but must have the first key already.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -35,9 +39,23 @@ Running servers need not stop, but must have the first key already.`,
 				}
 				fmt.Fprintf(os.Stdout, "%s: records sealed: %d\n", name, n)
 			}
+			if n, err := app.strangers(cmd.Context()); err != nil {
+				failed = append(failed, err)
+			} else if n > 0 {
+				fmt.Fprintf(os.Stdout, "records of sources that are not in this configuration, left as they are: %d\n", n)
+			}
 			return errors.Join(failed...)
 		},
 	}
 	config.flags(cmd)
 	return cmd
+}
+
+// strangers counts the records in Caddy's storage that belong to no source of the configuration.
+func (a *App) strangers(ctx context.Context) (int, error) {
+	var sources []*tokensource.Source
+	for _, pooled := range a.pooled {
+		sources = append(sources, pooled.source)
+	}
+	return tokensource.Strangers(ctx, a.ctx.Storage(), sources...)
 }

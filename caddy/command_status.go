@@ -27,7 +27,7 @@ func statusCommand() *cobra.Command {
 		Short: "Says how accounts stand",
 		Long: `Says how the accounts of all sources stand, or of one, as the storage has them; tokens that are
 not stored are known to the running server alone. With the name of a source the exit status is
-1 if a login is needed.`,
+1 if a login is needed. What cannot be read is an error, after all that can.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			app, err := config.load()
@@ -42,10 +42,11 @@ not stored are known to the running server alone. With the name of a source the 
 				names = args
 			}
 			all := []accountStatus{} // for JSON, none is a list too
+			var failed []error
 			for _, name := range names {
 				list, err := app.stored(cmd.Context(), name, account, cmd.Flags().Changed("account"))
 				if err != nil {
-					return err
+					failed = append(failed, err)
 				}
 				all = append(all, list...)
 			}
@@ -53,11 +54,13 @@ not stored are known to the running server alone. With the name of a source the 
 				return err
 			}
 			for _, st := range all {
-				if len(args) == 1 && st.State == tokensource.StateLoginRequired {
-					return errors.New("a login is needed")
+				// A named account that somebody disconnected is not missed.
+				if len(args) == 1 && st.State == tokensource.StateLoginRequired && (st.Account == "" || !st.Disconnected) {
+					failed = append(failed, errors.New("a login is needed"))
+					break
 				}
 			}
-			return nil
+			return errors.Join(failed...)
 		},
 	}
 	config.flags(cmd)
@@ -86,12 +89,14 @@ type accountStatus struct {
 	Error      string            `json:"error,omitempty"`
 	Attempts   int               `json:"attempts,omitempty"`
 	Unsaved    bool              `json:"unsaved,omitempty"`
+	// Disconnected is true if a person disconnected the account.
+	Disconnected bool `json:"disconnected,omitempty"`
 }
 
 func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 	s := accountStatus{
 		Source: st.Source, Account: st.Account, Grant: grant, State: st.State, Generation: st.Generation, Obtained: st.Obtained, Expiry: st.Expiry,
-		RefreshAt: st.RefreshAt, Live: st.Live, Refused: st.Refused, Renews: st.Renews, Scope: st.Scope, Variables: st.Variables, Attempts: st.Attempts, Unsaved: st.Unsaved,
+		RefreshAt: st.RefreshAt, Live: st.Live, Refused: st.Refused, Renews: st.Renews, Scope: st.Scope, Variables: st.Variables, Attempts: st.Attempts, Unsaved: st.Unsaved, Disconnected: st.Disconnected,
 	}
 	s.Words, _ = words(st, time.Now())
 	if st.Err != nil {
@@ -100,7 +105,7 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 	return s
 }
 
-// stored are the accounts of a source as the storage has them.
+// stored are the accounts of a source as the storage has them; with an error, those that can be read.
 func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) ([]accountStatus, error) {
 	pooled, cfg, err := a.source(name)
 	if err != nil {
@@ -111,20 +116,21 @@ func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) 
 		return []accountStatus{{Source: name, Grant: grant, State: tokensource.StateNone, Renews: pooled.source.Traits().Renews, Words: "Needs no login; the running server keeps the token."}}, nil
 	}
 	accounts := []string{account}
+	var failed error
 	if !one {
-		named, err := pooled.source.Accounts(ctx)
-		if err != nil {
-			return nil, err
-		}
+		var named []string
+		named, failed = pooled.source.Accounts(ctx)
 		accounts = append([]string{""}, named...)
 	}
 	var list []accountStatus
 	for _, account := range accounts {
 		st, err := pooled.source.Stored(ctx, account)
 		if err != nil {
-			return nil, err
+			failed = err
+			list = append(list, newAccountStatus(st, grant))
+			continue
 		}
-		if account == "" && len(accounts) > 1 && st.Generation == 0 {
+		if account == "" && (len(accounts) > 1 || failed != nil) && st.Generation == 0 {
 			continue // only its named accounts are used
 		}
 		if st.State == tokensource.StateNone && pooled.source.Interactive() {
@@ -132,7 +138,16 @@ func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) 
 		}
 		list = append(list, newAccountStatus(st, grant))
 	}
-	return list, nil
+	if failed != nil && len(list) == 0 {
+		list = append(list, newAccountStatus(tokensource.Status{Source: name, State: tokensource.StateNone, Err: failureOf(failed)}, grant))
+	}
+	return list, failed
+}
+
+// failureOf is err as the tokensource package has it, or nil.
+func failureOf(err error) (failure *tokensource.Error) {
+	errors.As(err, &failure)
+	return failure
 }
 
 func printStatus(list []accountStatus, asJSON bool) error {

@@ -126,7 +126,7 @@ func (h *ConnectHandler) sourceView(ctx context.Context, s connectSource, wanted
 	}
 	names, err := s.source.Accounts(ctx)
 	if err != nil {
-		v.Notes = "The storage cannot be read, so that accounts may be missing here."
+		v.Notes = "Accounts are missing here: " + reasonOf(err)
 	}
 	if len(names) > maxShownAccounts {
 		v.More = len(names) - maxShownAccounts

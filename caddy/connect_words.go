@@ -35,7 +35,11 @@ func stateWords(st tokensource.Status, now time.Time) (string, mood) {
 	case st.State == tokensource.StateLoginRequired && st.Live:
 		return "The token is refused, and cannot be renewed. Connect again.", moodBad
 	case st.Disconnected, st.Generation == 0 && !st.Live && st.State != tokensource.StateExpired:
-		if st.Err != nil && st.Err.Class != tokensource.ClassLogin {
+		switch {
+		case st.Err == nil || st.Err.Class == tokensource.ClassLogin:
+		case st.Err.Class == tokensource.ClassOperator:
+			return sentence(st.Err.Reason), moodBad // whether it is connected is not known
+		default:
 			return "Not connected. " + sentence(st.Err.Reason), moodBad
 		}
 		return "Not connected.", moodNone

@@ -21,7 +21,7 @@ func TestUnixSocketsBehindAForwardProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	up := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { //nolint:gosec // a test's
+	up := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(r.RequestURI + " " + r.Header.Get("Authorization")))
 	})}
 	go func() { _ = up.Serve(listener) }()

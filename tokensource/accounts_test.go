@@ -78,8 +78,9 @@ func TestNamesAreNotConfused(t *testing.T) {
 	}
 }
 
-// Accounts are those with a record, also when they are disconnected or only in memory as yet;
-// damaged and foreign files are none; a storage that cannot be listed is an error.
+// Accounts are those with a record, also when they were disconnected a while ago or are only in memory as
+// yet; foreign files are none; a damaged one is told of, beside them; a storage that cannot be
+// listed is an error.
 func TestAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := &tokensource.MemoryStorage{}
@@ -104,8 +105,20 @@ func TestAccounts(t *testing.T) {
 		_ = memory.Store(t.Context(), prefix+"y.json", storedBytes(t, memory, alice))
 		src.Account("asked for")
 		connect(t, newSource(t, ep, connecting(memory), func(c *tokensource.Config) { c.ClientID = "other" }), "dave")
-		if names, err := src.Accounts(t.Context()); err != nil || !slices.Equal(names, []string{"alice", "bob", "carol"}) {
+		names, err := src.Accounts(t.Context())
+		if e := asError(t, err, tokensource.ClassOperator); !slices.Equal(names, []string{"alice", "bob", "carol"}) || !strings.Contains(e.Reason, "1 of its records") {
 			t.Errorf("%v, %v", names, err)
+		}
+		_ = memory.Delete(t.Context(), prefix+"x.json")
+		time.Sleep(25 * time.Hour)
+		if names, err := src.Accounts(t.Context()); err != nil || !slices.Equal(names, []string{"alice", "carol"}) {
+			t.Errorf("a day later: %v, %v", names, err)
+		}
+		if names, err := newSource(t, ep, connecting(memory)).Accounts(t.Context()); err != nil || !slices.Equal(names, []string{"alice"}) {
+			t.Errorf("in another process: %v, %v", names, err)
+		}
+		if n, err := tokensource.Strangers(t.Context(), memory, src); err != nil || n != 1 {
+			t.Errorf("%d records belong to others, %v", n, err)
 		}
 	})
 }

@@ -45,11 +45,14 @@ func (s *Source) Reseal(ctx context.Context) (resealed int, err error) {
 
 // resealOne seals the record under key, unless it is sealed under the current key already.
 func (s *Source) resealOne(ctx context.Context, key, current string) (bool, error) {
-	name, ok := s.accountAt(ctx, key)
-	if !ok {
-		return false, errors.New("it cannot be read, and was left alone")
+	found, err := s.recordAt(ctx, key)
+	if err == nil && found == nil {
+		err = errors.New("it stands in the wrong place")
 	}
-	a := s.newAccount(name)
+	if err != nil {
+		return false, fmt.Errorf("it was left alone: %w", err)
+	}
+	a := s.newAccount(found.Account)
 	unlock := a.lock(ctx)
 	defer unlock()
 	data, err := s.cfg.Storage.Load(ctx, key)

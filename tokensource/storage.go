@@ -91,20 +91,30 @@ func (a *Account) load(ctx context.Context) (*Record, error) {
 	return decodeRecord(body, a.src.cfg.Name, a.name)
 }
 
-// accountAt returns the name of the account whose record is stored under key.
-func (s *Source) accountAt(ctx context.Context, key string) (string, bool) {
+// recordAt returns the record that is stored under key, with the name in it; nil if it is not one
+// that this source keeps there.
+func (s *Source) recordAt(ctx context.Context, key string) (*Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
 	data, err := s.cfg.Storage.Load(ctx, key)
+	if isAbsent(err) {
+		return nil, nil
+	}
 	if err != nil {
-		return "", false
+		return nil, fmt.Errorf("reading the stored record: %w", err)
 	}
 	body, err := s.open(ctx, key, data)
 	if err != nil {
-		return "", false
+		return nil, err
 	}
 	name, err := decodeAccount(body)
-	return name, err == nil && recordKey(s.cfg.Name, name, s.endpoint(), s.cfg.ClientID) == key
+	if err != nil {
+		return nil, err
+	}
+	if recordKey(s.cfg.Name, name, s.endpoint(), s.cfg.ClientID) != key {
+		return nil, nil
+	}
+	return decodeRecord(body, s.cfg.Name, name)
 }
 
 // isAbsent reports whether a storage has nothing there.

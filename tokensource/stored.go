@@ -7,12 +7,14 @@ import (
 
 // Stored returns how an account stands by its stored record alone, without putting
 // that to use: for programs beside the one that keeps the tokens fresh. Its error is an
-// [*Error]: the storage or the record cannot be read.
+// [*Error], and stands in the status too: the storage or the record cannot be read.
 func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
 	st := Status{Source: s.cfg.Name, Account: account, State: StateNone}
 	rec, err := s.newAccount(account).load(ctx)
 	if err != nil {
-		return st, s.loginError(account, s.newAccount(account).unreadable(err))
+		st.Err = s.newAccount(account).unreadable(err)
+		st.Err.Source, st.Err.Account = s.cfg.Name, account
+		return st, st.Err
 	}
 	if rec == nil {
 		return st, nil

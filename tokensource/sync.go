@@ -2,12 +2,7 @@ package tokensource
 
 import (
 	"context"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 )
 
 // peekEvery is how often the storage is looked at, while an account is used, for a
@@ -213,43 +208,4 @@ func (a *Account) Variables() map[string]string {
 		return nil
 	}
 	return a.rec.Variables
-}
-
-// maxAccountName bounds the length of an account's name in bytes.
-const maxAccountName = 256
-
-// CheckAccountName reports why name cannot be that of an account: it is empty, over 256
-// bytes, or holds what is no text.
-func CheckAccountName(name string) error {
-	if name == "" || len(name) > maxAccountName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
-		return fmt.Errorf("an account's name has 1 to %d bytes of text, without control characters", maxAccountName)
-	}
-	return nil
-}
-
-// Accounts returns the names of the named accounts that are or were connected, sorted. It
-// reads every record of the source: it is for pages and commands.
-func (s *Source) Accounts(ctx context.Context) ([]string, error) {
-	var names []string
-	if s.stores() {
-		listing, cancel := context.WithTimeout(ctx, storageTimeout)
-		defer cancel()
-		keys, err := s.cfg.Storage.List(listing, s.prefix(), false)
-		if err != nil && !isAbsent(err) {
-			return nil, &Error{Source: s.cfg.Name, Class: ClassWait, Reason: "the storage cannot be listed", cause: err}
-		}
-		for _, key := range keys {
-			if name, ok := s.accountAt(ctx, key); ok && name != "" {
-				names = append(names, name)
-			}
-		}
-	}
-	s.accounts.Range(func(name, a any) bool {
-		if a.(*Account).Status().Generation > 0 && !slices.Contains(names, name.(string)) {
-			names = append(names, name.(string))
-		}
-		return true
-	})
-	slices.Sort(names)
-	return names, nil
 }

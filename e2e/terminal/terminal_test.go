@@ -389,5 +389,20 @@ func TestSeal(t *testing.T) {
 	if code := status.Wait(); code != 0 || !strings.Contains(status.Text(), "Connected, renews by itself") {
 		t.Errorf("status: code %d:\n%s", code, status.Text())
 	}
-	silent(t, p, seal.Text()+status.Text())
+	// With another key nothing is lost, and what can be said is said.
+	lost := proxy.Terminal([]string{"KEY=" + strings.Repeat("x", 32)}, "authinject", "status", "--config", "sealed.caddyfile")
+	if code := lost.Wait(); code != 1 || !strings.Contains(lost.Text(), "The stored record is sealed under the encryption key") || strings.Contains(lost.Text(), "Not connected") {
+		t.Errorf("status with another key: code %d:\n%s", code, lost.Text())
+	}
+	// What belongs to no source any more is counted.
+	other := strings.Replace(sealed, "source a {", "source renamed {", 1)
+	other = strings.Replace(other, "authinject a ", "authinject renamed ", 1)
+	if err := os.WriteFile(filepath.Join(proxy.Dir, "other.caddyfile"), []byte(other), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again := proxy.Terminal(key, "authinject", "seal", "--config", "other.caddyfile")
+	if code := again.Wait(); code != 0 || !strings.Contains(again.Text(), "not in this configuration, left as they are: 1") {
+		t.Errorf("seal for other sources: code %d:\n%s", code, again.Text())
+	}
+	silent(t, p, seal.Text()+status.Text()+lost.Text())
 }

@@ -1,0 +1,89 @@
+package tokensource
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxAccountName bounds the length of an account's name in bytes.
+const maxAccountName = 256
+
+// CheckAccountName reports why name cannot be that of an account: it is empty, over 256
+// bytes, or holds what is no text.
+func CheckAccountName(name string) error {
+	if name == "" || len(name) > maxAccountName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		return fmt.Errorf("an account's name has 1 to %d bytes of text, without control characters", maxAccountName)
+	}
+	return nil
+}
+
+// forgetAfter is for how long a disconnected account is listed. Its record stays: by it other
+// processes know that a person has put an end to the login.
+const forgetAfter = 24 * time.Hour
+
+// Accounts returns the names of the named accounts that are connected, or were until a day ago,
+// sorted. It reads every record of the source: it is for pages and commands. Its error is an
+// [*Error]; with one of class operator there are records that cannot be read, and the others are
+// returned all the same.
+func (s *Source) Accounts(ctx context.Context) ([]string, error) {
+	var names []string
+	var unreadable *Error
+	if s.stores() {
+		listing, cancel := context.WithTimeout(ctx, storageTimeout)
+		defer cancel()
+		keys, err := s.cfg.Storage.List(listing, s.prefix(), false)
+		if err != nil && !isAbsent(err) {
+			return nil, &Error{Source: s.cfg.Name, Class: ClassWait, Reason: "the storage cannot be listed", cause: err}
+		}
+		left := 0
+		for _, key := range keys {
+			if !strings.HasSuffix(key, ".json") {
+				continue // a copy of a damaged record
+			}
+			rec, err := s.recordAt(ctx, key)
+			if err != nil {
+				left++
+				unreadable = &Error{Source: s.cfg.Name, Class: ClassOperator, Reason: fmt.Sprintf("%d of its records cannot be read, the last because %v", left, err), cause: err}
+			}
+			if rec != nil && rec.Account != "" && !s.forgotten(rec.Disconnected, rec.Decided) {
+				names = append(names, rec.Account)
+			}
+		}
+	}
+	s.accounts.Range(func(name, a any) bool {
+		if st := a.(*Account).Status(); st.Generation > 0 && !s.forgotten(st.Disconnected, st.Decided) && !slices.Contains(names, name.(string)) {
+			names = append(names, name.(string))
+		}
+		return true
+	})
+	slices.Sort(names)
+	if unreadable != nil {
+		return names, unreadable
+	}
+	return names, nil
+}
+
+func (s *Source) forgotten(disconnected bool, decided time.Time) bool {
+	return disconnected && s.cfg.Clock.Now().Sub(decided) > forgetAfter
+}
+
+// Strangers counts the records in a storage that belong to none of these sources: to
+// others, or to what these were before their name, endpoint or client changed.
+func Strangers(ctx context.Context, storage Storage, sources ...*Source) (int, error) {
+	keys, err := storage.List(ctx, "authinject/records", true)
+	if err != nil && !isAbsent(err) {
+		return 0, fmt.Errorf("listing the storage: %w", err)
+	}
+	n := 0
+	for _, key := range keys {
+		if strings.HasSuffix(key, ".json") && !slices.ContainsFunc(sources, func(s *Source) bool { return strings.HasPrefix(key, s.prefix()) }) {
+			n++
+		}
+	}
+	return n, nil
+}
