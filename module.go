@@ -8,15 +8,16 @@
 //	{
 //		authinject {
 //			source orders {
-//				grant         client_credentials
-//				token_url     https://login.example.com/oauth/token
-//				client_id     orders
+//				grant client_credentials
+//				token_url https://login.example.com/oauth/token
+//				client_id orders
 //				client_secret {env.ORDERS_SECRET}
 //			}
 //		}
 //	}
 //
-//	http://127.0.0.1:8080 {
+//	:8080 {
+//		bind 127.0.0.1
 //		authinject orders https://api.example.com
 //	}
 //

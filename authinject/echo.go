@@ -56,6 +56,9 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	if b.query {
 		scrubAnswer(b.res.Trailer, b.token)
 	}
+	if errors.Is(err, io.EOF) {
+		return n, err
+	}
 	return n, scrubError(err, b.token)
 }
 

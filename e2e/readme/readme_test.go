@@ -97,7 +97,7 @@ func TestConfigurationsValidate(t *testing.T) {
 	for _, config := range blocks(t, "caddyfile") {
 		if result := harness.Validate(t, config, environment...); result.Code != 0 {
 			t.Errorf("caddy validate ended with code %d for\n%s\n%s", result.Code, config, result.Stderr)
-		} else if strings.Contains(result.Stderr, `"level":"warn"`) && strings.Contains(result.Stderr, "secret") {
+		} else if strings.Contains(result.Stderr, "secret stands in") || strings.Contains(result.Stderr, "not formatted") {
 			t.Errorf("caddy validate warns of\n%s\n%s", config, result.Stderr)
 		}
 	}
@@ -137,7 +137,7 @@ func TestProxyCommand(t *testing.T) {
 		if result.Code != 0 || !strings.Contains(result.Stdout, "authinject_connect") {
 			t.Fatalf("code %d:\n%s%s", result.Code, result.Stdout, result.Stderr)
 		}
-		if valid := harness.Validate(t, result.Stdout, environment...); valid.Code != 0 {
+		if valid := harness.Validate(t, result.Stdout, environment...); valid.Code != 0 || strings.Contains(valid.Stderr, "not formatted") {
 			t.Errorf("it is not valid: %s", valid.Stderr)
 		}
 	}
@@ -157,6 +157,8 @@ func TestExamplesValidate(t *testing.T) {
 		config := read(t, "examples", name, "Caddyfile")
 		if result := harness.Validate(t, config, environment...); result.Code != 0 {
 			t.Errorf("%s: caddy validate ended with code %d\n%s", name, result.Code, result.Stderr)
+		} else if strings.Contains(result.Stderr, "not formatted") {
+			t.Errorf("%s is not as caddy fmt writes it", name)
 		}
 		if !strings.HasPrefix(config, "# ") {
 			t.Errorf("%s has no header that says what it is for", name)
@@ -167,7 +169,10 @@ func TestExamplesValidate(t *testing.T) {
 // The README's ports may be taken here; nothing else is changed.
 func TestConfigurationsRun(t *testing.T) {
 	for _, config := range blocks(t, "caddyfile") {
-		config = strings.ReplaceAll(config, "http://127.0.0.1:8080", "http://{$ADDR}")
+		config = strings.ReplaceAll(config, "\n:8080 {", "\nhttp://{$ADDR} {")
+		if !strings.Contains(config, "{$ADDR}") {
+			t.Fatalf("it has no site at :8080:\n%s", config)
+		}
 		p := harness.Start(t, config, environment...)
 		if code := p.Stop(); code != 0 {
 			t.Errorf("caddy run ended with code %d for\n%s", code, config)
