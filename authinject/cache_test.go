@@ -66,7 +66,7 @@ func TestCachesOfOtherAnswers(t *testing.T) {
 		}}
 		rt := newTransport(t, up, newSource(token(canary, 1)))
 		rt.PerAccount = test.perAccount
-		rt.SkipInjection = func(*http.Request) bool { return test.skip }
+		rt.HealthCheck = func(*http.Request) bool { return test.skip }
 		res, _ := send(t, rt, get(t, "https://api.example.com/"))
 		if got := res.Header.Get("Cache-Control"); got != test.want {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)

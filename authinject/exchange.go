@@ -17,6 +17,7 @@ type exchange struct {
 	wait waitContext
 	body *requestBody // nil: out has none, or GetBody makes it anew
 
+	check     bool     // it is a health check
 	page      string   // origin of the web page that made it, if it is let in from elsewhere
 	announced []string // names of the client's trailers
 	source    TokenSource
@@ -26,17 +27,17 @@ type exchange struct {
 // do is RoundTrip.
 func (x *exchange) do() (*http.Response, error) {
 	t := x.t
-	if t.SkipInjection != nil && t.SkipInjection(x.req) {
+	x.check = t.HealthCheck != nil && t.HealthCheck(x.req)
+	if x.check && !t.InjectHealthChecks {
 		x.prepare(nil)
 		x.settle()
-		// It may go anywhere, and connections are kept by what a URL says: the next request with a
-		// token must not find this one's.
-		x.out.Close = true
 		res, err := t.base().RoundTrip(&x.out)
 		return x.pass(res, err, nil, OutcomeSkipped)
 	}
-	if res := x.screen(); res != nil {
-		return res, nil
+	if !x.check {
+		if res := x.screen(); res != nil {
+			return res, nil
+		}
 	}
 	if f := t.admit(x.req); f != nil {
 		return x.answer(f), nil
@@ -109,6 +110,8 @@ func (x *exchange) prepare(c *credential) {
 	x.putURL(&x.out, c)
 	x.putHeader(&x.out, c)
 	x.prepareBody()
+	// A check may go anywhere, and connections are kept by what a URL says: no other request may find this one's.
+	x.out.Close = x.out.Close || x.check
 	x.out = *x.guardInterim(&x.out, c)
 }
 

@@ -58,7 +58,7 @@ func TestClientCredentialsStopHere(t *testing.T) {
 				up := &upstream{}
 				rt := newTransport(t, up, newSource(token(canary, 1)))
 				rt.Injection = in
-				rt.SkipInjection = func(*http.Request) bool { return skip }
+				rt.HealthCheck = func(*http.Request) bool { return skip }
 				req := get(t, "https://"+evil+":"+evil+"@api.example.com/?_bearer_token="+evil+"&a=1;_BEARER_token[]="+evil+"&access_token="+evil)
 				for _, name := range []string{"Authorization", "authorization", "AUTHORIZATION", "Proxy-Authorization", "Proxy_Authorization"} {
 					req.Header[name] = []string{evil, evil}
@@ -304,20 +304,40 @@ func TestConcurrentAccounts(t *testing.T) {
 	}
 }
 
-// What goes out without a token may go anywhere, and leaves no connection behind: connections are kept by what
-// a URL says, so that a request with a token could be sent over it.
-func TestSkippedRequestsKeepNoConnection(t *testing.T) {
+// A health check may go anywhere, and leaves no connection behind: connections are kept by what a URL says, so that a
+// request with a token could be sent over it. With a token it goes to a destination, like all
+// others, and is no web page's.
+func TestHealthChecks(t *testing.T) {
 	overProtocol(t, http1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, r.RemoteAddr)
+		_, _ = io.WriteString(w, r.RemoteAddr+" "+r.Header.Get("Authorization"))
 	}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
-		seen := make(map[string]bool)
-		for i, skip := range []bool{true, false, false, true, false} {
-			rt.SkipInjection = func(*http.Request) bool { return skip }
-			_, from := send(t, rt, get(t, srv.URL))
-			if again := seen[from]; again != (i == 2 || i == 3) {
-				t.Errorf("request %d, skipped %t: from %s, seen before %t", i, skip, from, again)
+		allowed := rt.Destinations
+		rt.Browsers = &Browsers{EveryConnection: true}
+		for _, inject := range []bool{false, true} {
+			rt.InjectHealthChecks = inject
+			seen := make(map[string]bool)
+			for i, check := range []bool{true, false, false, true, false} {
+				rt.HealthCheck = func(*http.Request) bool { return check }
+				req := get(t, srv.URL)
+				if check {
+					req.Host = "somewhere"
+				}
+				_, body := send(t, rt, req)
+				from, sent, _ := strings.Cut(body, " ")
+				if again := seen[from]; again != (i == 2 || i == 3) {
+					t.Errorf("request %d, a check %t: from %s, seen before %t", i, check, from, again)
+				}
+				if want := !check || inject; (sent == "Bearer "+canary) != want {
+					t.Errorf("request %d, a check %t: sent with %q", i, check, sent)
+				}
+				seen[from] = true
 			}
-			seen[from] = true
+			rt.HealthCheck, rt.Destinations = func(*http.Request) bool { return true }, Destinations{}
+			if res, _ := send(t, rt, get(t, srv.URL)); (res.StatusCode == http.StatusOK) == inject {
+				t.Errorf("a check of what is no destination, with a token %t: %s", inject, res.Status)
+			}
+			rt.Destinations = allowed
+			rt.CloseIdleConnections()
 		}
 	})
 }

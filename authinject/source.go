@@ -42,7 +42,7 @@ const (
 	// OutcomeRefused: the upstream refused the token (also the new one, if there
 	// was one), and its answer was passed on.
 	OutcomeRefused Outcome = "refused"
-	// OutcomeSkipped: the request went out without a token, as [Transport.SkipInjection] said.
+	// OutcomeSkipped: the request went out without a token, as a health check.
 	OutcomeSkipped Outcome = "skipped"
 	// OutcomeNoToken: no token could be had; the answer was made here.
 	OutcomeNoToken Outcome = "no_token"

@@ -84,10 +84,13 @@ type Transport struct {
 	// as "configure another refresh_token". Optional.
 	LoginHint func(source, account string) string
 
-	// SkipInjection says which requests go out without a token, health checks
-	// for example: to any destination, still without the client's
-	// credentials, and on connections that are not used again. Optional.
-	SkipInjection func(*http.Request) bool
+	// HealthCheck says which requests are the proxy's own: no web page can have made them, and
+	// the connections that they go out on are not used again. They have no token, and may
+	// go to any destination, unless InjectHealthChecks is set. Optional.
+	HealthCheck func(*http.Request) bool
+
+	// InjectHealthChecks gives health checks the token, as far as their destination may have it.
+	InjectHealthChecks bool
 
 	// PerAccount says that an account is chosen per request: no shared cache may
 	// then keep any answer, even where the upstream says so.

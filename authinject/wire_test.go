@@ -295,7 +295,7 @@ func TestTrailers(t *testing.T) {
 			got <- r.Trailer
 		}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
 			rt.Injection = headerInjection(t, "X-Api-Key", "")
-			rt.SkipInjection = func(*http.Request) bool { return skip }
+			rt.HealthCheck = func(*http.Request) bool { return skip }
 			body := newGated("a", "b")
 			close(body.gate)
 			req := get(t, srv.URL)

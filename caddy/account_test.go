@@ -221,3 +221,16 @@ func TestAccountsOfNestedProxies(t *testing.T) {
 		t.Errorf("both have the token %v", numbers["acme"])
 	}
 }
+
+// A health check is nobody's, so it cannot have an account's token.
+func TestHealthChecksHaveNoAccount(t *testing.T) {
+	isolate(t)
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
+	config := loginSite(t, p, freeAddr(t), "provider biggerplate")
+	at := strings.LastIndex(config, "\n\t\tauthinject a ")
+	end := at + 1 + strings.IndexByte(config[at+1:], '\n')
+	err := load(t, config[:end]+" {\n\t\t\taccount {http.request.header.X-Account}\n\t\t\tinject_health_checks\n\t\t}"+config[end:])
+	if err == nil || !strings.Contains(err.Error(), "inject_health_checks does not go with account") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -20,7 +20,7 @@ func init() {
 }
 
 // directiveOptions are the subdirectives that are ours; all others go to reverse_proxy.
-var directiveOptions = []string{"account", "allow_origins", "allow_hosts", "retry_statuses", "retry_body", "wait"}
+var directiveOptions = []string{"account", "allow_origins", "allow_hosts", "retry_statuses", "retry_body", "wait", "inject_health_checks"}
 
 // parseDirective parses the directive authinject, which is reverse_proxy with the
 // transport authinject in place:
@@ -32,6 +32,7 @@ var directiveOptions = []string{"account", "allow_origins", "allow_hosts", "retr
 //	    retry_statuses <status...>|none
 //	    retry_body     <size>|off
 //	    wait           <duration>
+//	    inject_health_checks
 //
 //	    # and every subdirective of reverse_proxy
 //	}

@@ -21,6 +21,7 @@ import (
 //	    retry_statuses <status...>|none
 //	    retry_body     <size>|off
 //	    wait           <duration>
+//	    inject_health_checks
 //	    transport <name> {
 //	        ...
 //	    }
@@ -46,7 +47,7 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 		if !known {
-			return d.Errf("unknown option %q of transport authinject; allowed are account, allow_origins, allow_hosts, retry_statuses, retry_body, wait, transport", d.Val())
+			return d.Errf("unknown option %q of transport authinject; allowed are account, allow_origins, allow_hosts, retry_statuses, retry_body, wait, inject_health_checks, transport", d.Val())
 		}
 	}
 	return nil
@@ -88,6 +89,12 @@ func (t *Transport) unmarshalOption(d *caddyfile.Dispenser) (known bool, err err
 			return true, d.Errf("retry_body %q is no size; allowed are sizes up to 1GiB such as 64KiB, and off", arg)
 		}
 		t.RetryBody = int64(size) // at most 1 GiB
+		return true, nil
+	case "inject_health_checks":
+		if d.NextArg() {
+			return true, d.Errf("inject_health_checks takes no argument; unexpected %q", d.Val())
+		}
+		t.InjectHealthChecks = true
 		return true, nil
 	case "wait":
 		if t.Wait != 0 {

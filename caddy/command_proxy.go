@@ -72,6 +72,9 @@ the same.`,
 		}
 	}
 	for _, option := range directiveOptions {
+		if option == "inject_health_checks" {
+			continue
+		}
 		f.directive[option] = flags.StringArray(flagName(option), nil, "As the option "+option+" of the directive")
 	}
 	return cmd

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -123,7 +124,7 @@ func get(t testing.TB, url string, header ...string) (int, string, http.Header) 
 		req.Header.Add(header[i], header[i+1])
 	}
 	res, err := client.Do(req)
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 		// Just after a reload: the server that ends had taken the connection.
 		res, err = client.Do(req)
 	}

@@ -261,3 +261,28 @@ func TestHealthOfTheUpstreamIsItsOwn(t *testing.T) {
 		t.Error("there was no health check")
 	}
 }
+
+// An API that wants the token at every address is asked how it is with the token, if that is said.
+func TestHealthChecksWithTheToken(t *testing.T) {
+	for option, healthy := range map[string]bool{"": false, "inject_health_checks": true} {
+		t.Run(option, func(t *testing.T) {
+			srv := provider(t, tokensourcetest.Config{})
+			addr := freeAddr(t)
+			run(t, strings.Replace(site(srv, addr, srv.URL, ""), "authinject a "+srv.URL,
+				"authinject a "+srv.URL+" {\n\t\thealth_uri /api/health\n\t\thealth_interval 50ms\n\t\t"+option+"\n\t}", 1))
+			checked := func() (n int) {
+				for _, r := range srv.APIRequests() {
+					if r.Path == "/api/health" {
+						n++
+					}
+				}
+				return n
+			}
+			eventually(t, "the health is checked", func() bool { return checked() >= 3 })
+			status, body, _ := get(t, "http://"+addr+"/api/x")
+			if (status == http.StatusOK) != healthy {
+				t.Errorf("%d %s", status, body)
+			}
+		})
+	}
+}

@@ -25,7 +25,7 @@ func init() { caddy.RegisterModule(Transport{}) }
 // is replaced once and the request sent again; when no token can be had, the answer is made
 // here, as `application/problem+json`, and the upstream is not blamed.
 //
-// Health checks are sent without a token.
+// Health checks are sent without a token, unless InjectHealthChecks is set.
 type Transport struct {
 	// Source is the name of the token source. Required.
 	Source string `json:"source,omitempty"`
@@ -60,6 +60,10 @@ type Transport struct {
 	// configuration's routes match. A web site whose name was pointed at this machine names another one.
 	// If given, other connections are held to it too.
 	AllowHosts []string `json:"allow_hosts,omitempty"`
+
+	// InjectHealthChecks sends reverse_proxy's active health checks with a token, as an API needs that
+	// has no other address to be asked at.
+	InjectHealthChecks bool `json:"inject_health_checks,omitempty"`
 
 	inner     http.RoundTripper
 	innerName string // in a Caddyfile only
@@ -101,20 +105,25 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		}
 	}
 	account := pooled.source.Account("")
+	if t.InjectHealthChecks && t.Account != "" {
+		return fmt.Errorf("source %s: inject_health_checks does not go with account: a health check is nobody's", t.Source)
+	}
 	t.transport = &authinject.Transport{
-		Base:          t.inner,
-		SourceName:    t.Source,
-		Source:        func(*http.Request) (authinject.TokenSource, error) { return account, nil },
-		Target:        t.target,
-		Injection:     source.injection,
-		Destinations:  to.fixed,
-		RetryBody:     t.RetryBody,
-		Wait:          time.Duration(t.Wait),
-		SkipInjection: isHealthCheck,
-		Browsers:      guard,
-		OnResult:      app.watcher(t.Source),
-		ConnectURL:    app.connectURL,
-		LoginHint:     app.loginHint,
+		Base:         t.inner,
+		SourceName:   t.Source,
+		Source:       func(*http.Request) (authinject.TokenSource, error) { return account, nil },
+		Target:       t.target,
+		Injection:    source.injection,
+		Destinations: to.fixed,
+		RetryBody:    t.RetryBody,
+		Wait:         time.Duration(t.Wait),
+		HealthCheck:  isHealthCheck,
+		Browsers:     guard,
+
+		InjectHealthChecks: t.InjectHealthChecks,
+		OnResult:           app.watcher(t.Source),
+		ConnectURL:         app.connectURL,
+		LoginHint:          app.loginHint,
 	}
 	if t.Account != "" {
 		t.transport.PerAccount = true
