@@ -65,6 +65,7 @@ type App struct {
 	users    map[string]*sourceUser
 	logger   *zap.Logger
 	refusals *refusals
+	open     []string // listeners that were warned of
 	events   *caddyevents.App
 	ctx      caddy.Context
 }
@@ -126,9 +127,6 @@ func checkEncryptionKey(ctx context.Context, configured string) error {
 	return tokensource.CheckEncryptionKey(key)
 }
 
-// literalWarning is logged of a secret that is no placeholder.
-const literalWarning = "a secret stands in the configuration itself, where the admin API, autosave and logs can show it; use a placeholder such as {env.NAME} or {file./path}"
-
 func (a *App) provisionSource(ctx caddy.Context, name string) error {
 	src := a.Sources[name]
 	if src == nil {
@@ -141,13 +139,7 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 		return err
 	}
 	src.encryptionKeys = a.EncryptionKeys
-	if src.Inject != nil && src.Inject.In == "query" {
-		a.logger.Warn("inject query puts the token into URLs, which servers and proxies on the way log; use inject header where the provider takes that",
-			zap.String("source", name))
-	}
-	for _, warning := range src.literalSecrets() {
-		a.logger.Warn(literalWarning, zap.String("source", name), zap.String("option", warning))
-	}
+	a.warnOf(ctx, name, src)
 	user := &sourceUser{grant: src.grant, storage: src.storage, observe: a.observer()}
 	pooled, err := acquire(name, src, user)
 	if err != nil {

@@ -315,24 +315,3 @@ func params(configured []Param) []tokensource.Param {
 	}
 	return params
 }
-
-// literalSecrets names the options that hold a secret itself.
-func (s *Source) literalSecrets() (options []string) {
-	for _, secret := range s.ClientSecrets {
-		if !hasPlaceholder(secret) {
-			options = append(options, "client_secret")
-			break
-		}
-	}
-	switch g := s.grant.(type) {
-	case *StaticGrant:
-		if !hasPlaceholder(g.Token) {
-			options = append(options, "token")
-		}
-	case *RefreshTokenGrant:
-		if !hasPlaceholder(g.RefreshToken) {
-			options = append(options, "refresh_token")
-		}
-	}
-	return options
-}

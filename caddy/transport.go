@@ -138,6 +138,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 			return to.of(account.Variables())
 		}
 	}
+	t.warnOf(ctx, app, to)
 	if t.RetryStatuses != nil {
 		t.transport.RetryStatuses = *t.RetryStatuses
 	}
@@ -200,12 +201,8 @@ func spareSockets(h *reverseproxy.HTTPTransport) {
 // no name: the token would go where somebody else says.
 func (t *Transport) upstreamsAsDestinations(ctx caddy.Context) (authinject.Destinations, error) {
 	var none authinject.Destinations
-	lineage := ctx.Modules()
-	if len(lineage) < 2 {
-		return none, errors.New("destinations are needed: the transport is used outside reverse_proxy, where no upstreams are named")
-	}
-	proxy, ok := lineage[len(lineage)-2].(*reverseproxy.Handler)
-	if !ok {
+	proxy := proxyOf(ctx)
+	if proxy == nil {
 		return none, errors.New("destinations are needed: the transport is used outside reverse_proxy, where no upstreams are named")
 	}
 	if proxy.DynamicUpstreamsRaw != nil {
@@ -230,6 +227,16 @@ func (t *Transport) upstreamsAsDestinations(ctx caddy.Context) (authinject.Desti
 		}
 	}
 	return authinject.ParseDestinations(patterns...)
+}
+
+// proxyOf is the reverse_proxy that the transport belongs to, or nil.
+func proxyOf(ctx caddy.Context) *reverseproxy.Handler {
+	lineage := ctx.Modules()
+	if len(lineage) < 2 {
+		return nil
+	}
+	proxy, _ := lineage[len(lineage)-2].(*reverseproxy.Handler)
+	return proxy
 }
 
 // isHealthCheck reports whether req comes from reverse_proxy's active health
