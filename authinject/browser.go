@@ -126,6 +126,12 @@ func overLoopback(req *http.Request) bool {
 	if !ok {
 		return false
 	}
+	switch addr := addr.(type) { // the usual ones need no text
+	case *net.TCPAddr:
+		return addr.IP.IsLoopback()
+	case *net.UDPAddr:
+		return addr.IP.IsLoopback()
+	}
 	host, _, err := net.SplitHostPort(addr.String())
 	ip := net.ParseIP(host)
 	return err == nil && ip != nil && ip.IsLoopback()
