@@ -45,6 +45,9 @@ func (c *commandConfig) load() (*loadedApp, error) {
 		Apps    map[string]json.RawMessage `json:"apps"`
 	}
 	if err := json.Unmarshal(raw, &config); err != nil {
+		if c.adapter == "" {
+			return nil, fmt.Errorf("%s is no configuration in JSON (%w); if it is a Caddyfile, add --adapter caddyfile", c.file, err)
+		}
 		return nil, fmt.Errorf("%s is no configuration: %w", c.file, err)
 	}
 	if config.Apps["authinject"] == nil {
@@ -111,7 +114,7 @@ func (a *loadedApp) interactive(name string) (connectSource, error) {
 		return connectSource{}, err
 	}
 	if !pooled.source.Interactive() {
-		return connectSource{}, fmt.Errorf("source %s needs no login: its grant is %s", name, cfg.grantName)
+		return connectSource{}, fmt.Errorf("source %s has no login: its grant is %s", name, cfg.grantName)
 	}
 	return connectSource{name: name, cfg: cfg, source: pooled.source}, nil
 }

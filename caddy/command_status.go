@@ -99,6 +99,13 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 		RefreshAt: st.RefreshAt, Live: st.Live, Refused: st.Refused, Renews: st.Renews, Scope: st.Scope, Variables: st.Variables, Attempts: st.Attempts, Unsaved: st.Unsaved, Disconnected: st.Disconnected,
 	}
 	s.Words, _ = words(st, time.Now())
+	if grant == "refresh_token" && st.State == tokensource.StateLoginRequired {
+		// Nobody can log in.
+		s.Words = "The refresh token is refused. Configure another one."
+		if st.Live {
+			s.Words += " The token of before serves on, to its end."
+		}
+	}
 	if st.Err != nil {
 		s.Class, s.Error = st.Err.Class, st.Err.Error()
 	}

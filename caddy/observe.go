@@ -51,7 +51,12 @@ func level(e tokensource.Event) zapcore.Level {
 			return zapcore.WarnLevel
 		}
 		return zapcore.InfoLevel // denied, or mistyped: the person knows
-	case tokensource.EventLoginRequired, tokensource.EventStorageFailed:
+	case tokensource.EventLoginRequired:
+		if e.New {
+			return zapcore.WarnLevel
+		}
+		return zapcore.ErrorLevel
+	case tokensource.EventStorageFailed:
 		return zapcore.ErrorLevel
 	}
 	if len(e.MissingScopes) > 0 {

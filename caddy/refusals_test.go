@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/authinject/caddy-authinject/authinject"
-	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 // Refusals are logged with their reason, each once a minute, and a flood of one kind hides no other.
@@ -36,16 +35,5 @@ func TestRefusalsAreLogged(t *testing.T) {
 	now := time.Now()
 	if l.isNews(authinject.OutcomeDestination, "orders not among the destinations", now.Add(refusalEvery/2)) || !l.isNews(authinject.OutcomeDestination, "orders not among the destinations", now.Add(refusalEvery+time.Second)) {
 		t.Error("it is not logged once a minute")
-	}
-}
-
-// A token that is refused is not called good.
-func TestWordsOfARefusedToken(t *testing.T) {
-	st := tokensource.Status{Source: "a", State: tokensource.StateFresh, Generation: 1, Live: true, Refused: true}
-	if text, as := words(st, time.Now()); as != moodBad || !strings.Contains(text, "refuses the token") {
-		t.Errorf("%s %s", as, text)
-	}
-	if got := newAccountStatus(st, "static"); !got.Refused {
-		t.Errorf("%+v", got)
 	}
 }

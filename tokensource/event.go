@@ -40,6 +40,8 @@ type Event struct {
 	// Err is why, for the kinds that failed. It is an [*Error], or for
 	// EventStorageFailed what the storage said.
 	Err error
+	// New is true if there never was a token: nothing that worked has ended.
+	New bool
 	// Attempts counts the failures in a row, this one included.
 	Attempts int
 	// MissingScopes are those of the configured scopes that the provider, by its own word, did not

@@ -153,6 +153,7 @@ func (a *Account) report(out outcome, l *live, before, failed *failed, took time
 	}
 	if out.err != nil {
 		e.Kind, e.Err, e.Attempts = EventRefreshFailed, out.err, failed.attempts
+		e.New = out.rec == nil || out.rec.Generation == 0
 		known := before != nil && before.err.Class == ClassLogin
 		if out.err.Class == ClassLogin {
 			if known {

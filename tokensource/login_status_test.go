@@ -26,7 +26,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 			}
 			var got []tokensource.EventKind
 			for _, e := range ev.all {
-				if e.Source != "orders" || e.Account != "alice" {
+				if e.Source != "orders" || e.Account != "alice" || e.New != (moment == "asked for") {
 					t.Errorf("%s: event %+v", moment, e)
 				}
 				got = append(got, e.Kind)
