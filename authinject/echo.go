@@ -22,7 +22,8 @@ func (x *exchange) guardAnswer(res *http.Response, c *credential) {
 		scrubAnswer(res.Header, token)
 	}
 	switch {
-	case res.StatusCode == http.StatusSwitchingProtocols || res.Body == nil || res.Body == http.NoBody:
+	case res.Body == nil || res.Body == http.NoBody:
+	case res.StatusCode == http.StatusSwitchingProtocols: // its Body can also be written to
 	case echoed && x.t.Injection.query && res.StatusCode/100 == 3:
 		dropBody(res) // it names the same URL, for people
 	default:

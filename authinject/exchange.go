@@ -210,8 +210,6 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	}
 	// Ours holds the token.
 	res.Request = x.req
-	// A connection that was switched to another protocol is passed on as it is:
-	// its answer is not cached, and its Body can also be written to.
 	if c == nil {
 		return res, nil
 	}
@@ -220,7 +218,7 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	}
 	x.guardAnswer(res, c)
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		return res, nil
+		return res, nil // it is not cached
 	}
 	if x.t.Browsers != nil {
 		limitPages(res.Header, x.page)

@@ -3,8 +3,9 @@ package caddy
 import (
 	"context"
 	"encoding/json"
-	"net"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -31,6 +32,11 @@ func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 			log.Warn(literalWarning, zap.String("option", option))
 		}
 		for _, secret := range secrets {
+			if path, ok := filePlaceholder(secret); ok {
+				if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+					continue // what comes through a pipe comes once
+				}
+			}
 			if _, err := value(secret)(ctx); err != nil {
 				log.Warn("a secret cannot be read now; it is read anew for every token request", zap.String("option", option), zap.Error(err))
 			}
@@ -81,11 +87,9 @@ func (t *Transport) checkUpstream(dial string, allowed authinject.Destinations) 
 	if err != nil {
 		return nil //nolint:nilerr // reverse_proxy says so itself
 	}
-	to := authinject.Target{Network: address.Network, Scheme: "http", Host: address.Host, Port: address.JoinHostPort(0)}
+	to := authinject.Target{Network: address.Network, Scheme: "http", Host: address.Host, Port: strconv.FormatUint(uint64(address.StartPort), 10)}
 	if address.IsUnixNetwork() {
 		to.Network = "unix"
-	} else if _, to.Port, err = net.SplitHostPort(to.Port); err != nil {
-		return nil //nolint:nilerr // as above
 	}
 	if t.TLSEnabled() {
 		to.Scheme = "https"
