@@ -73,7 +73,10 @@ func (t *Transport) noToken(err error) *failure {
 		}
 		switch {
 		case t.PerAccount && f.account == "":
-			f.title = "The request names no account" // to connect one would not help it
+			f.title = "The request names no account"
+			if f.loginURL != "" {
+				f.detail += "; accounts are connected at " + f.loginURL
+			}
 		case f.loginURL != "":
 			f.detail += "; to connect it, open " + f.loginURL
 		case t.LoginHint != nil:

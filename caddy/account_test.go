@@ -76,7 +76,7 @@ func TestAccounts(t *testing.T) {
 			t.Errorf("%s: it does not say where to connect: %s", name, body)
 		}
 	}
-	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"The request names no account"`) || !strings.Contains(body, "{http.request.header.X-Account} is empty\"") {
+	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"The request names no account"`) || !strings.Contains(body, "{http.request.header.X-Account} is empty; accounts are connected at http://"+addr+"/connect?") {
 		t.Errorf("without the field: %d %s", status, body)
 	}
 	for _, request := range p.APIRequests() {

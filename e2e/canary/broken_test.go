@@ -38,7 +38,7 @@ var walls = []breakage{
 	},
 	{
 		what: "the token is put into the client's own request", file: "authinject/exchange.go",
-		old: "\tx.prepareBody()\n\tx.out = ", new: "\tx.prepareBody()\n\tx.req.Header = x.out.Header\n\tx.out = ",
+		old: "\tx.prepareBody()\n", new: "\tx.prepareBody()\n\tx.req.Header = x.out.Header\n",
 		seen: []hit{{"log", "static token"}},
 	},
 	{
