@@ -234,3 +234,17 @@ func TestHealthChecksHaveNoAccount(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// People are sent to a page that shows the source which their request wants.
+func TestLoginAtThePageOfTheSource(t *testing.T) {
+	isolate(t)
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
+	addr := freeAddr(t)
+	config := loginSite(t, p, addr, "provider biggerplate")
+	config = strings.Replace(config, "\tauthinject_connect /connect*\n", "\tauthinject_connect /aaa* {\n\t\tsources other\n\t}\n\tauthinject_connect /zzz* {\n\t\tsources a\n\t}\n", 1)
+	config = strings.Replace(config, "\t\tsource a {\n", "\t\tsource other {\n\t\t\tprovider biggerplate\n\t\t\tclient_id x\n\t\t\tclient_secret {env.CANARY_SECRET}\n\t\t}\n\t\tsource a {\n", 1)
+	run(t, config)
+	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"login_url":"http://`+addr+`/zzz?`) {
+		t.Errorf("%d %s", status, body)
+	}
+}

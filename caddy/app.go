@@ -58,7 +58,7 @@ type App struct {
 	// is shown by the admin API and kept in the autosaved configuration, and gives a warning.
 	EncryptionKeys []string `json:"encryption_keys,omitempty"`
 
-	pages      []string        // on which accounts are connected; the first one is told to people
+	pages      []connectPage   // on which accounts are connected; the first that shows a source is told to people
 	perAccount map[string]bool // sources whose account a request chooses
 
 	pooled   map[string]*pooledSource

@@ -30,7 +30,7 @@ func (c *commandConfig) flags(cmd *cobra.Command) {
 // loadedApp is the app of a configuration that does not run here.
 type loadedApp struct {
 	*App
-	pages []string // of the page on which accounts are connected
+	pages []connectPage // on which accounts are connected
 }
 
 // load sets up the token sources of the configuration, and the storage they share with a

@@ -74,14 +74,14 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) error {
 	for _, module := range ctx.Modules() {
 		if server, ok := module.(*caddyhttp.App); ok {
 			for _, page := range pagesIn(server.Servers) {
-				if !slices.Contains(h.app.pages, page) {
+				if !slices.ContainsFunc(h.app.pages, func(known connectPage) bool { return known.url == page.url }) {
 					h.app.pages = append(h.app.pages, page)
 				}
 			}
 		}
 	}
 	for _, page := range h.app.pages {
-		h.hosts = append(h.hosts, hostOf(page))
+		h.hosts = append(h.hosts, hostOf(page.url))
 	}
 	for _, s := range h.sources {
 		if redirect := s.cfg.endpoints.redirect; redirect != "" && redirect != redirectManual {

@@ -22,8 +22,8 @@ func (a *App) connectURL(source, account string) string {
 		return ""
 	}
 	page := ""
-	if len(a.pages) > 0 {
-		page = a.pages[0]
+	if pages := pagesOf(a.pages, source); len(pages) > 0 {
+		page = pages[0]
 	}
 	if before, ok := strings.CutSuffix(cfg.endpoints.redirect, callbackPath); ok && page != "" {
 		page = before // as people know it, through whatever stands in front
@@ -51,10 +51,26 @@ func (a *App) loginHint(source, account string) string {
 	return hint
 }
 
+// A connectPage is an address at which a handler authinject_connect serves.
+type connectPage struct {
+	url     string
+	sources []string // that it shows; nil: all
+}
+
+// pagesOf are the addresses of the pages that show a source.
+func pagesOf(pages []connectPage, source string) (urls []string) {
+	for _, page := range pages {
+		if page.sources == nil || slices.Contains(page.sources, source) {
+			urls = append(urls, page.url)
+		}
+	}
+	return urls
+}
+
 // pagesIn finds the pages that the handlers authinject_connect of these HTTP servers serve: those of
 // routes that are not provisioned yet, among them that of the handler which asks.
-func pagesIn(servers map[string]*caddyhttp.Server) []string {
-	var pages []string
+func pagesIn(servers map[string]*caddyhttp.Server) []connectPage {
+	var pages []connectPage
 	for _, server := range servers {
 		if len(server.Listen) == 0 {
 			continue
@@ -82,11 +98,11 @@ func pagesIn(servers map[string]*caddyhttp.Server) []string {
 				default:
 					host = "localhost"
 				}
-				pages = append(pages, pageURL(secure, host, address.StartPort, found.path))
+				pages = append(pages, connectPage{pageURL(secure, host, address.StartPort, found.path), found.sources})
 			}
 		}
 	}
-	slices.Sort(pages)
+	slices.SortFunc(pages, func(a, b connectPage) int { return strings.Compare(a.url, b.url) })
 	return pages
 }
 
@@ -119,7 +135,10 @@ func pageURL(secure bool, host string, port uint, path string) string {
 }
 
 // connectRoute is a handler authinject_connect: the host that its routes match, and its path.
-type connectRoute struct{ host, path string }
+type connectRoute struct {
+	host, path string
+	sources    []string
+}
 
 func connectRoutes(routes []json.RawMessage, hosts []string) (found []connectRoute) {
 	for _, raw := range routes {
@@ -130,6 +149,7 @@ func connectRoutes(routes []json.RawMessage, hosts []string) (found []connectRou
 			Handle []struct {
 				Handler string            `json:"handler"`
 				Path    string            `json:"path"`
+				Sources []string          `json:"sources"`
 				Routes  []json.RawMessage `json:"routes"`
 			} `json:"handle"`
 		}
@@ -152,11 +172,11 @@ func connectRoutes(routes []json.RawMessage, hosts []string) (found []connectRou
 				known := len(found)
 				for _, host := range here {
 					if !strings.ContainsAny(host, "*{") {
-						found = append(found, connectRoute{host, path})
+						found = append(found, connectRoute{host, path, handler.Sources})
 					}
 				}
 				if len(found) == known {
-					found = append(found, connectRoute{"", path})
+					found = append(found, connectRoute{"", path, handler.Sources})
 				}
 			}
 			found = append(found, connectRoutes(handler.Routes, here)...)
