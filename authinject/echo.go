@@ -15,7 +15,7 @@ import (
 
 // guardAnswer keeps the token out of what an upstream answers and others than the client see, and of
 // what a client sees if the token was in the URL.
-func (x *exchange) guardAnswer(res *http.Response, c *credential) {
+func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response {
 	token := c.token.AccessToken()
 	echoed := scrubField(res.Header, "Location", token)
 	if x.t.Injection.query {
@@ -25,20 +25,25 @@ func (x *exchange) guardAnswer(res *http.Response, c *credential) {
 	case res.Body == nil || res.Body == http.NoBody:
 	case res.StatusCode == http.StatusSwitchingProtocols: // its Body can also be written to
 	case echoed && x.t.Injection.query && res.StatusCode/100 == 3:
-		dropBody(res) // it names the same URL, for people
+		return withoutBody(res) // it names the same URL, for people
 	default:
 		res.Body = &answerBody{ReadCloser: res.Body, res: res, token: token, query: x.t.Injection.query}
 	}
+	return res
 }
 
-// dropBody leaves res without a body.
-func dropBody(res *http.Response) {
-	discard(res.Body, 0)
+// withoutBody returns res without its body, which is read to its end elsewhere. It is a copy: the
+// trailers behind that body are still to be written to res.
+func withoutBody(original *http.Response) *http.Response {
+	discard(original.Body, 0)
+	res := new(http.Response)
+	*res = *original
 	res.Body, res.ContentLength, res.TransferEncoding, res.Trailer = http.NoBody, 0, nil, nil
 	for _, field := range []string{"Content-Type", "Content-Encoding", "Content-Language", "Etag", "Trailer", "Transfer-Encoding", "Digest", "Content-Digest", "Repr-Digest"} {
 		delete(res.Header, field)
 	}
 	res.Header["Content-Length"] = []string{"0"}
+	return res
 }
 
 // answerBody is a body that more may follow than its own bytes: trailers, and errors that quote them.
@@ -80,8 +85,8 @@ func scrubError(err error, token string) error {
 
 func (e *scrubbedError) Error() string { return e.text }
 
-// Is compares what e was made from. There is no Unwrap: some loggers print every error of a chain.
-func (e *scrubbedError) Is(target error) bool { return errors.Is(e.err, target) }
+// Unwrap is for who asks what kind of error it is: a server, whether to try again.
+func (e *scrubbedError) Unwrap() error { return e.err }
 
 // Timeout and Temporary make e a [net.Error], which is where servers look for a timeout.
 func (e *scrubbedError) Timeout() bool   { return isTimeout(e.err) }

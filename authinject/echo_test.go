@@ -74,6 +74,12 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &network) || !network.Timeout() || strings.Contains(err.Error(), canary) {
 		t.Errorf("got %#v", err)
 	}
+	kind := &net.OpError{Op: "dial", Err: errors.New("to " + canary)}
+	rt.Base = baseFunc(func(*http.Request) (*http.Response, error) { return nil, kind })
+	_, err = rt.RoundTrip(get(t, "https://api.example.com/"))
+	if op := new(net.OpError); !errors.As(err, &op) || strings.Contains(err.Error(), canary) {
+		t.Errorf("got %#v", err)
+	}
 	reset := errors.New("connection reset")
 	rt.Base = baseFunc(func(*http.Request) (*http.Response, error) { return nil, reset })
 	if _, err := rt.RoundTrip(get(t, "https://api.example.com/")); err != reset {
@@ -165,6 +171,8 @@ func TestTokenDoesNotComeBackInAnUpgrade(t *testing.T) {
 func TestRedirectBodyWithTheToken(t *testing.T) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		to := "/elsewhere?" + r.URL.RawQuery
+		w.Header().Set("Trailer", "X-Url")
+		defer w.Header().Set("X-Url", r.URL.String())
 		if r.URL.Path == "/other" {
 			to = "/elsewhere"
 		}
@@ -175,6 +183,7 @@ func TestRedirectBodyWithTheToken(t *testing.T) {
 			return
 		}
 		http.Redirect(w, r, to, http.StatusFound)
+		_ = http.NewResponseController(w).Flush()
 	})
 	protocols(t, handler, func(t *testing.T, srv *httptest.Server, rt *Transport) {
 		for _, test := range []struct {
@@ -188,7 +197,10 @@ func TestRedirectBodyWithTheToken(t *testing.T) {
 			req := get(t, srv.URL+test.path+"?x=1")
 			req.Method = test.method
 			res, body := send(t, rt, req)
-			mustNotHold(t, test.path, body+fmt.Sprint(res.Header), canary)
+			mustNotHold(t, test.path, body+fmt.Sprint(res.Header, res.Trailer), canary)
+			if test.placement == "query" && !test.body && len(res.Trailer) > 0 {
+				t.Errorf("%+v: trailers %v, and no body", test, res.Trailer)
+			}
 			if (body != "") != test.body || !test.body && test.method != "HEAD" && (res.Header.Get("Content-Length") != "0" || res.ContentLength != 0 || res.Header["Content-Type"] != nil) {
 				t.Errorf("%+v: body %q, %v", test, body, res.Header)
 			}

@@ -110,9 +110,22 @@ func (x *exchange) prepare(c *credential) {
 	x.putURL(&x.out, c)
 	x.putHeader(&x.out, c)
 	x.prepareBody()
-	// A check may go anywhere, and connections are kept by what a URL says: no other request may find this one's.
-	x.out.Close = x.out.Close || x.check
+	x.out.Close = x.out.Close || x.check && x.strays()
 	x.out = *x.guardInterim(&x.out, c)
+}
+
+// strays reports whether the connection of a health check could be taken for one to another address: they
+// are kept by what a URL says, which is not where a check of a unix socket goes, or of anything
+// through a proxy for plain http. With TLS, the other side has shown that it is who the URL says.
+func (x *exchange) strays() bool {
+	if x.req.URL == nil || x.req.URL.Scheme != "https" {
+		return true
+	}
+	if x.t.Target == nil {
+		return false
+	}
+	target, err := x.t.Target(x.req)
+	return err != nil || target.Network == "unix"
 }
 
 // putURL sets the URL of a copy, if it has to differ from the client's.
@@ -216,7 +229,7 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	if res.Header == nil {
 		res.Header = make(http.Header)
 	}
-	x.guardAnswer(res, c)
+	res = x.guardAnswer(res, c)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return res, nil // it is not cached
 	}

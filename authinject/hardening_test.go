@@ -304,40 +304,58 @@ func TestConcurrentAccounts(t *testing.T) {
 	}
 }
 
-// A health check may go anywhere, and leaves no connection behind: connections are kept by what a URL says, so that a
-// request with a token could be sent over it. With a token it goes to a destination, like all
-// others, and is no web page's.
+// A health check may go anywhere, and connections are kept by what a URL says: one whose URL is not where it goes leaves
+// none behind, over which a request with a token could be sent. With a token it goes to a destination,
+// like all others, and is no web page's.
 func TestHealthChecks(t *testing.T) {
-	overProtocol(t, http1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, r.RemoteAddr+" "+r.Header.Get("Authorization"))
-	}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
-		allowed := rt.Destinations
-		rt.Browsers = &Browsers{EveryConnection: true}
+	})
+	plain, encrypted := httptest.NewServer(handler), httptest.NewTLSServer(handler)
+	defer plain.Close()
+	defer encrypted.Close()
+	for name, c := range map[string]struct {
+		srv  *httptest.Server
+		unix bool
+		kept []bool // which of the requests come over a connection that was there
+	}{
+		"http":             {plain, false, []bool{false, false, true, true, false}},
+		"https":            {encrypted, false, []bool{false, true, true, true, true}},
+		"https, to a unix": {encrypted, true, []bool{false, false, true, true, false}},
+	} {
 		for _, inject := range []bool{false, true} {
+			rt := newTransport(t, c.srv.Client().Transport.(*http.Transport).Clone(), newSource(token(canary, 1)))
+			rt.Destinations = destinations(t, c.srv.URL, "unix//run/api.sock")
+			rt.Browsers = &Browsers{EveryConnection: true}
 			rt.InjectHealthChecks = inject
 			seen := make(map[string]bool)
 			for i, check := range []bool{true, false, false, true, false} {
 				rt.HealthCheck = func(*http.Request) bool { return check }
-				req := get(t, srv.URL)
+				rt.Target = func(req *http.Request) (Target, error) {
+					if c.unix && check {
+						return Target{Network: "unix", Host: "/run/api.sock"}, nil
+					}
+					return requestTarget(req), nil
+				}
+				req := get(t, c.srv.URL)
 				if check {
 					req.Host = "somewhere"
 				}
 				_, body := send(t, rt, req)
 				from, sent, _ := strings.Cut(body, " ")
-				if again := seen[from]; again != (i == 2 || i == 3) {
-					t.Errorf("request %d, a check %t: from %s, seen before %t", i, check, from, again)
+				if again := seen[from]; again != c.kept[i] {
+					t.Errorf("%s, request %d, a check %t: from %s, seen before %t", name, i, check, from, again)
 				}
 				if want := !check || inject; (sent == "Bearer "+canary) != want {
-					t.Errorf("request %d, a check %t: sent with %q", i, check, sent)
+					t.Errorf("%s, request %d, a check %t: sent with %q", name, i, check, sent)
 				}
 				seen[from] = true
 			}
 			rt.HealthCheck, rt.Destinations = func(*http.Request) bool { return true }, Destinations{}
-			if res, _ := send(t, rt, get(t, srv.URL)); (res.StatusCode == http.StatusOK) == inject {
-				t.Errorf("a check of what is no destination, with a token %t: %s", inject, res.Status)
+			if res, _ := send(t, rt, get(t, c.srv.URL)); (res.StatusCode == http.StatusOK) == inject {
+				t.Errorf("%s: a check of what is no destination, with a token %t: %s", name, inject, res.Status)
 			}
-			rt.Destinations = allowed
 			rt.CloseIdleConnections()
 		}
-	})
+	}
 }

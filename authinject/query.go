@@ -108,11 +108,15 @@ func matchParameter(raw, name string) bool {
 	decoded := decodeName(stack[:0], raw)
 	decoded = bytes.TrimLeftFunc(decoded, isPadding)
 	decoded, _, _ = bytes.Cut(decoded, []byte{0})
-	return spells(decoded, name) || spells(bytes.TrimLeft(decoded, "[]"), name)
+	if spells(decoded, name, "[") {
+		return true
+	}
+	inner := bytes.TrimLeft(decoded, "[]")
+	return len(inner) < len(decoded) && spells(inner, name, "[]")
 }
 
-// spells reports whether decoded is name, with an index behind it or without.
-func spells(decoded []byte, name string) bool {
+// spells reports whether decoded is name, alone or before one of the bytes of ends.
+func spells(decoded []byte, name, ends string) bool {
 	if len(decoded) < len(name) {
 		return false
 	}
@@ -122,7 +126,7 @@ func spells(decoded []byte, name string) bool {
 		}
 	}
 	rest := bytes.TrimLeftFunc(decoded[len(name):], isPadding)
-	return len(rest) == 0 || rest[0] == '[' || rest[0] == ']'
+	return len(rest) == 0 || strings.IndexByte(ends, rest[0]) >= 0
 }
 
 // isPadding reports whether r around a name is nothing to some server.
