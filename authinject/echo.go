@@ -22,7 +22,7 @@ func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response
 		scrubAnswer(res.Header, token)
 	}
 	switch {
-	case res.Body == nil || res.Body == http.NoBody:
+	case res.Body == nil || res.Body == http.NoBody || x.req.Method == http.MethodHead || res.StatusCode == http.StatusNotModified:
 	case res.StatusCode == http.StatusSwitchingProtocols: // its Body can also be written to
 	case echoed && x.t.Injection.query && res.StatusCode/100 == 3:
 		return withoutBody(res) // it names the same URL, for people

@@ -132,6 +132,23 @@ func TestQueryTokenDoesNotComeBackInAnyField(t *testing.T) {
 	})
 }
 
+// A reason phrase is text of the upstream's, which handlers can read.
+func TestTokenDoesNotComeBackAsAReason(t *testing.T) {
+	for placement, in := range placements(t) {
+		up := &upstream{answer: func(req *http.Request) *http.Response {
+			res := respond(req, 200, nil)
+			res.Status = "200 " + req.URL.String() + req.Header.Get("Authorization")
+			return res
+		}}
+		rt := newTransport(t, up, newSource(token(canary, 1)))
+		rt.Injection = in
+		res, _ := send(t, rt, get(t, "https://api.example.com/"))
+		if strings.Contains(res.Status, canary) || !strings.HasPrefix(res.Status, "200 https://") {
+			t.Errorf("%s: %q", placement, res.Status)
+		}
+	}
+}
+
 // A token that is a word is looked for where URLs are, and nowhere else.
 func TestShortQueryToken(t *testing.T) {
 	up := &upstream{answer: func(req *http.Request) *http.Response {
@@ -176,6 +193,12 @@ func TestRedirectBodyWithTheToken(t *testing.T) {
 		if r.URL.Path == "/other" {
 			to = "/elsewhere"
 		}
+		if r.URL.Path == "/unchanged" {
+			w.Header().Set("Location", to)
+			w.Header().Set("Etag", `"1"`)
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
 		if r.URL.Path == "/created" {
 			w.Header().Set("Location", to)
 			w.WriteHeader(http.StatusCreated)
@@ -198,15 +221,23 @@ func TestRedirectBodyWithTheToken(t *testing.T) {
 			req.Method = test.method
 			res, body := send(t, rt, req)
 			mustNotHold(t, test.path, body+fmt.Sprint(res.Header, res.Trailer), canary)
-			if test.placement == "query" && !test.body && len(res.Trailer) > 0 {
+			empty := test.method == "GET" && !test.body
+			if empty && len(res.Trailer) > 0 {
 				t.Errorf("%+v: trailers %v, and no body", test, res.Trailer)
 			}
-			if (body != "") != test.body || !test.body && test.method != "HEAD" && (res.Header.Get("Content-Length") != "0" || res.ContentLength != 0 || res.Header["Content-Type"] != nil) {
+			if (body != "") != test.body || empty && (res.Header.Get("Content-Length") != "0" || res.ContentLength != 0 || res.Header["Content-Type"] != nil) {
 				t.Errorf("%+v: body %q, %v", test, body, res.Header)
+			}
+			if !empty && (res.Header.Get("Content-Length") == "0" || res.Header["Content-Type"] == nil) && test.path != "/created" {
+				t.Errorf("%+v: fields are missing: %v", test, res.Header)
 			}
 			if res.Header.Get("Location") == "" {
 				t.Errorf("%+v: no Location", test)
 			}
+		}
+		rt.Injection = placements(t)["query"]
+		if res, _ := send(t, rt, get(t, srv.URL+"/unchanged?x=1")); res.StatusCode != http.StatusNotModified || res.Header.Get("Etag") != `"1"` || res.Header["Content-Length"] != nil {
+			t.Errorf("304: %v", res.Header)
 		}
 	})
 }

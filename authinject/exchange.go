@@ -31,7 +31,7 @@ func (x *exchange) do() (*http.Response, error) {
 	if x.check && !t.InjectHealthChecks {
 		x.prepare(nil)
 		x.settle()
-		res, err := t.base().RoundTrip(&x.out)
+		res, err := x.base().RoundTrip(&x.out)
 		return x.pass(res, err, nil, OutcomeSkipped)
 	}
 	if !x.check {
@@ -51,7 +51,7 @@ func (x *exchange) do() (*http.Response, error) {
 		return x.fail(&tokensource.Error{Source: t.SourceName, Class: tokensource.ClassOperator, Reason: "the access token is empty or has characters that no request can carry"})
 	}
 	x.prepare(c)
-	res, err := t.base().RoundTrip(&x.out)
+	res, err := x.base().RoundTrip(&x.out)
 	if err != nil || !t.refused(res.StatusCode) {
 		x.settle()
 		return x.pass(res, err, c, OutcomeInjected)
@@ -110,8 +110,16 @@ func (x *exchange) prepare(c *credential) {
 	x.putURL(&x.out, c)
 	x.putHeader(&x.out, c)
 	x.prepareBody()
-	x.out.Close = x.out.Close || x.check && x.strays()
+	x.out.Close = x.out.Close || x.check && x.t.HealthCheckBase == nil && x.strays()
 	x.out = *x.guardInterim(&x.out, c)
+}
+
+// base sends the request.
+func (x *exchange) base() http.RoundTripper {
+	if x.check && x.t.HealthCheckBase != nil {
+		return x.t.HealthCheckBase
+	}
+	return x.t.base()
 }
 
 // strays reports whether the connection of a health check could be taken for one to another address: they
@@ -229,6 +237,7 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	if res.Header == nil {
 		res.Header = make(http.Header)
 	}
+	res.Status = scrub(res.Status, c.token.AccessToken())
 	res = x.guardAnswer(res, c)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return res, nil // it is not cached
@@ -251,7 +260,19 @@ func (x *exchange) fail(err error) (*http.Response, error) {
 		x.result.Outcome = OutcomeCanceled
 		return nil, gone
 	}
-	return x.answer(x.t.noToken(err)), nil
+	res := x.answer(x.t.noToken(err))
+	if x.check {
+		res = passed(x.req)
+	}
+	return res, nil
+}
+
+// passed is the answer to a health check that could not be made.
+func passed(req *http.Request) *http.Response {
+	return &http.Response{
+		Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: make(http.Header), Body: http.NoBody, Request: req,
+	}
 }
 
 // answer answers the request here.

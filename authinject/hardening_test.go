@@ -324,6 +324,8 @@ func TestHealthChecks(t *testing.T) {
 		"https, to a unix": {encrypted, true, []bool{false, false, true, true, false}},
 	} {
 		for _, inject := range []bool{false, true} {
+			own := c.srv.Client().Transport.(*http.Transport).Clone()
+			own.DisableKeepAlives = true
 			rt := newTransport(t, c.srv.Client().Transport.(*http.Transport).Clone(), newSource(token(canary, 1)))
 			rt.Destinations = destinations(t, c.srv.URL, "unix//run/api.sock")
 			rt.Browsers = &Browsers{EveryConnection: true}
@@ -351,11 +353,38 @@ func TestHealthChecks(t *testing.T) {
 				}
 				seen[from] = true
 			}
+			rt.CloseIdleConnections()
+			seen = make(map[string]bool)
+			rt.HealthCheckBase = own
+			for i, check := range []bool{true, true, false, true, false} {
+				rt.HealthCheck = func(*http.Request) bool { return check }
+				_, body := send(t, rt, get(t, c.srv.URL))
+				from, _, _ := strings.Cut(body, " ")
+				if again := seen[from]; again != (i == 4) {
+					t.Errorf("%s, with a base of its own, request %d, a check %t: from %s, seen before %t", name, i, check, from, again)
+				}
+				seen[from] = true
+			}
 			rt.HealthCheck, rt.Destinations = func(*http.Request) bool { return true }, Destinations{}
 			if res, _ := send(t, rt, get(t, c.srv.URL)); (res.StatusCode == http.StatusOK) == inject {
 				t.Errorf("%s: a check of what is no destination, with a token %t: %s", name, inject, res.Status)
 			}
 			rt.CloseIdleConnections()
+		}
+	}
+}
+
+// A check for which there is no token says nothing about the upstream.
+func TestHealthCheckWithoutAToken(t *testing.T) {
+	up := &upstream{}
+	rt := newTransport(t, up, failing(&tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Reason: "never connected"}))
+	rt.InjectHealthChecks = true
+	var result Result
+	rt.OnResult = func(r Result) { result = r }
+	for check, want := range map[bool]int{true: http.StatusOK, false: http.StatusServiceUnavailable} {
+		rt.HealthCheck = func(*http.Request) bool { return check }
+		if res, _ := send(t, rt, get(t, "https://api.example.com/")); res.StatusCode != want || len(up.requests) != 0 || result.Outcome != OutcomeNoToken {
+			t.Errorf("a check %t: %s, %d requests, %+v", check, res.Status, len(up.requests), result)
 		}
 	}
 }

@@ -49,7 +49,7 @@ func (x *exchange) replace(refusal *http.Response, c *credential) (*http.Respons
 	}
 	discard(refusal.Body, drainWait)
 	x.result.Replayed = true
-	res, err := x.t.base().RoundTrip(again)
+	res, err := x.base().RoundTrip(again)
 	if err == nil && x.t.refused(res.StatusCode) {
 		// The source has to know, but this request has had its second try.
 		x.note(next.token)

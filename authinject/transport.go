@@ -84,12 +84,17 @@ type Transport struct {
 	// as "configure another refresh_token". Optional.
 	LoginHint func(source, account string) string
 
-	// HealthCheck says which requests are the proxy's own: no web page can have made them, and
-	// the connections that they go out on are not used again. They have no token, and may
-	// go to any destination, unless InjectHealthChecks is set. Optional.
+	// HealthCheck says which requests are the proxy's own, which no web page can have made. They
+	// have no token, and may go to any destination, unless InjectHealthChecks is set. Optional.
 	HealthCheck func(*http.Request) bool
 
-	// InjectHealthChecks gives health checks the token, as far as their destination may have it.
+	// HealthCheckBase sends health checks, if set, in place of Base. It should keep no connections:
+	// those that wait for the next request are told apart by what a URL says, which is not always
+	// where a check goes.
+	HealthCheckBase http.RoundTripper
+
+	// InjectHealthChecks gives health checks the token, as far as their destination may have it. One for
+	// which there is no token counts as passed: what is missing is not the upstream's.
 	InjectHealthChecks bool
 
 	// PerAccount says that an account is chosen per request: no shared cache may

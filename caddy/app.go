@@ -153,6 +153,7 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 // configuration is the one in force, so only now does it take over sources that an older
 // one has as well.
 func (a *App) Start() error {
+	muffleStdLog()
 	for name, pooled := range a.pooled {
 		pooled.promote(a.users[name])
 		if !a.perAccount[name] {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -67,6 +66,7 @@ type Transport struct {
 
 	inner     http.RoundTripper
 	innerName string // in a Caddyfile only
+	checks    *apart // what health checks are sent by; nil: inner
 	ownsInner bool
 	chooser   *chooser
 	transport *authinject.Transport
@@ -138,6 +138,9 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 			return to.of(account.Variables())
 		}
 	}
+	if t.checks != nil {
+		t.transport.HealthCheckBase = t.checks
+	}
 	t.warnOf(ctx, app, to)
 	if t.RetryStatuses != nil {
 		t.transport.RetryStatuses = *t.RetryStatuses
@@ -152,7 +155,7 @@ func (t *Transport) provisionInner(ctx caddy.Context) error {
 			return fmt.Errorf("provisioning the default transport: %w", err)
 		}
 		t.inner, t.ownsInner = inner, true
-		spareSockets(inner)
+		t.adjust(inner)
 		return nil
 	}
 	switch protocol(t.TransportRaw) {
@@ -170,7 +173,7 @@ func (t *Transport) provisionInner(ctx caddy.Context) error {
 		return fmt.Errorf("transport module %T is not an http.RoundTripper", mod)
 	}
 	if h, ok := mod.(*reverseproxy.HTTPTransport); ok {
-		spareSockets(h)
+		t.adjust(h)
 		if h.TLS != nil && h.TLS.InsecureSkipVerify {
 			ctx.Logger().Warn("tls_insecure_skip_verify lets whoever answers in the upstream's place have the token; trust the upstream's certificate with tls_trust_pool instead",
 				zap.String("source", t.Source))
@@ -178,22 +181,6 @@ func (t *Transport) provisionInner(ctx caddy.Context) error {
 	}
 	t.inner = inner
 	return nil
-}
-
-// spareSockets makes a transport pass by its forward proxy for unix sockets, which no proxy reaches. It
-// would not be asked anyway, but all its connections for plain http are kept as one kind, so that a
-// request could find another upstream's.
-func spareSockets(h *reverseproxy.HTTPTransport) {
-	if h.Transport == nil || h.Transport.Proxy == nil {
-		return
-	}
-	proxy := h.Transport.Proxy
-	h.Transport.Proxy = func(req *http.Request) (*url.URL, error) {
-		if dial, ok := reverseproxy.GetDialInfo(req.Context()); ok && strings.HasPrefix(dial.Network, "unix") {
-			return nil, nil
-		}
-		return proxy(req)
-	}
 }
 
 // upstreamsAsDestinations are the upstreams that the proxy's configuration names,
@@ -267,21 +254,6 @@ func (t *Transport) target(req *http.Request) (authinject.Target, error) {
 		target.Scheme = "https"
 	}
 	return target, nil
-}
-
-// checkForwardProxy refuses a plain http request that would pass through a forward proxy (HTTP_PROXY,
-// or the transport's network_proxy): that would get to read the token, whatever the destination
-// is. A tunnel for https shows it nothing.
-func (t *Transport) checkForwardProxy(req *http.Request) error {
-	inner, ok := t.inner.(*reverseproxy.HTTPTransport)
-	if !ok || inner.Transport == nil || inner.Transport.Proxy == nil {
-		return nil
-	}
-	proxy, err := inner.Transport.Proxy(req)
-	if proxy == nil || err != nil {
-		return err
-	}
-	return fmt.Errorf("the request would pass in the clear through the forward proxy %s, which could read the token; use https, or exempt the upstream with NO_PROXY", proxy.Host)
 }
 
 // RoundTrip implements [http.RoundTripper].

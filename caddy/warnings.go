@@ -3,6 +3,8 @@ package caddy
 import (
 	"context"
 	"encoding/json"
+	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -10,6 +12,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"go.uber.org/zap"
 
@@ -91,34 +95,26 @@ func (t *Transport) checkUpstream(dial string, allowed authinject.Destinations) 
 	if address.IsUnixNetwork() {
 		to.Network = "unix"
 	}
-	if t.TLSEnabled() {
+	if s, ok := t.inner.(interface{ SetScheme(*http.Request) }); ok {
+		req := &http.Request{URL: &url.URL{Host: address.JoinHostPort(0)}}
+		s.SetScheme(req)
+		to.Scheme = req.URL.Scheme
+	} else if t.TLSEnabled() {
 		to.Scheme = "https"
 	}
 	return allowed.Check(to)
 }
 
-// guards are what keeps strangers from a route, as far as it shows.
-var guards = []string{`"authentication"`, `"remote_ip"`, `"client_ip"`, `"client_authentication"`, `"handle_response"`}
-
 // openListeners are the addresses beyond this machine at which the source's token is given to
-// everybody: in routes that are not provisioned yet, among them that of the transport which asks.
+// everybody, as far as it shows.
 func openListeners(servers map[string]*caddyhttp.Server, source string) (open []string) {
 	for _, server := range servers {
-		if slices.ContainsFunc(server.TLSConnPolicies, func(p *caddytls.ConnectionPolicy) bool { return p.ClientAuthentication != nil }) {
-			continue
-		}
-		exposed := slices.ContainsFunc(server.Routes, func(route caddyhttp.Route) bool {
-			raw, err := json.Marshal(route)
-			text := string(raw)
-			return err == nil && strings.Contains(text, `"protocol":"authinject"`) && strings.Contains(text, `"source":"`+source+`"`) &&
-				!slices.ContainsFunc(guards, func(guard string) bool { return strings.Contains(text, guard) }) && !matchesCallers(route)
-		})
-		if !exposed {
+		if !serves(server, source) || isGuarded(server) {
 			continue
 		}
 		for _, listen := range server.Listen {
 			address, err := caddy.ParseNetworkAddress(listen)
-			if err == nil && !address.IsUnixNetwork() && !isLoopbackName(address.Host) {
+			if err == nil && !address.IsUnixNetwork() && !address.IsFdNetwork() && !isLoopbackName(address.Host) {
 				open = append(open, listen)
 			}
 		}
@@ -126,15 +122,61 @@ func openListeners(servers map[string]*caddyhttp.Server, source string) (open []
 	return open
 }
 
-// matchesCallers reports whether a route is for certain addresses only. Its matchers are loaded by now.
-func matchesCallers(route caddyhttp.Route) bool {
-	return slices.ContainsFunc(route.MatcherSets, func(set caddyhttp.MatcherSet) bool {
-		return slices.ContainsFunc(set, func(matcher any) bool {
-			switch matcher.(type) {
-			case *caddyhttp.MatchRemoteIP, *caddyhttp.MatchClientIP:
-				return true
-			}
-			return false
-		})
+// serves reports whether a server gives the source's token, in a route that is not loaded yet:
+// so is that of the transport which asks.
+func serves(server *caddyhttp.Server, source string) bool {
+	return slices.ContainsFunc(server.Routes, func(route caddyhttp.Route) bool {
+		text := textOf(route)
+		return strings.Contains(text, `"protocol":"authinject"`) && strings.Contains(text, `"source":"`+source+`"`)
 	})
 }
+
+// guards stand in the routes of those who know that not everybody is to get through.
+var guards = []string{`"authentication"`, `remote_ip`, `client_ip`, `"handle_response"`, `"abort":true`, `"status_code":401`, `"status_code":403`}
+
+// isGuarded reports whether something in a server keeps strangers out, wherever it stands: a warning
+// that is wrong is worse than none.
+func isGuarded(server *caddyhttp.Server) bool {
+	return slices.ContainsFunc(server.TLSConnPolicies, func(p *caddytls.ConnectionPolicy) bool { return p.ClientAuthentication != nil }) ||
+		slices.ContainsFunc(server.Routes, isGuard)
+}
+
+// isGuard looks at what of a route is loaded, and at the text of the rest.
+func isGuard(route caddyhttp.Route) bool {
+	text := textOf(route)
+	if slices.ContainsFunc(guards, func(guard string) bool { return strings.Contains(text, guard) }) {
+		return true
+	}
+	for _, set := range route.MatcherSets {
+		for _, matcher := range set {
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchRemoteIP, *caddyhttp.MatchClientIP, *caddyhttp.MatchNot:
+				return true
+			case *caddyhttp.MatchExpression:
+				if strings.Contains(m.Expr, "_ip(") {
+					return true
+				}
+			}
+		}
+	}
+	return slices.ContainsFunc(route.Handlers, func(handler caddyhttp.MiddlewareHandler) bool {
+		switch h := handler.(type) {
+		case *caddyauth.Authentication:
+			return true
+		case *reverseproxy.Handler:
+			return len(h.HandleResponse) > 0 // forward_auth
+		case *caddyhttp.StaticResponse:
+			return h.Abort || h.StatusCode == weakStatus(http.StatusUnauthorized) || h.StatusCode == weakStatus(http.StatusForbidden)
+		case *caddyhttp.Subroute:
+			return slices.ContainsFunc(h.Routes, isGuard)
+		}
+		return false
+	})
+}
+
+func textOf(route caddyhttp.Route) string {
+	raw, _ := json.Marshal(route) // what cannot be encoded came from no configuration
+	return string(raw)
+}
+
+func weakStatus(code int) caddyhttp.WeakString { return caddyhttp.WeakString(strconv.Itoa(code)) }

@@ -275,11 +275,8 @@ func (a *Account) Reject(ctx context.Context, tok *Token) (*Token, error) {
 	if !a.src.traits.Local && c.passed(l.hard) {
 		return a.Token(ctx) // it ended on its way, which says nothing against it
 	}
-	first := !l.refused.Swap(true)
-	if first {
-		a.src.tell(Event{Kind: EventRefused, Account: a.name, Generation: l.tok.Generation, Expiry: l.tok.Expiry})
-	}
 	a.mu.Lock()
+	first := !l.refused.Swap(true)
 	if first && (!c.passed(l.probation) || !a.mayReplaceLocked()) {
 		a.cooldown = c.in(rejectCooldown)
 	} else if first && c.passed(a.cooldown) {
@@ -287,6 +284,9 @@ func (a *Account) Reject(ctx context.Context, tok *Token) (*Token, error) {
 	}
 	cooling := !a.src.traits.Local && !c.passed(a.cooldown)
 	a.mu.Unlock()
+	if first {
+		a.src.tell(Event{Kind: EventRefused, Account: a.name, Generation: l.tok.Generation, Expiry: l.tok.Expiry})
+	}
 	if cooling {
 		l.rearm(c, true)
 		return nil, ErrNoReplacement

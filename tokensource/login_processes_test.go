@@ -90,6 +90,14 @@ func TestDisconnectIsNoticedAfterARest(t *testing.T) {
 		if took := time.Since(began); took > 300*time.Millisecond {
 			t.Errorf("waited %v for the storage", took)
 		}
+		for range 3 { // the look goes on, and is not waited for again
+			time.Sleep(1100 * time.Millisecond)
+			began := time.Now()
+			wantToken(t, b, "at1")
+			if took := time.Since(began); took > 0 {
+				t.Errorf("waited %v for a look that hangs", took)
+			}
+		}
 		time.Sleep(time.Minute)
 		storage.delay.Store(int64(100 * time.Millisecond))
 		time.Sleep(30 * time.Second)

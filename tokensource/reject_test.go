@@ -111,6 +111,30 @@ func TestUpstreamThatRefusesEverything(t *testing.T) {
 	})
 }
 
+// An observer that takes its time holds up nobody's cool-down.
+func TestRefusalsWithASlowObserver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{script: slowly}
+		src := newSource(t, ep, func(c *tokensource.Config) {
+			c.Observer = func(e tokensource.Event) {
+				if e.Kind == tokensource.EventRefused {
+					time.Sleep(3 * time.Second)
+				}
+			}
+		})
+		mustToken(t, src)
+		for range 1000 {
+			tok := mustToken(t, src)
+			go func() { _, _ = src.Account("").Reject(t.Context(), tok) }()
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(10 * time.Second)
+		if n := ep.count(); n > 3 {
+			t.Errorf("%d token requests in 10 seconds of refusals", n)
+		}
+	})
+}
+
 // A replacement that served well for a while is replaced in its turn when it is refused.
 func TestSecondRevocationLaterOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

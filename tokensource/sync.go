@@ -80,7 +80,8 @@ func (a *Account) withdrawLocked(rec *Record) {
 
 // glimpse is one look into the storage.
 type glimpse struct {
-	done chan struct{}
+	done  chan struct{}
+	began time.Duration
 	// rested is set if the one before was so long ago that the token may be one that a
 	// person has put an end to since.
 	rested bool
@@ -97,7 +98,11 @@ func (a *Account) peek(ctx context.Context) {
 	if g == nil || !g.rested {
 		return
 	}
-	patience := time.NewTimer(peekPatience)
+	left := g.began + peekPatience - a.src.cfg.Clock.Elapsed()
+	if left <= 0 {
+		return // it hangs
+	}
+	patience := time.NewTimer(left)
 	defer patience.Stop()
 	select {
 	case <-g.done:
@@ -119,7 +124,7 @@ func (a *Account) glimpsing() *glimpse {
 		return nil
 	}
 	a.peeked.Store(int64(now))
-	g := &glimpse{done: make(chan struct{}), rested: since >= 2*peekEvery}
+	g := &glimpse{done: make(chan struct{}), began: now, rested: since >= 2*peekEvery}
 	a.glimpse = g
 	go func() {
 		defer a.src.running.Done()

@@ -51,7 +51,7 @@ func checkExercised(t *testing.T, r *run) {
 			t.Errorf("%s has logged nothing", logger)
 		}
 	}
-	for _, line := range []string{"a login failed", "obtaining a token failed", "login required", "a request was refused"} {
+	for _, line := range []string{"a login failed", "obtaining a token failed", "login required", "a request was refused", "Unsolicited response received"} {
 		if !strings.Contains(r.sinks["log"].String(), `"msg":"`+line) {
 			t.Errorf("the log does not say: %s", line)
 		}

@@ -164,6 +164,7 @@ func everything(t *testing.T, binary string) *run {
 	if err := r.proxy.Reload(config); err != nil {
 		t.Fatal(err)
 	}
+	r.get("header", "/more")
 	r.get("header", "/ok")
 	r.proxy.Stop()
 	r.write("log", r.proxy.Logs()...)
@@ -246,7 +247,7 @@ func (r *run) hangUp(browser *http.Client, kind, state string) {
 // requests sends requests through every source.
 func (r *run) requests() {
 	for _, source := range sources {
-		for _, path := range []string{"/ok", "/redirect", "/links", "/trouble", "/abort", "/broken", "/revoked", "/ok"} {
+		for _, path := range []string{"/ok", "/redirect", "/links", "/trouble", "/abort", "/broken", "/more", "/revoked", "/ok"} {
 			r.get(source, path)
 		}
 		res, err := r.proxy.Client().Post(r.proxy.URL+"/"+source+"/ok", "text/plain", strings.NewReader("body"))

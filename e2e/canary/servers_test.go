@@ -162,6 +162,14 @@ func (w *world) serveAPI(res http.ResponseWriter, req *http.Request) {
 		res.Header().Set("Trailer", "X-Served")
 		_, _ = io.WriteString(res, "linked")
 		res.Header().Set("X-Served", req.URL.String())
+	case req.URL.Path == "/more":
+		conn, _, err := http.NewResponseController(res).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer conn.Close()
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 204 No Content\r\n\r\nmore: %s %s", req.RequestURI, token)
+		_, _ = io.Copy(io.Discard, conn) // until the proxy has had enough
 	case req.URL.Path == "/broken":
 		conn, _, err := http.NewResponseController(res).Hijack()
 		if err != nil {

@@ -1,0 +1,36 @@
+package caddy
+
+import (
+	"bytes"
+	"io"
+	"log"
+)
+
+// What a server sends when nobody has asked it is written to the standard logger by net/http, as it
+// arrived. It may be the end of an answer that is longer than it said, with the request in it; and
+// it may be anybody's data.
+
+// unsolicited begins that line.
+var unsolicited = []byte("Unsolicited response received on idle HTTP channel")
+
+// muffled is the standard logger's output without the rest of such lines.
+type muffled struct{ io.Writer }
+
+func (m muffled) Write(line []byte) (int, error) {
+	said := line
+	if at := bytes.Index(line, unsolicited); at >= 0 {
+		said = append(bytes.Clone(line[:at+len(unsolicited)]), '\n')
+	}
+	if _, err := m.Writer.Write(said); err != nil {
+		return 0, err
+	}
+	return len(line), nil
+}
+
+// muffleStdLog makes the standard logger keep such bytes to itself.
+func muffleStdLog() {
+	out := log.Writer()
+	if _, already := out.(muffled); !already {
+		log.SetOutput(muffled{out})
+	}
+}
