@@ -29,8 +29,8 @@ func (x *exchange) do() (*http.Response, error) {
 	t := x.t
 	x.check = t.HealthCheck != nil && t.HealthCheck(x.req)
 	if x.check && !t.InjectHealthChecks {
-		x.prepare(nil)
-		x.settle()
+		x.out = *x.req // what credentials it has, the configuration gave it
+		x.part()
 		res, err := x.base().RoundTrip(&x.out)
 		return x.pass(res, err, nil, OutcomeSkipped)
 	}
@@ -52,7 +52,7 @@ func (x *exchange) do() (*http.Response, error) {
 	}
 	x.prepare(c)
 	res, err := x.base().RoundTrip(&x.out)
-	if err != nil || !t.refused(res.StatusCode) {
+	if err != nil || x.check || !t.refused(res.StatusCode) {
 		x.settle()
 		return x.pass(res, err, c, OutcomeInjected)
 	}
@@ -110,7 +110,7 @@ func (x *exchange) prepare(c *credential) {
 	x.putURL(&x.out, c)
 	x.putHeader(&x.out, c)
 	x.prepareBody()
-	x.out.Close = x.out.Close || x.check && x.t.HealthCheckBase == nil && x.strays()
+	x.part()
 	x.out = *x.guardInterim(&x.out, c)
 }
 
@@ -120,6 +120,13 @@ func (x *exchange) base() http.RoundTripper {
 		return x.t.HealthCheckBase
 	}
 	return x.t.base()
+}
+
+// part keeps the connection of a health check from other requests.
+func (x *exchange) part() {
+	if x.check && x.t.HealthCheckBase == nil && x.strays() {
+		x.out.Close = true
+	}
 }
 
 // strays reports whether the connection of a health check could be taken for one to another address: they

@@ -84,8 +84,9 @@ type Transport struct {
 	// as "configure another refresh_token". Optional.
 	LoginHint func(source, account string) string
 
-	// HealthCheck says which requests are the proxy's own, which no web page can have made. They
-	// have no token, and may go to any destination, unless InjectHealthChecks is set. Optional.
+	// HealthCheck says which requests are the proxy's own, made neither by a client nor by a web page. They
+	// are sent as they are, without a token, to any destination, unless InjectHealthChecks is set.
+	// Optional.
 	HealthCheck func(*http.Request) bool
 
 	// HealthCheckBase sends health checks, if set, in place of Base. It should keep no connections:
@@ -94,7 +95,8 @@ type Transport struct {
 	HealthCheckBase http.RoundTripper
 
 	// InjectHealthChecks gives health checks the token, as far as their destination may have it. One for
-	// which there is no token counts as passed: what is missing is not the upstream's.
+	// which there is no token counts as passed: what is missing is not the upstream's. A refused
+	// one leads to no other token.
 	InjectHealthChecks bool
 
 	// PerAccount says that an account is chosen per request: no shared cache may

@@ -289,13 +289,13 @@ func TestReplayReusesTheConnection(t *testing.T) {
 // the map that the client's body fills at its end is the one that counts.
 func TestTrailers(t *testing.T) {
 	got := make(chan http.Header, 1)
-	for _, skip := range []bool{false, true} {
+	for _, check := range []bool{false, true} {
 		protocols(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			got <- r.Trailer
 		}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
 			rt.Injection = headerInjection(t, "X-Api-Key", "")
-			rt.HealthCheck = func(*http.Request) bool { return skip }
+			rt.HealthCheck, rt.InjectHealthChecks = func(*http.Request) bool { return check }, true
 			body := newGated("a", "b")
 			close(body.gate)
 			req := get(t, srv.URL)

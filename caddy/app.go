@@ -65,7 +65,7 @@ type App struct {
 	users    map[string]*sourceUser
 	logger   *zap.Logger
 	refusals *refusals
-	open     []string // listeners that were warned of
+	looked   []string // sources whose listeners were looked at
 	events   *caddyevents.App
 	ctx      caddy.Context
 }

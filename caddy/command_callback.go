@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource"
@@ -18,6 +19,7 @@ func serveLogin(ctx context.Context, listener net.Listener, s connectSource, log
 	if err != nil {
 		redirect = new(url.URL) // it was checked when the configuration was loaded
 	}
+	var used atomic.Bool
 	server := &http.Server{
 		ReadHeaderTimeout: 10 * time.Second,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -35,12 +37,19 @@ func serveLogin(ctx context.Context, listener net.Listener, s connectSource, log
 					return
 				}
 				answer = r.PostForm
+			case !isRead(r):
+				say(w, r, http.StatusMethodNotAllowed, "This address does not take "+r.Method+".")
+				return
 			case !answer.Has("code") && !answer.Has("access_token") && !answer.Has("error"):
 				_ = show(w, r, http.StatusOK, "fragment.html", view{Title: "Connecting …"}) // nobody is left to tell
 				return
 			}
 			if len(answer["state"]) != 1 || !tokensource.NewSecret(answer.Get("state")).Equal(login.State) {
 				say(w, r, http.StatusBadRequest, "This answer belongs to no login that is under way. Nothing was done with it.")
+				return
+			}
+			if used.Swap(true) {
+				say(w, r, http.StatusBadRequest, "This answer was brought already. The terminal says what came of it.")
 				return
 			}
 			answer.Del("state")
@@ -51,10 +60,7 @@ func serveLogin(ctx context.Context, listener net.Listener, s connectSource, log
 			} else {
 				_ = show(w, r, http.StatusOK, "message.html", view{Title: "Connected", Notice: &notice{Text: "Connected " + describe(s, login.Account) + ". You can close this page."}})
 			}
-			select {
-			case answers <- err:
-			default: // it came twice; the first one counts
-			}
+			answers <- err
 		}),
 	}
 	go func() { _ = server.Serve(listener) }() // ends with Shutdown

@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 func logoutCommand() *cobra.Command {
@@ -26,6 +28,11 @@ removes them from the storage. A running server notices within seconds, and befo
 			source, err := app.interactive(args[0])
 			if err != nil {
 				return err
+			}
+			if account != "" {
+				if err := tokensource.CheckAccountName(account); err != nil {
+					return err
+				}
 			}
 			st, err := source.source.Stored(cmd.Context(), account)
 			if err != nil {

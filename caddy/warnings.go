@@ -72,11 +72,12 @@ func (t *Transport) warnOf(ctx caddy.Context, app *App, to destinations) {
 		if !ok {
 			continue
 		}
+		if slices.Contains(app.looked, t.Source) {
+			continue // its first transport was shown all routes
+		}
+		app.looked = append(app.looked, t.Source)
 		for _, address := range openListeners(server.Servers, t.Source) {
-			if !slices.Contains(app.open, address) {
-				app.open = append(app.open, address)
-				log.Warn("whoever reaches this listener can use the token; bind it to loopback (bind 127.0.0.1), or put authentication in front", zap.String("listener", address))
-			}
+			log.Warn("whoever reaches this listener can use the token; bind it to loopback (bind 127.0.0.1), or put authentication in front", zap.String("listener", address))
 		}
 	}
 }

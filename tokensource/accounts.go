@@ -28,8 +28,8 @@ const forgetAfter = 24 * time.Hour
 
 // Accounts returns the names of the named accounts that are connected, or were until a day ago,
 // sorted. It reads every record of the source: it is for pages and commands. Its error is an
-// [*Error]; with one of class operator there are records that cannot be read, and the others are
-// returned all the same.
+// [*Error]: the storage cannot be listed, or some records cannot be read, and the others are returned
+// all the same.
 func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 	var names []string
 	var unreadable *Error
@@ -48,7 +48,10 @@ func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 			rec, err := s.recordAt(ctx, key)
 			if err != nil {
 				left++
-				unreadable = &Error{Source: s.cfg.Name, Class: ClassOperator, Reason: fmt.Sprintf("%d of its records cannot be read, the last because %v", left, err), cause: err}
+				unreadable = &Error{Source: s.cfg.Name, Class: ClassWait, Reason: fmt.Sprintf("%d of its records cannot be read, the last because %v", left, err), cause: err}
+				if isRecordError(err) {
+					unreadable.Class = ClassOperator
+				}
 			}
 			if rec != nil && rec.Account != "" && !s.forgotten(rec.Disconnected, rec.Decided) {
 				names = append(names, rec.Account)

@@ -99,7 +99,7 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 	}
 	found, err := s.replaceable(ctx, req.Account)
 	if err != nil {
-		return nil, s.failedLogin(req.Account, err)
+		return nil, s.failedLogin(ctx, req.Account, err)
 	}
 	l := &Login{
 		Source: s.cfg.Name, Account: req.Account,
@@ -111,15 +111,15 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 		return nil, s.loginError(req.Account, err)
 	}
 	if failure := s.expectIssuer(ctx, l); failure != nil {
-		return nil, s.failedLogin(req.Account, failure)
+		return nil, s.failedLogin(ctx, req.Account, failure)
 	}
 	target, err := s.authorizationURL(ctx, grant, l)
 	if err != nil {
-		return nil, s.failedLogin(req.Account, err)
+		return nil, s.failedLogin(ctx, req.Account, err)
 	}
 	l.URL = NewSecret(target)
 	if err := s.storeLogin(ctx, l); err != nil {
-		return nil, s.failedLogin(req.Account, unkept(err))
+		return nil, s.failedLogin(ctx, req.Account, unkept(err))
 	}
 	s.sweepLogins(ctx)
 	return l, nil
@@ -250,7 +250,7 @@ func (s *Source) FinishLogin(ctx context.Context, l *Login, answer url.Values) e
 		defer s.running.Done()
 		err := guardedError(func() error { return s.finishLogin(context.WithoutCancel(ctx), grant, l, answer) })
 		if err != nil {
-			err = s.failedLogin(l.Account, err)
+			err = s.failedLogin(context.WithoutCancel(ctx), l.Account, err)
 		}
 		done <- err
 	}()
@@ -321,10 +321,12 @@ var loginCodes = []string{
 	"invalid_request_uri", "invalid_request_object", "request_not_supported", "request_uri_not_supported", "registration_not_supported",
 }
 
-// failedLogin names the record in err, and tells the observer.
-func (s *Source) failedLogin(account string, err error) error {
+// failedLogin names the record in err, and tells the observer, unless whoever began the login has gone.
+func (s *Source) failedLogin(ctx context.Context, account string, err error) error {
 	err = s.loginError(account, err)
-	s.tell(Event{Kind: EventLoginFailed, Account: account, Err: err})
+	if ctx.Err() == nil {
+		s.tell(Event{Kind: EventLoginFailed, Account: account, Err: err})
+	}
 	return err
 }
 

@@ -2,6 +2,7 @@ package tokensource_test
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -54,6 +55,34 @@ func TestDisconnectIsNoticedByOtherProcesses(t *testing.T) {
 		}
 		if ev.count(tokensource.EventLoginRequired) != 1 {
 			t.Errorf("events %+v", ev.all)
+		}
+		wantCount(t, &ep.endpoint, 1)
+	})
+}
+
+// An answer that comes to two processes at once is redeemed by one of them: a provider that sees a code twice may revoke
+// what it gave for it (RFC 6749 section 4.1.2).
+func TestOneProcessTakesTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &slow{}
+		storage.delay.Store(int64(50 * time.Millisecond))
+		ep := rotating(0)
+		a, b := newSource(t, ep, connecting(storage)), newSource(t, ep, connecting(storage))
+		l := begin(t, a, inBrowser)
+		errs := make(chan error)
+		for _, src := range []*tokensource.Source{a, b, a, b} {
+			go func() { errs <- finish(t, src, l, "code=c") }()
+		}
+		connected := 0
+		for range 4 {
+			if err := <-errs; err == nil {
+				connected++
+			} else if !errors.Is(err, tokensource.ErrNoLogin) {
+				t.Error(err)
+			}
+		}
+		if connected != 1 {
+			t.Errorf("%d of them connected the account", connected)
 		}
 		wantCount(t, &ep.endpoint, 1)
 	})

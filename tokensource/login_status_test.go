@@ -1,6 +1,7 @@
 package tokensource_test
 
 import (
+	"context"
 	"net/url"
 	"slices"
 	"testing"
@@ -165,5 +166,10 @@ func TestFailedLoginsAreTold(t *testing.T) {
 	src := newSource(t, rotating(0), connecting(storage), observed(&ev), func(c *tokensource.Config) { c.AuthorizeURL += "?state=x" })
 	if _, err := src.BeginLogin(t.Context(), inBrowser); err == nil || ev.count(tokensource.EventLoginFailed) != 1 {
 		t.Errorf("a login that cannot begin: %v, events %+v", err, ev.all)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := src.BeginLogin(gone, inBrowser); err == nil || ev.count(tokensource.EventLoginFailed) != 1 {
+		t.Errorf("whoever began it has gone: %v, events %+v", err, ev.all)
 	}
 }

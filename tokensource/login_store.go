@@ -88,10 +88,16 @@ func (s *Source) FindLogin(ctx context.Context, state Secret) (*Login, error) {
 	return l, nil
 }
 
+// loginLock is how long the lock of a login is waited for. Who holds it reads and deletes.
+const loginLock = 3 * time.Second
+
 // takeLogin uses a login up: of two who come with the same state one gets it. It fails,
 // and leaves the login to be finished later, where what it brings could not be kept.
 func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
-	s.logins.Lock() // among the processes the provider's code decides: it is good for one
+	// Without the lock it goes on: then the provider decides, whose code is good for one.
+	unlock, _ := s.lock(ctx, s.loginKey(state)+".lock", loginLock)
+	defer unlock()
+	s.logins.Lock()
 	defer s.logins.Unlock()
 	l, err := s.FindLogin(ctx, state)
 	if err != nil {

@@ -141,29 +141,34 @@ func (a *Account) save(ctx context.Context, rec *Record) error {
 // lock takes the record's lock and returns what releases it. When the lock
 // cannot be had in time the refresh goes on without it.
 func (a *Account) lock(ctx context.Context) (unlock func()) {
-	name := a.key + ".lock"
-	// Only the wait is bounded: some storages keep a lock alive for as long as the
-	// context that it was taken with.
-	lockCtx, cancel := context.WithCancel(ctx)
 	wait := lockTimeout
 	if a.lockless.Load() {
 		wait = lockRetry
 	}
-	timeout := time.AfterFunc(wait, cancel)
-	err := a.src.cfg.Storage.Lock(lockCtx, name)
-	timeout.Stop()
+	unlock, err := a.src.lock(ctx, a.key+".lock", wait)
 	a.lockless.Store(err != nil)
+	return unlock
+}
+
+// lock waits that long for a lock of the storage; what releases it is there in any case.
+func (s *Source) lock(ctx context.Context, name string, wait time.Duration) (unlock func(), err error) {
+	// Only the wait is bounded: some storages keep a lock alive for as long as the
+	// context that it was taken with.
+	lockCtx, cancel := context.WithCancel(ctx)
+	timeout := time.AfterFunc(wait, cancel)
+	err = s.cfg.Storage.Lock(lockCtx, name)
+	timeout.Stop()
 	if err != nil {
 		cancel()
-		return func() {}
+		return func() {}, err
 	}
 	return func() {
 		defer cancel()
 		// The refresh's own context may have ended; the lock must go all the same.
 		ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
 		defer cancel()
-		_ = a.src.cfg.Storage.Unlock(ctx, name) // it lapses by itself
-	}
+		_ = s.cfg.Storage.Unlock(ctx, name) // it lapses by itself
+	}, nil
 }
 
 // MemoryStorage is a [Storage] that forgets with the process. The zero value is

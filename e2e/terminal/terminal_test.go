@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,11 +172,26 @@ func TestLoginListens(t *testing.T) {
 		}
 		_ = res.Body.Close()
 	}
-	res, err := http.Get(consent.Redirect)
-	if err != nil || res.StatusCode != http.StatusOK || res.Header.Get("Cache-Control") != "no-store" {
-		t.Fatalf("the callback: %v %v", res, err)
+	// Browsers bring an answer more than once, to fetch it ahead or to try again: one counts.
+	var group sync.WaitGroup
+	var connected atomic.Int32
+	for range 8 {
+		group.Go(func() {
+			res, err := http.Get(consent.Redirect)
+			if err != nil || res.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("the callback: %v %v", res, err)
+				return
+			}
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				connected.Add(1)
+			}
+		})
 	}
-	_ = res.Body.Close()
+	group.Wait()
+	if n := connected.Load(); n != 1 {
+		t.Errorf("%d of 8 were told that the account is connected", n)
+	}
 	if code := login.Wait(); code != 0 || !strings.Contains(login.Text(), "a: Connected, renews by itself") {
 		t.Errorf("code %d:\n%s", code, login.Text())
 	}
