@@ -10,24 +10,23 @@ import (
 )
 
 // An upstream sees the token, and may send it back by mistake: a token in the query because it
-// names its own URL, any token because it answers with the request, broken in a way that the
-// HTTP client's error quotes. Clients and logs are not to see it.
+// names its own URL, any token because it answers with the request, as APIs under test do, or in a way
+// so broken that the HTTP client's error quotes it. Clients and logs, which hold an answer's fields, are
+// not to see it.
 
-// guardAnswer keeps the token out of what an upstream answers and others than the client see, and of
-// what a client sees if the token was in the URL.
+// guardAnswer keeps the token out of an answer's fields, trailers and errors, and with query placement
+// out of a redirect's page.
 func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response {
 	token := c.token.AccessToken()
 	echoed := scrubField(res.Header, "Location", token)
-	if x.t.Injection.query {
-		scrubAnswer(res.Header, token)
-	}
+	scrubAnswer(res.Header, token)
 	switch {
 	case res.Body == nil || res.Body == http.NoBody || x.req.Method == http.MethodHead || res.StatusCode == http.StatusNotModified:
 	case res.StatusCode == http.StatusSwitchingProtocols: // its Body can also be written to
 	case echoed && x.t.Injection.query && res.StatusCode/100 == 3:
 		return withoutBody(res) // it names the same URL, for people
 	default:
-		res.Body = &answerBody{ReadCloser: res.Body, res: res, token: token, query: x.t.Injection.query}
+		res.Body = &answerBody{ReadCloser: res.Body, res: res, token: token}
 	}
 	return res
 }
@@ -51,7 +50,6 @@ type answerBody struct {
 	io.ReadCloser
 	res   *http.Response
 	token string
-	query bool
 }
 
 func (b *answerBody) Read(p []byte) (int, error) {
@@ -59,9 +57,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if b.query {
-		scrubAnswer(b.res.Trailer, b.token)
-	}
+	scrubAnswer(b.res.Trailer, b.token)
 	if errors.Is(err, io.EOF) {
 		return n, err
 	}

@@ -99,11 +99,11 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 	}
 }
 
-// A token in the query does not come back in any field, nor in a trailer, declared or not.
-func TestQueryTokenDoesNotComeBackInAnyField(t *testing.T) {
+// A token does not come back in any field, nor in a trailer, declared or not.
+func TestTokenDoesNotComeBackInAnyField(t *testing.T) {
 	fields := []string{"Location", "Content-Location", "Link", "Refresh", "Cache-Status", "Set-Cookie", "Operation-Location", "X-Original-Url"}
 	protocols(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		echo := `a; key="` + r.URL.String() + `"`
+		echo := `a; key="` + r.URL.String() + strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ") + `"`
 		for _, field := range fields {
 			w.Header().Set(field, echo)
 		}
@@ -113,21 +113,23 @@ func TestQueryTokenDoesNotComeBackInAnyField(t *testing.T) {
 		w.Header().Set("X-Declared", echo)
 		w.Header().Set(http.TrailerPrefix+"Location", echo)
 	}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
-		rt.Injection, rt.Source = queryInjection(t, ""), sourceOf(newSource(token(odd, 1)))
-		res, body := send(t, rt, get(t, srv.URL+"/a"))
-		const want = `a; key="/a?_bearer_token=REDACTED"`
-		for _, field := range fields {
-			if got := res.Header.Get(field); got != want {
-				t.Errorf("%s: %q", field, got)
+		for placement, in := range placements(t) {
+			rt.Injection, rt.Source = in, sourceOf(newSource(token(odd, 1)))
+			res, body := send(t, rt, get(t, srv.URL+"/a"))
+			want := map[string]string{"query": `a; key="/a?_bearer_token=REDACTED"`, "header": `a; key="/aREDACTED"`}[placement]
+			for _, field := range fields {
+				if got := res.Header.Get(field); got != want {
+					t.Errorf("%s: %s: %q", placement, field, got)
+				}
 			}
-		}
-		for _, field := range []string{"X-Declared", "Location"} {
-			if got := res.Trailer.Get(field); got != want {
-				t.Errorf("trailer %s: %q", field, got)
+			for _, field := range []string{"X-Declared", "Location"} {
+				if got := res.Trailer.Get(field); got != want {
+					t.Errorf("%s: trailer %s: %q", placement, field, got)
+				}
 			}
-		}
-		if body != "body" {
-			t.Errorf("body %q", body)
+			if body != "body" {
+				t.Errorf("%s: body %q", placement, body)
+			}
 		}
 	})
 }

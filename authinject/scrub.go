@@ -17,8 +17,8 @@ var urlFields = [...]string{"Location", "Content-Location", "Link", "Refresh"}
 // a shorter one may stand there by chance.
 const scrubAnywhere = 12
 
-// scrubAnswer keeps a token that was sent in the query out of the fields of the answer: an upstream
-// names its own URL in many (Location, Link, Cache-Status, Set-Cookie and others of its own).
+// scrubAnswer keeps a token out of the fields of an answer: an upstream names its own URL in many
+// (Location, Link, Cache-Status, Set-Cookie), or what it was sent in others of its own.
 func scrubAnswer(h http.Header, token string) {
 	if len(token) < scrubAnywhere {
 		for _, field := range urlFields {
@@ -47,19 +47,20 @@ func scrubField(h http.Header, field, token string) (found bool) {
 // characters are percent-encoded, once or several times over, as they are when a
 // URL is a parameter of another.
 func scrub(value, token string) string {
-	if token == "" || strings.IndexByte(value, token[0]) < 0 && strings.IndexByte(value, '%') < 0 {
+	if token == "" {
 		return value
 	}
 	var b strings.Builder
 	start := 0
-	for i := 0; i < len(value); {
+	for i := 0; i < len(value); i++ {
+		if value[i] != token[0] && value[i] != '%' {
+			continue
+		}
 		if n := encodedPrefix(value[i:], token); n > 0 {
 			b.WriteString(value[start:i])
 			b.WriteString(scrubbed)
-			i += n
-			start = i
-		} else {
-			i++
+			start = i + n
+			i = start - 1
 		}
 	}
 	if start == 0 {

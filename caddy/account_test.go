@@ -248,3 +248,42 @@ func TestLoginAtThePageOfTheSource(t *testing.T) {
 		t.Errorf("%d %s", status, body)
 	}
 }
+
+// A code that is typed does not say whose it is. With logins for two new accounts under way in one browser neither is
+// finished by it; one after the other, and again for the same account, they are.
+func TestTypedCodesOfNewAccounts(t *testing.T) {
+	isolate(t)
+	addr := freeAddr(t)
+	p := tokensourcetest.StartProvider(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{})
+	run(t, loginSite(t, p, addr, "provider affinitylive"))
+	ada := newPerson(t, "http://"+addr+"/connect")
+	begin := func(account string) (pin string) {
+		t.Helper()
+		consent, err := p.Allow(t.Context(), ada.begin("source", "a", "new", "1", "account", account))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return consent.PIN
+	}
+	finish := func(pin string) string {
+		t.Helper()
+		_, page := ada.press("finish", "source", "a", "new", "1", "code", pin)
+		return notice(page)
+	}
+	first, second := begin("x"), begin("y")
+	if said := finish(first); !strings.Contains(said, "more than one new account") {
+		t.Errorf("the code for one of two: %s", said)
+	}
+	if said := finish(second); !strings.Contains(said, "Press Connect first") {
+		t.Errorf("the code for the other: %s", said)
+	}
+	if n := len(p.TokenRequests()); n != 0 {
+		t.Errorf("%d token requests", n)
+	}
+	for _, account := range []string{"x", "y"} {
+		begin(account)
+		if said := finish(begin(account)); !strings.Contains(said, "Connected account "+account+" of a.") {
+			t.Errorf("%s alone, begun twice: %s", account, said)
+		}
+	}
+}

@@ -20,7 +20,8 @@ func sealCommand() *cobra.Command {
 		Short: "Seals all stored records under the first encryption_key",
 		Long: `Writes every stored record anew that lies in the clear or is sealed under another
 key than the first encryption_key. When it has run without an error, the other keys can go;
-records of sources that are not in the configuration are counted, and stay as they are.
+records of sources that are not in the configuration, and copies of damaged ones, are counted and
+stay as they are. A login under way lies as it was begun for 10 minutes at most.
 Running servers need not stop, but must have the first key already.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -39,10 +40,15 @@ Running servers need not stop, but must have the first key already.`,
 				}
 				fmt.Fprintf(os.Stdout, "%s: records sealed: %d\n", name, n)
 			}
-			if n, err := app.strangers(cmd.Context()); err != nil {
+			strangers, copies, err := app.leftovers(cmd.Context())
+			if err != nil {
 				failed = append(failed, err)
-			} else if n > 0 {
-				fmt.Fprintf(os.Stdout, "records of sources that are not in this configuration, left as they are: %d\n", n)
+			}
+			if strangers > 0 {
+				fmt.Fprintf(os.Stdout, "records of sources that are not in this configuration, left as they are: %d\n", strangers)
+			}
+			if copies > 0 {
+				fmt.Fprintf(os.Stdout, "copies of damaged records (*.damaged), left as they are: %d\n", copies)
 			}
 			return errors.Join(failed...)
 		},
@@ -51,11 +57,11 @@ Running servers need not stop, but must have the first key already.`,
 	return cmd
 }
 
-// strangers counts the records in Caddy's storage that belong to no source of the configuration.
-func (a *App) strangers(ctx context.Context) (int, error) {
+// leftovers counts what stays as it is in Caddy's storage.
+func (a *App) leftovers(ctx context.Context) (strangers, copies int, err error) {
 	var sources []*tokensource.Source
 	for _, pooled := range a.pooled {
 		sources = append(sources, pooled.source)
 	}
-	return tokensource.Strangers(ctx, a.ctx.Storage(), sources...)
+	return tokensource.Leftovers(ctx, a.ctx.Storage(), sources...)
 }

@@ -166,7 +166,7 @@ func printStatus(list []accountStatus, asJSON bool) error {
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	for _, st := range list {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", st.Source, st.Account, st.Words)
+		fmt.Fprintf(table, "%s\t%s\t%s\n", st.Source, printable(st.Account), st.Words)
 	}
 	return table.Flush()
 }

@@ -73,29 +73,64 @@ func (h *ConnectHandler) start(w http.ResponseWriter, r *http.Request, f form) e
 // finish takes the code or PIN that a person typed.
 func (h *ConnectHandler) finish(w http.ResponseWriter, r *http.Request, f form) error {
 	code := strings.TrimSpace(f.values.Get("code"))
-	cookie, err := r.Cookie(f.typedCookieName())
+	cookies := f.typedCookies(r)
 	switch {
-	case err != nil:
+	case len(cookies) == 0:
 		return h.back(w, r, f, alert("Press Connect first: no login is under way for this account in this browser."))
 	case code == "":
 		return h.back(w, r, f, alert("Type the code or PIN that the provider shows after you have allowed access."))
 	}
-	login, err := f.source.FindLogin(r.Context(), tokensource.NewSecret(cookie.Value))
-	if err == nil && f.values.Has(newAccountField) {
-		f.account = login.Account
+	forget := func() {
+		for _, cookie := range cookies {
+			//nolint:gosec // as it was set
+			http.SetCookie(w, &http.Cookie{Name: cookie.Name, MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
+		}
 	}
-	if err == nil && (login.Account != f.account || !login.Typed()) {
-		err = tokensource.ErrNoLogin
+	login, err := f.typedLogin(r, cookies)
+	if errors.Is(err, errTwoLogins) {
+		forget()
+		return h.back(w, r, f, alert("Logins for more than one new account were under way in this browser, and the code does not say for which it is. Nothing was changed. Press Connect again for one of them, and finish that before the next."))
 	}
 	if err == nil {
+		f.account = login.Account
 		err = f.source.FinishLogin(r.Context(), login, url.Values{"code": {code}})
 	}
 	if err != nil {
 		return h.back(w, r, f, loginNotice(err, true))
 	}
-	//nolint:gosec // as it was set
-	http.SetCookie(w, &http.Cookie{Name: cookie.Name, MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
+	forget()
 	return h.back(w, r, f, h.connected(f.connectSource, f.account))
+}
+
+var errTwoLogins = errors.New("logins for more than one account are under way")
+
+// typedLogin is the login that a typed code belongs to. Of several for one account it is the newest;
+// of several for new accounts nobody knows, and all are given up.
+func (f form) typedLogin(r *http.Request, cookies []*http.Cookie) (*tokensource.Login, error) {
+	var found []*tokensource.Login
+	for _, cookie := range cookies {
+		login, err := f.source.FindLogin(r.Context(), tokensource.NewSecret(cookie.Value))
+		switch {
+		case errors.Is(err, tokensource.ErrNoLogin):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		if login.Typed() && (f.values.Has(newAccountField) || login.Account == f.account) {
+			found = append(found, login)
+		}
+	}
+	if len(found) == 0 {
+		return nil, tokensource.ErrNoLogin
+	}
+	newest := slices.MaxFunc(found, func(a, b *tokensource.Login) int { return a.Begun.Compare(b.Begun) })
+	if slices.ContainsFunc(found, func(other *tokensource.Login) bool { return other.Account != newest.Account }) {
+		for _, login := range found {
+			_ = f.source.CancelLogin(r.Context(), login) // it ends by itself
+		}
+		return nil, errTwoLogins
+	}
+	return newest, nil
 }
 
 // disconnect forgets and revokes an account's tokens.
@@ -163,7 +198,7 @@ func (f form) loginCookie(r *http.Request, login *tokensource.Login) *http.Cooki
 	cookie := &http.Cookie{HttpOnly: true, Secure: r.TLS != nil, MaxAge: int(tokensource.LoginLifetime.Seconds())}
 	if login.Typed() {
 		// Without a path it belongs to what is below the page, and reaches no upstream.
-		cookie.Name, cookie.Value = f.typedCookieName(), login.State.Reveal()
+		cookie.Name, cookie.Value = f.typedCookieName(login.State), login.State.Reveal()
 		cookie.SameSite = http.SameSiteStrictMode
 		return cookie
 	}
@@ -180,17 +215,27 @@ func stateCookieName(state tokensource.Secret) string {
 }
 
 // newAccountField is in the forms of an account that is not on the page yet. The one in which the
-// code is typed was there before the account had a name: it belongs to the newest login.
+// code is typed was there before the account had a name, so its logins are told apart by their cookies.
 const newAccountField = "new"
 
-const typedCookie = "authinject-typed-"
+const typedCookie, typedCookieOfNew = "authinject-typed-", "authinject-typed-new-"
 
-func (f form) typedCookieName() string {
-	account := f.account
+func (f form) typedCookieName(state tokensource.Secret) string {
 	if f.values.Has(newAccountField) {
-		account = "\x00new" // no account has that name
+		return typedCookieOfNew + shortDigest(f.name+"\x00"+state.Reveal())
 	}
-	return typedCookie + shortDigest(f.name+"\x00"+account)
+	return typedCookie + shortDigest(f.name+"\x00"+f.account)
+}
+
+// typedCookies are those of the logins that a code typed into this form can belong to.
+func (f form) typedCookies(r *http.Request) (cookies []*http.Cookie) {
+	name := f.typedCookieName(tokensource.Secret{})
+	for _, cookie := range r.Cookies() {
+		if cookie.Name == name || f.values.Has(newAccountField) && strings.HasPrefix(cookie.Name, typedCookieOfNew) {
+			cookies = append(cookies, cookie)
+		}
+	}
+	return cookies
 }
 
 func shortDigest(text string) string {

@@ -131,5 +131,5 @@ func describe(s connectSource, account string) string {
 	if account == "" {
 		return s.name
 	}
-	return "account " + account + " of " + s.name
+	return "account " + printable(account) + " of " + s.name
 }

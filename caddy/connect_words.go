@@ -3,7 +3,10 @@ package caddy
 import (
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
@@ -94,4 +97,13 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%d h", int(math.Round(d.Hours())))
 	}
 	return fmt.Sprintf("%d days", int(math.Round(float64(d)/float64(day))))
+}
+
+// printable is a name as it can be shown: quoted where it has characters that cannot be seen, or that make
+// others look like something else.
+func printable(name string) string {
+	if strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return strconv.Quote(name)
+	}
+	return name
 }

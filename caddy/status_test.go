@@ -78,3 +78,14 @@ func TestCaddyfileWithoutAdapter(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A name cannot look like another one, or move the cursor.
+func TestPrintable(t *testing.T) {
+	for name, want := range map[string]string{
+		"": "", "acme": "acme", "ünï code": "ünï code", "\x1b[2J": `"\x1b[2J"`, "a\u202eb": `"a\u202eb"`, "a\u2028b": `"a\u2028b"`, "\ufeffa": `"\ufeffa"`,
+	} {
+		if got := printable(name); got != want {
+			t.Errorf("%q: %s", name, got)
+		}
+	}
+}

@@ -75,18 +75,21 @@ func (s *Source) forgotten(disconnected bool, decided time.Time) bool {
 	return disconnected && s.cfg.Clock.Now().Sub(decided) > forgetAfter
 }
 
-// Strangers counts the records in a storage that belong to none of these sources: to
-// others, or to what these were before their name, endpoint or client changed.
-func Strangers(ctx context.Context, storage Storage, sources ...*Source) (int, error) {
+// Leftovers counts what no source seals or removes: the records in a storage that belong to none of
+// these sources, but to others or to what these were before their name, endpoint or client changed;
+// and the copies of damaged records.
+func Leftovers(ctx context.Context, storage Storage, sources ...*Source) (strangers, copies int, err error) {
 	keys, err := storage.List(ctx, "authinject/records", true)
 	if err != nil && !isAbsent(err) {
-		return 0, fmt.Errorf("listing the storage: %w", err)
+		return 0, 0, fmt.Errorf("listing the storage: %w", err)
 	}
-	n := 0
 	for _, key := range keys {
-		if strings.HasSuffix(key, ".json") && !slices.ContainsFunc(sources, func(s *Source) bool { return strings.HasPrefix(key, s.prefix()) }) {
-			n++
+		switch {
+		case strings.HasSuffix(key, damagedSuffix):
+			copies++
+		case strings.HasSuffix(key, ".json") && !slices.ContainsFunc(sources, func(s *Source) bool { return strings.HasPrefix(key, s.prefix()) }):
+			strangers++
 		}
 	}
-	return n, nil
+	return strangers, copies, nil
 }

@@ -117,8 +117,14 @@ func TestAccounts(t *testing.T) {
 		if names, err := newSource(t, ep, connecting(memory)).Accounts(t.Context()); err != nil || !slices.Equal(names, []string{"alice"}) {
 			t.Errorf("in another process: %v, %v", names, err)
 		}
-		if n, err := tokensource.Strangers(t.Context(), memory, src); err != nil || n != 1 {
-			t.Errorf("%d records belong to others, %v", n, err)
+		_ = memory.Store(t.Context(), alice+".damaged", []byte("{"))
+		if n, copies, err := tokensource.Leftovers(t.Context(), memory, src); err != nil || n != 1 || copies != 1 {
+			t.Errorf("%d records belong to others, %d are copies, %v", n, copies, err)
+		}
+		storage.fail("records/", nil, nil)
+		disconnect(t, src, "alice")
+		if _, copies, err := tokensource.Leftovers(t.Context(), memory, src); err != nil || copies != 0 {
+			t.Errorf("the account was disconnected, and %d copies are left, %v", copies, err)
 		}
 	})
 }

@@ -95,10 +95,11 @@ func (a *Account) forget(ctx context.Context) (outcome, error) {
 	tomb := &Record{Source: rec.Source, Account: rec.Account, Variables: rec.Variables, Generation: rec.Generation, Disconnected: true}
 	err = a.supersede(ctx, tomb)
 	out := outcome{rec: tomb, disconnected: true, unsaved: err != nil, storage: err, err: notConnected(tomb)}
-	switch {
-	case err != nil:
+	if err != nil {
 		return out, &Error{Class: ClassWait, Reason: "the tokens are no longer used here, but the storage still holds them; removing them is tried again", cause: err}
-	case revoked != nil:
+	}
+	a.removeAside(ctx) // there may be tokens in it, too
+	if revoked != nil {
 		revoked.Reason = "the tokens were removed here, but the provider did not confirm that it revoked them: " + revoked.Reason
 		return out, revoked
 	}
@@ -141,6 +142,9 @@ func (r *Record) outdo(old *Record) {
 	}
 }
 
+// damagedSuffix is what follows the key of a record in that of a copy of it that could not be read.
+const damagedSuffix = ".damaged"
+
 // setAside keeps a copy of a damaged record for whoever can make something of it.
 func (a *Account) setAside(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
@@ -149,7 +153,15 @@ func (a *Account) setAside(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.src.cfg.Storage.Store(ctx, a.key+".damaged", data)
+	return a.src.cfg.Storage.Store(ctx, a.key+damagedSuffix, data)
+}
+
+func (a *Account) removeAside(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	if _, err := a.src.cfg.Storage.Load(ctx, a.key+damagedSuffix); err == nil {
+		_ = a.src.cfg.Storage.Delete(ctx, a.key+damagedSuffix)
+	}
 }
 
 // occupy waits until no refresh is under way, and keeps others from beginning.

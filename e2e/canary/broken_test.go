@@ -23,7 +23,7 @@ type breakage struct {
 var walls = []breakage{
 	{
 		what: "the token that an upstream echoes is not removed", file: "authinject/scrub.go",
-		old: "\tif token == \"\" || strings", new: "\tif true || token == \"\" || strings",
+		old: "\tif token == \"\" {\n", new: "\tif true {\n",
 		seen: []hit{{"answers", "access token"}, {"log", "access token"}, {"traces", "access token"}},
 	},
 	{
