@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
@@ -35,5 +36,46 @@ func TestUnixSocketsBehindAForwardProxy(t *testing.T) {
 		"authinject a unix/"+socket+" {\n\t\ttransport http {\n\t\t\tnetwork_proxy url "+forward.URL+"\n\t\t}\n\t}", 1))
 	if status, body, _ := get(t, "http://"+addr+"/x"); status != http.StatusOK || !strings.HasPrefix(body, "/x Bearer ") {
 		t.Errorf("%d %s", status, body)
+	}
+}
+
+// Health checks and requests share no connection, however often they take turns: connections are kept by what a
+// URL says, and a check that dials one address under the URL of another would leave that to a request with a token.
+func TestHealthChecksHaveConnectionsOfTheirOwn(t *testing.T) {
+	for _, option := range []string{"", "inject_health_checks"} {
+		t.Run(option, func(t *testing.T) {
+			isolate(t)
+			var mu sync.Mutex
+			seen := map[bool]map[string]bool{true: {}, false: {}} // by whether it was a check
+			up := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				defer mu.Unlock()
+				seen[r.URL.Path == "/health"][r.RemoteAddr] = true
+			}))
+			t.Cleanup(up.Close)
+			srv := provider(t, tokensourcetest.Config{})
+			addr := freeAddr(t)
+			run(t, strings.Replace(site(srv, addr, up.URL, ""), "authinject a "+up.URL,
+				"authinject a "+up.URL+" {\n\t\thealth_uri /health\n\t\thealth_interval 20ms\n\t\t"+option+"\n\t}", 1))
+			eventually(t, "there are checks and requests", func() bool {
+				status, body, _ := get(t, "http://"+addr+"/x")
+				if status != http.StatusOK {
+					t.Fatalf("%d %s", status, body)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				return len(seen[true]) >= 10
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			for from := range seen[true] {
+				if seen[false][from] {
+					t.Errorf("a check and a request came from %s", from)
+				}
+			}
+			if len(seen[false]) > 3 {
+				t.Errorf("the requests came over %d connections", len(seen[false]))
+			}
+		})
 	}
 }
