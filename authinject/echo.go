@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"regexp"
 	"strconv"
 )
 
@@ -71,9 +72,23 @@ type scrubbedError struct {
 	err  error
 }
 
+// quotation is in the errors of net/http that quote, behind it, what arrived; longWord is what a token
+// in a quotation looks like.
+var (
+	quotation = regexp.MustCompile(`(?:malformed|bad|unsupported|multiple) .*?"`)
+	longWord  = regexp.MustCompile(`[^\s"\\]{12,}`)
+)
+
+// scrubError keeps token out of the text of err, and any token out of what err quotes: what arrives on a
+// connection may be the end of an answer to an earlier request, which was longer than it said, with the
+// token of that request in it.
 func scrubError(err error, token string) error {
 	text := err.Error()
-	if clean := scrub(text, token); clean != text {
+	clean := scrub(text, token)
+	if at := quotation.FindStringIndex(clean); at != nil {
+		clean = clean[:at[1]] + longWord.ReplaceAllLiteralString(clean[at[1]:], scrubbed)
+	}
+	if clean != text {
 		return &scrubbedError{clean, err}
 	}
 	return err

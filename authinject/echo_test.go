@@ -64,6 +64,42 @@ func TestErrorsQuoteNoToken(t *testing.T) {
 	}
 }
 
+// What cannot be read as an answer may be the rest of an earlier one, with the token of another account
+// in it. The start of a connection that speaks another protocol can still be told from the error.
+func TestErrorsQuoteNoOtherToken(t *testing.T) {
+	const other = "canary-of-another-account"
+	for answer, want := range map[string]string{
+		"more: /a?_bearer_token=" + other + "\r\n\r\n":                                  `malformed HTTP status code "REDACTED"`,
+		"more:" + other + "\n":                                                          `malformed HTTP response "REDACTED"`,
+		"HTTP/" + other + " 200 OK\r\n\r\n":                                             `malformed HTTP version "REDACTED"`,
+		"HTTP/1.1 200 OK\r\n" + other + "\r\n\r\n":                                      `malformed MIME header: missing colon: "REDACTED"`,
+		"HTTP/1.1 200 OK\r\n a: " + other + "\r\n\r\n":                                  `malformed MIME header initial line: " a: REDACTED"`,
+		"HTTP/1.1 200 OK\r\nContent-Length: " + other + "\r\n\r\n":                      `bad Content-Length "REDACTED"`,
+		"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: " + other + "\r\n\r\n": `multiple Content-Length headers; got ["1" "REDACTED"]`,
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + other + "\r\n\r\n":                   `unsupported transfer encoding: "REDACTED"`,
+		"\x15\x03\x01\x00\x02\x02\n":                                                    `malformed HTTP response "\x15\x03\x01\x00\x02\x02"`,
+		"220-ready\n":                                                                   `malformed HTTP response "220-ready"`,
+	} {
+		t.Run(want, func(t *testing.T) {
+			overProtocol(t, http1, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer conn.Close()
+				_, _ = io.WriteString(conn, answer)
+			}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
+				rt.Source = sourceOf(newSource(token(odd, 1)))
+				_, err := rt.RoundTrip(get(t, srv.URL+"/a"))
+				if err == nil || !strings.HasSuffix(err.Error(), want) {
+					t.Errorf("%v, want …%s", err, want)
+				}
+			})
+		})
+	}
+}
+
 // What servers ask of an error is answered as before.
 func TestErrorsKeepTheirMeaning(t *testing.T) {
 	rt := newTransport(t, baseFunc(func(*http.Request) (*http.Response, error) {
