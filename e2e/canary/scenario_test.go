@@ -217,6 +217,8 @@ func (r *run) get(source, path string) {
 	r.t.Helper()
 	res, err := r.proxy.Client().Get(r.proxy.URL + "/" + source + path)
 	r.answer("answers", res, err)
+	// A request that is faster than the end of the connection would take the rest for its answer.
+	r.more.Wait()
 }
 
 // hangUp brings an answer to a login, and goes away before there is a page.
@@ -286,7 +288,7 @@ func (r *run) logins() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	browser := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	browser := &http.Client{Jar: jar, Timeout: r.proxy.Client().Timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	follow := func(path string) {
 		res, err := browser.Get(r.proxy.URL + path)
 		r.answer("pages", res, err)

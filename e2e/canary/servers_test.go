@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // world is what is around the proxy: an authorization server, well-behaved and hostile, an API that the
@@ -21,6 +22,8 @@ type world struct {
 
 	// reached tells that the slow token endpoint was asked; it answers once hungUp says so.
 	reached, hungUp chan struct{}
+	// more counts the answers at /more that the proxy has not had enough of.
+	more sync.WaitGroup
 
 	mu      sync.Mutex
 	refused map[string]bool // access tokens that the API does not take any more
@@ -163,11 +166,14 @@ func (w *world) serveAPI(res http.ResponseWriter, req *http.Request) {
 		_, _ = io.WriteString(res, "linked")
 		res.Header().Set("X-Served", req.URL.String())
 	case req.URL.Path == "/more":
+		w.more.Add(1)
+		defer w.more.Done()
 		conn, _, err := http.NewResponseController(res).Hijack()
 		if err != nil {
 			panic(err)
 		}
 		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(moreTimeout))
 		_, _ = fmt.Fprintf(conn, "HTTP/1.1 204 No Content\r\n\r\nmore: %s %s", req.RequestURI, token)
 		_, _ = io.Copy(io.Discard, conn) // until the proxy has had enough
 	case req.URL.Path == "/broken":
@@ -187,6 +193,9 @@ func (w *world) serveAPI(res http.ResponseWriter, req *http.Request) {
 		_, _ = io.WriteString(res, "hello")
 	}
 }
+
+// moreTimeout is how long the proxy may take to close a connection on which more came than an answer.
+const moreTimeout = 30 * time.Second
 
 // serveOutside is a host that no token belongs to.
 func (w *world) serveOutside(_ http.ResponseWriter, req *http.Request) {

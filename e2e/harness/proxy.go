@@ -21,6 +21,8 @@ import (
 const (
 	startTimeout = 60 * time.Second
 	stopTimeout  = 60 * time.Second
+	// answerTimeout makes a request that nobody answers fail where it was sent, ahead of the test binary's limit.
+	answerTimeout = 2 * time.Minute
 )
 
 // A Proxy is a running binary.
@@ -68,12 +70,16 @@ func Start(t testing.TB, caddyfile string, opts ...Option) *Proxy {
 			// environment gets between.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Transport:     &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true},
+			Timeout:       answerTimeout,
 		},
-		admin: &http.Client{Transport: &http.Transport{
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, "unix", socket)
+		admin: &http.Client{
+			Transport: &http.Transport{
+				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, "unix", socket)
+				},
 			},
-		}},
+			Timeout: answerTimeout,
+		},
 	}
 	p.URL = "http://" + p.Addr
 
@@ -189,7 +195,7 @@ func (p *Proxy) WaitLog(substr string) string {
 }
 
 // Client returns an HTTP client for requests to the proxy. It follows no
-// redirect and keeps its connections until the test ends.
+// redirect, keeps its connections until the test ends, and waits at most answerTimeout for all of an answer.
 func (p *Proxy) Client() *http.Client { return p.client }
 
 // Get sends a plain GET of path through the proxy and returns status and body.
