@@ -185,7 +185,8 @@ func (h *ConnectHandler) redirectURL(r *http.Request, cfg *Source) (redirect, pr
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	return scheme + "://" + strings.ToLower(r.Host) + h.Path + callbackPath, ""
+	here := url.URL{Scheme: scheme, Host: strings.ToLower(r.Host), Path: shownPath(r, h.Path) + callbackPath}
+	return here.String(), ""
 }
 
 // redirectPage is the page to which a redirect URL belongs.

@@ -51,7 +51,7 @@ func (h *ConnectHandler) redeem(w http.ResponseWriter, r *http.Request, answer u
 	}
 	// Spent, whatever came of it.
 	//nolint:gosec // it ends a cookie, as that was
-	http.SetCookie(w, &http.Cookie{Name: stateCookieName(state), Path: r.URL.Path, MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil})
+	http.SetCookie(w, &http.Cookie{Name: stateCookieName(state), Path: shownPath(r, r.URL.Path), MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil})
 	f := form{connectSource: source, account: login.Account}
 	if err != nil {
 		n := loginNotice(err, false)

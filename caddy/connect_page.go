@@ -112,7 +112,7 @@ func (h *ConnectHandler) canonical(r *http.Request) string {
 		return ""
 	}
 	u, err := url.Parse(pages[0])
-	if err != nil || u.Path != h.Path || strings.EqualFold(u.Hostname(), hostname(r.Host)) || !isLoopbackName(u.Hostname()) || !isLoopbackName(hostname(r.Host)) {
+	if err != nil || u.Path != shownPath(r, h.Path) || strings.EqualFold(u.Hostname(), hostname(r.Host)) || !isLoopbackName(u.Hostname()) || !isLoopbackName(hostname(r.Host)) {
 		return ""
 	}
 	u.RawQuery = r.URL.RawQuery

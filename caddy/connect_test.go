@@ -84,7 +84,7 @@ func (p *person) press(action string, fields ...string) (*http.Response, string)
 		p.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Origin", strings.TrimSuffix(p.page, "/connect"))
+	req.Header.Set("Origin", req.URL.Scheme+"://"+req.URL.Host)
 	res, body := p.do(req)
 	if res.StatusCode == http.StatusSeeOther {
 		if next, err := res.Location(); err == nil && strings.HasPrefix(next.String(), p.page) {

@@ -3,6 +3,7 @@ package caddy
 import (
 	"encoding/json"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -88,7 +89,7 @@ func pagesIn(servers map[string]*caddyhttp.Server) []connectPage {
 			if err != nil {
 				continue // what cannot be encoded came from no configuration
 			}
-			for _, found := range connectRoutes([]json.RawMessage{raw}, hostsOf(route)) {
+			for _, found := range connectRoutes([]json.RawMessage{raw}, hostsOf(route), "") {
 				host := found.host
 				secure := server.TLSConnPolicies != nil || host != "" && !auto.Disabled && !slices.Contains(auto.Skip, host) && address.StartPort != 80
 				switch ip := net.ParseIP(address.Host); {
@@ -134,13 +135,28 @@ func pageURL(secure bool, host string, port uint, path string) string {
 	return u.String()
 }
 
-// connectRoute is a handler authinject_connect: the host that its routes match, and its path.
+// shownPath is a path as the client knows it: routes such as those of handle_path take a part of it off
+// in front.
+func shownPath(r *http.Request, path string) string {
+	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if !ok || original.URL == nil {
+		return path
+	}
+	taken, ok := strings.CutSuffix(original.URL.Path, r.URL.Path)
+	if !ok {
+		return path
+	}
+	return taken + path
+}
+
+// connectRoute is a handler authinject_connect: the host that its routes match, and its path, with what
+// they take off in front.
 type connectRoute struct {
 	host, path string
 	sources    []string
 }
 
-func connectRoutes(routes []json.RawMessage, hosts []string) (found []connectRoute) {
+func connectRoutes(routes []json.RawMessage, hosts []string, taken string) (found []connectRoute) {
 	for _, raw := range routes {
 		var route struct {
 			Match []struct {
@@ -148,6 +164,7 @@ func connectRoutes(routes []json.RawMessage, hosts []string) (found []connectRou
 			} `json:"match"`
 			Handle []struct {
 				Handler string            `json:"handler"`
+				Strip   string            `json:"strip_path_prefix"`
 				Path    string            `json:"path"`
 				Sources []string          `json:"sources"`
 				Routes  []json.RawMessage `json:"routes"`
@@ -164,11 +181,15 @@ func connectRoutes(routes []json.RawMessage, hosts []string) (found []connectRou
 			}
 		}
 		for _, handler := range route.Handle {
+			if handler.Handler == "rewrite" && handler.Strip != "" && !hasPlaceholder(handler.Strip) {
+				taken += "/" + strings.Trim(handler.Strip, "/") // for the handlers and routes behind it
+			}
 			if handler.Handler == "authinject_connect" {
 				path := handler.Path
 				if path == "" {
 					path = defaultConnectPath
 				}
+				path = taken + path
 				known := len(found)
 				for _, host := range here {
 					if !strings.ContainsAny(host, "*{") {
@@ -179,7 +200,7 @@ func connectRoutes(routes []json.RawMessage, hosts []string) (found []connectRou
 					found = append(found, connectRoute{"", path, handler.Sources})
 				}
 			}
-			found = append(found, connectRoutes(handler.Routes, here)...)
+			found = append(found, connectRoutes(handler.Routes, here, taken)...)
 		}
 	}
 	return found

@@ -1,0 +1,55 @@
+package caddy_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// The page stands where its routes put it: what they take off in front belongs to its addresses.
+func TestConnectBelowAnotherPath(t *testing.T) {
+	for name, routes := range map[string]string{
+		"handle_path":        "handle_path /auth/* {\n\tauthinject_connect /connect*\n}",
+		"nested":             "handle_path /au/* {\n\thandle_path /th/* {\n\t\tauthinject_connect /connect*\n\t}\n}",
+		"uri strip_prefix":   "route /auth/* {\n\turi strip_prefix /auth\n\tauthinject_connect /connect*\n}",
+		"a neighbour's path": "handle_path /connect/* {\n\trespond 404\n}\nhandle /auth/connect* {\n\tauthinject_connect /auth/connect*\n}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			isolate(t)
+			addr, path := freeAddr(t), "/auth/connect"
+			if name == "nested" {
+				path = "/au/th/connect"
+			}
+			page := "http://" + addr + path
+			p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{RedirectURIs: []string{page + "/callback"}})
+			config := loginSite(t, p, addr, "provider "+tokensourcetest.Biggerplate)
+			run(t, strings.Replace(config, "authinject_connect /connect*", routes, 1))
+			if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"login_url":"`+page+`?source=a"`) {
+				t.Errorf("before the login: %d %s", status, body)
+			}
+			ada := newPerson(t, page)
+			consent, err := p.Allow(t.Context(), ada.begin("source", "a"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, text := ada.open(consent.Redirect); !strings.Contains(notice(text), "Connected a.") {
+				t.Errorf("after the callback: %s", notice(text))
+			}
+			callback, err := url.Parse(page + "/callback")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, cookie := range ada.http.Jar.Cookies(callback) {
+				if strings.HasPrefix(cookie.Name, "authinject-login-") {
+					t.Errorf("%s is left", cookie.Name)
+				}
+			}
+			if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
+				t.Errorf("after the login: %d %s", status, body)
+			}
+		})
+	}
+}
