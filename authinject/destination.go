@@ -1,8 +1,10 @@
 package authinject
 
 import (
+	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -54,7 +56,7 @@ func parseDestination(pattern string) (destination, error) {
 			return d, fmt.Errorf("the path of a unix socket starts with / (or @)")
 		}
 		d.socket = cleanSocket(socket)
-		return d, nil
+		return d, checkSocket(socket)
 	}
 	rest := pattern
 	if scheme, after, found := strings.Cut(pattern, "://"); found {
@@ -161,7 +163,17 @@ func defaultPort(scheme string) uint16 {
 	return 443
 }
 
-// cleanSocket returns a socket's path without "." and ".."; abstract ones (@…) are no paths.
+var errSocket = errors.New(`the path of a unix socket has ".." in it, which leads elsewhere behind a symbolic link`)
+
+// checkSocket returns an error for a path that says where it leads only to the file system.
+func checkSocket(socket string) error {
+	if strings.HasPrefix(socket, "/") && slices.Contains(strings.Split(socket, "/"), "..") {
+		return errSocket
+	}
+	return nil
+}
+
+// cleanSocket returns a socket's path in one spelling; abstract ones (@…) are no paths.
 func cleanSocket(socket string) string {
 	if strings.HasPrefix(socket, "/") {
 		return path.Clean(socket)

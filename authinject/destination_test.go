@@ -49,6 +49,7 @@ func TestParseDestinationsRefuses(t *testing.T) {
 		{"https://xn--a.example.com", "not a host"},
 		{"unix/run/x.sock", "starts with /"},
 		{"unix/", "starts with /"},
+		{"unix//run/link/../api.sock", "symbolic link"},
 	} {
 		_, err := ParseDestinations(test.pattern)
 		if err == nil || !strings.Contains(strings.TrimSuffix(err.Error(), destinationForms), test.want) {
@@ -104,7 +105,7 @@ func TestDestinationsMatch(t *testing.T) {
 		{"localhost", "http://localhost https://localhost http://LOCALHOST:80", "http://localhost:443 http://localhost.evil.example http://evil.localhost"},
 		{"https://localhost:8443", "https://localhost:8443", "http://localhost:8443"},
 		{"192.0.2.1:80", "https://192.0.2.1:80", "http://192.0.2.1:80"},
-		{"unix//run/api.sock", "unix:/run/api.sock unix:/run/./api.sock", "unix:/run/other.sock unix:/run/api.sock/../evil.sock http://run/api.sock unix:"},
+		{"unix//run/api.sock", "unix:/run/api.sock unix:/run/./api.sock", "unix:/run/other.sock unix:/run/api.sock/../evil.sock unix:/run/link/../api.sock unix:/run/api.sock/.. http://run/api.sock unix:"},
 	} {
 		d := destinations(t, "https://unrelated.example", test.pattern)
 		for allowed := range strings.FieldsSeq(test.allowed) {

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"regexp"
 	"strconv"
 )
@@ -105,19 +103,3 @@ func (e *scrubbedError) Temporary() bool { return false }
 
 // GoString keeps %#v from what e was made from.
 func (e *scrubbedError) GoString() string { return strconv.Quote(e.text) }
-
-// guardInterim makes out scrub interim answers too (1xx, such as Early Hints with its Link), which
-// pass by a trace and not by RoundTrip. Only a token in the query is echoed by
-// mistake: an upstream names its own URL.
-func (x *exchange) guardInterim(out *http.Request, c *credential) *http.Request {
-	if c == nil || !x.t.Injection.query {
-		return out
-	}
-	token := c.token.AccessToken()
-	return out.WithContext(httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{
-		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
-			scrubAnswer(http.Header(h), token)
-			return nil
-		},
-	}))
-}

@@ -17,6 +17,8 @@ type exchange struct {
 	wait waitContext
 	body *requestBody // nil: out has none, or GetBody makes it anew
 
+	interim interimContext // out's, if somebody waits for interim answers
+
 	check     bool     // it is a health check
 	page      string   // origin of the web page that made it, if it is let in from elsewhere
 	announced []string // names of the client's trailers
@@ -104,14 +106,13 @@ func (x *exchange) token() (*tokensource.Token, error) {
 // without the client's credentials, and with c. The copy is shallow. An
 // [http.Request.Clone] would part the Trailer from the body that fills it.
 func (x *exchange) prepare(c *credential) {
-	x.out = *x.req
+	x.out = *guardInterim(&x.interim, x.req, c)
 	in := &x.t.Injection
 	x.out.Header = in.privateHeader(x.req.Header)
 	x.putURL(&x.out, c)
 	x.putHeader(&x.out, c)
 	x.prepareBody()
 	x.part()
-	x.out = *x.guardInterim(&x.out, c)
 }
 
 // base sends the request.

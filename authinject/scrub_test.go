@@ -73,33 +73,63 @@ func TestQueryTokenDoesNotComeBack(t *testing.T) {
 
 // Interim answers are passed on before RoundTrip returns; a token that they echo is removed as well, that of a
 // second attempt too.
-func TestQueryTokenDoesNotComeBackEarly(t *testing.T) {
-	protocols(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Link", "<"+r.URL.String()+">; rel=preload")
+func TestTokenDoesNotComeBackEarly(t *testing.T) {
+	for name, in := range placements(t) {
+		t.Run(name, func(t *testing.T) { tokenDoesNotComeBackEarly(t, in) })
+	}
+}
+
+// Who traces requests need not wait for interim answers.
+func TestInterimAnswersThatNobodyWaitsFor(t *testing.T) {
+	protocols(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusEarlyHints)
-		if strings.Contains(r.URL.RawQuery, canaryTwo) {
+		w.WriteHeader(http.StatusNoContent)
+	}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
+		req, sent := get(t, srv.URL+"/a"), false
+		res, err := rt.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+			WroteRequest: func(httptrace.WroteRequestInfo) { sent = true },
+		})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusNoContent || !sent {
+			t.Errorf("%s; traced: %t", res.Status, sent)
+		}
+	})
+}
+
+func tokenDoesNotComeBackEarly(t *testing.T, in Injection) {
+	protocols(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token := r.URL.Query().Get("_bearer_token") + strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		w.Header().Set("Link", "</a?t="+token+">; rel=preload")
+		w.Header().Set("X-Echo", "Bearer "+token)
+		w.WriteHeader(http.StatusEarlyHints)
+		if token == canaryTwo {
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
 		w.WriteHeader(http.StatusUnauthorized)
 	}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
-		rt.Injection = queryInjection(t, "")
-		var links []string
+		rt.Injection = in
+		var early []string
+		var sent int
 		req := get(t, srv.URL+"/a")
 		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 			Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
-				links = append(links, h.Get("Link"))
+				early = append(early, h.Get("Link")+h.Get("X-Echo"))
 				return nil
 			},
+			WroteRequest: func(httptrace.WroteRequestInfo) { sent++ },
 		}))
 		res, err := rt.RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = res.Body.Close()
-		want := "</a?_bearer_token=REDACTED>; rel=preload"
-		if res.StatusCode != http.StatusNoContent || !slices.Equal(links, []string{want, want}) {
-			t.Errorf("%s, after %q", res.Status, links)
+		want := "</a?t=REDACTED>; rel=preloadBearer REDACTED"
+		if res.StatusCode != http.StatusNoContent || !slices.Equal(early, []string{want, want}) || sent != 2 {
+			t.Errorf("%s, after %q; the rest of the trace saw %d requests", res.Status, early, sent)
 		}
 	})
 }

@@ -51,7 +51,7 @@ func (t *Target) normalize() (normalTarget, error) {
 			return to, errHostEmpty
 		}
 		to.socket = cleanSocket(t.Host)
-		return to, nil
+		return to, checkSocket(t.Host)
 	case "", "tcp", "tcp4", "tcp6":
 	default:
 		return to, fmt.Errorf("its network %q is none that a destination can name", clip(t.Network))

@@ -1,0 +1,45 @@
+package authinject
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+)
+
+// interimContext is the context of a request whose interim answers (1xx, such as Early Hints with its Link)
+// come without the token: they pass by a trace and not by RoundTrip.
+type interimContext struct {
+	context.Context
+	trace httptrace.ClientTrace
+	pass  func(int, textproto.MIMEHeader) error
+	token string
+}
+
+// guardInterim returns out with c's token kept from the trace that it has, if any. The context is made in
+// interim.
+func guardInterim(interim *interimContext, out *http.Request, c *credential) *http.Request {
+	ctx := out.Context()
+	trace := httptrace.ContextClientTrace(ctx)
+	if trace == nil || trace.Got1xxResponse == nil || c == nil {
+		return out
+	}
+	*interim = interimContext{Context: ctx, trace: *trace, pass: trace.Got1xxResponse, token: c.token.AccessToken()}
+	interim.trace.Got1xxResponse = interim.got1xx
+	return out.WithContext(interim)
+}
+
+// Value gives the trace in place of that of the context it was made from. To add it with
+// [httptrace.WithClientTrace] costs more than all else that is done to a request.
+func (c *interimContext) Value(key any) any {
+	value := c.Context.Value(key)
+	if _, ok := value.(*httptrace.ClientTrace); ok {
+		return &c.trace
+	}
+	return value
+}
+
+func (c *interimContext) got1xx(code int, h textproto.MIMEHeader) error {
+	scrubAnswer(http.Header(h), c.token)
+	return c.pass(code, h)
+}
