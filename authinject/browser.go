@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -20,6 +21,9 @@ import (
 // answered here; and the upstream's own words on which pages may read its answers, which are about
 // requests that bring their token themselves, are replaced. On a loopback connection the request
 // must name a host that is known. What is no browser notices nothing.
+//
+// A page that is served through the proxy may have no service worker: that would come between the
+// browser and all else under the same address.
 //
 // The zero value lets in no page but those served through the proxy itself, under loopback names.
 type Browsers struct {
@@ -44,6 +48,8 @@ type Browsers struct {
 type Client struct {
 	// Host, Origin and FetchSite are the fields Host, Origin and Sec-Fetch-Site.
 	Host, Origin, FetchSite string
+	// Referer is that field. It counts only where browsers send neither of the others.
+	Referer string
 }
 
 // ParseOrigins checks the values of the option allow_origins: origins of web pages (RFC 6454), such as
@@ -75,6 +81,10 @@ func ParseHosts(hosts ...string) ([]string, error) {
 
 var errOrigin = errors.New("the request was made by a web page of another origin; if that may use the token, allow it with allow_origins")
 
+var errWorker = errors.New("a service worker would answer in place of whatever else is served under this address, the page among it on which accounts are connected; none is loaded through the proxy")
+
+var errReferer = errors.New("the request comes from a web page of another origin, as its Referer says; if that may use the token, allow it with allow_origins")
+
 // hostError is a Host field that names nothing of ours.
 type hostError string
 
@@ -89,19 +99,27 @@ func (host hostError) Error() string {
 // screen returns the origin of a page that is let in though it is not the proxy's own, or
 // why the request is refused.
 func (b *Browsers) screen(req *http.Request) (page string, err error) {
-	client := Client{Host: req.Host, Origin: strings.Join(req.Header["Origin"], ","), FetchSite: strings.Join(req.Header["Sec-Fetch-Site"], ",")}
+	client := Client{Host: req.Host, Origin: strings.Join(req.Header["Origin"], ","), FetchSite: strings.Join(req.Header["Sec-Fetch-Site"], ","), Referer: req.Referer()}
 	if b.Client != nil {
 		client = b.Client(req)
 	}
-	if !b.AnyHost && (b.EveryConnection || overLoopback(req)) && !b.knows(hostname(client.Host)) {
+	if len(req.Header["Service-Worker"]) > 0 { // Service Workers, section 5.1
+		return "", errWorker
+	}
+	name := strings.ToLower(hostname(client.Host))
+	if !b.AnyHost && (b.EveryConnection || overLoopback(req)) && !b.knows(name) {
 		return "", hostError(client.Host)
 	}
 	if client.Origin == "" {
 		// Of a plain GET that a page makes, a browser says no more than this.
-		if b.AnyOrigin || client.FetchSite == "" || client.FetchSite == "same-origin" || client.FetchSite == "none" {
-			return "", nil
+		switch {
+		case b.AnyOrigin || client.FetchSite == "same-origin" || client.FetchSite == "none":
+		case client.FetchSite != "":
+			return "", errOrigin
+		case client.Referer != "" && req.TLS == nil && !isLocalName(name) && !b.refers(client):
+			return "", errReferer
 		}
-		return "", errOrigin
+		return "", nil
 	}
 	origin := normalOrigin(strings.ToLower(client.Origin))
 	if _, host, found := strings.Cut(origin, "://"); found && sameHost(host, client.Host) && client.FetchSite != "cross-site" {
@@ -113,11 +131,31 @@ func (b *Browsers) screen(req *http.Request) (page string, err error) {
 	return "", errOrigin
 }
 
-// knows reports whether name is one of ours.
+// refers reports whether the page that a client comes from, if it says one, may make requests. To a name that is
+// not loopback's, over plain http, browsers say nothing else of where a plain GET comes from; and this only
+// if the page lets them.
+func (b *Browsers) refers(client Client) bool {
+	referer, err := url.Parse(strings.ToLower(client.Referer))
+	if err != nil || referer.Scheme != "http" && referer.Scheme != "https" {
+		return true // no browser's
+	}
+	return sameHost(referer.Host, client.Host) || slices.Contains(b.Origins, normalOrigin(referer.Scheme+"://"+referer.Host))
+}
+
+// knows reports whether name, in lower case, is one of ours.
 func (b *Browsers) knows(name string) bool {
-	name = strings.ToLower(name)
-	ip := net.ParseIP(name)
-	return name == "localhost" || ip != nil && ip.IsLoopback() || slices.Contains(b.Hosts, name)
+	return isLocalName(name) || slices.Contains(b.Hosts, name)
+}
+
+// isLocalName reports whether browsers take name for one of this machine (Secure Contexts section 3.1), and
+// say of a request to it which site's page it comes from. Of one to [::ffff:127.0.0.1], which leads to the
+// same place, they do not.
+func isLocalName(name string) bool {
+	if name == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(name)
+	return err == nil && ip.IsLoopback() && !ip.Is4In6()
 }
 
 // overLoopback reports whether the request's connection is one of this machine with itself.

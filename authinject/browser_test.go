@@ -2,6 +2,7 @@ package authinject
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"strings"
@@ -43,9 +44,20 @@ func TestPagesOfOtherSitesGetNothing(t *testing.T) {
 		"our own page, the usual port":          {"proxy.example:80", local, []string{"Origin", "http://proxy.example"}, true},
 		"an allowed page":                       {"localhost:8080", local, []string{"Origin", "https://app.example.com", "Sec-Fetch-Site", "cross-site"}, true},
 		"an allowed page, WebSocket":            {"localhost:8080", local, []string{"Origin", "https://app.example.com", "Connection", "Upgrade", "Upgrade", "websocket"}, true},
+		"a program that names a page":           {"127.0.0.1:8080", local, []string{"Referer", "https://registered.example/"}, true},
+		"a program with an odd Referer":         {"proxy.example:8080", local, []string{"Referer", "android-app://com.example"}, true},
+		"a page of the site's, by name":         {"proxy.example:8080", local, []string{"Referer", "http://proxy.example:8080/app"}, true},
+		"an allowed page, by name":              {"proxy.example:8080", local, []string{"Referer", "https://APP.example.com/a?b"}, true},
+		"image, by the site's name":             {"proxy.example:8080", local, []string{"Referer", "http://evil.example/"}, false},
+		"image, another port of the name":       {"proxy.example:8080", local, []string{"Referer", "http://proxy.example:3000/"}, false},
+		"image, from elsewhere":                 {"192.0.2.7:8080", remote, []string{"Referer", "https://evil.example/a"}, false},
+		"image, by a mapped address":            {"[::ffff:127.0.0.1]:8080", local, nil, false},
+		"image, by a mapped address, in hex":    {"[::ffff:7f00:2]:8080", local, nil, false},
+		"a program, by a zoned address":         {"[::1%25lo]:8080", local, nil, true},
 		"fetch":                                 {"localhost:8080", local, []string{"Origin", "http://evil.example", "Sec-Fetch-Site", "cross-site"}, false},
 		"fetch, from elsewhere":                 {"anything", remote, []string{"Origin", "http://evil.example", "Sec-Fetch-Site", "cross-site"}, false},
 		"image, link, no-cors":                  {"localhost:8080", local, []string{"Sec-Fetch-Site", "cross-site"}, false},
+		"a service worker":                      {"localhost:8080", local, []string{"Service-Worker", "script", "Sec-Fetch-Site", "same-origin"}, false},
 		"another port of the same host":         {"localhost:8080", local, []string{"Origin", "http://localhost:3000", "Sec-Fetch-Site", "same-site"}, false},
 		"another port, GET":                     {"localhost:8080", local, []string{"Sec-Fetch-Site", "same-site"}, false},
 		"a frame without origin":                {"localhost:8080", local, []string{"Origin", "null"}, false},
@@ -79,10 +91,25 @@ func TestPagesOfOtherSitesGetNothing(t *testing.T) {
 				if res.StatusCode != http.StatusForbidden || source.asked.Load() != 0 || res.Header.Get("Access-Control-Allow-Origin") != "" {
 					t.Errorf("status %d, token asked for %d times, header %v", res.StatusCode, source.asked.Load(), res.Header)
 				}
-				if method != http.MethodHead && (!strings.Contains(text, "problem-origin") || !strings.Contains(text, "allow_")) {
+				if method != http.MethodHead && (!strings.Contains(text, "problem-origin") || !strings.Contains(text, "allow_") && !strings.Contains(text, "service worker")) {
 					t.Errorf("it does not say what to do: %s", text)
 				}
 			})
+		}
+	}
+}
+
+// Over TLS browsers say where a request comes from: what does not is a program, whatever it refers to.
+func TestRefererOverTLS(t *testing.T) {
+	for overTLS, want := range map[bool]int{true: http.StatusOK, false: http.StatusForbidden} {
+		rt := newTransport(t, new(upstream), newSource(token(canary, 1)))
+		rt.Browsers = &Browsers{Hosts: []string{"proxy.example"}}
+		req := from(t, http.MethodGet, "proxy.example", "127.0.0.1:443", "Referer", "https://registered.example/")
+		if overTLS {
+			req.TLS = new(tls.ConnectionState)
+		}
+		if res, text := send(t, rt, req); res.StatusCode != want {
+			t.Errorf("over TLS %t: %d: %s", overTLS, res.StatusCode, text)
 		}
 	}
 }

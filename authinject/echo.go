@@ -19,6 +19,7 @@ func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response
 	token := c.token.AccessToken()
 	echoed := scrubField(res.Header, "Location", token)
 	scrubAnswer(res.Header, token)
+	scrubAnswer(res.Trailer, token) // their names; the values come with the end
 	switch {
 	case res.Body == nil || res.Body == http.NoBody || x.req.Method == http.MethodHead || res.StatusCode == http.StatusNotModified:
 	case res.StatusCode == http.StatusSwitchingProtocols: // its Body can also be written to

@@ -170,6 +170,39 @@ func TestTokenDoesNotComeBackInAnyField(t *testing.T) {
 	})
 }
 
+// Nor does it come back as a field's name, in whatever case.
+func TestTokenDoesNotComeBackAsAName(t *testing.T) {
+	for _, access := range []string{"9f86d081884c7d659a2feaa0c55ad015", "canaryOfMixedCase"} {
+		overProtocol(t, http1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			name := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+			w.Header().Set("Trailer", "X-"+name)
+			w.Header()[name] = []string{"1"}
+			w.Header().Set("X-Of-"+name, "1")
+			w.Header().Set("X-Other", "1")
+			_, _ = io.WriteString(w, "body")
+			w.Header().Set("X-"+name, "1")
+			w.Header()[http.TrailerPrefix+"Y-"+name] = []string{"1"}
+			w.Header().Set(http.TrailerPrefix+"Z-Other", "1")
+		}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
+			rt.Source = sourceOf(newSource(token(access, 1)))
+			res, err := rt.RoundTrip(get(t, srv.URL+"/a"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := fmt.Sprint(res.Header, res.Trailer)
+			if _, err := io.Copy(io.Discard, res.Body); err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			all += fmt.Sprint(res.Header, res.Trailer)
+			mustNotHold(t, "the answer", strings.ToLower(all), strings.ToLower(access))
+			if res.Header.Get("X-Other") != "1" || res.Trailer.Get("Z-Other") != "1" {
+				t.Errorf("other fields are gone: %s", all)
+			}
+		})
+	}
+}
+
 // A reason phrase is text of the upstream's, which handlers can read.
 func TestTokenDoesNotComeBackAsAReason(t *testing.T) {
 	for placement, in := range placements(t) {

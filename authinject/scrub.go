@@ -28,6 +28,9 @@ func scrubAnswer(h http.Header, token string) {
 	}
 	for field := range h {
 		scrubField(h, field, token)
+		if len(field) >= len(token) && strings.Contains(strings.ToLower(field), strings.ToLower(token)) {
+			delete(h, field) // a name is put into another case on the way
+		}
 	}
 }
 

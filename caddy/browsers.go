@@ -49,12 +49,15 @@ func parseAllowed(configured []string, parse func(...string) ([]string, error)) 
 func client(req *http.Request) authinject.Client {
 	repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
-		return authinject.Client{Host: req.Host, Origin: req.Header.Get("Origin"), FetchSite: req.Header.Get("Sec-Fetch-Site")}
+		return authinject.Client{Host: req.Host, Origin: req.Header.Get("Origin"), FetchSite: req.Header.Get("Sec-Fetch-Site"), Referer: req.Referer()}
 	}
 	var c authinject.Client
 	c.Host, _ = repl.GetString("http.request.hostport")
 	c.Origin, _ = repl.GetString("http.request.header.Origin")
 	c.FetchSite, _ = repl.GetString("http.request.header.Sec-Fetch-Site")
+	if c.Origin == "" && c.FetchSite == "" && req.TLS == nil {
+		c.Referer, _ = repl.GetString("http.request.header.Referer")
+	}
 	return c
 }
 

@@ -16,16 +16,20 @@ func TestWebPages(t *testing.T) {
 	_, port, _ := strings.Cut(addr, ":")
 	config := site(srv, addr, srv.URL, "")
 	config = strings.Replace(config, "http://"+addr+" {", "http://:"+port+" {", 1)
-	config = strings.Replace(config, "authinject a "+srv.URL, "authinject a "+srv.URL+" {\n\t\theader_up Host api.example.com\n\t\theader_up -Origin\n\t\tallow_origins http://app.example\n\t\tallow_hosts Other.Example\n\t}", 1)
+	config = strings.Replace(config, "authinject a "+srv.URL, "authinject a "+srv.URL+" {\n\t\theader_up Host api.example.com\n\t\theader_up -Origin\n\t\theader_up -Referer\n\t\tallow_origins http://app.example\n\t\tallow_hosts Other.Example\n\t}", 1)
 	config += "http://proxy.example:" + port + " {\n\tbind 127.0.0.1\n\tauthinject a " + srv.URL + "\n}\n"
 	run(t, config)
 	for name, c := range map[string]struct {
-		host, origin, fetch string
-		want                int
+		host, origin, fetch, referer string
+		want                         int
 	}{
 		"program":            {host: addr, want: 200},
 		"site's name":        {host: "proxy.example:" + port, want: 200},
 		"allowed name":       {host: "other.example", want: 200},
+		"page by name":       {host: "other.example", referer: "http://evil.example/", want: 403},
+		"own page by name":   {host: "other.example", referer: "http://other.example/app", want: 200},
+		"names a page":       {host: addr, referer: "http://evil.example/", want: 200},
+		"mapped address":     {host: "[::ffff:7f00:1]:" + port, want: 403},
 		"rebound name":       {host: "evil.example:" + port, want: 403},
 		"page":               {host: addr, origin: "http://evil.example", want: 403},
 		"page, without cors": {host: addr, fetch: "cross-site", want: 403},
@@ -42,6 +46,9 @@ func TestWebPages(t *testing.T) {
 		}
 		if c.fetch != "" {
 			req.Header.Set("Sec-Fetch-Site", c.fetch)
+		}
+		if c.referer != "" {
+			req.Header.Set("Referer", c.referer)
 		}
 		before := len(srv.APIRequests())
 		res, err := client.Do(req)

@@ -36,6 +36,10 @@ func (h *ConnectHandler) admit(r *http.Request) (refusal string) {
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
 		return "This request was made by a page of another site, and was not carried out."
 	}
+	// A web page that an upstream serves under the same address is of the same origin, and need not be ours.
+	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "document" {
+		return "This page is for people, and shown as one; it was asked for by a script or a part of another page."
+	}
 	return ""
 }
 

@@ -165,6 +165,8 @@ func TestConnectIsGuarded(t *testing.T) {
 		"no origin":             func(r *http.Request) { r.Header.Set("Origin", "null") },
 		"cross-site":            func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
 		"same-site":             func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-site") },
+		"a script":              func(r *http.Request) { r.Header.Set("Sec-Fetch-Dest", "empty") },
+		"a frame":               func(r *http.Request) { r.Header.Set("Sec-Fetch-Dest", "iframe") },
 		"a name pointed at us":  func(r *http.Request) { r.Host = "evil.example" },
 		"like localhost":        func(r *http.Request) { r.Host = "localhost.evil.example" },
 		"the unspecified":       func(r *http.Request) { r.Host = "0.0.0.0" },
@@ -179,6 +181,9 @@ func TestConnectIsGuarded(t *testing.T) {
 		if status, said := post(edit); status != http.StatusForbidden {
 			t.Errorf("%s: %d %s", name, status, said)
 		}
+	}
+	if status, said := post(func(r *http.Request) { r.Header.Set("Sec-Fetch-Dest", "document") }); status != http.StatusSeeOther {
+		t.Errorf("as browsers send the form: %d %s", status, said)
 	}
 	if n := len(p.AuthorizeRequests()); n != 0 {
 		t.Errorf("%d authorization requests", n)

@@ -73,7 +73,7 @@ var startChromium = sync.OnceValue(func() error {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
 		// Names of the tests lead to this machine, and no other leads anywhere.
-		chromedp.Flag("host-resolver-rules", "MAP evil.test 127.0.0.1, MAP proxy.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE 0.0.0.0, EXCLUDE localhost, EXCLUDE *.localhost"),
+		chromedp.Flag("host-resolver-rules", "MAP evil.test 127.0.0.1, MAP proxy.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE 0.0.0.0, EXCLUDE *:7f00:1*, EXCLUDE localhost, EXCLUDE *.localhost"),
 		// What is asked for over http is to be asked over http.
 		chromedp.Flag("disable-features", "Translate,HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,MediaRouter,OptimizationHints"),
 		chromedp.Flag("disable-component-update", true),

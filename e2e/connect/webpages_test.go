@@ -71,7 +71,9 @@ var attacks = map[string]string{
 	"WebSocket": `new Promise(done => { const s = new WebSocket("ws://PROXY/x"); s.onopen = () => done("open"); s.onerror = s.onclose = () => done(""); })`,
 	"sandboxed frame": `new Promise(done => { addEventListener("message", e => done(e.data)); document.body.insertAdjacentHTML("beforeend",
 		'<iframe sandbox="allow-scripts" srcdoc="<script>fetch(&quot;http://PROXY/x&quot;).then(r => r.text()).then(t => parent.postMessage(t, &quot;*&quot;), () => parent.postMessage(&quot;&quot;, &quot;*&quot;))</script>"></iframe>'); })`,
-	"unspecified address": `fetch("http://0.0.0.0:PORT/x").then(r => r.text())`,
+	"unspecified address":     `fetch("http://0.0.0.0:PORT/x").then(r => r.text())`,
+	"mapped address, image":   `new Promise(done => { const e = new Image(); e.onload = e.onerror = () => done(""); e.src = "http://[::ffff:127.0.0.1]:PORT/x"; })`,
+	"mapped address, no-cors": `fetch("http://[::ffff:127.0.0.1]:PORT/x", {mode: "no-cors"}).then(r => r.text())`,
 }
 
 // A page of another site can make the browser that shows it do a lot; none of it reaches the API, and nothing
@@ -193,8 +195,16 @@ func TestNamedPagesAndHosts(t *testing.T) {
 	if text := page.text("body"); text != "api for true" {
 		t.Errorf("by the proxy's name the browser shows %q", text)
 	}
-	page.open("http://127.0.0.1:" + sitePort + "/")
+	// By that name, over plain http, browsers say less of where a request comes from.
+	page.open("http://evil.test:" + sitePort + "/")
 	before := asked.Load()
+	for _, name := range []string{"image", "script", "no-cors GET", "no-cors POST", "fetch GET", "frame"} {
+		if read, err := await[string](page, "Promise.resolve("+strings.ReplaceAll(attacks[name], "PROXY", "proxy.test:"+port)+`).catch(() => "")`); err != nil || read != "" || asked.Load() != before {
+			t.Errorf("%s by the proxy's name: read %q, %d requests reached the API, %v", name, read, asked.Load()-before, err)
+		}
+	}
+	page.open("http://127.0.0.1:" + sitePort + "/")
+	before = asked.Load()
 	if read, err := await[string](page, `Promise.resolve(fetch("http://127.0.0.1:`+port+`/x").then(r => r.text())).catch(() => "")`); err != nil || read != "" || asked.Load() != before {
 		t.Errorf("another page read %q, %v", read, err)
 	}
