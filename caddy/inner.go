@@ -20,7 +20,16 @@ func (t *Transport) adjust(h *reverseproxy.HTTPTransport) {
 	spareSockets(h)
 	if dial := h.Transport.DialContext; dial != nil {
 		h.Transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-			muffleStdLog() // Caddy directs it elsewhere at every reload
+			conn, err := dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return muffledConn{conn}, nil
+		}
+	}
+	if dial := h.Transport.DialTLSContext; dial != nil {
+		h.Transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			muffleStdLog() // what it returns must be known as TLS, and cannot be wrapped
 			return dial(ctx, network, address)
 		}
 	}

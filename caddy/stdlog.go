@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"log"
+	"net"
 )
 
 // What a server sends when nobody has asked it is written to the standard logger by net/http, as it
@@ -25,6 +26,16 @@ func (m muffled) Write(line []byte) (int, error) {
 		return 0, err
 	}
 	return len(line), nil
+}
+
+// muffledConn is a connection to a server, of which nothing arrives before the standard logger is muffled:
+// Caddy directs that elsewhere whenever a configuration is loaded, or fails to be.
+type muffledConn struct{ net.Conn }
+
+func (c muffledConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	muffleStdLog()
+	return n, err
 }
 
 // muffleStdLog makes the standard logger keep such bytes to itself.

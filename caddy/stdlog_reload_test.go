@@ -1,0 +1,83 @@
+package caddy_test
+
+import (
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// lines is what was written, for several goroutines.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Caddy directs the standard logger elsewhere when a configuration is loaded, also when that then fails, while
+// connections of the one in force are kept.
+func TestStdLogStaysMuffled(t *testing.T) {
+	isolate(t)
+	t.Setenv("TOKEN", "canary-0123456789")
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/ok" {
+			return
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 204 No Content\r\n\r\nmore: %s", r.Header.Get("Authorization"))
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_, _ = conn.Read(make([]byte, 1)) // until the proxy has closed it
+	}))
+	defer upstream.Close()
+	addr := freeAddr(t)
+	run(t, fmt.Sprintf(`{
+	authinject {
+		source a {
+			token {env.TOKEN}
+		}
+	}
+}
+http://%s {
+	bind 127.0.0.1
+	authinject a %s
+}
+`, addr, upstream.URL))
+	if status, body, _ := get(t, "http://"+addr+"/ok"); status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	before := log.Writer()
+	t.Cleanup(func() { log.SetOutput(before) })
+	var out lines
+	log.SetOutput(&out)
+	if status, body, _ := get(t, "http://"+addr+"/more"); status != http.StatusNoContent {
+		t.Fatalf("%d %s", status, body)
+	}
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(out.String(), "Unsolicited response"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("nothing came unasked: %q", out.String())
+		}
+	}
+	if strings.Contains(out.String(), "canary") {
+		t.Errorf("the standard logger wrote %q", out.String())
+	}
+}
