@@ -29,6 +29,36 @@ const (
 // ClientAuths are the known ways, in the order to name them to a person.
 var ClientAuths = []ClientAuth{ClientSecretBasic, ClientSecretBasicRaw, ClientSecretPost, ClientSecretQuery, ClientAuthNone}
 
+// orDefault is a, or what is used where nothing is configured.
+func (a ClientAuth) orDefault(secret bool) ClientAuth {
+	switch {
+	case a != "":
+		return a
+	case secret:
+		return ClientSecretBasic
+	}
+	return ClientAuthNone
+}
+
+// CheckTokenParams reports why parameters with these names cannot be sent with every token request: each may be
+// sent once (RFC 6749 section 3.2), and a client authenticates in one way (section 2.3). An empty a is the
+// default for a client that has a secret, or has none.
+func (a ClientAuth) CheckTokenParams(secret bool, names ...string) error {
+	a = a.orDefault(secret)
+	basic := a == ClientSecretBasic || a == ClientSecretBasicRaw
+	seen := make(map[string]bool)
+	for _, name := range names {
+		switch {
+		case name == "client_secret", name == "client_id" && !basic:
+			return fmt.Errorf("token_param %s is sent by client_auth %s; remove it", name, a)
+		case seen[name] && name != "resource": // RFC 8707 section 2 lets it repeat
+			return fmt.Errorf("token_param %s stands there twice", name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
 // BodyFormat is how the parameters of a token request are sent.
 type BodyFormat string
 

@@ -142,6 +142,7 @@ func TestImplicitTokenThatNeverExpires(t *testing.T) {
 		if st := src.Account("").Status(); st.State != tokensource.StateLoginRequired {
 			t.Errorf("status %+v", st)
 		}
+		synctest.Wait() // events are told after the callers
 		if ev.count(tokensource.EventLoginRequired) != 1 {
 			t.Errorf("events %+v", ev.all)
 		}

@@ -90,6 +90,10 @@ func (a *Account) deadlines(rec *Record, again bool) (soft, hard deadline) {
 		// knows by how much. Refresh now, serve for as long as it might last.
 		return c.in(0), c.in(lifetime)
 	}
+	if s := rec.Spending; s != nil && s.Owner != a.src.owner {
+		// Who was renewing it may be dead. For some seconds the provider may still take the refresh token.
+		return c.in(0), c.in(lifetime - age)
+	}
 	after := softAfter(lifetime, a.src.cfg.RefreshBefore)
 	if again {
 		after = max(after, min(lifetime, 5*time.Second))

@@ -268,7 +268,7 @@ func (s *Source) finishLogin(ctx context.Context, grant Interactive, l *Login, a
 		return err
 	}
 	taken.answered = s.cfg.Clock.Now()
-	if wrong := taken.checkIssuer(answer); wrong != nil {
+	if wrong := s.checkIssuer(ctx, taken, answer); wrong != nil {
 		return wrong
 	}
 	if refused := refusedLogin(answer); refused != nil {

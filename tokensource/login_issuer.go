@@ -3,6 +3,7 @@ package tokensource
 import (
 	"context"
 	"net/url"
+	"strings"
 )
 
 // expectIssuer notes who has to answer the login, where that is configured.
@@ -25,16 +26,36 @@ func (s *Source) expectIssuer(ctx context.Context, l *Login) *Error {
 // checkIssuer reports an answer that comes from another server than the login was begun at: so a
 // code of one provider is got to another (RFC 9207 section 2.4). It applies to refusals as
 // well. What a person types names nobody.
-func (l *Login) checkIssuer(answer url.Values) *Error {
-	if l.Issuer == "" || l.Typed() {
-		return nil
-	}
+func (s *Source) checkIssuer(ctx context.Context, l *Login, answer url.Values) *Error {
 	named, given := answer["iss"]
 	switch {
+	case l.Typed():
+	case l.Issuer == "" && given && (len(named) != 1 || !s.isAt(ctx, l, named[0])):
+		return &Error{Class: ClassLogin, Reason: "the answer comes from another issuer than the login was begun at: the one that it names is neither where authorize_url nor where token_url is; if it is right, configure it with the option issuer"}
+	case l.Issuer == "":
 	case given && (len(named) != 1 || named[0] != l.Issuer):
 		return &Error{Class: ClassLogin, Reason: "the answer comes from another issuer than the login was begun at"}
 	case !given && l.alwaysIss:
 		return &Error{Class: ClassLogin, Reason: "the answer names no issuer, which this provider says it always does"}
 	}
 	return nil
+}
+
+// isAt reports whether an issuer that nobody configured is on the host of one of the login's endpoints, as
+// issuers are.
+func (s *Source) isAt(ctx context.Context, l *Login, issuer string) bool {
+	u, err := url.Parse(issuer)
+	if err != nil || u.Host == "" {
+		return false
+	}
+	for option, configured := range map[string]string{"authorize_url": s.cfg.AuthorizeURL, "token_url": s.cfg.TokenURL} {
+		endpoint, failure := s.wire.endpoint(ctx, option, configured, l.Variables)
+		if failure != nil {
+			continue
+		}
+		if at, err := url.Parse(endpoint); err == nil && strings.EqualFold(at.Host, u.Host) {
+			return true
+		}
+	}
+	return false
 }

@@ -3,6 +3,8 @@ package tokensource_test
 import (
 	"context"
 	"errors"
+	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/authinject/caddy-authinject/tokensource"
@@ -26,5 +28,30 @@ func TestLoginBelongsToItsSource(t *testing.T) {
 		if err := finish(t, other, l, "code=c"); !errors.Is(err, tokensource.ErrNoLogin) || ep.count() != 0 {
 			t.Errorf("another %s: %v after %d token requests", name, err, ep.count())
 		}
+	}
+}
+
+// Nor is one that says itself that it comes from elsewhere, where no issuer is configured: a provider may send
+// people on to another one, and have its code brought here (RFC 9207 section 1).
+func TestAnswerOfAnotherProvider(t *testing.T) {
+	for iss, good := range map[string]bool{
+		"https://login.example.com": true, "https://login.example.com/tenant/v2.0": true, "https://tokens.example.com": true,
+		"https://honest.example.com": false, "https://login.example.com.evil.example": false, "https://login.example.com:444": false, "": false, "login.example.com": false,
+	} {
+		for _, answer := range []string{"code=c", "error=access_denied"} {
+			ep := &endpoint{}
+			src := newSource(t, ep, connecting(nil), func(cfg *tokensource.Config) { cfg.TokenURL = "https://tokens.example.com/t" })
+			err := finish(t, src, begin(t, src, inBrowser), answer+"&"+url.Values{"iss": {iss}}.Encode())
+			if refused := err != nil && strings.Contains(err.Error(), "comes from another issuer"); refused == good {
+				t.Errorf("%s from %q: %v", answer, iss, err)
+			}
+			if !good && ep.count() != 0 {
+				t.Errorf("from %q: %d token requests", iss, ep.count())
+			}
+		}
+	}
+	src := newSource(t, &endpoint{}, connecting(nil))
+	if err := finish(t, src, begin(t, src, inBrowser), "code=c&iss=https%3A%2F%2Flogin.example.com&iss=https%3A%2F%2Flogin.example.com"); err == nil || !strings.Contains(err.Error(), "another issuer") {
+		t.Errorf("named twice: %v", err)
 	}
 }

@@ -79,6 +79,10 @@ type Spending struct {
 	Generation uint64    `json:"generation"`
 	Owner      string    `json:"owner"`
 	Since      time.Time `json:"since"`
+	// Lost says that nobody waits for the answer any more, though it, or one to an earlier attempt, is missing.
+	Lost bool `json:"lost,omitempty"`
+
+	afterLost bool // the mark it replaces was Lost
 }
 
 // Failure is what is kept of an error that a retry cannot mend.

@@ -157,12 +157,7 @@ func (cfg *Config) setDefaults() error {
 	if cfg.Grant == nil {
 		return fmt.Errorf("source %s: a grant is needed", cfg.Name)
 	}
-	if cfg.ClientAuth == "" {
-		cfg.ClientAuth = ClientSecretBasic
-		if len(cfg.ClientSecrets) == 0 {
-			cfg.ClientAuth = ClientAuthNone
-		}
-	}
+	cfg.ClientAuth = cfg.ClientAuth.orDefault(len(cfg.ClientSecrets) > 0)
 	if cfg.BodyFormat == "" {
 		cfg.BodyFormat = BodyForm
 	}
@@ -259,20 +254,14 @@ func (cfg *Config) checkEndpoints() error {
 // checkParams refuses the parameters that would be sent twice (RFC 6749 section 3.2),
 // or that would make a second way of client authentication (section 2.3).
 func (cfg *Config) checkParams() error {
-	basic := cfg.ClientAuth == ClientSecretBasic || cfg.ClientAuth == ClientSecretBasicRaw
-	seen := make(map[string]bool)
-	for _, p := range cfg.Params {
-		switch {
-		case p.Name == "" || p.Value == nil:
+	names := make([]string, len(cfg.Params))
+	for i, p := range cfg.Params {
+		if p.Name == "" || p.Value == nil {
 			return errors.New("token_param needs a name and a value")
-		case p.Name == "client_secret", p.Name == "client_id" && !basic:
-			return fmt.Errorf("token_param %s is sent by client_auth %s; remove it", p.Name, cfg.ClientAuth)
-		case seen[p.Name] && p.Name != "resource": // RFC 8707 section 2 lets it repeat
-			return fmt.Errorf("token_param %s stands there twice", p.Name)
 		}
-		seen[p.Name] = true
+		names[i] = p.Name
 	}
-	return nil
+	return cfg.ClientAuth.CheckTokenParams(len(cfg.ClientSecrets) > 0, names...)
 }
 
 // checkAuthorizeParams refuses the parameters that every authorization request has (RFC

@@ -76,7 +76,10 @@ const storageStalls = time.Second
 func (a *Account) mark(ctx context.Context, rec *Record) (*Record, error) {
 	mark := rec.clone()
 	mark.Failure = nil
-	mark.Spending = &Spending{Generation: rec.Generation, Owner: a.src.owner, Since: a.src.cfg.Clock.Now().UTC()}
+	mark.Spending = &Spending{
+		Generation: rec.Generation, Owner: a.src.owner, Since: a.src.cfg.Clock.Now().UTC(),
+		afterLost: rec.Spending != nil && rec.Spending.Lost,
+	}
 	return mark, a.save(ctx, mark)
 }
 
@@ -133,7 +136,7 @@ func (a *Account) follow(ctx context.Context, found *Record) outcome {
 // keep stores what a token request brought, before anything else is done with it.
 func (a *Account) keep(ctx context.Context, mark *Record, req Request, ans *Answer, failure *Error) outcome {
 	if failure != nil && failure.Lost {
-		return outcome{rec: mark, err: failure} // the mark stays: uncertain
+		return a.lose(ctx, mark, failure)
 	}
 	found, unread := a.overtaken(ctx, mark)
 	var rec *Record
@@ -152,8 +155,9 @@ func (a *Account) keep(ctx context.Context, mark *Record, req Request, ans *Answ
 		return a.follow(ctx, found)
 	default:
 		rec = mark.clone()
-		if !a.lostBefore() { // an answer that was lost earlier is still missing
-			rec.Spending = nil
+		rec.Spending = nil
+		if a.lostBefore() || mark.Spending.afterLost { // that answer is still missing
+			rec.Spending = mark.Spending.lost()
 		}
 	}
 	if unread != nil && (ans == nil || isRecordError(unread)) {
@@ -174,6 +178,28 @@ func (a *Account) keep(ctx context.Context, mark *Record, req Request, ans *Answ
 	return outcome{rec: rec, asked: failure == nil, unsaved: err != nil, storage: err, err: failure}
 }
 
+// lose keeps the mark of a refresh whose answer was lost, so that a restart knows, and tells other processes
+// that nobody waits for it any more: they may try, and need not wait as they do for one that died.
+func (a *Account) lose(ctx context.Context, mark *Record, failure *Error) outcome {
+	found, err := a.overtaken(ctx, mark)
+	if found != nil {
+		return a.follow(ctx, found)
+	}
+	rec := mark.clone()
+	rec.Spending = mark.Spending.lost()
+	if err == nil {
+		_ = a.save(ctx, rec) // if that fails, they do wait
+	}
+	return outcome{rec: rec, err: failure}
+}
+
+// lost returns the mark as it is once nobody waits for its answer.
+func (s *Spending) lost() *Spending {
+	ended := *s
+	ended.Lost = true
+	return &ended
+}
+
 // saveAgain writes rec once more, after a storage stalled, if the mark of somebody who
 // took this process for dead was written over it.
 func (a *Account) saveAgain(ctx context.Context, rec *Record) error {
@@ -186,10 +212,11 @@ func (a *Account) saveAgain(ctx context.Context, rec *Record) error {
 }
 
 // spentElsewhere reports whether another process is likely to be in the middle of
-// spending the refresh token of rec: its mark is younger than a request may take.
+// spending the refresh token of rec: its mark is younger than a request may take, and the request
+// has not ended.
 func (a *Account) spentElsewhere(rec *Record) bool {
 	s := rec.Spending
-	if s == nil || s.Owner == a.src.owner {
+	if s == nil || s.Lost || s.Owner == a.src.owner {
 		return false
 	}
 	age := a.src.cfg.Clock.Now().Sub(s.Since)

@@ -65,6 +65,9 @@ func (a *Account) Status() Status {
 			st.RefreshAt = l.soft.wall
 		}
 	}
+	if a.rec != nil && a.rec.Spending != nil && a.rec.Spending.Owner != a.src.owner {
+		st.State = StateUncertain
+	}
 	if a.failed != nil {
 		st.Err, st.Attempts = a.failed.err, a.failed.attempts
 		st.RefreshAt = a.failed.err.RetryAt

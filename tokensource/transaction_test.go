@@ -302,6 +302,107 @@ func TestMarkOfAnotherProcess(t *testing.T) {
 	})
 }
 
+// A refresh whose answer was lost has ended: other processes need not wait for it as for one that died, and try
+// in their turn. None of them hangs meanwhile, nor when it is stopped.
+func TestOthersGoOnAfterALostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := &endpoint{script: func(n int, _ url.Values) reply {
+			if n == 2 || n == 3 {
+				return reply{status: http.StatusBadGateway, body: "<html>"}
+			}
+			return rotated(n, 12*time.Second)
+		}}
+		a, b := newSource(t, ep, refreshing(storage, "rt0")), newSource(t, ep, refreshing(storage, "rt0"))
+		a.Warm()
+		b.Warm()
+		time.Sleep(15 * time.Second)
+		calls := ep.all()
+		if len(calls) < 4 || calls[3].at.Sub(calls[2].at) > 3*time.Second {
+			t.Fatalf("%d requests; after the second loss nobody asks for long", len(calls))
+		}
+		if mustToken(t, a).Generation < 2 || mustToken(t, b).Generation < 2 {
+			t.Error("one of them has no new token")
+		}
+		if rec := stored(t, storage); rec.Spending != nil {
+			t.Errorf("the mark is left: %+v", rec.Spending)
+		}
+
+		ep.set(always(reply{status: http.StatusServiceUnavailable, body: "<html>"}))
+		before := ep.count()
+		for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Second) {
+			for name, src := range map[string]*tokensource.Source{"a": a, "b": b} {
+				began := time.Now()
+				if _, err := src.Token(t.Context()); err != nil && time.Since(began) > 3*time.Second {
+					t.Errorf("%s: a request hung for %s: %v", name, time.Since(began), err)
+				}
+			}
+		}
+		if n := ep.count() - before; n < 10 || n > 48 {
+			t.Errorf("%d token requests of two processes in three minutes", n)
+		}
+		if st := a.Account("").Status().State; st != tokensource.StateUncertain || !stored(t, storage).Spending.Lost {
+			t.Errorf("state %s, mark %+v", st, stored(t, storage).Spending)
+		}
+		for _, src := range []*tokensource.Source{a, b} {
+			began := time.Now()
+			if err := src.Close(t.Context()); err != nil || time.Since(began) > 3*time.Second {
+				t.Errorf("closing took %s: %v", time.Since(began), err)
+			}
+		}
+	})
+}
+
+// Who was killed in the middle of a refresh left its mark on a record whose token lives. The refresh token is tried
+// again as soon as nobody can be waiting for the answer, not when the token is due: providers take the old one
+// for seconds. The token serves meanwhile.
+func TestMarkOnALiveToken(t *testing.T) {
+	for lost, within := range map[bool]time.Duration{false: 14 * time.Second, true: time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			storage := &tokensource.MemoryStorage{}
+			ep := &endpoint{script: func(int, url.Values) reply { return rotated(9, time.Hour) }}
+			put(t, storage, &tokensource.Record{
+				Generation: 2, AccessToken: tokensource.NewSecret("at2"), RefreshToken: tokensource.NewSecret("rt2"),
+				Obtained: time.Now(), Expiry: time.Now().Add(time.Hour),
+				Spending: &tokensource.Spending{Generation: 2, Owner: "other", Since: time.Now(), Lost: lost},
+			})
+			src := newSource(t, ep, refreshing(storage, "rt0"))
+			src.Warm()
+			synctest.Wait()
+			if !lost {
+				wantToken(t, src, "at2")
+				if st := src.Account("").Status().State; st != tokensource.StateUncertain {
+					t.Errorf("state %s", st)
+				}
+			}
+			time.Sleep(within)
+			wantToken(t, src, "at9")
+			wantCount(t, ep, 1)
+			if st := src.Account("").Status().State; st != tokensource.StateFresh {
+				t.Errorf("state %s", st)
+			}
+		})
+	}
+}
+
+// What another process lost is missing still when this one cannot ask.
+func TestLostByAnotherStaysUncertain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		put(t, storage, &tokensource.Record{
+			Generation: 2, RefreshToken: tokensource.NewSecret("rt2"),
+			Spending: &tokensource.Spending{Generation: 2, Owner: "other", Since: time.Now(), Lost: true},
+		})
+		ep := &endpoint{script: always(reply{err: errReset, unsent: true})}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		wantError(t, src, tokensource.ClassWait)
+		wantCount(t, ep, 1)
+		if rec := stored(t, storage); rec.Spending == nil || !rec.Spending.Lost {
+			t.Errorf("mark %+v", rec.Spending)
+		}
+	})
+}
+
 // Another process keeps off for as long as a refresh may take, its quick retry included.
 func TestOthersKeepOffDuringTheQuickRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
