@@ -114,7 +114,7 @@ func (a *App) chooser(name, account string) (*chooser, error) {
 	}
 	if account != "" {
 		if !pooled.source.Interactive() {
-			return nil, fmt.Errorf("source %s: account is for the grants authorization_code and implicit, whose accounts a person connects", name)
+			return nil, fmt.Errorf("source %s: %s", name, accountIsFor)
 		}
 		a.perAccount[name] = true
 	}

@@ -73,9 +73,9 @@ func (a *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch {
 	case len(path) == 1 && path[0] == "ready":
-		return onlyGet(r, func() error { return app.serveReady(w) })
+		return onlyGet(w, r, func() error { return app.serveReady(w) })
 	case len(path) == 1 && path[0] == "sources":
-		return onlyGet(r, func() error { return app.serveSources(w, r) })
+		return onlyGet(w, r, func() error { return app.serveSources(w, r) })
 	case len(path) >= 2 && len(path) <= 4 && path[0] == "sources":
 		return app.serveSource(w, r, path[1], path[2:])
 	}
@@ -94,11 +94,17 @@ func pathOf(r *http.Request) ([]string, error) {
 	return segments, nil
 }
 
-func onlyGet(r *http.Request, serve func() error) error {
+func onlyGet(w http.ResponseWriter, r *http.Request, serve func() error) error {
 	if r.Method != http.MethodGet {
-		return problemAt(http.StatusMethodNotAllowed, "allowed is GET")
+		return notAllowed(w, "GET", "allowed is GET")
 	}
 	return serve()
+}
+
+// notAllowed says which methods are (RFC 9110 section 15.5.6).
+func notAllowed(w http.ResponseWriter, methods, words string) error {
+	w.Header().Set("Allow", methods)
+	return problemAt(http.StatusMethodNotAllowed, words)
 }
 
 // serveReady says whether every source that keeps a token has one. Sources whose accounts are
@@ -164,9 +170,9 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 	case r.Method == http.MethodDelete && pooled.source.Interactive():
 		err = found.Disconnect(r.Context())
 	case r.Method == http.MethodDelete:
-		return problemAt(http.StatusMethodNotAllowed, "a source of grant "+cfg.grantName+" has no login to end")
+		return notAllowed(w, "GET", "a source of grant "+cfg.grantName+" has no login to end")
 	case r.Method != http.MethodGet:
-		return problemAt(http.StatusMethodNotAllowed, "allowed are GET, DELETE, and POST to refresh")
+		return notAllowed(w, "GET, DELETE", "allowed are GET, DELETE, and POST to refresh")
 	}
 	status := http.StatusOK
 	if err != nil {

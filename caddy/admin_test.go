@@ -1,10 +1,13 @@
 package caddy
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // The path that a command asks for is that of the account it is about, whatever the name.
@@ -19,5 +22,15 @@ func TestPathsOfTheAdminAPI(t *testing.T) {
 		if want := []string{"sources", "a", name, "refresh"}; !slices.Equal(got, want) {
 			t.Errorf("%q: the server sees %q", name, got)
 		}
+	}
+}
+
+// What is not allowed says what is (RFC 9110 section 15.5.6).
+func TestAdminNamesTheMethods(t *testing.T) {
+	w := httptest.NewRecorder()
+	err := onlyGet(w, httptest.NewRequest(http.MethodPost, "/authinject/ready", nil), func() error { t.Error("it was served"); return nil })
+	var api caddy.APIError
+	if !errors.As(err, &api) || api.HTTPStatus != http.StatusMethodNotAllowed || w.Header().Get("Allow") != http.MethodGet {
+		t.Errorf("%v, Allow %q", err, w.Header().Get("Allow"))
 	}
 }

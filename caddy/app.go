@@ -2,6 +2,7 @@ package caddy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -92,7 +93,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Sources)) {
 		if err := a.provisionSource(ctx, name); err != nil {
-			return fmt.Errorf("source %s: %w", name, err)
+			return err
 		}
 	}
 	return nil
@@ -106,7 +107,7 @@ func (a *App) provisionKeys(ctx caddy.Context) error {
 		if err := checkEncryptionKey(ctx, configured); err != nil {
 			return fmt.Errorf("encryption_key %d of %d: %w", i+1, len(a.EncryptionKeys), err)
 		}
-		literal = literal || !hasPlaceholder(configured)
+		literal = literal || isLiteral(configured)
 	}
 	if literal {
 		a.logger.Warn(literalWarning, zap.String("option", "encryption_key"))
@@ -115,10 +116,8 @@ func (a *App) provisionKeys(ctx caddy.Context) error {
 }
 
 func checkEncryptionKey(ctx context.Context, configured string) error {
-	if hasPlaceholder(configured) {
-		if err := checkPlaceholders(configured); err != nil {
-			return err
-		}
+	if err := checkPlaceholders(configured); err != nil {
+		return err
 	}
 	key, err := value(configured)(ctx)
 	if err != nil {
@@ -128,22 +127,23 @@ func checkEncryptionKey(ctx context.Context, configured string) error {
 }
 
 func (a *App) provisionSource(ctx caddy.Context, name string) error {
-	src := a.Sources[name]
-	if src == nil {
-		return fmt.Errorf("its configuration is empty")
+	src, err := a.Sources[name], checkSourceName(name)
+	switch {
+	case err != nil:
+	case src == nil:
+		err = errors.New("its configuration is empty")
+	default:
+		err = src.provision(ctx)
 	}
-	if err := checkSourceName(name); err != nil {
-		return err
-	}
-	if err := src.provision(ctx); err != nil {
-		return err
+	if err != nil {
+		return fmt.Errorf("source %s: %w", name, err)
 	}
 	src.encryptionKeys = a.EncryptionKeys
 	a.warnOf(ctx, name, src)
 	user := &sourceUser{grant: src.grant, storage: src.storage, observe: a.observer()}
 	pooled, err := acquire(name, src, user)
 	if err != nil {
-		return err
+		return err // it names the source
 	}
 	a.pooled[name], a.users[name] = pooled, user
 	return nil

@@ -1,9 +1,13 @@
 package caddy
 
 import (
+	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -19,10 +23,23 @@ func oneArg(d *caddyfile.Dispenser) (string, error) {
 		return "", d.Errf("%s needs a value", option)
 	}
 	value := d.Val()
-	if d.NextArg() {
-		return "", d.Errf("%s takes one value; unexpected %q", option, d.Val())
+	if more := len(d.RemainingArgs()); more > 0 {
+		// Not quoted: it may be a secret, or the second half of one.
+		return "", d.Errf("%s takes one value, and there are %d; quotes keep one with spaces together", option, 1+more)
 	}
 	return value, nil
+}
+
+// optionName is what names of options look like.
+var optionName = regexp.MustCompile(`^[A-Za-z][A-Za-z_-]{0,31}$`)
+
+// quoteOption is a word that stands where an option is expected, for an error: the value of the option in the
+// line above may have got there, and be a secret.
+func quoteOption(word string) string {
+	if optionName.MatchString(word) {
+		return strconv.Quote(word)
+	}
+	return fmt.Sprintf("of %d characters that looks like a value", utf8.RuneCountInString(word))
 }
 
 // caddyfileText reads the one, non-empty argument of an option.
@@ -118,7 +135,7 @@ func encryptionKeys(d *caddyfile.Dispenser, into *[]string) error {
 // warnLiteral warns of a secret that stands in the Caddyfile itself. {$NAME} counts
 // as one: it is replaced while the Caddyfile is read, so the value ends up in the configuration.
 func warnLiteral(d *caddyfile.Dispenser, source, option, text string) {
-	if hasPlaceholder(text) {
+	if !isLiteral(text) {
 		return
 	}
 	of := zap.Skip() // an option of no source

@@ -1,13 +1,18 @@
 package caddy
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 func init() {
@@ -67,8 +72,8 @@ func parseConnect(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		case "sources":
 			err = list(h.Dispenser, &page.Sources)
 			for _, source := range page.Sources {
-				if unknown := checkSourceDefined(h, source); unknown != nil && err == nil {
-					err = h.WrapErr(unknown)
+				if wrong := firstError(checkSourceDefined(h, source), checkConnected(h, source, pageIsFor)); wrong != nil && err == nil {
+					err = h.WrapErr(wrong)
 				}
 			}
 		default:
@@ -80,6 +85,9 @@ func parseConnect(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	}
 	if page.Path == "" {
 		page.Path = defaultConnectPath
+	}
+	if err := checkCovered(matcher, page.Path); err != nil {
+		return nil, fmt.Errorf("%w, at %s:%d", err, at.File, at.Line)
 	}
 	defined, err := definedSources(h)
 	if err != nil {
@@ -94,6 +102,25 @@ func parseConnect(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		}
 	}
 	return h.NewRoute(matcher, page), nil
+}
+
+// checkCovered refuses a matcher that lets the page or its callback pass by: what comes to the callback, a code
+// in its address, would go to whatever is served behind.
+func checkCovered(matcher caddy.ModuleMap, path string) error {
+	var patterns caddyhttp.MatchPath
+	if raw := matcher["path"]; raw == nil || json.Unmarshal(raw, &patterns) != nil {
+		return nil
+	}
+	if err := patterns.Provision(caddy.Context{}); err != nil {
+		return err
+	}
+	for _, address := range []string{path, path + callbackPath} {
+		req := (&http.Request{URL: &url.URL{Path: address}}).WithContext(context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer()))
+		if matches, err := patterns.MatchWithError(req); err == nil && !matches {
+			return fmt.Errorf("the matcher lets %s pass by, which belongs to the page; write authinject_connect %s*", address, path)
+		}
+	}
+	return nil
 }
 
 // checkLeadsHere reports a redirect_url that leads past the page's callback. What

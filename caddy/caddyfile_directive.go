@@ -71,6 +71,11 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	if err != nil {
 		return nil, err
 	}
+	if t.Account != "" {
+		if err := checkConnected(h, t.Source, accountIsFor); err != nil {
+			return nil, fmt.Errorf("%w, at %s:%d", err, at.File, at.Line)
+		}
+	}
 	tls, err := placeholderSchemes(rest)
 	if err != nil {
 		return nil, err
@@ -205,6 +210,26 @@ func checkSourceDefined(h httpcaddyfile.Helper, name string) error {
 		return nil
 	}
 	return unknownSource(name, slices.Collect(maps.Keys(defined)))
+}
+
+// What needs accounts that a person connects.
+const (
+	accountIsFor = "account is for the grants authorization_code and implicit, whose accounts a person connects"
+	pageIsFor    = "the page is for the grants authorization_code and implicit, whose accounts a person connects"
+)
+
+// checkConnected refuses, while line numbers are known, a source whose accounts no person connects.
+func checkConnected(h httpcaddyfile.Helper, name, reason string) error {
+	defined, err := definedSources(h)
+	if err != nil || defined[name] == nil {
+		return err
+	}
+	src := defined[name]
+	_ = src.applyProvider() // for the grant it brings; its mistakes have been told
+	if grant, builtin := builtinGrants[src.grantType()]; builtin && !grant.interactive {
+		return fmt.Errorf("source %s: %s; its grant is %s", name, reason, src.grantType())
+	}
+	return nil
 }
 
 // definedSources are the sources of the global options.

@@ -1,7 +1,6 @@
 package caddy
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -49,18 +48,17 @@ func (p *sourceParser) grantOption(d *caddyfile.Dispenser, option string) error 
 		return err
 	}
 	text := d.Val()
-	grant := "static"
-	if option == "refresh_token" {
-		grant = "refresh_token"
-	}
-	if !slices.Contains(p.implied, grant) {
-		p.implied = append(p.implied, grant)
+	if option != "expires" {
+		p.implied = append(p.implied, map[string]string{"token": "static", "refresh_token": "refresh_token"}[option])
 	}
 	if option == "expires" {
 		if _, err := parseExpires(text); err != nil {
 			return d.WrapErr(err)
 		}
 	} else {
+		if err := checkSecrets(option, text); err != nil {
+			return d.WrapErr(err)
+		}
 		warnLiteral(d, p.name, option, text)
 	}
 	p.grantOpts[option] = text

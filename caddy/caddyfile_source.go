@@ -189,7 +189,7 @@ func (p *sourceParser) option(d *caddyfile.Dispenser, option string) error {
 		s.RequireTokenAtStart = true
 		return nil
 	}
-	return d.Errf("source %s: unknown option %q; allowed are %s", p.name, option, sourceOptions)
+	return d.Errf("source %s: unknown option %s; allowed are %s", p.name, quoteOption(option), sourceOptions)
 }
 
 // finish settles the grant and checks the options against each other.
@@ -201,6 +201,9 @@ func (p *sourceParser) finish() error {
 		if implied != p.grant {
 			return fmt.Errorf("two grants: %s, and %s by the option %s; remove one", p.grant, implied, builtinGrants[implied].option)
 		}
+	}
+	if p.grantOpts["expires"] != "" && p.grant != "static" {
+		return errors.New("expires says when the token of grant static ends, which stands in the option token; remove it")
 	}
 	if p.grantOpts["pkce"] != "" {
 		if p.grant == "" {
@@ -293,6 +296,9 @@ func (p *sourceParser) secrets(d *caddyfile.Dispenser, into *[]string) error {
 		return err
 	}
 	for _, secret := range *into {
+		if err := checkSecrets(option, secret); err != nil {
+			return d.WrapErr(err)
+		}
 		warnLiteral(d, p.name, option, secret)
 	}
 	return nil

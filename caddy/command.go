@@ -1,6 +1,9 @@
 package caddy
 
 import (
+	"fmt"
+	"strings"
+
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 )
@@ -24,6 +27,16 @@ for the sources and the storage, and open no listener of it.
 "providers" lists the presets that a token source can name with the option
 provider, and "providers show <name>" prints everything that one sets.`,
 		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, func(cmd *cobra.Command, args []string) error {
+				if len(args) == 0 {
+					return cmd.Help()
+				}
+				names := make([]string, 0, len(cmd.Commands()))
+				for _, known := range cmd.Commands() {
+					names = append(names, known.Name())
+				}
+				return fmt.Errorf("unknown command %q; known are %s", args[0], strings.Join(names, ", "))
+			}
 			cmd.AddCommand(loginCommand(), logoutCommand(), statusCommand(), refreshCommand(), proxyCommand(), sealCommand(), providersCommand())
 		},
 	})

@@ -121,7 +121,7 @@ func (f *proxyFlags) write(b *strings.Builder, indent string, given map[string]*
 			switch {
 			case strings.ContainsAny(value, "\r\n"):
 				return fmt.Errorf("--%s must be one line", flagName(option))
-			case slices.Contains(secretOptions, option) && !hasPlaceholder(value):
+			case slices.Contains(secretOptions, option) && isLiteral(value):
 				return fmt.Errorf("--%s: what stands on a command line is shown to every user of this machine; use a placeholder, {env.NAME} or {file./path}", flagName(option))
 			}
 			fmt.Fprintf(b, "%s%s %s", indent, option, value)
@@ -199,9 +199,10 @@ func (f *proxyFlags) run(raw []byte) error {
 		return fmt.Errorf("the configuration: %w", err)
 	}
 	config.Admin = &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(bool)}}
+	ours := []string{"authinject", string(Transport{}.CaddyModule().ID)}
 	config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{ // of the rest, what is wrong
-		"default": {BaseLog: caddy.BaseLog{Level: "ERROR"}, Exclude: []string{"authinject"}},
-		"tokens":  {BaseLog: caddy.BaseLog{Level: "INFO", EncoderRaw: json.RawMessage(`{"format":"console","level_format":"upper"}`)}, Include: []string{"authinject"}},
+		"default": {BaseLog: caddy.BaseLog{Level: "ERROR"}, Exclude: ours},
+		"tokens":  {BaseLog: caddy.BaseLog{Level: "INFO", EncoderRaw: json.RawMessage(`{"format":"console","level_format":"upper"}`)}, Include: ours},
 	}}
 	caddy.TrapSignals()
 	if err := caddy.Run(&config); err != nil {

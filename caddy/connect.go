@@ -107,7 +107,7 @@ func (h *ConnectHandler) takeSources() error {
 			return err
 		}
 		if !pooled.source.Interactive() {
-			return fmt.Errorf("source %s: the page is for the grants authorization_code and implicit, whose accounts a person connects; its grant is %s", name, cfg.grantName)
+			return fmt.Errorf("source %s: %s; its grant is %s", name, pageIsFor, cfg.grantName)
 		}
 		if err := checkLeadsHere(name, cfg.endpoints.redirect, h.Path); err != nil {
 			return err

@@ -51,7 +51,7 @@ func (RefreshTokenGrant) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the grant.
 func (g *RefreshTokenGrant) Provision(caddy.Context) error {
 	g.grant.Initial = value(g.RefreshToken)
-	return nil
+	return checkSecrets("refresh_token", g.RefreshToken)
 }
 
 // Validate checks that there is a refresh token.
@@ -92,8 +92,8 @@ func (StaticGrant) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the grant.
 func (g *StaticGrant) Provision(caddy.Context) error {
 	g.grant.Token = value(g.Token)
-	if g.Expires == "" {
-		return nil
+	if err := checkSecrets("token", g.Token); err != nil || g.Expires == "" {
+		return err
 	}
 	expires, err := parseExpires(g.Expires)
 	g.grant.Expires = expires

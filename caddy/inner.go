@@ -27,11 +27,8 @@ func (t *Transport) adjust(h *reverseproxy.HTTPTransport) {
 			return muffledConn{conn}, nil
 		}
 	}
-	if dial := h.Transport.DialTLSContext; dial != nil {
-		h.Transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-			muffleStdLog() // what it returns must be known as TLS, and cannot be wrapped
-			return dial(ctx, network, address)
-		}
+	if h.Transport.DialTLSContext != nil {
+		t.unmuffled = true // what it returns must be known as TLS, and cannot be wrapped
 	}
 	if !slices.Contains(h.Versions, "3") {
 		t.checks = &apart{h, h.Transport.Clone()}

@@ -45,15 +45,34 @@ func hasPlaceholder(s string) bool {
 	return open >= 0 && strings.IndexByte(s[open:], '}') > 0
 }
 
+// isLiteral reports whether s is itself what it stands for, braces with a backslash in front among it.
+func isLiteral(s string) bool { return !hasPlaceholder(strings.ReplaceAll(s, `\{`, "")) }
+
 // checkPlaceholders refuses what resolve would, before it could quote it: in a literal secret
 // with braces, what stands between them is a part of the secret.
 func checkPlaceholders(s string) error {
+	if !hasPlaceholder(s) {
+		return nil
+	}
 	for i := range len(s) {
-		if s[i] != '{' {
+		if s[i] != '{' || i > 0 && s[i-1] == '\\' {
 			continue
 		}
 		if known := func(prefix string) bool { return strings.HasPrefix(s[i+1:], prefix) }; !slices.ContainsFunc(ownPlaceholders, known) {
-			return fmt.Errorf("it has a brace that begins no placeholder known here; those begin with {%s", strings.Join(ownPlaceholders, ", {"))
+			return fmt.Errorf(`it has a brace that begins no placeholder known here; those begin with {%s, and a brace of the value itself is written \{`, strings.Join(ownPlaceholders, ", {"))
+		}
+	}
+	return nil
+}
+
+// checkSecrets refuses values of an option that resolve would refuse, without quoting them.
+func checkSecrets(option string, values ...string) error {
+	for i, configured := range values {
+		if err := checkPlaceholders(configured); err != nil {
+			if len(values) > 1 {
+				option = fmt.Sprintf("%s %d of %d", option, i+1, len(values))
+			}
+			return fmt.Errorf("%s: %w", option, err)
 		}
 	}
 	return nil

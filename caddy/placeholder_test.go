@@ -54,4 +54,28 @@ func TestValueIsReadEachTime(t *testing.T) {
 	if got, err := value("lit}er{al")(context.Background()); err != nil || got.Reveal() != "lit}er{al" {
 		t.Errorf("a literal gives %q, %v", got.Reveal(), err)
 	}
+	if got, err := value(`lit\{er}al`)(context.Background()); err != nil || got.Reveal() != "lit{er}al" {
+		t.Errorf("a literal with a brace gives %q, %v", got.Reveal(), err)
+	}
+}
+
+// In a literal secret, what stands between braces is a part of the secret: no error quotes it.
+func TestCheckSecrets(t *testing.T) {
+	for configured, good := range map[string]bool{
+		"literal": true, "{env.X}": true, "a{file./x}b": true, "lit}er{al": true, `pre\{canary}post`: true, "{system.hostname}{time.now.unix}": true,
+		"pre{canary}post": false, "{canary": true, "{env.X}{canary}": false, "{http.request.host}": false, `\\{env.X}{canary}`: false,
+	} {
+		err := checkSecrets("client_secret", configured)
+		if (err == nil) != good || err != nil && (strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), "client_secret")) {
+			t.Errorf("%s: %v", configured, err)
+		}
+	}
+	if err := checkSecrets("client_secret", "{env.X}", "{canary}"); err == nil || !strings.Contains(err.Error(), "client_secret 2 of 2") {
+		t.Errorf("%v", err)
+	}
+	for configured, literal := range map[string]bool{"x": true, `p\{x}`: true, "{env.X}": false, `p\{x}{env.X}`: false} {
+		if isLiteral(configured) != literal {
+			t.Errorf("isLiteral(%s)", configured)
+		}
+	}
 }

@@ -244,12 +244,34 @@ func (s *Source) validate() error {
 	if s.RefreshBefore < 0 || s.Timeout < 0 || s.DefaultLifetime < -1 {
 		return errors.New("refresh_before and timeout must not be negative, default_lifetime only as -1")
 	}
+	if err := firstError(checkSecrets("client_secret", s.ClientSecrets...), s.checkTokenParams()); err != nil {
+		return err
+	}
 	for _, p := range append(slices.Clone(s.TokenParams), s.AuthorizeParams...) {
+		if err := checkSecrets("the parameter "+p.Name, p.Value); err != nil {
+			return err
+		}
 		if p.Name == "resource" && !hasPlaceholder(p.Value) && !isResource(p.Value) {
 			return fmt.Errorf("resource must be an absolute URI without a fragment (RFC 8707 section 2), not %q", p.Value)
 		}
 	}
 	return s.checkQuery()
+}
+
+// checkTokenParams refuses the parameters that a built-in grant, or the client's authentication, sends by
+// itself.
+func (s *Source) checkTokenParams() error {
+	if _, builtin := builtinGrants[s.grantType()]; !builtin {
+		return nil
+	}
+	var names []string
+	for _, p := range s.TokenParams {
+		if p.Name == "grant_type" || p.Name == "refresh_token" {
+			return fmt.Errorf("token_param %s is sent by the grant; remove it", p.Name)
+		}
+		names = append(names, p.Name)
+	}
+	return tokensource.ClientAuth(s.ClientAuth).CheckTokenParams(len(s.ClientSecrets) > 0, names...)
 }
 
 // isResource reports whether text can be a resource indicator (RFC 8707 section 2).

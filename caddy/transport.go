@@ -67,6 +67,7 @@ type Transport struct {
 	inner     http.RoundTripper
 	innerName string // in a Caddyfile only
 	checks    *apart // what health checks are sent by; nil: inner
+	unmuffled bool   // inner's connections do not see to the standard logger
 	ownsInner bool
 	chooser   *chooser
 	transport *authinject.Transport
@@ -258,6 +259,9 @@ func (t *Transport) target(req *http.Request) (authinject.Target, error) {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.unmuffled {
+		muffleStdLog()
+	}
 	return t.transport.RoundTrip(req)
 }
 

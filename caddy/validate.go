@@ -36,6 +36,10 @@ func (s *Source) validateGrant() error {
 		return fmt.Errorf("grant %s needs an authorize_url, or an issuer", name)
 	case (grant.tokenURL || grant.interactive) && s.ClientID == "":
 		return fmt.Errorf("grant %s needs a client_id", name)
+	case !grant.tokenURL && endpointOption(s) != "":
+		return fmt.Errorf("grant %s asks no token endpoint; remove %s", name, endpointOption(s))
+	case name == "static" && (len(s.Scopes) > 0 || s.ScopeSeparator != ""):
+		return errors.New("grant static asks for no scopes; remove scopes and scope_separator")
 	case name == "static" && (s.Issuer != "" || s.TokenURL != "" || s.ClientID != "" || len(s.ClientSecrets) > 0):
 		return errors.New("grant static asks no token endpoint; remove issuer, token_url, client_id and client_secret")
 	case name == "implicit" && (s.TokenURL != "" || len(s.ClientSecrets) > 0):
@@ -57,6 +61,19 @@ func (s *Source) validateGrant() error {
 		}
 	}
 	return s.validateURLs()
+}
+
+// endpointOption is an option that is set and says only what is sent to a token endpoint, or empty.
+func endpointOption(s *Source) string {
+	switch {
+	case len(s.TokenParams) > 0:
+		return "token_param"
+	case s.ClientAuth != "":
+		return "client_auth"
+	case s.BodyFormat != "":
+		return "body_format"
+	}
+	return ""
 }
 
 // validateURLs checks the URLs as far as they are known before placeholders are resolved.

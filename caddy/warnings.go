@@ -32,7 +32,7 @@ func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 		log.Warn("inject query puts the token into URLs, which servers and proxies on the way log; use inject header where the provider takes that")
 	}
 	check := func(option string, secrets ...string) {
-		if slices.ContainsFunc(secrets, func(s string) bool { return !hasPlaceholder(s) }) {
+		if slices.ContainsFunc(secrets, isLiteral) {
 			log.Warn(literalWarning, zap.String("option", option))
 		}
 		for _, secret := range secrets {
@@ -51,7 +51,7 @@ func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 	case *StaticGrant:
 		check("token", g.Token)
 	case *RefreshTokenGrant:
-		if !hasPlaceholder(g.RefreshToken) { // it may be gone once it was used
+		if isLiteral(g.RefreshToken) { // it may be gone once it was used
 			log.Warn(literalWarning, zap.String("option", "refresh_token"))
 		}
 	}

@@ -20,6 +20,13 @@ func TestProxyInOneLine(t *testing.T) {
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{})
 	shell := harness.Start(t, "http://{$ADDR} {\n}\n", harness.Env("CANARY", tokensourcetest.DefaultClientSecret))
 	addr := harness.FreeAddr(t)
+	elsewhere := harness.FreeAddr(t)
+	warned := shell.Terminal(nil, "authinject", "proxy", "--from", elsewhere, "--to", "api.example.com", "--token", "{env.CANARY}")
+	warned.WaitText("Requests to http://" + elsewhere)
+	if !strings.Contains(warned.Text(), "requests to this upstream will be refused") {
+		t.Errorf("no warning of plain http:\n%s", warned.Text())
+	}
+	warned.Interrupt()
 	proxy := shell.Terminal(nil, "authinject", "proxy", "--from", addr, "--to", srv.URL, "--grant", "client_credentials", "--token-url", srv.TokenURL(),
 		"--client-id", tokensourcetest.DefaultClientID, "--client-secret", "{env.CANARY}", "--allow-origins", "http://localhost:3000")
 	proxy.WaitText("Requests to http://" + addr + " go to " + srv.URL)
@@ -116,6 +123,8 @@ func TestProxyFlags(t *testing.T) {
 		{[]string{"--to", "https://api.example.com/v1", "--token", "{env.T}"}, "only support scheme, host, and port"},
 		{[]string{"--to", "https://a https://b", "--token", "{env.T}"}, "is no upstream"},
 		{[]string{"--to", "https://api.example.com", "--token", "abc"}, "--token: what stands on a command line is shown"},
+		{[]string{"--to", "https://api.example.com", "--client-secret", "pa{ss}word"}, "client_secret: it has a brace that begins no placeholder"},
+		{[]string{"--to", "https://api.example.com", "--client-secret", `pa\{ss}word`}, "--client-secret: what stands on a command line is shown"},
 		{[]string{"--to", "https://api.example.com", "--client-secret", "abc"}, "use a placeholder, {env.NAME} or {file./path}"},
 		{[]string{"--to", "https://api.example.com", "--grant", "client_credentials", "--client-id", "x"}, "Error: grant client_credentials needs a token_url, or an issuer\n"},
 		{[]string{"--to", "https://api.example.com", "--provider", "nobody"}, "Error: unknown provider \"nobody\"; known are affinitylive"},
@@ -125,7 +134,7 @@ func TestProxyFlags(t *testing.T) {
 		{[]string{"--to", "https://api.example.com", "--token", "{env.T}", "--retry-statuses", "x"}, "retry_statuses"},
 	} {
 		res := harness.Command(t, append([]string{"authinject", "proxy"}, c.args...), harness.Env("T", "t"))
-		if res.Code != 1 || !strings.Contains(res.Stderr, c.want) || strings.Contains(res.Stderr, "Caddyfile:") {
+		if res.Code != 1 || !strings.Contains(res.Stderr, c.want) || strings.Contains(res.Stderr, "Caddyfile:") || strings.Contains(res.Stderr, "{ss}") {
 			t.Errorf("%q: code %d, want %q:\n%s", c.args, res.Code, c.want, fmt.Sprint(res.Stdout, res.Stderr))
 		}
 	}

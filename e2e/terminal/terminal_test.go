@@ -328,6 +328,7 @@ func TestCommandsThatFail(t *testing.T) {
 		args []string
 		want string
 	}{
+		{[]string{"sttaus"}, `unknown command "sttaus"; known are login`},
 		{[]string{"login", "b"}, `unknown source "b"; configured are: a`},
 		{[]string{"login", "a", "--account", "x\x01"}, "an account's name has"},
 		{[]string{"logout", "a"}, "a is not connected"},
