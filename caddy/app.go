@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -179,8 +180,27 @@ func (a *App) requireToken(name string) error {
 	}
 	ctx, cancel := context.WithTimeout(a.ctx, limit)
 	defer cancel()
-	_, err := a.pooled[name].source.Token(ctx)
-	return err
+	var last error
+	for {
+		_, err := a.pooled[name].source.Token(ctx)
+		if err == nil {
+			return nil
+		}
+		var failure *tokensource.Error
+		if !errors.As(err, &failure) {
+			return cmp.Or(last, err) // the time is over
+		}
+		end, _ := ctx.Deadline()
+		if failure.Class != tokensource.ClassWait || failure.RetryAt.IsZero() || failure.RetryAt.After(end) {
+			return err
+		}
+		last = err
+		select {
+		case <-time.After(time.Until(failure.RetryAt)):
+		case <-ctx.Done():
+			return last
+		}
+	}
 }
 
 // defaultTimeout is that of a token request.

@@ -108,8 +108,12 @@ func parseConnect(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 // in its address, would go to whatever is served behind.
 func checkCovered(matcher caddy.ModuleMap, path string) error {
 	var patterns caddyhttp.MatchPath
-	if raw := matcher["path"]; raw == nil || json.Unmarshal(raw, &patterns) != nil {
+	raw := matcher["path"]
+	if raw == nil {
 		return nil
+	}
+	if err := json.Unmarshal(raw, &patterns); err != nil {
+		return err
 	}
 	if err := patterns.Provision(caddy.Context{}); err != nil {
 		return err

@@ -18,7 +18,7 @@ func logoutCommand() *cobra.Command {
 		Use:   "logout <source>",
 		Short: "Disconnects an account",
 		Long: `Revokes the account's tokens at the provider, where it has a revocation endpoint, and
-removes them from the storage. A running server notices within seconds, and before it uses an account that was at rest.`,
+removes them from the storage. A running server notices before it next uses the account; one in use, within seconds.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			app, err := config.load()

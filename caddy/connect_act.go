@@ -51,10 +51,11 @@ func (h *ConnectHandler) start(w http.ResponseWriter, r *http.Request, f form) e
 	if problem != "" {
 		return h.back(w, r, f, alert(problem))
 	}
-	variables := make(map[string]string)
+	variables, missing := make(map[string]string), ""
 	for _, v := range f.cfg.perAccount {
 		value := strings.TrimSpace(f.values.Get(v.Name))
-		if value == "" {
+		if value == "" { // no matter if it is known from before
+			missing = fmt.Sprintf("%s is needed. Allowed are %s, such as %s.", v.Title, v.Allowed, v.Example)
 			continue
 		}
 		if err := v.Check(value); err != nil {
@@ -63,7 +64,11 @@ func (h *ConnectHandler) start(w http.ResponseWriter, r *http.Request, f form) e
 		variables[v.Name] = value
 	}
 	login, err := f.source.BeginLogin(r.Context(), tokensource.LoginRequest{Account: f.account, Variables: variables, RedirectURL: redirect})
-	if err != nil {
+	var failure *tokensource.Error
+	switch {
+	case missing != "" && errors.As(err, &failure) && failure.Class == tokensource.ClassOperator:
+		return h.back(w, r, f, alert(missing))
+	case err != nil:
 		return h.back(w, r, f, loginNotice(err, false))
 	}
 	http.SetCookie(w, f.loginCookie(r, login))

@@ -105,8 +105,10 @@ var csrfKey = func() []byte {
 
 // csrfToken returns what a form must bring, and gives the browser the cookie for it.
 func csrfToken(w http.ResponseWriter, r *http.Request) string {
-	if cookie, err := r.Cookie(csrfCookie); err == nil && len(cookie.Value) == 22 {
-		return csrfOf(cookie.Value)
+	for _, cookie := range r.CookiesNamed(csrfCookie) {
+		if len(cookie.Value) == 22 {
+			return csrfOf(cookie.Value)
+		}
 	}
 	raw := make([]byte, 16)
 	_, _ = rand.Read(raw) // never fails
@@ -122,8 +124,10 @@ func csrfOf(cookie string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// checkCSRF reports whether a form comes from our own page in the same browser.
+// checkCSRF reports whether a form comes from our own page in the same browser. Another application on the
+// host may have set a cookie of that name, for another path: it proves nothing, and is in nobody's way.
 func checkCSRF(r *http.Request) bool {
-	cookie, err := r.Cookie(csrfCookie)
-	return err == nil && hmac.Equal([]byte(csrfOf(cookie.Value)), []byte(r.PostForm.Get("csrf")))
+	return slices.ContainsFunc(r.CookiesNamed(csrfCookie), func(cookie *http.Cookie) bool {
+		return hmac.Equal([]byte(csrfOf(cookie.Value)), []byte(r.PostForm.Get("csrf")))
+	})
 }

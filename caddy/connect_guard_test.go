@@ -160,6 +160,7 @@ func TestConnectIsGuarded(t *testing.T) {
 		t.Fatalf("the form itself: %d %s", status, said)
 	}
 	for name, edit := range map[string]func(*http.Request){
+		"a cookie of others":    func(r *http.Request) { r.Header.Set("Cookie", "authinject-page="+strings.Repeat("x", 22)) },
 		"another origin":        func(r *http.Request) { r.Header.Set("Origin", "http://evil.example") },
 		"another port":          func(r *http.Request) { r.Header.Set("Origin", "http://127.0.0.1:1") },
 		"no origin":             func(r *http.Request) { r.Header.Set("Origin", "null") },
@@ -184,6 +185,12 @@ func TestConnectIsGuarded(t *testing.T) {
 	}
 	if status, said := post(func(r *http.Request) { r.Header.Set("Sec-Fetch-Dest", "document") }); status != http.StatusSeeOther {
 		t.Errorf("as browsers send the form: %d %s", status, said)
+	}
+	// A cookie that others set for a longer path comes first. It stands in nobody's way.
+	for _, value := range []string{"x", strings.Repeat("x", 22)} {
+		if status, said := post(func(r *http.Request) { r.Header.Set("Cookie", "authinject-page="+value+"; "+r.Header.Get("Cookie")) }); status != http.StatusSeeOther {
+			t.Errorf("with another cookie of the name: %d %s", status, said)
+		}
 	}
 	if n := len(p.AuthorizeRequests()); n != 0 {
 		t.Errorf("%d authorization requests", n)
@@ -211,6 +218,21 @@ func TestConnectIsGuarded(t *testing.T) {
 	}
 	if status, _, _ := get(t, ada.page+"ors"); status == http.StatusNotFound {
 		t.Error("the page takes addresses that are not below its own")
+	}
+}
+
+// A field that is left empty is the person's to fill in, and no mistake of the configuration.
+func TestConnectWithoutAVariable(t *testing.T) {
+	isolate(t)
+	addr := freeAddr(t)
+	p := tokensourcetest.StartProvider(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{})
+	at := p.Endpoints()
+	config := strings.NewReplacer(at.Authorize, "https://{deployment}.api.accelo.com/authorize", at.Token, "https://{deployment}.api.accelo.com/token", at.Revoke, "https://{deployment}.api.accelo.com/revoke").
+		Replace(loginSite(t, p, addr, "provider affinitylive"))
+	run(t, config)
+	ada := newPerson(t, "http://"+addr+"/connect")
+	if _, body := ada.press("start", "source", "a", "deployment", " "); !strings.Contains(notice(body), "Deployment is needed. Allowed are") {
+		t.Errorf("it says: %s", notice(body))
 	}
 }
 

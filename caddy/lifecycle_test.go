@@ -149,6 +149,26 @@ func TestRequireTokenAtStart(t *testing.T) {
 	}
 }
 
+// It is waited for within timeout, over answers that say to come again; one that must be mended is told at once.
+func TestRequireTokenAtStartTriesAgain(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	addr := freeAddr(t)
+	srv.Script(tokensourcetest.Unavailable(), tokensourcetest.Unavailable())
+	run(t, site(srv, addr, srv.URL, "require_token_at_start"))
+	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+	if n := srv.Count(); n != 3 {
+		t.Errorf("%d token requests", n)
+	}
+	srv.AlwaysFault(tokensourcetest.Unavailable())
+	began := time.Now()
+	err := load(t, site(srv, addr, srv.URL, "require_token_at_start\n\t\t\tscopes other\n\t\t\ttimeout 2500ms"))
+	if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "503") || took < 500*time.Millisecond || took > 10*time.Second {
+		t.Errorf("after %s: %v", took, err)
+	}
+}
+
 // refreshing is a site whose source has a rotating refresh token to begin with.
 func refreshing(srv *tokensourcetest.Server, addr, seed string) string {
 	config := strings.Replace(site(srv, addr, srv.URL, "refresh_token "+seed), "client_credentials", "refresh_token", 1)

@@ -83,6 +83,9 @@ func (s *Source) validateURLs() error {
 		for _, v := range s.preset.Variables {
 			text = strings.ReplaceAll(text, "{"+v.Name+"}", v.Example)
 		}
+		if err := checkPlaceholders(text); err != nil {
+			return fmt.Errorf("%s: %w", endpoint[0], err)
+		}
 		if text == "" || hasPlaceholder(text) {
 			continue
 		}

@@ -157,6 +157,10 @@ func parseLifetime(members map[string]json.RawMessage, now time.Time) (time.Dura
 		if in <= 0 {
 			return 0, false, errNoLifetime
 		}
+		// Longer than anybody's tokens live: some providers send the time of the end.
+		if at, ok := moment(members, "expires_in"); ok && in > maxLifetime.Seconds() && at.After(now) && at.Sub(now) < maxLifetime {
+			return at.Sub(now), true, nil
+		}
 		left := time.Duration(min(in, maxLifetime.Seconds()) * float64(time.Second))
 		if created, ok := moment(members, "created_at"); ok {
 			// A second or so is the clock's grain, and more than the lifetime is no

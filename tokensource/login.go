@@ -118,6 +118,9 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 		return nil, s.failedLogin(ctx, req.Account, err)
 	}
 	l.URL = NewSecret(target)
+	if failure := s.countLogin(); failure != nil {
+		return nil, s.failedLogin(ctx, req.Account, failure)
+	}
 	if err := s.storeLogin(ctx, l); err != nil {
 		return nil, s.failedLogin(ctx, req.Account, unkept(err))
 	}

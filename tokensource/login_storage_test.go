@@ -231,3 +231,21 @@ func TestAbandonedLoginsAreRemoved(t *testing.T) {
 		}
 	})
 }
+
+// Who may begin logins cannot fill the storage with them.
+func TestLoginsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newSource(t, &endpoint{}, connecting(nil))
+		for i := range 1000 {
+			if _, err := src.BeginLogin(t.Context(), inBrowser); err != nil {
+				t.Fatalf("login %d: %v", i, err)
+			}
+		}
+		_, err := src.BeginLogin(t.Context(), inBrowser)
+		if e := asError(t, err, tokensource.ClassWait); !strings.Contains(e.Reason, "too many logins") || time.Until(e.RetryAt) > tokensource.LoginLifetime {
+			t.Errorf("%+v", e)
+		}
+		time.Sleep(tokensource.LoginLifetime + time.Second)
+		begin(t, src, inBrowser)
+	})
+}

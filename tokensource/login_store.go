@@ -124,6 +124,25 @@ func unkept(err error) *Error {
 	return &Error{Class: ClassWait, Reason: "the storage cannot be written, so nothing would be kept", cause: err}
 }
 
+// maxLogins is how many logins one process begins at a source within LoginLifetime: each is stored until it is
+// finished or too old, and who may open the page could else fill the storage.
+const maxLogins = 1000
+
+// countLogin refuses one login too many.
+func (s *Source) countLogin() *Error {
+	s.logins.Lock()
+	defer s.logins.Unlock()
+	now := s.cfg.Clock.Elapsed()
+	if s.begun == 0 || now-s.counted > LoginLifetime {
+		s.begun, s.counted = 0, now
+	}
+	if s.begun >= maxLogins {
+		return &Error{Class: ClassWait, Reason: "too many logins were begun and not finished", RetryAt: s.cfg.Clock.Now().Add(LoginLifetime - (now - s.counted))}
+	}
+	s.begun++
+	return nil
+}
+
 func (s *Source) dropLogin(ctx context.Context, state Secret) error {
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
