@@ -76,7 +76,9 @@ func load(t testing.TB, config string) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return caddy.Load(raw, true)
+	err = caddy.Load(raw, true)
+	client.CloseIdleConnections() // they lead to the servers that end, which may still take a request
+	return err
 }
 
 // freeAddr is a loopback address that nobody listens on. It is below the ports that systems
