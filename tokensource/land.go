@@ -110,7 +110,7 @@ func (a *Account) noteLocked(e *Error) {
 		attempts, lost = a.failed.attempts+1, a.failed.lost
 	}
 	c := a.src.cfg.Clock
-	if e.Lost && lost == (deadline{}) && a.rec != nil && a.rec.Spending != nil {
+	if lost == (deadline{}) && a.rec != nil && a.rec.Spending != nil && (e.Lost || a.rec.Spending.Lost) {
 		lost = c.in(lostHurry)
 	}
 	delay := backoff(e.Class, e.Status, attempts)

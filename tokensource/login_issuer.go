@@ -53,7 +53,7 @@ func (s *Source) isAt(ctx context.Context, l *Login, issuer string) bool {
 		if failure != nil {
 			continue
 		}
-		if at, err := url.Parse(endpoint); err == nil && strings.EqualFold(at.Host, u.Host) {
+		if at, err := url.Parse(endpoint); err == nil && strings.EqualFold(strings.TrimSuffix(at.Host, ":443"), strings.TrimSuffix(u.Host, ":443")) {
 			return true
 		}
 	}

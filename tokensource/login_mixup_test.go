@@ -35,7 +35,7 @@ func TestLoginBelongsToItsSource(t *testing.T) {
 // people on to another one, and have its code brought here (RFC 9207 section 1).
 func TestAnswerOfAnotherProvider(t *testing.T) {
 	for iss, good := range map[string]bool{
-		"https://login.example.com": true, "https://login.example.com/tenant/v2.0": true, "https://tokens.example.com": true,
+		"https://login.example.com": true, "https://login.example.com/tenant/v2.0": true, "https://tokens.example.com": true, "https://LOGIN.example.com:443/": true,
 		"https://honest.example.com": false, "https://login.example.com.evil.example": false, "https://login.example.com:444": false, "": false, "login.example.com": false,
 	} {
 		for _, answer := range []string{"code=c", "error=access_denied"} {

@@ -236,16 +236,18 @@ func TestAbandonedLoginsAreRemoved(t *testing.T) {
 func TestLoginsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newSource(t, &endpoint{}, connecting(nil))
-		for i := range 1000 {
-			if _, err := src.BeginLogin(t.Context(), inBrowser); err != nil {
-				t.Fatalf("login %d: %v", i, err)
-			}
+		var last *tokensource.Login
+		for range 1000 {
+			last = begin(t, src, inBrowser)
 		}
 		_, err := src.BeginLogin(t.Context(), inBrowser)
 		if e := asError(t, err, tokensource.ClassWait); !strings.Contains(e.Reason, "too many logins") || time.Until(e.RetryAt) > tokensource.LoginLifetime {
 			t.Errorf("%+v", e)
 		}
+		_ = finish(t, src, last, "error=access_denied")
+		begin(t, src, inBrowser)
 		time.Sleep(tokensource.LoginLifetime + time.Second)
+		begin(t, src, inBrowser)
 		begin(t, src, inBrowser)
 	})
 }

@@ -113,6 +113,7 @@ func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
 	if err != nil {
 		return nil, unkept(err)
 	}
+	s.begun = max(s.begun-1, 0)
 	return l, nil
 }
 

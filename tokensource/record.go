@@ -81,8 +81,8 @@ type Spending struct {
 	Since      time.Time `json:"since"`
 	// Lost says that nobody waits for the answer any more, though it, or one to an earlier attempt, is missing.
 	Lost bool `json:"lost,omitempty"`
-
-	afterLost bool // the mark it replaces was Lost
+	// Losses counts the attempts in a row, of whatever process, whose answers were lost.
+	Losses int `json:"losses,omitempty"`
 }
 
 // Failure is what is kept of an error that a retry cannot mend.

@@ -138,7 +138,7 @@ func (a *Account) newer(ctx context.Context, rec *Record) (*Record, *outcome) {
 		found.Failure = rec.Failure // it could not be stored; it names the refresh token it is about
 	}
 	switch {
-	case found.newer(rec) && a.usable(ctx, found):
+	case (found.newer(rec) || rec.Spending != nil && found.Spending == nil) && a.usable(ctx, found):
 		return nil, &outcome{rec: found, adopted: true}
 	case found.newer(rec):
 		a.serve(ctx, found)

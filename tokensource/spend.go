@@ -19,6 +19,9 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		if out != nil {
 			return *out
 		}
+		if failure := a.lostElsewhere(ctx, rec); failure != nil {
+			return outcome{rec: rec, err: failure}
+		}
 		var failure *Error
 		if req, failure = a.next(ctx, rec); failure != nil {
 			return outcome{rec: rec, err: failure}
@@ -56,6 +59,7 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 			return outcome{rec: mark, storage: err, err: a.unreadable(err)}
 		}
 		mark, _ = a.mark(ctx, rec) // others still keep off
+		mark.Spending.Losses++
 		ans, failure = a.post(ctx, rec, req)
 	}
 	if failure != nil && failure.Class == ClassLogin {
@@ -76,9 +80,9 @@ const storageStalls = time.Second
 func (a *Account) mark(ctx context.Context, rec *Record) (*Record, error) {
 	mark := rec.clone()
 	mark.Failure = nil
-	mark.Spending = &Spending{
-		Generation: rec.Generation, Owner: a.src.owner, Since: a.src.cfg.Clock.Now().UTC(),
-		afterLost: rec.Spending != nil && rec.Spending.Lost,
+	mark.Spending = &Spending{Generation: rec.Generation, Owner: a.src.owner, Since: a.src.cfg.Clock.Now().UTC()}
+	if rec.Spending != nil {
+		mark.Spending.Losses = rec.Spending.Losses
 	}
 	return mark, a.save(ctx, mark)
 }
@@ -156,8 +160,8 @@ func (a *Account) keep(ctx context.Context, mark *Record, req Request, ans *Answ
 	default:
 		rec = mark.clone()
 		rec.Spending = nil
-		if a.lostBefore() || mark.Spending.afterLost { // that answer is still missing
-			rec.Spending = mark.Spending.lost()
+		if a.lostBefore() || mark.Spending.Losses > 0 { // that answer is still missing
+			rec.Spending = mark.Spending.lost(a.src.cfg.Clock.Now())
 		}
 	}
 	if unread != nil && (ans == nil || isRecordError(unread)) {
@@ -186,18 +190,39 @@ func (a *Account) lose(ctx context.Context, mark *Record, failure *Error) outcom
 		return a.follow(ctx, found)
 	}
 	rec := mark.clone()
-	rec.Spending = mark.Spending.lost()
+	rec.Spending = mark.Spending.lost(a.src.cfg.Clock.Now())
+	rec.Spending.Losses++
 	if err == nil {
 		_ = a.save(ctx, rec) // if that fails, they do wait
 	}
 	return outcome{rec: rec, err: failure}
 }
 
-// lost returns the mark as it is once nobody waits for its answer.
-func (s *Spending) lost() *Spending {
+// lost returns the mark as it is once nobody waits for its answer, from now on.
+func (s *Spending) lost(now time.Time) *Spending {
 	ended := *s
-	ended.Lost = true
+	ended.Lost, ended.Since = true, now.UTC()
 	return &ended
+}
+
+// lostElsewhere is why this process does not try just after another one lost an answer: all of them together are
+// to ask about as often as one would.
+func (a *Account) lostElsewhere(ctx context.Context, rec *Record) *Error {
+	s := rec.Spending
+	if s == nil || !s.Lost || s.Owner == a.src.owner {
+		return nil
+	}
+	now := a.src.cfg.Clock.Now()
+	age, pause := now.Sub(s.Since), min(waitFirst<<min(max(s.Losses/2, 1)-1, 4), lostPause)
+	if age < 0 || age >= pause {
+		return nil
+	}
+	if tokenURL, failure := a.src.wire.tokenURL(ctx, rec.Variables); failure == nil {
+		if told := a.toldToWait(ctx, tokenURL); told != nil {
+			return told // that holds longer
+		}
+	}
+	return &Error{Class: ClassWait, Reason: "the answer to another process's token request was lost", RetryAt: now.Add(pause - age)}
 }
 
 // saveAgain writes rec once more, after a storage stalled, if the mark of somebody who

@@ -1,0 +1,201 @@
+package tokensource_test
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// A refresh whose answer was lost has ended: other processes need not wait for it as for one that died, and try
+// in their turn. None of them hangs meanwhile, nor when it is stopped.
+func TestOthersGoOnAfterALostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := &endpoint{script: func(n int, _ url.Values) reply {
+			if n == 2 || n == 3 {
+				return reply{status: http.StatusBadGateway, body: "<html>"}
+			}
+			return rotated(n, 12*time.Second)
+		}}
+		a, b := newSource(t, ep, refreshing(storage, "rt0")), newSource(t, ep, refreshing(storage, "rt0"))
+		a.Warm()
+		b.Warm()
+		time.Sleep(15 * time.Second)
+		calls := ep.all()
+		if len(calls) < 4 || calls[3].at.Sub(calls[2].at) > 3*time.Second {
+			t.Fatalf("%d requests; after the second loss nobody asks for long", len(calls))
+		}
+		if mustToken(t, a).Generation < 2 || mustToken(t, b).Generation < 2 {
+			t.Error("one of them has no new token")
+		}
+		if rec := stored(t, storage); rec.Spending != nil {
+			t.Errorf("the mark is left: %+v", rec.Spending)
+		}
+
+		ep.set(always(reply{status: http.StatusServiceUnavailable, body: "<html>"}))
+		before := ep.count()
+		for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Second) {
+			for name, src := range map[string]*tokensource.Source{"a": a, "b": b} {
+				began := time.Now()
+				if _, err := src.Token(t.Context()); err != nil && time.Since(began) > 3*time.Second {
+					t.Errorf("%s: a request hung for %s: %v", name, time.Since(began), err)
+				}
+			}
+		}
+		if n := ep.count() - before; n < 10 || n > 48 {
+			t.Errorf("%d token requests of two processes in three minutes", n)
+		}
+		if st := a.Account("").Status().State; st != tokensource.StateUncertain || !stored(t, storage).Spending.Lost {
+			t.Errorf("state %s, mark %+v", st, stored(t, storage).Spending)
+		}
+		for _, src := range []*tokensource.Source{a, b} {
+			began := time.Now()
+			if err := src.Close(t.Context()); err != nil || time.Since(began) > 3*time.Second {
+				t.Errorf("closing took %s: %v", time.Since(began), err)
+			}
+		}
+	})
+}
+
+// Who was killed in the middle of a refresh left its mark on a record whose token lives. The refresh token is tried
+// again as soon as nobody can be waiting for the answer, not when the token is due: providers take the old one
+// for seconds. The token serves meanwhile.
+func TestMarkOnALiveToken(t *testing.T) {
+	for lost, within := range map[bool]time.Duration{false: 14 * time.Second, true: 3 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			storage := &tokensource.MemoryStorage{}
+			ep := &endpoint{script: func(int, url.Values) reply { return rotated(9, time.Hour) }}
+			put(t, storage, &tokensource.Record{
+				Generation: 2, AccessToken: tokensource.NewSecret("at2"), RefreshToken: tokensource.NewSecret("rt2"),
+				Obtained: time.Now(), Expiry: time.Now().Add(time.Hour),
+				Spending: &tokensource.Spending{Generation: 2, Owner: "other", Since: time.Now(), Lost: lost},
+			})
+			src := newSource(t, ep, refreshing(storage, "rt0"))
+			src.Warm()
+			synctest.Wait()
+			wantToken(t, src, "at2")
+			if st := src.Account("").Status().State; st != tokensource.StateUncertain {
+				t.Errorf("state %s", st)
+			}
+			time.Sleep(within)
+			wantToken(t, src, "at9")
+			wantCount(t, ep, 1)
+			if st := src.Account("").Status().State; st != tokensource.StateFresh {
+				t.Errorf("state %s", st)
+			}
+		})
+	}
+}
+
+// Processes on one storage ask together about as often as one would, while answers are lost.
+func TestProcessesShareTheirPauses(t *testing.T) {
+	for name, lost := range map[string]reply{"503": {status: http.StatusServiceUnavailable, body: "<html>"}, "reset": {err: errReset}} {
+		for _, life := range []time.Duration{time.Hour, 30 * time.Second} {
+			synctest.Test(t, func(t *testing.T) {
+				storage := &tokensource.MemoryStorage{}
+				ep := &endpoint{script: always(lost)}
+				put(t, storage, &tokensource.Record{
+					Generation: 2, AccessToken: tokensource.NewSecret("at2"), RefreshToken: tokensource.NewSecret("rt2"),
+					Obtained: time.Now(), Expiry: time.Now().Add(life),
+					Spending: &tokensource.Spending{Generation: 2, Owner: "other", Since: time.Now()},
+				})
+				var all []*tokensource.Source
+				for range 5 {
+					src := newSource(t, ep, refreshing(storage, "rt0"))
+					src.Warm()
+					all = append(all, src)
+				}
+				time.Sleep(time.Minute)
+				first := ep.count()
+				time.Sleep(9 * time.Minute)
+				if n := ep.count(); first < 3 || first > 14 || n > 80 {
+					t.Errorf("%s, a token of %s: %d requests in a minute, %d in ten", name, life, first, n)
+				}
+				before := ep.count()
+				ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
+				time.Sleep(time.Minute)
+				if n := ep.count() - before; n != 1 {
+					t.Errorf("%s: %d requests to recover", name, n)
+				}
+				for i, src := range all {
+					if st := src.Account("").Status().State; st != tokensource.StateFresh {
+						t.Errorf("process %d: %s", i, st)
+					}
+				}
+			})
+		}
+	}
+}
+
+// Where a refresh gives the same token again, its record is still news to who saw the mark on it.
+func TestSameTokenAfterAMark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage, ep := &tokensource.MemoryStorage{}, &endpoint{script: always(rotated(9, time.Hour))}
+		rec := &tokensource.Record{
+			Generation: 2, AccessToken: tokensource.NewSecret("at2"), RefreshToken: tokensource.NewSecret("rt2"),
+			Obtained: time.Now(), Expiry: time.Now().Add(time.Hour),
+			Spending: &tokensource.Spending{Generation: 2, Owner: "other", Since: time.Now(), Lost: true, Losses: 8},
+		}
+		put(t, storage, rec)
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		src.Warm()
+		time.Sleep(time.Second) // it is left to the other process
+		rec.Spending, rec.Obtained = nil, time.Now()
+		put(t, storage, rec)
+		time.Sleep(20 * time.Second)
+		wantToken(t, src, "at2")
+		wantCount(t, ep, 0)
+		if st := src.Account("").Status().State; st != tokensource.StateFresh {
+			t.Errorf("state %s", st)
+		}
+	})
+}
+
+// An answer that was lost is missing also when the quick retry fails otherwise.
+func TestLostBeforeTheQuickRetry(t *testing.T) {
+	for name, second := range map[string]reply{"unsent": {err: errReset, unsent: true}, "429": {status: http.StatusTooManyRequests, body: `{}`}, "a firewall's page": {status: http.StatusForbidden, body: "<html>"}} {
+		synctest.Test(t, func(t *testing.T) {
+			storage := &tokensource.MemoryStorage{}
+			ep := &endpoint{}
+			ep.set(func(n int, _ url.Values) reply {
+				if n == 1 {
+					return reply{err: errReset}
+				}
+				return second
+			})
+			put(t, storage, &tokensource.Record{Generation: 2, RefreshToken: tokensource.NewSecret("rt2")})
+			src := newSource(t, ep, refreshing(storage, "rt0"))
+			wantError(t, src, tokensource.ClassWait)
+			if st := src.Account("").Status().State; st != tokensource.StateUncertain || stored(t, storage).Spending == nil {
+				t.Errorf("%s: state %s, mark %+v", name, st, stored(t, storage).Spending)
+			}
+			time.Sleep(14 * time.Second)
+			wantError(t, src, tokensource.ClassWait)
+			if n := ep.count(); n < 3 {
+				t.Errorf("%s: %d requests %+v; while the refresh token may still be good, time counts", name, n, src.Account("").Status())
+			}
+		})
+	}
+}
+
+// What another process lost is missing still when this one cannot ask.
+func TestLostByAnotherStaysUncertain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		put(t, storage, &tokensource.Record{
+			Generation: 2, RefreshToken: tokensource.NewSecret("rt2"),
+			Spending: &tokensource.Spending{Generation: 2, Owner: "other", Since: time.Now().Add(-time.Minute), Lost: true, Losses: 2},
+		})
+		ep := &endpoint{script: always(reply{err: errReset, unsent: true})}
+		src := newSource(t, ep, refreshing(storage, "rt0"))
+		wantError(t, src, tokensource.ClassWait)
+		wantCount(t, ep, 1)
+		if rec := stored(t, storage); rec.Spending == nil || !rec.Spending.Lost {
+			t.Errorf("mark %+v", rec.Spending)
+		}
+	})
+}
