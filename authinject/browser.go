@@ -116,7 +116,7 @@ func (b *Browsers) screen(req *http.Request) (page string, err error) {
 		case b.AnyOrigin || client.FetchSite == "same-origin" || client.FetchSite == "none":
 		case client.FetchSite != "":
 			return "", errOrigin
-		case client.Referer != "" && req.TLS == nil && !isLocalName(name) && !b.refers(client):
+		case client.Referer != "" && (req.Method == http.MethodGet || req.Method == http.MethodHead) && req.TLS == nil && !isLocalName(name) && !b.refers(client):
 			return "", errReferer
 		}
 		return "", nil
@@ -243,6 +243,8 @@ func limitPages(header http.Header, page string) {
 			delete(header, name)
 		}
 	}
+	// A page that has it could open others under the same address that have it, and read them.
+	delete(header, "Cross-Origin-Opener-Policy")
 	if page == "" {
 		return
 	}

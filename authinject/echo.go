@@ -74,7 +74,7 @@ type scrubbedError struct {
 // quotation is in the errors of net/http that quote, behind it, what arrived; longWord is what a token
 // in a quotation looks like.
 var (
-	quotation = regexp.MustCompile(`(?:malformed|bad|unsupported|multiple) .*?"`)
+	quotation = regexp.MustCompile(`(?:malformed|bad|unsupported|multiple|many) .*?"`)
 	longWord  = regexp.MustCompile(`[^\s"\\]{12,}`)
 )
 

@@ -172,7 +172,11 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 	case r.Method == http.MethodDelete:
 		return notAllowed(w, "GET", "a source of grant "+cfg.grantName+" has no login to end")
 	case r.Method != http.MethodGet:
-		return notAllowed(w, "GET, DELETE", "allowed are GET, DELETE, and POST to refresh")
+		methods := "GET"
+		if pooled.source.Interactive() {
+			methods += ", DELETE"
+		}
+		return notAllowed(w, methods, "allowed are "+methods+", and POST to refresh")
 	}
 	status := http.StatusOK
 	if err != nil {

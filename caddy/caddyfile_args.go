@@ -36,7 +36,7 @@ var optionName = regexp.MustCompile(`^[A-Za-z][A-Za-z_-]{0,31}$`)
 // quoteOption is a word that stands where an option is expected, for an error: the value of the option in the
 // line above may have got there, and be a secret.
 func quoteOption(word string) string {
-	if optionName.MatchString(word) {
+	if optionName.MatchString(word) || len(word) < 3 {
 		return strconv.Quote(word)
 	}
 	return fmt.Sprintf("of %d characters that looks like a value", utf8.RuneCountInString(word))

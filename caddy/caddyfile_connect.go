@@ -118,7 +118,7 @@ func checkCovered(matcher caddy.ModuleMap, path string) error {
 	if err := patterns.Provision(caddy.Context{}); err != nil {
 		return err
 	}
-	for _, address := range []string{path, path + callbackPath} {
+	for _, address := range []string{path, path + callbackPath, path + "/start", path + "/finish", path + "/disconnect"} {
 		req := (&http.Request{URL: &url.URL{Path: address}}).WithContext(context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer()))
 		if matches, err := patterns.MatchWithError(req); err == nil && !matches {
 			return fmt.Errorf("the matcher lets %s pass by, which belongs to the page; write authinject_connect %s*", address, path)

@@ -17,7 +17,7 @@ import (
 func secure(header http.Header) {
 	header.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'")
 	header.Set("Cache-Control", "no-store")
-	header.Set("Cross-Origin-Opener-Policy", "same-origin")
+	header.Set("Cross-Origin-Opener-Policy", "same-origin") // no upstream's page has it; see authinject.Browsers
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
 	// Of a same-origin form a browser says where it comes from only if it may.
 	header.Set("Referrer-Policy", "same-origin")

@@ -89,7 +89,7 @@ func pagesIn(servers map[string]*caddyhttp.Server) []connectPage {
 			if err != nil {
 				continue // what cannot be encoded came from no configuration
 			}
-			for _, found := range connectRoutes([]json.RawMessage{raw}, hostsOf(route), "") {
+			for _, found := range connectRoutes([]json.RawMessage{raw}, enclosing{hosts: hostsOf(route), paths: pathsOf(route)}) {
 				host := found.host
 				secure := server.TLSConnPolicies != nil || host != "" && !auto.Disabled && !slices.Contains(auto.Skip, host) && address.StartPort != 80
 				switch ip := net.ParseIP(address.Host); {
@@ -114,6 +114,18 @@ func hostsOf(route caddyhttp.Route) []string {
 		for _, matcher := range set {
 			if hosts, ok := matcher.(*caddyhttp.MatchHost); ok {
 				return *hosts
+			}
+		}
+	}
+	return nil
+}
+
+// pathsOf are the patterns of paths that a route matches, as hostsOf are its hosts.
+func pathsOf(route caddyhttp.Route) []string {
+	for _, set := range route.MatcherSets {
+		for _, matcher := range set {
+			if paths, ok := matcher.(*caddyhttp.MatchPath); ok {
+				return *paths
 			}
 		}
 	}
@@ -156,11 +168,26 @@ type connectRoute struct {
 	sources    []string
 }
 
-func connectRoutes(routes []json.RawMessage, hosts []string, taken string) (found []connectRoute) {
+// enclosing is what the routes around a handler say of the requests that get to it.
+type enclosing struct {
+	hosts []string // that they match
+	paths []string // patterns of paths that the innermost of them matches
+	taken string   // what they take off the path in front
+}
+
+// demands reports whether no path gets here without prefix.
+func (e enclosing) demands(prefix string) bool {
+	return len(e.paths) > 0 && !slices.ContainsFunc(e.paths, func(pattern string) bool {
+		return len(pattern) <= len(prefix) || !strings.EqualFold(pattern[:len(prefix)], prefix)
+	})
+}
+
+func connectRoutes(routes []json.RawMessage, around enclosing) (found []connectRoute) {
 	for _, raw := range routes {
 		var route struct {
 			Match []struct {
 				Host []string `json:"host"`
+				Path []string `json:"path"`
 			} `json:"match"`
 			Handle []struct {
 				Handler string            `json:"handler"`
@@ -173,25 +200,33 @@ func connectRoutes(routes []json.RawMessage, hosts []string, taken string) (foun
 		if json.Unmarshal(raw, &route) != nil {
 			continue
 		}
-		here := hosts
+		here := around
 		for _, match := range route.Match {
 			if len(match.Host) > 0 {
-				here = match.Host
+				here.hosts = match.Host
+				break
+			}
+		}
+		for _, match := range route.Match {
+			if len(match.Path) > 0 {
+				here.paths = match.Path
 				break
 			}
 		}
 		for _, handler := range route.Handle {
-			if handler.Handler == "rewrite" && handler.Strip != "" && !hasPlaceholder(handler.Strip) {
-				taken += "/" + strings.Trim(handler.Strip, "/") // for the handlers and routes behind it
+			// As handle_path does it. What is taken off some paths alone is not in front of the page.
+			if strip := "/" + strings.Trim(handler.Strip, "/"); handler.Handler == "rewrite" && handler.Strip != "" && len(route.Match) == 0 && around.demands(strip) {
+				around.taken, around.paths = around.taken+strip, nil
+				here.taken, here.paths = around.taken, nil
 			}
 			if handler.Handler == "authinject_connect" {
 				path := handler.Path
 				if path == "" {
 					path = defaultConnectPath
 				}
-				path = taken + path
+				path = here.taken + path
 				known := len(found)
-				for _, host := range here {
+				for _, host := range here.hosts {
 					if !strings.ContainsAny(host, "*{") {
 						found = append(found, connectRoute{host, path, handler.Sources})
 					}
@@ -200,7 +235,7 @@ func connectRoutes(routes []json.RawMessage, hosts []string, taken string) (foun
 					found = append(found, connectRoute{"", path, handler.Sources})
 				}
 			}
-			found = append(found, connectRoutes(handler.Routes, here, taken)...)
+			found = append(found, connectRoutes(handler.Routes, here)...)
 		}
 	}
 	return found

@@ -12,16 +12,21 @@ import (
 // The page stands where its routes put it: what they take off in front belongs to its addresses.
 func TestConnectBelowAnotherPath(t *testing.T) {
 	for name, routes := range map[string]string{
-		"handle_path":        "handle_path /auth/* {\n\tauthinject_connect /connect*\n}",
-		"nested":             "handle_path /au/* {\n\thandle_path /th/* {\n\t\tauthinject_connect /connect*\n\t}\n}",
-		"uri strip_prefix":   "route /auth/* {\n\turi strip_prefix /auth\n\tauthinject_connect /connect*\n}",
-		"a neighbour's path": "handle_path /connect/* {\n\trespond 404\n}\nhandle /auth/connect* {\n\tauthinject_connect /auth/connect*\n}",
+		"handle_path":              "handle_path /auth/* {\n\tauthinject_connect /connect*\n}",
+		"nested":                   "handle_path /au/* {\n\thandle_path /th/* {\n\t\tauthinject_connect /connect*\n\t}\n}",
+		"uri strip_prefix":         "route /auth/* {\n\turi strip_prefix /auth\n\tauthinject_connect /connect*\n}",
+		"beside a strip":           "uri strip_prefix /auth\n\tauthinject_connect /connect*",
+		"beside a strip of others": "uri /auth/* strip_prefix /auth\n\tauthinject_connect /connect*",
+		"a neighbour's path":       "handle_path /connect/* {\n\trespond 404\n}\nhandle /auth/connect* {\n\tauthinject_connect /auth/connect*\n}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			isolate(t)
 			addr, path := freeAddr(t), "/auth/connect"
-			if name == "nested" {
+			switch {
+			case name == "nested":
 				path = "/au/th/connect"
+			case strings.HasPrefix(name, "beside"):
+				path = "/connect" // what is taken off some paths alone is not in front of it
 			}
 			page := "http://" + addr + path
 			p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{RedirectURIs: []string{page + "/callback"}})

@@ -22,7 +22,7 @@ const maxSecretFile = 1 << 20
 // resolved at each reading, never before, so that the configuration holds none of their
 // values and a changed file or variable counts at the next token request.
 func value(configured string) tokensource.Value {
-	if !hasPlaceholder(configured) {
+	if !hasPlaceholder(configured) && !strings.Contains(configured, `\{`) {
 		return tokensource.Literal(configured)
 	}
 	if path, ok := filePlaceholder(configured); ok {

@@ -54,8 +54,10 @@ func TestValueIsReadEachTime(t *testing.T) {
 	if got, err := value("lit}er{al")(context.Background()); err != nil || got.Reveal() != "lit}er{al" {
 		t.Errorf("a literal gives %q, %v", got.Reveal(), err)
 	}
-	if got, err := value(`lit\{er}al`)(context.Background()); err != nil || got.Reveal() != "lit{er}al" {
-		t.Errorf("a literal with a brace gives %q, %v", got.Reveal(), err)
+	for configured, want := range map[string]string{`lit\{er}al`: "lit{er}al", `lit\{eral`: "lit{eral", `lit{eral`: "lit{eral", `lit\eral`: `lit\eral`} {
+		if got, err := value(configured)(context.Background()); err != nil || got.Reveal() != want {
+			t.Errorf("the literal %s gives %q, %v", configured, got.Reveal(), err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package caddy
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -36,6 +37,14 @@ func (c muffledConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	muffleStdLog()
 	return n, err
+}
+
+// CloseWrite ends what is sent, as who tunnels through an upgraded connection does.
+func (c muffledConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // muffleStdLog makes the standard logger keep such bytes to itself.

@@ -17,6 +17,7 @@ func TestPagesOfAnUpstream(t *testing.T) {
 	t.Parallel()
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Service-Worker-Allowed", "/")
+		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin") // as the page has
 		if strings.HasSuffix(r.URL.Path, ".js") {
 			w.Header().Set("Content-Type", "text/javascript")
 			_, _ = fmt.Fprint(w, `addEventListener("fetch", e => e.respondWith(new Response("taken over")))`)
@@ -57,6 +58,7 @@ http://{$ADDR} {
 	}
 	page.open(p.URL + "/attack.html")
 	for _, script := range []string{
+		`new Promise(done => { const w = open("/attack.html"); setTimeout(() => done(w.document.title === "an upstream's" ? "" : "csrf: the popup did not open"), 1500) })`,
 		`fetch("/connect").then(r => r.text())`,
 		`new Promise(done => { const e = document.createElement("iframe"); e.onload = () => done(e.contentDocument ? e.contentDocument.documentElement.outerHTML : ""); e.src = "/connect"; document.body.append(e); })`,
 		`new Promise(done => { const w = open("/connect"); setTimeout(() => { try { done(w.document.documentElement.outerHTML) } catch (e) { done("") } }, 1500) })`,
