@@ -56,7 +56,7 @@ func parse(t testing.TB, raw string) *caddy.Config {
 // when the test ends.
 func run(t testing.TB, config string) {
 	t.Helper()
-	if err := load(t, config); err != nil {
+	if err := begin(t, config); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -66,7 +66,20 @@ func run(t testing.TB, config string) {
 	})
 }
 
+// handover is longer than Caddy takes to begin to stop the servers of the configuration before, in goroutines of
+// their own: until then these may take a connection, and answer as they did.
+const handover = 100 * time.Millisecond
+
+// load makes a Caddyfile the running configuration, in place of another.
 func load(t testing.TB, config string) error {
+	t.Helper()
+	err := begin(t, config)
+	time.Sleep(handover)
+	client.CloseIdleConnections() // they lead to the servers that end
+	return err
+}
+
+func begin(t testing.TB, config string) error {
 	t.Helper()
 	adapted, err := adapt(config)
 	if err != nil {
@@ -76,9 +89,7 @@ func load(t testing.TB, config string) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = caddy.Load(raw, true)
-	client.CloseIdleConnections() // they lead to the servers that end, which may still take a request
-	return err
+	return caddy.Load(raw, true)
 }
 
 // freeAddr is a loopback address that nobody listens on. It is below the ports that systems
