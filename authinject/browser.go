@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -151,11 +150,7 @@ func (b *Browsers) knows(name string) bool {
 // say of a request to it which site's page it comes from. Of one to [::ffff:127.0.0.1], which leads to the
 // same place, they do not.
 func isLocalName(name string) bool {
-	if name == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(name)
-	return err == nil && ip.IsLoopback() && !ip.Is4In6()
+	return name != "" && isLoopback(name) && !strings.Contains(name, "ffff") // in no spelling of ::1
 }
 
 // overLoopback reports whether the request's connection is one of this machine with itself.

@@ -67,7 +67,7 @@ func hostsIn(servers map[string]*caddyhttp.Server) []string {
 	var hosts []string
 	for _, server := range servers {
 		for _, route := range server.Routes {
-			for _, host := range hostsOf(route) {
+			for _, host := range patternsOf[caddyhttp.MatchHost](route) {
 				if !strings.ContainsAny(host, "*{") {
 					hosts = append(hosts, strings.ToLower(host))
 				}

@@ -89,7 +89,7 @@ func pagesIn(servers map[string]*caddyhttp.Server) []connectPage {
 			if err != nil {
 				continue // what cannot be encoded came from no configuration
 			}
-			for _, found := range connectRoutes([]json.RawMessage{raw}, enclosing{hosts: hostsOf(route), paths: pathsOf(route)}) {
+			for _, found := range connectRoutes([]json.RawMessage{raw}, enclosing{hosts: patternsOf[caddyhttp.MatchHost](route), paths: patternsOf[caddyhttp.MatchPath](route)}) {
 				host := found.host
 				secure := server.TLSConnPolicies != nil || host != "" && !auto.Disabled && !slices.Contains(auto.Skip, host) && address.StartPort != 80
 				switch ip := net.ParseIP(address.Host); {
@@ -107,25 +107,13 @@ func pagesIn(servers map[string]*caddyhttp.Server) []connectPage {
 	return pages
 }
 
-// hostsOf are the hosts that a route matches. The matchers of a server's own routes have been
+// patternsOf are the hosts or paths that a route matches. The matchers of a server's own routes have been
 // provisioned, for the certificates, before any handler is, and their JSON is gone by then.
-func hostsOf(route caddyhttp.Route) []string {
+func patternsOf[M ~[]string](route caddyhttp.Route) []string {
 	for _, set := range route.MatcherSets {
 		for _, matcher := range set {
-			if hosts, ok := matcher.(*caddyhttp.MatchHost); ok {
-				return *hosts
-			}
-		}
-	}
-	return nil
-}
-
-// pathsOf are the patterns of paths that a route matches, as hostsOf are its hosts.
-func pathsOf(route caddyhttp.Route) []string {
-	for _, set := range route.MatcherSets {
-		for _, matcher := range set {
-			if paths, ok := matcher.(*caddyhttp.MatchPath); ok {
-				return *paths
+			if patterns, ok := matcher.(*M); ok {
+				return *patterns
 			}
 		}
 	}
@@ -201,16 +189,12 @@ func connectRoutes(routes []json.RawMessage, around enclosing) (found []connectR
 			continue
 		}
 		here := around
-		for _, match := range route.Match {
+		for _, match := range slices.Backward(route.Match) { // of several the first counts
 			if len(match.Host) > 0 {
 				here.hosts = match.Host
-				break
 			}
-		}
-		for _, match := range route.Match {
 			if len(match.Path) > 0 {
 				here.paths = match.Path
-				break
 			}
 		}
 		for _, handler := range route.Handle {

@@ -66,17 +66,10 @@ func run(t testing.TB, config string) {
 	})
 }
 
-// handover is longer than Caddy takes to begin to stop the servers of the configuration before, in goroutines of
-// their own: until then these may take a connection, and answer as they did.
-const handover = 100 * time.Millisecond
-
 // load makes a Caddyfile the running configuration, in place of another.
 func load(t testing.TB, config string) error {
 	t.Helper()
-	err := begin(t, config)
-	time.Sleep(handover)
-	client.CloseIdleConnections() // they lead to the servers that end
-	return err
+	return takeOver(t, func() error { return begin(t, config) })
 }
 
 func begin(t testing.TB, config string) error {
@@ -85,7 +78,9 @@ func begin(t testing.TB, config string) error {
 	if err != nil {
 		return err
 	}
-	raw, err := json.Marshal(parse(t, adapted))
+	parsed := parse(t, adapted)
+	parsed.AppsRaw["authinject_test_handover"] = json.RawMessage("{}")
+	raw, err := json.Marshal(parsed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,6 +145,27 @@ func get(t testing.TB, url string, header ...string) (int, string, http.Header) 
 		t.Fatal(err)
 	}
 	return res.StatusCode, string(body), res.Header
+}
+
+// staticSite runs a site that sends a static token to upstream, and returns its address.
+func staticSite(t *testing.T, token, upstream string) (addr string) {
+	t.Helper()
+	isolate(t)
+	t.Setenv("TOKEN", token)
+	addr = freeAddr(t)
+	run(t, fmt.Sprintf(`{
+	authinject {
+		source a {
+			token {env.TOKEN}
+		}
+	}
+}
+http://%s {
+	bind 127.0.0.1
+	authinject a %s
+}
+`, addr, upstream))
+	return addr
 }
 
 // site is a Caddyfile with a client_credentials source for srv, whose options end

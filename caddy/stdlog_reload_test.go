@@ -32,8 +32,6 @@ func (l *lines) String() string {
 // Caddy directs the standard logger elsewhere when a configuration is loaded, also when that then fails, while
 // connections of the one in force are kept.
 func TestStdLogStaysMuffled(t *testing.T) {
-	isolate(t)
-	t.Setenv("TOKEN", "canary-0123456789")
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/ok" {
 			return
@@ -49,19 +47,7 @@ func TestStdLogStaysMuffled(t *testing.T) {
 		_, _ = conn.Read(make([]byte, 1)) // until the proxy has closed it
 	}))
 	defer upstream.Close()
-	addr := freeAddr(t)
-	run(t, fmt.Sprintf(`{
-	authinject {
-		source a {
-			token {env.TOKEN}
-		}
-	}
-}
-http://%s {
-	bind 127.0.0.1
-	authinject a %s
-}
-`, addr, upstream.URL))
+	addr := staticSite(t, "canary-0123456789", upstream.URL)
 	if status, body, _ := get(t, "http://"+addr+"/ok"); status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
 	}
@@ -72,11 +58,7 @@ http://%s {
 	if status, body, _ := get(t, "http://"+addr+"/more"); status != http.StatusNoContent {
 		t.Fatalf("%d %s", status, body)
 	}
-	for end := time.Now().Add(10 * time.Second); !strings.Contains(out.String(), "Unsolicited response"); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("nothing came unasked: %q", out.String())
-		}
-	}
+	eventually(t, "what came unasked is told", func() bool { return strings.Contains(out.String(), "Unsolicited response") })
 	if strings.Contains(out.String(), "canary") {
 		t.Errorf("the standard logger wrote %q", out.String())
 	}

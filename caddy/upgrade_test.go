@@ -13,8 +13,6 @@ import (
 
 // A client that has said all may still wait for the answer, in a tunnel too.
 func TestHalfClosedTunnel(t *testing.T) {
-	isolate(t)
-	t.Setenv("TOKEN", "canary-0123456789")
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -25,23 +23,10 @@ func TestHalfClosedTunnel(t *testing.T) {
 		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
 		_ = rw.Flush()
 		all, err := io.ReadAll(rw) // until the client has said all
-		time.Sleep(100 * time.Millisecond)
 		_, _ = fmt.Fprintf(conn, "got %s, %v", all, err)
 	}))
 	defer upstream.Close()
-	addr := freeAddr(t)
-	run(t, fmt.Sprintf(`{
-	authinject {
-		source a {
-			token {env.TOKEN}
-		}
-	}
-}
-http://%s {
-	bind 127.0.0.1
-	authinject a %s
-}
-`, addr, upstream.URL))
+	addr := staticSite(t, "canary-0123456789", upstream.URL)
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
 	if err != nil {
 		t.Fatal(err)

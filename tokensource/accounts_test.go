@@ -110,7 +110,7 @@ func TestAccounts(t *testing.T) {
 			t.Errorf("%v, %v", names, err)
 		}
 		_ = memory.Delete(t.Context(), prefix+"x.json")
-		time.Sleep(25 * time.Hour)
+		advance(25 * time.Hour)
 		if names, err := src.Accounts(t.Context()); err != nil || !slices.Equal(names, []string{"alice", "carol"}) {
 			t.Errorf("a day later: %v, %v", names, err)
 		}
@@ -186,7 +186,7 @@ func TestVariables(t *testing.T) {
 		if !strings.HasPrefix(l.URL.Reveal(), "https://acme.example.com/authorize?") {
 			t.Errorf("sent to %s", l.URL.Reveal())
 		}
-		time.Sleep(2 * time.Hour)
+		advance(2 * time.Hour)
 		for account, deployment := range map[string]string{"alice": "acme", "bob": "other"} {
 			before := ep.count()
 			if _, err := src.Account(account).Token(t.Context()); err != nil {

@@ -48,9 +48,9 @@ func TestClockJumps(t *testing.T) {
 					})
 					src.Warm()
 					synctest.Wait()
-					time.Sleep(10 * time.Minute)
+					advance(10 * time.Minute)
 					j.jump(jump)
-					time.Sleep(1100 * time.Millisecond)
+					advance(1100 * time.Millisecond)
 					if jump >= time.Hour {
 						wantToken(t, src, "at2")
 					} else {
@@ -77,7 +77,7 @@ func TestIdleSourceNoticesSuspend(t *testing.T) {
 		src.Warm()
 		synctest.Wait()
 		j.jump(2 * time.Hour)
-		time.Sleep(31 * time.Second)
+		advance(31 * time.Second)
 		wantCount(t, ep, 2)
 	})
 }
@@ -112,7 +112,7 @@ func TestBackOffWhenWallClockGoesBack(t *testing.T) {
 		wantError(t, src, tokensource.ClassWait)
 		ep.set(nil)
 		j.jump(-time.Hour)
-		time.Sleep(1300 * time.Millisecond)
+		advance(1300 * time.Millisecond)
 		wantToken(t, src, "at2")
 	})
 }

@@ -157,14 +157,14 @@ func TestDisconnectDuringARefresh(t *testing.T) {
 		src.Warm()
 		ep.set(slowRefresh(rotated(2, time.Hour)))
 		for ep.count() < 2 {
-			time.Sleep(time.Second)
+			advance(time.Second)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := src.Account("").Disconnect(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		wantDisconnected(t, src, storage)
 		if !slices.Equal(ep.revoked(), []string{"rt2", "at2"}) {
 			t.Errorf("revoked %v", ep.revoked())
@@ -195,13 +195,13 @@ func TestDisconnectWithBrokenStorage(t *testing.T) {
 				}
 				for range 30 {
 					wantError(t, src, tokensource.ClassLogin)
-					time.Sleep(time.Second)
+					advance(time.Second)
 				}
 				if ev.count(tokensource.EventDisconnected) != 1 || ev.count(tokensource.EventStorageFailed) == 0 {
 					t.Errorf("events %+v", ev.all)
 				}
 				storage.fail("", nil, nil)
-				time.Sleep(10 * time.Second)
+				advance(10 * time.Second)
 				wantDisconnected(t, src, memory)
 			})
 		})

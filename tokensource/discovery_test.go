@@ -39,7 +39,7 @@ func (s *issuing) RoundTrip(req *http.Request) (*http.Response, error) {
 		r = reply{status: http.StatusNotFound}
 	}
 	if r.delay > 0 {
-		time.Sleep(r.delay)
+		advance(r.delay)
 	}
 	if r.err != nil {
 		return nil, r.err
@@ -207,18 +207,18 @@ func TestMetadataIsKept(t *testing.T) {
 		}
 		want("down", 2, false) // both places
 		want("still down", 2, false)
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		fetched := len(s.fetches())
 		s.place(oauthPlace, says(issuer))
-		time.Sleep(6 * time.Second)
+		advance(6 * time.Second)
 		want("up", fetched+1, true)
-		time.Sleep(59 * time.Minute)
+		advance(59 * time.Minute)
 		want("an hour less a minute", fetched+1, true)
 		s.place(oauthPlace, reply{status: 503})
-		time.Sleep(2 * time.Minute)
+		advance(2 * time.Minute)
 		want("down again", fetched+3, true)
 		s.place(oauthPlace, says("https://evil.example"))
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		want("taken over", fetched+5, true)
 	})
 }

@@ -51,7 +51,7 @@ func TestIdleAccountsAreDropped(t *testing.T) {
 		}
 		wantKept(t, src, "used", 1000)
 		for range 30 { // one of them is used every minute
-			time.Sleep(time.Minute)
+			advance(time.Minute)
 			use(t, src, "account7")
 		}
 		wantKept(t, src, "idle for 30 minutes", 1)
@@ -61,7 +61,7 @@ func TestIdleAccountsAreDropped(t *testing.T) {
 			}
 		}
 		wantCount(t, &ep.endpoint, 1000)
-		time.Sleep(30 * time.Minute)
+		advance(30 * time.Minute)
 		wantKept(t, src, "idle again", 0)
 		if names, err := src.Accounts(t.Context()); err != nil || len(names) != 1000 {
 			t.Errorf("%d accounts are known, %v", len(names), err)
@@ -92,7 +92,7 @@ func TestWhatIsNotDropped(t *testing.T) {
 	}{
 		"nothing under way": {nil, func(*testing.T, *tokensource.Source, *authServer, *disk) {}, 0},
 		"not stored": {nil, func(t *testing.T, src *tokensource.Source, _ *authServer, storage *disk) {
-			time.Sleep(2 * time.Hour) // while its token lives, it would wait for the disk
+			advance(2 * time.Hour) // while its token lives, it would wait for the disk
 			storage.full.Store(true)
 			if _, err := src.Account("a").Token(t.Context()); err != nil {
 				t.Error(err)
@@ -130,10 +130,10 @@ func TestWhatIsNotDropped(t *testing.T) {
 					connect(t, src, "a")
 				}
 				c.with(t, src, ep, storage)
-				time.Sleep(30 * time.Minute)
+				advance(30 * time.Minute)
 				wantKept(t, src, "after 30 minutes", c.kept)
 				storage.full.Store(false)
-				time.Sleep(3 * time.Hour)
+				advance(3 * time.Hour)
 				wantKept(t, src, "after hours", 0)
 			})
 		})
@@ -159,7 +159,7 @@ func TestAccountHeldForLong(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(30 * time.Minute)
+		advance(30 * time.Minute)
 		wantKept(t, src, "idle", 0)
 		if st := held.Status(); st.Generation != 1 || !st.Live || held.Variables()["deployment"] != "acme" {
 			t.Errorf("status of what was dropped: %+v", st)
@@ -192,7 +192,7 @@ func TestAccountHeldForLong(t *testing.T) {
 		}
 
 		for range 30 {
-			time.Sleep(time.Minute)
+			advance(time.Minute)
 			if _, err := held.Token(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -200,7 +200,7 @@ func TestAccountHeldForLong(t *testing.T) {
 		wantKept(t, src, "in use", 1)
 		other := src.Account("a")
 		for range 30 {
-			time.Sleep(time.Minute)
+			advance(time.Minute)
 			if _, err := other.Token(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -209,7 +209,7 @@ func TestAccountHeldForLong(t *testing.T) {
 			t.Error("it was dropped while it was in use by who holds it")
 		}
 
-		time.Sleep(30 * time.Minute)
+		advance(30 * time.Minute)
 		wantKept(t, src, "idle again", 0)
 		use(t, src, "a")
 		if err := held.Disconnect(t.Context()); err != nil {

@@ -98,7 +98,7 @@ func TestImplicitTokenEnds(t *testing.T) {
 				if st.State == tokensource.StateLoginRequired && announced == 0 {
 					announced = time.Since(began)
 				}
-				time.Sleep(time.Second)
+				advance(time.Second)
 			}
 			if announced < from[0] || announced > from[1]+2*time.Second {
 				t.Errorf("lead %s: announced after %s, want %s", lead, announced, from)
@@ -130,7 +130,7 @@ func TestImplicitTokenThatNeverExpires(t *testing.T) {
 		if err := finish(t, src, begin(t, src, inBrowser), "access_token=at"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(5 * 365 * 24 * time.Hour)
+		advance(5 * 365 * 24 * time.Hour)
 		tok := wantToken(t, src, "at")
 		if st := src.Account("").Status(); st.State != tokensource.StateFresh || !tok.Expiry.IsZero() {
 			t.Errorf("status %+v", st)
@@ -157,13 +157,13 @@ func TestCodeWithoutRefreshToken(t *testing.T) {
 		ep.script = func(n int, _ url.Values) reply { return granted(n, time.Hour) }
 		src := newSource(t, ep, connecting(nil))
 		connect(t, src, "")
-		time.Sleep(58 * time.Minute)
+		advance(58 * time.Minute)
 		wantToken(t, src, "at1")
 		synctest.Wait()
 		if st := src.Account("").Status(); st.State != tokensource.StateLoginRequired || !st.Live || st.Renews {
 			t.Errorf("status %+v", st)
 		}
-		time.Sleep(time.Hour)
+		advance(time.Hour)
 		if e := wantError(t, src, tokensource.ClassLogin); !strings.Contains(e.Reason, "no refresh token") {
 			t.Errorf("got %v", e)
 		}

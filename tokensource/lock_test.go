@@ -44,13 +44,13 @@ func TestDeadLockIsNotWaitedForAgain(t *testing.T) {
 			if took := time.Since(began); n > 0 && took > 3*time.Second {
 				t.Errorf("refresh %d took %s", n, took)
 			}
-			time.Sleep(time.Until(tok.Expiry))
+			advance(time.Until(tok.Expiry))
 		}
 		// It is waited for patiently again as soon as it was had.
 		if err := storage.Unlock(t.Context(), recordKey+".lock"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Until(mustToken(t, src).Expiry))
+		advance(time.Until(mustToken(t, src).Expiry))
 		if err := storage.Lock(t.Context(), recordKey+".lock"); err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestOneRequestWithoutTheLock(t *testing.T) {
 			src.Warm() // all at the same moment
 			sources = append(sources, src)
 		}
-		time.Sleep(20 * time.Second)
+		advance(20 * time.Second)
 		for _, src := range sources {
 			wantToken(t, src, "at1")
 		}
@@ -104,7 +104,7 @@ func TestReplacedWithoutTheLock(t *testing.T) {
 		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Hour) }}
 		src := newSource(t, ep, refreshing(storage, ""))
 		src.Warm()
-		time.Sleep(20 * time.Second)
+		advance(20 * time.Second)
 		wantToken(t, src, "at1")
 		if got := ep.spent(); len(got) != 1 || got[0] != "rt5" {
 			t.Errorf("spent %v, want rt5 alone", got)
@@ -135,7 +135,7 @@ func (s *stalling) Store(ctx context.Context, key string, value []byte) error {
 	left := time.Until(s.until)
 	s.mu.Unlock()
 	if left > 0 {
-		time.Sleep(left + s.order(decode(value)))
+		advance(left + s.order(decode(value)))
 	}
 	return s.MemoryStorage.Store(ctx, key, value)
 }
@@ -163,7 +163,7 @@ func TestStalledStorage(t *testing.T) {
 				a.Warm()
 				synctest.Wait()
 				b.Warm()
-				time.Sleep(20 * time.Second)
+				advance(20 * time.Second)
 				wantToken(t, a, "at1")
 				wantToken(t, b, "at1")
 				wantCount(t, ep, 1)
@@ -189,14 +189,14 @@ func TestMemoryStorageLock(t *testing.T) {
 				if held++; held > 1 {
 					t.Error("two hold the lock")
 				}
-				time.Sleep(time.Second)
+				advance(time.Second)
 				held--
 				if err := m.Unlock(context.Background(), "l"); err != nil {
 					t.Error(err)
 				}
 			}()
 		}
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		if err := m.Lock(t.Context(), "l"); err != nil {
 			t.Fatal(err)
 		}

@@ -96,7 +96,7 @@ func TestLockOut(t *testing.T) {
 						_, _ = bob.Reject(t.Context(), tokens[bob])
 						_, _ = alice.Token(t.Context())
 						asError(t, connectAt(t, src, "erin", "acme"), tokensource.ClassWait)
-						time.Sleep(7 * time.Second)
+						advance(7 * time.Second)
 					}
 					asError(t, bob.Disconnect(t.Context()), tokensource.ClassWait)
 					if n := ep.count() + ep.revocation.count(); n != 4 {
@@ -106,7 +106,7 @@ func TestLockOut(t *testing.T) {
 					if err != nil || next.Generation != 2 {
 						t.Errorf("another deployment: %v", err)
 					}
-					time.Sleep(time.Until(began.Add(tt.lasts + time.Second)))
+					advance(time.Until(began.Add(tt.lasts + time.Second)))
 					if err := connectAt(t, src, "erin", "acme"); err != nil {
 						t.Errorf("after the lock-out: %v", err)
 					}
@@ -125,13 +125,13 @@ func TestRefreshAfterALockOut(t *testing.T) {
 		src.Warm()
 		ep.set(always(lockedOut(401, "")))
 		for ep.count() < 2 {
-			time.Sleep(time.Second)
+			advance(time.Second)
 		}
 		met := ep.all()[1].at
 		ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
-		time.Sleep(time.Until(met.Add(5*time.Minute - time.Second)))
+		advance(time.Until(met.Add(5*time.Minute - time.Second)))
 		wantCount(t, &ep.endpoint, 2)
-		time.Sleep(35 * time.Second)
+		advance(35 * time.Second)
 		wantCount(t, &ep.endpoint, 3)
 		wantToken(t, src, "at3")
 	})

@@ -118,7 +118,7 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 		return nil, s.failedLogin(ctx, req.Account, err)
 	}
 	l.URL = NewSecret(target)
-	if failure := s.countLogin(); failure != nil {
+	if failure := s.begun.add(s.cfg.Clock); failure != nil {
 		return nil, s.failedLogin(ctx, req.Account, failure)
 	}
 	if err := s.storeLogin(ctx, l); err != nil {

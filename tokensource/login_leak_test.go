@@ -57,7 +57,7 @@ func TestLoginErrorsHoldNoSecret(t *testing.T) {
 					var ev events
 					src := newSource(t, ep, grant(nil), observed(&ev), func(c *tokensource.Config) { c.RevokeURL = revokeURL })
 					errs := []error{finish(t, src, begin(t, src, typed), answer), finish(t, src, begin(t, src, inBrowser), answer)}
-					time.Sleep(5 * time.Second)
+					advance(5 * time.Second)
 					errs = append(errs, src.Account("").Disconnect(t.Context()))
 					_, err := src.Token(t.Context())
 					errs = append(errs, err)

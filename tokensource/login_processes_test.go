@@ -23,12 +23,12 @@ func TestLoginIsPickedUpByOtherProcesses(t *testing.T) {
 		a, b := newSource(t, ep, connecting(storage)), newSource(t, ep, connecting(storage))
 		wantError(t, b, tokensource.ClassLogin)
 		connect(t, a, "")
-		time.Sleep(2500 * time.Millisecond)
+		advance(2500 * time.Millisecond)
 		wantToken(t, b, "at1")
 		connect(t, a, "")
 		for range 6 {
 			mustToken(t, b)
-			time.Sleep(time.Second)
+			advance(time.Second)
 		}
 		wantToken(t, b, "at2")
 		wantCount(t, &ep.endpoint, 2)
@@ -47,7 +47,7 @@ func TestDisconnectIsNoticedByOtherProcesses(t *testing.T) {
 		disconnect(t, a, "")
 		for range 6 {
 			_, _ = b.Token(t.Context())
-			time.Sleep(time.Second)
+			advance(time.Second)
 		}
 		wantError(t, b, tokensource.ClassLogin)
 		if st := b.Account("").Status(); !st.Disconnected || st.Live || st.State != tokensource.StateLoginRequired {
@@ -112,7 +112,7 @@ func TestDisconnectIsNoticedAfterARest(t *testing.T) {
 		a, b := newSource(t, ep, connecting(storage)), newSource(t, ep, connecting(storage))
 		connect(t, a, "")
 		wantToken(t, b, "at1")
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		storage.delay.Store(int64(time.Hour))
 		began := time.Now()
 		wantToken(t, b, "at1")
@@ -120,18 +120,18 @@ func TestDisconnectIsNoticedAfterARest(t *testing.T) {
 			t.Errorf("waited %v for the storage", took)
 		}
 		for range 3 { // the look goes on, and is not waited for again
-			time.Sleep(1100 * time.Millisecond)
+			advance(1100 * time.Millisecond)
 			began := time.Now()
 			wantToken(t, b, "at1")
 			if took := time.Since(began); took > 0 {
 				t.Errorf("waited %v for a look that hangs", took)
 			}
 		}
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		storage.delay.Store(int64(100 * time.Millisecond))
-		time.Sleep(30 * time.Second)
+		advance(30 * time.Second)
 		disconnect(t, a, "")
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		errs := make(chan error)
 		for range 5 {
 			go func() {
@@ -180,22 +180,22 @@ func TestRefreshNeverUndoesADecision(t *testing.T) {
 						}
 						return rotated(n, time.Hour)
 					})
-					time.Sleep(56 * time.Minute)
+					advance(56 * time.Minute)
 					wantToken(t, b, "at1") // and the refresh begins
-					time.Sleep(tt.after)
+					advance(tt.after)
 					if decision == "connect" {
 						connect(t, a, "")
 					} else {
 						disconnect(t, a, "")
 					}
 					decided := stored(t, memory)
-					time.Sleep(time.Minute)
+					advance(time.Minute)
 					rec := stored(t, memory)
 					if rec.Disconnected != (decision == "disconnect") || !rec.Decided.Equal(decided.Decided) || !rec.AccessToken.Equal(decided.AccessToken) {
 						t.Errorf("%+v became %+v", decided, rec)
 					}
 					for range 60 {
-						time.Sleep(time.Second)
+						advance(time.Second)
 						tok, err := b.Token(t.Context())
 						if decision == "disconnect" && err == nil {
 							t.Fatalf("token %s of a disconnected account", tok.AccessToken())
@@ -234,7 +234,7 @@ func TestDecisionWrittenOverIsRestored(t *testing.T) {
 				put(t, memory, old)
 				for range 10 {
 					_, _ = a.Token(t.Context())
-					time.Sleep(time.Second)
+					advance(time.Second)
 				}
 				if rec := stored(t, memory); !rec.Decided.Equal(decided.Decided) || rec.Disconnected != decided.Disconnected {
 					t.Errorf("stored %+v, want what was decided", rec)
@@ -260,14 +260,14 @@ func TestUnsavedRefreshAndADisconnection(t *testing.T) {
 			connect(t, a, "")
 			wantToken(t, b, "at1")
 			storage.fail("records/", errDisk, errDisk)
-			time.Sleep(2 * time.Hour)
+			advance(2 * time.Hour)
 			wantToken(t, b, "at2")
 			disconnect(t, a, "")
 			storage.fail("", nil, nil)
 			if end == "use" {
-				time.Sleep(time.Minute)
+				advance(time.Minute)
 				_, _ = b.Token(t.Context())
-				time.Sleep(10 * time.Second)
+				advance(10 * time.Second)
 				wantError(t, b, tokensource.ClassLogin)
 			} else if err := b.Close(t.Context()); err != nil {
 				t.Fatal(err)
@@ -294,9 +294,9 @@ func TestUnsavedDecision(t *testing.T) {
 				a, b := newSource(t, ep, connecting(storage)), newSource(t, ep, connecting(memory))
 				connect(t, b, "")
 				for range 5 { // refreshes that a knows nothing of
-					time.Sleep(59 * time.Minute)
+					advance(59 * time.Minute)
 					mustToken(t, b)
-					time.Sleep(time.Second)
+					advance(time.Second)
 				}
 				ep.set(func(n int, form url.Values) reply {
 					if form.Get("grant_type") == "authorization_code" {
@@ -318,12 +318,12 @@ func TestUnsavedDecision(t *testing.T) {
 				if !before.Unsaved || before.Live != (decision == "connect") {
 					t.Errorf("status %+v", before)
 				}
-				time.Sleep(59 * time.Minute)
+				advance(59 * time.Minute)
 				mustToken(t, b)
-				time.Sleep(time.Second)
+				advance(time.Second)
 				storage.fail("", nil, nil)
 				_, _ = a.Token(t.Context())
-				time.Sleep(time.Minute)
+				advance(time.Minute)
 				if rec := stored(t, memory); rec.Disconnected != (decision == "disconnect") || rec.Generation > 12 {
 					t.Errorf("stored %+v", rec)
 				}

@@ -41,7 +41,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 		for range 10 {
 			_, err := a.Token(t.Context())
 			asError(t, err, tokensource.ClassLogin)
-			time.Sleep(3 * time.Second)
+			advance(3 * time.Second)
 		}
 		want("asked for", tokensource.StateLoginRequired, false, false, false, false, tokensource.EventLoginRequired)
 		if err := connectAt(t, src, "alice", "acme"); err != nil {
@@ -52,14 +52,14 @@ func TestLifeOfAnAccount(t *testing.T) {
 			t.Errorf("status %+v", st)
 		}
 		ep.set(always(reply{status: 503}))
-		time.Sleep(55 * time.Minute)
+		advance(55 * time.Minute)
 		_, _ = a.Token(t.Context())
-		time.Sleep(3 * time.Second)
+		advance(3 * time.Second)
 		want("provider down", tokensource.StateUncertain, true, true, true, false, tokensource.EventRefreshFailed)
 		ep.set(always(refused(400, "invalid_grant")))
 		for range 40 {
 			_, _ = a.Token(t.Context())
-			time.Sleep(time.Second)
+			advance(time.Second)
 		}
 		want("dead", tokensource.StateLoginRequired, true, true, false, false, tokensource.EventLoginRequired)
 		ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
@@ -67,7 +67,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 			t.Fatal(err)
 		}
 		want("connected again", tokensource.StateFresh, true, true, true, false, tokensource.EventConnected, tokensource.EventRefreshed, tokensource.EventRecovered)
-		time.Sleep(2 * time.Hour)
+		advance(2 * time.Hour)
 		want("unused and ended", tokensource.StateExpired, false, true, true, false)
 		if _, err := a.Token(t.Context()); err != nil {
 			t.Fatal(err)
@@ -80,7 +80,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 		}
 		for range 10 {
 			_, _ = a.Token(t.Context())
-			time.Sleep(3 * time.Second)
+			advance(3 * time.Second)
 		}
 		want("still", tokensource.StateLoginRequired, false, false, false, true)
 	})

@@ -78,7 +78,7 @@ func TestLoginStoredLater(t *testing.T) {
 			if ev.count(tokensource.EventStorageFailed) != 1 || ev.count(tokensource.EventConnected) != 1 {
 				t.Errorf("events %+v", ev.all)
 			}
-			time.Sleep(time.Minute)
+			advance(time.Minute)
 			wantToken(t, src, "at1")
 			storage.fail("", nil, nil)
 			if restart {
@@ -86,7 +86,7 @@ func TestLoginStoredLater(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			time.Sleep(time.Minute)
+			advance(time.Minute)
 			if got := stored(t, memory); got.RefreshToken.Reveal() != "rt1" || got.Generation != 1 {
 				t.Errorf("stored %+v", got)
 			}
@@ -144,7 +144,7 @@ func TestLoginReplacesTheRecord(t *testing.T) {
 				if tt.damaged != "" {
 					same(t, storage, recordKey+".damaged", []byte(tt.damaged))
 				}
-				time.Sleep(2 * time.Hour)
+				advance(2 * time.Hour)
 				wantToken(t, src, "at2")
 			})
 		})
@@ -168,7 +168,7 @@ func TestLoginDuringARefresh(t *testing.T) {
 				src.Warm()
 				ep.set(slowRefresh(answer))
 				for ep.count() < 2 {
-					time.Sleep(time.Second)
+					advance(time.Second)
 				}
 				connect(t, src, "") // within the five seconds of the refresh
 				rec := stored(t, storage)
@@ -176,7 +176,7 @@ func TestLoginDuringARefresh(t *testing.T) {
 					t.Errorf("stored %+v", rec)
 				}
 				wantToken(t, src, rec.AccessToken.Reveal())
-				time.Sleep(time.Minute)
+				advance(time.Minute)
 				if now := stored(t, storage); !now.AccessToken.Equal(rec.AccessToken) {
 					t.Errorf("%+v became %+v", rec, now)
 				}
@@ -221,7 +221,7 @@ func TestAbandonedLoginsAreRemoved(t *testing.T) {
 		src := newSource(t, &endpoint{}, connecting(storage))
 		for range 100 {
 			begin(t, src, inBrowser)
-			time.Sleep(time.Minute)
+			advance(time.Minute)
 		}
 		if left := keys(t, storage, "authinject/logins/"); len(left) > 13 {
 			t.Errorf("%d logins are stored", len(left))
@@ -246,7 +246,7 @@ func TestLoginsAreBounded(t *testing.T) {
 		}
 		_ = finish(t, src, last, "error=access_denied")
 		begin(t, src, inBrowser)
-		time.Sleep(tokensource.LoginLifetime + time.Second)
+		advance(tokensource.LoginLifetime + time.Second)
 		begin(t, src, inBrowser)
 		begin(t, src, inBrowser)
 	})

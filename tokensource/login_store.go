@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 )
 
@@ -113,7 +114,7 @@ func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
 	if err != nil {
 		return nil, unkept(err)
 	}
-	s.begun = max(s.begun-1, 0)
+	s.begun.done()
 	return l, nil
 }
 
@@ -129,19 +130,32 @@ func unkept(err error) *Error {
 // finished or too old, and who may open the page could else fill the storage.
 const maxLogins = 1000
 
-// countLogin refuses one login too many.
-func (s *Source) countLogin() *Error {
-	s.logins.Lock()
-	defer s.logins.Unlock()
-	now := s.cfg.Clock.Elapsed()
-	if s.begun == 0 || now-s.counted > LoginLifetime {
-		s.begun, s.counted = 0, now
+// loginCount counts the logins that were begun since some time, and not finished.
+type loginCount struct {
+	mu    sync.Mutex
+	n     int
+	since time.Duration
+}
+
+// add refuses one login too many.
+func (c *loginCount) add(clock Clock) *Error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := clock.Elapsed()
+	if c.n == 0 || now-c.since > LoginLifetime {
+		c.n, c.since = 0, now
 	}
-	if s.begun >= maxLogins {
-		return &Error{Class: ClassWait, Reason: "too many logins were begun and not finished", RetryAt: s.cfg.Clock.Now().Add(LoginLifetime - (now - s.counted))}
+	if c.n >= maxLogins {
+		return &Error{Class: ClassWait, Reason: "too many logins were begun and not finished", RetryAt: clock.Now().Add(LoginLifetime - (now - c.since))}
 	}
-	s.begun++
+	c.n++
 	return nil
+}
+
+func (c *loginCount) done() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n = max(c.n-1, 0)
 }
 
 func (s *Source) dropLogin(ctx context.Context, state Secret) error {

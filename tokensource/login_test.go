@@ -83,11 +83,11 @@ func TestStateOfNoLogin(t *testing.T) {
 			other := newSource(t, ep, connecting(storage), edit)
 			wantNoLogin(t, finish(t, other, l, "code=c"))
 		}
-		time.Sleep(tokensource.LoginLifetime)
+		advance(tokensource.LoginLifetime)
 		if _, err := src.FindLogin(t.Context(), l.State); err != nil {
 			t.Errorf("after 10 minutes: %v", err)
 		}
-		time.Sleep(time.Second)
+		advance(time.Second)
 		wantNoLogin(t, finish(t, src, l, "code=c"))
 		young := begin(t, src, inBrowser)
 		skew.Store(int64(-time.Hour))
@@ -197,7 +197,7 @@ func TestPIN(t *testing.T) {
 			}
 		}
 		asError(t, finish(t, src, l, "code="), tokensource.ClassLogin)
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		if err := finish(t, src, l, "code=123456789"); err != nil {
 			t.Fatal(err)
 		}
@@ -205,7 +205,7 @@ func TestPIN(t *testing.T) {
 		wantCount(t, &ep.endpoint, 4)
 		late := begin(t, src, typed)
 		asError(t, finish(t, src, late, "code=1"), tokensource.ClassLogin)
-		time.Sleep(tokensource.LoginLifetime + time.Second)
+		advance(tokensource.LoginLifetime + time.Second)
 		wantNoLogin(t, finish(t, src, late, "code=123456789"))
 	})
 }

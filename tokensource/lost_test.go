@@ -24,7 +24,7 @@ func TestOthersGoOnAfterALostAnswer(t *testing.T) {
 		a, b := newSource(t, ep, refreshing(storage, "rt0")), newSource(t, ep, refreshing(storage, "rt0"))
 		a.Warm()
 		b.Warm()
-		time.Sleep(15 * time.Second)
+		advance(15 * time.Second)
 		calls := ep.all()
 		if len(calls) < 4 || calls[3].at.Sub(calls[2].at) > 3*time.Second {
 			t.Fatalf("%d requests; after the second loss nobody asks for long", len(calls))
@@ -38,7 +38,7 @@ func TestOthersGoOnAfterALostAnswer(t *testing.T) {
 
 		ep.set(always(reply{status: http.StatusServiceUnavailable, body: "<html>"}))
 		before := ep.count()
-		for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Second) {
+		for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); advance(10 * time.Second) {
 			for name, src := range map[string]*tokensource.Source{"a": a, "b": b} {
 				began := time.Now()
 				if _, err := src.Token(t.Context()); err != nil && time.Since(began) > 3*time.Second {
@@ -81,7 +81,7 @@ func TestMarkOnALiveToken(t *testing.T) {
 			if st := src.Account("").Status().State; st != tokensource.StateUncertain {
 				t.Errorf("state %s", st)
 			}
-			time.Sleep(within)
+			advance(within)
 			wantToken(t, src, "at9")
 			wantCount(t, ep, 1)
 			if st := src.Account("").Status().State; st != tokensource.StateFresh {
@@ -109,15 +109,15 @@ func TestProcessesShareTheirPauses(t *testing.T) {
 					src.Warm()
 					all = append(all, src)
 				}
-				time.Sleep(time.Minute)
+				advance(time.Minute)
 				first := ep.count()
-				time.Sleep(9 * time.Minute)
+				advance(9 * time.Minute)
 				if n := ep.count(); first < 3 || first > 14 || n > 80 {
 					t.Errorf("%s, a token of %s: %d requests in a minute, %d in ten", name, life, first, n)
 				}
 				before := ep.count()
 				ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
-				time.Sleep(time.Minute)
+				advance(time.Minute)
 				if n := ep.count() - before; n != 1 {
 					t.Errorf("%s: %d requests to recover", name, n)
 				}
@@ -143,10 +143,10 @@ func TestSameTokenAfterAMark(t *testing.T) {
 		put(t, storage, rec)
 		src := newSource(t, ep, refreshing(storage, "rt0"))
 		src.Warm()
-		time.Sleep(time.Second) // it is left to the other process
+		advance(time.Second) // it is left to the other process
 		rec.Spending, rec.Obtained = nil, time.Now()
 		put(t, storage, rec)
-		time.Sleep(20 * time.Second)
+		advance(20 * time.Second)
 		wantToken(t, src, "at2")
 		wantCount(t, ep, 0)
 		if st := src.Account("").Status().State; st != tokensource.StateFresh {
@@ -173,7 +173,7 @@ func TestLostBeforeTheQuickRetry(t *testing.T) {
 			if st := src.Account("").Status().State; st != tokensource.StateUncertain || stored(t, storage).Spending == nil {
 				t.Errorf("%s: state %s, mark %+v", name, st, stored(t, storage).Spending)
 			}
-			time.Sleep(14 * time.Second)
+			advance(14 * time.Second)
 			wantError(t, src, tokensource.ClassWait)
 			if n := ep.count(); n < 3 {
 				t.Errorf("%s: %d requests %+v; while the refresh token may still be good, time counts", name, n, src.Account("").Status())

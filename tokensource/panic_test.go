@@ -75,7 +75,7 @@ func TestPanicInAGrantOrStorage(t *testing.T) {
 				_, err := src.Token(t.Context())
 				wantPanic(t, err)
 				broken.Store(false)
-				time.Sleep(time.Minute)
+				advance(time.Minute)
 				wantToken(t, src, "at1")
 			})
 		})

@@ -93,7 +93,7 @@ func TestUpstreamThatRefusesEverything(t *testing.T) {
 					t.Errorf("got %v, want ErrNoReplacement", err)
 				}
 			}()
-			time.Sleep(10 * time.Millisecond)
+			advance(10 * time.Millisecond)
 			synctest.Wait()
 		}
 		if waited > 0 {
@@ -118,7 +118,7 @@ func TestRefusalsWithASlowObserver(t *testing.T) {
 		src := newSource(t, ep, func(c *tokensource.Config) {
 			c.Observer = func(e tokensource.Event) {
 				if e.Kind == tokensource.EventRefused {
-					time.Sleep(3 * time.Second)
+					advance(3 * time.Second)
 				}
 			}
 		})
@@ -126,9 +126,9 @@ func TestRefusalsWithASlowObserver(t *testing.T) {
 		for range 1000 {
 			tok := mustToken(t, src)
 			go func() { _, _ = src.Account("").Reject(t.Context(), tok) }()
-			time.Sleep(10 * time.Millisecond)
+			advance(10 * time.Millisecond)
 		}
-		time.Sleep(10 * time.Second)
+		advance(10 * time.Second)
 		if n := ep.count(); n > 3 {
 			t.Errorf("%d token requests in 10 seconds of refusals", n)
 		}
@@ -146,7 +146,7 @@ func TestSecondRevocationLaterOn(t *testing.T) {
 			if err != nil || next.AccessToken() != want {
 				t.Fatalf("revocation %d: got %v, %v, want %s", i+1, next, err, want)
 			}
-			time.Sleep(5 * time.Minute)
+			advance(5 * time.Minute)
 		}
 	})
 }
@@ -196,7 +196,7 @@ func TestRejectWhileProviderIsDown(t *testing.T) {
 				}
 				wantCount(t, ep, 2)
 				ep.set(nil)
-				time.Sleep(2 * time.Second)
+				advance(2 * time.Second)
 				_ = mustToken(t, src) // the next use may be what begins the refresh
 				synctest.Wait()
 				wantToken(t, src, "at3")
@@ -294,7 +294,7 @@ func TestRevokedAgainAfterItWasAccepted(t *testing.T) {
 		if replaced < 3 || replaced > 5 {
 			t.Errorf("%d accepted tokens were replaced in a row, want a few and no storm", replaced)
 		}
-		time.Sleep(31 * time.Second)
+		advance(31 * time.Second)
 		if next, err := account.Reject(t.Context(), wantToken(t, src, tok.AccessToken())); err != nil || next.Generation == tok.Generation {
 			t.Errorf("after a while: got %v, %v", next, err)
 		}
@@ -332,7 +332,7 @@ func TestTokenThatEndsOnItsWay(t *testing.T) {
 		src := newSource(t, ep)
 		for n := range 20 {
 			tok := mustToken(t, src)
-			time.Sleep(time.Until(tok.Expiry) + time.Millisecond)
+			advance(time.Until(tok.Expiry) + time.Millisecond)
 			if next, err := src.Account("").Reject(t.Context(), tok); err != nil || next.Generation != tok.Generation+1 {
 				t.Fatalf("token %d: got %v, %v, want the next token", n+1, next, err)
 			}

@@ -77,11 +77,11 @@ func TestLoginOverARecordUnderALostKey(t *testing.T) {
 		if err := src.Account("").Disconnect(t.Context()); err == nil {
 			t.Error("the logout tells of no trouble")
 		}
-		time.Sleep(time.Hour)
+		advance(time.Hour)
 		wantUntouched(t, storage, recordKey, lay)
 		wantError(t, src, tokensource.ClassOperator)
 		key.set(keyA, nil)
-		time.Sleep(5 * time.Minute)
+		advance(5 * time.Minute)
 		if rec, err := tokensource.OpenRecord(at(t, storage, recordKey), recordKey, "orders", "", keyA); err != nil || !rec.Disconnected {
 			t.Errorf("once the key is back: %+v, %v", rec, err)
 		}

@@ -164,7 +164,7 @@ func TestSwappedSealedRecords(t *testing.T) {
 		for range 20 {
 			wantSealError(t, second, "ada")
 			wantSealError(t, second, "bob")
-			time.Sleep(time.Minute)
+			advance(time.Minute)
 		}
 		wantCount(t, ep, 2)
 		wantUntouched(t, storage, tokensource.RecordKey("orders", "ada", tokenURL, "orders-client"), lie["bob"])
@@ -191,7 +191,7 @@ func TestKeyRotation(t *testing.T) {
 				wantToken(t, src, "at1")
 				wantCount(t, ep, 1)
 				wantUntouched(t, storage, recordKey, lay)
-				time.Sleep(2 * time.Hour)
+				advance(2 * time.Hour)
 				wantToken(t, src, "at2")
 				if got, err := tokensource.OpenRecord(at(t, storage, recordKey), recordKey, "orders", "", keyB); err != nil || got.RefreshToken.Reveal() != "rt2" {
 					t.Errorf("under the new key alone: %+v, %v", got, err)
@@ -217,7 +217,7 @@ func TestStartWithoutTheKey(t *testing.T) {
 				ep := &endpoint{}
 				src := newSource(t, ep, refreshing(storage, "rt0"), edit)
 				src.Warm()
-				time.Sleep(10 * time.Minute)
+				advance(10 * time.Minute)
 				wantSealError(t, src, "")
 				wantCount(t, ep, 0)
 				if err := src.Close(t.Context()); err != nil {
@@ -245,7 +245,7 @@ func TestKeyLostAtRunTime(t *testing.T) {
 				wantToken(t, src, "at1")
 				lay := at(t, storage, recordKey)
 				key.set(lost.key, lost.err)
-				time.Sleep(59 * time.Minute)
+				advance(59 * time.Minute)
 				wantToken(t, src, "at1")
 				if st := src.Account("").Status(); st.Err == nil || st.Err.Class != tokensource.ClassOperator {
 					t.Errorf("the status tells of no error: %+v", st)
@@ -253,12 +253,12 @@ func TestKeyLostAtRunTime(t *testing.T) {
 				if next, err := src.Account("").Reject(t.Context(), mustToken(t, src)); err == nil {
 					t.Errorf("a refused token was replaced by %q", next.AccessToken())
 				}
-				time.Sleep(2 * time.Hour)
+				advance(2 * time.Hour)
 				wantSealError(t, src, "")
 				wantCount(t, ep, 1)
 				wantUntouched(t, storage, recordKey, lay)
 				key.set(keyA, nil)
-				time.Sleep(2 * time.Minute)
+				advance(2 * time.Minute)
 				wantToken(t, src, "at2")
 			})
 		})
@@ -279,11 +279,11 @@ func TestNothingIsSpentThatCannotBeSealed(t *testing.T) {
 			src := newSource(t, ep, refreshing(storage, "rt0"), key.seals)
 			for range 10 {
 				wantSealError(t, src, "")
-				time.Sleep(time.Minute)
+				advance(time.Minute)
 			}
 			wantCount(t, ep, 0)
 			key.set(keyA, nil)
-			time.Sleep(2 * time.Minute)
+			advance(2 * time.Minute)
 			wantToken(t, src, "at1")
 		}
 	})
@@ -311,12 +311,12 @@ func TestOvertakenByARecordUnderAnotherKey(t *testing.T) {
 				}}
 				src := newSource(t, ep, refreshing(storage, "rt0"), sealedWith(keyA))
 				src.Warm()
-				time.Sleep(time.Millisecond)
+				advance(time.Millisecond)
 				lay := at(t, storage, recordKey)
 				if _, err := tokensource.OpenRecord(lay, recordKey, "orders", "", keyB); err != nil {
 					t.Fatalf("the record of the other process is not there: %v", err)
 				}
-				time.Sleep(30 * time.Minute)
+				advance(30 * time.Minute)
 				if name == "granted" {
 					wantToken(t, src, "at1")
 					if !src.Account("").Status().Unsaved {
@@ -324,7 +324,7 @@ func TestOvertakenByARecordUnderAnotherKey(t *testing.T) {
 					}
 				}
 				wantUntouched(t, storage, recordKey, lay)
-				time.Sleep(time.Hour)
+				advance(time.Hour)
 				wantSealError(t, src, "")
 				wantCount(t, ep, 1)
 				if err := src.Close(t.Context()); err != nil {
@@ -355,7 +355,7 @@ func TestOvertakenWithoutSpending(t *testing.T) {
 		}}
 		src := newSource(t, ep, refreshing(storage, ""), sealedWith(keyA), func(cfg *tokensource.Config) { cfg.Grant = keeping{} })
 		src.Warm()
-		time.Sleep(30 * time.Minute)
+		advance(30 * time.Minute)
 		wantToken(t, src, "at1")
 		if _, err := tokensource.OpenRecord(at(t, storage, recordKey), recordKey, "orders", "", keyB); err != nil {
 			t.Errorf("the record of the other process was written over: %v", err)

@@ -114,9 +114,7 @@ type Source struct {
 	logins sync.Mutex
 	// sweep is when abandoned logins are looked for next.
 	sweep atomic.Int64
-	// begun counts the logins begun here since counted, under logins.
-	begun   int
-	counted time.Duration
+	begun loginCount
 
 	// slots bounds the token requests of all accounts that are under way at once.
 	slots chan struct{}

@@ -49,13 +49,13 @@ func TestStaticTokenIsReadAgain(t *testing.T) {
 			if tok := wantToken(t, src, "pat1"); tok.Generation != first.Generation {
 				t.Fatal("the same token became another generation")
 			}
-			time.Sleep(time.Millisecond)
+			advance(time.Millisecond)
 		}
 		if f.reads > 2 {
 			t.Errorf("read %d times in a second", f.reads)
 		}
 		f.set("pat2", nil)
-		time.Sleep(time.Second)
+		advance(time.Second)
 		if tok := wantToken(t, src, "pat2"); tok.Generation == first.Generation {
 			t.Error("another token has the same generation")
 		}
@@ -73,11 +73,11 @@ func TestStaticTokenThatBreaks(t *testing.T) {
 				wantToken(t, src, "pat1")
 				f.set("", broken)
 				for range 600 {
-					time.Sleep(time.Second)
+					advance(time.Second)
 					wantToken(t, src, "pat1")
 				}
 				f.set("pat2", nil)
-				time.Sleep(7 * time.Second)
+				advance(7 * time.Second)
 				wantToken(t, src, "pat2")
 			})
 		})
@@ -92,13 +92,13 @@ func TestStaticTokenThatIsNotThereYet(t *testing.T) {
 		src := newSource(t, nil, static(f))
 		for range 600 {
 			wantError(t, src, tokensource.ClassOperator)
-			time.Sleep(time.Second)
+			advance(time.Second)
 		}
 		f.set("with space", nil)
-		time.Sleep(7 * time.Second)
+		advance(7 * time.Second)
 		wantError(t, src, tokensource.ClassOperator)
 		f.set("pat1", nil)
-		time.Sleep(7 * time.Second)
+		advance(7 * time.Second)
 		wantToken(t, src, "pat1")
 	})
 }
@@ -113,9 +113,9 @@ func TestStaticTokenThatExpires(t *testing.T) {
 		if tok := wantToken(t, src, "pat"); !tok.Expiry.Equal(end) {
 			t.Errorf("expiry %s, want %s", tok.Expiry, end)
 		}
-		time.Sleep(59 * time.Minute)
+		advance(59 * time.Minute)
 		wantToken(t, src, "pat")
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		wantError(t, src, tokensource.ClassOperator)
 	})
 }

@@ -24,14 +24,14 @@ func TestNoRequestWhileStorageTakesNoWrites(t *testing.T) {
 		src.Warm()
 		synctest.Wait()
 		storage.fail(nil, errDisk)
-		time.Sleep(57 * time.Minute)
+		advance(57 * time.Minute)
 		wantToken(t, src, "at1")
 		wantCount(t, ep, 1)
 		if ev.count(tokensource.EventStorageFailed) == 0 {
 			t.Error("nobody was told of the storage")
 		}
 		storage.fail(nil, nil)
-		time.Sleep(40 * time.Second)
+		advance(40 * time.Second)
 		wantToken(t, src, "at2")
 		wantCount(t, ep, 2)
 	})
@@ -45,7 +45,7 @@ func TestExpiredTokenIsReplacedThoughStorageTakesNoWrites(t *testing.T) {
 		src := newSource(t, ep, refreshing(storage, "rt0"))
 		wantToken(t, src, "at1")
 		storage.fail(nil, errDisk)
-		time.Sleep(2 * time.Hour)
+		advance(2 * time.Hour)
 		wantToken(t, src, "at2")
 		if !src.Account("").Status().Unsaved {
 			t.Error("the status does not say that the record is unsaved")
@@ -74,7 +74,7 @@ func TestPostponedRefreshIsMadeWhenTheTokenEnds(t *testing.T) {
 				storage.fail(errDisk, errDisk)
 				for range 3 {
 					for time.Now().Before(tok.Expiry) {
-						time.Sleep(100 * time.Millisecond)
+						advance(100 * time.Millisecond)
 						mustToken(t, src)
 					}
 					tok = mustToken(t, src)
@@ -101,10 +101,10 @@ func TestUnsavedRecordIsStoredLater(t *testing.T) {
 					src.Warm()
 				}
 				wantToken(t, src, "at1")
-				time.Sleep(5 * time.Minute)
+				advance(5 * time.Minute)
 				wantToken(t, src, "at1")
 				storage.fail(nil, nil)
-				time.Sleep(40 * time.Second)
+				advance(40 * time.Second)
 				if got := stored(t, storage).RefreshToken.Reveal(); got != "rt1" {
 					t.Errorf("stored %q, want rt1", got)
 				}
@@ -150,7 +150,7 @@ func TestUnsavedRecordIsNotStoredOverANewerOne(t *testing.T) {
 		wantToken(t, src, "at1")
 		storage.fail(nil, nil)
 		put(t, storage, record(9, "other", "rt9", time.Hour))
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		if err := src.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -178,7 +178,7 @@ func TestUnusableAnswerStoredLate(t *testing.T) {
 		asError(t, err, tokensource.ClassOperator)
 		for range 100 {
 			storage.fail(nil, nil)
-			time.Sleep(10 * time.Second)
+			advance(10 * time.Second)
 			wantToken(t, src, "at1")
 		}
 	})
@@ -196,11 +196,11 @@ func TestUnreadableStorageAtStart(t *testing.T) {
 		src.Warm()
 		for range 100 {
 			wantError(t, src, tokensource.ClassWait)
-			time.Sleep(time.Second)
+			advance(time.Second)
 		}
 		wantCount(t, ep, 0)
 		storage.fail(nil, nil)
-		time.Sleep(40 * time.Second)
+		advance(40 * time.Second)
 		wantToken(t, src, "at3")
 		wantCount(t, ep, 0)
 	})
@@ -220,12 +220,12 @@ func TestDeadGrantWithBrokenStorage(t *testing.T) {
 				}}
 				src := newSource(t, ep, refreshing(storage, ""))
 				src.Warm()
-				time.Sleep(10 * time.Minute)
+				advance(10 * time.Minute)
 				wantError(t, src, tokensource.ClassLogin)
 				wantCount(t, ep, 1)
 				storage.fail(nil, nil)
 				put(t, storage, record(4, "at4", "rt4", time.Hour))
-				time.Sleep(3 * time.Second)
+				advance(3 * time.Second)
 				wantToken(t, src, "at4")
 			})
 		})
@@ -261,7 +261,7 @@ func TestRecordThatMustNotBeTouched(t *testing.T) {
 			ep := &endpoint{}
 			src := newSource(t, ep, refreshing(&storage, "rt0"))
 			src.Warm()
-			time.Sleep(5 * time.Minute)
+			advance(5 * time.Minute)
 			wantError(t, src, tokensource.ClassOperator)
 			wantCount(t, ep, 0)
 			if now, _ := storage.Load(t.Context(), recordKey); string(now) != string(data) {

@@ -29,7 +29,7 @@ func TestOrderOfARefresh(t *testing.T) {
 		}
 		wantToken(t, src, "at1")
 		storage.afterStore = nil
-		time.Sleep(55 * time.Minute)
+		advance(55 * time.Minute)
 		wantToken(t, src, "at1")
 		synctest.Wait()
 		want := []string{
@@ -56,11 +56,11 @@ func TestTwoProcessesShareARefresh(t *testing.T) {
 		b := newSource(t, ep, refreshing(storage, "rt0"), observed(&ev))
 		a.Warm()
 		b.Warm()
-		time.Sleep(10 * time.Hour)
+		advance(10 * time.Hour)
 		// One may have refreshed just now, and the other still have what it had.
 		same := func() bool { return mustToken(t, a).AccessToken() == mustToken(t, b).AccessToken() }
 		for i := 0; i < 20 && !same(); i++ {
-			time.Sleep(time.Minute)
+			advance(time.Minute)
 		}
 		if !same() {
 			t.Errorf("the processes have %s and %s", mustToken(t, a).AccessToken(), mustToken(t, b).AccessToken())
@@ -86,7 +86,7 @@ func TestRestart(t *testing.T) {
 		wantToken(t, newSource(t, ep, refreshing(storage, "rt0")), "at1")
 		wantToken(t, newSource(t, ep, refreshing(storage, "rt0")), "at1")
 		wantCount(t, ep, 1)
-		time.Sleep(2 * time.Hour)
+		advance(2 * time.Hour)
 		wantToken(t, newSource(t, ep, refreshing(storage, "rt0")), "at2")
 		if got := ep.spent(); !slices.Equal(got, []string{"rt0", "rt1"}) {
 			t.Errorf("spent %v, want rt0 and rt1", got)
@@ -155,7 +155,7 @@ func TestRefreshTokenIsKeptWhateverComesWithIt(t *testing.T) {
 				if tok := mustToken(t, src).AccessToken(); tok != "at0" && tok != "at1" {
 					t.Errorf("got token %q", tok)
 				}
-				time.Sleep(time.Hour)
+				advance(time.Hour)
 				_, _ = src.Token(t.Context())
 				synctest.Wait()
 				if got := ep.spent(); len(got) < 2 || got[1] != "rt1" {
@@ -195,11 +195,11 @@ func TestLostAnswer(t *testing.T) {
 				if stored(t, storage).Spending == nil {
 					t.Error("the mark is gone: a restart would not know")
 				}
-				time.Sleep(1300 * time.Millisecond)
+				advance(1300 * time.Millisecond)
 				wantError(t, src, tokensource.ClassWait)
 				wantCount(t, ep, 3) // no second quick retry
 				ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
-				time.Sleep(30 * time.Second) // past the third one's own time-out
+				advance(30 * time.Second) // past the third one's own time-out
 				wantToken(t, src, "at4")
 				if got := ep.spent(); !slices.Equal(got, []string{"rt0", "rt0", "rt0", "rt0"}) {
 					t.Errorf("spent %v, want rt0 each time", got)
@@ -235,7 +235,7 @@ func TestLostAnswerIsHurriedAfter(t *testing.T) {
 				})
 				storage := new(tokensource.MemoryStorage)
 				src := newSource(t, ep, refreshing(storage, "rt0"))
-				for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+				for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); advance(100 * time.Millisecond) {
 					wantError(t, src, tokensource.ClassWait)
 				}
 				if st := src.Account("").Status().State; st != tokensource.StateUncertain || stored(t, storage).Spending == nil {
@@ -284,20 +284,20 @@ func TestMarkOfAnotherProcess(t *testing.T) {
 		put(t, storage, rec)
 		src := newSource(t, ep, refreshing(storage, "rt0"))
 		src.Warm()
-		time.Sleep(3 * time.Second)
+		advance(3 * time.Second)
 		wantCount(t, ep, 0)
 		put(t, storage, &tokensource.Record{
 			Generation: 3, AccessToken: tokensource.NewSecret("at3"), RefreshToken: tokensource.NewSecret("rt3"),
 			Obtained: time.Now(), Expiry: time.Now().Add(time.Hour),
 		})
-		time.Sleep(2 * time.Second)
+		advance(2 * time.Second)
 		wantToken(t, src, "at3")
 		wantCount(t, ep, 0)
 
 		put(t, storage, rec)
 		again := newSource(t, ep, refreshing(storage, "rt0"))
 		again.Warm()
-		time.Sleep(15 * time.Second)
+		advance(15 * time.Second)
 		wantToken(t, again, "at9")
 	})
 }
@@ -318,7 +318,7 @@ func TestOthersKeepOffDuringTheQuickRetry(t *testing.T) {
 		a.Warm()
 		synctest.Wait()
 		b.Warm()
-		time.Sleep(25 * time.Second)
+		advance(25 * time.Second)
 		wantToken(t, a, "at2")
 		wantToken(t, b, "at2")
 		wantCount(t, ep, 2)

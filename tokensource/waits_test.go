@@ -63,7 +63,7 @@ func TestAllProcessesKeepToRetryAfter(t *testing.T) {
 						if n := ep.count(); n != 1 {
 							t.Fatalf("%d token requests before the time was over", n)
 						}
-						time.Sleep(8500 * time.Millisecond)
+						advance(8500 * time.Millisecond)
 						for _, src := range []*tokensource.Source{other, one} {
 							if _, err := src.Token(context.Background()); err != nil {
 								t.Errorf("after it: %v", err)
@@ -122,9 +122,9 @@ func TestAllProcessesKeepToALockOut(t *testing.T) {
 			if _, err := other.Account("b").Token(context.Background()); err == nil || ep.count() != 1 {
 				t.Fatalf("%d token requests, %v", ep.count(), err)
 			}
-			time.Sleep(55 * time.Second)
+			advance(55 * time.Second)
 		}
-		time.Sleep(2 * time.Minute)
+		advance(2 * time.Minute)
 		if _, err := other.Account("b").Token(context.Background()); err != nil {
 			t.Errorf("after it: %v", err)
 		}

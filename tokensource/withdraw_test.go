@@ -28,7 +28,7 @@ func TestTokenTakenAwayMeanwhile(t *testing.T) {
 			})
 			connect(t, src, "")
 			wantToken(t, src, "at1")
-			time.Sleep(2 * time.Hour)
+			advance(2 * time.Hour)
 			left.Store(look + 1)
 			wantError(t, src, tokensource.ClassLogin)
 		})
