@@ -42,20 +42,25 @@ const (
 
 // backoff returns how long to wait after the n-th failure in a row (n from 1).
 func backoff(class Class, status, n int) time.Duration {
+	if class == ClassLogin {
+		return loginRecheck
+	}
+	return jitter(steady(class, status, n), 0.8, 1.2)
+}
+
+// steady is backoff without the jitter.
+func steady(class Class, status, n int) time.Duration {
 	first, limit := waitFirst, waitLimit
 	switch {
-	case class == ClassLogin:
-		return loginRecheck
 	case class == ClassOperator:
 		first, limit = operatorFirst, operatorLimit
 	case status >= 400 && status < 500 && status != 408 && status != 429:
 		first, limit = refusedFirst, refusedLimit
 	}
-	d := limit
-	if n < 16 { // 2^15 times any first is over every limit
-		d = min(first<<(n-1), limit)
+	if n >= 16 { // 2^15 times any first is over every limit
+		return limit
 	}
-	return jitter(d, 0.8, 1.2)
+	return min(first<<(n-1), limit)
 }
 
 // jitter returns d times a random factor between low and high, so that many

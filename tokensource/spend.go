@@ -213,7 +213,7 @@ func (a *Account) lostElsewhere(ctx context.Context, rec *Record) *Error {
 		return nil
 	}
 	now := a.src.cfg.Clock.Now()
-	age, pause := now.Sub(s.Since), min(backoff(ClassWait, 0, max(s.Losses/2, 1)), lostPause)
+	age, pause := now.Sub(s.Since), min(steady(ClassWait, 0, max(s.Losses/2, 1)), lostPause)
 	if age < 0 || age >= pause {
 		return nil
 	}
