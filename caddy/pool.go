@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
@@ -41,6 +43,17 @@ type sourceUser struct {
 	observe tokensource.Observer
 }
 
+// exclusive returns what knows which processes use the storage; nil if nothing does.
+func (u *sourceUser) exclusive() tokensource.Exclusive {
+	switch storage := u.storage.(type) {
+	case *certmagic.FileStorage:
+		return occupancyOf(storage.Path)
+	case tokensource.Exclusive:
+		return storage
+	}
+	return nil
+}
+
 // acquire returns the pooled source for cfg, made when no configuration has it
 // yet. Every acquire needs one release.
 func acquire(name string, cfg *Source, user *sourceUser) (*pooledSource, error) {
@@ -69,6 +82,9 @@ func (p *pooledSource) promote(user *sourceUser) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.users = append(slices.DeleteFunc(p.users, func(u *sourceUser) bool { return u == user }), user)
+	if e := user.exclusive(); e != nil && p.source.Traits().Stored {
+		_ = e.Enter() // if it fails, it is tried again before a refresh token is sent
+	}
 }
 
 // release gives a pooled source back. The last one ends it.
@@ -168,6 +184,22 @@ func (s pooledStorage) Unlock(ctx context.Context, name string) error {
 	return s.user().storage.Unlock(ctx, name)
 }
 
+// Enter implements [tokensource.Exclusive].
+func (s pooledStorage) Enter() error {
+	if e := s.user().exclusive(); e != nil {
+		return e.Enter()
+	}
+	return nil
+}
+
+// Claim implements [tokensource.Exclusive].
+func (s pooledStorage) Claim(key string) (release func(), err error) {
+	if e := s.user().exclusive(); e != nil {
+		return e.Claim(key)
+	}
+	return nil, errors.ErrUnsupported
+}
+
 // poolKey is a digest of the name and all settings of a source, the app's encryption
 // keys among them, as written and, where a token depends on it, as resolved.
 func poolKey(name string, cfg *Source) string {
@@ -182,4 +214,5 @@ var (
 	_ tokensource.Grant       = pooledGrant{}
 	_ tokensource.Interactive = pooledInteractive{}
 	_ tokensource.Storage     = pooledStorage{}
+	_ tokensource.Exclusive   = pooledStorage{}
 )

@@ -20,6 +20,10 @@ type Account struct {
 	peeked atomic.Int64
 	// lockless is set while the record's lock could not be had the last time.
 	lockless atomic.Bool
+	// read and wrote are digests of what was last read from the storage and last written to it.
+	read, wrote atomic.Uint64
+	// claim releases the claim on the storage; nil without one. Only the refresh under way uses it.
+	claim func()
 	// kept asks for the token to stay fresh without being used.
 	kept atomic.Bool
 	// used is the round of looks for idle accounts in which the account was used last; dropped
@@ -67,6 +71,8 @@ type failed struct {
 	attempts int
 	// postponed is set where the provider was not asked, and so did not fail.
 	postponed bool
+	// storage is set where the storage failed, so that the provider was not asked.
+	storage bool
 	// lost is the end of lostHurry, if the answer to a refresh was lost since the last success.
 	lost deadline
 }
@@ -78,10 +84,19 @@ type flight struct {
 	// refresh goes on: nobody need wait for its end.
 	served   chan struct{}
 	isServed bool
-	tok      *Token
+	live     *live // the token that the refresh brought, or that lives on; nil with err
 	err      error
 	// rejected is the generation that has to be replaced, or 0.
 	rejected uint64
+}
+
+// token returns l's token unless it has ended; nil if there is none. Every token that a caller
+// gets after a wait comes from here, because a token can end during the wait.
+func (l *live) token(c Clock) *Token {
+	if l == nil || c.passed(l.hard) {
+		return nil
+	}
+	return &l.tok
 }
 
 func (s *Source) newAccount(name string) *Account {
@@ -110,22 +125,23 @@ func (a *Account) look(ctx context.Context, l *live) (*Token, error) {
 		return next.Token(ctx)
 	}
 	a.touch()
-	if l == nil || a.src.cfg.Clock.passed(l.hard) {
+	c := a.src.cfg.Clock
+	if l.token(c) == nil {
 		return a.wait(ctx, l, 0)
 	}
 	a.peek(ctx)
 	if a.cur.Load() != l {
 		return a.Token(ctx)
 	}
-	stale := a.src.cfg.Clock.passed(l.soft)
+	stale := c.passed(l.soft)
 	switch {
 	case stale && a.src.traits.Local:
 		if tok, err := a.wait(ctx, l, 0); err == nil {
 			return tok, nil
 		}
 	case l.refused.Load():
-		// The replacement is worth waiting for. When it cannot be had, the refused
-		// token is still the best there is: it may do for other requests.
+		// The replacement is worth waiting for. If the refresh fails, the refused token is
+		// still the best one: other requests may succeed with it.
 		if fl := a.replacing(); fl != nil {
 			if tok, err := a.await(ctx, fl, true); err == nil || ctx.Err() != nil {
 				return tok, err
@@ -135,10 +151,14 @@ func (a *Account) look(ctx context.Context, l *live) (*Token, error) {
 	case stale:
 		a.kick()
 	}
-	if !l.refused.Load() {
-		l.rearm(a.src.cfg.Clock, stale)
+	tok := l.token(c)
+	if tok == nil { // it ended during one of the waits above
+		return a.wait(ctx, l, 0)
 	}
-	return &l.tok, nil
+	if !l.refused.Load() {
+		l.rearm(c, stale)
+	}
+	return tok, nil
 }
 
 // rearm sets when to look again. A stale token is looked at more often, so that
@@ -179,9 +199,11 @@ func (a *Account) kick() {
 // that did not do, or nil; rejected its generation, if it was refused, or 0.
 func (a *Account) wait(ctx context.Context, seen *live, rejected uint64) (*Token, error) {
 	a.mu.Lock()
-	if l := a.cur.Load(); l != nil && l != seen && l.tok.Generation != rejected && !a.src.cfg.Clock.passed(l.hard) {
-		a.mu.Unlock()
-		return &l.tok, nil // somebody was faster
+	if l := a.cur.Load(); l != seen && l != nil && l.tok.Generation != rejected {
+		if tok := l.token(a.src.cfg.Clock); tok != nil {
+			a.mu.Unlock()
+			return tok, nil // another caller's refresh has ended meanwhile
+		}
 	}
 	if f := a.failed; f != nil && a.flight == nil && !a.src.cfg.Clock.passed(f.until) {
 		a.mu.Unlock()
@@ -207,8 +229,8 @@ func (a *Account) wait(ctx context.Context, seen *live, rejected uint64) (*Token
 	return tok, err
 }
 
-// await waits for fl as long as ctx allows, and for its very end if the token in use
-// will not do. The refresh itself goes on when the caller has gone.
+// await waits for fl as long as ctx allows. It returns earlier if a live token was found in the
+// storage, unless toItsEnd says that this token will not do. The refresh goes on without the caller.
 func (a *Account) await(ctx context.Context, fl *flight, toItsEnd bool) (*Token, error) {
 	served := fl.served
 	if toItsEnd {
@@ -216,12 +238,22 @@ func (a *Account) await(ctx context.Context, fl *flight, toItsEnd bool) (*Token,
 	}
 	select {
 	case <-fl.done:
-		return fl.tok, fl.err
-	case <-served:
-		if l := a.cur.Load(); l != nil {
-			return &l.tok, nil
+		if fl.err != nil {
+			return nil, fl.err
 		}
-		return a.await(ctx, fl, true) // it was taken away since: the account was disconnected
+		if tok := fl.live.token(a.src.cfg.Clock); tok != nil {
+			return tok, nil
+		}
+		return nil, &Error{
+			Source: a.src.cfg.Name, Account: a.name, Class: ClassWait,
+			Reason: "the token had ended before it could be used", RetryAt: a.src.cfg.Clock.Now(),
+		}
+	case <-served:
+		if tok := a.cur.Load().token(a.src.cfg.Clock); tok != nil {
+			return tok, nil
+		}
+		// It ended since, or the account was disconnected.
+		return a.await(ctx, fl, true)
 	case <-ctx.Done():
 		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return nil, ctx.Err()
@@ -335,6 +367,7 @@ func (a *Account) stop() {
 		a.timer.Stop()
 	}
 	a.mu.Unlock()
+	defer a.unclaim()
 	rec, unsaved := a.known()
 	if !unsaved || a.catchUp(context.Background(), rec) != nil {
 		return

@@ -25,6 +25,10 @@ const (
 	// s, Cognito 60 s). For lostHurry no pause is longer than lostPause.
 	lostHurry, lostPause = time.Minute, 10 * time.Second
 
+	// storagePause is the pause between tries to reach a storage that failed. No token
+	// request is made meanwhile, so it does not grow.
+	storagePause = 2 * time.Second
+
 	// retryAfterMin and retryAfterMax bound what a Retry-After field is believed.
 	retryAfterMin, retryAfterMax = time.Second, time.Hour
 

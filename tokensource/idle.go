@@ -98,6 +98,7 @@ func (a *Account) drop() {
 		return
 	}
 	a.stopped = true
+	a.unclaim()
 	a.src.accounts.CompareAndDelete(a.name, a)
 }
 

@@ -69,9 +69,10 @@ func TestIdleAccountsAreDropped(t *testing.T) {
 	})
 }
 
-// disk is a storage that takes nothing more while it is full.
+// disk is a storage of one process. It takes nothing more while it is full.
 type disk struct {
 	tokensource.MemoryStorage
+	exclusive
 	full atomic.Bool
 }
 

@@ -12,7 +12,7 @@ func (a *Account) land(fl *flight, out outcome, took time.Duration) {
 	}
 	a.unsaved = deadline{}
 	if out.unsaved {
-		a.unsaved = a.src.cfg.Clock.in(backoff(ClassWait, 0, 3))
+		a.unsaved = a.src.cfg.Clock.in(jitter(storagePause, 0.8, 1.2))
 	}
 	before := a.failed
 	l := a.cur.Load()
@@ -23,18 +23,20 @@ func (a *Account) land(fl *flight, out outcome, took time.Duration) {
 		a.failed = nil
 		l = a.publishLocked(out.rec, fl.rejected != 0)
 	} else {
-		a.noteLocked(out.err)
-		if out.postponed && l != nil && l.hard.mono < a.failed.until.mono {
+		a.noteLocked(out.err, out.unasked())
+		if out.postponed && l != nil && l.hard.mono < a.failed.until.mono && !a.src.cfg.Clock.passed(l.hard) {
 			a.failed.until = l.hard // then there is nothing to wait for any more
 		}
-		a.failed.postponed = out.postponed
+		a.failed.postponed, a.failed.storage = out.postponed, out.unasked()
 	}
-	fl.tok, fl.err = nil, error(out.err)
 	switch {
-	case out.err == nil:
-		fl.tok, fl.err = &l.tok, nil
-	case l != nil && fl.rejected == 0 && !a.src.cfg.Clock.passed(l.hard):
-		fl.tok, fl.err = &l.tok, nil // the refresh failed, the token lives
+	case out.err == nil, fl.rejected == 0 && l.token(a.src.cfg.Clock) != nil:
+		fl.live = l // if the refresh failed, the token in use lives on
+	default:
+		fl.err = out.err
+	}
+	if a.unsaved == (deadline{}) && (a.failed == nil || !a.failed.err.Lost) {
+		a.unclaim() // nothing is known here that is not stored
 	}
 	a.alarmLocked(a.dueLocked())
 	a.flight = nil
@@ -101,8 +103,9 @@ func (a *Account) deadlines(rec *Record, again bool) (soft, hard deadline) {
 	return c.in(after - age), c.in(lifetime - age)
 }
 
-// noteLocked remembers a failure and when to try again.
-func (a *Account) noteLocked(e *Error) {
+// noteLocked remembers a failure and when to try again. unasked says that the provider was not
+// asked because the storage failed.
+func (a *Account) noteLocked(e *Error, unasked bool) {
 	e.Source, e.Account = a.src.cfg.Name, a.name
 	attempts := 1
 	var lost deadline
@@ -114,6 +117,9 @@ func (a *Account) noteLocked(e *Error) {
 		lost = c.in(lostHurry)
 	}
 	delay := backoff(e.Class, e.Status, attempts)
+	if unasked {
+		delay = jitter(storagePause, 0.8, 1.2)
+	}
 	if e.Class == ClassWait && !c.passed(lost) {
 		delay = min(delay, jitter(lostPause, 0.8, 1.2))
 	}

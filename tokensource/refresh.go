@@ -25,6 +25,11 @@ type outcome struct {
 	storage                 error  // the storage was in trouble
 }
 
+// unasked reports whether the provider was not asked because the storage failed.
+func (o outcome) unasked() bool {
+	return o.err != nil && o.storage != nil && o.err.Class == ClassWait && errors.Is(o.err, o.storage)
+}
+
 // quickRetry is the wait before a refresh whose answer was lost is sent once
 // more: providers that rotate often allow the same token again for a few seconds.
 const quickRetry = time.Second
@@ -80,13 +85,16 @@ func (a *Account) refresh(ctx context.Context) outcome {
 // renew gets a newer record than rec, from the storage or from the provider.
 func (a *Account) renew(ctx context.Context, rec *Record) outcome {
 	// Without the lock first: mostly there is nothing newer, or something to adopt.
-	found, out := a.newer(ctx, rec)
+	found, unread, out := a.newer(ctx, rec)
 	if out != nil {
 		return *out
 	}
 	req, failure := a.next(ctx, found)
 	if failure != nil {
 		return outcome{rec: found, err: failure}
+	}
+	if unread != nil && !req.Spends.IsZero() && (a.alive() || !a.alone(false)) {
+		return a.unread(rec, unread)
 	}
 	if req.Spends.IsZero() {
 		out := a.ask(ctx, found)
@@ -117,33 +125,34 @@ func (a *Account) catchUp(ctx context.Context, rec *Record) error {
 	return a.save(ctx, rec)
 }
 
-// newer reads the storage. It returns the record to go on from, or an outcome when
-// that is the end: a newer token was found, or the storage cannot be read.
-func (a *Account) newer(ctx context.Context, rec *Record) (*Record, *outcome) {
+// newer reads the storage. It returns the record to go on from, or an outcome that ends the
+// attempt: a newer token was found, or nothing is known and the storage cannot be read. unread is
+// set if the record is that in memory because the storage cannot be read.
+func (a *Account) newer(ctx context.Context, rec *Record) (found *Record, unread error, out *outcome) {
 	found, err := a.load(ctx)
 	switch {
 	case err != nil && rec.Generation > 0 && !isRecordError(err):
-		return rec, nil // serve from memory; spending is a further question
+		return rec, err, nil
 	case err != nil:
-		return nil, &outcome{rec: rec, storage: err, err: a.unreadable(err)}
+		return nil, nil, &outcome{rec: rec, storage: err, err: a.unreadable(err)}
 	case found == nil:
-		return rec, nil
+		return rec, nil, nil
 	case rec.newer(found):
 		if rec.Decided.After(found.Decided) {
 			_ = a.save(ctx, rec) // a refresh that had begun before wrote over it
 		}
-		return rec, nil
+		return rec, nil, nil
 	}
 	if found.Failure == nil {
 		found.Failure = rec.Failure // it could not be stored; it names the refresh token it is about
 	}
 	switch {
 	case (found.newer(rec) || rec.Spending != nil && found.Spending == nil) && a.usable(ctx, found):
-		return nil, &outcome{rec: found, adopted: true}
+		return nil, nil, &outcome{rec: found, adopted: true}
 	case found.newer(rec):
 		a.serve(ctx, found)
 	}
-	return found, nil
+	return found, nil, nil
 }
 
 // serve puts the token of a stored record to use that is due for a refresh but
@@ -279,6 +288,12 @@ func (a *Account) grown(ctx context.Context, rec *Record, req Request, ans *Answ
 	return next
 }
 
+// unread is the outcome of an attempt that ends because the storage cannot be read: what is stored
+// may be newer than rec.
+func (a *Account) unread(rec *Record, err error) outcome {
+	return outcome{rec: rec, postponed: a.alive(), storage: err, err: a.unreadable(err)}
+}
+
 // usable reports whether a stored record's access token can be served, and for
 // long enough to make a refresh needless.
 func (a *Account) usable(ctx context.Context, rec *Record) bool {
@@ -306,6 +321,14 @@ func (a *Account) firstFailure() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.failed == nil
+}
+
+// troubled reports whether the storage failed in the last attempt, or holds less than this
+// process knows.
+func (a *Account) troubled() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.failed != nil && a.failed.storage
 }
 
 // lostBefore reports whether the answer to a refresh was lost since the last success.

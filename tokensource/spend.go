@@ -8,13 +8,16 @@ import (
 // spend makes the request that uses up a refresh token. The lock is held, if it
 // could be had.
 func (a *Account) spend(ctx context.Context, rec *Record) outcome {
-	rec, out := a.newer(ctx, rec)
+	if failure := a.enter(); failure != nil {
+		return outcome{rec: rec, err: failure, storage: failure.cause}
+	}
+	rec, unread, out := a.newer(ctx, rec)
 	var req Request
 	var mark *Record
 	for mark == nil {
 		for out == nil && a.spentElsewhere(rec) {
 			a.sleep(ctx, time.Second)
-			rec, out = a.newer(ctx, rec)
+			rec, unread, out = a.newer(ctx, rec)
 		}
 		if out != nil {
 			return *out
@@ -26,24 +29,34 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		if req, failure = a.next(ctx, rec); failure != nil {
 			return outcome{rec: rec, err: failure}
 		}
+		if unread != nil && (a.alive() || !a.alone(false)) {
+			return a.unread(rec, unread)
+		}
+		// After a failure of the storage, another process may be about to store a newer refresh
+		// token, unless there is no other process.
+		troubled := a.troubled() && !a.alone(false)
 		// The mark keeps the refresh token that is stored, also when a newly configured
 		// one is sent: until that proves good, it replaces nothing.
 		var err error
 		began := a.src.cfg.Clock.Elapsed()
 		mark, err = a.mark(ctx, rec)
 		stalled := a.src.cfg.Clock.Elapsed()-began > storageStalls
-		if err != nil && (a.alive() || isRecordError(err)) {
-			// The new refresh token could not be stored either. There is time: not now. Or
-			// the operator has to act first.
-			return outcome{rec: rec, postponed: !isRecordError(err), storage: err, err: a.postponed(err)}
+		if err != nil && (a.alive() || isRecordError(err) || !a.alone(unread == nil)) {
+			// The new refresh token could not be stored either. While a token lives there is
+			// time. Without one, another process may send the same refresh token. Or the
+			// operator has to act first.
+			return outcome{rec: rec, postponed: !isRecordError(err) && a.alive(), storage: err, err: a.postponed(err)}
 		}
-		if err == nil && (stalled || a.lockless.Load()) {
-			// Nothing keeps out who looked at the same moment. Of several marks the last
-			// one stays, and its owner goes on. A storage that stalled may just have taken
-			// the token of somebody who seemed to be dead.
-			a.sleep(ctx, markSettles)
-			rec, out = a.newer(ctx, rec)
-			if out != nil || a.spentElsewhere(rec) || rec.Generation != mark.Generation || !rec.RefreshToken.Equal(mark.RefreshToken) {
+		if err == nil && (stalled || troubled || a.lockless.Load()) {
+			// Without the lock, or after a failure, another process may have read the same record.
+			// Of several marks the last one stays, and its owner goes on. A storage that stalled
+			// may just have stored the mark of another process, which took this one for dead.
+			d := markSettles
+			if troubled {
+				d = afterTrouble
+			}
+			var mine bool
+			if rec, out, mine = a.stays(ctx, mark, d); !mine {
 				mark = nil
 			}
 		}

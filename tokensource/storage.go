@@ -3,6 +3,8 @@ package tokensource
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -84,6 +86,7 @@ func (a *Account) load(ctx context.Context) (*Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the stored record: %w", err)
 	}
+	a.read.Store(fingerprint(data))
 	body, err := a.src.open(ctx, a.key, data)
 	if err != nil {
 		return nil, err
@@ -135,7 +138,14 @@ func (a *Account) save(ctx context.Context, rec *Record) error {
 	if err := a.src.cfg.Storage.Store(ctx, a.key, data); err != nil {
 		return fmt.Errorf("storing the record: %w", err)
 	}
+	a.wrote.Store(fingerprint(data))
 	return nil
+}
+
+// fingerprint tells stored values apart.
+func fingerprint(data []byte) uint64 {
+	sum := sha256.Sum256(data)
+	return binary.LittleEndian.Uint64(sum[:])
 }
 
 // lock takes the record's lock and returns what releases it. When the lock

@@ -60,7 +60,10 @@ func TestPostponedRefreshIsMadeWhenTheTokenEnds(t *testing.T) {
 	for name, warm := range map[string]bool{"kept warm": true, "used only": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				storage := &steps{}
+				storage := &struct {
+					steps
+					exclusive
+				}{}
 				ep := &endpoint{script: func(n int, _ url.Values) reply {
 					r := rotated(n, time.Hour)
 					r.delay = 2 * time.Second
