@@ -73,7 +73,7 @@ func TestOccupancy(t *testing.T) {
 // Processes that try at the same moment do not both find themselves alone.
 func TestOccupancyRace(t *testing.T) {
 	dir := t.TempDir()
-	var all [8]*occupancy
+	var all [2]*occupancy
 	for i := range all {
 		all[i] = process(t, dir)
 		wantErr(t, "entering", all[i].Enter(), nil)
@@ -82,7 +82,7 @@ func TestOccupancyRace(t *testing.T) {
 	var running sync.WaitGroup
 	for _, o := range all {
 		running.Go(func() {
-			for range 500 {
+			for range 20000 {
 				if _, err := o.Claim("k"); err == nil {
 					claimed.Add(1)
 				}
@@ -91,7 +91,7 @@ func TestOccupancyRace(t *testing.T) {
 	}
 	running.Wait()
 	if n := claimed.Load(); n > 0 {
-		t.Errorf("%d claims beside seven other processes", n)
+		t.Errorf("%d claims beside another process", n)
 	}
 }
 

@@ -1,0 +1,131 @@
+package survive
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// A storage directory that several processes share fails for longer than a token lives. No process
+// sends a refresh token that another one may have sent: the processes answer with class wait until
+// the storage is back, and then all of them serve again. The provider revokes the login when a
+// refresh token comes twice, so one mistake locks everyone out.
+func TestSharedStorageFails(t *testing.T) {
+	t.Parallel()
+	kinds := map[string]broken{
+		"a file stands in the records' place": func(t *testing.T, w *world) func() {
+			path := filepath.Join(w.store, "authinject")
+			return swap(t, path, asFile(path))
+		},
+		"a file stands in the storage's place": func(t *testing.T, w *world) func() {
+			return swap(t, w.store, asFile(w.store))
+		},
+		"read-only": readOnly,
+	}
+	for name, breaks := range kinds {
+		for _, processes := range []int{2, 4} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				repeat(t, times(1, 10), func(t *testing.T) {
+					w := newWorld(t, 6*time.Second, tokensourcetest.StrictRotation())
+					if name == "read-only" {
+						mount(t, w)
+					}
+					all := make([]*harness.Proxy, processes)
+					for i := range all {
+						all[i] = w.start(t)
+						serves(t, all[i], 0, back)
+					}
+					repair := breaks(t, w)
+					after := w.issued()
+					for _, p := range all {
+						harness.Eventually(t, 60*time.Second, func() bool {
+							got, err := ask(p)
+							return err == nil && got.status != http.StatusOK
+						}, "the token to end")
+					}
+					for range 20 {
+						for _, p := range all {
+							if got, err := ask(p); err != nil || got.status == http.StatusOK && got.token <= after || got.status != http.StatusOK && got.class != "wait" {
+								t.Errorf("during the failure: %+v, %v", got, err)
+							}
+						}
+					}
+					repair()
+					var serving sync.WaitGroup
+					for _, p := range all {
+						serving.Go(func() {
+							took := serves(t, p, after, 2*back)
+							t.Logf("served %v after the repair", took.Round(time.Millisecond))
+						})
+					}
+					serving.Wait()
+					w.lossless(t)
+				})
+			})
+		}
+	}
+}
+
+// mount makes the storage directory one that can become read-only, also for root.
+func mount(t *testing.T, w *world) {
+	t.Helper()
+	if err := os.MkdirAll(w.store, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() != 0 {
+		return
+	}
+	if err := syscall.Mount("tmpfs", w.store, "tmpfs", 0, "size=1m"); err != nil {
+		t.Logf("mounting is not allowed here, so the storage is renamed instead: %v", err)
+		return
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(w.store, syscall.MNT_DETACH) })
+}
+
+// readOnly makes every write to the storage fail, while what is stored can be read: by the mount,
+// or for other users than root by the directories' modes. Where neither is possible, nothing can
+// be read either.
+func readOnly(t *testing.T, w *world) (repair func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return modes(t, w.store)
+	}
+	remount := func(flags uintptr) error {
+		return syscall.Mount("tmpfs", w.store, "tmpfs", syscall.MS_REMOUNT|flags, "size=1m")
+	}
+	if err := remount(syscall.MS_RDONLY); err != nil {
+		return swap(t, w.store, asFile(w.store))
+	}
+	return func() {
+		t.Helper()
+		if err := remount(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// modes takes the permission to write away from every directory below dir.
+func modes(t *testing.T, dir string) (repair func()) {
+	t.Helper()
+	set := func(mode os.FileMode) {
+		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err != nil || !d.IsDir() {
+				return err
+			}
+			return os.Chmod(path, mode)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(0o500)
+	return func() { set(0o700) }
+}
