@@ -238,8 +238,6 @@ func limitPages(header http.Header, page string) {
 			delete(header, name)
 		}
 	}
-	// A page that has it could open others under the same address that have it, and read them.
-	delete(header, "Cross-Origin-Opener-Policy")
 	if page == "" {
 		return
 	}

@@ -14,19 +14,19 @@ import (
 // not to see it.
 
 // guardAnswer keeps the token out of an answer's fields, trailers and errors, and with query placement
-// out of a redirect's page.
+// out of a redirect's page. It also removes the fields that count for the whole origin.
 func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response {
 	token := c.token.AccessToken()
 	echoed := scrubField(res.Header, "Location", token)
-	scrubAnswer(res.Header, token)
-	scrubAnswer(res.Trailer, token) // their names; the values come with the end
+	x.t.cleanAnswer(res.Header, token)
+	x.t.cleanAnswer(res.Trailer, token) // their names; the values come with the end
 	switch {
 	case res.Body == nil || res.Body == http.NoBody || x.req.Method == http.MethodHead || res.StatusCode == http.StatusNotModified:
 	case res.StatusCode == http.StatusSwitchingProtocols: // its Body can also be written to
 	case echoed && x.t.Injection.query && res.StatusCode/100 == 3:
 		return withoutBody(res) // it names the same URL, for people
 	default:
-		res.Body = &answerBody{ReadCloser: res.Body, res: res, token: token}
+		res.Body = &answerBody{ReadCloser: res.Body, t: x.t, res: res, token: token}
 	}
 	return res
 }
@@ -48,6 +48,7 @@ func withoutBody(original *http.Response) *http.Response {
 // answerBody is a body that more may follow than its own bytes: trailers, and errors that quote them.
 type answerBody struct {
 	io.ReadCloser
+	t     *Transport
 	res   *http.Response
 	token string
 }
@@ -57,7 +58,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	scrubAnswer(b.res.Trailer, b.token)
+	b.t.cleanAnswer(b.res.Trailer, b.token)
 	if errors.Is(err, io.EOF) {
 		return n, err
 	}

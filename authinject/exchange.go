@@ -106,7 +106,7 @@ func (x *exchange) token() (*tokensource.Token, error) {
 // without the client's credentials, and with c. The copy is shallow. An
 // [http.Request.Clone] would part the Trailer from the body that fills it.
 func (x *exchange) prepare(c *credential) {
-	x.out = *guardInterim(&x.interim, x.req, c)
+	x.out = *x.t.guardInterim(&x.interim, x.req, c)
 	in := &x.t.Injection
 	x.out.Header = in.privateHeader(x.req.Header)
 	x.putURL(&x.out, c)

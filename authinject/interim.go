@@ -8,9 +8,10 @@ import (
 )
 
 // interimContext is the context of a request whose interim answers (1xx, such as Early Hints with its Link)
-// come without the token: they pass by a trace and not by RoundTrip.
+// come without the token, and without what counts for the whole origin: they pass by a trace and not by RoundTrip.
 type interimContext struct {
 	context.Context
+	t     *Transport
 	trace httptrace.ClientTrace
 	pass  func(int, textproto.MIMEHeader) error
 	token string
@@ -18,13 +19,13 @@ type interimContext struct {
 
 // guardInterim returns out with c's token kept from the trace that it has, if any. The context is made in
 // interim.
-func guardInterim(interim *interimContext, out *http.Request, c *credential) *http.Request {
+func (t *Transport) guardInterim(interim *interimContext, out *http.Request, c *credential) *http.Request {
 	ctx := out.Context()
 	trace := httptrace.ContextClientTrace(ctx)
 	if trace == nil || trace.Got1xxResponse == nil || c == nil {
 		return out
 	}
-	*interim = interimContext{Context: ctx, trace: *trace, pass: trace.Got1xxResponse, token: c.token.AccessToken()}
+	*interim = interimContext{Context: ctx, t: t, trace: *trace, pass: trace.Got1xxResponse, token: c.token.AccessToken()}
 	interim.trace.Got1xxResponse = interim.got1xx
 	return out.WithContext(interim)
 }
@@ -40,6 +41,6 @@ func (c *interimContext) Value(key any) any {
 }
 
 func (c *interimContext) got1xx(code int, h textproto.MIMEHeader) error {
-	scrubAnswer(http.Header(h), c.token)
+	c.t.cleanAnswer(http.Header(h), c.token)
 	return c.pass(code, h)
 }

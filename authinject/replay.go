@@ -136,7 +136,7 @@ func (x *exchange) again(c *credential) *http.Request {
 		}
 		out.Body = second
 	}
-	return guardInterim(new(interimContext), &out, c)
+	return x.t.guardInterim(new(interimContext), &out, c)
 }
 
 // discard reads what little is left of an answer that nobody will see and closes

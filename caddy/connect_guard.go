@@ -18,6 +18,8 @@ func secure(header http.Header) {
 	header.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'")
 	header.Set("Cache-Control", "no-store")
 	header.Set("Cross-Origin-Opener-Policy", "same-origin") // no upstream's page has it; see authinject.Browsers
+	// Network Error Logging: forget what an answer from here said before, lest a collector be told this address.
+	header.Set("NEL", `{"report_to":"","max_age":0}`)
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
 	// Of a same-origin form a browser says where it comes from only if it may.
 	header.Set("Referrer-Policy", "same-origin")

@@ -243,7 +243,7 @@ func TestConnectHeaders(t *testing.T) {
 		res, body := ada.open(address)
 		for name, want := range map[string]string{
 			"Cache-Control": "no-store", "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff",
-			"Referrer-Policy": "same-origin", "Content-Security-Policy": "default-src 'none'",
+			"NEL": `{"report_to":"","max_age":0}`, "Referrer-Policy": "same-origin", "Content-Security-Policy": "default-src 'none'",
 		} {
 			if got := res.Header.Get(name); !strings.HasPrefix(got, want) {
 				t.Errorf("%s: %s is %q", address, name, got)
