@@ -21,6 +21,9 @@ import (
 // requests that bring their token themselves, are replaced. On a loopback connection the request
 // must name a host that is known. What is no browser notices nothing.
 //
+// A prefetch or a prerender is refused unless a page of the proxy's own origin asks for it. The browser
+// falls back to a normal request when a person opens the address.
+//
 // A page that is served through the proxy may have no service worker: that would come between the
 // browser and all else under the same address.
 //
@@ -47,8 +50,10 @@ type Browsers struct {
 type Client struct {
 	// Host, Origin and FetchSite are the fields Host, Origin and Sec-Fetch-Site.
 	Host, Origin, FetchSite string
-	// Referer is that field. It counts only where browsers send neither of the others.
+	// Referer is that field. It counts only where browsers send neither of the others, and for a prefetch.
 	Referer string
+	// Prefetch is what [IsPrefetch] reports.
+	Prefetch bool
 }
 
 // ParseOrigins checks the values of the option allow_origins: origins of web pages (RFC 6454), such as
@@ -82,6 +87,8 @@ var errOrigin = errors.New("the request was made by a web page of another origin
 
 var errWorker = errors.New("a service worker would answer in place of whatever else is served under this address, the page among it on which accounts are connected; none is loaded through the proxy")
 
+var errPrefetch = errors.New("a browser loads this address ahead of time (prefetch), for a page that is not known to be the proxy's own; it is served when a person opens it, and allow_origins * lets every page prefetch")
+
 var errReferer = errors.New("the request comes from a web page of another origin, as its Referer says; if that may use the token, allow it with allow_origins")
 
 // hostError is a Host field that names nothing of ours.
@@ -98,7 +105,7 @@ func (host hostError) Error() string {
 // screen returns the origin of a page that is let in though it is not the proxy's own, or
 // why the request is refused.
 func (b *Browsers) screen(req *http.Request) (page string, err error) {
-	client := Client{Host: req.Host, Origin: strings.Join(req.Header["Origin"], ","), FetchSite: strings.Join(req.Header["Sec-Fetch-Site"], ","), Referer: req.Referer()}
+	client := Client{Host: req.Host, Origin: strings.Join(req.Header["Origin"], ","), FetchSite: strings.Join(req.Header["Sec-Fetch-Site"], ","), Referer: req.Referer(), Prefetch: IsPrefetch(req.Header)}
 	if b.Client != nil {
 		client = b.Client(req)
 	}
@@ -109,6 +116,9 @@ func (b *Browsers) screen(req *http.Request) (page string, err error) {
 	if !b.AnyHost && (b.EveryConnection || overLoopback(req)) && !b.knows(name) {
 		return "", hostError(client.Host)
 	}
+	if client.Prefetch && !b.mayPrefetch(req, client) {
+		return "", errPrefetch
+	}
 	if client.Origin == "" {
 		// Of a plain GET that a page makes, a browser says no more than this.
 		switch {
@@ -118,6 +128,11 @@ func (b *Browsers) screen(req *http.Request) (page string, err error) {
 		case client.Referer != "" && (req.Method == http.MethodGet || req.Method == http.MethodHead) && req.TLS == nil && !isLocalName(name) && !b.refers(client):
 			return "", errReferer
 		}
+		return "", nil
+	}
+	// A page whose Referrer-Policy is no-referrer posts its forms with Origin: null (Fetch, section 3.2).
+	// Sec-Fetch-Site still tells it from sandboxed frames and data: documents, which are cross-site.
+	if client.Origin == "null" && client.FetchSite == "same-origin" {
 		return "", nil
 	}
 	origin := normalOrigin(strings.ToLower(client.Origin))

@@ -60,6 +60,31 @@ func TestPagesOfOtherSitesGetNothing(t *testing.T) {
 		"a service worker":                      {"localhost:8080", local, []string{"Service-Worker", "script", "Sec-Fetch-Site", "same-origin"}, false},
 		"another port of the same host":         {"localhost:8080", local, []string{"Origin", "http://localhost:3000", "Sec-Fetch-Site", "same-site"}, false},
 		"another port, GET":                     {"localhost:8080", local, []string{"Sec-Fetch-Site", "same-site"}, false},
+		"rules of our own page":                 {"localhost:8080", local, []string{"Sec-Fetch-Site", "none", "Sec-Purpose", "prefetch", "Referer", "http://LocalHost:8080/app"}, true},
+		"rules of our own page, prerender":      {"proxy.example:80", local, []string{"Sec-Fetch-Site", "none", "Sec-Purpose", "prefetch;prerender", "Referer", "http://proxy.example/"}, true},
+		"rules of our page behind TLS":          {"proxy.example", local, []string{"Sec-Fetch-Site", "none", "Sec-Purpose", "prefetch", "Referer", "https://proxy.example/"}, true},
+		"link of our own page":                  {"localhost:8080", local, []string{"Sec-Fetch-Site", "same-origin", "Sec-Purpose", "prefetch", "Purpose", "prefetch"}, true},
+		"link of our own page, by name":         {"proxy.example:8080", local, []string{"Sec-Purpose", "prefetch", "Referer", "http://proxy.example:8080/"}, true},
+		"another purpose":                       {"localhost:8080", local, []string{"Sec-Fetch-Site", "none", "Sec-Purpose", "fetch", "X-Moz", "livebookmarks"}, true},
+		"rules of another page":                 {"localhost:8080", local, []string{"Sec-Fetch-Site", "none", "Sec-Purpose", "prefetch", "Referer", "http://evil.example/"}, false},
+		"rules of a page that hides itself":     {"localhost:8080", local, []string{"Sec-Fetch-Site", "none", "Sec-Purpose", "prefetch"}, false},
+		"rules of another port":                 {"localhost:8080", local, []string{"Sec-Fetch-Site", "none", "Sec-Purpose", "prefetch;prerender", "Referer", "http://localhost:3000/"}, false},
+		"rules of a page that no browser has":   {"localhost:8080", local, []string{"Sec-Fetch-Site", "none", "Sec-Purpose", "prefetch", "Referer", "ftp://localhost:8080/"}, false},
+		"prerender":                             {"localhost:8080", local, []string{"Sec-Fetch-Site", "none", "Sec-Purpose", "prefetch;prerender"}, false},
+		"prerender, in other words":             {"localhost:8080", local, []string{"Sec-Fetch-Site", "none", "Sec-Purpose", "x, Prerender"}, false},
+		"prefetch, Purpose":                     {"localhost:8080", local, []string{"Sec-Fetch-Site", "none", "Purpose", "PREFETCH"}, false},
+		"prefetch, X-Purpose":                   {"localhost:8080", local, []string{"Sec-Fetch-Site", "none", "X-Purpose", "prefetch"}, false},
+		"prefetch, X-moz":                       {"localhost:8080", local, []string{"Sec-Fetch-Site", "none", "X-moz", "prefetch"}, false},
+		"prefetch, in the second line":          {"localhost:8080", local, []string{"Sec-Fetch-Site", "none", "Sec-Purpose", "x", "Sec-Purpose", "prefetch;a=b"}, false},
+		"prefetch by name, hidden":              {"proxy.example:8080", local, []string{"Sec-Purpose", "prefetch"}, false},
+		"prefetch by name":                      {"proxy.example:8080", remote, []string{"Sec-Purpose", "prefetch", "Referer", "http://evil.example/"}, false},
+		"prefetch across sites, Referer ours":   {"localhost:8080", local, []string{"Sec-Fetch-Site", "cross-site", "Sec-Purpose", "prefetch", "Referer", "http://localhost:8080/"}, false},
+		"prefetch of an allowed page":           {"localhost:8080", local, []string{"Origin", "https://app.example.com", "Sec-Fetch-Site", "cross-site", "Sec-Purpose", "prefetch"}, false},
+		"our form under no-referrer":            {"localhost:8080", local, []string{"Origin", "null", "Sec-Fetch-Site", "same-origin"}, true},
+		"a sandboxed frame":                     {"localhost:8080", local, []string{"Origin", "null", "Sec-Fetch-Site", "cross-site"}, false},
+		"no origin, another port":               {"localhost:8080", local, []string{"Origin", "null", "Sec-Fetch-Site", "same-site"}, false},
+		"no origin, from nowhere":               {"localhost:8080", local, []string{"Origin", "null", "Sec-Fetch-Site", "none"}, false},
+		"no origin, two sites":                  {"localhost:8080", local, []string{"Origin", "null", "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Site", "cross-site"}, false},
 		"a frame without origin":                {"localhost:8080", local, []string{"Origin", "null"}, false},
 		"WebSocket":                             {"localhost:8080", local, []string{"Origin", "http://evil.example", "Connection", "Upgrade", "Upgrade", "websocket"}, false},
 		"to the unspecified address":            {"0.0.0.0:8080", local, []string{"Origin", "http://evil.example"}, false},
@@ -91,6 +116,9 @@ func TestPagesOfOtherSitesGetNothing(t *testing.T) {
 				if c.let {
 					return
 				}
+				if cc := res.Header.Get("Cache-Control"); cc != "no-store" {
+					t.Errorf("the refusal may be kept and shown later: Cache-Control %q", cc)
+				}
 				if res.StatusCode != http.StatusForbidden || source.asked.Load() != 0 || res.Header.Get("Access-Control-Allow-Origin") != "" {
 					t.Errorf("status %d, token asked for %d times, header %v", res.StatusCode, source.asked.Load(), res.Header)
 				}
@@ -117,6 +145,31 @@ func TestRefererOverTLS(t *testing.T) {
 	}
 }
 
+// Behind TLS of our own, a page of the same name over plain http is another origin.
+func TestPrefetchOverTLS(t *testing.T) {
+	for referer, want := range map[string]int{"https://proxy.example/a": http.StatusOK, "http://proxy.example/a": http.StatusForbidden} {
+		rt := newTransport(t, new(upstream), newSource(token(canary, 1)))
+		rt.Browsers = &Browsers{Hosts: []string{"proxy.example"}}
+		req := from(t, http.MethodGet, "proxy.example", "127.0.0.1:443", "Sec-Purpose", "prefetch", "Sec-Fetch-Site", "none", "Referer", referer)
+		req.TLS = new(tls.ConnectionState)
+		if res, text := send(t, rt, req); res.StatusCode != want {
+			t.Errorf("%s: %d: %s", referer, res.StatusCode, text)
+		}
+	}
+}
+
+func TestSaysPrefetch(t *testing.T) {
+	for value, want := range map[string]bool{
+		"prefetch": true, "Prefetch": true, "prefetch;prerender": true, "prerender": true, "prefetch;anonymous-client-ip": true, `"prefetch"`: true,
+		" prefetch , x": true, "x,\tprefetch": true, "prefetch=1": true, "x;y=prefetch": true,
+		"": false, ";": false, "x": false, "prefetched": false, "no-prefetch": false, "pre fetch": false,
+	} {
+		if got := SaysPrefetch(value); got != want {
+			t.Errorf("%q: %t", value, got)
+		}
+	}
+}
+
 // With a list of hosts, connections from elsewhere are held to it too; a star opens it all.
 func TestHostsAndOriginsByWord(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -130,6 +183,7 @@ func TestHostsAndOriginsByWord(t *testing.T) {
 		"any host":            {Browsers{AnyHost: true, EveryConnection: true}, "evil.example", nil, true},
 		"any host, any page":  {Browsers{AnyHost: true, AnyOrigin: true}, "evil.example", []string{"Origin", "null"}, true},
 		"any page":            {Browsers{AnyOrigin: true}, "localhost", []string{"Sec-Fetch-Site", "cross-site"}, true},
+		"any page prefetches": {Browsers{AnyOrigin: true}, "localhost", []string{"Sec-Fetch-Site", "none", "Sec-Purpose", "prefetch"}, true},
 		"any host, same page": {Browsers{AnyHost: true}, "x", []string{"Origin", "http://evil.example"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -45,17 +45,33 @@ func parseAllowed(configured []string, parse func(...string) ([]string, error)) 
 	return list, false, err
 }
 
+// purposePlaceholders are the fields by which browsers announce a prefetch, as the client sent them.
+var purposePlaceholders = func() (names [len(authinject.PurposeFields)]string) {
+	for i, field := range authinject.PurposeFields {
+		names[i] = "http.request.header." + field
+	}
+	return names
+}()
+
 // client is what the client sent, whatever header_up has made of it on the way.
 func client(req *http.Request) authinject.Client {
 	repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
-		return authinject.Client{Host: req.Host, Origin: req.Header.Get("Origin"), FetchSite: req.Header.Get("Sec-Fetch-Site"), Referer: req.Referer()}
+		return authinject.Client{
+			Host: req.Host, Origin: req.Header.Get("Origin"), FetchSite: req.Header.Get("Sec-Fetch-Site"),
+			Referer: req.Referer(), Prefetch: authinject.IsPrefetch(req.Header),
+		}
 	}
 	var c authinject.Client
 	c.Host, _ = repl.GetString("http.request.hostport")
 	c.Origin, _ = repl.GetString("http.request.header.Origin")
 	c.FetchSite, _ = repl.GetString("http.request.header.Sec-Fetch-Site")
-	if c.Origin == "" && c.FetchSite == "" && req.TLS == nil {
+	for _, placeholder := range purposePlaceholders {
+		if purpose, _ := repl.GetString(placeholder); purpose != "" && authinject.SaysPrefetch(purpose) {
+			c.Prefetch = true
+		}
+	}
+	if c.Prefetch || c.Origin == "" && c.FetchSite == "" && req.TLS == nil {
 		c.Referer, _ = repl.GetString("http.request.header.Referer")
 	}
 	return c

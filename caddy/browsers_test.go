@@ -16,12 +16,12 @@ func TestWebPages(t *testing.T) {
 	_, port, _ := strings.Cut(addr, ":")
 	config := site(srv, addr, srv.URL, "")
 	config = strings.Replace(config, "http://"+addr+" {", "http://:"+port+" {", 1)
-	config = strings.Replace(config, "authinject a "+srv.URL, "authinject a "+srv.URL+" {\n\t\theader_up Host api.example.com\n\t\theader_up -Origin\n\t\theader_up -Referer\n\t\tallow_origins http://app.example\n\t\tallow_hosts Other.Example\n\t}", 1)
+	config = strings.Replace(config, "authinject a "+srv.URL, "authinject a "+srv.URL+" {\n\t\theader_up Host api.example.com\n\t\theader_up -Origin\n\t\theader_up -Referer\n\t\theader_up -Sec-Purpose\n\t\theader_up -Purpose\n\t\tallow_origins http://app.example\n\t\tallow_hosts Other.Example\n\t}", 1)
 	config += "http://proxy.example:" + port + " {\n\tbind 127.0.0.1\n\tauthinject a " + srv.URL + "\n}\n"
 	run(t, config)
 	for name, c := range map[string]struct {
-		host, origin, fetch, referer string
-		want                         int
+		host, origin, fetch, referer, purpose string
+		want                                  int
 	}{
 		"program":            {host: addr, want: 200},
 		"site's name":        {host: "proxy.example:" + port, want: 200},
@@ -34,6 +34,12 @@ func TestWebPages(t *testing.T) {
 		"page":               {host: addr, origin: "http://evil.example", want: 403},
 		"page, without cors": {host: addr, fetch: "cross-site", want: 403},
 		"allowed page":       {host: addr, origin: "http://app.example", fetch: "cross-site", want: 200},
+		"prefetch":           {host: addr, fetch: "none", purpose: "prefetch", referer: "http://evil.example/", want: 403},
+		"hidden prefetch":    {host: addr, fetch: "none", purpose: "prefetch;prerender", want: 403},
+		"own prefetch":       {host: addr, fetch: "none", purpose: "prefetch", referer: "http://" + addr + "/app", want: 200},
+		"own link":           {host: addr, fetch: "same-origin", purpose: "prefetch", want: 200},
+		"own form":           {host: addr, origin: "null", fetch: "same-origin", want: 200},
+		"sandboxed frame":    {host: addr, origin: "null", fetch: "cross-site", want: 403},
 		"own page":           {host: addr, origin: "http://" + addr, fetch: "same-origin", want: 200},
 	} {
 		method := http.MethodPost
@@ -53,6 +59,9 @@ func TestWebPages(t *testing.T) {
 		}
 		if c.referer != "" {
 			req.Header.Set("Referer", c.referer)
+		}
+		if c.purpose != "" {
+			req.Header.Set("Sec-Purpose", c.purpose)
 		}
 		before := len(srv.APIRequests())
 		res, err := client.Do(req)

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/authinject/caddy-authinject/authinject"
 )
 
 // secure sets what every answer of the page carries. There is no form-action: some
@@ -37,6 +39,11 @@ func (h *ConnectHandler) admit(r *http.Request) (refusal string) {
 	}
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
 		return "This request was made by a page of another site, and was not carried out."
+	}
+	// Rules of any page make a browser load an address ahead of time (speculation rules). An answer to a login
+	// would be spent by that.
+	if authinject.IsPrefetch(r.Header) {
+		return "Your browser loads this page ahead of time. It is shown when you open it."
 	}
 	// A web page that an upstream serves under the same address is of the same origin, and need not be ours.
 	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "document" {

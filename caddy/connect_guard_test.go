@@ -175,6 +175,12 @@ func TestConnectIsGuarded(t *testing.T) {
 		"through a cache":       func(r *http.Request) { r.Header.Set("Via", "1.1 cache") },
 		"through a tunnel":      func(r *http.Request) { r.Header.Set("Cf-Connecting-Ip", "192.0.2.1") },
 		"through another proxy": func(r *http.Request) { r.Header.Set("Forwarded", "for=192.0.2.1") },
+		"a prefetch": func(r *http.Request) {
+			r.Header.Set("Sec-Fetch-Site", "same-origin")
+			r.Header.Set("Sec-Purpose", "prefetch")
+		},
+		"a prerender":     func(r *http.Request) { r.Header.Set("Sec-Purpose", "prefetch;prerender") },
+		"an old prefetch": func(r *http.Request) { r.Header.Set("Purpose", "prefetch") },
 		"no token": func(r *http.Request) {
 			r.Body, r.ContentLength = http.NoBody, 0
 		},
@@ -185,6 +191,13 @@ func TestConnectIsGuarded(t *testing.T) {
 	}
 	if status, said := post(func(r *http.Request) { r.Header.Set("Sec-Fetch-Dest", "document") }); status != http.StatusSeeOther {
 		t.Errorf("as browsers send the form: %d %s", status, said)
+	}
+	// Under Referrer-Policy: no-referrer a browser hides the Origin of our own form, but not that it is ours.
+	if status, said := post(func(r *http.Request) {
+		r.Header.Set("Origin", "null")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}); status != http.StatusSeeOther {
+		t.Errorf("the form under no-referrer: %d %s", status, said)
 	}
 	// A cookie that others set for a longer path comes first. It stands in nobody's way.
 	for _, value := range []string{"x", strings.Repeat("x", 22)} {
@@ -212,6 +225,19 @@ func TestConnectIsGuarded(t *testing.T) {
 	// The site's matcher folds case, so what stands there is ours too, and goes to no upstream.
 	if status, body, _ := get(t, strings.ToUpper(ada.page)+"/Callback?code=x&state=y"); status != http.StatusBadRequest || !strings.Contains(body, "belongs to no login") {
 		t.Errorf("in another case: %d %s", status, body)
+	}
+	for _, address := range []string{ada.page, ada.page + "/callback?code=x&state=y"} {
+		for _, purpose := range []string{"prefetch", "prefetch;prerender"} {
+			req, err := http.NewRequest(http.MethodGet, address, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Sec-Fetch-Site", "none")
+			req.Header.Set("Sec-Purpose", purpose)
+			if res, body := ada.do(req); res.StatusCode != http.StatusForbidden || !strings.Contains(notice(body), "ahead of time") {
+				t.Errorf("%s of %s: %d %s", purpose, address, res.StatusCode, notice(body))
+			}
+		}
 	}
 	if status, _, _ := get(t, ada.page+"/nowhere"); status != http.StatusNotFound {
 		t.Errorf("an unknown address: %d", status)
