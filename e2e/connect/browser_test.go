@@ -65,10 +65,18 @@ func findChromium() (string, error) {
 }
 
 // startChromium starts the browser, with a profile that is removed in the end.
-var startChromium = sync.OnceValue(func() error {
+var startChromium = sync.OnceValue(func() (err error) {
+	// Certificates here are of authorities that live as long as a test; who must not
+	// be fooled by others is the proxy, not the browser.
+	chromium.ctx, chromium.end, err = launch(chromedp.Flag("ignore-certificate-errors", true))
+	return err
+})
+
+// launch starts a browser, with more options than all tests need.
+func launch(more ...chromedp.ExecAllocatorOption) (context.Context, func(), error) {
 	path, err := findChromium()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
@@ -79,23 +87,19 @@ var startChromium = sync.OnceValue(func() error {
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-gpu", true),
 		chromedp.Flag("no-proxy-server", true),
-		// Certificates here are of authorities that live as long as a test; who must not
-		// be fooled by others is the proxy, not the browser.
-		chromedp.Flag("ignore-certificate-errors", true),
 	)
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // as root it refuses to start otherwise
 	}
-	allocator, release := chromedp.NewExecAllocator(context.Background(), options...)
+	allocator, release := chromedp.NewExecAllocator(context.Background(), append(options, more...)...)
 	ctx, cancel := chromedp.NewContext(allocator)
 	end := func() { cancel(); release() }
 	if err := chromedp.Do(ctx); err != nil {
 		end()
-		return fmt.Errorf("starting %s: %w", path, err)
+		return nil, nil, fmt.Errorf("starting %s: %w", path, err)
 	}
-	chromium.ctx, chromium.end = ctx, end
-	return nil
-})
+	return ctx, end, nil
+}
 
 // profile opens a tab in a profile of its own, which shares nothing with others: no
 // cookie, no cache. It ends with the test.

@@ -11,6 +11,36 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
+// startBeside runs a proxy at site, with a line on its certificate. It has the page where an account of emu is
+// connected, and beside it, behind the same listener, an upstream that takes the token of another source.
+func startBeside(t *testing.T, emu *tokensourcetest.Provider, upstream, site, tls string, options ...harness.Option) *harness.Proxy {
+	t.Helper()
+	at := emu.Endpoints()
+	return harness.Start(t, fmt.Sprintf(`{
+	auto_https disable_redirects
+	authinject {
+		source connected {
+			provider      %s
+			authorize_url %s
+			token_url     %s
+			client_id     %s
+			client_secret {env.SECRET}
+			destinations  http://127.0.0.1:1
+		}
+		source other {
+			token {env.TOKEN}
+		}
+	}
+}
+%s {
+	%s
+	authinject_connect /connect*
+	authinject other %s
+}
+`, emu.Name(), strings.Replace(at.Authorize, "//127.0.0.1", "//localhost", 1), at.Token, emu.ClientID(), site, tls, upstream),
+		append(options, harness.Env("SECRET", tokensourcetest.DefaultClientSecret), harness.Env("TOKEN", "t0ken"))...)
+}
+
 // A web page that an upstream serves through the proxy is of the same origin as the page on which accounts
 // are connected. It can neither read that page nor come between it and the browser.
 func TestPagesOfAnUpstream(t *testing.T) {
@@ -28,26 +58,7 @@ func TestPagesOfAnUpstream(t *testing.T) {
 	}))
 	defer upstream.Close()
 	emu := tokensourcetest.StartProvider(t, tokensourcetest.Tiltify, tokensourcetest.ProviderConfig{})
-	p := harness.Start(t, fmt.Sprintf(`{
-	authinject {
-		source tiltify {
-			provider      tiltify
-			authorize_url %s
-			token_url     %s
-			client_id     %s
-			client_secret {env.SECRET}
-			destinations  http://127.0.0.1:1
-		}
-		source other {
-			token {env.TOKEN}
-		}
-	}
-}
-http://{$ADDR} {
-	authinject_connect /connect*
-	authinject other %s
-}
-`, emu.Endpoints().Authorize, emu.Endpoints().Token, emu.ClientID(), upstream.URL), harness.Env("SECRET", tokensourcetest.DefaultClientSecret), harness.Env("TOKEN", "t0ken"))
+	p := startBeside(t, emu, upstream.URL, "http://{$ADDR}", "")
 	page := profile(t)
 	for _, script := range []string{"/sw.js", "/deep/sw.js"} {
 		page.open(p.URL + "/attack.html")

@@ -1,0 +1,316 @@
+package connect
+
+import (
+	"context"
+	"fmt"
+	"html"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/preload"
+	"github.com/chromedp/chromedp"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// webPage is what a test's server answers with: a field, what stands in the page, and a policy on referrers.
+type webPage struct{ field, body, policy string }
+
+// address is where a server of webPages shows the page.
+func (p webPage) address(server string) string {
+	return server + "/page?" + url.Values{"field": {p.field}, "body": {p.body}, "policy": {p.policy}}.Encode()
+}
+
+// serveWebPage answers with a webPage, with rules (for the field Speculation-Rules), or with a redirect.
+func serveWebPage(w http.ResponseWriter, r *http.Request) bool {
+	query := r.URL.Query()
+	switch r.URL.Path {
+	case "/page":
+		w.Header().Set("Content-Type", "text/html")
+		for name, value := range map[string]string{"Speculation-Rules": query.Get("field"), "Referrer-Policy": query.Get("policy")} {
+			if value != "" {
+				w.Header().Set(name, value)
+			}
+		}
+		_, _ = fmt.Fprintf(w, `<!DOCTYPE html><link rel=icon href="data:,"><title>a page</title><body>%s`, query.Get("body")) //nolint:gosec // the test's own
+	case "/rules":
+		w.Header().Set("Content-Type", "application/speculationrules+json")
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		_, _ = fmt.Fprint(w, query.Get("rules")) //nolint:gosec // the test's own
+	case "/redirect":
+		http.Redirect(w, r, query.Get("to"), http.StatusFound) //nolint:gosec // the test's own
+	default:
+		return false
+	}
+	return true
+}
+
+// pagesAPI is an upstream with web pages. It notes the Sec-Purpose of each request for anything else that
+// carries a token.
+type pagesAPI struct {
+	*httptest.Server
+	mu    sync.Mutex
+	asked map[string][]string // path -> Sec-Purpose, or "-"
+}
+
+func startPagesAPI(t *testing.T) *pagesAPI {
+	t.Helper()
+	api := &pagesAPI{asked: map[string][]string{}}
+	api.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if serveWebPage(w, r) {
+			return
+		}
+		if r.Header.Get("Authorization") != "" || r.URL.Query().Has("_bearer_token") {
+			purpose := r.Header.Get("Sec-Purpose")
+			if purpose == "" {
+				purpose = "-"
+			}
+			api.mu.Lock()
+			api.asked[r.URL.Path] = append(api.asked[r.URL.Path], purpose)
+			api.mu.Unlock()
+		}
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = fmt.Fprint(w, "<!DOCTYPE html><link rel=icon href='data:,'><title>answer</title>for its owner")
+	}))
+	t.Cleanup(api.Close)
+	return api
+}
+
+func (api *pagesAPI) requests(path string) []string {
+	api.mu.Lock()
+	defer api.mu.Unlock()
+	return slices.Clone(api.asked[path])
+}
+
+// start runs a proxy in front of the upstream, with an access log.
+func (api *pagesAPI) start(t *testing.T, source, options string) *harness.Proxy {
+	t.Helper()
+	return harness.Start(t, fmt.Sprintf(`{
+	authinject {
+		source a {
+			token {env.TOKEN}
+			%s
+		}
+	}
+}
+http://:{$PORT} {
+	bind 127.0.0.1
+	log
+	authinject a %s {
+		%s
+	}
+}
+`, source, api.URL, options), harness.Env("TOKEN", "t0ken"))
+}
+
+// refused waits until the proxy has refused a request for a path.
+func refused(p *harness.Proxy, path string) bool {
+	return slices.ContainsFunc(p.Logs(), func(line string) bool {
+		return strings.Contains(line, `"uri":"`+path+`"`) && strings.Contains(line, `"status":403`)
+	})
+}
+
+func rules(action, to, more string) string {
+	return fmt.Sprintf(`{"%s":[{"urls":[%s],"eagerness":"immediate"%s}]}`, action, quote(to), more)
+}
+
+func inline(action, to, more string) webPage {
+	return webPage{body: "<script type=speculationrules>" + rules(action, to, more) + "</script>"}
+}
+
+// roads are the ways in which a page makes the browser load an address ahead of time. The last argument is put
+// into its rules.
+var roads = map[string]func(to, more string) webPage{
+	"prefetch":  func(to, more string) webPage { return inline("prefetch", to, more) },
+	"prerender": func(to, more string) webPage { return inline("prerender", to, more) },
+	"prefetch by field": func(to, more string) webPage {
+		return webPage{field: `"/rules?` + url.Values{"rules": {rules("prefetch", to, more)}}.Encode() + `"`}
+	},
+	"prerender by field": func(to, more string) webPage {
+		return webPage{field: `"/rules?` + url.Values{"rules": {rules("prerender", to, more)}}.Encode() + `"`}
+	},
+	"prefetch by redirect": func(to, more string) webPage {
+		return inline("prefetch", "/redirect?"+url.Values{"to": {to}}.Encode(), more)
+	},
+	"prerender by redirect": func(to, more string) webPage {
+		return inline("prerender", "/redirect?"+url.Values{"to": {to}}.Encode(), more)
+	},
+	"link": func(to, _ string) webPage {
+		return webPage{body: `<link rel=prefetch href="` + html.EscapeString(to) + `">`}
+	},
+	"link to a document": func(to, _ string) webPage {
+		return webPage{body: `<link rel=prefetch as=document href="` + html.EscapeString(to) + `">`}
+	},
+}
+
+// How a rule says what the Referer of its requests is.
+const (
+	hidden = `,"referrer_policy":"no-referrer"`
+	named  = `,"referrer_policy":"same-origin"`
+)
+
+// A page of another site cannot make the browser prefetch or prerender with a token, by any road. With the guard
+// off, each of them reaches the upstream.
+func TestOtherPagesPrefetchNothing(t *testing.T) {
+	t.Parallel()
+	api := startPagesAPI(t)
+	guarded := api.start(t, "", "")
+	unguarded := api.start(t, "", "allow_origins *")
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !serveWebPage(w, r) {
+			http.NotFound(w, r)
+		}
+	}))
+	defer site.Close()
+	page := profile(t)
+	for from, server := range map[string]string{
+		"another site":                     strings.Replace(site.URL, "127.0.0.1", "localhost", 1),
+		"another site, over plain http":    strings.Replace(site.URL, "127.0.0.1", "evil.test", 1),
+		"another port of the same machine": site.URL,
+	} {
+		for name, road := range roads {
+			if strings.Contains(server, "evil.test") && strings.Contains(name, "redirect") {
+				continue // what it would ask for first is its own, over plain http, which browsers do not prefetch
+			}
+			path := "/" + strings.NewReplacer(" ", "-", ",", "").Replace(from+"-"+name)
+			for _, policy := range []string{"", "no-referrer"} {
+				path, more := path+policy, ""
+				if policy != "" {
+					more = hidden
+				}
+				if policy != "" && strings.Contains(name, "redirect") && strings.Contains(server, "localhost") {
+					continue // browsers do not follow that to another site
+				}
+				shown := road(guarded.URL+path, more)
+				shown.policy = policy
+				page.open(shown.address(server))
+				harness.Eventually(t, patience, func() bool { return refused(guarded, path) || len(api.requests(path)) > 0 }, "%s, %s %s: the request", from, name, policy)
+				if got := api.requests(path); len(got) > 0 {
+					t.Errorf("%s, %s %s: requests with a token reached the upstream, Sec-Purpose %q", from, name, policy, got)
+				}
+			}
+			page.open(road(unguarded.URL+path+"-unguarded", "").address(server))
+			harness.Eventually(t, patience, func() bool { return len(api.requests(path+"-unguarded")) > 0 }, "%s, %s: the request with the guard off", from, name)
+		}
+	}
+}
+
+// A page that is served through the proxy may prefetch and prerender what is, too.
+func TestOwnPagesPrefetch(t *testing.T) {
+	t.Parallel()
+	api := startPagesAPI(t)
+	for placement, source := range map[string]string{"header": "", "query": "inject query"} {
+		p := api.start(t, source, "")
+		page := profile(t)
+		for name, road := range roads {
+			path := "/" + placement + "-" + strings.ReplaceAll(name, " ", "-")
+			more := ""
+			if placement == "query" {
+				more = named // its answers have the policy no-referrer
+			}
+			page.open(road(p.URL+path, more).address(p.URL))
+			harness.Eventually(t, patience, func() bool { return len(api.requests(path)) > 0 || refused(p, path) }, "%s, %s: the request", placement, name)
+			if placement == "query" && strings.Contains(name, "redirect") {
+				if got := api.requests(path); len(got) > 0 { // a redirect has that policy, too, and no rule beside it
+					t.Errorf("%s, %s: requests with a token, by Sec-Purpose: %q", placement, name, got)
+				}
+				continue
+			}
+			if got := api.requests(path); len(got) != 1 || !strings.HasPrefix(got[0], "prefetch") {
+				t.Errorf("%s, %s: requests with a token, by Sec-Purpose: %q", placement, name, got)
+			}
+		}
+	}
+}
+
+// Where a page hides itself from its prefetch, that is refused. The person who then follows the link gets
+// the page all the same.
+func TestRefusedPrefetchesFallBack(t *testing.T) {
+	t.Parallel()
+	api := startPagesAPI(t)
+	for placement, source := range map[string]string{"header": "", "query": "inject query"} {
+		p := api.start(t, source, "")
+		page := profile(t)
+		for _, name := range []string{"prefetch", "prerender"} {
+			path := "/" + placement + "-" + name
+			shown := roads[name](p.URL+path, hidden)
+			shown.policy = "no-referrer"
+			shown.body += `<a id=go href="` + p.URL + path + `">go</a>`
+			page.open(shown.address(p.URL))
+			harness.Eventually(t, patience, func() bool { return len(api.requests(path)) > 0 || refused(p, path) }, "%s, %s: the request", placement, name)
+			page.follow("#go")
+			if got := page.text("body"); got != "for its owner" {
+				t.Errorf("%s, %s: the person is shown %q", placement, name, got)
+			}
+			if got := api.requests(path); !slices.Equal(got, []string{"-"}) {
+				t.Errorf("%s, %s: requests with a token, by Sec-Purpose: %q", placement, name, got)
+			}
+		}
+	}
+}
+
+// The page where accounts are connected, and its callback, are never loaded ahead of time: neither for a page of
+// another site nor for one of an upstream, which is of the same origin.
+func TestConnectPageIsNotPrefetched(t *testing.T) {
+	t.Parallel()
+	api := startPagesAPI(t)
+	emu := tokensourcetest.StartProvider(t, tokensourcetest.Tiltify, tokensourcetest.ProviderConfig{})
+	p := startBeside(t, emu, api.URL, "http://{$ADDR}", "")
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serveWebPage(w, r) }))
+	defer site.Close()
+	page := profile(t)
+	outcomes := page.prefetches()
+	for _, server := range []string{site.URL, p.URL} {
+		for _, action := range []string{"prefetch", "prerender"} {
+			for _, path := range []string{"/connect", "/connect/callback"} {
+				page.open(inline(action, p.URL+path, "").address(server))
+				var outcome string
+				harness.Eventually(t, patience, func() bool { outcome = outcomes(p.URL + path); return outcome != "" }, "the %s of %s", action, path)
+				if outcome != "PrefetchFailedNon2XX" {
+					t.Errorf("the %s of %s by a page of %s: %s", action, path, server, outcome)
+				}
+			}
+		}
+	}
+	page.open(p.URL + "/connect")
+	if !page.has(`input[name="csrf"]`) {
+		t.Errorf("a person is shown %q", page.text("body"))
+	}
+}
+
+// prefetches returns a function that gives, and forgets, what came of the last prefetch of a URL: empty as long as
+// nothing did. What the browser does ahead of a prerender is one, too.
+func (b *tab) prefetches() func(url string) string {
+	b.t.Helper()
+	var mu sync.Mutex
+	outcomes := map[string]string{}
+	err := chromedp.Listen(b.ctx, func(event any) {
+		if e, ok := event.(*preload.EventPrefetchStatusUpdated); ok && e.Status != preload.IngStatusPending && e.Status != preload.IngStatusRunning {
+			mu.Lock()
+			defer mu.Unlock()
+			outcomes[e.PrefetchURL] = string(e.PrefetchStatus)
+		}
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if _, err := chromedp.Call(ctx, preload.Enable, cdp.Empty{}); err != nil {
+		b.t.Fatal(err)
+	}
+	return func(url string) string {
+		mu.Lock()
+		defer mu.Unlock()
+		outcome := outcomes[url]
+		delete(outcomes, url)
+		return outcome
+	}
+}
