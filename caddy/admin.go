@@ -25,6 +25,7 @@ func init() { caddy.RegisterModule(adminAPI{}) }
 //	GET    /authinject/sources/<name>                 one source and its accounts
 //	GET    /authinject/sources/<name>/<account>       one account
 //	POST   /authinject/sources/<name>[/<account>]/refresh   asks for a new token now
+//	POST   /authinject/sources/<name>[/<account>]/sync      reads the storage now, for a login or logout elsewhere
 //	DELETE /authinject/sources/<name>[/<account>]     disconnects an account
 //
 // Without an account's name the unnamed account is meant.
@@ -143,16 +144,18 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 	if err != nil {
 		return problemAt(http.StatusNotFound, err.Error())
 	}
-	refresh := r.Method == http.MethodPost && len(rest) > 0 && rest[len(rest)-1] == "refresh"
-	if refresh {
-		rest = rest[:len(rest)-1]
+	action := ""
+	if r.Method == http.MethodPost && len(rest) > 0 {
+		if last := rest[len(rest)-1]; last == "refresh" || last == "sync" {
+			action, rest = last, rest[:len(rest)-1]
+		}
 	}
 	account := ""
 	switch {
 	case len(rest) == 1:
 		account = rest[0]
 	case len(rest) > 1:
-		return problemAt(http.StatusNotFound, "a source has accounts, and an account nothing below but refresh")
+		return problemAt(http.StatusNotFound, "a source has accounts, and an account nothing below but refresh and sync")
 	case r.Method == http.MethodGet:
 		st, err := a.sourceStatus(r.Context(), name)
 		if err != nil {
@@ -165,8 +168,12 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 		return problemAt(http.StatusNotFound, err.Error())
 	}
 	switch {
-	case refresh:
+	case action == "refresh":
 		err = found.Refresh(r.Context())
+	case action == "sync":
+		if err := found.Sync(r.Context()); err != nil {
+			return problemAt(http.StatusBadGateway, err.Error())
+		}
 	case r.Method == http.MethodDelete && pooled.source.Interactive():
 		err = found.Disconnect(r.Context())
 	case r.Method == http.MethodDelete:
@@ -176,7 +183,7 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 		if pooled.source.Interactive() {
 			methods += ", DELETE"
 		}
-		return notAllowed(w, methods, "allowed are "+methods+", and POST to refresh")
+		return notAllowed(w, methods, "allowed are "+methods+", and POST to refresh and sync")
 	}
 	status := http.StatusOK
 	if err != nil {

@@ -1,8 +1,10 @@
 package caddy
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -11,14 +13,15 @@ import (
 
 func logoutCommand() *cobra.Command {
 	var (
-		config  commandConfig
-		account string
+		config           commandConfig
+		account, address string
 	)
 	cmd := &cobra.Command{
 		Use:   "logout <source>",
 		Short: "Disconnects an account",
 		Long: `Revokes the account's tokens at the provider, where it has a revocation endpoint, and
-removes them from the storage. A running server notices before it next uses the account; one in use, within seconds.`,
+removes them from the storage. Then it tells the running server, by its admin API. A server that cannot be
+told, because its admin API is off or it runs on another machine, stops within about 5 seconds.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			app, err := config.load()
@@ -50,10 +53,52 @@ removes them from the storage. A running server notices before it next uses the 
 				told = "its tokens were removed here; the provider offers no way to revoke them"
 			}
 			fmt.Fprintf(os.Stdout, "Disconnected %s: %s.\n", describe(source, account), told)
+			at, err := config.adminAddress(address)
+			if err == nil && stopped(cmd.Context(), at, source.name, account) {
+				fmt.Fprintf(os.Stdout, "The running server (admin API at %s) has stopped using them.\n", at)
+			} else {
+				fmt.Fprintf(os.Stdout, "No running server confirmed this at %s. One that runs stops using them within about 5 seconds.\n", at)
+			}
 			return nil
 		},
 	}
 	config.flags(cmd)
 	cmd.Flags().StringVar(&account, "account", "", "Name of the account (default: the unnamed one)")
+	addressFlag(cmd, &address)
 	return cmd
+}
+
+const (
+	// syncTimeout is how long logout waits for the running server to stop using a token.
+	syncTimeout = 5 * time.Second
+	// syncAgain is the pause before the server is asked again, while it finishes a refresh.
+	syncAgain = 100 * time.Millisecond
+)
+
+// stopped makes the server at address read the storage, and reports whether the server stopped using the account's
+// token because of that.
+func stopped(ctx context.Context, address, source, account string) bool {
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	done := make(chan bool, 1)
+	go func() {
+		for {
+			st, err := postAccount(address, source, account, "sync")
+			if err != nil || st.Disconnected && !st.Live {
+				done <- err == nil
+				return
+			}
+			select {
+			case <-time.After(syncAgain):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	select {
+	case stopped := <-done:
+		return stopped
+	case <-ctx.Done():
+		return false
+	}
 }

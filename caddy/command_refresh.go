@@ -31,11 +31,7 @@ provider asked for is kept.`,
 			if err != nil {
 				return err
 			}
-			path := adminBase + "sources/" + pathSegment(args[0])
-			if account != "" {
-				path += "/" + pathSegment(account)
-			}
-			st, err := postRefresh(address, path+"/refresh")
+			st, err := postAccount(address, args[0], account, "refresh")
 			if err != nil {
 				return err
 			}
@@ -45,7 +41,7 @@ provider asked for is kept.`,
 	}
 	config.flags(cmd)
 	cmd.Flags().StringVar(&account, "account", "", "Name of the account (default: the unnamed one)")
-	cmd.Flags().StringVar(&address, "address", "", "Address of the admin API (default: as configured, or localhost:2019)")
+	addressFlag(cmd, &address)
 	return cmd
 }
 
@@ -65,8 +61,19 @@ func (c *commandConfig) adminAddress(said string) (string, error) {
 	return caddycmd.DetermineAdminAPIAddress("", raw, c.file, "")
 }
 
-// postRefresh returns how the account stands afterwards, or why there is no new token.
-func postRefresh(address, path string) (st accountStatus, err error) {
+// addressFlag adds the flag for the address of the admin API.
+func addressFlag(cmd *cobra.Command, address *string) {
+	cmd.Flags().StringVar(address, "address", "", "Address of the admin API (default: as configured, or localhost:2019)")
+}
+
+// postAccount asks the running server to refresh or sync an account. It returns the account's state afterwards, or
+// why that failed.
+func postAccount(address, source, account, action string) (st accountStatus, err error) {
+	path := adminBase + "sources/" + pathSegment(source)
+	if account != "" {
+		path += "/" + pathSegment(account)
+	}
+	path += "/" + action
 	res, err := caddycmd.AdminAPIRequest(address, http.MethodPost, path, nil, nil)
 	if err != nil {
 		// What the server answers with stands at the end, as JSON.

@@ -67,6 +67,12 @@ func TestAdminAPI(t *testing.T) {
 		t.Errorf("refresh while the provider is down: %s", body)
 	}
 	call(http.MethodGet, "sources/a", http.StatusOK)
+	if body := call(http.MethodPost, "sources/a/sync", http.StatusOK); !strings.Contains(body, `"generation":2`) {
+		t.Errorf("sync: %s", body)
+	}
+	call(http.MethodPost, "sources/b/sync", http.StatusNotFound)
+	call(http.MethodPost, "sources/a/nobody/sync", http.StatusNotFound)
+	call(http.MethodGet, "sources/a/sync", http.StatusNotFound)
 	for path, want := range map[string]int{
 		"": 404, "nothing": 404, "sources/b": 404, "sources/a/nobody": 404, "sources/a/x/y/z": 404,
 	} {

@@ -47,3 +47,38 @@ func TestRefreshOfNobody(t *testing.T) {
 		t.Errorf("code %d:\n%s", res.Code, res.Stderr)
 	}
 }
+
+// logout tells the running server, which does not use the token for another request. Where the server cannot be
+// told, it finds out by itself.
+func TestLogoutTellsTheServer(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"told":     {nil, "has stopped using them"},
+		"not told": {[]string{"--address", "localhost:1"}, "No running server confirmed this at localhost:1."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
+			proxy := start(t, p, "provider biggerplate", true)
+			connect(t, p, proxy)
+			if status, body := proxy.Get("/api/x"); status != http.StatusOK {
+				t.Fatalf("before: %d %s", status, body)
+			}
+			term := proxy.Terminal(nil, append([]string{"authinject", "logout", "a"}, c.args...)...)
+			if code := term.Wait(); code != 0 || !strings.Contains(term.Text(), c.says) {
+				t.Errorf("code %d:\n%s", code, term.Text())
+			}
+			silent(t, p, term.Text())
+			if c.args != nil {
+				serves(t, proxy, false)
+				return
+			}
+			before := len(p.APIRequests())
+			if status, body := proxy.Get("/api/x"); status != http.StatusServiceUnavailable || len(p.APIRequests()) != before {
+				t.Errorf("after: %d %s, %d requests reached the API", status, body, len(p.APIRequests())-before)
+			}
+		})
+	}
+}
