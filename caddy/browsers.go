@@ -53,6 +53,17 @@ var purposePlaceholders = func() (names [len(authinject.PurposeFields)]string) {
 	return names
 }()
 
+// announced reports whether the client announced a prefetch. It costs too much to ask for every request: clients
+// other than browsers send no Sec-Fetch-Site.
+func announced(repl *caddy.Replacer) bool {
+	for _, placeholder := range purposePlaceholders {
+		if purpose, _ := repl.GetString(placeholder); purpose != "" && authinject.SaysPrefetch(purpose) {
+			return true
+		}
+	}
+	return false
+}
+
 // client is what the client sent, whatever header_up has made of it on the way.
 func client(req *http.Request) authinject.Client {
 	repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
@@ -66,11 +77,7 @@ func client(req *http.Request) authinject.Client {
 	c.Host, _ = repl.GetString("http.request.hostport")
 	c.Origin, _ = repl.GetString("http.request.header.Origin")
 	c.FetchSite, _ = repl.GetString("http.request.header.Sec-Fetch-Site")
-	for _, placeholder := range purposePlaceholders {
-		if purpose, _ := repl.GetString(placeholder); purpose != "" && authinject.SaysPrefetch(purpose) {
-			c.Prefetch = true
-		}
-	}
+	c.Prefetch = authinject.IsPrefetch(req.Header) || c.FetchSite != "" && c.FetchSite != "same-origin" && announced(repl)
 	if c.Prefetch || c.Origin == "" && c.FetchSite == "" && req.TLS == nil {
 		c.Referer, _ = repl.GetString("http.request.header.Referer")
 	}

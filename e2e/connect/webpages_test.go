@@ -191,6 +191,18 @@ func TestNamedPagesAndHosts(t *testing.T) {
 			t.Errorf("%s: read %q, %d requests, %v", script, read, asked.Load()-before, err)
 		}
 	}
+	// What carries no Origin is not told from what other pages send, and stays refused.
+	for script, want := range map[string]int64{
+		attacks["image"]: 0, attacks["script"]: 0, attacks["no-cors GET"]: 0, attacks["frame"]: 0,
+		strings.Replace(attacks["image"], "new Image();", `new Image(); e.crossOrigin = "anonymous";`, 1): 1,
+		attacks["no-cors POST"]: 1,
+	} {
+		before := asked.Load()
+		_, err := await[string](page, "Promise.resolve("+strings.ReplaceAll(script, "PROXY", "127.0.0.1:"+port)+`).catch(() => "")`)
+		if got := asked.Load() - before; err != nil || got != want {
+			t.Errorf("%s: %d requests reached the API, want %d, %v", script, got, want, err)
+		}
+	}
 	page.open("http://proxy.test:" + port + "/x")
 	if text := page.text("body"); text != "api for true" {
 		t.Errorf("by the proxy's name the browser shows %q", text)
