@@ -25,7 +25,7 @@ func init() { caddy.RegisterModule(ConnectHandler{}) }
 // `/connect/callback` | the redirect URL to register with the provider
 //
 // Only callers on this machine are let in unless Callers says otherwise, requests that other sites'
-// pages make are refused, and so is a Host that is neither an address, nor localhost, nor one of
+// pages make are refused, as is what a browser loads ahead of time (prefetch), and so is a Host that is neither an address, nor localhost, nor one of
 // the configuration's. Requests for the page are left out of the access log: their URLs, redirects and
 // cookies hold codes and states. Each account that is connected or disconnected is logged.
 type ConnectHandler struct {

@@ -20,7 +20,8 @@ func secure(header http.Header) {
 	header.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'")
 	header.Set("Cache-Control", "no-store")
 	header.Set("Cross-Origin-Opener-Policy", "same-origin") // no upstream's page has it; see authinject.Browsers
-	// Network Error Logging: forget what an answer from here said before, lest a collector be told this address.
+	// The browser forgets a policy for Network Error Logging that it has for this origin. Otherwise it would report
+	// this address, with the answer to a login, to a collector.
 	header.Set("NEL", `{"report_to":"","max_age":0}`)
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
 	// Of a same-origin form a browser says where it comes from only if it may.
@@ -40,8 +41,7 @@ func (h *ConnectHandler) admit(r *http.Request) (refusal string) {
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
 		return "This request was made by a page of another site, and was not carried out."
 	}
-	// Rules of any page make a browser load an address ahead of time (speculation rules). An answer to a login
-	// would be spent by that.
+	// By speculation rules, any page can make the browser load an address ahead of time. That is no person's act.
 	if authinject.IsPrefetch(r.Header) {
 		return "Your browser loads this page ahead of time. It is shown when you open it."
 	}

@@ -39,13 +39,13 @@ func serveWebPage(w http.ResponseWriter, r *http.Request) bool {
 				w.Header().Set(name, value)
 			}
 		}
-		_, _ = fmt.Fprintf(w, `<!DOCTYPE html><link rel=icon href="data:,"><title>a page</title><body>%s`, query.Get("body")) //nolint:gosec // the test's own
+		_, _ = fmt.Fprintf(w, `<!DOCTYPE html><link rel=icon href="data:,"><title>a page</title><body>%s`, query.Get("body"))
 	case "/rules":
 		w.Header().Set("Content-Type", "application/speculationrules+json")
 		w.Header().Set("Access-Control-Allow-Origin", "*")
-		_, _ = fmt.Fprint(w, query.Get("rules")) //nolint:gosec // the test's own
+		_, _ = fmt.Fprint(w, query.Get("rules"))
 	case "/redirect":
-		http.Redirect(w, r, query.Get("to"), http.StatusFound) //nolint:gosec // the test's own
+		http.Redirect(w, r, query.Get("to"), http.StatusFound)
 	default:
 		return false
 	}
