@@ -24,9 +24,9 @@ func init() { caddy.RegisterModule(ConnectHandler{}) }
 // `/connect` | the page: the state of every account, and buttons to connect and disconnect it
 // `/connect/callback` | the redirect URL to register with the provider
 //
-// Only callers on this machine are let in unless Callers says otherwise, requests that other sites'
-// pages make are refused, as is what a browser loads ahead of time (prefetch), and so is a Host that is neither an address, nor localhost, nor one of
-// the configuration's. Requests for the page are left out of the access log: their URLs, redirects and
+// Only callers on this machine are let in unless Callers says otherwise. Requests that other sites'
+// pages make are refused, prefetches of any page too, and so is a Host that is neither an address,
+// nor localhost, nor one of the configuration's. Requests for the page are left out of the access log: their URLs, redirects and
 // cookies hold codes and states. Each account that is connected or disconnected is logged.
 type ConnectHandler struct {
 	// Path is where the page is. Default: `/connect`. The callback is below it.
