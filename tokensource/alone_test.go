@@ -78,6 +78,17 @@ func (o *outage) fail(load, store, lock error) {
 	o.load, o.store, o.lock = load, store, lock
 }
 
+// errHangs makes the calls wait until their contexts end, as they do when packets are dropped.
+var errHangs = errors.New("hangs")
+
+func after(ctx context.Context, err error) error {
+	if errors.Is(err, errHangs) {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return err
+}
+
 func (o *outage) now() (load, store, lock error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -86,21 +97,21 @@ func (o *outage) now() (load, store, lock error) {
 
 func (r *replica) Load(ctx context.Context, key string) ([]byte, error) {
 	if err, _, _ := r.now(); err != nil {
-		return nil, err
+		return nil, after(ctx, err)
 	}
 	return r.MemoryStorage.Load(ctx, key)
 }
 
 func (r *replica) Store(ctx context.Context, key string, value []byte) error {
 	if _, err, _ := r.now(); err != nil {
-		return err
+		return after(ctx, err)
 	}
 	return r.MemoryStorage.Store(ctx, key, value)
 }
 
 func (r *replica) Lock(ctx context.Context, name string) error {
 	if _, _, err := r.now(); err != nil {
-		return err
+		return after(ctx, err)
 	}
 	return r.MemoryStorage.Lock(ctx, name)
 }
@@ -167,7 +178,11 @@ func (f *fleet) recover(t *testing.T, limit time.Duration) {
 	for began := time.Now(); ; advance(100 * time.Millisecond) {
 		served := 0
 		for _, src := range f.sources {
-			if _, err := src.Token(t.Context()); err == nil {
+			go func() { _, _ = src.Token(t.Context()) }()
+		}
+		synctest.Wait()
+		for _, src := range f.sources {
+			if src.Account("").Status().Live {
 				served++
 			}
 		}
@@ -184,32 +199,40 @@ func (f *fleet) recover(t *testing.T, limit time.Duration) {
 // process sends a refresh token that another one may have sent. All of them serve again soon
 // after the storage is back.
 func TestStorageOutOfReachOfSeveralProcesses(t *testing.T) {
-	for _, lifetime := range []time.Duration{4 * time.Second, 8 * time.Second} {
-		for _, outage := range []time.Duration{14 * time.Second, 20 * time.Second} {
-			for processes := 1; processes <= 4; processes++ {
-				for _, before := range []time.Duration{0, 100 * time.Millisecond, 3 * time.Second, 3500 * time.Millisecond, 5 * time.Second, 7 * time.Second, 40 * time.Second} {
-					synctest.Test(t, func(t *testing.T) {
-						p := newStrict(lifetime)
-						f := newFleet(t, processes, p, nil)
-						mustTokens(t, f)
-						advance(before)
-						f.fail(errDisk, errDisk, errDisk)
-						for end := time.Now().Add(outage); time.Now().Before(end); advance(200 * time.Millisecond) {
-							for _, src := range f.sources {
-								if tok, err := src.Token(t.Context()); err == nil && !time.Now().Before(tok.Expiry) {
-									t.Errorf("a token was handed out %v past its end", time.Since(tok.Expiry))
-								}
-							}
-						}
-						f.fail(nil, nil, nil)
-						f.recover(t, 15*time.Second)
-						advance(time.Minute)
-						p.check(t)
-					})
+	for _, failure := range []error{errDisk, errHangs} {
+		for _, lifetime := range []time.Duration{4 * time.Second, 8 * time.Second} {
+			for _, outage := range []time.Duration{14 * time.Second, 20 * time.Second} {
+				for _, processes := range []int{1, 2, 4} {
+					for _, before := range []time.Duration{0, 3 * time.Second, 3500 * time.Millisecond, 7 * time.Second, 40 * time.Second} {
+						t.Run(fmt.Sprintf("%v, tokens of %v, away for %v after %v, %d processes", failure, lifetime, outage, before, processes), func(t *testing.T) {
+							synctest.Test(t, func(t *testing.T) { outOfReach(t, failure, lifetime, outage, before, processes) })
+						})
+					}
 				}
 			}
 		}
 	}
+}
+
+func outOfReach(t *testing.T, failure error, lifetime, outage, before time.Duration, processes int) {
+	p := newStrict(lifetime)
+	f := newFleet(t, processes, p, nil)
+	mustTokens(t, f)
+	advance(before)
+	f.fail(failure, failure, failure)
+	for end := time.Now().Add(outage); time.Now().Before(end); advance(200 * time.Millisecond) {
+		for _, src := range f.sources {
+			go func() {
+				if tok, err := src.Token(t.Context()); err == nil && !time.Now().Before(tok.Expiry) {
+					t.Errorf("a token was handed out %v past its end", time.Since(tok.Expiry))
+				}
+			}()
+		}
+	}
+	f.fail(nil, nil, nil)
+	f.recover(t, 15*time.Second)
+	advance(time.Minute)
+	p.check(t)
 }
 
 func mustTokens(t *testing.T, f *fleet) {
