@@ -1,0 +1,204 @@
+package tokensource_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// The files in testdata/stored hold what earlier releases stored: a first line with the key, then
+// the bytes. They are never rewritten: a release that cannot read one of them loses its users' logins.
+
+const goldenEncryptionKey = "golden encryption key of the tests, 32+ characters"
+
+// golden returns the key and the bytes of a file in testdata/stored.
+func golden(t *testing.T, name string) (key string, data []byte) {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("testdata", "stored", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, rest, found := bytes.Cut(content, []byte("\n"))
+	if !found {
+		t.Fatalf("%s has no line with a key", name)
+	}
+	return string(first), bytes.TrimSuffix(rest, []byte("\n"))
+}
+
+// goldenTime is a moment of the bubble's first day, with a fraction of a second.
+func goldenTime(d time.Duration) time.Time {
+	return time.Date(2000, 1, 1, 0, 0, 0, 120003000, time.UTC).Add(d)
+}
+
+// goldenRecords are the records in testdata/stored, by the name of their files.
+func goldenRecords() map[string]*tokensource.Record {
+	at := goldenTime
+	rec := func(edit func(*tokensource.Record)) *tokensource.Record {
+		r := &tokensource.Record{
+			Source: "orders", Generation: 7, AccessToken: tokensource.NewSecret("at<&>7"), RefreshToken: tokensource.NewSecret("rt7"),
+			Obtained: at(0), Expiry: at(time.Hour), Scope: "orders:read orders:write", Seed: "5eed", Config: plainSettings,
+		}
+		edit(r)
+		return r
+	}
+	return map[string]*tokensource.Record{
+		"fresh": rec(func(*tokensource.Record) {}),
+		"account": rec(func(r *tokensource.Record) {
+			r.Account, r.Decided, r.Variables = "alice@example.com", at(-time.Hour), map[string]string{"deployment": "acme"}
+		}),
+		"never ends": rec(func(r *tokensource.Record) { r.Expiry, r.Scope, r.Seed = time.Time{}, "", "" }),
+		"intent": rec(func(r *tokensource.Record) {
+			r.Spending = &tokensource.Spending{Generation: 7, Owner: "0123456789abcdef01", Since: at(time.Minute)}
+		}),
+		"lost": rec(func(r *tokensource.Record) {
+			r.Spending = &tokensource.Spending{Generation: 7, Owner: "0123456789abcdef01", Since: at(time.Minute), Lost: true, Losses: 3}
+		}),
+		"refused": rec(func(r *tokensource.Record) {
+			r.Failure = &tokensource.Failure{
+				Class: tokensource.ClassLogin, Code: "invalid_grant", Reason: "the token endpoint refused", At: at(time.Minute), Refused: "d16e57",
+			}
+		}),
+		"disconnected": {
+			Source: "orders", Account: "bob", Generation: 9, Decided: at(time.Minute), Variables: map[string]string{"deployment": "other"}, Disconnected: true,
+		},
+	}
+}
+
+// Stored records of earlier releases are read, in the clear and sealed, and today's are the same bytes.
+func TestGoldenRecords(t *testing.T) {
+	for name, want := range goldenRecords() {
+		key, data := golden(t, name+".record")
+		if k := tokensource.RecordKey("orders", want.Account, tokenURL, "orders-client"); k != key {
+			t.Errorf("%s is stored under %s, was under %s", name, k, key)
+		}
+		got, err := tokensource.OpenRecord(data, key, "orders", want.Account)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: read %+v, %v", name, got, err)
+		}
+		if now, err := tokensource.SealRecord(want, key); err != nil || !bytes.Equal(now, data) {
+			t.Errorf("%s: %v, stored as\n%s\nwas\n%s", name, err, now, data)
+		}
+		key, data = golden(t, name+".sealed-record")
+		got, err = tokensource.OpenRecord(data, key, "orders", want.Account, "another key that is long enough to be one", goldenEncryptionKey)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s, sealed: read %+v, %v", name, got, err)
+		}
+		now, err := tokensource.SealRecord(want, key, goldenEncryptionKey)
+		if err != nil || len(now) != len(data) || !bytes.Equal(now[:bytes.Index(now, []byte(`"sealed"`))], data[:bytes.Index(data, []byte(`"sealed"`))]) {
+			t.Errorf("%s, sealed: %v, stored as\n%s\nwas\n%s", name, err, now, data)
+		}
+	}
+}
+
+// goldenSource is a source on a storage that holds the given file.
+func goldenSource(t *testing.T, ep *endpoint, file string) (*tokensource.Source, *tokensource.MemoryStorage) {
+	t.Helper()
+	storage := new(tokensource.MemoryStorage)
+	if file != "" {
+		key, data := golden(t, file)
+		if err := storage.Store(t.Context(), key, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return newSource(t, ep, connecting(storage), func(c *tokensource.Config) {
+		if strings.Contains(file, "sealed") {
+			c.EncryptionKeys = []tokensource.Value{tokensource.Literal(goldenEncryptionKey)}
+		}
+	}), storage
+}
+
+// A login that was begun under an earlier release can be finished.
+func TestGoldenLogin(t *testing.T) {
+	for _, file := range []string{"login", "sealed-login"} {
+		synctest.Test(t, func(t *testing.T) {
+			advance(2 * time.Minute)
+			src, _ := goldenSource(t, &endpoint{}, file)
+			l, err := src.FindLogin(t.Context(), tokensource.NewSecret("golden-state"))
+			if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			if l.Account != "alice@example.com" || l.Binding.Reveal() != "golden-binding" || l.Verifier.Reveal() != "golden-verifier-golden-verifier-golden-verifier" ||
+				l.RedirectURL != "http://127.0.0.1:8080/connect/callback" || !maps.Equal(l.Variables, map[string]string{"deployment": "acme"}) ||
+				!l.Terminal || l.Issuer != "https://login.example.com" || !l.Begun.Equal(goldenTime(time.Minute)) {
+				t.Errorf("%s: read %+v", file, l)
+			}
+		})
+	}
+	// Today's logins have the members that they had, and no others.
+	synctest.Test(t, func(t *testing.T) {
+		src, storage := goldenSource(t, &endpoint{}, "")
+		begin(t, src, tokensource.LoginRequest{Account: "alice@example.com", Terminal: true})
+		_, was := golden(t, "login")
+		if got, want := members(t, only(t, storage, "authinject/logins/")), members(t, was); !subset(got, want) {
+			t.Errorf("members %v, were %v", got, want)
+		}
+	})
+}
+
+// What an earlier release noted of a provider's Retry-After holds, and is noted in the same form.
+func TestGoldenRetryAfter(t *testing.T) {
+	for _, file := range []string{"retry-after", "sealed-retry-after"} {
+		synctest.Test(t, func(t *testing.T) {
+			ep := &endpoint{}
+			src, storage := goldenSource(t, ep, file)
+			rec := record(1, "", "rt1", 0)
+			put(t, storage, rec)
+			_, err := src.Token(t.Context())
+			if e := asError(t, err, tokensource.ClassWait); !e.RetryAt.Equal(time.Date(2000, 1, 1, 0, 5, 0, 0, time.UTC)) {
+				t.Errorf("%s: asked again at %v", file, e.RetryAt)
+			}
+			wantCount(t, ep, 0)
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		src, storage := goldenSource(t, &endpoint{script: always(withHeader(reply{status: 429}, "Retry-After", "300"))}, "")
+		put(t, storage, record(1, "", "rt1", 0))
+		_, err := src.Token(t.Context())
+		asError(t, err, tokensource.ClassWait)
+		key, was := golden(t, "retry-after")
+		now, err := storage.Load(context.Background(), key)
+		if err != nil || !slices.Equal(members(t, now), members(t, was)) || !bytes.Contains(now, []byte(`"until":"2000-01-01T00:05:00Z"`)) {
+			t.Errorf("%v, noted as\n%s\nwas\n%s", err, now, was)
+		}
+	})
+}
+
+// only returns the value under the only key with that prefix.
+func only(t *testing.T, storage tokensource.Storage, prefix string) []byte {
+	t.Helper()
+	keys, err := storage.List(t.Context(), prefix, true)
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("%v, %v", keys, err)
+	}
+	data, err := storage.Load(t.Context(), keys[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// members are the names of the members of what is stored in the clear.
+func members(t *testing.T, data []byte) []string {
+	t.Helper()
+	var env struct{ Record map[string]any }
+	if err := json.Unmarshal(data, &env); err != nil || len(env.Record) == 0 {
+		t.Fatalf("%s: %v", data, errors.Join(err, errors.New("no members")))
+	}
+	return slices.Sorted(maps.Keys(env.Record))
+}
+
+func subset(some, all []string) bool {
+	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(all, s) })
+}
