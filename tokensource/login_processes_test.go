@@ -259,7 +259,10 @@ func TestUnsavedRefreshAndADisconnection(t *testing.T) {
 			a, b := newSource(t, ep, connecting(memory)), newSource(t, ep, connecting(storage))
 			connect(t, a, "")
 			wantToken(t, b, "at1")
-			ep.set(func(n int, _ url.Values) reply { storage.fail("records/", errDisk, errDisk); return rotated(n, time.Hour) })
+			ep.set(func(n int, _ url.Values) reply {
+				storage.fail("records/", errDisk, errDisk)
+				return rotated(n, time.Hour)
+			})
 			advance(2 * time.Hour)
 			wantToken(t, b, "at2")
 			disconnect(t, a, "")
