@@ -2,12 +2,16 @@ package tokensource
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
 // maxAccountName bounds the length of an account's name in bytes.
@@ -34,22 +38,17 @@ func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 	var names []string
 	var unreadable *Error
 	if s.stores() {
-		listing, cancel := context.WithTimeout(ctx, storageTimeout)
-		defer cancel()
-		keys, err := s.cfg.Storage.List(listing, s.prefix(), false)
-		if err != nil && !isAbsent(err) {
+		keys, err := s.recordKeys(ctx)
+		if err != nil {
 			return nil, &Error{Source: s.cfg.Name, Class: ClassWait, Reason: "the storage cannot be listed", cause: err}
 		}
 		left := 0
 		for _, key := range keys {
-			if !strings.HasSuffix(key, ".json") {
-				continue // a copy of a damaged record
-			}
 			rec, err := s.recordAt(ctx, key)
 			if err != nil {
 				left++
 				unreadable = &Error{Source: s.cfg.Name, Class: ClassWait, Reason: fmt.Sprintf("%d of its records cannot be read, the last because %v", left, err), cause: err}
-				if isRecordError(err) {
+				if vault.Unusable(err) {
 					unreadable.Class = ClassOperator
 				}
 			}
@@ -80,12 +79,12 @@ func (s *Source) forgotten(disconnected bool, decided time.Time) bool {
 // and the copies of damaged records.
 func Leftovers(ctx context.Context, storage Storage, sources ...*Source) (strangers, copies int, err error) {
 	keys, err := storage.List(ctx, "authinject/records", true)
-	if err != nil && !isAbsent(err) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, 0, fmt.Errorf("listing the storage: %w", err)
 	}
 	for _, key := range keys {
 		switch {
-		case strings.HasSuffix(key, damagedSuffix):
+		case strings.HasSuffix(key, vault.CopySuffix):
 			copies++
 		case strings.HasSuffix(key, ".json") && !slices.ContainsFunc(sources, func(s *Source) bool { return strings.HasPrefix(key, s.prefix()) }):
 			strangers++

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
 func fullRecord() *Record {
@@ -47,7 +49,7 @@ func TestDamagedRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range data {
-		if _, err := DecodeRecord(data[:i], "orders", "alice"); !errors.Is(err, errCorruptRecord) {
+		if _, err := DecodeRecord(data[:i], "orders", "alice"); !errors.Is(err, vault.ErrDamaged) {
 			t.Errorf("cut at %d: %v", i, err)
 		}
 		changed := append([]byte(nil), data...)
@@ -66,11 +68,11 @@ func TestForeignRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range [][2]string{{"orders", "bob"}, {"other", "alice"}, {"orders", ""}, {"orders", "Alice"}} {
-		if _, err := DecodeRecord(data, name[0], name[1]); !errors.Is(err, errCorruptRecord) {
+		if _, err := DecodeRecord(data, name[0], name[1]); !errors.Is(err, vault.ErrDamaged) {
 			t.Errorf("read as that of %v: %v", name, err)
 		}
 	}
-	if _, err := DecodeRecord([]byte(`{"version":2,"record":"?"}`), "orders", "alice"); !errors.Is(err, errNewerRecord) {
+	if _, err := DecodeRecord([]byte(`{"version":2,"record":"?"}`), "orders", "alice"); !errors.Is(err, vault.ErrNewer) {
 		t.Errorf("version 2: %v", err)
 	}
 }

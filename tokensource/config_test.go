@@ -75,3 +75,13 @@ func TestOptionNames(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// A key that is not set is refused at once, not at its first use.
+func TestNilEncryptionKey(t *testing.T) {
+	_, err := tokensource.New(tokensource.Config{
+		Name: "a", Grant: tokensource.Static{Token: tokensource.Literal("t")}, EncryptionKeys: []tokensource.Value{nil},
+	})
+	if err == nil || !strings.Contains(err.Error(), "encryption_key") {
+		t.Errorf("a nil key gives %v", err)
+	}
+}

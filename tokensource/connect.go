@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
 // connect redeems the answer to a login. The record that was there is replaced by
@@ -98,7 +100,7 @@ func (a *Account) forget(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return out, &Error{Class: ClassWait, Reason: "the tokens are no longer used here, but the storage still holds them; removing them is tried again", cause: err}
 	}
-	a.removeAside(ctx) // there may be tokens in it, too
+	a.src.vault.RemoveAside(ctx, a.key) // there may be tokens in it, too
 	if revoked != nil {
 		revoked.Reason = "the tokens were removed here, but the provider did not confirm that it revoked them: " + revoked.Reason
 		return out, revoked
@@ -115,8 +117,8 @@ func (a *Account) supersede(ctx context.Context, rec *Record) error {
 	rec.outdo(known)
 	found, err := a.load(ctx)
 	switch {
-	case errors.Is(err, errCorruptRecord):
-		err = a.setAside(ctx)
+	case errors.Is(err, vault.ErrDamaged):
+		err = a.src.vault.SetAside(ctx, a.key)
 	case err == nil && found != nil:
 		rec.outdo(found)
 	}
@@ -139,28 +141,6 @@ func (r *Record) outdo(old *Record) {
 	r.Generation = max(r.Generation, old.Generation+1)
 	if !r.Decided.After(old.Decided) {
 		r.Decided = old.Decided.Add(1)
-	}
-}
-
-// damagedSuffix is what follows the key of a record in that of a copy of it that could not be read.
-const damagedSuffix = ".damaged"
-
-// setAside keeps a copy of a damaged record for whoever can make something of it.
-func (a *Account) setAside(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	data, err := a.src.cfg.Storage.Load(ctx, a.key)
-	if err != nil {
-		return err
-	}
-	return a.src.cfg.Storage.Store(ctx, a.key+damagedSuffix, data)
-}
-
-func (a *Account) removeAside(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	if _, err := a.src.cfg.Storage.Load(ctx, a.key+damagedSuffix); err == nil {
-		_ = a.src.cfg.Storage.Delete(ctx, a.key+damagedSuffix)
 	}
 }
 

@@ -1,6 +1,11 @@
 package tokensource
 
-import "context"
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
+)
 
 // What tests of the public API need to put records into a storage, and to look at them.
 var (
@@ -19,37 +24,42 @@ func DecodeRecord(data []byte, source, account string) (*Record, error) {
 // SealRecord returns the stored form of rec under key, sealed under the first of
 // encryptionKeys.
 func SealRecord(rec *Record, key string, encryptionKeys ...string) ([]byte, error) {
-	body, err := encodeRecord(rec)
-	if err != nil {
+	v := vaultWith(encryptionKeys)
+	if err := v.Put(context.Background(), key, rec.storedForm()); err != nil {
 		return nil, err
 	}
-	return sealing(encryptionKeys).seal(context.Background(), key, body)
+	return v.Storage.Load(context.Background(), key)
 }
 
 // OpenRecord reads the stored form under key.
 func OpenRecord(data []byte, key, source, account string, encryptionKeys ...string) (*Record, error) {
-	body, err := sealing(encryptionKeys).open(context.Background(), key, data)
+	v := vaultWith(encryptionKeys)
+	if err := v.Storage.Store(context.Background(), key, data); err != nil {
+		return nil, err
+	}
+	found, err := vault.Get[storedRecord](context.Background(), v, key)
 	if err != nil {
 		return nil, err
 	}
-	return decodeRecord(body, source, account)
+	return found.recordOf(source, account)
 }
 
-// sealing is a source that has those keys, and nothing else.
-func sealing(encryptionKeys []string) *Source {
-	s := new(Source)
+// vaultWith is an empty vault that has those keys.
+func vaultWith(encryptionKeys []string) *vault.Vault {
+	cfg := Config{Storage: new(MemoryStorage)}
 	for _, key := range encryptionKeys {
-		s.cfg.EncryptionKeys = append(s.cfg.EncryptionKeys, Literal(key))
+		cfg.EncryptionKeys = append(cfg.EncryptionKeys, Literal(key))
 	}
-	return s
+	return newVault(&cfg)
 }
 
 // Envelope is the stored form of JSON in the clear.
 func Envelope(body []byte) []byte {
-	data, err := sealing(nil).seal(context.Background(), "", body)
-	if err != nil {
+	v := vaultWith(nil)
+	if err := v.Put(context.Background(), "", json.RawMessage(body)); err != nil {
 		panic(err)
 	}
+	data, _ := v.Storage.Load(context.Background(), "")
 	return data
 }
 

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
 // LoginLifetime is how long a login may take from its beginning to its end.
@@ -143,7 +145,7 @@ func (s *Source) CancelLogin(ctx context.Context, l *Login) error {
 func (s *Source) replaceable(ctx context.Context, account string) (*Record, error) {
 	a := s.lookAt(account)
 	found, err := a.load(ctx)
-	if err != nil && !errors.Is(err, errCorruptRecord) {
+	if err != nil && !errors.Is(err, vault.ErrDamaged) {
 		return nil, a.unreadable(err)
 	}
 	return found, nil

@@ -3,12 +3,12 @@ package tokensource
 import (
 	"context"
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
 // loginPrefix is where logins under way are stored.
@@ -38,21 +38,11 @@ func (s *Source) loginKey(state Secret) string {
 }
 
 func (s *Source) storeLogin(ctx context.Context, l *Login) error {
-	body, err := json.Marshal(storedLogin{
+	return s.vault.Put(ctx, s.loginKey(l.State), storedLogin{
 		Account: l.Account, State: l.State.Reveal(), Binding: l.Binding.Reveal(), Verifier: l.Verifier.Reveal(),
 		RedirectURL: l.RedirectURL, Variables: l.Variables, Terminal: l.Terminal,
 		Issuer: l.Issuer, AlwaysIss: l.alwaysIss, Begun: l.Begun,
 	})
-	if err != nil {
-		return errors.New("encoding the login failed")
-	}
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	data, err := s.seal(ctx, s.loginKey(l.State), body)
-	if err != nil {
-		return err
-	}
-	return s.cfg.Storage.Store(ctx, s.loginKey(l.State), data)
 }
 
 // FindLogin returns the login under way with that state, or [ErrNoLogin].
@@ -60,21 +50,13 @@ func (s *Source) FindLogin(ctx context.Context, state Secret) (*Login, error) {
 	if state.IsZero() || len(state.Reveal()) > maxParameter {
 		return nil, ErrNoLogin
 	}
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	data, err := s.cfg.Storage.Load(ctx, s.loginKey(state))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, ErrNoLogin
-	}
-	if err != nil {
-		return nil, &Error{Source: s.cfg.Name, Class: ClassWait, Reason: "the storage cannot be read", cause: err}
-	}
-	body, err := s.open(ctx, s.loginKey(state), data)
-	if errors.Is(err, errSealed) {
+	st, err := vault.Get[storedLogin](ctx, s.vault, s.loginKey(state))
+	switch {
+	case errors.Is(err, vault.ErrSealed):
 		return nil, &Error{Source: s.cfg.Name, Class: ClassOperator, Reason: err.Error(), cause: err}
-	}
-	var st storedLogin
-	if err != nil || json.Unmarshal(body, &st) != nil {
+	case err != nil && !vault.Unusable(err):
+		return nil, &Error{Source: s.cfg.Name, Class: ClassWait, Reason: "the storage cannot be read", cause: err}
+	case st == nil || err != nil:
 		return nil, ErrNoLogin
 	}
 	l := &Login{
@@ -95,8 +77,8 @@ const loginLock = 3 * time.Second
 // takeLogin uses a login up: of two who come with the same state one gets it. It fails,
 // and leaves the login to be finished later, where what it brings could not be kept.
 func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
-	// Without the lock it goes on: then the provider decides, whose code is good for one.
-	unlock, _ := s.lock(ctx, s.loginKey(state)+".lock", loginLock)
+	// If the lock cannot be taken, go on: the provider accepts a code only once.
+	unlock, _ := s.vault.Lock(ctx, s.loginKey(state)+".lock", loginLock)
 	defer unlock()
 	s.logins.Lock()
 	defer s.logins.Unlock()
@@ -120,7 +102,7 @@ func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
 
 // unkept is the failure of a login that cannot be stored.
 func unkept(err error) *Error {
-	if isRecordError(err) {
+	if vault.Unusable(err) {
 		return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 	}
 	return &Error{Class: ClassWait, Reason: "the storage cannot be written, so nothing would be kept", cause: err}
@@ -159,9 +141,7 @@ func (c *loginCount) done() {
 }
 
 func (s *Source) dropLogin(ctx context.Context, state Secret) error {
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	return s.cfg.Storage.Delete(ctx, s.loginKey(state))
+	return s.vault.Delete(ctx, s.loginKey(state))
 }
 
 // sweepEvery is how often, at most, abandoned logins are looked for.
@@ -174,24 +154,14 @@ func (s *Source) sweepLogins(ctx context.Context) {
 	if now < due || !s.sweep.CompareAndSwap(due, now+int64(sweepEvery)) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	keys, err := s.cfg.Storage.List(ctx, loginPrefix, false)
+	keys, err := s.vault.List(ctx, loginPrefix)
 	if err != nil {
 		return
 	}
 	for _, key := range keys {
-		data, err := s.cfg.Storage.Load(ctx, key)
-		if err != nil {
-			continue
-		}
-		body, err := s.open(ctx, key, data)
-		if err != nil {
-			continue
-		}
-		var st storedLogin
-		if json.Unmarshal(body, &st) == nil && s.cfg.Clock.Now().Sub(st.Begun) > LoginLifetime {
-			_ = s.cfg.Storage.Delete(ctx, key)
+		st, err := vault.Get[storedLogin](ctx, s.vault, key)
+		if err == nil && st != nil && s.cfg.Clock.Now().Sub(st.Begun) > LoginLifetime {
+			_ = s.vault.Delete(ctx, key)
 		}
 	}
 }

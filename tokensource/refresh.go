@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
 // A refresh is a small transaction: memory, storage, the record's lock, storage
@@ -68,7 +70,7 @@ func (a *Account) refresh(ctx context.Context) outcome {
 	if unsaved {
 		err := a.catchUp(ctx, rec)
 		if err != nil && a.alive() {
-			return outcome{rec: rec, unsaved: true, postponed: !isRecordError(err), storage: err, err: a.postponed(err)}
+			return outcome{rec: rec, unsaved: true, postponed: !vault.Unusable(err), storage: err, err: a.postponed(err)}
 		}
 		unsaved = err != nil
 		if !unsaved && a.early(rec) {
@@ -131,7 +133,7 @@ func (a *Account) catchUp(ctx context.Context, rec *Record) error {
 func (a *Account) newer(ctx context.Context, rec *Record) (found *Record, unread error, out *outcome) {
 	found, err := a.load(ctx)
 	switch {
-	case err != nil && rec.Generation > 0 && !isRecordError(err):
+	case err != nil && rec.Generation > 0 && !vault.Unusable(err):
 		return rec, err, nil
 	case err != nil:
 		return nil, nil, &outcome{rec: rec, storage: err, err: a.unreadable(err)}
@@ -348,15 +350,10 @@ func (a *Account) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-func isRecordError(err error) bool {
-	return errors.Is(err, errCorruptRecord) || errors.Is(err, errNewerRecord) ||
-		errors.Is(err, errSealed) || errors.Is(err, errEncryptionKey)
-}
-
 // unreadable is the failure of a record that cannot be read: an outage that
 // passes, or something that a person must look at before it is overwritten.
 func (a *Account) unreadable(err error) *Error {
-	if isRecordError(err) {
+	if vault.Unusable(err) {
 		return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 	}
 	return &Error{Class: ClassWait, Reason: "the storage cannot be read", cause: err}
@@ -365,7 +362,7 @@ func (a *Account) unreadable(err error) *Error {
 // postponed is the failure of a refresh that was put off because the storage
 // takes no writes.
 func (a *Account) postponed(err error) *Error {
-	if isRecordError(err) {
+	if vault.Unusable(err) {
 		return a.unreadable(err)
 	}
 	return &Error{Class: ClassWait, Reason: "the storage cannot be written, the refresh is put off", cause: err}

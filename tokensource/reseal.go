@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // Reseal seals every stored record of the source under the first encryption key, and returns how many
@@ -15,26 +14,15 @@ func (s *Source) Reseal(ctx context.Context) (resealed int, err error) {
 	if !s.stores() || len(s.cfg.EncryptionKeys) == 0 {
 		return 0, nil
 	}
-	first, err := s.encryptionKey(ctx, 0)
+	keys, err := s.recordKeys(ctx)
 	if err != nil {
 		return 0, err
-	}
-	current, err := keyID(first)
-	if err != nil {
-		return 0, err
-	}
-	keys, err := s.cfg.Storage.List(ctx, s.prefix(), false)
-	if err != nil && !isAbsent(err) {
-		return 0, fmt.Errorf("listing the storage: %w", err)
 	}
 	var failed []error
 	for _, key := range keys {
-		if !strings.HasSuffix(key, ".json") {
-			continue // a copy of a damaged record
-		}
-		written, err := s.resealOne(ctx, key, current)
+		written, err := s.resealOne(ctx, key)
 		if err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", key, err))
+			failed = append(failed, fmt.Errorf("%s: it was left alone: %w", key, err))
 		}
 		if written {
 			resealed++
@@ -43,29 +31,16 @@ func (s *Source) Reseal(ctx context.Context) (resealed int, err error) {
 	return resealed, errors.Join(failed...)
 }
 
-// resealOne seals the record under key, unless it is sealed under the current key already.
-func (s *Source) resealOne(ctx context.Context, key, current string) (bool, error) {
+// resealOne seals the record under key, unless it is sealed under the first key already.
+func (s *Source) resealOne(ctx context.Context, key string) (bool, error) {
 	found, err := s.recordAt(ctx, key)
-	if err == nil && found == nil {
-		err = errors.New("it stands in the wrong place")
-	}
 	if err != nil {
-		return false, fmt.Errorf("it was left alone: %w", err)
+		return false, err
 	}
-	a := s.newAccount(found.Account)
-	unlock := a.lock(ctx)
+	if found == nil {
+		return false, errors.New("it is in the wrong place")
+	}
+	unlock := s.newAccount(found.Account).lock(ctx)
 	defer unlock()
-	data, err := s.cfg.Storage.Load(ctx, key)
-	if err != nil {
-		return false, err
-	}
-	env, err := parseEnvelope(data)
-	if err != nil || env.Key == current {
-		return false, err
-	}
-	rec, err := a.load(ctx)
-	if err != nil || rec == nil {
-		return false, err
-	}
-	return true, a.save(ctx, rec)
+	return s.vault.Reseal(ctx, key)
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
@@ -102,6 +103,7 @@ type Source struct {
 	// interactive is set where accounts are connected by a person.
 	interactive bool
 	wire        *wire
+	vault       *vault.Vault
 	owner       string // names this process in write-ahead marks
 	observer    atomic.Pointer[Observer]
 
@@ -146,10 +148,27 @@ func New(cfg Config) (*Source, error) {
 	}
 	s.interactive = s.Interactive()
 	s.wire = newWire(&s.cfg)
+	s.vault = newVault(&s.cfg)
 	s.unnamed = s.newAccount("")
 	s.Observe(cfg.Observer)
 	return s, nil
 }
+
+// newVault returns what keeps the records, logins and retry-after notes of a source.
+func newVault(cfg *Config) *vault.Vault {
+	v := &vault.Vault{Storage: cfg.Storage}
+	for _, key := range cfg.EncryptionKeys {
+		v.Keys = append(v.Keys, func(ctx context.Context) (string, error) {
+			secret, err := key(ctx)
+			return secret.Reveal(), err
+		})
+	}
+	return v
+}
+
+// CheckEncryptionKey returns an error, which does not hold the key, if key is too
+// short for [Config.EncryptionKeys].
+func CheckEncryptionKey(key Secret) error { return vault.CheckKey(key.Reveal()) }
 
 func (cfg *Config) setDefaults() error {
 	if cfg.Name == "" {

@@ -3,6 +3,8 @@ package tokensource
 import (
 	"context"
 	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
 // spend makes the request that uses up a refresh token. The lock is held, if it
@@ -41,11 +43,11 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		began := a.src.cfg.Clock.Elapsed()
 		mark, err = a.mark(ctx, rec)
 		stalled := a.src.cfg.Clock.Elapsed()-began > storageStalls
-		if err != nil && (a.alive() || isRecordError(err) || !a.alone(unread == nil)) {
+		if err != nil && (a.alive() || vault.Unusable(err) || !a.alone(unread == nil)) {
 			// The new refresh token could not be stored either. While a token lives there is
 			// time. Without one, another process may send the same refresh token. Or the
 			// operator has to act first.
-			return outcome{rec: rec, postponed: !isRecordError(err) && a.alive(), storage: err, err: a.postponed(err)}
+			return outcome{rec: rec, postponed: !vault.Unusable(err) && a.alive(), storage: err, err: a.postponed(err)}
 		}
 		if err == nil && (stalled || troubled || a.lockless.Load()) {
 			// Without the lock, or after a failure, another process may have read the same record.
@@ -68,7 +70,7 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		switch {
 		case found != nil:
 			return a.follow(ctx, found)
-		case isRecordError(err):
+		case vault.Unusable(err):
 			return outcome{rec: mark, storage: err, err: a.unreadable(err)}
 		}
 		mark, _ = a.mark(ctx, rec) // others still keep off
@@ -177,7 +179,7 @@ func (a *Account) keep(ctx context.Context, mark *Record, req Request, ans *Answ
 			rec.Spending = mark.Spending.lost(a.src.cfg.Clock.Now())
 		}
 	}
-	if unread != nil && (ans == nil || isRecordError(unread)) {
+	if unread != nil && (ans == nil || vault.Unusable(unread)) {
 		// Somebody's record is there that may be newer. It is not written over unread; this
 		// one is in memory until it can be stored. During an outage of the storage, though,
 		// what was just received must be kept all the same.

@@ -5,12 +5,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
 // Storage keeps records. Every certmagic.Storage, and so every storage module of
@@ -31,9 +34,6 @@ type Storage interface {
 }
 
 const (
-	// storageTimeout bounds one read or write, so that a hung file system is an
-	// error and not a standstill.
-	storageTimeout = 5 * time.Second
 	// lockTimeout bounds the wait for a record's lock. Past it the refresh goes
 	// on without: a broken lock must not become an outage.
 	lockTimeout = 12 * time.Second
@@ -73,78 +73,54 @@ func digestNames(names ...string) string {
 // load reads the stored record of a. It returns nil without an error when there
 // is none.
 func (a *Account) load(ctx context.Context) (*Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
 	began := a.src.cfg.Clock.Elapsed()
-	data, err := a.src.cfg.Storage.Load(ctx, a.key)
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
+	found, err := vault.Get[storedRecord](ctx, a.src.vault, a.key)
+	if err == nil {
 		a.peeked.Store(int64(began))
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the stored record: %w", err)
-	}
-	a.read.Store(fingerprint(data))
-	body, err := a.src.open(ctx, a.key, data)
-	if err != nil {
+	if found == nil || err != nil {
 		return nil, err
 	}
-	return decodeRecord(body, a.src.cfg.Name, a.name)
+	a.read.Store(fingerprint(*found))
+	return found.recordOf(a.src.cfg.Name, a.name)
 }
 
 // recordAt returns the record that is stored under key, with the name in it; nil if it is not one
 // that this source keeps there.
 func (s *Source) recordAt(ctx context.Context, key string) (*Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	data, err := s.cfg.Storage.Load(ctx, key)
-	if isAbsent(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the stored record: %w", err)
-	}
-	body, err := s.open(ctx, key, data)
-	if err != nil {
+	found, err := vault.Get[storedRecord](ctx, s.vault, key)
+	if found == nil || err != nil {
 		return nil, err
 	}
-	name, err := decodeAccount(body)
-	if err != nil {
-		return nil, err
-	}
-	if recordKey(s.cfg.Name, name, s.endpoint(), s.cfg.ClientID) != key {
+	if recordKey(s.cfg.Name, found.Account, s.endpoint(), s.cfg.ClientID) != key {
 		return nil, nil
 	}
-	return decodeRecord(body, s.cfg.Name, name)
+	return found.recordOf(s.cfg.Name, found.Account)
 }
 
-// isAbsent reports whether a storage has nothing there.
-func isAbsent(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+// recordKeys returns the keys of all stored records of this source.
+func (s *Source) recordKeys(ctx context.Context) ([]string, error) {
+	keys, err := s.vault.List(ctx, s.prefix())
+	return slices.DeleteFunc(keys, func(key string) bool { return !strings.HasSuffix(key, ".json") }), err
+}
 
 // save writes rec.
 func (a *Account) save(ctx context.Context, rec *Record) error {
-	body, err := encodeRecord(rec)
-	if err != nil {
+	form := rec.storedForm()
+	if err := a.src.vault.Put(ctx, a.key, form); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	data, err := a.src.seal(ctx, a.key, body)
-	if err != nil {
-		return err
-	}
-	if err := a.src.cfg.Storage.Store(ctx, a.key, data); err != nil {
-		return fmt.Errorf("storing the record: %w", err)
-	}
-	a.wrote.Store(fingerprint(data))
+	a.wrote.Store(fingerprint(form))
 	return nil
 }
 
-// fingerprint tells stored values apart.
-func fingerprint(data []byte) uint64 {
-	sum := sha256.Sum256(data)
+// fingerprint tells stored records apart.
+func fingerprint(r storedRecord) uint64 {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return 0 // strings and times always encode
+	}
+	sum := sha256.Sum256(body)
 	return binary.LittleEndian.Uint64(sum[:])
 }
 
@@ -155,30 +131,9 @@ func (a *Account) lock(ctx context.Context) (unlock func()) {
 	if a.lockless.Load() {
 		wait = lockRetry
 	}
-	unlock, err := a.src.lock(ctx, a.key+".lock", wait)
+	unlock, err := a.src.vault.Lock(ctx, a.key+".lock", wait)
 	a.lockless.Store(err != nil)
 	return unlock
-}
-
-// lock waits that long for a lock of the storage; what releases it is there in any case.
-func (s *Source) lock(ctx context.Context, name string, wait time.Duration) (unlock func(), err error) {
-	// Only the wait is bounded: some storages keep a lock alive for as long as the
-	// context that it was taken with.
-	lockCtx, cancel := context.WithCancel(ctx)
-	timeout := time.AfterFunc(wait, cancel)
-	err = s.cfg.Storage.Lock(lockCtx, name)
-	timeout.Stop()
-	if err != nil {
-		cancel()
-		return func() {}, err
-	}
-	return func() {
-		defer cancel()
-		// The refresh's own context may have ended; the lock must go all the same.
-		ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
-		defer cancel()
-		_ = s.cfg.Storage.Unlock(ctx, name) // it lapses by itself
-	}, nil
 }
 
 // MemoryStorage is a [Storage] that forgets with the process. The zero value is

@@ -2,8 +2,9 @@ package tokensource
 
 import (
 	"context"
-	"encoding/json"
 	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
 // When a provider says how long to leave it alone (Retry-After, or a lock-out), all processes on
@@ -51,36 +52,20 @@ func (a *Account) tellToWait(ctx context.Context, tokenURL string, failure *Erro
 	if failure.Reason == lockedOutReason {
 		key = a.src.waitKey("endpoint", tokenURL)
 	}
-	data, err := json.Marshal(waitNote{Until: failure.RetryAt.Round(0).UTC(), Reason: failure.Reason})
-	if err != nil {
-		return // strings and times always encode
-	}
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	if data, err = a.src.seal(ctx, key, data); err == nil {
-		_ = a.src.cfg.Storage.Store(ctx, key, data) // this process knows it anyway
-	}
+	// If this fails, this process knows it anyway.
+	_ = a.src.vault.Put(ctx, key, waitNote{Until: failure.RetryAt.Round(0).UTC(), Reason: failure.Reason})
 }
 
 // readWait returns the note under key while it holds, or nil. A time further off than any that is
 // believed of a provider was written by a clock that is wrong.
 func (s *Source) readWait(ctx context.Context, key string) *waitNote {
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	data, err := s.cfg.Storage.Load(ctx, key)
-	if err != nil {
-		return nil
-	}
-	if data, err = s.open(ctx, key, data); err != nil {
-		return nil
-	}
-	var note waitNote
-	if json.Unmarshal(data, &note) != nil {
+	note, err := vault.Get[waitNote](ctx, s.vault, key)
+	if note == nil || err != nil {
 		return nil
 	}
 	left := note.Until.Sub(s.cfg.Clock.Now())
 	if left <= 0 || left > max(retryAfterMax, s.cfg.LockOut.MinWait) {
 		return nil
 	}
-	return &note
+	return note
 }

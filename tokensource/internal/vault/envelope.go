@@ -1,0 +1,57 @@
+package vault
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+)
+
+// version is the version of the stored form.
+const version = 1
+
+// envelope is the stored form of a value: in the clear, or sealed.
+type envelope struct {
+	Version int `json:"version"`
+	// Sum is the SHA-256 of Record in hex, so that a torn or edited value is noticed.
+	Sum    string          `json:"sum,omitempty"`
+	Record json.RawMessage `json:"record,omitempty"`
+	// Key is the id of the encryption key under which Sealed was made: the nonce, then
+	// the record under AES-256-GCM.
+	Key    string `json:"key,omitempty"`
+	Sealed []byte `json:"sealed,omitempty"`
+}
+
+// parse reads the stored form. Its content is still to be checked.
+func parse(data []byte) (*envelope, error) {
+	var env envelope
+	if err := json.Unmarshal(data, &env); err != nil {
+		return nil, ErrDamaged // the decoder's text may quote a token
+	}
+	if env.Version > version {
+		return nil, ErrNewer
+	}
+	if env.Version < 1 {
+		return nil, ErrDamaged
+	}
+	return &env, nil
+}
+
+// clear returns what is stored in the clear.
+func (e *envelope) clear() ([]byte, error) {
+	if e.Sum != checksum(e.Record) {
+		return nil, ErrDamaged
+	}
+	return e.Record, nil
+}
+
+// associated is what a seal holds besides its content (RFC 5116 section 2.1): it opens
+// under the key that it was stored under, and under no other.
+func (e *envelope) associated(key string) []byte {
+	return fmt.Appendf(nil, "%d\x00%s", e.Version, key)
+}
+
+func checksum(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
