@@ -16,9 +16,9 @@ import (
 type Answer struct {
 	AccessToken  Secret
 	RefreshToken Secret
-	// TokenType as sent; empty counts as Bearer.
+	// TokenType as sent. Empty counts as Bearer; see [Config.TokenTypes] for other words.
 	TokenType string
-	// Scope as sent; empty when the provider said nothing.
+	// Scope as sent; empty when the provider said nothing. A list of scopes is joined by spaces.
 	Scope string
 	// Lifetime is what is left of the token's life, as far as the provider said;
 	// the source counts it from the moment it asked. Zero without HasLifetime
@@ -127,18 +127,30 @@ func moment(members map[string]json.RawMessage, name string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// answerRules are the parts of a [Config] that decide how an answer is understood.
+type answerRules struct {
+	// tokenTypes mean Bearer, beside the words that always do.
+	tokenTypes []string
+	// zeroIsNever: expires_in 0 means that the token does not end.
+	zeroIsNever bool
+}
+
+func (cfg *Config) answerRules() answerRules {
+	return answerRules{tokenTypes: cfg.TokenTypes, zeroIsNever: cfg.DefaultLifetime < 0}
+}
+
 // parseAnswer turns the members of a successful answer into an Answer. now is
 // the provider's own clock where its Date field told it, else ours: times
 // the provider names are compared with that, so that a clock that is off
 // neither shortens nor stretches a token's life.
-func parseAnswer(members map[string]json.RawMessage, now time.Time) (*Answer, error) {
+func parseAnswer(members map[string]json.RawMessage, now time.Time, rules answerRules) (*Answer, error) {
 	ans := &Answer{
 		AccessToken:  NewSecret(text(members, "access_token")),
 		RefreshToken: NewSecret(text(members, "refresh_token")),
 		TokenType:    text(members, "token_type"),
-		Scope:        text(members, "scope"),
+		Scope:        scopeText(members),
 	}
-	lifetime, ok, err := parseLifetime(members, now)
+	lifetime, ok, err := parseLifetime(members, now, rules)
 	if !ok && err == nil {
 		lifetime, ok = jwtLifetime(ans.AccessToken, now)
 	}
@@ -146,15 +158,34 @@ func parseAnswer(members map[string]json.RawMessage, now time.Time) (*Answer, er
 	return ans, err
 }
 
-var errNoLifetime = errors.New("the token has no lifetime left")
+// scopeText returns the granted scopes: a string (RFC 6749 section 3.3), or a list of strings, which
+// some providers send instead.
+func scopeText(members map[string]json.RawMessage) string {
+	var list []string
+	if json.Unmarshal(members["scope"], &list) == nil {
+		return strings.Join(list, " ")
+	}
+	return text(members, "scope")
+}
+
+var (
+	errNoLifetime   = errors.New("the token has no lifetime left: by the times in the answer it has ended already")
+	errZeroLifetime = errors.New("the token has no lifetime left: the answer has expires_in 0; if this provider means that the token does not end, set default_lifetime never")
+)
 
 // parseLifetime reads what is left of a token's life. expires_in is the standard
-// (RFC 6749 section 5.1). Where created_at stands beside it, the provider may
+// (RFC 6749 section 5.1). Some providers write 0 there for a token that does not end: the
+// rules say whether this one does. Where created_at stands beside it, the provider may
 // have handed out an older token once more, and the life counts from then. An absolute
 // expires or expires_at serves where expires_in is missing.
-func parseLifetime(members map[string]json.RawMessage, now time.Time) (time.Duration, bool, error) {
+func parseLifetime(members map[string]json.RawMessage, now time.Time, rules answerRules) (time.Duration, bool, error) {
 	if in, ok := seconds(members, "expires_in"); ok {
-		if in <= 0 {
+		switch {
+		case in == 0 && rules.zeroIsNever:
+			return 0, false, nil
+		case in == 0:
+			return 0, false, errZeroLifetime
+		case in < 0:
 			return 0, false, errNoLifetime
 		}
 		// Longer than anybody's tokens live: some providers send the time of the end.
@@ -211,31 +242,31 @@ func jwtLifetime(token Secret, now time.Time) (time.Duration, bool) {
 	return min(exp.Sub(now), maxLifetime), true
 }
 
-// check reports why ans cannot be used, or "". A token type other than bearer
-// would be presented in another way (RFC 6749 section 7.1), and a token
-// outside b68token (RFC 6750 section 2.1) could smuggle octets into a header.
-func (ans *Answer) check() (reason string) {
+// check reports why ans cannot be used, or "". A token of a type other than Bearer would have to be
+// presented in another way (RFC 6749 section 7.1).
+func (ans *Answer) check(rules answerRules) (reason string) {
 	switch {
 	case ans.AccessToken.IsZero():
 		return "the answer holds no access_token"
-	case ans.TokenType != "" && !strings.EqualFold(ans.TokenType, "bearer"):
-		return "the answer's token_type is not Bearer"
-	case !isB68Token(ans.AccessToken.Reveal()):
-		return "the access token holds characters outside b68token (RFC 6750 section 2.1)"
+	case !rules.isBearer(ans.TokenType):
+		return wrongType("the provider", knownType(ans.TokenType))
+	case !isSendable(ans.AccessToken.Reveal()):
+		return "the access token holds a space, a control character or a character outside ASCII, any of which could break a request"
 	}
 	return ""
 }
 
-// isB68Token reports whether s is a b68token of RFC 6750 section 2.1.
-func isB68Token(s string) bool {
-	body := strings.TrimRight(s, "=")
-	for i := range len(body) {
-		c := body[i]
-		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
-		digit := c >= '0' && c <= '9'
-		if !letter && !digit && !strings.ContainsRune("-._~+/", rune(c)) {
+// isSendable reports whether an access token can stand in a header field. RFC 6749 appendix A.12
+// allows all visible characters of ASCII and the space, and providers use more of them than the b64token of
+// RFC 6750 section 2.1 has: Salesforce !, Facebook |, eBay ^ and #. A control character could begin
+// another field. A space ends the token for whoever reads it. All other visible characters are safe: the
+// token is the last of its field, so that a comma or a quote could spoil only the token itself, and in a URL
+// every character that means something there is percent-encoded.
+func isSendable(token string) bool {
+	for i := range len(token) {
+		if c := token[i]; c <= ' ' || c > '~' {
 			return false
 		}
 	}
-	return body != ""
+	return token != ""
 }

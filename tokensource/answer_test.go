@@ -2,8 +2,10 @@ package tokensource_test
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +13,20 @@ import (
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
+
+// visible are all visible characters of ASCII.
+var visible = func() string {
+	var b strings.Builder
+	for c := byte(0x21); c < 0x7f; c++ {
+		b.WriteByte(c)
+	}
+	return b.String()
+}()
+
+func quoted(s string) string {
+	b, _ := json.Marshal(s) // a string always marshals
+	return string(b)
+}
 
 // The answers that providers really give. Those without a lifetime have the default
 // one, an hour; the bubble's clock is at 2000-01-01T00:00:00Z.
@@ -62,7 +78,7 @@ func TestAnswers(t *testing.T) {
 		{name: "JWT with exp", body: `{"access_token":"` + jwt(fmt.Sprintf(`{"exp":%d}`, now+600)) + `"}`, token: jwt(fmt.Sprintf(`{"exp":%d}`, now+600)), life: min10},
 		{name: "JWT with exp and expires_in", body: `{"access_token":"` + jwt(fmt.Sprintf(`{"exp":%d}`, now+60)) + `","expires_in":600}`, token: jwt(fmt.Sprintf(`{"exp":%d}`, now+60)), life: min10},
 		{name: "JWT without exp", body: `{"access_token":"` + jwt(`{}`) + `"}`, token: jwt(`{}`), life: hour},
-		{name: "JWT with a broken payload", body: `{"access_token":"a.!.b"}`, class: tokensource.ClassOperator},
+		{name: "JWT with a broken payload", body: `{"access_token":"a.!.b"}`, token: "a.!.b", life: hour},
 		{name: "dots but no JWT", body: `{"access_token":"a.b.c"}`, token: "a.b.c", life: hour},
 		{name: "text/plain", body: `{"access_token":"at","expires_in":600}`, contentType: "text/plain", token: "at", life: min10},
 		{name: "text/html", body: `{"access_token":"at","expires_in":600}`, contentType: "text/html; charset=utf-8", token: "at", life: min10},
@@ -92,17 +108,24 @@ func TestAnswers(t *testing.T) {
 		{name: "token_type bearer", body: `{"access_token":"at","token_type":"bearer"}`, token: "at", life: hour},
 		{name: "token_type BEARER", body: `{"access_token":"at","token_type":"BEARER"}`, token: "at", life: hour},
 		{name: "token_type null", body: `{"access_token":"at","token_type":null}`, token: "at", life: hour},
+		{name: "token_type bot", body: `{"access_token":"at","token_type":"bot"}`, token: "at", life: hour},
+		{name: "token_type User", body: `{"access_token":"at","token_type":"User"}`, token: "at", life: hour},
+		{name: "token_type BearerToken", body: `{"access_token":"at","token_type":"BearerToken"}`, token: "at", life: hour},
+		{name: "token_type pop", body: `{"access_token":"at","token_type":"pop"}`, class: tokensource.ClassOperator},
+		{name: "token_type of no meaning", body: `{"access_token":"at","token_type":"Bearers"}`, class: tokensource.ClassOperator},
 		{name: "token_type mac", body: `{"access_token":"at","token_type":"mac"}`, class: tokensource.ClassOperator},
 		{name: "token_type DPoP", body: `{"access_token":"at","token_type":"DPoP"}`, class: tokensource.ClassOperator},
 		{name: "token_type N_A (RFC 8693)", body: `{"access_token":"at","token_type":"N_A"}`, class: tokensource.ClassOperator},
-		{name: "every character of b68token", body: `{"access_token":"aZ09-._~+/=="}`, token: "aZ09-._~+/==", life: hour},
+		{name: "every visible character", body: `{"access_token":` + quoted(visible) + `}`, token: visible, life: hour},
+		{name: "every visible character, in a form", body: "access_token=" + url.QueryEscape(visible), token: visible, life: hour},
 		{name: "long token", body: `{"access_token":"` + long + `"}`, token: long, life: hour},
 		{name: "CR LF", body: `{"access_token":"at\r\nX-Evil: 1"}`, class: tokensource.ClassOperator},
 		{name: "space", body: `{"access_token":"a t"}`, class: tokensource.ClassOperator},
 		{name: "non-ASCII", body: `{"access_token":"tökén"}`, class: tokensource.ClassOperator},
 		{name: "NUL", body: `{"access_token":"a\u0000t"}`, class: tokensource.ClassOperator},
-		{name: "= in the middle", body: `{"access_token":"a=t"}`, class: tokensource.ClassOperator},
-		{name: "only =", body: `{"access_token":"=="}`, class: tokensource.ClassOperator},
+		{name: "DEL", body: `{"access_token":"a\u007ft"}`, class: tokensource.ClassOperator},
+		{name: "a control character of Latin-1", body: `{"access_token":"a\u0085t"}`, class: tokensource.ClassOperator},
+		{name: "= in the middle", body: `{"access_token":"a=t"}`, token: "a=t", life: hour},
 		{name: "token null", body: `{"access_token":null}`, class: tokensource.ClassWait},
 		{name: "token empty", body: `{"access_token":""}`, class: tokensource.ClassWait},
 		{name: "token object", body: `{"access_token":{"value":"at"}}`, class: tokensource.ClassWait},

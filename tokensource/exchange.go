@@ -175,12 +175,16 @@ func (ex *exchange) read(resp *http.Response, body []byte, readErr error) {
 		fail(ClassWait, "the token endpoint's answer is no token: "+err.Error())
 		return
 	}
-	ans, err := parseAnswer(members, now)
+	rules := ex.cfg.answerRules()
+	ans, err := parseAnswer(members, now, rules)
 	ans.Scope = publicScope(ans, ex.secrets...)
 	ex.answer = ans
-	reason := ans.check()
-	if reason == "" && err != nil {
+	reason := ans.check(rules)
+	switch {
+	case reason == "" && err != nil:
 		reason = err.Error()
+	case !ans.AccessToken.IsZero() && !rules.isBearer(ans.TokenType):
+		reason = wrongType("the token endpoint", shownType(ans.TokenType, ex.sentAndGranted(members)))
 	}
 	if reason == "" {
 		return
@@ -233,12 +237,17 @@ func (ex *exchange) errorCode(members map[string]json.RawMessage) string {
 	if isKnownCode(code) {
 		return code
 	}
-	for _, secret := range append(ex.sent, text(members, "access_token"), text(members, "refresh_token")) {
+	for _, secret := range ex.sentAndGranted(members) {
 		if secret != "" && (strings.Contains(secret, code) || strings.Contains(code, secret)) {
 			return ""
 		}
 	}
 	return code
+}
+
+// sentAndGranted are the values of the request and the credentials of the answer.
+func (ex *exchange) sentAndGranted(members map[string]json.RawMessage) []string {
+	return append(slices.Clone(ex.sent), text(members, "access_token"), text(members, "refresh_token"), text(members, "id_token"))
 }
 
 // isCertificateError reports whether a TLS handshake failed for a reason that

@@ -34,10 +34,10 @@ func (Implicit) Redeem(l *Login, answer url.Values) (Request, error) {
 		}
 		members[name], _ = json.Marshal(values[0]) // a string always marshals
 	}
-	ans, err := parseAnswer(members, l.answered)
+	ans, err := parseAnswer(members, l.answered, l.rules)
 	ans.Scope = publicScope(ans)
 	ans.RefreshToken = Secret{}
-	reason := ans.check()
+	reason := ans.check(l.rules)
 	if reason == "" && err != nil {
 		reason = err.Error()
 	}

@@ -74,6 +74,7 @@ type Login struct {
 
 	alwaysIss bool // the issuer names itself in every answer
 	answered  time.Time
+	rules     answerRules
 }
 
 // Typed reports whether a person types the answer: a code or PIN. A mistyped one may be
@@ -272,7 +273,7 @@ func (s *Source) finishLogin(ctx context.Context, grant Interactive, l *Login, a
 	if err != nil {
 		return err
 	}
-	taken.answered = s.cfg.Clock.Now()
+	taken.answered, taken.rules = s.cfg.Clock.Now(), s.cfg.answerRules()
 	if wrong := s.checkIssuer(ctx, taken, answer); wrong != nil {
 		return wrong
 	}

@@ -224,7 +224,7 @@ func (a *Account) post(ctx context.Context, rec *Record, req Request) (*Answer, 
 	if req.Answer == nil {
 		return a.request(ctx, rec, req)
 	}
-	reason := req.Answer.check()
+	reason := req.Answer.check(a.src.cfg.answerRules())
 	if end := req.Answer.ExpiresAt; reason == "" && !end.IsZero() && !a.src.cfg.Clock.Now().Before(end) {
 		reason = "the configured token has expired"
 	}

@@ -63,8 +63,14 @@ type Config struct {
 	// RefreshBefore is how long before its end a token is refreshed. Zero means
 	// at 75 to 90 % of its life, a part drawn anew for each token.
 	RefreshBefore time.Duration
+	// TokenTypes are words by which this provider means Bearer in token_type, without regard to
+	// case. Bearer, BearerToken, bot and user always do, and so does a missing token_type. mac, DPoP, PoP
+	// and N_A never do.
+	TokenTypes []string
+
 	// DefaultLifetime is assumed of a token that came without one. Zero means an hour;
-	// [NeverExpires] until it is refused.
+	// [NeverExpires] until it is refused. With NeverExpires an expires_in of 0 means the same;
+	// else a token that comes with it is not used.
 	DefaultLifetime time.Duration
 	// Timeout bounds one token request, its answer's body included. Default 10 s.
 	Timeout time.Duration
@@ -212,6 +218,11 @@ func (cfg *Config) check() error {
 	}
 	if slices.ContainsFunc(cfg.EncryptionKeys, func(key Value) bool { return key == nil }) {
 		return errors.New("encryption_key must not be nil")
+	}
+	for _, word := range cfg.TokenTypes {
+		if err := CheckTokenType(word); err != nil {
+			return err
+		}
 	}
 	if cfg.RefreshBefore < 0 {
 		return errors.New("refresh_before must not be negative")

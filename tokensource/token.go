@@ -17,8 +17,8 @@ type Token struct {
 	access Secret
 }
 
-// AccessToken returns the token itself, as RFC 6750 section 2.1 writes it
-// (b68token; checked before the token was published).
+// AccessToken returns the token itself: one or more visible characters of ASCII, which was
+// checked before the token was published.
 func (t *Token) AccessToken() string { return t.access.Reveal() }
 
 // NewToken returns a token that belongs to no [Source], for tests of code that

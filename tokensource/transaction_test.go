@@ -133,7 +133,7 @@ func TestAnswerWithoutRefreshTokenKeepsTheOld(t *testing.T) {
 func TestRefreshTokenIsKeptWhateverComesWithIt(t *testing.T) {
 	for name, body := range map[string]string{
 		"another token type":  `{"access_token":"at1","token_type":"mac","refresh_token":"rt1"}`,
-		"not a b68token":      `{"access_token":"at\r\nX-Evil: 1","refresh_token":"rt1"}`,
+		"a line break":        `{"access_token":"at\r\nX-Evil: 1","refresh_token":"rt1"}`,
 		"no access token":     `{"refresh_token":"rt1"}`,
 		"no lifetime left":    `{"access_token":"at1","expires_in":-1,"refresh_token":"rt1"}`,
 		"the same as before":  `{"access_token":"at0","expires_in":3600,"refresh_token":"rt1"}`,

@@ -1,0 +1,86 @@
+package tokensource
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// bearerTypes are the words that always mean Bearer. The standard has the first alone. Slack answers
+// with bot and user, gateways built on Apigee with BearerToken, and each of them takes the token as Bearer.
+var bearerTypes = []string{"bearer", "bearertoken", "bot", "user"}
+
+// otherTypes are registered or well-known types of tokens that must not be sent as Bearer: their
+// requests are signed, or hold a proof (RFC 9449, RFC 9200). N_A says that the token is no access token at
+// all (RFC 8693 section 2.2.1).
+var otherTypes = []string{"mac", "DPoP", "PoP", "N_A"}
+
+// CheckTokenType reports why a word cannot be one of [Config.TokenTypes].
+func CheckTokenType(word string) error {
+	switch {
+	case strings.TrimSpace(word) == "":
+		return errors.New("token_types holds an empty word; a missing token_type means Bearer anyway")
+	case knownType(word) != "":
+		return fmt.Errorf("token_types must not name %s: a token of that type is presented in another way than as Bearer", knownType(word))
+	}
+	return nil
+}
+
+// isBearer reports whether a token_type means Bearer. Case does not count (RFC 6749 section 5.1), and a
+// missing token_type means Bearer: no provider that leaves it out is known to mean anything else.
+func (rules answerRules) isBearer(tokenType string) bool {
+	same := func(word string) bool { return strings.EqualFold(strings.TrimSpace(word), tokenType) }
+	return tokenType == "" || slices.ContainsFunc(bearerTypes, same) || slices.ContainsFunc(rules.tokenTypes, same)
+}
+
+// knownType returns the member of otherTypes that a token_type is, or "".
+func knownType(tokenType string) string {
+	at := slices.IndexFunc(otherTypes, func(word string) bool { return strings.EqualFold(word, strings.TrimSpace(tokenType)) })
+	if at < 0 {
+		return ""
+	}
+	return otherTypes[at]
+}
+
+// wrongType is the reason why a token is not used because of its type. word is the provider's word
+// for it, or empty where that must not be shown.
+func wrongType(from, word string) string {
+	switch {
+	case knownType(word) != "":
+		return fmt.Sprintf("%s answered token_type %q: such a token is presented in another way than as Bearer, which is not supported", from, word)
+	case word != "":
+		return fmt.Sprintf("%s answered token_type %q: that is not known to mean Bearer; if this provider means Bearer by it, add it to token_types", from, word)
+	}
+	return from + " answered a token_type that is not known to mean Bearer; if this provider means Bearer by it, add it to token_types"
+}
+
+// longestType bounds the words that are shown.
+const longestType = 40
+
+// shownType returns a provider's token_type if it can be shown: a few letters, with none of the digits
+// that credentials have, and nothing like it sent or granted. Anything else could be a credential that a
+// hostile endpoint echoes.
+func shownType(tokenType string, secrets []string) string {
+	if known := knownType(tokenType); known != "" {
+		return known
+	}
+	if len(tokenType) > longestType {
+		return ""
+	}
+	for _, c := range tokenType {
+		if c|0x20 < 'a' || c|0x20 > 'z' {
+			if !strings.ContainsRune(" _-.", c) {
+				return ""
+			}
+		}
+	}
+	word := strings.ToLower(tokenType)
+	for _, secret := range secrets {
+		secret = strings.ToLower(secret)
+		if secret != "" && (strings.Contains(secret, word) || strings.Contains(word, secret)) {
+			return ""
+		}
+	}
+	return tokenType
+}
