@@ -30,6 +30,8 @@ var messages = map[tokensource.EventKind]string{
 	tokensource.EventDisconnected:  "account disconnected",
 	tokensource.EventAdopted:       "newer token found in the storage",
 	tokensource.EventStorageFailed: "the storage is in trouble; serving from memory",
+
+	tokensource.EventEndpointsElsewhere: "the issuer's metadata names endpoints on other hosts; token requests and logins go there",
 }
 
 // level says how loud an event is: what heals by itself is a warning, what
@@ -115,6 +117,9 @@ func (a *App) log(e tokensource.Event) {
 	if len(e.MissingScopes) > 0 {
 		fields = append(fields, zap.Strings("scopes_not_granted", e.MissingScopes))
 	}
+	if e.Issuer != "" {
+		fields = append(fields, zap.String("issuer", e.Issuer), zap.Strings("endpoints", e.Endpoints))
+	}
 	if e.Took > 0 {
 		fields = append(fields, zap.Duration("took", e.Took))
 	}
@@ -124,7 +129,7 @@ func (a *App) log(e tokensource.Event) {
 // emit passes on the kinds that somebody may want to act on; the others are for the log.
 func (a *App) emit(e tokensource.Event) {
 	switch e.Kind {
-	case tokensource.EventAdopted, tokensource.EventStorageFailed:
+	case tokensource.EventAdopted, tokensource.EventStorageFailed, tokensource.EventEndpointsElsewhere:
 		return
 	}
 	data := map[string]any{"source": e.Source, "account": e.Account}

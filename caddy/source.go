@@ -32,8 +32,8 @@ type Source struct {
 	GrantRaw json.RawMessage `json:"grant,omitempty" caddy:"namespace=authinject.grants inline_key=type"`
 
 	// Issuer is the provider's identifier: https, or http on loopback. URLs that are not configured
-	// are read from its metadata (RFC 8414; OpenID Connect Discovery) when they are first needed, and
-	// have to be of its own origin. An answer to a login must come from it (RFC 9207).
+	// are read from its metadata (RFC 8414; OpenID Connect Discovery) when they are first needed. The log
+	// says so once where they are on another host. An answer to a login must come from it (RFC 9207).
 	Issuer string `json:"issuer,omitempty"`
 
 	// TokenURL is the provider's token endpoint: https, or http on loopback. Redirects

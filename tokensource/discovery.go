@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,10 +51,12 @@ func (w *wire) metadata(ctx context.Context, issuer string) (*metadata, *Error) 
 	found, current := w.discoveredLast(issuer)
 	if !current {
 		fetched := d.fetches.DoChan(issuer, func() (any, error) {
-			if found, current := w.discoveredLast(issuer); current {
+			found, current := w.discoveredLast(issuer)
+			if current {
 				return found, nil // another attempt ended just now
 			}
 			m, failure := w.fetchMetadata(context.WithoutCancel(ctx), issuer)
+			w.tellElsewhere(found.metadata, m)
 			return w.discovered(issuer, m, failure), nil
 		})
 		select {
@@ -93,6 +96,37 @@ func (w *wire) discovered(issuer string, m *metadata, failure *Error) discovered
 	}
 	d.known[issuer] = now
 	return now
+}
+
+// tellElsewhere tells the observer that metadata names endpoints of another origin than the issuer, unless
+// the metadata from before named the same.
+func (w *wire) tellElsewhere(before, m *metadata) {
+	if m == nil || w.tell == nil {
+		return
+	}
+	var options []string // that are read from the metadata
+	for _, option := range []struct {
+		name, configured string
+		needed           bool
+	}{
+		{"authorize_url", w.cfg.AuthorizeURL, w.interactive()},
+		{"token_url", w.cfg.TokenURL, !w.cfg.Grant.Traits().NoTokenURL},
+		{"revoke_url", w.cfg.RevokeURL, w.interactive()},
+	} {
+		if option.configured == "" && option.needed {
+			options = append(options, option.name)
+		}
+	}
+	elsewhere := m.elsewhere(options)
+	if len(elsewhere) == 0 || before != nil && slices.Equal(before.elsewhere(options), elsewhere) {
+		return
+	}
+	w.tell(Event{Kind: EventEndpointsElsewhere, Issuer: m.issuer, Endpoints: elsewhere})
+}
+
+func (w *wire) interactive() bool {
+	_, ok := w.cfg.Grant.(Interactive)
+	return ok
 }
 
 // endpoint is an account's endpoint: the configured one, or what the issuer's metadata

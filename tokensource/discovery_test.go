@@ -143,12 +143,13 @@ func TestMetadataRefused(t *testing.T) {
 		"a page":               {reply{body: "<html>"}, tokensource.ClassWait, "no JSON object"},
 		"too long":             {reply{body: `{"issuer":"` + strings.Repeat("x", 1<<20) + `"}`}, tokensource.ClassWait, "over 1 MiB"},
 		"no token endpoint":    {reply{body: `{"issuer":"` + issuer + `"}`}, tokensource.ClassOperator, "names no token_endpoint; configure token_url"},
-		"another host":         {with("https://evil.example/token"), tokensource.ClassOperator, elsewhere("is not of the issuer's own origin")},
-		"a subdomain":          {with("https://x.login.example.com/token"), tokensource.ClassOperator, elsewhere("is not of the issuer's own origin")},
-		"another port":         {with("https://login.example.com:8443/token"), tokensource.ClassOperator, elsewhere("is not of the issuer's own origin")},
-		"a private address":    {with("https://169.254.169.254/token"), tokensource.ClassOperator, elsewhere("is not of the issuer's own origin")},
+		"a link's address":     {with("https://169.254.169.254/token"), tokensource.ClassOperator, elsewhere("is on this machine or its network link, where the issuer is not")},
+		"a link's, IPv6":       {with("https://[fe80::1]/token"), tokensource.ClassOperator, elsewhere("is on this machine or its network link, where the issuer is not")},
 		"the metadata service": {with("http://169.254.169.254/latest/meta-data"), tokensource.ClassOperator, elsewhere("is no https URL")},
-		"loopback":             {with("http://127.0.0.1:2019/load"), tokensource.ClassOperator, elsewhere("is not of the issuer's own origin")},
+		"loopback":             {with("http://127.0.0.1:2019/load"), tokensource.ClassOperator, elsewhere("is on this machine or its network link, where the issuer is not")},
+		"loopback, mapped":     {with("https://[::ffff:127.0.0.1]/load"), tokensource.ClassOperator, elsewhere("is on this machine or its network link, where the issuer is not")},
+		"loopback by name":     {with("https://LocalHost./load"), tokensource.ClassOperator, elsewhere("is on this machine or its network link, where the issuer is not")},
+		"no address":           {with("https://0.0.0.0:2019/load"), tokensource.ClassOperator, elsewhere("is on this machine or its network link, where the issuer is not")},
 		"plain":                {with("http://login.example.com/token"), tokensource.ClassOperator, elsewhere("is no https URL")},
 		"userinfo":             {with("https://login.example.com@evil.example/token"), tokensource.ClassOperator, elsewhere("is no https URL")},
 		"another scheme":       {with("file:///etc/passwd"), tokensource.ClassOperator, elsewhere("is no https URL")},
@@ -169,6 +170,74 @@ func TestMetadataRefused(t *testing.T) {
 				t.Errorf("a refresh token was marked: %q", got)
 			}
 		})
+	}
+}
+
+// Endpoints may be on another host than the issuer. The observer is told of it when the metadata is read
+// first, and again only when it names others.
+func TestEndpointsElsewhere(t *testing.T) {
+	const google = "https://accounts.google.com"
+	says := func(token, revoke string) reply {
+		return reply{body: fmt.Sprintf(`{"issuer":%q,"authorization_endpoint":%q,"token_endpoint":%q,"revocation_endpoint":%q}`,
+			google, google+"/o/oauth2/v2/auth", token, revoke)}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var ev events
+		s := &issuing{auth: rotating(0)}
+		s.place(oidcPlace, says("https://oauth2.googleapis.com/token", "https://oauth2.googleapis.com/revoke"))
+		src := newSource(t, s, connecting(nil), discovering(google), observed(&ev))
+		want := func(moment string, endpoints ...string) {
+			t.Helper()
+			ev.mu.Lock()
+			defer ev.mu.Unlock()
+			var told []string
+			for _, e := range ev.all {
+				if e.Kind == tokensource.EventEndpointsElsewhere {
+					told = append(told, e.Source+" "+e.Issuer+" "+strings.Join(e.Endpoints, " "))
+				}
+			}
+			if !slices.Equal(told, endpoints) {
+				t.Errorf("%s: told %q, want %q", moment, told, endpoints)
+			}
+		}
+		connect(t, src, "")
+		connect(t, src, "other")
+		if got := s.auth.all()[0].url; got != "https://oauth2.googleapis.com/token" {
+			t.Errorf("asked %s for the token", got)
+		}
+		first := "orders " + google + " https://oauth2.googleapis.com"
+		want("at first", first)
+		advance(2 * time.Hour)
+		connect(t, src, "")
+		want("when it is read again", first)
+		s.place(oidcPlace, reply{status: 503})
+		advance(2 * time.Hour)
+		connect(t, src, "")
+		want("when it cannot be read", first)
+		s.place(oidcPlace, says("https://oauth2.googleapis.com/token", "https://revoke.googleapis.com/"))
+		advance(2 * time.Hour)
+		connect(t, src, "")
+		want("when it has changed", first, first+" https://revoke.googleapis.com")
+	})
+}
+
+// An issuer on loopback may have its endpoints at other ports, and what is configured is nothing to be
+// told of.
+func TestEndpointsElsewhereOfLoopback(t *testing.T) {
+	const local = "http://127.0.0.1:9000"
+	for _, configured := range []bool{false, true} {
+		var ev events
+		s := &issuing{auth: &authServer{}}
+		s.place(oauthPlace, reply{body: `{"issuer":"` + local + `","token_endpoint":"http://localhost:9001/token","revocation_endpoint":"https://elsewhere.example/"}`})
+		src := newSource(t, s, discovering(local), observed(&ev), func(cfg *tokensource.Config) {
+			if configured {
+				cfg.TokenURL = "http://localhost:9001/token"
+			}
+		})
+		wantToken(t, src, "at1")
+		if got := ev.count(tokensource.EventEndpointsElsewhere); (got == 1) == configured {
+			t.Errorf("configured %t: told %d times", configured, got)
+		}
 	}
 }
 

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -31,9 +33,11 @@ var metadataMembers = map[string]string{
 	"revoke_url":    "revocation_endpoint",
 }
 
-// endpoint returns the endpoint that stands for an option, or "" when the server names none.
-// It must be of the issuer's own origin: else whoever can write the metadata could send
-// credentials anywhere, into a private network too.
+// endpoint returns the endpoint that stands for an option, or "" when the server names none. It may
+// be of another origin than the issuer: providers have several hosts (Google), and RFC 8414 asks only that
+// the metadata names the issuer that it was asked for. It must be https, or plain http on loopback, and an
+// issuer elsewhere must not name an address of this machine or of its network link: there are administration
+// endpoints and the metadata services of clouds.
 func (m *metadata) endpoint(option string) (string, *Error) {
 	raw := m.endpoints[option]
 	if raw == "" {
@@ -45,10 +49,40 @@ func (m *metadata) endpoint(option string) (string, *Error) {
 	if CheckEndpoint(option, raw) != nil {
 		return refuse("is no https URL")
 	}
-	if origin(raw) != origin(m.issuer) {
-		return refuse("is not of the issuer's own origin")
+	if isNear(raw) && !isNear(m.issuer) {
+		return refuse("is on this machine or its network link, where the issuer is not")
 	}
 	return raw, nil
+}
+
+// elsewhere returns the origins, sorted, of the endpoints that stand for options and are not of the
+// issuer's own origin.
+func (m *metadata) elsewhere(options []string) (origins []string) {
+	for _, option := range options {
+		if raw, failure := m.endpoint(option); raw != "" && failure == nil && origin(raw) != origin(m.issuer) {
+			origins = append(origins, originOf(raw))
+		}
+	}
+	slices.Sort(origins)
+	return slices.Compact(origins)
+}
+
+// isNear reports whether the host of a URL is this machine, or an address of its network link.
+func isNear(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return false
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	ip = ip.Unmap()
+	return ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast()
 }
 
 // origin is the scheme, host and port of a URL that is one.

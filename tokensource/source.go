@@ -27,8 +27,9 @@ type Config struct {
 
 	// Issuer is the authorization server's identifier: https, or http on loopback. TokenURL,
 	// AuthorizeURL and RevokeURL, where they are empty, are read from its metadata (RFC 8414; OpenID
-	// Connect Discovery) when they are first needed, and have to be of its own origin. An answer
-	// to a login must come from it (RFC 9207).
+	// Connect Discovery) when they are first needed. They may be of another origin than the issuer, of
+	// which the observer is told ([EventEndpointsElsewhere]). An answer to a login must come from the
+	// issuer (RFC 9207).
 	Issuer string
 	// TokenURL is the token endpoint (RFC 6749 section 3.2): https, or http on loopback.
 	// A query in it is kept.
@@ -155,6 +156,7 @@ func New(cfg Config) (*Source, error) {
 	s.interactive = s.Interactive()
 	s.wire = newWire(&s.cfg)
 	s.vault = newVault(&s.cfg)
+	s.wire.tell = s.tell
 	s.unnamed = s.newAccount("")
 	s.Observe(cfg.Observer)
 	return s, nil

@@ -30,6 +30,8 @@ type wire struct {
 	// lockOuts holds until when a token URL must be left alone.
 	lockOuts  sync.Map // URL -> deadline
 	discovery discovery
+	// tell tells the source's observer.
+	tell func(Event)
 }
 
 func newWire(cfg *Config) *wire {
