@@ -40,6 +40,7 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	        scopes           <scope...>
 //	        scope_separator  <text>
 //	        token_param      <name> <value>
+//	        token_types      <type...>
 //	        refresh_token    <token>
 //	        token            <token>
 //	        expires          <time>
@@ -53,7 +54,7 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	    }
 //	}
 //
-// scopes, authorize_param, token_param and destinations may be repeated. The option grant can
+// scopes, authorize_param, token_param, token_types and destinations may be repeated. The option grant can
 // be left out beside refresh_token or token, which name it, and beside provider, whose usual grant it
 // then is.
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
@@ -110,10 +111,10 @@ type sourceParser struct {
 }
 
 // repeatable are the options that may come more than once.
-var repeatable = []string{"scopes", "authorize_param", "token_param", "destinations"}
+var repeatable = []string{"scopes", "authorize_param", "token_param", "token_types", "destinations"}
 
 // sourceOptions lists the options for the error about an unknown one.
-const sourceOptions = "provider, grant, issuer, token_url, authorize_url, authorize_param, revoke_url, redirect_url, pkce, client_id, client_secret, client_auth, body_format, scopes, scope_separator, token_param, refresh_token, token, expires, inject, destinations, refresh_before, default_lifetime, timeout, storage, require_token_at_start"
+const sourceOptions = "provider, grant, issuer, token_url, authorize_url, authorize_param, revoke_url, redirect_url, pkce, client_id, client_secret, client_auth, body_format, scopes, scope_separator, token_param, token_types, refresh_token, token, expires, inject, destinations, refresh_before, default_lifetime, timeout, storage, require_token_at_start"
 
 func (p *sourceParser) parse(d *caddyfile.Dispenser) error {
 	p.grantOpts = make(map[string]string)
@@ -166,6 +167,8 @@ func (p *sourceParser) option(d *caddyfile.Dispenser, option string) error {
 		return p.text(d, &s.ScopeSeparator)
 	case "token_param":
 		return p.param(d, &s.TokenParams)
+	case "token_types":
+		return p.tokenTypes(d)
 	case "pkce":
 		return p.pkce(d)
 	case "refresh_token", "token", "expires":
@@ -313,6 +316,19 @@ func (p *sourceParser) param(d *caddyfile.Dispenser, into *[]Param) error {
 		return d.Errf("%s needs a name and a value: %s %s", option, option, example)
 	}
 	*into = append(*into, Param{Name: args[0], Value: args[1]})
+	return nil
+}
+
+func (p *sourceParser) tokenTypes(d *caddyfile.Dispenser) error {
+	before := len(p.source.TokenTypes)
+	if err := list(d, &p.source.TokenTypes); err != nil {
+		return err
+	}
+	for _, word := range p.source.TokenTypes[before:] {
+		if err := tokensource.CheckTokenType(word); err != nil {
+			return d.WrapErr(err)
+		}
+	}
 	return nil
 }
 

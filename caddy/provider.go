@@ -121,6 +121,9 @@ func (s *Source) applyClient(preset provider.Preset) error {
 		}
 		return fmt.Errorf("provider %s takes exactly one scope; allowed are %s", preset.Name, strings.Join(known, ", "))
 	}
+	if s.TokenTypes == nil {
+		s.TokenTypes = preset.TokenTypes
+	}
 	if s.DefaultLifetime == 0 {
 		s.DefaultLifetime = caddy.Duration(preset.DefaultLifetime)
 	}

@@ -92,6 +92,11 @@ type Source struct {
 	// TokenParams are sent with token requests besides those of the grant, such as `audience`.
 	TokenParams []Param `json:"token_params,omitempty"`
 
+	// TokenTypes are words by which the provider means Bearer in the token_type of its answers, in upper or
+	// lower case. Bearer, BearerToken, bot and user always do, and so does an answer without a token_type.
+	// mac, DPoP, PoP and N_A cannot be named: such tokens are presented in another way.
+	TokenTypes []string `json:"token_types,omitempty"`
+
 	// Inject is how the token is presented to the upstream. Default: `Authorization: Bearer …`.
 	Inject *Inject `json:"inject,omitempty"`
 
@@ -107,7 +112,8 @@ type Source struct {
 	RefreshBefore caddy.Duration `json:"refresh_before,omitempty"`
 
 	// DefaultLifetime is assumed of a token whose provider names none. Default: 1h. -1: it
-	// serves until it is refused.
+	// serves until it is refused, also where the provider answers expires_in 0, which is an error
+	// otherwise.
 	DefaultLifetime caddy.Duration `json:"default_lifetime,omitempty"`
 
 	// Timeout bounds one token request. Default: 10s.
@@ -247,6 +253,11 @@ func (s *Source) validate() error {
 	if err := firstError(checkSecrets("client_secret", s.ClientSecrets...), s.checkTokenParams()); err != nil {
 		return err
 	}
+	for _, word := range s.TokenTypes {
+		if err := tokensource.CheckTokenType(word); err != nil {
+			return err
+		}
+	}
 	for _, p := range append(slices.Clone(s.TokenParams), s.AuthorizeParams...) {
 		if err := checkSecrets("the parameter "+p.Name, p.Value); err != nil {
 			return err
@@ -311,6 +322,7 @@ func (s *Source) config(name string, p *pooledSource) tokensource.Config {
 		BodyFormat:      tokensource.BodyFormat(s.BodyFormat),
 		Scopes:          s.Scopes,
 		ScopeSeparator:  s.ScopeSeparator,
+		TokenTypes:      s.TokenTypes,
 		RefreshBefore:   time.Duration(s.RefreshBefore),
 		DefaultLifetime: time.Duration(s.DefaultLifetime),
 		Timeout:         time.Duration(s.Timeout),

@@ -40,6 +40,8 @@ func (s *Source) validateGrant() error {
 		return fmt.Errorf("grant %s asks no token endpoint; remove %s", name, endpointOption(s))
 	case name == "static" && (len(s.Scopes) > 0 || s.ScopeSeparator != ""):
 		return errors.New("grant static asks for no scopes; remove scopes and scope_separator")
+	case name == "static" && len(s.TokenTypes) > 0:
+		return errors.New("grant static gets no answer with a token_type; remove token_types")
 	case name == "static" && (s.Issuer != "" || s.TokenURL != "" || s.ClientID != "" || len(s.ClientSecrets) > 0):
 		return errors.New("grant static asks no token endpoint; remove issuer, token_url, client_id and client_secret")
 	case name == "implicit" && (s.TokenURL != "" || len(s.ClientSecrets) > 0):

@@ -56,6 +56,7 @@ func (p Preset) Describe(w io.Writer) error {
 		t.row("", "or "+injection.String())
 	}
 	t.row("destinations", p.Destinations...)
+	t.row("token_types", p.TokenTypes...)
 	t.row("default_lifetime", lifetime(p.DefaultLifetime))
 	p.describeRefresh(t)
 

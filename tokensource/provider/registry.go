@@ -59,6 +59,7 @@ func (p Preset) clone() Preset {
 	p.Destinations = slices.Clone(p.Destinations)
 	p.Variables = slices.Clone(p.Variables)
 	p.LifetimeParam.Requests = slices.Clone(p.LifetimeParam.Requests)
+	p.TokenTypes = slices.Clone(p.TokenTypes)
 	p.DeadGrantErrors = slices.Clone(p.DeadGrantErrors)
 	p.Notes = slices.Clone(p.Notes)
 	p.Unknown = slices.Clone(p.Unknown)

@@ -165,6 +165,14 @@ func (p Preset) validateTokens(report reporter) {
 			report("Inject needs a name, and a scheme is for headers only")
 		}
 	}
+	for _, word := range p.TokenTypes {
+		switch strings.ToLower(word) {
+		case "", "bearer", "bearertoken", "bot", "user":
+			report("TokenTypes: %q always means Bearer, and is not listed", word)
+		case "mac", "dpop", "pop", "n_a":
+			report("TokenTypes: %q is presented in another way than as Bearer", word)
+		}
+	}
 	if p.DefaultLifetime < 0 && p.DefaultLifetime != NeverExpires {
 		report("DefaultLifetime must not be negative")
 	}

@@ -74,6 +74,8 @@ func TestValidateFindsMistakes(t *testing.T) {
 		"inject, scheme in query": {"accelo", func(p *Preset) { p.InjectAlternatives[0].Scheme = "Bearer" },
 			"a scheme is for headers only"},
 		"lifetime negative":    {"tiltify", func(p *Preset) { p.DefaultLifetime = -time.Hour }, "DefaultLifetime"},
+		"Bearer listed":        {"tiltify", func(p *Preset) { p.TokenTypes = []string{"JWT", "Bot"} }, `"Bot" always means Bearer`},
+		"another type listed":  {"tiltify", func(p *Preset) { p.TokenTypes = []string{"DPoP"} }, "in another way than as Bearer"},
 		"unknown rotation":     {"tiltify", func(p *Preset) { p.Rotates = "maybe" }, `"maybe" is not known`},
 		"refresh not offered":  {"tiltify_v3", func(p *Preset) { p.RefreshBeforeExpiry = true }, "are for refresh_token"},
 		"invalid_grant listed": {"tiltify", func(p *Preset) { p.DeadGrantErrors = []string{"invalid_grant"} }, "always counts"},
