@@ -254,7 +254,7 @@ func TestLoginAtThePageOfTheSource(t *testing.T) {
 func TestTypedCodesOfNewAccounts(t *testing.T) {
 	isolate(t)
 	addr := freeAddr(t)
-	p := tokensourcetest.StartProvider(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{})
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{})
 	run(t, loginSite(t, p, addr, "provider affinitylive"))
 	ada := newPerson(t, "http://"+addr+"/connect")
 	begin := func(account string) (pin string) {

@@ -254,7 +254,7 @@ func (p *sourceParser) provider(d *caddyfile.Dispenser) error {
 		variable := d.Val()
 		at := slices.IndexFunc(preset.Variables, func(v provider.Variable) bool { return v.Name == variable })
 		if at < 0 {
-			return d.Errf("provider %s has no variable %q; %s", name, variable, itsVariables(preset))
+			return d.Errf("provider %s has no variable %q; %s", preset.Name, variable, itsVariables(preset))
 		}
 		text, err := oneArg(d)
 		if err != nil {

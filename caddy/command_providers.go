@@ -17,8 +17,11 @@ func providersCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			for _, preset := range provider.All() {
-				name := strings.Join(append([]string{preset.Name}, preset.Aliases...), ", ")
-				if _, err := fmt.Fprintf(os.Stdout, "%-22s %s\n", name, preset.Summary); err != nil {
+				name := preset.Name
+				if len(preset.Aliases) > 0 {
+					name += " (also: " + strings.Join(preset.Aliases, ", ") + ")"
+				}
+				if _, err := fmt.Fprintf(os.Stdout, "%-27s %s\n", name, preset.Summary); err != nil {
 					return err
 				}
 			}

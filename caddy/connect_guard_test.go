@@ -251,7 +251,7 @@ func TestConnectIsGuarded(t *testing.T) {
 func TestConnectWithoutAVariable(t *testing.T) {
 	isolate(t)
 	addr := freeAddr(t)
-	p := tokensourcetest.StartProvider(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{})
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{})
 	at := p.Endpoints()
 	config := strings.NewReplacer(at.Authorize, "https://{deployment}.api.accelo.com/authorize", at.Token, "https://{deployment}.api.accelo.com/token", at.Revoke, "https://{deployment}.api.accelo.com/revoke").
 		Replace(loginSite(t, p, addr, "provider affinitylive"))

@@ -156,7 +156,7 @@ http://%s {
 // A person connects an account at each of the providers, and from then on a client gets through.
 func TestConnect(t *testing.T) {
 	for _, name := range []string{
-		tokensourcetest.TinyPlus, tokensourcetest.TinyEmail, tokensourcetest.AffinityLive,
+		tokensourcetest.TinyPlus, tokensourcetest.TinyEmail, tokensourcetest.Accelo,
 		tokensourcetest.Biggerplate, tokensourcetest.Tiltify, tokensourcetest.TiltifyV3,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,7 +20,7 @@ func TestProviders(t *testing.T) {
 		tokensourcetest.TinyEmail:   {options: "refresh_token {env.CANARY_REFRESH}"},
 		tokensourcetest.Biggerplate: {options: "refresh_token {env.CANARY_REFRESH}"},
 		tokensourcetest.Tiltify:     {options: "grant client_credentials"},
-		tokensourcetest.AffinityLive: {
+		tokensourcetest.Accelo: {
 			options: "grant client_credentials\n\t\t\tscopes read(all) write(companies,contacts)",
 			config:  tokensourcetest.ProviderConfig{Application: tokensourcetest.ApplicationService},
 		},
@@ -40,7 +40,7 @@ func TestProviders(t *testing.T) {
 				t.Setenv("CANARY_REFRESH", p.IssueRefreshToken("ada"))
 			}
 			variables := ""
-			if name == tokensourcetest.AffinityLive {
+			if name == tokensourcetest.Accelo {
 				variables = " {\n\t\t\t\tdeployment acme\n\t\t\t}"
 			}
 			upstream := strings.TrimSuffix(p.APIURL(), "/")

@@ -231,7 +231,7 @@ func TestDisconnectOfNobody(t *testing.T) {
 // Over real connections: a person types a PIN at a provider with a deployment, the token works,
 // it is refreshed, and ends with the disconnection.
 func TestLoginAtAnEmulatedProvider(t *testing.T) {
-	p := tokensourcetest.StartProvider(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{})
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{})
 	at := p.Endpoints()
 	src := newSource(t, nil, connecting(nil), func(c *tokensource.Config) {
 		c.TokenURL, c.AuthorizeURL, c.RevokeURL = at.Token, at.Authorize, at.Revoke

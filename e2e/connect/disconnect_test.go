@@ -8,9 +8,9 @@ import (
 
 func TestDisconnect(t *testing.T) {
 	t.Parallel()
-	r := start(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{}, setup{})
+	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{}, setup{})
 	page := openPage(t, r)
-	account := page.Row("affinitylive")
+	account := page.Row("accelo")
 	login := func() {
 		t.Helper()
 		provider := account.ClickConnectInNewTab()
@@ -40,7 +40,7 @@ func TestDisconnect(t *testing.T) {
 		t.Errorf("after it the page says %q", state)
 	}
 	asked, called := r.emu.Count(), len(r.emu.APIRequests())
-	if where := r.LoginNeeded(); where != r.URL+"/connect?source=affinitylive" {
+	if where := r.LoginNeeded(); where != r.URL+"/connect?source=accelo" {
 		t.Errorf("the login is said to be at %s", where)
 	}
 	r.Restart()
@@ -77,9 +77,9 @@ func TestDisconnectWithoutRevocation(t *testing.T) {
 // A provider that cannot be reached keeps nobody from disconnecting.
 func TestDisconnectWhileTheProviderIsDown(t *testing.T) {
 	t.Parallel()
-	r := start(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{}, setup{})
+	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{}, setup{})
 	page := openPage(t, r)
-	account := page.Row("affinitylive")
+	account := page.Row("accelo")
 	provider := account.ClickConnectInNewTab()
 	provider.Allow()
 	account.FinishWith(provider.PIN())

@@ -171,9 +171,9 @@ func TestReplayedAnswer(t *testing.T) {
 
 func TestPINs(t *testing.T) {
 	t.Parallel()
-	r := start(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{}, setup{})
+	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{}, setup{})
 	page := openPage(t, r)
-	account := page.Row("affinitylive")
+	account := page.Row("accelo")
 	account.FinishWith("123456789")
 	page.wantNotice("Press Connect first")
 	if r.emu.Count() != 0 {

@@ -100,9 +100,9 @@ func TestOtherHost(t *testing.T) {
 // The page's cookies are of no use to scripts and other sites.
 func TestCookies(t *testing.T) {
 	t.Parallel()
-	r := start(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{}, setup{})
+	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{}, setup{})
 	page := openPage(t, r)
-	page.Row("affinitylive").ClickConnectInNewTab()
+	page.Row("accelo").ClickConnectInNewTab()
 	ctx, cancel := context.WithTimeout(page.ctx, patience)
 	defer cancel()
 	jar, err := chromedp.Call(ctx, network.GetCookies, network.GetCookiesParams{URLs: []string{r.URL + "/connect/finish"}})

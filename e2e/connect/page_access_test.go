@@ -18,7 +18,7 @@ import (
 // The page needs no script, and loads nothing from anywhere.
 func TestWithoutJavaScript(t *testing.T) {
 	t.Parallel()
-	r := start(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{}, setup{})
+	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{}, setup{})
 	page := openPage(t, r)
 	ctx, cancel := context.WithTimeout(page.ctx, patience)
 	defer cancel()
@@ -30,7 +30,7 @@ func TestWithoutJavaScript(t *testing.T) {
 		t.Fatalf("scripts are %s", title)
 	}
 	page.Open()
-	account := page.Row("affinitylive")
+	account := page.Row("accelo")
 	provider := account.ClickConnectInNewTab()
 	provider.Allow()
 	account.FinishWith(provider.PIN())
@@ -104,7 +104,7 @@ func TestAccessibleNames(t *testing.T) {
 	t.Parallel()
 	cfg := tokensourcetest.ProviderConfig{}
 	cfg.TLS = true
-	emu := tokensourcetest.StartProvider(t, tokensourcetest.AffinityLive, cfg)
+	emu := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, cfg)
 	hosts := emu.DeploymentHosts()
 	r := startWith(t, emu, setup{base: hosts, upstream: upstreamOfAccount(hosts) + " {\n\t\taccount {http.request.header.X-Account}\n\t}"})
 	page := openPage(t, r)
@@ -163,16 +163,16 @@ func (b *tab) accessible() []string {
 func TestPageIsQuiet(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]tokensourcetest.ProviderConfig{
-		tokensourcetest.Biggerplate:  {},
-		tokensourcetest.AffinityLive: {},
-		tokensourcetest.TinyPlus:     {Fragment: true},
+		tokensourcetest.Biggerplate: {},
+		tokensourcetest.Accelo:      {},
+		tokensourcetest.TinyPlus:    {Fragment: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := start(t, name, cfg, setup{})
 			page := openPage(t, r)
 			account := page.Row(name)
-			if name == tokensourcetest.AffinityLive {
+			if name == tokensourcetest.Accelo {
 				provider := account.ClickConnectInNewTab()
 				provider.Allow()
 				account.FinishWith(provider.PIN())

@@ -19,7 +19,7 @@ var hiddenToken = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
 // A whole login on the page, by redirect and by PIN, failed and successful, leaves neither code nor state nor
 // PIN nor token in any log, with all that Caddy can be made to log.
 func TestLoginsAreNotLogged(t *testing.T) {
-	for _, name := range []string{tokensourcetest.Biggerplate, tokensourcetest.TinyPlus, tokensourcetest.AffinityLive} {
+	for _, name := range []string{tokensourcetest.Biggerplate, tokensourcetest.TinyPlus, tokensourcetest.Accelo} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			emu := tokensourcetest.StartProvider(t, name, tokensourcetest.ProviderConfig{})
@@ -34,7 +34,7 @@ func TestLoginsAreNotLogged(t *testing.T) {
 				options.WriteString("\t\t\tclient_secret {env.CANARY}\n")
 			}
 			preset := name
-			if name == tokensourcetest.AffinityLive {
+			if name == tokensourcetest.Accelo {
 				preset += " {\n\t\t\t\tdeployment acme\n\t\t\t}"
 			}
 			p := harness.Start(t, fmt.Sprintf(`{

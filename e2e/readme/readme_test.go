@@ -109,9 +109,9 @@ func TestProvidersCommand(t *testing.T) {
 		code int
 		want []string
 	}{
-		{[]string{"authinject", "providers"}, 0, []string{"affinitylive, accelo", "tiltify_v3", "tinyplus"}},
+		{[]string{"authinject", "providers"}, 0, []string{"accelo (also: affinitylive)", "tiltify_v3", "tinyplus"}},
 		{[]string{"authinject", "providers", "show", "accelo"}, 0, []string{"https://{deployment}.api.accelo.com/oauth2/v0/token", "client_secret_basic_raw"}},
-		{[]string{"authinject", "providers", "show", "nobody"}, 1, []string{"known are affinitylive, biggerplate"}},
+		{[]string{"authinject", "providers", "show", "nobody"}, 1, []string{"known are accelo, biggerplate"}},
 	} {
 		result := harness.Command(t, c.args)
 		if result.Code != c.code {

@@ -259,7 +259,7 @@ func TestLoginPasted(t *testing.T) {
 // A PIN is typed; a wrong one may be corrected, but not for ever.
 func TestLoginByPIN(t *testing.T) {
 	t.Parallel()
-	p := tokensourcetest.StartProvider(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{})
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{})
 	proxy := start(t, p, "provider accelo {\ndeployment acme\n}", false)
 	login := proxy.Terminal(nil, "authinject", "login", "a", "--account", "fry")
 	consent, err := p.Allow(t.Context(), login.Address())
@@ -299,7 +299,7 @@ func TestLoginByPIN(t *testing.T) {
 // The deployment of an account is a flag, and known when the account is connected again.
 func TestLoginWithAVariable(t *testing.T) {
 	t.Parallel()
-	p := tokensourcetest.StartProvider(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{})
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{})
 	proxy := start(t, p, "provider accelo", false)
 	_ = proxy
 	for name, c := range map[string]struct {
@@ -334,7 +334,7 @@ func TestCommandsThatFail(t *testing.T) {
 		{[]string{"logout", "a"}, "a is not connected"},
 		{[]string{"status", "b"}, `unknown source "b"`},
 		{[]string{"status", "--config", "missing"}, "missing: no such file"},
-		{[]string{"status", "--config", "bad.caddyfile"}, "unknown provider \"nobody\"; known are affinitylive"},
+		{[]string{"status", "--config", "bad.caddyfile"}, "unknown provider \"nobody\"; known are accelo"},
 		{[]string{"status", "--config", "bad.caddyfile"}, "bad.caddyfile:4"},
 		{[]string{"login", "a", "--timeout", "100ms", "--no-browser"}, "no answer came in time; nothing was changed"},
 	} {

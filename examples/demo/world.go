@@ -33,7 +33,7 @@ type provider struct {
 var theFive = []struct{ preset, title string }{
 	{tokensourcetest.TinyPlus, "tiny+"},
 	{tokensourcetest.TinyEmail, "tinyEmail"},
-	{tokensourcetest.AffinityLive, "Accelo (AffinityLive)"},
+	{tokensourcetest.Accelo, "Accelo"},
 	{tokensourcetest.Biggerplate, "Biggerplate"},
 	{tokensourcetest.Tiltify, "Tiltify"},
 }

@@ -33,7 +33,7 @@ type client struct {
 func newClient(t *testing.T, p Preset, grant string) *client {
 	t.Helper()
 	cfg := tokensourcetest.ProviderConfig{LockOut: tokensourcetest.LockOut{Failures: 3}}
-	if grant == GrantClientCredentials && p.Name == tokensourcetest.AffinityLive {
+	if grant == GrantClientCredentials && p.Name == tokensourcetest.Accelo {
 		cfg.Application = tokensourcetest.ApplicationService // whose type decides the grant
 	}
 	emu := tokensourcetest.StartProvider(t, p.Name, cfg)

@@ -66,7 +66,7 @@ func TestExpandErrors(t *testing.T) {
 		want      []string
 	}{
 		"missing":             {accelo, accelo.TokenURL, nil, []string{"deployment is needed", "planet-express"}},
-		"unknown in the URL":  {accelo, "https://{tenant}.example.com", nil, []string{"tenant", "affinitylive has deployment"}},
+		"unknown in the URL":  {accelo, "https://{tenant}.example.com", nil, []string{"tenant", "accelo has deployment"}},
 		"unknown value":       {accelo, accelo.TokenURL, map[string]string{"deployment": "a", "tenant": "b"}, []string{"tenant", "has deployment"}},
 		"value, none at all":  {tiltify, tiltify.TokenURL, map[string]string{"deployment": "a"}, []string{"deployment", "tiltify has no variables"}},
 		"brace not closed":    {accelo, "https://{deployment.example.com", map[string]string{"deployment": "a"}, []string{"name in braces"}},

@@ -24,7 +24,7 @@ func TestEveryPresetFollowsTheSchema(t *testing.T) {
 }
 
 func TestNamesAndAliases(t *testing.T) {
-	want := []string{"affinitylive", "biggerplate", "tiltify", "tiltify_v3", "tinyemail", "tinyplus"}
+	want := []string{"accelo", "biggerplate", "tiltify", "tiltify_v3", "tinyemail", "tinyplus"}
 	if got := Names(); !slices.Equal(got, want) {
 		t.Errorf("names %v, want %v", got, want)
 	}
@@ -40,8 +40,8 @@ func TestNamesAndAliases(t *testing.T) {
 			}
 		}
 	}
-	if p, ok := Get("accelo"); !ok || p.Name != "affinitylive" {
-		t.Errorf("accelo is %q, %v", p.Name, ok)
+	if p, ok := Get("affinitylive"); !ok || p.Name != "accelo" {
+		t.Errorf("affinitylive is %q, %v", p.Name, ok)
 	}
 	for _, name := range []string{"", "Tiltify", "tiltify_v5", "accelo "} {
 		if _, ok := Get(name); ok {

@@ -10,17 +10,17 @@ import (
 
 // Each deployment has its own users and tokens, and is found by its port or its name.
 func TestDeployments(t *testing.T) {
-	p := StartProvider(t, AffinityLive, ProviderConfig{Deployments: []string{"acme", "globex"}})
+	p := StartProvider(t, Accelo, ProviderConfig{Deployments: []string{"acme", "globex"}})
 	acme, globex := p.EndpointsAt(p.DeploymentURL("acme")), p.EndpointsAt(p.DeploymentURL("globex"))
 	if acme != p.Endpoints() || acme.API == globex.API || p.DeploymentURL("initech") != "" {
 		t.Errorf("acme is at %+v, globex at %+v", acme, globex)
 	}
-	c := allow(t, p, globex.Authorize+"?"+form(affinityLiveAuthorize...))
+	c := allow(t, p, globex.Authorize+"?"+form(acceloAuthorize...))
 	if !strings.HasPrefix(c.QR, "globex;ada;") {
 		t.Errorf("the user saw %+v", c)
 	}
 	// A page of one deployment is none of another one's.
-	begun := tokenCall{url: globex.Authorize, body: form(affinityLiveAuthorize...)}.send(t, p).header.Get("Location")
+	begun := tokenCall{url: globex.Authorize, body: form(acceloAuthorize...)}.send(t, p).header.Get("Location")
 	if r := get(t, p, p.DeploymentURL("acme")+begun, ""); r.status != 400 {
 		t.Errorf("acme shows a page of globex: %d", r.status)
 	}
@@ -38,12 +38,12 @@ func TestDeployments(t *testing.T) {
 	}
 	wantStatus(t, p, globex.API+"/x", "Bearer "+r.text("access_token"), 200)
 	wantStatus(t, p, acme.API+"/x", "Bearer "+r.text("access_token"), 401)
-	refresh := affinityLiveCall("grant_type", "refresh_token", "refresh_token", r.text("refresh_token"))
+	refresh := acceloCall("grant_type", "refresh_token", "refresh_token", r.text("refresh_token"))
 	refresh.url = acme.Token
 	wantError(t, refresh.send(t, p), 400, "invalid_grant")
 	refresh.url = globex.Token
 	wantToken(t, refresh.send(t, p))
-	revoke := affinityLiveCall("token", r.text("access_token"))
+	revoke := acceloCall("token", r.text("access_token"))
 	revoke.url = acme.Revoke
 	revoke.send(t, p)
 	wantStatus(t, p, globex.API+"/x", "Bearer "+r.text("access_token"), 200)
@@ -78,9 +78,9 @@ func TestDeployments(t *testing.T) {
 func TestDeploymentNames(t *testing.T) {
 	cfg := ProviderConfig{Deployments: []string{"acme", "globex"}}
 	cfg.TLS = true
-	p := StartProvider(t, AffinityLive, cfg)
+	p := StartProvider(t, Accelo, cfg)
 	base := strings.ReplaceAll(p.DeploymentHosts(), "{deployment}", "globex")
-	c := allow(t, p, p.EndpointsAt(base).Authorize+"?"+form(affinityLiveAuthorize...))
+	c := allow(t, p, p.EndpointsAt(base).Authorize+"?"+form(acceloAuthorize...))
 	if !strings.HasPrefix(c.QR, "globex;") || !strings.HasPrefix(base, "https://globex.api.localhost:") {
 		t.Errorf("the user saw %+v at %s", c, base)
 	}
@@ -88,7 +88,7 @@ func TestDeploymentNames(t *testing.T) {
 
 // What takes the server away takes all of its ports away.
 func TestDeploymentsGoDownTogether(t *testing.T) {
-	p := StartProvider(t, AffinityLive, ProviderConfig{Deployments: []string{"acme", "globex"}})
+	p := StartProvider(t, Accelo, ProviderConfig{Deployments: []string{"acme", "globex"}})
 	reach := func(name string) error {
 		req, err := http.NewRequest(http.MethodGet, p.EndpointsAt(p.DeploymentURL(name)).API, nil)
 		if err != nil {

@@ -11,9 +11,9 @@ func TestLockOut(t *testing.T) {
 	clock := newClock()
 	cfg := ProviderConfig{LockOut: LockOut{Failures: 3}, CodeLifetime: time.Hour}
 	cfg.Now = clock.Now
-	p := StartProvider(t, AffinityLive, cfg)
-	good := pinCall(pinOf(t, p, affinityLiveAuthorize...))
-	bad := affinityLiveCall("grant_type", "refresh_token", "refresh_token", "no")
+	p := StartProvider(t, Accelo, cfg)
+	good := pinCall(pinOf(t, p, acceloAuthorize...))
+	bad := acceloCall("grant_type", "refresh_token", "refresh_token", "no")
 	wantLocked := func(r reply) {
 		t.Helper()
 		if r.status != 401 || r.text("status") != "too_many_failed_logins" || r.header.Get("Retry-After") != "300" {
@@ -30,7 +30,7 @@ func TestLockOut(t *testing.T) {
 	for range 3 {
 		wantError(t, bad.send(t, p), 400, "invalid_grant")
 	}
-	wantError(t, affinityLiveCall("grant_type", "password").send(t, p), 400, "unsupported_grant_type") // no failure of this kind
+	wantError(t, acceloCall("grant_type", "password").send(t, p), 400, "unsupported_grant_type") // no failure of this kind
 	wantLocked(bad.send(t, p))
 	clock.Advance(5*time.Minute - time.Second)
 	wantLocked(good.send(t, p)) // which begins the time anew
@@ -41,8 +41,8 @@ func TestLockOut(t *testing.T) {
 }
 
 func TestLockOutStatus(t *testing.T) {
-	p := StartProvider(t, AffinityLive, ProviderConfig{LockOut: LockOut{Failures: 1, For: 1500 * time.Millisecond, Status: 429}})
-	wrong := affinityLiveCall("grant_type", "refresh_token", "refresh_token", "no")
+	p := StartProvider(t, Accelo, ProviderConfig{LockOut: LockOut{Failures: 1, For: 1500 * time.Millisecond, Status: 429}})
+	wrong := acceloCall("grant_type", "refresh_token", "refresh_token", "no")
 	wrong.password = "no"
 	wantError(t, wrong.send(t, p), 401, "invalid_client")
 	if r := wrong.send(t, p); r.status != 429 || r.header.Get("Retry-After") != "2" {

@@ -12,18 +12,21 @@ import (
 
 // The providers that can be emulated, by the names of their presets.
 const (
-	TinyPlus     = "tinyplus"
-	TinyEmail    = "tinyemail"
+	TinyPlus    = "tinyplus"
+	TinyEmail   = "tinyemail"
+	Accelo      = "accelo"
+	Biggerplate = "biggerplate"
+	Tiltify     = "tiltify"
+	TiltifyV3   = "tiltify_v3"
+
+	// AffinityLive is the older name of Accelo, and means the same.
 	AffinityLive = "affinitylive"
-	Biggerplate  = "biggerplate"
-	Tiltify      = "tiltify"
-	TiltifyV3    = "tiltify_v3"
 )
 
 // DefaultRedirectURI is registered where ProviderConfig.RedirectURIs is nil.
 const DefaultRedirectURI = "https://client.example/callback"
 
-// The types of an application at AffinityLive.
+// The types of an application at Accelo.
 const (
 	// ApplicationInstalled shows its user a PIN.
 	ApplicationInstalled = "installed"
@@ -52,12 +55,12 @@ type ProviderConfig struct {
 	// Fragment puts tiny+'s token into the fragment of the redirect, where RFC 6749
 	// section 4.2.2 has it. Default: the query, as tiny+'s page says.
 	Fragment bool
-	// Application is the type of the application at AffinityLive. Default:
+	// Application is the type of the application at Accelo. Default:
 	// [ApplicationInstalled].
 	Application string
-	// Deployments are AffinityLive's customers. Default: one, acme.
+	// Deployments are Accelo's customers. Default: one, acme.
 	Deployments []string
-	// LockOut is that of AffinityLive.
+	// LockOut is Accelo's.
 	LockOut LockOut
 }
 
@@ -73,12 +76,12 @@ type Provider struct {
 // profiles make the emulations: each fills in what is zero in the configuration,
 // and says how the provider differs.
 var profiles = map[string]func(*ProviderConfig) *emulation{
-	TinyPlus:     tinyPlus,
-	TinyEmail:    tinyEmail,
-	AffinityLive: affinityLive,
-	Biggerplate:  biggerplate,
-	Tiltify:      tiltify,
-	TiltifyV3:    tiltifyV3,
+	TinyPlus:    tinyPlus,
+	TinyEmail:   tinyEmail,
+	Accelo:      accelo,
+	Biggerplate: biggerplate,
+	Tiltify:     tiltify,
+	TiltifyV3:   tiltifyV3,
 }
 
 // Providers returns the names of all providers that can be emulated.
@@ -87,6 +90,9 @@ func Providers() []string { return slices.Sorted(maps.Keys(profiles)) }
 // ListenProvider starts the provider of that name. The caller closes it.
 func ListenProvider(name string, cfg ProviderConfig) (*Provider, error) {
 	profile := profiles[name]
+	if name == AffinityLive {
+		profile = profiles[Accelo]
+	}
 	if profile == nil {
 		return nil, fmt.Errorf("there is no provider %q; there are %s", name, strings.Join(Providers(), ", "))
 	}

@@ -23,19 +23,19 @@ func biggerplateExchange(code string) []string {
 }
 
 func TestProviders(t *testing.T) {
-	want := []string{AffinityLive, Biggerplate, Tiltify, TiltifyV3, TinyEmail, TinyPlus}
+	want := []string{Accelo, Biggerplate, Tiltify, TiltifyV3, TinyEmail, TinyPlus}
 	if got := Providers(); !slices.Equal(got, want) {
 		t.Errorf("providers %v, want %v", got, want)
 	}
 	for name, cfg := range map[string]ProviderConfig{
-		"unknown": {}, AffinityLive: {Application: "mobile"},
+		"unknown": {}, Accelo: {Application: "mobile"},
 	} {
 		if _, err := ListenProvider(name, cfg); err == nil {
 			t.Errorf("%s with %+v was started", name, cfg)
 		}
 	}
 	for _, deployments := range [][]string{{"a", "a"}, {""}, {"a.b"}} {
-		if _, err := ListenProvider(AffinityLive, ProviderConfig{Deployments: deployments}); err == nil {
+		if _, err := ListenProvider(Accelo, ProviderConfig{Deployments: deployments}); err == nil {
 			t.Errorf("deployments %q were taken", deployments)
 		}
 	}

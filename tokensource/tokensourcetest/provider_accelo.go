@@ -6,20 +6,23 @@ import (
 	"time"
 )
 
-// AffinityLiveClientID is the client where Config.Clients is empty: ids hold an @ there,
+// AcceloClientID is the client where Config.Clients is empty: ids hold an @ there,
 // which shows who encodes a Basic header and who does not.
-const AffinityLiveClientID = "34ad67fa2f@hq.example.com"
+const AcceloClientID = "34ad67fa2f@hq.example.com"
 
-// affinityLive is AffinityLive, now Accelo, after https://api.accelo.com/docs/ and
+// AffinityLiveClientID is the older name of AcceloClientID.
+const AffinityLiveClientID = AcceloClientID
+
+// accelo is Accelo, which was AffinityLive, after https://api.accelo.com/docs/ and
 // https://affinitylive.jira.com/wiki/pages/viewpage.action?pageId=42762277: HTTP Basic of id
 // and secret as they are, or both in the query; a PIN for the users of installed
 // applications; scopes joined by commas; a lifetime that may be asked for, and is
 // answered as a text; a host for each deployment; a lock-out. Whether refresh
 // tokens change is not published: the one sent comes back, unless Config.Rotation says
 // otherwise. Config.RefuseLateRefresh takes "if you still have a valid token" at its word.
-func affinityLive(cfg *ProviderConfig) *emulation {
+func accelo(cfg *ProviderConfig) *emulation {
 	cfg.TokenPath, cfg.APIPath = "/oauth2/v0/token", "/api/v0"
-	cfg.client(AffinityLiveClientID, []AuthMethod{AuthBasicRaw, AuthQuery}, FormatForm)
+	cfg.client(AcceloClientID, []AuthMethod{AuthBasicRaw, AuthQuery}, FormatForm)
 	if cfg.AccessTokenLifetime == 0 {
 		cfg.AccessTokenLifetime = 30 * 24 * time.Hour
 	}
@@ -51,9 +54,9 @@ func affinityLive(cfg *ProviderConfig) *emulation {
 		authorize: authorizeRules{
 			responseType: "code", redirectOptional: true, post: true, pin: cfg.Application == ApplicationInstalled,
 		},
-		scopes:        affinityLiveScopes,
+		scopes:        acceloScopes,
 		lifetimeParam: "expires_in",
-		refuse:        refuseAffinityLive,
+		refuse:        refuseAccelo,
 		members: func(issued *issuance, m map[string]any) {
 			delete(m, "scope") // no page lists it
 			deployment := issued.access.login.deployment
@@ -62,7 +65,7 @@ func affinityLive(cfg *ProviderConfig) *emulation {
 			m["account_id"] = "1"
 			m["account_details"] = map[string]any{"user_access": map[string]any{}, "locale": map[string]any{}}
 		},
-		refusal:     refusalAffinityLive,
+		refusal:     refusalAccelo,
 		lockout:     lockout{rules: cfg.LockOut.withDefaults()},
 		deployments: cfg.Deployments,
 	}
@@ -71,8 +74,8 @@ func affinityLive(cfg *ProviderConfig) *emulation {
 // scopeSyntax is read(…) or write(…) of resources, joined by commas.
 var scopeSyntax = regexp.MustCompile(`^(?:read|write)\([a-z_]+(?:,[a-z_]+)*\)(?:,(?:read|write)\([a-z_]+(?:,[a-z_]+)*\))*$`)
 
-// affinityLiveScopes keeps the scopes in one piece, since they hold commas themselves.
-func affinityLiveScopes(requested string) ([]string, *oauthError) {
+// acceloScopes keeps the scopes in one piece, since they hold commas themselves.
+func acceloScopes(requested string) ([]string, *oauthError) {
 	if requested == "" {
 		requested = "read(all)"
 	}
@@ -82,7 +85,7 @@ func affinityLiveScopes(requested string) ([]string, *oauthError) {
 	return []string{requested}, nil
 }
 
-func refuseAffinityLive(_ *TokenRequest, e *oauthError) *oauthError {
+func refuseAccelo(_ *TokenRequest, e *oauthError) *oauthError {
 	switch e.code {
 	case "invalid_grant":
 		return errorf(e.status, e.code, "Grant was not found (possibly expired).")
@@ -92,8 +95,8 @@ func refuseAffinityLive(_ *TokenRequest, e *oauthError) *oauthError {
 	return e
 }
 
-// refusalAffinityLive has one code for every bad token, which is not RFC 6750's.
-func refusalAffinityLive(status int, _ string) any {
+// refusalAccelo has one code for every bad token, which is not RFC 6750's.
+func refusalAccelo(status int, _ string) any {
 	code, message := "invalid_client", "Token provided is invalid"
 	if status == http.StatusBadRequest {
 		code, message = "invalid_request", "The request includes multiple credentials"

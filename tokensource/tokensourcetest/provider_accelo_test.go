@@ -9,18 +9,18 @@ import (
 	. "github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-const affinityLiveScope = "read(all),write(companies,contacts)"
+const acceloScope = "read(all),write(companies,contacts)"
 
-var affinityLiveAuthorize = []string{"client_id", AffinityLiveClientID, "response_type", "code", "scope", affinityLiveScope}
+var acceloAuthorize = []string{"client_id", AcceloClientID, "response_type", "code", "scope", acceloScope}
 
-// affinityLiveCall has the Basic header of id and secret as they are: SetBasicAuth
+// acceloCall has the Basic header of id and secret as they are: SetBasicAuth
 // encodes neither.
-func affinityLiveCall(params ...string) tokenCall {
-	return tokenCall{body: form(params...), user: AffinityLiveClientID, password: DefaultClientSecret}
+func acceloCall(params ...string) tokenCall {
+	return tokenCall{body: form(params...), user: AcceloClientID, password: DefaultClientSecret}
 }
 
 func pinCall(pin string, more ...string) tokenCall {
-	return affinityLiveCall(append([]string{"grant_type", "authorization_code", "code", pin}, more...)...)
+	return acceloCall(append([]string{"grant_type", "authorization_code", "code", pin}, more...)...)
 }
 
 func pinOf(t *testing.T, p *Provider, params ...string) string {
@@ -32,12 +32,12 @@ func pinOf(t *testing.T, p *Provider, params ...string) string {
 	return c.PIN
 }
 
-func TestAffinityLive(t *testing.T) {
+func TestAccelo(t *testing.T) {
 	clock := newClock()
 	cfg := ProviderConfig{}
 	cfg.Now = clock.Now
-	p := StartProvider(t, AffinityLive, cfg)
-	c := allow(t, p, authorizeURL(p, affinityLiveAuthorize...))
+	p := StartProvider(t, Accelo, cfg)
+	c := allow(t, p, authorizeURL(p, acceloAuthorize...))
 	if !regexp.MustCompile(`^[0-9]{9}$`).MatchString(c.PIN) || c.QR != "acme;ada;"+c.PIN || c.Redirect != "" {
 		t.Errorf("the user saw %+v", c)
 	}
@@ -46,10 +46,10 @@ func TestAffinityLive(t *testing.T) {
 	if r.members["expires_in"] != "2592000" || r.text("deployment") != "acme" || r.text("token_type") != "Bearer" || r.text("refresh_token") == "" {
 		t.Errorf("answer %s", r.body)
 	}
-	if rec := last(t, p.Server); rec.Auth != AuthBasicRaw || rec.ClientID != AffinityLiveClientID || rec.Deployment != "acme" {
+	if rec := last(t, p.Server); rec.Auth != AuthBasicRaw || rec.ClientID != AcceloClientID || rec.Deployment != "acme" {
 		t.Errorf("record %+v", rec)
 	}
-	if issued := p.Issued(); len(issued) != 1 || len(issued[0].Scopes) != 1 || issued[0].Scopes[0] != affinityLiveScope {
+	if issued := p.Issued(); len(issued) != 1 || len(issued[0].Scopes) != 1 || issued[0].Scopes[0] != acceloScope {
 		t.Errorf("issued %+v", issued)
 	}
 	token := r.text("access_token")
@@ -64,23 +64,23 @@ func TestAffinityLive(t *testing.T) {
 		}
 		wantStatus(t, p, api+"/companies/1", token, 401)
 	}
-	second := affinityLiveCall("grant_type", "refresh_token", "refresh_token", r.text("refresh_token")).send(t, p)
+	second := acceloCall("grant_type", "refresh_token", "refresh_token", r.text("refresh_token")).send(t, p)
 	wantToken(t, second)
 	if second.text("refresh_token") != r.text("refresh_token") {
 		t.Errorf("answer %s", second.body)
 	}
 	inQuery := tokenCall{
-		query: form("client_id", AffinityLiveClientID, "client_secret", DefaultClientSecret),
+		query: form("client_id", AcceloClientID, "client_secret", DefaultClientSecret),
 		body:  form("grant_type", "refresh_token", "refresh_token", r.text("refresh_token")),
 	}
 	wantToken(t, inQuery.send(t, p))
 }
 
-func TestAffinityLivePIN(t *testing.T) {
+func TestAcceloPIN(t *testing.T) {
 	clock := newClock()
 	cfg := ProviderConfig{}
 	cfg.Now = clock.Now
-	p := StartProvider(t, AffinityLive, cfg)
+	p := StartProvider(t, Accelo, cfg)
 	wantGone := func(r reply) {
 		t.Helper()
 		wantError(t, r, 400, "invalid_grant")
@@ -88,34 +88,34 @@ func TestAffinityLivePIN(t *testing.T) {
 			t.Errorf("described as %q", text)
 		}
 	}
-	pin := pinOf(t, p, affinityLiveAuthorize...)
+	pin := pinOf(t, p, acceloAuthorize...)
 	wantToken(t, pinCall(pin).send(t, p))
 	wantGone(pinCall(pin).send(t, p))
 	wantGone(pinCall("123").send(t, p))
 
-	pin = pinOf(t, p, affinityLiveAuthorize...)
+	pin = pinOf(t, p, acceloAuthorize...)
 	clock.Advance(10 * time.Minute)
 	wantGone(pinCall(pin).send(t, p))
 
 	// redirect_uri is optional, and if sent, must be the same at both ends.
-	sent := with(affinityLiveAuthorize, "redirect_uri", DefaultRedirectURI)
+	sent := with(acceloAuthorize, "redirect_uri", DefaultRedirectURI)
 	wantGone(pinCall(pinOf(t, p, sent...)).send(t, p))
 	wantGone(pinCall(pinOf(t, p, sent...), "redirect_uri", "https://client.example/").send(t, p))
 	wantToken(t, pinCall(pinOf(t, p, sent...), "redirect_uri", DefaultRedirectURI).send(t, p))
-	wantToken(t, pinCall(pinOf(t, p, affinityLiveAuthorize...), "redirect_uri", DefaultRedirectURI).send(t, p))
-	wantGone(pinCall(pinOf(t, p, affinityLiveAuthorize...), "redirect_uri", "https://client.example/").send(t, p))
+	wantToken(t, pinCall(pinOf(t, p, acceloAuthorize...), "redirect_uri", DefaultRedirectURI).send(t, p))
+	wantGone(pinCall(pinOf(t, p, acceloAuthorize...), "redirect_uri", "https://client.example/").send(t, p))
 
-	c, err := p.Deny(soon(t), authorizeURL(p, affinityLiveAuthorize...))
+	c, err := p.Deny(soon(t), authorizeURL(p, acceloAuthorize...))
 	if err != nil || c.PIN != "" || c.Redirect != "" || !strings.Contains(c.Page, "Access was denied") {
 		t.Errorf("denied: %+v, %v", c, err)
 	}
 	for name, params := range map[string][]string{
-		"other redirect_uri": with(affinityLiveAuthorize, "redirect_uri", "https://client.example/"),
-		"spaces in scope":    with(affinityLiveAuthorize, "scope", "read(all) write(all)"),
-		"plain scope":        with(affinityLiveAuthorize, "scope", "read"),
-		"open scope":         with(affinityLiveAuthorize, "scope", "read(companies,contacts"),
-		"token":              with(affinityLiveAuthorize, "response_type", "token"),
-		"bad lifetime":       with(affinityLiveAuthorize, "expires_in", "1h"),
+		"other redirect_uri": with(acceloAuthorize, "redirect_uri", "https://client.example/"),
+		"spaces in scope":    with(acceloAuthorize, "scope", "read(all) write(all)"),
+		"plain scope":        with(acceloAuthorize, "scope", "read"),
+		"open scope":         with(acceloAuthorize, "scope", "read(companies,contacts"),
+		"token":              with(acceloAuthorize, "response_type", "token"),
+		"bad lifetime":       with(acceloAuthorize, "expires_in", "1h"),
 	} {
 		if c, err := p.Allow(soon(t), authorizeURL(p, params...)); err == nil || c.PIN != "" || c.Redirect != "" {
 			t.Errorf("%s: %+v", name, c)
@@ -124,9 +124,9 @@ func TestAffinityLivePIN(t *testing.T) {
 }
 
 // A client may also begin by itself, with a POST, and open the page it is sent to.
-func TestAffinityLivePostedAuthorization(t *testing.T) {
-	p := StartProvider(t, AffinityLive, ProviderConfig{})
-	r := tokenCall{url: p.Endpoints().Authorize, body: form(affinityLiveAuthorize...)}.send(t, p)
+func TestAcceloPostedAuthorization(t *testing.T) {
+	p := StartProvider(t, Accelo, ProviderConfig{})
+	r := tokenCall{url: p.Endpoints().Authorize, body: form(acceloAuthorize...)}.send(t, p)
 	location := r.header.Get("Location")
 	if r.status != 302 || !strings.HasPrefix(location, "/oauth2/v0/authorize/approve?request=") {
 		t.Fatalf("got %d to %q", r.status, location)
@@ -136,26 +136,26 @@ func TestAffinityLivePostedAuthorization(t *testing.T) {
 	}
 }
 
-func TestAffinityLiveLifetime(t *testing.T) {
+func TestAcceloLifetime(t *testing.T) {
 	clock := newClock()
 	cfg := ProviderConfig{}
 	cfg.Now, cfg.RefuseLateRefresh = clock.Now, true
-	p := StartProvider(t, AffinityLive, cfg)
-	r := pinCall(pinOf(t, p, with(affinityLiveAuthorize, "expires_in", "7200")...)).send(t, p)
+	p := StartProvider(t, Accelo, cfg)
+	r := pinCall(pinOf(t, p, with(acceloAuthorize, "expires_in", "7200")...)).send(t, p)
 	if r.members["expires_in"] != "7200" {
 		t.Errorf("asked for when authorizing: %s", r.body)
 	}
-	r = pinCall(pinOf(t, p, affinityLiveAuthorize...), "expires_in", "60").send(t, p)
+	r = pinCall(pinOf(t, p, acceloAuthorize...), "expires_in", "60").send(t, p)
 	if r.members["expires_in"] != "60" {
 		t.Errorf("asked for with the exchange: %s", r.body)
 	}
-	pin := pinOf(t, p, affinityLiveAuthorize...)
+	pin := pinOf(t, p, acceloAuthorize...)
 	for _, bad := range []string{"0", "-1", "soon", "1.5"} {
 		wantError(t, pinCall(pin, "expires_in", bad).send(t, p), 400, "invalid_request")
 	}
 	wantToken(t, pinCall(pin).send(t, p))
 
-	refresh := affinityLiveCall("grant_type", "refresh_token", "refresh_token", r.text("refresh_token"))
+	refresh := acceloCall("grant_type", "refresh_token", "refresh_token", r.text("refresh_token"))
 	clock.Advance(59 * time.Second)
 	r = refresh.send(t, p)
 	if r.members["expires_in"] != "60" {
@@ -166,15 +166,15 @@ func TestAffinityLiveLifetime(t *testing.T) {
 	wantError(t, refresh.send(t, p), 400, "invalid_grant")
 }
 
-func TestAffinityLiveRefuses(t *testing.T) {
-	p := StartProvider(t, AffinityLive, ProviderConfig{})
-	good := pinCall(pinOf(t, p, affinityLiveAuthorize...))
+func TestAcceloRefuses(t *testing.T) {
+	p := StartProvider(t, Accelo, ProviderConfig{})
+	good := pinCall(pinOf(t, p, acceloAuthorize...))
 	change := func(edit func(*tokenCall)) tokenCall {
 		c := good
 		edit(&c)
 		return c
 	}
-	credentials := form("client_id", AffinityLiveClientID, "client_secret", DefaultClientSecret)
+	credentials := form("client_id", AcceloClientID, "client_secret", DefaultClientSecret)
 	refused(t, p, map[string]wrongCall{
 		"encoded Basic":      {change(func(c *tokenCall) { c.user = strings.ReplaceAll(c.user, "@", "%40") }), 401, "invalid_client"},
 		"wrong secret":       {change(func(c *tokenCall) { c.password = "no" }), 401, "invalid_client"},
@@ -185,23 +185,23 @@ func TestAffinityLiveRefuses(t *testing.T) {
 		"all in the query":   {change(func(c *tokenCall) { c.query, c.body = c.body, "" }), 400, "invalid_request"},
 		"parameter twice":    {change(func(c *tokenCall) { c.body += "&code=1" }), 400, "invalid_request"},
 		"JSON":               {change(func(c *tokenCall) { c.body, c.contentType = "{}", "application/json" }), 400, "invalid_request"},
-		"no code":            {affinityLiveCall("grant_type", "authorization_code"), 400, "invalid_request"},
-		"no grant_type":      {affinityLiveCall("token_type", "refresh_token", "refresh_token", "x"), 400, "invalid_request"},
-		"unknown grant_type": {affinityLiveCall("grant_type", "password"), 400, "unsupported_grant_type"},
-		"not a service":      {affinityLiveCall("grant_type", "client_credentials"), 401, "unauthorized_client"},
+		"no code":            {acceloCall("grant_type", "authorization_code"), 400, "invalid_request"},
+		"no grant_type":      {acceloCall("token_type", "refresh_token", "refresh_token", "x"), 400, "invalid_request"},
+		"unknown grant_type": {acceloCall("grant_type", "password"), 400, "unsupported_grant_type"},
+		"not a service":      {acceloCall("grant_type", "client_credentials"), 401, "unauthorized_client"},
 	})
 	wantToken(t, good.send(t, p))
 }
 
-func TestAffinityLiveWeb(t *testing.T) {
-	p := StartProvider(t, AffinityLive, ProviderConfig{Application: ApplicationWeb})
+func TestAcceloWeb(t *testing.T) {
+	p := StartProvider(t, Accelo, ProviderConfig{Application: ApplicationWeb})
 	// With one registered, redirect_uri need not be sent.
-	q := answered(t, allow(t, p, authorizeURL(p, with(affinityLiveAuthorize, "state", "a b")...)), DefaultRedirectURI)
+	q := answered(t, allow(t, p, authorizeURL(p, with(acceloAuthorize, "state", "a b")...)), DefaultRedirectURI)
 	if q.Get("state") != "a b" {
 		t.Errorf("redirected with %v", q)
 	}
 	wantToken(t, pinCall(q.Get("code"), "redirect_uri", DefaultRedirectURI).send(t, p))
-	c, err := p.Deny(soon(t), authorizeURL(p, affinityLiveAuthorize...))
+	c, err := p.Deny(soon(t), authorizeURL(p, acceloAuthorize...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,22 +209,22 @@ func TestAffinityLiveWeb(t *testing.T) {
 		t.Errorf("redirected with %v", q)
 	}
 	p.SetRedirectURIs(DefaultRedirectURI, "https://client.example/2")
-	if _, err := p.Allow(soon(t), authorizeURL(p, affinityLiveAuthorize...)); err == nil {
+	if _, err := p.Allow(soon(t), authorizeURL(p, acceloAuthorize...)); err == nil {
 		t.Error("with two registered, one was chosen")
 	}
 }
 
-func TestAffinityLiveService(t *testing.T) {
-	p := StartProvider(t, AffinityLive, ProviderConfig{Application: ApplicationService})
-	r := affinityLiveCall("grant_type", "client_credentials", "scope", "read(staff)", "expires_in", "3600").send(t, p)
+func TestAcceloService(t *testing.T) {
+	p := StartProvider(t, Accelo, ProviderConfig{Application: ApplicationService})
+	r := acceloCall("grant_type", "client_credentials", "scope", "read(staff)", "expires_in", "3600").send(t, p)
 	wantToken(t, r)
 	if r.members["refresh_token"] != nil || r.members["expires_in"] != "3600" {
 		t.Errorf("answer %s", r.body)
 	}
 	wantStatus(t, p, p.Endpoints().API+"/staff", "Bearer "+r.text("access_token"), 200)
-	wantError(t, affinityLiveCall("grant_type", "client_credentials", "scope", "staff").send(t, p), 400, "invalid_scope")
+	wantError(t, acceloCall("grant_type", "client_credentials", "scope", "staff").send(t, p), 400, "invalid_scope")
 	wantError(t, pinCall("123456789").send(t, p), 401, "unauthorized_client")
-	if c := allow(t, p, authorizeURL(p, affinityLiveAuthorize...)); !strings.Contains(c.Redirect, "error=unauthorized_client") {
+	if c := allow(t, p, authorizeURL(p, acceloAuthorize...)); !strings.Contains(c.Redirect, "error=unauthorized_client") {
 		t.Errorf("a service application asked a user: %+v", c)
 	}
 }

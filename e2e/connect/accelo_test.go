@@ -9,14 +9,14 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-const affinityLiveScope = "read(all),write(companies,contacts)"
+const acceloScope = "read(all),write(companies,contacts)"
 
 // wantRawBasic checks that client id and secret stood in HTTP Basic as they are: the id holds
 // an @, which RFC 6749 section 2.3.1 would have encoded.
 func wantRawBasic(t *testing.T, req tokensourcetest.TokenRequest) {
 	t.Helper()
 	id, secret, ok := (&http.Request{Header: req.Header}).BasicAuth()
-	if !ok || id != tokensourcetest.AffinityLiveClientID || secret != tokensourcetest.DefaultClientSecret {
+	if !ok || id != tokensourcetest.AcceloClientID || secret != tokensourcetest.DefaultClientSecret {
 		t.Errorf("the token request has Basic %v of %q", ok, id)
 	}
 	if req.Format != tokensourcetest.FormatForm || req.RawQuery != "" {
@@ -25,18 +25,18 @@ func wantRawBasic(t *testing.T, req tokensourcetest.TokenRequest) {
 }
 
 // An installed application: its user types back the PIN that is shown.
-func TestAffinityLive(t *testing.T) {
+func TestAccelo(t *testing.T) {
 	for name, test := range map[string]struct{ inject, place string }{
 		"header": {"", "header"},
 		"query":  {"inject query _bearer_token", "query"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := start(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{}, setup{
+			r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{}, setup{
 				source: "scopes read(all) write(companies,contacts)\n\t\t\ttoken_param expires_in 7000\n\t\t\t" + test.inject,
 			})
 			page := openPage(t, r)
-			account := page.Row("affinitylive")
+			account := page.Row("accelo")
 			provider := account.ClickConnectInNewTab()
 			provider.Allow()
 			account.FinishWith(provider.PIN())
@@ -44,10 +44,10 @@ func TestAffinityLive(t *testing.T) {
 
 			authorize := last(t, r.emu.AuthorizeRequests())
 			wantParams(t, "authorize request", authorize.Params, map[string]string{
-				"response_type": "code", "client_id": r.emu.ClientID(), "scope": affinityLiveScope,
+				"response_type": "code", "client_id": r.emu.ClientID(), "scope": acceloScope,
 				"state": "*", "code_challenge": "*", "code_challenge_method": "S256",
 			})
-			if !contains(authorize.RawQuery, "scope="+affinityLiveScope) {
+			if !contains(authorize.RawQuery, "scope="+acceloScope) {
 				t.Errorf("the scopes are not verbatim in %s", authorize.RawQuery)
 			}
 			exchange := r.emu.TokenRequests()[0]
@@ -84,13 +84,13 @@ func TestAffinityLive(t *testing.T) {
 }
 
 // A refresh has to come before the token's end: after it, it is refused there.
-func TestAffinityLiveRefreshesBeforeTheEnd(t *testing.T) {
+func TestAcceloRefreshesBeforeTheEnd(t *testing.T) {
 	t.Parallel()
-	r := start(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{
+	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{
 		Config: tokensourcetest.Config{AccessTokenLifetime: short, RefuseLateRefresh: true},
 	}, setup{source: early})
 	page := openPage(t, r)
-	account := page.Row("affinitylive")
+	account := page.Row("accelo")
 	provider := account.ClickConnectInNewTab()
 	provider.Allow()
 	account.FinishWith(provider.PIN())
@@ -106,11 +106,11 @@ func TestAffinityLiveRefreshesBeforeTheEnd(t *testing.T) {
 }
 
 // Each account belongs to a deployment, which has a host of its own for login, tokens and API.
-func TestAffinityLiveDeployments(t *testing.T) {
+func TestAcceloDeployments(t *testing.T) {
 	t.Parallel()
 	cfg := tokensourcetest.ProviderConfig{Deployments: []string{"acme", "planet-express"}}
 	cfg.TLS = true
-	emu := tokensourcetest.StartProvider(t, tokensourcetest.AffinityLive, cfg)
+	emu := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, cfg)
 	hosts := emu.DeploymentHosts()
 	r := startWith(t, emu, setup{
 		base:     hosts,
@@ -123,7 +123,7 @@ func TestAffinityLiveDeployments(t *testing.T) {
 	page := openPage(t, r)
 	for account, deployment := range map[string]string{"alice": "acme", "bob": "planet-express"} {
 		page.Open()
-		row := page.NewAccount("affinitylive", account)
+		row := page.NewAccount("accelo", account)
 		row.FillVariable("deployment", deployment)
 		provider := row.ClickConnectInNewTab()
 		if got := last(t, emu.AuthorizeRequests()).Deployment; got != deployment || !contains(provider.at(), "//"+deployment+".api.localhost:") {
@@ -131,7 +131,7 @@ func TestAffinityLiveDeployments(t *testing.T) {
 		}
 		provider.Allow()
 		row.FinishWith(provider.PIN())
-		page.Account("affinitylive", account).wantConnected()
+		page.Account("accelo", account).wantConnected()
 	}
 	check := func() {
 		t.Helper()
@@ -148,7 +148,7 @@ func TestAffinityLiveDeployments(t *testing.T) {
 	check()
 	r.emu.RevokeAccessTokens()
 	check()
-	if got := page.value(page.Account("affinitylive", "bob").xpath + `//input[@name="deployment"]`); got != "planet-express" {
+	if got := page.value(page.Account("accelo", "bob").xpath + `//input[@name="deployment"]`); got != "planet-express" {
 		t.Errorf("the deployment is shown as %q", got)
 	}
 
@@ -171,11 +171,11 @@ func upstreamOfAccount(hosts string) string {
 }
 
 // A deployment that cannot be one is refused before anybody is sent anywhere.
-func TestAffinityLiveDeploymentIsChecked(t *testing.T) {
+func TestAcceloDeploymentIsChecked(t *testing.T) {
 	t.Parallel()
 	cfg := tokensourcetest.ProviderConfig{}
 	cfg.TLS = true
-	emu := tokensourcetest.StartProvider(t, tokensourcetest.AffinityLive, cfg)
+	emu := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, cfg)
 	hosts := emu.DeploymentHosts()
 	r := startWith(t, emu, setup{
 		base: hosts, upstream: upstreamOfAccount(hosts),
@@ -184,7 +184,7 @@ func TestAffinityLiveDeploymentIsChecked(t *testing.T) {
 	page := openPage(t, r)
 	for _, wrong := range []string{"evil.example/", "Acme", "a b"} {
 		page.Open()
-		row := page.Row("affinitylive")
+		row := page.Row("accelo")
 		row.FillVariable("deployment", wrong)
 		refused := row.ClickConnectInNewTab()
 		(&connectPage{tab: refused.tab}).wantNotice("Deployment", "lower-case letters, digits, - and _")
@@ -195,13 +195,13 @@ func TestAffinityLiveDeploymentIsChecked(t *testing.T) {
 }
 
 // The user of a web application is sent back, as with other providers.
-func TestAffinityLiveWebApplication(t *testing.T) {
+func TestAcceloWebApplication(t *testing.T) {
 	t.Parallel()
-	r := start(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{Application: tokensourcetest.ApplicationWeb}, setup{
+	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{Application: tokensourcetest.ApplicationWeb}, setup{
 		source: "redirect_url http://127.0.0.1:{$PORT}/connect/callback",
 	})
 	page := openPage(t, r)
-	page.Row("affinitylive").Connect()
+	page.Row("accelo").Connect()
 	authorize := last(t, r.emu.AuthorizeRequests())
 	wantParams(t, "authorize request", authorize.Params, map[string]string{
 		"response_type": "code", "client_id": r.emu.ClientID(), "redirect_uri": r.URL + "/connect/callback",
@@ -216,10 +216,10 @@ func TestAffinityLiveWebApplication(t *testing.T) {
 }
 
 // A service application needs nobody.
-func TestAffinityLiveServiceApplication(t *testing.T) {
+func TestAcceloServiceApplication(t *testing.T) {
 	t.Parallel()
-	r := start(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{Application: tokensourcetest.ApplicationService}, setup{
-		unattended: true, source: "grant client_credentials\n\t\t\tscopes " + affinityLiveScope + "\n\t\t\ttoken_param expires_in 600",
+	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{Application: tokensourcetest.ApplicationService}, setup{
+		unattended: true, source: "grant client_credentials\n\t\t\tscopes " + acceloScope + "\n\t\t\ttoken_param expires_in 600",
 	})
 	if got := r.Ask("/things/1"); got.status != http.StatusOK {
 		t.Fatalf("through the proxy came %d %s", got.status, got.body)
@@ -227,24 +227,24 @@ func TestAffinityLiveServiceApplication(t *testing.T) {
 	request := last(t, r.emu.TokenRequests())
 	wantRawBasic(t, request)
 	wantParams(t, "token request", request.Params, map[string]string{
-		"grant_type": "client_credentials", "scope": affinityLiveScope, "expires_in": "600",
+		"grant_type": "client_credentials", "scope": acceloScope, "expires_in": "600",
 	})
 	wantBearer(t, last(t, r.emu.APIRequests()))
 	page := openPage(t, r)
-	if page.Row("affinitylive").Exists() {
+	if page.Row("accelo").Exists() {
 		t.Error("the page has a row for a source that nobody connects")
 	}
 }
 
 // Too many wrong PINs lock the client out, and every further attempt would begin that time
 // anew: nothing is sent, and the tokens that are there go on to serve.
-func TestAffinityLiveLockOut(t *testing.T) {
+func TestAcceloLockOut(t *testing.T) {
 	t.Parallel()
-	r := start(t, tokensourcetest.AffinityLive, tokensourcetest.ProviderConfig{
+	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{
 		LockOut: tokensourcetest.LockOut{Failures: 2},
 	}, setup{})
 	page := openPage(t, r)
-	account := page.Row("affinitylive")
+	account := page.Row("accelo")
 	provider := account.ClickConnectInNewTab()
 	provider.Allow()
 	account.FinishWith(provider.PIN())

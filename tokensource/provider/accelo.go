@@ -10,9 +10,9 @@ import "time"
 //	codes  https://api.accelo.com/docs/#status-codes
 func init() {
 	register(Preset{
-		Name:    "affinitylive",
-		Aliases: []string{"accelo"}, // the company's name since it was renamed
-		Title:   "Accelo (AffinityLive)",
+		Name:    "accelo",
+		Aliases: []string{"affinitylive"}, // the company's name until it was renamed
+		Title:   "Accelo",
 		Summary: "Client work in Accelo, which was AffinityLive: a person types back a PIN, or a service application gets tokens for itself.",
 		Docs: []string{
 			"https://api.accelo.com/docs/",

@@ -1,0 +1,56 @@
+package caddy
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/authinject/caddy-authinject/tokensource/provider"
+)
+
+// The older name of a provider in a configuration stands for the same source: with the same endpoints, by
+// which stored records are found.
+func TestAliasOfAProvider(t *testing.T) {
+	filled := func(name string) Source {
+		s := Source{Provider: name, Variables: map[string]string{"deployment": "acme"}, ClientID: "c", ClientSecrets: []string{"{env.S}"}}
+		if err := s.applyProvider(); err != nil {
+			t.Fatal(err)
+		}
+		s.Provider = ""
+		return s
+	}
+	older, newer := filled("affinitylive"), filled("accelo")
+	if !reflect.DeepEqual(older, newer) {
+		t.Errorf("affinitylive is\n%+v\naccelo is\n%+v", older, newer)
+	}
+	if newer.TokenURL != "https://{deployment}.api.accelo.com/oauth2/v0/token" {
+		t.Errorf("token_url %s", newer.TokenURL)
+	}
+}
+
+// A preset says which token types mean Bearer and that tokens do not end, unless the configuration says
+// something else.
+func TestPresetOfAnswers(t *testing.T) {
+	preset := provider.Preset{Name: "p", TokenTypes: []string{"Application Access Token"}, DefaultLifetime: provider.NeverExpires}
+	var bare Source
+	own := Source{TokenTypes: []string{"JWT"}, DefaultLifetime: caddy.Duration(time.Hour)}
+	for _, s := range []*Source{&bare, &own} {
+		if err := s.applyClient(preset); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(bare.TokenTypes, preset.TokenTypes) || bare.DefaultLifetime != -1 {
+		t.Errorf("from the preset: %q, %d", bare.TokenTypes, bare.DefaultLifetime)
+	}
+	if !slices.Equal(own.TokenTypes, []string{"JWT"}) || own.DefaultLifetime != caddy.Duration(time.Hour) {
+		t.Errorf("from the configuration: %q, %d", own.TokenTypes, own.DefaultLifetime)
+	}
+	bare.grant = ClientCredentialsGrant{}
+	cfg := bare.config("s", &pooledSource{})
+	if !slices.Equal(cfg.TokenTypes, preset.TokenTypes) || cfg.DefaultLifetime >= 0 {
+		t.Errorf("for the token source: %q, %d", cfg.TokenTypes, cfg.DefaultLifetime)
+	}
+}
