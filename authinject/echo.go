@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // An upstream sees the token, and may send it back by mistake: a token in the query because it
@@ -76,7 +77,7 @@ type scrubbedError struct {
 // in a quotation looks like.
 var (
 	quotation = regexp.MustCompile(`(?:malformed|bad|unsupported|multiple|many) .*?"`)
-	longWord  = regexp.MustCompile(`[^\s"\\]{12,}`)
+	longWord  = regexp.MustCompile(`(?:[^\s"\\]|\\["\\]){12,}`)
 )
 
 // scrubError keeps token out of the text of err, and any token out of what err quotes: what arrives on a
@@ -85,6 +86,9 @@ var (
 func scrubError(err error, token string) error {
 	text := err.Error()
 	clean := scrub(text, token)
+	if escaped := strings.Trim(strconv.Quote(token), `"`); escaped != token {
+		clean = scrub(clean, escaped) // as it stands in a quotation
+	}
 	if at := quotation.FindStringIndex(clean); at != nil {
 		clean = clean[:at[1]] + longWord.ReplaceAllLiteralString(clean[at[1]:], scrubbed)
 	}

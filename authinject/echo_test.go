@@ -64,6 +64,19 @@ func TestErrorsQuoteNoToken(t *testing.T) {
 	}
 }
 
+// A token with characters that a quotation escapes is found in one, too.
+func TestErrorsQuoteNoTokenWithQuotes(t *testing.T) {
+	const access = `ab"cd\ef"gh\ij"kl\mn"op`
+	for _, sent := range []string{access, `another"cd\ef"gh\ij"kl\mn"op`} {
+		text := scrubError(fmt.Errorf("malformed HTTP status code %q", sent), access).Error()
+		for _, part := range []string{"ab", "cd", "ef", "gh", "ij", "kl", "mn", "another"} {
+			if strings.Contains(text[strings.Index(text, `"`):], part) {
+				t.Errorf("%q is in %s", part, text)
+			}
+		}
+	}
+}
+
 // What cannot be read as an answer may be the rest of an earlier one, with the token of another account
 // in it. The start of a connection that speaks another protocol can still be told from the error.
 func TestErrorsQuoteNoOtherToken(t *testing.T) {

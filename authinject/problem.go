@@ -130,7 +130,10 @@ func (t *Transport) foreign(err error) *failure {
 // response makes the answer to req. It is never a 401, which would ask the
 // client for credentials that are not its own (RFC 9110 section 15.5.2).
 func (f *failure) response(req *http.Request) *http.Response {
-	body, err := json.Marshal(problem{
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body) // which ends it with a line break
+	encoder.SetEscapeHTML(false)      // a person copies login_url from here
+	err := encoder.Encode(problem{
 		Type: ProblemTypes + f.kind, Title: f.title, Status: f.status, Detail: f.detail, Class: f.class,
 		Source: f.source, Account: f.account, RetryAfter: f.retryAfter, LoginURL: f.loginURL,
 	})
@@ -138,7 +141,6 @@ func (f *failure) response(req *http.Request) *http.Response {
 		// Strings and numbers always encode.
 		panic(fmt.Sprintf("authinject: encoding a problem: %v", err))
 	}
-	body = append(body, '\n')
 	res := &http.Response{
 		Status:     strconv.Itoa(f.status) + " " + http.StatusText(f.status),
 		StatusCode: f.status,
@@ -146,14 +148,16 @@ func (f *failure) response(req *http.Request) *http.Response {
 		ProtoMajor: 1,
 		ProtoMinor: 1,
 		Header: http.Header{
-			"Content-Type":   {"application/problem+json"},
-			"Content-Length": {strconv.Itoa(len(body))},
-			"Cache-Control":  {"no-store"},
+			"Content-Type": {"application/problem+json"},
+			// The body may hold < and >. No browser is to take it for a page.
+			"X-Content-Type-Options": {"nosniff"},
+			"Content-Length":         {strconv.Itoa(body.Len())},
+			"Cache-Control":          {"no-store"},
 			// A browser that shows this would ask for an icon next, of its own accord.
 			"Content-Security-Policy": {"default-src 'none'"},
 			"Proxy-Status":            {"authinject; error=" + f.proxyError + "; details=" + quoteString(f.detail)},
 		},
-		ContentLength: int64(len(body)),
+		ContentLength: int64(body.Len()),
 		Body:          http.NoBody,
 		Request:       req,
 	}
@@ -164,7 +168,7 @@ func (f *failure) response(req *http.Request) *http.Response {
 		res.Header["Retry-After"] = []string{strconv.Itoa(f.retryAfter)}
 	}
 	if req.Method != http.MethodHead {
-		res.Body = io.NopCloser(bytes.NewReader(body))
+		res.Body = io.NopCloser(&body)
 	}
 	return res
 }

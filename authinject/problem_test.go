@@ -116,6 +116,26 @@ func TestLoginWithoutConnectURL(t *testing.T) {
 	}
 }
 
+// Addresses and names stand in the body as they are, so that they can be copied from it. No browser takes
+// it for a page.
+func TestProblemIsReadable(t *testing.T) {
+	const page = "https://proxy.example/connect?source=orders&account=%3Cb%3E"
+	rt := newTransport(t, &upstream{}, failing(&tokensource.Error{Source: "orders", Account: "<b>", Class: tokensource.ClassLogin, Reason: "never connected"}))
+	rt.ConnectURL = func(string, string) string { return page }
+	res, text := send(t, rt, get(t, "https://api.example.com/"))
+	for _, want := range []string{`"login_url":"` + page + `"`, `"account":"<b>"`, `open ` + page} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in %s", want, text)
+		}
+	}
+	if !strings.HasSuffix(text, "}\n") || strings.Count(text, "\n") != 1 {
+		t.Errorf("it is not one line: %q", text)
+	}
+	if res.Header.Get("Content-Type") != "application/problem+json" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("header %v", res.Header)
+	}
+}
+
 // RFC 9651 section 3.3.3: details are printable ASCII, and cannot end early.
 func TestProxyStatusCannotBeBroken(t *testing.T) {
 	rt := newTransport(t, &upstream{}, newSource(token(canary, 1)))

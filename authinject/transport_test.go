@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -60,6 +62,34 @@ func TestRoundTripUsesTheNewToken(t *testing.T) {
 			if got := up.last(t).Header.Get("Authorization"); got != "Bearer "+access {
 				t.Errorf("sent %q, want %s", got, access)
 			}
+		}
+	}
+}
+
+// Every visible character of ASCII reaches the upstream, in a header field and in the query.
+func TestVisibleCharacters(t *testing.T) {
+	var visible strings.Builder
+	for c := byte(0x21); c < 0x7f; c++ {
+		visible.WriteByte(c)
+	}
+	for _, access := range []string{visible.String(), "00D000!AQ0A.b", "1000|made-up", "v^1.1#i^1", `a"b\c,d`, "==", "%41+&="} {
+		for placement, in := range placements(t) {
+			var header string
+			var query url.Values
+			protocols(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				header, query = r.Header.Get("Authorization"), r.URL.Query()
+			}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
+				rt.Source, rt.Injection = sourceOf(newSource(token(access, 1))), in
+				if res, text := send(t, rt, get(t, srv.URL+"/x")); res.StatusCode != http.StatusOK {
+					t.Fatalf("%s, %q: %d %s", placement, access, res.StatusCode, text)
+				}
+				if placement == "header" && header != "Bearer "+access {
+					t.Errorf("header: %q, want %q", header, access)
+				}
+				if placement == "query" && (len(query) != 1 || len(query["_bearer_token"]) != 1 || query.Get("_bearer_token") != access) {
+					t.Errorf("query: %q, want %q", query, access)
+				}
+			})
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -32,5 +33,20 @@ func TestAdminNamesTheMethods(t *testing.T) {
 	var api caddy.APIError
 	if !errors.As(err, &api) || api.HTTPStatus != http.StatusMethodNotAllowed || w.Header().Get("Allow") != http.MethodGet {
 		t.Errorf("%v, Allow %q", err, w.Header().Get("Allow"))
+	}
+}
+
+// Addresses stand in the answers as they are, so that they can be copied.
+func TestAdminAnswersAreReadable(t *testing.T) {
+	w := httptest.NewRecorder()
+	const page = "https://proxy.example/connect?source=a&account=b"
+	if err := answerJSON(w, http.StatusOK, map[string]string{"error": page}); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.Body.String(); !strings.Contains(got, page) || !strings.HasSuffix(got, "}\n") {
+		t.Errorf("got %q", got)
+	}
+	if w.Header().Get("Content-Type") != "application/json" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("header %v", w.Header())
 	}
 }
