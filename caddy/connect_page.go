@@ -32,6 +32,13 @@ var connectStyle = func() template.CSS {
 	return template.CSS(style) //nolint:gosec // our own file
 }()
 
+// The names of the button that leads to the provider: of an account that somebody has to connect, and of
+// one that works.
+const (
+	connectButton   = "Connect"
+	reconnectButton = "Reconnect"
+)
+
 // maxShownAccounts bounds the accounts of a source on the page, each of which is read
 // from the storage.
 const maxShownAccounts = 200
@@ -69,7 +76,10 @@ type accountView struct {
 	Expiry    string
 	Scope     string
 	Connected bool
-	Fields    []fieldView
+	// Button is the name of the button that leads to the provider. Working says that nobody has to press it.
+	Button  string
+	Working bool
+	Fields  []fieldView
 }
 
 // fieldView is the field of a variable.
@@ -141,7 +151,7 @@ func (h *ConnectHandler) sourceView(ctx context.Context, s connectSource, wanted
 		v.Accounts = append(v.Accounts, h.accountView(ctx, s, name))
 	}
 	if perAccount || len(names) > 0 || wanted != "" {
-		v.New = &accountView{ID: s.name + "-new", Named: true, Fields: fields(s, s.name+"-new", nil)}
+		v.New = &accountView{ID: s.name + "-new", Named: true, Button: connectButton, Fields: fields(s, s.name+"-new", nil)}
 		if tokensource.CheckAccountName(wanted) == nil && !slices.Contains(names, wanted) {
 			v.New.Name = wanted
 		}
@@ -156,6 +166,10 @@ func (h *ConnectHandler) accountView(ctx context.Context, s connectSource, name 
 	v := accountView{ID: s.name + "-" + shortDigest(name), Name: name, Named: name != "", State: st.State, Scope: st.Scope}
 	v.Words, v.Mood = words(st, time.Now())
 	v.Connected = st.Live || st.Generation > 0 && !st.Disconnected
+	v.Working = st.Live && !st.Refused && st.State != tokensource.StateLoginRequired
+	if v.Button = connectButton; v.Working {
+		v.Button = reconnectButton
+	}
 	if !st.Expiry.IsZero() && v.Connected {
 		v.Expiry = st.Expiry.UTC().Format("2006-01-02 15:04 UTC")
 	}

@@ -170,6 +170,7 @@ func TestConnect(t *testing.T) {
 			if status != http.StatusServiceUnavailable || !strings.Contains(body, `"login_url":"http://`+addr+`/connect?source=a"`) {
 				t.Errorf("before the login: %d %s", status, body)
 			}
+			wantButton(t, ada, "Connect")
 			consent, err := p.Allow(t.Context(), ada.begin("source", "a"))
 			if err != nil {
 				t.Fatal(err)
@@ -184,13 +185,37 @@ func TestConnect(t *testing.T) {
 			if status, body, _ = get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
 				t.Errorf("after the login: %d %s", status, body)
 			}
+			wantButton(t, ada, "Reconnect")
 			if _, page := ada.press("disconnect", "source", "a"); !strings.Contains(notice(page), "Disconnected a.") {
 				t.Errorf("after disconnecting: %s", notice(page))
 			}
 			if status, body, _ = get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, "the account was disconnected") {
 				t.Errorf("after disconnecting: %d %s", status, body)
 			}
+			wantButton(t, ada, "Connect")
 			tokensourcetest.Report(t, p.Check())
 		})
+	}
+}
+
+// wantButton checks the name of the button that leads to the provider. On an account that works it is a
+// second choice, as is what belongs to it.
+func wantButton(t *testing.T, p *person, name string) {
+	t.Helper()
+	_, page := p.open(p.page)
+	second := name == "Reconnect"
+	for _, button := range regexp.MustCompile(`<button([^>]*)>((?:Rec|C)onnect|Finish)</button>`).FindAllStringSubmatch(page, -1) {
+		if button[2] != "Finish" && button[2] != name {
+			t.Errorf("a button %s, want %s", button[2], name)
+		}
+		if strings.Contains(button[1], `class="second"`) != second {
+			t.Errorf("button %s has%s", button[2], button[1])
+		}
+	}
+	if !strings.Contains(page, ">"+name+"</button>") {
+		t.Errorf("no button %s", name)
+	}
+	if strings.Contains(page, "Code or PIN") && !strings.Contains(page, "Press "+name+", ") {
+		t.Errorf("the field of the code does not name the button %s", name)
 	}
 }

@@ -21,6 +21,9 @@ const (
 	moodNone mood = "none"
 )
 
+// loginSoon is how long before the end of a token that nothing renews a person should act.
+const loginSoon = 24 * time.Hour
+
 // words says how an account stands in words that a person understands.
 func words(st tokensource.Status, now time.Time) (text string, as mood) {
 	text, as = stateWords(st, now)
@@ -67,7 +70,11 @@ func stateWords(st tokensource.Status, now time.Time) (string, mood) {
 	case st.Expiry.IsZero():
 		return "Connected. The token serves until the provider refuses it.", moodGood
 	}
-	return "Connected. Expires in " + expires + ", log in again before.", moodGood
+	text := "Connected. Expires in " + expires + ", log in again before."
+	if st.Expiry.Sub(now) < loginSoon {
+		return text, moodSoon
+	}
+	return text, moodGood
 }
 
 // because is the reason of the last failure, with the provider's code for it.

@@ -24,6 +24,21 @@ func TestWordsOfARefusedToken(t *testing.T) {
 	}
 }
 
+// A login that is needed within a day is a warning, also while the token serves.
+func TestWordsOfALoginThatIsNeededSoon(t *testing.T) {
+	now := time.Now()
+	for left, want := range map[time.Duration]mood{time.Minute: moodSoon, 23 * time.Hour: moodSoon, 25 * time.Hour: moodGood} {
+		st := tokensource.Status{Source: "a", State: tokensource.StateFresh, Generation: 1, Live: true, Expiry: now.Add(left)}
+		if text, as := words(st, now); as != want || !strings.Contains(text, "log in again before") {
+			t.Errorf("%s: %s %s", left, as, text)
+		}
+		st.Renews, st.RefreshAt = true, now.Add(left/2)
+		if text, as := words(st, now); as != moodGood || strings.Contains(text, "log in") {
+			t.Errorf("%s, renewed: %s %s", left, as, text)
+		}
+	}
+}
+
 // Where nobody can log in, nobody is told to.
 func TestWordsOfADeadRefreshToken(t *testing.T) {
 	for _, live := range []bool{false, true} {
