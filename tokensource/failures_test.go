@@ -3,6 +3,7 @@ package tokensource_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"strconv"
@@ -61,6 +62,16 @@ func answering(t *testing.T, status int, words string) reply {
 		r.body = `{"access_token":"` + strings.Repeat("a", 1<<20) + `"}`
 	case words == "a token of another token_type":
 		r.body = `{"access_token":"at1","token_type":"mac"}`
+	case words == "a token of an unknown token_type":
+		r.body = `{"access_token":"at1","token_type":"opaque"}`
+	case words == "a token of token_type bot":
+		r.body = `{"access_token":"at1","token_type":"bot"}`
+	case words == "a token with expires_in 0":
+		r.body = `{"access_token":"at1","token_type":"Bearer","expires_in":0}`
+	case words == "a token with expires_in below 0":
+		r.body = `{"access_token":"at1","token_type":"Bearer","expires_in":-60}`
+	case words == "a token with a created_at that is older than its expires_in":
+		r.body = fmt.Sprintf(`{"access_token":"at1","token_type":"Bearer","expires_in":60,"created_at":%d}`, time.Now().Add(-time.Hour).Unix())
 	case words == "a token with a line break in it":
 		r.body = `{"access_token":"at1\r\nX: y","token_type":"Bearer"}`
 	case strings.HasPrefix(words, "Retry-After: "):
