@@ -66,6 +66,10 @@ func TestErrorsQuoteNoToken(t *testing.T) {
 
 // A token with characters that a quotation escapes is found in one, too.
 func TestErrorsQuoteNoTokenWithQuotes(t *testing.T) {
+	const short = `a"b\c`
+	if text := scrubError(fmt.Errorf("unexpected EOF behind %q", short), short).Error(); text != `unexpected EOF behind "REDACTED"` {
+		t.Errorf("got %s", text)
+	}
 	const access = `ab"cd\ef"gh\ij"kl\mn"op`
 	for _, sent := range []string{access, `another"cd\ef"gh\ij"kl\mn"op`} {
 		text := scrubError(fmt.Errorf("malformed HTTP status code %q", sent), access).Error()

@@ -253,11 +253,6 @@ func (s *Source) validate() error {
 	if err := firstError(checkSecrets("client_secret", s.ClientSecrets...), s.checkTokenParams()); err != nil {
 		return err
 	}
-	for _, word := range s.TokenTypes {
-		if err := tokensource.CheckTokenType(word); err != nil {
-			return err
-		}
-	}
 	for _, p := range append(slices.Clone(s.TokenParams), s.AuthorizeParams...) {
 		if err := checkSecrets("the parameter "+p.Name, p.Value); err != nil {
 			return err

@@ -185,8 +185,6 @@ func parseLifetime(members map[string]json.RawMessage, now time.Time, rules answ
 			return 0, false, nil
 		case in == 0:
 			return 0, false, errZeroLifetime
-		case in < 0:
-			return 0, false, errNoLifetime
 		}
 		// Longer than anybody's tokens live: some providers send the time of the end.
 		if at, ok := moment(members, "expires_in"); ok && in > maxLifetime.Seconds() && at.After(now) && at.Sub(now) < maxLifetime {

@@ -227,14 +227,18 @@ func TestEndpointsElsewhereOfLoopback(t *testing.T) {
 	const local = "http://127.0.0.1:9000"
 	for _, configured := range []bool{false, true} {
 		var ev events
-		s := &issuing{auth: &authServer{}}
-		s.place(oauthPlace, reply{body: `{"issuer":"` + local + `","token_endpoint":"http://localhost:9001/token","revocation_endpoint":"https://elsewhere.example/"}`})
-		src := newSource(t, s, discovering(local), observed(&ev), func(cfg *tokensource.Config) {
+		s := &issuing{auth: rotating(0)}
+		s.place(oauthPlace, reply{body: `{"issuer":"` + local + `","authorization_endpoint":"` + local + `/authorize","token_endpoint":"http://localhost:9001/token"}`})
+		src := newSource(t, s, connecting(nil), discovering(local), observed(&ev), func(cfg *tokensource.Config) {
 			if configured {
 				cfg.TokenURL = "http://localhost:9001/token"
 			}
 		})
+		connect(t, src, "")
 		wantToken(t, src, "at1")
+		if len(s.fetches()) == 0 {
+			t.Error("the metadata was not read")
+		}
 		if got := ev.count(tokensource.EventEndpointsElsewhere); (got == 1) == configured {
 			t.Errorf("configured %t: told %d times", configured, got)
 		}

@@ -93,10 +93,13 @@ func (r row) FillVariable(name, value string) {
 	r.fill(fmt.Sprintf(`%s//input[@name=%q]`, r.xpath, name), value)
 }
 
+// toTheProvider is the button that leads there: of an account that works it is the second choice.
+const toTheProvider = `//button[normalize-space()="Connect" or normalize-space()="Reconnect"]`
+
 // ClickConnect goes to the provider.
 func (r row) ClickConnect() providerPage {
 	r.t.Helper()
-	r.follow(r.xpath + `//button[normalize-space()="Connect"]`)
+	r.follow(r.xpath + toTheProvider)
 	return providerPage{r.tab}
 }
 
@@ -104,7 +107,7 @@ func (r row) ClickConnect() providerPage {
 // be typed back.
 func (r row) ClickConnectInNewTab() providerPage {
 	r.t.Helper()
-	return providerPage{r.opening("clicking Connect", func() { r.click(r.xpath + `//button[normalize-space()="Connect"]`) })}
+	return providerPage{r.opening("clicking Connect", func() { r.click(r.xpath + toTheProvider) })}
 }
 
 // Connect goes to the provider, allows access and comes back.
