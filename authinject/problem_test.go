@@ -116,8 +116,8 @@ func TestLoginWithoutConnectURL(t *testing.T) {
 	}
 }
 
-// Addresses and names stand in the body as they are, so that they can be copied from it. No browser takes
-// it for a page.
+// Addresses and names stand in the body as they are, so that they can be copied from it. No browser
+// takes it for a page.
 func TestProblemIsReadable(t *testing.T) {
 	const page = "https://proxy.example/connect?source=orders&account=%3Cb%3E"
 	rt := newTransport(t, &upstream{}, failing(&tokensource.Error{Source: "orders", Account: "<b>", Class: tokensource.ClassLogin, Reason: "never connected"}))

@@ -245,8 +245,8 @@ func (t *Transport) present(tok *tokensource.Token) *credential {
 	return c
 }
 
-// isSendable reports whether s can stand in a request without breaking it: all visible characters of
-// ASCII can, as package tokensource has it, too.
+// isSendable reports whether s can stand in a request without breaking it: all visible characters
+// of ASCII can, as package tokensource has it, too.
 func isSendable(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c >= 0x7f {

@@ -54,9 +54,9 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	    }
 //	}
 //
-// scopes, authorize_param, token_param, token_types and destinations may be repeated. The option grant can
-// be left out beside refresh_token or token, which name it, and beside provider, whose usual grant it
-// then is.
+// scopes, authorize_param, token_param, token_types and destinations may be repeated. The option
+// grant can be left out beside refresh_token or token, which name it, and beside provider, whose
+// usual grant it then is.
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // consume the option's name
 	if existing != nil {

@@ -32,8 +32,8 @@ var connectStyle = func() template.CSS {
 	return template.CSS(style) //nolint:gosec // our own file
 }()
 
-// The names of the button that leads to the provider: of an account that somebody has to connect, and of
-// one that works.
+// The names of the button that leads to the provider: on an account that has to be connected, and
+// on an account that works.
 const (
 	connectButton   = "Connect"
 	reconnectButton = "Reconnect"
@@ -76,7 +76,8 @@ type accountView struct {
 	Expiry    string
 	Scope     string
 	Connected bool
-	// Button is the name of the button that leads to the provider. Working says that nobody has to press it.
+	// Button is the name of the button that leads to the provider. Working says that the account
+	// works without a new login.
 	Button  string
 	Working bool
 	Fields  []fieldView

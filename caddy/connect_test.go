@@ -198,8 +198,8 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// wantButton checks the name of the button that leads to the provider. On an account that works it is a
-// second choice, as is what belongs to it.
+// wantButton checks the name of the button that leads to the provider. On an account that works it
+// is a second choice, as is what belongs to it.
 func wantButton(t *testing.T, p *person, name string) {
 	t.Helper()
 	_, page := p.open(p.page)

@@ -11,8 +11,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// The older name of a provider in a configuration stands for the same source: with the same endpoints, by
-// which stored records are found.
+// The older name of a provider in a configuration stands for the same source: with the same
+// endpoints, by which stored records are found.
 func TestAliasOfAProvider(t *testing.T) {
 	filled := func(name string) Source {
 		s := Source{Provider: name, Variables: map[string]string{"deployment": "acme"}, ClientID: "c", ClientSecrets: []string{"{env.S}"}}
@@ -31,8 +31,8 @@ func TestAliasOfAProvider(t *testing.T) {
 	}
 }
 
-// A preset says which token types mean Bearer and that tokens do not end, unless the configuration says
-// something else.
+// A preset says which token types mean Bearer and that tokens do not end, unless the configuration
+// says something else.
 func TestPresetOfAnswers(t *testing.T) {
 	preset := provider.Preset{Name: "p", TokenTypes: []string{"Application Access Token"}, DefaultLifetime: provider.NeverExpires}
 	var bare Source

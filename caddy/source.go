@@ -32,8 +32,9 @@ type Source struct {
 	GrantRaw json.RawMessage `json:"grant,omitempty" caddy:"namespace=authinject.grants inline_key=type"`
 
 	// Issuer is the provider's identifier: https, or http on loopback. URLs that are not configured
-	// are read from its metadata (RFC 8414; OpenID Connect Discovery) when they are first needed. The log
-	// says so once where they are on another host. An answer to a login must come from it (RFC 9207).
+	// are read from its metadata (RFC 8414; OpenID Connect Discovery) when they are first needed.
+	// The log says so once where they are on another host. An answer to a login must come from it
+	// (RFC 9207).
 	Issuer string `json:"issuer,omitempty"`
 
 	// TokenURL is the provider's token endpoint: https, or http on loopback. Redirects
@@ -92,9 +93,10 @@ type Source struct {
 	// TokenParams are sent with token requests besides those of the grant, such as `audience`.
 	TokenParams []Param `json:"token_params,omitempty"`
 
-	// TokenTypes are words by which the provider means Bearer in the token_type of its answers, in upper or
-	// lower case. Bearer, BearerToken, bot and user always do, and so does an answer without a token_type.
-	// mac, DPoP, PoP and N_A cannot be named: such tokens are presented in another way.
+	// TokenTypes are words by which the provider means Bearer in the token_type of its answers, in
+	// upper or lower case. Bearer, BearerToken, bot and user always do, and so does an answer
+	// without a token_type. mac, DPoP, PoP and N_A cannot be named: such tokens are presented in
+	// another way.
 	TokenTypes []string `json:"token_types,omitempty"`
 
 	// Inject is how the token is presented to the upstream. Default: `Authorization: Bearer …`.

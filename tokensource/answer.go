@@ -158,8 +158,8 @@ func parseAnswer(members map[string]json.RawMessage, now time.Time, rules answer
 	return ans, err
 }
 
-// scopeText returns the granted scopes: a string (RFC 6749 section 3.3), or a list of strings, which
-// some providers send instead.
+// scopeText returns the granted scopes: a string (RFC 6749 section 3.3), or a list of strings,
+// which some providers send instead.
 func scopeText(members map[string]json.RawMessage) string {
 	var list []string
 	if json.Unmarshal(members["scope"], &list) == nil {
@@ -255,11 +255,11 @@ func (ans *Answer) check(rules answerRules) (reason string) {
 }
 
 // isSendable reports whether an access token can stand in a header field. RFC 6749 appendix A.12
-// allows all visible characters of ASCII and the space, and providers use more of them than the b64token of
-// RFC 6750 section 2.1 has: Salesforce !, Facebook |, eBay ^ and #. A control character could begin
-// another field. A space ends the token for whoever reads it. All other visible characters are safe: the
-// token is the last of its field, so that a comma or a quote could spoil only the token itself, and in a URL
-// every character that means something there is percent-encoded.
+// allows all visible characters of ASCII and the space, and providers use more of them than the
+// b64token of RFC 6750 section 2.1 has: Salesforce !, Facebook |, eBay ^ and #. A control character
+// could begin another field. At a space a reader would take the token to end. All other visible
+// characters are safe. The token stands last in its field, so a comma or a quote could spoil only
+// the token itself. In a URL the token is percent-encoded.
 func isSendable(token string) bool {
 	for i := range len(token) {
 		if c := token[i]; c <= ' ' || c > '~' {

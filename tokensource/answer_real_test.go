@@ -20,7 +20,8 @@ var frozen = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 // realAnswer is what one provider answers, and what it means.
 type realAnswer struct {
 	name string
-	// at is the public page that shows the answer. Names and shapes are from there; the values are made up.
+	// at is the public page that shows the answer. Names and shapes are from there; the values are
+	// made up.
 	at       string
 	tokenURL string
 	grant    string // cc, code, or refresh
@@ -237,8 +238,8 @@ var realAnswers = []realAnswer{
 	},
 }
 
-// Answers that providers give, each from a public page, are understood: the token, how long it lives, its
-// scopes and its refresh token.
+// Answers that providers give, each from a public page, are understood: the token, how long it
+// lives, its scopes and its refresh token.
 func TestAnswersOfRealProviders(t *testing.T) {
 	if len(realAnswers) < 20 {
 		t.Fatalf("only %d answers", len(realAnswers))
@@ -325,8 +326,8 @@ func (c realAnswer) provider(t *testing.T) http.RoundTripper {
 	})
 }
 
-// The reason why an answer is not used says what to do. A provider's word for a token's type is quoted
-// only where it can hold no credential.
+// The reason why an answer is not used says what to do. A provider's word for a token's type is
+// quoted only where it can hold no credential.
 func TestReasonsOfAnswersThatAreRefused(t *testing.T) {
 	const add = "if this provider means Bearer by it, add it to token_types"
 	const unnamed = "the token endpoint answered a token_type that is not known to mean Bearer; " + add
@@ -426,7 +427,8 @@ func TestCharactersOfTokens(t *testing.T) {
 	if !slices.Equal(refused, want) {
 		t.Errorf("refused %q, want %q", refused, want)
 	}
-	// A refresh token goes into a form or JSON alone, where any character can stand (RFC 6749 appendix A.17).
+	// A refresh token goes into a form or JSON alone, where any character can stand (RFC 6749
+	// appendix A.17).
 	for _, format := range []tokensource.BodyFormat{tokensource.BodyForm, tokensource.BodyQuery} {
 		ep := &endpoint{}
 		src := newSource(t, ep, refreshing(new(tokensource.MemoryStorage), "seed "+visible), func(cfg *tokensource.Config) { cfg.BodyFormat = format })
@@ -442,8 +444,8 @@ func TestCharactersOfTokens(t *testing.T) {
 	}
 }
 
-// expires_in 0 means that the token does not end only where default_lifetime is never: from the token
-// endpoint and in a redirect.
+// expires_in 0 means that the token does not end only where default_lifetime is never: from the
+// token endpoint and in a redirect.
 func TestZeroMeansNever(t *testing.T) {
 	for _, never := range []bool{false, true} {
 		edit := func(cfg *tokensource.Config) {

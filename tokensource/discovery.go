@@ -98,8 +98,8 @@ func (w *wire) discovered(issuer string, m *metadata, failure *Error) discovered
 	return now
 }
 
-// tellElsewhere tells the observer that metadata names endpoints of another origin than the issuer, unless
-// the metadata from before named the same.
+// tellElsewhere tells the observer that metadata names endpoints of another origin than the issuer,
+// unless the metadata from before named the same.
 func (w *wire) tellElsewhere(before, m *metadata) {
 	if m == nil || w.tell == nil {
 		return

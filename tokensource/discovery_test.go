@@ -173,8 +173,8 @@ func TestMetadataRefused(t *testing.T) {
 	}
 }
 
-// Endpoints may be on another host than the issuer. The observer is told of it when the metadata is read
-// first, and again only when it names others.
+// Endpoints may be on another host than the issuer. The observer is told of it when the metadata is
+// read first, and again only when it names others.
 func TestEndpointsElsewhere(t *testing.T) {
 	const google = "https://accounts.google.com"
 	says := func(token, revoke string) reply {
@@ -221,8 +221,8 @@ func TestEndpointsElsewhere(t *testing.T) {
 	})
 }
 
-// An issuer on loopback may have its endpoints at other ports, and what is configured is nothing to be
-// told of.
+// An issuer on loopback may have its endpoints at other ports. The observer is not told of
+// endpoints that are configured.
 func TestEndpointsElsewhereOfLoopback(t *testing.T) {
 	const local = "http://127.0.0.1:9000"
 	for _, configured := range []bool{false, true} {

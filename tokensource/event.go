@@ -28,8 +28,8 @@ const (
 	EventAdopted EventKind = "token_adopted"
 	// EventStorageFailed follows a record that could not be read or written.
 	EventStorageFailed EventKind = "storage_failed"
-	// EventEndpointsElsewhere follows an issuer's metadata by which requests go to another origin than the
-	// issuer's own: once, and again when the metadata names other origins than before.
+	// EventEndpointsElsewhere follows an issuer's metadata by which requests go to another origin
+	// than the issuer's own: once, and again when the metadata names other origins than before.
 	EventEndpointsElsewhere EventKind = "endpoints_elsewhere"
 )
 
@@ -50,8 +50,8 @@ type Event struct {
 	// MissingScopes are those of the configured scopes that the provider, by its own word, did not
 	// grant with a token just obtained.
 	MissingScopes []string
-	// Issuer is whose metadata was read, and Endpoints are the origins that it names beside the issuer's
-	// own. For EventEndpointsElsewhere.
+	// Issuer is whose metadata was read, and Endpoints are the origins that it names beside the
+	// issuer's own. For EventEndpointsElsewhere.
 	Issuer    string
 	Endpoints []string
 	// Took is how long the token request, with its saving, lasted.

@@ -34,10 +34,10 @@ var metadataMembers = map[string]string{
 }
 
 // endpoint returns the endpoint that stands for an option, or "" when the server names none. It may
-// be of another origin than the issuer: providers have several hosts (Google), and RFC 8414 asks only that
-// the metadata names the issuer that it was asked for. It must be https, or plain http on loopback, and an
-// issuer elsewhere must not name an address of this machine or of its network link: there are administration
-// endpoints and the metadata services of clouds.
+// be of another origin than the issuer: providers have several hosts (Google), and RFC 8414 asks
+// only that the metadata names the issuer that it was asked for. It must be https, or plain http on
+// loopback, and an issuer elsewhere must not name an address of this machine or of its network
+// link: there are administration endpoints and the metadata services of clouds.
 func (m *metadata) endpoint(option string) (string, *Error) {
 	raw := m.endpoints[option]
 	if raw == "" {

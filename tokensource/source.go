@@ -26,10 +26,10 @@ type Config struct {
 	Grant Grant
 
 	// Issuer is the authorization server's identifier: https, or http on loopback. TokenURL,
-	// AuthorizeURL and RevokeURL, where they are empty, are read from its metadata (RFC 8414; OpenID
-	// Connect Discovery) when they are first needed. They may be of another origin than the issuer, of
-	// which the observer is told ([EventEndpointsElsewhere]). An answer to a login must come from the
-	// issuer (RFC 9207).
+	// AuthorizeURL and RevokeURL, where they are empty, are read from its metadata (RFC 8414;
+	// OpenID Connect Discovery) when they are first needed. They may be of another origin than the
+	// issuer, of which the observer is told ([EventEndpointsElsewhere]). An answer to a login must
+	// come from the issuer (RFC 9207).
 	Issuer string
 	// TokenURL is the token endpoint (RFC 6749 section 3.2): https, or http on loopback.
 	// A query in it is kept.
@@ -65,8 +65,8 @@ type Config struct {
 	// at 75 to 90 % of its life, a part drawn anew for each token.
 	RefreshBefore time.Duration
 	// TokenTypes are words by which this provider means Bearer in token_type, without regard to
-	// case. Bearer, BearerToken, bot and user always do, and so does a missing token_type. mac, DPoP, PoP
-	// and N_A never do.
+	// case. Bearer, BearerToken, bot and user always do, and so does a missing token_type. mac,
+	// DPoP, PoP and N_A never do.
 	TokenTypes []string
 
 	// DefaultLifetime is assumed of a token that came without one. Zero means an hour;

@@ -7,13 +7,14 @@ import (
 	"strings"
 )
 
-// bearerTypes are the words that always mean Bearer. The standard has the first alone. Slack answers
-// with bot and user, gateways built on Apigee with BearerToken, and each of them takes the token as Bearer.
+// bearerTypes are the words that always mean Bearer. The standard has the first alone. Slack
+// answers with bot and user, gateways built on Apigee with BearerToken, and each of them takes the
+// token as Bearer.
 var bearerTypes = []string{"bearer", "bearertoken", "bot", "user"}
 
 // otherTypes are registered or well-known types of tokens that must not be sent as Bearer: their
-// requests are signed, or hold a proof (RFC 9449, RFC 9200). N_A says that the token is no access token at
-// all (RFC 8693 section 2.2.1).
+// requests are signed, or hold a proof (RFC 9449, RFC 9200). N_A says that the token is no access
+// token at all (RFC 8693 section 2.2.1).
 var otherTypes = []string{"mac", "DPoP", "PoP", "N_A"}
 
 // CheckTokenType reports why a word cannot be one of [Config.TokenTypes].
@@ -27,8 +28,9 @@ func CheckTokenType(word string) error {
 	return nil
 }
 
-// isBearer reports whether a token_type means Bearer. Case does not count (RFC 6749 section 5.1), and a
-// missing token_type means Bearer: no provider that leaves it out is known to mean anything else.
+// isBearer reports whether a token_type means Bearer. Case does not count (RFC 6749 section 5.1),
+// and a missing token_type means Bearer: no provider that leaves it out is known to mean anything
+// else.
 func (rules answerRules) isBearer(tokenType string) bool {
 	same := func(word string) bool { return strings.EqualFold(strings.TrimSpace(word), tokenType) }
 	return tokenType == "" || slices.ContainsFunc(bearerTypes, same) || slices.ContainsFunc(rules.tokenTypes, same)
@@ -58,9 +60,9 @@ func wrongType(from, word string) string {
 // longestType bounds the words that are shown.
 const longestType = 40
 
-// shownType returns a provider's token_type if it can be shown: a few letters, with none of the digits
-// that credentials have, and nothing like it sent or granted. Anything else could be a credential that a
-// hostile endpoint echoes.
+// shownType returns a provider's token_type if it can be shown: a few letters, with none of the
+// digits that credentials have, and nothing like it sent or granted. Anything else could be a
+// credential that a hostile endpoint echoes.
 func shownType(tokenType string, secrets []string) string {
 	if known := knownType(tokenType); known != "" {
 		return known

@@ -77,13 +77,12 @@ type Preset struct {
 	// Variables are what stands in braces in URLs and Destinations.
 	Variables []Variable
 
-	// TokenTypes are words by which the provider means Bearer in token_type, beside Bearer, BearerToken, bot
-	// and user, which always do.
+	// TokenTypes are words by which the provider means Bearer in token_type, beside Bearer,
+	// BearerToken, bot and user, which always do.
 	TokenTypes []string
 
-	// DefaultLifetime is assumed of a token whose answer states none;
-	// [NeverExpires] until it is refused, which is then what expires_in 0 means, too. Unset: nothing is
-	// known.
+	// DefaultLifetime is assumed of a token whose answer states none; [NeverExpires] until it is
+	// refused, which is then what expires_in 0 means, too. Unset: nothing is known.
 	DefaultLifetime time.Duration
 	// LifetimeParam is the parameter that asks for a lifetime in seconds. Its Value
 	// is the user's, and it is optional. Unset: there is none.

@@ -22,10 +22,10 @@
 //
 // # Real providers
 //
-// [StartProvider] makes a [Provider]: the same server, like one of tiny+, tinyEmail,
-// Accelo, Biggerplate and Tiltify (v3 and v5), and as strict as their pages. It has an authorize endpoint with a page to log in on (any
-// user of the configuration, any password) and one to consent on, for a
-// browser; [Provider.Allow] and [Provider.Deny] are a user without one.
+// [StartProvider] makes a [Provider]: the same server, like one of tiny+, tinyEmail, Accelo,
+// Biggerplate and Tiltify (v3 and v5), and as strict as their pages. It has an authorize endpoint
+// with a page to log in on (any user of the configuration, any password) and one to consent on, for
+// a browser; [Provider.Allow] and [Provider.Deny] are a user without one.
 //
 //	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{
 //		RedirectURIs: []string{callback},
