@@ -256,9 +256,5 @@ func (a *Account) saveAgain(ctx context.Context, rec *Record) error {
 // has not ended.
 func (a *Account) spentElsewhere(rec *Record) bool {
 	s := rec.Spending
-	if s == nil || s.Lost || s.Owner == a.src.owner {
-		return false
-	}
-	age := a.src.cfg.Clock.Now().Sub(s.Since)
-	return age >= 0 && age < a.src.cfg.Timeout+2*quickRetry
+	return s != nil && s.Owner != a.src.owner && s.underway(a.src.cfg.Clock.Now(), a.src.cfg.Timeout)
 }
