@@ -8,10 +8,7 @@ import (
 )
 
 // What tests of the public API need to put records into a storage, and to look at them.
-var (
-	RecordKey = recordKey
-	Challenge = challenge
-)
+var RecordKey = recordKey
 
 // EncodeRecord returns the stored form of rec in the clear.
 func EncodeRecord(rec *Record) ([]byte, error) { return SealRecord(rec, "") }

@@ -283,7 +283,7 @@ func (a *Account) grown(ctx context.Context, rec *Record, req Request, ans *Answ
 	switch {
 	case ans.HasLifetime:
 		next.Expiry = now.Add(ans.Lifetime)
-	case a.src.traits.Local || a.src.cfg.DefaultLifetime < 0:
+	case !ans.ExpiresAt.IsZero(), a.src.traits.Local, a.src.cfg.DefaultLifetime < 0:
 	default:
 		next.Expiry = now.Add(a.src.cfg.DefaultLifetime)
 	}
