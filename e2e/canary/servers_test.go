@@ -195,7 +195,7 @@ func (w *world) serveAPI(res http.ResponseWriter, req *http.Request) {
 }
 
 // moreTimeout is how long the proxy may take to close a connection on which more came than an answer.
-const moreTimeout = 30 * time.Second
+const moreTimeout = harness.Patience
 
 // serveOutside is a host that no token belongs to.
 func (w *world) serveOutside(_ http.ResponseWriter, req *http.Request) {

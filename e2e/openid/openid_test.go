@@ -50,7 +50,7 @@ func TestClientCredentialsInTheHeader(t *testing.T) {
 	op, ca := harness.OP(t, harness.Lifetime(3*time.Second)), harness.CA(t)
 	api := ca.Server(t, op.Protect(hello))
 	p := harness.Start(t, site(clientCredentials), append(service(op, api.URL), harness.Trust(ca))...)
-	harness.Eventually(t, 30*time.Second, func() bool {
+	harness.Eventually(t, harness.Patience, func() bool {
 		want(t, p, "hello over HTTP/2.0")
 		return t.Failed() || op.Count("client_credentials") >= 4
 	}, "no new tokens")
@@ -83,7 +83,7 @@ func TestRefreshTokenSurvivesRestarts(t *testing.T) {
 		p := harness.Start(t, site(refreshToken), opts...)
 		before := op.Count("refresh_token")
 		want(t, p, "hello over HTTP/1.1")
-		harness.Eventually(t, 20*time.Second, func() bool { return op.Count("refresh_token") > before+1 }, "round %d: no refresh", round)
+		harness.Eventually(t, harness.Patience, func() bool { return op.Count("refresh_token") > before+1 }, "round %d: no refresh", round)
 		want(t, p, "hello over HTTP/1.1")
 		if code := p.Stop(); code != 0 {
 			t.Errorf("round %d: exit code %d", round, code)
