@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
 )
 
 // world is what is around the proxy: an authorization server, well-behaved and hostile, an API that the

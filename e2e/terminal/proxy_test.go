@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
