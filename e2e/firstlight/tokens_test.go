@@ -90,15 +90,17 @@ func TestSlowProviderIsNotFelt(t *testing.T) {
 	if status, body := p.Get("/api/x"); status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
 	}
-	answer := make(chan struct{})
-	srv.Script(tokensourcetest.Hold(answer))
+	held := make(chan struct{})
+	answer := sync.OnceFunc(func() { close(held) })
+	t.Cleanup(answer)
+	srv.Script(tokensourcetest.Hold(held))
 	if err := srv.WaitTokenRequests(soon(t, 0), 2); err != nil {
 		t.Fatal(err)
 	}
 	// The provider does not answer before 100 requests are served.
 	counts, stop := load(p, "/api/x", 4)
 	harness.Eventually(t, harness.Patience, func() bool { return counts.answers() >= 100 }, "100 answers while the provider has the token request")
-	close(answer)
+	answer()
 	stop()
 	if err := srv.WaitAnswered(soon(t, 0), 2); err != nil {
 		t.Fatal(err)

@@ -59,7 +59,7 @@ func (dir tools) run(t *testing.T, script string, environ []string, args ...stri
 	if err := os.WriteFile(copied, []byte(strings.ReplaceAll(string(text), ":/usr/local/sbin:/usr/sbin", "")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(string(dir), "bash"), append([]string{copied}, args...)...) //nolint:noctx // it ends by itself
+	cmd := exec.Command(filepath.Join(string(dir), "bash"), append([]string{copied}, args...)...)
 	cmd.Dir = work
 	cmd.Env = append([]string{"PATH=" + string(dir)}, environ...)
 	output, err := cmd.CombinedOutput()
