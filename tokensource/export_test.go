@@ -74,3 +74,10 @@ func KeptAccounts(s *Source) (n int) {
 
 // DropIdle drops the accounts of s that are idle now.
 func DropIdle(s *Source) { s.dropIdle() }
+
+// SetRandom makes jitter draw from random until restore is called.
+func SetRandom(f func() float64) (restore func()) {
+	before := random
+	random = f
+	return func() { random = before }
+}
