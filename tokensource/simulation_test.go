@@ -92,7 +92,7 @@ func (c simCount) String() string {
 		c.refreshes, c.served, c.refused, c.kills, c.pauses, c.outages, c.lost, c.inevitable)
 }
 
-const simTimeout = 3 * time.Second // of a token request
+const simTimeout = 10 * time.Second // of a token request, as by default
 
 // sim is one run.
 type sim struct {

@@ -124,16 +124,17 @@ func (a *Account) mark(ctx context.Context, rec *Record, settle time.Duration) (
 	return mark, a.save(ctx, mark)
 }
 
-// overtaken returns the record that another process stored since mark was, or nil.
+// overtaken returns the record that another process stored since mark was, or nil. A mark of another
+// process counts as well: it must not be written over while its refresh is under way.
 func (a *Account) overtaken(ctx context.Context, mark *Record) (*Record, error) {
 	found, err := a.load(ctx)
 	switch {
 	case err != nil || found == nil || mark.newer(found):
 		return nil, err
-	case !found.newer(mark) && found.RefreshToken.Equal(mark.RefreshToken):
-		return nil, nil
+	case found.newer(mark), !found.RefreshToken.Equal(mark.RefreshToken), a.spentElsewhere(found):
+		return found, nil
 	}
-	return found, nil
+	return nil, nil
 }
 
 // settle deals with a dead grant. Another process may have won a race for it, and
