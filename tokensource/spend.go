@@ -90,10 +90,19 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		case vault.Unusable(err):
 			return outcome{rec: mark, storage: err, err: a.unreadable(err)}
 		}
-		mark, _ = a.mark(ctx, rec, 0) // others still keep off
-		mark.Spending.Losses++
-		req.sendBy = a.src.cfg.Clock.in(quickRetry)
-		ans, failure = a.post(ctx, rec, req)
+		// Without a new mark, others need not keep off any longer.
+		var again *Record
+		if err == nil {
+			again, err = a.mark(ctx, rec, 0)
+		}
+		if err == nil || a.claim != nil {
+			if again != nil {
+				mark = again
+			}
+			mark.Spending.Losses++
+			req.sendBy = a.src.cfg.Clock.in(quickRetry)
+			ans, failure = a.post(ctx, rec, req)
+		}
 	}
 	if failure != nil && failure.Class == ClassLogin {
 		return a.settle(ctx, mark, req, failure)
