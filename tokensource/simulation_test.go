@@ -308,6 +308,7 @@ type instance struct {
 
 	mu      sync.Mutex
 	dead    bool
+	ending  bool
 	stopped chan struct{}  // closed when the process goes on; nil while it runs
 	stops   [][2]time.Time // when it was stopped before, and until when
 	since   time.Time
@@ -349,12 +350,17 @@ func (in *instance) kill() {
 
 // end closes the source, which tries once more to store what it knows.
 func (in *instance) end() {
-	go func() {
-		_ = in.src.Close(context.Background())
-		in.mu.Lock()
-		defer in.mu.Unlock()
-		in.dead = true
-	}()
+	in.mu.Lock()
+	in.ending = true
+	in.mu.Unlock()
+	go func() { _ = in.src.Close(context.Background()) }()
+}
+
+// isGone reports whether the process was killed or told to end: what it could not store is lost.
+func (in *instance) isGone() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.dead || in.ending
 }
 
 func (in *instance) isDead() bool {
@@ -741,7 +747,7 @@ func (p *simProvider) judge(in *instance, sent string, before *spent, began time
 	}
 	stored := p.storage.wasStored(before.next)
 	switch {
-	case !before.delivered, !stored && before.by.isDead(), !stored && before.by.stoodStill(before.at) >= dead, in.stoodStill(began.Add(-8*time.Second)) >= dead:
+	case !before.delivered, !stored && before.by.isGone(), !stored && before.by.stoodStill(before.at) >= dead, in.stoodStill(began.Add(-8*time.Second)) >= dead:
 		p.note("%s sends %s again: locked out, which was inevitable", in.name, sent)
 		p.sim.mu.Lock()
 		p.count.inevitable++
