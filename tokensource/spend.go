@@ -66,7 +66,7 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 			// operator has to act first.
 			return outcome{rec: rec, postponed: !vault.Unusable(err) && a.alive(), storage: err, err: a.postponed(err)}
 		}
-		if stalled || watched || a.lockless.Load() {
+		if stalled || watched || a.contended || a.lockless.Load() {
 			// Without the lock, another process may have read the same record: also one that stopped
 			// waiting for the lock that this process holds. Of several marks the last one stays, and
 			// its owner goes on. A storage that stalled may just have stored the
