@@ -141,7 +141,7 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 	}
 	src.encryptionKeys = a.EncryptionKeys
 	a.warnOf(ctx, name, src)
-	user := &sourceUser{grant: src.grant, storage: src.storage, observe: a.observer()}
+	user := &sourceUser{grant: src.grant, storage: withOccupancy(src.storage), observe: a.observer()}
 	pooled, err := acquire(name, src, user)
 	if err != nil {
 		return err // it names the source
@@ -156,7 +156,9 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 func (a *App) Start() error {
 	muffleStdLog()
 	for name, pooled := range a.pooled {
-		pooled.promote(a.users[name])
+		if err := pooled.promote(a.users[name]); err != nil {
+			return err
+		}
 		if !a.perAccount[name] {
 			pooled.source.Warm()
 		}

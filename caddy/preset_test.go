@@ -48,8 +48,8 @@ func TestPresetOfAnswers(t *testing.T) {
 	if !slices.Equal(own.TokenTypes, []string{"JWT"}) || own.DefaultLifetime != caddy.Duration(time.Hour) {
 		t.Errorf("from the configuration: %q, %d", own.TokenTypes, own.DefaultLifetime)
 	}
-	bare.grant = ClientCredentialsGrant{}
-	cfg := bare.config("s", &pooledSource{})
+	user := &sourceUser{grant: ClientCredentialsGrant{}}
+	cfg := bare.config("s", user)
 	if !slices.Equal(cfg.TokenTypes, preset.TokenTypes) || cfg.DefaultLifetime >= 0 {
 		t.Errorf("for the token source: %q, %d", cfg.TokenTypes, cfg.DefaultLifetime)
 	}

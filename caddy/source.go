@@ -303,12 +303,11 @@ func (s *Source) checkQuery() error {
 	return nil
 }
 
-// config is the source for package tokensource. p stands between it and what
-// belongs to one configuration.
-func (s *Source) config(name string, p *pooledSource) tokensource.Config {
+// config is the source for package tokensource. What belongs to one configuration comes from user.
+func (s *Source) config(name string, user *sourceUser) tokensource.Config {
 	cfg := tokensource.Config{
 		Name:            name,
-		Grant:           p.grant(s.grant),
+		Grant:           user.grant,
 		Issuer:          s.endpoints.issuer,
 		TokenURL:        s.endpoints.token,
 		AuthorizeURL:    s.endpoints.authorize,
@@ -325,8 +324,8 @@ func (s *Source) config(name string, p *pooledSource) tokensource.Config {
 		Timeout:         time.Duration(s.Timeout),
 		DeadGrantErrors: s.preset.DeadGrantErrors,
 		LockOut:         s.preset.LockOut,
-		Storage:         pooledStorage{p},
-		Observer:        p.observe,
+		Storage:         user.storage,
+		Observer:        user.observe,
 	}
 	for _, secret := range s.ClientSecrets {
 		cfg.ClientSecrets = append(cfg.ClientSecrets, value(secret))

@@ -96,7 +96,7 @@ type Config struct {
 	Transport http.RoundTripper
 	// UserAgent is sent with token requests. Default "authinject".
 	UserAgent string
-	// Observer is told what happens; see also [Source.Observe].
+	// Observer is told what happens; see also [Source.Rebind].
 	Observer Observer
 	// Clock is for tests. The zero value is the system's.
 	Clock Clock
@@ -112,7 +112,7 @@ type Source struct {
 	wire        *wire
 	vault       *vault.Vault
 	owner       string // names this process in write-ahead marks
-	observer    atomic.Pointer[Observer]
+	bound       bound
 
 	unnamed  *Account
 	accounts sync.Map // name -> *Account
@@ -154,11 +154,12 @@ func New(cfg Config) (*Source, error) {
 		slots:  make(chan struct{}, parallelRequests),
 	}
 	s.interactive = s.Interactive()
+	s.bind(cfg.Grant, cfg.Storage, cfg.Observer)
+	s.cfg.Grant, s.cfg.Storage = s.bound.forwarding(cfg.Grant), boundStorage{&s.bound}
 	s.wire = newWire(&s.cfg)
 	s.vault = newVault(&s.cfg)
 	s.wire.tell = s.tell
 	s.unnamed = s.newAccount("")
-	s.Observe(cfg.Observer)
 	return s, nil
 }
 
@@ -318,15 +319,6 @@ func (s *Source) Name() string { return s.cfg.Name }
 // Traits returns those of the source's grant.
 func (s *Source) Traits() Traits { return s.traits }
 
-// Observe makes o the one that is told what happens, in place of any other. A
-// source may outlive the configuration that it came from, its observer need not.
-func (s *Source) Observe(o Observer) {
-	if o == nil {
-		o = func(Event) {}
-	}
-	s.observer.Store(&o)
-}
-
 // settings is the digest of what decides what a token is good for.
 func (s *Source) settings(ctx context.Context) string {
 	parts := append([]string{s.cfg.ScopeSeparator}, s.cfg.Scopes...)
@@ -342,7 +334,7 @@ func (s *Source) settings(ctx context.Context) string {
 
 func (s *Source) tell(e Event) {
 	e.Source = s.cfg.Name
-	(*s.observer.Load())(e)
+	s.bound.Load().observer(e)
 }
 
 // Account returns the account of that name; the empty name is the unnamed one. Accounts
