@@ -115,7 +115,7 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 	var waiting []accountStatus
 	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
 		st := a.pooled[name].source.Account("").Status()
-		if a.perAccount[name] || st.Live {
+		if a.routes.perAccount[name] || st.Live {
 			continue
 		}
 		waiting = append(waiting, newAccountStatus(st, a.Sources[name].grantName))
@@ -207,7 +207,7 @@ func (a *App) sourceStatus(ctx context.Context, name string) (sourceStatus, erro
 		return sourceStatus{}, err
 	}
 	st := sourceStatus{Source: name, Grant: cfg.grantName, Accounts: []accountStatus{}}
-	if unnamed := pooled.source.Account("").Status(); !a.perAccount[name] || unnamed.Generation > 0 {
+	if unnamed := pooled.source.Account("").Status(); !a.routes.perAccount[name] || unnamed.Generation > 0 {
 		st.Accounts = append(st.Accounts, newAccountStatus(unnamed, cfg.grantName))
 	}
 	names, err := pooled.source.Accounts(ctx)

@@ -30,7 +30,7 @@ func (c *commandConfig) flags(cmd *cobra.Command) {
 // loadedApp is the app of a configuration that does not run here.
 type loadedApp struct {
 	*App
-	pages []connectPage // on which accounts are connected
+	around routes // in the configuration
 }
 
 // load sets up the token sources of the configuration, and the storage they share with a
@@ -59,7 +59,7 @@ func (c *commandConfig) load() (*loadedApp, error) {
 			return nil, fmt.Errorf("%s: app http: %w", c.file, err)
 		}
 	}
-	loaded := &loadedApp{pages: pagesIn(http.Servers)}
+	loaded := &loadedApp{around: survey(http.Servers)}
 	ctx, err := caddy.ProvisionContext(&caddy.Config{
 		Admin:      &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(bool)}},
 		Logging:    &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "ERROR"}}}},

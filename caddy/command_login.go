@@ -57,7 +57,7 @@ SSH, where the browser is elsewhere, paste the address that the browser ends at.
 			ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("no answer came in time; nothing was changed"))
 			defer cancel()
 			l := &terminalLogin{
-				connectSource: source, account: account, pages: pagesOf(app.pages, source.name), openBrowser: !quiet,
+				connectSource: source, account: account, pages: app.around.pagesOf(source.name), openBrowser: !quiet,
 				in: newLines(os.Stdin), out: os.Stdout, asks: term.IsTerminal(int(os.Stdin.Fd())),
 			}
 			return l.run(ctx, vars)

@@ -71,16 +71,7 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) error {
 	if err := h.takeSources(); err != nil {
 		return err
 	}
-	for _, module := range ctx.Modules() {
-		if server, ok := module.(*caddyhttp.App); ok {
-			for _, page := range pagesIn(server.Servers) {
-				if !slices.ContainsFunc(h.app.pages, func(known connectPage) bool { return known.url == page.url }) {
-					h.app.pages = append(h.app.pages, page)
-				}
-			}
-		}
-	}
-	for _, page := range h.app.pages {
+	for _, page := range h.app.routesAround(ctx).pages {
 		h.hosts = append(h.hosts, hostOf(page.url))
 	}
 	for _, s := range h.sources {

@@ -182,7 +182,7 @@ func (h *ConnectHandler) redirectURL(r *http.Request, cfg *Source) (redirect, pr
 	case redirect != "":
 		return redirect, ""
 	}
-	known := slices.ContainsFunc(h.app.pages, func(page connectPage) bool { return hostOf(page.url) == host })
+	known := slices.ContainsFunc(h.app.routes.pages, func(page connectPage) bool { return hostOf(page.url) == host })
 	if !known && !isLoopbackName(host) {
 		return "", "It is not known where the provider may send people back to. Set redirect_url, to the address of this page's callback as it is registered with the provider."
 	}

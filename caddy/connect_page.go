@@ -143,7 +143,7 @@ func (h *ConnectHandler) sourceView(ctx context.Context, s connectSource, wanted
 		v.More = len(names) - maxShownAccounts
 		names = names[:maxShownAccounts]
 	}
-	perAccount := h.app.perAccount[s.name]
+	perAccount := h.app.routes.perAccount[s.name]
 	unnamed := h.accountView(ctx, s, "")
 	if !perAccount || unnamed.State != tokensource.StateNone && unnamed.Connected {
 		v.Accounts = append(v.Accounts, unnamed)
