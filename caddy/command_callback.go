@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -24,7 +25,7 @@ func serveLogin(ctx context.Context, listener net.Listener, s connectSource, log
 		ReadHeaderTimeout: 10 * time.Second,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			secure(w.Header())
-			if r.URL.Path != redirect.Path || !isLoopbackName(hostname(r.Host)) {
+			if r.URL.Path != redirect.Path || !host.IsLoopback(host.Name(r.Host)) {
 				say(w, r, http.StatusNotFound, "There is nothing at this address.")
 				return
 			}

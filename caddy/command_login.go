@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -200,7 +201,7 @@ func (l *terminalLogin) redirect(ctx context.Context) (string, net.Listener, err
 	if err != nil {
 		return "", nil, err
 	}
-	if u.Scheme != "http" || !isLoopbackName(u.Hostname()) {
+	if u.Scheme != "http" || !host.IsLoopback(u.Hostname()) {
 		return redirect, nil, nil
 	}
 	port := u.Port()

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -72,11 +73,11 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	for _, page := range h.app.routesAround(ctx).pages {
-		h.hosts = append(h.hosts, hostOf(page.url))
+		h.hosts = append(h.hosts, host.OfURL(page.url))
 	}
 	for _, s := range h.sources {
 		if redirect := s.cfg.endpoints.redirect; redirect != "" && redirect != redirectManual {
-			h.hosts = append(h.hosts, hostOf(redirect))
+			h.hosts = append(h.hosts, host.OfURL(redirect))
 		}
 	}
 	return nil

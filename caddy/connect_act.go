@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -172,18 +173,18 @@ func (h *ConnectHandler) base() string { return h.Path[strings.LastIndexByte(h.P
 // have the page open, if that is on this machine or as the configuration says. It never comes from
 // a header field alone. Where there is none, problem says what to do.
 func (h *ConnectHandler) redirectURL(r *http.Request, cfg *Source) (redirect, problem string) {
-	host := strings.ToLower(hostname(r.Host))
+	name := strings.ToLower(host.Name(r.Host))
 	redirect = cfg.endpoints.redirect
 	switch {
 	case redirect == redirectManual:
 		return "", ""
-	case redirect != "" && hostOf(redirect) != host:
+	case redirect != "" && host.OfURL(redirect) != name:
 		return "", "The provider sends people back to " + redirectPage(redirect) + ". Open this page there, so that the browser that begins is the one that comes back."
 	case redirect != "":
 		return redirect, ""
 	}
-	known := slices.ContainsFunc(h.app.routes.pages, func(page connectPage) bool { return hostOf(page.url) == host })
-	if !known && !isLoopbackName(host) {
+	known := slices.ContainsFunc(h.app.routes.pages, func(page connectPage) bool { return host.OfURL(page.url) == name })
+	if !known && !host.IsLoopback(name) {
 		return "", "It is not known where the provider may send people back to. Set redirect_url, to the address of this page's callback as it is registered with the provider."
 	}
 	scheme := "http"

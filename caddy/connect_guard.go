@@ -7,11 +7,11 @@ import (
 	"encoding/base64"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/internal/host"
 )
 
 // secure sets what every answer of the page carries. There is no form-action: some
@@ -66,39 +66,20 @@ func isLocal(r *http.Request) bool {
 			return false
 		}
 	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	address, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		// A unix socket has no address; who can open it is on this machine.
 		return r.RemoteAddr == "" || strings.HasPrefix(r.RemoteAddr, "@") || strings.HasPrefix(r.RemoteAddr, "/")
 	}
-	return isLoopbackName(host)
+	return host.IsLoopbackInZone(address)
 }
 
-// knowsHost reports whether a browser that names host means us: a site whose name
+// knowsHost reports whether a browser that sends this Host means us: a site whose name
 // was pointed at this machine (DNS rebinding) does not.
-func (h *ConnectHandler) knowsHost(host string) bool {
-	name := hostname(host)
+func (h *ConnectHandler) knowsHost(field string) bool {
+	name := host.Name(field)
 	ip := net.ParseIP(name)
-	return ip != nil && !ip.IsUnspecified() || isLoopbackName(name) || slices.Contains(h.hosts, strings.ToLower(name))
-}
-
-// hostname is a Host field's name, without port and brackets.
-func hostname(host string) string {
-	return (&url.URL{Host: host}).Hostname()
-}
-
-// hostOf is the name in a URL, in lower case.
-func hostOf(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
-	}
-	return strings.ToLower(u.Hostname())
-}
-
-func isLoopbackName(name string) bool {
-	ip := net.ParseIP(strings.TrimSuffix(name, "%lo"))
-	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback()
+	return ip != nil && !ip.IsUnspecified() || host.IsLoopbackInZone(name) || slices.Contains(h.hosts, strings.ToLower(name))
 }
 
 // csrfCookie binds the page's forms to the browser that was given the page.

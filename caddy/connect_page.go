@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
@@ -123,7 +124,7 @@ func (h *ConnectHandler) canonical(r *http.Request) string {
 		return ""
 	}
 	u, err := url.Parse(pages[0])
-	if err != nil || u.Path != shownPath(r, h.Path) || strings.EqualFold(u.Hostname(), hostname(r.Host)) || !isLoopbackName(u.Hostname()) || !isLoopbackName(hostname(r.Host)) {
+	if err != nil || u.Path != shownPath(r, h.Path) || strings.EqualFold(u.Hostname(), host.Name(r.Host)) || !host.IsLoopback(u.Hostname()) || !host.IsLoopback(host.Name(r.Host)) {
 		return ""
 	}
 	u.RawQuery = r.URL.RawQuery

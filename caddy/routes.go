@@ -15,6 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"go.uber.org/zap"
+
+	"github.com/authinject/caddy-authinject/internal/host"
 )
 
 // routes is what the routes of the HTTP app say about token sources.
@@ -187,7 +189,7 @@ func matchesAddress(sets caddyhttp.MatcherSets) bool {
 func openListeners(server *caddyhttp.Server) (open []string) {
 	for _, listen := range server.Listen {
 		address, err := caddy.ParseNetworkAddress(listen)
-		if err == nil && !address.IsUnixNetwork() && !address.IsFdNetwork() && !isLoopbackName(address.Host) {
+		if err == nil && !address.IsUnixNetwork() && !address.IsFdNetwork() && !host.IsLoopback(address.Host) {
 			open = append(open, listen)
 		}
 	}

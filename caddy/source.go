@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
@@ -295,8 +296,8 @@ func (s *Source) checkQuery() error {
 		return nil
 	}
 	for _, destination := range s.Destinations {
-		host, plain := strings.CutPrefix(destination, "http://")
-		if plain && !isLoopbackName(hostname(host)) {
+		field, plain := strings.CutPrefix(destination, "http://")
+		if plain && !host.IsLoopback(host.Name(field)) {
 			return fmt.Errorf("inject query puts the token into the URL, which destination %s would show to everybody on the way; use https, or inject header", destination)
 		}
 	}

@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/authinject/caddy-authinject/internal/host"
 )
 
 // wire is the way to a token endpoint: exactly one POST per call of post, with
@@ -152,7 +154,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secre
 		// x/oauth2 refused before it sent anything: a token URL that is none, say.
 		ex.failure = &Error{Class: ClassOperator, Reason: "the token request could not be made"}
 	}
-	ex.failure.Endpoint = originOf(tokenURL)
+	ex.failure.Endpoint = host.Origin(tokenURL)
 	if !req.Spends.IsZero() && ex.failure.Class == ClassOperator && slices.Contains(w.cfg.DeadGrantErrors, ex.failure.Code) {
 		ex.failure.Class = ClassLogin
 	}
@@ -243,30 +245,12 @@ func CheckEndpoint(option, raw string) error {
 		return fmt.Errorf("%s must not hold a user name or password; use client_id and client_secret", option)
 	case u.Scheme == "https":
 		return nil
-	case u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "http" && host.IsLoopback(u.Hostname()):
 		return nil
 	case u.Scheme == "http":
 		return fmt.Errorf("%s must be https: plain http is allowed for loopback hosts only, and %s is none", option, u.Hostname())
 	}
 	return fmt.Errorf("%s must be https, not %s", option, u.Scheme)
-}
-
-// originOf is scheme and host of an endpoint; what follows may hold credentials.
-func originOf(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
-	}
-	return u.Scheme + "://" + u.Host
-}
-
-// isLoopback reports whether host is this machine by name or address.
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
 
 // retryAfter reads a Retry-After field (RFC 9110 section 10.2.3): seconds or a
