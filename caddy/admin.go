@@ -35,6 +35,9 @@ type adminAPI struct{ ctx caddy.Context }
 // adminBase is where the endpoints begin.
 const adminBase = "/authinject/"
 
+// maxStatusAccounts bounds the accounts of a source in an answer, each of which is read from the storage.
+const maxStatusAccounts = 200
+
 // CaddyModule returns the Caddy module information.
 func (adminAPI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.authinject", New: func() caddy.Module { return new(adminAPI) }}
@@ -214,9 +217,9 @@ func (a *App) sourceStatus(ctx context.Context, name string) (sourceStatus, erro
 	if err != nil {
 		st.Error = err.Error()
 	}
-	if len(names) > maxShownAccounts {
-		st.More = len(names) - maxShownAccounts
-		names = names[:maxShownAccounts]
+	if len(names) > maxStatusAccounts {
+		st.More = len(names) - maxStatusAccounts
+		names = names[:maxStatusAccounts]
 	}
 	for _, account := range names {
 		stored, _ := pooled.source.Stored(ctx, account) // its error stands in it

@@ -107,14 +107,5 @@ func (c *commandConfig) read() ([]byte, error) {
 	return raw, nil
 }
 
-// interactive returns the source of that name, if a person connects its accounts.
-func (a *loadedApp) interactive(name string) (connectSource, error) {
-	pooled, cfg, err := a.source(name)
-	if err != nil {
-		return connectSource{}, err
-	}
-	if !pooled.source.Interactive() {
-		return connectSource{}, fmt.Errorf("source %s has no login: its grant is %s", name, cfg.grantName)
-	}
-	return connectSource{name: name, cfg: cfg, source: pooled.source}, nil
-}
+// hasNoLogin is what commands say of a source that [App.interactive] refuses.
+const hasNoLogin = " has no login:"

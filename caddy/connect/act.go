@@ -1,4 +1,4 @@
-package caddy
+package connect
 
 import (
 	"crypto/sha256"
@@ -19,72 +19,72 @@ const maxForm = 64 << 10
 
 // form is what a person sent from the page.
 type form struct {
-	connectSource
+	Source
 	account string
 	values  url.Values
 }
 
 // act reads a form and carries out what it asks for. What is to be said is said on the page.
-func (h *ConnectHandler) act(w http.ResponseWriter, r *http.Request, do func(http.ResponseWriter, *http.Request, form) error) error {
+func (p *Page) act(w http.ResponseWriter, r *http.Request, do func(http.ResponseWriter, *http.Request, form) error) error {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
-		return h.refuse(w, r, http.StatusBadRequest, "The form could not be read. Go back, load the page again, and try once more.")
+		return p.refuse(w, r, http.StatusBadRequest, "The form could not be read. Go back, load the page again, and try once more.")
 	}
 	if !checkCSRF(r) {
-		return h.refuse(w, r, http.StatusForbidden, "The page is too old, or the browser keeps no cookies. Load the page again, and try once more.")
+		return p.refuse(w, r, http.StatusForbidden, "The page is too old, or the browser keeps no cookies. Load the page again, and try once more.")
 	}
-	source, ok := h.find(r.PostForm.Get("source"))
+	source, ok := p.find(r.PostForm.Get("source"))
 	if !ok {
-		return h.refuse(w, r, http.StatusNotFound, "There is no such source on this page. Load the page again.")
+		return p.refuse(w, r, http.StatusNotFound, "There is no such source on this page. Load the page again.")
 	}
-	f := form{connectSource: source, account: strings.TrimSpace(r.PostForm.Get("account")), values: r.PostForm}
+	f := form{Source: source, account: strings.TrimSpace(r.PostForm.Get("account")), values: r.PostForm}
 	if r.PostForm.Has("account") {
 		if err := tokensource.CheckAccountName(f.account); err != nil {
-			return h.back(w, r, f, alert("Nothing was done: "+err.Error()+"."))
+			return p.back(w, f, alert("Nothing was done: "+err.Error()+"."))
 		}
 	}
 	return do(w, r, f)
 }
 
 // start begins a login and sends the browser to the provider.
-func (h *ConnectHandler) start(w http.ResponseWriter, r *http.Request, f form) error {
-	redirect, problem := h.redirectURL(r, f.cfg)
+func (p *Page) start(w http.ResponseWriter, r *http.Request, f form) error {
+	redirect, problem := p.redirectURL(r, f.Source)
 	if problem != "" {
-		return h.back(w, r, f, alert(problem))
+		return p.back(w, f, alert(problem))
 	}
 	variables, missing := make(map[string]string), ""
-	for _, v := range f.cfg.perAccount {
+	for _, v := range f.Variables {
 		value := strings.TrimSpace(f.values.Get(v.Name))
 		if value == "" { // no matter if it is known from before
 			missing = fmt.Sprintf("%s is needed. Allowed are %s, such as %s.", v.Title, v.Allowed, v.Example)
 			continue
 		}
 		if err := v.Check(value); err != nil {
-			return h.back(w, r, f, alert(fmt.Sprintf("%s cannot be %q. Allowed are %s, such as %s.", v.Title, value, v.Allowed, v.Example)))
+			return p.back(w, f, alert(fmt.Sprintf("%s cannot be %q. Allowed are %s, such as %s.", v.Title, value, v.Allowed, v.Example)))
 		}
 		variables[v.Name] = value
 	}
-	login, err := f.source.BeginLogin(r.Context(), tokensource.LoginRequest{Account: f.account, Variables: variables, RedirectURL: redirect})
+	login, err := f.Tokens.BeginLogin(r.Context(), tokensource.LoginRequest{Account: f.account, Variables: variables, RedirectURL: redirect})
 	var failure *tokensource.Error
 	switch {
 	case missing != "" && errors.As(err, &failure) && failure.Class == tokensource.ClassOperator:
-		return h.back(w, r, f, alert(missing))
+		return p.back(w, f, alert(missing))
 	case err != nil:
-		return h.back(w, r, f, loginNotice(err, false))
+		return p.back(w, f, loginNotice(err, false))
 	}
 	http.SetCookie(w, f.loginCookie(r, login))
 	return seeOther(w, login.URL.Reveal())
 }
 
 // finish takes the code or PIN that a person typed.
-func (h *ConnectHandler) finish(w http.ResponseWriter, r *http.Request, f form) error {
+func (p *Page) finish(w http.ResponseWriter, r *http.Request, f form) error {
 	code := strings.TrimSpace(f.values.Get("code"))
 	cookies := f.typedCookies(r)
 	switch {
 	case len(cookies) == 0:
-		return h.back(w, r, f, alert("Press Connect first: no login is under way for this account in this browser."))
+		return p.back(w, f, alert("Press Connect first: no login is under way for this account in this browser."))
 	case code == "":
-		return h.back(w, r, f, alert("Type the code or PIN that the provider shows after you have allowed access."))
+		return p.back(w, f, alert("Type the code or PIN that the provider shows after you have allowed access."))
 	}
 	forget := func() {
 		for _, cookie := range cookies {
@@ -95,17 +95,17 @@ func (h *ConnectHandler) finish(w http.ResponseWriter, r *http.Request, f form) 
 	login, err := f.typedLogin(r, cookies)
 	if errors.Is(err, errTwoLogins) {
 		forget()
-		return h.back(w, r, f, alert("Logins for more than one new account were under way in this browser, and the code does not say for which it is. Nothing was changed. Press Connect again for one of them, and finish that before the next."))
+		return p.back(w, f, alert("Logins for more than one new account were under way in this browser, and the code does not say for which it is. Nothing was changed. Press Connect again for one of them, and finish that before the next."))
 	}
 	if err == nil {
 		f.account = login.Account
-		err = f.source.FinishLogin(r.Context(), login, url.Values{"code": {code}})
+		err = f.Tokens.FinishLogin(r.Context(), login, url.Values{"code": {code}})
 	}
 	if err != nil {
-		return h.back(w, r, f, loginNotice(err, true))
+		return p.back(w, f, loginNotice(err, true))
 	}
 	forget()
-	return h.back(w, r, f, h.connected(f.connectSource, f.account))
+	return p.back(w, f, connected(f.Source, f.account))
 }
 
 var errTwoLogins = errors.New("logins for more than one account are under way")
@@ -115,7 +115,7 @@ var errTwoLogins = errors.New("logins for more than one account are under way")
 func (f form) typedLogin(r *http.Request, cookies []*http.Cookie) (*tokensource.Login, error) {
 	var found []*tokensource.Login
 	for _, cookie := range cookies {
-		login, err := f.source.FindLogin(r.Context(), tokensource.NewSecret(cookie.Value))
+		login, err := f.Tokens.FindLogin(r.Context(), tokensource.NewSecret(cookie.Value))
 		switch {
 		case errors.Is(err, tokensource.ErrNoLogin):
 			continue
@@ -132,7 +132,7 @@ func (f form) typedLogin(r *http.Request, cookies []*http.Cookie) (*tokensource.
 	newest := slices.MaxFunc(found, func(a, b *tokensource.Login) int { return a.Begun.Compare(b.Begun) })
 	if slices.ContainsFunc(found, func(other *tokensource.Login) bool { return other.Account != newest.Account }) {
 		for _, login := range found {
-			_ = f.source.CancelLogin(r.Context(), login) // it ends by itself
+			_ = f.Tokens.CancelLogin(r.Context(), login) // it ends by itself
 		}
 		return nil, errTwoLogins
 	}
@@ -140,63 +140,58 @@ func (f form) typedLogin(r *http.Request, cookies []*http.Cookie) (*tokensource.
 }
 
 // disconnect forgets and revokes an account's tokens.
-func (h *ConnectHandler) disconnect(w http.ResponseWriter, r *http.Request, f form) error {
-	account, err := f.source.Lookup(r.Context(), f.account)
+func (p *Page) disconnect(w http.ResponseWriter, r *http.Request, f form) error {
+	account, err := f.Tokens.Lookup(r.Context(), f.account)
 	if err == nil {
 		err = account.Disconnect(r.Context())
 	}
 	if err != nil {
 		var known *tokensource.Error
 		if errors.As(err, &known) {
-			return h.back(w, r, f, alert(sentence(known.Reason)+detail(known)))
+			return p.back(w, f, alert(sentence(known.Reason)+detail(known)))
 		}
-		return h.back(w, r, f, alert("It is not certain that the account was disconnected. Load the page again."))
+		return p.back(w, f, alert("It is not certain that the account was disconnected. Load the page again."))
 	}
-	return h.back(w, r, f, &notice{Text: "Disconnected " + describe(f.connectSource, f.account) + "."})
+	return p.back(w, f, &notice{Text: "Disconnected " + AccountName(f.Name, f.account) + "."})
 }
 
 // back sends the browser to the page, which then says n.
-func (h *ConnectHandler) back(w http.ResponseWriter, _ *http.Request, f form, n *notice) error {
+func (p *Page) back(w http.ResponseWriter, f form, n *notice) error {
 	query := url.Values{"notice": {keepNotice(n)}}
 	if n.Alert && f.account != "" {
-		query.Set("source", f.name)
+		query.Set("source", f.Name)
 		query.Set("account", f.account)
 	}
-	return seeOther(w, "../"+h.base()+"?"+query.Encode()+"#source-"+f.name)
+	return seeOther(w, "../"+p.base()+"?"+query.Encode()+"#source-"+f.Name)
 }
-
-// base is the last part of the page's path, by which its own links name it: so they
-// hold behind a proxy that has another path for it.
-func (h *ConnectHandler) base() string { return h.Path[strings.LastIndexByte(h.Path, '/')+1:] }
 
 // redirectURL is where a provider is to send people back to: as configured, or else where they
 // have the page open, if that is on this machine or as the configuration says. It never comes from
 // a header field alone. Where there is none, problem says what to do.
-func (h *ConnectHandler) redirectURL(r *http.Request, cfg *Source) (redirect, problem string) {
+func (p *Page) redirectURL(r *http.Request, s Source) (redirect, problem string) {
 	name := strings.ToLower(host.Name(r.Host))
-	redirect = cfg.endpoints.redirect
+	redirect = s.RedirectURL
 	switch {
-	case redirect == redirectManual:
+	case s.typed():
 		return "", ""
 	case redirect != "" && host.OfURL(redirect) != name:
 		return "", "The provider sends people back to " + redirectPage(redirect) + ". Open this page there, so that the browser that begins is the one that comes back."
 	case redirect != "":
 		return redirect, ""
 	}
-	known := slices.ContainsFunc(h.app.routes.pages, func(page connectPage) bool { return host.OfURL(page.url) == name })
-	if !known && !host.IsLoopback(name) {
+	if !slices.Contains(p.Hosts, name) && !host.IsLoopback(name) {
 		return "", "It is not known where the provider may send people back to. Set redirect_url, to the address of this page's callback as it is registered with the provider."
 	}
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	here := url.URL{Scheme: scheme, Host: strings.ToLower(r.Host), Path: shownPath(r, h.Path) + callbackPath}
+	here := url.URL{Scheme: scheme, Host: strings.ToLower(r.Host), Path: p.shown(r, p.Path) + CallbackPath}
 	return here.String(), ""
 }
 
 // redirectPage is the page to which a redirect URL belongs.
-func redirectPage(redirect string) string { return strings.TrimSuffix(redirect, callbackPath) }
+func redirectPage(redirect string) string { return strings.TrimSuffix(redirect, CallbackPath) }
 
 // loginCookie binds a login to the browser that begins it. One that comes back
 // from the provider is looked for by its state, one that is typed by its account.
@@ -229,9 +224,9 @@ const typedCookie, typedCookieOfNew = "authinject-typed-", "authinject-typed-new
 
 func (f form) typedCookieName(state tokensource.Secret) string {
 	if f.values.Has(newAccountField) {
-		return typedCookieOfNew + shortDigest(f.name+"\x00"+state.Reveal())
+		return typedCookieOfNew + shortDigest(f.Name+"\x00"+state.Reveal())
 	}
-	return typedCookie + shortDigest(f.name+"\x00"+f.account)
+	return typedCookie + shortDigest(f.Name+"\x00"+f.account)
 }
 
 // typedCookies are those of the logins that a code typed into this form can belong to.

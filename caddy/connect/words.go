@@ -1,4 +1,4 @@
-package caddy
+package connect
 
 import (
 	"fmt"
@@ -11,70 +11,71 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// mood is how a state looks: good, soon (somebody should act), bad, none.
-type mood string
+// Mood is how a state looks.
+type Mood string
 
+// The moods. Soon means that a person should act soon.
 const (
-	moodGood mood = "good"
-	moodSoon mood = "soon"
-	moodBad  mood = "bad"
-	moodNone mood = "none"
+	Good Mood = "good"
+	Soon Mood = "soon"
+	Bad  Mood = "bad"
+	None Mood = "none"
 )
 
 // loginSoon is how long before the end of a token that nothing renews a person should act.
 const loginSoon = 24 * time.Hour
 
-// words says how an account stands in words that a person understands.
-func words(st tokensource.Status, now time.Time) (text string, as mood) {
+// Describe says how an account stands, in words that a person understands.
+func Describe(st tokensource.Status, now time.Time) (text string, as Mood) {
 	text, as = stateWords(st, now)
 	if st.Unsaved {
-		return text + " The storage cannot be written; until it can, a restart would lose this login.", moodSoon
+		return text + " The storage cannot be written; until it can, a restart would lose this login.", Soon
 	}
 	return text, as
 }
 
-func stateWords(st tokensource.Status, now time.Time) (string, mood) {
+func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 	expires := span(st.Expiry.Sub(now))
 	switch {
 	case st.State == tokensource.StateLoginRequired && st.Live && !st.Refused && !st.Expiry.IsZero() && st.RefreshAt.IsZero() && st.Expiry.After(now):
-		return "Expires in " + expires + ", log in again before.", moodSoon
+		return "Expires in " + expires + ", log in again before.", Soon
 	case st.State == tokensource.StateLoginRequired && st.Live:
-		return "The token is refused, and cannot be renewed. Connect again.", moodBad
+		return "The token is refused, and cannot be renewed. Connect again.", Bad
 	case st.Disconnected, st.Generation == 0 && !st.Live && st.State != tokensource.StateExpired:
 		switch {
 		case st.Err == nil || st.Err.Class == tokensource.ClassLogin:
 		case st.Err.Class == tokensource.ClassOperator:
-			return sentence(st.Err.Reason), moodBad // whether it is connected is not known
+			return sentence(st.Err.Reason), Bad // whether it is connected is not known
 		default:
-			return "Not connected. " + sentence(st.Err.Reason), moodBad
+			return "Not connected. " + sentence(st.Err.Reason), Bad
 		}
-		return "Not connected.", moodNone
+		return "Not connected.", None
 	case st.State == tokensource.StateLoginRequired:
-		return "Connect again: " + because(st) + ".", moodBad
+		return "Connect again: " + because(st) + ".", Bad
 	case st.State == tokensource.StateUncertain:
-		return "A renewal was sent and its answer was lost; it is tried again" + tryAgain(st, now) + ".", moodSoon
+		return "A renewal was sent and its answer was lost; it is tried again" + tryAgain(st, now) + ".", Soon
 	case !st.Live && st.Err != nil:
-		return "No valid token: " + because(st) + "; it is tried again" + tryAgain(st, now) + ".", moodBad
+		return "No valid token: " + because(st) + "; it is tried again" + tryAgain(st, now) + ".", Bad
 	case !st.Live:
-		return "No valid token; a new one is being fetched.", moodSoon
+		return "No valid token; a new one is being fetched.", Soon
 	case st.Renews && st.Err != nil && !st.Expiry.IsZero():
-		return "Connected for another " + expires + ", but the renewal failed: " + because(st) + "; it is tried again" + tryAgain(st, now) + ".", moodSoon
+		return "Connected for another " + expires + ", but the renewal failed: " + because(st) + "; it is tried again" + tryAgain(st, now) + ".", Soon
 	case st.Renews && st.State == tokensource.StateStale:
-		return "Connected, is being renewed.", moodGood
+		return "Connected, is being renewed.", Good
 	case st.Renews && st.RefreshAt.After(now):
-		return "Connected, renews by itself, next in " + span(st.RefreshAt.Sub(now)) + ".", moodGood
+		return "Connected, renews by itself, next in " + span(st.RefreshAt.Sub(now)) + ".", Good
 	case st.Renews:
-		return "Connected, renews by itself.", moodGood
+		return "Connected, renews by itself.", Good
 	case st.Refused:
-		return "An upstream refuses the token, and there is no other.", moodBad
+		return "An upstream refuses the token, and there is no other.", Bad
 	case st.Expiry.IsZero():
-		return "Connected. The token serves until the provider refuses it.", moodGood
+		return "Connected. The token serves until the provider refuses it.", Good
 	}
 	text := "Connected. Expires in " + expires + ", log in again before."
 	if st.Expiry.Sub(now) < loginSoon {
-		return text, moodSoon
+		return text, Soon
 	}
-	return text, moodGood
+	return text, Good
 }
 
 // because is the reason of the last failure, with the provider's code for it.
@@ -106,9 +107,9 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(math.Round(float64(d)/float64(day))))
 }
 
-// printable is a name as it can be shown: quoted where it has characters that cannot be seen, or that make
-// others look like something else.
-func printable(name string) string {
+// Printable returns a name as it can be shown. It is quoted if it has characters that cannot be seen, or
+// that make others look like something else.
+func Printable(name string) string {
 	if strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }) {
 		return strconv.Quote(name)
 	}

@@ -1,4 +1,4 @@
-package caddy
+package connect
 
 import (
 	"crypto/hmac"
@@ -31,11 +31,11 @@ func secure(header http.Header) {
 }
 
 // admit returns nothing for a caller that may use the page, and else what to tell it.
-func (h *ConnectHandler) admit(r *http.Request) (refusal string) {
-	if h.Callers != callersAny && !isLocal(r) {
+func (p *Page) admit(r *http.Request) (refusal string) {
+	if !p.AnyCaller && !isLocal(r) {
 		return "This page is for callers on the machine itself. To open it to others, behind a guard of your own, the configuration must say: callers any."
 	}
-	if !h.knowsHost(r.Host) {
+	if !p.knowsHost(r.Host) {
 		return "This page is not served under this name, lest another site's name be pointed at it. Open it by the address or the name that the configuration has."
 	}
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
@@ -76,10 +76,10 @@ func isLocal(r *http.Request) bool {
 
 // knowsHost reports whether a browser that sends this Host means us: a site whose name
 // was pointed at this machine (DNS rebinding) does not.
-func (h *ConnectHandler) knowsHost(field string) bool {
+func (p *Page) knowsHost(field string) bool {
 	name := host.Name(field)
 	ip := net.ParseIP(name)
-	return ip != nil && !ip.IsUnspecified() || host.IsLoopbackInZone(name) || slices.Contains(h.hosts, strings.ToLower(name))
+	return ip != nil && !ip.IsUnspecified() || host.IsLoopbackInZone(name) || p.isSite(strings.ToLower(name))
 }
 
 // csrfCookie binds the page's forms to the browser that was given the page.

@@ -1,4 +1,4 @@
-package caddy
+package connect
 
 import (
 	"crypto/rand"
@@ -71,9 +71,9 @@ func takeNotice(id string) *notice {
 }
 
 // connected says that a login succeeded.
-func (h *ConnectHandler) connected(s connectSource, account string) *notice {
-	n := &notice{Text: "Connected " + describe(s, account) + "."}
-	if s.source.Account(account).Status().Unsaved {
+func connected(s Source, account string) *notice {
+	n := &notice{Text: "Connected " + AccountName(s.Name, account) + "."}
+	if s.Tokens.Account(account).Status().Unsaved {
 		n.Alert = true
 		n.Text += " But the storage cannot be written, so that a restart would lose it. Storing is tried again."
 	}
@@ -126,10 +126,16 @@ func sentence(reason string) string {
 	return strings.ToUpper(reason[:1]) + reason[1:] + "."
 }
 
-// describe names an account to a person.
-func describe(s connectSource, account string) string {
+// AccountName names an account of a source to a person.
+func AccountName(source, account string) string {
 	if account == "" {
-		return s.name
+		return source
 	}
-	return "account " + printable(account) + " of " + s.name
+	return "account " + Printable(account) + " of " + source
 }
+
+// inTerminal puts what the page says into the words of a terminal.
+var inTerminal = strings.NewReplacer("Press Connect", "Run this command again", "press Connect", "run this command again")
+
+// WrongCode says to a person at a terminal why a code that they typed did not finish a login.
+func WrongCode(err error) string { return inTerminal.Replace(loginNotice(err, true).Text) }

@@ -1,7 +1,8 @@
-package caddy
+package connect
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"embed"
@@ -19,14 +20,14 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-//go:embed connect/*.html connect/*.css
-var connectFiles embed.FS
+//go:embed *.html *.css
+var files embed.FS
 
-var connectTemplates = template.Must(template.ParseFS(connectFiles, "connect/*.html"))
+var templates = template.Must(template.ParseFS(files, "*.html"))
 
-// connectStyle is inlined, so that the page is one answer and nothing else is loaded.
-var connectStyle = func() template.CSS {
-	style, err := connectFiles.ReadFile("connect/style.css")
+// pageStyle is inlined, so that the page is one answer and nothing else is loaded.
+var pageStyle = func() template.CSS {
+	style, err := files.ReadFile("style.css")
 	if err != nil {
 		panic(err) // it is embedded
 	}
@@ -73,7 +74,7 @@ type accountView struct {
 	Named     bool
 	State     tokensource.State
 	Words     string
-	Mood      mood
+	Mood      Mood
 	Expiry    string
 	Scope     string
 	Connected bool
@@ -91,32 +92,32 @@ type fieldView struct {
 }
 
 // servePage shows the page.
-func (h *ConnectHandler) servePage(w http.ResponseWriter, r *http.Request) error {
-	if elsewhere := h.canonical(r); elsewhere != "" {
+func (p *Page) servePage(w http.ResponseWriter, r *http.Request) error {
+	if elsewhere := p.canonical(r); elsewhere != "" {
 		return seeOther(w, elsewhere)
 	}
 	query := r.URL.Query()
-	v := view{Title: "Connected accounts", Base: h.base(), CSRF: csrfToken(w, r)}
+	v := view{Title: "Connected accounts", Base: p.base(), CSRF: csrfToken(w, r)}
 	if r.Method == http.MethodGet {
 		v.Notice = takeNotice(query.Get("notice"))
 	}
-	for _, s := range h.sources {
+	for _, s := range p.Sources {
 		account := ""
-		if query.Get("source") == s.name {
+		if query.Get("source") == s.Name {
 			account = query.Get("account")
 		}
-		v.Sources = append(v.Sources, h.sourceView(r.Context(), s, account))
+		v.Sources = append(v.Sources, p.sourceView(r.Context(), s, account))
 	}
 	return show(w, r, http.StatusOK, "page.html", v)
 }
 
 // canonical is where the page has to be opened instead, if providers send people back to another
 // name of this machine than the one in use: cookies belong to a name. Empty: here.
-func (h *ConnectHandler) canonical(r *http.Request) string {
+func (p *Page) canonical(r *http.Request) string {
 	var pages []string
-	for _, s := range h.sources {
-		if redirect := s.cfg.endpoints.redirect; redirect != "" && redirect != redirectManual {
-			pages = append(pages, redirectPage(redirect))
+	for _, s := range p.Sources {
+		if s.redirect() != "" {
+			pages = append(pages, redirectPage(s.redirect()))
 		}
 	}
 	pages = slices.Compact(pages)
@@ -124,19 +125,16 @@ func (h *ConnectHandler) canonical(r *http.Request) string {
 		return ""
 	}
 	u, err := url.Parse(pages[0])
-	if err != nil || u.Path != shownPath(r, h.Path) || strings.EqualFold(u.Hostname(), host.Name(r.Host)) || !host.IsLoopback(u.Hostname()) || !host.IsLoopback(host.Name(r.Host)) {
+	if err != nil || u.Path != p.shown(r, p.Path) || strings.EqualFold(u.Hostname(), host.Name(r.Host)) || !host.IsLoopback(u.Hostname()) || !host.IsLoopback(host.Name(r.Host)) {
 		return ""
 	}
 	u.RawQuery = r.URL.RawQuery
 	return u.String()
 }
 
-func (h *ConnectHandler) sourceView(ctx context.Context, s connectSource, wanted string) sourceView {
-	v := sourceView{Name: s.name, Title: s.cfg.preset.Title, Typed: s.cfg.endpoints.redirect == redirectManual}
-	if v.Title == "" {
-		v.Title = s.name
-	}
-	names, err := s.source.Accounts(ctx)
+func (p *Page) sourceView(ctx context.Context, s Source, wanted string) sourceView {
+	v := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Typed: s.typed()}
+	names, err := s.Tokens.Accounts(ctx)
 	if err != nil {
 		v.Notes = "Accounts are missing here: " + reasonOf(err)
 	}
@@ -144,16 +142,15 @@ func (h *ConnectHandler) sourceView(ctx context.Context, s connectSource, wanted
 		v.More = len(names) - maxShownAccounts
 		names = names[:maxShownAccounts]
 	}
-	perAccount := h.app.routes.perAccount[s.name]
-	unnamed := h.accountView(ctx, s, "")
-	if !perAccount || unnamed.State != tokensource.StateNone && unnamed.Connected {
+	unnamed := p.accountView(ctx, s, "")
+	if !s.PerAccount || unnamed.State != tokensource.StateNone && unnamed.Connected {
 		v.Accounts = append(v.Accounts, unnamed)
 	}
 	for _, name := range names {
-		v.Accounts = append(v.Accounts, h.accountView(ctx, s, name))
+		v.Accounts = append(v.Accounts, p.accountView(ctx, s, name))
 	}
-	if perAccount || len(names) > 0 || wanted != "" {
-		v.New = &accountView{ID: s.name + "-new", Named: true, Button: connectButton, Fields: fields(s, s.name+"-new", nil)}
+	if s.PerAccount || len(names) > 0 || wanted != "" {
+		v.New = &accountView{ID: s.Name + "-new", Named: true, Button: connectButton, Fields: fields(s, s.Name+"-new", nil)}
 		if tokensource.CheckAccountName(wanted) == nil && !slices.Contains(names, wanted) {
 			v.New.Name = wanted
 		}
@@ -161,12 +158,12 @@ func (h *ConnectHandler) sourceView(ctx context.Context, s connectSource, wanted
 	return v
 }
 
-func (h *ConnectHandler) accountView(ctx context.Context, s connectSource, name string) accountView {
-	account := s.source.Account(name)
+func (p *Page) accountView(ctx context.Context, s Source, name string) accountView {
+	account := s.Tokens.Account(name)
 	failed := account.Sync(ctx)
 	st := account.Status()
-	v := accountView{ID: s.name + "-" + shortDigest(name), Name: name, Named: name != "", State: st.State, Scope: st.Scope}
-	v.Words, v.Mood = words(st, time.Now())
+	v := accountView{ID: s.Name + "-" + shortDigest(name), Name: name, Named: name != "", State: st.State, Scope: st.Scope}
+	v.Words, v.Mood = Describe(st, time.Now())
 	v.Connected = st.Live || st.Generation > 0 && !st.Disconnected
 	v.Working = st.Live && !st.Refused && st.State != tokensource.StateLoginRequired
 	if v.Button = connectButton; v.Working {
@@ -176,33 +173,37 @@ func (h *ConnectHandler) accountView(ctx context.Context, s connectSource, name 
 		v.Expiry = st.Expiry.UTC().Format("2006-01-02 15:04 UTC")
 	}
 	if failed != nil {
-		v.Words, v.Mood = v.Words+" "+reasonOf(failed), moodBad
+		v.Words, v.Mood = v.Words+" "+reasonOf(failed), Bad
 	}
 	v.Fields = fields(s, v.ID, st.Variables)
 	return v
 }
 
-func fields(s connectSource, id string, values map[string]string) []fieldView {
-	list := make([]fieldView, len(s.cfg.perAccount))
-	for i, v := range s.cfg.perAccount {
+func fields(s Source, id string, values map[string]string) []fieldView {
+	list := make([]fieldView, len(s.Variables))
+	for i, v := range s.Variables {
 		list[i] = fieldView{Variable: v, ID: id + "-" + v.Name, Value: values[v.Name]}
 	}
 	return list
 }
 
-// serveFragment shows a page that reads the answer from where no server can see it, and
-// brings it to the callback (RFC 6749 section 4.2.2).
-func (h *ConnectHandler) serveFragment(w http.ResponseWriter) error {
-	return show(w, nil, http.StatusOK, "fragment.html", view{Title: "Connecting …", Base: h.base()})
+// refuse shows a message. Callers that may use the page get a link to it.
+func (p *Page) refuse(w http.ResponseWriter, r *http.Request, status int, message string) error {
+	base := ""
+	if status == http.StatusBadRequest || status == http.StatusForbidden && p.admit(r) == "" {
+		base = p.base()
+	}
+	return refuse(w, r, status, message, base)
 }
 
-// refuse shows a page with a message.
-func (h *ConnectHandler) refuse(w http.ResponseWriter, r *http.Request, status int, message string) error {
-	v := view{Title: "Not done", Notice: alert(message)}
-	if status == http.StatusBadRequest || status == http.StatusForbidden && h.admit(r) == "" {
-		v.Base = h.base()
-	}
-	return show(w, r, status, "message.html", v)
+func (p *Page) refuseMethod(w http.ResponseWriter, r *http.Request, allowed string) error {
+	w.Header().Set("Allow", allowed)
+	return p.refuse(w, r, http.StatusMethodNotAllowed, "This address does not take "+r.Method+".")
+}
+
+// refuse shows a message, with a link to the page at base unless that is empty.
+func refuse(w http.ResponseWriter, r *http.Request, status int, message, base string) error {
+	return show(w, r, status, "message.html", view{Title: "Not done", Notice: alert(message), Base: base})
 }
 
 // show renders a template. What it shows comes from people, providers and the storage: the
@@ -210,9 +211,9 @@ func (h *ConnectHandler) refuse(w http.ResponseWriter, r *http.Request, status i
 func show(w http.ResponseWriter, r *http.Request, status int, name string, v view) error {
 	raw := make([]byte, 16)
 	_, _ = rand.Read(raw) // never fails
-	v.Nonce, v.Style = base64.StdEncoding.EncodeToString(raw), connectStyle
+	v.Nonce, v.Style = base64.StdEncoding.EncodeToString(raw), pageStyle
 	var page bytes.Buffer
-	if err := connectTemplates.ExecuteTemplate(&page, name, v); err != nil {
+	if err := templates.ExecuteTemplate(&page, name, v); err != nil {
 		w.WriteHeader(http.StatusInternalServerError)
 		return err
 	}
@@ -224,7 +225,7 @@ func show(w http.ResponseWriter, r *http.Request, status int, name string, v vie
 	}
 	header.Set("Content-Security-Policy", policy)
 	w.WriteHeader(status)
-	if r != nil && r.Method == http.MethodHead {
+	if r.Method == http.MethodHead {
 		return nil
 	}
 	_, err := w.Write(page.Bytes())
