@@ -20,8 +20,10 @@ type Account struct {
 	peeked atomic.Int64
 	// lockless is set while the record's lock could not be had the last time.
 	lockless atomic.Bool
-	// read and wrote are digests of what was last read from the storage and last written to it.
-	read, wrote atomic.Uint64
+	// wrote is a digest of what this process stored last; foreign is set once another process's
+	// record was read.
+	wrote   atomic.Uint64
+	foreign atomic.Bool
 	// claim releases the claim on the storage; nil without one. Only the refresh under way uses it.
 	claim func()
 	// kept asks for the token to stay fresh without being used.

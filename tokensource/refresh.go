@@ -245,6 +245,10 @@ func (a *Account) request(ctx context.Context, rec *Record, req Request) (*Answe
 	if told := a.toldToWait(ctx, tokenURL); told != nil {
 		return nil, told
 	}
+	if req.sendBy != (deadline{}) && a.src.cfg.Clock.passed(req.sendBy) {
+		// Others respect the mark for as long as a request may take. This one would begin too late.
+		return nil, &Error{Class: ClassWait, Reason: "this process stood still before its token request"}
+	}
 	began := a.src.cfg.Clock.Elapsed()
 	ans, failure := a.src.wire.post(ctx, tokenURL, req)
 	a.tellToWait(ctx, tokenURL, failure)
@@ -283,7 +287,7 @@ func (a *Account) grown(ctx context.Context, rec *Record, req Request, ans *Answ
 	switch {
 	case ans.HasLifetime:
 		next.Expiry = now.Add(ans.Lifetime)
-	case a.src.traits.Local || a.src.cfg.DefaultLifetime < 0:
+	case !ans.ExpiresAt.IsZero(), a.src.traits.Local, a.src.cfg.DefaultLifetime < 0:
 	default:
 		next.Expiry = now.Add(a.src.cfg.DefaultLifetime)
 	}

@@ -237,7 +237,8 @@ func (cfg *Config) check() error {
 	if !traits.NoTokenURL && cfg.TokenURL == "" && cfg.Issuer == "" {
 		return errors.New("token_url is needed, or issuer")
 	}
-	if _, ok := cfg.Grant.(Interactive); ok && cfg.AuthorizeURL == "" && cfg.Issuer == "" {
+	_, interactive := cfg.Grant.(Interactive)
+	if interactive && cfg.AuthorizeURL == "" && cfg.Issuer == "" {
 		return errors.New("authorize_url is needed, or issuer")
 	}
 	if err := cfg.checkEndpoints(); err != nil {
@@ -246,7 +247,7 @@ func (cfg *Config) check() error {
 	if err := cfg.checkAuthorizeParams(); err != nil {
 		return err
 	}
-	if cfg.ClientID == "" {
+	if cfg.ClientID == "" && (interactive || !traits.NoTokenURL) {
 		return errors.New("client_id is needed")
 	}
 	switch {

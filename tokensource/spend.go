@@ -16,8 +16,11 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 	rec, unread, out := a.newer(ctx, rec)
 	var req Request
 	var mark *Record
+	settled := false // nobody stored anything newer during a wait
+	watched := false // the mark of another process, until it was too old
 	for mark == nil {
 		for out == nil && a.spentElsewhere(rec) {
+			watched = true
 			a.sleep(ctx, time.Second)
 			rec, unread, out = a.newer(ctx, rec)
 		}
@@ -35,8 +38,19 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 			return a.unread(rec, unread)
 		}
 		// After a failure of the storage, another process may be about to store a newer refresh
-		// token, unless there is no other process.
-		troubled := a.troubled() && !a.alone(false)
+		// token, unless there is no other process. Where the failure was not seen from here, the
+		// mark of that process was.
+		var settle time.Duration
+		switch left := rec.Spending; {
+		case settled:
+		case a.troubled(), left != nil && !left.Lost && left.Owner != a.src.owner && !watched:
+			settle = a.afterTrouble()
+		case left != nil && !left.Lost && left.Owner != a.src.owner:
+			settle = takeOverSettles
+		}
+		if settle > 0 && a.alone(unread == nil) {
+			settle = 0
+		}
 		// The mark keeps the refresh token that is stored, also when a newly configured
 		// one is sent: until that proves good, it replaces nothing.
 		var err error
@@ -49,20 +63,24 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 			// operator has to act first.
 			return outcome{rec: rec, postponed: !vault.Unusable(err) && a.alive(), storage: err, err: a.postponed(err)}
 		}
-		if err == nil && (stalled || troubled || a.lockless.Load()) {
-			// Without the lock, or after a failure, another process may have read the same record.
-			// Of several marks the last one stays, and its owner goes on. A storage that stalled
-			// may just have stored the mark of another process, which took this one for dead.
-			d := markSettles
-			if troubled {
-				d = afterTrouble
-			}
+		switch {
+		case err != nil:
+		case settle > 0:
+			// The mark keeps others off for a while. A new one, made after that, does so for the
+			// whole of the request.
+			rec, out, settled = a.stays(ctx, mark, settle)
+			mark = nil
+		case stalled || a.lockless.Load():
+			// Without the lock, another process may have read the same record. Of several marks the
+			// last one stays, and its owner goes on. A storage that stalled may just have stored the
+			// mark of another process, which took this one for dead.
 			var mine bool
-			if rec, out, mine = a.stays(ctx, mark, d); !mine {
+			if rec, out, mine = a.stays(ctx, mark, markSettles); !mine {
 				mark = nil
 			}
 		}
 	}
+	req.sendBy = a.src.cfg.Clock.in(quickRetry)
 	ans, failure := a.post(ctx, rec, req)
 	if failure != nil && failure.Lost && failure.RetryAt.IsZero() && a.firstFailure() {
 		a.sleep(ctx, quickRetry)
@@ -75,6 +93,7 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		}
 		mark, _ = a.mark(ctx, rec) // others still keep off
 		mark.Spending.Losses++
+		req.sendBy = a.src.cfg.Clock.in(quickRetry)
 		ans, failure = a.post(ctx, rec, req)
 	}
 	if failure != nil && failure.Class == ClassLogin {
@@ -86,6 +105,9 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 // markSettles is longer than anybody takes from a look at the storage to the mark that
 // follows it.
 const markSettles = 500 * time.Millisecond
+
+// takeOverSettles is longer than a process takes to try again to store what it could not store.
+const takeOverSettles = 1500 * time.Millisecond
 
 // storageStalls is how long a write takes when something is wrong with the storage. Locks
 // and marks may have lapsed meanwhile.
@@ -256,9 +278,5 @@ func (a *Account) saveAgain(ctx context.Context, rec *Record) error {
 // has not ended.
 func (a *Account) spentElsewhere(rec *Record) bool {
 	s := rec.Spending
-	if s == nil || s.Lost || s.Owner == a.src.owner {
-		return false
-	}
-	age := a.src.cfg.Clock.Now().Sub(s.Since)
-	return age >= 0 && age < a.src.cfg.Timeout+2*quickRetry
+	return s != nil && s.Owner != a.src.owner && s.underway(a.src.cfg.Clock.Now(), a.src.cfg.Timeout)
 }

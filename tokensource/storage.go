@@ -81,7 +81,9 @@ func (a *Account) load(ctx context.Context) (*Record, error) {
 	if found == nil || err != nil {
 		return nil, err
 	}
-	a.read.Store(fingerprint(*found))
+	if fingerprint(*found) != a.wrote.Load() {
+		a.foreign.Store(true)
+	}
 	return found.recordOf(a.src.cfg.Name, a.name)
 }
 
