@@ -182,9 +182,8 @@ func overLoopback(req *http.Request) bool {
 	case *net.UDPAddr:
 		return addr.IP.IsLoopback()
 	}
-	host, _, err := net.SplitHostPort(addr.String())
-	ip := net.ParseIP(host)
-	return err == nil && ip != nil && ip.IsLoopback()
+	name, _, err := net.SplitHostPort(addr.String())
+	return err == nil && host.IsLoopbackInZone(name)
 }
 
 // sameHost compares the host and port of an origin with a Host field.

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"github.com/authinject/caddy-authinject/caddy/connect"
 	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 const (
@@ -161,20 +164,11 @@ func (l *terminalLogin) variables(ctx context.Context, flags []string) (map[stri
 		values[v.Name] = value
 	}
 	for name := range values {
-		if !l.hasVariable(name) {
+		if !slices.ContainsFunc(l.Variables, func(v provider.Variable) bool { return v.Name == name }) {
 			return nil, fmt.Errorf("--var %s: accounts of source %s have no such variable", name, l.Name)
 		}
 	}
 	return values, nil
-}
-
-func (l *terminalLogin) hasVariable(name string) bool {
-	for _, v := range l.Variables {
-		if v.Name == name {
-			return true
-		}
-	}
-	return false
 }
 
 // redirect is where the provider sends the person back to: as configured, or to the
@@ -206,17 +200,9 @@ func (l *terminalLogin) redirect(ctx context.Context) (string, net.Listener, err
 	if port == "" {
 		port = "80"
 	}
-	// Where the running server listens already, it finishes the login.
-	return redirect, listenIfFree(ctx, net.JoinHostPort(u.Hostname(), port)), nil
-}
-
-// listenIfFree listens at an address, or returns nil where that cannot be done.
-func listenIfFree(ctx context.Context, address string) net.Listener {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil
-	}
-	return listener
+	// If the address is taken, the running server listens there and finishes the login.
+	listener, _ := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	return redirect, listener, nil
 }
 
 // typed takes the code or PIN that the provider shows.
@@ -291,6 +277,18 @@ func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login
 		case <-ctx.Done():
 			return ended(ctx)
 		}
+	}
+}
+
+// serveLogin takes the provider's answer to a login that was begun in a terminal. What came of it is
+// sent to results, once. The returned function waits until the browser has been told.
+func serveLogin(ctx context.Context, listener net.Listener, s connect.Source, login *tokensource.Login, results chan<- error) (stop func()) {
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: connect.Terminal(ctx, s, login, results)}
+	go func() { _ = server.Serve(listener) }() // ends with Shutdown
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = server.Shutdown(ctx)
 	}
 }
 

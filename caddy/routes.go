@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net"
@@ -75,8 +76,12 @@ func survey(servers map[string]*caddyhttp.Server) routes {
 	found := routes{perAccount: make(map[string]bool), open: make(map[string][]string)}
 	for _, name := range slices.Sorted(maps.Keys(servers)) {
 		server := servers[name]
-		var uses uses
-		uses.read([]any{server.Routes, server.Errors, server.NamedRoutes})
+		uses := uses{sources: make(map[string]bool)}
+		if raw, err := json.Marshal([]any{server.Routes, server.Errors, server.NamedRoutes}); err == nil {
+			var decoded any
+			_ = json.Unmarshal(raw, &decoded) // it was written just now
+			uses.walk(decoded)
+		}
 		guarded := uses.guarded || slices.ContainsFunc(server.Routes, isGuard) ||
 			slices.ContainsFunc(server.TLSConnPolicies, func(p *caddytls.ConnectionPolicy) bool { return p.ClientAuthentication != nil })
 		for source, accounts := range uses.sources {
@@ -88,7 +93,7 @@ func survey(servers map[string]*caddyhttp.Server) routes {
 			}
 		}
 		for _, route := range server.Routes {
-			for _, host := range patternsOf[caddyhttp.MatchHost](route, "host") {
+			for _, host := range patternsOf[caddyhttp.MatchHost](route) {
 				if !strings.ContainsAny(host, "*{") {
 					found.hosts = append(found.hosts, strings.ToLower(host))
 				}
@@ -106,17 +111,6 @@ type uses struct {
 	sources map[string]bool // all sources; true if a request chooses the account
 	tokens  []string        // the sources of transports
 	guarded bool            // a module keeps callers out, wherever it stands
-}
-
-// read looks at a part of a configuration that can be written as JSON.
-func (u *uses) read(config any) {
-	raw, err := json.Marshal(config)
-	var decoded any
-	if err != nil || json.Unmarshal(raw, &decoded) != nil {
-		return // such a part came from no configuration
-	}
-	u.sources = make(map[string]bool)
-	u.walk(decoded)
 }
 
 func (u *uses) walk(part any) {
@@ -209,40 +203,33 @@ func pagesOf(server *caddyhttp.Server) (pages []connectPage) {
 	if auto == nil {
 		auto = new(caddyhttp.AutoHTTPSConfig)
 	}
-	for _, route := range server.Routes {
-		raw, err := json.Marshal(route)
-		if err != nil {
-			continue // such a route came from no configuration
+	found := func(host, path string, sources []string) {
+		secure := server.TLSConnPolicies != nil || host != "" && !auto.Disabled && !slices.Contains(auto.Skip, host) && address.StartPort != 80
+		switch ip := net.ParseIP(address.Host); {
+		case host != "":
+		case ip != nil && !ip.IsUnspecified():
+			host = address.Host
+		default:
+			host = "localhost"
 		}
-		around := enclosing{hosts: patternsOf[caddyhttp.MatchHost](route, "host"), paths: patternsOf[caddyhttp.MatchPath](route, "path")}
-		for _, found := range connectRoutes([]json.RawMessage{raw}, around) {
-			host := found.host
-			secure := server.TLSConnPolicies != nil || host != "" && !auto.Disabled && !slices.Contains(auto.Skip, host) && address.StartPort != 80
-			switch ip := net.ParseIP(address.Host); {
-			case host != "":
-			case ip != nil && !ip.IsUnspecified():
-				host = address.Host
-			default:
-				host = "localhost"
-			}
-			pages = append(pages, connectPage{pageURL(secure, host, address.StartPort, found.path), found.sources})
+		pages = append(pages, connectPage{pageURL(secure, host, address.StartPort, path), sources})
+	}
+	for _, route := range server.Routes {
+		if raw, err := json.Marshal(route); err == nil { // else it came from no configuration
+			around := enclosing{hosts: patternsOf[caddyhttp.MatchHost](route), paths: patternsOf[caddyhttp.MatchPath](route)}
+			around.read([]json.RawMessage{raw}, found)
 		}
 	}
 	return pages
 }
 
-// patternsOf returns the hosts or paths that a route matches, whether it is provisioned or not.
-func patternsOf[M ~[]string](route caddyhttp.Route, matcher string) (patterns []string) {
+// patternsOf returns the hosts or paths that the matchers of a provisioned route match.
+func patternsOf[M ~[]string](route caddyhttp.Route) []string {
 	for _, set := range route.MatcherSets {
 		for _, matcher := range set {
 			if patterns, ok := matcher.(*M); ok {
 				return *patterns
 			}
-		}
-	}
-	for _, set := range route.MatcherSetsRaw {
-		if json.Unmarshal(set[matcher], &patterns) == nil {
-			return patterns
 		}
 	}
 	return nil
@@ -263,13 +250,6 @@ func pageURL(secure bool, host string, port uint, path string) string {
 	return u.String()
 }
 
-// connectRoute is a handler authinject_connect: the host that its routes match, and its path,
-// including the prefixes that they strip.
-type connectRoute struct {
-	host, path string
-	sources    []string
-}
-
 // enclosing is what the routes around a handler say of the requests that reach it.
 type enclosing struct {
 	hosts []string // that they match
@@ -284,7 +264,9 @@ func (e enclosing) demands(prefix string) bool {
 	})
 }
 
-func connectRoutes(routes []json.RawMessage, around enclosing) (found []connectRoute) {
+// read tells of each handler authinject_connect in routes: a host that the routes around it match,
+// or no host, and its path, including the prefixes that they strip.
+func (e enclosing) read(routes []json.RawMessage, found func(host, path string, sources []string)) {
 	for _, raw := range routes {
 		var route struct {
 			Match []struct {
@@ -302,7 +284,7 @@ func connectRoutes(routes []json.RawMessage, around enclosing) (found []connectR
 		if json.Unmarshal(raw, &route) != nil {
 			continue
 		}
-		here := around
+		here := e
 		for _, match := range slices.Backward(route.Match) { // the first of several matchers counts
 			if len(match.Host) > 0 {
 				here.hosts = match.Host
@@ -313,28 +295,21 @@ func connectRoutes(routes []json.RawMessage, around enclosing) (found []connectR
 		}
 		for _, handler := range route.Handle {
 			// As handle_path does it. A prefix that only some paths lose is not part of the page's address.
-			if strip := "/" + strings.Trim(handler.Strip, "/"); handler.Handler == "rewrite" && handler.Strip != "" && len(route.Match) == 0 && around.demands(strip) {
-				around.taken, around.paths = around.taken+strip, nil
-				here.taken, here.paths = around.taken, nil
+			if strip := "/" + strings.Trim(handler.Strip, "/"); handler.Handler == "rewrite" && handler.Strip != "" && len(route.Match) == 0 && e.demands(strip) {
+				e.taken, e.paths = e.taken+strip, nil
+				here.taken, here.paths = e.taken, nil
 			}
 			if handler.Handler == "authinject_connect" {
-				path := handler.Path
-				if path == "" {
-					path = defaultConnectPath
+				path := here.taken + cmp.Or(handler.Path, defaultConnectPath)
+				hosts := slices.DeleteFunc(slices.Clone(here.hosts), func(host string) bool { return strings.ContainsAny(host, "*{") })
+				for _, host := range hosts {
+					found(host, path, handler.Sources)
 				}
-				path = here.taken + path
-				known := len(found)
-				for _, host := range here.hosts {
-					if !strings.ContainsAny(host, "*{") {
-						found = append(found, connectRoute{host, path, handler.Sources})
-					}
-				}
-				if len(found) == known {
-					found = append(found, connectRoute{"", path, handler.Sources})
+				if len(hosts) == 0 {
+					found("", path, handler.Sources)
 				}
 			}
-			found = append(found, connectRoutes(handler.Routes, here)...)
+			here.read(handler.Routes, found)
 		}
 	}
-	return found
 }

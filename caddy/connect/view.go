@@ -20,19 +20,15 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-//go:embed *.html *.css
+//go:embed *.html
 var files embed.FS
 
 var templates = template.Must(template.ParseFS(files, "*.html"))
 
 // pageStyle is inlined, so that the page is one answer and nothing else is loaded.
-var pageStyle = func() template.CSS {
-	style, err := files.ReadFile("style.css")
-	if err != nil {
-		panic(err) // it is embedded
-	}
-	return template.CSS(style) //nolint:gosec // our own file
-}()
+//
+//go:embed style.css
+var pageStyle template.CSS
 
 // The names of the button that leads to the provider: on an account that has to be connected, and
 // on an account that works.
