@@ -25,10 +25,10 @@ func init() { caddy.RegisterModule(ConnectHandler{}) }
 // `/connect` | the page: the state of every account, and buttons to connect and disconnect it
 // `/connect/callback` | the redirect URL to register with the provider
 //
-// Only callers on this machine are let in unless Callers says otherwise. Requests that other sites'
-// pages make are refused, prefetches of any page too, and so is a Host that is neither an address,
-// nor localhost, nor one of the configuration's. Requests for the page are left out of the access log: their URLs, redirects and
-// cookies hold codes and states. Each account that is connected or disconnected is logged.
+// Only callers on this machine may open the page unless Callers says otherwise. The page refuses requests
+// that pages of other sites make, every prefetch, and a Host that is not an address, localhost, or a host
+// of the configuration. Requests for the page are not in the access log: their URLs, redirects and cookies
+// hold codes and states. Each account that is connected or disconnected is logged.
 type ConnectHandler struct {
 	// Path is where the page is. Default: `/connect`. The callback is below it.
 	Path string `json:"path,omitempty"`

@@ -24,7 +24,7 @@ type form struct {
 	values  url.Values
 }
 
-// act reads a form and carries out what it asks for. What is to be said is said on the page.
+// act reads a form and does what it asks for. The page says what came of it.
 func (p *Page) act(w http.ResponseWriter, r *http.Request, do func(http.ResponseWriter, *http.Request, form) error) error {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
@@ -55,7 +55,7 @@ func (p *Page) start(w http.ResponseWriter, r *http.Request, f form) error {
 	variables, missing := make(map[string]string), ""
 	for _, v := range f.Variables {
 		value := strings.TrimSpace(f.values.Get(v.Name))
-		if value == "" { // no matter if it is known from before
+		if value == "" { // required also if the account has a value already
 			missing = fmt.Sprintf("%s is needed. Allowed are %s, such as %s.", v.Title, v.Allowed, v.Example)
 			continue
 		}
@@ -76,7 +76,7 @@ func (p *Page) start(w http.ResponseWriter, r *http.Request, f form) error {
 	return seeOther(w, login.URL.Reveal())
 }
 
-// finish takes the code or PIN that a person typed.
+// finish finishes a login with the code or PIN that a person typed.
 func (p *Page) finish(w http.ResponseWriter, r *http.Request, f form) error {
 	code := strings.TrimSpace(f.values.Get("code"))
 	cookies := f.typedCookies(r)
@@ -88,7 +88,7 @@ func (p *Page) finish(w http.ResponseWriter, r *http.Request, f form) error {
 	}
 	forget := func() {
 		for _, cookie := range cookies {
-			//nolint:gosec // as it was set
+			//nolint:gosec // the attributes with which it was set
 			http.SetCookie(w, &http.Cookie{Name: cookie.Name, MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
 		}
 	}
@@ -110,8 +110,8 @@ func (p *Page) finish(w http.ResponseWriter, r *http.Request, f form) error {
 
 var errTwoLogins = errors.New("logins for more than one account are under way")
 
-// typedLogin is the login that a typed code belongs to. Of several for one account it is the newest;
-// of several for new accounts nobody knows, and all are given up.
+// typedLogin returns the login that a typed code belongs to: the newest one of an account. If logins
+// for several new accounts are under way, the code does not say which one it is for. Then all are canceled.
 func (f form) typedLogin(r *http.Request, cookies []*http.Cookie) (*tokensource.Login, error) {
 	var found []*tokensource.Login
 	for _, cookie := range cookies {
@@ -132,14 +132,14 @@ func (f form) typedLogin(r *http.Request, cookies []*http.Cookie) (*tokensource.
 	newest := slices.MaxFunc(found, func(a, b *tokensource.Login) int { return a.Begun.Compare(b.Begun) })
 	if slices.ContainsFunc(found, func(other *tokensource.Login) bool { return other.Account != newest.Account }) {
 		for _, login := range found {
-			_ = f.Tokens.CancelLogin(r.Context(), login) // it ends by itself
+			_ = f.Tokens.CancelLogin(r.Context(), login) // if this fails, the login ends with its lifetime
 		}
 		return nil, errTwoLogins
 	}
 	return newest, nil
 }
 
-// disconnect forgets and revokes an account's tokens.
+// disconnect revokes and removes an account's tokens.
 func (p *Page) disconnect(w http.ResponseWriter, r *http.Request, f form) error {
 	account, err := f.Tokens.Lookup(r.Context(), f.account)
 	if err == nil {
@@ -155,7 +155,7 @@ func (p *Page) disconnect(w http.ResponseWriter, r *http.Request, f form) error 
 	return p.back(w, f, &notice{Text: "Disconnected " + AccountName(f.Name, f.account) + "."})
 }
 
-// back sends the browser to the page, which then says n.
+// back sends the browser to the page, which shows n.
 func (p *Page) back(w http.ResponseWriter, f form, n *notice) error {
 	query := url.Values{"notice": {keepNotice(n)}}
 	if n.Alert && f.account != "" {
@@ -165,9 +165,9 @@ func (p *Page) back(w http.ResponseWriter, f form, n *notice) error {
 	return seeOther(w, "../"+p.base()+"?"+query.Encode()+"#source-"+f.Name)
 }
 
-// redirectURL is where a provider is to send people back to: as configured, or else where they
-// have the page open, if that is on this machine or as the configuration says. It never comes from
-// a header field alone. Where there is none, problem says what to do.
+// redirectURL returns the URL to which the provider sends people back: the configured one, or the
+// callback of the page as they have it open, if its host is this machine or in the configuration. A Host
+// field alone never decides. If there is no such URL, problem says what to do.
 func (p *Page) redirectURL(r *http.Request, s Source) (redirect, problem string) {
 	name := strings.ToLower(host.Name(r.Host))
 	redirect = s.RedirectURL
@@ -190,16 +190,16 @@ func (p *Page) redirectURL(r *http.Request, s Source) (redirect, problem string)
 	return here.String(), ""
 }
 
-// redirectPage is the page to which a redirect URL belongs.
+// redirectPage returns the page whose callback a redirect URL is.
 func redirectPage(redirect string) string { return strings.TrimSuffix(redirect, CallbackPath) }
 
-// loginCookie binds a login to the browser that begins it. One that comes back
-// from the provider is looked for by its state, one that is typed by its account.
+// loginCookie returns the cookie that binds a login to the browser that begins it. The callback finds
+// it by the login's state, and the form for a typed code by the account.
 func (f form) loginCookie(r *http.Request, login *tokensource.Login) *http.Cookie {
-	//nolint:gosec // Secure where there is TLS; on loopback there need be none
+	//nolint:gosec // Secure if there is TLS; loopback needs none
 	cookie := &http.Cookie{HttpOnly: true, Secure: r.TLS != nil, MaxAge: int(tokensource.LoginLifetime.Seconds())}
 	if login.Typed() {
-		// Without a path it belongs to what is below the page, and reaches no upstream.
+		// Without a path, the browser sends it only below the page, and not to an upstream.
 		cookie.Name, cookie.Value = f.typedCookieName(login.State), login.State.Reveal()
 		cookie.SameSite = http.SameSiteStrictMode
 		return cookie
@@ -216,8 +216,8 @@ func stateCookieName(state tokensource.Secret) string {
 	return "authinject-login-" + shortDigest(state.Reveal())
 }
 
-// newAccountField is in the forms of an account that is not on the page yet. The one in which the
-// code is typed was there before the account had a name, so its logins are told apart by their cookies.
+// newAccountField is in the forms of an account that is not on the page yet. The form for its code was
+// shown before the account had a name, so each of its logins has a cookie of its own.
 const newAccountField = "new"
 
 const typedCookie, typedCookieOfNew = "authinject-typed-", "authinject-typed-new-"
@@ -229,7 +229,7 @@ func (f form) typedCookieName(state tokensource.Secret) string {
 	return typedCookie + shortDigest(f.Name+"\x00"+f.account)
 }
 
-// typedCookies are those of the logins that a code typed into this form can belong to.
+// typedCookies returns the cookies of the logins that a code typed into this form can belong to.
 func (f form) typedCookies(r *http.Request) (cookies []*http.Cookie) {
 	name := f.typedCookieName(tokensource.Secret{})
 	for _, cookie := range r.Cookies() {

@@ -58,12 +58,12 @@ type sourceView struct {
 	Typed       bool
 	Notes       string
 	Accounts    []accountView
-	// New is the form for a further account, where accounts are chosen per request.
+	// New is the form for another account, if requests choose the account.
 	New  *accountView
 	More int // accounts that are not shown
 }
 
-// accountView is an account in a row, or the one to come.
+// accountView is an account in a row, or the form for another one.
 type accountView struct {
 	ID        string // unique on the page
 	Name      string // empty for the unnamed account
@@ -107,8 +107,9 @@ func (p *Page) servePage(w http.ResponseWriter, r *http.Request) error {
 	return show(w, r, http.StatusOK, "page.html", v)
 }
 
-// canonical is where the page has to be opened instead, if providers send people back to another
-// name of this machine than the one in use: cookies belong to a name. Empty: here.
+// canonical returns the address at which the page has to be opened instead: if providers send people
+// back to another name of this machine, the cookies must belong to that name. It is empty if this
+// address is right.
 func (p *Page) canonical(r *http.Request) string {
 	var pages []string
 	for _, s := range p.Sources {
@@ -202,8 +203,7 @@ func refuse(w http.ResponseWriter, r *http.Request, status int, message, base st
 	return show(w, r, status, "message.html", view{Title: "Not done", Notice: alert(message), Base: base})
 }
 
-// show renders a template. What it shows comes from people, providers and the storage: the
-// template escapes it.
+// show renders a template, which escapes everything that comes from people, providers and the storage.
 func show(w http.ResponseWriter, r *http.Request, status int, name string, v view) error {
 	raw := make([]byte, 16)
 	_, _ = rand.Read(raw) // never fails
@@ -228,7 +228,7 @@ func show(w http.ResponseWriter, r *http.Request, status int, name string, v vie
 	return err
 }
 
-// reasonOf is the reason of an error of package tokensource, as a sentence.
+// reasonOf returns the reason of an error of package tokensource as a sentence.
 func reasonOf(err error) string {
 	var e *tokensource.Error
 	if errors.As(err, &e) {

@@ -22,7 +22,7 @@ const (
 	None Mood = "none"
 )
 
-// loginSoon is how long before the end of a token that nothing renews a person should act.
+// loginSoon is how long before its end the page warns of a token that cannot be renewed.
 const loginSoon = 24 * time.Hour
 
 // Describe says how an account stands, in words that a person understands.
@@ -78,7 +78,7 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 	return text, Good
 }
 
-// because is the reason of the last failure, with the provider's code for it.
+// because returns the reason of the last failure, with the provider's code for it.
 func because(st tokensource.Status) string {
 	if st.Err == nil {
 		return "the login has ended"
@@ -93,7 +93,7 @@ func tryAgain(st tokensource.Status, now time.Time) string {
 	return " in " + span(st.RefreshAt.Sub(now))
 }
 
-// span is a duration as one says it.
+// span returns a duration in words.
 func span(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
