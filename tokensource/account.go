@@ -371,7 +371,10 @@ func (a *Account) stop() {
 	a.mu.Unlock()
 	defer a.unclaim()
 	rec, unsaved := a.known()
-	if !unsaved || a.catchUp(context.Background(), rec) != nil {
+	if !unsaved {
+		return
+	}
+	if _, err := a.catchUp(context.Background(), rec); err != nil {
 		return
 	}
 	a.mu.Lock()

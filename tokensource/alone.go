@@ -76,11 +76,8 @@ func (a *Account) enter() *Error {
 }
 
 // afterTrouble is how long a mark must stay after a failure of the storage. Until then another
-// process may store what it could not store during the failure. It is shorter than the time for
-// which other processes respect the mark.
-func (a *Account) afterTrouble() time.Duration {
-	return min(6*time.Second, a.src.cfg.Timeout+quickRetry)
-}
+// process may store what it could not store during the failure.
+const afterTrouble = 6 * time.Second
 
 // stays waits for d and reports whether mark is still the stored record's mark. If it is not, the
 // record to go on from is returned, or an outcome that ends the attempt.

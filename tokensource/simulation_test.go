@@ -728,7 +728,10 @@ func (p *simProvider) grant(in *instance, sent string, began time.Time) (answer 
 // not if its successor reached no living process, or one that stood still for so long that it had to be
 // taken for dead, with the answer or with the request that began then.
 func (p *simProvider) judge(in *instance, sent string, before *spent, began time.Time) {
-	const dead = simTimeout + time.Second
+	dead := simTimeout + time.Second
+	if p.storage.lastFailure().After(before.at) {
+		dead = time.Second // it could not store the answer before it was stopped
+	}
 	stored := p.storage.wasStored(before.next)
 	switch {
 	case !before.delivered, !stored && before.by.isDead(), !stored && before.by.stoodStill(before.at) >= dead, in.stoodStill(began) >= dead:

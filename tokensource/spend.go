@@ -16,7 +16,6 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 	rec, unread, out := a.newer(ctx, rec)
 	var req Request
 	var mark *Record
-	settled := false // nobody stored anything newer during a wait
 	watched := false // the mark of another process, until it was too old
 	for mark == nil {
 		for out == nil && a.spentElsewhere(rec) {
@@ -42,9 +41,8 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		// mark of that process was.
 		var settle time.Duration
 		switch left := rec.Spending; {
-		case settled:
 		case a.troubled(), left != nil && !left.Lost && left.Owner != a.src.owner && !watched:
-			settle = a.afterTrouble()
+			settle = afterTrouble
 		case left != nil && !left.Lost && left.Owner != a.src.owner:
 			settle = takeOverSettles
 		}
@@ -55,7 +53,7 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		// one is sent: until that proves good, it replaces nothing.
 		var err error
 		began := a.src.cfg.Clock.Elapsed()
-		mark, err = a.mark(ctx, rec)
+		mark, err = a.mark(ctx, rec, settle)
 		stalled := a.src.cfg.Clock.Elapsed()-began > storageStalls
 		if err != nil && (a.alive() || vault.Unusable(err) || !a.alone(unread == nil)) {
 			// The new refresh token could not be stored either. While a token lives there is
@@ -63,19 +61,15 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 			// operator has to act first.
 			return outcome{rec: rec, postponed: !vault.Unusable(err) && a.alive(), storage: err, err: a.postponed(err)}
 		}
-		switch {
-		case err != nil:
-		case settle > 0:
-			// The mark keeps others off for a while. A new one, made after that, does so for the
-			// whole of the request.
-			rec, out, settled = a.stays(ctx, mark, settle)
-			mark = nil
-		case stalled || a.lockless.Load():
+		if stalled || a.lockless.Load() {
 			// Without the lock, another process may have read the same record. Of several marks the
 			// last one stays, and its owner goes on. A storage that stalled may just have stored the
 			// mark of another process, which took this one for dead.
+			settle = max(settle, markSettles)
+		}
+		if err == nil && settle > 0 {
 			var mine bool
-			if rec, out, mine = a.stays(ctx, mark, markSettles); !mine {
+			if rec, out, mine = a.stays(ctx, mark, settle); !mine {
 				mark = nil
 			}
 		}
@@ -91,7 +85,7 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		case vault.Unusable(err):
 			return outcome{rec: mark, storage: err, err: a.unreadable(err)}
 		}
-		mark, _ = a.mark(ctx, rec) // others still keep off
+		mark, _ = a.mark(ctx, rec, 0) // others still keep off
 		mark.Spending.Losses++
 		req.sendBy = a.src.cfg.Clock.in(quickRetry)
 		ans, failure = a.post(ctx, rec, req)
@@ -113,11 +107,12 @@ const takeOverSettles = 1500 * time.Millisecond
 // and marks may have lapsed meanwhile.
 const storageStalls = time.Second
 
-// mark stores rec with the write-ahead mark on it, and returns that.
-func (a *Account) mark(ctx context.Context, rec *Record) (*Record, error) {
+// mark stores rec with the write-ahead mark on it, and returns that. The request follows after settle:
+// until it has ended, other processes respect the mark.
+func (a *Account) mark(ctx context.Context, rec *Record, settle time.Duration) (*Record, error) {
 	mark := rec.clone()
 	mark.Failure = nil
-	mark.Spending = &Spending{Generation: rec.Generation, Owner: a.src.owner, Since: a.src.cfg.Clock.Now().UTC()}
+	mark.Spending = &Spending{Generation: rec.Generation, Owner: a.src.owner, Since: a.src.cfg.Clock.Now().Add(settle).UTC()}
 	if rec.Spending != nil {
 		mark.Spending.Losses = rec.Spending.Losses
 	}

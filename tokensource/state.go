@@ -62,12 +62,12 @@ func stateOf(s situation) State {
 	return StateExpired
 }
 
-// underway reports whether the refresh that s marks may still end: its mark is younger than a request
-// may take, and nobody said that the answer was lost.
+// underway reports whether the refresh that s marks may still end: its request begins within afterTrouble,
+// or began no longer ago than a request may take, and its process did not say that the answer was lost.
 func (s *Spending) underway(now time.Time, timeout time.Duration) bool {
 	if s == nil || s.Lost {
 		return false
 	}
 	age := now.Sub(s.Since)
-	return age >= 0 && age < timeout+2*quickRetry
+	return age >= -afterTrouble && age < timeout+2*quickRetry
 }

@@ -46,12 +46,13 @@ func TestMarkUnderway(t *testing.T) {
 		mark *Spending
 		want bool
 	}{
-		"none":            {nil, false},
-		"just made":       {&Spending{Since: now}, true},
-		"almost over":     {&Spending{Since: now.Add(-12*time.Second + 1)}, true},
-		"over":            {&Spending{Since: now.Add(-12 * time.Second)}, false},
-		"lost":            {&Spending{Since: now, Lost: true}, false},
-		"from the future": {&Spending{Since: now.Add(1)}, false},
+		"none":                     {nil, false},
+		"just made":                {&Spending{Since: now}, true},
+		"almost over":              {&Spending{Since: now.Add(-12*time.Second + 1)}, true},
+		"over":                     {&Spending{Since: now.Add(-12 * time.Second)}, false},
+		"lost":                     {&Spending{Since: now, Lost: true}, false},
+		"of a clock that is ahead": {&Spending{Since: now.Add(afterTrouble + 1)}, false},
+		"the request follows":      {&Spending{Since: now.Add(afterTrouble)}, true},
 	} {
 		if got := c.mark.underway(now, timeout); got != c.want {
 			t.Errorf("%s: %v", name, got)
