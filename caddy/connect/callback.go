@@ -109,7 +109,7 @@ func broughtBy(r *http.Request, login *tokensource.Login) bool {
 }
 
 // Terminal returns the handler of the redirect URL of a login that was begun in a terminal (RFC 8252
-// section 7.3). It takes one answer, and sends to results what came of it. ctx bounds the token request:
+// section 7.3). It takes one answer and sends to results, once, what came of it. ctx bounds the token request:
 // it must not end with the browser's request.
 func Terminal(ctx context.Context, s Source, login *tokensource.Login, results chan<- error) http.Handler {
 	redirect, err := url.Parse(login.RedirectURL)
