@@ -24,6 +24,9 @@ type Account struct {
 	// record was read.
 	wrote   atomic.Uint64
 	foreign atomic.Bool
+	// contended is set if another process held the lock just before. Only the refresh under way
+	// uses it.
+	contended bool
 	// claim releases the claim on the storage; nil without one. Only the refresh under way uses it.
 	claim func()
 	// kept asks for the token to stay fresh without being used.

@@ -14,6 +14,11 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		return outcome{rec: rec, err: failure, storage: failure.cause}
 	}
 	rec, unread, out := a.newer(ctx, rec)
+	if out == nil && a.contended {
+		// A lock that was lost may still be held, by a process that is about to store its mark.
+		a.sleep(ctx, markSettles)
+		rec, unread, out = a.newer(ctx, rec)
+	}
 	var req Request
 	var mark *Record
 	watched := false // the mark of another process, until it was too old
