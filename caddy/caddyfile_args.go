@@ -112,6 +112,22 @@ func lifetime(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	return nil
 }
 
+// oneText reads one value that is not empty.
+func oneText(d *caddyfile.Dispenser, into *string) (err error) {
+	*into, err = caddyfileText(d, d.Val())
+	return err
+}
+
+// noValue reads an option that takes no value.
+func noValue(d *caddyfile.Dispenser, into *bool) error {
+	option := d.Val()
+	if d.NextArg() {
+		return d.Errf("%s takes no value; unexpected %q", option, d.Val())
+	}
+	*into = true
+	return nil
+}
+
 // encryptionKeys reads "encryption_key <key...>".
 func encryptionKeys(d *caddyfile.Dispenser, into *[]string) error {
 	if len(*into) > 0 {

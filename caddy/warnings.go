@@ -36,6 +36,9 @@ func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 			log.Warn(literalWarning, zap.String("option", option))
 		}
 		for _, secret := range secrets {
+			if option != "client_secret" && src.grant.Traits().Stored {
+				continue // what is stored replaces it, and it may be gone
+			}
 			if path, ok := filePlaceholder(secret); ok {
 				if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 					continue // what comes through a pipe comes once
@@ -47,13 +50,8 @@ func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 		}
 	}
 	check("client_secret", src.ClientSecrets...)
-	switch g := src.grant.(type) {
-	case *StaticGrant:
-		check("token", g.Token)
-	case *RefreshTokenGrant:
-		if isLiteral(g.RefreshToken) { // it may be gone once it was used
-			log.Warn(literalWarning, zap.String("option", "refresh_token"))
-		}
+	for option, secret := range secretOptions(src.grant) {
+		check(option, secret)
 	}
 }
 

@@ -15,8 +15,6 @@ var (
 	grantWords = []string{GrantAuthorizationCode, GrantClientCredentials, GrantRefreshToken, GrantImplicit, GrantStatic}
 	// requestWords are the grants that are also the grant_type of a token request.
 	requestWords  = []string{GrantAuthorizationCode, GrantClientCredentials, GrantRefreshToken}
-	authWords     = []string{AuthBasic, AuthBasicRaw, AuthPost, AuthQuery}
-	bodyWords     = []string{BodyForm, BodyJSON, BodyQuery}
 	pkceWords     = []string{PKCES256, PKCENone}
 	answerWords   = []string{AnswerQuery, AnswerFragment}
 	placeWords    = []string{PlaceHeader, PlaceQuery}
@@ -139,10 +137,10 @@ func (p Preset) validateRequests(report reporter) {
 		auths = append(auths, p.ClientAuth)
 	}
 	for _, auth := range auths {
-		report.word("ClientAuth", auth, authWords)
+		report.word("ClientAuth", string(auth), words(ClientAuths[:len(ClientAuths)-1])) // a preset's client has a secret
 	}
 	if p.BodyFormat != "" {
-		report.word("BodyFormat", p.BodyFormat, bodyWords)
+		report.word("BodyFormat", string(p.BodyFormat), words(BodyFormats))
 	}
 	if p.ClientIDParam && p.ClientAuth != AuthBasic && p.ClientAuth != AuthBasicRaw {
 		report("ClientIDParam is for HTTP Basic: %s sends client_id already", p.ClientAuth)

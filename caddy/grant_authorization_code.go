@@ -4,9 +4,12 @@ import (
 	"fmt"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
+
+func init() { caddy.RegisterModule(AuthorizationCodeGrant{}) }
 
 // AuthorizationCodeGrant gets tokens for accounts that a person connects once (RFC 6749
 // section 4.1), on the page of `authinject_connect` or with `caddy authinject login`, and refreshes
@@ -24,14 +27,27 @@ func (AuthorizationCodeGrant) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "authinject.grants.authorization_code", New: func() caddy.Module { return new(AuthorizationCodeGrant) }}
 }
 
+func (g *AuthorizationCodeGrant) options() []grantOption {
+	return []grantOption{{"pkce", &g.PKCE, checkPKCE}}
+}
+
+// UnmarshalCaddyfile sets up the grant. Syntax:
+//
+//	grant authorization_code {
+//	    pkce S256|none
+//	}
+func (g *AuthorizationCodeGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return unmarshalGrant(d, g.options())
+}
+
 // Provision sets up the grant.
 func (g *AuthorizationCodeGrant) Provision(caddy.Context) error {
 	g.NoPKCE = g.PKCE == "none"
-	return nil
+	return g.Check()
 }
 
-// Validate checks the method.
-func (g *AuthorizationCodeGrant) Validate() error { return checkPKCE(g.PKCE) }
+// Check reports an unknown method.
+func (g *AuthorizationCodeGrant) Check() error { return checkPKCE(g.PKCE) }
 
 func checkPKCE(method string) error {
 	if method != "" && method != "S256" && method != "none" {
@@ -40,22 +56,5 @@ func checkPKCE(method string) error {
 	return nil
 }
 
-// ImplicitGrant gets the token of an account that a person connects from the provider's
-// redirect itself (RFC 6749 section 4.2), from its query or its fragment. It is for
-// providers that offer nothing else: there is no refresh, and the token passes through
-// the browser. When the token is due to end, `login_required` is announced, while it serves on.
-type ImplicitGrant struct {
-	tokensource.Implicit `json:"-"`
-}
-
-// CaddyModule returns the Caddy module information.
-func (ImplicitGrant) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "authinject.grants.implicit", New: func() caddy.Module { return new(ImplicitGrant) }}
-}
-
-// Interface guards
-var (
-	_ tokensource.Interactive = (*AuthorizationCodeGrant)(nil)
-	_ tokensource.Interactive = (*ImplicitGrant)(nil)
-	_ caddy.Validator         = (*AuthorizationCodeGrant)(nil)
-)
+// Interface guard
+var _ tokensource.Interactive = (*AuthorizationCodeGrant)(nil)
