@@ -83,18 +83,6 @@ func (p Preset) variable(name string) (Variable, error) {
 	return Variable{}, fmt.Errorf("variable %s is not known; provider %s has %s", name, p.Name, strings.Join(known, ", "))
 }
 
-// variablesIn returns the names of the variables in text.
-func variablesIn(text string) ([]string, error) {
-	var found []string
-	err := walk(text, func(_, name string) error {
-		if name != "" {
-			found = append(found, name)
-		}
-		return nil
-	})
-	return found, err
-}
-
 // walk calls part for each stretch of text that ends in a variable, and for what
 // follows the last one, with an empty name.
 func walk(text string, part func(literal, name string) error) error {

@@ -1,6 +1,9 @@
 package provider
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Preset is one API as this project knows it. The zero value of a field means
 // that the provider has no such thing, or that nobody has published it; where
@@ -109,6 +112,9 @@ type Preset struct {
 	Unknown []string
 }
 
+// Offers reports whether the preset offers a grant.
+func (p Preset) Offers(grant string) bool { return slices.Contains(p.Grants, grant) }
+
 // Param is a parameter with a fixed value.
 type Param struct {
 	// Name is the parameter's name.
@@ -129,12 +135,7 @@ type TokenParam struct {
 
 // On reports whether a token request with this grant_type carries the parameter.
 func (p TokenParam) On(grantType string) bool {
-	for _, r := range p.Requests {
-		if r == grantType {
-			return true
-		}
-	}
-	return p.Name != "" && len(p.Requests) == 0
+	return p.Name != "" && (len(p.Requests) == 0 || slices.Contains(p.Requests, grantType))
 }
 
 // Scope is one scope and what it permits.

@@ -12,7 +12,6 @@ var (
 	// plainName is what presets and variables are called.
 	plainName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
-	grantWords = []string{GrantAuthorizationCode, GrantClientCredentials, GrantRefreshToken, GrantImplicit, GrantStatic}
 	// requestWords are the grants that are also the grant_type of a token request.
 	requestWords  = []string{GrantAuthorizationCode, GrantClientCredentials, GrantRefreshToken}
 	pkceWords     = []string{PKCES256, PKCENone}
@@ -30,7 +29,7 @@ var (
 	}
 )
 
-// Validate reports everything that is wrong with a preset, or nil: what the
+// Validate is the schema that every preset is held to. It reports everything that is wrong with a preset, or nil: what the
 // grants need is there, words are known, URLs are https, variables are declared
 // and their patterns let nothing through that could change a URL's host.
 func (p Preset) Validate() error {
@@ -80,18 +79,16 @@ func (p Preset) validateGrants(report reporter) {
 		report("Grants is needed")
 	}
 	for i, grant := range p.Grants {
-		report.word("Grants", grant, grantWords)
 		if slices.Contains(p.Grants[:i], grant) {
 			report("Grants has %s twice", grant)
 		}
 	}
 	code, implicit := p.Offers(GrantAuthorizationCode), p.Offers(GrantImplicit)
-	asks := slices.ContainsFunc(p.Grants, func(grant string) bool { return slices.Contains(requestWords, grant) })
 	if (code || implicit) != (p.AuthorizeURL != "") {
 		report("AuthorizeURL is for authorization_code and implicit, and needed by them")
 	}
-	if asks != (p.TokenURL != "") || asks != (p.ClientAuth != "") || asks != (p.BodyFormat != "") {
-		report("TokenURL, ClientAuth and BodyFormat are for the grants with a token request, and needed by them")
+	if asks := p.TokenURL != ""; asks != (p.ClientAuth != "") || asks != (p.BodyFormat != "") {
+		report("TokenURL, ClientAuth and BodyFormat are for the grants with a token request, and go together")
 	}
 	if implicit != (p.ImplicitAnswer != "") {
 		report("ImplicitAnswer is for implicit, and needed by it")
@@ -186,6 +183,3 @@ func (p Preset) validateTokens(report reporter) {
 		report("LockOut needs Code, Member and MinWait")
 	}
 }
-
-// Offers reports whether the preset offers a grant.
-func (p Preset) Offers(grant string) bool { return slices.Contains(p.Grants, grant) }
