@@ -24,7 +24,7 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	    encryption_key <key...>
 //	    source <name> {
 //	        provider         <name> [{ <variable> <value> }]
-//	        grant            authorization_code|client_credentials|implicit|refresh_token|static|<module> [{ ... }]
+//	        grant            <name> [{ ... }]
 //	        issuer           <url>
 //	        token_url        <url>
 //	        authorize_url    <url>
