@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -59,24 +58,6 @@ func list(d *caddyfile.Dispenser, into *[]string) error {
 		return d.Errf("%s needs at least one value, and none that is empty", option)
 	}
 	*into = append(*into, args...)
-	return nil
-}
-
-// word reads an argument that is one of a few.
-func word[T ~string](d *caddyfile.Dispenser, into *string, allowed []T) error {
-	option := d.Val()
-	text, err := oneArg(d)
-	if err != nil {
-		return err
-	}
-	if !slices.Contains(allowed, T(text)) {
-		names := make([]string, len(allowed))
-		for i, a := range allowed {
-			names[i] = string(a)
-		}
-		return d.Errf("%s %q is not known; allowed are %s", option, text, strings.Join(names, ", "))
-	}
-	*into = text
 	return nil
 }
 

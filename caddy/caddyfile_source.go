@@ -234,17 +234,13 @@ func (p *sourceParser) provider(d *caddyfile.Dispenser, _ option) error {
 	if err != nil {
 		return err
 	}
-	preset, ok := provider.Get(name)
-	if !ok {
-		return d.Errf("unknown provider %q; known are %s", name, strings.Join(provider.Names(), ", "))
+	preset, err := findPreset(name)
+	if err != nil {
+		return d.WrapErr(err)
 	}
 	p.source.Provider = name
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		variable := d.Val()
-		at := slices.IndexFunc(preset.Variables, func(v provider.Variable) bool { return v.Name == variable })
-		if at < 0 {
-			return d.Errf("provider %s has no variable %q; %s", preset.Name, variable, itsVariables(preset))
-		}
 		text, err := oneArg(d)
 		if err != nil {
 			return err
@@ -252,10 +248,12 @@ func (p *sourceParser) provider(d *caddyfile.Dispenser, _ option) error {
 		if p.source.Variables[variable] != "" {
 			return d.Errf("variable %s is given twice", variable)
 		}
-		if !hasPlaceholder(text) {
-			if err := preset.Variables[at].Check(text); err != nil {
-				return d.WrapErr(err)
-			}
+		v, err := preset.Variable(variable)
+		if err == nil && !hasPlaceholder(text) { // one with a placeholder is known when the configuration is loaded
+			err = v.Check(text)
+		}
+		if err != nil {
+			return d.WrapErr(err)
 		}
 		if p.source.Variables == nil {
 			p.source.Variables = make(map[string]string)

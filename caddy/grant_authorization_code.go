@@ -1,12 +1,11 @@
 package caddy
 
 import (
-	"fmt"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 func init() { caddy.RegisterModule(AuthorizationCodeGrant{}) }
@@ -42,18 +41,20 @@ func (g *AuthorizationCodeGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) erro
 
 // Provision sets up the grant.
 func (g *AuthorizationCodeGrant) Provision(caddy.Context) error {
-	g.NoPKCE = g.PKCE == "none"
+	g.NoPKCE = g.PKCE == provider.PKCENone
 	return g.Check()
 }
 
 // Check reports an unknown method.
-func (g *AuthorizationCodeGrant) Check() error { return checkPKCE(g.PKCE) }
+func (g *AuthorizationCodeGrant) Check() error {
+	if g.PKCE == "" {
+		return nil
+	}
+	return checkPKCE(g.PKCE)
+}
 
 func checkPKCE(method string) error {
-	if method != "" && method != "S256" && method != "none" {
-		return fmt.Errorf("pkce %q is not known; allowed are S256, none", method)
-	}
-	return nil
+	return tokensource.CheckWord("pkce", method, []string{provider.PKCES256, provider.PKCENone})
 }
 
 // Interface guard

@@ -192,7 +192,7 @@ func param(example string) reader {
 
 // oneOf reads one of a few words.
 func oneOf[T ~string](words []T) reader {
-	return into(func(d *caddyfile.Dispenser, into *string) error { return word(d, into, words) })
+	return checkedText(func(option, text string) error { return tokensource.CheckWord(option, T(text), words) })
 }
 
 // alternatives shows a few words in the Syntax comment.

@@ -24,17 +24,17 @@ func (s *Source) applyProvider() error {
 		}
 		return s.checkOptions(grant)
 	}
-	preset, ok := provider.Get(s.Provider)
-	if !ok {
-		return fmt.Errorf("unknown provider %q; known are %s", s.Provider, strings.Join(provider.Names(), ", "))
+	preset, err := findPreset(s.Provider)
+	if err != nil {
+		return err
 	}
 	s.preset = preset
 	for name, value := range s.Variables {
-		at := slices.IndexFunc(preset.Variables, func(v provider.Variable) bool { return v.Name == name })
-		if at < 0 {
-			return fmt.Errorf("provider %s has no variable %q; %s", preset.Name, name, itsVariables(preset))
+		v, err := preset.Variable(name)
+		if err != nil {
+			return err
 		}
-		if err := preset.Variables[at].Check(value); err != nil {
+		if err := v.Check(value); err != nil {
 			return err
 		}
 	}
@@ -197,14 +197,10 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// itsVariables names the variables of a preset for an error.
-func itsVariables(preset provider.Preset) string {
-	if len(preset.Variables) == 0 {
-		return "it has none"
+func findPreset(name string) (provider.Preset, error) {
+	preset, ok := provider.Get(name)
+	if !ok {
+		return preset, fmt.Errorf("unknown provider %q; known are %s", name, strings.Join(provider.Names(), ", "))
 	}
-	names := make([]string, len(preset.Variables))
-	for i, v := range preset.Variables {
-		names[i] = v.Name
-	}
-	return "allowed are " + strings.Join(names, ", ")
+	return preset, nil
 }

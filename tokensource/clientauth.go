@@ -36,8 +36,8 @@ var (
 	BodyFormats = provider.BodyFormats
 )
 
-// oneOf returns an error that names what is allowed unless got is one of them.
-func oneOf[T ~string](option string, got T, allowed []T) error {
+// CheckWord returns an error that names the option, and what is allowed, unless got is one of those.
+func CheckWord[T ~string](option string, got T, allowed []T) error {
 	if slices.Contains(allowed, got) {
 		return nil
 	}

@@ -222,7 +222,7 @@ func (cfg Config) Check() error {
 	}
 	cfg.setDefaults()
 	for _, err := range []error{
-		oneOf("client_auth", cfg.ClientAuth, ClientAuths), oneOf("body_format", cfg.BodyFormat, BodyFormats), cfg.checkDurations(),
+		CheckWord("client_auth", cfg.ClientAuth, ClientAuths), CheckWord("body_format", cfg.BodyFormat, BodyFormats), cfg.checkDurations(),
 	} {
 		if err != nil {
 			return err

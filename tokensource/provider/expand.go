@@ -15,7 +15,7 @@ import (
 // variable and what is allowed.
 func (p Preset) Expand(text string, variables map[string]string) (string, error) {
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
-		v, err := p.variable(name)
+		v, err := p.Variable(name)
 		if err == nil {
 			err = v.Check(variables[name])
 		}
@@ -29,7 +29,7 @@ func (p Preset) Expand(text string, variables map[string]string) (string, error)
 		if name == "" {
 			return nil
 		}
-		v, err := p.variable(name)
+		v, err := p.Variable(name)
 		if err != nil {
 			return err
 		}
@@ -65,8 +65,8 @@ func (v Variable) Check(value string) error {
 	return nil
 }
 
-// variable returns the declared variable of that name.
-func (p Preset) variable(name string) (Variable, error) {
+// Variable returns the declared variable of that name.
+func (p Preset) Variable(name string) (Variable, error) {
 	known := make([]string, len(p.Variables))
 	for i, v := range p.Variables {
 		if v.Name == name {
