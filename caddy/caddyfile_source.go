@@ -55,7 +55,8 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //
 // scopes, authorize_param, token_param, token_types and destinations may be repeated. The option
 // grant can be left out beside refresh_token or token, which name it, and beside provider, whose
-// usual grant it then is.
+// usual grant it then is. The options of a grant, pkce, refresh_token, token and expires, may also
+// stand in its block.
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // consume the option's name
 	if existing != nil {
@@ -87,7 +88,10 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 		if app.Sources[name] != nil {
 			return nil, d.Errf("source %s is defined twice", name)
 		}
-		p := sourceParser{name: name, at: at, source: new(Source), seen: make(map[string]bool), grants: make(map[string]tokensource.Grant)}
+		p := sourceParser{
+			name: name, at: at, source: new(Source),
+			seen: make(map[string]bool), grants: make(map[string]tokensource.Grant),
+		}
 		if err := p.parse(d); err != nil {
 			return nil, err
 		}
@@ -113,7 +117,8 @@ func (p *sourceParser) parse(d *caddyfile.Dispenser) error {
 		o, known := findOption(d.Val())
 		switch {
 		case !known:
-			return d.Errf("source %s: unknown option %s; allowed are %s", p.name, quoteOption(d.Val()), strings.Join(optionNames(sourceOptions), ", "))
+			return d.Errf("source %s: unknown option %s; allowed are %s",
+				p.name, quoteOption(d.Val()), strings.Join(optionNames(sourceOptions), ", "))
 		case p.seen[o.name] && !o.repeat:
 			return d.Errf("source %s: %s is given twice", p.name, o.name)
 		}
@@ -249,7 +254,7 @@ func (p *sourceParser) provider(d *caddyfile.Dispenser, _ option) error {
 			return d.Errf("variable %s is given twice", variable)
 		}
 		v, err := preset.Variable(variable)
-		if err == nil && !hasPlaceholder(text) { // one with a placeholder is known when the configuration is loaded
+		if err == nil && !hasPlaceholder(text) { // else it is known when the configuration is loaded
 			err = v.Check(text)
 		}
 		if err != nil {

@@ -53,7 +53,8 @@ func (s *Source) applyProvider() error {
 		return s.settleVariables(false)
 	}
 	if name := s.grantType(); !preset.Offers(name) && isOffered(name) {
-		return fmt.Errorf("provider %s does not offer the grant %s; it offers %s", preset.Name, name, strings.Join(preset.Grants, ", "))
+		return fmt.Errorf("provider %s does not offer the grant %s; it offers %s",
+			preset.Name, name, strings.Join(preset.Grants, ", "))
 	}
 	if isInteractive(grant) {
 		s.applyLogin(preset, grant)

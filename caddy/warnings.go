@@ -31,14 +31,14 @@ func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 	if src.Inject != nil && src.Inject.In == "query" {
 		log.Warn("inject query puts the token into URLs, which servers and proxies on the way log; use inject header where the provider takes that")
 	}
-	check := func(option string, secrets ...string) {
+	check := func(option string, readable bool, secrets ...string) {
 		if slices.ContainsFunc(secrets, isLiteral) {
 			log.Warn(literalWarning, zap.String("option", option))
 		}
+		if !readable {
+			return
+		}
 		for _, secret := range secrets {
-			if option != "client_secret" && src.grant.Traits().Stored {
-				continue // what is stored replaces it, and it may be gone
-			}
 			if path, ok := filePlaceholder(secret); ok {
 				if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 					continue // what comes through a pipe comes once
@@ -49,9 +49,10 @@ func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 			}
 		}
 	}
-	check("client_secret", src.ClientSecrets...)
+	check("client_secret", true, src.ClientSecrets...)
 	for option, secret := range secretOptions(src.grant) {
-		check(option, secret)
+		// What is stored replaces the secret, which may then be gone.
+		check(option, !src.grant.Traits().Stored, secret)
 	}
 }
 

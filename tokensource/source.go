@@ -222,7 +222,9 @@ func (cfg Config) Check() error {
 	}
 	cfg.setDefaults()
 	for _, err := range []error{
-		CheckWord("client_auth", cfg.ClientAuth, ClientAuths), CheckWord("body_format", cfg.BodyFormat, BodyFormats), cfg.checkDurations(),
+		CheckWord("client_auth", cfg.ClientAuth, ClientAuths),
+		CheckWord("body_format", cfg.BodyFormat, BodyFormats),
+		cfg.checkDurations(),
 	} {
 		if err != nil {
 			return err

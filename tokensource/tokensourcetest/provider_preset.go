@@ -32,10 +32,12 @@ func emulatePreset(preset provider.Preset, cfg *ProviderConfig) *emulation {
 			return e
 		},
 		scopes: func(requested string) ([]string, *oauthError) {
-			if preset.OneScope && !slices.ContainsFunc(preset.KnownScopes, func(s provider.Scope) bool { return s.Name == requested }) {
+			known := func(s provider.Scope) bool { return s.Name == requested }
+			if preset.OneScope && !slices.ContainsFunc(preset.KnownScopes, known) {
 				return nil, errorf(http.StatusBadRequest, "invalid_scope", "exactly one of the known scopes is needed")
 			}
-			return strings.FieldsFunc(requested, func(r rune) bool { return strings.ContainsRune(preset.ScopeSeparator+" ", r) }), nil
+			separator := func(r rune) bool { return strings.ContainsRune(preset.ScopeSeparator+" ", r) }
+			return strings.FieldsFunc(requested, separator), nil
 		},
 	}
 	if preset.Offers(grantImplicit) {
