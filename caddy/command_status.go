@@ -100,8 +100,8 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 		RefreshAt: st.RefreshAt, Live: st.Live, Refused: st.Refused, Renews: st.Renews, Scope: st.Scope, Variables: st.Variables, Attempts: st.Attempts, Unsaved: st.Unsaved, Disconnected: st.Disconnected,
 	}
 	s.Words, _ = connect.Describe(st, time.Now())
-	if grant == "refresh_token" && st.State == tokensource.StateLoginRequired {
-		// Nobody can log in.
+	if g, err := newGrant(grant); err == nil && !isInteractive(g) && st.State == tokensource.StateLoginRequired {
+		// No person can log in: the configuration brings the refresh token.
 		s.Words = "The refresh token is refused. Configure another one."
 		if st.Live {
 			s.Words += " The token of before serves on, to its end."

@@ -38,9 +38,7 @@ func TestPresetOfAnswers(t *testing.T) {
 	var bare Source
 	own := Source{TokenTypes: []string{"JWT"}, DefaultLifetime: caddy.Duration(time.Hour)}
 	for _, s := range []*Source{&bare, &own} {
-		if err := s.applyClient(preset); err != nil {
-			t.Fatal(err)
-		}
+		s.applyAnswers(preset)
 	}
 	if !slices.Equal(bare.TokenTypes, preset.TokenTypes) || bare.DefaultLifetime != -1 {
 		t.Errorf("from the preset: %q, %d", bare.TokenTypes, bare.DefaultLifetime)

@@ -25,9 +25,12 @@ func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 	if src.Inject != nil && src.Inject.In == "query" {
 		log.Warn("inject query puts the token into URLs, which servers and proxies on the way log; use inject header where the provider takes that")
 	}
-	check := func(option string, secrets ...string) {
+	check := func(option string, readable bool, secrets ...string) {
 		if slices.ContainsFunc(secrets, isLiteral) {
 			log.Warn(literalWarning, zap.String("option", option))
+		}
+		if !readable {
+			return
 		}
 		for _, secret := range secrets {
 			if path, ok := filePlaceholder(secret); ok {
@@ -40,14 +43,10 @@ func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 			}
 		}
 	}
-	check("client_secret", src.ClientSecrets...)
-	switch g := src.grant.(type) {
-	case *StaticGrant:
-		check("token", g.Token)
-	case *RefreshTokenGrant:
-		if isLiteral(g.RefreshToken) { // it may be gone once it was used
-			log.Warn(literalWarning, zap.String("option", "refresh_token"))
-		}
+	check("client_secret", true, src.ClientSecrets...)
+	for option, secret := range secretOptions(src.grant) {
+		// What is stored replaces the secret, which may then be gone.
+		check(option, !src.grant.Traits().Stored, secret)
 	}
 }
 

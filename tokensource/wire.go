@@ -239,9 +239,6 @@ func transportFailure(err error, sent bool) *Error {
 	return e
 }
 
-// CheckTokenURL reports why raw cannot be a token endpoint (RFC 6749 section 3.2).
-func CheckTokenURL(raw string) error { return CheckEndpoint("token_url", raw) }
-
 // CheckEndpoint reports why raw cannot be an endpoint of a provider, named by the option
 // that it stands in: https, or http on loopback; absolute, without fragment and
 // userinfo (RFC 6749 sections 3.1 and 3.2).
