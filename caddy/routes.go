@@ -99,7 +99,7 @@ func survey(servers map[string]*caddyhttp.Server) routes {
 				}
 			}
 		}
-		found.pages = append(found.pages, pagesOf(server)...)
+		found.pages = append(found.pages, pagesIn(server)...)
 	}
 	slices.SortStableFunc(found.pages, func(a, b connectPage) int { return strings.Compare(a.url, b.url) })
 	found.pages = slices.CompactFunc(found.pages, func(a, b connectPage) bool { return a.url == b.url })
@@ -190,8 +190,8 @@ func openListeners(server *caddyhttp.Server) (open []string) {
 	return open
 }
 
-// pagesOf finds the pages that the handlers authinject_connect of a server serve.
-func pagesOf(server *caddyhttp.Server) (pages []connectPage) {
+// pagesIn finds the pages that the handlers authinject_connect of a server serve.
+func pagesIn(server *caddyhttp.Server) (pages []connectPage) {
 	if len(server.Listen) == 0 {
 		return nil
 	}

@@ -33,11 +33,11 @@ func (p *Page) act(w http.ResponseWriter, r *http.Request, do func(http.Response
 	if !checkCSRF(r) {
 		return p.refuse(w, r, http.StatusForbidden, "The page is too old, or the browser keeps no cookies. Load the page again, and try once more.")
 	}
-	source, ok := p.find(r.PostForm.Get("source"))
-	if !ok {
+	at := slices.IndexFunc(p.Sources, func(s Source) bool { return s.Name == r.PostForm.Get("source") })
+	if at < 0 {
 		return p.refuse(w, r, http.StatusNotFound, "There is no such source on this page. Load the page again.")
 	}
-	f := form{Source: source, account: strings.TrimSpace(r.PostForm.Get("account")), values: r.PostForm}
+	f := form{Source: p.Sources[at], account: strings.TrimSpace(r.PostForm.Get("account")), values: r.PostForm}
 	if r.PostForm.Has("account") {
 		if err := tokensource.CheckAccountName(f.account); err != nil {
 			return p.back(w, f, alert("Nothing was done: "+err.Error()+"."))

@@ -136,15 +136,6 @@ func seeOther(w http.ResponseWriter, location string) error {
 	return nil
 }
 
-// find returns the source of that name.
-func (p *Page) find(name string) (Source, bool) {
-	at := slices.IndexFunc(p.Sources, func(s Source) bool { return s.Name == name })
-	if at < 0 {
-		return Source{}, false
-	}
-	return p.Sources[at], true
-}
-
 // login returns the login under way with that state, and its source.
 func (p *Page) login(ctx context.Context, state tokensource.Secret) (Source, *tokensource.Login, error) {
 	err := tokensource.ErrNoLogin
