@@ -92,7 +92,7 @@ func (c simCount) String() string {
 		c.refreshes, c.served, c.refused, c.kills, c.pauses, c.outages, c.lost, c.inevitable)
 }
 
-const simTimeout = 3 * time.Second // of a token request
+const simTimeout = 10 * time.Second // of a token request, as by default
 
 // sim is one run.
 type sim struct {
@@ -707,9 +707,15 @@ func (p *simProvider) grant(in *instance, sent string, began time.Time) (answer 
 	switch {
 	case sent == p.current:
 	case before != nil && before.next == p.current && time.Since(before.at) < p.grace:
-		delete(p.spent, sent) // the successor was not used: this one takes its place
-	default:
+		// The successor was not used, so the provider replaces it.
+		if before.delivered {
+			p.judge(in, sent, before, began)
+		}
+	case before != nil:
 		p.judge(in, sent, before, began)
+		p.revoked = true
+		return nil
+	default: // a successor that was replaced
 		p.revoked = true
 		return nil
 	}
@@ -793,7 +799,10 @@ func (c *client) RoundTrip(req *http.Request) (*http.Response, error) {
 	if trace := httptrace.ContextClientTrace(req.Context()); trace != nil && trace.WroteHeaders != nil {
 		trace.WroteHeaders()
 	}
-	if !wait() && in.isDead() {
+	if !wait() { // it was given up on its way
+		if err := req.Context().Err(); err != nil {
+			return nil, err
+		}
 		return nil, errSim
 	}
 	answer := p.grant(in, form.Get("refresh_token"), began)

@@ -66,9 +66,10 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 			// operator has to act first.
 			return outcome{rec: rec, postponed: !vault.Unusable(err) && a.alive(), storage: err, err: a.postponed(err)}
 		}
-		if stalled || a.lockless.Load() {
-			// Without the lock, another process may have read the same record. Of several marks the
-			// last one stays, and its owner goes on. A storage that stalled may just have stored the
+		if stalled || watched || a.lockless.Load() {
+			// Without the lock, another process may have read the same record: also one that stopped
+			// waiting for the lock that this process holds. Of several marks the last one stays, and
+			// its owner goes on. A storage that stalled may just have stored the
 			// mark of another process, which took this one for dead.
 			settle = max(settle, markSettles)
 		}
@@ -90,10 +91,19 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		case vault.Unusable(err):
 			return outcome{rec: mark, storage: err, err: a.unreadable(err)}
 		}
-		mark, _ = a.mark(ctx, rec, 0) // others still keep off
-		mark.Spending.Losses++
-		req.sendBy = a.src.cfg.Clock.in(quickRetry)
-		ans, failure = a.post(ctx, rec, req)
+		// Without a new mark, others need not keep off any longer.
+		var again *Record
+		if err == nil {
+			again, err = a.mark(ctx, rec, 0)
+		}
+		if err == nil || a.claim != nil {
+			if again != nil {
+				mark = again
+			}
+			mark.Spending.Losses++
+			req.sendBy = a.src.cfg.Clock.in(quickRetry)
+			ans, failure = a.post(ctx, rec, req)
+		}
 	}
 	if failure != nil && failure.Class == ClassLogin {
 		return a.settle(ctx, mark, req, failure)
@@ -124,16 +134,17 @@ func (a *Account) mark(ctx context.Context, rec *Record, settle time.Duration) (
 	return mark, a.save(ctx, mark)
 }
 
-// overtaken returns the record that another process stored since mark was, or nil.
+// overtaken returns the record that another process stored since mark was, or nil. A mark of another
+// process counts as well: it must not be written over while its refresh is under way.
 func (a *Account) overtaken(ctx context.Context, mark *Record) (*Record, error) {
 	found, err := a.load(ctx)
 	switch {
 	case err != nil || found == nil || mark.newer(found):
 		return nil, err
-	case !found.newer(mark) && found.RefreshToken.Equal(mark.RefreshToken):
-		return nil, nil
+	case found.newer(mark), !found.RefreshToken.Equal(mark.RefreshToken), a.spentElsewhere(found):
+		return found, nil
 	}
-	return found, nil
+	return nil, nil
 }
 
 // settle deals with a dead grant. Another process may have won a race for it, and
