@@ -1,8 +1,9 @@
-# Every gate of this project is a target here; CI runs "make test".
-# Needs Go and a POSIX system with bash. Tools are built from source, at the
+# "make test" runs all tests. "make check" runs everything else that a change must pass.
+# CI runs both. Needs Go and a POSIX system with bash. Tools are built from source, at the
 # versions below, into ./bin.
 
 GOLANGCI_LINT_VERSION := v2.15.0
+GOVULNCHECK_VERSION   := v1.4.0
 XCADDY_VERSION        := v0.4.5
 
 FUZZTIME  ?= 60s
@@ -17,12 +18,22 @@ BIN           := $(CURDIR)/bin
 GOLANGCI_LINT := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 XCADDY        := $(BIN)/xcaddy-$(XCADDY_VERSION)
 GOTALLY       := $(BIN)/gotally
-# Vet, lint, unit and e2e all look at the build with the race detector, so that
-# Caddy is compiled once for all four.
-RACE           = $(strip $(shell go env GOFLAGS) -race)
+GOVULNCHECK   := $(BIN)/govulncheck-$(GOVULNCHECK_VERSION)
+# The binaries that the end-to-end tests run, unless AUTHINJECT_BINARY names another.
+CADDY         := $(BIN)/caddy-test
+CADDY_RACE    := $(BIN)/caddy-test-race
+# go test vets by itself, which costs a look at all of Caddy: "make vet" does it once. A busy
+# machine may take longer than the ten minutes that go test allows by itself.
+GOTEST        := go test -vet=off -count=1 -timeout 60m -json
+BEGAN         := $(shell date +%s)
+TOOK           = $$(( ($$(date +%s) - $(BEGAN) + 59) / 60 ))
+# "make test check" counts the tests of both in its last line.
+TALLIES        = $(if $(filter test,$(MAKECMDGOALS)),bin/unit.tally bin/e2e.tally) bin/unit-race.tally bin/e2e-race.tally
 CADDY_VERSION  = $(shell go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2)
 
 .DEFAULT_GOAL := help
+# Each target has the machine for itself, also with make -j: the tools below use all cores.
+.NOTPARALLEL:
 
 ##@ Start here
 
@@ -39,11 +50,39 @@ run: ## Start the demo on loopback: an authorization server, an API, the proxy
 	go build -o bin/demo ./examples/demo
 	@exec bin/demo -caddy bin/caddy
 
+.PHONY: test
+test: setup-test caddy unit e2e ## Install what the tests need, then run all of them
+	@echo "make test took about $(TOOK) minutes."
+	@$(GOTALLY) -sum bin/unit.tally bin/e2e.tally
+
 ##@ Gates
 
-.PHONY: test
-test: fmt vet lint cross unit e2e ## Run every gate; a skipped test is a failure
-	@$(GOTALLY) -sum bin/unit.tally bin/e2e.tally
+.PHONY: check
+check: setup-check fmt vet lint cross vuln race ## Run every other gate, about 25 minutes
+	@echo "make $(MAKECMDGOALS) took about $(TOOK) minutes."
+	@cat bin/vuln.result
+	@$(GOTALLY) -sum $(TALLIES)
+
+.PHONY: setup-test setup-check
+setup-test:
+	@internal/gate/setup.sh
+setup-check:
+	@internal/gate/setup.sh check
+
+.PHONY: caddy
+caddy:
+	@echo "Building Caddy with the module: about 3 minutes on two cores the first time, later seconds."
+	@go build -ldflags=-w -o $(CADDY) ./caddy/cmd/caddy
+
+.PHONY: unit
+unit: $(GOTALLY) ## Run the root module's tests
+	@echo "Running the unit tests: about half a minute."
+	@$(GOTEST) ./... | $(GOTALLY) -name unit -o bin/unit.tally
+
+.PHONY: e2e
+e2e: $(GOTALLY) caddy ## Run the built Caddy between real clients, providers and browsers
+	@echo "Running the end-to-end tests: about 4 minutes."
+	@cd e2e && AUTHINJECT_BINARY="$${AUTHINJECT_BINARY:-$(CADDY)}" $(GOTEST) ./... | $(GOTALLY) -name e2e -o ../bin/e2e.tally
 
 .PHONY: fmt
 fmt: ## Fail when a file is not gofmt-ed
@@ -52,29 +91,34 @@ fmt: ## Fail when a file is not gofmt-ed
 
 .PHONY: vet
 vet: ## Run go vet in both modules
-	go vet -race ./...
-	cd e2e && go vet -race -tags xcaddy,firefox ./...
+	go vet ./...
+	cd e2e && go vet -tags xcaddy,firefox ./...
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run golangci-lint in both modules
-	GOFLAGS="$(RACE)" $(GOLANGCI_LINT) run ./...
-	cd e2e && GOFLAGS="$(RACE)" $(GOLANGCI_LINT) run --config ../.golangci.yml --build-tags xcaddy,firefox ./...
+	$(GOLANGCI_LINT) run ./...
+	cd e2e && $(GOLANGCI_LINT) run --config ../.golangci.yml --build-tags xcaddy,firefox ./...
 
 .PHONY: cross
 cross: ## Build and vet for macOS and Windows
 	@for os in darwin windows; do \
 		echo "GOOS=$$os go build ./... && go vet ./..."; \
-		CGO_ENABLED=0 GOOS=$$os go build ./...; \
+		CGO_ENABLED=0 GOOS=$$os go build -ldflags=-w ./...; \
 		CGO_ENABLED=0 GOOS=$$os go vet ./...; \
 	done
 
-.PHONY: unit
-unit: $(GOTALLY) ## Run the root module's tests with the race detector
-	go test -race -json ./... | $(GOTALLY) -name unit -o bin/unit.tally
+.PHONY: vuln
+vuln: $(GOVULNCHECK) ## Look for known vulnerabilities (VULNDB=file:///path: a copy of the database)
+	@internal/gate/vuln.sh $(GOVULNCHECK)
 
-.PHONY: e2e
-e2e: $(GOTALLY) ## Run the built binary against real servers
-	cd e2e && go test -race -count=1 -json ./... | $(GOTALLY) -name e2e -o ../bin/e2e.tally
+.PHONY: race
+race: $(GOTALLY) ## Run all tests again, with the race detector
+	@echo "Building Caddy with the race detector: about 5 minutes on two cores the first time."
+	@go build -race -ldflags=-w -o $(CADDY_RACE) ./caddy/cmd/caddy
+	@echo "Running the unit tests with the race detector: about 2 minutes."
+	@$(GOTEST) -race ./... | $(GOTALLY) -name "unit, race" -o bin/unit-race.tally
+	@echo "Running the end-to-end tests with the race detector: about 8 minutes."
+	@cd e2e && AUTHINJECT_BINARY="$${AUTHINJECT_BINARY:-$(CADDY_RACE)}" $(GOTEST) -race ./... | $(GOTALLY) -name "e2e, race" -o ../bin/e2e-race.tally
 
 .PHONY: soak
 soak: $(GOTALLY) ## Run the load and crash tests for an hour (E2E_SOAK=10m: less)
@@ -129,6 +173,11 @@ $(GOLANGCI_LINT):
 	@mkdir -p $(BIN)/tmp
 	cd $(BIN)/tmp && GOBIN=$(BIN)/tmp go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 	@mv $(BIN)/tmp/golangci-lint $@
+
+$(GOVULNCHECK):
+	@mkdir -p $(BIN)/tmp
+	cd $(BIN)/tmp && GOBIN=$(BIN)/tmp go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+	@mv $(BIN)/tmp/govulncheck $@
 
 # "go install" of xcaddy first asks for the list of its versions, which not
 # every module mirror answers; building inside the downloaded module does not.

@@ -61,7 +61,7 @@ func takeOver(t testing.TB, load func() error) error {
 		closing.servers = before // they go on
 		return err
 	}
-	late := time.After(20 * time.Second)
+	late := time.After(2 * time.Minute)
 	for _, closed := range before {
 		select {
 		case <-closed:

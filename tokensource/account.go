@@ -20,8 +20,13 @@ type Account struct {
 	peeked atomic.Int64
 	// lockless is set while the record's lock could not be had the last time.
 	lockless atomic.Bool
-	// read and wrote are digests of what was last read from the storage and last written to it.
-	read, wrote atomic.Uint64
+	// wrote is a digest of what this process stored last; foreign is set once another process's
+	// record was read.
+	wrote   atomic.Uint64
+	foreign atomic.Bool
+	// contended is set if another process held the lock just before. Only the refresh under way
+	// uses it.
+	contended bool
 	// claim releases the claim on the storage; nil without one. Only the refresh under way uses it.
 	claim func()
 	// kept asks for the token to stay fresh without being used.
@@ -369,7 +374,10 @@ func (a *Account) stop() {
 	a.mu.Unlock()
 	defer a.unclaim()
 	rec, unsaved := a.known()
-	if !unsaved || a.catchUp(context.Background(), rec) != nil {
+	if !unsaved {
+		return
+	}
+	if _, err := a.catchUp(context.Background(), rec); err != nil {
 		return
 	}
 	a.mu.Lock()

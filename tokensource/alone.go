@@ -32,26 +32,29 @@ var (
 )
 
 // alone reports whether this process may go on from memory although the storage did not take
-// its mark. readable says that the record was read in this attempt. A claim that succeeds is held
-// until the next write succeeds, since other processes must not send what is stored meanwhile.
+// its mark. readable says that the record was read in this attempt: if it was not, it may be newer than
+// what is in memory, unless no other process ever wrote it. A claim that succeeds is held until
+// the storage has everything that this process knows, since others must not send what is stored meanwhile.
 func (a *Account) alone(readable bool) bool {
+	if !readable && a.foreign.Load() {
+		return false
+	}
 	if a.claim != nil {
 		return true
 	}
-	err := errors.ErrUnsupported
-	if storage, ok := a.src.cfg.Storage.(Exclusive); ok {
-		var release func()
-		if release, err = storage.Claim(a.key); err == nil {
-			a.claim = release
-			return true
-		}
+	storage, ok := a.src.cfg.Storage.(Exclusive)
+	if !ok {
+		return false
 	}
-	// At most one process wrote the bytes that are stored now. Its memory is not older than they are.
-	return errors.Is(err, errors.ErrUnsupported) && readable && a.wrote.Load() != 0 && a.wrote.Load() == a.read.Load()
+	release, err := storage.Claim(a.key)
+	if err != nil {
+		return false
+	}
+	a.claim = release
+	return true
 }
 
-// unclaim ends the claim, if there is one. The storage holds everything that this process knows, or
-// the process ends.
+// unclaim ends the claim, if there is one.
 func (a *Account) unclaim() {
 	if a.claim != nil {
 		a.claim()

@@ -245,7 +245,6 @@ func mustTokens(t *testing.T, f *fleet) {
 
 // The directory that two processes share becomes full or read-only: what is stored can be
 // read, and nothing can be written. Neither process sends a refresh token until it can be stored.
-// A storage that cannot tell which processes use it lets the process go on that wrote last.
 func TestFullDirectoryOfTwoProcesses(t *testing.T) {
 	for name, edit := range map[string]func(s *replica) tokensource.Storage{
 		"a directory": func(s *replica) tokensource.Storage {
@@ -284,6 +283,9 @@ type withExclusive struct {
 	*steps
 	*exclusive
 }
+
+// alone is a storage that one process uses.
+func alone() *withExclusive { return &withExclusive{new(steps), new(exclusive)} }
 
 // A process that waits because of the storage says so: the class is wait, and the reason names
 // the storage.

@@ -28,6 +28,9 @@ const (
 	// storagePause is the pause between tries to reach a storage that failed. No token
 	// request is made meanwhile, so it does not grow.
 	storagePause = 2 * time.Second
+	// unsavedPause is the pause while there is something that could not be stored yet: another
+	// process may soon send what is stored.
+	unsavedPause = time.Second
 
 	// retryAfterMin and retryAfterMax bound what a Retry-After field is believed.
 	retryAfterMin, retryAfterMax = time.Second, time.Hour
@@ -70,5 +73,8 @@ func steady(class Class, status, n int) time.Duration {
 // jitter returns d times a random factor between low and high, so that many
 // instances do not ask at the same moment.
 func jitter(d time.Duration, low, high float64) time.Duration {
-	return time.Duration(float64(d) * (low + rand.Float64()*(high-low))) //nolint:gosec // spreads load, guards nothing
+	return time.Duration(float64(d) * (low + random()*(high-low)))
 }
+
+// random spreads load and guards nothing. The simulation replaces it, so that a seed decides.
+var random = rand.Float64 //nolint:gosec // see above

@@ -8,10 +8,7 @@ import (
 )
 
 // What tests of the public API need to put records into a storage, and to look at them.
-var (
-	RecordKey = recordKey
-	Challenge = challenge
-)
+var RecordKey = recordKey
 
 // EncodeRecord returns the stored form of rec in the clear.
 func EncodeRecord(rec *Record) ([]byte, error) { return SealRecord(rec, "") }
@@ -77,3 +74,10 @@ func KeptAccounts(s *Source) (n int) {
 
 // DropIdle drops the accounts of s that are idle now.
 func DropIdle(s *Source) { s.dropIdle() }
+
+// SetRandom makes jitter draw from random until restore is called.
+func SetRandom(f func() float64) (restore func()) {
+	before := random
+	random = f
+	return func() { random = before }
+}

@@ -28,7 +28,7 @@ func FuzzAnswer(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_ = (&exchange{}).errorCode(members)
+		_ = (&tokenCall{}).errorCode(members)
 		_ = hasError(members)
 		rules := answerRules{zeroIsNever: zeroIsNever}
 		ans, err := parseAnswer(members, now, rules)

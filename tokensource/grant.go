@@ -64,4 +64,7 @@ type Request struct {
 	Seed string
 	// Answer, when not nil, is the token itself, and no request is made.
 	Answer *Answer
+
+	// sendBy is when the write-ahead mark for Spends becomes too old for the request to begin.
+	sendBy deadline
 }

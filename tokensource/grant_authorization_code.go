@@ -3,6 +3,8 @@ package tokensource
 import (
 	"context"
 	"net/url"
+
+	"golang.org/x/oauth2"
 )
 
 // AuthorizationCode gets tokens for an account that a person connects once, in a
@@ -29,7 +31,7 @@ func (AuthorizationCode) Next(_ context.Context, rec *Record) (Request, error) {
 func (g AuthorizationCode) Authorize(l *Login) url.Values {
 	params := url.Values{"response_type": {"code"}}
 	if !g.NoPKCE {
-		params.Set("code_challenge", challenge(l.Verifier))
+		params.Set("code_challenge", oauth2.S256ChallengeFromVerifier(l.Verifier.Reveal()))
 		params.Set("code_challenge_method", "S256")
 	}
 	return params

@@ -12,7 +12,7 @@ func (a *Account) land(fl *flight, out outcome, took time.Duration) {
 	}
 	a.unsaved = deadline{}
 	if out.unsaved {
-		a.unsaved = a.src.cfg.Clock.in(jitter(storagePause, 0.8, 1.2))
+		a.unsaved = a.src.cfg.Clock.in(jitter(unsavedPause, 0.8, 1.2))
 	}
 	before := a.failed
 	l := a.cur.Load()
@@ -117,7 +117,10 @@ func (a *Account) noteLocked(e *Error, unasked bool) {
 		lost = c.in(lostHurry)
 	}
 	delay := backoff(e.Class, e.Status, attempts)
-	if unasked {
+	switch {
+	case unasked && a.unsaved != (deadline{}):
+		delay = jitter(unsavedPause, 0.8, 1.2)
+	case unasked:
 		delay = jitter(storagePause, 0.8, 1.2)
 	}
 	if e.Class == ClassWait && !c.passed(lost) {

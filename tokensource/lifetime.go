@@ -22,7 +22,18 @@ const staticReread = time.Second
 // used, else a lead longer than the lifetime would refresh without end.
 func softAfter(lifetime, before time.Duration) time.Duration {
 	if before > 0 {
+		return latestSoft(lifetime, before)
+	}
+	return jitter(lifetime, softFrom, softTo)
+}
+
+// softFrom and softTo are the parts of a token's life between which it is refreshed.
+const softFrom, softTo = 0.75, 0.90
+
+// latestSoft is the greatest value of [softAfter].
+func latestSoft(lifetime, before time.Duration) time.Duration {
+	if before > 0 {
 		return max(lifetime-before, lifetime/4)
 	}
-	return jitter(lifetime, 0.75, 0.90)
+	return time.Duration(float64(lifetime) * softTo)
 }

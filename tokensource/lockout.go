@@ -27,17 +27,15 @@ func (w *wire) leaveAlone(tokenURL string, failure *Error) {
 	w.lockOuts.Store(tokenURL, w.cfg.Clock.in(failure.RetryAt.Sub(w.cfg.Clock.Now())))
 }
 
-// readLockOut recognises the answer that announces a lock-out, whatever its status.
-func (ex *exchange) readLockOut(resp *http.Response, members map[string]json.RawMessage) bool {
-	lock := ex.cfg.LockOut
+// lockOut returns the failure of an answer that announces a lock-out, whatever its status, or nil.
+func (call *tokenCall) lockOut(resp *http.Response, members map[string]json.RawMessage) *Error {
+	lock := call.cfg.LockOut
 	if lock.Code == "" || text(members, lock.Member) != lock.Code {
-		return false
+		return nil
 	}
-	now := ex.now()
-	ex.lockedOut = true
-	ex.failure = &Error{
+	now := call.now()
+	return &Error{
 		Class: ClassWait, Status: resp.StatusCode, Reason: lockedOutReason,
 		RetryAt: now.Add(max(retryAfter(resp.Header, now), lock.MinWait)),
 	}
-	return true
 }

@@ -2,9 +2,6 @@ package tokensource
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/url"
@@ -13,6 +10,8 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
+
+	"golang.org/x/oauth2"
 )
 
 // LoginLifetime is how long a login may take from its beginning to its end.
@@ -350,16 +349,6 @@ func (s *Source) loginError(account string, err error) error {
 	return &own
 }
 
-// challenge is the S256 code challenge of a verifier (RFC 7636 section 4.2).
-func challenge(verifier Secret) string {
-	sum := sha256.Sum256([]byte(verifier.Reveal()))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
-}
-
 // randomSecret is 256 random bits in base64url: the 43 characters that RFC 7636
 // section 4.1 recommends for a verifier.
-func randomSecret() Secret {
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return NewSecret(base64.RawURLEncoding.EncodeToString(b[:]))
-}
+func randomSecret() Secret { return NewSecret(oauth2.GenerateVerifier()) }

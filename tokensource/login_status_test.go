@@ -173,3 +173,44 @@ func TestFailedLoginsAreTold(t *testing.T) {
 		t.Errorf("whoever began it has gone: %v, events %+v", err, ev.all)
 	}
 }
+
+// The process that keeps an account fresh and one that only reads its record say the same of it: also
+// while a refresh is under way, and when the refresh token was refused while the token lives.
+func TestStatusAndStoredAgree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := new(tokensource.MemoryStorage)
+		ep := rotating(0)
+		src, reader := newSource(t, ep, connecting(storage)), newSource(t, ep, connecting(storage))
+		agree := func(when string, want tokensource.State) {
+			t.Helper()
+			synctest.Wait()
+			stored, err := reader.Stored(t.Context(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if used := src.Account("").Status(); used.State != want || stored.State != want || used.Live != stored.Live || used.Renews != stored.Renews {
+				t.Errorf("%s: the one says %s, the other %s, want %s", when, used.State, stored.State, want)
+			}
+		}
+		agree("at first", tokensource.StateNone)
+		connect(t, src, "")
+		agree("connected", tokensource.StateFresh)
+		ep.set(func(n int, _ url.Values) reply { r := rotated(n, time.Hour); r.delay = 3 * time.Second; return r })
+		advance(56 * time.Minute)
+		mustToken(t, src)
+		agree("during a refresh", tokensource.StateStale)
+		advance(5 * time.Second)
+		agree("refreshed", tokensource.StateFresh)
+		advance(30 * time.Minute)
+		ep.set(always(refused(400, "invalid_grant")))
+		_ = src.Account("").Refresh(t.Context())
+		agree("refused early", tokensource.StateLoginRequired)
+		advance(time.Hour)
+		agree("refused, and ended", tokensource.StateLoginRequired)
+		ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
+		connect(t, src, "")
+		agree("connected again", tokensource.StateFresh)
+		disconnect(t, src, "")
+		agree("disconnected", tokensource.StateLoginRequired)
+	})
+}

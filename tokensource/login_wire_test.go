@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/oauth2"
+
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -23,7 +25,7 @@ func fixed(t *testing.T, l *tokensource.Login) string {
 		t.Errorf("the URL holds what the provider must not know: %s", u)
 	}
 	u = strings.Replace(u, "="+l.State.Reveal(), "=STATE", 1)
-	return strings.Replace(u, "="+tokensource.Challenge(l.Verifier), "=CHALLENGE", 1)
+	return strings.Replace(u, "="+oauth2.S256ChallengeFromVerifier(l.Verifier.Reveal()), "=CHALLENGE", 1)
 }
 
 func literal(name, value string) tokensource.Param {
@@ -83,7 +85,8 @@ func TestAuthorizationURL(t *testing.T) {
 // The code challenge is that of RFC 7636 appendix B.
 func TestCodeChallenge(t *testing.T) {
 	const verifier, want = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
-	if got := tokensource.Challenge(tokensource.NewSecret(verifier)); got != want {
+	params := tokensource.AuthorizationCode{}.Authorize(&tokensource.Login{Verifier: tokensource.NewSecret(verifier)})
+	if got := params.Get("code_challenge"); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

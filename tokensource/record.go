@@ -5,25 +5,6 @@ import (
 	"time"
 )
 
-// State is how a record stands.
-type State string
-
-const (
-	// StateNone means that no token was obtained yet, and no attempt failed for good.
-	StateNone State = "none"
-	// StateFresh means that the token is live and not yet due for a refresh.
-	StateFresh State = "fresh"
-	// StateStale means that the token is live and being refreshed.
-	StateStale State = "stale"
-	// StateExpired means that the token has ended and no new one was obtained yet.
-	StateExpired State = "expired"
-	// StateUncertain means that a refresh was sent and its answer was lost, so
-	// that the refresh token may have been spent.
-	StateUncertain State = "uncertain"
-	// StateLoginRequired means that a person has to connect the account again.
-	StateLoginRequired State = "login_required"
-)
-
 // Record is what is known of one account of one source, and what is stored of it.
 type Record struct {
 	Source  string
@@ -96,12 +77,16 @@ type Failure struct {
 	Refused string `json:"refused"`
 }
 
-// newer reports whether r is newer than other.
+// newer reports whether r is newer than other. Two records of one generation can differ where one of them
+// was stored late: then the token that was obtained later counts.
 func (r *Record) newer(other *Record) bool {
 	if c := r.Decided.Compare(other.Decided); c != 0 {
 		return c > 0
 	}
-	return r.Generation > other.Generation
+	if r.Generation != other.Generation {
+		return r.Generation > other.Generation
+	}
+	return !r.RefreshToken.Equal(other.RefreshToken) && r.Obtained.After(other.Obtained)
 }
 
 // clone returns a copy that shares nothing mutable.

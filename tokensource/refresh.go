@@ -68,9 +68,12 @@ func (a *Account) refresh(ctx context.Context) outcome {
 		return a.ask(ctx, rec)
 	}
 	if unsaved {
-		err := a.catchUp(ctx, rec)
-		if err != nil && a.alive() {
-			return outcome{rec: rec, unsaved: true, postponed: !vault.Unusable(err), storage: err, err: a.postponed(err)}
+		readable, err := a.catchUp(ctx, rec)
+		if err != nil && (a.alive() || !a.alone(readable)) {
+			if _, failure := a.next(ctx, rec); failure != nil && failure.Class == ClassLogin && !a.alive() && !vault.Unusable(err) {
+				return outcome{rec: rec, unsaved: true, storage: err, err: failure}
+			}
+			return outcome{rec: rec, unsaved: true, postponed: !vault.Unusable(err) && a.alive(), storage: err, err: a.postponed(err)}
 		}
 		unsaved = err != nil
 		if !unsaved && a.early(rec) {
@@ -101,7 +104,7 @@ func (a *Account) renew(ctx context.Context, rec *Record) outcome {
 	if req.Spends.IsZero() {
 		out := a.ask(ctx, found)
 		if out.err == nil {
-			out.storage = a.catchUp(ctx, out.rec)
+			_, out.storage = a.catchUp(ctx, out.rec)
 			out.unsaved = out.storage != nil
 		}
 		return out
@@ -111,20 +114,20 @@ func (a *Account) renew(ctx context.Context, rec *Record) outcome {
 	return a.spend(ctx, rec)
 }
 
-// catchUp stores rec, unless somebody else has stored something newer since the
-// storage was last looked at, or something that cannot be read.
-func (a *Account) catchUp(ctx context.Context, rec *Record) error {
+// catchUp stores rec, unless another process has stored something newer since the
+// storage was last read, or something that cannot be read. readable says whether the record was read.
+func (a *Account) catchUp(ctx context.Context, rec *Record) (readable bool, err error) {
 	found, err := a.load(ctx)
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case found != nil && found.newer(rec):
 		if found.Disconnected {
-			_ = a.revoke(ctx, rec) // who disconnected the account cannot have known these tokens
+			_ = a.revoke(ctx, rec) // the person who disconnected the account did not know these tokens
 		}
-		return nil
+		return true, nil
 	}
-	return a.save(ctx, rec)
+	return true, a.save(ctx, rec)
 }
 
 // newer reads the storage. It returns the record to go on from, or an outcome that ends the
@@ -245,6 +248,10 @@ func (a *Account) request(ctx context.Context, rec *Record, req Request) (*Answe
 	if told := a.toldToWait(ctx, tokenURL); told != nil {
 		return nil, told
 	}
+	if req.sendBy != (deadline{}) && a.src.cfg.Clock.passed(req.sendBy) {
+		// Others respect the mark for as long as a request may take. This one would begin too late.
+		return nil, &Error{Class: ClassWait, Reason: "this process stood still before its token request"}
+	}
 	began := a.src.cfg.Clock.Elapsed()
 	ans, failure := a.src.wire.post(ctx, tokenURL, req)
 	a.tellToWait(ctx, tokenURL, failure)
@@ -283,7 +290,7 @@ func (a *Account) grown(ctx context.Context, rec *Record, req Request, ans *Answ
 	switch {
 	case ans.HasLifetime:
 		next.Expiry = now.Add(ans.Lifetime)
-	case a.src.traits.Local || a.src.cfg.DefaultLifetime < 0:
+	case !ans.ExpiresAt.IsZero(), a.src.traits.Local, a.src.cfg.DefaultLifetime < 0:
 	default:
 		next.Expiry = now.Add(a.src.cfg.DefaultLifetime)
 	}

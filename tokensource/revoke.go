@@ -81,8 +81,8 @@ func (w *wire) revokeOnce(ctx context.Context, endpoint, tokenURL string, form u
 	if basic {
 		req.SetBasicAuth(url.QueryEscape(w.cfg.ClientID), url.QueryEscape(secret.Reveal()))
 	}
-	ex := &exchange{cfg: w.cfg, secret: secret, base: w.base, now: w.cfg.Clock.Now}
-	if req, err = ex.shape(req); err != nil {
+	call := &tokenCall{cfg: w.cfg, secret: secret, base: w.base, now: w.cfg.Clock.Now}
+	if req, err = call.shape(req); err != nil {
 		return &Error{Class: ClassOperator, Reason: strings.ReplaceAll(err.Error(), "token_url", "revoke_url")}
 	}
 	resp, err := w.base.RoundTrip(req)
@@ -94,12 +94,12 @@ func (w *wire) revokeOnce(ctx context.Context, endpoint, tokenURL string, form u
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // the status is the answer
 	members, _ := parseMembers(body)
-	if ex.readLockOut(resp, members) {
-		w.leaveAlone(tokenURL, ex.failure)
-		return ex.failure
+	if failure := call.lockOut(resp, members); failure != nil {
+		w.leaveAlone(tokenURL, failure)
+		return failure
 	}
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		return nil // also for a token that was invalid already (section 2.2)
 	}
-	return &Error{Class: ClassWait, Reason: "the revocation endpoint refused", Status: resp.StatusCode, Code: ex.errorCode(members)}
+	return &Error{Class: ClassWait, Reason: "the revocation endpoint refused", Status: resp.StatusCode, Code: call.errorCode(members)}
 }

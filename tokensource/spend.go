@@ -14,10 +14,17 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		return outcome{rec: rec, err: failure, storage: failure.cause}
 	}
 	rec, unread, out := a.newer(ctx, rec)
+	if out == nil && a.contended {
+		// A lock that was lost may still be held, by a process that is about to store its mark.
+		a.sleep(ctx, markSettles)
+		rec, unread, out = a.newer(ctx, rec)
+	}
 	var req Request
 	var mark *Record
+	watched := false // the mark of another process, until it was too old
 	for mark == nil {
 		for out == nil && a.spentElsewhere(rec) {
+			watched = true
 			a.sleep(ctx, time.Second)
 			rec, unread, out = a.newer(ctx, rec)
 		}
@@ -35,13 +42,23 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 			return a.unread(rec, unread)
 		}
 		// After a failure of the storage, another process may be about to store a newer refresh
-		// token, unless there is no other process.
-		troubled := a.troubled() && !a.alone(false)
+		// token, unless there is no other process. Where the failure was not seen from here, the
+		// mark of that process was.
+		var settle time.Duration
+		switch left := rec.Spending; {
+		case a.troubled(), left != nil && !left.Lost && left.Owner != a.src.owner && !watched:
+			settle = afterTrouble
+		case left != nil && !left.Lost && left.Owner != a.src.owner:
+			settle = takeOverSettles
+		}
+		if settle > 0 && a.alone(unread == nil) {
+			settle = 0
+		}
 		// The mark keeps the refresh token that is stored, also when a newly configured
 		// one is sent: until that proves good, it replaces nothing.
 		var err error
 		began := a.src.cfg.Clock.Elapsed()
-		mark, err = a.mark(ctx, rec)
+		mark, err = a.mark(ctx, rec, settle)
 		stalled := a.src.cfg.Clock.Elapsed()-began > storageStalls
 		if err != nil && (a.alive() || vault.Unusable(err) || !a.alone(unread == nil)) {
 			// The new refresh token could not be stored either. While a token lives there is
@@ -49,20 +66,20 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 			// operator has to act first.
 			return outcome{rec: rec, postponed: !vault.Unusable(err) && a.alive(), storage: err, err: a.postponed(err)}
 		}
-		if err == nil && (stalled || troubled || a.lockless.Load()) {
-			// Without the lock, or after a failure, another process may have read the same record.
-			// Of several marks the last one stays, and its owner goes on. A storage that stalled
-			// may just have stored the mark of another process, which took this one for dead.
-			d := markSettles
-			if troubled {
-				d = afterTrouble
-			}
+		if stalled || a.lockless.Load() {
+			// Without the lock, another process may have read the same record. Of several marks the
+			// last one stays, and its owner goes on. A storage that stalled may just have stored the
+			// mark of another process, which took this one for dead.
+			settle = max(settle, markSettles)
+		}
+		if err == nil && settle > 0 {
 			var mine bool
-			if rec, out, mine = a.stays(ctx, mark, d); !mine {
+			if rec, out, mine = a.stays(ctx, mark, settle); !mine {
 				mark = nil
 			}
 		}
 	}
+	req.sendBy = a.src.cfg.Clock.in(quickRetry)
 	ans, failure := a.post(ctx, rec, req)
 	if failure != nil && failure.Lost && failure.RetryAt.IsZero() && a.firstFailure() {
 		a.sleep(ctx, quickRetry)
@@ -73,8 +90,9 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		case vault.Unusable(err):
 			return outcome{rec: mark, storage: err, err: a.unreadable(err)}
 		}
-		mark, _ = a.mark(ctx, rec) // others still keep off
+		mark, _ = a.mark(ctx, rec, 0) // others still keep off
 		mark.Spending.Losses++
+		req.sendBy = a.src.cfg.Clock.in(quickRetry)
 		ans, failure = a.post(ctx, rec, req)
 	}
 	if failure != nil && failure.Class == ClassLogin {
@@ -87,15 +105,19 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 // follows it.
 const markSettles = 500 * time.Millisecond
 
+// takeOverSettles is longer than a process takes to try again to store what it could not store.
+const takeOverSettles = 1500 * time.Millisecond
+
 // storageStalls is how long a write takes when something is wrong with the storage. Locks
 // and marks may have lapsed meanwhile.
 const storageStalls = time.Second
 
-// mark stores rec with the write-ahead mark on it, and returns that.
-func (a *Account) mark(ctx context.Context, rec *Record) (*Record, error) {
+// mark stores rec with the write-ahead mark on it, and returns that. The request follows after settle:
+// until it has ended, other processes respect the mark.
+func (a *Account) mark(ctx context.Context, rec *Record, settle time.Duration) (*Record, error) {
 	mark := rec.clone()
 	mark.Failure = nil
-	mark.Spending = &Spending{Generation: rec.Generation, Owner: a.src.owner, Since: a.src.cfg.Clock.Now().UTC()}
+	mark.Spending = &Spending{Generation: rec.Generation, Owner: a.src.owner, Since: a.src.cfg.Clock.Now().Add(settle).UTC()}
 	if rec.Spending != nil {
 		mark.Spending.Losses = rec.Spending.Losses
 	}
@@ -256,9 +278,5 @@ func (a *Account) saveAgain(ctx context.Context, rec *Record) error {
 // has not ended.
 func (a *Account) spentElsewhere(rec *Record) bool {
 	s := rec.Spending
-	if s == nil || s.Lost || s.Owner == a.src.owner {
-		return false
-	}
-	age := a.src.cfg.Clock.Now().Sub(s.Since)
-	return age >= 0 && age < a.src.cfg.Timeout+2*quickRetry
+	return s != nil && s.Owner != a.src.owner && s.underway(a.src.cfg.Clock.Now(), a.src.cfg.Timeout)
 }

@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"context"
 	"maps"
 	"time"
 )
@@ -43,40 +44,63 @@ func (a *Account) Status() Status {
 	a = a.lastKnown()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	st := Status{Source: a.src.cfg.Name, Account: a.name, State: StateNone, Unsaved: a.unsaved != (deadline{})}
-	l, c := a.cur.Load(), a.src.cfg.Clock
-	if a.rec != nil {
-		st.Obtained, st.Scope, st.Disconnected, st.Decided = a.rec.Obtained, a.rec.Scope, a.rec.Disconnected, a.rec.Decided
-		st.Variables = maps.Clone(a.rec.Variables)
-		st.Renews = a.src.traits.Renews && (!a.src.interactive || !a.rec.RefreshToken.IsZero())
-	}
+	c, l := a.src.cfg.Clock, a.cur.Load()
+	st := a.src.statusOf(a.name, a.rec)
+	st.Generation, st.Expiry, st.Unsaved = 0, time.Time{}, a.unsaved != (deadline{})
+	s := situation{rec: a.rec, renews: st.Renews, interactive: a.src.interactive}
 	if l != nil {
 		st.Generation, st.Expiry = l.tok.Generation, l.tok.Expiry
-		st.Live, st.Refused = !c.passed(l.hard), l.refused.Load()
-		switch {
-		case !st.Live:
-			st.State = StateExpired
-		case c.passed(l.soft) && !a.src.traits.Local:
-			st.State = StateStale
-		default:
-			st.State = StateFresh
-		}
+		s.live, s.due, s.refused = !c.passed(l.hard), c.passed(l.soft) && !a.src.traits.Local, l.refused.Load()
 		if l.soft != never && !a.src.traits.Local && (st.Renews || !a.src.interactive) {
 			st.RefreshAt = l.soft.wall
 		}
 	}
-	if a.rec != nil && a.rec.Spending != nil && a.rec.Spending.Owner != a.src.owner {
-		st.State = StateUncertain
+	if a.rec != nil && a.rec.Spending != nil {
+		// A mark of this process belongs to a refresh that is under way, unless its answer was lost.
+		s.underway = a.rec.Spending.Owner == a.src.owner || a.rec.Spending.underway(c.Now(), a.src.cfg.Timeout)
 	}
-	if a.failed != nil {
-		st.Err, st.Attempts = a.failed.err, a.failed.attempts
-		st.RefreshAt = a.failed.err.RetryAt
-		switch {
-		case a.failed.err.Class == ClassLogin && (st.State != StateFresh || l.refused.Load()):
-			st.State = StateLoginRequired
-		case a.failed.lost != (deadline{}) && a.rec != nil && a.rec.Spending != nil:
-			st.State = StateUncertain
+	if f := a.failed; f != nil {
+		st.Err, st.Attempts, st.RefreshAt = f.err, f.attempts, f.err.RetryAt
+		s.loginFailed, s.lost = f.err.Class == ClassLogin, f.lost != (deadline{})
+	}
+	st.Live, st.Refused, st.State = s.live, s.refused, stateOf(s)
+	return st
+}
+
+// Stored returns how an account stands by its stored record alone, without putting
+// that to use: for programs beside the one that keeps the tokens fresh. Its error is an
+// [*Error], and is in the status too: the storage or the record cannot be read.
+func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
+	a := s.newAccount(account)
+	rec, err := a.load(ctx)
+	st := s.statusOf(account, rec)
+	if err != nil {
+		st.State, st.Err = StateNone, a.unreadable(err)
+		st.Err.Source, st.Err.Account = s.cfg.Name, account
+		return st, st.Err
+	}
+	now := s.cfg.Clock.Now()
+	known := situation{rec: rec, renews: st.Renews, interactive: s.interactive}
+	if rec != nil {
+		known.live = !rec.AccessToken.IsZero() && (rec.Expiry.IsZero() || now.Before(rec.Expiry))
+		known.due = !rec.Expiry.IsZero() && now.Sub(rec.Obtained) > latestSoft(rec.Expiry.Sub(rec.Obtained), s.cfg.RefreshBefore)
+		known.underway = rec.Spending.underway(now, s.cfg.Timeout)
+		if f := rec.Failure; f != nil {
+			st.Err = &Error{Source: s.cfg.Name, Account: account, Class: f.Class, Code: f.Code, Reason: f.Reason}
 		}
 	}
+	st.Live, st.State = known.live, stateOf(known)
+	return st, nil
+}
+
+// statusOf returns what a record, which may be nil, says of an account.
+func (s *Source) statusOf(account string, rec *Record) Status {
+	st := Status{Source: s.cfg.Name, Account: account}
+	if rec == nil {
+		return st
+	}
+	st.Generation, st.Obtained, st.Expiry = rec.Generation, rec.Obtained, rec.Expiry
+	st.Scope, st.Variables, st.Disconnected, st.Decided = rec.Scope, maps.Clone(rec.Variables), rec.Disconnected, rec.Decided
+	st.Renews = s.traits.Renews && (!s.interactive || !rec.RefreshToken.IsZero())
 	return st
 }

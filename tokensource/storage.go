@@ -37,6 +37,8 @@ const (
 	// lockTimeout bounds the wait for a record's lock. Past it the refresh goes
 	// on without: a broken lock must not become an outage.
 	lockTimeout = 12 * time.Second
+	// lockIsFree is longer than it takes to get a lock that nobody holds.
+	lockIsFree = 25 * time.Millisecond
 	// lockRetry is how long the lock is waited for after a wait that was in vain: some
 	// storages keep the lock of a dead process for as long as another one lives.
 	lockRetry = 1500 * time.Millisecond
@@ -81,7 +83,9 @@ func (a *Account) load(ctx context.Context) (*Record, error) {
 	if found == nil || err != nil {
 		return nil, err
 	}
-	a.read.Store(fingerprint(*found))
+	if fingerprint(*found) != a.wrote.Load() {
+		a.foreign.Store(true)
+	}
 	return found.recordOf(a.src.cfg.Name, a.name)
 }
 
@@ -131,8 +135,10 @@ func (a *Account) lock(ctx context.Context) (unlock func()) {
 	if a.lockless.Load() {
 		wait = lockRetry
 	}
+	began := a.src.cfg.Clock.Elapsed()
 	unlock, err := a.src.vault.Lock(ctx, a.key+".lock", wait)
 	a.lockless.Store(err != nil)
+	a.contended = a.src.cfg.Clock.Elapsed()-began > lockIsFree
 	return unlock
 }
 

@@ -37,10 +37,10 @@ func TestNoRequestWhileStorageTakesNoWrites(t *testing.T) {
 	})
 }
 
-// Without a live token an outage of the storage is no outage of the service.
+// Without a live token an outage of the storage is no outage of the service, if no other process uses it.
 func TestExpiredTokenIsReplacedThoughStorageTakesNoWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		storage := &steps{}
+		storage := alone()
 		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Hour) }}
 		src := newSource(t, ep, refreshing(storage, "rt0"))
 		wantToken(t, src, "at1")
@@ -60,10 +60,7 @@ func TestPostponedRefreshIsMadeWhenTheTokenEnds(t *testing.T) {
 	for name, warm := range map[string]bool{"kept warm": true, "used only": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				storage := &struct {
-					steps
-					exclusive
-				}{}
+				storage := alone()
 				ep := &endpoint{script: func(n int, _ url.Values) reply {
 					r := rotated(n, time.Hour)
 					r.delay = 2 * time.Second

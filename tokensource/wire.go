@@ -20,8 +20,8 @@ import (
 )
 
 // wire is the way to a token endpoint: exactly one POST per call of post, with
-// one way of client authentication, no redirects, and limits on time and size. x/oauth2 speaks
-// the protocol; the [exchange] below it bends what a provider wants bent.
+// one way of client authentication, no redirects, and limits on time and size. x/oauth2 builds the
+// request and parses the answer; a [tokenCall] below it adapts both to the provider.
 type wire struct {
 	cfg  *Config
 	base http.RoundTripper
@@ -123,7 +123,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secre
 	if err != nil {
 		return nil, &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 	}
-	ex := &exchange{cfg: w.cfg, secret: secret, base: w.base, now: w.cfg.Clock.Now}
+	call := &tokenCall{cfg: w.cfg, secret: secret, base: w.base, now: w.cfg.Clock.Now}
 	conf := clientcredentials.Config{
 		ClientID:       w.cfg.ClientID,
 		TokenURL:       tokenURL,
@@ -138,25 +138,36 @@ func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secre
 		conf.ClientSecret = secret.Reveal()
 	}
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{
-		Transport:     ex,
+		Transport:     call,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	})
-	_, err = conf.Token(ctx)
-	if ex.failure == nil && err == nil {
-		return ex.answer, nil
+	tok, err := conf.Token(ctx)
+	if err == nil {
+		return answerOf(tok), nil
 	}
-	if ex.lockedOut {
-		w.leaveAlone(tokenURL, ex.failure)
+	failure := w.failureOf(err)
+	if failure.Reason == lockedOutReason {
+		w.leaveAlone(tokenURL, failure)
 	}
-	if ex.failure == nil {
-		// x/oauth2 refused before it sent anything: a token URL that is none, say.
-		ex.failure = &Error{Class: ClassOperator, Reason: "the token request could not be made"}
+	failure.Endpoint = originOf(tokenURL)
+	if !req.Spends.IsZero() && failure.Class == ClassOperator && slices.Contains(w.cfg.DeadGrantErrors, failure.Code) {
+		failure.Class = ClassLogin
 	}
-	ex.failure.Endpoint = originOf(tokenURL)
-	if !req.Spends.IsZero() && ex.failure.Class == ClassOperator && slices.Contains(w.cfg.DeadGrantErrors, ex.failure.Code) {
-		ex.failure.Class = ClassLogin
+	return call.unusable, failure
+}
+
+// failureOf turns an error of x/oauth2 into ours.
+func (w *wire) failureOf(err error) *Error {
+	var own *Error
+	var refused *oauth2.RetrieveError
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &refused):
+		return refusal(refused.Response, strings.TrimPrefix(refused.ErrorCode, unnamedCode), w.cfg.Clock.Now())
 	}
-	return ex.answer, ex.failure // an answer beside a failure carries a refresh token to keep
+	// x/oauth2 sent nothing: the token URL cannot be requested, for example.
+	return &Error{Class: ClassOperator, Reason: "the token request could not be made"}
 }
 
 // params are all parameters of the request except the client's authentication.

@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource"
@@ -28,6 +30,85 @@ func count(t *testing.T, h http.HandlerFunc) (base string, n *atomic.Int64) {
 	}))
 	t.Cleanup(srv.Close)
 	return srv.URL, n
+}
+
+// pipes serves h over connections in memory, and returns the way to it. In a bubble their
+// waiting ends on the bubble's clock, however busy the machine is.
+func pipes(t *testing.T, h http.HandlerFunc) *http.Transport {
+	t.Helper()
+	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	var serving sync.WaitGroup
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		serving.Add(1)
+		defer serving.Done()
+		h(w, r)
+	})}
+	serving.Go(func() { _ = srv.Serve(l) })
+	t.Cleanup(func() {
+		_ = srv.Close()
+		serving.Wait()
+	})
+	return &http.Transport{DisableKeepAlives: true, DialContext: l.dial}
+}
+
+// pipeListener is a listener whose connections are those of [net.Pipe].
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	here, there := net.Pipe()
+	select {
+	case l.conns <- there:
+		return here, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return new(net.UnixAddr) }
+
+// measured counts the bytes of bodies that are read, as the reader gets them.
+type measured struct {
+	http.RoundTripper
+	read atomic.Int64
+}
+
+func (m *measured) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := m.RoundTripper.RoundTrip(req)
+	if err == nil {
+		resp.Body = &measuredBody{resp.Body, m}
+	}
+	return resp, err
+}
+
+type measuredBody struct {
+	io.ReadCloser
+	m *measured
+}
+
+func (b *measuredBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.m.read.Add(int64(n))
+	return n, err
 }
 
 func hangUp(w http.ResponseWriter) {
@@ -47,13 +128,12 @@ func TestOnePostPerAttempt(t *testing.T) {
 		"503":     func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
 		"401":     func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) },
 		"garbage": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "\x00\xff{") },
-		"hangs":   func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 	} {
 		for _, format := range tokensource.BodyFormats {
 			t.Run(name+"/"+string(format), func(t *testing.T) {
 				base, n := count(t, h)
 				src := newSource(t, nil, func(cfg *tokensource.Config) {
-					cfg.TokenURL, cfg.BodyFormat, cfg.Timeout = base, format, 200*time.Millisecond
+					cfg.TokenURL, cfg.BodyFormat, cfg.Timeout = base, format, time.Minute
 				})
 				wantError(t, src, tokensource.ClassWait)
 				if n.Load() != 1 {
@@ -61,6 +141,27 @@ func TestOnePostPerAttempt(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A provider that never answers gets one request, too.
+func TestOnePostToAProviderThatHangs(t *testing.T) {
+	for _, format := range tokensource.BodyFormats {
+		t.Run(string(format), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var n atomic.Int64
+				way := pipes(t, func(_ http.ResponseWriter, r *http.Request) {
+					n.Add(1)
+					_, _ = io.Copy(io.Discard, r.Body)
+					<-r.Context().Done()
+				})
+				src := newSource(t, way, func(cfg *tokensource.Config) { cfg.BodyFormat, cfg.TokenURL = format, "http://127.0.0.1/token" })
+				wantError(t, src, tokensource.ClassWait)
+				if n.Load() != 1 {
+					t.Errorf("%d requests, want 1", n.Load())
+				}
+			})
+		})
 	}
 }
 
@@ -82,22 +183,19 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// An answer has a size, also when it grows from a small compressed one, and a time to end.
+// An answer has a size, also when it grows from a small compressed one: no more of it is read.
+// TestTimeOfAnAnswer is about the other limit.
 func TestLimitsOfAnAnswer(t *testing.T) {
-	endless := func(w http.ResponseWriter, r *http.Request) {
-		chunk := make([]byte, 64<<10)
-		for r.Context().Err() == nil {
-			if _, err := w.Write(chunk); err != nil {
-				return
+	for name, h := range map[string]http.HandlerFunc{
+		"endless": func(w http.ResponseWriter, r *http.Request) {
+			chunk := make([]byte, 64<<10)
+			for r.Context().Err() == nil {
+				if _, err := w.Write(chunk); err != nil {
+					return
+				}
 			}
-		}
-	}
-	for name, tt := range map[string]struct {
-		reason string
-		h      http.HandlerFunc
-	}{
-		"endless": {"over 1 MiB", endless},
-		"gzip bomb": {"over 1 MiB", func(w http.ResponseWriter, r *http.Request) {
+		},
+		"gzip bomb": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			z := gzip.NewWriter(w)
 			chunk := make([]byte, 1<<20)
@@ -107,31 +205,57 @@ func TestLimitsOfAnAnswer(t *testing.T) {
 				}
 			}
 			_ = z.Close()
-		}},
-		"slow drip": {"did not end in time", func(w http.ResponseWriter, r *http.Request) {
-			tick := time.NewTicker(20 * time.Millisecond)
-			defer tick.Stop()
-			for r.Context().Err() == nil {
-				fmt.Fprint(w, " ")
-				_ = http.NewResponseController(w).Flush()
-				<-tick.C
-			}
-		}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			base, n := count(t, tt.h)
-			src := newSource(t, nil, func(cfg *tokensource.Config) { cfg.TokenURL, cfg.Timeout = base, time.Second })
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-			defer cancel()
-			_, err := src.Token(ctx)
-			if e := asError(t, err, tokensource.ClassWait); e.Timeout || !strings.Contains(e.Reason, tt.reason) {
-				t.Errorf("got %v, want one that says %q", e, tt.reason)
+			base, n := count(t, h)
+			transport := http.DefaultTransport.(*http.Transport).Clone()
+			transport.DisableKeepAlives = true
+			way := &measured{RoundTripper: transport}
+			src := newSource(t, way, func(cfg *tokensource.Config) { cfg.TokenURL, cfg.Timeout = base, 10*time.Minute })
+			if e := wantError(t, src, tokensource.ClassWait); e.Timeout || !strings.Contains(e.Reason, "over 1 MiB") {
+				t.Errorf("got %v, want one that says the answer is over 1 MiB", e)
+			}
+			if read := way.read.Load(); read > 1<<20+1 {
+				t.Errorf("%d bytes were read, want at most one more than 1 MiB", read)
 			}
 			if n.Load() != 1 {
 				t.Errorf("%d requests, want 1", n.Load())
 			}
 		})
 	}
+}
+
+// An answer has a time to end in.
+func TestTimeOfAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n atomic.Int64
+		way := pipes(t, func(w http.ResponseWriter, r *http.Request) {
+			n.Add(1)
+			_, _ = io.Copy(io.Discard, r.Body)
+			tick := time.NewTicker(20 * time.Millisecond)
+			defer tick.Stop()
+			for r.Context().Err() == nil {
+				fmt.Fprint(w, " ")
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-tick.C:
+				case <-r.Context().Done():
+				}
+			}
+		})
+		src := newSource(t, way, func(cfg *tokensource.Config) { cfg.TokenURL, cfg.Timeout = "http://127.0.0.1/token", time.Second })
+		began := time.Now()
+		if e := wantError(t, src, tokensource.ClassWait); e.Timeout || !strings.Contains(e.Reason, "did not end in time") {
+			t.Errorf("got %v, want one that says the answer did not end in time", e)
+		}
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("after %v of the bubble's time, want the 1 s of the option timeout", took)
+		}
+		if n.Load() != 1 {
+			t.Errorf("%d requests, want 1", n.Load())
+		}
+	})
 }
 
 // A server whose certificate nobody vouches for gets nothing, and the operator is told.

@@ -60,7 +60,7 @@ func run(t *testing.T, addr, path string, args ...string) {
 			<-ended
 		}
 	})
-	harness.Eventually(t, 30*time.Second, func() bool {
+	harness.Eventually(t, harness.Patience, func() bool {
 		conn, err := new(net.Dialer).DialContext(context.Background(), "tcp", addr)
 		if err != nil {
 			select {

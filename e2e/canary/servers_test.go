@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
 )
 
 // world is what is around the proxy: an authorization server, well-behaved and hostile, an API that the
@@ -195,7 +197,7 @@ func (w *world) serveAPI(res http.ResponseWriter, req *http.Request) {
 }
 
 // moreTimeout is how long the proxy may take to close a connection on which more came than an answer.
-const moreTimeout = 30 * time.Second
+const moreTimeout = harness.Patience
 
 // serveOutside is a host that no token belongs to.
 func (w *world) serveOutside(_ http.ResponseWriter, req *http.Request) {

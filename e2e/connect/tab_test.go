@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
@@ -23,7 +22,7 @@ import (
 )
 
 // patience is how long anything on a page may take on a busy machine.
-const patience = 20 * time.Second
+const patience = harness.Patience
 
 // tab is a tab of the browser. Its methods end the test when they fail.
 type tab struct {

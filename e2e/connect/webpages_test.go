@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
 )
@@ -158,7 +157,7 @@ func TestWebPagesGetNothing(t *testing.T) {
 	if text := page.text("body"); text != "api for true" {
 		t.Errorf("a typed address shows %q", text)
 	}
-	client := http.Client{Timeout: 10 * time.Second}
+	client := http.Client{Timeout: patience}
 	res, err := client.Get("http://127.0.0.1:" + guarded + "/x")
 	if err != nil || res.StatusCode != http.StatusOK {
 		t.Fatalf("a program: %v %v", res, err)

@@ -30,7 +30,7 @@ func TestAdminAPI(t *testing.T) {
 	}
 
 	// Without its provider Caddy runs, is not ready, and says why.
-	harness.Eventually(t, 10*time.Second, func() bool {
+	harness.Eventually(t, harness.Patience, func() bool {
 		_, body, err := p.Admin(http.MethodGet, "/authinject/ready", "", nil)
 		return err == nil && strings.Contains(string(body), `"class":"wait"`)
 	}, "the first failure is not told")
@@ -38,7 +38,7 @@ func TestAdminAPI(t *testing.T) {
 		t.Errorf("ready: %s", body)
 	}
 	srv.SetDown(false)
-	harness.Eventually(t, 60*time.Second, func() bool {
+	harness.Eventually(t, harness.Patience, func() bool {
 		status, _, err := p.Admin(http.MethodGet, "/authinject/ready", "", nil)
 		return err == nil && status == http.StatusOK
 	}, "it does not become ready by itself")

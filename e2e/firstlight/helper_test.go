@@ -4,6 +4,7 @@ package firstlight
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -61,22 +62,29 @@ func start(t *testing.T, srv *tokensourcetest.Server, more string, opts ...harne
 	return harness.Start(t, caddyfile(srv, more, "authinject a "+srv.URL), append(opts, harness.Env("CANARY", secret))...)
 }
 
-func soon(t *testing.T, d time.Duration) context.Context {
+// soon ends after as long as anything may take, and more where that is a part of the test.
+func soon(t *testing.T, more time.Duration) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), d)
+	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience+more)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// tally counts answers by status, and keeps the slowest times.
+// tally counts answers by status.
 type tally struct {
 	mu     sync.Mutex
 	status map[int]int
-	took   []time.Duration
 	errs   []error
+	uses   []use
 }
 
-func (c *tally) add(status int, took time.Duration, err error) {
+// use is an answer of the provider's own API, which says what token it was asked with.
+type use struct {
+	sent  time.Time // when the client sent the request
+	token uint64
+}
+
+func (c *tally) add(status int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.status == nil {
@@ -87,7 +95,28 @@ func (c *tally) add(status int, took time.Duration, err error) {
 		return
 	}
 	c.status[status]++
-	c.took = append(c.took, took)
+}
+
+// answers is how many answers there were.
+func (c *tally) answers() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, count := range c.status {
+		n += count
+	}
+	return n
+}
+
+// used keeps what token a request was served with.
+func (c *tally) used(sent time.Time, body string) {
+	var said struct {
+		TokenNumber uint64 `json:"token_number"`
+	}
+	if json.Unmarshal([]byte(body), &said) == nil && said.TokenNumber > 0 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.uses = append(c.uses, use{sent, said.TokenNumber})
+	}
 }
 
 // only reports anything but answers with that status.
@@ -112,8 +141,9 @@ func load(p *harness.Proxy, path string, n int) (counts *tally, stop func()) {
 			defer tick.Stop()
 			for !ended.Load() {
 				began := time.Now()
-				status, _, err := fetch(p, path)
-				counts.add(status, time.Since(began), err)
+				status, body, err := fetch(p, path)
+				counts.add(status, err)
+				counts.used(began, body)
 				<-tick.C
 			}
 		})

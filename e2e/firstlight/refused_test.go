@@ -52,7 +52,7 @@ func TestManyRefusalsAskOnce(t *testing.T) {
 	for range 200 {
 		clients.Go(func() {
 			status, _, err := fetch(p, "/api/x")
-			counts.add(status, 0, err)
+			counts.add(status, err)
 		})
 	}
 	clients.Wait()
@@ -72,6 +72,7 @@ func TestUpstreamThatAlwaysRefuses(t *testing.T) {
 		_, _ = io.WriteString(w, "the upstream's own words")
 	}))
 	t.Cleanup(upstream.Close)
+	began := time.Now()
 	p := harness.Start(t, caddyfile(srv, "", "authinject a "+upstream.URL), harness.Env("CANARY", secret))
 	var counts tally
 	var clients sync.WaitGroup
@@ -82,14 +83,15 @@ func TestUpstreamThatAlwaysRefuses(t *testing.T) {
 				if body != "the upstream's own words" && err == nil {
 					t.Errorf("body %q", body)
 				}
-				counts.add(status, 0, err)
+				counts.add(status, err)
 			}
 		})
 	}
 	clients.Wait()
 	counts.only(t, http.StatusUnauthorized)
-	if n := srv.Count(); n > 2 {
-		t.Errorf("%d token requests for 1,000 refusals", n)
+	// None is asked for within 30 s of the last.
+	if n, most := srv.Count(), 2+int(time.Since(began)/(30*time.Second)); n > most {
+		t.Errorf("%d token requests for 1,000 refusals, want at most %d", n, most)
 	}
 }
 
@@ -116,7 +118,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	config := caddyfile(srv, "", "authinject a "+srv.URL)
 	p := harness.Start(t, config, harness.Env("CANARY", secret))
 	_, warm := load(p, "/api/x", 4)
-	if err := srv.WaitAPIRequests(soon(t, 20*time.Second), 200); err != nil {
+	if err := srv.WaitAPIRequests(soon(t, 0), 200); err != nil {
 		t.Fatal(err)
 	}
 	warm()
@@ -124,27 +126,30 @@ func TestReloadUnderLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	counts, stop := load(p, "/api/x", 4)
+	const clients = 4
+	counts, stop := load(p, "/api/x", clients)
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	for range int(length(6*time.Second, 20*time.Second) / (200 * time.Millisecond)) {
+	reloads := int(length(6*time.Second, 20*time.Second) / (200 * time.Millisecond))
+	for range reloads {
 		<-tick.C
 		if err := p.Reload(config); err != nil {
 			t.Error(err)
 		}
 	}
 	stop()
-	// What Caddy's own listener resets while it is handed over is not an answer.
+	// What Caddy's own listener resets while it is handed over is not an answer: at each reload
+	// that can be one connection of each client.
 	answered := &tally{status: counts.status}
 	answered.only(t, http.StatusOK)
-	if n, total := len(counts.errs), counts.status[http.StatusOK]; n > total/100 {
-		t.Errorf("%d connections failed beside %d answers, the first: %v", n, total, counts.errs[0])
+	if n := len(counts.errs); n > reloads*clients {
+		t.Errorf("%d connections failed beside %d answers, the first: %v", n, counts.answers(), counts.errs[0])
 	}
 	if n := srv.Count(); n != 1 {
 		t.Errorf("%d token requests, want 1", n)
 	}
 	p.Client().CloseIdleConnections()
-	harness.Eventually(t, 30*time.Second, func() bool {
+	harness.Eventually(t, harness.Patience, func() bool {
 		n, _, err := p.Goroutines()
 		return err == nil && n <= before+8 // far less than one for each reload
 	}, "goroutines are left behind; there were %d", before)

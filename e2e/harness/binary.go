@@ -1,11 +1,14 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -14,8 +17,9 @@ import (
 const BinaryEnv = "AUTHINJECT_BINARY"
 
 // Binary returns the path of the Caddy binary under test: the one that
-// [BinaryEnv] names, else caddy/cmd/caddy, built once per test process and,
-// when the tests run with the race detector, built with it as well.
+// [BinaryEnv] names, else caddy/cmd/caddy. It is built when its source has
+// changed, by one test process at a time and, when the tests run with the race
+// detector, with that as well.
 func Binary(t testing.TB) string {
 	t.Helper()
 	path, err := binary()
@@ -36,8 +40,6 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// Test processes of several packages may build at once: each builds a file
-	// of its own, and the rename leaves a binary that is running alone.
 	bin := filepath.Join(root, "bin")
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return "", err
@@ -46,14 +48,45 @@ var binary = sync.OnceValues(func() (string, error) {
 	if raceEnabled {
 		name = "caddy-e2e-race"
 	}
-	tmp := filepath.Join(bin, fmt.Sprintf(".%s-%d", name, os.Getpid()))
-	defer os.Remove(tmp)
-	if err := build(root, tmp); err != nil {
-		return "", err
-	}
 	path := filepath.Join(bin, name)
-	return path, os.Rename(tmp, path)
+	return path, fresh(root, path)
 })
+
+// fresh makes sure that path is the binary of the present source. Test processes of several
+// packages run at once: the first builds it, and the others find that nothing has changed since.
+func fresh(root, path string) error {
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer lock.Close() // which releases the lock
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return err
+	}
+	// go build leaves a file alone that is up to date, and replaces another one in place. A link
+	// keeps what other processes have started as it was.
+	built, linked := path+".built", path+".linked"
+	if err := build(root, built); err != nil {
+		return err
+	}
+	if same(built, path) {
+		return nil
+	}
+	if err := os.Remove(linked); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Link(built, linked); err != nil {
+		return err
+	}
+	return os.Rename(linked, path)
+}
+
+// same reports whether both names are of one file.
+func same(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+}
 
 // Build builds another binary for this test, as [Binary] does, with more flags for go
 // build, and returns its path.
@@ -71,7 +104,8 @@ func Build(t testing.TB, flags ...string) string {
 }
 
 func build(root, path string, flags ...string) error {
-	args := append([]string{"build", "-o", path}, flags...)
+	// Debugging information is left out, which halves the time that linking takes.
+	args := append([]string{"build", "-ldflags=-w", "-o", path}, flags...)
 	if raceEnabled {
 		args = append(args, "-race")
 	}

@@ -6,11 +6,10 @@ import (
 	"errors"
 	"os/exec"
 	"testing"
-	"time"
 )
 
 // commandTimeout bounds a command that should end by itself.
-const commandTimeout = 60 * time.Second
+const commandTimeout = Patience
 
 // A Result is what a command left behind.
 type Result struct {

@@ -5,6 +5,10 @@ import (
 	"time"
 )
 
+// Patience is how long a test waits for what must come: long enough for a machine that is busy
+// with something else. It only limits how long a failure takes.
+const Patience = 3 * time.Minute
+
 // pollEvery is short beside anything that is waited for and long beside the
 // cost of a look.
 const pollEvery = 5 * time.Millisecond

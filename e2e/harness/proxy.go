@@ -19,10 +19,10 @@ import (
 )
 
 const (
-	startTimeout = 60 * time.Second
-	stopTimeout  = 60 * time.Second
+	startTimeout = Patience
+	stopTimeout  = Patience
 	// answerTimeout makes a request that nobody answers fail where it was sent, ahead of the test binary's limit.
-	answerTimeout = 2 * time.Minute
+	answerTimeout = Patience
 )
 
 // A Proxy is a running binary.
@@ -182,12 +182,12 @@ func (p *Proxy) Signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }
 // error, line by line. Caddy writes JSON, one object a line.
 func (p *Proxy) Logs() []string { return p.logs.all() }
 
-// WaitLog waits up to 10 seconds for a line that holds substr, returns the
-// first, and ends the test when there is none.
+// WaitLog waits for a line that holds substr, returns the first, and ends the
+// test when none comes.
 func (p *Proxy) WaitLog(substr string) string {
 	p.t.Helper()
 	var line string
-	Eventually(p.t, 10*time.Second, func() (ok bool) {
+	Eventually(p.t, Patience, func() (ok bool) {
 		line, ok = p.logs.find(substr)
 		return ok
 	}, "a log line with %q", substr)

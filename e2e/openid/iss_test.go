@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/luikyv/go-oidc/pkg/goidc"
 	"github.com/luikyv/go-oidc/pkg/provider"
@@ -145,7 +144,7 @@ http://{$ADDR} {
 		t.Fatalf("code %d:\n%s", code, text)
 	}
 	seen := make(map[string]bool)
-	harness.Eventually(t, 30*time.Second, func() bool {
+	harness.Eventually(t, harness.Patience, func() bool {
 		if status, token := p.Get("/x"); status == http.StatusOK && strings.HasPrefix(token, "Bearer ") {
 			seen[token] = true
 		}

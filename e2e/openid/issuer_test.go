@@ -5,7 +5,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
 )
@@ -59,7 +58,7 @@ http://{$ADDR} {
 	if code := login.Wait(); code != 0 || !strings.Contains(login.Text(), "person: Connected, renews by itself") {
 		t.Fatalf("login: code %d:\n%s", code, login.Text())
 	}
-	harness.Eventually(t, 20*time.Second, func() bool {
+	harness.Eventually(t, harness.Patience, func() bool {
 		status, _ := p.Get("/person/x")
 		return status == http.StatusOK
 	}, "the account's token does not serve")

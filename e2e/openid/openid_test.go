@@ -47,10 +47,10 @@ func want(t *testing.T, p *harness.Proxy, body string) {
 // Tokens from client credentials reach a TLS upstream in the header, and go on
 // doing so as they expire.
 func TestClientCredentialsInTheHeader(t *testing.T) {
-	op, ca := harness.OP(t, harness.Lifetime(3*time.Second)), harness.CA(t)
+	op, ca := harness.OP(t, harness.Lifetime(3*time.Second), harness.Grace(time.Hour)), harness.CA(t)
 	api := ca.Server(t, op.Protect(hello))
 	p := harness.Start(t, site(clientCredentials), append(service(op, api.URL), harness.Trust(ca))...)
-	harness.Eventually(t, 30*time.Second, func() bool {
+	harness.Eventually(t, harness.Patience, func() bool {
 		want(t, p, "hello over HTTP/2.0")
 		return t.Failed() || op.Count("client_credentials") >= 4
 	}, "no new tokens")
@@ -73,7 +73,7 @@ func TestClientCredentialsInTheQuery(t *testing.T) {
 // A refresh token that was brought along is used once. What the provider gives in
 // its place is kept, over restarts, and used from then on.
 func TestRefreshTokenSurvivesRestarts(t *testing.T) {
-	op := harness.OP(t, harness.Lifetime(4*time.Second))
+	op := harness.OP(t, harness.Lifetime(4*time.Second), harness.Grace(time.Hour))
 	api := httptest.NewServer(op.Protect(hello))
 	t.Cleanup(api.Close)
 	opts := []harness.Option{harness.Env("TOKEN_URL", op.TokenURL), harness.Env("API", api.URL),
@@ -83,7 +83,7 @@ func TestRefreshTokenSurvivesRestarts(t *testing.T) {
 		p := harness.Start(t, site(refreshToken), opts...)
 		before := op.Count("refresh_token")
 		want(t, p, "hello over HTTP/1.1")
-		harness.Eventually(t, 20*time.Second, func() bool { return op.Count("refresh_token") > before+1 }, "round %d: no refresh", round)
+		harness.Eventually(t, harness.Patience, func() bool { return op.Count("refresh_token") > before+1 }, "round %d: no refresh", round)
 		want(t, p, "hello over HTTP/1.1")
 		if code := p.Stop(); code != 0 {
 			t.Errorf("round %d: exit code %d", round, code)

@@ -53,7 +53,7 @@ func TestMakeRun(t *testing.T) {
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 
-	harness.Eventually(t, 5*time.Minute, func() bool { return strings.Contains(out.String(), "Ctrl-C ends the demo") }, "no guide:\n%s", out)
+	harness.Eventually(t, 20*time.Minute, func() bool { return strings.Contains(out.String(), "Ctrl-C ends the demo") }, "no guide:\n%s", out)
 	tried := 0
 	for line := range strings.Lines(out.String()) {
 		line = strings.TrimSpace(line)
@@ -76,7 +76,7 @@ func TestMakeRun(t *testing.T) {
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
 	select {
 	case <-ended:
-	case <-time.After(time.Minute):
+	case <-time.After(harness.Patience):
 		t.Fatalf("the demo does not end:\n%s", out)
 	}
 	if !strings.Contains(out.String(), "Everything is closed") {

@@ -80,9 +80,7 @@ func (f *fates) run(t *testing.T, rotation tokensourcetest.Rotation, mayBeInWind
 		}
 		tokensourcetest.Report(t, w.srv.CheckReuse(), w.srv.CheckOwners())
 	}
-	if took > back {
-		t.Errorf("service was back after %v", took.Round(time.Millisecond))
-	}
+	inTime(t, "getting service back", took, back)
 	if lockedOut {
 		w.relogin(t, next) // that is all that was lost
 	}
@@ -168,7 +166,7 @@ func beforeItIsCarriedOut(t *testing.T, w *world) {
 func afterItIsCarriedOut(t *testing.T, w *world) {
 	dead := make(chan struct{})
 	p := refreshing(t, w, tokensourcetest.HoldAnswer(dead))
-	harness.Eventually(t, 20*time.Second, func() bool {
+	harness.Eventually(t, harness.Patience, func() bool {
 		all := w.srv.TokenRequests()
 		return len(all) >= 2 && all[1].Outcome != ""
 	}, "the refresh")
@@ -207,6 +205,6 @@ func beforeItIsStored(t *testing.T, w *world) {
 func afterItIsStored(t *testing.T, w *world) {
 	p := refreshing(t, w, tokensourcetest.Fault{})
 	answer := w.answered(t, 2)
-	harness.Eventually(t, 20*time.Second, func() bool { return w.stored(answer.RefreshToken) }, "the answer to be stored")
+	harness.Eventually(t, harness.Patience, func() bool { return w.stored(answer.RefreshToken) }, "the answer to be stored")
 	p.Kill()
 }

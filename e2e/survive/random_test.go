@@ -22,7 +22,7 @@ const SoakEnv = "E2E_SOAK"
 
 func soakTime(t *testing.T) time.Duration {
 	t.Helper()
-	if os.Getenv("E2E_LONG") == "" {
+	if !long() {
 		return 8 * time.Second
 	}
 	text := os.Getenv(SoakEnv)
@@ -45,7 +45,7 @@ func randomFault() tokensourcetest.Fault {
 		tokensourcetest.DelayAnswer(time.Second), tokensourcetest.DripAnswer(2 * time.Millisecond), tokensourcetest.OAuthError(http.StatusBadRequest, "temporarily_unavailable"),
 		tokensourcetest.ButProcessed(tokensourcetest.Unavailable()),
 	}
-	if os.Getenv("E2E_LONG") != "" { // it is asked seldom after that, for half a minute and more
+	if long() { // it is asked seldom after that, for half a minute and more
 		faults = append(faults, tokensourcetest.HTMLPage(http.StatusForbidden))
 	}
 	if i := rand.IntN(4 * len(faults)); i < len(faults) {

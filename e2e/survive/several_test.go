@@ -16,20 +16,29 @@ import (
 // expired: one token request serves them all.
 func TestFiveProcessesAtExpiry(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 16*time.Second, tokensourcetest.StrictRotation())
+	const lives, before = 16 * time.Second, 2 * time.Second
+	w := newWorld(t, lives, tokensourcetest.StrictRotation())
+	w.site = "wait 3m" // sending all the requests may take a busy machine longer than the usual 10 s
 	processes := make([]*harness.Proxy, 5)
+	began := time.Now()
 	for i := range processes {
-		processes[i] = w.start(t, "refresh_before 2s")
+		processes[i] = w.start(t, "timeout 3m", "refresh_before "+before.String())
 		serves(t, processes[i], 0, back)
 	}
-	if n := w.srv.Count(); n != 1 {
+	// Starting may take so long that the first token comes to its end. Before, there is one request.
+	if n := w.srv.Count(); n != 1 && time.Since(began) < lives-before {
 		t.Errorf("%d token requests at the start", n)
 	}
 	answer := make(chan struct{})
 	w.srv.Script(tokensourcetest.Hold(answer))
-	w.request(t, 2)
-	end := w.srv.Issued()[0].Expiry
-	harness.Eventually(t, back, func() bool { return time.Now().After(end) }, "the token to expire")
+	held := func() bool {
+		all := w.srv.TokenRequests()
+		return all[len(all)-1].Fault != ""
+	}
+	harness.Eventually(t, harness.Patience, held, "the refresh that the provider holds")
+	requests, issued := w.srv.Count(), w.srv.Issued()
+	last := issued[len(issued)-1]
+	harness.Eventually(t, harness.Patience, func() bool { return time.Now().After(last.Expiry) }, "the token to expire")
 
 	each := times(100, 500)
 	var failed atomic.Int32
@@ -39,7 +48,7 @@ func TestFiveProcessesAtExpiry(t *testing.T) {
 		for range each {
 			clients.Go(func() {
 				waiting <- struct{}{}
-				if got, err := ask(p); err != nil || got.status != http.StatusOK || got.token != 2 {
+				if got, err := ask(p); err != nil || got.status != http.StatusOK || got.token != last.Number+1 {
 					if failed.Add(1) == 1 {
 						t.Errorf("process %d: %+v, %v", i, got, err)
 					}
@@ -50,15 +59,15 @@ func TestFiveProcessesAtExpiry(t *testing.T) {
 	for range cap(waiting) {
 		<-waiting
 	}
-	began := time.Now()
+	sent := time.Now()
 	close(answer)
 	clients.Wait()
-	took := time.Since(began)
+	took := time.Since(sent)
 	if n := failed.Load(); n > 0 {
 		t.Errorf("%d of %d requests failed", n, cap(waiting))
 	}
-	if n := w.srv.Count(); n != 2 {
-		t.Errorf("%d token requests, want one at the start and one at the expiry", n)
+	if n := w.srv.Count(); n != requests {
+		t.Errorf("%d token requests, want one at the expiry", n-requests+1)
 	}
 	w.lossless(t)
 	t.Logf("%d requests in %d processes: all answered %v after the provider", cap(waiting), len(processes), took.Round(time.Millisecond))
@@ -70,29 +79,31 @@ func TestFiveProcessesAtExpiry(t *testing.T) {
 func TestLoserAdoptsTheWinnersToken(t *testing.T) {
 	t.Parallel()
 	repeat(t, times(1, 20), func(t *testing.T) {
-		w := newWorld(t, life, tokensourcetest.StrictRotation())
+		w := newWorld(t, time.Hour, tokensourcetest.StrictRotation())
 		stored := make(chan struct{})
 		refusal := tokensourcetest.OAuthError(http.StatusBadRequest, "invalid_grant")
 		refusal.Before = tokensourcetest.Pause{Until: stored}
 		refusal.After = tokensourcetest.Pause{For: 400 * time.Millisecond}
 		w.srv.Script(first, refusal, tokensourcetest.Fault{})
 		w.srv.AlwaysFault(tokensourcetest.Unavailable()) // nobody gets a third token
-		loser := w.start(t, early)
+		// A shorter time-out makes the winner believe sooner that the loser is dead.
+		loser, winner := w.start(t, "timeout 3m"), w.start(t, "timeout 5s")
 		serves(t, loser, 0, back)
-		// A short time-out makes the winner believe soon that the loser is dead.
-		winner := w.start(t, "refresh_before 3s", "timeout 1s")
+		serves(t, winner, 0, back)
+		renew(loser)
 		w.request(t, 2)
 		for _, lock := range w.locks() {
 			if err := os.Remove(lock); err != nil {
 				t.Fatal(err)
 			}
 		}
+		renew(winner)
 		w.request(t, 3)
 		won := w.srv.TokenRequests()[2]
 		if lost := w.srv.TokenRequests()[1]; won.Owner == lost.Owner || won.Params.Get("refresh_token") != lost.Params.Get("refresh_token") {
 			t.Fatal("the two processes have not sent the same refresh token")
 		}
-		harness.Eventually(t, back, func() bool {
+		harness.Eventually(t, harness.Patience, func() bool {
 			won = w.srv.TokenRequests()[2]
 			return won.RefreshToken != "" && w.stored(won.RefreshToken)
 		}, "the winner to store its token")
@@ -139,9 +150,7 @@ func TestStartWithTheProviderDown(t *testing.T) {
 				for i := range processes {
 					began := time.Now()
 					processes[i] = w.start(t)
-					if took := time.Since(began); took > back {
-						t.Errorf("the start took %v", took)
-					}
+					inTime(t, "the start", time.Since(began), back)
 				}
 				var clients sync.WaitGroup
 				for i, p := range processes {

@@ -72,13 +72,13 @@ func TestStorageFails(t *testing.T) {
 				stop := load(t, p)
 				repair := breaks(t, w)
 				// Two tokens come and go.
-				harness.Eventually(t, 30*time.Second, func() bool {
+				harness.Eventually(t, harness.Patience, func() bool {
 					got, err := ask(p)
 					return err == nil && got.token >= 3
 				}, "refreshes without a storage")
 				repair()
 				began := time.Now()
-				harness.Eventually(t, 20*time.Second, func() bool { return w.stored(w.newest()) }, "the newest refresh token to be stored")
+				harness.Eventually(t, harness.Patience, func() bool { return w.stored(w.newest()) }, "the newest refresh token to be stored")
 				took := time.Since(began)
 				n := stop()
 				w.lossless(t)

@@ -30,9 +30,21 @@ import (
 )
 
 // back is how soon there is service again, whatever happened, if the provider is
-// there: the wait for a dead lock or for the mark of a dead process, and some slack
-// for a busy machine.
+// there: the wait for a dead lock or for the mark of a dead process, and some slack.
 const back = 15 * time.Second
+
+// long reports whether each proof runs often, with nothing beside it.
+func long() bool { return os.Getenv("E2E_LONG") != "" }
+
+// inTime reports what took longer than limit. It does so only in the long runs: in the gate
+// the machine may be busy. There the tests of tokensource check how long each wait is, on a
+// clock that no load changes.
+func inTime(t *testing.T, what string, took, limit time.Duration) {
+	t.Helper()
+	if took > limit && long() {
+		t.Errorf("%s took %v, at most %v are allowed", what, took.Round(time.Millisecond), limit)
+	}
+}
 
 // The runs mostly wait, for locks to become stale: many at once cost little.
 func TestMain(m *testing.M) {
@@ -48,11 +60,11 @@ func TestMain(m *testing.M) {
 }
 
 // times is how often a proof runs: a few times in the gate, often with E2E_LONG=1.
-func times(short, long int) int {
-	if os.Getenv("E2E_LONG") != "" {
-		return long
+func times(few, often int) int {
+	if long() {
+		return often
 	}
-	return short
+	return few
 }
 
 // repeat runs f n times, several at once, and returns when all have ended.
@@ -75,6 +87,11 @@ type world struct {
 	gate  *gate
 	store string // the directory of Caddy's storage
 	seed  string // the file of the configured refresh token
+
+	site string // further lines of the directive in the processes' configuration
+	// lives is how long processes are told that the access token of that number lives. Nil: as
+	// long as the provider accepts it.
+	lives func(number uint64) time.Duration
 
 	processes []*harness.Proxy // all that were started
 }
@@ -102,6 +119,11 @@ func newWorld(t *testing.T, lifetime time.Duration, rotation tokensourcetest.Rot
 		AccessTokenLifetime: lifetime,
 		Expiry:              tokensourcetest.ExpiryFloat,
 		Rotation:            rotation,
+		EditAnswer: func(r *tokensourcetest.TokenRequest, answer map[string]any) {
+			if w.lives != nil {
+				answer["expires_in"] = w.lives(r.TokenNumber).Seconds()
+			}
+		},
 		Owner: func(r *http.Request) string {
 			_, secret, _ := r.BasicAuth()
 			return secret
@@ -162,9 +184,11 @@ func (w *world) start(t *testing.T, options ...string) *harness.Proxy {
 	}
 }
 http://{$ADDR} {
-	authinject a %s
+	authinject a %s {
+		%s
+	}
 }
-`, w.store, w.srv.TokenURL(), w.seed, strings.Join(options, "\n\t\t\t"), w.api.URL)
+`, w.store, w.srv.TokenURL(), w.seed, strings.Join(options, "\n\t\t\t"), w.api.URL, w.site)
 	p := harness.Start(t, config, harness.Env("OWN_SECRET", secret(len(w.processes)+1)))
 	w.processes = append(w.processes, p)
 	return p
@@ -245,7 +269,7 @@ func (w *world) lossless(t *testing.T) {
 
 func soon(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -278,7 +302,7 @@ func (w *world) relogin(t *testing.T, p *harness.Proxy) {
 	t.Helper()
 	after := w.issued()
 	w.login(t)
-	harness.Eventually(t, 2*back, func() bool {
+	harness.Eventually(t, harness.Patience, func() bool {
 		got, err := ask(p)
 		return err == nil && got.status == http.StatusOK && got.token > after
 	}, "service after a new login")
@@ -298,7 +322,7 @@ func (w *world) pause(t *testing.T) (reached, restore func()) {
 	}
 	reached = func() {
 		t.Helper()
-		harness.Eventually(t, 20*time.Second, func() bool {
+		harness.Eventually(t, harness.Patience, func() bool {
 			// Without a reader, a FIFO cannot be opened for writing alone.
 			fd, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_NONBLOCK, 0)
 			if err == nil {

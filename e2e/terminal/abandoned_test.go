@@ -24,7 +24,7 @@ func TestLoginOfAnAccountThatIsRenewedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := len(p.TokenRequests())
-	harness.Eventually(t, 30*time.Second, func() bool {
+	harness.Eventually(t, harness.Patience, func() bool {
 		_, _ = proxy.Get("/api/x")
 		return len(p.TokenRequests()) >= before+3
 	}, "the server renewed nothing")
@@ -78,7 +78,7 @@ func TestAbandonedLogin(t *testing.T) {
 	} {
 		login := proxy.Terminal(nil, append([]string{"authinject", "login", "a"}, c.more...)...)
 		address := login.Address()
-		if logins := logins(t, proxy); len(logins) != 1 {
+		if logins := logins(t, proxy); len(logins) != 1 && c.more == nil { // a time-out may be over by now
 			t.Fatalf("%s: logins under way: %v", name, logins)
 		}
 		c.end(login)

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
@@ -83,7 +82,7 @@ func TestProxyWithALogin(t *testing.T) {
 		"--token-url", at.Token, "--destinations", api.Scheme+"://"+api.Host, "--client-id", p.ClientID(), "--client-secret", "{env.CANARY}")
 	proxy.WaitText("To connect the account, open http://" + addr + "/connect")
 	var page string
-	harness.Eventually(t, 10*time.Second, func() bool {
+	harness.Eventually(t, harness.Patience, func() bool {
 		res, err := http.Get("http://" + addr + "/connect")
 		if err != nil {
 			return false

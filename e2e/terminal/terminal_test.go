@@ -13,7 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
@@ -69,7 +68,7 @@ http://{$ADDR} {
 // serves waits until the server has a token, or none, without having been told.
 func serves(t *testing.T, proxy *harness.Proxy, want bool) {
 	t.Helper()
-	harness.Eventually(t, 20*time.Second, func() bool {
+	harness.Eventually(t, harness.Patience, func() bool {
 		status, _ := proxy.Get("/api/x")
 		return (status == http.StatusOK) == want
 	}, "the server's token: want %t", want)
@@ -149,7 +148,7 @@ func TestLoginListens(t *testing.T) {
 	}
 	login := proxy.Terminal([]string{"BROWSER=" + browser}, "authinject", "login", "a")
 	address := login.Address()
-	harness.Eventually(t, 10*time.Second, func() bool {
+	harness.Eventually(t, harness.Patience, func() bool {
 		got, err := os.ReadFile(opened)
 		return err == nil && string(got) == address+"|"
 	}, "the browser was not opened at the address, which is one argument")

@@ -56,7 +56,7 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 	// The last steps of a goroutine cannot be waited for, only watched.
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for runtime.NumGoroutine() > before {
 		select {
 		case <-tick.C:

@@ -139,7 +139,7 @@ func callAPI(t *testing.T, srv *Server, tail string, authorization ...string) re
 
 // soon is a context for waits that should end at once.
 func soon(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

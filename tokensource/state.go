@@ -1,0 +1,73 @@
+package tokensource
+
+import "time"
+
+// State is how an account stands.
+type State string
+
+const (
+	// StateNone means that no token was obtained yet, and no attempt failed for good.
+	StateNone State = "none"
+	// StateFresh means that the token is live and not yet due for a refresh.
+	StateFresh State = "fresh"
+	// StateStale means that the token is live and due for a refresh.
+	StateStale State = "stale"
+	// StateExpired means that the token has ended and no new one was obtained yet.
+	StateExpired State = "expired"
+	// StateUncertain means that a refresh was sent and its answer was lost, so
+	// that the refresh token may have been spent.
+	StateUncertain State = "uncertain"
+	// StateLoginRequired means that a person has to connect the account again. The token in use may
+	// still be live.
+	StateLoginRequired State = "login_required"
+)
+
+// situation is what the state of an account depends on. The process that keeps the account fresh
+// and a process that only reads its record fill in what they know.
+type situation struct {
+	// rec is the newest known record, or nil.
+	rec *Record
+	// live, due and refused describe the token in use: it has not ended, it is due for a refresh, an
+	// upstream refused it.
+	live, due, refused bool
+	// renews is true if the next token needs no person, interactive if a person connects accounts.
+	renews, interactive bool
+	// loginFailed is set if the last attempt of this process failed with class login, and lost if an
+	// answer to this process was lost since its last success.
+	loginFailed, lost bool
+	// underway is set if the record's write-ahead mark belongs to a refresh that may still end.
+	underway bool
+}
+
+// stateOf works out the state of an account. There is no other place that does.
+func stateOf(s situation) State {
+	switch {
+	case s.rec != nil && s.rec.Disconnected:
+		return StateLoginRequired
+	case s.rec != nil && s.rec.Failure != nil && s.rec.Failure.Class == ClassLogin:
+		return StateLoginRequired
+	case s.loginFailed && (!s.live || s.due || s.refused):
+		return StateLoginRequired
+	case s.rec != nil && s.rec.Spending != nil && (s.lost || !s.underway):
+		return StateUncertain
+	case s.live && s.due:
+		return StateStale
+	case s.live:
+		return StateFresh
+	case s.rec == nil || s.rec.Generation == 0:
+		return StateNone
+	case s.interactive && !s.renews:
+		return StateLoginRequired
+	}
+	return StateExpired
+}
+
+// underway reports whether the refresh that s marks may still end: its request begins within afterTrouble,
+// or began no longer ago than a request may take, and its process did not say that the answer was lost.
+func (s *Spending) underway(now time.Time, timeout time.Duration) bool {
+	if s == nil || s.Lost {
+		return false
+	}
+	age := now.Sub(s.Since)
+	return age >= -afterTrouble && age < timeout+2*quickRetry
+}
