@@ -2,7 +2,6 @@ package caddy
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -201,9 +200,9 @@ func (p *sourceParser) parseGrant(d *caddyfile.Dispenser, _ option) error {
 	}
 	unmarshaler, ok := grant.(caddyfile.Unmarshaler)
 	if !ok {
-		return d.Errf("grant %s cannot be configured in a Caddyfile", p.grant)
+		return unmarshalGrant(d.NewFromNextSegment(), nil)
 	}
-	given := maps.Clone(secretOptions(grant))
+	given := secretOptions(grant)
 	if err := unmarshaler.UnmarshalCaddyfile(d.NewFromNextSegment()); err != nil {
 		return err
 	}

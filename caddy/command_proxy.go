@@ -110,6 +110,7 @@ func (f *proxyFlags) caddyfile() (string, error) {
 // write writes the lines of the options that are given.
 func (f *proxyFlags) write(b *strings.Builder, indent string, given map[string]*[]string, options []string) error {
 	for _, option := range options {
+		o, _ := findOption(option) // the directive has no secrets
 		if given[option] == nil {
 			continue
 		}
@@ -117,7 +118,7 @@ func (f *proxyFlags) write(b *strings.Builder, indent string, given map[string]*
 			switch {
 			case strings.ContainsAny(value, "\r\n"):
 				return fmt.Errorf("--%s must be one line", flagName(option))
-			case isSecretOption(option) && isLiteral(value):
+			case o.secret && isLiteral(value):
 				return fmt.Errorf("--%s: what stands on a command line is shown to every user of this machine; use a placeholder, {env.NAME} or {file./path}", flagName(option))
 			}
 			fmt.Fprintf(b, "%s%s %s", indent, option, value)

@@ -17,10 +17,10 @@ import (
 // package are such modules, one file each, and nothing else in this package names them. A grant
 // that is also a [tokensource.Interactive] is begun by a person. A grant can also have:
 //
-//   - UnmarshalCaddyfile, which reads the block of the option `grant`.
+//   - UnmarshalCaddyfile, which reads the block of the option `grant`. Without it there is none.
 //   - Check() error, which reports what is wrong with its options. It is called before Provision.
-//   - SecretOptions() map[string]string, the values of the options that hold secrets. Caddy warns
-//     where one is a literal, or cannot be read.
+//   - SecretOptions() map[string]string, which returns a new map with the values of the options that
+//     hold secrets. Caddy warns where one is a literal, or cannot be read.
 //
 // An error of Next that is a [*tokensource.Error] says itself who has to act; any other one counts
 // as the operator's.

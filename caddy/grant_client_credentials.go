@@ -2,7 +2,6 @@ package caddy
 
 import (
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
@@ -16,13 +15,6 @@ type ClientCredentialsGrant struct{ tokensource.ClientCredentials }
 // CaddyModule returns the Caddy module information.
 func (ClientCredentialsGrant) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "authinject.grants.client_credentials", New: func() caddy.Module { return new(ClientCredentialsGrant) }}
-}
-
-// UnmarshalCaddyfile sets up the grant. Syntax:
-//
-//	grant client_credentials
-func (g *ClientCredentialsGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return unmarshalGrant(d, nil)
 }
 
 // Interface guard

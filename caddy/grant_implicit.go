@@ -2,7 +2,6 @@ package caddy
 
 import (
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
@@ -20,13 +19,6 @@ type ImplicitGrant struct {
 // CaddyModule returns the Caddy module information.
 func (ImplicitGrant) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "authinject.grants.implicit", New: func() caddy.Module { return new(ImplicitGrant) }}
-}
-
-// UnmarshalCaddyfile sets up the grant. Syntax:
-//
-//	grant implicit
-func (g *ImplicitGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return unmarshalGrant(d, nil)
 }
 
 // Interface guard

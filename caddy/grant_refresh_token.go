@@ -40,11 +40,11 @@ func (g *RefreshTokenGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return unmarshalGrant(d, g.options())
 }
 
-// Provision sets up the grant.
-func (g *RefreshTokenGrant) Provision(caddy.Context) error { return g.Check() }
+// Check reports what is wrong with the options.
+func (g RefreshTokenGrant) Check() error { return g.Provision(caddy.Context{}) }
 
-// Check reads the options, and reports what is wrong with them.
-func (g *RefreshTokenGrant) Check() error {
+// Provision sets up the grant.
+func (g *RefreshTokenGrant) Provision(caddy.Context) error {
 	if g.RefreshToken != "" {
 		g.Initial = value(g.RefreshToken)
 	}

@@ -45,11 +45,11 @@ func (g *StaticGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return unmarshalGrant(d, g.options())
 }
 
-// Provision sets up the grant.
-func (g *StaticGrant) Provision(caddy.Context) error { return g.Check() }
+// Check reports what is wrong with the options.
+func (g StaticGrant) Check() error { return g.Provision(caddy.Context{}) }
 
-// Check reads the options, and reports what is wrong with them.
-func (g *StaticGrant) Check() error {
+// Provision sets up the grant.
+func (g *StaticGrant) Provision(caddy.Context) error {
 	if g.Token != "" {
 		g.Static.Token = value(g.Token)
 	}

@@ -140,12 +140,6 @@ func findOption(name string) (option, bool) {
 	return sourceOptions[at], true
 }
 
-// isSecretOption reports whether the option of a source holds secrets.
-func isSecretOption(name string) bool {
-	o, _ := findOption(name)
-	return o.secret
-}
-
 // reader is how the value of an option is read.
 type reader func(p *sourceParser, d *caddyfile.Dispenser, o option) error
 

@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,42 +13,20 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// applyProvider fills in what the preset says and the configuration does not.
+// applyProvider fills in what the preset says and the configuration does not. Before, it refuses the
+// options that do not go with the grant.
 func (s *Source) applyProvider() error {
-	if s.Provider == "" {
-		if len(s.Variables) > 0 {
-			return fmt.Errorf("variables belong to a provider; name one")
-		}
-		grant, err := s.configuredGrant()
-		if err != nil {
-			return err
-		}
-		return s.checkOptions(grant)
-	}
-	preset, err := findPreset(s.Provider)
-	if err != nil {
+	if err := s.choosePreset(); err != nil {
 		return err
-	}
-	s.preset = preset
-	for name, value := range s.Variables {
-		v, err := preset.Variable(name)
-		if err != nil {
-			return err
-		}
-		if err := v.Check(value); err != nil {
-			return err
-		}
-	}
-	if len(s.GrantRaw) == 0 {
-		s.GrantRaw = caddyconfig.JSON(map[string]string{"type": preset.Grants[0]}, nil)
 	}
 	grant, err := s.configuredGrant()
 	if err != nil {
 		return err
 	}
-	if err := s.checkOptions(grant); err != nil {
+	if err := s.checkOptions(grant); err != nil || s.Provider == "" {
 		return err
 	}
+	preset := s.preset
 	s.applyPlacement(preset)
 	if !requests.met(grant) {
 		return s.settleVariables(false)
@@ -64,6 +43,32 @@ func (s *Source) applyProvider() error {
 		err = s.applyClient(preset)
 	}
 	return firstError(err, s.checkScope(preset), s.settleVariables(isInteractive(grant)))
+}
+
+// choosePreset looks up the preset, its variables, and its usual grant where none is configured.
+func (s *Source) choosePreset() (err error) {
+	if s.Provider == "" {
+		if len(s.Variables) > 0 {
+			return errors.New("variables belong to a provider; name one")
+		}
+		return nil
+	}
+	if s.preset, err = findPreset(s.Provider); err != nil {
+		return err
+	}
+	for name, value := range s.Variables {
+		v, err := s.preset.Variable(name)
+		if err != nil {
+			return err
+		}
+		if err := v.Check(value); err != nil {
+			return err
+		}
+	}
+	if len(s.GrantRaw) == 0 {
+		s.GrantRaw = caddyconfig.JSON(map[string]string{"type": s.preset.Grants[0]}, nil)
+	}
+	return nil
 }
 
 // isOffered reports whether presets know the grant: those that they do not know go with any.

@@ -274,7 +274,7 @@ func (cfg *Config) checkRequests() error {
 		return err
 	}
 	switch {
-	case cfg.ClientID == "" && (interactive || tokenRequests):
+	case cfg.ClientID == "" && (tokenRequests || interactive):
 		return errors.New("client_id is needed")
 	case !tokenRequests:
 		return nil
