@@ -156,8 +156,8 @@ fuzz: ## Run every fuzz target for FUZZTIME (60s) each
 	if [ $$n -eq 0 ]; then echo "no fuzz target found"; exit 1; fi
 
 .PHONY: golden
-golden: ## Rewrite the adapt fixtures from what the code does now
-	go test ./caddy/... -update
+golden: ## Rewrite the fixtures, lists and tables that come from the code
+	go test ./caddy/... ./tokensource/provider -update
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -18,26 +18,31 @@ func deps(t *testing.T, pattern string) []string {
 	return strings.Fields(string(out))
 }
 
-// Imports go one way: module → caddy → authinject → tokensource →
-// tokensource/provider. What knows no Caddy can be used without it.
+// Imports go one way: module → caddy → caddy/connect → authinject → tokensource →
+// tokensource/provider. A package that imports no Caddy can be used without it.
 func TestImportsGoOneWay(t *testing.T) {
-	for _, room := range []struct {
+	const anyCaddy, zap = "github.com/caddyserver/", "go.uber.org/zap"
+	for _, row := range []struct {
 		pattern   string
 		forbidden []string
 	}{
-		{"./caddy", nil},
-		{"./authinject", []string{"github.com/caddyserver/", "go.uber.org/zap", module + "caddy"}},
-		{"./tokensource", []string{"github.com/caddyserver/", "go.uber.org/zap", module + "caddy", module + "authinject"}},
-		{"./tokensource/tokensourcetest", []string{"github.com/caddyserver/", "go.uber.org/zap", "golang.org/x/oauth2", "testing", module + "caddy", module + "authinject"}},
+		{"./caddy", []string{"testing", module + "caddy/cmd", module + "tokensource/tokensourcetest", module + "internal/gotally"}},
+		{"./caddy/connect", []string{anyCaddy, zap, "testing", module + "tokensource/tokensourcetest"}},
+		{"./authinject", []string{anyCaddy, zap, module + "caddy"}},
+		{"./tokensource", []string{anyCaddy, zap, module + "caddy", module + "authinject"}},
+		{"./tokensource/internal/vault", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource/provider"}},
+		{"./tokensource/provider", []string{anyCaddy, zap, "golang.org/x/oauth2", module + "caddy", module + "authinject", module + "tokensource/internal"}},
+		{"./tokensource/tokensourcetest", []string{anyCaddy, zap, "golang.org/x/oauth2", "testing", module + "caddy", module + "authinject"}},
+		{"./internal/host", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource"}},
 	} {
-		found := deps(t, room.pattern)
+		found := deps(t, row.pattern)
 		if len(found) < 10 {
-			t.Errorf("%s: go list names only %d packages", room.pattern, len(found))
+			t.Errorf("%s: go list names only %d packages", row.pattern, len(found))
 		}
 		for _, dep := range found {
-			for _, forbidden := range room.forbidden {
+			for _, forbidden := range row.forbidden {
 				if dep == forbidden || strings.HasSuffix(forbidden, "/") && strings.HasPrefix(dep, forbidden) || strings.HasPrefix(dep, forbidden+"/") {
-					t.Errorf("%s imports %s", room.pattern, dep)
+					t.Errorf("%s imports %s", row.pattern, dep)
 				}
 			}
 		}

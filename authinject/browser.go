@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/authinject/caddy-authinject/internal/host"
 )
 
 // Browsers keeps web pages from borrowing the token. A page of any site can make the browser that
@@ -65,7 +67,7 @@ func ParseOrigins(origins ...string) ([]string, error) {
 		if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.Contains(origin, "*") {
 			return nil, fmt.Errorf("%q is no origin; allowed are scheme, host and port of a page, such as https://app.example.com or http://localhost:3000, and * alone for every page", origin)
 		}
-		parsed[i] = normalOrigin(strings.ToLower(origin))
+		parsed[i] = host.WithoutDefaultPort(strings.ToLower(origin))
 	}
 	return parsed, nil
 }
@@ -112,7 +114,7 @@ func (b *Browsers) screen(req *http.Request) (page string, err error) {
 	if len(req.Header["Service-Worker"]) > 0 { // Service Workers, section 5.1
 		return "", errWorker
 	}
-	name := strings.ToLower(hostname(client.Host))
+	name := strings.ToLower(host.Name(client.Host))
 	if !b.AnyHost && (b.EveryConnection || overLoopback(req)) && !b.knows(name) {
 		return "", hostError(client.Host)
 	}
@@ -135,7 +137,7 @@ func (b *Browsers) screen(req *http.Request) (page string, err error) {
 	if client.Origin == "null" && client.FetchSite == "same-origin" {
 		return "", nil
 	}
-	origin := normalOrigin(strings.ToLower(client.Origin))
+	origin := host.WithoutDefaultPort(strings.ToLower(client.Origin))
 	if _, host, found := strings.Cut(origin, "://"); found && sameHost(host, client.Host) && client.FetchSite != "cross-site" {
 		return "", nil
 	}
@@ -153,7 +155,7 @@ func (b *Browsers) refers(client Client) bool {
 	if err != nil || referer.Scheme != "http" && referer.Scheme != "https" {
 		return true // no browser's
 	}
-	return sameHost(referer.Host, client.Host) || slices.Contains(b.Origins, normalOrigin(referer.Scheme+"://"+referer.Host))
+	return sameHost(referer.Host, client.Host) || slices.Contains(b.Origins, host.WithoutDefaultPort(referer.Scheme+"://"+referer.Host))
 }
 
 // knows reports whether name, in lower case, is one of ours.
@@ -165,7 +167,7 @@ func (b *Browsers) knows(name string) bool {
 // say of a request to it which site's page it comes from. Of one to [::ffff:127.0.0.1], which leads to the
 // same place, they do not.
 func isLocalName(name string) bool {
-	return name != "" && isLoopback(name) && !strings.Contains(name, "ffff") // in no spelling of ::1
+	return name != "" && host.IsLoopbackInZone(name) && !strings.Contains(name, "ffff") // in no spelling of ::1
 }
 
 // overLoopback reports whether the request's connection is one of this machine with itself.
@@ -180,29 +182,14 @@ func overLoopback(req *http.Request) bool {
 	case *net.UDPAddr:
 		return addr.IP.IsLoopback()
 	}
-	host, _, err := net.SplitHostPort(addr.String())
-	ip := net.ParseIP(host)
-	return err == nil && ip != nil && ip.IsLoopback()
+	name, _, err := net.SplitHostPort(addr.String())
+	return err == nil && host.IsLoopbackInZone(name)
 }
-
-// hostname is a Host field without port and brackets.
-func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
 
 // sameHost compares the host and port of an origin with a Host field.
 func sameHost(origin, host string) bool {
 	host = strings.ToLower(host)
 	return origin == host || origin == strings.TrimSuffix(host, ":80") || origin == strings.TrimSuffix(host, ":443")
-}
-
-// normalOrigin leaves out a port that the scheme has anyway, as browsers do.
-func normalOrigin(origin string) string {
-	switch {
-	case strings.HasPrefix(origin, "http://"):
-		return strings.TrimSuffix(origin, ":80")
-	case strings.HasPrefix(origin, "https://"):
-		return strings.TrimSuffix(origin, ":443")
-	}
-	return origin
 }
 
 // isPreflight reports whether a browser asks by req whether a page may make a request

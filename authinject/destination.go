@@ -6,6 +6,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/authinject/caddy-authinject/internal/host"
 )
 
 // Destinations are the upstreams that may receive a token. The zero value allows
@@ -122,12 +124,12 @@ func (d *destination) match(to *normalTarget) (matches, overTLS bool) {
 	if d.socket != "" || to.socket != "" {
 		return d.socket == to.socket, false
 	}
-	host := to.host
+	name := to.host
 	if d.any {
 		// Without a dot nothing is left, which is no host of a destination.
-		_, host, _ = strings.Cut(host, ".")
+		_, name, _ = strings.Cut(name, ".")
 	}
-	if host != d.host {
+	if name != d.host {
 		return false, false
 	}
 	port := d.port
@@ -140,7 +142,7 @@ func (d *destination) match(to *normalTarget) (matches, overTLS bool) {
 	if to.scheme == "https" {
 		return d.scheme != "http", false
 	}
-	allowed := d.scheme == "http" || d.scheme == "" && isLoopback(host)
+	allowed := d.scheme == "http" || d.scheme == "" && host.IsLoopback(name)
 	return allowed, !allowed
 }
 

@@ -112,19 +112,6 @@ func endsInNumber(name string) bool {
 	return found && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
-// isLoopback reports whether a normalized host is this machine, by RFC 6761
-// section 6.3 and RFC 6890.
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	if c := host[0]; c != ':' && (c < '0' || c > '9') {
-		return false
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
-}
-
 // normalizePort returns a port as a number; an empty one is the scheme's.
 func normalizePort(port, scheme string) (uint16, error) {
 	if port == "" {

@@ -89,19 +89,18 @@ func (x *exchange) reject(tok *tokensource.Token) (*tokensource.Token, error) {
 	return tok, err
 }
 
-// note tells the source that tok was refused, without waiting for a new one and
-// without the request's context: the next request is to have a better token, also when
-// this client is gone.
+// note tells the source that tok was refused. It does not wait for a new token: that is for the next
+// request, also when this client is gone.
 func (x *exchange) note(tok *tokensource.Token) {
-	source, limit := x.source, x.t.wait()
-	if limit < 0 {
-		limit = defaultWait
+	if source, ok := x.source.(Refuser); ok {
+		source.Refused(tok)
+		return
 	}
+	source := x.source
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		ctx, cancel := context.WithTimeout(context.Background(), defaultWait)
 		defer cancel()
-		// What comes of it is for the next request to see.
-		_, _ = source.Reject(ctx, tok)
+		_, _ = source.Reject(ctx, tok) // the next request sees what came of it
 	}()
 }
 

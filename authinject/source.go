@@ -30,6 +30,13 @@ type Accepter interface {
 	Accept(tok *tokensource.Token)
 }
 
+// Refuser is a [TokenSource] that gets a new token in the background after a refusal for which no
+// request waits, and that waits for this when it is closed. For other sources, Reject is called in a
+// goroutine of its own, which lasts up to 10 s.
+type Refuser interface {
+	Refused(tok *tokensource.Token)
+}
+
 // Outcome says in one fixed word what became of a request.
 type Outcome string
 

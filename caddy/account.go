@@ -60,7 +60,7 @@ func (h *AccountHandler) Provision(ctx caddy.Context) error {
 	h.answers = &authinject.Transport{
 		SourceName: h.Source, ConnectURL: app.connectURL, LoginHint: app.loginHint, PerAccount: h.Account != "", OnResult: app.watcher(h.Source),
 	}
-	h.answers.Browsers, err = browsers(ctx, h.AllowOrigins, h.AllowHosts)
+	h.answers.Browsers, err = browsers(app.routesAround(ctx).hosts, h.AllowOrigins, h.AllowHosts)
 	return err
 }
 
@@ -112,11 +112,8 @@ func (a *App) chooser(name, account string) (*chooser, error) {
 	if err != nil {
 		return nil, err
 	}
-	if account != "" {
-		if !pooled.source.Interactive() {
-			return nil, fmt.Errorf("source %s: %s", name, accountIsFor)
-		}
-		a.perAccount[name] = true
+	if account != "" && !pooled.source.Interactive() {
+		return nil, fmt.Errorf("source %s: %s", name, accountIsFor)
 	}
 	return &chooser{name: name, account: account, source: pooled.source}, nil
 }

@@ -134,7 +134,7 @@ func TestAccountNeedsALogin(t *testing.T) {
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{})
 	config := strings.Replace(site(srv, freeAddr(t), srv.URL, ""), "authinject a "+srv.URL, fmt.Sprintf("authinject a %s {\n\t\taccount {http.request.header.X-Account}\n\t}", srv.URL), 1)
 	err := load(t, config)
-	if err == nil || !strings.Contains(err.Error(), "account is for the grants authorization_code and implicit") {
+	if err == nil || !strings.Contains(err.Error(), "account needs a grant whose accounts a person connects") {
 		t.Errorf("got %v", err)
 	}
 }

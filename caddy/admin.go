@@ -35,6 +35,9 @@ type adminAPI struct{ ctx caddy.Context }
 // adminBase is where the endpoints begin.
 const adminBase = "/authinject/"
 
+// maxStatusAccounts bounds the accounts of a source in an answer, each of which is read from the storage.
+const maxStatusAccounts = 200
+
 // CaddyModule returns the Caddy module information.
 func (adminAPI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.authinject", New: func() caddy.Module { return new(adminAPI) }}
@@ -115,7 +118,7 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 	var waiting []accountStatus
 	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
 		st := a.pooled[name].source.Account("").Status()
-		if a.perAccount[name] || st.Live {
+		if a.routes.perAccount[name] || st.Live {
 			continue
 		}
 		waiting = append(waiting, newAccountStatus(st, a.Sources[name].grantName))
@@ -207,16 +210,16 @@ func (a *App) sourceStatus(ctx context.Context, name string) (sourceStatus, erro
 		return sourceStatus{}, err
 	}
 	st := sourceStatus{Source: name, Grant: cfg.grantName, Accounts: []accountStatus{}}
-	if unnamed := pooled.source.Account("").Status(); !a.perAccount[name] || unnamed.Generation > 0 {
+	if unnamed := pooled.source.Account("").Status(); !a.routes.perAccount[name] || unnamed.Generation > 0 {
 		st.Accounts = append(st.Accounts, newAccountStatus(unnamed, cfg.grantName))
 	}
 	names, err := pooled.source.Accounts(ctx)
 	if err != nil {
 		st.Error = err.Error()
 	}
-	if len(names) > maxShownAccounts {
-		st.More = len(names) - maxShownAccounts
-		names = names[:maxShownAccounts]
+	if len(names) > maxStatusAccounts {
+		st.More = len(names) - maxStatusAccounts
+		names = names[:maxStatusAccounts]
 	}
 	for _, account := range names {
 		stored, _ := pooled.source.Stored(ctx, account) // its error stands in it

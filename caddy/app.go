@@ -60,14 +60,12 @@ type App struct {
 	// is shown by the admin API and kept in the autosaved configuration, and gives a warning.
 	EncryptionKeys []string `json:"encryption_keys,omitempty"`
 
-	pages      []connectPage   // on which accounts are connected; the first that shows a source is told to people
-	perAccount map[string]bool // sources whose account a request chooses
-
 	pooled   map[string]*pooledSource
 	users    map[string]*sourceUser
 	logger   *zap.Logger
 	refusals *refusals
-	looked   []string // sources whose listeners were looked at
+	routes   routes // of the HTTP app; empty until surveyed
+	surveyed bool
 	events   *caddyevents.App
 	ctx      caddy.Context
 }
@@ -88,7 +86,6 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.events = events.(*caddyevents.App)
 	a.pooled = make(map[string]*pooledSource)
 	a.users = make(map[string]*sourceUser)
-	a.perAccount = make(map[string]bool)
 	if err := firstError(a.registerMetrics(ctx.GetMetricsRegistry()), a.provisionKeys(ctx)); err != nil {
 		return err
 	}
@@ -141,7 +138,7 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 	}
 	src.encryptionKeys = a.EncryptionKeys
 	a.warnOf(ctx, name, src)
-	user := &sourceUser{grant: src.grant, storage: src.storage, observe: a.observer()}
+	user := &sourceUser{grant: src.grant, storage: withOccupancy(src.storage), observe: a.observer()}
 	pooled, err := acquire(name, src, user)
 	if err != nil {
 		return err // it names the source
@@ -156,8 +153,10 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 func (a *App) Start() error {
 	muffleStdLog()
 	for name, pooled := range a.pooled {
-		pooled.promote(a.users[name])
-		if !a.perAccount[name] {
+		if err := pooled.promote(a.users[name]); err != nil {
+			return err
+		}
+		if !a.routes.perAccount[name] {
 			pooled.source.Warm()
 		}
 	}

@@ -4,16 +4,14 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/authinject/caddy-authinject/authinject"
 )
 
-// browsers is the guard against web pages.
-func browsers(ctx caddy.Context, allowOrigins, allowHosts []string) (*authinject.Browsers, error) {
+// browsers is the guard against web pages. siteHosts are the hosts of the configuration's sites.
+func browsers(siteHosts, allowOrigins, allowHosts []string) (*authinject.Browsers, error) {
 	b := &authinject.Browsers{Client: client, EveryConnection: len(allowHosts) > 0}
 	var err error
 	if b.Origins, b.AnyOrigin, err = parseAllowed(allowOrigins, authinject.ParseOrigins); err != nil {
@@ -22,11 +20,7 @@ func browsers(ctx caddy.Context, allowOrigins, allowHosts []string) (*authinject
 	if b.Hosts, b.AnyHost, err = parseAllowed(allowHosts, authinject.ParseHosts); err != nil {
 		return nil, fmt.Errorf("allow_hosts: %w", err)
 	}
-	for _, module := range ctx.Modules() {
-		if server, ok := module.(*caddyhttp.App); ok {
-			b.Hosts = append(b.Hosts, hostsIn(server.Servers)...)
-		}
-	}
+	b.Hosts = append(b.Hosts, siteHosts...)
 	return b, nil
 }
 
@@ -82,20 +76,4 @@ func client(req *http.Request) authinject.Client {
 		c.Referer, _ = repl.GetString("http.request.header.Referer")
 	}
 	return c
-}
-
-// hostsIn are the hosts that the sites of these servers have: names that somebody else would have
-// pointed at us are not among them.
-func hostsIn(servers map[string]*caddyhttp.Server) []string {
-	var hosts []string
-	for _, server := range servers {
-		for _, route := range server.Routes {
-			for _, host := range patternsOf[caddyhttp.MatchHost](route) {
-				if !strings.ContainsAny(host, "*{") {
-					hosts = append(hosts, strings.ToLower(host))
-				}
-			}
-		}
-	}
-	return hosts
 }

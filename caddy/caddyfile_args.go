@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -62,24 +61,6 @@ func list(d *caddyfile.Dispenser, into *[]string) error {
 	return nil
 }
 
-// word reads an argument that is one of a few.
-func word[T ~string](d *caddyfile.Dispenser, into *string, allowed []T) error {
-	option := d.Val()
-	text, err := oneArg(d)
-	if err != nil {
-		return err
-	}
-	if !slices.Contains(allowed, T(text)) {
-		names := make([]string, len(allowed))
-		for i, a := range allowed {
-			names[i] = string(a)
-		}
-		return d.Errf("%s %q is not known; allowed are %s", option, text, strings.Join(names, ", "))
-	}
-	*into = text
-	return nil
-}
-
 func duration(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	option := d.Val()
 	text, err := oneArg(d)
@@ -109,6 +90,22 @@ func lifetime(d *caddyfile.Dispenser, into *caddy.Duration) error {
 		return d.Errf("%s %q is no lifetime; allowed are durations from 1s such as 1h, and never", option, text)
 	}
 	*into = caddy.Duration(dur)
+	return nil
+}
+
+// oneText reads one value that is not empty.
+func oneText(d *caddyfile.Dispenser, into *string) (err error) {
+	*into, err = caddyfileText(d, d.Val())
+	return err
+}
+
+// noValue reads an option that takes no value.
+func noValue(d *caddyfile.Dispenser, into *bool) error {
+	option := d.Val()
+	if d.NextArg() {
+		return d.Errf("%s takes no value; unexpected %q", option, d.Val())
+	}
+	*into = true
 	return nil
 }
 

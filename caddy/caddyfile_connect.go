@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/authinject/caddy-authinject/caddy/connect"
 )
 
 func init() {
@@ -118,7 +120,7 @@ func checkCovered(matcher caddy.ModuleMap, path string) error {
 	if err := patterns.Provision(caddy.Context{}); err != nil {
 		return err
 	}
-	for _, address := range []string{path, path + callbackPath, path + "/start", path + "/finish", path + "/disconnect"} {
+	for _, address := range connect.Addresses(path) {
 		req := (&http.Request{URL: &url.URL{Path: address}}).WithContext(context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer()))
 		if matches, err := patterns.MatchWithError(req); err == nil && !matches {
 			return fmt.Errorf("the matcher lets %s pass by, which belongs to the page; write authinject_connect %s*", address, path)
@@ -134,8 +136,8 @@ func checkLeadsHere(source, redirect, path string) error {
 		return nil
 	}
 	u, err := url.Parse(redirect)
-	if err != nil || !strings.HasSuffix(u.Path, path+callbackPath) {
-		return fmt.Errorf("the redirect_url of source %s is %s, and leads past this page: its callback is %s", source, redirect, path+callbackPath)
+	if err != nil || !strings.HasSuffix(u.Path, path+connect.CallbackPath) {
+		return fmt.Errorf("the redirect_url of source %s is %s, and leads past this page: its callback is %s", source, redirect, path+connect.CallbackPath)
 	}
 	return nil
 }

@@ -214,8 +214,8 @@ func checkSourceDefined(h httpcaddyfile.Helper, name string) error {
 
 // What needs accounts that a person connects.
 const (
-	accountIsFor = "account is for the grants authorization_code and implicit, whose accounts a person connects"
-	pageIsFor    = "the page is for the grants authorization_code and implicit, whose accounts a person connects"
+	accountIsFor = "account needs a grant whose accounts a person connects, such as authorization_code"
+	pageIsFor    = "the page needs a grant whose accounts a person connects, such as authorization_code"
 )
 
 // checkConnected refuses, while line numbers are known, a source whose accounts no person connects.
@@ -226,7 +226,7 @@ func checkConnected(h httpcaddyfile.Helper, name, reason string) error {
 	}
 	src := defined[name]
 	_ = src.applyProvider() // for the grant it brings; its mistakes have been told
-	if grant, builtin := builtinGrants[src.grantType()]; builtin && !grant.interactive {
+	if grant, err := src.configuredGrant(); err == nil && !isInteractive(grant) {
 		return fmt.Errorf("source %s: %s; its grant is %s", name, reason, src.grantType())
 	}
 	return nil

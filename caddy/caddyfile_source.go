@@ -1,8 +1,6 @@
 package caddy
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,7 +23,7 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	    encryption_key <key...>
 //	    source <name> {
 //	        provider         <name> [{ <variable> <value> }]
-//	        grant            authorization_code|client_credentials|implicit|refresh_token|static|<module> [{ ... }]
+//	        grant            <name> [{ ... }]
 //	        issuer           <url>
 //	        token_url        <url>
 //	        authorize_url    <url>
@@ -56,7 +54,8 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //
 // scopes, authorize_param, token_param, token_types and destinations may be repeated. The option
 // grant can be left out beside refresh_token or token, which name it, and beside provider, whose
-// usual grant it then is.
+// usual grant it then is. The options of a grant, pkce, refresh_token, token and expires, may also
+// stand in its block.
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // consume the option's name
 	if existing != nil {
@@ -88,7 +87,10 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 		if app.Sources[name] != nil {
 			return nil, d.Errf("source %s is defined twice", name)
 		}
-		p := sourceParser{name: name, at: at, source: new(Source), seen: make(map[string]bool)}
+		p := sourceParser{
+			name: name, at: at, source: new(Source),
+			seen: make(map[string]bool), grants: make(map[string]tokensource.Grant),
+		}
 		if err := p.parse(d); err != nil {
 			return nil, err
 		}
@@ -104,27 +106,23 @@ type sourceParser struct {
 	source *Source
 	seen   map[string]bool
 
-	grant     string // of the option grant
-	grantRaw  json.RawMessage
-	implied   []string          // grants named by other options
-	grantOpts map[string]string // options of built-in grants given outside their block
+	grant  string                       // of the option grant
+	grants map[string]tokensource.Grant // by name: those that have options
+	own    []option                     // options of grants that stand among those of the source
 }
 
-// repeatable are the options that may come more than once.
-var repeatable = []string{"scopes", "authorize_param", "token_param", "token_types", "destinations"}
-
-// sourceOptions lists the options for the error about an unknown one.
-const sourceOptions = "provider, grant, issuer, token_url, authorize_url, authorize_param, revoke_url, redirect_url, pkce, client_id, client_secret, client_auth, body_format, scopes, scope_separator, token_param, token_types, refresh_token, token, expires, inject, destinations, refresh_before, default_lifetime, timeout, storage, require_token_at_start"
-
 func (p *sourceParser) parse(d *caddyfile.Dispenser) error {
-	p.grantOpts = make(map[string]string)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if p.seen[option] && !slices.Contains(repeatable, option) {
-			return d.Errf("source %s: %s is given twice", p.name, option)
+		o, known := findOption(d.Val())
+		switch {
+		case !known:
+			return d.Errf("source %s: unknown option %s; allowed are %s",
+				p.name, quoteOption(d.Val()), strings.Join(optionNames(sourceOptions), ", "))
+		case p.seen[o.name] && !o.repeat:
+			return d.Errf("source %s: %s is given twice", p.name, o.name)
 		}
-		p.seen[option] = true
-		if err := p.option(d, option); err != nil {
+		p.seen[o.name] = true
+		if err := o.parse(p, d, o); err != nil {
 			return err
 		}
 	}
@@ -134,99 +132,11 @@ func (p *sourceParser) parse(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (p *sourceParser) option(d *caddyfile.Dispenser, option string) error {
-	s := p.source
-	switch option {
-	case "provider":
-		return p.provider(d)
-	case "grant":
-		return p.parseGrant(d)
-	case "issuer":
-		return p.url(d, &s.Issuer, tokensource.CheckIssuer)
-	case "token_url":
-		return p.url(d, &s.TokenURL, func(raw string) error { return tokensource.CheckEndpoint(option, raw) })
-	case "authorize_url":
-		return p.url(d, &s.AuthorizeURL, func(raw string) error { return tokensource.CheckEndpoint(option, raw) })
-	case "revoke_url":
-		return p.url(d, &s.RevokeURL, func(raw string) error { return tokensource.CheckEndpoint(option, raw) })
-	case "redirect_url":
-		return p.url(d, &s.RedirectURL, checkRedirectURL)
-	case "authorize_param":
-		return p.param(d, &s.AuthorizeParams)
-	case "client_id":
-		return p.text(d, &s.ClientID)
-	case "client_secret":
-		return p.secrets(d, &s.ClientSecrets)
-	case "client_auth":
-		return word(d, &s.ClientAuth, tokensource.ClientAuths)
-	case "body_format":
-		return word(d, &s.BodyFormat, tokensource.BodyFormats)
-	case "scopes":
-		return list(d, &s.Scopes)
-	case "scope_separator":
-		return p.text(d, &s.ScopeSeparator)
-	case "token_param":
-		return p.param(d, &s.TokenParams)
-	case "token_types":
-		return p.tokenTypes(d)
-	case "pkce":
-		return p.pkce(d)
-	case "refresh_token", "token", "expires":
-		return p.grantOption(d, option)
-	case "inject":
-		return p.inject(d)
-	case "destinations":
-		return p.destinations(d)
-	case "refresh_before":
-		return duration(d, &s.RefreshBefore)
-	case "default_lifetime":
-		return lifetime(d, &s.DefaultLifetime)
-	case "timeout":
-		return duration(d, &s.Timeout)
-	case "storage":
-		return p.storage(d)
-	case "require_token_at_start":
-		if d.NextArg() {
-			return d.Errf("require_token_at_start takes no value; unexpected %q", d.Val())
-		}
-		s.RequireTokenAtStart = true
-		return nil
-	}
-	return d.Errf("source %s: unknown option %s; allowed are %s", p.name, quoteOption(option), sourceOptions)
-}
-
 // finish settles the grant and checks the options against each other.
 func (p *sourceParser) finish() error {
-	if p.grant == "" && len(p.implied) > 0 {
-		p.grant = p.implied[0]
+	if err := p.settleGrant(); err != nil {
+		return err
 	}
-	for _, implied := range p.implied {
-		if implied != p.grant {
-			return fmt.Errorf("two grants: %s, and %s by the option %s; remove one", p.grant, implied, builtinGrants[implied].option)
-		}
-	}
-	if p.grantOpts["expires"] != "" && p.grant != "static" {
-		return errors.New("expires says when the token of grant static ends, which stands in the option token; remove it")
-	}
-	if p.grantOpts["pkce"] != "" {
-		if p.grant == "" {
-			p.grant = p.usualGrant()
-		}
-		if p.grant != "authorization_code" {
-			return errors.New("pkce is for grant authorization_code alone")
-		}
-	}
-	if p.grant != "" && p.grantRaw == nil {
-		if needs := builtinGrants[p.grant].option; needs != "" && p.grantOpts[needs] == "" {
-			return fmt.Errorf("grant %s needs the option %s", p.grant, needs)
-		}
-		object := map[string]string{"type": p.grant}
-		for option, text := range p.grantOpts {
-			object[option] = text
-		}
-		p.grantRaw = caddyconfig.JSON(object, nil)
-	}
-	p.source.GrantRaw = p.grantRaw
 	// On a copy: the configuration is to hold what was written, not what a preset adds.
 	filled := *p.source
 	filled.TokenParams = slices.Clone(filled.TokenParams)
@@ -239,23 +149,102 @@ func (p *sourceParser) finish() error {
 	return firstError(filled.applyProvider(), filled.validate())
 }
 
+// settleGrant finds the grant by the options that name one, and gives it its own options.
+func (p *sourceParser) settleGrant() error {
+	for _, o := range p.own {
+		if o.implies && p.grant == "" {
+			p.grant = o.grant
+		}
+	}
+	if preset, ok := provider.Get(p.source.Provider); ok && p.grant == "" && len(p.own) > 0 {
+		p.grant = preset.Grants[0]
+	}
+	for _, o := range p.own {
+		switch {
+		case o.grant == p.grant:
+		case o.implies:
+			return fmt.Errorf("two grants: %s, and %s by the option %s; remove one", p.grant, o.grant, o.name)
+		default:
+			return fmt.Errorf("%s is for grant %s alone", o.name, o.grant)
+		}
+	}
+	if p.grant == "" {
+		return nil
+	}
+	grant, err := p.grantNamed(p.grant)
+	if err == nil {
+		p.source.GrantRaw = caddyconfig.JSONModuleObject(grant, "type", p.grant, nil)
+	}
+	return err
+}
+
+// grantNamed is the grant of that name, which the options are for.
+func (p *sourceParser) grantNamed(name string) (grant tokensource.Grant, err error) {
+	if p.grants[name] == nil {
+		if p.grants[name], err = newGrant(name); err != nil {
+			delete(p.grants, name)
+		}
+	}
+	return p.grants[name], err
+}
+
+// parseGrant reads "grant <name> [{ ... }]".
+func (p *sourceParser) parseGrant(d *caddyfile.Dispenser, _ option) error {
+	if !d.NextArg() {
+		return d.Errf("grant needs a type; allowed are %s", strings.Join(moduleNames(grantNamespace), ", "))
+	}
+	p.grant = d.Val()
+	grant, err := p.grantNamed(p.grant)
+	if err != nil {
+		return d.WrapErr(err)
+	}
+	unmarshaler, ok := grant.(caddyfile.Unmarshaler)
+	if !ok {
+		return unmarshalGrant(d.NewFromNextSegment(), nil)
+	}
+	given := secretOptions(grant)
+	if err := unmarshaler.UnmarshalCaddyfile(d.NewFromNextSegment()); err != nil {
+		return err
+	}
+	for name, secret := range secretOptions(grant) {
+		if given[name] != secret {
+			warnLiteral(d, p.name, name, secret)
+		}
+	}
+	return nil
+}
+
+// grantOption reads an option of a grant that stands among those of the source.
+func (p *sourceParser) grantOption(d *caddyfile.Dispenser, o option) error {
+	grant, err := p.grantNamed(o.grant)
+	if err != nil {
+		return d.WrapErr(err)
+	}
+	own := grant.(optioned).options()
+	at := slices.IndexFunc(own, func(g grantOption) bool { return g.name == o.name })
+	if err := own[at].parse(d); err != nil {
+		return err
+	}
+	if o.secret {
+		warnLiteral(d, p.name, o.name, *own[at].into)
+	}
+	p.own = append(p.own, o)
+	return nil
+}
+
 // provider reads "provider <name> [{ <variable> <value> }]".
-func (p *sourceParser) provider(d *caddyfile.Dispenser) error {
+func (p *sourceParser) provider(d *caddyfile.Dispenser, _ option) error {
 	name, err := oneArg(d)
 	if err != nil {
 		return err
 	}
-	preset, ok := provider.Get(name)
-	if !ok {
-		return d.Errf("unknown provider %q; known are %s", name, strings.Join(provider.Names(), ", "))
+	preset, err := findPreset(name)
+	if err != nil {
+		return d.WrapErr(err)
 	}
 	p.source.Provider = name
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		variable := d.Val()
-		at := slices.IndexFunc(preset.Variables, func(v provider.Variable) bool { return v.Name == variable })
-		if at < 0 {
-			return d.Errf("provider %s has no variable %q; %s", preset.Name, variable, itsVariables(preset))
-		}
 		text, err := oneArg(d)
 		if err != nil {
 			return err
@@ -263,10 +252,12 @@ func (p *sourceParser) provider(d *caddyfile.Dispenser) error {
 		if p.source.Variables[variable] != "" {
 			return d.Errf("variable %s is given twice", variable)
 		}
-		if !hasPlaceholder(text) {
-			if err := preset.Variables[at].Check(text); err != nil {
-				return d.WrapErr(err)
-			}
+		v, err := preset.Variable(variable)
+		if err == nil && !hasPlaceholder(text) { // else it is known when the configuration is loaded
+			err = v.Check(text)
+		}
+		if err != nil {
+			return d.WrapErr(err)
 		}
 		if p.source.Variables == nil {
 			p.source.Variables = make(map[string]string)
@@ -276,95 +267,46 @@ func (p *sourceParser) provider(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (p *sourceParser) text(d *caddyfile.Dispenser, into *string) error {
-	text, err := caddyfileText(d, d.Val())
-	*into = text
+func checkIssuer(_, raw string) error { return tokensource.CheckIssuer(raw) }
+
+func checkRedirect(_, raw string) error { return checkRedirectURL(raw) }
+
+func checkDestination(destination string) error {
+	_, err := authinject.ParseDestinations(destination)
 	return err
 }
 
-// url reads a URL. One with a placeholder or variable is checked when that is known.
-func (p *sourceParser) url(d *caddyfile.Dispenser, into *string, check func(string) error) error {
-	if err := p.text(d, into); err != nil || hasPlaceholder(*into) {
+// secrets reads one or more secrets.
+func (p *sourceParser) secrets(d *caddyfile.Dispenser, o option) error {
+	secrets := o.into(p.source).(*[]string)
+	if err := list(d, secrets); err != nil {
 		return err
 	}
-	if err := check(*into); err != nil {
-		return d.WrapErr(err)
-	}
-	return nil
-}
-
-func (p *sourceParser) secrets(d *caddyfile.Dispenser, into *[]string) error {
-	option := d.Val()
-	if err := list(d, into); err != nil {
-		return err
-	}
-	for _, secret := range *into {
-		if err := checkSecrets(option, secret); err != nil {
+	for _, secret := range *secrets {
+		if err := checkSecrets(o.name, secret); err != nil {
 			return d.WrapErr(err)
 		}
-		warnLiteral(d, p.name, option, secret)
+		warnLiteral(d, p.name, o.name, secret)
 	}
 	return nil
 }
 
-// param reads a name and a value.
-func (p *sourceParser) param(d *caddyfile.Dispenser, into *[]Param) error {
-	option := d.Val()
-	args := d.RemainingArgs()
-	if len(args) != 2 || args[0] == "" {
-		example := map[string]string{"token_param": "audience https://api.example.com", "authorize_param": "prompt consent"}[option]
-		return d.Errf("%s needs a name and a value: %s %s", option, option, example)
-	}
-	*into = append(*into, Param{Name: args[0], Value: args[1]})
-	return nil
-}
-
-func (p *sourceParser) tokenTypes(d *caddyfile.Dispenser) error {
-	before := len(p.source.TokenTypes)
-	if err := list(d, &p.source.TokenTypes); err != nil {
-		return err
-	}
-	for _, word := range p.source.TokenTypes[before:] {
-		if err := tokensource.CheckTokenType(word); err != nil {
-			return d.WrapErr(err)
-		}
-	}
-	return nil
-}
-
-func (p *sourceParser) inject(d *caddyfile.Dispenser) error {
+func inject(d *caddyfile.Dispenser, into **Inject) error {
 	args := d.RemainingArgs()
 	if _, err := authinject.ParseInjection(args...); err != nil {
 		return d.WrapErr(err)
 	}
-	inject := &Inject{In: args[0]}
+	*into = &Inject{In: args[0]}
 	if len(args) > 1 {
-		inject.Name = args[1]
+		(*into).Name = args[1]
 	}
 	if len(args) > 2 {
-		inject.Scheme = &args[2]
-	}
-	p.source.Inject = inject
-	return nil
-}
-
-func (p *sourceParser) destinations(d *caddyfile.Dispenser) error {
-	before := len(p.source.Destinations)
-	if err := list(d, &p.source.Destinations); err != nil {
-		return err
-	}
-	for _, destination := range p.source.Destinations[before:] {
-		if hasPlaceholder(destination) {
-			continue // known when the configuration is loaded
-		}
-		if _, err := authinject.ParseDestinations(destination); err != nil {
-			return d.WrapErr(err)
-		}
+		(*into).Scheme = &args[2]
 	}
 	return nil
 }
 
-func (p *sourceParser) storage(d *caddyfile.Dispenser) error {
+func (p *sourceParser) storage(d *caddyfile.Dispenser, _ option) error {
 	if !d.NextArg() {
 		return d.Err("storage needs the name of a storage module, such as file_system")
 	}

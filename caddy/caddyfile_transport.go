@@ -4,8 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
@@ -47,7 +47,7 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 		if !known {
-			return d.Errf("unknown option %q of transport authinject; allowed are account, allow_origins, allow_hosts, retry_statuses, retry_body, wait, inject_health_checks, transport", d.Val())
+			return d.Errf("unknown option %q of transport authinject; allowed are %s, transport", d.Val(), strings.Join(directiveOptions, ", "))
 		}
 	}
 	return nil
@@ -91,25 +91,15 @@ func (t *Transport) unmarshalOption(d *caddyfile.Dispenser) (known bool, err err
 		t.RetryBody = int64(size) // at most 1 GiB
 		return true, nil
 	case "inject_health_checks":
-		if d.NextArg() {
-			return true, d.Errf("inject_health_checks takes no argument; unexpected %q", d.Val())
+		if t.InjectHealthChecks {
+			return true, d.Err("inject_health_checks is given twice")
 		}
-		t.InjectHealthChecks = true
-		return true, nil
+		return true, noValue(d, &t.InjectHealthChecks)
 	case "wait":
 		if t.Wait != 0 {
 			return true, d.Err("wait is given twice")
 		}
-		arg, err := oneArg(d)
-		if err != nil {
-			return true, err
-		}
-		wait, err := caddy.ParseDuration(arg)
-		if err != nil || wait <= 0 {
-			return true, d.Errf("wait %q is no duration; allowed are positive ones such as 10s", arg)
-		}
-		t.Wait = caddy.Duration(wait)
-		return true, nil
+		return true, duration(d, &t.Wait)
 	}
 	return false, nil
 }

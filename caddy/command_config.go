@@ -30,7 +30,7 @@ func (c *commandConfig) flags(cmd *cobra.Command) {
 // loadedApp is the app of a configuration that does not run here.
 type loadedApp struct {
 	*App
-	pages []connectPage // on which accounts are connected
+	around routes // in the configuration
 }
 
 // load sets up the token sources of the configuration, and the storage they share with a
@@ -59,7 +59,7 @@ func (c *commandConfig) load() (*loadedApp, error) {
 			return nil, fmt.Errorf("%s: app http: %w", c.file, err)
 		}
 	}
-	loaded := &loadedApp{pages: pagesIn(http.Servers)}
+	loaded := &loadedApp{around: survey(http.Servers)}
 	ctx, err := caddy.ProvisionContext(&caddy.Config{
 		Admin:      &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(bool)}},
 		Logging:    &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "ERROR"}}}},
@@ -107,14 +107,5 @@ func (c *commandConfig) read() ([]byte, error) {
 	return raw, nil
 }
 
-// interactive returns the source of that name, if a person connects its accounts.
-func (a *loadedApp) interactive(name string) (connectSource, error) {
-	pooled, cfg, err := a.source(name)
-	if err != nil {
-		return connectSource{}, err
-	}
-	if !pooled.source.Interactive() {
-		return connectSource{}, fmt.Errorf("source %s has no login: its grant is %s", name, cfg.grantName)
-	}
-	return connectSource{name: name, cfg: cfg, source: pooled.source}, nil
-}
+// hasNoLogin is what commands say of a source that [App.interactive] refuses.
+const hasNoLogin = " has no login:"

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -17,7 +19,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/authinject/caddy-authinject/caddy/connect"
+	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 const (
@@ -48,7 +53,7 @@ SSH, where the browser is elsewhere, paste the address that the browser ends at.
 			if err != nil {
 				return err
 			}
-			source, err := app.interactive(args[0])
+			source, err := app.interactive(args[0], hasNoLogin)
 			if err != nil {
 				return err
 			}
@@ -57,7 +62,7 @@ SSH, where the browser is elsewhere, paste the address that the browser ends at.
 			ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("no answer came in time; nothing was changed"))
 			defer cancel()
 			l := &terminalLogin{
-				connectSource: source, account: account, pages: pagesOf(app.pages, source.name), openBrowser: !quiet,
+				Source: source, account: account, pages: app.around.pagesOf(source.Name), openBrowser: !quiet,
 				in: newLines(os.Stdin), out: os.Stdout, asks: term.IsTerminal(int(os.Stdin.Fd())),
 			}
 			return l.run(ctx, vars)
@@ -73,7 +78,7 @@ SSH, where the browser is elsewhere, paste the address that the browser ends at.
 
 // terminalLogin is a login from a terminal.
 type terminalLogin struct {
-	connectSource
+	connect.Source
 	account     string
 	pages       []string
 	openBrowser bool
@@ -92,7 +97,7 @@ func (l *terminalLogin) run(ctx context.Context, vars []string) error {
 	if err != nil {
 		return err
 	}
-	before, err := l.source.Stored(ctx, l.account)
+	before, err := l.Tokens.Stored(ctx, l.account)
 	if err != nil {
 		return err
 	}
@@ -103,11 +108,11 @@ func (l *terminalLogin) run(ctx context.Context, vars []string) error {
 	if listener != nil {
 		defer listener.Close()
 	}
-	login, err := l.source.BeginLogin(ctx, tokensource.LoginRequest{Account: l.account, Variables: variables, RedirectURL: redirect, Terminal: true})
+	login, err := l.Tokens.BeginLogin(ctx, tokensource.LoginRequest{Account: l.account, Variables: variables, RedirectURL: redirect, Terminal: true})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(l.out, "To connect %s, open this address in a browser and allow access:\n\n  %s\n\n", describe(l.connectSource, l.account), login.URL.Reveal())
+	fmt.Fprintf(l.out, "To connect %s, open this address in a browser and allow access:\n\n  %s\n\n", connect.AccountName(l.Name, l.account), login.URL.Reveal())
 	if l.openBrowser {
 		openBrowser(login.URL.Reveal())
 	}
@@ -118,14 +123,11 @@ func (l *terminalLogin) run(ctx context.Context, vars []string) error {
 	}
 	if err != nil {
 		// Nobody waits for the answer any more, so nobody shall be able to bring it.
-		_ = l.source.CancelLogin(context.WithoutCancel(ctx), login) // else it ends with its lifetime
+		_ = l.Tokens.CancelLogin(context.WithoutCancel(ctx), login) // else it ends with its lifetime
 		return err
 	}
 	return l.report(ctx)
 }
-
-// inTerminal puts what the page says into the words of a terminal.
-var inTerminal = strings.NewReplacer("Press Connect", "Run this command again", "press Connect", "run this command again")
 
 // variables are those of the flags, and for the others what the account had before, or
 // what somebody types.
@@ -138,11 +140,11 @@ func (l *terminalLogin) variables(ctx context.Context, flags []string) (map[stri
 		}
 		values[name] = value
 	}
-	known, err := l.source.Stored(ctx, l.account)
+	known, err := l.Tokens.Stored(ctx, l.account)
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range l.cfg.perAccount {
+	for _, v := range l.Variables {
 		value, given := values[v.Name]
 		if !given {
 			value = known.Variables[v.Name]
@@ -162,29 +164,20 @@ func (l *terminalLogin) variables(ctx context.Context, flags []string) (map[stri
 		values[v.Name] = value
 	}
 	for name := range values {
-		if !l.hasVariable(name) {
-			return nil, fmt.Errorf("--var %s: accounts of source %s have no such variable", name, l.name)
+		if !slices.ContainsFunc(l.Variables, func(v provider.Variable) bool { return v.Name == name }) {
+			return nil, fmt.Errorf("--var %s: accounts of source %s have no such variable", name, l.Name)
 		}
 	}
 	return values, nil
-}
-
-func (l *terminalLogin) hasVariable(name string) bool {
-	for _, v := range l.cfg.perAccount {
-		if v.Name == name {
-			return true
-		}
-	}
-	return false
 }
 
 // redirect is where the provider sends the person back to: as configured, or to the
 // page of the configuration, or to a port of our own (RFC 8252 section 7.3). The listener
 // takes the answer; it is nil where somebody else does.
 func (l *terminalLogin) redirect(ctx context.Context) (string, net.Listener, error) {
-	redirect := l.cfg.endpoints.redirect
+	redirect := l.RedirectURL
 	if redirect == "" && len(l.pages) > 0 {
-		redirect = l.pages[0] + callbackPath
+		redirect = l.pages[0] + connect.CallbackPath
 	}
 	switch redirect {
 	case redirectManual:
@@ -194,30 +187,22 @@ func (l *terminalLogin) redirect(ctx context.Context) (string, net.Listener, err
 		if err != nil {
 			return "", nil, fmt.Errorf("listening for the answer: %w", err)
 		}
-		return "http://" + listener.Addr().String() + callbackPath, listener, nil
+		return "http://" + listener.Addr().String() + connect.CallbackPath, listener, nil
 	}
 	u, err := url.Parse(redirect)
 	if err != nil {
 		return "", nil, err
 	}
-	if u.Scheme != "http" || !isLoopbackName(u.Hostname()) {
+	if u.Scheme != "http" || !host.IsLoopback(u.Hostname()) {
 		return redirect, nil, nil
 	}
 	port := u.Port()
 	if port == "" {
 		port = "80"
 	}
-	// Where the running server listens already, it finishes the login.
-	return redirect, listenIfFree(ctx, net.JoinHostPort(u.Hostname(), port)), nil
-}
-
-// listenIfFree listens at an address, or returns nil where that cannot be done.
-func listenIfFree(ctx context.Context, address string) net.Listener {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil
-	}
-	return listener
+	// If the address is taken, the running server listens there and finishes the login.
+	listener, _ := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	return redirect, listener, nil
 }
 
 // typed takes the code or PIN that the provider shows.
@@ -232,10 +217,10 @@ func (l *terminalLogin) typed(ctx context.Context, login *tokensource.Login) err
 		if code == "" {
 			continue
 		}
-		if err = l.source.FinishLogin(ctx, login, url.Values{"code": {code}}); err == nil {
+		if err = l.Tokens.FinishLogin(ctx, login, url.Values{"code": {code}}); err == nil {
 			return nil
 		}
-		fmt.Fprintln(l.out, inTerminal.Replace(loginNotice(err, true).Text))
+		fmt.Fprintln(l.out, connect.WrongCode(err))
 	}
 	if err == nil {
 		err = errors.New("no code was typed; nothing was changed")
@@ -248,7 +233,7 @@ func (l *terminalLogin) typed(ctx context.Context, login *tokensource.Login) err
 func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login, listener net.Listener, before time.Time) error {
 	answers := make(chan error, 1)
 	if listener != nil {
-		stop := serveLogin(ctx, listener, l.connectSource, login, answers)
+		stop := serveLogin(ctx, listener, l.Source, login, answers)
 		defer stop()
 	}
 	fmt.Fprintln(l.out, "Waiting for the answer. If the browser runs on another machine, paste the address that it ends at:")
@@ -271,14 +256,14 @@ func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login
 				continue
 			}
 			if answer != nil {
-				return l.source.FinishLogin(ctx, login, answer)
+				return l.Tokens.FinishLogin(ctx, login, answer)
 			}
 		case <-watch.C:
 			// Others may connect or refresh the account meanwhile: it is this login that counts.
-			if _, err := l.source.FindLogin(ctx, login.State); !errors.Is(err, tokensource.ErrNoLogin) {
+			if _, err := l.Tokens.FindLogin(ctx, login.State); !errors.Is(err, tokensource.ErrNoLogin) {
 				continue
 			}
-			if st, err := l.source.Stored(ctx, l.account); err == nil && st.Decided.After(before) && !st.Disconnected {
+			if st, err := l.Tokens.Stored(ctx, l.account); err == nil && st.Decided.After(before) && !st.Disconnected {
 				return nil
 			}
 			switch {
@@ -292,6 +277,18 @@ func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login
 		case <-ctx.Done():
 			return ended(ctx)
 		}
+	}
+}
+
+// serveLogin takes the provider's answer to a login that was begun in a terminal. What came of it is
+// sent to results, once. The returned function waits until the browser has been told.
+func serveLogin(ctx context.Context, listener net.Listener, s connect.Source, login *tokensource.Login, results chan<- error) (stop func()) {
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: connect.Terminal(ctx, s, login, results)}
+	go func() { _ = server.Serve(listener) }() // ends with Shutdown
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = server.Shutdown(ctx)
 	}
 }
 
@@ -313,7 +310,7 @@ func pasted(line string, login *tokensource.Login) (url.Values, error) {
 		}
 	}
 	switch {
-	case !answer.Has("code") && !answer.Has("access_token") && !answer.Has("error"):
+	case !connect.HasAnswer(answer):
 		return nil, errors.New("There is no answer in that address. Paste the one that the browser ends at, after you have allowed access.") //nolint:revive,staticcheck // said to a person
 	case len(answer["state"]) != 1 || !tokensource.NewSecret(answer.Get("state")).Equal(login.State):
 		return nil, errors.New("That is the answer to another login. Use the address that was printed above.") //nolint:revive,staticcheck // said to a person
@@ -324,12 +321,12 @@ func pasted(line string, login *tokensource.Login) (url.Values, error) {
 
 // report says how the account stands now.
 func (l *terminalLogin) report(ctx context.Context) error {
-	st, err := l.source.Stored(ctx, l.account)
+	st, err := l.Tokens.Stored(ctx, l.account)
 	if err != nil {
 		return err
 	}
-	text, _ := words(st, time.Now())
-	fmt.Fprintf(l.out, "%s: %s\n", describe(l.connectSource, l.account), text)
+	text, _ := connect.Describe(st, time.Now())
+	fmt.Fprintf(l.out, "%s: %s\n", connect.AccountName(l.Name, l.account), text)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/authinject/caddy-authinject/caddy/connect"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -28,7 +29,7 @@ told, because its admin API is off or it runs on another machine, stops within a
 			if err != nil {
 				return err
 			}
-			source, err := app.interactive(args[0])
+			source, err := app.interactive(args[0], hasNoLogin)
 			if err != nil {
 				return err
 			}
@@ -37,24 +38,24 @@ told, because its admin API is off or it runs on another machine, stops within a
 					return err
 				}
 			}
-			st, err := source.source.Stored(cmd.Context(), account)
+			st, err := source.Tokens.Stored(cmd.Context(), account)
 			if err != nil {
 				return err
 			}
 			if st.Generation == 0 || st.Disconnected {
-				return fmt.Errorf("%s is not connected", describe(source, account))
+				return fmt.Errorf("%s is not connected", connect.AccountName(source.Name, account))
 			}
-			revokes := source.source.Revokes(cmd.Context(), st.Variables)
-			if err := source.source.Account(account).Disconnect(cmd.Context()); err != nil {
+			revokes := source.Tokens.Revokes(cmd.Context(), st.Variables)
+			if err := source.Tokens.Account(account).Disconnect(cmd.Context()); err != nil {
 				return err
 			}
 			told := "its tokens were revoked at the provider, and removed here"
 			if !revokes {
 				told = "its tokens were removed here; the provider offers no way to revoke them"
 			}
-			fmt.Fprintf(os.Stdout, "Disconnected %s: %s.\n", describe(source, account), told)
+			fmt.Fprintf(os.Stdout, "Disconnected %s: %s.\n", connect.AccountName(source.Name, account), told)
 			at, err := config.adminAddress(address)
-			if err == nil && stopped(cmd.Context(), at, source.name, account) {
+			if err == nil && stopped(cmd.Context(), at, source.Name, account) {
 				fmt.Fprintf(os.Stdout, "The running server (admin API at %s) has stopped using them.\n", at)
 			} else {
 				fmt.Fprintf(os.Stdout, "No running server confirmed this at %s. One that runs stops using them within about 5 seconds.\n", at)

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -26,9 +25,6 @@ type proxyFlags struct {
 	directive map[string]*[]string
 	vars      []string
 }
-
-// secretOptions must be placeholders on a command line.
-var secretOptions = []string{"client_secret", "refresh_token", "token"}
 
 func proxyCommand() *cobra.Command {
 	f := proxyFlags{source: make(map[string]*[]string), directive: make(map[string]*[]string)}
@@ -66,9 +62,9 @@ the same.`,
 	flags.StringVar(&f.to, "to", "", "The API, such as https://api.example.com")
 	flags.StringArrayVar(&f.vars, "var", nil, "A variable of the provider, as name=value, such as deployment=acme; may be repeated")
 	flags.BoolVar(&onlyPrint, "print", false, "Only print the Caddyfile")
-	for option := range strings.SplitSeq(sourceOptions, ", ") {
-		if option != "storage" && option != "require_token_at_start" { // which take a block, or no value
-			f.source[option] = flags.StringArray(flagName(option), nil, "As the option "+option+" of a source")
+	for _, o := range sourceOptions {
+		if o.args != "" && !strings.HasPrefix(o.args, "<module>") { // a flag has a value, and no block
+			f.source[o.name] = flags.StringArray(flagName(o.name), nil, "As the option "+o.name+" of a source")
 		}
 	}
 	for _, option := range directiveOptions {
@@ -96,7 +92,7 @@ func (f *proxyFlags) caddyfile() (string, error) {
 	}
 	var b strings.Builder
 	b.WriteString("{\n\tadmin off\n\tauthinject {\n\t\tsource proxy {\n")
-	if err := f.write(&b, "\t\t\t", f.source, strings.Split(sourceOptions, ", ")); err != nil {
+	if err := f.write(&b, "\t\t\t", f.source, optionNames(sourceOptions)); err != nil {
 		return "", err
 	}
 	fmt.Fprintf(&b, "\t\t}\n\t}\n}\n\nhttp://:%s {\n\tbind %s\n", port, host)
@@ -114,6 +110,7 @@ func (f *proxyFlags) caddyfile() (string, error) {
 // write writes the lines of the options that are given.
 func (f *proxyFlags) write(b *strings.Builder, indent string, given map[string]*[]string, options []string) error {
 	for _, option := range options {
+		o, _ := findOption(option) // the directive has no secrets
 		if given[option] == nil {
 			continue
 		}
@@ -121,7 +118,7 @@ func (f *proxyFlags) write(b *strings.Builder, indent string, given map[string]*
 			switch {
 			case strings.ContainsAny(value, "\r\n"):
 				return fmt.Errorf("--%s must be one line", flagName(option))
-			case slices.Contains(secretOptions, option) && isLiteral(value):
+			case o.secret && isLiteral(value):
 				return fmt.Errorf("--%s: what stands on a command line is shown to every user of this machine; use a placeholder, {env.NAME} or {file./path}", flagName(option))
 			}
 			fmt.Fprintf(b, "%s%s %s", indent, option, value)
@@ -165,11 +162,17 @@ func (f *proxyFlags) interactive() bool {
 		}
 		return ""
 	}
-	grant := first("grant")
-	if preset, ok := provider.Get(first("provider")); ok && grant == "" && first("token") == "" && first("refresh_token") == "" {
-		grant = preset.Grants[0]
+	name := first("grant")
+	for _, o := range sourceOptions {
+		if o.implies && name == "" && first(o.name) != "" {
+			name = o.grant
+		}
 	}
-	return builtinGrants[grant].interactive
+	if preset, ok := provider.Get(first("provider")); ok && name == "" {
+		name = preset.Grants[0]
+	}
+	grant, err := newGrant(name)
+	return err == nil && isInteractive(grant)
 }
 
 // whereInCaddyfile is the place of a mistake in a file that nobody wrote.

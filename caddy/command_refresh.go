@@ -12,6 +12,8 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/authinject/caddy-authinject/caddy/connect"
 )
 
 func refreshCommand() *cobra.Command {
@@ -35,7 +37,7 @@ provider asked for is kept.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(os.Stdout, "%s: %s\n", describe(connectSource{name: args[0]}, account), st.Words)
+			fmt.Fprintf(os.Stdout, "%s: %s\n", connect.AccountName(args[0], account), st.Words)
 			return nil
 		},
 	}
@@ -83,7 +85,7 @@ func postAccount(address, source, account, action string) (st accountStatus, err
 		return st, fmt.Errorf("asking the admin API at %s: %w", address, err)
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxForm))
+	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	if err != nil {
 		return st, fmt.Errorf("reading the answer of the admin API: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/authinject/caddy-authinject/caddy/connect"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -98,9 +99,9 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 		Source: st.Source, Account: st.Account, Grant: grant, State: st.State, Generation: st.Generation, Obtained: st.Obtained, Expiry: st.Expiry,
 		RefreshAt: st.RefreshAt, Live: st.Live, Refused: st.Refused, Renews: st.Renews, Scope: st.Scope, Variables: st.Variables, Attempts: st.Attempts, Unsaved: st.Unsaved, Disconnected: st.Disconnected,
 	}
-	s.Words, _ = words(st, time.Now())
-	if grant == "refresh_token" && st.State == tokensource.StateLoginRequired {
-		// Nobody can log in.
+	s.Words, _ = connect.Describe(st, time.Now())
+	if g, err := newGrant(grant); err == nil && !isInteractive(g) && st.State == tokensource.StateLoginRequired {
+		// No person can log in: the configuration brings the refresh token.
 		s.Words = "The refresh token is refused. Configure another one."
 		if st.Live {
 			s.Words += " The token of before serves on, to its end."
@@ -166,7 +167,7 @@ func printStatus(list []accountStatus, asJSON bool) error {
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	for _, st := range list {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", st.Source, printable(st.Account), st.Words)
+		fmt.Fprintf(table, "%s\t%s\t%s\n", st.Source, connect.Printable(st.Account), st.Words)
 	}
 	return table.Flush()
 }

@@ -1,9 +1,9 @@
 package caddy
 
 import (
-	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -11,7 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/caddy/connect"
+	"github.com/authinject/caddy-authinject/internal/host"
 )
 
 func init() { caddy.RegisterModule(ConnectHandler{}) }
@@ -24,10 +25,10 @@ func init() { caddy.RegisterModule(ConnectHandler{}) }
 // `/connect` | the page: the state of every account, and buttons to connect and disconnect it
 // `/connect/callback` | the redirect URL to register with the provider
 //
-// Only callers on this machine are let in unless Callers says otherwise. Requests that other sites'
-// pages make are refused, prefetches of any page too, and so is a Host that is neither an address,
-// nor localhost, nor one of the configuration's. Requests for the page are left out of the access log: their URLs, redirects and
-// cookies hold codes and states. Each account that is connected or disconnected is logged.
+// Only callers on this machine may open the page unless Callers says otherwise. The page refuses requests
+// that pages of other sites make, every prefetch, and a Host that is not an address, localhost, or a host
+// of the configuration. Requests for the page are not in the access log: their URLs, redirects and cookies
+// hold codes and states. Each account that is connected or disconnected is logged.
 type ConnectHandler struct {
 	// Path is where the page is. Default: `/connect`. The callback is below it.
 	Path string `json:"path,omitempty"`
@@ -40,17 +41,7 @@ type ConnectHandler struct {
 	// connects.
 	Sources []string `json:"sources,omitempty"`
 
-	app *App
-	// hosts are the names by which the configuration knows the page.
-	hosts   []string
-	sources []connectSource
-}
-
-// connectSource is a token source on the page.
-type connectSource struct {
-	name   string
-	cfg    *Source
-	source *tokensource.Source
+	page connect.Page
 }
 
 // CaddyModule returns the Caddy module information.
@@ -67,34 +58,18 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("getting the authinject app: %w", err)
 	}
-	h.app = appModule.(*App)
-	if err := h.takeSources(); err != nil {
-		return err
+	app := appModule.(*App)
+	around := app.routesAround(ctx)
+	h.page = connect.Page{Path: h.Path, AnyCaller: h.Callers == callersAny, Shown: shownPath}
+	for _, page := range around.pages {
+		h.page.Hosts = append(h.page.Hosts, host.OfURL(page.url))
 	}
-	for _, module := range ctx.Modules() {
-		if server, ok := module.(*caddyhttp.App); ok {
-			for _, page := range pagesIn(server.Servers) {
-				if !slices.ContainsFunc(h.app.pages, func(known connectPage) bool { return known.url == page.url }) {
-					h.app.pages = append(h.app.pages, page)
-				}
-			}
-		}
+	h.page.Failed = func(path string, err error) {
+		app.logger.Error("showing the page failed", zap.String("path", path), zap.Error(err))
 	}
-	for _, page := range h.app.pages {
-		h.hosts = append(h.hosts, hostOf(page.url))
-	}
-	for _, s := range h.sources {
-		if redirect := s.cfg.endpoints.redirect; redirect != "" && redirect != redirectManual {
-			h.hosts = append(h.hosts, hostOf(redirect))
-		}
-	}
-	return nil
-}
-
-func (h *ConnectHandler) takeSources() error {
 	names := h.Sources
 	if names == nil {
-		for name, pooled := range h.app.pooled {
+		for name, pooled := range app.pooled {
 			if pooled.source.Interactive() {
 				names = append(names, name)
 			}
@@ -102,19 +77,32 @@ func (h *ConnectHandler) takeSources() error {
 		slices.Sort(names)
 	}
 	for _, name := range names {
-		pooled, cfg, err := h.app.source(name)
+		source, err := app.interactive(name, ": "+pageIsFor+";")
 		if err != nil {
 			return err
 		}
-		if !pooled.source.Interactive() {
-			return fmt.Errorf("source %s: %s; its grant is %s", name, pageIsFor, cfg.grantName)
-		}
-		if err := checkLeadsHere(name, cfg.endpoints.redirect, h.Path); err != nil {
+		if err := checkLeadsHere(name, source.RedirectURL, h.Path); err != nil {
 			return err
 		}
-		h.sources = append(h.sources, connectSource{name: name, cfg: cfg, source: pooled.source})
+		h.page.Sources = append(h.page.Sources, source)
 	}
 	return nil
+}
+
+// interactive returns a source whose accounts a person connects. refusal is a part of the error for
+// other sources, behind their name.
+func (a *App) interactive(name, refusal string) (connect.Source, error) {
+	pooled, cfg, err := a.source(name)
+	if err != nil {
+		return connect.Source{}, err
+	}
+	if !pooled.source.Interactive() {
+		return connect.Source{}, fmt.Errorf("source %s%s its grant is %s", name, refusal, cfg.grantName)
+	}
+	return connect.Source{
+		Name: name, Title: cfg.preset.Title, Tokens: pooled.source, Variables: cfg.perAccount,
+		RedirectURL: cfg.endpoints.redirect, PerAccount: a.routes.perAccount[name],
+	}, nil
 }
 
 // Validate checks the options.
@@ -147,85 +135,68 @@ func checkCallers(callers string) error {
 
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
 func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	// Matchers of paths fold case, so an answer to a login that comes in another case is not to
-	// go on to an upstream.
-	if len(r.URL.Path) < len(h.Path) || !strings.EqualFold(r.URL.Path[:len(h.Path)], h.Path) {
+	if !h.page.Has(r.URL.Path) {
 		return next.ServeHTTP(w, r)
 	}
-	rest := strings.ToLower(r.URL.Path[len(h.Path):])
-	if rest != "" && rest[0] != '/' {
-		return next.ServeHTTP(w, r)
-	}
-	// A code in the query, the state in the redirect to the provider and the cookies are not for
-	// a log. Who connected what is told by events.
+	// A code in the query, the state in the redirect to the provider and the cookies do not belong in
+	// a log. Events tell who connected what.
 	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
-	secure(w.Header())
-	if err := h.serve(w, r, rest); err != nil && r.Context().Err() == nil {
-		h.app.logger.Error("showing the page failed", zap.String("path", h.Path+rest), zap.Error(err))
-	}
-	// The server would log an error together with the address, and a browser that goes away during
-	// a login is enough for one.
+	// The page reports its failures itself: the server would log an error with the request's address.
+	h.page.ServeHTTP(w, r)
 	return nil
 }
 
-// serve answers a request for the page or below it.
-func (h *ConnectHandler) serve(w http.ResponseWriter, r *http.Request, rest string) error {
-	if refusal := h.admit(r); refusal != "" {
-		return h.refuse(w, r, http.StatusForbidden, refusal)
+// defaultConnectPath is where the page is served.
+const defaultConnectPath = "/connect"
+
+// connectURL is where a person connects that account of that source, or empty.
+func (a *App) connectURL(source, account string) string {
+	pooled, cfg, err := a.source(source)
+	if err != nil || !pooled.source.Interactive() {
+		return ""
 	}
-	switch {
-	case rest == "" && isRead(r):
-		return h.servePage(w, r)
-	case rest == "/":
-		return seeOther(w, ".."+h.Path[strings.LastIndexByte(h.Path, '/'):])
-	case rest == callbackPath:
-		return h.serveCallback(w, r)
-	case rest == "/start" && r.Method == http.MethodPost:
-		return h.act(w, r, h.start)
-	case rest == "/finish" && r.Method == http.MethodPost:
-		return h.act(w, r, h.finish)
-	case rest == "/disconnect" && r.Method == http.MethodPost:
-		return h.act(w, r, h.disconnect)
-	case rest == "" || rest == "/start" || rest == "/finish" || rest == "/disconnect":
-		w.Header().Set("Allow", map[bool]string{true: "GET, HEAD", false: "POST"}[rest == ""])
-		return h.refuse(w, r, http.StatusMethodNotAllowed, "This address does not take "+r.Method+".")
+	page := ""
+	if pages := a.routes.pagesOf(source); len(pages) > 0 {
+		page = pages[0]
 	}
-	return h.refuse(w, r, http.StatusNotFound, "There is nothing at this address.")
+	if before, ok := strings.CutSuffix(cfg.endpoints.redirect, connect.CallbackPath); ok && page != "" {
+		page = before // as people know it, through whatever stands in front
+	}
+	if page == "" {
+		return ""
+	}
+	query := url.Values{"source": {source}}
+	if account != "" {
+		query.Set("account", account)
+	}
+	return page + "?" + query.Encode()
 }
 
-func isRead(r *http.Request) bool {
-	return r.Method == http.MethodGet || r.Method == http.MethodHead
-}
-
-// seeOther sends the browser on with a GET, whatever it came with (RFC 9700 section 4.12).
-func seeOther(w http.ResponseWriter, location string) error {
-	w.Header().Set("Location", location)
-	w.WriteHeader(http.StatusSeeOther)
-	return nil
-}
-
-// find returns the source and account that a form or query names.
-func (h *ConnectHandler) find(name string) (connectSource, bool) {
-	at := slices.IndexFunc(h.sources, func(s connectSource) bool { return s.name == name })
-	if at < 0 {
-		return connectSource{}, false
+// loginHint says what to do where there is no page.
+func (a *App) loginHint(source, account string) string {
+	pooled, _, err := a.source(source)
+	if err != nil || !pooled.source.Interactive() {
+		return "configure another refresh_token for source " + source
 	}
-	return h.sources[at], true
+	hint := "to connect it, run: caddy authinject login " + source
+	if account != "" {
+		hint += " --account <name>"
+	}
+	return hint
 }
 
-// login returns the login under way with that state, and its source.
-func (h *ConnectHandler) login(ctx context.Context, state tokensource.Secret) (connectSource, *tokensource.Login, error) {
-	err := tokensource.ErrNoLogin
-	for _, s := range h.sources {
-		l, failure := s.source.FindLogin(ctx, state)
-		if failure == nil {
-			return s, l, nil
-		}
-		if failure != tokensource.ErrNoLogin { //nolint:errorlint // the sentinel itself
-			err = failure
-		}
+// shownPath is a path as the client knows it: routes such as those of handle_path take a part of it off
+// in front.
+func shownPath(r *http.Request, path string) string {
+	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if !ok || original.URL == nil {
+		return path
 	}
-	return connectSource{}, nil, err
+	taken, ok := strings.CutSuffix(original.URL.Path, r.URL.Path)
+	if !ok {
+		return path
+	}
+	return taken + path
 }
 
 // Interface guards

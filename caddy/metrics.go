@@ -43,7 +43,7 @@ func (sourceCollector) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector].
 func (c sourceCollector) Collect(metrics chan<- prometheus.Metric) {
 	for name, pooled := range c.app.pooled {
-		if c.app.perAccount[name] {
+		if c.app.routes.perAccount[name] {
 			continue
 		}
 		st := pooled.source.Account("").Status()

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -31,7 +30,7 @@ type pooledSource struct {
 	key    string
 	source *tokensource.Source
 
-	mu    sync.RWMutex
+	mu    sync.Mutex
 	users []*sourceUser // the last one is in charge
 }
 
@@ -43,15 +42,18 @@ type sourceUser struct {
 	observe tokensource.Observer
 }
 
-// exclusive returns what knows which processes use the storage; nil if nothing does.
-func (u *sourceUser) exclusive() tokensource.Exclusive {
-	switch storage := u.storage.(type) {
-	case *certmagic.FileStorage:
-		return occupancyOf(storage.Path)
-	case tokensource.Exclusive:
-		return storage
+// occupied is a storage in a directory, with this process's registration as a user of the directory.
+type occupied struct {
+	tokensource.Storage
+	tokensource.Exclusive
+}
+
+// withOccupancy returns storage as a [tokensource.Exclusive] if it can tell which processes use it.
+func withOccupancy(storage tokensource.Storage) tokensource.Storage {
+	if files, ok := storage.(*certmagic.FileStorage); ok {
+		return occupied{storage, occupancyOf(files.Path)}
 	}
-	return nil
+	return storage
 }
 
 // acquire returns the pooled source for cfg, made when no configuration has it
@@ -60,7 +62,7 @@ func acquire(name string, cfg *Source, user *sourceUser) (*pooledSource, error) 
 	key := poolKey(name, cfg)
 	value, _, err := sources.LoadOrNew(key, func() (caddy.Destructor, error) {
 		pooled := &pooledSource{key: key, users: []*sourceUser{user}}
-		source, err := tokensource.New(cfg.config(name, pooled))
+		source, err := tokensource.New(cfg.config(name, user))
 		pooled.source = source
 		return pooled, err
 	})
@@ -78,24 +80,33 @@ func acquire(name string, cfg *Source, user *sourceUser) (*pooledSource, error) 
 }
 
 // promote puts user in charge.
-func (p *pooledSource) promote(user *sourceUser) {
+func (p *pooledSource) promote(user *sourceUser) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.users = append(slices.DeleteFunc(p.users, func(u *sourceUser) bool { return u == user }), user)
-	if e := user.exclusive(); e != nil && p.source.Traits().Stored {
-		_ = e.Enter() // if it fails, it is tried again before a refresh token is sent
+	if storage, ok := user.storage.(tokensource.Exclusive); ok && p.source.Traits().Stored {
+		_ = storage.Enter() // if it fails, it is tried again before a refresh token is sent
 	}
+	return p.rebind()
+}
+
+// rebind lets the source use what belongs to the configuration in charge.
+func (p *pooledSource) rebind() error {
+	user := p.users[len(p.users)-1]
+	return p.source.Rebind(user.grant, user.storage, user.observe)
 }
 
 // release gives a pooled source back. The last one ends it.
 func release(p *pooledSource, user *sourceUser) error {
 	p.mu.Lock()
+	var failed error
 	if len(p.users) > 1 { // the last one stays: a refresh under way still stores through it
 		p.users = slices.DeleteFunc(p.users, func(u *sourceUser) bool { return u == user })
+		failed = p.rebind()
 	}
 	p.mu.Unlock()
 	_, err := sources.Delete(p.key)
-	return err
+	return errors.Join(failed, err)
 }
 
 // Destruct ends the source when no configuration uses it any more.
@@ -103,101 +114,6 @@ func (p *pooledSource) Destruct() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	return p.source.Close(ctx)
-}
-
-func (p *pooledSource) user() *sourceUser {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	return p.users[len(p.users)-1]
-}
-
-// observe passes an event to the configuration in charge.
-func (p *pooledSource) observe(e tokensource.Event) { p.user().observe(e) }
-
-// grant stands for the grant of the configuration in charge, which is of the same
-// kind as configured: that is part of the key.
-func (p *pooledSource) grant(configured tokensource.Grant) tokensource.Grant {
-	grant := pooledGrant{pooledSource: p, traits: configured.Traits()}
-	if _, ok := configured.(tokensource.Interactive); ok {
-		return pooledInteractive{grant}
-	}
-	return grant
-}
-
-// pooledGrant is the grant of the configuration in charge.
-type pooledGrant struct {
-	*pooledSource
-	traits tokensource.Traits
-}
-
-// Traits implements [tokensource.Grant].
-func (g pooledGrant) Traits() tokensource.Traits { return g.traits }
-
-// Next implements [tokensource.Grant].
-func (g pooledGrant) Next(ctx context.Context, rec *tokensource.Record) (tokensource.Request, error) {
-	return g.user().grant.Next(ctx, rec)
-}
-
-// pooledInteractive is a pooledGrant that a person begins.
-type pooledInteractive struct{ pooledGrant }
-
-// Authorize implements [tokensource.Interactive].
-func (g pooledInteractive) Authorize(l *tokensource.Login) url.Values {
-	return g.user().grant.(tokensource.Interactive).Authorize(l)
-}
-
-// Redeem implements [tokensource.Interactive].
-func (g pooledInteractive) Redeem(l *tokensource.Login, answer url.Values) (tokensource.Request, error) {
-	return g.user().grant.(tokensource.Interactive).Redeem(l, answer)
-}
-
-// pooledStorage is the storage of the configuration in charge.
-type pooledStorage struct{ *pooledSource }
-
-// Load implements [tokensource.Storage].
-func (s pooledStorage) Load(ctx context.Context, key string) ([]byte, error) {
-	return s.user().storage.Load(ctx, key)
-}
-
-// Store implements [tokensource.Storage].
-func (s pooledStorage) Store(ctx context.Context, key string, value []byte) error {
-	return s.user().storage.Store(ctx, key, value)
-}
-
-// Delete implements [tokensource.Storage].
-func (s pooledStorage) Delete(ctx context.Context, key string) error {
-	return s.user().storage.Delete(ctx, key)
-}
-
-// List implements [tokensource.Storage].
-func (s pooledStorage) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
-	return s.user().storage.List(ctx, prefix, recursive)
-}
-
-// Lock implements [tokensource.Storage].
-func (s pooledStorage) Lock(ctx context.Context, name string) error {
-	return s.user().storage.Lock(ctx, name)
-}
-
-// Unlock implements [tokensource.Storage].
-func (s pooledStorage) Unlock(ctx context.Context, name string) error {
-	return s.user().storage.Unlock(ctx, name)
-}
-
-// Enter implements [tokensource.Exclusive].
-func (s pooledStorage) Enter() error {
-	if e := s.user().exclusive(); e != nil {
-		return e.Enter()
-	}
-	return nil
-}
-
-// Claim implements [tokensource.Exclusive].
-func (s pooledStorage) Claim(key string) (release func(), err error) {
-	if e := s.user().exclusive(); e != nil {
-		return e.Claim(key)
-	}
-	return nil, errors.ErrUnsupported
 }
 
 // poolKey is a digest of the name and all settings of a source, the app's encryption
@@ -210,9 +126,6 @@ func poolKey(name string, cfg *Source) string {
 
 // Interface guards
 var (
-	_ caddy.Destructor        = (*pooledSource)(nil)
-	_ tokensource.Grant       = pooledGrant{}
-	_ tokensource.Interactive = pooledInteractive{}
-	_ tokensource.Storage     = pooledStorage{}
-	_ tokensource.Exclusive   = pooledStorage{}
+	_ caddy.Destructor      = (*pooledSource)(nil)
+	_ tokensource.Exclusive = occupied{}
 )

@@ -38,9 +38,7 @@ func TestPresetOfAnswers(t *testing.T) {
 	var bare Source
 	own := Source{TokenTypes: []string{"JWT"}, DefaultLifetime: caddy.Duration(time.Hour)}
 	for _, s := range []*Source{&bare, &own} {
-		if err := s.applyClient(preset); err != nil {
-			t.Fatal(err)
-		}
+		s.applyAnswers(preset)
 	}
 	if !slices.Equal(bare.TokenTypes, preset.TokenTypes) || bare.DefaultLifetime != -1 {
 		t.Errorf("from the preset: %q, %d", bare.TokenTypes, bare.DefaultLifetime)
@@ -48,8 +46,8 @@ func TestPresetOfAnswers(t *testing.T) {
 	if !slices.Equal(own.TokenTypes, []string{"JWT"}) || own.DefaultLifetime != caddy.Duration(time.Hour) {
 		t.Errorf("from the configuration: %q, %d", own.TokenTypes, own.DefaultLifetime)
 	}
-	bare.grant = ClientCredentialsGrant{}
-	cfg := bare.config("s", &pooledSource{})
+	user := &sourceUser{grant: ClientCredentialsGrant{}}
+	cfg := bare.config("s", user)
 	if !slices.Equal(cfg.TokenTypes, preset.TokenTypes) || cfg.DefaultLifetime >= 0 {
 		t.Errorf("for the token source: %q, %d", cfg.TokenTypes, cfg.DefaultLifetime)
 	}

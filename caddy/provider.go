@@ -1,7 +1,7 @@
 package caddy
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,45 +13,67 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// applyProvider fills in what the preset says and the configuration does not.
+// applyProvider fills in what the preset says and the configuration does not. Before, it refuses the
+// options that do not go with the grant.
 func (s *Source) applyProvider() error {
+	if err := s.choosePreset(); err != nil {
+		return err
+	}
+	grant, err := s.configuredGrant()
+	if err != nil {
+		return err
+	}
+	if err := s.checkOptions(grant); err != nil || s.Provider == "" {
+		return err
+	}
+	preset := s.preset
+	s.applyPlacement(preset)
+	if !requests.met(grant) {
+		return s.settleVariables(false)
+	}
+	if name := s.grantType(); !preset.Offers(name) && isOffered(name) {
+		return fmt.Errorf("provider %s does not offer the grant %s; it offers %s",
+			preset.Name, name, strings.Join(preset.Grants, ", "))
+	}
+	if isInteractive(grant) {
+		s.applyLogin(preset, grant)
+	}
+	s.applyAnswers(preset)
+	if tokenRequests.met(grant) {
+		err = s.applyClient(preset)
+	}
+	return firstError(err, s.checkScope(preset), s.settleVariables(isInteractive(grant)))
+}
+
+// choosePreset looks up the preset, its variables, and its usual grant where none is configured.
+func (s *Source) choosePreset() (err error) {
 	if s.Provider == "" {
 		if len(s.Variables) > 0 {
-			return fmt.Errorf("variables belong to a provider; name one")
+			return errors.New("variables belong to a provider; name one")
 		}
 		return nil
 	}
-	preset, ok := provider.Get(s.Provider)
-	if !ok {
-		return fmt.Errorf("unknown provider %q; known are %s", s.Provider, strings.Join(provider.Names(), ", "))
+	if s.preset, err = findPreset(s.Provider); err != nil {
+		return err
 	}
-	s.preset = preset
 	for name, value := range s.Variables {
-		at := slices.IndexFunc(preset.Variables, func(v provider.Variable) bool { return v.Name == name })
-		if at < 0 {
-			return fmt.Errorf("provider %s has no variable %q; %s", preset.Name, name, itsVariables(preset))
+		v, err := s.preset.Variable(name)
+		if err != nil {
+			return err
 		}
-		if err := preset.Variables[at].Check(value); err != nil {
+		if err := v.Check(value); err != nil {
 			return err
 		}
 	}
 	if len(s.GrantRaw) == 0 {
-		s.GrantRaw = caddyconfig.JSON(map[string]string{"type": preset.Grants[0]}, nil)
+		s.GrantRaw = caddyconfig.JSON(map[string]string{"type": s.preset.Grants[0]}, nil)
 	}
-	grant := s.grantType()
-	known, builtin := builtinGrants[grant]
-	s.applyPlacement(preset)
-	if grant == "static" {
-		return s.settleVariables(false)
-	}
-	if builtin && !preset.Offers(grant) {
-		return fmt.Errorf("provider %s does not offer the grant %s; it offers %s", preset.Name, grant, strings.Join(preset.Grants, ", "))
-	}
-	fill(&s.TokenURL, preset.TokenURL)
-	if known.interactive {
-		s.applyLogin(preset)
-	}
-	return firstError(s.applyClient(preset), s.settleVariables(known.interactive))
+	return nil
+}
+
+// isOffered reports whether presets know the grant: those that they do not know go with any.
+func isOffered(grant string) bool {
+	return slices.ContainsFunc(provider.All(), func(p provider.Preset) bool { return p.Offers(grant) })
 }
 
 // settleVariables leaves to the accounts the variables that differ among them and
@@ -81,7 +103,7 @@ func (s *Source) uses(v provider.Variable) bool {
 }
 
 // applyLogin fills in how a person connects an account.
-func (s *Source) applyLogin(preset provider.Preset) {
+func (s *Source) applyLogin(preset provider.Preset, grant tokensource.Grant) {
 	fill(&s.AuthorizeURL, preset.AuthorizeURL)
 	fill(&s.RevokeURL, preset.RevokeURL)
 	fill(&s.RedirectURL, preset.RedirectURL)
@@ -90,36 +112,21 @@ func (s *Source) applyLogin(preset provider.Preset) {
 			s.AuthorizeParams = append(s.AuthorizeParams, Param{Name: param.Name, Value: param.Value})
 		}
 	}
-	if preset.PKCE != provider.PKCENone || s.grantType() != "authorization_code" {
-		return
-	}
-	var grant map[string]json.RawMessage
-	if json.Unmarshal(s.GrantRaw, &grant) == nil && grant["pkce"] == nil {
-		grant["pkce"] = json.RawMessage(`"none"`)
-		s.GrantRaw = caddyconfig.JSON(grant, nil)
+	if g, ok := grant.(optioned); ok && preset.PKCE == provider.PKCENone {
+		for _, o := range g.options() {
+			if o.name == "pkce" && *o.into == "" {
+				*o.into = preset.PKCE
+				s.GrantRaw = caddyconfig.JSONModuleObject(grant, "type", s.grantType(), nil)
+			}
+		}
 	}
 }
 
-// applyClient fills in how token requests are made.
-func (s *Source) applyClient(preset provider.Preset) error {
-	switch {
-	case s.ClientAuth != "" || preset.ClientAuth == "":
-	case len(s.ClientSecrets) == 0:
-		return fmt.Errorf("provider %s needs a client_secret; for a client that has none say: client_auth none", preset.Name)
-	default:
-		s.ClientAuth = preset.ClientAuth
-	}
-	fill(&s.BodyFormat, preset.BodyFormat)
+// applyAnswers fills in what is asked for, and what the provider's answers mean.
+func (s *Source) applyAnswers(preset provider.Preset) {
 	fill(&s.ScopeSeparator, preset.ScopeSeparator)
 	if s.Scopes == nil {
 		s.Scopes = preset.Scopes
-	}
-	if preset.OneScope && !slices.ContainsFunc(preset.KnownScopes, func(known provider.Scope) bool { return slices.Equal(s.Scopes, []string{known.Name}) }) {
-		known := make([]string, len(preset.KnownScopes))
-		for i, scope := range preset.KnownScopes {
-			known[i] = scope.Name
-		}
-		return fmt.Errorf("provider %s takes exactly one scope; allowed are %s", preset.Name, strings.Join(known, ", "))
 	}
 	if s.TokenTypes == nil {
 		s.TokenTypes = preset.TokenTypes
@@ -127,6 +134,31 @@ func (s *Source) applyClient(preset provider.Preset) error {
 	if s.DefaultLifetime == 0 {
 		s.DefaultLifetime = caddy.Duration(preset.DefaultLifetime)
 	}
+}
+
+// checkScope holds the scopes to those of a provider that takes exactly one.
+func (s *Source) checkScope(preset provider.Preset) error {
+	known := make([]string, len(preset.KnownScopes))
+	for i, scope := range preset.KnownScopes {
+		known[i] = scope.Name
+	}
+	if preset.OneScope && (len(s.Scopes) != 1 || !slices.Contains(known, s.Scopes[0])) {
+		return fmt.Errorf("provider %s takes exactly one scope; allowed are %s", preset.Name, strings.Join(known, ", "))
+	}
+	return nil
+}
+
+// applyClient fills in how token requests are made.
+func (s *Source) applyClient(preset provider.Preset) error {
+	fill(&s.TokenURL, preset.TokenURL)
+	switch {
+	case s.ClientAuth != "" || preset.ClientAuth == "":
+	case len(s.ClientSecrets) == 0:
+		return fmt.Errorf("provider %s needs a client_secret; for a client that has none say: client_auth none", preset.Name)
+	default:
+		s.ClientAuth = string(preset.ClientAuth)
+	}
+	fill(&s.BodyFormat, string(preset.BodyFormat))
 	for i, param := range s.TokenParams {
 		if param.Name == preset.LifetimeParam.Name && param.Requests == nil {
 			s.TokenParams[i].Requests = preset.LifetimeParam.Requests
@@ -137,7 +169,7 @@ func (s *Source) applyClient(preset provider.Preset) error {
 			s.TokenParams = append(s.TokenParams, Param{Name: param.Name, Value: param.Value, Requests: param.Requests})
 		}
 	}
-	if preset.ClientIDParam && strings.HasPrefix(s.ClientAuth, string(tokensource.ClientSecretBasic)) {
+	if preset.ClientIDParam && strings.HasPrefix(s.ClientAuth, string(provider.AuthBasic)) {
 		s.TokenParams = append(s.TokenParams, Param{Name: "client_id", Value: s.ClientID})
 	}
 	return nil
@@ -171,14 +203,10 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// itsVariables names the variables of a preset for an error.
-func itsVariables(preset provider.Preset) string {
-	if len(preset.Variables) == 0 {
-		return "it has none"
+func findPreset(name string) (provider.Preset, error) {
+	preset, ok := provider.Get(name)
+	if !ok {
+		return preset, fmt.Errorf("unknown provider %q; known are %s", name, strings.Join(provider.Names(), ", "))
 	}
-	names := make([]string, len(preset.Variables))
-	for i, v := range preset.Variables {
-		names[i] = v.Name
-	}
-	return "allowed are " + strings.Join(names, ", ")
+	return preset, nil
 }

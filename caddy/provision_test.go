@@ -30,7 +30,7 @@ func TestProvisionErrors(t *testing.T) {
 		{name: "unknown field", transport: `{"protocol":"authinject","source":"a","retries":1}`, want: "retries"},
 		{name: "unknown grant", destinations: `},"b":{"grant":{"type":"password"}`, want: "password"},
 		{name: "no grant", destinations: `},"b":{"token_url":"https://l.example.com"`, want: "source b: a grant is needed"},
-		{name: "no token_url", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x"`, want: "source b: grant client_credentials needs a token_url"},
+		{name: "no token_url", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x"`, want: "source b: token_url is needed"},
 		{name: "unset placeholder", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"{env.UNSET_HERE}","token_url":"https://l.example.com"`, want: "source b: client_id: evaluated placeholder {env.UNSET_HERE} is empty"},
 		{name: "bad name", destinations: `},"b/c":{"grant":{"type":"static","token":"{env.T}"}`, want: `source name "b/c"`},
 		{name: "bad token type", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x","token_url":"https://l.example.com","token_types":["JWT","mac"]`, want: "source b: token_types must not name mac"},

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
@@ -234,31 +235,30 @@ func (s *Source) provision(ctx caddy.Context) error {
 	return nil
 }
 
-// validate checks what needs no module and no placeholder, so that the Caddyfile
-// parser can name the line of a mistake.
+// validate checks what needs no network and no value of a placeholder, so that the Caddyfile
+// parser can name the line of a mistake. The preset is filled in already.
 func (s *Source) validate() error {
-	if len(s.GrantRaw) == 0 {
-		return errors.New("a grant is needed; allowed are authorization_code, client_credentials, implicit, refresh_token, static")
-	}
-	if err := s.validateGrant(); err != nil {
+	grant, err := s.configuredGrant()
+	if err != nil {
 		return err
 	}
-	switch none := s.ClientAuth == string(tokensource.ClientAuthNone); {
-	case none && len(s.ClientSecrets) > 0:
-		return errors.New("client_auth none sends no client_secret; remove one of the two")
-	case s.ClientAuth != "" && !none && len(s.ClientSecrets) == 0:
-		return fmt.Errorf("client_auth %s needs a client_secret", s.ClientAuth)
-	}
-	if s.RefreshBefore < 0 || s.Timeout < 0 || s.DefaultLifetime < -1 {
-		return errors.New("refresh_before and timeout must not be negative, default_lifetime only as -1")
-	}
-	if err := firstError(checkSecrets("client_secret", s.ClientSecrets...), s.checkTokenParams()); err != nil {
+	if err := firstError(s.checkPlaceholders(), s.example(grant).Check()); err != nil {
 		return err
 	}
-	for _, p := range append(slices.Clone(s.TokenParams), s.AuthorizeParams...) {
-		if err := checkSecrets("the parameter "+p.Name, p.Value); err != nil {
+	if traits := grant.Traits(); traits.NoTokenURL && s.RedirectURL == redirectManual {
+		return fmt.Errorf("grant %s gets the token from a redirect, so that redirect_url cannot be manual", s.grantType())
+	}
+	if !hasPlaceholder(s.RedirectURL) {
+		if err := checkRedirectURL(s.RedirectURL); err != nil {
 			return err
 		}
+	}
+	for _, p := range s.TokenParams {
+		if p.Name == "grant_type" || p.Name == "refresh_token" {
+			return fmt.Errorf("token_param %s is sent by the grant; remove it", p.Name)
+		}
+	}
+	for _, p := range slices.Concat(s.TokenParams, s.AuthorizeParams) {
 		if p.Name == "resource" && !hasPlaceholder(p.Value) && !isResource(p.Value) {
 			return fmt.Errorf("resource must be an absolute URI without a fragment (RFC 8707 section 2), not %q", p.Value)
 		}
@@ -266,20 +266,44 @@ func (s *Source) validate() error {
 	return s.checkQuery()
 }
 
-// checkTokenParams refuses the parameters that a built-in grant, or the client's authentication, sends by
-// itself.
-func (s *Source) checkTokenParams() error {
-	if _, builtin := builtinGrants[s.grantType()]; !builtin {
-		return nil
-	}
-	var names []string
-	for _, p := range s.TokenParams {
-		if p.Name == "grant_type" || p.Name == "refresh_token" {
-			return fmt.Errorf("token_param %s is sent by the grant; remove it", p.Name)
+// checkPlaceholders refuses braces that are neither a placeholder nor a variable of the provider.
+func (s *Source) checkPlaceholders() error {
+	for _, name := range []string{"issuer", "token_url", "authorize_url", "revoke_url"} {
+		o, _ := findOption(name)
+		if err := checkSecrets(name, s.withExamples(*o.into(s).(*string))); err != nil {
+			return err
 		}
-		names = append(names, p.Name)
 	}
-	return tokensource.ClientAuth(s.ClientAuth).CheckTokenParams(len(s.ClientSecrets) > 0, names...)
+	for _, p := range slices.Concat(s.TokenParams, s.AuthorizeParams) {
+		if err := checkSecrets("the parameter "+p.Name, p.Value); err != nil {
+			return err
+		}
+	}
+	return checkSecrets("client_secret", s.ClientSecrets...)
+}
+
+// withExamples is a text with example values for the variables of the provider.
+func (s *Source) withExamples(text string) string {
+	for _, v := range s.preset.Variables {
+		text = strings.ReplaceAll(text, "{"+v.Name+"}", v.Example)
+	}
+	return text
+}
+
+// example is the source for package tokensource, for a check: with an example in place of each
+// variable and placeholder, and without what belongs to a running configuration.
+func (s *Source) example(grant tokensource.Grant) tokensource.Config {
+	resolved := func(configured string) string {
+		if configured = s.withExamples(configured); hasPlaceholder(configured) {
+			return "https://placeholder.example/"
+		}
+		return configured
+	}
+	cfg := s.options("example", grant)
+	cfg.ClientID = s.ClientID
+	cfg.Issuer, cfg.TokenURL = resolved(s.Issuer), resolved(s.TokenURL)
+	cfg.AuthorizeURL, cfg.RevokeURL = resolved(s.AuthorizeURL), resolved(s.RevokeURL)
+	return cfg
 }
 
 // isResource reports whether text can be a resource indicator (RFC 8707 section 2).
@@ -295,47 +319,49 @@ func (s *Source) checkQuery() error {
 		return nil
 	}
 	for _, destination := range s.Destinations {
-		host, plain := strings.CutPrefix(destination, "http://")
-		if plain && !isLoopbackName(hostname(host)) {
+		field, plain := strings.CutPrefix(destination, "http://")
+		if plain && !host.IsLoopback(host.Name(field)) {
 			return fmt.Errorf("inject query puts the token into the URL, which destination %s would show to everybody on the way; use https, or inject header", destination)
 		}
 	}
 	return nil
 }
 
-// config is the source for package tokensource. p stands between it and what
-// belongs to one configuration.
-func (s *Source) config(name string, p *pooledSource) tokensource.Config {
+// config is the source for package tokensource. What belongs to one configuration comes from user.
+func (s *Source) config(name string, user *sourceUser) tokensource.Config {
+	cfg := s.options(name, user.grant)
+	cfg.Issuer, cfg.TokenURL = s.endpoints.issuer, s.endpoints.token
+	cfg.AuthorizeURL, cfg.RevokeURL = s.endpoints.authorize, s.endpoints.revoke
+	cfg.Variables = s.perAccount
+	cfg.ClientID = s.clientID
+	cfg.Storage, cfg.Observer = user.storage, user.observe
+	for _, key := range s.encryptionKeys {
+		cfg.EncryptionKeys = append(cfg.EncryptionKeys, value(key))
+	}
+	return cfg
+}
+
+// options are the options that package tokensource gets as they are configured.
+func (s *Source) options(name string, grant tokensource.Grant) tokensource.Config {
 	cfg := tokensource.Config{
 		Name:            name,
-		Grant:           p.grant(s.grant),
-		Issuer:          s.endpoints.issuer,
-		TokenURL:        s.endpoints.token,
-		AuthorizeURL:    s.endpoints.authorize,
-		RevokeURL:       s.endpoints.revoke,
-		Variables:       s.perAccount,
-		ClientID:        s.clientID,
+		Grant:           grant,
 		ClientAuth:      tokensource.ClientAuth(s.ClientAuth),
 		BodyFormat:      tokensource.BodyFormat(s.BodyFormat),
 		Scopes:          s.Scopes,
 		ScopeSeparator:  s.ScopeSeparator,
+		Params:          params(s.TokenParams),
+		AuthorizeParams: params(s.AuthorizeParams),
 		TokenTypes:      s.TokenTypes,
 		RefreshBefore:   time.Duration(s.RefreshBefore),
 		DefaultLifetime: time.Duration(s.DefaultLifetime),
 		Timeout:         time.Duration(s.Timeout),
 		DeadGrantErrors: s.preset.DeadGrantErrors,
 		LockOut:         s.preset.LockOut,
-		Storage:         pooledStorage{p},
-		Observer:        p.observe,
 	}
 	for _, secret := range s.ClientSecrets {
 		cfg.ClientSecrets = append(cfg.ClientSecrets, value(secret))
 	}
-	for _, key := range s.encryptionKeys {
-		cfg.EncryptionKeys = append(cfg.EncryptionKeys, value(key))
-	}
-	cfg.Params = params(s.TokenParams)
-	cfg.AuthorizeParams = params(s.AuthorizeParams)
 	return cfg
 }
 

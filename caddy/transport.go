@@ -95,7 +95,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err := t.provisionInner(ctx); err != nil {
 		return err
 	}
-	guard, err := browsers(ctx, t.AllowOrigins, t.AllowHosts)
+	guard, err := browsers(app.routesAround(ctx).hosts, t.AllowOrigins, t.AllowHosts)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if t.checks != nil {
 		t.transport.HealthCheckBase = t.checks
 	}
-	t.warnOf(ctx, app, to)
+	t.warnOf(ctx, to)
 	if t.RetryStatuses != nil {
 		t.transport.RetryStatuses = *t.RetryStatuses
 	}

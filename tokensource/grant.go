@@ -7,9 +7,11 @@ import (
 
 // Grant is how a source gets its tokens (RFC 6749 section 1.3): it decides what
 // to ask for next, the source does the asking. Implementations must be safe for
-// concurrent use.
+// concurrent use. A grant may have a method Check() error that reports what is wrong with its own
+// options: [Config.Check] calls it.
 type Grant interface {
-	// Traits says what kind of grant this is. It must not change.
+	// Traits says what kind of grant this is. It must not change, and must not depend on the
+	// grant's configuration: it is also called on the zero value.
 	Traits() Traits
 	// Next returns what to do for a new token, given the record as it stands. rec
 	// is never nil, is not to be changed, and may be empty. An error that is an

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"net/url"
 )
 
@@ -13,6 +14,14 @@ import (
 type RefreshToken struct {
 	// Initial is the configured refresh token.
 	Initial Value
+}
+
+// Check reports a missing refresh token.
+func (g RefreshToken) Check() error {
+	if g.Initial == nil {
+		return errors.New("grant refresh_token needs a refresh_token")
+	}
+	return nil
 }
 
 // Traits implements [Grant].

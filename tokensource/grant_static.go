@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -13,6 +14,14 @@ type Static struct {
 	Token Value
 	// Expires is when it ends; zero when that is not known.
 	Expires time.Time
+}
+
+// Check reports a missing token.
+func (g Static) Check() error {
+	if g.Token == nil {
+		return errors.New("grant static needs a token")
+	}
+	return nil
 }
 
 // Traits implements [Grant].

@@ -1,10 +1,14 @@
 package tokensource
 
-import "time"
+import (
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource/provider"
+)
 
 // NeverExpires is the [Config.DefaultLifetime] of providers whose tokens serve
 // until they are refused.
-const NeverExpires time.Duration = -1
+const NeverExpires = provider.NeverExpires
 
 // maxLifetime bounds what is believed of a provider's expires_in.
 const maxLifetime = 10 * 365 * 24 * time.Hour

@@ -7,10 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/authinject/caddy-authinject/internal/host"
 )
 
 // maxMetadata bounds the size of an issuer's metadata.
@@ -49,7 +50,7 @@ func (m *metadata) endpoint(option string) (string, *Error) {
 	if CheckEndpoint(option, raw) != nil {
 		return refuse("is no https URL")
 	}
-	if isNear(raw) && !isNear(m.issuer) {
+	if host.IsNear(host.OfURL(raw)) && !host.IsNear(host.OfURL(m.issuer)) {
 		return refuse("is on this machine or its network link, where the issuer is not")
 	}
 	return raw, nil
@@ -59,43 +60,12 @@ func (m *metadata) endpoint(option string) (string, *Error) {
 // issuer's own origin.
 func (m *metadata) elsewhere(options []string) (origins []string) {
 	for _, option := range options {
-		if raw, failure := m.endpoint(option); raw != "" && failure == nil && origin(raw) != origin(m.issuer) {
-			origins = append(origins, originOf(raw))
+		if raw, failure := m.endpoint(option); raw != "" && failure == nil && host.Origin(raw) != host.Origin(m.issuer) {
+			origins = append(origins, host.Origin(raw))
 		}
 	}
 	slices.Sort(origins)
 	return slices.Compact(origins)
-}
-
-// isNear reports whether the host of a URL is this machine, or an address of its network link.
-func isNear(raw string) bool {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return false
-	}
-	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return false
-	}
-	ip = ip.Unmap()
-	return ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast()
-}
-
-// origin is the scheme, host and port of a URL that is one.
-func origin(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
-	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
-	}
-	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
 
 // CheckIssuer reports why raw cannot be an issuer identifier (RFC 8414 section 2): https, or
@@ -155,7 +125,7 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 	if err != nil {
 		failure := transportFailure(err, false)
 		failure.Reason = strings.ReplaceAll(failure.Reason, "the token endpoint", "the issuer")
-		failure.Endpoint = originOf(at)
+		failure.Endpoint = host.Origin(at)
 		return nil, failure
 	}
 	defer resp.Body.Close()

@@ -96,7 +96,7 @@ type Config struct {
 	Transport http.RoundTripper
 	// UserAgent is sent with token requests. Default "authinject".
 	UserAgent string
-	// Observer is told what happens; see also [Source.Observe].
+	// Observer is told what happens; see also [Source.Rebind].
 	Observer Observer
 	// Clock is for tests. The zero value is the system's.
 	Clock Clock
@@ -112,7 +112,7 @@ type Source struct {
 	wire        *wire
 	vault       *vault.Vault
 	owner       string // names this process in write-ahead marks
-	observer    atomic.Pointer[Observer]
+	bound       bound
 
 	unnamed  *Account
 	accounts sync.Map // name -> *Account
@@ -140,9 +140,13 @@ const parallelRequests = 16
 // New checks cfg and returns a source. It makes no request: see [Source.Warm].
 // Its errors name the option at fault, and what is allowed.
 func New(cfg Config) (*Source, error) {
-	if err := cfg.setDefaults(); err != nil {
+	if err := cfg.Check(); err != nil {
+		if cfg.Name != "" {
+			err = fmt.Errorf("source %s: %w", cfg.Name, err)
+		}
 		return nil, err
 	}
+	cfg.setDefaults()
 	var owner [9]byte
 	if _, err := rand.Read(owner[:]); err != nil {
 		return nil, err
@@ -154,11 +158,12 @@ func New(cfg Config) (*Source, error) {
 		slots:  make(chan struct{}, parallelRequests),
 	}
 	s.interactive = s.Interactive()
+	s.bind(cfg.Grant, cfg.Storage, cfg.Observer)
+	s.cfg.Grant, s.cfg.Storage = s.bound.forwarding(cfg.Grant), boundStorage{&s.bound}
 	s.wire = newWire(&s.cfg)
 	s.vault = newVault(&s.cfg)
 	s.wire.tell = s.tell
 	s.unnamed = s.newAccount("")
-	s.Observe(cfg.Observer)
 	return s, nil
 }
 
@@ -178,14 +183,9 @@ func newVault(cfg *Config) *vault.Vault {
 // short for [Config.EncryptionKeys].
 func CheckEncryptionKey(key Secret) error { return vault.CheckKey(key.Reveal()) }
 
-func (cfg *Config) setDefaults() error {
-	if cfg.Name == "" {
-		return errors.New("a token source needs a name")
-	}
-	if cfg.Grant == nil {
-		return fmt.Errorf("source %s: a grant is needed", cfg.Name)
-	}
-	cfg.ClientAuth = cfg.ClientAuth.orDefault(len(cfg.ClientSecrets) > 0)
+// setDefaults fills in the options that have a default.
+func (cfg *Config) setDefaults() {
+	cfg.ClientAuth = cfg.ClientAuth.OrDefault(len(cfg.ClientSecrets) > 0)
 	if cfg.BodyFormat == "" {
 		cfg.BodyFormat = BodyForm
 	}
@@ -195,7 +195,7 @@ func (cfg *Config) setDefaults() error {
 	if cfg.DefaultLifetime == 0 {
 		cfg.DefaultLifetime = time.Hour
 	}
-	if cfg.Timeout <= 0 {
+	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
 	}
 	if cfg.UserAgent == "" {
@@ -205,18 +205,31 @@ func (cfg *Config) setDefaults() error {
 		cfg.Storage = new(MemoryStorage)
 	}
 	cfg.Clock = cfg.Clock.withDefaults()
-	if err := cfg.check(); err != nil {
-		return fmt.Errorf("source %s: %w", cfg.Name, err)
-	}
-	return nil
 }
 
-func (cfg *Config) check() error {
-	if err := oneOf("client_auth", cfg.ClientAuth, ClientAuths); err != nil {
-		return err
+// Check reports the first mistake in cfg, as [New] does. The error names the option, and says what
+// is allowed. Where the grant has a method Check() error, Check calls it.
+func (cfg Config) Check() error {
+	if cfg.Name == "" {
+		return errors.New("a token source needs a name")
 	}
-	if err := oneOf("body_format", cfg.BodyFormat, BodyFormats); err != nil {
-		return err
+	if cfg.Grant == nil {
+		return errors.New("a grant is needed")
+	}
+	if grant, ok := cfg.Grant.(interface{ Check() error }); ok {
+		if err := grant.Check(); err != nil {
+			return err
+		}
+	}
+	cfg.setDefaults()
+	for _, err := range []error{
+		CheckWord("client_auth", cfg.ClientAuth, ClientAuths),
+		CheckWord("body_format", cfg.BodyFormat, BodyFormats),
+		cfg.checkDurations(),
+	} {
+		if err != nil {
+			return err
+		}
 	}
 	if slices.ContainsFunc(cfg.EncryptionKeys, func(key Value) bool { return key == nil }) {
 		return errors.New("encryption_key must not be nil")
@@ -226,18 +239,32 @@ func (cfg *Config) check() error {
 			return err
 		}
 	}
-	if cfg.RefreshBefore < 0 {
-		return errors.New("refresh_before must not be negative")
-	}
-	traits := cfg.Grant.Traits()
-	if traits.Local {
+	if cfg.Grant.Traits().Local {
 		return nil
 	}
-	if !traits.NoTokenURL && cfg.TokenURL == "" && cfg.Issuer == "" {
-		return errors.New("token_url is needed, or issuer")
+	return cfg.checkRequests()
+}
+
+func (cfg *Config) checkDurations() error {
+	switch {
+	case cfg.RefreshBefore < 0:
+		return errors.New("refresh_before must not be negative")
+	case cfg.Timeout < 0:
+		return errors.New("timeout must not be negative")
+	case cfg.DefaultLifetime < NeverExpires:
+		return errors.New("default_lifetime must not be negative; only -1 is allowed, for tokens that never expire")
 	}
+	return nil
+}
+
+// checkRequests checks what the requests to the provider are made of.
+func (cfg *Config) checkRequests() error {
+	tokenRequests := !cfg.Grant.Traits().NoTokenURL
 	_, interactive := cfg.Grant.(Interactive)
-	if interactive && cfg.AuthorizeURL == "" && cfg.Issuer == "" {
+	switch {
+	case tokenRequests && cfg.TokenURL == "" && cfg.Issuer == "":
+		return errors.New("token_url is needed, or issuer")
+	case interactive && cfg.AuthorizeURL == "" && cfg.Issuer == "":
 		return errors.New("authorize_url is needed, or issuer")
 	}
 	if err := cfg.checkEndpoints(); err != nil {
@@ -246,11 +273,10 @@ func (cfg *Config) check() error {
 	if err := cfg.checkAuthorizeParams(); err != nil {
 		return err
 	}
-	if cfg.ClientID == "" && (interactive || !traits.NoTokenURL) {
-		return errors.New("client_id is needed")
-	}
 	switch {
-	case traits.NoTokenURL:
+	case cfg.ClientID == "" && (tokenRequests || interactive):
+		return errors.New("client_id is needed")
+	case !tokenRequests:
 		return nil
 	case cfg.ClientAuth == ClientAuthNone && len(cfg.ClientSecrets) > 0:
 		return errors.New("client_auth none sends no client_secret; remove one of the two")
@@ -288,14 +314,20 @@ func (cfg *Config) checkEndpoints() error {
 // checkParams refuses the parameters that would be sent twice (RFC 6749 section 3.2),
 // or that would make a second way of client authentication (section 2.3).
 func (cfg *Config) checkParams() error {
-	names := make([]string, len(cfg.Params))
-	for i, p := range cfg.Params {
-		if p.Name == "" || p.Value == nil {
+	basic := cfg.ClientAuth == ClientSecretBasic || cfg.ClientAuth == ClientSecretBasicRaw
+	seen := make(map[string]bool)
+	for _, p := range cfg.Params {
+		switch {
+		case p.Name == "" || p.Value == nil:
 			return errors.New("token_param needs a name and a value")
+		case p.Name == "client_secret", p.Name == "client_id" && !basic:
+			return fmt.Errorf("token_param %s is sent by client_auth %s; remove it", p.Name, cfg.ClientAuth)
+		case seen[p.Name] && p.Name != "resource": // RFC 8707 section 2 lets it repeat
+			return fmt.Errorf("token_param %s stands there twice", p.Name)
 		}
-		names[i] = p.Name
+		seen[p.Name] = true
 	}
-	return cfg.ClientAuth.CheckTokenParams(len(cfg.ClientSecrets) > 0, names...)
+	return nil
 }
 
 // checkAuthorizeParams refuses the parameters that every authorization request has (RFC
@@ -319,15 +351,6 @@ func (s *Source) Name() string { return s.cfg.Name }
 // Traits returns those of the source's grant.
 func (s *Source) Traits() Traits { return s.traits }
 
-// Observe makes o the one that is told what happens, in place of any other. A
-// source may outlive the configuration that it came from, its observer need not.
-func (s *Source) Observe(o Observer) {
-	if o == nil {
-		o = func(Event) {}
-	}
-	s.observer.Store(&o)
-}
-
 // settings is the digest of what decides what a token is good for.
 func (s *Source) settings(ctx context.Context) string {
 	parts := append([]string{s.cfg.ScopeSeparator}, s.cfg.Scopes...)
@@ -343,7 +366,7 @@ func (s *Source) settings(ctx context.Context) string {
 
 func (s *Source) tell(e Event) {
 	e.Source = s.cfg.Name
-	(*s.observer.Load())(e)
+	s.bound.Load().observer(e)
 }
 
 // Account returns the account of that name; the empty name is the unnamed one. Accounts

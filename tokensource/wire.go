@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/authinject/caddy-authinject/internal/host"
 )
 
 // wire is the way to a token endpoint: exactly one POST per call of post, with
@@ -149,7 +151,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secre
 	if failure.Reason == lockedOutReason {
 		w.leaveAlone(tokenURL, failure)
 	}
-	failure.Endpoint = originOf(tokenURL)
+	failure.Endpoint = host.Origin(tokenURL)
 	if !req.Spends.IsZero() && failure.Class == ClassOperator && slices.Contains(w.cfg.DeadGrantErrors, failure.Code) {
 		failure.Class = ClassLogin
 	}
@@ -237,9 +239,6 @@ func transportFailure(err error, sent bool) *Error {
 	return e
 }
 
-// CheckTokenURL reports why raw cannot be a token endpoint (RFC 6749 section 3.2).
-func CheckTokenURL(raw string) error { return CheckEndpoint("token_url", raw) }
-
 // CheckEndpoint reports why raw cannot be an endpoint of a provider, named by the option
 // that it stands in: https, or http on loopback; absolute, without fragment and
 // userinfo (RFC 6749 sections 3.1 and 3.2).
@@ -254,30 +253,12 @@ func CheckEndpoint(option, raw string) error {
 		return fmt.Errorf("%s must not hold a user name or password; use client_id and client_secret", option)
 	case u.Scheme == "https":
 		return nil
-	case u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "http" && host.IsLoopback(u.Hostname()):
 		return nil
 	case u.Scheme == "http":
 		return fmt.Errorf("%s must be https: plain http is allowed for loopback hosts only, and %s is none", option, u.Hostname())
 	}
 	return fmt.Errorf("%s must be https, not %s", option, u.Scheme)
-}
-
-// originOf is scheme and host of an endpoint; what follows may hold credentials.
-func originOf(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
-	}
-	return u.Scheme + "://" + u.Host
-}
-
-// isLoopback reports whether host is this machine by name or address.
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
 
 // retryAfter reads a Retry-After field (RFC 9110 section 10.2.3): seconds or a

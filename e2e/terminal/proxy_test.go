@@ -125,7 +125,7 @@ func TestProxyFlags(t *testing.T) {
 		{[]string{"--to", "https://api.example.com", "--client-secret", "pa{ss}word"}, "client_secret: it has a brace that begins no placeholder"},
 		{[]string{"--to", "https://api.example.com", "--client-secret", `pa\{ss}word`}, "--client-secret: what stands on a command line is shown"},
 		{[]string{"--to", "https://api.example.com", "--client-secret", "abc"}, "use a placeholder, {env.NAME} or {file./path}"},
-		{[]string{"--to", "https://api.example.com", "--grant", "client_credentials", "--client-id", "x"}, "Error: grant client_credentials needs a token_url, or an issuer\n"},
+		{[]string{"--to", "https://api.example.com", "--grant", "client_credentials", "--client-id", "x"}, "Error: token_url is needed, or issuer\n"},
 		{[]string{"--to", "https://api.example.com", "--provider", "nobody"}, "Error: unknown provider \"nobody\"; known are accelo"},
 		{[]string{"--to", "https://api.example.com", "--provider", "accelo", "--var", "acme"}, "--var acme: a name and a value are needed"},
 		{[]string{"--to", "https://api.example.com", "--token", "{env.T}", "--from", "a:b:c"}, "--from \"a:b:c\" is no address"},

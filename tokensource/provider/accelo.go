@@ -30,8 +30,8 @@ func init() {
 		// wiki and docs want HTTP Basic. The header that docs show decodes to id:secret as they
 		// are, with an @ that RFC 6749 section 2.3.1 would have made %40.
 		ClientAuth:             AuthBasicRaw,
-		ClientAuthAlternatives: []string{AuthQuery}, // wiki: "as a last option"
-		BodyFormat:             BodyForm,            // docs: Content-Type of the samples
+		ClientAuthAlternatives: []ClientAuth{AuthQuery}, // wiki: "as a last option"
+		BodyFormat:             BodyForm,                // docs: Content-Type of the samples
 
 		// docs: optional, and read(all) by default. Left out, so that nothing depends
 		// on how parentheses are encoded.

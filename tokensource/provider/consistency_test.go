@@ -18,10 +18,10 @@ import (
 // client authentication that the preset names, and with nothing but its data.
 func TestEmulatorsAcceptThePresets(t *testing.T) {
 	for _, p := range All() {
-		auths := append([]string{p.ClientAuth}, p.ClientAuthAlternatives...)
+		auths := append([]ClientAuth{p.ClientAuth}, p.ClientAuthAlternatives...)
 		for _, grant := range p.Grants {
 			for _, auth := range auths {
-				t.Run(strings.Trim(p.Name+"/"+grant+"/"+auth, "/"), func(t *testing.T) {
+				t.Run(strings.Trim(p.Name+"/"+grant+"/"+string(auth), "/"), func(t *testing.T) {
 					p := mustGet(t, p.Name)
 					p.ClientAuth = auth
 					c := newClient(t, p, grant)
@@ -214,7 +214,7 @@ func TestTokenSourcesUnderstandPresets(t *testing.T) {
 				cfg := tokensource.Config{
 					Name: p.Name, Grant: tokensource.ClientCredentials{}, TokenURL: c.at.Token,
 					ClientID: c.emu.ClientID(), ClientSecrets: []tokensource.Value{tokensource.Literal(clientSecret)},
-					ClientAuth: tokensource.ClientAuth(p.ClientAuth), BodyFormat: tokensource.BodyFormat(p.BodyFormat),
+					ClientAuth: p.ClientAuth, BodyFormat: p.BodyFormat,
 					Scopes: p.Scopes, ScopeSeparator: p.ScopeSeparator, DefaultLifetime: p.DefaultLifetime,
 				}
 				if grant == GrantRefreshToken {

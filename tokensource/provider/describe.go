@@ -31,12 +31,12 @@ func (p Preset) Describe(w io.Writer) error {
 	}
 	t.row("revoke_url", p.RevokeURL)
 	if p.ClientAuth != "" {
-		t.row("client_auth", defaultFirst(append([]string{p.ClientAuth}, p.ClientAuthAlternatives...))...)
+		t.row("client_auth", defaultFirst(words(append([]ClientAuth{p.ClientAuth}, p.ClientAuthAlternatives...)))...)
 	}
 	if p.ClientIDParam {
 		t.row("", "with client_id among the parameters too")
 	}
-	t.row("body_format", p.BodyFormat)
+	t.row("body_format", string(p.BodyFormat))
 	t.row("scopes", p.Scopes...)
 	if p.OneScope {
 		t.row("", "exactly one of those known")
@@ -128,6 +128,15 @@ func (i Injection) String() string {
 		text += " " + i.Scheme
 	}
 	return text
+}
+
+// words are values of a type of words, as text.
+func words[T ~string](values []T) []string {
+	texts := make([]string, len(values))
+	for i, value := range values {
+		texts[i] = string(value)
+	}
+	return texts
 }
 
 func defaultFirst(words []string) []string {

@@ -10,9 +10,9 @@
 // unset, and is listed in [Preset.Unknown]. Whatever a preset sets, a user may
 // override.
 //
-// Adding a provider is adding one file that calls register: the tests hold it to
-// the schema of [Preset.Validate], to a golden file of [Preset.Describe], and to
-// an emulator in package tokensourcetest.
+// Adding a provider is adding one file that calls register: the tests hold it to a
+// schema, to a golden file of [Preset.Describe], which `make golden` writes, and to an
+// emulator in package tokensourcetest, which is made from the preset.
 //
 // The package imports nothing of this project, and is safe for concurrent use:
 // every preset that it hands out is the caller's own copy.

@@ -14,53 +14,12 @@ import (
 // so that no value can lead to another host or path. The errors name the
 // variable and what is allowed.
 func (p Preset) Expand(text string, variables map[string]string) (string, error) {
-	return p.expand(text, variables, false)
-}
-
-// ExpandSource is [Preset.Expand] with the values that a source has for all of its
-// accounts. Variables that are left to the accounts stay as they are, in braces.
-func (p Preset) ExpandSource(text string, variables map[string]string) (string, error) {
-	return p.expand(text, variables, true)
-}
-
-func (p Preset) expand(text string, variables map[string]string, perAccount bool) (string, error) {
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
-		if _, err := p.variable(name); err != nil {
-			return "", err
+		v, err := p.Variable(name)
+		if err == nil {
+			err = v.Check(variables[name])
 		}
-	}
-	used, err := variablesIn(text)
-	if err != nil {
-		return "", err
-	}
-	values := maps.Clone(variables)
-	var kept []Variable
-	for _, name := range used {
-		v, err := p.variable(name)
 		if err != nil {
-			return "", err
-		}
-		if _, given := variables[name]; !given && perAccount && v.PerAccount {
-			kept = append(kept, v)
-		}
-	}
-	return expand(p.Variables, text, values, kept)
-}
-
-// Expand puts values in the place of the declared variables in text, as
-// [Preset.Expand] does.
-func Expand(declared []Variable, text string, values map[string]string) (string, error) {
-	return expand(declared, text, values, nil)
-}
-
-// expand leaves those of kept as they are.
-func expand(declared []Variable, text string, values map[string]string, kept []Variable) (string, error) {
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		v, err := find(declared, name)
-		if err != nil {
-			return "", err
-		}
-		if err := v.Check(values[name]); err != nil {
 			return "", err
 		}
 	}
@@ -70,19 +29,15 @@ func expand(declared []Variable, text string, values map[string]string, kept []V
 		if name == "" {
 			return nil
 		}
-		v, err := find(declared, name)
+		v, err := p.Variable(name)
 		if err != nil {
 			return err
 		}
-		value, given := values[name]
-		switch {
-		case given:
-			out.WriteString(value)
-		case slices.ContainsFunc(kept, func(k Variable) bool { return k.Name == name }):
-			out.WriteString("{" + name + "}")
-		default:
+		value, given := variables[name]
+		if !given {
 			return fmt.Errorf("variable %s is needed: %s, such as %s", name, v.Allowed, v.Example)
 		}
+		out.WriteString(value)
 		return nil
 	})
 	if err != nil {
@@ -91,13 +46,10 @@ func expand(declared []Variable, text string, values map[string]string, kept []V
 	return out.String(), nil
 }
 
-// find returns the declared variable of that name.
-func find(declared []Variable, name string) (Variable, error) {
-	at := slices.IndexFunc(declared, func(v Variable) bool { return v.Name == name })
-	if at < 0 {
-		return Variable{}, fmt.Errorf("variable %s is not known", name)
-	}
-	return declared[at], nil
+// Expand puts values in the place of the declared variables in text, as
+// [Preset.Expand] does.
+func Expand(declared []Variable, text string, values map[string]string) (string, error) {
+	return Preset{Variables: declared}.Expand(text, values)
 }
 
 // Check reports why value cannot stand in the variable's place.
@@ -113,8 +65,8 @@ func (v Variable) Check(value string) error {
 	return nil
 }
 
-// variable returns the declared variable of that name.
-func (p Preset) variable(name string) (Variable, error) {
+// Variable returns the declared variable of that name.
+func (p Preset) Variable(name string) (Variable, error) {
 	known := make([]string, len(p.Variables))
 	for i, v := range p.Variables {
 		if v.Name == name {
@@ -122,22 +74,13 @@ func (p Preset) variable(name string) (Variable, error) {
 		}
 		known[i] = v.Name
 	}
-	if len(known) == 0 {
+	switch {
+	case p.Name == "":
+		return Variable{}, fmt.Errorf("variable %s is not known", name)
+	case len(known) == 0:
 		return Variable{}, fmt.Errorf("variable %s is not known; provider %s has no variables", name, p.Name)
 	}
 	return Variable{}, fmt.Errorf("variable %s is not known; provider %s has %s", name, p.Name, strings.Join(known, ", "))
-}
-
-// variablesIn returns the names of the variables in text.
-func variablesIn(text string) ([]string, error) {
-	var found []string
-	err := walk(text, func(_, name string) error {
-		if name != "" {
-			found = append(found, name)
-		}
-		return nil
-	})
-	return found, err
 }
 
 // walk calls part for each stretch of text that ends in a variable, and for what

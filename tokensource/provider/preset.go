@@ -1,6 +1,9 @@
 package provider
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Preset is one API as this project knows it. The zero value of a field means
 // that the provider has no such thing, or that nobody has published it; where
@@ -35,14 +38,12 @@ type Preset struct {
 	// standard ones.
 	TokenParams []TokenParam
 	// ClientAuth is how the client proves itself at TokenURL (the Auth constants).
-	ClientAuth string
-	// ClientAuthAlternatives are other ways that the provider's pages allow.
-	ClientAuthAlternatives []string
+	ClientAuth ClientAuth
 	// ClientIDParam sends client_id among the parameters too where ClientAuth is HTTP
 	// Basic, which has it already.
 	ClientIDParam bool
 	// BodyFormat is where the parameters of a token request stand (the Body constants).
-	BodyFormat string
+	BodyFormat BodyFormat
 
 	// Scopes are asked for unless a user names others. None: no scope is sent,
 	// and the provider grants its own default.
@@ -62,15 +63,9 @@ type Preset struct {
 	// RedirectURL is [RedirectManual] where the provider shows the user a code
 	// to type back. Unset: the provider redirects to our own callback.
 	RedirectURL string
-	// ImplicitAnswer is where the redirect of the implicit grant holds the token: the
-	// [AnswerQuery] or, as RFC 6749 section 4.2.2 demands, the [AnswerFragment].
-	ImplicitAnswer string
 
 	// Inject is where the API wants the token.
 	Inject Injection
-	// InjectAlternatives are other places that the API is documented or seen to
-	// accept. A request uses one place only.
-	InjectAlternatives []Injection
 	// Destinations are the origins of the API: the only ones that get a token.
 	Destinations []string
 
@@ -87,12 +82,6 @@ type Preset struct {
 	// LifetimeParam is the parameter that asks for a lifetime in seconds. Its Value
 	// is the user's, and it is optional. Unset: there is none.
 	LifetimeParam TokenParam
-	// RefreshBeforeExpiry means that a refresh must come while the access token
-	// still lives.
-	RefreshBeforeExpiry bool
-	// Rotates says whether a refresh replaces the refresh token (the Rotation
-	// constants). Whatever it says, a refresh token in an answer is to be kept.
-	Rotates string
 	// DeadGrantErrors are the error codes that, in an answer to a refresh, mean that the
 	// refresh token is dead and a person must connect again. invalid_grant and
 	// its kin always do, and are not listed.
@@ -100,11 +89,31 @@ type Preset struct {
 	// LockOut is what follows too many failed attempts at the token endpoint.
 	LockOut LockOut
 
+	// What follows is documentation: [Preset.Describe] prints it, the emulators are held to it, and
+	// no request depends on it.
+
+	// ClientAuthAlternatives are other ways of client authentication that the provider's pages
+	// allow.
+	ClientAuthAlternatives []ClientAuth
+	// InjectAlternatives are other places that the API is documented or seen to accept. A request
+	// uses one place only.
+	InjectAlternatives []Injection
+	// ImplicitAnswer is where the redirect of the implicit grant holds the token: the [AnswerQuery]
+	// or, as RFC 6749 section 4.2.2 demands, the [AnswerFragment]. Both are understood.
+	ImplicitAnswer string
+	// RefreshBeforeExpiry means that a refresh must come while the access token still lives.
+	RefreshBeforeExpiry bool
+	// Rotates says whether a refresh replaces the refresh token (the Rotation constants). A new
+	// refresh token in an answer is always kept.
+	Rotates string
 	// Notes are what a user should read before using the preset.
 	Notes []string
 	// Unknown lists what nobody has published and no value here answers.
 	Unknown []string
 }
+
+// Offers reports whether the preset offers a grant.
+func (p Preset) Offers(grant string) bool { return slices.Contains(p.Grants, grant) }
 
 // Param is a parameter with a fixed value.
 type Param struct {
@@ -126,12 +135,7 @@ type TokenParam struct {
 
 // On reports whether a token request with this grant_type carries the parameter.
 func (p TokenParam) On(grantType string) bool {
-	for _, r := range p.Requests {
-		if r == grantType {
-			return true
-		}
-	}
-	return p.Name != "" && len(p.Requests) == 0
+	return p.Name != "" && (len(p.Requests) == 0 || slices.Contains(p.Requests, grantType))
 }
 
 // Scope is one scope and what it permits.
@@ -180,6 +184,7 @@ type LockOut struct {
 	Member string
 	// MinWait is the least to wait after such an answer; a longer Retry-After counts.
 	MinWait time.Duration
-	// Restarts means that any attempt during the lock-out begins it anew.
+	// Restarts means that any attempt during the lock-out begins it anew. It is documentation:
+	// nothing is sent during any lock-out.
 	Restarts bool
 }

@@ -17,25 +17,56 @@ const (
 	GrantStatic = "static"
 )
 
+// ClientAuth is how the client authenticates at the token endpoint, by the names of the OAuth
+// registry (RFC 7591 section 2).
+type ClientAuth string
+
 // The ways of client authentication.
 const (
-	// AuthBasic is HTTP Basic with id and secret form-urlencoded (RFC 6749
-	// section 2.3.1).
-	AuthBasic = "client_secret_basic"
-	// AuthBasicRaw is HTTP Basic with id and secret as they are.
-	AuthBasicRaw = "client_secret_basic_raw"
-	// AuthPost has id and secret among the parameters in the body.
-	AuthPost = "client_secret_post"
-	// AuthQuery has id and secret in the URL.
-	AuthQuery = "client_secret_query"
+	// AuthBasic sends HTTP Basic with id and secret form-encoded first, as RFC 6749 section 2.3.1
+	// says. It is the default for a client that has a secret.
+	AuthBasic ClientAuth = "client_secret_basic"
+	// AuthBasicRaw sends HTTP Basic with id and secret as they are, for the providers that do not
+	// decode them (RFC 7617 alone).
+	AuthBasicRaw ClientAuth = "client_secret_basic_raw"
+	// AuthPost sends client_id and client_secret in the body.
+	AuthPost ClientAuth = "client_secret_post"
+	// AuthQuery sends client_id and client_secret in the token URL's query. It puts the secret
+	// where servers log it: only for providers that demand it.
+	AuthQuery ClientAuth = "client_secret_query"
+	// AuthNone sends the client_id alone: a public client.
+	AuthNone ClientAuth = "none"
 )
 
-// The places for the parameters of a token request.
+// ClientAuths are the known ways, in the order to name them to a person.
+var ClientAuths = []ClientAuth{AuthBasic, AuthBasicRaw, AuthPost, AuthQuery, AuthNone}
+
+// OrDefault returns a, or the default for a client that has a secret or has none.
+func (a ClientAuth) OrDefault(secret bool) ClientAuth {
+	switch {
+	case a != "":
+		return a
+	case secret:
+		return AuthBasic
+	}
+	return AuthNone
+}
+
+// BodyFormat is how the parameters of a token request are sent.
+type BodyFormat string
+
+// The formats of a token request.
 const (
-	BodyForm  = "form"
-	BodyJSON  = "json"
-	BodyQuery = "query"
+	// BodyForm sends a form (RFC 6749 appendix B). It is the default.
+	BodyForm BodyFormat = "form"
+	// BodyJSON sends one JSON object of strings.
+	BodyJSON BodyFormat = "json"
+	// BodyQuery sends everything in the token URL's query, and no body.
+	BodyQuery BodyFormat = "query"
 )
+
+// BodyFormats are the known formats, in the order to name them to a person.
+var BodyFormats = []BodyFormat{BodyForm, BodyJSON, BodyQuery}
 
 const (
 	// PKCES256 is the S256 method of RFC 7636.

@@ -8,21 +8,12 @@ import (
 	"time"
 )
 
-// The grant types (RFC 6749) by their wire names.
-const (
-	grantAuthorizationCode = "authorization_code"
-	grantClientCredentials = "client_credentials"
-	grantRefreshToken      = "refresh_token"
-	grantImplicit          = "implicit" // has no token request
-)
-
-// grants holds the implementation of each grant type. An entry runs with s.mu
+// grants holds the implementation of each grant type, which its file adds. An entry runs with s.mu
 // held, for a client that has been authenticated and may use the grant.
-var grants = map[string]func(*Server, *grantRequest) (*issuance, *oauthError){
-	grantAuthorizationCode: (*Server).authorizationCode,
-	grantClientCredentials: (*Server).clientCredentials,
-	grantRefreshToken:      (*Server).refreshGrant,
-}
+var grants = map[string]func(*Server, *grantRequest) (*issuance, *oauthError){}
+
+// grantImplicit has no token request (RFC 6749 section 4.2).
+const grantImplicit = "implicit"
 
 // grantRequest is a token request whose client is known.
 type grantRequest struct {

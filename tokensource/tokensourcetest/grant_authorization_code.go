@@ -9,6 +9,10 @@ import (
 	"time"
 )
 
+const grantAuthorizationCode = "authorization_code"
+
+func init() { grants[grantAuthorizationCode] = (*Server).authorizationCode }
+
 // authCode is an authorization code, or a PIN, and what it was given for.
 type authCode struct {
 	value           string

@@ -5,6 +5,10 @@ import (
 	"strings"
 )
 
+const grantClientCredentials = "client_credentials"
+
+func init() { grants[grantClientCredentials] = (*Server).clientCredentials }
+
 // clientCredentials is the grant of RFC 6749 section 4.4: the client acts for
 // itself, so the token's subject is the client.
 func (s *Server) clientCredentials(g *grantRequest) (*issuance, *oauthError) {

@@ -5,6 +5,10 @@ import (
 	"time"
 )
 
+const grantRefreshToken = "refresh_token"
+
+func init() { grants[grantRefreshToken] = (*Server).refreshGrant }
+
 // refreshGrant is the grant of RFC 6749 section 6, with rotation and reuse
 // detection as RFC 9700 section 4.14.2 describes them.
 func (s *Server) refreshGrant(g *grantRequest) (*issuance, *oauthError) {

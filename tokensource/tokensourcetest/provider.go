@@ -3,11 +3,12 @@ package tokensourcetest
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 // The providers that can be emulated, by the names of their presets.
@@ -73,8 +74,9 @@ type Provider struct {
 	name string
 }
 
-// profiles make the emulations: each fills in what is zero in the configuration,
-// and says how the provider differs.
+// profiles make the emulations of the providers that do what no field of their preset describes:
+// each fills in what is zero in the configuration, and says how the provider differs. All other
+// presets are emulated from their data.
 var profiles = map[string]func(*ProviderConfig) *emulation{
 	TinyPlus:    tinyPlus,
 	TinyEmail:   tinyEmail,
@@ -84,18 +86,24 @@ var profiles = map[string]func(*ProviderConfig) *emulation{
 	TiltifyV3:   tiltifyV3,
 }
 
-// Providers returns the names of all providers that can be emulated.
-func Providers() []string { return slices.Sorted(maps.Keys(profiles)) }
+// Providers returns the names of all providers that can be emulated: every preset.
+func Providers() []string { return provider.Names() }
 
 // ListenProvider starts the provider of that name. The caller closes it.
 func ListenProvider(name string, cfg ProviderConfig) (*Provider, error) {
-	profile := profiles[name]
-	if name == AffinityLive {
-		profile = profiles[Accelo]
-	}
-	if profile == nil {
+	preset, known := provider.Get(name)
+	if !known {
 		return nil, fmt.Errorf("there is no provider %q; there are %s", name, strings.Join(Providers(), ", "))
 	}
+	profile := profiles[preset.Name]
+	if profile == nil {
+		profile = func(cfg *ProviderConfig) *emulation { return emulatePreset(preset, cfg) }
+	}
+	return listenProvider(name, cfg, profile)
+}
+
+// listenProvider starts the provider that profile makes.
+func listenProvider(name string, cfg ProviderConfig, profile func(*ProviderConfig) *emulation) (*Provider, error) {
 	if !slices.Contains([]string{"", ApplicationInstalled, ApplicationWeb, ApplicationService}, cfg.Application) {
 		return nil, fmt.Errorf("unknown ProviderConfig.Application %q", cfg.Application)
 	}

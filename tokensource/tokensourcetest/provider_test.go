@@ -23,9 +23,10 @@ func biggerplateExchange(code string) []string {
 }
 
 func TestProviders(t *testing.T) {
-	want := []string{Accelo, Biggerplate, Tiltify, TiltifyV3, TinyEmail, TinyPlus}
-	if got := Providers(); !slices.Equal(got, want) {
-		t.Errorf("providers %v, want %v", got, want)
+	for _, want := range []string{Accelo, Biggerplate, Tiltify, TiltifyV3, TinyEmail, TinyPlus} {
+		if !slices.Contains(Providers(), want) {
+			t.Errorf("providers %v lack %s", Providers(), want)
+		}
 	}
 	for name, cfg := range map[string]ProviderConfig{
 		"unknown": {}, Accelo: {Application: "mobile"},

@@ -1,4 +1,4 @@
-package caddy
+package connect
 
 import (
 	"crypto/hmac"
@@ -7,112 +7,92 @@ import (
 	"encoding/base64"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/internal/host"
 )
 
-// secure sets what every answer of the page carries. There is no form-action: some
-// browsers hold the provider's whole chain of redirects to it, and nobody knows that chain.
+// secure sets the fields that every answer has. The policy has no form-action: some browsers apply it
+// to all redirects that follow a form, and the provider's redirects are not known.
 func secure(header http.Header) {
 	header.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'")
 	header.Set("Cache-Control", "no-store")
-	header.Set("Cross-Origin-Opener-Policy", "same-origin") // no upstream's page has it; see authinject.Browsers
-	// The browser forgets a policy for Network Error Logging that it has for this origin. Otherwise it would report
-	// this address, with the answer to a login, to a collector.
+	header.Set("Cross-Origin-Opener-Policy", "same-origin") // it is removed from upstreams' pages; see authinject.Browsers
+	// The browser drops a policy for Network Error Logging that it has for this origin. Otherwise it would
+	// report this address, with the answer to a login, to a collector.
 	header.Set("NEL", `{"report_to":"","max_age":0}`)
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
-	// Of a same-origin form a browser says where it comes from only if it may.
+	// Browsers send the Origin of a form's page only if this policy allows it.
 	header.Set("Referrer-Policy", "same-origin")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("X-Frame-Options", "DENY")
 }
 
-// admit returns nothing for a caller that may use the page, and else what to tell it.
-func (h *ConnectHandler) admit(r *http.Request) (refusal string) {
-	if h.Callers != callersAny && !isLocal(r) {
+// admit returns why a caller may not use the page; empty if it may.
+func (p *Page) admit(r *http.Request) (refusal string) {
+	if !p.AnyCaller && !isLocal(r) {
 		return "This page is for callers on the machine itself. To open it to others, behind a guard of your own, the configuration must say: callers any."
 	}
-	if !h.knowsHost(r.Host) {
+	if !p.knowsHost(r.Host) {
 		return "This page is not served under this name, lest another site's name be pointed at it. Open it by the address or the name that the configuration has."
 	}
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
 		return "This request was made by a page of another site, and was not carried out."
 	}
-	// By speculation rules, any page can make the browser load an address ahead of time. That is no person's act.
+	// By speculation rules, any page can make the browser load an address before a person opens it.
 	if authinject.IsPrefetch(r.Header) {
 		return "Your browser loads this page ahead of time. It is shown when you open it."
 	}
-	// A web page that an upstream serves under the same address is of the same origin, and need not be ours.
+	// A page that an upstream serves under the same address has the same origin as this page.
 	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "document" {
 		return "This page is for people, and shown as one; it was asked for by a script or a part of another page."
 	}
 	return ""
 }
 
-// passedOn are the fields by which a proxy says that a request is somebody else's. Browsers send none.
+// passedOn are the fields by which a proxy says that it passes on a request. Browsers send none of them.
 var passedOn = []string{
 	"Forwarded", "Via", "X-Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip",
 	"X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "Fly-Client-Ip",
 }
 
-// isLocal reports whether the caller is on this machine, and no proxy on it passes
-// on somebody else's request.
+// isLocal reports whether the caller is on this machine and is not a proxy that passes on a request.
 func isLocal(r *http.Request) bool {
 	for _, name := range passedOn {
 		if len(r.Header[name]) > 0 {
 			return false
 		}
 	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	address, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
-		// A unix socket has no address; who can open it is on this machine.
+		// A unix socket has no address. A caller that can open it is on this machine.
 		return r.RemoteAddr == "" || strings.HasPrefix(r.RemoteAddr, "@") || strings.HasPrefix(r.RemoteAddr, "/")
 	}
-	return isLoopbackName(host)
+	return host.IsLoopbackInZone(address)
 }
 
-// knowsHost reports whether a browser that names host means us: a site whose name
-// was pointed at this machine (DNS rebinding) does not.
-func (h *ConnectHandler) knowsHost(host string) bool {
-	name := hostname(host)
+// knowsHost reports whether a Host field names this page. The name of a site that was pointed at this
+// machine (DNS rebinding) does not.
+func (p *Page) knowsHost(field string) bool {
+	name := host.Name(field)
 	ip := net.ParseIP(name)
-	return ip != nil && !ip.IsUnspecified() || isLoopbackName(name) || slices.Contains(h.hosts, strings.ToLower(name))
-}
-
-// hostname is a Host field's name, without port and brackets.
-func hostname(host string) string {
-	return (&url.URL{Host: host}).Hostname()
-}
-
-// hostOf is the name in a URL, in lower case.
-func hostOf(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
-	}
-	return strings.ToLower(u.Hostname())
-}
-
-func isLoopbackName(name string) bool {
-	ip := net.ParseIP(strings.TrimSuffix(name, "%lo"))
-	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback()
+	return ip != nil && !ip.IsUnspecified() || host.IsLoopbackInZone(name) || p.isSite(strings.ToLower(name))
 }
 
 // csrfCookie binds the page's forms to the browser that was given the page.
 const csrfCookie = "authinject-page"
 
-// csrfKey is this process's. Cookies are shared by all ports of a host, so that a page of another
-// port could set one: it cannot make the token that belongs to it.
+// csrfKey belongs to this process. All ports of a host share cookies, so a page of another port can set
+// the cookie. It cannot make the token that belongs to the cookie.
 var csrfKey = func() []byte {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
 	return key
 }()
 
-// csrfToken returns what a form must bring, and gives the browser the cookie for it.
+// csrfToken returns the token that a form must send, and sets the cookie that it belongs to.
 func csrfToken(w http.ResponseWriter, r *http.Request) string {
 	for _, cookie := range r.CookiesNamed(csrfCookie) {
 		if len(cookie.Value) == 22 {
@@ -133,8 +113,8 @@ func csrfOf(cookie string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// checkCSRF reports whether a form comes from our own page in the same browser. Another application on the
-// host may have set a cookie of that name, for another path: it proves nothing, and is in nobody's way.
+// checkCSRF reports whether a form comes from this page in the same browser. Another application on the
+// host may have set a cookie of the same name for another path. Such a cookie is ignored.
 func checkCSRF(r *http.Request) bool {
 	return slices.ContainsFunc(r.CookiesNamed(csrfCookie), func(cookie *http.Cookie) bool {
 		return hmac.Equal([]byte(csrfOf(cookie.Value)), []byte(r.PostForm.Get("csrf")))

@@ -1,4 +1,4 @@
-package caddy
+package connect
 
 import (
 	"crypto/rand"
@@ -11,18 +11,18 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// notice is what the page says once about what was just done.
+// notice is what the page says, once, about the last act.
 type notice struct {
-	// Alert says that something is to be done.
+	// Alert says that a person has to do something.
 	Alert bool
-	// Text is ours, Detail the technical line to it, Provider what the provider says.
+	// Text is for the person, Detail is technical, and Provider is what the provider says.
 	Text, Detail, Provider string
 }
 
 func alert(text string) *notice { return &notice{Alert: true, Text: text} }
 
-// notices are kept for the page that follows: the address that a person then has open
-// holds no part of an answer, only this number. They are shown once.
+// notices are kept for the page that follows, which shows each one once. The page's address holds a
+// notice's number, and no part of a provider's answer.
 var notices struct {
 	mu   sync.Mutex
 	kept map[string]keptNotice
@@ -38,7 +38,7 @@ const (
 	maxNotices     = 256
 )
 
-// keepNotice returns the number by which takeNotice finds n.
+// keepNotice keeps n and returns its number for takeNotice.
 func keepNotice(n *notice) string {
 	var raw [12]byte
 	_, _ = rand.Read(raw[:]) // never fails
@@ -58,7 +58,7 @@ func keepNotice(n *notice) string {
 	return id
 }
 
-// takeNotice returns the notice with that number, or nil.
+// takeNotice returns and forgets the notice with that number; nil if there is none.
 func takeNotice(id string) *notice {
 	notices.mu.Lock()
 	defer notices.mu.Unlock()
@@ -71,17 +71,16 @@ func takeNotice(id string) *notice {
 }
 
 // connected says that a login succeeded.
-func (h *ConnectHandler) connected(s connectSource, account string) *notice {
-	n := &notice{Text: "Connected " + describe(s, account) + "."}
-	if s.source.Account(account).Status().Unsaved {
+func connected(s Source, account string) *notice {
+	n := &notice{Text: "Connected " + AccountName(s.Name, account) + "."}
+	if s.Tokens.Account(account).Status().Unsaved {
 		n.Alert = true
 		n.Text += " But the storage cannot be written, so that a restart would lose it. Storing is tried again."
 	}
 	return n
 }
 
-// loginNotice says why a login failed, and what to do. typed says that a person typed
-// the code.
+// loginNotice says why a login failed and what to do. typed is true if a person typed the code.
 func loginNotice(err error, typed bool) *notice {
 	var e *tokensource.Error
 	if !errors.As(err, &e) {
@@ -110,7 +109,7 @@ func loginNotice(err error, typed bool) *notice {
 	return n
 }
 
-// detail names an error's code and status, for who looks into it.
+// detail returns an error's code, in brackets.
 func detail(e *tokensource.Error) string {
 	if e.Code == "" {
 		return ""
@@ -118,7 +117,7 @@ func detail(e *tokensource.Error) string {
 	return " (" + e.Code + ")"
 }
 
-// sentence makes a reason into one.
+// sentence returns a reason as a sentence.
 func sentence(reason string) string {
 	if reason == "" {
 		return ""
@@ -126,10 +125,16 @@ func sentence(reason string) string {
 	return strings.ToUpper(reason[:1]) + reason[1:] + "."
 }
 
-// describe names an account to a person.
-func describe(s connectSource, account string) string {
+// AccountName names an account of a source to a person.
+func AccountName(source, account string) string {
 	if account == "" {
-		return s.name
+		return source
 	}
-	return "account " + printable(account) + " of " + s.name
+	return "account " + Printable(account) + " of " + source
 }
+
+// inTerminal puts what the page says into the words of a terminal.
+var inTerminal = strings.NewReplacer("Press Connect", "Run this command again", "press Connect", "run this command again")
+
+// WrongCode says to a person at a terminal why a code that they typed did not finish a login.
+func WrongCode(err error) string { return inTerminal.Replace(loginNotice(err, true).Text) }

@@ -12,11 +12,8 @@ var (
 	// plainName is what presets and variables are called.
 	plainName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
-	grantWords = []string{GrantAuthorizationCode, GrantClientCredentials, GrantRefreshToken, GrantImplicit, GrantStatic}
 	// requestWords are the grants that are also the grant_type of a token request.
 	requestWords  = []string{GrantAuthorizationCode, GrantClientCredentials, GrantRefreshToken}
-	authWords     = []string{AuthBasic, AuthBasicRaw, AuthPost, AuthQuery}
-	bodyWords     = []string{BodyForm, BodyJSON, BodyQuery}
 	pkceWords     = []string{PKCES256, PKCENone}
 	answerWords   = []string{AnswerQuery, AnswerFragment}
 	placeWords    = []string{PlaceHeader, PlaceQuery}
@@ -32,7 +29,7 @@ var (
 	}
 )
 
-// Validate reports everything that is wrong with a preset, or nil: what the
+// Validate is the schema that every preset is held to. It reports everything that is wrong with a preset, or nil: what the
 // grants need is there, words are known, URLs are https, variables are declared
 // and their patterns let nothing through that could change a URL's host.
 func (p Preset) Validate() error {
@@ -82,18 +79,16 @@ func (p Preset) validateGrants(report reporter) {
 		report("Grants is needed")
 	}
 	for i, grant := range p.Grants {
-		report.word("Grants", grant, grantWords)
 		if slices.Contains(p.Grants[:i], grant) {
 			report("Grants has %s twice", grant)
 		}
 	}
 	code, implicit := p.Offers(GrantAuthorizationCode), p.Offers(GrantImplicit)
-	asks := slices.ContainsFunc(p.Grants, func(grant string) bool { return slices.Contains(requestWords, grant) })
 	if (code || implicit) != (p.AuthorizeURL != "") {
 		report("AuthorizeURL is for authorization_code and implicit, and needed by them")
 	}
-	if asks != (p.TokenURL != "") || asks != (p.ClientAuth != "") || asks != (p.BodyFormat != "") {
-		report("TokenURL, ClientAuth and BodyFormat are for the grants with a token request, and needed by them")
+	if asks := p.TokenURL != ""; asks != (p.ClientAuth != "") || asks != (p.BodyFormat != "") {
+		report("TokenURL, ClientAuth and BodyFormat are for the grants with a token request, and go together")
 	}
 	if implicit != (p.ImplicitAnswer != "") {
 		report("ImplicitAnswer is for implicit, and needed by it")
@@ -139,10 +134,10 @@ func (p Preset) validateRequests(report reporter) {
 		auths = append(auths, p.ClientAuth)
 	}
 	for _, auth := range auths {
-		report.word("ClientAuth", auth, authWords)
+		report.word("ClientAuth", string(auth), words(ClientAuths[:len(ClientAuths)-1])) // a preset's client has a secret
 	}
 	if p.BodyFormat != "" {
-		report.word("BodyFormat", p.BodyFormat, bodyWords)
+		report.word("BodyFormat", string(p.BodyFormat), words(BodyFormats))
 	}
 	if p.ClientIDParam && p.ClientAuth != AuthBasic && p.ClientAuth != AuthBasicRaw {
 		report("ClientIDParam is for HTTP Basic: %s sends client_id already", p.ClientAuth)
@@ -188,6 +183,3 @@ func (p Preset) validateTokens(report reporter) {
 		report("LockOut needs Code, Member and MinWait")
 	}
 }
-
-// Offers reports whether the preset offers a grant.
-func (p Preset) Offers(grant string) bool { return slices.Contains(p.Grants, grant) }

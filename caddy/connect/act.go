@@ -1,0 +1,246 @@
+package connect
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/authinject/caddy-authinject/internal/host"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// maxForm bounds the size of a form.
+const maxForm = 64 << 10
+
+// form is what a person sent from the page.
+type form struct {
+	Source
+	account string
+	values  url.Values
+}
+
+// act reads a form and does what it asks for. The page says what came of it.
+func (p *Page) act(w http.ResponseWriter, r *http.Request, do func(http.ResponseWriter, *http.Request, form) error) error {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		return p.refuse(w, r, http.StatusBadRequest, "The form could not be read. Go back, load the page again, and try once more.")
+	}
+	if !checkCSRF(r) {
+		return p.refuse(w, r, http.StatusForbidden, "The page is too old, or the browser keeps no cookies. Load the page again, and try once more.")
+	}
+	at := slices.IndexFunc(p.Sources, func(s Source) bool { return s.Name == r.PostForm.Get("source") })
+	if at < 0 {
+		return p.refuse(w, r, http.StatusNotFound, "There is no such source on this page. Load the page again.")
+	}
+	f := form{Source: p.Sources[at], account: strings.TrimSpace(r.PostForm.Get("account")), values: r.PostForm}
+	if r.PostForm.Has("account") {
+		if err := tokensource.CheckAccountName(f.account); err != nil {
+			return p.back(w, f, alert("Nothing was done: "+err.Error()+"."))
+		}
+	}
+	return do(w, r, f)
+}
+
+// start begins a login and sends the browser to the provider.
+func (p *Page) start(w http.ResponseWriter, r *http.Request, f form) error {
+	redirect, problem := p.redirectURL(r, f.Source)
+	if problem != "" {
+		return p.back(w, f, alert(problem))
+	}
+	variables, missing := make(map[string]string), ""
+	for _, v := range f.Variables {
+		value := strings.TrimSpace(f.values.Get(v.Name))
+		if value == "" { // required also if the account has a value already
+			missing = fmt.Sprintf("%s is needed. Allowed are %s, such as %s.", v.Title, v.Allowed, v.Example)
+			continue
+		}
+		if err := v.Check(value); err != nil {
+			return p.back(w, f, alert(fmt.Sprintf("%s cannot be %q. Allowed are %s, such as %s.", v.Title, value, v.Allowed, v.Example)))
+		}
+		variables[v.Name] = value
+	}
+	login, err := f.Tokens.BeginLogin(r.Context(), tokensource.LoginRequest{Account: f.account, Variables: variables, RedirectURL: redirect})
+	var failure *tokensource.Error
+	switch {
+	case missing != "" && errors.As(err, &failure) && failure.Class == tokensource.ClassOperator:
+		return p.back(w, f, alert(missing))
+	case err != nil:
+		return p.back(w, f, loginNotice(err, false))
+	}
+	http.SetCookie(w, f.loginCookie(r, login))
+	return seeOther(w, login.URL.Reveal())
+}
+
+// finish finishes a login with the code or PIN that a person typed.
+func (p *Page) finish(w http.ResponseWriter, r *http.Request, f form) error {
+	code := strings.TrimSpace(f.values.Get("code"))
+	cookies := f.typedCookies(r)
+	switch {
+	case len(cookies) == 0:
+		return p.back(w, f, alert("Press Connect first: no login is under way for this account in this browser."))
+	case code == "":
+		return p.back(w, f, alert("Type the code or PIN that the provider shows after you have allowed access."))
+	}
+	forget := func() {
+		for _, cookie := range cookies {
+			//nolint:gosec // the attributes with which it was set
+			http.SetCookie(w, &http.Cookie{Name: cookie.Name, MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
+		}
+	}
+	login, err := f.typedLogin(r, cookies)
+	if errors.Is(err, errTwoLogins) {
+		forget()
+		return p.back(w, f, alert("Logins for more than one new account were under way in this browser, and the code does not say for which it is. Nothing was changed. Press Connect again for one of them, and finish that before the next."))
+	}
+	if err == nil {
+		f.account = login.Account
+		err = f.Tokens.FinishLogin(r.Context(), login, url.Values{"code": {code}})
+	}
+	if err != nil {
+		return p.back(w, f, loginNotice(err, true))
+	}
+	forget()
+	return p.back(w, f, connected(f.Source, f.account))
+}
+
+var errTwoLogins = errors.New("logins for more than one account are under way")
+
+// typedLogin returns the login that a typed code belongs to: the newest one of an account. If logins
+// for several new accounts are under way, the code does not say which one it is for. Then all are canceled.
+func (f form) typedLogin(r *http.Request, cookies []*http.Cookie) (*tokensource.Login, error) {
+	var found []*tokensource.Login
+	for _, cookie := range cookies {
+		login, err := f.Tokens.FindLogin(r.Context(), tokensource.NewSecret(cookie.Value))
+		switch {
+		case errors.Is(err, tokensource.ErrNoLogin):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		if login.Typed() && (f.values.Has(newAccountField) || login.Account == f.account) {
+			found = append(found, login)
+		}
+	}
+	if len(found) == 0 {
+		return nil, tokensource.ErrNoLogin
+	}
+	newest := slices.MaxFunc(found, func(a, b *tokensource.Login) int { return a.Begun.Compare(b.Begun) })
+	if slices.ContainsFunc(found, func(other *tokensource.Login) bool { return other.Account != newest.Account }) {
+		for _, login := range found {
+			_ = f.Tokens.CancelLogin(r.Context(), login) // if this fails, the login ends with its lifetime
+		}
+		return nil, errTwoLogins
+	}
+	return newest, nil
+}
+
+// disconnect revokes and removes an account's tokens.
+func (p *Page) disconnect(w http.ResponseWriter, r *http.Request, f form) error {
+	account, err := f.Tokens.Lookup(r.Context(), f.account)
+	if err == nil {
+		err = account.Disconnect(r.Context())
+	}
+	if err != nil {
+		var known *tokensource.Error
+		if errors.As(err, &known) {
+			return p.back(w, f, alert(sentence(known.Reason)+detail(known)))
+		}
+		return p.back(w, f, alert("It is not certain that the account was disconnected. Load the page again."))
+	}
+	return p.back(w, f, &notice{Text: "Disconnected " + AccountName(f.Name, f.account) + "."})
+}
+
+// back sends the browser to the page, which shows n.
+func (p *Page) back(w http.ResponseWriter, f form, n *notice) error {
+	query := url.Values{"notice": {keepNotice(n)}}
+	if n.Alert && f.account != "" {
+		query.Set("source", f.Name)
+		query.Set("account", f.account)
+	}
+	return seeOther(w, "../"+p.base()+"?"+query.Encode()+"#source-"+f.Name)
+}
+
+// redirectURL returns the URL to which the provider sends people back: the configured one, or the
+// callback of the page as they have it open, if its host is this machine or in the configuration. A Host
+// field alone never decides. If there is no such URL, problem says what to do.
+func (p *Page) redirectURL(r *http.Request, s Source) (redirect, problem string) {
+	name := strings.ToLower(host.Name(r.Host))
+	redirect = s.RedirectURL
+	switch {
+	case s.typed():
+		return "", ""
+	case redirect != "" && host.OfURL(redirect) != name:
+		return "", "The provider sends people back to " + redirectPage(redirect) + ". Open this page there, so that the browser that begins is the one that comes back."
+	case redirect != "":
+		return redirect, ""
+	}
+	if !slices.Contains(p.Hosts, name) && !host.IsLoopback(name) {
+		return "", "It is not known where the provider may send people back to. Set redirect_url, to the address of this page's callback as it is registered with the provider."
+	}
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	here := url.URL{Scheme: scheme, Host: strings.ToLower(r.Host), Path: p.shown(r, p.Path) + CallbackPath}
+	return here.String(), ""
+}
+
+// redirectPage returns the page whose callback a redirect URL is.
+func redirectPage(redirect string) string { return strings.TrimSuffix(redirect, CallbackPath) }
+
+// loginCookie returns the cookie that binds a login to the browser that begins it. The callback finds
+// it by the login's state, and the form for a typed code by the account.
+func (f form) loginCookie(r *http.Request, login *tokensource.Login) *http.Cookie {
+	//nolint:gosec // Secure if there is TLS; loopback needs none
+	cookie := &http.Cookie{HttpOnly: true, Secure: r.TLS != nil, MaxAge: int(tokensource.LoginLifetime.Seconds())}
+	if login.Typed() {
+		// Without a path, the browser sends it only below the page, and not to an upstream.
+		cookie.Name, cookie.Value = f.typedCookieName(login.State), login.State.Reveal()
+		cookie.SameSite = http.SameSiteStrictMode
+		return cookie
+	}
+	cookie.Name, cookie.Value = stateCookieName(login.State), login.Binding.Reveal()
+	cookie.SameSite = http.SameSiteLaxMode // the provider's redirect is a visit from another site
+	if u, err := url.Parse(login.RedirectURL); err == nil {
+		cookie.Path, cookie.Secure = u.Path, u.Scheme == "https"
+	}
+	return cookie
+}
+
+func stateCookieName(state tokensource.Secret) string {
+	return "authinject-login-" + shortDigest(state.Reveal())
+}
+
+// newAccountField is in the forms of an account that is not on the page yet. The form for its code was
+// shown before the account had a name, so each of its logins has a cookie of its own.
+const newAccountField = "new"
+
+const typedCookie, typedCookieOfNew = "authinject-typed-", "authinject-typed-new-"
+
+func (f form) typedCookieName(state tokensource.Secret) string {
+	if f.values.Has(newAccountField) {
+		return typedCookieOfNew + shortDigest(f.Name+"\x00"+state.Reveal())
+	}
+	return typedCookie + shortDigest(f.Name+"\x00"+f.account)
+}
+
+// typedCookies returns the cookies of the logins that a code typed into this form can belong to.
+func (f form) typedCookies(r *http.Request) (cookies []*http.Cookie) {
+	name := f.typedCookieName(tokensource.Secret{})
+	for _, cookie := range r.Cookies() {
+		if cookie.Name == name || f.values.Has(newAccountField) && strings.HasPrefix(cookie.Name, typedCookieOfNew) {
+			cookies = append(cookies, cookie)
+		}
+	}
+	return cookies
+}
+
+func shortDigest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}

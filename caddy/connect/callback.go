@@ -1,0 +1,162 @@
+package connect
+
+import (
+	"context"
+	"crypto/subtle"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+
+	"github.com/authinject/caddy-authinject/internal/host"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// callback takes a provider's answer to a login. It is the one address to which another site's page
+// sends a browser, so the answer must carry the state of a login under way.
+type callback struct {
+	// base is the last part of the page's path, for links to the page; empty: there is no page.
+	base string
+	// find returns the login that an answer with this state belongs to, or why it is refused.
+	find func(r *http.Request, state tokensource.Secret) (s Source, l *tokensource.Login, refusal string)
+	// done tells the browser what came of it. said is what the provider said of an error.
+	done func(w http.ResponseWriter, r *http.Request, s Source, l *tokensource.Login, said string, err error) error
+}
+
+func (c callback) serve(w http.ResponseWriter, r *http.Request) error {
+	const unreadable = "The provider's answer could not be read."
+	answer, err := url.ParseQuery(r.URL.RawQuery)
+	switch {
+	case err != nil || len(r.URL.RawQuery) > maxForm:
+		return refuse(w, r, http.StatusBadRequest, unreadable, c.base)
+	case r.Method == http.MethodPost:
+		// From the page below, which sends the fragment and the query.
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		if r.ParseForm() != nil {
+			return refuse(w, r, http.StatusBadRequest, unreadable, c.base)
+		}
+		answer = r.PostForm
+	case !isRead(r):
+		w.Header().Set("Allow", "GET, POST")
+		return refuse(w, r, http.StatusMethodNotAllowed, "This address does not take "+r.Method+".", "")
+	case !HasAnswer(answer):
+		// Only the browser can read a fragment (RFC 6749 section 4.2.2).
+		return show(w, r, http.StatusOK, "fragment.html", view{Title: "Connecting …", Base: c.base})
+	}
+	var state tokensource.Secret
+	if len(answer["state"]) == 1 {
+		state = tokensource.NewSecret(answer.Get("state"))
+	}
+	s, l, refusal := c.find(r, state)
+	if refusal != "" {
+		return refuse(w, r, http.StatusBadRequest, refusal, c.base)
+	}
+	said := ""
+	if answer.Has("error") {
+		said = clip(answer.Get("error_description"))
+	}
+	answer.Del("state")
+	return c.done(w, r, s, l, said, s.Tokens.FinishLogin(r.Context(), l, answer))
+}
+
+// HasAnswer reports whether the parameters of a redirect hold an answer to a login.
+func HasAnswer(params url.Values) bool {
+	return params.Has("code") || params.Has("access_token") || params.Has("error")
+}
+
+const noSuchLogin = "This answer belongs to no login that is under way: it was used before, took longer than 10 minutes, or was made up. Nothing was done with it. Open the page and press Connect to begin again."
+
+// callback is the page's. An answer must come from the browser in which the login was begun.
+func (p *Page) callback() callback {
+	return callback{
+		base: p.base(),
+		find: func(r *http.Request, state tokensource.Secret) (Source, *tokensource.Login, string) {
+			s, l, err := p.login(r.Context(), state)
+			switch {
+			case err != nil || l.Typed():
+				return s, l, noSuchLogin
+			case !l.Terminal && !broughtBy(r, l):
+				return s, l, "This login was begun in another browser, or this one keeps no cookies. Nothing was done with the answer. Open the page in this browser and press Connect."
+			}
+			return s, l, ""
+		},
+		done: func(w http.ResponseWriter, r *http.Request, s Source, l *tokensource.Login, said string, err error) error {
+			if gone := r.Context().Err(); gone != nil {
+				return gone
+			}
+			// The login is used up, whatever came of it.
+			//nolint:gosec // it ends a cookie, as that was
+			http.SetCookie(w, &http.Cookie{Name: stateCookieName(l.State), Path: p.shown(r, r.URL.Path), MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil})
+			f := form{Source: s, account: l.Account}
+			if err != nil {
+				n := loginNotice(err, false)
+				n.Provider = said
+				return p.back(w, f, n)
+			}
+			n := connected(s, l.Account)
+			if l.Terminal {
+				n.Text += " The terminal goes on by itself."
+			}
+			return p.back(w, f, n)
+		},
+	}
+}
+
+// broughtBy reports whether r comes from the browser in which the login was begun.
+func broughtBy(r *http.Request, login *tokensource.Login) bool {
+	cookie, err := r.Cookie(stateCookieName(login.State))
+	return err == nil && subtle.ConstantTimeCompare([]byte(cookie.Value), []byte(login.Binding.Reveal())) == 1
+}
+
+// Terminal returns the handler of the redirect URL of a login that was begun in a terminal (RFC 8252
+// section 7.3). It takes one answer and sends to results, once, what came of it. ctx bounds the token request:
+// it must not end with the browser's request.
+func Terminal(ctx context.Context, s Source, login *tokensource.Login, results chan<- error) http.Handler {
+	redirect, err := url.Parse(login.RedirectURL)
+	if err != nil {
+		redirect = new(url.URL) // it was checked when the configuration was loaded
+	}
+	var used atomic.Bool
+	c := callback{
+		find: func(_ *http.Request, state tokensource.Secret) (Source, *tokensource.Login, string) {
+			switch {
+			case !state.Equal(login.State):
+				return s, login, "This answer belongs to no login that is under way. Nothing was done with it."
+			case used.Swap(true):
+				return s, login, "This answer was brought already. The terminal says what came of it."
+			}
+			return s, login, ""
+		},
+		done: func(w http.ResponseWriter, r *http.Request, s Source, l *tokensource.Login, _ string, err error) error {
+			defer func() { results <- err }()
+			if err != nil {
+				n := loginNotice(err, false)
+				return refuse(w, r, http.StatusBadRequest, inTerminal.Replace(n.Text)+" "+n.Detail, "")
+			}
+			n := &notice{Text: "Connected " + AccountName(s.Name, l.Account) + ". You can close this page."}
+			return show(w, r, http.StatusOK, "message.html", view{Title: "Connected", Notice: n})
+		},
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		secure(w.Header())
+		// If the browser has gone, there is no one to tell of a failure to write.
+		switch {
+		case r.URL.Path != redirect.Path || !host.IsLoopback(host.Name(r.Host)):
+			_ = refuse(w, r, http.StatusNotFound, "There is nothing at this address.", "")
+		case http.NewCrossOriginProtection().Check(r) != nil:
+			_ = refuse(w, r, http.StatusForbidden, "This request was made by a page of another site.", "")
+		default:
+			_ = c.serve(w, r.WithContext(ctx))
+		}
+	})
+}
+
+// clip cuts what a provider says to a readable length, and to one line.
+func clip(text string) string {
+	text = strings.Join(strings.FieldsFunc(text, func(c rune) bool { return c < ' ' || c == 0x7f }), " ")
+	const limit = 300
+	if runes := []rune(text); len(runes) > limit {
+		return string(runes[:limit]) + " …"
+	}
+	return strings.ToValidUTF8(text, "?")
+}

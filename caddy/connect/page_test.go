@@ -1,0 +1,120 @@
+package connect_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/caddy/connect"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// tokenEndpoint grants a token for every code.
+type tokenEndpoint struct{}
+
+func (tokenEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
+	res := httptest.NewRecorder()
+	res.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(res, `{"access_token":"at","token_type":"Bearer","expires_in":3600,"refresh_token":"rt"}`)
+	return res.Result(), nil
+}
+
+func newSource(t *testing.T) connect.Source {
+	t.Helper()
+	src, err := tokensource.New(tokensource.Config{
+		Name: "orders", Grant: tokensource.AuthorizationCode{}, ClientID: "x", Transport: tokenEndpoint{},
+		AuthorizeURL: "https://login.example.com/authorize", TokenURL: "https://login.example.com/token",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := src.Close(context.Background()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return connect.Source{Name: "orders", Title: "The orders", Tokens: src}
+}
+
+// answer returns the status and body that h answers req with.
+func answer(h http.Handler, req *http.Request) (int, string) {
+	res := httptest.NewRecorder()
+	h.ServeHTTP(res, req)
+	return res.Code, res.Body.String()
+}
+
+// The page is served by any server, to callers on the machine, under its own names.
+func TestPage(t *testing.T) {
+	page := &connect.Page{Path: "/connect", Hosts: []string{"proxy.example.com"}, Sources: []connect.Source{newSource(t)}}
+	anyCaller := &connect.Page{Path: "/connect", AnyCaller: true}
+	for name, row := range map[string]struct {
+		page                 *connect.Page
+		method, target, from string
+		status               int
+		body                 string
+	}{
+		"page":                  {page, "GET", "http://localhost/connect", "127.0.0.1:5", 200, `data-source="orders"`},
+		"other case":            {page, "GET", "http://localhost/Connect", "127.0.0.1:5", 200, "The orders"},
+		"a name of it":          {page, "GET", "http://Proxy.example.com:80/connect", "[::1]:5", 200, "The orders"},
+		"a name of others":      {page, "GET", "http://evil.example/connect", "127.0.0.1:5", 403, "not served under this name"},
+		"a zoned address":       {page, "GET", "http://[::1%25lo]/connect", "[::1%lo]:5", 200, "The orders"},
+		"another machine":       {page, "GET", "http://localhost/connect", "192.0.2.1:5", 403, "callers any"},
+		"any machine":           {anyCaller, "GET", "http://localhost/connect", "192.0.2.1:5", 200, "No token source"},
+		"no address of it":      {page, "GET", "http://localhost/connect/x", "127.0.0.1:5", 404, "nothing at this address"},
+		"beside it":             {page, "GET", "http://localhost/connected", "127.0.0.1:5", 404, ""},
+		"another method":        {page, "PUT", "http://localhost/connect/start", "127.0.0.1:5", 405, "does not take PUT"},
+		"a form without a page": {page, "POST", "http://localhost/connect/start", "127.0.0.1:5", 403, "too old"},
+		"callback, empty":       {page, "GET", "http://localhost/connect/callback", "127.0.0.1:5", 200, "location.hash"},
+		"callback, made up":     {page, "GET", "http://localhost/connect/callback?code=1&state=2", "127.0.0.1:5", 400, "belongs to no login"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			req := httptest.NewRequest(row.method, row.target, nil)
+			req.RemoteAddr = row.from
+			if status, body := answer(row.page, req); status != row.status || !strings.Contains(body, row.body) {
+				t.Errorf("answered with %d: %s", status, body)
+			}
+		})
+	}
+}
+
+// The redirect URL of a login from a terminal takes one answer, which must be the login's.
+func TestTerminal(t *testing.T) {
+	source, results := newSource(t), make(chan error, 1)
+	login, err := source.Tokens.BeginLogin(t.Context(), tokensource.LoginRequest{RedirectURL: "http://127.0.0.1:1/callback", Terminal: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := connect.Terminal(t.Context(), source, login, results)
+	state := url.QueryEscape(login.State.Reveal())
+	for _, row := range []struct {
+		method, target string
+		status         int
+		body           string
+	}{
+		{"GET", "http://127.0.0.1:1/", 404, "nothing at this address"},
+		{"GET", "http://evil.example/callback?code=c&state=" + state, 404, "nothing at this address"},
+		{"GET", "http://127.0.0.1:1/callback", 200, "location.hash"},
+		{"PUT", "http://127.0.0.1:1/callback", 405, "does not take PUT"},
+		{"GET", "http://127.0.0.1:1/callback?code=c&state=x", 400, "belongs to no login"},
+		{"GET", "http://127.0.0.1:1/callback?code=c&state=x&state=" + state, 400, "belongs to no login"},
+		{"GET", "http://127.0.0.1:1/callback?code=c&state=" + state, 200, "Connected orders. You can close this page."},
+		{"GET", "http://127.0.0.1:1/callback?code=c&state=" + state, 400, "brought already"},
+	} {
+		if status, body := answer(h, httptest.NewRequest(row.method, row.target, nil)); status != row.status || !strings.Contains(body, row.body) {
+			t.Errorf("%s %s: %d %s", row.method, strings.ReplaceAll(row.target, state, "…"), status, body)
+		}
+	}
+	if err := <-results; err != nil {
+		t.Errorf("the terminal is told: %v", err)
+	}
+	text, as := connect.Describe(source.Tokens.Account("").Status(), time.Now())
+	if got := fmt.Sprint(as, ": ", text); !strings.HasPrefix(got, "good: Connected") {
+		t.Error(got)
+	}
+}

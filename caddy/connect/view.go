@@ -1,0 +1,238 @@
+package connect
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"embed"
+	"encoding/base64"
+	"errors"
+	"html/template"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authinject/caddy-authinject/internal/host"
+	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/tokensource/provider"
+)
+
+//go:embed *.html
+var files embed.FS
+
+var templates = template.Must(template.ParseFS(files, "*.html"))
+
+// pageStyle is inlined, so that the page is one answer and nothing else is loaded.
+//
+//go:embed style.css
+var pageStyle template.CSS
+
+// The names of the button that leads to the provider: on an account that has to be connected, and
+// on an account that works.
+const (
+	connectButton   = "Connect"
+	reconnectButton = "Reconnect"
+)
+
+// maxShownAccounts bounds the accounts of a source on the page, each of which is read
+// from the storage.
+const maxShownAccounts = 200
+
+// view is what the page's template gets.
+type view struct {
+	Title   string
+	Style   template.CSS
+	Nonce   string
+	Base    string // prefix of the forms' addresses
+	CSRF    string
+	Notice  *notice
+	Sources []sourceView
+}
+
+// sourceView is a row of the page.
+type sourceView struct {
+	Name, Title string
+	Typed       bool
+	Notes       string
+	Accounts    []accountView
+	// New is the form for another account, if requests choose the account.
+	New  *accountView
+	More int // accounts that are not shown
+}
+
+// accountView is an account in a row, or the form for another one.
+type accountView struct {
+	ID        string // unique on the page
+	Name      string // empty for the unnamed account
+	Named     bool
+	State     tokensource.State
+	Words     string
+	Mood      Mood
+	Expiry    string
+	Scope     string
+	Connected bool
+	// Button is the name of the button that leads to the provider. Working says that the account
+	// works without a new login.
+	Button  string
+	Working bool
+	Fields  []fieldView
+}
+
+// fieldView is the field of a variable.
+type fieldView struct {
+	provider.Variable
+	ID, Value string
+}
+
+// servePage shows the page.
+func (p *Page) servePage(w http.ResponseWriter, r *http.Request) error {
+	if elsewhere := p.canonical(r); elsewhere != "" {
+		return seeOther(w, elsewhere)
+	}
+	query := r.URL.Query()
+	v := view{Title: "Connected accounts", Base: p.base(), CSRF: csrfToken(w, r)}
+	if r.Method == http.MethodGet {
+		v.Notice = takeNotice(query.Get("notice"))
+	}
+	for _, s := range p.Sources {
+		account := ""
+		if query.Get("source") == s.Name {
+			account = query.Get("account")
+		}
+		v.Sources = append(v.Sources, p.sourceView(r.Context(), s, account))
+	}
+	return show(w, r, http.StatusOK, "page.html", v)
+}
+
+// canonical returns the address at which the page has to be opened instead: if providers send people
+// back to another name of this machine, the cookies must belong to that name. It is empty if this
+// address is right.
+func (p *Page) canonical(r *http.Request) string {
+	var pages []string
+	for _, s := range p.Sources {
+		if s.redirect() != "" {
+			pages = append(pages, redirectPage(s.redirect()))
+		}
+	}
+	pages = slices.Compact(pages)
+	if len(pages) != 1 {
+		return ""
+	}
+	u, err := url.Parse(pages[0])
+	if err != nil || u.Path != p.shown(r, p.Path) || strings.EqualFold(u.Hostname(), host.Name(r.Host)) || !host.IsLoopback(u.Hostname()) || !host.IsLoopback(host.Name(r.Host)) {
+		return ""
+	}
+	u.RawQuery = r.URL.RawQuery
+	return u.String()
+}
+
+func (p *Page) sourceView(ctx context.Context, s Source, wanted string) sourceView {
+	v := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Typed: s.typed()}
+	names, err := s.Tokens.Accounts(ctx)
+	if err != nil {
+		v.Notes = "Accounts are missing here: " + reasonOf(err)
+	}
+	if len(names) > maxShownAccounts {
+		v.More = len(names) - maxShownAccounts
+		names = names[:maxShownAccounts]
+	}
+	unnamed := p.accountView(ctx, s, "")
+	if !s.PerAccount || unnamed.State != tokensource.StateNone && unnamed.Connected {
+		v.Accounts = append(v.Accounts, unnamed)
+	}
+	for _, name := range names {
+		v.Accounts = append(v.Accounts, p.accountView(ctx, s, name))
+	}
+	if s.PerAccount || len(names) > 0 || wanted != "" {
+		v.New = &accountView{ID: s.Name + "-new", Named: true, Button: connectButton, Fields: fields(s, s.Name+"-new", nil)}
+		if tokensource.CheckAccountName(wanted) == nil && !slices.Contains(names, wanted) {
+			v.New.Name = wanted
+		}
+	}
+	return v
+}
+
+func (p *Page) accountView(ctx context.Context, s Source, name string) accountView {
+	account := s.Tokens.Account(name)
+	failed := account.Sync(ctx)
+	st := account.Status()
+	v := accountView{ID: s.Name + "-" + shortDigest(name), Name: name, Named: name != "", State: st.State, Scope: st.Scope}
+	v.Words, v.Mood = Describe(st, time.Now())
+	v.Connected = st.Live || st.Generation > 0 && !st.Disconnected
+	v.Working = st.Live && !st.Refused && st.State != tokensource.StateLoginRequired
+	if v.Button = connectButton; v.Working {
+		v.Button = reconnectButton
+	}
+	if !st.Expiry.IsZero() && v.Connected {
+		v.Expiry = st.Expiry.UTC().Format("2006-01-02 15:04 UTC")
+	}
+	if failed != nil {
+		v.Words, v.Mood = v.Words+" "+reasonOf(failed), Bad
+	}
+	v.Fields = fields(s, v.ID, st.Variables)
+	return v
+}
+
+func fields(s Source, id string, values map[string]string) []fieldView {
+	list := make([]fieldView, len(s.Variables))
+	for i, v := range s.Variables {
+		list[i] = fieldView{Variable: v, ID: id + "-" + v.Name, Value: values[v.Name]}
+	}
+	return list
+}
+
+// refuse shows a message. Callers that may use the page get a link to it.
+func (p *Page) refuse(w http.ResponseWriter, r *http.Request, status int, message string) error {
+	base := ""
+	if status == http.StatusBadRequest || status == http.StatusForbidden && p.admit(r) == "" {
+		base = p.base()
+	}
+	return refuse(w, r, status, message, base)
+}
+
+func (p *Page) refuseMethod(w http.ResponseWriter, r *http.Request, allowed string) error {
+	w.Header().Set("Allow", allowed)
+	return p.refuse(w, r, http.StatusMethodNotAllowed, "This address does not take "+r.Method+".")
+}
+
+// refuse shows a message, with a link to the page at base unless that is empty.
+func refuse(w http.ResponseWriter, r *http.Request, status int, message, base string) error {
+	return show(w, r, status, "message.html", view{Title: "Not done", Notice: alert(message), Base: base})
+}
+
+// show renders a template, which escapes everything that comes from people, providers and the storage.
+func show(w http.ResponseWriter, r *http.Request, status int, name string, v view) error {
+	raw := make([]byte, 16)
+	_, _ = rand.Read(raw) // never fails
+	v.Nonce, v.Style = base64.StdEncoding.EncodeToString(raw), pageStyle
+	var page bytes.Buffer
+	if err := templates.ExecuteTemplate(&page, name, v); err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		return err
+	}
+	header := w.Header()
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	policy := "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; img-src data:; style-src 'nonce-" + v.Nonce + "'"
+	if name == "fragment.html" {
+		policy += "; script-src 'nonce-" + v.Nonce + "'"
+	}
+	header.Set("Content-Security-Policy", policy)
+	w.WriteHeader(status)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	_, err := w.Write(page.Bytes())
+	return err
+}
+
+// reasonOf returns the reason of an error of package tokensource as a sentence.
+func reasonOf(err error) string {
+	var e *tokensource.Error
+	if errors.As(err, &e) {
+		return sentence(e.Reason)
+	}
+	return ""
+}

@@ -1,0 +1,117 @@
+package connect
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// Mood is how a state looks.
+type Mood string
+
+// The moods. Soon means that a person should act soon.
+const (
+	Good Mood = "good"
+	Soon Mood = "soon"
+	Bad  Mood = "bad"
+	None Mood = "none"
+)
+
+// loginSoon is how long before its end the page warns of a token that cannot be renewed.
+const loginSoon = 24 * time.Hour
+
+// Describe says how an account stands, in words that a person understands.
+func Describe(st tokensource.Status, now time.Time) (text string, as Mood) {
+	text, as = stateWords(st, now)
+	if st.Unsaved {
+		return text + " The storage cannot be written; until it can, a restart would lose this login.", Soon
+	}
+	return text, as
+}
+
+func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
+	expires := span(st.Expiry.Sub(now))
+	switch {
+	case st.State == tokensource.StateLoginRequired && st.Live && !st.Refused && !st.Expiry.IsZero() && st.RefreshAt.IsZero() && st.Expiry.After(now):
+		return "Expires in " + expires + ", log in again before.", Soon
+	case st.State == tokensource.StateLoginRequired && st.Live:
+		return "The token is refused, and cannot be renewed. Connect again.", Bad
+	case st.Disconnected, st.Generation == 0 && !st.Live && st.State != tokensource.StateExpired:
+		switch {
+		case st.Err == nil || st.Err.Class == tokensource.ClassLogin:
+		case st.Err.Class == tokensource.ClassOperator:
+			return sentence(st.Err.Reason), Bad // whether it is connected is not known
+		default:
+			return "Not connected. " + sentence(st.Err.Reason), Bad
+		}
+		return "Not connected.", None
+	case st.State == tokensource.StateLoginRequired:
+		return "Connect again: " + because(st) + ".", Bad
+	case st.State == tokensource.StateUncertain:
+		return "A renewal was sent and its answer was lost; it is tried again" + tryAgain(st, now) + ".", Soon
+	case !st.Live && st.Err != nil:
+		return "No valid token: " + because(st) + "; it is tried again" + tryAgain(st, now) + ".", Bad
+	case !st.Live:
+		return "No valid token; a new one is being fetched.", Soon
+	case st.Renews && st.Err != nil && !st.Expiry.IsZero():
+		return "Connected for another " + expires + ", but the renewal failed: " + because(st) + "; it is tried again" + tryAgain(st, now) + ".", Soon
+	case st.Renews && st.State == tokensource.StateStale:
+		return "Connected, is being renewed.", Good
+	case st.Renews && st.RefreshAt.After(now):
+		return "Connected, renews by itself, next in " + span(st.RefreshAt.Sub(now)) + ".", Good
+	case st.Renews:
+		return "Connected, renews by itself.", Good
+	case st.Refused:
+		return "An upstream refuses the token, and there is no other.", Bad
+	case st.Expiry.IsZero():
+		return "Connected. The token serves until the provider refuses it.", Good
+	}
+	text := "Connected. Expires in " + expires + ", log in again before."
+	if st.Expiry.Sub(now) < loginSoon {
+		return text, Soon
+	}
+	return text, Good
+}
+
+// because returns the reason of the last failure, with the provider's code for it.
+func because(st tokensource.Status) string {
+	if st.Err == nil {
+		return "the login has ended"
+	}
+	return st.Err.Reason + detail(st.Err)
+}
+
+func tryAgain(st tokensource.Status, now time.Time) string {
+	if !st.RefreshAt.After(now) {
+		return ""
+	}
+	return " in " + span(st.RefreshAt.Sub(now))
+}
+
+// span returns a duration in words.
+func span(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d < 90*time.Second:
+		return fmt.Sprintf("%d s", int(math.Max(math.Round(d.Seconds()), 0)))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(math.Round(d.Minutes())))
+	case d < 2*day:
+		return fmt.Sprintf("%d h", int(math.Round(d.Hours())))
+	}
+	return fmt.Sprintf("%d days", int(math.Round(float64(d)/float64(day))))
+}
+
+// Printable returns a name as it can be shown. It is quoted if it has characters that cannot be seen, or
+// that make others look like something else.
+func Printable(name string) string {
+	if strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return strconv.Quote(name)
+	}
+	return name
+}

@@ -1,0 +1,149 @@
+package caddy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// Modules in the namespace authinject.grants implement [tokensource.Grant]. The grants of this
+// package are such modules, one file each, and nothing else in this package names them. A grant
+// that is also a [tokensource.Interactive] is begun by a person. A grant can also have:
+//
+//   - UnmarshalCaddyfile, which reads the block of the option `grant`. Without it there is none.
+//   - Check() error, which reports what is wrong with its options. It is called before Provision.
+//   - SecretOptions() map[string]string, which returns a new map with the values of the options that
+//     hold secrets. Caddy warns where one is a literal, or cannot be read.
+//
+// An error of Next that is a [*tokensource.Error] says itself who has to act; any other one counts
+// as the operator's.
+const grantNamespace = "authinject.grants"
+
+// secretOptions are the options of a grant module that hold secrets.
+func secretOptions(grant any) map[string]string {
+	if g, ok := grant.(interface{ SecretOptions() map[string]string }); ok {
+		return g.SecretOptions()
+	}
+	return nil
+}
+
+// newGrant returns the grant module of that name, without configuration.
+func newGrant(name string) (tokensource.Grant, error) {
+	info, err := caddy.GetModule(grantNamespace + "." + name)
+	if err != nil {
+		return nil, fmt.Errorf("unknown grant %q; allowed are %s", name, strings.Join(moduleNames(grantNamespace), ", "))
+	}
+	grant, ok := info.New().(tokensource.Grant)
+	if !ok {
+		return nil, fmt.Errorf("grant module %s is not a tokensource.Grant", name)
+	}
+	return grant, nil
+}
+
+// isInteractive reports whether a person begins the grant.
+func isInteractive(grant tokensource.Grant) bool {
+	_, ok := grant.(tokensource.Interactive)
+	return ok
+}
+
+// moduleNames are the modules of that namespace in this binary.
+func moduleNames(namespace string) []string {
+	var names []string
+	for _, mod := range caddy.GetModules(namespace) {
+		names = append(names, mod.ID.Name())
+	}
+	return names
+}
+
+// grantType is the name of the source's grant.
+func (s *Source) grantType() string {
+	var g struct {
+		Type string `json:"type"`
+	}
+	_ = json.Unmarshal(s.GrantRaw, &g) // a grant without a type is refused by its loading
+	return g.Type
+}
+
+// configuredGrant returns the source's grant with its options, but not provisioned.
+func (s *Source) configuredGrant() (tokensource.Grant, error) {
+	if len(s.GrantRaw) == 0 {
+		return nil, errors.New("a grant is needed; allowed are " + strings.Join(moduleNames(grantNamespace), ", "))
+	}
+	grant, err := newGrant(s.grantType())
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(s.GrantRaw, grant); err != nil {
+		return nil, fmt.Errorf("grant %s: %w", s.grantType(), err)
+	}
+	return grant, nil
+}
+
+// grantOption is an option of a grant in this package. It stands in the grant's block, or, where the
+// table sourceOptions has it, among the options of the source.
+type grantOption struct {
+	name  string
+	into  *string
+	check func(text string) error
+}
+
+// optioned is a grant of this package that has options.
+type optioned interface{ options() []grantOption }
+
+// parse reads the option's value.
+func (o grantOption) parse(d *caddyfile.Dispenser) error {
+	if *o.into != "" {
+		return d.Errf("%s is given twice", o.name)
+	}
+	text, err := caddyfileText(d, o.name)
+	if err != nil {
+		return err
+	}
+	if err := o.check(text); err != nil {
+		return d.WrapErr(err)
+	}
+	*o.into = text
+	return nil
+}
+
+// unmarshalGrant reads "<grant> { ... }".
+func unmarshalGrant(d *caddyfile.Dispenser, options []grantOption) error {
+	d.Next() // consume the grant's name
+	grant := d.Val()
+	if d.NextArg() {
+		return d.Errf("grant %s takes no argument; unexpected %q", grant, d.Val())
+	}
+	for d.NextBlock(0) {
+		at := slices.IndexFunc(options, func(o grantOption) bool { return o.name == d.Val() })
+		if at < 0 {
+			return d.Errf("grant %s: unknown option %s; %s", grant, quoteOption(d.Val()), allowedOptions(options))
+		}
+		if err := options[at].parse(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func allowedOptions(options []grantOption) string {
+	if len(options) == 0 {
+		return "it has none"
+	}
+	names := make([]string, len(options))
+	for i, o := range options {
+		names[i] = o.name
+	}
+	return "allowed are " + strings.Join(names, ", ")
+}
+
+// checkSecret returns a check of an option that holds a secret.
+func checkSecret(option string) func(string) error {
+	return func(text string) error { return checkSecrets(option, text) }
+}

@@ -1,0 +1,61 @@
+package caddy
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/tokensource/provider"
+)
+
+func init() { caddy.RegisterModule(AuthorizationCodeGrant{}) }
+
+// AuthorizationCodeGrant gets tokens for accounts that a person connects once (RFC 6749
+// section 4.1), on the page of `authinject_connect` or with `caddy authinject login`, and refreshes
+// them from then on. Where the provider gives no refresh token, the account has to be connected
+// again when its token ends or is refused.
+type AuthorizationCodeGrant struct {
+	// PKCE is `S256` (the default; RFC 7636), or `none` for a provider that refuses it.
+	PKCE string `json:"pkce,omitempty"`
+
+	tokensource.AuthorizationCode `json:"-"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (AuthorizationCodeGrant) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "authinject.grants.authorization_code", New: func() caddy.Module { return new(AuthorizationCodeGrant) }}
+}
+
+func (g *AuthorizationCodeGrant) options() []grantOption {
+	return []grantOption{{"pkce", &g.PKCE, checkPKCE}}
+}
+
+// UnmarshalCaddyfile sets up the grant. Syntax:
+//
+//	grant authorization_code {
+//	    pkce S256|none
+//	}
+func (g *AuthorizationCodeGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return unmarshalGrant(d, g.options())
+}
+
+// Provision sets up the grant.
+func (g *AuthorizationCodeGrant) Provision(caddy.Context) error {
+	g.NoPKCE = g.PKCE == provider.PKCENone
+	return g.Check()
+}
+
+// Check reports an unknown method.
+func (g *AuthorizationCodeGrant) Check() error {
+	if g.PKCE == "" {
+		return nil
+	}
+	return checkPKCE(g.PKCE)
+}
+
+func checkPKCE(method string) error {
+	return tokensource.CheckWord("pkce", method, []string{provider.PKCES256, provider.PKCENone})
+}
+
+// Interface guard
+var _ tokensource.Interactive = (*AuthorizationCodeGrant)(nil)

@@ -1,0 +1,60 @@
+package caddy
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+func init() { caddy.RegisterModule(RefreshTokenGrant{}) }
+
+// RefreshTokenGrant gets tokens with a refresh token that you bring along
+// (RFC 6749 section 6). When the provider replaces it, the replacement is kept in
+// Caddy's storage and used from then on, until you configure a different one.
+type RefreshTokenGrant struct {
+	// RefreshToken is the refresh token to begin with. Required. Use a placeholder,
+	// `{env.*}` or `{file.*}`; it is resolved at each token request.
+	RefreshToken string `json:"refresh_token,omitempty"`
+
+	refreshing `json:"-"`
+}
+
+type refreshing = tokensource.RefreshToken // whose own name is that of the field
+
+// CaddyModule returns the Caddy module information.
+func (RefreshTokenGrant) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "authinject.grants.refresh_token", New: func() caddy.Module { return new(RefreshTokenGrant) }}
+}
+
+func (g *RefreshTokenGrant) options() []grantOption {
+	return []grantOption{{"refresh_token", &g.RefreshToken, checkSecret("refresh_token")}}
+}
+
+// UnmarshalCaddyfile sets up the grant. Syntax:
+//
+//	grant refresh_token {
+//	    refresh_token <token>
+//	}
+func (g *RefreshTokenGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return unmarshalGrant(d, g.options())
+}
+
+// Check reports what is wrong with the options.
+func (g RefreshTokenGrant) Check() error { return g.Provision(caddy.Context{}) }
+
+// Provision sets up the grant.
+func (g *RefreshTokenGrant) Provision(caddy.Context) error {
+	if g.RefreshToken != "" {
+		g.Initial = value(g.RefreshToken)
+	}
+	return firstError(g.refreshing.Check(), checkSecrets("refresh_token", g.RefreshToken))
+}
+
+// SecretOptions are the options that hold secrets.
+func (g *RefreshTokenGrant) SecretOptions() map[string]string {
+	return map[string]string{"refresh_token": g.RefreshToken}
+}
+
+// Interface guard
+var _ tokensource.Grant = (*RefreshTokenGrant)(nil)

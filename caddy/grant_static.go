@@ -1,0 +1,73 @@
+package caddy
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+func init() { caddy.RegisterModule(StaticGrant{}) }
+
+// StaticGrant hands out a token that was made elsewhere: a personal access
+// token, an application token, one that another process writes to a file.
+type StaticGrant struct {
+	// Token is the access token. Required. Use a placeholder, `{env.*}` or `{file.*}`; a
+	// file is read again when it changes, within a second, and at once when
+	// the upstream refuses the token. The file's last line ending does not count.
+	Token string `json:"token,omitempty"`
+	// Expires is when the token ends, as RFC 3339 has it. Default: not known, it
+	// serves until it is refused.
+	Expires string `json:"expires,omitempty"`
+
+	tokensource.Static `json:"-"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (StaticGrant) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "authinject.grants.static", New: func() caddy.Module { return new(StaticGrant) }}
+}
+
+func (g *StaticGrant) options() []grantOption {
+	return []grantOption{{"token", &g.Token, checkSecret("token")}, {"expires", &g.Expires, g.parseExpires}}
+}
+
+// UnmarshalCaddyfile sets up the grant. Syntax:
+//
+//	grant static {
+//	    token   <token>
+//	    expires <time>
+//	}
+func (g *StaticGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return unmarshalGrant(d, g.options())
+}
+
+// Check reports what is wrong with the options.
+func (g StaticGrant) Check() error { return g.Provision(caddy.Context{}) }
+
+// Provision sets up the grant.
+func (g *StaticGrant) Provision(caddy.Context) error {
+	if g.Token != "" {
+		g.Static.Token = value(g.Token)
+	}
+	return firstError(g.Static.Check(), checkSecrets("token", g.Token), g.parseExpires(g.Expires))
+}
+
+func (g *StaticGrant) parseExpires(text string) (err error) {
+	if text == "" {
+		return nil
+	}
+	if g.Static.Expires, err = time.Parse(time.RFC3339, text); err != nil {
+		return fmt.Errorf("expires %q is no time; allowed is RFC 3339, such as 2030-01-31T12:00:00Z", text)
+	}
+	return nil
+}
+
+// SecretOptions are the options that hold secrets.
+func (g *StaticGrant) SecretOptions() map[string]string { return map[string]string{"token": g.Token} }
+
+// Interface guard
+var _ tokensource.Grant = (*StaticGrant)(nil)

@@ -1,0 +1,315 @@
+package caddy
+
+import (
+	"cmp"
+	"encoding/json"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+	"go.uber.org/zap"
+
+	"github.com/authinject/caddy-authinject/internal/host"
+)
+
+// routes is what the routes of the HTTP app say about token sources.
+type routes struct {
+	// pages are the addresses at which accounts are connected, sorted.
+	pages []connectPage
+	// hosts are the hosts that the servers' own routes match, in lower case and without patterns.
+	hosts []string
+	// perAccount are the sources of which a request chooses the account.
+	perAccount map[string]bool
+	// open are the listeners, by source, that give a source's token to callers on other machines
+	// without a guard.
+	open map[string][]string
+}
+
+// A connectPage is an address at which a handler authinject_connect serves.
+type connectPage struct {
+	url     string
+	sources []string // that it shows; nil: all
+}
+
+// pagesOf returns the addresses of the pages that show a source.
+func (r *routes) pagesOf(source string) (urls []string) {
+	for _, page := range r.pages {
+		if page.sources == nil || slices.Contains(page.sources, source) {
+			urls = append(urls, page.url)
+		}
+	}
+	return urls
+}
+
+// routesAround returns the survey of the HTTP app that ctx's module belongs to. The app makes it
+// once, when the first module of this package in a route asks: then the configuration of all such
+// modules is still there as JSON.
+func (a *App) routesAround(ctx caddy.Context) *routes {
+	for _, module := range ctx.Modules() {
+		server, ok := module.(*caddyhttp.App)
+		if !ok || a.surveyed {
+			continue
+		}
+		a.routes, a.surveyed = survey(server.Servers), true
+		for _, source := range slices.Sorted(maps.Keys(a.routes.open)) {
+			for _, address := range a.routes.open[source] {
+				a.logger.Warn("whoever reaches this listener can use the token; bind it to loopback (bind 127.0.0.1), or put authentication in front",
+					zap.String("source", source), zap.String("listener", address))
+			}
+		}
+	}
+	return &a.routes
+}
+
+// survey reads the routes of HTTP servers. Routes in front of the first one with a module of this
+// package may be provisioned. The matchers of the servers' own routes may be provisioned as well:
+// Caddy does that first of all, for the certificates.
+func survey(servers map[string]*caddyhttp.Server) routes {
+	found := routes{perAccount: make(map[string]bool), open: make(map[string][]string)}
+	for _, name := range slices.Sorted(maps.Keys(servers)) {
+		server := servers[name]
+		uses := uses{sources: make(map[string]bool)}
+		if raw, err := json.Marshal([]any{server.Routes, server.Errors, server.NamedRoutes}); err == nil {
+			var decoded any
+			_ = json.Unmarshal(raw, &decoded) // it was written just now
+			uses.walk(decoded)
+		}
+		guarded := uses.guarded || slices.ContainsFunc(server.Routes, isGuard) ||
+			slices.ContainsFunc(server.TLSConnPolicies, func(p *caddytls.ConnectionPolicy) bool { return p.ClientAuthentication != nil })
+		for source, accounts := range uses.sources {
+			found.perAccount[source] = found.perAccount[source] || accounts
+		}
+		for _, source := range uses.tokens {
+			if !guarded && found.open[source] == nil {
+				found.open[source] = openListeners(server)
+			}
+		}
+		for _, route := range server.Routes {
+			for _, host := range patternsOf[caddyhttp.MatchHost](route) {
+				if !strings.ContainsAny(host, "*{") {
+					found.hosts = append(found.hosts, strings.ToLower(host))
+				}
+			}
+		}
+		found.pages = append(found.pages, pagesIn(server)...)
+	}
+	slices.SortStableFunc(found.pages, func(a, b connectPage) int { return strings.Compare(a.url, b.url) })
+	found.pages = slices.CompactFunc(found.pages, func(a, b connectPage) bool { return a.url == b.url })
+	return found
+}
+
+// uses is what the modules in the routes of a server use.
+type uses struct {
+	sources map[string]bool // all sources; true if a request chooses the account
+	tokens  []string        // the sources of transports
+	guarded bool            // a module keeps callers out, wherever it stands
+}
+
+func (u *uses) walk(part any) {
+	switch part := part.(type) {
+	case []any:
+		for _, item := range part {
+			u.walk(item)
+		}
+	case string:
+		u.guarded = u.guarded || isAddressMatcher(part)
+	case map[string]any:
+		source, _ := part["source"].(string)
+		account, _ := part["account"].(string)
+		if part["protocol"] == "authinject" {
+			u.tokens = append(u.tokens, source)
+		}
+		if part["protocol"] == "authinject" || part["handler"] == "authinject_account" {
+			u.sources[source] = u.sources[source] || account != ""
+		}
+		answers, _ := part["handle_response"].([]any)
+		u.guarded = u.guarded || part["handler"] == "authentication" || part["remote_ip"] != nil || part["client_ip"] != nil || len(answers) > 0
+		for _, item := range part {
+			u.walk(item)
+		}
+	}
+}
+
+// isAddressMatcher reports whether an expression looks at the caller's address.
+func isAddressMatcher(expression string) bool {
+	return strings.Contains(expression, "remote_ip(") || strings.Contains(expression, "client_ip(")
+}
+
+// isGuard reports whether a provisioned part of a route keeps callers out: authentication, also by
+// another server (forward_auth), or a matcher of addresses.
+func isGuard(route caddyhttp.Route) bool {
+	return matchesAddress(route.MatcherSets) || slices.ContainsFunc(route.Handlers, func(handler caddyhttp.MiddlewareHandler) bool {
+		switch h := handler.(type) {
+		case *caddyauth.Authentication:
+			return true
+		case *reverseproxy.Handler:
+			return len(h.HandleResponse) > 0
+		case *caddyhttp.Subroute:
+			return slices.ContainsFunc(h.Routes, isGuard)
+		}
+		return false
+	})
+}
+
+func matchesAddress(sets caddyhttp.MatcherSets) bool {
+	for _, set := range sets {
+		for _, matcher := range set {
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchRemoteIP, *caddyhttp.MatchClientIP:
+				return true
+			case *caddyhttp.MatchNot:
+				if matchesAddress(m.MatcherSets) {
+					return true
+				}
+			case *caddyhttp.MatchExpression:
+				if isAddressMatcher(m.Expr) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// openListeners returns the addresses of a server that other machines may reach.
+func openListeners(server *caddyhttp.Server) (open []string) {
+	for _, listen := range server.Listen {
+		address, err := caddy.ParseNetworkAddress(listen)
+		if err == nil && !address.IsUnixNetwork() && !address.IsFdNetwork() && !host.IsLoopback(address.Host) {
+			open = append(open, listen)
+		}
+	}
+	return open
+}
+
+// pagesIn finds the pages that the handlers authinject_connect of a server serve.
+func pagesIn(server *caddyhttp.Server) (pages []connectPage) {
+	if len(server.Listen) == 0 {
+		return nil
+	}
+	address, err := caddy.ParseNetworkAddress(server.Listen[0])
+	if err != nil || address.IsUnixNetwork() {
+		return nil
+	}
+	auto := server.AutoHTTPS
+	if auto == nil {
+		auto = new(caddyhttp.AutoHTTPSConfig)
+	}
+	found := func(host, path string, sources []string) {
+		secure := server.TLSConnPolicies != nil || host != "" && !auto.Disabled && !slices.Contains(auto.Skip, host) && address.StartPort != 80
+		switch ip := net.ParseIP(address.Host); {
+		case host != "":
+		case ip != nil && !ip.IsUnspecified():
+			host = address.Host
+		default:
+			host = "localhost"
+		}
+		pages = append(pages, connectPage{pageURL(secure, host, address.StartPort, path), sources})
+	}
+	for _, route := range server.Routes {
+		if raw, err := json.Marshal(route); err == nil { // else it came from no configuration
+			around := enclosing{hosts: patternsOf[caddyhttp.MatchHost](route), paths: patternsOf[caddyhttp.MatchPath](route)}
+			around.read([]json.RawMessage{raw}, found)
+		}
+	}
+	return pages
+}
+
+// patternsOf returns the hosts or paths that the matchers of a provisioned route match.
+func patternsOf[M ~[]string](route caddyhttp.Route) []string {
+	for _, set := range route.MatcherSets {
+		for _, matcher := range set {
+			if patterns, ok := matcher.(*M); ok {
+				return *patterns
+			}
+		}
+	}
+	return nil
+}
+
+func pageURL(secure bool, host string, port uint, path string) string {
+	u := url.URL{Scheme: "http", Host: host, Path: path}
+	usual := uint(80)
+	if secure {
+		u.Scheme, usual = "https", 443
+	}
+	switch {
+	case port != usual && port != 0:
+		u.Host = net.JoinHostPort(host, strconv.FormatUint(uint64(port), 10))
+	case strings.Contains(host, ":"):
+		u.Host = "[" + host + "]"
+	}
+	return u.String()
+}
+
+// enclosing is what the routes around a handler say of the requests that reach it.
+type enclosing struct {
+	hosts []string // that they match
+	paths []string // patterns of paths that the innermost of them matches
+	taken string   // the prefix that they strip from the path
+}
+
+// demands reports whether every path that gets here begins with prefix.
+func (e enclosing) demands(prefix string) bool {
+	return len(e.paths) > 0 && !slices.ContainsFunc(e.paths, func(pattern string) bool {
+		return len(pattern) <= len(prefix) || !strings.EqualFold(pattern[:len(prefix)], prefix)
+	})
+}
+
+// read tells of each handler authinject_connect in routes: a host that the routes around it match,
+// or no host, and its path, including the prefixes that they strip.
+func (e enclosing) read(routes []json.RawMessage, found func(host, path string, sources []string)) {
+	for _, raw := range routes {
+		var route struct {
+			Match []struct {
+				Host []string `json:"host"`
+				Path []string `json:"path"`
+			} `json:"match"`
+			Handle []struct {
+				Handler string            `json:"handler"`
+				Strip   string            `json:"strip_path_prefix"`
+				Path    string            `json:"path"`
+				Sources []string          `json:"sources"`
+				Routes  []json.RawMessage `json:"routes"`
+			} `json:"handle"`
+		}
+		if json.Unmarshal(raw, &route) != nil {
+			continue
+		}
+		here := e
+		for _, match := range slices.Backward(route.Match) { // the first of several matchers counts
+			if len(match.Host) > 0 {
+				here.hosts = match.Host
+			}
+			if len(match.Path) > 0 {
+				here.paths = match.Path
+			}
+		}
+		for _, handler := range route.Handle {
+			// As handle_path does it. A prefix that only some paths lose is not part of the page's address.
+			if strip := "/" + strings.Trim(handler.Strip, "/"); handler.Handler == "rewrite" && handler.Strip != "" && len(route.Match) == 0 && e.demands(strip) {
+				e.taken, e.paths = e.taken+strip, nil
+				here.taken, here.paths = e.taken, nil
+			}
+			if handler.Handler == "authinject_connect" {
+				path := here.taken + cmp.Or(handler.Path, defaultConnectPath)
+				hosts := slices.DeleteFunc(slices.Clone(here.hosts), func(host string) bool { return strings.ContainsAny(host, "*{") })
+				for _, host := range hosts {
+					found(host, path, handler.Sources)
+				}
+				if len(hosts) == 0 {
+					found("", path, handler.Sources)
+				}
+			}
+			here.read(handler.Routes, found)
+		}
+	}
+}

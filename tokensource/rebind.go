@@ -1,0 +1,121 @@
+package tokensource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync/atomic"
+)
+
+// bindings are the parts of a source that a newer configuration may replace while the source
+// keeps its tokens.
+type bindings struct {
+	grant    Grant
+	storage  Storage
+	observer Observer
+}
+
+// Rebind replaces the source's grant, storage and observer. It lets a source outlive the
+// configuration that it came from. A call that is under way ends with the part that it began with.
+// A nil storage keeps the storage in use. It returns an error, and changes nothing, if g is of
+// another kind than the source's grant.
+func (s *Source) Rebind(g Grant, storage Storage, o Observer) error {
+	_, interactive := g.(Interactive)
+	if g.Traits() != s.traits || interactive != s.interactive {
+		return fmt.Errorf("source %s: a grant can be replaced only by a grant of the same kind", s.cfg.Name)
+	}
+	if storage == nil {
+		storage = s.bound.Load().storage
+	}
+	s.bind(g, storage, o)
+	return nil
+}
+
+func (s *Source) bind(g Grant, storage Storage, o Observer) {
+	if o == nil {
+		o = func(Event) {}
+	}
+	s.bound.Store(&bindings{grant: g, storage: storage, observer: o})
+}
+
+// bound is the pointer to the bindings in use. Its grants and storages forward each call.
+type bound struct{ atomic.Pointer[bindings] }
+
+// forwarding returns a grant that forwards to the one in use, which is of the same kind as g.
+func (b *bound) forwarding(g Grant) Grant {
+	forward := boundGrant{b, g.Traits()}
+	if _, ok := g.(Interactive); ok {
+		return boundInteractive{forward}
+	}
+	return forward
+}
+
+type boundGrant struct {
+	*bound
+	traits Traits
+}
+
+func (b boundGrant) Traits() Traits { return b.traits }
+
+func (b boundGrant) Next(ctx context.Context, rec *Record) (Request, error) {
+	return b.Load().grant.Next(ctx, rec)
+}
+
+type boundInteractive struct{ boundGrant }
+
+func (b boundInteractive) Authorize(l *Login) url.Values {
+	return b.Load().grant.(Interactive).Authorize(l)
+}
+
+func (b boundInteractive) Redeem(l *Login, answer url.Values) (Request, error) {
+	return b.Load().grant.(Interactive).Redeem(l, answer)
+}
+
+// boundStorage implements [Exclusive] for every storage. If the storage in use does not, Enter
+// succeeds and Claim is not supported.
+type boundStorage struct{ in *bound }
+
+func (b boundStorage) Load(ctx context.Context, key string) ([]byte, error) {
+	return b.in.Load().storage.Load(ctx, key)
+}
+
+func (b boundStorage) Store(ctx context.Context, key string, value []byte) error {
+	return b.in.Load().storage.Store(ctx, key, value)
+}
+
+func (b boundStorage) Delete(ctx context.Context, key string) error {
+	return b.in.Load().storage.Delete(ctx, key)
+}
+
+func (b boundStorage) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
+	return b.in.Load().storage.List(ctx, prefix, recursive)
+}
+
+func (b boundStorage) Lock(ctx context.Context, name string) error {
+	return b.in.Load().storage.Lock(ctx, name)
+}
+
+func (b boundStorage) Unlock(ctx context.Context, name string) error {
+	return b.in.Load().storage.Unlock(ctx, name)
+}
+
+func (b boundStorage) Enter() error {
+	if storage, ok := b.in.Load().storage.(Exclusive); ok {
+		return storage.Enter()
+	}
+	return nil
+}
+
+func (b boundStorage) Claim(key string) (release func(), err error) {
+	if storage, ok := b.in.Load().storage.(Exclusive); ok {
+		return storage.Claim(key)
+	}
+	return nil, errors.ErrUnsupported
+}
+
+var (
+	_ Interactive = boundInteractive{}
+	_ Storage     = boundStorage{}
+	_ Exclusive   = boundStorage{}
+)

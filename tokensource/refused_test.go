@@ -1,0 +1,58 @@
+package tokensource_test
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A refusal that no request waits for brings a new token. Closing the source waits for that request to
+// the provider, and for no longer.
+func TestRefusedInTheBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{script: slowly}
+		src := newSource(t, ep)
+		tok := mustToken(t, src)
+		began := time.Now()
+		src.Account("").Refused(tok)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("Refused took %s", took)
+		}
+		synctest.Wait() // the request to the provider is under way
+		if err := src.Close(context.Background()); err != nil {
+			t.Fatalf("Close: %v", err)
+		}
+		wantCount(t, ep, 2)
+		src.Account("").Refused(tok)
+		synctest.Wait()
+		wantCount(t, ep, 2)
+	})
+}
+
+// A source whose provider is down closes at once, also while a refusal is noted.
+func TestCloseWithARefusalAndNoProvider(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{script: func(n int, _ url.Values) reply {
+			if n == 1 {
+				return granted(n, time.Hour)
+			}
+			return reply{status: http.StatusServiceUnavailable}
+		}}
+		src := newSource(t, ep)
+		tok := mustToken(t, src)
+		src.Account("").Refused(tok)
+		synctest.Wait()
+		src.Account("").Refused(tok)
+		synctest.Wait()
+		began := time.Now()
+		if err := src.Close(context.Background()); err != nil {
+			t.Fatalf("Close: %v", err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("Close took %s", took)
+		}
+	})
+}
