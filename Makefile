@@ -8,6 +8,7 @@ XCADDY_VERSION        := v0.4.5
 
 FUZZTIME  ?= 60s
 BENCH     ?= .
+SEEDS     ?= 10000
 BENCHTIME ?= 1s
 
 # A pipe fails when its first command does, not only its last.
@@ -41,7 +42,7 @@ CADDY_VERSION  = $(shell go list -m -f '{{.Version}}' github.com/caddyserver/cad
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 
 .PHONY: run
@@ -123,6 +124,10 @@ race: $(GOTALLY) ## Run all tests again, with the race detector
 .PHONY: soak
 soak: $(GOTALLY) ## Run the load and crash tests for an hour (E2E_SOAK=10m: less)
 	cd e2e && E2E_LONG=1 go test -race -count=1 -p 1 -timeout 2h -json ./firstlight ./survive | $(GOTALLY) -name soak
+
+.PHONY: simulate
+simulate: ## Simulate processes, a storage and a provider under faults (SEEDS=10000)
+	go test -vet=off -count=1 -timeout 2h -v -run 'TestSimulation$$' ./tokensource -sim.seeds $(SEEDS)
 
 .PHONY: xcaddy
 xcaddy: $(XCADDY) $(GOTALLY) ## Build with xcaddy and serve a request through it

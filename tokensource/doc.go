@@ -18,18 +18,25 @@
 //
 // # Promises
 //
-// While a token is live no caller waits: past a soft expiry one background
-// refresh runs, and keeps trying, while the token serves to its end. One token
-// request is under way per account at any time; its result and its error are
+// While a token is live no caller waits for a token request: past a soft expiry one background
+// refresh runs, and keeps trying, while the token serves to its end. A token past its end is never
+// handed out. One token request is under way per account at any time; its result and its error are
 // shared, and errors are remembered for a growing while. A refresh belongs to no
 // caller: it finishes and is stored when its callers have gone. A refresh token
-// is not spent before the storage was seen to take a write, and the new one is
-// stored before its access token is used. Nothing is cleared because of an error.
+// is not sent before the storage took a write-ahead mark, unless this process knows that it is alone,
+// and the new one is stored before its access token is used. Nothing is cleared because of an error.
 //
 // # Concurrency
 //
-// Everything here is safe for concurrent use. No lock is held during input or
-// output, and none is taken on the way of a live token.
+// Everything here is safe for concurrent use. A call for a live token takes no lock, with one
+// exception: where a person connects accounts, one call in five seconds starts a look into the storage, for a
+// login or logout in another process. After ten seconds without use, a call waits up to 250 ms for that look.
+// No lock is held during input or output, except that only one login at a time is completed per source.
+//
+// # Compatibility
+//
+// The stored form has a version. Records of earlier releases are read, and records of later ones are
+// left alone. [Event], [Class] and [State] words do not change. Text in [Error.Reason] may.
 //
 // This package knows no proxy and no server: package authinject puts tokens into
 // requests, package caddy configures both.

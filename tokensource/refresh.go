@@ -126,6 +126,8 @@ func (a *Account) catchUp(ctx context.Context, rec *Record) (readable bool, err 
 			_ = a.revoke(ctx, rec) // the person who disconnected the account did not know these tokens
 		}
 		return true, nil
+	case found != nil && !rec.newer(found) && a.spentElsewhere(found):
+		return true, nil // rec says no more than that an attempt failed, and another one is under way
 	}
 	return true, a.save(ctx, rec)
 }
