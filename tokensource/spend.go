@@ -22,11 +22,13 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 	var req Request
 	var mark *Record
 	watched := false // the mark of another process, until it was too old
+	troubled := a.troubled() || unread != nil
 	for mark == nil {
 		for out == nil && a.spentElsewhere(rec) {
 			watched = true
 			a.sleep(ctx, time.Second)
 			rec, unread, out = a.newer(ctx, rec)
+			troubled = troubled || unread != nil
 		}
 		if out != nil {
 			return *out
@@ -46,7 +48,7 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		// mark of that process was.
 		var settle time.Duration
 		switch left := rec.Spending; {
-		case a.troubled(), left != nil && !left.Lost && left.Owner != a.src.owner && !watched:
+		case troubled, left != nil && !left.Lost && left.Owner != a.src.owner && !watched:
 			settle = afterTrouble
 		case left != nil && !left.Lost && left.Owner != a.src.owner:
 			settle = takeOverSettles

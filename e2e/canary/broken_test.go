@@ -27,8 +27,9 @@ var walls = []breakage{
 		seen: []hit{{"answers", "access token"}, {"log", "access token"}, {"traces", "access token"}},
 	},
 	{
-		what: "errors hold what the provider said", file: "tokensource/exchange.go",
-		old: "\t\tex.failure = refusal(resp, ex.errorCode(members), ex.now())\n", new: "\t\tex.failure = refusal(resp, ex.errorCode(members), ex.now())\n\t\tex.failure.Reason += string(body)\n",
+		what: "errors hold what the provider said", file: "tokensource/token_call.go",
+		old: "\t\treturn canonical(resp, map[string]string{\"error\": cmp.Or(call.errorCode(members), unnamedCode)})\n",
+		new: "\t\tfailure := refusal(resp, cmp.Or(call.errorCode(members), \"\"), call.now())\n\t\tfailure.Reason += string(body)\n\t\treturn nil, failure\n",
 		seen: []hit{{"log", "client secret"}, {"log", "seed"}, {"answers", "client secret"}, {"pages", "code"}, {"admin", "client secret"}},
 	},
 	{
@@ -42,8 +43,8 @@ var walls = []breakage{
 		seen: []hit{{"log", "static token"}},
 	},
 	{
-		what: "records are stored in the clear", file: "tokensource/seal.go",
-		old: "\tif len(s.cfg.EncryptionKeys) == 0 {\n\t\tenv.Sum", new: "\tif true {\n\t\tenv.Sum",
+		what: "records are stored in the clear", file: "tokensource/internal/vault/seal.go",
+		old: "\tif len(v.Keys) == 0 {\n\t\tenv.Sum", new: "\tif true {\n\t\tenv.Sum",
 		seen: []hit{{"files", "access token"}, {"files", "refresh token"}, {"storage export", "refresh token"}},
 	},
 }
