@@ -177,7 +177,7 @@ func (d *draws) pick(n int) int {
 }
 
 func (s *sim) run() {
-	s.storage = simStorage{sim: s, values: map[string][]byte{}, locks: map[string]*instance{}, directory: s.chance(0.5), stored: map[string]bool{}}
+	s.storage = simStorage{sim: s, values: map[string][]byte{}, locks: map[string]*instance{}, directory: s.chance(0.5), stored: map[string]time.Time{}}
 	s.provider = simProvider{sim: s, spent: map[string]*spent{}, lifetime: s.between(4*time.Second, 90*time.Second)}
 	if s.chance(0.3) {
 		s.provider.grace = s.between(time.Second, 20*time.Second)
@@ -462,8 +462,8 @@ type simStorage struct {
 	values   map[string][]byte
 	locks    map[string]*instance
 	kind     int
-	failedAt time.Time       // when it last failed
-	stored   map[string]bool // refresh tokens that were ever stored
+	failedAt time.Time            // when it last failed
+	stored   map[string]time.Time // refresh tokens that were ever stored, and when first
 	entered  map[*instance]bool
 	claimed  *instance
 }
@@ -490,10 +490,12 @@ func (st *simStorage) lastFailure() time.Time {
 	return st.failedAt
 }
 
-func (st *simStorage) wasStored(refresh string) bool {
+// wasStored reports whether a refresh token was stored by then.
+func (st *simStorage) wasStored(refresh string, then time.Time) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return st.stored[refresh]
+	at := st.stored[refresh]
+	return !at.IsZero() && !at.After(then)
 }
 
 func (st *simStorage) dropLocks() {
@@ -567,7 +569,9 @@ func (v *view) Store(ctx context.Context, key string, value []byte) error {
 	return v.do(ctx, true, func(st *simStorage) error {
 		st.values[key] = bytes.Clone(value)
 		for _, token := range refreshTokens.FindAllString(string(value), -1) {
-			st.stored[token] = true
+			if st.stored[token].IsZero() {
+				st.stored[token] = time.Now()
+			}
 		}
 		return nil
 	})
@@ -745,7 +749,7 @@ func (p *simProvider) judge(in *instance, sent string, before *spent, began time
 	if p.storage.lastFailure().After(before.at) {
 		dead = time.Second // it could not store the answer before it was stopped
 	}
-	stored := p.storage.wasStored(before.next)
+	stored := p.storage.wasStored(before.next, began)
 	switch {
 	case !before.delivered, !stored && before.by.isGone(), !stored && before.by.stoodStill(before.at) >= dead, in.stoodStill(began.Add(-8*time.Second)) >= dead:
 		p.note("%s sends %s again: locked out, which was inevitable", in.name, sent)
@@ -769,7 +773,7 @@ func (p *simProvider) used(in *instance, access string) {
 		}
 	}
 	p.mu.Unlock()
-	if refresh != "" && !p.storage.wasStored(refresh) && p.storage.lastFailure().Before(at) {
+	if refresh != "" && !p.storage.wasStored(refresh, time.Now()) && p.storage.lastFailure().Before(at) {
 		p.fail("%s uses token %s before its refresh token is stored", in.name, access)
 	}
 }
