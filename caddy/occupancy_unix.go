@@ -5,7 +5,6 @@ package caddy
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -48,25 +47,33 @@ func (o *occupancy) enterLocked() error {
 	if o.file != nil {
 		return nil
 	}
-	file, err := os.Open(o.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.MkdirAll(o.dir, 0o700); err == nil {
-			file, err = os.Open(o.dir)
-		}
+	file := openDir(o.dir)
+	if file == nil {
+		return nil
 	}
+	err := flock(file, syscall.LOCK_SH)
+	if err == nil {
+		o.file = file
+		return nil
+	}
+	_ = file.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return fmt.Errorf("storage %s: %w", o.dir, tokensource.ErrClaimed)
+	}
+	return nil // a file system without locks tells nothing
+}
+
+// openDir opens a directory, which it makes if it is missing; nil if neither is possible.
+func openDir(dir string) *os.File {
+	if file, err := os.Open(dir); err == nil {
+		return file
+	}
+	_ = os.MkdirAll(dir, 0o700)
+	file, err := os.Open(dir)
 	if err != nil {
 		return nil
 	}
-	switch err := flock(file, syscall.LOCK_SH); {
-	case err == nil:
-		o.file = file
-		return nil
-	case errors.Is(err, syscall.EWOULDBLOCK):
-		_ = file.Close()
-		return fmt.Errorf("storage %s: %w", o.dir, tokensource.ErrClaimed)
-	}
-	_ = file.Close()
-	return nil
+	return file
 }
 
 // Claim implements [tokensource.Exclusive].

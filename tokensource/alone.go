@@ -87,7 +87,7 @@ func (a *Account) stays(ctx context.Context, mark *Record, d time.Duration) (rec
 		a.sleep(ctx, step)
 		d -= step
 		var unread error
-		if rec, unread, out = a.newer(ctx, mark); unread != nil {
+		if rec, out, unread = a.newer(ctx, mark); unread != nil {
 			ended := a.unread(mark, unread)
 			return rec, &ended, false
 		}

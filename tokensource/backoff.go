@@ -77,4 +77,4 @@ func jitter(d time.Duration, low, high float64) time.Duration {
 }
 
 // random spreads load and guards nothing. The simulation replaces it, so that a seed decides.
-var random = rand.Float64 //nolint:gosec // see above
+var random = rand.Float64

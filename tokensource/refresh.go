@@ -90,7 +90,7 @@ func (a *Account) refresh(ctx context.Context) outcome {
 // renew gets a newer record than rec, from the storage or from the provider.
 func (a *Account) renew(ctx context.Context, rec *Record) outcome {
 	// Without the lock first: mostly there is nothing newer, or something to adopt.
-	found, unread, out := a.newer(ctx, rec)
+	found, out, unread := a.newer(ctx, rec)
 	if out != nil {
 		return *out
 	}
@@ -135,13 +135,13 @@ func (a *Account) catchUp(ctx context.Context, rec *Record) (readable bool, err 
 // newer reads the storage. It returns the record to go on from, or an outcome that ends the
 // attempt: a newer token was found, or nothing is known and the storage cannot be read. unread is
 // set if the record is that in memory because the storage cannot be read.
-func (a *Account) newer(ctx context.Context, rec *Record) (found *Record, unread error, out *outcome) {
+func (a *Account) newer(ctx context.Context, rec *Record) (found *Record, out *outcome, unread error) {
 	found, err := a.load(ctx)
 	switch {
 	case err != nil && rec.Generation > 0 && !vault.Unusable(err):
-		return rec, err, nil
+		return rec, nil, err
 	case err != nil:
-		return nil, nil, &outcome{rec: rec, storage: err, err: a.unreadable(err)}
+		return nil, &outcome{rec: rec, storage: err, err: a.unreadable(err)}, nil
 	case found == nil:
 		return rec, nil, nil
 	case rec.newer(found):
@@ -155,7 +155,7 @@ func (a *Account) newer(ctx context.Context, rec *Record) (found *Record, unread
 	}
 	switch {
 	case (found.newer(rec) || rec.Spending != nil && found.Spending == nil) && a.usable(ctx, found):
-		return nil, nil, &outcome{rec: found, adopted: true}
+		return nil, &outcome{rec: found, adopted: true}, nil
 	case found.newer(rec):
 		a.serve(ctx, found)
 	}

@@ -117,7 +117,7 @@ func simulate(t *testing.T, seed uint64) (count simCount) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sim{draws: newDraws(seed, 0), t: t, seed: seed, began: time.Now()}
 		defer tokensource.SetRandom(func() float64 {
-			return newDraws(seed, uint64(time.Now().UnixNano())).rng.Float64() //nolint:gosec // a time is positive
+			return newDraws(seed, uint64(time.Now().UnixNano())).rng.Float64()
 		})()
 		s.run()
 		count = s.count
@@ -153,7 +153,7 @@ type draws struct {
 }
 
 func newDraws(seed, stream uint64) *draws {
-	return &draws{rng: rand.New(rand.NewPCG(seed, stream))} //nolint:gosec // faults, not secrets
+	return &draws{rng: rand.New(rand.NewPCG(seed, stream))}
 }
 
 // chance is true with probability p.

@@ -13,11 +13,11 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 	if failure := a.enter(); failure != nil {
 		return outcome{rec: rec, err: failure, storage: failure.cause}
 	}
-	rec, unread, out := a.newer(ctx, rec)
+	rec, out, unread := a.newer(ctx, rec)
 	if out == nil && a.contended {
 		// A lock that was lost may still be held, by a process that is about to store its mark.
 		a.sleep(ctx, markSettles)
-		rec, unread, out = a.newer(ctx, rec)
+		rec, out, unread = a.newer(ctx, rec)
 	}
 	var req Request
 	var mark *Record
@@ -27,7 +27,7 @@ func (a *Account) spend(ctx context.Context, rec *Record) outcome {
 		for out == nil && a.spentElsewhere(rec) {
 			watched = true
 			a.sleep(ctx, time.Second)
-			rec, unread, out = a.newer(ctx, rec)
+			rec, out, unread = a.newer(ctx, rec)
 			troubled = troubled || unread != nil
 		}
 		if out != nil {
