@@ -177,7 +177,7 @@ func (d *draws) pick(n int) int {
 }
 
 func (s *sim) run() {
-	s.storage = simStorage{sim: s, values: map[string][]byte{}, locks: map[string]*instance{}, directory: s.chance(0.5), stored: map[string]time.Time{}}
+	s.storage = simStorage{sim: s, values: map[string][]byte{}, locks: map[string]*instance{}, directory: s.chance(0.5), noLocks: s.chance(0.25), stored: map[string]time.Time{}}
 	s.provider = simProvider{sim: s, spent: map[string]*spent{}, lifetime: s.between(4*time.Second, 90*time.Second)}
 	if s.chance(0.3) {
 		s.provider.grace = s.between(time.Second, 20*time.Second)
@@ -457,6 +457,7 @@ const (
 type simStorage struct {
 	*sim
 	directory bool // it knows which processes use it
+	noLocks   bool // every lock is refused
 
 	mu       sync.Mutex
 	values   map[string][]byte
@@ -587,6 +588,9 @@ func (v *view) Delete(ctx context.Context, key string) error {
 func (v *view) List(context.Context, string, bool) ([]string, error) { return nil, errSim }
 
 func (v *view) Lock(ctx context.Context, name string) error {
+	if v.in.sim.storage.noLocks {
+		return errSim
+	}
 	for {
 		var got bool
 		err := v.do(ctx, true, func(st *simStorage) error {
