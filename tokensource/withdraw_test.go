@@ -61,6 +61,7 @@ func TestServedTokenTakenAway(t *testing.T) {
 			})
 		}
 		group.Wait()
+		synctest.Wait() // the refresh has read the record a second time
 		wantError(t, src, tokensource.ClassLogin)
 	})
 }
