@@ -53,22 +53,6 @@ type Account struct {
 	nextReplaced int
 }
 
-// live is a token in use.
-type live struct {
-	tok  Token
-	soft deadline
-	hard deadline
-	// check is the monotonic moment until which tok is handed out without a
-	// further look.
-	check atomic.Int64
-	// refused is set once an upstream refused the token.
-	refused atomic.Bool
-	// probation is set on a token that was obtained because its forerunner was
-	// refused: when it is refused before then, it is not the token that the
-	// upstream minds.
-	probation deadline
-}
-
 // failed is the remembered error of the last attempts.
 type failed struct {
 	err      *Error
@@ -93,15 +77,6 @@ type flight struct {
 	err      error
 	// rejected is the generation that has to be replaced, or 0.
 	rejected uint64
-}
-
-// token returns l's token unless it has ended; nil if there is none. Every token that a caller
-// gets after a wait comes from here, because a token can end during the wait.
-func (l *live) token(c Clock) *Token {
-	if l == nil || c.passed(l.hard) {
-		return nil
-	}
-	return &l.tok
 }
 
 func (s *Source) newAccount(name string) *Account {
@@ -164,16 +139,6 @@ func (a *Account) look(ctx context.Context, l *live) (*Token, error) {
 		l.rearm(c, stale)
 	}
 	return tok, nil
-}
-
-// rearm sets when to look again. A stale token is looked at more often, so that
-// a refresh that waits for its next try is begun in time.
-func (l *live) rearm(c Clock, stale bool) {
-	now, step, until := c.Elapsed(), glance, l.soft
-	if stale {
-		step, until = glance/10, l.hard
-	}
-	l.check.Store(int64(min(now+step, until.mono)))
 }
 
 // replacing returns the refresh that may bring a better token than the refused one
