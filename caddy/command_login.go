@@ -286,7 +286,7 @@ func serveLogin(ctx context.Context, listener net.Listener, s connect.Source, lo
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: connect.Terminal(ctx, s, login, results)}
 	go func() { _ = server.Serve(listener) }() // ends with Shutdown
 	return func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		_ = server.Shutdown(ctx)
 	}
