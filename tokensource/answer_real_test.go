@@ -283,6 +283,9 @@ func (c realAnswer) check(t *testing.T) {
 	if got := src.Account("").Status().Scope; got != c.scope {
 		t.Errorf("scope %q, want %q", got, c.scope)
 	}
+	if err := src.Close(t.Context()); err != nil { // then every event was told
+		t.Fatal(err)
+	}
 	for _, e := range ev.all {
 		if len(e.MissingScopes) > 0 {
 			t.Errorf("scopes are said to be missing: %q", e.MissingScopes)
