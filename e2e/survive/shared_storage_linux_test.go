@@ -74,20 +74,22 @@ func TestSharedStorageFails(t *testing.T) {
 	}
 }
 
-// mount makes the storage directory one that can become read-only, also for root.
-func mount(t *testing.T, w *world) {
+// mount makes the storage directory one that can become read-only, also for root. It reports whether
+// the record can be read then.
+func mount(t *testing.T, w *world) (readable bool) {
 	t.Helper()
 	if err := os.MkdirAll(w.store, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if os.Geteuid() != 0 {
-		return
+		return true
 	}
 	if err := syscall.Mount("tmpfs", w.store, "tmpfs", 0, "size=1m"); err != nil {
 		t.Logf("mounting is not allowed here, so the storage is renamed instead: %v", err)
-		return
+		return false
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(w.store, syscall.MNT_DETACH) })
+	return true
 }
 
 // readOnly makes every write to the storage fail, while what is stored can be read: by the mount,
@@ -128,4 +130,32 @@ func modes(t *testing.T, dir string) (repair func()) {
 	}
 	set(0o500)
 	return func() { set(0o700) }
+}
+
+// A single process goes on while its storage directory is read-only, also when it was started on it.
+// The newest refresh token is stored after the repair.
+func TestReadOnlyStorageOfOneProcess(t *testing.T) {
+	t.Parallel()
+	for name, restart := range map[string]bool{"while it runs": false, "over a restart": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			repeat(t, times(1, 10), func(t *testing.T) {
+				w := newWorld(t, 6*time.Second, tokensourcetest.StrictRotation())
+				readable := mount(t, w)
+				p := w.start(t)
+				serves(t, p, 0, back)
+				repair := readOnly(t, w)
+				if restart && readable { // without its record, a new process knows nothing to go on from
+					p.Stop()
+					p = w.start(t)
+				}
+				after := w.issued()
+				serves(t, p, after, 2*back)
+				serves(t, p, after+1, 2*back)
+				repair()
+				harness.Eventually(t, harness.Patience, func() bool { return w.stored(w.newest()) }, "the newest refresh token to be stored")
+				w.lossless(t)
+			})
+		})
+	}
 }
