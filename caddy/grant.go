@@ -17,7 +17,7 @@ import (
 // package are such modules, one file each, and nothing else in this package names them. A grant
 // that is also a [tokensource.Interactive] is begun by a person. A grant can also have:
 //
-//   - UnmarshalCaddyfile, which reads the block of the option `grant`. Without it there is none.
+//   - UnmarshalCaddyfile, which reads the block of the option `grant`. Without it the grant takes no block.
 //   - Check() error, which reports what is wrong with its options. It is called before Provision.
 //   - SecretOptions() map[string]string, which returns a new map with the values of the options that
 //     hold secrets. Caddy warns where one is a literal, or cannot be read.

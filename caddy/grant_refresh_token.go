@@ -20,7 +20,8 @@ type RefreshTokenGrant struct {
 	refreshing `json:"-"`
 }
 
-type refreshing = tokensource.RefreshToken // whose own name is that of the field
+// refreshing is the grant under another name: embedded under its own, it would clash with the field.
+type refreshing = tokensource.RefreshToken
 
 // CaddyModule returns the Caddy module information.
 func (RefreshTokenGrant) CaddyModule() caddy.ModuleInfo {

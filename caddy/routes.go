@@ -61,7 +61,7 @@ func (a *App) routesAround(ctx caddy.Context) *routes {
 		a.routes, a.surveyed = survey(server.Servers), true
 		for _, source := range slices.Sorted(maps.Keys(a.routes.open)) {
 			for _, address := range a.routes.open[source] {
-				a.logger.Warn("whoever reaches this listener can use the token; bind it to loopback (bind 127.0.0.1), or put authentication in front",
+				a.logger.Warn("anyone who can reach this listener can use the token; bind it to loopback (bind 127.0.0.1), or put authentication in front",
 					zap.String("source", source), zap.String("listener", address))
 			}
 		}

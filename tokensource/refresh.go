@@ -334,8 +334,7 @@ func (a *Account) firstFailure() bool {
 	return a.failed == nil
 }
 
-// troubled reports whether the storage failed in the last attempt, or holds less than this
-// process knows.
+// troubled reports whether the last attempt ended because the storage failed.
 func (a *Account) troubled() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

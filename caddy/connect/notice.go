@@ -58,7 +58,7 @@ func keepNotice(n *notice) string {
 	return id
 }
 
-// takeNotice returns and forgets the notice with that number; nil if there is none.
+// takeNotice returns the notice with that number and forgets it. It returns nil if no notice has that number.
 func takeNotice(id string) *notice {
 	notices.mu.Lock()
 	defer notices.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 func TestWarnings(t *testing.T) {
 	t.Parallel()
 	const (
-		open    = "whoever reaches this listener can use the token"
+		open    = "anyone who can reach this listener can use the token"
 		refused = "requests to this upstream will be refused"
 		unread  = "a secret cannot be read now"
 	)
