@@ -31,6 +31,8 @@ var messages = map[tokensource.EventKind]string{
 	tokensource.EventAdopted:       "newer token found in the storage",
 	tokensource.EventStorageFailed: "the storage is in trouble; serving from memory",
 
+	tokensource.EventRevocationFailed:   "the provider did not confirm that it revoked tokens; the account was disconnected",
+
 	tokensource.EventEndpointsElsewhere: "the issuer's metadata names endpoints on other hosts; token requests and logins go there",
 }
 
@@ -43,7 +45,7 @@ func level(e tokensource.Event) zapcore.Level {
 			return zapcore.WarnLevel
 		}
 		return zapcore.ErrorLevel
-	case tokensource.EventRefused:
+	case tokensource.EventRefused, tokensource.EventRevocationFailed:
 		return zapcore.WarnLevel
 	case tokensource.EventLoginFailed:
 		switch class(e.Err) {

@@ -57,12 +57,11 @@ func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 			}
 		}
 	}
-	s.accounts.Range(func(name, a any) bool {
-		if st := a.(*Account).Status(); st.Generation > 0 && !s.forgotten(st.Disconnected, st.Decided) && !slices.Contains(names, name.(string)) {
-			names = append(names, name.(string))
+	for _, a := range s.all() {
+		if st := a.status(); st.Generation > 0 && !s.forgotten(st.Disconnected, st.Decided) && !slices.Contains(names, a.name) {
+			names = append(names, a.name)
 		}
-		return true
-	})
+	}
 	slices.Sort(names)
 	if unreadable != nil {
 		return names, unreadable

@@ -1,7 +1,6 @@
 package tokensource
 
 import (
-	"context"
 	"errors"
 	"time"
 )
@@ -31,31 +30,23 @@ var (
 	ErrClaimed = errors.New("another process holds tokens that it could not store yet")
 )
 
-// alone reports whether this process may go on from memory although the storage did not take
-// its mark. readable says that the record was read in this attempt: if it was not, it may be newer than
-// what is in memory, unless no other process ever wrote it. A claim that succeeds is held until
-// the storage has everything that this process knows, since others must not send what is stored meanwhile.
-func (a *Account) alone(readable bool) bool {
-	if !readable && a.foreign.Load() {
-		return false
-	}
-	if a.claim != nil {
-		return true
-	}
+// claimAlone reports whether this process may go on from memory although the storage did not take its mark. A claim is held
+// until the storage has everything that this process knows, because others must not send what is stored meanwhile.
+func (a *account) claimAlone() claim {
 	storage, ok := a.src.cfg.Storage.(Exclusive)
 	if !ok {
-		return false
+		return shared
 	}
 	release, err := storage.Claim(a.key)
 	if err != nil {
-		return false
+		return shared
 	}
 	a.claim = release
-	return true
+	return claimed
 }
 
 // unclaim ends the claim, if there is one.
-func (a *Account) unclaim() {
+func (a *account) unclaim() {
 	if a.claim != nil {
 		a.claim()
 		a.claim = nil
@@ -64,7 +55,7 @@ func (a *Account) unclaim() {
 
 // enter reports why this process must not send a stored refresh token: another process went on
 // from memory, so that the stored refresh token is not the newest one.
-func (a *Account) enter() *Error {
+func (a *account) enter() *Error {
 	storage, ok := a.src.cfg.Storage.(Exclusive)
 	if !ok || a.claim != nil {
 		return nil
@@ -75,30 +66,14 @@ func (a *Account) enter() *Error {
 	return nil
 }
 
-// afterTrouble is how long a mark must stay after a failure of the storage. Until then another
-// process may store what it could not store during the failure.
-const afterTrouble = 6 * time.Second
-
-// stays waits for d and reports whether mark is still the stored record's mark. If it is not, the
-// record to go on from is returned, or an outcome that ends the attempt.
-func (a *Account) stays(ctx context.Context, mark *Record, d time.Duration) (rec *Record, out *outcome, mine bool) {
-	for d > 0 {
-		step := min(d, time.Second)
-		a.sleep(ctx, step)
-		d -= step
-		var unread error
-		if rec, out, unread = a.newer(ctx, mark); unread != nil {
-			ended := a.unread(mark, unread)
-			return rec, &ended, false
-		}
-		if out != nil || !rec.Spending.sameAs(mark.Spending) || rec.Generation != mark.Generation || !rec.RefreshToken.Equal(mark.RefreshToken) {
-			return rec, out, false
-		}
-	}
-	return rec, nil, true
-}
-
 // sameAs reports whether s and other are the same mark.
 func (s *Spending) sameAs(other *Spending) bool {
-	return s != nil && s.Owner == other.Owner && s.Since.Equal(other.Since)
+	return s != nil && other != nil && s.Owner == other.Owner && s.Since.Equal(other.Since)
+}
+
+// lost returns the mark as it is once no process waits for its answer, from now on.
+func (s *Spending) lost(now time.Time) *Spending {
+	ended := *s
+	ended.Lost, ended.Since = true, now.UTC()
+	return &ended
 }

@@ -16,12 +16,6 @@ type Clock struct {
 	Elapsed func() time.Duration
 }
 
-// glance is how long a live token is handed out on the monotonic clock alone
-// before the wall clock is read as well: reading both costs more than all the
-// rest of [Account.Token]. It bounds how long a token that died during a
-// suspend can still be served.
-const glance = time.Second
-
 // forever is a monotonic moment that never comes.
 const forever = time.Duration(math.MaxInt64)
 

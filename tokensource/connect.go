@@ -3,92 +3,61 @@ package tokensource
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
-// connect redeems the answer to a login. The record that was there is replaced by
-// one that works, and by nothing else.
-func (a *Account) connect(ctx context.Context, l *Login, req Request) *Error {
+// connect redeems the answer to a login. The record that was there is replaced only by one that works.
+func (a *account) connect(ctx context.Context, l *Login, req Request) *Error {
 	began := a.src.cfg.Clock.Elapsed()
 	blank := &Record{Source: a.src.cfg.Name, Account: a.name, Variables: l.Variables}
 	ans, failure := a.post(ctx, blank, req)
 	if failure != nil {
 		return failure
 	}
-	fl := a.occupy()
-	out := guarded(func() outcome { return a.install(ctx, blank, req, ans) })
-	a.land(fl, out, a.src.cfg.Clock.Elapsed()-began)
-	return out.err
+	r := a.occupy()
+	end := guarded(func() step { return a.install(ctx, blank, req, ans) })
+	a.complete(r, end, a.src.cfg.Clock.Elapsed()-began)
+	return end.err
 }
 
-// install stores what a login brought as the account's newest record. A code is
-// spent by now: what it brought is used even if it cannot be stored yet.
-func (a *Account) install(ctx context.Context, blank *Record, req Request, ans *Answer) outcome {
-	unlock := a.lock(ctx)
+// install stores what a login brought as the account's newest record. The code is spent by now, so what it brought is
+// used even if it cannot be stored yet.
+func (a *account) install(ctx context.Context, blank *Record, req Request, ans *Answer) step {
+	unlock, _ := a.lock(ctx)
 	defer unlock()
 	rec := a.grown(ctx, blank, req, ans)
 	err := a.supersede(ctx, rec)
-	return outcome{rec: rec, asked: true, connected: true, unsaved: err != nil, storage: err}
+	return step{verb: doConnect, rec: rec, storage: err, dirty: err != nil}
 }
 
-// Disconnect makes the account forget its tokens: they are revoked at the provider,
-// where it has a revocation endpoint (RFC 7009), and removed here, also when the
-// revocation fails; then the error is an [*Error] that says so. It waits for a refresh under
-// way, and goes on to its end when ctx is cancelled.
-func (a *Account) Disconnect(ctx context.Context) error {
-	a = a.current()
-	s := a.src
-	if !s.Interactive() {
-		return s.loginError(a.name, ErrNotInteractive)
-	}
-	if !s.begin() {
-		return s.loginError(a.name, &Error{Class: ClassWait, Reason: ErrClosed.Error(), cause: ErrClosed})
-	}
-	done := make(chan error, 1)
-	go func() {
-		defer s.running.Done()
-		done <- a.disconnect(context.WithoutCancel(ctx))
-	}()
-	select {
-	case err := <-done:
-		if err != nil {
-			return s.loginError(a.name, err)
-		}
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (a *Account) disconnect(ctx context.Context) error {
+func (a *account) disconnect(ctx context.Context) error {
 	began := a.src.cfg.Clock.Elapsed()
-	fl := a.occupy()
+	r := a.occupy()
 	var failure error
-	out := guarded(func() (out outcome) {
-		out, failure = a.forget(ctx)
-		return out
+	end := guarded(func() (end step) {
+		end, failure = a.forget(ctx)
+		return end
 	})
-	a.land(fl, out, a.src.cfg.Clock.Elapsed()-began)
+	a.complete(r, end, a.src.cfg.Clock.Elapsed()-began)
 	var broken *PanicError
-	if out.err != nil && errors.As(out.err, &broken) {
-		return out.err
+	if end.err != nil && errors.As(end.err, &broken) {
+		return end.err
 	}
 	return failure
 }
 
 // forget revokes what is known of the account, and stores that a person wanted that.
-func (a *Account) forget(ctx context.Context) (outcome, error) {
-	unlock := a.lock(ctx)
+func (a *account) forget(ctx context.Context) (step, error) {
+	unlock, _ := a.lock(ctx)
 	defer unlock()
-	rec, _ := a.known()
+	rec := a.situation().rec
 	found, err := a.load(ctx)
-	if err == nil && found != nil && !rec.newer(found) {
+	if err == nil && compare(rec, found) >= same {
 		rec = found
 	}
 	if rec.Generation == 0 && err == nil || rec.Disconnected && rec == found {
-		return outcome{rec: rec, err: notConnected(rec)}, nil // there is nothing to forget
+		return step{verb: doFail, rec: rec, err: notConnected(rec)}, nil // there is nothing to forget
 	}
 	var revoked *Error
 	if !rec.Disconnected {
@@ -96,25 +65,24 @@ func (a *Account) forget(ctx context.Context) (outcome, error) {
 	}
 	tomb := &Record{Source: rec.Source, Account: rec.Account, Variables: rec.Variables, Generation: rec.Generation, Disconnected: true}
 	err = a.supersede(ctx, tomb)
-	out := outcome{rec: tomb, disconnected: true, unsaved: err != nil, storage: err, err: notConnected(tomb)}
+	end := step{verb: doDisconnect, rec: tomb, err: notConnected(tomb), storage: err, dirty: err != nil}
 	if err != nil {
-		return out, &Error{Class: ClassWait, Reason: "the tokens are no longer used here, but the storage still holds them; removing them is tried again", cause: err}
+		return end, &Error{Class: ClassWait, Reason: "the tokens are no longer used here, but the storage still holds them; removing them is tried again", cause: err}
 	}
 	a.src.vault.RemoveAside(ctx, a.key) // there may be tokens in it, too
 	if revoked != nil {
 		revoked.Reason = "the tokens were removed here, but the provider did not confirm that it revoked them: " + revoked.Reason
-		return out, revoked
+		return end, revoked
 	}
-	return out, nil
+	return end, nil
 }
 
 // supersede stores rec, which a person decided on, as newer than all that is known or
 // stored. What cannot be decoded is copied aside first; what only another release
 // or another key can read is left alone.
-func (a *Account) supersede(ctx context.Context, rec *Record) error {
+func (a *account) supersede(ctx context.Context, rec *Record) error {
 	rec.Decided = a.src.cfg.Clock.Now().Round(0).UTC()
-	known, _ := a.known()
-	rec.outdo(known)
+	rec.outdo(a.situation().rec)
 	found, err := a.load(ctx)
 	switch {
 	case errors.Is(err, vault.ErrDamaged):
@@ -125,9 +93,9 @@ func (a *Account) supersede(ctx context.Context, rec *Record) error {
 	if err != nil {
 		return err
 	}
-	for i := range 3 {
+	for i := range storeTries {
 		if i > 0 {
-			a.sleep(ctx, 200*time.Millisecond)
+			sleep(ctx, storeAgain)
 		}
 		if err = a.save(ctx, rec); err == nil {
 			return nil
@@ -145,16 +113,16 @@ func (r *Record) outdo(old *Record) {
 }
 
 // occupy waits until no refresh is under way, and keeps others from beginning.
-func (a *Account) occupy() *flight {
+func (a *account) occupy() *refresh {
 	for {
 		a.mu.Lock()
-		if a.flight == nil {
-			fl := &flight{done: make(chan struct{}), served: make(chan struct{})}
-			a.flight = fl
+		other := a.refreshing
+		if other == nil {
+			r := newRefresh(0)
+			a.refreshing = r
 			a.mu.Unlock()
-			return fl
+			return r
 		}
-		other := a.flight
 		a.mu.Unlock()
 		<-other.done // it ends within its time-outs
 	}

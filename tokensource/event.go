@@ -28,6 +28,9 @@ const (
 	EventAdopted EventKind = "token_adopted"
 	// EventStorageFailed follows a record that could not be read or written.
 	EventStorageFailed EventKind = "storage_failed"
+	// EventRevocationFailed follows tokens that nothing uses any more, if the provider did not confirm that it revoked
+	// them.
+	EventRevocationFailed EventKind = "revocation_failed"
 	// EventEndpointsElsewhere follows an issuer's metadata by which requests go to another origin
 	// than the issuer's own: once, and again when the metadata names other origins than before.
 	EventEndpointsElsewhere EventKind = "endpoints_elsewhere"

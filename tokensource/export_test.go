@@ -64,13 +64,7 @@ func Envelope(body []byte) []byte {
 func Digest(data []byte) string { return digest(data) }
 
 // KeptAccounts counts the named accounts that s keeps in memory.
-func KeptAccounts(s *Source) (n int) {
-	s.accounts.Range(func(any, any) bool {
-		n++
-		return true
-	})
-	return n
-}
+func KeptAccounts(s *Source) int { return len(s.all()) }
 
 // DropIdle drops the accounts of s that are idle now.
 func DropIdle(s *Source) { s.dropIdle() }

@@ -284,6 +284,9 @@ func (s *steps) Store(ctx context.Context, key string, value []byte) error {
 		s.note("store failed")
 		return err
 	}
+	if key != recordKey {
+		return s.MemoryStorage.Store(ctx, key, value)
+	}
 	rec := decode(value)
 	s.note(fmt.Sprintf("store gen=%d rt=%s marked=%t failed=%t", rec.Generation, rec.RefreshToken.Reveal(), rec.Spending != nil, rec.Failure != nil))
 	err := s.MemoryStorage.Store(ctx, key, value)

@@ -13,9 +13,6 @@ const NeverExpires = provider.NeverExpires
 // maxLifetime bounds what is believed of a provider's expires_in.
 const maxLifetime = 10 * 365 * 24 * time.Hour
 
-// staticReread is how old the value of a local grant may become before it is read again.
-const staticReread = time.Second
-
 // softAfter is the part of lifetime after which a token is due for a refresh:
 // before asks for a fixed lead, zero for the default of 75 to 90 %, drawn anew for each
 // token so that instances spread. At least a quarter of the lifetime is always

@@ -143,10 +143,10 @@ func (s *Source) CancelLogin(ctx context.Context, l *Login) error {
 // replaceable returns the record that a login is going to replace, or nil. A damaged one is
 // replaced too, with a copy kept; one that cannot be read for another reason is not.
 func (s *Source) replaceable(ctx context.Context, account string) (*Record, error) {
-	a := s.lookAt(account)
+	a := s.inMemory(account)
 	found, err := a.load(ctx)
 	if err != nil && !errors.Is(err, vault.ErrDamaged) {
-		return nil, a.unreadable(err)
+		return nil, unreadable(err)
 	}
 	return found, nil
 }
@@ -281,7 +281,9 @@ func (s *Source) finishLogin(ctx context.Context, grant Interactive, l *Login, a
 	}
 	req, err := grant.Redeem(taken, answer)
 	if err == nil {
-		if failure := s.Account(taken.Account).connect(ctx, taken, req); failure != nil {
+		a := s.pin(taken.Account)
+		defer a.unpin()
+		if failure := a.connect(ctx, taken, req); failure != nil {
 			err = failure
 		}
 	}

@@ -23,7 +23,7 @@ func (a *Account) OAuth2(ctx context.Context) oauth2.TokenSource {
 }
 
 // OAuth2 returns the tokens of the unnamed account; see [Account.OAuth2].
-func (s *Source) OAuth2(ctx context.Context) oauth2.TokenSource { return s.unnamed.OAuth2(ctx) }
+func (s *Source) OAuth2(ctx context.Context) oauth2.TokenSource { return s.unnamed.handle.OAuth2(ctx) }
 
 // tokenSource is a function as an [oauth2.TokenSource].
 type tokenSource func() (*oauth2.Token, error)

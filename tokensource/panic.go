@@ -24,11 +24,11 @@ func panicked(value any) *Error {
 	return &Error{Class: ClassOperator, Reason: "the grant or the storage panicked", cause: p}
 }
 
-// guarded runs what asks grants and storages, and makes a panic in it an outcome.
-func guarded(run func() outcome) (out outcome) {
+// guarded runs what asks grants and storages, and makes a panic in it a failure.
+func guarded(run func() step) (end step) {
 	defer func() {
 		if value := recover(); value != nil {
-			out = outcome{err: panicked(value)}
+			end = step{verb: doFail, err: panicked(value)}
 		}
 	}()
 	return run()

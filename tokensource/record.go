@@ -77,18 +77,6 @@ type Failure struct {
 	Refused string `json:"refused"`
 }
 
-// newer reports whether r is newer than other. Two records of one generation can differ where one of them
-// was stored late: then the token that was obtained later counts.
-func (r *Record) newer(other *Record) bool {
-	if c := r.Decided.Compare(other.Decided); c != 0 {
-		return c > 0
-	}
-	if r.Generation != other.Generation {
-		return r.Generation > other.Generation
-	}
-	return !r.RefreshToken.Equal(other.RefreshToken) && r.Obtained.After(other.Obtained)
-}
-
 // clone returns a copy that shares nothing mutable.
 func (r *Record) clone() *Record {
 	c := *r

@@ -12,7 +12,7 @@ import (
 // revoke revokes the tokens of rec at the provider (RFC 7009), the refresh token
 // first: with it a server ends the access tokens as well (section 2.1). Nil is also the
 // answer where the provider has no revocation endpoint.
-func (a *Account) revoke(ctx context.Context, rec *Record) *Error {
+func (a *account) revoke(ctx context.Context, rec *Record) *Error {
 	endpoint, failure := a.src.wire.revokeURL(ctx, rec.Variables)
 	if endpoint == "" {
 		return failure
@@ -29,6 +29,14 @@ func (a *Account) revoke(ctx context.Context, rec *Record) *Error {
 		}
 	}
 	return failure
+}
+
+// revokeUnused revokes tokens of a refresh that a person overtook by disconnecting the account.
+func (a *account) revokeUnused(ctx context.Context, rec *Record) {
+	if failure := a.revoke(ctx, rec); failure != nil {
+		failure.Source, failure.Account = a.src.cfg.Name, a.name
+		a.src.tell(Event{Kind: EventRevocationFailed, Account: a.name, Generation: rec.Generation, Err: failure})
+	}
 }
 
 // Revokes reports whether disconnecting an account with these variables revokes its tokens

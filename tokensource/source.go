@@ -25,9 +25,11 @@ type Source struct {
 	owner       string // names this process in write-ahead marks
 	bound       bound
 
-	unnamed  *Account
-	accounts sync.Map // name -> *Account
-	// round counts the looks for idle accounts.
+	unnamed *account // always in memory
+	// accounts are the named ones in memory. Whoever uses one pins it under accountsMu, see pin.
+	accountsMu sync.RWMutex
+	accounts   map[string]*account
+	// round counts the calls of dropIdle.
 	round atomic.Int64
 
 	// logins is held while a login is used up.
@@ -67,6 +69,8 @@ func New(cfg Config) (*Source, error) {
 		traits: cfg.Grant.Traits(),
 		owner:  hex.EncodeToString(owner[:]),
 		slots:  make(chan struct{}, parallelRequests),
+
+		accounts: make(map[string]*account),
 	}
 	s.interactive = s.Interactive()
 	s.bind(cfg.Grant, cfg.Storage, cfg.Observer)
@@ -93,6 +97,9 @@ func newVault(cfg *Config) *vault.Vault {
 // Name returns the configured name.
 func (s *Source) Name() string { return s.cfg.Name }
 
+// stores reports whether this source's records are kept in a storage.
+func (s *Source) stores() bool { return s.traits.Stored }
+
 // Traits returns those of the source's grant.
 func (s *Source) Traits() Traits { return s.traits }
 
@@ -114,25 +121,15 @@ func (s *Source) tell(e Event) {
 	s.bound.Load().observer(e)
 }
 
-// Account returns the account of that name; the empty name is the unnamed one. Accounts
-// are made when first asked for, cost nothing until they are used, and are dropped from memory
-// when they are not used any more.
-func (s *Source) Account(name string) *Account {
-	if name == "" {
-		return s.unnamed
-	}
-	return s.hold(name)
-}
-
 // Token returns the live token of the unnamed account; see [Account.Token].
-func (s *Source) Token(ctx context.Context) (*Token, error) { return s.unnamed.Token(ctx) }
+func (s *Source) Token(ctx context.Context) (*Token, error) { return s.unnamed.handle.Token(ctx) }
 
 // Warm gets the unnamed account's token in the background, and from then on keeps
 // it fresh whether it is used or not. It returns at once.
 func (s *Source) Warm() {
 	a := s.unnamed
 	a.kept.Store(true)
-	a.kick()
+	a.trigger()
 }
 
 // Close ends the source: no new token request begins, and live tokens serve on to whoever
@@ -149,10 +146,9 @@ func (s *Source) Close(ctx context.Context) error {
 		defer close(done)
 		s.running.Wait()
 		s.unnamed.stop()
-		s.accounts.Range(func(_, a any) bool {
-			a.(*Account).stop()
-			return true
-		})
+		for _, a := range s.all() {
+			a.stop()
+		}
 	}()
 	select {
 	case <-done:

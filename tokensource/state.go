@@ -22,9 +22,9 @@ const (
 	StateLoginRequired State = "login_required"
 )
 
-// situation is what the state of an account depends on. The process that keeps the account fresh
+// standing is what the state of an account depends on. The process that keeps the account fresh
 // and a process that only reads its record fill in what they know.
-type situation struct {
+type standing struct {
 	// rec is the newest known record, or nil.
 	rec *Record
 	// live, due and refused describe the token in use: it has not ended, it is due for a refresh, an
@@ -40,7 +40,7 @@ type situation struct {
 }
 
 // stateOf works out the state of an account. There is no other place that does.
-func stateOf(s situation) State {
+func stateOf(s standing) State {
 	switch {
 	case s.rec != nil && s.rec.Disconnected:
 		return StateLoginRequired

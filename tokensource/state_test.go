@@ -11,27 +11,27 @@ func TestStateOf(t *testing.T) {
 	intent := &Record{Generation: 3, Spending: &Spending{}}
 	dead := &Record{Generation: 3, Spending: &Spending{}, Failure: &Failure{Class: ClassLogin}}
 	for name, c := range map[string]struct {
-		s    situation
+		s    standing
 		want State
 	}{
-		"a person disconnected the account":                  {situation{rec: &Record{Generation: 3, Disconnected: true}, live: true}, StateLoginRequired},
-		"the refresh token is dead, the token lives":         {situation{rec: dead, live: true, renews: true}, StateLoginRequired},
-		"the refresh token is dead, and so is the token":     {situation{rec: dead, renews: true}, StateLoginRequired},
-		"nothing was ever connected, and a request failed":   {situation{rec: &Record{}, loginFailed: true, interactive: true}, StateLoginRequired},
-		"a login is needed soon":                             {situation{rec: obtained, live: true, due: true, loginFailed: true}, StateLoginRequired},
-		"the token lives, and was refused":                   {situation{rec: obtained, live: true, refused: true, loginFailed: true}, StateLoginRequired},
-		"nothing renews the token, which lives for long":     {situation{rec: obtained, live: true, loginFailed: true}, StateFresh},
-		"a refresh is under way in this or another process":  {situation{rec: intent, live: true, due: true, underway: true, renews: true}, StateStale},
-		"a refresh is under way after the token's end":       {situation{rec: intent, underway: true, renews: true}, StateExpired},
-		"a process died in a refresh":                        {situation{rec: intent, live: true, renews: true}, StateUncertain},
-		"an answer was lost, and the next try is under way":  {situation{rec: intent, underway: true, lost: true, renews: true}, StateUncertain},
-		"the token is due":                                   {situation{rec: obtained, live: true, due: true, renews: true}, StateStale},
-		"the token lives":                                    {situation{rec: obtained, live: true, renews: true}, StateFresh},
-		"nothing is known":                                   {situation{}, StateNone},
-		"an attempt failed, and there was never a token":     {situation{rec: &Record{}, renews: true}, StateNone},
-		"the token has ended, and is renewed without anyone": {situation{rec: obtained, renews: true}, StateExpired},
-		"the token has ended, and only a person renews it":   {situation{rec: obtained, interactive: true}, StateLoginRequired},
-		"a configured token has ended":                       {situation{rec: obtained}, StateExpired},
+		"a person disconnected the account":                  {standing{rec: &Record{Generation: 3, Disconnected: true}, live: true}, StateLoginRequired},
+		"the refresh token is dead, the token lives":         {standing{rec: dead, live: true, renews: true}, StateLoginRequired},
+		"the refresh token is dead, and so is the token":     {standing{rec: dead, renews: true}, StateLoginRequired},
+		"nothing was ever connected, and a request failed":   {standing{rec: &Record{}, loginFailed: true, interactive: true}, StateLoginRequired},
+		"a login is needed soon":                             {standing{rec: obtained, live: true, due: true, loginFailed: true}, StateLoginRequired},
+		"the token lives, and was refused":                   {standing{rec: obtained, live: true, refused: true, loginFailed: true}, StateLoginRequired},
+		"nothing renews the token, which lives for long":     {standing{rec: obtained, live: true, loginFailed: true}, StateFresh},
+		"a refresh is under way in this or another process":  {standing{rec: intent, live: true, due: true, underway: true, renews: true}, StateStale},
+		"a refresh is under way after the token's end":       {standing{rec: intent, underway: true, renews: true}, StateExpired},
+		"a process died in a refresh":                        {standing{rec: intent, live: true, renews: true}, StateUncertain},
+		"an answer was lost, and the next try is under way":  {standing{rec: intent, underway: true, lost: true, renews: true}, StateUncertain},
+		"the token is due":                                   {standing{rec: obtained, live: true, due: true, renews: true}, StateStale},
+		"the token lives":                                    {standing{rec: obtained, live: true, renews: true}, StateFresh},
+		"nothing is known":                                   {standing{}, StateNone},
+		"an attempt failed, and there was never a token":     {standing{rec: &Record{}, renews: true}, StateNone},
+		"the token has ended, and is renewed without anyone": {standing{rec: obtained, renews: true}, StateExpired},
+		"the token has ended, and only a person renews it":   {standing{rec: obtained, interactive: true}, StateLoginRequired},
+		"a configured token has ended":                       {standing{rec: obtained}, StateExpired},
 	} {
 		if got := stateOf(c.s); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)

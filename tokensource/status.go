@@ -39,15 +39,14 @@ type Status struct {
 	Unsaved bool
 }
 
-// Status returns how the account stands. It makes no request and reads no storage.
-func (a *Account) Status() Status {
-	a = a.lastKnown()
+// status is [Account.Status].
+func (a *account) status() Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c, l := a.src.cfg.Clock, a.cur.Load()
 	st := a.src.statusOf(a.name, a.rec)
-	st.Generation, st.Expiry, st.Unsaved = 0, time.Time{}, a.unsaved != (deadline{})
-	s := situation{rec: a.rec, renews: st.Renews, interactive: a.src.interactive}
+	st.Generation, st.Expiry, st.Unsaved = 0, time.Time{}, a.dirty != (deadline{})
+	s := standing{rec: a.rec, renews: st.Renews, interactive: a.src.interactive}
 	if l != nil {
 		st.Generation, st.Expiry = l.tok.Generation, l.tok.Expiry
 		s.live, s.due, s.refused = !c.passed(l.hard), c.passed(l.soft) && !a.src.traits.Local, l.refused.Load()
@@ -75,12 +74,12 @@ func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
 	rec, err := a.load(ctx)
 	st := s.statusOf(account, rec)
 	if err != nil {
-		st.State, st.Err = StateNone, a.unreadable(err)
+		st.State, st.Err = StateNone, unreadable(err)
 		st.Err.Source, st.Err.Account = s.cfg.Name, account
 		return st, st.Err
 	}
 	now := s.cfg.Clock.Now()
-	known := situation{rec: rec, renews: st.Renews, interactive: s.interactive}
+	known := standing{rec: rec, renews: st.Renews, interactive: s.interactive}
 	if rec != nil {
 		known.live = !rec.AccessToken.IsZero() && (rec.Expiry.IsZero() || now.Before(rec.Expiry))
 		known.due = !rec.Expiry.IsZero() && now.Sub(rec.Obtained) > latestSoft(rec.Expiry.Sub(rec.Obtained), s.cfg.RefreshBefore)

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
@@ -32,17 +31,6 @@ type Storage interface {
 	Lock(ctx context.Context, name string) error
 	Unlock(ctx context.Context, name string) error
 }
-
-const (
-	// lockTimeout bounds the wait for a record's lock. Past it the refresh goes
-	// on without: a broken lock must not become an outage.
-	lockTimeout = 12 * time.Second
-	// lockIsFree is longer than it takes to get a lock that nobody holds.
-	lockIsFree = 25 * time.Millisecond
-	// lockRetry is how long the lock is waited for after a wait that was in vain: some
-	// storages keep the lock of a dead process for as long as another one lives.
-	lockRetry = 1500 * time.Millisecond
-)
 
 // recordPrefix is where the records of a source are stored. The endpoint and the
 // client are part of it: a token belongs to the client and server that it was issued
@@ -74,11 +62,11 @@ func digestNames(names ...string) string {
 
 // load reads the stored record of a. It returns nil without an error when there
 // is none.
-func (a *Account) load(ctx context.Context) (*Record, error) {
+func (a *account) load(ctx context.Context) (*Record, error) {
 	began := a.src.cfg.Clock.Elapsed()
 	found, err := vault.Get[storedRecord](ctx, a.src.vault, a.key)
 	if err == nil {
-		a.peeked.Store(int64(began))
+		a.lastRead.Store(int64(began))
 	}
 	if found == nil || err != nil {
 		return nil, err
@@ -109,13 +97,22 @@ func (s *Source) recordKeys(ctx context.Context) ([]string, error) {
 }
 
 // save writes rec.
-func (a *Account) save(ctx context.Context, rec *Record) error {
+func (a *account) save(ctx context.Context, rec *Record) error {
 	form := rec.storedForm()
 	if err := a.src.vault.Put(ctx, a.key, form); err != nil {
 		return err
 	}
 	a.wrote.Store(fingerprint(form))
 	return nil
+}
+
+// probe tries whether the storage takes writes, and touches no record.
+func (a *account) probe(ctx context.Context) error {
+	key := a.key + ".probe"
+	if err := a.src.vault.Put(ctx, key, struct{}{}); err != nil {
+		return err
+	}
+	return a.src.vault.Delete(ctx, key)
 }
 
 // fingerprint tells stored records apart.
@@ -128,18 +125,17 @@ func fingerprint(r storedRecord) uint64 {
 	return binary.LittleEndian.Uint64(sum[:])
 }
 
-// lock takes the record's lock and returns what releases it. When the lock
-// cannot be had in time the refresh goes on without it.
-func (a *Account) lock(ctx context.Context) (unlock func()) {
+// lock takes the record's lock, and returns what releases it. If the lock cannot be taken in time, the refresh goes on
+// without it. contended is true if another process held it.
+func (a *account) lock(ctx context.Context) (unlock func(), contended bool) {
 	wait := lockTimeout
-	if a.lockless.Load() {
+	if a.withoutLock {
 		wait = lockRetry
 	}
 	began := a.src.cfg.Clock.Elapsed()
 	unlock, err := a.src.vault.Lock(ctx, a.key+".lock", wait)
-	a.lockless.Store(err != nil)
-	a.contended = a.src.cfg.Clock.Elapsed()-began > lockIsFree
-	return unlock
+	a.withoutLock = err != nil
+	return unlock, a.src.cfg.Clock.Elapsed()-began > lockIsFree
 }
 
 // MemoryStorage is a [Storage] that forgets with the process. The zero value is

@@ -1,0 +1,575 @@
+package tokensource
+
+import (
+	"cmp"
+	"errors"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
+)
+
+// A refresh is a small transaction: read the stored record, lock it, read it again, store a write-ahead
+// mark, send one token request, store its answer, and only then use it. The lock is advice: a storage
+// may lose it. What keeps a refresh token from being sent twice is that each process reads again and
+// compares generations, and sends a refresh token only under a mark that was seen to stay.
+//
+// [plan] decides each step of that. It does no I/O and reads no clock, so a table test, a fuzz target and
+// docs/guarantees.md describe it completely. [Account.refresh] carries the steps out.
+
+// verb says what a step does.
+type verb string
+
+const (
+	// doRead reads the stored record.
+	doRead verb = "read"
+	// doServe puts the stored token to use while the refresh goes on.
+	doServe verb = "serve"
+	// doPrepare asks the grant for the token request to send.
+	doPrepare verb = "prepare"
+	// doClaim asks the storage whether this process is alone, and keeps others out if it is.
+	doClaim verb = "claim"
+	// doLock takes the record's lock, or goes on without it after a while.
+	doLock verb = "lock"
+	// doSleep waits for step.wait.
+	doSleep verb = "sleep"
+	// doMark stores the record with a write-ahead mark. The request follows after step.wait.
+	doMark verb = "mark"
+	// doProbe tries whether the storage takes writes.
+	doProbe verb = "probe"
+	// doAsk sends the token request.
+	doAsk verb = "ask"
+	// doStore stores step.rec.
+	doStore verb = "store"
+	// doRevoke revokes the tokens of step.rec at the provider.
+	doRevoke verb = "revoke"
+
+	// doAdopt ends the refresh with a token that another process stored.
+	doAdopt verb = "adopt"
+	// doPublish ends the refresh with the token that the provider granted.
+	doPublish verb = "publish"
+	// doConnect ends a login that connected the account, doDisconnect a logout. They are no steps of a refresh, and end
+	// like one.
+	doConnect    verb = "connect"
+	doDisconnect verb = "disconnect"
+	// doKeep ends the refresh with the token in use: its record is stored now, and it is not due.
+	doKeep verb = "keep"
+	// doFail ends the refresh without a new token.
+	doFail verb = "fail"
+)
+
+// step is what a refresh does next.
+type step struct {
+	verb verb
+	// why is the reason, in a sentence.
+	why string
+	// rec is the record to serve, store, revoke or end with.
+	rec *Record
+	// wait is the duration of a sleep, and the time from a mark to its request.
+	wait time.Duration
+	// err is why a refresh failed. storage is set with it if the storage caused it.
+	err     *Error
+	storage error
+	// unasked is true if the provider was not asked because of the storage.
+	unasked bool
+	// dirty is true if rec could not be stored.
+	dirty bool
+}
+
+// situation is what the next step of a refresh depends on.
+type situation struct {
+	// process names this process in marks. timeout is that of a token request.
+	process string
+	timeout time.Duration
+	now     time.Time
+	// stores is true if the source keeps records in a storage.
+	stores bool
+
+	// rec is the newest record that this process knows: at first the one in memory. dirty is true while it
+	// waits to be stored.
+	rec   *Record
+	dirty bool
+	// superseded is a record that was dirty until the stored one proved to say more.
+	superseded *Record
+	// live is true while there is a token in use that has not ended. current is true if it is that of rec, not
+	// due and not refused.
+	live, current bool
+	// failed is true if the last refresh failed, lost if an answer was lost since the last success, troubled if
+	// the storage failed in the last refresh or in this one.
+	failed, lost, troubled bool
+	// foreign is true once this process has read a record that another process stored.
+	foreign bool
+	claim   claim
+
+	// fresh is true if stored and readErr are from a read since the last pause. found compares stored with what
+	// was known before. lives is true if the stored token has not ended, usable if it is not due either.
+	fresh         bool
+	stored        *Record
+	readErr       error
+	found         comparison
+	usable, lives bool
+	served        bool
+	revoked       bool
+
+	// prepared is the record that request or refusal is for.
+	prepared *Record
+	request  *Request
+	refusal  *Error
+	// retryAfter is what the provider told all processes about when to ask again, or nil.
+	retryAfter *Error
+
+	// locked is true once the lock was taken, or waited for in vain: then withoutLock is true too. contended is true
+	// if another process held it, barred is why this process must not use the stored refresh token.
+	locked, withoutLock, contended bool
+	barred                         *Error
+	// watched is true if another process's mark was seen to become too old.
+	watched bool
+
+	// mark is rec with the mark of this process; nil before, and once another process's mark replaced it.
+	mark    *Record
+	markErr error
+	marks   int
+	// settle is how long the mark has to stay before the request. stalled is true if it took long to store. probed is
+	// true once the storage was tried for writing since the last pause.
+	settle   time.Duration
+	stalled  bool
+	probed   bool
+	probeErr error
+
+	// asks counts the token requests of this refresh, remarked is true if a mark was stored for the next one.
+	asks     int
+	remarked bool
+	// granted is what the answer brought, failure what was wrong with it. With both, only a refresh token came.
+	granted *Record
+	failure *Error
+
+	// rested is how long this refresh slept, and saves how often it stored a record, since the last lock, mark or
+	// token request. saved is that record, slow is true if storing it took long.
+	rested  time.Duration
+	saves   int
+	saved   *Record
+	saveErr error
+	slow    bool
+}
+
+// claim says whether this process is the only one that uses the storage.
+type claim int
+
+const (
+	unclaimed claim = iota // the storage was not asked
+	claimed                // it is alone, and keeps others out
+	shared                 // there are others, or the storage cannot tell
+)
+
+// comparison is how a stored record relates to a known one.
+type comparison int
+
+const (
+	absent    comparison = iota // nothing is stored
+	overruled                   // older than what a person decided, which this process knows
+	older
+	same     // of the same token
+	released // of the same token, but the known record's mark is gone
+	differs  // of the same age, with another refresh token
+	newer
+	decided // newer, because a person decided since
+)
+
+// compare tells how the stored record relates to the known one. What a person decided goes before the
+// generation: a refresh that began earlier, in whatever process, never undoes it. Two records of one
+// generation differ if one of them was stored late: then the token that was obtained later counts.
+func compare(known, stored *Record) comparison {
+	if stored == nil {
+		return absent
+	}
+	byPerson, byGeneration := stored.Decided.Compare(known.Decided), int(0)
+	switch {
+	case stored.Generation > known.Generation:
+		byGeneration = 1
+	case stored.Generation < known.Generation:
+		byGeneration = -1
+	}
+	replaced := !stored.RefreshToken.Equal(known.RefreshToken)
+	switch {
+	case byPerson > 0:
+		return decided
+	case byPerson < 0:
+		return overruled
+	case byGeneration > 0, byGeneration == 0 && replaced && stored.Obtained.After(known.Obtained):
+		return newer
+	case byGeneration < 0, replaced && known.Obtained.After(stored.Obtained):
+		return older
+	case replaced:
+		return differs
+	case known.Spending != nil && stored.Spending == nil:
+		return released
+	}
+	return same
+}
+
+// sees notes what a read of the storage brought. Before a token request, the refresh goes on from the
+// newer record. This process's mark stays if the stored record still has it.
+func (s *situation) sees(stored *Record, err error) {
+	s.fresh, s.stored, s.readErr, s.found = true, stored, err, absent
+	s.troubled = s.troubled || err != nil
+	if err != nil {
+		return
+	}
+	known := cmp.Or(s.mark, s.rec)
+	s.found = compare(known, stored)
+	if s.asks > 0 || s.mark != nil && s.found == same && stored.Spending.sameAs(s.mark.Spending) {
+		return
+	}
+	s.rec, s.mark = known, nil
+	if s.found < same || s.dirty && s.found < newer && !s.elsewhere(stored) {
+		return
+	}
+	if s.dirty {
+		s.dirty, s.superseded = false, known
+	}
+	s.rec = stored
+	if stored.Failure == nil {
+		stored.Failure = known.Failure // it could not be stored; it names the refresh token that was refused
+	}
+}
+
+// slept notes a pause.
+func (s *situation) slept(d time.Duration) {
+	s.fresh, s.probed, s.rested = false, false, s.rested+d
+	s.watched = s.watched || s.elsewhere(s.rec)
+}
+
+// next begins to count anew: a lock, a mark or a token request came between.
+func (s *situation) next() {
+	s.fresh, s.probed, s.probeErr, s.rested = false, false, nil, 0
+	s.saves, s.saved, s.saveErr, s.slow = 0, nil, nil, false
+}
+
+// plan returns the next step.
+func plan(s *situation) step {
+	switch {
+	case !s.stores || s.request != nil && s.request.Spends.IsZero() && s.asks > 0:
+		return planUnspent(s)
+	case s.granted != nil:
+		return planGranted(s)
+	case s.failure != nil:
+		return planFailure(s)
+	case s.mark != nil:
+		return planMarked(s)
+	}
+	return planRequest(s)
+}
+
+// planRequest leads to a token that another process stored, or to a mark.
+func planRequest(s *situation) step {
+	switch {
+	case s.saves > 0 && s.saveErr == nil && s.current:
+		return step{verb: doKeep, rec: s.rec, why: "the record is stored now, and its token is not due"}
+	case !s.fresh:
+		return step{verb: doRead, why: "another process may have stored a newer record"}
+	case vault.Unusable(s.readErr), s.readErr != nil && s.rec.Generation == 0:
+		return failUnasked(s, unreadable(s.readErr), s.readErr, "nothing is known without the stored record")
+	case s.dirty:
+		if st, ok := planDirty(s); ok {
+			return st
+		}
+	}
+	switch {
+	case s.superseded != nil && s.rec.Disconnected && !s.revoked:
+		return step{verb: doRevoke, rec: s.superseded, why: "a person disconnected the account and did not know these tokens"}
+	case s.found == overruled && s.saves == 0:
+		return step{verb: doStore, rec: s.rec, why: "a refresh that began earlier wrote over what a person decided"}
+	case s.usable && (s.found >= newer || s.found == released):
+		return step{verb: doAdopt, rec: s.rec, why: "the stored token is newer and not due"}
+	case s.lives && s.found >= newer && !s.live && !s.served:
+		return step{verb: doServe, rec: s.rec, why: "the stored token lives, though it is due"}
+	case s.barred != nil:
+		return failUnasked(s, s.barred, s.barred.cause, "another process holds a newer refresh token that it could not store yet")
+	case s.contended && s.rested < markSettles:
+		return step{verb: doSleep, wait: markSettles, why: "the process that had the lock may be about to store its mark"}
+	case s.locked && s.elsewhere(s.rec):
+		return step{verb: doSleep, wait: watchEvery, why: "another process is sending this refresh token"}
+	case s.prepared != s.rec:
+		return step{verb: doPrepare, why: "the request depends on the record"}
+	case s.refusal != nil:
+		return step{verb: doFail, rec: s.rec, err: s.refusal, dirty: s.dirty, why: "the grant has no request to send"}
+	case s.request.Spends.IsZero():
+		return step{verb: doAsk, why: "no refresh token is sent"}
+	case s.readErr != nil && (s.live || s.alone() == shared):
+		return failUnasked(s, unreadable(s.readErr), s.readErr, "another process may have replaced the refresh token")
+	case s.readErr != nil && s.alone() == unclaimed:
+		return step{verb: doClaim, why: "without the stored record, only a process that is alone may go on"}
+	case !s.locked:
+		return step{verb: doLock, why: "one process at a time sends this refresh token"}
+	case s.lostElsewhere() > 0:
+		return failLostElsewhere(s)
+	case s.marks >= marksLimit:
+		e := &Error{Class: ClassWait, Reason: "the storage does not keep what is written to it"}
+		return step{verb: doFail, rec: s.rec, err: e, dirty: s.dirty, why: "the mark did not stay"}
+	}
+	// After a failure of the storage, another process may be about to store a newer refresh token, unless
+	// there is no other process. If this process did not see the failure, it sees the mark of that one.
+	var settle time.Duration
+	left := s.rec.Spending
+	switch abandoned := left != nil && !left.Lost && left.Owner != s.process; {
+	case s.troubled, abandoned && !s.watched:
+		settle = afterTrouble
+	case abandoned:
+		settle = takeOverSettles
+	}
+	if settle > 0 && s.alone() == unclaimed {
+		return step{verb: doClaim, why: "a process that is alone need not wait for others"}
+	}
+	if s.alone() == claimed {
+		settle = 0
+	}
+	return step{verb: doMark, wait: settle, why: "other processes must not send this refresh token"}
+}
+
+// planDirty stores what could not be stored before. It returns false if the refresh goes on.
+func planDirty(s *situation) (step, bool) {
+	failed := s.readErr
+	if s.saves > 0 {
+		failed = s.saveErr
+	}
+	switch {
+	case failed == nil:
+		return step{verb: doStore, rec: s.rec, why: "the newest record is not stored yet"}, true
+	case !s.live && s.alone() == unclaimed:
+		return step{verb: doClaim, why: "without the storage, only a process that is alone may go on"}, true
+	case !s.live && s.alone() == claimed:
+		return step{}, false
+	case !s.live && s.prepared != s.rec && !vault.Unusable(failed):
+		return step{verb: doPrepare, why: "a grant that needs a person says so, also without the storage"}, true
+	case !s.live && s.refusal != nil && s.refusal.Class == ClassLogin && !vault.Unusable(failed):
+		return step{verb: doFail, rec: s.rec, err: s.refusal, storage: failed, dirty: true, why: "the grant needs a person"}, true
+	}
+	return failUnasked(s, deferred(failed), failed, "a new refresh token could not be stored either"), true
+}
+
+// planMarked waits until the mark is seen to stay, and asks.
+func planMarked(s *situation) step {
+	need := s.settle
+	if s.stalled || s.watched || s.contended || s.withoutLock {
+		// Another process may have read the same record. Of several marks the last one stays.
+		need = max(need, markSettles)
+	}
+	switch {
+	case s.markErr != nil && (s.live || vault.Unusable(s.markErr) || s.alone() == shared):
+		return failUnasked(s, deferred(s.markErr), s.markErr, "without a mark, another process may send this refresh token")
+	case s.markErr != nil && s.alone() == unclaimed:
+		return step{verb: doClaim, why: "without a mark, only a process that is alone may go on"}
+	case s.markErr != nil:
+		return step{verb: doAsk, why: "this process is alone and keeps others out"}
+	case !s.fresh:
+		return step{verb: doRead, why: "the mark must be seen to stay"}
+	case s.readErr != nil:
+		return failUnasked(s, unreadable(s.readErr), s.readErr, "the mark was not seen to stay")
+	case s.settle >= afterTrouble && s.rested > 0 && !s.probed:
+		return step{verb: doProbe, why: "another process can store a newer record only while the storage takes writes"}
+	case s.probeErr != nil:
+		return failUnasked(s, deferred(s.probeErr), s.probeErr, "another process may be unable to store a newer record")
+	case s.rested < need:
+		return step{verb: doSleep, wait: min(need-s.rested, watchEvery), why: "a mark of another process would replace this one"}
+	}
+	return step{verb: doAsk, why: "this process's mark is stored"}
+}
+
+// planGranted stores what the provider granted. What is stored then is used, also if it could not be stored.
+func planGranted(s *situation) step {
+	end := func(rec *Record, err error, why string) step {
+		st := step{verb: doPublish, rec: rec, storage: err, dirty: err != nil, why: why}
+		if s.failure != nil { // a new refresh token came with an access token that cannot be used
+			st.verb, st.err = doFail, s.failure
+		}
+		return st
+	}
+	switch {
+	case s.saves > 0 && s.saveErr != nil && s.saves < storeTries:
+		if s.rested < time.Duration(s.saves)*storeAgain {
+			return step{verb: doSleep, wait: storeAgain, why: "the storage may take it a moment later"}
+		}
+		return step{verb: doStore, rec: s.saved, why: "the old refresh token is worth nothing now"}
+	case s.saves > 0 && s.saveErr != nil:
+		return end(s.saved, s.saveErr, "what cannot be stored is kept in memory, and stored later")
+	case s.saves == 1 && s.slow && s.rested < markSettles/2:
+		return step{verb: doSleep, wait: markSettles / 2, why: "a process that took this one for dead may store its mark"}
+	case s.saves == 1 && s.slow && !s.fresh:
+		return step{verb: doRead, why: "a mark may have been written over the new record"}
+	case s.saves == 1 && s.slow && compare(s.saved, s.stored) == older:
+		return step{verb: doStore, rec: s.saved, why: "a mark was written over the new record"}
+	case s.saves > 0:
+		return end(s.saved, nil, "what was granted is stored")
+	case !s.fresh:
+		return step{verb: doRead, why: "another process may have stored a record meanwhile"}
+	case vault.Unusable(s.readErr):
+		return end(s.granted, s.readErr, "a record that cannot be read is not written over")
+	case s.found == decided && s.stored.Disconnected && !s.revoked:
+		return step{verb: doRevoke, rec: s.granted, why: "a person disconnected the account and did not know these tokens"}
+	case s.found == decided:
+		return follow(s, "a person decided meanwhile, and that counts")
+	}
+	rec := s.granted
+	if s.overtaken() {
+		rec = rec.clone()
+		rec.Generation = max(rec.Generation, s.stored.Generation+1)
+	}
+	return step{verb: doStore, rec: rec, why: "what was granted is stored before it is used"}
+}
+
+// planFailure deals with a token request that failed.
+func planFailure(s *situation) step {
+	lost := s.failure.Lost
+	quick := lost && s.asks == 1 && s.failure.RetryAt.IsZero() && !s.failed
+	dead := s.failure.Class == ClassLogin
+	switch {
+	case s.saves > 0:
+		return step{verb: doFail, rec: s.saved, err: s.failure, storage: s.saveErr, dirty: s.saveErr != nil && !lost, why: "the token request failed"}
+	case quick && s.remarked && (s.markErr == nil || s.claim == claimed):
+		return step{verb: doAsk, why: "providers take a refresh token again for some seconds, in case the answer was lost"}
+	case quick && !s.remarked && s.rested < quickRetry:
+		return step{verb: doSleep, wait: quickRetry, why: "the answer was lost: the request is sent once more"}
+	case !s.fresh:
+		return step{verb: doRead, why: "another process may have replaced the refresh token"}
+	case s.overtaken():
+		return follow(s, "another process replaced the refresh token")
+	case quick && vault.Unusable(s.readErr):
+		return step{verb: doFail, rec: s.mark, err: unreadable(s.readErr), storage: s.readErr, why: "a record that cannot be read is not written over"}
+	case quick && !s.remarked && s.readErr == nil:
+		return step{verb: doMark, why: "the mark must be new, or others need not wait for the request"}
+	case quick && !s.remarked && s.claim == claimed:
+		return step{verb: doAsk, why: "this process is alone and keeps others out"}
+	case dead && s.rested < rereadLogin && s.readErr == nil:
+		return step{verb: doSleep, wait: rereadLogin, why: "the winner of a race for the refresh token may be about to store the new one"}
+	}
+	rec := s.mark.clone()
+	switch {
+	case dead:
+		rec.Spending, rec.Failure = nil, &Failure{
+			Class: ClassLogin, Code: s.failure.Code, Reason: s.failure.Reason, At: s.now.UTC(), Refused: refreshTokenDigest(s.request.Spends),
+		}
+	case lost:
+		rec.Spending = s.mark.Spending.lost(s.now)
+		rec.Spending.Losses++
+	case s.lost || s.mark.Spending.Losses > 0:
+		rec.Spending = s.mark.Spending.lost(s.now) // that answer is still missing
+	default:
+		rec.Spending = nil
+	}
+	if s.readErr != nil {
+		return step{verb: doFail, rec: rec, err: s.failure, storage: s.readErr, dirty: !lost, why: "what is stored may be newer, and is not written over unread"}
+	}
+	return step{verb: doStore, rec: rec, why: "other processes need not wait for this request any more"}
+}
+
+// planUnspent gets a token where nothing is spent by asking.
+func planUnspent(s *situation) step {
+	switch {
+	case s.failure != nil:
+		e := *s.failure
+		if e.Class == ClassLogin {
+			e.Class = ClassOperator // there is no account that a person could connect
+		}
+		return step{verb: doFail, rec: s.rec, err: &e, dirty: s.dirty, why: "the token request failed"}
+	case s.granted == nil && s.prepared != s.rec:
+		return step{verb: doPrepare, why: "the request depends on the record"}
+	case s.granted == nil && s.refusal != nil:
+		return step{verb: doFail, rec: s.rec, err: s.refusal, dirty: s.dirty, why: "the grant has no request to send"}
+	case s.granted == nil:
+		return step{verb: doAsk, why: "no refresh token is sent"}
+	case !s.stores:
+		return step{verb: doPublish, rec: s.granted, why: "the source stores nothing"}
+	case s.saves > 0:
+		return step{verb: doPublish, rec: s.granted, storage: s.saveErr, dirty: s.saveErr != nil, why: "what was granted is stored"}
+	case !s.fresh:
+		return step{verb: doRead, why: "another process may have stored a record meanwhile"}
+	case s.readErr != nil:
+		return step{verb: doPublish, rec: s.granted, storage: s.readErr, dirty: true, why: "what is stored may be newer, and is not written over unread"}
+	}
+	switch c := compare(s.granted, s.stored); {
+	case c >= newer && s.stored.Disconnected && !s.revoked:
+		return step{verb: doRevoke, rec: s.granted, why: "a person disconnected the account and did not know these tokens"}
+	case c >= newer, c >= same && s.elsewhere(s.stored):
+		return step{verb: doPublish, rec: s.granted, why: "the stored record is newer"}
+	}
+	return step{verb: doStore, rec: s.granted, why: "what was granted is stored before it is used"}
+}
+
+// alone says whether this process may go on without a mark in the storage. If the record cannot be read,
+// what is stored may be newer than memory, unless no other process ever wrote it.
+func (s *situation) alone() claim {
+	if s.readErr != nil && s.foreign {
+		return shared
+	}
+	return s.claim
+}
+
+// overtaken reports whether another process stored a record since this process's mark. A mark of another process
+// counts too: it must not be written over while its refresh is under way.
+func (s *situation) overtaken() bool {
+	return s.readErr == nil && (s.found >= differs || s.found >= same && s.elsewhere(s.stored))
+}
+
+// elsewhere reports whether another process is likely to be sending the refresh token of rec: its mark is younger
+// than a request may take, and the request has not ended.
+func (s *situation) elsewhere(rec *Record) bool {
+	return rec.Spending != nil && rec.Spending.Owner != s.process && rec.Spending.underway(s.now, s.timeout)
+}
+
+// lostElsewhere is how long this process still waits after another one lost an answer: all processes together
+// ask about as often as one would.
+func (s *situation) lostElsewhere() time.Duration {
+	left := s.rec.Spending
+	if left == nil || !left.Lost || left.Owner == s.process {
+		return 0
+	}
+	age, pause := s.now.Sub(left.Since), min(steady(ClassWait, 0, max(left.Losses/2, 1)), lostPause)
+	if age < 0 || age >= pause {
+		return 0
+	}
+	return pause - age
+}
+
+func failLostElsewhere(s *situation) step {
+	e := s.retryAfter // that holds longer
+	if e == nil {
+		e = &Error{Class: ClassWait, Reason: "the answer to another process's token request was lost", RetryAt: s.now.Add(s.lostElsewhere())}
+	}
+	return step{verb: doFail, rec: s.rec, err: e, dirty: s.dirty, why: "the provider is asked as often as by one process"}
+}
+
+// failUnasked ends a refresh because of the storage, before the provider was asked.
+func failUnasked(s *situation, err *Error, storage error, why string) step {
+	return step{
+		verb: doFail, rec: s.rec, err: err, storage: storage, why: why, dirty: s.dirty,
+		unasked: err.Class == ClassWait && errors.Is(err, storage),
+	}
+}
+
+// follow goes on from a record that another process stored while this one was busy.
+func follow(s *situation, why string) step {
+	switch {
+	case s.usable:
+		return step{verb: doAdopt, rec: s.stored, why: why}
+	case s.stored.Disconnected:
+		return step{verb: doFail, rec: s.stored, err: notConnected(s.stored), why: why}
+	}
+	e := &Error{Class: ClassWait, Reason: "another process replaced the refresh token meanwhile"}
+	return step{verb: doFail, rec: s.stored, err: e, why: why}
+}
+
+// unreadable is the failure of a record that cannot be read: because of an outage that passes, or of something
+// that a person must look at before it is overwritten.
+func unreadable(err error) *Error {
+	if vault.Unusable(err) {
+		return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
+	}
+	return &Error{Class: ClassWait, Reason: "the storage cannot be read", cause: err}
+}
+
+// deferred is the failure of a refresh that waits until the storage takes writes again.
+func deferred(err error) *Error {
+	if vault.Unusable(err) {
+		return unreadable(err)
+	}
+	return &Error{Class: ClassWait, Reason: "the storage cannot be written, the refresh is put off", cause: err}
+}

@@ -1,0 +1,218 @@
+package tokensource
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// account is what is in memory of an [Account]: the token in use, and the newest known record.
+type account struct {
+	handle Account
+	src    *Source
+	name   string
+	key    string // of its stored record
+
+	// cur is the token in use; nil before the first.
+	cur atomic.Pointer[live]
+	// kept asks for the token to stay fresh without being used.
+	kept atomic.Bool
+
+	// users counts the calls that use the account now, used is the round of [Source.dropIdle] in which it was used last.
+	users atomic.Int64
+	used  atomic.Int64
+
+	// lastRead is when the stored record was last read; wrote is a digest of what this process stored last; foreign is true
+	// once another process's record was read.
+	lastRead atomic.Int64
+	wrote    atomic.Uint64
+	foreign  atomic.Bool
+
+	// withoutLock is true if the record's lock could not be taken the last time. Only the refresh under way uses it, and
+	// claim, which releases the claim on the storage; nil without one.
+	withoutLock bool
+	claim       func()
+
+	mu         sync.Mutex // guards what follows; never held during input or output
+	rec        *Record    // nil until first read or obtained
+	dirty      deadline   // when to try again to store rec; zero while it is stored
+	refreshing *refresh   // the refresh under way
+	failed     *failed
+	checking   *storageCheck // the look into the storage under way
+	timer      *time.Timer
+	stopped    bool
+	rejections
+}
+
+// failed is the remembered error of the last refreshes.
+type failed struct {
+	err      *Error
+	until    deadline // when the next one may begin
+	attempts int
+	// unasked is true if the provider was not asked because the storage failed, deferred if a token was live then.
+	unasked, deferred bool
+	// lost is the end of lostHurry, if the answer to a refresh was lost since the last success.
+	lost deadline
+}
+
+// refresh is one refresh under way, shared by all who wait for it.
+type refresh struct {
+	done chan struct{}
+	// served is closed if a live token was found in the storage while the refresh goes on.
+	served   chan struct{}
+	isServed bool
+	live     *live // the token that the refresh brought, or that lives on; nil with err
+	err      error
+	// rejected is the generation that has to be replaced, or 0.
+	rejected uint64
+}
+
+func newRefresh(rejected uint64) *refresh {
+	return &refresh{done: make(chan struct{}), served: make(chan struct{}), rejected: rejected}
+}
+
+func (s *Source) newAccount(name string) *account {
+	return &account{handle: Account{s, name}, src: s, name: name, key: recordKey(s.cfg.Name, name, s.endpoint(), s.cfg.ClientID)}
+}
+
+// token is the slow path of [Account.Token]: there is no token, or it is time to look at the wall clock, at the storage
+// or for a refresh.
+func (a *account) token(ctx context.Context, l *live) (*Token, error) {
+	c := a.src.cfg.Clock
+	if l.token(c) == nil {
+		return a.wait(ctx, l, 0)
+	}
+	a.checkStorage(ctx)
+	if now := a.cur.Load(); now != l {
+		return a.token(ctx, now)
+	}
+	stale := c.passed(l.soft)
+	switch {
+	case stale && a.src.traits.Local:
+		if tok, err := a.wait(ctx, l, 0); err == nil {
+			return tok, nil
+		}
+	case l.refused.Load():
+		// The replacement is worth waiting for. If the refresh fails, the refused token is still the best one: other
+		// requests may succeed with it.
+		if r := a.replacing(); r != nil {
+			if tok, err := a.await(ctx, r, true); err == nil || ctx.Err() != nil {
+				return tok, err
+			}
+		}
+		a.trigger()
+	case stale:
+		a.trigger()
+	}
+	tok := l.token(c)
+	if tok == nil { // it ended during one of the waits above
+		return a.wait(ctx, l, 0)
+	}
+	if !l.refused.Load() {
+		l.rearm(c, stale)
+	}
+	return tok, nil
+}
+
+// wait joins or begins a refresh and waits for its end. seen is the token in use that is not good enough, or nil;
+// rejected is its generation, if it was refused, or 0.
+func (a *account) wait(ctx context.Context, seen *live, rejected uint64) (*Token, error) {
+	a.mu.Lock()
+	if l := a.cur.Load(); l != seen && l != nil && l.tok.Generation != rejected {
+		if tok := l.token(a.src.cfg.Clock); tok != nil {
+			a.mu.Unlock()
+			return tok, nil // another caller's refresh has ended meanwhile
+		}
+	}
+	known := a.failed
+	if known != nil && a.refreshing == nil && !a.src.cfg.Clock.passed(known.until) {
+		a.mu.Unlock()
+		return nil, known.err
+	}
+	r := a.startLocked(rejected)
+	a.mu.Unlock()
+	if known == nil || known.deferred || r == nil {
+		return a.await(ctx, r, rejected != 0)
+	}
+	// The last refresh failed. This one may well succeed, but a caller does not wait as long for it.
+	patience, cancel := context.WithTimeout(ctx, probePatience)
+	defer cancel()
+	tok, err := a.await(patience, r, rejected != 0)
+	if err != nil && patience.Err() != nil && ctx.Err() == nil {
+		return nil, known.err
+	}
+	return tok, err
+}
+
+// await waits for r as long as ctx allows. It returns earlier if a live token was found in the storage, unless toItsEnd
+// says that this token is not good enough. The refresh goes on without the caller. A nil r means that the source is
+// closed.
+func (a *account) await(ctx context.Context, r *refresh, toItsEnd bool) (*Token, error) {
+	if r == nil {
+		e := errClosed()
+		e.Source, e.Account = a.src.cfg.Name, a.name
+		return nil, e
+	}
+	served := r.served
+	if toItsEnd {
+		served = nil
+	}
+	select {
+	case <-r.done:
+		if r.err != nil {
+			return nil, r.err
+		}
+		if tok := r.live.token(a.src.cfg.Clock); tok != nil {
+			return tok, nil
+		}
+		return nil, a.retryIn(0, &Error{Class: ClassWait, Reason: "the token had ended before it could be used"})
+	case <-served:
+		if tok := a.cur.Load().token(a.src.cfg.Clock); tok != nil {
+			return tok, nil
+		}
+		// It ended since, or the account was disconnected.
+		return a.await(ctx, r, true)
+	case <-ctx.Done():
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, ctx.Err()
+		}
+		return nil, a.retryIn(time.Second, &Error{
+			Class: ClassWait, Timeout: true, Reason: "the token request is still under way", cause: context.DeadlineExceeded,
+		})
+	}
+}
+
+// startLocked returns the refresh under way, or begins one; nil if the source is closed.
+func (a *account) startLocked(rejected uint64) *refresh {
+	if a.refreshing != nil {
+		a.refreshing.rejected = max(a.refreshing.rejected, rejected)
+		return a.refreshing
+	}
+	if !a.src.begin() {
+		return nil
+	}
+	a.refreshing = newRefresh(rejected)
+	go a.run(a.refreshing)
+	return a.refreshing
+}
+
+// stop ends the timer for good, and tries once more to store what was not stored yet. No refresh is under way any more.
+func (a *account) stop() {
+	a.mu.Lock()
+	a.stopped = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.mu.Unlock()
+	a.catchUp(context.Background())
+	a.unclaim()
+}
+
+// isKnown reports whether a record of the account is in memory.
+func (a *account) isKnown() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.rec != nil && a.rec.Generation > 0
+}
