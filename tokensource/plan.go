@@ -232,6 +232,36 @@ func (s *situation) sees(stored *Record, err error) {
 	}
 }
 
+// tookLock notes a lock, or a wait for it in vain.
+func (s *situation) tookLock(contended, without bool, barred *Error) {
+	s.locked, s.contended, s.withoutLock, s.barred = true, contended, without, barred
+	s.next()
+}
+
+// storedMark notes a mark that was stored, or not.
+func (s *situation) storedMark(mark *Record, settle time.Duration, err error, stalled bool) {
+	s.next()
+	s.mark, s.markErr, s.settle, s.stalled, s.fresh = mark, err, settle, stalled, true
+	s.marks, s.remarked = s.marks+1, s.asks > 0
+	if err == nil {
+		s.dirty, s.readErr = false, nil
+	}
+}
+
+// answered notes how a token request ended.
+func (s *situation) answered(granted *Record, failure *Error) {
+	s.next()
+	s.asks, s.granted, s.failure = s.asks+1, granted, failure
+}
+
+// storedRecord notes a record that was stored, or not.
+func (s *situation) storedRecord(rec *Record, err error, slow bool) {
+	s.saves, s.saved, s.saveErr, s.slow = s.saves+1, rec, err, slow
+	if s.asks == 0 {
+		s.fresh, s.dirty = false, s.dirty && err != nil
+	}
+}
+
 // slept notes a pause.
 func (s *situation) slept(d time.Duration) {
 	s.fresh, s.probed, s.rested = false, false, s.rested+d
@@ -278,7 +308,7 @@ func planRequest(s *situation) step {
 		return step{verb: doRevoke, rec: s.superseded, why: "a person disconnected the account and did not know these tokens"}
 	case s.found == overruled && s.saves == 0:
 		return step{verb: doStore, rec: s.rec, why: "a refresh that began earlier wrote over what a person decided"}
-	case s.usable && (s.found >= newer || s.found == released):
+	case s.usable && (s.found >= newer || s.found == released && !s.dirty):
 		return step{verb: doAdopt, rec: s.rec, why: "the stored token is newer and not due"}
 	case s.lives && s.found >= newer && !s.live && !s.served:
 		return step{verb: doServe, rec: s.rec, why: "the stored token lives, though it is due"}

@@ -35,9 +35,9 @@ func (a *account) refresh(ctx context.Context) step {
 		case doClaim:
 			s.claim = a.claimAlone()
 		case doLock:
-			unlock, s.contended = a.lock(ctx)
-			s.locked, s.withoutLock, s.barred = true, a.withoutLock, a.enter()
-			s.next()
+			var contended bool
+			unlock, contended = a.lock(ctx)
+			s.tookLock(contended, a.withoutLock, a.enter())
 		case doSleep:
 			sleep(ctx, st.wait)
 			s.slept(st.wait)
@@ -118,14 +118,9 @@ func (a *account) mark(ctx context.Context, s *situation, settle time.Duration) 
 	if s.rec.Spending != nil {
 		mark.Spending.Losses = s.rec.Spending.Losses
 	}
-	s.next()
 	began := a.src.cfg.Clock.Elapsed()
-	s.markErr = a.save(ctx, mark)
-	s.stalled = a.src.cfg.Clock.Elapsed()-began > storageStalls
-	s.mark, s.settle, s.marks, s.remarked, s.fresh = mark, settle, s.marks+1, s.asks > 0, true
-	if s.markErr == nil {
-		s.dirty, s.readErr = false, nil
-	}
+	err := a.save(ctx, mark)
+	s.storedMark(mark, settle, err, a.src.cfg.Clock.Elapsed()-began > storageStalls)
 }
 
 // ask sends the token request.
@@ -138,23 +133,19 @@ func (a *account) ask(ctx context.Context, s *situation) {
 			s.mark.Spending.Losses++
 		}
 	}
-	s.asks++
-	s.next()
 	ans, failure := a.post(ctx, before, *s.request)
-	s.failure, s.granted = failure, nil
+	var granted *Record
 	if ans != nil {
-		s.granted = a.grown(ctx, before, *s.request, ans)
+		granted = a.grown(ctx, before, *s.request, ans)
 	}
+	s.answered(granted, failure)
 }
 
 // store stores rec.
 func (a *account) store(ctx context.Context, s *situation, rec *Record) {
 	began := a.src.cfg.Clock.Elapsed()
-	s.saved, s.saveErr = rec, a.save(ctx, rec)
-	s.saves, s.slow = s.saves+1, a.src.cfg.Clock.Elapsed()-began > storageStalls
-	if s.asks == 0 {
-		s.fresh, s.dirty = false, s.dirty && s.saveErr != nil
-	}
+	err := a.save(ctx, rec)
+	s.storedRecord(rec, err, a.src.cfg.Clock.Elapsed()-began > storageStalls)
 }
 
 // catchUp tries to store a record that could not be stored before.

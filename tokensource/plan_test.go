@@ -1,0 +1,419 @@
+package tokensource
+
+import (
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/guarantees.md")
+
+// A stage is a situation that a refresh comes to; each begins with the one before.
+func (s *situation) after(changes ...func(*situation)) *situation {
+	for _, change := range changes {
+		change(s)
+	}
+	return s
+}
+
+// begun is the situation of a process whose token is due, before anything is read.
+func begun(changes ...func(*situation)) *situation {
+	s := &situation{process: "us", timeout: 10 * time.Second, now: planNow, stores: true, live: true, rec: planRecord(5)}
+	return s.after(changes...)
+}
+
+func planRecord(generation uint64, changes ...func(*Record)) *Record {
+	rec := &Record{
+		Source: "orders", Generation: generation, Obtained: planNow.Add(-time.Hour),
+		AccessToken: NewSecret(fmt.Sprint("at", generation)), RefreshToken: NewSecret(fmt.Sprint("rt", generation)),
+	}
+	for _, change := range changes {
+		change(rec)
+	}
+	return rec
+}
+
+func marked(owner string, age time.Duration, lost bool) func(*Record) {
+	return func(rec *Record) {
+		rec.Spending = &Spending{Generation: rec.Generation, Owner: owner, Since: planNow.Add(-age), Lost: lost, Losses: 2}
+	}
+}
+
+func disconnected(rec *Record) {
+	rec.Decided, rec.Disconnected, rec.AccessToken, rec.RefreshToken = planNow, true, Secret{}, Secret{}
+}
+
+func decidedBefore(rec *Record) { rec.Decided = planNow.Add(-time.Minute) }
+
+// found reads a stored record, or nil.
+func found(rec *Record) func(*situation) {
+	return func(s *situation) { s.sees(rec, nil) }
+}
+
+func unread(err error) func(*situation) {
+	return func(s *situation) { s.sees(nil, err) }
+}
+
+func usable(s *situation) { s.usable, s.lives = true, true }
+func lives(s *situation)  { s.lives = true }
+func ended(s *situation)  { s.live = false }
+func dirty(s *situation)  { s.dirty = true }
+
+// prepared is the request of a grant that sends a refresh token.
+func prepared(s *situation) { s.prepared, s.request = s.rec, &Request{Spends: s.rec.RefreshToken} }
+
+// unspent is the request of a grant that sends none.
+func unspent(s *situation) { s.prepared, s.request = s.rec, &Request{} }
+
+func refuses(class Class) func(*situation) {
+	return func(s *situation) { s.prepared, s.refusal = s.rec, &Error{Class: class, Reason: "the grant says no"} }
+}
+
+func locked(s *situation) {
+	s.tookLock(false, false, nil)
+	s.sees(planRecord(5), nil)
+	prepared(s)
+}
+
+func mark(err error, settle time.Duration) func(*situation) {
+	return func(s *situation) {
+		rec := s.rec.clone()
+		marked("us", -settle, false)(rec)
+		rec.Spending.Losses = 0
+		s.storedMark(rec, settle, err, false)
+	}
+}
+
+func slept(d time.Duration) func(*situation) { return func(s *situation) { s.slept(d) } }
+
+func saved(err error, slow bool) func(*situation) {
+	return func(s *situation) { s.storedRecord(s.rec, err, slow) }
+}
+
+func is(c claim) func(*situation) { return func(s *situation) { s.claim = c } }
+
+// answered is the token request's answer: a token of generation 6, or a failure.
+func answered(failure *Error) func(*situation) {
+	return func(s *situation) {
+		if failure != nil {
+			e := *failure
+			s.answered(nil, &e)
+			return
+		}
+		s.answered(planRecord(6), nil)
+	}
+}
+
+// sent is a refresh whose token request was sent under its mark.
+func sent(failure *Error, changes ...func(*situation)) *situation {
+	s := begun(locked, mark(nil, 0), answered(failure))
+	s.live = false
+	return s.after(changes...)
+}
+
+// ownMark is the stored record as this process left it.
+func ownMark(s *situation) { s.sees(s.mark.clone(), nil) }
+
+var (
+	planLost   = &Error{Class: ClassWait, Reason: "lost", Lost: true}
+	planDead   = &Error{Class: ClassLogin, Code: "invalid_grant", Reason: "refused"}
+	planFailed = &Error{Class: ClassWait, Reason: "503"}
+)
+
+// planRow is one row of the plan: in this situation, that is the next step.
+type planRow struct {
+	name string
+	s    *situation
+	verb verb
+	wait time.Duration // of a sleep, and from a mark to the request
+	// class is that of the error of a step that fails.
+	class Class
+	// dirty and unasked are those of a step that ends the refresh. generation is that of its record, or of a record to
+	// store, if that is not the known one.
+	dirty, unasked bool
+	generation     uint64
+}
+
+var planTable = []struct {
+	title, about string
+	rows         []planRow
+}{
+	{"Before the request", "A refresh begins when the token in use is due, has ended, or was refused by an upstream.", []planRow{
+		{name: "nothing was read yet", s: begun(), verb: doRead},
+		{name: "the stored record is damaged, or sealed with an unknown key", s: begun(unread(errPlanBroken)), verb: doFail, class: ClassOperator},
+		{name: "the storage is out of reach, and no record is known", s: begun(func(s *situation) { s.rec = &Record{} }, unread(errPlanOutage)), verb: doFail, class: ClassWait, unasked: true},
+		{name: "the stored record is of a newer generation, and its token is not due", s: begun(found(planRecord(6)), usable), verb: doAdopt, generation: 6},
+		{name: "the stored record is of the same generation and was obtained later, and its token is not due", s: begun(found(planRecord(5, func(r *Record) { r.RefreshToken, r.Obtained = NewSecret("late"), planNow })), usable), verb: doAdopt},
+		{name: "the known record has a mark, the stored one has none any more, and its token is not due", s: begun(func(s *situation) { marked("other", time.Second, false)(s.rec) }, found(planRecord(5)), usable), verb: doAdopt},
+		{name: "the stored record is newer, its token lives but is due, and no token is in use", s: begun(ended, found(planRecord(6)), lives), verb: doServe, generation: 6},
+		{name: "the same, and that token is in use now", s: begun(found(planRecord(6)), lives), verb: doPrepare},
+		{name: "the stored record is older than a person's login or logout", s: begun(func(s *situation) { s.rec.Decided = planNow }, found(planRecord(9, decidedBefore))), verb: doStore},
+		{name: "the same, and it was stored", s: begun(func(s *situation) { s.rec.Decided = planNow }, found(planRecord(9, decidedBefore)), saved(nil, false)), verb: doRead},
+		{name: "nothing newer is stored", s: begun(found(planRecord(5))), verb: doPrepare},
+		{name: "the grant has no request: a person has to log in", s: begun(found(planRecord(5)), refuses(ClassLogin)), verb: doFail, class: ClassLogin},
+		{name: "the grant has a request that sends no refresh token", s: begun(found(planRecord(5)), unspent), verb: doAsk},
+		{name: "the request sends a refresh token", s: begun(found(planRecord(5)), prepared), verb: doLock},
+		{name: "the record cannot be read, and a token lives", s: begun(unread(errPlanOutage), prepared), verb: doFail, class: ClassWait, unasked: true},
+		{name: "the record cannot be read, no token lives, and another process's record was read before", s: begun(ended, unread(errPlanOutage), prepared, func(s *situation) { s.foreign = true }), verb: doFail, class: ClassWait, unasked: true},
+		{name: "the record cannot be read, no token lives, and no other process ever stored it", s: begun(ended, unread(errPlanOutage), prepared), verb: doClaim},
+		{name: "the same, and there are other processes", s: begun(ended, unread(errPlanOutage), prepared, is(shared)), verb: doFail, class: ClassWait, unasked: true},
+		{name: "the same, and this process is alone", s: begun(ended, unread(errPlanOutage), prepared, is(claimed)), verb: doLock},
+	}},
+	{"With the lock", "The lock is advice: after 12 seconds, or 1.5 seconds if it could not be taken the last time, a refresh goes on without it.", []planRow{
+		{name: "the record was not read since the lock was taken", s: begun(found(planRecord(5)), prepared, func(s *situation) { s.tookLock(false, false, nil) }), verb: doRead},
+		{name: "another process holds a newer refresh token that it could not store", s: begun(locked, func(s *situation) { s.barred = &Error{Class: ClassWait, Reason: "claimed", cause: ErrClaimed} }), verb: doFail, class: ClassWait, unasked: true},
+		{name: "another process held the lock until a moment ago", s: begun(locked, func(s *situation) { s.contended = true }), verb: doSleep, wait: 500 * time.Millisecond},
+		{name: "the stored record has another process's mark, younger than a request may take", s: begun(locked, found(planRecord(5, marked("other", 3*time.Second, false)))), verb: doSleep, wait: time.Second},
+		{name: "another process lost an answer a moment ago", s: begun(locked, found(planRecord(5, marked("other", 100*time.Millisecond, true))), prepared), verb: doFail, class: ClassWait},
+		{name: "another process lost an answer a while ago", s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, true))), prepared), verb: doMark},
+		{name: "the stored record has another process's mark that was watched until it was too old", s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, false))), prepared, func(s *situation) { s.watched, s.claim = true, shared }), verb: doMark, wait: 1500 * time.Millisecond},
+		{name: "the stored record has an old mark of another process that was not watched", s: begun(locked, found(planRecord(5, marked("other", time.Minute, false))), prepared, is(shared)), verb: doMark, wait: 7 * time.Second},
+		{name: "the storage failed in the last refresh, or in this one", s: begun(locked, func(s *situation) { s.troubled, s.claim = true, shared }), verb: doMark, wait: 7 * time.Second},
+		{name: "the same, and it is not known whether there are other processes", s: begun(locked, func(s *situation) { s.troubled = true }), verb: doClaim},
+		{name: "the same, and this process is alone", s: begun(locked, func(s *situation) { s.troubled, s.claim = true, claimed }), verb: doMark},
+		{name: "nothing is in the way", s: begun(locked), verb: doMark},
+		{name: "five marks of this process did not stay", s: begun(locked, func(s *situation) { s.marks = 5 }), verb: doFail, class: ClassWait},
+	}},
+	{"With the mark", "The mark says whose refresh is under way, and since when. Other processes respect it for as long as a request may take.", []planRow{
+		{name: "the mark is stored", s: begun(locked, mark(nil, 0)), verb: doAsk},
+		{name: "the mark is stored, but another process held the lock, or the lock could not be taken", s: begun(locked, func(s *situation) { s.withoutLock = true }, mark(nil, 0)), verb: doSleep, wait: 500 * time.Millisecond},
+		{name: "the mark has to stay", s: begun(locked, mark(nil, 7*time.Second)), verb: doSleep, wait: time.Second},
+		{name: "a second later", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second)), verb: doRead},
+		{name: "the mark is still there", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark), verb: doProbe},
+		{name: "the mark is still there, and the storage takes writes", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, func(s *situation) { s.probed = true }), verb: doSleep, wait: time.Second},
+		{name: "the mark is still there, but the storage takes no writes", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, func(s *situation) { s.probed, s.probeErr = true, errPlanOutage }), verb: doFail, class: ClassWait, unasked: true},
+		{name: "the mark stayed for as long as it had to", s: begun(locked, mark(nil, 1500*time.Millisecond), slept(1500*time.Millisecond), ownMark), verb: doAsk},
+		{name: "another process's mark replaced it", s: begun(locked, mark(nil, time.Second), slept(time.Second), found(planRecord(5, marked("other", 0, false)))), verb: doSleep, wait: time.Second},
+		{name: "a newer token replaced it", s: begun(locked, mark(nil, time.Second), slept(time.Second), found(planRecord(6)), usable), verb: doAdopt, generation: 6},
+		{name: "the record cannot be read any more", s: begun(locked, mark(nil, time.Second), slept(time.Second), unread(errPlanOutage)), verb: doFail, class: ClassWait, unasked: true},
+		{name: "the storage did not take the mark, and a token lives", s: begun(locked, mark(errPlanOutage, 0)), verb: doFail, class: ClassWait, unasked: true},
+		{name: "the storage did not take the mark, and no token lives", s: begun(locked, ended, mark(errPlanOutage, 0)), verb: doClaim},
+		{name: "the same, and there are other processes", s: begun(locked, ended, mark(errPlanOutage, 0), is(shared)), verb: doFail, class: ClassWait, unasked: true},
+		{name: "the same, and this process is alone", s: begun(locked, ended, mark(errPlanOutage, 0), is(claimed)), verb: doAsk},
+	}},
+	{"After a token was granted", "From the provider's answer until the record is stored, the new refresh token exists only in this process.", []planRow{
+		{name: "a token was granted", s: sent(nil), verb: doRead},
+		{name: "the stored record still has this process's mark", s: sent(nil, ownMark), verb: doStore, generation: 6},
+		{name: "the record cannot be read during an outage", s: sent(nil, unread(errPlanOutage)), verb: doStore, generation: 6},
+		{name: "the record is damaged", s: sent(nil, unread(errPlanBroken)), verb: doPublish, dirty: true, generation: 6},
+		{name: "another process stored a newer generation meanwhile", s: sent(nil, found(planRecord(8))), verb: doStore, generation: 9},
+		{name: "a person connected the account meanwhile", s: sent(nil, found(planRecord(6, decidedBefore)), usable), verb: doAdopt},
+		{name: "a person connected the account meanwhile, and that token is due", s: sent(nil, found(planRecord(6, decidedBefore))), verb: doFail, class: ClassWait, generation: 6},
+		{name: "a person disconnected the account meanwhile", s: sent(nil, found(planRecord(6, disconnected))), verb: doRevoke, generation: 6},
+		{name: "the same, and the tokens are revoked", s: sent(nil, found(planRecord(6, disconnected)), func(s *situation) { s.revoked = true }), verb: doFail, class: ClassLogin, generation: 6},
+		{name: "the record is stored", s: sent(nil, ownMark, saved(nil, false)), verb: doPublish},
+		{name: "the storage did not take the record", s: sent(nil, ownMark, saved(errPlanOutage, false)), verb: doSleep, wait: 200 * time.Millisecond},
+		{name: "a moment later", s: sent(nil, ownMark, saved(errPlanOutage, false), slept(200*time.Millisecond)), verb: doStore},
+		{name: "the storage did not take the record three times", s: sent(nil, ownMark, saved(errPlanOutage, false), saved(errPlanOutage, false), saved(errPlanOutage, false)), verb: doPublish, dirty: true},
+		{name: "the storage took the record, but needed longer than a second", s: sent(nil, ownMark, saved(nil, true)), verb: doSleep, wait: 250 * time.Millisecond},
+		{name: "the same, a moment later", s: sent(nil, ownMark, saved(nil, true), slept(250*time.Millisecond)), verb: doRead},
+		{name: "the same, and a mark was written over the record", s: sent(nil, ownMark, func(s *situation) { s.storedRecord(s.granted, nil, true) }, slept(250*time.Millisecond), found(planRecord(5, marked("other", 0, false)))), verb: doStore, generation: 6},
+		{name: "a refresh token came with an access token that cannot be used, and is stored", s: sent(nil, ownMark, saved(nil, false), func(s *situation) { s.failure = planFailed }), verb: doFail, class: ClassWait},
+	}},
+	{"After a failure", "The refresh token may be spent if the answer was lost.", []planRow{
+		{name: "the answer was lost for the first time", s: sent(planLost), verb: doSleep, wait: time.Second},
+		{name: "a second later", s: sent(planLost, slept(time.Second)), verb: doRead},
+		{name: "the stored record still has this process's mark", s: sent(planLost, slept(time.Second), ownMark), verb: doMark},
+		{name: "the mark is new", s: sent(planLost, slept(time.Second), ownMark, mark(nil, 0)), verb: doAsk},
+		{name: "the record cannot be read, and this process is alone", s: sent(planLost, slept(time.Second), unread(errPlanOutage), is(claimed)), verb: doAsk},
+		{name: "the record cannot be read, and there may be other processes", s: sent(planLost, slept(time.Second), unread(errPlanOutage)), verb: doFail, class: ClassWait},
+		{name: "the record is damaged", s: sent(planLost, slept(time.Second), unread(errPlanBroken)), verb: doFail, class: ClassOperator},
+		{name: "another process stored a newer token, which is not due", s: sent(planLost, slept(time.Second), found(planRecord(6)), usable), verb: doAdopt, generation: 6},
+		{name: "another process's refresh is under way", s: sent(planLost, slept(time.Second), found(planRecord(5, marked("other", 0, false)))), verb: doFail, class: ClassWait},
+		{name: "the answer was lost twice", s: sent(planLost, answered(planLost), ownMark), verb: doStore},
+		{name: "the same, and that is stored", s: sent(planLost, answered(planLost), ownMark, saved(nil, false)), verb: doFail, class: ClassWait},
+		{name: "the refresh token was refused", s: sent(planDead), verb: doRead},
+		{name: "the refresh token was refused, and nothing newer is stored", s: sent(planDead, ownMark), verb: doSleep, wait: time.Second},
+		{name: "nothing newer is stored a second later", s: sent(planDead, ownMark, slept(time.Second), ownMark), verb: doStore},
+		{name: "the refresh token was refused, and another process stored a newer token, which is not due", s: sent(planDead, found(planRecord(6)), usable), verb: doAdopt, generation: 6},
+		{name: "the refresh token was refused, and the record cannot be read", s: sent(planDead, unread(errPlanOutage)), verb: doFail, class: ClassLogin, dirty: true},
+		{name: "the provider failed", s: sent(planFailed, ownMark), verb: doStore},
+		{name: "the same, and the record without the mark is stored", s: sent(planFailed, ownMark, saved(nil, false)), verb: doFail, class: ClassWait},
+	}},
+	{"A record that could not be stored", "It is stored before anything else is done. Without the storage, only a process that is alone goes on.", []planRow{
+		{name: "the stored record is older", s: begun(dirty, found(planRecord(4))), verb: doStore},
+		{name: "it is stored now, and the token is not due", s: begun(dirty, found(planRecord(4)), saved(nil, false), func(s *situation) { s.current = true }), verb: doKeep},
+		{name: "it is stored now, and the token is due", s: begun(dirty, found(planRecord(4)), saved(nil, false)), verb: doRead},
+		{name: "the stored record is newer, and its token is not due", s: begun(dirty, found(planRecord(6)), usable), verb: doAdopt, generation: 6},
+		{name: "a person disconnected the account, in another process", s: begun(dirty, found(planRecord(6, disconnected))), verb: doRevoke},
+		{name: "the storage takes no writes, and a token lives", s: begun(dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4))), verb: doFail, class: ClassWait, dirty: true, unasked: true},
+		{name: "the storage takes no writes, and no token lives", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4))), verb: doClaim},
+		{name: "the same, and this process is alone", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(claimed), prepared), verb: doLock},
+		{name: "the same, and there are other processes", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(shared)), verb: doPrepare},
+		{name: "the same, and the grant needs a person", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(shared), refuses(ClassLogin)), verb: doFail, class: ClassLogin, dirty: true},
+		{name: "the same, and the grant needs no person", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(shared), prepared), verb: doFail, class: ClassWait, dirty: true, unasked: true},
+	}},
+	{"If no refresh token is sent", "Each process asks for itself, because nothing is spent.", []planRow{
+		{name: "the source stores nothing", s: begun(func(s *situation) { s.stores = false }), verb: doPrepare},
+		{name: "the source stores nothing, and the grant has a request", s: begun(func(s *situation) { s.stores = false }, unspent), verb: doAsk},
+		{name: "the source stores nothing, and the grant has no request", s: begun(func(s *situation) { s.stores = false }, refuses(ClassOperator)), verb: doFail, class: ClassOperator},
+		{name: "the source stores nothing, and a token was granted", s: begun(func(s *situation) { s.stores = false }, unspent, answered(nil)), verb: doPublish, generation: 6},
+		{name: "the provider refused the client's credentials as if they were a login", s: begun(func(s *situation) { s.stores = false }, unspent, answered(planDead)), verb: doFail, class: ClassOperator},
+		{name: "a token was granted", s: begun(found(planRecord(5)), unspent, answered(nil)), verb: doRead},
+		{name: "a token was granted, and nothing newer is stored", s: begun(found(planRecord(5)), unspent, answered(nil), found(planRecord(5))), verb: doStore, generation: 6},
+		{name: "a token was granted, and the record cannot be read", s: begun(found(planRecord(5)), unspent, answered(nil), unread(errPlanOutage)), verb: doPublish, dirty: true, generation: 6},
+		{name: "a token was granted, and a newer record is stored", s: begun(found(planRecord(5)), unspent, answered(nil), found(planRecord(7))), verb: doPublish, generation: 6},
+		{name: "a token was granted, and a person disconnected the account", s: begun(found(planRecord(5)), unspent, answered(nil), found(planRecord(7, disconnected))), verb: doRevoke, generation: 6},
+		{name: "the granted token is stored", s: begun(found(planRecord(5)), unspent, answered(nil), found(planRecord(5)), saved(nil, false)), verb: doPublish},
+	}},
+}
+
+func TestPlan(t *testing.T) {
+	for _, section := range planTable {
+		for _, row := range section.rows {
+			t.Run(section.title+"/"+row.name, func(t *testing.T) {
+				st := plan(row.s)
+				if st.verb != row.verb || st.wait != row.wait {
+					t.Fatalf("the step is %s %v (%s), want %s %v", st.verb, st.wait, st.why, row.verb, row.wait)
+				}
+				if (st.err == nil) != (row.class == "") || st.err != nil && st.err.Class != row.class {
+					t.Errorf("the error is %v, want class %q", st.err, row.class)
+				}
+				if st.dirty != row.dirty || st.unasked != row.unasked {
+					t.Errorf("dirty %t, unasked %t; want %t, %t", st.dirty, st.unasked, row.dirty, row.unasked)
+				}
+				if row.generation != 0 && st.rec.Generation != row.generation {
+					t.Errorf("the record is of generation %d, want %d", st.rec.Generation, row.generation)
+				}
+			})
+		}
+	}
+}
+
+// Every step that the plan can take is a row of the table: each reason in plan.go is one of a row.
+func TestPlanTableIsComplete(t *testing.T) {
+	rows := make(map[string]bool)
+	for _, section := range planTable {
+		for _, row := range section.rows {
+			rows[plan(row.s).why] = true
+		}
+	}
+	for _, reason := range planReasons(t) {
+		if !rows[reason] {
+			t.Errorf("no row of the table has the reason %q", reason)
+		}
+	}
+}
+
+// planReasons are the texts of plan.go that become the reason of a step.
+func planReasons(t *testing.T) (reasons []string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "plan.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(e ast.Expr) {
+		if text, ok := e.(*ast.BasicLit); ok && text.Kind == token.STRING {
+			reason, _ := strconv.Unquote(text.Value)
+			reasons = append(reasons, reason)
+		}
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.KeyValueExpr:
+			if key, ok := n.Key.(*ast.Ident); ok && key.Name == "why" {
+				add(n.Value)
+			}
+		case *ast.CallExpr:
+			if f, ok := n.Fun.(*ast.Ident); ok && slices.Contains([]string{"failUnasked", "follow", "end"}, f.Name) {
+				add(n.Args[len(n.Args)-1])
+			}
+		}
+		return true
+	})
+	if len(reasons) < 40 {
+		t.Fatalf("found %d reasons in plan.go", len(reasons))
+	}
+	return reasons
+}
+
+// docs/guarantees.md is made from the table.
+func TestGuarantees(t *testing.T) {
+	const path = "../docs/guarantees.md"
+	want := guarantees()
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Error("docs/guarantees.md is not what the plan's table says: make golden")
+	}
+}
+
+func guarantees() string {
+	var b strings.Builder
+	b.WriteString(guaranteesHead)
+	for _, section := range planTable {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| situation | step | reason |\n|---|---|---|\n", section.title, section.about)
+		for _, row := range section.rows {
+			st := plan(row.s)
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", row.name, planStep(st), st.why)
+		}
+	}
+	return b.String()
+}
+
+const guaranteesHead = `# What a refresh guarantees
+
+Each step of a refresh is decided by one function, ` + "`plan`" + ` in ` + "`tokensource/plan.go`" + `. This page is made from the rows of its test. The word in brackets is the [class](failures.md) of an error.
+
+- **No refresh token is sent by two processes.** A process sends one under a write-ahead mark that it stored, and that it saw to stay where another process could have written one. Without a mark, only a process that is alone sends one. A storage has no compare-and-swap, so one window is left: a process that stood still for longer than a request may take.
+- **What was granted is stored before it is used**, unless the storage fails. Then it is kept in memory, and stored as soon as the storage takes it.
+- **A token past its end is never handed out.**
+- **A generation never falls.** A newer record is never written over by an older one, unless the storage fails.
+- **Only a person clears a refresh token.** One that the provider refused is kept, and not sent again.
+- **One request for each generation and process.** If its answer is lost, it is sent once more.
+
+A fuzz target holds the plan to these in random situations. A simulation with several processes, a strict provider and random faults holds the whole to them: ` + "`make simulate`" + `.
+`
+
+// planStep is a step in words.
+func planStep(st step) string {
+	switch st.verb {
+	case doRead:
+		return "read the record"
+	case doServe:
+		return "use the stored token, and go on"
+	case doPrepare:
+		return "ask the grant for the request"
+	case doClaim:
+		return "ask the storage whether this process is alone"
+	case doLock:
+		return "take the lock"
+	case doSleep:
+		return fmt.Sprintf("wait %v", st.wait)
+	case doMark:
+		if st.wait > 0 {
+			return fmt.Sprintf("store the mark, send the request %v later", st.wait)
+		}
+		return "store the mark"
+	case doProbe:
+		return "try whether the storage takes writes"
+	case doAsk:
+		return "send the request"
+	case doStore:
+		return "store the record"
+	case doRevoke:
+		return "revoke the tokens"
+	case doAdopt:
+		return "end: use the stored token"
+	case doPublish:
+		return "end: use the token that was granted"
+	case doKeep:
+		return "end: use the token on"
+	}
+	return fmt.Sprintf("end: fail (`%s`)", st.err.Class)
+}
