@@ -30,34 +30,34 @@ var (
 	ErrClaimed = errors.New("another process holds tokens that it could not store yet")
 )
 
-// claimAlone reports whether this process may go on from memory although the storage did not take its mark. A claim is held
+// occupancy is an account's claim on its storage. Only the refresh under way uses it.
+type occupancy struct {
+	release func() // ends the claim; nil without one
+}
+
+// claim reports whether this process may go on from memory although the storage did not take its mark. A claim is held
 // until the storage has everything that this process knows, because others must not send what is stored meanwhile.
-func (a *account) claimAlone() claim {
-	storage, ok := a.src.cfg.Storage.(Exclusive)
-	if !ok {
-		return shared
-	}
-	release, err := storage.Claim(a.key)
+func (o *occupancy) claim(storage Exclusive, key string) claim {
+	release, err := storage.Claim(key)
 	if err != nil {
 		return shared
 	}
-	a.claim = release
+	o.release = release
 	return claimed
 }
 
 // unclaim ends the claim, if there is one.
-func (a *account) unclaim() {
-	if a.claim != nil {
-		a.claim()
-		a.claim = nil
+func (o *occupancy) unclaim() {
+	if o.release != nil {
+		o.release()
+		o.release = nil
 	}
 }
 
-// enter reports why this process must not send a stored refresh token: another process went on
-// from memory, so that the stored refresh token is not the newest one.
-func (a *account) enter() *Error {
-	storage, ok := a.src.cfg.Storage.(Exclusive)
-	if !ok || a.claim != nil {
+// enter reports why this process must not send a stored refresh token: another process went on from memory, so the
+// stored refresh token is not the newest one.
+func (o *occupancy) enter(storage Exclusive) *Error {
+	if o.release != nil {
 		return nil
 	}
 	if err := storage.Enter(); err != nil {

@@ -23,7 +23,7 @@ func (a *account) connect(ctx context.Context, l *Login, req Request) *Error {
 
 // install stores what a login brought as the account's newest record. The code is spent by now, so what it brought is
 // used even if it cannot be stored yet.
-func (a *account) install(ctx context.Context, blank *Record, req Request, ans *Answer) step {
+func (a *account) install(ctx context.Context, blank *Record, req Request, ans *TokenResponse) step {
 	unlock, _ := a.lock(ctx)
 	defer unlock()
 	rec := a.grown(ctx, blank, req, ans)

@@ -30,8 +30,8 @@ func FuzzAnswer(f *testing.F) {
 		}
 		_ = (&tokenCall{}).errorCode(members)
 		_ = hasError(members)
-		rules := answerRules{zeroIsNever: zeroIsNever}
-		ans, err := parseAnswer(members, now, rules)
+		rules := responseRules{zeroIsNever: zeroIsNever}
+		ans, err := parseTokenResponse(members, now, rules)
 		if err != nil || ans.check(rules) != "" {
 			return
 		}

@@ -62,8 +62,8 @@ type Request struct {
 	// Seed is noted in the record: the digest of the configured refresh token that
 	// Spends is or grew from.
 	Seed string
-	// Answer, when not nil, is the token itself, and no request is made.
-	Answer *Answer
+	// Response, if not nil, is the token itself, and no request is made.
+	Response *TokenResponse
 
 	// sendBy is when the write-ahead mark for Spends becomes too old for the request to begin.
 	sendBy deadline

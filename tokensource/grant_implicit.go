@@ -34,7 +34,7 @@ func (Implicit) Redeem(l *Login, answer url.Values) (Request, error) {
 		}
 		members[name], _ = json.Marshal(values[0]) // a string always marshals
 	}
-	ans, err := parseAnswer(members, l.answered, l.rules)
+	ans, err := parseTokenResponse(members, l.answered, l.rules)
 	ans.Scope = publicScope(ans)
 	ans.RefreshToken = Secret{}
 	reason := ans.check(l.rules)
@@ -44,5 +44,5 @@ func (Implicit) Redeem(l *Login, answer url.Values) (Request, error) {
 	if reason != "" {
 		return Request{}, &Error{Class: ClassLogin, Reason: reason}
 	}
-	return Request{Answer: ans}, nil
+	return Request{Response: ans}, nil
 }

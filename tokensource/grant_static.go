@@ -36,5 +36,5 @@ func (g Static) Next(ctx context.Context, _ *Record) (Request, error) {
 	if token.IsZero() {
 		return Request{}, &Error{Class: ClassOperator, Reason: "the configured token is empty"}
 	}
-	return Request{Answer: &Answer{AccessToken: token, ExpiresAt: g.Expires}}, nil
+	return Request{Response: &TokenResponse{AccessToken: token, ExpiresAt: g.Expires}}, nil
 }

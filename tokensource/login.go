@@ -73,7 +73,7 @@ type Login struct {
 
 	alwaysIss bool // the issuer names itself in every answer
 	answered  time.Time
-	rules     answerRules
+	rules     responseRules
 }
 
 // Typed reports whether a person types the answer: a code or PIN. A mistyped one may be
@@ -272,7 +272,7 @@ func (s *Source) finishLogin(ctx context.Context, grant Interactive, l *Login, a
 	if err != nil {
 		return err
 	}
-	taken.answered, taken.rules = s.cfg.Clock.Now(), s.cfg.answerRules()
+	taken.answered, taken.rules = s.cfg.Clock.Now(), s.cfg.responseRules()
 	if wrong := s.checkIssuer(ctx, taken, answer); wrong != nil {
 		return wrong
 	}

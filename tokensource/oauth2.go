@@ -60,7 +60,7 @@ func (g OAuth2Grant) Next(context.Context, *Record) (Request, error) {
 		}
 		return Request{}, &Error{Class: ClassWait, Reason: "the oauth2.TokenSource failed"}
 	}
-	return Request{Answer: &Answer{
+	return Request{Response: &TokenResponse{
 		AccessToken: NewSecret(tok.AccessToken), TokenType: tok.TokenType, ExpiresAt: tok.Expiry,
 	}}, nil
 }

@@ -148,29 +148,19 @@ func (a *account) alarmLocked(at deadline) {
 	}
 	d := min(max(at.mono-a.src.cfg.Clock.Elapsed(), 0), alarmLimit)
 	if a.timer == nil {
-		a.timer = time.AfterFunc(d, a.ring)
+		a.timer = time.AfterFunc(d, a.trigger)
 		return
 	}
 	a.timer.Reset(d)
 }
 
-// ring is what the timer runs.
-func (a *account) ring() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.refreshing == nil && !a.stopped { // the end of a refresh sets the timer again
-		a.triggerLocked()
-	}
-}
-
-// trigger begins a refresh in the background if one is due. Another caller may have begun one since this one looked.
+// trigger begins a refresh in the background if one is due. The end of a refresh under way sets the timer again.
 func (a *account) trigger() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.triggerLocked()
-}
-
-func (a *account) triggerLocked() {
+	if a.refreshing != nil || a.stopped {
+		return
+	}
 	if due := a.dueLocked(); a.src.cfg.Clock.passed(due) {
 		a.startLocked(0)
 	} else {

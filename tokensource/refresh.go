@@ -33,11 +33,11 @@ func (a *account) refresh(ctx context.Context) step {
 		case doPrepare:
 			a.prepare(ctx, s)
 		case doClaim:
-			s.claim = a.claimAlone()
+			s.claim = a.occupancy.claim(boundStorage{&a.src.bound}, a.key)
 		case doLock:
 			var contended bool
 			unlock, contended = a.lock(ctx)
-			s.tookLock(contended, a.withoutLock, a.enter())
+			s.tookLock(contended, a.withoutLock, a.enter(boundStorage{&a.src.bound}))
 		case doSleep:
 			sleep(ctx, st.wait)
 			s.slept(st.wait)
@@ -72,7 +72,7 @@ func (a *account) situation() *situation {
 	if f := a.failed; f != nil {
 		s.failed, s.lost, s.troubled = true, f.lost != (deadline{}), f.unasked
 	}
-	if a.claim != nil {
+	if a.release != nil {
 		s.claim = claimed
 	}
 	return s

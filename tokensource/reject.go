@@ -27,7 +27,7 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 	}
 	a.mu.Lock()
 	first := !l.refused.Swap(true)
-	if first && (!c.passed(l.probation) || !a.mayReplaceLocked()) {
+	if first && (!c.passed(l.probation) || !a.mayReplace(c)) {
 		a.cooldown = c.in(rejectCooldown)
 	} else if first && c.passed(a.cooldown) {
 		a.cooldown = deadline{}
@@ -52,15 +52,15 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 	return next, err
 }
 
-// mayReplaceLocked counts the tokens that are replaced because they were refused. It allows a burst, since tokens can be
+// mayReplace counts the tokens that are replaced because they were refused. It allows a burst, since tokens can be
 // revoked one after another, but no storm.
-func (a *account) mayReplaceLocked() bool {
-	oldest := &a.replaced[a.nextReplaced]
-	if !a.src.cfg.Clock.passed(*oldest) {
+func (r *rejections) mayReplace(c Clock) bool {
+	oldest := &r.replaced[r.nextReplaced]
+	if !c.passed(*oldest) {
 		return false
 	}
-	*oldest = a.src.cfg.Clock.in(rejectCooldown)
-	a.nextReplaced = (a.nextReplaced + 1) % len(a.replaced)
+	*oldest = c.in(rejectCooldown)
+	r.nextReplaced = (r.nextReplaced + 1) % len(r.replaced)
 	return true
 }
 

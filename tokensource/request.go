@@ -16,7 +16,7 @@ func (a *account) request(ctx context.Context, rec *Record) (Request, *Error) {
 		own := *e // what a grant returned may be shared
 		return Request{}, &own
 	}
-	if req.Answer == nil {
+	if req.Response == nil {
 		// The token URL must be known before anything is marked as spent.
 		if _, failure := a.src.wire.tokenURL(ctx, rec.Variables); failure != nil {
 			return Request{}, failure
@@ -29,24 +29,24 @@ func (a *account) request(ctx context.Context, rec *Record) (Request, *Error) {
 }
 
 // post sends one token request, or takes the token at hand.
-func (a *account) post(ctx context.Context, rec *Record, req Request) (*Answer, *Error) {
-	if req.Answer == nil {
+func (a *account) post(ctx context.Context, rec *Record, req Request) (*TokenResponse, *Error) {
+	if req.Response == nil {
 		return a.postRequest(ctx, rec, req)
 	}
-	reason := req.Answer.check(a.src.cfg.answerRules())
-	if end := req.Answer.ExpiresAt; reason == "" && !end.IsZero() && !a.src.cfg.Clock.Now().Before(end) {
+	reason := req.Response.check(a.src.cfg.responseRules())
+	if end := req.Response.ExpiresAt; reason == "" && !end.IsZero() && !a.src.cfg.Clock.Now().Before(end) {
 		reason = "the configured token has expired"
 	}
 	if reason != "" {
 		return nil, &Error{Class: ClassOperator, Reason: reason}
 	}
-	return req.Answer, nil
+	return req.Response, nil
 }
 
 // postRequest sends one token request. A token's lifetime counts from before the request, because the provider may
 // have begun to count at any moment of it. But at least half of the lifetime is used: otherwise tokens that live
 // shorter than their request takes would never be used.
-func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*Answer, *Error) {
+func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*TokenResponse, *Error) {
 	tokenURL, err := a.src.wire.tokenURL(ctx, rec.Variables)
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*A
 }
 
 // grown returns the next generation of rec.
-func (a *account) grown(ctx context.Context, rec *Record, req Request, ans *Answer) *Record {
+func (a *account) grown(ctx context.Context, rec *Record, req Request, ans *TokenResponse) *Record {
 	next := rec.clone()
 	next.Config = a.src.settings(ctx)
 	next.Spending, next.Failure, next.Disconnected = nil, nil, false

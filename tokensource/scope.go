@@ -4,7 +4,7 @@ import "strings"
 
 // publicScope is what the provider says it granted. It is shown in the status, and so taken only
 // if it looks like scopes (RFC 6749 section 3.3) and echoes no credential.
-func publicScope(ans *Answer, sent ...string) string {
+func publicScope(ans *TokenResponse, sent ...string) string {
 	for _, c := range ans.Scope {
 		if c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
 			return ""

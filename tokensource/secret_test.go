@@ -75,9 +75,9 @@ func TestSecretsNeverPrint(t *testing.T) {
 		"Secret": s, "*Secret": &s, "list": []tokensource.Secret{s}, "map": map[string]tokensource.Secret{"k": s}, "key": map[tokensource.Secret]int{s: 1},
 		"any": any(&h), "unexported fields": h, "Record": rec, "*Record": &rec,
 		"Token": *tok, "*Token": tok, "NewToken": tokensource.NewToken(canary, 1, time.Now()),
-		"Answer":  tokensource.Answer{AccessToken: s, RefreshToken: s},
-		"Request": tokensource.Request{Spends: s, Answer: &tokensource.Answer{AccessToken: s}},
-		"Static":  tokensource.Static{Token: tokensource.Literal(canary)}, "RefreshToken": tokensource.RefreshToken{Initial: tokensource.Literal(canary)},
+		"TokenResponse": tokensource.TokenResponse{AccessToken: s, RefreshToken: s},
+		"Request":       tokensource.Request{Spends: s, Response: &tokensource.TokenResponse{AccessToken: s}},
+		"Static":        tokensource.Static{Token: tokensource.Literal(canary)}, "RefreshToken": tokensource.RefreshToken{Initial: tokensource.Literal(canary)},
 		"Config": tokensource.Config{ClientSecrets: []tokensource.Value{tokensource.Literal(canary)}},
 		"Param":  tokensource.Param{Name: "n", Value: tokensource.Literal(canary)}, "Status": src.Account("").Status(),
 	} {

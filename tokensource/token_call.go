@@ -40,7 +40,7 @@ type tokenCall struct {
 	secrets []string
 	// unusable is what an answer granted beside an access token that cannot be used: its refresh
 	// token must not be lost.
-	unusable *Answer
+	unusable *TokenResponse
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -171,8 +171,8 @@ func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error
 	if err != nil {
 		return nil, fail(ClassWait, "the token endpoint's answer is no token: "+err.Error())
 	}
-	rules := call.cfg.answerRules()
-	ans, err := parseAnswer(members, now, rules)
+	rules := call.cfg.responseRules()
+	ans, err := parseTokenResponse(members, now, rules)
 	ans.Scope = publicScope(ans, call.secrets...)
 	reason := ans.check(rules)
 	switch {
@@ -187,7 +187,7 @@ func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error
 			failure.Class = ClassWait // nothing that configuration could mend for sure
 		}
 		failure.Lost = false // it arrived
-		call.unusable = &Answer{RefreshToken: ans.RefreshToken, Scope: ans.Scope}
+		call.unusable = &TokenResponse{RefreshToken: ans.RefreshToken, Scope: ans.Scope}
 		return nil, failure
 	}
 	granted := map[string]string{
@@ -223,8 +223,8 @@ func canonical(resp *http.Response, members map[string]string) (*http.Response, 
 }
 
 // answerOf is what x/oauth2 read from the canonical answer.
-func answerOf(tok *oauth2.Token) *Answer {
-	ans := &Answer{AccessToken: NewSecret(tok.AccessToken), RefreshToken: NewSecret(tok.RefreshToken), TokenType: tok.TokenType}
+func tokenResponseOf(tok *oauth2.Token) *TokenResponse {
+	ans := &TokenResponse{AccessToken: NewSecret(tok.AccessToken), RefreshToken: NewSecret(tok.RefreshToken), TokenType: tok.TokenType}
 	ans.Scope, _ = tok.Extra("scope").(string)
 	if text, ok := tok.Extra(lifetimeMember).(string); ok {
 		lifetime, err := time.ParseDuration(text)

@@ -31,7 +31,7 @@ func CheckTokenType(word string) error {
 // isBearer reports whether a token_type means Bearer. Case does not count (RFC 6749 section 5.1),
 // and a missing token_type means Bearer: no provider that leaves it out is known to mean anything
 // else.
-func (rules answerRules) isBearer(tokenType string) bool {
+func (rules responseRules) isBearer(tokenType string) bool {
 	same := func(word string) bool { return strings.EqualFold(strings.TrimSpace(word), tokenType) }
 	return tokenType == "" || slices.ContainsFunc(bearerTypes, same) || slices.ContainsFunc(rules.tokenTypes, same)
 }

@@ -30,10 +30,9 @@ type account struct {
 	wrote    atomic.Uint64
 	foreign  atomic.Bool
 
-	// withoutLock is true if the record's lock could not be taken the last time. Only the refresh under way uses it, and
-	// claim, which releases the claim on the storage; nil without one.
+	// withoutLock is true if the record's lock could not be taken the last time. Only the refresh under way uses it.
 	withoutLock bool
-	claim       func()
+	occupancy
 
 	mu         sync.Mutex // guards what follows; never held during input or output
 	rec        *Record    // nil until first read or obtained

@@ -73,11 +73,11 @@ func (w *wire) tokenURL(ctx context.Context, variables map[string]string) (strin
 // post makes one token request, or several while the provider says invalid_client
 // and the configuration has another client secret: then the client was refused before
 // its grant was looked at, and nothing was spent.
-func (w *wire) post(ctx context.Context, tokenURL string, req Request) (*Answer, *Error) {
+func (w *wire) post(ctx context.Context, tokenURL string, req Request) (*TokenResponse, *Error) {
 	if failed := w.lockedOut(tokenURL); failed != nil {
 		return nil, failed
 	}
-	var ans *Answer
+	var ans *TokenResponse
 	failed := w.eachSecret(ctx, func(secret Secret) (failed *Error) {
 		ans, failed = w.postOnce(ctx, tokenURL, req, secret)
 		return failed
@@ -117,7 +117,7 @@ func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error 
 }
 
 // postOnce makes one token request.
-func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secret Secret) (*Answer, *Error) {
+func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secret Secret) (*TokenResponse, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
 
@@ -145,7 +145,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secre
 	})
 	tok, err := conf.Token(ctx)
 	if err == nil {
-		return answerOf(tok), nil
+		return tokenResponseOf(tok), nil
 	}
 	failure := w.failureOf(err)
 	if failure.Reason == lockedOutReason {

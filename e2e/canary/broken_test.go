@@ -51,8 +51,8 @@ var walls = []breakage{
 
 // debugLine is what somebody may write who looks for a mistake. It shows nothing as long as Secret hides it.
 var debugLine = breakage{
-	what: "records are printed", file: "tokensource/land.go",
-	old: "\te := Event{Account: a.name, Took: took}\n", new: "\tif out.rec != nil {\n\t\tprintln(fmt.Sprintf(\"%+v %v %#v %s\", out.rec, *out.rec, out.rec, out.rec.AccessToken))\n\t}\n\te := Event{Account: a.name, Took: took}\n",
+	what: "records are printed", file: "tokensource/publish.go",
+	old: "\te := Event{Account: a.name, Took: took}\n", new: "\tif end.rec != nil {\n\t\tprintln(fmt.Sprintf(\"%+v %v %#v %s\", end.rec, *end.rec, end.rec, end.rec.AccessToken))\n\t}\n\te := Event{Account: a.name, Took: took}\n",
 	also: []string{"import \"time\"\n", "import (\n\t\"fmt\"\n\t\"time\"\n)\n"},
 }
 

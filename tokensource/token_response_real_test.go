@@ -404,7 +404,7 @@ type ready struct{ tokenType string }
 func (ready) Traits() tokensource.Traits { return tokensource.Traits{Local: true} }
 
 func (g ready) Next(context.Context, *tokensource.Record) (tokensource.Request, error) {
-	return tokensource.Request{Answer: &tokensource.Answer{AccessToken: tokensource.NewSecret("at"), TokenType: g.tokenType}}, nil
+	return tokensource.Request{Response: &tokensource.TokenResponse{AccessToken: tokensource.NewSecret("at"), TokenType: g.tokenType}}, nil
 }
 
 // Every visible character of ASCII is taken in tokens from all places, and nothing else.

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Answer is what a token endpoint granted (RFC 6749 section 5.1), read tolerantly.
-type Answer struct {
+// TokenResponse is what a token endpoint granted (RFC 6749 section 5.1), read tolerantly.
+type TokenResponse struct {
 	AccessToken  Secret
 	RefreshToken Secret
 	// TokenType as sent. Empty counts as Bearer; see [Config.TokenTypes] for other words.
@@ -127,24 +127,24 @@ func moment(members map[string]json.RawMessage, name string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// answerRules are the parts of a [Config] that decide how an answer is understood.
-type answerRules struct {
+// responseRules are the parts of a [Config] that decide how an answer is understood.
+type responseRules struct {
 	// tokenTypes mean Bearer, beside the words that always do.
 	tokenTypes []string
 	// zeroIsNever: expires_in 0 means that the token does not end.
 	zeroIsNever bool
 }
 
-func (cfg *Config) answerRules() answerRules {
-	return answerRules{tokenTypes: cfg.TokenTypes, zeroIsNever: cfg.DefaultLifetime < 0}
+func (cfg *Config) responseRules() responseRules {
+	return responseRules{tokenTypes: cfg.TokenTypes, zeroIsNever: cfg.DefaultLifetime < 0}
 }
 
-// parseAnswer turns the members of a successful answer into an Answer. now is
+// parseTokenResponse turns the members of a successful answer into a TokenResponse. now is
 // the provider's own clock where its Date field told it, else ours: times
 // the provider names are compared with that, so that a clock that is off
 // neither shortens nor stretches a token's life.
-func parseAnswer(members map[string]json.RawMessage, now time.Time, rules answerRules) (*Answer, error) {
-	ans := &Answer{
+func parseTokenResponse(members map[string]json.RawMessage, now time.Time, rules responseRules) (*TokenResponse, error) {
+	ans := &TokenResponse{
 		AccessToken:  NewSecret(text(members, "access_token")),
 		RefreshToken: NewSecret(text(members, "refresh_token")),
 		TokenType:    text(members, "token_type"),
@@ -178,7 +178,7 @@ var (
 // rules say whether this one does. Where created_at stands beside it, the provider may
 // have handed out an older token once more, and the life counts from then. An absolute
 // expires or expires_at serves where expires_in is missing.
-func parseLifetime(members map[string]json.RawMessage, now time.Time, rules answerRules) (time.Duration, bool, error) {
+func parseLifetime(members map[string]json.RawMessage, now time.Time, rules responseRules) (time.Duration, bool, error) {
 	if in, ok := seconds(members, "expires_in"); ok {
 		switch {
 		case in == 0 && rules.zeroIsNever:
@@ -242,7 +242,7 @@ func jwtLifetime(token Secret, now time.Time) (time.Duration, bool) {
 
 // check reports why ans cannot be used, or "". A token of a type other than Bearer would have to be
 // presented in another way (RFC 6749 section 7.1).
-func (ans *Answer) check(rules answerRules) (reason string) {
+func (ans *TokenResponse) check(rules responseRules) (reason string) {
 	switch {
 	case ans.AccessToken.IsZero():
 		return "the answer holds no access_token"
