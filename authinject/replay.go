@@ -24,7 +24,7 @@ const (
 // once, if its body can be had from the start.
 func (x *exchange) replace(refusal *http.Response, c *credential) (*http.Response, error) {
 	if !x.replayable() {
-		x.note(c.token)
+		x.source.Refused(c.token)
 		x.settle()
 		return x.pass(refusal, nil, c, OutcomeRefused)
 	}
@@ -51,8 +51,7 @@ func (x *exchange) replace(refusal *http.Response, c *credential) (*http.Respons
 	x.result.Replayed = true
 	res, err := x.base().RoundTrip(again)
 	if err == nil && x.t.refused(res.StatusCode) {
-		// The source has to know, but this request has had its second try.
-		x.note(next.token)
+		x.source.Refused(next.token) // this request is not sent a third time
 		return x.pass(res, nil, next, OutcomeRefused)
 	}
 	if accepter, ok := x.source.(Accepter); ok && err == nil {
@@ -87,21 +86,6 @@ func (x *exchange) reject(tok *tokensource.Token) (*tokensource.Token, error) {
 	tok, err := x.source.Reject(ctx, tok)
 	x.result.Waited += time.Since(start)
 	return tok, err
-}
-
-// note tells the source that tok was refused. It does not wait for a new token: that is for the next
-// request, also when this client is gone.
-func (x *exchange) note(tok *tokensource.Token) {
-	if source, ok := x.source.(Refuser); ok {
-		source.Refused(tok)
-		return
-	}
-	source := x.source
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), defaultWait)
-		defer cancel()
-		_, _ = source.Reject(ctx, tok) // the next request sees what came of it
-	}()
 }
 
 // again returns the request as the second attempt sends it, or nil when its body

@@ -7,34 +7,29 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// TokenSource is where a request's token comes from; *tokensource.Account is one.
-// It must be safe for concurrent use.
+// TokenSource provides the token of a request; *tokensource.Account is one. It must be safe for
+// concurrent use.
 type TokenSource interface {
-	// Token returns a live token. It waits, within ctx, only when there is none.
-	// Its error should be a [*tokensource.Error]: of any other kind of error not
-	// even the text is shown.
+	// Token returns a live token. It waits, within ctx, only if there is no live token. Its error
+	// should be a [*tokensource.Error]. The text of any other error is not shown.
 	Token(ctx context.Context) (*tokensource.Token, error)
 
-	// Reject says that an upstream refused tok. It returns the token to try
-	// instead (of a newer generation; it may wait for one refresh),
-	// [tokensource.ErrNoReplacement] when there is none worth trying (the
-	// upstream's answer is then passed on), or a [*tokensource.Error] when a new
-	// one could not be had.
+	// Reject reports that an upstream rejected tok. It returns the token to try instead, which is
+	// of a newer generation; it may wait for one refresh. It returns
+	// [tokensource.ErrNoReplacement] if there is no other token to try: then the upstream's answer
+	// is passed on. It returns a [*tokensource.Error] if getting a new token failed.
 	Reject(ctx context.Context, tok *tokensource.Token) (*tokensource.Token, error)
+
+	// Refused reports that an upstream rejected tok, and returns at once. The source may get a new
+	// token in the background.
+	Refused(tok *tokensource.Token)
 }
 
-// Accepter is a [TokenSource] that wants to know when a token that replaced a refused
-// one was taken by the upstream: should that one be refused too, later on, it has
-// been revoked in its turn, and is not one of many that this upstream minds.
+// Accepter is a [TokenSource] that is told when the upstream accepted a token that replaced a
+// rejected one. If that token is rejected later, it was revoked: the upstream does not reject every
+// token.
 type Accepter interface {
 	Accept(tok *tokensource.Token)
-}
-
-// Refuser is a [TokenSource] that gets a new token in the background after a refusal for which no
-// request waits, and that waits for this when it is closed. For other sources, Reject is called in a
-// goroutine of its own, which lasts up to 10 s.
-type Refuser interface {
-	Refused(tok *tokensource.Token)
 }
 
 // Outcome says in one fixed word what became of a request.
