@@ -77,6 +77,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the sources. It makes no request.
 func (a *App) Provision(ctx caddy.Context) error {
+	redactStdLog()
 	a.ctx, a.logger = ctx, ctx.Logger()
 	a.refusals = &refusals{logger: a.logger}
 	events, err := ctx.App("events")
@@ -151,7 +152,6 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 // configuration is the one in force, so only now does it take over sources that an older
 // one has as well.
 func (a *App) Start() error {
-	muffleStdLog()
 	for name, pooled := range a.pooled {
 		if err := pooled.promote(a.users[name]); err != nil {
 			return err

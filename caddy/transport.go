@@ -66,9 +66,8 @@ type Transport struct {
 
 	inner     http.RoundTripper
 	innerName string // in a Caddyfile only
-	checks    *apart // what health checks are sent by; nil: inner
-	unmuffled bool   // inner's connections do not see to the standard logger
 	ownsInner bool
+	checks    *healthCheckTransport // sends health checks; nil: inner does
 	chooser   *chooser
 	transport *authinject.Transport
 }
@@ -156,7 +155,7 @@ func (t *Transport) provisionInner(ctx caddy.Context) error {
 			return fmt.Errorf("provisioning the default transport: %w", err)
 		}
 		t.inner, t.ownsInner = inner, true
-		t.adjust(inner)
+		t.harden(inner)
 		return nil
 	}
 	switch protocol(t.TransportRaw) {
@@ -174,7 +173,7 @@ func (t *Transport) provisionInner(ctx caddy.Context) error {
 		return fmt.Errorf("transport module %T is not an http.RoundTripper", mod)
 	}
 	if h, ok := mod.(*reverseproxy.HTTPTransport); ok {
-		t.adjust(h)
+		t.harden(h)
 		if h.TLS != nil && h.TLS.InsecureSkipVerify {
 			ctx.Logger().Warn("tls_insecure_skip_verify lets whoever answers in the upstream's place have the token; trust the upstream's certificate with tls_trust_pool instead",
 				zap.String("source", t.Source))
@@ -259,9 +258,7 @@ func (t *Transport) target(req *http.Request) (authinject.Target, error) {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if t.unmuffled {
-		muffleStdLog()
-	}
+	redactStdLog()
 	return t.transport.RoundTrip(req)
 }
 
