@@ -46,9 +46,9 @@ func (c *commandConfig) load() (*loadedApp, error) {
 	}
 	if err := json.Unmarshal(raw, &config); err != nil {
 		if c.adapter == "" {
-			return nil, fmt.Errorf("%s is no configuration in JSON (%w); if it is a Caddyfile, add --adapter caddyfile", c.file, err)
+			return nil, fmt.Errorf("%s is not a configuration in JSON (%w); if it is a Caddyfile, add --adapter caddyfile", c.file, err)
 		}
-		return nil, fmt.Errorf("%s is no configuration: %w", c.file, err)
+		return nil, fmt.Errorf("%s is not a configuration: %w", c.file, err)
 	}
 	if config.Apps["authinject"] == nil {
 		return nil, fmt.Errorf("%s configures no token sources; they stand in the global option authinject", c.file)

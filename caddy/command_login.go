@@ -301,7 +301,7 @@ func pasted(line string, login *tokensource.Login) (url.Values, error) {
 	}
 	u, err := url.Parse(line)
 	if err != nil || u.Scheme == "" {
-		return nil, errors.New("That is no address. Paste the whole of it, from http to its end.") //nolint:revive,staticcheck // said to a person
+		return nil, errors.New("That is not an address. Paste the whole of it, from http to its end.") //nolint:revive,staticcheck // said to a person
 	}
 	answer := u.Query()
 	if fragment, err := url.ParseQuery(u.EscapedFragment()); err == nil {

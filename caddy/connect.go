@@ -101,7 +101,7 @@ func (a *App) interactive(name, refusal string) (connect.Source, error) {
 	}
 	return connect.Source{
 		Name: name, Title: cfg.preset.Title, Tokens: pooled.source, Variables: cfg.perAccount,
-		RedirectURL: cfg.endpoints.redirect, PerAccount: a.routes.perAccount[name],
+		RedirectURL: cfg.redirect, PerAccount: a.routes.perAccount[name],
 	}, nil
 }
 
@@ -110,12 +110,12 @@ func (h *ConnectHandler) Validate() error {
 	if err := checkConnectPath(h.Path); err != nil {
 		return err
 	}
-	return checkCallers(h.Callers)
+	return checkCallers("callers", h.Callers)
 }
 
 func checkConnectPath(path string) error {
 	if len(path) < 2 || path[0] != '/' || strings.HasSuffix(path, "/") || strings.ContainsAny(path, "*?#{} ") {
-		return fmt.Errorf("path %q is not one; allowed are plain paths such as /connect", path)
+		return fmt.Errorf("path %q is not valid; allowed are plain paths such as /connect", path)
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ const (
 	callersAny      = "any"
 )
 
-func checkCallers(callers string) error {
+func checkCallers(_, callers string) error {
 	if callers != "" && callers != callersLoopback && callers != callersAny {
 		return fmt.Errorf("callers %q is not known; allowed are %s, %s", callers, callersLoopback, callersAny)
 	}
@@ -159,7 +159,7 @@ func (a *App) connectURL(source, account string) string {
 	if pages := a.routes.pagesOf(source); len(pages) > 0 {
 		page = pages[0]
 	}
-	if before, ok := strings.CutSuffix(cfg.endpoints.redirect, connect.CallbackPath); ok && page != "" {
+	if before, ok := strings.CutSuffix(cfg.redirect, connect.CallbackPath); ok && page != "" {
 		page = before // as people know it, through whatever stands in front
 	}
 	if page == "" {

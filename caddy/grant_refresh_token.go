@@ -28,8 +28,8 @@ func (RefreshTokenGrant) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "authinject.grants.refresh_token", New: func() caddy.Module { return new(RefreshTokenGrant) }}
 }
 
-func (g *RefreshTokenGrant) options() []grantOption {
-	return []grantOption{{"refresh_token", &g.RefreshToken, checkSecret("refresh_token")}}
+func (*RefreshTokenGrant) options() options {
+	return options{{name: "refresh_token", field: "RefreshToken", parse: secret}}
 }
 
 // UnmarshalCaddyfile sets up the grant. Syntax:
@@ -38,7 +38,7 @@ func (g *RefreshTokenGrant) options() []grantOption {
 //	    refresh_token <token>
 //	}
 func (g *RefreshTokenGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return unmarshalGrant(d, g.options())
+	return unmarshalGrant(d, g, g.options())
 }
 
 // Check reports what is wrong with the options.

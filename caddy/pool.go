@@ -62,7 +62,7 @@ func acquire(name string, cfg *Source, user *sourceUser) (*pooledSource, error) 
 	key := poolKey(name, cfg)
 	value, _, err := sources.LoadOrNew(key, func() (caddy.Destructor, error) {
 		pooled := &pooledSource{key: key, users: []*sourceUser{user}}
-		source, err := tokensource.New(cfg.config(name, user))
+		source, err := cfg.newTokenSource(name, user)
 		pooled.source = source
 		return pooled, err
 	})
@@ -119,7 +119,10 @@ func (p *pooledSource) Destruct() error {
 // poolKey is a digest of the name and all settings of a source, the app's encryption
 // keys among them, as written and, where a token depends on it, as resolved.
 func poolKey(name string, cfg *Source) string {
-	parts := append([]string{name, string(cfg.settings), cfg.clientID, cfg.endpoints.issuer, cfg.endpoints.token, cfg.endpoints.authorize, cfg.endpoints.revoke}, cfg.encryptionKeys...)
+	parts := append([]string{
+		name, string(cfg.settings), cfg.resolved.ClientID,
+		cfg.resolved.Issuer, cfg.resolved.TokenURL, cfg.resolved.AuthorizeURL, cfg.resolved.RevokeURL,
+	}, cfg.encryptionKeys...)
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", parts))
 	return hex.EncodeToString(sum[:])
 }

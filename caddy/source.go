@@ -133,16 +133,15 @@ type Source struct {
 	storage      tokensource.Storage
 	injection    authinject.Injection
 	destinations destinations
-	endpoints    endpoints
-	clientID     string
+	resolved     tokensource.Config // without what belongs to one loaded configuration
+	redirect     string             // RedirectURL, resolved
 
 	grantName string
 	settings  []byte // the whole configuration, as JSON
 
-	preset provider.Preset
-	// perAccount are the variables that each account has for itself.
-	perAccount     []provider.Variable
-	encryptionKeys []string // of the app
+	preset         provider.Preset
+	perAccount     []provider.Variable // the variables that each account has for itself
+	encryptionKeys []string            // of the app
 }
 
 // Param is a parameter of a token or authorization request.
@@ -226,13 +225,16 @@ func (s *Source) provision(ctx caddy.Context) error {
 	if s.destinations, err = s.parseDestinations(); err != nil {
 		return fmt.Errorf("destinations: %w", err)
 	}
-	if s.endpoints, err = s.resolveEndpoints(); err != nil {
+	if s.resolved, err = s.config(s.resolveURL); err != nil {
 		return err
 	}
-	if s.clientID, err = resolve(s.ClientID); err != nil {
+	if s.redirect, err = resolve(s.RedirectURL); err != nil {
+		return fmt.Errorf("redirect_url: %w", err)
+	}
+	if s.resolved.ClientID, err = resolve(s.ClientID); err != nil {
 		return fmt.Errorf("client_id: %w", err)
 	}
-	return nil
+	return checkRedirectURL(s.redirect)
 }
 
 // validate checks what needs no network and no value of a placeholder, so that the Caddyfile
@@ -242,7 +244,8 @@ func (s *Source) validate() error {
 	if err != nil {
 		return err
 	}
-	if err := firstError(s.checkPlaceholders(), s.example(grant).Check()); err != nil {
+	example, err := s.example(grant)
+	if err := firstError(err, s.checkPlaceholders(), example.Check()); err != nil {
 		return err
 	}
 	if traits := grant.Traits(); traits.NoTokenURL && s.RedirectURL == redirectManual {
@@ -266,14 +269,8 @@ func (s *Source) validate() error {
 	return s.checkQuery()
 }
 
-// checkPlaceholders refuses braces that are neither a placeholder nor a variable of the provider.
+// checkPlaceholders reports braces in secrets and parameters that are not a placeholder.
 func (s *Source) checkPlaceholders() error {
-	for _, name := range []string{"issuer", "token_url", "authorize_url", "revoke_url"} {
-		o, _ := findOption(name)
-		if err := checkSecrets(name, s.withExamples(*o.into(s).(*string))); err != nil {
-			return err
-		}
-	}
 	for _, p := range slices.Concat(s.TokenParams, s.AuthorizeParams) {
 		if err := checkSecrets("the parameter "+p.Name, p.Value); err != nil {
 			return err
@@ -282,28 +279,20 @@ func (s *Source) checkPlaceholders() error {
 	return checkSecrets("client_secret", s.ClientSecrets...)
 }
 
-// withExamples is a text with example values for the variables of the provider.
-func (s *Source) withExamples(text string) string {
-	for _, v := range s.preset.Variables {
-		text = strings.ReplaceAll(text, "{"+v.Name+"}", v.Example)
-	}
-	return text
-}
-
-// example is the source for package tokensource, for a check: with an example in place of each
-// variable and placeholder, and without what belongs to a running configuration.
-func (s *Source) example(grant tokensource.Grant) tokensource.Config {
-	resolved := func(configured string) string {
-		if configured = s.withExamples(configured); hasPlaceholder(configured) {
-			return "https://placeholder.example/"
+// example is the source for package tokensource, for a check, with an example for each variable and
+// placeholder.
+func (s *Source) example(grant tokensource.Grant) (tokensource.Config, error) {
+	cfg, err := s.config(func(text string) (string, error) {
+		for _, v := range s.preset.Variables {
+			text = strings.ReplaceAll(text, "{"+v.Name+"}", v.Example)
 		}
-		return configured
-	}
-	cfg := s.options("example", grant)
-	cfg.ClientID = s.ClientID
-	cfg.Issuer, cfg.TokenURL = resolved(s.Issuer), resolved(s.TokenURL)
-	cfg.AuthorizeURL, cfg.RevokeURL = resolved(s.AuthorizeURL), resolved(s.RevokeURL)
-	return cfg
+		if hasPlaceholder(text) {
+			return "https://placeholder.example/", checkPlaceholders(text)
+		}
+		return text, nil
+	})
+	cfg.Name, cfg.Grant, cfg.ClientID = "example", grant, s.ClientID
+	return cfg, err
 }
 
 // isResource reports whether text can be a resource indicator (RFC 8707 section 2).
@@ -327,25 +316,19 @@ func (s *Source) checkQuery() error {
 	return nil
 }
 
-// config is the source for package tokensource. What belongs to one configuration comes from user.
-func (s *Source) config(name string, user *sourceUser) tokensource.Config {
-	cfg := s.options(name, user.grant)
-	cfg.Issuer, cfg.TokenURL = s.endpoints.issuer, s.endpoints.token
-	cfg.AuthorizeURL, cfg.RevokeURL = s.endpoints.authorize, s.endpoints.revoke
-	cfg.Variables = s.perAccount
-	cfg.ClientID = s.clientID
-	cfg.Storage, cfg.Observer = user.storage, user.observe
-	for _, key := range s.encryptionKeys {
-		cfg.EncryptionKeys = append(cfg.EncryptionKeys, value(key))
-	}
-	return cfg
+// newTokenSource makes the source of package tokensource. What belongs to one loaded configuration comes from
+// user.
+func (s *Source) newTokenSource(name string, user *sourceUser) (*tokensource.Source, error) {
+	cfg := s.resolved
+	cfg.Name, cfg.Variables = name, s.perAccount
+	cfg.Grant, cfg.Storage, cfg.Observer = user.grant, user.storage, user.observe
+	cfg.EncryptionKeys = values(s.encryptionKeys)
+	return tokensource.New(cfg)
 }
 
-// options are the options that package tokensource gets as they are configured.
-func (s *Source) options(name string, grant tokensource.Grant) tokensource.Config {
+// config returns the options in the form of package tokensource. resolveURL resolves the URLs of the provider.
+func (s *Source) config(resolveURL func(text string) (string, error)) (tokensource.Config, error) {
 	cfg := tokensource.Config{
-		Name:            name,
-		Grant:           grant,
 		ClientAuth:      tokensource.ClientAuth(s.ClientAuth),
 		BodyFormat:      tokensource.BodyFormat(s.BodyFormat),
 		Scopes:          s.Scopes,
@@ -358,11 +341,27 @@ func (s *Source) options(name string, grant tokensource.Grant) tokensource.Confi
 		Timeout:         time.Duration(s.Timeout),
 		DeadGrantErrors: s.preset.DeadGrantErrors,
 		LockOut:         s.preset.LockOut,
+		ClientSecrets:   values(s.ClientSecrets),
 	}
-	for _, secret := range s.ClientSecrets {
-		cfg.ClientSecrets = append(cfg.ClientSecrets, value(secret))
+	for _, o := range sourceOptions {
+		if !o.url {
+			continue
+		}
+		url, err := resolveURL(*o.at(s).(*string))
+		if err != nil {
+			return cfg, fmt.Errorf("%s: %w", o.name, err)
+		}
+		*o.at(&cfg).(*string) = url // the field has the same name there
 	}
-	return cfg
+	return cfg, nil
+}
+
+func values(configured []string) []tokensource.Value {
+	values := make([]tokensource.Value, len(configured))
+	for i, text := range configured {
+		values[i] = value(text)
+	}
+	return values
 }
 
 func params(configured []Param) []tokensource.Param {

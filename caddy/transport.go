@@ -160,7 +160,7 @@ func (t *Transport) provisionInner(ctx caddy.Context) error {
 	}
 	switch protocol(t.TransportRaw) {
 	case "authinject":
-		return errors.New("a transport authinject cannot stand inside another: a request carries one token")
+		return errors.New("a transport authinject cannot be inside another: a request carries one token")
 	case "fastcgi":
 		return errors.New("transport fastcgi writes all that it sends to the debug log, the token with it; serve the application over HTTP")
 	}
