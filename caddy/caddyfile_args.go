@@ -32,8 +32,8 @@ func oneArg(d *caddyfile.Dispenser) (string, error) {
 // optionName is what names of options look like.
 var optionName = regexp.MustCompile(`^[A-Za-z][A-Za-z_-]{0,31}$`)
 
-// quoteOption is a word that stands where an option is expected, for an error: the value of the option in the
-// line above may have got there, and be a secret.
+// quoteOption is a word that stands where an option is expected, for an error: the value of the
+// option in the line above may have got there, and be a secret.
 func quoteOption(word string) string {
 	if optionName.MatchString(word) || len(word) < 3 {
 		return strconv.Quote(word)
@@ -124,8 +124,8 @@ func encryptionKeys(d *caddyfile.Dispenser, into *[]string) error {
 	return nil
 }
 
-// warnLiteral warns of a secret that stands in the Caddyfile itself. {$NAME} counts
-// as one: it is replaced while the Caddyfile is read, so the value ends up in the configuration.
+// warnLiteral warns of a secret that stands in the Caddyfile itself. {$NAME} counts as one: it is
+// replaced while the Caddyfile is read, so the value ends up in the configuration.
 func warnLiteral(d *caddyfile.Dispenser, source, option, text string) {
 	if !isLiteral(text) {
 		return

@@ -24,8 +24,8 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("authinject_connect", httpcaddyfile.Before, "handle")
 }
 
-// parseConnect parses the directive authinject_connect, which serves the page on which accounts
-// are connected, and its callback. Syntax:
+// parseConnect parses the directive authinject_connect, which serves the page on which accounts are
+// connected, and its callback. Syntax:
 //
 //	authinject_connect [<matcher>] {
 //	    path    <path>
@@ -123,8 +123,8 @@ func connectSources(target any, d *caddyfile.Dispenser, _ option) error {
 	return nil
 }
 
-// checkCovered refuses a matcher that lets the page or its callback pass by: what comes to the callback, a code
-// in its address, would go to whatever is served behind.
+// checkCovered refuses a matcher that lets the page or its callback pass by: what comes to the
+// callback, a code in its address, would go to whatever is served behind.
 func checkCovered(matcher caddy.ModuleMap, path string) error {
 	var patterns caddyhttp.MatchPath
 	raw := matcher["path"]
@@ -146,8 +146,8 @@ func checkCovered(matcher caddy.ModuleMap, path string) error {
 	return nil
 }
 
-// checkLeadsHere reports a redirect_url that leads past the page's callback. What
-// stands in front of Caddy may have put something before the path.
+// checkLeadsHere reports a redirect_url that leads past the page's callback. What stands in front
+// of Caddy may have put something before the path.
 func checkLeadsHere(source, redirect, path string) error {
 	if redirect == "" || redirect == redirectManual || hasPlaceholder(redirect) {
 		return nil

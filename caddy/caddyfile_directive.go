@@ -19,8 +19,8 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("authinject", httpcaddyfile.Before, "reverse_proxy")
 }
 
-// parseDirective parses the directive authinject, which is reverse_proxy with the
-// transport authinject in place:
+// parseDirective parses the directive authinject, which is reverse_proxy with the transport
+// authinject in place:
 //
 //	authinject [<matcher>] <source> [<upstreams...>] {
 //	    account        <placeholder>
@@ -43,8 +43,8 @@ func init() {
 //	}
 //
 // but for what reverse_proxy cannot do: with account, or with a variable of the account in an
-// upstream's address, a handler in front chooses the account; and there a scheme can
-// stand before a placeholder, as in https://{authinject.account.deployment}.example.com.
+// upstream's address, a handler in front chooses the account; and there a scheme can stand before a
+// placeholder, as in https://{authinject.account.deployment}.example.com.
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
@@ -161,8 +161,8 @@ func withTLS(raw json.RawMessage) (json.RawMessage, error) {
 	return caddyconfig.JSON(transport, nil), nil
 }
 
-// takeOptions reads the options in directiveOptions and returns all other tokens, without the source's
-// name, for reverse_proxy.
+// takeOptions reads the options in directiveOptions and returns all other tokens, without the
+// source's name, for reverse_proxy.
 func (t *Transport) takeOptions(segment *caddyfile.Dispenser) ([]caddyfile.Token, error) {
 	segment.Reset()
 	segment.Next()

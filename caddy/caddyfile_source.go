@@ -53,9 +53,10 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	    }
 //	}
 //
-// scopes, authorize_param, token_param, token_types and destinations may be repeated. grant can be left out
-// if refresh_token or token is given, which choose it, or if provider is given, whose usual grant it then is.
-// The options of a grant, which are pkce, refresh_token, token and expires, can also be in its block.
+// scopes, authorize_param, token_param, token_types and destinations may be repeated. grant can be
+// left out if refresh_token or token is given, which choose it, or if provider is given, whose
+// usual grant it then is. The options of a grant, which are pkce, refresh_token, token and expires,
+// can also be in its block.
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // consume the option's name
 	if existing != nil {

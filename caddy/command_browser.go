@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// openBrowser opens an address, if there is a browser to be seen; else the printed
-// address is there. The address is passed on as one argument, and no shell sees it.
+// openBrowser opens an address, if there is a browser to be seen; else the printed address is
+// there. The address is passed on as one argument, and no shell sees it.
 func openBrowser(address string) {
 	if !strings.HasPrefix(address, "https://") && !strings.HasPrefix(address, "http://") {
 		return
@@ -23,8 +23,8 @@ func openBrowser(address string) {
 	}
 }
 
-// browserCommand is what opens an address on this system: $BROWSER, if set, and nothing
-// over SSH or without a display.
+// browserCommand is what opens an address on this system: $BROWSER, if set, and nothing over SSH or
+// without a display.
 func browserCommand(getenv func(string) string, system string) (name string, args []string) {
 	if browser := getenv("BROWSER"); browser != "" {
 		return browser, nil

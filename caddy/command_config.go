@@ -33,8 +33,8 @@ type loadedApp struct {
 	around routes // in the configuration
 }
 
-// load sets up the token sources of the configuration, and the storage they share with a
-// running server; nothing else of it, and no source is started.
+// load sets up the token sources of the configuration, and the storage they share with a running
+// server; nothing else of it, and no source is started.
 func (c *commandConfig) load() (*loadedApp, error) {
 	raw, err := c.read()
 	if err != nil {

@@ -28,8 +28,8 @@ import (
 const (
 	// loginAttempts is how often a code may be typed.
 	loginAttempts = 3
-	// redeemedElsewhere is how long the running server may take to redeem an answer: the
-	// default time-out of a token request, and storing what it brought.
+	// redeemedElsewhere is how long the running server may take to redeem an answer: the default
+	// time-out of a token request, and storing what it brought.
 	redeemedElsewhere = 20 * time.Second
 )
 
@@ -129,8 +129,8 @@ func (l *terminalLogin) run(ctx context.Context, vars []string) error {
 	return l.report(ctx)
 }
 
-// variables are those of the flags, and for the others what the account had before, or
-// what somebody types.
+// variables are those of the flags, and for the others what the account had before, or what
+// somebody types.
 func (l *terminalLogin) variables(ctx context.Context, flags []string) (map[string]string, error) {
 	values := make(map[string]string)
 	for _, flag := range flags {
@@ -171,9 +171,9 @@ func (l *terminalLogin) variables(ctx context.Context, flags []string) (map[stri
 	return values, nil
 }
 
-// redirect is where the provider sends the person back to: as configured, or to the
-// page of the configuration, or to a port of our own (RFC 8252 section 7.3). The listener
-// takes the answer; it is nil where somebody else does.
+// redirect is where the provider sends the person back to: as configured, or to the page of the
+// configuration, or to a port of our own (RFC 8252 section 7.3). The listener takes the answer; it
+// is nil where somebody else does.
 func (l *terminalLogin) redirect(ctx context.Context) (string, net.Listener, error) {
 	redirect := l.RedirectURL
 	if redirect == "" && len(l.pages) > 0 {
@@ -228,8 +228,8 @@ func (l *terminalLogin) typed(ctx context.Context, login *tokensource.Login) err
 	return err
 }
 
-// redirected waits for the answer: on the listener, in the storage, where a running server
-// leaves it, or pasted.
+// redirected waits for the answer: on the listener, in the storage, where a running server leaves
+// it, or pasted.
 func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login, listener net.Listener, before time.Time) error {
 	answers := make(chan error, 1)
 	if listener != nil {
@@ -280,8 +280,8 @@ func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login
 	}
 }
 
-// serveLogin takes the provider's answer to a login that was begun in a terminal. What came of it is
-// sent to results, once. The returned function waits until the browser has been told.
+// serveLogin takes the provider's answer to a login that was begun in a terminal. What came of it
+// is sent to results, once. The returned function waits until the browser has been told.
 func serveLogin(ctx context.Context, listener net.Listener, s connect.Source, login *tokensource.Login, results chan<- error) (stop func()) {
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: connect.Terminal(ctx, s, login, results)}
 	go func() { _ = server.Serve(listener) }() // ends with Shutdown
@@ -292,8 +292,8 @@ func serveLogin(ctx context.Context, listener net.Listener, s connect.Source, lo
 	}
 }
 
-// pasted reads the address that a browser ended at: the answer stands in its query or
-// fragment. It is nil for an empty line.
+// pasted reads the address that a browser ended at: the answer stands in its query or fragment. It
+// is nil for an empty line.
 func pasted(line string, login *tokensource.Login) (url.Values, error) {
 	line = strings.TrimSpace(line)
 	if line == "" {

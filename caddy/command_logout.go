@@ -76,8 +76,8 @@ const (
 	syncAgain = 100 * time.Millisecond
 )
 
-// stopped makes the server at address read the storage, and reports whether the server stopped using the account's
-// token because of that.
+// stopped makes the server at address read the storage, and reports whether the server stopped
+// using the account's token because of that.
 func stopped(ctx context.Context, address, source, account string) bool {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()

@@ -17,8 +17,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// proxyFlags are the flags of the proxy command that become lines of a Caddyfile: those of
-// the source, and those of the directive.
+// proxyFlags are the flags of the proxy command that become lines of a Caddyfile: those of the
+// source, and those of the directive.
 type proxyFlags struct {
 	from, to  string
 	source    map[string]*[]string // option -> lines of it
@@ -218,8 +218,8 @@ func (f *proxyFlags) run(raw []byte) error {
 }
 
 // isFree returns an error if something listens at addr already. Caddy's servers share their
-// addresses, which lets one configuration take over from another: of two proxies at one
-// address each would get some of the requests.
+// addresses, which lets one configuration take over from another: of two proxies at one address
+// each would get some of the requests.
 func isFree(addr string) error {
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 	if err != nil {

@@ -50,8 +50,8 @@ provider asked for is kept.`,
 // pathSegment escapes a name for a path: dots too, for "." and ".." lead elsewhere.
 func pathSegment(name string) string { return strings.ReplaceAll(url.PathEscape(name), ".", "%2E") }
 
-// adminAddress is where the admin API of the running server is: as said, as configured, or
-// as usual.
+// adminAddress is where the admin API of the running server is: as said, as configured, or as
+// usual.
 func (c *commandConfig) adminAddress(said string) (string, error) {
 	if _, err := os.Stat(defaultConfig); said != "" || c.file == "" && err != nil {
 		return caddycmd.DetermineAdminAPIAddress(said, nil, "", "")
@@ -68,8 +68,8 @@ func addressFlag(cmd *cobra.Command, address *string) {
 	cmd.Flags().StringVar(address, "address", "", "Address of the admin API (default: as configured, or localhost:2019)")
 }
 
-// postAccount asks the running server to refresh or sync an account. It returns the account's state afterwards, or
-// why that failed.
+// postAccount asks the running server to refresh or sync an account. It returns the account's state
+// afterwards, or why that failed.
 func postAccount(address, source, account, action string) (st accountStatus, err error) {
 	path := adminBase + "sources/" + pathSegment(source)
 	if account != "" {

@@ -113,7 +113,8 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 	return s
 }
 
-// stored are the accounts of a source as the storage has them; with an error, those that can be read.
+// stored are the accounts of a source as the storage has them; with an error, those that can be
+// read.
 func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) ([]accountStatus, error) {
 	pooled, cfg, err := a.source(name)
 	if err != nil {

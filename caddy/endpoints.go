@@ -14,7 +14,8 @@ import (
 // redirectManual is the redirect_url of providers that show a code or PIN.
 const redirectManual = provider.RedirectManual
 
-// resolveURL replaces the placeholders and the variables of the source in text. Variables of accounts stay.
+// resolveURL replaces the placeholders and the variables of the source in text. Variables of
+// accounts stay.
 func (s *Source) resolveURL(text string) (string, error) {
 	var hide, show []string
 	for _, v := range s.preset.Variables {
@@ -30,8 +31,7 @@ func (s *Source) resolveURL(text string) (string, error) {
 	return strings.NewReplacer(show...).Replace(resolved), err
 }
 
-// checkRedirectURL reports why redirect cannot be a redirection endpoint (RFC 6749
-// section 3.1.2).
+// checkRedirectURL reports why redirect cannot be a redirection endpoint (RFC 6749 section 3.1.2).
 func checkRedirectURL(redirect string) error {
 	if redirect == "" || redirect == redirectManual {
 		return nil
@@ -45,8 +45,8 @@ func checkRedirectURL(redirect string) error {
 	return nil
 }
 
-// destinations are where a source's tokens may go: for all of its accounts the same,
-// or, where a variable stands in them, for each account its own.
+// destinations are where a source's tokens may go: for all of its accounts the same, or, where a
+// variable stands in them, for each account its own.
 type destinations struct {
 	fixed     authinject.Destinations
 	templates []string // with variables of accounts; nil: fixed

@@ -85,8 +85,8 @@ func (s *Source) configuredGrant() (tokensource.Grant, error) {
 	return grant, nil
 }
 
-// optioned is a grant of this package that has options. They can be in the grant's block, or, if the table
-// sourceOptions has them, among the options of the source.
+// optioned is a grant of this package that has options. They can be in the grant's block, or, if
+// the table sourceOptions has them, among the options of the source.
 type optioned interface{ options() options }
 
 // unmarshalGrant reads "<grant> { ... }" into grant.

@@ -50,8 +50,9 @@ func bypassProxyForUnix(transport *http.Transport) {
 	}
 }
 
-// checkForwardProxy refuses a plain http request that would pass through a forward proxy (HTTP_PROXY,
-// or the transport's network_proxy), which could read the token. It cannot read https in a tunnel.
+// checkForwardProxy refuses a plain http request that would pass through a forward proxy
+// (HTTP_PROXY, or the transport's network_proxy), which could read the token. It cannot read https
+// in a tunnel.
 func (t *Transport) checkForwardProxy(req *http.Request) error {
 	inner, ok := t.inner.(*reverseproxy.HTTPTransport)
 	if !ok || inner.Transport == nil || inner.Transport.Proxy == nil {

@@ -22,8 +22,8 @@ type option struct {
 	url    bool   // it is a URL of the provider, which may hold the provider's variables
 	takes  need   // what a grant must do to take it; empty: every grant takes it
 
-	// grant is the name of the grant that has this option. implies says that the option chooses that
-	// grant. The grant reads the option.
+	// grant is the name of the grant that has this option. implies says that the option chooses
+	// that grant. The grant reads the option.
 	grant   string
 	implies bool
 
@@ -37,8 +37,8 @@ type reader func(target any, d *caddyfile.Dispenser, o option) error
 // options are the options of a block, in the order of the Syntax comment and of errors.
 type options []option
 
-// sourceOptions are the options of a source. `caddy authinject proxy --print` writes its lines in this
-// order too.
+// sourceOptions are the options of a source. `caddy authinject proxy --print` writes its lines in
+// this order too.
 var sourceOptions = options{
 	{name: "provider", args: "<name> [{ <variable> <value> }]", field: "Provider", parse: ofSource((*sourceParser).provider)},
 	{name: "grant", args: "<name> [{ ... }]", field: "GrantRaw", parse: ofSource((*sourceParser).parseGrant)},
@@ -199,8 +199,8 @@ func text(check func(option, text string) error) reader {
 	}
 }
 
-// checkedText reads a text and checks it, unless it has a placeholder or variable, whose value is not known
-// yet.
+// checkedText reads a text and checks it, unless it has a placeholder or variable, whose value is
+// not known yet.
 func checkedText(check func(option, text string) error) reader {
 	return text(func(option, text string) error {
 		if hasPlaceholder(text) {

@@ -13,8 +13,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// applyProvider fills in what the preset says and the configuration does not. Before, it refuses the
-// options that do not go with the grant.
+// applyProvider fills in what the preset says and the configuration does not. Before, it refuses
+// the options that do not go with the grant.
 func (s *Source) applyProvider() error {
 	if err := s.choosePreset(); err != nil {
 		return err
@@ -76,8 +76,8 @@ func isOffered(grant string) bool {
 	return slices.ContainsFunc(provider.All(), func(p provider.Preset) bool { return p.Offers(grant) })
 }
 
-// assignVariables makes variables without a value variables of the accounts, if the preset allows it. Without a
-// login there is no person to give their values.
+// assignVariables makes variables without a value variables of the accounts, if the preset allows
+// it. Without a login there is no person to give their values.
 func (s *Source) assignVariables(interactive bool) error {
 	s.perAccount = nil
 	for _, v := range s.preset.Variables {

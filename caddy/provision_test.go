@@ -25,7 +25,7 @@ func TestProvisionErrors(t *testing.T) {
 		{name: "dynamic upstreams", dynamic: `,"dynamic_upstreams":{"source":"a","name":"x.internal","port":"80"}`, want: "destinations are needed for dynamic upstreams"},
 		{name: "bad destination", destinations: `,"destinations":["https://*.com"]`, want: "star"},
 		{name: "transport inside itself", transport: `{"protocol":"authinject","source":"a","transport":{"protocol":"authinject","source":"a"}}`, want: "cannot be inside another"},
-		{name: "transport that logs all", transport: `{"protocol":"authinject","source":"a","transport":{"protocol":"fastcgi"}}`, want: "transport fastcgi writes all that it sends to the debug log"},
+		{name: "transport that logs all", transport: `{"protocol":"authinject","source":"a","transport":{"protocol":"fastcgi"}}`, want: "transport fastcgi writes everything that it sends to the debug log"},
 		{name: "no round tripper", transport: `{"protocol":"authinject","source":"a","transport":{"protocol":"nothing"}}`, want: "nothing"},
 		{name: "unknown field", transport: `{"protocol":"authinject","source":"a","retries":1}`, want: "retries"},
 		{name: "unknown grant", destinations: `},"b":{"grant":{"type":"password"}`, want: "password"},

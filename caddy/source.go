@@ -17,13 +17,13 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// Source is one configured way to get tokens. Placeholders of secrets (client_secret,
-// the grant's token and refresh_token, values of token_params) are resolved at each token
-// request; those of all other fields once, when the configuration is loaded.
+// Source is one configured way to get tokens. Placeholders of secrets (client_secret, the grant's
+// token and refresh_token, values of token_params) are resolved at each token request; those of all
+// other fields once, when the configuration is loaded.
 type Source struct {
-	// Provider is a preset that fills in what is not said here: the token URL, how the
-	// client authenticates, how the token is presented and to which upstreams it may go. `caddy
-	// authinject providers` lists them.
+	// Provider is a preset that fills in what is not said here: the token URL, how the client
+	// authenticates, how the token is presented and to which upstreams it may go. `caddy authinject
+	// providers` lists them.
 	Provider string `json:"provider,omitempty"`
 
 	// Variables stand in the preset's URLs, such as the name of a deployment.
@@ -38,39 +38,42 @@ type Source struct {
 	// (RFC 9207).
 	Issuer string `json:"issuer,omitempty"`
 
-	// TokenURL is the provider's token endpoint: https, or http on loopback. Redirects
-	// of it are not followed. Required by all grants but static and implicit, unless Issuer is given. A variable
-	// of the provider stands in URLs in braces: `https://{deployment}.api.example.com/token`.
+	// TokenURL is the provider's token endpoint: https, or http on loopback. Redirects of it are
+	// not followed. Required by all grants but static and implicit, unless Issuer is given. A
+	// variable of the provider stands in URLs in braces:
+	// `https://{deployment}.api.example.com/token`.
 	TokenURL string `json:"token_url,omitempty"`
 
-	// AuthorizeURL is where a person is sent to connect an account: https, or http on
-	// loopback. Required by the grants authorization_code and implicit, unless Issuer is given.
+	// AuthorizeURL is where a person is sent to connect an account: https, or http on loopback.
+	// Required by the grants authorization_code and implicit, unless Issuer is given.
 	AuthorizeURL string `json:"authorize_url,omitempty"`
 
 	// AuthorizeParams are added to AuthorizeURL, such as `prompt`.
 	AuthorizeParams []Param `json:"authorize_params,omitempty"`
 
-	// RevokeURL is where tokens are revoked when an account is disconnected (RFC 7009): https,
-	// or http on loopback. Default: the provider's or the issuer's; without one they are only forgotten.
+	// RevokeURL is where tokens are revoked when an account is disconnected (RFC 7009): https, or
+	// http on loopback. Default: the provider's or the issuer's; without one they are only
+	// forgotten.
 	RevokeURL string `json:"revoke_url,omitempty"`
 
-	// RedirectURL is where the provider sends a person back to, as it is registered
-	// there: the callback of the page that `authinject_connect` serves, which is the default where
-	// the page is opened at a loopback address. `manual` where the provider shows a code or PIN, to be
-	// typed into the page or the terminal.
+	// RedirectURL is where the provider sends a person back to, as it is registered there: the
+	// callback of the page that `authinject_connect` serves, which is the default where the page is
+	// opened at a loopback address. `manual` where the provider shows a code or PIN, to be typed
+	// into the page or the terminal.
 	RedirectURL string `json:"redirect_url,omitempty"`
 
-	// ClientID is the client identifier that the provider gave you. Required by all grants but static.
+	// ClientID is the client identifier that the provider gave you. Required by all grants but
+	// static.
 	ClientID string `json:"client_id,omitempty"`
 
-	// ClientSecrets are the client's secrets, tried in order while the provider
-	// answers invalid_client, so that one can be rotated without a gap. Use
-	// placeholders, `{env.*}` or `{file.*}`: a literal is shown by the admin API and kept in the
-	// autosaved configuration, and gives a warning.
+	// ClientSecrets are the client's secrets, tried in order while the provider answers
+	// invalid_client, so that one can be rotated without a gap. Use placeholders, `{env.*}` or
+	// `{file.*}`: a literal is shown by the admin API and kept in the autosaved configuration, and
+	// gives a warning.
 	ClientSecrets []string `json:"client_secrets,omitempty"`
 
-	// ClientAuth is how the client authenticates. Default: `client_secret_basic`, or
-	// `none` without a client secret.
+	// ClientAuth is how the client authenticates. Default: `client_secret_basic`, or `none` without
+	// a client secret.
 	//
 	// Value | Sends
 	// ------|------
@@ -81,8 +84,8 @@ type Source struct {
 	// `none` | `client_id` alone
 	ClientAuth string `json:"client_auth,omitempty"`
 
-	// BodyFormat is how the parameters are sent: `form` (the default), `json`, or `query`:
-	// all in the URL and no body.
+	// BodyFormat is how the parameters are sent: `form` (the default), `json`, or `query`: all in
+	// the URL and no body.
 	BodyFormat string `json:"body_format,omitempty"`
 
 	// Scopes to ask for, each sent as it is. Default: none are sent, and the provider decides.
@@ -103,19 +106,18 @@ type Source struct {
 	// Inject is how the token is presented to the upstream. Default: `Authorization: Bearer …`.
 	Inject *Inject `json:"inject,omitempty"`
 
-	// Destinations are the only upstreams that get the token, such as
-	// `https://api.example.com`, `https://*.orders.example.com`, or with plain http, by
-	// explicit word, `http://legacy.example.com`. Default: the upstreams that the
-	// proxy's configuration names; then none of them may come from a request or a
-	// lookup, and plain http is for loopback only.
+	// Destinations are the only upstreams that get the token, such as `https://api.example.com`,
+	// `https://*.orders.example.com`, or with plain http, by explicit word,
+	// `http://legacy.example.com`. Default: the upstreams that the proxy's configuration names;
+	// then none of them may come from a request or a lookup, and plain http is for loopback only.
 	Destinations []string `json:"destinations,omitempty"`
 
-	// RefreshBefore is how long before its end a token is refreshed. Default: at 75 to
-	// 90 % of its lifetime, a part drawn anew for each token.
+	// RefreshBefore is how long before its end a token is refreshed. Default: at 75 to 90 % of its
+	// lifetime, a part drawn anew for each token.
 	RefreshBefore caddy.Duration `json:"refresh_before,omitempty"`
 
-	// DefaultLifetime is assumed of a token whose provider names none. Default: 1h. -1: it
-	// serves until it is refused, also where the provider answers expires_in 0, which is an error
+	// DefaultLifetime is assumed of a token whose provider names none. Default: 1h. -1: it serves
+	// until it is refused, also where the provider answers expires_in 0, which is an error
 	// otherwise.
 	DefaultLifetime caddy.Duration `json:"default_lifetime,omitempty"`
 
@@ -160,7 +162,8 @@ type Inject struct {
 	In string `json:"in"`
 	// Name of the header field or query parameter. Default: `Authorization`, `_bearer_token`.
 	Name string `json:"name,omitempty"`
-	// Scheme stands before the token in a header. Default: `Bearer`. The empty string: the token alone.
+	// Scheme stands before the token in a header. Default: `Bearer`. The empty string: the token
+	// alone.
 	Scheme *string `json:"scheme,omitempty"`
 }
 
@@ -181,8 +184,7 @@ func (i *Inject) parse() (authinject.Injection, error) {
 	return authinject.ParseInjection(words...)
 }
 
-// provision loads the guest modules and checks what can be checked without the
-// network.
+// provision loads the guest modules and checks what can be checked without the network.
 func (s *Source) provision(ctx caddy.Context) error {
 	for name, configured := range s.Variables {
 		resolved, err := resolve(configured)
@@ -237,8 +239,8 @@ func (s *Source) provision(ctx caddy.Context) error {
 	return checkRedirectURL(s.redirect)
 }
 
-// validate checks what needs no network and no value of a placeholder, so that the Caddyfile
-// parser can name the line of a mistake. The preset is filled in already.
+// validate checks what needs no network and no value of a placeholder, so that the Caddyfile parser
+// can name the line of a mistake. The preset is filled in already.
 func (s *Source) validate() error {
 	grant, err := s.configuredGrant()
 	if err != nil {
@@ -301,8 +303,8 @@ func isResource(text string) bool {
 	return err == nil && u.IsAbs() && !strings.Contains(text, "#")
 }
 
-// checkQuery refuses to put a token into a URL that travels in the clear: whoever is on the
-// way can read it, and everybody on the way logs it.
+// checkQuery refuses to put a token into a URL that travels in the clear: whoever is on the way can
+// read it, and everybody on the way logs it.
 func (s *Source) checkQuery() error {
 	if s.Inject == nil || s.Inject.In != "query" {
 		return nil
@@ -316,8 +318,8 @@ func (s *Source) checkQuery() error {
 	return nil
 }
 
-// newTokenSource makes the source of package tokensource. What belongs to one loaded configuration comes from
-// user.
+// newTokenSource makes the source of package tokensource. What belongs to one loaded configuration
+// comes from user.
 func (s *Source) newTokenSource(name string, user *sourceUser) (*tokensource.Source, error) {
 	cfg := s.resolved
 	cfg.Name, cfg.Variables = name, s.perAccount
@@ -326,7 +328,8 @@ func (s *Source) newTokenSource(name string, user *sourceUser) (*tokensource.Sou
 	return tokensource.New(cfg)
 }
 
-// config returns the options in the form of package tokensource. resolveURL resolves the URLs of the provider.
+// config returns the options in the form of package tokensource. resolveURL resolves the URLs of
+// the provider.
 func (s *Source) config(resolveURL func(text string) (string, error)) (tokensource.Config, error) {
 	cfg := tokensource.Config{
 		ClientAuth:      tokensource.ClientAuth(s.ClientAuth),

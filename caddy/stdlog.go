@@ -7,8 +7,8 @@ import (
 )
 
 // net/http writes bytes that a server sends without a request to the standard logger, as they
-// arrived. They can be the tail of a response that is longer than its header says, and that tail can
-// hold the request with its token. redactStdLog keeps them out of the log. Caddy replaces the
+// arrived. They can be the tail of a response that is longer than its header says, and that tail
+// can hold the request with its token. redactStdLog keeps them out of the log. Caddy replaces the
 // output of the standard logger when it loads a configuration, so redactStdLog is called when the
 // app is provisioned, and before each request, in case a later configuration failed before that.
 
