@@ -241,21 +241,25 @@ func (t *Transport) target(req *http.Request) (authinject.Target, error) {
 	if !ok {
 		return authinject.Target{}, errors.New("the request names no upstream")
 	}
-	target := authinject.Target{Network: dial.Network, Scheme: "http", Host: dial.Host, Port: dial.Port}
-	if strings.HasPrefix(dial.Network, "unix") {
-		target.Network = "unix"
-		return target, nil
+	target := t.targetAt(req, dial.Network, dial.Host, dial.Port)
+	if target.Scheme == "http" && target.Network != "unix" {
+		return target, t.checkForwardProxy(req)
 	}
-	if s, ok := t.inner.(interface{ SetScheme(*http.Request) }); ok {
+	return target, nil
+}
+
+// targetAt returns the target for a request that is sent to an address.
+func (t *Transport) targetAt(req *http.Request, network, host, port string) authinject.Target {
+	target := authinject.Target{Network: network, Scheme: "http", Host: host, Port: port}
+	if strings.HasPrefix(network, "unix") {
+		target.Network = "unix"
+	} else if s, ok := t.inner.(interface{ SetScheme(*http.Request) }); ok {
 		s.SetScheme(req) // the inner transport does the same
 		target.Scheme = req.URL.Scheme
-		if target.Scheme == "http" {
-			return target, t.checkForwardProxy(req)
-		}
 	} else if t.TLSEnabled() {
 		target.Scheme = "https"
 	}
-	return target, nil
+	return target
 }
 
 // RoundTrip implements [http.RoundTripper].

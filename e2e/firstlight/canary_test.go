@@ -142,7 +142,7 @@ func TestQueryIsWarnedOf(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
 	for _, inject := range []string{"", "inject header", "inject query"} {
 		result := harness.Validate(t, caddyfile(srv, inject, "authinject a "+srv.URL))
-		warned := strings.Contains(result.Stderr, "inject query puts the token into URLs, which servers and proxies on the way log; use inject header where the provider takes that")
+		warned := strings.Contains(result.Stderr, "inject query puts the token into URLs, which servers and proxies log; use inject header if the provider accepts it")
 		if result.Code != 0 || warned != (inject == "inject query") {
 			t.Errorf("%q: code %d, warned: %t\n%s", inject, result.Code, warned, result.Stderr)
 		}
