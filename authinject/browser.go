@@ -12,60 +12,69 @@ import (
 	"github.com/authinject/caddy-authinject/internal/host"
 )
 
-// Browsers keeps web pages from borrowing the token. A page of any site can make the browser that
-// shows it send requests to a proxy that the browser can reach: to one on the same machine too, and
-// by a name of its own that it had pointed there (DNS rebinding). Without a guard each would go out
-// with a token, and an upstream that lets every page read its answers, as is usual for APIs
-// that want a token, would let them read these.
+// Browsers keeps web pages from using the token. A page of any site can make the browser send
+// requests to a proxy that the browser can reach, even to one on the same machine, and by the
+// site's own name if that points there (DNS rebinding). Without a guard each request would get a
+// token, and upstreams that let every page read their answers, as APIs for clients with a token do,
+// would show it the answers.
 //
-// A request that a page of another origin made is refused, whatever its method; preflights are
-// answered here; and the upstream's own words on which pages may read its answers, which are about
-// requests that bring their token themselves, are replaced. On a loopback connection the request
-// must name a host that is known. What is no browser notices nothing.
+// A request that a page of another origin makes is refused, whatever its method. Preflights are
+// answered here. The upstream's fields about which pages may read its answers are replaced. On a
+// loopback connection the request must name a known host. Clients other than browsers are not
+// affected.
 //
-// A prefetch or a prerender is refused unless a page of the proxy's own origin asks for it. The browser
-// falls back to a normal request when a person opens the address.
+// A prefetch or a prerender is refused unless a page of the proxy's own origin asks for it. The
+// browser falls back to a normal request when a person opens the address.
 //
-// A page that is served through the proxy may have no service worker: that would come between the
-// browser and all else under the same address.
+// Service workers are refused: one could intercept every page of the proxy's origin.
 //
-// The zero value lets in no page but those served through the proxy itself, under loopback names.
+// The zero value accepts only pages that are served through the proxy itself, under loopback names.
 type Browsers struct {
-	// Origins are those of the pages that may make requests and read the answers, as
-	// [ParseOrigins] has checked them.
+	// Origins are the origins of pages that may make requests and read the answers, as returned by
+	// [ParseOrigins].
 	Origins []string
-	// AnyOrigin lets in every page.
+	// AnyOrigin accepts every page.
 	AnyOrigin bool
-	// Hosts are names by which the proxy may be addressed, in lower case and without port,
-	// beside those of loopback.
+	// Hosts are names of the proxy, in lower case and without port, in addition to loopback names.
 	Hosts []string
-	// AnyHost lets in every name.
+	// AnyHost accepts every name.
 	AnyHost bool
-	// EveryConnection looks at the host on all connections, not only on those over loopback.
+	// EveryConnection checks the host on all connections, not only on loopback connections.
 	EveryConnection bool
-	// Client returns what the client sent, if what RoundTrip gets may have been changed since.
-	// Nil takes it from the request.
-	Client func(*http.Request) Client
+	// Fields returns the fields as the client sent them, if the request that RoundTrip gets may
+	// have been changed. Nil reads them from that request.
+	Fields func(*http.Request) BrowserFields
 }
 
-// Client is what a client sent, as far as it says where a request comes from.
-type Client struct {
+// BrowserFields are the fields by which a browser says where a request comes from.
+type BrowserFields struct {
 	// Host, Origin and FetchSite are the fields Host, Origin and Sec-Fetch-Site.
 	Host, Origin, FetchSite string
-	// Referer is that field. It counts only where browsers send neither of the others, and for a prefetch.
+	// Referer is that field. It counts for a prefetch, and if a browser sends neither Origin nor
+	// Sec-Fetch-Site.
 	Referer string
-	// Prefetch is what [IsPrefetch] reports.
+	// Prefetch is the result of [IsPrefetch].
 	Prefetch bool
 }
 
-// ParseOrigins checks the values of the option allow_origins: origins of web pages (RFC 6454), such as
-// https://app.example.com or http://localhost:3000.
+// FieldsOf returns the fields of a request that has not been changed.
+func FieldsOf(req *http.Request) BrowserFields {
+	return BrowserFields{
+		Host: req.Host, Origin: strings.Join(req.Header["Origin"], ","), Referer: req.Referer(),
+		FetchSite: strings.Join(req.Header["Sec-Fetch-Site"], ","), Prefetch: IsPrefetch(req.Header),
+	}
+}
+
+// ParseOrigins checks the values of the option allow_origins: origins of web pages (RFC 6454), such
+// as https://app.example.com or http://localhost:3000.
 func ParseOrigins(origins ...string) ([]string, error) {
 	parsed := make([]string, len(origins))
 	for i, origin := range origins {
 		u, err := url.Parse(origin)
-		if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.Contains(origin, "*") {
-			return nil, fmt.Errorf("%q is no origin; allowed are scheme, host and port of a page, such as https://app.example.com or http://localhost:3000, and * alone for every page", origin)
+		if err != nil || u.Scheme == "" || u.Host == "" || *u != (url.URL{Scheme: u.Scheme, Host: u.Host}) ||
+			strings.Contains(origin, "*") {
+			return nil, fmt.Errorf("%q is not an origin; allowed are scheme, host and port of a page, such as "+
+				"https://app.example.com or http://localhost:3000, and * alone for every page", origin)
 		}
 		parsed[i] = host.WithoutDefaultPort(strings.ToLower(origin))
 	}
@@ -78,22 +87,27 @@ func ParseHosts(hosts ...string) ([]string, error) {
 	for i, host := range hosts {
 		name := strings.ToLower(strings.Trim(host, "[]"))
 		if name == "" || strings.ContainsAny(name, "/@*?# ") || strings.Contains(name, ":") && net.ParseIP(name) == nil {
-			return nil, fmt.Errorf("%q is no host; allowed are names and addresses without port, such as proxy.example.com, and * alone for every name", host)
+			return nil, fmt.Errorf("%q is not a host; allowed are names and addresses without port, such as "+
+				"proxy.example.com, and * alone for every name", host)
 		}
 		parsed[i] = name
 	}
 	return parsed, nil
 }
 
-var errOrigin = errors.New("the request was made by a web page of another origin; if that may use the token, allow it with allow_origins")
+// Why a request of a browser is refused.
+var (
+	errOrigin = errors.New("the request was made by a web page of another origin; " +
+		"if that may use the token, allow it with allow_origins")
+	errReferer = errors.New("the request comes from a web page of another origin, as its Referer says; " +
+		"if that may use the token, allow it with allow_origins")
+	errWorker = errors.New("service workers are blocked: one could intercept every page at this address, " +
+		"including the page on which accounts are connected")
+	errPrefetch = errors.New("a browser loads this address ahead of time (prefetch), for a page that is not " +
+		"known to be the proxy's own; it is served when a person opens it, and allow_origins * lets every page prefetch")
+)
 
-var errWorker = errors.New("a service worker would answer in place of whatever else is served under this address, the page among it on which accounts are connected; none is loaded through the proxy")
-
-var errPrefetch = errors.New("a browser loads this address ahead of time (prefetch), for a page that is not known to be the proxy's own; it is served when a person opens it, and allow_origins * lets every page prefetch")
-
-var errReferer = errors.New("the request comes from a web page of another origin, as its Referer says; if that may use the token, allow it with allow_origins")
-
-// hostError is a Host field that names nothing of ours.
+// hostError is a Host field that is not a name of this proxy.
 type hostError string
 
 func (host hostError) Error() string {
@@ -101,16 +115,18 @@ func (host hostError) Error() string {
 	if len(host) > limit {
 		host = host[:limit]
 	}
-	return fmt.Sprintf("the Host %q is none of this proxy's names; some other site's name may have been pointed here. If it is right, allow it with allow_hosts", string(host))
+	return fmt.Sprintf("the Host %q is not a name of this proxy; another site's name may point here. "+
+		"If the name is right, allow it with allow_hosts", string(host))
 }
 
-// screen returns the origin of a page that is let in though it is not the proxy's own, or
-// why the request is refused.
-func (b *Browsers) screen(req *http.Request) (page string, err error) {
-	client := Client{Host: req.Host, Origin: strings.Join(req.Header["Origin"], ","), FetchSite: strings.Join(req.Header["Sec-Fetch-Site"], ","), Referer: req.Referer(), Prefetch: IsPrefetch(req.Header)}
-	if b.Client != nil {
-		client = b.Client(req)
+// check returns why the request is refused. If a page of another origin may make it, check returns
+// that origin.
+func (b *Browsers) check(req *http.Request) (page string, err error) {
+	fields := b.Fields
+	if fields == nil {
+		fields = FieldsOf
 	}
+	client := fields(req)
 	if len(req.Header["Service-Worker"]) > 0 { // Service Workers, section 5.1
 		return "", errWorker
 	}
@@ -122,18 +138,11 @@ func (b *Browsers) screen(req *http.Request) (page string, err error) {
 		return "", errPrefetch
 	}
 	if client.Origin == "" {
-		// Of a plain GET that a page makes, a browser says no more than this.
-		switch {
-		case b.AnyOrigin || client.FetchSite == "same-origin" || client.FetchSite == "none":
-		case client.FetchSite != "":
-			return "", errOrigin
-		case client.Referer != "" && (req.Method == http.MethodGet || req.Method == http.MethodHead) && req.TLS == nil && !isLocalName(name) && !b.refers(client):
-			return "", errReferer
-		}
-		return "", nil
+		return "", b.checkWithoutOrigin(req, client, name)
 	}
-	// A page whose Referrer-Policy is no-referrer posts its forms with Origin: null (Fetch, section 3.2).
-	// Sec-Fetch-Site still tells it from sandboxed frames and data: documents, which are cross-site.
+	// A page whose Referrer-Policy is no-referrer posts its forms with Origin: null (Fetch, section
+	// 3.2). Sec-Fetch-Site still tells it from sandboxed frames and data: documents, which are
+	// cross-site.
 	if client.Origin == "null" && client.FetchSite == "same-origin" {
 		return "", nil
 	}
@@ -147,36 +156,48 @@ func (b *Browsers) screen(req *http.Request) (page string, err error) {
 	return "", errOrigin
 }
 
-// refers reports whether the page that a client comes from, if it says one, may make requests. To a name that is
-// not loopback's, over plain http, browsers say nothing else of where a plain GET comes from; and this only
-// if the page lets them.
-func (b *Browsers) refers(client Client) bool {
+// checkWithoutOrigin checks a request without the field Origin, such as a plain GET that a page
+// makes. Sec-Fetch-Site says where it comes from. Browsers send that field over https and to
+// loopback names. Elsewhere only the Referer is left, which the page can withhold.
+func (b *Browsers) checkWithoutOrigin(req *http.Request, client BrowserFields, name string) error {
+	switch {
+	case b.AnyOrigin || client.FetchSite == "same-origin" || client.FetchSite == "none":
+		return nil
+	case client.FetchSite != "":
+		return errOrigin
+	case client.Referer == "" || req.TLS != nil || isLocalName(name),
+		req.Method != http.MethodGet && req.Method != http.MethodHead:
+		return nil
+	}
 	referer, err := url.Parse(strings.ToLower(client.Referer))
 	if err != nil || referer.Scheme != "http" && referer.Scheme != "https" {
-		return true // no browser's
+		return nil // browsers send no such Referer
 	}
-	return sameHost(referer.Host, client.Host) || slices.Contains(b.Origins, host.WithoutDefaultPort(referer.Scheme+"://"+referer.Host))
+	origin := host.WithoutDefaultPort(referer.Scheme + "://" + referer.Host)
+	if !sameHost(referer.Host, client.Host) && !slices.Contains(b.Origins, origin) {
+		return errReferer
+	}
+	return nil
 }
 
-// knows reports whether name, in lower case, is one of ours.
+// knows reports whether name, in lower case, is a name of the proxy.
 func (b *Browsers) knows(name string) bool {
 	return isLocalName(name) || slices.Contains(b.Hosts, name)
 }
 
-// isLocalName reports whether browsers take name for one of this machine (Secure Contexts section 3.1), and
-// say of a request to it which site's page it comes from. Of one to [::ffff:127.0.0.1], which leads to the
-// same place, they do not.
+// isLocalName reports whether browsers take name for a name of this machine (Secure Contexts
+// section 3.1) and send Sec-Fetch-Site to it. They do not send it to [::ffff:127.0.0.1].
 func isLocalName(name string) bool {
-	return name != "" && host.IsLoopbackInZone(name) && !strings.Contains(name, "ffff") // in no spelling of ::1
+	return name != "" && host.IsLoopbackInZone(name) && !strings.Contains(name, "ffff") // ::1 has no spelling with ffff
 }
 
-// overLoopback reports whether the request's connection is one of this machine with itself.
+// overLoopback reports whether the request's connection is a loopback connection.
 func overLoopback(req *http.Request) bool {
 	addr, ok := req.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok {
 		return false
 	}
-	switch addr := addr.(type) { // the usual ones need no text
+	switch addr := addr.(type) { // without an allocation for the usual types
 	case *net.TCPAddr:
 		return addr.IP.IsLoopback()
 	case *net.UDPAddr:
@@ -192,14 +213,13 @@ func sameHost(origin, host string) bool {
 	return origin == host || origin == strings.TrimSuffix(host, ":80") || origin == strings.TrimSuffix(host, ":443")
 }
 
-// isPreflight reports whether a browser asks by req whether a page may make a request
-// (Fetch, section CORS-preflight fetch).
+// isPreflight reports whether req is a CORS preflight (Fetch, section CORS-preflight fetch).
 func isPreflight(req *http.Request) bool {
 	return req.Method == http.MethodOptions && req.Header.Get("Access-Control-Request-Method") != ""
 }
 
-// preflight answers req for a page that is let in. Nothing of it reaches the upstream,
-// which would answer for requests that bring their token themselves.
+// preflight answers a preflight of an accepted page. It does not reach the upstream, whose answer
+// would be for requests that have a token of their own.
 func preflight(req *http.Request, page string) *http.Response {
 	header := http.Header{"Vary": {"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"}}
 	if page != "" {
@@ -213,13 +233,10 @@ func preflight(req *http.Request, page string) *http.Response {
 		}
 		header.Set("Access-Control-Max-Age", "600")
 	}
-	return &http.Response{
-		Status: "204 No Content", StatusCode: http.StatusNoContent, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: header, Body: http.NoBody, Request: req,
-	}
+	return emptyResponse(req, http.StatusNoContent, header)
 }
 
-// nameText leaves of s what names of methods and fields are made of.
+// nameText removes from s the characters that cannot be in a list of method or field names.
 func nameText(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c <= ' ' && c != ' ' || c >= 0x7f || strings.ContainsRune(`"(){}<>\/:;=?@[]`, c) {
@@ -229,7 +246,7 @@ func nameText(s string) string {
 	}, s)
 }
 
-// limitPages replaces what the upstream says about which pages may read its answer.
+// limitPages replaces the upstream's fields about which pages may read its answer.
 func limitPages(header http.Header, page string) {
 	var exposed []string
 	for name, values := range header {

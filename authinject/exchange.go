@@ -1,15 +1,16 @@
 package authinject
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// exchange is one request on its way: everything that belongs to it, in one
-// allocation.
+// exchange is one request with everything that belongs to it, in one allocation.
 type exchange struct {
 	t    *Transport
 	req  *http.Request // the client's; never changed
@@ -17,10 +18,10 @@ type exchange struct {
 	wait waitContext
 	body *requestBody // nil: out has none, or GetBody makes it anew
 
-	interim interimContext // out's, if somebody waits for interim answers
+	interim interimContext // out's, if a trace waits for interim answers
 
 	check     bool     // it is a health check
-	page      string   // origin of the web page that made it, if it is let in from elsewhere
+	page      string   // origin of the web page of another site that made it; empty: none did
 	announced []string // names of the client's trailers
 	source    TokenSource
 	result    Result
@@ -31,8 +32,8 @@ func (x *exchange) do() (*http.Response, error) {
 	t := x.t
 	x.check = t.HealthCheck != nil && t.HealthCheck(x.req)
 	if x.check && !t.InjectHealthChecks {
-		x.out = *x.req // what credentials it has, the configuration gave it
-		x.part()
+		x.out = *x.req // its credentials are the configuration's
+		x.isolate()
 		res, err := x.base().RoundTrip(&x.out)
 		return x.pass(res, err, nil, OutcomeSkipped)
 	}
@@ -41,7 +42,7 @@ func (x *exchange) do() (*http.Response, error) {
 			return res, nil
 		}
 	}
-	if f := t.admit(x.req); f != nil {
+	if f := t.checkTarget(x.req); f != nil {
 		return x.answer(f), nil
 	}
 	tok, err := x.token()
@@ -50,24 +51,23 @@ func (x *exchange) do() (*http.Response, error) {
 	}
 	c := t.present(tok)
 	if c == nil {
-		return x.fail(&tokensource.Error{Source: t.SourceName, Class: tokensource.ClassOperator, Reason: "the access token is empty or has characters that no request can carry"})
+		return x.fail(t.operatorError("the access token is empty or has characters that no request can carry"))
 	}
 	x.prepare(c)
 	res, err := x.base().RoundTrip(&x.out)
-	if err != nil || x.check || !t.refused(res.StatusCode) {
+	if err != nil || x.check || !t.rejects(res.StatusCode) {
 		x.settle()
 		return x.pass(res, err, c, OutcomeInjected)
 	}
 	return x.replace(res, c)
 }
 
-// screen answers requests that nobody may make, and those that are about what pages may do; it
-// returns nil for all others.
+// screen answers requests that are refused, and preflights. It returns nil for all others.
 func (x *exchange) screen() *http.Response {
 	if b := x.t.Browsers; b != nil {
-		page, err := b.screen(x.req)
+		page, err := b.check(x.req)
 		if err != nil {
-			return x.answer(x.t.foreign(err))
+			return x.answer(x.t.refusal(kindOrigin, err))
 		}
 		x.page = page
 		if isPreflight(x.req) {
@@ -76,8 +76,8 @@ func (x *exchange) screen() *http.Response {
 			return preflight(x.req, page)
 		}
 	}
-	if echoes(x.req.Method) {
-		return x.answer(x.t.echo(x.req.Method))
+	if err := checkMethod(x.req.Method); err != nil {
+		return x.answer(x.t.refusal(kindMethod, err))
 	}
 	return nil
 }
@@ -86,7 +86,7 @@ func (x *exchange) screen() *http.Response {
 func (x *exchange) token() (*tokensource.Token, error) {
 	t := x.t
 	if t.Source == nil {
-		return nil, &tokensource.Error{Source: t.SourceName, Class: tokensource.ClassOperator, Reason: "no token source is configured"}
+		return nil, t.operatorError("no token source is configured")
 	}
 	var err error
 	if x.source, err = t.Source(x.req); err != nil {
@@ -102,9 +102,9 @@ func (x *exchange) token() (*tokensource.Token, error) {
 	return tok, err
 }
 
-// prepare makes the request as the first attempt sends it: a private copy
-// without the client's credentials, and with c. The copy is shallow. An
-// [http.Request.Clone] would part the Trailer from the body that fills it.
+// prepare makes the request as the first attempt sends it: a private copy without the client's
+// credentials, and with c. The copy is shallow: [http.Request.Clone] would separate the Trailer
+// from the body that fills it.
 func (x *exchange) prepare(c *credential) {
 	x.out = *x.t.guardInterim(&x.interim, x.req, c)
 	in := &x.t.Injection
@@ -112,7 +112,7 @@ func (x *exchange) prepare(c *credential) {
 	x.putURL(&x.out, c)
 	x.putHeader(&x.out, c)
 	x.prepareBody()
-	x.part()
+	x.isolate()
 }
 
 // base sends the request.
@@ -123,25 +123,22 @@ func (x *exchange) base() http.RoundTripper {
 	return x.t.base()
 }
 
-// part keeps the connection of a health check from other requests.
-func (x *exchange) part() {
-	if x.check && x.t.HealthCheckBase == nil && x.strays() {
+// isolate closes the connection of a health check behind it, if another request could get that
+// connection by mistake. A transport finds idle connections by the URL, but a health check of a
+// unix socket, or through a proxy for plain http, goes elsewhere. With TLS, the other side has
+// proved that it is the host in the URL.
+func (x *exchange) isolate() {
+	if !x.check || x.t.HealthCheckBase != nil {
+		return
+	}
+	elsewhere := x.req.URL == nil || x.req.URL.Scheme != "https"
+	if !elsewhere && x.t.Target != nil {
+		target, err := x.t.Target(x.req)
+		elsewhere = err != nil || target.Network == "unix"
+	}
+	if elsewhere {
 		x.out.Close = true
 	}
-}
-
-// strays reports whether the connection of a health check could be taken for one to another address: they
-// are kept by what a URL says, which is not where a check of a unix socket goes, or of anything
-// through a proxy for plain http. With TLS, the other side has shown that it is who the URL says.
-func (x *exchange) strays() bool {
-	if x.req.URL == nil || x.req.URL.Scheme != "https" {
-		return true
-	}
-	if x.t.Target == nil {
-		return false
-	}
-	target, err := x.t.Target(x.req)
-	return err != nil || target.Network == "unix"
 }
 
 // putURL sets the URL of a copy, if it has to differ from the client's.
@@ -161,11 +158,8 @@ func (x *exchange) putURL(out *http.Request, c *credential) {
 	out.URL = new(url.URL)
 	*out.URL = *u
 	out.URL.RawQuery = query
-	// A user name in the URL is a client's credential too: some transports
-	// make Basic of it.
-	out.URL.User = nil
-	// The request line as the client sent it still has what was just removed.
-	out.RequestURI = ""
+	out.URL.User = nil  // some transports make HTTP Basic of it
+	out.RequestURI = "" // it still has what was just removed
 }
 
 // putHeader sets c in the header of a copy, which must be its own.
@@ -180,9 +174,8 @@ func (x *exchange) putHeader(out *http.Request, c *credential) {
 	}
 }
 
-// prepareBody makes the copy's body and trailers. The trailers are a map of
-// their own, filled when the body ends: the client's is filled by the reading of
-// its body, which may go on in another goroutine than the one that looks at it.
+// prepareBody makes the copy's body and trailers. The trailers are a new map, which is filled when
+// the body ends: another goroutine may still fill the client's map while this one is read.
 func (x *exchange) prepareBody() {
 	req := x.req
 	empty := req.Body == nil || req.Body == http.NoBody
@@ -196,7 +189,7 @@ func (x *exchange) prepareBody() {
 	if empty {
 		return
 	}
-	x.body = x.newBody(req.Body, x.t.keep())
+	x.body = x.newBody(req.Body, x.t.retryBody())
 	x.out.Body = x.body.first(x.out.Trailer)
 	if req.GetBody != nil {
 		x.out.GetBody = func() (io.ReadCloser, error) { return x.anew(x.out.Trailer) }
@@ -237,8 +230,7 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 		}
 		return nil, err
 	}
-	// Ours holds the token.
-	res.Request = x.req
+	res.Request = x.req // the copy holds the token
 	if c == nil {
 		return res, nil
 	}
@@ -255,13 +247,13 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	}
 	limitCaches(res.Header, x.t.PerAccount)
 	if x.t.Injection.query {
-		res.Header["Referrer-Policy"] = []string{"no-referrer"} // for the requests that follow from the answer
+		res.Header["Referrer-Policy"] = []string{"no-referrer"} // for requests that the answer leads to
 	}
 	return res, nil
 }
 
-// fail answers for an error of the token source. A client that went away gets
-// its own context's error, which servers know what to do with.
+// fail answers for an error of the token source. If the client went away, it returns the error of
+// the client's context, which servers handle.
 func (x *exchange) fail(err error) (*http.Response, error) {
 	if gone := x.req.Context().Err(); gone != nil {
 		x.closeBody()
@@ -269,34 +261,17 @@ func (x *exchange) fail(err error) (*http.Response, error) {
 		return nil, gone
 	}
 	res := x.answer(x.t.noToken(err))
-	if x.check {
-		res = passed(x.req)
+	if x.check { // it counts as passed
+		res = emptyResponse(x.req, http.StatusOK, make(http.Header))
 	}
 	return res, nil
-}
-
-// passed is the answer to a health check that could not be made.
-func passed(req *http.Request) *http.Response {
-	return &http.Response{
-		Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: make(http.Header), Body: http.NoBody, Request: req,
-	}
 }
 
 // answer answers the request here.
 func (x *exchange) answer(f *failure) *http.Response {
 	x.closeBody()
-	x.result.Outcome, x.result.Class = OutcomeNoToken, f.class
+	x.result.Outcome, x.result.Class = f.outcome, f.class
 	x.result.Source, x.result.Account, x.result.Detail = f.source, f.account, f.detail
-	if f.kind == "destination" {
-		x.result.Outcome = OutcomeDestination
-	}
-	if f.kind == "origin" {
-		x.result.Outcome = OutcomeOrigin
-	}
-	if f.kind == "method" {
-		x.result.Outcome = OutcomeMethod
-	}
 	res := f.response(x.req)
 	if x.page != "" {
 		limitPages(res.Header, x.page)
@@ -304,11 +279,24 @@ func (x *exchange) answer(f *failure) *http.Response {
 	return res
 }
 
-// closeBody closes the request body, as a RoundTripper must even when it sends nothing.
+// allowedMethods is the Allow field of an answer to a refused method. Other methods pass as well.
+const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+// checkMethod refuses TRACE, which servers answer with the request as it arrived: the client could
+// read the token. Such a request must carry no credential (RFC 9110 section 9.3.8). Some servers
+// call the method TRACK.
+func checkMethod(method string) error {
+	if len(method) != len(http.MethodTrace) || !strings.EqualFold(method, http.MethodTrace) && !strings.EqualFold(method, "TRACK") {
+		return nil
+	}
+	return errors.New("an upstream answers " + strings.ToUpper(method) + " with the request as it arrived, including the token")
+}
+
+// closeBody closes the request body, which a RoundTripper must do even if it sends nothing.
 func (x *exchange) closeBody() {
 	if x.body != nil {
 		x.body.abandon()
 	} else if x.req.Body != nil {
-		_ = x.req.Body.Close()
+		_ = x.req.Body.Close() // the client's body: an error changes nothing here
 	}
 }

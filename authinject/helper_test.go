@@ -65,6 +65,8 @@ func (s *fakeSource) Reject(ctx context.Context, tok *tokensource.Token) (*token
 	return next, err
 }
 
+func (s *fakeSource) Refused(tok *tokensource.Token) { s.rejected <- tok }
+
 // baseFunc is an inner transport.
 type baseFunc func(*http.Request) (*http.Response, error)
 

@@ -13,15 +13,16 @@ var (
 	errHostEmpty       = errors.New("the host is missing")
 	errHostInvalid     = errors.New("not a host name or IP address")
 	errHostZone        = errors.New("an IPv6 zone names a network card of this machine, not a host")
-	errHostUnspecified = errors.New("the unspecified address (0.0.0.0, ::) is whatever this machine is reached by; write 127.0.0.1 or [::1]")
-	errHostNumber      = errors.New("looks like an IPv4 address in a spelling that programs read differently; write four decimal numbers, such as 127.0.0.1")
-	errPort            = errors.New("the port is not a number from 1 to 65535")
+	errHostUnspecified = errors.New("the unspecified address (0.0.0.0, ::) means every address of this machine; " +
+		"write 127.0.0.1 or [::1]")
+	errHostNumber = errors.New("looks like an IPv4 address in a spelling that programs read differently; " +
+		"write four decimal numbers, such as 127.0.0.1")
+	errPort = errors.New("the port is not a number from 1 to 65535")
 )
 
-// normalizeHost returns the one spelling of a host under which it is compared:
-// an IP address in its shortest form (RFC 5952, IPv4-mapped as IPv4), or a name in
-// lower-case ASCII without a trailing dot. What different programs would read as
-// different hosts is an error: 127.1, 2130706433, 0x7f.1, 0.0.0.0, zones.
+// normalizeHost returns the spelling in which hosts are compared: an IP address in its shortest
+// form (RFC 5952, IPv4-mapped as IPv4), or a name in lower-case ASCII without a trailing dot. A
+// spelling that programs read differently is an error: 127.1, 2130706433, 0x7f.1, 0.0.0.0, zones.
 func normalizeHost(host string) (string, error) {
 	if isPlainName(host) {
 		return host, nil
@@ -48,7 +49,7 @@ func normalizeHost(host string) (string, error) {
 		return "", errHostInvalid
 	}
 	name := strings.TrimSuffix(strings.ToLower(host), ".")
-	if !isASCII(name) || strings.Contains(name, "xn--") {
+	if strings.ContainsFunc(name, func(c rune) bool { return c >= 0x80 }) || strings.Contains(name, "xn--") {
 		ascii, err := idna.Lookup.ToASCII(name)
 		if err != nil {
 			return "", errHostInvalid
@@ -64,8 +65,8 @@ func normalizeHost(host string) (string, error) {
 	return name, nil
 }
 
-// isPlainName reports whether host is a name already as normalizeHost returns
-// it, for the usual case and without allocating. It may say no to one that is.
+// isPlainName reports whether host is a name that needs no normalizing. It allocates nothing, and
+// may return false for such a name.
 func isPlainName(host string) bool {
 	if strings.Contains(host, "xn--") || !isName(host) {
 		return false
@@ -74,8 +75,8 @@ func isPlainName(host string) bool {
 	return 'a' <= last && last <= 'z'
 }
 
-// isName reports whether s is a dotted name of lower-case labels. Underscores
-// are allowed: container networks have them.
+// isName reports whether s is a dotted name of lower-case labels. Underscores are allowed because
+// container networks use them.
 func isName(s string) bool {
 	if s == "" || len(s) > 253 {
 		return false
@@ -101,8 +102,8 @@ func isName(s string) bool {
 	return label > 0
 }
 
-// endsInNumber reports whether a URL parser of the WHATWG kind, or inet_aton,
-// would read name as an IPv4 address.
+// endsInNumber reports whether a WHATWG URL parser, or inet_aton, would read name as an IPv4
+// address.
 func endsInNumber(name string) bool {
 	last := name[strings.LastIndexByte(name, '.')+1:]
 	if strings.Trim(last, "0123456789") == "" {
@@ -112,7 +113,7 @@ func endsInNumber(name string) bool {
 	return found && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
-// normalizePort returns a port as a number; an empty one is the scheme's.
+// normalizePort returns a port as a number. An empty port means the scheme's default.
 func normalizePort(port, scheme string) (uint16, error) {
 	if port == "" {
 		if scheme == "http" {
@@ -125,13 +126,4 @@ func normalizePort(port, scheme string) (uint16, error) {
 		return 0, errPort
 	}
 	return uint16(number), nil
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
 }

@@ -1,6 +1,7 @@
 package authinject
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -15,27 +16,25 @@ const (
 	defaultQuery  = "_bearer_token"
 )
 
-// Placement is where in a request the token stands.
+// Placement is the part of a request that holds the token.
 type Placement string
 
 const (
-	// PlacementHeader is a header field, as RFC 6750 section 2.1 has it.
+	// PlacementHeader is a header field (RFC 6750 section 2.1).
 	PlacementHeader Placement = "header"
-	// PlacementQuery is a query parameter. RFC 6750 section 2.3 allows it with
-	// warnings and OAuth 2.1 forbids it: URLs are logged everywhere. For
-	// providers that know nothing better.
+	// PlacementQuery is a query parameter. RFC 6750 section 2.3 warns of it and OAuth 2.1 forbids
+	// it, because servers log URLs. Use it only if the provider accepts nothing else.
 	PlacementQuery Placement = "query"
 )
 
-// Injection says how a token is presented: by exactly one method, header or
-// query (RFC 6750 section 2). The zero Injection is "Authorization: Bearer …".
-// It is immutable except for StripQuery, which must be set before use.
+// Injection is how a request carries the token: in a header field or in the query (RFC 6750 section
+// 2). The zero Injection is "Authorization: Bearer …". It is immutable except for StripQuery, which
+// must be set before use.
 type Injection struct {
-	// StripQuery names further query parameters in which a client could send a
-	// credential of its own; they are removed from every request, whatever the
-	// placement. Nil means the two that are in use: "access_token" (RFC 6750
-	// section 2.3) and "_bearer_token". A list that is not nil but empty removes none. The
-	// parameter of a query injection is removed in any case.
+	// StripQuery names further query parameters in which a client could send a credential of its
+	// own. They are removed from every request. Nil means "access_token" (RFC 6750 section 2.3) and
+	// "_bearer_token"; an empty list means none. The parameter of a query injection is always
+	// removed.
 	StripQuery []string
 
 	query  bool
@@ -47,19 +46,19 @@ type Injection struct {
 // defaultStripQuery is what a nil StripQuery means.
 var defaultStripQuery = []string{defaultQuery, "access_token"}
 
-// unusableHeaders are fields that a token cannot stand in: they belong to one
-// connection or to the framing of the message (RFC 9110 sections 7.6.1 and 7.8, RFC 9112
-// section 6), are meant for a forward proxy, or are the browser's.
+// unusableHeaders are fields that cannot hold a token: they belong to one connection, to the
+// framing of the message (RFC 9110 sections 7.6.1 and 7.8, RFC 9112 section 6), to a forward proxy,
+// or to the browser.
 var unusableHeaders = []string{
 	"Connection", "Content-Length", "Cookie", "Expect", "Host", "Http2-Settings",
 	"Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
 	"Set-Cookie", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 
-// HeaderInjection puts the token into the header field name, after scheme and a
-// space; with an empty scheme the value is the token alone. An empty name means
-// Authorization. It refuses a name or a scheme that is not a token
-// (RFC 9110 sections 5.1 and 11.1), and the fields that belong to a connection or to the framing.
+// HeaderInjection puts the token into the header field name, after scheme and a space. With an
+// empty scheme the value is the token alone. An empty name means Authorization. A name or a scheme
+// that is not a token (RFC 9110 sections 5.1 and 11.1) is an error, and so is a field that cannot
+// hold a token.
 func HeaderInjection(name, scheme string) (Injection, error) {
 	if name == "" {
 		name = defaultHeader
@@ -70,18 +69,19 @@ func HeaderInjection(name, scheme string) (Injection, error) {
 	name = http.CanonicalHeaderKey(name)
 	for _, unusable := range unusableHeaders {
 		if sameField(name, unusable) {
-			return Injection{}, fmt.Errorf("inject header %s: this field belongs to the connection, the message or the browser and cannot carry a token; use Authorization or a field of the provider's own", name)
+			return Injection{}, fmt.Errorf("inject header %s: this field belongs to the connection, the message or "+
+				"the browser and cannot carry a token; use Authorization or a field of the provider's own", name)
 		}
 	}
 	if scheme != "" && !isToken(scheme) {
-		return Injection{}, fmt.Errorf("inject header %s %q: not an authentication scheme; allowed is one word such as Bearer, or \"\" for the token alone", name, scheme)
+		return Injection{}, fmt.Errorf("inject header %s %q: not an authentication scheme; "+
+			"allowed is one word such as Bearer, or \"\" for the token alone", name, scheme)
 	}
 	return Injection{name: name, scheme: scheme, bare: scheme == ""}, nil
 }
 
-// QueryInjection puts the token into the query parameter name; empty means
-// _bearer_token. Every form of that parameter in a client's query is removed
-// first, and every other byte of it is kept.
+// QueryInjection puts the token into the query parameter name; empty means _bearer_token. Every
+// form of that parameter is removed from the client's query, and every other byte is kept.
 func QueryInjection(name string) (Injection, error) {
 	if name == "" {
 		name = defaultQuery
@@ -94,13 +94,16 @@ func QueryInjection(name string) (Injection, error) {
 	return Injection{query: true, name: name}, nil
 }
 
-// ParseInjection reads the words of the option inject:
+// injectionSyntax ends the errors about the words of the option inject.
+const injectionSyntax = "allowed are: header [<name> [<scheme>]], query [<name>]"
+
+// ParseInjection parses the words of the option inject:
 //
 //	header [<name> [<scheme>]]    default: Authorization Bearer
 //	query  [<name>]               default: _bearer_token
 func ParseInjection(words ...string) (Injection, error) {
 	if len(words) == 0 {
-		return Injection{}, fmt.Errorf("inject: the placement is missing; allowed are: header [<name> [<scheme>]], query [<name>]")
+		return Injection{}, errors.New("inject: the placement is missing; " + injectionSyntax)
 	}
 	word := func(i int, fallback string) string {
 		if i < len(words) {
@@ -108,8 +111,7 @@ func ParseInjection(words ...string) (Injection, error) {
 		}
 		return fallback
 	}
-	// An empty name is a mistake where it was written out: a placeholder that
-	// resolved to nothing, most likely.
+	// An empty name is a mistake, such as a placeholder that resolves to an empty text.
 	if len(words) > 1 && words[1] == "" {
 		return Injection{}, fmt.Errorf("inject %s \"\": the name is empty; leave it out for the default", words[0])
 	}
@@ -119,9 +121,9 @@ func ParseInjection(words ...string) (Injection, error) {
 	case placement == PlacementQuery && len(words) <= 2:
 		return QueryInjection(word(1, defaultQuery))
 	case placement == PlacementHeader || placement == PlacementQuery:
-		return Injection{}, fmt.Errorf("inject %s: too many words from %q on; allowed are: header [<name> [<scheme>]], query [<name>]", placement, words[len(words)-1])
+		return Injection{}, fmt.Errorf("inject %s: too many words from %q on; %s", placement, words[len(words)-1], injectionSyntax)
 	}
-	return Injection{}, fmt.Errorf("inject %q: unknown placement; allowed are: header [<name> [<scheme>]], query [<name>]", words[0])
+	return Injection{}, fmt.Errorf("inject %q: unknown placement; %s", words[0], injectionSyntax)
 }
 
 // Placement is header or query.
@@ -162,8 +164,8 @@ func (in Injection) String() string {
 	return "header " + in.Name() + " " + in.Scheme()
 }
 
-// value is what is put into the request for a token: the header field's value,
-// or the whole parameter.
+// value is the text that a request carries for a token: the header field's value, or the whole
+// parameter.
 func (in *Injection) value(token string) string {
 	if in.query {
 		return url.QueryEscape(in.Name()) + "=" + url.QueryEscape(token)
@@ -182,8 +184,8 @@ func (in *Injection) stripNames() []string {
 	return in.StripQuery
 }
 
-// withNoStore adds no-store to a request's Cache-Control, as RFC 6750 section
-// 2.3 asks of a client that puts the token into the query.
+// withNoStore adds no-store to a request's Cache-Control, as RFC 6750 section 2.3 demands for a
+// token in the query.
 func withNoStore(lines []string) []string {
 	if _, found := findDirective(lines, "no-store"); found {
 		return lines
@@ -193,12 +195,9 @@ func withNoStore(lines []string) []string {
 
 // isToken reports whether s is a token of RFC 9110 section 5.6.2.
 func isToken(s string) bool {
-	for _, c := range []byte(s) {
-		if !isAlnum(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
-			return false
-		}
-	}
-	return s != ""
+	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
+		return c >= 0x80 || !isAlnum(byte(c)) && !strings.ContainsRune("!#$%&'*+-.^_`|~", c)
+	})
 }
 
 func isAlnum(c byte) bool {

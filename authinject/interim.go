@@ -7,8 +7,8 @@ import (
 	"net/textproto"
 )
 
-// interimContext is the context of a request whose interim answers (1xx, such as Early Hints with its Link)
-// come without the token, and without what counts for the whole origin: they pass by a trace and not by RoundTrip.
+// interimContext is the context of a request whose interim answers (1xx, such as Early Hints) are
+// cleaned as the final answer is. A trace gets interim answers; RoundTrip does not return them.
 type interimContext struct {
 	context.Context
 	t     *Transport
@@ -17,8 +17,8 @@ type interimContext struct {
 	token string
 }
 
-// guardInterim returns out with c's token kept from the trace that it has, if any. The context is made in
-// interim.
+// guardInterim returns out with a trace, if it has one, that does not get c's token. It makes the
+// context in interim.
 func (t *Transport) guardInterim(interim *interimContext, out *http.Request, c *credential) *http.Request {
 	ctx := out.Context()
 	trace := httptrace.ContextClientTrace(ctx)
@@ -30,8 +30,8 @@ func (t *Transport) guardInterim(interim *interimContext, out *http.Request, c *
 	return out.WithContext(interim)
 }
 
-// Value gives the trace in place of that of the context it was made from. To add it with
-// [httptrace.WithClientTrace] costs more than all else that is done to a request.
+// Value replaces the trace of the context. [httptrace.WithClientTrace] would cost more than
+// everything else that is done to a request.
 func (c *interimContext) Value(key any) any {
 	value := c.Context.Value(key)
 	if _, ok := value.(*httptrace.ClientTrace); ok {

@@ -5,19 +5,19 @@ import (
 	"strings"
 )
 
-// originWide are the response fields that make a browser treat the whole origin, host or site differently
-// from then on. Behind one listener that origin is shared by all upstreams and by the page where accounts
-// are connected, so no upstream decides for it. The operator can still set such a field in front, with
-// Caddy's header directive. docs/security.md says why each field is here, and why others are not.
+// originWide are the response fields that change how a browser treats the whole origin, host or
+// site. All upstreams behind one listener share that origin with the page on which accounts are
+// connected, so no upstream may set them. The operator can set such a field in front, with Caddy's
+// header directive. docs/security.md says why each field is here, and why others are not.
 var originWide = map[string]bool{
-	// Reports: the browser would tell the upstream's collector which addresses of the origin were asked for,
-	// among them a callback with an answer to a login.
+	// Reports: the browser would send the upstream's collector addresses of the origin, such as a
+	// callback with an answer to a login.
 	"Nel":                                    true,
 	"Report-To":                              true,
 	"Reporting-Endpoints":                    true,
 	"Cross-Origin-Opener-Policy-Report-Only": true,
-	// Which windows may reach into each other: a page of an upstream that has the policy of the page where
-	// accounts are connected could open that page and read it.
+	// Which windows may access each other: a page of an upstream with the policy of the page on
+	// which accounts are connected could open that page and read it.
 	"Cross-Origin-Opener-Policy": true,
 	"Origin-Agent-Cluster":       true,
 	// Stored state: cookies, storage and caches of every other upstream and of the page.
@@ -46,7 +46,7 @@ var originWide = map[string]bool{
 	"X-Allow-Fledge":          true,
 }
 
-// originWidePrefixes are what names of whole families of such fields begin with.
+// originWidePrefixes are the beginnings of the names of such fields.
 var originWidePrefixes = [...]string{
 	"Ad-Auction-", "Attribution-Reporting-", "Sec-Private-State-Token", "Sec-Session-", "Secure-Session-", "Shared-Storage-",
 }
@@ -64,17 +64,13 @@ func isOriginWide(field string) bool {
 	return false
 }
 
-// cleanAnswer removes from an answer's header, final or interim, or from its trailer, what must not pass: the
-// token, and where there is a guard for web pages, what counts for the whole origin.
+// cleanAnswer removes the token from the header or trailer of an answer, final or interim, and the
+// fields that count for the whole origin if there is a guard for web pages.
 func (t *Transport) cleanAnswer(h http.Header, token string) {
 	scrubAnswer(h, token)
-	if t.Browsers != nil {
-		dropOriginWide(h)
+	if t.Browsers == nil {
+		return
 	}
-}
-
-// dropOriginWide removes the fields that count for the whole origin from an answer's header or trailer.
-func dropOriginWide(h http.Header) {
 	for field := range h {
 		if isOriginWide(field) {
 			delete(h, field)

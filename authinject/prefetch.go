@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// PurposeFields are the request fields in which a browser says that it loads a page ahead of time:
+// PurposeFields are the request fields by which a browser says that it loads a page ahead of time:
 // Sec-Purpose (Fetch, section 3.6), and the older Purpose, X-Purpose and X-moz.
 var PurposeFields = [...]string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"}
 
@@ -22,9 +22,9 @@ func IsPrefetch(header http.Header) bool {
 	return false
 }
 
-// SaysPrefetch reports whether the value of one of the [PurposeFields] names a prefetch or a prerender.
-// The value is a token with parameters (RFC 9651), such as prefetch;prerender. It is read loosely:
-// case does not count, and the word may stand anywhere in a list.
+// SaysPrefetch reports whether the value of one of the [PurposeFields] names a prefetch or a
+// prerender. The value is a token with parameters (RFC 9651), such as prefetch;prerender. It is
+// read loosely: case does not count, and the word may stand anywhere in a list.
 func SaysPrefetch(value string) bool {
 	for word := range strings.FieldsFuncSeq(value, func(c rune) bool { return strings.ContainsRune(" \t,;=\"", c) }) {
 		if strings.EqualFold(word, "prefetch") || strings.EqualFold(word, "prerender") {
@@ -36,10 +36,10 @@ func SaysPrefetch(value string) bool {
 
 // mayPrefetch reports whether the page that asks for a prefetch is of the proxy's own origin.
 //
-// For the speculation rules of every page, Chromium sends Sec-Fetch-Site: none, as for an address that
-// a person typed. Only the Referer says whose rules they are. A page can withhold its Referer, but it
-// cannot name another site in it.
-func (b *Browsers) mayPrefetch(req *http.Request, client Client) bool {
+// For the speculation rules of any page, Chromium sends Sec-Fetch-Site: none, as for an address
+// that a person types. Only the Referer says which page has the rules. A page can withhold its
+// Referer, but cannot name another site in it.
+func (b *Browsers) mayPrefetch(req *http.Request, client BrowserFields) bool {
 	switch {
 	case b.AnyOrigin || client.FetchSite == "same-origin":
 		return true

@@ -15,26 +15,49 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// ProblemTypes is what the type of every problem body starts with; one of the words wait,
-// timeout, login, operator, destination, origin and method follows. The types are part of the
-// interface and do not change.
+// ProblemTypes is the beginning of the type of every problem body. One of the words wait, timeout,
+// login, operator, destination, origin and method follows. The types are part of the interface and
+// do not change.
 const ProblemTypes = "https://github.com/authinject/caddy-authinject#problem-"
+
+// problemKind is what the answers to one sort of failure have in common.
+type problemKind struct {
+	name       string // last word of the type
+	status     int
+	outcome    Outcome
+	proxyError string // registered by RFC 9209 section 2.3
+	title      string
+}
+
+var (
+	kindTimeout = problemKind{"timeout", http.StatusGatewayTimeout, OutcomeNoToken,
+		"http_response_timeout", "No token came in time"}
+	kindLogin = problemKind{"login", http.StatusServiceUnavailable, OutcomeNoToken,
+		"proxy_internal_response", "The account must be connected"}
+	kindWait = problemKind{"wait", http.StatusServiceUnavailable, OutcomeNoToken,
+		"proxy_internal_response", "The provider gives no token at the moment"}
+	kindOperator = problemKind{"operator", http.StatusBadGateway, OutcomeNoToken,
+		"proxy_configuration_error", "The configuration must be changed before there is a token"}
+	kindDestination = problemKind{"destination", http.StatusBadGateway, OutcomeDestination,
+		"http_request_denied", "The token must not be sent to this destination"}
+	kindOrigin = problemKind{"origin", http.StatusForbidden, OutcomeOrigin,
+		"http_request_denied", "Web pages of other sites may not use the token"}
+	kindMethod = problemKind{"method", http.StatusMethodNotAllowed, OutcomeMethod,
+		"http_request_denied", "The method would show the token"}
+)
 
 // failure is why this package answers a request itself.
 type failure struct {
-	kind       string // last word of the type
-	status     int
+	problemKind
 	class      tokensource.Class
-	title      string
 	detail     string
-	proxyError string // registered by RFC 9209 section 2.3
 	source     string
 	account    string
 	retryAfter int // seconds; 0: not said
 	loginURL   string
 }
 
-// problem is the body: RFC 9457 section 3, with members of our own behind.
+// problem is the body: RFC 9457 section 3, with members of this package at the end.
 type problem struct {
 	Type       string            `json:"type"`
 	Title      string            `json:"title"`
@@ -47,120 +70,91 @@ type problem struct {
 	LoginURL   string            `json:"login_url,omitempty"`
 }
 
-// noToken explains an error of [Transport.Source] or of a [TokenSource]. Only a
-// [*tokensource.Error] may be shown: of others nobody knows what their text holds.
+// operatorError is an error of class operator for the transport's source.
+func (t *Transport) operatorError(reason string) *tokensource.Error {
+	return &tokensource.Error{Source: t.SourceName, Class: tokensource.ClassOperator, Reason: reason}
+}
+
+// noToken explains an error of [Transport.Source] or of a [TokenSource]. The text of an error that
+// is not a [*tokensource.Error] is not shown: it may hold a secret.
 func (t *Transport) noToken(err error) *failure {
 	var known *tokensource.Error
-	if !errors.As(err, &known) {
-		if isTimeout(err) {
-			known = &tokensource.Error{Source: t.SourceName, Class: tokensource.ClassWait, Reason: "no token came in time", Timeout: true}
-		} else {
-			known = &tokensource.Error{Source: t.SourceName, Class: tokensource.ClassOperator, Reason: "failed for a reason that is not shown here"}
+	switch {
+	case errors.As(err, &known):
+	case isTimeout(err):
+		known = &tokensource.Error{
+			Source: t.SourceName, Class: tokensource.ClassWait, Reason: "no token came in time", Timeout: true,
 		}
+	default:
+		known = t.operatorError("failed for a reason that is not shown here")
 	}
 	f := &failure{class: known.Class, detail: known.Error(), source: known.Source, account: known.Account}
 	switch {
 	case known.Timeout:
-		f.kind, f.status = "timeout", http.StatusGatewayTimeout
-		f.title = "No token came in time"
-		f.proxyError = "http_response_timeout"
+		f.problemKind = kindTimeout
 	case known.Class == tokensource.ClassLogin:
-		f.kind, f.status = "login", http.StatusServiceUnavailable
-		f.title = "The account must be connected"
-		f.proxyError = "proxy_internal_response"
-		if t.ConnectURL != nil {
-			f.loginURL = t.ConnectURL(f.source, f.account)
-		}
-		switch {
-		case t.PerAccount && f.account == "":
-			f.title = "The request names no account"
-			if f.loginURL != "" {
-				f.detail += "; accounts are connected at " + f.loginURL
-			}
-		case f.loginURL != "":
-			f.detail += "; to connect it, open " + f.loginURL
-		case t.LoginHint != nil:
-			f.detail += "; " + t.LoginHint(f.source, f.account)
-		}
+		f.problemKind = kindLogin
+		t.explainLogin(f)
 	case known.Class == tokensource.ClassWait:
-		f.kind, f.status = "wait", http.StatusServiceUnavailable
-		f.title = "The provider gives no token at the moment"
-		f.proxyError = "proxy_internal_response"
+		f.problemKind = kindWait
 		seconds := math.Ceil(known.RetryAfter(t.time()).Seconds())
 		f.retryAfter = int(min(max(seconds, 1), math.MaxInt32))
 	default:
-		f.kind, f.status = "operator", http.StatusBadGateway
-		f.title = "The configuration must be changed before there is a token"
-		f.proxyError = "proxy_configuration_error"
-		f.class = tokensource.ClassOperator
+		f.problemKind, f.class = kindOperator, tokensource.ClassOperator
 	}
 	return f
 }
 
-// wrongDestination explains why a token must not go where the request was going.
-func (t *Transport) wrongDestination(err error) *failure {
-	return &failure{
-		kind:       "destination",
-		status:     http.StatusBadGateway,
-		class:      tokensource.ClassOperator,
-		title:      "The token must not be sent to this destination",
-		detail:     err.Error(),
-		proxyError: "http_request_denied",
-		source:     t.SourceName,
+// explainLogin says where or how a person connects the account.
+func (t *Transport) explainLogin(f *failure) {
+	if t.ConnectURL != nil {
+		f.loginURL = t.ConnectURL(f.source, f.account)
+	}
+	switch {
+	case t.PerAccount && f.account == "":
+		f.title = "The request names no account"
+		if f.loginURL != "" {
+			f.detail += "; accounts are connected at " + f.loginURL
+		}
+	case f.loginURL != "":
+		f.detail += "; to connect it, open " + f.loginURL
+	case t.LoginHint != nil:
+		f.detail += "; " + t.LoginHint(f.source, f.account)
 	}
 }
 
-// foreign explains why a web page gets nothing.
-func (t *Transport) foreign(err error) *failure {
-	title := "Web pages of other sites may not use the token"
+// refusal explains why a request is refused for what it is, and not for want of a token.
+func (t *Transport) refusal(kind problemKind, err error) *failure {
 	if errors.As(err, new(hostError)) {
-		title = "This proxy is not known by that name"
+		kind.title = "This proxy is not known by that name"
 	}
-	return &failure{
-		kind:       "origin",
-		status:     http.StatusForbidden,
-		class:      tokensource.ClassOperator,
-		title:      title,
-		detail:     err.Error(),
-		proxyError: "http_request_denied",
-		source:     t.SourceName,
-	}
+	return &failure{problemKind: kind, class: tokensource.ClassOperator, detail: err.Error(), source: t.SourceName}
 }
 
-// response makes the answer to req. It is never a 401, which would ask the
-// client for credentials that are not its own (RFC 9110 section 15.5.2).
+// response makes the answer to req. It is never a 401, which would ask the client for credentials
+// that are not its own (RFC 9110 section 15.5.2).
 func (f *failure) response(req *http.Request) *http.Response {
 	var body bytes.Buffer
-	encoder := json.NewEncoder(&body) // which ends it with a line break
-	encoder.SetEscapeHTML(false)      // a person copies login_url from here
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false) // a person copies login_url from here
 	err := encoder.Encode(problem{
-		Type: ProblemTypes + f.kind, Title: f.title, Status: f.status, Detail: f.detail, Class: f.class,
+		Type: ProblemTypes + f.name, Title: f.title, Status: f.status, Detail: f.detail, Class: f.class,
 		Source: f.source, Account: f.account, RetryAfter: f.retryAfter, LoginURL: f.loginURL,
 	})
 	if err != nil {
-		// Strings and numbers always encode.
-		panic(fmt.Sprintf("authinject: encoding a problem: %v", err))
+		panic(fmt.Sprintf("authinject: encoding a problem: %v", err)) // strings and numbers always encode
 	}
-	res := &http.Response{
-		Status:     strconv.Itoa(f.status) + " " + http.StatusText(f.status),
-		StatusCode: f.status,
-		Proto:      "HTTP/1.1",
-		ProtoMajor: 1,
-		ProtoMinor: 1,
-		Header: http.Header{
-			"Content-Type": {"application/problem+json"},
-			// The body may hold < and >. No browser is to take it for a page.
-			"X-Content-Type-Options": {"nosniff"},
-			"Content-Length":         {strconv.Itoa(body.Len())},
-			"Cache-Control":          {"no-store"},
-			// A browser that shows this would ask for an icon next, of its own accord.
-			"Content-Security-Policy": {"default-src 'none'"},
-			"Proxy-Status":            {"authinject; error=" + f.proxyError + "; details=" + quoteString(f.detail)},
-		},
-		ContentLength: int64(body.Len()),
-		Body:          http.NoBody,
-		Request:       req,
-	}
+	res := emptyResponse(req, f.status, http.Header{
+		"Content-Type": {"application/problem+json"},
+		// The body may hold < and >. A browser must not take it for a page.
+		"X-Content-Type-Options": {"nosniff"},
+		"Content-Length":         {strconv.Itoa(body.Len())},
+		"Cache-Control":          {"no-store"},
+		// A browser that shows the body would request an icon by itself.
+		"Content-Security-Policy": {"default-src 'none'"},
+		"Proxy-Status":            {"authinject; error=" + f.proxyError + "; details=" + quoteString(f.detail)},
+	})
+	res.ContentLength = int64(body.Len())
 	if f.status == http.StatusMethodNotAllowed {
 		res.Header["Allow"] = []string{allowedMethods}
 	}
@@ -173,27 +167,28 @@ func (f *failure) response(req *http.Request) *http.Response {
 	return res
 }
 
-// quoteString writes s as a String of structured fields (RFC 9651 section
-// 3.3.3), which is printable ASCII only.
-func quoteString(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, c := range s {
-		switch {
-		case c < ' ' || c > '~':
-			b.WriteByte('?')
-		case c == '"' || c == '\\':
-			b.WriteByte('\\')
-			fallthrough
-		default:
-			b.WriteRune(c)
-		}
+// emptyResponse is an answer to req without a body.
+func emptyResponse(req *http.Request, status int, header http.Header) *http.Response {
+	return &http.Response{
+		Status: strconv.Itoa(status) + " " + http.StatusText(status), StatusCode: status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: header, Body: http.NoBody, Request: req,
 	}
-	b.WriteByte('"')
-	return b.String()
 }
 
-// isTimeout reports whether err says, as package context and package net do, that time is up.
+// quoteString writes s as a String of structured fields (RFC 9651 section 3.3.3), which holds
+// printable ASCII only.
+func quoteString(s string) string {
+	printable := strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' {
+			return '?'
+		}
+		return c
+	}, s)
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(printable) + `"`
+}
+
+// isTimeout reports whether err is a timeout, as packages context and net define it.
 func isTimeout(err error) bool {
 	var timeout interface{ Timeout() bool }
 	return errors.As(err, &timeout) && timeout.Timeout()

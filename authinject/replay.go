@@ -12,47 +12,43 @@ import (
 )
 
 const (
-	// drainMost is how much of a refusal is read before the request is sent
-	// again, so that its connection can be used for that.
+	// drainMost is how much of a rejection is read before the request is sent again, so that it can
+	// use the same connection.
 	drainMost = 4 << 10
-	// drainWait is how long that may hold the request up.
+	// drainWait is how long reading it may delay the request.
 	drainWait = 100 * time.Millisecond
 )
 
-// replace goes on after the upstream refused the token of c with refusal: the
-// token is marked as refused, and the request sent once more with the next one,
-// once, if its body can be had from the start.
-func (x *exchange) replace(refusal *http.Response, c *credential) (*http.Response, error) {
+// replace goes on after the upstream rejected the token of c with rejection. It tells the source,
+// and sends the request once more with the next token, if there is one and the body can be sent
+// again.
+func (x *exchange) replace(rejection *http.Response, c *credential) (*http.Response, error) {
+	var next *credential
 	if !x.replayable() {
-		x.note(c.token)
-		x.settle()
-		return x.pass(refusal, nil, c, OutcomeRefused)
+		x.source.Refused(c.token)
+	} else {
+		tok, err := x.reject(c.token)
+		if err != nil && !errors.Is(err, tokensource.ErrNoReplacement) {
+			discard(rejection.Body, 0)
+			return x.fail(err)
+		}
+		if err == nil {
+			next = x.t.present(tok)
+		}
 	}
-	tok, err := x.reject(c.token)
-	if errors.Is(err, tokensource.ErrNoReplacement) || err == nil && tok == nil {
-		x.settle()
-		return x.pass(refusal, nil, c, OutcomeRefused)
+	var again *http.Request
+	if next != nil && next.value != c.value {
+		again = x.again(next)
 	}
-	if err != nil {
-		discard(refusal.Body, 0)
-		return x.fail(err)
-	}
-	next := x.t.present(tok)
-	if next == nil || next.value == c.value { // the same once more
-		x.settle()
-		return x.pass(refusal, nil, c, OutcomeRefused)
-	}
-	again := x.again(next)
 	if again == nil {
 		x.settle()
-		return x.pass(refusal, nil, c, OutcomeRefused)
+		return x.pass(rejection, nil, c, OutcomeRefused)
 	}
-	discard(refusal.Body, drainWait)
+	discard(rejection.Body, drainWait)
 	x.result.Replayed = true
 	res, err := x.base().RoundTrip(again)
-	if err == nil && x.t.refused(res.StatusCode) {
-		// The source has to know, but this request has had its second try.
-		x.note(next.token)
+	if err == nil && x.t.rejects(res.StatusCode) {
+		x.source.Refused(next.token) // this request is not sent a third time
 		return x.pass(res, nil, next, OutcomeRefused)
 	}
 	if accepter, ok := x.source.(Accepter); ok && err == nil {
@@ -74,8 +70,8 @@ func (x *exchange) replayable() bool {
 	return x.body.replayable()
 }
 
-// reject tells the source that tok was refused and waits, within the limit, for
-// the one to try instead.
+// reject tells the source that tok was rejected and waits, within the limit, for the token to try
+// next.
 func (x *exchange) reject(tok *tokensource.Token) (*tokensource.Token, error) {
 	ctx := x.req.Context()
 	if limit := x.t.wait(); limit > 0 {
@@ -89,31 +85,15 @@ func (x *exchange) reject(tok *tokensource.Token) (*tokensource.Token, error) {
 	return tok, err
 }
 
-// note tells the source that tok was refused. It does not wait for a new token: that is for the next
-// request, also when this client is gone.
-func (x *exchange) note(tok *tokensource.Token) {
-	if source, ok := x.source.(Refuser); ok {
-		source.Refused(tok)
-		return
-	}
-	source := x.source
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), defaultWait)
-		defer cancel()
-		_, _ = source.Reject(ctx, tok) // the next request sees what came of it
-	}()
-}
-
-// again returns the request as the second attempt sends it, or nil when its body
-// cannot be had from the start any more. The first attempt's transport may still be at
-// work with the first copy, so nothing of that one is changed.
+// again returns the request as the second attempt sends it, or nil if its body cannot be sent
+// again. The first attempt's transport may still use the first copy, so that copy is not changed.
 func (x *exchange) again(c *credential) *http.Request {
 	out := x.out
 	out.Header = maps.Clone(x.out.Header)
 	x.putURL(&out, c)
 	x.putHeader(&out, c)
 	if x.body != nil && x.out.Trailer != nil {
-		// The first attempt's may be filled at this moment.
+		// Another goroutine may fill the map of the first attempt now.
 		out.Trailer = make(http.Header, len(x.announced))
 		for _, name := range x.announced {
 			out.Trailer[name] = nil
@@ -138,13 +118,15 @@ func (x *exchange) again(c *credential) *http.Request {
 	return x.t.guardInterim(new(interimContext), &out, c)
 }
 
-// discard reads what little is left of an answer that nobody will see and closes
-// it, waiting at most for wait. An upstream that holds its answer open can hold
-// up only a goroutine, which ends with the request.
+// discard reads up to drainMost bytes of an answer that is not passed on, closes it, and waits for
+// this at most for wait. If the upstream keeps its answer open, the goroutine ends with the
+// request.
 func discard(body io.ReadCloser, wait time.Duration) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		// If reading or closing fails, the connection is not used again. Nothing else depends on
+		// it.
 		_, _ = io.CopyN(io.Discard, body, drainMost)
 		_ = body.Close()
 	}()

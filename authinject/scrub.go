@@ -6,19 +6,20 @@ import (
 	"strings"
 )
 
-// scrubbed stands in an answer where the upstream echoed the token.
+// scrubbed replaces the token in an answer that echoes it.
 const scrubbed = "REDACTED"
 
-// urlFields are the response fields in which an upstream names URLs, its own
-// request's among them. Proxies log response fields, and browsers follow them.
+// urlFields are the response fields in which an upstream names URLs, perhaps the request's own.
+// Proxies log response fields, and browsers follow them.
 var urlFields = [...]string{"Location", "Content-Location", "Link", "Refresh"}
 
-// scrubAnywhere is the length of a token, in bytes, from which it is looked for in every field:
-// a shorter one may stand there by chance.
+// scrubAnywhere is the least length of a token, in bytes, that is searched in every field. A
+// shorter text may be in a field by chance.
 const scrubAnywhere = 12
 
-// scrubAnswer keeps a token out of the fields of an answer: an upstream names its own URL in many
-// (Location, Link, Cache-Status, Set-Cookie), or what it was sent in others of its own.
+// scrubAnswer removes a token from the fields of an answer. An upstream names its own URL in many
+// fields (Location, Link, Cache-Status, Set-Cookie), and may repeat what it received in fields of
+// its own.
 func scrubAnswer(h http.Header, token string) {
 	if len(token) < scrubAnywhere {
 		for _, field := range urlFields {
@@ -29,12 +30,12 @@ func scrubAnswer(h http.Header, token string) {
 	for field := range h {
 		scrubField(h, field, token)
 		if len(field) >= len(token) && strings.Contains(strings.ToLower(field), strings.ToLower(token)) {
-			delete(h, field) // a name is put into another case on the way
+			delete(h, field) // the case of a name may change on the way
 		}
 	}
 }
 
-// scrubField reports whether the token stood in the field.
+// scrubField removes a token from a field and reports whether the field held it.
 func scrubField(h http.Header, field, token string) (found bool) {
 	for i, value := range h[field] {
 		if clean := scrub(value, token); clean != value {
@@ -46,9 +47,8 @@ func scrubField(h http.Header, field, token string) (found bool) {
 	return found
 }
 
-// scrub replaces every occurrence of token in value, also where any of its
-// characters are percent-encoded, once or several times over, as they are when a
-// URL is a parameter of another.
+// scrub replaces every occurrence of token in value, even if any of its characters are
+// percent-encoded, once or several times, as in a URL that is a parameter of another.
 func scrub(value, token string) string {
 	if token == "" {
 		return value

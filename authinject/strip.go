@@ -6,27 +6,16 @@ import (
 	"strings"
 )
 
-// isCredential reports whether a header or trailer field may carry a client's
-// credential: Authorization, Proxy-Authorization, or the injected field, in any
-// case and under any alias that a server behind CGI or WSGI takes for it
-// (X_Api_Key and X.Api.Key for X-Api-Key: CVE-2025-64484).
+// isCredential reports whether a header or trailer field may carry a client's credential:
+// Authorization, Proxy-Authorization, or the injected field, in any case and under any alias that a
+// server behind CGI or WSGI accepts (X_Api_Key and X.Api.Key for X-Api-Key: CVE-2025-64484).
 func (in *Injection) isCredential(key string) bool {
-	// An alias has as many bytes as the name, so the length settles most fields.
-	switch len(key) {
-	case len("Authorization"):
-		if sameField(key, "Authorization") {
-			return true
-		}
-	case len("Proxy-Authorization"):
-		if sameField(key, "Proxy-Authorization") {
-			return true
-		}
-	}
-	return !in.query && len(key) == len(in.name) && sameField(key, in.name)
+	return sameField(key, "Authorization") || sameField(key, "Proxy-Authorization") ||
+		!in.query && sameField(key, in.name)
 }
 
-// sameField compares two field names as the laxest server does: letters without
-// their case, and every other character as one and the same.
+// sameField compares two field names as the laxest server does: without the case of letters, and
+// with all characters but letters and digits as equal. An alias has the length of the name.
 func sameField(a, b string) bool {
 	if len(a) != len(b) {
 		return false
@@ -49,10 +38,10 @@ func foldField(c byte) byte {
 	return '-'
 }
 
-// privateHeader returns a copy of h without the client's credentials. The
-// slices of values are shared: nobody may change them in place.
+// privateHeader returns a copy of h without the client's credentials. It shares the slices of
+// values, which must not be changed in place.
 func (in *Injection) privateHeader(h http.Header) http.Header {
-	// Cloning the map and deleting from it is cheaper than building another.
+	// Cloning the map and deleting from the clone is cheaper than building a map.
 	out := maps.Clone(h)
 	if out == nil {
 		out = make(http.Header, 1)
@@ -61,7 +50,7 @@ func (in *Injection) privateHeader(h http.Header) http.Header {
 		if in.isCredential(key) {
 			delete(out, key)
 		} else if len(key) == len("Connection") && strings.EqualFold(key, "Connection") {
-			if values = in.keepOptions(values); len(values) == 0 {
+			if values = in.cleanConnection(values); len(values) == 0 {
 				delete(out, key)
 			} else {
 				out[key] = values
@@ -71,10 +60,9 @@ func (in *Injection) privateHeader(h http.Header) http.Header {
 	return out
 }
 
-// keepOptions removes credential fields from the values of Connection: the next
-// hop would otherwise take the token out again (RFC 9110 section 7.6.1; the
-// class of CVE-2021-32813 and CVE-2022-31813).
-func (in *Injection) keepOptions(lines []string) []string {
+// cleanConnection removes credential fields from the values of Connection. Otherwise the next hop
+// would remove the token (RFC 9110 section 7.6.1; as in CVE-2021-32813 and CVE-2022-31813).
+func (in *Injection) cleanConnection(lines []string) []string {
 	var kept []string
 	changed := false
 	for _, line := range lines {
@@ -95,7 +83,7 @@ func (in *Injection) keepOptions(lines []string) []string {
 	return []string{strings.Join(kept, ", ")}
 }
 
-// stripTrailer copies the fields of from that are no credentials into to.
+// stripTrailer copies the fields of from into to, except credentials.
 func (in *Injection) stripTrailer(to, from http.Header) {
 	for key, values := range from {
 		if !in.isCredential(key) {

@@ -8,21 +8,20 @@ import (
 	"strings"
 )
 
-// Target is where a request is really sent: what is dialled, not what a header
-// field or the client's URL says.
+// Target is the address to which a request is sent, which may differ from a header field or the
+// client's URL.
 type Target struct {
-	// Network is "tcp" (also when empty), "tcp4", "tcp6" or "unix".
+	// Network is "tcp", "tcp4", "tcp6" or "unix". Empty means "tcp".
 	Network string
-	// Scheme is "https" or "http". It does not matter for a unix socket.
+	// Scheme is "https" or "http". It is not used for a unix socket.
 	Scheme string
-	// Host is a name or an IP address, with or without brackets; for a unix
-	// socket its path.
+	// Host is a name or an IP address, with or without brackets, or the path of a unix socket.
 	Host string
-	// Port is a number; empty means the scheme's.
+	// Port is a number; empty means the scheme's default port.
 	Port string
 }
 
-// String returns the target as a destination would be written.
+// String returns the target in the form of a destination.
 func (t Target) String() string {
 	if t.Network == "unix" {
 		return "unix/" + t.Host
@@ -36,7 +35,7 @@ func (t Target) String() string {
 	return t.Scheme + "://" + host
 }
 
-// normalTarget is a Target in the one spelling under which it is compared.
+// normalTarget is a Target in the spelling in which targets are compared.
 type normalTarget struct {
 	scheme, host string
 	port         uint16
@@ -54,15 +53,10 @@ func (t *Target) normalize() (normalTarget, error) {
 		return to, checkSocket(t.Host)
 	case "", "tcp", "tcp4", "tcp6":
 	default:
-		return to, fmt.Errorf("its network %q is none that a destination can name", clip(t.Network))
+		return to, fmt.Errorf("a destination cannot name its network %q", clip(t.Network))
 	}
-	switch t.Scheme {
-	case "http", "https":
-		to.scheme = t.Scheme
-	default:
-		if to.scheme = strings.ToLower(t.Scheme); to.scheme != "http" && to.scheme != "https" {
-			return to, fmt.Errorf("its scheme %q is neither https nor http", clip(t.Scheme))
-		}
+	if to.scheme = strings.ToLower(t.Scheme); to.scheme != "http" && to.scheme != "https" {
+		return to, fmt.Errorf("its scheme %q is neither https nor http", clip(t.Scheme))
 	}
 	var err error
 	if to.host, err = normalizeHost(t.Host); err != nil {
@@ -72,17 +66,17 @@ func (t *Target) normalize() (normalTarget, error) {
 	return to, err
 }
 
-// DestinationError is why a token may not be sent to a target.
+// DestinationError says why a token may not be sent to a target.
 type DestinationError struct {
-	// Target is where the request was going.
+	// Target is the target of the request.
 	Target Target
-	// Reason is what is wrong with it.
+	// Reason is what is wrong with the target.
 	Reason string
-	// Insecure is true when plain http is what is wrong.
+	// Insecure is true if plain http is the reason.
 	Insecure bool
 }
 
-// Error implements error. It names the target, and the option that allows one.
+// Error implements error. It names the target and the option that allows targets.
 func (e *DestinationError) Error() string {
 	target := e.Target
 	target.Host, target.Port, target.Scheme = clip(target.Host), clip(target.Port), clip(target.Scheme)
@@ -93,13 +87,14 @@ func (e *DestinationError) Error() string {
 	return text + "the option destinations lists what is allowed"
 }
 
-// Why a request gets no token whatever its target is.
+// Why a request gets no token, whatever its target is.
 var (
-	errOpaque   = errors.New("no token is sent for an opaque URL, whose host cannot be told")
-	errRedirect = errors.New("no token is sent after a redirect: the host was chosen by the answer before; the option destinations lists what is allowed")
+	errOpaque   = errors.New("no token is sent for an opaque URL, which names no host")
+	errRedirect = errors.New("no token is sent after a redirect, which chooses the host; " +
+		"the option destinations lists what is allowed")
 )
 
-// requestTarget is where a plain [http.Transport] sends req.
+// requestTarget is the address to which a plain [http.Transport] sends req.
 func requestTarget(req *http.Request) Target {
 	if req.URL == nil {
 		return Target{}
@@ -107,7 +102,7 @@ func requestTarget(req *http.Request) Target {
 	return Target{Scheme: req.URL.Scheme, Host: req.URL.Hostname(), Port: req.URL.Port()}
 }
 
-// clip shortens what a client may have chosen for use in an error.
+// clip shortens a text that a client may have chosen, for use in an error.
 func clip(s string) string {
 	const most = 255
 	if len(s) > most {

@@ -14,108 +14,102 @@ const (
 	defaultRetryBody = 64 << 10
 )
 
-// Transport is an [http.RoundTripper] that gives every request its token. Its
-// fields must not change once it is in use; it is then safe for concurrent use.
+// Transport is an [http.RoundTripper] that adds a token to each request. Its fields must not change
+// once it is in use; it is then safe for concurrent use.
 //
-// RoundTrip returns an error only when Base does, or when the client went away.
-// All other failures are answered by a response made here: application/problem+json
-// (RFC 9457) with Proxy-Status (RFC 9209).
+// RoundTrip returns an error only if Base does, or if the client went away. It answers all other
+// failures itself, with application/problem+json (RFC 9457) and Proxy-Status (RFC 9209):
 //
-//	class wait       503 with Retry-After: the provider is at fault, time may heal it
+//	class wait       503 with Retry-After: the provider fails, which may pass
 //	no token in time 504
 //	class login      503, whose body says where to connect the account again
 //	class operator   502: the configuration must change
 //	destination      502: the token must not go there
 //	origin           403: a web page of another site made the request
+//	method           405: the method would show the token
 type Transport struct {
-	// Base sends the request; nil means [http.DefaultTransport]. It must not
-	// follow redirects, and must not keep or log the requests it is given.
+	// Base sends the request; nil means [http.DefaultTransport]. It must not follow redirects, and
+	// must not keep or log requests.
 	Base http.RoundTripper
 
-	// Source picks where this request's token comes from. Its error is answered
-	// as that of a TokenSource is. It is given the client's request and must not change it.
+	// Source returns the source of this request's token. Its error is answered like an error of a
+	// TokenSource. It gets the client's request and must not change it.
 	Source func(*http.Request) (TokenSource, error)
 
-	// SourceName names the token source in failures that do not know it
-	// themselves. Optional.
+	// SourceName names the token source in failures that do not name it. Optional.
 	SourceName string
 
-	// Target says where Base will really send this request: the address that is
-	// dialled. Nil means what req.URL says, as an [http.Transport] without a
-	// proxy does. Its error is answered as a wrong destination.
+	// Target returns the address to which Base will connect for this request. Nil means the host of
+	// req.URL, as for an [http.Transport] without a proxy. Its error is answered like a wrong
+	// destination.
 	Target func(*http.Request) (Target, error)
 
-	// Injection is how the token is presented. The zero value is
-	// "Authorization: Bearer …".
+	// Injection is how the token is added. The zero value is "Authorization: Bearer …".
 	Injection Injection
 
 	// Destinations are where the token may go; the zero value allows nothing.
 	Destinations Destinations
 
-	// DestinationsFor, if set, is asked in place of Destinations, for
-	// destinations that depend on the account. Its error is answered as that of
-	// Source is.
+	// DestinationsFor, if set, replaces Destinations, for destinations that depend on the account.
+	// Its error is answered like an error of Source.
 	DestinationsFor func(*http.Request) (Destinations, error)
 
 	// Browsers, if set, keeps web pages of other sites from using the token.
 	Browsers *Browsers
 
-	// RetryStatuses are the statuses by which the upstream says that it does not
-	// take the token. Nil means 401 (RFC 6750 section 3.1); empty means none.
+	// RetryStatuses are the status codes that mean that the upstream rejected the token. Nil means
+	// 401 (RFC 6750 section 3.1); empty means none.
 	RetryStatuses []int
 
-	// RetryBody is how many bytes of a request body are kept, so that the
-	// request can be sent once more after its token was refused. 0 means 64 KiB;
-	// -1 means that no request with a body is sent again. What counts is how
-	// much was read when the upstream refused, which may be less than the body;
-	// and one that can be had anew by GetBody is sent again whatever its size.
+	// RetryBody is how many bytes of a request body are kept, so that the request can be sent again
+	// after its token was rejected. 0 means 64 KiB; -1 means that no request with a body is sent
+	// again. Only the bytes that were read before the upstream answered count. A body that GetBody
+	// returns again is sent again whatever its size.
 	RetryBody int64
 
-	// Wait is how long a request may wait for a token when there is no live one,
-	// and again for a new one after a refusal. 0 means 10 seconds; a negative
-	// value means as long as the request's own context lasts.
+	// Wait is how long a request may wait for a token if there is no live one, and again for a new
+	// one after a rejection. 0 means 10 seconds; a negative value means as long as the request's
+	// context lasts.
 	Wait time.Duration
 
-	// ConnectURL returns where a person connects that account of that source; empty
-	// where there is no such page. It is named in answers of class login. Optional.
+	// ConnectURL returns the address at which a person connects that account of that source, or an
+	// empty string. Answers of class login name it. Optional.
 	ConnectURL func(source, account string) string
 
-	// LoginHint returns what a person has to do where there is no ConnectURL, such
-	// as "configure another refresh_token". Optional.
+	// LoginHint returns what a person has to do if there is no ConnectURL, such as "configure
+	// another refresh_token". Optional.
 	LoginHint func(source, account string) string
 
-	// HealthCheck says which requests are the proxy's own, made neither by a client nor by a web page. They
-	// are sent as they are, without a token, to any destination, unless InjectHealthChecks is set.
-	// Optional.
+	// HealthCheck reports whether a request is the proxy's own health check. Health checks are sent
+	// unchanged, without a token, to any destination, unless InjectHealthChecks is set. Optional.
 	HealthCheck func(*http.Request) bool
 
-	// HealthCheckBase sends health checks, if set, in place of Base. It should keep no connections:
-	// those that wait for the next request are told apart by what a URL says, which is not always
-	// where a check goes.
+	// HealthCheckBase, if set, replaces Base for health checks. It should keep no idle connections:
+	// a transport finds these by the URL, but a health check may go to another address.
 	HealthCheckBase http.RoundTripper
 
-	// InjectHealthChecks gives health checks the token, as far as their destination may have it. One for
-	// which there is no token counts as passed: what is missing is not the upstream's. A refused
-	// one leads to no other token.
+	// InjectHealthChecks adds the token to health checks whose destination may get it. A health
+	// check without a token counts as passed: the upstream is not at fault. A rejected health check
+	// leads to no new token.
 	InjectHealthChecks bool
 
-	// PerAccount says that an account is chosen per request: no shared cache may
-	// then keep any answer, even where the upstream says so.
+	// PerAccount says that each request chooses an account. Then no shared cache may keep an
+	// answer, even if the upstream allows it.
 	PerAccount bool
 
-	// OnResult is told what became of each request, once, before RoundTrip
-	// returns. It must be fast. Optional.
+	// OnResult gets the result of each request, once, before RoundTrip returns. It must be fast.
+	// Optional.
 	OnResult func(Result)
 
 	cached atomic.Pointer[credential]
 	now    func() time.Time
 }
 
-// credential is a token as it is put into requests, made once per token.
+// credential is a token in the form in which requests carry it, made once per token.
 type credential struct {
 	token *tokensource.Token
 	value string   // see Injection.value
-	line  []string // value again, as a header's: never changed in place
+	line  []string // the value as a header field; never changed in place
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -126,11 +120,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// Admit does for a handler in front of the proxy what comes first of all here: it answers web pages
-// that may not use the token, preflights, and methods that are not passed on. For all others
-// it calls choose, which finds the account of the request, and answers for its error as RoundTrip
-// does for one of [Transport.Source]. It returns nil if the request may go on, and an error if
-// the client has gone.
+// Admit makes the first checks of RoundTrip for a handler in front of the proxy: it answers web
+// pages that may not use the token, preflights, and methods that are not passed on. For all other
+// requests it calls choose, which finds the account, and answers its error like an error of
+// [Transport.Source]. It returns nil if the request may go on, and an error if the client went
+// away.
 func (t *Transport) Admit(req *http.Request, choose func() error) (*http.Response, error) {
 	x := exchange{t: t, req: req}
 	res := x.screen()
@@ -147,7 +141,7 @@ func (t *Transport) Admit(req *http.Request, choose func() error) (*http.Respons
 	return res, nil
 }
 
-// tell tells OnResult what became of the request.
+// tell passes the result of the request to OnResult.
 func (x *exchange) tell(res *http.Response) {
 	if x.t.OnResult == nil {
 		return
@@ -158,7 +152,7 @@ func (x *exchange) tell(res *http.Response) {
 	x.t.OnResult(x.result)
 }
 
-// CloseIdleConnections closes those of Base, if it knows how.
+// CloseIdleConnections closes the idle connections of Base, if Base has that method.
 func (t *Transport) CloseIdleConnections() {
 	if c, ok := t.base().(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
@@ -179,35 +173,35 @@ func (t *Transport) wait() time.Duration {
 	return t.Wait
 }
 
-// keep is how many bytes of a request body are kept.
-func (t *Transport) keep() int64 {
+// retryBody is how many bytes of a request body are kept.
+func (t *Transport) retryBody() int64 {
 	if t.RetryBody == 0 {
 		return defaultRetryBody
 	}
 	return max(t.RetryBody, 0)
 }
 
-// refused reports whether status says that the upstream does not take the token.
-func (t *Transport) refused(status int) bool {
+// rejects reports whether status says that the upstream rejected the token.
+func (t *Transport) rejects(status int) bool {
 	if t.RetryStatuses == nil {
 		return status == http.StatusUnauthorized
 	}
 	return slices.Contains(t.RetryStatuses, status)
 }
 
-// admit returns nil if req may be sent with a token, and else why not.
-func (t *Transport) admit(req *http.Request) *failure {
+// checkTarget returns why req must not be sent with a token, or nil.
+func (t *Transport) checkTarget(req *http.Request) *failure {
 	switch {
 	case req.Response != nil:
-		return t.wrongDestination(errRedirect)
+		return t.refusal(kindDestination, errRedirect)
 	case req.URL == nil || req.URL.Opaque != "":
-		return t.wrongDestination(errOpaque)
+		return t.refusal(kindDestination, errOpaque)
 	}
 	target := requestTarget(req)
 	if t.Target != nil {
 		var err error
 		if target, err = t.Target(req); err != nil {
-			return t.wrongDestination(err)
+			return t.refusal(kindDestination, err)
 		}
 	}
 	allowed := t.Destinations
@@ -218,14 +212,13 @@ func (t *Transport) admit(req *http.Request) *failure {
 		}
 	}
 	if err := allowed.Check(target); err != nil {
-		return t.wrongDestination(err)
+		return t.refusal(kindDestination, err)
 	}
 	return nil
 }
 
-// present returns tok as it is put into requests, or nil if that cannot be done:
-// there is none, or it has characters that would break the message, such as line
-// breaks, behind which another header field would begin.
+// present returns tok in the form in which requests carry it. It returns nil if there is no token,
+// or if it has characters that would break the message, such as line breaks.
 func (t *Transport) present(tok *tokensource.Token) *credential {
 	if c := t.cached.Load(); c != nil && c.token == tok {
 		return c
@@ -245,8 +238,8 @@ func (t *Transport) present(tok *tokensource.Token) *credential {
 	return c
 }
 
-// isSendable reports whether s can stand in a request without breaking it: all visible characters
-// of ASCII can, as package tokensource has it, too.
+// isSendable reports whether s has only visible ASCII characters, as package tokensource demands
+// too.
 func isSendable(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c >= 0x7f {

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// waitContext is a request's context with a time limit, whose timer is made only
-// when somebody looks at it. With a live token nobody does, and the limit costs
-// nothing. It counts from that first look.
+// waitContext is a request's context with a time limit. The limit counts from the first call of
+// Deadline or Done, which starts the timer. With a live token there is no such call, and the limit
+// costs nothing.
 type waitContext struct {
 	context.Context // the request's own
 
@@ -45,7 +45,7 @@ func (c *waitContext) peek() context.Context {
 	return c.Context
 }
 
-// end releases the timer, and returns how long ago it was started.
+// end stops the timer and returns how long ago it was started.
 func (c *waitContext) end() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,6 +61,6 @@ func (c *waitContext) Deadline() (time.Time, bool) { return c.started().Deadline
 func (c *waitContext) Done() <-chan struct{}       { return c.started().Done() }
 func (c *waitContext) Err() error                  { return c.peek().Err() }
 
-// Value asks the started context first: package context then recognises it as
-// one of its own, and a child of it needs no goroutine.
+// Value uses the started context, so that package context recognizes it and a child needs no
+// goroutine.
 func (c *waitContext) Value(key any) any { return c.peek().Value(key) }

@@ -16,9 +16,9 @@ import (
 
 func init() { caddy.RegisterModule(AccountHandler{}) }
 
-// AccountHandler chooses the account whose token a request gets, ahead of reverse_proxy, so that the
-// account's variables can stand in the upstream's address. The directive `authinject` puts it
-// there. For an account that is not connected it answers itself, with status 503 and an
+// AccountHandler chooses the account whose token a request gets. The directive `authinject` puts it
+// in front of reverse_proxy, so that an upstream's address can hold variables of the account. If
+// the account is not connected, the handler answers with status 503 and an
 // `application/problem+json` that says where to connect it.
 //
 // Placeholder | Description
@@ -29,12 +29,11 @@ type AccountHandler struct {
 	// Source is the name of the token source. Required.
 	Source string `json:"source,omitempty"`
 
-	// Account names the account, by placeholders such as `{http.auth.user.id}`. Default:
-	// the source's unnamed account.
+	// Account names the account, by placeholders such as `{http.auth.user.id}`. Default: the
+	// source's unnamed account.
 	Account string `json:"account,omitempty"`
 
-	// AllowOrigins and AllowHosts are those of the transport behind: this handler answers
-	// first, and web pages get nothing from it either.
+	// AllowOrigins and AllowHosts are the same as in the transport. The handler checks them first.
 	AllowOrigins []string `json:"allow_origins,omitempty"`
 	AllowHosts   []string `json:"allow_hosts,omitempty"`
 
@@ -44,21 +43,23 @@ type AccountHandler struct {
 
 // CaddyModule returns the Caddy module information.
 func (AccountHandler) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.handlers.authinject_account", New: func() caddy.Module { return new(AccountHandler) }}
+	return caddy.ModuleInfo{
+		ID: "http.handlers.authinject_account", New: func() caddy.Module { return new(AccountHandler) },
+	}
 }
 
 // Provision sets up the handler.
 func (h *AccountHandler) Provision(ctx caddy.Context) error {
-	appModule, err := ctx.App("authinject")
+	app, err := appOf(ctx)
 	if err != nil {
-		return fmt.Errorf("getting the authinject app: %w", err)
+		return err
 	}
-	app := appModule.(*App)
 	if h.chooser, err = app.chooser(h.Source, h.Account); err != nil {
 		return err
 	}
 	h.answers = &authinject.Transport{
-		SourceName: h.Source, ConnectURL: app.connectURL, LoginHint: app.loginHint, PerAccount: h.Account != "", OnResult: app.watcher(h.Source),
+		SourceName: h.Source, ConnectURL: app.connectURL, LoginHint: app.loginHint,
+		PerAccount: h.Account != "", OnResult: app.watcher(h.Source),
 	}
 	h.answers.Browsers, err = browsers(app.routesAround(ctx).hosts, h.AllowOrigins, h.AllowHosts)
 	return err
@@ -85,7 +86,7 @@ func (h *AccountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 	return next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), h.chooser.key(), account)))
 }
 
-// write sends a response that was made here.
+// write sends a response of package authinject.
 func write(w http.ResponseWriter, res *http.Response) error {
 	defer res.Body.Close()
 	for name, values := range res.Header {
@@ -96,17 +97,17 @@ func write(w http.ResponseWriter, res *http.Response) error {
 	return err
 }
 
-// chosenKey is the context key of the account that was chosen for a source in this way.
+// chosenKey is the context key of the account that was chosen for a source.
 type chosenKey struct{ source, account string }
 
-// chooser finds the account that a request is for.
+// chooser finds the account of a request.
 type chooser struct {
 	name    string // of the source
 	account string // placeholders; empty: the unnamed account
 	source  *tokensource.Source
 }
 
-// chooser returns what finds the accounts of a source.
+// chooser returns the chooser for a source.
 func (a *App) chooser(name, account string) (*chooser, error) {
 	pooled, _, err := a.source(name)
 	if err != nil {
@@ -120,7 +121,7 @@ func (a *App) chooser(name, account string) (*chooser, error) {
 
 func (c *chooser) key() chosenKey { return chosenKey{c.name, c.account} }
 
-// of returns the account that was chosen for req already, or else chooses it.
+// of returns the account that was chosen for req, or chooses it.
 func (c *chooser) of(req *http.Request) (*tokensource.Account, error) {
 	if account, ok := req.Context().Value(c.key()).(*tokensource.Account); ok {
 		return account, nil
@@ -128,8 +129,9 @@ func (c *chooser) of(req *http.Request) (*tokensource.Account, error) {
 	return c.choose(req)
 }
 
-// choose finds the account of req. The placeholders are resolved once: what a client
-// sent is a name, and no placeholder in turn. No account is no reason to take the unnamed one.
+// choose finds the account of req. It resolves the placeholders once: a placeholder in a value that
+// the client sent is not resolved. An empty name is an error, and does not mean the unnamed
+// account.
 func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
 	if c.account == "" {
 		return c.source.Lookup(req.Context(), "")
@@ -139,10 +141,11 @@ func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
 		return nil, errors.New("the request did not come through a server")
 	}
 	name := repl.ReplaceAll(c.account, "")
+	err := tokensource.CheckAccountName(name)
 	if name == "" {
-		return nil, &tokensource.Error{Source: c.name, Class: tokensource.ClassLogin, Reason: "the request names no account: " + c.account + " is empty"}
+		err = errors.New("the request names no account: " + c.account + " is empty")
 	}
-	if err := tokensource.CheckAccountName(name); err != nil {
+	if err != nil {
 		return nil, &tokensource.Error{Source: c.name, Class: tokensource.ClassLogin, Reason: err.Error()}
 	}
 	return c.source.Lookup(req.Context(), name)

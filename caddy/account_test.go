@@ -230,7 +230,7 @@ func TestHealthChecksHaveNoAccount(t *testing.T) {
 	at := strings.LastIndex(config, "\n\t\tauthinject a ")
 	end := at + 1 + strings.IndexByte(config[at+1:], '\n')
 	err := load(t, config[:end]+" {\n\t\t\taccount {http.request.header.X-Account}\n\t\t\tinject_health_checks\n\t\t}"+config[end:])
-	if err == nil || !strings.Contains(err.Error(), "inject_health_checks does not go with account") {
+	if err == nil || !strings.Contains(err.Error(), "inject_health_checks cannot be combined with account") {
 		t.Errorf("got %v", err)
 	}
 }

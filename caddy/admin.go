@@ -35,7 +35,8 @@ type adminAPI struct{ ctx caddy.Context }
 // adminBase is where the endpoints begin.
 const adminBase = "/authinject/"
 
-// maxStatusAccounts bounds the accounts of a source in an answer, each of which is read from the storage.
+// maxStatusAccounts bounds the accounts of a source in an answer, each of which is read from the
+// storage.
 const maxStatusAccounts = 200
 
 // CaddyModule returns the Caddy module information.

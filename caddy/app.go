@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -19,20 +20,19 @@ import (
 
 func init() { caddy.RegisterModule(App{}) }
 
-// App holds the token sources, by name. The transport authinject and the directive
-// authinject take their tokens from here.
+// App holds the token sources, by name. The transport authinject and the directive authinject use
+// them.
 //
-// Loading a configuration makes no request: a provider that is down does not keep
-// Caddy from starting. Once Caddy runs, every source gets its token in the background
-// and keeps it fresh, used or not.
+// Loading a configuration makes no request, so Caddy starts even if a provider is down. Once Caddy
+// runs, every source gets its token in the background and keeps it fresh, used or not.
 //
-// The app emits these events, with the data source, account, and where they apply
-// class, error, generation and expiry; never a credential:
+// The app emits these events, with the data source and account, and, if they apply, class, error,
+// generation and expiry. No event holds a credential.
 //
 // Event | When
 // ------|-----
 // `token_refreshed` | a token was obtained
-// `token_refresh_failed` | a token request failed; the source goes on trying
+// `token_refresh_failed` | a token request failed; the source tries again
 // `token_refused` | an upstream refused a token, for the first time
 // `login_required` | a person has to connect the account again; once
 // `recovered` | a token was obtained after failures
@@ -40,24 +40,22 @@ func init() { caddy.RegisterModule(App{}) }
 // `login_failed` | a login did not connect an account
 // `account_disconnected` | a person disconnected an account
 type App struct {
-	// Sources are the token sources. A name may hold letters, digits, `-`, `_` and
-	// `.`; it is what logs, errors and events say.
+	// Sources are the token sources. A name may hold letters, digits, `-`, `_` and `.`. Logs,
+	// errors and events use it.
 	Sources map[string]*Source `json:"sources,omitempty"`
 
-	// EncryptionKeys seal the tokens that are stored (AES-256-GCM), so that who can read the
-	// storage or a backup of it cannot use them. A key is any text of at least 32
-	// characters, such as `openssl rand -base64 32` makes. Default: none; tokens are stored
-	// in the clear.
+	// EncryptionKeys encrypt the stored tokens (AES-256-GCM), so that the storage or a backup of it
+	// is of no use without them. A key is any text of at least 32 characters, such as the output of
+	// `openssl rand -base64 32`. Default: none; tokens are stored in the clear.
 	//
-	// The first key seals, all of them open: to replace one, put the new one in
-	// front and remove the old one once every record has been written again, which its next
-	// token does. What was stored in the clear is read too, and sealed in the same way. A
-	// record that no key opens is left as it is, and its source has no token until the key
-	// is back.
+	// The first key encrypts, and every key decrypts. To replace a key, put the new one in front,
+	// and remove the old one when every record was written again, which happens with its next
+	// token. Records in the clear are read and encrypted in the same way. A record that no key
+	// decrypts is left as it is, and its source has no token until the key is back.
 	//
-	// Use placeholders, `{file.*}` or `{env.*}`; they are resolved at each use, and once when
-	// the configuration is loaded, which fails if a key cannot be read or is too short. A literal
-	// is shown by the admin API and kept in the autosaved configuration, and gives a warning.
+	// Use placeholders, `{file.*}` or `{env.*}`. They are resolved at each use, and once when the
+	// configuration is loaded, which fails if a key cannot be read or is too short. The admin API
+	// and the autosaved configuration show a literal, so it gives a warning.
 	EncryptionKeys []string `json:"encryption_keys,omitempty"`
 
 	pooled   map[string]*pooledSource
@@ -77,6 +75,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the sources. It makes no request.
 func (a *App) Provision(ctx caddy.Context) error {
+	redactStdLog()
 	a.ctx, a.logger = ctx, ctx.Logger()
 	a.refusals = &refusals{logger: a.logger}
 	events, err := ctx.App("events")
@@ -97,8 +96,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// provisionKeys reads the encryption keys once, so that a mistake shows at once and not
-// when the first token is to be stored.
+// provisionKeys reads the encryption keys once, so that loading the configuration reports a
+// mistake.
 func (a *App) provisionKeys(ctx caddy.Context) error {
 	literal := false
 	for i, configured := range a.EncryptionKeys {
@@ -147,11 +146,10 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 	return nil
 }
 
-// Start begins to get and keep tokens. Only now is it certain that this
-// configuration is the one in force, so only now does it take over sources that an older
-// one has as well.
+// Start begins to get tokens and to keep them fresh. It takes over the sources that the previous
+// configuration has as well, which must not happen before it is certain that this configuration
+// runs.
 func (a *App) Start() error {
-	muffleStdLog()
 	for name, pooled := range a.pooled {
 		if err := pooled.promote(a.users[name]); err != nil {
 			return err
@@ -187,7 +185,7 @@ func (a *App) requireToken(name string) error {
 		}
 		var failure *tokensource.Error
 		if !errors.As(err, &failure) {
-			return cmp.Or(last, err) // the time is over
+			return cmp.Or(last, err) // the limit has passed
 		}
 		end, _ := ctx.Deadline()
 		if failure.Class != tokensource.ClassWait || failure.RetryAt.IsZero() || failure.RetryAt.After(end) {
@@ -202,26 +200,32 @@ func (a *App) requireToken(name string) error {
 	}
 }
 
-// defaultTimeout is that of a token request.
+// defaultTimeout is the time limit of a token request.
 const defaultTimeout = 10 * time.Second
 
-// Stop implements [caddy.App]. Sources are given back in Cleanup, when no handler
-// can need them any more.
+// Stop implements [caddy.App]. Cleanup releases the sources, when no handler uses them any more.
 func (a *App) Stop() error { return nil }
 
-// Cleanup gives the sources back. One that no newer configuration has ends here: a
-// token request under way is finished and stored first.
+// Cleanup releases the sources. A source that no newer configuration has ends here, after a token
+// request under way is finished and stored.
 func (a *App) Cleanup() error {
-	var failed []string
+	var failed error
 	for name, pooled := range a.pooled {
-		if err := release(pooled, a.users[name]); err != nil {
-			failed = append(failed, err.Error())
-		}
+		failed = errors.Join(failed, release(pooled, a.users[name]))
 	}
-	if len(failed) > 0 {
-		return fmt.Errorf("closing token sources: %s", strings.Join(failed, "; "))
+	if failed != nil {
+		return fmt.Errorf("closing token sources: %w", failed)
 	}
 	return nil
+}
+
+// appOf returns the app of the configuration that is being loaded.
+func appOf(ctx caddy.Context) (*App, error) {
+	app, err := ctx.App("authinject")
+	if err != nil {
+		return nil, fmt.Errorf("getting the authinject app: %w", err)
+	}
+	return app.(*App), nil
 }
 
 // source returns the pooled source and the configuration of that name.
@@ -232,25 +236,25 @@ func (a *App) source(name string) (*pooledSource, *Source, error) {
 	return nil, nil, unknownSource(name, slices.Collect(maps.Keys(a.pooled)))
 }
 
-// unknownSource says what sources there are instead.
+// unknownSource is the error about a source that is not in known.
 func unknownSource(name string, known []string) error {
 	slices.Sort(known)
 	if len(known) == 0 {
-		return fmt.Errorf("unknown source %q: no sources are configured; add 'authinject { source %s { … } }' to the global options", name, name)
+		return fmt.Errorf("unknown source %q: no sources are configured; "+
+			"add 'authinject { source %s { … } }' to the global options", name, name)
 	}
 	return fmt.Errorf("unknown source %q; configured are: %s", name, strings.Join(known, ", "))
 }
 
-// checkSourceName keeps names fit for logs, URLs and metric labels.
+// sourceName matches the names that can be in logs, URLs and metric labels.
+var sourceName = regexp.MustCompile(`^[A-Za-z0-9_.-]*$`)
+
 func checkSourceName(name string) error {
-	if name == "" || len(name) > 64 {
+	switch {
+	case name == "" || len(name) > 64:
 		return fmt.Errorf("source name %q: 1 to 64 characters are allowed", name)
-	}
-	for _, c := range name {
-		ok := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_.", c)
-		if !ok {
-			return fmt.Errorf("source name %q: only letters, digits, '-', '_' and '.' are allowed", name)
-		}
+	case !sourceName.MatchString(name):
+		return fmt.Errorf("source name %q: only letters, digits, '-', '_' and '.' are allowed", name)
 	}
 	return nil
 }

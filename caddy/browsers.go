@@ -10,9 +10,10 @@ import (
 	"github.com/authinject/caddy-authinject/authinject"
 )
 
-// browsers is the guard against web pages. siteHosts are the hosts of the configuration's sites.
+// browsers returns the guard against web pages. siteHosts are the hosts of the configuration's
+// sites.
 func browsers(siteHosts, allowOrigins, allowHosts []string) (*authinject.Browsers, error) {
-	b := &authinject.Browsers{Client: client, EveryConnection: len(allowHosts) > 0}
+	b := &authinject.Browsers{Fields: browserFields, EveryConnection: len(allowHosts) > 0}
 	var err error
 	if b.Origins, b.AnyOrigin, err = parseAllowed(allowOrigins, authinject.ParseOrigins); err != nil {
 		return nil, fmt.Errorf("allow_origins: %w", err)
@@ -24,7 +25,7 @@ func browsers(siteHosts, allowOrigins, allowHosts []string) (*authinject.Browser
 	return b, nil
 }
 
-// parseAllowed parses a list that may be a star alone.
+// parseAllowed parses a list, which may be a single star.
 func parseAllowed(configured []string, parse func(...string) ([]string, error)) (list []string, all bool, err error) {
 	if slices.Equal(configured, []string{"*"}) {
 		return nil, true, nil
@@ -39,7 +40,7 @@ func parseAllowed(configured []string, parse func(...string) ([]string, error)) 
 	return list, false, err
 }
 
-// purposePlaceholders are the fields by which browsers announce a prefetch, as the client sent them.
+// purposePlaceholders are the placeholders of the fields by which browsers announce a prefetch.
 var purposePlaceholders = func() (names [len(authinject.PurposeFields)]string) {
 	for i, field := range authinject.PurposeFields {
 		names[i] = "http.request.header." + field
@@ -47,8 +48,8 @@ var purposePlaceholders = func() (names [len(authinject.PurposeFields)]string) {
 	return names
 }()
 
-// announced reports whether the client announced a prefetch. It costs too much to ask for every request: clients
-// other than browsers send no Sec-Fetch-Site.
+// announced reports whether the client announced a prefetch. That is too slow to do for every
+// request; clients other than browsers send no Sec-Fetch-Site.
 func announced(repl *caddy.Replacer) bool {
 	for _, placeholder := range purposePlaceholders {
 		if purpose, _ := repl.GetString(placeholder); purpose != "" && authinject.SaysPrefetch(purpose) {
@@ -58,22 +59,19 @@ func announced(repl *caddy.Replacer) bool {
 	return false
 }
 
-// client is what the client sent, whatever header_up has made of it on the way.
-func client(req *http.Request) authinject.Client {
+// browserFields returns the fields as the client sent them, before header_up changed them.
+func browserFields(req *http.Request) authinject.BrowserFields {
 	repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
-		return authinject.Client{
-			Host: req.Host, Origin: req.Header.Get("Origin"), FetchSite: req.Header.Get("Sec-Fetch-Site"),
-			Referer: req.Referer(), Prefetch: authinject.IsPrefetch(req.Header),
-		}
+		return authinject.FieldsOf(req)
 	}
-	var c authinject.Client
-	c.Host, _ = repl.GetString("http.request.hostport")
-	c.Origin, _ = repl.GetString("http.request.header.Origin")
-	c.FetchSite, _ = repl.GetString("http.request.header.Sec-Fetch-Site")
-	c.Prefetch = authinject.IsPrefetch(req.Header) || c.FetchSite != "" && c.FetchSite != "same-origin" && announced(repl)
-	if c.Prefetch || c.Origin == "" && c.FetchSite == "" && req.TLS == nil {
-		c.Referer, _ = repl.GetString("http.request.header.Referer")
+	var f authinject.BrowserFields
+	f.Host, _ = repl.GetString("http.request.hostport")
+	f.Origin, _ = repl.GetString("http.request.header.Origin")
+	f.FetchSite, _ = repl.GetString("http.request.header.Sec-Fetch-Site")
+	f.Prefetch = authinject.IsPrefetch(req.Header) || f.FetchSite != "" && f.FetchSite != "same-origin" && announced(repl)
+	if f.Prefetch || f.Origin == "" && f.FetchSite == "" && req.TLS == nil {
+		f.Referer, _ = repl.GetString("http.request.header.Referer")
 	}
-	return c
+	return f
 }

@@ -32,8 +32,8 @@ func oneArg(d *caddyfile.Dispenser) (string, error) {
 // optionName is what names of options look like.
 var optionName = regexp.MustCompile(`^[A-Za-z][A-Za-z_-]{0,31}$`)
 
-// quoteOption is a word that stands where an option is expected, for an error: the value of the option in the
-// line above may have got there, and be a secret.
+// quoteOption is a word that stands where an option is expected, for an error: the value of the
+// option in the line above may have got there, and be a secret.
 func quoteOption(word string) string {
 	if optionName.MatchString(word) || len(word) < 3 {
 		return strconv.Quote(word)
@@ -41,13 +41,13 @@ func quoteOption(word string) string {
 	return fmt.Sprintf("of %d characters that looks like a value", utf8.RuneCountInString(word))
 }
 
-// caddyfileText reads the one, non-empty argument of an option.
-func caddyfileText(d *caddyfile.Dispenser, option string) (string, error) {
-	text, err := oneArg(d)
-	if err == nil && text == "" {
-		return "", d.Errf("%s is empty", option)
+// oneText reads one value that is not empty.
+func oneText(d *caddyfile.Dispenser, into *string) (err error) {
+	option := d.Val()
+	if *into, err = oneArg(d); err == nil && *into == "" {
+		return d.Errf("%s is empty", option)
 	}
-	return text, err
+	return err
 }
 
 // list reads one or more arguments.
@@ -61,6 +61,7 @@ func list(d *caddyfile.Dispenser, into *[]string) error {
 	return nil
 }
 
+// duration reads a positive duration.
 func duration(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	option := d.Val()
 	text, err := oneArg(d)
@@ -69,34 +70,28 @@ func duration(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	}
 	dur, err := caddy.ParseDuration(text)
 	if err != nil || dur <= 0 {
-		return d.Errf("%s %q is no duration; allowed are positive ones such as 30s, 5m, 1h", option, text)
+		return d.Errf("%s %q is not a duration; allowed are positive ones such as 30s, 5m, 1h", option, text)
 	}
 	*into = caddy.Duration(dur)
 	return nil
 }
 
+// lifetime reads a duration of a second or more, or never.
 func lifetime(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	option := d.Val()
 	text, err := oneArg(d)
 	if err != nil {
 		return err
 	}
-	if text == "never" {
-		*into = caddy.Duration(tokensource.NeverExpires)
-		return nil
-	}
 	dur, err := caddy.ParseDuration(text)
-	if err != nil || dur < time.Second {
-		return d.Errf("%s %q is no lifetime; allowed are durations from 1s such as 1h, and never", option, text)
+	switch {
+	case text == "never":
+		dur = tokensource.NeverExpires
+	case err != nil || dur < time.Second:
+		return d.Errf("%s %q is not a lifetime; allowed are durations from 1s such as 1h, and never", option, text)
 	}
 	*into = caddy.Duration(dur)
 	return nil
-}
-
-// oneText reads one value that is not empty.
-func oneText(d *caddyfile.Dispenser, into *string) (err error) {
-	*into, err = caddyfileText(d, d.Val())
-	return err
 }
 
 // noValue reads an option that takes no value.
@@ -129,8 +124,8 @@ func encryptionKeys(d *caddyfile.Dispenser, into *[]string) error {
 	return nil
 }
 
-// warnLiteral warns of a secret that stands in the Caddyfile itself. {$NAME} counts
-// as one: it is replaced while the Caddyfile is read, so the value ends up in the configuration.
+// warnLiteral warns of a secret that stands in the Caddyfile itself. {$NAME} counts as one: it is
+// replaced while the Caddyfile is read, so the value ends up in the configuration.
 func warnLiteral(d *caddyfile.Dispenser, source, option, text string) {
 	if !isLiteral(text) {
 		return

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -23,8 +24,8 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("authinject_connect", httpcaddyfile.Before, "handle")
 }
 
-// parseConnect parses the directive authinject_connect, which serves the page on which accounts
-// are connected, and its callback. Syntax:
+// parseConnect parses the directive authinject_connect, which serves the page on which accounts are
+// connected, and its callback. Syntax:
 //
 //	authinject_connect [<matcher>] {
 //	    path    <path>
@@ -55,33 +56,9 @@ func parseConnect(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if h.NextArg() {
 		return nil, h.Errf("authinject_connect takes no argument but a matcher; unexpected %q", h.Val())
 	}
-	fromMatcher := page.Path != ""
-	seen := make(map[string]bool)
+	p := connectParser{page, h, page.Path}
 	for h.NextBlock(0) {
-		option := h.Val()
-		if seen[option] {
-			return nil, h.Errf("%s is given twice", option)
-		}
-		seen[option] = true
-		switch option {
-		case "path":
-			if fromMatcher {
-				return nil, h.Errf("path is given twice: the matcher says %s already", page.Path)
-			}
-			err = checked(h, &page.Path, checkConnectPath)
-		case "callers":
-			err = checked(h, &page.Callers, checkCallers)
-		case "sources":
-			err = list(h.Dispenser, &page.Sources)
-			for _, source := range page.Sources {
-				if wrong := firstError(checkSourceDefined(h, source), checkConnected(h, source, pageIsFor)); wrong != nil && err == nil {
-					err = h.WrapErr(wrong)
-				}
-			}
-		default:
-			return nil, h.Errf("unknown option %q of authinject_connect; allowed are path, callers, sources", option)
-		}
-		if err != nil {
+		if err := connectOptions.read(&p, h.Dispenser, ""); err != nil {
 			return nil, err
 		}
 	}
@@ -106,8 +83,48 @@ func parseConnect(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	return h.NewRoute(matcher, page), nil
 }
 
-// checkCovered refuses a matcher that lets the page or its callback pass by: what comes to the callback, a code
-// in its address, would go to whatever is served behind.
+// connectParser reads the block of the directive authinject_connect.
+type connectParser struct {
+	*ConnectHandler
+	h       httpcaddyfile.Helper
+	matched string // path from the matcher
+}
+
+// connectOptions are the options of the directive authinject_connect.
+var connectOptions = options{
+	{name: "path", args: "<path>", field: "Path", repeat: true, parse: connectPath},
+	{name: "callers", args: "loopback|any", field: "Callers", parse: text(checkCallers)},
+	{name: "sources", args: "<source...>", field: "Sources", parse: connectSources},
+}
+
+// connectPath reads "path <path>".
+func connectPath(target any, d *caddyfile.Dispenser, o option) error {
+	p := target.(*connectParser)
+	switch {
+	case p.matched != "":
+		return d.Errf("path is given twice: the matcher says %s already", p.matched)
+	case p.Path != "":
+		return d.Err("path is given twice")
+	}
+	return text(func(_, path string) error { return checkConnectPath(path) })(target, d, o)
+}
+
+// connectSources reads "sources <source...>".
+func connectSources(target any, d *caddyfile.Dispenser, _ option) error {
+	p := target.(*connectParser)
+	if err := list(d, &p.Sources); err != nil {
+		return err
+	}
+	for _, source := range p.Sources {
+		if err := firstError(checkSourceDefined(p.h, source), checkConnected(p.h, source, pageIsFor)); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	return nil
+}
+
+// checkCovered refuses a matcher that lets the page or its callback pass by: what comes to the
+// callback, a code in its address, would go to whatever is served behind.
 func checkCovered(matcher caddy.ModuleMap, path string) error {
 	var patterns caddyhttp.MatchPath
 	raw := matcher["path"]
@@ -129,8 +146,8 @@ func checkCovered(matcher caddy.ModuleMap, path string) error {
 	return nil
 }
 
-// checkLeadsHere reports a redirect_url that leads past the page's callback. What
-// stands in front of Caddy may have put something before the path.
+// checkLeadsHere reports a redirect_url that leads past the page's callback. What stands in front
+// of Caddy may have put something before the path.
 func checkLeadsHere(source, redirect, path string) error {
 	if redirect == "" || redirect == redirectManual || hasPlaceholder(redirect) {
 		return nil
@@ -138,19 +155,6 @@ func checkLeadsHere(source, redirect, path string) error {
 	u, err := url.Parse(redirect)
 	if err != nil || !strings.HasSuffix(u.Path, path+connect.CallbackPath) {
 		return fmt.Errorf("the redirect_url of source %s is %s, and leads past this page: its callback is %s", source, redirect, path+connect.CallbackPath)
-	}
-	return nil
-}
-
-// checked reads the one argument of an option.
-func checked(h httpcaddyfile.Helper, into *string, check func(string) error) error {
-	text, err := caddyfileText(h.Dispenser, h.Val())
-	if err != nil {
-		return err
-	}
-	*into = text
-	if err := check(text); err != nil {
-		return h.WrapErr(err)
 	}
 	return nil
 }

@@ -19,11 +19,8 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("authinject", httpcaddyfile.Before, "reverse_proxy")
 }
 
-// directiveOptions are the subdirectives that are ours; all others go to reverse_proxy.
-var directiveOptions = []string{"account", "allow_origins", "allow_hosts", "retry_statuses", "retry_body", "wait", "inject_health_checks"}
-
-// parseDirective parses the directive authinject, which is reverse_proxy with the
-// transport authinject in place:
+// parseDirective parses the directive authinject, which is reverse_proxy with the transport
+// authinject in place:
 //
 //	authinject [<matcher>] <source> [<upstreams...>] {
 //	    account        <placeholder>
@@ -46,8 +43,8 @@ var directiveOptions = []string{"account", "allow_origins", "allow_hosts", "retr
 //	}
 //
 // but for what reverse_proxy cannot do: with account, or with a variable of the account in an
-// upstream's address, a handler in front chooses the account; and there a scheme can
-// stand before a placeholder, as in https://{authinject.account.deployment}.example.com.
+// upstream's address, a handler in front chooses the account; and there a scheme can stand before a
+// placeholder, as in https://{authinject.account.deployment}.example.com.
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
@@ -83,7 +80,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	proxy := new(reverseproxy.Handler)
 	if err := proxy.UnmarshalCaddyfile(caddyfile.NewDispenser(rest)); err != nil {
 		if strings.Contains(err.Error(), "unrecognized subdirective") {
-			err = fmt.Errorf("authinject %s takes the subdirectives of reverse_proxy and %s: %w", t.Source, strings.Join(directiveOptions, ", "), err)
+			err = fmt.Errorf("authinject %s takes the subdirectives of reverse_proxy and %s: %w", t.Source, strings.Join(directiveOptions.names(), ", "), err)
 		}
 		return nil, err
 	}
@@ -164,8 +161,8 @@ func withTLS(raw json.RawMessage) (json.RawMessage, error) {
 	return caddyconfig.JSON(transport, nil), nil
 }
 
-// takeOptions reads our options and returns what is left, in reverse_proxy's own
-// syntax. segment stands on the source's name.
+// takeOptions reads the options in directiveOptions and returns all other tokens, without the
+// source's name, for reverse_proxy.
 func (t *Transport) takeOptions(segment *caddyfile.Dispenser) ([]caddyfile.Token, error) {
 	segment.Reset()
 	segment.Next()
@@ -182,8 +179,8 @@ func (t *Transport) takeOptions(segment *caddyfile.Dispenser) ([]caddyfile.Token
 		case "}":
 			depth--
 		}
-		if depth == 1 && startsLine(last, token) && slices.Contains(directiveOptions, token.Text) {
-			if _, err := t.unmarshalOption(segment); err != nil {
+		if _, ours := directiveOptions.find(token.Text); ours && depth == 1 && startsLine(last, token) {
+			if err := directiveOptions.read(t, segment, ""); err != nil {
 				return nil, err
 			}
 			last = segment.Token()

@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -52,10 +53,10 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	    }
 //	}
 //
-// scopes, authorize_param, token_param, token_types and destinations may be repeated. The option
-// grant can be left out beside refresh_token or token, which name it, and beside provider, whose
-// usual grant it then is. The options of a grant, pkce, refresh_token, token and expires, may also
-// stand in its block.
+// scopes, authorize_param, token_param, token_types and destinations may be repeated. grant can be
+// left out if refresh_token or token is given, which choose it, or if provider is given, whose
+// usual grant it then is. The options of a grant, which are pkce, refresh_token, token and expires,
+// can also be in its block.
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // consume the option's name
 	if existing != nil {
@@ -87,58 +88,36 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 		if app.Sources[name] != nil {
 			return nil, d.Errf("source %s is defined twice", name)
 		}
-		p := sourceParser{
-			name: name, at: at, source: new(Source),
-			seen: make(map[string]bool), grants: make(map[string]tokensource.Grant),
+		p := sourceParser{Source: new(Source), name: name, grants: make(map[string]tokensource.Grant)}
+		for nesting := d.Nesting(); d.NextBlock(nesting); {
+			if err := sourceOptions.read(&p, d, "source "+name+": "); err != nil {
+				return nil, err
+			}
 		}
-		if err := p.parse(d); err != nil {
-			return nil, err
+		if err := p.finish(); err != nil {
+			return nil, fmt.Errorf("source %s: %w, at %s:%d", name, err, at.File, at.Line)
 		}
-		app.Sources[name] = p.source
+		app.Sources[name] = p.Source
 	}
 	return httpcaddyfile.App{Name: "authinject", Value: caddyconfig.JSON(app, nil)}, nil
 }
 
 // sourceParser reads one source block.
 type sourceParser struct {
+	*Source
 	name   string
-	at     caddyfile.Token // where the block begins
-	source *Source
-	seen   map[string]bool
-
-	grant  string                       // of the option grant
-	grants map[string]tokensource.Grant // by name: those that have options
-	own    []option                     // options of grants that stand among those of the source
+	grant  string                       // from the option grant
+	grants map[string]tokensource.Grant // the grants with options, by name
+	own    []option                     // options of grants that were given as options of the source
 }
 
-func (p *sourceParser) parse(d *caddyfile.Dispenser) error {
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		o, known := findOption(d.Val())
-		switch {
-		case !known:
-			return d.Errf("source %s: unknown option %s; allowed are %s",
-				p.name, quoteOption(d.Val()), strings.Join(optionNames(sourceOptions), ", "))
-		case p.seen[o.name] && !o.repeat:
-			return d.Errf("source %s: %s is given twice", p.name, o.name)
-		}
-		p.seen[o.name] = true
-		if err := o.parse(p, d, o); err != nil {
-			return err
-		}
-	}
-	if err := p.finish(); err != nil {
-		return fmt.Errorf("source %s: %w, at %s:%d", p.name, err, p.at.File, p.at.Line)
-	}
-	return nil
-}
-
-// finish settles the grant and checks the options against each other.
+// finish chooses the grant and checks that the options fit together.
 func (p *sourceParser) finish() error {
-	if err := p.settleGrant(); err != nil {
+	if err := p.chooseGrant(); err != nil {
 		return err
 	}
-	// On a copy: the configuration is to hold what was written, not what a preset adds.
-	filled := *p.source
+	// A copy: the configuration holds what was written, not what a preset adds.
+	filled := *p.Source
 	filled.TokenParams = slices.Clone(filled.TokenParams)
 	filled.AuthorizeParams = slices.Clone(filled.AuthorizeParams)
 	for _, configured := range filled.Variables {
@@ -149,14 +128,14 @@ func (p *sourceParser) finish() error {
 	return firstError(filled.applyProvider(), filled.validate())
 }
 
-// settleGrant finds the grant by the options that name one, and gives it its own options.
-func (p *sourceParser) settleGrant() error {
+// chooseGrant finds the grant by the options that choose one, and encodes it with its own options.
+func (p *sourceParser) chooseGrant() error {
 	for _, o := range p.own {
 		if o.implies && p.grant == "" {
 			p.grant = o.grant
 		}
 	}
-	if preset, ok := provider.Get(p.source.Provider); ok && p.grant == "" && len(p.own) > 0 {
+	if preset, ok := provider.Get(p.Provider); ok && p.grant == "" && len(p.own) > 0 {
 		p.grant = preset.Grants[0]
 	}
 	for _, o := range p.own {
@@ -173,12 +152,12 @@ func (p *sourceParser) settleGrant() error {
 	}
 	grant, err := p.grantNamed(p.grant)
 	if err == nil {
-		p.source.GrantRaw = caddyconfig.JSONModuleObject(grant, "type", p.grant, nil)
+		p.GrantRaw = caddyconfig.JSONModuleObject(grant, "type", p.grant, nil)
 	}
 	return err
 }
 
-// grantNamed is the grant of that name, which the options are for.
+// grantNamed returns the grant of that name, with the options so far.
 func (p *sourceParser) grantNamed(name string) (grant tokensource.Grant, err error) {
 	if p.grants[name] == nil {
 		if p.grants[name], err = newGrant(name); err != nil {
@@ -193,6 +172,9 @@ func (p *sourceParser) parseGrant(d *caddyfile.Dispenser, _ option) error {
 	if !d.NextArg() {
 		return d.Errf("grant needs a type; allowed are %s", strings.Join(moduleNames(grantNamespace), ", "))
 	}
+	if p.grant != "" {
+		return d.Errf("source %s: grant is given twice", p.name)
+	}
 	p.grant = d.Val()
 	grant, err := p.grantNamed(p.grant)
 	if err != nil {
@@ -200,7 +182,7 @@ func (p *sourceParser) parseGrant(d *caddyfile.Dispenser, _ option) error {
 	}
 	unmarshaler, ok := grant.(caddyfile.Unmarshaler)
 	if !ok {
-		return unmarshalGrant(d.NewFromNextSegment(), nil)
+		return unmarshalGrant(d.NewFromNextSegment(), grant, nil)
 	}
 	given := secretOptions(grant)
 	if err := unmarshaler.UnmarshalCaddyfile(d.NewFromNextSegment()); err != nil {
@@ -214,19 +196,17 @@ func (p *sourceParser) parseGrant(d *caddyfile.Dispenser, _ option) error {
 	return nil
 }
 
-// grantOption reads an option of a grant that stands among those of the source.
+// grantOption reads an option of a grant that is given as an option of the source.
 func (p *sourceParser) grantOption(d *caddyfile.Dispenser, o option) error {
 	grant, err := p.grantNamed(o.grant)
 	if err != nil {
 		return d.WrapErr(err)
 	}
-	own := grant.(optioned).options()
-	at := slices.IndexFunc(own, func(g grantOption) bool { return g.name == o.name })
-	if err := own[at].parse(d); err != nil {
+	if err := grant.(optioned).options().read(grant, d, "source "+p.name+": "); err != nil {
 		return err
 	}
 	if o.secret {
-		warnLiteral(d, p.name, o.name, *own[at].into)
+		warnLiteral(d, p.name, o.name, secretOptions(grant)[o.name])
 	}
 	p.own = append(p.own, o)
 	return nil
@@ -242,27 +222,27 @@ func (p *sourceParser) provider(d *caddyfile.Dispenser, _ option) error {
 	if err != nil {
 		return d.WrapErr(err)
 	}
-	p.source.Provider = name
+	p.Provider = name
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		variable := d.Val()
 		text, err := oneArg(d)
 		if err != nil {
 			return err
 		}
-		if p.source.Variables[variable] != "" {
+		if p.Variables[variable] != "" {
 			return d.Errf("variable %s is given twice", variable)
 		}
 		v, err := preset.Variable(variable)
-		if err == nil && !hasPlaceholder(text) { // else it is known when the configuration is loaded
+		if err == nil && !hasPlaceholder(text) { // a placeholder gets its value when the configuration is loaded
 			err = v.Check(text)
 		}
 		if err != nil {
 			return d.WrapErr(err)
 		}
-		if p.source.Variables == nil {
-			p.source.Variables = make(map[string]string)
+		if p.Variables == nil {
+			p.Variables = make(map[string]string)
 		}
-		p.source.Variables[variable] = text
+		p.Variables[variable] = text
 	}
 	return nil
 }
@@ -278,7 +258,7 @@ func checkDestination(destination string) error {
 
 // secrets reads one or more secrets.
 func (p *sourceParser) secrets(d *caddyfile.Dispenser, o option) error {
-	secrets := o.into(p.source).(*[]string)
+	secrets := o.at(p).(*[]string)
 	if err := list(d, secrets); err != nil {
 		return err
 	}
@@ -291,6 +271,7 @@ func (p *sourceParser) secrets(d *caddyfile.Dispenser, o option) error {
 	return nil
 }
 
+// inject reads "inject header [<name> [<scheme>]] | query [<name>]".
 func inject(d *caddyfile.Dispenser, into **Inject) error {
 	args := d.RemainingArgs()
 	if _, err := authinject.ParseInjection(args...); err != nil {
@@ -306,7 +287,8 @@ func inject(d *caddyfile.Dispenser, into **Inject) error {
 	return nil
 }
 
-func (p *sourceParser) storage(d *caddyfile.Dispenser, _ option) error {
+// storage reads "storage <module> { ... }".
+func storage(d *caddyfile.Dispenser, into *json.RawMessage) error {
 	if !d.NextArg() {
 		return d.Err("storage needs the name of a storage module, such as file_system")
 	}
@@ -319,8 +301,8 @@ func (p *sourceParser) storage(d *caddyfile.Dispenser, _ option) error {
 		return err
 	}
 	if _, ok := mod.(caddy.StorageConverter); !ok {
-		return d.Errf("module caddy.storage.%s (%T) is no storage", name, mod)
+		return d.Errf("module caddy.storage.%s (%T) is not a storage", name, mod)
 	}
-	p.source.StorageRaw = caddyconfig.JSONModuleObject(mod, "module", name, nil)
+	*into = caddyconfig.JSONModuleObject(mod, "module", name, nil)
 	return nil
 }

@@ -11,12 +11,12 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "authinject",
-		Short: "Connects accounts, and tells how they stand",
+		Short: "Connects accounts, and shows their state",
 		Long: `authinject gives every proxied request a valid OAuth 2.0 bearer token.
 
-"login" connects an account at a provider, "logout" disconnects it, and "status" says
-how all accounts stand; a running server needs no restart. They read the configuration
-for the sources and the storage, and open no listener of it.
+"login" connects an account at a provider, "logout" disconnects it, and "status" shows the
+state of all accounts; a running server needs no restart. They read the sources and the storage
+from the configuration, and open none of its listeners.
 
 "refresh" makes the running server ask for a new token now.
 
@@ -37,7 +37,8 @@ provider, and "providers show <name>" prints everything that one sets.`,
 				}
 				return fmt.Errorf("unknown command %q; known are %s", args[0], strings.Join(names, ", "))
 			}
-			cmd.AddCommand(loginCommand(), logoutCommand(), statusCommand(), refreshCommand(), proxyCommand(), sealCommand(), providersCommand())
+			cmd.AddCommand(loginCommand(), logoutCommand(), statusCommand(), refreshCommand(), proxyCommand(),
+				sealCommand(), providersCommand())
 		},
 	})
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// openBrowser opens an address, if there is a browser to be seen; else the printed
-// address is there. The address is passed on as one argument, and no shell sees it.
+// openBrowser opens an address, if there is a browser on a display. The address is one argument,
+// and no shell reads it.
 func openBrowser(address string) {
 	if !strings.HasPrefix(address, "https://") && !strings.HasPrefix(address, "http://") {
 		return
@@ -19,12 +19,12 @@ func openBrowser(address string) {
 	}
 	cmd := exec.Command(name, append(args, address)...) //nolint:noctx // the operator's own browser, which outlives the command
 	if cmd.Start() == nil {
-		go func() { _ = cmd.Wait() }() // how it ends is its own matter
+		go func() { _ = cmd.Wait() }() // the exit status of the browser does not matter
 	}
 }
 
-// browserCommand is what opens an address on this system: $BROWSER, if set, and nothing
-// over SSH or without a display.
+// browserCommand returns the command that opens an address on this system: $BROWSER, if set, and
+// none over SSH or without a display.
 func browserCommand(getenv func(string) string, system string) (name string, args []string) {
 	if browser := getenv("BROWSER"); browser != "" {
 		return browser, nil

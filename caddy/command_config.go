@@ -12,19 +12,50 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/spf13/cobra"
+
+	"github.com/authinject/caddy-authinject/caddy/connect"
+	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 // defaultConfig is the configuration of commands that name none.
 const defaultConfig = "Caddyfile"
 
-// commandConfig is where a command finds its configuration.
+// commandConfig names the configuration, the account and the running server of a command.
 type commandConfig struct {
 	file, adapter string
+	account       string
+	address       string // of the admin API
 }
 
+// flags adds the flags for the configuration.
 func (c *commandConfig) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&c.file, "config", "c", "", "Configuration file (default: Caddyfile in the working directory)")
-	cmd.Flags().StringVarP(&c.adapter, "adapter", "a", "", "Name of the config adapter, where the file's name does not say it")
+	cmd.Flags().StringVarP(&c.adapter, "adapter", "a", "", "Name of the config adapter, if the file's name does not show it")
+}
+
+// accountFlag adds the flag for the account.
+func (c *commandConfig) accountFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.account, "account", "", "Name of the account (default: the unnamed one)")
+}
+
+// addressFlag adds the flag for the address of the admin API.
+func (c *commandConfig) addressFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.address, "address", "", "Address of the admin API (default: as configured, or localhost:2019)")
+}
+
+// loadSource loads the configuration and returns a source in it whose accounts a person connects.
+func (c *commandConfig) loadSource(name string) (*loadedApp, connect.Source, error) {
+	app, err := c.load()
+	if err != nil {
+		return nil, connect.Source{}, err
+	}
+	if c.account != "" {
+		if err := tokensource.CheckAccountName(c.account); err != nil {
+			return nil, connect.Source{}, err
+		}
+	}
+	source, err := app.interactive(name, " has no login:")
+	return app, source, err
 }
 
 // loadedApp is the app of a configuration that does not run here.
@@ -33,8 +64,8 @@ type loadedApp struct {
 	around routes // in the configuration
 }
 
-// load sets up the token sources of the configuration, and the storage they share with a
-// running server; nothing else of it, and no source is started.
+// load sets up the token sources of the configuration, with the storage that they share with a
+// running server. It sets up nothing else and starts no source.
 func (c *commandConfig) load() (*loadedApp, error) {
 	raw, err := c.read()
 	if err != nil {
@@ -46,12 +77,13 @@ func (c *commandConfig) load() (*loadedApp, error) {
 	}
 	if err := json.Unmarshal(raw, &config); err != nil {
 		if c.adapter == "" {
-			return nil, fmt.Errorf("%s is no configuration in JSON (%w); if it is a Caddyfile, add --adapter caddyfile", c.file, err)
+			return nil, fmt.Errorf("%s is not a configuration in JSON (%w); "+
+				"if it is a Caddyfile, add --adapter caddyfile", c.file, err)
 		}
-		return nil, fmt.Errorf("%s is no configuration: %w", c.file, err)
+		return nil, fmt.Errorf("%s is not a configuration: %w", c.file, err)
 	}
 	if config.Apps["authinject"] == nil {
-		return nil, fmt.Errorf("%s configures no token sources; they stand in the global option authinject", c.file)
+		return nil, fmt.Errorf("%s configures no token sources; they belong in the global option authinject", c.file)
 	}
 	var http caddyhttp.App
 	if config.Apps["http"] != nil {
@@ -59,22 +91,19 @@ func (c *commandConfig) load() (*loadedApp, error) {
 			return nil, fmt.Errorf("%s: app http: %w", c.file, err)
 		}
 	}
-	loaded := &loadedApp{around: survey(http.Servers)}
 	ctx, err := caddy.ProvisionContext(&caddy.Config{
 		Admin:      &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(bool)}},
-		Logging:    &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "ERROR"}}}},
 		StorageRaw: config.Storage,
-		AppsRaw:    caddy.ModuleMap{"authinject": config.Apps["authinject"]},
+		Logging: &caddy.Logging{
+			Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "ERROR"}}},
+		},
+		AppsRaw: caddy.ModuleMap{"authinject": config.Apps["authinject"]},
 	})
 	if err != nil {
 		return nil, err
 	}
-	app, err := ctx.App("authinject")
-	if err != nil {
-		return nil, err
-	}
-	loaded.App = app.(*App)
-	return loaded, nil
+	app, err := appOf(ctx)
+	return &loadedApp{app, survey(http.Servers)}, err
 }
 
 // read returns the configuration as JSON.
@@ -90,10 +119,12 @@ func (c *commandConfig) read() ([]byte, error) {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	adapter := c.adapter
-	if name := filepath.Base(c.file); adapter == "" && (strings.HasPrefix(name, "Caddyfile") || strings.HasSuffix(name, ".caddyfile")) {
+	name := filepath.Base(c.file)
+	switch {
+	case adapter != "":
+	case strings.HasPrefix(name, "Caddyfile") || strings.HasSuffix(name, ".caddyfile"):
 		adapter = "caddyfile"
-	}
-	if adapter == "" {
+	default:
 		return body, nil
 	}
 	known := caddyconfig.GetAdapter(adapter)
@@ -106,6 +137,3 @@ func (c *commandConfig) read() ([]byte, error) {
 	}
 	return raw, nil
 }
-
-// hasNoLogin is what commands say of a source that [App.interactive] refuses.
-const hasNoLogin = " has no login:"

@@ -28,15 +28,14 @@ import (
 const (
 	// loginAttempts is how often a code may be typed.
 	loginAttempts = 3
-	// redeemedElsewhere is how long the running server may take to redeem an answer: the
-	// default time-out of a token request, and storing what it brought.
+	// redeemedElsewhere is how long the running server may take to redeem an answer: the default
+	// time-out of a token request, and storing what it brought.
 	redeemedElsewhere = 20 * time.Second
 )
 
 func loginCommand() *cobra.Command {
 	var (
 		config  commandConfig
-		account string
 		vars    []string
 		quiet   bool
 		timeout time.Duration
@@ -45,15 +44,11 @@ func loginCommand() *cobra.Command {
 		Use:   "login <source>",
 		Short: "Connects an account at a provider",
 		Long: `Opens the provider's page in a browser, or prints its address, and waits for the answer:
-on the redirect URL, if that is on this machine; from the page of a running server; or typed. Over
-SSH, where the browser is elsewhere, paste the address that the browser ends at.`,
+on the redirect URL, if that is on this machine; from the page of a running server; or as a code
+that you type. Over SSH, paste the address at which the browser ends.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			app, err := config.load()
-			if err != nil {
-				return err
-			}
-			source, err := app.interactive(args[0], hasNoLogin)
+			app, source, err := config.loadSource(args[0])
 			if err != nil {
 				return err
 			}
@@ -62,14 +57,14 @@ SSH, where the browser is elsewhere, paste the address that the browser ends at.
 			ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("no answer came in time; nothing was changed"))
 			defer cancel()
 			l := &terminalLogin{
-				Source: source, account: account, pages: app.around.pagesOf(source.Name), openBrowser: !quiet,
+				Source: source, account: config.account, pages: app.around.pagesOf(source.Name), openBrowser: !quiet,
 				in: newLines(os.Stdin), out: os.Stdout, asks: term.IsTerminal(int(os.Stdin.Fd())),
 			}
 			return l.run(ctx, vars)
 		},
 	}
 	config.flags(cmd)
-	cmd.Flags().StringVar(&account, "account", "", "Name of the account (default: the unnamed one)")
+	config.accountFlag(cmd)
 	cmd.Flags().StringArrayVar(&vars, "var", nil, "A variable of the account, as name=value, such as deployment=acme; may be repeated")
 	cmd.Flags().BoolVar(&quiet, "no-browser", false, "Only print the address to open")
 	cmd.Flags().DurationVar(&timeout, "timeout", tokensource.LoginLifetime, "How long to wait for the answer")
@@ -84,15 +79,10 @@ type terminalLogin struct {
 	openBrowser bool
 	in          <-chan string // lines; closed at the end of the input
 	out         io.Writer
-	asks        bool // somebody can be asked
+	asks        bool // a person can answer questions
 }
 
 func (l *terminalLogin) run(ctx context.Context, vars []string) error {
-	if l.account != "" {
-		if err := tokensource.CheckAccountName(l.account); err != nil {
-			return err
-		}
-	}
 	variables, err := l.variables(ctx, vars)
 	if err != nil {
 		return err
@@ -108,29 +98,35 @@ func (l *terminalLogin) run(ctx context.Context, vars []string) error {
 	if listener != nil {
 		defer listener.Close()
 	}
-	login, err := l.Tokens.BeginLogin(ctx, tokensource.LoginRequest{Account: l.account, Variables: variables, RedirectURL: redirect, Terminal: true})
+	login, err := l.Tokens.BeginLogin(ctx, tokensource.LoginRequest{
+		Account: l.account, Variables: variables, RedirectURL: redirect, Terminal: true,
+	})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(l.out, "To connect %s, open this address in a browser and allow access:\n\n  %s\n\n", connect.AccountName(l.Name, l.account), login.URL.Reveal())
+	fmt.Fprintf(l.out, "To connect %s, open this address in a browser and allow access:\n\n  %s\n\n",
+		connect.AccountName(l.Name, l.account), login.URL.Reveal())
 	if l.openBrowser {
 		openBrowser(login.URL.Reveal())
 	}
 	if login.Typed() {
-		err = l.typed(ctx, login)
+		err = l.manual(ctx, login)
 	} else {
 		err = l.redirected(ctx, login, listener, before.Decided)
 	}
 	if err != nil {
-		// Nobody waits for the answer any more, so nobody shall be able to bring it.
-		_ = l.Tokens.CancelLogin(context.WithoutCancel(ctx), login) // else it ends with its lifetime
+		// An answer that comes later must not be used.
+		if failed := l.Tokens.CancelLogin(context.WithoutCancel(ctx), login); failed != nil {
+			err = errors.Join(err, fmt.Errorf("ending the login, which ends by itself within %s: %w",
+				tokensource.LoginLifetime, failed))
+		}
 		return err
 	}
 	return l.report(ctx)
 }
 
-// variables are those of the flags, and for the others what the account had before, or
-// what somebody types.
+// variables returns the variables of the flags, and for all others the values that the account had
+// before or that a person types.
 func (l *terminalLogin) variables(ctx context.Context, flags []string) (map[string]string, error) {
 	values := make(map[string]string)
 	for _, flag := range flags {
@@ -171,9 +167,9 @@ func (l *terminalLogin) variables(ctx context.Context, flags []string) (map[stri
 	return values, nil
 }
 
-// redirect is where the provider sends the person back to: as configured, or to the
-// page of the configuration, or to a port of our own (RFC 8252 section 7.3). The listener
-// takes the answer; it is nil where somebody else does.
+// redirect returns the URL to which the provider sends the person back: the configured one, or the
+// page of the configuration, or a port of this process (RFC 8252 section 7.3). The listener takes
+// the answer. It is nil if this process does not.
 func (l *terminalLogin) redirect(ctx context.Context) (string, net.Listener, error) {
 	redirect := l.RedirectURL
 	if redirect == "" && len(l.pages) > 0 {
@@ -205,8 +201,8 @@ func (l *terminalLogin) redirect(ctx context.Context) (string, net.Listener, err
 	return redirect, listener, nil
 }
 
-// typed takes the code or PIN that the provider shows.
-func (l *terminalLogin) typed(ctx context.Context, login *tokensource.Login) error {
+// manual takes the code or PIN that the provider shows.
+func (l *terminalLogin) manual(ctx context.Context, login *tokensource.Login) error {
 	var err error
 	for range loginAttempts {
 		fmt.Fprint(l.out, "Code or PIN: ")
@@ -228,9 +224,11 @@ func (l *terminalLogin) typed(ctx context.Context, login *tokensource.Login) err
 	return err
 }
 
-// redirected waits for the answer: on the listener, in the storage, where a running server
-// leaves it, or pasted.
-func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login, listener net.Listener, before time.Time) error {
+// redirected waits for the answer: on the listener, in the storage, where a running server stores
+// it, or in a line that a person pastes.
+func (l *terminalLogin) redirected(
+	ctx context.Context, login *tokensource.Login, listener net.Listener, before time.Time,
+) error {
 	answers := make(chan error, 1)
 	if listener != nil {
 		stop := serveLogin(ctx, listener, l.Source, login, answers)
@@ -247,7 +245,7 @@ func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login
 			return err
 		case line, open := <-lines:
 			if !open {
-				lines = nil // nobody can paste; the answer may still come
+				lines = nil // the input ended; the answer may still come
 				continue
 			}
 			answer, err := pasted(line, login)
@@ -259,7 +257,7 @@ func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login
 				return l.Tokens.FinishLogin(ctx, login, answer)
 			}
 		case <-watch.C:
-			// Others may connect or refresh the account meanwhile: it is this login that counts.
+			// Another process may connect or refresh the account meanwhile. Only this login counts.
 			if _, err := l.Tokens.FindLogin(ctx, login.State); !errors.Is(err, tokensource.ErrNoLogin) {
 				continue
 			}
@@ -272,7 +270,8 @@ func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login
 			case used.IsZero():
 				used = time.Now()
 			case time.Since(used) > redeemedElsewhere:
-				return errors.New("the answer came to the running server, which could not finish the login; its page and its log say why")
+				return errors.New("the answer came to the running server, which could not finish the login; " +
+					"its page and its log say why")
 			}
 		case <-ctx.Done():
 			return ended(ctx)
@@ -280,20 +279,21 @@ func (l *terminalLogin) redirected(ctx context.Context, login *tokensource.Login
 	}
 }
 
-// serveLogin takes the provider's answer to a login that was begun in a terminal. What came of it is
-// sent to results, once. The returned function waits until the browser has been told.
-func serveLogin(ctx context.Context, listener net.Listener, s connect.Source, login *tokensource.Login, results chan<- error) (stop func()) {
+// serveLogin takes the provider's answer to a login that was begun in a terminal, and sends the
+// result to results, once. The returned function waits until the browser got its answer.
+func serveLogin(
+	ctx context.Context, listener net.Listener, s connect.Source, login *tokensource.Login, results chan<- error,
+) (stop func()) {
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: connect.Terminal(ctx, s, login, results)}
 	go func() { _ = server.Serve(listener) }() // ends with Shutdown
 	return func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		_ = server.Shutdown(ctx)
+		_ = server.Shutdown(ctx) // an error means that the browser did not read its answer in time
 	}
 }
 
-// pasted reads the address that a browser ended at: the answer stands in its query or
-// fragment. It is nil for an empty line.
+// pasted returns the answer in the query or fragment of an address. It is nil for an empty line.
 func pasted(line string, login *tokensource.Login) (url.Values, error) {
 	line = strings.TrimSpace(line)
 	if line == "" {
@@ -301,7 +301,8 @@ func pasted(line string, login *tokensource.Login) (url.Values, error) {
 	}
 	u, err := url.Parse(line)
 	if err != nil || u.Scheme == "" {
-		return nil, errors.New("That is no address. Paste the whole of it, from http to its end.") //nolint:revive,staticcheck // said to a person
+		return nil, errors.New("That is not an address. " + //nolint:revive,staticcheck // shown to a person
+			"Paste all of it, from http to its end.")
 	}
 	answer := u.Query()
 	if fragment, err := url.ParseQuery(u.EscapedFragment()); err == nil {
@@ -311,15 +312,17 @@ func pasted(line string, login *tokensource.Login) (url.Values, error) {
 	}
 	switch {
 	case !connect.HasAnswer(answer):
-		return nil, errors.New("There is no answer in that address. Paste the one that the browser ends at, after you have allowed access.") //nolint:revive,staticcheck // said to a person
+		return nil, errors.New("There is no answer in that address. " + //nolint:revive,staticcheck // shown to a person
+			"Paste the one at which the browser ends, after you have allowed access.")
 	case len(answer["state"]) != 1 || !tokensource.NewSecret(answer.Get("state")).Equal(login.State):
-		return nil, errors.New("That is the answer to another login. Use the address that was printed above.") //nolint:revive,staticcheck // said to a person
+		return nil, errors.New("That is the answer to another login. " + //nolint:revive,staticcheck // shown to a person
+			"Use the address that was printed above.")
 	}
 	answer.Del("state")
 	return answer, nil
 }
 
-// report says how the account stands now.
+// report prints the state of the account.
 func (l *terminalLogin) report(ctx context.Context) error {
 	st, err := l.Tokens.Stored(ctx, l.account)
 	if err != nil {
@@ -330,7 +333,7 @@ func (l *terminalLogin) report(ctx context.Context) error {
 	return nil
 }
 
-// line reads a line that somebody types.
+// line reads a line that a person types.
 func (l *terminalLogin) line(ctx context.Context) (string, error) {
 	select {
 	case line, open := <-l.in:
@@ -343,7 +346,7 @@ func (l *terminalLogin) line(ctx context.Context) (string, error) {
 	}
 }
 
-// ended says why ctx did.
+// ended returns why ctx ended.
 func ended(ctx context.Context) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
@@ -351,7 +354,7 @@ func ended(ctx context.Context) error {
 	return errors.New("interrupted; nothing was changed")
 }
 
-// newLines reads lines in the background, since reading cannot be called off.
+// newLines reads lines in the background, because reading cannot be canceled.
 func newLines(r io.Reader) <-chan string {
 	lines := make(chan string)
 	go func() {

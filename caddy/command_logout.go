@@ -9,35 +9,23 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/authinject/caddy-authinject/caddy/connect"
-	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 func logoutCommand() *cobra.Command {
-	var (
-		config           commandConfig
-		account, address string
-	)
+	var config commandConfig
 	cmd := &cobra.Command{
 		Use:   "logout <source>",
 		Short: "Disconnects an account",
-		Long: `Revokes the account's tokens at the provider, where it has a revocation endpoint, and
-removes them from the storage. Then it tells the running server, by its admin API. A server that cannot be
-told, because its admin API is off or it runs on another machine, stops within about 5 seconds.`,
+		Long: `Revokes the account's tokens at the provider, if it has a revocation endpoint, and removes
+them from the storage. Then it informs the running server through its admin API. A server whose
+admin API cannot be reached stops using the tokens within about 5 seconds.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			app, err := config.load()
+			_, source, err := config.loadSource(args[0])
 			if err != nil {
 				return err
 			}
-			source, err := app.interactive(args[0], hasNoLogin)
-			if err != nil {
-				return err
-			}
-			if account != "" {
-				if err := tokensource.CheckAccountName(account); err != nil {
-					return err
-				}
-			}
+			account := config.account
 			st, err := source.Tokens.Stored(cmd.Context(), account)
 			if err != nil {
 				return err
@@ -49,23 +37,24 @@ told, because its admin API is off or it runs on another machine, stops within a
 			if err := source.Tokens.Account(account).Disconnect(cmd.Context()); err != nil {
 				return err
 			}
-			told := "its tokens were revoked at the provider, and removed here"
+			result := "its tokens were revoked at the provider, and removed here"
 			if !revokes {
-				told = "its tokens were removed here; the provider offers no way to revoke them"
+				result = "its tokens were removed here; the provider offers no way to revoke them"
 			}
-			fmt.Fprintf(os.Stdout, "Disconnected %s: %s.\n", connect.AccountName(source.Name, account), told)
-			at, err := config.adminAddress(address)
+			fmt.Fprintf(os.Stdout, "Disconnected %s: %s.\n", connect.AccountName(source.Name, account), result)
+			at, err := config.adminAddress()
 			if err == nil && stopped(cmd.Context(), at, source.Name, account) {
 				fmt.Fprintf(os.Stdout, "The running server (admin API at %s) has stopped using them.\n", at)
 			} else {
-				fmt.Fprintf(os.Stdout, "No running server confirmed this at %s. One that runs stops using them within about 5 seconds.\n", at)
+				fmt.Fprintf(os.Stdout, "No running server confirmed this at %s. "+
+					"One that runs stops using them within about 5 seconds.\n", at)
 			}
 			return nil
 		},
 	}
 	config.flags(cmd)
-	cmd.Flags().StringVar(&account, "account", "", "Name of the account (default: the unnamed one)")
-	addressFlag(cmd, &address)
+	config.accountFlag(cmd)
+	config.addressFlag(cmd)
 	return cmd
 }
 
@@ -76,8 +65,8 @@ const (
 	syncAgain = 100 * time.Millisecond
 )
 
-// stopped makes the server at address read the storage, and reports whether the server stopped using the account's
-// token because of that.
+// stopped makes the server at address read the storage, and reports whether the server then stopped
+// using the account's token.
 func stopped(ctx context.Context, address, source, account string) bool {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()

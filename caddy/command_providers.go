@@ -33,9 +33,9 @@ func providersCommand() *cobra.Command {
 		Short: "Prints everything that a preset sets, and what to know about it",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			preset, ok := provider.Get(args[0])
-			if !ok {
-				return fmt.Errorf("unknown provider %q; known are %s", args[0], strings.Join(provider.Names(), ", "))
+			preset, err := findPreset(args[0])
+			if err != nil {
+				return err
 			}
 			return preset.Describe(os.Stdout)
 		},

@@ -17,8 +17,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// proxyFlags are the flags of the proxy command that become lines of a Caddyfile: those of
-// the source, and those of the directive.
+// proxyFlags are the flags of the proxy command that become lines of a Caddyfile: those of the
+// source, and those of the directive.
 type proxyFlags struct {
 	from, to  string
 	source    map[string]*[]string // option -> lines of it
@@ -67,11 +67,10 @@ the same.`,
 			f.source[o.name] = flags.StringArray(flagName(o.name), nil, "As the option "+o.name+" of a source")
 		}
 	}
-	for _, option := range directiveOptions {
-		if option == "inject_health_checks" {
-			continue
+	for _, o := range directiveOptions {
+		if o.args != "" {
+			f.directive[o.name] = flags.StringArray(flagName(o.name), nil, "As the option "+o.name+" of the directive")
 		}
-		f.directive[option] = flags.StringArray(flagName(option), nil, "As the option "+option+" of the directive")
 	}
 	return cmd
 }
@@ -88,11 +87,11 @@ func (f *proxyFlags) caddyfile() (string, error) {
 	case f.to == "":
 		return "", errors.New("--to is needed: the API that the requests are for, such as https://api.example.com")
 	case strings.ContainsAny(f.to, " \t\r\n"):
-		return "", fmt.Errorf("--to %q is no upstream", f.to)
+		return "", fmt.Errorf("--to %q is not an upstream", f.to)
 	}
 	var b strings.Builder
 	b.WriteString("{\n\tadmin off\n\tauthinject {\n\t\tsource proxy {\n")
-	if err := f.write(&b, "\t\t\t", f.source, optionNames(sourceOptions)); err != nil {
+	if err := f.write(&b, "\t\t\t", f.source, sourceOptions); err != nil {
 		return "", err
 	}
 	fmt.Fprintf(&b, "\t\t}\n\t}\n}\n\nhttp://:%s {\n\tbind %s\n", port, host)
@@ -108,21 +107,20 @@ func (f *proxyFlags) caddyfile() (string, error) {
 }
 
 // write writes the lines of the options that are given.
-func (f *proxyFlags) write(b *strings.Builder, indent string, given map[string]*[]string, options []string) error {
-	for _, option := range options {
-		o, _ := findOption(option) // the directive has no secrets
-		if given[option] == nil {
+func (f *proxyFlags) write(b *strings.Builder, indent string, given map[string]*[]string, known options) error {
+	for _, o := range known {
+		if given[o.name] == nil {
 			continue
 		}
-		for _, value := range *given[option] {
+		for _, value := range *given[o.name] {
 			switch {
 			case strings.ContainsAny(value, "\r\n"):
-				return fmt.Errorf("--%s must be one line", flagName(option))
+				return fmt.Errorf("--%s must be one line", flagName(o.name))
 			case o.secret && isLiteral(value):
-				return fmt.Errorf("--%s: what stands on a command line is shown to every user of this machine; use a placeholder, {env.NAME} or {file./path}", flagName(option))
+				return fmt.Errorf("--%s: what stands on a command line is shown to every user of this machine; use a placeholder, {env.NAME} or {file./path}", flagName(o.name))
 			}
-			fmt.Fprintf(b, "%s%s %s", indent, option, value)
-			if option == "provider" && len(f.vars) > 0 {
+			fmt.Fprintf(b, "%s%s %s", indent, o.name, value)
+			if o.name == "provider" && len(f.vars) > 0 {
 				b.WriteString(" {\n")
 				for _, v := range f.vars {
 					name, text, found := strings.Cut(v, "=")
@@ -146,7 +144,7 @@ func (f *proxyFlags) listen() (host, port string, err error) {
 		from = ":" + from
 	}
 	if host, port, err = net.SplitHostPort(from); err != nil || port == "" {
-		return "", "", fmt.Errorf("--from %q is no address; allowed are host:port, such as 127.0.0.1:8080, and a port", f.from)
+		return "", "", fmt.Errorf("--from %q is not an address; allowed are host:port, such as 127.0.0.1:8080, and a port", f.from)
 	}
 	if host == "" {
 		host = "127.0.0.1"
@@ -220,8 +218,8 @@ func (f *proxyFlags) run(raw []byte) error {
 }
 
 // isFree returns an error if something listens at addr already. Caddy's servers share their
-// addresses, which lets one configuration take over from another: of two proxies at one
-// address each would get some of the requests.
+// addresses, which lets one configuration take over from another: of two proxies at one address
+// each would get some of the requests.
 func isFree(addr string) error {
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 	if err != nil {

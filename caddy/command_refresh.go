@@ -17,44 +17,41 @@ import (
 )
 
 func refreshCommand() *cobra.Command {
-	var (
-		config           commandConfig
-		address, account string
-	)
+	var config commandConfig
 	cmd := &cobra.Command{
 		Use:   "refresh <source>",
 		Short: "Makes the running server ask for a new token now",
-		Long: `Asks the running server, by its admin API, to get a new token, whatever the one in use is good
-for. The token in use serves on if that fails; then the exit status is 1. A pause that the
-provider asked for is kept.`,
+		Long: `Asks the running server, through its admin API, to get a new token at once. If that fails, the
+server keeps the token in use, and the exit status is 1. A pause that the provider demanded is
+respected.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			address, err := config.adminAddress(address)
+			address, err := config.adminAddress()
 			if err != nil {
 				return err
 			}
-			st, err := postAccount(address, args[0], account, "refresh")
+			st, err := postAccount(address, args[0], config.account, "refresh")
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(os.Stdout, "%s: %s\n", connect.AccountName(args[0], account), st.Words)
+			fmt.Fprintf(os.Stdout, "%s: %s\n", connect.AccountName(args[0], config.account), st.Words)
 			return nil
 		},
 	}
 	config.flags(cmd)
-	cmd.Flags().StringVar(&account, "account", "", "Name of the account (default: the unnamed one)")
-	addressFlag(cmd, &address)
+	config.accountFlag(cmd)
+	config.addressFlag(cmd)
 	return cmd
 }
 
-// pathSegment escapes a name for a path: dots too, for "." and ".." lead elsewhere.
+// pathSegment escapes a name for a path, with its dots: "." and ".." would be other paths.
 func pathSegment(name string) string { return strings.ReplaceAll(url.PathEscape(name), ".", "%2E") }
 
-// adminAddress is where the admin API of the running server is: as said, as configured, or
-// as usual.
-func (c *commandConfig) adminAddress(said string) (string, error) {
-	if _, err := os.Stat(defaultConfig); said != "" || c.file == "" && err != nil {
-		return caddycmd.DetermineAdminAPIAddress(said, nil, "", "")
+// adminAddress returns the address of the admin API: the flag's, the configured one, or the
+// default.
+func (c *commandConfig) adminAddress() (string, error) {
+	if _, err := os.Stat(defaultConfig); c.address != "" || c.file == "" && err != nil {
+		return caddycmd.DetermineAdminAPIAddress(c.address, nil, "", "")
 	}
 	raw, err := c.read()
 	if err != nil {
@@ -63,13 +60,8 @@ func (c *commandConfig) adminAddress(said string) (string, error) {
 	return caddycmd.DetermineAdminAPIAddress("", raw, c.file, "")
 }
 
-// addressFlag adds the flag for the address of the admin API.
-func addressFlag(cmd *cobra.Command, address *string) {
-	cmd.Flags().StringVar(address, "address", "", "Address of the admin API (default: as configured, or localhost:2019)")
-}
-
-// postAccount asks the running server to refresh or sync an account. It returns the account's state afterwards, or
-// why that failed.
+// postAccount asks the running server to refresh or sync an account. It returns the account's state
+// afterwards, or why that failed.
 func postAccount(address, source, account, action string) (st accountStatus, err error) {
 	path := adminBase + "sources/" + pathSegment(source)
 	if account != "" {
@@ -78,7 +70,7 @@ func postAccount(address, source, account, action string) (st accountStatus, err
 	path += "/" + action
 	res, err := caddycmd.AdminAPIRequest(address, http.MethodPost, path, nil, nil)
 	if err != nil {
-		// What the server answers with stands at the end, as JSON.
+		// The error ends with the server's answer, as JSON.
 		if at := strings.IndexByte(err.Error(), '{'); at >= 0 && json.Unmarshal([]byte(err.Error()[at:]), &st) == nil && st.Error != "" {
 			return st, errors.New(st.Error)
 		}
@@ -90,7 +82,7 @@ func postAccount(address, source, account, action string) (st accountStatus, err
 		return st, fmt.Errorf("reading the answer of the admin API: %w", err)
 	}
 	if err := json.Unmarshal(body, &st); err != nil {
-		return st, fmt.Errorf("the admin API at %s answered with no status", address)
+		return st, fmt.Errorf("the admin API at %s sent an answer that is not a status", address)
 	}
 	return st, nil
 }

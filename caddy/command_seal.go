@@ -18,11 +18,11 @@ func sealCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "seal",
 		Short: "Seals all stored records under the first encryption_key",
-		Long: `Writes every stored record anew that lies in the clear or is sealed under another
-key than the first encryption_key. When it has run without an error, the other keys can go;
-records of sources that are not in the configuration, and copies of damaged ones, are counted and
-stay as they are. A login under way lies as it was begun for 10 minutes at most.
-Running servers need not stop, but must have the first key already.`,
+		Long: `Writes every stored record again that is in the clear or sealed under another key than the
+first encryption_key. If there was no error, you can remove the other keys. Records of sources that
+are not in the configuration, and copies of damaged records, are counted and not changed. A login
+under way keeps its key for 10 minutes at most. Running servers need not stop, but must have the
+first key already.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			app, err := config.load()
@@ -30,7 +30,8 @@ Running servers need not stop, but must have the first key already.`,
 				return err
 			}
 			if len(app.EncryptionKeys) == 0 {
-				return errors.New("there is no encryption_key in the global option authinject; add one, such as encryption_key {file./run/secrets/authinject.key}")
+				return errors.New("there is no encryption_key in the global option authinject; " +
+					"add one, such as encryption_key {file./run/secrets/authinject.key}")
 			}
 			var failed []error
 			for _, name := range slices.Sorted(maps.Keys(app.pooled)) {
@@ -57,7 +58,7 @@ Running servers need not stop, but must have the first key already.`,
 	return cmd
 }
 
-// leftovers counts what stays as it is in Caddy's storage.
+// leftovers counts the records in Caddy's storage that are not changed.
 func (a *App) leftovers(ctx context.Context) (strangers, copies int, err error) {
 	var sources []*tokensource.Source
 	for _, pooled := range a.pooled {

@@ -19,16 +19,15 @@ import (
 
 func statusCommand() *cobra.Command {
 	var (
-		config  commandConfig
-		account string
-		asJSON  bool
+		config commandConfig
+		asJSON bool
 	)
 	cmd := &cobra.Command{
 		Use:   "status [<source>]",
-		Short: "Says how accounts stand",
-		Long: `Says how the accounts of all sources stand, or of one, as the storage has them; tokens that are
-not stored are known to the running server alone. With the name of a source the exit status is
-1 if a login is needed. What cannot be read is an error, after all that can.`,
+		Short: "Shows the state of accounts",
+		Long: `Shows the state of the accounts of all sources, or of one source, from the storage. Only the
+running server knows tokens that are not stored. With the name of a source the exit status is 1
+if a login is needed. Records that cannot be read are reported last, as an error.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			app, err := config.load()
@@ -45,7 +44,7 @@ not stored are known to the running server alone. With the name of a source the 
 			all := []accountStatus{} // for JSON, none is a list too
 			var failed []error
 			for _, name := range names {
-				list, err := app.stored(cmd.Context(), name, account, cmd.Flags().Changed("account"))
+				list, err := app.stored(cmd.Context(), name, config.account, cmd.Flags().Changed("account"))
 				if err != nil {
 					failed = append(failed, err)
 				}
@@ -55,7 +54,7 @@ not stored are known to the running server alone. With the name of a source the 
 				return err
 			}
 			for _, st := range all {
-				// A named account that somebody disconnected is not missed.
+				// A named account that a person disconnected needs no login.
 				if len(args) == 1 && st.State == tokensource.StateLoginRequired && (st.Account == "" || !st.Disconnected) {
 					failed = append(failed, errors.New("a login is needed"))
 					break
@@ -65,12 +64,12 @@ not stored are known to the running server alone. With the name of a source the 
 		},
 	}
 	config.flags(cmd)
-	cmd.Flags().StringVar(&account, "account", "", "Only this account")
+	cmd.Flags().StringVar(&config.account, "account", "", "Only this account")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
 	return cmd
 }
 
-// accountStatus is how an account stands, for people and programs.
+// accountStatus is the state of an account, for people and programs.
 type accountStatus struct {
 	Source     string            `json:"source"`
 	Account    string            `json:"account,omitempty"`
@@ -96,15 +95,17 @@ type accountStatus struct {
 
 func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 	s := accountStatus{
-		Source: st.Source, Account: st.Account, Grant: grant, State: st.State, Generation: st.Generation, Obtained: st.Obtained, Expiry: st.Expiry,
-		RefreshAt: st.RefreshAt, Live: st.Live, Refused: st.Refused, Renews: st.Renews, Scope: st.Scope, Variables: st.Variables, Attempts: st.Attempts, Unsaved: st.Unsaved, Disconnected: st.Disconnected,
+		Source: st.Source, Account: st.Account, Grant: grant, State: st.State, Generation: st.Generation,
+		Obtained: st.Obtained, Expiry: st.Expiry, RefreshAt: st.RefreshAt, Live: st.Live, Refused: st.Refused,
+		Renews: st.Renews, Scope: st.Scope, Variables: st.Variables, Attempts: st.Attempts, Unsaved: st.Unsaved,
+		Disconnected: st.Disconnected,
 	}
 	s.Words, _ = connect.Describe(st, time.Now())
 	if g, err := newGrant(grant); err == nil && !isInteractive(g) && st.State == tokensource.StateLoginRequired {
-		// No person can log in: the configuration brings the refresh token.
+		// No person can log in: the configuration has the refresh token.
 		s.Words = "The refresh token is refused. Configure another one."
 		if st.Live {
-			s.Words += " The token of before serves on, to its end."
+			s.Words += " The token in use stays valid to its end."
 		}
 	}
 	if st.Err != nil {
@@ -113,7 +114,8 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 	return s
 }
 
-// stored are the accounts of a source as the storage has them; with an error, those that can be read.
+// stored returns the accounts of a source from the storage. With an error, it returns those that
+// can be read.
 func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) ([]accountStatus, error) {
 	pooled, cfg, err := a.source(name)
 	if err != nil {
@@ -121,7 +123,10 @@ func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) 
 	}
 	grant := cfg.grantName
 	if !pooled.source.Traits().Stored {
-		return []accountStatus{{Source: name, Grant: grant, State: tokensource.StateNone, Renews: pooled.source.Traits().Renews, Words: "Needs no login; the running server keeps the token."}}, nil
+		return []accountStatus{{
+			Source: name, Grant: grant, State: tokensource.StateNone, Renews: pooled.source.Traits().Renews,
+			Words: "Needs no login; the running server keeps the token.",
+		}}, nil
 	}
 	accounts := []string{account}
 	var failed error
@@ -147,15 +152,11 @@ func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) 
 		list = append(list, newAccountStatus(st, grant))
 	}
 	if failed != nil && len(list) == 0 {
-		list = append(list, newAccountStatus(tokensource.Status{Source: name, State: tokensource.StateNone, Err: failureOf(failed)}, grant))
+		st := tokensource.Status{Source: name, State: tokensource.StateNone}
+		errors.As(failed, &st.Err)
+		list = append(list, newAccountStatus(st, grant))
 	}
 	return list, failed
-}
-
-// failureOf is err as the tokensource package has it, or nil.
-func failureOf(err error) (failure *tokensource.Error) {
-	errors.As(err, &failure)
-	return failure
 }
 
 func printStatus(list []accountStatus, asJSON bool) error {

@@ -25,19 +25,20 @@ func init() { caddy.RegisterModule(ConnectHandler{}) }
 // `/connect` | the page: the state of every account, and buttons to connect and disconnect it
 // `/connect/callback` | the redirect URL to register with the provider
 //
-// Only callers on this machine may open the page unless Callers says otherwise. The page refuses requests
-// that pages of other sites make, every prefetch, and a Host that is not an address, localhost, or a host
-// of the configuration. Requests for the page are not in the access log: their URLs, redirects and cookies
-// hold codes and states. Each account that is connected or disconnected is logged.
+// Only callers on this machine may open the page, unless Callers says otherwise. The page refuses
+// requests that pages of other sites make, every prefetch, and a Host that is not an address,
+// localhost, or a host of the configuration. Requests for the page are not in the access log,
+// because their URLs, redirects and cookies hold codes and states. The log has a line for each
+// account that is connected or disconnected.
 type ConnectHandler struct {
 	// Path is where the page is. Default: `/connect`. The callback is below it.
 	Path string `json:"path,omitempty"`
 
-	// Callers is who may open the page: `loopback` (the default), or `any`, if something in
-	// front of it keeps strangers away: whoever opens it can connect and disconnect accounts.
+	// Callers says who may open the page: `loopback` (the default), or `any`. Anyone who can open
+	// the page can connect and disconnect accounts, so put a guard in front before you say `any`.
 	Callers string `json:"callers,omitempty"`
 
-	// Sources are the token sources on the page. Default: all whose accounts a person
+	// Sources are the token sources on the page. Default: all sources whose accounts a person
 	// connects.
 	Sources []string `json:"sources,omitempty"`
 
@@ -46,7 +47,9 @@ type ConnectHandler struct {
 
 // CaddyModule returns the Caddy module information.
 func (ConnectHandler) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.handlers.authinject_connect", New: func() caddy.Module { return new(ConnectHandler) }}
+	return caddy.ModuleInfo{
+		ID: "http.handlers.authinject_connect", New: func() caddy.Module { return new(ConnectHandler) },
+	}
 }
 
 // Provision sets up the page.
@@ -54,11 +57,10 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) error {
 	if h.Path == "" {
 		h.Path = defaultConnectPath
 	}
-	appModule, err := ctx.App("authinject")
+	app, err := appOf(ctx)
 	if err != nil {
-		return fmt.Errorf("getting the authinject app: %w", err)
+		return err
 	}
-	app := appModule.(*App)
 	around := app.routesAround(ctx)
 	h.page = connect.Page{Path: h.Path, AnyCaller: h.Callers == callersAny, Shown: shownPath}
 	for _, page := range around.pages {
@@ -101,21 +103,18 @@ func (a *App) interactive(name, refusal string) (connect.Source, error) {
 	}
 	return connect.Source{
 		Name: name, Title: cfg.preset.Title, Tokens: pooled.source, Variables: cfg.perAccount,
-		RedirectURL: cfg.endpoints.redirect, PerAccount: a.routes.perAccount[name],
+		RedirectURL: cfg.redirect, PerAccount: a.routes.perAccount[name],
 	}, nil
 }
 
 // Validate checks the options.
 func (h *ConnectHandler) Validate() error {
-	if err := checkConnectPath(h.Path); err != nil {
-		return err
-	}
-	return checkCallers(h.Callers)
+	return firstError(checkConnectPath(h.Path), checkCallers("callers", h.Callers))
 }
 
 func checkConnectPath(path string) error {
 	if len(path) < 2 || path[0] != '/' || strings.HasSuffix(path, "/") || strings.ContainsAny(path, "*?#{} ") {
-		return fmt.Errorf("path %q is not one; allowed are plain paths such as /connect", path)
+		return fmt.Errorf("path %q is not valid; allowed are plain paths such as /connect", path)
 	}
 	return nil
 }
@@ -126,7 +125,7 @@ const (
 	callersAny      = "any"
 )
 
-func checkCallers(callers string) error {
+func checkCallers(_, callers string) error {
 	if callers != "" && callers != callersLoopback && callers != callersAny {
 		return fmt.Errorf("callers %q is not known; allowed are %s, %s", callers, callersLoopback, callersAny)
 	}
@@ -138,10 +137,11 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 	if !h.page.Has(r.URL.Path) {
 		return next.ServeHTTP(w, r)
 	}
-	// A code in the query, the state in the redirect to the provider and the cookies do not belong in
-	// a log. Events tell who connected what.
+	// The code in the query, the state in the redirect to the provider and the cookies must not be
+	// logged.
 	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
-	// The page reports its failures itself: the server would log an error with the request's address.
+	// The page reports its failures itself: with an error, the server would log the request's
+	// address.
 	h.page.ServeHTTP(w, r)
 	return nil
 }
@@ -149,7 +149,8 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 // defaultConnectPath is where the page is served.
 const defaultConnectPath = "/connect"
 
-// connectURL is where a person connects that account of that source, or empty.
+// connectURL returns the address at which a person connects that account of that source, or an
+// empty text.
 func (a *App) connectURL(source, account string) string {
 	pooled, cfg, err := a.source(source)
 	if err != nil || !pooled.source.Interactive() {
@@ -159,8 +160,8 @@ func (a *App) connectURL(source, account string) string {
 	if pages := a.routes.pagesOf(source); len(pages) > 0 {
 		page = pages[0]
 	}
-	if before, ok := strings.CutSuffix(cfg.endpoints.redirect, connect.CallbackPath); ok && page != "" {
-		page = before // as people know it, through whatever stands in front
+	if before, ok := strings.CutSuffix(cfg.redirect, connect.CallbackPath); ok && page != "" {
+		page = before // the address in front of any proxy
 	}
 	if page == "" {
 		return ""
@@ -172,7 +173,7 @@ func (a *App) connectURL(source, account string) string {
 	return page + "?" + query.Encode()
 }
 
-// loginHint says what to do where there is no page.
+// loginHint says what a person has to do if there is no page.
 func (a *App) loginHint(source, account string) string {
 	pooled, _, err := a.source(source)
 	if err != nil || !pooled.source.Interactive() {
@@ -185,8 +186,7 @@ func (a *App) loginHint(source, account string) string {
 	return hint
 }
 
-// shownPath is a path as the client knows it: routes such as those of handle_path take a part of it off
-// in front.
+// shownPath returns a path with the prefix that routes such as handle_path removed.
 func shownPath(r *http.Request, path string) string {
 	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
 	if !ok || original.URL == nil {

@@ -160,7 +160,7 @@ func TestConnectIsGuarded(t *testing.T) {
 		t.Fatalf("the form itself: %d %s", status, said)
 	}
 	for name, edit := range map[string]func(*http.Request){
-		"a cookie of others":    func(r *http.Request) { r.Header.Set("Cookie", "authinject-page="+strings.Repeat("x", 22)) },
+		"a cookie of others":    func(r *http.Request) { r.Header.Set("Cookie", "authinject-page="+strings.Repeat("x", 26)) },
 		"another origin":        func(r *http.Request) { r.Header.Set("Origin", "http://evil.example") },
 		"another port":          func(r *http.Request) { r.Header.Set("Origin", "http://127.0.0.1:1") },
 		"no origin":             func(r *http.Request) { r.Header.Set("Origin", "null") },
@@ -200,7 +200,7 @@ func TestConnectIsGuarded(t *testing.T) {
 		t.Errorf("the form under no-referrer: %d %s", status, said)
 	}
 	// A cookie that others set for a longer path comes first. It stands in nobody's way.
-	for _, value := range []string{"x", strings.Repeat("x", 22)} {
+	for _, value := range []string{"x", strings.Repeat("x", 26)} {
 		if status, said := post(func(r *http.Request) { r.Header.Set("Cookie", "authinject-page="+value+"; "+r.Header.Get("Cookie")) }); status != http.StatusSeeOther {
 			t.Errorf("with another cookie of the name: %d %s", status, said)
 		}

@@ -14,36 +14,14 @@ import (
 // redirectManual is the redirect_url of providers that show a code or PIN.
 const redirectManual = provider.RedirectManual
 
-// endpoints are a provider's, resolved but for the variables of accounts.
-type endpoints struct {
-	issuer, token, authorize, revoke string
-	redirect                         string // empty: the connect page's; or redirectManual
-}
-
-func (s *Source) resolveEndpoints() (e endpoints, err error) {
-	for _, endpoint := range []struct {
-		option     string
-		configured string
-		into       *string
-	}{{"issuer", s.Issuer, &e.issuer}, {"token_url", s.TokenURL, &e.token}, {"authorize_url", s.AuthorizeURL, &e.authorize}, {"revoke_url", s.RevokeURL, &e.revoke}} {
-		if *endpoint.into, err = s.resolveURL(endpoint.configured); err != nil {
-			return e, fmt.Errorf("%s: %w", endpoint.option, err)
-		}
-	}
-	if e.redirect, err = resolve(s.RedirectURL); err != nil {
-		return e, fmt.Errorf("redirect_url: %w", err)
-	}
-	return e, checkRedirectURL(e.redirect)
-}
-
-// resolveURL replaces the placeholders of Caddy and the variables of the source in
-// text. Those of accounts stay, in braces.
+// resolveURL replaces the placeholders and the variables of the source in text. Variables of
+// accounts stay.
 func (s *Source) resolveURL(text string) (string, error) {
 	var hide, show []string
 	for _, v := range s.preset.Variables {
 		braced := "{" + v.Name + "}"
 		if value, given := s.Variables[v.Name]; given {
-			text = strings.ReplaceAll(text, braced, value) // checked before: it cannot lead elsewhere
+			text = strings.ReplaceAll(text, braced, value) // its check allows no other host
 			continue
 		}
 		hide = append(hide, braced, "\x00"+v.Name+"\x00")
@@ -53,8 +31,7 @@ func (s *Source) resolveURL(text string) (string, error) {
 	return strings.NewReplacer(show...).Replace(resolved), err
 }
 
-// checkRedirectURL reports why redirect cannot be a redirection endpoint (RFC 6749
-// section 3.1.2).
+// checkRedirectURL reports why redirect cannot be a redirection endpoint (RFC 6749 section 3.1.2).
 func checkRedirectURL(redirect string) error {
 	if redirect == "" || redirect == redirectManual {
 		return nil
@@ -68,8 +45,8 @@ func checkRedirectURL(redirect string) error {
 	return nil
 }
 
-// destinations are where a source's tokens may go: for all of its accounts the same,
-// or, where a variable stands in them, for each account its own.
+// destinations are where a source's tokens may go: for all of its accounts the same, or, where a
+// variable stands in them, for each account its own.
 type destinations struct {
 	fixed     authinject.Destinations
 	templates []string // with variables of accounts; nil: fixed

@@ -9,10 +9,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// reverse_proxy asks its transport what it can do by optional interfaces, and
-// changes Host, scheme and buffering by the answers. Each is passed on to the inner
-// transport; what that one does not know has the answer of a transport that
-// does not know it.
+// reverse_proxy asks its transport what it can do by optional interfaces, and changes Host, scheme
+// and buffering by the answers. Each is passed on to the inner transport; what that one does not
+// know has the answer of a transport that does not know it.
 
 // TLSEnabled implements [reverseproxy.TLSTransport].
 func (t *Transport) TLSEnabled() bool {
@@ -20,8 +19,8 @@ func (t *Transport) TLSEnabled() bool {
 	return ok && inner.TLSEnabled()
 }
 
-// EnableTLS implements [reverseproxy.TLSTransport]. It is called while a Caddyfile is
-// adapted, for https:// upstreams.
+// EnableTLS implements [reverseproxy.TLSTransport]. It is called while a Caddyfile is adapted, for
+// https:// upstreams.
 func (t *Transport) EnableTLS(base *reverseproxy.TLSConfig) error {
 	inner, ok := t.innerOrDefault().(reverseproxy.TLSTransport)
 	if !ok {
@@ -34,8 +33,8 @@ func (t *Transport) EnableTLS(base *reverseproxy.TLSConfig) error {
 	return nil
 }
 
-// EnableH2C implements [reverseproxy.H2CTransport]. It is called while a Caddyfile is
-// adapted, for h2c:// upstreams.
+// EnableH2C implements [reverseproxy.H2CTransport]. It is called while a Caddyfile is adapted, for
+// h2c:// upstreams.
 func (t *Transport) EnableH2C() error {
 	inner, ok := t.innerOrDefault().(reverseproxy.H2CTransport)
 	if !ok {

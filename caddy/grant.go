@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -86,64 +85,24 @@ func (s *Source) configuredGrant() (tokensource.Grant, error) {
 	return grant, nil
 }
 
-// grantOption is an option of a grant in this package. It stands in the grant's block, or, where the
-// table sourceOptions has it, among the options of the source.
-type grantOption struct {
-	name  string
-	into  *string
-	check func(text string) error
-}
+// optioned is a grant of this package that has options. They can be in the grant's block, or, if
+// the table sourceOptions has them, among the options of the source.
+type optioned interface{ options() options }
 
-// optioned is a grant of this package that has options.
-type optioned interface{ options() []grantOption }
-
-// parse reads the option's value.
-func (o grantOption) parse(d *caddyfile.Dispenser) error {
-	if *o.into != "" {
-		return d.Errf("%s is given twice", o.name)
-	}
-	text, err := caddyfileText(d, o.name)
-	if err != nil {
-		return err
-	}
-	if err := o.check(text); err != nil {
-		return d.WrapErr(err)
-	}
-	*o.into = text
-	return nil
-}
-
-// unmarshalGrant reads "<grant> { ... }".
-func unmarshalGrant(d *caddyfile.Dispenser, options []grantOption) error {
+// unmarshalGrant reads "<grant> { ... }" into grant.
+func unmarshalGrant(d *caddyfile.Dispenser, grant any, known options) error {
 	d.Next() // consume the grant's name
-	grant := d.Val()
+	name := d.Val()
 	if d.NextArg() {
-		return d.Errf("grant %s takes no argument; unexpected %q", grant, d.Val())
+		return d.Errf("grant %s takes no argument; unexpected %q", name, d.Val())
 	}
 	for d.NextBlock(0) {
-		at := slices.IndexFunc(options, func(o grantOption) bool { return o.name == d.Val() })
-		if at < 0 {
-			return d.Errf("grant %s: unknown option %s; %s", grant, quoteOption(d.Val()), allowedOptions(options))
-		}
-		if err := options[at].parse(d); err != nil {
+		if err := known.read(grant, d, "grant "+name+": "); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func allowedOptions(options []grantOption) string {
-	if len(options) == 0 {
-		return "it has none"
-	}
-	names := make([]string, len(options))
-	for i, o := range options {
-		names[i] = o.name
-	}
-	return "allowed are " + strings.Join(names, ", ")
-}
-
-// checkSecret returns a check of an option that holds a secret.
-func checkSecret(option string) func(string) error {
-	return func(text string) error { return checkSecrets(option, text) }
-}
+// secret reads a secret.
+var secret = text(func(option, text string) error { return checkSecrets(option, text) })

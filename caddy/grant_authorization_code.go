@@ -10,10 +10,10 @@ import (
 
 func init() { caddy.RegisterModule(AuthorizationCodeGrant{}) }
 
-// AuthorizationCodeGrant gets tokens for accounts that a person connects once (RFC 6749
-// section 4.1), on the page of `authinject_connect` or with `caddy authinject login`, and refreshes
-// them from then on. Where the provider gives no refresh token, the account has to be connected
-// again when its token ends or is refused.
+// AuthorizationCodeGrant gets tokens for accounts that a person connects once (RFC 6749 section
+// 4.1), on the page of `authinject_connect` or with `caddy authinject login`, and refreshes them
+// from then on. Where the provider gives no refresh token, the account has to be connected again
+// when its token ends or is refused.
 type AuthorizationCodeGrant struct {
 	// PKCE is `S256` (the default; RFC 7636), or `none` for a provider that refuses it.
 	PKCE string `json:"pkce,omitempty"`
@@ -26,8 +26,8 @@ func (AuthorizationCodeGrant) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "authinject.grants.authorization_code", New: func() caddy.Module { return new(AuthorizationCodeGrant) }}
 }
 
-func (g *AuthorizationCodeGrant) options() []grantOption {
-	return []grantOption{{"pkce", &g.PKCE, checkPKCE}}
+func (*AuthorizationCodeGrant) options() options {
+	return options{{name: "pkce", field: "PKCE", parse: text(checkPKCE)}}
 }
 
 // UnmarshalCaddyfile sets up the grant. Syntax:
@@ -36,7 +36,7 @@ func (g *AuthorizationCodeGrant) options() []grantOption {
 //	    pkce S256|none
 //	}
 func (g *AuthorizationCodeGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return unmarshalGrant(d, g.options())
+	return unmarshalGrant(d, g, g.options())
 }
 
 // Provision sets up the grant.
@@ -50,11 +50,11 @@ func (g *AuthorizationCodeGrant) Check() error {
 	if g.PKCE == "" {
 		return nil
 	}
-	return checkPKCE(g.PKCE)
+	return checkPKCE("pkce", g.PKCE)
 }
 
-func checkPKCE(method string) error {
-	return tokensource.CheckWord("pkce", method, []string{provider.PKCES256, provider.PKCENone})
+func checkPKCE(option, method string) error {
+	return tokensource.CheckWord(option, method, []string{provider.PKCES256, provider.PKCENone})
 }
 
 // Interface guard

@@ -9,18 +9,19 @@ import (
 
 func init() { caddy.RegisterModule(RefreshTokenGrant{}) }
 
-// RefreshTokenGrant gets tokens with a refresh token that you bring along
-// (RFC 6749 section 6). When the provider replaces it, the replacement is kept in
-// Caddy's storage and used from then on, until you configure a different one.
+// RefreshTokenGrant gets tokens with a refresh token that you bring along (RFC 6749 section 6).
+// When the provider replaces it, the replacement is kept in Caddy's storage and used from then on,
+// until you configure a different one.
 type RefreshTokenGrant struct {
-	// RefreshToken is the refresh token to begin with. Required. Use a placeholder,
-	// `{env.*}` or `{file.*}`; it is resolved at each token request.
+	// RefreshToken is the refresh token to begin with. Required. Use a placeholder, `{env.*}` or
+	// `{file.*}`; it is resolved at each token request.
 	RefreshToken string `json:"refresh_token,omitempty"`
 
 	refreshing `json:"-"`
 }
 
-// refreshing is the grant under another name: embedded under its own, it would clash with the field.
+// refreshing is the grant under another name: embedded under its own, it would clash with the
+// field.
 type refreshing = tokensource.RefreshToken
 
 // CaddyModule returns the Caddy module information.
@@ -28,8 +29,8 @@ func (RefreshTokenGrant) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "authinject.grants.refresh_token", New: func() caddy.Module { return new(RefreshTokenGrant) }}
 }
 
-func (g *RefreshTokenGrant) options() []grantOption {
-	return []grantOption{{"refresh_token", &g.RefreshToken, checkSecret("refresh_token")}}
+func (*RefreshTokenGrant) options() options {
+	return options{{name: "refresh_token", field: "RefreshToken", parse: secret}}
 }
 
 // UnmarshalCaddyfile sets up the grant. Syntax:
@@ -38,7 +39,7 @@ func (g *RefreshTokenGrant) options() []grantOption {
 //	    refresh_token <token>
 //	}
 func (g *RefreshTokenGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return unmarshalGrant(d, g.options())
+	return unmarshalGrant(d, g, g.options())
 }
 
 // Check reports what is wrong with the options.

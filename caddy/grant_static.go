@@ -12,15 +12,15 @@ import (
 
 func init() { caddy.RegisterModule(StaticGrant{}) }
 
-// StaticGrant hands out a token that was made elsewhere: a personal access
-// token, an application token, one that another process writes to a file.
+// StaticGrant hands out a token that was made elsewhere: a personal access token, an application
+// token, one that another process writes to a file.
 type StaticGrant struct {
-	// Token is the access token. Required. Use a placeholder, `{env.*}` or `{file.*}`; a
-	// file is read again when it changes, within a second, and at once when
-	// the upstream refuses the token. The file's last line ending does not count.
+	// Token is the access token. Required. Use a placeholder, `{env.*}` or `{file.*}`; a file is
+	// read again when it changes, within a second, and at once when the upstream refuses the token.
+	// The file's last line ending does not count.
 	Token string `json:"token,omitempty"`
-	// Expires is when the token ends, as RFC 3339 has it. Default: not known, it
-	// serves until it is refused.
+	// Expires is when the token ends, as RFC 3339 has it. Default: not known, it serves until it is
+	// refused.
 	Expires string `json:"expires,omitempty"`
 
 	tokensource.Static `json:"-"`
@@ -31,8 +31,8 @@ func (StaticGrant) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "authinject.grants.static", New: func() caddy.Module { return new(StaticGrant) }}
 }
 
-func (g *StaticGrant) options() []grantOption {
-	return []grantOption{{"token", &g.Token, checkSecret("token")}, {"expires", &g.Expires, g.parseExpires}}
+func (*StaticGrant) options() options {
+	return options{{name: "token", field: "Token", parse: secret}, {name: "expires", field: "Expires", parse: text(checkExpires)}}
 }
 
 // UnmarshalCaddyfile sets up the grant. Syntax:
@@ -42,7 +42,7 @@ func (g *StaticGrant) options() []grantOption {
 //	    expires <time>
 //	}
 func (g *StaticGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return unmarshalGrant(d, g.options())
+	return unmarshalGrant(d, g, g.options())
 }
 
 // Check reports what is wrong with the options.
@@ -53,15 +53,15 @@ func (g *StaticGrant) Provision(caddy.Context) error {
 	if g.Token != "" {
 		g.Static.Token = value(g.Token)
 	}
-	return firstError(g.Static.Check(), checkSecrets("token", g.Token), g.parseExpires(g.Expires))
+	if g.Expires != "" {
+		g.Static.Expires, _ = time.Parse(time.RFC3339, g.Expires) // checkExpires reports the error
+	}
+	return firstError(g.Static.Check(), checkSecrets("token", g.Token), checkExpires("expires", g.Expires))
 }
 
-func (g *StaticGrant) parseExpires(text string) (err error) {
-	if text == "" {
-		return nil
-	}
-	if g.Static.Expires, err = time.Parse(time.RFC3339, text); err != nil {
-		return fmt.Errorf("expires %q is no time; allowed is RFC 3339, such as 2030-01-31T12:00:00Z", text)
+func checkExpires(option, text string) error {
+	if _, err := time.Parse(time.RFC3339, text); text != "" && err != nil {
+		return fmt.Errorf("%s %q is not a time; allowed is RFC 3339, such as 2030-01-31T12:00:00Z", option, text)
 	}
 	return nil
 }

@@ -1,9 +1,7 @@
 package caddy
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -12,51 +10,39 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// adjust makes of Caddy's own transport one that tokens can be trusted to.
-func (t *Transport) adjust(h *reverseproxy.HTTPTransport) {
+// harden makes Caddy's own transport safe for tokens.
+func (t *Transport) harden(h *reverseproxy.HTTPTransport) {
 	if h.Transport == nil {
 		return
 	}
-	spareSockets(h)
-	if dial := h.Transport.DialContext; dial != nil {
-		h.Transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := dial(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			return muffledConn{conn}, nil
-		}
-	}
-	if h.Transport.DialTLSContext != nil {
-		t.unmuffled = true // what it returns must be known as TLS, and cannot be wrapped
-	}
+	bypassProxyForUnix(h.Transport)
 	if !slices.Contains(h.Versions, "3") {
-		t.checks = &apart{h, h.Transport.Clone()}
+		t.checks = &healthCheckTransport{h, h.Transport.Clone()}
 		t.checks.transport.DisableKeepAlives = true
 	}
 }
 
-// apart sends health checks over connections of their own.
-type apart struct {
+// healthCheckTransport sends health checks over connections of their own.
+type healthCheckTransport struct {
 	http      *reverseproxy.HTTPTransport
 	transport *http.Transport
 }
 
 // RoundTrip implements [http.RoundTripper].
-func (a *apart) RoundTrip(req *http.Request) (*http.Response, error) {
-	a.http.SetScheme(req)
-	return a.transport.RoundTrip(req)
+func (t *healthCheckTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	t.http.SetScheme(req)
+	return t.transport.RoundTrip(req)
 }
 
-// spareSockets makes a transport pass by its forward proxy for unix sockets, which no proxy reaches. It
-// would not be asked anyway, but all its connections for plain http are kept as one kind, so that a
-// request could find another upstream's.
-func spareSockets(h *reverseproxy.HTTPTransport) {
-	if h.Transport.Proxy == nil {
+// bypassProxyForUnix makes a transport ignore its forward proxy for unix sockets, which no proxy
+// reaches. The transport would not use the proxy, but it keeps all idle connections for plain http
+// through a proxy in one list, so that a request could get the connection to another upstream.
+func bypassProxyForUnix(transport *http.Transport) {
+	proxy := transport.Proxy
+	if proxy == nil {
 		return
 	}
-	proxy := h.Transport.Proxy
-	h.Transport.Proxy = func(req *http.Request) (*url.URL, error) {
+	transport.Proxy = func(req *http.Request) (*url.URL, error) {
 		if dial, ok := reverseproxy.GetDialInfo(req.Context()); ok && strings.HasPrefix(dial.Network, "unix") {
 			return nil, nil
 		}
@@ -64,9 +50,9 @@ func spareSockets(h *reverseproxy.HTTPTransport) {
 	}
 }
 
-// checkForwardProxy refuses a plain http request that would pass through a forward proxy (HTTP_PROXY,
-// or the transport's network_proxy): that would get to read the token, whatever the destination
-// is. A tunnel for https shows it nothing.
+// checkForwardProxy refuses a plain http request that would pass through a forward proxy
+// (HTTP_PROXY, or the transport's network_proxy), which could read the token. It cannot read https
+// in a tunnel.
 func (t *Transport) checkForwardProxy(req *http.Request) error {
 	inner, ok := t.inner.(*reverseproxy.HTTPTransport)
 	if !ok || inner.Transport == nil || inner.Transport.Proxy == nil {

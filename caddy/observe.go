@@ -36,8 +36,7 @@ var messages = map[tokensource.EventKind]string{
 	tokensource.EventEndpointsElsewhere: "the issuer's metadata names endpoints on other hosts; token requests and logins go there",
 }
 
-// level says how loud an event is: what heals by itself is a warning, what
-// needs somebody an error.
+// level says how loud an event is: what heals by itself is a warning, what needs somebody an error.
 func level(e tokensource.Event) zapcore.Level {
 	switch e.Kind {
 	case tokensource.EventRefreshFailed:

@@ -13,13 +13,13 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// occupancies are the storage directories that this process uses, by path. A process registers
-// once for each directory and stays registered until it ends: the kernel then drops its lock.
+// occupancies are the storage directories that this process uses, by path. A process registers once
+// for each directory and stays registered until it ends: the kernel then drops its lock.
 var occupancies sync.Map // string -> *occupancy
 
 // occupancy is this process's registration as a user of a storage directory. Every process that
-// uses the directory holds a shared lock (flock) on it. One that can have an exclusive lock is alone.
-// flock needs no write access, so this works on a full or read-only disk.
+// uses the directory holds a shared lock (flock) on it. One that can have an exclusive lock is
+// alone. flock needs no write access, so this works on a full or read-only disk.
 type occupancy struct {
 	dir string
 

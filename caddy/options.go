@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -8,46 +9,54 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// option is an option of a source, as it stands in a Caddyfile.
+// option is an option of a block in a Caddyfile.
 type option struct {
 	name   string
 	args   string // what follows the name, as the Syntax comment shows it
 	repeat bool   // it may be given more than once
-	secret bool   // a literal value is warned of, and refused on a command line
-	takes  need   // what a grant must do to take it; nil: every grant takes it
+	secret bool   // a literal value gives a warning, and is an error on a command line
+	url    bool   // it is a URL of the provider, which may hold the provider's variables
+	takes  need   // what a grant must do to take it; empty: every grant takes it
 
-	// grant is the name of the grant whose own option this is, and implies says that the option
-	// names the grant by itself. Such an option is read by the grant.
+	// grant is the name of the grant that has this option. implies says that the option chooses
+	// that grant. The grant reads the option.
 	grant   string
 	implies bool
 
-	field string // of Source, where the value is kept
+	field string // of the block's struct, for the value
 	parse reader
 }
 
-// sourceOptions is every option of a source. The order is that of the Syntax comment, of the error
-// about an unknown option, and of the lines that `caddy authinject proxy --print` writes.
-var sourceOptions = []option{
-	{name: "provider", args: "<name> [{ <variable> <value> }]", field: "Provider", parse: (*sourceParser).provider},
-	{name: "grant", args: "<name> [{ ... }]", field: "GrantRaw", parse: (*sourceParser).parseGrant},
-	{name: "issuer", args: "<url>", takes: requests, field: "Issuer", parse: checkedText(checkIssuer)},
-	{name: "token_url", args: "<url>", takes: tokenRequests,
+// reader reads the value of an option into target, a pointer to the block's struct.
+type reader func(target any, d *caddyfile.Dispenser, o option) error
+
+// options are the options of a block, in the order of the Syntax comment and of errors.
+type options []option
+
+// sourceOptions are the options of a source. `caddy authinject proxy --print` writes its lines in
+// this order too.
+var sourceOptions = options{
+	{name: "provider", args: "<name> [{ <variable> <value> }]", field: "Provider", parse: ofSource((*sourceParser).provider)},
+	{name: "grant", args: "<name> [{ ... }]", field: "GrantRaw", parse: ofSource((*sourceParser).parseGrant)},
+	{name: "issuer", args: "<url>", url: true, takes: requests, field: "Issuer", parse: checkedText(checkIssuer)},
+	{name: "token_url", args: "<url>", url: true, takes: tokenRequests,
 		field: "TokenURL", parse: checkedText(tokensource.CheckEndpoint)},
-	{name: "authorize_url", args: "<url>", takes: person,
+	{name: "authorize_url", args: "<url>", url: true, takes: person,
 		field: "AuthorizeURL", parse: checkedText(tokensource.CheckEndpoint)},
 	{name: "authorize_param", args: "<name> <value>", repeat: true, takes: person,
 		field: "AuthorizeParams", parse: param("prompt consent")},
-	{name: "revoke_url", args: "<url>", takes: person,
+	{name: "revoke_url", args: "<url>", url: true, takes: person,
 		field: "RevokeURL", parse: checkedText(tokensource.CheckEndpoint)},
 	{name: "redirect_url", args: "<url>|manual", takes: person,
 		field: "RedirectURL", parse: checkedText(checkRedirect)},
-	{name: "pkce", args: "S256|none", grant: "authorization_code", parse: (*sourceParser).grantOption},
+	{name: "pkce", args: "S256|none", grant: "authorization_code", parse: ofSource((*sourceParser).grantOption)},
 	{name: "client_id", args: "<id>", takes: requests, field: "ClientID", parse: into(oneText)},
 	{name: "client_secret", args: "<secret...>", secret: true, takes: tokenRequests,
-		field: "ClientSecrets", parse: (*sourceParser).secrets},
+		field: "ClientSecrets", parse: ofSource((*sourceParser).secrets)},
 	{name: "client_auth", args: alternatives(tokensource.ClientAuths), takes: tokenRequests,
 		field: "ClientAuth", parse: oneOf(tokensource.ClientAuths)},
 	{name: "body_format", args: alternatives(tokensource.BodyFormats), takes: tokenRequests,
@@ -58,17 +67,31 @@ var sourceOptions = []option{
 		field: "TokenParams", parse: param("audience https://api.example.com")},
 	{name: "token_types", args: "<type...>", repeat: true, takes: requests,
 		field: "TokenTypes", parse: listed(tokensource.CheckTokenType)},
-	{name: "refresh_token", args: "<token>", secret: true, grant: "refresh_token", implies: true, parse: (*sourceParser).grantOption},
-	{name: "token", args: "<token>", secret: true, grant: "static", implies: true, parse: (*sourceParser).grantOption},
-	{name: "expires", args: "<time>", grant: "static", parse: (*sourceParser).grantOption},
+	{name: "refresh_token", args: "<token>", secret: true, grant: "refresh_token", implies: true,
+		parse: ofSource((*sourceParser).grantOption)},
+	{name: "token", args: "<token>", secret: true, grant: "static", implies: true,
+		parse: ofSource((*sourceParser).grantOption)},
+	{name: "expires", args: "<time>", grant: "static", parse: ofSource((*sourceParser).grantOption)},
 	{name: "inject", args: "header [<name> [<scheme>]] | query [<name>]", field: "Inject", parse: into(inject)},
 	{name: "destinations", args: "<destination...>", repeat: true,
 		field: "Destinations", parse: listed(checkDestination)},
 	{name: "refresh_before", args: "<duration>", field: "RefreshBefore", parse: into(duration)},
 	{name: "default_lifetime", args: "<duration>|never", field: "DefaultLifetime", parse: into(lifetime)},
 	{name: "timeout", args: "<duration>", field: "Timeout", parse: into(duration)},
-	{name: "storage", args: "<module> { ... }", field: "StorageRaw", parse: (*sourceParser).storage},
+	{name: "storage", args: "<module> { ... }", field: "StorageRaw", parse: into(storage)},
 	{name: "require_token_at_start", field: "RequireTokenAtStart", parse: into(noValue)},
+}
+
+// directiveOptions are the options that the directive authinject and the transport share.
+var directiveOptions = options{
+	{name: "account", args: "<placeholder>", field: "Account", parse: into(oneText)},
+	{name: "allow_origins", args: "<origin...>|*", repeat: true,
+		field: "AllowOrigins", parse: allowed(authinject.ParseOrigins)},
+	{name: "allow_hosts", args: "<host...>|*", repeat: true, field: "AllowHosts", parse: allowed(authinject.ParseHosts)},
+	{name: "retry_statuses", args: "<status...>|none", field: "RetryStatuses", parse: into(retryStatuses)},
+	{name: "retry_body", args: "<size>|off", field: "RetryBody", parse: into(retryBody)},
+	{name: "wait", args: "<duration>", field: "Wait", parse: into(duration)},
+	{name: "inject_health_checks", field: "InjectHealthChecks", parse: into(noValue)},
 }
 
 // need is what a grant must do to take an option, as an error says it of a grant that does not.
@@ -94,65 +117,79 @@ func (n need) met(grant tokensource.Grant) bool {
 	return true
 }
 
-// into is where the value of the option is kept.
-func (o option) into(s *Source) any {
-	return reflect.ValueOf(s).Elem().FieldByName(o.field).Addr().Interface()
+// at returns a pointer to the option's field in target.
+func (o option) at(target any) any {
+	return reflect.ValueOf(target).Elem().FieldByName(o.field).Addr().Interface()
 }
 
-// isSet reports whether the option is configured.
-func (o option) isSet(s *Source) bool {
-	return o.field != "" && !reflect.ValueOf(s).Elem().FieldByName(o.field).IsZero()
+// isSet reports whether the option has a value in target.
+func (o option) isSet(target any) bool {
+	return o.field != "" && !reflect.ValueOf(target).Elem().FieldByName(o.field).IsZero()
 }
 
-// checkOptions refuses the options that do not go with the grant.
+// checkOptions reports the options that the grant does not take.
 func (s *Source) checkOptions(grant tokensource.Grant) error {
-	var refused []string
+	var extra []string
 	var why need
 	for _, o := range sourceOptions {
 		if o.isSet(s) && !o.takes.met(grant) {
-			refused = append(refused, o.name)
-			if why == "" {
-				why = o.takes
-			}
+			extra = append(extra, o.name)
+			why = cmp.Or(why, o.takes)
 		}
 	}
-	if refused == nil {
+	if extra == nil {
 		return nil
 	}
-	return fmt.Errorf("grant %s %s; remove %s", s.grantType(), why, strings.Join(refused, ", "))
+	return fmt.Errorf("grant %s %s; remove %s", s.grantType(), why, strings.Join(extra, ", "))
 }
 
-// optionNames are the names of options, in their order.
-func optionNames(options []option) []string {
-	names := make([]string, len(options))
-	for i, o := range options {
+// names returns the names of the options.
+func (list options) names() []string {
+	names := make([]string, len(list))
+	for i, o := range list {
 		names[i] = o.name
 	}
 	return names
 }
 
-// findOption returns the option of a source with that name.
-func findOption(name string) (option, bool) {
-	at := slices.IndexFunc(sourceOptions, func(o option) bool { return o.name == name })
+// find returns the option with that name.
+func (list options) find(name string) (option, bool) {
+	at := slices.IndexFunc(list, func(o option) bool { return o.name == name })
 	if at < 0 {
 		return option{}, false
 	}
-	return sourceOptions[at], true
+	return list[at], true
 }
 
-// reader is how the value of an option is read.
-type reader func(p *sourceParser, d *caddyfile.Dispenser, o option) error
+// read reads the option at d into target. owner begins errors, such as "source a: ".
+func (list options) read(target any, d *caddyfile.Dispenser, owner string) error {
+	o, known := list.find(d.Val())
+	switch {
+	case !known && list == nil:
+		return d.Errf("%sunknown option %s; it has none", owner, quoteOption(d.Val()))
+	case !known:
+		return d.Errf("%sunknown option %s; allowed are %s", owner, quoteOption(d.Val()), strings.Join(list.names(), ", "))
+	case !o.repeat && o.isSet(target):
+		return d.Errf("%s%s is given twice", owner, o.name)
+	}
+	return o.parse(target, d, o)
+}
 
-// into reads a value to where the option keeps it.
+// into reads a value into the option's field.
 func into[T any](read func(d *caddyfile.Dispenser, into *T) error) reader {
-	return func(p *sourceParser, d *caddyfile.Dispenser, o option) error { return read(d, o.into(p.source).(*T)) }
+	return func(target any, d *caddyfile.Dispenser, o option) error { return read(d, o.at(target).(*T)) }
 }
 
-// checkedText reads a text and checks it, unless it has a placeholder or variable, which is not known yet.
-func checkedText(check func(option, text string) error) reader {
-	return func(p *sourceParser, d *caddyfile.Dispenser, o option) error {
-		at := o.into(p.source).(*string)
-		if err := oneText(d, at); err != nil || hasPlaceholder(*at) {
+// ofSource reads an option with a method of the source's parser.
+func ofSource(read func(p *sourceParser, d *caddyfile.Dispenser, o option) error) reader {
+	return func(target any, d *caddyfile.Dispenser, o option) error { return read(target.(*sourceParser), d, o) }
+}
+
+// text reads a text and checks it.
+func text(check func(option, text string) error) reader {
+	return func(target any, d *caddyfile.Dispenser, o option) error {
+		at := o.at(target).(*string)
+		if err := oneText(d, at); err != nil {
 			return err
 		}
 		if err := check(o.name, *at); err != nil {
@@ -162,10 +199,21 @@ func checkedText(check func(option, text string) error) reader {
 	}
 }
 
+// checkedText reads a text and checks it, unless it has a placeholder or variable, whose value is
+// not known yet.
+func checkedText(check func(option, text string) error) reader {
+	return text(func(option, text string) error {
+		if hasPlaceholder(text) {
+			return nil
+		}
+		return check(option, text)
+	})
+}
+
 // listed reads one or more texts and checks each, unless it has a placeholder.
 func listed(check func(text string) error) reader {
-	return func(p *sourceParser, d *caddyfile.Dispenser, o option) error {
-		at := o.into(p.source).(*[]string)
+	return func(target any, d *caddyfile.Dispenser, o option) error {
+		at := o.at(target).(*[]string)
 		before := len(*at)
 		if err := list(d, at); err != nil {
 			return err
@@ -182,14 +230,36 @@ func listed(check func(text string) error) reader {
 	}
 }
 
-// param reads a name and a value. example is one for the error.
+// allowed reads a list as listed does, or a single star.
+func allowed(parse func(...string) ([]string, error)) reader {
+	return func(target any, d *caddyfile.Dispenser, o option) error {
+		items := listed(func(text string) error {
+			if text == "*" {
+				return nil
+			}
+			if _, err := parse(text); err != nil {
+				return fmt.Errorf("%s: %w", o.name, err)
+			}
+			return nil
+		})
+		if err := items(target, d, o); err != nil {
+			return err
+		}
+		if all := *o.at(target).(*[]string); len(all) > 1 && slices.Contains(all, "*") {
+			return d.Errf("%s * means all; remove the others", o.name)
+		}
+		return nil
+	}
+}
+
+// param reads a name and a value. Errors show example.
 func param(example string) reader {
-	return func(p *sourceParser, d *caddyfile.Dispenser, o option) error {
+	return func(target any, d *caddyfile.Dispenser, o option) error {
 		args := d.RemainingArgs()
 		if len(args) != 2 || args[0] == "" {
 			return d.Errf("%s needs a name and a value: %s %s", o.name, o.name, example)
 		}
-		at := o.into(p.source).(*[]Param)
+		at := o.at(target).(*[]Param)
 		*at = append(*at, Param{Name: args[0], Value: args[1]})
 		return nil
 	}

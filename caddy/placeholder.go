@@ -18,9 +18,9 @@ import (
 // maxSecretFile bounds the size of a file that holds a secret.
 const maxSecretFile = 1 << 20
 
-// value returns what reads a configured secret or parameter. Placeholders are
-// resolved at each reading, never before, so that the configuration holds none of their
-// values and a changed file or variable counts at the next token request.
+// value returns what reads a configured secret or parameter. Placeholders are resolved at each
+// reading, never before, so that the configuration holds none of their values and a changed file or
+// variable counts at the next token request.
 func value(configured string) tokensource.Value {
 	if !hasPlaceholder(configured) && !strings.Contains(configured, `\{`) {
 		return tokensource.Literal(configured)
@@ -34,8 +34,8 @@ func value(configured string) tokensource.Value {
 	}
 }
 
-// resolve replaces the placeholders of s that need no request: {env.*},
-// {file.*}, {system.*} and {time.*}. Any other one is an error.
+// resolve replaces the placeholders of s that need no request: {env.*}, {file.*}, {system.*} and
+// {time.*}. Any other one is an error.
 func resolve(s string) (string, error) {
 	return caddy.NewReplacer().ReplaceOrErr(s, true, true)
 }
@@ -45,11 +45,12 @@ func hasPlaceholder(s string) bool {
 	return open >= 0 && strings.IndexByte(s[open:], '}') > 0
 }
 
-// isLiteral reports whether s is itself what it stands for, braces with a backslash in front among it.
+// isLiteral reports whether s is itself what it stands for, braces with a backslash in front among
+// it.
 func isLiteral(s string) bool { return !hasPlaceholder(strings.ReplaceAll(s, `\{`, "")) }
 
-// checkPlaceholders refuses what resolve would, before it could quote it: in a literal secret
-// with braces, what stands between them is a part of the secret.
+// checkPlaceholders refuses what resolve would, before it could quote it: in a literal secret with
+// braces, what stands between them is a part of the secret.
 func checkPlaceholders(s string) error {
 	if !hasPlaceholder(s) {
 		return nil
@@ -90,9 +91,9 @@ func filePlaceholder(s string) (path string, ok bool) {
 	return strings.TrimSuffix(inner, "}"), true
 }
 
-// readSecret reads a secret from a file, without the line ending that editors
-// and shells leave behind. Caddy's own {file.*} would do it too, but logs an error of
-// its own at each failure, and hides why.
+// readSecret reads a secret from a file, without the line ending that editors and shells leave
+// behind. Caddy's own {file.*} would do it too, but logs an error of its own at each failure, and
+// hides why.
 func readSecret(path string) (tokensource.Secret, error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -16,13 +16,13 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// sources are the token sources of all configurations of this process, so that
-// one that a reload leaves unchanged keeps its tokens, and a token request under
-// way is not cut off. The keys are digests: they may show up in a panic.
+// sources are the token sources of all configurations of this process, so that one that a reload
+// leaves unchanged keeps its tokens, and a token request under way is not cut off. The keys are
+// digests: they may show up in a panic.
 var sources = caddy.NewUsagePool()
 
-// closeTimeout bounds the wait for a token request that is under way when its
-// source is no longer used.
+// closeTimeout bounds the wait for a token request that is under way when its source is no longer
+// used.
 const closeTimeout = 20 * time.Second
 
 // pooledSource is a token source with the configurations that use it.
@@ -34,15 +34,16 @@ type pooledSource struct {
 	users []*sourceUser // the last one is in charge
 }
 
-// sourceUser is what a configuration lends to a source: all that lives and
-// dies with that configuration.
+// sourceUser is what a configuration lends to a source: all that lives and dies with that
+// configuration.
 type sourceUser struct {
 	grant   tokensource.Grant
 	storage tokensource.Storage
 	observe tokensource.Observer
 }
 
-// occupied is a storage in a directory, with this process's registration as a user of the directory.
+// occupied is a storage in a directory, with this process's registration as a user of the
+// directory.
 type occupied struct {
 	tokensource.Storage
 	tokensource.Exclusive
@@ -56,13 +57,13 @@ func withOccupancy(storage tokensource.Storage) tokensource.Storage {
 	return storage
 }
 
-// acquire returns the pooled source for cfg, made when no configuration has it
-// yet. Every acquire needs one release.
+// acquire returns the pooled source for cfg, made when no configuration has it yet. Every acquire
+// needs one release.
 func acquire(name string, cfg *Source, user *sourceUser) (*pooledSource, error) {
 	key := poolKey(name, cfg)
 	value, _, err := sources.LoadOrNew(key, func() (caddy.Destructor, error) {
 		pooled := &pooledSource{key: key, users: []*sourceUser{user}}
-		source, err := tokensource.New(cfg.config(name, user))
+		source, err := cfg.newTokenSource(name, user)
 		pooled.source = source
 		return pooled, err
 	})
@@ -116,10 +117,13 @@ func (p *pooledSource) Destruct() error {
 	return p.source.Close(ctx)
 }
 
-// poolKey is a digest of the name and all settings of a source, the app's encryption
-// keys among them, as written and, where a token depends on it, as resolved.
+// poolKey is a digest of the name and all settings of a source, the app's encryption keys among
+// them, as written and, where a token depends on it, as resolved.
 func poolKey(name string, cfg *Source) string {
-	parts := append([]string{name, string(cfg.settings), cfg.clientID, cfg.endpoints.issuer, cfg.endpoints.token, cfg.endpoints.authorize, cfg.endpoints.revoke}, cfg.encryptionKeys...)
+	parts := append([]string{
+		name, string(cfg.settings), cfg.resolved.ClientID,
+		cfg.resolved.Issuer, cfg.resolved.TokenURL, cfg.resolved.AuthorizeURL, cfg.resolved.RevokeURL,
+	}, cfg.encryptionKeys...)
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", parts))
 	return hex.EncodeToString(sum[:])
 }

@@ -46,8 +46,10 @@ func TestPresetOfAnswers(t *testing.T) {
 	if !slices.Equal(own.TokenTypes, []string{"JWT"}) || own.DefaultLifetime != caddy.Duration(time.Hour) {
 		t.Errorf("from the configuration: %q, %d", own.TokenTypes, own.DefaultLifetime)
 	}
-	user := &sourceUser{grant: ClientCredentialsGrant{}}
-	cfg := bare.config("s", user)
+	cfg, err := bare.config(bare.resolveURL)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if !slices.Equal(cfg.TokenTypes, preset.TokenTypes) || cfg.DefaultLifetime >= 0 {
 		t.Errorf("for the token source: %q, %d", cfg.TokenTypes, cfg.DefaultLifetime)
 	}

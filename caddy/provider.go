@@ -13,8 +13,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// applyProvider fills in what the preset says and the configuration does not. Before, it refuses the
-// options that do not go with the grant.
+// applyProvider fills in what the preset says and the configuration does not. Before, it refuses
+// the options that do not go with the grant.
 func (s *Source) applyProvider() error {
 	if err := s.choosePreset(); err != nil {
 		return err
@@ -29,7 +29,7 @@ func (s *Source) applyProvider() error {
 	preset := s.preset
 	s.applyPlacement(preset)
 	if !requests.met(grant) {
-		return s.settleVariables(false)
+		return s.assignVariables(false)
 	}
 	if name := s.grantType(); !preset.Offers(name) && isOffered(name) {
 		return fmt.Errorf("provider %s does not offer the grant %s; it offers %s",
@@ -42,7 +42,7 @@ func (s *Source) applyProvider() error {
 	if tokenRequests.met(grant) {
 		err = s.applyClient(preset)
 	}
-	return firstError(err, s.checkScope(preset), s.settleVariables(isInteractive(grant)))
+	return firstError(err, s.checkScope(preset), s.assignVariables(isInteractive(grant)))
 }
 
 // choosePreset looks up the preset, its variables, and its usual grant where none is configured.
@@ -76,9 +76,9 @@ func isOffered(grant string) bool {
 	return slices.ContainsFunc(provider.All(), func(p provider.Preset) bool { return p.Offers(grant) })
 }
 
-// settleVariables leaves to the accounts the variables that differ among them and
-// that the source has no value for. Without a login nobody could give one.
-func (s *Source) settleVariables(interactive bool) error {
+// assignVariables makes variables without a value variables of the accounts, if the preset allows
+// it. Without a login there is no person to give their values.
+func (s *Source) assignVariables(interactive bool) error {
 	s.perAccount = nil
 	for _, v := range s.preset.Variables {
 		if _, given := s.Variables[v.Name]; given || !s.uses(v) {
@@ -92,14 +92,11 @@ func (s *Source) settleVariables(interactive bool) error {
 	return nil
 }
 
-// uses reports whether the variable stands in a URL.
+// uses reports whether a URL or destination holds the variable.
 func (s *Source) uses(v provider.Variable) bool {
-	for _, text := range append([]string{s.Issuer, s.TokenURL, s.AuthorizeURL, s.RevokeURL}, s.Destinations...) {
-		if strings.Contains(text, "{"+v.Name+"}") {
-			return true
-		}
-	}
-	return false
+	holds := func(text string) bool { return strings.Contains(text, "{"+v.Name+"}") }
+	return slices.ContainsFunc(s.Destinations, holds) ||
+		slices.ContainsFunc(sourceOptions, func(o option) bool { return o.url && holds(*o.at(s).(*string)) })
 }
 
 // applyLogin fills in how a person connects an account.
@@ -113,11 +110,9 @@ func (s *Source) applyLogin(preset provider.Preset, grant tokensource.Grant) {
 		}
 	}
 	if g, ok := grant.(optioned); ok && preset.PKCE == provider.PKCENone {
-		for _, o := range g.options() {
-			if o.name == "pkce" && *o.into == "" {
-				*o.into = preset.PKCE
-				s.GrantRaw = caddyconfig.JSONModuleObject(grant, "type", s.grantType(), nil)
-			}
+		if pkce, ok := g.options().find("pkce"); ok && !pkce.isSet(grant) {
+			*pkce.at(grant).(*string) = preset.PKCE
+			s.GrantRaw = caddyconfig.JSONModuleObject(grant, "type", s.grantType(), nil)
 		}
 	}
 }

@@ -11,15 +11,16 @@ import (
 )
 
 const (
-	// refusalEvery is how often the same refusal is logged: who sends the request goes on sending it.
+	// refusalEvery is how often the same refusal is logged: who sends the request goes on sending
+	// it.
 	refusalEvery = time.Minute
-	// maxRefusals bounds how many refusals of one kind are logged in that time, since clients can make
-	// up new ones.
+	// maxRefusals bounds how many refusals of one kind are logged in that time, since clients can
+	// make up new ones.
 	maxRefusals = 64
 )
 
-// refusals logs the requests that are refused for where they go or come from. What there is to say about
-// tokens is said when it is found out, not for every request that had to wait for it.
+// refusals logs the requests that are refused for where they go or come from. What there is to say
+// about tokens is said when it is found out, not for every request that had to wait for it.
 type refusals struct {
 	logger *zap.Logger
 

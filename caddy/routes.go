@@ -294,7 +294,8 @@ func (e enclosing) read(routes []json.RawMessage, found func(host, path string, 
 			}
 		}
 		for _, handler := range route.Handle {
-			// As handle_path does it. A prefix that only some paths lose is not part of the page's address.
+			// As handle_path does it. A prefix that only some paths lose is not part of the page's
+			// address.
 			if strip := "/" + strings.Trim(handler.Strip, "/"); handler.Handler == "rewrite" && handler.Strip != "" && len(route.Match) == 0 && e.demands(strip) {
 				e.taken, e.paths = e.taken+strip, nil
 				here.taken, here.paths = e.taken, nil

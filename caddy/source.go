@@ -17,13 +17,13 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// Source is one configured way to get tokens. Placeholders of secrets (client_secret,
-// the grant's token and refresh_token, values of token_params) are resolved at each token
-// request; those of all other fields once, when the configuration is loaded.
+// Source is one configured way to get tokens. Placeholders of secrets (client_secret, the grant's
+// token and refresh_token, values of token_params) are resolved at each token request; those of all
+// other fields once, when the configuration is loaded.
 type Source struct {
-	// Provider is a preset that fills in what is not said here: the token URL, how the
-	// client authenticates, how the token is presented and to which upstreams it may go. `caddy
-	// authinject providers` lists them.
+	// Provider is a preset that fills in what is not said here: the token URL, how the client
+	// authenticates, how the token is presented and to which upstreams it may go. `caddy authinject
+	// providers` lists them.
 	Provider string `json:"provider,omitempty"`
 
 	// Variables stand in the preset's URLs, such as the name of a deployment.
@@ -38,39 +38,42 @@ type Source struct {
 	// (RFC 9207).
 	Issuer string `json:"issuer,omitempty"`
 
-	// TokenURL is the provider's token endpoint: https, or http on loopback. Redirects
-	// of it are not followed. Required by all grants but static and implicit, unless Issuer is given. A variable
-	// of the provider stands in URLs in braces: `https://{deployment}.api.example.com/token`.
+	// TokenURL is the provider's token endpoint: https, or http on loopback. Redirects of it are
+	// not followed. Required by all grants but static and implicit, unless Issuer is given. A
+	// variable of the provider stands in URLs in braces:
+	// `https://{deployment}.api.example.com/token`.
 	TokenURL string `json:"token_url,omitempty"`
 
-	// AuthorizeURL is where a person is sent to connect an account: https, or http on
-	// loopback. Required by the grants authorization_code and implicit, unless Issuer is given.
+	// AuthorizeURL is where a person is sent to connect an account: https, or http on loopback.
+	// Required by the grants authorization_code and implicit, unless Issuer is given.
 	AuthorizeURL string `json:"authorize_url,omitempty"`
 
 	// AuthorizeParams are added to AuthorizeURL, such as `prompt`.
 	AuthorizeParams []Param `json:"authorize_params,omitempty"`
 
-	// RevokeURL is where tokens are revoked when an account is disconnected (RFC 7009): https,
-	// or http on loopback. Default: the provider's or the issuer's; without one they are only forgotten.
+	// RevokeURL is where tokens are revoked when an account is disconnected (RFC 7009): https, or
+	// http on loopback. Default: the provider's or the issuer's; without one they are only
+	// forgotten.
 	RevokeURL string `json:"revoke_url,omitempty"`
 
-	// RedirectURL is where the provider sends a person back to, as it is registered
-	// there: the callback of the page that `authinject_connect` serves, which is the default where
-	// the page is opened at a loopback address. `manual` where the provider shows a code or PIN, to be
-	// typed into the page or the terminal.
+	// RedirectURL is where the provider sends a person back to, as it is registered there: the
+	// callback of the page that `authinject_connect` serves, which is the default where the page is
+	// opened at a loopback address. `manual` where the provider shows a code or PIN, to be typed
+	// into the page or the terminal.
 	RedirectURL string `json:"redirect_url,omitempty"`
 
-	// ClientID is the client identifier that the provider gave you. Required by all grants but static.
+	// ClientID is the client identifier that the provider gave you. Required by all grants but
+	// static.
 	ClientID string `json:"client_id,omitempty"`
 
-	// ClientSecrets are the client's secrets, tried in order while the provider
-	// answers invalid_client, so that one can be rotated without a gap. Use
-	// placeholders, `{env.*}` or `{file.*}`: a literal is shown by the admin API and kept in the
-	// autosaved configuration, and gives a warning.
+	// ClientSecrets are the client's secrets, tried in order while the provider answers
+	// invalid_client, so that one can be rotated without a gap. Use placeholders, `{env.*}` or
+	// `{file.*}`: a literal is shown by the admin API and kept in the autosaved configuration, and
+	// gives a warning.
 	ClientSecrets []string `json:"client_secrets,omitempty"`
 
-	// ClientAuth is how the client authenticates. Default: `client_secret_basic`, or
-	// `none` without a client secret.
+	// ClientAuth is how the client authenticates. Default: `client_secret_basic`, or `none` without
+	// a client secret.
 	//
 	// Value | Sends
 	// ------|------
@@ -81,8 +84,8 @@ type Source struct {
 	// `none` | `client_id` alone
 	ClientAuth string `json:"client_auth,omitempty"`
 
-	// BodyFormat is how the parameters are sent: `form` (the default), `json`, or `query`:
-	// all in the URL and no body.
+	// BodyFormat is how the parameters are sent: `form` (the default), `json`, or `query`: all in
+	// the URL and no body.
 	BodyFormat string `json:"body_format,omitempty"`
 
 	// Scopes to ask for, each sent as it is. Default: none are sent, and the provider decides.
@@ -103,19 +106,18 @@ type Source struct {
 	// Inject is how the token is presented to the upstream. Default: `Authorization: Bearer …`.
 	Inject *Inject `json:"inject,omitempty"`
 
-	// Destinations are the only upstreams that get the token, such as
-	// `https://api.example.com`, `https://*.orders.example.com`, or with plain http, by
-	// explicit word, `http://legacy.example.com`. Default: the upstreams that the
-	// proxy's configuration names; then none of them may come from a request or a
-	// lookup, and plain http is for loopback only.
+	// Destinations are the only upstreams that get the token, such as `https://api.example.com`,
+	// `https://*.orders.example.com`, or with plain http, by explicit word,
+	// `http://legacy.example.com`. Default: the upstreams that the proxy's configuration names;
+	// then none of them may come from a request or a lookup, and plain http is for loopback only.
 	Destinations []string `json:"destinations,omitempty"`
 
-	// RefreshBefore is how long before its end a token is refreshed. Default: at 75 to
-	// 90 % of its lifetime, a part drawn anew for each token.
+	// RefreshBefore is how long before its end a token is refreshed. Default: at 75 to 90 % of its
+	// lifetime, a part drawn anew for each token.
 	RefreshBefore caddy.Duration `json:"refresh_before,omitempty"`
 
-	// DefaultLifetime is assumed of a token whose provider names none. Default: 1h. -1: it
-	// serves until it is refused, also where the provider answers expires_in 0, which is an error
+	// DefaultLifetime is assumed of a token whose provider names none. Default: 1h. -1: it serves
+	// until it is refused, also where the provider answers expires_in 0, which is an error
 	// otherwise.
 	DefaultLifetime caddy.Duration `json:"default_lifetime,omitempty"`
 
@@ -133,16 +135,15 @@ type Source struct {
 	storage      tokensource.Storage
 	injection    authinject.Injection
 	destinations destinations
-	endpoints    endpoints
-	clientID     string
+	resolved     tokensource.Config // without what belongs to one loaded configuration
+	redirect     string             // RedirectURL, resolved
 
 	grantName string
 	settings  []byte // the whole configuration, as JSON
 
-	preset provider.Preset
-	// perAccount are the variables that each account has for itself.
-	perAccount     []provider.Variable
-	encryptionKeys []string // of the app
+	preset         provider.Preset
+	perAccount     []provider.Variable // the variables that each account has for itself
+	encryptionKeys []string            // of the app
 }
 
 // Param is a parameter of a token or authorization request.
@@ -161,7 +162,8 @@ type Inject struct {
 	In string `json:"in"`
 	// Name of the header field or query parameter. Default: `Authorization`, `_bearer_token`.
 	Name string `json:"name,omitempty"`
-	// Scheme stands before the token in a header. Default: `Bearer`. The empty string: the token alone.
+	// Scheme stands before the token in a header. Default: `Bearer`. The empty string: the token
+	// alone.
 	Scheme *string `json:"scheme,omitempty"`
 }
 
@@ -182,8 +184,7 @@ func (i *Inject) parse() (authinject.Injection, error) {
 	return authinject.ParseInjection(words...)
 }
 
-// provision loads the guest modules and checks what can be checked without the
-// network.
+// provision loads the guest modules and checks what can be checked without the network.
 func (s *Source) provision(ctx caddy.Context) error {
 	for name, configured := range s.Variables {
 		resolved, err := resolve(configured)
@@ -226,23 +227,27 @@ func (s *Source) provision(ctx caddy.Context) error {
 	if s.destinations, err = s.parseDestinations(); err != nil {
 		return fmt.Errorf("destinations: %w", err)
 	}
-	if s.endpoints, err = s.resolveEndpoints(); err != nil {
+	if s.resolved, err = s.config(s.resolveURL); err != nil {
 		return err
 	}
-	if s.clientID, err = resolve(s.ClientID); err != nil {
+	if s.redirect, err = resolve(s.RedirectURL); err != nil {
+		return fmt.Errorf("redirect_url: %w", err)
+	}
+	if s.resolved.ClientID, err = resolve(s.ClientID); err != nil {
 		return fmt.Errorf("client_id: %w", err)
 	}
-	return nil
+	return checkRedirectURL(s.redirect)
 }
 
-// validate checks what needs no network and no value of a placeholder, so that the Caddyfile
-// parser can name the line of a mistake. The preset is filled in already.
+// validate checks what needs no network and no value of a placeholder, so that the Caddyfile parser
+// can name the line of a mistake. The preset is filled in already.
 func (s *Source) validate() error {
 	grant, err := s.configuredGrant()
 	if err != nil {
 		return err
 	}
-	if err := firstError(s.checkPlaceholders(), s.example(grant).Check()); err != nil {
+	example, err := s.example(grant)
+	if err := firstError(err, s.checkPlaceholders(), example.Check()); err != nil {
 		return err
 	}
 	if traits := grant.Traits(); traits.NoTokenURL && s.RedirectURL == redirectManual {
@@ -266,14 +271,8 @@ func (s *Source) validate() error {
 	return s.checkQuery()
 }
 
-// checkPlaceholders refuses braces that are neither a placeholder nor a variable of the provider.
+// checkPlaceholders reports braces in secrets and parameters that are not a placeholder.
 func (s *Source) checkPlaceholders() error {
-	for _, name := range []string{"issuer", "token_url", "authorize_url", "revoke_url"} {
-		o, _ := findOption(name)
-		if err := checkSecrets(name, s.withExamples(*o.into(s).(*string))); err != nil {
-			return err
-		}
-	}
 	for _, p := range slices.Concat(s.TokenParams, s.AuthorizeParams) {
 		if err := checkSecrets("the parameter "+p.Name, p.Value); err != nil {
 			return err
@@ -282,28 +281,20 @@ func (s *Source) checkPlaceholders() error {
 	return checkSecrets("client_secret", s.ClientSecrets...)
 }
 
-// withExamples is a text with example values for the variables of the provider.
-func (s *Source) withExamples(text string) string {
-	for _, v := range s.preset.Variables {
-		text = strings.ReplaceAll(text, "{"+v.Name+"}", v.Example)
-	}
-	return text
-}
-
-// example is the source for package tokensource, for a check: with an example in place of each
-// variable and placeholder, and without what belongs to a running configuration.
-func (s *Source) example(grant tokensource.Grant) tokensource.Config {
-	resolved := func(configured string) string {
-		if configured = s.withExamples(configured); hasPlaceholder(configured) {
-			return "https://placeholder.example/"
+// example is the source for package tokensource, for a check, with an example for each variable and
+// placeholder.
+func (s *Source) example(grant tokensource.Grant) (tokensource.Config, error) {
+	cfg, err := s.config(func(text string) (string, error) {
+		for _, v := range s.preset.Variables {
+			text = strings.ReplaceAll(text, "{"+v.Name+"}", v.Example)
 		}
-		return configured
-	}
-	cfg := s.options("example", grant)
-	cfg.ClientID = s.ClientID
-	cfg.Issuer, cfg.TokenURL = resolved(s.Issuer), resolved(s.TokenURL)
-	cfg.AuthorizeURL, cfg.RevokeURL = resolved(s.AuthorizeURL), resolved(s.RevokeURL)
-	return cfg
+		if hasPlaceholder(text) {
+			return "https://placeholder.example/", checkPlaceholders(text)
+		}
+		return text, nil
+	})
+	cfg.Name, cfg.Grant, cfg.ClientID = "example", grant, s.ClientID
+	return cfg, err
 }
 
 // isResource reports whether text can be a resource indicator (RFC 8707 section 2).
@@ -312,8 +303,8 @@ func isResource(text string) bool {
 	return err == nil && u.IsAbs() && !strings.Contains(text, "#")
 }
 
-// checkQuery refuses to put a token into a URL that travels in the clear: whoever is on the
-// way can read it, and everybody on the way logs it.
+// checkQuery refuses to put a token into a URL that travels in the clear: whoever is on the way can
+// read it, and everybody on the way logs it.
 func (s *Source) checkQuery() error {
 	if s.Inject == nil || s.Inject.In != "query" {
 		return nil
@@ -327,25 +318,20 @@ func (s *Source) checkQuery() error {
 	return nil
 }
 
-// config is the source for package tokensource. What belongs to one configuration comes from user.
-func (s *Source) config(name string, user *sourceUser) tokensource.Config {
-	cfg := s.options(name, user.grant)
-	cfg.Issuer, cfg.TokenURL = s.endpoints.issuer, s.endpoints.token
-	cfg.AuthorizeURL, cfg.RevokeURL = s.endpoints.authorize, s.endpoints.revoke
-	cfg.Variables = s.perAccount
-	cfg.ClientID = s.clientID
-	cfg.Storage, cfg.Observer = user.storage, user.observe
-	for _, key := range s.encryptionKeys {
-		cfg.EncryptionKeys = append(cfg.EncryptionKeys, value(key))
-	}
-	return cfg
+// newTokenSource makes the source of package tokensource. What belongs to one loaded configuration
+// comes from user.
+func (s *Source) newTokenSource(name string, user *sourceUser) (*tokensource.Source, error) {
+	cfg := s.resolved
+	cfg.Name, cfg.Variables = name, s.perAccount
+	cfg.Grant, cfg.Storage, cfg.Observer = user.grant, user.storage, user.observe
+	cfg.EncryptionKeys = values(s.encryptionKeys)
+	return tokensource.New(cfg)
 }
 
-// options are the options that package tokensource gets as they are configured.
-func (s *Source) options(name string, grant tokensource.Grant) tokensource.Config {
+// config returns the options in the form of package tokensource. resolveURL resolves the URLs of
+// the provider.
+func (s *Source) config(resolveURL func(text string) (string, error)) (tokensource.Config, error) {
 	cfg := tokensource.Config{
-		Name:            name,
-		Grant:           grant,
 		ClientAuth:      tokensource.ClientAuth(s.ClientAuth),
 		BodyFormat:      tokensource.BodyFormat(s.BodyFormat),
 		Scopes:          s.Scopes,
@@ -358,11 +344,27 @@ func (s *Source) options(name string, grant tokensource.Grant) tokensource.Confi
 		Timeout:         time.Duration(s.Timeout),
 		DeadGrantErrors: s.preset.DeadGrantErrors,
 		LockOut:         s.preset.LockOut,
+		ClientSecrets:   values(s.ClientSecrets),
 	}
-	for _, secret := range s.ClientSecrets {
-		cfg.ClientSecrets = append(cfg.ClientSecrets, value(secret))
+	for _, o := range sourceOptions {
+		if !o.url {
+			continue
+		}
+		url, err := resolveURL(*o.at(s).(*string))
+		if err != nil {
+			return cfg, fmt.Errorf("%s: %w", o.name, err)
+		}
+		*o.at(&cfg).(*string) = url // the field has the same name there
 	}
-	return cfg
+	return cfg, nil
+}
+
+func values(configured []string) []tokensource.Value {
+	values := make([]tokensource.Value, len(configured))
+	for i, text := range configured {
+		values[i] = value(text)
+	}
+	return values
 }
 
 func params(configured []Param) []tokensource.Param {

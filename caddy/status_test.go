@@ -29,7 +29,7 @@ func TestWordsOfADeadRefreshToken(t *testing.T) {
 			Err: &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the refresh token was refused"},
 		}
 		got := newAccountStatus(st, "refresh_token").Words
-		if strings.Contains(got, "log in") || !strings.Contains(got, "Configure another one.") || strings.Contains(got, "serves on") != live {
+		if strings.Contains(got, "log in") || !strings.Contains(got, "Configure another one.") || strings.Contains(got, "stays valid") != live {
 			t.Errorf("live %t: %q", live, got)
 		}
 		if got := newAccountStatus(st, "authorization_code").Words; strings.Contains(got, "Configure") {

@@ -29,9 +29,9 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// Caddy directs the standard logger elsewhere when a configuration is loaded, also when that then fails, while
-// connections of the one in force are kept.
-func TestStdLogStaysMuffled(t *testing.T) {
+// Caddy replaces the output of the standard logger when it loads a configuration, even if that fails
+// before the app is provisioned. The next request redacts the new output.
+func TestStdLogStaysRedacted(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/ok" {
 			return

@@ -18,11 +18,11 @@ import (
 
 func init() { caddy.RegisterModule(Transport{}) }
 
-// Transport puts a live token of a source into each request that reverse_proxy sends,
-// as late as possible: nothing that ran before it, and nothing that looks at the request
-// afterwards, sees the token. What the client sent as credentials is removed. A refused token
-// is replaced once and the request sent again; when no token can be had, the answer is made
-// here, as `application/problem+json`, and the upstream is not blamed.
+// Transport adds a live token of a source to each request that reverse_proxy sends. It does so as
+// late as possible: code that runs before, or that looks at the request afterwards, does not see
+// the token. It removes the client's own credentials. If the upstream rejects a token, the token is
+// replaced once and the request sent again. If there is no token, the transport answers with
+// `application/problem+json`, and the upstream is not blamed.
 //
 // Health checks are sent without a token, unless InjectHealthChecks is set.
 type Transport struct {
@@ -30,61 +30,61 @@ type Transport struct {
 	Source string `json:"source,omitempty"`
 
 	// Account names the account whose token a request gets, by placeholders such as
-	// `{http.auth.user.id}`. Default: the source's unnamed account. An account that is not
-	// connected is answered for, and never gets another one's token.
+	// `{http.auth.user.id}`. Default: the source's unnamed account. If the account is not
+	// connected, the transport answers the request. It never uses another account's token.
 	Account string `json:"account,omitempty"`
 
 	// TransportRaw is the transport that sends the requests. Default: `http`.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
-	// RetryStatuses are the statuses by which the upstream says that it does not take
-	// the token. Default: 401. An empty list means none.
+	// RetryStatuses are the status codes that mean that the upstream rejected the token. Default:
+	// 401. An empty list means none.
 	RetryStatuses *[]int `json:"retry_statuses,omitempty"`
 
-	// RetryBody is how many bytes of a request's body are kept, while they stream by, so
-	// that it can be sent again. Default: 64 KiB. -1: a request with a body is not sent again.
+	// RetryBody is how many bytes of a request's body are kept while they are sent, so that they
+	// can be sent again. Default: 64 KiB. -1: a request with a body is not sent again.
 	RetryBody int64 `json:"retry_body,omitempty"`
 
-	// Wait is how long a request waits for a token when there is no live one. Default: 10s.
+	// Wait is how long a request waits for a token if there is no live one. Default: 10s.
 	Wait caddy.Duration `json:"wait,omitempty"`
 
-	// AllowOrigins are the origins of web pages that may make requests, and read the answers, such
-	// as `https://app.example.com`; `*` alone lets in every page. Default: none but the pages
-	// that come through this proxy. All others are refused, by whatever method, and preflights are
-	// answered here. Programs that are no browsers are not concerned.
+	// AllowOrigins are the origins of web pages that may make requests and read the answers, such
+	// as `https://app.example.com`; `*` alone allows every page. Default: only pages that come
+	// through this proxy. Requests of all other pages are refused, and preflights are answered
+	// here. Clients other than browsers are not affected.
 	AllowOrigins []string `json:"allow_origins,omitempty"`
 
-	// AllowHosts are further names, without port, that requests over loopback may name as their
-	// Host; `*` alone allows every name. Default: loopback addresses, `localhost`, and the hosts that the
-	// configuration's routes match. A web site whose name was pointed at this machine names another one.
-	// If given, other connections are held to it too.
+	// AllowHosts are further names, without port, that the Host of a request over loopback may
+	// have; `*` alone allows every name. Default: loopback addresses, `localhost`, and the hosts
+	// that the configuration's routes match. This refuses requests under the name of another site
+	// that points to this machine (DNS rebinding). If given, it applies to all connections.
 	AllowHosts []string `json:"allow_hosts,omitempty"`
 
-	// InjectHealthChecks sends reverse_proxy's active health checks with a token, as an API needs that
-	// has no other address to be asked at.
+	// InjectHealthChecks adds a token to reverse_proxy's active health checks, for an API that
+	// answers nothing without a token.
 	InjectHealthChecks bool `json:"inject_health_checks,omitempty"`
 
 	inner     http.RoundTripper
 	innerName string // in a Caddyfile only
-	checks    *apart // what health checks are sent by; nil: inner
-	unmuffled bool   // inner's connections do not see to the standard logger
 	ownsInner bool
+	checks    *healthCheckTransport // sends health checks; nil: inner does
 	chooser   *chooser
 	transport *authinject.Transport
 }
 
 // CaddyModule returns the Caddy module information.
 func (Transport) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.reverse_proxy.transport.authinject", New: func() caddy.Module { return new(Transport) }}
+	return caddy.ModuleInfo{
+		ID: "http.reverse_proxy.transport.authinject", New: func() caddy.Module { return new(Transport) },
+	}
 }
 
 // Provision sets up the transport.
 func (t *Transport) Provision(ctx caddy.Context) error {
-	appModule, err := ctx.App("authinject")
+	app, err := appOf(ctx)
 	if err != nil {
-		return fmt.Errorf("getting the authinject app: %w", err)
+		return err
 	}
-	app := appModule.(*App)
 	pooled, source, err := app.source(t.Source)
 	if err != nil {
 		return err
@@ -107,7 +107,8 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	}
 	account := pooled.source.Account("")
 	if t.InjectHealthChecks && t.Account != "" {
-		return fmt.Errorf("source %s: inject_health_checks does not go with account: a health check is nobody's", t.Source)
+		return fmt.Errorf("source %s: inject_health_checks cannot be combined with account: "+
+			"a health check belongs to no account", t.Source)
 	}
 	t.transport = &authinject.Transport{
 		Base:         t.inner,
@@ -156,14 +157,15 @@ func (t *Transport) provisionInner(ctx caddy.Context) error {
 			return fmt.Errorf("provisioning the default transport: %w", err)
 		}
 		t.inner, t.ownsInner = inner, true
-		t.adjust(inner)
+		t.harden(inner)
 		return nil
 	}
 	switch protocol(t.TransportRaw) {
 	case "authinject":
-		return errors.New("a transport authinject cannot stand inside another: a request carries one token")
+		return errors.New("a transport authinject cannot be inside another: a request carries one token")
 	case "fastcgi":
-		return errors.New("transport fastcgi writes all that it sends to the debug log, the token with it; serve the application over HTTP")
+		return errors.New("transport fastcgi writes everything that it sends to the debug log, including the token; " +
+			"serve the application over HTTP")
 	}
 	mod, err := ctx.LoadModule(t, "TransportRaw")
 	if err != nil {
@@ -174,50 +176,50 @@ func (t *Transport) provisionInner(ctx caddy.Context) error {
 		return fmt.Errorf("transport module %T is not an http.RoundTripper", mod)
 	}
 	if h, ok := mod.(*reverseproxy.HTTPTransport); ok {
-		t.adjust(h)
+		t.harden(h)
 		if h.TLS != nil && h.TLS.InsecureSkipVerify {
-			ctx.Logger().Warn("tls_insecure_skip_verify lets whoever answers in the upstream's place have the token; trust the upstream's certificate with tls_trust_pool instead",
-				zap.String("source", t.Source))
+			ctx.Logger().Warn("tls_insecure_skip_verify sends the token to anyone who answers as the upstream; "+
+				"trust the upstream's certificate with tls_trust_pool instead", zap.String("source", t.Source))
 		}
 	}
 	t.inner = inner
 	return nil
 }
 
-// upstreamsAsDestinations are the upstreams that the proxy's configuration names,
-// for a source without destinations. One that a request or a lookup decides is
-// no name: the token would go where somebody else says.
+// upstreamsAsDestinations returns the upstreams that the proxy's configuration names, as the
+// destinations of a source that has none. It is an error if a request or a lookup decides an
+// upstream: then the client or the lookup would decide who gets the token.
 func (t *Transport) upstreamsAsDestinations(ctx caddy.Context) (authinject.Destinations, error) {
 	var none authinject.Destinations
 	proxy := proxyOf(ctx)
 	if proxy == nil {
-		return none, errors.New("destinations are needed: the transport is used outside reverse_proxy, where no upstreams are named")
+		return none, errors.New("destinations are needed: the transport is used outside reverse_proxy, " +
+			"where no upstreams are named")
 	}
+	const listHosts = "list the hosts that may receive the token in the source's option destinations"
 	if proxy.DynamicUpstreamsRaw != nil {
-		return none, errors.New("destinations are needed for dynamic upstreams: list the hosts that may receive the token in the source's option destinations")
+		return none, errors.New("destinations are needed for dynamic upstreams: " + listHosts)
 	}
 	var patterns []string
 	for _, upstream := range proxy.Upstreams {
 		dial, err := resolve(upstream.Dial)
 		if err != nil {
-			return none, fmt.Errorf("upstream %s is decided by each request: list the hosts that may receive the token in the source's option destinations", upstream.Dial)
+			return none, fmt.Errorf("each request decides upstream %s: %s", upstream.Dial, listHosts)
 		}
 		address, err := caddy.ParseNetworkAddress(dial)
 		if err != nil {
 			return none, fmt.Errorf("upstream %s: %w", dial, err)
 		}
-		switch {
-		case address.IsUnixNetwork():
-			patterns = append(patterns, "unix/"+address.Host)
-		default:
-			// Without a scheme: https, and plain http on loopback only.
-			patterns = append(patterns, address.JoinHostPort(0))
+		pattern := address.JoinHostPort(0) // without a scheme: https, and plain http on loopback only
+		if address.IsUnixNetwork() {
+			pattern = "unix/" + address.Host
 		}
+		patterns = append(patterns, pattern)
 	}
 	return authinject.ParseDestinations(patterns...)
 }
 
-// proxyOf is the reverse_proxy that the transport belongs to, or nil.
+// proxyOf returns the reverse_proxy of the transport, or nil.
 func proxyOf(ctx caddy.Context) *reverseproxy.Handler {
 	lineage := ctx.Modules()
 	if len(lineage) < 2 {
@@ -227,45 +229,46 @@ func proxyOf(ctx caddy.Context) *reverseproxy.Handler {
 	return proxy
 }
 
-// isHealthCheck reports whether req comes from reverse_proxy's active health
-// checks: only what a server received has variables.
+// isHealthCheck reports whether req is an active health check of reverse_proxy: only requests that
+// a server received have variables.
 func isHealthCheck(req *http.Request) bool {
 	return req.Context().Value(caddyhttp.VarsCtxKey) == nil
 }
 
-// target is where the inner transport will send req: what it dials, not what a
-// header field says.
+// target returns the address to which the inner transport will connect for req.
 func (t *Transport) target(req *http.Request) (authinject.Target, error) {
 	dial, ok := reverseproxy.GetDialInfo(req.Context())
 	if !ok {
 		return authinject.Target{}, errors.New("the request names no upstream")
 	}
-	target := authinject.Target{Network: dial.Network, Scheme: "http", Host: dial.Host, Port: dial.Port}
-	if strings.HasPrefix(dial.Network, "unix") {
-		target.Network = "unix"
-		return target, nil
-	}
-	if s, ok := t.inner.(interface{ SetScheme(*http.Request) }); ok {
-		s.SetScheme(req) // as it would by itself in a moment
-		target.Scheme = req.URL.Scheme
-		if target.Scheme == "http" {
-			return target, t.checkForwardProxy(req)
-		}
-	} else if t.TLSEnabled() {
-		target.Scheme = "https"
+	target := t.targetAt(req, dial.Network, dial.Host, dial.Port)
+	if target.Scheme == "http" && target.Network != "unix" {
+		return target, t.checkForwardProxy(req)
 	}
 	return target, nil
 }
 
+// targetAt returns the target for a request that is sent to an address.
+func (t *Transport) targetAt(req *http.Request, network, host, port string) authinject.Target {
+	target := authinject.Target{Network: network, Scheme: "http", Host: host, Port: port}
+	if strings.HasPrefix(network, "unix") {
+		target.Network = "unix"
+	} else if s, ok := t.inner.(interface{ SetScheme(*http.Request) }); ok {
+		s.SetScheme(req) // the inner transport does the same
+		target.Scheme = req.URL.Scheme
+	} else if t.TLSEnabled() {
+		target.Scheme = "https"
+	}
+	return target
+}
+
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if t.unmuffled {
-		muffleStdLog()
-	}
+	redactStdLog()
 	return t.transport.RoundTrip(req)
 }
 
-// Cleanup releases the inner transport if it was made here; Caddy does it otherwise.
+// Cleanup releases the default inner transport. Caddy releases a configured one.
 func (t *Transport) Cleanup() error {
 	if !t.ownsInner {
 		return nil

@@ -24,14 +24,18 @@ type form struct {
 	values  url.Values
 }
 
-// act reads a form and does what it asks for. The page says what came of it.
-func (p *Page) act(w http.ResponseWriter, r *http.Request, do func(http.ResponseWriter, *http.Request, form) error) error {
+// act reads a form and calls do with it. The page then shows the result.
+func (p *Page) act(
+	w http.ResponseWriter, r *http.Request, do func(http.ResponseWriter, *http.Request, form) error,
+) error {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
-		return p.refuse(w, r, http.StatusBadRequest, "The form could not be read. Go back, load the page again, and try once more.")
+		return p.refuse(w, r, http.StatusBadRequest,
+			"The form could not be read. Go back, load the page again, and try once more.")
 	}
 	if !checkCSRF(r) {
-		return p.refuse(w, r, http.StatusForbidden, "The page is too old, or the browser keeps no cookies. Load the page again, and try once more.")
+		return p.refuse(w, r, http.StatusForbidden,
+			"The page is too old, or the browser keeps no cookies. Load the page again, and try once more.")
 	}
 	at := slices.IndexFunc(p.Sources, func(s Source) bool { return s.Name == r.PostForm.Get("source") })
 	if at < 0 {
@@ -60,11 +64,14 @@ func (p *Page) start(w http.ResponseWriter, r *http.Request, f form) error {
 			continue
 		}
 		if err := v.Check(value); err != nil {
-			return p.back(w, f, alert(fmt.Sprintf("%s cannot be %q. Allowed are %s, such as %s.", v.Title, value, v.Allowed, v.Example)))
+			return p.back(w, f, alert(fmt.Sprintf(
+				"%s cannot be %q. Allowed are %s, such as %s.", v.Title, value, v.Allowed, v.Example)))
 		}
 		variables[v.Name] = value
 	}
-	login, err := f.Tokens.BeginLogin(r.Context(), tokensource.LoginRequest{Account: f.account, Variables: variables, RedirectURL: redirect})
+	login, err := f.Tokens.BeginLogin(r.Context(), tokensource.LoginRequest{
+		Account: f.account, Variables: variables, RedirectURL: redirect,
+	})
 	var failure *tokensource.Error
 	switch {
 	case missing != "" && errors.As(err, &failure) && failure.Class == tokensource.ClassOperator:
@@ -79,7 +86,7 @@ func (p *Page) start(w http.ResponseWriter, r *http.Request, f form) error {
 // finish finishes a login with the code or PIN that a person typed.
 func (p *Page) finish(w http.ResponseWriter, r *http.Request, f form) error {
 	code := strings.TrimSpace(f.values.Get("code"))
-	cookies := f.typedCookies(r)
+	cookies := f.manualCookies(r)
 	switch {
 	case len(cookies) == 0:
 		return p.back(w, f, alert("Press Connect first: no login is under way for this account in this browser."))
@@ -89,13 +96,17 @@ func (p *Page) finish(w http.ResponseWriter, r *http.Request, f form) error {
 	forget := func() {
 		for _, cookie := range cookies {
 			//nolint:gosec // the attributes with which it was set
-			http.SetCookie(w, &http.Cookie{Name: cookie.Name, MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
+			http.SetCookie(w, &http.Cookie{
+				Name: cookie.Name, MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
+			})
 		}
 	}
-	login, err := f.typedLogin(r, cookies)
+	login, err := f.manualLogin(r, cookies)
 	if errors.Is(err, errTwoLogins) {
 		forget()
-		return p.back(w, f, alert("Logins for more than one new account were under way in this browser, and the code does not say for which it is. Nothing was changed. Press Connect again for one of them, and finish that before the next."))
+		return p.back(w, f, alert("Logins for more than one new account were under way in this browser, and the code "+
+			"does not say for which it is. Nothing was changed. Press Connect again for one of them, and finish that "+
+			"before the next."))
 	}
 	if err == nil {
 		f.account = login.Account
@@ -110,9 +121,10 @@ func (p *Page) finish(w http.ResponseWriter, r *http.Request, f form) error {
 
 var errTwoLogins = errors.New("logins for more than one account are under way")
 
-// typedLogin returns the login that a typed code belongs to: the newest one of an account. If logins
-// for several new accounts are under way, the code does not say which one it is for. Then all are canceled.
-func (f form) typedLogin(r *http.Request, cookies []*http.Cookie) (*tokensource.Login, error) {
+// manualLogin returns the login to which a typed code belongs: the newest one of an account. If
+// logins for several new accounts are under way, the code does not say to which one it belongs.
+// Then all are canceled.
+func (f form) manualLogin(r *http.Request, cookies []*http.Cookie) (*tokensource.Login, error) {
 	var found []*tokensource.Login
 	for _, cookie := range cookies {
 		login, err := f.Tokens.FindLogin(r.Context(), tokensource.NewSecret(cookie.Value))
@@ -157,7 +169,7 @@ func (p *Page) disconnect(w http.ResponseWriter, r *http.Request, f form) error 
 
 // back sends the browser to the page, which shows n.
 func (p *Page) back(w http.ResponseWriter, f form, n *notice) error {
-	query := url.Values{"notice": {keepNotice(n)}}
+	query := url.Values{"notice": {storeNotice(n)}}
 	if n.Alert && f.account != "" {
 		query.Set("source", f.Name)
 		query.Set("account", f.account)
@@ -166,21 +178,23 @@ func (p *Page) back(w http.ResponseWriter, f form, n *notice) error {
 }
 
 // redirectURL returns the URL to which the provider sends people back: the configured one, or the
-// callback of the page as they have it open, if its host is this machine or in the configuration. A Host
-// field alone never decides. If there is no such URL, problem says what to do.
+// callback of the page as they have it open, if its host is this machine or in the configuration. A
+// Host field alone never decides. If there is no such URL, problem says what to do.
 func (p *Page) redirectURL(r *http.Request, s Source) (redirect, problem string) {
 	name := strings.ToLower(host.Name(r.Host))
 	redirect = s.RedirectURL
 	switch {
-	case s.typed():
+	case s.manual():
 		return "", ""
 	case redirect != "" && host.OfURL(redirect) != name:
-		return "", "The provider sends people back to " + redirectPage(redirect) + ". Open this page there, so that the browser that begins is the one that comes back."
+		return "", "The provider sends people back to " + redirectPage(redirect) +
+			". Open this page there, so that the login ends in the browser in which it begins."
 	case redirect != "":
 		return redirect, ""
 	}
 	if !slices.Contains(p.Hosts, name) && !host.IsLoopback(name) {
-		return "", "It is not known where the provider may send people back to. Set redirect_url, to the address of this page's callback as it is registered with the provider."
+		return "", "The address to which the provider may send people back is not known. " +
+			"Set redirect_url to the address of this page's callback, as it is registered with the provider."
 	}
 	scheme := "http"
 	if r.TLS != nil {
@@ -193,14 +207,14 @@ func (p *Page) redirectURL(r *http.Request, s Source) (redirect, problem string)
 // redirectPage returns the page whose callback a redirect URL is.
 func redirectPage(redirect string) string { return strings.TrimSuffix(redirect, CallbackPath) }
 
-// loginCookie returns the cookie that binds a login to the browser that begins it. The callback finds
-// it by the login's state, and the form for a typed code by the account.
+// loginCookie returns the cookie that binds a login to the browser that begins it. The callback
+// finds it by the login's state, and the form for a typed code by the account.
 func (f form) loginCookie(r *http.Request, login *tokensource.Login) *http.Cookie {
 	//nolint:gosec // Secure if there is TLS; loopback needs none
 	cookie := &http.Cookie{HttpOnly: true, Secure: r.TLS != nil, MaxAge: int(tokensource.LoginLifetime.Seconds())}
 	if login.Typed() {
 		// Without a path, the browser sends it only below the page, and not to an upstream.
-		cookie.Name, cookie.Value = f.typedCookieName(login.State), login.State.Reveal()
+		cookie.Name, cookie.Value = f.manualCookieName(login.State), login.State.Reveal()
 		cookie.SameSite = http.SameSiteStrictMode
 		return cookie
 	}
@@ -216,24 +230,24 @@ func stateCookieName(state tokensource.Secret) string {
 	return "authinject-login-" + shortDigest(state.Reveal())
 }
 
-// newAccountField is in the forms of an account that is not on the page yet. The form for its code was
-// shown before the account had a name, so each of its logins has a cookie of its own.
+// newAccountField is in the forms of an account that is not on the page yet. The form for its code
+// was shown before the account had a name, so each of its logins has a cookie of its own.
 const newAccountField = "new"
 
-const typedCookie, typedCookieOfNew = "authinject-typed-", "authinject-typed-new-"
+const manualCookie, manualCookieOfNew = "authinject-typed-", "authinject-typed-new-"
 
-func (f form) typedCookieName(state tokensource.Secret) string {
+func (f form) manualCookieName(state tokensource.Secret) string {
 	if f.values.Has(newAccountField) {
-		return typedCookieOfNew + shortDigest(f.Name+"\x00"+state.Reveal())
+		return manualCookieOfNew + shortDigest(f.Name+"\x00"+state.Reveal())
 	}
-	return typedCookie + shortDigest(f.Name+"\x00"+f.account)
+	return manualCookie + shortDigest(f.Name+"\x00"+f.account)
 }
 
-// typedCookies returns the cookies of the logins that a code typed into this form can belong to.
-func (f form) typedCookies(r *http.Request) (cookies []*http.Cookie) {
-	name := f.typedCookieName(tokensource.Secret{})
+// manualCookies returns the cookies of the logins that a code typed into this form can belong to.
+func (f form) manualCookies(r *http.Request) (cookies []*http.Cookie) {
+	name := f.manualCookieName(tokensource.Secret{})
 	for _, cookie := range r.Cookies() {
-		if cookie.Name == name || f.values.Has(newAccountField) && strings.HasPrefix(cookie.Name, typedCookieOfNew) {
+		if cookie.Name == name || f.values.Has(newAccountField) && strings.HasPrefix(cookie.Name, manualCookieOfNew) {
 			cookies = append(cookies, cookie)
 		}
 	}

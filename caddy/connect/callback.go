@@ -12,14 +12,14 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// callback takes a provider's answer to a login. It is the one address to which another site's page
-// sends a browser, so the answer must carry the state of a login under way.
+// callback takes a provider's answer to a login. Pages of other sites may send a browser only to
+// this address, so the answer must carry the state of a login under way.
 type callback struct {
 	// base is the last part of the page's path, for links to the page; empty: there is no page.
 	base string
 	// find returns the login that an answer with this state belongs to, or why it is refused.
 	find func(r *http.Request, state tokensource.Secret) (s Source, l *tokensource.Login, refusal string)
-	// done tells the browser what came of it. said is what the provider said of an error.
+	// done shows the result. said is the provider's description of an error.
 	done func(w http.ResponseWriter, r *http.Request, s Source, l *tokensource.Login, said string, err error) error
 }
 
@@ -64,7 +64,8 @@ func HasAnswer(params url.Values) bool {
 	return params.Has("code") || params.Has("access_token") || params.Has("error")
 }
 
-const noSuchLogin = "This answer belongs to no login that is under way: it was used before, took longer than 10 minutes, or was made up. Nothing was done with it. Open the page and press Connect to begin again."
+const noSuchLogin = "This answer belongs to no login that is under way: it was used before, took longer than " +
+	"10 minutes, or was made up. Nothing was changed. Open the page and press Connect to begin again."
 
 // callback is the page's. An answer must come from the browser in which the login was begun.
 func (p *Page) callback() callback {
@@ -76,7 +77,8 @@ func (p *Page) callback() callback {
 			case err != nil || l.Typed():
 				return s, l, noSuchLogin
 			case !l.Terminal && !broughtBy(r, l):
-				return s, l, "This login was begun in another browser, or this one keeps no cookies. Nothing was done with the answer. Open the page in this browser and press Connect."
+				return s, l, "This login was begun in another browser, or this one keeps no cookies. " +
+					"Nothing was changed. Open the page in this browser and press Connect."
 			}
 			return s, l, ""
 		},
@@ -84,9 +86,12 @@ func (p *Page) callback() callback {
 			if gone := r.Context().Err(); gone != nil {
 				return gone
 			}
-			// The login is used up, whatever came of it.
-			//nolint:gosec // it ends a cookie, as that was
-			http.SetCookie(w, &http.Cookie{Name: stateCookieName(l.State), Path: p.shown(r, r.URL.Path), MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil})
+			// The login is over, whatever its result.
+			//nolint:gosec // the attributes with which it was set
+			http.SetCookie(w, &http.Cookie{
+				Name: stateCookieName(l.State), Path: p.shown(r, r.URL.Path), MaxAge: -1,
+				HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil,
+			})
 			f := form{Source: s, account: l.Account}
 			if err != nil {
 				n := loginNotice(err, false)
@@ -95,7 +100,7 @@ func (p *Page) callback() callback {
 			}
 			n := connected(s, l.Account)
 			if l.Terminal {
-				n.Text += " The terminal goes on by itself."
+				n.Text += " The terminal continues by itself."
 			}
 			return p.back(w, f, n)
 		},
@@ -108,9 +113,9 @@ func broughtBy(r *http.Request, login *tokensource.Login) bool {
 	return err == nil && subtle.ConstantTimeCompare([]byte(cookie.Value), []byte(login.Binding.Reveal())) == 1
 }
 
-// Terminal returns the handler of the redirect URL of a login that was begun in a terminal (RFC 8252
-// section 7.3). It takes one answer and sends to results, once, what came of it. ctx bounds the token request:
-// it must not end with the browser's request.
+// Terminal returns the handler of the redirect URL of a login that was begun in a terminal (RFC
+// 8252 section 7.3). It takes one answer and sends the result to results, once. ctx limits the
+// token request. It must not end with the browser's request.
 func Terminal(ctx context.Context, s Source, login *tokensource.Login, results chan<- error) http.Handler {
 	redirect, err := url.Parse(login.RedirectURL)
 	if err != nil {
@@ -121,9 +126,9 @@ func Terminal(ctx context.Context, s Source, login *tokensource.Login, results c
 		find: func(_ *http.Request, state tokensource.Secret) (Source, *tokensource.Login, string) {
 			switch {
 			case !state.Equal(login.State):
-				return s, login, "This answer belongs to no login that is under way. Nothing was done with it."
+				return s, login, "This answer belongs to no login that is under way. Nothing was changed."
 			case used.Swap(true):
-				return s, login, "This answer was brought already. The terminal says what came of it."
+				return s, login, "This answer was used already. The terminal shows the result."
 			}
 			return s, login, ""
 		},
@@ -139,7 +144,7 @@ func Terminal(ctx context.Context, s Source, login *tokensource.Login, results c
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())
-		// If the browser has gone, there is no one to tell of a failure to write.
+		// An error means that the browser has gone. The terminal gets the result from results.
 		switch {
 		case r.URL.Path != redirect.Path || !host.IsLoopback(host.Name(r.Host)):
 			_ = refuse(w, r, http.StatusNotFound, "There is nothing at this address.", "")
@@ -151,7 +156,7 @@ func Terminal(ctx context.Context, s Source, login *tokensource.Login, results c
 	})
 }
 
-// clip cuts what a provider says to a readable length, and to one line.
+// clip shortens a text of a provider to a readable length, on one line.
 func clip(text string) string {
 	text = strings.Join(strings.FieldsFunc(text, func(c rune) bool { return c < ' ' || c == 0x7f }), " ")
 	const limit = 300

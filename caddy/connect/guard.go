@@ -14,14 +14,14 @@ import (
 	"github.com/authinject/caddy-authinject/internal/host"
 )
 
-// secure sets the fields that every answer has. The policy has no form-action: some browsers apply it
-// to all redirects that follow a form, and the provider's redirects are not known.
+// secure sets the fields that every answer has. The policy has no form-action: some browsers apply
+// it to all redirects after a form, and the provider's redirects are not known.
 func secure(header http.Header) {
 	header.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'")
 	header.Set("Cache-Control", "no-store")
-	header.Set("Cross-Origin-Opener-Policy", "same-origin") // it is removed from upstreams' pages; see authinject.Browsers
-	// The browser drops a policy for Network Error Logging that it has for this origin. Otherwise it would
-	// report this address, with the answer to a login, to a collector.
+	header.Set("Cross-Origin-Opener-Policy", "same-origin") // authinject.Browsers removes it from upstreams' pages
+	// This ends Network Error Logging for this origin, which could report the address with the
+	// answer to a login to a collector.
 	header.Set("NEL", `{"report_to":"","max_age":0}`)
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
 	// Browsers send the Origin of a form's page only if this policy allows it.
@@ -30,35 +30,34 @@ func secure(header http.Header) {
 	header.Set("X-Frame-Options", "DENY")
 }
 
-// admit returns why a caller may not use the page; empty if it may.
-func (p *Page) admit(r *http.Request) (refusal string) {
-	if !p.AnyCaller && !isLocal(r) {
-		return "This page is for callers on the machine itself. To open it to others, behind a guard of your own, the configuration must say: callers any."
-	}
-	if !p.knowsHost(r.Host) {
-		return "This page is not served under this name, lest another site's name be pointed at it. Open it by the address or the name that the configuration has."
-	}
-	if err := http.NewCrossOriginProtection().Check(r); err != nil {
-		return "This request was made by a page of another site, and was not carried out."
-	}
-	// By speculation rules, any page can make the browser load an address before a person opens it.
-	if authinject.IsPrefetch(r.Header) {
-		return "Your browser loads this page ahead of time. It is shown when you open it."
-	}
+// checkCaller returns why a caller may not use the page, or an empty text.
+func (p *Page) checkCaller(r *http.Request) (refusal string) {
 	// A page that an upstream serves under the same address has the same origin as this page.
-	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "document" {
-		return "This page is for people, and shown as one; it was asked for by a script or a part of another page."
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	switch {
+	case !p.AnyCaller && !isLocal(r):
+		return "This page is for callers on the machine itself. To open it to others, " +
+			"behind a guard of your own, the configuration must say: callers any."
+	case !p.knowsHost(r.Host):
+		return "This page is not available under this host name (protection against DNS rebinding). " +
+			"Open it at the address in the Caddy configuration."
+	case http.NewCrossOriginProtection().Check(r) != nil:
+		return "This request was made by a page of another site, and was not carried out."
+	case authinject.IsPrefetch(r.Header): // any page can make the browser prefetch, by speculation rules
+		return "Your browser loads this page ahead of time. It is shown when you open it."
+	case dest != "" && dest != "document":
+		return "This page cannot be loaded by a script or as a part of another page."
 	}
 	return ""
 }
 
-// passedOn are the fields by which a proxy says that it passes on a request. Browsers send none of them.
+// passedOn are the fields that proxies add to a request. Browsers do not send them.
 var passedOn = []string{
 	"Forwarded", "Via", "X-Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip",
 	"X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "Fly-Client-Ip",
 }
 
-// isLocal reports whether the caller is on this machine and is not a proxy that passes on a request.
+// isLocal reports whether the caller is on this machine and is not a proxy.
 func isLocal(r *http.Request) bool {
 	for _, name := range passedOn {
 		if len(r.Header[name]) > 0 {
@@ -73,37 +72,35 @@ func isLocal(r *http.Request) bool {
 	return host.IsLoopbackInZone(address)
 }
 
-// knowsHost reports whether a Host field names this page. The name of a site that was pointed at this
-// machine (DNS rebinding) does not.
+// knowsHost reports whether a Host field names this page: by an address, by a loopback name, or by
+// a host of the configuration. The name of another site that points to this machine (DNS rebinding)
+// does not.
 func (p *Page) knowsHost(field string) bool {
-	name := host.Name(field)
+	name := strings.ToLower(host.Name(field))
 	ip := net.ParseIP(name)
-	return ip != nil && !ip.IsUnspecified() || host.IsLoopbackInZone(name) || p.isSite(strings.ToLower(name))
+	return ip != nil && !ip.IsUnspecified() || host.IsLoopbackInZone(name) || slices.Contains(p.Hosts, name) ||
+		slices.ContainsFunc(p.Sources, func(s Source) bool { return s.redirect() != "" && host.OfURL(s.redirect()) == name })
 }
 
-// csrfCookie binds the page's forms to the browser that was given the page.
+// csrfCookie binds the page's forms to the browser that got the page.
 const csrfCookie = "authinject-page"
 
-// csrfKey belongs to this process. All ports of a host share cookies, so a page of another port can set
-// the cookie. It cannot make the token that belongs to the cookie.
-var csrfKey = func() []byte {
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // never fails
-	return key
-}()
+// csrfKey belongs to this process. All ports of a host share cookies, so a page of another port can
+// set the cookie, but it cannot make the token of that cookie.
+var csrfKey = []byte(rand.Text())
 
-// csrfToken returns the token that a form must send, and sets the cookie that it belongs to.
+// csrfToken returns the token that a form must send, and sets its cookie.
 func csrfToken(w http.ResponseWriter, r *http.Request) string {
+	value := rand.Text()
 	for _, cookie := range r.CookiesNamed(csrfCookie) {
-		if len(cookie.Value) == 22 {
+		if len(cookie.Value) == len(value) {
 			return csrfOf(cookie.Value)
 		}
 	}
-	raw := make([]byte, 16)
-	_, _ = rand.Read(raw) // never fails
-	value := base64.RawURLEncoding.EncodeToString(raw)
-	//nolint:gosec // Secure where there is TLS; on loopback there need be none
-	http.SetCookie(w, &http.Cookie{Name: csrfCookie, Value: value, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode})
+	//nolint:gosec // Secure if there is TLS; loopback needs none
+	http.SetCookie(w, &http.Cookie{
+		Name: csrfCookie, Value: value, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode,
+	})
 	return csrfOf(value)
 }
 
@@ -113,8 +110,8 @@ func csrfOf(cookie string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// checkCSRF reports whether a form comes from this page in the same browser. Another application on the
-// host may have set a cookie of the same name for another path. Such a cookie is ignored.
+// checkCSRF reports whether a form comes from this page in the same browser. It ignores cookies of
+// the same name that another application on the host set for another path.
 func checkCSRF(r *http.Request) bool {
 	return slices.ContainsFunc(r.CookiesNamed(csrfCookie), func(cookie *http.Cookie) bool {
 		return hmac.Equal([]byte(csrfOf(cookie.Value)), []byte(r.PostForm.Get("csrf")))

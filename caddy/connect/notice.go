@@ -2,7 +2,6 @@ package connect
 
 import (
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"strings"
 	"sync"
@@ -11,7 +10,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// notice is what the page says, once, about the last act.
+// notice is the message about the last act, which the page shows once.
 type notice struct {
 	// Alert says that a person has to do something.
 	Alert bool
@@ -21,8 +20,8 @@ type notice struct {
 
 func alert(text string) *notice { return &notice{Alert: true, Text: text} }
 
-// notices are kept for the page that follows, which shows each one once. The page's address holds a
-// notice's number, and no part of a provider's answer.
+// notices are the notices for the next page. The page's address holds the number of a notice, and
+// no part of a provider's answer.
 var notices struct {
 	mu   sync.Mutex
 	kept map[string]keptNotice
@@ -38,11 +37,9 @@ const (
 	maxNotices     = 256
 )
 
-// keepNotice keeps n and returns its number for takeNotice.
-func keepNotice(n *notice) string {
-	var raw [12]byte
-	_, _ = rand.Read(raw[:]) // never fails
-	id := hex.EncodeToString(raw[:])
+// storeNotice stores n and returns its number for takeNotice.
+func storeNotice(n *notice) string {
+	id := rand.Text()
 	notices.mu.Lock()
 	defer notices.mu.Unlock()
 	if notices.kept == nil {
@@ -58,7 +55,7 @@ func keepNotice(n *notice) string {
 	return id
 }
 
-// takeNotice returns the notice with that number and forgets it. It returns nil if no notice has that number.
+// takeNotice removes and returns the notice with that number, or returns nil.
 func takeNotice(id string) *notice {
 	notices.mu.Lock()
 	defer notices.mu.Unlock()
@@ -75,13 +72,13 @@ func connected(s Source, account string) *notice {
 	n := &notice{Text: "Connected " + AccountName(s.Name, account) + "."}
 	if s.Tokens.Account(account).Status().Unsaved {
 		n.Alert = true
-		n.Text += " But the storage cannot be written, so that a restart would lose it. Storing is tried again."
+		n.Text += " But the storage cannot be written, so a restart would lose it. Storing is tried again."
 	}
 	return n
 }
 
-// loginNotice says why a login failed and what to do. typed is true if a person typed the code.
-func loginNotice(err error, typed bool) *notice {
+// loginNotice says why a login failed and what to do. manual is true if a person typed the code.
+func loginNotice(err error, manual bool) *notice {
 	var e *tokensource.Error
 	if !errors.As(err, &e) {
 		e = &tokensource.Error{Class: tokensource.ClassLogin}
@@ -89,15 +86,17 @@ func loginNotice(err error, typed bool) *notice {
 	n := alert("")
 	switch {
 	case errors.Is(err, tokensource.ErrNoLogin):
-		n.Text = "That login is over: it was finished before, or took longer than 10 minutes. Press Connect to begin a new one."
-		return n
+		return alert("That login is over: it was finished before, or took longer than 10 minutes. " +
+			"Press Connect to begin a new one.")
 	case e.Code == "access_denied":
-		n.Text = "Access was denied at the provider. Nothing was changed. Press Connect to try again, and allow access there."
-		return n
-	case e.Class == tokensource.ClassLogin && e.Code == "invalid_grant" && typed, e.Code == "invalid_request" && typed:
-		n.Text = "The provider did not accept the code: it is mistyped, too old, or was used before. Nothing was changed. Type it again, or press Connect for a new one."
+		return alert("Access was denied at the provider. Nothing was changed. " +
+			"Press Connect to try again, and allow access there.")
+	case e.Class == tokensource.ClassLogin && e.Code == "invalid_grant" && manual, e.Code == "invalid_request" && manual:
+		n.Text = "The provider did not accept the code: it is mistyped, too old, or was used before. " +
+			"Nothing was changed. Type it again, or press Connect for a new one."
 	case e.Code == "invalid_grant":
-		n.Text = "The provider did not accept the code that it had just given. Nothing was changed. Press Connect to try again; if that does not help, compare redirect_url with what is registered there."
+		n.Text = "The provider did not accept the code that it had just given. Nothing was changed. " +
+			"Press Connect to try again; if that does not help, compare redirect_url with what is registered there."
 	case e.Class == tokensource.ClassWait:
 		n.Text = "The provider is in trouble. Nothing was changed. Try again in a while."
 	case e.Class == tokensource.ClassOperator:
@@ -133,8 +132,8 @@ func AccountName(source, account string) string {
 	return "account " + Printable(account) + " of " + source
 }
 
-// inTerminal puts what the page says into the words of a terminal.
+// inTerminal translates a text of the page for a terminal.
 var inTerminal = strings.NewReplacer("Press Connect", "Run this command again", "press Connect", "run this command again")
 
-// WrongCode says to a person at a terminal why a code that they typed did not finish a login.
+// WrongCode says at a terminal why a code did not finish a login.
 func WrongCode(err error) string { return inTerminal.Replace(loginNotice(err, true).Text) }

@@ -1,7 +1,7 @@
-// Package connect is the page on which a person connects accounts of token sources, and the callback
-// to which providers send the person back. The page needs no particular server: [Page] is an
-// [http.Handler]. [Terminal] is the callback for a login that was begun in a terminal, and [Describe]
-// says in words how an account stands.
+// Package connect is the page on which a person connects accounts of token sources, and the
+// callback to which providers send the person back. The page needs no particular server: [Page] is
+// an [http.Handler]. [Terminal] is the callback for a login that was begun in a terminal, and
+// [Describe] says in words how an account stands.
 package connect
 
 import (
@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
@@ -29,48 +28,49 @@ func Addresses(path string) []string {
 type Page struct {
 	// Path is where the page is, such as /connect.
 	Path string
-	// AnyCaller lets in callers on other machines. Set it only if a guard in front keeps
-	// strangers away.
+	// AnyCaller accepts callers on other machines. Set it only if a guard is in front.
 	AnyCaller bool
 	// Hosts are the names, in lower case, by which people know the page. The page also answers to
 	// addresses, to localhost, and to the hosts of the sources' redirect URLs.
 	Hosts []string
 	// Sources are the token sources on the page.
 	Sources []Source
-	// Shown returns a path as the client knows it, if a part was taken off in front. Nil: as it is.
+	// Shown returns a path with the prefix that was removed in front of the page. Nil: there is
+	// none.
 	Shown func(r *http.Request, path string) string
-	// Failed is told why an answer could not be written. Nil: no one is told.
+	// Failed gets the error if an answer could not be written. Optional.
 	Failed func(path string, err error)
 }
 
 // Source is a token source on the page.
 type Source struct {
-	// Name is its name in the configuration, and Title what people call it; empty: the name.
+	// Name is its name in the configuration, and Title its name for people; empty: Name.
 	Name, Title string
 	// Tokens has its accounts.
 	Tokens *tokensource.Source
-	// Variables are the ones that each account has for itself.
+	// Variables are the variables that each account has for itself.
 	Variables []provider.Variable
-	// RedirectURL is where the provider sends people back to, as configured; empty: the page's own
-	// callback; [provider.RedirectManual]: nowhere, it shows a code.
+	// RedirectURL is the configured URL to which the provider sends people back; empty: the page's
+	// own callback; [provider.RedirectManual]: the provider shows a code instead.
 	RedirectURL string
 	// PerAccount says that requests choose the account.
 	PerAccount bool
 }
 
-// typed reports whether the provider shows a code or PIN that a person types here.
-func (s Source) typed() bool { return s.RedirectURL == provider.RedirectManual }
+// manual reports whether the provider shows a code or PIN that a person types here.
+func (s Source) manual() bool { return s.RedirectURL == provider.RedirectManual }
 
 // redirect returns the configured URL to which the provider sends people back, or empty.
 func (s Source) redirect() string {
-	if s.typed() {
+	if s.manual() {
 		return ""
 	}
 	return s.RedirectURL
 }
 
 // below returns what follows the page's path, in lower case, and whether path is the page's.
-// Matchers of paths ignore case, so the page does too: an answer to a login must not reach an upstream.
+// Matchers of paths ignore case, so the page does too: an answer to a login must not reach an
+// upstream.
 func (p *Page) below(path string) (rest string, ok bool) {
 	if len(path) < len(p.Path) || !strings.EqualFold(path[:len(p.Path)], p.Path) {
 		return "", false
@@ -101,7 +101,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Page) serve(w http.ResponseWriter, r *http.Request, rest string) error {
-	if refusal := p.admit(r); refusal != "" {
+	if refusal := p.checkCaller(r); refusal != "" {
 		return p.refuse(w, r, http.StatusForbidden, refusal)
 	}
 	switch {
@@ -161,11 +161,4 @@ func (p *Page) shown(r *http.Request, path string) string {
 		return path
 	}
 	return p.Shown(r, path)
-}
-
-// isSite reports whether name, in lower case, is one by which the page is known.
-func (p *Page) isSite(name string) bool {
-	return slices.Contains(p.Hosts, name) || slices.ContainsFunc(p.Sources, func(s Source) bool {
-		return s.redirect() != "" && host.OfURL(s.redirect()) == name
-	})
 }

@@ -62,7 +62,7 @@ func TestPage(t *testing.T) {
 		"page":                  {page, "GET", "http://localhost/connect", "127.0.0.1:5", 200, `data-source="orders"`},
 		"other case":            {page, "GET", "http://localhost/Connect", "127.0.0.1:5", 200, "The orders"},
 		"a name of it":          {page, "GET", "http://Proxy.example.com:80/connect", "[::1]:5", 200, "The orders"},
-		"a name of others":      {page, "GET", "http://evil.example/connect", "127.0.0.1:5", 403, "not served under this name"},
+		"a name of others":      {page, "GET", "http://evil.example/connect", "127.0.0.1:5", 403, "not available under this host name"},
 		"a zoned address":       {page, "GET", "http://[::1%25lo]/connect", "[::1%lo]:5", 200, "The orders"},
 		"another machine":       {page, "GET", "http://localhost/connect", "192.0.2.1:5", 403, "callers any"},
 		"any machine":           {anyCaller, "GET", "http://localhost/connect", "192.0.2.1:5", 200, "No token source"},
@@ -104,7 +104,7 @@ func TestTerminal(t *testing.T) {
 		{"GET", "http://127.0.0.1:1/callback?code=c&state=x", 400, "belongs to no login"},
 		{"GET", "http://127.0.0.1:1/callback?code=c&state=x&state=" + state, 400, "belongs to no login"},
 		{"GET", "http://127.0.0.1:1/callback?code=c&state=" + state, 200, "Connected orders. You can close this page."},
-		{"GET", "http://127.0.0.1:1/callback?code=c&state=" + state, 400, "brought already"},
+		{"GET", "http://127.0.0.1:1/callback?code=c&state=" + state, 400, "used already"},
 	} {
 		if status, body := answer(h, httptest.NewRequest(row.method, row.target, nil)); status != row.status || !strings.Contains(body, row.body) {
 			t.Errorf("%s %s: %d %s", row.method, strings.ReplaceAll(row.target, state, "…"), status, body)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"embed"
-	"encoding/base64"
 	"errors"
 	"html/template"
 	"net/http"
@@ -25,7 +24,7 @@ var files embed.FS
 
 var templates = template.Must(template.ParseFS(files, "*.html"))
 
-// pageStyle is inlined, so that the page is one answer and nothing else is loaded.
+// pageStyle is part of the page, so that the browser loads nothing else.
 //
 //go:embed style.css
 var pageStyle template.CSS
@@ -37,11 +36,10 @@ const (
 	reconnectButton = "Reconnect"
 )
 
-// maxShownAccounts bounds the accounts of a source on the page, each of which is read
-// from the storage.
+// maxShownAccounts limits the accounts of a source on the page. Each is read from the storage.
 const maxShownAccounts = 200
 
-// view is what the page's template gets.
+// view is the data of the page's template.
 type view struct {
 	Title   string
 	Style   template.CSS
@@ -55,7 +53,7 @@ type view struct {
 // sourceView is a row of the page.
 type sourceView struct {
 	Name, Title string
-	Typed       bool
+	Manual      bool
 	Notes       string
 	Accounts    []accountView
 	// New is the form for another account, if requests choose the account.
@@ -107,9 +105,8 @@ func (p *Page) servePage(w http.ResponseWriter, r *http.Request) error {
 	return show(w, r, http.StatusOK, "page.html", v)
 }
 
-// canonical returns the address at which the page has to be opened instead: if providers send people
-// back to another name of this machine, the cookies must belong to that name. It is empty if this
-// address is right.
+// canonical returns the address at which the page must be opened instead, or an empty text. If
+// providers send people back to another name of this machine, the cookies must belong to that name.
 func (p *Page) canonical(r *http.Request) string {
 	var pages []string
 	for _, s := range p.Sources {
@@ -122,7 +119,11 @@ func (p *Page) canonical(r *http.Request) string {
 		return ""
 	}
 	u, err := url.Parse(pages[0])
-	if err != nil || u.Path != p.shown(r, p.Path) || strings.EqualFold(u.Hostname(), host.Name(r.Host)) || !host.IsLoopback(u.Hostname()) || !host.IsLoopback(host.Name(r.Host)) {
+	if err != nil {
+		return ""
+	}
+	here, there := host.Name(r.Host), u.Hostname()
+	if u.Path != p.shown(r, p.Path) || strings.EqualFold(there, here) || !host.IsLoopback(there) || !host.IsLoopback(here) {
 		return ""
 	}
 	u.RawQuery = r.URL.RawQuery
@@ -130,7 +131,7 @@ func (p *Page) canonical(r *http.Request) string {
 }
 
 func (p *Page) sourceView(ctx context.Context, s Source, wanted string) sourceView {
-	v := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Typed: s.typed()}
+	v := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Manual: s.manual()}
 	names, err := s.Tokens.Accounts(ctx)
 	if err != nil {
 		v.Notes = "Accounts are missing here: " + reasonOf(err)
@@ -187,7 +188,7 @@ func fields(s Source, id string, values map[string]string) []fieldView {
 // refuse shows a message. Callers that may use the page get a link to it.
 func (p *Page) refuse(w http.ResponseWriter, r *http.Request, status int, message string) error {
 	base := ""
-	if status == http.StatusBadRequest || status == http.StatusForbidden && p.admit(r) == "" {
+	if status == http.StatusBadRequest || status == http.StatusForbidden && p.checkCaller(r) == "" {
 		base = p.base()
 	}
 	return refuse(w, r, status, message, base)
@@ -203,11 +204,10 @@ func refuse(w http.ResponseWriter, r *http.Request, status int, message, base st
 	return show(w, r, status, "message.html", view{Title: "Not done", Notice: alert(message), Base: base})
 }
 
-// show renders a template, which escapes everything that comes from people, providers and the storage.
+// show renders a template, which escapes everything that comes from people, providers and the
+// storage.
 func show(w http.ResponseWriter, r *http.Request, status int, name string, v view) error {
-	raw := make([]byte, 16)
-	_, _ = rand.Read(raw) // never fails
-	v.Nonce, v.Style = base64.StdEncoding.EncodeToString(raw), pageStyle
+	v.Nonce, v.Style = rand.Text(), pageStyle
 	var page bytes.Buffer
 	if err := templates.ExecuteTemplate(&page, name, v); err != nil {
 		w.WriteHeader(http.StatusInternalServerError)

@@ -107,8 +107,8 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(math.Round(float64(d)/float64(day))))
 }
 
-// Printable returns a name as it can be shown. It is quoted if it has characters that cannot be seen, or
-// that make others look like something else.
+// Printable returns a name as it can be shown. It is quoted if it has characters that cannot be
+// seen, or that make others look like something else.
 func Printable(name string) string {
 	if strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }) {
 		return strconv.Quote(name)

@@ -142,7 +142,7 @@ func TestQueryIsWarnedOf(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
 	for _, inject := range []string{"", "inject header", "inject query"} {
 		result := harness.Validate(t, caddyfile(srv, inject, "authinject a "+srv.URL))
-		warned := strings.Contains(result.Stderr, "inject query puts the token into URLs, which servers and proxies on the way log; use inject header where the provider takes that")
+		warned := strings.Contains(result.Stderr, "inject query puts the token into URLs, which servers and proxies log; use inject header if the provider accepts it")
 		if result.Code != 0 || warned != (inject == "inject query") {
 			t.Errorf("%q: code %d, warned: %t\n%s", inject, result.Code, warned, result.Stderr)
 		}
@@ -154,7 +154,7 @@ func TestUnverifiedUpstreamIsWarnedOf(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
 	for _, option := range []string{"tls", "tls_insecure_skip_verify"} {
 		result := harness.Validate(t, caddyfile(srv, "destinations https://api.example.com", "authinject a https://api.example.com {\n\t\ttransport http {\n\t\t\t"+option+"\n\t\t}\n\t}"))
-		warned := strings.Contains(result.Stderr, "tls_insecure_skip_verify lets whoever answers in the upstream's place have the token")
+		warned := strings.Contains(result.Stderr, "tls_insecure_skip_verify sends the token to anyone who answers as the upstream")
 		if result.Code != 0 || warned != (option != "tls") {
 			t.Errorf("%s: code %d, warned: %t\n%s", option, result.Code, warned, result.Stderr)
 		}

@@ -120,7 +120,7 @@ func TestProxyFlags(t *testing.T) {
 		{nil, "--to is needed"},
 		{[]string{"--to", "https://api.example.com"}, "Error: a grant is needed"},
 		{[]string{"--to", "https://api.example.com/v1", "--token", "{env.T}"}, "only support scheme, host, and port"},
-		{[]string{"--to", "https://a https://b", "--token", "{env.T}"}, "is no upstream"},
+		{[]string{"--to", "https://a https://b", "--token", "{env.T}"}, "is not an upstream"},
 		{[]string{"--to", "https://api.example.com", "--token", "abc"}, "--token: what stands on a command line is shown"},
 		{[]string{"--to", "https://api.example.com", "--client-secret", "pa{ss}word"}, "client_secret: it has a brace that begins no placeholder"},
 		{[]string{"--to", "https://api.example.com", "--client-secret", `pa\{ss}word`}, "--client-secret: what stands on a command line is shown"},
@@ -128,7 +128,7 @@ func TestProxyFlags(t *testing.T) {
 		{[]string{"--to", "https://api.example.com", "--grant", "client_credentials", "--client-id", "x"}, "Error: token_url is needed, or issuer\n"},
 		{[]string{"--to", "https://api.example.com", "--provider", "nobody"}, "Error: unknown provider \"nobody\"; known are accelo"},
 		{[]string{"--to", "https://api.example.com", "--provider", "accelo", "--var", "acme"}, "--var acme: a name and a value are needed"},
-		{[]string{"--to", "https://api.example.com", "--token", "{env.T}", "--from", "a:b:c"}, "--from \"a:b:c\" is no address"},
+		{[]string{"--to", "https://api.example.com", "--token", "{env.T}", "--from", "a:b:c"}, "--from \"a:b:c\" is not an address"},
 		{[]string{"--to", "https://api.example.com", "--token", "{env.T}", "--wait", "x\ny"}, "--wait must be one line"},
 		{[]string{"--to", "https://api.example.com", "--token", "{env.T}", "--retry-statuses", "x"}, "retry_statuses"},
 	} {

@@ -242,7 +242,7 @@ func TestLoginPasted(t *testing.T) {
 	}
 	login.Type("")
 	login.Type("nonsense")
-	login.WaitText("That is no address")
+	login.WaitText("That is not an address")
 	login.Type("https://proxy.example.com/connect/callback")
 	login.WaitText("There is no answer in that address")
 	login.Type("https://proxy.example.com/connect/callback?code=x&state=y")

@@ -9,31 +9,31 @@ import (
 	"strings"
 )
 
-// An upstream sees the token, and may send it back by mistake: a token in the query because it
-// names its own URL, any token because it answers with the request, as APIs under test do, or in a way
-// so broken that the HTTP client's error quotes it. Clients and logs, which hold an answer's fields, are
-// not to see it.
+// An upstream sees the token and may send it back: if the token is in the query, because the
+// upstream names its own URL; otherwise because it answers with the request, as test APIs do, or so
+// badly that the HTTP client's error quotes the request. Clients, and logs of response fields, must
+// not get it.
 
-// guardAnswer keeps the token out of an answer's fields, trailers and errors, and with query placement
-// out of a redirect's page. It also removes the fields that count for the whole origin.
+// guardAnswer removes the token from an answer's fields, trailers and errors, and with query
+// placement from a redirect's page. It also removes the fields that count for the whole origin.
 func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response {
 	token := c.token.AccessToken()
 	echoed := scrubField(res.Header, "Location", token)
 	x.t.cleanAnswer(res.Header, token)
-	x.t.cleanAnswer(res.Trailer, token) // their names; the values come with the end
+	x.t.cleanAnswer(res.Trailer, token) // their names; the values follow the body
 	switch {
 	case res.Body == nil || res.Body == http.NoBody || x.req.Method == http.MethodHead || res.StatusCode == http.StatusNotModified:
 	case res.StatusCode == http.StatusSwitchingProtocols: // its Body can also be written to
 	case echoed && x.t.Injection.query && res.StatusCode/100 == 3:
-		return withoutBody(res) // it names the same URL, for people
+		return withoutBody(res) // the page names the same URL
 	default:
 		res.Body = &answerBody{ReadCloser: res.Body, t: x.t, res: res, token: token}
 	}
 	return res
 }
 
-// withoutBody returns res without its body, which is read to its end elsewhere. It is a copy: the
-// trailers behind that body are still to be written to res.
+// withoutBody returns a copy of res without its body, which another goroutine reads to its end. The
+// trailers behind that body are written to res.
 func withoutBody(original *http.Response) *http.Response {
 	discard(original.Body, 0)
 	res := new(http.Response)
@@ -46,7 +46,7 @@ func withoutBody(original *http.Response) *http.Response {
 	return res
 }
 
-// answerBody is a body that more may follow than its own bytes: trailers, and errors that quote them.
+// answerBody is the body of an answer, whose trailers and errors may hold the token.
 type answerBody struct {
 	io.ReadCloser
 	t     *Transport
@@ -66,28 +66,28 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	return n, scrubError(err, b.token)
 }
 
-// scrubbedError is an error without the token that its text held: errors of an HTTP client quote what
-// they could not read, which may be the request, echoed.
+// scrubbedError is an error without the token that its text held: errors of an HTTP client quote
+// the bytes that they cannot parse, and these may repeat the request.
 type scrubbedError struct {
 	text string
 	err  error
 }
 
-// quotation is in the errors of net/http that quote, behind it, what arrived; longWord is what a token
-// in a quotation looks like.
+// quotation is the text of net/http's errors in front of a quotation of what arrived. longWord
+// matches a token in a quotation.
 var (
 	quotation = regexp.MustCompile(`(?:malformed|bad|unsupported|multiple|many) .*?"`)
 	longWord  = regexp.MustCompile(`(?:[^\s"\\]|\\["\\]){12,}`)
 )
 
-// scrubError keeps token out of the text of err, and any token out of what err quotes: what arrives on a
-// connection may be the end of an answer to an earlier request, which was longer than it said, with the
-// token of that request in it.
+// scrubError removes token from the text of err, and any token from what err quotes: the bytes on a
+// connection may be the tail of an over-long answer to an earlier request, with that request's
+// token.
 func scrubError(err error, token string) error {
 	text := err.Error()
 	clean := scrub(text, token)
 	if escaped := strings.Trim(strconv.Quote(token), `"`); escaped != token {
-		clean = scrub(clean, escaped) // as it stands in a quotation
+		clean = scrub(clean, escaped) // as a quotation spells it
 	}
 	if at := quotation.FindStringIndex(clean); at != nil {
 		clean = clean[:at[1]] + longWord.ReplaceAllLiteralString(clean[at[1]:], scrubbed)
@@ -100,12 +100,12 @@ func scrubError(err error, token string) error {
 
 func (e *scrubbedError) Error() string { return e.text }
 
-// Unwrap is for who asks what kind of error it is: a server, whether to try again.
+// Unwrap lets a server find out the kind of error, to decide whether to try again.
 func (e *scrubbedError) Unwrap() error { return e.err }
 
-// Timeout and Temporary make e a [net.Error], which is where servers look for a timeout.
+// Timeout and Temporary make e a [net.Error], by which servers recognize a timeout.
 func (e *scrubbedError) Timeout() bool   { return isTimeout(e.err) }
 func (e *scrubbedError) Temporary() bool { return false }
 
-// GoString keeps %#v from what e was made from.
+// GoString keeps %#v from printing the original error.
 func (e *scrubbedError) GoString() string { return strconv.Quote(e.text) }
