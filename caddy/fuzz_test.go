@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -42,13 +43,13 @@ func FuzzCaddyfile(f *testing.F) {
 // redeemed, nothing of it is shown unescaped, and the page does not break.
 func FuzzCallback(f *testing.F) {
 	isolate(f)
-	addr := freeAddr(f)
+	addr := rig.FreeAddr(f)
 	p, err := tokensourcetest.ListenProvider(tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Cleanup(p.Close)
-	run(f, loginSite(f, p, addr, "provider biggerplate"))
+	run(f, loginSite(f, p, "http://"+addr, "biggerplate"))
 	for _, query := range []string{
 		"", "code=x&state=y", "error=access_denied&error_description=%3Cscript%3E&state=x", "access_token=t&token_type=Bearer&state=",
 		"code=x&code=y&state=z&state=z", "%zz", "state=" + strings.Repeat("A", 43), "a;b", "code=%00&state=%ff", "=", "&&&",

@@ -3,9 +3,7 @@
 package firstlight
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -16,10 +14,9 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
-
-const secret = "canary-client-secret-51c2"
 
 // length is how long load goes on: short in the gate, long with E2E_LONG=1.
 func length(short, long time.Duration) time.Duration {
@@ -29,45 +26,17 @@ func length(short, long time.Duration) time.Duration {
 	return short
 }
 
-// provider is an authorization server and API whose client has secret.
-func provider(t *testing.T, config tokensourcetest.Config) *tokensourcetest.Server {
-	t.Helper()
-	config.Clients = []tokensourcetest.Client{{ID: "demo", Secrets: []string{secret}}}
-	return tokensourcetest.Start(t, config)
+// proxied is a configuration whose source a has the client credentials of srv, and whose site
+// proxies to upstream with options of the directive.
+func proxied(srv *tokensourcetest.Server, upstream string, options ...string) rig.Caddyfile {
+	return rig.Caddyfile{}.Source("a", "grant client_credentials", rig.Client(srv)).
+		Site("http://{$ADDR}", rig.Block("authinject a "+upstream, options...))
 }
 
-// caddyfile has one client_credentials source for srv, whose options end with
-// more, and one site with the given lines.
-func caddyfile(srv *tokensourcetest.Server, more, site string) string {
-	return fmt.Sprintf(`{
-	authinject {
-		source a {
-			grant         client_credentials
-			token_url     %s
-			client_id     demo
-			client_secret {env.CANARY}
-			%s
-		}
-	}
-}
-http://{$ADDR} {
-	%s
-}
-`, srv.TokenURL(), more, site)
-}
-
-// start runs the binary with caddyfile in front of srv's own API.
-func start(t *testing.T, srv *tokensourcetest.Server, more string, opts ...harness.Option) *harness.Proxy {
+// start runs the binary, which has the client's secret in its environment.
+func start(t *testing.T, config rig.Caddyfile, opts ...harness.Option) *harness.Proxy {
 	t.Helper()
-	return harness.Start(t, caddyfile(srv, more, "authinject a "+srv.URL), append(opts, harness.Env("CANARY", secret))...)
-}
-
-// soon ends after as long as anything may take, and more where that is a part of the test.
-func soon(t *testing.T, more time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience+more)
-	t.Cleanup(cancel)
-	return ctx
+	return harness.Start(t, config.String(), append(opts, harness.Env("CLIENT_SECRET", rig.Canary))...)
 }
 
 // tally counts answers by status.

@@ -9,20 +9,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 const (
-	startTimeout = Patience
-	stopTimeout  = Patience
+	startTimeout = rig.Patience
+	stopTimeout  = rig.Patience
 	// answerTimeout makes a request that nobody answers fail where it was sent, ahead of the test binary's limit.
-	answerTimeout = Patience
+	answerTimeout = rig.Patience
 )
 
 // A Proxy is a running binary.
@@ -59,7 +59,7 @@ func Start(t testing.TB, caddyfile string, opts ...Option) *Proxy {
 	s := newSetup(t, caddyfile, opts)
 	socket := filepath.Join(s.dir, "admin.sock")
 	p := &Proxy{
-		Addr:   FreeAddr(t),
+		Addr:   rig.FreeAddr(t),
 		Dir:    s.dir,
 		Home:   s.home,
 		t:      t,
@@ -99,7 +99,7 @@ func Start(t testing.TB, caddyfile string, opts ...Option) *Proxy {
 	t.Cleanup(p.cleanup)
 
 	// Caddy answers this only once the first configuration has been loaded.
-	ready := poll(startTimeout, func() bool {
+	ready := rig.Poll(startTimeout, func() bool {
 		if p.ended() {
 			return true
 		}
@@ -187,7 +187,7 @@ func (p *Proxy) Logs() []string { return p.logs.all() }
 func (p *Proxy) WaitLog(substr string) string {
 	p.t.Helper()
 	var line string
-	Eventually(p.t, Patience, func() (ok bool) {
+	rig.Eventually(p.t, func() (ok bool) {
 		line, ok = p.logs.find(substr)
 		return ok
 	}, "a log line with %q", substr)
@@ -252,19 +252,13 @@ func (p *Proxy) adminDo(method, path, contentType string, body io.Reader) (int, 
 	return res.StatusCode, b, err
 }
 
-var goroutineTotal = regexp.MustCompile(`^goroutine profile: total (\d+)`)
-
-// Goroutines returns the number of goroutines in the proxy and their stacks,
-// grouped.
+// Goroutines returns the number of goroutines in the proxy and their stacks, in the form of
+// [runtime.Stack].
 func (p *Proxy) Goroutines() (n int, stacks string, err error) {
-	_, body, err := p.adminDo(http.MethodGet, "/debug/pprof/goroutine?debug=1", "", nil)
-	if err != nil {
-		return 0, "", err
+	_, body, err := p.adminDo(http.MethodGet, "/debug/pprof/goroutine?debug=2", "", nil)
+	stacks = string(body)
+	if err == nil && !strings.HasPrefix(stacks, "goroutine ") {
+		err = fmt.Errorf("no goroutine profile: %s", body)
 	}
-	m := goroutineTotal.FindSubmatch(body)
-	if m == nil {
-		return 0, "", fmt.Errorf("no goroutine profile: %s", body)
-	}
-	n, err = strconv.Atoi(string(m[1]))
-	return n, string(body), err
+	return strings.Count("\n\n"+stacks, "\n\ngoroutine "), stacks, err
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // output is what a process has printed so far.
@@ -53,7 +54,7 @@ func TestMakeRun(t *testing.T) {
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 
-	harness.Eventually(t, 20*time.Minute, func() bool { return strings.Contains(out.String(), "Ctrl-C ends the demo") }, "no guide:\n%s", out)
+	rig.Within(t, 20*time.Minute, func() bool { return strings.Contains(out.String(), "Ctrl-C ends the demo") }, "no guide:\n%s", out)
 	tried := 0
 	for line := range strings.Lines(out.String()) {
 		line = strings.TrimSpace(line)
@@ -76,7 +77,7 @@ func TestMakeRun(t *testing.T) {
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
 	select {
 	case <-ended:
-	case <-time.After(harness.Patience):
+	case <-time.After(rig.Patience):
 		t.Fatalf("the demo does not end:\n%s", out)
 	}
 	if !strings.Contains(out.String(), "Everything is closed") {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // answer is what the API, or the proxy in its place, said.
@@ -22,7 +23,7 @@ type answer struct {
 
 // ask sends a GET through p.
 func ask(p *harness.Proxy) (answer, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), rig.Patience)
 	defer cancel()
 	return askWith(ctx, p)
 }
@@ -58,7 +59,7 @@ func wait(t *testing.T, p *harness.Proxy, after uint64) (lockedOut bool, took ti
 	began := time.Now()
 	var last answer
 	var err error
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		last, err = ask(p)
 		lockedOut = last.class == "login"
 		return err == nil && (lockedOut || last.status == http.StatusOK && last.token > after)
