@@ -2,7 +2,6 @@ package caddy_test
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -139,23 +138,11 @@ func TestWebPagesAndAccounts(t *testing.T) {
 	ada.connect(p, "acme")
 	ask := func(method string, header ...string) (int, string, http.Header) {
 		t.Helper()
-		req, err := http.NewRequest(method, "http://"+addr+"/api/x", nil)
+		res, body, err := rig.Send(client, method, "http://"+addr+"/api/x", header...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := 0; i < len(header); i += 2 {
-			req.Header.Add(header[i], header[i+1])
-		}
-		res, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.StatusCode, string(body), res.Header
+		return res.StatusCode, body, res.Header
 	}
 	preflight := []string{"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "x-account"}
 	if status, body, header := ask("OPTIONS", append(preflight, "Origin", app)...); status != http.StatusNoContent || header.Get("Access-Control-Allow-Origin") != app || header.Get("Access-Control-Allow-Headers") != "x-account" {

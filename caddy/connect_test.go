@@ -1,7 +1,6 @@
 package caddy_test
 
 import (
-	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -34,16 +33,11 @@ func newPerson(t *testing.T, page string) *person {
 
 func (p *person) do(req *http.Request) (*http.Response, string) {
 	p.t.Helper()
-	res, err := p.http.Do(req)
+	res, body, err := rig.Read(p.http.Do(req))
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return res, string(body)
+	return res, body
 }
 
 // open gets an address, and follows it to the page if it leads there.

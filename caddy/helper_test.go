@@ -89,27 +89,15 @@ var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 // get returns status and body of a GET with additional header lines.
 func get(t testing.TB, url string, header ...string) (int, string, http.Header) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Add(header[i], header[i+1])
-	}
-	res, err := client.Do(req)
+	res, body, err := rig.Send(client, http.MethodGet, url, header...)
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
-		// Just after a reload: the server that ends had taken the connection.
-		res, err = client.Do(req)
+		// Just after a reload, the server that ends may have taken the connection.
+		res, body, err = rig.Send(client, http.MethodGet, url, header...)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(body), res.Header
+	return res.StatusCode, body, res.Header
 }
 
 // staticSite runs a site that sends a static token to upstream, and returns its address.

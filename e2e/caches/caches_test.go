@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -137,16 +136,14 @@ func get(t *testing.T, cache, host, account string) string {
 	if account != "" {
 		req.Header.Set("X-Account", account)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, body, err := rig.Read(http.DefaultClient.Do(req))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("%d %s %v", res.StatusCode, body, err)
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("%d %s", res.StatusCode, body)
 	}
-	return string(body)
+	return body
 }
 
 var caches = map[string]func(t *testing.T, backend string) string{"nginx": nginx, "varnish": varnish}
@@ -216,15 +213,11 @@ func connect(t *testing.T, emu *tokensourcetest.Provider, p *harness.Proxy, acco
 	}
 	browser := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	read := func(res *http.Response, err error) (http.Header, string) {
+		res, body, err := rig.Read(res, err)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.Header, string(body)
+		return res.Header, body
 	}
 	_, page := read(browser.Get(p.URL + "/connect"))
 	header, _ := read(browser.PostForm(p.URL+"/connect/start", url.Values{"csrf": {hiddenToken.FindStringSubmatch(page)[1]}, "source": {"a"}, "account": {account}}))

@@ -3,7 +3,6 @@ package connect
 import (
 	"cmp"
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -120,23 +119,11 @@ func (r *scene) Ask(path string, header ...string) answer {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	req, err := http.NewRequest(http.MethodGet, r.URL+api.Path+path, nil)
+	res, body, err := rig.Send(r.Client(), http.MethodGet, r.URL+api.Path+path, header...)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Add(header[i], header[i+1])
-	}
-	res, err := r.Client().Do(req)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return answer{res.StatusCode, res.Header, string(body)}
+	return answer{res.StatusCode, res.Header, body}
 }
 
 // Works checks that a plain client gets an answer of the API, and returns the API's record.

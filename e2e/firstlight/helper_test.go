@@ -4,7 +4,6 @@ package firstlight
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -125,42 +124,28 @@ func load(p *harness.Proxy, path string, n int) (counts *tally, stop func()) {
 
 // fetch is a GET with additional header lines.
 func fetch(p *harness.Proxy, path string, header ...string) (int, string, error) {
-	req, err := http.NewRequest(http.MethodGet, p.URL+path, nil)
+	res, body, err := rig.Send(p.Client(), http.MethodGet, p.URL+path, header...)
 	if err != nil {
 		return 0, "", err
 	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Add(header[i], header[i+1])
-	}
-	res, err := p.Client().Do(req)
-	if err != nil {
-		return 0, "", err
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	return res.StatusCode, string(body), err
+	return res.StatusCode, body, nil
 }
 
 // wantProblem checks an answer that the proxy made itself.
 func wantProblem(t *testing.T, p *harness.Proxy, path string, status int, words ...string) {
 	t.Helper()
-	res, err := p.Client().Get(p.URL + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	res, body, err := rig.Read(p.Client().Get(p.URL + path))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if res.StatusCode != status || res.Header.Get("Content-Type") != "application/problem+json" || !strings.HasPrefix(res.Header.Get("Proxy-Status"), "authinject; error=") {
 		t.Errorf("%d %v %s", res.StatusCode, res.Header, body)
 	}
-	if status == http.StatusServiceUnavailable && strings.Contains(string(body), `"class":"wait"`) && res.Header.Get("Retry-After") == "" {
+	if status == http.StatusServiceUnavailable && strings.Contains(body, `"class":"wait"`) && res.Header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
 	for _, word := range words {
-		if !strings.Contains(string(body), word) {
+		if !strings.Contains(body, word) {
 			t.Errorf("%q is not in %s", word, body)
 		}
 	}

@@ -1,7 +1,6 @@
 package firstlight
 
 import (
-	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -55,15 +54,11 @@ func TestLoginsAreNotLogged(t *testing.T) {
 				return http.ErrUseLastResponse
 			}}
 			read := func(res *http.Response, err error) (*http.Response, string) {
+				res, body, err := rig.Read(res, err)
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer res.Body.Close()
-				body, err := io.ReadAll(res.Body)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return res, string(body)
+				return res, body
 			}
 			press := func(action, code string) (*http.Response, string) {
 				_, page := read(browser.Get(p.URL + "/connect"))

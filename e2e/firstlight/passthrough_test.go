@@ -159,12 +159,7 @@ func serve(t *testing.T, h http.Handler) string {
 // do sends a request and describes what came back.
 func do(t *testing.T, p *harness.Proxy, req *http.Request) (*http.Response, string) {
 	t.Helper()
-	res, err := p.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	res, body, err := rig.Read(p.Client().Do(req))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -202,16 +202,11 @@ func (p *Proxy) Client() *http.Client { return p.client }
 // It must be called from the test's goroutine.
 func (p *Proxy) Get(path string) (int, string) {
 	p.t.Helper()
-	res, err := p.client.Get(p.URL + path)
+	res, body, err := rig.Read(p.client.Get(p.URL + path))
 	if err != nil {
 		p.t.Fatalf("GET %s: %v", path, err)
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		p.t.Fatalf("GET %s: reading the body: %v", path, err)
-	}
-	return res.StatusCode, string(body)
+	return res.StatusCode, body
 }
 
 // Reload replaces the configuration, even by an equal one, and returns what
@@ -243,13 +238,11 @@ func (p *Proxy) adminDo(method, path, contentType string, body io.Reader) (int, 
 	}
 	// Caddy leaves an unchanged configuration running unless told not to.
 	req.Header.Set("Cache-Control", "must-revalidate")
-	res, err := p.admin.Do(req)
+	res, text, err := rig.Read(p.admin.Do(req))
 	if err != nil {
 		return 0, nil, err
 	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	return res.StatusCode, b, err
+	return res.StatusCode, []byte(text), nil
 }
 
 // Goroutines returns the number of goroutines in the proxy and their stacks, in the form of

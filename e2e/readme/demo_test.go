@@ -4,7 +4,6 @@ package readme
 
 import (
 	"bytes"
-	"io"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -96,12 +95,7 @@ func try(t *testing.T, command string, want int) {
 	if strings.Contains(command, "Authorization: Bearer junk") {
 		req.Header.Set("Authorization", "Bearer junk")
 	}
-	res, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatalf("%s: %v", command, err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	res, body, err := rig.Read(http.DefaultTransport.RoundTrip(req))
 	if err != nil {
 		t.Fatalf("%s: %v", command, err)
 	}

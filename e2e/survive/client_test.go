@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"testing"
@@ -33,12 +32,7 @@ func askWith(ctx context.Context, p *harness.Proxy) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	res, err := p.Client().Do(req)
-	if err != nil {
-		return answer{}, err
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	res, body, err := rig.Read(p.Client().Do(req))
 	if err != nil {
 		return answer{}, err
 	}
@@ -46,7 +40,7 @@ func askWith(ctx context.Context, p *harness.Proxy) (answer, error) {
 		Class       string `json:"class"`
 		TokenNumber uint64 `json:"token_number"`
 	}
-	if err := json.Unmarshal(body, &said); err != nil {
+	if err := json.Unmarshal([]byte(body), &said); err != nil {
 		return answer{}, fmt.Errorf("%d %s: %w", res.StatusCode, body, err)
 	}
 	return answer{status: res.StatusCode, token: said.TokenNumber, class: said.Class}, nil

@@ -2,7 +2,6 @@ package terminal
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -84,13 +83,8 @@ func TestProxyWithALogin(t *testing.T) {
 	proxy.WaitText("To connect the account, open http://" + addr + "/connect")
 	var page string
 	rig.Eventually(t, func() bool {
-		res, err := http.Get("http://" + addr + "/connect")
-		if err != nil {
-			return false
-		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
-		page = string(body)
+		res, body, err := rig.Read(http.Get("http://" + addr + "/connect"))
+		page = body
 		return err == nil && res.StatusCode == http.StatusOK
 	}, "the page does not open")
 	if !strings.Contains(page, `data-source="proxy"`) || !strings.Contains(page, "Connect") {
