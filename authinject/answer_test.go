@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 const odd = "canary/C+0123456789==" // a token that looks another way in a query
@@ -54,7 +56,7 @@ func TestErrorsQuoteNoToken(t *testing.T) {
 						t.Fatal("no error")
 					}
 					all := fmt.Sprintf("%s %v %+v %#v %q", err, err, err, err, err)
-					mustNotHold(t, "the error", all, odd, url.QueryEscape(odd), url.PathEscape(odd))
+					rig.MustNotHold(t, "the error", all, odd, url.QueryEscape(odd), url.PathEscape(odd))
 					if !strings.Contains(all, "REDACTED") {
 						t.Errorf("nothing was echoed: %s", all)
 					}
@@ -212,7 +214,7 @@ func TestTokenDoesNotComeBackAsAName(t *testing.T) {
 			}
 			_ = res.Body.Close()
 			all += fmt.Sprint(res.Header, res.Trailer)
-			mustNotHold(t, "the answer", strings.ToLower(all), strings.ToLower(access))
+			rig.MustNotHold(t, "the answer", strings.ToLower(all), strings.ToLower(access))
 			if res.Header.Get("X-Other") != "1" || res.Trailer.Get("Z-Other") != "1" {
 				t.Errorf("other fields are gone: %s", all)
 			}
@@ -265,7 +267,7 @@ func TestTokenDoesNotComeBackInAnUpgrade(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		mustNotHold(t, placement, fmt.Sprint(res.Header), canary)
+		rig.MustNotHold(t, placement, fmt.Sprint(res.Header), canary)
 		if _, same := res.Body.(*closer); !same || res.Header.Get("Upgrade") != "x" || res.Header["Cache-Control"] != nil {
 			t.Errorf("%s: %v, body %T", placement, res.Header, res.Body)
 		}
@@ -308,7 +310,7 @@ func TestRedirectBodyWithTheToken(t *testing.T) {
 			req := get(t, srv.URL+test.path+"?x=1")
 			req.Method = test.method
 			res, body := send(t, rt, req)
-			mustNotHold(t, test.path, body+fmt.Sprint(res.Header, res.Trailer), canary)
+			rig.MustNotHold(t, test.path, body+fmt.Sprint(res.Header, res.Trailer), canary)
 			empty := test.method == "GET" && !test.body
 			if empty && len(res.Trailer) > 0 {
 				t.Errorf("%+v: trailers %v, and no body", test, res.Trailer)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 func TestParseDestinationsRefuses(t *testing.T) {
@@ -59,7 +61,7 @@ func TestParseDestinationsRefuses(t *testing.T) {
 		if !strings.Contains(err.Error(), "allowed are https://host") {
 			t.Errorf("%q: the error does not say what is allowed: %v", test.pattern, err)
 		}
-		mustNotHold(t, "the error", err.Error(), "hunter2")
+		rig.MustNotHold(t, "the error", err.Error(), "hunter2")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -71,7 +72,7 @@ func TestClientCredentialsStopHere(t *testing.T) {
 				send(t, rt, req)
 				sent := up.last(t)
 				all := fmt.Sprint(sent.Header, sent.URL)
-				mustNotHold(t, "the upstream's request", all, evil)
+				rig.MustNotHold(t, "the upstream's request", all, evil)
 				if strings.Count(all, canary) != 1 {
 					t.Errorf("%d tokens: %s", strings.Count(all, canary), all)
 				}

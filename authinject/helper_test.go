@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -242,14 +241,4 @@ func overProtocol(t *testing.T, proto string, handler http.Handler, test wireTes
 	rt := newTransport(t, srv.Client().Transport, newSource(token(canary, 1), token(canaryTwo, 2)))
 	rt.Destinations = destinations(t, srv.URL)
 	test(t, srv, rt)
-}
-
-// mustNotHold fails the test when text holds any of the secrets.
-func mustNotHold(t *testing.T, what, text string, secrets ...string) {
-	t.Helper()
-	for _, secret := range secrets {
-		if strings.Contains(text, secret) {
-			t.Errorf("%s holds a secret: %q", what, text)
-		}
-	}
 }

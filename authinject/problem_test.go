@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -73,7 +74,7 @@ func TestFailureAnswers(t *testing.T) {
 				if res.Request != req || res.Proto != "HTTP/1.1" || res.Status != fmt.Sprintf("%d %s", test.status, http.StatusText(test.status)) {
 					t.Errorf("answer %q %q to %p", res.Proto, res.Status, res.Request)
 				}
-				mustNotHold(t, "the answer", text+fmt.Sprint(res.Header), canary)
+				rig.MustNotHold(t, "the answer", text+fmt.Sprint(res.Header), canary)
 				if want := (Result{Outcome: OutcomeNoToken, Class: test.class, Status: test.status}); result.Outcome != want.Outcome || result.Class != want.Class || result.Status != want.Status {
 					t.Errorf("result %+v", result)
 				}

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -120,7 +121,7 @@ func TestReplayWithoutANewToken(t *testing.T) {
 		req.Body, req.ContentLength = body, 4
 		res, text := send(t, newTransport(t, up, s), req)
 		problemOf(t, res, text)
-		mustNotHold(t, "the answer", text, canary, canaryTwo, "upstream's own words")
+		rig.MustNotHold(t, "the answer", text, canary, canaryTwo, "upstream's own words")
 		if res.StatusCode != test.status || res.Header["Www-Authenticate"] != nil || len(up.requests) != 1 {
 			t.Errorf("%v: status %d, header %v, %d requests", test.err, res.StatusCode, res.Header, len(up.requests))
 		}

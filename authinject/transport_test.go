@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -175,7 +176,7 @@ func TestTransportPrintsNoToken(t *testing.T) {
 	rt.Base = baseFunc(func(req *http.Request) (*http.Response, error) { return respond(req, 200, nil), nil })
 	send(t, rt, get(t, "https://api.example.com/"))
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%q", "%x"} {
-		mustNotHold(t, verb, fmt.Sprintf(verb, rt)+fmt.Sprintf(verb, *rt.cached.Load().token), canary, fmt.Sprintf("%x", canary))
+		rig.MustNotHold(t, verb, fmt.Sprintf(verb, rt)+fmt.Sprintf(verb, *rt.cached.Load().token), canary, fmt.Sprintf("%x", canary))
 	}
 }
 

@@ -2,13 +2,11 @@ package caddy_test
 
 import (
 	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -16,17 +14,10 @@ import (
 func perAccount(t *testing.T, more ...string) (p *tokensourcetest.Provider, ada *person, addr string) {
 	t.Helper()
 	isolate(t)
-	addr = freeAddr(t)
+	addr = rig.FreeAddr(t)
 	p = tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
-	config := loginSite(t, p, addr, "provider biggerplate")
-	api, err := url.Parse(p.Endpoints().API)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := strings.LastIndex(config, "\n\t\tauthinject a ")
-	end := at + 1 + strings.IndexByte(config[at+1:], '\n')
-	config = config[:end] + " {\n\t\t\taccount {http.request.header.X-Account}\n\t\t\t" + strings.ReplaceAll(strings.Join(more, "\n\t\t\t"), "UPSTREAM", api.Scheme+"://"+api.Host) + "\n\t\t}" + config[end:]
-	run(t, config)
+	options := strings.ReplaceAll(strings.Join(more, "\n"), "UPSTREAM", p.URL)
+	run(t, loginSite(t, p, "http://"+addr, "biggerplate", "account {http.request.header.X-Account}", options))
 	return p, newPerson(t, "http://"+addr+"/connect"), addr
 }
 
@@ -132,8 +123,7 @@ func TestAccountNeverFallsBack(t *testing.T) {
 func TestAccountNeedsALogin(t *testing.T) {
 	isolate(t)
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{})
-	config := strings.Replace(site(srv, freeAddr(t), srv.URL, ""), "authinject a "+srv.URL, fmt.Sprintf("authinject a %s {\n\t\taccount {http.request.header.X-Account}\n\t}", srv.URL), 1)
-	err := load(t, config)
+	err := load(t, site(srv, rig.FreeAddr(t), srv.URL, "account {http.request.header.X-Account}"))
 	if err == nil || !strings.Contains(err.Error(), "account needs a grant whose accounts a person connects") {
 		t.Errorf("got %v", err)
 	}
@@ -148,23 +138,11 @@ func TestWebPagesAndAccounts(t *testing.T) {
 	ada.connect(p, "acme")
 	ask := func(method string, header ...string) (int, string, http.Header) {
 		t.Helper()
-		req, err := http.NewRequest(method, "http://"+addr+"/api/x", nil)
+		res, body, err := rig.Send(client, method, "http://"+addr+"/api/x", header...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := 0; i < len(header); i += 2 {
-			req.Header.Add(header[i], header[i+1])
-		}
-		res, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.StatusCode, string(body), res.Header
+		return res.StatusCode, body, res.Header
 	}
 	preflight := []string{"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "x-account"}
 	if status, body, header := ask("OPTIONS", append(preflight, "Origin", app)...); status != http.StatusNoContent || header.Get("Access-Control-Allow-Origin") != app || header.Get("Access-Control-Allow-Headers") != "x-account" {
@@ -226,10 +204,7 @@ func TestAccountsOfNestedProxies(t *testing.T) {
 func TestHealthChecksHaveNoAccount(t *testing.T) {
 	isolate(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
-	config := loginSite(t, p, freeAddr(t), "provider biggerplate")
-	at := strings.LastIndex(config, "\n\t\tauthinject a ")
-	end := at + 1 + strings.IndexByte(config[at+1:], '\n')
-	err := load(t, config[:end]+" {\n\t\t\taccount {http.request.header.X-Account}\n\t\t\tinject_health_checks\n\t\t}"+config[end:])
+	err := load(t, loginSite(t, p, "http://"+rig.FreeAddr(t), "biggerplate", "account {http.request.header.X-Account}", "inject_health_checks"))
 	if err == nil || !strings.Contains(err.Error(), "inject_health_checks cannot be combined with account") {
 		t.Errorf("got %v", err)
 	}
@@ -239,11 +214,13 @@ func TestHealthChecksHaveNoAccount(t *testing.T) {
 func TestLoginAtThePageOfTheSource(t *testing.T) {
 	isolate(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
-	addr := freeAddr(t)
-	config := loginSite(t, p, addr, "provider biggerplate")
-	config = strings.Replace(config, "\tauthinject_connect /connect*\n", "\tauthinject_connect /aaa* {\n\t\tsources other\n\t}\n\tauthinject_connect /zzz* {\n\t\tsources a\n\t}\n", 1)
-	config = strings.Replace(config, "\t\tsource a {\n", "\t\tsource other {\n\t\t\tprovider biggerplate\n\t\t\tclient_id x\n\t\t\tclient_secret {env.CANARY_SECRET}\n\t\t}\n\t\tsource a {\n", 1)
-	run(t, config)
+	addr := rig.FreeAddr(t)
+	t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
+	run(t, rig.Caddyfile{}.
+		Source("other", "provider biggerplate", "client_id x", "client_secret {env.CLIENT_SECRET}").
+		Source("a", "provider biggerplate", rig.Login(p)).
+		Site("http://"+addr, "bind 127.0.0.1",
+			rig.Block("authinject_connect /aaa*", "sources other"), rig.Block("authinject_connect /zzz*", "sources a"), rig.API(p)))
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"login_url":"http://`+addr+`/zzz?`) {
 		t.Errorf("%d %s", status, body)
 	}
@@ -253,9 +230,9 @@ func TestLoginAtThePageOfTheSource(t *testing.T) {
 // finished by it; one after the other, and again for the same account, they are.
 func TestTypedCodesOfNewAccounts(t *testing.T) {
 	isolate(t)
-	addr := freeAddr(t)
+	addr := rig.FreeAddr(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{})
-	run(t, loginSite(t, p, addr, "provider affinitylive"))
+	run(t, loginSite(t, p, "http://"+addr, "affinitylive"))
 	ada := newPerson(t, "http://"+addr+"/connect")
 	begin := func(account string) (pin string) {
 		t.Helper()

@@ -26,7 +26,7 @@ func TestAdapt(t *testing.T) {
 	t.Setenv("ID", "client-7")
 	t.Setenv("ENCRYPTION_KEY", strings.Repeat("n", 44))
 	t.Setenv("OLD_ENCRYPTION_KEY", strings.Repeat("o", 32))
-	good := fixtures(t, "testdata/adapt/*.caddyfiletest")
+	good := fixtures(t, "testdata/adapt/*.caddyfiletest", 66)
 	for _, path := range good {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			config, expected := fixture(t, path)
@@ -45,7 +45,7 @@ func TestAdapt(t *testing.T) {
 // An error names the place, the option, and what is allowed, and quotes no secret.
 func TestAdaptErrors(t *testing.T) {
 	isolate(t)
-	for _, path := range fixtures(t, "testdata/adapt/errors/*.caddyfiletest") {
+	for _, path := range fixtures(t, "testdata/adapt/errors/*.caddyfiletest", 132) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			config, expected := fixture(t, path)
 			adapted, err := adapt(config)
@@ -63,12 +63,13 @@ func TestAdaptErrors(t *testing.T) {
 	}
 }
 
-// fixtures are the files that match. TestEveryOptionHasFixtures holds how many there must be.
-func fixtures(t *testing.T, pattern string) []string {
+// fixtures returns the files that match. Whoever adds or removes a fixture changes how many there
+// must be, so that none is lost unnoticed.
+func fixtures(t *testing.T, pattern string, want int) []string {
 	t.Helper()
 	paths, err := filepath.Glob(pattern)
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no fixtures match %s: %v", pattern, err)
+	if err != nil || len(paths) != want {
+		t.Fatalf("%d fixtures match %s, want %d: %v", len(paths), pattern, want, err)
 	}
 	return paths
 }

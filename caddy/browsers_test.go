@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -12,13 +13,11 @@ import (
 // that header_up makes look like ours is still what the client said.
 func TestWebPages(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
-	addr := freeAddr(t)
+	addr := rig.FreeAddr(t)
 	_, port, _ := strings.Cut(addr, ":")
-	config := site(srv, addr, srv.URL, "")
-	config = strings.Replace(config, "http://"+addr+" {", "http://:"+port+" {", 1)
-	config = strings.Replace(config, "authinject a "+srv.URL, "authinject a "+srv.URL+" {\n\t\theader_up Host api.example.com\n\t\theader_up -Origin\n\t\theader_up -Referer\n\t\theader_up -Sec-Purpose\n\t\theader_up -Purpose\n\t\tallow_origins http://app.example\n\t\tallow_hosts Other.Example\n\t}", 1)
-	config += "http://proxy.example:" + port + " {\n\tbind 127.0.0.1\n\tauthinject a " + srv.URL + "\n}\n"
-	run(t, config)
+	config := site(srv, ":"+port, srv.URL, "header_up Host api.example.com", "header_up -Origin", "header_up -Referer",
+		"header_up -Sec-Purpose", "header_up -Purpose", "allow_origins http://app.example", "allow_hosts Other.Example")
+	run(t, config.Site("http://proxy.example:"+port, "bind 127.0.0.1", "authinject a "+srv.URL))
 	for name, c := range map[string]struct {
 		host, origin, fetch, referer, purpose string
 		want                                  int

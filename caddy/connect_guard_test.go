@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -13,11 +14,11 @@ import (
 func biggerplate(t *testing.T, more string) (*tokensourcetest.Provider, *person) {
 	t.Helper()
 	isolate(t)
-	addr := freeAddr(t)
+	addr := rig.FreeAddr(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
 	// Without a host in the site's address, it is the page that has to look at the Host.
 	_, port, _ := strings.Cut(addr, ":")
-	run(t, loginSite(t, p, ":"+port, "provider biggerplate\n"+more))
+	run(t, loginSite(t, p, "http://:"+port, "biggerplate").Source("a", more))
 	return p, newPerson(t, "http://"+addr+"/connect")
 }
 
@@ -250,12 +251,14 @@ func TestConnectIsGuarded(t *testing.T) {
 // A field that is left empty is the person's to fill in, and no mistake of the configuration.
 func TestConnectWithoutAVariable(t *testing.T) {
 	isolate(t)
-	addr := freeAddr(t)
+	addr := rig.FreeAddr(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{})
-	at := p.Endpoints()
-	config := strings.NewReplacer(at.Authorize, "https://{deployment}.api.accelo.com/authorize", at.Token, "https://{deployment}.api.accelo.com/token", at.Revoke, "https://{deployment}.api.accelo.com/revoke").
-		Replace(loginSite(t, p, addr, "provider affinitylive"))
-	run(t, config)
+	t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
+	endpoints := tokensourcetest.Endpoints{
+		Authorize: "https://{deployment}.api.accelo.com/authorize", Token: "https://{deployment}.api.accelo.com/token", Revoke: "https://{deployment}.api.accelo.com/revoke",
+	}
+	run(t, rig.Caddyfile{}.Source("a", "provider affinitylive", "client_id "+p.ClientID(), rig.Endpoints(endpoints), "destinations "+p.URL).
+		Site("http://"+addr, "bind 127.0.0.1", "authinject_connect /connect*", rig.API(p)))
 	ada := newPerson(t, "http://"+addr+"/connect")
 	if _, body := ada.press("start", "source", "a", "deployment", " "); !strings.Contains(notice(body), "Deployment is needed. Allowed are") {
 		t.Errorf("it says: %s", notice(body))

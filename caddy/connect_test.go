@@ -1,8 +1,6 @@
 package caddy_test
 
 import (
-	"fmt"
-	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -10,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -34,16 +33,11 @@ func newPerson(t *testing.T, page string) *person {
 
 func (p *person) do(req *http.Request) (*http.Response, string) {
 	p.t.Helper()
-	res, err := p.http.Do(req)
+	res, body, err := rig.Read(p.http.Do(req))
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return res, string(body)
+	return res, body
 }
 
 // open gets an address, and follows it to the page if it leads there.
@@ -114,43 +108,13 @@ func notice(body string) string {
 	return "(no notice)"
 }
 
-// loginSite is a site with one source of the provider, a page to connect it on, and the provider's API
-// behind /api.
-func loginSite(t testing.TB, p *tokensourcetest.Provider, addr, source string) string {
+// loginSite is a configuration whose source a is connected at p, with a page for that and with p's
+// API below /api. The options are those of the directive authinject.
+func loginSite(t testing.TB, p *tokensourcetest.Provider, site, provider string, options ...string) rig.Caddyfile {
 	t.Helper()
-	t.Setenv("CANARY_SECRET", tokensourcetest.DefaultClientSecret)
-	at := p.Endpoints()
-	upstream, err := url.Parse(at.API)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var options strings.Builder
-	for _, option := range [][2]string{{"authorize_url", at.Authorize}, {"token_url", at.Token}, {"revoke_url", at.Revoke}} {
-		if option[1] != "" {
-			fmt.Fprintf(&options, "\t\t\t%s %s\n", option[0], option[1])
-		}
-	}
-	if at.Token != "" {
-		options.WriteString("\t\t\tclient_secret {env.CANARY_SECRET}\n")
-	}
-	return fmt.Sprintf(`{
-	authinject {
-		source a {
-			client_id %s
-%s			destinations %s://%s
-			%s
-		}
-	}
-}
-http://%s {
-	bind 127.0.0.1
-	authinject_connect /connect*
-	handle_path /api/* {
-		rewrite * %s{uri}
-		authinject a %s://%s
-	}
-}
-`, p.ClientID(), options.String(), upstream.Scheme, upstream.Host, source, addr, upstream.Path, upstream.Scheme, upstream.Host)
+	t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
+	return rig.Caddyfile{}.Source("a", "provider "+provider, rig.Login(p)).
+		Site(site, "bind 127.0.0.1", "authinject_connect /connect*", rig.API(p, options...))
 }
 
 // A person connects an account at each of the providers, and from then on a client gets through.
@@ -161,9 +125,9 @@ func TestConnect(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			isolate(t)
-			addr := freeAddr(t)
+			addr := rig.FreeAddr(t)
 			p := tokensourcetest.StartProvider(t, name, tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
-			run(t, loginSite(t, p, addr, "provider "+name))
+			run(t, loginSite(t, p, "http://"+addr, name))
 			ada := newPerson(t, "http://"+addr+"/connect")
 
 			status, body, _ := get(t, "http://"+addr+"/api/x")

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -21,7 +22,7 @@ func TestConnectBelowAnotherPath(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			isolate(t)
-			addr, path := freeAddr(t), "/auth/connect"
+			addr, path := rig.FreeAddr(t), "/auth/connect"
 			switch {
 			case name == "nested":
 				path = "/au/th/connect"
@@ -30,8 +31,8 @@ func TestConnectBelowAnotherPath(t *testing.T) {
 			}
 			page := "http://" + addr + path
 			p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{RedirectURIs: []string{page + "/callback"}})
-			config := loginSite(t, p, addr, "provider "+tokensourcetest.Biggerplate)
-			run(t, strings.Replace(config, "authinject_connect /connect*", routes, 1))
+			t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
+			run(t, rig.Caddyfile{}.Source("a", "provider biggerplate", rig.Login(p)).Site("http://"+addr, "bind 127.0.0.1", routes, rig.API(p)))
 			if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"login_url":"`+page+`?source=a"`) {
 				t.Errorf("before the login: %d %s", status, body)
 			}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -101,10 +102,13 @@ func TestEncryptionKeys(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
 	t.Setenv("CANARY_REFRESH", srv.IssueRefreshToken("ada"))
 	one, two, three := keyFile(t, strings.Repeat("1", 44)), keyFile(t, strings.Repeat("2", 44)), keyFile(t, strings.Repeat("3", 44))
-	dir, addr := t.TempDir(), freeAddr(t)
-	config := func(keys ...string) string {
-		return strings.Replace(refreshing(srv, addr, "{env.CANARY_REFRESH}"), "\tauthinject {\n",
-			"\tstorage file_system "+dir+"\n\tauthinject {\n\t\tencryption_key "+strings.Join(keys, " ")+"\n", 1)
+	dir, addr := t.TempDir(), rig.FreeAddr(t)
+	config := func(keys ...string) rig.Caddyfile {
+		plain := refreshing(srv, addr, "{env.CANARY_REFRESH}").Global("storage file_system " + dir)
+		if len(keys) == 0 {
+			return plain
+		}
+		return plain.Options("encryption_key " + strings.Join(keys, " "))
 	}
 	want := func(when string, requests int) {
 		t.Helper()
@@ -156,7 +160,7 @@ func TestEncryptionKeys(t *testing.T) {
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusBadGateway {
 		t.Errorf("with two wrong keys: %d %s", status, body)
 	}
-	if err := load(t, strings.Replace(config(three), "\t\tencryption_key "+three+"\n", "", 1)); err != nil {
+	if err := load(t, config()); err != nil {
 		t.Fatal(err)
 	}
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusBadGateway || !strings.Contains(body, "no encryption_key is configured") {

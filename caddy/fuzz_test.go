@@ -1,13 +1,13 @@
 package caddy_test
 
 import (
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -42,13 +42,13 @@ func FuzzCaddyfile(f *testing.F) {
 // redeemed, nothing of it is shown unescaped, and the page does not break.
 func FuzzCallback(f *testing.F) {
 	isolate(f)
-	addr := freeAddr(f)
+	addr := rig.FreeAddr(f)
 	p, err := tokensourcetest.ListenProvider(tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Cleanup(p.Close)
-	run(f, loginSite(f, p, addr, "provider biggerplate"))
+	run(f, loginSite(f, p, "http://"+addr, "biggerplate"))
 	for _, query := range []string{
 		"", "code=x&state=y", "error=access_denied&error_description=%3Cscript%3E&state=x", "access_token=t&token_type=Bearer&state=",
 		"code=x&code=y&state=z&state=z", "%zz", "state=" + strings.Repeat("A", 43), "a;b", "code=%00&state=%ff", "=", "&&&",
@@ -71,19 +71,14 @@ func FuzzCallback(f *testing.F) {
 		} else {
 			req.URL.RawQuery = query
 		}
-		res, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
+		res, body, err := rig.Read(client.Do(req))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if res.StatusCode >= 500 {
 			t.Errorf("status %d", res.StatusCode)
 		}
-		if n := strings.Count(string(body), "<"); res.StatusCode != http.StatusOK && n > 30 {
+		if n := strings.Count(body, "<"); res.StatusCode != http.StatusOK && n > 30 {
 			t.Errorf("something of it is shown as markup (%d tags):\n%s", n, body)
 		}
 		if n := len(p.TokenRequests()); n != 0 {

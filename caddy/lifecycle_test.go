@@ -1,7 +1,6 @@
 package caddy_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -15,31 +14,22 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-const canary = "canary-secret-7f3a"
-
-// provider is an authorization server whose client has the canary for a secret.
+// provider is an authorization server whose client's secret is in the environment.
 func provider(t *testing.T, config tokensourcetest.Config) *tokensourcetest.Server {
 	t.Helper()
 	isolate(t)
-	t.Setenv("CANARY_SECRET", canary)
-	config.Clients = []tokensourcetest.Client{{ID: tokensourcetest.DefaultClientID, Secrets: []string{canary}}}
-	return tokensourcetest.Start(t, config)
-}
-
-func soon(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	t.Cleanup(cancel)
-	return ctx
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	return rig.Server(t, config)
 }
 
 func TestARequestGetsItsToken(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
-	addr := freeAddr(t)
-	run(t, site(srv, addr, srv.URL, ""))
+	addr := rig.FreeAddr(t)
+	run(t, site(srv, addr, srv.URL))
 	status, body, _ := get(t, "http://"+addr+"/api/x", "Authorization", "Bearer junk", "Authorization", "Basic junk", "Connection", "Authorization")
 	if status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
@@ -58,8 +48,8 @@ func TestATokenGoesNowhereElse(t *testing.T) {
 		{"another port", srv.URL, "destinations http://127.0.0.1:1", "destinations"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			addr := freeAddr(t)
-			run(t, site(srv, addr, c.upstream, c.destinations))
+			addr := rig.FreeAddr(t)
+			run(t, site(srv, addr, c.upstream).Source("a", c.destinations))
 			before := len(srv.APIRequests())
 			status, body, header := get(t, "http://"+addr+"/api/x")
 			if status != http.StatusBadGateway || !strings.Contains(body, c.want) || header.Get("Content-Type") != "application/problem+json" {
@@ -76,11 +66,11 @@ func TestATokenGoesNowhereElse(t *testing.T) {
 // and no goroutine, however often it happens.
 func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
-	addr := freeAddr(t)
-	config := site(srv, addr, srv.URL, "")
+	addr := rig.FreeAddr(t)
+	config := site(srv, addr, srv.URL)
 	run(t, config)
 	get(t, "http://"+addr+"/api/x")
-	goroutines := runtime.NumGoroutine()
+	goroutines, before := runtime.NumGoroutine(), rig.Count(rig.Stacks())
 	const reloads = 40
 
 	var stop atomic.Bool
@@ -103,7 +93,7 @@ func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
 	}
 	for i := range reloads {
 		// Something else changes, so that Caddy does load it.
-		if err := begin(t, strings.Replace(config, "bind 127.0.0.1", fmt.Sprintf("bind 127.0.0.1\n\theader X-Load %d", i), 1)); err != nil {
+		if err := begin(t, config.Site("http://"+addr, fmt.Sprintf("header X-Load %d", i))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -116,14 +106,15 @@ func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
 		t.Errorf("%d token requests, want 1", n)
 	}
 	client.CloseIdleConnections()
-	// Some connections to the upstream stay, of three goroutines each, its own end included; a leak
-	// would be at least one for each reload.
-	eventually(t, "the goroutines are gone", func() bool { return runtime.NumGoroutine() < goroutines+reloads })
+	rig.NoMoreGoroutines(t, before, rig.Stacks)
+	// Requests that were under way leave some connections to the upstream idle, of three goroutines
+	// each with the upstream's end. A leak would be at least one for each reload.
+	rig.Eventually(t, func() bool { return runtime.NumGoroutine() < goroutines+reloads }, "the connections to end")
 
-	if err := load(t, site(srv, addr, srv.URL, "scopes other")); err != nil {
+	if err := load(t, site(srv, addr, srv.URL).Source("a", "scopes other")); err != nil {
 		t.Fatal(err)
 	}
-	if err := srv.WaitTokenRequests(soon(t), 2); err != nil {
+	if err := srv.WaitTokenRequests(rig.Soon(t), 2); err != nil {
 		t.Errorf("a changed source asks for no new token: %v", err)
 	}
 }
@@ -132,20 +123,21 @@ func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
 // the one before serves on; without, Caddy starts and becomes ready by itself.
 func TestRequireTokenAtStart(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
-	addr := freeAddr(t)
-	run(t, site(srv, addr, srv.URL, "require_token_at_start"))
+	addr := rig.FreeAddr(t)
+	config := site(srv, addr, srv.URL).Source("a", "require_token_at_start")
+	run(t, config)
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
 	}
 	srv.AlwaysFault(tokensourcetest.OAuthError(http.StatusUnauthorized, "invalid_client"))
-	err := load(t, site(srv, addr, srv.URL, "require_token_at_start\n\t\t\tscopes other"))
+	err := load(t, config.Source("a", "scopes other"))
 	if err == nil || !strings.Contains(err.Error(), "require_token_at_start") || !strings.Contains(err.Error(), "invalid_client") {
 		t.Errorf("a configuration without a token is in force: %v", err)
 	}
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
 		t.Errorf("after a failed reload: %d %s", status, body)
 	}
-	if err := load(t, site(srv, addr, srv.URL, "scopes other")); err != nil {
+	if err := load(t, site(srv, addr, srv.URL).Source("a", "scopes other")); err != nil {
 		t.Errorf("without the option: %v", err)
 	}
 }
@@ -153,9 +145,10 @@ func TestRequireTokenAtStart(t *testing.T) {
 // It is waited for within timeout, over answers that say to come again; one that must be mended is told at once.
 func TestRequireTokenAtStartTriesAgain(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
-	addr := freeAddr(t)
+	addr := rig.FreeAddr(t)
 	srv.Script(tokensourcetest.Unavailable(), tokensourcetest.Unavailable())
-	run(t, site(srv, addr, srv.URL, "require_token_at_start"))
+	config := site(srv, addr, srv.URL).Source("a", "require_token_at_start")
+	run(t, config)
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
 	}
@@ -167,40 +160,40 @@ func TestRequireTokenAtStartTriesAgain(t *testing.T) {
 	before := srv.Count()
 	loaded := make(chan error, 1)
 	go func() {
-		loaded <- load(t, site(srv, addr, srv.URL, "require_token_at_start\n\t\t\tscopes other\n\t\t\ttimeout 30m"))
+		loaded <- load(t, config.Source("a", "scopes other", "timeout 30m"))
 	}()
 	select {
 	case err := <-loaded:
 		if err == nil || !strings.Contains(err.Error(), "429") || srv.Count() != before+1 {
 			t.Errorf("after %d token requests: %v", srv.Count()-before, err)
 		}
-	case <-soon(t).Done():
+	case <-rig.Soon(t).Done():
 		t.Fatal("the load waits for the end of timeout")
 	}
 }
 
-// refreshing is a site whose source has a rotating refresh token to begin with.
-func refreshing(srv *tokensourcetest.Server, addr, seed string) string {
-	config := strings.Replace(site(srv, addr, srv.URL, "refresh_token "+seed), "client_credentials", "refresh_token", 1)
-	return config
+// refreshing is a configuration whose source a begins with the refresh token seed.
+func refreshing(srv *tokensourcetest.Server, addr, seed string) rig.Caddyfile {
+	return rig.Caddyfile{}.Source("a", "refresh_token "+seed, rig.Client(srv)).
+		Site("http://"+addr, "bind 127.0.0.1", "authinject a "+srv.URL)
 }
 
 // A source whose grant alone is another one is a new source, treated as that grant
 // wants it: what a refresh brings is stored.
 func TestReloadWithAnotherGrant(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
-	addr := freeAddr(t)
-	run(t, site(srv, addr, srv.URL, ""))
+	addr := rig.FreeAddr(t)
+	run(t, site(srv, addr, srv.URL))
 	get(t, "http://"+addr+"/api/x")
 	t.Setenv("SEED", srv.IssueRefreshToken("ada"))
 	if err := load(t, refreshing(srv, addr, "{env.SEED}")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the refresh token is used and its successor stored", func() bool {
+	rig.Eventually(t, func() bool {
 		status, _, _ := get(t, "http://"+addr+"/api/x")
 		records, err := filepath.Glob(filepath.Join(os.Getenv("XDG_DATA_HOME"), "authinject", "records", "*", "*.json"))
 		return err == nil && status == http.StatusOK && len(records) == 1
-	})
+	}, "the refresh token is used and its successor stored")
 	if last := srv.TokenRequests()[srv.Count()-1]; last.Grant != "refresh_token" {
 		t.Errorf("the last token request was one of %s", last.Grant)
 	}
@@ -210,18 +203,20 @@ func TestReloadWithAnotherGrant(t *testing.T) {
 // is gone, and is what the next start goes on from.
 func TestARefreshOutlivesItsConfiguration(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, addr string) error{
-		"reload": func(t *testing.T, addr string) error { return load(t, "http://"+addr+" {\n\tbind 127.0.0.1\n}\n") },
-		"stop":   func(*testing.T, string) error { return caddy.Stop() },
+		"reload": func(t *testing.T, addr string) error {
+			return load(t, rig.Caddyfile{}.Site("http://"+addr, "bind 127.0.0.1"))
+		},
+		"stop": func(*testing.T, string) error { return caddy.Stop() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := provider(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
 			seed := srv.IssueRefreshToken("ada")
 			answer := make(chan struct{})
 			srv.Script(tokensourcetest.HoldAnswer(answer))
-			addr := freeAddr(t)
+			addr := rig.FreeAddr(t)
 			config := refreshing(srv, addr, seed)
 			run(t, config)
-			if err := srv.WaitTokenRequests(soon(t), 1); err != nil {
+			if err := srv.WaitTokenRequests(rig.Soon(t), 1); err != nil {
 				t.Fatal(err)
 			}
 			ended := make(chan error, 1)
@@ -244,16 +239,16 @@ func TestARefreshOutlivesItsConfiguration(t *testing.T) {
 // A configuration that fails to load takes nothing from the one that runs.
 func TestAFailedLoadLeavesTheRunningSources(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{AccessTokenLifetime: 2 * time.Second})
-	addr := freeAddr(t)
-	config := site(srv, addr, srv.URL, "")
+	addr := rig.FreeAddr(t)
+	config := site(srv, addr, srv.URL)
 	run(t, config)
-	bad := strings.Replace(config, "authinject a "+srv.URL, "reverse_proxy "+srv.URL+" {\n\t\ttransport authinject missing\n\t}", 1)
+	bad := config.Site("http://"+addr, rig.Block("reverse_proxy "+srv.URL, "transport authinject missing"))
 	for range 3 {
 		if err := load(t, bad); err == nil || !strings.Contains(err.Error(), `unknown source "missing"; configured are: a`) {
 			t.Fatalf("the load gave %v", err)
 		}
 	}
-	if err := srv.WaitTokenRequests(soon(t), 3); err != nil {
+	if err := srv.WaitTokenRequests(rig.Soon(t), 3); err != nil {
 		t.Errorf("the source no longer keeps its token fresh: %v", err)
 	}
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
@@ -266,19 +261,17 @@ func TestAFailedLoadLeavesTheRunningSources(t *testing.T) {
 func TestHealthOfTheUpstreamIsItsOwn(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
 	srv.AlwaysFault(tokensourcetest.Unavailable())
-	addr := freeAddr(t)
-	config := strings.Replace(site(srv, addr, srv.URL, ""), "authinject a "+srv.URL,
-		"authinject a "+srv.URL+" {\n\t\tmax_fails 1\n\t\tfail_duration 1h\n\t\thealth_uri /api/health\n\t\thealth_status 4xx\n\t\thealth_interval 100ms\n\t}", 1)
-	run(t, config)
+	addr := rig.FreeAddr(t)
+	run(t, site(srv, addr, srv.URL, "max_fails 1", "fail_duration 1h", "health_uri /api/health", "health_status 4xx", "health_interval 100ms"))
 	if status, body, header := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
 		t.Errorf("while the provider is down: %d %s", status, body)
 	}
 	srv.ClearFaults()
-	eventually(t, "a request succeeds", func() bool {
+	rig.Eventually(t, func() bool {
 		status, _, _ := get(t, "http://"+addr+"/api/x")
 		return status == http.StatusOK
-	})
-	eventually(t, "the health is checked", func() bool {
+	}, "a request succeeds")
+	rig.Eventually(t, func() bool {
 		checks := 0
 		for _, r := range srv.APIRequests() {
 			if r.Path == "/api/health" {
@@ -289,7 +282,7 @@ func TestHealthOfTheUpstreamIsItsOwn(t *testing.T) {
 			}
 		}
 		return checks > 0
-	})
+	}, "the health is checked")
 }
 
 // An API that wants the token at every address is asked how it is with the token, if that is said.
@@ -297,9 +290,8 @@ func TestHealthChecksWithTheToken(t *testing.T) {
 	for option, healthy := range map[string]bool{"": false, "inject_health_checks": true} {
 		t.Run(option, func(t *testing.T) {
 			srv := provider(t, tokensourcetest.Config{})
-			addr := freeAddr(t)
-			run(t, strings.Replace(site(srv, addr, srv.URL, ""), "authinject a "+srv.URL,
-				"authinject a "+srv.URL+" {\n\t\thealth_uri /api/health\n\t\thealth_interval 50ms\n\t\t"+option+"\n\t}", 1))
+			addr := rig.FreeAddr(t)
+			run(t, site(srv, addr, srv.URL, "health_uri /api/health", "health_interval 50ms", option))
 			checked := func() (n int) {
 				for _, r := range srv.APIRequests() {
 					if r.Path == "/api/health" {
@@ -308,11 +300,11 @@ func TestHealthChecksWithTheToken(t *testing.T) {
 				}
 				return n
 			}
-			eventually(t, "the health is checked", func() bool { return checked() >= 3 })
-			eventually(t, fmt.Sprintf("healthy is %t", healthy), func() bool {
+			rig.Eventually(t, func() bool { return checked() >= 3 }, "the health is checked")
+			rig.Eventually(t, func() bool {
 				status, _, _ := get(t, "http://"+addr+"/api/x")
 				return (status == http.StatusOK) == healthy
-			})
+			}, "healthy is %t", healthy)
 		})
 	}
 }

@@ -1,11 +1,11 @@
 package caddy_test
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -21,7 +21,7 @@ func TestProviders(t *testing.T) {
 		tokensourcetest.Biggerplate: {options: "refresh_token {env.CANARY_REFRESH}"},
 		tokensourcetest.Tiltify:     {options: "grant client_credentials"},
 		tokensourcetest.Accelo: {
-			options: "grant client_credentials\n\t\t\tscopes read(all) write(companies,contacts)",
+			options: "grant client_credentials\nscopes read(all) write(companies,contacts)",
 			config:  tokensourcetest.ProviderConfig{Application: tokensourcetest.ApplicationService},
 		},
 		tokensourcetest.TinyPlus:  {options: "token {env.CANARY_TOKEN}"},
@@ -30,38 +30,24 @@ func TestProviders(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			isolate(t)
 			p := tokensourcetest.StartProvider(t, name, c.config)
-			t.Setenv("CANARY_SECRET", tokensourcetest.DefaultClientSecret)
+			t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
 			if strings.Contains(c.options, "CANARY_TOKEN") {
 				t.Setenv("CANARY_TOKEN", p.IssueAccessToken("ada"))
 			} else {
-				c.options += fmt.Sprintf("\n\t\t\ttoken_url %s\n\t\t\tclient_id %s\n\t\t\tclient_secret {env.CANARY_SECRET}", p.Endpoints().Token, p.ClientID())
+				c.options += "\nclient_id " + p.ClientID() + "\n" + rig.Endpoints(tokensourcetest.Endpoints{Token: p.Endpoints().Token})
 			}
 			if strings.Contains(c.options, "CANARY_REFRESH") {
 				t.Setenv("CANARY_REFRESH", p.IssueRefreshToken("ada"))
 			}
 			variables := ""
 			if name == tokensourcetest.Accelo {
-				variables = " {\n\t\t\t\tdeployment acme\n\t\t\t}"
+				variables = "deployment acme"
 			}
-			upstream := strings.TrimSuffix(p.APIURL(), "/")
-			scheme, rest, _ := strings.Cut(upstream, "://")
-			host, path, _ := strings.Cut(rest, "/")
-			addr := freeAddr(t)
-			run(t, fmt.Sprintf(`{
-	authinject {
-		source a {
-			provider %s%s
-			%s
-			destinations %s://%s
-		}
-	}
-}
-http://%s {
-	bind 127.0.0.1
-	authinject a %[4]s://%[5]s
-}
-`, name, variables, c.options, scheme, host, addr))
-			if status, body, _ := get(t, "http://"+addr+"/"+path+"/x"); status != http.StatusOK {
+			path := strings.TrimPrefix(strings.TrimSuffix(p.APIURL(), "/"), p.URL)
+			addr := rig.FreeAddr(t)
+			run(t, rig.Caddyfile{}.Source("a", rig.Block("provider "+name, variables), c.options, "destinations "+p.URL).
+				Site("http://"+addr, "bind 127.0.0.1", "authinject a "+p.URL))
+			if status, body, _ := get(t, "http://"+addr+path+"/x"); status != http.StatusOK {
 				t.Errorf("%d %s", status, body)
 			}
 			for _, r := range p.TokenRequests() {
@@ -77,11 +63,11 @@ http://%s {
 func TestProvidersWordForADeadRefreshToken(t *testing.T) {
 	isolate(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
-	t.Setenv("CANARY_SECRET", tokensourcetest.DefaultClientSecret)
-	addr := freeAddr(t)
-	run(t, fmt.Sprintf("{\n\tauthinject {\n\t\tsource a {\n\t\t\tprovider biggerplate\n\t\t\trefresh_token dead\n\t\t\ttoken_url %s\n\t\t\tclient_id %s\n"+
-		"\t\t\tclient_secret {env.CANARY_SECRET}\n\t\t\tdestinations %s\n\t\t}\n\t}\n}\nhttp://%s {\n\tbind 127.0.0.1\n\tauthinject a %[3]s\n}\n",
-		p.Endpoints().Token, p.ClientID(), p.URL, addr))
+	t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
+	addr := rig.FreeAddr(t)
+	run(t, rig.Caddyfile{}.Source("a", "provider biggerplate", "refresh_token dead",
+		"client_id "+p.ClientID(), rig.Endpoints(tokensourcetest.Endpoints{Token: p.Endpoints().Token}), "destinations "+p.URL).
+		Site("http://"+addr, "bind 127.0.0.1", "authinject a "+p.URL))
 	status, body, _ := get(t, "http://"+addr+"/x")
 	if status != http.StatusServiceUnavailable || !strings.Contains(body, `"class":"login"`) {
 		t.Errorf("%d %s", status, body)

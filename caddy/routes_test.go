@@ -2,7 +2,6 @@ package caddy
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -12,25 +11,16 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// httpApp returns the HTTP app of a Caddyfile with the sources a (client_credentials) and b (login).
-func httpApp(t *testing.T, sites string) *caddyhttp.App {
+// httpApp returns the HTTP app of a Caddyfile with these sites and the sources a (a static token) and b (a login).
+func httpApp(t *testing.T, sites rig.Caddyfile) *caddyhttp.App {
 	t.Helper()
-	raw, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(fmt.Appendf(nil, `{
-		authinject {
-			source a {
-				token {env.TOKEN}
-			}
-			source b {
-				grant authorization_code
-				authorize_url https://login.example.com/authorize
-				token_url https://login.example.com/token
-				client_id x
-			}
-		}
-	}
-	%s`, sites), nil)
+	sites = sites.Source("a", "token {env.TOKEN}").
+		Source("b", "grant authorization_code", "authorize_url https://login.example.com/authorize", "token_url https://login.example.com/token", "client_id x")
+	raw, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(sites.String()), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,36 +36,37 @@ func httpApp(t *testing.T, sites string) *caddyhttp.App {
 }
 
 func TestSurveyOfRoutes(t *testing.T) {
+	none := rig.Caddyfile{}
 	for name, row := range map[string]struct {
-		sites      string
+		sites      rig.Caddyfile
 		pages      string // of source b
 		perAccount string
 		open       string
 	}{
-		"none":                       {sites: ":9999 {\n\trespond ok\n}"},
-		"page on every interface":    {sites: ":9999 {\n\tauthinject_connect\n}", pages: "http://localhost:9999/connect"},
-		"page on an address":         {sites: ":9999 {\n\tbind 127.0.0.1\n\tauthinject_connect\n}", pages: "http://127.0.0.1:9999/connect"},
-		"page of a site":             {sites: "Proxy.example.com {\n\tauthinject_connect\n}", pages: "https://proxy.example.com/connect"},
-		"page of any host below one": {sites: "http://*.example.com:8080 {\n\tauthinject_connect\n}", pages: "http://localhost:8080/connect"},
-		"page of one source":         {sites: ":9999 {\n\tauthinject_connect /c* {\n\t\tsources b\n\t}\n}", pages: "http://localhost:9999/c"},
-		"page behind a prefix":       {sites: ":9999 {\n\thandle_path /auth/* {\n\t\tauthinject_connect /connect*\n\t}\n}", pages: "http://localhost:9999/auth/connect"},
-		"two sites":                  {sites: "b.example.com {\n\tauthinject_connect\n}\na.example.com {\n\tauthinject_connect\n}", pages: "https://a.example.com/connect https://b.example.com/connect"},
-		"a port of its own":          {sites: "http://a.example.com:8080 {\n\tauthinject_connect\n}", pages: "http://a.example.com:8080/connect"},
+		"none":                       {sites: none.Site(":9999", "respond ok")},
+		"page on every interface":    {sites: none.Site(":9999", "authinject_connect"), pages: "http://localhost:9999/connect"},
+		"page on an address":         {sites: none.Site(":9999", "bind 127.0.0.1", "authinject_connect"), pages: "http://127.0.0.1:9999/connect"},
+		"page of a site":             {sites: none.Site("Proxy.example.com", "authinject_connect"), pages: "https://proxy.example.com/connect"},
+		"page of any host below one": {sites: none.Site("http://*.example.com:8080", "authinject_connect"), pages: "http://localhost:8080/connect"},
+		"page of one source":         {sites: none.Site(":9999", rig.Block("authinject_connect /c*", "sources b")), pages: "http://localhost:9999/c"},
+		"page behind a prefix":       {sites: none.Site(":9999", rig.Block("handle_path /auth/*", "authinject_connect /connect*")), pages: "http://localhost:9999/auth/connect"},
+		"two sites":                  {sites: none.Site("b.example.com", "authinject_connect").Site("a.example.com", "authinject_connect"), pages: "https://a.example.com/connect https://b.example.com/connect"},
+		"a port of its own":          {sites: none.Site("http://a.example.com:8080", "authinject_connect"), pages: "http://a.example.com:8080/connect"},
 
-		"account":              {sites: ":9999 {\n\tbind 127.0.0.1\n\tauthinject b https://api.example.com {\n\t\taccount {http.auth.user.id}\n\t}\n}", perAccount: "b"},
-		"account, nested":      {sites: ":9999 {\n\tbind 127.0.0.1\n\thandle_errors {\n\t\treverse_proxy https://api.example.com {\n\t\t\ttransport authinject b {\n\t\t\t\taccount {http.auth.user.id}\n\t\t\t}\n\t\t}\n\t}\n}", perAccount: "b"},
-		"account of one route": {sites: ":9999 {\n\tbind 127.0.0.1\n\tauthinject /x/* b https://api.example.com {\n\t\taccount x\n\t}\n\tauthinject b https://api.example.com\n}", perAccount: "b"},
+		"account":              {sites: none.Site(":9999", "bind 127.0.0.1", rig.Block("authinject b https://api.example.com", "account {http.auth.user.id}")), perAccount: "b"},
+		"account, nested":      {sites: none.Site(":9999", "bind 127.0.0.1", rig.Block("handle_errors", rig.Block("reverse_proxy https://api.example.com", rig.Block("transport authinject b", "account {http.auth.user.id}")))), perAccount: "b"},
+		"account of one route": {sites: none.Site(":9999", "bind 127.0.0.1", rig.Block("authinject /x/* b https://api.example.com", "account x"), "authinject b https://api.example.com"), perAccount: "b"},
 
-		"open":                   {sites: ":9999 {\n\tauthinject a https://api.example.com\n}", open: "a :9999"},
-		"open by a named route":  {sites: "&(api) {\n\tauthinject a https://api.example.com\n}\n:9999 {\n\tinvoke api\n}", open: "a :9999"},
-		"another server is open": {sites: ":9998 {\n\trespond ok\n}\n:9999 {\n\tbind 127.0.0.1\n\tauthinject a https://api.example.com\n}"},
-		"behind authentication":  {sites: ":9999 {\n\thandle /x {\n\t\tbasic_auth {\n\t\t\tx $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n\t\t}\n\t}\n\tauthinject a https://api.example.com\n}"},
-		"behind forward_auth":    {sites: ":9999 {\n\tforward_auth 127.0.0.1:9091 {\n\t\turi /verify\n\t}\n\tauthinject a https://api.example.com\n}"},
-		"for some addresses":     {sites: ":9999 {\n\t@near remote_ip 10.0.0.0/8\n\tauthinject @near a https://api.example.com\n}"},
-		"not for some addresses": {sites: ":9999 {\n\t@far not client_ip 10.0.0.0/8\n\tabort @far\n\tauthinject a https://api.example.com\n}"},
-		"by an expression":       {sites: ":9999 {\n\t@lan `client_ip('10.0.0.0/8')`\n\tauthinject @lan a https://api.example.com\n}"},
-		"with a certificate":     {sites: "x.example.com {\n\ttls {\n\t\tclient_auth {\n\t\t\tmode require_and_verify\n\t\t}\n\t}\n\tauthinject a https://api.example.com\n}"},
-		"an answer is no guard":  {sites: ":9999 {\n\trespond /secret 403\n\tauthinject a https://api.example.com\n}", open: "a :9999"},
+		"open":                   {sites: none.Site(":9999", "authinject a https://api.example.com"), open: "a :9999"},
+		"open by a named route":  {sites: none.Site("&(api)", "authinject a https://api.example.com").Site(":9999", "invoke api"), open: "a :9999"},
+		"another server is open": {sites: none.Site(":9998", "respond ok").Site(":9999", "bind 127.0.0.1", "authinject a https://api.example.com")},
+		"behind authentication":  {sites: none.Site(":9999", rig.Block("handle /x", rig.Block("basic_auth", "x $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG")), "authinject a https://api.example.com")},
+		"behind forward_auth":    {sites: none.Site(":9999", rig.Block("forward_auth 127.0.0.1:9091", "uri /verify"), "authinject a https://api.example.com")},
+		"for some addresses":     {sites: none.Site(":9999", "@near remote_ip 10.0.0.0/8", "authinject @near a https://api.example.com")},
+		"not for some addresses": {sites: none.Site(":9999", "@far not client_ip 10.0.0.0/8", "abort @far", "authinject a https://api.example.com")},
+		"by an expression":       {sites: none.Site(":9999", "@lan `client_ip('10.0.0.0/8')`", "authinject @lan a https://api.example.com")},
+		"with a certificate":     {sites: none.Site("x.example.com", rig.Block("tls", rig.Block("client_auth", "mode require_and_verify")), "authinject a https://api.example.com")},
+		"an answer is no guard":  {sites: none.Site(":9999", "respond /secret 403", "authinject a https://api.example.com"), open: "a :9999"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found := survey(httpApp(t, row.sites).Servers)

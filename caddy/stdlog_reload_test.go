@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // lines is what was written, for several goroutines.
@@ -58,7 +60,7 @@ func TestStdLogStaysRedacted(t *testing.T) {
 	if status, body, _ := get(t, "http://"+addr+"/more"); status != http.StatusNoContent {
 		t.Fatalf("%d %s", status, body)
 	}
-	eventually(t, "what came unasked is told", func() bool { return strings.Contains(out.String(), "Unsolicited response") })
+	rig.Eventually(t, func() bool { return strings.Contains(out.String(), "Unsolicited response") }, "what came unasked is told")
 	if strings.Contains(out.String(), "canary") {
 		t.Errorf("the standard logger wrote %q", out.String())
 	}

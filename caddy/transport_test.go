@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -31,9 +32,8 @@ func TestUnixSocketsBehindAForwardProxy(t *testing.T) {
 		t.Error("a request came to the forward proxy")
 	}))
 	t.Cleanup(forward.Close)
-	addr := freeAddr(t)
-	run(t, strings.Replace(site(srv, addr, "unix/"+socket, ""), "authinject a unix/"+socket,
-		"authinject a unix/"+socket+" {\n\t\ttransport http {\n\t\t\tnetwork_proxy url "+forward.URL+"\n\t\t}\n\t}", 1))
+	addr := rig.FreeAddr(t)
+	run(t, site(srv, addr, "unix/"+socket, rig.Block("transport http", "network_proxy url "+forward.URL)))
 	if status, body, _ := get(t, "http://"+addr+"/x"); status != http.StatusOK || !strings.HasPrefix(body, "/x Bearer ") {
 		t.Errorf("%d %s", status, body)
 	}
@@ -54,10 +54,9 @@ func TestHealthChecksHaveConnectionsOfTheirOwn(t *testing.T) {
 			}))
 			t.Cleanup(up.Close)
 			srv := provider(t, tokensourcetest.Config{})
-			addr := freeAddr(t)
-			run(t, strings.Replace(site(srv, addr, up.URL, ""), "authinject a "+up.URL,
-				"authinject a "+up.URL+" {\n\t\thealth_uri /health\n\t\thealth_interval 20ms\n\t\t"+option+"\n\t}", 1))
-			eventually(t, "there are checks and requests", func() bool {
+			addr := rig.FreeAddr(t)
+			run(t, site(srv, addr, up.URL, "health_uri /health", "health_interval 20ms", option))
+			rig.Eventually(t, func() bool {
 				status, body, _ := get(t, "http://"+addr+"/x")
 				if status != http.StatusOK {
 					t.Fatalf("%d %s", status, body)
@@ -65,7 +64,7 @@ func TestHealthChecksHaveConnectionsOfTheirOwn(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				return len(seen[true]) >= 10
-			})
+			}, "there are checks and requests")
 			mu.Lock()
 			defer mu.Unlock()
 			for from := range seen[true] {

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -88,7 +89,7 @@ func TestErrorsNeverHoldTheURL(t *testing.T) {
 				t.Fatal("no error")
 			}
 			for ; err != nil; err = errors.Unwrap(err) {
-				wantNoCanary(t, base, fmt.Sprintf("%v %+v", err, err))
+				rig.MustNotHold(t, base, fmt.Sprintf("%v %+v", err, err), canary)
 			}
 		}
 	}

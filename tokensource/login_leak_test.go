@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -21,7 +22,7 @@ func TestLoginsNeverPrint(t *testing.T) {
 		"login": l, "its pointer": &l, "request": req, "its request's pointer": &req, "list": []*tokensource.Login{&l}, "answer": answer, "map": map[string]any{"l": l, "r": req},
 	} {
 		for _, text := range printed(t, v) {
-			wantNoCanary(t, name, text)
+			rig.MustNotHold(t, name, text, canary)
 		}
 	}
 	for _, grant := range []tokensource.Interactive{tokensource.AuthorizationCode{}, tokensource.Implicit{}} {
@@ -30,7 +31,7 @@ func TestLoginsNeverPrint(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, text := range printed(t, req) {
-			wantNoCanary(t, "a request to redeem", text)
+			rig.MustNotHold(t, "a request to redeem", text, canary)
 		}
 	}
 }
@@ -64,7 +65,7 @@ func TestLoginErrorsHoldNoSecret(t *testing.T) {
 					for _, err := range errs {
 						for ; err != nil; err = errors.Unwrap(err) {
 							for _, text := range printed(t, err) {
-								wantNoCanary(t, name+" "+answer, text)
+								rig.MustNotHold(t, name+" "+answer, text, canary)
 							}
 						}
 					}
@@ -73,7 +74,7 @@ func TestLoginErrorsHoldNoSecret(t *testing.T) {
 						texts = append(texts, printed(t, e)...)
 					}
 					for _, text := range texts {
-						wantNoCanary(t, fmt.Sprintf("%s %s", name, answer), text)
+						rig.MustNotHold(t, fmt.Sprintf("%s %s", name, answer), text, canary)
 					}
 				})
 			}

@@ -6,7 +6,6 @@ package bench
 
 import (
 	"cmp"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -43,30 +43,11 @@ func BenchmarkCPU(b *testing.B) {
 		_, _ = io.WriteString(w, "fifteen bytes.\n")
 	}))
 	b.Cleanup(upstream.Close)
-	p := harness.Start(b, fmt.Sprintf(`{
-	log {
-		level ERROR
-	}
-	authinject {
-		source a {
-			grant         client_credentials
-			token_url     %s
-			client_id     client
-			client_secret {env.SECRET}
-		}
-	}
-}
-http://{$ADDR} {
-	handle /authinject {
-		authinject a %[2]s
-	}
-	handle /hard-coded {
-		reverse_proxy %[2]s {
-			header_up Authorization "Bearer 0123456789abcdef0123456789abcdef"
-		}
-	}
-}
-`, srv.TokenURL(), upstream.URL), harness.Env("SECRET", tokensourcetest.DefaultClientSecret))
+	config := rig.Caddyfile{}.Global(rig.Block("log", "level ERROR")).
+		Source("a", "grant client_credentials", rig.Client(srv)).
+		Site("http://{$ADDR}", rig.Block("handle /authinject", "authinject a "+upstream.URL),
+			rig.Block("handle /hard-coded", rig.Block("reverse_proxy "+upstream.URL, `header_up Authorization "Bearer 0123456789abcdef0123456789abcdef"`)))
+	p := harness.Start(b, config.String(), harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
 
 	for b.Loop() {
 		send(b, p, "/authinject", block) // warm

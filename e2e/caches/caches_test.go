@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -22,6 +21,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -60,7 +60,7 @@ func run(t *testing.T, addr, path string, args ...string) {
 			<-ended
 		}
 	})
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		conn, err := new(net.Dialer).DialContext(context.Background(), "tcp", addr)
 		if err != nil {
 			select {
@@ -77,7 +77,7 @@ func run(t *testing.T, addr, path string, args ...string) {
 // nginx is a cache that keeps what it may, in front of backend.
 func nginx(t *testing.T, backend string) string {
 	t.Helper()
-	path, addr, dir := tool(t, "nginx", "nginx-light"), harness.FreeAddr(t), t.TempDir()
+	path, addr, dir := tool(t, "nginx", "nginx-light"), rig.FreeAddr(t), t.TempDir()
 	config := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log stderr;
 events {}
 http {
@@ -101,7 +101,7 @@ http {
 // varnish is one that has not even to be told how long.
 func varnish(t *testing.T, backend string) string {
 	t.Helper()
-	path, addr := tool(t, "varnishd", "varnish"), harness.FreeAddr(t)
+	path, addr := tool(t, "varnishd", "varnish"), rig.FreeAddr(t)
 	dir, err := os.MkdirTemp("", "v") //nolint:usetesting // its own paths have a low limit
 	if err != nil {
 		t.Fatal(err)
@@ -136,16 +136,14 @@ func get(t *testing.T, cache, host, account string) string {
 	if account != "" {
 		req.Header.Set("X-Account", account)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, body, err := rig.Read(http.DefaultClient.Do(req))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("%d %s %v", res.StatusCode, body, err)
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("%d %s", res.StatusCode, body)
 	}
-	return string(body)
+	return body
 }
 
 var caches = map[string]func(t *testing.T, backend string) string{"nginx": nginx, "varnish": varnish}
@@ -160,7 +158,8 @@ func TestSharedCachesKeepWhatTheyMay(t *testing.T) {
 			t.Run(name+" "+cacheControl, func(t *testing.T) {
 				t.Parallel()
 				upstream, asked := api(t, cacheControl)
-				p := harness.Start(t, fmt.Sprintf("{\n\tauthinject {\n\t\tsource a {\n\t\t\ttoken {env.TOKEN}\n\t\t}\n\t}\n}\nhttp://{$ADDR} {\n\tauthinject a %s {\n\t\tallow_hosts *\n\t}\n}\n", upstream.URL), harness.Env("TOKEN", "t0ken"))
+				config := rig.Caddyfile{}.Source("a", "token {env.TOKEN}").Site("http://{$ADDR}", rig.Block("authinject a "+upstream.URL, "allow_hosts *"))
+				p := harness.Start(t, config.String(), harness.Env("TOKEN", "t0ken"))
 				cache := start(t, p.Addr)
 				// The site's name is the proxy's; the cache passes on what it is asked for.
 				first, second := get(t, cache, p.Addr, ""), get(t, cache, p.Addr, "")
@@ -182,26 +181,10 @@ var hiddenToken = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
 func TestAccountsNeverShareACache(t *testing.T) {
 	emu := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
 	upstream, _ := api(t, "public, max-age=60")
-	at := emu.Endpoints()
-	p := harness.Start(t, fmt.Sprintf(`{
-	authinject {
-		source a {
-			provider      biggerplate
-			authorize_url %s
-			token_url     %s
-			client_id     %s
-			client_secret {env.CANARY}
-			destinations  %s
-		}
-	}
-}
-http://{$ADDR} {
-	authinject_connect /connect*
-	authinject a %s {
-		account {http.request.header.X-Account}
-	}
-}
-`, at.Authorize, at.Token, emu.ClientID(), upstream.URL, upstream.URL), harness.Env("CANARY", tokensourcetest.DefaultClientSecret))
+	config := rig.Caddyfile{}.
+		Source("a", "provider biggerplate", "client_id "+emu.ClientID(), rig.Endpoints(emu.Endpoints()), "destinations "+upstream.URL).
+		Site("http://{$ADDR}", "authinject_connect /connect*", rig.Block("authinject a "+upstream.URL, "account {http.request.header.X-Account}"))
+	p := harness.Start(t, config.String(), harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
 	emu.SetRedirectURIs(p.URL + "/connect/callback")
 	for _, account := range []string{"one", "two"} {
 		connect(t, emu, p, account)
@@ -230,15 +213,11 @@ func connect(t *testing.T, emu *tokensourcetest.Provider, p *harness.Proxy, acco
 	}
 	browser := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	read := func(res *http.Response, err error) (http.Header, string) {
+		res, body, err := rig.Read(res, err)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.Header, string(body)
+		return res.Header, body
 	}
 	_, page := read(browser.Get(p.URL + "/connect"))
 	header, _ := read(browser.PostForm(p.URL+"/connect/start", url.Values{"csrf": {hiddenToken.FindStringSubmatch(page)[1]}, "source": {"a"}, "account": {account}}))

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // run is one pass through everything that the proxy does, and what came out of it.
@@ -47,89 +48,50 @@ func (r *run) write(sink string, text ...string) {
 // config is a Caddyfile with a source for each way to get a token and to present it, and all that Caddy can
 // log, trace and show turned on.
 func (r *run) config() string {
-	var sources, routes strings.Builder
-	source := func(name, options string) {
-		fmt.Fprintf(&sources, "\t\tsource %s {\n\t\t\tclient_id canary-client\n\t\t\tdestinations %s http://127.0.0.1:1\n%s\n\t\t}\n", name, r.api.URL, options)
-		fmt.Fprintf(&routes, `	handle_path /%s/* {
-		tracing {
-			span "canary {http.request.uri.path}"
-			span_attributes {
-				authorization {http.request.header.Authorization}
-				location {http.response.header.Location}
-				key {http.request.header.X-Api-Key}
-				uri {http.request.uri}
-			}
-		}
-		authinject %s %s {
-			@trouble status 503
-			handle_response @trouble {
-				respond "seen: {http.request.header.Authorization} {http.request.uri} {http.request.orig_uri} {rp.header.Location} {http.vars.token}" 418
-			}
-		}
+	config := rig.Caddyfile{}.Global("debug", "metrics", rig.Block("servers", "trace", "log_credentials")).
+		Options("encryption_key {env.KEY}").
+		Site(site, "log", "tracing", "log_append authorization {http.request.header.Authorization}", "log_append query {http.request.uri.query}",
+			"log_append location {http.response.header.Location}", "authinject_connect /connect*",
+			rig.Block("handle_path /astray/*", "authinject header "+r.outside.URL), rig.Block("handle_path /dead/*", "authinject query http://127.0.0.1:1"),
+			rig.Block("handle_errors", `respond "failed: {err.message} {err.trace} {http.request.header.Authorization} {http.request.uri}"`))
+	source := func(name string, options ...string) {
+		config = config.Source(name, "client_id canary-client", "client_secret {env.SECRET}", "destinations "+r.api.URL+" http://127.0.0.1:1").Source(name, options...).
+			Site(site, rig.Block("handle_path /"+name+"/*",
+				rig.Block("tracing", `span "canary {http.request.uri.path}"`, rig.Block("span_attributes",
+					"authorization {http.request.header.Authorization}", "location {http.response.header.Location}",
+					"key {http.request.header.X-Api-Key}", "uri {http.request.uri}")),
+				rig.Block("authinject "+name+" "+r.api.URL, "@trouble status 503", rig.Block("handle_response @trouble",
+					`respond "seen: {http.request.header.Authorization} {http.request.uri} {http.request.orig_uri} {rp.header.Location} {http.vars.token}" 418`))))
 	}
-`, name, name, r.api.URL)
-	}
-	token := func(path string) string { return "\t\t\ttoken_url " + r.auth.URL + path + "\n" }
-	secret := "\t\t\tclient_secret {env.SECRET}\n"
-	for name, options := range map[string]string{
-		"header": "grant client_credentials", "query": "grant client_credentials\ninject query", "post": "grant client_credentials\nclient_auth client_secret_post",
-		"url": "grant client_credentials\nclient_auth client_secret_query\nbody_format query", "json": "grant client_credentials\nclient_auth client_secret_post\nbody_format json",
-		"seeded": "refresh_token {env.SEED}\ninject query", "custom": "grant client_credentials\ninject header X-Api-Key",
-	} {
-		source(name, token("/token")+secret+options)
-	}
-	source("issued", secret+"grant client_credentials\nissuer "+r.auth.URL)
-	fmt.Fprintf(&sources, "\t\tsource static {\n\t\t\ttoken {file.{$DIR}/static}\n\t\t\tdestinations %s\n\t\t}\n", r.api.URL)
-	fmt.Fprintf(&routes, "\thandle_path /static/* {\n\t\tauthinject static %s\n\t}\n", r.api.URL)
-	authorize := "\t\t\tauthorize_url " + r.auth.URL + "/authorize\n"
-	source("login", token("/token")+authorize+secret+"revoke_url "+r.auth.URL+"/revoke/hostile")
-	source("pin", token("/token")+authorize+secret+"redirect_url manual")
-	source("terminal", token("/token")+authorize+secret)
-	source("slow", token("/slow")+authorize+secret)
-	fmt.Fprintf(&sources, "\t\tsource implicit {\n\t\t\tgrant implicit\n\t\t\tclient_id x\n\t\t\tinject query\n%s\t\t\tdestinations %s\n\t\t}\n", authorize, r.api.URL)
-	fmt.Fprintf(&routes, "\thandle_path /implicit/* {\n\t\tauthinject implicit %s\n\t}\n", r.api.URL)
+	const client, login = "grant client_credentials", "grant authorization_code"
+	token := func(path string) string { return "token_url " + r.auth.URL + path }
+	authorize := "authorize_url " + r.auth.URL + "/authorize"
+	source("header", token("/token"), client)
+	source("query", token("/token"), client, "inject query")
+	source("post", token("/token"), client, "client_auth client_secret_post")
+	source("url", token("/token"), client, "client_auth client_secret_query", "body_format query")
+	source("json", token("/token"), client, "client_auth client_secret_post", "body_format json")
+	source("seeded", token("/token"), "refresh_token {env.SEED}", "inject query")
+	source("custom", token("/token"), client, "inject header X-Api-Key")
+	source("issued", client, "issuer "+r.auth.URL)
+	source("login", token("/token"), login, authorize, "revoke_url "+r.auth.URL+"/revoke/hostile")
+	source("pin", token("/token"), login, authorize, "redirect_url manual")
+	source("terminal", token("/token"), login, authorize)
+	source("slow", token("/slow"), login, authorize)
 	for _, mode := range modes {
-		source("c-"+mode, token("/hostile/"+mode)+secret+"grant client_credentials\nclient_auth client_secret_post")
-		source("r-"+mode, token("/hostile/"+mode)+secret+"refresh_token {env.SEED}")
-		source("l-"+mode, token("/hostile/"+mode)+authorize+secret+"client_auth client_secret_post")
+		source("c-"+mode, token("/hostile/"+mode), client, "client_auth client_secret_post")
+		source("r-"+mode, token("/hostile/"+mode), "refresh_token {env.SEED}")
+		source("l-"+mode, token("/hostile/"+mode), login, authorize, "client_auth client_secret_post")
 	}
-	text := sources.String()
-	for _, name := range []string{"login", "pin", "terminal", "slow"} {
-		text = strings.Replace(text, "source "+name+" {\n", "source "+name+" {\n\t\t\tgrant authorization_code\n", 1)
-	}
-	for _, mode := range modes {
-		text = strings.Replace(text, "source l-"+mode+" {\n", "source l-"+mode+" {\n\t\t\tgrant authorization_code\n", 1)
-	}
-	return `{
-	debug
-	metrics
-	servers {
-		trace
-		log_credentials
-	}
-	authinject {
-		encryption_key {env.KEY}
-` + text + `	}
+	return config.
+		Source("static", "token {file.{$DIR}/static}", "destinations "+r.api.URL).
+		Source("implicit", "grant implicit", "client_id x", "inject query", authorize, "destinations "+r.api.URL).
+		Site(site, rig.Block("handle_path /static/*", "authinject static "+r.api.URL), rig.Block("handle_path /implicit/*", "authinject implicit "+r.api.URL)).
+		String()
 }
-http://{$ADDR} {
-	log
-	tracing
-	log_append authorization {http.request.header.Authorization}
-	log_append query {http.request.uri.query}
-	log_append location {http.response.header.Location}
-	authinject_connect /connect*
-` + routes.String() + `	handle_path /astray/* {
-		authinject header ` + r.outside.URL + `
-	}
-	handle_path /dead/* {
-		authinject query http://127.0.0.1:1
-	}
-	handle_errors {
-		respond "failed: {err.message} {err.trace} {http.request.header.Authorization} {http.request.uri}"
-	}
-}
-`
-}
+
+// site is the address of the one site.
+const site = "http://{$ADDR}"
 
 // modes are the kinds of hostile answers.
 var modes = slices.Sorted(maps.Keys(hostile))

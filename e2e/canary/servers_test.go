@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // world is what is around the proxy: an authorization server, well-behaved and hostile, an API that the
@@ -197,7 +197,7 @@ func (w *world) serveAPI(res http.ResponseWriter, req *http.Request) {
 }
 
 // moreTimeout is how long the proxy may take to close a connection on which more came than an answer.
-const moreTimeout = harness.Patience
+const moreTimeout = rig.Patience
 
 // serveOutside is a host that no token belongs to.
 func (w *world) serveOutside(_ http.ResponseWriter, req *http.Request) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -33,7 +34,7 @@ func TestAccelo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{}, setup{
-				source: "scopes read(all) write(companies,contacts)\n\t\t\ttoken_param expires_in 7000\n\t\t\t" + test.inject,
+				source: "scopes read(all) write(companies,contacts)\ntoken_param expires_in 7000\n" + test.inject,
 			})
 			page := openPage(t, r)
 			account := page.Row("accelo")
@@ -96,7 +97,7 @@ func TestAcceloRefreshesBeforeTheEnd(t *testing.T) {
 	account.FinishWith(provider.PIN())
 	account.wantConnected()
 	r.Works()
-	harness.Eventually(t, patience, func() bool { return r.emu.CountGrant("refresh_token") > 1 }, "two renewals")
+	rig.Eventually(t, func() bool { return r.emu.CountGrant("refresh_token") > 1 }, "two renewals")
 	for _, req := range r.emu.TokenRequests() {
 		if req.Outcome != tokensourcetest.OutcomeIssued {
 			t.Errorf("%s ended with %s", req.Grant, req.Outcome)
@@ -114,7 +115,7 @@ func TestAcceloDeployments(t *testing.T) {
 	hosts := emu.DeploymentHosts()
 	r := startWith(t, emu, setup{
 		base:     hosts,
-		upstream: upstreamOfAccount(hosts) + " {\n\t\taccount {http.request.header.X-Account}\n\t}",
+		upstream: rig.Block(upstreamOfAccount(hosts), "account {http.request.header.X-Account}"),
 		options: []harness.Option{
 			resolveLocalhost(t), harness.File("ca.pem", string(emu.CACertPEM())), harness.Env("SSL_CERT_FILE", "ca.pem"),
 		},
@@ -219,7 +220,7 @@ func TestAcceloWebApplication(t *testing.T) {
 func TestAcceloServiceApplication(t *testing.T) {
 	t.Parallel()
 	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{Application: tokensourcetest.ApplicationService}, setup{
-		unattended: true, source: "grant client_credentials\n\t\t\tscopes " + acceloScope + "\n\t\t\ttoken_param expires_in 600",
+		unattended: true, source: "grant client_credentials\nscopes " + acceloScope + "\ntoken_param expires_in 600",
 	})
 	if got := r.Ask("/things/1"); got.status != http.StatusOK {
 		t.Fatalf("through the proxy came %d %s", got.status, got.body)

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -73,7 +73,7 @@ func TestBiggerplateRenews(t *testing.T) {
 	}, setup{source: early})
 	openPage(t, r).Row("biggerplate").Connect()
 	r.Works()
-	harness.Eventually(t, patience, func() bool { return r.emu.CountGrant("refresh_token") > 1 }, "two renewals")
+	rig.Eventually(t, func() bool { return r.emu.CountGrant("refresh_token") > 1 }, "two renewals")
 	r.Works()
 	tokensourcetest.Report(t, r.emu.CheckExpired())
 }

@@ -3,6 +3,7 @@ package connect
 import (
 	"testing"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -96,7 +97,7 @@ func TestDisconnectWhileTheProviderIsDown(t *testing.T) {
 func TestUnknownAccount(t *testing.T) {
 	t.Parallel()
 	emu := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
-	r := startWith(t, emu, setup{upstream: emu.URL + " {\n\t\taccount {http.request.header.X-Account}\n\t}"})
+	r := startWith(t, emu, setup{upstream: rig.Block(emu.URL, "account {http.request.header.X-Account}")})
 	page := openPage(t, r)
 	page.url = r.LoginNeeded("X-Account", "dora@example.com")
 	page.Open()

@@ -35,7 +35,7 @@ func TestFailuresChangeNothing(t *testing.T) {
 
 // failing is a login that fails.
 type failing struct {
-	r      *rig
+	r      *scene
 	page   *connectPage
 	number uint64 // of the token that is in use; 0: none is
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -55,7 +55,7 @@ func TestFormsUnderNoReferrer(t *testing.T) {
 			for _, policy := range []string{"no-referrer", "unsafe-url"} {
 				path := "/" + placement + "-" + name + "-" + policy
 				page.open(webPage{body: frame(form(p.URL+path) + send), policy: policy}.address(p.URL))
-				harness.Eventually(t, patience, func() bool { return refused(p, path) || len(api.requests(path)) > 0 }, "%s, %s: the form", placement, name)
+				rig.Eventually(t, func() bool { return refused(p, path) || len(api.requests(path)) > 0 }, "%s, %s: the form", placement, name)
 				if n := len(api.requests(path)); n != 0 {
 					t.Errorf("%s, %s, %s: %d requests with a token", placement, name, policy, n)
 				}

@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -106,7 +107,7 @@ func TestAccessibleNames(t *testing.T) {
 	cfg.TLS = true
 	emu := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, cfg)
 	hosts := emu.DeploymentHosts()
-	r := startWith(t, emu, setup{base: hosts, upstream: upstreamOfAccount(hosts) + " {\n\t\taccount {http.request.header.X-Account}\n\t}"})
+	r := startWith(t, emu, setup{base: hosts, upstream: rig.Block(upstreamOfAccount(hosts), "account {http.request.header.X-Account}")})
 	page := openPage(t, r)
 	want := []string{"button: Connect", "button: Finish", "heading: Connected accounts", "textbox: Account", "textbox: Code or PIN", "textbox: Deployment"}
 	got := page.accessible()

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // connectPage is the page on which accounts are connected, in a tab.
@@ -14,7 +14,7 @@ type connectPage struct {
 }
 
 // openPage opens the page of a proxy in a profile of its own.
-func openPage(t *testing.T, r *rig) *connectPage {
+func openPage(t *testing.T, r *scene) *connectPage {
 	t.Helper()
 	p := &connectPage{profile(t), r.URL + "/connect"}
 	p.Open()
@@ -81,7 +81,7 @@ func (r row) State() string {
 // AwaitState loads the page again until the account's state has words in it.
 func (r row) AwaitState(words string) {
 	r.t.Helper()
-	harness.Eventually(r.t, patience, func() bool {
+	rig.Eventually(r.t, func() bool {
 		r.Open()
 		return contains(r.State(), words)
 	}, "state %q", words)
@@ -146,7 +146,7 @@ func (r row) wantConnected() {
 // sends it on by itself.
 func (p *connectPage) awaitNotice() {
 	p.t.Helper()
-	harness.Eventually(p.t, patience, func() bool { text, _ := p.Notice(); return text != "" }, "a notice at %s", p.at())
+	rig.Eventually(p.t, func() bool { text, _ := p.Notice(); return text != "" }, "a notice at %s", p.at())
 }
 
 // wantNotice checks what the page says about something that failed.

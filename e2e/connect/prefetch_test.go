@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -92,22 +93,9 @@ func (api *pagesAPI) requests(path string) []string {
 // start runs a proxy in front of the upstream, with an access log.
 func (api *pagesAPI) start(t *testing.T, source, options string) *harness.Proxy {
 	t.Helper()
-	return harness.Start(t, fmt.Sprintf(`{
-	authinject {
-		source a {
-			token {env.TOKEN}
-			%s
-		}
-	}
-}
-http://:{$PORT} {
-	bind 127.0.0.1
-	log
-	authinject a %s {
-		%s
-	}
-}
-`, source, api.URL, options), harness.Env("TOKEN", "t0ken"))
+	config := rig.Caddyfile{}.Source("a", "token {env.TOKEN}", source).
+		Site("http://:{$PORT}", "bind 127.0.0.1", "log", rig.Block("authinject a "+api.URL, options))
+	return harness.Start(t, config.String(), harness.Env("TOKEN", "t0ken"))
 }
 
 // refused waits until the proxy has refused a request for a path.
@@ -191,13 +179,13 @@ func TestOtherPagesPrefetchNothing(t *testing.T) {
 				shown := road(guarded.URL+path, more)
 				shown.policy = policy
 				page.open(shown.address(server))
-				harness.Eventually(t, patience, func() bool { return refused(guarded, path) || len(api.requests(path)) > 0 }, "%s, %s %s: the request", from, name, policy)
+				rig.Eventually(t, func() bool { return refused(guarded, path) || len(api.requests(path)) > 0 }, "%s, %s %s: the request", from, name, policy)
 				if got := api.requests(path); len(got) > 0 {
 					t.Errorf("%s, %s %s: requests with a token reached the upstream, Sec-Purpose %q", from, name, policy, got)
 				}
 			}
 			page.open(road(unguarded.URL+path+"-unguarded", "").address(server))
-			harness.Eventually(t, patience, func() bool { return len(api.requests(path+"-unguarded")) > 0 }, "%s, %s: the request with the guard off", from, name)
+			rig.Eventually(t, func() bool { return len(api.requests(path+"-unguarded")) > 0 }, "%s, %s: the request with the guard off", from, name)
 		}
 	}
 }
@@ -216,7 +204,7 @@ func TestOwnPagesPrefetch(t *testing.T) {
 				more = named // its answers have the policy no-referrer
 			}
 			page.open(road(p.URL+path, more).address(p.URL))
-			harness.Eventually(t, patience, func() bool { return len(api.requests(path)) > 0 || refused(p, path) }, "%s, %s: the request", placement, name)
+			rig.Eventually(t, func() bool { return len(api.requests(path)) > 0 || refused(p, path) }, "%s, %s: the request", placement, name)
 			if placement == "query" && strings.Contains(name, "redirect") {
 				if got := api.requests(path); len(got) > 0 { // a redirect has that policy, too, and no rule beside it
 					t.Errorf("%s, %s: requests with a token, by Sec-Purpose: %q", placement, name, got)
@@ -244,7 +232,7 @@ func TestRefusedPrefetchesFallBack(t *testing.T) {
 			shown.policy = "no-referrer"
 			shown.body += `<a id=go href="` + p.URL + path + `">go</a>`
 			page.open(shown.address(p.URL))
-			harness.Eventually(t, patience, func() bool { return len(api.requests(path)) > 0 || refused(p, path) }, "%s, %s: the request", placement, name)
+			rig.Eventually(t, func() bool { return len(api.requests(path)) > 0 || refused(p, path) }, "%s, %s: the request", placement, name)
 			page.follow("#go")
 			if got := page.text("body"); got != "for its owner" {
 				t.Errorf("%s, %s: the person is shown %q", placement, name, got)
@@ -272,7 +260,7 @@ func TestConnectPageIsNotPrefetched(t *testing.T) {
 			for _, path := range []string{"/connect", "/connect/callback"} {
 				page.open(inline(action, p.URL+path, "").address(server))
 				var outcome string
-				harness.Eventually(t, patience, func() bool { outcome = outcomes(p.URL + path); return outcome != "" }, "the %s of %s", action, path)
+				rig.Eventually(t, func() bool { outcome = outcomes(p.URL + path); return outcome != "" }, "the %s of %s", action, path)
 				if outcome != "PrefetchFailedNon2XX" {
 					t.Errorf("the %s of %s by a page of %s: %s", action, path, server, outcome)
 				}

@@ -18,6 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -116,13 +117,13 @@ func TestNoReportsOfLogins(t *testing.T) {
 
 	page.open(control + "/first")
 	page.open(control + "/second")
-	harness.Eventually(t, patience, func() bool { return len(collector.about("/second")) > 0 }, "a report where the operator wants them")
+	rig.Eventually(t, func() bool { return len(collector.about("/second")) > 0 }, "a report where the operator wants them")
 
 	page.open(control + "/connect")
 	page.open(control + "/connect/callback?access_token=control")
 	page.open(control + "/third")
 	page.open(control + "/fourth")
-	harness.Eventually(t, patience, func() bool { return len(collector.about("/fourth")) > 0 }, "a report after the page was shown")
+	rig.Eventually(t, func() bool { return len(collector.about("/fourth")) > 0 }, "a report after the page was shown")
 	if got := collector.about("/connect"); len(got) > 0 {
 		t.Errorf("the collector was told of %q", got)
 	}

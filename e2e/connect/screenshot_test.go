@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -74,23 +75,14 @@ type gallery struct {
 func openGallery(t *testing.T) *gallery {
 	t.Helper()
 	g := &gallery{t: t, emulators: map[string]*tokensourcetest.Provider{}}
-	var sources, sites strings.Builder
+	config := rig.Caddyfile{}.Site("http://{$ADDR}", "authinject_connect /connect*")
 	for _, name := range tokensourcetest.Providers() {
 		emu := tokensourcetest.StartProvider(t, name, tokensourcetest.ProviderConfig{})
 		g.emulators[name] = emu
-		at := emu.Endpoints()
-		fmt.Fprintf(&sources, "\t\tsource %s {\n\t\t\tprovider %s\n\t\t\tclient_id %s\n\t\t\tauthorize_url %s\n\t\t\tdestinations %s\n", name, name, emu.ClientID(), at.Authorize, emu.URL)
-		if at.Token != "" {
-			fmt.Fprintf(&sources, "\t\t\tclient_secret {env.CLIENT_SECRET}\n\t\t\ttoken_url %s\n", at.Token)
-		}
-		if at.Revoke != "" {
-			fmt.Fprintf(&sources, "\t\t\trevoke_url %s\n", at.Revoke)
-		}
-		sources.WriteString("\t\t}\n")
-		fmt.Fprintf(&sites, "\thandle_path /%s/* {\n\t\tauthinject %s %s\n\t}\n", name, name, emu.URL)
+		config = config.Source(name, "provider "+name, rig.Login(emu)).
+			Site("http://{$ADDR}", rig.Block("handle_path /"+name+"/*", "authinject "+name+" "+emu.URL))
 	}
-	g.Proxy = harness.Start(t, "{\n\tauthinject {\n"+sources.String()+"\t}\n}\nhttp://{$ADDR} {\n\tauthinject_connect /connect*\n"+sites.String()+"}\n",
-		harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
+	g.Proxy = harness.Start(t, config.String(), harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
 	for _, emu := range g.emulators {
 		emu.SetRedirectURIs(g.URL + "/connect/callback")
 	}

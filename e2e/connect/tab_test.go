@@ -18,11 +18,11 @@ import (
 	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
-	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // patience is how long anything on a page may take on a busy machine.
-const patience = harness.Patience
+const patience = rig.Patience
 
 // tab is a tab of the browser. Its methods end the test when they fail.
 type tab struct {
@@ -100,7 +100,7 @@ func (b *tab) loading(what string, act func()) {
 	b.t.Helper()
 	before := b.loaded()
 	act()
-	harness.Eventually(b.t, patience, func() bool { return b.loaded() > before }, "a page after %s; it is still %s", what, b.at())
+	rig.Eventually(b.t, func() bool { return b.loaded() > before }, "a page after %s; it is still %s", what, b.at())
 }
 
 func (b *tab) loaded() int {
@@ -129,7 +129,7 @@ func (b *tab) click(selector string) {
 // looks for it through the DevTools reads a tree that changes meanwhile.
 func (b *tab) fill(selector, text string) {
 	b.t.Helper()
-	harness.Eventually(b.t, patience, func() bool {
+	rig.Eventually(b.t, func() bool {
 		return evaluate[bool](b, "(e => { if (!e) return false; e.focus(); e.select(); return document.activeElement === e })("+element(selector)+")")
 	}, "the field %s", selector)
 	b.press("\b" + text)
@@ -240,7 +240,7 @@ func (b *tab) opening(what string, act func()) *tab {
 	before := b.tabs()
 	act()
 	var opened target.ID
-	harness.Eventually(b.t, patience, func() bool {
+	rig.Eventually(b.t, func() bool {
 		for _, id := range b.tabs() {
 			if !slices.Contains(before, id) {
 				opened = id
@@ -251,7 +251,7 @@ func (b *tab) opening(what string, act func()) *tab {
 	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithTargetID(opened))
 	b.t.Cleanup(cancel)
 	other := newTab(ctx, b.t)
-	harness.Eventually(b.t, patience, func() bool {
+	rig.Eventually(b.t, func() bool {
 		return evaluate[string](other, "location.protocol + document.readyState") == "http:complete" ||
 			evaluate[string](other, "location.protocol + document.readyState") == "https:complete"
 	}, "the new tab's page")

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -96,7 +97,7 @@ func TestTiltifyRenews(t *testing.T) {
 	}, setup{source: early})
 	openPage(t, r).Row("tiltify").Connect()
 	r.Works()
-	harness.Eventually(t, patience, func() bool { return r.emu.CountGrant("refresh_token") > 1 }, "two renewals")
+	rig.Eventually(t, func() bool { return r.emu.CountGrant("refresh_token") > 1 }, "two renewals")
 	r.Works()
 	tokensourcetest.Report(t, r.emu.CheckReuse(), r.emu.CheckExpired())
 }

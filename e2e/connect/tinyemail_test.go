@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -43,7 +43,7 @@ func TestTinyEmail(t *testing.T) {
 			}
 			wantBearer(t, r.Works())
 
-			harness.Eventually(t, patience, func() bool { return r.emu.CountGrant("refresh_token") > 0 }, "a renewal")
+			rig.Eventually(t, func() bool { return r.emu.CountGrant("refresh_token") > 0 }, "a renewal")
 			refresh := r.emu.TokenRequests()[1]
 			wantParams(t, "refresh request", refresh.Params, map[string]string{
 				"grant_type": "refresh_token", "refresh_token": exchange.RefreshToken, "client_id": r.emu.ClientID(), "client_secret": tokensourcetest.DefaultClientSecret,

@@ -10,6 +10,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -97,7 +98,7 @@ func TestTinyPlusAnnouncesTheEnd(t *testing.T) {
 	account := page.Row("tinyplus")
 	account.Connect()
 	var announced []string
-	harness.Eventually(t, patience, func() bool {
+	rig.Eventually(t, func() bool {
 		logs := r.Logs()
 		connected := slices.IndexFunc(logs, func(line string) bool { return contains(line, "account connected") })
 		announced = slices.DeleteFunc(logs[connected+1:], func(line string) bool { return !contains(line, "login required") })

@@ -6,13 +6,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -47,16 +47,11 @@ func testTLS(t *testing.T, host string) {
 	}}
 	ask := func() (int, string) {
 		t.Helper()
-		res, err := client.Get(home + "/api/public/current-user")
+		res, body, err := rig.Read(client.Get(home + "/api/public/current-user"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.StatusCode, string(body)
+		return res.StatusCode, body
 	}
 	status, body := ask()
 	if status != http.StatusServiceUnavailable || !contains(body, `"login_url":"`+home+`/connect?source=tiltify"`) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -16,29 +17,15 @@ import (
 func startBeside(t *testing.T, emu *tokensourcetest.Provider, upstream, site, tls string, options ...harness.Option) *harness.Proxy {
 	t.Helper()
 	at := emu.Endpoints()
-	return harness.Start(t, fmt.Sprintf(`{
-	auto_https disable_redirects
-	authinject {
-		source connected {
-			provider      %s
-			authorize_url %s
-			token_url     %s
-			client_id     %s
-			client_secret {env.SECRET}
-			destinations  http://127.0.0.1:1
-		}
-		source other {
-			token {env.TOKEN}
-		}
-	}
-}
-%s {
-	%s
-	authinject_connect /connect*
-	authinject other %s
-}
-`, emu.Name(), strings.Replace(at.Authorize, "//127.0.0.1", "//localhost", 1), at.Token, emu.ClientID(), site, tls, upstream),
-		append(options, harness.Env("SECRET", tokensourcetest.DefaultClientSecret), harness.Env("TOKEN", "t0ken"))...)
+	// To the browser the provider is another site than the proxy, not only another port of it.
+	at.Authorize = strings.Replace(at.Authorize, "//127.0.0.1", "//localhost", 1)
+	at.Revoke = ""
+	config := rig.Caddyfile{}.Global("auto_https disable_redirects").
+		Source("connected", "provider "+emu.Name(), "client_id "+emu.ClientID(), rig.Endpoints(at), "destinations http://127.0.0.1:1").
+		Source("other", "token {env.TOKEN}").
+		Site(site, tls, "authinject_connect /connect*", "authinject other "+upstream)
+	return harness.Start(t, config.String(),
+		append(options, harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret), harness.Env("TOKEN", "t0ken"))...)
 }
 
 // A web page that an upstream serves through the proxy is of the same origin as the page on which accounts

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // openAPI is an upstream that lets every page read its answers and send what it likes, as APIs do that
@@ -30,21 +31,10 @@ func openAPI(t *testing.T) (*httptest.Server, *atomic.Int64) {
 // openProxy runs a proxy that takes any Host, with these options of the directive.
 func openProxy(t *testing.T, api *httptest.Server, options string) (port string) {
 	t.Helper()
-	_, port, _ = strings.Cut(harness.FreeAddr(t), ":")
-	harness.Start(t, fmt.Sprintf(`{
-	authinject {
-		source a {
-			token {env.TOKEN}
-		}
-	}
-}
-http://:{$WEB_PORT} {
-	bind 127.0.0.1
-	authinject a %s {
-		%s
-	}
-}
-`, api.URL, options), harness.Env("WEB_PORT", port), harness.Env("TOKEN", "t0ken"))
+	_, port, _ = strings.Cut(rig.FreeAddr(t), ":")
+	config := rig.Caddyfile{}.Source("a", "token {env.TOKEN}").
+		Site("http://:{$WEB_PORT}", "bind 127.0.0.1", rig.Block("authinject a "+api.URL, options))
+	harness.Start(t, config.String(), harness.Env("WEB_PORT", port), harness.Env("TOKEN", "t0ken"))
 	return port
 }
 

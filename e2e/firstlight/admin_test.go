@@ -7,15 +7,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
 // The admin API says how the sources stand, asks for a token at once, and holds no secret.
 func TestAdminAPI(t *testing.T) {
-	srv := provider(t, tokensourcetest.Config{AccessTokenLifetime: time.Hour})
+	srv := rig.Server(t, tokensourcetest.Config{AccessTokenLifetime: time.Hour})
 	srv.SetDown(true)
-	p := start(t, srv, "")
+	p := start(t, proxied(srv, srv.URL))
 	call := func(method, path string, want int) string {
 		t.Helper()
 		status, body, err := p.Admin(method, "/authinject/"+path, "", nil)
@@ -23,14 +23,14 @@ func TestAdminAPI(t *testing.T) {
 			t.Errorf("%s %s: status %d, want %d, %v: %s", method, path, status, want, err, body)
 		}
 		tokensourcetest.Report(t, srv.CheckAbsent(path, string(body)))
-		if strings.Contains(string(body), secret) {
+		if strings.Contains(string(body), rig.Canary) {
 			t.Errorf("%s shows a secret", path)
 		}
 		return string(body)
 	}
 
 	// Without its provider Caddy runs, is not ready, and says why.
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		_, body, err := p.Admin(http.MethodGet, "/authinject/ready", "", nil)
 		return err == nil && strings.Contains(string(body), `"class":"wait"`)
 	}, "the first failure is not told")
@@ -38,7 +38,7 @@ func TestAdminAPI(t *testing.T) {
 		t.Errorf("ready: %s", body)
 	}
 	srv.SetDown(false)
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		status, _, err := p.Admin(http.MethodGet, "/authinject/ready", "", nil)
 		return err == nil && status == http.StatusOK
 	}, "it does not become ready by itself")
@@ -84,8 +84,8 @@ func TestAdminAPI(t *testing.T) {
 
 // The metrics count requests and token requests by names of the configuration and fixed words.
 func TestMetrics(t *testing.T) {
-	srv := provider(t, tokensourcetest.Config{AccessTokenLifetime: time.Hour})
-	p := start(t, srv, "")
+	srv := rig.Server(t, tokensourcetest.Config{AccessTokenLifetime: time.Hour})
+	p := start(t, proxied(srv, srv.URL))
 	for range 3 {
 		if status, body := p.Get("/api/x"); status != http.StatusOK {
 			t.Fatalf("%d %s", status, body)

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -118,11 +118,11 @@ func raw(t *testing.T, addr, request string) string {
 // Whatever a client sends as a credential, the upstream sees exactly one, ours,
 // and every other byte of the query.
 func TestTheClientsCredentialsStopHere(t *testing.T) {
-	srv := provider(t, tokensourcetest.Config{NewAccessToken: func(n uint64) string { return fmt.Sprintf("ours-%d", n) }})
+	srv := rig.Server(t, tokensourcetest.Config{NewAccessToken: func(n uint64) string { return fmt.Sprintf("ours-%d", n) }})
 	up := record(t)
-	header := harness.Start(t, caddyfile(srv, "", "authinject a "+up.addr), harness.Env("CANARY", secret))
-	query := harness.Start(t, caddyfile(srv, "inject query", "authinject a "+up.addr), harness.Env("CANARY", secret))
-	custom := harness.Start(t, caddyfile(srv, "inject header X-Api-Key \"\"", "authinject a "+up.addr), harness.Env("CANARY", secret))
+	header := start(t, proxied(srv, up.addr))
+	query := start(t, proxied(srv, up.addr).Source("a", "inject query"))
+	custom := start(t, proxied(srv, up.addr).Source("a", `inject header X-Api-Key ""`))
 
 	const smuggled = "_bearer_token=junk&x=1;y=2&bad=%zz&_BEARER_TOKEN=x"
 	for name, c := range map[string]struct{ lines, query, left string }{
@@ -196,10 +196,10 @@ func wantOne(t *testing.T, seen, credential, path, query, appended string) {
 
 // When no token can be had, the client's own credential does not go in its place.
 func TestNoTokenNoRequest(t *testing.T) {
-	srv := provider(t, tokensourcetest.Config{})
+	srv := rig.Server(t, tokensourcetest.Config{})
 	srv.AlwaysFault(tokensourcetest.OAuthError(http.StatusUnauthorized, "invalid_client"))
 	up := record(t)
-	p := harness.Start(t, caddyfile(srv, "", "authinject a "+up.addr), harness.Env("CANARY", secret))
+	p := start(t, proxied(srv, up.addr))
 	if status := raw(t, p.Addr, "GET / HTTP/1.1\r\nHost: ADDR\r\nAuthorization: Bearer junk\r\n\r\n"); !strings.Contains(status, "502") {
 		t.Errorf("answered %q", status)
 	}

@@ -4,16 +4,16 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
 // HTTP/2 has no lines that could be told apart by case, and may carry a field twice: an upstream of HTTP/1.1
 // still gets exactly one credential, ours.
 func TestCredentialsOverHTTP2(t *testing.T) {
-	srv := provider(t, tokensourcetest.Config{NewAccessToken: func(uint64) string { return "ours-1" }})
+	srv := rig.Server(t, tokensourcetest.Config{NewAccessToken: func(uint64) string { return "ours-1" }})
 	up := record(t)
-	p := harness.Start(t, caddyfile(srv, "", "authinject a "+up.addr), harness.Env("CANARY", secret))
+	p := start(t, proxied(srv, up.addr))
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	client := &http.Client{Transport: &http.Transport{Protocols: protocols}}

@@ -3,10 +3,7 @@
 package firstlight
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -16,10 +13,9 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
-
-const secret = "canary-client-secret-51c2"
 
 // length is how long load goes on: short in the gate, long with E2E_LONG=1.
 func length(short, long time.Duration) time.Duration {
@@ -29,45 +25,17 @@ func length(short, long time.Duration) time.Duration {
 	return short
 }
 
-// provider is an authorization server and API whose client has secret.
-func provider(t *testing.T, config tokensourcetest.Config) *tokensourcetest.Server {
-	t.Helper()
-	config.Clients = []tokensourcetest.Client{{ID: "demo", Secrets: []string{secret}}}
-	return tokensourcetest.Start(t, config)
+// proxied is a configuration whose source a has the client credentials of srv, and whose site
+// proxies to upstream with options of the directive.
+func proxied(srv *tokensourcetest.Server, upstream string, options ...string) rig.Caddyfile {
+	return rig.Caddyfile{}.Source("a", "grant client_credentials", rig.Client(srv)).
+		Site("http://{$ADDR}", rig.Block("authinject a "+upstream, options...))
 }
 
-// caddyfile has one client_credentials source for srv, whose options end with
-// more, and one site with the given lines.
-func caddyfile(srv *tokensourcetest.Server, more, site string) string {
-	return fmt.Sprintf(`{
-	authinject {
-		source a {
-			grant         client_credentials
-			token_url     %s
-			client_id     demo
-			client_secret {env.CANARY}
-			%s
-		}
-	}
-}
-http://{$ADDR} {
-	%s
-}
-`, srv.TokenURL(), more, site)
-}
-
-// start runs the binary with caddyfile in front of srv's own API.
-func start(t *testing.T, srv *tokensourcetest.Server, more string, opts ...harness.Option) *harness.Proxy {
+// start runs the binary, which has the client's secret in its environment.
+func start(t *testing.T, config rig.Caddyfile, opts ...harness.Option) *harness.Proxy {
 	t.Helper()
-	return harness.Start(t, caddyfile(srv, more, "authinject a "+srv.URL), append(opts, harness.Env("CANARY", secret))...)
-}
-
-// soon ends after as long as anything may take, and more where that is a part of the test.
-func soon(t *testing.T, more time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience+more)
-	t.Cleanup(cancel)
-	return ctx
+	return harness.Start(t, config.String(), append(opts, harness.Env("CLIENT_SECRET", rig.Canary))...)
 }
 
 // tally counts answers by status.
@@ -156,42 +124,28 @@ func load(p *harness.Proxy, path string, n int) (counts *tally, stop func()) {
 
 // fetch is a GET with additional header lines.
 func fetch(p *harness.Proxy, path string, header ...string) (int, string, error) {
-	req, err := http.NewRequest(http.MethodGet, p.URL+path, nil)
+	res, body, err := rig.Send(p.Client(), http.MethodGet, p.URL+path, header...)
 	if err != nil {
 		return 0, "", err
 	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Add(header[i], header[i+1])
-	}
-	res, err := p.Client().Do(req)
-	if err != nil {
-		return 0, "", err
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	return res.StatusCode, string(body), err
+	return res.StatusCode, body, nil
 }
 
 // wantProblem checks an answer that the proxy made itself.
 func wantProblem(t *testing.T, p *harness.Proxy, path string, status int, words ...string) {
 	t.Helper()
-	res, err := p.Client().Get(p.URL + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	res, body, err := rig.Read(p.Client().Get(p.URL + path))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if res.StatusCode != status || res.Header.Get("Content-Type") != "application/problem+json" || !strings.HasPrefix(res.Header.Get("Proxy-Status"), "authinject; error=") {
 		t.Errorf("%d %v %s", res.StatusCode, res.Header, body)
 	}
-	if status == http.StatusServiceUnavailable && strings.Contains(string(body), `"class":"wait"`) && res.Header.Get("Retry-After") == "" {
+	if status == http.StatusServiceUnavailable && strings.Contains(body, `"class":"wait"`) && res.Header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
 	for _, word := range words {
-		if !strings.Contains(string(body), word) {
+		if !strings.Contains(body, word) {
 			t.Errorf("%q is not in %s", word, body)
 		}
 	}

@@ -1,8 +1,6 @@
 package firstlight
 
 import (
-	"fmt"
-	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -11,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -23,40 +22,14 @@ func TestLoginsAreNotLogged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			emu := tokensourcetest.StartProvider(t, name, tokensourcetest.ProviderConfig{})
-			at := emu.Endpoints()
-			var options strings.Builder
-			for _, option := range [][2]string{{"authorize_url", at.Authorize}, {"token_url", at.Token}, {"revoke_url", at.Revoke}} {
-				if option[1] != "" {
-					fmt.Fprintf(&options, "\t\t\t%s %s\n", option[0], option[1])
-				}
-			}
-			if at.Token != "" {
-				options.WriteString("\t\t\tclient_secret {env.CANARY}\n")
-			}
-			preset := name
+			preset := "provider " + name
 			if name == tokensourcetest.Accelo {
-				preset += " {\n\t\t\t\tdeployment acme\n\t\t\t}"
+				preset = rig.Block(preset, "deployment acme")
 			}
-			p := harness.Start(t, fmt.Sprintf(`{
-	debug
-	servers {
-		log_credentials
-		trace
-	}
-	metrics
-	authinject {
-		source a {
-			provider %s
-			client_id %s
-%s		}
-	}
-}
-http://{$ADDR} {
-	log
-	authinject_connect /connect*
-	authinject a https://127.0.0.1:1
-}
-`, preset, emu.ClientID(), options.String()), harness.Env("CANARY", tokensourcetest.DefaultClientSecret))
+			config := rig.Caddyfile{}.Global("debug", rig.Block("servers", "log_credentials", "trace"), "metrics").
+				Source("a", preset, "client_id "+emu.ClientID(), rig.Endpoints(emu.Endpoints())).
+				Site("http://{$ADDR}", "log", "authinject_connect /connect*", "authinject a https://127.0.0.1:1")
+			p := harness.Start(t, config.String(), harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
 			emu.SetRedirectURIs(p.URL + "/connect/callback")
 			var secrets []string
 			keep := func(address string) {
@@ -81,15 +54,11 @@ http://{$ADDR} {
 				return http.ErrUseLastResponse
 			}}
 			read := func(res *http.Response, err error) (*http.Response, string) {
+				res, body, err := rig.Read(res, err)
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer res.Body.Close()
-				body, err := io.ReadAll(res.Body)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return res, string(body)
+				return res, body
 			}
 			press := func(action, code string) (*http.Response, string) {
 				_, page := read(browser.Get(p.URL + "/connect"))

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -96,7 +97,7 @@ func (r *ring) Read(p []byte) (int, error) {
 // Everything but the credential is as through a plain reverse_proxy, over
 // HTTP/1.1 and over HTTP/2 with TLS.
 func TestEverythingElsePassesThrough(t *testing.T) {
-	srv := provider(t, tokensourcetest.Config{})
+	srv := rig.Server(t, tokensourcetest.Config{})
 	ca := harness.CA(t)
 	release := make(chan struct{}, 16)
 	// The upstream wants a token, whoever brings it.
@@ -109,23 +110,13 @@ func TestEverythingElsePassesThrough(t *testing.T) {
 	})
 	tlsUpstream := ca.Server(t, guarded)
 	plainUpstream := serve(t, guarded)
-	p := harness.Start(t, caddyfile(srv, "", fmt.Sprintf(`
-	handle_path /ours/* {
-		authinject a %[1]s
+	config := rig.Caddyfile{}.Source("a", "grant client_credentials", rig.Client(srv))
+	for path, upstream := range map[string]string{"": plainUpstream, "2": tlsUpstream.URL} {
+		config = config.Site("http://{$ADDR}",
+			rig.Block("handle_path /ours"+path+"/*", "authinject a "+upstream),
+			rig.Block("handle_path /plain"+path+"/*", rig.Block("reverse_proxy "+upstream, `header_up Authorization "Bearer fixed"`)))
 	}
-	handle_path /plain/* {
-		reverse_proxy %[1]s {
-			header_up Authorization "Bearer fixed"
-		}
-	}
-	handle_path /ours2/* {
-		authinject a %[2]s
-	}
-	handle_path /plain2/* {
-		reverse_proxy %[2]s {
-			header_up Authorization "Bearer fixed"
-		}
-	}`, plainUpstream, tlsUpstream.URL)), harness.Env("CANARY", secret), harness.Trust(ca))
+	p := start(t, config, harness.Trust(ca))
 
 	for name, act := range map[string]func(t *testing.T, p *harness.Proxy, prefix string) string{
 		"early hints":   earlyHints,
@@ -168,12 +159,7 @@ func serve(t *testing.T, h http.Handler) string {
 // do sends a request and describes what came back.
 func do(t *testing.T, p *harness.Proxy, req *http.Request) (*http.Response, string) {
 	t.Helper()
-	res, err := p.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	res, body, err := rig.Read(p.Client().Do(req))
 	if err != nil {
 		t.Fatal(err)
 	}

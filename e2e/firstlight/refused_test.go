@@ -9,14 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
 // A revoked token is replaced, and the client notices nothing.
 func TestRevokedTokenIsReplaced(t *testing.T) {
-	srv := provider(t, tokensourcetest.Config{})
-	p := start(t, srv, "")
+	srv := rig.Server(t, tokensourcetest.Config{})
+	p := start(t, proxied(srv, srv.URL))
 	body := bytes.Repeat([]byte("x"), 64<<10)
 	for name, send := range map[string]func() (*http.Response, error){
 		"GET": func() (*http.Response, error) { return p.Client().Get(p.URL + "/api/x") },
@@ -41,8 +41,8 @@ func TestRevokedTokenIsReplaced(t *testing.T) {
 }
 
 func TestManyRefusalsAskOnce(t *testing.T) {
-	srv := provider(t, tokensourcetest.Config{})
-	p := start(t, srv, "")
+	srv := rig.Server(t, tokensourcetest.Config{})
+	p := start(t, proxied(srv, srv.URL))
 	if status, answer := p.Get("/api/x"); status != http.StatusOK {
 		t.Fatalf("%d %s", status, answer)
 	}
@@ -65,7 +65,7 @@ func TestManyRefusalsAskOnce(t *testing.T) {
 // An upstream that refuses whatever it gets is believed, and the provider is
 // left in peace.
 func TestUpstreamThatAlwaysRefuses(t *testing.T) {
-	srv := provider(t, tokensourcetest.Config{})
+	srv := rig.Server(t, tokensourcetest.Config{})
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 		w.WriteHeader(http.StatusUnauthorized)
@@ -73,7 +73,7 @@ func TestUpstreamThatAlwaysRefuses(t *testing.T) {
 	}))
 	t.Cleanup(upstream.Close)
 	began := time.Now()
-	p := harness.Start(t, caddyfile(srv, "", "authinject a "+upstream.URL), harness.Env("CANARY", secret))
+	p := start(t, proxied(srv, upstream.URL))
 	var counts tally
 	var clients sync.WaitGroup
 	for range 20 {
@@ -96,13 +96,13 @@ func TestUpstreamThatAlwaysRefuses(t *testing.T) {
 }
 
 func TestATokenGoesNowhereElse(t *testing.T) {
-	srv := provider(t, tokensourcetest.Config{})
+	srv := rig.Server(t, tokensourcetest.Config{})
 	for _, c := range []struct{ name, more, upstream, named string }{
 		{"no destination", "destinations https://api.example.com", srv.URL, srv.URL},
 		{"plain http", "", "http://api.example.com", "http://api.example.com:80"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := harness.Start(t, caddyfile(srv, c.more, "authinject a "+c.upstream), harness.Env("CANARY", secret))
+			p := start(t, proxied(srv, c.upstream).Source("a", c.more))
 			wantProblem(t, p, "/api/x", http.StatusBadGateway, `"class":"operator"`, "destinations", c.named)
 			if n := len(srv.APIRequests()); n != 0 {
 				t.Errorf("the upstream saw %d requests", n)
@@ -114,15 +114,15 @@ func TestATokenGoesNowhereElse(t *testing.T) {
 // Reloads under load fail no request, cost no token request, and leave no
 // goroutine behind.
 func TestReloadUnderLoad(t *testing.T) {
-	srv := provider(t, tokensourcetest.Config{})
-	config := caddyfile(srv, "", "authinject a "+srv.URL)
-	p := harness.Start(t, config, harness.Env("CANARY", secret))
+	srv := rig.Server(t, tokensourcetest.Config{})
+	config := proxied(srv, srv.URL)
+	p := start(t, config)
 	_, warm := load(p, "/api/x", 4)
-	if err := srv.WaitAPIRequests(soon(t, 0), 200); err != nil {
+	if err := srv.WaitAPIRequests(rig.Soon(t), 200); err != nil {
 		t.Fatal(err)
 	}
 	warm()
-	before, _, err := p.Goroutines() // with its connections to the upstream
+	before, stacks, err := p.Goroutines() // with its connections to the upstream
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	reloads := int(length(6*time.Second, 20*time.Second) / (200 * time.Millisecond))
 	for range reloads {
 		<-tick.C
-		if err := p.Reload(config); err != nil {
+		if err := p.Reload(config.String()); err != nil {
 			t.Error(err)
 		}
 	}
@@ -149,8 +149,15 @@ func TestReloadUnderLoad(t *testing.T) {
 		t.Errorf("%d token requests, want 1", n)
 	}
 	p.Client().CloseIdleConnections()
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.NoMoreGoroutines(t, rig.Count(stacks), func() string {
+		_, now, err := p.Goroutines()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return now
+	})
+	rig.Eventually(t, func() bool {
 		n, _, err := p.Goroutines()
-		return err == nil && n <= before+8 // far less than one for each reload
+		return err == nil && n <= before+8 // connections, far fewer than one for each reload
 	}, "goroutines are left behind; there were %d", before)
 }

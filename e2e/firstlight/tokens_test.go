@@ -6,16 +6,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
 func TestColdStartAsksOnce(t *testing.T) {
-	srv := provider(t, tokensourcetest.Config{})
+	srv := rig.Server(t, tokensourcetest.Config{})
 	answer := make(chan struct{})
 	srv.Script(tokensourcetest.Hold(answer))
 	// Sending all requests may take a busy machine longer than a request waits by itself.
-	p := harness.Start(t, caddyfile(srv, "", "authinject a "+srv.URL+" {\n\t\twait 3m\n\t}"), harness.Env("CANARY", secret))
+	p := start(t, proxied(srv, srv.URL, "wait 3m"))
 	var counts tally
 	var clients sync.WaitGroup
 	waiting := make(chan struct{}, 500)
@@ -43,15 +43,15 @@ func TestColdStartAsksOnce(t *testing.T) {
 // since a busy machine may take its time between the proxy and the upstream.
 func TestShortTokensUnderLoad(t *testing.T) {
 	const told = 3 * time.Second
-	srv := provider(t, tokensourcetest.Config{
+	srv := rig.Server(t, tokensourcetest.Config{
 		AccessTokenLifetime: time.Hour,
 		EditAnswer:          func(_ *tokensourcetest.TokenRequest, answer map[string]any) { answer["expires_in"] = told.Seconds() },
 	})
 	began := time.Now() // before the first request
-	p := start(t, srv, "")
+	p := start(t, proxied(srv, srv.URL))
 	counts, stop := load(p, "/api/x", 8)
 	duration := length(20*time.Second, time.Minute)
-	if err := srv.WaitTokenRequests(soon(t, 2*duration), int(duration/(2500*time.Millisecond))); err != nil {
+	if err := srv.WaitTokenRequests(rig.Soon(t, 2*duration), int(duration/(2500*time.Millisecond))); err != nil {
 		t.Fatal(err)
 	}
 	stop()
@@ -85,8 +85,8 @@ func TestShortTokensUnderLoad(t *testing.T) {
 func TestSlowProviderIsNotFelt(t *testing.T) {
 	// The token is due after 6 s and lives for 18 s more, which are enough for the requests below.
 	// One that waited for the provider would do so for longer than the test lasts.
-	srv := provider(t, tokensourcetest.Config{AccessTokenLifetime: 24 * time.Second})
-	p := harness.Start(t, caddyfile(srv, "timeout 10m\n\t\t\trefresh_before 18s", "authinject a "+srv.URL+" {\n\t\twait 10m\n\t}"), harness.Env("CANARY", secret))
+	srv := rig.Server(t, tokensourcetest.Config{AccessTokenLifetime: 24 * time.Second})
+	p := start(t, proxied(srv, srv.URL, "wait 10m").Source("a", "timeout 10m", "refresh_before 18s"))
 	if status, body := p.Get("/api/x"); status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
 	}
@@ -94,15 +94,15 @@ func TestSlowProviderIsNotFelt(t *testing.T) {
 	answer := sync.OnceFunc(func() { close(held) })
 	t.Cleanup(answer)
 	srv.Script(tokensourcetest.Hold(held))
-	if err := srv.WaitTokenRequests(soon(t, 0), 2); err != nil {
+	if err := srv.WaitTokenRequests(rig.Soon(t), 2); err != nil {
 		t.Fatal(err)
 	}
 	// The provider does not answer before 100 requests are served.
 	counts, stop := load(p, "/api/x", 4)
-	harness.Eventually(t, harness.Patience, func() bool { return counts.answers() >= 100 }, "100 answers while the provider has the token request")
+	rig.Eventually(t, func() bool { return counts.answers() >= 100 }, "100 answers while the provider has the token request")
 	answer()
 	stop()
-	if err := srv.WaitAnswered(soon(t, 0), 2); err != nil {
+	if err := srv.WaitAnswered(rig.Soon(t), 2); err != nil {
 		t.Fatal(err)
 	}
 	counts.only(t, http.StatusOK)
@@ -112,14 +112,14 @@ func TestSlowProviderIsNotFelt(t *testing.T) {
 // told so, with few questions asked, and served again by itself.
 func TestProviderDown(t *testing.T) {
 	const lives = 6 * time.Second
-	srv := provider(t, tokensourcetest.Config{AccessTokenLifetime: lives})
+	srv := rig.Server(t, tokensourcetest.Config{AccessTokenLifetime: lives})
 	began := time.Now() // before the token is asked for
-	p := start(t, srv, "")
+	p := start(t, proxied(srv, srv.URL))
 	if status, body := p.Get("/api/x"); status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
 	}
 	srv.AlwaysFault(tokensourcetest.Unavailable())
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		status, _, err := fetch(p, "/api/x")
 		if err == nil && status == http.StatusServiceUnavailable {
 			return true
@@ -139,7 +139,7 @@ func TestProviderDown(t *testing.T) {
 		t.Errorf("%d token requests in %v", n, d)
 	}
 	srv.ClearFaults()
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		status, _, _ := fetch(p, "/api/x")
 		return status == http.StatusOK
 	}, "no recovery")
@@ -150,12 +150,12 @@ func TestProviderDown(t *testing.T) {
 
 // A provider that is down at the start keeps nothing from starting.
 func TestStartWithTheProviderDown(t *testing.T) {
-	srv := provider(t, tokensourcetest.Config{})
+	srv := rig.Server(t, tokensourcetest.Config{})
 	srv.SetDown(true)
-	p := start(t, srv, "")
+	p := start(t, proxied(srv, srv.URL))
 	wantProblem(t, p, "/api/x", http.StatusServiceUnavailable, `"class":"wait"`)
 	srv.SetDown(false)
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		status, _, _ := fetch(p, "/api/x")
 		return status == http.StatusOK
 	}, "it never becomes ready")

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"os/exec"
 	"testing"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // commandTimeout bounds a command that should end by itself.
-const commandTimeout = Patience
+const commandTimeout = rig.Patience
 
 // A Result is what a command left behind.
 type Result struct {
@@ -47,7 +49,7 @@ func (s *setup) run(t testing.TB, args ...string) Result {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, s.binary, args...)
 	cmd.Dir = s.dir
-	cmd.Env = s.environ("ADDR=" + FreeAddr(t))
+	cmd.Env = s.environ("ADDR=" + rig.FreeAddr(t))
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.SysProcAttr = sysProcAttr()
 	err := cmd.Run()

@@ -9,7 +9,7 @@
 // Everything listens on loopback, on a free port or a unix socket, in a
 // directory of its own, and ends with the test. A thing that cannot be had
 // fails the test; nothing here skips one. Nothing sleeps: waiting is polling
-// with a deadline (see [Eventually]).
+// with a deadline (see package rig).
 //
 // Functions that take a [testing.TB] must be called from the test's goroutine,
 // since they may end it. Methods may be called from several goroutines unless

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,7 +39,7 @@ func TestOPClientCredentials(t *testing.T) {
 	}
 	op.SetLifetime(time.Second)
 	token := exchange(1)
-	harness.Eventually(t, harness.Patience, func() bool { return !op.Live(token) }, "the token to expire")
+	rig.Eventually(t, func() bool { return !op.Live(token) }, "the token to expire")
 
 	reqs := op.Requests()
 	if len(reqs) != 2 || reqs[0].Grant != "client_credentials" || reqs[0].Status != http.StatusOK {

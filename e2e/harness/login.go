@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // The user who logs in.
@@ -43,7 +45,7 @@ func (p *Provider) login(authorizeURL string) (*url.URL, error) {
 	}
 	client := &http.Client{
 		Jar:       jar,
-		Timeout:   Patience,
+		Timeout:   rig.Patience,
 		Transport: &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(req *http.Request, _ []*http.Request) error {
 			if !strings.HasPrefix(req.URL.String(), p.Issuer+"/") {
@@ -121,7 +123,7 @@ func (p *Provider) Exchange(t testing.TB, id, secret string, form url.Values) (i
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	// RFC 6749 section 2.3.1: both parts are form-encoded first.
 	req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
-	client := &http.Client{Timeout: Patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: rig.Patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
 		t.Fatalf("harness: %v", err)

@@ -9,20 +9,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 const (
-	startTimeout = Patience
-	stopTimeout  = Patience
+	startTimeout = rig.Patience
+	stopTimeout  = rig.Patience
 	// answerTimeout makes a request that nobody answers fail where it was sent, ahead of the test binary's limit.
-	answerTimeout = Patience
+	answerTimeout = rig.Patience
 )
 
 // A Proxy is a running binary.
@@ -59,7 +59,7 @@ func Start(t testing.TB, caddyfile string, opts ...Option) *Proxy {
 	s := newSetup(t, caddyfile, opts)
 	socket := filepath.Join(s.dir, "admin.sock")
 	p := &Proxy{
-		Addr:   FreeAddr(t),
+		Addr:   rig.FreeAddr(t),
 		Dir:    s.dir,
 		Home:   s.home,
 		t:      t,
@@ -99,7 +99,7 @@ func Start(t testing.TB, caddyfile string, opts ...Option) *Proxy {
 	t.Cleanup(p.cleanup)
 
 	// Caddy answers this only once the first configuration has been loaded.
-	ready := poll(startTimeout, func() bool {
+	ready := rig.Poll(startTimeout, func() bool {
 		if p.ended() {
 			return true
 		}
@@ -187,7 +187,7 @@ func (p *Proxy) Logs() []string { return p.logs.all() }
 func (p *Proxy) WaitLog(substr string) string {
 	p.t.Helper()
 	var line string
-	Eventually(p.t, Patience, func() (ok bool) {
+	rig.Eventually(p.t, func() (ok bool) {
 		line, ok = p.logs.find(substr)
 		return ok
 	}, "a log line with %q", substr)
@@ -202,16 +202,11 @@ func (p *Proxy) Client() *http.Client { return p.client }
 // It must be called from the test's goroutine.
 func (p *Proxy) Get(path string) (int, string) {
 	p.t.Helper()
-	res, err := p.client.Get(p.URL + path)
+	res, body, err := rig.Read(p.client.Get(p.URL + path))
 	if err != nil {
 		p.t.Fatalf("GET %s: %v", path, err)
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		p.t.Fatalf("GET %s: reading the body: %v", path, err)
-	}
-	return res.StatusCode, string(body)
+	return res.StatusCode, body
 }
 
 // Reload replaces the configuration, even by an equal one, and returns what
@@ -243,28 +238,20 @@ func (p *Proxy) adminDo(method, path, contentType string, body io.Reader) (int, 
 	}
 	// Caddy leaves an unchanged configuration running unless told not to.
 	req.Header.Set("Cache-Control", "must-revalidate")
-	res, err := p.admin.Do(req)
+	res, text, err := rig.Read(p.admin.Do(req))
 	if err != nil {
 		return 0, nil, err
 	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	return res.StatusCode, b, err
+	return res.StatusCode, []byte(text), nil
 }
 
-var goroutineTotal = regexp.MustCompile(`^goroutine profile: total (\d+)`)
-
-// Goroutines returns the number of goroutines in the proxy and their stacks,
-// grouped.
+// Goroutines returns the number of goroutines in the proxy and their stacks, in the form of
+// [runtime.Stack].
 func (p *Proxy) Goroutines() (n int, stacks string, err error) {
-	_, body, err := p.adminDo(http.MethodGet, "/debug/pprof/goroutine?debug=1", "", nil)
-	if err != nil {
-		return 0, "", err
+	_, body, err := p.adminDo(http.MethodGet, "/debug/pprof/goroutine?debug=2", "", nil)
+	stacks = string(body)
+	if err == nil && !strings.HasPrefix(stacks, "goroutine ") {
+		err = fmt.Errorf("no goroutine profile: %s", body)
 	}
-	m := goroutineTotal.FindSubmatch(body)
-	if m == nil {
-		return 0, "", fmt.Errorf("no goroutine profile: %s", body)
-	}
-	n, err = strconv.Atoi(string(m[1]))
-	return n, string(body), err
+	return strings.Count("\n\n"+stacks, "\n\ngoroutine "), stacks, err
 }

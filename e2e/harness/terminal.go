@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // A Terminal is a command of the binary that somebody talks to.
@@ -84,7 +86,7 @@ func (term *Terminal) EndInput() { _ = term.stdin.Close() }
 // WaitText waits until the command has printed text.
 func (term *Terminal) WaitText(text string) {
 	term.t.Helper()
-	Eventually(term.t, stopTimeout, func() bool { return strings.Contains(term.Text(), text) }, "%q was not printed", text)
+	rig.Eventually(term.t, func() bool { return strings.Contains(term.Text(), text) }, "%q was not printed", text)
 }
 
 // Address waits for the address that the command asks to open.

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // certified is a provider of another make, over TLS, that names itself in every answer (RFC 9207), asks for
@@ -73,30 +74,13 @@ func certified(t *testing.T, ca *harness.Authority, redirect string) (issuer str
 // included; the true one connects the account, which is then refreshed and disconnected.
 func TestAnswersNameTheirIssuer(t *testing.T) {
 	ca := harness.CA(t)
-	redirect := "http://" + harness.FreeAddr(t) + "/callback"
+	redirect := "http://" + rig.FreeAddr(t) + "/callback"
 	issuer := certified(t, ca, redirect)
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Header.Get("Authorization")) }))
 	t.Cleanup(api.Close)
-	config := `{
-	authinject {
-		source op {
-			grant           authorization_code
-			issuer          {$ISSUER}
-			client_id       web
-			client_secret   {env.SECRET}
-			scopes          openid orders
-			redirect_url    {$REDIRECT}
-			authorize_param login_hint {env.HINT}
-			destinations    {$API}
-		}
-	}
-}
-http://{$ADDR} {
-	authinject op {$API}
-}
-`
-	p := harness.Start(t, config, harness.Trust(ca), harness.Env("ISSUER", issuer), harness.Env("API", api.URL), harness.Env("SECRET", "web-secret"),
-		harness.Env("REDIRECT", redirect), harness.Env("HINT", "ada"))
+	config := site("grant authorization_code", "issuer {$ISSUER}", "scopes openid orders", "redirect_url {$REDIRECT}", "authorize_param login_hint {env.HINT}")
+	p := harness.Start(t, config, harness.Trust(ca), harness.Env("ISSUER", issuer), harness.Env("API", api.URL),
+		harness.Env("CLIENT_ID", "web"), harness.Env("CLIENT_SECRET", "web-secret"), harness.Env("REDIRECT", redirect), harness.Env("HINT", "ada"))
 	browser := &http.Client{
 		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -144,7 +128,7 @@ http://{$ADDR} {
 		t.Fatalf("code %d:\n%s", code, text)
 	}
 	seen := make(map[string]bool)
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		if status, token := p.Get("/x"); status == http.StatusOK && strings.HasPrefix(token, "Bearer ") {
 			seen[token] = true
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // Of a provider only its issuer is configured: tokens, a login and the revocation go where its
@@ -18,33 +19,11 @@ func TestIssuerAlone(t *testing.T) {
 	opts := []harness.Option{harness.Env("ISSUER", op.Issuer), harness.Env("API", api.URL),
 		harness.Env("CLIENT_ID", harness.ServiceClient), harness.Env("CLIENT_SECRET", harness.ServiceSecret),
 		harness.Env("WEB_ID", harness.WebClient), harness.Env("WEB_SECRET", harness.WebSecret)}
-	p := harness.Start(t, `{
-	authinject {
-		source service {
-			grant         client_credentials
-			issuer        {$ISSUER}
-			client_id     {env.CLIENT_ID}
-			client_secret {env.CLIENT_SECRET}
-			destinations  {$API}
-		}
-		source person {
-			grant         authorization_code
-			issuer        {env.ISSUER}
-			client_id     {env.WEB_ID}
-			client_secret {env.WEB_SECRET}
-			scopes        openid offline_access
-			destinations  {$API}
-		}
-	}
-}
-http://{$ADDR} {
-	authinject_connect /connect*
-	handle /person/* {
-		authinject person {$API}
-	}
-	authinject service {$API}
-}
-`, opts...)
+	config := rig.Caddyfile{}.
+		Source("service", "grant client_credentials", "issuer {$ISSUER}", "client_id {env.CLIENT_ID}", "client_secret {env.CLIENT_SECRET}", "destinations {$API}").
+		Source("person", "grant authorization_code", "issuer {env.ISSUER}", "client_id {env.WEB_ID}", "client_secret {env.WEB_SECRET}", "destinations {$API}", "scopes openid offline_access").
+		Site("http://{$ADDR}", "authinject_connect /connect*", rig.Block("handle /person/*", "authinject person {$API}"), "authinject service {$API}")
+	p := harness.Start(t, config.String(), opts...)
 	op.AllowRedirect(p.URL + "/connect/callback")
 	want(t, p, "hello over HTTP/1.1")
 
@@ -58,7 +37,7 @@ http://{$ADDR} {
 	if code := login.Wait(); code != 0 || !strings.Contains(login.Text(), "person: Connected, renews by itself") {
 		t.Fatalf("login: code %d:\n%s", code, login.Text())
 	}
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		status, _ := p.Get("/person/x")
 		return status == http.StatusOK
 	}, "the account's token does not serve")
@@ -72,7 +51,7 @@ http://{$ADDR} {
 // Metadata of another issuer is not believed, and the answer says what to correct.
 func TestIssuerOfAnotherName(t *testing.T) {
 	op := harness.OP(t)
-	p := harness.Start(t, site(strings.Replace(clientCredentials, "token_url     {$TOKEN_URL}", "issuer {$ISSUER}", 1)),
+	p := harness.Start(t, site("grant client_credentials", "issuer {$ISSUER}"),
 		append(service(op, "http://127.0.0.1:1"), harness.Env("ISSUER", op.Issuer+"/"))...)
 	status, body := p.Get("/x")
 	if status != http.StatusBadGateway || !strings.Contains(body, "it names "+op.Issuer+", and the two must be the same") {

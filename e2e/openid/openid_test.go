@@ -10,24 +10,18 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// site has one source, whose options are in source, in front of {$API}.
-func site(source string) string {
-	return "{\n\tauthinject {\n\t\tsource op {\n" + source + "\n\t\t\tdestinations {$API}\n\t\t}\n\t}\n}\nhttp://{$ADDR} {\n\tauthinject op {$API}\n}\n"
+// site has a source op with these options, and proxies to {$API}.
+func site(options ...string) string {
+	return rig.Caddyfile{}.Source("op", options...).Source("op", "client_id {env.CLIENT_ID}", "client_secret {env.CLIENT_SECRET}", "destinations {$API}").
+		Site("http://{$ADDR}", "authinject op {$API}").String()
 }
 
 const (
-	clientCredentials = `
-			grant         client_credentials
-			token_url     {$TOKEN_URL}
-			client_id     {env.CLIENT_ID}
-			client_secret {env.CLIENT_SECRET}`
-	refreshToken = `
-			refresh_token {file.{$DIR}/seed}
-			token_url     {$TOKEN_URL}
-			client_id     {env.CLIENT_ID}
-			client_secret {env.CLIENT_SECRET}`
+	clientCredentials = "grant client_credentials\ntoken_url {$TOKEN_URL}"
+	refreshToken      = "refresh_token {file.{$DIR}/seed}\ntoken_url {$TOKEN_URL}"
 )
 
 var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "hello over "+r.Proto) })
@@ -50,7 +44,7 @@ func TestClientCredentialsInTheHeader(t *testing.T) {
 	op, ca := harness.OP(t, harness.Lifetime(3*time.Second), harness.Grace(time.Hour)), harness.CA(t)
 	api := ca.Server(t, op.Protect(hello))
 	p := harness.Start(t, site(clientCredentials), append(service(op, api.URL), harness.Trust(ca))...)
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		want(t, p, "hello over HTTP/2.0")
 		return t.Failed() || op.Count("client_credentials") >= 4
 	}, "no new tokens")
@@ -63,7 +57,7 @@ func TestClientCredentialsInTheQuery(t *testing.T) {
 	op := harness.OP(t)
 	api := httptest.NewServer(op.ProtectQuery("_bearer_token", hello))
 	t.Cleanup(api.Close)
-	p := harness.Start(t, site(clientCredentials+"\n\t\t\tinject query"), service(op, api.URL)...)
+	p := harness.Start(t, site(clientCredentials, "inject query"), service(op, api.URL)...)
 	want(t, p, "hello over HTTP/1.1")
 	if n := op.Refusals(); n > 0 {
 		t.Errorf("the API refused %d requests", n)
@@ -83,7 +77,7 @@ func TestRefreshTokenSurvivesRestarts(t *testing.T) {
 		p := harness.Start(t, site(refreshToken), opts...)
 		before := op.Count("refresh_token")
 		want(t, p, "hello over HTTP/1.1")
-		harness.Eventually(t, harness.Patience, func() bool { return op.Count("refresh_token") > before+1 }, "round %d: no refresh", round)
+		rig.Eventually(t, func() bool { return op.Count("refresh_token") > before+1 }, "round %d: no refresh", round)
 		want(t, p, "hello over HTTP/1.1")
 		if code := p.Stop(); code != 0 {
 			t.Errorf("round %d: exit code %d", round, code)

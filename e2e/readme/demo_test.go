@@ -4,7 +4,6 @@ package readme
 
 import (
 	"bytes"
-	"io"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // output is what a process has printed so far.
@@ -53,7 +53,7 @@ func TestMakeRun(t *testing.T) {
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 
-	harness.Eventually(t, 20*time.Minute, func() bool { return strings.Contains(out.String(), "Ctrl-C ends the demo") }, "no guide:\n%s", out)
+	rig.Within(t, 20*time.Minute, func() bool { return strings.Contains(out.String(), "Ctrl-C ends the demo") }, "no guide:\n%s", out)
 	tried := 0
 	for line := range strings.Lines(out.String()) {
 		line = strings.TrimSpace(line)
@@ -76,7 +76,7 @@ func TestMakeRun(t *testing.T) {
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
 	select {
 	case <-ended:
-	case <-time.After(harness.Patience):
+	case <-time.After(rig.Patience):
 		t.Fatalf("the demo does not end:\n%s", out)
 	}
 	if !strings.Contains(out.String(), "Everything is closed") {
@@ -95,12 +95,7 @@ func try(t *testing.T, command string, want int) {
 	if strings.Contains(command, "Authorization: Bearer junk") {
 		req.Header.Set("Authorization", "Bearer junk")
 	}
-	res, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatalf("%s: %v", command, err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	res, body, err := rig.Read(http.DefaultTransport.RoundTrip(req))
 	if err != nil {
 		t.Fatalf("%s: %v", command, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // commands are those that the README may show, with what runs each of them.
@@ -148,12 +149,15 @@ func TestExamplesValidate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	examples, err := filepath.Glob(filepath.Join(root, "examples", "*", "Caddyfile"))
-	if err != nil || len(examples) < 3 {
-		t.Fatalf("found %d examples, %v", len(examples), err)
+	examples, err := os.ReadDir(filepath.Join(root, "examples"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, path := range examples {
-		name := filepath.Base(filepath.Dir(path))
+	for _, example := range examples {
+		name := example.Name()
+		if name == "demo" {
+			continue // a program; it makes its Caddyfile
+		}
 		config := read(t, "examples", name, "Caddyfile")
 		if result := harness.Validate(t, config, environment...); result.Code != 0 {
 			t.Errorf("%s: caddy validate ended with code %d\n%s", name, result.Code, result.Stderr)
@@ -183,15 +187,17 @@ func TestConfigurationsRun(t *testing.T) {
 // An option that the README names is one that the parser knows, and the other
 // way round: the parser lists all when it meets an unknown one.
 func TestOptionsAreThoseOfTheParser(t *testing.T) {
-	for _, c := range []struct{ name, section, config string }{
-		{"source", "## A source", "{\n\tauthinject {\n\t\tsource a {\n\t\t\tnonsense\n\t\t}\n\t}\n}\n"},
-		{"connect", "## Connecting accounts", "{\n\tauthinject {\n\t\tsource a {\n\t\t\ttoken {env.ORDERS_SECRET}\n\t\t}\n\t}\n}\n" +
-			"http://{$ADDR} {\n\tauthinject_connect {\n\t\tnonsense\n\t}\n}\n"},
-		{"transport", "## The directive", "{\n\tauthinject {\n\t\tsource a {\n\t\t\ttoken {env.ORDERS_SECRET}\n\t\t}\n\t}\n}\n" +
-			"http://{$ADDR} {\n\treverse_proxy 127.0.0.1:1 {\n\t\ttransport authinject a {\n\t\t\tnonsense\n\t\t}\n\t}\n}\n"},
+	valid := rig.Caddyfile{}.Source("a", "token {env.ORDERS_SECRET}")
+	for _, c := range []struct {
+		name, section string
+		config        rig.Caddyfile
+	}{
+		{"source", "## A source", rig.Caddyfile{}.Source("a", "nonsense")},
+		{"connect", "## Connecting accounts", valid.Site("http://{$ADDR}", rig.Block("authinject_connect", "nonsense"))},
+		{"transport", "## The directive", valid.Site("http://{$ADDR}", rig.Block("reverse_proxy 127.0.0.1:1", rig.Block("transport authinject a", "nonsense")))},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			result := harness.Validate(t, c.config, environment...)
+			result := harness.Validate(t, c.config.String(), environment...)
 			_, rest, ok := strings.Cut(result.Stderr, "allowed are ")
 			if result.Code == 0 || !ok {
 				t.Fatalf("code %d, %s", result.Code, result.Stderr)

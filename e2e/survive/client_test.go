@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // answer is what the API, or the proxy in its place, said.
@@ -22,7 +22,7 @@ type answer struct {
 
 // ask sends a GET through p.
 func ask(p *harness.Proxy) (answer, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), rig.Patience)
 	defer cancel()
 	return askWith(ctx, p)
 }
@@ -32,12 +32,7 @@ func askWith(ctx context.Context, p *harness.Proxy) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	res, err := p.Client().Do(req)
-	if err != nil {
-		return answer{}, err
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	res, body, err := rig.Read(p.Client().Do(req))
 	if err != nil {
 		return answer{}, err
 	}
@@ -45,7 +40,7 @@ func askWith(ctx context.Context, p *harness.Proxy) (answer, error) {
 		Class       string `json:"class"`
 		TokenNumber uint64 `json:"token_number"`
 	}
-	if err := json.Unmarshal(body, &said); err != nil {
+	if err := json.Unmarshal([]byte(body), &said); err != nil {
 		return answer{}, fmt.Errorf("%d %s: %w", res.StatusCode, body, err)
 	}
 	return answer{status: res.StatusCode, token: said.TokenNumber, class: said.Class}, nil
@@ -58,7 +53,7 @@ func wait(t *testing.T, p *harness.Proxy, after uint64) (lockedOut bool, took ti
 	began := time.Now()
 	var last answer
 	var err error
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		last, err = ask(p)
 		lockedOut = last.class == "login"
 		return err == nil && (lockedOut || last.status == http.StatusOK && last.token > after)

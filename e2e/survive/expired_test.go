@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -40,7 +40,7 @@ func TestExpiredTokenIsNeverSent(t *testing.T) {
 		w.gate.shutAfter(0) // the token endpoint takes connections and answers none
 		p = w.start(t)
 		refused := 0
-		harness.Eventually(t, 60*time.Second, func() bool {
+		rig.Within(t, 60*time.Second, func() bool {
 			got, err := ask(p)
 			if err == nil && got.status != http.StatusOK {
 				if got.class != "wait" {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -139,7 +140,7 @@ func afterTheMark(t *testing.T, w *world) {
 	case conn := <-w.gate.held:
 		p.Kill()
 		_ = conn.Close()
-	case <-soon(t).Done():
+	case <-rig.Soon(t).Done():
 		t.Fatal("no token request comes")
 	}
 	w.gate.open()
@@ -166,7 +167,7 @@ func beforeItIsCarriedOut(t *testing.T, w *world) {
 func afterItIsCarriedOut(t *testing.T, w *world) {
 	dead := make(chan struct{})
 	p := refreshing(t, w, tokensourcetest.HoldAnswer(dead))
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		all := w.srv.TokenRequests()
 		return len(all) >= 2 && all[1].Outcome != ""
 	}, "the refresh")
@@ -205,6 +206,6 @@ func beforeItIsStored(t *testing.T, w *world) {
 func afterItIsStored(t *testing.T, w *world) {
 	p := refreshing(t, w, tokensourcetest.Fault{})
 	answer := w.answered(t, 2)
-	harness.Eventually(t, harness.Patience, func() bool { return w.stored(answer.RefreshToken) }, "the answer to be stored")
+	rig.Eventually(t, func() bool { return w.stored(answer.RefreshToken) }, "the answer to be stored")
 	p.Kill()
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -62,7 +63,7 @@ func calm(t *testing.T, w *world, p *harness.Proxy, refreshes uint64) {
 	t.Helper()
 	stop := load(t, p)
 	goal := w.issued() + refreshes
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		got, err := ask(p)
 		return err == nil && got.status == http.StatusOK && got.token >= goal
 	}, "further refreshes")
@@ -100,7 +101,7 @@ func TestLockHolderStops(t *testing.T) {
 		}
 		stopped := time.Now()
 		took := outage(t, w, other, 1)
-		harness.Eventually(t, harness.Patience, func() bool { return time.Since(stopped) > 16*time.Second }, "the stop to be long enough")
+		rig.Eventually(t, func() bool { return time.Since(stopped) > 16*time.Second }, "the stop to be long enough")
 		if err := holds.Signal(syscall.SIGCONT); err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +165,7 @@ func deadLock(t *testing.T) (keptFresh bool) {
 	serves(t, dies, 0, back)
 	renew(keeper)
 	second := w.answered(t, 2)
-	harness.Eventually(t, harness.Patience, func() bool { return w.stored(second.RefreshToken) && len(w.locks()) == 0 }, "the second token to be stored")
+	rig.Eventually(t, func() bool { return w.stored(second.RefreshToken) && len(w.locks()) == 0 }, "the second token to be stored")
 	if status, body, err := dies.Admin(http.MethodPost, "/authinject/sources/a/refresh", "", nil); err != nil || status != http.StatusOK {
 		t.Fatalf("taking over the second token: %d %s, %v", status, body, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -35,10 +36,10 @@ func TestFiveProcessesAtExpiry(t *testing.T) {
 		all := w.srv.TokenRequests()
 		return all[len(all)-1].Fault != ""
 	}
-	harness.Eventually(t, harness.Patience, held, "the refresh that the provider holds")
+	rig.Eventually(t, held, "the refresh that the provider holds")
 	requests, issued := w.srv.Count(), w.srv.Issued()
 	last := issued[len(issued)-1]
-	harness.Eventually(t, harness.Patience, func() bool { return time.Now().After(last.Expiry) }, "the token to expire")
+	rig.Eventually(t, func() bool { return time.Now().After(last.Expiry) }, "the token to expire")
 
 	each := times(100, 500)
 	var failed atomic.Int32
@@ -103,7 +104,7 @@ func TestLoserAdoptsTheWinnersToken(t *testing.T) {
 		if lost := w.srv.TokenRequests()[1]; won.Owner == lost.Owner || won.Params.Get("refresh_token") != lost.Params.Get("refresh_token") {
 			t.Fatal("the two processes have not sent the same refresh token")
 		}
-		harness.Eventually(t, harness.Patience, func() bool {
+		rig.Eventually(t, func() bool {
 			won = w.srv.TokenRequests()[2]
 			return won.RefreshToken != "" && w.stored(won.RefreshToken)
 		}, "the winner to store its token")
@@ -162,7 +163,7 @@ func TestStartWithTheProviderDown(t *testing.T) {
 				}
 				clients.Wait()
 				// While the provider is down, another process may have its port for a moment.
-				harness.Eventually(t, harness.Patience, func() bool { return down(w, false) == nil }, "the provider's port to be free")
+				rig.Eventually(t, func() bool { return down(w, false) == nil }, "the provider's port to be free")
 				began := time.Now()
 				for _, p := range processes {
 					serves(t, p, 0, 45*time.Second)

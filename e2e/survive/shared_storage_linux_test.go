@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -46,7 +47,7 @@ func TestSharedStorageFails(t *testing.T) {
 					repair := breaks(t, w)
 					after := w.issued()
 					for _, p := range all {
-						harness.Eventually(t, 60*time.Second, func() bool {
+						rig.Within(t, 60*time.Second, func() bool {
 							got, err := ask(p)
 							return err == nil && got.status != http.StatusOK
 						}, "the token to end")
@@ -153,7 +154,7 @@ func TestReadOnlyStorageOfOneProcess(t *testing.T) {
 				serves(t, p, after, 2*back)
 				serves(t, p, after+1, 2*back)
 				repair()
-				harness.Eventually(t, harness.Patience, func() bool { return w.stored(w.newest()) }, "the newest refresh token to be stored")
+				rig.Eventually(t, func() bool { return w.stored(w.newest()) }, "the newest refresh token to be stored")
 				w.lossless(t)
 			})
 		})

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -72,13 +72,13 @@ func TestStorageFails(t *testing.T) {
 				stop := load(t, p)
 				repair := breaks(t, w)
 				// Two tokens come and go.
-				harness.Eventually(t, harness.Patience, func() bool {
+				rig.Eventually(t, func() bool {
 					got, err := ask(p)
 					return err == nil && got.token >= 3
 				}, "refreshes without a storage")
 				repair()
 				began := time.Now()
-				harness.Eventually(t, harness.Patience, func() bool { return w.stored(w.newest()) }, "the newest refresh token to be stored")
+				rig.Eventually(t, func() bool { return w.stored(w.newest()) }, "the newest refresh token to be stored")
 				took := time.Since(began)
 				n := stop()
 				w.lossless(t)

@@ -9,7 +9,6 @@ package survive
 
 import (
 	"bytes"
-	"context"
 	"flag"
 	"fmt"
 	"math"
@@ -18,7 +17,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -26,6 +24,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -170,26 +169,11 @@ func (w *world) login(t *testing.T) {
 // start runs one more process of this world, with further options of the source.
 func (w *world) start(t *testing.T, options ...string) *harness.Proxy {
 	t.Helper()
-	config := fmt.Sprintf(`{
-	storage file_system %s
-	authinject {
-		source a {
-			grant         refresh_token
-			token_url     %s
-			refresh_token {file.%s}
-			client_id     demo
-			client_secret {env.OWN_SECRET}
-			%s
-		}
-	}
-}
-http://{$ADDR} {
-	authinject a %s {
-		%s
-	}
-}
-`, w.store, w.srv.TokenURL(), w.seed, strings.Join(options, "\n\t\t\t"), w.api.URL, w.site)
-	p := harness.Start(t, config, harness.Env("OWN_SECRET", secret(len(w.processes)+1)))
+	config := rig.Caddyfile{}.Global("storage file_system "+w.store).
+		Source("a", "refresh_token {file."+w.seed+"}", "token_url "+w.srv.TokenURL(), "client_id demo", "client_secret {env.OWN_SECRET}").
+		Source("a", options...).
+		Site("http://{$ADDR}", rig.Block("authinject a "+w.api.URL, w.site))
+	p := harness.Start(t, config.String(), harness.Env("OWN_SECRET", secret(len(w.processes)+1)))
 	w.processes = append(w.processes, p)
 	return p
 }
@@ -222,7 +206,7 @@ func (w *world) locks() []string {
 // request waits until the n-th token request has arrived.
 func (w *world) request(t *testing.T, n int) {
 	t.Helper()
-	if err := w.srv.WaitTokenRequests(soon(t), n); err != nil {
+	if err := w.srv.WaitTokenRequests(rig.Soon(t), n); err != nil {
 		t.Fatalf("waiting for token request %d: %v", n, err)
 	}
 }
@@ -230,7 +214,7 @@ func (w *world) request(t *testing.T, n int) {
 // answered waits until the provider is done with n token requests, and returns the n-th.
 func (w *world) answered(t *testing.T, n int) tokensourcetest.TokenRequest {
 	t.Helper()
-	if err := w.srv.WaitAnswered(soon(t), n); err != nil {
+	if err := w.srv.WaitAnswered(rig.Soon(t), n); err != nil {
 		t.Fatalf("waiting for the answer to token request %d: %v", n, err)
 	}
 	return w.srv.TokenRequests()[n-1]
@@ -267,13 +251,6 @@ func (w *world) lossless(t *testing.T) {
 	tokensourcetest.Report(t, w.srv.CheckReuse(), w.srv.CheckOwners(), w.srv.CheckStored(w.stored))
 }
 
-func soon(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 // gate is a listener that can keep connections from being served.
 type gate struct {
 	net.Listener
@@ -302,7 +279,7 @@ func (w *world) relogin(t *testing.T, p *harness.Proxy) {
 	t.Helper()
 	after := w.issued()
 	w.login(t)
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		got, err := ask(p)
 		return err == nil && got.status == http.StatusOK && got.token > after
 	}, "service after a new login")
@@ -322,7 +299,7 @@ func (w *world) pause(t *testing.T) (reached, restore func()) {
 	}
 	reached = func() {
 		t.Helper()
-		harness.Eventually(t, harness.Patience, func() bool {
+		rig.Eventually(t, func() bool {
 			// Without a reader, a FIFO cannot be opened for writing alone.
 			fd, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_NONBLOCK, 0)
 			if err == nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -24,7 +25,7 @@ func TestLoginOfAnAccountThatIsRenewedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := len(p.TokenRequests())
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		_, _ = proxy.Get("/api/x")
 		return len(p.TokenRequests()) >= before+3
 	}, "the server renewed nothing")
@@ -113,7 +114,8 @@ func logins(t *testing.T, proxy *harness.Proxy) []string {
 func TestNobodyToAsk(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(t.TempDir(), "Caddyfile")
-	if err := os.WriteFile(config, []byte("{\n\tauthinject {\n\t\tsource a {\n\t\t\tprovider accelo\n\t\t\tclient_id x\n\t\t\tclient_secret {env.SECRET}\n\t\t}\n\t}\n}\n"), 0o600); err != nil {
+	text := rig.Caddyfile{}.Source("a", "provider accelo", "client_id x", "client_secret {env.SECRET}").String()
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	res := harness.Command(t, []string{"authinject", "login", "a", "--config", config}, harness.Env("SECRET", "s"))

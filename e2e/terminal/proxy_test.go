@@ -2,13 +2,13 @@ package terminal
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -18,8 +18,8 @@ func TestProxyInOneLine(t *testing.T) {
 	t.Parallel()
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{})
 	shell := harness.Start(t, "http://{$ADDR} {\n}\n", harness.Env("CANARY", tokensourcetest.DefaultClientSecret))
-	addr := harness.FreeAddr(t)
-	elsewhere := harness.FreeAddr(t)
+	addr := rig.FreeAddr(t)
+	elsewhere := rig.FreeAddr(t)
 	warned := shell.Terminal(nil, "authinject", "proxy", "--from", elsewhere, "--to", "api.example.com", "--token", "{env.CANARY}")
 	warned.WaitText("Requests to http://" + elsewhere)
 	if !strings.Contains(warned.Text(), "requests to this upstream will be refused") {
@@ -71,7 +71,7 @@ func TestProxyAtATakenAddress(t *testing.T) {
 func TestProxyWithALogin(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
-	at, addr := p.Endpoints(), harness.FreeAddr(t)
+	at, addr := p.Endpoints(), rig.FreeAddr(t)
 	shell := harness.Start(t, "http://{$ADDR} {\n}\n", harness.Env("CANARY", tokensourcetest.DefaultClientSecret))
 	_, port, _ := strings.Cut(addr, ":")
 	api, err := url.Parse(at.API)
@@ -82,14 +82,9 @@ func TestProxyWithALogin(t *testing.T) {
 		"--token-url", at.Token, "--destinations", api.Scheme+"://"+api.Host, "--client-id", p.ClientID(), "--client-secret", "{env.CANARY}")
 	proxy.WaitText("To connect the account, open http://" + addr + "/connect")
 	var page string
-	harness.Eventually(t, harness.Patience, func() bool {
-		res, err := http.Get("http://" + addr + "/connect")
-		if err != nil {
-			return false
-		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
-		page = string(body)
+	rig.Eventually(t, func() bool {
+		res, body, err := rig.Read(http.Get("http://" + addr + "/connect"))
+		page = body
 		return err == nil && res.StatusCode == http.StatusOK
 	}, "the page does not open")
 	if !strings.Contains(page, `data-source="proxy"`) || !strings.Contains(page, "Connect") {

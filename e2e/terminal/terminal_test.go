@@ -4,7 +4,6 @@ package terminal
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -24,51 +24,27 @@ func callback(p *harness.Proxy) string { return p.URL + "/connect/callback" }
 // start runs a server with one source of the provider. With page it serves the connect page.
 func start(t *testing.T, p *tokensourcetest.Provider, source string, page bool, opts ...harness.Option) *harness.Proxy {
 	t.Helper()
-	at := p.Endpoints()
-	upstream, err := url.Parse(at.API)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var options strings.Builder
-	for _, option := range [][2]string{{"authorize_url", at.Authorize}, {"token_url", at.Token}, {"revoke_url", at.Revoke}} {
-		if option[1] != "" {
-			fmt.Fprintf(&options, "%s %s\n", option[0], option[1])
-		}
-	}
-	if at.Token != "" {
-		options.WriteString("client_secret {env.CANARY}\n")
-	}
-	connect := ""
+	config := rig.Caddyfile{}.Source("a", source, rig.Login(p)).Site("http://{$ADDR}", rig.API(p))
 	if page {
-		connect = "authinject_connect /connect*"
+		config = config.Site("http://{$ADDR}", "authinject_connect /connect*")
 	}
-	proxy := harness.Start(t, fmt.Sprintf(`{
-	authinject {
-		source a {
-			client_id %s
-			%s
-			destinations %s://%s
-			%s
-		}
-	}
-}
-http://{$ADDR} {
-	%s
-	handle_path /api/* {
-		rewrite * %s{uri}
-		authinject a %s://%s
-	}
-}
-`, p.ClientID(), options.String(), upstream.Scheme, upstream.Host, source, connect, upstream.Path, upstream.Scheme, upstream.Host),
-		append(opts, harness.Env("CANARY", tokensourcetest.DefaultClientSecret))...)
+	proxy := harness.Start(t, config.String(), append(opts, harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))...)
 	p.SetRedirectURIs(callback(proxy))
 	return proxy
+}
+
+// write writes a Caddyfile beside the server's own.
+func write(t *testing.T, proxy *harness.Proxy, name string, config rig.Caddyfile) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(proxy.Dir, name), []byte(config.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // serves waits until the server has a token, or none, without having been told.
 func serves(t *testing.T, proxy *harness.Proxy, want bool) {
 	t.Helper()
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		status, _ := proxy.Get("/api/x")
 		return (status == http.StatusOK) == want
 	}, "the server's token: want %t", want)
@@ -138,7 +114,7 @@ func TestLoginThroughTheRunningServer(t *testing.T) {
 func TestLoginListens(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
-	redirect := "http://" + harness.FreeAddr(t) + "/connect/callback"
+	redirect := "http://" + rig.FreeAddr(t) + "/connect/callback"
 	proxy := start(t, p, "provider biggerplate\nredirect_url "+redirect, false)
 	p.SetRedirectURIs(redirect)
 	dir := t.TempDir()
@@ -148,7 +124,7 @@ func TestLoginListens(t *testing.T) {
 	}
 	login := proxy.Terminal([]string{"BROWSER=" + browser}, "authinject", "login", "a")
 	address := login.Address()
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		got, err := os.ReadFile(opened)
 		return err == nil && string(got) == address+"|"
 	}, "the browser was not opened at the address, which is one argument")
@@ -320,9 +296,7 @@ func TestCommandsThatFail(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
 	proxy := start(t, p, "provider biggerplate", true)
-	if err := os.WriteFile(filepath.Join(proxy.Dir, "bad.caddyfile"), []byte("{\n\tauthinject {\n\t\tsource a {\n\t\t\tprovider nobody\n\t\t}\n\t}\n}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(t, proxy, "bad.caddyfile", rig.Caddyfile{}.Source("a", "provider nobody"))
 	for _, c := range []struct {
 		args []string
 		want string
@@ -386,14 +360,8 @@ func TestSeal(t *testing.T) {
 	if code := without.Wait(); code != 1 || !strings.Contains(without.Text(), "there is no encryption_key") {
 		t.Errorf("without a key: code %d:\n%s", code, without.Text())
 	}
-	config, err := os.ReadFile(filepath.Join(proxy.Dir, "Caddyfile"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealed := strings.Replace(string(config), "source a {", "encryption_key {env.KEY}\n\t\tsource a {", 1)
-	if err := os.WriteFile(filepath.Join(proxy.Dir, "sealed.caddyfile"), []byte(sealed), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	sealed := rig.Caddyfile{}.Options("encryption_key {env.KEY}")
+	write(t, proxy, "sealed.caddyfile", sealed.Source("a", "provider biggerplate", rig.Login(p)))
 	key := []string{"KEY=" + strings.Repeat("k", 32)}
 	seal := proxy.Terminal(key, "authinject", "seal", "--config", "sealed.caddyfile")
 	if code := seal.Wait(); code != 0 || !strings.Contains(seal.Text(), "a: records sealed: 1") {
@@ -412,11 +380,7 @@ func TestSeal(t *testing.T) {
 		t.Errorf("status with another key: code %d:\n%s", code, lost.Text())
 	}
 	// What belongs to no source any more is counted.
-	other := strings.Replace(sealed, "source a {", "source renamed {", 1)
-	other = strings.Replace(other, "authinject a ", "authinject renamed ", 1)
-	if err := os.WriteFile(filepath.Join(proxy.Dir, "other.caddyfile"), []byte(other), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(t, proxy, "other.caddyfile", sealed.Source("renamed", "provider biggerplate", rig.Login(p)))
 	again := proxy.Terminal(key, "authinject", "seal", "--config", "other.caddyfile")
 	if code := again.Wait(); code != 0 || !strings.Contains(again.Text(), "not in this configuration, left as they are: 1") {
 		t.Errorf("seal for other sources: code %d:\n%s", code, again.Text())

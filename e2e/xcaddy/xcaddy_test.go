@@ -15,24 +15,8 @@ import (
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
-
-const caddyfile = `{
-	authinject {
-		source op {
-			grant         client_credentials
-			token_url     {$TOKEN_URL}
-			client_id     {$CLIENT_ID}
-			client_secret {env.CLIENT_SECRET}
-			destinations  {$API}
-		}
-	}
-}
-
-http://{$ADDR} {
-	authinject op {$API}
-}
-`
 
 func TestXcaddy(t *testing.T) {
 	root, err := harness.Root()
@@ -55,7 +39,10 @@ func TestXcaddy(t *testing.T) {
 	})))
 	t.Cleanup(api.Close)
 
-	p := harness.Start(t, caddyfile,
+	config := rig.Caddyfile{}.
+		Source("op", "grant client_credentials", "token_url {$TOKEN_URL}", "client_id {$CLIENT_ID}", "client_secret {env.CLIENT_SECRET}", "destinations {$API}").
+		Site("http://{$ADDR}", "authinject op {$API}")
+	p := harness.Start(t, config.String(),
 		harness.ExecutedBy(binary),
 		harness.Env("TOKEN_URL", op.TokenURL),
 		harness.Env("CLIENT_ID", harness.ServiceClient),

@@ -1,4 +1,4 @@
-package harness
+package rig
 
 import (
 	"fmt"
@@ -41,6 +41,6 @@ func FreeAddr(t testing.TB) string {
 		addrs[port] = true
 		return addr
 	}
-	t.Fatal("harness: no free port found")
+	t.Fatal("no free port found")
 	return ""
 }

@@ -1,9 +1,8 @@
 package connect
 
 import (
+	"cmp"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -11,11 +10,12 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// rig is a provider and a proxy in front of its API, with the page.
-type rig struct {
+// scene is a provider and a proxy in front of its API, with the page.
+type scene struct {
 	*harness.Proxy
 	t     *testing.T
 	emu   *tokensourcetest.Provider
@@ -31,8 +31,6 @@ type setup struct {
 	upstream string
 	// base is the emulator's address, in the provider's URLs; see Provider.EndpointsAt.
 	base string
-	// page are the options of the page.
-	page string
 	// site is the address of the site, and tls a line on its certificate.
 	site, tls string
 	// local leaves the provider's URLs out of the source, since it asks nobody.
@@ -53,21 +51,21 @@ const (
 )
 
 // start runs the emulator of a provider and a proxy whose source has that provider.
-func start(t *testing.T, name string, cfg tokensourcetest.ProviderConfig, s setup) *rig {
+func start(t *testing.T, name string, cfg tokensourcetest.ProviderConfig, s setup) *scene {
 	t.Helper()
 	return startWith(t, tokensourcetest.StartProvider(t, name, cfg), s)
 }
 
-func startWith(t *testing.T, emu *tokensourcetest.Provider, s setup) *rig {
+func startWith(t *testing.T, emu *tokensourcetest.Provider, s setup) *scene {
 	t.Helper()
-	r := &rig{t: t, emu: emu, setup: s, home: t.TempDir()}
+	r := &scene{t: t, emu: emu, setup: s, home: t.TempDir()}
 	r.run()
 	t.Cleanup(r.checkSecrets)
 	return r
 }
 
 // run starts the proxy.
-func (r *rig) run() {
+func (r *scene) run() {
 	r.t.Helper()
 	options := append([]harness.Option{
 		harness.Home(r.home), harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret),
@@ -77,7 +75,7 @@ func (r *rig) run() {
 }
 
 // Restart stops the proxy and starts another one on the same storage, at another port.
-func (r *rig) Restart() {
+func (r *scene) Restart() {
 	r.t.Helper()
 	if code := r.Stop(); code != 0 {
 		r.t.Errorf("the proxy ended with code %d", code)
@@ -87,61 +85,24 @@ func (r *rig) Restart() {
 }
 
 // localhost is the proxy's address by name.
-func (r *rig) localhost() string { return strings.Replace(r.URL, "127.0.0.1", "localhost", 1) }
+func (r *scene) localhost() string { return strings.Replace(r.URL, "127.0.0.1", "localhost", 1) }
 
-func (r *rig) caddyfile() string {
+func (r *scene) caddyfile() string {
 	s, name := r.setup, r.emu.Name()
-	base := s.base
-	if base == "" {
-		base = r.emu.URL
-	}
+	base := cmp.Or(s.base, r.emu.URL)
 	at := r.emu.EndpointsAt(base)
-	lines := []string{"provider " + name, "destinations " + base}
+	// To the browser the provider is another site than the proxy, not only another port of it.
+	at.Authorize = strings.Replace(at.Authorize, "//127.0.0.1", "//localhost", 1)
+	if s.unattended {
+		at.Authorize, at.Revoke = "", ""
+	}
+	config := rig.Caddyfile{}.Global(s.global, "debug", rig.Block("servers", "trace", "log_credentials")).
+		Source(name, "provider "+name, "destinations "+base, s.source)
 	if !s.local {
-		lines = append(lines, "client_id "+r.emu.ClientID())
+		config = config.Source(name, "client_id "+r.emu.ClientID(), rig.Endpoints(at))
 	}
-	if !s.local && !s.unattended {
-		// To the browser the provider is another site than the proxy, not only another port of it.
-		lines = append(lines, "authorize_url "+strings.Replace(at.Authorize, "//127.0.0.1", "//localhost", 1))
-	}
-	if at.Token != "" && !s.local {
-		lines = append(lines, "token_url "+at.Token, "client_secret {env.CLIENT_SECRET}")
-	}
-	if at.Revoke != "" && !s.local && !s.unattended {
-		lines = append(lines, "revoke_url "+at.Revoke)
-	}
-	lines = append(lines, s.source)
-	upstream := s.upstream
-	if upstream == "" {
-		upstream = base
-	}
-	site := s.site
-	if site == "" {
-		site = "http://:{$PORT}"
-	}
-	return fmt.Sprintf(`{
-	%s
-	debug
-	servers {
-		trace
-		log_credentials
-	}
-	authinject {
-		source %s {
-			%s
-		}
-	}
-}
-%s {
-	bind 127.0.0.1
-	log
-	%s
-	authinject_connect /connect* {
-		%s
-	}
-	authinject %s %s
-}
-`, s.global, name, strings.Join(lines, "\n\t\t\t"), site, s.tls, s.page, name, upstream)
+	return config.Site(cmp.Or(s.site, "http://:{$PORT}"), "bind 127.0.0.1", "log", s.tls,
+		"authinject_connect /connect*", "authinject "+name+" "+cmp.Or(s.upstream, base)).String()
 }
 
 // answer is what a plain client got through the proxy.
@@ -152,33 +113,21 @@ type answer struct {
 }
 
 // Ask is a plain client's GET of a path below the provider's API, with additional header fields.
-func (r *rig) Ask(path string, header ...string) answer {
+func (r *scene) Ask(path string, header ...string) answer {
 	r.t.Helper()
 	api, err := url.Parse(r.emu.Endpoints().API)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	req, err := http.NewRequest(http.MethodGet, r.URL+api.Path+path, nil)
+	res, body, err := rig.Send(r.Client(), http.MethodGet, r.URL+api.Path+path, header...)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Add(header[i], header[i+1])
-	}
-	res, err := r.Client().Do(req)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return answer{res.StatusCode, res.Header, string(body)}
+	return answer{res.StatusCode, res.Header, body}
 }
 
 // Works checks that a plain client gets an answer of the API, and returns the API's record.
-func (r *rig) Works(header ...string) tokensourcetest.APIRequest {
+func (r *scene) Works(header ...string) tokensourcetest.APIRequest {
 	r.t.Helper()
 	if got := r.Ask("/things/1", header...); got.status != http.StatusOK || !contains(got.body, `"subject":"`+user+`"`) {
 		r.t.Fatalf("through the proxy came %d %v %s", got.status, got.header, got.body)
@@ -193,7 +142,7 @@ type problem struct {
 }
 
 // LoginNeeded checks that a plain client is told to connect the account, and returns where.
-func (r *rig) LoginNeeded(header ...string) string {
+func (r *scene) LoginNeeded(header ...string) string {
 	r.t.Helper()
 	got := r.Ask("/things/1", header...)
 	var p problem
@@ -253,7 +202,7 @@ func contains(text, part string) bool { return strings.Contains(text, part) }
 
 // checkSecrets looks for everything secret in the proxy's log, at its most talkative, with
 // access logs.
-func (r *rig) checkSecrets() {
+func (r *scene) checkSecrets() {
 	r.t.Helper()
 	logged := strings.Join(r.Logs(), "\n")
 	tokensourcetest.Report(r.t, r.emu.CheckAbsent("the log", logged))
