@@ -46,7 +46,7 @@ type property struct {
 
 // module describes a Go module.
 func module(kind, path, version string) component {
-	purl := "pkg:golang/" + strings.ToLower(path) + "@" + url.PathEscape(version)
+	purl := "pkg:golang/" + strings.ToLower(path) + "@" + url.QueryEscape(version)
 	return component{Type: kind, Ref: purl, Name: path, Version: version, PURL: purl}
 }
 
@@ -97,12 +97,20 @@ func thirdPartyLicenses(binary string) ([]byte, error) {
 	if err := appendLicenses(&out, "The Go standard library", strings.TrimSpace(string(goroot))); err != nil {
 		return nil, err
 	}
+	args := []string{"list", "-m", "-f", "{{.Dir}}"}
 	for _, dep := range info.Deps {
-		dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", dep.Path).Output() //nolint:gosec // a module of this binary
-		if err != nil {
-			return nil, fmt.Errorf("go list -m %s: %w", dep.Path, err)
-		}
-		if err := appendLicenses(&out, dep.Path+" "+dep.Version, strings.TrimSpace(string(dir))); err != nil {
+		args = append(args, dep.Path)
+	}
+	listed, err := exec.Command("go", args...).Output() //nolint:gosec // the modules of this binary
+	if err != nil {
+		return nil, fmt.Errorf("go list -m: %w", err)
+	}
+	dirs := strings.Split(strings.TrimSuffix(string(listed), "\n"), "\n")
+	if len(dirs) != len(info.Deps) {
+		return nil, fmt.Errorf("go list -m named %d directories for %d modules", len(dirs), len(info.Deps))
+	}
+	for i, dep := range info.Deps {
+		if err := appendLicenses(&out, dep.Path+" "+dep.Version, dirs[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -120,7 +128,7 @@ func appendLicenses(out *bytes.Buffer, title, dir string) error {
 	found := false
 	for _, file := range files {
 		name := strings.ToUpper(file.Name())
-		if file.IsDir() || !slices.ContainsFunc([]string{"LICENSE", "LICENCE", "COPYING", "NOTICE"}, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+		if file.IsDir() || strings.HasSuffix(name, ".GO") || !slices.ContainsFunc([]string{"LICENSE", "LICENCE", "COPYING", "NOTICE"}, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(dir, file.Name()))
