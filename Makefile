@@ -6,6 +6,8 @@ GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION   := v1.4.0
 XCADDY_VERSION        := v0.4.5
 
+VERSION   ?= $(shell git describe --tags --always --dirty)
+PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 FUZZTIME  ?= 60s
 BENCH     ?= .
 SEEDS     ?= 10000
@@ -26,6 +28,7 @@ CADDY_RACE    := $(BIN)/caddy-test-race
 # go test vets by itself, which costs a look at all of Caddy: "make vet" does it once. A busy
 # machine may take longer than the ten minutes that go test allows by itself.
 GOTEST        := go test -vet=off -count=1 -timeout 60m -json
+GO_WANTED      = $(shell sed -n 's/^go //p' go.mod)
 BEGAN         := $(shell date +%s)
 TOOK           = $$(( ($$(date +%s) - $(BEGAN) + 59) / 60 ))
 # "make test check" counts the tests of both in its last line.
@@ -51,10 +54,30 @@ run: ## Start the demo on loopback: an authorization server, an API, the proxy
 	go build -o bin/demo ./examples/demo
 	@exec bin/demo -caddy bin/caddy
 
+# The same flags as in "run", so that one uses what the other has compiled.
+.PHONY: build
+build: ## Build bin/caddy, which has the module in it
+	@command -v go >/dev/null || { echo "Go is missing: install go$(GO_WANTED) or newer from https://go.dev/dl/" >&2; exit 1; }
+	@echo "Building bin/caddy with $$(go env GOVERSION); go$(GO_WANTED) or newer is needed. The first build takes a few minutes."
+	@go build -o bin/caddy ./caddy/cmd/caddy
+	@echo "Built: bin/caddy. Try: bin/caddy validate --config examples/sidecar/Caddyfile"
+
 .PHONY: test
 test: setup-test caddy unit e2e ## Install what the tests need, then run all of them
 	@echo "make test took about $(TOOK) minutes."
 	@$(GOTALLY) -sum bin/unit.tally bin/e2e.tally
+
+##@ Release
+
+# A release has a tag. Its files have the time of the commit, so that two builds are the same.
+.PHONY: release
+release: ## Build the release for six platforms into dist (PLATFORMS=linux/amd64,...: fewer)
+	@go run ./internal/release -out dist -version '$(VERSION)' \
+		-time "$$(git log -1 --format=%ct)" -platforms '$(PLATFORMS)'
+
+.PHONY: image
+image: ## Build the container image with Docker
+	docker build --build-arg VERSION='$(VERSION)' -t authinject:'$(VERSION)' .
 
 ##@ Gates
 
@@ -166,7 +189,7 @@ golden: ## Rewrite the fixtures, lists and tables that come from the code
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf bin
+	rm -rf bin dist
 
 # The checker is small and has no dependencies: building it takes no time.
 .PHONY: $(GOTALLY)

@@ -86,19 +86,19 @@ func TestSetupNamesWhatIsMissing(t *testing.T) {
 	if ok {
 		t.Error("the set-up succeeded")
 	}
-	wantLines(t, out, "Chromium is missing: ", "nginx is missing: ", "Varnish is missing: ", "A C compiler is missing")
+	wantLines(t, out, "Chromium is missing: ", "nginx is missing: ", "Varnish is missing: ", "Redis is missing: ", "Prometheus is missing: ", "A C compiler is missing")
 	if _, err := os.Stat(filepath.Join(work, "compiled")); err == nil {
 		t.Error("something was compiled")
 	}
 
 	dir.add(t, "go", `echo "go: go.mod requires go >= 1.26.0" >&2; exit 1`)
 	out, _, _ = dir.run(t, "setup.sh", []string{"AUTHINJECT_CHROMIUM=/missing"})
-	wantLines(t, out, "Go does not accept this module (go: go.mod requires", "AUTHINJECT_CHROMIUM names /missing", "nginx", "Varnish")
+	wantLines(t, out, "Go does not accept this module (go: go.mod requires", "AUTHINJECT_CHROMIUM names /missing", "nginx", "Varnish", "Redis", "Prometheus")
 }
 
 func TestSetupWithEverythingThere(t *testing.T) {
 	dir := newTools(t)
-	for _, name := range []string{"google-chrome", "nginx", "varnishd", "gcc"} {
+	for _, name := range []string{"google-chrome", "nginx", "varnishd", "redis-server", "prometheus", "promtool", "gcc"} {
 		dir.add(t, name, "")
 	}
 	dir.add(t, "apt-get", "exit 1")
@@ -118,13 +118,16 @@ install) ;;
 esac
 for name in "$@"; do
 	case $name in
-	chromium | gcc) file=$name ;;
-	nginx-light) file=nginx ;;
-	varnish) file=varnishd ;;
+	chromium | gcc | redis-server) files=$name ;;
+	nginx-light) files=nginx ;;
+	varnish) files=varnishd ;;
+	prometheus) files="prometheus promtool" ;;
 	*) continue ;;
 	esac
-	echo "#!/bin/sh" >"${0%/*}/$file"
-	chmod +x "${0%/*}/$file"
+	for file in $files; do
+		echo "#!/bin/sh" >"${0%/*}/$file"
+		chmod +x "${0%/*}/$file"
+	done
 done`
 
 // On Debian root installs what is missing; so does somebody whom sudo lets; anybody else is told.
@@ -134,13 +137,13 @@ func TestSetupInstallsOnDebian(t *testing.T) {
 		want          []string
 		ok            bool
 	}{
-		"root":               {"0", "", aptGet, []string{"Set-up: installing chromium nginx-light varnish", "Set-up: everything"}, true},
-		"sudo":               {"1000", `[ "$1" = -n ] && shift && exec "$@"`, aptGet, []string{"Set-up: installing chromium nginx-light varnish", "Set-up: everything"}, true},
-		"sudo with password": {"1000", "exit 1", aptGet, []string{"Chromium", "nginx", "Varnish"}, false},
-		"no sudo":            {"1000", "", aptGet, []string{"Chromium", "nginx", "Varnish"}, false},
-		"apt-get fails":      {"0", "", "echo no network >&2; exit 1", []string{"Set-up: installing", "no network", "Set-up: apt-get failed", "Chromium", "nginx", "Varnish"}, false},
+		"root":               {"0", "", aptGet, []string{"Set-up: installing chromium nginx-light varnish redis-server prometheus", "Set-up: everything"}, true},
+		"sudo":               {"1000", `[ "$1" = -n ] && shift && exec "$@"`, aptGet, []string{"Set-up: installing chromium nginx-light varnish redis-server prometheus", "Set-up: everything"}, true},
+		"sudo with password": {"1000", "exit 1", aptGet, []string{"Chromium", "nginx", "Varnish", "Redis", "Prometheus"}, false},
+		"no sudo":            {"1000", "", aptGet, []string{"Chromium", "nginx", "Varnish", "Redis", "Prometheus"}, false},
+		"apt-get fails":      {"0", "", "echo no network >&2; exit 1", []string{"Set-up: installing", "no network", "Set-up: apt-get failed", "Chromium", "nginx", "Varnish", "Redis", "Prometheus"}, false},
 		"nothing is there after it": {
-			"0", "", "exit 0", []string{"Set-up: installing", "Chromium", "nginx", "Varnish"}, false,
+			"0", "", "exit 0", []string{"Set-up: installing", "Chromium", "nginx", "Varnish", "Redis", "Prometheus"}, false,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

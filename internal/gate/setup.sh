@@ -49,6 +49,14 @@ look() {
 		lines+=("Varnish is missing: apt-get install varnish; dnf install varnish; brew install varnish")
 		packages+=(varnish)
 	fi
+	if ! has redis-server; then
+		lines+=("Redis is missing: apt-get install redis-server; dnf install redis; brew install redis")
+		packages+=(redis-server)
+	fi
+	if ! has prometheus || ! has promtool; then
+		lines+=("Prometheus is missing: apt-get install prometheus; dnf install golang-github-prometheus; brew install prometheus")
+		packages+=(prometheus)
+	fi
 	if [ "${1:-}" = check ] && ! has "${CC:-gcc}" gcc clang; then
 		lines+=("A C compiler is missing, which the race detector needs: apt-get install gcc libc6-dev; dnf install gcc; xcode-select --install")
 		packages+=(gcc libc6-dev)

@@ -1,0 +1,337 @@
+// Package deploy runs what the repository offers to people who run authinject: the examples for
+// systemd, Kubernetes, Compose, nginx, Redis and Prometheus, the image, the release, and
+// docs/operations.md. Only ports, hosts and paths are other ones here.
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// encryptionKey is long enough to be one.
+const encryptionKey = "0123456789abcdef0123456789abcdef"
+
+// root is the directory of the repository.
+func root(t testing.TB) string {
+	t.Helper()
+	dir, err := harness.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// read returns a file of the repository.
+func read(t testing.TB, path string) string {
+	t.Helper()
+	return readFile(t, filepath.Join(root(t), path))
+}
+
+func readFile(t testing.TB, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func write(t testing.TB, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// adjust replaces each old text by the new one that follows it, and fails when one is not there:
+// then the example has changed, and the test would run something else.
+func adjust(t testing.TB, text string, oldnew ...string) string {
+	t.Helper()
+	for i := 0; i < len(oldnew); i += 2 {
+		if !strings.Contains(text, oldnew[i]) {
+			t.Fatalf("%q is not in\n%s", oldnew[i], text)
+		}
+		text = strings.ReplaceAll(text, oldnew[i], oldnew[i+1])
+	}
+	return text
+}
+
+// shortDir is a directory with a short path: the path of a unix socket has a low limit.
+func shortDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "deploy") //nolint:usetesting // see above
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// tool returns the path of a program that internal/gate/setup.sh installs.
+func tool(t testing.TB, name, where string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err == nil {
+		return path
+	}
+	for _, dir := range []string{"/usr/local/sbin", "/usr/sbin"} {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path
+		}
+	}
+	t.Fatalf("%s is missing: apt-get install %s", name, where)
+	return ""
+}
+
+// port is a free loopback port.
+func port(t testing.TB) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(harness.FreeAddr(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// output is what a process has written so far.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// A process runs until its test ends.
+type process struct {
+	t      testing.TB
+	name   string
+	cmd    *exec.Cmd
+	out    *output
+	exited chan struct{}
+}
+
+// launch starts a command. Its environment is the given one and nothing else. When the test fails,
+// what the command wrote is printed.
+func launch(t testing.TB, dir string, env []string, name string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, name: filepath.Base(name), cmd: exec.Command(name, args...), out: new(output), exited: make(chan struct{})}
+	p.cmd.Dir = dir
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	p.cmd.SysProcAttr = endsWithTheTest()
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // its result is in ProcessState
+		close(p.exited)
+	}()
+	t.Cleanup(func() {
+		p.stop()
+		if strings.Contains(p.out.String(), "WARNING: DATA RACE") || strings.Contains(p.out.String(), "\npanic: ") {
+			t.Errorf("%s has a data race or a panic", p.name)
+		}
+		if t.Failed() {
+			t.Logf("%s wrote:\n%s", p.name, p.out)
+		}
+	})
+	return p
+}
+
+func (p *process) ended() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// stop ends the process as the system does, and kills one that does not end.
+func (p *process) stop() int {
+	if !p.ended() {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-p.exited:
+		case <-time.After(harness.Patience):
+			p.t.Errorf("%s still runs %v after SIGTERM", p.name, harness.Patience)
+			p.kill()
+		}
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+}
+
+// until waits for cond, and ends the test if the process ends before.
+func (p *process) until(cond func() bool, format string, args ...any) {
+	p.t.Helper()
+	harness.Eventually(p.t, harness.Patience, func() bool {
+		if p.ended() {
+			return true
+		}
+		return cond()
+	}, format, args...)
+	if p.ended() {
+		p.t.Fatalf("%s has ended while the test waited for %s:\n%s", p.name, fmt.Sprintf(format, args...), p.out)
+	}
+}
+
+// A server is a Caddy whose admin API listens on a loopback port, as it does without a test.
+type server struct {
+	*process
+	dir   string
+	admin string // host:port
+	env   []string
+}
+
+// environ is the environment of a Caddy with a home of its own.
+func environ(dir, admin string, more ...string) []string {
+	home := filepath.Join(dir, "home")
+	return append([]string{
+		"HOME=" + home, "XDG_DATA_HOME=" + home + "/data", "XDG_CONFIG_HOME=" + home + "/config", "CADDY_ADMIN=" + admin,
+	}, more...)
+}
+
+// serve runs Caddy with a Caddyfile in dir, and waits until the configuration is in place.
+func serve(t testing.TB, binary, dir, caddyfile string, env ...string) *server {
+	t.Helper()
+	return serveAt(t, binary, dir, caddyfile, harness.FreeAddr(t), env...)
+}
+
+// serveAt is serve with the admin API at that address.
+func serveAt(t testing.TB, binary, dir, caddyfile, admin string, env ...string) *server {
+	t.Helper()
+	path := filepath.Join(dir, "Caddyfile")
+	write(t, path, caddyfile)
+	s := &server{dir: dir, admin: admin}
+	s.env = environ(dir, s.admin, env...)
+	s.process = launch(t, dir, s.env, binary, "run", "--config", path)
+	s.waitReady()
+	return s
+}
+
+func (s *server) waitReady() {
+	s.t.Helper()
+	s.until(func() bool {
+		status, body, err := get("http://" + s.admin + "/config/")
+		return err == nil && status == http.StatusOK && strings.TrimSpace(body) != "null"
+	}, "the configuration")
+}
+
+// client follows no redirect and keeps no connection.
+var client = &http.Client{
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	Transport:     &http.Transport{DisableKeepAlives: true},
+	Timeout:       harness.Patience,
+}
+
+func get(url string) (int, string, error) { return do(client, http.MethodGet, url) }
+
+func do(client *http.Client, method, url string) (int, string, error) {
+	req, err := http.NewRequest(method, url, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(body), err
+}
+
+// wants asks until the answer has that status.
+func wants(t testing.TB, url string, status int) string {
+	t.Helper()
+	var last, body string
+	deadline := time.Now().Add(harness.Patience)
+	for time.Now().Before(deadline) {
+		got, text, err := get(url)
+		if err == nil && got == status {
+			return text
+		}
+		last, body = fmt.Sprint(got, " ", err), text
+		<-time.After(20 * time.Millisecond)
+	}
+	t.Fatalf("GET %s: waited %v for status %d; the last answer was %s %s", url, harness.Patience, status, last, body)
+	return ""
+}
+
+// provider is an authorization server and an API that takes its tokens.
+func provider(t testing.TB, cfg tokensourcetest.Config) *tokensourcetest.Server {
+	t.Helper()
+	cfg.Clients = append(cfg.Clients,
+		tokensourcetest.Client{ID: "orders", Secrets: []string{"orders-secret"}},
+		tokensourcetest.Client{ID: "crm", Secrets: []string{"crm-secret"}})
+	return tokensourcetest.Start(t, cfg)
+}
+
+// formatted fails the test unless the Caddyfile is as caddy fmt writes it, and valid.
+func formatted(t testing.TB, caddyfile string, options ...harness.Option) {
+	t.Helper()
+	result := harness.Validate(t, caddyfile, options...)
+	if result.Code != 0 || strings.Contains(result.Stderr, "not formatted") || strings.Contains(result.Stderr, "secret stands in") {
+		t.Errorf("caddy validate ended with code %d: %s\n%s", result.Code, result.Stderr, caddyfile)
+	}
+}
+
+// run runs a command that ends by itself, and returns what it wrote and its exit code.
+func run(t testing.TB, dir string, env []string, name string, args ...string) (string, int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env = dir, env
+	out, err := cmd.CombinedOutput()
+	if err != nil && !errors.As(err, new(*exec.ExitError)) {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// digest is the SHA-256 sum of a file.
+func digest(t testing.TB, path string) string {
+	t.Helper()
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(readFile(t, path))))
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
