@@ -31,7 +31,7 @@ var messages = map[tokensource.EventKind]string{
 	tokensource.EventAdopted:       "newer token found in the storage",
 	tokensource.EventStorageFailed: "the storage is in trouble; serving from memory",
 
-	tokensource.EventRevocationFailed:   "the provider did not confirm that it revoked tokens; the account was disconnected",
+	tokensource.EventRevocationFailed: "the provider did not confirm that it revoked tokens; the account was disconnected",
 
 	tokensource.EventEndpointsElsewhere: "the issuer's metadata names endpoints on other hosts; token requests and logins go there",
 }

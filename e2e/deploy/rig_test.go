@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -184,8 +185,8 @@ func (p *process) stop() int {
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-p.exited:
-		case <-time.After(harness.Patience):
-			p.t.Errorf("%s still runs %v after SIGTERM", p.name, harness.Patience)
+		case <-time.After(rig.Patience):
+			p.t.Errorf("%s still runs %v after SIGTERM", p.name, rig.Patience)
 			p.kill()
 		}
 	}
@@ -200,7 +201,7 @@ func (p *process) kill() {
 // until waits for cond, and ends the test if the process ends before.
 func (p *process) until(cond func() bool, format string, args ...any) {
 	p.t.Helper()
-	harness.Eventually(p.t, harness.Patience, func() bool {
+	harness.Eventually(p.t, rig.Patience, func() bool {
 		if p.ended() {
 			return true
 		}
@@ -257,7 +258,7 @@ func (s *server) waitReady() {
 var client = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	Transport:     &http.Transport{DisableKeepAlives: true},
-	Timeout:       harness.Patience,
+	Timeout:       rig.Patience,
 }
 
 func get(url string) (int, string, error) { return do(client, http.MethodGet, url) }
@@ -280,7 +281,7 @@ func do(client *http.Client, method, url string) (int, string, error) {
 func wants(t testing.TB, url string, status int) string {
 	t.Helper()
 	var last, body string
-	deadline := time.Now().Add(harness.Patience)
+	deadline := time.Now().Add(rig.Patience)
 	for time.Now().Before(deadline) {
 		got, text, err := get(url)
 		if err == nil && got == status {
@@ -289,7 +290,7 @@ func wants(t testing.TB, url string, status int) string {
 		last, body = fmt.Sprint(got, " ", err), text
 		<-time.After(20 * time.Millisecond)
 	}
-	t.Fatalf("GET %s: waited %v for status %d; the last answer was %s %s", url, harness.Patience, status, last, body)
+	t.Fatalf("GET %s: waited %v for status %d; the last answer was %s %s", url, rig.Patience, status, last, body)
 	return ""
 }
 
