@@ -22,6 +22,7 @@ import (
 	"github.com/moby/patternmatcher/ignorefile"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -178,7 +179,7 @@ func TestImage(t *testing.T) {
 
 func runImage(t *testing.T, image *stage, files string) {
 	srv := provider(t, tokensourcetest.Config{})
-	proxy, admin := port(t), harness.FreeAddr(t)
+	proxy, admin := port(t), rig.FreeAddr(t)
 	// What the composition mounts.
 	write(t, filepath.Join(files, "run", "secrets", "orders-secret"), "orders-secret\n")
 	config := image.cmd[len(image.cmd)-1]
@@ -387,7 +388,7 @@ func TestMakeTargets(t *testing.T) {
 		t.Errorf("make image runs\n%s", out)
 	}
 	// What "make build" says to try next.
-	env := append(environ(shortDir(t), harness.FreeAddr(t)), "ORDERS_SECRET=s", "PATH="+os.Getenv("PATH"))
+	env := append(environ(shortDir(t), rig.FreeAddr(t)), "ORDERS_SECRET=s", "PATH="+os.Getenv("PATH"))
 	if out, code := run(t, root(t), env, harness.Binary(t), "validate", "--config", "examples/sidecar/Caddyfile"); code != 0 {
 		t.Errorf("caddy validate ended with code %d: %s", code, out)
 	}

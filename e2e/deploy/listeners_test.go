@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -36,7 +37,7 @@ func TestUnixSocket(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o660 || info.Mode().Type() != os.ModeSocket {
 		t.Fatalf("the socket is %v, %v", info, err)
 	}
-	through := &http.Client{Timeout: harness.Patience, Transport: &http.Transport{
+	through := &http.Client{Timeout: rig.Patience, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
@@ -103,7 +104,7 @@ func TestBehindNginx(t *testing.T) {
 		t.Fatal(err)
 	}
 	browser := &http.Client{
-		Jar: jar, Timeout: harness.Patience, CheckRedirect: client.CheckRedirect,
+		Jar: jar, Timeout: rig.Patience, CheckRedirect: client.CheckRedirect,
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
 			TLSClientConfig:   &tls.Config{RootCAs: ca.Pool()},

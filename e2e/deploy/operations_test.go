@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -31,7 +32,7 @@ type operations struct {
 type block struct{ section, language, text string }
 
 func newOperations(t *testing.T) *operations {
-	o := &operations{t: t, dir: shortDir(t), admin: harness.FreeAddr(t), proxy: port(t)}
+	o := &operations{t: t, dir: shortDir(t), admin: rig.FreeAddr(t), proxy: port(t)}
 	o.secrets = filepath.Join(o.dir, "secrets")
 	o.srv = provider(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
 	page := read(t, "docs/operations.md")
@@ -187,7 +188,7 @@ func TestOperations(t *testing.T) {
 	o.srv.SetClientSecrets("crm", "another one")
 	write(t, filepath.Join(o.secrets, "crm-secret-new"), "another one")
 	o.next("Rotate a client secret", 1)
-	harness.Eventually(t, harness.Patience, func() bool { return o.srv.Count() == 2 && strings.Contains(o.sources(), `"generation":2`) }, "a token by the new secret")
+	rig.Eventually(t, func() bool { return o.srv.Count() == 2 && strings.Contains(o.sources(), `"generation":2`) }, "a token by the new secret")
 	o.serves(2, "after the rotation of the secret")
 
 	// The new release is another binary, and says so.
@@ -207,7 +208,7 @@ func TestOperations(t *testing.T) {
 		t.Errorf("the old binary is %s", out)
 	}
 	wants(t, "http://127.0.0.1:"+o.proxy+"/api", http.StatusBadGateway)
-	harness.Eventually(t, harness.Patience, func() bool { return strings.Contains(o.sources(), "the stored record was written by a newer release") }, "the reason")
+	rig.Eventually(t, func() bool { return strings.Contains(o.sources(), "the stored record was written by a newer release") }, "the reason")
 	if readFile(t, o.record()) != newer {
 		t.Error("the newer record was not left alone")
 	}

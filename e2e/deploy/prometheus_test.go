@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -79,7 +80,7 @@ type prometheus struct {
 // and more often than the example.
 func startPrometheus(t *testing.T, admin string) *prometheus {
 	t.Helper()
-	dir, address := shortDir(t), harness.FreeAddr(t)
+	dir, address := shortDir(t), rig.FreeAddr(t)
 	write(t, filepath.Join(dir, "rules.yml"), read(t, prometheusDir+"/rules.yml"))
 	write(t, filepath.Join(dir, "prometheus.yml"), adjust(t, read(t, prometheusDir+"/prometheus.yml"),
 		"localhost:2019", admin, "scrape_interval: 15s", "scrape_interval: 1s", "evaluation_interval: 15s", "evaluation_interval: 1s"))

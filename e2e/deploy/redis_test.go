@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -129,7 +130,7 @@ func TestRedisCluster(t *testing.T) {
 	}
 	refresh := func(i *instance, want int) {
 		t.Helper()
-		harness.Eventually(t, harness.Patience, func() bool {
+		rig.Eventually(t, func() bool {
 			if srv.Count() < want {
 				i.post("refresh")
 			}
@@ -141,7 +142,7 @@ func TestRedisCluster(t *testing.T) {
 	requests(1, "when both have started")
 	refresh(a, 2)
 	b.post("sync")
-	harness.Eventually(t, harness.Patience, func() bool { return b.generation() == 2 }, "the other instance to use the token")
+	rig.Eventually(t, func() bool { return b.generation() == 2 }, "the other instance to use the token")
 	b.serves()
 	requests(2, "when both use the second token")
 

@@ -108,7 +108,7 @@ func tool(t testing.TB, name, where string) string {
 // port is a free loopback port.
 func port(t testing.TB) string {
 	t.Helper()
-	_, port, err := net.SplitHostPort(harness.FreeAddr(t))
+	_, port, err := net.SplitHostPort(rig.FreeAddr(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func (p *process) kill() {
 // until waits for cond, and ends the test if the process ends before.
 func (p *process) until(cond func() bool, format string, args ...any) {
 	p.t.Helper()
-	harness.Eventually(p.t, rig.Patience, func() bool {
+	rig.Eventually(p.t, func() bool {
 		if p.ended() {
 			return true
 		}
@@ -231,7 +231,7 @@ func environ(dir, admin string, more ...string) []string {
 // serve runs Caddy with a Caddyfile in dir, and waits until the configuration is in place.
 func serve(t testing.TB, binary, dir, caddyfile string, env ...string) *server {
 	t.Helper()
-	return serveAt(t, binary, dir, caddyfile, harness.FreeAddr(t), env...)
+	return serveAt(t, binary, dir, caddyfile, rig.FreeAddr(t), env...)
 }
 
 // serveAt is serve with the admin API at that address.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -54,7 +55,7 @@ func one(t *testing.T, settings map[string][]string, name string) string {
 func TestSystemdService(t *testing.T) {
 	settings := unit(t)
 	srv := provider(t, tokensourcetest.Config{})
-	dir, proxy, admin := shortDir(t), port(t), harness.FreeAddr(t)
+	dir, proxy, admin := shortDir(t), port(t), rig.FreeAddr(t)
 
 	name, source, ok := strings.Cut(one(t, settings, "LoadCredential"), ":")
 	if !ok || !filepath.IsAbs(source) {
@@ -89,7 +90,7 @@ func TestSystemdService(t *testing.T) {
 	notified := func(what string) {
 		t.Helper()
 		for {
-			if err := notify.SetReadDeadline(time.Now().Add(harness.Patience)); err != nil {
+			if err := notify.SetReadDeadline(time.Now().Add(rig.Patience)); err != nil {
 				t.Fatal(err)
 			}
 			message := make([]byte, 4096)
