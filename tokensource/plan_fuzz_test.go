@@ -43,7 +43,7 @@ type planWalk struct {
 
 	began    *Record // what was known first
 	others   int     // marks of other processes so far
-	seenMine bool    // the mark was read back since it was stored
+	seenMine bool    // the last read saw the mark of this process
 	granted  map[*Record]bool
 	written  map[*Record]error
 }
@@ -131,13 +131,12 @@ func (w *planWalk) apply(st step) (ended bool) {
 	w.now = w.now.Add(st.wait + time.Duration(w.pick(4))*100*time.Millisecond)
 	switch st.verb {
 	case doRead:
-		stored, err := w.stored0(), error(nil)
+		stored, err := w.inStorage(), error(nil)
 		if err = w.storageErr(); err != nil {
 			stored = nil
 		}
-		mark := w.mark
+		w.seenMine = stored != nil && w.mark != nil && w.mark.Spending.Since.Equal(since(stored)) && stored.Spending.Owner == "us"
 		w.sees(stored, err)
-		w.seenMine = w.seenMine || mark != nil && w.mark == mark && err == nil
 		w.lives = stored != nil && !stored.AccessToken.IsZero() && !w.flip(4)
 		w.usable = w.lives && w.flip(2)
 	case doServe:
@@ -186,8 +185,16 @@ func (w *planWalk) apply(st step) (ended bool) {
 	return false
 }
 
-// stored0 is what the storage holds: nothing, what this process knows, its mark, or something else.
-func (w *planWalk) stored0() *Record {
+// since is when the mark on rec was stored, if there is one.
+func since(rec *Record) time.Time {
+	if rec.Spending == nil {
+		return time.Time{}
+	}
+	return rec.Spending.Since
+}
+
+// inStorage is what the storage holds: nothing, what this process knows, its mark, or something else.
+func (w *planWalk) inStorage() *Record {
 	known := w.rec
 	if w.mark != nil {
 		known = w.mark
