@@ -67,12 +67,12 @@ func (o *occupancy) enter(storage Exclusive) *Error {
 }
 
 // sameAs reports whether s and other are the same mark.
-func (s *Spending) sameAs(other *Spending) bool {
+func (s *Intent) sameAs(other *Intent) bool {
 	return s != nil && other != nil && s.Owner == other.Owner && s.Since.Equal(other.Since)
 }
 
 // lost returns the mark as it is once no process waits for its answer, from now on.
-func (s *Spending) lost(now time.Time) *Spending {
+func (s *Intent) lost(now time.Time) *Intent {
 	ended := *s
 	ended.Lost, ended.Since = true, now.UTC()
 	return &ended

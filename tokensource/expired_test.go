@@ -24,10 +24,10 @@ func TestExpiredTokenIsNeverHandedOut(t *testing.T) {
 		}
 	}
 	// aged returns a stored record whose token was obtained so long ago.
-	aged := func(age time.Duration, mark *tokensource.Spending) *tokensource.Record {
+	aged := func(age time.Duration, mark *tokensource.Intent) *tokensource.Record {
 		rec := record(3, "at3", "rt3", lifetime)
 		rec.Obtained, rec.Expiry = time.Now().Add(-age), time.Now().Add(lifetime-age)
-		rec.Spending = mark
+		rec.Intent = mark
 		return rec
 	}
 	for name, begin := range map[string]func(t *testing.T, storage *steps, ep *endpoint) *tokensource.Source{
@@ -37,7 +37,7 @@ func TestExpiredTokenIsNeverHandedOut(t *testing.T) {
 			return newSource(t, ep, refreshing(storage, "rt0"))
 		},
 		"started after a kill in a refresh": func(t *testing.T, storage *steps, ep *endpoint) *tokensource.Source {
-			put(t, storage, aged(5*time.Second, &tokensource.Spending{Generation: 3, Owner: "dead", Since: time.Now()}))
+			put(t, storage, aged(5*time.Second, &tokensource.Intent{Generation: 3, Owner: "dead", Since: time.Now()}))
 			ep.set(slow(0))
 			return newSource(t, ep, refreshing(storage, "rt0"))
 		},

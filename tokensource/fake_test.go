@@ -288,7 +288,7 @@ func (s *steps) Store(ctx context.Context, key string, value []byte) error {
 		return s.MemoryStorage.Store(ctx, key, value)
 	}
 	rec := decode(value)
-	s.note(fmt.Sprintf("store gen=%d rt=%s marked=%t failed=%t", rec.Generation, rec.RefreshToken.Reveal(), rec.Spending != nil, rec.Failure != nil))
+	s.note(fmt.Sprintf("store gen=%d rt=%s marked=%t failed=%t", rec.Generation, rec.RefreshToken.Reveal(), rec.Intent != nil, rec.Failure != nil))
 	err := s.MemoryStorage.Store(ctx, key, value)
 	if s.afterStore != nil {
 		s.afterStore(rec)

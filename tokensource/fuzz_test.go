@@ -95,7 +95,7 @@ func FuzzRecord(f *testing.F) {
 			t.Fatalf("a record that was written cannot be read: %v", err)
 		}
 		third, err := EncodeRecord(got)
-		if err != nil || !bytes.Equal(again, third) || !reflect.DeepEqual(rec.Spending == nil, got.Spending == nil) || got.Generation != rec.Generation {
+		if err != nil || !bytes.Equal(again, third) || !reflect.DeepEqual(rec.Intent == nil, got.Intent == nil) || got.Generation != rec.Generation {
 			t.Fatalf("wrote %s, then %s (%v)", again, third, err)
 		}
 	})

@@ -60,10 +60,10 @@ func goldenRecords() map[string]*tokensource.Record {
 		}),
 		"never ends": rec(func(r *tokensource.Record) { r.Expiry, r.Scope, r.Seed = time.Time{}, "", "" }),
 		"intent": rec(func(r *tokensource.Record) {
-			r.Spending = &tokensource.Spending{Generation: 7, Owner: "0123456789abcdef01", Since: at(time.Minute)}
+			r.Intent = &tokensource.Intent{Generation: 7, Owner: "0123456789abcdef01", Since: at(time.Minute)}
 		}),
 		"lost": rec(func(r *tokensource.Record) {
-			r.Spending = &tokensource.Spending{Generation: 7, Owner: "0123456789abcdef01", Since: at(time.Minute), Lost: true, Losses: 3}
+			r.Intent = &tokensource.Intent{Generation: 7, Owner: "0123456789abcdef01", Since: at(time.Minute), Lost: true, Losses: 3}
 		}),
 		"refused": rec(func(r *tokensource.Record) {
 			r.Failure = &tokensource.Failure{

@@ -49,22 +49,22 @@ type Interactive interface {
 // the token it has at hand.
 type Request struct {
 	// Params are the grant's parameters, grant_type among them. The source adds
-	// the client's authentication, Spends and the configured parameters. Unlike a
+	// the client's authentication, RefreshToken and the configured parameters. Unlike a
 	// [Secret] they print as they are.
 	Params url.Values
 	// Secrets are parameters that must not be printed: a code and its verifier.
 	Secrets map[string]Secret
 	// WithScope asks for the configured scopes to be sent along.
 	WithScope bool
-	// Spends is the refresh token to send, as refresh_token, if any: the provider
+	// RefreshToken is the refresh token to send, as refresh_token, if any: the provider
 	// may replace it, so the answer must not be lost.
-	Spends Secret
+	RefreshToken Secret
 	// Seed is noted in the record: the digest of the configured refresh token that
-	// Spends is or grew from.
+	// RefreshToken is or grew from.
 	Seed string
 	// Response, if not nil, is the token itself, and no request is made.
 	Response *TokenResponse
 
-	// sendBy is when the write-ahead mark for Spends becomes too old for the request to begin.
+	// sendBy is when the write-ahead mark for RefreshToken becomes too old for the request to begin.
 	sendBy deadline
 }

@@ -47,7 +47,7 @@ func (g RefreshToken) Next(ctx context.Context, rec *Record) (Request, error) {
 // refreshRequest asks for a token with refresh token rt. No scope is sent: left out,
 // it means the one granted (RFC 6749 section 6), and some providers refuse any.
 func refreshRequest(rt Secret) Request {
-	return Request{Params: url.Values{"grant_type": {"refresh_token"}}, Spends: rt}
+	return Request{Params: url.Values{"grant_type": {"refresh_token"}}, RefreshToken: rt}
 }
 
 // refreshTokenDigest identifies a refresh token in the record without holding it.

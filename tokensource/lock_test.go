@@ -148,7 +148,7 @@ func TestStalledStorage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				storage := &stalling{order: func(rec *tokensource.Record) time.Duration {
-					if markLast == (rec.Spending != nil) {
+					if markLast == (rec.Intent != nil) {
 						return 20 * time.Millisecond
 					}
 					return 0

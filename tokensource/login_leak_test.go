@@ -17,7 +17,7 @@ func TestLoginsNeverPrint(t *testing.T) {
 	s := tokensource.NewSecret(canary)
 	l := tokensource.Login{URL: s, State: s, Binding: s, Verifier: s}
 	answer := &tokensource.TokenResponse{AccessToken: s, RefreshToken: s}
-	req := tokensource.Request{Secrets: map[string]tokensource.Secret{"code": s}, Spends: s, Response: answer}
+	req := tokensource.Request{Secrets: map[string]tokensource.Secret{"code": s}, RefreshToken: s, Response: answer}
 	for name, v := range map[string]any{
 		"login": l, "its pointer": &l, "request": req, "its request's pointer": &req, "list": []*tokensource.Login{&l}, "answer": answer, "map": map[string]any{"l": l, "r": req},
 	} {

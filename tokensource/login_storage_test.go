@@ -135,7 +135,7 @@ func TestLoginReplacesTheRecord(t *testing.T) {
 				connect(t, src, "")
 				wantToken(t, src, "at1")
 				rec := stored(t, storage)
-				if rec.Generation != tt.generation || rec.RefreshToken.Reveal() != "rt1" || rec.Failure != nil || rec.Spending != nil {
+				if rec.Generation != tt.generation || rec.RefreshToken.Reveal() != "rt1" || rec.Failure != nil || rec.Intent != nil {
 					t.Errorf("stored %+v", rec)
 				}
 				if tt.meanwhile != nil && !rec.Decided.After(tt.meanwhile.Decided) {

@@ -32,8 +32,8 @@ func TestOthersGoOnAfterALostAnswer(t *testing.T) {
 		if mustToken(t, a).Generation < 2 || mustToken(t, b).Generation < 2 {
 			t.Error("one of them has no new token")
 		}
-		if rec := stored(t, storage); rec.Spending != nil {
-			t.Errorf("the mark is left: %+v", rec.Spending)
+		if rec := stored(t, storage); rec.Intent != nil {
+			t.Errorf("the mark is left: %+v", rec.Intent)
 		}
 
 		ep.set(always(reply{status: http.StatusServiceUnavailable, body: "<html>"}))
@@ -49,8 +49,8 @@ func TestOthersGoOnAfterALostAnswer(t *testing.T) {
 		if n := ep.count() - before; n < 10 || n > 48 {
 			t.Errorf("%d token requests of two processes in three minutes", n)
 		}
-		if st := a.Account("").Status().State; st != tokensource.StateUncertain || !stored(t, storage).Spending.Lost {
-			t.Errorf("state %s, mark %+v", st, stored(t, storage).Spending)
+		if st := a.Account("").Status().State; st != tokensource.StateUncertain || !stored(t, storage).Intent.Lost {
+			t.Errorf("state %s, mark %+v", st, stored(t, storage).Intent)
 		}
 		for _, src := range []*tokensource.Source{a, b} {
 			began := time.Now()
@@ -72,7 +72,7 @@ func TestMarkOnALiveToken(t *testing.T) {
 			put(t, storage, &tokensource.Record{
 				Generation: 2, AccessToken: tokensource.NewSecret("at2"), RefreshToken: tokensource.NewSecret("rt2"),
 				Obtained: time.Now(), Expiry: time.Now().Add(time.Hour),
-				Spending: &tokensource.Spending{Generation: 2, Owner: "other", Since: time.Now(), Lost: lost},
+				Intent: &tokensource.Intent{Generation: 2, Owner: "other", Since: time.Now(), Lost: lost},
 			})
 			src := newSource(t, ep, refreshing(storage, "rt0"))
 			src.Warm()
@@ -106,7 +106,7 @@ func TestProcessesShareTheirPauses(t *testing.T) {
 				put(t, storage, &tokensource.Record{
 					Generation: 2, AccessToken: tokensource.NewSecret("at2"), RefreshToken: tokensource.NewSecret("rt2"),
 					Obtained: time.Now(), Expiry: time.Now().Add(life),
-					Spending: &tokensource.Spending{Generation: 2, Owner: "other", Since: time.Now()},
+					Intent: &tokensource.Intent{Generation: 2, Owner: "other", Since: time.Now()},
 				})
 				var all []*tokensource.Source
 				for range 5 {
@@ -143,13 +143,13 @@ func TestSameTokenAfterAMark(t *testing.T) {
 		rec := &tokensource.Record{
 			Generation: 2, AccessToken: tokensource.NewSecret("at2"), RefreshToken: tokensource.NewSecret("rt2"),
 			Obtained: time.Now(), Expiry: time.Now().Add(time.Hour),
-			Spending: &tokensource.Spending{Generation: 2, Owner: "other", Since: time.Now(), Lost: true, Losses: 8},
+			Intent: &tokensource.Intent{Generation: 2, Owner: "other", Since: time.Now(), Lost: true, Losses: 8},
 		}
 		put(t, storage, rec)
 		src := newSource(t, ep, refreshing(storage, "rt0"))
 		src.Warm()
 		advance(time.Second) // it is left to the other process
-		rec.Spending, rec.Obtained = nil, time.Now()
+		rec.Intent, rec.Obtained = nil, time.Now()
 		put(t, storage, rec)
 		advance(20 * time.Second)
 		wantToken(t, src, "at2")
@@ -175,8 +175,8 @@ func TestLostBeforeTheQuickRetry(t *testing.T) {
 			put(t, storage, &tokensource.Record{Generation: 2, RefreshToken: tokensource.NewSecret("rt2")})
 			src := newSource(t, ep, refreshing(storage, "rt0"))
 			wantError(t, src, tokensource.ClassWait)
-			if st := src.Account("").Status().State; st != tokensource.StateUncertain || stored(t, storage).Spending == nil {
-				t.Errorf("%s: state %s, mark %+v", name, st, stored(t, storage).Spending)
+			if st := src.Account("").Status().State; st != tokensource.StateUncertain || stored(t, storage).Intent == nil {
+				t.Errorf("%s: state %s, mark %+v", name, st, stored(t, storage).Intent)
 			}
 			advance(14 * time.Second)
 			wantError(t, src, tokensource.ClassWait)
@@ -193,14 +193,14 @@ func TestLostByAnotherStaysUncertain(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
 		put(t, storage, &tokensource.Record{
 			Generation: 2, RefreshToken: tokensource.NewSecret("rt2"),
-			Spending: &tokensource.Spending{Generation: 2, Owner: "other", Since: time.Now().Add(-time.Minute), Lost: true, Losses: 2},
+			Intent: &tokensource.Intent{Generation: 2, Owner: "other", Since: time.Now().Add(-time.Minute), Lost: true, Losses: 2},
 		})
 		ep := &endpoint{script: always(reply{err: errReset, unsent: true})}
 		src := newSource(t, ep, refreshing(storage, "rt0"))
 		wantError(t, src, tokensource.ClassWait)
 		wantCount(t, ep, 1)
-		if rec := stored(t, storage); rec.Spending == nil || !rec.Spending.Lost {
-			t.Errorf("mark %+v", rec.Spending)
+		if rec := stored(t, storage); rec.Intent == nil || !rec.Intent.Lost {
+			t.Errorf("mark %+v", rec.Intent)
 		}
 	})
 }

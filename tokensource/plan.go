@@ -124,7 +124,7 @@ type situation struct {
 	// watched is true if another process's mark was seen to become too old.
 	watched bool
 
-	// mark is rec with the mark of this process; nil before, and once another process's mark replaced it.
+	// mark is rec with the [Intent] of this process; nil before, and once another process's mark replaced it.
 	mark    *Record
 	markErr error
 	marks   int
@@ -200,7 +200,7 @@ func compare(known, stored *Record) comparison {
 		return older
 	case replaced:
 		return differs
-	case known.Spending != nil && stored.Spending == nil:
+	case known.Intent != nil && stored.Intent == nil:
 		return released
 	}
 	return same
@@ -216,7 +216,7 @@ func (s *situation) sees(stored *Record, err error) {
 	}
 	known := cmp.Or(s.mark, s.rec)
 	s.found = compare(known, stored)
-	if s.asks > 0 || s.mark != nil && s.found == same && stored.Spending.sameAs(s.mark.Spending) {
+	if s.asks > 0 || s.mark != nil && s.found == same && stored.Intent.sameAs(s.mark.Intent) {
 		return
 	}
 	s.rec, s.mark = known, nil
@@ -277,7 +277,7 @@ func (s *situation) next() {
 // plan returns the next step.
 func plan(s *situation) step {
 	switch {
-	case !s.stores || s.request != nil && s.request.Spends.IsZero() && s.asks > 0:
+	case !s.stores || s.request != nil && s.request.RefreshToken.IsZero() && s.asks > 0:
 		return planUnspent(s)
 	case s.granted != nil:
 		return planGranted(s)
@@ -322,7 +322,7 @@ func planRequest(s *situation) step {
 		return step{verb: doPrepare, why: "the request depends on the record"}
 	case s.refusal != nil:
 		return step{verb: doFail, rec: s.rec, err: s.refusal, dirty: s.dirty, why: "the grant has no request to send"}
-	case s.request.Spends.IsZero():
+	case s.request.RefreshToken.IsZero():
 		return step{verb: doAsk, why: "no refresh token is sent"}
 	case s.readErr != nil && (s.live || s.alone() == shared):
 		return failUnasked(s, unreadable(s.readErr), s.readErr, "another process may have replaced the refresh token")
@@ -339,7 +339,7 @@ func planRequest(s *situation) step {
 	// After a failure of the storage, another process may be about to store a newer refresh token, unless
 	// there is no other process. If this process did not see the failure, it sees the mark of that one.
 	var settle time.Duration
-	left := s.rec.Spending
+	left := s.rec.Intent
 	switch abandoned := left != nil && !left.Lost && left.Owner != s.process; {
 	case s.troubled, abandoned && !s.watched:
 		settle = afterTrouble
@@ -474,16 +474,16 @@ func planFailure(s *situation) step {
 	rec := s.mark.clone()
 	switch {
 	case dead:
-		rec.Spending, rec.Failure = nil, &Failure{
-			Class: ClassLogin, Code: s.failure.Code, Reason: s.failure.Reason, At: s.now.UTC(), Refused: refreshTokenDigest(s.request.Spends),
+		rec.Intent, rec.Failure = nil, &Failure{
+			Class: ClassLogin, Code: s.failure.Code, Reason: s.failure.Reason, At: s.now.UTC(), Refused: refreshTokenDigest(s.request.RefreshToken),
 		}
 	case lost:
-		rec.Spending = s.mark.Spending.lost(s.now)
-		rec.Spending.Losses++
-	case s.lost || s.mark.Spending.Losses > 0:
-		rec.Spending = s.mark.Spending.lost(s.now) // that answer is still missing
+		rec.Intent = s.mark.Intent.lost(s.now)
+		rec.Intent.Losses++
+	case s.lost || s.mark.Intent.Losses > 0:
+		rec.Intent = s.mark.Intent.lost(s.now) // that answer is still missing
 	default:
-		rec.Spending = nil
+		rec.Intent = nil
 	}
 	if s.readErr != nil {
 		return step{verb: doFail, rec: rec, err: s.failure, storage: s.readErr, dirty: !lost, why: "what is stored may be newer, and is not written over unread"}
@@ -542,13 +542,13 @@ func (s *situation) overtaken() bool {
 // elsewhere reports whether another process is likely to be sending the refresh token of rec: its mark is younger
 // than a request may take, and the request has not ended.
 func (s *situation) elsewhere(rec *Record) bool {
-	return rec.Spending != nil && rec.Spending.Owner != s.process && rec.Spending.underway(s.now, s.timeout)
+	return rec.Intent != nil && rec.Intent.Owner != s.process && rec.Intent.underway(s.now, s.timeout)
 }
 
 // lostElsewhere is how long this process still waits after another one lost an answer: all processes together
 // ask about as often as one would.
 func (s *situation) lostElsewhere() time.Duration {
-	left := s.rec.Spending
+	left := s.rec.Intent
 	if left == nil || !left.Lost || left.Owner == s.process {
 		return 0
 	}

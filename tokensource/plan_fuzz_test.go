@@ -96,7 +96,7 @@ func (w *planWalk) record(generation uint64) *Record {
 		}
 	}
 	if w.flip(3) {
-		rec.Spending = &Spending{
+		rec.Intent = &Intent{
 			Generation: generation, Owner: [...]string{"us", "other"}[w.pick(2)], Losses: w.pick(3), Lost: w.flip(3),
 			Since: planNow.Add(time.Duration(w.pick(40)-30) * time.Second),
 		}
@@ -135,14 +135,14 @@ func (w *planWalk) apply(st step) (ended bool) {
 		if err = w.storageErr(); err != nil {
 			stored = nil
 		}
-		w.seenMine = stored != nil && w.mark != nil && w.mark.Spending.Since.Equal(since(stored)) && stored.Spending.Owner == "us"
+		w.seenMine = stored != nil && w.mark != nil && w.mark.Intent.Since.Equal(since(stored)) && stored.Intent.Owner == "us"
 		w.sees(stored, err)
 		w.lives = stored != nil && !stored.AccessToken.IsZero() && !w.flip(4)
 		w.usable = w.lives && w.flip(2)
 	case doServe:
 		w.served, w.live = true, true
 	case doPrepare:
-		w.prepared, w.request, w.refusal, w.retryAfter = w.rec, &Request{Spends: NewSecret("rt")}, nil, nil
+		w.prepared, w.request, w.refusal, w.retryAfter = w.rec, &Request{RefreshToken: NewSecret("rt")}, nil, nil
 		if !w.stores {
 			w.request = &Request{}
 		}
@@ -166,7 +166,7 @@ func (w *planWalk) apply(st step) (ended bool) {
 		w.slept(st.wait)
 	case doMark:
 		mark := w.rec.clone()
-		mark.Spending = &Spending{Generation: mark.Generation, Owner: "us", Since: w.now.Add(st.wait)}
+		mark.Intent = &Intent{Generation: mark.Generation, Owner: "us", Since: w.now.Add(st.wait)}
 		w.storedMark(mark, st.wait, w.storageErr(), w.flip(4))
 		w.seenMine = false
 	case doProbe:
@@ -187,10 +187,10 @@ func (w *planWalk) apply(st step) (ended bool) {
 
 // since is when the mark on rec was stored, if there is one.
 func since(rec *Record) time.Time {
-	if rec.Spending == nil {
+	if rec.Intent == nil {
 		return time.Time{}
 	}
-	return rec.Spending.Since
+	return rec.Intent.Since
 }
 
 // inStorage is what the storage holds: nothing, what this process knows, its mark, or something else.
@@ -209,7 +209,7 @@ func (w *planWalk) inStorage() *Record {
 		if w.others++; w.others > 5 {
 			return rec // other processes do not begin a request for ever
 		}
-		rec.Spending = &Spending{Generation: rec.Generation, Owner: "other", Since: w.now.Add(-time.Duration(w.pick(20)) * time.Second), Lost: w.flip(3)}
+		rec.Intent = &Intent{Generation: rec.Generation, Owner: "other", Since: w.now.Add(-time.Duration(w.pick(20)) * time.Second), Lost: w.flip(3)}
 		return rec
 	}
 	if w.others++; w.others > 5 {
@@ -238,7 +238,7 @@ func (w *planWalk) answer() {
 	default:
 		granted = before.clone()
 		granted.Generation++
-		granted.Spending, granted.Disconnected = nil, false
+		granted.Intent, granted.Disconnected = nil, false
 		granted.RefreshToken = NewSecret(fmt.Sprint("rt-granted", granted.Generation))
 		w.granted[granted] = true
 	}
@@ -247,7 +247,7 @@ func (w *planWalk) answer() {
 
 // check holds one step to the promises.
 func (w *planWalk) check(st step) error {
-	spends := w.request != nil && !w.request.Spends.IsZero()
+	spends := w.request != nil && !w.request.RefreshToken.IsZero()
 	switch st.verb {
 	case doAsk:
 		watch := w.settle > 0 || w.stalled || w.watched || w.contended || w.withoutLock

@@ -43,7 +43,7 @@ func planRecord(generation uint64, changes ...func(*Record)) *Record {
 
 func marked(owner string, age time.Duration, lost bool) func(*Record) {
 	return func(rec *Record) {
-		rec.Spending = &Spending{Generation: rec.Generation, Owner: owner, Since: planNow.Add(-age), Lost: lost, Losses: 2}
+		rec.Intent = &Intent{Generation: rec.Generation, Owner: owner, Since: planNow.Add(-age), Lost: lost, Losses: 2}
 	}
 }
 
@@ -68,7 +68,9 @@ func ended(s *situation)  { s.live = false }
 func dirty(s *situation)  { s.dirty = true }
 
 // prepared is the request of a grant that sends a refresh token.
-func prepared(s *situation) { s.prepared, s.request = s.rec, &Request{Spends: s.rec.RefreshToken} }
+func prepared(s *situation) {
+	s.prepared, s.request = s.rec, &Request{RefreshToken: s.rec.RefreshToken}
+}
 
 // unspent is the request of a grant that sends none.
 func unspent(s *situation) { s.prepared, s.request = s.rec, &Request{} }
@@ -87,7 +89,7 @@ func mark(err error, settle time.Duration) func(*situation) {
 	return func(s *situation) {
 		rec := s.rec.clone()
 		marked("us", -settle, false)(rec)
-		rec.Spending.Losses = 0
+		rec.Intent.Losses = 0
 		s.storedMark(rec, settle, err, false)
 	}
 }

@@ -1,6 +1,44 @@
 package tokensource
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
+
+// live is a token in use.
+type live struct {
+	tok  Token
+	soft deadline
+	hard deadline
+	// check is the monotonic moment until which tok is handed out without a
+	// further look.
+	check atomic.Int64
+	// refused is set once an upstream refused the token.
+	refused atomic.Bool
+	// probation is set on a token that was obtained because its forerunner was
+	// refused: when it is refused before then, it is not the token that the
+	// upstream minds.
+	probation deadline
+}
+
+// token returns l's token unless it has ended; nil if there is none. Every token that a caller
+// gets after a wait comes from here, because a token can end during the wait.
+func (l *live) token(c Clock) *Token {
+	if l == nil || c.passed(l.hard) {
+		return nil
+	}
+	return &l.tok
+}
+
+// rearm sets when to look again. A stale token is looked at more often, so that
+// a refresh that waits for its next try is begun in time.
+func (l *live) rearm(c Clock, stale bool) {
+	now, step, until := c.Elapsed(), glance, l.soft
+	if stale {
+		step, until = glance/10, l.hard
+	}
+	l.check.Store(int64(min(now+step, until.mono)))
+}
 
 // complete publishes how a refresh ended: the new token, or the error and when to try again. Everyone who waited
 // gets the same.
@@ -102,7 +140,7 @@ func (a *account) deadlines(rec *Record, again bool) (soft, hard deadline) {
 		// token for as long as it might last.
 		return c.in(0), c.in(lifetime)
 	}
-	if s := rec.Spending; s != nil && s.Owner != a.src.owner {
+	if s := rec.Intent; s != nil && s.Owner != a.src.owner {
 		// The process that was renewing it may be dead. For some seconds the provider may still take the refresh token.
 		return c.in(0), c.in(lifetime - age)
 	}
@@ -121,7 +159,7 @@ func (a *account) failLocked(end step) {
 	if a.failed != nil {
 		f.attempts, f.lost = a.failed.attempts+1, a.failed.lost
 	}
-	if f.lost == (deadline{}) && a.rec != nil && a.rec.Spending != nil && (e.Lost || a.rec.Spending.Lost) {
+	if f.lost == (deadline{}) && a.rec != nil && a.rec.Intent != nil && (e.Lost || a.rec.Intent.Lost) {
 		f.lost = c.in(lostHurry)
 	}
 	delay := f.pause(a.dirty != (deadline{}), f.lost != (deadline{}) && !c.passed(f.lost), a.src.traits.Local, c.Now())

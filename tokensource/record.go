@@ -14,9 +14,8 @@ type Record struct {
 	// decides which of two copies of a record is newer, unless Decided does.
 	Generation uint64
 
-	// Decided is when a person last connected or disconnected the account; zero where
-	// none does. It goes before Generation: a refresh that began before then, in
-	// whatever process, never undoes what a person did.
+	// Decided is when a person last connected or disconnected the account; zero if no person does. It goes before
+	// Generation: a refresh that began before then, in any process, never undoes what a person did.
 	Decided time.Time
 
 	AccessToken  Secret
@@ -42,27 +41,28 @@ type Record struct {
 	// (scopes, parameters). An access token obtained under other ones is not used.
 	Config string
 
-	// Spending is set before a refresh token is sent and cleared by the next
-	// generation. Found after a restart, it says that the token may be spent.
-	Spending *Spending
+	// Intent is set before a refresh token is sent and cleared by the next generation. Found after a restart, it says
+	// that the provider may have replaced the refresh token already.
+	Intent *Intent
 
 	// Failure is the last refusal that only a person can mend, until a new login.
 	Failure *Failure
 
-	// Disconnected is set when a person disconnected the account. Its tokens are
-	// gone; the record stays, so that who knows an older one learns of it.
+	// Disconnected is set when a person disconnected the account. Its tokens are gone. The record stays, so that a
+	// process that knows an older one learns of it.
 	Disconnected bool
 }
 
-// Spending is the write-ahead mark of a refresh: which generation's refresh
-// token is being used up, by whom, since when.
-type Spending struct {
+// Intent is the write-ahead mark of a refresh: which generation's refresh token is about to be sent, by which process,
+// since when.
+type Intent struct {
 	Generation uint64    `json:"generation"`
 	Owner      string    `json:"owner"`
 	Since      time.Time `json:"since"`
-	// Lost says that nobody waits for the answer any more, though it, or one to an earlier attempt, is missing.
+	// Lost is true once no process waits for the answer any more, though it, or the one to an earlier attempt, is
+	// missing.
 	Lost bool `json:"lost,omitempty"`
-	// Losses counts the attempts in a row, of whatever process, whose answers were lost.
+	// Losses counts the attempts in a row, of all processes, whose answers were lost.
 	Losses int `json:"losses,omitempty"`
 }
 

@@ -66,7 +66,7 @@ func TestSecretsNeverPrint(t *testing.T) {
 		"any": any(&h), "unexported fields": h, "Record": rec, "*Record": &rec,
 		"Token": *tok, "*Token": tok, "NewToken": tokensource.NewToken(canary, 1, time.Now()),
 		"TokenResponse": tokensource.TokenResponse{AccessToken: s, RefreshToken: s},
-		"Request":       tokensource.Request{Spends: s, Response: &tokensource.TokenResponse{AccessToken: s}},
+		"Request":       tokensource.Request{RefreshToken: s, Response: &tokensource.TokenResponse{AccessToken: s}},
 		"Static":        tokensource.Static{Token: tokensource.Literal(canary)}, "RefreshToken": tokensource.RefreshToken{Initial: tokensource.Literal(canary)},
 		"Config": tokensource.Config{ClientSecrets: []tokensource.Value{tokensource.Literal(canary)}},
 		"Param":  tokensource.Param{Name: "n", Value: tokensource.Literal(canary)}, "Status": src.Account("").Status(),

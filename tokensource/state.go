@@ -48,7 +48,7 @@ func stateOf(s standing) State {
 		return StateLoginRequired
 	case s.loginFailed && (!s.live || s.due || s.refused):
 		return StateLoginRequired
-	case s.rec != nil && s.rec.Spending != nil && (s.lost || !s.underway):
+	case s.rec != nil && s.rec.Intent != nil && (s.lost || !s.underway):
 		return StateUncertain
 	case s.live && s.due:
 		return StateStale
@@ -64,7 +64,7 @@ func stateOf(s standing) State {
 
 // underway reports whether the refresh that s marks may still end: its request begins within afterTrouble,
 // or began no longer ago than a request may take, and its process did not say that the answer was lost.
-func (s *Spending) underway(now time.Time, timeout time.Duration) bool {
+func (s *Intent) underway(now time.Time, timeout time.Duration) bool {
 	if s == nil || s.Lost {
 		return false
 	}

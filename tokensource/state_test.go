@@ -8,8 +8,8 @@ import (
 // Each row is one reason for a state, most important first.
 func TestStateOf(t *testing.T) {
 	obtained := &Record{Generation: 3}
-	intent := &Record{Generation: 3, Spending: &Spending{}}
-	dead := &Record{Generation: 3, Spending: &Spending{}, Failure: &Failure{Class: ClassLogin}}
+	intent := &Record{Generation: 3, Intent: &Intent{}}
+	dead := &Record{Generation: 3, Intent: &Intent{}, Failure: &Failure{Class: ClassLogin}}
 	for name, c := range map[string]struct {
 		s    standing
 		want State
@@ -43,16 +43,16 @@ func TestStateOf(t *testing.T) {
 func TestMarkUnderway(t *testing.T) {
 	now, timeout := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), 10*time.Second
 	for name, c := range map[string]struct {
-		mark *Spending
+		mark *Intent
 		want bool
 	}{
 		"none":                     {nil, false},
-		"just made":                {&Spending{Since: now}, true},
-		"almost over":              {&Spending{Since: now.Add(-12*time.Second + 1)}, true},
-		"over":                     {&Spending{Since: now.Add(-12 * time.Second)}, false},
-		"lost":                     {&Spending{Since: now, Lost: true}, false},
-		"of a clock that is ahead": {&Spending{Since: now.Add(afterTrouble + 1)}, false},
-		"the request follows":      {&Spending{Since: now.Add(afterTrouble)}, true},
+		"just made":                {&Intent{Since: now}, true},
+		"almost over":              {&Intent{Since: now.Add(-12*time.Second + 1)}, true},
+		"over":                     {&Intent{Since: now.Add(-12 * time.Second)}, false},
+		"lost":                     {&Intent{Since: now, Lost: true}, false},
+		"of a clock that is ahead": {&Intent{Since: now.Add(afterTrouble + 1)}, false},
+		"the request follows":      {&Intent{Since: now.Add(afterTrouble)}, true},
 	} {
 		if got := c.mark.underway(now, timeout); got != c.want {
 			t.Errorf("%s: %v", name, got)

@@ -54,9 +54,9 @@ func (a *account) status() Status {
 			st.RefreshAt = l.soft.wall
 		}
 	}
-	if a.rec != nil && a.rec.Spending != nil {
+	if a.rec != nil && a.rec.Intent != nil {
 		// A mark of this process belongs to a refresh that is under way, unless its answer was lost.
-		s.underway = a.rec.Spending.Owner == a.src.owner || a.rec.Spending.underway(c.Now(), a.src.cfg.Timeout)
+		s.underway = a.rec.Intent.Owner == a.src.owner || a.rec.Intent.underway(c.Now(), a.src.cfg.Timeout)
 	}
 	if f := a.failed; f != nil {
 		st.Err, st.Attempts, st.RefreshAt = f.err, f.attempts, f.err.RetryAt
@@ -83,7 +83,7 @@ func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
 	if rec != nil {
 		known.live = !rec.AccessToken.IsZero() && (rec.Expiry.IsZero() || now.Before(rec.Expiry))
 		known.due = !rec.Expiry.IsZero() && now.Sub(rec.Obtained) > latestSoft(rec.Expiry.Sub(rec.Obtained), s.cfg.RefreshBefore)
-		known.underway = rec.Spending.underway(now, s.cfg.Timeout)
+		known.underway = rec.Intent.underway(now, s.cfg.Timeout)
 		if f := rec.Failure; f != nil {
 			st.Err = &Error{Source: s.cfg.Name, Account: account, Class: f.Class, Code: f.Code, Reason: f.Reason}
 		}

@@ -192,7 +192,7 @@ func TestLostAnswer(t *testing.T) {
 				if got := src.Account("").Status().State; got != tokensource.StateUncertain {
 					t.Errorf("state %s, want uncertain", got)
 				}
-				if stored(t, storage).Spending == nil {
+				if stored(t, storage).Intent == nil {
 					t.Error("the mark is gone: a restart would not know")
 				}
 				advance(1300 * time.Millisecond)
@@ -204,8 +204,8 @@ func TestLostAnswer(t *testing.T) {
 				if got := ep.spent(); !slices.Equal(got, []string{"rt0", "rt0", "rt0", "rt0"}) {
 					t.Errorf("spent %v, want rt0 each time", got)
 				}
-				if rec := stored(t, storage); rec.RefreshToken.Reveal() != "rt4" || rec.Spending != nil {
-					t.Errorf("stored %q, mark %v", rec.RefreshToken.Reveal(), rec.Spending)
+				if rec := stored(t, storage); rec.RefreshToken.Reveal() != "rt4" || rec.Intent != nil {
+					t.Errorf("stored %q, mark %v", rec.RefreshToken.Reveal(), rec.Intent)
 				}
 			})
 		})
@@ -238,7 +238,7 @@ func TestLostAnswerIsHurriedAfter(t *testing.T) {
 				for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); advance(100 * time.Millisecond) {
 					wantError(t, src, tokensource.ClassWait)
 				}
-				if st := src.Account("").Status().State; st != tokensource.StateUncertain || stored(t, storage).Spending == nil {
+				if st := src.Account("").Status().State; st != tokensource.StateUncertain || stored(t, storage).Intent == nil {
 					t.Errorf("state %s: the answer is still missing", st)
 				}
 				calls := ep.all()
@@ -279,7 +279,7 @@ func TestMarkOfAnotherProcess(t *testing.T) {
 		ep := &endpoint{script: func(int, url.Values) reply { return rotated(9, time.Hour) }}
 		rec := &tokensource.Record{
 			Generation: 2, RefreshToken: tokensource.NewSecret("rt2"),
-			Spending: &tokensource.Spending{Generation: 2, Owner: "other", Since: time.Now()},
+			Intent: &tokensource.Intent{Generation: 2, Owner: "other", Since: time.Now()},
 		}
 		put(t, storage, rec)
 		src := newSource(t, ep, refreshing(storage, "rt0"))

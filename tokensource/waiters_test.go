@@ -136,8 +136,8 @@ func TestCloseWaitsForRefreshAndSaving(t *testing.T) {
 		if time.Since(began) != 2*time.Second {
 			t.Errorf("Close took %s, want the 2 s that were left", time.Since(began))
 		}
-		if rec := stored(t, storage); rec.RefreshToken.Reveal() != "rt1" || rec.Spending != nil {
-			t.Errorf("after Close the storage holds %q, mark %v", rec.RefreshToken.Reveal(), rec.Spending)
+		if rec := stored(t, storage); rec.RefreshToken.Reveal() != "rt1" || rec.Intent != nil {
+			t.Errorf("after Close the storage holds %q, mark %v", rec.RefreshToken.Reveal(), rec.Intent)
 		}
 		advance(50 * time.Second)
 		wantToken(t, src, "at1")

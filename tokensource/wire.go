@@ -152,7 +152,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secre
 		w.leaveAlone(tokenURL, failure)
 	}
 	failure.Endpoint = host.Origin(tokenURL)
-	if !req.Spends.IsZero() && failure.Class == ClassOperator && slices.Contains(w.cfg.DeadGrantErrors, failure.Code) {
+	if !req.RefreshToken.IsZero() && failure.Class == ClassOperator && slices.Contains(w.cfg.DeadGrantErrors, failure.Code) {
 		failure.Class = ClassLogin
 	}
 	return call.unusable, failure
@@ -181,8 +181,8 @@ func (w *wire) params(ctx context.Context, req Request) (url.Values, error) {
 			params[name] = slices.Clone(values)
 		}
 	}
-	if !req.Spends.IsZero() {
-		params.Set("refresh_token", req.Spends.Reveal())
+	if !req.RefreshToken.IsZero() {
+		params.Set("refresh_token", req.RefreshToken.Reveal())
 	}
 	for name, secret := range req.Secrets {
 		if !secret.IsZero() {
