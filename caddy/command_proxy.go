@@ -225,8 +225,7 @@ func (f *proxyFlags) run(raw []byte) error {
 func isFree(addr string) error {
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) {
+		if op, ok := errors.AsType[*net.OpError](err); ok {
 			err = op.Err
 		}
 		return fmt.Errorf("nothing can listen at %s: %w; choose another address with --from", addr, err)
