@@ -171,7 +171,7 @@ func (b *Browsers) checkWithoutOrigin(req *http.Request, client BrowserFields, n
 	}
 	referer, err := url.Parse(strings.ToLower(client.Referer))
 	if err != nil || referer.Scheme != "http" && referer.Scheme != "https" {
-		return nil // browsers send no such Referer
+		return nil //nolint:nilerr // browsers send no such Referer
 	}
 	origin := host.WithoutDefaultPort(referer.Scheme + "://" + referer.Host)
 	if !sameHost(referer.Host, client.Host) && !slices.Contains(b.Origins, origin) {

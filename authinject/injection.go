@@ -195,9 +195,12 @@ func withNoStore(lines []string) []string {
 
 // isToken reports whether s is a token of RFC 9110 section 5.6.2.
 func isToken(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
-		return c >= 0x80 || !isAlnum(byte(c)) && !strings.ContainsRune("!#$%&'*+-.^_`|~", c)
-	})
+	for _, c := range []byte(s) {
+		if !isAlnum(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return s != ""
 }
 
 func isAlnum(c byte) bool {

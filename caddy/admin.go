@@ -19,24 +19,23 @@ import (
 
 func init() { caddy.RegisterModule(adminAPI{}) }
 
-// adminAPI adds to Caddy's admin API how the token sources stand. No answer holds a token.
+// adminAPI adds the state of the token sources to Caddy's admin API. No answer holds a token.
 //
 //	GET    /authinject/ready                          200, or 503 while a source has no token
 //	GET    /authinject/sources                        every source and its accounts
 //	GET    /authinject/sources/<name>                 one source and its accounts
 //	GET    /authinject/sources/<name>/<account>       one account
-//	POST   /authinject/sources/<name>[/<account>]/refresh   asks for a new token now
-//	POST   /authinject/sources/<name>[/<account>]/sync      reads the storage now, for a login or logout elsewhere
+//	POST   /authinject/sources/<name>[/<account>]/refresh   requests a new token now
+//	POST   /authinject/sources/<name>[/<account>]/sync      reads the storage now, after a login or logout elsewhere
 //	DELETE /authinject/sources/<name>[/<account>]     disconnects an account
 //
-// Without an account's name the unnamed account is meant.
+// Without the name of an account, the request is about the unnamed account.
 type adminAPI struct{ ctx caddy.Context }
 
-// adminBase is where the endpoints begin.
+// adminBase is the beginning of the paths.
 const adminBase = "/authinject/"
 
-// maxStatusAccounts bounds the accounts of a source in an answer, each of which is read from the
-// storage.
+// maxStatusAccounts limits the accounts of a source in an answer. Each is read from the storage.
 const maxStatusAccounts = 200
 
 // CaddyModule returns the Caddy module information.
@@ -55,15 +54,15 @@ func (a *adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{{Pattern: adminBase, Handler: caddy.AdminHandlerFunc(a.serve)}}
 }
 
-// sourceStatus is how a source stands.
+// sourceStatus is the state of a source.
 type sourceStatus struct {
 	Source string `json:"source"`
 	Grant  string `json:"grant"`
-	// Accounts are the unnamed one, where it is used, and the named ones.
+	// Accounts are the unnamed account, if it is used, and the named ones.
 	Accounts []accountStatus `json:"accounts"`
-	// More counts the accounts that are left out.
+	// More is the number of accounts that are not in Accounts because of the limit.
 	More int `json:"more,omitempty"`
-	// Error is why accounts may be missing: the storage, or some of the records, cannot be read.
+	// Error says why accounts may be missing: the storage, or a record, cannot be read.
 	Error string `json:"error,omitempty"`
 }
 
@@ -75,7 +74,7 @@ func (a *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	app := module.(*App)
 	path, err := pathOf(r)
 	if err != nil {
-		return problemAt(http.StatusBadRequest, "the path is badly escaped")
+		return problemAt(http.StatusBadRequest, "the path is not escaped correctly")
 	}
 	switch {
 	case len(path) == 1 && path[0] == "ready":
@@ -85,10 +84,10 @@ func (a *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	case len(path) >= 2 && len(path) <= 4 && path[0] == "sources":
 		return app.serveSource(w, r, path[1], path[2:])
 	}
-	return problemAt(http.StatusNotFound, "there are "+adminBase+"ready and "+adminBase+"sources[/<name>[/<account>]]")
+	return problemAt(http.StatusNotFound, "not found; valid paths are "+adminBase+"ready and "+adminBase+"sources[/<name>[/<account>]]")
 }
 
-// pathOf are the segments below adminBase; a name may hold an escaped slash.
+// pathOf returns the segments below adminBase. A name may hold an escaped slash.
 func pathOf(r *http.Request) ([]string, error) {
 	segments := strings.Split(strings.Trim(strings.TrimPrefix(r.URL.EscapedPath(), adminBase), "/"), "/")
 	for i, segment := range segments {
@@ -107,14 +106,14 @@ func onlyGet(w http.ResponseWriter, r *http.Request, serve func() error) error {
 	return serve()
 }
 
-// notAllowed says which methods are (RFC 9110 section 15.5.6).
+// notAllowed is the error about a method, and names the allowed ones (RFC 9110 section 15.5.6).
 func notAllowed(w http.ResponseWriter, methods, words string) error {
 	w.Header().Set("Allow", methods)
 	return problemAt(http.StatusMethodNotAllowed, words)
 }
 
-// serveReady says whether every source that keeps a token has one. Sources whose accounts are
-// chosen per request are ready when they are asked.
+// serveReady says whether every source has a token, except the sources whose accounts are chosen
+// per request.
 func (a *App) serveReady(w http.ResponseWriter) error {
 	var waiting []accountStatus
 	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
@@ -128,7 +127,9 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 	if waiting != nil {
 		status = http.StatusServiceUnavailable
 	}
-	return answerJSON(w, status, map[string]any{"ready": waiting == nil, "waiting": append([]accountStatus{}, waiting...)})
+	return answerJSON(w, status, map[string]any{
+		"ready": waiting == nil, "waiting": append([]accountStatus{}, waiting...),
+	})
 }
 
 func (a *App) serveSources(w http.ResponseWriter, r *http.Request) error {
@@ -143,7 +144,7 @@ func (a *App) serveSources(w http.ResponseWriter, r *http.Request) error {
 	return answerJSON(w, http.StatusOK, list)
 }
 
-// serveSource serves what is below one source.
+// serveSource serves the paths of one source.
 func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, rest []string) error {
 	pooled, cfg, err := a.source(name)
 	if err != nil {
@@ -160,7 +161,7 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 	case len(rest) == 1:
 		account = rest[0]
 	case len(rest) > 1:
-		return problemAt(http.StatusNotFound, "a source has accounts, and an account nothing below but refresh and sync")
+		return problemAt(http.StatusNotFound, "not found; valid paths are "+adminBase+"sources/<name>[/<account>][/refresh|/sync]")
 	case r.Method == http.MethodGet:
 		st, err := a.sourceStatus(r.Context(), name)
 		if err != nil {
@@ -197,7 +198,7 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 	return answerJSON(w, status, newAccountStatus(found.Status(), cfg.grantName))
 }
 
-// lookup finds an account that is known; the unnamed one always is.
+// lookup returns an account that exists. The unnamed account always exists.
 func lookup(ctx context.Context, source *tokensource.Source, name string) (*tokensource.Account, error) {
 	if name == "" {
 		return source.Account(""), nil
@@ -223,7 +224,7 @@ func (a *App) sourceStatus(ctx context.Context, name string) (sourceStatus, erro
 		names = names[:maxStatusAccounts]
 	}
 	for _, account := range names {
-		stored, _ := pooled.source.Stored(ctx, account) // its error stands in it
+		stored, _ := pooled.source.Stored(ctx, account) // the status holds the error
 		if known, loaded := pooled.source.Loaded(account); loaded {
 			stored = known.Status()
 		}
@@ -239,7 +240,7 @@ func problemAt(status int, text string) error {
 func answerJSON(w http.ResponseWriter, status int, value any) error {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false) // a person copies addresses from here
+	encoder.SetEscapeHTML(false) // a person copies addresses from the answer
 	if err := encoder.Encode(value); err != nil {
 		return fmt.Errorf("encoding the answer: %w", err)
 	}

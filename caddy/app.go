@@ -183,8 +183,8 @@ func (a *App) requireToken(name string) error {
 		if err == nil {
 			return nil
 		}
-		var failure *tokensource.Error
-		if !errors.As(err, &failure) {
+		failure, ok := errors.AsType[*tokensource.Error](err)
+		if !ok {
 			return cmp.Or(last, err) // the limit has passed
 		}
 		end, _ := ctx.Deadline()

@@ -23,17 +23,17 @@ func oneArg(d *caddyfile.Dispenser) (string, error) {
 	}
 	value := d.Val()
 	if more := len(d.RemainingArgs()); more > 0 {
-		// Not quoted: it may be a secret, or the second half of one.
+		// Without a quotation: the value may be a secret or a part of it.
 		return "", d.Errf("%s takes one value, and there are %d; quotes keep one with spaces together", option, 1+more)
 	}
 	return value, nil
 }
 
-// optionName is what names of options look like.
+// optionName matches texts that look like the name of an option.
 var optionName = regexp.MustCompile(`^[A-Za-z][A-Za-z_-]{0,31}$`)
 
-// quoteOption is a word that stands where an option is expected, for an error: the value of the
-// option in the line above may have got there, and be a secret.
+// quoteOption describes a word in the place of an option, for an error. The word may be the value
+// of the option in the line above, and a secret.
 func quoteOption(word string) string {
 	if optionName.MatchString(word) || len(word) < 3 {
 		return strconv.Quote(word)
@@ -107,7 +107,7 @@ func noValue(d *caddyfile.Dispenser, into *bool) error {
 // encryptionKeys reads "encryption_key <key...>".
 func encryptionKeys(d *caddyfile.Dispenser, into *[]string) error {
 	if len(*into) > 0 {
-		return d.Err("encryption_key is given twice; several keys stand in one line, the one that seals first")
+		return d.Err("encryption_key is given twice; write several keys in one line, the one that seals first")
 	}
 	if err := list(d, into); err != nil {
 		return err
@@ -124,17 +124,17 @@ func encryptionKeys(d *caddyfile.Dispenser, into *[]string) error {
 	return nil
 }
 
-// warnLiteral warns of a secret that stands in the Caddyfile itself. {$NAME} counts as one: it is
-// replaced while the Caddyfile is read, so the value ends up in the configuration.
+// warnLiteral warns of a secret in the Caddyfile. {$NAME} counts as one: its value becomes part of
+// the configuration.
 func warnLiteral(d *caddyfile.Dispenser, source, option, text string) {
 	if !isLiteral(text) {
 		return
 	}
-	of := zap.Skip() // an option of no source
+	of := zap.Skip() // the option is not in a source
 	if source != "" {
 		of = zap.String("source", source)
 	}
-	caddy.Log().Named("caddyfile").Warn("a secret stands in the configuration itself; use a placeholder that is resolved at run time, such as {env.NAME} or {file./path}",
-		of, zap.String("option", option),
-		zap.String("file", d.File()), zap.Int("line", d.Line()))
+	caddy.Log().Named("caddyfile").Warn("a secret stands in the configuration itself; "+
+		"use a placeholder that is resolved at run time, such as {env.NAME} or {file./path}",
+		of, zap.String("option", option), zap.String("file", d.File()), zap.Int("line", d.Line()))
 }

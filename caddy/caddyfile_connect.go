@@ -20,12 +20,12 @@ import (
 
 func init() {
 	httpcaddyfile.RegisterDirective("authinject_connect", parseConnect)
-	// Behind what authenticates, and before what might serve the whole site.
+	// After authentication, and before directives that may serve the whole site.
 	httpcaddyfile.RegisterDirectiveOrder("authinject_connect", httpcaddyfile.Before, "handle")
 }
 
-// parseConnect parses the directive authinject_connect, which serves the page on which accounts are
-// connected, and its callback. Syntax:
+// parseConnect parses the directive authinject_connect, which serves the page on which people
+// connect accounts, and its callback. Syntax:
 //
 //	authinject_connect [<matcher>] {
 //	    path    <path>
@@ -46,7 +46,7 @@ func parseConnect(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 				return nil, h.WrapErr(err)
 			}
 		}
-		h.Prev() // ExtractMatcherSet wants to see it
+		h.Prev() // ExtractMatcherSet reads it again
 	}
 	matcher, err := h.ExtractMatcherSet()
 	if err != nil {
@@ -123,8 +123,8 @@ func connectSources(target any, d *caddyfile.Dispenser, _ option) error {
 	return nil
 }
 
-// checkCovered refuses a matcher that lets the page or its callback pass by: what comes to the
-// callback, a code in its address, would go to whatever is served behind.
+// checkCovered reports a matcher that does not match all addresses of the page: a request for the
+// callback, with a code in its address, would reach the next handler.
 func checkCovered(matcher caddy.ModuleMap, path string) error {
 	var patterns caddyhttp.MatchPath
 	raw := matcher["path"]
@@ -140,21 +140,23 @@ func checkCovered(matcher caddy.ModuleMap, path string) error {
 	for _, address := range connect.Addresses(path) {
 		req := (&http.Request{URL: &url.URL{Path: address}}).WithContext(context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer()))
 		if matches, err := patterns.MatchWithError(req); err == nil && !matches {
-			return fmt.Errorf("the matcher lets %s pass by, which belongs to the page; write authinject_connect %s*", address, path)
+			return fmt.Errorf("the matcher does not match %s, which belongs to the page; write authinject_connect %s*",
+				address, path)
 		}
 	}
 	return nil
 }
 
-// checkLeadsHere reports a redirect_url that leads past the page's callback. What stands in front
-// of Caddy may have put something before the path.
+// checkLeadsHere reports a redirect_url that does not lead to the page's callback. A proxy in front
+// of Caddy may add a prefix to the path.
 func checkLeadsHere(source, redirect, path string) error {
 	if redirect == "" || redirect == redirectManual || hasPlaceholder(redirect) {
 		return nil
 	}
 	u, err := url.Parse(redirect)
 	if err != nil || !strings.HasSuffix(u.Path, path+connect.CallbackPath) {
-		return fmt.Errorf("the redirect_url of source %s is %s, and leads past this page: its callback is %s", source, redirect, path+connect.CallbackPath)
+		return fmt.Errorf("the redirect_url of source %s is %s, which does not lead to this page: its callback is %s",
+			source, redirect, path+connect.CallbackPath)
 	}
 	return nil
 }

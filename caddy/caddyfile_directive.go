@@ -20,7 +20,7 @@ func init() {
 }
 
 // parseDirective parses the directive authinject, which is reverse_proxy with the transport
-// authinject in place:
+// authinject:
 //
 //	authinject [<matcher>] <source> [<upstreams...>] {
 //	    account        <placeholder>
@@ -42,9 +42,9 @@ func init() {
 //	    }
 //	}
 //
-// but for what reverse_proxy cannot do: with account, or with a variable of the account in an
-// upstream's address, a handler in front chooses the account; and there a scheme can stand before a
-// placeholder, as in https://{authinject.account.deployment}.example.com.
+// with two additions: with account, or with a variable of the account in an upstream's address, a
+// handler in front chooses the account; and such an address can have a scheme, as in
+// https://{authinject.account.deployment}.example.com.
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
@@ -53,7 +53,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	if err != nil {
 		return nil, err
 	}
-	h.Next() // ExtractMatcherSet has gone back to the beginning
+	h.Next() // ExtractMatcherSet went back to the beginning
 	segment := h.NewFromNextSegment()
 	segment.Next() // the directive's name
 	if !segment.NextArg() {
@@ -80,7 +80,8 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	proxy := new(reverseproxy.Handler)
 	if err := proxy.UnmarshalCaddyfile(caddyfile.NewDispenser(rest)); err != nil {
 		if strings.Contains(err.Error(), "unrecognized subdirective") {
-			err = fmt.Errorf("authinject %s takes the subdirectives of reverse_proxy and %s: %w", t.Source, strings.Join(directiveOptions.names(), ", "), err)
+			err = fmt.Errorf("authinject %s takes the subdirectives of reverse_proxy and %s: %w",
+				t.Source, strings.Join(directiveOptions.names(), ", "), err)
 		}
 		return nil, err
 	}
@@ -88,7 +89,8 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 		return nil, err
 	}
 	if protocol(proxy.TransportRaw) == "authinject" {
-		return nil, fmt.Errorf("authinject %s brings the transport authinject itself; write 'transport http { … }' for the one inside it, or use reverse_proxy, at %s:%d", t.Source, at.File, at.Line)
+		return nil, fmt.Errorf("authinject %s has the transport authinject already; write 'transport http { … }' "+
+			"for the one inside it, or use reverse_proxy, at %s:%d", t.Source, at.File, at.Line)
 	}
 	if len(proxy.Upstreams) == 0 && proxy.DynamicUpstreamsRaw == nil {
 		return nil, fmt.Errorf("authinject %s names no upstreams, at %s:%d", t.Source, at.File, at.Line)
@@ -103,7 +105,9 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	values := h.NewRoute(matcher, proxy)
 	if t.Account != "" || slices.ContainsFunc(proxy.Upstreams, hasAccountVariable) {
 		route := values[0].Value.(caddyhttp.Route)
-		chooser := caddyconfig.JSONModuleObject(AccountHandler{Source: t.Source, Account: t.Account, AllowOrigins: t.AllowOrigins, AllowHosts: t.AllowHosts}, "handler", "authinject_account", nil)
+		chooser := caddyconfig.JSONModuleObject(AccountHandler{
+			Source: t.Source, Account: t.Account, AllowOrigins: t.AllowOrigins, AllowHosts: t.AllowHosts,
+		}, "handler", "authinject_account", nil)
 		route.HandlersRaw = slices.Insert(route.HandlersRaw, 0, chooser)
 		values[0].Value = route
 	}
@@ -115,8 +119,8 @@ func hasAccountVariable(upstream *reverseproxy.Upstream) bool {
 	return strings.Contains(upstream.Dial, "{authinject.account.")
 }
 
-// placeholderSchemes takes the scheme off upstreams that are a scheme and a placeholder, which
-// reverse_proxy does not parse, and reports whether it was https.
+// placeholderSchemes removes the scheme in front of a placeholder from upstreams, because
+// reverse_proxy cannot parse it, and reports whether the scheme was https.
 func placeholderSchemes(tokens []caddyfile.Token) (tls bool, err error) {
 	schemes := make(map[string]bool)
 	for i, token := range tokens {
@@ -126,11 +130,13 @@ func placeholderSchemes(tokens []caddyfile.Token) (tls bool, err error) {
 		}
 		host, path, _ := strings.Cut(rest, "/")
 		if path != "" {
-			return false, fmt.Errorf("upstream %s: an upstream's address has no path, at %s:%d", token.Text, token.File, token.Line)
+			return false, fmt.Errorf("upstream %s: an upstream's address has no path, at %s:%d",
+				token.Text, token.File, token.Line)
 		}
 		end := strings.LastIndexByte(host, '}')
 		if end < 0 {
-			return false, fmt.Errorf("upstream %s: the placeholder has no closing brace, at %s:%d", token.Text, token.File, token.Line)
+			return false, fmt.Errorf("upstream %s: the placeholder has no closing brace, at %s:%d",
+				token.Text, token.File, token.Line)
 		}
 		if !strings.Contains(host[end:], ":") {
 			host += map[string]string{"http": ":80", "https": ":443"}[scheme]
@@ -139,7 +145,8 @@ func placeholderSchemes(tokens []caddyfile.Token) (tls bool, err error) {
 		schemes[scheme] = true
 	}
 	if len(schemes) > 1 {
-		return false, fmt.Errorf("upstreams are either all https:// or all http://, at %s:%d", tokens[0].File, tokens[0].Line)
+		return false, fmt.Errorf("upstreams are either all https:// or all http://, at %s:%d",
+			tokens[0].File, tokens[0].Line)
 	}
 	return schemes["https"], nil
 }
@@ -197,7 +204,7 @@ func startsLine(last, token caddyfile.Token) bool {
 	return last.Text == "{" || last.File != token.File || last.Line+last.NumLineBreaks() < token.Line
 }
 
-// checkSourceDefined reports an unknown source while line numbers are known.
+// checkSourceDefined reports an unknown source while the line number is known.
 func checkSourceDefined(h httpcaddyfile.Helper, name string) error {
 	defined, err := definedSources(h)
 	if err != nil {
@@ -209,20 +216,21 @@ func checkSourceDefined(h httpcaddyfile.Helper, name string) error {
 	return unknownSource(name, slices.Collect(maps.Keys(defined)))
 }
 
-// What needs accounts that a person connects.
+// The reasons why a source must have accounts that a person connects.
 const (
 	accountIsFor = "account needs a grant whose accounts a person connects, such as authorization_code"
 	pageIsFor    = "the page needs a grant whose accounts a person connects, such as authorization_code"
 )
 
-// checkConnected refuses, while line numbers are known, a source whose accounts no person connects.
+// checkConnected reports a source whose accounts no person connects, while the line number is
+// known.
 func checkConnected(h httpcaddyfile.Helper, name, reason string) error {
 	defined, err := definedSources(h)
 	if err != nil || defined[name] == nil {
 		return err
 	}
 	src := defined[name]
-	_ = src.applyProvider() // for the grant it brings; its mistakes have been told
+	_ = src.applyProvider() // it sets the preset's grant; the source's parser has reported its errors
 	if grant, err := src.configuredGrant(); err == nil && !isInteractive(grant) {
 		return fmt.Errorf("source %s: %s; its grant is %s", name, reason, src.grantType())
 	}
@@ -245,6 +253,6 @@ func protocol(raw json.RawMessage) string {
 	var transport struct {
 		Protocol string `json:"protocol"`
 	}
-	_ = json.Unmarshal(raw, &transport) // no transport has no name
+	_ = json.Unmarshal(raw, &transport) // without a transport, the name is empty
 	return transport.Protocol
 }

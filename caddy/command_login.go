@@ -301,7 +301,7 @@ func pasted(line string, login *tokensource.Login) (url.Values, error) {
 	}
 	u, err := url.Parse(line)
 	if err != nil || u.Scheme == "" {
-		return nil, errors.New("That is not an address. " + //nolint:revive,staticcheck // shown to a person
+		return nil, errors.New("That is not an address. " + //nolint:staticcheck // shown to a person
 			"Paste all of it, from http to its end.")
 	}
 	answer := u.Query()
@@ -312,10 +312,10 @@ func pasted(line string, login *tokensource.Login) (url.Values, error) {
 	}
 	switch {
 	case !connect.HasAnswer(answer):
-		return nil, errors.New("There is no answer in that address. " + //nolint:revive,staticcheck // shown to a person
+		return nil, errors.New("There is no answer in that address. " + //nolint:staticcheck // shown to a person
 			"Paste the one at which the browser ends, after you have allowed access.")
 	case len(answer["state"]) != 1 || !tokensource.NewSecret(answer.Get("state")).Equal(login.State):
-		return nil, errors.New("That is the answer to another login. " + //nolint:revive,staticcheck // shown to a person
+		return nil, errors.New("That is the answer to another login. " + //nolint:staticcheck // shown to a person
 			"Use the address that was printed above.")
 	}
 	answer.Del("state")

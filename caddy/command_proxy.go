@@ -17,11 +17,10 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// proxyFlags are the flags of the proxy command that become lines of a Caddyfile: those of the
-// source, and those of the directive.
+// proxyFlags are the flags of the proxy command that become lines of a Caddyfile.
 type proxyFlags struct {
 	from, to  string
-	source    map[string]*[]string // option -> lines of it
+	source    map[string]*[]string // the values of each option
 	directive map[string]*[]string
 	vars      []string
 }
@@ -32,14 +31,14 @@ func proxyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "proxy --to <upstream> [options of a source]",
 		Short: "Runs a proxy on this machine, without a Caddyfile",
-		Long: `Runs a proxy that adds tokens of one source to all requests, for working on this machine. Each
-option of a source is a flag with the values that it has in a Caddyfile:
+		Long: `Runs a proxy on this machine that adds tokens of one source to all requests. Each option of a
+source is a flag, with the same values as in a Caddyfile:
 
   caddy authinject proxy --to https://v5api.tiltify.com --provider tiltify \
     --client-id my-client --client-secret {env.TILTIFY_SECRET}
 
-Where a person has to log in, the page is at /connect. "--print" prints the Caddyfile that does
-the same.`,
+If a person has to log in, the page is at /connect. "--print" prints the Caddyfile that does the
+same.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			text, err := f.caddyfile()
@@ -77,7 +76,7 @@ the same.`,
 
 func flagName(option string) string { return strings.ReplaceAll(option, "_", "-") }
 
-// caddyfile is what the flags say.
+// caddyfile returns the Caddyfile of the flags.
 func (f *proxyFlags) caddyfile() (string, error) {
 	host, port, err := f.listen()
 	if err != nil {
@@ -117,7 +116,8 @@ func (f *proxyFlags) write(b *strings.Builder, indent string, given map[string]*
 			case strings.ContainsAny(value, "\r\n"):
 				return fmt.Errorf("--%s must be one line", flagName(o.name))
 			case o.secret && isLiteral(value):
-				return fmt.Errorf("--%s: what stands on a command line is shown to every user of this machine; use a placeholder, {env.NAME} or {file./path}", flagName(o.name))
+				return fmt.Errorf("--%s: every user of this machine can see a command line; "+
+					"use a placeholder, {env.NAME} or {file./path}", flagName(o.name))
 			}
 			fmt.Fprintf(b, "%s%s %s", indent, o.name, value)
 			if o.name == "provider" && len(f.vars) > 0 {
@@ -137,14 +137,15 @@ func (f *proxyFlags) write(b *strings.Builder, indent string, given map[string]*
 	return nil
 }
 
-// listen is where to listen: on loopback, unless another host is named.
+// listen returns the address to listen on: on loopback, unless the flag has another host.
 func (f *proxyFlags) listen() (host, port string, err error) {
 	from := f.from
 	if !strings.Contains(from, ":") {
 		from = ":" + from
 	}
 	if host, port, err = net.SplitHostPort(from); err != nil || port == "" {
-		return "", "", fmt.Errorf("--from %q is not an address; allowed are host:port, such as 127.0.0.1:8080, and a port", f.from)
+		return "", "", fmt.Errorf("--from %q is not an address; "+
+			"allowed are host:port, such as 127.0.0.1:8080, and a port", f.from)
 	}
 	if host == "" {
 		host = "127.0.0.1"
@@ -173,11 +174,11 @@ func (f *proxyFlags) interactive() bool {
 	return err == nil && isInteractive(grant)
 }
 
-// whereInCaddyfile is the place of a mistake in a file that nobody wrote.
+// whereInCaddyfile matches an error with its place in the generated Caddyfile.
 var whereInCaddyfile = regexp.MustCompile(`^(?:parsing caddyfile tokens for '\w+': )?(?:source proxy: )?(.*?)(?:, at Caddyfile:\d+.*)?$`)
 
-// adaptFlags turns the Caddyfile of the flags into a configuration. Its errors are about the
-// options.
+// adaptFlags turns the Caddyfile of the flags into a configuration. Its errors do not name lines of
+// that file.
 func adaptFlags(text string) ([]byte, error) {
 	raw, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
@@ -201,9 +202,10 @@ func (f *proxyFlags) run(raw []byte) error {
 	}
 	config.Admin = &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(bool)}}
 	ours := []string{"authinject", string(Transport{}.CaddyModule().ID)}
-	config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{ // of the rest, what is wrong
+	console := json.RawMessage(`{"format":"console","level_format":"upper"}`)
+	config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{
 		"default": {BaseLog: caddy.BaseLog{Level: "ERROR"}, Exclude: ours},
-		"tokens":  {BaseLog: caddy.BaseLog{Level: "INFO", EncoderRaw: json.RawMessage(`{"format":"console","level_format":"upper"}`)}, Include: ours},
+		"tokens":  {BaseLog: caddy.BaseLog{Level: "INFO", EncoderRaw: console}, Include: ours},
 	}}
 	caddy.TrapSignals()
 	if err := caddy.Run(&config); err != nil {
@@ -217,14 +219,13 @@ func (f *proxyFlags) run(raw []byte) error {
 	select {} // a signal ends the process
 }
 
-// isFree returns an error if something listens at addr already. Caddy's servers share their
-// addresses, which lets one configuration take over from another: of two proxies at one address
-// each would get some of the requests.
+// isFree returns an error if a process listens at addr. Caddy's servers share their addresses, so
+// that one configuration can take over from another. Two proxies at one address would each get some
+// of the requests.
 func isFree(addr string) error {
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) {
+		if op, ok := errors.AsType[*net.OpError](err); ok {
 			err = op.Err
 		}
 		return fmt.Errorf("nothing can listen at %s: %w; choose another address with --from", addr, err)

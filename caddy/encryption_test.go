@@ -48,7 +48,7 @@ func TestEncryptionKeyErrors(t *testing.T) {
 		"missing file":        {keys: []string{"{file./does/not/exist}"}, want: "encryption_key 1 of 1: open /does/not/exist"},
 		"empty file":          {keys: []string{keyFile(t, "")}, want: "key is empty"},
 		"empty":               {keys: []string{""}, want: "encryption_key 1 of 1: it has fewer than 32"},
-		"braces":              {keys: []string{good + "{canary}" + good}, want: "encryption_key 1 of 1: it has a brace that begins no placeholder known here; those begin with {env., {file."},
+		"braces":              {keys: []string{good + "{canary}" + good}, want: "encryption_key 1 of 1: it has a brace that begins no known placeholder; those begin with {env., {file."},
 		"request placeholder": {keys: []string{"{http.request.host}"}, want: "those begin with {env., {file."},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,9 +9,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// reverse_proxy asks its transport what it can do by optional interfaces, and changes Host, scheme
-// and buffering by the answers. Each is passed on to the inner transport; what that one does not
-// know has the answer of a transport that does not know it.
+// reverse_proxy uses optional interfaces of its transport to decide on Host, scheme and buffering.
+// The methods below call the inner transport. If that lacks an interface, they return what
+// reverse_proxy assumes for such a transport.
 
 // TLSEnabled implements [reverseproxy.TLSTransport].
 func (t *Transport) TLSEnabled() bool {

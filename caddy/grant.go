@@ -13,19 +13,19 @@ import (
 )
 
 // Modules in the namespace authinject.grants implement [tokensource.Grant]. The grants of this
-// package are such modules, one file each, and nothing else in this package names them. A grant
-// that is also a [tokensource.Interactive] is begun by a person. A grant can also have:
+// package are such modules, one file each, and nothing else in this package names them. If a grant
+// is also a [tokensource.Interactive], a person connects its accounts. A grant can also have:
 //
 //   - UnmarshalCaddyfile, which reads the block of the option `grant`. Without it the grant takes no block.
 //   - Check() error, which reports what is wrong with its options. It is called before Provision.
 //   - SecretOptions() map[string]string, which returns a new map with the values of the options that
 //     hold secrets. Caddy warns where one is a literal, or cannot be read.
 //
-// An error of Next that is a [*tokensource.Error] says itself who has to act; any other one counts
-// as the operator's.
+// An error of Next that is a [*tokensource.Error] says who has to act. After any other error the
+// operator has to act.
 const grantNamespace = "authinject.grants"
 
-// secretOptions are the options of a grant module that hold secrets.
+// secretOptions returns the options of a grant module that hold secrets.
 func secretOptions(grant any) map[string]string {
 	if g, ok := grant.(interface{ SecretOptions() map[string]string }); ok {
 		return g.SecretOptions()
@@ -46,13 +46,13 @@ func newGrant(name string) (tokensource.Grant, error) {
 	return grant, nil
 }
 
-// isInteractive reports whether a person begins the grant.
+// isInteractive reports whether a person connects the accounts of the grant.
 func isInteractive(grant tokensource.Grant) bool {
 	_, ok := grant.(tokensource.Interactive)
 	return ok
 }
 
-// moduleNames are the modules of that namespace in this binary.
+// moduleNames returns the names of the modules of that namespace in this binary.
 func moduleNames(namespace string) []string {
 	var names []string
 	for _, mod := range caddy.GetModules(namespace) {
@@ -61,12 +61,12 @@ func moduleNames(namespace string) []string {
 	return names
 }
 
-// grantType is the name of the source's grant.
+// grantType returns the name of the source's grant.
 func (s *Source) grantType() string {
 	var g struct {
 		Type string `json:"type"`
 	}
-	_ = json.Unmarshal(s.GrantRaw, &g) // a grant without a type is refused by its loading
+	_ = json.Unmarshal(s.GrantRaw, &g) // loading reports a grant without a type
 	return g.Type
 }
 

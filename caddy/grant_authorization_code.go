@@ -10,10 +10,10 @@ import (
 
 func init() { caddy.RegisterModule(AuthorizationCodeGrant{}) }
 
-// AuthorizationCodeGrant gets tokens for accounts that a person connects once (RFC 6749 section
-// 4.1), on the page of `authinject_connect` or with `caddy authinject login`, and refreshes them
-// from then on. Where the provider gives no refresh token, the account has to be connected again
-// when its token ends or is refused.
+// AuthorizationCodeGrant gets and refreshes tokens for accounts that a person connects once (RFC
+// 6749 section 4.1), on the page of `authinject_connect` or with `caddy authinject login`. If the
+// provider gives no refresh token, a person must connect the account again when its token ends or
+// is refused.
 type AuthorizationCodeGrant struct {
 	// PKCE is `S256` (the default; RFC 7636), or `none` for a provider that refuses it.
 	PKCE string `json:"pkce,omitempty"`

@@ -8,8 +8,8 @@ import (
 
 func init() { caddy.RegisterModule(ClientCredentialsGrant{}) }
 
-// ClientCredentialsGrant gets tokens for the client itself (RFC 6749 section 4.4): no person is
-// involved, and no refresh token.
+// ClientCredentialsGrant gets tokens for the client itself (RFC 6749 section 4.4), without a person
+// and without a refresh token.
 type ClientCredentialsGrant struct{ tokensource.ClientCredentials }
 
 // CaddyModule returns the Caddy module information.

@@ -8,10 +8,10 @@ import (
 
 func init() { caddy.RegisterModule(ImplicitGrant{}) }
 
-// ImplicitGrant gets the token of an account that a person connects from the provider's redirect
-// itself (RFC 6749 section 4.2), from its query or its fragment. It is for providers that offer
-// nothing else: there is no refresh, and the token passes through the browser. When the token is
-// due to end, `login_required` is announced, while it serves on.
+// ImplicitGrant gets the token of an account that a person connects from the query or fragment of
+// the provider's redirect (RFC 6749 section 4.2). Use it only if the provider offers no other
+// grant: there is no refresh, and the browser sees the token. The event `login_required` comes some
+// time before the token ends.
 type ImplicitGrant struct {
 	tokensource.Implicit `json:"-"`
 }

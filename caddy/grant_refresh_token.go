@@ -9,19 +9,18 @@ import (
 
 func init() { caddy.RegisterModule(RefreshTokenGrant{}) }
 
-// RefreshTokenGrant gets tokens with a refresh token that you bring along (RFC 6749 section 6).
-// When the provider replaces it, the replacement is kept in Caddy's storage and used from then on,
-// until you configure a different one.
+// RefreshTokenGrant gets tokens with a refresh token that you configure (RFC 6749 section 6). If
+// the provider replaces it, the replacement is stored and used until you configure another refresh
+// token.
 type RefreshTokenGrant struct {
-	// RefreshToken is the refresh token to begin with. Required. Use a placeholder, `{env.*}` or
-	// `{file.*}`; it is resolved at each token request.
+	// RefreshToken is the first refresh token. Required. Use a placeholder, `{env.*}` or
+	// `{file.*}`, which is resolved at each token request.
 	RefreshToken string `json:"refresh_token,omitempty"`
 
 	refreshing `json:"-"`
 }
 
-// refreshing is the grant under another name: embedded under its own, it would clash with the
-// field.
+// refreshing is another name for the grant, because its own name is also the name of the field.
 type refreshing = tokensource.RefreshToken
 
 // CaddyModule returns the Caddy module information.

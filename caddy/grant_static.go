@@ -12,15 +12,15 @@ import (
 
 func init() { caddy.RegisterModule(StaticGrant{}) }
 
-// StaticGrant hands out a token that was made elsewhere: a personal access token, an application
-// token, one that another process writes to a file.
+// StaticGrant uses a token that was made elsewhere: a personal access token, an application token,
+// or a token that another process writes to a file.
 type StaticGrant struct {
-	// Token is the access token. Required. Use a placeholder, `{env.*}` or `{file.*}`; a file is
-	// read again when it changes, within a second, and at once when the upstream refuses the token.
-	// The file's last line ending does not count.
+	// Token is the access token. Required. Use a placeholder, `{env.*}` or `{file.*}`. A file is
+	// read again within a second after it changes, and at once when the upstream refuses the token.
+	// The line ending at the end of the file is ignored.
 	Token string `json:"token,omitempty"`
-	// Expires is when the token ends, as RFC 3339 has it. Default: not known, it serves until it is
-	// refused.
+	// Expires is the end of the token, in the format of RFC 3339. Default: not known; the token is
+	// used until it is refused.
 	Expires string `json:"expires,omitempty"`
 
 	tokensource.Static `json:"-"`

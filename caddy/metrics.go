@@ -10,8 +10,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// Labels are names from the configuration and fixed words; nothing that a client or a provider
-// sends becomes one. The counters outlive reloads, as counters should.
+// Labels are names from the configuration and fixed words, and never a text of a client or a
+// provider. The counters keep their values over reloads.
 var (
 	requestsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "authinject", Name: "requests_total",
@@ -31,7 +31,7 @@ var (
 		"When the token of the source's unnamed account ends, in Unix seconds; absent where no end is known.", []string{"source"}, nil)
 )
 
-// sourceCollector tells how the sources of an app stand, when it is asked.
+// sourceCollector collects the state of an app's sources.
 type sourceCollector struct{ app *App }
 
 // Describe implements [prometheus.Collector].
@@ -68,7 +68,7 @@ func (a *App) registerMetrics(registry *prometheus.Registry) error {
 	return nil
 }
 
-// count counts what happens to records.
+// count counts the events of sources.
 func count(e tokensource.Event) {
 	switch e.Kind {
 	case tokensource.EventRefreshed:
@@ -78,7 +78,8 @@ func count(e tokensource.Event) {
 	}
 }
 
-// counter counts what becomes of a source's requests. The usual outcome costs no look-up.
+// counter returns a function that counts the results of a source's requests. The usual outcome
+// needs no look-up.
 func counter(source string) func(authinject.Result) {
 	injected := requestsTotal.WithLabelValues(source, string(authinject.OutcomeInjected), "")
 	return func(r authinject.Result) {

@@ -9,7 +9,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// observer counts and logs what happens to records, and emits it as events.
+// observer returns a function that counts, logs and emits the events of sources.
 func (a *App) observer() tokensource.Observer {
 	return func(e tokensource.Event) {
 		count(e)
@@ -36,7 +36,8 @@ var messages = map[tokensource.EventKind]string{
 	tokensource.EventEndpointsElsewhere: "the issuer's metadata names endpoints on other hosts; token requests and logins go there",
 }
 
-// level says how loud an event is: what heals by itself is a warning, what needs somebody an error.
+// level returns the log level of an event: a warning if the failure may pass by itself, and an
+// error if a person must act.
 func level(e tokensource.Event) zapcore.Level {
 	switch e.Kind {
 	case tokensource.EventRefreshFailed:
@@ -53,7 +54,7 @@ func level(e tokensource.Event) zapcore.Level {
 		case tokensource.ClassWait:
 			return zapcore.WarnLevel
 		}
-		return zapcore.InfoLevel // denied, or mistyped: the person knows
+		return zapcore.InfoLevel // denied or mistyped: the person knows it
 	case tokensource.EventLoginRequired:
 		if e.New {
 			return zapcore.WarnLevel
@@ -68,9 +69,9 @@ func level(e tokensource.Event) zapcore.Level {
 	return zapcore.InfoLevel
 }
 
+// class returns the class of an error of package tokensource, or an empty text.
 func class(err error) tokensource.Class {
-	var e *tokensource.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*tokensource.Error](err); ok {
 		return e.Class
 	}
 	return ""
@@ -88,8 +89,7 @@ func (a *App) log(e tokensource.Event) {
 	if e.Err != nil {
 		fields = append(fields, zap.Error(e.Err))
 	}
-	var failure *tokensource.Error
-	if errors.As(e.Err, &failure) {
+	if failure, ok := errors.AsType[*tokensource.Error](e.Err); ok {
 		fields = append(fields, zap.String("class", string(failure.Class)), zap.Int("attempts", e.Attempts))
 		if failure.Endpoint != "" {
 			fields = append(fields, zap.String("endpoint", failure.Endpoint))
@@ -98,8 +98,7 @@ func (a *App) log(e tokensource.Event) {
 			fields = append(fields, zap.Time("retry_at", failure.RetryAt))
 		}
 	}
-	var broken *tokensource.PanicError
-	if errors.As(e.Err, &broken) {
+	if broken, ok := errors.AsType[*tokensource.PanicError](e.Err); ok {
 		fields = append(fields, zap.ByteString("stack", broken.Stack))
 	}
 	if e.Kind == tokensource.EventLoginRequired {
@@ -127,7 +126,7 @@ func (a *App) log(e tokensource.Event) {
 	entry.Write(fields...)
 }
 
-// emit passes on the kinds that somebody may want to act on; the others are for the log.
+// emit emits the kinds of events that a program may handle. The log has the others too.
 func (a *App) emit(e tokensource.Event) {
 	switch e.Kind {
 	case tokensource.EventAdopted, tokensource.EventStorageFailed, tokensource.EventEndpointsElsewhere:

@@ -8,7 +8,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// occupancy cannot tell here which processes use a storage directory.
+// occupancy cannot find out on this system which processes use a storage directory.
 type occupancy struct{}
 
 func occupancyOf(string) *occupancy { return new(occupancy) }

@@ -56,19 +56,20 @@ func (o *occupancy) enterLocked() error {
 		o.file = file
 		return nil
 	}
-	_ = file.Close()
+	_ = file.Close() // it was only read
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return fmt.Errorf("storage %s: %w", o.dir, tokensource.ErrClaimed)
 	}
-	return nil // a file system without locks tells nothing
+	return nil // a file system without locks cannot show other processes
 }
 
-// openDir opens a directory, which it makes if it is missing; nil if neither is possible.
+// openDir opens a directory, which it makes if it is missing. It returns nil if neither is
+// possible.
 func openDir(dir string) *os.File {
 	if file, err := os.Open(dir); err == nil {
 		return file
 	}
-	_ = os.MkdirAll(dir, 0o700)
+	_ = os.MkdirAll(dir, 0o700) // if this fails, Open fails
 	file, err := os.Open(dir)
 	if err != nil {
 		return nil
@@ -99,7 +100,7 @@ func (o *occupancy) Claim(key string) (release func(), err error) {
 		defer o.mu.Unlock()
 		delete(o.claims, key)
 		if len(o.claims) == 0 {
-			_ = flock(o.file, syscall.LOCK_SH)
+			_ = flock(o.file, syscall.LOCK_SH) // if this fails, other processes find the directory claimed
 		}
 	}, nil
 }
@@ -133,7 +134,7 @@ func (o *occupancy) upgradeLocked() error {
 	return errors.ErrUnsupported
 }
 
-// flock locks file as how says, and returns at once.
+// flock locks file in the mode how, and does not wait.
 func flock(file *os.File, how int) error {
 	for {
 		err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)

@@ -15,12 +15,12 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// maxSecretFile bounds the size of a file that holds a secret.
+// maxSecretFile limits the size of a file that holds a secret.
 const maxSecretFile = 1 << 20
 
-// value returns what reads a configured secret or parameter. Placeholders are resolved at each
-// reading, never before, so that the configuration holds none of their values and a changed file or
-// variable counts at the next token request.
+// value returns a function that reads a configured secret or parameter. It resolves placeholders at
+// each call, so that the configuration does not hold their values, and the next token request uses
+// a changed file or variable.
 func value(configured string) tokensource.Value {
 	if !hasPlaceholder(configured) && !strings.Contains(configured, `\{`) {
 		return tokensource.Literal(configured)
@@ -45,12 +45,12 @@ func hasPlaceholder(s string) bool {
 	return open >= 0 && strings.IndexByte(s[open:], '}') > 0
 }
 
-// isLiteral reports whether s is itself what it stands for, braces with a backslash in front among
-// it.
+// isLiteral reports whether s has no placeholder. A brace with a backslash in front is part of a
+// literal.
 func isLiteral(s string) bool { return !hasPlaceholder(strings.ReplaceAll(s, `\{`, "")) }
 
-// checkPlaceholders refuses what resolve would, before it could quote it: in a literal secret with
-// braces, what stands between them is a part of the secret.
+// checkPlaceholders reports what resolve would report, but without a quotation: the text between
+// the braces of a literal is part of the secret.
 func checkPlaceholders(s string) error {
 	if !hasPlaceholder(s) {
 		return nil
@@ -59,14 +59,16 @@ func checkPlaceholders(s string) error {
 		if s[i] != '{' || i > 0 && s[i-1] == '\\' {
 			continue
 		}
-		if known := func(prefix string) bool { return strings.HasPrefix(s[i+1:], prefix) }; !slices.ContainsFunc(ownPlaceholders, known) {
-			return fmt.Errorf(`it has a brace that begins no placeholder known here; those begin with {%s, and a brace of the value itself is written \{`, strings.Join(ownPlaceholders, ", {"))
+		known := func(prefix string) bool { return strings.HasPrefix(s[i+1:], prefix) }
+		if !slices.ContainsFunc(ownPlaceholders, known) {
+			return fmt.Errorf(`it has a brace that begins no known placeholder; those begin with {%s, `+
+				`and a brace of the value itself is written \{`, strings.Join(ownPlaceholders, ", {"))
 		}
 	}
 	return nil
 }
 
-// checkSecrets refuses values of an option that resolve would refuse, without quoting them.
+// checkSecrets calls checkPlaceholders for the values of an option.
 func checkSecrets(option string, values ...string) error {
 	for i, configured := range values {
 		if err := checkPlaceholders(configured); err != nil {
@@ -91,9 +93,9 @@ func filePlaceholder(s string) (path string, ok bool) {
 	return strings.TrimSuffix(inner, "}"), true
 }
 
-// readSecret reads a secret from a file, without the line ending that editors and shells leave
-// behind. Caddy's own {file.*} would do it too, but logs an error of its own at each failure, and
-// hides why.
+// readSecret reads a secret from a file, without the line ending that editors and shells add.
+// Caddy's own {file.*} does the same, but logs an error at each failure and does not return the
+// reason.
 func readSecret(path string) (tokensource.Secret, error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -16,13 +16,12 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// sources are the token sources of all configurations of this process, so that one that a reload
-// leaves unchanged keeps its tokens, and a token request under way is not cut off. The keys are
-// digests: they may show up in a panic.
+// sources are the token sources of all configurations of this process. A source that a reload does
+// not change keeps its tokens, and a token request under way goes on. The keys are digests, because
+// a panic may show them.
 var sources = caddy.NewUsagePool()
 
-// closeTimeout bounds the wait for a token request that is under way when its source is no longer
-// used.
+// closeTimeout limits the wait for a token request under way when its source is no longer used.
 const closeTimeout = 20 * time.Second
 
 // pooledSource is a token source with the configurations that use it.
@@ -31,11 +30,10 @@ type pooledSource struct {
 	source *tokensource.Source
 
 	mu    sync.Mutex
-	users []*sourceUser // the last one is in charge
+	users []*sourceUser // the source uses the last one
 }
 
-// sourceUser is what a configuration lends to a source: all that lives and dies with that
-// configuration.
+// sourceUser is the part of a configuration that a source uses while that configuration is loaded.
 type sourceUser struct {
 	grant   tokensource.Grant
 	storage tokensource.Storage
@@ -57,8 +55,8 @@ func withOccupancy(storage tokensource.Storage) tokensource.Storage {
 	return storage
 }
 
-// acquire returns the pooled source for cfg, made when no configuration has it yet. Every acquire
-// needs one release.
+// acquire returns the pooled source for cfg, and makes it if no configuration has it yet. Each
+// acquire needs one release.
 func acquire(name string, cfg *Source, user *sourceUser) (*pooledSource, error) {
 	key := poolKey(name, cfg)
 	value, _, err := sources.LoadOrNew(key, func() (caddy.Destructor, error) {
@@ -74,30 +72,30 @@ func acquire(name string, cfg *Source, user *sourceUser) (*pooledSource, error) 
 	pooled.mu.Lock()
 	defer pooled.mu.Unlock()
 	if !slices.Contains(pooled.users, user) {
-		// Not in charge before its configuration has started: it may yet fail.
+		// The configuration may still fail to start. Then the source must not use it.
 		pooled.users = slices.Insert(pooled.users, 0, user)
 	}
 	return pooled, nil
 }
 
-// promote puts user in charge.
+// promote makes the source use user.
 func (p *pooledSource) promote(user *sourceUser) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.users = append(slices.DeleteFunc(p.users, func(u *sourceUser) bool { return u == user }), user)
 	if storage, ok := user.storage.(tokensource.Exclusive); ok && p.source.Traits().Stored {
-		_ = storage.Enter() // if it fails, it is tried again before a refresh token is sent
+		_ = storage.Enter() // the source tries again, and reports the error, before it sends a refresh token
 	}
 	return p.rebind()
 }
 
-// rebind lets the source use what belongs to the configuration in charge.
+// rebind makes the source use the last user.
 func (p *pooledSource) rebind() error {
 	user := p.users[len(p.users)-1]
 	return p.source.Rebind(user.grant, user.storage, user.observe)
 }
 
-// release gives a pooled source back. The last one ends it.
+// release releases a pooled source. The last release ends it.
 func release(p *pooledSource, user *sourceUser) error {
 	p.mu.Lock()
 	var failed error
@@ -110,15 +108,15 @@ func release(p *pooledSource, user *sourceUser) error {
 	return errors.Join(failed, err)
 }
 
-// Destruct ends the source when no configuration uses it any more.
+// Destruct ends the source when no configuration uses it.
 func (p *pooledSource) Destruct() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	return p.source.Close(ctx)
 }
 
-// poolKey is a digest of the name and all settings of a source, the app's encryption keys among
-// them, as written and, where a token depends on it, as resolved.
+// poolKey returns a digest of the name and all settings of a source, with the app's encryption
+// keys. It covers the settings as written, and as resolved if a token depends on that.
 func poolKey(name string, cfg *Source) string {
 	parts := append([]string{
 		name, string(cfg.settings), cfg.resolved.ClientID,

@@ -13,8 +13,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// applyProvider fills in what the preset says and the configuration does not. Before, it refuses
-// the options that do not go with the grant.
+// applyProvider checks that the grant takes the configured options, and fills in the options that
+// only the preset has.
 func (s *Source) applyProvider() error {
 	if err := s.choosePreset(); err != nil {
 		return err
@@ -45,7 +45,8 @@ func (s *Source) applyProvider() error {
 	return firstError(err, s.checkScope(preset), s.assignVariables(isInteractive(grant)))
 }
 
-// choosePreset looks up the preset, its variables, and its usual grant where none is configured.
+// choosePreset looks up the preset and checks the variables. It sets the usual grant if none is
+// configured.
 func (s *Source) choosePreset() (err error) {
 	if s.Provider == "" {
 		if len(s.Variables) > 0 {
@@ -71,7 +72,8 @@ func (s *Source) choosePreset() (err error) {
 	return nil
 }
 
-// isOffered reports whether presets know the grant: those that they do not know go with any.
+// isOffered reports whether any preset offers the grant. Other grants can be used with every
+// preset.
 func isOffered(grant string) bool {
 	return slices.ContainsFunc(provider.All(), func(p provider.Preset) bool { return p.Offers(grant) })
 }
@@ -117,7 +119,7 @@ func (s *Source) applyLogin(preset provider.Preset, grant tokensource.Grant) {
 	}
 }
 
-// applyAnswers fills in what is asked for, and what the provider's answers mean.
+// applyAnswers fills in the scopes, and how to read the provider's answers.
 func (s *Source) applyAnswers(preset provider.Preset) {
 	fill(&s.ScopeSeparator, preset.ScopeSeparator)
 	if s.Scopes == nil {
@@ -131,7 +133,7 @@ func (s *Source) applyAnswers(preset provider.Preset) {
 	}
 }
 
-// checkScope holds the scopes to those of a provider that takes exactly one.
+// checkScope checks the scope for a provider that takes exactly one.
 func (s *Source) checkScope(preset provider.Preset) error {
 	known := make([]string, len(preset.KnownScopes))
 	for i, scope := range preset.KnownScopes {
@@ -149,7 +151,7 @@ func (s *Source) applyClient(preset provider.Preset) error {
 	switch {
 	case s.ClientAuth != "" || preset.ClientAuth == "":
 	case len(s.ClientSecrets) == 0:
-		return fmt.Errorf("provider %s needs a client_secret; for a client that has none say: client_auth none", preset.Name)
+		return fmt.Errorf("provider %s needs a client_secret; for a client without one, set client_auth none", preset.Name)
 	default:
 		s.ClientAuth = string(preset.ClientAuth)
 	}
@@ -170,7 +172,7 @@ func (s *Source) applyClient(preset provider.Preset) error {
 	return nil
 }
 
-// applyPlacement fills in how the token is presented, and to whom.
+// applyPlacement fills in how requests carry the token, and the destinations.
 func (s *Source) applyPlacement(preset provider.Preset) {
 	if s.Inject == nil {
 		s.Inject = &Inject{In: preset.Inject.Place, Name: preset.Inject.Name}

@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	// refusalEvery is how often the same refusal is logged: who sends the request goes on sending
-	// it.
+	// refusalEvery is how often the same refusal is logged, because the client may repeat the
+	// request.
 	refusalEvery = time.Minute
-	// maxRefusals bounds how many refusals of one kind are logged in that time, since clients can
-	// make up new ones.
+	// maxRefusals limits how many refusals of one kind are logged in that time, because clients can
+	// cause new ones.
 	maxRefusals = 64
 )
 
-// refusals logs the requests that are refused for where they go or come from. What there is to say
-// about tokens is said when it is found out, not for every request that had to wait for it.
+// refusals logs the requests that are refused because of their destination, origin or method. Token
+// failures are logged once, when they happen, and not for each request.
 type refusals struct {
 	logger *zap.Logger
 
@@ -32,7 +32,7 @@ func (l *refusals) note(source string, r authinject.Result) {
 	log := l.logger.Warn
 	switch r.Outcome {
 	case authinject.OutcomeDestination:
-		log = l.logger.Error // the configuration names an upstream that its source does not
+		log = l.logger.Error // the configuration names an upstream that its source does not allow
 	case authinject.OutcomeOrigin, authinject.OutcomeMethod:
 	default:
 		return
@@ -43,7 +43,7 @@ func (l *refusals) note(source string, r authinject.Result) {
 	}
 }
 
-// isNews reports whether it is a while since that was logged.
+// isNews reports whether that has not been logged for a while.
 func (l *refusals) isNews(kind authinject.Outcome, what string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,7 +63,7 @@ func (l *refusals) isNews(kind authinject.Outcome, what string, now time.Time) b
 	return true
 }
 
-// watcher counts what becomes of a source's requests, and logs what somebody has to know of.
+// watcher returns a function that counts the results of a source's requests and logs refusals.
 func (a *App) watcher(source string) func(authinject.Result) {
 	count := counter(source)
 	return func(r authinject.Result) {

@@ -20,23 +20,23 @@ import (
 	"github.com/authinject/caddy-authinject/internal/host"
 )
 
-// routes is what the routes of the HTTP app say about token sources.
+// routes is the result of reading the routes of the HTTP app.
 type routes struct {
-	// pages are the addresses at which accounts are connected, sorted.
+	// pages are the addresses at which people connect accounts, sorted.
 	pages []connectPage
-	// hosts are the hosts that the servers' own routes match, in lower case and without patterns.
+	// hosts are the hosts that the servers' own routes match, in lower case, without patterns.
 	hosts []string
-	// perAccount are the sources of which a request chooses the account.
+	// perAccount has a true value for each source whose account a request chooses.
 	perAccount map[string]bool
-	// open are the listeners, by source, that give a source's token to callers on other machines
-	// without a guard.
+	// open are the listeners, by source, through which callers on other machines can use the
+	// source's token without a guard.
 	open map[string][]string
 }
 
-// A connectPage is an address at which a handler authinject_connect serves.
+// connectPage is an address of a handler authinject_connect.
 type connectPage struct {
 	url     string
-	sources []string // that it shows; nil: all
+	sources []string // the sources on the page; nil: all
 }
 
 // pagesOf returns the addresses of the pages that show a source.
@@ -49,9 +49,9 @@ func (r *routes) pagesOf(source string) (urls []string) {
 	return urls
 }
 
-// routesAround returns the survey of the HTTP app that ctx's module belongs to. The app makes it
-// once, when the first module of this package in a route asks: then the configuration of all such
-// modules is still there as JSON.
+// routesAround returns the survey of the HTTP app that ctx's module belongs to. The first module of
+// this package in a route makes the survey, because the configuration of all these modules still
+// exists as JSON then.
 func (a *App) routesAround(ctx caddy.Context) *routes {
 	for _, module := range ctx.Modules() {
 		server, ok := module.(*caddyhttp.App)
@@ -61,7 +61,8 @@ func (a *App) routesAround(ctx caddy.Context) *routes {
 		a.routes, a.surveyed = survey(server.Servers), true
 		for _, source := range slices.Sorted(maps.Keys(a.routes.open)) {
 			for _, address := range a.routes.open[source] {
-				a.logger.Warn("anyone who can reach this listener can use the token; bind it to loopback (bind 127.0.0.1), or put authentication in front",
+				a.logger.Warn("anyone who can reach this listener can use the token; "+
+					"bind it to loopback (bind 127.0.0.1), or put authentication in front",
 					zap.String("source", source), zap.String("listener", address))
 			}
 		}
@@ -69,9 +70,9 @@ func (a *App) routesAround(ctx caddy.Context) *routes {
 	return &a.routes
 }
 
-// survey reads the routes of HTTP servers. Routes in front of the first one with a module of this
-// package may be provisioned. The matchers of the servers' own routes may be provisioned as well:
-// Caddy does that first of all, for the certificates.
+// survey reads the routes of HTTP servers. The routes in front of the first module of this package
+// may be provisioned, and so may the matchers of the servers' own routes, which Caddy needs early,
+// for the certificates.
 func survey(servers map[string]*caddyhttp.Server) routes {
 	found := routes{perAccount: make(map[string]bool), open: make(map[string][]string)}
 	for _, name := range slices.Sorted(maps.Keys(servers)) {
@@ -79,7 +80,7 @@ func survey(servers map[string]*caddyhttp.Server) routes {
 		uses := uses{sources: make(map[string]bool)}
 		if raw, err := json.Marshal([]any{server.Routes, server.Errors, server.NamedRoutes}); err == nil {
 			var decoded any
-			_ = json.Unmarshal(raw, &decoded) // it was written just now
+			_ = json.Unmarshal(raw, &decoded) // Marshal has just written it
 			uses.walk(decoded)
 		}
 		guarded := uses.guarded || slices.ContainsFunc(server.Routes, isGuard) ||
@@ -94,7 +95,7 @@ func survey(servers map[string]*caddyhttp.Server) routes {
 		}
 		for _, route := range server.Routes {
 			for _, host := range patternsOf[caddyhttp.MatchHost](route) {
-				if !strings.ContainsAny(host, "*{") {
+				if !isPattern(host) {
 					found.hosts = append(found.hosts, strings.ToLower(host))
 				}
 			}
@@ -110,7 +111,7 @@ func survey(servers map[string]*caddyhttp.Server) routes {
 type uses struct {
 	sources map[string]bool // all sources; true if a request chooses the account
 	tokens  []string        // the sources of transports
-	guarded bool            // a module keeps callers out, wherever it stands
+	guarded bool            // a module in any place restricts the callers
 }
 
 func (u *uses) walk(part any) {
@@ -143,8 +144,8 @@ func isAddressMatcher(expression string) bool {
 	return strings.Contains(expression, "remote_ip(") || strings.Contains(expression, "client_ip(")
 }
 
-// isGuard reports whether a provisioned part of a route keeps callers out: authentication, also by
-// another server (forward_auth), or a matcher of addresses.
+// isGuard reports whether a provisioned part of a route restricts the callers: authentication, also
+// by another server (forward_auth), or a matcher of addresses.
 func isGuard(route caddyhttp.Route) bool {
 	return matchesAddress(route.MatcherSets) || slices.ContainsFunc(route.Handlers, func(handler caddyhttp.MiddlewareHandler) bool {
 		switch h := handler.(type) {
@@ -204,7 +205,8 @@ func pagesIn(server *caddyhttp.Server) (pages []connectPage) {
 		auto = new(caddyhttp.AutoHTTPSConfig)
 	}
 	found := func(host, path string, sources []string) {
-		secure := server.TLSConnPolicies != nil || host != "" && !auto.Disabled && !slices.Contains(auto.Skip, host) && address.StartPort != 80
+		secure := server.TLSConnPolicies != nil ||
+			host != "" && !auto.Disabled && !slices.Contains(auto.Skip, host) && address.StartPort != 80
 		switch ip := net.ParseIP(address.Host); {
 		case host != "":
 		case ip != nil && !ip.IsUnspecified():
@@ -215,13 +217,16 @@ func pagesIn(server *caddyhttp.Server) (pages []connectPage) {
 		pages = append(pages, connectPage{pageURL(secure, host, address.StartPort, path), sources})
 	}
 	for _, route := range server.Routes {
-		if raw, err := json.Marshal(route); err == nil { // else it came from no configuration
+		if raw, err := json.Marshal(route); err == nil { // a route of a configuration can always be encoded
 			around := enclosing{hosts: patternsOf[caddyhttp.MatchHost](route), paths: patternsOf[caddyhttp.MatchPath](route)}
 			around.read([]json.RawMessage{raw}, found)
 		}
 	}
 	return pages
 }
+
+// isPattern reports whether a host has a wildcard or a placeholder.
+func isPattern(host string) bool { return strings.ContainsAny(host, "*{") }
 
 // patternsOf returns the hosts or paths that the matchers of a provisioned route match.
 func patternsOf[M ~[]string](route caddyhttp.Route) []string {
@@ -250,11 +255,11 @@ func pageURL(secure bool, host string, port uint, path string) string {
 	return u.String()
 }
 
-// enclosing is what the routes around a handler say of the requests that reach it.
+// enclosing describes the requests that reach a handler through the routes around it.
 type enclosing struct {
-	hosts []string // that they match
-	paths []string // patterns of paths that the innermost of them matches
-	taken string   // the prefix that they strip from the path
+	hosts []string // the hosts that the routes match
+	paths []string // the patterns of paths that the innermost route matches
+	taken string   // the prefix that the routes remove from the path
 }
 
 // demands reports whether every path that gets here begins with prefix.
@@ -264,8 +269,8 @@ func (e enclosing) demands(prefix string) bool {
 	})
 }
 
-// read tells of each handler authinject_connect in routes: a host that the routes around it match,
-// or no host, and its path, including the prefixes that they strip.
+// read calls found for each handler authinject_connect in routes, with a host that the routes
+// around it match, or no host, and its path, including the prefixes that the routes remove.
 func (e enclosing) read(routes []json.RawMessage, found func(host, path string, sources []string)) {
 	for _, raw := range routes {
 		var route struct {
@@ -294,15 +299,16 @@ func (e enclosing) read(routes []json.RawMessage, found func(host, path string, 
 			}
 		}
 		for _, handler := range route.Handle {
-			// As handle_path does it. A prefix that only some paths lose is not part of the page's
-			// address.
-			if strip := "/" + strings.Trim(handler.Strip, "/"); handler.Handler == "rewrite" && handler.Strip != "" && len(route.Match) == 0 && e.demands(strip) {
+			// As handle_path does it. If only some paths lose a prefix, it is not part of the
+			// page's address.
+			strip := "/" + strings.Trim(handler.Strip, "/")
+			if handler.Handler == "rewrite" && handler.Strip != "" && len(route.Match) == 0 && e.demands(strip) {
 				e.taken, e.paths = e.taken+strip, nil
 				here.taken, here.paths = e.taken, nil
 			}
 			if handler.Handler == "authinject_connect" {
 				path := here.taken + cmp.Or(handler.Path, defaultConnectPath)
-				hosts := slices.DeleteFunc(slices.Clone(here.hosts), func(host string) bool { return strings.ContainsAny(host, "*{") })
+				hosts := slices.DeleteFunc(slices.Clone(here.hosts), isPattern)
 				for _, host := range hosts {
 					found(host, path, handler.Sources)
 				}

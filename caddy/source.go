@@ -17,16 +17,16 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// Source is one configured way to get tokens. Placeholders of secrets (client_secret, the grant's
-// token and refresh_token, values of token_params) are resolved at each token request; those of all
-// other fields once, when the configuration is loaded.
+// Source is one configured way to get tokens. Placeholders in secrets (client_secret, the grant's
+// token and refresh_token, values of token_params) are resolved at each token request. Placeholders
+// in other fields are resolved once, when the configuration is loaded.
 type Source struct {
-	// Provider is a preset that fills in what is not said here: the token URL, how the client
-	// authenticates, how the token is presented and to which upstreams it may go. `caddy authinject
-	// providers` lists them.
+	// Provider is a preset that fills in the fields that are not set: the token URL, how the client
+	// authenticates, how requests carry the token and to which upstreams it may go. `caddy
+	// authinject providers` lists the presets.
 	Provider string `json:"provider,omitempty"`
 
-	// Variables stand in the preset's URLs, such as the name of a deployment.
+	// Variables are the values of variables in the preset's URLs, such as the name of a deployment.
 	Variables map[string]string `json:"variables,omitempty"`
 
 	// GrantRaw is how tokens are obtained. Default: the provider's usual one.
@@ -34,42 +34,42 @@ type Source struct {
 
 	// Issuer is the provider's identifier: https, or http on loopback. URLs that are not configured
 	// are read from its metadata (RFC 8414; OpenID Connect Discovery) when they are first needed.
-	// The log says so once where they are on another host. An answer to a login must come from it
+	// The log says once if they are on another host. An answer to a login must come from the issuer
 	// (RFC 9207).
 	Issuer string `json:"issuer,omitempty"`
 
-	// TokenURL is the provider's token endpoint: https, or http on loopback. Redirects of it are
-	// not followed. Required by all grants but static and implicit, unless Issuer is given. A
-	// variable of the provider stands in URLs in braces:
-	// `https://{deployment}.api.example.com/token`.
+	// TokenURL is the provider's token endpoint: https, or http on loopback. Redirects are not
+	// followed. All grants except static and implicit require it, unless Issuer is given. URLs can
+	// hold the provider's variables, in braces: `https://{deployment}.api.example.com/token`.
 	TokenURL string `json:"token_url,omitempty"`
 
-	// AuthorizeURL is where a person is sent to connect an account: https, or http on loopback.
-	// Required by the grants authorization_code and implicit, unless Issuer is given.
+	// AuthorizeURL is the page of the provider on which a person connects an account: https, or
+	// http on loopback. The grants authorization_code and implicit require it, unless Issuer is
+	// given.
 	AuthorizeURL string `json:"authorize_url,omitempty"`
 
 	// AuthorizeParams are added to AuthorizeURL, such as `prompt`.
 	AuthorizeParams []Param `json:"authorize_params,omitempty"`
 
-	// RevokeURL is where tokens are revoked when an account is disconnected (RFC 7009): https, or
-	// http on loopback. Default: the provider's or the issuer's; without one they are only
-	// forgotten.
+	// RevokeURL is the endpoint that revokes the tokens of a disconnected account (RFC 7009):
+	// https, or http on loopback. Default: the provider's or the issuer's. Without one the tokens
+	// are only removed here.
 	RevokeURL string `json:"revoke_url,omitempty"`
 
-	// RedirectURL is where the provider sends a person back to, as it is registered there: the
-	// callback of the page that `authinject_connect` serves, which is the default where the page is
-	// opened at a loopback address. `manual` where the provider shows a code or PIN, to be typed
-	// into the page or the terminal.
+	// RedirectURL is the registered URL to which the provider sends a person back: the callback of
+	// the page that `authinject_connect` serves. That is the default if the page is open at a
+	// loopback address. `manual` means that the provider shows a code or PIN, which the person
+	// types into the page or the terminal.
 	RedirectURL string `json:"redirect_url,omitempty"`
 
-	// ClientID is the client identifier that the provider gave you. Required by all grants but
-	// static.
+	// ClientID is the client identifier that the provider gave you. All grants except static
+	// require it.
 	ClientID string `json:"client_id,omitempty"`
 
-	// ClientSecrets are the client's secrets, tried in order while the provider answers
-	// invalid_client, so that one can be rotated without a gap. Use placeholders, `{env.*}` or
-	// `{file.*}`: a literal is shown by the admin API and kept in the autosaved configuration, and
-	// gives a warning.
+	// ClientSecrets are the client's secrets. If the provider answers invalid_client, the next one
+	// is tried, so that a secret can be rotated without a gap. Use placeholders, `{env.*}` or
+	// `{file.*}`: the admin API and the autosaved configuration show a literal, so it gives a
+	// warning.
 	ClientSecrets []string `json:"client_secrets,omitempty"`
 
 	// ClientAuth is how the client authenticates. Default: `client_secret_basic`, or `none` without
@@ -84,51 +84,50 @@ type Source struct {
 	// `none` | `client_id` alone
 	ClientAuth string `json:"client_auth,omitempty"`
 
-	// BodyFormat is how the parameters are sent: `form` (the default), `json`, or `query`: all in
-	// the URL and no body.
+	// BodyFormat is how the parameters are sent: `form` (the default), `json`, or `query`, which
+	// puts all of them into the URL.
 	BodyFormat string `json:"body_format,omitempty"`
 
-	// Scopes to ask for, each sent as it is. Default: none are sent, and the provider decides.
+	// Scopes are the scopes to request. Default: none is sent, and the provider decides.
 	Scopes []string `json:"scopes,omitempty"`
 
 	// ScopeSeparator joins the scopes. Default: one space (RFC 6749 section 3.3).
 	ScopeSeparator string `json:"scope_separator,omitempty"`
 
-	// TokenParams are sent with token requests besides those of the grant, such as `audience`.
+	// TokenParams are further parameters of token requests, such as `audience`.
 	TokenParams []Param `json:"token_params,omitempty"`
 
-	// TokenTypes are words by which the provider means Bearer in the token_type of its answers, in
-	// upper or lower case. Bearer, BearerToken, bot and user always do, and so does an answer
-	// without a token_type. mac, DPoP, PoP and N_A cannot be named: such tokens are presented in
-	// another way.
+	// TokenTypes are words in the token_type of answers that mean Bearer, in upper or lower case.
+	// Bearer, BearerToken, bot and user always mean it, and so does an answer without a token_type.
+	// mac, DPoP, PoP and N_A are not allowed: requests carry such tokens in another way.
 	TokenTypes []string `json:"token_types,omitempty"`
 
-	// Inject is how the token is presented to the upstream. Default: `Authorization: Bearer …`.
+	// Inject is how requests carry the token. Default: `Authorization: Bearer …`.
 	Inject *Inject `json:"inject,omitempty"`
 
 	// Destinations are the only upstreams that get the token, such as `https://api.example.com`,
-	// `https://*.orders.example.com`, or with plain http, by explicit word,
-	// `http://legacy.example.com`. Default: the upstreams that the proxy's configuration names;
-	// then none of them may come from a request or a lookup, and plain http is for loopback only.
+	// `https://*.orders.example.com`, or, for plain http, `http://legacy.example.com`. Default: the
+	// upstreams in the proxy's configuration. Then no request or lookup may decide an upstream, and
+	// plain http is allowed on loopback only.
 	Destinations []string `json:"destinations,omitempty"`
 
-	// RefreshBefore is how long before its end a token is refreshed. Default: at 75 to 90 % of its
-	// lifetime, a part drawn anew for each token.
+	// RefreshBefore is how long before its end a token is refreshed. Default: at a random point
+	// from 75 to 90 % of its lifetime.
 	RefreshBefore caddy.Duration `json:"refresh_before,omitempty"`
 
-	// DefaultLifetime is assumed of a token whose provider names none. Default: 1h. -1: it serves
-	// until it is refused, also where the provider answers expires_in 0, which is an error
-	// otherwise.
+	// DefaultLifetime is the lifetime of a token if the provider names none. Default: 1h. -1: the
+	// token is used until it is refused, even if the provider answers expires_in 0, which is
+	// otherwise an error.
 	DefaultLifetime caddy.Duration `json:"default_lifetime,omitempty"`
 
-	// Timeout bounds one token request. Default: 10s.
+	// Timeout limits one token request. Default: 10s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// RequireTokenAtStart makes the start, or a reload, fail when the source gets no token within
-	// Timeout. Default: Caddy starts at once, and the source becomes ready by itself.
+	// RequireTokenAtStart makes the start, or a reload, fail if the source gets no token within
+	// Timeout. Default: Caddy starts at once, and the source becomes ready later.
 	RequireTokenAtStart bool `json:"require_token_at_start,omitempty"`
 
-	// StorageRaw is where refresh tokens are kept over restarts. Default: Caddy's storage.
+	// StorageRaw stores the refresh tokens. Default: Caddy's storage.
 	StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=caddy.storage inline_key=module"`
 
 	grant        tokensource.Grant
@@ -150,19 +149,19 @@ type Source struct {
 type Param struct {
 	// Name of the parameter.
 	Name string `json:"name"`
-	// Value of it; placeholders are resolved at each request.
+	// Value of the parameter. Placeholders are resolved at each request.
 	Value string `json:"value"`
-	// Requests are the grant types of the token requests that carry it. Default: all.
+	// Requests are the grant types of the token requests with this parameter. Default: all.
 	Requests []string `json:"requests,omitempty"`
 }
 
-// Inject is how a token is presented.
+// Inject is how requests carry a token.
 type Inject struct {
-	// In is where: `header` or `query`. Prefer the header: URLs are logged on the way.
+	// In is `header` or `query`. Prefer the header, because servers and proxies log URLs.
 	In string `json:"in"`
 	// Name of the header field or query parameter. Default: `Authorization`, `_bearer_token`.
 	Name string `json:"name,omitempty"`
-	// Scheme stands before the token in a header. Default: `Bearer`. The empty string: the token
+	// Scheme is the word in front of the token in a header. Default: `Bearer`. Empty: the token
 	// alone.
 	Scheme *string `json:"scheme,omitempty"`
 }
@@ -184,7 +183,8 @@ func (i *Inject) parse() (authinject.Injection, error) {
 	return authinject.ParseInjection(words...)
 }
 
-// provision loads the guest modules and checks what can be checked without the network.
+// provision loads the modules of the grant and the storage, and makes all checks that need no
+// network.
 func (s *Source) provision(ctx caddy.Context) error {
 	for name, configured := range s.Variables {
 		resolved, err := resolve(configured)
@@ -196,7 +196,7 @@ func (s *Source) provision(ctx caddy.Context) error {
 	if err := firstError(s.applyProvider(), s.validate()); err != nil {
 		return err
 	}
-	// Loading takes the modules' configuration away.
+	// LoadModule removes the modules' configuration.
 	s.grantName = s.grantType()
 	var err error
 	if s.settings, err = json.Marshal(s); err != nil {
@@ -239,8 +239,8 @@ func (s *Source) provision(ctx caddy.Context) error {
 	return checkRedirectURL(s.redirect)
 }
 
-// validate checks what needs no network and no value of a placeholder, so that the Caddyfile parser
-// can name the line of a mistake. The preset is filled in already.
+// validate makes the checks that need no network and no value of a placeholder, so that the
+// Caddyfile parser can name the line of a mistake. It needs a filled-in preset.
 func (s *Source) validate() error {
 	grant, err := s.configuredGrant()
 	if err != nil {
@@ -251,7 +251,7 @@ func (s *Source) validate() error {
 		return err
 	}
 	if traits := grant.Traits(); traits.NoTokenURL && s.RedirectURL == redirectManual {
-		return fmt.Errorf("grant %s gets the token from a redirect, so that redirect_url cannot be manual", s.grantType())
+		return fmt.Errorf("grant %s gets the token from a redirect, so redirect_url cannot be manual", s.grantType())
 	}
 	if !hasPlaceholder(s.RedirectURL) {
 		if err := checkRedirectURL(s.RedirectURL); err != nil {
@@ -303,8 +303,8 @@ func isResource(text string) bool {
 	return err == nil && u.IsAbs() && !strings.Contains(text, "#")
 }
 
-// checkQuery refuses to put a token into a URL that travels in the clear: whoever is on the way can
-// read it, and everybody on the way logs it.
+// checkQuery reports a token in a URL that is sent in the clear: every machine on the way can read
+// and log it.
 func (s *Source) checkQuery() error {
 	if s.Inject == nil || s.Inject.In != "query" {
 		return nil
@@ -312,7 +312,8 @@ func (s *Source) checkQuery() error {
 	for _, destination := range s.Destinations {
 		field, plain := strings.CutPrefix(destination, "http://")
 		if plain && !host.IsLoopback(host.Name(field)) {
-			return fmt.Errorf("inject query puts the token into the URL, which destination %s would show to everybody on the way; use https, or inject header", destination)
+			return fmt.Errorf("inject query puts the token into the URL, which is sent to destination %s in the clear; "+
+				"use https, or inject header", destination)
 		}
 	}
 	return nil

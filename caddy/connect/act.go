@@ -72,9 +72,9 @@ func (p *Page) start(w http.ResponseWriter, r *http.Request, f form) error {
 	login, err := f.Tokens.BeginLogin(r.Context(), tokensource.LoginRequest{
 		Account: f.account, Variables: variables, RedirectURL: redirect,
 	})
-	var failure *tokensource.Error
+	failure, known := errors.AsType[*tokensource.Error](err)
 	switch {
-	case missing != "" && errors.As(err, &failure) && failure.Class == tokensource.ClassOperator:
+	case missing != "" && known && failure.Class == tokensource.ClassOperator:
 		return p.back(w, f, alert(missing))
 	case err != nil:
 		return p.back(w, f, loginNotice(err, false))
@@ -158,8 +158,7 @@ func (p *Page) disconnect(w http.ResponseWriter, r *http.Request, f form) error 
 		err = account.Disconnect(r.Context())
 	}
 	if err != nil {
-		var known *tokensource.Error
-		if errors.As(err, &known) {
+		if known, ok := errors.AsType[*tokensource.Error](err); ok {
 			return p.back(w, f, alert(sentence(known.Reason)+detail(known)))
 		}
 		return p.back(w, f, alert("It is not certain that the account was disconnected. Load the page again."))

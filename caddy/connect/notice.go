@@ -79,8 +79,8 @@ func connected(s Source, account string) *notice {
 
 // loginNotice says why a login failed and what to do. manual is true if a person typed the code.
 func loginNotice(err error, manual bool) *notice {
-	var e *tokensource.Error
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*tokensource.Error](err)
+	if !ok {
 		e = &tokensource.Error{Class: tokensource.ClassLogin}
 	}
 	n := alert("")

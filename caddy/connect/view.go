@@ -230,8 +230,7 @@ func show(w http.ResponseWriter, r *http.Request, status int, name string, v vie
 
 // reasonOf returns the reason of an error of package tokensource as a sentence.
 func reasonOf(err error) string {
-	var e *tokensource.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*tokensource.Error](err); ok {
 		return sentence(e.Reason)
 	}
 	return ""

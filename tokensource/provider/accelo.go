@@ -33,8 +33,8 @@ func init() {
 		ClientAuthAlternatives: []ClientAuth{AuthQuery}, // wiki: "as a last option"
 		BodyFormat:             BodyForm,                // docs: Content-Type of the samples
 
-		// docs: optional, and read(all) by default. Left out, so that nothing depends
-		// on how parentheses are encoded.
+		// docs: optional, and read(all) by default. Left out, so that nothing depends on how
+		// parentheses are encoded.
 		KnownScopes: []Scope{
 			{"read(all)", "read what the user may read; the default"},
 			{"write(all)", "read and write what the user may"},
@@ -42,8 +42,8 @@ func init() {
 			{"write(companies,contacts)", "read and write the resources named"},
 		},
 		ScopeSeparator: ",", // wiki: "concatenated and delimited by a comma"
-		// wiki: an installed application's user is shown a PIN. A web application's
-		// user overrides this with the redirect URL that is registered.
+		// wiki: an installed application's user is shown a PIN. A web application's user overrides
+		// this with the redirect URL that is registered.
 		RedirectURL: RedirectManual,
 		PKCE:        PKCES256, // the pages are silent, and an unknown parameter is ignored
 
@@ -56,8 +56,8 @@ func init() {
 			Name:  "deployment",
 			Title: "Deployment",
 			Help:  "The first part of the address at which you use Accelo: planet-express for planet-express.accelo.com.",
-			// The characters are those that integrations in the field allow; at
-			// most 63 of them make a label of a host's name (RFC 1035 section 2.3.4).
+			// The characters are those that integrations in the field allow; at most 63 of them
+			// make a label of a host's name (RFC 1035 section 2.3.4).
 			Pattern:    "^[a-z0-9_-]{1,63}$",
 			Allowed:    "lower-case letters, digits, - and _",
 			Example:    "planet-express", // of docs
@@ -67,11 +67,11 @@ func init() {
 		DefaultLifetime: 30 * 24 * time.Hour, // docs: "defaults to 30 days"
 		// docs list it with the exchange and with client_credentials, not with the refresh.
 		LifetimeParam: TokenParam{Name: "expires_in", Requests: []string{GrantAuthorizationCode, GrantClientCredentials}},
-		// docs: "if you still have a valid token, you may request a new token using the
-		// refresh token".
+		// docs: "if you still have a valid token, you may request a new token using the refresh
+		// token".
 		RefreshBeforeExpiry: true,
-		// docs, "Lockout": 100 failures in 5 minutes; "any attempt to authenticate during
-		// this 'lockout' period will restart the 5 minute timer".
+		// docs, "Lockout": 100 failures in 5 minutes; "any attempt to authenticate during this
+		// 'lockout' period will restart the 5 minute timer".
 		LockOut: LockOut{Code: "too_many_failed_logins", Member: "status", MinWait: 5 * time.Minute, Restarts: true},
 
 		Notes: []string{

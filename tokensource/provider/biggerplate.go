@@ -27,9 +27,8 @@ func init() {
 		ClientAuth:  AuthPost, // flow and refresh list id and secret among the POST parameters
 		BodyFormat:  BodyForm,
 
-		// Scopes: the pages name none.
-		// The pages are silent on PKCE, and an unknown parameter is ignored. If the server is
-		// what its answers look like (see below), it does ignore it.
+		// Scopes: the pages name none. The pages are silent on PKCE, and an unknown parameter is
+		// ignored. If the server is what its answers look like (see below), it does ignore it.
 		PKCE: PKCES256,
 
 		// flow: token_type Bearer. Public clients are seen to send the bare token.
@@ -39,10 +38,10 @@ func init() {
 		Destinations: []string{"https://api.biggerplate.com"},
 
 		DefaultLifetime: time.Hour, // flow: "usually 1 hour"
-		// The answer of flow has exactly the members, their order and the token length
-		// of league/oauth2-server 3 (https://github.com/thephpleague/oauth2-server), in
-		// which a dead refresh token is invalid_request. Read as such after a refresh
-		// only, where a request that is really malformed would have failed before.
+		// The answer of flow has exactly the members, their order and the token length of
+		// league/oauth2-server 3 (https://github.com/thephpleague/oauth2-server), in which a dead
+		// refresh token is invalid_request. Read as such after a refresh only, where a request that
+		// is really malformed would have failed before.
 		DeadGrantErrors: []string{"invalid_request"},
 
 		Notes: []string{

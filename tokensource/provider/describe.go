@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Describe writes the preset as a table for a person: what it sets, by the names
-// of the options that override it, then what to know about it. What is unset is
-// left out. Each line is at most 100 columns long, except where a URL is longer.
+// Describe writes the preset as a table for a person: its values, by the names of the options that
+// override them, and then its notes. It leaves out what is not set. Each line is at most 100
+// columns long, except for a longer URL.
 func (p Preset) Describe(w io.Writer) error {
 	t := &table{}
 	t.text(p.Title)
@@ -91,7 +91,7 @@ func (p Preset) Describe(w io.Writer) error {
 	return err
 }
 
-// describeRefresh says what is special about refreshing.
+// describeRefresh describes how the provider's tokens are refreshed.
 func (p Preset) describeRefresh(t *table) {
 	if !p.Offers(GrantRefreshToken) {
 		return
@@ -118,7 +118,7 @@ func (p Preset) describeRefresh(t *table) {
 	}
 }
 
-// String is the injection as it stands in a configuration.
+// String returns the injection as a configuration spells it.
 func (i Injection) String() string {
 	text := i.Place + " " + i.Name
 	if i.Place == PlaceHeader {
@@ -130,7 +130,7 @@ func (i Injection) String() string {
 	return text
 }
 
-// words are values of a type of words, as text.
+// words converts values to strings.
 func words[T ~string](values []T) []string {
 	texts := make([]string, len(values))
 	for i, value := range values {
@@ -153,7 +153,7 @@ func requests(p TokenParam) string {
 	return " (in " + strings.Join(p.Requests, " and ") + " requests)"
 }
 
-// lifetime is a duration in the largest unit that leaves no rest.
+// lifetime returns a duration in the largest unit that divides it.
 func lifetime(d time.Duration) string {
 	switch {
 	case d == 0:

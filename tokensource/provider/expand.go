@@ -8,11 +8,9 @@ import (
 	"strings"
 )
 
-// Expand puts values in the place of the variables in text, which is one of the
-// preset's URLs or Destinations, or one that a user gave instead. Each value must
-// match its variable's pattern, and each name must be a variable of the preset,
-// so that no value can lead to another host or path. The errors name the
-// variable and what is allowed.
+// Expand replaces the variables in text, which is a URL or destination of the preset or of a user.
+// Each value must match its variable's pattern, and each name must be a variable of the preset, so
+// that no value can lead to another host or path. Errors name the variable and what is allowed.
 func (p Preset) Expand(text string, variables map[string]string) (string, error) {
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		v, err := p.Variable(name)
@@ -46,18 +44,17 @@ func (p Preset) Expand(text string, variables map[string]string) (string, error)
 	return out.String(), nil
 }
 
-// Expand puts values in the place of the declared variables in text, as
-// [Preset.Expand] does.
+// Expand replaces the declared variables in text, as [Preset.Expand] does.
 func Expand(declared []Variable, text string, values map[string]string) (string, error) {
 	return Preset{Variables: declared}.Expand(text, values)
 }
 
-// Check reports why value cannot stand in the variable's place.
+// Check returns why the variable cannot have that value.
 func (v Variable) Check(value string) error {
-	// The whole value, whatever the pattern's alternatives and flags are.
+	// The pattern must match the whole value, whatever its alternatives and flags are.
 	pattern, err := regexp.Compile(`\A(?:` + v.Pattern + `)\z`)
 	if err != nil {
-		return fmt.Errorf("variable %s: its pattern is none: %w", v.Name, err)
+		return fmt.Errorf("variable %s: its pattern is not valid: %w", v.Name, err)
 	}
 	if !pattern.MatchString(value) {
 		return fmt.Errorf("variable %s cannot be %q; allowed are %s, such as %s", v.Name, value, v.Allowed, v.Example)
@@ -83,8 +80,8 @@ func (p Preset) Variable(name string) (Variable, error) {
 	return Variable{}, fmt.Errorf("variable %s is not known; provider %s has %s", name, p.Name, strings.Join(known, ", "))
 }
 
-// walk calls part for each stretch of text that ends in a variable, and for what
-// follows the last one, with an empty name.
+// walk calls part for each part of text that ends in a variable, and for the rest, with an empty
+// name.
 func walk(text string, part func(literal, name string) error) error {
 	rest := text
 	for {

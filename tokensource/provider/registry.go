@@ -5,15 +5,14 @@ import (
 	"slices"
 )
 
-// presets holds every preset by its name, and names every preset by its name
-// and aliases. They are complete before main begins, and not changed after it.
+// presets holds the presets by name, and names their names by name and alias. Both are complete
+// before main begins and do not change.
 var (
 	presets = map[string]Preset{}
 	names   = map[string]string{} // name or alias -> name
 )
 
-// register adds a preset. A name that is taken is a mistake in this package, and
-// seen at once.
+// register adds a preset. It panics if two presets have the same name.
 func register(p Preset) {
 	for _, name := range append([]string{p.Name}, p.Aliases...) {
 		if taken, ok := names[name]; ok {
@@ -42,7 +41,7 @@ func All() []Preset {
 	return all
 }
 
-// clone copies what a caller could otherwise change for everybody.
+// clone copies the slices, so that a caller cannot change the preset of others.
 func (p Preset) clone() Preset {
 	p.Aliases = slices.Clone(p.Aliases)
 	p.Docs = slices.Clone(p.Docs)

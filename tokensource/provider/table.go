@@ -13,7 +13,7 @@ type table struct{ out strings.Builder }
 // text writes one line as it is.
 func (t *table) text(line string) { t.out.WriteString(strings.TrimRight(line, " ") + "\n") }
 
-// row writes a label and what belongs to it, or nothing where that is empty.
+// row writes a label and its values, or nothing if there are no values.
 func (t *table) row(name string, values ...string) {
 	value := strings.Join(values, ", ")
 	if value == "" {
@@ -29,7 +29,7 @@ func (t *table) section(title string) {
 	t.text(title)
 }
 
-// list writes a section of sentences, or nothing where there are none.
+// list writes a section of sentences, or nothing if there are none.
 func (t *table) list(title string, sentences []string) {
 	if len(sentences) == 0 {
 		return

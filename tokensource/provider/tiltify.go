@@ -22,8 +22,8 @@ func init() {
 		Grants:       []string{GrantAuthorizationCode, GrantClientCredentials, GrantRefreshToken}, // user, app
 		AuthorizeURL: "https://v5api.tiltify.com/oauth/authorize",                                 // user
 		TokenURL:     "https://v5api.tiltify.com/oauth/token",                                     // user, app
-		// app shows id and secret in a JSON body. Clients in the field report that Basic
-		// is refused, and so does the server's library (see below), which reads parameters only.
+		// app shows id and secret in a JSON body. Clients in the field report that Basic is
+		// refused, and so does the server's library (see below), which reads parameters only.
 		ClientAuth: AuthPost,
 		BodyFormat: BodyJSON,
 
@@ -39,8 +39,8 @@ func init() {
 
 		DefaultLifetime: 2 * time.Hour, // app and user: expires_in 7200
 		// Tiltify publishes the library it forked, ex_oauth2_provider
-		// (https://github.com/Tiltify/ex_oauth2_provider), and its error texts are the
-		// library's. There a bad refresh token is invalid_request, with status 400.
+		// (https://github.com/Tiltify/ex_oauth2_provider), and its error texts are the library's.
+		// There a bad refresh token is invalid_request, with status 400.
 		DeadGrantErrors: []string{"invalid_request"},
 
 		Notes: []string{

@@ -10,13 +10,13 @@ func init() {
 		Summary: "Campaigns and donations at Tiltify, the deprecated API v3: a person logs in once, or the application's own token is brought along.",
 		Docs:    []string{"https://tiltify.github.io/api/topics/authentication.html"},
 
-		// auth: "Getting A User Access Token", "Application Access Tokens". Neither is
-		// ever refreshed.
+		// auth: "Getting A User Access Token", "Application Access Tokens". Neither is ever
+		// refreshed.
 		Grants:       []string{GrantAuthorizationCode, GrantStatic},
 		AuthorizeURL: "https://tiltify.com/oauth/authorize", // auth
 		TokenURL:     "https://tiltify.com/oauth/token",     // auth
-		// auth: "Basic <base64-encoded(Application ID:Secret Key)>", of id and secret as they
-		// are, and client_id among the fields of the form too.
+		// auth: "Basic <base64-encoded(Application ID:Secret Key)>", of id and secret as they are,
+		// and client_id among the fields of the form too.
 		ClientAuth:    AuthBasicRaw,
 		ClientIDParam: true,
 		BodyFormat:    BodyForm, // auth: "in Form Data format"

@@ -27,9 +27,9 @@ func init() {
 		PKCE:        PKCES256, // the page is silent, and an unknown parameter is ignored
 
 		Inject: Injection{PlaceHeader, "Authorization", "Bearer"}, // oauth
-		// The page says "our API" and names no address. Every address that tinyEmail has
-		// published for its APIs is on this host: https://docs.tinyemail.com/docs/tiny-relay/tinyrelay
-		// and those above.
+		// The page says "our API" and names no address. Every address that tinyEmail has published
+		// for its APIs is on this host: https://docs.tinyemail.com/docs/tiny-relay/tinyrelay and
+		// those above.
 		Destinations: []string{"https://api.tinyemail.com"},
 
 		// The note on API keys is known from public clients.

@@ -17,13 +17,13 @@ func init() {
 		},
 		// Register: the oauth page says "provided by tiny+", and no more.
 
-		// oauth: "We use the oAuth 2.0 Implicit workflow". simple: a long-life token
-		// to take along as it is.
+		// oauth: "We use the oAuth 2.0 Implicit workflow". simple: a long-life token to take along
+		// as it is.
 		Grants:       []string{GrantImplicit, GrantStatic},
 		AuthorizeURL: "https://api.tiny.plus/oauth/authorize", // oauth
 
-		// oauth: "Set this to read or readwrite": one word, not a list. A user who needs
-		// to write says so.
+		// oauth: "Set this to read or readwrite": one word, not a list. A user who needs to write
+		// says so.
 		Scopes:   []string{"read"},
 		OneScope: true,
 		KnownScopes: []Scope{

@@ -61,7 +61,7 @@ func TestValidateFindsMistakes(t *testing.T) {
 		}, "declared and not used"},
 		"variable twice":         {"accelo", func(p *Preset) { p.Variables = append(p.Variables, p.Variables[0]) }, "comes twice"},
 		"variable without help":  {"accelo", func(p *Preset) { p.Variables[0].Help = "" }, "what a person reads"},
-		"pattern broken":         {"accelo", func(p *Preset) { p.Variables[0].Pattern = "^[a-z$" }, "its pattern is none"},
+		"pattern broken":         {"accelo", func(p *Preset) { p.Variables[0].Pattern = "^[a-z$" }, "its pattern is not valid"},
 		"pattern not anchored":   {"accelo", func(p *Preset) { p.Variables[0].Pattern = "[a-z-]+" }, "from ^ to $"},
 		"pattern allows dots":    {"accelo", func(p *Preset) { p.Variables[0].Pattern = `^[a-z.-]+$` }, "could change a URL's host"},
 		"pattern allows nothing": {"accelo", func(p *Preset) { p.Variables[0].Pattern = `^[a-z-]*$` }, "could change a URL's host"},

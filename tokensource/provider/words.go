@@ -2,11 +2,11 @@ package provider
 
 import "time"
 
-// NeverExpires is the DefaultLifetime of tokens that serve until they are refused.
+// NeverExpires is the DefaultLifetime of tokens that are used until they are refused.
 const NeverExpires time.Duration = -1
 
-// The grants a preset can offer. All but the last two are grant types of RFC
-// 6749; [GrantRefreshToken] alone means a refresh token that the user brings along.
+// The grants that a preset can offer. All except the last two are grant types of RFC 6749.
+// [GrantRefreshToken] means a refresh token that the user configures.
 const (
 	GrantAuthorizationCode = "authorization_code"
 	GrantClientCredentials = "client_credentials"
@@ -31,14 +31,14 @@ const (
 	AuthBasicRaw ClientAuth = "client_secret_basic_raw"
 	// AuthPost sends client_id and client_secret in the body.
 	AuthPost ClientAuth = "client_secret_post"
-	// AuthQuery sends client_id and client_secret in the token URL's query. It puts the secret
-	// where servers log it: only for providers that demand it.
+	// AuthQuery sends client_id and client_secret in the token URL's query, which servers log. Use
+	// it only if the provider demands it.
 	AuthQuery ClientAuth = "client_secret_query"
 	// AuthNone sends the client_id alone: a public client.
 	AuthNone ClientAuth = "none"
 )
 
-// ClientAuths are the known ways, in the order to name them to a person.
+// ClientAuths are the known ways, in the order for messages.
 var ClientAuths = []ClientAuth{AuthBasic, AuthBasicRaw, AuthPost, AuthQuery, AuthNone}
 
 // OrDefault returns a, or the default for a client that has a secret or has none.
@@ -65,17 +65,16 @@ const (
 	BodyQuery BodyFormat = "query"
 )
 
-// BodyFormats are the known formats, in the order to name them to a person.
+// BodyFormats are the known formats, in the order for messages.
 var BodyFormats = []BodyFormat{BodyForm, BodyJSON, BodyQuery}
 
 const (
 	// PKCES256 is the S256 method of RFC 7636.
 	PKCES256 = "S256"
-	// PKCENone is for a provider that refuses PKCE, and for the grants that
-	// have no code.
+	// PKCENone is for a provider that refuses PKCE, and for the grants that have no code.
 	PKCENone = "none"
 
-	// RedirectManual means that the user types a code or PIN back.
+	// RedirectManual means that the user types a code or PIN.
 	RedirectManual = "manual"
 )
 
@@ -93,9 +92,9 @@ const (
 
 // What becomes of a refresh token when it is used.
 const (
-	// RotationUnknown means that nobody has published it.
+	// RotationUnknown means that the provider has not published it.
 	RotationUnknown = ""
-	// RotationYes means that the answer holds a new one, and the old one is spent.
+	// RotationYes means that the answer has a new one, and the old one ends.
 	RotationYes = "yes"
 	// RotationNo means that it stays valid.
 	RotationNo = "no"

@@ -31,7 +31,7 @@ func (s *Source) resolveURL(text string) (string, error) {
 	return strings.NewReplacer(show...).Replace(resolved), err
 }
 
-// checkRedirectURL reports why redirect cannot be a redirection endpoint (RFC 6749 section 3.1.2).
+// checkRedirectURL returns why redirect cannot be a redirection endpoint (RFC 6749 section 3.1.2).
 func checkRedirectURL(redirect string) error {
 	if redirect == "" || redirect == redirectManual {
 		return nil
@@ -45,8 +45,8 @@ func checkRedirectURL(redirect string) error {
 	return nil
 }
 
-// destinations are where a source's tokens may go: for all of its accounts the same, or, where a
-// variable stands in them, for each account its own.
+// destinations are where a source's tokens may go. If they hold variables, each account has its own
+// destinations.
 type destinations struct {
 	fixed     authinject.Destinations
 	templates []string // with variables of accounts; nil: fixed
