@@ -193,7 +193,8 @@ func TestConnectIsGuarded(t *testing.T) {
 	if status, said := post(func(r *http.Request) { r.Header.Set("Sec-Fetch-Dest", "document") }); status != http.StatusSeeOther {
 		t.Errorf("as browsers send the form: %d %s", status, said)
 	}
-	// Under Referrer-Policy: no-referrer a browser hides the Origin of our own form, but not that it is ours.
+	// Under Referrer-Policy: no-referrer a browser hides the Origin of our own form, but not that
+	// it is ours.
 	if status, said := post(func(r *http.Request) {
 		r.Header.Set("Origin", "null")
 		r.Header.Set("Sec-Fetch-Site", "same-origin")

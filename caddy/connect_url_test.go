@@ -10,7 +10,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// The page stands where its routes put it: what they take off in front belongs to its addresses.
+// The addresses of the page have the path prefix that its routes strip.
 func TestConnectBelowAnotherPath(t *testing.T) {
 	for name, routes := range map[string]string{
 		"handle_path":              "handle_path /auth/* {\n\tauthinject_connect /connect*\n}",
@@ -50,7 +50,7 @@ func TestConnectBelowAnotherPath(t *testing.T) {
 			}
 			for _, cookie := range ada.http.Jar.Cookies(callback) {
 				if strings.HasPrefix(cookie.Name, "authinject-login-") {
-					t.Errorf("%s is left", cookie.Name)
+					t.Errorf("cookie %s was not deleted", cookie.Name)
 				}
 			}
 			if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {

@@ -13,7 +13,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A server that renews the account's token meanwhile has not finished the login.
+// A login command still waits when the server refreshes the account's token meanwhile.
 func TestLoginOfAnAccountThatIsRenewedMeanwhile(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{Config: tokensourcetest.Config{AccessTokenLifetime: 4 * time.Second}})
@@ -28,7 +28,7 @@ func TestLoginOfAnAccountThatIsRenewedMeanwhile(t *testing.T) {
 	rig.Eventually(t, func() bool {
 		_, _ = proxy.Get("/api/x")
 		return len(p.TokenRequests()) >= before+3
-	}, "the server renewed nothing")
+	}, "the server to refresh the token")
 	if again.Ended() {
 		t.Fatalf("it ended before the answer was there:\n%s", again.Text())
 	}
@@ -63,8 +63,8 @@ func visit(t *testing.T, address string) {
 	_ = res.Body.Close()
 }
 
-// A login that nobody waits for any more can no longer be finished, by whatever way
-// the command ended.
+// Once the login command has ended, by an interrupt or by its time-out, its login cannot be
+// finished.
 func TestAbandonedLogin(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
@@ -100,7 +100,7 @@ func TestAbandonedLogin(t *testing.T) {
 	}
 }
 
-// logins are the files of the logins under way.
+// logins returns the files of the logins under way.
 func logins(t *testing.T, proxy *harness.Proxy) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(proxy.Home, "data", "caddy", "authinject", "logins", "*.json"))
@@ -110,7 +110,7 @@ func logins(t *testing.T, proxy *harness.Proxy) []string {
 	return files
 }
 
-// Where nobody can be asked, what is missing is named by its flag.
+// Without a terminal to ask at, the error names the flag that is missing.
 func TestNobodyToAsk(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(t.TempDir(), "Caddyfile")
@@ -124,7 +124,7 @@ func TestNobodyToAsk(t *testing.T) {
 	}
 }
 
-// For programs, no accounts are an empty list.
+// status --json prints an empty list if there is no account.
 func TestStatusOfNothing(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(t.TempDir(), "caddy.json")
