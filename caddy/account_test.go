@@ -25,10 +25,7 @@ func perAccount(t *testing.T, more ...string) (p *tokensourcetest.Provider, ada 
 // connect connects an account on the page.
 func (p *person) connect(provider *tokensourcetest.Provider, account string) {
 	p.t.Helper()
-	consent, err := provider.Allow(p.t.Context(), p.begin("source", "a", "account", account))
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	consent := rig.Allow(p.t, provider, p.begin("source", "a", "account", account))
 	if _, page := p.open(consent.Redirect); !strings.Contains(notice(page), "Connected account") {
 		p.t.Fatalf("connecting %q: %s", account, notice(page))
 	}
@@ -105,10 +102,7 @@ func TestUnknownAccountLeadsToThePage(t *testing.T) {
 // On a site where requests choose the account, a request never gets the unnamed account.
 func TestAccountNeverFallsBack(t *testing.T) {
 	p, ada, addr := perAccount(t)
-	consent, err := p.Allow(t.Context(), ada.begin("source", "a"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, p, ada.begin("source", "a"))
 	ada.open(consent.Redirect)
 	for _, account := range []string{"", "beta"} {
 		if status, body, _ := get(t, "http://"+addr+"/api/x", "X-Account", account); status != http.StatusServiceUnavailable {
@@ -237,10 +231,7 @@ func TestTypedCodesOfNewAccounts(t *testing.T) {
 	ada := newPerson(t, "http://"+addr+"/connect")
 	begin := func(account string) (pin string) {
 		t.Helper()
-		consent, err := p.Allow(t.Context(), ada.begin("source", "a", "new", "1", "account", account))
-		if err != nil {
-			t.Fatal(err)
-		}
+		consent := rig.Allow(t, p, ada.begin("source", "a", "new", "1", "account", account))
 		return consent.PIN
 	}
 	finish := func(pin string) string {

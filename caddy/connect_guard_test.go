@@ -65,10 +65,7 @@ func TestCallbackIsBoundToTheLogin(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, ada := biggerplate(t, "")
-			consent, err := p.Allow(t.Context(), ada.begin("source", "a"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			consent := rig.Allow(t, p, ada.begin("source", "a"))
 			callback, err := url.Parse(consent.Redirect)
 			if err != nil {
 				t.Fatal(err)
@@ -99,10 +96,7 @@ func TestCallbackIsBoundToTheLogin(t *testing.T) {
 // nothing that was there is lost.
 func TestCallbackErrorsAreShown(t *testing.T) {
 	p, ada := biggerplate(t, "")
-	consent, err := p.Allow(t.Context(), ada.begin("source", "a"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, p, ada.begin("source", "a"))
 	ada.open(consent.Redirect)
 	if !connected(ada) {
 		t.Fatal("not connected")

@@ -136,10 +136,7 @@ func TestConnect(t *testing.T) {
 				t.Errorf("before the login: %d %s", status, body)
 			}
 			wantButton(t, ada, "Connect")
-			consent, err := p.Allow(t.Context(), ada.begin("source", "a"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			consent := rig.Allow(t, p, ada.begin("source", "a"))
 			if consent.PIN != "" {
 				if _, page := ada.press("finish", "source", "a", "code", " "+consent.PIN+" "); !strings.Contains(notice(page), "Connected a.") {
 					t.Fatalf("after the PIN: %s", notice(page))

@@ -37,10 +37,7 @@ func TestConnectBelowAnotherPath(t *testing.T) {
 				t.Errorf("before the login: %d %s", status, body)
 			}
 			ada := newPerson(t, page)
-			consent, err := p.Allow(t.Context(), ada.begin("source", "a"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			consent := rig.Allow(t, p, ada.begin("source", "a"))
 			if _, text := ada.open(consent.Redirect); !strings.Contains(notice(text), "Connected a.") {
 				t.Errorf("after the callback: %s", notice(text))
 			}

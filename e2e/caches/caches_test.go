@@ -221,10 +221,7 @@ func connect(t *testing.T, emu *tokensourcetest.Provider, p *harness.Proxy, acco
 	}
 	_, page := read(browser.Get(p.URL + "/connect"))
 	header, _ := read(browser.PostForm(p.URL+"/connect/start", url.Values{"csrf": {hiddenToken.FindStringSubmatch(page)[1]}, "source": {"a"}, "account": {account}}))
-	consent, err := emu.Allow(t.Context(), header.Get("Location"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, emu, header.Get("Location"))
 	header, _ = read(browser.Get(consent.Redirect))
 	if _, page := read(browser.Get(p.URL + strings.TrimPrefix(header.Get("Location"), ".."))); !strings.Contains(page, "Connected account") {
 		t.Fatalf("%q is not connected:\n%s", account, page)

@@ -70,10 +70,7 @@ func TestLoginsAreNotLogged(t *testing.T) {
 			res, _ := press("start", "")
 			authorize := res.Header.Get("Location")
 			keep(authorize)
-			consent, err := emu.Allow(t.Context(), authorize)
-			if err != nil {
-				t.Fatal(err)
-			}
+			consent := rig.Allow(t, emu, authorize)
 			var page string
 			if consent.PIN != "" {
 				secrets = append(secrets, consent.PIN, "987654321")

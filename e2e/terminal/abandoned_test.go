@@ -20,10 +20,7 @@ func TestLoginOfAnAccountThatIsRenewedMeanwhile(t *testing.T) {
 	proxy := start(t, p, "provider biggerplate", true)
 	connect(t, p, proxy)
 	again := proxy.Terminal(nil, "authinject", "login", "a")
-	consent, err := p.Allow(t.Context(), again.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, p, again.Address())
 	before := len(p.TokenRequests())
 	rig.Eventually(t, func() bool {
 		_, _ = proxy.Get("/api/x")
@@ -42,10 +39,7 @@ func TestLoginOfAnAccountThatIsRenewedMeanwhile(t *testing.T) {
 func connect(t *testing.T, p *tokensourcetest.Provider, proxy *harness.Proxy) {
 	t.Helper()
 	login := proxy.Terminal(nil, "authinject", "login", "a")
-	consent, err := p.Allow(t.Context(), login.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, p, login.Address())
 	login.Type(consent.Redirect)
 	if code := login.Wait(); code != 0 {
 		t.Fatalf("code %d:\n%s", code, login.Text())
@@ -89,10 +83,7 @@ func TestAbandonedLogin(t *testing.T) {
 		if logins := logins(t, proxy); len(logins) != 0 {
 			t.Errorf("%s: logins under way: %v", name, logins)
 		}
-		consent, err := p.Allow(t.Context(), address)
-		if err != nil {
-			t.Fatal(err)
-		}
+		consent := rig.Allow(t, p, address)
 		visit(t, consent.Redirect)
 		if n := len(p.TokenRequests()); n != 0 {
 			t.Errorf("%s: %d token requests", name, n)

@@ -71,10 +71,7 @@ func TestLoginThroughTheRunningServer(t *testing.T) {
 			proxy := start(t, p, "provider "+name, true)
 			serves(t, proxy, false)
 			login := proxy.Terminal(nil, "authinject", "login", "a")
-			consent, err := p.Allow(t.Context(), login.Address())
-			if err != nil {
-				t.Fatal(err)
-			}
+			consent := rig.Allow(t, p, login.Address())
 			res, err := http.Get(consent.Redirect) // the person's browser, which has no cookie of ours
 			if err != nil || res.StatusCode != http.StatusOK {
 				t.Fatalf("the callback: %v %v", res, err)
@@ -128,10 +125,7 @@ func TestLoginListens(t *testing.T) {
 		got, err := os.ReadFile(opened)
 		return err == nil && string(got) == address+"|"
 	}, "the browser to be opened, with the address as its one argument")
-	consent, err := p.Allow(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, p, address)
 	for name, c := range map[string]struct {
 		url    string
 		status int
@@ -194,10 +188,7 @@ func TestLoginListensOnAPortOfItsOwn(t *testing.T) {
 		t.Fatalf("redirect_uri %s", redirect)
 	}
 	p.SetRedirectURIs(redirect)
-	consent, err := p.Allow(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, p, address)
 	visit(t, consent.Redirect)
 	if code := login.Wait(); code != 0 || !strings.Contains(login.Text(), "a: Connected") {
 		t.Errorf("code %d:\n%s", code, login.Text())
@@ -214,10 +205,7 @@ func TestLoginPasted(t *testing.T) {
 	proxy := start(t, p, "provider tinyplus\nredirect_url https://proxy.example.com/connect/callback", true)
 	p.SetRedirectURIs("https://proxy.example.com/connect/callback")
 	login := proxy.Terminal([]string{"SSH_CONNECTION=x", "DISPLAY=:0"}, "authinject", "login", "a")
-	consent, err := p.Allow(t.Context(), login.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, p, login.Address())
 	login.Type("")
 	login.Type("nonsense")
 	login.WaitText("That is no address")
@@ -239,10 +227,7 @@ func TestLoginByPIN(t *testing.T) {
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{})
 	proxy := start(t, p, "provider accelo {\ndeployment acme\n}", false)
 	login := proxy.Terminal(nil, "authinject", "login", "a", "--account", "fry")
-	consent, err := p.Allow(t.Context(), login.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, p, login.Address())
 	login.WaitText("Code or PIN: ")
 	login.Type("000000000")
 	login.WaitText("did not accept the code")
@@ -336,13 +321,7 @@ func TestSeal(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
 	proxy := start(t, p, "provider biggerplate", true)
-	login := proxy.Terminal(nil, "authinject", "login", "a")
-	consent, err := p.Allow(t.Context(), login.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
-	login.Type(consent.Redirect)
-	login.Wait()
+	connect(t, p, proxy)
 	records := func() (text string) {
 		files, err := filepath.Glob(filepath.Join(proxy.Home, "data", "caddy", "authinject", "records", "*", "*.json"))
 		if err != nil || len(files) != 1 {
