@@ -26,7 +26,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		pattern   string
 		forbidden []string
 	}{
-		{"./caddy", []string{"testing", module + "caddy/cmd", module + "tokensource/tokensourcetest", module + "internal/gotally"}},
+		{"./caddy", []string{"testing", module + "caddy/cmd", module + "tokensource/tokensourcetest", module + "internal/gotally", module + "internal/rig"}},
 		{"./caddy/connect", []string{anyCaddy, zap, "testing", module + "tokensource/tokensourcetest"}},
 		{"./authinject", []string{anyCaddy, zap, module + "caddy"}},
 		{"./tokensource", []string{anyCaddy, zap, module + "caddy", module + "authinject"}},

@@ -10,7 +10,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// perAccount is a site on which X-Account chooses the account, with more options of the directive.
+// perAccount runs a site on which the header field X-Account chooses the account. More are options
+// of the directive.
 func perAccount(t *testing.T, more ...string) (p *tokensourcetest.Provider, ada *person, addr string) {
 	t.Helper()
 	isolate(t)
@@ -24,16 +25,13 @@ func perAccount(t *testing.T, more ...string) (p *tokensourcetest.Provider, ada 
 // connect connects an account on the page.
 func (p *person) connect(provider *tokensourcetest.Provider, account string) {
 	p.t.Helper()
-	consent, err := provider.Allow(p.t.Context(), p.begin("source", "a", "account", account))
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	consent := rig.Allow(p.t, provider, p.begin("source", "a", "account", account))
 	if _, page := p.open(consent.Redirect); !strings.Contains(notice(page), "Connected account") {
 		p.t.Fatalf("connecting %q: %s", account, notice(page))
 	}
 }
 
-// Each account's requests carry its own token, and no other's whatever a request says.
+// A request carries the token of the account that it names, and never another's.
 func TestAccounts(t *testing.T) {
 	p, ada, addr := perAccount(t)
 	numbers := make(map[float64]string)
@@ -64,7 +62,7 @@ func TestAccounts(t *testing.T) {
 			t.Errorf("%s: %d %s", name, status, body)
 		}
 		if !strings.Contains(body, `"login_url":"http://`+addr+`/connect?`) || !strings.Contains(body, "source=a") {
-			t.Errorf("%s: it does not say where to connect: %s", name, body)
+			t.Errorf("%s: the answer does not say where to connect: %s", name, body)
 		}
 	}
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"The request names no account"`) || !strings.Contains(body, "{http.request.header.X-Account} is empty; accounts are connected at http://"+addr+"/connect?") {
@@ -78,7 +76,7 @@ func TestAccounts(t *testing.T) {
 	tokensourcetest.Report(t, p.Check())
 }
 
-// The page that the answer names has the account filled in.
+// The answer for an unknown account links to the page, where the account is filled in.
 func TestUnknownAccountLeadsToThePage(t *testing.T) {
 	p, ada, addr := perAccount(t)
 	_, body, _ := get(t, "http://"+addr+"/api/x", "X-Account", `b&"<b>`)
@@ -90,24 +88,21 @@ func TestUnknownAccountLeadsToThePage(t *testing.T) {
 	}
 	_, page := ada.open(problem.LoginURL)
 	if !strings.Contains(page, `name="account" value="b&amp;&#34;&lt;b&gt;"`) {
-		t.Errorf("the page at %s does not have it:\n%s", problem.LoginURL, page)
+		t.Errorf("the page at %s does not have the account filled in:\n%s", problem.LoginURL, page)
 	}
 	ada.connect(p, `b&"<b>`)
 	if _, page = ada.open(ada.page); !strings.Contains(page, `data-account="b&amp;&#34;&lt;b&gt;"`) {
 		t.Error("the page does not list the account")
 	}
 	if status, body, _ := get(t, "http://"+addr+"/api/x", "X-Account", `b&"<b>`); status != http.StatusOK {
-		t.Errorf("%d %s", status, body)
+		t.Errorf("the proxy answered %d: %s", status, body)
 	}
 }
 
-// Where accounts are chosen, the unnamed one is not used, nor asked for.
+// On a site where requests choose the account, a request never gets the unnamed account.
 func TestAccountNeverFallsBack(t *testing.T) {
 	p, ada, addr := perAccount(t)
-	consent, err := p.Allow(t.Context(), ada.begin("source", "a"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, p, ada.begin("source", "a"))
 	ada.open(consent.Redirect)
 	for _, account := range []string{"", "beta"} {
 		if status, body, _ := get(t, "http://"+addr+"/api/x", "X-Account", account); status != http.StatusServiceUnavailable {
@@ -119,7 +114,7 @@ func TestAccountNeverFallsBack(t *testing.T) {
 	}
 }
 
-// account is refused where no person connects accounts.
+// The option account is refused for a grant whose accounts no person connects.
 func TestAccountNeedsALogin(t *testing.T) {
 	isolate(t)
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{})
@@ -129,9 +124,8 @@ func TestAccountNeedsALogin(t *testing.T) {
 	}
 }
 
-// Web pages learn nothing from the handler that chooses the account, whether there is one or not; a page
-// that is named may ask ahead of its request, which cannot name the account yet, and read what is
-// missing.
+// A web page of another origin cannot find out which accounts exist. A page in allow_origins can
+// send a preflight, which names no account, and can read where to connect a missing account.
 func TestWebPagesAndAccounts(t *testing.T) {
 	const app = "http://localhost:3000"
 	p, ada, addr := perAccount(t, "allow_origins "+app)
@@ -157,18 +151,18 @@ func TestWebPagesAndAccounts(t *testing.T) {
 		t.Errorf("another page can tell the accounts apart: %d\n%s\n%s", status, known, unknown)
 	}
 	if status, body, header := ask("GET", "X-Account", "nobody", "Origin", app); status != http.StatusServiceUnavailable || header.Get("Access-Control-Allow-Origin") != app || !strings.Contains(body, "login_url") {
-		t.Errorf("the page that is named: %d %v %s", status, header, body)
+		t.Errorf("a page in allow_origins: %d %v %s", status, header, body)
 	}
 	if status, _, _ := ask("TRACE", "X-Account", "nobody"); status != http.StatusMethodNotAllowed {
 		t.Errorf("TRACE: %d", status)
 	}
 	if status, body, _ := ask("GET", "X-Account", "acme"); status != http.StatusOK {
-		t.Errorf("a program: %d %s", status, body)
+		t.Errorf("a client other than a browser: %d %s", status, body)
 	}
 }
 
-// A proxy behind another one, with the same source, has the account that it is configured with, and not the
-// other's.
+// A proxy inside another proxy's handle_response uses its own account, although both use one
+// source.
 func TestAccountsOfNestedProxies(t *testing.T) {
 	p, ada, addr := perAccount(t, `handle_response {
 		reverse_proxy UPSTREAM {
@@ -186,7 +180,7 @@ func TestAccountsOfNestedProxies(t *testing.T) {
 			status, body, _ := get(t, "http://"+addr+"/api/x", "X-Account", outer, "X-Other", inner)
 			var answer map[string]any
 			if err := json.Unmarshal([]byte(body), &answer); err != nil || status != http.StatusOK {
-				t.Fatalf("%d %s", status, body)
+				t.Fatalf("the proxy answered %d: %s", status, body)
 			}
 			if number := answer["token_number"]; number == nil || numbers[inner] != nil && numbers[inner] != number {
 				t.Errorf("%s inside %s got token %v, and before %v", inner, outer, number, numbers[inner])
@@ -200,7 +194,7 @@ func TestAccountsOfNestedProxies(t *testing.T) {
 	}
 }
 
-// A health check is nobody's, so it cannot have an account's token.
+// inject_health_checks cannot be combined with account: a health check belongs to no account.
 func TestHealthChecksHaveNoAccount(t *testing.T) {
 	isolate(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
@@ -210,7 +204,7 @@ func TestHealthChecksHaveNoAccount(t *testing.T) {
 	}
 }
 
-// People are sent to a page that shows the source which their request wants.
+// The answer links to a page that shows the source of the request.
 func TestLoginAtThePageOfTheSource(t *testing.T) {
 	isolate(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
@@ -222,12 +216,13 @@ func TestLoginAtThePageOfTheSource(t *testing.T) {
 		Site("http://"+addr, "bind 127.0.0.1",
 			rig.Block("authinject_connect /aaa*", "sources other"), rig.Block("authinject_connect /zzz*", "sources a"), rig.API(p)))
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"login_url":"http://`+addr+`/zzz?`) {
-		t.Errorf("%d %s", status, body)
+		t.Errorf("the proxy answered %d: %s", status, body)
 	}
 }
 
-// A code that is typed does not say whose it is. With logins for two new accounts under way in one browser neither is
-// finished by it; one after the other, and again for the same account, they are.
+// A typed code does not say which account it is for. While one browser has logins for two new
+// accounts under way, a code finishes neither. It finishes a login that is alone, or begun twice
+// for one account.
 func TestTypedCodesOfNewAccounts(t *testing.T) {
 	isolate(t)
 	addr := rig.FreeAddr(t)
@@ -236,10 +231,7 @@ func TestTypedCodesOfNewAccounts(t *testing.T) {
 	ada := newPerson(t, "http://"+addr+"/connect")
 	begin := func(account string) (pin string) {
 		t.Helper()
-		consent, err := p.Allow(t.Context(), ada.begin("source", "a", "new", "1", "account", account))
-		if err != nil {
-			t.Fatal(err)
-		}
+		consent := rig.Allow(t, p, ada.begin("source", "a", "new", "1", "account", account))
 		return consent.PIN
 	}
 	finish := func(pin string) string {
@@ -255,7 +247,7 @@ func TestTypedCodesOfNewAccounts(t *testing.T) {
 		t.Errorf("the code for the other: %s", said)
 	}
 	if n := len(p.TokenRequests()); n != 0 {
-		t.Errorf("%d token requests", n)
+		t.Errorf("the provider got %d token requests", n)
 	}
 	for _, account := range []string{"x", "y"} {
 		begin(account)

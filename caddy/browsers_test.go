@@ -9,8 +9,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A site's own names are known, whatever its upstream is told; others are not, and a page
-// that header_up makes look like ours is still what the client said.
+// A site accepts its own names and those in allow_hosts, and web pages of its own origin and those
+// in allow_origins. What header_up changes for the upstream does not change that.
 func TestWebPages(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
 	addr := rig.FreeAddr(t)

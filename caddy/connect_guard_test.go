@@ -65,10 +65,7 @@ func TestCallbackIsBoundToTheLogin(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, ada := biggerplate(t, "")
-			consent, err := p.Allow(t.Context(), ada.begin("source", "a"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			consent := rig.Allow(t, p, ada.begin("source", "a"))
 			callback, err := url.Parse(consent.Redirect)
 			if err != nil {
 				t.Fatal(err)
@@ -99,10 +96,7 @@ func TestCallbackIsBoundToTheLogin(t *testing.T) {
 // nothing that was there is lost.
 func TestCallbackErrorsAreShown(t *testing.T) {
 	p, ada := biggerplate(t, "")
-	consent, err := p.Allow(t.Context(), ada.begin("source", "a"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, p, ada.begin("source", "a"))
 	ada.open(consent.Redirect)
 	if !connected(ada) {
 		t.Fatal("not connected")
@@ -193,7 +187,8 @@ func TestConnectIsGuarded(t *testing.T) {
 	if status, said := post(func(r *http.Request) { r.Header.Set("Sec-Fetch-Dest", "document") }); status != http.StatusSeeOther {
 		t.Errorf("as browsers send the form: %d %s", status, said)
 	}
-	// Under Referrer-Policy: no-referrer a browser hides the Origin of our own form, but not that it is ours.
+	// Under Referrer-Policy: no-referrer a browser hides the Origin of our own form, but not that
+	// it is ours.
 	if status, said := post(func(r *http.Request) {
 		r.Header.Set("Origin", "null")
 		r.Header.Set("Sec-Fetch-Site", "same-origin")

@@ -12,7 +12,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// person is somebody with a browser that runs no scripts and follows nothing by itself.
+// person is a user whose browser runs no scripts and follows no redirect by itself.
 type person struct {
 	t    *testing.T
 	http *http.Client
@@ -40,7 +40,7 @@ func (p *person) do(req *http.Request) (*http.Response, string) {
 	return res, body
 }
 
-// open gets an address, and follows it to the page if it leads there.
+// open gets an address. It follows a redirect if that leads to the page.
 func (p *person) open(address string) (*http.Response, string) {
 	p.t.Helper()
 	req, err := http.NewRequest(http.MethodGet, address, nil)
@@ -62,7 +62,7 @@ func (p *person) open(address string) (*http.Response, string) {
 
 var csrfField = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
 
-// press sends one of the page's forms, with the page's own token unless fields has one.
+// press sends one of the page's forms, with the page's CSRF token unless fields has one.
 func (p *person) press(action string, fields ...string) (*http.Response, string) {
 	p.t.Helper()
 	_, page := p.open(p.page)
@@ -100,7 +100,7 @@ func (p *person) begin(fields ...string) string {
 
 var noticeText = regexp.MustCompile(`(?s)role="(?:alert|status)">(.*?)</div>`)
 
-// notice is what the page says about what was done.
+// notice returns what the page says about the last action.
 func notice(body string) string {
 	if found := noticeText.FindStringSubmatch(body); found != nil {
 		return strings.TrimSpace(found[1])
@@ -117,7 +117,8 @@ func loginSite(t testing.TB, p *tokensourcetest.Provider, site, provider string,
 		Site(site, "bind 127.0.0.1", "authinject_connect /connect*", rig.API(p, options...))
 }
 
-// A person connects an account at each of the providers, and from then on a client gets through.
+// Once a person has connected an account at a provider, a client gets through, until the person
+// disconnects it.
 func TestConnect(t *testing.T) {
 	for _, name := range []string{
 		tokensourcetest.TinyPlus, tokensourcetest.TinyEmail, tokensourcetest.Accelo,
@@ -135,10 +136,7 @@ func TestConnect(t *testing.T) {
 				t.Errorf("before the login: %d %s", status, body)
 			}
 			wantButton(t, ada, "Connect")
-			consent, err := p.Allow(t.Context(), ada.begin("source", "a"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			consent := rig.Allow(t, p, ada.begin("source", "a"))
 			if consent.PIN != "" {
 				if _, page := ada.press("finish", "source", "a", "code", " "+consent.PIN+" "); !strings.Contains(notice(page), "Connected a.") {
 					t.Fatalf("after the PIN: %s", notice(page))
@@ -162,8 +160,8 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// wantButton checks the name of the button that leads to the provider. On an account that works it
-// is a second choice, as is what belongs to it.
+// wantButton checks the name of the button that leads to the provider. Where an account works, that
+// button and those that belong to it have the class second.
 func wantButton(t *testing.T, p *person, name string) {
 	t.Helper()
 	_, page := p.open(p.page)
@@ -173,7 +171,7 @@ func wantButton(t *testing.T, p *person, name string) {
 			t.Errorf("a button %s, want %s", button[2], name)
 		}
 		if strings.Contains(button[1], `class="second"`) != second {
-			t.Errorf("button %s has%s", button[2], button[1])
+			t.Errorf("button %s has the attributes%s", button[2], button[1])
 		}
 	}
 	if !strings.Contains(page, ">"+name+"</button>") {

@@ -10,7 +10,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// The page stands where its routes put it: what they take off in front belongs to its addresses.
+// The addresses of the page have the path prefix that its routes strip.
 func TestConnectBelowAnotherPath(t *testing.T) {
 	for name, routes := range map[string]string{
 		"handle_path":              "handle_path /auth/* {\n\tauthinject_connect /connect*\n}",
@@ -37,10 +37,7 @@ func TestConnectBelowAnotherPath(t *testing.T) {
 				t.Errorf("before the login: %d %s", status, body)
 			}
 			ada := newPerson(t, page)
-			consent, err := p.Allow(t.Context(), ada.begin("source", "a"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			consent := rig.Allow(t, p, ada.begin("source", "a"))
 			if _, text := ada.open(consent.Redirect); !strings.Contains(notice(text), "Connected a.") {
 				t.Errorf("after the callback: %s", notice(text))
 			}
@@ -50,7 +47,7 @@ func TestConnectBelowAnotherPath(t *testing.T) {
 			}
 			for _, cookie := range ada.http.Jar.Cookies(callback) {
 				if strings.HasPrefix(cookie.Name, "authinject-login-") {
-					t.Errorf("%s is left", cookie.Name)
+					t.Errorf("cookie %s was not deleted", cookie.Name)
 				}
 			}
 			if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {

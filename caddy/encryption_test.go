@@ -26,8 +26,8 @@ func keyFile(t *testing.T, key string) string {
 	return "{file." + path + "}"
 }
 
-// An encryption key that cannot be used fails when the configuration is loaded, and is not
-// shown.
+// An unusable encryption key fails when the configuration is loaded. The error does not show the
+// key.
 func TestEncryptionKeyErrors(t *testing.T) {
 	isolate(t)
 	good := "canary" + strings.Repeat("k", 26)
@@ -70,8 +70,8 @@ func TestEncryptionKeyErrors(t *testing.T) {
 	}
 }
 
-// stored returns every file under dir, by its path. One that is gone again when it is
-// looked at was Caddy's, on its way to its place.
+// stored returns the contents of every file below dir, by path. It skips a file that disappears
+// meanwhile: Caddy was about to rename it.
 func stored(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := make(map[string]string)
@@ -96,8 +96,8 @@ func isRecord(path string) bool {
 	return strings.Contains(path, filepath.Join("authinject", "records"))
 }
 
-// With an encryption key no token stands in the storage. The keys can be rotated, and without
-// the right one nothing is used, and nothing touched.
+// With an encryption key, the storage shows no token. Keys can be rotated. Without the right key,
+// Caddy neither uses nor changes what is stored.
 func TestEncryptionKeys(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
 	t.Setenv("CANARY_REFRESH", srv.IssueRefreshToken("ada"))
@@ -169,12 +169,12 @@ func TestEncryptionKeys(t *testing.T) {
 	after := stored(t, dir)
 	for path, content := range before {
 		if isRecord(path) && after[path] != content {
-			t.Errorf("without the key %s was written over", path)
+			t.Errorf("without the key, %s was changed", path)
 		}
 	}
 	for path := range after {
 		if isRecord(path) && before[path] == "" {
-			t.Errorf("without the key %s was written", path)
+			t.Errorf("without the key, %s was written", path)
 		}
 	}
 	next(three, two)

@@ -11,7 +11,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// FuzzCaddyfile: whatever stands in a Caddyfile becomes a configuration or an error, and nothing else.
+// FuzzCaddyfile checks that every text becomes a configuration or an error.
 func FuzzCaddyfile(f *testing.F) {
 	isolate(f)
 	for _, pattern := range []string{"testdata/adapt/*.caddyfiletest", "testdata/adapt/errors/*.caddyfiletest"} {
@@ -33,13 +33,13 @@ func FuzzCaddyfile(f *testing.F) {
 			return // it may name files
 		}
 		if adapted, err := adapt(config); err == nil && adapted == "" {
-			t.Error("it became nothing")
+			t.Error("the Caddyfile became neither a configuration nor an error")
 		}
 	})
 }
 
-// FuzzCallback: whatever a browser is made to bring to the callback, without the state of a login nothing is
-// redeemed, nothing of it is shown unescaped, and the page does not break.
+// FuzzCallback checks that a callback without a login's state redeems no code, shows none of its
+// parameters unescaped, and does not break the page.
 func FuzzCallback(f *testing.F) {
 	isolate(f)
 	addr := rig.FreeAddr(f)
@@ -79,10 +79,10 @@ func FuzzCallback(f *testing.F) {
 			t.Errorf("status %d", res.StatusCode)
 		}
 		if n := strings.Count(body, "<"); res.StatusCode != http.StatusOK && n > 30 {
-			t.Errorf("something of it is shown as markup (%d tags):\n%s", n, body)
+			t.Errorf("the page shows a parameter as markup (%d tags):\n%s", n, body)
 		}
 		if n := len(p.TokenRequests()); n != 0 {
-			t.Errorf("%d token requests", n)
+			t.Errorf("the provider got %d token requests", n)
 		}
 	})
 }

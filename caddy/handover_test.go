@@ -11,11 +11,13 @@ import (
 
 func init() { caddy.RegisterModule(handover{}) }
 
-// handover is an app that tells when the servers of its configuration close their listeners: Caddy begins that in
-// goroutines of their own, and until then they take connections beside those of the next configuration.
+// handover is an app that knows when the servers of its configuration close their listeners. Caddy
+// closes them in other goroutines; until then they accept connections beside the next
+// configuration's servers.
 type handover struct{}
 
-// closing are the servers that run: each channel is closed once its server takes no more connections.
+// closing has a channel for each running server, which is closed once the server accepts no more
+// connections.
 var closing struct {
 	sync.Mutex
 	servers []chan struct{}
@@ -45,8 +47,8 @@ func (handover) Provision(ctx caddy.Context) error {
 func (handover) Start() error { return nil }
 func (handover) Stop() error  { return nil }
 
-// takeOver calls load, and if that puts a configuration in force waits until the servers of the one before take
-// no more connections.
+// takeOver calls load. If that succeeds, takeOver waits until the servers of the previous
+// configuration accept no more connections.
 func takeOver(t testing.TB, load func() error) error {
 	t.Helper()
 	running := func() []chan struct{} {
@@ -66,7 +68,7 @@ func takeOver(t testing.TB, load func() error) error {
 		select {
 		case <-closed:
 		case <-late:
-			t.Fatal("a server of the configuration before goes on")
+			t.Fatal("a server of the previous configuration still accepts connections")
 		}
 	}
 	client.CloseIdleConnections() // those that were taken before

@@ -18,7 +18,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// isolate keeps Caddy out of the tester's own home.
+// isolate gives Caddy an empty home directory.
 func isolate(t testing.TB) {
 	t.Helper()
 	dir := t.TempDir()
@@ -49,8 +49,7 @@ func parse(t testing.TB, raw string) *caddy.Config {
 	return config
 }
 
-// run adapts a Caddyfile and makes it the running configuration. What runs is stopped
-// when the test ends.
+// run loads a Caddyfile, and stops Caddy when the test ends.
 func run(t testing.TB, config rig.Caddyfile) {
 	t.Helper()
 	if err := begin(t, config); err != nil {
@@ -63,7 +62,7 @@ func run(t testing.TB, config rig.Caddyfile) {
 	})
 }
 
-// load makes a Caddyfile the running configuration, in place of another.
+// load replaces the running configuration by a Caddyfile.
 func load(t testing.TB, config rig.Caddyfile) error {
 	t.Helper()
 	return takeOver(t, func() error { return begin(t, config) })
@@ -86,7 +85,7 @@ func begin(t testing.TB, config rig.Caddyfile) error {
 
 var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 
-// get returns status and body of a GET with additional header lines.
+// get sends a GET with these header fields and returns the answer.
 func get(t testing.TB, url string, header ...string) (int, string, http.Header) {
 	t.Helper()
 	res, body, err := rig.Send(client, http.MethodGet, url, header...)

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // What others' login pages were broken by, tried here. Each is named by where it was found first.
@@ -93,10 +95,7 @@ func TestKnownAttacks(t *testing.T) {
 
 	t.Run("another's account: CVE-2017-1000069", func(t *testing.T) {
 		mallory := newPerson(t, ada.page)
-		consent, err := p.Allow(t.Context(), mallory.begin("source", "a"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		consent := rig.Allow(t, p, mallory.begin("source", "a"))
 		// Ada's browser is led to the end of Mallory's login, while one of her own is under way.
 		ada.begin("source", "a")
 		if res, body := ada.open(consent.Redirect); res.StatusCode != http.StatusBadRequest {

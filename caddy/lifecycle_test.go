@@ -18,7 +18,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// provider is an authorization server whose client's secret is in the environment.
+// provider starts an authorization server and puts its client's secret into the environment.
 func provider(t *testing.T, config tokensourcetest.Config) *tokensourcetest.Server {
 	t.Helper()
 	isolate(t)
@@ -32,11 +32,11 @@ func TestARequestGetsItsToken(t *testing.T) {
 	run(t, site(srv, addr, srv.URL))
 	status, body, _ := get(t, "http://"+addr+"/api/x", "Authorization", "Bearer junk", "Authorization", "Basic junk", "Connection", "Authorization")
 	if status != http.StatusOK {
-		t.Fatalf("%d %s", status, body)
+		t.Fatalf("the proxy answered %d: %s", status, body)
 	}
 	tokensourcetest.Report(t, srv.Check())
 	if n := srv.Count(); n != 1 {
-		t.Errorf("%d token requests", n)
+		t.Errorf("the provider got %d token requests", n)
 	}
 }
 
@@ -56,14 +56,14 @@ func TestATokenGoesNowhereElse(t *testing.T) {
 				t.Errorf("%d %s %v", status, body, header)
 			}
 			if len(srv.APIRequests()) != before {
-				t.Error("the upstream was asked")
+				t.Error("a request reached the upstream")
 			}
 		})
 	}
 }
 
-// A reload that leaves a source alone costs no token request, no failed request
-// and no goroutine, however often it happens.
+// Reloads that do not change a source cost no token request, fail no request, and leave no
+// goroutine behind.
 func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
 	addr := rig.FreeAddr(t)
@@ -103,7 +103,7 @@ func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
 		t.Errorf("%d of %d requests failed", n, answered.Load())
 	}
 	if n := srv.Count(); n != 1 {
-		t.Errorf("%d token requests, want 1", n)
+		t.Errorf("the provider got %d token requests, want 1", n)
 	}
 	client.CloseIdleConnections()
 	rig.NoMoreGoroutines(t, before, rig.Stacks)
@@ -119,20 +119,20 @@ func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
 	}
 }
 
-// With require_token_at_start a configuration that gets no token is not put in force, and
-// the one before serves on; without, Caddy starts and becomes ready by itself.
+// With require_token_at_start, a configuration that gets no token does not replace the running one.
+// Without it, Caddy starts, and gets its token later.
 func TestRequireTokenAtStart(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
 	addr := rig.FreeAddr(t)
 	config := site(srv, addr, srv.URL).Source("a", "require_token_at_start")
 	run(t, config)
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
-		t.Fatalf("%d %s", status, body)
+		t.Fatalf("the proxy answered %d: %s", status, body)
 	}
 	srv.AlwaysFault(tokensourcetest.OAuthError(http.StatusUnauthorized, "invalid_client"))
 	err := load(t, config.Source("a", "scopes other"))
 	if err == nil || !strings.Contains(err.Error(), "require_token_at_start") || !strings.Contains(err.Error(), "invalid_client") {
-		t.Errorf("a configuration without a token is in force: %v", err)
+		t.Errorf("a configuration without a token was loaded: %v", err)
 	}
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
 		t.Errorf("after a failed reload: %d %s", status, body)
@@ -142,7 +142,8 @@ func TestRequireTokenAtStart(t *testing.T) {
 	}
 }
 
-// It is waited for within timeout, over answers that say to come again; one that must be mended is told at once.
+// require_token_at_start repeats a token request while a later answer may still come within
+// timeout. An answer that cannot change within timeout fails the load at once.
 func TestRequireTokenAtStartTriesAgain(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
 	addr := rig.FreeAddr(t)
@@ -150,12 +151,12 @@ func TestRequireTokenAtStartTriesAgain(t *testing.T) {
 	config := site(srv, addr, srv.URL).Source("a", "require_token_at_start")
 	run(t, config)
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
-		t.Errorf("%d %s", status, body)
+		t.Errorf("the proxy answered %d: %s", status, body)
 	}
 	if n := srv.Count(); n != 3 {
-		t.Errorf("%d token requests", n)
+		t.Errorf("the provider got %d token requests", n)
 	}
-	// A provider that says to come again after the end of timeout is not waited for.
+	// Caddy does not wait for a provider that asks it to come again after timeout.
 	srv.AlwaysFault(tokensourcetest.TooManyRequests(time.Hour))
 	before := srv.Count()
 	loaded := make(chan error, 1)
@@ -168,7 +169,7 @@ func TestRequireTokenAtStartTriesAgain(t *testing.T) {
 			t.Errorf("after %d token requests: %v", srv.Count()-before, err)
 		}
 	case <-rig.Soon(t).Done():
-		t.Fatal("the load waits for the end of timeout")
+		t.Fatal("the load has not failed before the end of timeout")
 	}
 }
 
@@ -178,8 +179,8 @@ func refreshing(srv *tokensourcetest.Server, addr, seed string) rig.Caddyfile {
 		Site("http://"+addr, "bind 127.0.0.1", "authinject a "+srv.URL)
 }
 
-// A source whose grant alone is another one is a new source, treated as that grant
-// wants it: what a refresh brings is stored.
+// A reload that changes only a source's grant makes a new source. This one has a refresh token, so
+// Caddy stores the token that a refresh brings.
 func TestReloadWithAnotherGrant(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
 	addr := rig.FreeAddr(t)
@@ -193,14 +194,14 @@ func TestReloadWithAnotherGrant(t *testing.T) {
 		status, _, _ := get(t, "http://"+addr+"/api/x")
 		records, err := filepath.Glob(filepath.Join(os.Getenv("XDG_DATA_HOME"), "authinject", "records", "*", "*.json"))
 		return err == nil && status == http.StatusOK && len(records) == 1
-	}, "the refresh token is used and its successor stored")
+	}, "the refresh token to be used and its successor to be stored")
 	if last := srv.TokenRequests()[srv.Count()-1]; last.Grant != "refresh_token" {
-		t.Errorf("the last token request was one of %s", last.Grant)
+		t.Errorf("the last token request has grant %s, want refresh_token", last.Grant)
 	}
 }
 
-// What a token request brings is stored although the configuration that began it
-// is gone, and is what the next start goes on from.
+// Caddy stores the answer to a token request even if the configuration that sent it has ended. The
+// next start continues with the stored token.
 func TestARefreshOutlivesItsConfiguration(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, addr string) error{
 		"reload": func(t *testing.T, addr string) error {
@@ -236,7 +237,7 @@ func TestARefreshOutlivesItsConfiguration(t *testing.T) {
 	}
 }
 
-// A configuration that fails to load takes nothing from the one that runs.
+// A configuration that fails to load does not disturb the running one.
 func TestAFailedLoadLeavesTheRunningSources(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{AccessTokenLifetime: 2 * time.Second})
 	addr := rig.FreeAddr(t)
@@ -252,12 +253,11 @@ func TestAFailedLoadLeavesTheRunningSources(t *testing.T) {
 		t.Errorf("the source no longer keeps its token fresh: %v", err)
 	}
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
-		t.Errorf("%d %s", status, body)
+		t.Errorf("the proxy answered %d: %s", status, body)
 	}
 }
 
-// Health checks carry no token, and a token that cannot be had does not mark an
-// upstream down.
+// Health checks carry no token, and a source without a token does not mark its upstream down.
 func TestHealthOfTheUpstreamIsItsOwn(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
 	srv.AlwaysFault(tokensourcetest.Unavailable())
@@ -270,7 +270,7 @@ func TestHealthOfTheUpstreamIsItsOwn(t *testing.T) {
 	rig.Eventually(t, func() bool {
 		status, _, _ := get(t, "http://"+addr+"/api/x")
 		return status == http.StatusOK
-	}, "a request succeeds")
+	}, "a request to succeed")
 	rig.Eventually(t, func() bool {
 		checks := 0
 		for _, r := range srv.APIRequests() {
@@ -282,10 +282,10 @@ func TestHealthOfTheUpstreamIsItsOwn(t *testing.T) {
 			}
 		}
 		return checks > 0
-	}, "the health is checked")
+	}, "the health checks")
 }
 
-// An API that wants the token at every address is asked how it is with the token, if that is said.
+// With inject_health_checks, health checks carry the token, for an API that wants one everywhere.
 func TestHealthChecksWithTheToken(t *testing.T) {
 	for option, healthy := range map[string]bool{"": false, "inject_health_checks": true} {
 		t.Run(option, func(t *testing.T) {
@@ -300,11 +300,11 @@ func TestHealthChecksWithTheToken(t *testing.T) {
 				}
 				return n
 			}
-			rig.Eventually(t, func() bool { return checked() >= 3 }, "the health is checked")
+			rig.Eventually(t, func() bool { return checked() >= 3 }, "the health checks")
 			rig.Eventually(t, func() bool {
 				status, _, _ := get(t, "http://"+addr+"/api/x")
 				return (status == http.StatusOK) == healthy
-			}, "healthy is %t", healthy)
+			}, "the upstream to be healthy: %t", healthy)
 		})
 	}
 }

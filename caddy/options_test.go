@@ -122,7 +122,8 @@ func TestOptionsInTheReadme(t *testing.T) {
 	}
 }
 
-// The grants of presets are modules of this package, and a preset has what each of its grants needs.
+// The grants of presets are modules of this package, and a preset has what each of its grants
+// needs.
 func TestPresetsFitTheirGrants(t *testing.T) {
 	for _, preset := range provider.All() {
 		for _, name := range preset.Grants {

@@ -9,9 +9,9 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A source that names a provider, a client and what it has to begin with gets
-// tokens from that provider and brings them as it wants them. Only the addresses are
-// the emulator's.
+// With a provider's preset, a client and a first credential, a source gets tokens from that
+// provider and sends them in the provider's way. The test replaces only the addresses, by the
+// emulator's.
 func TestProviders(t *testing.T) {
 	for name, c := range map[string]struct {
 		options string
@@ -48,7 +48,7 @@ func TestProviders(t *testing.T) {
 			run(t, rig.Caddyfile{}.Source("a", rig.Block("provider "+name, variables), c.options, "destinations "+p.URL).
 				Site("http://"+addr, "bind 127.0.0.1", "authinject a "+p.URL))
 			if status, body, _ := get(t, "http://"+addr+path+"/x"); status != http.StatusOK {
-				t.Errorf("%d %s", status, body)
+				t.Errorf("the proxy answered %d: %s", status, body)
 			}
 			for _, r := range p.TokenRequests() {
 				if r.Status != http.StatusOK {
@@ -59,7 +59,7 @@ func TestProviders(t *testing.T) {
 	}
 }
 
-// A dead refresh token is known as one although the provider has its own word for it.
+// A source knows a dead refresh token by the error code of its provider, too.
 func TestProvidersWordForADeadRefreshToken(t *testing.T) {
 	isolate(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
@@ -70,6 +70,6 @@ func TestProvidersWordForADeadRefreshToken(t *testing.T) {
 		Site("http://"+addr, "bind 127.0.0.1", "authinject a "+p.URL))
 	status, body, _ := get(t, "http://"+addr+"/x")
 	if status != http.StatusServiceUnavailable || !strings.Contains(body, `"class":"login"`) {
-		t.Errorf("%d %s", status, body)
+		t.Errorf("the proxy answered %d: %s", status, body)
 	}
 }

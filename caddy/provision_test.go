@@ -7,7 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Mistakes that only show when the configuration is loaded are named then.
+// Provisioning names the mistakes that parsing cannot see.
 func TestProvisionErrors(t *testing.T) {
 	isolate(t)
 	source := `"apps":{"authinject":{"sources":{"a":{"grant":{"type":"static","token":"{env.T}"}DESTINATIONS}}}`

@@ -12,7 +12,8 @@ import (
 	"github.com/authinject/caddy-authinject/authinject"
 )
 
-// Refusals are logged with their reason, each once a minute, and a flood of one kind hides no other.
+// Refusals are logged with their reason, each once a minute, and a flood of one kind hides no
+// other.
 func TestRefusalsAreLogged(t *testing.T) {
 	var out strings.Builder
 	l := refusals{logger: zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg", LevelKey: "level", EncodeLevel: zapcore.LowercaseLevelEncoder}), zapcore.AddSync(&out), zap.DebugLevel))}

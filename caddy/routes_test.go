@@ -15,7 +15,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// httpApp returns the HTTP app of a Caddyfile with these sites and the sources a (a static token) and b (a login).
+// httpApp returns the HTTP app of a configuration with these sites and with two sources: a has a
+// static token, b has a login.
 func httpApp(t *testing.T, sites rig.Caddyfile) *caddyhttp.App {
 	t.Helper()
 	sites = sites.Source("a", "token {env.TOKEN}").
@@ -90,7 +91,7 @@ func TestSurveyOfRoutes(t *testing.T) {
 	}
 }
 
-// Guards and hosts are found in routes that Caddy has provisioned, too.
+// The survey finds guards and hosts in provisioned routes, too.
 func TestSurveyOfProvisionedRoutes(t *testing.T) {
 	host := caddyhttp.MatchHost{"proxy.example.com"}
 	not := &caddyhttp.MatchNot{MatcherSets: caddyhttp.MatcherSets{{new(caddyhttp.MatchClientIP)}}}

@@ -21,7 +21,7 @@ func TestStatusOfARefusedToken(t *testing.T) {
 	}
 }
 
-// Where nobody can log in, nobody is told to.
+// The status of a source without a login asks nobody to log in: it asks for another refresh token.
 func TestWordsOfADeadRefreshToken(t *testing.T) {
 	for _, live := range []bool{false, true} {
 		st := tokensource.Status{
@@ -38,7 +38,7 @@ func TestWordsOfADeadRefreshToken(t *testing.T) {
 	}
 }
 
-// What never worked is no error yet; what worked and has ended is.
+// The log level of an event is error only if the source worked before or an operator must act.
 func TestLoudness(t *testing.T) {
 	wait, operator, login := errorOf(tokensource.ClassWait), errorOf(tokensource.ClassOperator), errorOf(tokensource.ClassLogin)
 	for _, c := range []struct {
@@ -65,7 +65,7 @@ func TestLoudness(t *testing.T) {
 
 func errorOf(class tokensource.Class) error { return &tokensource.Error{Class: class} }
 
-// Who forgets the adapter is told of it.
+// The error for a Caddyfile without --adapter names the flag.
 func TestCaddyfileWithoutAdapter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "proxy.caddy")
 	if err := os.WriteFile(path, []byte("{\n\tauthinject {\n\t}\n}\n"), 0o600); err != nil {

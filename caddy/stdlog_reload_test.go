@@ -13,7 +13,7 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// lines is what was written, for several goroutines.
+// lines collects what several goroutines write.
 type lines struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -51,16 +51,16 @@ func TestStdLogStaysRedacted(t *testing.T) {
 	defer upstream.Close()
 	addr := staticSite(t, "canary-0123456789", upstream.URL)
 	if status, body, _ := get(t, "http://"+addr+"/ok"); status != http.StatusOK {
-		t.Fatalf("%d %s", status, body)
+		t.Fatalf("the proxy answered %d: %s", status, body)
 	}
 	before := log.Writer()
 	t.Cleanup(func() { log.SetOutput(before) })
 	var out lines
 	log.SetOutput(&out)
 	if status, body, _ := get(t, "http://"+addr+"/more"); status != http.StatusNoContent {
-		t.Fatalf("%d %s", status, body)
+		t.Fatalf("the proxy answered %d: %s", status, body)
 	}
-	rig.Eventually(t, func() bool { return strings.Contains(out.String(), "Unsolicited response") }, "what came unasked is told")
+	rig.Eventually(t, func() bool { return strings.Contains(out.String(), "Unsolicited response") }, "the log line about an unsolicited response")
 	if strings.Contains(out.String(), "canary") {
 		t.Errorf("the standard logger wrote %q", out.String())
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// No forward proxy reaches a unix socket. A transport that has one passes it by, in name as well: by
-// that name connections are kept.
+// A request to a unix socket does not go through the transport's forward proxy, which cannot reach
+// the socket.
 func TestUnixSocketsBehindAForwardProxy(t *testing.T) {
 	isolate(t)
 	srv := provider(t, tokensourcetest.Config{})
@@ -35,12 +35,13 @@ func TestUnixSocketsBehindAForwardProxy(t *testing.T) {
 	addr := rig.FreeAddr(t)
 	run(t, site(srv, addr, "unix/"+socket, rig.Block("transport http", "network_proxy url "+forward.URL)))
 	if status, body, _ := get(t, "http://"+addr+"/x"); status != http.StatusOK || !strings.HasPrefix(body, "/x Bearer ") {
-		t.Errorf("%d %s", status, body)
+		t.Errorf("the proxy answered %d: %s", status, body)
 	}
 }
 
-// Health checks and requests share no connection, however often they take turns: connections are kept by what a
-// URL says, and a check that dials one address under the URL of another would leave that to a request with a token.
+// Health checks and requests never share a connection. A transport keeps connections by URL, and a
+// health check may dial another address than its URL names. A request with a token must not get
+// that connection.
 func TestHealthChecksHaveConnectionsOfTheirOwn(t *testing.T) {
 	for _, option := range []string{"", "inject_health_checks"} {
 		t.Run(option, func(t *testing.T) {
@@ -59,12 +60,12 @@ func TestHealthChecksHaveConnectionsOfTheirOwn(t *testing.T) {
 			rig.Eventually(t, func() bool {
 				status, body, _ := get(t, "http://"+addr+"/x")
 				if status != http.StatusOK {
-					t.Fatalf("%d %s", status, body)
+					t.Fatalf("the proxy answered %d: %s", status, body)
 				}
 				mu.Lock()
 				defer mu.Unlock()
 				return len(seen[true]) >= 10
-			}, "there are checks and requests")
+			}, "ten health checks beside requests")
 			mu.Lock()
 			defer mu.Unlock()
 			for from := range seen[true] {

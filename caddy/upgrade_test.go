@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A client that has said all may still wait for the answer, in a tunnel too.
+// In a tunnel, a client that has closed its sending side still gets the answer.
 func TestHalfClosedTunnel(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()

@@ -1,5 +1,5 @@
-// Package caches puts shared caches in front of the proxy: what one caller's token brought must not be
-// given to another, unless the API itself allows it and no account was chosen.
+// Package caches puts shared caches in front of the proxy. A cache must not give the answer for one
+// caller to another, unless the API allows it and the request chose no account.
 package caches
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// tool returns the path of a program that these tests cannot do without.
+// tool returns the path of a program that these tests need.
 func tool(t *testing.T, name, debian string) string {
 	t.Helper()
 	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/usr/local/sbin") {
@@ -71,10 +71,10 @@ func run(t *testing.T, addr, path string, args ...string) {
 			return false
 		}
 		return conn.Close() == nil
-	}, "%s does not listen", path)
+	}, "%s to listen", path)
 }
 
-// nginx is a cache that keeps what it may, in front of backend.
+// nginx starts a cache in front of backend.
 func nginx(t *testing.T, backend string) string {
 	t.Helper()
 	path, addr, dir := tool(t, "nginx", "nginx-light"), rig.FreeAddr(t), t.TempDir()
@@ -98,7 +98,7 @@ http {
 	return "http://" + addr
 }
 
-// varnish is one that has not even to be told how long.
+// varnish starts a cache in front of backend that also keeps answers without an explicit lifetime.
 func varnish(t *testing.T, backend string) string {
 	t.Helper()
 	path, addr := tool(t, "varnishd", "varnish"), rig.FreeAddr(t)
@@ -125,7 +125,7 @@ func api(t *testing.T, cacheControl string) (*httptest.Server, *atomic.Int64) {
 	return srv, asked
 }
 
-// get asks a cache for what the site of that host has, for an account.
+// get sends a request for that host and account to a cache.
 func get(t *testing.T, cache, host, account string) string {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, cache+"/x", nil)
@@ -176,8 +176,8 @@ func TestSharedCachesKeepWhatTheyMay(t *testing.T) {
 
 var hiddenToken = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
 
-// Where a request chooses the account, no shared cache keeps anything, whatever the API says: it
-// cannot know that one address here stands for many accounts.
+// If requests choose the account, no shared cache keeps an answer, whatever the API allows: the API
+// does not know that one address of the proxy serves many accounts.
 func TestAccountsNeverShareACache(t *testing.T) {
 	emu := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
 	upstream, _ := api(t, "public, max-age=60")
@@ -221,10 +221,7 @@ func connect(t *testing.T, emu *tokensourcetest.Provider, p *harness.Proxy, acco
 	}
 	_, page := read(browser.Get(p.URL + "/connect"))
 	header, _ := read(browser.PostForm(p.URL+"/connect/start", url.Values{"csrf": {hiddenToken.FindStringSubmatch(page)[1]}, "source": {"a"}, "account": {account}}))
-	consent, err := emu.Allow(t.Context(), header.Get("Location"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, emu, header.Get("Location"))
 	header, _ = read(browser.Get(consent.Redirect))
 	if _, page := read(browser.Get(p.URL + strings.TrimPrefix(header.Get("Location"), ".."))); !strings.Contains(page, "Connected account") {
 		t.Fatalf("%q is not connected:\n%s", account, page)

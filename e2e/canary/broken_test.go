@@ -10,12 +10,12 @@ import (
 	"github.com/authinject/caddy-authinject/e2e/harness"
 )
 
-// A breakage takes one of the walls down.
+// A breakage removes one of the walls.
 type breakage struct {
 	what, file, old, new string
-	// also is a second replacement in the file, if any.
+	// also is another replacement in the file, if any.
 	also []string
-	// seen is what the run then has to find.
+	// seen is what the run must then find.
 	seen []hit
 }
 
@@ -49,7 +49,8 @@ var walls = []breakage{
 	},
 }
 
-// debugLine is what somebody may write who looks for a mistake. It shows nothing as long as Secret hides it.
+// debugLine is a log line that a developer may add. It shows no secret, because Secret redacts
+// itself.
 var debugLine = breakage{
 	what: "records are printed", file: "tokensource/publish.go",
 	old: "\te := Event{Account: a.name, Took: took}\n", new: "\tif end.rec != nil {\n\t\tprintln(fmt.Sprintf(\"%+v %v %#v %s\", end.rec, *end.rec, end.rec, end.rec.AccessToken))\n\t}\n\te := Event{Account: a.name, Took: took}\n",

@@ -1,5 +1,5 @@
-// Package canary runs everything that the proxy does with credentials that nothing else looks like, with all
-// that Caddy can log, trace, export and show turned on, and looks for them wherever they do not belong.
+// Package canary runs every feature with credentials that look like nothing else, while Caddy logs,
+// traces, exports and shows all that it can. It then looks for the credentials in every output.
 package canary
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/authinject/caddy-authinject/e2e/harness"
 )
 
-// No credential comes out anywhere but at the destination and at the token endpoint.
+// No credential reaches anything but its destination and the token endpoint.
 func TestNothingIsSeen(t *testing.T) {
 	r := everything(t, harness.Binary(t))
 	checkExercised(t, r)
@@ -20,7 +20,7 @@ func TestNothingIsSeen(t *testing.T) {
 	}
 }
 
-// checkExercised makes sure that there was something to find, and that all of it was exercised.
+// checkExercised checks that the run used every kind of credential and filled every sink.
 func checkExercised(t *testing.T, r *run) {
 	t.Helper()
 	kinds := make(map[string]int)
@@ -29,7 +29,7 @@ func checkExercised(t *testing.T, r *run) {
 	}
 	for _, kind := range []string{"client secret", "basic", "seed", "static token", "encryption key", "code", "pin", "state", "code verifier", "access token", "refresh token", "cookie", "csrf token"} {
 		if kinds[kind] == 0 {
-			t.Errorf("there was no %s", kind)
+			t.Errorf("the run used no %s", kind)
 		}
 	}
 	if r.arrived["access token"] < 40 || r.arrived["static token"] == 0 || r.echoes < 3*len(modes) {
@@ -61,7 +61,7 @@ func checkExercised(t *testing.T, r *run) {
 	}
 }
 
-// The same run finds credentials once what hides them is broken: each breakage is felt where it should be.
+// The same run finds credentials once a wall is broken, in the sinks where that wall protects them.
 func TestBrokenRedactionIsSeen(t *testing.T) {
 	for _, c := range []struct {
 		name      string

@@ -22,12 +22,12 @@ func (r *run) terminal() {
 	if code := login.Wait(); code != 0 {
 		r.t.Errorf("login: code %d", code)
 	}
-	// The address is for the person, and has the state in it.
+	// The printed address holds the state, which the user needs.
 	r.write("terminal", strings.ReplaceAll(login.Text(), state, ""))
 	r.get("terminal", "/ok")
 }
 
-// admin asks the admin API for all there is.
+// admin reads everything that the admin API shows.
 func (r *run) admin(config string) {
 	for _, path := range []string{
 		"/config/", "/authinject/sources", "/authinject/sources/header", "/authinject/sources/login", "/authinject/sources/c-description", "/authinject/sources/r-description",
@@ -78,7 +78,7 @@ func (r *run) commands() {
 	r.write("storage export", string(exported))
 }
 
-// files reads all that was written in the home: the storage, the autosaved configuration.
+// files reads all files in the home: the storage and the autosaved configuration.
 func (r *run) files(home string) {
 	records, autosave := 0, 0
 	err := filepath.WalkDir(home, func(path string, entry fs.DirEntry, err error) error {

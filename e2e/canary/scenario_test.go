@@ -20,7 +20,7 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// run is one pass through everything that the proxy does, and what came out of it.
+// run is one pass through every feature of the proxy, with all its output.
 type run struct {
 	*world
 	t     *testing.T
@@ -30,10 +30,10 @@ type run struct {
 	sinks map[string]*strings.Builder
 }
 
-// The sinks in which something is allowed. A browser gets the state and its own cookies.
+// allowed has the sinks that may hold credentials: a browser gets the state and its own cookies.
 var allowed = map[string][]string{"pages": {"state", "cookie", "csrf token"}}
 
-// write adds to what came out at a place.
+// write adds text to a sink.
 func (r *run) write(sink string, text ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -45,8 +45,8 @@ func (r *run) write(sink string, text ...string) {
 	}
 }
 
-// config is a Caddyfile with a source for each way to get a token and to present it, and all that Caddy can
-// log, trace and show turned on.
+// config returns a Caddyfile with a source for each way to get a token and each way to send it.
+// Caddy logs, traces and shows all that it can.
 func (r *run) config() string {
 	config := rig.Caddyfile{}.Global("debug", "metrics", rig.Block("servers", "trace", "log_credentials")).
 		Options("encryption_key {env.KEY}").
@@ -96,7 +96,7 @@ const site = "http://{$ADDR}"
 // modes are the kinds of hostile answers.
 var modes = slices.Sorted(maps.Keys(hostile))
 
-// sources are those that serve.
+// sources are the sources that get a token without a login.
 var sources = []string{"header", "query", "post", "url", "json", "seeded", "custom", "issued", "static"}
 
 // start runs the proxy on a home.
@@ -112,7 +112,7 @@ func (r *run) start(binary, home, config string) {
 	r.proxy = harness.Start(r.t, config, opts...)
 }
 
-// everything exercises all features, in success and failure, and collects what comes out.
+// everything uses all features, in success and failure, and collects the output.
 func everything(t *testing.T, binary string) *run {
 	t.Helper()
 	r := &run{world: newWorld(t), t: t, sinks: make(map[string]*strings.Builder)}
@@ -132,7 +132,7 @@ func everything(t *testing.T, binary string) *run {
 	r.write("log", r.proxy.Logs()...)
 	r.files(home)
 
-	// It crashes, with all stacks.
+	// The proxy crashes and prints all stacks.
 	r.start(binary, t.TempDir(), config)
 	r.get("header", "/ok")
 	if err := r.proxy.Signal(syscall.SIGABRT); err != nil {
@@ -149,7 +149,7 @@ func everything(t *testing.T, binary string) *run {
 	return r
 }
 
-// texts are the sinks as they are.
+// texts returns the contents of the sinks.
 func (r *run) texts() map[string]string {
 	texts := make(map[string]string)
 	for sink, text := range r.sinks {
@@ -158,7 +158,7 @@ func (r *run) texts() map[string]string {
 	return texts
 }
 
-// answer keeps what a client gets to see.
+// answer adds an answer to a sink.
 func (r *run) answer(sink string, res *http.Response, err error) string {
 	r.t.Helper()
 	if err != nil {
@@ -179,11 +179,11 @@ func (r *run) get(source, path string) {
 	r.t.Helper()
 	res, err := r.proxy.Client().Get(r.proxy.URL + "/" + source + path)
 	r.answer("answers", res, err)
-	// A request that is faster than the end of the connection would take the rest for its answer.
+	// Until the proxy has closed the connection, a request could take the rest for its answer.
 	r.more.Wait()
 }
 
-// hangUp brings an answer to a login, and goes away before there is a page.
+// hangUp opens the callback and closes the connection before the answer.
 func (r *run) hangUp(browser *http.Client, kind, state string) {
 	ctx, cancel := context.WithCancel(r.t.Context())
 	defer cancel()
@@ -244,7 +244,7 @@ func (r *run) requests() {
 
 var csrf = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
 
-// logins connects accounts on the page, and fails to.
+// logins connects accounts on the page, in success and failure.
 func (r *run) logins() {
 	jar, err := cookiejar.New(nil)
 	if err != nil {

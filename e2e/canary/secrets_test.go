@@ -12,14 +12,14 @@ import (
 	"sync"
 )
 
-// secrets are all credentials of a run, by what they are.
+// secrets has all credentials of a run, by kind.
 type secrets struct {
 	mu   sync.Mutex
 	kind map[string]string // value -> kind
 	n    int
 }
 
-// add notes a credential, under what it first was. An empty one is none.
+// add records a credential under its first kind. It ignores an empty one.
 func (s *secrets) add(kind, value string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -29,7 +29,7 @@ func (s *secrets) add(kind, value string) string {
 	return value
 }
 
-// make makes a credential of a kind, which nothing else looks like.
+// make makes a credential of a kind that looks like nothing else.
 func (s *secrets) make(kind string) string {
 	s.mu.Lock()
 	s.n++
@@ -38,10 +38,10 @@ func (s *secrets) make(kind string) string {
 	return s.add(kind, fmt.Sprintf("canary.%s.%04d.%s", strings.ReplaceAll(kind, " ", "-"), n, hex.EncodeToString([]byte{byte(n), 0xca, 0xfe, byte(7 * n)})))
 }
 
-// A hit is a credential where none belongs.
+// A hit is a credential that was found in a sink.
 type hit struct{ sink, kind string }
 
-// spellings are how a credential may be written.
+// spellings returns the encodings of a credential.
 func spellings(value string) []string {
 	quoted, _ := json.Marshal(value) // text always marshals
 	all := []string{
@@ -52,8 +52,8 @@ func spellings(value string) []string {
 	return slices.Compact(all)
 }
 
-// find returns the credentials in the sinks, but for the kinds that a sink is allowed to have. context is
-// what stands around the first one of each kind.
+// find returns the credentials in the sinks, except for kinds that a sink may hold. The context is
+// the text around the first one of each kind.
 func (s *secrets) find(sinks map[string]string, allowed map[string][]string) (hits []hit, context map[hit]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

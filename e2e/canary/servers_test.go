@@ -16,15 +16,15 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// world is what is around the proxy: an authorization server, well-behaved and hostile, an API that the
-// tokens are for, a host that they are not for, and a collector of traces.
+// world has the servers around the proxy: an authorization server, well-behaved and hostile, the
+// API that the tokens are for, a host that must get no token, and a collector of traces.
 type world struct {
 	*secrets
 	auth, api, outside, traces *httptest.Server
 
 	// reached tells that the slow token endpoint was asked; it answers once hungUp says so.
 	reached, hungUp chan struct{}
-	// more counts the answers at /more that the proxy has not had enough of.
+	// more counts the answers at /more whose connection the proxy has not closed yet.
 	more sync.WaitGroup
 
 	mu      sync.Mutex
@@ -47,7 +47,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// serveAuth is the authorization server. What is sent to it is secret, and so is what it grants.
+// serveAuth is the authorization server. It records the credentials that it gets and grants.
 func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 	body, _ := io.ReadAll(req.Body) // what is missing will be missed
 	form, _ := url.ParseQuery(string(body) + "&" + req.URL.RawQuery)
@@ -84,7 +84,7 @@ func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// hostile are the ways in which a token endpoint gives back what was sent to it.
+// hostile has the ways in which a token endpoint echoes a request.
 var hostile = map[string]func(res http.ResponseWriter, req *http.Request, echo, access string){
 	"error-code": func(res http.ResponseWriter, req *http.Request, _, _ string) {
 		res.WriteHeader(http.StatusBadRequest)
@@ -136,7 +136,7 @@ var hostile = map[string]func(res http.ResponseWriter, req *http.Request, echo, 
 	},
 }
 
-// serveAPI is what the tokens are for. It answers as the path says.
+// serveAPI is the API that the tokens are for. The path selects the answer.
 func (w *world) serveAPI(res http.ResponseWriter, req *http.Request) {
 	token := strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")
 	if token == "" {
@@ -196,10 +196,10 @@ func (w *world) serveAPI(res http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// moreTimeout is how long the proxy may take to close a connection on which more came than an answer.
+// moreTimeout is how long the proxy may take to close a connection with data after the answer.
 const moreTimeout = rig.Patience
 
-// serveOutside is a host that no token belongs to.
+// serveOutside is a host that must get no token.
 func (w *world) serveOutside(_ http.ResponseWriter, req *http.Request) {
 	dump, _ := httputil.DumpRequest(req, true)
 	w.mu.Lock()

@@ -12,8 +12,8 @@ import (
 
 const acceloScope = "read(all),write(companies,contacts)"
 
-// wantRawBasic checks that client id and secret stood in HTTP Basic as they are: the id holds
-// an @, which RFC 6749 section 2.3.1 would have encoded.
+// wantRawBasic checks that HTTP Basic had the client id and secret unencoded. The id holds an @,
+// which RFC 6749 section 2.3.1 encodes.
 func wantRawBasic(t *testing.T, req tokensourcetest.TokenRequest) {
 	t.Helper()
 	id, secret, ok := (&http.Request{Header: req.Header}).BasicAuth()
@@ -25,7 +25,7 @@ func wantRawBasic(t *testing.T, req tokensourcetest.TokenRequest) {
 	}
 }
 
-// An installed application: its user types back the PIN that is shown.
+// The user of an installed application types the PIN that Accelo shows.
 func TestAccelo(t *testing.T) {
 	for name, test := range map[string]struct{ inject, place string }{
 		"header": {"", "header"},
@@ -84,7 +84,7 @@ func TestAccelo(t *testing.T) {
 	}
 }
 
-// A refresh has to come before the token's end: after it, it is refused there.
+// The proxy refreshes a token before it ends: afterwards Accelo refuses the refresh token.
 func TestAcceloRefreshesBeforeTheEnd(t *testing.T) {
 	t.Parallel()
 	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{
@@ -106,7 +106,7 @@ func TestAcceloRefreshesBeforeTheEnd(t *testing.T) {
 	r.Works()
 }
 
-// Each account belongs to a deployment, which has a host of its own for login, tokens and API.
+// Each account belongs to a deployment, which has its own host for login, tokens and API.
 func TestAcceloDeployments(t *testing.T) {
 	t.Parallel()
 	cfg := tokensourcetest.ProviderConfig{Deployments: []string{"acme", "planet-express"}}
@@ -153,7 +153,7 @@ func TestAcceloDeployments(t *testing.T) {
 		t.Errorf("the deployment is shown as %q", got)
 	}
 
-	// Nobody else has an account, whatever the request says.
+	// A request with an unknown account gets no token.
 	before := len(emu.APIRequests())
 	for _, stranger := range []string{"carol", "{http.request.header.X-Other}"} {
 		r.LoginNeeded("X-Account", stranger, "X-Other", "alice")
@@ -164,14 +164,15 @@ func TestAcceloDeployments(t *testing.T) {
 	}
 }
 
-// upstreamOfAccount is the upstream of an address with {deployment} in it.
+// upstreamOfAccount replaces {deployment} in an address by the placeholder for the account's
+// deployment.
 func upstreamOfAccount(hosts string) string {
 	const variable = "{deployment}"
 	at := len("https://")
 	return hosts[:at] + "{authinject.account.deployment}" + hosts[at+len(variable):]
 }
 
-// A deployment that cannot be one is refused before anybody is sent anywhere.
+// The page refuses an invalid deployment before it sends the user to a provider.
 func TestAcceloDeploymentIsChecked(t *testing.T) {
 	t.Parallel()
 	cfg := tokensourcetest.ProviderConfig{}
@@ -195,7 +196,7 @@ func TestAcceloDeploymentIsChecked(t *testing.T) {
 	}
 }
 
-// The user of a web application is sent back, as with other providers.
+// Accelo redirects the user of a web application back to the page, as other providers do.
 func TestAcceloWebApplication(t *testing.T) {
 	t.Parallel()
 	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{Application: tokensourcetest.ApplicationWeb}, setup{
@@ -216,7 +217,7 @@ func TestAcceloWebApplication(t *testing.T) {
 	wantBearer(t, r.Works())
 }
 
-// A service application needs nobody.
+// A service application needs no login.
 func TestAcceloServiceApplication(t *testing.T) {
 	t.Parallel()
 	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{Application: tokensourcetest.ApplicationService}, setup{
@@ -237,8 +238,8 @@ func TestAcceloServiceApplication(t *testing.T) {
 	}
 }
 
-// Too many wrong PINs lock the client out, and every further attempt would begin that time
-// anew: nothing is sent, and the tokens that are there go on to serve.
+// Accelo locks out a client after too many wrong PINs, and each further request prolongs that. The
+// proxy sends none, and continues to serve with the tokens that it has.
 func TestAcceloLockOut(t *testing.T) {
 	t.Parallel()
 	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{

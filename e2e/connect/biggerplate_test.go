@@ -33,8 +33,8 @@ func TestBiggerplate(t *testing.T) {
 		t.Errorf("of a token for an hour the page says %q", state)
 	}
 
-	// The answer to a refresh has no refresh token: the old one goes on to serve, also
-	// after a restart.
+	// The answer to a refresh has no refresh token. The proxy keeps the old one, also after a
+	// restart.
 	for range 2 {
 		r.Restart()
 		before := r.Works().TokenNumber
@@ -48,7 +48,7 @@ func TestBiggerplate(t *testing.T) {
 		})
 	}
 
-	// A dead refresh token is invalid_request there.
+	// Biggerplate calls a dead refresh token invalid_request.
 	r.emu.Revoke(exchange.RefreshToken)
 	r.Ask("/things/1")
 	login := r.LoginNeeded()

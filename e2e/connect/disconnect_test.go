@@ -55,7 +55,7 @@ func TestDisconnect(t *testing.T) {
 	r.Works()
 }
 
-// Where a provider has no revocation endpoint, tokens are forgotten.
+// Disconnecting forgets the tokens of a provider without a revocation endpoint.
 func TestDisconnectWithoutRevocation(t *testing.T) {
 	t.Parallel()
 	r := start(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{}, setup{})
@@ -75,7 +75,7 @@ func TestDisconnectWithoutRevocation(t *testing.T) {
 	r.Works()
 }
 
-// A provider that cannot be reached keeps nobody from disconnecting.
+// An account can be disconnected while its provider is down.
 func TestDisconnectWhileTheProviderIsDown(t *testing.T) {
 	t.Parallel()
 	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{}, setup{})
@@ -93,7 +93,7 @@ func TestDisconnectWhileTheProviderIsDown(t *testing.T) {
 	r.LoginNeeded()
 }
 
-// A client that is told to connect an unknown account is told where.
+// The answer for an unknown account says where to connect it.
 func TestUnknownAccount(t *testing.T) {
 	t.Parallel()
 	emu := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
@@ -113,7 +113,7 @@ func TestUnknownAccount(t *testing.T) {
 	r.LoginNeeded("X-Account", "somebody else")
 	r.LoginNeeded()
 
-	// A second one beside it; each has its own tokens.
+	// A second account has its own tokens.
 	page.Open()
 	page.NewAccount("biggerplate", "bob").Connect()
 	if a, b := r.Works("X-Account", "dora@example.com"), r.Works("X-Account", "bob"); a.TokenNumber == b.TokenNumber {

@@ -10,7 +10,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// The emulators' own pages are what all other tests go through.
+// The emulators' own pages work: all other tests use them.
 func TestProviderPages(t *testing.T) {
 	t.Parallel()
 	var arrived string

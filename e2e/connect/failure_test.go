@@ -8,8 +8,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// Whatever goes wrong with a login is said on the page, stores nothing and loses nothing:
-// neither where there was no account before, nor where an older one is in use.
+// A login that fails is reported on the page. It stores nothing, and an account that was connected
+// before still works.
 func TestFailuresChangeNothing(t *testing.T) {
 	for _, connected := range []bool{false, true} {
 		name := map[bool]string{false: "at first", true: "with an account"}[connected]
@@ -52,7 +52,7 @@ func (f failing) unchanged() {
 	}
 }
 
-// begin goes to the provider, and returns what a provider would send the browser back to.
+// begin goes to the provider and returns the URL that a provider would redirect to.
 func (f failing) begin() (callback string, state string) {
 	f.page.t.Helper()
 	f.page.Open()
@@ -61,7 +61,7 @@ func (f failing) begin() (callback string, state string) {
 	return params.Get("redirect_uri"), params.Get("state")
 }
 
-// refuses opens a URL of the callback, which must be refused, and must redeem nothing.
+// refuses opens a URL of the callback. The proxy must refuse it and must redeem no code.
 func (f failing) refuses(b *tab, callback string) {
 	b.t.Helper()
 	before := f.r.emu.Count()
@@ -70,7 +70,7 @@ func (f failing) refuses(b *tab, callback string) {
 		b.t.Errorf("the callback answered %d: %s", status, b.text("body"))
 	}
 	if now := f.r.emu.Count(); now != before {
-		b.t.Errorf("%d token requests", now-before)
+		b.t.Errorf("the provider got %d token requests", now-before)
 	}
 	f.unchanged()
 }
@@ -91,8 +91,8 @@ func (f failing) forged() {
 	f.refuses(f.page.tab, callback+"?error=access_denied&state=forged")
 }
 
-// otherBrowser is what makes a victim use the account of an attacker: the answer to a login
-// that began elsewhere (RFC 6749 section 10.12).
+// otherBrowser opens the answer to a login that another browser began. If the proxy took it, a
+// victim would use the attacker's account (RFC 6749 section 10.12).
 func (f failing) otherBrowser() {
 	t := f.page.t
 	t.Helper()
@@ -151,7 +151,7 @@ func (f failing) describedWithMarkup() {
 	f.unchanged()
 }
 
-// wantNoMarkup checks that what a provider said is a text to the browser.
+// wantNoMarkup checks that the browser shows a provider's message as text, not as markup.
 func (f failing) wantNoMarkup() {
 	f.page.t.Helper()
 	if f.page.has("main img") || f.page.has("main script") || evaluate[string](f.page.tab, "document.title") == "owned" {
@@ -159,7 +159,7 @@ func (f failing) wantNoMarkup() {
 	}
 }
 
-// An answer is good for one login.
+// The answer to a login works once.
 func TestReplayedAnswer(t *testing.T) {
 	t.Parallel()
 	r := start(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{}, setup{})
@@ -193,7 +193,7 @@ func TestPINs(t *testing.T) {
 	account.wantConnected()
 	number := r.Works().TokenNumber
 
-	// The same PIN once more, without a login and with a new one.
+	// The same PIN again: first without a login, then with a new login.
 	sent := r.emu.Count()
 	account.FinishWith(pin)
 	if _, alarm := page.Notice(); !alarm || r.emu.Count() != sent {

@@ -17,14 +17,15 @@ import (
 	"time"
 )
 
-// A second engine, without anything that drives it: a page that tries one attack, reports what it could
-// read, and goes on to the page with the next.
+// A second engine, without anything that drives it: a page that tries one attack, reports what it
+// could read, and goes on to the page with the next.
 var attackPage = template.Must(template.New("").Parse(`<!DOCTYPE html><link rel=icon href="data:,"><title>a page</title><body><script>
 Promise.race([new Promise(done => setTimeout(done, 2000, "")), Promise.resolve({{.Attack}}).catch(() => "")])
 	.then(read => fetch("/{{.Number}}", {method: "POST", body: String(read)})).then(() => location = "/{{.Next}}")
 </script>`))
 
-// firefox opens an address, in a profile of its own, until the test ends. The names that end in .test lead here.
+// firefox opens an address, in a profile of its own, until the test ends. The names that end in
+// .test lead here.
 func firefox(t *testing.T, address string) {
 	t.Helper()
 	path, err := exec.LookPath("firefox-esr")

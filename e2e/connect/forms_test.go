@@ -12,8 +12,9 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A form of a page whose policy is no-referrer comes with Origin: null. With inject query every page that is served
-// through the proxy has that policy. Such forms work, and those of documents without an origin do not.
+// A browser sends Origin: null with a form of a page whose Referrer-Policy is no-referrer. With
+// inject query, all pages served through the proxy have that policy. Their forms work; forms of
+// documents without an origin do not.
 func TestFormsUnderNoReferrer(t *testing.T) {
 	t.Parallel()
 	api := startPagesAPI(t)
@@ -64,7 +65,7 @@ func TestFormsUnderNoReferrer(t *testing.T) {
 	}
 }
 
-// The page where accounts are connected works under that policy, too, where something in front sets it.
+// The connect page works even if the site sets Referrer-Policy to no-referrer.
 func TestConnectUnderNoReferrer(t *testing.T) {
 	t.Parallel()
 	r := start(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{}, setup{tls: "header >Referrer-Policy no-referrer"})

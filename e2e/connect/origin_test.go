@@ -14,8 +14,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A page of another origin, were it only another port of the same machine, to which the browser
-// sends the same cookies, can neither use nor read the page.
+// A page of another origin can neither use nor read the connect page. This includes another port of
+// the same host, to which the browser sends the same cookies.
 func TestOtherOrigins(t *testing.T) {
 	t.Parallel()
 	r := start(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{}, setup{})
@@ -24,7 +24,7 @@ func TestOtherOrigins(t *testing.T) {
 	number := r.Works().TokenNumber
 	logins := len(r.emu.AuthorizeRequests())
 
-	// The very form of the page, with its token, as if that had leaked.
+	// The form of the connect page with its CSRF token, as if the token had leaked.
 	csrf := page.value(`input[name="csrf"]`)
 	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
@@ -75,7 +75,7 @@ func TestOtherOrigins(t *testing.T) {
 	}
 }
 
-// A name of somebody else's that leads to this machine (DNS rebinding) is not the page's.
+// The connect page refuses a foreign name that resolves to this machine (DNS rebinding).
 func TestOtherHost(t *testing.T) {
 	t.Parallel()
 	r := start(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{}, setup{})
@@ -90,14 +90,14 @@ func TestOtherHost(t *testing.T) {
 	if cookies := evaluate[string](b, "document.cookie"); cookies != "" {
 		t.Errorf("it was given cookies %q", cookies)
 	}
-	// Both of the machine's own names are.
+	// It accepts both names of this machine.
 	page := &connectPage{b, r.localhost() + "/connect"}
 	page.Open()
 	page.Row("biggerplate").Connect()
 	r.Works()
 }
 
-// The page's cookies are of no use to scripts and other sites.
+// Scripts and other sites cannot use the cookies of the connect page.
 func TestCookies(t *testing.T) {
 	t.Parallel()
 	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{}, setup{})
@@ -117,7 +117,7 @@ func TestCookies(t *testing.T) {
 			t.Errorf("cookie %s: HttpOnly %v, SameSite %s", cookie.Name, cookie.HTTPOnly, cookie.SameSite)
 		}
 	}
-	// What belongs to a login does not go along to the API.
+	// The proxy does not pass the cookies of a login on to the API.
 	page.open(r.URL + "/api/v0/x")
 	for _, request := range r.emu.APIRequests() {
 		if contains(request.Header.Get("Cookie"), "typed") {

@@ -16,7 +16,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// The page needs no script, and loads nothing from anywhere.
+// The page works without scripts and loads nothing.
 func TestWithoutJavaScript(t *testing.T) {
 	t.Parallel()
 	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{}, setup{})
@@ -41,7 +41,7 @@ func TestWithoutJavaScript(t *testing.T) {
 	r.LoginNeeded()
 }
 
-// Where the answer is in the fragment, which only a script can read, the page says so.
+// If the answer is in the fragment, which only a script can read, the page says that it needs one.
 func TestFragmentWithoutJavaScript(t *testing.T) {
 	t.Parallel()
 	r := start(t, tokensourcetest.TinyPlus, tokensourcetest.ProviderConfig{Fragment: true}, setup{})
@@ -57,7 +57,7 @@ func TestFragmentWithoutJavaScript(t *testing.T) {
 	r.LoginNeeded()
 }
 
-// One account is connected without a mouse.
+// An account can be connected with the keyboard alone.
 func TestByKeyboard(t *testing.T) {
 	t.Parallel()
 	r := start(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{}, setup{})
@@ -100,7 +100,7 @@ func (b *tab) tabTo(name string) {
 	b.t.Fatalf("Tab leads to %q and not to %s", met, name)
 }
 
-// What a screen reader is told: every button and field has a name.
+// Every button and field has a name for screen readers.
 func TestAccessibleNames(t *testing.T) {
 	t.Parallel()
 	cfg := tokensourcetest.ProviderConfig{}
@@ -160,7 +160,7 @@ func (b *tab) accessible() []string {
 	return found
 }
 
-// What the browser has to complain about, asks for and is told about the page.
+// The browser has no complaint about the page, requests nothing else, and gets the expected header.
 func TestPageIsQuiet(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]tokensourcetest.ProviderConfig{

@@ -21,15 +21,17 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// webPage is what a test's server answers with: a field, what stands in the page, and a policy on referrers.
+// webPage is a page of a test server: its Speculation-Rules field, its body, and its
+// Referrer-Policy.
 type webPage struct{ field, body, policy string }
 
-// address is where a server of webPages shows the page.
+// address returns the URL of the page on a server of webPages.
 func (p webPage) address(server string) string {
 	return server + "/page?" + url.Values{"field": {p.field}, "body": {p.body}, "policy": {p.policy}}.Encode()
 }
 
-// serveWebPage answers with a webPage, with rules (for the field Speculation-Rules), or with a redirect.
+// serveWebPage answers with a webPage, with rules (for the field Speculation-Rules), or with a
+// redirect.
 func serveWebPage(w http.ResponseWriter, r *http.Request) bool {
 	query := r.URL.Query()
 	switch r.URL.Path {
@@ -53,8 +55,8 @@ func serveWebPage(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// pagesAPI is an upstream with web pages. It notes the Sec-Purpose of each request for anything else that
-// carries a token.
+// pagesAPI is an upstream with web pages. For each other request with a token it records
+// Sec-Purpose.
 type pagesAPI struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -98,7 +100,7 @@ func (api *pagesAPI) start(t *testing.T, source, options string) *harness.Proxy 
 	return harness.Start(t, config.String(), harness.Env("TOKEN", "t0ken"))
 }
 
-// refused waits until the proxy has refused a request for a path.
+// refused reports whether the proxy has refused a request for a path.
 func refused(p *harness.Proxy, path string) bool {
 	return slices.ContainsFunc(p.Logs(), func(line string) bool {
 		return strings.Contains(line, `"uri":"`+path+`"`) && strings.Contains(line, `"status":403`)
@@ -113,8 +115,8 @@ func inline(action, to, more string) webPage {
 	return webPage{body: "<script type=speculationrules>" + rules(action, to, more) + "</script>"}
 }
 
-// roads are the ways in which a page makes the browser load an address ahead of time. The last argument is put
-// into its rules.
+// roads are the ways in which a page makes the browser load an address ahead of time. More is added
+// to its speculation rules.
 var roads = map[string]func(to, more string) webPage{
 	"prefetch":  func(to, more string) webPage { return inline("prefetch", to, more) },
 	"prerender": func(to, more string) webPage { return inline("prerender", to, more) },
@@ -138,14 +140,14 @@ var roads = map[string]func(to, more string) webPage{
 	},
 }
 
-// How a rule says what the Referer of its requests is.
+// Members of a speculation rule that set the Referer of its requests.
 const (
 	hidden = `,"referrer_policy":"no-referrer"`
 	named  = `,"referrer_policy":"same-origin"`
 )
 
-// A page of another site cannot make the browser prefetch or prerender with a token, by any road. With the guard
-// off, each of them reaches the upstream.
+// A page of another site cannot make the browser prefetch or prerender through the proxy. With the
+// guard off, each way reaches the upstream with a token.
 func TestOtherPagesPrefetchNothing(t *testing.T) {
 	t.Parallel()
 	api := startPagesAPI(t)
@@ -190,7 +192,7 @@ func TestOtherPagesPrefetchNothing(t *testing.T) {
 	}
 }
 
-// A page that is served through the proxy may prefetch and prerender what is, too.
+// A page served through the proxy can prefetch and prerender other pages served through it.
 func TestOwnPagesPrefetch(t *testing.T) {
 	t.Parallel()
 	api := startPagesAPI(t)
@@ -218,8 +220,8 @@ func TestOwnPagesPrefetch(t *testing.T) {
 	}
 }
 
-// Where a page hides itself from its prefetch, that is refused. The person who then follows the link gets
-// the page all the same.
+// The proxy refuses a prefetch without Referer. The user who then follows the link still gets the
+// page.
 func TestRefusedPrefetchesFallBack(t *testing.T) {
 	t.Parallel()
 	api := startPagesAPI(t)
@@ -244,8 +246,8 @@ func TestRefusedPrefetchesFallBack(t *testing.T) {
 	}
 }
 
-// The page where accounts are connected, and its callback, are never loaded ahead of time: neither for a page of
-// another site nor for one of an upstream, which is of the same origin.
+// No page can make the browser prefetch or prerender the connect page or its callback: neither a
+// page of another site nor a page of an upstream, which has the same origin.
 func TestConnectPageIsNotPrefetched(t *testing.T) {
 	t.Parallel()
 	api := startPagesAPI(t)
@@ -273,8 +275,8 @@ func TestConnectPageIsNotPrefetched(t *testing.T) {
 	}
 }
 
-// prefetches returns a function that gives, and forgets, what came of the last prefetch of a URL: empty as long as
-// nothing did. What the browser does ahead of a prerender is one, too.
+// prefetches returns a function that returns and forgets the outcome of the last prefetch of a URL.
+// The outcome is empty while the prefetch is under way. A prerender begins with a prefetch.
 func (b *tab) prefetches() func(url string) string {
 	b.t.Helper()
 	var mu sync.Mutex

@@ -22,7 +22,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// collector takes the reports that browsers send about requests.
+// collector receives the reports that browsers send about requests.
 type collector struct {
 	*httptest.Server
 	mu   sync.Mutex
@@ -49,7 +49,7 @@ func startCollector(t *testing.T, ca *harness.Authority) *collector {
 	return c
 }
 
-// about returns the URLs of reports in which text stands.
+// about returns the URLs of the reports that contain text.
 func (c *collector) about(text string) (urls []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,9 +61,9 @@ func (c *collector) about(text string) (urls []string) {
 	return urls
 }
 
-// Nothing that an upstream answers makes the browser report requests for the proxy's origin to it, and with them
-// the answer to another source's login. Where the operator sets the same fields in front, the browser does report,
-// until it is shown the page where accounts are connected.
+// An upstream's header fields cannot make the browser report requests to the proxy's origin to the
+// upstream; such a report would show the answer to another source's login. If the operator sets
+// these fields on the site, the browser does report, until it opens the connect page.
 func TestNoReportsOfLogins(t *testing.T) {
 	t.Parallel()
 	ca := harness.CA(t)

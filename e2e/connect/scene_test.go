@@ -14,7 +14,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// scene is a provider and a proxy in front of its API, with the page.
+// scene is a provider, and a proxy in front of its API that serves the connect page.
 type scene struct {
 	*harness.Proxy
 	t     *testing.T
@@ -23,28 +23,28 @@ type scene struct {
 	home  string
 }
 
-// setup is what a test has otherwise than usual.
+// setup is how a test's configuration differs from the usual one.
 type setup struct {
-	// source are further lines of the source, which is called like its provider.
+	// source has more options of the source, which has the name of its provider.
 	source string
-	// upstream is all that follows the source's name in the directive.
+	// upstream follows the source's name in the directive, options included.
 	upstream string
-	// base is the emulator's address, in the provider's URLs; see Provider.EndpointsAt.
+	// base replaces the emulator's address in the provider's URLs; see Provider.EndpointsAt.
 	base string
-	// site is the address of the site, and tls a line on its certificate.
+	// site is the address of the site, and tls another directive of it.
 	site, tls string
-	// local leaves the provider's URLs out of the source, since it asks nobody.
+	// local leaves out the provider's URLs and the client: the source needs no provider.
 	local bool
-	// unattended leaves those out that lead a person anywhere.
+	// unattended leaves out the URLs of a login.
 	unattended bool
 	// global are further global options.
 	global string
-	// options are those of the proxy's process.
+	// options belong to the proxy's process.
 	options []harness.Option
 }
 
-// short is a lifetime of tokens that a test can see the renewal of, and early what makes the proxy
-// renew them after a quarter of it.
+// short is a lifetime of tokens that is short enough for a test to see a renewal. With the option
+// early, the proxy renews such tokens after a quarter of it.
 const (
 	short = 16 * time.Second
 	early = "refresh_before 15s"
@@ -105,14 +105,14 @@ func (r *scene) caddyfile() string {
 		"authinject_connect /connect*", "authinject "+name+" "+cmp.Or(s.upstream, base)).String()
 }
 
-// answer is what a plain client got through the proxy.
+// answer is the answer to a plain client.
 type answer struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// Ask is a plain client's GET of a path below the provider's API, with additional header fields.
+// Ask sends a GET of a path below the provider's API as a plain client, with these header fields.
 func (r *scene) Ask(path string, header ...string) answer {
 	r.t.Helper()
 	api, err := url.Parse(r.emu.Endpoints().API)
@@ -135,7 +135,7 @@ func (r *scene) Works(header ...string) tokensourcetest.APIRequest {
 	return last(r.t, r.emu.APIRequests())
 }
 
-// problem is the part of an answer of the proxy's own that the tests look at.
+// problem has the members of the proxy's own answers that the tests check.
 type problem struct {
 	Class, Source, Account, Detail, Type string
 	LoginURL                             string `json:"login_url"`
@@ -173,8 +173,8 @@ func wantBearer(t *testing.T, req tokensourcetest.APIRequest) {
 	}
 }
 
-// wantParams checks the very parameters of a request; those whose value is "*" have any,
-// but one.
+// wantParams checks that a request has exactly these parameters. The value "*" stands for any value
+// but an empty one.
 func wantParams(t *testing.T, what string, got url.Values, want map[string]string) {
 	t.Helper()
 	for name, value := range want {
@@ -200,8 +200,7 @@ func last[T any](t *testing.T, list []T) T {
 
 func contains(text, part string) bool { return strings.Contains(text, part) }
 
-// checkSecrets looks for everything secret in the proxy's log, at its most talkative, with
-// access logs.
+// checkSecrets looks for secrets in the proxy's log, which has debug lines and access logs.
 func (r *scene) checkSecrets() {
 	r.t.Helper()
 	logged := strings.Join(r.Logs(), "\n")

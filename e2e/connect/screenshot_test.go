@@ -20,8 +20,7 @@ import (
 // TestScreenshots writes what the page looks like, as PNG. Without it they are thrown away.
 const ScreenshotsEnv = "AUTHINJECT_SCREENSHOTS"
 
-// The page in its states, in the light and in the dark, on a wide and on a narrow screen: it always
-// fits, and what stands on it can be read.
+// In each state, color scheme and width, the page fits the screen and its text is legible.
 func TestScreenshots(t *testing.T) {
 	t.Parallel()
 	dir := os.Getenv(ScreenshotsEnv)
@@ -99,7 +98,7 @@ func (g *gallery) ask(name string) int {
 	return status
 }
 
-// look makes the tab a screen of that width, in pixels, of a person who prefers a scheme.
+// look sets the width of the tab in pixels, and the preferred color scheme.
 func (b *tab) look(scheme string, width int64) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)

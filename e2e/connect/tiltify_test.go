@@ -60,8 +60,8 @@ func TestTiltify(t *testing.T) {
 	}
 }
 
-// Who connects again gets the token that was issued before, which ends 2 hours after its
-// created_at and not after the answer.
+// Tiltify answers a second login with the token that it issued before, which ends 2 hours after its
+// created_at and not 2 hours after the answer.
 func TestTiltifyHandsOutAnOlderToken(t *testing.T) {
 	t.Parallel()
 	var ago atomic.Int64
@@ -84,9 +84,11 @@ func TestTiltifyHandsOutAnOlderToken(t *testing.T) {
 		t.Fatalf("the provider's answer was %s", again.Outcome)
 	}
 	// Of the token's 2 hours the proxy, whose clock is not the provider's, knows the whole.
-	want := first.Issued.Add(2 * time.Hour).UTC().Format("2006-01-02 15:04 UTC")
-	if shown := page.text(account.xpath); !contains(shown, want) {
-		t.Errorf("the token ends at %s; the page shows %q", want, shown)
+	const minute = "2006-01-02 15:04 UTC"
+	end := first.Issued.Add(2 * time.Hour).UTC()
+	// The clock may have reached the next minute before the proxy asked.
+	if shown := page.text(account.xpath); !contains(shown, end.Format(minute)) && !contains(shown, end.Add(time.Minute).Format(minute)) {
+		t.Errorf("the token ends at %s; the page shows %q", end.Format(minute), shown)
 	}
 }
 
@@ -128,7 +130,7 @@ func TestTiltifyV3(t *testing.T) {
 	r.Restart()
 	wantBearer(t, r.Works())
 
-	// There is no way to renew it.
+	// Nothing can renew this token.
 	r.emu.RevokeAccessTokens()
 	r.Ask("/things/1")
 	page.url = r.LoginNeeded()
@@ -141,7 +143,7 @@ func TestTiltifyV3(t *testing.T) {
 	r.Works()
 }
 
-// The application's own token is shown with the application, and brought along.
+// A source with the application's own token, which Tiltify shows to the owner, needs no login.
 func TestTiltifyV3Static(t *testing.T) {
 	t.Parallel()
 	emu := tokensourcetest.StartProvider(t, tokensourcetest.TiltifyV3, tokensourcetest.ProviderConfig{})

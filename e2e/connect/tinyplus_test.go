@@ -14,8 +14,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// The provider's own page has the answer in the query of the redirect, the standard
-// (RFC 6749 section 4.2.2) in its fragment, which no server sees.
+// TinyPlus puts the answer into the query of the redirect. The standard (RFC 6749 section 4.2.2)
+// puts it into the fragment, which no server sees. Both work.
 func TestTinyPlus(t *testing.T) {
 	for name, test := range map[string]struct {
 		fragment bool
@@ -126,7 +126,7 @@ func TestTinyPlusBareToken(t *testing.T) {
 	}
 }
 
-// A simple access token is shown to an administrator, and brought along.
+// A source with a simple access token, which TinyPlus shows to an administrator, needs no login.
 func TestTinyPlusStatic(t *testing.T) {
 	t.Parallel()
 	emu := tokensourcetest.StartProvider(t, tokensourcetest.TinyPlus, tokensourcetest.ProviderConfig{})

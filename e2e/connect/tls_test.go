@@ -16,8 +16,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A proxy with TLS of its own: the page, the callback and the clients, all by https, under the
-// name that the site has.
+// On a site with TLS, the page, the callback and the clients use https and the name of the site.
 func TestTLS(t *testing.T) {
 	for _, host := range []string{"localhost", "proxy.test"} {
 		t.Run(host, func(t *testing.T) {

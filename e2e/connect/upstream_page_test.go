@@ -12,8 +12,9 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// startBeside runs a proxy at site, with a line on its certificate. It has the page where an account of emu is
-// connected, and beside it, behind the same listener, an upstream that takes the token of another source.
+// startBeside runs a proxy at site, with tls as a directive of the site. It serves the connect page
+// for an account of emu, and on the same listener an upstream that gets the token of another
+// source.
 func startBeside(t *testing.T, emu *tokensourcetest.Provider, upstream, site, tls string, options ...harness.Option) *harness.Proxy {
 	t.Helper()
 	at := emu.Endpoints()
@@ -28,8 +29,8 @@ func startBeside(t *testing.T, emu *tokensourcetest.Provider, upstream, site, tl
 		append(options, harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret), harness.Env("TOKEN", "t0ken"))...)
 }
 
-// A web page that an upstream serves through the proxy is of the same origin as the page on which accounts
-// are connected. It can neither read that page nor come between it and the browser.
+// A web page of an upstream has the same origin as the connect page. It can neither read that page
+// nor replace it by a service worker.
 func TestPagesOfAnUpstream(t *testing.T) {
 	t.Parallel()
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -12,8 +12,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// openAPI is an upstream that lets every page read its answers and send what it likes, as APIs do that
-// want a token.
+// openAPI is an upstream whose CORS fields allow every page everything, as those of many APIs do
+// that require a token.
 func openAPI(t *testing.T) (*httptest.Server, *atomic.Int64) {
 	t.Helper()
 	asked := new(atomic.Int64)
@@ -38,8 +38,8 @@ func openProxy(t *testing.T, api *httptest.Server, options string) (port string)
 	return port
 }
 
-// attacks are what a page can make a browser do. Each is an expression that becomes what the page could
-// read; PROXY is the proxy's host and port.
+// attacks are requests that a page can make a browser send. Each is an expression whose value is
+// what the page could read. PROXY stands for the proxy's host and port.
 var attacks = map[string]string{
 	"fetch GET":            `fetch("http://PROXY/x").then(r => r.text())`,
 	"fetch GET, localhost": `fetch("http://LOCALHOST/x").then(r => r.text())`,
@@ -65,8 +65,8 @@ var attacks = map[string]string{
 	"mapped address, no-cors": `fetch("http://[::ffff:127.0.0.1]:PORT/x", {mode: "no-cors"}).then(r => r.text())`,
 }
 
-// A page of another site can make the browser that shows it do a lot; none of it reaches the API, and nothing
-// can be read. With the guard off, each of these does reach it.
+// None of the requests that a page of another site can make a browser send reaches the API, and the
+// page can read no answer. With the guard off, each request reaches the API.
 func TestWebPagesGetNothing(t *testing.T) {
 	t.Parallel()
 	api, asked := openAPI(t)
@@ -110,7 +110,8 @@ func TestWebPagesGetNothing(t *testing.T) {
 		}
 	}
 
-	// A name of theirs that leads here: the page is then of the proxy's own origin, as far as a browser can tell.
+	// The attacker's name resolves to this machine: to the browser, the page has the proxy's
+	// origin.
 	for port, want := range map[string]bool{guarded: false, unguarded: true} {
 		before := asked.Load()
 		page.open("http://evil.test:" + port + "/")
@@ -142,7 +143,7 @@ func TestWebPagesGetNothing(t *testing.T) {
 		t.Error("a navigation reached the API")
 	}
 
-	// Who is no page of another site is served: a typed address, and a program.
+	// The proxy serves a typed address, and a client other than a browser.
 	page.open("http://127.0.0.1:" + guarded + "/x")
 	if text := page.text("body"); text != "api for true" {
 		t.Errorf("a typed address shows %q", text)
@@ -155,8 +156,8 @@ func TestWebPagesGetNothing(t *testing.T) {
 	_ = res.Body.Close()
 }
 
-// A page that is named may use the token and read the answer, with a preflight where it needs one; a host that is
-// named may be addressed.
+// A page in allow_origins can use the token and read the answer, with a preflight if it needs one.
+// The proxy answers on hosts in allow_hosts.
 func TestNamedPagesAndHosts(t *testing.T) {
 	t.Parallel()
 	api, asked := openAPI(t)

@@ -11,7 +11,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// The admin API says how the sources stand, asks for a token at once, and holds no secret.
+// The admin API shows the state of the sources, requests a token when asked to, and shows no
+// secret.
 func TestAdminAPI(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{AccessTokenLifetime: time.Hour})
 	srv.SetDown(true)
@@ -29,11 +30,11 @@ func TestAdminAPI(t *testing.T) {
 		return string(body)
 	}
 
-	// Without its provider Caddy runs, is not ready, and says why.
+	// While the provider is down, Caddy runs, is not ready, and says why.
 	rig.Eventually(t, func() bool {
 		_, body, err := p.Admin(http.MethodGet, "/authinject/ready", "", nil)
 		return err == nil && strings.Contains(string(body), `"class":"wait"`)
-	}, "the first failure is not told")
+	}, "the first failure to be reported")
 	if body := call(http.MethodGet, "ready", http.StatusServiceUnavailable); !strings.Contains(body, `"ready":false`) || !strings.Contains(body, `"source":"a"`) {
 		t.Errorf("ready: %s", body)
 	}
@@ -41,7 +42,7 @@ func TestAdminAPI(t *testing.T) {
 	rig.Eventually(t, func() bool {
 		status, _, err := p.Admin(http.MethodGet, "/authinject/ready", "", nil)
 		return err == nil && status == http.StatusOK
-	}, "it does not become ready by itself")
+	}, "Caddy to become ready")
 
 	var list []struct {
 		Source, Grant string
@@ -82,13 +83,14 @@ func TestAdminAPI(t *testing.T) {
 	call(http.MethodPost, "ready", http.StatusMethodNotAllowed)
 }
 
-// The metrics count requests and token requests by names of the configuration and fixed words.
+// The metrics count requests and token requests. Their labels are names from the configuration and
+// fixed words.
 func TestMetrics(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{AccessTokenLifetime: time.Hour})
 	p := start(t, proxied(srv, srv.URL))
 	for range 3 {
 		if status, body := p.Get("/api/x"); status != http.StatusOK {
-			t.Fatalf("%d %s", status, body)
+			t.Fatalf("the proxy answered %d: %s", status, body)
 		}
 	}
 	srv.RefuseAll(true)

@@ -12,8 +12,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// No secret shows up in a log at any level, in the admin API, in the adapted or the
-// autosaved configuration, nor in an answer that is made here.
+// No log of any level, admin API, adapted or autosaved configuration and no answer of the proxy's
+// own shows a secret.
 func TestSecretsAreNotShown(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
 	config := rig.Caddyfile{}.Global("debug", rig.Block("servers", "trace", "log_credentials")).
@@ -83,8 +83,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	}
 }
 
-// A secret that stands in the configuration itself works, with a warning that
-// names its place and not the secret.
+// A literal secret in the configuration works. A warning names its line and does not show it.
 func TestLiteralSecretsWarn(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	config := proxied(srv, srv.URL).Options("encryption_key " + strings.Repeat(rig.Canary, 4)).String()
@@ -99,7 +98,7 @@ func TestLiteralSecretsWarn(t *testing.T) {
 	}
 }
 
-// A token in URLs is a choice that is warned of, with the reason and what is better.
+// A warning about inject query says why it is risky and what to use instead.
 func TestQueryIsWarnedOf(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	for _, inject := range []string{"", "inject header", "inject query"} {
@@ -111,7 +110,7 @@ func TestQueryIsWarnedOf(t *testing.T) {
 	}
 }
 
-// An upstream whose certificate is not looked at is warned of.
+// A warning names an upstream whose certificate is not verified.
 func TestUnverifiedUpstreamIsWarnedOf(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	for _, option := range []string{"tls", "tls_insecure_skip_verify"} {

@@ -21,7 +21,7 @@ type recorder struct {
 	seen []string
 }
 
-// record answers 200 to every request and keeps its head and trailers as they came.
+// record answers 200 to every request and keeps the bytes of its head and trailers.
 func record(t *testing.T) *recorder {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -115,8 +115,8 @@ func raw(t *testing.T, addr, request string) string {
 	return status
 }
 
-// Whatever a client sends as a credential, the upstream sees exactly one, ours,
-// and every other byte of the query.
+// Whatever credentials a client sends, the upstream gets exactly one, the source's token. The rest
+// of the query is unchanged.
 func TestTheClientsCredentialsStopHere(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{NewAccessToken: func(n uint64) string { return fmt.Sprintf("ours-%d", n) }})
 	up := record(t)
@@ -171,8 +171,8 @@ func TestTheClientsCredentialsStopHere(t *testing.T) {
 	})
 }
 
-// wantOne checks a recorded request: one credential of ours, none of the client's,
-// and the query that is left.
+// wantOne checks that a recorded request has one credential of the source, none of the client, and
+// this query.
 func wantOne(t *testing.T, seen, credential, path, query, appended string) {
 	t.Helper()
 	if strings.Count(seen, "ours-") != 1 || !strings.Contains(seen, credential) || strings.Contains(seen, "junk") {
@@ -194,7 +194,7 @@ func wantOne(t *testing.T, seen, credential, path, query, appended string) {
 	}
 }
 
-// When no token can be had, the client's own credential does not go in its place.
+// A source without a token does not let the client's own credential through in its place.
 func TestNoTokenNoRequest(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	srv.AlwaysFault(tokensourcetest.OAuthError(http.StatusUnauthorized, "invalid_client"))

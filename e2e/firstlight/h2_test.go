@@ -8,8 +8,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// HTTP/2 has no lines that could be told apart by case, and may carry a field twice: an upstream of HTTP/1.1
-// still gets exactly one credential, ours.
+// A client may send the credential field twice over HTTP/2. An HTTP/1.1 upstream still gets exactly
+// one credential, the source's token.
 func TestCredentialsOverHTTP2(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{NewAccessToken: func(uint64) string { return "ours-1" }})
 	up := record(t)

@@ -1,5 +1,5 @@
-// Package firstlight runs the built binary between plain clients and real
-// servers: what a request meets on its way, while tokens come and go.
+// Package firstlight runs the built binary between plain clients and servers, and checks requests
+// and answers while tokens are obtained, expire and are revoked.
 package firstlight
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// length is how long load goes on: short in the gate, long with E2E_LONG=1.
+// length is how long load lasts: short by default, long with E2E_LONG=1.
 func length(short, long time.Duration) time.Duration {
 	if os.Getenv("E2E_LONG") != "" {
 		return long
@@ -46,7 +46,7 @@ type tally struct {
 	uses   []use
 }
 
-// use is an answer of the provider's own API, which says what token it was asked with.
+// use is an answer of the provider's API, which says which token the request had.
 type use struct {
 	sent  time.Time // when the client sent the request
 	token uint64
@@ -65,7 +65,7 @@ func (c *tally) add(status int, err error) {
 	c.status[status]++
 }
 
-// answers is how many answers there were.
+// answers returns the number of answers.
 func (c *tally) answers() (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,7 +75,7 @@ func (c *tally) answers() (n int) {
 	return n
 }
 
-// used keeps what token a request was served with.
+// used records which token a request had.
 func (c *tally) used(sent time.Time, body string) {
 	var said struct {
 		TokenNumber uint64 `json:"token_number"`
@@ -87,7 +87,7 @@ func (c *tally) used(sent time.Time, body string) {
 	}
 }
 
-// only reports anything but answers with that status.
+// only reports errors and answers with another status.
 func (c *tally) only(t *testing.T, status int) {
 	t.Helper()
 	c.mu.Lock()
@@ -97,8 +97,8 @@ func (c *tally) only(t *testing.T, status int) {
 	}
 }
 
-// load sends GETs from n clients until stop is called, each at most one a
-// millisecond.
+// load sends GETs from n clients until stop is called. Each client sends at most one every two
+// milliseconds.
 func load(p *harness.Proxy, path string, n int) (counts *tally, stop func()) {
 	counts = new(tally)
 	var ended atomic.Bool
@@ -122,7 +122,7 @@ func load(p *harness.Proxy, path string, n int) (counts *tally, stop func()) {
 	}
 }
 
-// fetch is a GET with additional header lines.
+// fetch sends a GET with these header fields.
 func fetch(p *harness.Proxy, path string, header ...string) (int, string, error) {
 	res, body, err := rig.Send(p.Client(), http.MethodGet, p.URL+path, header...)
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 
 const bodySize = 100 << 20
 
-// upstream is a server that does what proxies find hard.
+// upstream is a server with early hints, trailers, event streams, huge bodies and upgrades.
 func upstream(release <-chan struct{}) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/hints", func(w http.ResponseWriter, _ *http.Request) {
@@ -74,7 +74,7 @@ func upstream(release <-chan struct{}) http.Handler {
 	return mux
 }
 
-// pattern is n bytes that do not repeat soon.
+// pattern returns n bytes with a period above 1 MiB.
 func pattern(n int64) io.Reader {
 	block := make([]byte, 1<<20+7)
 	for i := range block {
@@ -94,13 +94,13 @@ func (r *ring) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Everything but the credential is as through a plain reverse_proxy, over
-// HTTP/1.1 and over HTTP/2 with TLS.
+// Requests and answers pass as through a plain reverse_proxy, except for the credential. This holds
+// over HTTP/1.1 and over HTTP/2 with TLS.
 func TestEverythingElsePassesThrough(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	ca := harness.CA(t)
 	release := make(chan struct{}, 16)
-	// The upstream wants a token, whoever brings it.
+	// The upstream accepts any bearer token, and refuses a request without one.
 	guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
 			w.WriteHeader(http.StatusUnauthorized)
@@ -156,7 +156,7 @@ func serve(t *testing.T, h http.Handler) string {
 	return "http://" + listener.Addr().String()
 }
 
-// do sends a request and describes what came back.
+// do sends a request and describes the answer.
 func do(t *testing.T, p *harness.Proxy, req *http.Request) (*http.Response, string) {
 	t.Helper()
 	res, body, err := rig.Read(p.Client().Do(req))

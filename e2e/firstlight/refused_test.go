@@ -13,7 +13,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A revoked token is replaced, and the client notices nothing.
+// The proxy replaces a revoked token within a request: the client gets the answer to the second
+// attempt.
 func TestRevokedTokenIsReplaced(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	p := start(t, proxied(srv, srv.URL))
@@ -58,12 +59,12 @@ func TestManyRefusalsAskOnce(t *testing.T) {
 	clients.Wait()
 	counts.only(t, http.StatusOK)
 	if n := srv.Count(); n != 2 {
-		t.Errorf("%d token requests, want one more than the first", n)
+		t.Errorf("the provider got %d token requests, want one more than the first", n)
 	}
 }
 
-// An upstream that refuses whatever it gets is believed, and the provider is
-// left in peace.
+// If the upstream refuses every token, clients get its answer, and the proxy seldom asks the
+// provider for another token.
 func TestUpstreamThatAlwaysRefuses(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -89,7 +90,7 @@ func TestUpstreamThatAlwaysRefuses(t *testing.T) {
 	}
 	clients.Wait()
 	counts.only(t, http.StatusUnauthorized)
-	// None is asked for within 30 s of the last.
+	// The proxy requests no token within 30 s of the last one.
 	if n, most := srv.Count(), 2+int(time.Since(began)/(30*time.Second)); n > most {
 		t.Errorf("%d token requests for 1,000 refusals, want at most %d", n, most)
 	}
@@ -138,15 +139,15 @@ func TestReloadUnderLoad(t *testing.T) {
 		}
 	}
 	stop()
-	// What Caddy's own listener resets while it is handed over is not an answer: at each reload
-	// that can be one connection of each client.
+	// Caddy may reset connections when it hands its listener over: at each reload one of each
+	// client.
 	answered := &tally{status: counts.status}
 	answered.only(t, http.StatusOK)
 	if n := len(counts.errs); n > reloads*clients {
 		t.Errorf("%d connections failed beside %d answers, the first: %v", n, counts.answers(), counts.errs[0])
 	}
 	if n := srv.Count(); n != 1 {
-		t.Errorf("%d token requests, want 1", n)
+		t.Errorf("the provider got %d token requests, want 1", n)
 	}
 	p.Client().CloseIdleConnections()
 	rig.NoMoreGoroutines(t, rig.Count(stacks), func() string {
@@ -159,5 +160,5 @@ func TestReloadUnderLoad(t *testing.T) {
 	rig.Eventually(t, func() bool {
 		n, _, err := p.Goroutines()
 		return err == nil && n <= before+8 // connections, far fewer than one for each reload
-	}, "goroutines are left behind; there were %d", before)
+	}, "connections to end; there were %d goroutines", before)
 }

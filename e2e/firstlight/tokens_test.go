@@ -14,7 +14,7 @@ func TestColdStartAsksOnce(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	answer := make(chan struct{})
 	srv.Script(tokensourcetest.Hold(answer))
-	// Sending all requests may take a busy machine longer than a request waits by itself.
+	// On a busy machine, sending all requests may take longer than the default wait.
 	p := start(t, proxied(srv, srv.URL, "wait 3m"))
 	var counts tally
 	var clients sync.WaitGroup
@@ -37,10 +37,10 @@ func TestColdStartAsksOnce(t *testing.T) {
 	}
 }
 
-// The proxy is told that tokens live for three seconds, over and over under load: no request
-// goes without, none is sent with a token that had ended before, and the provider is asked only
-// as often as the soft expiry (75 to 90 % of 3 s) wants. The upstream accepts them for longer,
-// since a busy machine may take its time between the proxy and the upstream.
+// The provider says that tokens live for three seconds. Under load, no request fails, none carries
+// a token that had ended when the client sent it, and the proxy requests tokens only as often as
+// the soft expiry (75 to 90 % of 3 s) demands. The upstream accepts tokens for longer, because a
+// busy machine may delay a request between proxy and upstream.
 func TestShortTokensUnderLoad(t *testing.T) {
 	const told = 3 * time.Second
 	srv := rig.Server(t, tokensourcetest.Config{
@@ -63,7 +63,7 @@ func TestShortTokensUnderLoad(t *testing.T) {
 			t.Fatalf("the upstream refused a request: %v", r.Verdict)
 		}
 	}
-	// The proxy counts from when it asked, which is before the token was issued.
+	// The proxy counts a lifetime from its request, which is before the token was issued.
 	ends := make(map[uint64]time.Time)
 	for _, issued := range srv.Issued() {
 		ends[issued.Number] = issued.Issued.Add(told)
@@ -81,14 +81,15 @@ func TestShortTokensUnderLoad(t *testing.T) {
 	}
 }
 
-// While a token lives nobody waits for the provider, however slow it is.
+// While a token is valid, no request waits for a slow provider.
 func TestSlowProviderIsNotFelt(t *testing.T) {
-	// The token is due after 6 s and lives for 18 s more, which are enough for the requests below.
-	// One that waited for the provider would do so for longer than the test lasts.
+	// The proxy refreshes the token after 6 s. It is valid for 18 s more, which is enough for the
+	// requests below. A request that waited for the provider would wait for longer than the test
+	// lasts.
 	srv := rig.Server(t, tokensourcetest.Config{AccessTokenLifetime: 24 * time.Second})
 	p := start(t, proxied(srv, srv.URL, "wait 10m").Source("a", "timeout 10m", "refresh_before 18s"))
 	if status, body := p.Get("/api/x"); status != http.StatusOK {
-		t.Fatalf("%d %s", status, body)
+		t.Fatalf("the proxy answered %d: %s", status, body)
 	}
 	held := make(chan struct{})
 	answer := sync.OnceFunc(func() { close(held) })
@@ -108,15 +109,15 @@ func TestSlowProviderIsNotFelt(t *testing.T) {
 	counts.only(t, http.StatusOK)
 }
 
-// The provider is down for longer than the token lives: served to its end, then
-// told so, with few questions asked, and served again by itself.
+// The provider is down for longer than the token lives. The proxy serves until the token ends, then
+// answers 503, sends few token requests, and serves again once the provider is up.
 func TestProviderDown(t *testing.T) {
 	const lives = 6 * time.Second
 	srv := rig.Server(t, tokensourcetest.Config{AccessTokenLifetime: lives})
 	began := time.Now() // before the token is asked for
 	p := start(t, proxied(srv, srv.URL))
 	if status, body := p.Get("/api/x"); status != http.StatusOK {
-		t.Fatalf("%d %s", status, body)
+		t.Fatalf("the proxy answered %d: %s", status, body)
 	}
 	srv.AlwaysFault(tokensourcetest.Unavailable())
 	rig.Eventually(t, func() bool {
@@ -128,7 +129,7 @@ func TestProviderDown(t *testing.T) {
 			t.Errorf("%d, %v", status, err)
 		}
 		return false
-	}, "the proxy serves without a token")
+	}, "the token to end")
 	if d := time.Since(began); d < lives {
 		t.Errorf("the token lived for %v, it was served for %v", lives, d)
 	}
@@ -142,13 +143,13 @@ func TestProviderDown(t *testing.T) {
 	rig.Eventually(t, func() bool {
 		status, _, _ := fetch(p, "/api/x")
 		return status == http.StatusOK
-	}, "no recovery")
+	}, "the proxy to serve again")
 	if p.WaitLog("token source recovered") == "" {
 		t.Error("the log does not say so")
 	}
 }
 
-// A provider that is down at the start keeps nothing from starting.
+// Caddy starts although the provider is down.
 func TestStartWithTheProviderDown(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	srv.SetDown(true)
@@ -158,5 +159,5 @@ func TestStartWithTheProviderDown(t *testing.T) {
 	rig.Eventually(t, func() bool {
 		status, _, _ := fetch(p, "/api/x")
 		return status == http.StatusOK
-	}, "it never becomes ready")
+	}, "the proxy to serve")
 }

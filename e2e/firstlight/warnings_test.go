@@ -8,7 +8,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// What works but is seldom meant is warned of when a configuration is validated, and nothing else is.
+// Validating a configuration warns of settings that work and are probably mistakes, and of no
+// others.
 func TestWarnings(t *testing.T) {
 	t.Parallel()
 	const (

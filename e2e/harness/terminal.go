@@ -86,7 +86,7 @@ func (term *Terminal) EndInput() { _ = term.stdin.Close() }
 // WaitText waits until the command has printed text.
 func (term *Terminal) WaitText(text string) {
 	term.t.Helper()
-	rig.Eventually(term.t, func() bool { return strings.Contains(term.Text(), text) }, "%q was not printed", text)
+	rig.Eventually(term.t, func() bool { return strings.Contains(term.Text(), text) }, "the text %q", text)
 }
 
 // Address waits for the address that the command asks to open.

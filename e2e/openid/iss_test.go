@@ -21,8 +21,9 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// certified is a provider of another make, over TLS, that names itself in every answer (RFC 9207), asks for
-// PKCE, and replaces refresh tokens. Whoever comes is let in, unless their login_hint is nobody.
+// certified starts a certified provider of another project, over TLS. It sends iss with every
+// answer (RFC 9207), requires PKCE, and rotates refresh tokens. It accepts every user but the one
+// with login_hint nobody.
 func certified(t *testing.T, ca *harness.Authority, redirect string) (issuer string) {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -70,8 +71,8 @@ func certified(t *testing.T, ca *harness.Authority, redirect string) (issuer str
 	return server.URL
 }
 
-// With a provider that names itself in its answers, an answer that was tampered with is refused, errors
-// included; the true one connects the account, which is then refreshed and disconnected.
+// If the provider sends iss, the login refuses an answer or error with another iss or none. The
+// genuine answer connects the account, which is then refreshed and disconnected.
 func TestAnswersNameTheirIssuer(t *testing.T) {
 	ca := harness.CA(t)
 	redirect := "http://" + rig.FreeAddr(t) + "/callback"
@@ -86,7 +87,7 @@ func TestAnswersNameTheirIssuer(t *testing.T) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	defer browser.CloseIdleConnections()
-	// login goes through the provider, and brings what tamper makes of its answer.
+	// login logs in at the provider and types its answer, changed by tamper.
 	login := func(hint string, tamper func(url.Values)) (int, string) {
 		t.Helper()
 		term := p.Terminal([]string{"HINT=" + hint}, "authinject", "login", "op")
@@ -133,7 +134,7 @@ func TestAnswersNameTheirIssuer(t *testing.T) {
 			seen[token] = true
 		}
 		return len(seen) >= 3
-	}, "its tokens of four seconds are not replaced")
+	}, "three tokens")
 	logout := p.Terminal(nil, "authinject", "logout", "op")
 	if code := logout.Wait(); code != 0 || !strings.Contains(logout.Text(), "its tokens were revoked at the provider") {
 		t.Errorf("logout: code %d:\n%s", code, logout.Text())

@@ -10,8 +10,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// Of a provider only its issuer is configured: tokens, a login and the revocation go where its
-// own metadata says.
+// The issuer is the only configured address of the provider. Token requests, the login and the
+// revocation use the endpoints in its metadata.
 func TestIssuerAlone(t *testing.T) {
 	op := harness.OP(t)
 	api := httptest.NewServer(op.Protect(hello))
@@ -40,7 +40,7 @@ func TestIssuerAlone(t *testing.T) {
 	rig.Eventually(t, func() bool {
 		status, _ := p.Get("/person/x")
 		return status == http.StatusOK
-	}, "the account's token does not serve")
+	}, "a request with the account's token")
 
 	logout := p.Terminal(nil, "authinject", "logout", "person")
 	if code := logout.Wait(); code != 0 || !strings.Contains(logout.Text(), "its tokens were revoked at the provider") {
@@ -48,16 +48,16 @@ func TestIssuerAlone(t *testing.T) {
 	}
 }
 
-// Metadata of another issuer is not believed, and the answer says what to correct.
+// The proxy refuses metadata that names another issuer, and its answer says what to correct.
 func TestIssuerOfAnotherName(t *testing.T) {
 	op := harness.OP(t)
 	p := harness.Start(t, site("grant client_credentials", "issuer {$ISSUER}"),
 		append(service(op, "http://127.0.0.1:1"), harness.Env("ISSUER", op.Issuer+"/"))...)
 	status, body := p.Get("/x")
 	if status != http.StatusBadGateway || !strings.Contains(body, "it names "+op.Issuer+", and the two must be the same") {
-		t.Errorf("%d %s", status, body)
+		t.Errorf("the proxy answered %d: %s", status, body)
 	}
 	if n := op.Count(); n != 0 {
-		t.Errorf("%d token requests", n)
+		t.Errorf("the provider got %d token requests", n)
 	}
 }

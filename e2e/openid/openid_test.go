@@ -38,8 +38,8 @@ func want(t *testing.T, p *harness.Proxy, body string) {
 	}
 }
 
-// Tokens from client credentials reach a TLS upstream in the header, and go on
-// doing so as they expire.
+// Tokens from client credentials reach a TLS upstream in the header. Each is replaced before it
+// expires.
 func TestClientCredentialsInTheHeader(t *testing.T) {
 	op, ca := harness.OP(t, harness.Lifetime(3*time.Second), harness.Grace(time.Hour)), harness.CA(t)
 	api := ca.Server(t, op.Protect(hello))
@@ -47,7 +47,7 @@ func TestClientCredentialsInTheHeader(t *testing.T) {
 	rig.Eventually(t, func() bool {
 		want(t, p, "hello over HTTP/2.0")
 		return t.Failed() || op.Count("client_credentials") >= 4
-	}, "no new tokens")
+	}, "four token requests")
 	if n := op.Refusals(); n > 0 {
 		t.Errorf("the API refused %d requests", n)
 	}
@@ -64,8 +64,8 @@ func TestClientCredentialsInTheQuery(t *testing.T) {
 	}
 }
 
-// A refresh token that was brought along is used once. What the provider gives in
-// its place is kept, over restarts, and used from then on.
+// The proxy uses the configured refresh token once. It then uses the ones that the provider issues
+// in its place, also after restarts.
 func TestRefreshTokenSurvivesRestarts(t *testing.T) {
 	op := harness.OP(t, harness.Lifetime(4*time.Second), harness.Grace(time.Hour))
 	api := httptest.NewServer(op.Protect(hello))
@@ -77,7 +77,7 @@ func TestRefreshTokenSurvivesRestarts(t *testing.T) {
 		p := harness.Start(t, site(refreshToken), opts...)
 		before := op.Count("refresh_token")
 		want(t, p, "hello over HTTP/1.1")
-		rig.Eventually(t, func() bool { return op.Count("refresh_token") > before+1 }, "round %d: no refresh", round)
+		rig.Eventually(t, func() bool { return op.Count("refresh_token") > before+1 }, "a refresh in round %d", round)
 		want(t, p, "hello over HTTP/1.1")
 		if code := p.Stop(); code != 0 {
 			t.Errorf("round %d: exit code %d", round, code)
@@ -99,7 +99,7 @@ func TestRefreshTokenSurvivesRestarts(t *testing.T) {
 	}
 }
 
-// A revoked token is replaced within the request that finds out.
+// The request for which the API refuses a revoked token gets a new token and succeeds.
 func TestRevokedTokenIsReplaced(t *testing.T) {
 	op := harness.OP(t)
 	api := httptest.NewServer(op.Protect(hello))
@@ -109,18 +109,18 @@ func TestRevokedTokenIsReplaced(t *testing.T) {
 	op.RevokeAll()
 	want(t, p, "hello over HTTP/1.1")
 	if n := op.Count("client_credentials"); n != 2 {
-		t.Errorf("%d token requests, want 2", n)
+		t.Errorf("the provider got %d token requests, want 2", n)
 	}
 }
 
-// An upstream whose certificate nobody vouches for gets no request, and so no token.
+// An upstream with an untrusted certificate gets no request, and so no token.
 func TestUntrustedUpstream(t *testing.T) {
 	op := harness.OP(t)
 	reached := false
 	api := harness.CA(t).Server(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
 	p := harness.Start(t, site(clientCredentials), service(op, api.URL)...)
 	if status, body := p.Get("/x"); status != http.StatusBadGateway {
-		t.Errorf("%d %s", status, body)
+		t.Errorf("the proxy answered %d: %s", status, body)
 	}
 	if reached {
 		t.Error("the upstream got a request")

@@ -13,7 +13,7 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// answer is what the API, or the proxy in its place, said.
+// answer is an answer of the API, or of the proxy itself.
 type answer struct {
 	status int
 	token  uint64 // the number of the access token that was used
@@ -46,8 +46,8 @@ func askWith(ctx context.Context, p *harness.Proxy) (answer, error) {
 	return answer{status: res.StatusCode, token: said.TokenNumber, class: said.Class}, nil
 }
 
-// wait asks p until it serves with an access token after that number, or says that
-// somebody has to log in. It returns which, and how long it took.
+// wait sends requests to p until one is served with a later access token than after, or p says that
+// a login is required. It returns which, and how long it took.
 func wait(t *testing.T, p *harness.Proxy, after uint64) (lockedOut bool, took time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -61,7 +61,8 @@ func wait(t *testing.T, p *harness.Proxy, after uint64) (lockedOut bool, took ti
 	return lockedOut, time.Since(began)
 }
 
-// serves is wait where a lock-out is an error, and in the long runs an outage longer than limit.
+// serves calls wait, and fails the test if p requires a login, and in long runs if p takes longer
+// than limit.
 func serves(t *testing.T, p *harness.Proxy, after uint64, limit time.Duration) time.Duration {
 	t.Helper()
 	lockedOut, took := wait(t, p, after)
@@ -72,8 +73,8 @@ func serves(t *testing.T, p *harness.Proxy, after uint64, limit time.Duration) t
 	return took
 }
 
-// load sends requests through p, each some milliseconds after the last, until stop is
-// called, which returns how many there were, and reports those that failed.
+// load sends requests through p, some milliseconds apart, until stop is called. stop returns their
+// number and reports those that failed.
 func load(t *testing.T, p *harness.Proxy) (stop func() int) {
 	t.Helper()
 	var mu sync.Mutex

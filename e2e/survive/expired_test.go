@@ -12,8 +12,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A process starts on a stored token that is about to end, and the token endpoint does not
-// answer. When the token has ended, requests wait for the new one: the API never sees the old token.
+// A process starts on a stored token that is about to end, and the token endpoint does not answer.
+// When the token has ended, requests wait for the new one: the API never sees the old token.
 func TestExpiredTokenIsNeverSent(t *testing.T) {
 	t.Parallel()
 	repeat(t, times(1, 10), func(t *testing.T) {

@@ -54,8 +54,9 @@ func randomFault() tokensourcetest.Fault {
 	return tokensourcetest.Fault{}
 }
 
-// Faults at random, an hour long (E2E_SOAK says otherwise), at 200 requests a second: no login is lost, no
-// refresh token is used by two, no request goes out without a token, and memory stays as it is.
+// Faults at random, an hour long (E2E_SOAK says otherwise), at 200 requests a second: no login is
+// lost, no refresh token is used by two, no request goes out without a token, and memory stays as
+// it is.
 func TestRandomFaults(t *testing.T) {
 	t.Parallel()
 	// The refresh token whose answer was lost is taken again for a minute, as providers that

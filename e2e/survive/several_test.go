@@ -26,7 +26,8 @@ func TestFiveProcessesAtExpiry(t *testing.T) {
 		processes[i] = w.start(t, "timeout 3m", "refresh_before "+before.String())
 		serves(t, processes[i], 0, back)
 	}
-	// Starting may take so long that the first token comes to its end. Before, there is one request.
+	// Starting may take so long that the first token comes to its end. Before, there is one
+	// request.
 	if n := w.srv.Count(); n != 1 && time.Since(began) < lives-before {
 		t.Errorf("%d token requests at the start", n)
 	}
@@ -68,7 +69,7 @@ func TestFiveProcessesAtExpiry(t *testing.T) {
 		t.Errorf("%d of %d requests failed", n, cap(waiting))
 	}
 	if n := w.srv.Count(); n != requests {
-		t.Errorf("%d token requests, want one at the expiry", n-requests+1)
+		t.Errorf("the provider got %d token requests, want one at the expiry", n-requests+1)
 	}
 	w.lossless(t)
 	t.Logf("%d requests in %d processes: all answered %v after the provider", cap(waiting), len(processes), took.Round(time.Millisecond))

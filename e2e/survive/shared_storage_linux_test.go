@@ -75,8 +75,8 @@ func TestSharedStorageFails(t *testing.T) {
 	}
 }
 
-// mount makes the storage directory one that can become read-only, also for root. It reports whether
-// the record can be read then.
+// mount makes the storage directory one that can become read-only, also for root. It reports
+// whether the record can be read then.
 func mount(t *testing.T, w *world) (readable bool) {
 	t.Helper()
 	if err := os.MkdirAll(w.store, 0o700); err != nil {
@@ -133,8 +133,8 @@ func modes(t *testing.T, dir string) (repair func()) {
 	return func() { set(0o700) }
 }
 
-// A single process goes on while its storage directory is read-only, also when it was started on it.
-// The newest refresh token is stored after the repair.
+// A single process goes on while its storage directory is read-only, also when it was started on
+// it. The newest refresh token is stored after the repair.
 func TestReadOnlyStorageOfOneProcess(t *testing.T) {
 	t.Parallel()
 	for name, restart := range map[string]bool{"while it runs": false, "over a restart": true} {

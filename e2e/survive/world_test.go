@@ -1,10 +1,8 @@
-// Package survive holds refreshing to its promise that no refresh token is lost and
-// none spent twice, whatever happens to the process: real processes are killed,
-// stopped, told to end and robbed of their storage while a token request is under
-// way, and a provider that revokes the login when a refresh token comes twice tells.
+// Package survive checks that no refresh token is lost or used twice, whatever happens to the process. It
+// kills, suspends and stops processes, and takes their storage away, while a token request is under way.
+// The provider revokes the login when it gets a refresh token twice.
 //
-// Each proof runs a few times in the gate, and as often as its comment says with
-// E2E_LONG=1.
+// Each test runs a few times by default, and as often as its comment says with E2E_LONG=1.
 package survive
 
 import (
@@ -28,16 +26,15 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// back is how soon there is service again, whatever happened, if the provider is
-// there: the wait for a dead lock or for the mark of a dead process, and some slack.
+// back is how soon the proxy serves again if the provider is up. It covers the wait for the lock or
+// the mark of a dead process.
 const back = 15 * time.Second
 
-// long reports whether each proof runs often, with nothing beside it.
+// long reports whether each test runs often, on a machine that does nothing else.
 func long() bool { return os.Getenv("E2E_LONG") != "" }
 
-// inTime reports what took longer than limit. It does so only in the long runs: in the gate
-// the machine may be busy. There the tests of tokensource check how long each wait is, on a
-// clock that no load changes.
+// inTime fails the test if what took longer than limit. It does so only in long runs, because by
+// default the machine may be busy. The tests of tokensource check each wait on a virtual clock.
 func inTime(t *testing.T, what string, took, limit time.Duration) {
 	t.Helper()
 	if took > limit && long() {
@@ -45,7 +42,7 @@ func inTime(t *testing.T, what string, took, limit time.Duration) {
 	}
 }
 
-// The runs mostly wait, for locks to become stale: many at once cost little.
+// The tests mostly wait for locks to become stale, so many can run at once.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	chosen := false
@@ -58,7 +55,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// times is how often a proof runs: a few times in the gate, often with E2E_LONG=1.
+// times is how often a test runs: a few times by default, often with E2E_LONG=1.
 func times(few, often int) int {
 	if long() {
 		return often
@@ -98,7 +95,7 @@ type world struct {
 // owners is how many processes a world can tell apart.
 const owners = 20
 
-// newWorld has a provider whose access tokens live that long.
+// newWorld starts a provider with that lifetime of access tokens.
 func newWorld(t *testing.T, lifetime time.Duration, rotation tokensourcetest.Rotation) *world {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -136,8 +133,8 @@ func newWorld(t *testing.T, lifetime time.Duration, rotation tokensourcetest.Rot
 	return w
 }
 
-// scratch is a directory that ends with the test. It is in memory where it can be: how
-// soon there is service again must not depend on who else writes to the disk.
+// scratch returns a directory that is removed after the test. It is in memory if possible, so that
+// other writes to the disk do not delay the proxy.
 func scratch(t *testing.T) string {
 	t.Helper()
 	const memory = "/dev/shm"
@@ -154,7 +151,7 @@ func scratch(t *testing.T) string {
 
 func secret(process int) string { return fmt.Sprintf("process-%d", process) }
 
-// login gives the configuration the refresh token of a new login.
+// login writes the refresh token of a new login to the file that the configuration names.
 func (w *world) login(t *testing.T) {
 	t.Helper()
 	// Replaced at once: a half-written file would be another refresh token.
@@ -239,8 +236,8 @@ func (w *world) newest() string {
 	return last.RefreshToken
 }
 
-// lossless ends all processes, lest an answer be on its way to the storage, and reports
-// lost and reused refresh tokens.
+// lossless stops all processes, so that every answer has reached the storage, and reports lost and
+// reused refresh tokens.
 func (w *world) lossless(t *testing.T) {
 	t.Helper()
 	var ending sync.WaitGroup
@@ -274,7 +271,7 @@ func (g *gate) Accept() (net.Conn, error) {
 	}
 }
 
-// relogin brings a refresh token of a new login to p, which said that it needs one.
+// relogin configures the refresh token of a new login, and waits until p serves with it.
 func (w *world) relogin(t *testing.T, p *harness.Proxy) {
 	t.Helper()
 	after := w.issued()
@@ -285,8 +282,8 @@ func (w *world) relogin(t *testing.T, p *harness.Proxy) {
 	}, "service after a new login")
 }
 
-// pause puts a FIFO in the place of the record: who reads the record stands still
-// there. reached waits until somebody does; restore puts the record back.
+// pause replaces the record by a FIFO, so that a process that reads the record blocks. reached
+// waits until one does; restore puts the record back.
 func (w *world) pause(t *testing.T) (reached, restore func()) {
 	t.Helper()
 	path := w.record()
@@ -306,7 +303,7 @@ func (w *world) pause(t *testing.T) (reached, restore func()) {
 				t.Cleanup(func() { _ = syscall.Close(fd) }) // closed earlier, it would end the reading
 			}
 			return err == nil
-		}, "somebody to read the record")
+		}, "a process to read the record")
 	}
 	restore = func() {
 		t.Helper()

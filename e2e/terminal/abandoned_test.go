@@ -13,22 +13,19 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A server that renews the account's token meanwhile has not finished the login.
+// A login command still waits when the server refreshes the account's token meanwhile.
 func TestLoginOfAnAccountThatIsRenewedMeanwhile(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{Config: tokensourcetest.Config{AccessTokenLifetime: 4 * time.Second}})
 	proxy := start(t, p, "provider biggerplate", true)
 	connect(t, p, proxy)
 	again := proxy.Terminal(nil, "authinject", "login", "a")
-	consent, err := p.Allow(t.Context(), again.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, p, again.Address())
 	before := len(p.TokenRequests())
 	rig.Eventually(t, func() bool {
 		_, _ = proxy.Get("/api/x")
 		return len(p.TokenRequests()) >= before+3
-	}, "the server renewed nothing")
+	}, "the server to refresh the token")
 	if again.Ended() {
 		t.Fatalf("it ended before the answer was there:\n%s", again.Text())
 	}
@@ -42,10 +39,7 @@ func TestLoginOfAnAccountThatIsRenewedMeanwhile(t *testing.T) {
 func connect(t *testing.T, p *tokensourcetest.Provider, proxy *harness.Proxy) {
 	t.Helper()
 	login := proxy.Terminal(nil, "authinject", "login", "a")
-	consent, err := p.Allow(t.Context(), login.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, p, login.Address())
 	login.Type(consent.Redirect)
 	if code := login.Wait(); code != 0 {
 		t.Fatalf("code %d:\n%s", code, login.Text())
@@ -63,8 +57,8 @@ func visit(t *testing.T, address string) {
 	_ = res.Body.Close()
 }
 
-// A login that nobody waits for any more can no longer be finished, by whatever way
-// the command ended.
+// Once the login command has ended, by an interrupt or by its time-out, its login cannot be
+// finished.
 func TestAbandonedLogin(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
@@ -89,10 +83,7 @@ func TestAbandonedLogin(t *testing.T) {
 		if logins := logins(t, proxy); len(logins) != 0 {
 			t.Errorf("%s: logins under way: %v", name, logins)
 		}
-		consent, err := p.Allow(t.Context(), address)
-		if err != nil {
-			t.Fatal(err)
-		}
+		consent := rig.Allow(t, p, address)
 		visit(t, consent.Redirect)
 		if n := len(p.TokenRequests()); n != 0 {
 			t.Errorf("%s: %d token requests", name, n)
@@ -100,7 +91,7 @@ func TestAbandonedLogin(t *testing.T) {
 	}
 }
 
-// logins are the files of the logins under way.
+// logins returns the files of the logins under way.
 func logins(t *testing.T, proxy *harness.Proxy) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(proxy.Home, "data", "caddy", "authinject", "logins", "*.json"))
@@ -110,7 +101,7 @@ func logins(t *testing.T, proxy *harness.Proxy) []string {
 	return files
 }
 
-// Where nobody can be asked, what is missing is named by its flag.
+// Without a terminal to ask at, the error names the flag that is missing.
 func TestNobodyToAsk(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(t.TempDir(), "Caddyfile")
@@ -124,7 +115,7 @@ func TestNobodyToAsk(t *testing.T) {
 	}
 }
 
-// For programs, no accounts are an empty list.
+// status --json prints an empty list if there is no account.
 func TestStatusOfNothing(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(t.TempDir(), "caddy.json")

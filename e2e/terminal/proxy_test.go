@@ -12,8 +12,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// proxy in one line, without a Caddyfile: requests arrive with a token, a page of another site gets none,
-// and Ctrl-C ends it.
+// The command proxy needs no Caddyfile. Requests reach the upstream with a token, a page of another
+// site is refused, and Ctrl-C ends the command.
 func TestProxyInOneLine(t *testing.T) {
 	t.Parallel()
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{})
@@ -56,7 +56,7 @@ func TestProxyInOneLine(t *testing.T) {
 	tokensourcetest.Report(t, srv.CheckAbsent("the terminal", proxy.Text()))
 }
 
-// Two proxies at one address would each get some of the requests.
+// A second proxy at the same address fails: each would get some of the requests.
 func TestProxyAtATakenAddress(t *testing.T) {
 	t.Parallel()
 	other := harness.Start(t, "http://{$ADDR} {\n}\n")
@@ -67,7 +67,7 @@ func TestProxyAtATakenAddress(t *testing.T) {
 	}
 }
 
-// Where a person has to log in, the page is there.
+// A proxy whose provider needs a login serves the connect page.
 func TestProxyWithALogin(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
@@ -86,13 +86,13 @@ func TestProxyWithALogin(t *testing.T) {
 		res, body, err := rig.Read(http.Get("http://" + addr + "/connect"))
 		page = body
 		return err == nil && res.StatusCode == http.StatusOK
-	}, "the page does not open")
+	}, "the page to open")
 	if !strings.Contains(page, `data-source="proxy"`) || !strings.Contains(page, "Connect") {
 		t.Errorf("the page:\n%s", page)
 	}
 }
 
-// What it runs can be had as a Caddyfile.
+// The command can print its configuration as a Caddyfile.
 func TestProxyPrintsItsCaddyfile(t *testing.T) {
 	t.Parallel()
 	res := harness.Command(t, []string{"authinject", "proxy", "--print", "--from", ":9000", "--to", "https://acme.api.accelo.com", "--provider", "accelo", "--var", "deployment=acme",
@@ -105,7 +105,7 @@ func TestProxyPrintsItsCaddyfile(t *testing.T) {
 	}
 }
 
-// Mistakes are named by what is wrong with them, with no place in a file that nobody wrote.
+// Errors name the flag or value that is wrong, and no line of the generated Caddyfile.
 func TestProxyFlags(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -9,7 +9,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// refresh makes the running server ask for a token, and says what came of it.
+// The command refresh makes the running server request a token, and prints the outcome.
 func TestRefresh(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
@@ -27,7 +27,7 @@ func TestRefresh(t *testing.T) {
 	before := len(p.TokenRequests())
 	run("a: Connected, renews by itself", 0, "a")
 	if n := len(p.TokenRequests()); n != before+1 {
-		t.Errorf("%d token requests, want 1", n-before)
+		t.Errorf("the provider got %d token requests, want 1", n-before)
 	}
 	if status, _ := proxy.Get("/api/x"); status != http.StatusOK {
 		t.Errorf("the server's token does not serve: %d", status)
@@ -39,7 +39,7 @@ func TestRefresh(t *testing.T) {
 	run("asking the admin API at localhost:1:", 1, "a", "--address", "localhost:1")
 }
 
-// Without a Caddyfile, and with nobody there, the address that was tried is named.
+// Without a Caddyfile and without a server, the error names the admin address.
 func TestRefreshOfNobody(t *testing.T) {
 	t.Parallel()
 	res := harness.Command(t, []string{"authinject", "refresh", "a", "--address", "localhost:1"})
@@ -48,8 +48,8 @@ func TestRefreshOfNobody(t *testing.T) {
 	}
 }
 
-// logout tells the running server, which does not use the token for another request. Where the server cannot be
-// told, it finds out by itself.
+// logout tells the running server, which does not use the token for another request. Where the
+// server cannot be told, it finds out by itself.
 func TestLogoutTellsTheServer(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string

@@ -18,7 +18,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// callback is the redirect URL of the page in caddyfile, once the port is known.
+// callback returns the redirect URL of the server's page.
 func callback(p *harness.Proxy) string { return p.URL + "/connect/callback" }
 
 // start runs a server with one source of the provider. With page it serves the connect page.
@@ -41,7 +41,7 @@ func write(t *testing.T, proxy *harness.Proxy, name string, config rig.Caddyfile
 	}
 }
 
-// serves waits until the server has a token, or none, without having been told.
+// serves waits until the server has a token, or has none, as want says. Nothing tells the server.
 func serves(t *testing.T, proxy *harness.Proxy, want bool) {
 	t.Helper()
 	rig.Eventually(t, func() bool {
@@ -50,7 +50,7 @@ func serves(t *testing.T, proxy *harness.Proxy, want bool) {
 	}, "the server's token: want %t", want)
 }
 
-// silent checks that what a command printed holds no secret.
+// silent checks that a command printed no secret.
 func silent(t *testing.T, p *tokensourcetest.Provider, text string, secrets ...string) {
 	t.Helper()
 	tokensourcetest.Report(t, p.CheckAbsent("the terminal", text))
@@ -61,8 +61,8 @@ func silent(t *testing.T, p *tokensourcetest.Provider, text string, secrets ...s
 	}
 }
 
-// Beside a running server with the page, the answer arrives at that; the command and
-// the server both learn of it.
+// If a server with the connect page runs, the login's answer arrives there. Both the command and
+// the server then use the account.
 func TestLoginThroughTheRunningServer(t *testing.T) {
 	for _, name := range []string{tokensourcetest.Biggerplate, tokensourcetest.Tiltify, tokensourcetest.TinyEmail, tokensourcetest.TinyPlus} {
 		t.Run(name, func(t *testing.T) {
@@ -71,10 +71,7 @@ func TestLoginThroughTheRunningServer(t *testing.T) {
 			proxy := start(t, p, "provider "+name, true)
 			serves(t, proxy, false)
 			login := proxy.Terminal(nil, "authinject", "login", "a")
-			consent, err := p.Allow(t.Context(), login.Address())
-			if err != nil {
-				t.Fatal(err)
-			}
+			consent := rig.Allow(t, p, login.Address())
 			res, err := http.Get(consent.Redirect) // the person's browser, which has no cookie of ours
 			if err != nil || res.StatusCode != http.StatusOK {
 				t.Fatalf("the callback: %v %v", res, err)
@@ -110,7 +107,7 @@ func TestLoginThroughTheRunningServer(t *testing.T) {
 	}
 }
 
-// Where no server listens at the redirect URL, the command does.
+// If no server listens at the redirect URL, the command listens there.
 func TestLoginListens(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
@@ -127,11 +124,8 @@ func TestLoginListens(t *testing.T) {
 	rig.Eventually(t, func() bool {
 		got, err := os.ReadFile(opened)
 		return err == nil && string(got) == address+"|"
-	}, "the browser was not opened at the address, which is one argument")
-	consent, err := p.Allow(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	}, "the browser to be opened, with the address as its one argument")
+	consent := rig.Allow(t, p, address)
 	for name, c := range map[string]struct {
 		url    string
 		status int
@@ -147,7 +141,7 @@ func TestLoginListens(t *testing.T) {
 		}
 		_ = res.Body.Close()
 	}
-	// Browsers bring an answer more than once, to fetch it ahead or to try again: one counts.
+	// Browsers may open the callback several times, to prefetch or to retry. One of them counts.
 	var group sync.WaitGroup
 	var connected atomic.Int32
 	for range 8 {
@@ -171,13 +165,14 @@ func TestLoginListens(t *testing.T) {
 		t.Errorf("code %d:\n%s", code, login.Text())
 	}
 	if n := len(p.TokenRequests()); n != 1 {
-		t.Errorf("%d token requests", n)
+		t.Errorf("the provider got %d token requests", n)
 	}
 	serves(t, proxy, true)
 	silent(t, p, login.Text())
 }
 
-// With neither page nor redirect_url the command listens on a port of its own, on loopback by its address.
+// With neither page nor redirect_url the command listens on a port of its own, on loopback by its
+// address.
 func TestLoginListensOnAPortOfItsOwn(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
@@ -193,10 +188,7 @@ func TestLoginListensOnAPortOfItsOwn(t *testing.T) {
 		t.Fatalf("redirect_uri %s", redirect)
 	}
 	p.SetRedirectURIs(redirect)
-	consent, err := p.Allow(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, p, address)
 	visit(t, consent.Redirect)
 	if code := login.Wait(); code != 0 || !strings.Contains(login.Text(), "a: Connected") {
 		t.Errorf("code %d:\n%s", code, login.Text())
@@ -205,17 +197,15 @@ func TestLoginListensOnAPortOfItsOwn(t *testing.T) {
 	silent(t, p, login.Text())
 }
 
-// Over SSH the browser is elsewhere, and ends at an address that does not answer there: it is pasted.
+// Over SSH the browser is elsewhere, and ends at an address that does not answer there: it is
+// pasted.
 func TestLoginPasted(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.TinyPlus, tokensourcetest.ProviderConfig{Fragment: true})
 	proxy := start(t, p, "provider tinyplus\nredirect_url https://proxy.example.com/connect/callback", true)
 	p.SetRedirectURIs("https://proxy.example.com/connect/callback")
 	login := proxy.Terminal([]string{"SSH_CONNECTION=x", "DISPLAY=:0"}, "authinject", "login", "a")
-	consent, err := p.Allow(t.Context(), login.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, p, login.Address())
 	login.Type("")
 	login.Type("nonsense")
 	login.WaitText("That is not an address")
@@ -231,16 +221,13 @@ func TestLoginPasted(t *testing.T) {
 	silent(t, p, login.Text())
 }
 
-// A PIN is typed; a wrong one may be corrected, but not for ever.
+// The user types a PIN, and may correct a wrong one twice.
 func TestLoginByPIN(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{})
 	proxy := start(t, p, "provider accelo {\ndeployment acme\n}", false)
 	login := proxy.Terminal(nil, "authinject", "login", "a", "--account", "fry")
-	consent, err := p.Allow(t.Context(), login.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
+	consent := rig.Allow(t, p, login.Address())
 	login.WaitText("Code or PIN: ")
 	login.Type("000000000")
 	login.WaitText("did not accept the code")
@@ -271,12 +258,11 @@ func TestLoginByPIN(t *testing.T) {
 	}
 }
 
-// The deployment of an account is a flag, and known when the account is connected again.
+// The flag --var accepts only variables of the source, with a value.
 func TestLoginWithAVariable(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{})
 	proxy := start(t, p, "provider accelo", false)
-	_ = proxy
 	for name, c := range map[string]struct {
 		args []string
 		want string
@@ -291,7 +277,7 @@ func TestLoginWithAVariable(t *testing.T) {
 	}
 }
 
-// What cannot be done is said, and where.
+// Errors say what failed, and where.
 func TestCommandsThatFail(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
@@ -326,22 +312,16 @@ func TestCommandsThatFail(t *testing.T) {
 		t.Errorf("denied: code %d:\n%s", code, denied.Text())
 	}
 	if n := len(p.TokenRequests()); n != 0 {
-		t.Errorf("%d token requests", n)
+		t.Errorf("the provider got %d token requests", n)
 	}
 }
 
-// seal seals what lies in the clear, and says what it did.
+// The command seal encrypts records that are stored in the clear, and prints how many.
 func TestSeal(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
 	proxy := start(t, p, "provider biggerplate", true)
-	login := proxy.Terminal(nil, "authinject", "login", "a")
-	consent, err := p.Allow(t.Context(), login.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
-	login.Type(consent.Redirect)
-	login.Wait()
+	connect(t, p, proxy)
 	records := func() (text string) {
 		files, err := filepath.Glob(filepath.Join(proxy.Home, "data", "caddy", "authinject", "records", "*", "*.json"))
 		if err != nil || len(files) != 1 {
@@ -374,12 +354,12 @@ func TestSeal(t *testing.T) {
 	if code := status.Wait(); code != 0 || !strings.Contains(status.Text(), "Connected, renews by itself") {
 		t.Errorf("status: code %d:\n%s", code, status.Text())
 	}
-	// With another key nothing is lost, and what can be said is said.
+	// With another key, status says that the record is sealed, and changes nothing.
 	lost := proxy.Terminal([]string{"KEY=" + strings.Repeat("x", 32)}, "authinject", "status", "--config", "sealed.caddyfile")
 	if code := lost.Wait(); code != 1 || !strings.Contains(lost.Text(), "The stored record is sealed under the encryption key") || strings.Contains(lost.Text(), "Not connected") {
 		t.Errorf("status with another key: code %d:\n%s", code, lost.Text())
 	}
-	// What belongs to no source any more is counted.
+	// seal counts records of sources that are no longer configured.
 	write(t, proxy, "other.caddyfile", sealed.Source("renamed", "provider biggerplate", rig.Login(p)))
 	again := proxy.Terminal(key, "authinject", "seal", "--config", "other.caddyfile")
 	if code := again.Wait(); code != 0 || !strings.Contains(again.Text(), "not in this configuration, left as they are: 1") {

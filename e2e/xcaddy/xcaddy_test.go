@@ -52,7 +52,7 @@ func TestXcaddy(t *testing.T) {
 		t.Errorf("through the proxy: %d %q, want 200", status, body)
 	}
 	if got := op.Count("client_credentials"); got != 1 {
-		t.Errorf("%d token requests, want 1", got)
+		t.Errorf("the provider got %d token requests, want 1", got)
 	}
 }
 

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -28,12 +29,12 @@ func FreeAddr(t testing.TB) string {
 	addrMu.Lock()
 	defer addrMu.Unlock()
 	for range 200 {
-		port := firstPort + rand.IntN(lastPort-firstPort+1)
+		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // a port is no secret
 		if addrs[port] {
 			continue
 		}
 		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		l, err := net.Listen("tcp", addr)
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 		if err != nil {
 			continue
 		}

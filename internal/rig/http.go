@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"context"
 	"io"
 	"net/http"
 )
@@ -8,7 +9,7 @@ import (
 // Send sends a request without a body, with header fields as pairs of name and value, and reads the
 // answer's body.
 func Send(client *http.Client, method, url string, header ...string) (*http.Response, string, error) {
-	req, err := http.NewRequest(method, url, http.NoBody)
+	req, err := http.NewRequestWithContext(context.Background(), method, url, http.NoBody)
 	if err != nil {
 		return nil, "", err
 	}

@@ -49,3 +49,13 @@ func API(emu *tokensourcetest.Provider, options ...string) string {
 	path := strings.TrimPrefix(emu.Endpoints().API, emu.URL)
 	return Block("handle_path /api/*", "rewrite * "+path+"{uri}", Block("authinject a "+emu.URL, options...))
 }
+
+// Allow logs a user in at emu and allows what address asks for.
+func Allow(t testing.TB, emu *tokensourcetest.Provider, address string) tokensourcetest.Consent {
+	t.Helper()
+	consent, err := emu.Allow(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return consent
+}
