@@ -151,6 +151,7 @@ func assemble(t *testing.T, image *stage, out string) string {
 // what .dockerignore lets through; then the binary runs in the image's files alone, as its user,
 // on a root file system that cannot be written, with the image's entry point and environment.
 func TestImage(t *testing.T) {
+	t.Parallel()
 	d := parseDockerfile(t, read(t, "Dockerfile"))
 	image := d.last()
 	out := dockerBuild(t, d[0])
@@ -261,6 +262,7 @@ func releaseOf(t *testing.T, dist, platform string) string {
 // The release's archive has all that it should, its sums are right by the system's own program, its
 // binary says its version, and its list names the modules that go.mod has.
 func TestRelease(t *testing.T) {
+	t.Parallel()
 	dist := filepath.Join(t.TempDir(), "dist")
 	platform := runtime.GOOS + "/" + runtime.GOARCH
 	out := releaseOf(t, dist, platform)

@@ -131,6 +131,7 @@ func (o *operations) record() string {
 
 // The page is carried out from top to bottom, and each step does what it says.
 func TestOperations(t *testing.T) {
+	t.Parallel()
 	o := newOperations(t)
 	t.Cleanup(o.end)
 	if err := os.Symlink(harness.Binary(t), filepath.Join(o.dir, "caddy")); err != nil {

@@ -22,6 +22,7 @@ const prometheusDir = "examples/prometheus"
 
 // The rules are valid, and do what their own tests say.
 func TestPrometheusRules(t *testing.T) {
+	t.Parallel()
 	promtool := tool(t, "promtool", "prometheus")
 	dir := filepath.Join(root(t), prometheusDir)
 	for _, args := range [][]string{
@@ -128,6 +129,7 @@ func (p *prometheus) firing(alert, source string) bool {
 // that it has ended, both while the token still lives; and a source that has no token. No alert is
 // raised for a source that is well. Every query of the dashboard finds something.
 func TestDeadCredentialRaisesAlert(t *testing.T) {
+	t.Parallel()
 	srv := provider(t, tokensourcetest.Config{Clients: []tokensourcetest.Client{
 		{ID: "dead", Secrets: []string{"dead-secret"}}, {ID: "well", Secrets: []string{"well-secret"}},
 	}})
