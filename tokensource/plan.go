@@ -262,6 +262,11 @@ func (s *situation) storedRecord(rec *Record, err error, slow bool) {
 	}
 }
 
+// probedWrites notes whether the storage takes writes.
+func (s *situation) probedWrites(err error) {
+	s.probed, s.probeErr, s.troubled = true, err, s.troubled || err != nil
+}
+
 // slept notes a pause.
 func (s *situation) slept(d time.Duration) {
 	s.fresh, s.probed, s.rested = false, false, s.rested+d
@@ -316,6 +321,8 @@ func planRequest(s *situation) step {
 		return failUnasked(s, s.barred, s.barred.cause, "another process holds a newer refresh token that it could not store yet")
 	case s.contended && s.rested < markSettles:
 		return step{verb: doSleep, wait: markSettles, why: "the process that had the lock may be about to store its mark"}
+	case s.locked && s.elsewhere(s.rec) && !s.probed:
+		return step{verb: doProbe, why: "if the storage takes no writes, that process cannot store what it is granted"}
 	case s.locked && s.elsewhere(s.rec):
 		return step{verb: doSleep, wait: watchEvery, why: "another process is sending this refresh token"}
 	case s.prepared != s.rec:

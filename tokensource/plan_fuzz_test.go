@@ -170,7 +170,7 @@ func (w *planWalk) apply(st step) (ended bool) {
 		w.storedMark(mark, st.wait, w.storageErr(), w.flip(4))
 		w.seenMine = false
 	case doProbe:
-		w.probed, w.probeErr = true, w.storageErr()
+		w.probedWrites(w.storageErr())
 	case doAsk:
 		w.answer()
 	case doStore:

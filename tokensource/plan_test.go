@@ -96,6 +96,8 @@ func mark(err error, settle time.Duration) func(*situation) {
 
 func slept(d time.Duration) func(*situation) { return func(s *situation) { s.slept(d) } }
 
+func probed(err error) func(*situation) { return func(s *situation) { s.probedWrites(err) } }
+
 func saved(err error, slow bool) func(*situation) {
 	return func(s *situation) { s.storedRecord(s.rec, err, slow) }
 }
@@ -173,7 +175,9 @@ var planTable = []struct {
 		{name: "the record was not read since the lock was taken", s: begun(found(planRecord(5)), prepared, func(s *situation) { s.tookLock(false, false, nil) }), verb: doRead},
 		{name: "another process holds a newer refresh token that it could not store", s: begun(locked, func(s *situation) { s.barred = &Error{Class: ClassWait, Reason: "claimed", cause: ErrClaimed} }), verb: doFail, class: ClassWait, unasked: true},
 		{name: "another process held the lock until a moment ago", s: begun(locked, func(s *situation) { s.contended = true }), verb: doSleep, wait: 500 * time.Millisecond},
-		{name: "the stored record has another process's mark, younger than a request may take", s: begun(locked, found(planRecord(5, marked("other", 3*time.Second, false)))), verb: doSleep, wait: time.Second},
+		{name: "the stored record has another process's mark, younger than a request may take", s: begun(locked, found(planRecord(5, marked("other", 3*time.Second, false)))), verb: doProbe},
+		{name: "the same, and the storage was tried", s: begun(locked, found(planRecord(5, marked("other", 3*time.Second, false))), probed(nil)), verb: doSleep, wait: time.Second},
+		{name: "the stored record has another process's mark that was watched until it was too old, and the storage took no writes meanwhile", s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, false))), prepared, probed(errPlanOutage), func(s *situation) { s.watched, s.claim = true, shared }), verb: doMark, wait: 7 * time.Second},
 		{name: "another process lost an answer a moment ago", s: begun(locked, found(planRecord(5, marked("other", 100*time.Millisecond, true))), prepared), verb: doFail, class: ClassWait},
 		{name: "another process lost an answer a while ago", s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, true))), prepared), verb: doMark},
 		{name: "the stored record has another process's mark that was watched until it was too old", s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, false))), prepared, func(s *situation) { s.watched, s.claim = true, shared }), verb: doMark, wait: 1500 * time.Millisecond},
@@ -190,10 +194,10 @@ var planTable = []struct {
 		{name: "the mark has to stay", s: begun(locked, mark(nil, 7*time.Second)), verb: doSleep, wait: time.Second},
 		{name: "a second later", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second)), verb: doRead},
 		{name: "the mark is still there", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark), verb: doProbe},
-		{name: "the mark is still there, and the storage takes writes", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, func(s *situation) { s.probed = true }), verb: doSleep, wait: time.Second},
-		{name: "the mark is still there, but the storage takes no writes", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, func(s *situation) { s.probed, s.probeErr = true, errPlanOutage }), verb: doFail, class: ClassWait, unasked: true},
+		{name: "the mark is still there, and the storage takes writes", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, probed(nil)), verb: doSleep, wait: time.Second},
+		{name: "the mark is still there, but the storage takes no writes", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, probed(errPlanOutage)), verb: doFail, class: ClassWait, unasked: true},
 		{name: "the mark stayed for as long as it had to", s: begun(locked, mark(nil, 1500*time.Millisecond), slept(1500*time.Millisecond), ownMark), verb: doAsk},
-		{name: "another process's mark replaced it", s: begun(locked, mark(nil, time.Second), slept(time.Second), found(planRecord(5, marked("other", 0, false)))), verb: doSleep, wait: time.Second},
+		{name: "another process's mark replaced it", s: begun(locked, mark(nil, time.Second), slept(time.Second), found(planRecord(5, marked("other", 0, false))), probed(nil)), verb: doSleep, wait: time.Second},
 		{name: "a newer token replaced it", s: begun(locked, mark(nil, time.Second), slept(time.Second), found(planRecord(6)), usable), verb: doAdopt, generation: 6},
 		{name: "the record cannot be read any more", s: begun(locked, mark(nil, time.Second), slept(time.Second), unread(errPlanOutage)), verb: doFail, class: ClassWait, unasked: true},
 		{name: "the storage did not take the mark, and a token lives", s: begun(locked, mark(errPlanOutage, 0)), verb: doFail, class: ClassWait, unasked: true},

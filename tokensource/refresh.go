@@ -45,7 +45,7 @@ func (a *account) refresh(ctx context.Context) step {
 		case doMark:
 			a.mark(ctx, s, st.wait)
 		case doProbe:
-			s.probed, s.probeErr = true, a.probe(ctx)
+			s.probedWrites(a.probe(ctx))
 		case doAsk:
 			a.ask(ctx, s)
 		case doStore:
