@@ -105,6 +105,7 @@ type situation struct {
 	fresh         bool
 	stored        *Record
 	readErr       error
+	unread        int // reads that failed since the last lock, mark or token request
 	found         comparison
 	usable, lives bool
 	served        bool
@@ -210,8 +211,8 @@ func compare(known, stored *Record) comparison {
 // newer record. This process's mark stays if the stored record still has it.
 func (s *situation) sees(stored *Record, err error) {
 	s.fresh, s.stored, s.readErr, s.found = true, stored, err, absent
-	s.troubled = s.troubled || err != nil
 	if err != nil {
+		s.troubled, s.unread = true, s.unread+1
 		return
 	}
 	known := cmp.Or(s.mark, s.rec)
@@ -275,7 +276,7 @@ func (s *situation) slept(d time.Duration) {
 
 // next begins to count anew: a lock, a mark or a token request came between.
 func (s *situation) next() {
-	s.fresh, s.probed, s.probeErr, s.rested = false, false, nil, 0
+	s.fresh, s.unread, s.probed, s.probeErr, s.rested = false, 0, false, nil, 0
 	s.saves, s.saved, s.saveErr, s.slow = 0, nil, nil, false
 }
 
@@ -440,6 +441,10 @@ func planGranted(s *situation) step {
 		return step{verb: doRead, why: "another process may have stored a record meanwhile"}
 	case vault.Unusable(s.readErr):
 		return end(s.granted, s.readErr, "a record that cannot be read is not written over")
+	case s.readErr != nil && s.claim != claimed && s.unread < storeTries:
+		return step{verb: doSleep, wait: storeAgain, why: "the storage may answer a moment later"}
+	case s.readErr != nil && s.claim != claimed:
+		return end(s.granted, s.readErr, "what is stored may be newer, and is not written over unread")
 	case s.found == decided && s.stored.Disconnected && !s.revoked:
 		return step{verb: doRevoke, rec: s.granted, why: "a person disconnected the account and did not know these tokens"}
 	case s.found == decided:

@@ -44,7 +44,6 @@ type planWalk struct {
 	began    *Record // what was known first
 	others   int     // marks of other processes so far
 	seenMine bool    // the last read saw the mark of this process
-	granted  map[*Record]bool
 	written  map[*Record]error
 }
 
@@ -55,7 +54,7 @@ var (
 )
 
 func newPlanWalk(input []byte) *planWalk {
-	w := &planWalk{situation: &situation{}, input: input, granted: map[*Record]bool{}, written: map[*Record]error{}}
+	w := &planWalk{situation: &situation{}, input: input, written: map[*Record]error{}}
 	w.process, w.timeout, w.now, w.stores = "us", 10*time.Second, planNow, !w.flip(16)
 	w.rec = w.record(uint64(w.pick(4)))
 	w.dirty = w.rec.Generation > 0 && w.flip(4)
@@ -240,7 +239,6 @@ func (w *planWalk) answer() {
 		granted.Generation++
 		granted.Intent, granted.Disconnected = nil, false
 		granted.RefreshToken = NewSecret(fmt.Sprint("rt-granted", granted.Generation))
-		w.granted[granted] = true
 	}
 	w.answered(granted, failure)
 }
@@ -284,10 +282,9 @@ func (w *planWalk) check(st step) error {
 			return errors.New("a token past its end is served")
 		}
 	case doStore:
-		// Nothing is known of what is stored only if it cannot be read: what was granted is kept all the same.
 		known := w.fresh && w.readErr == nil || w.saves > 0
 		switch {
-		case !known && w.claim != claimed && !w.grantedNow(st.rec):
+		case !known && w.claim != claimed:
 			return errors.New("a record is written over that was not read")
 		case w.fresh && w.readErr == nil && compare(st.rec, w.stored) >= newer:
 			return errors.New("a newer record is written over")
@@ -303,9 +300,4 @@ func (w *planWalk) check(st step) error {
 		return errors.New("a refresh token is cleared")
 	}
 	return nil
-}
-
-// grantedNow reports whether rec holds what the provider granted in this refresh.
-func (w *planWalk) grantedNow(rec *Record) bool {
-	return w.situation.granted != nil && (w.granted[rec] || w.asks > 0)
 }

@@ -208,7 +208,9 @@ var planTable = []struct {
 	{"After a token was granted", "From the provider's answer until the record is stored, the new refresh token exists only in this process.", []planRow{
 		{name: "a token was granted", s: sent(nil), verb: doRead},
 		{name: "the stored record still has this process's mark", s: sent(nil, ownMark), verb: doStore, generation: 6},
-		{name: "the record cannot be read during an outage", s: sent(nil, unread(errPlanOutage)), verb: doStore, generation: 6},
+		{name: "the record cannot be read", s: sent(nil, unread(errPlanOutage)), verb: doSleep, wait: 200 * time.Millisecond},
+		{name: "the record could not be read three times", s: sent(nil, unread(errPlanOutage), unread(errPlanOutage), unread(errPlanOutage)), verb: doPublish, dirty: true, generation: 6},
+		{name: "the record cannot be read, and this process is alone", s: sent(nil, unread(errPlanOutage), is(claimed)), verb: doStore, generation: 6},
 		{name: "the record is damaged", s: sent(nil, unread(errPlanBroken)), verb: doPublish, dirty: true, generation: 6},
 		{name: "another process stored a newer generation meanwhile", s: sent(nil, found(planRecord(8))), verb: doStore, generation: 9},
 		{name: "a person connected the account meanwhile", s: sent(nil, found(planRecord(6, decidedBefore)), usable), verb: doAdopt},
@@ -379,7 +381,7 @@ Each step of a refresh is decided by one function, ` + "`plan`" + ` in ` + "`tok
 - **No refresh token is sent by two processes.** A process sends one under a write-ahead mark that it stored, and that it saw to stay where another process could have written one. Without a mark, only a process that is alone sends one. A storage has no compare-and-swap, so one window is left: a process that stood still for longer than a request may take.
 - **What was granted is stored before it is used**, unless the storage fails. Then it is kept in memory, and stored as soon as the storage takes it.
 - **A token past its end is never handed out.**
-- **A generation never falls.** A newer record is never written over by an older one, unless the storage fails.
+- **A generation never falls.** A newer record is never written over by an older one: a record is read before it is written.
 - **Only a person clears a refresh token.** One that the provider refused is kept, and not sent again.
 - **One request for each generation and process.** If its answer is lost, it is sent once more.
 
