@@ -27,6 +27,13 @@ func FuzzPlan(f *testing.F) {
 		}
 		f.Add(seed)
 	}
+	// A storage that failed before, and that keeps no mark.
+	forgetful := []byte{0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3}
+	forgetful = append(forgetful, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0)
+	for range 80 {
+		forgetful = append(forgetful, 0, 0, 0, 0, 0, 0, 0, 0, 3)
+	}
+	f.Add(forgetful)
 	f.Fuzz(func(t *testing.T, input []byte) {
 		w := newPlanWalk(input)
 		if err := w.run(); err != nil {
