@@ -283,3 +283,32 @@ func TestOperationsNamesExist(t *testing.T) {
 		}
 	}
 }
+
+// The page's line with two secrets works with either of them.
+func TestOperationsTwoSecrets(t *testing.T) {
+	t.Parallel()
+	const line = "client_secret {file./run/secrets/crm-secret-new} {file./run/secrets/crm-secret}"
+	if !strings.Contains(read(t, "docs/operations.md"), "`"+line+"`") {
+		t.Fatal("the page has no such line")
+	}
+	o := newOperations(t)
+	_, seed := o.srv.IssueTokens("crm", "ada")
+	for name, content := range map[string]string{
+		"authinject-key-1": encryptionKey, "crm-secret": "crm-secret", "crm-secret-new": "not yet", "crm-refresh-token": seed,
+	} {
+		write(t, filepath.Join(o.secrets, name), content)
+	}
+	s := serve(t, harness.Binary(t), o.dir, adjust(t, o.blocks[1].text,
+		"client_secret {file./run/secrets/crm-secret}", line,
+		"https://login.example.com/oauth/token", o.srv.TokenURL(), "https://crm.example.com", o.srv.URL,
+		"/run/secrets", o.secrets, ":8080 {", ":"+o.proxy+" {"))
+	o.serves(2, "of which the first had the secret that is not valid yet")
+	o.srv.SetClientSecrets("crm", "not yet")
+	if _, _, err := do(client, http.MethodPost, "http://"+s.admin+"/authinject/sources/crm/refresh"); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, harness.Patience, func() bool {
+		_, body, err := get("http://" + s.admin + "/authinject/sources/crm")
+		return err == nil && strings.Contains(body, `"generation":2`)
+	}, "a token by the other secret")
+}

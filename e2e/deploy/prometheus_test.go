@@ -141,7 +141,7 @@ func TestDeadCredentialRaisesAlert(t *testing.T) {
 	// Caddy's metrics need no option; these are in its registry.
 	caddyfile := "{\n\tauthinject {\n" +
 		source("orders", "grant client_credentials") + source("dead", "grant client_credentials") + source("well", "grant client_credentials") +
-		source("crm", "grant refresh_token\n\t\t\trefresh_token {env.SEED}") + "\t}\n}\n" +
+		source("crm", "refresh_token {env.SEED}") + "\t}\n}\n" +
 		"http://127.0.0.1:" + proxy + " {\n"
 	for _, name := range []string{"orders", "dead", "well", "crm"} {
 		caddyfile += fmt.Sprintf("\thandle_path /%s/* {\n\t\tauthinject %s %s\n\t}\n", name, name, srv.URL)
