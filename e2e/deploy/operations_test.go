@@ -307,7 +307,7 @@ func TestOperationsTwoSecrets(t *testing.T) {
 	if _, _, err := do(client, http.MethodPost, "http://"+s.admin+"/authinject/sources/crm/refresh"); err != nil {
 		t.Fatal(err)
 	}
-	harness.Eventually(t, harness.Patience, func() bool {
+	rig.Eventually(t, func() bool {
 		_, body, err := get("http://" + s.admin + "/authinject/sources/crm")
 		return err == nil && strings.Contains(body, `"generation":2`)
 	}, "a token by the other secret")
