@@ -341,8 +341,7 @@ func planRequest(s *situation) step {
 	case s.lostElsewhere() > 0:
 		return failLostElsewhere(s)
 	case s.marks >= marksLimit:
-		e := &Error{Class: ClassWait, Reason: "the storage does not keep what is written to it"}
-		return step{verb: doFail, rec: s.rec, err: e, dirty: s.dirty, why: "the mark did not stay"}
+		return failMarks(s)
 	}
 	// After a failure of the storage, another process may be about to store a newer refresh token, unless
 	// there is no other process. If this process did not see the failure, it sees the mark of that one.
@@ -408,6 +407,10 @@ func planMarked(s *situation) step {
 		return failUnasked(s, deferred(s.probeErr), s.probeErr, "another process may be unable to store a newer record")
 	case s.rested < need:
 		return step{verb: doSleep, wait: min(need-s.rested, watchEvery), why: "a mark of another process would replace this one"}
+	case s.now.Sub(s.mark.Intent.Since) > quickRetry && s.marks >= marksLimit:
+		return failMarks(s)
+	case s.now.Sub(s.mark.Intent.Since) > quickRetry:
+		return step{verb: doMark, wait: s.settle, why: "this process stood still: others respect its mark for as long as a request may take"}
 	}
 	return step{verb: doAsk, why: "this process's mark is stored"}
 }
@@ -577,6 +580,11 @@ func failLostElsewhere(s *situation) step {
 		e = &Error{Class: ClassWait, Reason: "the answer to another process's token request was lost", RetryAt: s.now.Add(s.lostElsewhere())}
 	}
 	return step{verb: doFail, rec: s.rec, err: e, dirty: s.dirty, why: "the provider is asked as often as by one process"}
+}
+
+func failMarks(s *situation) step {
+	e := &Error{Class: ClassWait, Reason: "the storage is too slow, or does not keep what is written to it"}
+	return step{verb: doFail, rec: s.rec, err: e, dirty: s.dirty, why: "five marks did not stay, or were too old"}
 }
 
 // failUnasked ends a refresh because of the storage, before the provider was asked.

@@ -135,6 +135,9 @@ func (w *planWalk) run() error {
 // apply lets the input decide what comes of a step, and reports whether it ends the refresh.
 func (w *planWalk) apply(st step) (ended bool) {
 	w.now = w.now.Add(st.wait + time.Duration(w.pick(4))*100*time.Millisecond)
+	if w.flip(32) {
+		w.now = w.now.Add(time.Minute) // the process stood still
+	}
 	switch st.verb {
 	case doRead:
 		stored, err := w.inStorage(), error(nil)
@@ -268,6 +271,8 @@ func (w *planWalk) check(st step) error {
 			return errors.New("a refresh token is sent once more under an old mark")
 		case w.asks == 0 && watch && !w.seenMine:
 			return errors.New("a refresh token is sent under a mark that was not seen to stay")
+		case w.asks == 0 && w.now.Sub(w.mark.Intent.Since) > quickRetry:
+			return errors.New("a refresh token is sent under a mark that is too old")
 		case w.asks == 0 && w.rested < w.settle:
 			return fmt.Errorf("a refresh token is sent %v after its mark, which had to stay for %v", w.rested, w.settle)
 		}
