@@ -122,8 +122,8 @@ type situation struct {
 	// if another process held it, barred is why this process must not use the stored refresh token.
 	locked, withoutLock, contended bool
 	barred                         *Error
-	// watched is true if another process's mark was seen to become too old.
-	watched bool
+	// watched is how long another process's mark was seen to become old, while the storage took writes.
+	watched time.Duration
 
 	// mark is rec with the [Intent] of this process; nil before, and once another process's mark replaced it.
 	mark    *Record
@@ -271,7 +271,9 @@ func (s *situation) probedWrites(err error) {
 // slept notes a pause.
 func (s *situation) slept(d time.Duration) {
 	s.fresh, s.probed, s.rested = false, false, s.rested+d
-	s.watched = s.watched || s.elsewhere(s.rec)
+	if s.elsewhere(s.rec) {
+		s.watched += d
+	}
 }
 
 // next begins to count anew: a lock, a mark or a token request came between.
@@ -322,9 +324,9 @@ func planRequest(s *situation) step {
 		return failUnasked(s, s.barred, s.barred.cause, "another process holds a newer refresh token that it could not store yet")
 	case s.contended && s.rested < markSettles:
 		return step{verb: doSleep, wait: markSettles, why: "the process that had the lock may be about to store its mark"}
-	case s.locked && s.elsewhere(s.rec) && !s.probed:
+	case s.elsewhere(s.rec) && !s.probed:
 		return step{verb: doProbe, why: "if the storage takes no writes, that process cannot store what it is granted"}
-	case s.locked && s.elsewhere(s.rec):
+	case s.elsewhere(s.rec):
 		return step{verb: doSleep, wait: watchEvery, why: "another process is sending this refresh token"}
 	case s.prepared != s.rec:
 		return step{verb: doPrepare, why: "the request depends on the record"}
@@ -348,10 +350,10 @@ func planRequest(s *situation) step {
 	var settle time.Duration
 	left := s.rec.Intent
 	switch abandoned := left != nil && !left.Lost && left.Owner != s.process; {
-	case s.troubled, abandoned && !s.watched:
+	case s.troubled:
 		settle = afterTrouble
 	case abandoned:
-		settle = takeOverSettles
+		settle = max(afterTrouble-s.watched, takeOverSettles)
 	}
 	if settle > 0 && s.alone() == unclaimed {
 		return step{verb: doClaim, why: "a process that is alone need not wait for others"}
@@ -386,7 +388,7 @@ func planDirty(s *situation) (step, bool) {
 // planMarked waits until the mark is seen to stay, and asks.
 func planMarked(s *situation) step {
 	need := s.settle
-	if s.stalled || s.watched || s.contended || s.withoutLock {
+	if s.stalled || s.watched > 0 || s.contended || s.withoutLock {
 		// Another process may have read the same record. Of several marks the last one stays.
 		need = max(need, markSettles)
 	}
@@ -401,7 +403,7 @@ func planMarked(s *situation) step {
 		return step{verb: doRead, why: "the mark must be seen to stay"}
 	case s.readErr != nil:
 		return failUnasked(s, unreadable(s.readErr), s.readErr, "the mark was not seen to stay")
-	case s.settle >= afterTrouble && s.rested > 0 && !s.probed:
+	case s.settle > takeOverSettles && s.rested > 0 && !s.probed:
 		return step{verb: doProbe, why: "another process can store a newer record only while the storage takes writes"}
 	case s.probeErr != nil:
 		return failUnasked(s, deferred(s.probeErr), s.probeErr, "another process may be unable to store a newer record")
@@ -549,9 +551,12 @@ func (s *situation) alone() claim {
 }
 
 // overtaken reports whether another process stored a record since this process's mark. A mark of another process
-// counts too: it must not be written over while its refresh is under way.
+// counts too, however old: that process may have been granted a token that it cannot store yet.
 func (s *situation) overtaken() bool {
-	return s.readErr == nil && (s.found >= differs || s.found >= same && s.elsewhere(s.stored))
+	if s.readErr != nil || s.found < same {
+		return false
+	}
+	return s.found >= differs || s.stored.Intent != nil && s.stored.Intent.Owner != s.process
 }
 
 // elsewhere reports whether another process is likely to be sending the refresh token of rec: its mark is younger

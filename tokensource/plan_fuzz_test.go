@@ -258,7 +258,7 @@ func (w *planWalk) check(st step) error {
 	spends := w.request != nil && !w.request.RefreshToken.IsZero()
 	switch st.verb {
 	case doAsk:
-		watch := w.settle > 0 || w.stalled || w.watched || w.contended || w.withoutLock
+		watch := w.settle > 0 || w.stalled || w.watched > 0 || w.contended || w.withoutLock
 		switch {
 		case w.asks > 0 && (w.failure == nil || !w.failure.Lost || w.asks > 1):
 			return fmt.Errorf("request %d of a refresh", w.asks+1)
