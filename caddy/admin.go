@@ -116,12 +116,8 @@ func notAllowed(w http.ResponseWriter, methods, words string) error {
 // per request.
 func (a *App) serveReady(w http.ResponseWriter) error {
 	var waiting []accountStatus
-	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
-		st := a.pooled[name].source.Account("").Status()
-		if a.routes.perAccount[name] || st.Live {
-			continue
-		}
-		waiting = append(waiting, newAccountStatus(st, a.Sources[name].grantName))
+	for _, st := range a.waiting(slices.Sorted(maps.Keys(a.pooled))) {
+		waiting = append(waiting, newAccountStatus(st, a.Sources[st.Source].grantName))
 	}
 	status := http.StatusOK
 	if waiting != nil {

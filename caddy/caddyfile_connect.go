@@ -29,7 +29,8 @@ func init() {
 //
 //	authinject_connect [<matcher>] {
 //	    path    <path>
-//	    callers loopback|any
+//	    callers loopback|any|private_ranges|<range...>
+//	    user    <placeholder>
 //	    sources <source...>
 //	}
 //
@@ -93,7 +94,8 @@ type connectParser struct {
 // connectOptions are the options of the directive authinject_connect.
 var connectOptions = options{
 	{name: "path", args: "<path>", field: "Path", repeat: true, parse: connectPath},
-	{name: "callers", args: "loopback|any", field: "Callers", parse: text(checkCallers)},
+	{name: "callers", args: "loopback|any|private_ranges|<range...>", field: "Callers", repeat: true, parse: connectCallers},
+	{name: "user", args: "<placeholder>", field: "User", parse: text(checkUser)},
 	{name: "sources", args: "<source...>", field: "Sources", parse: connectSources},
 }
 
@@ -107,6 +109,35 @@ func connectPath(target any, d *caddyfile.Dispenser, o option) error {
 		return d.Err("path is given twice")
 	}
 	return text(func(_, path string) error { return checkConnectPath(path) })(target, d, o)
+}
+
+// connectCallers reads "callers <word or range...>".
+func connectCallers(target any, d *caddyfile.Dispenser, _ option) error {
+	p := target.(*connectParser)
+	if p.Callers != "" || p.CallerRanges != nil {
+		return d.Err("callers is given twice; write all callers in one line")
+	}
+	var callers []string
+	if err := list(d, &callers); err != nil {
+		return err
+	}
+	if slices.Contains(callers, callersAny) && len(callers) > 1 {
+		return d.WrapErr(errAnyAndMore)
+	}
+	for _, caller := range callers {
+		switch caller {
+		case callersLoopback, callersAny:
+			p.Callers = caller
+		case callersPrivate:
+			p.CallerRanges = append(p.CallerRanges, privateRanges...)
+		default:
+			if _, err := parseRanges([]string{caller}); err != nil {
+				return d.WrapErr(err)
+			}
+			p.CallerRanges = append(p.CallerRanges, caller)
+		}
+	}
+	return nil
 }
 
 // connectSources reads "sources <source...>".

@@ -1,8 +1,10 @@
 package caddy
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -25,7 +27,8 @@ func init() { caddy.RegisterModule(ConnectHandler{}) }
 // `/connect` | the page: the state of every account, and buttons to connect and disconnect it
 // `/connect/callback` | the redirect URL to register with the provider
 //
-// Only callers on this machine may open the page, unless Callers says otherwise. The page refuses
+// Only callers on this machine may open the page, unless Callers, CallerRanges or User says
+// otherwise. With User, each user sees and changes only their own accounts. The page refuses
 // requests that pages of other sites make, every prefetch, and a Host that is not an address,
 // localhost, or a host of the configuration. Requests for the page are not in the access log,
 // because their URLs, redirects and cookies hold codes and states. The log has a line for each
@@ -34,12 +37,25 @@ type ConnectHandler struct {
 	// Path is where the page is. Default: `/connect`. The callback is below it.
 	Path string `json:"path,omitempty"`
 
-	// Callers says who may open the page: `loopback` (the default), or `any`. Anyone who can open
-	// the page can connect and disconnect accounts, so put a guard in front before you say `any`.
+	// Callers says who may open the page: `loopback` (the default without User), or `any` (the
+	// default with User). Without User, anyone who can open the page can connect and disconnect
+	// accounts, so put a guard in front before you say `any`.
 	Callers string `json:"callers,omitempty"`
 
+	// CallerRanges are IP addresses and ranges in CIDR notation whose callers may open the page,
+	// besides those on this machine. The address of a client behind a proxy counts if the proxy is
+	// one of the server's `trusted_proxies`; other requests that a proxy passed on are refused.
+	CallerRanges []string `json:"caller_ranges,omitempty"`
+
+	// User is a placeholder for the name of whoever is logged in, such as `{http.auth.user.id}`,
+	// which Caddy's authentication sets. With it, people see, connect and disconnect only the
+	// account of exactly that name, in each source of the page. A request for which the placeholder
+	// is empty is refused, so without authentication in front nobody can use the page. Never use a
+	// value that the client itself chooses, such as a header field that no proxy in front replaces.
+	User string `json:"user,omitempty"`
+
 	// Sources are the token sources on the page. Default: all sources whose accounts a person
-	// connects.
+	// connects; with User, those of them whose account a request chooses.
 	Sources []string `json:"sources,omitempty"`
 
 	page connect.Page
@@ -62,7 +78,18 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	around := app.routesAround(ctx)
-	h.page = connect.Page{Path: h.Path, AnyCaller: h.Callers == callersAny, Shown: shownPath}
+	h.page = connect.Page{Path: h.Path, Shown: shownPath, Client: trustedClient}
+	if h.page.Ranges, err = parseRanges(h.CallerRanges); err != nil {
+		return err
+	}
+	h.page.AnyCaller = h.Callers == callersAny || h.Callers == "" && h.User != "" && h.page.Ranges == nil
+	if h.User != "" {
+		h.page.User = h.user
+		if strings.Contains(h.User, "{http.auth.") && !around.authenticates {
+			app.logger.Warn("nobody can open this page: no route has authentication, such as basic_auth, which sets the user",
+				zap.String("path", h.Path), zap.String("user", h.User))
+		}
+	}
 	for _, page := range around.pages {
 		h.page.Hosts = append(h.page.Hosts, host.OfURL(page.url))
 	}
@@ -72,7 +99,7 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) error {
 	names := h.Sources
 	if names == nil {
 		for name, pooled := range app.pooled {
-			if pooled.source.Interactive() {
+			if pooled.source.Interactive() && (h.User == "" || app.routes.perAccount[name]) {
 				names = append(names, name)
 			}
 		}
@@ -109,7 +136,46 @@ func (a *App) interactive(name, refusal string) (connect.Source, error) {
 
 // Validate checks the options.
 func (h *ConnectHandler) Validate() error {
-	return firstError(checkConnectPath(h.Path), checkCallers("callers", h.Callers))
+	err := firstError(checkConnectPath(h.Path), checkCallers(h.Callers))
+	if err == nil && h.User != "" {
+		err = checkUser("user", h.User)
+	}
+	if err == nil && h.Callers == callersAny && h.CallerRanges != nil {
+		err = errAnyAndMore
+	}
+	return err
+}
+
+// user returns the name of the user who made the request, or empty if a placeholder has no value.
+// It resolves placeholders once: a placeholder in a value that the client sent is not resolved.
+func (h *ConnectHandler) user(r *http.Request) string {
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return ""
+	}
+	user, err := repl.ReplaceOrErr(h.User, true, true)
+	if err != nil {
+		return ""
+	}
+	return user
+}
+
+// checkUser reports a user who is the same for all requests.
+func checkUser(_, user string) error {
+	if !hasPlaceholder(user) {
+		return fmt.Errorf("user %q is the same for everyone; write a placeholder for whoever is logged in, "+
+			"such as {http.auth.user.id}", user)
+	}
+	return nil
+}
+
+// trustedClient returns the address of a client behind a trusted proxy, or empty.
+func trustedClient(r *http.Request) string {
+	if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); !trusted {
+		return ""
+	}
+	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return client
 }
 
 func checkConnectPath(path string) error {
@@ -125,11 +191,35 @@ const (
 	callersAny      = "any"
 )
 
-func checkCallers(_, callers string) error {
+// callersPrivate stands in a Caddyfile for the ranges of private networks.
+const callersPrivate = "private_ranges"
+
+// privateRanges are the ranges for which the matchers of Caddy have the same word.
+var privateRanges = []string{"192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "127.0.0.1/8", "fd00::/8", "::1"}
+
+var errAnyAndMore = errors.New("callers any means all; remove the others")
+
+func checkCallers(callers string) error {
 	if callers != "" && callers != callersLoopback && callers != callersAny {
 		return fmt.Errorf("callers %q is not known; allowed are %s, %s", callers, callersLoopback, callersAny)
 	}
 	return nil
+}
+
+// parseRanges reads addresses and ranges.
+func parseRanges(texts []string) (ranges []netip.Prefix, err error) {
+	for _, text := range texts {
+		within, err := netip.ParsePrefix(text)
+		if address, single := netip.ParseAddr(text); single == nil && address.Zone() == "" {
+			within, err = address.Unmap().Prefix(address.Unmap().BitLen())
+		}
+		if err != nil || within.Addr().Is4In6() {
+			return nil, fmt.Errorf("callers %q is not known; allowed are %s, %s, %s, and addresses and ranges such as 192.0.2.0/24",
+				text, callersLoopback, callersAny, callersPrivate)
+		}
+		ranges = append(ranges, within)
+	}
+	return ranges, nil
 }
 
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].

@@ -148,7 +148,7 @@ func TestConnect(t *testing.T) {
 				t.Errorf("after the login: %d %s", status, body)
 			}
 			wantButton(t, ada, "Reconnect")
-			if _, page := ada.press("disconnect", "source", "a"); !strings.Contains(notice(page), "Disconnected a.") {
+			if _, page := ada.press("disconnect", "source", "a", "confirm", "yes"); !strings.Contains(notice(page), "Disconnected a.") {
 				t.Errorf("after disconnecting: %s", notice(page))
 			}
 			if status, body, _ = get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, "the account was disconnected") {

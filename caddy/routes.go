@@ -31,6 +31,8 @@ type routes struct {
 	// open are the listeners, by source, through which callers on other machines can use the
 	// source's token without a guard.
 	open map[string][]string
+	// authenticates is true if a route has authentication, which sets the placeholders of a user.
+	authenticates bool
 }
 
 // connectPage is an address of a handler authinject_connect.
@@ -85,6 +87,7 @@ func survey(servers map[string]*caddyhttp.Server) routes {
 		}
 		guarded := uses.guarded || slices.ContainsFunc(server.Routes, isGuard) ||
 			slices.ContainsFunc(server.TLSConnPolicies, func(p *caddytls.ConnectionPolicy) bool { return p.ClientAuthentication != nil })
+		found.authenticates = found.authenticates || uses.authenticates || slices.ContainsFunc(server.Routes, authenticates)
 		for source, accounts := range uses.sources {
 			found.perAccount[source] = found.perAccount[source] || accounts
 		}
@@ -112,6 +115,8 @@ type uses struct {
 	sources map[string]bool // all sources; true if a request chooses the account
 	tokens  []string        // the sources of transports
 	guarded bool            // a module in any place restricts the callers
+
+	authenticates bool // a module in any place authenticates them
 }
 
 func (u *uses) walk(part any) {
@@ -132,7 +137,8 @@ func (u *uses) walk(part any) {
 			u.sources[source] = u.sources[source] || account != ""
 		}
 		answers, _ := part["handle_response"].([]any)
-		u.guarded = u.guarded || part["handler"] == "authentication" || part["remote_ip"] != nil || part["client_ip"] != nil || len(answers) > 0
+		u.authenticates = u.authenticates || part["handler"] == "authentication"
+		u.guarded = u.guarded || u.authenticates || part["remote_ip"] != nil || part["client_ip"] != nil || len(answers) > 0
 		for _, item := range part {
 			u.walk(item)
 		}
@@ -155,6 +161,19 @@ func isGuard(route caddyhttp.Route) bool {
 			return len(h.HandleResponse) > 0
 		case *caddyhttp.Subroute:
 			return slices.ContainsFunc(h.Routes, isGuard)
+		}
+		return false
+	})
+}
+
+// authenticates reports whether a provisioned part of a route has authentication.
+func authenticates(route caddyhttp.Route) bool {
+	return slices.ContainsFunc(route.Handlers, func(handler caddyhttp.MiddlewareHandler) bool {
+		switch h := handler.(type) {
+		case *caddyauth.Authentication:
+			return true
+		case *caddyhttp.Subroute:
+			return slices.ContainsFunc(h.Routes, authenticates)
 		}
 		return false
 	})

@@ -33,7 +33,7 @@ func (p *Page) act(
 		return p.refuse(w, r, http.StatusBadRequest,
 			"The form could not be read. Go back, load the page again, and try once more.")
 	}
-	if !checkCSRF(r) {
+	if !checkCSRF(r, r.PostForm.Get("csrf")) {
 		return p.refuse(w, r, http.StatusForbidden,
 			"The page is too old, or the browser keeps no cookies. Load the page again, and try once more.")
 	}
@@ -41,7 +41,15 @@ func (p *Page) act(
 	if at < 0 {
 		return p.refuse(w, r, http.StatusNotFound, "There is no such source on this page. Load the page again.")
 	}
-	f := form{Source: p.Sources[at], account: strings.TrimSpace(r.PostForm.Get("account")), values: r.PostForm}
+	f := form{Source: p.Sources[at], account: r.PostForm.Get("account"), values: r.PostForm}
+	if !mayUse(r, f.account) {
+		return p.refuse(w, r, http.StatusForbidden, othersAccount)
+	}
+	if _, limited := userOf(r); limited {
+		f.values.Del(newAccountField) // it would finish a login of any account
+	} else {
+		f.account = strings.TrimSpace(f.account)
+	}
 	if r.PostForm.Has("account") {
 		if err := tokensource.CheckAccountName(f.account); err != nil {
 			return p.back(w, f, alert("Nothing was done: "+err.Error()+"."))
@@ -151,8 +159,11 @@ func (f form) manualLogin(r *http.Request, cookies []*http.Cookie) (*tokensource
 	return newest, nil
 }
 
-// disconnect revokes and removes an account's tokens.
+// disconnect revokes and removes an account's tokens, if the person has confirmed that.
 func (p *Page) disconnect(w http.ResponseWriter, r *http.Request, f form) error {
+	if f.values.Get(confirmField) == "" {
+		return p.confirm(w, r, f)
+	}
 	account, err := f.Tokens.Lookup(r.Context(), f.account)
 	if err == nil {
 		err = account.Disconnect(r.Context())
@@ -164,6 +175,17 @@ func (p *Page) disconnect(w http.ResponseWriter, r *http.Request, f form) error 
 		return p.back(w, f, alert("It is not certain that the account was disconnected. Load the page again."))
 	}
 	return p.back(w, f, &notice{Text: "Disconnected " + AccountName(f.Name, f.account) + "."})
+}
+
+// confirmField is in the form by which a person confirms what they pressed.
+const confirmField = "confirm"
+
+// confirm asks a person whether to disconnect an account.
+func (p *Page) confirm(w http.ResponseWriter, r *http.Request, f form) error {
+	return show(w, r, http.StatusOK, "confirm.html", view{
+		Title: "Disconnect " + AccountName(f.Name, f.account) + "?", Base: p.base(), CSRF: csrfToken(w, r),
+		Confirm: &confirmView{Source: f.Name, Account: f.account, Named: f.values.Has("account")},
+	})
 }
 
 // back sends the browser to the page, which shows n.

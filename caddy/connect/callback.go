@@ -76,6 +76,8 @@ func (p *Page) callback() callback {
 			switch {
 			case err != nil || l.Typed():
 				return s, l, noSuchLogin
+			case !mayUse(r, l.Account):
+				return s, l, othersLogin
 			case !l.Terminal && !broughtBy(r, l):
 				return s, l, "This login was begun in another browser, or this one keeps no cookies. " +
 					"Nothing was changed. Open the page in this browser and press Connect."

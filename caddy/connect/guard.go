@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -35,7 +36,10 @@ func (p *Page) checkCaller(r *http.Request) (refusal string) {
 	// A page that an upstream serves under the same address has the same origin as this page.
 	dest := r.Header.Get("Sec-Fetch-Dest")
 	switch {
-	case !p.AnyCaller && !isLocal(r):
+	case !p.AnyCaller && p.Ranges != nil && !isLocal(r) && !p.isInRanges(r):
+		return "This page is for callers at the addresses that the option callers names. Yours is not one of them, " +
+			"or a proxy that is not trusted passed the request on."
+	case !p.AnyCaller && p.Ranges == nil && !isLocal(r):
 		return "This page is for callers on the machine itself. To open it to others, " +
 			"behind a guard of your own, the configuration must say: callers any."
 	case !p.knowsHost(r.Host):
@@ -45,7 +49,7 @@ func (p *Page) checkCaller(r *http.Request) (refusal string) {
 		return "This request was made by a page of another site, and was not carried out."
 	case authinject.IsPrefetch(r.Header): // any page can make the browser prefetch, by speculation rules
 		return "Your browser loads this page ahead of time. It is shown when you open it."
-	case dest != "" && dest != "document":
+	case dest != "" && dest != "document" && !isRefresh(r):
 		return "This page cannot be loaded by a script or as a part of another page."
 	}
 	return ""
@@ -57,12 +61,15 @@ var passedOn = []string{
 	"X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "Fly-Client-Ip",
 }
 
+// wasPassedOn reports whether the request came through a proxy.
+func wasPassedOn(r *http.Request) bool {
+	return slices.ContainsFunc(passedOn, func(name string) bool { return len(r.Header[name]) > 0 })
+}
+
 // isLocal reports whether the caller is on this machine and is not a proxy.
 func isLocal(r *http.Request) bool {
-	for _, name := range passedOn {
-		if len(r.Header[name]) > 0 {
-			return false
-		}
+	if wasPassedOn(r) {
+		return false
 	}
 	address, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -70,6 +77,27 @@ func isLocal(r *http.Request) bool {
 		return r.RemoteAddr == "" || strings.HasPrefix(r.RemoteAddr, "@") || strings.HasPrefix(r.RemoteAddr, "/")
 	}
 	return host.IsLoopbackInZone(address)
+}
+
+// isInRanges reports whether the caller's address is in the ranges. If a proxy that is not trusted
+// passed the request on, the caller's address is not known.
+func (p *Page) isInRanges(r *http.Request) bool {
+	client := ""
+	if p.Client != nil {
+		client = p.Client(r)
+	}
+	if client == "" {
+		if wasPassedOn(r) {
+			return false
+		}
+		client, _, _ = net.SplitHostPort(r.RemoteAddr) // without a port, it is not an address
+	}
+	address, err := netip.ParseAddr(client)
+	if err != nil {
+		return false
+	}
+	address = address.Unmap().WithZone("")
+	return slices.ContainsFunc(p.Ranges, func(within netip.Prefix) bool { return within.Contains(address) })
 }
 
 // knowsHost reports whether a Host field names this page: by an address, by a loopback name, or by
@@ -94,26 +122,41 @@ func csrfToken(w http.ResponseWriter, r *http.Request) string {
 	value := rand.Text()
 	for _, cookie := range r.CookiesNamed(csrfCookie) {
 		if len(cookie.Value) == len(value) {
-			return csrfOf(cookie.Value)
+			return csrfOf(r, cookie.Value)
 		}
 	}
 	//nolint:gosec // Secure if there is TLS; loopback needs none
 	http.SetCookie(w, &http.Cookie{
 		Name: csrfCookie, Value: value, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode,
 	})
-	return csrfOf(value)
+	return csrfOf(r, value)
 }
 
-func csrfOf(cookie string) string {
+// csrfOf returns the token of a cookie. It holds for one user: a user could put their own cookie
+// into another user's browser, from a page that an upstream serves, and knows its token.
+func csrfOf(r *http.Request, cookie string) string {
 	mac := hmac.New(sha256.New, csrfKey)
 	mac.Write([]byte(cookie))
+	if user, limited := userOf(r); limited {
+		mac.Write([]byte("\x00" + user))
+	}
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// checkCSRF reports whether a form comes from this page in the same browser. It ignores cookies of
+// checkCSRF reports whether token comes from this page in the same browser. It ignores cookies of
 // the same name that another application on the host set for another path.
-func checkCSRF(r *http.Request) bool {
+func checkCSRF(r *http.Request, token string) bool {
 	return slices.ContainsFunc(r.CookiesNamed(csrfCookie), func(cookie *http.Cookie) bool {
-		return hmac.Equal([]byte(csrfOf(cookie.Value)), []byte(r.PostForm.Get("csrf")))
+		return hmac.Equal([]byte(csrfOf(r, cookie.Value)), []byte(token))
 	})
+}
+
+// refreshField is the field of the request by which the page's script refreshes the page. Its value
+// is the token of the forms: a page of an upstream does not know it, and so cannot read this page.
+const refreshField = "X-Authinject-Page"
+
+// isRefresh reports whether the page's own script made the request, to show the present states.
+func isRefresh(r *http.Request) bool {
+	token := r.Header.Get(refreshField)
+	return token != "" && r.Method == http.MethodGet && checkCSRF(r, token)
 }

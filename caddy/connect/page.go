@@ -5,8 +5,10 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -30,6 +32,15 @@ type Page struct {
 	Path string
 	// AnyCaller accepts callers on other machines. Set it only if a guard is in front.
 	AnyCaller bool
+	// Ranges are addresses of other machines whose callers are accepted, too.
+	Ranges []netip.Prefix
+	// Client returns the address of a client behind a proxy that is trusted, or empty if the request
+	// came by no such proxy. Nil: no proxy is trusted. Ranges need it.
+	Client func(r *http.Request) string
+	// User returns the name of the user who made the request, or empty if it is not known. With it,
+	// each user sees and changes only the accounts of that name, and no one else sees the page. Nil:
+	// everyone who may open the page sees all accounts.
+	User func(r *http.Request) string
 	// Hosts are the names, in lower case, by which people know the page. The page also answers to
 	// addresses, to localhost, and to the hosts of the sources' redirect URLs.
 	Hosts []string
@@ -101,7 +112,8 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Page) serve(w http.ResponseWriter, r *http.Request, rest string) error {
-	if refusal := p.checkCaller(r); refusal != "" {
+	r, refusal := p.identify(r)
+	if refusal = cmp.Or(p.checkCaller(r), refusal); refusal != "" {
 		return p.refuse(w, r, http.StatusForbidden, refusal)
 	}
 	switch {

@@ -27,8 +27,14 @@ func (tokenEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func newSource(t *testing.T) connect.Source {
 	t.Helper()
+	return newSourceOn(t, nil)
+}
+
+// newSourceOn is a source that keeps its records in storage; nil: in memory.
+func newSourceOn(t *testing.T, storage tokensource.Storage) connect.Source {
+	t.Helper()
 	src, err := tokensource.New(tokensource.Config{
-		Name: "orders", Grant: tokensource.AuthorizationCode{}, ClientID: "x", Transport: tokenEndpoint{},
+		Name: "orders", Grant: tokensource.AuthorizationCode{}, ClientID: "x", Transport: tokenEndpoint{}, Storage: storage,
 		AuthorizeURL: "https://login.example.com/authorize", TokenURL: "https://login.example.com/token",
 	})
 	if err != nil {

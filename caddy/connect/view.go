@@ -5,7 +5,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"embed"
+	"encoding/base64"
 	"errors"
 	"html/template"
 	"net/http"
@@ -29,6 +31,19 @@ var templates = template.Must(template.ParseFS(files, "*.html"))
 //go:embed style.css
 var pageStyle template.CSS
 
+// pageScript shows times in the zone of the browser, and the present states. The page works without
+// it. The policy allows this one script by its hash.
+//
+//go:embed page.js
+var pageScript string
+
+var pageScriptHash = hashOf(pageScript)
+
+func hashOf(script string) string {
+	sum := sha256.Sum256([]byte(script))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
 // The names of the button that leads to the provider: on an account that has to be connected, and
 // on an account that works.
 const (
@@ -48,6 +63,18 @@ type view struct {
 	CSRF    string
 	Notice  *notice
 	Sources []sourceView
+	// User is the name of the user whose accounts these are, if Limited says that users see only
+	// their own.
+	User    string
+	Limited bool
+	Script  template.JS
+	Confirm *confirmView
+}
+
+// confirmView is the question whether to disconnect an account.
+type confirmView struct {
+	Source, Account string
+	Named           bool
 }
 
 // sourceView is a row of the page.
@@ -69,7 +96,7 @@ type accountView struct {
 	State     tokensource.State
 	Words     string
 	Mood      Mood
-	Expiry    string
+	Expiry    time.Time
 	Scope     string
 	Connected bool
 	// Button is the name of the button that leads to the provider. Working says that the account
@@ -91,16 +118,27 @@ func (p *Page) servePage(w http.ResponseWriter, r *http.Request) error {
 		return seeOther(w, elsewhere)
 	}
 	query := r.URL.Query()
-	v := view{Title: "Connected accounts", Base: p.base(), CSRF: csrfToken(w, r)}
+	v := view{Title: "Connected accounts", Base: p.base(), CSRF: csrfToken(w, r), Script: template.JS(pageScript)} //nolint:gosec // a file of this package
+	v.User, v.Limited = userOf(r)
 	if r.Method == http.MethodGet {
 		v.Notice = takeNotice(query.Get("notice"))
 	}
+	stand := syncedStatus
+	if isRefresh(r) {
+		stand = statusUnused
+	}
 	for _, s := range p.Sources {
+		if v.Limited {
+			own := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Manual: s.manual()}
+			own.Accounts = []accountView{newAccountView(r.Context(), s, v.User, stand)}
+			v.Sources = append(v.Sources, own)
+			continue
+		}
 		account := ""
 		if query.Get("source") == s.Name {
 			account = query.Get("account")
 		}
-		v.Sources = append(v.Sources, p.sourceView(r.Context(), s, account))
+		v.Sources = append(v.Sources, newSourceView(r.Context(), s, account, stand))
 	}
 	return show(w, r, http.StatusOK, "page.html", v)
 }
@@ -130,7 +168,30 @@ func (p *Page) canonical(r *http.Request) string {
 	return u.String()
 }
 
-func (p *Page) sourceView(ctx context.Context, s Source, wanted string) sourceView {
+// statusFunc returns how an account stands, and why that may be out of date.
+type statusFunc func(ctx context.Context, s Source, account string) (tokensource.Status, error)
+
+// syncedStatus reads the stored record and puts it to use if it is newer.
+func syncedStatus(ctx context.Context, s Source, name string) (tokensource.Status, error) {
+	account := s.Tokens.Account(name)
+	err := account.Sync(ctx)
+	return account.Status(), err
+}
+
+// statusUnused does not count as a use of the account: a page that stays open keeps no account in
+// memory, and leads to no token request.
+func statusUnused(ctx context.Context, s Source, name string) (tokensource.Status, error) {
+	stored, err := s.Tokens.Stored(ctx, name)
+	if known, loaded := s.Tokens.Loaded(name); loaded {
+		inUse := known.Status()
+		if err != nil || !stored.Decided.After(inUse.Decided) && (inUse.Live || !stored.Live) {
+			return inUse, err
+		}
+	}
+	return stored, err
+}
+
+func newSourceView(ctx context.Context, s Source, wanted string, stand statusFunc) sourceView {
 	v := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Manual: s.manual()}
 	names, err := s.Tokens.Accounts(ctx)
 	if err != nil {
@@ -140,12 +201,12 @@ func (p *Page) sourceView(ctx context.Context, s Source, wanted string) sourceVi
 		v.More = len(names) - maxShownAccounts
 		names = names[:maxShownAccounts]
 	}
-	unnamed := p.accountView(ctx, s, "")
+	unnamed := newAccountView(ctx, s, "", stand)
 	if !s.PerAccount || unnamed.State != tokensource.StateNone && unnamed.Connected {
 		v.Accounts = append(v.Accounts, unnamed)
 	}
 	for _, name := range names {
-		v.Accounts = append(v.Accounts, p.accountView(ctx, s, name))
+		v.Accounts = append(v.Accounts, newAccountView(ctx, s, name, stand))
 	}
 	if s.PerAccount || len(names) > 0 || wanted != "" {
 		v.New = &accountView{ID: s.Name + "-new", Named: true, Button: connectButton, Fields: fields(s, s.Name+"-new", nil)}
@@ -156,10 +217,8 @@ func (p *Page) sourceView(ctx context.Context, s Source, wanted string) sourceVi
 	return v
 }
 
-func (p *Page) accountView(ctx context.Context, s Source, name string) accountView {
-	account := s.Tokens.Account(name)
-	failed := account.Sync(ctx)
-	st := account.Status()
+func newAccountView(ctx context.Context, s Source, name string, stand statusFunc) accountView {
+	st, failed := stand(ctx, s, name)
 	v := accountView{ID: s.Name + "-" + shortDigest(name), Name: name, Named: name != "", State: st.State, Scope: st.Scope}
 	v.Words, v.Mood = Describe(st, time.Now())
 	v.Connected = st.Live || st.Generation > 0 && !st.Disconnected
@@ -168,7 +227,7 @@ func (p *Page) accountView(ctx context.Context, s Source, name string) accountVi
 		v.Button = reconnectButton
 	}
 	if !st.Expiry.IsZero() && v.Connected {
-		v.Expiry = st.Expiry.UTC().Format("2006-01-02 15:04 UTC")
+		v.Expiry = st.Expiry.UTC()
 	}
 	if failed != nil {
 		v.Words, v.Mood = v.Words+" "+reasonOf(failed), Bad
@@ -188,7 +247,9 @@ func fields(s Source, id string, values map[string]string) []fieldView {
 // refuse shows a message. Callers that may use the page get a link to it.
 func (p *Page) refuse(w http.ResponseWriter, r *http.Request, status int, message string) error {
 	base := ""
-	if status == http.StatusBadRequest || status == http.StatusForbidden && p.checkCaller(r) == "" {
+	user, limited := userOf(r)
+	mayOpen := p.checkCaller(r) == "" && (user != "" || !limited)
+	if status == http.StatusBadRequest || status == http.StatusForbidden && mayOpen {
 		base = p.base()
 	}
 	return refuse(w, r, status, message, base)
@@ -216,8 +277,11 @@ func show(w http.ResponseWriter, r *http.Request, status int, name string, v vie
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")
 	policy := "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; img-src data:; style-src 'nonce-" + v.Nonce + "'"
-	if name == "fragment.html" {
+	switch name {
+	case "fragment.html":
 		policy += "; script-src 'nonce-" + v.Nonce + "'"
+	case "page.html":
+		policy += "; script-src " + pageScriptHash + "; connect-src 'self'"
 	}
 	header.Set("Content-Security-Policy", policy)
 	w.WriteHeader(status)
