@@ -82,6 +82,22 @@ func wantStep(t *testing.T, r *doctor.Report, status doctor.Status, name, text, 
 	}
 }
 
+// wantNoIssuedToken asserts that a report holds no token that srv issued.
+func wantNoIssuedToken(t *testing.T, srv *tokensourcetest.Server, r *doctor.Report) {
+	t.Helper()
+	var text bytes.Buffer
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, req := range srv.TokenRequests() {
+		for _, token := range []string{req.AccessToken, req.RefreshToken} {
+			if token != "" {
+				rig.MustNotHold(t, "the report", text.String(), token)
+			}
+		}
+	}
+}
+
 // wantChange asserts a proposed change.
 func wantChange(t *testing.T, r *doctor.Report, want doctor.Change) {
 	t.Helper()
@@ -98,8 +114,16 @@ func wantNoFailure(t *testing.T, r *doctor.Report) {
 	}
 }
 
-// fails is a refresh token's count of requests that srv refused or granted.
-func refreshes(srv *tokensourcetest.Server) int { return srv.CountGrant("refresh_token") }
+// spent counts the token requests that hold a refresh token of the configuration or one that replaced
+// it.
+func spent(srv *tokensourcetest.Server) (n int) {
+	for _, req := range srv.TokenRequests() {
+		if token := req.Params.Get("refresh_token"); token != "" && token != "authinject-doctor" {
+			n++
+		}
+	}
+	return n
+}
 
 // A configuration in which all is well has no failed step, and the upstream accepts the token.
 func TestDoctorFindsNothing(t *testing.T) {
@@ -119,6 +143,15 @@ func TestDoctorFindsNothing(t *testing.T) {
 	if n := srv.Count(); n != 1 {
 		t.Errorf("%d token requests, want 1", n)
 	}
+}
+
+// The provider's own words are shown without what was sent.
+func TestDoctorShowsWhatTheProviderSays(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	srv.AlwaysFault(tokensourcetest.Respond(http.StatusBadRequest, "application/json",
+		`{"error":"invalid_request","error_description":"no audience in `+rig.Canary+`","hint":"never-shown"}`))
+	r := diagnose(t, doctorRun{}, clientCredentials(t, srv), "never-shown")
+	wantStep(t, r, doctor.Fail, "client_authentication", `the provider says "no audience in [removed]"`, "")
 }
 
 // The report in JSON has the documented members.
@@ -180,7 +213,7 @@ func TestDoctorWrongClientAuth(t *testing.T) {
 		}}})
 		config := clientCredentials(t, srv).Source("a", "client_auth "+c.has)
 		r := diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config)
-		wantStep(t, r, doctor.Fail, "client_authentication", "now", "")
+		wantStep(t, r, doctor.Fail, "client_authentication", "client_auth "+c.has, "")
 		wantStep(t, r, doctor.Warn, "try_auth", string(c.accepts)+" works", "change client_auth")
 		wantChange(t, r, doctor.Change{In: "source a", Remove: "client_auth " + c.has, Add: "client_auth " + string(c.accepts)})
 	}
@@ -195,7 +228,7 @@ func TestDoctorTryAuthSpendsNoRefreshToken(t *testing.T) {
 	r := diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config, token)
 	wantStep(t, r, doctor.Warn, "try_auth", "client_secret_post works", "")
 	wantChange(t, r, doctor.Change{In: "source a", Add: "client_auth client_secret_post"})
-	if n := refreshes(srv); n != 1 {
+	if n := spent(srv); n != 1 {
 		t.Errorf("%d requests with the refresh token, want 1", n)
 	}
 	r = diagnose(t, doctorRun{}, config.Source("a", "client_auth client_secret_post"), token)
@@ -250,7 +283,7 @@ func TestDoctorRevokedGrant(t *testing.T) {
 	srv.RevokeAll()
 	r := diagnose(t, doctorRun{}, config, token)
 	wantStep(t, r, doctor.OK, "client_authentication", "accepted", "")
-	wantStep(t, r, doctor.Fail, "grant", "400 invalid_grant: the refresh token was revoked", "get a new refresh token")
+	wantStep(t, r, doctor.Fail, "grant", `400 invalid_grant (the provider says "the login is revoked"): the refresh token was revoked`, "get a new refresh token")
 }
 
 func TestDoctorProviderDown(t *testing.T) {
@@ -294,7 +327,7 @@ func TestDoctorStorageReadOnly(t *testing.T) {
 	r := diagnose(t, doctorRun{}, config, token)
 	wantStep(t, r, doctor.Fail, "storage", "cannot be written", "let the user that runs Caddy write")
 	wantStep(t, r, doctor.Skip, "token", "could be lost", "")
-	if n := refreshes(srv); n != 0 {
+	if n := spent(srv); n != 0 {
 		t.Errorf("%d refresh tokens were sent", n)
 	}
 }
@@ -392,20 +425,18 @@ func TestDoctorStoresWhatTheProviderReplaces(t *testing.T) {
 	r = diagnose(t, doctorRun{}, config, token)
 	wantNoFailure(t, r)
 	wantStep(t, r, doctor.OK, "token", "no token request was needed", "")
-	if n := refreshes(srv); n != 1 {
+	if n := spent(srv); n != 1 {
 		t.Errorf("%d refreshes, want 1", n)
 	}
 	r = diagnose(t, doctorRun{options: doctor.Options{Refresh: true}}, config, token)
 	wantNoFailure(t, r)
 	wantStep(t, r, doctor.OK, "early_refresh", "", "")
 	wantStep(t, r, doctor.OK, "rotation", "replaced the refresh token, and the new one was stored", "")
-	if n := refreshes(srv); n != 2 {
+	if n := spent(srv); n != 2 {
 		t.Errorf("%d refreshes, want 2", n)
 	}
+	wantNoIssuedToken(t, srv, r)
 	tokensourcetest.Report(t, srv.CheckReuse())
-	for _, issued := range srv.Issued() {
-		_ = issued // diagnose has looked for the secrets of the configuration; these are looked for below
-	}
 }
 
 // A provider that refuses an early refresh is recognized, and the login survives.
@@ -418,17 +449,23 @@ func TestDoctorEarlyRefreshRefused(t *testing.T) {
 	wantStep(t, r, doctor.Warn, "early_refresh", "refused to give a new token while the old one is live", "refresh_before")
 }
 
-// An account that no person connected is reported, with where to connect it.
+// An account that no person connected is reported, with where to connect it. The client can be
+// checked without a login.
 func TestDoctorAccountNotConnected(t *testing.T) {
-	srv := rig.Server(t, tokensourcetest.Config{})
+	emu := tokensourcetest.StartProvider(t, tokensourcetest.Tiltify, tokensourcetest.ProviderConfig{
+		Config: tokensourcetest.Config{Clients: []tokensourcetest.Client{{ID: tokensourcetest.DefaultClientID, Secrets: []string{rig.Canary}}}},
+	})
 	t.Setenv("CLIENT_SECRET", rig.Canary)
 	addr := rig.FreeAddr(t)
-	config := stored(t).Source("a", "grant authorization_code", rig.Client(srv), "authorize_url "+srv.URL+"/authorize").
-		Site("http://"+addr, "bind 127.0.0.1", "authinject_connect /connect*", "authinject a "+srv.URL)
+	config := stored(t).Source("a", "provider tiltify", rig.Login(emu)).
+		Site("http://"+addr, "bind 127.0.0.1", "authinject_connect /connect*", "authinject a "+emu.URL)
 	r := diagnose(t, doctorRun{}, config)
 	wantStep(t, r, doctor.Fail, "grant", "is not connected", "open http://"+addr+"/connect and press Connect, or run caddy authinject login a")
 	r = diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config)
 	wantStep(t, r, doctor.OK, "client_authentication", "accepts the client", "")
+	t.Setenv("CLIENT_SECRET", "canary-wrong-secret-93")
+	r = diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config, "canary-wrong-secret-93")
+	wantStep(t, r, doctor.Fail, "try_auth", "accepts none of", "")
 }
 
 // An open listener and allow_origins * are warned of.

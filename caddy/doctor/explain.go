@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,9 +23,9 @@ func (x *exam) explain(ctx context.Context, err error) {
 		x.fail("token", "no token came in time", "run doctor again; if it stays so, raise timeout")
 		return
 	}
-	answered := fmt.Sprintf("the token endpoint answered %d", failure.Status)
-	if failure.Code != "" {
-		answered += " " + failure.Code
+	answered := failure.What()
+	if said := failure.ProviderSaid(); said != "" {
+		answered += fmt.Sprintf(" (the provider says %q)", said)
 	}
 	accepted := func() {
 		x.ok("client_authentication", fmt.Sprintf("the provider accepted the client %s", x.how()))
@@ -58,19 +59,12 @@ func (x *exam) explain(ctx context.Context, err error) {
 		}
 		x.deadGrant(answered)
 	case failure.Class == tokensource.ClassOperator && slices.Contains([]int{404, 405, 410, 415}, failure.Status):
-		x.fail("token", answered+": there is no token endpoint at token_url", "correct token_url; the provider's documentation has it")
+		x.fail("token", answered, "correct token_url; the provider's documentation has it")
 		if x.server != nil && x.server.TokenURL != "" && x.server.TokenURL != cfg.TokenURL {
 			x.change("token_url", "token_url "+cfg.TokenURL, x.server.TokenURL)
 		}
-	case failure.Class == tokensource.ClassOperator && failure.Status >= 300 && failure.Status < 400:
-		x.fail("token", answered+", a redirect, which is not followed", "correct token_url: often a slash at its end or https:// is missing")
-	case failure.Status == http.StatusTooManyRequests:
-		x.fail("token", answered+": it limits how often a token may be requested", "wait, and look for another program that uses the same client")
-	case failure.Status >= 500, failure.Class == tokensource.ClassWait && failure.Status >= 400:
-		x.fail("token", answered+": the provider is in trouble, or something in front of it refuses the request",
-			"wait, and look at the provider's status page; a running server tries again by itself")
 	default:
-		x.fail("token", answered+": "+failure.Reason, "look up the code in the provider's documentation")
+		x.fail("token", answered, cmp.Or(failure.Remedy(), "look at the provider's documentation and status page"))
 	}
 }
 
@@ -85,12 +79,8 @@ func (x *exam) unanswered(failure *tokensource.Error) {
 		x.fail("grant", "the configured token has expired: the time of the option expires has passed",
 			"get a new token from the provider, write it where token points, and correct expires")
 		x.change("expires", "expires …", "<time>")
-	case x.Config.Grant.Traits().Local:
-		x.fail("grant", failure.Reason, "correct the option token")
-	case strings.Contains(failure.Reason, "certificate is not trusted"):
-		x.fail("token", failure.Reason, trustRemedy)
 	default:
-		x.fail("token", failure.Reason, "see the steps before; a running server tries again by itself if the cause is temporary")
+		x.fail("token", failure.What(), cmp.Or(failure.Remedy(), "see the steps before"))
 	}
 }
 
@@ -176,7 +166,18 @@ func (x *exam) knownGrants() string {
 	return "; the issuer's metadata names " + limit(strings.Join(x.server.Grants(), ", "), 200)
 }
 
-// probeGrant is a grant whose request proves the client and nothing else: an invented code.
+// invented is a code and a refresh token that no provider has issued.
+const invented = "authinject-doctor"
+
+// probeParams are the parameters of a request that proves the client and nothing else, by grant. A
+// client may use only the grants that it is registered for.
+var probeParams = map[string]url.Values{
+	"client_credentials": {"grant_type": {"client_credentials"}},
+	"refresh_token":      {"grant_type": {"refresh_token"}, "refresh_token": {invented}},
+	"authorization_code": {"grant_type": {"authorization_code"}, "code": {invented}, "redirect_uri": {"http://127.0.0.1/"}},
+}
+
+// probeGrant is a grant that sends such a request.
 type probeGrant struct{ params url.Values }
 
 // Traits implements [tokensource.Grant].
@@ -253,13 +254,10 @@ func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) verdict {
 	} else {
 		cfg.ClientSecrets = cfg.ClientSecrets[:1]
 	}
-	grant := probeGrant{url.Values{"grant_type": {"client_credentials"}}}
-	if x.GrantName != "client_credentials" {
-		grant = probeGrant{url.Values{
-			"grant_type": {"authorization_code"}, "code": {"authinject-doctor"}, "redirect_uri": {"http://127.0.0.1/"},
-		}}
+	cfg.Grant = probeGrant{probeParams[x.GrantName]}
+	if _, known := probeParams[x.GrantName]; !known {
+		cfg.Grant = probeGrant{probeParams["authorization_code"]}
 	}
-	cfg.Grant = grant
 	cfg.Params = slices.DeleteFunc(slices.Clone(cfg.Params), func(p tokensource.Param) bool {
 		return p.Name == "client_id" || p.Name == "client_secret" // a preset's, for one way only
 	})

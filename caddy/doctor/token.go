@@ -146,7 +146,7 @@ func (x *exam) obtained(st tokensource.Status, asked int, early error) {
 
 // how names the way of client authentication.
 func (x *exam) how() string {
-	return fmt.Sprintf("%s (client_auth %s)", x.Config.ClientID, x.auth())
+	return fmt.Sprintf("(client_id %s, client_auth %s)", x.Config.ClientID, x.auth())
 }
 
 func (x *exam) auth() tokensource.ClientAuth {
