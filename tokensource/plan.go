@@ -454,6 +454,8 @@ func planGranted(s *situation) step {
 		return step{verb: doRevoke, rec: s.granted, why: "a person disconnected the account and did not know these tokens"}
 	case s.found == decided:
 		return follow(s, "a person decided meanwhile, and that counts")
+	case s.found >= newer && s.stored.Seed != s.granted.Seed && s.stored.Seed != s.mark.Seed:
+		return follow(s, "another process began with a refresh token that was configured meanwhile, and that counts")
 	}
 	rec := s.granted
 	if s.overtaken() {

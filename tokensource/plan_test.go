@@ -217,6 +217,7 @@ var planTable = []struct {
 		{name: "the record cannot be read, and this process is alone", s: sent(nil, unread(errPlanOutage), is(claimed)), verb: doStore, generation: 6},
 		{name: "the record is damaged", s: sent(nil, unread(errPlanBroken)), verb: doPublish, dirty: true, generation: 6},
 		{name: "another process stored a newer generation meanwhile", s: sent(nil, found(planRecord(8))), verb: doStore, generation: 9},
+		{name: "another process began with a newly configured refresh token meanwhile", s: sent(nil, found(planRecord(7, func(r *Record) { r.Seed = "new" })), usable), verb: doAdopt, generation: 7},
 		{name: "a person connected the account meanwhile", s: sent(nil, found(planRecord(6, decidedBefore)), usable), verb: doAdopt},
 		{name: "a person connected the account meanwhile, and that token is due", s: sent(nil, found(planRecord(6, decidedBefore))), verb: doFail, class: ClassWait, generation: 6},
 		{name: "a person disconnected the account meanwhile", s: sent(nil, found(planRecord(6, disconnected))), verb: doRevoke, generation: 6},
