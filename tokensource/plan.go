@@ -177,7 +177,8 @@ const (
 
 // compare tells how the stored record relates to the known one. What a person decided goes before the
 // generation: a refresh that began earlier, in whatever process, never undoes it. Two records of one
-// generation differ if one of them was stored late: then the token that was obtained later counts.
+// generation differ if one of them was stored late: then the token that was obtained later counts. So it does for
+// records that began with different configured refresh tokens.
 func compare(known, stored *Record) comparison {
 	if stored == nil {
 		return absent
@@ -190,6 +191,9 @@ func compare(known, stored *Record) comparison {
 		byGeneration = -1
 	}
 	replaced := !stored.RefreshToken.Equal(known.RefreshToken)
+	if stored.Seed != known.Seed && stored.Obtained.After(known.Obtained) {
+		byGeneration = 1 // it began with a refresh token that was configured later
+	}
 	switch {
 	case byPerson > 0:
 		return decided

@@ -156,6 +156,7 @@ var planTable = []struct {
 		{name: "the storage is out of reach, and no record is known", s: begun(func(s *situation) { s.rec = &Record{} }, unread(errPlanOutage)), verb: doFail, class: ClassWait, unasked: true},
 		{name: "the stored record is of a newer generation, and its token is not due", s: begun(found(planRecord(6)), usable), verb: doAdopt, generation: 6},
 		{name: "the stored record is of the same generation and was obtained later, and its token is not due", s: begun(found(planRecord(5, func(r *Record) { r.RefreshToken, r.Obtained = NewSecret("late"), planNow })), usable), verb: doAdopt},
+		{name: "the stored record is of an older generation, but began with a refresh token that was configured since", s: begun(found(planRecord(4, func(r *Record) { r.Seed, r.Obtained = "new", planNow })), usable), verb: doAdopt, generation: 4},
 		{name: "the known record has a mark, the stored one has none any more, and its token is not due", s: begun(func(s *situation) { marked("other", time.Second, false)(s.rec) }, found(planRecord(5)), usable), verb: doAdopt},
 		{name: "the stored record is newer, its token lives but is due, and no token is in use", s: begun(ended, found(planRecord(6)), lives), verb: doServe, generation: 6},
 		{name: "the stored record is newer, and its token has ended", s: begun(ended, found(planRecord(6))), verb: doPrepare},
@@ -387,7 +388,7 @@ Each step of a refresh is decided by one function, ` + "`plan`" + ` in ` + "`tok
 - **No refresh token is sent by two processes.** A process sends one under a write-ahead mark that it stored, and that it saw to stay where another process could have written one. Without a mark, only a process that is alone sends one. A storage has no compare-and-swap, so one window is left: a process that stood still for longer than a request may take.
 - **What was granted is stored before it is used**, unless the storage fails. Then it is kept in memory, and stored as soon as the storage takes it.
 - **A token past its end is never handed out.**
-- **A generation never falls.** A newer record is never written over by an older one: a record is read before it is written.
+- **A generation never falls**, unless the operator configures another refresh token. A newer record is never written over by an older one: a record is read before it is written.
 - **Only a person clears a refresh token.** One that the provider refused is kept, and not sent again.
 - **One request for each generation and process.** If its answer is lost, it is sent once more.
 
