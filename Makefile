@@ -50,8 +50,9 @@ help: ## Show this list
 
 .PHONY: run
 run: ## Start the demo on loopback: an authorization server, an API, the proxy
-	go build -o bin/caddy ./caddy/cmd/caddy
-	go build -o bin/demo ./examples/demo
+	@echo "Building Caddy and the demo with $$(go version | cut -d' ' -f3): a few minutes the first time, later seconds."
+	@go build -o bin/caddy ./caddy/cmd/caddy
+	@go build -o bin/demo ./examples/demo
 	@exec bin/demo -caddy bin/caddy
 
 # The same flags as in "run", so that one uses what the other has compiled.

@@ -47,6 +47,7 @@ var environment = []harness.Option{
 	harness.Env("TINYPLUS_CLIENT_ID", "c"),
 	harness.Env("SHARED_STORAGE", "storage"),
 	harness.Env("AUTHINJECT_KEY", "0123456789abcdef0123456789abcdef"),
+	harness.Env("AUTHINJECT_OLD_KEY", "fedcba9876543210fedcba9876543210"),
 }
 
 func read(t *testing.T, path ...string) string {
