@@ -3,6 +3,9 @@
 package readme
 
 import (
+	"bytes"
+	"encoding/json"
+	"flag"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -127,6 +130,55 @@ func TestConfigurationsValidate(t *testing.T) {
 			t.Errorf("caddy validate warns of\n%s\n%s", config, result.Stderr)
 		}
 	}
+}
+
+var update = flag.Bool("update", false, "rewrite the JSON beside the Caddyfiles")
+
+// Beside each Caddyfile of a page is its JSON, as caddy adapt writes it.
+func TestJSONBesideCaddyfiles(t *testing.T) {
+	root, err := harness.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)```caddyfile\n(.*?)```\n(?:\n<details><summary>JSON</summary>\n.*?</details>\n)?")
+	for _, page := range append(pages, filepath.Join(root, "README.md")) {
+		if filepath.Base(page) == "operations.md" {
+			continue
+		}
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := block.ReplaceAllStringFunc(string(text), func(found string) string {
+			config := block.FindStringSubmatch(found)[1]
+			return "```caddyfile\n" + config + "```\n\n<details><summary>JSON</summary>\n\n```json\n" + adapted(t, config) + "\n```\n\n</details>\n"
+		})
+		if *update {
+			if err := os.WriteFile(page, []byte(want), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		} else if string(text) != want {
+			t.Errorf("%s: the JSON is not what caddy adapt writes (make golden rewrites it)", filepath.Base(page))
+		}
+	}
+}
+
+// adapted is the JSON of a Caddyfile.
+func adapted(t *testing.T, config string) string {
+	t.Helper()
+	result := harness.Adapt(t, config, environment...)
+	if result.Code != 0 {
+		t.Fatalf("caddy adapt ended with code %d for\n%s\n%s", result.Code, config, result.Stderr)
+	}
+	var out bytes.Buffer
+	if err := json.Indent(&out, []byte(strings.TrimSpace(result.Stdout)), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
 }
 
 func TestProvidersCommand(t *testing.T) {
