@@ -68,7 +68,7 @@ Without a name, it is the only source that has a login.`,
 	cmd.ValidArgsFunction = config.completeSources(true)
 	config.flags(cmd)
 	config.accountFlag(cmd)
-	cmd.Flags().StringArrayVar(&vars, "var", nil, "A variable of the account, as name=value, such as deployment=acme; may be repeated")
+	cmd.Flags().StringArrayVar(&vars, "var", nil, "A variable of the account, as `name=value`, such as deployment=acme; may be repeated")
 	cmd.Flags().BoolVar(&quiet, "no-browser", false, "Only print the address to open")
 	cmd.Flags().DurationVar(&timeout, "timeout", tokensource.LoginLifetime, "How long to wait for the answer")
 	return cmd

@@ -35,8 +35,8 @@ func statusCommand() *cobra.Command {
 		Short: "Shows the state of accounts",
 		Long: `Shows the state of the accounts of all sources, or of one source, and what to do if something is
 wrong. It asks the running server through its admin API. If no server answers, it reads the storage,
-and says so: then only what is stored is known, and not the tokens of grants such as
-client_credentials, which only a server keeps.
+or with --storage, and says so: then only what is stored is known, and not the tokens of grants such
+as client_credentials, which only a server keeps.
 
 The exit status follows the worst state:
   0  every account is fine
@@ -73,6 +73,7 @@ The exit status follows the worst state:
 	q.flags(cmd)
 	q.addressFlag(cmd)
 	cmd.Flags().StringVar(&q.account, "account", "", "Only this account")
+	cmd.Flags().BoolVar(&q.stored, "storage", false, "Read the storage, also if a server runs")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print a list in JSON; the member from says where it comes from")
 	cmd.Flags().BoolVar(&watch, "watch", false, "Print the state again every 2 seconds, until interrupted")
 	return cmd
@@ -81,10 +82,15 @@ The exit status follows the worst state:
 // exitWith ends a command with the exit status of the accounts.
 func exitWith(cmd *cobra.Command, list []accountStatus) error {
 	status, words := exitOf(list)
-	if status == exitFine {
+	switch status {
+	case exitFine:
 		return nil
+	case 1: // as of every error
+		return errors.New(words)
 	}
-	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return status, errors.New(words) })(cmd, nil)
+	fmt.Fprintln(os.Stderr, "Error: "+words)
+	cmd.SilenceErrors = true // Caddy would log it
+	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return status, nil })(cmd, nil)
 }
 
 // watchEvery is the pause of status --watch.
@@ -107,6 +113,7 @@ type statusQuery struct {
 	commandConfig
 	source string // empty: all
 	one    bool   // only the account
+	stored bool   // do not ask the server
 }
 
 // statusReport is the answer to a query.
@@ -125,10 +132,16 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 		return nil, err
 	}
 	why := "the configuration turns the admin API off"
+	if q.stored {
+		at, why = "", ""
+	}
 	if at != "" {
 		var list []accountStatus
 		list, why, err = q.askServer(ctx, at, configured)
-		if err != nil || why == "" {
+		switch {
+		case list == nil && err != nil:
+			return nil, err
+		case why == "":
 			return &statusReport{accounts: list, server: at}, err
 		}
 		if configured == nil && q.file == "" {
@@ -273,7 +286,7 @@ func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) 
 	if !pooled.source.Traits().Stored {
 		return []accountStatus{{
 			Source: name, Grant: grant, State: tokensource.StateNone, Renews: pooled.source.Traits().Renews,
-			Words: "No token: only a running server gets one, and none answers. No login is needed.",
+			Words: "Not known: only a running server has its token. No login is needed.",
 			From:  fromStorage,
 		}}, nil
 	}
@@ -319,10 +332,15 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 	switch {
 	case r.server != "":
 		fmt.Fprintf(w, "From the running server (admin API at %s):\n\n", r.server)
-	case len(r.storages) > 0:
-		fmt.Fprintf(w, "From the storage (%s), because %s:\n\n", strings.Join(r.storages, ", "), r.why)
 	default:
-		fmt.Fprintf(w, "From the configuration, because %s:\n\n", r.why)
+		from := "configuration"
+		if len(r.storages) > 0 {
+			from = "storage (" + strings.Join(r.storages, ", ") + ")"
+		}
+		if r.why != "" {
+			from += ", because " + r.why
+		}
+		fmt.Fprintf(w, "From the %s:\n\n", from)
 	}
 	if len(r.accounts) == 0 {
 		_, err := fmt.Fprintln(w, "There are no accounts.")

@@ -125,5 +125,8 @@ func (s accountStatus) stateWord() string {
 	if s.Refused && s.Live && !s.Renews {
 		return "refused"
 	}
+	if g, err := newGrant(s.Grant); err == nil && s.From == fromStorage && !g.Traits().Stored {
+		return "unknown"
+	}
 	return string(cmp.Or(s.State, tokensource.StateNone))
 }
