@@ -19,6 +19,7 @@ import (
 
 	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/caddy/doctor"
+	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -50,7 +51,7 @@ var (
 func misconfigured(report *doctor.Report, err error) {
 	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: "correct the line that the error names"}
 	if found := unknownName.FindStringSubmatch(err.Error()); found != nil {
-		if like := nearest(found[1], strings.Split(found[2], ", ")); like != "" {
+		if like := doctor.Nearest(found[1], strings.Split(found[2], ", "), max(len(found[1])/4, 2)); like != "" {
 			step.Remedy = fmt.Sprintf("write %s instead of %s", like, found[1])
 			report.Change(doctor.Change{In: "the line that the error names", Remove: found[1] + " …", Add: like + " …"})
 		}
@@ -58,38 +59,6 @@ func misconfigured(report *doctor.Report, err error) {
 		step.Remedy = fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell", found[1])
 	}
 	report.Add(step)
-}
-
-// nearest returns the word that is written most like text, or nothing if none is.
-func nearest(text string, words []string) (best string) {
-	limit := max(len(text)/2, 2)
-	for _, word := range words {
-		if d := distance(text, word); d <= limit {
-			best, limit = word, d-1
-		}
-	}
-	return best
-}
-
-// distance counts the letters to insert, remove or replace between two texts.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := corner
-			if a[i] != b[j] {
-				replaced++
-			}
-			corner = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, corner+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // patient returns a source of the configuration in the form that package doctor examines.
@@ -109,6 +78,12 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 	p := doctor.Patient{
 		Config: src.tokenConfig(name, a.users[name]), GrantName: src.grantName, Account: account,
 		Injection: src.injection, Configured: src.Destinations, Secrets: src.doctorSecrets(),
+		PerAccount: a.around.perAccount[name],
+	}
+	if src.perAccount != nil {
+		if st, err := pooled.source.Stored(ctx, account); err == nil { // the examination of the token reports the error
+			p.Variables = st.Variables
+		}
 	}
 	if pages := a.around.pagesOf(name); len(pages) > 0 {
 		p.ConnectURL = pages[0]
@@ -119,16 +94,11 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 		p.Destinations, err = authinject.ParseDestinations(implied...)
 		return p, err
 	}
-	var variables map[string]string
-	if src.destinations.templates != nil {
-		st, err := pooled.source.Stored(ctx, account)
-		if err != nil || st.Variables == nil {
-			p.Upstreams = nil // the account's variables are not known
-			return p, nil     //nolint:nilerr // the examination of the token says why
-		}
-		variables = st.Variables
+	if src.destinations.templates != nil && p.Variables == nil {
+		p.Upstreams = nil // the account's destinations are not known
+		return p, nil
 	}
-	p.Destinations, err = src.destinations.of(variables)
+	p.Destinations, err = src.destinations.of(p.Variables)
 	return p, err
 }
 
@@ -210,7 +180,7 @@ func (s *surveyed) upstreams(source string) (list []doctor.Upstream, implied []s
 				Network: "tcp", Scheme: scheme, Host: address.Host, Port: strconv.FormatUint(uint64(address.StartPort), 10),
 			}}
 			pattern := address.JoinHostPort(0)
-			u.Address = scheme + "://" + pattern
+			u.Address = host.WithoutDefaultPort(scheme + "://" + pattern)
 			if address.IsUnixNetwork() {
 				u.Target.Network, u.Target.Scheme = "unix", "http"
 				pattern = "unix/" + address.Host
