@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/authinject/caddy-authinject/caddy/doctor"
 	"github.com/authinject/caddy-authinject/internal/rig"
+	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -605,4 +607,55 @@ func TestDoctorWrongTokenURL(t *testing.T) {
 		r := diagnose(t, doctorRun{}, clientCredentials(t, srv))
 		wantStep(t, r, doctor.Fail, "token", want, "")
 	}
+}
+
+// The token of an account that a person connected is found in the storage. --refresh gets another one
+// with the stored refresh token, and the upstream accepts it.
+func TestDoctorConnectedAccount(t *testing.T) {
+	emu := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{
+		Config:       tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()},
+		RedirectURIs: []string{"http://127.0.0.1:1/connect/callback"},
+	})
+	t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
+	config := stored(t).Source("a", "provider biggerplate", rig.Login(emu), "redirect_url http://127.0.0.1:1/connect/callback").
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", rig.Block("authinject a "+emu.URL, "account {http.auth.user.id}"))
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	app, err := (&commandConfig{file: file}).load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := app.pooled["a"].source
+	login, err := source.BeginLogin(t.Context(), tokensource.LoginRequest{
+		Account: "fry", RedirectURL: "http://127.0.0.1:1/connect/callback", Terminal: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := url.Parse(rig.Allow(t, emu, login.URL.Reveal()).Redirect)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := back.Query()
+	answer.Del("state")
+	if err := source.FinishLogin(t.Context(), login, answer); err != nil {
+		t.Fatal(err)
+	}
+	d := doctorRun{config: commandConfig{account: "fry"}}
+	r := diagnose(t, d, config)
+	wantNoFailure(t, r)
+	wantStep(t, r, doctor.OK, "token", `the stored token of the account "fry" is live; no token request was needed`, "")
+	d.options = doctor.Options{Refresh: true, Probe: emu.Endpoints().API + "/maps"}
+	r = diagnose(t, d, config)
+	wantStep(t, r, doctor.OK, "rotation", "replaced the refresh token, and the new one was stored", "")
+	if slices.ContainsFunc(r.Steps, func(s doctor.Step) bool { return s.Name == "upstream" && s.Status == doctor.Fail }) {
+		t.Error("the upstream rejected the token")
+	}
+	wantNoIssuedToken(t, emu.Server, r)
+	if n := emu.CountGrant("refresh_token"); n != 1 {
+		t.Errorf("%d refreshes, want 1", n)
+	}
+	tokensourcetest.Report(t, emu.CheckReuse())
 }
