@@ -28,6 +28,8 @@ func TestImportsGoOneWay(t *testing.T) {
 	}{
 		{"./caddy", []string{"testing", module + "caddy/cmd", module + "tokensource/tokensourcetest", module + "internal/gotally", module + "internal/rig"}},
 		{"./caddy/connect", []string{anyCaddy, zap, "testing", module + "tokensource/tokensourcetest"}},
+		{"./caddy/doctor", []string{anyCaddy, zap, "testing", module + "caddy/connect", module + "tokensource/tokensourcetest"}},
+		{"./caddy/discover", []string{anyCaddy, zap, "testing", module + "caddy/connect", module + "authinject", module + "tokensource"}},
 		{"./authinject", []string{anyCaddy, zap, module + "caddy"}},
 		{"./tokensource", []string{anyCaddy, zap, module + "caddy", module + "authinject"}},
 		{"./tokensource/internal/vault", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource/provider"}},

@@ -19,6 +19,7 @@ import (
 
 	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/caddy/doctor"
+	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -75,6 +76,12 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 	p := doctor.Patient{
 		Config: src.tokenConfig(name, a.users[name]), GrantName: src.grantName, Account: account,
 		Injection: src.injection, Configured: src.Destinations, Secrets: src.doctorSecrets(),
+		PerAccount: a.around.perAccount[name],
+	}
+	if src.perAccount != nil {
+		if st, err := pooled.source.Stored(ctx, account); err == nil { // the examination of the token reports the error
+			p.Variables = st.Variables
+		}
 	}
 	if pages := a.around.pagesOf(name); len(pages) > 0 {
 		p.ConnectURL = pages[0]
@@ -85,16 +92,11 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 		p.Destinations, err = authinject.ParseDestinations(implied...)
 		return p, err
 	}
-	var variables map[string]string
-	if src.destinations.templates != nil {
-		st, err := pooled.source.Stored(ctx, account)
-		if err != nil || st.Variables == nil {
-			p.Upstreams = nil // the account's variables are not known
-			return p, nil     //nolint:nilerr // the examination of the token says why
-		}
-		variables = st.Variables
+	if src.destinations.templates != nil && p.Variables == nil {
+		p.Upstreams = nil // the account's destinations are not known
+		return p, nil
 	}
-	p.Destinations, err = src.destinations.of(variables)
+	p.Destinations, err = src.destinations.of(p.Variables)
 	return p, err
 }
 
@@ -176,7 +178,7 @@ func (s *surveyed) upstreams(source string) (list []doctor.Upstream, implied []s
 				Network: "tcp", Scheme: scheme, Host: address.Host, Port: strconv.FormatUint(uint64(address.StartPort), 10),
 			}}
 			pattern := address.JoinHostPort(0)
-			u.Address = scheme + "://" + pattern
+			u.Address = host.WithoutDefaultPort(scheme + "://" + pattern)
 			if address.IsUnixNetwork() {
 				u.Target.Network, u.Target.Scheme = "unix", "http"
 				pattern = "unix/" + address.Host

@@ -2,10 +2,12 @@ package caddy
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/authinject/caddy-authinject/caddy/doctor"
 	"github.com/authinject/caddy-authinject/internal/rig"
+	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -341,6 +344,11 @@ func TestDoctorWrongDestination(t *testing.T) {
 		In: "source a", Remove: "destinations https://api.example.com", Add: "destinations https://api.example.com " + srv.URL,
 	})
 	wantStep(t, r, doctor.Fail, "upstream", "was not requested", "")
+	// An upstream that is a slip of the pen is corrected, and does not become a destination.
+	config = clientCredentials(t, srv).Source("a", "destinations https://api.example.com").
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a https://api.exmaple.com")
+	r = diagnose(t, doctorRun{}, config)
+	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject … https://api.exmaple.com", Add: "authinject … https://api.example.com"})
 	if n := len(srv.APIRequests()); n != 0 {
 		t.Errorf("%d requests with the token went to a host that is no destination", n)
 	}
@@ -512,4 +520,142 @@ func serve(t *testing.T, handler http.HandlerFunc) string {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	return server.URL
+}
+
+// A person who interrupts doctor loses no refresh token: the request under way ends, and what it
+// brought is stored.
+func TestDoctorInterrupted(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
+	config, token := refreshTokens(t, srv)
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan struct{})
+	srv.Script(tokensourcetest.HoldAnswer(answer))
+	ctx, interrupt := context.WithCancel(t.Context())
+	ended := make(chan *doctor.Report)
+	go func() { ended <- (&doctorRun{config: commandConfig{file: file}}).examine(ctx) }()
+	if err := srv.WaitTokenRequests(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	interrupt()
+	close(answer)
+	wantStep(t, <-ended, doctor.Fail, "token", "no token came in time", "")
+	r := diagnose(t, doctorRun{}, config, token)
+	wantStep(t, r, doctor.OK, "token", "no token request was needed", "")
+	tokensourcetest.Report(t, srv.CheckReuse())
+}
+
+// The addresses of a provider that depend on the account are those of the account. Its record is found.
+func TestDoctorAccountVariables(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	config := stored(t).Source("a", "provider accelo", "client_id "+tokensourcetest.DefaultClientID, "client_secret {env.CLIENT_SECRET}").
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject_connect /connect*",
+			rig.Block("authinject a https://{authinject.account.deployment}.api.accelo.com", "account {http.auth.user.id}"))
+	r := diagnose(t, doctorRun{}, config)
+	wantNoFailure(t, r)
+	wantStep(t, r, doctor.Skip, "name", "depends on the account", "")
+	wantStep(t, r, doctor.Skip, "grant", "name one with --account", "")
+	r = diagnose(t, doctorRun{config: commandConfig{account: "fry"}}, config)
+	wantStep(t, r, doctor.Fail, "grant", `the account "fry" is not connected`, `run caddy authinject login a --account "fry"`)
+	if n := srv.Count(); n != 0 {
+		t.Errorf("%d token requests", n)
+	}
+}
+
+// A listener of the running server is not a mistake. The admin API says that it is one.
+func TestDoctorBesideARunningServer(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	addr, admin := rig.FreeAddr(t), rig.FreeAddr(t)
+	taken, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	api, err := net.Listen("tcp", admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/config/" {
+			_, _ = w.Write([]byte(`{"admin":{"listen":"` + admin + `"},"apps":{"http":{"servers":{"x":{"listen":["` + addr + `"]}}}}}`))
+		}
+	})}
+	go func() { _ = server.Serve(api) }()
+	defer server.Close()
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	config := rig.Caddyfile{}.Global("admin "+admin, "storage file_system "+t.TempDir()).
+		Source("a", "grant client_credentials", rig.Client(srv)).Site("http://"+addr, "bind 127.0.0.1", "authinject a "+srv.URL)
+	r := diagnose(t, doctorRun{}, config)
+	wantNoFailure(t, r)
+	wantStep(t, r, doctor.OK, "listeners", addr+" is in use by the running Caddy server, for server srv0", "")
+	wantStep(t, r, doctor.OK, "listeners", admin+" is in use by the running Caddy server, for the admin API", "")
+}
+
+// A token endpoint that is not there, and one that redirects are told apart.
+func TestDoctorWrongTokenURL(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	for answer, want := range map[*tokensourcetest.Fault]string{
+		new(tokensourcetest.Respond(http.StatusNotFound, "text/plain", "no")): "there is no token endpoint at token_url",
+		new(tokensourcetest.Redirect(http.StatusFound, "/elsewhere")):         "redirected",
+		new(tokensourcetest.HTMLPage(http.StatusOK)):                          "no token",
+		new(tokensourcetest.Unavailable()):                                    "503",
+	} {
+		srv.Script(*answer)
+		r := diagnose(t, doctorRun{}, clientCredentials(t, srv))
+		wantStep(t, r, doctor.Fail, "token", want, "")
+	}
+}
+
+// The token of an account that a person connected is found in the storage. --refresh gets another one
+// with the stored refresh token, and the upstream accepts it.
+func TestDoctorConnectedAccount(t *testing.T) {
+	emu := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{
+		Config:       tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()},
+		RedirectURIs: []string{"http://127.0.0.1:1/connect/callback"},
+	})
+	t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
+	config := stored(t).Source("a", "provider biggerplate", rig.Login(emu), "redirect_url http://127.0.0.1:1/connect/callback").
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", rig.Block("authinject a "+emu.URL, "account {http.auth.user.id}"))
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	app, err := (&commandConfig{file: file}).load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := app.pooled["a"].source
+	login, err := source.BeginLogin(t.Context(), tokensource.LoginRequest{
+		Account: "fry", RedirectURL: "http://127.0.0.1:1/connect/callback", Terminal: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := url.Parse(rig.Allow(t, emu, login.URL.Reveal()).Redirect)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := back.Query()
+	answer.Del("state")
+	if err := source.FinishLogin(t.Context(), login, answer); err != nil {
+		t.Fatal(err)
+	}
+	d := doctorRun{config: commandConfig{account: "fry"}}
+	r := diagnose(t, d, config)
+	wantNoFailure(t, r)
+	wantStep(t, r, doctor.OK, "token", `the stored token of the account "fry" is live; no token request was needed`, "")
+	d.options = doctor.Options{Refresh: true, Probe: emu.Endpoints().API + "/maps"}
+	r = diagnose(t, d, config)
+	wantStep(t, r, doctor.OK, "rotation", "replaced the refresh token, and the new one was stored", "")
+	if slices.ContainsFunc(r.Steps, func(s doctor.Step) bool { return s.Name == "upstream" && s.Status == doctor.Fail }) {
+		t.Error("the upstream rejected the token")
+	}
+	wantNoIssuedToken(t, emu.Server, r)
+	if n := emu.CountGrant("refresh_token"); n != 1 {
+		t.Errorf("%d refreshes, want 1", n)
+	}
+	tokensourcetest.Report(t, emu.CheckReuse())
 }

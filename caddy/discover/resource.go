@@ -56,7 +56,7 @@ func (c *Client) Ask(ctx context.Context, api string) (*Challenge, error) {
 			if at := one.params["resource_metadata"]; challenge.Metadata == "" {
 				challenge.Metadata = at
 			}
-			if challenge.Scopes == nil {
+			if len(challenge.Scopes) == 0 {
 				challenge.Scopes = slices.DeleteFunc(strings.Fields(one.params["scope"]), isNoScope)
 			}
 		}
@@ -100,7 +100,7 @@ func (c *Client) Resource(ctx context.Context, api string) (*Resource, error) {
 
 func (c *Client) resource(ctx context.Context, at, resource string) (*Resource, error) {
 	found := &Resource{From: at}
-	if _, err := c.document(ctx, at, found); err != nil {
+	if err := c.document(ctx, at, found); err != nil {
 		return nil, err
 	}
 	if !sameURL(found.Resource, resource) {

@@ -25,8 +25,6 @@ type Server struct {
 
 	// From is where the metadata was.
 	From string `json:"-"`
-	// Date is the server's time, if it said so.
-	Header http.Header `json:"-"`
 }
 
 // Grants returns the grant types that the server supports. RFC 8414 section 2 has a default.
@@ -85,11 +83,9 @@ func (c *Client) Server(ctx context.Context, issuer string) (*Server, error) {
 
 func (c *Client) serverAt(ctx context.Context, at, issuer string) (*Server, error) {
 	found := &Server{From: at}
-	got, err := c.document(ctx, at, found)
-	if err != nil {
+	if err := c.document(ctx, at, found); err != nil {
 		return nil, err
 	}
-	found.Header = got.header
 	if found.Issuer != issuer {
 		return nil, fmt.Errorf("the metadata at %s names the issuer %s, and not %s; "+
 			"the two must be the same to the letter (RFC 8414 section 3.3)", at, shown(found.Issuer), issuer)
@@ -125,24 +121,30 @@ func isMissing(err error) bool {
 	return missing
 }
 
+// missingStatuses are the answers of a server that has no metadata at an address. Metadata is public,
+// so an address that asks for credentials has none.
+var missingStatuses = []int{
+	http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone,
+}
+
 // document reads a JSON object.
-func (c *Client) document(ctx context.Context, at string, into any) (*answer, error) {
+func (c *Client) document(ctx context.Context, at string, into any) error {
 	got, err := c.get(ctx, at, maxDocument)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	switch {
-	case got.status == http.StatusNotFound, got.status == http.StatusGone:
-		return nil, missingError{at}
+	case slices.Contains(missingStatuses, got.status):
+		return missingError{at}
 	case got.status >= 300 && got.status < 400:
-		return nil, fmt.Errorf("%s redirects; redirects of metadata are not followed", at)
+		return fmt.Errorf("%s redirects; redirects of metadata are not followed", at)
 	case got.status != http.StatusOK:
-		return nil, fmt.Errorf("%s answered %d", at, got.status)
+		return fmt.Errorf("%s answered %d", at, got.status)
 	}
 	if err := json.Unmarshal(got.body, into); err != nil {
-		return nil, fmt.Errorf("the answer of %s is not metadata in JSON", at)
+		return fmt.Errorf("the answer of %s is not metadata in JSON", at)
 	}
-	return got, nil
+	return nil
 }
 
 // isNoScope reports whether text cannot be one scope (RFC 6749 section 3.3).

@@ -12,6 +12,7 @@ import (
 	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/caddy/discover"
 	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 // Patient is a token source to examine.
@@ -32,6 +33,10 @@ type Patient struct {
 	Configured []string
 	// Upstreams are the upstreams of the routes that use the source.
 	Upstreams []Upstream
+	// Variables are the account's values of Config.Variables. Nil: they are not known.
+	Variables map[string]string
+	// PerAccount says that each request chooses its account.
+	PerAccount bool
 	// ConnectURL is where a person connects the account, or empty.
 	ConnectURL string
 }
@@ -72,7 +77,9 @@ type exam struct {
 	report   *Report
 	recorder *recorder
 	server   *discover.Server // the issuer's metadata, if it was read
-	missing  []string         // scopes that were not granted with a new token
+	// tokenURL and issuer are the account's. The configuration keeps its own: records are found by them.
+	tokenURL, issuer string
+	missing          []string // scopes that were not granted with a new token
 }
 
 func (x *exam) add(status Status, name, text, remedy string) {
@@ -175,35 +182,37 @@ func (x *exam) provider(ctx context.Context) bool {
 		x.skip("tcp", "the token is in the configuration; no request to a provider is needed")
 		return true
 	}
-	tokenURL := cfg.TokenURL
-	if cfg.Issuer != "" {
-		if !x.endpoint(ctx, "issuer", "issuer", cfg.Issuer) {
-			return cfg.TokenURL != "" // the metadata is not needed then
-		}
-		if !x.metadata(ctx) {
-			return cfg.TokenURL != ""
-		}
-		if tokenURL == "" {
-			tokenURL = x.server.TokenURL
-		}
+	var err, issuerErr error
+	x.tokenURL, err = provider.Expand(cfg.Variables, cfg.TokenURL, x.Variables)
+	x.issuer, issuerErr = provider.Expand(cfg.Variables, cfg.Issuer, x.Variables)
+	if err != nil || issuerErr != nil {
+		x.tokenURL = ""
+		x.skip("name", "the address of the provider depends on the account, which is not connected")
+		return true
+	}
+	if x.issuer != "" && (!x.endpoint(ctx, "issuer", "issuer", x.issuer) || !x.metadata(ctx)) {
+		return x.tokenURL != "" // the metadata is not needed then
+	}
+	if x.tokenURL == "" && x.server != nil {
+		x.tokenURL = x.server.TokenURL
 	}
 	if traits.NoTokenURL {
 		return true
 	}
-	if tokenURL == "" {
+	if x.tokenURL == "" {
 		x.fail("metadata", "the issuer's metadata names no token_endpoint", "configure token_url")
 		x.change("token_url", "", "https://…")
 		return false
 	}
-	if cfg.Issuer != "" && sameOrigin(tokenURL, cfg.Issuer) {
+	if x.issuer != "" && sameOrigin(x.tokenURL, x.issuer) {
 		return true // it was checked as the issuer
 	}
-	return x.endpoint(ctx, "token endpoint", "token_url", tokenURL)
+	return x.endpoint(ctx, "token endpoint", "token_url", x.tokenURL)
 }
 
 // metadata reads the issuer's metadata.
 func (x *exam) metadata(ctx context.Context) bool {
-	found, err := (&discover.Client{Transport: x.recorder}).Server(ctx, x.Config.Issuer)
+	found, err := (&discover.Client{Transport: x.recorder}).Server(ctx, x.issuer)
 	if err != nil {
 		x.fail("metadata", "the metadata of the issuer cannot be used: "+err.Error(),
 			"correct issuer; it is the value that the provider's metadata has as \"issuer\"; or configure token_url instead")
@@ -245,6 +254,9 @@ func (x *exam) clock() {
 	}
 }
 
+// misspelt is in how many letters an upstream may differ from a destination that was probably meant.
+const misspelt = 2
+
 // upstreams checks that the upstreams of the routes may get the token.
 func (x *exam) upstreams() {
 	for _, u := range x.Upstreams {
@@ -261,6 +273,10 @@ func (x *exam) upstreams() {
 		default:
 			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is not among the destinations of the source (%s)",
 				u.Address, x.Destinations), "if the upstream is right, add it to destinations; else correct the upstream")
+			if like := Nearest(u.Address, strings.Fields(x.Destinations.String()), misspelt); like != "" {
+				x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address, Add: "authinject … " + like})
+				continue
+			}
 			old := ""
 			if x.Configured != nil {
 				old = "destinations " + strings.Join(x.Configured, " ")

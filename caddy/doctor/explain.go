@@ -191,7 +191,7 @@ func (g probeGrant) Next(context.Context, *tokensource.Record) (tokensource.Requ
 // tryAuth tries the other ways of client authentication, if it was asked to. now is the way that was
 // refused; nil tries the configured one first. No refresh token and no code of a person is sent.
 func (x *exam) tryAuth(ctx context.Context, now *tokensource.ClientAuth) {
-	if !x.TryAuth || x.Config.Grant.Traits().Local || x.Config.Grant.Traits().NoTokenURL {
+	if !x.TryAuth || x.tokenURL == "" || x.Config.Grant.Traits().NoTokenURL {
 		return
 	}
 	ways := []tokensource.ClientAuth{tokensource.ClientSecretBasic, tokensource.ClientSecretPost, tokensource.ClientSecretBasicRaw, tokensource.ClientAuthNone}
@@ -248,7 +248,7 @@ func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) verdict {
 	cfg := x.Config
 	cfg.Name, cfg.ClientAuth, cfg.Transport = "doctor", way, x.recorder.base
 	cfg.Storage, cfg.Observer, cfg.EncryptionKeys = nil, nil, nil
-	cfg.AuthorizeURL, cfg.RevokeURL, cfg.Variables = "", "", nil
+	cfg.TokenURL, cfg.Issuer, cfg.AuthorizeURL, cfg.RevokeURL, cfg.Variables = x.tokenURL, "", "", "", nil
 	if way == tokensource.ClientAuthNone {
 		cfg.ClientSecrets = nil
 	} else {

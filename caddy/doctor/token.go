@@ -85,7 +85,11 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 			"check encryption_key, and the storage; the command status says more")
 		return false
 	}
-	if src.Interactive() && (st.Generation == 0 || st.Disconnected) {
+	if connected := st.Generation > 0 && !st.Disconnected; src.Interactive() && !connected {
+		if x.PerAccount && x.Account == "" {
+			x.skip("grant", "each request chooses its account; name one with --account to examine it")
+			return false
+		}
 		x.fail("grant", x.who()+" is not connected", x.loginRemedy())
 		if reachable {
 			x.tryAuth(ctx, nil)

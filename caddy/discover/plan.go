@@ -1,0 +1,195 @@
+package discover
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Plan is what a Caddyfile is written from.
+type Plan struct {
+	// Source is the name of the token source.
+	Source string
+	// API is the address of the API.
+	API string
+	// Listen is host and port of the proxy.
+	Listen string
+	// Grant is client_credentials, authorization_code or static.
+	Grant string
+	// Issuer has the endpoints in its metadata; or they are TokenURL and AuthorizeURL.
+	Issuer, TokenURL, AuthorizeURL string
+	// ClientAuth is the way of client authentication, or empty for the default.
+	ClientAuth string
+	// Scopes are requested. OptionalScopes says that they are all that there are.
+	Scopes         []string
+	OptionalScopes bool
+	// Resource is the API's resource identifier (RFC 8707), or empty.
+	Resource string
+	// From says where all this was found.
+	From []string
+}
+
+// ErrUnsafe is the error about text that a Caddyfile would read as something else.
+var ErrUnsafe = errors.New("it holds characters that cannot stand in a Caddyfile, such as braces or quotes")
+
+// isSafe reports whether a stranger's text can stand in a Caddyfile as it is: it begins no comment, no
+// block, no placeholder, no quotation and no other line.
+func isSafe(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(c rune) bool {
+		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("._~:/?[]@!$&'()*+,;=%-|^", c)
+	})
+}
+
+// SourceName returns a name for the source of an API.
+func SourceName(api string) string {
+	u, err := url.Parse(api)
+	if err != nil {
+		return "api"
+	}
+	labels := strings.Split(strings.ToLower(u.Hostname()), ".")
+	if len(labels) < 2 {
+		return "api"
+	}
+	name := labels[len(labels)-2]
+	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || strings.Trim(name, "0123456789") == "" {
+		return "api" // an address, or an international name
+	}
+	return name
+}
+
+// variable returns the name of an environment variable for the source.
+func (p *Plan) variable(what string) string {
+	name := strings.Map(func(c rune) rune {
+		switch {
+		case c >= 'a' && c <= 'z':
+			return c - 'a' + 'A'
+		case c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+			return c
+		}
+		return '_'
+	}, p.Source)
+	if name != "" && name[0] >= '0' && name[0] <= '9' {
+		name = "API_" + name
+	}
+	return name + "_" + what
+}
+
+// Caddyfile writes the configuration. Scopes that cannot stand in it are left out.
+func (p *Plan) Caddyfile() (string, error) {
+	u, err := url.Parse(p.API)
+	if err != nil || u.Host == "" {
+		return "", errors.New("the API's address is not a URL")
+	}
+	upstream := u.Scheme + "://" + u.Host
+	for _, value := range []string{p.Source, upstream, p.Listen, p.Grant} {
+		if !isSafe(value) {
+			return "", fmt.Errorf("%q: %w", value, ErrUnsafe)
+		}
+	}
+	for _, value := range []string{p.Issuer, p.TokenURL, p.AuthorizeURL, p.ClientAuth, p.Resource} {
+		if value != "" && !isSafe(value) {
+			return "", fmt.Errorf("%q: %w", value, ErrUnsafe)
+		}
+	}
+	w := &writer{}
+	w.line(0, "# Fill in what the comments say, and start it with: caddy run")
+	for _, from := range p.From {
+		if isSafe(strings.ReplaceAll(from, " ", "")) {
+			w.line(0, "# "+from)
+		}
+	}
+	w.line(0, "{")
+	w.line(1, "authinject {")
+	w.line(2, "source "+p.Source+" {")
+	if p.Grant == "static" {
+		w.line(3, "# Make a token at the provider, and set this environment variable.")
+		w.line(3, "token {env."+p.variable("TOKEN")+"}")
+	} else {
+		p.client(w)
+	}
+	w.line(3, "destinations "+upstream)
+	w.line(2, "}")
+	w.line(1, "}")
+	w.line(0, "}")
+	w.line(0, "")
+	p.site(w, upstream)
+	return w.text.String(), nil
+}
+
+// client writes how the client gets tokens.
+func (p *Plan) client(w *writer) {
+	w.line(3, "grant "+p.Grant)
+	w.option(3, "issuer", p.Issuer)
+	w.option(3, "token_url", p.TokenURL)
+	w.option(3, "authorize_url", p.AuthorizeURL)
+	w.line(3, "")
+	what := "# Register a client at the provider, and set these environment variables to its id and secret."
+	if p.ClientAuth == "none" {
+		what = "# Register a public client at the provider, and set this environment variable to its id."
+	}
+	w.line(3, what)
+	if p.Grant == "authorization_code" {
+		w.line(3, "# Its redirect URL is http://"+p.Listen+"/connect/callback")
+	}
+	w.line(3, "client_id {env."+p.variable("CLIENT_ID")+"}")
+	if p.ClientAuth != "none" {
+		w.line(3, "client_secret {env."+p.variable("CLIENT_SECRET")+"}")
+	}
+	w.option(3, "client_auth", p.ClientAuth)
+	scopes := slices.DeleteFunc(slices.Clone(p.Scopes), func(scope string) bool { return !isSafe(scope) })
+	if len(scopes) > 0 {
+		w.line(3, "")
+		if p.OptionalScopes {
+			w.line(3, "# Remove the scopes that you do not need. These are all that the provider has.")
+		} else {
+			w.line(3, "# The API asks for these scopes.")
+		}
+		w.line(3, "scopes "+strings.Join(scopes, " "))
+	}
+	if left := len(p.Scopes) - len(scopes); left > 0 {
+		w.line(3, fmt.Sprintf("# %d scopes were left out: they hold characters that cannot stand here as they are.", left))
+	}
+	if p.Resource != "" {
+		w.line(3, "")
+		w.line(3, "# The token is for this API only (RFC 8707).")
+		w.line(3, "token_param resource "+p.Resource)
+		if p.Grant == "authorization_code" {
+			w.line(3, "authorize_param resource "+p.Resource)
+		}
+	}
+	w.line(3, "")
+}
+
+// site writes the proxy's site.
+func (p *Plan) site(w *writer, upstream string) {
+	host, port := p.Listen, ""
+	if at := strings.LastIndexByte(p.Listen, ':'); at >= 0 {
+		host, port = strings.Trim(p.Listen[:at], "[]"), p.Listen[at+1:]
+	}
+	w.line(0, "http://:"+port+" {")
+	w.line(1, "bind "+host)
+	if p.Grant == "authorization_code" {
+		w.line(1, "# To connect the account, open http://"+p.Listen+"/connect")
+		w.line(1, "authinject_connect /connect*")
+	}
+	w.line(1, "authinject "+p.Source+" "+upstream)
+	w.line(0, "}")
+}
+
+// writer writes lines with indentation.
+type writer struct{ text strings.Builder }
+
+func (w *writer) line(depth int, text string) {
+	if text != "" {
+		w.text.WriteString(strings.Repeat("\t", depth) + text)
+	}
+	w.text.WriteString("\n")
+}
+
+func (w *writer) option(depth int, name, value string) {
+	if value != "" {
+		w.line(depth, name+" "+value)
+	}
+}
