@@ -117,7 +117,9 @@ func (v *visitor) connect(account string) {
 }
 
 // isConnected reports whether an account has a token.
-func isConnected(s connect.Source, account string) bool { return s.Tokens.Account(account).Status().Live }
+func isConnected(s connect.Source, account string) bool {
+	return s.Tokens.Account(account).Status().Live
+}
 
 // Each user sees the account of their name in every source, and no other.
 func TestUsersSeeTheirOwnAccounts(t *testing.T) {
