@@ -174,6 +174,7 @@ func TestExamplesValidate(t *testing.T) {
 func TestConfigurationsRun(t *testing.T) {
 	for _, config := range blocks(t, "caddyfile") {
 		config = strings.ReplaceAll(config, "\n:8080 {", "\nhttp://{$ADDR} {")
+		config = strings.ReplaceAll(config, "\n:8081 {", "\nhttp://127.0.0.2:{$PORT} {")
 		if !strings.Contains(config, "{$ADDR}") {
 			t.Fatalf("it has no site at :8080:\n%s", config)
 		}
