@@ -32,7 +32,7 @@ GO_WANTED      = $(shell sed -n 's/^go //p' go.mod)
 BEGAN         := $(shell date +%s)
 TOOK           = $$(( ($$(date +%s) - $(BEGAN) + 59) / 60 ))
 # "make test check" counts the tests of both in its last line.
-TALLIES        = $(if $(filter test,$(MAKECMDGOALS)),bin/unit.tally bin/e2e.tally) bin/unit-race.tally bin/e2e-race.tally
+TALLIES        = $(if $(filter test,$(MAKECMDGOALS)),bin/unit.tally bin/e2e.tally) bin/release.tally bin/unit-race.tally bin/e2e-race.tally
 CADDY_VERSION  = $(shell go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2)
 
 .DEFAULT_GOAL := help
@@ -50,8 +50,9 @@ help: ## Show this list
 
 .PHONY: run
 run: ## Start the demo on loopback: an authorization server, an API, the proxy
-	go build -o bin/caddy ./caddy/cmd/caddy
-	go build -o bin/demo ./examples/demo
+	@echo "Building Caddy and the demo with $$(go version | cut -d' ' -f3): a few minutes the first time, later seconds."
+	@go build -o bin/caddy ./caddy/cmd/caddy
+	@go build -o bin/demo ./examples/demo
 	@exec bin/demo -caddy bin/caddy
 
 # The same flags as in "run", so that one uses what the other has compiled.
@@ -82,7 +83,7 @@ image: ## Build the container image with Docker
 ##@ Gates
 
 .PHONY: check
-check: setup-check fmt vet lint cross vuln race ## Run every other gate, about 25 minutes
+check: setup-check fmt vet lint cross vuln release-test race ## Run every other gate, about 30 minutes
 	@echo "make $(MAKECMDGOALS) took about $(TOOK) minutes."
 	@cat bin/vuln.result
 	@$(GOTALLY) -sum $(TALLIES)
@@ -116,12 +117,12 @@ fmt: ## Fail when a file is not gofmt-ed
 .PHONY: vet
 vet: ## Run go vet in both modules
 	go vet ./...
-	cd e2e && go vet -tags xcaddy,firefox ./...
+	cd e2e && go vet -tags xcaddy,firefox,release ./...
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run golangci-lint in both modules
 	$(GOLANGCI_LINT) run ./...
-	cd e2e && $(GOLANGCI_LINT) run --config ../.golangci.yml --build-tags xcaddy,firefox ./...
+	cd e2e && $(GOLANGCI_LINT) run --config ../.golangci.yml --build-tags xcaddy,firefox,release ./...
 
 .PHONY: cross
 cross: ## Build and vet for macOS and Windows
@@ -130,6 +131,11 @@ cross: ## Build and vet for macOS and Windows
 		CGO_ENABLED=0 GOOS=$$os go build -ldflags=-w ./...; \
 		CGO_ENABLED=0 GOOS=$$os go vet ./...; \
 	done
+
+.PHONY: release-test
+release-test: $(GOTALLY) ## Build the image without Docker and a release, and run both
+	@echo "Building Caddy as a release: about 4 minutes the first time."
+	@cd e2e && $(GOTEST) -tags release -run 'TestImage|TestRelease' ./deploy | $(GOTALLY) -name release -o ../bin/release.tally
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK) ## Look for known vulnerabilities (VULNDB=file:///path: a copy of the database)
@@ -186,6 +192,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (60s) each
 .PHONY: golden
 golden: ## Rewrite the fixtures, lists and tables that come from the code
 	go test ./caddy/... ./tokensource ./tokensource/provider -update
+	cd e2e && go test ./readme -run JSONBeside -update
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -20,6 +20,9 @@ from the configuration, and open none of its listeners.
 
 "refresh" makes the running server ask for a new token now.
 
+"doctor" gets one token without starting a server, and says step by step what happened and what
+to change. "init" writes a Caddyfile for an API.
+
 "proxy" runs a proxy on this machine in one line, without a Caddyfile.
 
 "seal" seals all stored records under the first encryption_key.
@@ -37,8 +40,8 @@ provider, and "providers show <name>" prints everything that one sets.`,
 				}
 				return fmt.Errorf("unknown command %q; known are %s", args[0], strings.Join(names, ", "))
 			}
-			cmd.AddCommand(loginCommand(), logoutCommand(), statusCommand(), refreshCommand(), proxyCommand(),
-				sealCommand(), providersCommand())
+			cmd.AddCommand(loginCommand(), logoutCommand(), statusCommand(), refreshCommand(), doctorCommand(), initCommand(),
+				proxyCommand(), sealCommand(), providersCommand())
 		},
 	})
 }

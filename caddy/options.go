@@ -108,7 +108,7 @@ func (n need) met(grant tokensource.Grant) bool {
 	traits := grant.Traits()
 	switch n {
 	case requests:
-		return !traits.Local
+		return !traits.Local && (!traits.NoTokenURL || isInteractive(grant))
 	case tokenRequests:
 		return !traits.Local && !traits.NoTokenURL
 	case person:

@@ -102,9 +102,9 @@ func TestSyntaxComment(t *testing.T) {
 	}
 }
 
-// The table in the README names each option of the table, and no other.
-func TestOptionsInTheReadme(t *testing.T) {
-	_, section, _ := strings.Cut(readText(t, "../README.md"), "\n## A source\n")
+// The table in docs/reference.md names each option of the table, and no other.
+func TestOptionsInTheReference(t *testing.T) {
+	_, section, _ := strings.Cut(readText(t, "../docs/reference.md"), "\n## A source\n")
 	section, _, _ = strings.Cut(section, "\n## ")
 	var documented []string
 	for line := range strings.Lines(section) {
@@ -118,7 +118,7 @@ func TestOptionsInTheReadme(t *testing.T) {
 	slices.Sort(known)
 	slices.Sort(documented)
 	if !slices.Equal(known, documented) {
-		t.Errorf("the README documents\n%s\nthe table has\n%s", documented, known)
+		t.Errorf("docs/reference.md documents\n%s\nthe table has\n%s", documented, known)
 	}
 }
 

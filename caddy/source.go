@@ -322,11 +322,16 @@ func (s *Source) checkQuery() error {
 // newTokenSource makes the source of package tokensource. What belongs to one loaded configuration
 // comes from user.
 func (s *Source) newTokenSource(name string, user *sourceUser) (*tokensource.Source, error) {
+	return tokensource.New(s.tokenConfig(name, user))
+}
+
+// tokenConfig returns the whole configuration of the source of package tokensource.
+func (s *Source) tokenConfig(name string, user *sourceUser) tokensource.Config {
 	cfg := s.resolved
 	cfg.Name, cfg.Variables = name, s.perAccount
 	cfg.Grant, cfg.Storage, cfg.Observer = user.grant, user.storage, user.observe
 	cfg.EncryptionKeys = values(s.encryptionKeys)
-	return tokensource.New(cfg)
+	return cfg
 }
 
 // config returns the options in the form of package tokensource. resolveURL resolves the URLs of

@@ -18,7 +18,7 @@ import (
 //	every other answer without a known code           wait: often a firewall's page
 func refusal(resp *http.Response, code string, now time.Time) *Error {
 	status := resp.StatusCode
-	e := &Error{Class: ClassWait, Status: status, Code: code, Reason: "the token endpoint refused"}
+	e := &Error{Class: ClassWait, Status: status, Code: code, Reason: answeredReason}
 	if d := retryAfter(resp.Header, now); d > 0 {
 		e.RetryAt = now.Add(d)
 	}
@@ -26,7 +26,6 @@ func refusal(resp *http.Response, code string, now time.Time) *Error {
 	case status == http.StatusNotImplemented && slices.Contains(operatorCodes, code): // league/oauth2-server's unsupported_grant_type
 		e.Class = ClassOperator
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
-		e.Reason = "the token endpoint is in trouble"
 		e.Lost = status >= 500 // it may have failed after it rotated
 	case status >= 300 && status < 400:
 		e.Class, e.Reason = ClassOperator, "the token endpoint redirected; redirects are not followed"

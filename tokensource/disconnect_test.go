@@ -90,9 +90,9 @@ func TestDisconnectWhenRevocationFails(t *testing.T) {
 		answer reply
 		reason string
 	}{
-		"503":      {reply{status: 503}, "the revocation endpoint refused"},
-		"400":      {refused(400, "unsupported_token_type"), "the revocation endpoint refused"},
-		"redirect": {reply{status: 307, header: http.Header{"Location": {"https://evil.example.com/"}}}, "the revocation endpoint refused"},
+		"503":      {reply{status: 503}, "the revocation endpoint answered"},
+		"400":      {refused(400, "unsupported_token_type"), "the revocation endpoint answered"},
+		"redirect": {reply{status: 307, header: http.Header{"Location": {"https://evil.example.com/"}}}, "the revocation endpoint answered"},
 		"down":     {reply{err: errReset}, "the connection to the revocation endpoint broke"},
 		"hangs":    {reply{delay: time.Hour}, "the revocation endpoint did not answer in time"},
 		"200":      {reply{body: "whatever"}, ""},

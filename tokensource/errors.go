@@ -3,7 +3,6 @@ package tokensource
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -37,7 +36,7 @@ var (
 
 // Error is why no token could be had. Its text never holds a credential, nor
 // any part of a provider's answer except a well-formed OAuth error code
-// (RFC 6749 section 5.2).
+// (RFC 6749 section 5.2), and the name of the authority of its certificate.
 type Error struct {
 	// Source and Account name the record. Account is empty for the unnamed one.
 	Source, Account string
@@ -61,23 +60,23 @@ type Error struct {
 	// provider may have carried it out.
 	Lost bool
 
+	known *known
+	// said is the provider's own text, see [Error.ProviderSaid].
+	said  Secret
 	cause error
 }
 
-// Error implements error.
+// Error implements error. The text names the record, what happened and, if a person can act, what to
+// do: see [Remedies]. An error of class login does not say where to log in.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "token source %q", e.Source)
 	if e.Account != "" {
 		fmt.Fprintf(&b, ", account %q", e.Account)
 	}
-	b.WriteString(": ")
-	b.WriteString(e.Reason)
-	if e.Status != 0 {
-		b.WriteString(", status " + strconv.Itoa(e.Status))
-	}
-	if e.Code != "" {
-		b.WriteString(", error " + e.Code)
+	b.WriteString(": " + e.What())
+	if r := e.remedy(); r != nil && !r.quiet && e.Class != ClassLogin {
+		b.WriteString(": " + e.Remedy())
 	}
 	return b.String()
 }

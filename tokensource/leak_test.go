@@ -18,7 +18,7 @@ import (
 
 // The credentials of the tests below look like error codes, as some really do.
 const (
-	codeSecret  = "my_client_secret"
+	codeSecret  = "my_hidden_sesame"
 	codeRefresh = "my_refresh_token"
 	codeAccess  = "my_access_token"
 )
@@ -121,7 +121,8 @@ func TestErrorNamesTheAccount(t *testing.T) {
 		ep := &endpoint{script: func(int, url.Values) reply { return refused(400, "invalid_scope") }}
 		src := newSource(t, ep)
 		_, err := src.Account("alice").Token(t.Context())
-		want := `token source "orders", account "alice": the token endpoint refused, status 400, error invalid_scope`
+		want := `token source "orders", account "alice": the token endpoint answered 400 invalid_scope: ` +
+			`check scopes and scope_separator, and allow the scopes for this client at the provider`
 		if err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}

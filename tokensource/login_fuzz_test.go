@@ -84,5 +84,17 @@ var fixedWords = regexp.MustCompile(`^token source "s": (` + strings.Join([]stri
 	"the provider refused the login", "access was denied at the provider", "the provider is in trouble", "the provider sent neither a code nor an error",
 	"the answer holds no access_token", regexp.QuoteMeta(wrongType("the provider", "")), `the provider answered token_type "(` + strings.Join(otherTypes, "|") + `)": such a token is presented .*`,
 	"the access token holds a space, a control character or a character outside ASCII, any of which could break a request",
-	errNoLifetime.Error(), errZeroLifetime.Error(), "the token endpoint refused",
-}, "|") + `)(, status 400)?(, error (` + strings.Join(slices.Concat(transientCodes, grantCodes, operatorCodes, loginCodes), "|") + `))?$`)
+	errNoLifetime.Error(), errZeroLifetime.Error(), answeredReason + "( 400)?", answeredReason + " with an error",
+}, "|") + `)(, status 400)?((,| error|, error)? (` + strings.Join(slices.Concat(transientCodes, grantCodes, operatorCodes, loginCodes), "|") + `))?(: (` + remedyWords() + `))?$`)
+
+// remedyWords matches all remedies, with any facts.
+func remedyWords() string {
+	var words []string
+	for _, r := range remedies {
+		do := regexp.QuoteMeta(r.Do)
+		do = regexp.MustCompile(`\\\[(.*?)\\\]`).ReplaceAllString(do, "($1)?")
+		do = regexp.MustCompile(`\\\{\w+\\\}`).ReplaceAllString(do, "[a-z_ 0-9.:TZ-]*")
+		words = append(words, do)
+	}
+	return strings.Join(words, "|")
+}

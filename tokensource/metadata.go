@@ -123,7 +123,7 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 	req.Header.Set("User-Agent", w.cfg.UserAgent)
 	resp, err := w.base.RoundTrip(req) // follows no redirects
 	if err != nil {
-		failure := transportFailure(err, false)
+		failure := transportFailure(err, false).know(w.facts("issuer"))
 		failure.Reason = strings.ReplaceAll(failure.Reason, "the token endpoint", "the issuer")
 		failure.Endpoint = host.Origin(at)
 		return nil, failure
@@ -131,17 +131,18 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxMetadata+1))
 	fail := func(class Class, reason string) (*metadata, *Error) {
-		return nil, &Error{Class: class, Reason: "the issuer's metadata " + reason, Status: resp.StatusCode}
+		failure := &Error{Class: class, Reason: "the issuer's metadata " + reason, Status: resp.StatusCode, Endpoint: host.Origin(at)}
+		return nil, failure.know(w.facts("issuer"))
 	}
 	switch status := resp.StatusCode; {
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
-		return fail(ClassWait, "cannot be had: it is in trouble")
+		return fail(ClassWait, "endpoint answered")
 	case status == http.StatusNotFound, status == http.StatusGone:
-		return fail(ClassOperator, "is not at its well-known addresses; check the issuer, or configure the endpoints")
+		return fail(ClassOperator, "is not at its well-known addresses")
 	case status >= 300 && status < 400:
 		return fail(ClassOperator, "is said to be elsewhere; redirects are not followed")
 	case status != http.StatusOK:
-		return fail(ClassOperator, "cannot be had")
+		return fail(ClassOperator, "endpoint answered")
 	case err != nil:
 		return fail(ClassWait, "was cut short")
 	case len(body) > maxMetadata:

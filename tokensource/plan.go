@@ -105,6 +105,7 @@ type situation struct {
 	fresh         bool
 	stored        *Record
 	readErr       error
+	unread        int // reads that failed since the last lock, mark or token request
 	found         comparison
 	usable, lives bool
 	served        bool
@@ -121,8 +122,8 @@ type situation struct {
 	// if another process held it, barred is why this process must not use the stored refresh token.
 	locked, withoutLock, contended bool
 	barred                         *Error
-	// watched is true if another process's mark was seen to become too old.
-	watched bool
+	// watched is how long another process's mark was seen to become old, while the storage took writes.
+	watched time.Duration
 
 	// mark is rec with the [Intent] of this process; nil before, and once another process's mark replaced it.
 	mark    *Record
@@ -176,7 +177,8 @@ const (
 
 // compare tells how the stored record relates to the known one. What a person decided goes before the
 // generation: a refresh that began earlier, in whatever process, never undoes it. Two records of one
-// generation differ if one of them was stored late: then the token that was obtained later counts.
+// generation differ if one of them was stored late: then the token that was obtained later counts. So it does for
+// records that began with different configured refresh tokens.
 func compare(known, stored *Record) comparison {
 	if stored == nil {
 		return absent
@@ -189,6 +191,9 @@ func compare(known, stored *Record) comparison {
 		byGeneration = -1
 	}
 	replaced := !stored.RefreshToken.Equal(known.RefreshToken)
+	if stored.Seed != known.Seed && stored.Obtained.After(known.Obtained) {
+		byGeneration = 1 // it began with a refresh token that was configured later
+	}
 	switch {
 	case byPerson > 0:
 		return decided
@@ -210,8 +215,8 @@ func compare(known, stored *Record) comparison {
 // newer record. This process's mark stays if the stored record still has it.
 func (s *situation) sees(stored *Record, err error) {
 	s.fresh, s.stored, s.readErr, s.found = true, stored, err, absent
-	s.troubled = s.troubled || err != nil
 	if err != nil {
+		s.troubled, s.unread = true, s.unread+1
 		return
 	}
 	known := cmp.Or(s.mark, s.rec)
@@ -262,15 +267,22 @@ func (s *situation) storedRecord(rec *Record, err error, slow bool) {
 	}
 }
 
+// probedWrites notes whether the storage takes writes.
+func (s *situation) probedWrites(err error) {
+	s.probed, s.probeErr, s.troubled = true, err, s.troubled || err != nil
+}
+
 // slept notes a pause.
 func (s *situation) slept(d time.Duration) {
 	s.fresh, s.probed, s.rested = false, false, s.rested+d
-	s.watched = s.watched || s.elsewhere(s.rec)
+	if s.elsewhere(s.rec) {
+		s.watched += d
+	}
 }
 
 // next begins to count anew: a lock, a mark or a token request came between.
 func (s *situation) next() {
-	s.fresh, s.probed, s.probeErr, s.rested = false, false, nil, 0
+	s.fresh, s.unread, s.probed, s.probeErr, s.rested = false, 0, false, nil, 0
 	s.saves, s.saved, s.saveErr, s.slow = 0, nil, nil, false
 }
 
@@ -316,7 +328,9 @@ func planRequest(s *situation) step {
 		return failUnasked(s, s.barred, s.barred.cause, "another process holds a newer refresh token that it could not store yet")
 	case s.contended && s.rested < markSettles:
 		return step{verb: doSleep, wait: markSettles, why: "the process that had the lock may be about to store its mark"}
-	case s.locked && s.elsewhere(s.rec):
+	case s.elsewhere(s.rec) && !s.probed:
+		return step{verb: doProbe, why: "if the storage takes no writes, that process cannot store what it is granted"}
+	case s.elsewhere(s.rec):
 		return step{verb: doSleep, wait: watchEvery, why: "another process is sending this refresh token"}
 	case s.prepared != s.rec:
 		return step{verb: doPrepare, why: "the request depends on the record"}
@@ -333,18 +347,17 @@ func planRequest(s *situation) step {
 	case s.lostElsewhere() > 0:
 		return failLostElsewhere(s)
 	case s.marks >= marksLimit:
-		e := &Error{Class: ClassWait, Reason: "the storage does not keep what is written to it"}
-		return step{verb: doFail, rec: s.rec, err: e, dirty: s.dirty, why: "the mark did not stay"}
+		return failMarks(s)
 	}
 	// After a failure of the storage, another process may be about to store a newer refresh token, unless
 	// there is no other process. If this process did not see the failure, it sees the mark of that one.
 	var settle time.Duration
 	left := s.rec.Intent
 	switch abandoned := left != nil && !left.Lost && left.Owner != s.process; {
-	case s.troubled, abandoned && !s.watched:
+	case s.troubled:
 		settle = afterTrouble
 	case abandoned:
-		settle = takeOverSettles
+		settle = max(afterTrouble-s.watched, takeOverSettles)
 	}
 	if settle > 0 && s.alone() == unclaimed {
 		return step{verb: doClaim, why: "a process that is alone need not wait for others"}
@@ -379,7 +392,7 @@ func planDirty(s *situation) (step, bool) {
 // planMarked waits until the mark is seen to stay, and asks.
 func planMarked(s *situation) step {
 	need := s.settle
-	if s.stalled || s.watched || s.contended || s.withoutLock {
+	if s.stalled || s.watched > 0 || s.contended || s.withoutLock {
 		// Another process may have read the same record. Of several marks the last one stays.
 		need = max(need, markSettles)
 	}
@@ -394,12 +407,16 @@ func planMarked(s *situation) step {
 		return step{verb: doRead, why: "the mark must be seen to stay"}
 	case s.readErr != nil:
 		return failUnasked(s, unreadable(s.readErr), s.readErr, "the mark was not seen to stay")
-	case s.settle >= afterTrouble && s.rested > 0 && !s.probed:
+	case s.settle > takeOverSettles && s.rested > 0 && !s.probed:
 		return step{verb: doProbe, why: "another process can store a newer record only while the storage takes writes"}
 	case s.probeErr != nil:
 		return failUnasked(s, deferred(s.probeErr), s.probeErr, "another process may be unable to store a newer record")
 	case s.rested < need:
 		return step{verb: doSleep, wait: min(need-s.rested, watchEvery), why: "a mark of another process would replace this one"}
+	case s.now.Sub(s.mark.Intent.Since) > quickRetry && s.marks >= marksLimit:
+		return failMarks(s)
+	case s.now.Sub(s.mark.Intent.Since) > quickRetry:
+		return step{verb: doMark, wait: s.settle, why: "this process stood still: others respect its mark for as long as a request may take"}
 	}
 	return step{verb: doAsk, why: "this process's mark is stored"}
 }
@@ -433,10 +450,16 @@ func planGranted(s *situation) step {
 		return step{verb: doRead, why: "another process may have stored a record meanwhile"}
 	case vault.Unusable(s.readErr):
 		return end(s.granted, s.readErr, "a record that cannot be read is not written over")
+	case s.readErr != nil && s.claim != claimed && s.unread < storeTries:
+		return step{verb: doSleep, wait: storeAgain, why: "the storage may answer a moment later"}
+	case s.readErr != nil && s.claim != claimed:
+		return end(s.granted, s.readErr, "what is stored may be newer, and is not written over unread")
 	case s.found == decided && s.stored.Disconnected && !s.revoked:
 		return step{verb: doRevoke, rec: s.granted, why: "a person disconnected the account and did not know these tokens"}
 	case s.found == decided:
 		return follow(s, "a person decided meanwhile, and that counts")
+	case s.found >= newer && s.stored.Seed != s.granted.Seed && s.stored.Seed != s.mark.Seed:
+		return follow(s, "another process began with a refresh token that was configured meanwhile, and that counts")
 	}
 	rec := s.granted
 	if s.overtaken() {
@@ -534,9 +557,12 @@ func (s *situation) alone() claim {
 }
 
 // overtaken reports whether another process stored a record since this process's mark. A mark of another process
-// counts too: it must not be written over while its refresh is under way.
+// counts too, however old: that process may have been granted a token that it cannot store yet.
 func (s *situation) overtaken() bool {
-	return s.readErr == nil && (s.found >= differs || s.found >= same && s.elsewhere(s.stored))
+	if s.readErr != nil || s.found < same {
+		return false
+	}
+	return s.found >= differs || s.stored.Intent != nil && s.stored.Intent.Owner != s.process
 }
 
 // elsewhere reports whether another process is likely to be sending the refresh token of rec: its mark is younger
@@ -565,6 +591,11 @@ func failLostElsewhere(s *situation) step {
 		e = &Error{Class: ClassWait, Reason: "the answer to another process's token request was lost", RetryAt: s.now.Add(s.lostElsewhere())}
 	}
 	return step{verb: doFail, rec: s.rec, err: e, dirty: s.dirty, why: "the provider is asked as often as by one process"}
+}
+
+func failMarks(s *situation) step {
+	e := &Error{Class: ClassWait, Reason: "the storage is too slow, or does not keep what is written to it"}
+	return step{verb: doFail, rec: s.rec, err: e, dirty: s.dirty, why: "five marks did not stay, or were too old"}
 }
 
 // failUnasked ends a refresh because of the storage, before the provider was asked.

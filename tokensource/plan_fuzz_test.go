@@ -27,6 +27,13 @@ func FuzzPlan(f *testing.F) {
 		}
 		f.Add(seed)
 	}
+	// A storage that failed before, and that keeps no mark.
+	forgetful := []byte{0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3}
+	forgetful = append(forgetful, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0)
+	for range 80 {
+		forgetful = append(forgetful, 0, 0, 0, 0, 0, 0, 0, 0, 3)
+	}
+	f.Add(forgetful)
 	f.Fuzz(func(t *testing.T, input []byte) {
 		w := newPlanWalk(input)
 		if err := w.run(); err != nil {
@@ -44,7 +51,6 @@ type planWalk struct {
 	began    *Record // what was known first
 	others   int     // marks of other processes so far
 	seenMine bool    // the last read saw the mark of this process
-	granted  map[*Record]bool
 	written  map[*Record]error
 }
 
@@ -55,7 +61,7 @@ var (
 )
 
 func newPlanWalk(input []byte) *planWalk {
-	w := &planWalk{situation: &situation{}, input: input, granted: map[*Record]bool{}, written: map[*Record]error{}}
+	w := &planWalk{situation: &situation{}, input: input, written: map[*Record]error{}}
 	w.process, w.timeout, w.now, w.stores = "us", 10*time.Second, planNow, !w.flip(16)
 	w.rec = w.record(uint64(w.pick(4)))
 	w.dirty = w.rec.Generation > 0 && w.flip(4)
@@ -129,6 +135,9 @@ func (w *planWalk) run() error {
 // apply lets the input decide what comes of a step, and reports whether it ends the refresh.
 func (w *planWalk) apply(st step) (ended bool) {
 	w.now = w.now.Add(st.wait + time.Duration(w.pick(4))*100*time.Millisecond)
+	if w.flip(32) {
+		w.now = w.now.Add(time.Minute) // the process stood still
+	}
 	switch st.verb {
 	case doRead:
 		stored, err := w.inStorage(), error(nil)
@@ -170,7 +179,7 @@ func (w *planWalk) apply(st step) (ended bool) {
 		w.storedMark(mark, st.wait, w.storageErr(), w.flip(4))
 		w.seenMine = false
 	case doProbe:
-		w.probed, w.probeErr = true, w.storageErr()
+		w.probedWrites(w.storageErr())
 	case doAsk:
 		w.answer()
 	case doStore:
@@ -240,7 +249,6 @@ func (w *planWalk) answer() {
 		granted.Generation++
 		granted.Intent, granted.Disconnected = nil, false
 		granted.RefreshToken = NewSecret(fmt.Sprint("rt-granted", granted.Generation))
-		w.granted[granted] = true
 	}
 	w.answered(granted, failure)
 }
@@ -250,7 +258,7 @@ func (w *planWalk) check(st step) error {
 	spends := w.request != nil && !w.request.RefreshToken.IsZero()
 	switch st.verb {
 	case doAsk:
-		watch := w.settle > 0 || w.stalled || w.watched || w.contended || w.withoutLock
+		watch := w.settle > 0 || w.stalled || w.watched > 0 || w.contended || w.withoutLock
 		switch {
 		case w.asks > 0 && (w.failure == nil || !w.failure.Lost || w.asks > 1):
 			return fmt.Errorf("request %d of a refresh", w.asks+1)
@@ -263,6 +271,8 @@ func (w *planWalk) check(st step) error {
 			return errors.New("a refresh token is sent once more under an old mark")
 		case w.asks == 0 && watch && !w.seenMine:
 			return errors.New("a refresh token is sent under a mark that was not seen to stay")
+		case w.asks == 0 && w.now.Sub(w.mark.Intent.Since) > quickRetry:
+			return errors.New("a refresh token is sent under a mark that is too old")
 		case w.asks == 0 && w.rested < w.settle:
 			return fmt.Errorf("a refresh token is sent %v after its mark, which had to stay for %v", w.rested, w.settle)
 		}
@@ -284,10 +294,9 @@ func (w *planWalk) check(st step) error {
 			return errors.New("a token past its end is served")
 		}
 	case doStore:
-		// Nothing is known of what is stored only if it cannot be read: what was granted is kept all the same.
 		known := w.fresh && w.readErr == nil || w.saves > 0
 		switch {
-		case !known && w.claim != claimed && !w.grantedNow(st.rec):
+		case !known && w.claim != claimed:
 			return errors.New("a record is written over that was not read")
 		case w.fresh && w.readErr == nil && compare(st.rec, w.stored) >= newer:
 			return errors.New("a newer record is written over")
@@ -303,9 +312,4 @@ func (w *planWalk) check(st step) error {
 		return errors.New("a refresh token is cleared")
 	}
 	return nil
-}
-
-// grantedNow reports whether rec holds what the provider granted in this refresh.
-func (w *planWalk) grantedNow(rec *Record) bool {
-	return w.situation.granted != nil && (w.granted[rec] || w.asks > 0)
 }

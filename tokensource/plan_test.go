@@ -96,6 +96,8 @@ func mark(err error, settle time.Duration) func(*situation) {
 
 func slept(d time.Duration) func(*situation) { return func(s *situation) { s.slept(d) } }
 
+func probed(err error) func(*situation) { return func(s *situation) { s.probedWrites(err) } }
+
 func saved(err error, slow bool) func(*situation) {
 	return func(s *situation) { s.storedRecord(s.rec, err, slow) }
 }
@@ -154,9 +156,11 @@ var planTable = []struct {
 		{name: "the storage is out of reach, and no record is known", s: begun(func(s *situation) { s.rec = &Record{} }, unread(errPlanOutage)), verb: doFail, class: ClassWait, unasked: true},
 		{name: "the stored record is of a newer generation, and its token is not due", s: begun(found(planRecord(6)), usable), verb: doAdopt, generation: 6},
 		{name: "the stored record is of the same generation and was obtained later, and its token is not due", s: begun(found(planRecord(5, func(r *Record) { r.RefreshToken, r.Obtained = NewSecret("late"), planNow })), usable), verb: doAdopt},
+		{name: "the stored record is of an older generation, but began with a refresh token that was configured since", s: begun(found(planRecord(4, func(r *Record) { r.Seed, r.Obtained = "new", planNow })), usable), verb: doAdopt, generation: 4},
 		{name: "the known record has a mark, the stored one has none any more, and its token is not due", s: begun(func(s *situation) { marked("other", time.Second, false)(s.rec) }, found(planRecord(5)), usable), verb: doAdopt},
 		{name: "the stored record is newer, its token lives but is due, and no token is in use", s: begun(ended, found(planRecord(6)), lives), verb: doServe, generation: 6},
-		{name: "the same, and that token is in use now", s: begun(found(planRecord(6)), lives), verb: doPrepare},
+		{name: "the stored record is newer, and its token has ended", s: begun(ended, found(planRecord(6))), verb: doPrepare},
+		{name: "the stored record is newer, its token lives but is due, and a token is in use", s: begun(found(planRecord(6)), lives), verb: doPrepare},
 		{name: "the stored record is older than a person's login or logout", s: begun(func(s *situation) { s.rec.Decided = planNow }, found(planRecord(9, decidedBefore))), verb: doStore},
 		{name: "the same, and it was stored", s: begun(func(s *situation) { s.rec.Decided = planNow }, found(planRecord(9, decidedBefore)), saved(nil, false)), verb: doRead},
 		{name: "nothing newer is stored", s: begun(found(planRecord(5))), verb: doPrepare},
@@ -173,10 +177,13 @@ var planTable = []struct {
 		{name: "the record was not read since the lock was taken", s: begun(found(planRecord(5)), prepared, func(s *situation) { s.tookLock(false, false, nil) }), verb: doRead},
 		{name: "another process holds a newer refresh token that it could not store", s: begun(locked, func(s *situation) { s.barred = &Error{Class: ClassWait, Reason: "claimed", cause: ErrClaimed} }), verb: doFail, class: ClassWait, unasked: true},
 		{name: "another process held the lock until a moment ago", s: begun(locked, func(s *situation) { s.contended = true }), verb: doSleep, wait: 500 * time.Millisecond},
-		{name: "the stored record has another process's mark, younger than a request may take", s: begun(locked, found(planRecord(5, marked("other", 3*time.Second, false)))), verb: doSleep, wait: time.Second},
+		{name: "the stored record has another process's mark, younger than a request may take", s: begun(locked, found(planRecord(5, marked("other", 3*time.Second, false)))), verb: doProbe},
+		{name: "the same, and the storage was tried", s: begun(locked, found(planRecord(5, marked("other", 3*time.Second, false))), probed(nil)), verb: doSleep, wait: time.Second},
+		{name: "the stored record has another process's mark that was watched until it was too old, and the storage took no writes meanwhile", s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, false))), prepared, probed(errPlanOutage), func(s *situation) { s.watched, s.claim = 12*time.Second, shared }), verb: doMark, wait: 7 * time.Second},
 		{name: "another process lost an answer a moment ago", s: begun(locked, found(planRecord(5, marked("other", 100*time.Millisecond, true))), prepared), verb: doFail, class: ClassWait},
 		{name: "another process lost an answer a while ago", s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, true))), prepared), verb: doMark},
-		{name: "the stored record has another process's mark that was watched until it was too old", s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, false))), prepared, func(s *situation) { s.watched, s.claim = true, shared }), verb: doMark, wait: 1500 * time.Millisecond},
+		{name: "the stored record has another process's mark that was watched until it was too old", s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, false))), prepared, func(s *situation) { s.watched, s.claim = 12*time.Second, shared }), verb: doMark, wait: 1500 * time.Millisecond},
+		{name: "the stored record has another process's mark that was watched for three seconds, until it was too old", s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, false))), prepared, func(s *situation) { s.watched, s.claim = 3*time.Second, shared }), verb: doMark, wait: 4 * time.Second},
 		{name: "the stored record has an old mark of another process that was not watched", s: begun(locked, found(planRecord(5, marked("other", time.Minute, false))), prepared, is(shared)), verb: doMark, wait: 7 * time.Second},
 		{name: "the storage failed in the last refresh, or in this one", s: begun(locked, func(s *situation) { s.troubled, s.claim = true, shared }), verb: doMark, wait: 7 * time.Second},
 		{name: "the same, and it is not known whether there are other processes", s: begun(locked, func(s *situation) { s.troubled = true }), verb: doClaim},
@@ -190,10 +197,12 @@ var planTable = []struct {
 		{name: "the mark has to stay", s: begun(locked, mark(nil, 7*time.Second)), verb: doSleep, wait: time.Second},
 		{name: "a second later", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second)), verb: doRead},
 		{name: "the mark is still there", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark), verb: doProbe},
-		{name: "the mark is still there, and the storage takes writes", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, func(s *situation) { s.probed = true }), verb: doSleep, wait: time.Second},
-		{name: "the mark is still there, but the storage takes no writes", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, func(s *situation) { s.probed, s.probeErr = true, errPlanOutage }), verb: doFail, class: ClassWait, unasked: true},
-		{name: "the mark stayed for as long as it had to", s: begun(locked, mark(nil, 1500*time.Millisecond), slept(1500*time.Millisecond), ownMark), verb: doAsk},
-		{name: "another process's mark replaced it", s: begun(locked, mark(nil, time.Second), slept(time.Second), found(planRecord(5, marked("other", 0, false)))), verb: doSleep, wait: time.Second},
+		{name: "the mark is still there, and the storage takes writes", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, probed(nil)), verb: doSleep, wait: time.Second},
+		{name: "the mark is still there, but the storage takes no writes", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, probed(errPlanOutage)), verb: doFail, class: ClassWait, unasked: true},
+		{name: "the mark stayed for as long as it had to", s: begun(locked, mark(nil, 1500*time.Millisecond), slept(1500*time.Millisecond), ownMark, func(s *situation) { s.now = planNow.Add(1500 * time.Millisecond) }), verb: doAsk},
+		{name: "the process stood still since it stored the mark", s: begun(locked, mark(nil, 0), func(s *situation) { s.now = planNow.Add(2 * time.Second) }), verb: doMark},
+		{name: "the same, five times", s: begun(locked, mark(nil, 0), func(s *situation) { s.now, s.marks = planNow.Add(2*time.Second), 5 }), verb: doFail, class: ClassWait},
+		{name: "another process's mark replaced it", s: begun(locked, mark(nil, time.Second), slept(time.Second), found(planRecord(5, marked("other", 0, false))), probed(nil)), verb: doSleep, wait: time.Second},
 		{name: "a newer token replaced it", s: begun(locked, mark(nil, time.Second), slept(time.Second), found(planRecord(6)), usable), verb: doAdopt, generation: 6},
 		{name: "the record cannot be read any more", s: begun(locked, mark(nil, time.Second), slept(time.Second), unread(errPlanOutage)), verb: doFail, class: ClassWait, unasked: true},
 		{name: "the storage did not take the mark, and a token lives", s: begun(locked, mark(errPlanOutage, 0)), verb: doFail, class: ClassWait, unasked: true},
@@ -204,9 +213,12 @@ var planTable = []struct {
 	{"After a token was granted", "From the provider's answer until the record is stored, the new refresh token exists only in this process.", []planRow{
 		{name: "a token was granted", s: sent(nil), verb: doRead},
 		{name: "the stored record still has this process's mark", s: sent(nil, ownMark), verb: doStore, generation: 6},
-		{name: "the record cannot be read during an outage", s: sent(nil, unread(errPlanOutage)), verb: doStore, generation: 6},
+		{name: "the record cannot be read", s: sent(nil, unread(errPlanOutage)), verb: doSleep, wait: 200 * time.Millisecond},
+		{name: "the record could not be read three times", s: sent(nil, unread(errPlanOutage), unread(errPlanOutage), unread(errPlanOutage)), verb: doPublish, dirty: true, generation: 6},
+		{name: "the record cannot be read, and this process is alone", s: sent(nil, unread(errPlanOutage), is(claimed)), verb: doStore, generation: 6},
 		{name: "the record is damaged", s: sent(nil, unread(errPlanBroken)), verb: doPublish, dirty: true, generation: 6},
 		{name: "another process stored a newer generation meanwhile", s: sent(nil, found(planRecord(8))), verb: doStore, generation: 9},
+		{name: "another process began with a newly configured refresh token meanwhile", s: sent(nil, found(planRecord(7, func(r *Record) { r.Seed = "new" })), usable), verb: doAdopt, generation: 7},
 		{name: "a person connected the account meanwhile", s: sent(nil, found(planRecord(6, decidedBefore)), usable), verb: doAdopt},
 		{name: "a person connected the account meanwhile, and that token is due", s: sent(nil, found(planRecord(6, decidedBefore))), verb: doFail, class: ClassWait, generation: 6},
 		{name: "a person disconnected the account meanwhile", s: sent(nil, found(planRecord(6, disconnected))), verb: doRevoke, generation: 6},
@@ -230,6 +242,7 @@ var planTable = []struct {
 		{name: "the record is damaged", s: sent(planLost, slept(time.Second), unread(errPlanBroken)), verb: doFail, class: ClassOperator},
 		{name: "another process stored a newer token, which is not due", s: sent(planLost, slept(time.Second), found(planRecord(6)), usable), verb: doAdopt, generation: 6},
 		{name: "another process's refresh is under way", s: sent(planLost, slept(time.Second), found(planRecord(5, marked("other", 0, false)))), verb: doFail, class: ClassWait},
+		{name: "another process's mark became old meanwhile", s: sent(planFailed, found(planRecord(5, marked("other", time.Minute, false)))), verb: doFail, class: ClassWait},
 		{name: "the answer was lost twice", s: sent(planLost, answered(planLost), ownMark), verb: doStore},
 		{name: "the same, and that is stored", s: sent(planLost, answered(planLost), ownMark, saved(nil, false)), verb: doFail, class: ClassWait},
 		{name: "the refresh token was refused", s: sent(planDead), verb: doRead},
@@ -375,7 +388,7 @@ Each step of a refresh is decided by one function, ` + "`plan`" + ` in ` + "`tok
 - **No refresh token is sent by two processes.** A process sends one under a write-ahead mark that it stored, and that it saw to stay where another process could have written one. Without a mark, only a process that is alone sends one. A storage has no compare-and-swap, so one window is left: a process that stood still for longer than a request may take.
 - **What was granted is stored before it is used**, unless the storage fails. Then it is kept in memory, and stored as soon as the storage takes it.
 - **A token past its end is never handed out.**
-- **A generation never falls.** A newer record is never written over by an older one, unless the storage fails.
+- **A generation never falls**, unless the operator configures another refresh token. A newer record is never written over by an older one: a record is read before it is written.
 - **Only a person clears a refresh token.** One that the provider refused is kept, and not sent again.
 - **One request for each generation and process.** If its answer is lost, it is sent once more.
 

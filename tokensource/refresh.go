@@ -45,7 +45,7 @@ func (a *account) refresh(ctx context.Context) step {
 		case doMark:
 			a.mark(ctx, s, st.wait)
 		case doProbe:
-			s.probed, s.probeErr = true, a.probe(ctx)
+			s.probedWrites(a.probe(ctx))
 		case doAsk:
 			a.ask(ctx, s)
 		case doStore:
@@ -129,7 +129,7 @@ func (a *account) ask(ctx context.Context, s *situation) {
 	before := s.rec
 	if s.mark != nil {
 		before = s.mark
-		s.request.sendBy = a.src.cfg.Clock.in(quickRetry)
+		s.request.sendBy = a.src.cfg.Clock.in(quickRetry - a.src.cfg.Clock.Now().Sub(before.Intent.Since))
 		if s.asks > 0 {
 			s.mark.Intent.Losses++
 		}

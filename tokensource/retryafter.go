@@ -48,12 +48,13 @@ func (a *account) noteRetryAfter(ctx context.Context, tokenURL string, failure *
 	if failure == nil || failure.RetryAt.IsZero() || failure.Status == 0 {
 		return
 	}
-	key := a.src.retryKey("account", a.name)
+	key, reason := a.src.retryKey("account", a.name), failure.What()
 	if failure.Reason == lockedOutReason {
+		reason = failure.Reason
 		key = a.src.retryKey("endpoint", tokenURL)
 	}
 	// If this fails, this process knows it anyway.
-	_ = a.src.vault.Put(ctx, key, retryNote{Until: failure.RetryAt.Round(0).UTC(), Reason: failure.Reason})
+	_ = a.src.vault.Put(ctx, key, retryNote{Until: failure.RetryAt.Round(0).UTC(), Reason: reason})
 }
 
 // readRetryNote returns the note under key while it holds, or nil. A time further off than any that is

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/authinject/caddy-authinject/internal/host"
 )
 
 // revoke revokes the tokens of rec at the provider (RFC 7009), the refresh token
@@ -95,7 +97,8 @@ func (w *wire) revokeOnce(ctx context.Context, endpoint, tokenURL string, form u
 	}
 	resp, err := w.base.RoundTrip(req)
 	if err != nil {
-		failure := transportFailure(err, true)
+		failure := transportFailure(err, true).know(w.facts("revoke_url"))
+		failure.Endpoint = host.Origin(endpoint)
 		failure.Reason = strings.ReplaceAll(failure.Reason, "token endpoint", "revocation endpoint")
 		return failure
 	}
@@ -109,5 +112,9 @@ func (w *wire) revokeOnce(ctx context.Context, endpoint, tokenURL string, form u
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		return nil // also for a token that was invalid already (section 2.2)
 	}
-	return &Error{Class: ClassWait, Reason: "the revocation endpoint refused", Status: resp.StatusCode, Code: call.errorCode(members)}
+	failure := &Error{
+		Class: ClassWait, Reason: "the revocation endpoint" + answeredSuffix, Status: resp.StatusCode, Code: call.errorCode(members),
+		Endpoint: host.Origin(endpoint),
+	}
+	return failure.know(w.facts("revoke_url"))
 }

@@ -527,6 +527,20 @@ func (st *simStorage) died(in *instance) {
 // view is the storage as one process sees it.
 type view struct{ in *instance }
 
+// seen notes what a process reads and writes, if one seed runs alone.
+func (v *view) seen(what, key string, value []byte, err error) {
+	if *simSeed == 0 {
+		return
+	}
+	if err != nil {
+		v.in.sim.note("  %s %s %.12s: %v", v.in.name, what, key[len(key)-18:], err)
+		return
+	}
+	v.in.sim.note("  %s %s %.12s: %s", v.in.name, what, key[len(key)-18:], recordParts.FindAllString(string(value), -1))
+}
+
+var recordParts = regexp.MustCompile(`"(?:generation|refresh_token|owner|since|lost)":[^,}]*`)
+
 var refreshTokens = regexp.MustCompile(`rt-\d+-\d+`)
 
 // do makes one call to the storage take its time, and fail if it has to.
@@ -563,11 +577,12 @@ func (v *view) Load(ctx context.Context, key string) (value []byte, err error) {
 		value = bytes.Clone(found)
 		return nil
 	})
+	v.seen("reads", key, value, err)
 	return value, err
 }
 
 func (v *view) Store(ctx context.Context, key string, value []byte) error {
-	return v.do(ctx, true, func(st *simStorage) error {
+	err := v.do(ctx, true, func(st *simStorage) error {
 		st.values[key] = bytes.Clone(value)
 		for _, token := range refreshTokens.FindAllString(string(value), -1) {
 			if st.stored[token].IsZero() {
@@ -576,6 +591,8 @@ func (v *view) Store(ctx context.Context, key string, value []byte) error {
 		}
 		return nil
 	})
+	v.seen("stores", key, value, err)
+	return err
 }
 
 func (v *view) Delete(ctx context.Context, key string) error {

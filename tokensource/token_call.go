@@ -41,6 +41,8 @@ type tokenCall struct {
 	// unusable is what an answer granted beside an access token that cannot be used: its refresh
 	// token must not be lost.
 	unusable *TokenResponse
+	// said is what a refusal says in the provider's words.
+	said Secret
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -166,6 +168,7 @@ func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error
 		return nil, failure
 	}
 	if !success || err == nil && hasError(members) {
+		call.said = call.saidIn(members)
 		return canonical(resp, map[string]string{"error": cmp.Or(call.errorCode(members), unnamedCode)})
 	}
 	if err != nil {

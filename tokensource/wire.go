@@ -65,7 +65,7 @@ func (w *wire) tokenURL(ctx context.Context, variables map[string]string) (strin
 	}
 	tokenURL, failure := w.endpoint(ctx, "token_url", w.cfg.TokenURL, variables)
 	if failure == nil && tokenURL == "" && w.cfg.Issuer != "" {
-		failure = &Error{Class: ClassOperator, Reason: "the issuer's metadata names no token_endpoint; configure token_url"}
+		failure = &Error{Class: ClassOperator, Reason: "the issuer's metadata names no token_endpoint"}
 	}
 	return tokenURL, failure
 }
@@ -123,7 +123,8 @@ func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secre
 
 	params, err := w.params(ctx, req)
 	if err != nil {
-		return nil, &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
+		failure := &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
+		return nil, failure.know(w.facts(w.tokenURLOption()))
 	}
 	call := &tokenCall{cfg: w.cfg, secret: secret, base: w.base, now: w.cfg.Clock.Now}
 	conf := clientcredentials.Config{
@@ -147,7 +148,8 @@ func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secre
 	if err == nil {
 		return tokenResponseOf(tok), nil
 	}
-	failure := w.failureOf(err)
+	failure := w.failureOf(err).know(w.facts(w.tokenURLOption()))
+	failure.said = call.said
 	if failure.Reason == lockedOutReason {
 		w.leaveAlone(tokenURL, failure)
 	}
@@ -229,7 +231,10 @@ func transportFailure(err error, sent bool) *Error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		e.Reason = "the token endpoint refuses connections"
 	case isCertificateError(err):
-		e.Class, e.Reason = ClassOperator, "the token endpoint's certificate is not trusted"
+		var ca string
+		e.Class = ClassOperator
+		e.Reason, ca = certificateFailure(err)
+		e.know(facts{"ca": ca})
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		e.Reason = "the token endpoint did not answer in time"
 		e.cause = context.DeadlineExceeded

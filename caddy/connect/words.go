@@ -83,7 +83,7 @@ func because(st tokensource.Status) string {
 	if st.Err == nil {
 		return "the login has ended"
 	}
-	return st.Err.Reason + detail(st.Err)
+	return st.Err.What()
 }
 
 func tryAgain(st tokensource.Status, now time.Time) string {

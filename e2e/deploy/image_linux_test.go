@@ -1,3 +1,5 @@
+//go:build release
+
 package deploy
 
 import (
@@ -11,7 +13,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -21,12 +22,9 @@ import (
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
 
-	"github.com/authinject/caddy-authinject/e2e/harness"
 	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
-
-const version = "v0.0.0-test"
 
 // buildContext copies what Docker sends to the builder: the tracked files that .dockerignore does
 // not leave out.
@@ -151,6 +149,7 @@ func assemble(t *testing.T, image *stage, out string) string {
 // what .dockerignore lets through; then the binary runs in the image's files alone, as its user,
 // on a root file system that cannot be written, with the image's entry point and environment.
 func TestImage(t *testing.T) {
+	t.Parallel()
 	d := parseDockerfile(t, read(t, "Dockerfile"))
 	image := d.last()
 	out := dockerBuild(t, d[0])
@@ -261,6 +260,7 @@ func releaseOf(t *testing.T, dist, platform string) string {
 // The release's archive has all that it should, its sums are right by the system's own program, its
 // binary says its version, and its list names the modules that go.mod has.
 func TestRelease(t *testing.T) {
+	t.Parallel()
 	dist := filepath.Join(t.TempDir(), "dist")
 	platform := runtime.GOOS + "/" + runtime.GOARCH
 	out := releaseOf(t, dist, platform)
@@ -359,40 +359,5 @@ func unpack(t *testing.T, path string) string {
 		if err := os.Chmod(target, header.FileInfo().Mode()); err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-// "make build" and "make release" run what the tests here run.
-func TestMakeTargets(t *testing.T) {
-	makeCommand := tool(t, "make", "make")
-	dry := func(args ...string) string {
-		out, code := run(t, root(t), os.Environ(), makeCommand, append([]string{"-n"}, args...)...)
-		if code != 0 {
-			t.Fatalf("make -n %v: %s", args, out)
-		}
-		return out
-	}
-	if out := dry("build"); !strings.Contains(out, "go build -o bin/caddy ./caddy/cmd/caddy") {
-		t.Errorf("make build runs\n%s", out)
-	}
-	out := dry("release", "VERSION="+version)
-	if !strings.Contains(out, "go run ./internal/release -out dist -version '"+version+"'") {
-		t.Errorf("make release runs\n%s", out)
-	}
-	for _, platform := range []string{"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64", "windows/amd64", "windows/arm64"} {
-		if !strings.Contains(out, platform) {
-			t.Errorf("make release leaves out %s", platform)
-		}
-	}
-	if out := dry("image", "VERSION="+version); !strings.Contains(out, "docker build --build-arg VERSION='"+version+"'") {
-		t.Errorf("make image runs\n%s", out)
-	}
-	// What "make build" says to try next.
-	env := append(environ(shortDir(t), rig.FreeAddr(t)), "ORDERS_SECRET=s", "PATH="+os.Getenv("PATH"))
-	if out, code := run(t, root(t), env, harness.Binary(t), "validate", "--config", "examples/sidecar/Caddyfile"); code != 0 {
-		t.Errorf("caddy validate ended with code %d: %s", code, out)
-	}
-	if _, err := exec.LookPath("docker"); err != nil {
-		t.Log("Docker is not installed: its build commands are run without it, by TestImage")
 	}
 }

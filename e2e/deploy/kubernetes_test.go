@@ -10,6 +10,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
@@ -25,11 +26,15 @@ func manifest(t *testing.T) (corev1.ConfigMap, appsv1.Deployment) {
 	}
 	var configuration corev1.ConfigMap
 	var deployment appsv1.Deployment
-	if err := yaml.UnmarshalStrict([]byte(documents[0]+"\n"), &configuration); err != nil {
-		t.Fatal(err)
-	}
-	if err := yaml.UnmarshalStrict([]byte(documents[1]), &deployment); err != nil {
-		t.Fatal(err)
+	for i, object := range []any{&configuration, &deployment} {
+		text, err := yaml.YAMLToJSONStrict([]byte(documents[i] + "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As the API server decodes it: upper and lower case count.
+		if unknown, err := json.UnmarshalStrict(text, object); err != nil || len(unknown) > 0 {
+			t.Fatal(unknown, err)
+		}
 	}
 	return configuration, deployment
 }
@@ -95,6 +100,7 @@ func TestKubernetesPodIsRestricted(t *testing.T) {
 // The sidecar is alive at once and ready when it has a token. Probes come to another address than
 // loopback's, and reach nothing else of the admin API.
 func TestKubernetesProbes(t *testing.T) {
+	t.Parallel()
 	configuration, deployment := manifest(t)
 	srv := provider(t, tokensourcetest.Config{})
 	srv.SetClientSecrets("orders", "another one")

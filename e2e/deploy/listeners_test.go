@@ -22,6 +22,7 @@ import (
 
 // Clients use a token through a unix socket that the file system guards.
 func TestUnixSocket(t *testing.T) {
+	t.Parallel()
 	srv := provider(t, tokensourcetest.Config{})
 	dir := shortDir(t)
 	socket := filepath.Join(dir, "orders.sock")
@@ -55,6 +56,7 @@ func TestUnixSocket(t *testing.T) {
 // Compose: the program shares the sidecar's loopback. The configuration is the one that the
 // composition mounts, with the secret where the composition puts it.
 func TestComposeConfiguration(t *testing.T) {
+	t.Parallel()
 	srv := provider(t, tokensourcetest.Config{})
 	dir, proxy := shortDir(t), port(t)
 	write(t, filepath.Join(dir, "orders-secret"), "orders-secret\n")
@@ -74,10 +76,11 @@ func TestComposeConfiguration(t *testing.T) {
 // nginx ends TLS and asks for a password. A person who knows it logs in through it, and then every
 // client that knows it gets the API.
 func TestBehindNginx(t *testing.T) {
+	t.Parallel()
 	op := harness.OP(t)
 	op.AllowRedirect("https://proxy.example.com/connect/callback")
 	api := &http.Server{Handler: op.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = w.Write([]byte("order 7"))
+		_, _ = w.Write([]byte("order 7, asked for by " + r.Header.Get("X-Forwarded-Proto") + " from " + r.Header.Get("X-Forwarded-For")))
 	}))}
 	upstream, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -176,7 +179,7 @@ func TestBehindNginx(t *testing.T) {
 	if res, body = send(http.MethodGet, back, "orange", nil); res.StatusCode >= 400 {
 		t.Fatalf("the callback: %s", body)
 	}
-	if res, body = send(http.MethodGet, home+"/orders", "orange", nil); res.StatusCode != http.StatusOK || !strings.Contains(body, "order 7") {
+	if res, body = send(http.MethodGet, home+"/orders", "orange", nil); res.StatusCode != http.StatusOK || !strings.Contains(body, "order 7, asked for by https from 127.0.0.1, 127.0.0.1") {
 		t.Errorf("after the login: %s", body)
 	}
 	if op.Refusals() != 0 {

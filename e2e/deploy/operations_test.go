@@ -131,6 +131,7 @@ func (o *operations) record() string {
 
 // The page is carried out from top to bottom, and each step does what it says.
 func TestOperations(t *testing.T) {
+	t.Parallel()
 	o := newOperations(t)
 	t.Cleanup(o.end)
 	if err := os.Symlink(harness.Binary(t), filepath.Join(o.dir, "caddy")); err != nil {
@@ -281,4 +282,33 @@ func TestOperationsNamesExist(t *testing.T) {
 			t.Errorf("the link to %s leads nowhere", link[1])
 		}
 	}
+}
+
+// The page's line with two secrets works with either of them.
+func TestOperationsTwoSecrets(t *testing.T) {
+	t.Parallel()
+	const line = "client_secret {file./run/secrets/crm-secret-new} {file./run/secrets/crm-secret}"
+	if !strings.Contains(read(t, "docs/operations.md"), "`"+line+"`") {
+		t.Fatal("the page has no such line")
+	}
+	o := newOperations(t)
+	_, seed := o.srv.IssueTokens("crm", "ada")
+	for name, content := range map[string]string{
+		"authinject-key-1": encryptionKey, "crm-secret": "crm-secret", "crm-secret-new": "not yet", "crm-refresh-token": seed,
+	} {
+		write(t, filepath.Join(o.secrets, name), content)
+	}
+	s := serve(t, harness.Binary(t), o.dir, adjust(t, o.blocks[1].text,
+		"client_secret {file./run/secrets/crm-secret}", line,
+		"https://login.example.com/oauth/token", o.srv.TokenURL(), "https://crm.example.com", o.srv.URL,
+		"/run/secrets", o.secrets, ":8080 {", ":"+o.proxy+" {"))
+	o.serves(2, "of which the first had the secret that is not valid yet")
+	o.srv.SetClientSecrets("crm", "not yet")
+	if _, _, err := do(client, http.MethodPost, "http://"+s.admin+"/authinject/sources/crm/refresh"); err != nil {
+		t.Fatal(err)
+	}
+	rig.Eventually(t, func() bool {
+		_, body, err := get("http://" + s.admin + "/authinject/sources/crm")
+		return err == nil && strings.Contains(body, `"generation":2`)
+	}, "a token by the other secret")
 }

@@ -22,6 +22,7 @@ const prometheusDir = "examples/prometheus"
 
 // The rules are valid, and do what their own tests say.
 func TestPrometheusRules(t *testing.T) {
+	t.Parallel()
 	promtool := tool(t, "promtool", "prometheus")
 	dir := filepath.Join(root(t), prometheusDir)
 	for _, args := range [][]string{
@@ -128,6 +129,7 @@ func (p *prometheus) firing(alert, source string) bool {
 // that it has ended, both while the token still lives; and a source that has no token. No alert is
 // raised for a source that is well. Every query of the dashboard finds something.
 func TestDeadCredentialRaisesAlert(t *testing.T) {
+	t.Parallel()
 	srv := provider(t, tokensourcetest.Config{Clients: []tokensourcetest.Client{
 		{ID: "dead", Secrets: []string{"dead-secret"}}, {ID: "well", Secrets: []string{"well-secret"}},
 	}})
@@ -139,7 +141,7 @@ func TestDeadCredentialRaisesAlert(t *testing.T) {
 	// Caddy's metrics need no option; these are in its registry.
 	caddyfile := "{\n\tauthinject {\n" +
 		source("orders", "grant client_credentials") + source("dead", "grant client_credentials") + source("well", "grant client_credentials") +
-		source("crm", "grant refresh_token\n\t\t\trefresh_token {env.SEED}") + "\t}\n}\n" +
+		source("crm", "refresh_token {env.SEED}") + "\t}\n}\n" +
 		"http://127.0.0.1:" + proxy + " {\n"
 	for _, name := range []string{"orders", "dead", "well", "crm"} {
 		caddyfile += fmt.Sprintf("\thandle_path /%s/* {\n\t\tauthinject %s %s\n\t}\n", name, name, srv.URL)

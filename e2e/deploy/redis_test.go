@@ -99,6 +99,7 @@ func (i *instance) serves() {
 // hangs, and is away: live tokens serve on, and no refresh token is spent. Redis is back: so is
 // refreshing, and an instance that starts again has the newest token without a request.
 func TestRedisCluster(t *testing.T) {
+	t.Parallel()
 	binary := redisCaddy(t)
 	srv := provider(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
 	secrets, redisDir, redisPort := shortDir(t), shortDir(t), port(t)

@@ -53,6 +53,7 @@ func one(t *testing.T, settings map[string][]string, name string) string {
 // ExecStart, with what systemd sets for it: the service says that it is ready, reads its secret
 // from the directory of the credentials, reloads, and ends when it is told to.
 func TestSystemdService(t *testing.T) {
+	t.Parallel()
 	settings := unit(t)
 	srv := provider(t, tokensourcetest.Config{})
 	dir, proxy, admin := shortDir(t), port(t), rig.FreeAddr(t)
@@ -149,6 +150,7 @@ func TestSystemdUnitInstallsWhatItNames(t *testing.T) {
 // systemd knows every setting, and finds little that the service could do without. Other systems
 // than Linux have no systemd, and the other tests parse the unit.
 func TestSystemdVerify(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Log("systemd-analyze is not installed: the unit was parsed, and not verified")
 		return

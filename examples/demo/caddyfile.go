@@ -9,7 +9,11 @@ import (
 
 // caddyfile is the demo's configuration, as one would write it, but for the addresses: with
 // the real providers they come with the preset.
-func (w *world) caddyfile(port int) string {
+func (w *world) caddyfile(port, admin int, colours bool) string {
+	level := "upper"
+	if colours {
+		level = "color"
+	}
 	var sources, routes strings.Builder
 	for _, p := range w.providers {
 		sources.WriteString(p.source())
@@ -22,10 +26,12 @@ func (w *world) caddyfile(port int) string {
 `, p.preset, path, p.preset, origin)
 	}
 	return fmt.Sprintf(`{
-	admin off
+	admin 127.0.0.1:%d
 	persist_config off
 	log {
-		format console
+		format console {
+			level_format %s
+		}
 		include authinject http.log.error
 	}
 	authinject {
@@ -40,13 +46,14 @@ func (w *world) caddyfile(port int) string {
 
 http://127.0.0.1:%d, http://localhost:%d {
 	bind 127.0.0.1
+	redir / /connect
 	authinject_connect /connect*
 %s
 	handle {
 		authinject demo %s
 	}
 }
-`, w.server.TokenURL(), tokensourcetest.DefaultClientID, sources.String(), port, port, routes.String(), w.server.URL)
+`, admin, level, w.server.TokenURL(), tokensourcetest.DefaultClientID, sources.String(), port, port, routes.String(), w.server.URL)
 }
 
 // source is the provider's source.

@@ -6,7 +6,7 @@ import (
 )
 
 // guide says what runs and what to try.
-func (w *world) guide(port int) string {
+func (w *world) guide(port, admin int) string {
 	var rows, tries strings.Builder
 	for _, p := range w.providers {
 		fmt.Fprintf(&rows, "  %-22s %s\n", p.title, p.URL)
@@ -14,6 +14,7 @@ func (w *world) guide(port int) string {
 	}
 	return strings.NewReplacer(
 		"PROXY", fmt.Sprintf("http://127.0.0.1:%d", port),
+		"ADMIN", fmt.Sprintf("http://127.0.0.1:%d", admin),
 		"PROVIDER", w.server.URL,
 		"TOKEN_URL", w.server.TokenURL(),
 		"LIFETIME", tokenLifetime.String(),
@@ -49,6 +50,13 @@ that, each of these is answered with 503 and says where to log in; after it, wit
 
 ` + tries.String() + `
 tiny+ has nothing to renew its token with: the page tells you before it ends.
+
+What an operator sees:
+
+  curl -s ADMIN/authinject/sources
+      how each source stands, in words
+  curl -s ADMIN/metrics | grep ^authinject
+      the same as metrics
 
 Ctrl-C ends the demo.
 

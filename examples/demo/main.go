@@ -16,15 +16,17 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// The usual ports; free ones are taken where these are in use.
+// The usual ports. If one is in use, the demo takes a free one.
 const (
 	proxyPort    = 8080
+	adminPort    = 2019
 	providerPort = 9096
 )
 
@@ -45,6 +47,10 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
+	admin, err := freePort(adminPort)
+	if err != nil {
+		return err
+	}
 	world, err := startWorld(port)
 	if err != nil {
 		return fmt.Errorf("starting the authorization servers: %w", err)
@@ -58,13 +64,14 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) error {
 	defer os.RemoveAll(dir)
 
 	config := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(config, []byte(world.caddyfile(port)), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(world.caddyfile(port, admin, isTerminal(logs))), 0o600); err != nil {
 		return err
 	}
 	cmd := exec.Command(caddy, "run", "--config", config, "--adapter", "caddyfile") //nolint:noctx // the operator names it; it is told to end, not killed
 	cmd.Env = append(os.Environ(), "DEMO_CLIENT_SECRET="+tokensourcetest.DefaultClientSecret,
 		"HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	cmd.Stdout, cmd.Stderr = logs, logs
+	log := &heldLog{to: logs} // the guide comes first
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting Caddy: %w", err)
 	}
@@ -78,14 +85,20 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) error {
 	if err := waitListening(ctx, port, ended); err != nil {
 		_ = cmd.Process.Kill()
 		<-ended
+		log.release()
 		return err
 	}
-	fmt.Fprint(out, world.guide(port))
+	fmt.Fprint(out, world.guide(port, admin))
+	log.release()
 
 	select {
-	case <-ended:
-		return fmt.Errorf("the proxy ended by itself: %w", orClean(exit))
 	case <-ctx.Done():
+	case <-ended:
+		select {
+		case <-ctx.Done(): // Ctrl-C reaches the proxy as well, and it was faster
+		case <-time.After(5 * time.Second):
+			return fmt.Errorf("the proxy ended by itself: %w", orClean(exit))
+		}
 	}
 	fmt.Fprintln(out, "\nEnding …")
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
@@ -99,6 +112,44 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) error {
 	}
 	fmt.Fprintln(out, "Everything is closed; nothing was left behind.")
 	return nil
+}
+
+// heldLog keeps what is written to it until release, and from then on passes it on.
+type heldLog struct {
+	to io.Writer
+
+	mu       sync.Mutex
+	released bool
+	held     []byte
+}
+
+// Write implements [io.Writer].
+func (l *heldLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.released {
+		return l.to.Write(p)
+	}
+	l.held = append(l.held, p...)
+	return len(p), nil
+}
+
+func (l *heldLog) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.released = true
+	_, _ = l.to.Write(l.held) // a log that cannot be shown does not end the demo
+	l.held = nil
+}
+
+// isTerminal reports whether w is a terminal, which shows colours.
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // freePort returns the usual port, or another one if that is in use.

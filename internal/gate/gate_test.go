@@ -124,10 +124,7 @@ for name in "$@"; do
 	prometheus) files="prometheus promtool" ;;
 	*) continue ;;
 	esac
-	for file in $files; do
-		echo "#!/bin/sh" >"${0%/*}/$file"
-		chmod +x "${0%/*}/$file"
-	done
+	for file in $files; do echo "#!/bin/sh" >"${0%/*}/$file"; chmod +x "${0%/*}/$file"; done # both programs of Prometheus
 done`
 
 // On Debian root installs what is missing; so does somebody whom sudo lets; anybody else is told.

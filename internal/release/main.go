@@ -7,11 +7,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -37,7 +39,9 @@ const (
 var usableVersion = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		os.Exit(1)
 	}
@@ -50,7 +54,7 @@ type release struct {
 	time    time.Time // of every file in the archives
 }
 
-func run(args []string) error {
+func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("release", flag.ContinueOnError)
 	var (
 		out     = flags.String("out", "dist", "the `directory` to write to")
@@ -78,7 +82,10 @@ func run(args []string) error {
 	var files []string
 	for _, platform := range list {
 		fmt.Printf("%s: building, a few minutes the first time\n", platform)
-		made, err := r.build(platform)
+		made, err := r.build(ctx, platform)
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
 		if err != nil {
 			failed = append(failed, platform)
 			fmt.Printf("%s: NOT BUILT: %v\n", platform, err)
@@ -101,7 +108,7 @@ func run(args []string) error {
 }
 
 // build makes the files of one platform and returns their names.
-func (r release) build(platform string) (made []string, err error) {
+func (r release) build(ctx context.Context, platform string) (made []string, err error) {
 	goos, goarch, _ := strings.Cut(platform, "/")
 	dir, err := os.MkdirTemp("", "release")
 	if err != nil {
@@ -113,7 +120,7 @@ func (r release) build(platform string) (made []string, err error) {
 		name += ".exe"
 	}
 	binary := filepath.Join(dir, name)
-	cmd := exec.Command("go", append(buildArgs(r.version), "-o", binary, binaryPackage)...) //nolint:gosec // the version was checked
+	cmd := exec.CommandContext(ctx, "go", append(buildArgs(r.version), "-o", binary, binaryPackage)...) //nolint:gosec // the version was checked
 	// What a machine has set for itself must not change the bytes.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+goarch, "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -121,7 +128,7 @@ func (r release) build(platform string) (made []string, err error) {
 	}
 
 	base := fmt.Sprintf("authinject_%s_%s_%s", r.version, goos, goarch)
-	licenses, err := thirdPartyLicenses(binary)
+	licenses, err := thirdPartyLicenses(ctx, binary)
 	if err != nil {
 		return nil, err
 	}

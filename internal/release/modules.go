@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"debug/buildinfo"
 	"encoding/json"
 	"fmt"
@@ -84,13 +85,13 @@ func writeModules(binary, path, version string, built time.Time) error {
 
 // thirdPartyLicenses returns the license texts and notices of the modules in the binary, which
 // have to come with it.
-func thirdPartyLicenses(binary string) ([]byte, error) {
+func thirdPartyLicenses(ctx context.Context, binary string) ([]byte, error) {
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
-	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
 		return nil, fmt.Errorf("go env: %w", err)
 	}
@@ -101,7 +102,7 @@ func thirdPartyLicenses(binary string) ([]byte, error) {
 	for _, dep := range info.Deps {
 		args = append(args, dep.Path)
 	}
-	listed, err := exec.Command("go", args...).Output() //nolint:gosec // the modules of this binary
+	listed, err := exec.CommandContext(ctx, "go", args...).Output()
 	if err != nil {
 		return nil, fmt.Errorf("go list -m: %w", err)
 	}

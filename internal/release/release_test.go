@@ -204,7 +204,7 @@ func TestArguments(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "dist")
-			err := run(append(c.args, "-out", out))
+			err := run(t.Context(), append(c.args, "-out", out))
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("the error is %v, want %q", err, c.want)
 			}
@@ -218,7 +218,7 @@ func TestArguments(t *testing.T) {
 // A platform that does not build is named, the release fails, and no list of sums says it is whole.
 func TestWhatDoesNotBuildIsNamed(t *testing.T) {
 	t.Chdir(t.TempDir()) // there is nothing to build here
-	err := run([]string{"-version", "v1", "-platforms", "linux/amd64,windows/arm64"})
+	err := run(t.Context(), []string{"-version", "v1", "-platforms", "linux/amd64,windows/arm64"})
 	if err == nil || !strings.Contains(err.Error(), "not built: linux/amd64, windows/arm64") {
 		t.Errorf("the error is %v", err)
 	}

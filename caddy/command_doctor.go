@@ -1,0 +1,130 @@
+package caddy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/authinject/caddy-authinject/caddy/doctor"
+)
+
+func doctorCommand() *cobra.Command {
+	d := new(doctorRun)
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor [<source>]",
+		Short: "Gets one token, and says why not and what to change",
+		Long: `Gets one token of each source, or of one source, without starting a server, and says step by step
+what happened and what to change. It checks the configuration and its secrets, the storage, the way
+to the provider (name, port, certificate, metadata), the client, the grant, the scopes, the lifetime,
+the clock, the upstreams and the listeners.
+
+A live token in the storage is used; --refresh requests a new one. A new refresh token is stored under
+the same rules as by a running server. If the storage does not work, no refresh token is sent.
+
+--try-auth tries the other values of client_auth if the provider does not accept the client. A provider
+may lock a client out after several failures. --probe requests a URL of the upstream with the token.
+
+The exit status is 0 if no step failed, and 1 otherwise. --json prints one object: "ok"; "steps", each
+with "source", "step", "status" (ok, warn, fail, skip), "text" and "remedy"; and "changes", each with
+"in", "remove" and "add". No secret is printed.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			if len(args) == 1 {
+				d.source = args[0]
+			}
+			return d.run(ctx, os.Stdout, asJSON)
+		},
+	}
+	d.config.flags(cmd)
+	d.config.accountFlag(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
+	cmd.Flags().BoolVar(&d.options.TryAuth, "try-auth", false, "Try the other values of client_auth if the client is not accepted")
+	cmd.Flags().BoolVar(&d.options.Refresh, "refresh", false, "Request a new token even if there is a live one")
+	cmd.Flags().StringVar(&d.options.Probe, "probe", "", "A URL of the upstream to request with the token")
+	return cmd
+}
+
+// doctorRun is one run of the command.
+type doctorRun struct {
+	config  commandConfig
+	options doctor.Options
+	source  string // empty: all
+}
+
+// run writes the report. Its error says that a step failed.
+func (d *doctorRun) run(ctx context.Context, out io.Writer, asJSON bool) error {
+	report := d.examine(ctx)
+	write := report.WriteText
+	if asJSON {
+		write = report.WriteJSON
+	}
+	if err := write(out); err != nil {
+		return err
+	}
+	if !report.OK {
+		return errors.New("a step failed")
+	}
+	return nil
+}
+
+func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
+	report := doctor.NewReport()
+	raw, err := d.config.read()
+	var app *loadedApp
+	if err == nil {
+		app, err = d.config.load()
+	}
+	if err != nil {
+		misconfigured(report, err)
+		return report
+	}
+	names := slices.Sorted(maps.Keys(app.pooled))
+	if d.source != "" {
+		if _, _, err := app.source(d.source); err != nil {
+			report.Add(doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: "name a source of the configuration"})
+			return report
+		}
+		names = []string{d.source}
+	}
+	switch {
+	case len(names) == 0:
+		report.Add(doctor.Step{Name: "configuration", Status: doctor.Fail, Text: "no sources are configured",
+			Remedy: "add one to the global option authinject; caddy authinject init writes one"})
+		return report
+	case len(names) > 1 && (d.options.Probe != "" || d.config.account != ""):
+		report.Add(doctor.Step{Name: "configuration", Status: doctor.Fail, Text: "--probe and --account belong to one source",
+			Remedy: "name the source: caddy authinject doctor <source>"})
+		return report
+	}
+	for _, key := range app.EncryptionKeys {
+		if secret, err := value(key)(ctx); err == nil {
+			report.Hide(secret.Reveal())
+		}
+	}
+	report.Add(doctor.Step{Name: "configuration", Status: doctor.OK, Text: d.config.file + " is valid"})
+	config := surveyed{around: app.around}
+	_ = json.Unmarshal(raw, &config) // load has read it
+	doctor.Listeners(ctx, config.listeners(), d.config.listenersOfRunning(), report)
+	for _, name := range names {
+		patient, err := app.patient(ctx, name, d.config.account, &config)
+		if err != nil {
+			report.Add(doctor.Step{Source: name, Name: "configuration", Status: doctor.Fail, Text: err.Error(),
+				Remedy: "correct the option that the error names"})
+			continue
+		}
+		config.guards(name, report)
+		doctor.Examine(ctx, patient, d.options, report)
+	}
+	return report
+}

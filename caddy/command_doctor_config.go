@@ -1,0 +1,333 @@
+package caddy
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/caddy/doctor"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// surveyed is what doctor reads in a configuration beside the token sources.
+type surveyed struct {
+	Admin *struct {
+		Disabled bool   `json:"disabled"`
+		Listen   string `json:"listen"`
+	} `json:"admin"`
+	Apps struct {
+		HTTP struct {
+			Servers map[string]struct {
+				Listen []string `json:"listen"`
+				Routes any      `json:"routes"`
+			} `json:"servers"`
+		} `json:"http"`
+	} `json:"apps"`
+
+	around routes
+}
+
+// Mistakes of a configuration, and what they name.
+var (
+	unknownName = regexp.MustCompile(`unknown (?:option|grant|provider|source) "?([^"; ]+)"?; (?:allowed|known|configured) are:? (.*?)(?:, at .*)?$`)
+	envName     = regexp.MustCompile(`\{env\.([^{}]+)\}`)
+)
+
+// misconfigured reports why a configuration cannot be loaded.
+func misconfigured(report *doctor.Report, err error) {
+	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: "correct the line that the error names"}
+	if found := unknownName.FindStringSubmatch(err.Error()); found != nil {
+		if like := nearest(found[1], strings.Split(found[2], ", ")); like != "" {
+			step.Remedy = fmt.Sprintf("write %s instead of %s", like, found[1])
+			report.Change(doctor.Change{In: "the line that the error names", Remove: found[1] + " …", Add: like + " …"})
+		}
+	} else if found := envName.FindStringSubmatch(err.Error()); found != nil {
+		step.Remedy = fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell", found[1])
+	}
+	report.Add(step)
+}
+
+// nearest returns the word that is written most like text, or nothing if none is.
+func nearest(text string, words []string) (best string) {
+	limit := max(len(text)/2, 2)
+	for _, word := range words {
+		if d := distance(text, word); d <= limit {
+			best, limit = word, d-1
+		}
+	}
+	return best
+}
+
+// distance counts the letters to insert, remove or replace between two texts.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		corner := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := corner
+			if a[i] != b[j] {
+				replaced++
+			}
+			corner = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, corner+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// patient returns a source of the configuration in the form that package doctor examines.
+func (a *loadedApp) patient(ctx context.Context, name, account string, config *surveyed) (doctor.Patient, error) {
+	pooled, src, err := a.source(name)
+	if err != nil {
+		return doctor.Patient{}, err
+	}
+	if account != "" {
+		if err := tokensource.CheckAccountName(account); err != nil {
+			return doctor.Patient{}, err
+		}
+		if !pooled.source.Interactive() {
+			return doctor.Patient{}, fmt.Errorf("%s", accountIsFor)
+		}
+	}
+	p := doctor.Patient{
+		Config: src.tokenConfig(name, a.users[name]), GrantName: src.grantName, Account: account,
+		Injection: src.injection, Configured: src.Destinations, Secrets: src.doctorSecrets(),
+	}
+	if pages := a.around.pagesOf(name); len(pages) > 0 {
+		p.ConnectURL = pages[0]
+	}
+	var implied []string
+	p.Upstreams, implied = config.upstreams(name)
+	if src.destinations.isZero() {
+		p.Destinations, err = authinject.ParseDestinations(implied...)
+		return p, err
+	}
+	var variables map[string]string
+	if src.destinations.templates != nil {
+		st, err := pooled.source.Stored(ctx, account)
+		if err != nil || st.Variables == nil {
+			p.Upstreams = nil // the account's variables are not known
+			return p, nil     //nolint:nilerr // the examination of the token says why
+		}
+		variables = st.Variables
+	}
+	p.Destinations, err = src.destinations.of(variables)
+	return p, err
+}
+
+// onePlaceholder matches a text that is one placeholder, and so no secret.
+var onePlaceholder = regexp.MustCompile(`^\{(?:env|file)\.[^{}]+\}$`)
+
+// doctorSecrets returns the options that hold secrets.
+func (s *Source) doctorSecrets() (list []doctor.Secret) {
+	add := func(option, configured string, replaced bool) {
+		from := configured
+		if !onePlaceholder.MatchString(configured) {
+			from = "the option " + option
+		}
+		list = append(list, doctor.Secret{
+			Option: option, From: from, Literal: isLiteral(configured), Replaced: replaced, Value: value(configured),
+		})
+	}
+	for _, secret := range s.ClientSecrets {
+		add("client_secret", secret, false)
+	}
+	secrets := secretOptions(s.grant)
+	for _, option := range slices.Sorted(maps.Keys(secrets)) {
+		add(option, secrets[option], s.grant.Traits().Stored)
+	}
+	for _, p := range s.TokenParams {
+		if hasPlaceholder(p.Value) {
+			add("token_param "+p.Name, p.Value, false)
+		}
+	}
+	return list
+}
+
+// proxies calls found for each reverse_proxy whose transport uses a source.
+func (s *surveyed) proxies(source string, found func(proxy, transport map[string]any)) {
+	var walk func(part any)
+	walk = func(part any) {
+		switch part := part.(type) {
+		case []any:
+			for _, item := range part {
+				walk(item)
+			}
+		case map[string]any:
+			transport, _ := part["transport"].(map[string]any)
+			if part["handler"] == "reverse_proxy" && transport["protocol"] == "authinject" && transport["source"] == source {
+				found(part, transport)
+			}
+			for _, key := range slices.Sorted(maps.Keys(part)) {
+				walk(part[key])
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Apps.HTTP.Servers)) {
+		walk(s.Apps.HTTP.Servers[name].Routes)
+	}
+}
+
+// upstreams returns the upstreams of the routes that use a source, and the destinations that they
+// imply. It leaves out upstreams that a request decides.
+func (s *surveyed) upstreams(source string) (list []doctor.Upstream, implied []string) {
+	s.proxies(source, func(proxy, transport map[string]any) {
+		inner, _ := transport["transport"].(map[string]any)
+		scheme := "http"
+		if inner["tls"] != nil {
+			scheme = "https"
+		}
+		upstreams, _ := proxy["upstreams"].([]any)
+		for _, upstream := range upstreams {
+			object, _ := upstream.(map[string]any)
+			configured, _ := object["dial"].(string)
+			dial, err := resolve(configured)
+			if err != nil {
+				continue
+			}
+			address, err := caddy.ParseNetworkAddress(dial)
+			if err != nil {
+				continue
+			}
+			u := doctor.Upstream{Target: authinject.Target{
+				Network: "tcp", Scheme: scheme, Host: address.Host, Port: strconv.FormatUint(uint64(address.StartPort), 10),
+			}}
+			pattern := address.JoinHostPort(0)
+			u.Address = scheme + "://" + pattern
+			if address.IsUnixNetwork() {
+				u.Target.Network, u.Target.Scheme = "unix", "http"
+				pattern = "unix/" + address.Host
+				u.Address = pattern
+			}
+			if !slices.ContainsFunc(list, func(other doctor.Upstream) bool { return other.Address == u.Address }) {
+				list, implied = append(list, u), append(implied, pattern)
+			}
+		}
+	})
+	return list, implied
+}
+
+// guards reports who can use the token of a source.
+func (s *surveyed) guards(source string, report *doctor.Report) {
+	add := func(name string, status doctor.Status, text, remedy string) {
+		report.Add(doctor.Step{Source: source, Name: name, Status: status, Text: text, Remedy: remedy})
+	}
+	used, allowed := false, []string{}
+	s.proxies(source, func(_, transport map[string]any) {
+		used = true
+		origins, _ := transport["allow_origins"].([]any)
+		for _, origin := range origins {
+			if text, ok := origin.(string); ok && !slices.Contains(allowed, text) {
+				allowed = append(allowed, text)
+			}
+		}
+	})
+	if !used {
+		add("callers", doctor.Warn, "no route uses this source", "add the directive authinject "+source+" <upstream> to a site")
+		return
+	}
+	if open := s.around.open[source]; len(open) > 0 {
+		add("callers", doctor.Warn, "anyone who can reach "+strings.Join(open, ", ")+" can use the token",
+			"bind the site to loopback, or put authentication in front")
+		report.Change(doctor.Change{In: "the site", Add: "bind 127.0.0.1"})
+	} else {
+		add("callers", doctor.OK, "only this machine, or callers that the routes let through, can use the token", "")
+	}
+	switch {
+	case slices.Contains(allowed, "*"):
+		add("web_pages", doctor.Warn, "every web page in a browser that can reach the proxy can use the token (allow_origins *)",
+			"name the origins of your own pages")
+		report.Change(doctor.Change{In: "the directive authinject", Remove: "allow_origins *", Add: "allow_origins https://<your page>"})
+	case len(allowed) > 0:
+		add("web_pages", doctor.OK, "web pages of these origins can use the token: "+strings.Join(allowed, ", "), "")
+	default:
+		add("web_pages", doctor.OK, "requests of web pages of other origins are refused", "")
+	}
+}
+
+// listeners returns the addresses that the configuration opens.
+func (s *surveyed) listeners() (list []doctor.Listener) {
+	add := func(listen, use string) {
+		address, err := caddy.ParseNetworkAddress(listen)
+		if err != nil || address.IsUnixNetwork() || address.IsFdNetwork() || !strings.HasPrefix(cmp.Or(address.Network, "tcp"), "tcp") {
+			return
+		}
+		const most = 10 // of a range of ports
+		for i := range min(address.PortRangeSize(), most) {
+			list = append(list, doctor.Listener{Network: cmp.Or(address.Network, "tcp"), Address: address.JoinHostPort(i), Use: use})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Apps.HTTP.Servers)) {
+		for _, listen := range s.Apps.HTTP.Servers[name].Listen {
+			add(listen, "server "+name)
+		}
+	}
+	switch {
+	case s.Admin == nil:
+		add(caddy.DefaultAdminListen, "the admin API")
+	case !s.Admin.Disabled:
+		add(cmp.Or(s.Admin.Listen, caddy.DefaultAdminListen), "the admin API")
+	}
+	return list
+}
+
+// askRunning is how long the running server has to answer.
+const askRunning = 3 * time.Second
+
+// listenersOfRunning returns a function that reports whether the running Caddy server listens at an
+// address. It asks the admin API when it is first needed.
+func (c *commandConfig) listenersOfRunning() func(doctor.Listener) bool {
+	var known map[string]bool
+	return func(l doctor.Listener) bool {
+		if known == nil {
+			known = c.askListeners()
+		}
+		return known[l.Address]
+	}
+}
+
+func (c *commandConfig) askListeners() map[string]bool {
+	known := make(map[string]bool)
+	at, err := c.adminAddress()
+	if err != nil {
+		return known
+	}
+	answers := make(chan []byte, 1)
+	go func() { // the request cannot be canceled
+		body := []byte(nil)
+		if res, err := caddycmd.AdminAPIRequest(at, http.MethodGet, "/config/", nil, nil); err == nil {
+			body, _ = io.ReadAll(io.LimitReader(res.Body, 16<<20)) // what is cut short is not a configuration
+			_ = res.Body.Close()                                   // it was read
+		}
+		answers <- body
+	}()
+	select {
+	case body := <-answers:
+		var running surveyed
+		if body == nil || json.Unmarshal(body, &running) != nil {
+			return known
+		}
+		for _, l := range running.listeners() {
+			known[l.Address] = true
+		}
+	case <-time.After(askRunning):
+	}
+	return known
+}

@@ -1,0 +1,515 @@
+package caddy
+
+import (
+	"bytes"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/caddy/doctor"
+	"github.com/authinject/caddy-authinject/internal/rig"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// canaryToken is a refresh token that no report may hold.
+const canaryToken = "canary-refresh-token-77ab"
+
+// diagnose runs doctor on a Caddyfile, and looks for secrets in what it prints. The text and the JSON
+// come from the same report.
+func diagnose(t *testing.T, d doctorRun, config rig.Caddyfile, secrets ...string) *doctor.Report {
+	t.Helper()
+	d.config.file = filepath.Join(t.TempDir(), "Caddyfile")
+	if err := os.WriteFile(d.config.file, []byte(config.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	report := d.examine(t.Context())
+	var text, asJSON bytes.Buffer
+	if err := report.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	if err := report.WriteJSON(&asJSON); err != nil {
+		t.Fatal(err)
+	}
+	secrets = append(secrets, rig.Canary, canaryToken)
+	rig.MustNotHold(t, "the report", text.String(), secrets...)
+	rig.MustNotHold(t, "the report in JSON", asJSON.String(), secrets...)
+	t.Log(text.String())
+	return report
+}
+
+// stored is a configuration without an admin API, whose storage is a directory of the test's own.
+func stored(t *testing.T) rig.Caddyfile {
+	t.Helper()
+	return rig.Caddyfile{}.Global("admin off", "storage file_system "+t.TempDir())
+}
+
+// clientCredentials is a configuration whose source a has the client credentials of srv, and whose
+// site proxies to its API.
+func clientCredentials(t *testing.T, srv *tokensourcetest.Server) rig.Caddyfile {
+	t.Helper()
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	return stored(t).Source("a", "grant client_credentials", rig.Client(srv)).
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL)
+}
+
+// refreshTokens is a configuration whose source a has a refresh token of srv.
+func refreshTokens(t *testing.T, srv *tokensourcetest.Server) (config rig.Caddyfile, token string) {
+	t.Helper()
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	_, token = srv.IssueTokens(tokensourcetest.DefaultClientID, "fry")
+	t.Setenv("REFRESH_TOKEN", token)
+	return stored(t).Source("a", "refresh_token {env.REFRESH_TOKEN}", rig.Client(srv)).
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL), token
+}
+
+// wantStep asserts a step with that status, whose text and remedy hold these words.
+func wantStep(t *testing.T, r *doctor.Report, status doctor.Status, name, text, remedy string) {
+	t.Helper()
+	if !slices.ContainsFunc(r.Steps, func(s doctor.Step) bool {
+		return s.Status == status && s.Name == name && strings.Contains(s.Text, text) && strings.Contains(s.Remedy, remedy)
+	}) {
+		t.Errorf("no step %s %s with the text %q and the remedy %q", status, name, text, remedy)
+	}
+	if status == doctor.Fail && r.OK {
+		t.Error("a step failed, and the report says ok")
+	}
+}
+
+// wantNoIssuedToken asserts that a report holds no token that srv issued.
+func wantNoIssuedToken(t *testing.T, srv *tokensourcetest.Server, r *doctor.Report) {
+	t.Helper()
+	var text bytes.Buffer
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, req := range srv.TokenRequests() {
+		for _, token := range []string{req.AccessToken, req.RefreshToken} {
+			if token != "" {
+				rig.MustNotHold(t, "the report", text.String(), token)
+			}
+		}
+	}
+}
+
+// wantChange asserts a proposed change.
+func wantChange(t *testing.T, r *doctor.Report, want doctor.Change) {
+	t.Helper()
+	if !slices.Contains(r.Changes, want) {
+		t.Errorf("the changes %+v lack %+v", r.Changes, want)
+	}
+}
+
+// wantNoFailure asserts that all is well.
+func wantNoFailure(t *testing.T, r *doctor.Report) {
+	t.Helper()
+	if !r.OK || slices.ContainsFunc(r.Steps, func(s doctor.Step) bool { return s.Status == doctor.Fail }) {
+		t.Error("a step failed")
+	}
+}
+
+// spent counts the token requests that hold a refresh token of the configuration or one that replaced
+// it.
+func spent(srv *tokensourcetest.Server) (n int) {
+	for _, req := range srv.TokenRequests() {
+		if token := req.Params.Get("refresh_token"); token != "" && token != "authinject-doctor" {
+			n++
+		}
+	}
+	return n
+}
+
+// A configuration in which all is well has no failed step, and the upstream accepts the token.
+func TestDoctorFindsNothing(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{Scopes: []string{"read"}})
+	config := clientCredentials(t, srv).Source("a", "scopes read")
+	r := diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL()}}, config)
+	wantNoFailure(t, r)
+	if len(r.Changes) != 0 {
+		t.Errorf("changes are proposed: %+v", r.Changes)
+	}
+	for _, name := range []string{
+		"configuration", "listeners", "callers", "web_pages", "secrets", "tcp", "client_authentication", "grant",
+		"scopes", "lifetime", "clock", "destinations", "upstream",
+	} {
+		wantStep(t, r, doctor.OK, name, "", "")
+	}
+	if n := srv.Count(); n != 1 {
+		t.Errorf("%d token requests, want 1", n)
+	}
+}
+
+// The provider's own words are shown without what was sent.
+func TestDoctorShowsWhatTheProviderSays(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	srv.AlwaysFault(tokensourcetest.Respond(http.StatusBadRequest, "application/json",
+		`{"error":"invalid_request","error_description":"no audience in `+rig.Canary+`","hint":"never-shown"}`))
+	r := diagnose(t, doctorRun{}, clientCredentials(t, srv), "never-shown")
+	wantStep(t, r, doctor.Fail, "client_authentication", `the provider says "no audience in [removed]"`, "")
+}
+
+// The report in JSON has the documented members.
+func TestDoctorJSON(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	t.Setenv("CLIENT_SECRET", "wrong-secret-canary")
+	config := stored(t).Source("a", "grant client_credentials", rig.Client(srv))
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	d := doctorRun{config: commandConfig{file: file}}
+	if err := d.run(t.Context(), &out, true); err == nil {
+		t.Error("a step failed, and the exit status is 0")
+	}
+	var got struct {
+		OK    *bool `json:"ok"`
+		Steps []struct {
+			Source, Step, Status, Text, Remedy string
+		} `json:"steps"`
+		Changes []struct{ In, Remove, Add string } `json:"changes"`
+	}
+	decoder := json.NewDecoder(&out)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	if got.OK == nil || *got.OK || len(got.Steps) < 5 || got.Changes == nil {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestDoctorWrongSecret(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	config := clientCredentials(t, srv)
+	const wrong = "canary-wrong-secret-93"
+	t.Setenv("CLIENT_SECRET", wrong)
+	r := diagnose(t, doctorRun{}, config, wrong)
+	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id and client_secret, and client_auth; --try-auth")
+	if n := srv.Count(); n != 1 {
+		t.Errorf("%d token requests, want 1: other ways are tried only by --try-auth", n)
+	}
+	r = diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config, wrong)
+	wantStep(t, r, doctor.Fail, "try_auth", "accepts none of client_secret_post, none", "the client id or the secret is wrong")
+}
+
+// The way of client authentication that the server accepts is found.
+func TestDoctorWrongClientAuth(t *testing.T) {
+	for _, c := range []struct {
+		accepts tokensourcetest.AuthMethod
+		has     string
+	}{
+		{tokensourcetest.AuthPost, "client_secret_basic"},
+		{tokensourcetest.AuthBasic, "client_secret_post"},
+	} {
+		srv := tokensourcetest.Start(t, tokensourcetest.Config{Clients: []tokensourcetest.Client{{
+			ID: tokensourcetest.DefaultClientID, Secrets: []string{rig.Canary}, Auth: []tokensourcetest.AuthMethod{c.accepts},
+		}}})
+		config := clientCredentials(t, srv).Source("a", "client_auth "+c.has)
+		r := diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config)
+		wantStep(t, r, doctor.Fail, "client_authentication", "client_auth "+c.has, "")
+		wantStep(t, r, doctor.Warn, "try_auth", string(c.accepts)+" works", "change client_auth")
+		wantChange(t, r, doctor.Change{In: "source a", Remove: "client_auth " + c.has, Add: "client_auth " + string(c.accepts)})
+	}
+}
+
+// --try-auth sends no refresh token: each one counts at a provider that replaces them.
+func TestDoctorTryAuthSpendsNoRefreshToken(t *testing.T) {
+	srv := tokensourcetest.Start(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation(), Clients: []tokensourcetest.Client{{
+		ID: tokensourcetest.DefaultClientID, Secrets: []string{rig.Canary}, Auth: []tokensourcetest.AuthMethod{tokensourcetest.AuthPost},
+	}}})
+	config, token := refreshTokens(t, srv)
+	r := diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config, token)
+	wantStep(t, r, doctor.Warn, "try_auth", "client_secret_post works", "")
+	wantChange(t, r, doctor.Change{In: "source a", Add: "client_auth client_secret_post"})
+	if n := spent(srv); n != 1 {
+		t.Errorf("%d requests with the refresh token, want 1", n)
+	}
+	r = diagnose(t, doctorRun{}, config.Source("a", "client_auth client_secret_post"), token)
+	wantNoFailure(t, r)
+}
+
+// front serves a reverse proxy to srv that changes its answers.
+func front(t *testing.T, change http.HandlerFunc, srv *tokensourcetest.Server) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		change(w, r)
+		req, err := http.NewRequestWithContext(r.Context(), r.Method, srv.URL+r.URL.RequestURI(), r.Body)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		req.Header = r.Header
+		res, body, err := rig.Read(http.DefaultClient.Do(req))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		w.Header().Set("Content-Type", res.Header.Get("Content-Type"))
+		w.WriteHeader(res.StatusCode)
+		_, _ = w.Write([]byte(body))
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func TestDoctorClockOff(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	for _, c := range []struct {
+		off  time.Duration
+		text string
+	}{{-10 * time.Minute, "ahead of the provider's"}, {10 * time.Minute, "behind the provider's"}} {
+		at := front(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", time.Now().Add(c.off).UTC().Format(http.TimeFormat))
+		}, srv)
+		config := stored(t).Source("a", "grant client_credentials", "client_id "+tokensourcetest.DefaultClientID,
+			"client_secret {env.CLIENT_SECRET}", "token_url "+at+"/oauth/token")
+		t.Setenv("CLIENT_SECRET", rig.Canary)
+		r := diagnose(t, doctorRun{}, config)
+		wantStep(t, r, doctor.Fail, "clock", c.text, "synchronize the clock")
+		wantStep(t, r, doctor.OK, "grant", "", "")
+	}
+}
+
+func TestDoctorRevokedGrant(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
+	config, token := refreshTokens(t, srv)
+	srv.RevokeAll()
+	r := diagnose(t, doctorRun{}, config, token)
+	wantStep(t, r, doctor.OK, "client_authentication", "accepted", "")
+	wantStep(t, r, doctor.Fail, "grant", `400 invalid_grant (the provider says "the login is revoked"): the refresh token was revoked`, "get a new refresh token")
+}
+
+func TestDoctorProviderDown(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	config := clientCredentials(t, srv)
+	if err := srv.StopListening(); err != nil {
+		t.Fatal(err)
+	}
+	r := diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.Fail, "tcp", "refuses connections", "check the port in token_url")
+	wantStep(t, r, doctor.Skip, "token", "cannot be reached", "")
+}
+
+func TestDoctorWrongName(t *testing.T) {
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	config := stored(t).Source("a", "grant client_credentials", "client_id x", "client_secret {env.CLIENT_SECRET}",
+		"token_url https://login.nowhere.invalid/token")
+	r := diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.Fail, "name", "login.nowhere.invalid", "check")
+	wantStep(t, r, doctor.Skip, "token", "", "")
+}
+
+func TestDoctorUnknownCA(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{TLS: true})
+	r := diagnose(t, doctorRun{}, clientCredentials(t, srv))
+	wantStep(t, r, doctor.Fail, "tls", `does not trust the CA that issued the certificate of 127.0.0.1: "tokensourcetest CA"`, "SSL_CERT_FILE=")
+	if n := srv.Count(); n != 0 {
+		t.Errorf("%d token requests", n)
+	}
+}
+
+// If the storage cannot be written, no refresh token is sent: its replacement could be lost.
+func TestDoctorStorageReadOnly(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
+	config, token := refreshTokens(t, srv)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config = config.Source("a", "storage file_system "+file+"/below") // root may write everywhere but here
+	r := diagnose(t, doctorRun{}, config, token)
+	wantStep(t, r, doctor.Fail, "storage", "cannot be written", "let the user that runs Caddy write")
+	wantStep(t, r, doctor.Skip, "token", "could be lost", "")
+	if n := spent(srv); n != 0 {
+		t.Errorf("%d refresh tokens were sent", n)
+	}
+}
+
+func TestDoctorWrongDestination(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	config := clientCredentials(t, srv).Source("a", "destinations https://api.example.com")
+	r := diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL()}}, config)
+	wantStep(t, r, doctor.Fail, "destinations", "not among the destinations of the source (https://api.example.com)", "add it to destinations")
+	wantChange(t, r, doctor.Change{
+		In: "source a", Remove: "destinations https://api.example.com", Add: "destinations https://api.example.com " + srv.URL,
+	})
+	wantStep(t, r, doctor.Fail, "upstream", "was not requested", "")
+	if n := len(srv.APIRequests()); n != 0 {
+		t.Errorf("%d requests with the token went to a host that is no destination", n)
+	}
+}
+
+func TestDoctorPortTaken(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	addr := rig.FreeAddr(t)
+	taken, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	config := stored(t).Source("a", "grant client_credentials", rig.Client(srv)).
+		Site("http://"+addr, "bind 127.0.0.1", "authinject a "+srv.URL)
+	r := diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.Fail, "listeners", addr+", for server srv0, is taken by", "stop that process, or choose another port")
+	wantStep(t, r, doctor.OK, "grant", "", "")
+}
+
+func TestDoctorRefusedScope(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{Scopes: []string{"read"}})
+	config := clientCredentials(t, srv).Source("a", "scopes read write")
+	r := diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.Fail, "scopes", "400 invalid_scope", "remove those that it does not know")
+	wantStep(t, r, doctor.OK, "client_authentication", "", "")
+
+	srv.Script(tokensourcetest.SetMember("scope", "read"))
+	config = clientCredentials(t, srv).Source("a", "scopes read")
+	srv.Script(tokensourcetest.SetMember("scope", "other"))
+	wantNoFailure(t, diagnose(t, doctorRun{}, config))
+	r = diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.Warn, "scopes", "did not grant read; it granted other", "allow these scopes for the client")
+}
+
+func TestDoctorExpiredStaticToken(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	t.Setenv("TOKEN", "eyJhbGciOiJub25lIn0.eyJleHAiOjE1MDAwMDAwMDB9.c2ln")
+	site := func(options ...string) rig.Caddyfile {
+		return stored(t).Source("a", options...).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL)
+	}
+	r := diagnose(t, doctorRun{}, site("token {env.TOKEN}", "expires 2020-01-31T12:00:00Z"), os.Getenv("TOKEN"))
+	wantStep(t, r, doctor.Fail, "grant", "the configured token has expired", "correct expires")
+	r = diagnose(t, doctorRun{}, site("token {env.TOKEN}"), os.Getenv("TOKEN"))
+	wantStep(t, r, doctor.Fail, "grant", "a JWT that ended on 2017-07-14 02:40:00 UTC", "{env.TOKEN}")
+	t.Setenv("TOKEN", "canary-opaque-static-token")
+	r = diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL()}}, site("token {env.TOKEN}"), os.Getenv("TOKEN"))
+	wantStep(t, r, doctor.Fail, "upstream", "answered 401 to a request with the token: it rejected the token", "")
+}
+
+func TestDoctorOptionTypo(t *testing.T) {
+	config := stored(t).Source("a", "grant client_credentials", "client_id x", "token_uri https://login.example.com/token")
+	r := diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.Fail, "configuration", "token_uri", "write token_url instead of token_uri")
+	wantStep(t, r, doctor.Fail, "configuration", ":8", "")
+}
+
+func TestDoctorMissingVariable(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	config := clientCredentials(t, srv)
+	t.Setenv("CLIENT_SECRET", "")
+	r := diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.Fail, "secrets", "client_secret cannot be read: {env.CLIENT_SECRET} is not set or empty", "set the environment variable CLIENT_SECRET")
+	wantStep(t, r, doctor.Skip, "token", "a secret cannot be read", "")
+	if n := srv.Count(); n != 0 {
+		t.Errorf("%d token requests", n)
+	}
+	config = stored(t).Source("a", "grant client_credentials", "client_id {env.NO_SUCH_ID}", "client_secret {env.CLIENT_SECRET}", "token_url "+srv.TokenURL())
+	r = diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.Fail, "configuration", "NO_SUCH_ID", "set the environment variable NO_SUCH_ID")
+}
+
+// A refresh token that the provider replaced is stored at once. The next run uses the stored token,
+// and --refresh spends the stored refresh token. No refresh token is sent twice.
+func TestDoctorStoresWhatTheProviderReplaces(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
+	config, token := refreshTokens(t, srv)
+	r := diagnose(t, doctorRun{}, config, token)
+	wantNoFailure(t, r)
+	wantStep(t, r, doctor.OK, "rotation", "replaced the refresh token, and the new one was stored", "")
+	r = diagnose(t, doctorRun{}, config, token)
+	wantNoFailure(t, r)
+	wantStep(t, r, doctor.OK, "token", "no token request was needed", "")
+	if n := spent(srv); n != 1 {
+		t.Errorf("%d refreshes, want 1", n)
+	}
+	r = diagnose(t, doctorRun{options: doctor.Options{Refresh: true}}, config, token)
+	wantNoFailure(t, r)
+	wantStep(t, r, doctor.OK, "early_refresh", "", "")
+	wantStep(t, r, doctor.OK, "rotation", "replaced the refresh token, and the new one was stored", "")
+	if n := spent(srv); n != 2 {
+		t.Errorf("%d refreshes, want 2", n)
+	}
+	wantNoIssuedToken(t, srv, r)
+	tokensourcetest.Report(t, srv.CheckReuse())
+}
+
+// A provider that refuses an early refresh is recognized, and the login survives.
+func TestDoctorEarlyRefreshRefused(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation(), RefuseEarlyRefresh: time.Minute})
+	config, token := refreshTokens(t, srv)
+	srv.RevokeAccessTokens()
+	_ = diagnose(t, doctorRun{}, config, token)
+	r := diagnose(t, doctorRun{options: doctor.Options{Refresh: true}}, config, token)
+	wantStep(t, r, doctor.Warn, "early_refresh", "refused to give a new token while the old one is live", "refresh_before")
+}
+
+// An account that no person connected is reported, with where to connect it. The client can be
+// checked without a login.
+func TestDoctorAccountNotConnected(t *testing.T) {
+	emu := tokensourcetest.StartProvider(t, tokensourcetest.Tiltify, tokensourcetest.ProviderConfig{
+		Config: tokensourcetest.Config{Clients: []tokensourcetest.Client{{ID: tokensourcetest.DefaultClientID, Secrets: []string{rig.Canary}}}},
+	})
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	addr := rig.FreeAddr(t)
+	config := stored(t).Source("a", "provider tiltify", rig.Login(emu)).
+		Site("http://"+addr, "bind 127.0.0.1", "authinject_connect /connect*", "authinject a "+emu.URL)
+	r := diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.Fail, "grant", "is not connected", "open http://"+addr+"/connect and press Connect, or run caddy authinject login a")
+	r = diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config)
+	wantStep(t, r, doctor.OK, "client_authentication", "accepts the client", "")
+	t.Setenv("CLIENT_SECRET", "canary-wrong-secret-93")
+	r = diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config, "canary-wrong-secret-93")
+	wantStep(t, r, doctor.Fail, "try_auth", "accepts none of", "")
+}
+
+// An open listener and allow_origins * are warned of.
+func TestDoctorGuards(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	_, port, _ := net.SplitHostPort(rig.FreeAddr(t))
+	config := stored(t).Source("a", "grant client_credentials", rig.Client(srv)).
+		Site("http://:"+port, rig.Block("authinject a "+srv.URL, "allow_origins *"))
+	r := diagnose(t, doctorRun{}, config)
+	wantNoFailure(t, r)
+	wantStep(t, r, doctor.Warn, "callers", "anyone who can reach", "bind the site to loopback")
+	wantStep(t, r, doctor.Warn, "web_pages", "every web page", "name the origins")
+	wantChange(t, r, doctor.Change{In: "the site", Add: "bind 127.0.0.1"})
+}
+
+// The issuer's metadata says which way of client authentication and which scopes are supported.
+func TestDoctorReadsMetadata(t *testing.T) {
+	srv := tokensourcetest.Start(t, tokensourcetest.Config{Clients: []tokensourcetest.Client{{
+		ID: tokensourcetest.DefaultClientID, Secrets: []string{rig.Canary}, Auth: []tokensourcetest.AuthMethod{tokensourcetest.AuthPost},
+	}}})
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	var issuer string
+	issuer = serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/.well-known/oauth-authorization-server" {
+			http.NotFound(w, r)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"issuer": issuer, "token_endpoint": srv.TokenURL(), "token_endpoint_auth_methods_supported": []string{"client_secret_post"},
+		})
+	})
+	config := stored(t).Source("a", "grant client_credentials", "issuer "+issuer, "client_id "+tokensourcetest.DefaultClientID, "client_secret {env.CLIENT_SECRET}")
+	r := diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.OK, "metadata", issuer, "")
+	wantStep(t, r, doctor.Fail, "client_authentication", "invalid_client", "names client_auth client_secret_post as supported")
+	r = diagnose(t, doctorRun{}, stored(t).Source("a", "grant client_credentials", "issuer "+issuer+"/other", "client_id x", "client_secret {env.CLIENT_SECRET}"))
+	wantStep(t, r, doctor.Fail, "metadata", "there is no metadata", "correct issuer")
+}
+
+// serve serves a handler on loopback, and returns its URL.
+func serve(t *testing.T, handler http.HandlerFunc) string {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server.URL
+}

@@ -1,0 +1,282 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/caddy/discover"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// Patient is a token source to examine.
+type Patient struct {
+	// Config is the source's configuration, without Transport and Observer.
+	Config tokensource.Config
+	// GrantName is the name of the grant.
+	GrantName string
+	// Account is the name of the account, or empty for the unnamed one.
+	Account string
+	// Secrets are the options that hold secrets.
+	Secrets []Secret
+	// Injection and Destinations are how and where requests carry the token.
+	Injection    authinject.Injection
+	Destinations authinject.Destinations
+	// Configured are the destinations as the configuration has them. Nil: it has none, and the
+	// upstreams of the routes are the destinations.
+	Configured []string
+	// Upstreams are the upstreams of the routes that use the source.
+	Upstreams []Upstream
+	// ConnectURL is where a person connects the account, or empty.
+	ConnectURL string
+}
+
+// Secret is an option that holds a secret.
+type Secret struct {
+	Option string
+	// From is the placeholder, such as {env.NAME}, or a description of where the secret is. It holds
+	// no secret.
+	From string
+	// Literal says that the secret stands in the configuration itself.
+	Literal bool
+	// Replaced says that a stored token replaces the secret, which may then be gone.
+	Replaced bool
+	Value    tokensource.Value
+}
+
+// Upstream is an upstream of a route.
+type Upstream struct {
+	Address string // as the configuration has it
+	Target  authinject.Target
+}
+
+// Options are what the operator asked for.
+type Options struct {
+	// TryAuth tries the other ways of client authentication.
+	TryAuth bool
+	// Refresh requests a new token even if there is a live one.
+	Refresh bool
+	// Probe is a URL of the upstream to request with the token.
+	Probe string
+}
+
+// exam is one examination.
+type exam struct {
+	Patient
+	Options
+	report   *Report
+	recorder *recorder
+	server   *discover.Server // the issuer's metadata, if it was read
+	missing  []string         // scopes that were not granted with a new token
+}
+
+func (x *exam) add(status Status, name, text, remedy string) {
+	x.report.Add(Step{Source: x.Config.Name, Name: name, Status: status, Text: text, Remedy: remedy})
+}
+
+func (x *exam) ok(name, text string)           { x.add(OK, name, text, "") }
+func (x *exam) skip(name, text string)         { x.add(Skip, name, text, "") }
+func (x *exam) warn(name, text, remedy string) { x.add(Warn, name, text, remedy) }
+func (x *exam) fail(name, text, remedy string) { x.add(Fail, name, text, remedy) }
+
+// change adds a line of the source's block to change. args empty removes the option.
+func (x *exam) change(option, old, args string) {
+	c := Change{In: "source " + x.Config.Name, Remove: old}
+	if args != "" {
+		c.Add = option + " " + args
+	}
+	x.report.Change(c)
+}
+
+// closeTimeout limits the wait for a refresh under way, which must end and be stored.
+const closeTimeout = 30 * time.Second
+
+// Examine gets a token of the patient and adds to the report what it finds.
+func Examine(ctx context.Context, p Patient, o Options, report *Report) {
+	x := &exam{Patient: p, Options: o, report: report, recorder: newRecorder()}
+	x.hideLiterals(ctx)
+	secrets := x.secrets(ctx)
+	storage := x.storage(ctx)
+	reachable := x.provider(ctx)
+	account := x.token(ctx, secrets, storage, reachable)
+	x.clock()
+	x.upstreams()
+	x.probe(ctx, account)
+}
+
+// hideLiterals keeps all secrets that can be read out of the report.
+func (x *exam) hideLiterals(ctx context.Context) {
+	for _, s := range x.Secrets {
+		if value, err := s.Value(ctx); err == nil {
+			x.report.Hide(value.Reveal())
+		}
+	}
+}
+
+// secrets checks that the secrets can be read.
+func (x *exam) secrets(ctx context.Context) bool {
+	readable := true
+	for _, s := range x.Secrets {
+		_, err := s.Value(ctx)
+		switch {
+		case err == nil && s.Literal:
+			x.warn("secrets", s.Option+" stands in the configuration itself, where the admin API and logs can show it",
+				"move it into an environment variable or a file, and write {env.NAME} or {file./path}")
+			x.change(s.Option, s.Option+" …", "{env."+strings.ToUpper(s.Option)+"}")
+		case err == nil:
+			x.ok("secrets", s.Option+" can be read from "+s.From)
+		case s.Replaced:
+			x.warn("secrets", fmt.Sprintf("%s cannot be read: %s is %s; a stored refresh token does without it", s.Option, s.From, whyUnreadable(s.From, err)),
+				secretRemedy(s.From))
+		default:
+			readable = false
+			x.fail("secrets", fmt.Sprintf("%s cannot be read: %s is %s", s.Option, s.From, whyUnreadable(s.From, err)),
+				secretRemedy(s.From))
+		}
+	}
+	return readable
+}
+
+func whyUnreadable(configured string, err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "a file that does not exist"
+	case errors.Is(err, fs.ErrPermission):
+		return "a file that this user must not read"
+	case strings.HasPrefix(configured, "{env."):
+		return "not set or empty"
+	}
+	return "empty or not readable"
+}
+
+// secretRemedy says how to give a placeholder a value.
+func secretRemedy(configured string) string {
+	if name, ok := strings.CutPrefix(configured, "{env."); ok {
+		name = strings.TrimSuffix(name, "}")
+		return fmt.Sprintf("set the environment variable %s where Caddy is started: export %s=… in the shell, "+
+			"Environment= or EnvironmentFile= of its systemd unit, or env of its container", name, name)
+	}
+	if strings.HasPrefix(configured, "{file.") {
+		return "write the secret into that file, and let the user that runs Caddy read it"
+	}
+	return "check the placeholder"
+}
+
+// provider checks the way to the issuer and the token endpoint. It returns false if a token request
+// cannot succeed.
+func (x *exam) provider(ctx context.Context) bool {
+	cfg, traits := &x.Config, x.Config.Grant.Traits()
+	if traits.Local {
+		x.skip("tcp", "the token is in the configuration; no request to a provider is needed")
+		return true
+	}
+	tokenURL := cfg.TokenURL
+	if cfg.Issuer != "" {
+		if !x.endpoint(ctx, "issuer", "issuer", cfg.Issuer) {
+			return cfg.TokenURL != "" // the metadata is not needed then
+		}
+		if !x.metadata(ctx) {
+			return cfg.TokenURL != ""
+		}
+		if tokenURL == "" {
+			tokenURL = x.server.TokenURL
+		}
+	}
+	if traits.NoTokenURL {
+		return true
+	}
+	if tokenURL == "" {
+		x.fail("metadata", "the issuer's metadata names no token_endpoint", "configure token_url")
+		x.change("token_url", "", "https://…")
+		return false
+	}
+	if cfg.Issuer != "" && sameOrigin(tokenURL, cfg.Issuer) {
+		return true // it was checked as the issuer
+	}
+	return x.endpoint(ctx, "token endpoint", "token_url", tokenURL)
+}
+
+// metadata reads the issuer's metadata.
+func (x *exam) metadata(ctx context.Context) bool {
+	found, err := (&discover.Client{Transport: x.recorder}).Server(ctx, x.Config.Issuer)
+	if err != nil {
+		x.fail("metadata", "the metadata of the issuer cannot be used: "+err.Error(),
+			"correct issuer; it is the value that the provider's metadata has as \"issuer\"; or configure token_url instead")
+		return false
+	}
+	x.server = found
+	x.ok("metadata", "the issuer's metadata is at "+found.From)
+	return true
+}
+
+// maxSkew is how far a clock may be off before that is worth a warning; badSkew is how far before
+// something fails: JWTs and signatures usually allow five minutes.
+const (
+	maxSkew = 30 * time.Second
+	badSkew = 5 * time.Minute
+)
+
+// clock compares this machine's clock with the provider's.
+func (x *exam) clock() {
+	date, arrived := x.recorder.clock()
+	if date.IsZero() {
+		x.skip("clock", "no answer of the provider had a Date to compare with")
+		return
+	}
+	skew := arrived.Sub(date).Round(time.Second)
+	direction := "ahead of"
+	if skew < 0 {
+		skew, direction = -skew, "behind"
+	}
+	const remedy = "synchronize the clock of this machine (timedatectl set-ntp true, or chronyd); if it is right, the provider's is wrong"
+	text := fmt.Sprintf("the clock of this machine is %s %s the provider's", skew, direction)
+	switch {
+	case skew >= badSkew:
+		x.fail("clock", text+"; tokens may seem expired, or not yet valid", remedy)
+	case skew > maxSkew:
+		x.warn("clock", text, remedy)
+	default:
+		x.ok("clock", "the clock of this machine agrees with the provider's")
+	}
+}
+
+// upstreams checks that the upstreams of the routes may get the token.
+func (x *exam) upstreams() {
+	for _, u := range x.Upstreams {
+		err := x.Destinations.Check(u.Target)
+		refused, isRefusal := errors.AsType[*authinject.DestinationError](err)
+		switch {
+		case err == nil:
+			x.ok("destinations", fmt.Sprintf("the upstream %s may get the token", u.Address))
+		case isRefusal && refused.Insecure:
+			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is plain http, "+
+				"where others on the way can read the token", u.Address),
+				"use https:// for the upstream; only if the network is trusted, add http:// and its host to destinations")
+			x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address, Add: "authinject … https://" + u.Target.Host})
+		default:
+			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is not among the destinations of the source (%s)",
+				u.Address, x.Destinations), "if the upstream is right, add it to destinations; else correct the upstream")
+			old := ""
+			if x.Configured != nil {
+				old = "destinations " + strings.Join(x.Configured, " ")
+			}
+			x.change("destinations", old, strings.TrimSpace(strings.Join(slices.Concat(x.Configured, []string{origin(u.Target)}), " ")))
+		}
+	}
+}
+
+func origin(t authinject.Target) string {
+	if t.Network == "unix" {
+		return "unix/" + t.Host
+	}
+	text := t.Scheme + "://" + t.Host
+	if t.Port != "" && (t.Scheme != "https" || t.Port != "443") && (t.Scheme != "http" || t.Port != "80") {
+		text += ":" + t.Port
+	}
+	return text
+}

@@ -1,0 +1,291 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/authinject/caddy-authinject/internal/host"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+func sameOrigin(a, b string) bool { return host.Origin(a) == host.Origin(b) }
+
+// explain reports why there is no token.
+func (x *exam) explain(ctx context.Context, err error) {
+	failure, ok := errors.AsType[*tokensource.Error](err)
+	if !ok {
+		x.fail("token", "no token came in time", "run doctor again; if it stays so, raise timeout")
+		return
+	}
+	answered := failure.What()
+	if said := failure.ProviderSaid(); said != "" {
+		answered += fmt.Sprintf(" (the provider says %q)", said)
+	}
+	accepted := func() {
+		x.ok("client_authentication", fmt.Sprintf("the provider accepted the client %s", x.how()))
+	}
+	cfg := &x.Config
+	switch {
+	case failure.Status == 0:
+		x.unanswered(failure)
+	case slices.Contains([]string{"invalid_client", "incorrect_client_credentials"}, failure.Code),
+		failure.Status == http.StatusUnauthorized:
+		x.refusedClient(ctx, answered+": it did not accept the client id, the client secret, or the way in which they are sent")
+	case failure.Code == "invalid_request":
+		x.refusedClient(ctx, answered+": it does not understand the request; often it looks for the client's credentials in another place, "+
+			"or a parameter such as audience is missing")
+	case failure.Code == "invalid_scope":
+		accepted()
+		x.refusedScope(answered)
+	case failure.Code == "invalid_target":
+		accepted()
+		x.fail("grant", answered+": it does not know the API that the token is for", "correct token_param resource or token_param audience")
+	case failure.Code == "unauthorized_client":
+		accepted()
+		x.fail("grant", fmt.Sprintf("%s: the client %s may not use the grant %s", answered, cfg.ClientID, x.GrantName),
+			"allow this grant for the client at the provider, or use another grant")
+	case failure.Code == "unsupported_grant_type":
+		accepted()
+		x.fail("grant", fmt.Sprintf("%s: the provider has no grant %s", answered, x.GrantName), "use another grant"+x.knownGrants())
+	case failure.Class == tokensource.ClassLogin:
+		if failure.Code != "" {
+			accepted()
+		}
+		x.deadGrant(answered)
+	case failure.Class == tokensource.ClassOperator && slices.Contains([]int{404, 405, 410, 415}, failure.Status):
+		x.fail("token", answered, "correct token_url; the provider's documentation has it")
+		if x.server != nil && x.server.TokenURL != "" && x.server.TokenURL != cfg.TokenURL {
+			x.change("token_url", "token_url "+cfg.TokenURL, x.server.TokenURL)
+		}
+	default:
+		x.fail("token", answered, cmp.Or(failure.Remedy(), "look at the provider's documentation and status page"))
+	}
+}
+
+// unanswered reports a token request that was not answered, or not made.
+func (x *exam) unanswered(failure *tokensource.Error) {
+	switch {
+	case failure.Class == tokensource.ClassLogin && failure.Code != "":
+		x.deadGrant("the refresh token was refused before (" + failure.Code + ")")
+	case failure.Class == tokensource.ClassLogin:
+		x.deadGrant(failure.Reason)
+	case x.Config.Grant.Traits().Local && strings.Contains(failure.Reason, "expired"):
+		x.fail("grant", "the configured token has expired: the time of the option expires has passed",
+			"get a new token from the provider, write it where token points, and correct expires")
+		x.change("expires", "expires …", "<time>")
+	default:
+		x.fail("token", failure.What(), cmp.Or(failure.Remedy(), "see the steps before"))
+	}
+}
+
+// deadGrant reports a grant that only a person can replace.
+func (x *exam) deadGrant(why string) {
+	if _, interactive := x.Config.Grant.(tokensource.Interactive); interactive {
+		x.fail("grant", why+": the login of "+x.who()+" was revoked or has ended", x.loginRemedy())
+		return
+	}
+	if x.Config.Grant.Traits().Stored {
+		x.fail("grant", why+": the refresh token was revoked, has ended, or was used by another program",
+			"get a new refresh token from the provider, and write it where refresh_token points")
+		return
+	}
+	x.fail("grant", why+": the provider refuses the grant "+x.GrantName, "check the client's account at the provider")
+}
+
+// refusedClient reports a client that the provider did not accept.
+func (x *exam) refusedClient(ctx context.Context, text string) {
+	now := x.auth()
+	x.fail("client_authentication", fmt.Sprintf("%s (client_id %s, client_auth %s)", text, x.Config.ClientID, now),
+		"check client_id and client_secret"+x.authHint(now))
+	x.tryAuth(ctx, &now)
+}
+
+// authHint says what is known of the ways of client authentication that the provider supports.
+func (x *exam) authHint(now tokensource.ClientAuth) string {
+	if x.server != nil && x.server.AuthMethods != nil && !slices.Contains(x.server.AuthMethods, withoutRaw(now)) {
+		if known := x.supported(); known != "" {
+			x.change("client_auth", "client_auth "+string(now), known)
+			return "; the issuer's metadata names client_auth " + known + " as supported, and " + string(now) + " not"
+		}
+	}
+	for _, r := range x.recorder.tokenRequests() {
+		if strings.EqualFold(r.challenge, "Basic") && now == tokensource.ClientSecretPost {
+			return "; the answer asks for HTTP Basic, so try client_auth client_secret_basic"
+		}
+	}
+	if !x.TryAuth {
+		return ", and client_auth; --try-auth tries the other ways (a provider may lock the client out after several failures)"
+	}
+	return ", and client_auth"
+}
+
+// withoutRaw returns the registered name of a way of client authentication.
+func withoutRaw(auth tokensource.ClientAuth) string {
+	if auth == tokensource.ClientSecretBasicRaw {
+		auth = tokensource.ClientSecretBasic
+	}
+	return string(auth)
+}
+
+// supported returns a way of client authentication that the provider supports, or nothing.
+func (x *exam) supported() string {
+	for _, auth := range tokensource.ClientAuths {
+		if slices.Contains(x.server.AuthMethods, string(auth)) && (auth != tokensource.ClientAuthNone || len(x.Config.ClientSecrets) == 0) {
+			return string(auth)
+		}
+	}
+	return ""
+}
+
+// refusedScope reports invalid_scope.
+func (x *exam) refusedScope(answered string) {
+	remedy := "allow the scopes for the client at the provider, or remove those that it does not know; check scope_separator, too"
+	if x.server != nil && x.server.Scopes != nil {
+		unknown := slices.DeleteFunc(slices.Clone(x.Config.Scopes), func(scope string) bool { return slices.Contains(x.server.Scopes, scope) })
+		if len(unknown) > 0 {
+			remedy = "the issuer's metadata does not name " + strings.Join(unknown, " ") + "; remove it"
+			x.changeScopes(unknown)
+		}
+	}
+	x.fail("scopes", fmt.Sprintf("%s: the provider does not grant the scopes %s to this client", answered, strings.Join(x.Config.Scopes, " ")), remedy)
+	if x.server == nil || x.server.Scopes == nil {
+		x.change("scopes", "scopes "+strings.Join(x.Config.Scopes, " "), "<scopes that the provider allows>")
+	}
+}
+
+func (x *exam) knownGrants() string {
+	if x.server == nil {
+		return ""
+	}
+	return "; the issuer's metadata names " + limit(strings.Join(x.server.Grants(), ", "), 200)
+}
+
+// invented is a code and a refresh token that no provider has issued.
+const invented = "authinject-doctor"
+
+// probeParams are the parameters of a request that proves the client and nothing else, by grant. A
+// client may use only the grants that it is registered for.
+var probeParams = map[string]url.Values{
+	"client_credentials": {"grant_type": {"client_credentials"}},
+	"refresh_token":      {"grant_type": {"refresh_token"}, "refresh_token": {invented}},
+	"authorization_code": {"grant_type": {"authorization_code"}, "code": {invented}, "redirect_uri": {"http://127.0.0.1/"}},
+}
+
+// probeGrant is a grant that sends such a request.
+type probeGrant struct{ params url.Values }
+
+// Traits implements [tokensource.Grant].
+func (probeGrant) Traits() tokensource.Traits { return tokensource.Traits{Renews: true} }
+
+// Next implements [tokensource.Grant].
+func (g probeGrant) Next(context.Context, *tokensource.Record) (tokensource.Request, error) {
+	return tokensource.Request{Params: g.params, WithScope: g.params.Get("grant_type") == "client_credentials"}, nil
+}
+
+// tryAuth tries the other ways of client authentication, if it was asked to. now is the way that was
+// refused; nil tries the configured one first. No refresh token and no code of a person is sent.
+func (x *exam) tryAuth(ctx context.Context, now *tokensource.ClientAuth) {
+	if !x.TryAuth || x.Config.Grant.Traits().Local || x.Config.Grant.Traits().NoTokenURL {
+		return
+	}
+	ways := []tokensource.ClientAuth{tokensource.ClientSecretBasic, tokensource.ClientSecretPost, tokensource.ClientSecretBasicRaw, tokensource.ClientAuthNone}
+	configured := x.auth()
+	if now == nil {
+		ways = slices.Insert(slices.DeleteFunc(ways, func(w tokensource.ClientAuth) bool { return w == configured }), 0, configured)
+	} else {
+		ways = slices.DeleteFunc(ways, func(w tokensource.ClientAuth) bool { return w == *now })
+	}
+	var tried []string
+	for _, way := range ways {
+		if way == tokensource.ClientSecretBasicRaw && way != configured && x.rawIsSame(ctx) {
+			continue // it sends the same as client_secret_basic
+		}
+		if way != tokensource.ClientAuthNone && len(x.Config.ClientSecrets) == 0 {
+			continue
+		}
+		result := x.tryOne(ctx, way)
+		tried = append(tried, string(way))
+		switch result {
+		case accepts:
+			if way == configured {
+				x.ok("client_authentication", "the provider accepts the client "+x.how())
+				return
+			}
+			x.warn("try_auth", fmt.Sprintf("client_auth %s works", way), "change client_auth")
+			old := ""
+			if x.Config.ClientAuth != "" {
+				old = "client_auth " + string(configured)
+			}
+			x.change("client_auth", old, string(way))
+			return
+		case lockedOut:
+			x.warn("try_auth", "the provider limits the attempts; tried so far: "+strings.Join(tried, ", "), "wait, and ask the provider which way the client must use")
+			return
+		}
+	}
+	x.fail("try_auth", "the provider accepts none of "+strings.Join(tried, ", "),
+		"the client id or the secret is wrong: copy both again from the provider")
+}
+
+// verdict is what an attempt showed.
+type verdict int
+
+const (
+	rejects verdict = iota
+	accepts
+	lockedOut
+)
+
+// tryOne makes one token request with a way of client authentication. A token that it brings is
+// dropped.
+func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) verdict {
+	cfg := x.Config
+	cfg.Name, cfg.ClientAuth, cfg.Transport = "doctor", way, x.recorder.base
+	cfg.Storage, cfg.Observer, cfg.EncryptionKeys = nil, nil, nil
+	cfg.AuthorizeURL, cfg.RevokeURL, cfg.Variables = "", "", nil
+	if way == tokensource.ClientAuthNone {
+		cfg.ClientSecrets = nil
+	} else {
+		cfg.ClientSecrets = cfg.ClientSecrets[:1]
+	}
+	cfg.Grant = probeGrant{probeParams[x.GrantName]}
+	if _, known := probeParams[x.GrantName]; !known {
+		cfg.Grant = probeGrant{probeParams["authorization_code"]}
+	}
+	cfg.Params = slices.DeleteFunc(slices.Clone(cfg.Params), func(p tokensource.Param) bool {
+		return p.Name == "client_id" || p.Name == "client_secret" // a preset's, for one way only
+	})
+	src, err := tokensource.New(cfg)
+	if err != nil {
+		return rejects
+	}
+	defer func() { _ = src.Close(ctx) }() // it keeps nothing
+	_, err = src.Token(ctx)
+	failure, ok := errors.AsType[*tokensource.Error](err)
+	switch {
+	case err == nil:
+		return accepts
+	case !ok || failure.Status == 0:
+		return rejects
+	case failure.Status == http.StatusTooManyRequests:
+		return lockedOut
+	case slices.Contains([]string{"invalid_grant", "unauthorized_client", "invalid_scope", "invalid_target", "access_denied"}, failure.Code):
+		return accepts
+	}
+	return rejects
+}
+
+// rawIsSame reports whether form-encoding changes nothing in the client's id and secret.
+func (x *exam) rawIsSame(ctx context.Context) bool {
+	if len(x.Config.ClientSecrets) == 0 {
+		return true
+	}
+	secret, err := x.Config.ClientSecrets[0](ctx)
+	return err != nil || url.QueryEscape(secret.Reveal()) == secret.Reveal() && url.QueryEscape(x.Config.ClientID) == x.Config.ClientID
+}

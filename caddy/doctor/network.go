@@ -1,0 +1,217 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// connectTimeout limits each step of a connection.
+	connectTimeout = 5 * time.Second
+	// maxAddresses limits the addresses of a name that are tried.
+	maxAddresses = 4
+	// soonExpired is how long before its end a certificate is worth a warning.
+	soonExpired = 3 * 24 * time.Hour
+)
+
+// endpoint checks the way to an endpoint: its name, its port and its certificate. what names it, such
+// as "token endpoint", and option is the option of the source that holds its URL. It returns false if
+// no request can arrive there.
+func (x *exam) endpoint(ctx context.Context, what, option, raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		x.fail("name", "the "+what+" is not a URL", "correct the option "+option)
+		return false
+	}
+	target := u
+	throughProxy := false
+	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u}); err == nil && proxy != nil {
+		x.warn("name", fmt.Sprintf("requests to the %s go through the proxy %s, which the environment names", what, proxy.Host),
+			"if that is not intended, unset HTTPS_PROXY and HTTP_PROXY, or list the host in NO_PROXY")
+		target, throughProxy = proxy, true
+		what, option = "proxy", "HTTPS_PROXY"
+	}
+	addresses, ok := x.resolve(ctx, what, option, target.Hostname())
+	if !ok {
+		return false
+	}
+	conn, ok := x.connect(ctx, what, option, target, addresses)
+	if !ok {
+		return false
+	}
+	defer conn.Close()
+	if target.Scheme != "https" || throughProxy {
+		return true
+	}
+	return x.handshake(ctx, what, option, u.Hostname(), conn)
+}
+
+// resolve resolves a name.
+func (x *exam) resolve(ctx context.Context, what, option, name string) ([]netip.Addr, bool) {
+	if address, err := netip.ParseAddr(name); err == nil {
+		return []netip.Addr{address}, true
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	if err == nil && len(addresses) > 0 {
+		x.ok("name", fmt.Sprintf("%s, the host of the %s, has the address %s", name, what, addresses[0].Unmap()))
+		return addresses, true
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+		x.fail("name", fmt.Sprintf("%s, the host of the %s, does not exist in the DNS", name, what),
+			fmt.Sprintf("check the spelling of %s; if the name is internal, check the DNS server of this machine", option))
+		return nil, false
+	}
+	x.fail("name", fmt.Sprintf("%s, the host of the %s, could not be resolved: no DNS server answered", name, what),
+		"check the DNS servers of this machine (/etc/resolv.conf, or the container's)")
+	return nil, false
+}
+
+// connect opens a TCP connection.
+func (x *exam) connect(ctx context.Context, what, option string, target *url.URL, addresses []netip.Addr) (net.Conn, bool) {
+	port := target.Port()
+	if port == "" {
+		port = map[string]string{"https": "443"}[target.Scheme]
+		if port == "" {
+			port = "80"
+		}
+	}
+	var failure error
+	for _, address := range addresses[:min(len(addresses), maxAddresses)] {
+		dialer := net.Dialer{Timeout: connectTimeout}
+		conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(address.String(), port))
+		if err == nil {
+			x.ok("tcp", fmt.Sprintf("%s accepts connections", conn.RemoteAddr()))
+			return conn, true
+		}
+		if failure == nil || errors.Is(err, syscall.ECONNREFUSED) {
+			failure = err
+		}
+	}
+	at := net.JoinHostPort(target.Hostname(), port)
+	var timeout net.Error
+	switch {
+	case errors.Is(failure, syscall.ECONNREFUSED):
+		x.fail("tcp", fmt.Sprintf("%s refuses connections: nothing listens there", at),
+			fmt.Sprintf("check the port in %s, and that the %s is running", option, what))
+	case errors.Is(failure, syscall.ENETUNREACH), errors.Is(failure, syscall.EHOSTUNREACH):
+		x.fail("tcp", fmt.Sprintf("this machine has no route to %s", at),
+			"check the network of this machine or container, and its firewall")
+	case errors.As(failure, &timeout) && timeout.Timeout():
+		x.fail("tcp", fmt.Sprintf("%s did not answer within %s", at, connectTimeout),
+			fmt.Sprintf("check the firewall between this machine and the %s; if the way out is a proxy, set HTTPS_PROXY", what))
+	default:
+		x.fail("tcp", fmt.Sprintf("no connection to %s could be opened", at), "check the network of this machine")
+	}
+	return nil, false
+}
+
+// handshake checks the certificate. It sends nothing over the connection.
+func (x *exam) handshake(ctx context.Context, what, option, name string, raw net.Conn) bool {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn := tls.Client(raw, &tls.Config{
+		ServerName:         name,
+		InsecureSkipVerify: true, //nolint:gosec // the certificate is verified below, to say what is wrong with it; no request is sent
+	})
+	if err := conn.HandshakeContext(ctx); err != nil {
+		if errors.As(err, new(tls.RecordHeaderError)) {
+			x.fail("tls", fmt.Sprintf("the %s speaks no TLS at this port", what), "check the port in "+option)
+			return false
+		}
+		if _, alert := errors.AsType[tls.AlertError](err); alert || strings.Contains(err.Error(), "remote error: tls:") {
+			x.fail("tls", fmt.Sprintf("the %s broke the TLS handshake off", what),
+				"check the host in "+option+"; if the provider demands a client certificate, this is why")
+			return false
+		}
+		x.fail("tls", fmt.Sprintf("the TLS handshake with the %s failed", what), "check the host and port in "+option)
+		return false
+	}
+	chain := conn.ConnectionState().PeerCertificates
+	leaf := chain[0]
+	rest := x509.NewCertPool()
+	for _, certificate := range chain[1:] {
+		rest.AddCert(certificate)
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{DNSName: name, Intermediates: rest})
+	issuer := authority(leaf)
+	var unknown x509.UnknownAuthorityError
+	var wrongName x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	switch now := time.Now(); {
+	case err == nil && leaf.NotAfter.Sub(now) < soonExpired:
+		x.warn("tls", fmt.Sprintf("the certificate of %s was issued by %s and ends soon, on %s", name, issuer, day(leaf.NotAfter)),
+			"if it is yours, renew it")
+		return true
+	case err == nil:
+		x.ok("tls", fmt.Sprintf("the certificate of %s was issued by %s and is valid until %s", name, issuer, day(leaf.NotAfter)))
+		return true
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && now.Before(leaf.NotBefore):
+		x.fail("tls", fmt.Sprintf("the certificate of %s is not valid before %s, and this machine says that it is %s",
+			name, moment(leaf.NotBefore), moment(now)), "check the clock of this machine")
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && now.After(leaf.NotAfter):
+		x.fail("tls", fmt.Sprintf("the certificate of %s ended on %s", name, moment(leaf.NotAfter)),
+			"the provider must renew it; check the clock of this machine, too")
+	case errors.As(err, &wrongName):
+		x.fail("tls", fmt.Sprintf("the certificate is not for %s, but for %s", name, names(leaf)),
+			"check the host in "+option+": it may be another server than the one that you mean")
+	case errors.As(err, &unknown):
+		x.fail("tls", fmt.Sprintf("this machine does not trust the CA that issued the certificate of %s: %s", name, issuer), trustRemedy)
+	default:
+		x.fail("tls", fmt.Sprintf("the certificate of %s, issued by %s, is not valid", name, issuer), trustRemedy)
+	}
+	return false
+}
+
+// trustRemedy says how to trust a CA. Go reads the same places for all programs.
+const trustRemedy = "if the CA is your own, trust it: on Debian put its certificate (PEM) into /usr/local/share/ca-certificates/NAME.crt " +
+	"and run update-ca-certificates; or start Caddy with SSL_CERT_FILE=/path/to/ca.pem; then restart Caddy"
+
+// authority names the issuer of a certificate.
+func authority(leaf *x509.Certificate) string {
+	name := leaf.Issuer.CommonName
+	if len(leaf.Issuer.Organization) > 0 && leaf.Issuer.Organization[0] != name {
+		name = strings.TrimSpace(leaf.Issuer.Organization[0] + " " + name)
+	}
+	text := fmt.Sprintf("%q", limit(name, 80))
+	if leaf.Issuer.String() == leaf.Subject.String() {
+		text += " (it signed itself)"
+	}
+	return text
+}
+
+// names lists the names in a certificate.
+func names(leaf *x509.Certificate) string {
+	list := leaf.DNSNames
+	for _, ip := range leaf.IPAddresses {
+		list = append(list, ip.String())
+	}
+	if len(list) == 0 {
+		return "no name at all"
+	}
+	if len(list) > 5 {
+		list = append(list[:5:5], "…")
+	}
+	return limit(strings.Join(list, ", "), 200)
+}
+
+func limit(text string, n int) string {
+	if len(text) > n {
+		return strings.ToValidUTF8(text[:n], "") + "…"
+	}
+	return text
+}
+
+func day(t time.Time) string    { return t.UTC().Format("2006-01-02") }
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

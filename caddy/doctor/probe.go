@@ -1,0 +1,82 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// probeTimeout limits the request to the upstream.
+const probeTimeout = 20 * time.Second
+
+// probe requests a URL of the upstream with the token. The request goes through the same transport
+// as the proxy's, which checks the destination.
+func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
+	if x.Probe == "" {
+		return
+	}
+	u, err := url.Parse(x.Probe)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil {
+		x.fail("upstream", "--probe is not an http or https URL", "give the URL of a resource that the API allows to read")
+		return
+	}
+	target := authinject.Target{Scheme: u.Scheme, Host: u.Hostname(), Port: u.Port()}
+	if err := x.Destinations.Check(target); err != nil {
+		x.fail("upstream", fmt.Sprintf("%s was not requested: the token may not be sent there; the destinations of the source are %s",
+			origin(target), x.Destinations), "probe a URL of a destination, or add the host to destinations")
+		return
+	}
+	if account == nil {
+		x.skip("upstream", origin(target)+" was not requested: there is no token")
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, x.Probe, http.NoBody)
+	if err != nil {
+		x.fail("upstream", "--probe is not a URL that can be requested", "correct it")
+		return
+	}
+	req.Header.Set("User-Agent", "authinject")
+	base := x.recorder.base.(*http.Transport).Clone()
+	base.Proxy = nil // as the proxy's transport; the destination was checked for this host
+	base.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	transport := &authinject.Transport{
+		Base: base, SourceName: x.Config.Name, Injection: x.Injection, Destinations: x.Destinations,
+		Source: func(*http.Request) (authinject.TokenSource, error) { return account, nil },
+		// The answer is reported as it is: a rejected token leads to no token request.
+		RetryStatuses: []int{},
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		x.fail("upstream", fmt.Sprintf("%s could not be requested: %s", origin(target), whyUnreachable(err)),
+			"check the address and the certificate of the upstream")
+		return
+	}
+	defer resp.Body.Close()
+	answer := fmt.Sprintf("%s answered %d to a request with the token", origin(target), resp.StatusCode)
+	switch status := resp.StatusCode; {
+	case status == http.StatusUnauthorized:
+		x.fail("upstream", answer+": it rejected the token",
+			"check that the token is for this API (token_param audience or resource, scopes), and how it is sent (inject)")
+	case status == http.StatusForbidden:
+		x.fail("upstream", answer+": it knows the token, but does not allow this request",
+			"check scopes, and the rights of the account at the API")
+	case status >= 300 && status < 400:
+		x.warn("upstream", answer+", a redirect, which was not followed", "probe the URL that the redirect leads to, if it is a destination")
+	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
+		x.warn("upstream", answer+", which says nothing about the token", "probe a URL that exists and can be read with GET")
+	case status >= 500:
+		x.warn("upstream", answer+": the upstream is in trouble", "wait, or look at the upstream's log")
+	case status >= 400:
+		x.warn("upstream", answer+", which is no complaint about the token", "probe a URL that needs no parameters")
+	default:
+		x.ok("upstream", answer)
+	}
+}

@@ -1,0 +1,150 @@
+package doctor
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// maxRecorded limits what is kept of a request or an answer.
+const maxRecorded = 1 << 20
+
+// recorder is the RoundTripper of the examined source. It passes everything on unchanged, and keeps a
+// copy of each token request for as long as the examination lasts.
+type recorder struct {
+	base http.RoundTripper
+
+	mu   sync.Mutex
+	list []*exchange
+}
+
+// exchange is a request with its answer.
+type exchange struct {
+	method        string
+	status        int
+	date, arrived time.Time // the server's time, and this machine's
+	challenge     string    // the scheme that WWW-Authenticate names
+	request       copied
+	response      copied
+}
+
+// copied is a body that is copied while it is read.
+type copied struct {
+	io.ReadCloser
+
+	mu   sync.Mutex
+	copy bytes.Buffer
+}
+
+func (c *copied) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.copy.Len() < maxRecorded {
+		c.copy.Write(p[:n])
+	}
+	return n, err
+}
+
+func (c *copied) text() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.copy.String()
+}
+
+func newRecorder() *recorder {
+	base, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		base = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
+	}
+	base = base.Clone()
+	base.DisableKeepAlives = true
+	return &recorder{base: base}
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	x := &exchange{method: req.Method}
+	if req.Body != nil && req.Body != http.NoBody {
+		x.request.ReadCloser = req.Body
+		shallow := *req
+		shallow.Body = &x.request
+		req = &shallow
+	}
+	r.mu.Lock()
+	r.list = append(r.list, x)
+	r.mu.Unlock()
+	resp, err := r.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	x.status, x.arrived = resp.StatusCode, time.Now()
+	x.date, _ = http.ParseTime(resp.Header.Get("Date")) // zero if it is missing
+	x.challenge, _, _ = strings.Cut(resp.Header.Get("WWW-Authenticate"), " ")
+	x.response.ReadCloser = resp.Body
+	resp.Body = &x.response
+	return resp, nil
+}
+
+// tokenRequests returns the answered and unanswered token requests.
+func (r *recorder) tokenRequests() (list []*exchange) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, x := range r.list {
+		if x.method == http.MethodPost {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+// clock returns the server's time of the last answer that had one, and when it arrived.
+func (r *recorder) clock() (date, arrived time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, x := range r.list {
+		if !x.date.IsZero() {
+			date, arrived = x.date, x.arrived
+		}
+	}
+	return date, arrived
+}
+
+// sent returns a parameter of the request.
+func (x *exchange) sent(name string) string {
+	body := x.request.text()
+	if strings.HasPrefix(body, "{") {
+		var members map[string]any
+		_ = json.Unmarshal([]byte(body), &members) // another body has no parameters
+		value, _ := members[name].(string)
+		return value
+	}
+	form, _ := url.ParseQuery(body) // what cannot be parsed is not there
+	return form.Get(name)
+}
+
+// granted returns a member of the answer, as text.
+func (x *exchange) granted(name string) string {
+	body := strings.TrimSpace(x.response.text())
+	if !strings.HasPrefix(body, "{") {
+		form, _ := url.ParseQuery(body) // what cannot be parsed is not there
+		return form.Get(name)
+	}
+	var members map[string]any
+	_ = json.Unmarshal([]byte(body), &members) // another body has no members
+	switch value := members[name].(type) {
+	case string:
+		return value
+	case float64:
+		return strconv.FormatFloat(value, 'f', -1, 64)
+	}
+	return ""
+}

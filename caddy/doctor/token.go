@@ -1,0 +1,312 @@
+package doctor
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// tokenTimeout is how long a token may take, beside twice the time limit of a token request: another
+// process may hold the lock.
+const tokenTimeout = 30 * time.Second
+
+// token gets a token, unless that could lose one. It returns the account if it has a live token.
+func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tokensource.Account {
+	cfg, traits := x.Config, x.Config.Grant.Traits()
+	cfg.Transport = x.recorder
+	cfg.Observer = func(e tokensource.Event) {
+		if e.Kind == tokensource.EventRefreshed {
+			x.missing = e.MissingScopes
+		}
+	}
+	src, err := tokensource.New(cfg)
+	if err != nil {
+		x.fail("configuration", err.Error(), "correct the option that the error names")
+		return nil
+	}
+	account := src.Account(x.Account)
+	// A refresh under way ends, and is stored, before this returns.
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		_ = src.Close(ctx) // it is closed already if all went well
+	}()
+	if !x.before(ctx, src, secrets, storage, reachable) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*cfg.Timeout+tokenTimeout)
+	defer cancel()
+	_, err = account.Token(ctx)
+	asked := len(x.recorder.tokenRequests())
+	early := error(nil)
+	if err == nil && x.Refresh && !traits.Local && asked == 0 {
+		early = account.Refresh(ctx)
+	}
+	closing, stop := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer stop()
+	if closeErr := src.Close(closing); closeErr != nil {
+		x.warn("token", "a token request is still under way", "run doctor again")
+	}
+	if err != nil {
+		x.explain(ctx, err)
+		return nil
+	}
+	x.obtained(account.Status(), asked, early)
+	return account
+}
+
+// before reports whether a token can be requested. It says why not.
+func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, storage, reachable bool) bool {
+	traits := x.Config.Grant.Traits()
+	if !secrets {
+		x.skip("token", "no token was requested: a secret cannot be read")
+		return false
+	}
+	if !traits.Stored {
+		if !reachable {
+			x.skip("token", "no token was requested: the token endpoint cannot be reached")
+		}
+		return reachable
+	}
+	if !storage {
+		x.skip("token", "no token was requested: the storage does not work, so a new refresh token could be lost")
+		return false
+	}
+	st, err := src.Stored(ctx, x.Account)
+	if err != nil {
+		x.fail("grant", "the stored record of the account cannot be used: "+err.Error(),
+			"check encryption_key, and the storage; the command status says more")
+		return false
+	}
+	if src.Interactive() && (st.Generation == 0 || st.Disconnected) {
+		x.fail("grant", x.who()+" is not connected", x.loginRemedy())
+		if reachable {
+			x.tryAuth(ctx, nil)
+		}
+		return false
+	}
+	if !reachable && (!st.Live || x.Refresh) {
+		x.skip("token", "no token was requested: the token endpoint cannot be reached")
+		return false
+	}
+	return true
+}
+
+// who names the account.
+func (x *exam) who() string {
+	if x.Account == "" {
+		return "the account"
+	}
+	return fmt.Sprintf("the account %q", x.Account)
+}
+
+// loginRemedy says how a person connects the account.
+func (x *exam) loginRemedy() string {
+	command := "caddy authinject login " + x.Config.Name
+	if x.Account != "" {
+		command += fmt.Sprintf(" --account %q", x.Account)
+	}
+	if x.ConnectURL != "" {
+		return "open " + x.ConnectURL + " and press Connect, or run " + command
+	}
+	return "run " + command
+}
+
+// obtained reports on a token that was obtained. early is the error of a refresh that was made while
+// the token was live.
+func (x *exam) obtained(st tokensource.Status, asked int, early error) {
+	traits := x.Config.Grant.Traits()
+	requests := x.recorder.tokenRequests()
+	switch {
+	case traits.Local:
+		x.staticToken()
+	case len(requests) == 0:
+		x.ok("token", fmt.Sprintf("the stored token of %s is live; no token request was needed (--refresh requests a new one)", x.who()))
+	case asked > 0:
+		x.ok("client_authentication", fmt.Sprintf("the provider accepted the client %s", x.how()))
+		x.ok("grant", "the provider granted a token with the grant "+x.GrantName)
+	case early == nil:
+		x.ok("client_authentication", fmt.Sprintf("the provider accepted the client %s", x.how()))
+		x.ok("early_refresh", "the provider gives a new token while the old one is live")
+	}
+	if early != nil {
+		x.earlyRefused(early)
+	}
+	x.rotation(st, requests)
+	x.scopes(st)
+	x.lifetime(st, requests)
+}
+
+// how names the way of client authentication.
+func (x *exam) how() string {
+	return fmt.Sprintf("(client_id %s, client_auth %s)", x.Config.ClientID, x.auth())
+}
+
+func (x *exam) auth() tokensource.ClientAuth {
+	return x.Config.ClientAuth.OrDefault(len(x.Config.ClientSecrets) > 0)
+}
+
+// staticToken reports on a token that stands in the configuration.
+func (x *exam) staticToken() {
+	for _, s := range x.Secrets {
+		if s.Option != "token" {
+			continue
+		}
+		value, err := s.Value(context.Background())
+		if err != nil {
+			continue // it was reported
+		}
+		if end, ok := jwtEnd(value.Reveal()); ok && time.Now().After(end) {
+			x.fail("grant", "the configured token is a JWT that ended on "+moment(end),
+				"get a new token from the provider, and write it to "+s.From)
+			return
+		}
+	}
+	x.ok("grant", "the token of the configuration can be used; only the upstream knows whether it is accepted (--probe asks it)")
+}
+
+// jwtEnd returns the claim exp of a token that is a JWT.
+func jwtEnd(token string) (time.Time, bool) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return time.Time{}, false
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	var claims struct {
+		Exp float64 `json:"exp"`
+	}
+	if err != nil || json.Unmarshal(payload, &claims) != nil || claims.Exp <= 0 || claims.Exp > 1<<40 {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(claims.Exp), 0), true
+}
+
+// earlyRefused reports on a refresh that failed while the token was live.
+func (x *exam) earlyRefused(err error) {
+	failure, ok := errors.AsType[*tokensource.Error](err)
+	if !ok {
+		x.warn("early_refresh", "the refresh did not end in time", "run doctor again")
+		return
+	}
+	if failure.Class == tokensource.ClassOperator && failure.Code == "invalid_request" {
+		x.warn("early_refresh", fmt.Sprintf("the provider refused to give a new token while the old one is live (%d %s)", failure.Status, failure.Code),
+			"refresh close to the end: set refresh_before to a short time, such as 30s")
+		x.change("refresh_before", "", "30s")
+		return
+	}
+	x.explain(context.Background(), err)
+}
+
+// rotation reports what became of the refresh token.
+func (x *exam) rotation(st tokensource.Status, requests []*exchange) {
+	traits := x.Config.Grant.Traits()
+	if !traits.Stored {
+		return
+	}
+	if st.Unsaved {
+		x.fail("rotation", "the new refresh token could not be stored: the login may be lost", storageRemedy)
+		return
+	}
+	for _, r := range slices.Backward(requests) {
+		if r.status != 200 {
+			continue
+		}
+		before, after := r.sent("refresh_token"), r.granted("refresh_token")
+		switch {
+		case before == "" && after != "":
+			x.ok("rotation", "a refresh token came, and was stored")
+		case after == "":
+			x.ok("rotation", "no new refresh token came; the old one stays in use")
+		case before == after:
+			x.ok("rotation", "the provider keeps the refresh token")
+		default:
+			x.ok("rotation", "the provider replaced the refresh token, and the new one was stored")
+		}
+		return
+	}
+	if !st.Renews {
+		x.warn("rotation", "the provider gave no refresh token: a person must log in again when the token ends",
+			"ask for one: many providers want the scope offline_access, or an authorize_param such as access_type offline")
+		return
+	}
+	x.skip("rotation", "no refresh was made, so it is not known whether the provider replaces refresh tokens")
+}
+
+// scopes compares the granted scopes with the configured ones.
+func (x *exam) scopes(st tokensource.Status) {
+	asked := x.Config.Scopes
+	if x.Config.Grant.Traits().Local || len(asked) == 0 {
+		return
+	}
+	missing := x.missing
+	if missing == nil && len(x.recorder.tokenRequests()) == 0 && st.Scope != "" {
+		granted := strings.FieldsFunc(st.Scope, func(r rune) bool { return r == ' ' || strings.ContainsRune(x.Config.ScopeSeparator, r) })
+		for _, scope := range asked {
+			if scope != "openid" && scope != "offline_access" && !slices.Contains(granted, scope) && !strings.Contains(st.Scope, scope) {
+				missing = append(missing, scope)
+			}
+		}
+	}
+	switch {
+	case len(missing) > 0:
+		x.warn("scopes", fmt.Sprintf("the provider did not grant %s; it granted %s", strings.Join(missing, " "), limit(st.Scope, 300)),
+			"allow these scopes for the client at the provider, or remove them; without them the upstream may answer 403")
+		x.changeScopes(missing)
+	case st.Scope == "":
+		x.ok("scopes", "the provider said nothing of scopes, which means that it granted what was asked for: "+strings.Join(asked, " "))
+	default:
+		x.ok("scopes", "the provider granted all scopes: "+strings.Join(asked, " "))
+	}
+}
+
+// changeScopes proposes the scopes without those that are not granted.
+func (x *exam) changeScopes(without []string) {
+	left := slices.DeleteFunc(slices.Clone(x.Config.Scopes), func(scope string) bool { return slices.Contains(without, scope) })
+	x.change("scopes", "scopes "+strings.Join(x.Config.Scopes, " "), strings.Join(left, " "))
+}
+
+// shortLife is a lifetime that is worth a warning.
+const shortLife = 30 * time.Second
+
+// lifetime reports how long the token lasts, and when it would be refreshed.
+func (x *exam) lifetime(st tokensource.Status, requests []*exchange) {
+	if st.Expiry.IsZero() {
+		if x.Config.Grant.Traits().Local {
+			x.warn("lifetime", "the end of the token is not known: it is used until the upstream refuses it",
+				"if you know its end, add expires <time>")
+			return
+		}
+		x.ok("lifetime", "the token does not end; it is used until the upstream refuses it")
+		return
+	}
+	left := time.Until(st.Expiry).Round(time.Second)
+	text := fmt.Sprintf("the token lasts %s more, until %s", left, moment(st.Expiry))
+	if !st.RefreshAt.IsZero() && st.RefreshAt.Before(st.Expiry) {
+		text += fmt.Sprintf("; the running server would refresh it in %s", max(0, time.Until(st.RefreshAt)).Round(time.Second))
+	}
+	total := st.Expiry.Sub(st.Obtained)
+	named := true
+	for _, r := range requests {
+		if r.status == 200 {
+			named = r.granted("expires_in")+r.granted("expires")+r.granted("expires_at")+r.granted("expires_on") != "" ||
+				strings.Count(r.granted("access_token"), ".") == 2
+		}
+	}
+	switch {
+	case !named:
+		x.warn("lifetime", text+"; the provider named no end, so this is default_lifetime",
+			"set default_lifetime to what the provider's documentation says, or to never")
+		x.change("default_lifetime", "", "<duration>|never")
+	case !st.Obtained.IsZero() && total > 0 && total < shortLife:
+		x.warn("lifetime", text+"; that is short", "ask the provider for a longer lifetime if requests are refused now and then")
+	default:
+		x.ok("lifetime", text)
+	}
+}

@@ -1,0 +1,81 @@
+package tokensource
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const troubleshooting = "../docs/troubleshooting.md"
+
+// docs/troubleshooting.md is what the table says, and its headings are the texts of errors.
+func TestTroubleshootingIsTheTable(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(`# Troubleshooting
+
+Each heading is a text that the program shows: in the log, in the answer to the client, in the admin API, and in ` + "`caddy authinject status`" + `. Search this page for the words that you see. The status in a heading may be another one in your error.
+
+`)
+	b.WriteString("The class says who has to act: `operator` is you, `login` is a person who connects the account, and with `wait` the source asks again by itself. " +
+		"The problem is the same failure in one word: the member `problem` in the admin API and in logs, and the label of the metric `authinject_problem`. " +
+		"[When something fails](failures.md) says what the program does meanwhile.\n\n" +
+		"<!-- `make golden` writes this page from tokensource/remedies.go. -->\n")
+	for _, r := range remedies {
+		fmt.Fprintf(&b, "\n## `%s`\n\nClass `%s`, problem `%s`. %s\n\nWhat to do: %s.\n", r.Text, r.Class, r.Problem, r.Cause, plain(r.Do))
+		if r.More != "" {
+			b.WriteString("\n" + r.More + "\n")
+		}
+	}
+	if *update {
+		if err := os.WriteFile(troubleshooting, []byte(b.String()), 0o644); err != nil { //nolint:gosec // a page of the documentation
+			t.Fatal(err)
+		}
+		return
+	}
+	if page, err := os.ReadFile(troubleshooting); err != nil || string(page) != b.String() {
+		t.Errorf("%s is not what the table says (%v); run make golden", troubleshooting, err)
+	}
+}
+
+// plain is a remedy without the facts.
+func plain(do string) string {
+	do = fill(do, func(name string) string {
+		switch name {
+		case "url":
+			return "`token_url`"
+		case "source":
+			return "<source>"
+		}
+		return ""
+	})
+	return regexp.MustCompile(`\b(client_[a-z]+|token_[a-z]+|body_format|scope_separator|redirect_url|authorize_[a-z]+|revoke_url|encryption_key|default_lifetime|refresh_token|SSL_CERT_FILE|HTTPS_PROXY|GET /\S+)`).
+		ReplaceAllString(do, "`$1`")
+}
+
+func TestFill(t *testing.T) {
+	for text, want := range map[string]string{
+		"check {a}":                "check A",
+		"check {b}":                "check ",
+		"check[ (now {a})], {a}":   "check (now A), A",
+		"check[ (now {b})]":        "check",
+		"check[ {a} and {b}] here": "check here",
+		"none":                     "none",
+	} {
+		if got := fill(text, func(name string) string { return map[string]string{"a": "A"}[name] }); got != want {
+			t.Errorf("%q gives %q, want %q", text, got, want)
+		}
+	}
+}
+
+// A problem's word, its text and its place in the table are each one row's own.
+func TestRemediesAreDistinct(t *testing.T) {
+	problems, texts := map[string]bool{}, map[string]bool{}
+	for _, r := range remedies {
+		if problems[r.Problem] || texts[r.Text] || r.Cause == "" || r.Do == "" || !strings.HasSuffix(r.Cause, ".") || strings.HasSuffix(r.Do, ".") {
+			t.Errorf("row %s is not like the others", r.Problem)
+		}
+		problems[r.Problem], texts[r.Text] = true, true
+	}
+}

@@ -1,0 +1,346 @@
+package tokensource_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// elsewhere are the problems that other tests produce, in the packages that show them.
+var elsewhere = map[string]string{
+	"destination": "authinject", "destination_insecure": "authinject", "token_refused": "caddy", "value": "caddy",
+}
+
+// broken returns a transport that fails with err.
+type broken struct{ err error }
+
+func (b broken) RoundTrip(*http.Request) (*http.Response, error) { return nil, b.err }
+
+// asked is a source whose token endpoint gives one answer.
+func asked(r reply, edits ...func(*tokensource.Config)) func(t *testing.T) error {
+	return func(t *testing.T) error {
+		ep := &endpoint{}
+		ep.set(always(r))
+		_, err := newSource(t, ep, edits...).Token(context.Background())
+		return err
+	}
+}
+
+func failingWith(err error) func(t *testing.T) error {
+	return func(t *testing.T) error {
+		_, err := newSource(t, broken{err}).Token(context.Background())
+		return err
+	}
+}
+
+// inStorage is a source whose storage fails, or holds something else than its record.
+func inStorage(storage tokensource.Storage, edits ...func(*tokensource.Config)) func(t *testing.T) error {
+	return func(t *testing.T) error {
+		ep := &endpoint{}
+		ep.set(always(rotated(1, time.Hour)))
+		_, err := newSource(t, ep, append([]func(*tokensource.Config){refreshing(storage, "seed")}, edits...)...).Token(context.Background())
+		return err
+	}
+}
+
+// holding is a storage that holds one text under every key.
+type holding struct {
+	tokensource.MemoryStorage
+	text string
+}
+
+func (h *holding) Load(context.Context, string) ([]byte, error) { return []byte(h.text), nil }
+
+// denied is the error of a login that the provider refused with code.
+func denied(code string) func(t *testing.T) error {
+	return func(t *testing.T) error {
+		src := newSource(t, &endpoint{}, logins)
+		l, err := src.BeginLogin(t.Context(), tokensource.LoginRequest{RedirectURL: "https://b.example/"})
+		if err != nil {
+			return err
+		}
+		return src.FinishLogin(t.Context(), l, url.Values{"error": {code}, "state": {l.State.Reveal()}})
+	}
+}
+
+func logins(cfg *tokensource.Config) {
+	cfg.Grant, cfg.AuthorizeURL = tokensource.AuthorizationCode{}, "https://login.example.com/authorize"
+}
+
+// metadataOf is a source whose issuer publishes body at its well-known addresses.
+func metadataOf(status int, body string) func(t *testing.T) error {
+	return func(t *testing.T) error {
+		_, err := newSource(t, published{status, body}, func(cfg *tokensource.Config) {
+			cfg.TokenURL, cfg.Issuer = "", "https://login.example.com"
+		}).Token(t.Context())
+		return err
+	}
+}
+
+// published is a transport that gives one answer to all.
+type published struct {
+	status int
+	body   string
+}
+
+func (p published) RoundTrip(req *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: p.status, Body: io.NopCloser(strings.NewReader(p.body)), Request: req}, nil
+}
+
+func config(edit func(*tokensource.Config)) func(t *testing.T) error {
+	return asked(granted(1, time.Hour), edit)
+}
+
+// provoked are the ways to each problem.
+var provoked = map[string]func(t *testing.T) error{
+	"invalid_client":            asked(refused(401, "invalid_client")),
+	"invalid_request":           asked(refused(400, "invalid_request")),
+	"invalid_scope":             asked(refused(400, "invalid_scope")),
+	"unauthorized_client":       asked(refused(400, "unauthorized_client")),
+	"unsupported_grant_type":    asked(refused(400, "unsupported_grant_type")),
+	"access_denied":             asked(refused(403, "access_denied")),
+	"invalid_target":            asked(refused(400, "invalid_target")),
+	"invalid_redirect_uri":      asked(refused(400, "invalid_redirect_uri")),
+	"unsupported_response_type": denied("unsupported_response_type"),
+	"login_request":             denied("invalid_request"),
+	"login_denied":              denied("access_denied"),
+	"redirect":                  asked(reply{status: 302, header: http.Header{"Location": {"https://elsewhere.example/"}}}),
+	"no_token_endpoint":         asked(reply{status: 404}),
+	"not_oauth":                 asked(reply{status: 401}),
+	"not_a_token":               asked(reply{status: 200, body: "<!DOCTYPE html><title>Welcome</title>"}),
+	"zero_lifetime":             asked(reply{status: 200, body: `{"access_token":"at1","token_type":"Bearer","expires_in":0}`}),
+	"expired_answer":            asked(reply{status: 200, body: `{"access_token":"at1","token_type":"Bearer","expires_in":-1}`}),
+	"token_type":                asked(reply{status: 200, body: `{"access_token":"at1","token_type":"opaque"}`}),
+	"token_type_unsupported":    asked(reply{status: 200, body: `{"access_token":"at1","token_type":"mac"}`}),
+	"unusable_token":            asked(reply{status: 200, body: `{"access_token":"at 1","token_type":"Bearer"}`}),
+	"unknown_host":              failingWith(&net.DNSError{IsNotFound: true}),
+	"unreachable":               failingWith(errors.New("network is unreachable")),
+	"timeout":                   failingWith(context.DeadlineExceeded),
+	"no_tls":                    failingWith(tls.RecordHeaderError{}),
+	"rate_limited":              asked(reply{status: 429}),
+	"provider_trouble":          asked(reply{status: 503}),
+	"connection_refused": func(t *testing.T) error {
+		closed := httptest.NewServer(nil)
+		closed.Close()
+		_, err := newSource(t, nil, func(cfg *tokensource.Config) { cfg.TokenURL = closed.URL }).Token(t.Context())
+		return err
+	},
+	"unknown_authority": func(t *testing.T) error { return atServer(t, "127.0.0.1", time.Time{}) },
+	"other_host":        func(t *testing.T) error { return atServer(t, "localhost", time.Time{}) },
+	"certificate_time":  func(t *testing.T) error { return atServer(t, "127.0.0.1", time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)) },
+	"locked_out": asked(reply{status: 400, body: `{"error":"invalid_grant","code":"locked"}`}, func(cfg *tokensource.Config) {
+		cfg.LockOut.Member, cfg.LockOut.Code, cfg.LockOut.MinWait = "code", "locked", time.Minute
+	}),
+	"client_secret": config(func(cfg *tokensource.Config) {
+		cfg.ClientSecrets = []tokensource.Value{tokensource.Literal("")}
+	}),
+	"token_expired": config(func(cfg *tokensource.Config) {
+		cfg.Grant = tokensource.Static{Token: tokensource.Literal("t"), Expires: time.Unix(1, 0)}
+	}),
+	"token_empty": config(func(cfg *tokensource.Config) { cfg.Grant = tokensource.Static{Token: tokensource.Literal("")} }),
+	"token_param_twice": config(func(cfg *tokensource.Config) {
+		cfg.Params = []tokensource.Param{{Name: "grant_type", Value: tokensource.Literal("x")}}
+	}),
+	"token_url_query": config(func(cfg *tokensource.Config) {
+		cfg.TokenURL, cfg.BodyFormat = tokenURL+"?grant_type=x", tokensource.BodyQuery
+	}),
+	"issuer_metadata": metadataOf(404, ""),
+	"issuer_name":     metadataOf(200, `{"issuer":"https://login.example.com/"}`),
+	"issuer_endpoint": metadataOf(200, `{"issuer":"https://login.example.com"}`),
+
+	"storage_unwritable": func(t *testing.T) error {
+		storage := &steps{}
+		storage.fail(nil, errors.New("read-only file system"))
+		return inStorage(storage)(t)
+	},
+	"storage_unreadable": func(t *testing.T) error {
+		storage := &steps{}
+		storage.fail(errors.New("connection lost"), nil)
+		return inStorage(storage)(t)
+	},
+	"record_damaged": inStorage(&holding{text: "{"}),
+	"record_newer":   inStorage(&holding{text: `{"version":1000}`}),
+	"record_sealed": func(t *testing.T) error {
+		storage := new(tokensource.MemoryStorage)
+		if err := inStorage(storage, func(cfg *tokensource.Config) {
+			cfg.EncryptionKeys = []tokensource.Value{tokensource.Literal(strings.Repeat("key ", 10))}
+		})(t); err != nil {
+			return err
+		}
+		return inStorage(storage)(t)
+	},
+	"encryption_key": inStorage(new(tokensource.MemoryStorage), func(cfg *tokensource.Config) {
+		cfg.EncryptionKeys = []tokensource.Value{tokensource.Literal("short")}
+	}),
+	"panic": func(t *testing.T) error {
+		return inStorage(nil, func(cfg *tokensource.Config) { cfg.Grant = panicking{} })(t)
+	},
+	"not_connected": config(logins),
+	"no_refresh_token": func(t *testing.T) error {
+		ep := &endpoint{}
+		ep.set(always(granted(1, time.Hour)))
+		src := newSource(t, ep, logins)
+		l, err := src.BeginLogin(t.Context(), tokensource.LoginRequest{RedirectURL: "https://b.example/"})
+		if err == nil {
+			err = src.FinishLogin(t.Context(), l, url.Values{"code": {"c"}, "state": {l.State.Reveal()}})
+		}
+		if err != nil {
+			return err
+		}
+		return src.Account("").Refresh(t.Context())
+	},
+	"grant_ended": func(t *testing.T) (err error) {
+		synctest.Test(t, func(t *testing.T) {
+			err = asked(refused(400, "invalid_grant"), refreshing(new(tokensource.MemoryStorage), "seed"))(t)
+		})
+		return err
+	},
+}
+
+type panicking struct{}
+
+func (panicking) Traits() tokensource.Traits { return tokensource.Traits{} }
+func (panicking) Next(context.Context, *tokensource.Record) (tokensource.Request, error) {
+	panic("a bug")
+}
+
+// atServer asks a server with a certificate of its own authority, by the name host; now is the client's
+// clock.
+func atServer(t *testing.T, host string, now time.Time) error {
+	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{Time: func() time.Time { return now }}} //nolint:gosec // the least version is the default
+	if now.IsZero() {
+		transport.TLSClientConfig.Time = nil
+	}
+	if host != "127.0.0.1" || !now.IsZero() {
+		transport.TLSClientConfig.RootCAs = srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	}
+	_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
+	_, err := newSource(t, transport, func(cfg *tokensource.Config) {
+		cfg.TokenURL = "https://" + net.JoinHostPort(host, port)
+	}).Token(t.Context())
+	return err
+}
+
+// Every row of the table is met by an error of its own, whose text is the documented one, and which
+// says what to do.
+func TestEveryProblemHasItsRemedy(t *testing.T) {
+	for _, r := range tokensource.Remedies() {
+		make, known := provoked[r.Problem]
+		if !known && elsewhere[r.Problem] == "" {
+			t.Errorf("no test makes the problem %s", r.Problem)
+		}
+		if make == nil {
+			continue
+		}
+		t.Run(r.Problem, func(t *testing.T) {
+			err := make(t)
+			var e *tokensource.Error
+			if !errors.As(err, &e) {
+				t.Fatalf("got %v", err)
+			}
+			t.Log(err)
+			if !strings.Contains(err.Error(), r.Text) || e.Class != r.Class || e.Problem() != r.Problem {
+				t.Errorf("got class %s, problem %s, text\n%v\nwant class %s, problem %s, text\n%s", e.Class, e.Problem(), err, r.Class, r.Problem, r.Text)
+			}
+			if e.Remedy() == "" || strings.ContainsAny(e.Remedy(), "[]{}") {
+				t.Errorf("the remedy is %q", e.Remedy())
+			}
+			if e.Class == tokensource.ClassOperator && !strings.HasSuffix(err.Error(), e.Remedy()) && !strings.Contains(err.Error(), "if this provider means") {
+				t.Errorf("the error does not end with the remedy %q:\n%v", e.Remedy(), err)
+			}
+		})
+	}
+}
+
+// The remedy has the values of the configuration.
+func TestRemedyHasTheConfiguration(t *testing.T) {
+	for problem, want := range map[string]string{
+		"invalid_client": `token source "orders": the token endpoint answered 401 invalid_client: ` +
+			`check client_id, client_secret and client_auth (now client_secret_basic)`,
+		"unknown_host":      `token source "orders": the token endpoint's name could not be resolved: check the host login.example.com in token_url, and this machine's DNS`,
+		"unknown_authority": `the token endpoint's certificate is not trusted: trust the authority "Acme Co" that issued it`,
+		"certificate_time":  `check this machine's clock (now 20`,
+	} {
+		if err := provoked[problem](t); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+}
+
+// What the provider says is for the operator who asks, without anything that was sent, and is in no text
+// of the error.
+func TestProviderSaid(t *testing.T) {
+	const secret = "s3cr3t-canary-Zq81"
+	forms := map[string]string{
+		"as it is": secret, "in capitals": strings.ToUpper(secret), "in quotes": `"` + secret + `"`,
+		"base64": base64.StdEncoding.EncodeToString([]byte(secret)), "base64url": base64.RawURLEncoding.EncodeToString([]byte("x" + secret)),
+		"as Basic": base64.StdEncoding.EncodeToString([]byte("orders-client:" + secret)),
+		"hex":      hex.EncodeToString([]byte(secret)), "HEX": strings.ToUpper(hex.EncodeToString([]byte(secret))),
+		"percent": url.QueryEscape(secret + "&"), "a part": secret[:8], "the end": "***" + secret[8:],
+		"cut up": strings.Join(strings.Split(secret, ""), " "), "in a URL": "https://a.example/?client_secret=" + secret,
+		"the client's id": "orders-client", "in JSON": `{"client_secret":"` + secret + `"}`,
+	}
+	for name, form := range forms {
+		t.Run(name, func(t *testing.T) {
+			said := "The scheme must be post " + form + " not basic\x00\u202e\n" + strings.Repeat("and more ", 100)
+			body, _ := json.Marshal(map[string]string{"error": "invalid_client", "error_description": said})
+			err := asked(reply{status: 401, body: string(body)}, func(cfg *tokensource.Config) {
+				cfg.ClientSecrets = []tokensource.Value{tokensource.Literal(secret)}
+			})(t)
+			var e *tokensource.Error
+			if !errors.As(err, &e) {
+				t.Fatal(err)
+			}
+			got := e.ProviderSaid()
+			if name != "cut up" && !strings.HasPrefix(got, "The scheme must be post [removed] not basic and more") {
+				t.Errorf("got %q", got)
+			}
+			for kind, form := range forms {
+				if strings.Contains(strings.ToLower(got), strings.ToLower(form)) {
+					t.Errorf("%q holds the secret %s", got, kind)
+				}
+			}
+			if strings.ContainsAny(got, "\x00\n\u202e") || len([]rune(got)) > 301 {
+				t.Errorf("%d characters: %q", len([]rune(got)), got)
+			}
+			encoded, _ := json.Marshal(e)
+			for _, text := range []string{err.Error(), fmt.Sprintf("%v %+v %#v", e, *e, *e), string(encoded)} {
+				if strings.Contains(text, "The scheme") || strings.Contains(text, "canary") {
+					t.Errorf("the error holds the provider's text: %s", text)
+				}
+			}
+		})
+	}
+}
+
+// Plain words stay as they are.
+func TestProviderSaidPlainly(t *testing.T) {
+	const said = "Client authentication failed: Basic is not the raw id:secret (code 17), grant_type refresh_token."
+	err := asked(reply{status: 400, body: `{"error":"invalid_request","error_description":"` + said + `"}`}, func(cfg *tokensource.Config) {
+		cfg.ClientSecrets = []tokensource.Value{tokensource.Literal("Kq81-zzTW")}
+	})(t)
+	var e *tokensource.Error
+	if !errors.As(err, &e) || e.ProviderSaid() != said {
+		t.Errorf("got %q of %v", e.ProviderSaid(), err)
+	}
+}

@@ -1,0 +1,165 @@
+package tokensource
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// ProviderSaid returns the error_description of the provider's last answer (RFC 6749 section 5.2), for
+// an operator who asks for it. It is no part of the error's text, and belongs in no answer to a client,
+// log or event: it is the provider's own text. Words that repeat or resemble what was sent are left out.
+// Empty if the provider said nothing.
+func (e *Error) ProviderSaid() string { return e.said.Reveal() }
+
+const (
+	// maxSaid bounds what is kept of a provider's text, maxSaidIn what is looked at.
+	maxSaid   = 300
+	maxSaidIn = 4 << 10
+	// leftOut stands for what was removed from it.
+	leftOut = "[removed]"
+	// longWord is the length from which a word with digits in it may be a credential.
+	longWord = 20
+	// sharedPart is how many letters of a credential in a row a word may not hold.
+	sharedPart = 6
+)
+
+// saidIn returns the error_description among members without anything that was sent.
+func (call *tokenCall) saidIn(members map[string]json.RawMessage) Secret {
+	var said string
+	if json.Unmarshal(members["error_description"], &said) != nil {
+		return Secret{}
+	}
+	secrets := slices.Clone(call.secrets)
+	for _, name := range []string{"access_token", "refresh_token", "id_token", "code"} {
+		secrets = append(secrets, text(members, name))
+	}
+	return NewSecret(cleanText(said, call.cfg.ClientID, secrets))
+}
+
+// cleanText returns a provider's text as one short line, without the words in which the client's id or a
+// secret may be, also in another form; of a secret, a part is enough.
+func cleanText(said, clientID string, secrets []string) string {
+	if len(said) > maxSaidIn {
+		said = said[:maxSaidIn]
+	}
+	said = strings.ToValidUTF8(said, " ")
+	said = strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) { // also bidirectional marks and zero-width characters
+			return ' '
+		}
+		return c
+	}, said)
+	secrets = slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return strings.TrimSpace(s) == "" })
+	var words []string
+	for word := range strings.FieldsSeq(said) {
+		if isSuspect(word, clientID, secrets) {
+			word = leftOut
+		}
+		if word != leftOut || len(words) == 0 || words[len(words)-1] != leftOut {
+			words = append(words, word)
+		}
+	}
+	cleaned := strings.Join(words, " ")
+	// A secret that was cut up by spaces or signs.
+	bare := letters(cleaned)
+	for _, secret := range append(secrets, clientID) {
+		if bits := letters(secret); len(bits) >= 4 && strings.Contains(bare, bits) {
+			return leftOut
+		}
+	}
+	if runes := []rune(cleaned); len(runes) > maxSaid {
+		cleaned = string(runes[:maxSaid]) + "…"
+	}
+	return cleaned
+}
+
+// isSuspect reports whether a word holds a secret, a longer part of one, or one in another form; or
+// looks like a credential by itself.
+func isSuspect(word, clientID string, secrets []string) bool {
+	digits := strings.ContainsAny(word, "0123456789")
+	if len(word) >= 2*longWord || len(word) >= longWord && digits {
+		return true
+	}
+	forms := decoded(word)
+	holds := func(form, part string) bool {
+		return part != "" && strings.Contains(strings.ToLower(form), strings.ToLower(part))
+	}
+	for _, form := range forms {
+		if holds(form, clientID) {
+			return true
+		}
+	}
+	for _, secret := range secrets {
+		for _, part := range append(strings.Fields(secret), secret) {
+			for _, form := range forms {
+				if holds(form, part) || sharePart(form, part) {
+					return true
+				}
+			}
+		}
+		for _, form := range encoded(secret) {
+			if sharePart(word, form) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// decoded returns a word, and what it is decoded from percent-encoding, hexadecimal and base64 at every
+// offset: a credential may stand in the middle of what was encoded.
+func decoded(word string) []string {
+	forms := []string{word}
+	if plain, err := url.QueryUnescape(word); err == nil && plain != word {
+		forms = append(forms, plain)
+	}
+	for _, run := range strings.FieldsFunc(word, func(c rune) bool {
+		return c > 'z' || !strings.ContainsRune("+/-_", c) && !unicode.IsLetter(c) && !unicode.IsDigit(c)
+	}) {
+		if plain, err := hex.DecodeString(run[:len(run)/2*2]); err == nil && len(plain) > 2 {
+			forms = append(forms, string(plain))
+		}
+		run = strings.NewReplacer("-", "+", "_", "/").Replace(run)
+		for from := range min(4, len(run)) {
+			part := run[from:]
+			if plain, err := base64.RawStdEncoding.DecodeString(part[:len(part)/4*4]); err == nil && len(plain) > 2 {
+				forms = append(forms, string(plain))
+			}
+		}
+	}
+	return forms
+}
+
+// encoded returns other forms of a secret.
+func encoded(secret string) []string {
+	return []string{
+		url.QueryEscape(secret), url.PathEscape(secret), hex.EncodeToString([]byte(secret)),
+		base64.StdEncoding.EncodeToString([]byte(secret)), base64.URLEncoding.EncodeToString([]byte(secret)),
+	}
+}
+
+// sharePart reports whether a and b have sharedPart letters in a row in common, without regard to case.
+func sharePart(a, b string) bool {
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	for from := 0; from+sharedPart <= len(b); from++ {
+		if strings.Contains(a, b[from:from+sharedPart]) {
+			return true
+		}
+	}
+	return false
+}
+
+// letters returns the letters and digits of a text in lower case.
+func letters(text string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsLetter(c) || unicode.IsDigit(c) {
+			return unicode.ToLower(c)
+		}
+		return -1
+	}, text)
+}
