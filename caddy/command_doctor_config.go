@@ -42,7 +42,7 @@ type surveyed struct {
 
 // Mistakes of a configuration, and what they name.
 var (
-	unknownName = regexp.MustCompile(`unknown (?:option|grant|provider|source) "?([^"; ]+)"?; (?:allowed|known|configured) are:? (.*?)(?:, at .*)?$`)
+	unknownName = regexp.MustCompile(`unknown [a-z]+ "([^"]+)".* \(did you mean ([^ ?]+)\?\)`)
 	envName     = regexp.MustCompile(`\{env\.([^{}]+)\}`)
 )
 
@@ -50,46 +50,12 @@ var (
 func misconfigured(report *doctor.Report, err error) {
 	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: "correct the line that the error names"}
 	if found := unknownName.FindStringSubmatch(err.Error()); found != nil {
-		if like := nearest(found[1], strings.Split(found[2], ", ")); like != "" {
-			step.Remedy = fmt.Sprintf("write %s instead of %s", like, found[1])
-			report.Change(doctor.Change{In: "the line that the error names", Remove: found[1] + " …", Add: like + " …"})
-		}
+		step.Remedy = fmt.Sprintf("write %s instead of %s", found[2], found[1])
+		report.Change(doctor.Change{In: "the line that the error names", Remove: found[1] + " …", Add: found[2] + " …"})
 	} else if found := envName.FindStringSubmatch(err.Error()); found != nil {
 		step.Remedy = fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell", found[1])
 	}
 	report.Add(step)
-}
-
-// nearest returns the word that is written most like text, or nothing if none is.
-func nearest(text string, words []string) (best string) {
-	limit := max(len(text)/2, 2)
-	for _, word := range words {
-		if d := distance(text, word); d <= limit {
-			best, limit = word, d-1
-		}
-	}
-	return best
-}
-
-// distance counts the letters to insert, remove or replace between two texts.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := corner
-			if a[i] != b[j] {
-				replaced++
-			}
-			corner = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, corner+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // patient returns a source of the configuration in the form that package doctor examines.

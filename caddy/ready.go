@@ -81,26 +81,28 @@ func (h *ReadyHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddy
 		names = slices.Sorted(maps.Keys(h.app.pooled))
 	}
 	status, waiting := http.StatusOK, []waitingSource{}
-	for _, st := range h.app.waiting(names) {
-		status = http.StatusServiceUnavailable
-		waiting = append(waiting, waitingSource{st.Source, classOf(st)})
+	for _, st := range h.app.statuses(names) {
+		if !isReady(st) {
+			status = http.StatusServiceUnavailable
+			waiting = append(waiting, waitingSource{st.Source, classOf(st)})
+		}
 	}
 	return answerJSON(w, status, map[string]any{"ready": len(waiting) == 0, "waiting": waiting})
 }
 
-// waiting returns the states of those sources that cannot give a token without waiting. It leaves
-// out the sources whose accounts a request chooses.
-func (a *App) waiting(names []string) (waiting []tokensource.Status) {
+// statuses returns the states of those sources, except the sources whose accounts a request chooses.
+func (a *App) statuses(names []string) (all []tokensource.Status) {
 	for _, name := range names {
-		if a.routes.perAccount[name] {
-			continue
-		}
-		if st := a.pooled[name].source.Account("").Status(); !st.Live {
-			waiting = append(waiting, st)
+		if !a.routes.perAccount[name] {
+			all = append(all, a.pooled[name].source.Account("").Status())
 		}
 	}
-	return waiting
+	return all
 }
+
+// isReady reports whether a source can give a token without waiting. A refused token counts if the
+// source can replace it.
+func isReady(st tokensource.Status) bool { return st.Live && (!st.Refused || st.Renews) }
 
 // classOf returns who has to act for a source without a token. Before the first answer of a
 // provider, and while a refresh is under way, nobody has to.

@@ -24,7 +24,8 @@ import (
 
 // elsewhere are the problems that other tests produce, in the packages that show them.
 var elsewhere = map[string]string{
-	"destination": "authinject", "destination_insecure": "authinject", "token_refused": "caddy", "value": "caddy",
+	"destination": "authinject", "destination_insecure": "authinject", "token_refused": "caddy", "value": "caddy", "login_refused": "caddy",
+	"scopes_missing": "caddy",
 }
 
 // broken returns a transport that fails with err.

@@ -117,7 +117,7 @@ func TestProxyFlags(t *testing.T) {
 		{[]string{"--to", "https://api.example.com/v1", "--token", "{env.T}"}, "only support scheme, host, and port"},
 		{[]string{"--to", "https://a https://b", "--token", "{env.T}"}, "is not an upstream"},
 		{[]string{"--to", "https://api.example.com", "--token", "abc"}, "--token: every user of this machine can see a command line"},
-		{[]string{"--to", "https://api.example.com", "--client-secret", "pa{ss}word"}, "client_secret: it has a brace that begins no placeholder"},
+		{[]string{"--to", "https://api.example.com", "--client-secret", "pa{ss}word"}, "client_secret: it has a brace that begins no known placeholder"},
 		{[]string{"--to", "https://api.example.com", "--client-secret", `pa\{ss}word`}, "--client-secret: every user of this machine can see a command line"},
 		{[]string{"--to", "https://api.example.com", "--client-secret", "abc"}, "use a placeholder, {env.NAME} or {file./path}"},
 		{[]string{"--to", "https://api.example.com", "--grant", "client_credentials", "--client-id", "x"}, "Error: token_url is needed, or issuer\n"},
