@@ -110,7 +110,7 @@ func classOf(st tokensource.Status) tokensource.Class {
 	if st.Err != nil {
 		return st.Err.Class
 	}
-	if st.State == tokensource.StateLoginRequired || st.Disconnected {
+	if st.State == tokensource.StateLoginRequired {
 		return tokensource.ClassLogin
 	}
 	return tokensource.ClassWait

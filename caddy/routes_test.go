@@ -115,6 +115,9 @@ func TestSurveyOfProvisionedRoutes(t *testing.T) {
 				},
 			}}}
 			found := survey(map[string]*caddyhttp.Server{"srv0": server})
+			if found.authenticates != (name == "authentication" || name == "below") {
+				t.Errorf("authentication: %t", found.authenticates)
+			}
 			if open := found.open["a"]; (len(open) == 1) != (name == "none") {
 				t.Errorf("open: %q", open)
 			}

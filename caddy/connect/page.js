@@ -54,7 +54,8 @@
 			if (!answer.ok) throw new Error("status " + answer.status);
 			return answer.text();
 		}).then(function (text) {
-			show(new DOMParser().parseFromString(text, "text/html"));
+			// Without its head: the policy of this page does not allow the style of another copy.
+			show(new DOMParser().parseFromString(text.slice(text.indexOf("<body>")), "text/html"));
 		}).catch(function () {
 			// The page keeps the states that it has, and looks again later.
 		}).then(function () {

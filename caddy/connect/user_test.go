@@ -220,6 +220,30 @@ func TestCallbackOfAnotherUser(t *testing.T) {
 	}
 }
 
+// The answer to a login from a terminal comes back through the page only to its own user.
+func TestTerminalLoginOfAUser(t *testing.T) {
+	orders := newSource(t)
+	page := usersPage(orders)
+	for account, wrong := range map[string]string{"ada": "bob", "": "ada"} {
+		login, err := orders.Tokens.BeginLogin(t.Context(), tokensource.LoginRequest{
+			Account: account, RedirectURL: "http://localhost/connect/callback", Terminal: true,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		callback := "/connect/callback?code=c&state=" + url.QueryEscape(login.State.Reveal())
+		if res, body := visit(t, page, wrong).send(http.MethodGet, callback, nil); res.StatusCode != http.StatusBadRequest || isConnected(orders, account) {
+			t.Errorf("%q, by %s: %d %s", account, wrong, res.StatusCode, body)
+		}
+		if account == "" {
+			continue
+		}
+		if res, body := visit(t, page, account).send(http.MethodGet, callback, nil); res.StatusCode != http.StatusSeeOther || !isConnected(orders, account) {
+			t.Errorf("%q, by its user: %d %s", account, res.StatusCode, body)
+		}
+	}
+}
+
 // A code that is typed finishes no login that another user began in the same browser.
 func TestTypedCodeOfAnotherUser(t *testing.T) {
 	orders := newSource(t)

@@ -319,7 +319,8 @@ func (r *run) logins() {
 			r.get(source, path)
 		}
 	}
-	press("disconnect", "login", nil)
+	press("disconnect", "login", nil) // which asks
+	press("disconnect", "login", url.Values{"confirm": {"yes"}})
 	follow("/connect")
 	r.get("login", "/ok")
 }

@@ -30,7 +30,7 @@ func TestOtherOrigins(t *testing.T) {
 		w.Header().Set("Content-Type", "text/html")
 		action := req.URL.Query().Get("action")
 		_, _ = fmt.Fprintf(w, `<!DOCTYPE html><link rel=icon href="data:,"><title>evil</title>
-<form method=post action="%s/connect/%s"><input name=csrf value="%s"><input name=source value=biggerplate><button>Win</button></form>
+<form method=post action="%s/connect/%s"><input name=csrf value="%s"><input name=source value=biggerplate><input name=confirm value=yes><button>Win</button></form>
 <iframe src="%s/connect"></iframe>`, r.URL, action, csrf, r.URL)
 	}))
 	defer evil.Close()

@@ -2,6 +2,7 @@ package connect
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/authinject/caddy-authinject/internal/rig"
@@ -124,10 +125,20 @@ func (r row) FinishWith(code string) {
 	r.follow(r.xpath + `//button[normalize-space()="Finish"]`)
 }
 
-// Disconnect makes the proxy forget the account.
+// Disconnect makes the proxy forget the account, after the page has asked.
 func (r row) Disconnect() {
 	r.t.Helper()
+	r.ClickDisconnect()
+	r.follow(`//main//button[normalize-space()="Disconnect"]`)
+}
+
+// ClickDisconnect leads to the question whether to disconnect the account.
+func (r row) ClickDisconnect() {
+	r.t.Helper()
 	r.follow(r.xpath + `//button[normalize-space()="Disconnect"]`)
+	if heading := r.text("h1"); !strings.HasPrefix(heading, "Disconnect ") || !strings.HasSuffix(heading, "?") {
+		r.t.Fatalf("after Disconnect the page asks %q", heading)
+	}
 }
 
 // wantConnected checks what the page says after a login.

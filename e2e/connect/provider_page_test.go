@@ -9,6 +9,12 @@ type providerPage struct{ *tab }
 // Login logs the person in, with the form's first button.
 func (p providerPage) Login() {
 	p.t.Helper()
+	p.LoginAs(user)
+}
+
+// LoginAs logs a person in under that name.
+func (p providerPage) LoginAs(user string) {
+	p.t.Helper()
 	p.fill("#username", user)
 	p.fill("#password", "any password")
 	p.follow(`//button[normalize-space()="Log in"]`)

@@ -33,6 +33,8 @@ type setup struct {
 	base string
 	// site is the address of the site, and tls another directive of it.
 	site, tls string
+	// connect are options of the connect page.
+	connect string
 	// local leaves out the provider's URLs and the client: the source needs no provider.
 	local bool
 	// unattended leaves out the URLs of a login.
@@ -102,7 +104,7 @@ func (r *scene) caddyfile() string {
 		config = config.Source(name, "client_id "+r.emu.ClientID(), rig.Endpoints(at))
 	}
 	return config.Site(cmp.Or(s.site, "http://:{$PORT}"), "bind 127.0.0.1", "log", s.tls,
-		"authinject_connect /connect*", "authinject "+name+" "+cmp.Or(s.upstream, base)).String()
+		rig.Block("authinject_connect /connect*", s.connect), "authinject "+name+" "+cmp.Or(s.upstream, base)).String()
 }
 
 // answer is the answer to a plain client.

@@ -58,9 +58,18 @@ func TestScreenshots(t *testing.T) {
 	}
 	shoot("login-required")
 
+	page.Row(tokensourcetest.TinyPlus).ClickDisconnect()
+	shoot("disconnect")
+	page.Open()
+
 	page.Row(tokensourcetest.Tiltify).ClickConnect().Deny()
 	page.wantNotice("Access was denied")
 	shoot("denied")
+
+	r := startForUsers(t)
+	page = openPageAs(t, r, "ada")
+	page.Account(tokensourcetest.Biggerplate, "ada").Connect()
+	shoot("user")
 }
 
 // gallery is a proxy with one source of every provider.

@@ -64,7 +64,7 @@ func TestLoginsAreNotLogged(t *testing.T) {
 				_, page := read(browser.Get(p.URL + "/connect"))
 				token := hiddenToken.FindStringSubmatch(page)[1]
 				secrets = append(secrets, token)
-				return read(browser.PostForm(p.URL+"/connect/"+action, url.Values{"csrf": {token}, "source": {"a"}, "code": {code}}))
+				return read(browser.PostForm(p.URL+"/connect/"+action, url.Values{"csrf": {token}, "source": {"a"}, "code": {code}, "confirm": {"yes"}}))
 			}
 
 			res, _ := press("start", "")

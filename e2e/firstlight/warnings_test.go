@@ -16,6 +16,7 @@ func TestWarnings(t *testing.T) {
 		open    = "anyone who can reach this listener can use the token"
 		refused = "requests to this upstream will be refused"
 		unread  = "a secret cannot be read now"
+		closed  = "nobody can open this page: no route has authentication"
 	)
 	static := rig.Caddyfile{}.Source("a", "token {env.TOKEN}")
 	for name, c := range map[string]struct {
@@ -42,6 +43,9 @@ func TestWarnings(t *testing.T) {
 		"no TLS at that port":         {static.Source("a", "destinations http://127.0.0.1:8501").Site(":9999", "bind 127.0.0.1", rig.Block("authinject a 127.0.0.1:8501", rig.Block("transport http", "tls", "tls_except_ports 8501"))), nil},
 		"a socket":                    {static.Source("a", "destinations unix//run/a.sock").Site(":9999", "bind 127.0.0.1", "authinject a unix//run/a.sock"), nil},
 		"no file":                     {rig.Caddyfile{}.Source("a", "token {file./nowhere/token}").Site(":9999", "bind 127.0.0.1", "authinject a https://api.example.com"), []string{unread}},
+		"users without a login":       {static.Site(":9999", "bind 127.0.0.1", rig.Block("authinject_connect", "user {http.auth.user.id}")), []string{closed}},
+		"users with a login":          {static.Site(":9999", "bind 127.0.0.1", rig.Block("basic_auth", "x $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG"), rig.Block("authinject_connect", "user {http.auth.user.id}")), nil},
+		"users of another program":    {static.Site(":9999", "bind 127.0.0.1", rig.Block("authinject_connect", "user {http.request.header.Remote-User}")), nil},
 		"no variable": {rig.Caddyfile{}.Source("a", "grant client_credentials", "token_url https://login.example.com/", "client_id x", "client_secret {env.NOT_SET}").
 			Site(":9999", "bind 127.0.0.1", "authinject a https://api.example.com"), []string{unread}},
 	} {
@@ -51,7 +55,7 @@ func TestWarnings(t *testing.T) {
 			if result.Code != 0 {
 				t.Fatalf("code %d: %s", result.Code, result.Stderr)
 			}
-			for _, warning := range []string{open, refused, unread} {
+			for _, warning := range []string{open, refused, unread, closed} {
 				want := 0
 				for _, wanted := range c.want {
 					if wanted == warning {
