@@ -39,6 +39,7 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	        scopes           <scope...>
 //	        scope_separator  <text>
 //	        token_param      <name> <value>
+//	        token_header     <name> <value>
 //	        token_types      <type...>
 //	        refresh_token    <token>
 //	        token            <token>

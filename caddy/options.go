@@ -84,6 +84,8 @@ var sourceOptions = options{
 	{name: "token_param", args: "<name> <value>", repeat: true, takes: tokenRequests,
 		field: "TokenParams", parse: param("audience https://api.example.com"),
 		help: "Further parameter of the token request, such as 'audience https://api.example.com'"},
+	{name: "token_header", args: "<name> <value>", repeat: true, takes: tokenRequests,
+		field: "TokenHeaders", parse: param("X-Api-Key {env.API_KEY}")},
 	{name: "token_types", args: "<type...>", repeat: true, takes: requests,
 		field: "TokenTypes", parse: listed(tokensource.CheckTokenType),
 		help: "Further words by which the provider means Bearer, such as JWT"},

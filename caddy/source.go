@@ -94,6 +94,9 @@ type Source struct {
 	// ScopeSeparator joins the scopes. Default: one space (RFC 6749 section 3.3).
 	ScopeSeparator string `json:"scope_separator,omitempty"`
 
+	// TokenHeaders are further fields of token requests, such as an API key. Use a placeholder, `{env.*}` or `{file.*}`,
+	// for a secret.
+	TokenHeaders []Param `json:"token_headers,omitempty"`
 	// TokenParams are further parameters of token requests, such as `audience`.
 	TokenParams []Param `json:"token_params,omitempty"`
 
@@ -273,7 +276,7 @@ func (s *Source) validate() error {
 
 // checkPlaceholders reports braces in secrets and parameters that are not a placeholder.
 func (s *Source) checkPlaceholders() error {
-	for _, p := range slices.Concat(s.TokenParams, s.AuthorizeParams) {
+	for _, p := range slices.Concat(s.TokenHeaders, s.TokenParams, s.AuthorizeParams) {
 		if err := checkSecrets("the parameter "+p.Name, p.Value); err != nil {
 			return err
 		}
@@ -343,6 +346,7 @@ func (s *Source) config(resolveURL func(text string) (string, error)) (tokensour
 		Scopes:          s.Scopes,
 		ScopeSeparator:  s.ScopeSeparator,
 		Params:          params(s.TokenParams),
+		TokenHeaders:    params(s.TokenHeaders),
 		AuthorizeParams: params(s.AuthorizeParams),
 		TokenTypes:      s.TokenTypes,
 		RefreshBefore:   time.Duration(s.RefreshBefore),

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
@@ -46,6 +48,9 @@ type Config struct {
 	// AuthorizeURL is where a person is sent to connect an account (RFC 6749 section
 	// 3.1), for an [Interactive] grant. A query in it is kept.
 	AuthorizeURL string
+	// TokenHeaders are fields of token requests, such as an API key that the provider wants beside the client's own
+	// authentication. A token request sets Accept, Authorization, Content-Type, Host and User-Agent itself.
+	TokenHeaders []Param
 	// AuthorizeParams are added to AuthorizeURL.
 	AuthorizeParams []Param
 	// RevokeURL is where tokens are revoked when an account is disconnected (RFC 7009).
@@ -200,6 +205,9 @@ func (cfg *Config) checkRequests() error {
 	case cfg.ClientAuth != ClientAuthNone && len(cfg.ClientSecrets) == 0:
 		return fmt.Errorf("client_auth %s needs a client_secret", cfg.ClientAuth)
 	}
+	if err := cfg.checkTokenHeaders(); err != nil {
+		return err
+	}
 	return cfg.checkParams()
 }
 
@@ -243,6 +251,20 @@ func (cfg *Config) checkParams() error {
 			return fmt.Errorf("token_param %s stands there twice", p.Name)
 		}
 		seen[p.Name] = true
+	}
+	return nil
+}
+
+// checkTokenHeaders refuses what is no field (RFC 9110 section 5.1), and fields that a token request has anyway.
+func (cfg *Config) checkTokenHeaders() error {
+	for _, h := range cfg.TokenHeaders {
+		switch name := http.CanonicalHeaderKey(h.Name); name {
+		case "Accept", "Authorization", "Connection", "Content-Length", "Content-Type", "Host", "Transfer-Encoding", "User-Agent":
+			return fmt.Errorf("token_header %s is set by the token request; remove it", h.Name)
+		}
+		if h.Value == nil || !httpguts.ValidHeaderFieldName(h.Name) {
+			return fmt.Errorf("token_header %q needs the name of a field and a value, such as: token_header X-Api-Key {env.API_KEY}", h.Name)
+		}
 	}
 	return nil
 }

@@ -312,6 +312,13 @@ type instance struct {
 	stopped chan struct{}  // closed when the process goes on; nil while it runs
 	stops   [][2]time.Time // when it was stopped before, and until when
 	since   time.Time
+	read    time.Time // when it last read the storage
+}
+
+func (in *instance) lastRead() time.Time {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.read
 }
 
 func (s *sim) start(slot int) {
@@ -465,6 +472,7 @@ type simStorage struct {
 	kind     int
 	failedAt time.Time            // when it last failed
 	stored   map[string]time.Time // refresh tokens that were ever stored, and when first
+	fellAt   time.Time            // when a process that stood still since it read wrote over a newer record
 	entered  map[*instance]bool
 	claimed  *instance
 }
@@ -489,6 +497,13 @@ func (st *simStorage) lastFailure() time.Time {
 		return time.Now()
 	}
 	return st.failedAt
+}
+
+// fell is when a process that stood still wrote over a newer record.
+func (st *simStorage) fell() time.Time {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.fellAt
 }
 
 // wasStored reports whether a refresh token was stored by then.
@@ -539,6 +554,16 @@ func (v *view) seen(what, key string, value []byte, err error) {
 	v.in.sim.note("  %s %s %.12s: %s", v.in.name, what, key[len(key)-18:], recordParts.FindAllString(string(value), -1))
 }
 
+// generationOf is the generation of a stored record; 0 without one.
+func generationOf(value []byte) (n uint64) {
+	if found := generation.FindSubmatch(value); found != nil {
+		n, _ = strconv.ParseUint(string(found[1]), 10, 64)
+	}
+	return n
+}
+
+var generation = regexp.MustCompile(`"generation":(\d+)`)
+
 var recordParts = regexp.MustCompile(`"(?:generation|refresh_token|owner|since|lost)":[^,}]*`)
 
 var refreshTokens = regexp.MustCompile(`rt-\d+-\d+`)
@@ -575,6 +600,9 @@ func (v *view) Load(ctx context.Context, key string) (value []byte, err error) {
 			return fs.ErrNotExist
 		}
 		value = bytes.Clone(found)
+		v.in.mu.Lock()
+		v.in.read = time.Now()
+		v.in.mu.Unlock()
 		return nil
 	})
 	v.seen("reads", key, value, err)
@@ -583,6 +611,9 @@ func (v *view) Load(ctx context.Context, key string) (value []byte, err error) {
 
 func (v *view) Store(ctx context.Context, key string, value []byte) error {
 	err := v.do(ctx, true, func(st *simStorage) error {
+		if generationOf(value) < generationOf(st.values[key]) && time.Since(v.in.lastRead()) > time.Second {
+			st.fellAt = time.Now()
+		}
 		st.values[key] = bytes.Clone(value)
 		for _, token := range refreshTokens.FindAllString(string(value), -1) {
 			if st.stored[token].IsZero() {
@@ -764,7 +795,7 @@ func (p *simProvider) grant(in *instance, sent string, began time.Time) (answer 
 // judge says whether the processes could have known that a refresh token was spent already. They could
 // not if its successor reached no living process, or one that stood still for so long that it had to be
 // taken for dead, with the answer or with the request that began then. A storage has no compare-and-swap, so
-// a process that stood still with its mark written over a newer record cannot know that either.
+// a process that stood still between a read and a write can write over a newer record. Then no process knows.
 func (p *simProvider) judge(in *instance, sent string, before *spent, began time.Time) {
 	dead := simTimeout + time.Second
 	if p.storage.lastFailure().After(before.at) {
@@ -772,7 +803,7 @@ func (p *simProvider) judge(in *instance, sent string, before *spent, began time
 	}
 	stored := p.storage.wasStored(before.next, began)
 	switch {
-	case !before.delivered, !stored && before.by.isGone(), !stored && before.by.stoodStill(before.at) >= dead, in.stoodStill(began.Add(-8*time.Second)) >= dead:
+	case p.storage.fell().After(before.at), !before.delivered, !stored && before.by.isGone(), !stored && before.by.stoodStill(before.at) >= dead, in.stoodStill(began.Add(-8*time.Second)) >= dead:
 		p.note("%s sends %s again: locked out, which was inevitable", in.name, sent)
 		p.sim.mu.Lock()
 		p.count.inevitable++

@@ -29,10 +29,11 @@ const maxAnswer = 1 << 20
 // sent into the JSON of RFC 6749 section 5, which x/oauth2 parses. An answer that is neither a token nor
 // a refusal is an [*Error]. No text of the provider gets further than this.
 type tokenCall struct {
-	cfg    *Config
-	secret Secret
-	base   http.RoundTripper
-	now    func() time.Time
+	cfg     *Config
+	secret  Secret
+	headers http.Header // configured fields
+	base    http.RoundTripper
+	now     func() time.Time
 
 	// sent are the values of the request, which the answer may echo, and secrets those among
 	// them that are.
@@ -116,6 +117,11 @@ func (call *tokenCall) shape(req *http.Request) (*http.Request, error) {
 			req.URL.RawQuery += "&"
 		}
 		req.URL.RawQuery += query.Encode()
+	}
+	for name, values := range call.headers {
+		req.Header[name] = values
+		call.sent = append(call.sent, values...)
+		call.secrets = append(call.secrets, values...)
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", call.cfg.UserAgent)

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
@@ -126,7 +127,12 @@ func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secre
 		failure := &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 		return nil, failure.know(w.facts(w.tokenURLOption()))
 	}
-	call := &tokenCall{cfg: w.cfg, secret: secret, base: w.base, now: w.cfg.Clock.Now}
+	headers, err := w.headers(ctx)
+	if err != nil {
+		failure := &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
+		return nil, failure.know(w.facts(w.tokenURLOption()))
+	}
+	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now}
 	conf := clientcredentials.Config{
 		ClientID:       w.cfg.ClientID,
 		TokenURL:       tokenURL,
@@ -215,6 +221,22 @@ func (w *wire) params(ctx context.Context, req Request) (url.Values, error) {
 		params.Set(p.Name, value.Reveal())
 	}
 	return params, nil
+}
+
+// headers are the configured fields of a token request.
+func (w *wire) headers(ctx context.Context) (http.Header, error) {
+	headers := make(http.Header)
+	for _, h := range w.cfg.TokenHeaders {
+		value, err := h.Value(ctx)
+		if err == nil && !httpguts.ValidHeaderFieldValue(value.Reveal()) {
+			err = errors.New("its value has a line break or another control character")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading token_header %s: %w", h.Name, err)
+		}
+		headers.Add(h.Name, value.Reveal())
+	}
+	return headers, nil
 }
 
 // transportFailure turns an error of the HTTP client into ours. Its text is

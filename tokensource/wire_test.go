@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
@@ -230,4 +231,31 @@ func TestNoParameterTwice(t *testing.T) {
 			wantCount(t, ep, 0)
 		})
 	}
+}
+
+// Configured fields go with each token request. Their values are read anew each time.
+func TestTokenHeaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep, key := &endpoint{}, &file{value: "key1"}
+		src := newSource(t, ep, func(cfg *tokensource.Config) {
+			cfg.TokenHeaders = []tokensource.Param{{Name: "x-api-key", Value: key.read}, {Name: "X-Tenant", Value: tokensource.Literal("planet")}}
+		})
+		tok := mustToken(t, src)
+		key.set("key2", nil)
+		if _, err := src.Account("").Reject(t.Context(), tok); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []string{"key1", "key2"} {
+			header := ep.all()[i].header
+			if header.Get("X-Api-Key") != want || header.Get("X-Tenant") != "planet" || header.Get("Accept") != "application/json" {
+				t.Errorf("request %d has the fields %v", i, header)
+			}
+		}
+		key.set("a\r\nb", nil)
+		err := src.Account("").Refresh(t.Context())
+		if failure := asError(t, err, tokensource.ClassOperator); !strings.Contains(failure.Error(), "token_header x-api-key") || strings.Contains(failure.Error(), "a\r") {
+			t.Errorf("got %v", failure)
+		}
+		wantCount(t, ep, 2)
+	})
 }
