@@ -334,6 +334,16 @@ func TestProviderSaid(t *testing.T) {
 	}
 }
 
+// A provider that grants a token of a million letters and refuses all the same costs no time.
+func TestProviderSaidBesideALongToken(t *testing.T) {
+	err := asked(reply{status: 400, body: `{"error":"invalid_request","error_description":"` + strings.Repeat("abc ", 1000) +
+		`","refresh_token":"` + strings.Repeat("a", 1<<19) + `"}`})(t)
+	var e *tokensource.Error
+	if !errors.As(err, &e) || e.ProviderSaid() != "[removed]" {
+		t.Errorf("got %.40q of %v", e.ProviderSaid(), err)
+	}
+}
+
 // Plain words stay as they are.
 func TestProviderSaidPlainly(t *testing.T) {
 	const said = "Client authentication failed: Basic is not the raw id:secret (code 17), grant_type refresh_token."
