@@ -42,7 +42,13 @@ A value with spaces needs quotes, such as --scopes 'orders:read orders:write'; o
 
 If a person has to log in, the page is at /connect. "--print" prints the Caddyfile that does the
 same.`,
-		Args: cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return fmt.Errorf("unexpected word %s; a value with spaces needs quotes, such as --scopes 'orders:read orders:write'",
+				quoteOption(args[0]))
+		},
 		RunE: func(*cobra.Command, []string) error {
 			text, err := f.caddyfile()
 			if err != nil {

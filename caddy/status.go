@@ -87,21 +87,17 @@ const (
 
 // exit returns the exit status that the account calls for.
 func (s accountStatus) exit() int {
-	class := s.Class
-	if s.Live && class == tokensource.ClassWait {
-		class = "" // the token serves, and the next attempt needs nobody
-	}
 	switch {
-	case class == tokensource.ClassOperator:
+	case s.Class == tokensource.ClassOperator:
 		return exitOperator
 	case s.Disconnected && s.Account != "":
 		return exitFine // a person wanted that
-	case class == tokensource.ClassLogin, s.State == tokensource.StateLoginRequired:
+	case s.Class == tokensource.ClassLogin, s.State == tokensource.StateLoginRequired:
 		return exitLogin
 	case !s.Live, s.Unsaved:
 		return exitWait
 	}
-	return exitFine
+	return exitFine // also if the last attempt failed with class wait: the token serves
 }
 
 // urgency orders the exit statuses.

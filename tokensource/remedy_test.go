@@ -334,6 +334,39 @@ func TestProviderSaid(t *testing.T) {
 	}
 }
 
+// A provider that grants a token of a million letters and refuses all the same costs no time.
+func TestProviderSaidBesideALongToken(t *testing.T) {
+	err := asked(reply{status: 400, body: `{"error":"invalid_request","error_description":"` + strings.Repeat("abc ", 1000) +
+		`","refresh_token":"` + strings.Repeat("a", 1<<19) + `"}`})(t)
+	var e *tokensource.Error
+	if !errors.As(err, &e) || e.ProviderSaid() != "[removed]" {
+		t.Errorf("got %.40q of %v", e.ProviderSaid(), err)
+	}
+}
+
+// A short secret in the middle of what was encoded shares no letters with its own code.
+func TestProviderSaidInTheMiddle(t *testing.T) {
+	const secret = "Kq-zzTWu"
+	for _, form := range []string{base64.RawStdEncoding.EncodeToString([]byte("a:" + secret)), strings.ReplaceAll(url.QueryEscape("-"+secret), "K", "%4B")} {
+		err := asked(reply{status: 401, body: `{"error":"invalid_client","error_description":"not ` + form + ` here"}`}, func(cfg *tokensource.Config) {
+			cfg.ClientSecrets = []tokensource.Value{tokensource.Literal(secret)}
+		})(t)
+		var e *tokensource.Error
+		if !errors.As(err, &e) || e.ProviderSaid() != "not [removed] here" {
+			t.Errorf("%s gives %q", form, e.ProviderSaid())
+		}
+	}
+}
+
+// An error of class login leaves it to others to say where to log in, also if its code is one that an
+// operator mends elsewhere.
+func TestErrorOfALoginHasNoRemedy(t *testing.T) {
+	e := &tokensource.Error{Source: "a", Class: tokensource.ClassLogin, Reason: "the provider refused the login", Code: "invalid_scope"}
+	if e.Error() != `token source "a": the provider refused the login, error invalid_scope` || e.Remedy() == "" {
+		t.Errorf("%v; %q", e, e.Remedy())
+	}
+}
+
 // Plain words stay as they are.
 func TestProviderSaidPlainly(t *testing.T) {
 	const said = "Client authentication failed: Basic is not the raw id:secret (code 17), grant_type refresh_token."

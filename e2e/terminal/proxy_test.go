@@ -121,6 +121,7 @@ func TestProxyFlags(t *testing.T) {
 		{[]string{"--to", "https://api.example.com", "--client-secret", `pa\{ss}word`}, "--client-secret: every user of this machine can see a command line"},
 		{[]string{"--to", "https://api.example.com", "--client-secret", "abc"}, "use a placeholder, {env.NAME} or {file./path}"},
 		{[]string{"--to", "https://api.example.com", "--grant", "client_credentials", "--client-id", "x"}, "Error: token_url is needed, or issuer\n"},
+		{[]string{"--to", "https://api.example.com", "--scopes", "a", "read"}, "unexpected word \"read\"; a value with spaces needs quotes"},
 		{[]string{"--to", "https://api.example.com", "--provider", "nobody"}, "Error: unknown provider \"nobody\"; known are accelo"},
 		{[]string{"--to", "https://api.example.com", "--provider", "accelo", "--var", "acme"}, "--var acme: a name and a value are needed"},
 		{[]string{"--to", "https://api.example.com", "--token", "{env.T}", "--from", "a:b:c"}, "--from \"a:b:c\" is not an address"},

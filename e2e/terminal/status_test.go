@@ -326,3 +326,36 @@ func TestNamesOfSources(t *testing.T) {
 		}
 	}
 }
+
+// An authority that is not known is named, with the way to trust it, and that way works.
+func TestUnknownAuthority(t *testing.T) {
+	t.Parallel()
+	ca := harness.CA(t)
+	srv := ca.Server(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"access_token":"at1","token_type":"Bearer","expires_in":3600}`)
+	}))
+	proxy := serve(t, upstream(t, http.StatusOK), clientOf(srv.URL)...)
+	proxy.WaitLog("obtaining a token failed")
+	const name = "throw-away CA"
+	_, body := proxy.Get("/x")
+	var problem struct{ Detail, Problem, Remedy string }
+	if err := json.Unmarshal([]byte(body), &problem); err != nil || problem.Problem != "unknown_authority" ||
+		!strings.Contains(problem.Detail, `certificate is not trusted: trust the authority "`+name+`" that issued it`) ||
+		!strings.Contains(problem.Remedy, "SSL_CERT_FILE") {
+		t.Errorf("the client gets %s, want the authority %s", body, name)
+	}
+	config := rig.Caddyfile{}.Source("orders", clientOf(srv.URL)...).Site("http://{$ADDR}", "authinject orders "+upstream(t, http.StatusOK))
+	trusting := harness.Start(t, config.String(), harness.Env("CLIENT_SECRET", canary), harness.Env("SSL_CERT_FILE", ca.File))
+	if code, body := trusting.Get("/x"); code != http.StatusOK {
+		t.Errorf("with SSL_CERT_FILE: %d %s", code, body)
+	}
+}
+
+// A host that does not exist is named, and so is the option that has it.
+func TestUnknownHost(t *testing.T) {
+	t.Parallel()
+	proxy := serve(t, upstream(t, http.StatusOK), clientOf("https://login.exmaple.invalid/token")...)
+	proxy.WaitLog("obtaining a token failed")
+	status(t, proxy, 3, []string{"The token endpoint's name could not be resolved", "check the host login.exmaple.invalid in token_url"})
+}
