@@ -49,7 +49,8 @@ var (
 
 // misconfigured reports why a configuration cannot be loaded.
 func misconfigured(report *doctor.Report, err error) {
-	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: "correct the line that the error names"}
+	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(),
+		Remedy: "correct the line that the error names"}
 	if found := unknownName.FindStringSubmatch(err.Error()); found != nil {
 		if like := doctor.Nearest(found[1], strings.Split(found[2], ", "), max(len(found[1])/4, 2)); like != "" {
 			step.Remedy = fmt.Sprintf("write %s instead of %s", like, found[1])
@@ -142,7 +143,8 @@ func (s *surveyed) proxies(source string, found func(proxy, transport map[string
 			}
 		case map[string]any:
 			transport, _ := part["transport"].(map[string]any)
-			if part["handler"] == "reverse_proxy" && transport["protocol"] == "authinject" && transport["source"] == source {
+			if part["handler"] == "reverse_proxy" && transport["protocol"] == "authinject" &&
+				transport["source"] == source {
 				found(part, transport)
 			}
 			for _, key := range slices.Sorted(maps.Keys(part)) {
@@ -210,7 +212,8 @@ func (s *surveyed) guards(source string, report *doctor.Report) {
 		}
 	})
 	if !used {
-		add("callers", doctor.Warn, "no route uses this source", "add the directive authinject "+source+" <upstream> to a site")
+		add("callers", doctor.Warn, "no route uses this source",
+			"add the directive authinject "+source+" <upstream> to a site")
 		return
 	}
 	if open := s.around.open[source]; len(open) > 0 {
@@ -222,9 +225,11 @@ func (s *surveyed) guards(source string, report *doctor.Report) {
 	}
 	switch {
 	case slices.Contains(allowed, "*"):
-		add("web_pages", doctor.Warn, "every web page in a browser that can reach the proxy can use the token (allow_origins *)",
+		add("web_pages", doctor.Warn, "every web page in a browser that can reach the proxy can use the token "+
+			"(allow_origins *)",
 			"name the origins of your own pages")
-		report.Change(doctor.Change{In: "the directive authinject", Remove: "allow_origins *", Add: "allow_origins https://<your page>"})
+		report.Change(doctor.Change{In: "the directive authinject", Remove: "allow_origins *",
+			Add: "allow_origins https://<your page>"})
 	case len(allowed) > 0:
 		add("web_pages", doctor.OK, "web pages of these origins can use the token: "+strings.Join(allowed, ", "), "")
 	default:
@@ -236,12 +241,14 @@ func (s *surveyed) guards(source string, report *doctor.Report) {
 func (s *surveyed) listeners() (list []doctor.Listener) {
 	add := func(listen, use string) {
 		address, err := caddy.ParseNetworkAddress(listen)
-		if err != nil || address.IsUnixNetwork() || address.IsFdNetwork() || !strings.HasPrefix(cmp.Or(address.Network, "tcp"), "tcp") {
+		if err != nil || address.IsUnixNetwork() || address.IsFdNetwork() ||
+			!strings.HasPrefix(cmp.Or(address.Network, "tcp"), "tcp") {
 			return
 		}
 		const most = 10 // of a range of ports
 		for i := range min(address.PortRangeSize(), most) {
-			list = append(list, doctor.Listener{Network: cmp.Or(address.Network, "tcp"), Address: address.JoinHostPort(i), Use: use})
+			list = append(list, doctor.Listener{Network: cmp.Or(address.Network, "tcp"),
+				Address: address.JoinHostPort(i), Use: use})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Apps.HTTP.Servers)) {
