@@ -53,6 +53,8 @@ type failure struct {
 	detail     string
 	source     string
 	account    string
+	problem    string // the row of [tokensource.Remedies], if one matches
+	remedy     string
 	retryAfter int // seconds; 0: not said
 	loginURL   string
 }
@@ -68,6 +70,8 @@ type problem struct {
 	Account    string            `json:"account,omitempty"`
 	RetryAfter int               `json:"retry_after,omitempty"`
 	LoginURL   string            `json:"login_url,omitempty"`
+	Problem    string            `json:"problem,omitempty"`
+	Remedy     string            `json:"remedy,omitempty"`
 }
 
 // operatorError is an error of class operator for the transport's source.
@@ -88,7 +92,10 @@ func (t *Transport) noToken(err error) *failure {
 	default:
 		known = t.operatorError("failed for a reason that is not shown here")
 	}
-	f := &failure{class: known.Class, detail: known.Error(), source: known.Source, account: known.Account}
+	f := &failure{
+		class: known.Class, detail: known.Error(), source: known.Source, account: known.Account,
+		problem: known.Problem(), remedy: known.Remedy(),
+	}
 	switch {
 	case known.Timeout:
 		f.problemKind = kindTimeout
@@ -128,7 +135,19 @@ func (t *Transport) refusal(kind problemKind, err error) *failure {
 	if errors.As(err, new(hostError)) {
 		kind.title = "This proxy is not known by that name"
 	}
-	return &failure{problemKind: kind, class: tokensource.ClassOperator, detail: err.Error(), source: t.SourceName}
+	f := &failure{problemKind: kind, class: tokensource.ClassOperator, detail: err.Error(), source: t.SourceName}
+	if e := (*DestinationError)(nil); errors.As(err, &e) {
+		f.problem = "destination"
+		if e.Insecure {
+			f.problem = "destination_insecure"
+		}
+	}
+	for _, r := range tokensource.Remedies() {
+		if r.Problem == f.problem {
+			f.remedy = r.Do
+		}
+	}
+	return f
 }
 
 // response makes the answer to req. It is never a 401, which would ask the client for credentials
@@ -140,6 +159,7 @@ func (f *failure) response(req *http.Request) *http.Response {
 	err := encoder.Encode(problem{
 		Type: ProblemTypes + f.name, Title: f.title, Status: f.status, Detail: f.detail, Class: f.class,
 		Source: f.source, Account: f.account, RetryAfter: f.retryAfter, LoginURL: f.loginURL,
+		Problem: f.problem, Remedy: f.remedy,
 	})
 	if err != nil {
 		panic(fmt.Sprintf("authinject: encoding a problem: %v", err)) // strings and numbers always encode

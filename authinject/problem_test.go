@@ -2,9 +2,11 @@ package authinject
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -209,5 +211,39 @@ func TestClientGoesAway(t *testing.T) {
 	}
 	if body.closed.Load() != 1 || result.Outcome != OutcomeCanceled || len(up.requests) != 0 {
 		t.Errorf("closed %d, result %+v", body.closed.Load(), result)
+	}
+}
+
+// The remedy and the problem stand in the body, from the same table as everywhere.
+func TestProblemHasTheRemedy(t *testing.T) {
+	for problem, test := range map[string]struct {
+		err error
+		url string
+	}{
+		"invalid_client":       {&tokensource.Error{Class: tokensource.ClassOperator, Reason: "refused", Code: "invalid_client"}, "https://api.example.com/"},
+		"destination":          {nil, "https://elsewhere.example.com/"},
+		"destination_insecure": {nil, "http://api.example.com/"},
+	} {
+		t.Run(problem, func(t *testing.T) {
+			rt := newTransport(t, &upstream{}, failing(test.err))
+			req := httptest.NewRequest(http.MethodGet, test.url, nil)
+			res, err := rt.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			var body struct{ Detail, Problem, Remedy string }
+			if err := json.NewDecoder(res.Body).Decode(&body); err != nil || body.Problem != problem {
+				t.Fatalf("got %+v, %v", body, err)
+			}
+			for _, r := range tokensource.Remedies() {
+				if r.Problem == problem && problem != "invalid_client" && (!strings.Contains(body.Detail, r.Text) || body.Remedy != r.Do) {
+					t.Errorf("got %+v, want the text %q and the remedy %q", body, r.Text, r.Do)
+				}
+			}
+			if problem == "invalid_client" && body.Remedy != "check client_id, client_secret and client_auth" {
+				t.Errorf("got %+v", body)
+			}
+		})
 	}
 }

@@ -21,7 +21,7 @@ func init() { caddy.RegisterModule(adminAPI{}) }
 
 // adminAPI adds the state of the token sources to Caddy's admin API. No answer holds a token.
 //
-//	GET    /authinject/ready                          200, or 503 while a source has no token
+//	GET    /authinject/ready                          200, or 503 while a source has no token that its upstream takes
 //	GET    /authinject/sources                        every source and its accounts
 //	GET    /authinject/sources/<name>                 one source and its accounts
 //	GET    /authinject/sources/<name>/<account>       one account
@@ -29,7 +29,9 @@ func init() { caddy.RegisterModule(adminAPI{}) }
 //	POST   /authinject/sources/<name>[/<account>]/sync      reads the storage now, after a login or logout elsewhere
 //	DELETE /authinject/sources/<name>[/<account>]     disconnects an account
 //
-// Without the name of an account, the request is about the unnamed account.
+// Without the name of an account, the request is about the unnamed account. With ?details=1, the
+// answers to GET and refresh have the member provider_said: what the provider says of the last failure,
+// without anything that was sent.
 type adminAPI struct{ ctx caddy.Context }
 
 // adminBase is the beginning of the paths.
@@ -112,30 +114,34 @@ func notAllowed(w http.ResponseWriter, methods, words string) error {
 	return problemAt(http.StatusMethodNotAllowed, words)
 }
 
-// serveReady says whether every source has a token, except the sources whose accounts are chosen
-// per request.
+// serveReady says whether every source has a token, and none that its upstream refuses for good,
+// except the sources whose accounts are chosen per request. Warnings leave the server ready.
 func (a *App) serveReady(w http.ResponseWriter) error {
 	var waiting []accountStatus
+	warnings := []string{}
 	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
-		st := a.pooled[name].source.Account("").Status()
-		if a.routes.perAccount[name] || st.Live {
+		if a.routes.perAccount[name] {
 			continue
 		}
-		waiting = append(waiting, newAccountStatus(st, a.Sources[name].grantName))
+		st := newAccountStatus(a.pooled[name].source.Account("").Status(), a.Sources[name].grantName)
+		warnings = append(warnings, st.Warnings...)
+		if !st.Live || st.Refused && !st.Renews {
+			waiting = append(waiting, st)
+		}
 	}
 	status := http.StatusOK
 	if waiting != nil {
 		status = http.StatusServiceUnavailable
 	}
 	return answerJSON(w, status, map[string]any{
-		"ready": waiting == nil, "waiting": append([]accountStatus{}, waiting...),
+		"ready": waiting == nil, "waiting": append([]accountStatus{}, waiting...), "warnings": warnings,
 	})
 }
 
 func (a *App) serveSources(w http.ResponseWriter, r *http.Request) error {
 	list := []sourceStatus{}
 	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
-		st, err := a.sourceStatus(r.Context(), name)
+		st, err := a.sourceStatus(r.Context(), name, wantsDetails(r))
 		if err != nil {
 			return err
 		}
@@ -163,7 +169,7 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 	case len(rest) > 1:
 		return problemAt(http.StatusNotFound, "not found; valid paths are "+adminBase+"sources/<name>[/<account>][/refresh|/sync]")
 	case r.Method == http.MethodGet:
-		st, err := a.sourceStatus(r.Context(), name)
+		st, err := a.sourceStatus(r.Context(), name, wantsDetails(r))
 		if err != nil {
 			return err
 		}
@@ -195,8 +201,12 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 	if err != nil {
 		status = http.StatusBadGateway
 	}
-	return answerJSON(w, status, newAccountStatus(found.Status(), cfg.grantName))
+	st := found.Status()
+	return answerJSON(w, status, newAccountStatus(st, cfg.grantName).detailed(st, wantsDetails(r)))
 }
+
+// wantsDetails reports whether the request asks for what the provider says.
+func wantsDetails(r *http.Request) bool { return r.URL.Query().Get("details") == "1" }
 
 // lookup returns an account that exists. The unnamed account always exists.
 func lookup(ctx context.Context, source *tokensource.Source, name string) (*tokensource.Account, error) {
@@ -206,14 +216,14 @@ func lookup(ctx context.Context, source *tokensource.Source, name string) (*toke
 	return source.Lookup(ctx, name)
 }
 
-func (a *App) sourceStatus(ctx context.Context, name string) (sourceStatus, error) {
+func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sourceStatus, error) {
 	pooled, cfg, err := a.source(name)
 	if err != nil {
 		return sourceStatus{}, err
 	}
 	st := sourceStatus{Source: name, Grant: cfg.grantName, Accounts: []accountStatus{}}
 	if unnamed := pooled.source.Account("").Status(); !a.routes.perAccount[name] || unnamed.Generation > 0 {
-		st.Accounts = append(st.Accounts, newAccountStatus(unnamed, cfg.grantName))
+		st.Accounts = append(st.Accounts, newAccountStatus(unnamed, cfg.grantName).detailed(unnamed, details))
 	}
 	names, err := pooled.source.Accounts(ctx)
 	if err != nil {
@@ -228,7 +238,7 @@ func (a *App) sourceStatus(ctx context.Context, name string) (sourceStatus, erro
 		if known, loaded := pooled.source.Loaded(account); loaded {
 			stored = known.Status()
 		}
-		st.Accounts = append(st.Accounts, newAccountStatus(stored, cfg.grantName))
+		st.Accounts = append(st.Accounts, newAccountStatus(stored, cfg.grantName).detailed(stored, details))
 	}
 	return st, nil
 }

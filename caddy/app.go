@@ -243,7 +243,7 @@ func unknownSource(name string, known []string) error {
 		return fmt.Errorf("unknown source %q: no sources are configured; "+
 			"add 'authinject { source %s { … } }' to the global options", name, name)
 	}
-	return fmt.Errorf("unknown source %q; configured are: %s", name, strings.Join(known, ", "))
+	return fmt.Errorf("unknown source %q%s; configured are: %s", name, didYouMean(name, known), strings.Join(known, ", "))
 }
 
 // sourceName matches the names that can be in logs, URLs and metric labels.

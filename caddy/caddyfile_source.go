@@ -75,12 +75,16 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 			}
 			continue
 		default:
-			return nil, d.Errf("unknown option %q of authinject; allowed are source, encryption_key", d.Val())
+			known := []string{"source", "encryption_key"}
+			return nil, d.Errf("unknown option %q of authinject%s; allowed are %s", d.Val(), didYouMean(d.Val(), known), strings.Join(known, ", "))
 		}
 		at := d.Token()
-		name, err := oneArg(d)
-		if err != nil {
-			return nil, err
+		if !d.NextArg() {
+			return nil, d.Err("source needs a name, such as: source orders { ... }")
+		}
+		name := d.Val()
+		if more := len(d.RemainingArgs()); more > 0 {
+			return nil, d.Errf("source takes one name, and there are %d", 1+more)
 		}
 		if err := checkSourceName(name); err != nil {
 			return nil, d.WrapErr(err)

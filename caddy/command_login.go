@@ -41,14 +41,16 @@ func loginCommand() *cobra.Command {
 		timeout time.Duration
 	)
 	cmd := &cobra.Command{
-		Use:   "login <source>",
+		Use:   "login [<source>]",
 		Short: "Connects an account at a provider",
 		Long: `Opens the provider's page in a browser, or prints its address, and waits for the answer:
 on the redirect URL, if that is on this machine; from the page of a running server; or as a code
-that you type. Over SSH, paste the address at which the browser ends.`,
-		Args: cobra.ExactArgs(1),
+that you type. Over SSH, paste the address at which the browser ends.
+
+Without a name, it is the only source that has a login.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			app, source, err := config.loadSource(args[0])
+			app, source, err := config.loadSource(args)
 			if err != nil {
 				return err
 			}
@@ -63,9 +65,10 @@ that you type. Over SSH, paste the address at which the browser ends.`,
 			return l.run(ctx, vars)
 		},
 	}
+	cmd.ValidArgsFunction = config.completeSources(true)
 	config.flags(cmd)
 	config.accountFlag(cmd)
-	cmd.Flags().StringArrayVar(&vars, "var", nil, "A variable of the account, as name=value, such as deployment=acme; may be repeated")
+	cmd.Flags().StringArrayVar(&vars, "var", nil, "A variable of the account, as `name=value`, such as deployment=acme; may be repeated")
 	cmd.Flags().BoolVar(&quiet, "no-browser", false, "Only print the address to open")
 	cmd.Flags().DurationVar(&timeout, "timeout", tokensource.LoginLifetime, "How long to wait for the answer")
 	return cmd

@@ -14,14 +14,16 @@ import (
 func logoutCommand() *cobra.Command {
 	var config commandConfig
 	cmd := &cobra.Command{
-		Use:   "logout <source>",
+		Use:   "logout [<source>]",
 		Short: "Disconnects an account",
 		Long: `Revokes the account's tokens at the provider, if it has a revocation endpoint, and removes
 them from the storage. Then it informs the running server through its admin API. A server whose
-admin API cannot be reached stops using the tokens within about 5 seconds.`,
-		Args: cobra.ExactArgs(1),
+admin API cannot be reached stops using the tokens within about 5 seconds.
+
+Without a name, it is the only source that has a login.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, source, err := config.loadSource(args[0])
+			_, source, err := config.loadSource(args)
 			if err != nil {
 				return err
 			}
@@ -52,6 +54,7 @@ admin API cannot be reached stops using the tokens within about 5 seconds.`,
 			return nil
 		},
 	}
+	cmd.ValidArgsFunction = config.completeSources(true)
 	config.flags(cmd)
 	config.accountFlag(cmd)
 	config.addressFlag(cmd)

@@ -29,9 +29,10 @@ func providersCommand() *cobra.Command {
 		},
 	}
 	providers.AddCommand(&cobra.Command{
-		Use:   "show <name>",
-		Short: "Prints everything that a preset sets, and what to know about it",
-		Args:  cobra.ExactArgs(1),
+		Use:               "show <name>",
+		Short:             "Prints everything that a preset sets, and what to know about it",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeOne(providerNames),
 		RunE: func(_ *cobra.Command, args []string) error {
 			preset, err := findPreset(args[0])
 			if err != nil {

@@ -37,9 +37,18 @@ source is a flag, with the same values as in a Caddyfile:
   caddy authinject proxy --to https://v5api.tiltify.com --provider tiltify \
     --client-id my-client --client-secret {env.TILTIFY_SECRET}
 
+A value with spaces needs quotes, such as --scopes 'orders:read orders:write'; or repeat the flag:
+--scopes orders:read --scopes orders:write.
+
 If a person has to log in, the page is at /connect. "--print" prints the Caddyfile that does the
 same.`,
-		Args: cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return fmt.Errorf("unexpected word %s; a value with spaces needs quotes, such as --scopes 'orders:read orders:write'",
+				quoteOption(args[0]))
+		},
 		RunE: func(*cobra.Command, []string) error {
 			text, err := f.caddyfile()
 			if err != nil {
@@ -57,21 +66,83 @@ same.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.from, "from", "127.0.0.1:8080", "Address to listen on; without a host, on loopback")
-	flags.StringVar(&f.to, "to", "", "The API, such as https://api.example.com")
-	flags.StringArrayVar(&f.vars, "var", nil, "A variable of the provider, as name=value, such as deployment=acme; may be repeated")
+	flags.StringVar(&f.from, "from", "127.0.0.1:8080", "The `address` to listen on; without a host, on loopback")
+	flags.StringVar(&f.to, "to", "", "The `url` of the API, such as https://api.example.com (needed)")
+	flags.StringArrayVar(&f.vars, "var", nil, "A variable of the provider, as `name=value`, such as deployment=acme; may be repeated")
 	flags.BoolVar(&onlyPrint, "print", false, "Only print the Caddyfile")
 	for _, o := range sourceOptions {
 		if o.args != "" && !strings.HasPrefix(o.args, "<module>") { // a flag has a value, and no block
-			f.source[o.name] = flags.StringArray(flagName(o.name), nil, "As the option "+o.name+" of a source")
+			f.source[o.name] = o.addFlag(cmd)
 		}
 	}
 	for _, o := range directiveOptions {
 		if o.args != "" {
-			f.directive[o.name] = flags.StringArray(flagName(o.name), nil, "As the option "+o.name+" of the directive")
+			f.directive[o.name] = o.addFlag(cmd)
 		}
 	}
+	if err := completeValues(cmd); err != nil {
+		panic(err) // a flag is missing
+	}
 	return cmd
+}
+
+// flagValues are the values of a flag that may be repeated. Each is what follows the option's name in a
+// Caddyfile.
+type flagValues struct {
+	values *[]string
+	kind   string
+}
+
+// String implements pflag.Value.
+func (v flagValues) String() string {
+	if v.values == nil {
+		return ""
+	}
+	return strings.Join(*v.values, " ")
+}
+
+// Set implements pflag.Value.
+func (v flagValues) Set(value string) error {
+	*v.values = append(*v.values, value)
+	return nil
+}
+
+// Type implements pflag.Value. The help shows it behind the name of the flag.
+func (v flagValues) Type() string { return v.kind }
+
+// addFlag adds the flag for an option, and returns where its values will be.
+func (o option) addFlag(cmd *cobra.Command) *[]string {
+	args, _, _ := strings.Cut(o.args, " [{")
+	kind := strings.ReplaceAll(args, "...", "")
+	help := o.help
+	switch {
+	case strings.Contains(kind, "["): // a syntax of its own
+		help, kind = help+": "+kind, "<how>"
+	case !strings.Contains(kind, "<"):
+		help, kind = help+": "+strings.ReplaceAll(kind, "|", ", "), "<word>"
+	case o.name == "grant":
+		help += ": " + strings.Join(moduleNames(grantNamespace), ", ")
+	}
+	switch {
+	case strings.Contains(args, "..."):
+		help += "; several in quotes"
+		if o.repeat {
+			help += ", or the flag again for each"
+		}
+	case strings.Contains(kind, "> <"):
+		help += "; both in quotes"
+		if o.repeat {
+			help += "; may be repeated"
+		}
+	case kind == "<how>":
+		help += "; in quotes"
+	}
+	if o.standard != "" {
+		help += " (default: " + o.standard + ")"
+	}
+	values := new([]string)
+	cmd.Flags().Var(flagValues{values, kind}, flagName(o.name), help)
+	return values
 }
 
 func flagName(option string) string { return strings.ReplaceAll(option, "_", "-") }

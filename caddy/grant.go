@@ -37,7 +37,8 @@ func secretOptions(grant any) map[string]string {
 func newGrant(name string) (tokensource.Grant, error) {
 	info, err := caddy.GetModule(grantNamespace + "." + name)
 	if err != nil {
-		return nil, fmt.Errorf("unknown grant %q; allowed are %s", name, strings.Join(moduleNames(grantNamespace), ", "))
+		known := moduleNames(grantNamespace)
+		return nil, fmt.Errorf("unknown grant %q%s; allowed are %s", name, didYouMean(name, known), strings.Join(known, ", "))
 	}
 	grant, ok := info.New().(tokensource.Grant)
 	if !ok {

@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -29,6 +30,15 @@ var (
 		"1 while the source's unnamed account has a token to give, 0 while it has none.", []string{"source"}, nil)
 	expiryDesc = prometheus.NewDesc("authinject_token_expiry_timestamp_seconds",
 		"When the token of the source's unnamed account ends, in Unix seconds; absent where no end is known.", []string{"source"}, nil)
+	problemDesc = prometheus.NewDesc("authinject_problem",
+		"1 for each problem of the source's unnamed account; docs/troubleshooting.md explains the words.",
+		[]string{"source", "problem", "class"}, nil)
+	refusedDesc = prometheus.NewDesc("authinject_token_refused",
+		"1 while an upstream refuses the token of the source's unnamed account, 0 while none does.", []string{"source"}, nil)
+	unsavedDesc = prometheus.NewDesc("authinject_token_unsaved",
+		"1 while the storage does not hold the newest token of the source's unnamed account, else 0.", []string{"source"}, nil)
+	scopesDesc = prometheus.NewDesc("authinject_scopes_missing",
+		"Number of configured scopes that the provider did not grant to the source's unnamed account.", []string{"source"}, nil)
 )
 
 // sourceCollector collects the state of an app's sources.
@@ -36,8 +46,9 @@ type sourceCollector struct{ app *App }
 
 // Describe implements [prometheus.Collector].
 func (sourceCollector) Describe(descs chan<- *prometheus.Desc) {
-	descs <- liveDesc
-	descs <- expiryDesc
+	for _, desc := range []*prometheus.Desc{liveDesc, expiryDesc, problemDesc, refusedDesc, unsavedDesc, scopesDesc} {
+		descs <- desc
+	}
 }
 
 // Collect implements [prometheus.Collector].
@@ -47,15 +58,31 @@ func (c sourceCollector) Collect(metrics chan<- prometheus.Metric) {
 			continue
 		}
 		st := pooled.source.Account("").Status()
-		live := 0.0
-		if st.Live {
-			live = 1
+		gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+			metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{name}, labels...)...)
 		}
-		metrics <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, live, name)
+		gauge(liveDesc, number(st.Live))
+		gauge(refusedDesc, number(st.Live && st.Refused))
+		gauge(unsavedDesc, number(st.Unsaved))
+		gauge(scopesDesc, float64(len(st.MissingScopes)))
+		seen := make(map[string]bool) // two problems may have no row in the table
+		for _, problem := range st.Problems() {
+			if word := cmp.Or(problem.Problem(), "other"); !seen[word] {
+				seen[word] = true
+				gauge(problemDesc, 1, word, string(problem.Class))
+			}
+		}
 		if !st.Expiry.IsZero() {
-			metrics <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(st.Expiry.Unix()), name)
+			gauge(expiryDesc, float64(st.Expiry.Unix()))
 		}
 	}
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // registerMetrics adds the metrics to a configuration's registry.

@@ -78,7 +78,11 @@ func class(err error) tokensource.Class {
 }
 
 func (a *App) log(e tokensource.Event) {
-	entry := a.logger.Check(level(e), messages[e.Kind])
+	message := messages[e.Kind]
+	if e.Kind == tokensource.EventStorageFailed && e.Generation == 0 {
+		message = "the storage is in trouble; there is no token to serve"
+	}
+	entry := a.logger.Check(level(e), message)
 	if entry == nil {
 		return
 	}
@@ -91,6 +95,9 @@ func (a *App) log(e tokensource.Event) {
 	}
 	if failure, ok := errors.AsType[*tokensource.Error](e.Err); ok {
 		fields = append(fields, zap.String("class", string(failure.Class)), zap.Int("attempts", e.Attempts))
+		if problem := failure.Problem(); problem != "" {
+			fields = append(fields, zap.String("problem", problem))
+		}
 		if failure.Endpoint != "" {
 			fields = append(fields, zap.String("endpoint", failure.Endpoint))
 		}

@@ -27,6 +27,9 @@ type option struct {
 	grant   string
 	implies bool
 
+	help     string // what it means, for the flags of `caddy authinject proxy`
+	standard string // what holds without it
+
 	field string // of the block's struct, for the value
 	parse reader
 }
@@ -40,58 +43,92 @@ type options []option
 // sourceOptions are the options of a source. `caddy authinject proxy --print` writes its lines in
 // this order too.
 var sourceOptions = options{
-	{name: "provider", args: "<name> [{ <variable> <value> }]", field: "Provider", parse: ofSource((*sourceParser).provider)},
-	{name: "grant", args: "<name> [{ ... }]", field: "GrantRaw", parse: ofSource((*sourceParser).parseGrant)},
-	{name: "issuer", args: "<url>", url: true, takes: requests, field: "Issuer", parse: checkedText(checkIssuer)},
+	{name: "provider", args: "<name> [{ <variable> <value> }]", field: "Provider", parse: ofSource((*sourceParser).provider),
+		help: "Preset of a known provider, which sets most other options: caddy authinject providers lists them"},
+	{name: "grant", args: "<name> [{ ... }]", field: "GrantRaw", parse: ofSource((*sourceParser).parseGrant),
+		help: "How the first token is obtained", standard: "the one that --refresh-token or --token needs, or the provider's usual one"},
+	{name: "issuer", args: "<url>", url: true, takes: requests, field: "Issuer", parse: checkedText(checkIssuer),
+		help: "Address of the authorization server, in whose metadata the other addresses are looked up"},
 	{name: "token_url", args: "<url>", url: true, takes: tokenRequests,
-		field: "TokenURL", parse: checkedText(tokensource.CheckEndpoint)},
+		field: "TokenURL", parse: checkedText(tokensource.CheckEndpoint),
+		help: "Address of the token endpoint: https, or http on loopback"},
 	{name: "authorize_url", args: "<url>", url: true, takes: person,
-		field: "AuthorizeURL", parse: checkedText(tokensource.CheckEndpoint)},
+		field: "AuthorizeURL", parse: checkedText(tokensource.CheckEndpoint),
+		help: "Address where a person logs in"},
 	{name: "authorize_param", args: "<name> <value>", repeat: true, takes: person,
-		field: "AuthorizeParams", parse: param("prompt consent")},
+		field: "AuthorizeParams", parse: param("prompt consent"),
+		help: "Further parameter of the login's address, such as 'prompt consent'"},
 	{name: "revoke_url", args: "<url>", url: true, takes: person,
-		field: "RevokeURL", parse: checkedText(tokensource.CheckEndpoint)},
+		field: "RevokeURL", parse: checkedText(tokensource.CheckEndpoint),
+		help: "Address where tokens are revoked when an account is disconnected"},
 	{name: "redirect_url", args: "<url>|manual", takes: person,
-		field: "RedirectURL", parse: checkedText(checkRedirect)},
-	{name: "pkce", args: "S256|none", grant: "authorization_code", parse: ofSource((*sourceParser).grantOption)},
-	{name: "client_id", args: "<id>", takes: requests, field: "ClientID", parse: into(oneText)},
+		field: "RedirectURL", parse: checkedText(checkRedirect),
+		help: "Address to which the provider sends the person back, as registered there; manual if it shows a code", standard: "/connect/callback of this proxy"},
+	{name: "pkce", args: "S256|none", grant: "authorization_code", parse: ofSource((*sourceParser).grantOption),
+		help: "Proof key of a login; none for a provider that refuses it", standard: "S256"},
+	{name: "client_id", args: "<id>", takes: requests, field: "ClientID", parse: into(oneText),
+		help: "Client id, as the provider shows it"},
 	{name: "client_secret", args: "<secret...>", secret: true, takes: tokenRequests,
-		field: "ClientSecrets", parse: ofSource((*sourceParser).secrets)},
+		field: "ClientSecrets", parse: ofSource((*sourceParser).secrets),
+		help: "Client secret, as {env.NAME} or {file./path}"},
 	{name: "client_auth", args: alternatives(tokensource.ClientAuths), takes: tokenRequests,
-		field: "ClientAuth", parse: oneOf(tokensource.ClientAuths)},
+		field: "ClientAuth", parse: oneOf(tokensource.ClientAuths),
+		help: "How the client proves itself to the provider", standard: "client_secret_basic; none without a secret"},
 	{name: "body_format", args: alternatives(tokensource.BodyFormats), takes: tokenRequests,
-		field: "BodyFormat", parse: oneOf(tokensource.BodyFormats)},
-	{name: "scopes", args: "<scope...>", repeat: true, takes: requests, field: "Scopes", parse: into(list)},
-	{name: "scope_separator", args: "<text>", takes: requests, field: "ScopeSeparator", parse: into(oneText)},
+		field: "BodyFormat", parse: oneOf(tokensource.BodyFormats),
+		help: "Form of the token request", standard: "form"},
+	{name: "scopes", args: "<scope...>", repeat: true, takes: requests, field: "Scopes", parse: into(list),
+		help: "Scopes to ask for"},
+	{name: "scope_separator", args: "<text>", takes: requests, field: "ScopeSeparator", parse: into(oneText),
+		help: "Text between scopes", standard: "a space"},
 	{name: "token_param", args: "<name> <value>", repeat: true, takes: tokenRequests,
-		field: "TokenParams", parse: param("audience https://api.example.com")},
+		field: "TokenParams", parse: param("audience https://api.example.com"),
+		help: "Further parameter of the token request, such as 'audience https://api.example.com'"},
 	{name: "token_types", args: "<type...>", repeat: true, takes: requests,
-		field: "TokenTypes", parse: listed(tokensource.CheckTokenType)},
+		field: "TokenTypes", parse: listed(tokensource.CheckTokenType),
+		help: "Further words by which the provider means Bearer, such as JWT"},
 	{name: "refresh_token", args: "<token>", secret: true, grant: "refresh_token", implies: true,
-		parse: ofSource((*sourceParser).grantOption)},
+		parse: ofSource((*sourceParser).grantOption),
+		help:  "Refresh token to begin with, as {env.NAME} or {file./path}"},
 	{name: "token", args: "<token>", secret: true, grant: "static", implies: true,
-		parse: ofSource((*sourceParser).grantOption)},
-	{name: "expires", args: "<time>", grant: "static", parse: ofSource((*sourceParser).grantOption)},
-	{name: "inject", args: "header [<name> [<scheme>]] | query [<name>]", field: "Inject", parse: into(inject)},
+		parse: ofSource((*sourceParser).grantOption),
+		help:  "Access token that was made elsewhere, as {env.NAME} or {file./path}"},
+	{name: "expires", args: "<time>", grant: "static", parse: ofSource((*sourceParser).grantOption),
+		help: "End of that token, such as 2030-01-31T12:00:00Z"},
+	{name: "inject", args: "header [<name> [<scheme>]] | query [<name>]", field: "Inject", parse: into(inject),
+		help: "Where a request carries the token", standard: "header Authorization Bearer"},
 	{name: "destinations", args: "<destination...>", repeat: true,
-		field: "Destinations", parse: listed(checkDestination)},
-	{name: "refresh_before", args: "<duration>", field: "RefreshBefore", parse: into(duration)},
-	{name: "default_lifetime", args: "<duration>|never", field: "DefaultLifetime", parse: into(lifetime)},
-	{name: "timeout", args: "<duration>", field: "Timeout", parse: into(duration)},
-	{name: "storage", args: "<module> { ... }", field: "StorageRaw", parse: into(storage)},
-	{name: "require_token_at_start", field: "RequireTokenAtStart", parse: into(noValue)},
+		field: "Destinations", parse: listed(checkDestination),
+		help: "Upstreams that may get the token", standard: "the one of --to"},
+	{name: "refresh_before", args: "<duration>", field: "RefreshBefore", parse: into(duration),
+		help: "How long before its end a token is replaced", standard: "at 75 to 90 % of its life"},
+	{name: "default_lifetime", args: "<duration>|never", field: "DefaultLifetime", parse: into(lifetime),
+		help: "Lifetime of a token that comes without one; never: until it is refused", standard: "1h"},
+	{name: "timeout", args: "<duration>", field: "Timeout", parse: into(duration),
+		help: "Longest time of a token request", standard: "10s"},
+	{name: "storage", args: "<module> { ... }", field: "StorageRaw", parse: into(storage),
+		help: "Where refresh tokens are stored", standard: "Caddy's storage"},
+	{name: "require_token_at_start", field: "RequireTokenAtStart", parse: into(noValue),
+		help: "Do not start without a token"},
 }
 
 // directiveOptions are the options that the directive authinject and the transport share.
 var directiveOptions = options{
-	{name: "account", args: "<placeholder>", field: "Account", parse: into(oneText)},
+	{name: "account", args: "<placeholder>", field: "Account", parse: into(oneText),
+		help: "Name of the account that a request is for, as a placeholder", standard: "the one unnamed account"},
 	{name: "allow_origins", args: "<origin...>|*", repeat: true,
-		field: "AllowOrigins", parse: allowed(authinject.ParseOrigins)},
-	{name: "allow_hosts", args: "<host...>|*", repeat: true, field: "AllowHosts", parse: allowed(authinject.ParseHosts)},
-	{name: "retry_statuses", args: "<status...>|none", field: "RetryStatuses", parse: into(retryStatuses)},
-	{name: "retry_body", args: "<size>|off", field: "RetryBody", parse: into(retryBody)},
-	{name: "wait", args: "<duration>", field: "Wait", parse: into(duration)},
-	{name: "inject_health_checks", field: "InjectHealthChecks", parse: into(noValue)},
+		field: "AllowOrigins", parse: allowed(authinject.ParseOrigins),
+		help: "Web pages that may use the proxy, such as https://app.example.com", standard: "those that this proxy serves"},
+	{name: "allow_hosts", args: "<host...>|*", repeat: true, field: "AllowHosts", parse: allowed(authinject.ParseHosts),
+		help: "Further names of this proxy", standard: "loopback names"},
+	{name: "retry_statuses", args: "<status...>|none", field: "RetryStatuses", parse: into(retryStatuses),
+		help: "Statuses by which the upstream says that it rejects the token", standard: "401"},
+	{name: "retry_body", args: "<size>|off", field: "RetryBody", parse: into(retryBody),
+		help: "Largest body of a request that is sent again with a new token", standard: "64KiB"},
+	{name: "wait", args: "<duration>", field: "Wait", parse: into(duration),
+		help: "Longest time that a request waits for a token", standard: "10s"},
+	{name: "inject_health_checks", field: "InjectHealthChecks", parse: into(noValue),
+		help: "Send the token with health checks"},
 }
 
 // need is what a grant must do to take an option, as an error says it of a grant that does not.
@@ -168,7 +205,8 @@ func (list options) read(target any, d *caddyfile.Dispenser, owner string) error
 	case !known && list == nil:
 		return d.Errf("%sunknown option %s; it has none", owner, quoteOption(d.Val()))
 	case !known:
-		return d.Errf("%sunknown option %s; allowed are %s", owner, quoteOption(d.Val()), strings.Join(list.names(), ", "))
+		return d.Errf("%sunknown option %s%s; allowed are %s", owner, quoteOption(d.Val()), didYouMean(d.Val(), list.names()),
+			strings.Join(list.names(), ", "))
 	case !o.repeat && o.isSet(target):
 		return d.Errf("%s%s is given twice", owner, o.name)
 	}

@@ -160,3 +160,35 @@ func readText(t *testing.T, path string) string {
 	}
 	return string(text)
 }
+
+// The help of `caddy authinject proxy` says of each flag what it means, and its default is that of the
+// README.
+func TestHelpOfFlags(t *testing.T) {
+	cmd := proxyCommand()
+	readme := readText(t, "../README.md")
+	for _, o := range append(slices.Clone(sourceOptions), directiveOptions...) {
+		if o.help == "" || strings.HasSuffix(o.help, ".") {
+			t.Errorf("%s has the help %q", o.name, o.help)
+		}
+		flag := cmd.Flags().Lookup(flagName(o.name))
+		if flag == nil {
+			continue // it takes no value, or a block
+		}
+		if !strings.HasPrefix(flag.Usage, o.help) || strings.ContainsAny(flag.Value.Type(), " []{}") && !strings.Contains(flag.Value.Type(), "> <") ||
+			len(flag.Value.Type()) > len("<duration>|never") || flag.DefValue != "" {
+			t.Errorf("--%s %s: %s", flag.Name, flag.Value.Type(), flag.Usage)
+		}
+		if (o.standard != "") != strings.Contains(flag.Usage, "(default: ") {
+			t.Errorf("--%s: %s", flag.Name, flag.Usage)
+		}
+		for line := range strings.Lines(readme) {
+			cells := strings.Split(line, " | ")
+			if !strings.HasPrefix(line, "| `"+o.name+"`") && !strings.HasPrefix(line, "| `"+o.name+" ") || len(cells) != 3 || strings.Count(cells[0], "`") > 2 {
+				continue
+			}
+			if standard := strings.Trim(cells[2], "| \n"); (standard == "") != (o.standard == "") {
+				t.Errorf("%s: the README says default %q, the help %q", o.name, standard, o.standard)
+			}
+		}
+	}
+}

@@ -203,7 +203,7 @@ func firstError(errs ...error) error {
 func findPreset(name string) (provider.Preset, error) {
 	preset, ok := provider.Get(name)
 	if !ok {
-		return preset, fmt.Errorf("unknown provider %q; known are %s", name, strings.Join(provider.Names(), ", "))
+		return preset, fmt.Errorf("unknown provider %q%s; known are %s", name, didYouMean(name, providerNames()), knownProviders())
 	}
 	return preset, nil
 }

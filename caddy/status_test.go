@@ -75,3 +75,57 @@ func TestCaddyfileWithoutAdapter(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// The words of a token that is refused are the documented ones, whoever has to act.
+func TestProblemsOfATokenThatServes(t *testing.T) {
+	refused := tokensource.Status{Source: "a", Generation: 1, Live: true, Refused: true, State: tokensource.StateFresh}
+	ended := refused
+	ended.State = tokensource.StateLoginRequired
+	for want, st := range map[string]tokensource.Status{"token_refused": refused, "login_refused": ended} {
+		got := newAccountStatus(st, "implicit")
+		if got.Problem != want || got.Remedy == "" {
+			t.Errorf("got problem %q, remedy %q, want %s", got.Problem, got.Remedy, want)
+		}
+		for _, r := range tokensource.Remedies() {
+			if r.Problem == want && !strings.Contains(got.Words, r.Text) {
+				t.Errorf("the words %q are not the heading %q", got.Words, r.Text)
+			}
+		}
+	}
+	warned := tokensource.Status{
+		Source: "a", Generation: 1, Live: true, Renews: true, State: tokensource.StateFresh,
+		MissingScopes: []string{"x", "y"}, Unsaved: true,
+	}
+	got := newAccountStatus(warned, "authorization_code")
+	if got.Problem != "" || len(got.Warnings) != 2 || !strings.Contains(got.Warnings[0], "did not grant the scopes x y: allow") ||
+		!strings.Contains(got.Warnings[1], "would lose the newest token: make the storage writable") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// The exit status is that of the account that needs a person most.
+func TestExitStatus(t *testing.T) {
+	fine := accountStatus{Live: true, State: tokensource.StateFresh}
+	login := accountStatus{State: tokensource.StateLoginRequired}
+	operator := accountStatus{Class: tokensource.ClassOperator}
+	wait := accountStatus{Class: tokensource.ClassWait}
+	for _, c := range []struct {
+		list []accountStatus
+		want int
+	}{
+		{nil, exitFine},
+		{[]accountStatus{fine}, exitFine},
+		{[]accountStatus{{Live: true, Class: tokensource.ClassWait}}, exitFine}, // the old token serves
+		{[]accountStatus{{Live: true, Unsaved: true}}, exitWait},
+		{[]accountStatus{{Live: true, Class: tokensource.ClassOperator}}, exitOperator},
+		{[]accountStatus{{Account: "x", Disconnected: true, State: tokensource.StateLoginRequired, Class: tokensource.ClassLogin}}, exitFine},
+		{[]accountStatus{{Disconnected: true, State: tokensource.StateLoginRequired}}, exitLogin},
+		{[]accountStatus{fine, wait}, exitWait},
+		{[]accountStatus{wait, login}, exitLogin},
+		{[]accountStatus{operator, login, wait, fine}, exitOperator},
+	} {
+		if got, words := exitOf(c.list); got != c.want || (words == "") != (got == exitFine) {
+			t.Errorf("%+v: got %d %q, want %d", c.list, got, words, c.want)
+		}
+	}
+}

@@ -210,11 +210,18 @@ var remedies = []Remedy{
 		match: byReason("the configured token has expired"),
 	},
 	{
-		Problem: "token_refused", Text: "An upstream refuses the token, and there is no other", Class: ClassOperator,
+		Problem: "token_refused", Text: "upstream refuses the token, and there is no other", Class: ClassOperator,
 		Cause: "The API answered 401 to a token that cannot be renewed, such as a static one.",
 		Do:    "write a new token into token",
 		More:  "The upstream's answer is passed on. `/authinject/ready` answers 503, and the metric `authinject_token_refused` is 1.",
-		match: byReason("an upstream refuses the token"),
+		match: and(byReason(refusedReason), ofClass(ClassOperator)),
+	},
+	{
+		Problem: "scopes_missing", Text: "the provider did not grant the scopes", Class: ClassOperator,
+		Cause: "The provider gave a token, and said that it is good for fewer scopes than scopes asks for. The API may answer 403.",
+		Do:    "allow the scopes for this client at the provider, or remove them from scopes",
+		More:  "The token is used. `/authinject/ready` names the scopes, and the metric `authinject_scopes_missing` counts them.",
+		match: byReason(missingScopesReason),
 	},
 	{
 		Problem: "token_empty", Text: "the configured token is empty", Class: ClassOperator,
@@ -334,6 +341,12 @@ var remedies = []Remedy{
 		Cause: "The person pressed Cancel or Deny, or may not allow access.",
 		Do:    "log in again and allow access, if need be as another user",
 		quiet: true, match: byReason("access was denied at the provider"),
+	},
+	{
+		Problem: "login_refused", Text: "The token is refused, and cannot be renewed", Class: ClassLogin,
+		Cause: "The API refuses a token that comes from a login without a refresh token.",
+		Do:    "connect the account again",
+		quiet: true, match: and(byReason(refusedReason), ofClass(ClassLogin)),
 	},
 
 	// Requests that get no token, whatever the provider says.

@@ -24,7 +24,8 @@ import (
 
 // elsewhere are the problems that other tests produce, in the packages that show them.
 var elsewhere = map[string]string{
-	"destination": "authinject", "destination_insecure": "authinject", "token_refused": "caddy", "value": "caddy",
+	"destination": "authinject", "destination_insecure": "authinject", "token_refused": "caddy", "value": "caddy", "login_refused": "caddy",
+	"scopes_missing": "caddy",
 }
 
 // broken returns a transport that fails with err.
@@ -330,6 +331,16 @@ func TestProviderSaid(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A provider that grants a token of a million letters and refuses all the same costs no time.
+func TestProviderSaidBesideALongToken(t *testing.T) {
+	err := asked(reply{status: 400, body: `{"error":"invalid_request","error_description":"` + strings.Repeat("abc ", 1000) +
+		`","refresh_token":"` + strings.Repeat("a", 1<<19) + `"}`})(t)
+	var e *tokensource.Error
+	if !errors.As(err, &e) || e.ProviderSaid() != "[removed]" {
+		t.Errorf("got %.40q of %v", e.ProviderSaid(), err)
 	}
 }
 

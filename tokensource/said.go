@@ -19,7 +19,9 @@ func (e *Error) ProviderSaid() string { return e.said.Reveal() }
 const (
 	// maxSaid bounds what is kept of a provider's text, maxSaidIn what is looked at.
 	maxSaid   = 300
-	maxSaidIn = 4 << 10
+	maxSaidIn = 1 << 10
+	// maxSecretIn bounds the length of the secrets that are looked for.
+	maxSecretIn = 16 << 10
 	// leftOut stands for what was removed from it.
 	leftOut = "[removed]"
 	// longWord is the length from which a word with digits in it may be a credential.
@@ -54,10 +56,21 @@ func cleanText(said, clientID string, secrets []string) string {
 		}
 		return c
 	}, said)
-	secrets = slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return strings.TrimSpace(s) == "" })
+	clientID = strings.ToLower(clientID)
+	var forms []string // of the secrets, in lower case
+	for _, secret := range secrets {
+		if len(secret) > maxSecretIn {
+			return leftOut // looking for it would take too long
+		}
+		for _, part := range append(append(strings.Fields(secret), secret), encoded(secret)...) {
+			if part = strings.ToLower(strings.TrimSpace(part)); part != "" {
+				forms = append(forms, part)
+			}
+		}
+	}
 	var words []string
 	for word := range strings.FieldsSeq(said) {
-		if isSuspect(word, clientID, secrets) {
+		if isSuspect(word, clientID, forms) {
 			word = leftOut
 		}
 		if word != leftOut || len(words) == 0 || words[len(words)-1] != leftOut {
@@ -78,32 +91,20 @@ func cleanText(said, clientID string, secrets []string) string {
 	return cleaned
 }
 
-// isSuspect reports whether a word holds a secret, a longer part of one, or one in another form; or
-// looks like a credential by itself.
+// isSuspect reports whether a word holds the client's id or one of the forms of the secrets, or shares a
+// longer part with one; or looks like a credential by itself.
 func isSuspect(word, clientID string, secrets []string) bool {
 	digits := strings.ContainsAny(word, "0123456789")
 	if len(word) >= 2*longWord || len(word) >= longWord && digits {
 		return true
 	}
-	forms := decoded(word)
-	holds := func(form, part string) bool {
-		return part != "" && strings.Contains(strings.ToLower(form), strings.ToLower(part))
-	}
-	for _, form := range forms {
-		if holds(form, clientID) {
+	for _, form := range decoded(word) {
+		form = strings.ToLower(form)
+		if clientID != "" && strings.Contains(form, clientID) {
 			return true
 		}
-	}
-	for _, secret := range secrets {
-		for _, part := range append(strings.Fields(secret), secret) {
-			for _, form := range forms {
-				if holds(form, part) || sharePart(form, part) {
-					return true
-				}
-			}
-		}
-		for _, form := range encoded(secret) {
-			if sharePart(word, form) {
+		for _, secret := range secrets {
+			if strings.Contains(form, secret) || sharePart(form, secret) {
 				return true
 			}
 		}
@@ -143,11 +144,10 @@ func encoded(secret string) []string {
 	}
 }
 
-// sharePart reports whether a and b have sharedPart letters in a row in common, without regard to case.
-func sharePart(a, b string) bool {
-	a, b = strings.ToLower(a), strings.ToLower(b)
-	for from := 0; from+sharedPart <= len(b); from++ {
-		if strings.Contains(a, b[from:from+sharedPart]) {
+// sharePart reports whether a word and a secret have sharedPart letters in a row in common.
+func sharePart(word, secret string) bool {
+	for from := 0; from+sharedPart <= len(word); from++ {
+		if strings.Contains(secret, word[from:from+sharedPart]) {
 			return true
 		}
 	}

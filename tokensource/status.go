@@ -3,6 +3,7 @@ package tokensource
 import (
 	"context"
 	"maps"
+	"strings"
 	"time"
 )
 
@@ -35,6 +36,8 @@ type Status struct {
 	Scope string
 	// Variables are the account's.
 	Variables map[string]string
+	// MissingScopes are the configured scopes that the provider did not grant, if it named those that it did.
+	MissingScopes []string
 	// Unsaved is true while the storage does not hold the newest record.
 	Unsaved bool
 }
@@ -100,6 +103,45 @@ func (s *Source) statusOf(account string, rec *Record) Status {
 	}
 	st.Generation, st.Obtained, st.Expiry = rec.Generation, rec.Obtained, rec.Expiry
 	st.Scope, st.Variables, st.Disconnected, st.Decided = rec.Scope, maps.Clone(rec.Variables), rec.Disconnected, rec.Decided
+	if !rec.Disconnected {
+		st.MissingScopes = s.missingScopes(rec.Scope)
+	}
 	st.Renews = s.traits.Renews && (!s.interactive || !rec.RefreshToken.IsZero())
 	return st
 }
+
+// Problems are all reasons for a person to look at the account: the last failure, a token that an
+// upstream refused and that cannot be renewed, scopes that were not granted, and a record that is not
+// stored. A token may be served all the same, see [Status.Live].
+func (st Status) Problems() []*Error {
+	var found []*Error
+	if st.Err != nil {
+		found = append(found, st.Err)
+	}
+	add := func(class Class, reason string) {
+		e := &Error{Source: st.Source, Account: st.Account, Class: class, Reason: reason}
+		if st.Err == nil || st.Err.Problem() != e.Problem() {
+			found = append(found, e)
+		}
+	}
+	switch {
+	case !st.Refused || st.Renews || !st.Live:
+	case st.State == StateLoginRequired:
+		add(ClassLogin, refusedReason)
+	default:
+		add(ClassOperator, refusedReason)
+	}
+	if len(st.MissingScopes) > 0 {
+		add(ClassOperator, missingScopesReason+strings.Join(st.MissingScopes, " "))
+	}
+	if st.Unsaved {
+		add(ClassWait, unsavedReason)
+	}
+	return found
+}
+
+const (
+	refusedReason       = "an upstream refuses the token, and there is no other"
+	missingScopesReason = "the provider did not grant the scopes "
+	unsavedReason       = "the storage cannot be written, and a restart would lose the newest token"
+)

@@ -45,9 +45,9 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 		switch {
 		case st.Err == nil || st.Err.Class == tokensource.ClassLogin:
 		case st.Err.Class == tokensource.ClassOperator:
-			return sentence(st.Err.Reason), Bad // whether it is connected is not known
+			return sentence(st.Err.What()), Bad // whether it is connected is not known
 		default:
-			return "Not connected. " + sentence(st.Err.Reason), Bad
+			return "Not connected. " + sentence(st.Err.What()), Bad
 		}
 		return "Not connected.", None
 	case st.State == tokensource.StateLoginRequired:

@@ -237,8 +237,9 @@ func TestLoginByPIN(t *testing.T) {
 	}
 	silent(t, p, login.Text(), consent.PIN)
 
+	// The server knows that its site uses the unnamed account, which is not connected.
 	status := proxy.Terminal(nil, "authinject", "status")
-	if code := status.Wait(); code != 0 || !strings.Contains(status.Text(), "fry") {
+	if code := status.Wait(); code != 1 || !strings.Contains(status.Text(), "fry") || !strings.Contains(status.Text(), "run: caddy authinject login a") {
 		t.Errorf("status: code %d:\n%s", code, status.Text())
 	}
 
@@ -287,7 +288,7 @@ func TestCommandsThatFail(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"sttaus"}, `unknown command "sttaus"; known are login`},
+		{[]string{"sttaus"}, `unknown command "sttaus" (did you mean status?); known are`},
 		{[]string{"login", "b"}, `unknown source "b"; configured are: a`},
 		{[]string{"login", "a", "--account", "x\x01"}, "an account's name has"},
 		{[]string{"logout", "a"}, "a is not connected"},
@@ -350,12 +351,12 @@ func TestSeal(t *testing.T) {
 	if text := records(); strings.Contains(text, "access_token") || !strings.Contains(text, `"sealed"`) {
 		t.Error("the record lies in the clear")
 	}
-	status := proxy.Terminal(key, "authinject", "status", "a", "--config", "sealed.caddyfile")
+	status := proxy.Terminal(key, "authinject", "status", "a", "--config", "sealed.caddyfile", "--storage")
 	if code := status.Wait(); code != 0 || !strings.Contains(status.Text(), "Connected, renews by itself") {
 		t.Errorf("status: code %d:\n%s", code, status.Text())
 	}
 	// With another key, status says that the record is sealed, and changes nothing.
-	lost := proxy.Terminal([]string{"KEY=" + strings.Repeat("x", 32)}, "authinject", "status", "--config", "sealed.caddyfile")
+	lost := proxy.Terminal([]string{"KEY=" + strings.Repeat("x", 32)}, "authinject", "status", "--config", "sealed.caddyfile", "--storage")
 	if code := lost.Wait(); code != 1 || !strings.Contains(lost.Text(), "The stored record is sealed under the encryption key") || strings.Contains(lost.Text(), "Not connected") {
 		t.Errorf("status with another key: code %d:\n%s", code, lost.Text())
 	}

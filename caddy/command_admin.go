@@ -1,0 +1,118 @@
+package caddy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+)
+
+// adminTimeout is how long a command waits for the state that the admin API answers with. It asks no
+// provider for that.
+const adminTimeout = 5 * time.Second
+
+// pathSegment escapes a name for a path, with its dots: "." and ".." would be other paths.
+func pathSegment(name string) string { return strings.ReplaceAll(url.PathEscape(name), ".", "%2E") }
+
+// adminAddress returns the address of the admin API: the flag's, the configured one, or the
+// default, which the environment variable CADDY_ADMIN can change.
+func (c *commandConfig) adminAddress() (string, error) {
+	if _, err := os.Stat(defaultConfig); c.address != "" || c.file == "" && err != nil {
+		return caddycmd.DetermineAdminAPIAddress(c.address, nil, "", "")
+	}
+	raw, err := c.read()
+	if err != nil {
+		return "", err
+	}
+	return caddycmd.DetermineAdminAPIAddress("", raw, c.file, "")
+}
+
+// adminError is an answer of the admin API that is an error.
+type adminError struct{ text string }
+
+func (e adminError) Error() string { return e.text }
+
+// getAdmin reads an answer of the admin API at an address into a value.
+func getAdmin(ctx context.Context, address, path string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		res, err := caddycmd.AdminAPIRequest(address, http.MethodGet, path, nil, nil)
+		if err != nil {
+			done <- answerError(err)
+			return
+		}
+		defer res.Body.Close()
+		done <- json.NewDecoder(io.LimitReader(res.Body, 64<<20)).Decode(into)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// answerError returns the error that the admin API answered, or err if it did not answer.
+func answerError(err error) error {
+	at := strings.IndexByte(err.Error(), '{')
+	var answer caddy.APIError
+	if at >= 0 && json.Unmarshal([]byte(err.Error()[at:]), &answer) == nil && answer.Message != "" {
+		return adminError{answer.Message}
+	}
+	return err
+}
+
+// notRunning says why a server at an address was not asked.
+func notRunning(address string, err error) string {
+	switch {
+	case errors.As(err, new(adminError)):
+		return fmt.Sprintf("the server at %s answers: %v", address, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("the admin API at %s does not answer", address)
+	case strings.HasPrefix(err.Error(), "performing request: "):
+		return fmt.Sprintf("no server answers at %s, the address of the admin API", address)
+	}
+	return fmt.Sprintf("the admin API at %s does not answer as a server with this module", address)
+}
+
+// postAccount asks the running server to refresh or sync an account. It returns the account's state
+// afterwards, or why that failed.
+func postAccount(address, source, account, action string) (st accountStatus, err error) {
+	path := adminBase + "sources/" + pathSegment(source)
+	if account != "" {
+		path += "/" + pathSegment(account)
+	}
+	path += "/" + action
+	res, err := caddycmd.AdminAPIRequest(address, http.MethodPost, path, nil, nil)
+	if err != nil {
+		// The error ends with the server's answer, as JSON.
+		if at := strings.IndexByte(err.Error(), '{'); at >= 0 && json.Unmarshal([]byte(err.Error()[at:]), &st) == nil && st.Error != "" {
+			return st, errors.New(st.Error)
+		}
+		if answer := answerError(err); errors.As(answer, new(adminError)) {
+			return st, answer
+		}
+		return st, fmt.Errorf("asking the admin API at %s: %s; start the server with caddy run, "+
+			"or name the address of its admin API with --address (%w)", address, notRunning(address, err), err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	if err != nil {
+		return st, fmt.Errorf("reading the answer of the admin API: %w", err)
+	}
+	if err := json.Unmarshal(body, &st); err != nil {
+		return st, fmt.Errorf("the admin API at %s sent an answer that is not a status", address)
+	}
+	return st, nil
+}

@@ -1,0 +1,41 @@
+package caddy_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
+)
+
+// A variable that is not set is named, with what to do.
+func TestPlaceholderWithoutValue(t *testing.T) {
+	isolate(t)
+	t.Setenv("TOKEN_THAT_IS_NOT_SET", "")
+	upstream := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(upstream.Close)
+	addr := rig.FreeAddr(t)
+	run(t, rig.Caddyfile{}.Source("a", "token {env.TOKEN_THAT_IS_NOT_SET}").
+		Site("http://"+addr, "bind 127.0.0.1", "authinject a "+upstream.URL))
+	status, body, _ := get(t, "http://"+addr+"/")
+	var problem struct{ Detail, Problem string }
+	if err := json.Unmarshal([]byte(body), &problem); err != nil || status != http.StatusBadGateway || problem.Problem != "value" ||
+		!strings.Contains(problem.Detail, "evaluated placeholder {env.TOKEN_THAT_IS_NOT_SET} is empty: check the variable or file") {
+		t.Errorf("got %d %s", status, body)
+	}
+}
+
+// An address in a problem body can be copied as it stands there.
+func TestLoginURLCanBeCopied(t *testing.T) {
+	isolate(t)
+	addr := rig.FreeAddr(t)
+	run(t, rig.Caddyfile{}.
+		Source("a", "grant authorization_code", "client_id c", "client_auth none", "authorize_url https://login.example.com/a", "token_url https://login.example.com/t").
+		Site("http://"+addr, "bind 127.0.0.1", "authinject_connect /connect*", "authinject a https://api.example.com {\n\taccount {http.request.header.X-Account}\n}"))
+	_, body, _ := get(t, "http://"+addr+"/", "X-Account", "leela")
+	if want := "/connect?account=leela&source=a\""; !strings.Contains(body, want) || strings.Contains(body, `\u0026`) {
+		t.Errorf("the body has no %s:\n%s", want, body)
+	}
+}

@@ -1,0 +1,132 @@
+package caddy
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/authinject/caddy-authinject/caddy/connect"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// accountStatus is the state of an account, for people and programs.
+type accountStatus struct {
+	Source     string            `json:"source"`
+	Account    string            `json:"account,omitempty"`
+	Grant      string            `json:"grant"`
+	State      tokensource.State `json:"state"`
+	Words      string            `json:"words"`
+	Generation uint64            `json:"generation,omitempty"`
+	Obtained   time.Time         `json:"obtained,omitzero"`
+	Expiry     time.Time         `json:"expiry,omitzero"`
+	RefreshAt  time.Time         `json:"refresh_at,omitzero"`
+	Live       bool              `json:"live"`
+	Refused    bool              `json:"refused,omitempty"`
+	Renews     bool              `json:"renews"`
+	Scope      string            `json:"scope,omitempty"`
+	// MissingScopes are the configured scopes that the provider did not grant.
+	MissingScopes []string          `json:"missing_scopes,omitempty"`
+	Variables     map[string]string `json:"variables,omitempty"`
+	Class         tokensource.Class `json:"class,omitempty"`
+	Error         string            `json:"error,omitempty"`
+	// Problem is the error in one word, and Remedy what to do: docs/troubleshooting.md has both.
+	Problem string `json:"problem,omitempty"`
+	Remedy  string `json:"remedy,omitempty"`
+	// Warnings are reasons to look at an account whose token serves all the same.
+	Warnings []string `json:"warnings,omitempty"`
+	// ProviderSaid is what the provider said of the last failure, if the request asks for it.
+	ProviderSaid string `json:"provider_said,omitempty"`
+	Attempts     int    `json:"attempts,omitempty"`
+	Unsaved      bool   `json:"unsaved,omitempty"`
+	// Disconnected is true if a person disconnected the account.
+	Disconnected bool `json:"disconnected,omitempty"`
+	// From is set by the command status: the running server, or the storage.
+	From string `json:"from,omitempty"`
+}
+
+func newAccountStatus(st tokensource.Status, grant string) accountStatus {
+	s := accountStatus{
+		Source: st.Source, Account: st.Account, Grant: grant, State: st.State, Generation: st.Generation,
+		Obtained: st.Obtained, Expiry: st.Expiry, RefreshAt: st.RefreshAt, Live: st.Live, Refused: st.Refused,
+		Renews: st.Renews, Scope: st.Scope, MissingScopes: st.MissingScopes, Variables: st.Variables,
+		Attempts: st.Attempts, Unsaved: st.Unsaved, Disconnected: st.Disconnected,
+	}
+	s.Words, _ = connect.Describe(st, time.Now())
+	if g, err := newGrant(grant); err == nil && !isInteractive(g) && st.State == tokensource.StateLoginRequired {
+		// No person can log in: the configuration has the refresh token.
+		s.Words = "The refresh token is refused. Configure another one."
+		if st.Live {
+			s.Words += " The token in use stays valid to its end."
+		}
+	}
+	for i, problem := range st.Problems() {
+		if refused := st.Refused && st.Err == nil && i == 0 && !st.Renews && st.Live; problem == st.Err || refused {
+			s.Class, s.Error = problem.Class, problem.Error()
+			s.Problem, s.Remedy = problem.Problem(), problem.Remedy()
+			continue
+		}
+		s.Warnings = append(s.Warnings, problem.Error())
+	}
+	return s
+}
+
+// detailed returns s with what the provider said.
+func (s accountStatus) detailed(st tokensource.Status, details bool) accountStatus {
+	if details && st.Err != nil {
+		s.ProviderSaid = st.Err.ProviderSaid()
+	}
+	return s
+}
+
+// The exit statuses of `caddy authinject status`. Status 1 is also that of a command that failed.
+const (
+	exitFine = iota
+	exitLogin
+	exitOperator
+	exitWait
+)
+
+// exit returns the exit status that the account calls for.
+func (s accountStatus) exit() int {
+	class := s.Class
+	if s.Live && class == tokensource.ClassWait {
+		class = "" // the token serves, and the next attempt needs nobody
+	}
+	switch {
+	case class == tokensource.ClassOperator:
+		return exitOperator
+	case s.Disconnected && s.Account != "":
+		return exitFine // a person wanted that
+	case class == tokensource.ClassLogin, s.State == tokensource.StateLoginRequired:
+		return exitLogin
+	case !s.Live, s.Unsaved:
+		return exitWait
+	}
+	return exitFine
+}
+
+// urgency orders the exit statuses.
+var urgency = map[int]int{exitFine: 0, exitWait: 1, exitLogin: 2, exitOperator: 3}
+
+// exitOf returns the exit status of all accounts, and what it says in words.
+func exitOf(list []accountStatus) (status int, words string) {
+	for _, st := range list {
+		if exit := st.exit(); urgency[exit] > urgency[status] {
+			status = exit
+		}
+	}
+	return status, map[int]string{
+		exitLogin: "a login is needed", exitOperator: "the configuration must be changed",
+		exitWait: "not every account has a token, or has it stored; it is tried again by itself",
+	}[status]
+}
+
+// stateWord returns the state for the table.
+func (s accountStatus) stateWord() string {
+	if s.Refused && s.Live && !s.Renews {
+		return "refused"
+	}
+	if g, err := newGrant(s.Grant); err == nil && s.From == fromStorage && !g.Traits().Stored {
+		return "unknown"
+	}
+	return string(cmp.Or(s.State, tokensource.StateNone))
+}
