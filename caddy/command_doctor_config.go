@@ -41,21 +41,19 @@ type surveyed struct {
 	around routes
 }
 
-// Mistakes of a configuration, and what they name.
+// The parts of an error about a configuration that say what to do.
 var (
-	unknownName = regexp.MustCompile(`unknown (?:option|grant|provider|source) "?([^"; ]+)"?; (?:allowed|known|configured) are:? (.*?)(?:, at .*)?$`)
-	envName     = regexp.MustCompile(`\{env\.([^{}]+)\}`)
+	mistyped = regexp.MustCompile(`unknown \w+ "?([^"; ]+?)"? \(did you mean ([^ ?]+)\?\)`)
+	envName  = regexp.MustCompile(`\{env\.([^{}]+)\}`)
 )
 
 // misconfigured reports why a configuration cannot be loaded.
 func misconfigured(report *doctor.Report, err error) {
 	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(),
 		Remedy: "correct the line that the error names"}
-	if found := unknownName.FindStringSubmatch(err.Error()); found != nil {
-		if like := doctor.Nearest(found[1], strings.Split(found[2], ", "), max(len(found[1])/4, 2)); like != "" {
-			step.Remedy = fmt.Sprintf("write %s instead of %s", like, found[1])
-			report.Change(doctor.Change{In: "the line that the error names", Remove: found[1] + " …", Add: like + " …"})
-		}
+	if found := mistyped.FindStringSubmatch(err.Error()); found != nil {
+		step.Remedy = fmt.Sprintf("write %s instead of %s", found[2], found[1])
+		report.Change(doctor.Change{In: "the line that the error names", Remove: found[1] + " …", Add: found[2] + " …"})
 	} else if found := envName.FindStringSubmatch(err.Error()); found != nil {
 		step.Remedy = fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell", found[1])
 	}
@@ -91,6 +89,14 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 	}
 	var implied []string
 	p.Upstreams, implied = config.upstreams(name)
+	for i, u := range p.Upstreams {
+		for _, destination := range src.Destinations {
+			const misspelt = 3 // letters
+			if distance(u.Address, destination, misspelt) < misspelt {
+				p.Upstreams[i].Meant = destination
+			}
+		}
+	}
 	if src.destinations.isZero() {
 		p.Destinations, err = authinject.ParseDestinations(implied...)
 		return p, err

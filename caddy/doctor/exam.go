@@ -58,6 +58,8 @@ type Secret struct {
 type Upstream struct {
 	Address string // as the configuration has it
 	Target  authinject.Target
+	// Meant is a destination that is written almost like Address, if there is one.
+	Meant string
 }
 
 // Options are what the operator asked for.
@@ -257,9 +259,6 @@ func (x *exam) clock() {
 	}
 }
 
-// misspelt is in how many letters an upstream may differ from a destination that was probably meant.
-const misspelt = 2
-
 // upstreams checks that the upstreams of the routes may get the token.
 func (x *exam) upstreams() {
 	for _, u := range x.Upstreams {
@@ -278,8 +277,8 @@ func (x *exam) upstreams() {
 			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is not among the "+
 				"destinations of the source (%s)",
 				u.Address, x.Destinations), "if the upstream is right, add it to destinations; else correct the upstream")
-			if like := Nearest(u.Address, strings.Fields(x.Destinations.String()), misspelt); like != "" {
-				x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address, Add: "authinject … " + like})
+			if u.Meant != "" {
+				x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address, Add: "authinject … " + u.Meant})
 				continue
 			}
 			old := ""

@@ -35,12 +35,3 @@ func TestReportIsClean(t *testing.T) {
 		t.Error("a failure is none")
 	}
 }
-
-func TestNearest(t *testing.T) {
-	words := []string{"token_url", "token", "scopes", "client_id", "client_secret"}
-	for text, want := range map[string]string{"token_uri": "token_url", "scope": "scopes", "cleint_id": "client_id", "audience": "", "": ""} {
-		if got := Nearest(text, words, 2); got != want {
-			t.Errorf("%s: got %q, want %q", text, got, want)
-		}
-	}
-}
