@@ -49,7 +49,8 @@ with "source", "step", "status" (ok, warn, fail, skip), "text" and "remedy"; and
 	d.config.flags(cmd)
 	d.config.accountFlag(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
-	cmd.Flags().BoolVar(&d.options.TryAuth, "try-auth", false, "Try the other values of client_auth if the client is not accepted")
+	cmd.Flags().BoolVar(&d.options.TryAuth, "try-auth", false,
+		"Try the other values of client_auth if the client is not accepted")
 	cmd.Flags().BoolVar(&d.options.Refresh, "refresh", false, "Request a new token even if there is a live one")
 	cmd.Flags().StringVar(&d.options.Probe, "probe", "", "A URL of the upstream to request with the token")
 	return cmd
@@ -92,7 +93,8 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	names := slices.Sorted(maps.Keys(app.pooled))
 	if d.source != "" {
 		if _, _, err := app.source(d.source); err != nil {
-			report.Add(doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: "name a source of the configuration"})
+			report.Add(doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(),
+				Remedy: "name a source of the configuration"})
 			return report
 		}
 		names = []string{d.source}
@@ -103,7 +105,8 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 			Remedy: "add one to the global option authinject; caddy authinject init writes one"})
 		return report
 	case len(names) > 1 && (d.options.Probe != "" || d.config.account != ""):
-		report.Add(doctor.Step{Name: "configuration", Status: doctor.Fail, Text: "--probe and --account belong to one source",
+		report.Add(doctor.Step{Name: "configuration", Status: doctor.Fail,
+			Text:   "--probe and --account belong to one source",
 			Remedy: "name the source: caddy authinject doctor <source>"})
 		return report
 	}

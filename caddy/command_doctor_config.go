@@ -41,16 +41,17 @@ type surveyed struct {
 	around routes
 }
 
-// Mistakes of a configuration, and what they name.
+// The parts of an error about a configuration that say what to do.
 var (
-	unknownName = regexp.MustCompile(`unknown [a-z]+ "([^"]+)".* \(did you mean ([^ ?]+)\?\)`)
-	envName     = regexp.MustCompile(`\{env\.([^{}]+)\}`)
+	mistyped = regexp.MustCompile(`unknown \w+ "?([^"; ]+?)"? \(did you mean ([^ ?]+)\?\)`)
+	envName  = regexp.MustCompile(`\{env\.([^{}]+)\}`)
 )
 
 // misconfigured reports why a configuration cannot be loaded.
 func misconfigured(report *doctor.Report, err error) {
-	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: "correct the line that the error names"}
-	if found := unknownName.FindStringSubmatch(err.Error()); found != nil {
+	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(),
+		Remedy: "correct the line that the error names"}
+	if found := mistyped.FindStringSubmatch(err.Error()); found != nil {
 		step.Remedy = fmt.Sprintf("write %s instead of %s", found[2], found[1])
 		report.Change(doctor.Change{In: "the line that the error names", Remove: found[1] + " …", Add: found[2] + " …"})
 	} else if found := envName.FindStringSubmatch(err.Error()); found != nil {
@@ -88,6 +89,14 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 	}
 	var implied []string
 	p.Upstreams, implied = config.upstreams(name)
+	for i, u := range p.Upstreams {
+		for _, destination := range src.Destinations {
+			const misspelt = 3 // letters
+			if distance(u.Address, destination, misspelt) < misspelt {
+				p.Upstreams[i].Meant = destination
+			}
+		}
+	}
 	if src.destinations.isZero() {
 		p.Destinations, err = authinject.ParseDestinations(implied...)
 		return p, err
@@ -140,7 +149,8 @@ func (s *surveyed) proxies(source string, found func(proxy, transport map[string
 			}
 		case map[string]any:
 			transport, _ := part["transport"].(map[string]any)
-			if part["handler"] == "reverse_proxy" && transport["protocol"] == "authinject" && transport["source"] == source {
+			if part["handler"] == "reverse_proxy" && transport["protocol"] == "authinject" &&
+				transport["source"] == source {
 				found(part, transport)
 			}
 			for _, key := range slices.Sorted(maps.Keys(part)) {
@@ -208,7 +218,8 @@ func (s *surveyed) guards(source string, report *doctor.Report) {
 		}
 	})
 	if !used {
-		add("callers", doctor.Warn, "no route uses this source", "add the directive authinject "+source+" <upstream> to a site")
+		add("callers", doctor.Warn, "no route uses this source",
+			"add the directive authinject "+source+" <upstream> to a site")
 		return
 	}
 	if open := s.around.open[source]; len(open) > 0 {
@@ -220,9 +231,11 @@ func (s *surveyed) guards(source string, report *doctor.Report) {
 	}
 	switch {
 	case slices.Contains(allowed, "*"):
-		add("web_pages", doctor.Warn, "every web page in a browser that can reach the proxy can use the token (allow_origins *)",
+		add("web_pages", doctor.Warn, "every web page in a browser that can reach the proxy can use the token "+
+			"(allow_origins *)",
 			"name the origins of your own pages")
-		report.Change(doctor.Change{In: "the directive authinject", Remove: "allow_origins *", Add: "allow_origins https://<your page>"})
+		report.Change(doctor.Change{In: "the directive authinject", Remove: "allow_origins *",
+			Add: "allow_origins https://<your page>"})
 	case len(allowed) > 0:
 		add("web_pages", doctor.OK, "web pages of these origins can use the token: "+strings.Join(allowed, ", "), "")
 	default:
@@ -234,12 +247,14 @@ func (s *surveyed) guards(source string, report *doctor.Report) {
 func (s *surveyed) listeners() (list []doctor.Listener) {
 	add := func(listen, use string) {
 		address, err := caddy.ParseNetworkAddress(listen)
-		if err != nil || address.IsUnixNetwork() || address.IsFdNetwork() || !strings.HasPrefix(cmp.Or(address.Network, "tcp"), "tcp") {
+		if err != nil || address.IsUnixNetwork() || address.IsFdNetwork() ||
+			!strings.HasPrefix(cmp.Or(address.Network, "tcp"), "tcp") {
 			return
 		}
 		const most = 10 // of a range of ports
 		for i := range min(address.PortRangeSize(), most) {
-			list = append(list, doctor.Listener{Network: cmp.Or(address.Network, "tcp"), Address: address.JoinHostPort(i), Use: use})
+			list = append(list, doctor.Listener{Network: cmp.Or(address.Network, "tcp"),
+				Address: address.JoinHostPort(i), Use: use})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Apps.HTTP.Servers)) {

@@ -531,17 +531,22 @@ func TestDoctorInterrupted(t *testing.T) {
 	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	answer := make(chan struct{})
-	srv.Script(tokensourcetest.HoldAnswer(answer))
+	app, err := (&commandConfig{file: file}).load()
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, interrupt := context.WithCancel(t.Context())
+	srv.Script(tokensourcetest.HoldAnswer(ctx.Done()))
 	ended := make(chan *doctor.Report)
 	go func() { ended <- (&doctorRun{config: commandConfig{file: file}}).examine(ctx) }()
 	if err := srv.WaitTokenRequests(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	interrupt()
-	close(answer)
 	wantStep(t, <-ended, doctor.Fail, "token", "no token came in time", "")
+	if st, err := app.pooled["a"].source.Stored(t.Context(), ""); err != nil || st.Generation != 1 || !st.Live {
+		t.Errorf("when doctor has ended, the storage holds %+v, %v", st, err)
+	}
 	r := diagnose(t, doctorRun{}, config, token)
 	wantStep(t, r, doctor.OK, "token", "no token request was needed", "")
 	tokensourcetest.Report(t, srv.CheckReuse())

@@ -136,7 +136,8 @@ func (r *initRun) write(text string) error {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	fmt.Fprintf(r.questions, "Wrote %s. Fill in what its comments say; then \"caddy authinject doctor --config %s\" checks it.\n", r.output, r.output)
+	fmt.Fprintf(r.questions, "Wrote %s. Fill in what its comments say; then \"caddy authinject doctor "+
+		"--config %s\" checks it.\n", r.output, r.output)
 	return nil
 }
 
@@ -249,7 +250,8 @@ func (r *initRun) chooseGrant(server *discover.Server) (string, error) {
 	case r.grant != "" && server.GrantTypes == nil:
 		return r.grant, nil // the metadata does not say
 	case r.grant != "" && !slices.Contains(has, r.grant):
-		return "", fmt.Errorf("%s does not have the grant %s; it has %s", server.Issuer, r.grant, cmp.Or(strings.Join(has, ", "), "neither"))
+		return "", fmt.Errorf("%s does not have the grant %s; it has %s", server.Issuer, r.grant,
+			cmp.Or(strings.Join(has, ", "), "neither"))
 	case r.grant != "":
 		return r.grant, nil
 	case len(has) == 0:
@@ -287,7 +289,8 @@ func (r *initRun) planOfOpenAPI(ctx context.Context) (*discover.Plan, error) {
 			return nil, err
 		}
 	}
-	ways := slices.DeleteFunc(slices.Clone(document.Ways), func(w discover.Way) bool { return r.grant != "" && w.Grant != "" && w.Grant != r.grant })
+	ways := slices.DeleteFunc(slices.Clone(document.Ways),
+		func(w discover.Way) bool { return r.grant != "" && w.Grant != "" && w.Grant != r.grant })
 	if len(ways) == 0 {
 		return nil, fmt.Errorf("--openapi %s: it has no security scheme for the grant %s", r.openAPI, r.grant)
 	}

@@ -55,7 +55,8 @@ func CheckURL(what, raw string) error {
 	case u.Scheme == "https", u.Scheme == "http" && host.IsLoopback(u.Hostname()):
 		return nil
 	case u.Scheme == "http":
-		return fmt.Errorf("%s must be https: plain http is allowed only on loopback, and %s is another host", what, u.Hostname())
+		return fmt.Errorf("%s must be https: plain http is allowed only on loopback, and %s is another host",
+			what, u.Hostname())
 	}
 	return fmt.Errorf("%s must be https", what)
 }
@@ -64,7 +65,8 @@ func CheckURL(what, raw string) error {
 // of its network link, where administration endpoints and the metadata services of clouds are.
 func checkNear(what, raw, from string) error {
 	if host.IsNear(host.OfURL(raw)) && !host.IsNear(host.OfURL(from)) {
-		return fmt.Errorf("%s is on this machine or its network link, and %s is not; it is not used", what, host.Origin(from))
+		return fmt.Errorf("%s is on this machine or its network link, and %s is not; it is not used", what,
+			host.Origin(from))
 	}
 	return nil
 }
@@ -79,7 +81,7 @@ func (c *Client) get(ctx context.Context, at string, limit int64) (*answer, erro
 	}
 	req.Header.Set("Accept", "application/json, */*;q=0.5")
 	req.Header.Set("User-Agent", "authinject")
-	var base http.RoundTripper = http.DefaultTransport
+	base := http.DefaultTransport
 	if c.Transport != nil {
 		base = c.Transport
 	}
@@ -115,7 +117,8 @@ func shown(raw string) string {
 	if raw == "" {
 		return "nothing"
 	}
-	if len(raw) > 200 || strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r > '~' }) || CheckURL("", raw) != nil {
+	odd := strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r > '~' })
+	if odd || len(raw) > 200 || CheckURL("", raw) != nil {
 		return "something that is not an https URL"
 	}
 	return raw

@@ -113,13 +113,16 @@ func ReadOpenAPI(content []byte, base string) (*OpenAPI, error) {
 	if len(found.Ways) == 0 {
 		why := "it has no securitySchemes"
 		if len(unused) > 0 {
-			why = fmt.Sprintf("its security schemes (%q) are neither oauth2 with clientCredentials or authorizationCode, nor openIdConnect, nor http bearer",
+			why = fmt.Sprintf("its security schemes (%q) are neither oauth2 with clientCredentials or "+
+				"authorizationCode, nor openIdConnect, nor http bearer",
 				unused)
 		}
 		return nil, errors.New("the document does not say how to get a token: " + why)
 	}
 	order := []string{"client_credentials", "", "authorization_code", "static"}
-	slices.SortStableFunc(found.Ways, func(a, b Way) int { return slices.Index(order, a.Grant) - slices.Index(order, b.Grant) })
+	slices.SortStableFunc(found.Ways, func(a, b Way) int {
+		return slices.Index(order, a.Grant) - slices.Index(order, b.Grant)
+	})
 	return found, nil
 }
 

@@ -38,7 +38,8 @@ var ErrUnsafe = errors.New("it holds characters that cannot stand in a Caddyfile
 // block, no placeholder, no quotation and no other line.
 func isSafe(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(c rune) bool {
-		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("._~:/?[]@!$&'()*+,;=%-|^", c)
+		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') &&
+			!strings.ContainsRune("._~:/?[]@!$&'()*+,;=%-|^", c)
 	})
 }
 

@@ -94,7 +94,9 @@ func (c *Client) serverAt(ctx context.Context, at, issuer string) (*Server, erro
 		name string
 		url  *string
 	}{
-		{"authorization_endpoint", &found.AuthorizeURL}, {"token_endpoint", &found.TokenURL}, {"revocation_endpoint", &found.RevokeURL},
+		{"authorization_endpoint", &found.AuthorizeURL},
+		{"token_endpoint", &found.TokenURL},
+		{"revocation_endpoint", &found.RevokeURL},
 	} {
 		if *endpoint.url == "" {
 			continue
@@ -149,5 +151,6 @@ func (c *Client) document(ctx context.Context, at string, into any) error {
 
 // isNoScope reports whether text cannot be one scope (RFC 6749 section 3.3).
 func isNoScope(text string) bool {
-	return text == "" || len(text) > 200 || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' })
+	return text == "" || len(text) > 200 || strings.ContainsFunc(text,
+		func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' })
 }

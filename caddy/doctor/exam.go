@@ -58,6 +58,8 @@ type Secret struct {
 type Upstream struct {
 	Address string // as the configuration has it
 	Target  authinject.Target
+	// Meant is a destination that is written almost like Address, if there is one.
+	Meant string
 }
 
 // Options are what the operator asked for.
@@ -138,7 +140,8 @@ func (x *exam) secrets(ctx context.Context) bool {
 		case err == nil:
 			x.ok("secrets", s.Option+" can be read from "+s.From)
 		case s.Replaced:
-			x.warn("secrets", fmt.Sprintf("%s cannot be read: %s is %s; a stored refresh token does without it", s.Option, s.From, whyUnreadable(s.From, err)),
+			x.warn("secrets", fmt.Sprintf("%s cannot be read: %s is %s; a stored refresh token does without "+
+				"it", s.Option, s.From, whyUnreadable(s.From, err)),
 				secretRemedy(s.From))
 		default:
 			readable = false
@@ -215,7 +218,8 @@ func (x *exam) metadata(ctx context.Context) bool {
 	found, err := (&discover.Client{Transport: x.recorder}).Server(ctx, x.issuer)
 	if err != nil {
 		x.fail("metadata", "the metadata of the issuer cannot be used: "+err.Error(),
-			"correct issuer; it is the value that the provider's metadata has as \"issuer\"; or configure token_url instead")
+			"correct issuer; it is the value that the provider's metadata has as \"issuer\"; or configure "+
+				"token_url instead")
 		return false
 	}
 	x.server = found
@@ -242,7 +246,8 @@ func (x *exam) clock() {
 	if skew < 0 {
 		skew, direction = -skew, "behind"
 	}
-	const remedy = "synchronize the clock of this machine (timedatectl set-ntp true, or chronyd); if it is right, the provider's is wrong"
+	const remedy = "synchronize the clock of this machine (timedatectl set-ntp true, or chronyd); if it is " +
+		"right, the provider's is wrong"
 	text := fmt.Sprintf("the clock of this machine is %s %s the provider's", skew, direction)
 	switch {
 	case skew >= badSkew:
@@ -253,9 +258,6 @@ func (x *exam) clock() {
 		x.ok("clock", "the clock of this machine agrees with the provider's")
 	}
 }
-
-// misspelt is in how many letters an upstream may differ from a destination that was probably meant.
-const misspelt = 2
 
 // upstreams checks that the upstreams of the routes may get the token.
 func (x *exam) upstreams() {
@@ -269,19 +271,22 @@ func (x *exam) upstreams() {
 			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is plain http, "+
 				"where others on the way can read the token", u.Address),
 				"use https:// for the upstream; only if the network is trusted, add http:// and its host to destinations")
-			x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address, Add: "authinject … https://" + u.Target.Host})
+			x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address,
+				Add: "authinject … https://" + u.Target.Host})
 		default:
-			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is not among the destinations of the source (%s)",
+			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is not among the "+
+				"destinations of the source (%s)",
 				u.Address, x.Destinations), "if the upstream is right, add it to destinations; else correct the upstream")
-			if like := Nearest(u.Address, strings.Fields(x.Destinations.String()), misspelt); like != "" {
-				x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address, Add: "authinject … " + like})
+			if u.Meant != "" {
+				x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address, Add: "authinject … " + u.Meant})
 				continue
 			}
 			old := ""
 			if x.Configured != nil {
 				old = "destinations " + strings.Join(x.Configured, " ")
 			}
-			x.change("destinations", old, strings.TrimSpace(strings.Join(slices.Concat(x.Configured, []string{origin(u.Target)}), " ")))
+			x.change("destinations", old, strings.TrimSpace(strings.Join(slices.Concat(x.Configured,
+				[]string{origin(u.Target)}), " ")))
 		}
 	}
 }

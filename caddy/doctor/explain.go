@@ -36,23 +36,26 @@ func (x *exam) explain(ctx context.Context, err error) {
 		x.unanswered(failure)
 	case slices.Contains([]string{"invalid_client", "incorrect_client_credentials"}, failure.Code),
 		failure.Status == http.StatusUnauthorized:
-		x.refusedClient(ctx, answered+": it did not accept the client id, the client secret, or the way in which they are sent")
+		x.refusedClient(ctx, answered+": it did not accept the client id, the client secret, or the way in "+
+			"which they are sent")
 	case failure.Code == "invalid_request":
-		x.refusedClient(ctx, answered+": it does not understand the request; often it looks for the client's credentials in another place, "+
-			"or a parameter such as audience is missing")
+		x.refusedClient(ctx, answered+": it does not understand the request; often it looks for the client's "+
+			"credentials in another place, or a parameter such as audience is missing")
 	case failure.Code == "invalid_scope":
 		accepted()
 		x.refusedScope(answered)
 	case failure.Code == "invalid_target":
 		accepted()
-		x.fail("grant", answered+": it does not know the API that the token is for", "correct token_param resource or token_param audience")
+		x.fail("grant", answered+": it does not know the API that the token is for",
+			"correct token_param resource or token_param audience")
 	case failure.Code == "unauthorized_client":
 		accepted()
 		x.fail("grant", fmt.Sprintf("%s: the client %s may not use the grant %s", answered, cfg.ClientID, x.GrantName),
 			"allow this grant for the client at the provider, or use another grant")
 	case failure.Code == "unsupported_grant_type":
 		accepted()
-		x.fail("grant", fmt.Sprintf("%s: the provider has no grant %s", answered, x.GrantName), "use another grant"+x.knownGrants())
+		x.fail("grant", fmt.Sprintf("%s: the provider has no grant %s", answered, x.GrantName),
+			"use another grant"+x.knownGrants())
 	case failure.Class == tokensource.ClassLogin:
 		if failure.Code != "" {
 			accepted()
@@ -120,7 +123,8 @@ func (x *exam) authHint(now tokensource.ClientAuth) string {
 		}
 	}
 	if !x.TryAuth {
-		return ", and client_auth; --try-auth tries the other ways (a provider may lock the client out after several failures)"
+		return ", and client_auth; --try-auth tries the other ways (a provider may lock the client out after " +
+			"several failures)"
 	}
 	return ", and client_auth"
 }
@@ -136,7 +140,8 @@ func withoutRaw(auth tokensource.ClientAuth) string {
 // supported returns a way of client authentication that the provider supports, or nothing.
 func (x *exam) supported() string {
 	for _, auth := range tokensource.ClientAuths {
-		if slices.Contains(x.server.AuthMethods, string(auth)) && (auth != tokensource.ClientAuthNone || len(x.Config.ClientSecrets) == 0) {
+		public := auth == tokensource.ClientAuthNone
+		if slices.Contains(x.server.AuthMethods, string(auth)) && public == (len(x.Config.ClientSecrets) == 0) {
 			return string(auth)
 		}
 	}
@@ -145,15 +150,18 @@ func (x *exam) supported() string {
 
 // refusedScope reports invalid_scope.
 func (x *exam) refusedScope(answered string) {
-	remedy := "allow the scopes for the client at the provider, or remove those that it does not know; check scope_separator, too"
+	remedy := "allow the scopes for the client at the provider, or remove those that it does not know; check " +
+		"scope_separator, too"
 	if x.server != nil && x.server.Scopes != nil {
-		unknown := slices.DeleteFunc(slices.Clone(x.Config.Scopes), func(scope string) bool { return slices.Contains(x.server.Scopes, scope) })
+		unknown := slices.DeleteFunc(slices.Clone(x.Config.Scopes),
+			func(scope string) bool { return slices.Contains(x.server.Scopes, scope) })
 		if len(unknown) > 0 {
 			remedy = "the issuer's metadata does not name " + strings.Join(unknown, " ") + "; remove it"
 			x.changeScopes(unknown)
 		}
 	}
-	x.fail("scopes", fmt.Sprintf("%s: the provider does not grant the scopes %s to this client", answered, strings.Join(x.Config.Scopes, " ")), remedy)
+	x.fail("scopes", fmt.Sprintf("%s: the provider does not grant the scopes %s to this client", answered,
+		strings.Join(x.Config.Scopes, " ")), remedy)
 	if x.server == nil || x.server.Scopes == nil {
 		x.change("scopes", "scopes "+strings.Join(x.Config.Scopes, " "), "<scopes that the provider allows>")
 	}
@@ -174,7 +182,8 @@ const invented = "authinject-doctor"
 var probeParams = map[string]url.Values{
 	"client_credentials": {"grant_type": {"client_credentials"}},
 	"refresh_token":      {"grant_type": {"refresh_token"}, "refresh_token": {invented}},
-	"authorization_code": {"grant_type": {"authorization_code"}, "code": {invented}, "redirect_uri": {"http://127.0.0.1/"}},
+	"authorization_code": {"grant_type": {"authorization_code"}, "code": {invented},
+		"redirect_uri": {"http://127.0.0.1/"}},
 }
 
 // probeGrant is a grant that sends such a request.
@@ -194,10 +203,12 @@ func (x *exam) tryAuth(ctx context.Context, now *tokensource.ClientAuth) {
 	if !x.TryAuth || x.tokenURL == "" || x.Config.Grant.Traits().NoTokenURL {
 		return
 	}
-	ways := []tokensource.ClientAuth{tokensource.ClientSecretBasic, tokensource.ClientSecretPost, tokensource.ClientSecretBasicRaw, tokensource.ClientAuthNone}
+	ways := []tokensource.ClientAuth{tokensource.ClientSecretBasic, tokensource.ClientSecretPost,
+		tokensource.ClientSecretBasicRaw, tokensource.ClientAuthNone}
 	configured := x.auth()
 	if now == nil {
-		ways = slices.Insert(slices.DeleteFunc(ways, func(w tokensource.ClientAuth) bool { return w == configured }), 0, configured)
+		ways = slices.Insert(slices.DeleteFunc(ways,
+			func(w tokensource.ClientAuth) bool { return w == configured }), 0, configured)
 	} else {
 		ways = slices.DeleteFunc(ways, func(w tokensource.ClientAuth) bool { return w == *now })
 	}
@@ -225,7 +236,8 @@ func (x *exam) tryAuth(ctx context.Context, now *tokensource.ClientAuth) {
 			x.change("client_auth", old, string(way))
 			return
 		case lockedOut:
-			x.warn("try_auth", "the provider limits the attempts; tried so far: "+strings.Join(tried, ", "), "wait, and ask the provider which way the client must use")
+			x.warn("try_auth", "the provider limits the attempts; tried so far: "+strings.Join(tried, ", "),
+				"wait, and ask the provider which way the client must use")
 			return
 		}
 	}
@@ -275,7 +287,8 @@ func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) verdict {
 		return rejects
 	case failure.Status == http.StatusTooManyRequests:
 		return lockedOut
-	case slices.Contains([]string{"invalid_grant", "unauthorized_client", "invalid_scope", "invalid_target", "access_denied"}, failure.Code):
+	case slices.Contains([]string{"invalid_grant", "unauthorized_client", "invalid_scope", "invalid_target",
+		"access_denied"}, failure.Code):
 		return accepts
 	}
 	return rejects
@@ -287,5 +300,6 @@ func (x *exam) rawIsSame(ctx context.Context) bool {
 		return true
 	}
 	secret, err := x.Config.ClientSecrets[0](ctx)
-	return err != nil || url.QueryEscape(secret.Reveal()) == secret.Reveal() && url.QueryEscape(x.Config.ClientID) == x.Config.ClientID
+	return err != nil || url.QueryEscape(secret.Reveal()) == secret.Reveal() &&
+		url.QueryEscape(x.Config.ClientID) == x.Config.ClientID
 }

@@ -43,7 +43,8 @@ func Listeners(ctx context.Context, listeners []Listener, running func(Listener)
 				text = fmt.Sprintf("%s, for %s, is taken by %s", at, l.Use, holder)
 			}
 			if strings.HasPrefix(holder, "caddy ") {
-				add(Warn, text+", which may be the running server of this configuration", "if it is not, stop it, or choose another port")
+				add(Warn, text+", which may be the running server of this configuration",
+					"if it is not, stop it, or choose another port")
 				continue
 			}
 			add(Fail, text, "stop that process, or choose another port")
@@ -54,10 +55,12 @@ func Listeners(ctx context.Context, listeners []Listener, running func(Listener)
 				report.Change(Change{In: "the global options", Add: "admin localhost:<a free port>"})
 			}
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
-			add(Fail, fmt.Sprintf("%s, for %s, is not an address of this machine", at, l.Use), "correct the address in bind or of the site")
+			add(Fail, fmt.Sprintf("%s, for %s, is not an address of this machine", at, l.Use),
+				"correct the address in bind or of the site")
 		case errors.Is(err, fs.ErrPermission):
 			add(Fail, fmt.Sprintf("%s, for %s, may not be opened by this user", at, l.Use),
-				"use a port from 1024 on, or allow Caddy the lower ones: setcap cap_net_bind_service=+ep $(command -v caddy)")
+				"use a port from 1024 on, or allow Caddy the lower ones: setcap cap_net_bind_service=+ep "+
+					"$(command -v caddy)")
 		default:
 			add(Fail, fmt.Sprintf("%s, for %s, cannot be opened", at, l.Use), "correct the address in bind or of the site")
 		}

@@ -36,7 +36,8 @@ func (x *exam) endpoint(ctx context.Context, what, option, raw string) bool {
 	target := u
 	throughProxy := false
 	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u}); err == nil && proxy != nil {
-		x.warn("name", fmt.Sprintf("requests to the %s go through the proxy %s, which the environment names", what, proxy.Host),
+		x.warn("name", fmt.Sprintf("requests to the %s go through the proxy %s, which the environment names",
+			what, proxy.Host),
 			"if that is not intended, unset HTTPS_PROXY and HTTP_PROXY, or list the host in NO_PROXY")
 		target, throughProxy = proxy, true
 		what, option = "proxy", "HTTPS_PROXY"
@@ -79,7 +80,8 @@ func (x *exam) resolve(ctx context.Context, what, option, name string) ([]netip.
 }
 
 // connect opens a TCP connection.
-func (x *exam) connect(ctx context.Context, what, option string, target *url.URL, addresses []netip.Addr) (net.Conn, bool) {
+func (x *exam) connect(ctx context.Context, what, option string, target *url.URL,
+	addresses []netip.Addr) (net.Conn, bool) {
 	port := target.Port()
 	if port == "" {
 		port = map[string]string{"https": "443"}[target.Scheme]
@@ -110,7 +112,8 @@ func (x *exam) connect(ctx context.Context, what, option string, target *url.URL
 			"check the network of this machine or container, and its firewall")
 	case errors.As(failure, &timeout) && timeout.Timeout():
 		x.fail("tcp", fmt.Sprintf("%s did not answer within %s", at, connectTimeout),
-			fmt.Sprintf("check the firewall between this machine and the %s; if the way out is a proxy, set HTTPS_PROXY", what))
+			fmt.Sprintf("check the firewall between this machine and the %s; if the way out is a proxy, set "+
+				"HTTPS_PROXY", what))
 	default:
 		x.fail("tcp", fmt.Sprintf("no connection to %s could be opened", at), "check the network of this machine")
 	}
@@ -151,11 +154,13 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 	var invalid x509.CertificateInvalidError
 	switch now := time.Now(); {
 	case err == nil && leaf.NotAfter.Sub(now) < soonExpired:
-		x.warn("tls", fmt.Sprintf("the certificate of %s was issued by %s and ends soon, on %s", name, issuer, day(leaf.NotAfter)),
+		x.warn("tls", fmt.Sprintf("the certificate of %s was issued by %s and ends soon, on %s", name,
+			issuer, day(leaf.NotAfter)),
 			"if it is yours, renew it")
 		return true
 	case err == nil:
-		x.ok("tls", fmt.Sprintf("the certificate of %s was issued by %s and is valid until %s", name, issuer, day(leaf.NotAfter)))
+		x.ok("tls", fmt.Sprintf("the certificate of %s was issued by %s and is valid until %s", name, issuer,
+			day(leaf.NotAfter)))
 		return true
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && now.Before(leaf.NotBefore):
 		x.fail("tls", fmt.Sprintf("the certificate of %s is not valid before %s, and this machine says that it is %s",
@@ -167,7 +172,8 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 		x.fail("tls", fmt.Sprintf("the certificate is not for %s, but for %s", name, names(leaf)),
 			"check the host in "+option+": it may be another server than the one that you mean")
 	case errors.As(err, &unknown):
-		x.fail("tls", fmt.Sprintf("this machine does not trust the CA that issued the certificate of %s: %s", name, issuer), trustRemedy)
+		x.fail("tls", fmt.Sprintf("this machine does not trust the CA that issued the certificate of %s: %s",
+			name, issuer), trustRemedy)
 	default:
 		x.fail("tls", fmt.Sprintf("the certificate of %s, issued by %s, is not valid", name, issuer), trustRemedy)
 	}
@@ -175,7 +181,8 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 }
 
 // trustRemedy says how to trust a CA. Go reads the same places for all programs.
-const trustRemedy = "if the CA is your own, trust it: on Debian put its certificate (PEM) into /usr/local/share/ca-certificates/NAME.crt " +
+const trustRemedy = "if the CA is your own, trust it: on Debian put its certificate (PEM) into " +
+	"/usr/local/share/ca-certificates/NAME.crt " +
 	"and run update-ca-certificates; or start Caddy with SSL_CERT_FILE=/path/to/ca.pem; then restart Caddy"
 
 // authority names the issuer of a certificate.

@@ -28,7 +28,8 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 	}
 	target := authinject.Target{Scheme: u.Scheme, Host: u.Hostname(), Port: u.Port()}
 	if err := x.Destinations.Check(target); err != nil {
-		x.fail("upstream", fmt.Sprintf("%s was not requested: the token may not be sent there; the destinations of the source are %s",
+		x.fail("upstream", fmt.Sprintf("%s was not requested: the token may not be sent there; the "+
+			"destinations of the source are %s",
 			origin(target), x.Destinations), "probe a URL of a destination, or add the host to destinations")
 		return
 	}
@@ -69,9 +70,11 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 		x.fail("upstream", answer+": it knows the token, but does not allow this request",
 			"check scopes, and the rights of the account at the API")
 	case status >= 300 && status < 400:
-		x.warn("upstream", answer+", a redirect, which was not followed", "probe the URL that the redirect leads to, if it is a destination")
+		x.warn("upstream", answer+", a redirect, which was not followed",
+			"probe the URL that the redirect leads to, if it is a destination")
 	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
-		x.warn("upstream", answer+", which says nothing about the token", "probe a URL that exists and can be read with GET")
+		x.warn("upstream", answer+", which says nothing about the token",
+			"probe a URL that exists and can be read with GET")
 	case status >= 500:
 		x.warn("upstream", answer+": the upstream is in trouble", "wait, or look at the upstream's log")
 	case status >= 400:

@@ -99,7 +99,8 @@ func (r *Report) clean(text string) string {
 // printable replaces what is not printed by a space.
 func printable(text string) string {
 	return strings.Map(func(c rune) rune {
-		if c < ' ' || c >= 0x7f && c < 0xa0 || c == 0x2028 || c == 0x2029 || c >= 0x202a && c <= 0x202e || c >= 0x2066 && c <= 0x2069 {
+		if c < ' ' || c >= 0x7f && c < 0xa0 || c == 0x2028 || c == 0x2029 || c >= 0x202a && c <= 0x202e ||
+			c >= 0x2066 && c <= 0x2069 {
 			return ' '
 		}
 		return c
@@ -136,7 +137,8 @@ func (r *Report) WriteText(out io.Writer) error {
 			fmt.Fprintf(&b, "        -> %s\n", s.Remedy)
 		}
 	}
-	fmt.Fprintf(&b, "\n%d ok, %d to look at, %d failed, %d not tried\n", counts[OK], counts[Warn], counts[Fail], counts[Skip])
+	fmt.Fprintf(&b, "\n%d ok, %d to look at, %d failed, %d not tried\n", counts[OK], counts[Warn],
+		counts[Fail], counts[Skip])
 	if len(r.Changes) > 0 {
 		b.WriteString("\nChange in the Caddyfile:\n")
 		in := ""

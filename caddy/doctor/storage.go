@@ -70,7 +70,8 @@ func (x *exam) storage(ctx context.Context) bool {
 	return true
 }
 
-const storageRemedy = "let the user that runs Caddy write to its storage: see the global option storage, or $XDG_DATA_HOME/caddy and " +
+const storageRemedy = "let the user that runs Caddy write to its storage: see the global option storage, or " +
+	"$XDG_DATA_HOME/caddy and " +
 	"$HOME/.local/share/caddy; in a container, mount a volume there"
 
 // whyStorage returns why a storage failed. A path in it is the operator's own.

@@ -132,7 +132,8 @@ func (x *exam) obtained(st tokensource.Status, asked int, early error) {
 	case traits.Local:
 		x.staticToken()
 	case len(requests) == 0:
-		x.ok("token", fmt.Sprintf("the stored token of %s is live; no token request was needed (--refresh requests a new one)", x.who()))
+		x.ok("token", fmt.Sprintf("the stored token of %s is live; no token request was needed (--refresh "+
+			"requests a new one)", x.who()))
 	case asked > 0:
 		x.ok("client_authentication", fmt.Sprintf("the provider accepted the client %s", x.how()))
 		x.ok("grant", "the provider granted a token with the grant "+x.GrantName)
@@ -173,7 +174,8 @@ func (x *exam) staticToken() {
 			return
 		}
 	}
-	x.ok("grant", "the token of the configuration can be used; only the upstream knows whether it is accepted (--probe asks it)")
+	x.ok("grant", "the token of the configuration can be used; only the upstream knows whether it is accepted "+
+		"(--probe asks it)")
 }
 
 // jwtEnd returns the claim exp of a token that is a JWT.
@@ -200,7 +202,8 @@ func (x *exam) earlyRefused(err error) {
 		return
 	}
 	if failure.Class == tokensource.ClassOperator && failure.Code == "invalid_request" {
-		x.warn("early_refresh", fmt.Sprintf("the provider refused to give a new token while the old one is live (%d %s)", failure.Status, failure.Code),
+		x.warn("early_refresh", fmt.Sprintf("the provider refused to give a new token while the old one is "+
+			"live (%d %s)", failure.Status, failure.Code),
 			"refresh close to the end: set refresh_before to a short time, such as 30s")
 		x.change("refresh_before", "", "30s")
 		return
@@ -251,20 +254,26 @@ func (x *exam) scopes(st tokensource.Status) {
 	}
 	missing := x.missing
 	if missing == nil && len(x.recorder.tokenRequests()) == 0 && st.Scope != "" {
-		granted := strings.FieldsFunc(st.Scope, func(r rune) bool { return r == ' ' || strings.ContainsRune(x.Config.ScopeSeparator, r) })
+		granted := strings.FieldsFunc(st.Scope,
+			func(r rune) bool { return r == ' ' || strings.ContainsRune(x.Config.ScopeSeparator, r) })
 		for _, scope := range asked {
-			if scope != "openid" && scope != "offline_access" && !slices.Contains(granted, scope) && !strings.Contains(st.Scope, scope) {
+			if scope == "openid" || scope == "offline_access" { // these ask for other tokens, not for access
+				continue
+			}
+			if !slices.Contains(granted, scope) && !strings.Contains(st.Scope, scope) {
 				missing = append(missing, scope)
 			}
 		}
 	}
 	switch {
 	case len(missing) > 0:
-		x.warn("scopes", fmt.Sprintf("the provider did not grant %s; it granted %s", strings.Join(missing, " "), limit(st.Scope, 300)),
+		x.warn("scopes", fmt.Sprintf("the provider did not grant %s; it granted %s",
+			strings.Join(missing, " "), limit(st.Scope, 300)),
 			"allow these scopes for the client at the provider, or remove them; without them the upstream may answer 403")
 		x.changeScopes(missing)
 	case st.Scope == "":
-		x.ok("scopes", "the provider said nothing of scopes, which means that it granted what was asked for: "+strings.Join(asked, " "))
+		x.ok("scopes", "the provider said nothing of scopes, which means that it granted what was asked for: "+
+			strings.Join(asked, " "))
 	default:
 		x.ok("scopes", "the provider granted all scopes: "+strings.Join(asked, " "))
 	}
@@ -272,7 +281,8 @@ func (x *exam) scopes(st tokensource.Status) {
 
 // changeScopes proposes the scopes without those that are not granted.
 func (x *exam) changeScopes(without []string) {
-	left := slices.DeleteFunc(slices.Clone(x.Config.Scopes), func(scope string) bool { return slices.Contains(without, scope) })
+	left := slices.DeleteFunc(slices.Clone(x.Config.Scopes),
+		func(scope string) bool { return slices.Contains(without, scope) })
 	x.change("scopes", "scopes "+strings.Join(x.Config.Scopes, " "), strings.Join(left, " "))
 }
 
@@ -293,7 +303,8 @@ func (x *exam) lifetime(st tokensource.Status, requests []*exchange) {
 	left := time.Until(st.Expiry).Round(time.Second)
 	text := fmt.Sprintf("the token lasts %s more, until %s", left, moment(st.Expiry))
 	if !st.RefreshAt.IsZero() && st.RefreshAt.Before(st.Expiry) {
-		text += fmt.Sprintf("; the running server would refresh it in %s", max(0, time.Until(st.RefreshAt)).Round(time.Second))
+		due := max(0, time.Until(st.RefreshAt)).Round(time.Second)
+		text += fmt.Sprintf("; the running server would refresh it in %s", due)
 	}
 	total := st.Expiry.Sub(st.Obtained)
 	named := true
@@ -309,7 +320,8 @@ func (x *exam) lifetime(st tokensource.Status, requests []*exchange) {
 			"set default_lifetime to what the provider's documentation says, or to never")
 		x.change("default_lifetime", "", "<duration>|never")
 	case !st.Obtained.IsZero() && total > 0 && total < shortLife:
-		x.warn("lifetime", text+"; that is short", "ask the provider for a longer lifetime if requests are refused now and then")
+		x.warn("lifetime", text+"; that is short",
+			"ask the provider for a longer lifetime if requests are refused now and then")
 	default:
 		x.ok("lifetime", text)
 	}
