@@ -13,8 +13,7 @@ import (
 
 // Two users and their password, which is "secret".
 const (
-	basicAuth = "basic_auth {\nada " + secretHash + "\nbob " + secretHash + "\n}"
-	//nolint:gosec // a password of tests alone
+	basicAuth  = "basic_auth {\nada " + secretHash + "\nbob " + secretHash + "\n}"
 	secretHash = "$2a$04$jqYtGNoyUeXVW9r1wLLroOhMUOhDx6AbepZG.4v52BN./gsTjmFNm"
 )
 

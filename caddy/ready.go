@@ -104,14 +104,16 @@ func (a *App) statuses(names []string) (all []tokensource.Status) {
 // source can replace it.
 func isReady(st tokensource.Status) bool { return st.Live && (!st.Refused || st.Renews) }
 
-// classOf returns who has to act for a source without a token. Before the first answer of a
-// provider, and while a refresh is under way, nobody has to.
+// classOf returns who has to act for a source that is not ready. While the first token request or a
+// refresh is under way, that is the provider.
 func classOf(st tokensource.Status) tokensource.Class {
-	if st.Err != nil {
+	switch {
+	case st.Err != nil:
 		return st.Err.Class
-	}
-	if st.State == tokensource.StateLoginRequired {
+	case st.State == tokensource.StateLoginRequired:
 		return tokensource.ClassLogin
+	case st.Live: // an upstream refused the token, and there is no other
+		return tokensource.ClassOperator
 	}
 	return tokensource.ClassWait
 }

@@ -15,6 +15,7 @@ func TestClassOfASourceWithoutAToken(t *testing.T) {
 		"not yet asked":  {tokensource.Status{State: tokensource.StateNone}, tokensource.ClassWait},
 		"expired":        {tokensource.Status{State: tokensource.StateExpired}, tokensource.ClassWait},
 		"failed":         {tokensource.Status{State: tokensource.StateNone, Err: &tokensource.Error{Class: tokensource.ClassOperator}}, tokensource.ClassOperator},
+		"refused":        {tokensource.Status{State: tokensource.StateFresh, Live: true, Refused: true}, tokensource.ClassOperator},
 		"login required": {tokensource.Status{State: tokensource.StateLoginRequired}, tokensource.ClassLogin},
 	} {
 		if got := classOf(row.status); got != row.want {
