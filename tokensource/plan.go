@@ -118,7 +118,8 @@ type situation struct {
 	prepared *Record
 	request  *Request
 	refusal  *Error
-	// retryAfter is the time at which the provider told all processes to ask again, or nil.
+	// retryAfter is the wait that the provider demanded of all processes, as the failure of this
+	// request, or nil.
 	retryAfter *Error
 
 	// locked is true once the lock was taken or the wait for it timed out. After a time-out
