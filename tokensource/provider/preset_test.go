@@ -53,7 +53,7 @@ func TestNamesAndAliases(t *testing.T) {
 	}
 }
 
-// What one caller does to a preset must not reach another one.
+// A change that one caller makes to a preset must not reach another caller.
 func TestPresetsAreCopies(t *testing.T) {
 	for _, name := range Names() {
 		before, _ := Get(name)
