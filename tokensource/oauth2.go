@@ -37,7 +37,8 @@ func (f tokenSource) Token() (*oauth2.Token, error) { return f() }
 // [oauth2.ReuseTokenSource] does, the source calls it again until it returns another token. Nothing
 // is stored.
 type OAuth2Grant struct {
-	// TokenSource must not be nil. Its Token takes no context, so it should have a time-out of its own.
+	// TokenSource must not be nil. Its Token takes no context, so it should have a time-out of its
+	// own.
 	TokenSource oauth2.TokenSource
 }
 

@@ -179,7 +179,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// request asks the grant what to send for rec. A refresh token that was refused for good is not sent again.
+// request asks the grant what to send for rec. A refresh token that was refused for good is not
+// sent again.
 func (a *account) request(ctx context.Context, rec *Record) (Request, *Error) {
 	req, err := a.src.cfg.Grant.Next(ctx, rec)
 	if err != nil {

@@ -184,7 +184,7 @@ func TestEmulatorsRefuseOtherPresets(t *testing.T) {
 				return
 			}
 			if a := c.exchange(code); a.status == http.StatusOK || a.text("access_token") != "" {
-				t.Errorf("a token came: %v", a.members)
+				t.Errorf("the emulator issued a token: %v", a.members)
 			}
 		})
 	}
@@ -197,7 +197,7 @@ func TestEmulatorsRefuseExchangeParametersOnRefresh(t *testing.T) {
 		c := newClient(t, p, GrantRefreshToken)
 		c.p.TokenParams[0].Requests = nil
 		if a := c.refresh(c.exchange(c.code()).text("refresh_token")); a.status == http.StatusOK {
-			t.Errorf("%s: a token came", name)
+			t.Errorf("%s: the emulator issued a token", name)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func TestExpandRefusesInjection(t *testing.T) {
 	} {
 		got, err := p.Expand(p.TokenURL, map[string]string{"deployment": value})
 		if err == nil {
-			t.Errorf("%q was let through: %s", value, got)
+			t.Errorf("%q was accepted: %s", value, got)
 			continue
 		}
 		for _, want := range []string{"deployment", "lower-case letters, digits, - and _", "planet-express"} {

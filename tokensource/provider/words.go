@@ -27,7 +27,7 @@ const (
 	// says. It is the default for a client that has a secret.
 	AuthBasic ClientAuth = "client_secret_basic"
 	// AuthBasicRaw sends HTTP Basic with the unencoded id and secret, for providers that do not
-	// decode them (RFC 7617 alone).
+	// decode them (they follow only RFC 7617).
 	AuthBasicRaw ClientAuth = "client_secret_basic_raw"
 	// AuthPost sends client_id and client_secret in the body.
 	AuthPost ClientAuth = "client_secret_post"

@@ -68,7 +68,7 @@ func TestSealHoldsItsName(t *testing.T) {
 	}
 	env.Version++
 	if _, err := aead.Open(nil, nil, env.Sealed, env.associated("k")); err == nil {
-		t.Error("it opens as one of another version")
+		t.Error("it opens under another version")
 	}
 }
 
@@ -138,7 +138,7 @@ func TestSealOfAnyJSON(t *testing.T) {
 			}
 		}
 		if _, err := s.seal(t.Context(), "k", []byte("canary")); err == nil || strings.Contains(err.Error(), "canary") {
-			t.Errorf("what is no JSON gives %v", err)
+			t.Errorf("a value that is not JSON gives %v", err)
 		}
 	}
 }
