@@ -5,19 +5,20 @@ import (
 	"time"
 )
 
-// Account names whose token it is. It is a handle: it holds no state, so it can be kept for as long as the source
-// exists, and costs nothing. Get one from [Source.Account] or [Source.Lookup].
+// Account is a handle for one account of a source. The account's name says whose token it is. A
+// handle holds no state, so it costs nothing and can be kept for as long as the source exists. Get
+// one from [Source.Account] or [Source.Lookup].
 type Account struct {
 	src  *Source
 	name string
 }
 
-// Name returns the account's name, empty for the unnamed one.
+// Name returns the account's name. The unnamed account has an empty name.
 func (h *Account) Name() string { return h.name }
 
-// Token returns the live token. While there is one, it costs an atomic load and a look at the clock, and no
-// allocation. Otherwise it waits until the refresh under way ends, or ctx does. Its error is an [*Error], or ctx's own
-// if ctx was cancelled.
+// Token returns the live token. If there is one, the call costs an atomic load and a clock reading,
+// and allocates nothing. Otherwise Token waits until the running refresh or ctx ends. Its error is
+// an [*Error], or the error of ctx if ctx was cancelled.
 func (h *Account) Token(ctx context.Context) (*Token, error) {
 	a := h.src.pin(h.name)
 	l := a.cur.Load()
@@ -29,19 +30,21 @@ func (h *Account) Token(ctx context.Context) (*Token, error) {
 	return a.token(ctx, l)
 }
 
-// Reject tells that an upstream refused tok, and returns the token to try instead. If a newer generation is in use
-// already, that is returned at once. Otherwise the token is replaced: all who report the same generation share one
-// request, and wait for it as long as ctx allows. [ErrNoReplacement] means that there is no other token: the grant
-// has no other, or the upstream refused the last replacement too, not long ago. Any other error is an [*Error], or
-// ctx's own.
+// Reject reports that an upstream refused tok, and returns the token to try instead. If a newer
+// generation is in use already, Reject returns that at once. Otherwise the token is replaced. All
+// callers that report the same generation share one token request, and wait for it as long as ctx
+// allows. [ErrNoReplacement] means that there is no other token: the grant has no other, or the
+// upstream refused the last replacement too, not long ago. Any other error is an [*Error], or the
+// error of ctx.
 func (h *Account) Reject(ctx context.Context, tok *Token) (*Token, error) {
 	a := h.src.pin(h.name)
 	defer a.unpin()
 	return a.reject(ctx, tok)
 }
 
-// Refused tells that an upstream refused tok, and returns at once: what [Account.Reject] does goes on in the background,
-// so that the next request gets a better token. [Source.Close] waits for it.
+// Refused reports that an upstream refused tok, and returns at once. It does what [Account.Reject]
+// does in the background, so that the next request gets a better token. [Source.Close] waits for
+// it.
 func (h *Account) Refused(tok *Token) {
 	if !h.src.begin() {
 		return
@@ -54,17 +57,18 @@ func (h *Account) Refused(tok *Token) {
 	}()
 }
 
-// Accept tells that an upstream accepted tok, which had replaced a refused one. If it is refused later, it is replaced
-// in turn. There is no need to tell of other tokens.
+// Accept reports that an upstream accepted tok, which had replaced a refused token. If tok is
+// refused later, it is replaced in turn. Other tokens need not be reported.
 func (h *Account) Accept(tok *Token) {
 	a := h.src.pin(h.name)
 	defer a.unpin()
 	a.accept(tok)
 }
 
-// Refresh asks for a new token now, however long the one in use lasts, and waits for it as long as ctx allows. The token
-// in use serves meanwhile, and also if this fails. Its error is an [*Error], or ctx's own. A lock-out, and a refresh
-// under way, are respected.
+// Refresh requests a new token now, however long the token in use still lasts, and waits for it as
+// long as ctx allows. The token in use serves meanwhile, and stays in use if Refresh fails. Refresh
+// joins a refresh that is already running, and sends nothing during a lock-out. Its error is an
+// [*Error], or the error of ctx.
 func (h *Account) Refresh(ctx context.Context) error {
 	a := h.src.pin(h.name)
 	defer a.unpin()
@@ -79,17 +83,19 @@ func (h *Account) Refresh(ctx context.Context) error {
 	return err
 }
 
-// Sync reads the stored record, and uses it if it is newer than the one in use: another process may have connected or
-// disconnected the account. A nil error with no record anywhere leaves [StateNone].
+// Sync reads the stored record, and uses it if it is newer than the one in use: another process may
+// have connected or disconnected the account. If no record exists anywhere, Sync returns a nil
+// error and the account stays in [StateNone].
 func (h *Account) Sync(ctx context.Context) error {
 	a := h.src.pin(h.name)
 	defer a.unpin()
 	return a.sync(ctx)
 }
 
-// Disconnect makes the account forget its tokens: they are revoked at the provider, if it has a revocation endpoint (RFC
-// 7009), and removed here, also if the revocation fails; then the error is an [*Error] that says so. It waits for a
-// refresh under way, and goes on to its end if ctx is cancelled.
+// Disconnect makes the account forget its tokens. They are revoked at the provider, if it has a
+// revocation endpoint (RFC 7009), and removed here. They are removed even if the revocation fails;
+// then the error is an [*Error] that says so. Disconnect waits for a running refresh to end. If ctx
+// is cancelled, it returns, but the disconnection goes on to its end.
 func (h *Account) Disconnect(ctx context.Context) error {
 	s := h.src
 	if !s.Interactive() {
@@ -116,12 +122,12 @@ func (h *Account) Disconnect(ctx context.Context) error {
 	}
 }
 
-// Status returns how the account stands, as far as this process knows it. It makes no request and reads no storage: of
-// an account that is not in memory it knows nothing.
+// Status returns the state of the account as far as this process knows it. It sends no request and
+// does not read the storage, so it knows nothing about an account that is not in memory.
 func (h *Account) Status() Status { return h.src.inMemory(h.name).status() }
 
-// Variables are the account's own, such as the name of its deployment; nil while no record is in memory. They must not
-// be changed.
+// Variables returns the account's own variables, such as the name of its deployment. It returns nil
+// while no record is in memory. The map must not be changed.
 func (h *Account) Variables() map[string]string {
 	a := h.src.inMemory(h.name)
 	a.mu.Lock()
@@ -132,8 +138,8 @@ func (h *Account) Variables() map[string]string {
 	return a.rec.Variables
 }
 
-// Account returns the account of that name; the empty name is the unnamed one. An account comes into memory when it is
-// first used, and leaves it when it was not used for a while.
+// Account returns the account of that name. The empty name means the unnamed account. An account is
+// loaded into memory when it is first used, and dropped from it after it was not used for a while.
 func (s *Source) Account(name string) *Account {
 	if a := s.find(name); a != nil {
 		return &a.handle
@@ -141,8 +147,9 @@ func (s *Source) Account(name string) *Account {
 	return &Account{src: s, name: name}
 }
 
-// Lookup returns the account of that name, with its record read, if it was connected before. Otherwise it returns an
-// [*Error] of class login. It keeps nothing in memory for a name that was never connected, so any name can be asked for.
+// Lookup reads the record of the named account and returns the account, if it was connected before.
+// Otherwise it returns an [*Error] of class login. It keeps nothing in memory for a name that was
+// never connected, so it is safe to call with any name.
 func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
 	a := s.inMemory(name)
 	a.touch()
@@ -171,7 +178,7 @@ func (s *Source) Loaded(name string) (*Account, bool) {
 	return &a.handle, true
 }
 
-// inMemory returns what is in memory of an account: nothing, if it is not used.
+// inMemory returns the account in memory, or a blank account if the account is not in memory.
 func (s *Source) inMemory(name string) *account {
 	if a := s.find(name); a != nil {
 		return a
@@ -181,7 +188,7 @@ func (s *Source) inMemory(name string) *account {
 
 func errClosed() *Error { return &Error{Class: ClassWait, Reason: ErrClosed.Error(), cause: ErrClosed} }
 
-// retryIn returns e with the time after which to try again.
+// retryIn returns e with the time of the next try, which is d from now.
 func (a *account) retryIn(d time.Duration, e *Error) *Error {
 	e.Source, e.Account, e.RetryAt = a.src.cfg.Name, a.name, a.src.cfg.Clock.Now().Add(d)
 	return e

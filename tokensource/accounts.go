@@ -17,8 +17,8 @@ import (
 // maxAccountName bounds the length of an account's name in bytes.
 const maxAccountName = 256
 
-// CheckAccountName reports why name cannot be that of an account: it is empty, over 256
-// bytes, or holds what is no text.
+// CheckAccountName reports why name cannot be the name of an account: it is empty, longer than 256
+// bytes, not valid UTF-8, or it has control characters.
 func CheckAccountName(name string) error {
 	if name == "" || len(name) > maxAccountName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
 		return fmt.Errorf("an account's name has 1 to %d bytes of text, without control characters", maxAccountName)
@@ -26,14 +26,14 @@ func CheckAccountName(name string) error {
 	return nil
 }
 
-// forgetAfter is for how long a disconnected account is listed. Its record stays: by it other
-// processes know that a person has put an end to the login.
+// forgetAfter is how long a disconnected account is listed. Its record stays in the storage: it
+// tells other processes that a person ended the login.
 const forgetAfter = 24 * time.Hour
 
-// Accounts returns the names of the named accounts that are connected, or were until a day ago,
-// sorted. It reads every record of the source: it is for pages and commands. Its error is an
-// [*Error]: the storage cannot be listed, or some records cannot be read, and the others are returned
-// all the same.
+// Accounts returns the sorted names of the named accounts that are connected, or were connected
+// until a day ago. It reads every record of the source, so it is meant for pages and commands. Its
+// error is an [*Error]. If only some records cannot be read, Accounts returns the names of the
+// others along with the error.
 func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 	var names []string
 	var unreadable *Error
@@ -73,9 +73,9 @@ func (s *Source) forgotten(disconnected bool, decided time.Time) bool {
 	return disconnected && s.cfg.Clock.Now().Sub(decided) > forgetAfter
 }
 
-// Leftovers counts what no source seals or removes: the records in a storage that belong to none of
-// these sources, but to others or to what these were before their name, endpoint or client changed;
-// and the copies of damaged records.
+// Leftovers counts the stored items that no source seals or removes. strangers are records that
+// belong to none of these sources: they belong to other sources, or to these sources before their
+// name, endpoint or client changed. copies are the copies of damaged records.
 func Leftovers(ctx context.Context, storage Storage, sources ...*Source) (strangers, copies int, err error) {
 	keys, err := storage.List(ctx, "authinject/records", true)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

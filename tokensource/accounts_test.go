@@ -13,8 +13,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// Names that nobody connected cost no memory, however many are asked for; nor do logins that
-// nobody finishes.
+// Names that were never connected cost no memory, however many are looked up. Unfinished logins
+// cost none either.
 func TestUnknownNamesKeepNothing(t *testing.T) {
 	storage := &tokensource.MemoryStorage{}
 	src := newSource(t, &endpoint{}, connecting(storage))
@@ -26,15 +26,15 @@ func TestUnknownNamesKeepNothing(t *testing.T) {
 	}
 	begin(t, src, tokensource.LoginRequest{Account: "nobody"})
 	if n := tokensource.KeptAccounts(src); n != 0 {
-		t.Errorf("%d accounts are kept", n)
+		t.Errorf("%d accounts are kept in memory", n)
 	}
 	if left := keys(t, storage, "authinject/records/"); len(left) != 0 {
 		t.Errorf("%d records are stored", len(left))
 	}
 }
 
-// Names that only differ in case, width, spaces or by look are different accounts, each with
-// its own token; what is no text is none, since no page could show it.
+// Names that differ only in case, width, spaces or look are different accounts, and each has its
+// own token. A name that is not text is refused, because no page could show it.
 func TestNamesAreNotConfused(t *testing.T) {
 	names := []string{"alice", "Alice", "ALICE", " alice", "alice ", "ａｌｉｃｅ", "alic\u00e9", "alice\u0301", "alice/..", "..", ".", "a:b", "a\\b",
 		`a"b`, "a|b", "con", "*", "%61lice", "alice.json", "\u202ealice", "\ufffd", strings.Repeat("x", 256)}
@@ -62,11 +62,11 @@ func TestNamesAreNotConfused(t *testing.T) {
 	}
 	listed, err := restarted.Accounts(t.Context())
 	if slices.Sort(names); err != nil || !slices.Equal(listed, names) {
-		t.Errorf("listed %q (%v), want %q", listed, err, names)
+		t.Errorf("the listed accounts are %q (%v), want %q", listed, err, names)
 	}
 	for _, name := range []string{"a\xff", "a\x00", "a\n", "a\u0085", strings.Repeat("x", 257)} {
 		if err := tokensource.CheckAccountName(name); err == nil {
-			t.Errorf("%q is a name", name)
+			t.Errorf("%q is accepted as a name", name)
 		}
 		_, err := src.BeginLogin(t.Context(), tokensource.LoginRequest{Account: name})
 		asError(t, err, tokensource.ClassOperator)
@@ -74,13 +74,13 @@ func TestNamesAreNotConfused(t *testing.T) {
 		asError(t, err, tokensource.ClassLogin)
 	}
 	if tokensource.CheckAccountName("") == nil {
-		t.Error("the empty name is one")
+		t.Error("the empty name is accepted")
 	}
 }
 
-// Accounts are those with a record, also when they were disconnected a while ago or are only in memory as
-// yet; foreign files are none; a damaged one is told of, beside them; a storage that cannot be
-// listed is an error.
+// Accounts lists the accounts with a record, even if they were disconnected a while ago, and
+// accounts that are only in memory yet. It ignores foreign files. It reports a damaged record, and
+// still lists the others. A storage that cannot be listed is an error.
 func TestAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := &tokensource.MemoryStorage{}
@@ -129,8 +129,8 @@ func TestAccounts(t *testing.T) {
 	})
 }
 
-// An account is found with its record, without being asked for a token; a storage in trouble is
-// not taken for an unknown name.
+// Lookup finds an account with its record, without a call for its token. A storage failure does not
+// count as an unknown name.
 func TestLookup(t *testing.T) {
 	memory := &tokensource.MemoryStorage{}
 	storage := &shelf{Storage: memory}
@@ -154,9 +154,9 @@ func TestLookup(t *testing.T) {
 	wantCount(t, &ep.endpoint, 1)
 }
 
-// The variables of an account lead its requests to its own deployment, and no other; a value
-// that would lead elsewhere is refused, as is a missing or unknown one. What was given once is
-// known the next time.
+// An account's variables send its requests to its own deployment and to no other. A value that
+// would lead to another host is refused, and so is a missing or unknown variable. A given value is
+// remembered for the next login.
 func TestVariables(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := rotating(0)
@@ -203,7 +203,7 @@ func TestVariables(t *testing.T) {
 	})
 }
 
-// A stored variable that would lead elsewhere, or that is gone, leads nowhere.
+// If a stored variable would lead to another host, or is missing, nothing is sent.
 func TestStoredVariableIsChecked(t *testing.T) {
 	for _, variables := range []map[string]string{nil, {"deployment": "evil.example.org/"}, {"other": "x"}} {
 		synctest.Test(t, func(t *testing.T) {

@@ -15,11 +15,11 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// exclusive implements [tokensource.Exclusive] as a directory does. The zero value has one process.
+// exclusive implements [tokensource.Exclusive] like a directory. The zero value has one process.
 type exclusive struct {
 	mu     sync.Mutex
 	others int             // other processes that use the storage
-	keys   map[string]bool // claimed by this one
+	keys   map[string]bool // claimed by this process
 	taken  error           // why this process cannot enter
 }
 
@@ -66,7 +66,7 @@ type replica struct {
 	*outage
 }
 
-// outage is what fails at present, for every process.
+// outage is what fails now, for every process.
 type outage struct {
 	mu                sync.Mutex
 	load, store, lock error
@@ -78,7 +78,7 @@ func (o *outage) fail(load, store, lock error) {
 	o.load, o.store, o.lock = load, store, lock
 }
 
-// errHangs makes the calls wait until their contexts end, as they do when packets are dropped.
+// errHangs makes the calls wait until their contexts end, as if packets were dropped.
 var errHangs = errors.New("hangs")
 
 func after(ctx context.Context, err error) error {
@@ -150,7 +150,7 @@ func (p *strict) check(t *testing.T) {
 	}
 }
 
-// fleet is several processes that share one storage.
+// fleet is a group of processes that share one storage.
 type fleet struct {
 	sources []*tokensource.Source
 	*outage
@@ -172,7 +172,8 @@ func newFleet(t *testing.T, n int, p *strict, edit func(s *replica) tokensource.
 	return f
 }
 
-// recover waits until every process serves again, and fails when that takes longer than limit.
+// recover waits until every process serves again. It fails the test if that takes longer than
+// limit.
 func (f *fleet) recover(t *testing.T, limit time.Duration) {
 	t.Helper()
 	for began := time.Now(); ; advance(100 * time.Millisecond) {
@@ -195,9 +196,9 @@ func (f *fleet) recover(t *testing.T, limit time.Duration) {
 	}
 }
 
-// A storage that several processes share is out of reach for longer than a token lives. No
-// process sends a refresh token that another one may have sent. All of them serve again soon
-// after the storage is back.
+// A storage that several processes share is out of reach for longer than a token lives. No process
+// sends a refresh token that another process may have sent. All of them serve again soon after the
+// storage is back.
 func TestStorageOutOfReachOfSeveralProcesses(t *testing.T) {
 	for _, failure := range []error{errDisk, errHangs} {
 		for _, lifetime := range []time.Duration{4 * time.Second, 8 * time.Second} {
@@ -243,8 +244,8 @@ func mustTokens(t *testing.T, f *fleet) {
 	}
 }
 
-// The directory that two processes share becomes full or read-only: what is stored can be
-// read, and nothing can be written. Neither process sends a refresh token until it can be stored.
+// The directory that two processes share becomes full or read-only: stored records can be read, but
+// nothing can be written. Neither process sends a refresh token until its successor can be stored.
 func TestFullDirectoryOfTwoProcesses(t *testing.T) {
 	for name, edit := range map[string]func(s *replica) tokensource.Storage{
 		"a directory": func(s *replica) tokensource.Storage {
@@ -287,8 +288,8 @@ type withExclusive struct {
 // alone is a storage that one process uses.
 func alone() *withExclusive { return &withExclusive{new(steps), new(exclusive)} }
 
-// A process that waits because of the storage says so: the class is wait, and the reason names
-// the storage.
+// If a process waits because of the storage, its error says so: the class is wait, and the reason
+// names the storage.
 func TestWaitingForTheStorageHasAReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2, newStrict(4*time.Second), nil)
@@ -303,8 +304,8 @@ func TestWaitingForTheStorageHasAReason(t *testing.T) {
 	})
 }
 
-// A single process goes on while its directory is full, read-only or away, also when it
-// was started on it. The newest refresh token is stored after the repair, and the claim ends then.
+// A single process goes on while its directory is full, read-only or away, even if it was started
+// then. After the repair the newest refresh token is stored, and the claim ends.
 func TestSingleProcessGoesOn(t *testing.T) {
 	for name, broken := range map[string][2]error{"full": {nil, errDisk}, "away": {errDisk, errDisk}} {
 		for _, restart := range []bool{false, true} {
@@ -346,7 +347,7 @@ func TestSingleProcessGoesOn(t *testing.T) {
 						t.Errorf("stored %s after %s was sent", got, newest)
 					}
 					if alone.claims() != 0 {
-						t.Error("the claim outlived its reason")
+						t.Error("the claim was not released after the record was stored")
 					}
 					p.check(t)
 				})
@@ -355,8 +356,8 @@ func TestSingleProcessGoesOn(t *testing.T) {
 	}
 }
 
-// While another process holds tokens that it could not store, what is stored is not the newest,
-// and is not sent.
+// While another process holds tokens that it could not store, the stored refresh token is not the
+// newest, and is not sent.
 func TestClaimOfAnotherProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newStrict(6 * time.Second)

@@ -12,7 +12,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// With the provider down and no token, callers in a loop cause a growing wait between
+// If the provider is down and there is no token, callers in a loop cause growing pauses between
 // token requests: 1, 2, 4, 8, 16, 30, 30 … seconds, each give or take a fifth.
 func TestBackOffSequence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -48,8 +48,8 @@ func wantAtMostADozenAMinute(t *testing.T, calls []call) {
 	}
 }
 
-// However the provider is down, no minute sees more than a dozen token requests, and
-// tokens are back within the limit of the back-off once it is up.
+// Whatever way the provider is down, each minute has at most a dozen token requests. Once the
+// provider is up, there are tokens again within the limit of the back-off.
 func TestProviderDownThenUp(t *testing.T) {
 	down := map[string]reply{
 		"503":                     refused(http.StatusServiceUnavailable, ""),
@@ -86,8 +86,8 @@ func TestProviderDownThenUp(t *testing.T) {
 	}
 }
 
-// Callers between two attempts get the remembered error at once, with the time of the
-// next attempt.
+// Between two attempts, callers get the remembered error at once, with the time of the next
+// attempt.
 func TestErrorIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := refused(http.StatusServiceUnavailable, "")
@@ -111,7 +111,7 @@ func TestErrorIsRemembered(t *testing.T) {
 	})
 }
 
-// Retry-After is honoured in both its forms (RFC 9110 section 10.2.3), within an hour.
+// Retry-After is obeyed in both its forms (RFC 9110 section 10.2.3), up to an hour.
 func TestRetryAfter(t *testing.T) {
 	date := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
 	for _, tt := range []struct {
@@ -132,7 +132,7 @@ func TestRetryAfter(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					field := tt.field()
 					if kind == "refresh_token" && status == http.StatusServiceUnavailable && (field == "soon" || field == "-5") {
-						return // no word of the provider's: a lost answer, with its quick retry
+						return // the provider said nothing: a lost answer has its quick retry
 					}
 					ep := &endpoint{script: func(n int, _ url.Values) reply {
 						if n == 1 {
@@ -157,7 +157,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// Waits by class: the operator's errors and undefined refusals are asked about seldom.
+// The pauses depend on the class: after an error of class operator, and after a refusal that no
+// standard defines, requests are rare.
 func TestBackOffByClass(t *testing.T) {
 	for _, tt := range []struct {
 		answer   reply
@@ -178,8 +179,8 @@ func TestBackOffByClass(t *testing.T) {
 	}
 }
 
-// While client secrets are rotated, each is tried once per attempt, beginning with
-// the one accepted last; another refusal is no reason to try the next.
+// While client secrets are rotated, each attempt tries every secret once, beginning with the one
+// accepted last. If the provider refuses for another reason, the next secret is not tried.
 func TestSeveralClientSecrets(t *testing.T) {
 	secrets := func(cfg *tokensource.Config) {
 		cfg.ClientAuth = tokensource.ClientSecretPost
@@ -203,7 +204,7 @@ func TestSeveralClientSecrets(t *testing.T) {
 		src := newSource(t, ep, secrets)
 		wantToken(t, src, "at2")
 		advance(time.Hour)
-		wantToken(t, src, "at3") // at once with the one accepted last
+		wantToken(t, src, "at3") // the secret accepted last comes first
 
 		ep.set(always(refused(400, "invalid_scope")))
 		advance(time.Hour)

@@ -6,7 +6,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// What a request pays for a live token: the aim is under 50 ns, and nothing allocated.
+// The cost of a live token for a request. The goal is less than 50 ns and no allocation.
 func BenchmarkSourceToken(b *testing.B) {
 	src := newSource(b, &endpoint{})
 	ctx := b.Context()
@@ -41,7 +41,7 @@ func BenchmarkSourceToken(b *testing.B) {
 	}
 }
 
-// A live token costs no allocation.
+// A call for a live token allocates nothing.
 func TestTokenAllocatesNothing(t *testing.T) {
 	src := newSource(t, &endpoint{})
 	mustToken(t, src)

@@ -11,7 +11,7 @@ import (
 // ClientAuth is how the client authenticates at the token endpoint.
 type ClientAuth = provider.ClientAuth
 
-// The ways of client authentication.
+// The methods of client authentication.
 const (
 	ClientSecretBasic    = provider.AuthBasic
 	ClientSecretBasicRaw = provider.AuthBasicRaw
@@ -30,13 +30,14 @@ const (
 	BodyQuery = provider.BodyQuery
 )
 
-// ClientAuths and BodyFormats are all that are known, in the order to name them to a person.
+// ClientAuths and BodyFormats list all known values, in the order in which messages name them.
 var (
 	ClientAuths = provider.ClientAuths
 	BodyFormats = provider.BodyFormats
 )
 
-// CheckWord returns an error that names the option, and what is allowed, unless got is one of those.
+// CheckWord returns an error that names the option and its allowed values, unless got is an allowed
+// value.
 func CheckWord[T ~string](option string, got T, allowed []T) error {
 	if slices.Contains(allowed, got) {
 		return nil

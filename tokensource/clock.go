@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Clock is the time as a source sees it. The two readings differ on purpose:
-// the wall clock may be stepped, and the monotonic one stands still while a
-// machine is suspended. A token counts as expired as soon as either says so.
+// Clock gives a source the time. It has two readings because they can differ: the wall clock may be
+// stepped, and the monotonic clock stands still while a machine is suspended. A token counts as
+// expired as soon as either clock says so.
 type Clock struct {
-	// Now is the wall clock. Nil means [time.Now].
+	// Now returns the wall clock time. Nil means [time.Now].
 	Now func() time.Time
-	// Elapsed is the monotonic time since a fixed moment. Nil means the time
-	// since the source was made.
+	// Elapsed returns the monotonic time since a fixed moment. Nil means the time since the source
+	// was made.
 	Elapsed func() time.Duration
 }
 
@@ -36,7 +36,7 @@ type deadline struct {
 	mono time.Duration
 }
 
-// never is the deadline that does not pass.
+// never is a deadline that neither clock reaches.
 var never = deadline{mono: forever}
 
 // in returns the deadline d from now.

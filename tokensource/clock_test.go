@@ -9,8 +9,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// jumpy is a clock whose wall time can be stepped apart from the monotonic one. A
-// bubble's own clock is the monotonic one.
+// jumpy is a clock whose wall time can be stepped independently of the monotonic time. The bubble's
+// own clock is the monotonic one.
 type jumpy struct {
 	base time.Time
 	step atomic.Int64
@@ -26,8 +26,8 @@ func (j *jumpy) clock() tokensource.Clock {
 	}
 }
 
-// After a jump of the wall clock, in either direction, tokens go on being served, with
-// hardly a request more, and none is served that ended while the machine slept.
+// After the wall clock jumps in either direction, tokens are still served, with hardly any
+// additional request. A token that ended while the machine slept is not served.
 func TestClockJumps(t *testing.T) {
 	for name, jump := range map[string]time.Duration{
 		"suspended for two hours": 2 * time.Hour,
@@ -69,7 +69,7 @@ func TestClockJumps(t *testing.T) {
 	}
 }
 
-// An idle warm source notices a suspend by itself, half a minute later at most.
+// An idle warm source notices a suspend by itself, at most half a minute later.
 func TestIdleSourceNoticesSuspend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep, j := &endpoint{}, &jumpy{}
@@ -82,7 +82,7 @@ func TestIdleSourceNoticesSuspend(t *testing.T) {
 	})
 }
 
-// A wall clock that goes back and forth makes no storm of requests.
+// A wall clock that goes back and forth does not cause a flood of requests.
 func TestWallClockThatSwings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep, j := &endpoint{}, &jumpy{}
@@ -104,7 +104,7 @@ func TestWallClockThatSwings(t *testing.T) {
 	})
 }
 
-// A back-off ends on time after the wall clock was set back.
+// A back-off ends on time even if the wall clock was set back.
 func TestBackOffWhenWallClockGoesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep, j := &endpoint{script: always(refused(503, ""))}, &jumpy{}
@@ -117,7 +117,7 @@ func TestBackOffWhenWallClockGoesBack(t *testing.T) {
 	})
 }
 
-// A record that was stored in what is now the future serves, and is refreshed at once.
+// A record that was stored at a time that is now in the future is served, and refreshed at once.
 func TestStoredRecordFromTheFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}

@@ -9,7 +9,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
-// storedRecord is a [Record] with its secrets in the clear: it exists only
+// storedRecord is the stored form of a [Record], with its secrets in the clear. It exists only
 // between the codec and the storage.
 type storedRecord struct {
 	Source       string            `json:"source"`
@@ -29,7 +29,7 @@ type storedRecord struct {
 	Disconnected bool              `json:"disconnected,omitempty"`
 }
 
-// storedForm returns the form of r that is stored, with its secrets.
+// storedForm returns the stored form of r, with its secrets.
 func (r *Record) storedForm() storedRecord {
 	return storedRecord{
 		Source: r.Source, Account: r.Account, Generation: r.Generation, Decided: r.Decided,
@@ -39,10 +39,11 @@ func (r *Record) storedForm() storedRecord {
 	}
 }
 
-// recordOf returns the record of (source, account) that is stored as s. The names inside must
-// match: two files that changed places are damage.
+// recordOf returns the record of source and account from its stored form s. The names in s must
+// match: if two files changed places, they count as damaged.
 func (s *storedRecord) recordOf(source, account string) (*Record, error) {
-	// JSON has no octets outside UTF-8. The storage key told such names apart.
+	// JSON cannot hold octets outside UTF-8, so such names are compared as JSON stores them. The
+	// storage key keeps them apart.
 	if s.Source != string([]rune(source)) || s.Account != string([]rune(account)) {
 		return nil, fmt.Errorf("%w: it belongs to another source or account", vault.ErrDamaged)
 	}

@@ -19,7 +19,7 @@ func fullRecord() *Record {
 	}
 }
 
-// A record is read as it was written, every member of it.
+// A record is read back as it was written, with every member.
 func TestRecordRoundTrip(t *testing.T) {
 	rec := fullRecord()
 	for i := range reflect.TypeFor[Record]().NumField() {
@@ -42,7 +42,7 @@ func TestRecordRoundTrip(t *testing.T) {
 	}
 }
 
-// A record cut short anywhere, or with any octet changed, is damaged.
+// A record that was cut short anywhere, or that has any changed octet, counts as damaged.
 func TestDamagedRecord(t *testing.T) {
 	data, err := EncodeRecord(fullRecord())
 	if err != nil {
@@ -61,7 +61,7 @@ func TestDamagedRecord(t *testing.T) {
 	}
 }
 
-// A record found in another's place is damage, and one of a newer release is said to be that.
+// A record of another account counts as damaged. A record of a newer release is reported as such.
 func TestForeignRecord(t *testing.T) {
 	data, err := EncodeRecord(fullRecord())
 	if err != nil {
@@ -69,7 +69,7 @@ func TestForeignRecord(t *testing.T) {
 	}
 	for _, name := range [][2]string{{"orders", "bob"}, {"other", "alice"}, {"orders", ""}, {"orders", "Alice"}} {
 		if _, err := DecodeRecord(data, name[0], name[1]); !errors.Is(err, vault.ErrDamaged) {
-			t.Errorf("read as that of %v: %v", name, err)
+			t.Errorf("the record was read for %v: %v", name, err)
 		}
 	}
 	if _, err := DecodeRecord([]byte(`{"version":2,"record":"?"}`), "orders", "alice"); !errors.Is(err, vault.ErrNewer) {
@@ -77,7 +77,7 @@ func TestForeignRecord(t *testing.T) {
 	}
 }
 
-// No two accounts share a key, whatever their names, and none has a name in it.
+// No two accounts share a key, whatever their names are, and no key contains the name.
 func TestRecordKey(t *testing.T) {
 	seen := make(map[string][]string)
 	for _, id := range [][]string{

@@ -13,96 +13,97 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// Config is how a source gets its tokens. Only Name and Grant are always needed;
-// the grants that ask a token endpoint need TokenURL and ClientID too.
+// Config configures a source. Only Name and Grant are always required. A grant that uses a token
+// endpoint also requires TokenURL and ClientID.
 type Config struct {
 	// Name names the source in errors, events and storage.
 	Name string
-	// Grant decides what to ask for.
+	// Grant decides what to request.
 	Grant Grant
 
-	// Issuer is the authorization server's identifier: https, or http on loopback. TokenURL,
-	// AuthorizeURL and RevokeURL, where they are empty, are read from its metadata (RFC 8414;
-	// OpenID Connect Discovery) when they are first needed. They may be of another origin than the
-	// issuer, of which the observer is told ([EventEndpointsElsewhere]). An answer to a login must
-	// come from the issuer (RFC 9207).
+	// Issuer is the authorization server's identifier: https, or http on loopback. If TokenURL,
+	// AuthorizeURL or RevokeURL is empty, it is read from the issuer's metadata (RFC 8414; OpenID
+	// Connect Discovery) when it is first needed. These URLs may be of another origin than the
+	// issuer; the observer is told of that ([EventEndpointsElsewhere]). The response to a login
+	// must come from the issuer (RFC 9207).
 	Issuer string
-	// TokenURL is the token endpoint (RFC 6749 section 3.2): https, or http on loopback.
-	// A query in it is kept.
+	// TokenURL is the token endpoint (RFC 6749 section 3.2): https, or http on loopback. If it has
+	// a query, the query is kept.
 	TokenURL string
 	// ClientID is the client identifier.
 	ClientID string
-	// ClientSecrets are tried in order, beginning with the one accepted last,
-	// while the provider answers invalid_client: so one can be rotated.
+	// ClientSecrets are tried in order while the provider answers invalid_client, beginning with
+	// the one that was accepted last. So a secret can be rotated.
 	ClientSecrets []Value
-	// ClientAuth defaults to client_secret_basic with a secret and to none without one.
+	// ClientAuth defaults to client_secret_basic if there is a secret, and to none if there is not.
 	ClientAuth ClientAuth
 	// BodyFormat defaults to form.
 	BodyFormat BodyFormat
-	// Scopes are sent as they are, joined by ScopeSeparator (default one space).
+	// Scopes are sent unchanged, joined by ScopeSeparator (default one space).
 	Scopes         []string
 	ScopeSeparator string
 	// Params are sent with token requests.
 	Params []Param
 
-	// AuthorizeURL is where a person is sent to connect an account (RFC 6749 section
-	// 3.1), for an [Interactive] grant. A query in it is kept.
+	// AuthorizeURL is the page to which a person is sent to connect an account (RFC 6749 section
+	// 3.1). An [Interactive] grant needs it. If it has a query, the query is kept.
 	AuthorizeURL string
 	// TokenHeaders are fields of token requests, such as an API key that the provider wants beside the client's own
 	// authentication. A token request sets Accept, Authorization, Content-Type, Host and User-Agent itself.
 	TokenHeaders []Param
 	// AuthorizeParams are added to AuthorizeURL.
 	AuthorizeParams []Param
-	// RevokeURL is where tokens are revoked when an account is disconnected (RFC 7009).
-	// Empty: they are only forgotten.
+	// RevokeURL is the endpoint that revokes tokens when an account is disconnected (RFC 7009). If
+	// there is none, the tokens are only removed here.
 	RevokeURL string
-	// Variables stand in the four URLs as {name}, and differ from account to account:
-	// a login gives their values.
+	// Variables are placeholders in the four URLs, written as {name}. Their values differ from
+	// account to account; a login supplies them.
 	Variables []provider.Variable
 
-	// RefreshBefore is how long before its end a token is refreshed. Zero means
-	// at 75 to 90 % of its life, a part drawn anew for each token.
+	// RefreshBefore is how long before its end a token is refreshed. Zero means after 75 to 90 % of
+	// its lifetime; the exact part is drawn anew for each token.
 	RefreshBefore time.Duration
-	// TokenTypes are words by which this provider means Bearer in token_type, without regard to
-	// case. Bearer, BearerToken, bot and user always do, and so does a missing token_type. mac,
-	// DPoP, PoP and N_A never do.
+	// TokenTypes are further values of token_type by which this provider means Bearer, compared
+	// without regard to case. Bearer, BearerToken, bot and user always mean Bearer, and so does a
+	// missing token_type. mac, DPoP, PoP and N_A never do.
 	TokenTypes []string
 
-	// DefaultLifetime is assumed of a token that came without one. Zero means an hour;
-	// [NeverExpires] until it is refused. With NeverExpires an expires_in of 0 means the same;
-	// else a token that comes with it is not used.
+	// DefaultLifetime is the assumed lifetime of a token that came without one. Zero means an hour.
+	// [NeverExpires] means until the token is refused; then an expires_in of 0 means the same.
+	// Otherwise a token with an expires_in of 0 is not used.
 	DefaultLifetime time.Duration
-	// Timeout bounds one token request, its answer's body included. Default 10 s.
+	// Timeout bounds one token request, including reading the response body. The default is 10 s.
 	Timeout time.Duration
 
-	// DeadGrantErrors are error codes by which this provider says, beside
-	// invalid_grant, that a refresh token is dead.
+	// DeadGrantErrors are error codes, in addition to invalid_grant, by which this provider says
+	// that a refresh token is dead.
 	DeadGrantErrors []string
-	// LockOut is how this provider says that too many attempts have failed.
+	// LockOut describes how this provider says that too many attempts have failed.
 	LockOut provider.LockOut
 
-	// Storage keeps the records of grants whose refresh tokens would be lost with the
-	// process. Nil keeps them in memory.
+	// Storage keeps the records of grants whose refresh tokens must survive the process. If it is
+	// nil, they are kept in memory only.
 	Storage Storage
-	// EncryptionKeys seal what is stored (AES-256-GCM): the first seals, all open, so that
-	// a new one is put in front of the old. A key is any text of at least 32 characters, such
-	// as `openssl rand -base64 32` makes; it is read at each use. What is stored in the
-	// clear, or under an older key, is read, and sealed under the first when it is written
-	// next. What no key opens is an error of [ClassOperator] that names the key's id,
-	// and is never written over. None leaves the storage in the clear.
+	// EncryptionKeys seal what is stored (AES-256-GCM). The first key seals and every key opens, so
+	// a new key is put in front of the old ones. A key is any text of at least 32 characters, such
+	// as `openssl rand -base64 32` prints; it is read at each use. A value that is stored in the
+	// clear or under an older key is read, and sealed under the first key at its next write. A
+	// value that no key opens is an error of [ClassOperator] that names the key's id, and the value
+	// is never overwritten. Without keys the storage holds values in the clear.
 	EncryptionKeys []Value
-	// Transport sends token requests. Nil means one of its own, that keeps no connections.
+	// Transport sends token requests. If it is nil, the source uses its own, which keeps no idle
+	// connections.
 	Transport http.RoundTripper
-	// UserAgent is sent with token requests. Default "authinject".
+	// UserAgent is sent with token requests. The default is "authinject".
 	UserAgent string
-	// Observer is told what happens; see also [Source.Rebind].
+	// Observer is told of events; see also [Source.Rebind].
 	Observer Observer
-	// Clock is for tests. The zero value is the system's.
+	// Clock is for tests. The zero value means the system clocks.
 	Clock Clock
 }
 
-// CheckEncryptionKey returns an error, which does not hold the key, if key is too
-// short for [Config.EncryptionKeys].
+// CheckEncryptionKey returns an error if key is too short for [Config.EncryptionKeys]. The error
+// does not contain the key.
 func CheckEncryptionKey(key Secret) error { return vault.CheckKey(key.Reveal()) }
 
 // setDefaults fills in the options that have a default.
@@ -129,8 +130,8 @@ func (cfg *Config) setDefaults() {
 	cfg.Clock = cfg.Clock.withDefaults()
 }
 
-// Check reports the first mistake in cfg, as [New] does. The error names the option, and says what
-// is allowed. Where the grant has a method Check() error, Check calls it.
+// Check reports the first mistake in cfg, as [New] does. The error names the option and says what
+// is allowed. If the grant has a method Check() error, Check calls it.
 func (cfg Config) Check() error {
 	if cfg.Name == "" {
 		return errors.New("a token source needs a name")
@@ -179,7 +180,7 @@ func (cfg *Config) checkDurations() error {
 	return nil
 }
 
-// checkRequests checks what the requests to the provider are made of.
+// checkRequests checks the options that requests to the provider consist of.
 func (cfg *Config) checkRequests() error {
 	tokenRequests := !cfg.Grant.Traits().NoTokenURL
 	_, interactive := cfg.Grant.(Interactive)
@@ -236,8 +237,8 @@ func (cfg *Config) checkEndpoints() error {
 	return nil
 }
 
-// checkParams refuses the parameters that would be sent twice (RFC 6749 section 3.2),
-// or that would make a second way of client authentication (section 2.3).
+// checkParams refuses parameters that would be sent twice (RFC 6749 section 3.2), or that would add
+// a second method of client authentication (section 2.3).
 func (cfg *Config) checkParams() error {
 	basic := cfg.ClientAuth == ClientSecretBasic || cfg.ClientAuth == ClientSecretBasicRaw
 	seen := make(map[string]bool)
@@ -247,7 +248,7 @@ func (cfg *Config) checkParams() error {
 			return errors.New("token_param needs a name and a value")
 		case p.Name == "client_secret", p.Name == "client_id" && !basic:
 			return fmt.Errorf("token_param %s is sent by client_auth %s; remove it", p.Name, cfg.ClientAuth)
-		case seen[p.Name] && p.Name != "resource": // RFC 8707 section 2 lets it repeat
+		case seen[p.Name] && p.Name != "resource": // RFC 8707 section 2 allows several
 			return fmt.Errorf("token_param %s stands there twice", p.Name)
 		}
 		seen[p.Name] = true
@@ -269,8 +270,9 @@ func (cfg *Config) checkTokenHeaders() error {
 	return nil
 }
 
-// checkAuthorizeParams refuses the parameters that every authorization request has (RFC
-// 6749 sections 4.1.1 and 4.2.1). Those of the grant are known when a login begins.
+// checkAuthorizeParams refuses parameters that every authorization request already has (RFC 6749
+// sections 4.1.1 and 4.2.1). The grant's own parameters are checked when a login begins, because
+// they are not known before.
 func (cfg *Config) checkAuthorizeParams() error {
 	for _, p := range cfg.AuthorizeParams {
 		switch p.Name {

@@ -9,12 +9,12 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// A configuration that cannot work is refused, in words that name the option and what is
-// allowed; the network is not touched.
+// An unusable configuration is refused, with an error that names the option and what is allowed.
+// The network is not used.
 func TestConfigIsChecked(t *testing.T) {
 	literal := tokensource.Literal("x")
 	for _, tt := range []struct {
-		want string // in the error; empty for none
+		want string // expected in the error; empty: no error
 		edit func(*tokensource.Config)
 	}{
 		{"", func(*tokensource.Config) {}},
@@ -68,7 +68,7 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 }
 
-// The names of the options' values are the users', and those of the OAuth registry.
+// The values of the options have the names that users write and the OAuth registry defines.
 func TestOptionNames(t *testing.T) {
 	if got, want := fmt.Sprint(tokensource.ClientAuths, tokensource.BodyFormats),
 		"[client_secret_basic client_secret_basic_raw client_secret_post client_secret_query none] [form json query]"; got != want {
@@ -76,7 +76,7 @@ func TestOptionNames(t *testing.T) {
 	}
 }
 
-// A key that is not set is refused at once, not at its first use.
+// A nil key is refused at once, not at its first use.
 func TestNilEncryptionKey(t *testing.T) {
 	_, err := tokensource.New(tokensource.Config{
 		Name: "a", Grant: tokensource.Static{Token: tokensource.Literal("t")}, EncryptionKeys: []tokensource.Value{nil},

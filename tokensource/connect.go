@@ -7,7 +7,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
-// connect redeems the answer to a login. The record that was there is replaced only by one that works.
+// connect redeems the response to a login. It replaces the account's record only if that succeeds.
 func (a *account) connect(ctx context.Context, l *Login, req Request) *Error {
 	began := a.src.cfg.Clock.Elapsed()
 	blank := &Record{Source: a.src.cfg.Name, Account: a.name, Variables: l.Variables}
@@ -21,8 +21,8 @@ func (a *account) connect(ctx context.Context, l *Login, req Request) *Error {
 	return end.err
 }
 
-// install stores what a login brought as the account's newest record. The code is spent by now, so what it brought is
-// used even if it cannot be stored yet.
+// install stores the result of a login as the account's newest record. The code is spent by now, so
+// the result is used even if it cannot be stored yet.
 func (a *account) install(ctx context.Context, blank *Record, req Request, ans *TokenResponse) step {
 	unlock, _ := a.lock(ctx)
 	defer unlock()
@@ -47,7 +47,7 @@ func (a *account) disconnect(ctx context.Context) error {
 	return failure
 }
 
-// forget revokes what is known of the account, and stores that a person wanted that.
+// forget revokes the account's known tokens, and stores that a person disconnected the account.
 func (a *account) forget(ctx context.Context) (step, error) {
 	unlock, _ := a.lock(ctx)
 	defer unlock()
@@ -69,7 +69,7 @@ func (a *account) forget(ctx context.Context) (step, error) {
 	if err != nil {
 		return end, &Error{Class: ClassWait, Reason: "the tokens are no longer used here, but the storage still holds them; removing them is tried again", cause: err}
 	}
-	a.src.vault.RemoveAside(ctx, a.key) // there may be tokens in it, too
+	a.src.vault.RemoveAside(ctx, a.key) // a copy may hold tokens too
 	if revoked != nil {
 		revoked.Reason = "the tokens were removed here, but the provider did not confirm that it revoked them: " + revoked.Reason
 		return end, revoked
@@ -77,8 +77,8 @@ func (a *account) forget(ctx context.Context) (step, error) {
 	return end, nil
 }
 
-// supersede stores rec, which a person decided on, as newer than all that is known or
-// stored. What cannot be decoded is copied aside first; what only another release
+// supersede stores rec, which results from a person's decision, as newer than everything known or
+// stored. A record that cannot be decoded is first copied aside. A record that only another release
 // or another key can read is left alone.
 func (a *account) supersede(ctx context.Context, rec *Record) error {
 	rec.Decided = a.src.cfg.Clock.Now().Round(0).UTC()
@@ -104,7 +104,7 @@ func (a *account) supersede(ctx context.Context, rec *Record) error {
 	return err
 }
 
-// outdo makes r newer than old, also when the clock was set back since.
+// outdo makes r newer than old, even if the clock was set back since.
 func (r *Record) outdo(old *Record) {
 	r.Generation = max(r.Generation, old.Generation+1)
 	if !r.Decided.After(old.Decided) {
@@ -112,7 +112,7 @@ func (r *Record) outdo(old *Record) {
 	}
 }
 
-// occupy waits until no refresh is under way, and keeps others from beginning.
+// occupy waits until no refresh is running, and keeps others from beginning.
 func (a *account) occupy() *refresh {
 	for {
 		a.mu.Lock()
@@ -124,6 +124,6 @@ func (a *account) occupy() *refresh {
 			return r
 		}
 		a.mu.Unlock()
-		<-other.done // it ends within its time-outs
+		<-other.done // the refresh ends within its time-outs
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// wantDisconnected fails the test unless the account has no token left, in use or stored.
+// wantDisconnected fails the test if the account has a token left, in use or stored.
 func wantDisconnected(t *testing.T, src *tokensource.Source, storage tokensource.Storage) {
 	t.Helper()
 	if e := wantError(t, src, tokensource.ClassLogin); !strings.Contains(e.Reason, "disconnected") {
@@ -30,9 +30,9 @@ func wantDisconnected(t *testing.T, src *tokensource.Source, storage tokensource
 	}
 }
 
-// Disconnecting revokes the refresh token, then the access token (RFC 7009), as the client that
-// they were issued to, and forgets both; doing it again does nothing; the account can be
-// connected again.
+// Disconnecting an account revokes the refresh token and then the access token (RFC 7009), as the
+// client to which they were issued, and forgets both. A second disconnection does nothing. The
+// account can be connected again.
 func TestDisconnect(t *testing.T) {
 	for _, auth := range tokensource.ClientAuths {
 		t.Run(string(auth), func(t *testing.T) {
@@ -83,8 +83,9 @@ func TestDisconnect(t *testing.T) {
 	}
 }
 
-// The local part of a disconnection happens whatever the provider says to its own; the error
-// says that it did not confirm. An unknown token counts as revoked (RFC 7009 section 2.2).
+// Tokens are removed here even if the provider does not revoke them; then the error says that the
+// provider did not confirm. A token that the provider does not know counts as revoked (RFC 7009
+// section 2.2).
 func TestDisconnectWhenRevocationFails(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer reply
@@ -123,7 +124,7 @@ func TestDisconnectWhenRevocationFails(t *testing.T) {
 	}
 }
 
-// While client secrets are rotated, the one that works is found for a revocation as well.
+// While client secrets are rotated, a revocation also finds the secret that works.
 func TestRevocationWithASecondSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -145,8 +146,8 @@ func TestRevocationWithASecondSecret(t *testing.T) {
 	})
 }
 
-// A disconnection waits for a refresh under way, and revokes what that brought; it goes on when
-// its caller leaves.
+// A disconnection waits for a running refresh, and revokes the tokens that it brought. The
+// disconnection goes on if its caller leaves.
 func TestDisconnectDuringARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -170,14 +171,14 @@ func TestDisconnectDuringARefresh(t *testing.T) {
 			t.Errorf("revoked %v", ep.revoked())
 		}
 		if ev.count(tokensource.EventStorageFailed) != 0 {
-			t.Error("it could not be stored once its caller had left")
+			t.Error("the disconnection was not stored after its caller had left")
 		}
 		wantCount(t, &ep.endpoint, 2)
 	})
 }
 
-// With a storage that takes no writes the tokens are no longer used, and removed later; one of a
-// newer release is left alone.
+// If the storage accepts no writes, the tokens are no longer used, and are removed later. A record
+// of a newer release is left alone.
 func TestDisconnectWithBrokenStorage(t *testing.T) {
 	for name, broken := range map[string][2]error{"no writes": {nil, errDisk}, "neither": {errDisk, errDisk}} {
 		t.Run(name, func(t *testing.T) {
@@ -218,7 +219,7 @@ func TestDisconnectWithBrokenStorage(t *testing.T) {
 	})
 }
 
-// An account that nobody connected has nothing to disconnect, and leaves nothing behind.
+// Disconnecting an account that was never connected does nothing, and leaves nothing behind.
 func TestDisconnectOfNobody(t *testing.T) {
 	storage := &tokensource.MemoryStorage{}
 	ep := rotating(0)
@@ -228,8 +229,8 @@ func TestDisconnectOfNobody(t *testing.T) {
 	}
 }
 
-// Over real connections: a person types a PIN at a provider with a deployment, the token works,
-// it is refreshed, and ends with the disconnection.
+// Over real connections: a person types a PIN at a provider with deployments, the token works, is
+// refreshed, and ends with the disconnection.
 func TestLoginAtAnEmulatedProvider(t *testing.T) {
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{})
 	at := p.Endpoints()
@@ -251,7 +252,7 @@ func TestLoginAtAnEmulatedProvider(t *testing.T) {
 	}
 	tok := mustToken(t, src)
 	if left := time.Until(tok.Expiry); left > 24*time.Hour || left < 23*time.Hour {
-		t.Errorf("lives for %s, want the day that was asked for", left)
+		t.Errorf("the token lives for %s, want the requested day", left)
 	}
 	next, err := src.Account("").Reject(t.Context(), tok)
 	if err != nil || next.AccessToken() == tok.AccessToken() {

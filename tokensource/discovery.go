@@ -12,31 +12,32 @@ import (
 )
 
 const (
-	// metadataLifetime is how long metadata is believed.
+	// metadataLifetime is how long fetched metadata is used.
 	metadataLifetime = time.Hour
-	// metadataRetry is how long a failure to get it is.
+	// metadataRetry is how long a failed fetch is remembered.
 	metadataRetry = 5 * time.Second
-	// maxIssuers bounds how many are known at a time.
+	// maxIssuers bounds the number of issuers in memory.
 	maxIssuers = 1000
 )
 
-// discovery keeps the metadata of a source's issuer: of several, where a variable of accounts
-// stands in it. It is asked for when it is first needed, never on a request's way
-// while a token lives.
+// discovery keeps the metadata of a source's issuer. If the issuer's URL has a variable, the source
+// has several issuers. Metadata is fetched when it is first needed. A request with a live token
+// never waits for that.
 type discovery struct {
 	fetches singleflight.Group
 	mu      sync.Mutex
 	known   map[string]discovered
 }
 
-// discovered is what the last attempt came to.
+// discovered is the result of the last fetch.
 type discovered struct {
-	metadata *metadata // nil: there was none yet
+	metadata *metadata // nil: never fetched yet
 	failure  *Error
-	until    deadline // when it is asked for again
+	until    deadline // when to fetch again
 }
 
-// issuer is that of an account with these variables; empty when none is configured.
+// issuer returns the issuer of an account with these variables, or an empty string if none is
+// configured.
 func (w *wire) issuer(variables map[string]string) (string, *Error) {
 	issuer, err := provider.Expand(w.cfg.Variables, w.cfg.Issuer, variables)
 	if err != nil {
@@ -45,7 +46,8 @@ func (w *wire) issuer(variables map[string]string) (string, *Error) {
 	return issuer, nil
 }
 
-// metadata returns the issuer's. When it cannot be had again, the one had before serves on.
+// metadata returns the issuer's metadata. If it cannot be fetched again, the metadata fetched
+// before stays in use.
 func (w *wire) metadata(ctx context.Context, issuer string) (*metadata, *Error) {
 	d := &w.discovery
 	found, current := w.discoveredLast(issuer)
@@ -53,7 +55,7 @@ func (w *wire) metadata(ctx context.Context, issuer string) (*metadata, *Error) 
 		fetched := d.fetches.DoChan(issuer, func() (any, error) {
 			found, current := w.discoveredLast(issuer)
 			if current {
-				return found, nil // another attempt ended just now
+				return found, nil // another fetch ended just now
 			}
 			m, failure := w.fetchMetadata(context.WithoutCancel(ctx), issuer)
 			w.tellElsewhere(found.metadata, m)
@@ -67,13 +69,13 @@ func (w *wire) metadata(ctx context.Context, issuer string) (*metadata, *Error) 
 		}
 	}
 	if found.metadata == nil {
-		own := *found.failure // what is done to an error is done to one caller's
+		own := *found.failure // each caller gets its own copy, because callers change the error
 		return nil, &own
 	}
 	return found.metadata, nil
 }
 
-// discoveredLast returns what the last attempt came to, and whether that still holds.
+// discoveredLast returns the result of the last fetch, and whether it is still current.
 func (w *wire) discoveredLast(issuer string) (found discovered, current bool) {
 	d := &w.discovery
 	d.mu.Lock()
@@ -82,7 +84,7 @@ func (w *wire) discoveredLast(issuer string) (found discovered, current bool) {
 	return found, ok && !w.cfg.Clock.passed(found.until)
 }
 
-// discovered keeps what an attempt came to.
+// discovered keeps the result of a fetch. After a failure it keeps the metadata fetched before.
 func (w *wire) discovered(issuer string, m *metadata, failure *Error) discovered {
 	d := &w.discovery
 	d.mu.Lock()
@@ -104,7 +106,7 @@ func (w *wire) tellElsewhere(before, m *metadata) {
 	if m == nil || w.tell == nil {
 		return
 	}
-	var options []string // that are read from the metadata
+	var options []string // the options that are read from the metadata
 	for _, option := range []struct {
 		name, configured string
 		needed           bool
@@ -129,8 +131,8 @@ func (w *wire) interactive() bool {
 	return ok
 }
 
-// endpoint is an account's endpoint: the configured one, or what the issuer's metadata
-// names. Empty when there is none.
+// endpoint returns an account's endpoint: the configured one, or the one in the issuer's metadata.
+// It returns an empty string if there is none.
 func (w *wire) endpoint(ctx context.Context, option, configured string, variables map[string]string) (string, *Error) {
 	if configured != "" || w.cfg.Issuer == "" {
 		expanded, err := provider.Expand(w.cfg.Variables, configured, variables)

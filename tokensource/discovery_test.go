@@ -17,13 +17,13 @@ import (
 
 const issuer = "https://login.example.com"
 
-// issuing is an authorization server that tells what it is: its metadata is what the place that
-// was asked for has, and its other endpoints are those of auth.
+// issuing is an authorization server with metadata. A request for metadata gets the reply in
+// places, and auth serves the other endpoints.
 type issuing struct {
 	auth *authServer
 
 	mu     sync.Mutex
-	places map[string]reply // path -> metadata
+	places map[string]reply // path to metadata
 	asked  []string
 }
 
@@ -59,7 +59,7 @@ func (s *issuing) place(path string, r reply) {
 	s.places[path] = r
 }
 
-// fetches returns what was asked of the well-known places so far.
+// fetches returns the requests for metadata up to now.
 func (s *issuing) fetches() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,20 +71,21 @@ const (
 	oidcPlace  = "/.well-known/openid-configuration"
 )
 
-// says is the metadata of an issuer, with more members.
+// says returns the metadata of an issuer, with additional members.
 func says(issuer string, more ...string) reply {
 	return reply{body: fmt.Sprintf(`{"issuer":%q,"token_endpoint":"https://login.example.com/oauth/token","authorization_endpoint":"https://login.example.com/oauth/authorize","revocation_endpoint":"https://login.example.com:443/oauth/revoke"%s}`,
 		issuer, strings.Join(append([]string{""}, more...), ","))}
 }
 
-// discovering makes the source one that knows its issuer alone.
+// discovering configures a source with only an issuer.
 func discovering(issuer string) func(*tokensource.Config) {
 	return func(cfg *tokensource.Config) {
 		cfg.Issuer, cfg.TokenURL, cfg.AuthorizeURL, cfg.RevokeURL = issuer, "", "", ""
 	}
 }
 
-// The metadata is looked for where RFC 8414 has it, and then where OpenID Connect does.
+// The metadata is requested first at the URL of RFC 8414, and then at the URL of OpenID Connect
+// Discovery.
 func TestWhereMetadataIs(t *testing.T) {
 	for name, c := range map[string]struct {
 		issuer string
@@ -102,21 +103,21 @@ func TestWhereMetadataIs(t *testing.T) {
 			s.place(c.place, says(c.issuer))
 			src := newSource(t, s, discovering(c.issuer))
 			if got := s.fetches(); len(got) != 0 {
-				t.Errorf("asked before it was needed: %q", got)
+				t.Errorf("the metadata was requested before it was needed: %q", got)
 			}
 			wantToken(t, src, "at1")
 			if got := s.fetches(); !slices.Equal(got, c.asked) {
-				t.Errorf("asked %q, want %q", got, c.asked)
+				t.Errorf("requested %q, want %q", got, c.asked)
 			}
 			if got := s.auth.all()[0].url; got != tokenURL {
-				t.Errorf("asked %s for the token", got)
+				t.Errorf("the token was requested at %s", got)
 			}
 		})
 	}
 }
 
-// What the metadata says is not believed where it could lead elsewhere. Nothing is sent
-// then, and no refresh token is marked as spent.
+// Metadata that could lead to another host is not trusted. Then nothing is sent, and no refresh
+// token is marked as spent.
 func TestMetadataRefused(t *testing.T) {
 	with := func(tokenEndpoint string) reply {
 		return reply{body: fmt.Sprintf(`{"issuer":%q,"token_endpoint":%q}`, issuer, tokenEndpoint)}
@@ -173,8 +174,8 @@ func TestMetadataRefused(t *testing.T) {
 	}
 }
 
-// Endpoints may be on another host than the issuer. The observer is told of it when the metadata is
-// read first, and again only when it names others.
+// Endpoints may be on another host than the issuer. The observer is told when the metadata is first
+// read, and again only if the metadata names other hosts.
 func TestEndpointsElsewhere(t *testing.T) {
 	const google = "https://accounts.google.com"
 	says := func(token, revoke string) reply {
@@ -197,13 +198,13 @@ func TestEndpointsElsewhere(t *testing.T) {
 				}
 			}
 			if !slices.Equal(told, endpoints) {
-				t.Errorf("%s: told %q, want %q", moment, told, endpoints)
+				t.Errorf("%s: the observer was told %q, want %q", moment, told, endpoints)
 			}
 		}
 		connect(t, src, "")
 		connect(t, src, "other")
 		if got := s.auth.all()[0].url; got != "https://oauth2.googleapis.com/token" {
-			t.Errorf("asked %s for the token", got)
+			t.Errorf("the token was requested at %s", got)
 		}
 		first := "orders " + google + " https://oauth2.googleapis.com"
 		want("at first", first)
@@ -221,8 +222,8 @@ func TestEndpointsElsewhere(t *testing.T) {
 	})
 }
 
-// An issuer on loopback may have its endpoints at other ports. The observer is not told of
-// endpoints that are configured.
+// An issuer on loopback may have its endpoints at other ports. The observer is not told about
+// configured endpoints.
 func TestEndpointsElsewhereOfLoopback(t *testing.T) {
 	const local = "http://127.0.0.1:9000"
 	for _, configured := range []bool{false, true} {
@@ -240,12 +241,12 @@ func TestEndpointsElsewhereOfLoopback(t *testing.T) {
 			t.Error("the metadata was not read")
 		}
 		if got := ev.count(tokensource.EventEndpointsElsewhere); (got == 1) == configured {
-			t.Errorf("configured %t: told %d times", configured, got)
+			t.Errorf("configured %t: the observer was told %d times", configured, got)
 		}
 	}
 }
 
-// What stands in the configuration is not asked for, and may be anywhere.
+// A configured endpoint is not read from the metadata, and may be anywhere.
 func TestConfiguredEndpointsComeFirst(t *testing.T) {
 	s := &issuing{auth: &authServer{}}
 	src := newSource(t, s, discovering("https://elsewhere.example"), func(cfg *tokensource.Config) { cfg.TokenURL = tokenURL })
@@ -255,8 +256,8 @@ func TestConfiguredEndpointsComeFirst(t *testing.T) {
 	}
 }
 
-// Metadata is asked for once an hour, however many accounts need it; when it cannot be had
-// again, the one from before serves on. A failure is remembered for some seconds.
+// Metadata is requested once an hour, however many accounts need it. If it cannot be fetched again,
+// the metadata from before stays in use. A failure is remembered for some seconds.
 func TestMetadataIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &issuing{auth: &authServer{}}
@@ -278,7 +279,7 @@ func TestMetadataIsKept(t *testing.T) {
 				t.Errorf("%s: %d requests for metadata, want %d", moment, got, fetches)
 			}
 		}
-		want("down", 2, false) // both places
+		want("down", 2, false) // both URLs
 		want("still down", 2, false)
 		advance(time.Minute)
 		fetched := len(s.fetches())
@@ -296,7 +297,7 @@ func TestMetadataIsKept(t *testing.T) {
 	})
 }
 
-// Each account's issuer is its own where a variable stands in it.
+// If the issuer has a variable, each account has its own issuer.
 func TestIssuerOfAnAccount(t *testing.T) {
 	s := &issuing{auth: rotating(0)}
 	for _, tenant := range []string{"acme", "initech"} {
@@ -317,14 +318,14 @@ func TestIssuerOfAnAccount(t *testing.T) {
 	}
 }
 
-// A login comes back from the issuer that it was begun at, or is refused: also when it brings
-// an error. Either way it is used up.
+// A response to a login must come from the issuer at which the login began; otherwise it is
+// refused. That holds for an error response too. Either way the login is used up.
 func TestLoginComesFromItsIssuer(t *testing.T) {
 	const always = `"authorization_response_iss_parameter_supported":true`
 	for name, c := range map[string]struct {
 		more   []string
 		answer string
-		want   string // part of the error; none
+		want   string // part of the error; empty: no error
 	}{
 		"named":                       {nil, "code=c&iss=https%3A%2F%2Flogin.example.com", ""},
 		"not named":                   {nil, "code=c", ""},
@@ -348,7 +349,7 @@ func TestLoginComesFromItsIssuer(t *testing.T) {
 			if !strings.HasPrefix(l.URL.Reveal(), authorizeURL+"?") {
 				t.Errorf("sent to %s", l.URL.Reveal())
 			}
-			found, err := src.FindLogin(t.Context(), l.State) // as another process does
+			found, err := src.FindLogin(t.Context(), l.State) // like another process
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -367,7 +368,8 @@ func TestLoginComesFromItsIssuer(t *testing.T) {
 	}
 }
 
-// Tokens are revoked where the metadata says; where it names no such endpoint, they are forgotten.
+// Tokens are revoked at the endpoint in the metadata. If the metadata names none, the tokens are
+// only removed here.
 func TestRevocationByMetadata(t *testing.T) {
 	for _, revokes := range []bool{true, false} {
 		s := &issuing{auth: rotating(0)}
@@ -379,7 +381,7 @@ func TestRevocationByMetadata(t *testing.T) {
 		src := newSource(t, s, connecting(nil), discovering(issuer))
 		connect(t, src, "")
 		if got := src.Revokes(t.Context(), nil); got != revokes {
-			t.Errorf("it revokes: %t, want %t", got, revokes)
+			t.Errorf("Revokes returned %t, want %t", got, revokes)
 		}
 		disconnect(t, src, "")
 		if got := s.auth.revoked(); (len(got) == 2) != revokes {

@@ -6,61 +6,64 @@ import "time"
 type EventKind string
 
 const (
-	// EventRefreshed follows every token that was obtained.
+	// EventRefreshed reports that a token was obtained. It is sent for every token.
 	EventRefreshed EventKind = "token_refreshed"
-	// EventRefreshFailed follows every attempt that was not.
+	// EventRefreshFailed reports that an attempt to obtain a token failed. It is sent for every
+	// such attempt.
 	EventRefreshFailed EventKind = "token_refresh_failed"
-	// EventRefused follows the first word of an upstream that it does not take a token.
+	// EventRefused reports that an upstream refused a token. It is sent for the first refusal of
+	// each token.
 	EventRefused EventKind = "token_refused"
-	// EventLoginRequired follows a refusal that only a person can mend, once.
+	// EventLoginRequired reports a failure that only a person can resolve. It is sent once.
 	EventLoginRequired EventKind = "login_required"
-	// EventRecovered follows the first token after failed attempts.
+	// EventRecovered reports the first token after failed attempts.
 	EventRecovered EventKind = "recovered"
-	// EventLoginFailed follows a login that did not connect an account: it was denied, or
-	// the provider or the configuration stood in its way.
+	// EventLoginFailed reports a login that did not connect an account: it was denied, or the
+	// provider or the configuration prevented it.
 	EventLoginFailed EventKind = "login_failed"
-	// EventConnected follows a login that connected an account.
+	// EventConnected reports a login that connected an account.
 	EventConnected EventKind = "account_connected"
-	// EventDisconnected follows a person's wish to disconnect one.
+	// EventDisconnected reports that a person disconnected an account.
 	EventDisconnected EventKind = "account_disconnected"
-	// EventAdopted follows a newer record found in the storage: another process
-	// refreshed it, or a person connected the account.
+	// EventAdopted reports that a newer record was found in the storage: another process refreshed
+	// it, or a person connected the account.
 	EventAdopted EventKind = "token_adopted"
-	// EventStorageFailed follows a record that could not be read or written.
+	// EventStorageFailed reports that a record could not be read or written.
 	EventStorageFailed EventKind = "storage_failed"
-	// EventRevocationFailed follows tokens that nothing uses any more, if the provider did not confirm that it revoked
-	// them.
+	// EventRevocationFailed reports that the provider did not confirm the revocation of tokens that
+	// are no longer used.
 	EventRevocationFailed EventKind = "revocation_failed"
-	// EventEndpointsElsewhere follows an issuer's metadata by which requests go to another origin
-	// than the issuer's own: once, and again when the metadata names other origins than before.
+	// EventEndpointsElsewhere reports that the issuer's metadata sends requests to another origin
+	// than the issuer's own. It is sent once, and again when the metadata names other origins than
+	// before.
 	EventEndpointsElsewhere EventKind = "endpoints_elsewhere"
 )
 
-// Event is told to the observer of a source. It holds no credential.
+// Event is passed to the observer of a source. It holds no credential.
 type Event struct {
 	Kind            EventKind
 	Source, Account string
-	// Generation and Expiry are those of the token now in use.
+	// Generation and Expiry describe the token now in use.
 	Generation uint64
 	Expiry     time.Time
-	// Err is why, for the kinds that failed. It is an [*Error], or for
-	// EventStorageFailed what the storage said.
+	// Err is the cause, for the kinds that report a failure. It is an [*Error], or for
+	// EventStorageFailed the error of the storage.
 	Err error
-	// New is true if there never was a token: nothing that worked has ended.
+	// New is true if there never was a token, so the failure did not end anything that worked.
 	New bool
-	// Attempts counts the failures in a row, this one included.
+	// Attempts counts the failures in a row, including this one.
 	Attempts int
-	// MissingScopes are those of the configured scopes that the provider, by its own word, did not
-	// grant with a token just obtained.
+	// MissingScopes are the configured scopes that are missing from the scope that the provider
+	// said it granted with a new token.
 	MissingScopes []string
-	// Issuer is whose metadata was read, and Endpoints are the origins that it names beside the
-	// issuer's own. For EventEndpointsElsewhere.
+	// Issuer is the issuer whose metadata was read. Endpoints are the other origins that the
+	// metadata names. Both are set for EventEndpointsElsewhere.
 	Issuer    string
 	Endpoints []string
-	// Took is how long the token request, with its saving, lasted.
+	// Took is how long the token request took, including storing its result.
 	Took time.Duration
 }
 
-// Observer is told what happens to records. It is called without locks held, from
-// the goroutine of the refresh or of a request, and should return soon.
+// Observer is called with each event. No lock is held during the call. The call comes from the
+// goroutine of the refresh or of a request, so it should return soon.
 type Observer func(Event)

@@ -12,7 +12,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// authorizationServer grants one token to whoever asks.
+// authorizationServer grants a token to every client.
 func authorizationServer() *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -20,7 +20,7 @@ func authorizationServer() *httptest.Server {
 	}))
 }
 
-// A source gets its token when it is first asked for one. Call [tokensource.Source.Warm] to get it earlier.
+// A source gets its token at the first call. To get it earlier, call [tokensource.Source.Warm].
 func ExampleSource() {
 	server := authorizationServer()
 	defer server.Close()

@@ -12,7 +12,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// A token that ended is never handed out, whatever goes on while callers wait: they get the new
+// A token that has ended is never handed out, whatever happens while callers wait. They get the new
 // token, or an error of class wait.
 func TestExpiredTokenIsNeverHandedOut(t *testing.T) {
 	const lifetime = 6 * time.Second
@@ -23,7 +23,7 @@ func TestExpiredTokenIsNeverHandedOut(t *testing.T) {
 			return r
 		}
 	}
-	// aged returns a stored record whose token was obtained so long ago.
+	// aged returns a stored record whose token was obtained that long ago.
 	aged := func(age time.Duration, mark *tokensource.Intent) *tokensource.Record {
 		rec := record(3, "at3", "rt3", lifetime)
 		rec.Obtained, rec.Expiry = time.Now().Add(-age), time.Now().Add(lifetime-age)
@@ -53,7 +53,7 @@ func TestExpiredTokenIsNeverHandedOut(t *testing.T) {
 			put(t, storage, aged(5*time.Second, nil))
 			before := newSource(t, ep, refreshing(storage, "rt0"))
 			ep.set(slow(5 * time.Second))
-			mustToken(t, before) // and refreshes in the background
+			mustToken(t, before) // this also begins a refresh in the background
 			return newSource(t, ep, refreshing(storage, "rt0"), func(c *tokensource.Config) { c.Timeout = 9 * time.Second })
 		},
 		"the token was refused, and its replacement is slow": func(t *testing.T, storage *steps, ep *endpoint) *tokensource.Source {
@@ -70,7 +70,7 @@ func TestExpiredTokenIsNeverHandedOut(t *testing.T) {
 				storage, ep := new(steps), new(endpoint)
 				src := begin(t, storage, ep)
 				src.Warm()
-				// Requests begin all the time, and each waits for as long as it takes.
+				// Requests begin all the time, and each waits without a limit.
 				var requests sync.WaitGroup
 				for range 200 {
 					requests.Go(func() {
@@ -93,7 +93,7 @@ func TestExpiredTokenIsNeverHandedOut(t *testing.T) {
 	}
 }
 
-// A configured token whose value takes long to read can end meanwhile.
+// A configured token can end while its value is being read.
 func TestExpiredConfiguredTokenIsNotHandedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var delay time.Duration

@@ -7,7 +7,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
-// What tests of the public API need to put records into a storage, and to look at them.
+// Tests of the public API need these to put records into a storage and to read them.
 var RecordKey = recordKey
 
 // EncodeRecord returns the stored form of rec in the clear.
@@ -41,7 +41,7 @@ func OpenRecord(data []byte, key, source, account string, encryptionKeys ...stri
 	return found.recordOf(source, account)
 }
 
-// vaultWith is an empty vault that has those keys.
+// vaultWith returns an empty vault with those keys.
 func vaultWith(encryptionKeys []string) *vault.Vault {
 	cfg := Config{Storage: new(MemoryStorage)}
 	for _, key := range encryptionKeys {
@@ -50,7 +50,7 @@ func vaultWith(encryptionKeys []string) *vault.Vault {
 	return newVault(&cfg)
 }
 
-// Envelope is the stored form of JSON in the clear.
+// Envelope returns the stored form of JSON in the clear.
 func Envelope(body []byte) []byte {
 	v := vaultWith(nil)
 	if err := v.Put(context.Background(), "", json.RawMessage(body)); err != nil {
@@ -60,7 +60,7 @@ func Envelope(body []byte) []byte {
 	return data
 }
 
-// Digest is the checksum in the stored form.
+// Digest returns the checksum of the stored form.
 func Digest(data []byte) string { return digest(data) }
 
 // KeptAccounts counts the named accounts that s keeps in memory.

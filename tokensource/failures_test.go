@@ -37,7 +37,7 @@ func documented(t *testing.T) (rows [][]string) {
 	return rows
 }
 
-// answering is the reply that a row's words describe.
+// answering returns the reply that a row describes in words.
 func answering(t *testing.T, status int, words string) reply {
 	t.Helper()
 	r := reply{status: status}
@@ -77,12 +77,12 @@ func answering(t *testing.T, status int, words string) reply {
 	case strings.HasPrefix(words, "Retry-After: "):
 		r = withHeader(r, "Retry-After", strings.TrimPrefix(words, "Retry-After: "))
 	default:
-		t.Fatalf("nobody knows how to answer with %q", words)
+		t.Fatalf("the test has no reply for %q", words)
 	}
 	return r
 }
 
-// What the table says of each answer is what happens.
+// Each response in the table has the documented effect.
 func TestFailuresAreAsDocumented(t *testing.T) {
 	rows := documented(t)
 	if len(rows) != 41 {
@@ -112,7 +112,7 @@ func TestFailuresAreAsDocumented(t *testing.T) {
 				want, _ := strings.CutSuffix(row[3], " s")
 				if want == "" {
 					if !failure.RetryAt.IsZero() {
-						t.Errorf("it is tried again at %v by itself", failure.RetryAt)
+						t.Errorf("RetryAt is %v, want none", failure.RetryAt)
 					}
 					return
 				}
@@ -122,7 +122,7 @@ func TestFailuresAreAsDocumented(t *testing.T) {
 				}
 				wait, about := time.Until(failure.RetryAt), time.Duration(seconds)*time.Second
 				if wait < about*8/10-time.Second/10 || wait > about*12/10+time.Second/10 {
-					t.Errorf("asked again after %v, want about %v", wait, about)
+					t.Errorf("RetryAt is in %v, want about %v", wait, about)
 				}
 			})
 		})

@@ -22,10 +22,10 @@ const (
 	clientSecret = "client-secret-canary"
 )
 
-// endpoint is a token endpoint in memory: an [http.RoundTripper] that keeps
-// what it was sent and answers as it is told, on a bubble's clock.
+// endpoint is a token endpoint in memory. It is an [http.RoundTripper] that keeps the requests and
+// answers as its script says, on the bubble's clock.
 type endpoint struct {
-	// script answers the n-th request (from 1). Nil grants tokens of an hour.
+	// script answers the n-th request (from 1). A nil script grants tokens that live for an hour.
 	script func(n int, form url.Values) reply
 
 	mu    sync.Mutex
@@ -42,11 +42,11 @@ type call struct {
 // reply is one scripted answer.
 type reply struct {
 	delay  time.Duration
-	status int // default 200
+	status int // default: 200
 	header http.Header
 	body   string
 	err    error // the connection breaks after the request was sent
-	unsent bool  // with err: before it was sent
+	unsent bool  // with err: the connection breaks before that
 }
 
 func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -104,14 +104,14 @@ func (e *endpoint) spent() (tokens []string) {
 	return tokens
 }
 
-// set changes the script while requests may be under way.
+// set changes the script. Requests may be under way.
 func (e *endpoint) set(script func(n int, form url.Values) reply) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.script = script
 }
 
-// always is a script that gives one answer.
+// always returns a script with one answer for every request.
 func always(r reply) func(int, url.Values) reply {
 	return func(int, url.Values) reply { return r }
 }
@@ -136,7 +136,7 @@ func withHeader(r reply, name, value string) reply {
 
 var errReset = errors.New("connection reset by peer")
 
-// events keeps what an observer was told.
+// events keeps the events that an observer was told.
 type events struct {
 	mu  sync.Mutex
 	all []tokensource.Event
@@ -159,8 +159,8 @@ func (ev *events) count(kind tokensource.EventKind) (n int) {
 	return n
 }
 
-// newSource returns a client_credentials source on ep, changed by edits, that is
-// closed at the end of the test.
+// newSource returns a source with client_credentials on ep, changed by edits. The end of the test
+// closes it.
 func newSource(t testing.TB, ep http.RoundTripper, edits ...func(*tokensource.Config)) *tokensource.Source {
 	t.Helper()
 	cfg := tokensource.Config{
@@ -184,7 +184,7 @@ func newSource(t testing.TB, ep http.RoundTripper, edits ...func(*tokensource.Co
 	return src
 }
 
-// refreshing makes the source a refresh_token one that begins with seed.
+// refreshing configures the grant refresh_token with seed as its first refresh token.
 func refreshing(storage tokensource.Storage, seed string) func(*tokensource.Config) {
 	return func(cfg *tokensource.Config) {
 		cfg.Grant = tokensource.RefreshToken{Initial: tokensource.Literal(seed)}
@@ -196,7 +196,7 @@ func observed(ev *events) func(*tokensource.Config) {
 	return func(cfg *tokensource.Config) { cfg.Observer = ev.observe }
 }
 
-// mustToken returns the token now, and fails the test when there is none.
+// mustToken returns the token now, and fails the test if there is none.
 func mustToken(t testing.TB, src *tokensource.Source) *tokensource.Token {
 	t.Helper()
 	tok, err := src.Token(t.Context())
@@ -215,7 +215,7 @@ func wantToken(t testing.TB, src *tokensource.Source, want string) *tokensource.
 	return tok
 }
 
-// wantError returns the error of a source that has no token to give.
+// wantError returns the error of a source that has no token.
 func wantError(t testing.TB, src *tokensource.Source, class tokensource.Class) *tokensource.Error {
 	t.Helper()
 	tok, err := src.Token(t.Context())
@@ -244,7 +244,7 @@ func wantCount(t testing.TB, ep *endpoint, want int) {
 	}
 }
 
-// steps is a storage that notes what is done to it, and fails where it is told to.
+// steps is a storage that notes the calls, and fails the calls that it is told to fail.
 type steps struct {
 	tokensource.MemoryStorage
 	mu         sync.Mutex
@@ -312,10 +312,10 @@ func (s *steps) steps() []string {
 	return slices.Clone(s.log)
 }
 
-// plainSettings is what a source without scopes and parameters notes in its records.
+// plainSettings is the digest of settings in the records of a source without scopes and parameters.
 var plainSettings = tokensource.Digest([]byte(" "))[:16]
 
-// recordKey is where the record of those sources is stored.
+// recordKey is the storage key of the record of those sources.
 var recordKey = tokensource.RecordKey("orders", "", tokenURL, "orders-client")
 
 func decode(value []byte) *tokensource.Record {
@@ -336,7 +336,7 @@ func stored(t testing.TB, s tokensource.Storage) *tokensource.Record {
 	return decode(value)
 }
 
-// put puts a record into the storage, as another process would.
+// put stores a record, as another process would.
 func put(t testing.TB, s tokensource.Storage, rec *tokensource.Record) {
 	t.Helper()
 	rec.Source = "orders"

@@ -13,8 +13,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// A warm source refreshes at 75 to 90 % of a token's life, by itself, at a part
-// drawn anew each time.
+// A warm source refreshes by itself after 75 to 90 % of a token's lifetime. The part is drawn anew
+// each time.
 func TestWarmSourceRefreshesAtSoftExpiryWhenIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{}
@@ -38,8 +38,8 @@ func TestWarmSourceRefreshesAtSoftExpiryWhenIdle(t *testing.T) {
 	})
 }
 
-// A source that is not kept warm asks for nothing while nobody asks it, and
-// refreshes in the background once a stale token is used.
+// A source that is not kept warm sends nothing while it is not used. Once a stale token is used,
+// the source refreshes it in the background.
 func TestIdleSourceWithoutWarmAsksForNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{}
@@ -54,8 +54,8 @@ func TestIdleSourceWithoutWarmAsksForNothing(t *testing.T) {
 	})
 }
 
-// Warming a warm source, as every reload of a configuration does, asks for nothing,
-// and warming one that was used but not kept starts keeping it.
+// Warming a warm source sends nothing; every reload of a configuration does it. A source that was
+// used but not kept fresh is kept fresh once it is warmed.
 func TestWarmAgainMakesNoRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{}
@@ -71,7 +71,7 @@ func TestWarmAgainMakesNoRequest(t *testing.T) {
 	})
 }
 
-// Warming during the wait after a failure does not forget to try again.
+// Warming a source during the wait after a failure does not cancel the next attempt.
 func TestWarmDuringBackOffKeepsTrying(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: func(n int, _ url.Values) reply {
@@ -88,7 +88,8 @@ func TestWarmDuringBackOffKeepsTrying(t *testing.T) {
 	})
 }
 
-// RefreshBefore sets the lead; one that is longer than the life leaves a quarter of it.
+// RefreshBefore sets the lead. If the lead is longer than the lifetime, a quarter of the lifetime
+// is still used.
 func TestRefreshBefore(t *testing.T) {
 	for _, tt := range []struct{ lifetime, before, want time.Duration }{
 		{time.Hour, 5 * time.Minute, 55 * time.Minute},
@@ -106,8 +107,8 @@ func TestRefreshBefore(t *testing.T) {
 	}
 }
 
-// hammer calls Token every few milliseconds from many callers for d. It returns how
-// many calls there were, failed, and took any time at all on the bubble's clock.
+// hammer calls Token every few milliseconds from many callers for d. It returns how many calls
+// there were, how many failed, and how many took any time on the bubble's clock.
 func hammer(t *testing.T, src *tokensource.Source, callers int, every, d time.Duration) (calls, failed, waited int64) {
 	t.Helper()
 	var n, bad, slow atomic.Int64
@@ -134,8 +135,8 @@ func hammer(t *testing.T, src *tokensource.Source, callers int, every, d time.Du
 	return n.Load(), bad.Load(), slow.Load()
 }
 
-// Tokens that live seconds work: under load no caller waits or fails, and there are
-// only as many token requests as soft expiries.
+// Tokens that live only for seconds work. Under load no caller waits or fails, and there are only
+// as many token requests as soft expiries.
 func TestShortTokensUnderLoad(t *testing.T) {
 	for _, lifetime := range []time.Duration{time.Second, 3 * time.Second, 20 * time.Second} {
 		t.Run(lifetime.String(), func(t *testing.T) {
@@ -157,7 +158,7 @@ func TestShortTokensUnderLoad(t *testing.T) {
 	}
 }
 
-// A provider that takes two seconds to answer makes nobody wait while a token lives.
+// A provider that takes two seconds to answer delays no caller while a token lives.
 func TestSlowProviderWhileTokenLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: func(n int, _ url.Values) reply {
@@ -177,8 +178,8 @@ func TestSlowProviderWhileTokenLives(t *testing.T) {
 	})
 }
 
-// An outage that is shorter than the rest of a token's life is seen by nobody, and ends
-// with a new token soon after the provider's return.
+// No caller notices an outage that is shorter than the rest of a token's lifetime. A new token
+// comes soon after the provider's return.
 func TestOutageWhileTokenLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
@@ -201,7 +202,7 @@ func TestOutageWhileTokenLives(t *testing.T) {
 	})
 }
 
-// A token without a lifetime gets the default one; with NeverExpires it serves on.
+// A token without a lifetime gets the default lifetime. With NeverExpires it has no end.
 func TestDefaultLifetime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		plain := always(reply{body: `{"access_token":"at","token_type":"Bearer"}`})

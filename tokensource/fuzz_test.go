@@ -9,8 +9,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
-// Whatever a token endpoint sends, reading it ends without a panic, and a token that is
-// accepted has visible characters of ASCII alone, and a life ahead unless it never ends.
+// Whatever a token endpoint sends, reading it does not panic. An accepted token has only visible
+// ASCII characters, and a lifetime in the future unless it never ends.
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
 		`{"access_token":"at","token_type":"Bearer","expires_in":3600,"refresh_token":"rt","scope":"a b"}`,
@@ -46,8 +46,8 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// Whatever is found in the storage, reading it ends without a panic, and what can be read is
-// written and read again as the same.
+// Whatever the storage contains, reading it does not panic. A record that can be read can be
+// written, and reads back as the same.
 func FuzzRecord(f *testing.F) {
 	for _, rec := range []*Record{{}, {Source: "s", Account: "a"}, {Source: "s", Account: "a", Generation: 1, AccessToken: NewSecret("at")}} {
 		data, err := EncodeRecord(rec)
@@ -69,13 +69,13 @@ func FuzzRecord(f *testing.F) {
 	f.Add([]byte(`{"source":"s","account":"a","expiry":"2026-01-01T00:00:00.000000001+01:00","variables":{"a":"b"}}`), true)
 	f.Add([]byte(`{"source":"s","account":"a","failure":{"class":"login"},"spending":{"since":"0001-01-01T00:00:00Z"}}`), true)
 	f.Fuzz(func(t *testing.T, data []byte, sign bool) {
-		if sign { // with a valid checksum, so that the record itself is reached
+		if sign { // with a valid checksum, so that the record itself is parsed
 			data = bytes.Join([][]byte{[]byte(`{"version":1,"sum":"`), []byte(digest(data)), []byte(`","record":`), data, []byte(`}`)}, nil)
 		}
 		rec, err := OpenRecord(data, "k", "s", "a", sealKey)
 		if err != nil {
 			if !vault.Unusable(err) {
-				t.Fatalf("an error that would not keep it from being written over: %v", err)
+				t.Fatalf("an error that would not prevent overwriting the record: %v", err)
 			}
 			return
 		}

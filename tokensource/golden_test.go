@@ -19,7 +19,8 @@ import (
 )
 
 // The files in testdata/stored hold what earlier releases stored: a first line with the key, then
-// the bytes. They are never rewritten: a release that cannot read one of them loses its users' logins.
+// the bytes. They are never rewritten. A release that cannot read one of them loses its users'
+// logins.
 
 const goldenEncryptionKey = "golden encryption key of the tests, 32+ characters"
 
@@ -37,12 +38,12 @@ func golden(t *testing.T, name string) (key string, data []byte) {
 	return string(first), bytes.TrimSuffix(rest, []byte("\n"))
 }
 
-// goldenTime is a moment of the bubble's first day, with a fraction of a second.
+// goldenTime returns a time on the bubble's first day, with a fraction of a second.
 func goldenTime(d time.Duration) time.Time {
 	return time.Date(2000, 1, 1, 0, 0, 0, 120003000, time.UTC).Add(d)
 }
 
-// goldenRecords are the records in testdata/stored, by the name of their files.
+// goldenRecords returns the records in testdata/stored, by file name.
 func goldenRecords() map[string]*tokensource.Record {
 	at := goldenTime
 	rec := func(edit func(*tokensource.Record)) *tokensource.Record {
@@ -76,7 +77,8 @@ func goldenRecords() map[string]*tokensource.Record {
 	}
 }
 
-// Stored records of earlier releases are read, in the clear and sealed, and today's are the same bytes.
+// Records of earlier releases can be read, in the clear and sealed, and this release writes the
+// same bytes.
 func TestGoldenRecords(t *testing.T) {
 	for name, want := range goldenRecords() {
 		key, data := golden(t, name+".record")
@@ -102,7 +104,7 @@ func TestGoldenRecords(t *testing.T) {
 	}
 }
 
-// goldenSource is a source on a storage that holds the given file.
+// goldenSource returns a source on a storage that contains the given file.
 func goldenSource(t *testing.T, ep *endpoint, file string) (*tokensource.Source, *tokensource.MemoryStorage) {
 	t.Helper()
 	storage := new(tokensource.MemoryStorage)
@@ -136,18 +138,19 @@ func TestGoldenLogin(t *testing.T) {
 			}
 		})
 	}
-	// Today's logins have the members that they had, and no others.
+	// A login of this release has the same members as one of an earlier release, and no others.
 	synctest.Test(t, func(t *testing.T) {
 		src, storage := goldenSource(t, &endpoint{}, "")
 		begin(t, src, tokensource.LoginRequest{Account: "alice@example.com", Terminal: true})
 		_, was := golden(t, "login")
 		if got, want := members(t, only(t, storage, "authinject/logins/")), members(t, was); !subset(got, want) {
-			t.Errorf("members %v, were %v", got, want)
+			t.Errorf("members %v, want %v", got, want)
 		}
 	})
 }
 
-// What an earlier release noted of a provider's Retry-After holds, and is noted in the same form.
+// A note of a provider's Retry-After from an earlier release still applies, and this release writes
+// the same form.
 func TestGoldenRetryAfter(t *testing.T) {
 	for _, file := range []string{"retry-after", "sealed-retry-after"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -157,7 +160,7 @@ func TestGoldenRetryAfter(t *testing.T) {
 			put(t, storage, rec)
 			_, err := src.Token(t.Context())
 			if e := asError(t, err, tokensource.ClassWait); !e.RetryAt.Equal(time.Date(2000, 1, 1, 0, 5, 0, 0, time.UTC)) {
-				t.Errorf("%s: asked again at %v", file, e.RetryAt)
+				t.Errorf("%s: the next token request is at %v", file, e.RetryAt)
 			}
 			wantCount(t, ep, 0)
 		})
@@ -189,7 +192,7 @@ func only(t *testing.T, storage tokensource.Storage, prefix string) []byte {
 	return data
 }
 
-// members are the names of the members of what is stored in the clear.
+// members returns the member names of a value that is stored in the clear.
 func members(t *testing.T, data []byte) []string {
 	t.Helper()
 	var env struct{ Record map[string]any }

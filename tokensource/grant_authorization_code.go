@@ -7,12 +7,12 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// AuthorizationCode gets tokens for an account that a person connects once, in a
-// browser (RFC 6749 section 4.1), and refreshes them from then on. Where the provider gives no
-// refresh token, the account has to be connected again when its token ends or is refused.
+// AuthorizationCode gets tokens for an account that a person connects once, in a browser (RFC 6749
+// section 4.1), and refreshes them from then on. If the provider gives no refresh token, a person
+// has to connect the account again when its token ends or is refused.
 type AuthorizationCode struct {
-	// NoPKCE leaves the code challenge out (RFC 7636), for a provider that refuses it.
-	// Otherwise it is sent, by method S256, also for clients with a secret.
+	// NoPKCE leaves out the code challenge (RFC 7636), for a provider that refuses it. Otherwise
+	// the code challenge is sent with method S256, also if the client has a secret.
 	NoPKCE bool
 }
 
@@ -48,7 +48,7 @@ func (g AuthorizationCode) Redeem(l *Login, answer url.Values) (Request, error) 
 		Secrets: map[string]Secret{"code": NewSecret(code)},
 	}
 	if l.RedirectURL != "" {
-		req.Params.Set("redirect_uri", l.RedirectURL) // the same as before (RFC 6749 section 4.1.3)
+		req.Params.Set("redirect_uri", l.RedirectURL) // the same value as before (RFC 6749 section 4.1.3)
 	}
 	if !g.NoPKCE {
 		req.Secrets["code_verifier"] = l.Verifier
@@ -56,7 +56,8 @@ func (g AuthorizationCode) Redeem(l *Login, answer url.Values) (Request, error) 
 	return req, nil
 }
 
-// notConnected says why a record has nothing to go on from.
+// notConnected returns the error for a record without tokens. It says why the account is not
+// connected.
 func notConnected(rec *Record) *Error {
 	e := &Error{Class: ClassLogin, Reason: "the provider gave no refresh token, so the account has to be connected again when its token ends"}
 	switch {

@@ -5,8 +5,8 @@ import (
 	"net/url"
 )
 
-// ClientCredentials gets tokens for the client itself (RFC 6749 section 4.4). A
-// refresh token in the answer is ignored: the same request gets the next token.
+// ClientCredentials gets tokens for the client itself (RFC 6749 section 4.4). It ignores a refresh
+// token in the response, because the same request gets the next token.
 type ClientCredentials struct{}
 
 // Traits implements [Grant].

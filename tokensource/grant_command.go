@@ -11,27 +11,29 @@ import (
 	"time"
 )
 
-// Command gets tokens from a program that prints one, such as `gh auth token`. The program runs without a shell. It
-// prints the token on one line, or an object as a token endpoint does (RFC 6749 section 5.1). It runs again when the
-// token is due, and when an upstream refuses the token. Nothing is stored.
+// Command gets tokens from a program that prints one, such as `gh auth token`. The program runs
+// without a shell. It prints either the token on one line, or a JSON object like the response of a
+// token endpoint (RFC 6749 section 5.1). It runs again when the token is due, and when an upstream
+// refuses the token. Nothing is stored.
 type Command struct {
 	// Run is the program and its arguments.
 	Run []string
-	// TTL is how long a token is used at most. Zero means for as long as the program or the token says (a JWT does), or
-	// else for [Config.DefaultLifetime].
+	// TTL is how long a token is used at most. Zero means as long as the program or the token says
+	// (a JWT does), or else [Config.DefaultLifetime].
 	TTL time.Duration
 	// Timeout is how long the program may run. Zero means [CommandTimeout].
 	Timeout time.Duration
-	// Env holds further variables of the program's environment, whose values are read anew for each run. The program
-	// inherits only PATH, HOME and the like, because other variables may hold secrets of other sources.
+	// Env holds additional environment variables for the program. Their values are read again
+	// before each run. The program inherits only PATH, HOME and similar variables, because other
+	// variables may hold secrets of other sources.
 	Env []Param
 }
 
 // CommandTimeout is how long a program of the grant [Command] may run by default.
 const CommandTimeout = 10 * time.Second
 
-// commandEnv names the variables that a program inherits: those by which programs find themselves and their
-// configuration.
+// commandEnv names the variables that a program inherits. Programs need them to find other programs
+// and their configuration.
 var commandEnv = []string{
 	"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "TZ",
 	"XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR",
@@ -55,7 +57,8 @@ func (g Command) Check() error {
 // Traits implements [Grant].
 func (Command) Traits() Traits { return Traits{Renews: true, NoTokenURL: true} }
 
-// Next implements [Grant]. Its errors hold nothing that the program printed, because that may be a token.
+// Next implements [Grant]. Its errors hold nothing that the program printed, because the output may
+// be a token.
 func (g Command) Next(ctx context.Context, _ *Record) (Request, error) {
 	out, err := g.run(ctx)
 	if err != nil {
@@ -76,11 +79,11 @@ func (g Command) Next(ctx context.Context, _ *Record) (Request, error) {
 	if err != nil {
 		return Request{}, g.failure("printed an object without a usable token: it needs access_token, and may have expires_in")
 	}
-	granted.RefreshToken = Secret{} // the program keeps its own
+	granted.RefreshToken = Secret{} // the program keeps its own refresh token
 	return Request{Response: g.limit(granted)}, nil
 }
 
-// limit bounds the lifetime by TTL. A JWT says itself when it ends.
+// limit bounds the lifetime by TTL. A JWT's own expiry is used as well.
 func (g Command) limit(granted *TokenResponse) *TokenResponse {
 	if !granted.HasLifetime {
 		granted.Lifetime, granted.HasLifetime = jwtLifetime(granted.AccessToken, time.Now())
@@ -102,7 +105,7 @@ func (g Command) run(ctx context.Context) ([]byte, error) {
 	out := limited{left: maxAnswer}
 	cmd := exec.CommandContext(ctx, g.Run[0], g.Run[1:]...)
 	cmd.Stdout = &out
-	cmd.WaitDelay = time.Second // a process that it left behind may keep the output open
+	cmd.WaitDelay = time.Second // a process that the program left behind may keep the output open
 	for _, name := range commandEnv {
 		if value, set := os.LookupEnv(name); set {
 			cmd.Env = append(cmd.Env, name+"="+value)
@@ -134,18 +137,19 @@ func (g Command) run(ctx context.Context) ([]byte, error) {
 	return out.kept, nil
 }
 
-// failure names the program, but not its arguments, which may hold a secret.
+// failure returns an error that names the program, but not its arguments, because they may hold a
+// secret.
 func (g Command) failure(reason string) *Error {
 	return &Error{Class: ClassOperator, Reason: fmt.Sprintf("the command %q %s", g.Run[0], reason)}
 }
 
-// limited keeps what is written to it, up to a limit.
+// limited keeps the bytes written to it, up to a limit.
 type limited struct {
 	kept []byte
 	left int
 }
 
-// Write implements [io.Writer]. Past the limit it fails, which ends the program's output.
+// Write implements [io.Writer]. It fails beyond the limit, which ends the program's output.
 func (l *limited) Write(p []byte) (int, error) {
 	if l.left -= len(p); l.left < 0 {
 		return 0, errors.New("too much output")

@@ -14,7 +14,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// TestMain makes the test binary the program that the grant command runs, if the variable is set.
+// TestMain turns the test binary into the program that the grant command runs, if the variable is
+// set.
 func TestMain(m *testing.M) {
 	switch act := os.Getenv("AUTHINJECT_TEST_COMMAND"); act {
 	case "":
@@ -39,7 +40,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// command is a source whose tokens come from this test binary.
+// command returns a source whose tokens come from this test binary.
 func command(t *testing.T, act string, edit func(*tokensource.Command)) (*tokensource.Source, string) {
 	t.Helper()
 	runs := filepath.Join(t.TempDir(), "runs")
@@ -69,7 +70,8 @@ func TestCommandRunsAgainAfterARefusal(t *testing.T) {
 	wantToken(t, src, "token-2")
 }
 
-// What a program prints is a token, or an object as of a token endpoint. The time-to-live bounds its life.
+// A program prints a token, or an object like the response of a token endpoint. TTL bounds the
+// lifetime.
 func TestCommandOutput(t *testing.T) {
 	claims := fmt.Sprintf(`{"exp":%d}`, time.Now().Add(2*time.Hour).Unix())
 	jwt := "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
@@ -94,7 +96,7 @@ func TestCommandOutput(t *testing.T) {
 	}
 }
 
-// An error names the program and what to do, and nothing that the program printed.
+// An error names the program and what to do. It contains nothing that the program printed.
 func TestCommandFailures(t *testing.T) {
 	for name, c := range map[string]struct {
 		act  string
@@ -124,7 +126,8 @@ func TestCommandFailures(t *testing.T) {
 	}
 }
 
-// A program gets HOME and what is configured. It gets no other variable, which may be another source's secret.
+// A program gets HOME and the configured variables. It gets no other variable, because that may be
+// another source's secret.
 func TestCommandEnvironment(t *testing.T) {
 	t.Setenv("HOME", "/home/of-the-test")
 	t.Setenv("AUTHINJECT_TEST_SECRET", "canary")

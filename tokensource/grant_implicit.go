@@ -6,11 +6,11 @@ import (
 	"net/url"
 )
 
-// Implicit gets the token of an account that a person connects in a browser from
-// the provider's redirect itself (RFC 6749 section 4.2). There is no token endpoint
-// and nothing to refresh: when the token is due to end, the account's state becomes
-// [StateLoginRequired], while the token serves on. It is for providers that offer nothing
-// better: the token passes through the browser, whose history may keep it.
+// Implicit gets the token of an account from the provider's redirect itself, when a person connects
+// the account in a browser (RFC 6749 section 4.2). There is no token endpoint and no refresh. When
+// the token is close to its end, the account's state becomes [StateLoginRequired], and the token
+// stays in use until it ends. The grant is for providers that offer nothing better: the token
+// passes through the browser, whose history may keep it.
 type Implicit struct{}
 
 // Traits implements [Grant].
@@ -24,8 +24,8 @@ func (Implicit) Next(_ context.Context, rec *Record) (Request, error) {
 // Authorize implements [Interactive].
 func (Implicit) Authorize(*Login) url.Values { return url.Values{"response_type": {"token"}} }
 
-// Redeem implements [Interactive]. A refresh token in the answer is ignored: the
-// implicit grant has none (RFC 6749 section 4.2.2).
+// Redeem implements [Interactive]. It ignores a refresh token in the response, because the implicit
+// grant issues none (RFC 6749 section 4.2.2).
 func (Implicit) Redeem(l *Login, answer url.Values) (Request, error) {
 	members := make(map[string]json.RawMessage, len(answer))
 	for name, values := range answer {

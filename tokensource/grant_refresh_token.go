@@ -8,9 +8,9 @@ import (
 	"net/url"
 )
 
-// RefreshToken gets tokens with a refresh token that the configuration brings
-// along (RFC 6749 section 6). When the provider replaces it, the replacement is
-// kept in the record, and used until the configuration brings a different one.
+// RefreshToken gets tokens with a configured refresh token (RFC 6749 section 6). If the provider
+// replaces the refresh token, the replacement is kept in the record, and used until a different
+// refresh token is configured.
 type RefreshToken struct {
 	// Initial is the configured refresh token.
 	Initial Value
@@ -44,8 +44,9 @@ func (g RefreshToken) Next(ctx context.Context, rec *Record) (Request, error) {
 	return req, nil
 }
 
-// refreshRequest asks for a token with refresh token rt. No scope is sent: left out,
-// it means the one granted (RFC 6749 section 6), and some providers refuse any.
+// refreshRequest returns a request for a token with refresh token rt. It sends no scope. A missing
+// scope means the scope granted before (RFC 6749 section 6), and some providers refuse any scope
+// here.
 func refreshRequest(rt Secret) Request {
 	return Request{Params: url.Values{"grant_type": {"refresh_token"}}, RefreshToken: rt}
 }

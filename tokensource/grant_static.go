@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// Static hands out a token that somebody else made: a personal access token, an
-// application token, one that a sidecar writes to a file. Its value is read
-// again a second after the last time, and at once when the upstream refuses it.
+// Static hands out a token that was made elsewhere: a personal access token, an application token,
+// or a token that a sidecar writes to a file. Its value is read again after a second, and at once
+// when the upstream refuses it.
 type Static struct {
 	// Token is the access token.
 	Token Value
-	// Expires is when it ends; zero when that is not known.
+	// Expires is when the token ends. It is zero if that is not known.
 	Expires time.Time
 }
 

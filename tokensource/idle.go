@@ -2,11 +2,12 @@ package tokensource
 
 import "time"
 
-// Of many accounts few are in use at a time. An account that is not used for a while leaves memory, and is read from the
-// storage again when it is needed. One timer for each source sees to that, and none if there are no named accounts.
+// Of many accounts, few are in use at a time. An account that is not used for a while is dropped
+// from memory, and read from the storage again when it is needed. One timer for each source does
+// this. A source without named accounts has no timer.
 
-// pin returns the account of that name, which comes into memory if it is not there, and keeps it there until
-// [account.unpin].
+// pin returns the account of that name. It loads the account into memory if necessary, and keeps it
+// there until [account.unpin].
 func (s *Source) pin(name string) *account {
 	if name == "" {
 		return s.unnamed
@@ -61,14 +62,15 @@ func (s *Source) all() []*account {
 	return all
 }
 
-// touch notes that the account is in use, by the round of [Source.dropIdle]: that needs no look at the clock.
+// touch notes that the account is in use. It notes the round of [Source.dropIdle], because that
+// needs no clock reading.
 func (a *account) touch() {
 	if round := a.src.round.Load(); a.used.Load() != round {
 		a.used.Store(round)
 	}
 }
 
-// watchIdle sets the timer by which idle accounts are dropped, unless it is set.
+// watchIdle sets the timer that drops idle accounts, unless it is already set.
 func (s *Source) watchIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +79,7 @@ func (s *Source) watchIdle() {
 	}
 }
 
-// dropIdle is what the timer runs.
+// dropIdle drops the idle accounts. The timer runs it.
 func (s *Source) dropIdle() {
 	s.round.Add(1)
 	left := 0
@@ -96,7 +98,8 @@ func (s *Source) dropIdle() {
 	}
 }
 
-// drop takes an account out of memory, unless it was used since: users pin it under the same mutex.
+// drop takes an account out of memory, unless it was used since. Users pin an account under the
+// same mutex.
 func (s *Source) drop(a *account) {
 	s.accountsMu.Lock()
 	defer s.accountsMu.Unlock()
@@ -107,8 +110,8 @@ func (s *Source) drop(a *account) {
 	delete(s.accounts, a.name)
 }
 
-// isIdle reports whether nothing is lost by dropping the account: it is not used, nothing is under way, and what is
-// known of it is in the storage, or worth nothing any more.
+// isIdle reports whether the account can be dropped without losing anything: no caller uses it,
+// nothing is running, and everything known about it is stored or of no more use.
 func (a *account) isIdle() bool {
 	if a.users.Load() > 0 || a.src.round.Load()-a.used.Load() < idleRounds || a.kept.Load() {
 		return false
@@ -120,7 +123,7 @@ func (a *account) isIdle() bool {
 		return false
 	}
 	if a.failed != nil && !c.passed(a.failed.until) {
-		return false // a provider that said when to ask again is not asked before
+		return false // the provider said when to ask again, and must not be asked before
 	}
 	l := a.cur.Load()
 	return l == nil || a.src.stores() || c.passed(l.hard)

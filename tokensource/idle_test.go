@@ -14,7 +14,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// wantKept checks how many accounts are in memory.
+// wantKept checks the number of accounts in memory.
 func wantKept(t *testing.T, src *tokensource.Source, moment string, want int) {
 	t.Helper()
 	synctest.Wait()
@@ -23,7 +23,7 @@ func wantKept(t *testing.T, src *tokensource.Source, moment string, want int) {
 	}
 }
 
-// use asks for an account's token as a request does.
+// use gets an account's token like a request.
 func use(t *testing.T, src *tokensource.Source, name string) *tokensource.Token {
 	t.Helper()
 	account, err := src.Lookup(t.Context(), name)
@@ -37,8 +37,8 @@ func use(t *testing.T, src *tokensource.Source, name string) *tokensource.Token 
 	return tok
 }
 
-// Accounts that nobody uses are dropped from memory, and are there again when they are used: with
-// the token that they had, and without a token request.
+// Accounts that are not used are dropped from memory. When they are used again, they have the same
+// token, without a token request.
 func TestIdleAccountsAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := rotating(0)
@@ -69,7 +69,7 @@ func TestIdleAccountsAreDropped(t *testing.T) {
 	})
 }
 
-// disk is a storage of one process. It takes nothing more while it is full.
+// disk is a storage of one process. It accepts no writes while it is full.
 type disk struct {
 	tokensource.MemoryStorage
 	exclusive
@@ -83,8 +83,9 @@ func (d *disk) Store(ctx context.Context, key string, value []byte) error {
 	return d.MemoryStorage.Store(ctx, key, value)
 }
 
-// What would be lost is kept: a record that could not be stored, a refresh under way, the time at which
-// a provider may be asked again, a token of a grant that stores none.
+// An account stays in memory if dropping it would lose something: a record that could not be
+// stored, a running refresh, the time before which the provider must not be asked, or the token of
+// a grant that stores none.
 func TestWhatIsNotDropped(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit func(*tokensource.Config)
@@ -141,8 +142,8 @@ func TestWhatIsNotDropped(t *testing.T) {
 	}
 }
 
-// Who holds an account for longer than it is kept has the same one as everybody else: its status, its
-// token, and one refresh for all.
+// A caller that holds an account for longer than it stays in memory still shares it with all other
+// callers: the status, the token, and one refresh for all.
 func TestAccountHeldForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &authServer{}
@@ -163,10 +164,10 @@ func TestAccountHeldForLong(t *testing.T) {
 		advance(30 * time.Minute)
 		wantKept(t, src, "idle", 0)
 		if st := held.Status(); st.Generation != 0 || st.Live || held.Variables() != nil {
-			t.Errorf("status of what is not in memory: %+v", st)
+			t.Errorf("the status of an account that is not in memory: %+v", st)
 		}
 
-		// The upstream refuses the token: all who say so get one new one.
+		// The upstream refuses the token. All callers that report it get the same new token.
 		var group sync.WaitGroup
 		for i := range 20 {
 			group.Go(func() {
@@ -207,7 +208,7 @@ func TestAccountHeldForLong(t *testing.T) {
 			}
 		}
 		if src.Account("a") != other {
-			t.Error("it was dropped while it was in use by who holds it")
+			t.Error("the account was dropped while a caller that holds it used it")
 		}
 
 		advance(30 * time.Minute)
@@ -217,12 +218,12 @@ func TestAccountHeldForLong(t *testing.T) {
 			t.Error(err)
 		}
 		if _, err := src.Account("a").Token(t.Context()); err == nil {
-			t.Error("it is connected still")
+			t.Error("the account is still connected")
 		}
 	})
 }
 
-// Accounts that are used while they are dropped are neither lost nor doubled.
+// Accounts that are used while they are dropped are neither lost nor duplicated.
 func TestDroppedWhileUsed(t *testing.T) {
 	src := newSource(t, rotating(0), connecting(nil))
 	connect(t, src, "a")

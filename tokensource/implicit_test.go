@@ -11,8 +11,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// What the redirect of the implicit grant brings (RFC 6749 section 4.2.2) is read tolerantly
-// where that is safe, and else refused; no token request is ever made.
+// The redirect of the implicit grant (RFC 6749 section 4.2.2) is read tolerantly if that is safe,
+// and is refused otherwise. No token request is ever sent.
 func TestImplicitAnswer(t *testing.T) {
 	const hour = time.Hour
 	for answer, want := range map[string]struct {
@@ -67,7 +67,7 @@ func TestImplicitAnswer(t *testing.T) {
 			}
 			tok := wantToken(t, src, want.token)
 			if got := time.Until(tok.Expiry); got != want.lifetime {
-				t.Errorf("%.60s: lives for %s, want %s", answer, got, want.lifetime)
+				t.Errorf("%.60s: the token lives for %s, want %s", answer, got, want.lifetime)
 			}
 			for _, key := range keys(t, storage, "authinject/records/") {
 				if strings.Contains(string(storedBytes(t, storage, key)), `"refresh_token"`) {
@@ -79,8 +79,8 @@ func TestImplicitAnswer(t *testing.T) {
 	}
 }
 
-// The end of a token that only a person can replace is announced ahead, once, while the token
-// serves to its end; refresh_before says how long ahead.
+// If only a person can replace a token, its end is announced in advance, once, and the token is
+// served until its end. refresh_before says how long in advance.
 func TestImplicitTokenEnds(t *testing.T) {
 	for lead, from := range map[time.Duration][2]time.Duration{0: {75 * time.Minute, 90 * time.Minute}, 10 * time.Minute: {90 * time.Minute, 90 * time.Minute}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestImplicitTokenEnds(t *testing.T) {
 	}
 }
 
-// A token without an end serves until it is refused; then a person is needed.
+// A token without an end is served until it is refused. Then a person has to log in.
 func TestImplicitTokenThatNeverExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ev events
@@ -145,15 +145,15 @@ func TestImplicitTokenThatNeverExpires(t *testing.T) {
 		if st := src.Account("").Status(); st.State != tokensource.StateLoginRequired {
 			t.Errorf("status %+v", st)
 		}
-		synctest.Wait() // events are told after the callers
+		synctest.Wait() // events are sent after the callers return
 		if ev.count(tokensource.EventLoginRequired) != 1 {
 			t.Errorf("events %+v", ev.all)
 		}
 	})
 }
 
-// Without a refresh token the code grant ends as the implicit one does, and is not sent an
-// empty one.
+// Without a refresh token, a token of the code grant ends like one of the implicit grant, and no
+// empty refresh token is sent.
 func TestCodeWithoutRefreshToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &authServer{}

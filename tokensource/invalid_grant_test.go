@@ -10,7 +10,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// record is a stored one of generation n, obtained now.
+// record returns a stored record of generation n, obtained now.
 func record(n uint64, access, refresh string, lifetime time.Duration) *tokensource.Record {
 	return &tokensource.Record{
 		Generation: n, AccessToken: tokensource.NewSecret(access), RefreshToken: tokensource.NewSecret(refresh),
@@ -18,12 +18,12 @@ func record(n uint64, access, refresh string, lifetime time.Duration) *tokensour
 	}
 }
 
-// A refresh token refused because another process was faster is no failure: the winner's
-// record is adopted, at whatever moment it is stored, and never written over.
+// If a refresh token is refused because another process was faster, that is no failure. The
+// winner's record is adopted, whenever it is stored, and is never overwritten.
 func TestLoserAdoptsTheWinner(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer reply
-		after  time.Duration // the winner's saving, after the request was sent
+		after  time.Duration // from the request to the storing of the winner's record
 	}{
 		"saved before the refusal": {refused(400, "invalid_grant"), 100 * time.Millisecond},
 		"saved just after":         {refused(400, "invalid_grant"), 700 * time.Millisecond},
@@ -54,8 +54,8 @@ func TestLoserAdoptsTheWinner(t *testing.T) {
 	}
 }
 
-// A winner's record whose access token is due or dead already is not written over either:
-// its refresh token is the next to be spent.
+// A winner's record is not overwritten even if its access token is already due or has ended. Its
+// refresh token is sent next.
 func TestLoserGoesOnFromADeadWinner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &steps{}
@@ -82,7 +82,7 @@ func TestLoserGoesOnFromADeadWinner(t *testing.T) {
 	})
 }
 
-// A winner that gets the same access token with another refresh token counts too.
+// The winner also counts if it got the same access token with another refresh token.
 func TestLoserNoticesARotatedRefreshTokenAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &steps{}
@@ -99,8 +99,8 @@ func TestLoserNoticesARotatedRefreshTokenAlone(t *testing.T) {
 	})
 }
 
-// A dead grant needs a person, who is told once. Its refresh token stays in the storage and
-// is not sent again, not after a restart either; a new login is picked up within seconds.
+// If a grant is dead, a person has to log in. That is reported once. The refresh token stays in the
+// storage and is not sent again, not even after a restart. A new login is noticed within seconds.
 func TestDeadGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -123,7 +123,7 @@ func TestDeadGrant(t *testing.T) {
 			t.Errorf("state %s, want login_required", got)
 		}
 		if rec := stored(t, storage); rec.Failure == nil || rec.Failure.Class != tokensource.ClassLogin {
-			t.Errorf("the stored record knows nothing of it: %+v", rec)
+			t.Errorf("the stored record has no failure: %+v", rec)
 		}
 		wantError(t, newSource(t, ep, refreshing(storage, "rt0")), tokensource.ClassLogin)
 		wantCount(t, ep, 1)
@@ -132,12 +132,12 @@ func TestDeadGrant(t *testing.T) {
 		advance(3 * time.Second)
 		wantToken(t, src, "login")
 		if ev.count(tokensource.EventRecovered) != 1 {
-			t.Error("nobody was told that it recovered")
+			t.Error("the observer was not told of the recovery")
 		}
 	})
 }
 
-// A grant that dies while its access token lives takes nothing away.
+// If a grant dies while its access token lives, the token stays in use.
 func TestDeadGrantWhileTokenLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -160,7 +160,8 @@ func TestDeadGrantWhileTokenLives(t *testing.T) {
 	})
 }
 
-// A newly configured refresh token replaces the stored one, the same one does not.
+// A newly configured refresh token replaces the stored one. The same configured refresh token does
+// not.
 func TestConfiguredRefreshToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -176,8 +177,8 @@ func TestConfiguredRefreshToken(t *testing.T) {
 	})
 }
 
-// A wrong refresh token in the configuration destroys nothing: once it is mended, the
-// stored one serves again.
+// A wrong refresh token in the configuration destroys nothing. After it is corrected, the stored
+// refresh token is used again.
 func TestWrongConfiguredRefreshTokenReplacesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -203,7 +204,7 @@ func TestWrongConfiguredRefreshTokenReplacesNothing(t *testing.T) {
 	})
 }
 
-// Without any refresh token the operator is told, and nothing is sent.
+// Without any refresh token there is an error for the operator, and nothing is sent.
 func TestNoRefreshTokenAtAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{}

@@ -16,15 +16,15 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// The credentials of the tests below look like error codes, as some really do.
+// The credentials of the tests below look like error codes. Some real ones do.
 const (
 	codeSecret  = "my_hidden_sesame"
 	codeRefresh = "my_refresh_token"
 	codeAccess  = "my_access_token"
 )
 
-// A provider that echoes credentials, in whatever member and with whatever status, gets none
-// of them into an error or event.
+// If a provider repeats credentials, in any member and with any status, none of them gets into an
+// error or event.
 func TestErrorsNeverHoldCredentials(t *testing.T) {
 	for _, secret := range []string{codeSecret, codeRefresh, "bearer_" + codeSecret, codeSecret[3:]} {
 		for _, status := range []int{200, 302, 400, 401, 403, 500} {
@@ -70,8 +70,8 @@ func TestErrorsNeverHoldCredentials(t *testing.T) {
 	}
 }
 
-// An error of the connection holds no URL: with client_secret_query and body_format query
-// that is where the credentials are.
+// An error of the connection contains no URL: with client_secret_query and body_format query the
+// URL contains the credentials.
 func TestErrorsNeverHoldTheURL(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
@@ -95,7 +95,7 @@ func TestErrorsNeverHoldTheURL(t *testing.T) {
 	}
 }
 
-// A shared error of a guest's grant is its own: the source writes nothing into it.
+// The source does not change an error that a guest's grant shares.
 func TestErrorOfAGrantIsNotChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := &tokensource.Error{Class: tokensource.ClassLogin, Reason: "nobody has connected the account"}
@@ -115,7 +115,7 @@ func (f failing) Next(context.Context, *tokensource.Record) (tokensource.Request
 	return tokensource.Request{}, f.err
 }
 
-// An account's error names it, and other accounts' errors do not.
+// An account's error names that account and no other.
 func TestErrorNamesTheAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: func(int, url.Values) reply { return refused(400, "invalid_scope") }}

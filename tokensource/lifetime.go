@@ -6,17 +6,17 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// NeverExpires is the [Config.DefaultLifetime] of providers whose tokens serve
-// until they are refused.
+// NeverExpires is the [Config.DefaultLifetime] of providers whose tokens last until they are
+// refused.
 const NeverExpires = provider.NeverExpires
 
-// maxLifetime bounds what is believed of a provider's expires_in.
+// maxLifetime bounds the lifetime that a provider's expires_in can give a token.
 const maxLifetime = 10 * 365 * 24 * time.Hour
 
-// softAfter is the part of lifetime after which a token is due for a refresh:
-// before asks for a fixed lead, zero for the default of 75 to 90 %, drawn anew for each
-// token so that instances spread. At least a quarter of the lifetime is always
-// used, else a lead longer than the lifetime would refresh without end.
+// softAfter returns the part of lifetime after which a token is due for a refresh. before is a
+// fixed lead before the token's end. Zero means the default of 75 to 90 % of the lifetime, drawn
+// anew for each token so that instances spread. At least a quarter of the lifetime is always used:
+// otherwise a lead longer than the lifetime would cause refreshes without end.
 func softAfter(lifetime, before time.Duration) time.Duration {
 	if before > 0 {
 		return latestSoft(lifetime, before)

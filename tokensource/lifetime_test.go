@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A slow answer does not lengthen a token's life: it counts from the request.
+// A slow answer does not extend a token's lifetime, because it is counted from the request.
 func TestLifetimeCountsFromTheRequest(t *testing.T) {
 	for delay, want := range map[time.Duration]time.Duration{
 		0:               10 * time.Second,

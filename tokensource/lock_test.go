@@ -12,7 +12,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// A lock that is never released delays a refresh, and does not prevent it.
+// A lock that is never released delays a refresh, but does not prevent it.
 func TestDeadLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -29,7 +29,7 @@ func TestDeadLock(t *testing.T) {
 	})
 }
 
-// A lock that stays dead is waited for once, and not at every refresh.
+// Only the first refresh waits for a lock that stays dead; later ones wait less.
 func TestDeadLockIsNotWaitedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -46,7 +46,7 @@ func TestDeadLockIsNotWaitedForAgain(t *testing.T) {
 			}
 			advance(time.Until(tok.Expiry))
 		}
-		// It is waited for patiently again as soon as it was had.
+		// After the lock was taken once, the next wait for it is long again.
 		if err := storage.Unlock(t.Context(), recordKey+".lock"); err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +62,7 @@ func TestDeadLockIsNotWaitedForAgain(t *testing.T) {
 	})
 }
 
-// Processes that cannot have the lock make one request all the same.
+// Processes that cannot take the lock still send only one request.
 func TestOneRequestWithoutTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -88,8 +88,8 @@ func TestOneRequestWithoutTheLock(t *testing.T) {
 	})
 }
 
-// Without the lock, a refresh token that somebody else replaced meanwhile is not sent: its
-// successor is, should the access token that came with it have ended already.
+// Without the lock, a refresh token that another process has replaced meanwhile is not sent. If the
+// access token that came with its successor has ended already, the successor is sent.
 func TestReplacedWithoutTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &steps{}
@@ -107,13 +107,13 @@ func TestReplacedWithoutTheLock(t *testing.T) {
 		advance(20 * time.Second)
 		wantToken(t, src, "at1")
 		if got := ep.spent(); len(got) != 1 || got[0] != "rt5" {
-			t.Errorf("spent %v, want rt5 alone", got)
+			t.Errorf("spent %v, want only rt5", got)
 		}
 	})
 }
 
-// stalling is a storage whose writes stand still for a while and then happen all at once.
-// Its locks exclude nobody, as locks that lapsed meanwhile.
+// stalling is a storage whose writes stop for a while and then happen all at once. Its locks
+// exclude no process, like locks that lapsed meanwhile.
 type stalling struct {
 	tokensource.MemoryStorage
 	mu    sync.Mutex
@@ -140,9 +140,9 @@ func (s *stalling) Store(ctx context.Context, key string, value []byte) error {
 	return s.MemoryStorage.Store(ctx, key, value)
 }
 
-// The storage stalls while a token is being stored, for so long that another process takes
-// the first one for dead. Whoever's write comes last, the refresh token is not spent twice
-// and the new one is what is stored.
+// The storage stalls while a token is being stored, for so long that another process takes the
+// first one for dead. In whatever order the writes arrive, the refresh token is not spent twice,
+// and the new refresh token is the one that is stored.
 func TestStalledStorage(t *testing.T) {
 	for name, markLast := range map[string]bool{"the token is written first": true, "the mark is written first": false} {
 		t.Run(name, func(t *testing.T) {
@@ -175,8 +175,8 @@ func TestStalledStorage(t *testing.T) {
 	}
 }
 
-// The storage for tests and single processes keeps its contract: a lock has one holder, and
-// who waits for it stops when told.
+// MemoryStorage keeps the contract of Storage: a lock has one holder, and a waiting caller stops
+// when its context ends.
 func TestMemoryStorageLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var m tokensource.MemoryStorage
@@ -187,7 +187,7 @@ func TestMemoryStorageLock(t *testing.T) {
 					t.Error(err)
 				}
 				if held++; held > 1 {
-					t.Error("two hold the lock")
+					t.Error("two callers hold the lock")
 				}
 				advance(time.Second)
 				held--

@@ -5,11 +5,11 @@ import (
 	"net/http"
 )
 
-// A lock-out follows too many failed attempts at a token endpoint, and with some
-// providers every attempt begins it anew. So while one lasts nothing is sent, for
-// whatever account, grant or person: it is waited out.
+// A provider locks a client out after too many failed attempts at a token endpoint, and some
+// providers extend the lock-out at every attempt. So nothing is sent during a lock-out, for any
+// account, grant or person.
 
-// lockedOutReason is what a lock-out is called.
+// lockedOutReason is the error text for a lock-out.
 const lockedOutReason = "the provider has locked the client out after too many failed attempts; nothing is sent until that has passed"
 
 // lockedOut returns the failure of a request that must not be sent yet, or nil.
@@ -27,7 +27,7 @@ func (w *wire) leaveAlone(tokenURL string, failure *Error) {
 	w.lockOuts.Store(tokenURL, w.cfg.Clock.in(failure.RetryAt.Sub(w.cfg.Clock.Now())))
 }
 
-// lockOut returns the failure of an answer that announces a lock-out, whatever its status, or nil.
+// lockOut returns the failure if the response announces a lock-out, whatever its status, or nil.
 func (call *tokenCall) lockOut(resp *http.Response, members map[string]json.RawMessage) *Error {
 	lock := call.cfg.LockOut
 	if lock.Code == "" || text(members, lock.Member) != lock.Code {

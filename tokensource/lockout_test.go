@@ -13,7 +13,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// lockedOut is the answer that announces a lock-out.
+// lockedOut returns the answer that announces a lock-out.
 func lockedOut(status int, retryAfter string) reply {
 	r := reply{status: status, body: `{"more_info":"","status":"too_many_failed_logins","message":"","access_token":"at"}`}
 	r.header = http.Header{"Retry-After": {retryAfter}}
@@ -24,7 +24,7 @@ func lockable(cfg *tokensource.Config) {
 	cfg.LockOut = provider.LockOut{Code: "too_many_failed_logins", Member: "status", MinWait: 5 * time.Minute, Restarts: true}
 }
 
-// perDeployment gives each deployment endpoints of its own.
+// perDeployment gives each deployment its own endpoints.
 func perDeployment(cfg *tokensource.Config) {
 	cfg.Variables = []provider.Variable{deployment}
 	cfg.TokenURL, cfg.AuthorizeURL, cfg.RevokeURL = "https://{deployment}.example.com/token", "https://{deployment}.example.com/authorize", "https://{deployment}.example.com/revoke"
@@ -36,8 +36,8 @@ func connectAt(t testing.TB, src *tokensource.Source, account, deployment string
 	return finish(t, src, l, "code=c")
 }
 
-// During a lock-out nothing is sent, for whatever account and reason; the first thing after it
-// is. Other deployments are not locked out.
+// During a lock-out nothing is sent, for any account and for any reason. The first request after it
+// is sent. Other deployments are not locked out.
 func TestLockOut(t *testing.T) {
 	for _, tt := range []struct {
 		status     int
@@ -116,7 +116,7 @@ func TestLockOut(t *testing.T) {
 	}
 }
 
-// A refresh that met a lock-out goes out by itself once that has passed, and not earlier.
+// A refresh that met a lock-out is sent by itself after the lock-out, and not earlier.
 func TestRefreshAfterALockOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := rotating(0)
@@ -137,7 +137,7 @@ func TestRefreshAfterALockOut(t *testing.T) {
 	})
 }
 
-// The words of a lock-out in another member, or of another provider, are none.
+// The words that announce a lock-out do not count in another member, or from another provider.
 func TestNoLockOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, body := range []string{`{"error":"too_many_failed_logins"}`, `{"status":["too_many_failed_logins"]}`, `{"status":"ok"}`, `too_many_failed_logins`} {

@@ -17,78 +17,76 @@ import (
 // LoginLifetime is how long a login may take from its beginning to its end.
 const LoginLifetime = 10 * time.Minute
 
-// maxParameter bounds each parameter of a provider's answer to a login.
+// maxParameter bounds the length of each parameter in a provider's response to a login.
 const maxParameter = 8 << 10
 
 var (
-	// ErrNoLogin is returned for a state that belongs to no login of the source under way:
-	// it is forged, was used before, or is too old. Begin a new login.
+	// ErrNoLogin is returned for a state that belongs to no pending login of the source: it is
+	// forged, was used before, or is too old. Begin a new login.
 	ErrNoLogin = errors.New("no such login is under way: it took too long, or was finished before")
 
-	// ErrNotInteractive is returned by the login methods of a source whose grant
-	// needs no person.
+	// ErrNotInteractive is returned by the login methods if the source's grant needs no person.
 	ErrNotInteractive = errors.New("the source's grant needs no login")
 )
 
-// LoginRequest is what a login begins with.
+// LoginRequest holds the arguments of [Source.BeginLogin].
 type LoginRequest struct {
-	// Account is whose token it will be; empty for the unnamed account.
+	// Account is the name of the account to connect. It is empty for the unnamed account.
 	Account string
-	// Variables are the account's, for those of [Config.Variables]. One that is missing
-	// keeps the value that the account had before.
+	// Variables are the account's values for [Config.Variables]. A missing variable keeps the value
+	// that the account had before.
 	Variables map[string]string
-	// RedirectURL is where the provider sends the person back to. Empty where it shows a
-	// code or PIN instead, to be typed.
+	// RedirectURL is where the provider sends the person back to. It is empty if the provider shows
+	// a code or PIN instead, which the person types in.
 	RedirectURL string
-	// Terminal says that no browser is bound to the login: who holds its state
-	// may finish it (RFC 8252).
+	// Terminal says that the login is not bound to a browser: anyone who holds its state may finish
+	// it (RFC 8252).
 	Terminal bool
 }
 
-// Login is a login under way, from the moment the person is sent to the provider
-// until the provider's answer is in. It is kept in the storage, so that another process can
-// finish it.
+// Login is a pending login. It lasts from the moment at which the person is sent to the provider
+// until the provider's response has come back. It is kept in the storage, so that another process
+// can finish it.
 type Login struct {
-	// Source and Account name the record that it is for.
+	// Source and Account name the record to which the login belongs.
 	Source, Account string
-	// URL is where to send the person. It holds the state, and so is a secret for as
-	// long as the login lasts.
+	// URL is where to send the person. It holds the state, so it is a secret while the login lasts.
 	URL Secret
-	// State comes back with the answer (RFC 6749 section 10.12): 256 random bits.
+	// State comes back with the response (RFC 6749 section 10.12). It is 256 random bits.
 	State Secret
-	// Binding is for a cookie in the browser that the login began in: only that one
-	// may bring the answer. 256 random bits, and not known to the provider.
+	// Binding is the value of a cookie in the browser in which the login began. Only that browser
+	// may bring the response. It is 256 random bits, and the provider does not know it.
 	Binding Secret
 	// Verifier is the PKCE code verifier (RFC 7636 section 4.1).
 	Verifier Secret
-	// Issuer is the one that the answer must come from (RFC 9207); empty where none is
+	// Issuer is the issuer from which the response must come (RFC 9207). It is empty if none is
 	// configured.
 	Issuer string
-	// RedirectURL, Variables and Terminal are those of the [LoginRequest].
+	// RedirectURL, Variables and Terminal come from the [LoginRequest].
 	RedirectURL string
 	Variables   map[string]string
 	Terminal    bool
-	// Begun is when, by the local wall clock.
+	// Begun is when the login began, by the local wall clock.
 	Begun time.Time
 
-	alwaysIss bool // the issuer names itself in every answer
+	alwaysIss bool // the issuer names itself in every response
 	answered  time.Time
 	rules     responseRules
 }
 
-// Typed reports whether a person types the answer: a code or PIN. A mistyped one may be
-// tried again.
+// Typed reports whether a person types in the response, which is a code or PIN. A mistyped one may
+// be tried again.
 func (l *Login) Typed() bool { return l.RedirectURL == "" }
 
-// Interactive reports whether the source's accounts are connected by a person.
+// Interactive reports whether a person connects the source's accounts.
 func (s *Source) Interactive() bool {
 	_, ok := s.cfg.Grant.(Interactive)
 	return ok
 }
 
-// BeginLogin begins to connect an account. It fails, before anybody is sent anywhere, where
-// the end would: when a variable is missing, the account's name is none (see
-// [CheckAccountName]), or the storage cannot be read or written.
+// BeginLogin begins to connect an account. It fails before the person is sent to the provider if
+// the login could not be completed: if a variable is missing, if the account's name is invalid (see
+// [CheckAccountName]), or if the storage cannot be read or written.
 func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, error) {
 	grant, ok := s.cfg.Grant.(Interactive)
 	if !ok {
@@ -130,7 +128,7 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 	return l, nil
 }
 
-// CancelLogin gives up a login: no answer to it is taken any more.
+// CancelLogin cancels a login. No response to it is accepted any more.
 func (s *Source) CancelLogin(ctx context.Context, l *Login) error {
 	s.logins.Lock()
 	defer s.logins.Unlock()
@@ -140,8 +138,9 @@ func (s *Source) CancelLogin(ctx context.Context, l *Login) error {
 	return nil
 }
 
-// replaceable returns the record that a login is going to replace, or nil. A damaged one is
-// replaced too, with a copy kept; one that cannot be read for another reason is not.
+// replaceable returns the record that a login will replace, or nil if there is none or if it is
+// damaged. A damaged record is replaced after it was copied. A record that cannot be read for
+// another reason is not replaced, so replaceable returns an error.
 func (s *Source) replaceable(ctx context.Context, account string) (*Record, error) {
 	a := s.inMemory(account)
 	found, err := a.load(ctx)
@@ -151,7 +150,8 @@ func (s *Source) replaceable(ctx context.Context, account string) (*Record, erro
 	return found, nil
 }
 
-// variables are those of an account: given now, or known from before.
+// variables returns the variables of an account: the given values, and the record's values for the
+// others.
 func (s *Source) variables(found *Record, given map[string]string) map[string]string {
 	values := make(map[string]string)
 	for _, v := range s.cfg.Variables {
@@ -170,8 +170,8 @@ func (s *Source) variables(found *Record, given map[string]string) map[string]st
 	return values
 }
 
-// missing says which variable has no value. All are needed when a login begins: what they
-// stand in may only be used later.
+// missing returns an error if a variable has no value. All variables are required when a login
+// begins, because the URLs that contain them may be used only later.
 func (s *Source) missing(variables map[string]string) error {
 	for _, v := range s.cfg.Variables {
 		if variables[v.Name] == "" {
@@ -181,7 +181,7 @@ func (s *Source) missing(variables map[string]string) error {
 	return nil
 }
 
-// authorizationURL is where to send the person (RFC 6749 sections 4.1.1 and 4.2.1).
+// authorizationURL returns the URL to which to send the person (RFC 6749 sections 4.1.1 and 4.2.1).
 func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Login) (string, error) {
 	raw, failure := s.wire.endpoint(ctx, "authorize_url", s.cfg.AuthorizeURL, l.Variables)
 	switch {
@@ -210,7 +210,7 @@ func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Log
 		}
 		switch {
 		case value.IsZero():
-		case p.Name == "resource": // RFC 8707 section 2 lets it repeat
+		case p.Name == "resource": // RFC 8707 section 2 allows several
 			params.Add(p.Name, value.Reveal())
 		case params.Has(p.Name) && p.Name != "scope":
 			return "", fmt.Errorf("authorize_param %s is sent already", p.Name)
@@ -230,18 +230,18 @@ func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Log
 	return u.String(), nil
 }
 
-// queryText leaves as they are the characters that a query may hold (RFC 3986
-// section 3.4) and scopes are written with: some providers compare before they decode.
-// A space becomes %20, which is one to every reader.
+// queryText leaves the characters unescaped that a query may hold (RFC 3986 section 3.4) and that
+// scopes contain: some providers compare before they decode. A space becomes %20, which every
+// server reads as a space.
 var queryText = strings.NewReplacer("+", "%20", "%28", "(", "%29", ")", "%2C", ",", "%3A", ":", "%2F", "/", "%40", "@")
 
-// FinishLogin takes the provider's answer to a login, makes what it brings the
-// account's record, and stores that before it is used. Whatever was there stays until then. The
-// caller has found l by the answer's state, and has checked who brings it. A login is good
-// for one answer; one that is typed may be corrected while the provider refuses it.
+// FinishLogin handles the provider's response to a login. It stores the resulting record as the
+// account's record, and then uses it. The old record stays until then. The caller has found l by
+// the state in the response, and has checked which browser brings the response. A login accepts one
+// response. If the response is typed in, it may be corrected as long as the provider refuses it.
 //
-// Once begun it goes on to its end when ctx is cancelled: a code is good for one
-// attempt (RFC 6749 section 4.1.2). Its error is an [*Error], or ctx's own.
+// If ctx is cancelled, FinishLogin returns, but the login goes on to its end, because a code can be
+// used only once (RFC 6749 section 4.1.2). Its error is an [*Error], or the error of ctx.
 func (s *Source) FinishLogin(ctx context.Context, l *Login, answer url.Values) error {
 	grant, ok := s.cfg.Grant.(Interactive)
 	if !ok {
@@ -288,12 +288,12 @@ func (s *Source) finishLogin(ctx context.Context, grant Interactive, l *Login, a
 		}
 	}
 	if err != nil && taken.Typed() {
-		_ = s.storeLogin(ctx, taken) // else it has to be begun anew: no more is lost
+		_ = s.storeLogin(ctx, taken) // if this fails, the person has to begin again; nothing else is lost
 	}
 	return err
 }
 
-// refusedLogin returns the error in a provider's answer (RFC 6749 section 4.1.2.1), or nil.
+// refusedLogin returns the error in a provider's response (RFC 6749 section 4.1.2.1), or nil.
 func refusedLogin(answer url.Values) *Error {
 	for _, values := range answer {
 		if len(values) != 1 {
@@ -308,7 +308,7 @@ func refusedLogin(answer url.Values) *Error {
 	}
 	e := &Error{Class: ClassLogin, Reason: "the provider refused the login"}
 	if code := answer.Get("error"); isKnownCode(code) || slices.Contains(loginCodes, code) {
-		e.Code = code // any other text is whoever's made the link
+		e.Code = code // any other text may come from the author of a forged link
 	}
 	switch e.Code {
 	case "access_denied":
@@ -321,14 +321,15 @@ func refusedLogin(answer url.Values) *Error {
 	return e
 }
 
-// loginCodes are the error codes of an authorization response that a token endpoint does
-// not have (OpenID Connect Core section 3.1.2.6).
+// loginCodes are the error codes of an authorization response that a token response does not have
+// (OpenID Connect Core section 3.1.2.6).
 var loginCodes = []string{
 	"interaction_required", "login_required", "account_selection_required", "consent_required",
 	"invalid_request_uri", "invalid_request_object", "request_not_supported", "request_uri_not_supported", "registration_not_supported",
 }
 
-// failedLogin names the record in err, and tells the observer, unless whoever began the login has gone.
+// failedLogin names the record in err. It also tells the observer, unless the caller that began the
+// login has gone.
 func (s *Source) failedLogin(ctx context.Context, account string, err error) error {
 	err = s.loginError(account, err)
 	if ctx.Err() == nil {

@@ -20,7 +20,7 @@ const (
 	callbackURL  = "http://127.0.0.1:8080/connect/callback"
 )
 
-// authServer is an [endpoint] with a revocation endpoint beside it.
+// authServer is an [endpoint] that also has a revocation endpoint.
 type authServer struct {
 	endpoint
 	revocation endpoint // its script answers; nil: 200
@@ -36,7 +36,7 @@ func (s *authServer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.endpoint.RoundTrip(req)
 }
 
-// slowRefresh answers a refresh with r, after five seconds, and any other request at once with
+// slowRefresh answers a refresh with r after five seconds, and any other request at once with
 // tokens.
 func slowRefresh(r reply) func(int, url.Values) reply {
 	r.delay = 5 * time.Second
@@ -48,7 +48,7 @@ func slowRefresh(r reply) func(int, url.Values) reply {
 	}
 }
 
-// revoked returns the tokens that were to be revoked, in order.
+// revoked returns the tokens of the revocation requests, in order.
 func (s *authServer) revoked() (tokens []string) {
 	for _, c := range s.revocation.all() {
 		tokens = append(tokens, c.form.Get("token"))
@@ -56,7 +56,8 @@ func (s *authServer) revoked() (tokens []string) {
 	return tokens
 }
 
-// rotating makes a provider whose n-th answer is tokens atN and rtN of an hour, after delay.
+// rotating returns a provider whose n-th answer has the tokens atN and rtN, which live for an hour.
+// It answers after delay.
 func rotating(delay time.Duration) *authServer {
 	s := &authServer{}
 	s.script = func(n int, _ url.Values) reply {
@@ -67,7 +68,7 @@ func rotating(delay time.Duration) *authServer {
 	return s
 }
 
-// connecting makes the source one whose accounts a person connects.
+// connecting configures a source whose accounts a person connects.
 func connecting(storage tokensource.Storage) func(*tokensource.Config) {
 	return func(cfg *tokensource.Config) {
 		cfg.Grant, cfg.Storage = tokensource.AuthorizationCode{}, storage
@@ -75,7 +76,7 @@ func connecting(storage tokensource.Storage) func(*tokensource.Config) {
 	}
 }
 
-// implicit makes the source one of the implicit grant.
+// implicit configures a source with the implicit grant.
 func implicit(storage tokensource.Storage) func(*tokensource.Config) {
 	return func(cfg *tokensource.Config) {
 		cfg.Grant, cfg.Storage = tokensource.Implicit{}, storage
@@ -83,10 +84,10 @@ func implicit(storage tokensource.Storage) func(*tokensource.Config) {
 	}
 }
 
-// typed is a login whose answer a person types.
+// typed is a login whose response a person types.
 var typed = tokensource.LoginRequest{}
 
-// inBrowser is a login whose answer comes to the callback.
+// inBrowser is a login whose response comes to the callback.
 var inBrowser = tokensource.LoginRequest{RedirectURL: callbackURL}
 
 // begin begins a login.
@@ -99,7 +100,7 @@ func begin(t testing.TB, src *tokensource.Source, req tokensource.LoginRequest) 
 	return l
 }
 
-// finish brings the answer to a login, as the callback does.
+// finish passes the response to a login, like the callback.
 func finish(t testing.TB, src *tokensource.Source, l *tokensource.Login, answer string) error {
 	t.Helper()
 	values, err := url.ParseQuery(answer)
@@ -109,7 +110,7 @@ func finish(t testing.TB, src *tokensource.Source, l *tokensource.Login, answer 
 	return src.FinishLogin(context.Background(), l, values)
 }
 
-// connect connects an account, and fails the test when that fails.
+// connect connects an account, and fails the test on an error.
 func connect(t testing.TB, src *tokensource.Source, account string) {
 	t.Helper()
 	l := begin(t, src, tokensource.LoginRequest{Account: account, RedirectURL: callbackURL})
@@ -125,11 +126,11 @@ func disconnect(t testing.TB, src *tokensource.Source, account string) {
 	}
 }
 
-// shelf is one process's view of a storage that processes share. Its hooks, if any, come
+// shelf is one process's view of a storage that several processes share. Its hooks, if any, run
 // before each step and can make it fail.
 type shelf struct {
 	tokensource.Storage
-	lockless bool // every lock is refused, as a broken one is
+	lockless bool // every lock is refused, like a broken one
 
 	mu    sync.Mutex
 	load  func(key string) error
@@ -143,7 +144,7 @@ func (s *shelf) hook(change func()) {
 	change()
 }
 
-// fail makes every read, or every write, of what the name is part of fail; nil ends that.
+// fail makes every read, or every write, of the keys that contain name fail. Nil ends that.
 func (s *shelf) fail(name string, load, store error) {
 	in := func(key string, err error) error {
 		if strings.Contains(key, name) {
@@ -208,7 +209,7 @@ var deployment = provider.Variable{
 	Name: "deployment", Pattern: "^[a-z0-9_-]{1,63}$", Allowed: "lower-case letters, digits, - and _", Example: "planet-express", PerAccount: true,
 }
 
-// storedBytes returns what the storage holds under key.
+// storedBytes returns the bytes that the storage holds under key.
 func storedBytes(t testing.TB, s tokensource.Storage, key string) []byte {
 	t.Helper()
 	value, err := s.Load(context.Background(), key)
@@ -218,7 +219,7 @@ func storedBytes(t testing.TB, s tokensource.Storage, key string) []byte {
 	return value
 }
 
-// keys returns what is stored below prefix.
+// keys returns the keys below prefix.
 func keys(t testing.TB, s tokensource.Storage, prefix string) []string {
 	t.Helper()
 	found, err := s.List(context.Background(), prefix, true)
@@ -232,6 +233,6 @@ func keys(t testing.TB, s tokensource.Storage, prefix string) []string {
 func same(t testing.TB, s tokensource.Storage, key string, value []byte) {
 	t.Helper()
 	if now := storedBytes(t, s, key); !bytes.Equal(now, value) {
-		t.Errorf("%s was written over: %s", key, now)
+		t.Errorf("%s was overwritten: %s", key, now)
 	}
 }

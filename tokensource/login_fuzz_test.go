@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// fuzzEndpoint counts token requests and refuses them with what it was sent.
+// fuzzEndpoint counts token requests, and refuses them with a text that repeats the request.
 type fuzzEndpoint struct{ n int }
 
 func (e *fuzzEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -24,9 +24,9 @@ func (e *fuzzEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusBadRequest, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(answer)), Request: req}, nil
 }
 
-// Whatever comes back to a login, taking it ends without a panic; without the state of a login
-// under way nothing is sent and nothing connected; and no error repeats what came, unless it is a
-// known error code.
+// Whatever the response to a login contains, handling it does not panic. Without the state of a
+// pending login nothing is sent and nothing is connected. No error repeats the response, except for
+// known error codes.
 func FuzzLoginAnswer(f *testing.F) {
 	for _, seed := range []string{
 		"code=abcdef", "error=access_denied&error_description=no", "error=invalid_grant", "access_token=abcdefgh&token_type=bearer&expires_in=60",
@@ -73,12 +73,12 @@ func FuzzLoginAnswer(f *testing.F) {
 			return
 		}
 		if !fixedWords.MatchString(err.Error()) {
-			t.Fatalf("%q is not made of fixed words", err)
+			t.Fatalf("%q has other words than the fixed ones", err)
 		}
 	})
 }
 
-// fixedWords is all that an error of a login may say.
+// fixedWords matches every text that an error of a login may have.
 var fixedWords = regexp.MustCompile(`^token source "s": (` + strings.Join([]string{
 	regexp.QuoteMeta(ErrNoLogin.Error()), "the provider's answer holds a parameter twice", "a parameter of the provider's answer is too long",
 	"the provider refused the login", "access was denied at the provider", "the provider is in trouble", "the provider sent neither a code nor an error",

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// expectIssuer notes who has to answer the login, where that is configured.
+// expectIssuer notes which issuer must answer the login, if one is configured.
 func (s *Source) expectIssuer(ctx context.Context, l *Login) *Error {
 	if s.cfg.Issuer == "" {
 		return nil
@@ -23,9 +23,10 @@ func (s *Source) expectIssuer(ctx context.Context, l *Login) *Error {
 	return nil
 }
 
-// checkIssuer reports an answer that comes from another server than the login was begun at: so a
-// code of one provider is got to another (RFC 9207 section 2.4). It applies to refusals as
-// well. What a person types names nobody.
+// checkIssuer returns an error if the response comes from another server than the one at which the
+// login began. That prevents an attack which sends a code of one provider to another (RFC 9207
+// section 2.4). The check applies to refusals too. A response that a person types in names no
+// issuer.
 func (s *Source) checkIssuer(ctx context.Context, l *Login, answer url.Values) *Error {
 	named, given := answer["iss"]
 	switch {
@@ -41,8 +42,8 @@ func (s *Source) checkIssuer(ctx context.Context, l *Login, answer url.Values) *
 	return nil
 }
 
-// isAt reports whether an issuer that nobody configured is on the host of one of the login's endpoints, as
-// issuers are.
+// isAt reports whether an issuer that is not configured is on the host of one of the login's
+// endpoints, where issuers normally are.
 func (s *Source) isAt(ctx context.Context, l *Login, issuer string) bool {
 	u, err := url.Parse(issuer)
 	if err != nil || u.Host == "" {

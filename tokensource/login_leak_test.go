@@ -12,7 +12,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// No secret of a login is printed with it, by whatever verb or encoder.
+// No verb and no encoder prints a secret of a login.
 func TestLoginsNeverPrint(t *testing.T) {
 	s := tokensource.NewSecret(canary)
 	l := tokensource.Login{URL: s, State: s, Binding: s, Verifier: s}
@@ -36,8 +36,8 @@ func TestLoginsNeverPrint(t *testing.T) {
 	}
 }
 
-// Nothing secret of a login gets into an error, an event or a status: not the answer, be it good
-// or bad, not what the provider says to it, and not a token that cannot be revoked.
+// No secret of a login gets into an error, an event or a status: not the response, whether good or
+// bad, not the provider's text about it, and not a token that cannot be revoked.
 func TestLoginErrorsHoldNoSecret(t *testing.T) {
 	for _, answer := range []string{"code=" + canary, "error=" + canary, "error=access_denied&error_description=" + canary, canary + "=x&" + canary + "=y",
 		"code=c&code=" + canary, "access_token=" + canary, "access_token=" + canary + "%0a&token_type=" + canary} {

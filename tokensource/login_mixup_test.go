@@ -10,8 +10,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// An answer to a login at one provider is never redeemed at another, nor for another client or
-// source, on the same storage (RFC 9700 section 4.4).
+// The response to a login at one provider is never redeemed at another one, nor for another client
+// or source, on the same storage (RFC 9700 section 4.4).
 func TestLoginBelongsToItsSource(t *testing.T) {
 	storage := new(tokensource.MemoryStorage)
 	l := begin(t, newSource(t, &endpoint{}, connecting(storage)), inBrowser)
@@ -31,8 +31,8 @@ func TestLoginBelongsToItsSource(t *testing.T) {
 	}
 }
 
-// Nor is one that says itself that it comes from elsewhere, where no issuer is configured: a provider may send
-// people on to another one, and have its code brought here (RFC 9207 section 1).
+// If no issuer is configured, a response that names another issuer is not redeemed either: a
+// provider may redirect people to another one, and have its code brought here (RFC 9207 section 1).
 func TestAnswerOfAnotherProvider(t *testing.T) {
 	for iss, good := range map[string]bool{
 		"https://login.example.com": true, "https://login.example.com/tenant/v2.0": true, "https://tokens.example.com": true, "https://LOGIN.example.com:443/": true,

@@ -14,8 +14,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// A login in one process is picked up by another: within seconds while it is missed, and
-// while an older login's token is in use, too.
+// A login in one process is noticed by another one, within seconds, both while the other one has no
+// token and while it uses an older login's token.
 func TestLoginIsPickedUpByOtherProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -35,7 +35,7 @@ func TestLoginIsPickedUpByOtherProcesses(t *testing.T) {
 	})
 }
 
-// A disconnection in one process ends the token in another that is used.
+// A disconnection in one process ends the token that another process uses.
 func TestDisconnectIsNoticedByOtherProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -60,8 +60,8 @@ func TestDisconnectIsNoticedByOtherProcesses(t *testing.T) {
 	})
 }
 
-// An answer that comes to two processes at once is redeemed by one of them: a provider that sees a code twice may revoke
-// what it gave for it (RFC 6749 section 4.1.2).
+// If a response comes to two processes at once, only one redeems it. A provider that sees a code
+// twice may revoke the tokens that it issued for it (RFC 6749 section 4.1.2).
 func TestOneProcessTakesTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &slow{}
@@ -88,7 +88,7 @@ func TestOneProcessTakesTheAnswer(t *testing.T) {
 	})
 }
 
-// slow is a storage whose reads take a while.
+// slow is a storage with slow reads.
 type slow struct {
 	tokensource.MemoryStorage
 	delay atomic.Int64
@@ -103,8 +103,8 @@ func (s *slow) Load(ctx context.Context, key string) ([]byte, error) {
 	}
 }
 
-// An account that was not used for a while is looked after before its token is used once more, by
-// all who ask for it at that moment; but nobody waits for a storage that hangs.
+// If an account was not used for a while, the storage is checked before its token is used again.
+// All callers at that moment wait for the check. But no caller waits for a storage that hangs.
 func TestDisconnectIsNoticedAfterARest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &slow{}
@@ -119,12 +119,12 @@ func TestDisconnectIsNoticedAfterARest(t *testing.T) {
 		if took := time.Since(began); took > 300*time.Millisecond {
 			t.Errorf("waited %v for the storage", took)
 		}
-		for range 3 { // the look goes on, and is not waited for again
+		for range 3 { // the check goes on, but no caller waits for it again
 			advance(1100 * time.Millisecond)
 			began := time.Now()
 			wantToken(t, b, "at1")
 			if took := time.Since(began); took > 0 {
-				t.Errorf("waited %v for a look that hangs", took)
+				t.Errorf("waited %v for a storage check that hangs", took)
 			}
 		}
 		advance(time.Minute)
@@ -146,13 +146,13 @@ func TestDisconnectIsNoticedAfterARest(t *testing.T) {
 	})
 }
 
-// A refresh that is under way when a person decides otherwise, in another process and without
-// the help of locks, changes nothing about that, at whatever moment it ends; and the tokens that
-// it brought for an account disconnected since are revoked.
+// Without working locks, a person decides in another process while a refresh is running. The
+// refresh never undoes the decision, whenever it ends. If the account was disconnected, the tokens
+// that the refresh brought are revoked.
 func TestRefreshNeverUndoesADecision(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer func(n int) reply // of the refresh
-		after  time.Duration     // the decision, after the refresh was sent
+		after  time.Duration     // from the refresh request to the decision
 	}{
 		"answered later":    {func(n int) reply { r := rotated(n, time.Hour); r.delay = 5 * time.Second; return r }, time.Second},
 		"lost, sent again":  {func(n int) reply { return reply{delay: 2 * time.Second, err: errReset} }, time.Second},
@@ -181,7 +181,7 @@ func TestRefreshNeverUndoesADecision(t *testing.T) {
 						return rotated(n, time.Hour)
 					})
 					advance(56 * time.Minute)
-					wantToken(t, b, "at1") // and the refresh begins
+					wantToken(t, b, "at1") // this also begins the refresh
 					advance(tt.after)
 					if decision == "connect" {
 						connect(t, a, "")
@@ -201,11 +201,11 @@ func TestRefreshNeverUndoesADecision(t *testing.T) {
 							t.Fatalf("token %s of a disconnected account", tok.AccessToken())
 						}
 						if decision == "connect" && (err != nil || tok.AccessToken() != decided.AccessToken.Reveal()) {
-							t.Fatalf("got %v %v, want the login's", tok, err)
+							t.Fatalf("got %v %v, want the token of the login", tok, err)
 						}
 					}
 					if decision == "disconnect" && name == "answered later" && !slices.Contains(ep.revoked(), "rt2") {
-						t.Errorf("revoked %v, want the refresh token that came late, too", ep.revoked())
+						t.Errorf("revoked %v, want the late refresh token as well", ep.revoked())
 					}
 				})
 			})
@@ -213,8 +213,8 @@ func TestRefreshNeverUndoesADecision(t *testing.T) {
 	}
 }
 
-// A write that falls between a decision and its noticing is mended by the process that
-// knows better, as soon as the account is used there: a refresh's mark, here.
+// A write, here the mark of a refresh, can overwrite a decision before its process notices it. The
+// process that knows the decision restores it as soon as it uses the account.
 func TestDecisionWrittenOverIsRestored(t *testing.T) {
 	for _, decision := range []string{"disconnect", "connect"} {
 		t.Run(decision, func(t *testing.T) {
@@ -237,7 +237,7 @@ func TestDecisionWrittenOverIsRestored(t *testing.T) {
 					advance(time.Second)
 				}
 				if rec := stored(t, memory); !rec.Decided.Equal(decided.Decided) || rec.Disconnected != decided.Disconnected {
-					t.Errorf("stored %+v, want what was decided", rec)
+					t.Errorf("stored %+v, want the record of the decision", rec)
 				}
 				if tok, err := a.Token(t.Context()); (err == nil) != (decision == "connect") {
 					t.Errorf("got %v, %v", tok, err)
@@ -248,8 +248,8 @@ func TestDecisionWrittenOverIsRestored(t *testing.T) {
 	}
 }
 
-// A refresh that was stored nowhere, for want of a storage, is not stored over a disconnection
-// by another process; its tokens are revoked.
+// A refresh could not be stored because the storage failed. It is not stored over a disconnection
+// by another process, and its tokens are revoked.
 func TestUnsavedRefreshAndADisconnection(t *testing.T) {
 	for _, end := range []string{"use", "close"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -285,8 +285,8 @@ func TestUnsavedRefreshAndADisconnection(t *testing.T) {
 	}
 }
 
-// A disconnection, or a login, that could not be stored at first is stored later, over what
-// others did meanwhile without knowing of it.
+// A disconnection or login that could not be stored at first is stored later. It overwrites what
+// other processes did meanwhile without knowing of it.
 func TestUnsavedDecision(t *testing.T) {
 	for _, decision := range []string{"disconnect", "connect"} {
 		t.Run(decision, func(t *testing.T) {
@@ -296,7 +296,7 @@ func TestUnsavedDecision(t *testing.T) {
 				ep := rotating(0)
 				a, b := newSource(t, ep, connecting(storage)), newSource(t, ep, connecting(memory))
 				connect(t, b, "")
-				for range 5 { // refreshes that a knows nothing of
+				for range 5 { // refreshes that a does not know of
 					advance(59 * time.Minute)
 					mustToken(t, b)
 					advance(time.Second)

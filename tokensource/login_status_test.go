@@ -89,8 +89,8 @@ func TestLifeOfAnAccount(t *testing.T) {
 	})
 }
 
-// Looking into the storage changes nothing where nothing is newer, tells of what is, and says
-// when it cannot.
+// Sync changes nothing if nothing is newer, reports a newer record, and returns an error if it
+// cannot read the storage.
 func TestSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := &tokensource.MemoryStorage{}
@@ -126,8 +126,8 @@ func TestSync(t *testing.T) {
 	})
 }
 
-// Who keeps the log has to hear of logins that fail: the person before the page is rarely the one who can mend the
-// configuration.
+// Failed logins are reported to the observer: the person at the page is rarely the one who can
+// correct the configuration.
 func TestFailedLoginsAreTold(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer string
@@ -147,7 +147,7 @@ func TestFailedLoginsAreTold(t *testing.T) {
 				src := newSource(t, ep, connecting(&tokensource.MemoryStorage{}), observed(&ev))
 				l := begin(t, src, tokensource.LoginRequest{Account: "acme", RedirectURL: callbackURL})
 				if tt.answer != "" && finish(t, src, l, tt.answer) == nil {
-					t.Fatal("it succeeded")
+					t.Fatal("the login succeeded")
 				}
 				synctest.Wait()
 				if want := len(tt.class); ev.count(tokensource.EventLoginFailed) != min(want, 1) {
@@ -173,12 +173,13 @@ func TestFailedLoginsAreTold(t *testing.T) {
 	gone, leave := context.WithCancel(t.Context())
 	leave()
 	if _, err := src.BeginLogin(gone, inBrowser); err == nil || ev.count(tokensource.EventLoginFailed) != 1 {
-		t.Errorf("whoever began it has gone: %v, events %+v", err, ev.all)
+		t.Errorf("the caller that began the login has gone: %v, events %+v", err, ev.all)
 	}
 }
 
-// The process that keeps an account fresh and one that only reads its record say the same of it: also
-// while a refresh is under way, and when the refresh token was refused while the token lives.
+// The process that keeps an account fresh and a process that only reads its record report the same
+// state. That holds while a refresh is running, and after the refresh token was refused while the
+// token lives.
 func TestStatusAndStoredAgree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := new(tokensource.MemoryStorage)
@@ -192,7 +193,7 @@ func TestStatusAndStoredAgree(t *testing.T) {
 				t.Fatal(err)
 			}
 			if used := src.Account("").Status(); used.State != want || stored.State != want || used.Live != stored.Live || used.Renews != stored.Renews {
-				t.Errorf("%s: the one says %s, the other %s, want %s", when, used.State, stored.State, want)
+				t.Errorf("%s: one process says %s, the other %s, want %s", when, used.State, stored.State, want)
 			}
 		}
 		agree("at first", tokensource.StateNone)

@@ -10,8 +10,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// A login fails at its beginning where its end would, and touches nothing: a record of a newer
-// release, and a storage that cannot be read or written.
+// If a login could not be completed, it fails when it begins, and changes nothing. That is so with
+// a record of a newer release, and with a storage that cannot be read or written.
 func TestLoginThatCannotBeKept(t *testing.T) {
 	newer := []byte(`{"version":2,"whatever":true}`)
 	for name, tt := range map[string]struct {
@@ -40,7 +40,7 @@ func TestLoginThatCannotBeKept(t *testing.T) {
 				_, err := src.BeginLogin(t.Context(), inBrowser)
 				asError(t, err, tt.class)
 			}
-			// Nor is a login finished that began before; its code is not spent.
+			// A login that began before is not finished either, and its code is not spent.
 			asError(t, finish(t, src, early, "code=c"), tt.class)
 			wantCount(t, &ep.endpoint, 0)
 			if name == "newer release" {
@@ -49,15 +49,15 @@ func TestLoginThatCannotBeKept(t *testing.T) {
 			}
 			storage.hook(func() { storage.load, storage.store, storage.del = nil, nil, nil })
 			if err := finish(t, src, early, "code=c"); err != nil {
-				t.Fatalf("once that has passed: %v", err)
+				t.Fatalf("after the storage works again: %v", err)
 			}
 			wantToken(t, src, "at1")
 		})
 	}
 }
 
-// A login whose token cannot be stored any more is a login all the same: the token is used,
-// the status says so, and it is stored later.
+// A login succeeds even if its token cannot be stored any more: the token is used, the status says
+// that it is not stored, and it is stored later.
 func TestLoginStoredLater(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -98,9 +98,9 @@ func TestLoginStoredLater(t *testing.T) {
 	}
 }
 
-// A login replaces whatever record is there, and its generation follows: an older one, one that
-// another process stored since, one whose refresh token is dead, and a damaged one, which is
-// copied aside.
+// A login replaces any record, and its generation follows the record's: an older record, a record
+// that another process stored since, a record with a dead refresh token, and a damaged record,
+// which is copied aside.
 func TestLoginReplacesTheRecord(t *testing.T) {
 	for name, tt := range map[string]struct {
 		before, meanwhile *tokensource.Record
@@ -151,8 +151,8 @@ func TestLoginReplacesTheRecord(t *testing.T) {
 	}
 }
 
-// A login while a refresh is under way waits for that one's end before it is stored, and is what
-// counts then, whether that brings a token or not.
+// A login that is finished during a refresh waits for the refresh to end before it is stored. The
+// login counts then, whether or not the refresh brought a token.
 func TestLoginDuringARefresh(t *testing.T) {
 	for name, answer := range map[string]reply{
 		"token":   {body: `{"access_token":"old","refresh_token":"old","expires_in":3600}`},
@@ -188,8 +188,8 @@ func TestLoginDuringARefresh(t *testing.T) {
 	}
 }
 
-// What an upstream refused before a login says nothing of the token that the login brought: when
-// that one is refused, it is replaced.
+// Refusals before a login say nothing about the token of the login: if an upstream refuses that
+// token, it is replaced.
 func TestLoginForgetsRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newSource(t, rotating(0), connecting(nil))
@@ -203,7 +203,7 @@ func TestLoginForgetsRefusals(t *testing.T) {
 			}
 		}
 		if !errors.Is(err, tokensource.ErrNoReplacement) {
-			t.Fatalf("got %v, want the source to ask for no more", err)
+			t.Fatalf("got %v, want no further token request", err)
 		}
 		connect(t, src, "")
 		tok = mustToken(t, src)
@@ -213,7 +213,7 @@ func TestLoginForgetsRefusals(t *testing.T) {
 	})
 }
 
-// Abandoned logins do not pile up, and what is stored there by others stays.
+// Abandoned logins are removed. Other values under the same prefix stay.
 func TestAbandonedLoginsAreRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -227,12 +227,12 @@ func TestAbandonedLoginsAreRemoved(t *testing.T) {
 			t.Errorf("%d logins are stored", len(left))
 		}
 		if _, err := storage.Load(t.Context(), "authinject/logins/other.json"); err != nil {
-			t.Errorf("another's: %v", err)
+			t.Errorf("a value that is not a login: %v", err)
 		}
 	})
 }
 
-// Who may begin logins cannot fill the storage with them.
+// A person who may begin logins cannot fill the storage with them.
 func TestLoginsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newSource(t, &endpoint{}, connecting(nil))

@@ -11,11 +11,11 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
-// loginPrefix is where logins under way are stored.
+// loginPrefix is the storage prefix of pending logins.
 const loginPrefix = "authinject/logins/"
 
-// storedLogin is a [Login] with its secrets in the clear: it exists only between
-// the codec and the storage.
+// storedLogin is the stored form of a [Login], with its secrets in the clear. It exists only
+// between the codec and the storage.
 type storedLogin struct {
 	Account     string            `json:"account,omitempty"`
 	State       string            `json:"state"`
@@ -29,9 +29,9 @@ type storedLogin struct {
 	Begun       time.Time         `json:"begun"`
 }
 
-// loginKey is where the login with that state is stored. The source's own endpoint and
-// client are part of it: an answer to a login at one provider is never taken
-// to another (RFC 9700 section 4.4).
+// loginKey returns the storage key of the login with that state. The key depends on the source's
+// endpoint and client, so that the response to a login at one provider is never sent to another
+// (RFC 9700 section 4.4).
 func (s *Source) loginKey(state Secret) string {
 	id := fmt.Sprintf("%q", []string{s.prefix(), state.Reveal()})
 	return loginPrefix + digest([]byte(id)) + ".json"
@@ -45,7 +45,7 @@ func (s *Source) storeLogin(ctx context.Context, l *Login) error {
 	})
 }
 
-// FindLogin returns the login under way with that state, or [ErrNoLogin].
+// FindLogin returns the pending login with that state, or [ErrNoLogin].
 func (s *Source) FindLogin(ctx context.Context, state Secret) (*Login, error) {
 	if state.IsZero() || len(state.Reveal()) > maxParameter {
 		return nil, ErrNoLogin
@@ -71,11 +71,12 @@ func (s *Source) FindLogin(ctx context.Context, state Secret) (*Login, error) {
 	return l, nil
 }
 
-// loginLock is how long the lock of a login is waited for. Who holds it reads and deletes.
+// loginLock bounds the wait for the lock of a login. The holder of the lock only reads and deletes.
 const loginLock = 3 * time.Second
 
-// takeLogin uses a login up: of two who come with the same state one gets it. It fails,
-// and leaves the login to be finished later, where what it brings could not be kept.
+// takeLogin removes a pending login and returns it. If two callers come with the same state, one
+// gets the login. If the result of the login could not be stored, takeLogin fails and leaves the
+// login, so that it can be finished later.
 func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
 	// If the lock cannot be taken, go on: the provider accepts a code only once.
 	unlock, _ := s.vault.Lock(ctx, s.loginKey(state)+".lock", loginLock)
@@ -89,7 +90,7 @@ func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
 	if _, err := s.replaceable(ctx, l.Account); err != nil {
 		return nil, err
 	}
-	err = s.storeLogin(ctx, l) // a full disk deletes, but keeps nothing
+	err = s.storeLogin(ctx, l) // deleting works on a full disk, but storing does not: test it first
 	if err == nil {
 		err = s.dropLogin(ctx, state)
 	}
@@ -100,7 +101,7 @@ func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
 	return l, nil
 }
 
-// unkept is the failure of a login that cannot be stored.
+// unkept returns the failure of a login that cannot be stored.
 func unkept(err error) *Error {
 	if vault.Unusable(err) {
 		return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
@@ -108,18 +109,19 @@ func unkept(err error) *Error {
 	return &Error{Class: ClassWait, Reason: "the storage cannot be written, so nothing would be kept", cause: err}
 }
 
-// maxLogins is how many logins one process begins at a source within LoginLifetime: each is stored until it is
-// finished or too old, and who may open the page could else fill the storage.
+// maxLogins is how many logins one process begins at a source within LoginLifetime. Each is stored
+// until it is finished or too old. Without this limit, anyone who can open the page could fill the
+// storage.
 const maxLogins = 1000
 
-// loginCount counts the logins that were begun since some time, and not finished.
+// loginCount counts the logins that were begun since a moment and are not finished.
 type loginCount struct {
 	mu    sync.Mutex
 	n     int
 	since time.Duration
 }
 
-// add refuses one login too many.
+// add counts one more login. It returns an error if there are too many.
 func (c *loginCount) add(clock Clock) *Error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,11 +146,11 @@ func (s *Source) dropLogin(ctx context.Context, state Secret) error {
 	return s.vault.Delete(ctx, s.loginKey(state))
 }
 
-// sweepEvery is how often, at most, abandoned logins are looked for.
+// sweepEvery is the shortest time between two sweeps for abandoned logins.
 const sweepEvery = time.Minute
 
-// sweepLogins removes the logins that were never finished. It is no matter when
-// that fails: they are good for nothing.
+// sweepLogins removes the logins that were never finished. It ignores errors, because such logins
+// are useless and harmless.
 func (s *Source) sweepLogins(ctx context.Context) {
 	now, due := int64(s.cfg.Clock.Elapsed()), s.sweep.Load()
 	if now < due || !s.sweep.CompareAndSwap(due, now+int64(sweepEvery)) {

@@ -22,7 +22,7 @@ func wantNoLogin(t testing.TB, err error) {
 	}
 }
 
-// A login is good for one answer: another one, later or at the same time, redeems nothing.
+// A login accepts one response. Another response, later or at the same time, redeems nothing.
 func TestLoginIsGoodForOneAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := rotating(time.Second)
@@ -57,8 +57,8 @@ func TestLoginIsGoodForOneAnswer(t *testing.T) {
 	})
 }
 
-// A forged state, one of another source, client or provider, and one that is too old, by a
-// clock that may be set back, belong to no login; nothing is sent for them.
+// A state belongs to no login if it is forged, if it belongs to another source, client or provider,
+// or if it is too old by a clock that may be set back. Nothing is sent for it.
 func TestStateOfNoLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -101,8 +101,8 @@ func TestStateOfNoLogin(t *testing.T) {
 	})
 }
 
-// What the provider says instead of a code is told, if it is one of the known codes; the
-// login is over and nothing is sent.
+// If the provider sends a known error code instead of a code, the error has that error code. The
+// login is over, and nothing is sent.
 func TestLoginRefused(t *testing.T) {
 	for answer, want := range map[string]struct {
 		class tokensource.Class
@@ -138,8 +138,8 @@ func TestLoginRefused(t *testing.T) {
 	}
 }
 
-// Who has to act when the token endpoint refuses a code, or answers nothing of use; the account
-// stays as it was.
+// The class of the error says who has to act if the token endpoint refuses a code, or sends a
+// useless response. The account does not change.
 func TestCodeRefused(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer reply
@@ -175,8 +175,8 @@ func TestCodeRefused(t *testing.T) {
 	}
 }
 
-// A PIN may be corrected while the provider refuses it, within the time of the login; one that
-// was right is used up.
+// A PIN may be corrected as long as the provider refuses it, until the login is too old. An
+// accepted PIN is used up.
 func TestPIN(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &authServer{}
@@ -210,8 +210,8 @@ func TestPIN(t *testing.T) {
 	})
 }
 
-// A login goes on to its end, and its token is stored, when who waits for it leaves: in the
-// middle, or before it began.
+// If the caller leaves, during the login or before it, the login goes on to its end, and its token
+// is stored.
 func TestLoginOutlivesItsCaller(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -226,7 +226,7 @@ func TestLoginOutlivesItsCaller(t *testing.T) {
 			if err := src.FinishLogin(ctx, l, url.Values{"code": {"c"}}); !errors.Is(err, context.Canceled) {
 				t.Errorf("got %v", err)
 			}
-			if err := src.Close(t.Context()); err != nil { // waits for it
+			if err := src.Close(t.Context()); err != nil { // Close waits for the login
 				t.Fatal(err)
 			}
 			if got := stored(t, storage).RefreshToken.Reveal(); got != "rt1" {
@@ -237,7 +237,7 @@ func TestLoginOutlivesItsCaller(t *testing.T) {
 	}
 }
 
-// A closed source finishes no login, but leaves it to be finished by its successor.
+// A closed source does not finish a login. Its successor can finish it.
 func TestLoginOfAClosedSource(t *testing.T) {
 	storage := &tokensource.MemoryStorage{}
 	ep := rotating(0)
@@ -258,7 +258,7 @@ func TestLoginOfAClosedSource(t *testing.T) {
 	}
 }
 
-// The record that a login is for was decided when it began: no caller can change that later.
+// The account of a login is fixed when the login begins. No caller can change it later.
 func TestLoginKeepsItsAccount(t *testing.T) {
 	src := newSource(t, rotating(0), connecting(nil))
 	l := begin(t, src, tokensource.LoginRequest{Account: "alice", RedirectURL: callbackURL})
@@ -271,7 +271,7 @@ func TestLoginKeepsItsAccount(t *testing.T) {
 	}
 }
 
-// Sources whose grant needs no person begin, finish and disconnect nothing.
+// If a source's grant needs no person, the source cannot begin, finish or disconnect anything.
 func TestNotInteractive(t *testing.T) {
 	src := newSource(t, &endpoint{})
 	_, err := src.BeginLogin(t.Context(), inBrowser)
@@ -285,7 +285,7 @@ func TestNotInteractive(t *testing.T) {
 	}
 }
 
-// A login that was given up takes no answer.
+// A cancelled login accepts no response.
 func TestCancelledLogin(t *testing.T) {
 	ep := rotating(0)
 	src := newSource(t, ep, connecting(nil))

@@ -12,7 +12,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// fixed puts fixed values in the place of a login's random ones, which must look random.
+// fixed replaces a login's random values by fixed ones, after it checked that they look random.
 func fixed(t *testing.T, l *tokensource.Login) string {
 	t.Helper()
 	u := l.URL.Reveal()
@@ -82,7 +82,7 @@ func TestAuthorizationURL(t *testing.T) {
 	}
 }
 
-// The code challenge is that of RFC 7636 appendix B.
+// The code challenge matches RFC 7636 appendix B.
 func TestCodeChallenge(t *testing.T) {
 	const verifier, want = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 	params := tokensource.AuthorizationCode{}.Authorize(&tokensource.Login{Verifier: tokensource.NewSecret(verifier)})
@@ -91,8 +91,8 @@ func TestCodeChallenge(t *testing.T) {
 	}
 }
 
-// No parameter of the authorization request is sent twice (RFC 6749 section 3.1): where one
-// would be, nobody is sent anywhere.
+// No parameter of the authorization request is sent twice (RFC 6749 section 3.1). If one would be,
+// the login does not begin.
 func TestAuthorizationParameterTwice(t *testing.T) {
 	for name, edit := range map[string]func(*tokensource.Config){
 		"the grant's": func(c *tokensource.Config) { c.AuthorizeParams = []tokensource.Param{literal("code_challenge", "x")} },
@@ -120,8 +120,9 @@ func TestAuthorizationParameterTwice(t *testing.T) {
 	}
 }
 
-// The exact form of a code's exchange (RFC 6749 section 4.1.3), for every way of client
-// authentication in every body format; what is asked for is asked for where it is known.
+// The exact form of a code's exchange (RFC 6749 section 4.1.3), for every method of client
+// authentication in every body format. A parameter with Requests is sent only in requests of those
+// grant types.
 func TestFormOfTheCodeExchange(t *testing.T) {
 	for _, auth := range tokensource.ClientAuths {
 		for _, format := range tokensource.BodyFormats {
@@ -191,7 +192,7 @@ func TestFormOfTheCodeExchange(t *testing.T) {
 	}
 }
 
-// Without PKCE no verifier is sent; a client_id with an @ stands in the raw header as it is.
+// Without PKCE no verifier is sent. In the raw header, a client_id with an @ is not encoded.
 func TestExchangeAsAccelosPagesShowIt(t *testing.T) {
 	var got []sent
 	base := server(t, &got)
@@ -208,7 +209,7 @@ func TestExchangeAsAccelosPagesShowIt(t *testing.T) {
 	}
 }
 
-// A token_param that the exchange sends already is refused before anything is sent.
+// A token_param that the exchange already sends is refused before anything is sent.
 func TestExchangeParameterTwice(t *testing.T) {
 	for _, name := range []string{"code", "code_verifier", "redirect_uri", "grant_type"} {
 		ep := &endpoint{}

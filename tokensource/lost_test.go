@@ -10,8 +10,9 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// A refresh whose answer was lost has ended: other processes need not wait for it as for one that died, and try
-// in their turn. None of them hangs meanwhile, nor when it is stopped.
+// A refresh whose answer was lost has ended. Other processes need not wait for it as they would for
+// a process that died; they try in their turn. None of them hangs meanwhile, and none hangs when it
+// is closed.
 func TestOthersGoOnAfterALostAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -27,10 +28,10 @@ func TestOthersGoOnAfterALostAnswer(t *testing.T) {
 		advance(15 * time.Second)
 		calls := ep.all()
 		if len(calls) < 4 || calls[3].at.Sub(calls[2].at) > 3*time.Second {
-			t.Fatalf("%d requests; after the second loss nobody asks for long", len(calls))
+			t.Fatalf("%d requests, want one soon after the second lost answer", len(calls))
 		}
 		if mustToken(t, a).Generation < 2 || mustToken(t, b).Generation < 2 {
-			t.Error("one of them has no new token")
+			t.Error("one of the processes has no new token")
 		}
 		if rec := stored(t, storage); rec.Intent != nil {
 			t.Errorf("the mark is left: %+v", rec.Intent)
@@ -61,9 +62,10 @@ func TestOthersGoOnAfterALostAnswer(t *testing.T) {
 	})
 }
 
-// A process that was killed in the middle of a refresh left its mark on a record whose token lives. The refresh
-// token is tried again as soon as that process cannot be waiting for the answer any more, not when the token is
-// due: providers take the old one for seconds. The token serves meanwhile.
+// A process was killed in the middle of a refresh, and left its mark on a record whose token lives.
+// The refresh token is tried again as soon as that process cannot be waiting for the answer any
+// more, and not only when the token is due: providers accept the old refresh token for seconds. The
+// token is served meanwhile.
 func TestMarkOnALiveToken(t *testing.T) {
 	for lost, within := range map[bool]time.Duration{false: 14 * time.Second, true: 3 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -78,7 +80,7 @@ func TestMarkOnALiveToken(t *testing.T) {
 			src.Warm()
 			synctest.Wait()
 			wantToken(t, src, "at2")
-			// The other process may still get the answer, unless it said that it lost it.
+			// The other process may still get the answer, unless it said that it lost the answer.
 			want := tokensource.StateStale
 			if lost {
 				want = tokensource.StateUncertain
@@ -96,7 +98,8 @@ func TestMarkOnALiveToken(t *testing.T) {
 	}
 }
 
-// Processes on one storage ask together about as often as one would, while answers are lost.
+// While answers are lost, all processes on one storage together send about as many requests as one
+// process would.
 func TestProcessesShareTheirPauses(t *testing.T) {
 	for name, lost := range map[string]reply{"503": {status: http.StatusServiceUnavailable, body: "<html>"}, "reset": {err: errReset}} {
 		for _, life := range []time.Duration{time.Hour, 30 * time.Second} {
@@ -136,7 +139,8 @@ func TestProcessesShareTheirPauses(t *testing.T) {
 	}
 }
 
-// Where a refresh gives the same token again, its record is still news to who saw the mark on it.
+// If a refresh returns the same token again, its record is still news to a process that saw the
+// mark on the old record.
 func TestSameTokenAfterAMark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage, ep := &tokensource.MemoryStorage{}, &endpoint{script: always(rotated(9, time.Hour))}
@@ -160,7 +164,7 @@ func TestSameTokenAfterAMark(t *testing.T) {
 	})
 }
 
-// An answer that was lost is missing also when the quick retry fails otherwise.
+// An answer that was lost is still missing if the quick retry fails in another way.
 func TestLostBeforeTheQuickRetry(t *testing.T) {
 	for name, second := range map[string]reply{"unsent": {err: errReset, unsent: true}, "429": {status: http.StatusTooManyRequests, body: `{}`}, "a firewall's page": {status: http.StatusForbidden, body: "<html>"}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -181,13 +185,13 @@ func TestLostBeforeTheQuickRetry(t *testing.T) {
 			advance(14 * time.Second)
 			wantError(t, src, tokensource.ClassWait)
 			if n := ep.count(); n < 3 {
-				t.Errorf("%s: %d requests %+v; while the refresh token may still be good, time counts", name, n, src.Account("").Status())
+				t.Errorf("%s: %d requests %+v; want more while the refresh token may still be good", name, n, src.Account("").Status())
 			}
 		})
 	}
 }
 
-// What another process lost is missing still when this one cannot ask.
+// An answer that another process lost is still missing if this process cannot send a request.
 func TestLostByAnotherStaysUncertain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}

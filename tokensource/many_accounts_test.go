@@ -11,8 +11,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// A thousand accounts, with names that storages and people take for one another, each used by 50 at once:
-// everybody gets the token of the account that was named, from the login that was its own.
+// A thousand accounts have names that storages and people confuse, and 50 callers use each of them
+// at once. Every caller gets the token of the account that it named, from that account's own login.
 func TestThousandAccounts(t *testing.T) {
 	var names []string
 	for i := range 125 {
@@ -22,7 +22,7 @@ func TestThousandAccounts(t *testing.T) {
 	}
 	ep := &endpoint{}
 	ep.set(func(_ int, form url.Values) reply {
-		// The token says by which code it was bought.
+		// The token contains the code for which it was issued.
 		return reply{body: fmt.Sprintf(`{"access_token":"at.%s","refresh_token":"rt","expires_in":3600}`, form.Get("code"))}
 	})
 	storage := new(tokensource.MemoryStorage)
@@ -45,7 +45,7 @@ func TestThousandAccounts(t *testing.T) {
 	close(work)
 	logins.Wait()
 
-	// One that has them in memory, and one that has to read them all.
+	// One source has the accounts in memory. The other one has to read them all.
 	for _, src := range []*tokensource.Source{first, newSource(t, ep, connecting(storage))} {
 		var users sync.WaitGroup
 		for range 50 {
@@ -58,7 +58,7 @@ func TestThousandAccounts(t *testing.T) {
 					}
 					tok, err := account.Token(context.Background())
 					if err != nil || tok.AccessToken() != fmt.Sprintf("at.%d", i) {
-						t.Errorf("%q got the token of another: %v", name, err)
+						t.Errorf("%q got the token of another account: %v", name, err)
 						return
 					}
 				}
@@ -68,7 +68,7 @@ func TestThousandAccounts(t *testing.T) {
 	}
 	for _, name := range []string{"", "acme", "Acme0 ", " Acme0", "Acme0\x00", strings.ToUpper("äcme0")} {
 		if account, err := first.Lookup(context.Background(), name); err == nil && name != "" {
-			t.Errorf("%q is known, as %q", name, account.Name())
+			t.Errorf("the name %q finds the account %q", name, account.Name())
 		}
 	}
 	if n := ep.count(); n != len(names) {

@@ -17,28 +17,30 @@ import (
 // maxMetadata bounds the size of an issuer's metadata.
 const maxMetadata = 1 << 20
 
-// metadata is what an authorization server says of itself (RFC 8414 section 2), as
-// far as it is needed here.
+// metadata is the part of an authorization server's metadata that is needed here (RFC 8414 section
+// 2).
 type metadata struct {
 	issuer string
-	// endpoints by the option that stands for them; unchecked, see endpoint.
+	// endpoints holds each endpoint under the name of its option. They are unchecked; see endpoint.
 	endpoints map[string]string
-	// alwaysIss: the server names itself in every answer to a login (RFC 9207 section 3).
+	// alwaysIss is true if the server names itself in every response to a login (RFC 9207 section
+	// 3).
 	alwaysIss bool
 }
 
-// metadataMembers are the members of metadata that hold endpoints.
+// metadataMembers names the metadata member that holds the endpoint of each option.
 var metadataMembers = map[string]string{
 	"authorize_url": "authorization_endpoint",
 	"token_url":     "token_endpoint",
 	"revoke_url":    "revocation_endpoint",
 }
 
-// endpoint returns the endpoint that stands for an option, or "" when the server names none. It may
-// be of another origin than the issuer: providers have several hosts (Google), and RFC 8414 asks
-// only that the metadata names the issuer that it was asked for. It must be https, or plain http on
-// loopback, and an issuer elsewhere must not name an address of this machine or of its network
-// link: there are administration endpoints and the metadata services of clouds.
+// endpoint returns the endpoint for an option, or "" if the server names none. It may be of another
+// origin than the issuer: some providers have several hosts (Google), and RFC 8414 only requires
+// that the metadata names the issuer for which it was requested. The endpoint must use https, or
+// plain http on loopback. If the issuer is elsewhere, the endpoint must not be an address of this
+// machine or of its network link, because administration endpoints and the metadata services of
+// clouds have such addresses.
 func (m *metadata) endpoint(option string) (string, *Error) {
 	raw := m.endpoints[option]
 	if raw == "" {
@@ -56,8 +58,7 @@ func (m *metadata) endpoint(option string) (string, *Error) {
 	return raw, nil
 }
 
-// elsewhere returns the origins, sorted, of the endpoints that stand for options and are not of the
-// issuer's own origin.
+// elsewhere returns the sorted origins of the options' endpoints, without the issuer's own origin.
 func (m *metadata) elsewhere(options []string) (origins []string) {
 	for _, option := range options {
 		if raw, failure := m.endpoint(option); raw != "" && failure == nil && host.Origin(raw) != host.Origin(m.issuer) {
@@ -68,8 +69,8 @@ func (m *metadata) elsewhere(options []string) (origins []string) {
 	return slices.Compact(origins)
 }
 
-// CheckIssuer reports why raw cannot be an issuer identifier (RFC 8414 section 2): https, or
-// http on loopback, without query and fragment.
+// CheckIssuer reports why raw cannot be an issuer identifier (RFC 8414 section 2). An issuer uses
+// https, or http on loopback, and has neither query nor fragment.
 func CheckIssuer(raw string) error {
 	if err := CheckEndpoint("issuer", raw); err != nil {
 		return err
@@ -80,8 +81,8 @@ func CheckIssuer(raw string) error {
 	return nil
 }
 
-// metadataURLs are where an issuer's metadata is looked for: as RFC 8414 section 3.1 has it, and
-// as OpenID Connect Discovery section 4 has it.
+// metadataURLs returns the URLs at which an issuer's metadata may be: those of RFC 8414 section 3.1
+// and of OpenID Connect Discovery section 4.
 func metadataURLs(issuer string) ([]string, error) {
 	u, err := url.Parse(issuer)
 	if err != nil {
@@ -92,8 +93,8 @@ func metadataURLs(issuer string) ([]string, error) {
 	return []string{base + "/.well-known/oauth-authorization-server" + path, base + path + "/.well-known/openid-configuration"}, nil
 }
 
-// fetchMetadata asks the issuer for its metadata. Of two failures it returns the one that
-// says more than that nothing is there.
+// fetchMetadata fetches the metadata from the issuer. If both URLs fail, it returns the failure
+// that says more than "not found".
 func (w *wire) fetchMetadata(ctx context.Context, issuer string) (*metadata, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
@@ -121,7 +122,7 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", w.cfg.UserAgent)
-	resp, err := w.base.RoundTrip(req) // follows no redirects
+	resp, err := w.base.RoundTrip(req) // a RoundTripper follows no redirects
 	if err != nil {
 		failure := transportFailure(err, false).know(w.facts("issuer"))
 		failure.Reason = strings.ReplaceAll(failure.Reason, "the token endpoint", "the issuer")
@@ -153,9 +154,10 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 		return fail(ClassWait, "is no JSON object")
 	}
 	var named string
-	_ = json.Unmarshal(members["issuer"], &named) // what is no string is another issuer
+	_ = json.Unmarshal(members["issuer"], &named) // a value that is not a string counts as another issuer
 	if named != issuer {
-		// No part of this was ever secret, and a slash too many is hard to find.
+		// The name can be shown: no part of it was ever secret, and an extra slash is hard to find
+		// otherwise.
 		if CheckIssuer(named) != nil || len(named) > 200 {
 			named = "nothing that could be one"
 		}

@@ -9,9 +9,10 @@ import (
 )
 
 // OAuth2 returns the account's tokens as an [oauth2.TokenSource], for Go programs that use
-// golang.org/x/oauth2. Token waits as [Account.Token] does, for as long as ctx allows. Do not put the
-// result into [oauth2.ReuseTokenSource]: a live token is cheap to get here, and a copy would outlive a
-// refusal or a logout. An [oauth2.Token] prints its secrets, unlike a [Token].
+// golang.org/x/oauth2. Its method Token waits as [Account.Token] does, for as long as ctx allows.
+// Do not wrap the result in [oauth2.ReuseTokenSource]: a live token is cheap to get here, and a
+// cached copy would outlive a refusal or a logout. Unlike a [Token], an [oauth2.Token] prints its
+// secrets.
 func (a *Account) OAuth2(ctx context.Context) oauth2.TokenSource {
 	return tokenSource(func() (*oauth2.Token, error) {
 		tok, err := a.Token(ctx)
@@ -25,24 +26,27 @@ func (a *Account) OAuth2(ctx context.Context) oauth2.TokenSource {
 // OAuth2 returns the tokens of the unnamed account; see [Account.OAuth2].
 func (s *Source) OAuth2(ctx context.Context) oauth2.TokenSource { return s.unnamed.handle.OAuth2(ctx) }
 
-// tokenSource is a function as an [oauth2.TokenSource].
+// tokenSource is a function that implements [oauth2.TokenSource].
 type tokenSource func() (*oauth2.Token, error)
 
 // Token implements [oauth2.TokenSource].
 func (f tokenSource) Token() (*oauth2.Token, error) { return f() }
 
 // OAuth2Grant gets tokens from any [oauth2.TokenSource], such as one of golang.org/x/oauth2/google.
-// The source asks it ahead of a token's end. If it answers with the token that is in use already, as
-// [oauth2.ReuseTokenSource] does, it is asked again until it has another one. Nothing is stored.
+// The source calls it before a token ends. If the call returns the token that is already in use, as
+// [oauth2.ReuseTokenSource] does, the source calls it again until it returns another token. Nothing
+// is stored.
 type OAuth2Grant struct {
-	// TokenSource must not be nil. Its Token takes no context, so it should have a time-out of its own.
+	// TokenSource must not be nil. Its Token takes no context, so it should have a time-out of its
+	// own.
 	TokenSource oauth2.TokenSource
 }
 
 // Traits implements [Grant].
 func (OAuth2Grant) Traits() Traits { return Traits{Renews: true, NoTokenURL: true} }
 
-// Next implements [Grant]. Its error holds no text of the [oauth2.TokenSource], which may quote an answer.
+// Next implements [Grant]. Its error contains no text of the [oauth2.TokenSource], because that
+// text may quote a response.
 func (g OAuth2Grant) Next(context.Context, *Record) (Request, error) {
 	tok, err := g.TokenSource.Token()
 	if err != nil {
@@ -50,11 +54,11 @@ func (g OAuth2Grant) Next(context.Context, *Record) (Request, error) {
 		if errors.As(err, &refused) && refused.Response != nil {
 			code := refused.ErrorCode
 			if !isKnownCode(code) {
-				code = "" // it may be anything
+				code = "" // an unknown code may hold anything
 			}
 			failure := refusal(refused.Response, code, time.Now())
 			if failure.Class == ClassLogin {
-				failure.Class = ClassOperator // the account, if there is one, is not connected here
+				failure.Class = ClassOperator // if there is an account, it is not connected here
 			}
 			return Request{}, failure
 		}

@@ -39,8 +39,8 @@ func fromOAuth2(source oauth2.TokenSource) func(*tokensource.Config) {
 	}
 }
 
-// Tokens of an oauth2.TokenSource are replaced ahead of their end, also where it keeps each of
-// them until 10 s before that.
+// Tokens of an oauth2.TokenSource are replaced before they end, even if it keeps each of them until
+// 10 s before that.
 func TestOAuth2Grant(t *testing.T) {
 	for name, wrap := range map[string]func(oauth2.TokenSource) oauth2.TokenSource{
 		"plain":   func(s oauth2.TokenSource) oauth2.TokenSource { return s },
@@ -66,7 +66,7 @@ func TestOAuth2Grant(t *testing.T) {
 	}
 }
 
-// A token without an end serves for the default lifetime, as that of a token endpoint does.
+// A token without an end gets the default lifetime, like a token of a token endpoint.
 func TestOAuth2GrantWithoutAnEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &giver{}
@@ -78,7 +78,7 @@ func TestOAuth2GrantWithoutAnEnd(t *testing.T) {
 	})
 }
 
-// Failures of an oauth2.TokenSource have a class, and hold none of its text.
+// Failures of an oauth2.TokenSource have a class, and contain none of its text.
 func TestOAuth2GrantFails(t *testing.T) {
 	refusal := func(status int, code string) error {
 		return &oauth2.RetrieveError{Response: &http.Response{StatusCode: status, Header: http.Header{}}, Body: []byte("canary"), ErrorCode: code}
@@ -102,7 +102,7 @@ func TestOAuth2GrantFails(t *testing.T) {
 	}
 }
 
-// A source is an oauth2.TokenSource.
+// A source can be used as an oauth2.TokenSource.
 func TestOAuth2(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{}

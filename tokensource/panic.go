@@ -5,26 +5,26 @@ import (
 	"runtime/debug"
 )
 
-// A PanicError is the cause of an [Error] of [ClassOperator] when a grant or a storage panicked. Refreshes
-// run on goroutines of their own, where it would end the process.
+// A PanicError is the cause of an [Error] of [ClassOperator] after a grant or a storage panicked.
+// Refreshes run on their own goroutines, where a panic would end the process.
 type PanicError struct {
-	// Type is that of the value it panicked with. The value is not kept: it may hold a
+	// Type is the type of the value passed to panic. The value is not kept, because it may hold a
 	// credential.
 	Type string
-	// Stack is the goroutine's, from [debug.Stack].
+	// Stack is the stack of the goroutine, from [debug.Stack].
 	Stack []byte
 }
 
 // Error implements error.
 func (p *PanicError) Error() string { return "panic with a value of type " + p.Type }
 
-// panicked is the failure for what recover returned.
+// panicked returns the failure for a value that recover returned.
 func panicked(value any) *Error {
 	p := &PanicError{Type: fmt.Sprintf("%T", value), Stack: debug.Stack()}
 	return &Error{Class: ClassOperator, Reason: "the grant or the storage panicked", cause: p}
 }
 
-// guarded runs what asks grants and storages, and makes a panic in it a failure.
+// guarded calls run, which calls grants and storages, and turns a panic into a failure.
 func guarded(run func() step) (end step) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -34,7 +34,7 @@ func guarded(run func() step) (end step) {
 	return run()
 }
 
-// guardedError is guarded for what returns an error.
+// guardedError is like guarded, for a function that returns an error.
 func guardedError(run func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {

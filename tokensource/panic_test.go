@@ -14,7 +14,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// breaking is a grant and a storage of somebody else's that panic while they are told to.
+// breaking is a grant and a storage of another module. Both panic while they are told to.
 type breaking struct {
 	tokensource.Grant
 	tokensource.MemoryStorage
@@ -35,7 +35,7 @@ func (b *breaking) Store(ctx context.Context, key string, value []byte) error {
 	return b.MemoryStorage.Store(ctx, key, value)
 }
 
-// breakingLogin is that for a grant that a person begins.
+// breakingLogin is a grant that a person begins. It panics like breaking.
 type breakingLogin struct {
 	breaking
 	login tokensource.Interactive
@@ -49,7 +49,8 @@ func (b *breakingLogin) Redeem(l *tokensource.Login, answer url.Values) (tokenso
 	return b.login.Redeem(l, answer)
 }
 
-// wantPanic checks the error of what panicked: it says so, holds the stack, and nothing of the value.
+// wantPanic checks the error after a panic: it says so, has the stack, and contains nothing of the
+// value.
 func wantPanic(t *testing.T, err error) {
 	t.Helper()
 	e := asError(t, err, tokensource.ClassOperator)
@@ -62,8 +63,8 @@ func wantPanic(t *testing.T, err error) {
 	}
 }
 
-// A grant or a storage that panics is an error of the operator's. The process lives, no
-// lock stays behind, and all goes on when it is mended.
+// If a grant or a storage panics, the error is of class operator. The process lives, no lock stays
+// behind, and everything goes on after the cause is gone.
 func TestPanicInAGrantOrStorage(t *testing.T) {
 	for _, of := range []string{"grant", "storage"} {
 		t.Run(of, func(t *testing.T) {
@@ -82,7 +83,8 @@ func TestPanicInAGrantOrStorage(t *testing.T) {
 	}
 }
 
-// So in a login, which then has failed, and when an account is disconnected, which can be tried again.
+// A panic during a login fails the login. A panic while an account is disconnected fails the
+// disconnection, which can be tried again.
 func TestPanicInALogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &breakingLogin{breaking: breaking{Grant: tokensource.AuthorizationCode{}}, login: tokensource.AuthorizationCode{}}

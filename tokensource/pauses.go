@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// Every pause there is. Pauses after a failed token request depend on who has to act: the first failure waits
-// first, each further one twice as long, up to the limit, all with jitter.
+// This file holds every pause. The pause after a failed token request depends on who has to act.
+// The first failure is followed by the first pause. Each further failure doubles it, up to the
+// limit. All pauses have jitter.
 //
 //	class      first   limit   reason
 //	wait       1 s     30 s    back within half a minute of the provider's return,
 //	                           and seven requests at most in the first minute
 //	wait, 4xx  30 s    2 min   an answer that no standard defines, often a firewall's: ask seldom
-//	operator   5 s     1 min   mended by hand; providers lock out clients that insist
+//	operator   5 s     1 min   an operator fixes it; providers lock out clients that insist
 //	login      2 s     2 s     only the storage is read again, for a new login; no request
 const (
 	waitFirst, waitLimit         = time.Second, 30 * time.Second
@@ -20,97 +21,104 @@ const (
 	operatorFirst, operatorLimit = 5 * time.Second, time.Minute
 	loginRecheck                 = 2 * time.Second
 
-	// retryAfterMin and retryAfterMax bound what a Retry-After field is believed.
+	// A Retry-After field counts as at least retryAfterMin and at most retryAfterMax.
 	retryAfterMin, retryAfterMax = time.Second, time.Hour
 )
 
-// Pauses while the answer to a refresh is lost.
+// Pauses after the answer to a refresh was lost.
 const (
-	// quickRetry is the pause before a refresh whose answer was lost is sent once more. Providers that rotate
-	// refresh tokens often take the same one again for a few seconds.
+	// quickRetry is the pause before a refresh is sent once more because its answer was lost.
+	// Providers that rotate refresh tokens often accept the same one again for a few seconds.
 	quickRetry = time.Second
-	// For lostHurry no pause is longer than lostPause: the provider may have replaced the refresh token, and takes the
-	// old one again for a while (connect2id 5 s, Cognito 60 s).
+	// During lostHurry no pause is longer than lostPause. The provider may have replaced the
+	// refresh token, and accepts the old one again only for a while (connect2id 5 s, Cognito 60 s).
 	lostHurry, lostPause = time.Minute, 10 * time.Second
-	// rereadLogin is the time between two looks at the storage before a refused refresh token counts as dead.
+	// rereadLogin is the time between two reads of the storage before a refused refresh token
+	// counts as dead.
 	rereadLogin = time.Second
 )
 
-// Pauses that keep processes on one storage apart.
+// Pauses that keep processes that share a storage apart.
 const (
-	// watchEvery is how often a process looks at a mark that is not its own, or that has to stay.
+	// watchEvery is how often a process checks another process's mark, or its own mark that has to
+	// stay.
 	watchEvery = time.Second
-	// markSettles is longer than a process takes from a read of the record to the mark that follows it.
+	// markSettles is longer than a process takes between reading the record and storing its mark.
 	markSettles = 500 * time.Millisecond
-	// takeOverSettles is longer than a process takes to try again to store what it could not store.
+	// takeOverSettles is longer than a process waits before it tries again to store a record.
 	takeOverSettles = 1500 * time.Millisecond
-	// afterTrouble is how long a mark must stay after a failure of the storage, while the storage takes writes. In that
-	// time every other process that could not store a record has tried again: after a call that hung ([vault.Timeout])
-	// and dirtyPause.
+	// afterTrouble is how long a mark must stay after a storage failure, while the storage accepts
+	// writes. In that time every other process with an unstored record has tried again, even after
+	// a call that hung ([vault.Timeout]) and dirtyPause.
 	afterTrouble = 7 * time.Second
-	// storageStalls is how long a write takes if something is wrong with the storage. Locks and marks may have lapsed
-	// meanwhile.
+	// A write that takes longer than storageStalls means that something is wrong with the storage.
+	// Locks and marks may have lapsed meanwhile.
 	storageStalls = time.Second
-	// marksLimit is how many marks a refresh stores before it gives up, if the storage does not keep them.
+	// marksLimit is how many marks a refresh stores before it gives up, if the storage does not
+	// keep them.
 	marksLimit = 5
 
-	// lockTimeout bounds the wait for a record's lock. Past it the refresh goes on without: a broken lock must not
-	// become an outage.
+	// lockTimeout bounds the wait for a record's lock. After it the refresh goes on without the
+	// lock: a broken lock must not become an outage.
 	lockTimeout = 12 * time.Second
-	// lockIsFree is longer than it takes to get a lock that nothing holds.
+	// lockIsFree is longer than it takes to get a lock that no process holds.
 	lockIsFree = 25 * time.Millisecond
-	// lockRetry replaces lockTimeout after a wait that was in vain: some storages keep the lock of a dead process for
-	// as long as another one lives.
+	// lockRetry replaces lockTimeout after a wait that timed out: some storages keep the lock of a
+	// dead process for as long as another process lives.
 	lockRetry = 1500 * time.Millisecond
 )
 
 // Pauses while a storage fails.
 const (
-	// storagePause is the pause between tries to reach a storage that failed. It does not grow, because no token
-	// request is made meanwhile.
+	// storagePause is the pause between attempts to reach a storage that failed. It does not grow,
+	// because no token request is sent meanwhile.
 	storagePause = 2 * time.Second
-	// dirtyPause replaces it while there is something to store: another process may soon send what is stored.
+	// dirtyPause replaces storagePause while a record waits to be stored: another process may soon
+	// send the refresh token that is still in the storage.
 	dirtyPause = time.Second
-	// storeAgain is the pause between the tries to store what was granted, of which there are storeTries.
+	// storeAgain is the pause between attempts to store a granted token. storeTries is the number
+	// of attempts.
 	storeAgain = 200 * time.Millisecond
 	storeTries = 3
 )
 
 // Pauses of callers, and of tokens in use.
 const (
-	// glance is how long a live token is handed out on the monotonic clock alone before the wall clock is read as
-	// well: reading both costs more than all the rest of [Account.Token]. It bounds how long a token that ended during
-	// a suspend can still be served.
+	// glance is how long a live token is handed out by the monotonic clock alone, before the wall
+	// clock is read as well. Reading both costs more than the rest of [Account.Token]. If a token
+	// ended while the machine was suspended, it can still be served for at most glance.
 	glance = time.Second
 	// staticReread is how old the value of a local grant may become before it is read again.
 	staticReread = time.Second
 	// alarmLimit is the longest time for which a timer is set.
 	alarmLimit = 30 * time.Second
 
-	// probePatience is how long a caller waits for an attempt that follows a failed one, before it gets the known error.
+	// probePatience is how long a caller waits for an attempt that follows a failed one, before the
+	// caller gets the known error.
 	probePatience = time.Second
 	// refusedWait bounds the wait for the token that replaces a refused one.
 	refusedWait = 10 * time.Second
-	// rejectCooldown is how long a source asks for no other token because of refusals, once a token that replaced a
-	// refused one was refused as well: then the token is not the reason.
+	// rejectCooldown is how long a source stops replacing refused tokens after a replacement was
+	// refused as well: then the token is not the reason for the refusals.
 	rejectCooldown = 30 * time.Second
 	// rejectBurst is how many refused tokens are replaced within rejectCooldown.
 	rejectBurst = 4
 
-	// checkEvery is how often the storage is read, while an account is used, for a login or logout in another process.
+	// checkEvery is how often the storage is read for a login or logout in another process, while
+	// the account is used.
 	checkEvery = 5 * time.Second
-	// checkPatience is how long a request waits for the first such read after the account was not used for twice
-	// that long.
+	// checkPatience is how long a request waits for the first storage read after the account was
+	// unused for twice checkEvery.
 	checkPatience = 250 * time.Millisecond
 
-	// dropEvery is how often idle accounts are looked for. An account that was unused for idleRounds of that is
-	// dropped, so after 15 to 20 minutes.
+	// dropEvery is how often the source looks for idle accounts. An account that was unused for
+	// idleRounds such rounds is dropped, so after 15 to 20 minutes.
 	dropEvery  = 5 * time.Minute
 	idleRounds = 4
 )
 
-// pause is the time until the next try. dirty is true while something waits to be stored, hurry while the answer to a
-// refresh is lost, local if the grant makes no requests.
+// pause returns the time until the next try. dirty is true while a record waits to be stored. hurry
+// is true while lostHurry applies. local is true if the grant sends no requests.
 func (f *failed) pause(dirty, hurry, local bool, now time.Time) time.Duration {
 	delay := backoff(f.err.Class, f.err.Status, f.attempts)
 	switch {
@@ -129,7 +137,7 @@ func (f *failed) pause(dirty, hurry, local bool, now time.Time) time.Duration {
 		delay = min(delay, operatorFirst) // reading again costs nothing
 	}
 	if !f.err.RetryAt.IsZero() {
-		delay = max(delay, f.err.RetryAt.Sub(now)) // the provider said when, at the earliest
+		delay = max(delay, f.err.RetryAt.Sub(now)) // the provider named the earliest time
 	}
 	return delay
 }
@@ -142,7 +150,7 @@ func backoff(class Class, status, n int) time.Duration {
 	return jitter(steady(class, status, n), 0.8, 1.2)
 }
 
-// steady is backoff without the jitter.
+// steady is backoff without jitter.
 func steady(class Class, status, n int) time.Duration {
 	first, limit := waitFirst, waitLimit
 	switch {
@@ -151,16 +159,18 @@ func steady(class Class, status, n int) time.Duration {
 	case status >= 400 && status < 500 && status != 408 && status != 429:
 		first, limit = refusedFirst, refusedLimit
 	}
-	if n >= 16 { // 2^15 times any first is over every limit
+	if n >= 16 { // 2^15 times any first pause exceeds every limit
 		return limit
 	}
 	return min(first<<(n-1), limit)
 }
 
-// jitter returns d times a random factor between low and high, so that many instances do not ask at the same moment.
+// jitter returns d times a random factor between low and high, so that many instances do not ask at
+// the same moment.
 func jitter(d time.Duration, low, high float64) time.Duration {
 	return time.Duration(float64(d) * (low + random()*(high-low)))
 }
 
-// random spreads load and guards nothing. The simulation replaces it, so that a seed decides.
+// random only spreads load; nothing secret depends on it. The simulation replaces it, so that a
+// seed decides.
 var random = rand.Float64

@@ -8,13 +8,14 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
-// A refresh is a small transaction: read the stored record, lock it, read it again, store a write-ahead
-// mark, send one token request, store its answer, and only then use it. The lock is advice: a storage
-// may lose it. What keeps a refresh token from being sent twice is that each process reads again and
-// compares generations, and sends a refresh token only under a mark that was seen to stay.
+// A refresh is a small transaction: read the stored record, lock it, read it again, store a
+// write-ahead mark, send one token request, store its answer, and only then use it. The lock is
+// only advisory: a storage may lose it. Two rules keep a refresh token from being sent twice. Each
+// process reads the record again and compares generations. And it sends a refresh token only under
+// a mark that it saw stay in the storage.
 //
-// [plan] decides each step of that. It does no I/O and reads no clock, so a table test, a fuzz target and
-// docs/guarantees.md describe it completely. [Account.refresh] carries the steps out.
+// [plan] decides each step of a refresh. It does no I/O and reads no clock, so a table test, a fuzz
+// target and docs/guarantees.md describe it completely. [Account.refresh] carries out the steps.
 
 // verb says what a step does.
 type verb string
@@ -34,7 +35,7 @@ const (
 	doSleep verb = "sleep"
 	// doMark stores the record with a write-ahead mark. The request follows after step.wait.
 	doMark verb = "mark"
-	// doProbe tries whether the storage takes writes.
+	// doProbe tests whether the storage accepts writes.
 	doProbe verb = "probe"
 	// doAsk sends the token request.
 	doAsk verb = "ask"
@@ -47,11 +48,12 @@ const (
 	doAdopt verb = "adopt"
 	// doPublish ends the refresh with the token that the provider granted.
 	doPublish verb = "publish"
-	// doConnect ends a login that connected the account, doDisconnect a logout. They are no steps of a refresh, and end
-	// like one.
+	// doConnect ends a login that connected the account. doDisconnect ends a logout. Neither is a
+	// step of a refresh, but both end in the same way.
 	doConnect    verb = "connect"
 	doDisconnect verb = "disconnect"
-	// doKeep ends the refresh with the token in use: its record is stored now, and it is not due.
+	// doKeep ends the refresh with the token in use, because its record is now stored and the token
+	// is not due.
 	doKeep verb = "keep"
 	// doFail ends the refresh without a new token.
 	doFail verb = "fail"
@@ -60,16 +62,16 @@ const (
 // step is what a refresh does next.
 type step struct {
 	verb verb
-	// why is the reason, in a sentence.
+	// why gives the reason in a sentence.
 	why string
-	// rec is the record to serve, store, revoke or end with.
+	// rec is the record to serve, to store, to revoke or to end with.
 	rec *Record
-	// wait is the duration of a sleep, and the time from a mark to its request.
+	// wait is how long doSleep sleeps, and the time between doMark's mark and its request.
 	wait time.Duration
-	// err is why a refresh failed. storage is set with it if the storage caused it.
+	// err is why the refresh failed. storage is set as well if the storage caused the failure.
 	err     *Error
 	storage error
-	// unasked is true if the provider was not asked because of the storage.
+	// unasked is true if the storage failed and the provider was therefore not asked.
 	unasked bool
 	// dirty is true if rec could not be stored.
 	dirty bool
@@ -77,31 +79,32 @@ type step struct {
 
 // situation is what the next step of a refresh depends on.
 type situation struct {
-	// process names this process in marks. timeout is that of a token request.
+	// process names this process in marks. timeout is the time limit of a token request.
 	process string
 	timeout time.Duration
 	now     time.Time
 	// stores is true if the source keeps records in a storage.
 	stores bool
 
-	// rec is the newest record that this process knows: at first the one in memory. dirty is true while it
-	// waits to be stored.
+	// rec is the newest record that this process knows. At first it is the one in memory. dirty is
+	// true while rec waits to be stored.
 	rec   *Record
 	dirty bool
-	// superseded is a record that was dirty until the stored one proved to say more.
+	// superseded is a record that was dirty until the stored record proved to be newer.
 	superseded *Record
-	// live is true while there is a token in use that has not ended. current is true if it is that of rec, not
-	// due and not refused.
+	// live is true while there is a token in use that has not ended. current is true if that token
+	// belongs to rec, is not due and was not refused.
 	live, current bool
-	// failed is true if the last refresh failed, lost if an answer was lost since the last success, troubled if
-	// the storage failed in the last refresh or in this one.
+	// failed is true if the last refresh failed. lost is true if an answer was lost since the last
+	// success. troubled is true if the storage failed in the last refresh or in this one.
 	failed, lost, troubled bool
 	// foreign is true once this process has read a record that another process stored.
 	foreign bool
 	claim   claim
 
-	// fresh is true if stored and readErr are from a read since the last pause. found compares stored with what
-	// was known before. lives is true if the stored token has not ended, usable if it is not due either.
+	// fresh is true if stored and readErr come from a read since the last pause. found says how
+	// stored relates to the record known before. lives is true if the stored token has not ended.
+	// usable is true if it is not due either.
 	fresh         bool
 	stored        *Record
 	readErr       error
@@ -111,40 +114,47 @@ type situation struct {
 	served        bool
 	revoked       bool
 
-	// prepared is the record that request or refusal is for.
+	// prepared is the record for which the grant returned request or refusal.
 	prepared *Record
 	request  *Request
 	refusal  *Error
-	// retryAfter is what the provider told all processes about when to ask again, or nil.
+	// retryAfter is the wait that the provider demanded of all processes, as the failure of this
+	// request, or nil.
 	retryAfter *Error
 
-	// locked is true once the lock was taken, or waited for in vain: then withoutLock is true too. contended is true
-	// if another process held it, barred is why this process must not use the stored refresh token.
+	// locked is true once the lock was taken or the wait for it timed out. After a time-out
+	// withoutLock is true too. contended is true if another process held the lock. barred is the
+	// reason why this process must not use the stored refresh token.
 	locked, withoutLock, contended bool
 	barred                         *Error
-	// watched is how long another process's mark was seen to become old, while the storage took writes.
+	// watched is how long this process saw another process's mark grow older while the storage
+	// accepted writes.
 	watched time.Duration
 
-	// mark is rec with the [Intent] of this process; nil before, and once another process's mark replaced it.
+	// mark is rec with the [Intent] of this process. It is nil before this process stored a mark,
+	// and after another process's mark replaced it.
 	mark    *Record
 	markErr error
 	marks   int
-	// settle is how long the mark has to stay before the request. stalled is true if it took long to store. probed is
-	// true once the storage was tried for writing since the last pause.
+	// settle is how long the mark has to stay before the request. stalled is true if storing the
+	// mark took long. probed is true once a write was tested since the last pause.
 	settle   time.Duration
 	stalled  bool
 	probed   bool
 	probeErr error
 
-	// asks counts the token requests of this refresh, remarked is true if a mark was stored for the next one.
+	// asks counts the token requests of this refresh. remarked is true if a mark was stored for the
+	// next one.
 	asks     int
 	remarked bool
-	// granted is what the answer brought, failure what was wrong with it. With both, only a refresh token came.
+	// granted is the record that the answer led to. failure is what was wrong with the answer. If
+	// both are set, the answer brought a refresh token but no usable access token.
 	granted *Record
 	failure *Error
 
-	// rested is how long this refresh slept, and saves how often it stored a record, since the last lock, mark or
-	// token request. saved is that record, slow is true if storing it took long.
+	// rested is how long this refresh slept since the last lock, mark or token request. saves
+	// counts how often it stored a record in that time. saved is that record, and slow is true if
+	// storing it took long.
 	rested  time.Duration
 	saves   int
 	saved   *Record
@@ -157,8 +167,8 @@ type claim int
 
 const (
 	unclaimed claim = iota // the storage was not asked
-	claimed                // it is alone, and keeps others out
-	shared                 // there are others, or the storage cannot tell
+	claimed                // this process is alone and keeps others out
+	shared                 // there are other processes, or the storage cannot tell
 )
 
 // comparison is how a stored record relates to a known one.
@@ -166,19 +176,20 @@ type comparison int
 
 const (
 	absent    comparison = iota // nothing is stored
-	overruled                   // older than what a person decided, which this process knows
+	overruled                   // older than a person's decision that this process knows
 	older
-	same     // of the same token
-	released // of the same token, but the known record's mark is gone
-	differs  // of the same age, with another refresh token
+	same     // about the same token
+	released // about the same token, but the known record's mark is gone
+	differs  // of the same age, but with another refresh token
 	newer
-	decided // newer, because a person decided since
+	decided // newer, because a person has decided since
 )
 
-// compare tells how the stored record relates to the known one. What a person decided goes before the
-// generation: a refresh that began earlier, in whatever process, never undoes it. Two records of one
-// generation differ if one of them was stored late: then the token that was obtained later counts. So it does for
-// records that began with different configured refresh tokens.
+// compare tells how the stored record relates to the known one. A person's decision counts before
+// the generation: a refresh that began before the decision never undoes it, whichever process ran
+// it. Two records of one generation differ if one of them was stored late. Then the token that was
+// obtained later counts. The same holds for records that began with different configured refresh
+// tokens.
 func compare(known, stored *Record) comparison {
 	if stored == nil {
 		return absent
@@ -211,7 +222,7 @@ func compare(known, stored *Record) comparison {
 	return same
 }
 
-// sees notes what a read of the storage brought. Before a token request, the refresh goes on from the
+// sees notes the result of a storage read. Before a token request, the refresh goes on from the
 // newer record. This process's mark stays if the stored record still has it.
 func (s *situation) sees(stored *Record, err error) {
 	s.fresh, s.stored, s.readErr, s.found = true, stored, err, absent
@@ -233,17 +244,17 @@ func (s *situation) sees(stored *Record, err error) {
 	}
 	s.rec = stored
 	if stored.Failure == nil {
-		stored.Failure = known.Failure // it could not be stored; it names the refresh token that was refused
+		stored.Failure = known.Failure // the failure could not be stored; it names the refresh token that was refused
 	}
 }
 
-// tookLock notes a lock, or a wait for it in vain.
+// tookLock notes that the lock was taken, or that the wait for it timed out.
 func (s *situation) tookLock(contended, without bool, barred *Error) {
 	s.locked, s.contended, s.withoutLock, s.barred = true, contended, without, barred
 	s.next()
 }
 
-// storedMark notes a mark that was stored, or not.
+// storedMark notes the result of storing a mark.
 func (s *situation) storedMark(mark *Record, settle time.Duration, err error, stalled bool) {
 	s.next()
 	s.mark, s.markErr, s.settle, s.stalled, s.fresh = mark, err, settle, stalled, true
@@ -259,7 +270,7 @@ func (s *situation) answered(granted *Record, failure *Error) {
 	s.asks, s.granted, s.failure = s.asks+1, granted, failure
 }
 
-// storedRecord notes a record that was stored, or not.
+// storedRecord notes the result of storing a record.
 func (s *situation) storedRecord(rec *Record, err error, slow bool) {
 	s.saves, s.saved, s.saveErr, s.slow = s.saves+1, rec, err, slow
 	if s.asks == 0 {
@@ -267,7 +278,7 @@ func (s *situation) storedRecord(rec *Record, err error, slow bool) {
 	}
 }
 
-// probedWrites notes whether the storage takes writes.
+// probedWrites notes whether the storage accepts writes.
 func (s *situation) probedWrites(err error) {
 	s.probed, s.probeErr, s.troubled = true, err, s.troubled || err != nil
 }
@@ -280,7 +291,7 @@ func (s *situation) slept(d time.Duration) {
 	}
 }
 
-// next begins to count anew: a lock, a mark or a token request came between.
+// next resets the counters after a lock, a mark or a token request.
 func (s *situation) next() {
 	s.fresh, s.unread, s.probed, s.probeErr, s.rested = false, 0, false, nil, 0
 	s.saves, s.saved, s.saveErr, s.slow = 0, nil, nil, false
@@ -349,8 +360,8 @@ func planRequest(s *situation) step {
 	case s.marks >= marksLimit:
 		return failMarks(s)
 	}
-	// After a failure of the storage, another process may be about to store a newer refresh token, unless
-	// there is no other process. If this process did not see the failure, it sees the mark of that one.
+	// After a storage failure, another process may be about to store a newer refresh token, unless
+	// this process is alone. If only the other process saw the failure, this process sees its mark.
 	var settle time.Duration
 	left := s.rec.Intent
 	switch abandoned := left != nil && !left.Lost && left.Owner != s.process; {
@@ -368,7 +379,8 @@ func planRequest(s *situation) step {
 	return step{verb: doMark, wait: settle, why: "other processes must not send this refresh token"}
 }
 
-// planDirty stores what could not be stored before. It returns false if the refresh goes on.
+// planDirty stores a record that could not be stored before. It returns false if the refresh goes
+// on.
 func planDirty(s *situation) (step, bool) {
 	failed := s.readErr
 	if s.saves > 0 {
@@ -389,11 +401,12 @@ func planDirty(s *situation) (step, bool) {
 	return failUnasked(s, deferred(failed), failed, "a new refresh token could not be stored either"), true
 }
 
-// planMarked waits until the mark is seen to stay, and asks.
+// planMarked waits until the mark is seen to stay, then sends the request.
 func planMarked(s *situation) step {
 	need := s.settle
 	if s.stalled || s.watched > 0 || s.contended || s.withoutLock {
-		// Another process may have read the same record. Of several marks the last one stays.
+		// Another process may have read the same record. If several processes store a mark, the
+		// last one stays.
 		need = max(need, markSettles)
 	}
 	switch {
@@ -421,11 +434,12 @@ func planMarked(s *situation) step {
 	return step{verb: doAsk, why: "this process's mark is stored"}
 }
 
-// planGranted stores what the provider granted. What is stored then is used, also if it could not be stored.
+// planGranted stores what the provider granted, and then uses it. If it cannot be stored, it is
+// used all the same.
 func planGranted(s *situation) step {
 	end := func(rec *Record, err error, why string) step {
 		st := step{verb: doPublish, rec: rec, storage: err, dirty: err != nil, why: why}
-		if s.failure != nil { // a new refresh token came with an access token that cannot be used
+		if s.failure != nil { // the answer had a new refresh token, but no usable access token
 			st.verb, st.err = doFail, s.failure
 		}
 		return st
@@ -504,7 +518,7 @@ func planFailure(s *situation) step {
 		rec.Intent = s.mark.Intent.lost(s.now)
 		rec.Intent.Losses++
 	case s.lost || s.mark.Intent.Losses > 0:
-		rec.Intent = s.mark.Intent.lost(s.now) // that answer is still missing
+		rec.Intent = s.mark.Intent.lost(s.now) // the earlier answer is still missing
 	default:
 		rec.Intent = nil
 	}
@@ -514,7 +528,8 @@ func planFailure(s *situation) step {
 	return step{verb: doStore, rec: rec, why: "other processes need not wait for this request any more"}
 }
 
-// planUnspent gets a token where nothing is spent by asking.
+// planUnspent gets a token for a source that stores nothing, or by a request that spends no refresh
+// token.
 func planUnspent(s *situation) step {
 	switch {
 	case s.failure != nil:
@@ -547,8 +562,8 @@ func planUnspent(s *situation) step {
 	return step{verb: doStore, rec: s.granted, why: "what was granted is stored before it is used"}
 }
 
-// alone says whether this process may go on without a mark in the storage. If the record cannot be read,
-// what is stored may be newer than memory, unless no other process ever wrote it.
+// alone says whether this process may go on without a mark in the storage. If the record cannot be
+// read, the stored one may be newer than the one in memory, unless no other process ever wrote it.
 func (s *situation) alone() claim {
 	if s.readErr != nil && s.foreign {
 		return shared
@@ -556,8 +571,9 @@ func (s *situation) alone() claim {
 	return s.claim
 }
 
-// overtaken reports whether another process stored a record since this process's mark. A mark of another process
-// counts too, however old: that process may have been granted a token that it cannot store yet.
+// overtaken reports whether another process stored a record after this process's mark. Another
+// process's mark counts too, however old it is: that process may have been granted a token that it
+// cannot store yet.
 func (s *situation) overtaken() bool {
 	if s.readErr != nil || s.found < same {
 		return false
@@ -565,14 +581,14 @@ func (s *situation) overtaken() bool {
 	return s.found >= differs || s.stored.Intent != nil && s.stored.Intent.Owner != s.process
 }
 
-// elsewhere reports whether another process is likely to be sending the refresh token of rec: its mark is younger
-// than a request may take, and the request has not ended.
+// elsewhere reports whether another process is likely to be sending the refresh token of rec: its
+// mark is younger than a request may take, and the request has not ended.
 func (s *situation) elsewhere(rec *Record) bool {
 	return rec.Intent != nil && rec.Intent.Owner != s.process && rec.Intent.underway(s.now, s.timeout)
 }
 
-// lostElsewhere is how long this process still waits after another one lost an answer: all processes together
-// ask about as often as one would.
+// lostElsewhere returns how long this process still waits after another one lost an answer. With
+// this wait, all processes together send about as many requests as one process would.
 func (s *situation) lostElsewhere() time.Duration {
 	left := s.rec.Intent
 	if left == nil || !left.Lost || left.Owner == s.process {
@@ -586,7 +602,7 @@ func (s *situation) lostElsewhere() time.Duration {
 }
 
 func failLostElsewhere(s *situation) step {
-	e := s.retryAfter // that holds longer
+	e := s.retryAfter // the provider's wait lasts longer
 	if e == nil {
 		e = &Error{Class: ClassWait, Reason: "the answer to another process's token request was lost", RetryAt: s.now.Add(s.lostElsewhere())}
 	}
@@ -606,7 +622,7 @@ func failUnasked(s *situation, err *Error, storage error, why string) step {
 	}
 }
 
-// follow goes on from a record that another process stored while this one was busy.
+// follow ends the refresh with a record that another process stored while this one was busy.
 func follow(s *situation, why string) step {
 	switch {
 	case s.usable:
@@ -618,8 +634,8 @@ func follow(s *situation, why string) step {
 	return step{verb: doFail, rec: s.stored, err: e, why: why}
 }
 
-// unreadable is the failure of a record that cannot be read: because of an outage that passes, or of something
-// that a person must look at before it is overwritten.
+// unreadable returns the failure for a record that cannot be read. An outage passes. Any other
+// cause needs a person to look at the record before it is overwritten.
 func unreadable(err error) *Error {
 	if vault.Unusable(err) {
 		return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
@@ -627,7 +643,7 @@ func unreadable(err error) *Error {
 	return &Error{Class: ClassWait, Reason: "the storage cannot be read", cause: err}
 }
 
-// deferred is the failure of a refresh that waits until the storage takes writes again.
+// deferred returns the failure of a refresh that waits until the storage accepts writes again.
 func deferred(err error) *Error {
 	if vault.Unusable(err) {
 		return unreadable(err)

@@ -9,16 +9,16 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
-// FuzzPlan runs refreshes against a storage and a provider that do what the input says, and holds the plan to
-// what it promises:
+// FuzzPlan runs refreshes against a storage and a provider that behave as the input says, and
+// checks the promises of the plan:
 //
-//   - A refresh token is sent under a mark that was stored, and seen to stay where another process could have written
-//     one, or by a process that is alone.
-//   - What was granted is stored before it is used, or the storage failed.
+//   - A refresh token is sent only by a process that is alone, or under a mark that was stored.
+//     If another process could have written a mark, this process must have seen its own mark stay.
+//   - A granted token is stored before it is used, unless the storage failed.
 //   - A token past its end is never handed out.
-//   - A generation never falls, and a newer record is never written over.
+//   - A generation never falls, and a newer record is never overwritten.
 //   - Only a person clears a refresh token.
-//   - A refresh sends one request, or two if the answer to the first was lost. It ends.
+//   - A refresh sends one request, or two if the answer to the first one was lost. It ends.
 func FuzzPlan(f *testing.F) {
 	for n := range 64 {
 		seed := make([]byte, 96)
@@ -27,7 +27,7 @@ func FuzzPlan(f *testing.F) {
 		}
 		f.Add(seed)
 	}
-	// A storage that failed before, and that keeps no mark.
+	// This storage failed before, and keeps no mark.
 	forgetful := []byte{0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3}
 	forgetful = append(forgetful, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0)
 	for range 80 {
@@ -42,15 +42,15 @@ func FuzzPlan(f *testing.F) {
 	})
 }
 
-// planWalk is one refresh, whose storage and provider are the input.
+// planWalk is one refresh. The input decides what its storage and its provider do.
 type planWalk struct {
 	*situation
 	input []byte
 	log   string
 
-	began    *Record // what was known first
-	others   int     // marks of other processes so far
-	seenMine bool    // the last read saw the mark of this process
+	began    *Record // the record known at the start
+	others   int     // marks of other processes up to now
+	seenMine bool    // true if the last read saw this process's mark
 	written  map[*Record]error
 }
 
@@ -71,7 +71,8 @@ func newPlanWalk(input []byte) *planWalk {
 	return w
 }
 
-// pick returns a number below n, flip is true once in n times. A walk whose input is used up gets zeros.
+// pick returns a number below n. flip is true once in n times. If the input is used up, both read
+// zeros.
 func (w *planWalk) pick(n int) int {
 	if len(w.input) == 0 {
 		return 0
@@ -83,7 +84,7 @@ func (w *planWalk) pick(n int) int {
 
 func (w *planWalk) flip(n int) bool { return w.pick(n) == n-1 }
 
-// record is one of the few records that can differ in what the plan looks at.
+// record returns one of a few records, which differ only in what the plan looks at.
 func (w *planWalk) record(generation uint64) *Record {
 	rec := &Record{Source: "orders", Generation: generation}
 	if generation == 0 {
@@ -98,7 +99,7 @@ func (w *planWalk) record(generation uint64) *Record {
 		rec.Decided = planNow.Add(-time.Minute * time.Duration(w.pick(4)))
 		if w.flip(3) {
 			rec.Disconnected, rec.AccessToken, rec.RefreshToken = true, Secret{}, Secret{}
-			rec.Decided = rec.Decided.Add(time.Second) // no two decisions are of one moment
+			rec.Decided = rec.Decided.Add(time.Second) // no two decisions have the same time
 		}
 	}
 	if w.flip(3) {
@@ -132,7 +133,7 @@ func (w *planWalk) run() error {
 	return errors.New("the refresh does not end")
 }
 
-// apply lets the input decide what comes of a step, and reports whether it ends the refresh.
+// apply lets the input decide the result of a step, and reports whether it ends the refresh.
 func (w *planWalk) apply(st step) (ended bool) {
 	w.now = w.now.Add(st.wait + time.Duration(w.pick(4))*100*time.Millisecond)
 	if w.flip(32) {
@@ -194,7 +195,7 @@ func (w *planWalk) apply(st step) (ended bool) {
 	return false
 }
 
-// since is when the mark on rec was stored, if there is one.
+// since returns when the mark on rec was stored, or zero if there is none.
 func since(rec *Record) time.Time {
 	if rec.Intent == nil {
 		return time.Time{}
@@ -202,7 +203,8 @@ func since(rec *Record) time.Time {
 	return rec.Intent.Since
 }
 
-// inStorage is what the storage holds: nothing, what this process knows, its mark, or something else.
+// inStorage returns what the storage holds: nothing, the record or the mark of this process, or
+// something else.
 func (w *planWalk) inStorage() *Record {
 	known := w.rec
 	if w.mark != nil {
@@ -216,7 +218,7 @@ func (w *planWalk) inStorage() *Record {
 	case 5:
 		rec := known.clone()
 		if w.others++; w.others > 5 {
-			return rec // other processes do not begin a request for ever
+			return rec // other processes do not begin requests forever
 		}
 		rec.Intent = &Intent{Generation: rec.Generation, Owner: "other", Since: w.now.Add(-time.Duration(w.pick(20)) * time.Second), Lost: w.flip(3)}
 		return rec
@@ -253,7 +255,7 @@ func (w *planWalk) answer() {
 	w.answered(granted, failure)
 }
 
-// check holds one step to the promises.
+// check checks one step against the promises.
 func (w *planWalk) check(st step) error {
 	spends := w.request != nil && !w.request.RefreshToken.IsZero()
 	switch st.verb {

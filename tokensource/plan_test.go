@@ -16,7 +16,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite docs/guarantees.md")
 
-// A stage is a situation that a refresh comes to; each begins with the one before.
+// A stage is a situation that a refresh reaches. Each stage begins with the stage before it.
 func (s *situation) after(changes ...func(*situation)) *situation {
 	for _, change := range changes {
 		change(s)
@@ -24,7 +24,7 @@ func (s *situation) after(changes ...func(*situation)) *situation {
 	return s
 }
 
-// begun is the situation of a process whose token is due, before anything is read.
+// begun is the situation of a process whose token is due, before it reads anything.
 func begun(changes ...func(*situation)) *situation {
 	s := &situation{process: "us", timeout: 10 * time.Second, now: planNow, stores: true, live: true, rec: planRecord(5)}
 	return s.after(changes...)
@@ -53,7 +53,7 @@ func disconnected(rec *Record) {
 
 func decidedBefore(rec *Record) { rec.Decided = planNow.Add(-time.Minute) }
 
-// found reads a stored record, or nil.
+// found is a change that reads a stored record, or nil.
 func found(rec *Record) func(*situation) {
 	return func(s *situation) { s.sees(rec, nil) }
 }
@@ -67,12 +67,12 @@ func lives(s *situation)  { s.lives = true }
 func ended(s *situation)  { s.live = false }
 func dirty(s *situation)  { s.dirty = true }
 
-// prepared is the request of a grant that sends a refresh token.
+// prepared adds the request of a grant that sends a refresh token.
 func prepared(s *situation) {
 	s.prepared, s.request = s.rec, &Request{RefreshToken: s.rec.RefreshToken}
 }
 
-// unspent is the request of a grant that sends none.
+// unspent adds the request of a grant that sends no refresh token.
 func unspent(s *situation) { s.prepared, s.request = s.rec, &Request{} }
 
 func refuses(class Class) func(*situation) {
@@ -104,7 +104,7 @@ func saved(err error, slow bool) func(*situation) {
 
 func is(c claim) func(*situation) { return func(s *situation) { s.claim = c } }
 
-// answered is the token request's answer: a token of generation 6, or a failure.
+// answered adds the answer to the token request: a token of generation 6, or a failure.
 func answered(failure *Error) func(*situation) {
 	return func(s *situation) {
 		if failure != nil {
@@ -116,14 +116,14 @@ func answered(failure *Error) func(*situation) {
 	}
 }
 
-// sent is a refresh whose token request was sent under its mark.
+// sent is a refresh that sent its token request under its mark.
 func sent(failure *Error, changes ...func(*situation)) *situation {
 	s := begun(locked, mark(nil, 0), answered(failure))
 	s.live = false
 	return s.after(changes...)
 }
 
-// ownMark is the stored record as this process left it.
+// ownMark reads the stored record, unchanged since this process stored its mark.
 func ownMark(s *situation) { s.sees(s.mark.clone(), nil) }
 
 var (
@@ -132,16 +132,16 @@ var (
 	planFailed = &Error{Class: ClassWait, Reason: "503"}
 )
 
-// planRow is one row of the plan: in this situation, that is the next step.
+// planRow is one row of the plan: a situation and the next step in it.
 type planRow struct {
 	name string
 	s    *situation
 	verb verb
-	wait time.Duration // of a sleep, and from a mark to the request
-	// class is that of the error of a step that fails.
+	wait time.Duration // of a sleep, or from a mark to the request
+	// class is the class of the error, if the step fails.
 	class Class
-	// dirty and unasked are those of a step that ends the refresh. generation is that of its record, or of a record to
-	// store, if that is not the known one.
+	// dirty and unasked belong to a step that ends the refresh. generation is the generation of its
+	// record, or of a record to store, if that differs from the known one.
 	dirty, unasked bool
 	generation     uint64
 }
@@ -303,7 +303,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// Every step that the plan can take is a row of the table: each reason in plan.go is one of a row.
+// Every step that the plan can take has a row in the table: each reason in plan.go is the reason of
+// a row.
 func TestPlanTableIsComplete(t *testing.T) {
 	rows := make(map[string]bool)
 	for _, section := range planTable {
@@ -318,7 +319,7 @@ func TestPlanTableIsComplete(t *testing.T) {
 	}
 }
 
-// planReasons are the texts of plan.go that become the reason of a step.
+// planReasons returns the texts in plan.go that can be the reason of a step.
 func planReasons(t *testing.T) (reasons []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "plan.go", nil, 0)
@@ -395,7 +396,7 @@ Each step of a refresh is decided by one function, ` + "`plan`" + ` in ` + "`tok
 A fuzz target holds the plan to these in random situations. A simulation with several processes, a strict provider and random faults holds the whole to them: ` + "`make simulate`" + `.
 `
 
-// planStep is a step in words.
+// planStep returns a step in words.
 func planStep(st step) string {
 	switch st.verb {
 	case doRead:

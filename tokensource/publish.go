@@ -10,19 +10,17 @@ type live struct {
 	tok  Token
 	soft deadline
 	hard deadline
-	// check is the monotonic moment until which tok is handed out without a
-	// further look.
+	// check is the monotonic moment until which tok is handed out without a further check.
 	check atomic.Int64
 	// refused is set once an upstream refused the token.
 	refused atomic.Bool
-	// probation is set on a token that was obtained because its forerunner was
-	// refused: when it is refused before then, it is not the token that the
-	// upstream minds.
+	// probation is set on a token that replaced a refused one. If the upstream refuses it before
+	// then, the token is not the reason for the refusals.
 	probation deadline
 }
 
-// token returns l's token unless it has ended; nil if there is none. Every token that a caller
-// gets after a wait comes from here, because a token can end during the wait.
+// token returns l's token, or nil if there is none or it has ended. Every token that a caller gets
+// after a wait comes from here, because a token can end during the wait.
 func (l *live) token(c Clock) *Token {
 	if l == nil || c.passed(l.hard) {
 		return nil
@@ -30,8 +28,8 @@ func (l *live) token(c Clock) *Token {
 	return &l.tok
 }
 
-// rearm sets when to look again. A stale token is looked at more often, so that
-// a refresh that waits for its next try is begun in time.
+// rearm sets the time of the next check. A stale token is checked more often, so that a refresh
+// that waits for its next try begins in time.
 func (l *live) rearm(c Clock, stale bool) {
 	now, step, until := c.Elapsed(), glance, l.soft
 	if stale {
@@ -40,8 +38,8 @@ func (l *live) rearm(c Clock, stale bool) {
 	l.check.Store(int64(min(now+step, until.mono)))
 }
 
-// complete publishes how a refresh ended: the new token, or the error and when to try again. Everyone who waited
-// gets the same.
+// complete publishes how a refresh ended: the new token, or the error and the time of the next try.
+// All waiting callers get the same result.
 func (a *account) complete(r *refresh, end step, took time.Duration) {
 	a.mu.Lock()
 	if end.rec != nil {
@@ -56,7 +54,7 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	}
 	before, l := a.failed, a.cur.Load()
 	if end.verb == doConnect {
-		a.cooldown, a.replaced = deadline{}, [rejectBurst]deadline{} // what was refused before was another login's
+		a.cooldown, a.replaced = deadline{}, [rejectBurst]deadline{} // earlier refusals were another login's
 	}
 	if end.err == nil {
 		a.failed = nil
@@ -66,12 +64,12 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	}
 	switch {
 	case end.err == nil, r.rejected == 0 && l.token(a.src.cfg.Clock) != nil:
-		r.live = l // if the refresh failed, the token in use lives on
+		r.live = l // if the refresh failed, the token in use stays in use
 	default:
 		r.err = end.err
 	}
 	if a.dirty == (deadline{}) && (a.failed == nil || !a.failed.err.Lost) {
-		a.unclaim() // the storage has all that is known here
+		a.unclaim() // the storage holds everything that this process knows
 	}
 	a.alarmLocked(a.dueLocked())
 	a.refreshing = nil
@@ -81,8 +79,8 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	a.report(end, l, before, failed, took)
 }
 
-// serve puts the token of a stored record to use that lives but is due for a refresh, while the refresh goes on: after
-// a start, for example.
+// serve puts a stored token to use that is due for a refresh but has not ended. The refresh goes on
+// meanwhile. That happens after a start, for example.
 func (a *account) serve(stored *Record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -109,7 +107,7 @@ func (a *account) publishLocked(rec *Record, replaced bool) *live {
 	}
 	l.soft, l.hard = a.deadlines(rec, again)
 	if again {
-		// The same token came back: what an upstream thinks of it stays known.
+		// The same token came back, so what is known about its refusals still holds.
 		l.refused.Store(old.refused.Load())
 		l.probation = old.probation
 	}
@@ -120,8 +118,9 @@ func (a *account) publishLocked(rec *Record, replaced bool) *live {
 	return l
 }
 
-// deadlines are when rec's token is due for a refresh, and when it ends. again says that the provider gave the token
-// that was in use already: asking again soon would only bring it back once more.
+// deadlines returns when rec's token is due for a refresh, and when it ends. again means that the
+// provider returned the token that was already in use: another request soon after would only return
+// it once more.
 func (a *account) deadlines(rec *Record, again bool) (soft, hard deadline) {
 	c := a.src.cfg.Clock
 	if a.src.traits.Local {
@@ -136,12 +135,13 @@ func (a *account) deadlines(rec *Record, again bool) (soft, hard deadline) {
 	}
 	lifetime, age := rec.Expiry.Sub(rec.Obtained), c.Now().Sub(rec.Obtained)
 	if age < -5*time.Minute {
-		// Stored in what is now the future: the clock was set back by an unknown time. Refresh now, and serve the
-		// token for as long as it might last.
+		// The record was stored at a time that is now in the future, so the clock was set back by
+		// an unknown amount. Refresh now, and serve the token for as long as it might last.
 		return c.in(0), c.in(lifetime)
 	}
 	if s := rec.Intent; s != nil && s.Owner != a.src.owner {
-		// The process that was renewing it may be dead. For some seconds the provider may still take the refresh token.
+		// The process that was renewing the token may be dead. For some seconds the provider may
+		// still accept the refresh token.
 		return c.in(0), c.in(lifetime - age)
 	}
 	after := softAfter(lifetime, a.src.cfg.RefreshBefore)
@@ -151,7 +151,7 @@ func (a *account) deadlines(rec *Record, again bool) (soft, hard deadline) {
 	return c.in(after - age), c.in(lifetime - age)
 }
 
-// failLocked remembers a failure and when to try again.
+// failLocked remembers a failure and the time of the next try.
 func (a *account) failLocked(end step) {
 	c, e := a.src.cfg.Clock, end.err
 	e.Source, e.Account = a.src.cfg.Name, a.name
@@ -164,7 +164,7 @@ func (a *account) failLocked(end step) {
 	}
 	delay := f.pause(a.dirty != (deadline{}), f.lost != (deadline{}) && !c.passed(f.lost), a.src.traits.Local, c.Now())
 	if e.Class == ClassLogin {
-		e.RetryAt = time.Time{} // only the storage is read, the provider is not asked
+		e.RetryAt = time.Time{} // only the storage is read; the provider is not asked
 	} else {
 		e.RetryAt = c.Now().Round(0).Add(delay)
 	}
@@ -172,14 +172,15 @@ func (a *account) failLocked(end step) {
 	if l := a.cur.Load(); end.unasked && l.token(c) != nil {
 		f.deferred = true
 		if l.hard.mono < f.until.mono {
-			f.until = l.hard // then there is no token to wait with any more
+			f.until = l.hard // after that there is no token to serve while waiting
 		}
 	}
 	a.failed = f
 }
 
-// alarmLocked sets when the account looks after itself again, if it is kept fresh or waits to be stored. Long waits are
-// cut up, because a timer stands still while the machine is suspended.
+// alarmLocked sets the timer for the account's next refresh or next attempt to store, if the
+// account is kept fresh or has a record to store. A long wait is split into several timers, because
+// a timer stands still while the machine is suspended.
 func (a *account) alarmLocked(at deadline) {
 	if a.stopped || at == never || !a.kept.Load() && a.dirty == (deadline{}) {
 		return
@@ -192,7 +193,8 @@ func (a *account) alarmLocked(at deadline) {
 	a.timer.Reset(d)
 }
 
-// trigger begins a refresh in the background if one is due. The end of a refresh under way sets the timer again.
+// trigger begins a refresh in the background if one is due. If a refresh is running, its end sets
+// the timer again.
 func (a *account) trigger() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -206,7 +208,7 @@ func (a *account) trigger() {
 	}
 }
 
-// dueLocked returns when the next refresh, or the next try to store the last one, should begin.
+// dueLocked returns when to begin the next refresh, or the next attempt to store the last one.
 func (a *account) dueLocked() deadline {
 	l := a.cur.Load()
 	switch {
@@ -250,7 +252,7 @@ func (a *account) report(end step, l *live, before, failed *failed, took time.Du
 		tell(EventRefreshFailed, end.err)
 		return
 	case end.err != nil:
-		if before == nil || before.err.Class != ClassLogin { // said once: since then only the storage is read
+		if before == nil || before.err.Class != ClassLogin { // reported once; since then only the storage is read
 			tell(EventLoginRequired, end.err)
 		}
 		return

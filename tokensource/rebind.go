@@ -16,10 +16,10 @@ type bindings struct {
 	observer Observer
 }
 
-// Rebind replaces the source's grant, storage and observer. It lets a source outlive the
-// configuration that it came from. A call that is under way ends with the part that it began with.
-// A nil storage keeps the storage in use. It returns an error, and changes nothing, if g is of
-// another kind than the source's grant.
+// Rebind replaces the source's grant, storage and observer, so that a source can outlive the
+// configuration that it came from. A call that is under way ends with the grant, storage and
+// observer with which it began. If storage is nil, the storage stays. If g is of another kind than
+// the source's grant, Rebind returns an error and changes nothing.
 func (s *Source) Rebind(g Grant, storage Storage, o Observer) error {
 	_, interactive := g.(Interactive)
 	if g.Traits() != s.traits || interactive != s.interactive {
@@ -42,7 +42,8 @@ func (s *Source) bind(g Grant, storage Storage, o Observer) {
 // bound is the pointer to the bindings in use. Its grants and storages forward each call.
 type bound struct{ atomic.Pointer[bindings] }
 
-// forwarding returns a grant that forwards to the one in use, which is of the same kind as g.
+// forwarding returns a grant that forwards each call to the grant in use. Both are of the same kind
+// as g.
 func (b *bound) forwarding(g Grant) Grant {
 	forward := boundGrant{b, g.Traits()}
 	if _, ok := g.(Interactive); ok {
@@ -72,8 +73,8 @@ func (b boundInteractive) Redeem(l *Login, answer url.Values) (Request, error) {
 	return b.Load().grant.(Interactive).Redeem(l, answer)
 }
 
-// boundStorage implements [Exclusive] for every storage. If the storage in use does not, Enter
-// succeeds and Claim is not supported.
+// boundStorage implements [Exclusive] for every storage. If the storage in use does not implement
+// it, Enter succeeds and Claim is unsupported.
 type boundStorage struct{ in *bound }
 
 func (b boundStorage) Load(ctx context.Context, key string) ([]byte, error) {

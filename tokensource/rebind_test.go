@@ -37,7 +37,7 @@ func TestRebind(t *testing.T) {
 		t.Errorf("refreshes told: %d to the old observer, %d to the new one", old, now)
 	}
 
-	// Without a storage, the one in use stays.
+	// Without a new storage, the storage stays.
 	if err := src.Rebind(grant, nil, nil); err != nil {
 		t.Fatalf("Rebind: %v", err)
 	}

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// run carries out one refresh, and tells everyone who waits how it ended. It belongs to no caller: it ends, and
-// its result is stored, after they have gone.
+// run carries out one refresh, and tells every waiting caller how it ended. The refresh belongs to
+// no caller: if the callers have gone, it still ends and its result is still stored.
 func (a *account) run(r *refresh) {
 	defer a.src.running.Done()
-	a.src.slots <- struct{}{} // each holder ends within its time-outs
+	a.src.slots <- struct{}{} // every holder of a slot ends within its time-outs
 	defer func() { <-a.src.slots }()
 
 	began := a.src.cfg.Clock.Elapsed()
@@ -86,7 +86,6 @@ func (a *account) observe(s *situation) {
 	s.current = l != nil && l.tok.Generation == s.rec.Generation && !l.refused.Load() && !c.passed(l.soft)
 }
 
-// read reads the stored record.
 func (a *account) read(ctx context.Context, s *situation) {
 	stored, err := a.load(ctx)
 	s.sees(stored, err)
@@ -109,9 +108,10 @@ func (a *account) prepare(ctx context.Context, s *situation) {
 	}
 }
 
-// mark stores the record with a write-ahead mark. The request follows after settle: until it has ended, other
-// processes respect the mark. The mark keeps the refresh token that is stored, also if a newly configured one is
-// sent: until the provider accepts that one, it replaces nothing.
+// mark stores the record with a write-ahead mark. The request follows after settle, and other
+// processes respect the mark until the request has ended. The mark keeps the stored refresh token,
+// even if a newly configured one is sent: the new one replaces nothing until the provider accepts
+// it.
 func (a *account) mark(ctx context.Context, s *situation, settle time.Duration) {
 	mark := s.rec.clone()
 	mark.Failure = nil
@@ -124,7 +124,6 @@ func (a *account) mark(ctx context.Context, s *situation, settle time.Duration) 
 	s.storedMark(mark, settle, err, a.src.cfg.Clock.Elapsed()-began > storageStalls)
 }
 
-// ask sends the token request.
 func (a *account) ask(ctx context.Context, s *situation) {
 	before := s.rec
 	if s.mark != nil {
@@ -142,7 +141,7 @@ func (a *account) ask(ctx context.Context, s *situation) {
 	s.answered(granted, failure)
 }
 
-// store stores rec.
+// store stores rec, and notes whether that took long.
 func (a *account) store(ctx context.Context, s *situation, rec *Record) {
 	began := a.src.cfg.Clock.Elapsed()
 	err := a.save(ctx, rec)
@@ -180,7 +179,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// request asks the grant what to send for rec. A refresh token that was refused for good is not sent again.
+// request asks the grant what to send for rec. A refresh token that was refused for good is not
+// sent again.
 func (a *account) request(ctx context.Context, rec *Record) (Request, *Error) {
 	req, err := a.src.cfg.Grant.Next(ctx, rec)
 	if err != nil {
@@ -188,11 +188,11 @@ func (a *account) request(ctx context.Context, rec *Record) (Request, *Error) {
 		if !errors.As(err, &e) {
 			return Request{}, &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 		}
-		own := *e // what a grant returned may be shared
+		own := *e // the grant may share the error that it returned
 		return Request{}, &own
 	}
 	if req.Response == nil {
-		// The token URL must be known before anything is marked as spent.
+		// The token URL must be known before the refresh token is marked as spent.
 		if _, failure := a.src.wire.tokenURL(ctx, rec.Variables); failure != nil {
 			return Request{}, failure
 		}
@@ -203,7 +203,7 @@ func (a *account) request(ctx context.Context, rec *Record) (Request, *Error) {
 	return req, nil
 }
 
-// post sends one token request, or takes the token at hand.
+// post sends one token request. If req already holds the response, post checks and returns that.
 func (a *account) post(ctx context.Context, rec *Record, req Request) (*TokenResponse, *Error) {
 	if req.Response == nil {
 		return a.postRequest(ctx, rec, req)
@@ -218,9 +218,10 @@ func (a *account) post(ctx context.Context, rec *Record, req Request) (*TokenRes
 	return req.Response, nil
 }
 
-// postRequest sends one token request. A token's lifetime counts from before the request, because the provider may
-// have begun to count at any moment of it. But at least half of the lifetime is used: otherwise tokens that live
-// shorter than their request takes would never be used.
+// postRequest sends one token request. A token's lifetime is counted from before the request,
+// because the provider may have begun to count at any moment during it. But at least half of the
+// lifetime is kept: otherwise a token that lives shorter than its request takes would never be
+// used.
 func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*TokenResponse, *Error) {
 	tokenURL, err := a.src.wire.tokenURL(ctx, rec.Variables)
 	if err != nil {
@@ -230,7 +231,8 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*T
 		return nil, told
 	}
 	if req.sendBy != (deadline{}) && a.src.cfg.Clock.passed(req.sendBy) {
-		// Others respect the mark for as long as a request may take. This one would begin too late.
+		// Other processes respect the mark for as long as a request may take. This request would
+		// begin too late.
 		return nil, &Error{Class: ClassWait, Reason: "this process stood still before its token request"}
 	}
 	began := a.src.cfg.Clock.Elapsed()
@@ -242,7 +244,8 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*T
 	return ans, failure
 }
 
-// grown returns the next generation of rec.
+// grown returns the record that follows rec, with the token of ans. Its generation is the next one,
+// unless ans brought the same access token again.
 func (a *account) grown(ctx context.Context, rec *Record, req Request, ans *TokenResponse) *Record {
 	next := rec.clone()
 	next.Config = a.src.settings(ctx)
@@ -252,7 +255,7 @@ func (a *account) grown(ctx context.Context, rec *Record, req Request, ans *Toke
 		next.RefreshToken = req.RefreshToken
 	}
 	if !ans.RefreshToken.IsZero() && a.src.traits.Stored {
-		next.RefreshToken = ans.RefreshToken // absent: the old one stays (RFC 6749 section 6)
+		next.RefreshToken = ans.RefreshToken // without a new one, the old one stays (RFC 6749 section 6)
 	}
 	if ans.Scope != "" {
 		next.Scope = ans.Scope
@@ -263,7 +266,7 @@ func (a *account) grown(ctx context.Context, rec *Record, req Request, ans *Toke
 		return next
 	}
 	if !ans.AccessToken.Equal(rec.AccessToken) {
-		next.Generation++ // the same token again is no new generation
+		next.Generation++ // a token that came back unchanged is no new generation
 	}
 	next.AccessToken = ans.AccessToken
 	now := a.src.cfg.Clock.Now().Round(0).UTC()

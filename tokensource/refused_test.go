@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A refusal that no request waits for brings a new token. Closing the source waits for that request to
-// the provider, and for no longer.
+// A refusal that is reported in the background brings a new token, although no request waits for
+// it. Closing the source waits for the token request, and for nothing else.
 func TestRefusedInTheBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: slowly}
@@ -21,7 +21,7 @@ func TestRefusedInTheBackground(t *testing.T) {
 		if took := time.Since(began); took != 0 {
 			t.Errorf("Refused took %s", took)
 		}
-		synctest.Wait() // the request to the provider is under way
+		synctest.Wait() // the token request is under way
 		if err := src.Close(context.Background()); err != nil {
 			t.Fatalf("Close: %v", err)
 		}
@@ -32,7 +32,7 @@ func TestRefusedInTheBackground(t *testing.T) {
 	})
 }
 
-// A source whose provider is down closes at once, also while a refusal is noted.
+// A source whose provider is down closes at once, even while it handles a refusal.
 func TestCloseWithARefusalAndNoProvider(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: func(n int, _ url.Values) reply {

@@ -2,12 +2,14 @@ package tokensource
 
 import "context"
 
-// rejections keep an upstream that refuses every token from causing a token request each time.
+// rejections limit the token requests that an upstream causes by refusing tokens: an upstream that
+// refuses every token must not cause one request per refusal.
 type rejections struct {
-	// cooldown is the end of the time in which refusals cause no token request; zero once a refusal was an ordinary one
-	// again.
+	// cooldown is the time until which refusals cause no token request. It is zero after a refusal
+	// that was replaced in the ordinary way.
 	cooldown deadline
-	// replaced holds, for the last replacements of refused tokens, until when each counts.
+	// replaced holds, for each of the last replacements of refused tokens, the time until which the
+	// replacement counts.
 	replaced     [rejectBurst]deadline
 	nextReplaced int
 }
@@ -17,13 +19,13 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 	if l == nil || l.tok.Generation != tok.Generation {
 		next, err := a.token(ctx, l)
 		if err == nil && next.Generation == tok.Generation {
-			return a.reject(ctx, tok) // it was not in memory
+			return a.reject(ctx, tok) // the account's token was not in memory
 		}
 		return next, err
 	}
 	c := a.src.cfg.Clock
 	if !a.src.traits.Local && c.passed(l.hard) {
-		return a.token(ctx, l) // it ended on its way, which says nothing against it
+		return a.token(ctx, l) // the token ended on its way to the upstream, so the refusal says nothing about it
 	}
 	a.mu.Lock()
 	first := !l.refused.Swap(true)
@@ -45,15 +47,15 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 	next, err := a.wait(ctx, l, tok.Generation)
 	if err == nil && next.Generation == tok.Generation {
 		a.mu.Lock()
-		a.cooldown = c.in(rejectCooldown) // the same token came back
+		a.cooldown = c.in(rejectCooldown) // the provider returned the same token
 		a.mu.Unlock()
 		return nil, ErrNoReplacement
 	}
 	return next, err
 }
 
-// mayReplace counts the tokens that are replaced because they were refused. It allows a burst, since tokens can be
-// revoked one after another, but no storm.
+// mayReplace counts the tokens that are replaced because they were refused. It allows a burst,
+// because tokens can be revoked one after another, but it prevents an endless series.
 func (r *rejections) mayReplace(c Clock) bool {
 	oldest := &r.replaced[r.nextReplaced]
 	if !c.passed(*oldest) {
@@ -64,8 +66,9 @@ func (r *rejections) mayReplace(c Clock) bool {
 	return true
 }
 
-// replacing returns the refresh that may bring a better token than the refused one in use, or nil. An upstream that
-// refuses every token is asked now and then whether it still does; only the caller that was refused waits for that.
+// replacing returns the refresh that may replace the refused token in use, or nil. During a
+// cooldown it returns nil: the upstream refuses every token, and is tested only now and then. Only
+// the caller that was refused waits for that test.
 func (a *account) replacing() *refresh {
 	a.mu.Lock()
 	defer a.mu.Unlock()

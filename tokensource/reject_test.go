@@ -18,8 +18,8 @@ func slowly(n int, _ url.Values) reply {
 	return r
 }
 
-// However many report that one token was refused, it is replaced once, and all of
-// them get the new one.
+// If many callers report that one token was refused, it is replaced once, and all of them get the
+// new token.
 func TestRejectReplacesAGenerationOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: slowly}
@@ -38,7 +38,7 @@ func TestRejectReplacesAGenerationOnce(t *testing.T) {
 	})
 }
 
-// A late refusal of an older token gets the one in use at once, and costs nothing.
+// A late refusal of an older token gets the token in use at once, and causes no request.
 func TestLateRejectOfAnOlderGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: slowly}
@@ -61,7 +61,7 @@ func TestLateRejectOfAnOlderGeneration(t *testing.T) {
 	})
 }
 
-// While a refused token is being replaced, callers wait for the better one.
+// While a refused token is being replaced, callers wait for its replacement.
 func TestCallersWaitForTheReplacement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: slowly}
@@ -73,8 +73,8 @@ func TestCallersWaitForTheReplacement(t *testing.T) {
 	})
 }
 
-// An upstream that refuses everything costs at most two token requests in 30 seconds,
-// and the callers that it does not refuse never wait for them.
+// An upstream that refuses every token causes at most two token requests in 30 seconds. Callers
+// that it does not refuse never wait for these requests.
 func TestUpstreamThatRefusesEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: slowly}
@@ -84,7 +84,7 @@ func TestUpstreamThatRefusesEverything(t *testing.T) {
 		for i := range 2 * 60 * 100 {
 			began := time.Now()
 			tok := mustToken(t, src)
-			if i > 100 { // the first replacement is worth waiting for
+			if i > 100 { // callers wait for the first replacement
 				waited += time.Since(began)
 			}
 			go func() {
@@ -97,7 +97,7 @@ func TestUpstreamThatRefusesEverything(t *testing.T) {
 			synctest.Wait()
 		}
 		if waited > 0 {
-			t.Errorf("callers waited %s for replacements that nobody but the refused asked for", waited)
+			t.Errorf("callers that were not refused waited %s for replacements", waited)
 		}
 		calls := ep.all()[1:]
 		for i := range calls {
@@ -111,7 +111,7 @@ func TestUpstreamThatRefusesEverything(t *testing.T) {
 	})
 }
 
-// An observer that takes its time holds up nobody's cool-down.
+// A slow observer does not delay the cool-down.
 func TestRefusalsWithASlowObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: slowly}
@@ -135,7 +135,7 @@ func TestRefusalsWithASlowObserver(t *testing.T) {
 	})
 }
 
-// A replacement that served well for a while is replaced in its turn when it is refused.
+// A replacement that worked for a while is replaced in turn when it is refused.
 func TestSecondRevocationLaterOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{}
@@ -151,8 +151,8 @@ func TestSecondRevocationLaterOn(t *testing.T) {
 	})
 }
 
-// A provider that gives the same token again has no replacement: it is not asked again
-// at once, and the token serves on for whom it does.
+// If the provider returns the same token again, there is no replacement. The provider is not asked
+// again at once, and the token stays in use for the requests that succeed with it.
 func TestSameTokenBack(t *testing.T) {
 	for _, kind := range []string{"client_credentials", "refresh_token"} {
 		t.Run(kind, func(t *testing.T) {
@@ -176,8 +176,8 @@ func TestSameTokenBack(t *testing.T) {
 	}
 }
 
-// With the provider down, who reports a refusal gets the reason, others still get the
-// old token, and it is replaced soon after the provider's return.
+// If the provider is down, a caller that reports a refusal gets the reason. Other callers still get
+// the old token, and it is replaced soon after the provider's return.
 func TestRejectWhileProviderIsDown(t *testing.T) {
 	for name, kept := range map[string]bool{"kept warm": true, "used only": false} {
 		t.Run(name, func(t *testing.T) {
@@ -197,7 +197,7 @@ func TestRejectWhileProviderIsDown(t *testing.T) {
 				wantCount(t, ep, 2)
 				ep.set(nil)
 				advance(2 * time.Second)
-				_ = mustToken(t, src) // the next use may be what begins the refresh
+				_ = mustToken(t, src) // the next use may begin the refresh
 				synctest.Wait()
 				wantToken(t, src, "at3")
 			})
@@ -205,7 +205,7 @@ func TestRejectWhileProviderIsDown(t *testing.T) {
 	}
 }
 
-// A refused token that could not be replaced is still refreshed before its end.
+// A refused token that could not be replaced is still refreshed before it ends.
 func TestRefusedTokenIsRefreshedAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: always(granted(7, time.Hour))}
@@ -225,8 +225,8 @@ func TestRefusedTokenIsRefreshedAhead(t *testing.T) {
 	})
 }
 
-// After a start, the stored token that is past its soft expiry serves while it is being
-// refreshed. A refusal of it waits for that refresh.
+// After a start, a stored token past its soft expiry is served while it is being refreshed. A
+// caller that reports it as refused waits for that refresh.
 func TestRejectDuringTheRefreshAfterAStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -253,7 +253,7 @@ func TestRejectDuringTheRefreshAfterAStart(t *testing.T) {
 	})
 }
 
-// A caller that reports a refusal keeps its own deadline.
+// A caller that reports a refusal is bound by its own deadline.
 func TestRejectKeepsTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{}
@@ -269,9 +269,9 @@ func TestRejectKeepsTheDeadline(t *testing.T) {
 	})
 }
 
-// Tokens that are revoked one after another, each after the upstream took it, are
-// replaced each time; but an upstream that takes some requests' tokens and refuses
-// others' cannot cause a storm.
+// Tokens that are revoked one after another, each after the upstream accepted it, are replaced each
+// time. But an upstream that accepts some requests' tokens and refuses others' cannot cause an
+// endless series.
 func TestRevokedAgainAfterItWasAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{}
@@ -292,7 +292,7 @@ func TestRevokedAgainAfterItWasAccepted(t *testing.T) {
 			replaced++
 		}
 		if replaced < 3 || replaced > 5 {
-			t.Errorf("%d accepted tokens were replaced in a row, want a few and no storm", replaced)
+			t.Errorf("%d accepted tokens were replaced in a row, want only a few", replaced)
 		}
 		advance(31 * time.Second)
 		if next, err := account.Reject(t.Context(), wantToken(t, src, tok.AccessToken())); err != nil || next.Generation == tok.Generation {
@@ -301,7 +301,7 @@ func TestRevokedAgainAfterItWasAccepted(t *testing.T) {
 	})
 }
 
-// The acceptance of an older token says nothing about the one in use.
+// Accepting an older token says nothing about the token in use.
 func TestLateAcceptance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{}
@@ -320,13 +320,13 @@ func TestLateAcceptance(t *testing.T) {
 	})
 }
 
-// A token that ends on its way to the upstream is refused there. That is no refusal that
-// would count: the next token may end in the same way.
+// A token that ends on its way to the upstream is refused there. Such a refusal does not count,
+// because the next token may end in the same way.
 func TestTokenThatEndsOnItsWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: func(n int, _ url.Values) reply {
 			r := granted(n, 6*time.Second)
-			r.delay = 3 * time.Second // so that no new token is there in time
+			r.delay = 3 * time.Second // so that no new token arrives in time
 			return r
 		}}
 		src := newSource(t, ep)

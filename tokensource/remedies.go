@@ -1,9 +1,9 @@
 package tokensource
 
-// remedies is the table that every place shares. The first row that matches an error counts.
-// `make golden` writes docs/troubleshooting.md from it.
+// remedies is the one table of remedies. The first row that matches an error counts. `make golden`
+// writes docs/troubleshooting.md from the table.
 var remedies = []Remedy{
-	// What a token endpoint refuses. The status may be another one.
+	// Refusals of a token endpoint. The status may be another one.
 	{
 		Problem: "invalid_client", Text: "the token endpoint answered 401 invalid_client", Class: ClassOperator,
 		Cause: "The provider does not accept the client: its id, its secret, or the way in which they are sent.",
@@ -68,7 +68,7 @@ var remedies = []Remedy{
 		match: byCode("invalid_request"),
 	},
 
-	// What a token endpoint answers instead.
+	// Other responses of a token endpoint.
 	{
 		Problem: "redirect", Text: "the token endpoint redirected; redirects are not followed", Class: ClassOperator,
 		Cause: "The address is not the one of the token endpoint. A redirect could send the client secret to another host.",
@@ -124,7 +124,7 @@ var remedies = []Remedy{
 		match: byReason("the access token holds a space, a control character"),
 	},
 
-	// What stands between this machine and a token endpoint.
+	// Failures between this machine and a token endpoint.
 	{
 		Problem: "unknown_host", Text: "the token endpoint's name could not be resolved", Class: ClassWait,
 		Cause: "DNS does not know the host. It may be a typing mistake, or this machine's DNS fails.",
@@ -196,7 +196,7 @@ var remedies = []Remedy{
 		quiet: true, match: and(ofClass(ClassWait), statusFrom(500)),
 	},
 
-	// What the configuration holds.
+	// Mistakes in the configuration.
 	{
 		Problem: "client_secret", Text: "reading client_secret", Class: ClassOperator,
 		Cause: "The placeholder of the client secret has no value.",
@@ -248,7 +248,7 @@ var remedies = []Remedy{
 		match: byReason("holds a parameter that is sent with every request"),
 	},
 
-	// What the issuer says of itself.
+	// Problems with the issuer's metadata.
 	{
 		Problem: "issuer_metadata", Text: "the issuer's metadata is not at its well-known addresses", Class: ClassOperator,
 		Cause: "The issuer publishes no metadata (RFC 8414, OpenID Connect Discovery) below this address.",
@@ -269,7 +269,7 @@ var remedies = []Remedy{
 		match: byReason("the issuer's metadata names"),
 	},
 
-	// The storage.
+	// Problems with the storage.
 	{
 		Problem: "storage_unwritable", Text: "the storage cannot be written", Class: ClassWait,
 		Cause: "The storage is full, read-only or out of reach. A refresh token is not sent before its successor can be stored.",
@@ -315,7 +315,7 @@ var remedies = []Remedy{
 		match: byReason("the grant or the storage panicked"),
 	},
 
-	// What only a person can mend.
+	// Failures that only a person can resolve.
 	{
 		Problem: "not_connected", Text: "the account is not connected yet", Class: ClassLogin,
 		Cause: "No person has allowed access yet.",
@@ -349,7 +349,7 @@ var remedies = []Remedy{
 		quiet: true, match: and(byReason(refusedReason), ofClass(ClassLogin)),
 	},
 
-	// Requests that get no token, whatever the provider says.
+	// Requests that get no token, whatever the provider answers.
 	{
 		Problem: "destination", Text: "the option destinations lists what is allowed", Class: ClassOperator,
 		Cause: "The upstream is not one of the source's destinations, so the token is not sent there.",

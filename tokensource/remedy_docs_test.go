@@ -10,7 +10,7 @@ import (
 
 const troubleshooting = "../docs/troubleshooting.md"
 
-// docs/troubleshooting.md is what the table says, and its headings are the texts of errors.
+// docs/troubleshooting.md is generated from the table, and its headings are the texts of errors.
 func TestTroubleshootingIsTheTable(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(`# Troubleshooting
@@ -39,7 +39,7 @@ Each heading is a text that the program shows: in the log, in the answer to the 
 	}
 }
 
-// plain is a remedy without the facts.
+// plain returns a remedy without the facts.
 func plain(do string) string {
 	do = fill(do, func(name string) string {
 		switch name {
@@ -69,7 +69,7 @@ func TestFill(t *testing.T) {
 	}
 }
 
-// A problem's word, its text and its place in the table are each one row's own.
+// No two rows share a problem's word, its text or its place in the table.
 func TestRemediesAreDistinct(t *testing.T) {
 	problems, texts := map[string]bool{}, map[string]bool{}
 	for _, r := range remedies {

@@ -22,18 +22,18 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// elsewhere are the problems that other tests produce, in the packages that show them.
+// elsewhere lists the problems that tests in other packages produce, with those packages.
 var elsewhere = map[string]string{
 	"destination": "authinject", "destination_insecure": "authinject", "token_refused": "caddy", "value": "caddy", "login_refused": "caddy",
 	"scopes_missing": "caddy",
 }
 
-// broken returns a transport that fails with err.
+// broken is a transport that fails with err.
 type broken struct{ err error }
 
 func (b broken) RoundTrip(*http.Request) (*http.Response, error) { return nil, b.err }
 
-// asked is a source whose token endpoint gives one answer.
+// asked returns the error of a source whose token endpoint always gives the same answer.
 func asked(r reply, edits ...func(*tokensource.Config)) func(t *testing.T) error {
 	return func(t *testing.T) error {
 		ep := &endpoint{}
@@ -50,7 +50,8 @@ func failingWith(err error) func(t *testing.T) error {
 	}
 }
 
-// inStorage is a source whose storage fails, or holds something else than its record.
+// inStorage returns the error of a source whose storage fails, or contains something other than its
+// record.
 func inStorage(storage tokensource.Storage, edits ...func(*tokensource.Config)) func(t *testing.T) error {
 	return func(t *testing.T) error {
 		ep := &endpoint{}
@@ -60,7 +61,7 @@ func inStorage(storage tokensource.Storage, edits ...func(*tokensource.Config)) 
 	}
 }
 
-// holding is a storage that holds one text under every key.
+// holding is a storage with the same text under every key.
 type holding struct {
 	tokensource.MemoryStorage
 	text string
@@ -68,7 +69,7 @@ type holding struct {
 
 func (h *holding) Load(context.Context, string) ([]byte, error) { return []byte(h.text), nil }
 
-// denied is the error of a login that the provider refused with code.
+// denied returns the error of a login that the provider refused with code.
 func denied(code string) func(t *testing.T) error {
 	return func(t *testing.T) error {
 		src := newSource(t, &endpoint{}, logins)
@@ -84,7 +85,7 @@ func logins(cfg *tokensource.Config) {
 	cfg.Grant, cfg.AuthorizeURL = tokensource.AuthorizationCode{}, "https://login.example.com/authorize"
 }
 
-// metadataOf is a source whose issuer publishes body at its well-known addresses.
+// metadataOf returns the error of a source whose issuer publishes body at its well-known URLs.
 func metadataOf(status int, body string) func(t *testing.T) error {
 	return func(t *testing.T) error {
 		_, err := newSource(t, published{status, body}, func(cfg *tokensource.Config) {
@@ -94,7 +95,7 @@ func metadataOf(status int, body string) func(t *testing.T) error {
 	}
 }
 
-// published is a transport that gives one answer to all.
+// published is a transport that gives one answer to every request.
 type published struct {
 	status int
 	body   string
@@ -108,7 +109,7 @@ func config(edit func(*tokensource.Config)) func(t *testing.T) error {
 	return asked(granted(1, time.Hour), edit)
 }
 
-// provoked are the ways to each problem.
+// provoked says how to produce each problem.
 var provoked = map[string]func(t *testing.T) error{
 	"invalid_client":            asked(refused(401, "invalid_client")),
 	"invalid_request":           asked(refused(400, "invalid_request")),
@@ -221,8 +222,8 @@ func (panicking) Next(context.Context, *tokensource.Record) (tokensource.Request
 	panic("a bug")
 }
 
-// atServer asks a server with a certificate of its own authority, by the name host; now is the client's
-// clock.
+// atServer connects to a server whose certificate comes from its own authority, by the name host.
+// now is the client's time.
 func atServer(t *testing.T, host string, now time.Time) error {
 	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -242,8 +243,8 @@ func atServer(t *testing.T, host string, now time.Time) error {
 	return err
 }
 
-// Every row of the table is met by an error of its own, whose text is the documented one, and which
-// says what to do.
+// Every row of the table matches an error of its own. The error's text is the documented one, and
+// it says what to do.
 func TestEveryProblemHasItsRemedy(t *testing.T) {
 	for _, r := range tokensource.Remedies() {
 		make, known := provoked[r.Problem]
@@ -273,7 +274,7 @@ func TestEveryProblemHasItsRemedy(t *testing.T) {
 	}
 }
 
-// The remedy has the values of the configuration.
+// The remedy contains the values of the configuration.
 func TestRemedyHasTheConfiguration(t *testing.T) {
 	for problem, want := range map[string]string{
 		"invalid_client": `token source "orders": the token endpoint answered 401 invalid_client: ` +
@@ -288,8 +289,8 @@ func TestRemedyHasTheConfiguration(t *testing.T) {
 	}
 }
 
-// What the provider says is for the operator who asks, without anything that was sent, and is in no text
-// of the error.
+// The provider's text is only for an operator who asks for it. It contains nothing that was sent,
+// and no text of the error contains it.
 func TestProviderSaid(t *testing.T) {
 	const secret = "s3cr3t-canary-Zq81"
 	forms := map[string]string{
@@ -367,7 +368,7 @@ func TestErrorOfALoginHasNoRemedy(t *testing.T) {
 	}
 }
 
-// Plain words stay as they are.
+// Ordinary words stay in the provider's text.
 func TestProviderSaidPlainly(t *testing.T) {
 	const said = "Client authentication failed: Basic is not the raw id:secret (code 17), grant_type refresh_token."
 	err := asked(reply{status: 400, body: `{"error":"invalid_request","error_description":"` + said + `"}`}, func(cfg *tokensource.Config) {

@@ -6,10 +6,11 @@ import (
 	"fmt"
 )
 
-// Reseal seals every stored record of the source under the first encryption key, and returns how many
-// it wrote anew: after a key was added in front, the old one can go when this has run. Each
-// record is locked meanwhile; what cannot be read is left alone, and named in the error. Records
-// that are written in the meantime are sealed under that key anyway.
+// Reseal seals every stored record of the source under the first encryption key, and returns how
+// many records it rewrote. After a new key was put in front and Reseal has run, the old key can be
+// removed. Each record is locked while it is sealed. A record that cannot be read is left alone and
+// named in the error. A record that is written in the meantime is sealed under the first key
+// anyway.
 func (s *Source) Reseal(ctx context.Context) (resealed int, err error) {
 	if !s.stores() || len(s.cfg.EncryptionKeys) == 0 {
 		return 0, nil

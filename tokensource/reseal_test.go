@@ -9,8 +9,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// After a new key was put in front, one run seals all records under it, whatever they were sealed
-// under before, and the old key can go. What no key opens stays as it is.
+// After a new key was put in front, one run seals all records under it, whatever key sealed them
+// before. The old key is not needed any more. A record that no key opens does not change.
 func TestReseal(t *testing.T) {
 	ctx := context.Background()
 	storage := new(tokensource.MemoryStorage)
@@ -37,7 +37,7 @@ func TestReseal(t *testing.T) {
 		t.Errorf("%d records, %v; want 2, and the lost one named", n, err)
 	}
 	if after, _ := storage.Load(ctx, lost); !bytes.Equal(before, after) {
-		t.Error("what no key opens was written over")
+		t.Error("a record that no key opens was overwritten")
 	}
 	now := newSource(t, rotating(0), keys("n"))
 	for _, account := range []string{"clear", "old", "new"} {
@@ -46,7 +46,7 @@ func TestReseal(t *testing.T) {
 		}
 		data, _ := storage.Load(ctx, tokensource.RecordKey("orders", account, tokenURL, "orders-client"))
 		if bytes.Contains(data, []byte("access_token")) {
-			t.Errorf("%s lies in the clear", account)
+			t.Errorf("%s is stored in the clear", account)
 		}
 	}
 	if n, err := newSource(t, rotating(0), keys("n", "o")).Reseal(ctx); n != 0 || err == nil {

@@ -7,29 +7,29 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
-// When a provider says how long to leave it alone (Retry-After, or a lock-out), all processes on
-// one storage keep to it: a note there says until when. It is looked at before a token request, so
-// never on the way of a live token, and a storage in trouble keeps nobody from asking.
+// If a provider says how long to wait (by Retry-After or a lock-out), all processes on one storage
+// wait: a note in the storage says until when. The note is read before each token request, so it
+// never delays a request with a live token. A storage failure does not prevent a token request.
 
-// retryPrefix is where the notes are stored.
+// retryPrefix is the storage prefix of the notes.
 const retryPrefix = "authinject/waits/"
 
-// retryNote is a note as it is stored.
+// retryNote is the stored form of a note.
 type retryNote struct {
-	// Until is by the wall clock of who wrote it.
+	// Until is a time by the wall clock of the process that wrote the note.
 	Until time.Time `json:"until"`
-	// Reason is what the failure said.
+	// Reason is the text of the failure.
 	Reason string `json:"reason"`
 }
 
-// retryKey is where the note for an account is stored; without one, that for all which
-// ask the same token URL.
+// retryKey returns the storage key of a note. The note is for one account, or for all accounts that
+// use the same token URL.
 func (s *Source) retryKey(of ...string) string {
 	return retryPrefix + digestNames(append([]string{s.prefix()}, of...)...) + ".json"
 }
 
-// retryAfterInForce returns the failure of a request that must not be sent yet, as some process on this
-// storage was told, or nil.
+// retryAfterInForce returns the failure of a request that must not be sent yet, or nil. Any process
+// on this storage may have been told to wait.
 func (a *account) retryAfterInForce(ctx context.Context, tokenURL string) *Error {
 	keys := []string{a.src.retryKey("account", a.name)}
 	if a.src.cfg.LockOut.Code != "" {
@@ -43,7 +43,7 @@ func (a *account) retryAfterInForce(ctx context.Context, tokenURL string) *Error
 	return nil
 }
 
-// noteRetryAfter leaves a note of what the provider said, if it said how long to wait.
+// noteRetryAfter stores a note if the provider said how long to wait.
 func (a *account) noteRetryAfter(ctx context.Context, tokenURL string, failure *Error) {
 	if failure == nil || failure.RetryAt.IsZero() || failure.Status == 0 {
 		return
@@ -53,12 +53,12 @@ func (a *account) noteRetryAfter(ctx context.Context, tokenURL string, failure *
 		reason = failure.Reason
 		key = a.src.retryKey("endpoint", tokenURL)
 	}
-	// If this fails, this process knows it anyway.
+	// If this fails, this process still knows the time.
 	_ = a.src.vault.Put(ctx, key, retryNote{Until: failure.RetryAt.Round(0).UTC(), Reason: reason})
 }
 
-// readRetryNote returns the note under key while it holds, or nil. A time further off than any that is
-// believed of a provider was written by a clock that is wrong.
+// readRetryNote returns the note under key while it applies, or nil. It ignores a time that is
+// further away than any accepted wait, because a wrong clock wrote it.
 func (s *Source) readRetryNote(ctx context.Context, key string) *retryNote {
 	note, err := vault.Get[retryNote](ctx, s.vault, key)
 	if note == nil || err != nil {

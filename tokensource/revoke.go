@@ -11,9 +11,9 @@ import (
 	"github.com/authinject/caddy-authinject/internal/host"
 )
 
-// revoke revokes the tokens of rec at the provider (RFC 7009), the refresh token
-// first: with it a server ends the access tokens as well (section 2.1). Nil is also the
-// answer where the provider has no revocation endpoint.
+// revoke revokes the tokens of rec at the provider (RFC 7009). It revokes the refresh token first,
+// because a server then ends the access tokens as well (section 2.1). If the provider has no
+// revocation endpoint, revoke returns nil.
 func (a *account) revoke(ctx context.Context, rec *Record) *Error {
 	endpoint, failure := a.src.wire.revokeURL(ctx, rec.Variables)
 	if endpoint == "" {
@@ -33,7 +33,7 @@ func (a *account) revoke(ctx context.Context, rec *Record) *Error {
 	return failure
 }
 
-// revokeUnused revokes tokens of a refresh that a person overtook by disconnecting the account.
+// revokeUnused revokes tokens that a refresh obtained while a person disconnected the account.
 func (a *account) revokeUnused(ctx context.Context, rec *Record) {
 	if failure := a.revoke(ctx, rec); failure != nil {
 		failure.Source, failure.Account = a.src.cfg.Name, a.name
@@ -41,22 +41,22 @@ func (a *account) revokeUnused(ctx context.Context, rec *Record) {
 	}
 }
 
-// Revokes reports whether disconnecting an account with these variables revokes its tokens
-// at the provider. False as well while the issuer's metadata cannot be had.
+// Revokes reports whether disconnecting an account with these variables revokes its tokens at the
+// provider. It returns false as well while the issuer's metadata cannot be fetched.
 func (s *Source) Revokes(ctx context.Context, variables map[string]string) bool {
 	endpoint, _ := s.wire.revokeURL(ctx, variables)
 	return endpoint != ""
 }
 
-// revokeURL is an account's revocation endpoint; empty where there is none.
+// revokeURL returns an account's revocation endpoint, or an empty string if there is none.
 func (w *wire) revokeURL(ctx context.Context, variables map[string]string) (string, *Error) {
 	return w.endpoint(ctx, "revoke_url", w.cfg.RevokeURL, variables)
 }
 
-// revoke revokes one token. Like a token request it tries the client's secrets in turn
-// while one is being rotated, and is not sent during a lock-out.
+// revoke revokes one token. Like a token request, it tries each of the client's secrets in turn
+// while a secret is being rotated, and it sends nothing during a lock-out.
 func (w *wire) revoke(ctx context.Context, endpoint string, variables map[string]string, token Secret, hint string) *Error {
-	// A lock-out is that of the token endpoint; without one there is none.
+	// Lock-outs are known by their token endpoint. A client without a token endpoint has none.
 	tokenURL, failed := w.tokenURL(ctx, variables)
 	if failed != nil {
 		return failed
@@ -68,7 +68,7 @@ func (w *wire) revoke(ctx context.Context, endpoint string, variables map[string
 	return w.eachSecret(ctx, func(secret Secret) *Error { return w.revokeOnce(ctx, endpoint, tokenURL, form, secret) })
 }
 
-// revokeOnce makes one revocation request (RFC 7009 section 2.1).
+// revokeOnce sends one revocation request (RFC 7009 section 2.1).
 func (w *wire) revokeOnce(ctx context.Context, endpoint, tokenURL string, form url.Values, secret Secret) *Error {
 	form = maps.Clone(form)
 	basic := false
@@ -103,14 +103,14 @@ func (w *wire) revokeOnce(ctx context.Context, endpoint, tokenURL string, form u
 		return failure
 	}
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // the status is the answer
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // only the status decides
 	members, _ := parseMembers(body)
 	if failure := call.lockOut(resp, members); failure != nil {
 		w.leaveAlone(tokenURL, failure)
 		return failure
 	}
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
-		return nil // also for a token that was invalid already (section 2.2)
+		return nil // a token that was invalid already gets 2xx too (section 2.2)
 	}
 	failure := &Error{
 		Class: ClassWait, Reason: "the revocation endpoint" + answeredSuffix, Status: resp.StatusCode, Code: call.errorCode(members),

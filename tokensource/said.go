@@ -10,27 +10,28 @@ import (
 	"unicode"
 )
 
-// ProviderSaid returns the error_description of the provider's last answer (RFC 6749 section 5.2), for
-// an operator who asks for it. It is no part of the error's text, and belongs in no answer to a client,
-// log or event: it is the provider's own text. Words that repeat or resemble what was sent are left out.
-// Empty if the provider said nothing.
+// ProviderSaid returns the error_description of the provider's last response (RFC 6749 section
+// 5.2), for an operator who asks for it. It is empty if the provider said nothing. Because it is
+// the provider's own text, it is not part of the error's text, and must not be put into a response
+// to a client, a log or an event. Words that repeat or resemble what was sent are removed from it.
 func (e *Error) ProviderSaid() string { return e.said.Reveal() }
 
 const (
-	// maxSaid bounds what is kept of a provider's text, maxSaidIn what is looked at.
+	// maxSaid bounds how much of a provider's text is kept. maxSaidIn bounds how much of it is
+	// read.
 	maxSaid   = 300
 	maxSaidIn = 1 << 10
 	// maxSecretIn bounds the length of the secrets that are looked for.
 	maxSecretIn = 16 << 10
 	// leftOut stands for what was removed from it.
 	leftOut = "[removed]"
-	// longWord is the length from which a word with digits in it may be a credential.
+	// longWord is the length from which a word with digits may be a credential.
 	longWord = 20
-	// sharedPart is how many letters of a credential in a row a word may not hold.
+	// sharedPart is how many letters in a row a word must share with a credential to be removed.
 	sharedPart = 6
 )
 
-// saidIn returns the error_description among members without anything that was sent.
+// saidIn returns the error_description among members, without anything that was sent.
 func (call *tokenCall) saidIn(members map[string]json.RawMessage) Secret {
 	var said string
 	if json.Unmarshal(members["error_description"], &said) != nil {
@@ -43,15 +44,15 @@ func (call *tokenCall) saidIn(members map[string]json.RawMessage) Secret {
 	return NewSecret(cleanText(said, call.cfg.ClientID, secrets))
 }
 
-// cleanText returns a provider's text as one short line, without the words in which the client's id or a
-// secret may be, also in another form; of a secret, a part is enough.
+// cleanText returns a provider's text as one short line. It removes the words that may hold the
+// client's id or a secret, even in another form. A part of a secret is enough for that.
 func cleanText(said, clientID string, secrets []string) string {
 	if len(said) > maxSaidIn {
 		said = said[:maxSaidIn]
 	}
 	said = strings.ToValidUTF8(said, " ")
 	said = strings.Map(func(c rune) rune {
-		if !unicode.IsPrint(c) { // also bidirectional marks and zero-width characters
+		if !unicode.IsPrint(c) { // including bidirectional marks and zero-width characters
 			return ' '
 		}
 		return c
@@ -78,7 +79,7 @@ func cleanText(said, clientID string, secrets []string) string {
 		}
 	}
 	cleaned := strings.Join(words, " ")
-	// A secret that was cut up by spaces or signs.
+	// Spaces or signs may separate the parts of a secret.
 	bare := letters(cleaned)
 	for _, secret := range append(secrets, clientID) {
 		if bits := letters(secret); len(bits) >= 4 && strings.Contains(bare, bits) {
@@ -112,8 +113,8 @@ func isSuspect(word, clientID string, secrets []string) bool {
 	return false
 }
 
-// decoded returns a word, and what it is decoded from percent-encoding, hexadecimal and base64 at every
-// offset: a credential may stand in the middle of what was encoded.
+// decoded returns a word and what it decodes to from percent-encoding, hexadecimal and base64. It
+// decodes base64 at every offset, because a credential may be in the middle of the encoded text.
 func decoded(word string) []string {
 	forms := []string{word}
 	if plain, err := url.QueryUnescape(word); err == nil && plain != word {
@@ -136,7 +137,7 @@ func decoded(word string) []string {
 	return forms
 }
 
-// encoded returns other forms of a secret.
+// encoded returns a secret in its encoded forms.
 func encoded(secret string) []string {
 	return []string{
 		url.QueryEscape(secret), url.PathEscape(secret), hex.EncodeToString([]byte(secret)),

@@ -2,8 +2,8 @@ package tokensource
 
 import "strings"
 
-// publicScope is what the provider says it granted. It is shown in the status, and so taken only
-// if it looks like scopes (RFC 6749 section 3.3) and echoes no credential.
+// publicScope returns the scope that the provider said it granted. The status shows it, so it is
+// kept only if it looks like scopes (RFC 6749 section 3.3) and does not repeat a credential.
 func publicScope(ans *TokenResponse, sent ...string) string {
 	for _, c := range ans.Scope {
 		if c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
@@ -18,20 +18,21 @@ func publicScope(ans *TokenResponse, sent ...string) string {
 	return ans.Scope
 }
 
-// shortestSecret keeps a parameter such as "1" from being found in every text.
+// shortestSecret is the shortest parameter that counts as a secret. A parameter such as "1" would
+// be found in every text.
 const shortestSecret = 4
 
-// missingScopes are the configured scopes that are not among those granted. When the provider
-// says nothing of scopes it granted what was asked for (RFC 6749 section 5.1). A token with fewer is
-// used all the same: providers rename what they grant, and leave out what is for
-// themselves; what it is too little for, the upstream refuses.
+// missingScopes returns the configured scopes that were not granted. A provider that says nothing
+// about scopes granted the requested ones (RFC 6749 section 5.1). A token with fewer scopes is used
+// all the same: some providers rename scopes, and leave out scopes that are meant for themselves.
+// If a token is not sufficient for a request, the upstream refuses it.
 func (s *Source) missingScopes(granted string) (missing []string) {
 	if granted == "" {
 		return nil
 	}
 	for _, scope := range s.cfg.Scopes {
 		switch {
-		case scope == "openid", scope == "offline_access": // these ask for other tokens, not for access
+		case scope == "openid", scope == "offline_access": // these request other tokens, not access
 		case !holdsScope(granted, scope, " ,"+s.cfg.ScopeSeparator):
 			missing = append(missing, scope)
 		}
@@ -39,8 +40,8 @@ func (s *Source) missingScopes(granted string) (missing []string) {
 	return missing
 }
 
-// holdsScope reports whether scope stands in granted between separators. The scope may hold
-// separators itself: Accelo's read(companies,contacts) does.
+// holdsScope reports whether granted contains scope between separators. The scope may contain
+// separators itself, as Accelo's read(companies,contacts) does.
 func holdsScope(granted, scope, separators string) bool {
 	for from := 0; ; {
 		at := strings.Index(granted[from:], scope)

@@ -9,7 +9,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// Scopes that were not granted are told; the token is used all the same.
+// Scopes that were not granted are reported, and the token is used all the same.
 func TestScopesThatWereNotGranted(t *testing.T) {
 	for name, c := range map[string]struct {
 		scopes  []string
@@ -36,14 +36,14 @@ func TestScopesThatWereNotGranted(t *testing.T) {
 					t.Errorf("status says %q", st.Scope)
 				}
 				if len(ev.all) != 1 || !slices.Equal(ev.all[0].MissingScopes, c.want) {
-					t.Errorf("told %+v, want %q", ev.all, c.want)
+					t.Errorf("reported %+v, want %q", ev.all, c.want)
 				}
 			})
 		})
 	}
 }
 
-// The status shows what was granted, so nothing that a hostile provider puts there.
+// The status shows the granted scopes, but not a credential that a hostile provider puts there.
 func TestGrantedScopesEchoNoSecret(t *testing.T) {
 	for _, echoed := range []string{clientSecret, "seed-refresh-token", "new-access-token", "new-refresh-token", "x " + clientSecret + " y", `\u0007`, "é"} {
 		ep := &endpoint{script: always(reply{body: `{"access_token":"new-access-token","refresh_token":"new-refresh-token","expires_in":3600,"scope":"` + echoed + `"}`})}
@@ -63,7 +63,7 @@ func TestGrantedScopesEchoNoSecret(t *testing.T) {
 	}
 }
 
-// So for what comes in a redirect.
+// The same holds for scopes in a redirect.
 func TestScopesOfARedirectEchoNoSecret(t *testing.T) {
 	for answer, want := range map[string]string{"scope=a+b": "a b", "scope=a+implicit-token": ""} {
 		src := newSource(t, &endpoint{}, implicit(nil))

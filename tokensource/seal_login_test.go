@@ -14,8 +14,8 @@ func authorizing(cfg *tokensource.Config) {
 	cfg.Grant, cfg.AuthorizeURL = tokensource.AuthorizationCode{}, "https://login.example.com/authorize"
 }
 
-// Logins under way are sealed like records, another process with the key finishes them, and
-// lists the accounts; without the key that is the operator's matter.
+// Pending logins are sealed like records. Another process with the key finishes them, and lists the
+// accounts. Without the key the error is of class operator.
 func TestSealedLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &written{}
@@ -39,7 +39,7 @@ func TestSealedLogin(t *testing.T) {
 		for _, text := range storage.all {
 			for _, seen := range []string{"canary", "binding", login.State.Reveal(), login.Verifier.Reveal(), login.Binding.Reveal(), "access_token"} {
 				if strings.Contains(text, seen) {
-					t.Errorf("%s shows in %s", seen, text)
+					t.Errorf("%s is visible in %s", seen, text)
 				}
 			}
 		}
@@ -55,8 +55,8 @@ func TestSealedLogin(t *testing.T) {
 	})
 }
 
-// A login does not write over a record that no key opens, nor does a logout: what they
-// bring counts here, and is stored once the key is back.
+// Neither a login nor a logout overwrites a record that no key opens. Its result is used by this
+// process, and stored once the key is back.
 func TestLoginOverARecordUnderALostKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -75,7 +75,7 @@ func TestLoginOverARecordUnderALostKey(t *testing.T) {
 		asError(t, err, tokensource.ClassOperator)
 		lay := at(t, storage, recordKey)
 		if err := src.Account("").Disconnect(t.Context()); err == nil {
-			t.Error("the logout tells of no trouble")
+			t.Error("the logout returned no error")
 		}
 		advance(time.Hour)
 		wantUntouched(t, storage, recordKey, lay)

@@ -28,7 +28,7 @@ func sealedWith(keys ...string) func(*tokensource.Config) {
 	}
 }
 
-// changing is a key that is lost and found while a source runs.
+// changing is a key that can be lost and found again while a source runs.
 type changing struct {
 	mu  sync.Mutex
 	key string
@@ -51,7 +51,7 @@ func (c *changing) seals(cfg *tokensource.Config) {
 	cfg.EncryptionKeys = []tokensource.Value{c.read}
 }
 
-// at returns what lies there.
+// at returns the bytes under that key.
 func at(t testing.TB, s tokensource.Storage, key string) []byte {
 	t.Helper()
 	data, err := s.Load(context.Background(), key)
@@ -64,11 +64,11 @@ func at(t testing.TB, s tokensource.Storage, key string) []byte {
 func wantUntouched(t testing.TB, s tokensource.Storage, key string, before []byte) {
 	t.Helper()
 	if now := at(t, s, key); !bytes.Equal(now, before) {
-		t.Errorf("the stored record was written over:\n%s\nwas\n%s", now, before)
+		t.Errorf("the stored record was overwritten:\n%s\nwas\n%s", now, before)
 	}
 }
 
-// wantSealError returns the operator's error of a record that cannot be opened.
+// wantSealError returns the error of class operator for a record that cannot be opened.
 func wantSealError(t testing.TB, src *tokensource.Source, account string) {
 	t.Helper()
 	tok, err := src.Account(account).Token(t.Context())
@@ -81,7 +81,7 @@ func wantSealError(t testing.TB, src *tokensource.Source, account string) {
 	}
 }
 
-// putSealed puts a record into the storage, as another process with that key would.
+// putSealed stores a record, as another process with that key would.
 func putSealed(t testing.TB, s tokensource.Storage, rec *tokensource.Record, key string) []byte {
 	t.Helper()
 	rec.Source, rec.Config = "orders", plainSettings
@@ -95,7 +95,7 @@ func putSealed(t testing.TB, s tokensource.Storage, rec *tokensource.Record, key
 	return data
 }
 
-// written keeps everything that was ever written.
+// written keeps every value that was ever written.
 type written struct {
 	tokensource.MemoryStorage
 	mu  sync.Mutex
@@ -109,8 +109,8 @@ func (w *written) Store(ctx context.Context, key string, value []byte) error {
 	return w.MemoryStorage.Store(ctx, key, value)
 }
 
-// With a key the storage never gets to see a token, a scope, or whose it is; who has the
-// key goes on from it.
+// With a key, the storage never contains a token, a scope or an account in the clear. A process
+// with the key continues from the sealed record.
 func TestSealedStorageShowsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &written{}
@@ -129,20 +129,20 @@ func TestSealedStorageShowsNothing(t *testing.T) {
 			}
 			wantCount(t, ep, 2)
 		}
-		if len(storage.all) != 4 { // the mark and the token, for each of two
+		if len(storage.all) != 4 { // the mark and the token, for each of two accounts
 			t.Errorf("%d writes", len(storage.all))
 		}
 		for _, text := range storage.all {
 			for _, seen := range []string{"canary", "orders", "access_token", "spending", "generation"} {
 				if strings.Contains(text, seen) {
-					t.Errorf("%s shows in %s", seen, text)
+					t.Errorf("%s is visible in %s", seen, text)
 				}
 			}
 		}
 	})
 }
 
-// Two records that changed places are both refused, and stay as they are.
+// If two records changed places, both are refused, and both stay as they are.
 func TestSwappedSealedRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -172,8 +172,8 @@ func TestSwappedSealedRecords(t *testing.T) {
 	})
 }
 
-// A record in the clear, or under an older key, is read without a token request, and is
-// sealed under the first key when it is written next.
+// A record in the clear, or under an older key, is read without a token request, and is sealed
+// under the first key at its next write.
 func TestKeyRotation(t *testing.T) {
 	for name, before := range map[string][]string{"in the clear": nil, "under an older key": {keyA}} {
 		t.Run(name, func(t *testing.T) {
@@ -204,7 +204,7 @@ func TestKeyRotation(t *testing.T) {
 	}
 }
 
-// Who has no key for the record sends nothing and writes nothing, from the start.
+// A process without the key of the record sends nothing and writes nothing, from its start.
 func TestStartWithoutTheKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		unreadable := &changing{err: errors.New("no such file")}
@@ -229,8 +229,8 @@ func TestStartWithoutTheKey(t *testing.T) {
 	})
 }
 
-// A key that is lost while a token lives takes nothing from the traffic until that ends,
-// and nothing is spent or written meanwhile. Once the key is back, so is the source.
+// If a key is lost while a token lives, the token is served until it ends. Meanwhile no refresh
+// token is spent and nothing is written. When the key is back, the source works again.
 func TestKeyLostAtRunTime(t *testing.T) {
 	for name, lost := range map[string]*changing{
 		"unreadable": {err: errors.New("no such file")}, "another": {key: keyB}, "cut short": {key: "canary"}, "empty": {},
@@ -248,7 +248,7 @@ func TestKeyLostAtRunTime(t *testing.T) {
 				advance(59 * time.Minute)
 				wantToken(t, src, "at1")
 				if st := src.Account("").Status(); st.Err == nil || st.Err.Class != tokensource.ClassOperator {
-					t.Errorf("the status tells of no error: %+v", st)
+					t.Errorf("the status has no error: %+v", st)
 				}
 				if next, err := src.Account("").Reject(t.Context(), mustToken(t, src)); err == nil {
 					t.Errorf("a refused token was replaced by %q", next.AccessToken())
@@ -265,8 +265,8 @@ func TestKeyLostAtRunTime(t *testing.T) {
 	}
 }
 
-// Before the first token, too, a key that cannot seal keeps the refresh token from being
-// spent: the next one could not be stored.
+// If a key cannot seal, no refresh token is spent even before the first token, because the next
+// refresh token could not be stored.
 func TestNothingIsSpentThatCannotBeSealed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, lay := range []*tokensource.Record{nil, record(3, "", "rt3", 0)} {
@@ -289,8 +289,8 @@ func TestNothingIsSpentThatCannotBeSealed(t *testing.T) {
 	})
 }
 
-// A record that another process sealed under a key unknown here, while a token request
-// was under way, is not written over, however the request ends.
+// While a token request was under way, another process sealed the record under a key that this
+// process does not have. That record is not overwritten, however the request ends.
 func TestOvertakenByARecordUnderAnotherKey(t *testing.T) {
 	for name, end := range map[string]func(n int) reply{
 		"granted":       func(n int) reply { return rotated(n, time.Hour) },
@@ -314,7 +314,7 @@ func TestOvertakenByARecordUnderAnotherKey(t *testing.T) {
 				advance(time.Millisecond)
 				lay := at(t, storage, recordKey)
 				if _, err := tokensource.OpenRecord(lay, recordKey, "orders", "", keyB); err != nil {
-					t.Fatalf("the record of the other process is not there: %v", err)
+					t.Fatalf("the record of the other process is missing: %v", err)
 				}
 				advance(30 * time.Minute)
 				if name == "granted" {
@@ -336,7 +336,7 @@ func TestOvertakenByARecordUnderAnotherKey(t *testing.T) {
 	}
 }
 
-// keeping is a grant whose records are stored although nothing is spent for them.
+// keeping is a grant whose records are stored although it spends no refresh token.
 type keeping struct{}
 
 func (keeping) Traits() tokensource.Traits { return tokensource.Traits{Stored: true, Renews: true} }
@@ -345,7 +345,8 @@ func (keeping) Next(context.Context, *tokensource.Record) (tokensource.Request, 
 	return tokensource.Request{Params: url.Values{"grant_type": {"client_credentials"}}}, nil
 }
 
-// So it is for a grant that spends nothing: its token serves, unsaved.
+// The same holds for a grant that spends no refresh token: its token is served without being
+// stored.
 func TestOvertakenWithoutSpending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -358,7 +359,7 @@ func TestOvertakenWithoutSpending(t *testing.T) {
 		advance(30 * time.Minute)
 		wantToken(t, src, "at1")
 		if _, err := tokensource.OpenRecord(at(t, storage, recordKey), recordKey, "orders", "", keyB); err != nil {
-			t.Errorf("the record of the other process was written over: %v", err)
+			t.Errorf("the record of the other process was overwritten: %v", err)
 		}
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
-// Two keys as people have them, and what must not be seen of them.
+// Two keys as users have them, and the text that must not be seen of them.
 const (
 	sealKey  = "canary-key-one-aaaaaaaaaaaaaaaaaaaaaaa"
 	otherKey = "canary-key-two-bbbbbbbbbbbbbbbbbbbbbbb"
@@ -26,8 +26,8 @@ func sealed(t *testing.T, rec *Record, key string, encryptionKeys ...string) []b
 	return data
 }
 
-// A sealed record is read as it was written, by every key in the list, and shows
-// nothing of itself; the same one sealed twice has nothing in common.
+// A sealed record is read as it was written, with every key in the list, and reveals nothing. Two
+// seals of one record have nothing in common.
 func TestSealedRecordRoundTrip(t *testing.T) {
 	for _, rec := range []*Record{fullRecord(), {}} {
 		data := sealed(t, rec, "k", sealKey, otherKey)
@@ -39,7 +39,7 @@ func TestSealedRecordRoundTrip(t *testing.T) {
 		}
 		for _, seen := range []string{"orders", "alice", `"rt"`, `"a b"`, `"acme"`, "invalid_grant", "access_token", "generation", "canary"} {
 			if bytes.Contains(data, []byte(seen)) {
-				t.Errorf("%s shows in %s", seen, data)
+				t.Errorf("%s is visible in %s", seen, data)
 			}
 		}
 	}
@@ -56,7 +56,7 @@ func TestSealedRecordRoundTrip(t *testing.T) {
 	}
 }
 
-// A sealed record cut short anywhere, or with any bit changed, is refused.
+// A sealed record that was cut short anywhere, or that has any changed bit, is refused.
 func TestDamagedSealedRecord(t *testing.T) {
 	data := sealed(t, fullRecord(), "k", sealKey)
 	refused := func(what string, at int, changed []byte) {
@@ -75,7 +75,7 @@ func TestDamagedSealedRecord(t *testing.T) {
 			refused("changed", i, changed)
 		}
 	}
-	// None of these is how a sealed record is written.
+	// No sealed record is written in one of these forms.
 	for i, text := range []string{
 		string(data) + "\n", " " + string(data), strings.Replace(string(data), `"version"`, `"Version"`, 1),
 		strings.Replace(string(data), `{`, `{"sum":"",`, 1), strings.Replace(string(data), `{`, `{"record":{"source":"orders"},`, 1),

@@ -16,7 +16,7 @@ import (
 
 const canary = "s3cr3t-canary"
 
-// printed returns v in every form that a logger or a panic might give it.
+// printed returns v in every form in which a logger or a panic might print it.
 func printed(t *testing.T, v any) []string {
 	t.Helper()
 	var out []string
@@ -39,7 +39,7 @@ func printed(t *testing.T, v any) []string {
 	return append(out, text.String(), object.String(), fmt.Sprint(v), fmt.Errorf("failed: %v", v).Error())
 }
 
-// No verb and no encoder shows a credential, wherever it stands.
+// No verb and no encoder shows a credential, in whatever value it is.
 func TestSecretsNeverPrint(t *testing.T) {
 	s := tokensource.NewSecret(canary)
 	if s.Reveal() != canary || s.IsZero() || !s.Equal(tokensource.NewSecret(canary)) || !tokensource.NewSecret("").IsZero() {
@@ -75,7 +75,7 @@ func TestSecretsNeverPrint(t *testing.T) {
 			rig.MustNotHold(t, what, out, canary)
 		}
 	}
-	// These hold locks and are never copied; no JSON or slog for them.
+	// These hold locks and are never copied, so they are not passed to JSON or slog.
 	for _, v := range []any{src, src.Account("")} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 			rig.MustNotHold(t, fmt.Sprintf("%T", v), fmt.Sprintf(verb, v), canary)

@@ -26,17 +26,20 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// The simulation runs several processes on one storage against a provider that replaces every refresh
-// token and revokes the login when an old one comes back. One seed decides the faults: kills, pauses,
-// restarts, reloads, slow and lost answers, a provider in trouble, a storage that fails, hangs or loses
-// a lock. Time is virtual, so hours take seconds. After each step the invariants are checked:
+// The simulation runs several processes on one storage. Their provider replaces every refresh
+// token, and revokes the login when an old refresh token comes back. One seed decides the faults:
+// kills, pauses, restarts, reloads, slow and lost answers, a provider in trouble, a storage that
+// fails, hangs or loses a lock. Time is virtual, so hours take seconds. After each step these
+// invariants are checked:
 //
-//   - No refresh token is sent twice, unless the answer to the first request reached no living process.
+//   - No refresh token is sent twice, unless the answer to the first request reached no living
+//     process.
 //   - No token is handed out past its end.
-//   - What was granted is stored before it is used, unless the storage failed.
+//   - A granted token is stored before it is used, unless the storage failed.
 //   - When the faults end, every process serves again.
 //
-// A failure prints its seed, which runs the same faults again: go test -run Simulation -sim.seed N.
+// A failure prints its seed. This command runs the same faults again: go test -run Simulation
+// -sim.seed N.
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "run this seed of the simulation alone, and print what happens")
 	simSeeds = flag.Int("sim.seeds", 60, "how many seeds the simulation runs, from 1")
@@ -44,7 +47,7 @@ var (
 )
 
 func TestSimulation(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one order of what happens at one moment
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one order for everything that happens at the same moment
 	if *simSeed != 0 {
 		simulate(t, *simSeed)
 		return
@@ -60,7 +63,7 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-// A seed runs the same faults and requests each time.
+// A seed always runs the same faults and requests.
 func TestSimulationReplays(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for seed := uint64(1); seed <= 5; seed++ {
@@ -70,7 +73,7 @@ func TestSimulationReplays(t *testing.T) {
 	}
 }
 
-// simCount is what happened in a run.
+// simCount counts what happened in a run.
 type simCount struct {
 	refreshes, served, refused, kills, pauses, outages, lost, inevitable int
 	digest                                                               uint64 // of all events
@@ -92,7 +95,7 @@ func (c simCount) String() string {
 		c.refreshes, c.served, c.refused, c.kills, c.pauses, c.outages, c.lost, c.inevitable)
 }
 
-const simTimeout = 10 * time.Second // of a token request, as by default
+const simTimeout = 10 * time.Second // of a token request; the default
 
 // sim is one run.
 type sim struct {
@@ -108,7 +111,7 @@ type sim struct {
 	storage  simStorage
 	provider simProvider
 	all      []*instance
-	slots    [5]*instance // the processes that run at present
+	slots    [5]*instance // the running processes
 	login    string       // the configured refresh token
 }
 
@@ -122,7 +125,7 @@ func simulate(t *testing.T, seed uint64) (count simCount) {
 		s.run()
 		count = s.count
 		digest := fnv.New64a()
-		for _, e := range slices.Sorted(slices.Values(s.events)) { // at one moment any order is the same
+		for _, e := range slices.Sorted(slices.Values(s.events)) { // at the same moment, any order is the same
 			_, _ = io.WriteString(digest, e)
 		}
 		count.digest = digest.Sum64()
@@ -145,8 +148,8 @@ func (s *sim) fail(format string, args ...any) {
 	s.t.Errorf("seed %d: "+format, append([]any{s.seed}, args...)...)
 }
 
-// draws are random numbers of one seed. The main loop and every process have draws of their own, so
-// that the order in which processes run at one moment changes nothing.
+// draws are the random numbers of one seed. The main loop and every process have their own draws,
+// so the order in which processes run at one moment changes nothing.
 type draws struct {
 	mu  sync.Mutex
 	rng *rand.Rand
@@ -163,7 +166,8 @@ func (d *draws) chance(p float64) bool {
 	return d.rng.Float64() < p
 }
 
-// between is a random time. Its nanoseconds keep two events from falling on one moment.
+// between returns a random duration. Its nanoseconds keep two events from happening at the same
+// moment.
 func (d *draws) between(low, high time.Duration) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -205,7 +209,7 @@ func (s *sim) run() {
 	}
 }
 
-// step makes one fault begin or end, and requests.
+// step begins or ends one fault, or sends requests.
 func (s *sim) step() {
 	i := s.pick(len(s.slots))
 	in := s.slots[i]
@@ -252,7 +256,7 @@ func (s *sim) step() {
 	}
 }
 
-// calm ends all faults and waits until every process serves.
+// calm ends all faults and waits until every process serves again.
 func (s *sim) calm() {
 	s.note("all faults end")
 	s.storage.fail(0)
@@ -284,7 +288,7 @@ func (s *sim) calm() {
 	}
 }
 
-// relogin gives the configuration the refresh token of a new login.
+// relogin configures the refresh token of a new login.
 func (s *sim) relogin() {
 	token := s.provider.newLogin()
 	s.mu.Lock()
@@ -299,7 +303,7 @@ func (s *sim) configured(context.Context) (tokensource.Secret, error) {
 	return tokensource.NewSecret(s.login), nil
 }
 
-// instance is one process, or what a reload makes of it.
+// instance is one process, or its successor after a reload.
 type instance struct {
 	*draws
 	sim  *sim
@@ -310,7 +314,7 @@ type instance struct {
 	dead    bool
 	ending  bool
 	stopped chan struct{}  // closed when the process goes on; nil while it runs
-	stops   [][2]time.Time // when it was stopped before, and until when
+	stops   [][2]time.Time // earlier stops, from and until
 	since   time.Time
 	read    time.Time // when it last read the storage
 }
@@ -345,7 +349,7 @@ func (s *sim) start(slot int) {
 	src.Warm()
 }
 
-// kill ends the process at once: nothing that it does has an effect any more.
+// kill ends the process at once. Nothing that it does afterwards has an effect.
 func (in *instance) kill() {
 	in.mu.Lock()
 	in.dead = true
@@ -355,7 +359,7 @@ func (in *instance) kill() {
 	in.end()
 }
 
-// end closes the source, which tries once more to store what it knows.
+// end closes the source, which tries once more to store its record.
 func (in *instance) end() {
 	in.mu.Lock()
 	in.ending = true
@@ -363,7 +367,8 @@ func (in *instance) end() {
 	go func() { _ = in.src.Close(context.Background()) }()
 }
 
-// isGone reports whether the process was killed or told to end: what it could not store is lost.
+// isGone reports whether the process was killed or told to end, so that a record which it could not
+// store is lost.
 func (in *instance) isGone() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -399,7 +404,7 @@ func (in *instance) isPaused() bool {
 	return in.stopped != nil
 }
 
-// stoodStill is the longest time for which the process was stopped since then.
+// stoodStill returns the longest time for which the process was stopped since then.
 func (in *instance) stoodStill(since time.Time) (longest time.Duration) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -415,7 +420,7 @@ func (in *instance) stoodStill(since time.Time) (longest time.Duration) {
 	return longest
 }
 
-// runs waits while the process is stopped, and reports whether it lives.
+// runs waits while the process is stopped, and reports whether the process lives.
 func (in *instance) runs() bool {
 	in.mu.Lock()
 	stopped := in.stopped
@@ -426,7 +431,7 @@ func (in *instance) runs() bool {
 	return !in.isDead()
 }
 
-// use is a request of a client.
+// use sends a request of a client.
 func (in *instance) use() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -450,10 +455,10 @@ func (in *instance) use() {
 	in.sim.provider.used(in, tok.AccessToken())
 }
 
-// errSim is what a fault looks like.
+// errSim is the error of a simulated fault.
 var errSim = errors.New("simulated failure")
 
-// Kinds of failures of the storage, beside 0 for none.
+// Kinds of storage failures; 0 means none.
 const (
 	storageAway = 1 + iota
 	storageHangs
@@ -489,7 +494,7 @@ func (st *simStorage) fail(kind int) {
 	st.kind = kind
 }
 
-// lastFailure is when the storage failed last.
+// lastFailure returns when the storage last failed.
 func (st *simStorage) lastFailure() time.Time {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -520,7 +525,8 @@ func (st *simStorage) dropLocks() {
 	clear(st.locks)
 }
 
-// died is what others see of a process that was killed: its locks become stale after a while.
+// died does what other processes see of a process that was killed: its locks become stale after a
+// while.
 func (st *simStorage) died(in *instance) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -542,7 +548,7 @@ func (st *simStorage) died(in *instance) {
 // view is the storage as one process sees it.
 type view struct{ in *instance }
 
-// seen notes what a process reads and writes, if one seed runs alone.
+// seen logs what a process reads and writes, if only one seed runs.
 func (v *view) seen(what, key string, value []byte, err error) {
 	if *simSeed == 0 {
 		return
@@ -568,7 +574,7 @@ var recordParts = regexp.MustCompile(`"(?:generation|refresh_token|owner|since|l
 
 var refreshTokens = regexp.MustCompile(`rt-\d+-\d+`)
 
-// do makes one call to the storage take its time, and fail if it has to.
+// do delays one call to the storage, and makes it fail if it must fail.
 func (v *view) do(ctx context.Context, write bool, f func(st *simStorage) error) error {
 	in := v.in
 	if !in.runs() {
@@ -856,12 +862,12 @@ func (c *client) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if in.chance(failing / 2) {
-		return nil, errSim // it never arrived
+		return nil, errSim // the request never arrived
 	}
 	if trace := httptrace.ContextClientTrace(req.Context()); trace != nil && trace.WroteHeaders != nil {
 		trace.WroteHeaders()
 	}
-	if !wait() { // it was given up on its way
+	if !wait() { // it was abandoned on its way
 		if err := req.Context().Err(); err != nil {
 			return nil, err
 		}

@@ -18,40 +18,41 @@ import (
 type Source struct {
 	cfg    Config
 	traits Traits
-	// interactive is set where accounts are connected by a person.
+	// interactive is true if a person connects the accounts.
 	interactive bool
 	wire        *wire
 	vault       *vault.Vault
-	owner       string // names this process in write-ahead marks
+	owner       string // the name of this process in write-ahead marks
 	bound       bound
 
 	unnamed *account // always in memory
-	// accounts are the named ones in memory. Whoever uses one pins it under accountsMu, see pin.
+	// accounts holds the named accounts in memory. A user of an account pins it under accountsMu;
+	// see pin.
 	accountsMu sync.RWMutex
 	accounts   map[string]*account
 	// round counts the calls of dropIdle.
 	round atomic.Int64
 
-	// logins is held while a login is used up.
+	// logins is held while a login is taken.
 	logins sync.Mutex
-	// sweep is when abandoned logins are looked for next.
+	// sweep is when to look for abandoned logins next.
 	sweep atomic.Int64
 	begun loginCount
 
-	// slots bounds the token requests of all accounts that are under way at once.
+	// slots bounds the concurrent token requests of all accounts.
 	slots chan struct{}
 
 	mu      sync.Mutex
 	closed  bool
-	idle    *time.Timer // by which idle accounts are dropped
+	idle    *time.Timer // drops idle accounts
 	running sync.WaitGroup
 }
 
-// parallelRequests bounds the token requests of one source that are under way at once.
+// parallelRequests bounds the concurrent token requests of one source.
 const parallelRequests = 16
 
-// New checks cfg and returns a source. It makes no request: see [Source.Warm].
-// Its errors name the option at fault, and what is allowed.
+// New checks cfg and returns a source. It sends no request; see [Source.Warm]. Its errors name the
+// option at fault and what is allowed.
 func New(cfg Config) (*Source, error) {
 	if err := cfg.Check(); err != nil {
 		if cfg.Name != "" {
@@ -82,7 +83,7 @@ func New(cfg Config) (*Source, error) {
 	return s, nil
 }
 
-// newVault returns what keeps the records, logins and retry-after notes of a source.
+// newVault returns the vault that keeps a source's records, logins and retry-after notes.
 func newVault(cfg *Config) *vault.Vault {
 	v := &vault.Vault{Storage: cfg.Storage}
 	for _, key := range cfg.EncryptionKeys {
@@ -100,16 +101,16 @@ func (s *Source) Name() string { return s.cfg.Name }
 // stores reports whether this source's records are kept in a storage.
 func (s *Source) stores() bool { return s.traits.Stored }
 
-// Traits returns those of the source's grant.
+// Traits returns the traits of the source's grant.
 func (s *Source) Traits() Traits { return s.traits }
 
-// settings is the digest of what decides what a token is good for.
+// settings returns the digest of the settings that decide what a token is good for.
 func (s *Source) settings(ctx context.Context) string {
 	parts := append([]string{s.cfg.ScopeSeparator}, s.cfg.Scopes...)
 	for _, p := range s.cfg.Params {
 		value, err := p.Value(ctx)
 		if err != nil {
-			continue // the token request will say so
+			continue // the token request will report the error
 		}
 		parts = append(parts, p.Name+"="+value.Reveal())
 	}
@@ -124,16 +125,16 @@ func (s *Source) tell(e Event) {
 // Token returns the live token of the unnamed account; see [Account.Token].
 func (s *Source) Token(ctx context.Context) (*Token, error) { return s.unnamed.handle.Token(ctx) }
 
-// Warm gets the unnamed account's token in the background, and from then on keeps
-// it fresh whether it is used or not. It returns at once.
+// Warm gets the unnamed account's token in the background, and from then on keeps it fresh even
+// while it is not used. It returns at once.
 func (s *Source) Warm() {
 	a := s.unnamed
 	a.kept.Store(true)
 	a.trigger()
 }
 
-// Close ends the source: no new token request begins, and live tokens serve on to whoever
-// still asks. It waits until those under way have ended and were stored, or until ctx ends.
+// Close closes the source. No new token request begins. Callers still get a live token until it
+// ends. Close waits until the running token requests have ended and were stored, or until ctx ends.
 func (s *Source) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true

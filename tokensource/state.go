@@ -2,7 +2,7 @@ package tokensource
 
 import "time"
 
-// State is how an account stands.
+// State is the state of an account.
 type State string
 
 const (
@@ -14,32 +14,33 @@ const (
 	StateStale State = "stale"
 	// StateExpired means that the token has ended and no new one was obtained yet.
 	StateExpired State = "expired"
-	// StateUncertain means that a refresh was sent and its answer was lost, so
-	// that the refresh token may have been spent.
+	// StateUncertain means that a refresh was sent and its answer was lost, so the refresh token
+	// may have been spent.
 	StateUncertain State = "uncertain"
 	// StateLoginRequired means that a person has to connect the account again. The token in use may
 	// still be live.
 	StateLoginRequired State = "login_required"
 )
 
-// standing is what the state of an account depends on. The process that keeps the account fresh
-// and a process that only reads its record fill in what they know.
+// standing holds what the state of an account depends on. Both the process that keeps the account
+// fresh and a process that only reads its record fill in what they know.
 type standing struct {
 	// rec is the newest known record, or nil.
 	rec *Record
-	// live, due and refused describe the token in use: it has not ended, it is due for a refresh, an
-	// upstream refused it.
+	// live, due and refused describe the token in use. It is live if it has not ended, due if it is
+	// due for a refresh, and refused if an upstream refused it.
 	live, due, refused bool
-	// renews is true if the next token needs no person, interactive if a person connects accounts.
+	// renews is true if the next token needs no person. interactive is true if a person connects
+	// accounts.
 	renews, interactive bool
-	// loginFailed is set if the last attempt of this process failed with class login, and lost if an
-	// answer to this process was lost since its last success.
+	// loginFailed is true if this process's last attempt failed with class login. lost is true if
+	// this process lost an answer since its last success.
 	loginFailed, lost bool
-	// underway is set if the record's write-ahead mark belongs to a refresh that may still end.
+	// underway is true if the record's write-ahead mark belongs to a refresh that may still end.
 	underway bool
 }
 
-// stateOf works out the state of an account. There is no other place that does.
+// stateOf returns the state of an account. Every state is decided here.
 func stateOf(s standing) State {
 	switch {
 	case s.rec != nil && s.rec.Disconnected:
@@ -62,8 +63,9 @@ func stateOf(s standing) State {
 	return StateExpired
 }
 
-// underway reports whether the refresh that s marks may still end: its request begins within afterTrouble,
-// or began no longer ago than a request may take, and its process did not say that the answer was lost.
+// underway reports whether the refresh that s marks may still end. Its request must begin within
+// afterTrouble, or must have begun no longer ago than a request may take. And its process must not
+// have said that the answer was lost.
 func (s *Intent) underway(now time.Time, timeout time.Duration) bool {
 	if s == nil || s.Lost {
 		return false

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Each row is one reason for a state, most important first.
+// Each row is one reason for a state. The most important reasons come first.
 func TestStateOf(t *testing.T) {
 	obtained := &Record{Generation: 3}
 	intent := &Record{Generation: 3, Intent: &Intent{}}
@@ -39,7 +39,7 @@ func TestStateOf(t *testing.T) {
 	}
 }
 
-// A mark is that of a refresh under way for as long as a request and its retry may take.
+// A mark belongs to a running refresh for as long as a request and its retry may take.
 func TestMarkUnderway(t *testing.T) {
 	now, timeout := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), 10*time.Second
 	for name, c := range map[string]struct {

@@ -11,7 +11,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// file is a value that changes under its readers.
+// file is a value that changes while it is read.
 type file struct {
 	mu    sync.Mutex
 	value string
@@ -38,8 +38,8 @@ func static(f *file) func(*tokensource.Config) {
 	}
 }
 
-// A static token that changes in its file is handed out a second later, and the file is
-// read no more than once a second.
+// If a static token changes in its file, the new one is handed out a second later. The file is read
+// at most once a second.
 func TestStaticTokenIsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &file{value: "pat1"}
@@ -62,8 +62,8 @@ func TestStaticTokenIsReadAgain(t *testing.T) {
 	})
 }
 
-// A file that becomes empty or unreadable takes no token away that was good, and
-// never gives an empty one; mended, it counts within seconds.
+// If a file becomes empty or unreadable, the good token stays in use, and no empty token is handed
+// out. A repaired file is used within seconds.
 func TestStaticTokenThatBreaks(t *testing.T) {
 	for name, broken := range map[string]error{"empty": nil, "unreadable": errors.New("no such file")} {
 		t.Run(name, func(t *testing.T) {
@@ -84,8 +84,8 @@ func TestStaticTokenThatBreaks(t *testing.T) {
 	}
 }
 
-// Without a token there is an error that names the operator, and the token serves
-// within seconds of being there.
+// Without a token there is an error of class operator. Once the token exists, it is served within
+// seconds.
 func TestStaticTokenThatIsNotThereYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &file{}
@@ -103,7 +103,7 @@ func TestStaticTokenThatIsNotThereYet(t *testing.T) {
 	})
 }
 
-// A configured end is believed: past it there is no token.
+// A configured end is obeyed: after it there is no token.
 func TestStaticTokenThatExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		end := time.Now().Add(time.Hour)
@@ -120,8 +120,8 @@ func TestStaticTokenThatExpires(t *testing.T) {
 	})
 }
 
-// A refused static token is read again at once: a new value replaces it, the same
-// one has no replacement.
+// A refused static token is read again at once. A new value replaces it. If the value is the same,
+// there is no replacement.
 func TestRejectStaticToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &file{value: "pat1"}
@@ -139,7 +139,7 @@ func TestRejectStaticToken(t *testing.T) {
 	})
 }
 
-// A token that an upstream refuses is told of once, and known to be refused, though there is no other.
+// A refusal of a token is reported once, and the status shows it, even if there is no other token.
 func TestStaticTokenThatIsRefused(t *testing.T) {
 	var ev events
 	src := newSource(t, nil, observed(&ev), func(c *tokensource.Config) {

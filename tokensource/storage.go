@@ -15,14 +15,14 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
-// Storage keeps records. Every certmagic.Storage, and so every storage module of
-// Caddy, is one; so is [MemoryStorage].
+// Storage keeps records. Every certmagic.Storage implements it, and so does every storage module of
+// Caddy. [MemoryStorage] implements it too.
 //
-// Load and List return an error that is [fs.ErrNotExist] for a key or prefix that is not there; any
-// other error means that the storage is in trouble, which is never taken for an
-// absent record. Store replaces the whole value atomically. Lock blocks until it
-// holds the lock or ctx ends. Locks are taken for advice only: nothing here goes wrong
-// when two processes hold the same one, it costs at most one more token request.
+// Load and List return an error that is [fs.ErrNotExist] for a key or prefix that does not exist.
+// Any other error means that the storage failed; it never counts as a missing record. Store
+// replaces the whole value atomically. Lock blocks until it holds the lock or ctx ends. Locks are
+// only advisory here: if two processes hold the same lock, nothing goes wrong, and it costs at most
+// one more token request.
 type Storage interface {
 	Load(ctx context.Context, key string) ([]byte, error)
 	Store(ctx context.Context, key string, value []byte) error
@@ -32,36 +32,34 @@ type Storage interface {
 	Unlock(ctx context.Context, name string) error
 }
 
-// recordPrefix is where the records of a source are stored. The endpoint and the
-// client are part of it: a token belongs to the client and server that it was issued
-// to and by (RFC 6749 section 6).
+// recordPrefix returns the storage prefix of a source's records. It depends on the endpoint and the
+// client, because a token belongs to the client and the server to and by which it was issued (RFC
+// 6749 section 6).
 func recordPrefix(source, endpoint, clientID string) string {
 	return "authinject/records/" + digestNames(source, endpoint, clientID)[:32] + "/"
 }
 
-// recordKey is where the record of one account is stored. Names are hashed
-// because storages fold case and strip characters, and two accounts must never
-// share a file.
+// recordKey returns the storage key of one account's record. Names are hashed, because some
+// storages fold case or strip characters, and two accounts must never share a file.
 func recordKey(source, account, endpoint, clientID string) string {
 	return recordPrefix(source, endpoint, clientID) + digestNames(account) + ".json"
 }
 
-// prefix is where this source's records are stored.
+// prefix returns the storage prefix of this source's records.
 func (s *Source) prefix() string { return recordPrefix(s.cfg.Name, s.endpoint(), s.cfg.ClientID) }
 
-// endpoint is the provider's by which records are told apart.
+// endpoint returns the provider's endpoint that tells records apart.
 func (s *Source) endpoint() string {
 	return cmp.Or(s.cfg.TokenURL, s.cfg.AuthorizeURL, s.cfg.Issuer)
 }
 
-// digestNames is the digest of a list of names.
+// digestNames returns the digest of a list of names.
 func digestNames(names ...string) string {
-	// Quoted, so that where one ends and the next begins is never in doubt.
+	// The names are quoted, so that the boundaries between them are never ambiguous.
 	return digest(fmt.Appendf(nil, "%q", names))
 }
 
-// load reads the stored record of a. It returns nil without an error when there
-// is none.
+// load reads the stored record of a. It returns nil without an error if there is none.
 func (a *account) load(ctx context.Context) (*Record, error) {
 	began := a.src.cfg.Clock.Elapsed()
 	found, err := vault.Get[storedRecord](ctx, a.src.vault, a.key)
@@ -77,8 +75,8 @@ func (a *account) load(ctx context.Context) (*Record, error) {
 	return found.recordOf(a.src.cfg.Name, a.name)
 }
 
-// recordAt returns the record that is stored under key, with the name in it; nil if it is not one
-// that this source keeps there.
+// recordAt returns the record stored under key, with the account name from the record itself. It
+// returns nil if the record is not one that this source keeps there.
 func (s *Source) recordAt(ctx context.Context, key string) (*Record, error) {
 	found, err := vault.Get[storedRecord](ctx, s.vault, key)
 	if found == nil || err != nil {
@@ -96,7 +94,7 @@ func (s *Source) recordKeys(ctx context.Context) ([]string, error) {
 	return slices.DeleteFunc(keys, func(key string) bool { return !strings.HasSuffix(key, ".json") }), err
 }
 
-// save writes rec.
+// save stores rec.
 func (a *account) save(ctx context.Context, rec *Record) error {
 	form := rec.storedForm()
 	if err := a.src.vault.Put(ctx, a.key, form); err != nil {
@@ -106,7 +104,7 @@ func (a *account) save(ctx context.Context, rec *Record) error {
 	return nil
 }
 
-// probe tries whether the storage takes writes, and touches no record.
+// probe tests whether the storage accepts writes. It touches no record.
 func (a *account) probe(ctx context.Context) error {
 	key := a.key + ".probe"
 	if err := a.src.vault.Put(ctx, key, struct{}{}); err != nil {
@@ -115,7 +113,7 @@ func (a *account) probe(ctx context.Context) error {
 	return a.src.vault.Delete(ctx, key)
 }
 
-// fingerprint tells stored records apart.
+// fingerprint returns a hash that tells stored records apart.
 func fingerprint(r storedRecord) uint64 {
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -125,8 +123,9 @@ func fingerprint(r storedRecord) uint64 {
 	return binary.LittleEndian.Uint64(sum[:])
 }
 
-// lock takes the record's lock, and returns what releases it. If the lock cannot be taken in time, the refresh goes on
-// without it. contended is true if another process held it.
+// lock takes the record's lock, and returns a function that releases it. If the lock cannot be
+// taken in time, the refresh goes on without it. contended is true if another process held the
+// lock.
 func (a *account) lock(ctx context.Context) (unlock func(), contended bool) {
 	wait := lockTimeout
 	if a.withoutLock {
@@ -138,7 +137,7 @@ func (a *account) lock(ctx context.Context) (unlock func(), contended bool) {
 	return unlock, a.src.cfg.Clock.Elapsed()-began > lockIsFree
 }
 
-// MemoryStorage is a [Storage] that forgets with the process. The zero value is
+// MemoryStorage is a [Storage] in memory, so its content ends with the process. The zero value is
 // ready to use.
 type MemoryStorage struct {
 	mu     sync.Mutex
@@ -176,7 +175,7 @@ func (m *MemoryStorage) Delete(_ context.Context, key string) error {
 	return nil
 }
 
-// List implements [Storage]. There are no directories here, so that recursive is no matter.
+// List implements [Storage]. It ignores recursive, because there are no directories here.
 func (m *MemoryStorage) List(_ context.Context, prefix string, _ bool) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 
 var errDisk = errors.New("no space left on device")
 
-// While a token lives, no refresh token is spent that could not be stored; once the storage
-// takes writes again, the refresh follows.
+// While a token lives, no refresh token is spent if its successor could not be stored. Once the
+// storage accepts writes again, the refresh follows.
 func TestNoRequestWhileStorageTakesNoWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &steps{}
@@ -28,7 +28,7 @@ func TestNoRequestWhileStorageTakesNoWrites(t *testing.T) {
 		wantToken(t, src, "at1")
 		wantCount(t, ep, 1)
 		if ev.count(tokensource.EventStorageFailed) == 0 {
-			t.Error("nobody was told of the storage")
+			t.Error("the observer was not told of the storage failure")
 		}
 		storage.fail(nil, nil)
 		advance(40 * time.Second)
@@ -37,7 +37,8 @@ func TestNoRequestWhileStorageTakesNoWrites(t *testing.T) {
 	})
 }
 
-// Without a live token an outage of the storage is no outage of the service, if no other process uses it.
+// Without a live token, a storage outage does not stop the service if no other process uses the
+// storage.
 func TestExpiredTokenIsReplacedThoughStorageTakesNoWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := alone()
@@ -53,9 +54,8 @@ func TestExpiredTokenIsReplacedThoughStorageTakesNoWrites(t *testing.T) {
 	})
 }
 
-// A refresh that was put off is made as soon as the token ends, whatever the wait between
-// attempts has grown to: who asks at that moment gets the new token, from a slow
-// provider too.
+// A deferred refresh is sent as soon as the token ends, however long the pause between attempts has
+// become. A caller at that moment gets the new token, even from a slow provider.
 func TestPostponedRefreshIsMadeWhenTheTokenEnds(t *testing.T) {
 	for name, warm := range map[string]bool{"kept warm": true, "used only": false} {
 		t.Run(name, func(t *testing.T) {
@@ -85,8 +85,8 @@ func TestPostponedRefreshIsMadeWhenTheTokenEnds(t *testing.T) {
 	}
 }
 
-// A token whose saving fails is served, and stored as soon as that works: by itself,
-// before the next refresh, whether it is kept warm or not.
+// A token that cannot be stored is served, and stored as soon as the storage works. That happens by
+// itself before the next refresh, whether or not the token is kept warm.
 func TestUnsavedRecordIsStoredLater(t *testing.T) {
 	for name, warm := range map[string]bool{"kept warm": true, "used only": false} {
 		t.Run(name, func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestUnsavedRecordIsStoredLater(t *testing.T) {
 	}
 }
 
-// Close stores what could not be stored before.
+// Close stores a record that could not be stored before.
 func TestCloseStoresTheUnsaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &steps{}
@@ -138,7 +138,7 @@ func TestCloseStoresTheUnsaved(t *testing.T) {
 	})
 }
 
-// A record stored late is not stored over a newer one.
+// A record that is stored late does not overwrite a newer one.
 func TestUnsavedRecordIsNotStoredOverANewerOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &steps{}
@@ -160,7 +160,7 @@ func TestUnsavedRecordIsNotStoredOverANewerOne(t *testing.T) {
 	})
 }
 
-// An access token that was never usable does not become one by being stored late.
+// An access token that was never usable does not become usable by being stored late.
 func TestUnusableAnswerStoredLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &steps{}
@@ -184,8 +184,8 @@ func TestUnusableAnswerStoredLate(t *testing.T) {
 	})
 }
 
-// A storage that cannot be read is an outage that passes, not an absent record: nothing is
-// sent, lest an old refresh token be spent.
+// A storage that cannot be read is an outage that passes, not a missing record. Nothing is sent,
+// because an old refresh token might be spent.
 func TestUnreadableStorageAtStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &steps{}
@@ -206,8 +206,8 @@ func TestUnreadableStorageAtStart(t *testing.T) {
 	})
 }
 
-// A dead grant that cannot be noted is not sent again and again; nor is the record written
-// over when it cannot be read.
+// If a dead grant cannot be noted in the storage, its refresh token is still not sent again and
+// again. Nor is the record overwritten if it cannot be read.
 func TestDeadGrantWithBrokenStorage(t *testing.T) {
 	for name, broken := range map[string][2]error{"no writes": {nil, errDisk}, "no reads": {errDisk, nil}} {
 		t.Run(name, func(t *testing.T) {
@@ -232,8 +232,8 @@ func TestDeadGrantWithBrokenStorage(t *testing.T) {
 	}
 }
 
-// A record that is damaged, of a newer release, or another account's is the operator's
-// matter: nothing is sent and nothing is written over it.
+// If a record is damaged, of a newer release, or another account's, the error is of class operator.
+// Nothing is sent, and the record is not overwritten.
 func TestRecordThatMustNotBeTouched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var m tokensource.MemoryStorage
@@ -265,7 +265,7 @@ func TestRecordThatMustNotBeTouched(t *testing.T) {
 			wantError(t, src, tokensource.ClassOperator)
 			wantCount(t, ep, 0)
 			if now, _ := storage.Load(t.Context(), recordKey); string(now) != string(data) {
-				t.Errorf("%s: the record was written over", name)
+				t.Errorf("%s: the record was overwritten", name)
 			}
 			if err := src.Close(t.Context()); err != nil {
 				t.Fatal(err)

@@ -22,16 +22,17 @@ func (a *account) sync(ctx context.Context) error {
 	return nil
 }
 
-// adopt uses a stored record if it is newer than what is known, and reports whether its token now is the one in use.
+// adopt uses a stored record if it is newer than the known one. It reports whether the record's
+// token is now the token in use.
 func (a *account) adopt(found *Record, lives bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.refreshing != nil || a.dirty != (deadline{}) {
-		return false // a refresh reads for itself
+		return false // a refresh reads the record itself
 	}
 	if a.rec != nil {
 		switch c := compare(a.rec, found); {
-		case c == overruled: // a refresh that had begun before wrote over it
+		case c == overruled: // an earlier refresh overwrote the known record
 			a.dirty = a.src.cfg.Clock.in(0)
 			a.startLocked(0)
 			return false
@@ -44,7 +45,7 @@ func (a *account) adopt(found *Record, lives bool) bool {
 		a.cur.Store(nil)
 	}
 	if !lives {
-		a.startLocked(0) // its error says what to do
+		a.startLocked(0) // the error of this refresh says what to do
 		return false
 	}
 	a.publishLocked(found, false)
@@ -65,12 +66,14 @@ func (a *account) lives(ctx context.Context, rec *Record) bool {
 type storageCheck struct {
 	done  chan struct{}
 	began time.Duration
-	// rested is true if the last one was so long ago that a person may have ended the login since.
+	// rested is true if the last check was so long ago that a person may have ended the login
+	// since.
 	rested bool
 }
 
-// checkStorage begins a storage check in the background if the last one is a while ago. After a rest of the account it
-// waits for the check, though not for long: as far as is known, the token in use is good.
+// checkStorage begins a storage check in the background if the last one was some time ago. If the
+// account was unused for a while, checkStorage waits for the check, but not for long: as far as
+// this process knows, the token in use is good.
 func (a *account) checkStorage(ctx context.Context) {
 	if !a.src.interactive {
 		return
@@ -92,7 +95,8 @@ func (a *account) checkStorage(ctx context.Context) {
 	}
 }
 
-// startCheck returns the storage check under way, which it begins if one is due, or nil.
+// startCheck returns the running storage check. If none is running and a check is due, it begins
+// one. Otherwise it returns nil.
 func (a *account) startCheck() *storageCheck {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -109,7 +113,7 @@ func (a *account) startCheck() *storageCheck {
 	a.checking = check
 	go func() {
 		defer a.src.running.Done()
-		_ = a.sync(context.Background()) // the token in use serves on; the next refresh tells what is wrong
+		_ = a.sync(context.Background()) // the token in use stays in use; the next refresh reports the error
 		a.mu.Lock()
 		a.checking = nil
 		a.mu.Unlock()

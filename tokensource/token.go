@@ -2,23 +2,22 @@ package tokensource
 
 import "time"
 
-// Token is one access token as it was published: immutable, and safe for
-// concurrent use. A [*Account] hands out the same pointer until a newer
-// generation replaces it.
+// Token is one published access token. It is immutable and safe for concurrent use. A [*Account]
+// returns the same pointer until a newer generation replaces the token.
 type Token struct {
-	// Generation counts the tokens of one record, from 1. A refused token is
-	// named by it, so that a late refusal of an old token never costs a new one.
+	// Generation counts the tokens of one record, from 1. A refusal names the token by its
+	// generation, so a late refusal of an old token never discards a new one.
 	Generation uint64
 
-	// Expiry is when the token stops being valid, by the local wall clock.
-	// Zero means that no end is known: it serves until it is refused.
+	// Expiry is when the token stops being valid, by the local wall clock. Zero means that no end
+	// is known, and that the token is used until it is refused.
 	Expiry time.Time
 
 	access Secret
 }
 
-// AccessToken returns the token itself: one or more visible characters of ASCII, which was
-// checked before the token was published.
+// AccessToken returns the access token. It consists of one or more visible ASCII characters, which
+// was checked before the token was published.
 func (t *Token) AccessToken() string { return t.access.Reveal() }
 
 // NewToken returns a token that belongs to no [Source], for tests of code that

@@ -21,13 +21,13 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// maxAnswer bounds the size of a token endpoint's answer.
+// maxAnswer bounds the size of a token endpoint's response.
 const maxAnswer = 1 << 20
 
-// tokenCall is the RoundTripper of one request to a token endpoint. On the way out it gives the form
-// that x/oauth2 built the shape that the provider asks for. On the way back it turns what the provider
-// sent into the JSON of RFC 6749 section 5, which x/oauth2 parses. An answer that is neither a token nor
-// a refusal is an [*Error]. No text of the provider gets further than this.
+// tokenCall is the RoundTripper of one request to a token endpoint. It turns the form that x/oauth2
+// built into the request that the provider requires. It turns the provider's response into the JSON
+// of RFC 6749 section 5, which x/oauth2 parses. If a response is neither a token nor a refusal,
+// RoundTrip returns an [*Error]. No text of the provider gets past this type.
 type tokenCall struct {
 	cfg     *Config
 	secret  Secret
@@ -35,14 +35,14 @@ type tokenCall struct {
 	base    http.RoundTripper
 	now     func() time.Time
 
-	// sent are the values of the request, which the answer may echo, and secrets those among
-	// them that are.
+	// sent are the values of the request, which the response may repeat. secrets are the secret
+	// ones among them.
 	sent    []string
 	secrets []string
-	// unusable is what an answer granted beside an access token that cannot be used: its refresh
-	// token must not be lost.
+	// unusable is the rest of a response whose access token cannot be used. Its refresh token must
+	// not be lost.
 	unusable *TokenResponse
-	// said is what a refusal says in the provider's words.
+	// said is the provider's text in a refusal.
 	said Secret
 }
 
@@ -52,7 +52,7 @@ func (call *tokenCall) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, &Error{Class: ClassOperator, Reason: err.Error()}
 	}
-	var sent atomic.Bool // the trace runs on the transport's goroutines
+	var sent atomic.Bool // the trace runs on goroutines of the transport
 	trace := &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}
 	resp, err := call.base.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 	if err != nil {
@@ -63,7 +63,7 @@ func (call *tokenCall) RoundTrip(req *http.Request) (*http.Response, error) {
 	return call.normalize(resp, body, err)
 }
 
-// shape gives the request the form that the provider asks for.
+// shape turns the request into the form that the provider requires.
 func (call *tokenCall) shape(req *http.Request) (*http.Request, error) {
 	req = req.Clone(req.Context())
 	body, err := io.ReadAll(req.Body)
@@ -127,7 +127,7 @@ func (call *tokenCall) shape(req *http.Request) (*http.Request, error) {
 	req.Header.Set("User-Agent", call.cfg.UserAgent)
 	req.ContentLength = int64(len(payload))
 	req.Body = http.NoBody
-	// Without GetBody the transport can never send a spent grant again by itself.
+	// Without GetBody, the transport can never resend a spent grant by itself.
 	req.GetBody = nil
 	if len(payload) > 0 {
 		req.Body = io.NopCloser(bytes.NewReader(payload))
@@ -135,7 +135,7 @@ func (call *tokenCall) shape(req *http.Request) (*http.Request, error) {
 	return req, nil
 }
 
-// jsonBody is a form as one JSON object; a parameter that repeats is a list.
+// jsonBody returns a form as one JSON object. A repeated parameter becomes a list.
 func jsonBody(form url.Values) ([]byte, error) {
 	object := make(map[string]any, len(form))
 	for name, values := range form {
@@ -148,8 +148,8 @@ func jsonBody(form url.Values) ([]byte, error) {
 	return json.Marshal(object)
 }
 
-// normalize returns resp with the body that RFC 6749 section 5 describes. readErr is what ended its
-// body early.
+// normalize returns resp with the body that RFC 6749 section 5 describes. readErr is the error that
+// ended its body early, if any.
 func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error) (*http.Response, error) {
 	success := resp.StatusCode >= 200 && resp.StatusCode < 300
 	fail := func(class Class, reason string) *Error {
@@ -193,33 +193,33 @@ func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error
 	if reason != "" {
 		failure := fail(ClassOperator, reason)
 		if ans.AccessToken.IsZero() || err != nil {
-			failure.Class = ClassWait // nothing that configuration could mend for sure
+			failure.Class = ClassWait // it is not certain that configuration can fix this
 		}
-		failure.Lost = false // it arrived
+		failure.Lost = false // the response arrived
 		call.unusable = &TokenResponse{RefreshToken: ans.RefreshToken, Scope: ans.Scope}
 		return nil, failure
 	}
 	granted := map[string]string{
 		"access_token": ans.AccessToken.Reveal(), "token_type": ans.TokenType, "refresh_token": ans.RefreshToken.Reveal(), "scope": ans.Scope,
 	}
-	if ans.HasLifetime { // expires_in has whole seconds only
+	if ans.HasLifetime { // expires_in can hold only whole seconds
 		granted[lifetimeMember] = ans.Lifetime.String()
 	}
 	return canonical(resp, granted)
 }
 
 const (
-	// unnamedCode stands for an error code that is missing or must not be shown.
+	// unnamedCode replaces an error code that is missing or must not be shown.
 	unnamedCode = "-"
-	// lifetimeMember holds what is left of a token's life, as [time.Duration] prints it.
+	// lifetimeMember holds the token's remaining lifetime, as [time.Duration] prints it.
 	lifetimeMember = "authinject_lifetime"
 )
 
-// canonical returns resp with members as its JSON body, and no field but Retry-After.
+// canonical returns resp with members as its JSON body, and with no header field but Retry-After.
 func canonical(resp *http.Response, members map[string]string) (*http.Response, error) {
 	body, err := json.Marshal(members)
 	if err != nil {
-		return nil, err // strings always encode
+		return nil, err // strings always marshal
 	}
 	header := http.Header{"Content-Type": {"application/json"}}
 	if after := resp.Header.Get("Retry-After"); after != "" {
@@ -231,7 +231,7 @@ func canonical(resp *http.Response, members map[string]string) (*http.Response, 
 	}, nil
 }
 
-// answerOf is what x/oauth2 read from the canonical answer.
+// tokenResponseOf returns what x/oauth2 read from the canonical response.
 func tokenResponseOf(tok *oauth2.Token) *TokenResponse {
 	ans := &TokenResponse{AccessToken: NewSecret(tok.AccessToken), RefreshToken: NewSecret(tok.RefreshToken), TokenType: tok.TokenType}
 	ans.Scope, _ = tok.Extra("scope").(string)
@@ -242,7 +242,7 @@ func tokenResponseOf(tok *oauth2.Token) *TokenResponse {
 	return ans
 }
 
-// hasError reports whether a successful answer is a refusal all the same.
+// hasError reports whether a response with a success status is a refusal.
 func hasError(members map[string]json.RawMessage) bool {
 	raw, ok := members["error"]
 	return ok && string(raw) != "null" && string(raw) != `""` && string(raw) != "false"
@@ -251,10 +251,10 @@ func hasError(members map[string]json.RawMessage) bool {
 // publicParams are the parameters of a token request that hold no secret.
 var publicParams = []string{"grant_type", "client_id", "redirect_uri", "scope", "audience", "resource", "token_type_hint"}
 
-// errorCode is the OAuth error code among members, or "". Only what looks like
-// one is taken: lower-case words and underscores, as all registered codes are.
-// Anything else could be a credential that a hostile endpoint echoes, and so
-// could a code that nobody knows when something like it was sent or granted.
+// errorCode returns the OAuth error code among members, or "". It accepts only a text that looks
+// like an error code: lower-case words and underscores, as in all registered codes. Any other text
+// could be a credential that a hostile endpoint repeats. So could an unknown code that resembles a
+// value that was sent or granted.
 func (call *tokenCall) errorCode(members map[string]json.RawMessage) string {
 	var code string
 	if json.Unmarshal(members["error"], &code) != nil || len(code) < 3 || len(code) > 40 {
@@ -276,13 +276,13 @@ func (call *tokenCall) errorCode(members map[string]json.RawMessage) string {
 	return code
 }
 
-// sentAndGranted are the values of the request and the credentials of the answer.
+// sentAndGranted returns the values of the request and the credentials of the response.
 func (call *tokenCall) sentAndGranted(members map[string]json.RawMessage) []string {
 	return append(slices.Clone(call.sent), text(members, "access_token"), text(members, "refresh_token"), text(members, "id_token"))
 }
 
-// isCertificateError reports whether a TLS handshake failed for a reason that
-// only configuration can mend.
+// isCertificateError reports whether a TLS handshake failed for a reason that only configuration
+// can fix.
 func isCertificateError(err error) bool {
 	var verify *tls.CertificateVerificationError
 	var unknown x509.UnknownAuthorityError

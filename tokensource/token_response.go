@@ -12,28 +12,29 @@ import (
 	"time"
 )
 
-// TokenResponse is what a token endpoint granted (RFC 6749 section 5.1), read tolerantly.
+// TokenResponse is the result of a token request (RFC 6749 section 5.1). It is read tolerantly.
 type TokenResponse struct {
 	AccessToken  Secret
 	RefreshToken Secret
-	// TokenType as sent. Empty counts as Bearer; see [Config.TokenTypes] for other words.
+	// TokenType is the token type as the provider sent it. An empty one counts as Bearer; see
+	// [Config.TokenTypes] for other values.
 	TokenType string
-	// Scope as sent; empty when the provider said nothing. A list of scopes is joined by spaces.
+	// Scope is the scope as the provider sent it, or empty if the provider said nothing. A list of
+	// scopes is joined by spaces.
 	Scope string
-	// Lifetime is what is left of the token's life, as far as the provider said;
-	// the source counts it from the moment it asked. Zero without HasLifetime
-	// means that the provider said nothing.
+	// Lifetime is the remaining lifetime of the token, if the provider said one. The source counts
+	// it from the moment at which it sent the request. If HasLifetime is false, Lifetime is zero,
+	// and the provider said nothing.
 	Lifetime    time.Duration
 	HasLifetime bool
-	// ExpiresAt is a fixed local end, for tokens that came without a request.
+	// ExpiresAt is a fixed end by the local clock, for a token that came without a request.
 	ExpiresAt time.Time
 }
 
 var errNotAnObject = errors.New("the answer is neither a JSON object nor a form")
 
-// parseMembers reads the members of a token endpoint's answer: a JSON object
-// whatever its content type says, else a form, which some providers send
-// unless asked for JSON.
+// parseMembers reads the members of a token endpoint's response. It accepts a JSON object with any
+// content type, or a form, which some providers send unless the client accepts only JSON.
 func parseMembers(body []byte) (map[string]json.RawMessage, error) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
 	if len(body) > 0 && body[0] == '{' {
@@ -56,8 +57,8 @@ func parseMembers(body []byte) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-// parseObject reads one JSON object. A member that comes twice is refused:
-// parsers differ in which one they believe.
+// parseObject reads one JSON object. It refuses a member that appears twice, because parsers differ
+// in which one they use.
 func parseObject(body []byte) (map[string]json.RawMessage, error) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	if _, err := dec.Token(); err != nil {
@@ -83,12 +84,12 @@ func parseObject(body []byte) (map[string]json.RawMessage, error) {
 		members[name] = value
 	}
 	if _, err := dec.Token(); err != nil {
-		return nil, errNotAnObject // the closing brace is missing: cut short
+		return nil, errNotAnObject // the closing brace is missing: the body was cut short
 	}
 	return members, nil
 }
 
-// text returns member name as a string, when it is a JSON string or number.
+// text returns member name as a string, if it is a JSON string or number.
 func text(members map[string]json.RawMessage, name string) string {
 	raw := members[name]
 	var s string
@@ -120,18 +121,18 @@ func moment(members map[string]json.RawMessage, name string) (time.Time, bool) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t, true
 	}
-	// Some frameworks leave the zone out and mean UTC.
+	// Some frameworks omit the zone and mean UTC.
 	if t, err := time.Parse("2006-01-02T15:04:05", s); err == nil {
 		return t, true
 	}
 	return time.Time{}, false
 }
 
-// responseRules are the parts of a [Config] that decide how an answer is understood.
+// responseRules are the parts of a [Config] that decide how a response is read.
 type responseRules struct {
-	// tokenTypes mean Bearer, beside the words that always do.
+	// tokenTypes mean Bearer, in addition to the values that always do.
 	tokenTypes []string
-	// zeroIsNever: expires_in 0 means that the token does not end.
+	// zeroIsNever is true if an expires_in of 0 means that the token does not end.
 	zeroIsNever bool
 }
 
@@ -139,10 +140,10 @@ func (cfg *Config) responseRules() responseRules {
 	return responseRules{tokenTypes: cfg.TokenTypes, zeroIsNever: cfg.DefaultLifetime < 0}
 }
 
-// parseTokenResponse turns the members of a successful answer into a TokenResponse. now is
-// the provider's own clock where its Date field told it, else ours: times
-// the provider names are compared with that, so that a clock that is off
-// neither shortens nor stretches a token's life.
+// parseTokenResponse turns the members of a successful response into a TokenResponse. now is the
+// time of the provider's own clock, if the response had a Date field, or else the local time. Times
+// in the response are compared with now, so that a wrong local clock neither shortens nor extends a
+// token's lifetime.
 func parseTokenResponse(members map[string]json.RawMessage, now time.Time, rules responseRules) (*TokenResponse, error) {
 	ans := &TokenResponse{
 		AccessToken:  NewSecret(text(members, "access_token")),
@@ -158,8 +159,8 @@ func parseTokenResponse(members map[string]json.RawMessage, now time.Time, rules
 	return ans, err
 }
 
-// scopeText returns the granted scopes: a string (RFC 6749 section 3.3), or a list of strings,
-// which some providers send instead.
+// scopeText returns the granted scopes. They are a string (RFC 6749 section 3.3), or a list of
+// strings, which some providers send instead.
 func scopeText(members map[string]json.RawMessage) string {
 	var list []string
 	if json.Unmarshal(members["scope"], &list) == nil {
@@ -173,11 +174,11 @@ var (
 	errZeroLifetime = errors.New("the token has no lifetime left: the answer has expires_in 0; if this provider means that the token does not end, set default_lifetime never")
 )
 
-// parseLifetime reads what is left of a token's life. expires_in is the standard
-// (RFC 6749 section 5.1). Some providers write 0 there for a token that does not end: the
-// rules say whether this one does. Where created_at stands beside it, the provider may
-// have handed out an older token once more, and the life counts from then. An absolute
-// expires or expires_at serves where expires_in is missing.
+// parseLifetime reads the remaining lifetime of a token. expires_in is the standard (RFC 6749
+// section 5.1). Some providers write 0 there for a token that does not end; the rules say whether
+// this provider does. If the response has created_at too, the provider may have returned an older
+// token again, so the lifetime counts from created_at. If expires_in is missing, an absolute
+// expires or expires_at is used.
 func parseLifetime(members map[string]json.RawMessage, now time.Time, rules responseRules) (time.Duration, bool, error) {
 	if in, ok := seconds(members, "expires_in"); ok {
 		switch {
@@ -186,14 +187,15 @@ func parseLifetime(members map[string]json.RawMessage, now time.Time, rules resp
 		case in == 0:
 			return 0, false, errZeroLifetime
 		}
-		// Longer than anybody's tokens live: some providers send the time of the end.
+		// No token lives that long: some providers send the time of the end here.
 		if at, ok := moment(members, "expires_in"); ok && in > maxLifetime.Seconds() && at.After(now) && at.Sub(now) < maxLifetime {
 			return at.Sub(now), true, nil
 		}
 		left := time.Duration(min(in, maxLifetime.Seconds()) * float64(time.Second))
 		if created, ok := moment(members, "created_at"); ok {
-			// A second or so is the clock's grain, and more than the lifetime is no
-			// age that a live token can have had: the field then means something else.
+			// A difference of a second or two is only the clock's resolution. An age beyond the
+			// longest lifetime is impossible for a live token, so created_at then means something
+			// else.
 			if age := now.Sub(created); age > 2*time.Second && age < maxLifetime {
 				left -= age
 			}
@@ -205,7 +207,7 @@ func parseLifetime(members map[string]json.RawMessage, now time.Time, rules resp
 	}
 	for _, name := range []string{"expires_at", "expires", "expires_on"} {
 		if in, ok := seconds(members, name); ok && in > 0 && in < maxLifetime.Seconds() {
-			return time.Duration(in * float64(time.Second)), true, nil // too early to be a date: seconds from now
+			return time.Duration(in * float64(time.Second)), true, nil // too early for a date: seconds from now
 		}
 		if at, ok := moment(members, name); ok {
 			left := at.Sub(now)
@@ -218,8 +220,8 @@ func parseLifetime(members map[string]json.RawMessage, now time.Time, rules resp
 	return 0, false, nil
 }
 
-// jwtLifetime reads the exp claim of an access token that is a JWT (RFC 9068). The
-// signature is none of our business: the claim only tells when to ask again.
+// jwtLifetime reads the exp claim of an access token that is a JWT (RFC 9068). It does not check
+// the signature, because the claim only tells when to request the next token.
 func jwtLifetime(token Secret, now time.Time) (time.Duration, bool) {
 	parts := strings.Split(token.Reveal(), ".")
 	if len(parts) != 3 {
@@ -240,8 +242,8 @@ func jwtLifetime(token Secret, now time.Time) (time.Duration, bool) {
 	return min(exp.Sub(now), maxLifetime), true
 }
 
-// check reports why ans cannot be used, or "". A token of a type other than Bearer would have to be
-// presented in another way (RFC 6749 section 7.1).
+// check reports why ans cannot be used, or returns "". A token of another type than Bearer would
+// have to be sent in another way (RFC 6749 section 7.1).
 func (ans *TokenResponse) check(rules responseRules) (reason string) {
 	switch {
 	case ans.AccessToken.IsZero():
@@ -254,12 +256,12 @@ func (ans *TokenResponse) check(rules responseRules) (reason string) {
 	return ""
 }
 
-// isSendable reports whether an access token can stand in a header field. RFC 6749 appendix A.12
-// allows all visible characters of ASCII and the space, and providers use more of them than the
-// b64token of RFC 6750 section 2.1 has: Salesforce !, Facebook |, eBay ^ and #. A control character
-// could begin another field. At a space a reader would take the token to end. All other visible
-// characters are safe. The token stands last in its field, so a comma or a quote could spoil only
-// the token itself. In a URL the token is percent-encoded.
+// isSendable reports whether a header field can hold an access token. RFC 6749 appendix A.12 allows
+// all visible ASCII characters and the space. Providers use more of them than the b64token of RFC
+// 6750 section 2.1 allows: Salesforce !, Facebook |, eBay ^ and #. A control character could begin
+// another field. A space could end the token for its reader. All other visible characters are safe.
+// The token is the last part of its field, so a comma or a quote could spoil only the token itself.
+// In a URL the token is percent-encoded.
 func isSendable(token string) bool {
 	for i := range len(token) {
 		if c := token[i]; c <= ' ' || c > '~' {

@@ -14,14 +14,14 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// frozen is a clock that stands still, in the year 2030.
+// frozen is the time of a clock that stands still, in the year 2030.
 var frozen = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// realAnswer is what one provider answers, and what it means.
+// realAnswer is the response of one provider, and its meaning.
 type realAnswer struct {
 	name string
-	// at is the public page that shows the answer. Names and shapes are from there; the values are
-	// made up.
+	// at is the public page that shows the response. Names and shapes come from the page; the
+	// values are invented.
 	at       string
 	tokenURL string
 	grant    string // cc, code, or refresh
@@ -30,9 +30,9 @@ type realAnswer struct {
 	body     string
 
 	token   string
-	life    time.Duration // forever: no end is known
+	life    time.Duration // forever: no known end
 	scope   string
-	refresh string // what the record holds afterwards
+	refresh string // the record's refresh token afterwards
 }
 
 const forever = time.Duration(-1)
@@ -238,8 +238,8 @@ var realAnswers = []realAnswer{
 	},
 }
 
-// Answers that providers give, each from a public page, are understood: the token, how long it
-// lives, its scopes and its refresh token.
+// Responses of real providers, each from a public page, are understood: the token, its lifetime,
+// its scopes and its refresh token.
 func TestAnswersOfRealProviders(t *testing.T) {
 	if len(realAnswers) != 31 {
 		t.Fatalf("there are %d answers, want 31: change the number with the table", len(realAnswers))
@@ -276,14 +276,14 @@ func (c realAnswer) check(t *testing.T) {
 	tok := wantToken(t, src, c.token)
 	switch {
 	case c.life == forever && !tok.Expiry.IsZero():
-		t.Errorf("ends at %s, want no end", tok.Expiry)
+		t.Errorf("the token ends at %s, want no end", tok.Expiry)
 	case c.life != forever && !tok.Expiry.Equal(frozen.Add(c.life)):
-		t.Errorf("lives for %s, want %s", tok.Expiry.Sub(frozen), c.life)
+		t.Errorf("the token lives for %s, want %s", tok.Expiry.Sub(frozen), c.life)
 	}
 	if got := src.Account("").Status().Scope; got != c.scope {
 		t.Errorf("scope %q, want %q", got, c.scope)
 	}
-	if err := src.Close(t.Context()); err != nil { // then every event was told
+	if err := src.Close(t.Context()); err != nil { // after that, every event was reported
 		t.Fatal(err)
 	}
 	for _, e := range ev.all {
@@ -303,7 +303,7 @@ func (c realAnswer) check(t *testing.T) {
 	}
 }
 
-// provider is a server that gives the answer, whatever host a request is for.
+// provider returns a server that gives the response, for requests to any host.
 func (c realAnswer) provider(t *testing.T) http.RoundTripper {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Date", frozen.Format(http.TimeFormat))
@@ -329,8 +329,8 @@ func (c realAnswer) provider(t *testing.T) http.RoundTripper {
 	})
 }
 
-// The reason why an answer is not used says what to do. A provider's word for a token's type is
-// quoted only where it can hold no credential.
+// If a response is not used, the reason says what to do. A provider's word for a token's type is
+// quoted only if it cannot contain a credential.
 func TestReasonsOfAnswersThatAreRefused(t *testing.T) {
 	const add = "if this provider means Bearer by it, add it to token_types"
 	const unnamed = "the token endpoint answered a token_type that is not known to mean Bearer; " + add
@@ -368,7 +368,7 @@ func TestReasonsOfAnswersThatAreRefused(t *testing.T) {
 	}
 }
 
-// token_types says what else means Bearer, whatever the way by which the token comes.
+// token_types lists additional values that mean Bearer. They apply wherever the token comes from.
 func TestTokenTypes(t *testing.T) {
 	const body = `{"access_token":"at","token_type":"Access Token","expires_in":60}`
 	for _, configured := range []bool{false, true} {
@@ -398,7 +398,7 @@ func TestTokenTypes(t *testing.T) {
 	}
 }
 
-// ready is a grant that has its token at hand.
+// ready is a grant that already has its token.
 type ready struct{ tokenType string }
 
 func (ready) Traits() tokensource.Traits { return tokensource.Traits{Local: true} }
@@ -407,7 +407,7 @@ func (g ready) Next(context.Context, *tokensource.Record) (tokensource.Request, 
 	return tokensource.Request{Response: &tokensource.TokenResponse{AccessToken: tokensource.NewSecret("at"), TokenType: g.tokenType}}, nil
 }
 
-// Every visible character of ASCII is taken in tokens from all places, and nothing else.
+// A token may contain every visible ASCII character and no other character, wherever it comes from.
 func TestCharactersOfTokens(t *testing.T) {
 	var refused []byte
 	for c := range 256 {
@@ -430,7 +430,7 @@ func TestCharactersOfTokens(t *testing.T) {
 	if !slices.Equal(refused, want) {
 		t.Errorf("refused %q, want %q", refused, want)
 	}
-	// A refresh token goes into a form or JSON alone, where any character can stand (RFC 6749
+	// A refresh token is sent only in a form or in JSON, which can contain any character (RFC 6749
 	// appendix A.17).
 	for _, format := range []tokensource.BodyFormat{tokensource.BodyForm, tokensource.BodyQuery} {
 		ep := &endpoint{}
@@ -447,8 +447,8 @@ func TestCharactersOfTokens(t *testing.T) {
 	}
 }
 
-// expires_in 0 means that the token does not end only where default_lifetime is never: from the
-// token endpoint and in a redirect.
+// An expires_in of 0 means that the token does not end only if default_lifetime is never. That
+// holds for the token endpoint and for a redirect.
 func TestZeroMeansNever(t *testing.T) {
 	for _, never := range []bool{false, true} {
 		edit := func(cfg *tokensource.Config) {
@@ -472,7 +472,7 @@ func TestZeroMeansNever(t *testing.T) {
 		check("redirect", tok, err)
 		src = newSource(t, &endpoint{script: always(reply{body: `{"access_token":"at","expires_in":-1}`})}, edit)
 		if _, err := src.Token(t.Context()); err == nil {
-			t.Errorf("below 0, never %t: taken", never)
+			t.Errorf("below 0, never %t: the token was accepted", never)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// visible are all visible characters of ASCII.
+// visible contains all visible ASCII characters.
 var visible = func() string {
 	var b strings.Builder
 	for c := byte(0x21); c < 0x7f; c++ {
@@ -28,8 +28,8 @@ func quoted(s string) string {
 	return string(b)
 }
 
-// The answers that providers really give. Those without a lifetime have the default
-// one, an hour; the bubble's clock is at 2000-01-01T00:00:00Z.
+// Responses that providers really send. A response without a lifetime gets the default of an hour.
+// The bubble's clock is at 2000-01-01T00:00:00Z.
 func TestAnswers(t *testing.T) {
 	const now = 946684800
 	jwt := func(claims string) string {
@@ -40,9 +40,9 @@ func TestAnswers(t *testing.T) {
 	const tenYears = 10 * 365 * 24 * time.Hour
 	for _, tt := range []struct {
 		name, body, contentType string
-		token                   string // expected, or empty
+		token                   string // expected; empty: none
 		life                    time.Duration
-		class                   tokensource.Class // expected without a token
+		class                   tokensource.Class // expected if there is no token
 	}{
 		{name: "plain", body: `{"access_token":"at","token_type":"Bearer","expires_in":600}`, token: "at", life: min10},
 		{name: "unknown members", body: `{"access_token":"at","expires_in":600,"x":{"y":[1]},"error_uri":null}`, token: "at", life: min10},
@@ -141,7 +141,7 @@ func TestAnswers(t *testing.T) {
 				if tt.token == "" {
 					wantError(t, src, tt.class)
 				} else if tok := wantToken(t, src, tt.token); time.Until(tok.Expiry) != tt.life {
-					t.Errorf("lives %s, want %s", time.Until(tok.Expiry), tt.life)
+					t.Errorf("the token lives for %s, want %s", time.Until(tok.Expiry), tt.life)
 				}
 				wantCount(t, ep, 1)
 			})
@@ -149,8 +149,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// Times that a provider names are compared with its own clock, where it tells it: a
-// clock that is off neither shortens nor stretches a token's life.
+// Times in a response are compared with the provider's clock if the response states it. A wrong
+// clock neither shortens nor extends a token's lifetime.
 func TestAnswerOfAProviderWithAnotherClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		theirs := time.Now().Add(-3 * time.Hour)
@@ -158,12 +158,12 @@ func TestAnswerOfAProviderWithAnotherClock(t *testing.T) {
 		answer.header = http.Header{"Date": {theirs.UTC().Format(http.TimeFormat)}}
 		tok := wantToken(t, newSource(t, &endpoint{script: always(answer)}), "at")
 		if time.Until(tok.Expiry) != 10*time.Minute {
-			t.Errorf("lives %s, want 10 minutes", time.Until(tok.Expiry))
+			t.Errorf("the token lives for %s, want 10 minutes", time.Until(tok.Expiry))
 		}
 	})
 }
 
-// Who has to act, by status and error code.
+// The class of the error, by status and error code.
 func TestFailureClasses(t *testing.T) {
 	const wait, operator, login = tokensource.ClassWait, tokensource.ClassOperator, tokensource.ClassLogin
 	for _, tt := range []struct {
@@ -198,7 +198,7 @@ func TestFailureClasses(t *testing.T) {
 				if e.Status != tt.status || e.Code != tt.code {
 					t.Errorf("got %d %q, want %d %q", e.Status, e.Code, tt.status, tt.code)
 				}
-				// Client credentials have no account that a person could connect.
+				// With client credentials there is no account that a person could connect.
 				want := tt.want
 				if want == login {
 					want = operator

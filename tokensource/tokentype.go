@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// bearerTypes are the words that always mean Bearer. The standard has the first alone. Slack
-// answers with bot and user, gateways built on Apigee with BearerToken, and each of them takes the
-// token as Bearer.
+// bearerTypes are the values that always mean Bearer. Only the first one is in the standard. Slack
+// sends bot and user, and gateways built on Apigee send BearerToken. All of them accept the token
+// as Bearer.
 var bearerTypes = []string{"bearer", "bearertoken", "bot", "user"}
 
-// otherTypes are registered or well-known types of tokens that must not be sent as Bearer: their
-// requests are signed, or hold a proof (RFC 9449, RFC 9200). N_A says that the token is no access
-// token at all (RFC 8693 section 2.2.1).
+// otherTypes are registered or well-known token types that must not be sent as Bearer: their
+// requests are signed, or contain a proof (RFC 9449, RFC 9200). N_A means that the token is not an
+// access token at all (RFC 8693 section 2.2.1).
 var otherTypes = []string{"mac", "DPoP", "PoP", "N_A"}
 
 // CheckTokenType reports why a word cannot be one of [Config.TokenTypes].
@@ -28,15 +28,14 @@ func CheckTokenType(word string) error {
 	return nil
 }
 
-// isBearer reports whether a token_type means Bearer. Case does not count (RFC 6749 section 5.1),
-// and a missing token_type means Bearer: no provider that leaves it out is known to mean anything
-// else.
+// isBearer reports whether a token_type means Bearer. It ignores case (RFC 6749 section 5.1). A
+// missing token_type means Bearer too: no provider that omits it is known to mean anything else.
 func (rules responseRules) isBearer(tokenType string) bool {
 	same := func(word string) bool { return strings.EqualFold(strings.TrimSpace(word), tokenType) }
 	return tokenType == "" || slices.ContainsFunc(bearerTypes, same) || slices.ContainsFunc(rules.tokenTypes, same)
 }
 
-// knownType returns the member of otherTypes that a token_type is, or "".
+// knownType returns the member of otherTypes that matches a token_type, or "".
 func knownType(tokenType string) string {
 	at := slices.IndexFunc(otherTypes, func(word string) bool { return strings.EqualFold(word, strings.TrimSpace(tokenType)) })
 	if at < 0 {
@@ -45,8 +44,8 @@ func knownType(tokenType string) string {
 	return otherTypes[at]
 }
 
-// wrongType is the reason why a token is not used because of its type. word is the provider's word
-// for it, or empty where that must not be shown.
+// wrongType returns the reason why the type of a token prevents its use. word is the provider's
+// token_type, or empty if that must not be shown.
 func wrongType(from, word string) string {
 	switch {
 	case knownType(word) != "":
@@ -57,12 +56,12 @@ func wrongType(from, word string) string {
 	return from + " answered a token_type that is not known to mean Bearer; if this provider means Bearer by it, add it to token_types"
 }
 
-// longestType bounds the words that are shown.
+// longestType bounds the length of a token_type that is shown.
 const longestType = 40
 
-// shownType returns a provider's token_type if it can be shown: a few letters, with none of the
-// digits that credentials have, and nothing like it sent or granted. Anything else could be a
-// credential that a hostile endpoint echoes.
+// shownType returns a provider's token_type if it can be shown: it has only a few letters and none
+// of the digits that credentials have, and it resembles nothing that was sent or granted. Any other
+// text could be a credential that a hostile endpoint repeats.
 func shownType(tokenType string, secrets []string) string {
 	if known := knownType(tokenType); known != "" {
 		return known

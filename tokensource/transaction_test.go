@@ -12,7 +12,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// A refresh is written down before it is sent, and its token before anybody uses it.
+// A mark is stored before a refresh is sent, and its token is stored before any caller uses it.
 func TestOrderOfARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &steps{}
@@ -42,7 +42,7 @@ func TestOrderOfARefresh(t *testing.T) {
 	})
 }
 
-// Two processes on one storage make one request at each expiry, and both have its token.
+// Two processes on one storage send one request at each expiry, and both have its token.
 func TestTwoProcessesShareARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -57,7 +57,7 @@ func TestTwoProcessesShareARefresh(t *testing.T) {
 		a.Warm()
 		b.Warm()
 		advance(10 * time.Hour)
-		// One may have refreshed just now, and the other still have what it had.
+		// One process may have refreshed just now, while the other still has the old token.
 		same := func() bool { return mustToken(t, a).AccessToken() == mustToken(t, b).AccessToken() }
 		for i := 0; i < 20 && !same(); i++ {
 			advance(time.Minute)
@@ -66,7 +66,7 @@ func TestTwoProcessesShareARefresh(t *testing.T) {
 			t.Errorf("the processes have %s and %s", mustToken(t, a).AccessToken(), mustToken(t, b).AccessToken())
 		}
 		if n := ep.count(); n < 11 || n > 14 {
-			t.Errorf("%d requests in 10 h for two processes with tokens of 1 h, want as many as for one", n)
+			t.Errorf("%d requests in 10 h for two processes with tokens of 1 h, want as many as for one process", n)
 		}
 		if spent := ep.spent(); len(slices.Compact(slices.Sorted(slices.Values(spent)))) != len(spent) {
 			t.Errorf("a refresh token was spent twice: %v", spent)
@@ -77,8 +77,8 @@ func TestTwoProcessesShareARefresh(t *testing.T) {
 	})
 }
 
-// A restarted process goes on from the stored record: a live token costs nothing, a dead
-// one takes a request with the stored refresh token.
+// A restarted process continues from the stored record. A live token needs no request. A token that
+// has ended needs one request with the stored refresh token.
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -94,7 +94,7 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// An access token obtained with other scopes or parameters is not used after a restart.
+// An access token that was obtained with other scopes or parameters is not used after a restart.
 func TestRestartWithOtherSettings(t *testing.T) {
 	for name, edit := range map[string]func(*tokensource.Config){
 		"scopes": func(cfg *tokensource.Config) { cfg.Scopes = []string{"more"} },
@@ -114,7 +114,7 @@ func TestRestartWithOtherSettings(t *testing.T) {
 	}
 }
 
-// An answer without a refresh token keeps the old one (RFC 6749 section 6).
+// If a response has no refresh token, the old one stays (RFC 6749 section 6).
 func TestAnswerWithoutRefreshTokenKeepsTheOld(t *testing.T) {
 	for _, member := range []string{"", `,"refresh_token":""`, `,"refresh_token":null`} {
 		synctest.Test(t, func(t *testing.T) {
@@ -128,8 +128,8 @@ func TestAnswerWithoutRefreshTokenKeepsTheOld(t *testing.T) {
 	}
 }
 
-// A rotated refresh token that comes with the same access token, or with one that
-// cannot be used, is kept.
+// A new refresh token is kept even if it comes with the same access token, or with one that cannot
+// be used.
 func TestRefreshTokenIsKeptWhateverComesWithIt(t *testing.T) {
 	for name, body := range map[string]string{
 		"another token type":  `{"access_token":"at1","token_type":"mac","refresh_token":"rt1"}`,
@@ -147,7 +147,7 @@ func TestRefreshTokenIsKeptWhateverComesWithIt(t *testing.T) {
 				})
 				ep := &endpoint{script: always(reply{body: body})}
 				src := newSource(t, ep, refreshing(storage, "rt0"))
-				_ = mustToken(t, src) // without an end it serves on
+				_ = mustToken(t, src) // without an end it stays in use
 				_, _ = src.Account("").Reject(t.Context(), mustToken(t, src))
 				if got := stored(t, storage).RefreshToken.Reveal(); got != "rt1" {
 					t.Errorf("stored %q, want rt1", got)
@@ -166,8 +166,9 @@ func TestRefreshTokenIsKeptWhateverComesWithIt(t *testing.T) {
 	}
 }
 
-// A lost answer is asked for once more, quickly, with the same refresh token: providers
-// that rotate often allow that for some seconds. Then it is uncertain, and asked for seldom.
+// If an answer is lost, the request is soon sent once more with the same refresh token, because
+// providers that rotate often allow that for some seconds. After that the state is uncertain, and
+// requests are rare.
 func TestLostAnswer(t *testing.T) {
 	for name, lost := range map[string]reply{
 		"reset":     {err: errReset},
@@ -199,7 +200,7 @@ func TestLostAnswer(t *testing.T) {
 				wantError(t, src, tokensource.ClassWait)
 				wantCount(t, ep, 3) // no second quick retry
 				ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
-				advance(30 * time.Second) // past the third one's own time-out
+				advance(30 * time.Second) // past the third request's time-out
 				wantToken(t, src, "at4")
 				if got := ep.spent(); !slices.Equal(got, []string{"rt0", "rt0", "rt0", "rt0"}) {
 					t.Errorf("spent %v, want rt0 each time", got)
@@ -212,8 +213,9 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
-// While an answer is lost, the provider takes the old refresh token for a minute at most: it is asked often
-// in that time, whatever it says meanwhile, and seldom after it. When it says when, that counts.
+// After a lost answer, the provider accepts the old refresh token for at most a minute. In that
+// time requests are frequent, whatever the provider answers meanwhile; later they are rare. If the
+// provider says when to ask again, that counts.
 func TestLostAnswerIsHurriedAfter(t *testing.T) {
 	for name, c := range map[string]struct {
 		then   reply
@@ -229,7 +231,7 @@ func TestLostAnswerIsHurriedAfter(t *testing.T) {
 				ep := &endpoint{}
 				ep.set(func(n int, _ url.Values) reply {
 					if n <= 2 {
-						return reply{err: errReset} // sent, and once more
+						return reply{err: errReset} // the first request and its quick retry
 					}
 					return c.then
 				})
@@ -247,19 +249,19 @@ func TestLostAnswerIsHurriedAfter(t *testing.T) {
 				for i := 3; i < len(calls); i++ {
 					pause := calls[i].at.Sub(calls[i-1].at)
 					if calls[i].at.Sub(calls[0].at) <= time.Minute && !c.pauses(pause) {
-						t.Errorf("%s after the loss it was asked again after %s", calls[i].at.Sub(calls[0].at), pause)
+						t.Errorf("%s after the loss the next request came after %s", calls[i].at.Sub(calls[0].at), pause)
 					}
 					longest = max(longest, pause)
 				}
 				if longest < 24*time.Second {
-					t.Errorf("after a minute it is still asked every %s", longest)
+					t.Errorf("after a minute there is still a request every %s", longest)
 				}
 			})
 		})
 	}
 }
 
-// A request that never left is no lost answer.
+// A request that was never sent is not a lost answer.
 func TestUnsentIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: always(reply{err: errReset, unsent: true})}
@@ -271,8 +273,8 @@ func TestUnsentIsNotLost(t *testing.T) {
 	})
 }
 
-// A record that another process is spending just now is waited for; its mark alone, grown
-// old, stops nobody.
+// A process waits for a record while another process spends its refresh token. The mark alone, once
+// it is old, stops no process.
 func TestMarkOfAnotherProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -302,7 +304,7 @@ func TestMarkOfAnotherProcess(t *testing.T) {
 	})
 }
 
-// Another process keeps off for as long as a refresh may take, its quick retry included.
+// Other processes wait for as long as a refresh may take, including its quick retry.
 func TestOthersKeepOffDuringTheQuickRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -325,7 +327,8 @@ func TestOthersKeepOffDuringTheQuickRetry(t *testing.T) {
 	})
 }
 
-// A stored token that serves while it is being refreshed serves on when that fails at once.
+// If a stored token is served while it is being refreshed, it stays in use if the refresh fails at
+// once.
 func TestStoredTokenServesThoughItsRefreshFails(t *testing.T) {
 	for range 50 {
 		synctest.Test(t, func(t *testing.T) {

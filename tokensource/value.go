@@ -5,12 +5,11 @@ import (
 	"slices"
 )
 
-// Value reads a configured credential or parameter. It is called for every token
-// request, so that a rotated secret needs no restart. Its error must not hold
-// the value.
+// Value reads a configured credential or parameter. It is called for every token request, so that a
+// secret can be rotated without a restart. Its error must not contain the value.
 type Value func(ctx context.Context) (Secret, error)
 
-// Literal is a [Value] that never changes.
+// Literal returns a [Value] that never changes.
 func Literal(value string) Value {
 	secret := NewSecret(value)
 	return func(context.Context) (Secret, error) { return secret, nil }
@@ -18,12 +17,13 @@ func Literal(value string) Value {
 
 // Param is one additional parameter of a token request, such as audience.
 type Param struct {
-	// Name is sent as it is. It must not be one that the grant or the client
-	// authentication sends: no parameter may be sent twice (RFC 6749 section 3.2).
+	// Name is sent unchanged. It must not be a parameter that the grant or the client
+	// authentication sends, because no parameter may be sent twice (RFC 6749 section 3.2).
 	Name string
-	// Value is read for every request. Empty ones are left out.
+	// Value is read for every request. A parameter with an empty value is not sent.
 	Value Value
-	// Requests are the grant types of the token requests that carry it. None: all.
+	// Requests are the grant types of the token requests that carry the parameter. If there are
+	// none, every token request carries it.
 	Requests []string
 }
 

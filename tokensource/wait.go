@@ -8,61 +8,65 @@ import (
 	"time"
 )
 
-// account is what is in memory of an [Account]: the token in use, and the newest known record.
+// account is the state of an [Account] in memory: the token in use, and the newest known record.
 type account struct {
 	handle Account
 	src    *Source
 	name   string
-	key    string // of its stored record
+	key    string // of the stored record
 
-	// cur is the token in use; nil before the first.
+	// cur is the token in use, or nil before the first one.
 	cur atomic.Pointer[live]
-	// kept asks for the token to stay fresh without being used.
+	// kept is true if the token is to be kept fresh even while it is not used.
 	kept atomic.Bool
 
-	// users counts the calls that use the account now, used is the round of [Source.dropIdle] in which it was used last.
+	// users counts the calls that use the account now. used is the round of [Source.dropIdle] in
+	// which the account was last used.
 	users atomic.Int64
 	used  atomic.Int64
 
-	// lastRead is when the stored record was last read; wrote is a digest of what this process stored last; foreign is true
-	// once another process's record was read.
+	// lastRead is when the stored record was last read. wrote is a digest of the record that this
+	// process stored last. foreign is true once this process has read another process's record.
 	lastRead atomic.Int64
 	wrote    atomic.Uint64
 	foreign  atomic.Bool
 
-	// withoutLock is true if the record's lock could not be taken the last time. Only the refresh under way uses it.
+	// withoutLock is true if the record's lock could not be taken the last time. Only the running
+	// refresh uses it.
 	withoutLock bool
 	occupancy
 
-	mu         sync.Mutex // guards what follows; never held during input or output
-	rec        *Record    // nil until first read or obtained
-	dirty      deadline   // when to try again to store rec; zero while it is stored
-	refreshing *refresh   // the refresh under way
+	mu         sync.Mutex // guards the fields below; never held during I/O
+	rec        *Record    // nil until a record was read or obtained
+	dirty      deadline   // when to try again to store rec; zero if rec is stored
+	refreshing *refresh   // the running refresh
 	failed     *failed
-	checking   *storageCheck // the look into the storage under way
+	checking   *storageCheck // the running storage check
 	timer      *time.Timer
 	stopped    bool
 	rejections
 }
 
-// failed is the remembered error of the last refreshes.
+// failed remembers the error of the last refresh. attempts and lost count on from earlier failures.
 type failed struct {
 	err      *Error
-	until    deadline // when the next one may begin
+	until    deadline // when the next refresh may begin
 	attempts int
-	// unasked is true if the provider was not asked because the storage failed, deferred if a token was live then.
+	// unasked is true if the storage failed and the provider was therefore not asked. deferred is
+	// true if a token was live at that time.
 	unasked, deferred bool
-	// lost is the end of lostHurry, if the answer to a refresh was lost since the last success.
+	// lost is the time until which lostHurry applies, if the answer to a refresh was lost since the
+	// last success.
 	lost deadline
 }
 
-// refresh is one refresh under way, shared by all who wait for it.
+// refresh is one running refresh. All its waiting callers share it.
 type refresh struct {
 	done chan struct{}
 	// served is closed if a live token was found in the storage while the refresh goes on.
 	served   chan struct{}
 	isServed bool
-	live     *live // the token that the refresh brought, or that lives on; nil with err
+	live     *live // the new token, or the old one that stays in use; nil with err
 	err      error
 	// rejected is the generation that has to be replaced, or 0.
 	rejected uint64
@@ -76,8 +80,8 @@ func (s *Source) newAccount(name string) *account {
 	return &account{handle: Account{s, name}, src: s, name: name, key: recordKey(s.cfg.Name, name, s.endpoint(), s.cfg.ClientID)}
 }
 
-// token is the slow path of [Account.Token]: there is no token, or it is time to look at the wall clock, at the storage
-// or for a refresh.
+// token is the slow path of [Account.Token]. It runs if there is no token, or if it is time to
+// check the wall clock, to check the storage or to refresh.
 func (a *account) token(ctx context.Context, l *live) (*Token, error) {
 	c := a.src.cfg.Clock
 	if l.token(c) == nil {
@@ -94,8 +98,8 @@ func (a *account) token(ctx context.Context, l *live) (*Token, error) {
 			return tok, nil
 		}
 	case l.refused.Load():
-		// The replacement is worth waiting for. If the refresh fails, the refused token is still the best one: other
-		// requests may succeed with it.
+		// Wait for the replacement. If the refresh fails, the refused token is still the best one:
+		// other requests may succeed with it.
 		if r := a.replacing(); r != nil {
 			if tok, err := a.await(ctx, r, true); err == nil || ctx.Err() != nil {
 				return tok, err
@@ -106,7 +110,7 @@ func (a *account) token(ctx context.Context, l *live) (*Token, error) {
 		a.trigger()
 	}
 	tok := l.token(c)
-	if tok == nil { // it ended during one of the waits above
+	if tok == nil { // the token ended during one of the waits above
 		return a.wait(ctx, l, 0)
 	}
 	if !l.refused.Load() {
@@ -115,8 +119,8 @@ func (a *account) token(ctx context.Context, l *live) (*Token, error) {
 	return tok, nil
 }
 
-// wait joins or begins a refresh and waits for its end. seen is the token in use that is not good enough, or nil;
-// rejected is its generation, if it was refused, or 0.
+// wait joins or begins a refresh and waits for its end. seen is the token in use that is not good
+// enough, or nil. rejected is its generation if it was refused, or else 0.
 func (a *account) wait(ctx context.Context, seen *live, rejected uint64) (*Token, error) {
 	a.mu.Lock()
 	if l := a.cur.Load(); l != seen && l != nil && l.tok.Generation != rejected {
@@ -135,7 +139,7 @@ func (a *account) wait(ctx context.Context, seen *live, rejected uint64) (*Token
 	if known == nil || known.deferred || r == nil {
 		return a.await(ctx, r, rejected != 0)
 	}
-	// The last refresh failed. This one may well succeed, but a caller does not wait as long for it.
+	// The last refresh failed. This one may succeed, but a caller does not wait as long for it.
 	patience, cancel := context.WithTimeout(ctx, probePatience)
 	defer cancel()
 	tok, err := a.await(patience, r, rejected != 0)
@@ -145,9 +149,9 @@ func (a *account) wait(ctx context.Context, seen *live, rejected uint64) (*Token
 	return tok, err
 }
 
-// await waits for r as long as ctx allows. It returns earlier if a live token was found in the storage, unless toItsEnd
-// says that this token is not good enough. The refresh goes on without the caller. A nil r means that the source is
-// closed.
+// await waits for r as long as ctx allows. It returns earlier if a live token was found in the
+// storage, unless toItsEnd says that such a token is not good enough. The refresh goes on without
+// the caller. If r is nil, the source is closed.
 func (a *account) await(ctx context.Context, r *refresh, toItsEnd bool) (*Token, error) {
 	if r == nil {
 		e := errClosed()
@@ -171,7 +175,7 @@ func (a *account) await(ctx context.Context, r *refresh, toItsEnd bool) (*Token,
 		if tok := a.cur.Load().token(a.src.cfg.Clock); tok != nil {
 			return tok, nil
 		}
-		// It ended since, or the account was disconnected.
+		// The served token has ended since, or the account was disconnected.
 		return a.await(ctx, r, true)
 	case <-ctx.Done():
 		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -183,7 +187,7 @@ func (a *account) await(ctx context.Context, r *refresh, toItsEnd bool) (*Token,
 	}
 }
 
-// startLocked returns the refresh under way, or begins one; nil if the source is closed.
+// startLocked returns the running refresh, or begins one. It returns nil if the source is closed.
 func (a *account) startLocked(rejected uint64) *refresh {
 	if a.refreshing != nil {
 		a.refreshing.rejected = max(a.refreshing.rejected, rejected)
@@ -197,7 +201,8 @@ func (a *account) startLocked(rejected uint64) *refresh {
 	return a.refreshing
 }
 
-// stop ends the timer for good, and tries once more to store what was not stored yet. No refresh is under way any more.
+// stop ends the timer for good, and tries once more to store a record that was not stored yet. It
+// is called when no refresh is running any more.
 func (a *account) stop() {
 	a.mu.Lock()
 	a.stopped = true

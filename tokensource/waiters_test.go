@@ -16,7 +16,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// Callers at once on a cold start share one token request and its result.
+// Concurrent callers at a cold start share one token request and its result.
 func TestColdStartIsOneRequest(t *testing.T) {
 	for name, delay := range map[string]time.Duration{"slow": 2 * time.Second, "instant": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -40,8 +40,8 @@ func TestColdStartIsOneRequest(t *testing.T) {
 	}
 }
 
-// The same many times with real threads: a caller that looked before the token came
-// and acts after it must not ask for another.
+// The same many times with real threads. A caller that looked before the token came and acts after
+// it must not cause another request.
 func TestColdStartRace(t *testing.T) {
 	for range 300 {
 		ep := &endpoint{}
@@ -55,7 +55,7 @@ func TestColdStartRace(t *testing.T) {
 	}
 }
 
-// With the provider down, callers at once share one request and its error.
+// If the provider is down, concurrent callers share one request and its error.
 func TestErrorIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := refused(http.StatusServiceUnavailable, "")
@@ -76,8 +76,8 @@ func TestErrorIsShared(t *testing.T) {
 	})
 }
 
-// Each waiter keeps its own deadline, a cancelled one its own error; the request goes on for
-// all of them, and its token is kept and stored.
+// Each waiting caller has its own deadline, and a cancelled caller gets its own context's error.
+// The request goes on for all of them, and its token is kept and stored.
 func TestWaitersKeepTheirDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answer := rotated(1, time.Hour)
@@ -112,8 +112,8 @@ func TestWaitersKeepTheirDeadlines(t *testing.T) {
 	})
 }
 
-// Close waits for the refresh under way and its saving. Nothing starts afterwards; live
-// tokens serve on.
+// Close waits for the running refresh and its storing. Nothing starts afterwards, and live tokens
+// are still served.
 func TestCloseWaitsForRefreshAndSaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answer := rotated(1, time.Minute)
@@ -152,8 +152,8 @@ func TestCloseWaitsForRefreshAndSaving(t *testing.T) {
 	})
 }
 
-// A closed source leaves no goroutine and no timer: the bubble could not end with one, and
-// outside of one the count of goroutines is as before.
+// A closed source leaves no goroutine and no timer. The bubble could not end with one left. Outside
+// of a bubble the number of goroutines is as before.
 func TestCloseLeavesNoGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, script := range []reply{granted(1, time.Hour), refused(503, ""), {delay: time.Hour}} {
@@ -208,7 +208,7 @@ func TestAccountsAreIndependent(t *testing.T) {
 	})
 }
 
-// However many accounts ask at once, a provider has no more than 16 requests to deal with.
+// However many accounts need a token at once, a provider gets at most 16 concurrent requests.
 func TestParallelRequestsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -240,8 +240,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// A caller that found the token ended, or due, and only acts once another has replaced it,
-// takes the replacement.
+// A caller found that the token had ended or was due. Before it acts, another caller replaces the
+// token. The first caller gets the replacement.
 func TestCallerOvertakenByARefresh(t *testing.T) {
 	for name, after := range map[string]time.Duration{"ended": 2 * time.Hour, "due": 55 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
@@ -252,7 +252,7 @@ func TestCallerOvertakenByARefresh(t *testing.T) {
 				base := time.Now()
 				clock := tokensource.Clock{Elapsed: func() time.Duration {
 					at := time.Since(base)
-					if overtake.CompareAndSwap(true, false) { // between a caller's look and its deed
+					if overtake.CompareAndSwap(true, false) { // between a caller's check and its action
 						_, _ = src.Token(t.Context())
 						synctest.Wait()
 					}
@@ -271,8 +271,8 @@ func TestCallerOvertakenByARefresh(t *testing.T) {
 	}
 }
 
-// A provider that hangs makes its first callers wait. The later ones get the error
-// that is known by then, and soon; the one that it answers again gets its token.
+// The first callers wait for a provider that hangs. Later callers soon get the known error. When
+// the provider answers again, the caller gets its token.
 func TestHangingProvider(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := func(int, url.Values) reply { return reply{delay: time.Hour} }

@@ -14,8 +14,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// What a provider told one process about when to come back holds for all on one storage,
-// whatever the grant, and as long as it said.
+// If a provider tells one process when to come back, all processes on the same storage wait for as
+// long as it said, whatever the grant.
 func TestAllProcessesKeepToRetryAfter(t *testing.T) {
 	for name, edit := range map[string]func(*tokensource.Config){
 		"client_credentials": func(*tokensource.Config) {},
@@ -50,14 +50,14 @@ func TestAllProcessesKeepToRetryAfter(t *testing.T) {
 						for _, src := range []*tokensource.Source{one, other, one, other} {
 							_, err := src.Token(context.Background())
 							if err == nil && time.Since(began) >= 7*time.Second {
-								return // it waited for the mark of the first to lapse, and that took as long
+								return // it waited until the first process's mark lapsed, which took as long
 							}
 							var failure *tokensource.Error
 							if !errors.As(err, &failure) {
 								t.Fatalf("%v, after %d token requests", err, ep.count())
 							}
 							if failure.Class != tokensource.ClassWait || failure.RetryAt.Sub(began) < 6900*time.Millisecond || failure.RetryAt.Sub(began) > 8*time.Second {
-								t.Fatalf("%v, to be tried again after %v", err, failure.RetryAt.Sub(began))
+								t.Fatalf("%v, RetryAt after %v", err, failure.RetryAt.Sub(began))
 							}
 						}
 						if n := ep.count(); n != 1 {
@@ -66,7 +66,7 @@ func TestAllProcessesKeepToRetryAfter(t *testing.T) {
 						advance(8500 * time.Millisecond)
 						for _, src := range []*tokensource.Source{other, one} {
 							if _, err := src.Token(context.Background()); err != nil {
-								t.Errorf("after it: %v", err)
+								t.Errorf("after the wait: %v", err)
 							}
 						}
 					})
@@ -76,7 +76,7 @@ func TestAllProcessesKeepToRetryAfter(t *testing.T) {
 	}
 }
 
-// An account that is told to wait holds up no other.
+// If one account is told to wait, other accounts do not wait.
 func TestRetryAfterIsOneAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{}
@@ -99,7 +99,8 @@ func TestRetryAfterIsOneAccounts(t *testing.T) {
 	})
 }
 
-// A lock-out is the client's, and so that of all processes and accounts at the same token URL.
+// A lock-out applies to the client, and therefore to all processes and accounts with the same token
+// URL.
 func TestAllProcessesKeepToALockOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{}
@@ -126,12 +127,12 @@ func TestAllProcessesKeepToALockOut(t *testing.T) {
 		}
 		advance(2 * time.Minute)
 		if _, err := other.Account("b").Token(context.Background()); err != nil {
-			t.Errorf("after it: %v", err)
+			t.Errorf("after the lock-out: %v", err)
 		}
 	})
 }
 
-// A note that is damaged, too far off or out of reach keeps nobody from asking.
+// A note that is damaged, or whose time is past or too far away, does not prevent a token request.
 func TestNotesThatDoNotCount(t *testing.T) {
 	for name, spoil := range map[string]func(data []byte) []byte{
 		"damaged":  func(data []byte) []byte { return data[:len(data)/2] },
@@ -161,7 +162,7 @@ func TestNotesThatDoNotCount(t *testing.T) {
 				data, _ := storage.Load(context.Background(), keys[0])
 				_ = storage.Store(context.Background(), keys[0], spoil(data))
 				if _, err := newSource(t, ep, with).Token(context.Background()); err != nil {
-					t.Errorf("it kept somebody from asking: %v", err)
+					t.Errorf("the note prevented a token request: %v", err)
 				}
 			})
 		})

@@ -25,15 +25,15 @@ func count(t *testing.T, h http.HandlerFunc) (base string, n *atomic.Int64) {
 	n = new(atomic.Int64)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n.Add(1)
-		_, _ = io.Copy(io.Discard, r.Body) // only then does a server notice that its client left
+		_, _ = io.Copy(io.Discard, r.Body) // a server notices that its client left only after that
 		h(w, r)
 	}))
 	t.Cleanup(srv.Close)
 	return srv.URL, n
 }
 
-// pipes serves h over connections in memory, and returns the way to it. In a bubble their
-// waiting ends on the bubble's clock, however busy the machine is.
+// pipes serves h over connections in memory, and returns a transport to it. In a bubble, waits on
+// these connections follow the bubble's clock, however busy the machine is.
 func pipes(t *testing.T, h http.HandlerFunc) *http.Transport {
 	t.Helper()
 	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
@@ -51,7 +51,7 @@ func pipes(t *testing.T, h http.HandlerFunc) *http.Transport {
 	return &http.Transport{DisableKeepAlives: true, DialContext: l.dial}
 }
 
-// pipeListener is a listener whose connections are those of [net.Pipe].
+// pipeListener is a listener whose connections come from [net.Pipe].
 type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -86,7 +86,7 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return new(net.UnixAddr) }
 
-// measured counts the bytes of bodies that are read, as the reader gets them.
+// measured counts the bytes of bodies as their reader gets them.
 type measured struct {
 	http.RoundTripper
 	read atomic.Int64
@@ -120,8 +120,8 @@ func hangUp(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// Whatever the provider does to a request, it gets that request once per attempt, over
-// real connections too; no second way of authentication is tried.
+// Whatever the provider does with a request, it gets the request once per attempt, even over real
+// connections. No second method of authentication is tried.
 func TestOnePostPerAttempt(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{
 		"closes":  func(w http.ResponseWriter, _ *http.Request) { hangUp(w) },
@@ -144,7 +144,7 @@ func TestOnePostPerAttempt(t *testing.T) {
 	}
 }
 
-// A provider that never answers gets one request, too.
+// A provider that never answers gets only one request as well.
 func TestOnePostToAProviderThatHangs(t *testing.T) {
 	for _, format := range tokensource.BodyFormats {
 		t.Run(string(format), func(t *testing.T) {
@@ -165,7 +165,7 @@ func TestOnePostToAProviderThatHangs(t *testing.T) {
 	}
 }
 
-// A redirected token request goes nowhere else, whatever the status.
+// A token request that is redirected is not sent anywhere else, whatever the status.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	for _, status := range []int{300, 301, 302, 303, 304, 307, 308} {
 		elsewhere, stray := count(t, func(http.ResponseWriter, *http.Request) {})
@@ -183,8 +183,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// An answer has a size, also when it grows from a small compressed one: no more of it is read.
-// TestTimeOfAnAnswer is about the other limit.
+// The size of a response is limited, even if it grows from a small compressed one. The client stops
+// reading at the limit. TestTimeOfAnAnswer tests the other limit.
 func TestLimitsOfAnAnswer(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{
 		"endless": func(w http.ResponseWriter, r *http.Request) {
@@ -226,7 +226,7 @@ func TestLimitsOfAnAnswer(t *testing.T) {
 	}
 }
 
-// An answer has a time to end in.
+// The time of a response is limited.
 func TestTimeOfAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int64
@@ -258,7 +258,7 @@ func TestTimeOfAnAnswer(t *testing.T) {
 	})
 }
 
-// A server whose certificate nobody vouches for gets nothing, and the operator is told.
+// A server whose certificate is not trusted gets nothing, and the error is of class operator.
 func TestUntrustedCertificate(t *testing.T) {
 	got := new(atomic.Int64)
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { got.Add(1) }))
@@ -272,7 +272,7 @@ func TestUntrustedCertificate(t *testing.T) {
 	}
 }
 
-// A port where nobody listens is no lost answer.
+// A port on which no server listens is not a lost answer.
 func TestNobodyListens(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -285,8 +285,8 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
-// What stands in the way of a token request is said as far as it is known, with the place that it is
-// about and without the rest of its URL.
+// If a token endpoint cannot be reached, the error says why as far as that is known. It names the
+// endpoint's origin and not the rest of its URL.
 func TestUnreachableTokenEndpoint(t *testing.T) {
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()

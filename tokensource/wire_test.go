@@ -16,13 +16,13 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// sent is a request as it came over the wire.
+// sent is a request as the server received it.
 type sent struct {
 	method, path, query, body string
 	header                    http.Header
 }
 
-// server returns the URL of a token endpoint that notes what it gets and grants tokens.
+// server returns the URL of a token endpoint that records requests and grants tokens.
 func server(t *testing.T, got *[]sent) string {
 	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -37,7 +37,7 @@ func server(t *testing.T, got *[]sent) string {
 const (
 	oddID     = "id:%+ @ü"
 	oddSecret = "s:%+ @ü&=\""
-	// The two form-encoded, as RFC 6749 section 2.3.1 and appendix B have it.
+	// Both form-encoded, as in RFC 6749 section 2.3.1 and appendix B.
 	oddIDForm     = "id%3A%25%2B+%40%C3%BC"
 	oddSecretForm = "s%3A%25%2B+%40%C3%BC%26%3D%22"
 )
@@ -46,13 +46,13 @@ func basic(user, password string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
-// The exact form of the request, for every way of client authentication in every body
-// format. A query that token_url has stands in front; nothing is sent twice.
+// The exact form of the request, for every method of client authentication in every body format.
+// The query of token_url comes first. Nothing is sent twice.
 func TestFormOfTheRequest(t *testing.T) {
 	const grant = "audience=https%3A%2F%2Fapi.example.com&grant_type=client_credentials&scope=a+b%3Ac"
 	jsonGrant := map[string]string{"audience": "https://api.example.com", "grant_type": "client_credentials", "scope": "a b:c"}
 	credentials := "client_id=" + oddIDForm + "&client_secret=" + oddSecretForm
-	// Sorted by name, as form encoders do.
+	// The parameters are sorted by name, as form encoders do.
 	between := func(credentials string) string {
 		return strings.Replace(grant, "&grant_type", "&"+credentials+"&grant_type", 1)
 	}
@@ -148,8 +148,8 @@ func wantJSON(t *testing.T, body string, want map[string]string, credentials []s
 	}
 }
 
-// A refresh sends its token and no scope; other separators and repeated resources are
-// sent as configured.
+// A refresh sends its refresh token and no scope. Other separators and repeated resources are sent
+// as configured.
 func TestFormOfOtherRequests(t *testing.T) {
 	form := func(t *testing.T, edit func(*tokensource.Config)) url.Values {
 		var got []sent
@@ -200,7 +200,7 @@ func TestFormOfOtherRequests(t *testing.T) {
 	}
 }
 
-// withEmptyParam is a grant that has nothing to say in one of its parameters.
+// withEmptyParam is a grant with an empty parameter.
 type withEmptyParam struct{ tokensource.ClientCredentials }
 
 func (g withEmptyParam) Next(ctx context.Context, rec *tokensource.Record) (tokensource.Request, error) {
@@ -209,7 +209,7 @@ func (g withEmptyParam) Next(ctx context.Context, rec *tokensource.Record) (toke
 	return req, err
 }
 
-// What would send a parameter twice (RFC 6749 section 3.2) is not sent at all.
+// A request that would contain a parameter twice (RFC 6749 section 3.2) is not sent at all.
 func TestNoParameterTwice(t *testing.T) {
 	for name, edit := range map[string]func(*tokensource.Config){
 		"a parameter of the grant": func(cfg *tokensource.Config) {

@@ -10,10 +10,10 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// An account that is disconnected while somebody asks for its token has none: nobody stumbles
-// over the one that was there a moment ago.
+// If an account is disconnected while a caller gets its token, the caller gets none. No caller
+// fails over the token that existed a moment ago.
 func TestTokenTakenAwayMeanwhile(t *testing.T) {
-	for look := range int64(2) { // the looks at the clock before the account is held
+	for look := range int64(2) { // the clock readings before the account is held
 		synctest.Test(t, func(t *testing.T) {
 			var left atomic.Int64
 			var src *tokensource.Source
@@ -35,8 +35,8 @@ func TestTokenTakenAwayMeanwhile(t *testing.T) {
 	}
 }
 
-// Who waits for a token that another process's login brought, and that is taken away before
-// it can be handed out, gets the error.
+// A caller waits for a token that another process's login brought. If that token is taken away
+// before it can be handed out, the caller gets the error.
 func TestServedTokenTakenAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := &tokensource.MemoryStorage{}

@@ -18,22 +18,22 @@ func init() {
 			"https://api.accelo.com/docs/",
 			"https://affinitylive.jira.com/wiki/pages/viewpage.action?pageId=42762277",
 		},
-		// Register: the API control panel of one's own deployment; no fixed address.
+		// Register: the API control panel of the user's deployment, which has no fixed address.
 
-		// docs: installed and web applications have a code and a refresh token, service
-		// applications have client_credentials and none.
+		// docs: installed and web applications have the code grant and a refresh token. Service
+		// applications have client_credentials and no refresh token.
 		Grants: []string{GrantAuthorizationCode, GrantClientCredentials, GrantRefreshToken},
-		// docs, "OAuth2.0 URI". The host is the deployment of the user.
+		// docs, "OAuth2.0 URI". The host is the host of the user's deployment.
 		AuthorizeURL: "https://{deployment}.api.accelo.com/oauth2/v0/authorize",
 		TokenURL:     "https://{deployment}.api.accelo.com/oauth2/v0/token",
 		RevokeURL:    "https://{deployment}.api.accelo.com/oauth2/v0/revoke",
-		// wiki and docs want HTTP Basic. The header that docs show decodes to id:secret as they
-		// are, with an @ that RFC 6749 section 2.3.1 would have made %40.
+		// wiki and docs require HTTP Basic. The header in docs decodes to id:secret unencoded, with
+		// an @ that RFC 6749 section 2.3.1 would have encoded as %40.
 		ClientAuth:             AuthBasicRaw,
 		ClientAuthAlternatives: []ClientAuth{AuthQuery}, // wiki: "as a last option"
 		BodyFormat:             BodyForm,                // docs: Content-Type of the samples
 
-		// docs: optional, and read(all) by default. Left out, so that nothing depends on how
+		// docs: optional, and read(all) by default. It is left out, so that nothing depends on how
 		// parentheses are encoded.
 		KnownScopes: []Scope{
 			{"read(all)", "read what the user may read; the default"},
@@ -42,12 +42,12 @@ func init() {
 			{"write(companies,contacts)", "read and write the resources named"},
 		},
 		ScopeSeparator: ",", // wiki: "concatenated and delimited by a comma"
-		// wiki: an installed application's user is shown a PIN. A web application's user overrides
-		// this with the redirect URL that is registered.
+		// wiki: the provider shows a PIN to the user of an installed application. The user of a web
+		// application overrides this with the registered redirect URL.
 		RedirectURL: RedirectManual,
-		PKCE:        PKCES256, // the pages are silent, and an unknown parameter is ignored
+		PKCE:        PKCES256, // the pages do not mention it, and an unknown parameter is ignored
 
-		// wiki: the header is preferred, the query works. docs: both is an error.
+		// wiki: the header is preferred, and the query works too. docs: both at once is an error.
 		Inject:             Injection{PlaceHeader, "Authorization", "Bearer"},
 		InjectAlternatives: []Injection{{PlaceQuery, "_bearer_token", ""}},
 		Destinations:       []string{"https://{deployment}.api.accelo.com"}, // docs: /api/v0/…
@@ -56,16 +56,16 @@ func init() {
 			Name:  "deployment",
 			Title: "Deployment",
 			Help:  "The first part of the address at which you use Accelo: planet-express for planet-express.accelo.com.",
-			// The characters are those that integrations in the field allow; at most 63 of them
-			// make a label of a host's name (RFC 1035 section 2.3.4).
+			// The characters are those that integrations in the field allow. A label of a host name
+			// has at most 63 of them (RFC 1035 section 2.3.4).
 			Pattern:    "^[a-z0-9_-]{1,63}$",
 			Allowed:    "lower-case letters, digits, - and _",
-			Example:    "planet-express", // of docs
+			Example:    "planet-express", // from docs
 			PerAccount: true,             // docs: one client serves many deployments
 		}},
 
 		DefaultLifetime: 30 * 24 * time.Hour, // docs: "defaults to 30 days"
-		// docs list it with the exchange and with client_credentials, not with the refresh.
+		// docs list it for the exchange and for client_credentials, not for the refresh.
 		LifetimeParam: TokenParam{Name: "expires_in", Requests: []string{GrantAuthorizationCode, GrantClientCredentials}},
 		// docs: "if you still have a valid token, you may request a new token using the refresh
 		// token".

@@ -27,21 +27,22 @@ func init() {
 		ClientAuth:  AuthPost, // flow and refresh list id and secret among the POST parameters
 		BodyFormat:  BodyForm,
 
-		// Scopes: the pages name none. The pages are silent on PKCE, and an unknown parameter is
-		// ignored. If the server is what its answers look like (see below), it does ignore it.
+		// Scopes: the pages name none. The pages do not mention PKCE, and an unknown parameter is
+		// ignored. The server ignores it too if it is the library that its answers suggest (see
+		// below).
 		PKCE: PKCES256,
 
-		// flow: token_type Bearer. Public clients are seen to send the bare token.
+		// flow: token_type Bearer. Some public clients send the bare token.
 		Inject:             Injection{PlaceHeader, "Authorization", "Bearer"},
 		InjectAlternatives: []Injection{{PlaceHeader, "Authorization", ""}},
 		// Known from public clients: GET /users/me and POST /maps on this host.
 		Destinations: []string{"https://api.biggerplate.com"},
 
 		DefaultLifetime: time.Hour, // flow: "usually 1 hour"
-		// The answer of flow has exactly the members, their order and the token length of
-		// league/oauth2-server 3 (https://github.com/thephpleague/oauth2-server), in which a dead
-		// refresh token is invalid_request. Read as such after a refresh only, where a request that
-		// is really malformed would have failed before.
+		// The response in flow has exactly the members, member order and token length of
+		// league/oauth2-server 3 (https://github.com/thephpleague/oauth2-server). That library
+		// reports a dead refresh token as invalid_request. The code is read this way after a
+		// refresh only. There a request that is really malformed would have failed earlier.
 		DeadGrantErrors: []string{"invalid_request"},
 
 		Notes: []string{

@@ -20,13 +20,14 @@ const (
 	verifier     = "a-verifier-of-more-than-the-43-characters-that-are-needed"
 )
 
-// client is one that knows nothing but a preset: whatever it sends comes from there.
+// client is an OAuth client that knows only a preset: everything that it sends comes from the
+// preset.
 type client struct {
 	t      *testing.T
 	p      Preset
 	emu    *tokensourcetest.Provider
 	at     tokensourcetest.Endpoints
-	scopes []string // in place of the preset's; nil: those
+	scopes []string // instead of the preset's scopes; nil: the preset's
 }
 
 // newClient starts the emulator for one grant of a preset.
@@ -34,7 +35,7 @@ func newClient(t *testing.T, p Preset, grant string) *client {
 	t.Helper()
 	cfg := tokensourcetest.ProviderConfig{LockOut: tokensourcetest.LockOut{Failures: 3}}
 	if grant == GrantClientCredentials && p.Name == tokensourcetest.Accelo {
-		cfg.Application = tokensourcetest.ApplicationService // whose type decides the grant
+		cfg.Application = tokensourcetest.ApplicationService // the type of the application decides the grant
 	}
 	emu := tokensourcetest.StartProvider(t, p.Name, cfg)
 	return &client{t: t, p: p, emu: emu, at: emu.Endpoints()}
@@ -51,7 +52,7 @@ func (c *client) scope() string {
 	return strings.Join(scopes, separator)
 }
 
-// authorize sends the user to the provider and returns what comes back.
+// authorize sends the user to the provider and returns the result.
 func (c *client) authorize(responseType string) tokensourcetest.Consent {
 	c.t.Helper()
 	params := url.Values{"client_id": {c.emu.ClientID()}, "response_type": {responseType}, "state": {"a state"}}
@@ -76,7 +77,7 @@ func (c *client) authorize(responseType string) tokensourcetest.Consent {
 	return consent
 }
 
-// code is an authorization code or PIN, or empty if the provider refused.
+// code returns an authorization code or PIN, or an empty string if the provider refused.
 func (c *client) code() string {
 	c.t.Helper()
 	consent := c.authorize("code")
@@ -90,7 +91,7 @@ func (c *client) code() string {
 	return u.Query().Get("code")
 }
 
-// answer is one of the token endpoint.
+// answer is a response of the token endpoint.
 type answer struct {
 	status  int
 	members map[string]any
@@ -101,8 +102,7 @@ func (a answer) text(name string) string {
 	return text
 }
 
-// token makes one token request with the preset's client authentication, format and
-// parameters.
+// token sends one token request with the preset's client authentication, format and parameters.
 func (c *client) token(grant string, params url.Values) answer {
 	c.t.Helper()
 	params.Set("grant_type", grant)
@@ -177,7 +177,7 @@ func (c *client) send(method, to, body string, header http.Header) answer {
 	return a
 }
 
-// exchange trades a code in.
+// exchange redeems a code.
 func (c *client) exchange(code string, more ...string) answer {
 	c.t.Helper()
 	params := url.Values{"code": {code}}
@@ -198,7 +198,7 @@ func (c *client) refresh(token string) answer {
 	return c.token(GrantRefreshToken, url.Values{"refresh_token": {token}})
 }
 
-// call presents a token at one place, and returns the API's status.
+// call sends a token in one place of an API request, and returns the status of the response.
 func (c *client) call(token string, place Injection) int {
 	c.t.Helper()
 	to, header := c.at.API+"/x", http.Header{}
@@ -210,7 +210,7 @@ func (c *client) call(token string, place Injection) int {
 	return c.send(http.MethodGet, to, "", header).status
 }
 
-// wantUsable checks that the API takes a token wherever the preset says.
+// wantUsable checks that the API accepts a token in every place that the preset names.
 func (c *client) wantUsable(token string) {
 	c.t.Helper()
 	if token == "" {

@@ -14,8 +14,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// Every grant of every preset works at the provider's emulator, by every way of
-// client authentication that the preset names, and with nothing but its data.
+// Every grant of every preset works at the provider's emulator, with every method of client
+// authentication that the preset names, and without any other knowledge than the preset.
 func TestEmulatorsAcceptThePresets(t *testing.T) {
 	for _, p := range All() {
 		auths := append([]ClientAuth{p.ClientAuth}, p.ClientAuthAlternatives...)
@@ -96,7 +96,7 @@ func testRefreshToken(c *client) {
 	if c.p.LockOut.Code == "" {
 		return
 	}
-	for range 5 { // more than the emulator allows
+	for range 5 { // more attempts than the emulator allows
 		dead = c.refresh("no")
 	}
 	if dead.text(c.p.LockOut.Member) != c.p.LockOut.Code {
@@ -126,7 +126,7 @@ func testImplicit(c *client) {
 	}
 }
 
-// wantLifetime checks that the preset's lifetime is the one that is answered.
+// wantLifetime checks that the emulator answers with the preset's lifetime.
 func (c *client) wantLifetime(a answer) {
 	c.t.Helper()
 	stated, there := a.members["expires_in"]
@@ -149,8 +149,8 @@ func (c *client) wantAskedLifetime(a answer) {
 	}
 }
 
-// The emulators are strict enough to notice each thing that a preset says: without
-// it, no token comes.
+// The emulators are strict enough to detect each value of a preset: without it, they issue no
+// token.
 func TestEmulatorsRefuseOtherPresets(t *testing.T) {
 	for name, test := range map[string]struct {
 		preset string
@@ -184,25 +184,25 @@ func TestEmulatorsRefuseOtherPresets(t *testing.T) {
 				return
 			}
 			if a := c.exchange(code); a.status == http.StatusOK || a.text("access_token") != "" {
-				t.Errorf("a token came: %v", a.members)
+				t.Errorf("the emulator issued a token: %v", a.members)
 			}
 		})
 	}
 }
 
-// What a refresh must not carry is refused as well.
+// Parameters that a refresh must not have are refused as well.
 func TestEmulatorsRefuseExchangeParametersOnRefresh(t *testing.T) {
 	for _, name := range []string{"tinyemail", "biggerplate"} {
 		p := mustGet(t, name)
 		c := newClient(t, p, GrantRefreshToken)
 		c.p.TokenParams[0].Requests = nil
 		if a := c.refresh(c.exchange(c.code()).text("refresh_token")); a.status == http.StatusOK {
-			t.Errorf("%s: a token came", name)
+			t.Errorf("%s: the emulator issued a token", name)
 		}
 	}
 }
 
-// A token source can be configured with what a preset says.
+// A token source can be configured from a preset.
 func TestTokenSourcesUnderstandPresets(t *testing.T) {
 	for _, p := range All() {
 		for _, grant := range []string{GrantClientCredentials, GrantRefreshToken} {

@@ -80,8 +80,8 @@ func (p Preset) Variable(name string) (Variable, error) {
 	return Variable{}, fmt.Errorf("variable %s is not known; provider %s has %s", name, p.Name, strings.Join(known, ", "))
 }
 
-// walk calls part for each part of text that ends in a variable, and for the rest, with an empty
-// name.
+// walk calls part for each piece of text that ends in a variable. For the rest of text it calls
+// part with an empty name.
 func walk(text string, part func(literal, name string) error) error {
 	rest := text
 	for {

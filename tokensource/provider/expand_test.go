@@ -34,8 +34,8 @@ func TestExpand(t *testing.T) {
 	}
 }
 
-// Each of these would, if let through, send a client secret or a token to a host
-// or path that the preset's author did not write.
+// If one of these were accepted, a client secret or a token would be sent to a host or path that
+// the preset's author did not write.
 func TestExpandRefusesInjection(t *testing.T) {
 	p, _ := Get("accelo")
 	for _, value := range []string{
@@ -45,7 +45,7 @@ func TestExpandRefusesInjection(t *testing.T) {
 	} {
 		got, err := p.Expand(p.TokenURL, map[string]string{"deployment": value})
 		if err == nil {
-			t.Errorf("%q was let through: %s", value, got)
+			t.Errorf("%q was accepted: %s", value, got)
 			continue
 		}
 		for _, want := range []string{"deployment", "lower-case letters, digits, - and _", "planet-express"} {
@@ -89,8 +89,8 @@ func TestExpandErrors(t *testing.T) {
 	}
 }
 
-// A pattern holds the whole value even where its author forgot what an
-// alternative or a flag means.
+// A pattern must match the whole value, even if its author overlooked the effect of an alternative
+// or a flag.
 func TestPatternsHoldTheWholeValue(t *testing.T) {
 	for _, pattern := range []string{"[a-z]+", "^a$|b", "(?m)^a$"} {
 		v := Variable{Name: "tenant", Pattern: pattern}
@@ -102,7 +102,7 @@ func TestPatternsHoldTheWholeValue(t *testing.T) {
 	}
 }
 
-// Whatever value is let through, the host ends as the preset says.
+// For every accepted value, the host ends as the preset says.
 func FuzzExpand(f *testing.F) {
 	p, _ := Get("accelo")
 	for _, seed := range []string{"acme", "evil.com/", "a.b", "..", "A", "", "a@b", "a#"} {

@@ -35,7 +35,7 @@ func TestNamesAndAliases(t *testing.T) {
 	for _, p := range All() {
 		for _, name := range append([]string{p.Name}, p.Aliases...) {
 			if seen[name] {
-				t.Errorf("%s comes twice", name)
+				t.Errorf("%s is listed twice", name)
 			}
 			seen[name] = true
 			if got, ok := Get(name); !ok || got.Name != p.Name {
@@ -53,7 +53,7 @@ func TestNamesAndAliases(t *testing.T) {
 	}
 }
 
-// What one caller does to a preset must not reach another one.
+// A change that one caller makes to a preset must not reach another caller.
 func TestPresetsAreCopies(t *testing.T) {
 	for _, name := range Names() {
 		before, _ := Get(name)

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// presets holds the presets by name, and names their names by name and alias. Both are complete
+// presets holds the presets by name. names maps each name and alias to a name. Both are complete
 // before main begins and do not change.
 var (
 	presets = map[string]Preset{}

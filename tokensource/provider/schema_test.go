@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	// plainName is what presets and variables are called.
+	// plainName matches the names of presets and variables.
 	plainName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
 	// requestWords are the grants that are also the grant_type of a token request.
@@ -19,8 +19,9 @@ var (
 	placeWords    = []string{PlaceHeader, PlaceQuery}
 	rotationWords = []string{RotationUnknown, RotationYes, RotationNo}
 
-	// sentToAuthorize and sentToToken are the parameters that the grants themselves
-	// send. grant_type is none of an authorize URL, though one provider wants it there.
+	// sentToAuthorize and sentToToken are the parameters that the grants themselves send.
+	// grant_type is not a parameter of an authorization request, although one provider requires it
+	// there.
 	sentToAuthorize = []string{
 		"client_id", "code_challenge", "code_challenge_method", "redirect_uri", "response_type", "scope", "state",
 	}
@@ -29,9 +30,10 @@ var (
 	}
 )
 
-// Validate is the schema that every preset is held to. It reports everything that is wrong with a preset, or nil: what the
-// grants need is there, words are known, URLs are https, variables are declared
-// and their patterns let nothing through that could change a URL's host.
+// Validate checks a preset against the schema. It reports everything that is wrong, or returns nil.
+// The schema says that everything that the grants need is set, that words are known, that URLs use
+// https, that variables are declared, and that their patterns allow no value that could change a
+// URL's host.
 func (p Preset) Validate() error {
 	var problems []error
 	report := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
@@ -134,7 +136,7 @@ func (p Preset) validateRequests(report reporter) {
 		auths = append(auths, p.ClientAuth)
 	}
 	for _, auth := range auths {
-		report.word("ClientAuth", string(auth), words(ClientAuths[:len(ClientAuths)-1])) // a preset's client has a secret
+		report.word("ClientAuth", string(auth), words(ClientAuths[:len(ClientAuths)-1])) // presets have a secret
 	}
 	if p.BodyFormat != "" {
 		report.word("BodyFormat", string(p.BodyFormat), words(BodyFormats))

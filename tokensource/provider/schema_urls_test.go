@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// hostile are values that no variable may take: they end a host's name, or the host.
+// hostile are values that no variable may accept, because they would end a label of a host name, or
+// the host.
 var hostile = []string{"", ".", "..", "a.b", "a/b", "a\\b", "a@b", "a:1", "a?b", "a#b", "a%2fb", "a b", "a\n", "\na", "{a}"}
 
 func (p Preset) validateURLs(report reporter) {

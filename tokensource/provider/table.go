@@ -3,8 +3,8 @@ package provider
 import "strings"
 
 const (
-	columns = 100 // of a line, at most
-	label   = 18  // columns for a row's label
+	columns = 100 // maximum line length
+	label   = 18  // width of a row's label
 )
 
 // table lays text out for a terminal.

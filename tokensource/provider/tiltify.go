@@ -17,13 +17,14 @@ func init() {
 			"https://developers.tiltify.com/docs/api/authorization/client-credentials",
 			"https://developers.tiltify.com/docs/api/authorization/scopes",
 		},
-		// Register: no page of a fixed address is published.
+		// Register: the provider publishes no page with a fixed address.
 
 		Grants:       []string{GrantAuthorizationCode, GrantClientCredentials, GrantRefreshToken}, // user, app
 		AuthorizeURL: "https://v5api.tiltify.com/oauth/authorize",                                 // user
 		TokenURL:     "https://v5api.tiltify.com/oauth/token",                                     // user, app
 		// app shows id and secret in a JSON body. Clients in the field report that Basic is
-		// refused, and so does the server's library (see below), which reads parameters only.
+		// refused. The server's library (see below) would refuse it too, because it reads
+		// parameters only.
 		ClientAuth: AuthPost,
 		BodyFormat: BodyJSON,
 
@@ -32,15 +33,15 @@ func init() {
 			{"public", "read public data; the default"},
 			{"webhooks:write", "manage webhooks"},
 		},
-		PKCE: PKCES256, // the pages are silent, and an unknown parameter is ignored
+		PKCE: PKCES256, // the pages do not mention it, and an unknown parameter is ignored
 
 		Inject:       Injection{PlaceHeader, "Authorization", "Bearer"}, // user
 		Destinations: []string{"https://v5api.tiltify.com"},             // user: /api/public/…, /api/private/…
 
 		DefaultLifetime: 2 * time.Hour, // app and user: expires_in 7200
-		// Tiltify publishes the library it forked, ex_oauth2_provider
+		// Tiltify publishes the library that it forked, ex_oauth2_provider
 		// (https://github.com/Tiltify/ex_oauth2_provider), and its error texts are the library's.
-		// There a bad refresh token is invalid_request, with status 400.
+		// That library reports a bad refresh token as invalid_request with status 400.
 		DeadGrantErrors: []string{"invalid_request"},
 
 		Notes: []string{

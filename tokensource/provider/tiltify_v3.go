@@ -10,20 +10,20 @@ func init() {
 		Summary: "Campaigns and donations at Tiltify, the deprecated API v3: a person logs in once, or the application's own token is brought along.",
 		Docs:    []string{"https://tiltify.github.io/api/topics/authentication.html"},
 
-		// auth: "Getting A User Access Token", "Application Access Tokens". Neither is ever
+		// auth: "Getting A User Access Token", "Application Access Tokens". Neither token is ever
 		// refreshed.
 		Grants:       []string{GrantAuthorizationCode, GrantStatic},
 		AuthorizeURL: "https://tiltify.com/oauth/authorize", // auth
 		TokenURL:     "https://tiltify.com/oauth/token",     // auth
-		// auth: "Basic <base64-encoded(Application ID:Secret Key)>", of id and secret as they are,
-		// and client_id among the fields of the form too.
+		// auth: "Basic <base64-encoded(Application ID:Secret Key)>", with id and secret unencoded,
+		// and client_id in the form as well.
 		ClientAuth:    AuthBasicRaw,
 		ClientIDParam: true,
 		BodyFormat:    BodyForm, // auth: "in Form Data format"
 
-		Scopes:      []string{"public"}, // auth: the default, and that of the sample
+		Scopes:      []string{"public"}, // auth: the default, also used in the sample
 		KnownScopes: []Scope{{"public", "what the public may see, and the user's own profile; the default"}},
-		PKCE:        PKCES256, // the page is silent, and an unknown parameter is ignored
+		PKCE:        PKCES256, // the page does not mention it, and an unknown parameter is ignored
 
 		Inject:       Injection{PlaceHeader, "Authorization", "Bearer"}, // auth
 		Destinations: []string{"https://tiltify.com"},                   // known from public clients: /api/v3/…

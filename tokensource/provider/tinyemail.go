@@ -9,27 +9,27 @@ func init() {
 		Title:   "tinyEmail",
 		Summary: "Customers and campaigns at tinyEmail: a person logs in, and refresh tokens do the rest.",
 		Docs:    []string{"https://tinyemail.readme.io/reference/oauth-flow"},
-		// Register: oauth says by support channel or in-app chat; there is no page.
+		// Register: according to oauth, by support channel or in-app chat. There is no page.
 
-		Grants: []string{GrantAuthorizationCode, GrantRefreshToken}, // oauth, both
-		// oauth, all of these, as whole URLs with their parameters:
+		Grants: []string{GrantAuthorizationCode, GrantRefreshToken}, // oauth: both
+		// oauth shows all of these as whole URLs with their parameters:
 		AuthorizeURL:    "https://api.tinyemail.com/api/authorization-server/oauth/authorize",
 		TokenURL:        "https://api.tinyemail.com/api/authorization-server/oauth/token",
 		AuthorizeParams: []Param{{"grant_type", "authorization_code"}},
-		// The URL of the exchange has it, the one of the refresh has not.
+		// The URL of the exchange has this parameter, and the URL of the refresh does not.
 		TokenParams: []TokenParam{{"response_type", "token", []string{GrantAuthorizationCode}}},
-		// Everything stands in the URL, the secret too.
+		// All parameters are in the URL, including the secret.
 		ClientAuth: AuthQuery,
 		BodyFormat: BodyQuery,
 
 		Scopes:      []string{"import_customers"}, // oauth: the only one
 		KnownScopes: []Scope{{"import_customers", "create, update and get customer resources"}},
-		PKCE:        PKCES256, // the page is silent, and an unknown parameter is ignored
+		PKCE:        PKCES256, // the page does not mention it, and an unknown parameter is ignored
 
 		Inject: Injection{PlaceHeader, "Authorization", "Bearer"}, // oauth
-		// The page says "our API" and names no address. Every address that tinyEmail has published
-		// for its APIs is on this host: https://docs.tinyemail.com/docs/tiny-relay/tinyrelay and
-		// those above.
+		// The page says "our API" and names no address. All addresses that tinyEmail has published
+		// for its APIs are on this host: https://docs.tinyemail.com/docs/tiny-relay/tinyrelay and
+		// the URLs above.
 		Destinations: []string{"https://api.tinyemail.com"},
 
 		// The note on API keys is known from public clients.

@@ -15,15 +15,15 @@ func init() {
 			"https://docs.tiny.plus/api/getting-access/getting-an-access-token",
 			"https://docs.tiny.plus/api/endpoints/companies",
 		},
-		// Register: the oauth page says "provided by tiny+", and no more.
+		// Register: the oauth page says only "provided by tiny+".
 
-		// oauth: "We use the oAuth 2.0 Implicit workflow". simple: a long-life token to take along
+		// oauth: "We use the oAuth 2.0 Implicit workflow". simple: a long-lived token that is sent
 		// as it is.
 		Grants:       []string{GrantImplicit, GrantStatic},
 		AuthorizeURL: "https://api.tiny.plus/oauth/authorize", // oauth
 
-		// oauth: "Set this to read or readwrite": one word, not a list. A user who needs to write
-		// says so.
+		// oauth: "Set this to read or readwrite", so the value is one word and not a list. A user
+		// who needs to write must configure readwrite.
 		Scopes:   []string{"read"},
 		OneScope: true,
 		KnownScopes: []Scope{
@@ -31,9 +31,9 @@ func init() {
 			{"readwrite", "read and write"},
 		},
 		PKCE:           PKCENone,    // there is no code to protect
-		ImplicitAnswer: AnswerQuery, // oauth shows ?token_type=… and not #token_type=…
+		ImplicitAnswer: AnswerQuery, // oauth shows ?token_type=…, not #token_type=…
 
-		// oauth: token_type=Bearer. The pages of the endpoints show the bare token in
+		// oauth: token_type=Bearer. The pages about the endpoints show the bare token in
 		// Authorization.
 		Inject:             Injection{PlaceHeader, "Authorization", "Bearer"},
 		InjectAlternatives: []Injection{{PlaceHeader, "Authorization", ""}},

@@ -8,7 +8,7 @@ import (
 	. "github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// The schema itself must be able to fail: each change breaks a good preset.
+// The schema itself must detect mistakes: each change breaks a good preset.
 func TestValidateFindsMistakes(t *testing.T) {
 	for name, test := range map[string]struct {
 		preset string

@@ -17,31 +17,32 @@ const (
 	GrantStatic = "static"
 )
 
-// ClientAuth is how the client authenticates at the token endpoint, by the names of the OAuth
-// registry (RFC 7591 section 2).
+// ClientAuth is how the client authenticates at the token endpoint. Its values are the names of the
+// OAuth registry (RFC 7591 section 2).
 type ClientAuth string
 
-// The ways of client authentication.
+// The methods of client authentication.
 const (
-	// AuthBasic sends HTTP Basic with id and secret form-encoded first, as RFC 6749 section 2.3.1
+	// AuthBasic sends HTTP Basic with the form-encoded id and secret, as RFC 6749 section 2.3.1
 	// says. It is the default for a client that has a secret.
 	AuthBasic ClientAuth = "client_secret_basic"
-	// AuthBasicRaw sends HTTP Basic with id and secret as they are, for the providers that do not
-	// decode them (RFC 7617 alone).
+	// AuthBasicRaw sends HTTP Basic with the unencoded id and secret, for providers that do not
+	// decode them (they follow only RFC 7617).
 	AuthBasicRaw ClientAuth = "client_secret_basic_raw"
 	// AuthPost sends client_id and client_secret in the body.
 	AuthPost ClientAuth = "client_secret_post"
 	// AuthQuery sends client_id and client_secret in the token URL's query, which servers log. Use
 	// it only if the provider demands it.
 	AuthQuery ClientAuth = "client_secret_query"
-	// AuthNone sends the client_id alone: a public client.
+	// AuthNone sends only the client_id. It is for public clients.
 	AuthNone ClientAuth = "none"
 )
 
-// ClientAuths are the known ways, in the order for messages.
+// ClientAuths lists the known methods in the order in which messages name them.
 var ClientAuths = []ClientAuth{AuthBasic, AuthBasicRaw, AuthPost, AuthQuery, AuthNone}
 
-// OrDefault returns a, or the default for a client that has a secret or has none.
+// OrDefault returns a if it is set. Otherwise it returns the default, which depends on whether the
+// client has a secret.
 func (a ClientAuth) OrDefault(secret bool) ClientAuth {
 	switch {
 	case a != "":
@@ -65,7 +66,7 @@ const (
 	BodyQuery BodyFormat = "query"
 )
 
-// BodyFormats are the known formats, in the order for messages.
+// BodyFormats lists the known formats in the order in which messages name them.
 var BodyFormats = []BodyFormat{BodyForm, BodyJSON, BodyQuery}
 
 const (
@@ -90,12 +91,12 @@ const (
 	PlaceQuery  = "query"
 )
 
-// What becomes of a refresh token when it is used.
+// What happens to a refresh token when it is used.
 const (
 	// RotationUnknown means that the provider has not published it.
 	RotationUnknown = ""
-	// RotationYes means that the answer has a new one, and the old one ends.
+	// RotationYes means that the response has a new refresh token, and the old one ends.
 	RotationYes = "yes"
-	// RotationNo means that it stays valid.
+	// RotationNo means that the refresh token stays valid.
 	RotationNo = "no"
 )

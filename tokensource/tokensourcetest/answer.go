@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// answer is a response before a fault has its say about how it is sent.
+// answer is a response before a fault changes how it is sent.
 type answer struct {
 	status int
 	header http.Header
@@ -19,7 +19,8 @@ type answer struct {
 	stream func(io.Writer) error // after body; nil: nothing
 }
 
-// members is a successful answer (RFC 6749 section 5.1). The caller holds s.mu.
+// members returns the members of a successful response (RFC 6749 section 5.1). The caller holds
+// s.mu.
 func (s *Server) members(issued *issuance, now time.Time) map[string]any {
 	m := map[string]any{"access_token": issued.access.value}
 	if s.cfg.TokenType != Absent {
@@ -38,7 +39,7 @@ func (s *Server) members(issued *issuance, now time.Time) map[string]any {
 	return m
 }
 
-// noStore are the fields that RFC 6749 section 5.1 demands of token answers.
+// noStore returns the header fields that RFC 6749 section 5.1 requires of token responses.
 func noStore() http.Header {
 	return http.Header{
 		"Content-Type":  {"application/json;charset=UTF-8"},
@@ -50,7 +51,7 @@ func noStore() http.Header {
 func tokenAnswer(members map[string]any) answer {
 	body, err := json.Marshal(members)
 	if err != nil {
-		// Only an edit can have put something there that JSON cannot hold.
+		// Only an edit can have added a value that JSON cannot hold.
 		panic("tokensourcetest: encoding an edited answer: " + err.Error())
 	}
 	return answer{status: http.StatusOK, header: noStore(), body: body}
@@ -70,21 +71,21 @@ func errorAnswer(e *oauthError, request http.Header) answer {
 	case e.status == http.StatusMethodNotAllowed:
 		header.Set("Allow", http.MethodPost)
 	case e.status == http.StatusUnauthorized && request.Get("Authorization") != "":
-		// RFC 6749 section 5.2: the scheme that the client tried.
+		// RFC 6749 section 5.2: the challenge names the scheme that the client tried.
 		header.Set("WWW-Authenticate", `Basic realm="token endpoint"`)
 	}
 	return answer{status: e.status, header: header, body: body}
 }
 
-// send writes out, and reports whether all of it went out while the client was
-// there. The last byte stays in a buffer of net/http until the handler returns.
+// send writes out, and reports whether all of it was sent while the client was still connected.
+// net/http buffers the last byte until the handler returns.
 func (s *Server) send(w http.ResponseWriter, r *http.Request, out answer, drip time.Duration) bool {
 	header := w.Header()
 	for name, values := range out.header {
 		header[name] = values
 	}
 	if _, ok := out.header["Content-Type"]; !ok {
-		header["Content-Type"] = nil // verbatim: no guess by net/http
+		header["Content-Type"] = nil // verbatim: net/http must not guess one
 	}
 	length := strconv.Itoa(len(out.body))
 	if drip == 0 && out.stream == nil && header.Get("Content-Length") == "" && out.status != http.StatusNoContent {
@@ -97,7 +98,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, out answer, drip t
 			return s.pause(Pause{For: drip}) && r.Context().Err() == nil
 		}}
 	}
-	// The last byte on its own: a long write would go past the buffer.
+	// The last byte is written separately, because a long write would bypass the buffer.
 	split := max(len(out.body)-1, 0)
 	for _, part := range [][]byte{out.body[:split], out.body[split:]} {
 		if _, err := body.Write(part); err != nil {
@@ -146,11 +147,11 @@ func sendHalf(conn net.Conn, out answer) {
 	_, _ = fmt.Fprintf(conn, "\r\n%s", out.body[:len(out.body)/2])
 }
 
-// takeOver takes the connection from net/http; the handler must close it.
+// takeOver takes the connection from net/http. The handler must close it.
 func takeOver(w http.ResponseWriter) net.Conn {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler) // the connection is gone already
+		panic(http.ErrAbortHandler) // the connection is already gone
 	}
 	return conn
 }

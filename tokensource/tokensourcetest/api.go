@@ -9,71 +9,75 @@ import (
 	"time"
 )
 
-// Verdict is what the API made of a request.
+// Verdict is the API's decision about a request.
 type Verdict string
 
-// The verdicts. All but the first are refusals.
+// The verdicts. All but the first one are refusals.
 const (
-	// Accepted: the token is good.
+	// Accepted means that the token is good.
 	Accepted Verdict = "accepted"
-	// Missing: there is none. 401 without an error code (RFC 6750 section 3.1).
+	// Missing means that there is no token. The status is 401 without an error code (RFC 6750
+	// section 3.1).
 	Missing Verdict = "missing"
-	// Ambiguous: there is more than one. 400 invalid_request (RFC 6750 section 2).
+	// Ambiguous means that there is more than one token. The status is 400 with invalid_request
+	// (RFC 6750 section 2).
 	Ambiguous Verdict = "ambiguous"
-	// Malformed: the header has another scheme. 401 invalid_token, as the rest.
+	// Malformed means that the header has another scheme. The status is 401 with invalid_token, as
+	// for all verdicts below.
 	Malformed Verdict = "malformed"
-	// Unknown: it was never issued here.
+	// Unknown means that this server never issued the token.
 	Unknown Verdict = "unknown"
-	// Expired: its lifetime is over.
+	// Expired means that the token's lifetime is over.
 	Expired Verdict = "expired"
-	// Revoked: it was ended before its time.
+	// Revoked means that the token was ended before its lifetime was over.
 	Revoked Verdict = "revoked"
-	// Refused: [Server.RefuseAll] is on.
+	// Refused means that [Server.RefuseAll] is on.
 	Refused Verdict = "refused"
 )
 
-// APIRequest is the record of one request to the protected API. It holds
-// secrets: they are for tests to look at, not to print.
+// APIRequest is the record of one request to the protected API. It holds secrets. Tests may inspect
+// them but should not print them.
 type APIRequest struct {
-	// Time is by Config.Now, Owner by Config.Owner.
+	// Time is when the request arrived, by Config.Now. Owner is the result of Config.Owner.
 	Time  time.Time
 	Owner string
-	// Method, Host, Path, RawQuery and Header are those of the HTTP request.
+	// Method, Host, Path, RawQuery and Header come from the HTTP request.
 	Method, Host, Path, RawQuery string
 	Header                       http.Header
-	// Credentials are all that were found, in order: header, then query.
+	// Credentials are all tokens that were found, in this order: header, then query.
 	Credentials []Credential
-	// Verdict is the decision, and Status the refusal's status; 0 when accepted.
+	// Verdict is the decision. Status is the status of a refusal, or 0 if the request was accepted.
 	Verdict Verdict
 	Status  int
-	// TokenNumber is that of the access token, if it was issued here; 0 else.
+	// TokenNumber is the number of the access token if this server issued it, or else 0.
 	TokenNumber uint64
-	// Deployment is the one addressed, at a [Provider] that has them.
+	// Deployment is the deployment to which the request was sent, if the [Provider] has
+	// deployments.
 	Deployment string
 }
 
-// Caller is who is calling, for handlers behind [Server.Protect].
+// Caller describes the caller of a request, for handlers behind [Server.Protect].
 type Caller struct {
-	// ClientID, Subject and Scopes are those of the token.
+	// ClientID, Subject and Scopes belong to the token.
 	ClientID, Subject string
 	Scopes            []string
 	// TokenNumber is the number of the access token.
 	TokenNumber uint64
-	// Expiry is its end.
+	// Expiry is when the token ends.
 	Expiry time.Time
 }
 
 type callerKey struct{}
 
-// CallerOf returns the caller of a request that [Server.Protect] let through.
+// CallerOf returns the caller of a request that [Server.Protect] accepted.
 func CallerOf(ctx context.Context) (Caller, bool) {
 	c, ok := ctx.Value(callerKey{}).(Caller)
 	return c, ok
 }
 
-// API is the protected API: it answers any request that carries a good token
-// with a JSON object of method, path, subject, token_number and expires_in
-// (whole seconds left). The token itself is never in it.
+// API returns the protected API. It answers any request that has a good token with a JSON object of
+// method, path, subject, token_number and expires_in (whole seconds left). The object never
+// contains the token itself.
 func (s *Server) API() http.Handler {
 	return s.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if under(r.URL.Path, s.emulation.forbiddenPath) {
@@ -96,9 +100,9 @@ func (s *Server) API() http.Handler {
 	}))
 }
 
-// Protect lets requests with a good access token through to next, refuses the
-// others (RFC 6750 section 3) and records both. It may be mounted in any server.
-// A token in the body (RFC 6750 section 2.2) is not looked for.
+// Protect passes requests with a good access token to next and refuses the others (RFC 6750 section
+// 3). It records both. It can be mounted in any server. It does not look for a token in the body
+// (RFC 6750 section 2.2).
 func (s *Server) Protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		req := &APIRequest{
@@ -122,7 +126,7 @@ func (s *Server) Protect(next http.Handler) http.Handler {
 	})
 }
 
-// judge decides about req, completes it and records it.
+// judge decides about req, fills in its verdict and records it.
 func (s *Server) judge(req *APIRequest) (caller Caller, challenge string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -172,15 +176,15 @@ func (s *Server) verdict(req *APIRequest, token *accessToken) Verdict {
 	return Accepted
 }
 
-// RefuseAll makes the API refuse every token with 401, good ones too, until it
-// is called with false.
+// RefuseAll makes the API refuse every token with 401, including good ones, until it is called with
+// false.
 func (s *Server) RefuseAll(refuse bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refuseAll = refuse
 }
 
-// APIRequests returns the requests that the API has judged, in that order.
+// APIRequests returns the requests that the API has judged, in the order of the decisions.
 func (s *Server) APIRequests() []APIRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()

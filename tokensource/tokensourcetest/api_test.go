@@ -89,13 +89,13 @@ func TestRevocation(t *testing.T) {
 	}
 	srv.RefuseAll(false)
 	if verdict(a) != Accepted {
-		t.Error("RefuseAll(false) did not end it")
+		t.Error("RefuseAll(false) did not end the refusals")
 	}
 	srv.RevokeAccessTokens()
 	if verdict(a) != Revoked {
-		t.Error("RevokeAccessTokens did not")
+		t.Error("RevokeAccessTokens did not revoke the access token")
 	}
-	b := refreshWith(t, srv, r) // heals
+	b := refreshWith(t, srv, r) // a refresh brings a good token
 	if verdict(b.text("access_token")) != Accepted {
 		t.Error("a refreshed token was refused")
 	}

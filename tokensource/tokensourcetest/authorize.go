@@ -11,35 +11,35 @@ import (
 	"time"
 )
 
-// approvePath, below the authorize endpoint, is where its pages post to.
+// approvePath is the path below the authorize endpoint to which its pages post.
 const approvePath = "/approve"
 
-// authorizeRules is what an authorize endpoint demands and how it answers.
+// authorizeRules says what an authorize endpoint requires and how it answers.
 type authorizeRules struct {
 	// responseType is the only response_type: code or token.
 	responseType string
-	// required are the parameters without which nothing goes, beside client_id,
+	// required are the parameters that every request must have, in addition to client_id,
 	// response_type and, unless redirectOptional is set, redirect_uri.
 	required []string
-	// fixed are parameters that must be there with this very value.
+	// fixed are parameters that must have exactly this value.
 	fixed map[string]string
-	// redirectURIs are registered, and compared as they are.
+	// redirectURIs are the registered redirect URIs. They are compared exactly.
 	redirectURIs []string
-	// redirectOptional lets redirect_uri be left out where one is registered.
+	// redirectOptional allows a request without redirect_uri if one is registered.
 	redirectOptional bool
-	// post lets a client begin with a POST too, answered by a redirect to the page.
+	// post allows a client to begin with a POST too. It is answered by a redirect to the page.
 	post bool
 	// pin shows the user a PIN instead of redirecting.
 	pin bool
 	// fragment puts the token of the implicit grant into the fragment.
 	fragment bool
-	// users may log in, with any password.
+	// users are the names that may log in, with any password.
 	users []string
-	// codeLifetime is that of codes and PINs.
+	// codeLifetime is the lifetime of codes and PINs.
 	codeLifetime time.Duration
 }
 
-// registered reports whether uri may be redirected to.
+// registered reports whether uri is a registered redirect URI.
 func (a *authorizeRules) registered(uri string) bool { return slices.Contains(a.redirectURIs, uri) }
 
 // pendingConsent is an authorization request that waits for its user.
@@ -47,13 +47,13 @@ type pendingConsent struct {
 	id       string
 	record   *AuthorizeRequest
 	scopes   []string
-	redirect string // where to; empty: a PIN
+	redirect string // where to redirect; empty: show a PIN
 	lifetime time.Duration
-	subject  string // once logged in
+	subject  string // set once the user has logged in
 }
 
-// serveAuthorize is the authorize endpoint (RFC 6749 section 3.1): it checks the
-// request and shows the login page.
+// serveAuthorize serves the authorize endpoint (RFC 6749 section 3.1). It checks the request and
+// shows the login page.
 func (s *Server) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 	rec := &AuthorizeRequest{Method: r.Method, RawQuery: r.URL.RawQuery, Deployment: s.emulation.deployment(r)}
 	var err error
@@ -82,9 +82,9 @@ func (s *Server) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// beginConsent judges an authorization request and records it. A refusal that may
-// be told to the client leaves its redirect in the record; one that may not (RFC
-// 6749 section 4.1.2.1) is a page for the user.
+// beginConsent checks an authorization request and records it. If the client may be told of a
+// refusal, the record holds the redirect that does so. If it may not (RFC 6749 section 4.1.2.1),
+// the refusal becomes a page for the user.
 func (s *Server) beginConsent(rec *AuthorizeRequest, parseErr error) (*pendingConsent, *oauthError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +133,7 @@ func (s *Server) beginConsent(rec *AuthorizeRequest, parseErr error) (*pendingCo
 	return p, nil
 }
 
-// judgeConsent checks what a client may be told about.
+// judgeConsent checks the parts of a request about which a client may be told.
 func (s *Server) judgeConsent(client *Client, p *pendingConsent) *oauthError {
 	rules, params := &s.emulation.authorize, p.record.Params
 	invalid := func(text string) *oauthError { return errorf(http.StatusBadRequest, "invalid_request", text) }
@@ -192,7 +192,7 @@ func (s *Server) newCode(p *pendingConsent) *authCode {
 	return c
 }
 
-// answer is redirect with params, in their order and without the empty ones.
+// answer returns redirect with params in their order, without the empty ones.
 func (a *authorizeRules) answer(redirect string, params [][2]string) string {
 	mark := "?"
 	switch {
@@ -211,7 +211,8 @@ func (a *authorizeRules) answer(redirect string, params [][2]string) string {
 	return redirect
 }
 
-// redirect sends the browser on. Not http.Redirect, whose page repeats the URL.
+// redirect redirects the browser. It does not use http.Redirect, because the page of that function
+// repeats the URL.
 func redirect(w http.ResponseWriter, to string) {
 	w.Header().Set("Location", to)
 	w.Header().Set("Cache-Control", "no-store")

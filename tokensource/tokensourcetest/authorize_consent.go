@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// serveApprove takes the forms of the login page and of the consent page, and
-// shows the page at which a request stands.
+// serveApprove handles the forms of the login page and the consent page, and shows the next page of
+// the request.
 func (s *Server) serveApprove(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	if err := r.ParseForm(); err != nil || r.Method != http.MethodGet && r.Method != http.MethodPost {
@@ -46,7 +46,7 @@ func (s *Server) login(w http.ResponseWriter, p *pendingConsent, user, password 
 	s.showConsent(w, p, "")
 }
 
-// decideConsent carries out what the user has chosen. A request is decided once.
+// decideConsent carries out the user's choice. Each request is decided only once.
 func (s *Server) decideConsent(w http.ResponseWriter, p *pendingConsent, decision string) {
 	s.mu.Lock()
 	if p.subject == "" || decision != "allow" && decision != "deny" {
@@ -81,7 +81,7 @@ func (s *Server) decideConsent(w http.ResponseWriter, p *pendingConsent, decisio
 	}
 }
 
-// deny ends a request (RFC 6749 section 4.1.2.1). The caller holds s.mu.
+// deny refuses a request (RFC 6749 section 4.1.2.1). The caller holds s.mu.
 func (s *Server) deny(p *pendingConsent) {
 	p.record.Outcome = "access_denied"
 	if p.redirect != "" {
@@ -114,7 +114,7 @@ func (s *Server) allow(p *pendingConsent) {
 	})
 }
 
-// showConsent shows the page at which p stands: login, then consent.
+// showConsent shows the current page of p: login first, then consent.
 func (s *Server) showConsent(w http.ResponseWriter, p *pendingConsent, problem string) {
 	s.mu.Lock()
 	shown := page{

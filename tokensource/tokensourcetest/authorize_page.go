@@ -5,18 +5,18 @@ import (
 	"net/http"
 )
 
-// page is what the pages of an authorize endpoint hold.
+// page holds the values of a page of an authorize endpoint.
 type page struct {
 	Title, Text, Error string
-	// Action and Request are where the form posts to, and for which request.
+	// Action is where the form posts to. Request identifies the authorization request.
 	Action, Request string
-	// Client, User and Scopes are what consent is about; no User: log in first.
+	// Client, User and Scopes are shown for consent. Without a User, the login form is shown first.
 	Client, User, Scopes string
-	// PIN and QR are what an installed application's user is shown.
+	// PIN and QR are shown to the user of an installed application.
 	PIN, QR string
 }
 
-// The pages are plain: every control has a label or a text, nothing needs scripts.
+// The pages are simple: every control has a label or a text, and nothing needs scripts.
 var pageTemplate = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -45,7 +45,7 @@ var pageTemplate = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 </html>
 `))
 
-// showPage writes a page, for this browser only and nobody's cache.
+// showPage writes a page that no cache may keep.
 func showPage(w http.ResponseWriter, status int, p page) {
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")

@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// AuthorizeRequest is the record of one authorization request (RFC 6749 section
-// 4.1.1 or 4.2.1). It holds secrets: they are for tests to look at, not to print.
+// AuthorizeRequest is the record of one authorization request (RFC 6749 section 4.1.1 or 4.2.1). It
+// holds secrets. Tests may inspect them but should not print them.
 type AuthorizeRequest struct {
-	// Time is by Config.Now.
+	// Time is when the request arrived, by Config.Now.
 	Time time.Time
-	// Method and RawQuery are those of the HTTP request.
+	// Method and RawQuery come from the HTTP request.
 	Method, RawQuery string
 	// Params are its parameters.
 	Params url.Values
-	// Deployment is the one addressed, if the provider has them.
+	// Deployment is the deployment to which the request was sent, if the provider has deployments.
 	Deployment string
-	// ClientID is the client that was named.
+	// ClientID is the client that the request named.
 	ClientID string
-	// Outcome is [OutcomeIssued], an error code, access_denied where the user said
-	// so, or empty while it waits for the user.
+	// Outcome is [OutcomeIssued] or an error code. It is access_denied if the user denied access,
+	// and empty while the request waits for the user.
 	Outcome string
-	// Redirect is where the browser was sent in the end; empty: to no place.
+	// Redirect is where the browser was finally sent, or empty if it was not redirected.
 	Redirect string
-	// Code is the code or PIN, AccessToken the token, that was handed out.
+	// Code is the issued code or PIN, and AccessToken the issued token.
 	Code, AccessToken string
 }
 
@@ -43,11 +43,11 @@ func (p *Provider) AuthorizeRequests() []AuthorizeRequest {
 
 // RevokeRequest is the record of one request to the revocation endpoint.
 type RevokeRequest struct {
-	// Time is by Config.Now.
+	// Time is when the request arrived, by Config.Now.
 	Time time.Time
 	// Auth is how the client authenticated.
 	Auth AuthMethod
-	// Token is the token to end.
+	// Token is the token to revoke.
 	Token string
 	// Outcome is ok or an error code.
 	Outcome string

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Violation is one breach of a rule. It names tokens by number and holds none.
+// Violation is one breach of a rule. It names tokens by number and contains no token.
 type Violation struct {
-	// Rule is the rule in a few fixed words.
+	// Rule names the rule in a few fixed words.
 	Rule string
 	// Detail says what happened.
 	Detail string
@@ -20,19 +20,18 @@ type Violation struct {
 // String implements fmt.Stringer.
 func (v Violation) String() string { return v.Rule + ": " + v.Detail }
 
-// Check runs the checks that need to know nothing of the client: CheckOwners,
-// CheckReuse and CheckCredentials.
+// Check runs the checks that need no knowledge of the client: CheckOwners, CheckReuse and
+// CheckCredentials.
 func (s *Server) Check() []Violation {
 	return slices.Concat(s.CheckOwners(), s.CheckReuse(), s.CheckCredentials())
 }
 
-// CheckOwners finds refresh tokens that one owner (Config.Owner) sent after
-// another one had spent them and the grace was over: two processes have
-// refreshed the same login without knowing of each other. Without rotation
-// there is nothing to find.
+// CheckOwners finds refresh tokens that one owner (Config.Owner) sent after another owner had spent
+// them and the grace was over. Then two processes refreshed the same login without knowing of each
+// other. Without rotation there is nothing to find.
 //
-// A request counts from when it was carried out or, if it was not, from when it
-// arrived: sending a spent token is a mistake even if a fault hides it.
+// A request counts from the time at which it was carried out or, if it was not carried out, from
+// its arrival: sending a spent token is a mistake even if a fault hides it.
 func (s *Server) CheckOwners() []Violation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,15 +57,14 @@ func (s *Server) CheckOwners() []Violation {
 	return found
 }
 
-// CheckStored finds refresh tokens that reached the client and are gone: never
-// used, and not stored by the client as far as stored knows. stored is asked
-// without the server's lock held.
+// CheckStored finds refresh tokens that reached the client and were lost: the client never used
+// them, and stored says that it did not store them. The server's lock is not held while stored is
+// called.
 //
-// A token counts as having reached the client if the answer that held it was
-// written whole; a client that closes its connection in that very moment can be
-// wronged. Tokens that were ended by Revoke or RevokeAll are not missed, nor are
-// those that came with a client_credentials grant, which a client does well to
-// ignore (RFC 6749 section 4.4.3).
+// A token counts as having reached the client if the response with it was written completely. If a
+// client closes its connection at that very moment, the finding can be wrong. Tokens that Revoke or
+// RevokeAll ended do not count as lost. Neither do tokens of a client_credentials grant, because a
+// client should ignore those (RFC 6749 section 4.4.3).
 func (s *Server) CheckStored(stored func(token string) bool) []Violation {
 	s.mu.Lock()
 	var unused []*refreshToken
@@ -89,8 +87,8 @@ func (s *Server) CheckStored(stored func(token string) bool) []Violation {
 	return found
 }
 
-// CheckRate finds more than n token requests within any stretch of time shorter
-// than window, by their arrival. One violation stands for each stretch.
+// CheckRate finds more than n token requests within any period shorter than window, by their
+// arrival. It reports one violation for each period.
 func (s *Server) CheckRate(n int, window time.Duration) []Violation {
 	s.mu.Lock()
 	times := make([]time.Time, len(s.records.token))
@@ -98,7 +96,7 @@ func (s *Server) CheckRate(n int, window time.Duration) []Violation {
 		times[i] = r.Arrived
 	}
 	s.mu.Unlock()
-	slices.SortFunc(times, time.Time.Compare) // a clock may have been set back
+	slices.SortFunc(times, time.Time.Compare) // the clock may have been set back
 	var found []Violation
 	for i := 0; i < len(times); {
 		end := i
@@ -118,8 +116,8 @@ func (s *Server) CheckRate(n int, window time.Duration) []Violation {
 	return found
 }
 
-// CheckReuse finds requests that used a spent refresh token past its grace,
-// whoever sent them: each has cost a login.
+// CheckReuse finds requests that used a spent refresh token past its grace, whichever owner sent
+// them. Each of them revoked a login.
 func (s *Server) CheckReuse() []Violation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,8 +134,7 @@ func (s *Server) CheckReuse() []Violation {
 	return found
 }
 
-// CheckCredentials finds API requests that carried no credential or more than
-// one.
+// CheckCredentials finds API requests with no credential or with more than one.
 func (s *Server) CheckCredentials() []Violation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,8 +150,8 @@ func (s *Server) CheckCredentials() []Violation {
 	return found
 }
 
-// CheckExpired finds API requests with a token past its end: the client knew, or
-// could have known, that it would be refused.
+// CheckExpired finds API requests with a token past its end: the client knew, or could have known,
+// that the API would refuse it.
 func (s *Server) CheckExpired() []Violation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -170,9 +167,10 @@ func (s *Server) CheckExpired() []Violation {
 	return found
 }
 
-// CheckAbsent looks in text (a log, a page, a config dump; where names it) for
-// any secret of this server: access and refresh tokens, authorization codes and
-// PINs, client secrets, and those in a Basic header. It finds them as they are and as they stand in URLs.
+// CheckAbsent searches text for any secret of this server: access and refresh tokens, authorization
+// codes and PINs, client secrets, and secrets in a Basic header. It finds them as they are and in
+// their form in URLs. The text may be a log, a page or a config dump; where names it in the
+// findings.
 func (s *Server) CheckAbsent(where, text string) []Violation {
 	s.mu.Lock()
 	defer s.mu.Unlock()

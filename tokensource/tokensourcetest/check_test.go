@@ -10,7 +10,7 @@ import (
 	. "github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// refreshAs refreshes as an owner, whatever comes of it.
+// refreshAs refreshes as an owner, whatever the result is.
 func refreshAs(srv *Server, owner, token string) reply {
 	req := tokenRequest(srv, "grant_type", "refresh_token", "refresh_token", token)
 	req.Header.Set("User-Agent", owner)
@@ -34,11 +34,11 @@ func TestCheckOwners(t *testing.T) {
 	clock := newClock()
 	srv := Start(t, Config{Rotation: GraceRotation(10 * time.Second), Now: clock.Now})
 	first := srv.IssueRefreshToken("ada")
-	srv.Script(Unavailable()) // carries nothing out: handing over is right
+	srv.Script(Unavailable()) // not carried out: another owner may use the token
 	refreshAs(srv, "a", first)
 	refreshAs(srv, "b", first)
 	clock.Advance(9 * time.Second)
-	refreshAs(srv, "a", first) // in grace
+	refreshAs(srv, "a", first) // within the grace
 	wantViolations(t, srv.Check(), 0, "")
 
 	clock.Advance(time.Second)
@@ -54,10 +54,10 @@ func TestCheckOwners(t *testing.T) {
 	shared := plain.IssueRefreshToken("ada")
 	refreshAs(plain, "a", shared)
 	refreshAs(plain, "b", shared)
-	wantViolations(t, plain.Check(), 0, "") // no rotation: sharing does no harm
+	wantViolations(t, plain.Check(), 0, "") // without rotation, sharing does no harm
 }
 
-// Two owners at the same time: the one that was carried out second is wrong.
+// Two owners refresh at the same time. The one whose request was carried out second is wrong.
 func TestCheckOwnersAtOnce(t *testing.T) {
 	srv := Start(t, Config{Rotation: StrictRotation(), Now: newClock().Now})
 	token := srv.IssueRefreshToken("ada")

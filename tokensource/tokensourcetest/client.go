@@ -2,28 +2,27 @@ package tokensourcetest
 
 import "slices"
 
-// The client that exists where Config.Clients is empty.
+// The default client, which exists if Config.Clients is empty.
 const (
 	DefaultClientID     = "client"
 	DefaultClientSecret = "client-secret"
 )
 
-// AuthMethod is a way in which a client proves who it is at the token endpoint.
+// AuthMethod is a method of client authentication at the token endpoint.
 type AuthMethod string
 
 const (
-	// AuthBasic is HTTP Basic with id and secret form-urlencoded first (RFC 6749
-	// section 2.3.1).
+	// AuthBasic is HTTP Basic with the form-urlencoded id and secret (RFC 6749 section 2.3.1).
 	AuthBasic AuthMethod = "client_secret_basic"
-	// AuthBasicRaw is HTTP Basic with id and secret as they are (RFC 7617),
-	// which several providers demand.
+	// AuthBasicRaw is HTTP Basic with the unencoded id and secret (RFC 7617), which several
+	// providers require.
 	AuthBasicRaw AuthMethod = "client_secret_basic_raw"
-	// AuthPost has client_id and client_secret in the body.
+	// AuthPost sends client_id and client_secret in the body.
 	AuthPost AuthMethod = "client_secret_post"
-	// AuthQuery has client_id and client_secret in the URL, which RFC 6749
-	// forbids and some providers demand.
+	// AuthQuery sends client_id and client_secret in the URL, which RFC 6749 forbids and some
+	// providers require.
 	AuthQuery AuthMethod = "client_secret_query"
-	// AuthNone is a public client: a client_id and no secret.
+	// AuthNone is for a public client, which has a client_id and no secret.
 	AuthNone AuthMethod = "none"
 )
 
@@ -31,7 +30,7 @@ const (
 type BodyFormat string
 
 const (
-	// FormatForm is application/x-www-form-urlencoded, as RFC 6749 has it.
+	// FormatForm is application/x-www-form-urlencoded, as in RFC 6749.
 	FormatForm BodyFormat = "form"
 	// FormatJSON is one flat JSON object.
 	FormatJSON BodyFormat = "json"
@@ -39,24 +38,24 @@ const (
 	FormatQuery BodyFormat = "query"
 )
 
-// Client is a client as registered at the server.
+// Client is a registered client of the server.
 type Client struct {
 	// ID is the client_id.
 	ID string
-	// Secrets are the secrets that are accepted, each on its own: more than one
-	// while a secret is being rotated. None: a public client.
+	// Secrets are the accepted secrets. Each is sufficient, so there is more than one while a
+	// secret is being rotated. A client without secrets is a public client.
 	Secrets []string
-	// Auth are the methods it may use. None: every method with a secret, or
-	// [AuthNone] if it has no secret.
+	// Auth are the methods that the client may use. If empty, it may use every method with a
+	// secret, or [AuthNone] if it has no secret.
 	Auth []AuthMethod
-	// Formats are the body formats it may use. None: [FormatForm].
+	// Formats are the body formats that the client may use. Default: [FormatForm].
 	Formats []BodyFormat
-	// Grants are the grant types it may use; others get unauthorized_client.
-	// None: every grant.
+	// Grants are the grant types that the client may use. For others it gets unauthorized_client.
+	// If empty, it may use every grant.
 	Grants []string
 }
 
-// mayUse reports whether the client may authenticate by m.
+// mayUse reports whether the client may authenticate by the method m.
 func (c *Client) mayUse(m AuthMethod) bool {
 	if len(c.Auth) > 0 {
 		return slices.Contains(c.Auth, m)
@@ -64,7 +63,7 @@ func (c *Client) mayUse(m AuthMethod) bool {
 	return (m == AuthNone) == (len(c.Secrets) == 0)
 }
 
-// maySend reports whether the client may send its parameters as f.
+// maySend reports whether the client may send its parameters in the format f.
 func (c *Client) maySend(f BodyFormat) bool {
 	if len(c.Formats) > 0 {
 		return slices.Contains(c.Formats, f)
@@ -72,8 +71,8 @@ func (c *Client) maySend(f BodyFormat) bool {
 	return f == FormatForm
 }
 
-// SetClientSecrets replaces the secrets of a client from the next request on,
-// as an operator who rotates them does. It reports whether the client exists.
+// SetClientSecrets replaces the secrets of a client from the next request on, like an operator who
+// rotates them. It reports whether the client exists.
 func (s *Server) SetClientSecrets(clientID string, secrets ...string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// presented is the client authentication found in a request, not yet believed.
+// presented is the client authentication found in a request. It is not verified yet.
 type presented struct {
 	id, secret string
 	method     AuthMethod
@@ -17,13 +17,13 @@ type presented struct {
 	rawID, rawSecret string
 }
 
-// findClientAuth looks in all three places. RFC 6749 section 2.3: a client must
-// not use more than one method in a request.
+// findClientAuth looks for client authentication in all three places. RFC 6749 section 2.3: a
+// client must not use more than one method in a request.
 func findClientAuth(header http.Header, body, query url.Values) (presented, *oauthError) {
 	fields := header.Values("Authorization")
 	places := len(fields)
 	for _, values := range []url.Values{body, query} {
-		if values.Get("client_secret") != "" { // RFC 6749 section 3.2: without a value is omitted
+		if values.Get("client_secret") != "" { // RFC 6749 section 3.2: an empty parameter counts as omitted
 			places++
 		}
 	}
@@ -52,8 +52,8 @@ func findClientAuth(header http.Header, body, query url.Values) (presented, *oau
 	return presented{}, errorf(http.StatusUnauthorized, "invalid_client", "no client authentication")
 }
 
-// parseBasic takes a Basic header apart, keeping the halves both as they came
-// and form-urldecoded; which of them counts depends on the client.
+// parseBasic splits a Basic header. It keeps both halves unchanged and form-urldecoded, because the
+// client decides which form counts.
 func parseBasic(field string) (presented, bool) {
 	scheme, encoded, ok := strings.Cut(field, " ")
 	if !ok || !strings.EqualFold(scheme, "Basic") {
@@ -76,8 +76,8 @@ func parseBasic(field string) (presented, bool) {
 	return p, true
 }
 
-// authenticate finds the client that p proves to be, and says by which method;
-// a Basic header can be read in two ways. The caller holds s.mu.
+// authenticate returns the client that p proves to be, and the method. A Basic header can be read
+// in two ways. The caller holds s.mu.
 func (s *Server) authenticate(p presented) (*Client, AuthMethod, *oauthError) {
 	readings := []presented{p}
 	if p.method == AuthBasic {

@@ -13,7 +13,7 @@ import (
 	. "github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// Close ends held, dripping, idle and dropped connections and leaves nothing.
+// Close ends held, dripping, idle and dropped connections and leaves no goroutine.
 func TestCloseLeavesNoGoroutine(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for _, secure := range []bool{false, true} {
@@ -53,7 +53,7 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 			}
 		}
 	}
-	// The last steps of a goroutine cannot be waited for, only watched.
+	// The last steps of a goroutine can only be polled.
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(2 * time.Minute)
@@ -67,7 +67,7 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 	}
 }
 
-// Close waits for what is still being carried out, callbacks included.
+// Close waits for requests that are still being carried out, including callbacks.
 func TestCloseWaitsForCallbacks(t *testing.T) {
 	gone := make(chan (<-chan struct{}), 1)
 	var over atomic.Bool

@@ -13,13 +13,13 @@ import (
 	"strings"
 )
 
-// Consent is where a user ends who was sent to the authorize endpoint.
+// Consent is the result of sending a user to the authorize endpoint.
 type Consent struct {
-	// Redirect is where the browser was sent; it has not been there.
+	// Redirect is the URL to which the browser was redirected. The URL was not requested.
 	Redirect string
-	// PIN and QR are what the user was shown instead.
+	// PIN and QR were shown to the user instead of a redirect.
 	PIN, QR string
-	// Page is the last page, where there was no redirect.
+	// Page is the last page, if there was no redirect.
 	Page string
 }
 
@@ -30,15 +30,15 @@ var (
 	pageAlert   = regexp.MustCompile(`role="alert">([^<]*)<`)
 )
 
-// Allow does what a user does in a browser: it opens an authorize URL of this
-// provider, logs in as the first of its users, and allows access. Where the
-// provider redirects at once, because of an error, that redirect is the
-// result; a page that says that nothing can be authorized is an error.
+// Allow acts like a user with a browser: it opens an authorize URL of this provider, logs in as the
+// first user, and allows access. If the provider redirects at once because of an error, that
+// redirect is the result. If the provider shows a page which says that nothing can be authorized,
+// Allow returns an error.
 func (p *Provider) Allow(ctx context.Context, authorizeURL string) (Consent, error) {
 	return p.consent(ctx, authorizeURL, "allow")
 }
 
-// Deny is [Provider.Allow] of a user who denies access.
+// Deny is like [Provider.Allow], but the user denies access.
 func (p *Provider) Deny(ctx context.Context, authorizeURL string) (Consent, error) {
 	return p.consent(ctx, authorizeURL, "deny")
 }
@@ -70,7 +70,7 @@ func (p *Provider) consent(ctx context.Context, authorizeURL, decision string) (
 	return c, nil
 }
 
-// browser is a client that finds deployments by name, and follows no redirects.
+// browser returns a client that finds deployments by name and follows no redirects.
 func (p *Provider) browser() *http.Client {
 	transport := p.client.Transport.(*http.Transport).Clone()
 	transport.DisableKeepAlives = true

@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// Credential is one thing in an API request that claims to be a token.
+// Credential is one part of an API request that may be a token.
 type Credential struct {
 	// Place is "header" or "query".
 	Place string
-	// Scheme is what stood before the token in the header; empty for none.
+	// Scheme is the word before the token in the header, or empty if there is none.
 	Scheme string
 	// Token is the token, without the scheme.
 	Token string
 }
 
-// findCredentials finds every value of the token header and of the token
-// parameter, the empty ones too: each is one that a client sent.
+// findCredentials returns every value of the token header and of the token parameter, including
+// empty ones, because the client sent each of them.
 func (s *Server) findCredentials(r *http.Request) []Credential {
 	var found []Credential
 	for _, field := range r.Header.Values(s.cfg.APIHeader) {
@@ -29,8 +29,8 @@ func (s *Server) findCredentials(r *http.Request) []Credential {
 		}
 		found = append(found, c)
 	}
-	// Not url.ParseQuery: it leaves out pairs that it does not like, which a
-	// server behind this one may well understand.
+	// url.ParseQuery is not used, because it omits malformed pairs, which a server behind this one
+	// may still read.
 	for pair := range strings.FieldsFuncSeq(r.URL.RawQuery, func(c rune) bool { return c == '&' || c == ';' }) {
 		name, value, _ := strings.Cut(pair, "=")
 		if unescape(name) == s.cfg.APIQueryParameter && s.cfg.APIQueryParameter != Absent {
@@ -40,7 +40,7 @@ func (s *Server) findCredentials(r *http.Request) []Credential {
 	return found
 }
 
-// unescape decodes text, or returns it as it is where it is malformed.
+// unescape decodes text, or returns it unchanged if it is malformed.
 func unescape(text string) string {
 	if plain, err := url.QueryUnescape(text); err == nil {
 		return plain
@@ -48,7 +48,7 @@ func unescape(text string) string {
 	return text
 }
 
-// fits reports whether a credential has the form that the API demands.
+// fits reports whether a credential has the form that the API requires.
 func (s *Server) fits(c Credential) bool {
 	return c.Place == "query" || s.cfg.APIScheme == Absent || strings.EqualFold(c.Scheme, s.cfg.APIScheme) ||
 		s.emulation.bareToken && c.Scheme == ""

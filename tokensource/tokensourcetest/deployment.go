@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// A deployment is a customer of a provider that gives each one a host of its own.
-// Here it is found by the Host field, if that is a name below another one
-// (acme.api.localhost), and else by the port: each deployment listens on one.
+// A deployment is one customer of a provider that gives each customer a separate host. A request's
+// deployment is found by the Host field if that is a name below another one (acme.api.localhost).
+// Otherwise it is found by the port, because each deployment listens on its own port.
 
-// locate notes which address belongs to which deployment.
+// locate notes the address of each deployment.
 func (e *emulation) locate(listeners []*switchable) {
 	e.byAddr = make(map[string]string)
 	for i, name := range e.deployments {
@@ -19,8 +19,8 @@ func (e *emulation) locate(listeners []*switchable) {
 	}
 }
 
-// deployment is the one that a request addresses, which may be unknown. It is
-// empty where there are none.
+// deployment returns the deployment to which a request was sent, which may be unknown. It returns
+// an empty string if the provider has no deployments.
 func (e *emulation) deployment(r *http.Request) string {
 	if len(e.deployments) == 0 {
 		return ""
@@ -36,7 +36,7 @@ func (e *emulation) deployment(r *http.Request) string {
 	return e.byAddr[addr.String()]
 }
 
-// firstDeployment is where tokens are issued that no request asked for.
+// firstDeployment returns the deployment of tokens that are issued without a request.
 func (e *emulation) firstDeployment() string {
 	if len(e.deployments) == 0 {
 		return ""
@@ -44,10 +44,10 @@ func (e *emulation) firstDeployment() string {
 	return e.deployments[0]
 }
 
-// DeploymentURL is the address of a deployment's own port: scheme, host and
-// port. It is empty for a deployment that does not exist. Every deployment is
-// also found by its name, at any port: https://acme.api.localhost:41234, for
-// clients that resolve such names to loopback.
+// DeploymentURL returns the address of a deployment's own port: scheme, host and port. It returns
+// an empty string if the deployment does not exist. Every deployment is also found by its name at
+// any port: https://acme.api.localhost:41234. That is for clients that resolve such names to
+// loopback.
 func (p *Provider) DeploymentURL(name string) string {
 	i := slices.Index(p.emulation.deployments, name)
 	if i < 0 {
@@ -57,14 +57,14 @@ func (p *Provider) DeploymentURL(name string) string {
 	return scheme + "://" + p.listeners()[i].Addr().String()
 }
 
-// DeploymentHosts is an address for all deployments, with {deployment} in it,
-// which is found by its name: http://{deployment}.api.localhost:41234. With TLS
-// the server's certificate holds these names.
+// DeploymentHosts returns an address for all deployments that contains {deployment} and uses their
+// names: http://{deployment}.api.localhost:41234. With TLS, the server's certificate includes these
+// names.
 func (p *Provider) DeploymentHosts() string {
 	scheme, addr, _ := strings.Cut(p.URL, "://")
 	_, port, _ := net.SplitHostPort(addr)
 	return scheme + "://{deployment}" + deploymentDomain + ":" + port
 }
 
-// deploymentDomain is what stands behind a deployment's name in a host.
+// deploymentDomain follows a deployment's name in a host name.
 const deploymentDomain = ".api.localhost"

@@ -19,7 +19,7 @@ func TestDeployments(t *testing.T) {
 	if !strings.HasPrefix(c.QR, "globex;ada;") {
 		t.Errorf("the user saw %+v", c)
 	}
-	// A page of one deployment is none of another one's.
+	// A page of one deployment does not exist at another one.
 	begun := tokenCall{url: globex.Authorize, body: form(acceloAuthorize...)}.send(t, p).header.Get("Location")
 	if r := get(t, p, p.DeploymentURL("acme")+begun, ""); r.status != 400 {
 		t.Errorf("acme shows a page of globex: %d", r.status)
@@ -86,7 +86,7 @@ func TestDeploymentNames(t *testing.T) {
 	}
 }
 
-// What takes the server away takes all of its ports away.
+// Taking the server away takes all of its ports away.
 func TestDeploymentsGoDownTogether(t *testing.T) {
 	p := StartProvider(t, Accelo, ProviderConfig{Deployments: []string{"acme", "globex"}})
 	reach := func(name string) error {

@@ -10,37 +10,38 @@ import (
 	"time"
 )
 
-// emulation is how a [Server] differs from a plain one to be like one provider.
-// The zero emulation is a plain server. The functions are called with Server.mu
-// held, and must not take it.
+// emulation says how a [Server] differs from a plain one, so that it behaves like one provider. The
+// zero emulation is a plain server. The functions are called with Server.mu held, and must not lock
+// it.
 type emulation struct {
-	// authorizePath and revokePath are further endpoints; empty: none.
+	// authorizePath and revokePath are additional endpoints, or empty if there are none.
 	authorizePath, revokePath string
-	// noTokenEndpoint leaves the token endpoint away.
+	// noTokenEndpoint removes the token endpoint.
 	noTokenEndpoint bool
 	// apiPath is a second path of the API.
 	apiPath string
 	// forbiddenPath is the part of the API that refuses good tokens with 403.
 	forbiddenPath string
-	// bareToken lets the API take a token without a scheme as well.
+	// bareToken makes the API accept a token without a scheme as well.
 	bareToken bool
-	// refusal is the body of the API's refusals; nil: that of a plain server.
+	// refusal returns the body of the API's refusals. Nil means the body of a plain server.
 	refusal func(status int, message string) any
 
-	// grants are the grant types offered at the token endpoint. A plain server
-	// has no authorize endpoint, and so no codes.
+	// grants are the grant types that the token endpoint offers. A plain server has no authorize
+	// endpoint, and therefore no codes.
 	grants []string
-	// checkToken refuses a token request that the provider's page does not allow.
+	// checkToken refuses a token request that the provider's pages do not allow.
 	checkToken func(rec *TokenRequest, in input) *oauthError
-	// refuse turns an error into the provider's own.
+	// refuse turns an error into the provider's own error.
 	refuse func(rec *TokenRequest, e *oauthError) *oauthError
-	// members changes the members of a successful answer.
+	// members changes the members of a successful response.
 	members func(issued *issuance, m map[string]any)
-	// scopes reads the scope parameter; nil: as RFC 6749 section 3.3 has it.
+	// scopes reads the scope parameter. Nil means as in RFC 6749 section 3.3.
 	scopes func(requested string) ([]string, *oauthError)
-	// lifetimeParam asks for a lifetime in seconds; empty: none does.
+	// lifetimeParam is the parameter that requests a lifetime in seconds, or empty if there is
+	// none.
 	lifetimeParam string
-	// newOnRefresh keeps Config.SameTokenWithin from applying to refreshes.
+	// newOnRefresh excludes refreshes from Config.SameTokenWithin.
 	newOnRefresh bool
 
 	authorize authorizeRules
@@ -50,13 +51,14 @@ type emulation struct {
 	revoked   []RevokeRequest
 	lockout   lockout
 
-	// deployments are the provider's customers, each with an address of its own.
+	// deployments are the provider's customers, each with its own address.
 	deployments []string
 	further     []net.Listener    // for all deployments but the first
 	byAddr      map[string]string // address -> deployment
 }
 
-// serve answers what a plain server does not have, and reports whether it did.
+// serve answers requests to endpoints that a plain server does not have, and reports whether it
+// did.
 func (e *emulation) serve(s *Server, w http.ResponseWriter, r *http.Request) bool {
 	path := r.URL.Path
 	switch {
@@ -76,7 +78,7 @@ func (e *emulation) serve(s *Server, w http.ResponseWriter, r *http.Request) boo
 	return true
 }
 
-// offers reports whether the token endpoint knows a grant type.
+// offers reports whether the token endpoint offers a grant type.
 func (e *emulation) offers(grant string) bool {
 	if e.grants == nil {
 		return grant != grantAuthorizationCode
@@ -84,7 +86,7 @@ func (e *emulation) offers(grant string) bool {
 	return slices.Contains(e.grants, grant)
 }
 
-// demand asks checkToken.
+// demand calls checkToken, if it is set.
 func (e *emulation) demand(rec *TokenRequest, in input) *oauthError {
 	if e.checkToken == nil {
 		return nil
@@ -92,7 +94,7 @@ func (e *emulation) demand(rec *TokenRequest, in input) *oauthError {
 	return e.checkToken(rec, in)
 }
 
-// refused counts a refusal, and gives it the provider's words.
+// refused counts a refusal, and turns it into the provider's own error.
 func (e *emulation) refused(rec *TokenRequest, oerr *oauthError) *oauthError {
 	oerr = e.lockout.count(rec.Processed, oerr)
 	if e.refuse != nil && oerr.body == nil {
@@ -101,7 +103,7 @@ func (e *emulation) refused(rec *TokenRequest, oerr *oauthError) *oauthError {
 	return oerr
 }
 
-// grantScopes returns what is granted of the scopes that a new login asks for.
+// grantScopes returns the scopes that are granted to a new login that requests these scopes.
 func (s *Server) grantScopes(requested string) ([]string, *oauthError) {
 	if s.emulation.scopes != nil {
 		return s.emulation.scopes(requested)
@@ -109,7 +111,7 @@ func (s *Server) grantScopes(requested string) ([]string, *oauthError) {
 	return grantScopes(requested, s.cfg.Scopes)
 }
 
-// lifetime is the one that params ask for, or zero.
+// lifetime returns the lifetime that params request, or zero.
 func (e *emulation) lifetime(params url.Values) (time.Duration, *oauthError) {
 	text := params.Get(e.lifetimeParam)
 	if e.lifetimeParam == "" || text == "" {
@@ -122,7 +124,7 @@ func (e *emulation) lifetime(params url.Values) (time.Duration, *oauthError) {
 	return time.Duration(seconds) * time.Second, nil
 }
 
-// writeJSON answers with a status and value.
+// writeJSON answers with a status and a JSON value.
 func writeJSON(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

@@ -10,8 +10,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A client refreshes, and the answer is lost. It tries again with the same
-// refresh token, which a provider with a grace forgives.
+// A client refreshes, and the response is lost. The client tries again with the same refresh token,
+// which a provider with a grace accepts.
 func Example() {
 	srv := tokensourcetest.NewServer(tokensourcetest.Config{
 		Rotation: tokensourcetest.GraceRotation(30 * time.Second),

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// ExpiryShape is how a token answer states when the token ends. All but the
-// first are seen at real providers.
+// ExpiryShape is how a token response states when the token ends. All shapes but the first one
+// occur at real providers.
 type ExpiryShape string
 
 const (
-	// ExpiryNumber is expires_in as a number of whole seconds (RFC 6749 section
-	// 5.1), rounded down, so that it never promises more than there is.
+	// ExpiryNumber is expires_in as a number of whole seconds (RFC 6749 section 5.1). It is rounded
+	// down, so that it never promises more than the remaining lifetime.
 	ExpiryNumber ExpiryShape = "number"
-	// ExpiryString is expires_in as a text: "3600".
+	// ExpiryString is expires_in as a string: "3600".
 	ExpiryString ExpiryShape = "string"
 	// ExpiryFloat is expires_in with a fraction: 3600.0.
 	ExpiryFloat ExpiryShape = "float"
@@ -27,29 +27,29 @@ const (
 	ExpiryUnix ExpiryShape = "expires"
 	// ExpiryAtUnix is expires_at, the Unix time of the end, and no expires_in.
 	ExpiryAtUnix ExpiryShape = "expires_at"
-	// ExpiryCreatedAt is the whole lifetime as expires_in, also for a token
-	// that was issued earlier (Config.SameTokenWithin), with created_at, the
-	// time of issue (RFC 3339, UTC), to count from.
+	// ExpiryCreatedAt is the whole lifetime as expires_in, even for a token that was issued earlier
+	// (Config.SameTokenWithin). It adds created_at, the time of issue from which the lifetime
+	// counts (RFC 3339, UTC).
 	ExpiryCreatedAt ExpiryShape = "created_at"
-	// ExpiryEmpty is expires_in as an empty text.
+	// ExpiryEmpty is expires_in as an empty string.
 	ExpiryEmpty ExpiryShape = "empty"
 	// ExpiryNull is expires_in as null.
 	ExpiryNull ExpiryShape = "null"
-	// ExpiryZero is expires_in as 0, though the token does live.
+	// ExpiryZero is expires_in as 0, although the token is live.
 	ExpiryZero ExpiryShape = "zero"
-	// ExpiryNegative is expires_in as -1, though the token does live.
+	// ExpiryNegative is expires_in as -1, although the token is live.
 	ExpiryNegative ExpiryShape = "negative"
-	// ExpiryAbsent is no word about the end.
+	// ExpiryAbsent means that the response does not state the end.
 	ExpiryAbsent ExpiryShape = "absent"
 )
 
-// expiryShapes is all of them.
+// expiryShapes lists all shapes.
 var expiryShapes = []ExpiryShape{
 	ExpiryNumber, ExpiryString, ExpiryFloat, ExpiryMilliseconds, ExpiryInUnix, ExpiryUnix, ExpiryAtUnix,
 	ExpiryCreatedAt, ExpiryEmpty, ExpiryNull, ExpiryZero, ExpiryNegative, ExpiryAbsent,
 }
 
-// apply states in answer that a token issued at issued ends at expiry.
+// apply writes into answer that a token which was issued at issued ends at expiry.
 func (e ExpiryShape) apply(answer map[string]any, issued, expiry, now time.Time) {
 	left := expiry.Sub(now)
 	seconds := int64(left / time.Second)

@@ -6,31 +6,31 @@ import (
 	"time"
 )
 
-// Fault is what goes wrong with one token request. The zero Fault is a request
-// that goes well. The fields act in the order in which they are listed here,
-// except that Reset and Drip qualify the last step.
+// Fault says what goes wrong with one token request. With the zero Fault nothing goes wrong. The
+// fields act in the order in which they are listed here, except that Reset and Drip change how the
+// last step is done.
 type Fault struct {
-	// Name stands in the records. Free text.
+	// Name is any text. It appears in the records.
 	Name string
-	// Before is a wait after the request was read and before it is carried out.
+	// Before is a pause after the request was read and before it is carried out.
 	Before Pause
-	// Answer is sent, verbatim, instead of the server's own answer. The request
-	// is then not carried out, unless Process is set.
+	// Answer is sent verbatim instead of the server's own response. The request is then not carried
+	// out, unless Process is set.
 	Answer *Answer
-	// Process carries the request out although Answer hides the result: tokens
-	// are issued and rotated, and the client never learns them.
+	// Process carries out the request although Answer hides the result: tokens are issued and
+	// rotated, and the client never receives them.
 	Process bool
-	// Edit changes the members of a successful answer before it is encoded. It
-	// is not called for error answers.
+	// Edit changes the members of a successful response before it is encoded. It is not called for
+	// error responses.
 	Edit func(answer map[string]any)
-	// After is a wait after the request was carried out and before the answer.
+	// After is a pause after the request was carried out and before the response.
 	After Pause
 	// Drop is where the connection breaks. Default: [Never].
 	Drop DropPoint
-	// Reset breaks it by a TCP reset instead of an orderly end. A reset may
-	// overtake what was sent just before it.
+	// Reset breaks the connection with a TCP reset instead of closing it normally. A reset may
+	// overtake data that was sent just before it.
 	Reset bool
-	// Drip sends the body of the answer byte by byte, with this time before each.
+	// Drip sends the body of the response byte by byte, with this pause before each byte.
 	Drip time.Duration
 }
 
@@ -38,44 +38,43 @@ type Fault struct {
 type DropPoint int
 
 const (
-	// Never: the answer is sent.
+	// Never means that the response is sent.
 	Never DropPoint = iota
-	// BeforeReading: when the header of the request has arrived and its body has
-	// not been looked at. The record has no Params. In a function given to
-	// [Server.SetFault] the body has been read already, so that it is the same
-	// as BeforeProcessing there.
+	// BeforeReading means that the header of the request has arrived and its body was not read. The
+	// record has no Params. A function given to [Server.SetFault] runs after the body was read, so
+	// there it means the same as BeforeProcessing.
 	BeforeReading
-	// BeforeProcessing: the request was read and is not carried out.
+	// BeforeProcessing means that the request was read and is not carried out.
 	BeforeProcessing
-	// BeforeAnswering: the request was carried out and the answer is lost.
+	// BeforeAnswering means that the request was carried out and the response is lost.
 	BeforeAnswering
-	// Halfway: after half of the body, of which the header announced all. An
-	// Answer with a Stream loses that altogether.
+	// Halfway means after half of the body. The header announced the whole body. If an Answer has a
+	// Stream, all of the Stream is lost.
 	Halfway
 )
 
-// Pause is a wait: for a time, and then until a channel is closed. The zero
-// Pause is none. A pause does not notice that the client has gone, just as a
-// busy server does not; closing the [Server] ends it, and the request with it.
+// Pause is a wait: first for a duration, then until a channel is closed. The zero Pause does not
+// wait. A pause does not notice that the client has gone, like a busy server. Closing the [Server]
+// ends the pause and the request.
 type Pause struct {
-	// For is in real time, whatever Config.Now says.
+	// For is a duration in real time, independent of Config.Now.
 	For time.Duration
-	// Until is waited for until it is closed; nil: not at all.
+	// Until is a channel. The pause lasts until it is closed. Nil means no wait.
 	Until <-chan struct{}
 }
 
-// Answer is a response to be sent verbatim.
+// Answer is a response that is sent verbatim.
 type Answer struct {
 	// Status is the HTTP status. Default: 200.
 	Status int
-	// Header is all of the header, but for Date and Content-Length, which are
-	// added where they are missing. A Content-Length that says more than the
-	// body has makes the server break the connection after the body.
+	// Header is the whole header, except for Date and Content-Length, which are added if they are
+	// missing. If Content-Length is larger than the body, the server breaks the connection after
+	// the body.
 	Header http.Header
 	// Body is the body.
 	Body string
-	// Stream writes more body after Body, for what should not be held in
-	// memory. The answer has no Content-Length then.
+	// Stream writes more of the body after Body, for data that should not be held in memory. The
+	// response has no Content-Length then.
 	Stream func(w io.Writer) error
 }
 

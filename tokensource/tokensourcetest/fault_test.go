@@ -13,7 +13,7 @@ import (
 	. "github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// Each fault, as a client sees it and as the record has it.
+// Each fault, as the client sees it and as the record shows it.
 func TestFaultAnswers(t *testing.T) {
 	at := time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC)
 	for name, test := range map[string]struct {
@@ -62,7 +62,7 @@ func TestFaultAnswers(t *testing.T) {
 			if n := len(srv.Issued()); (n == 1) != (test.outcome == OutcomeIssued) {
 				t.Errorf("%d tokens issued, outcome %s", n, rec.Outcome)
 			}
-			wantToken(t, clientCredentials(t, srv)) // only one request was hit
+			wantToken(t, clientCredentials(t, srv)) // the fault hit only one request
 		})
 	}
 }
@@ -72,7 +72,7 @@ func TestFaultBrokenConnections(t *testing.T) {
 		fault     Fault
 		processed bool
 		status    int
-		err       error // what the client gets; nil: any
+		err       error // the client's error; nil: any error
 	}{
 		"before reading":           {DropConnection(BeforeReading), false, 0, nil},
 		"before processing":        {DropConnection(BeforeProcessing), false, 0, io.EOF},
@@ -106,7 +106,7 @@ func TestFaultBrokenConnections(t *testing.T) {
 				if unread := test.fault.Drop == BeforeReading; unread != (rec.Params == nil) {
 					t.Errorf("params %v", rec.Params)
 				}
-				// The rotation has happened, or it has not.
+				// The rotation has happened or not, depending on the fault.
 				again := refreshWith(t, srv, token)
 				if (again.status == 400) != test.processed {
 					t.Errorf("the second attempt got %d %s", again.status, again.body)
@@ -168,7 +168,7 @@ func TestHold(t *testing.T) {
 			if err := srv.WaitTokenRequests(soon(t), 1); err != nil {
 				t.Fatal(err)
 			}
-			wantToken(t, clientCredentials(t, srv)) // another request passes it
+			wantToken(t, clientCredentials(t, srv)) // another request passes the held one
 			if n := srv.CountGrant("client_credentials"); n != 2 {
 				t.Errorf("%d requests counted", n)
 			}
@@ -196,8 +196,8 @@ func TestHold(t *testing.T) {
 	}
 }
 
-// The client gives up while its answer is held: the request is carried out, and
-// the record says that nobody was there.
+// The client gives up while its response is held. The request is carried out, and the record says
+// that the client was gone.
 func TestHoldOutlivesTheClient(t *testing.T) {
 	gone := make(chan (<-chan struct{}), 1)
 	srv := Start(t, Config{

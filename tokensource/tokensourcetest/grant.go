@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// grants holds the implementation of each grant type, which its file adds. An entry runs with s.mu
-// held, for a client that has been authenticated and may use the grant.
+// grants holds the implementation of each grant type. The file of each grant adds its entry. An
+// entry runs with s.mu held, for an authenticated client that may use the grant.
 var grants = map[string]func(*Server, *grantRequest) (*issuance, *oauthError){}
 
 // grantImplicit has no token request (RFC 6749 section 4.2).
@@ -23,20 +23,20 @@ type grantRequest struct {
 	now    time.Time
 }
 
-// issuance is what a grant hands out.
+// issuance is the result of a grant.
 type issuance struct {
 	access   *accessToken
-	refresh  *refreshToken // nil: none in the answer
+	refresh  *refreshToken // nil: the response has none
 	repeated bool          // an earlier token, because of Config.SameTokenWithin
 }
 
-// oauthError is an error answer (RFC 6749 section 5.2).
+// oauthError is an error response (RFC 6749 section 5.2).
 type oauthError struct {
 	status            int
 	code, description string
-	// body replaces the members of RFC 6749 where a provider has its own.
+	// body replaces the members of RFC 6749 for a provider that has its own.
 	body map[string]any
-	// retryAfter is the Retry-After of the answer; zero: none.
+	// retryAfter is the Retry-After of the response, or zero if there is none.
 	retryAfter time.Duration
 }
 
@@ -44,8 +44,8 @@ func errorf(status int, code, description string) *oauthError {
 	return &oauthError{status: status, code: code, description: description}
 }
 
-// grantScopes returns what is granted of the scopes asked for, a list separated
-// by spaces (RFC 6749 section 3.3). allowed nil means any scope.
+// grantScopes returns the scopes that are granted for a request. requested is a list separated by
+// spaces (RFC 6749 section 3.3). If allowed is nil, any scope is allowed.
 func grantScopes(requested string, allowed []string) ([]string, *oauthError) {
 	scopes := strings.Fields(requested)
 	if len(scopes) == 0 {

@@ -13,22 +13,22 @@ const grantAuthorizationCode = "authorization_code"
 
 func init() { grants[grantAuthorizationCode] = (*Server).authorizationCode }
 
-// authCode is an authorization code, or a PIN, and what it was given for.
+// authCode is an authorization code or a PIN, with the request for which it was issued.
 type authCode struct {
 	value           string
 	number          int
 	client, subject string
 	scopes          []string
 	deployment      string
-	lifetime        time.Duration // asked for; zero: not
-	redirectURI     string        // as sent when authorizing; empty: not sent
-	challenge       string        // RFC 7636; empty: none was sent
+	lifetime        time.Duration // requested lifetime; zero: none was requested
+	redirectURI     string        // from the authorization request; empty: not sent
+	challenge       string        // RFC 7636; empty: not sent
 	method          string
 	issued          time.Time
 	used            bool
 }
 
-// authorizationCode is the exchange of RFC 6749 section 4.1.3.
+// authorizationCode implements the exchange of RFC 6749 section 4.1.3.
 func (s *Server) authorizationCode(g *grantRequest) (*issuance, *oauthError) {
 	invalid := func(text string) (*issuance, *oauthError) {
 		return nil, errorf(http.StatusBadRequest, "invalid_grant", text)
@@ -79,18 +79,18 @@ func (s *Server) authorizationCode(g *grantRequest) (*issuance, *oauthError) {
 	return issued, nil
 }
 
-// sameRedirect compares the redirect_uri of an exchange with that of the
-// authorization request (RFC 6749 section 4.1.3).
+// sameRedirect compares the redirect_uri of an exchange with the one in the authorization request
+// (RFC 6749 section 4.1.3).
 func (a *authorizeRules) sameRedirect(c *authCode, presented string) bool {
 	if presented == c.redirectURI {
 		return true
 	}
-	// Not sent when authorizing: a registered one may come now.
+	// If the authorization request had none, the exchange may send a registered one.
 	return c.redirectURI == "" && a.registered(presented)
 }
 
-// verified checks the proof of RFC 7636 section 4.6. A verifier without a challenge is
-// refused as well, so that nobody can strip the challenge (RFC 9700 section 4.8.2).
+// verified checks the proof of RFC 7636 section 4.6. It also refuses a verifier without a
+// challenge, so that an attacker cannot remove the challenge (RFC 9700 section 4.8.2).
 func (c *authCode) verified(params url.Values) bool {
 	verifier := params.Get("code_verifier")
 	switch {

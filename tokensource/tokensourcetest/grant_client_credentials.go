@@ -9,8 +9,8 @@ const grantClientCredentials = "client_credentials"
 
 func init() { grants[grantClientCredentials] = (*Server).clientCredentials }
 
-// clientCredentials is the grant of RFC 6749 section 4.4: the client acts for
-// itself, so the token's subject is the client.
+// clientCredentials implements the grant of RFC 6749 section 4.4. The client acts for itself, so
+// the client is the token's subject.
 func (s *Server) clientCredentials(g *grantRequest) (*issuance, *oauthError) {
 	if len(g.client.Secrets) == 0 {
 		// Section 4.4: "MUST only be used by confidential clients".

@@ -9,8 +9,8 @@ const grantRefreshToken = "refresh_token"
 
 func init() { grants[grantRefreshToken] = (*Server).refreshGrant }
 
-// refreshGrant is the grant of RFC 6749 section 6, with rotation and reuse
-// detection as RFC 9700 section 4.14.2 describes them.
+// refreshGrant implements the grant of RFC 6749 section 6, with rotation and reuse detection as in
+// RFC 9700 section 4.14.2.
 func (s *Server) refreshGrant(g *grantRequest) (*issuance, *oauthError) {
 	invalid := func(text string) (*issuance, *oauthError) {
 		return nil, errorf(http.StatusBadRequest, "invalid_grant", text)
@@ -70,8 +70,7 @@ func (s *Server) refreshGrant(g *grantRequest) (*issuance, *oauthError) {
 	return issued, nil
 }
 
-// answeredRefresh is the refresh token that the answer to a request with t
-// carries, or nil.
+// answeredRefresh returns the refresh token in the response to a request with t, or nil.
 func (s *Server) answeredRefresh(t *refreshToken) *refreshToken {
 	switch {
 	case s.cfg.Rotation.Rotate:
@@ -92,7 +91,7 @@ func (s *Server) inGrace(t *refreshToken, at time.Time) bool {
 	return at.Sub(t.spent.Processed) < s.cfg.Rotation.Grace
 }
 
-// repeats reports whether a token request is answered with a once more.
+// repeats reports whether a token request gets the token a again.
 func (s *Server) repeats(a *accessToken, now time.Time) bool {
 	return a != nil && s.cfg.SameTokenWithin > 0 && a.live(now) && now.Sub(a.issued) < s.cfg.SameTokenWithin
 }

@@ -15,7 +15,7 @@ func TestRefreshWithoutRotation(t *testing.T) {
 		r := refreshWith(t, srv, token)
 		wantToken(t, r)
 		if r.members["refresh_token"] != nil {
-			t.Error("a refresh token came back")
+			t.Error("the response has a refresh token")
 		}
 	}
 	if r := callAPI(t, srv, "", "Bearer "+srv.Issued()[1].AccessToken); r.text("subject") != "ada" {
@@ -54,7 +54,7 @@ func TestStrictRotation(t *testing.T) {
 	wantToken(t, refreshWith(t, srv, other)) // another login is untouched
 }
 
-// callAPIAsToken calls the API and dresses its answer for wantToken.
+// callAPIAsToken calls the API and puts the result into the form that wantToken reads.
 func callAPIAsToken(t *testing.T, srv *Server, token string) reply {
 	t.Helper()
 	r := callAPI(t, srv, "", "Bearer "+token)
@@ -75,7 +75,7 @@ func TestGraceRotation(t *testing.T) {
 	if a.text("refresh_token") != b.text("refresh_token") || a.text("access_token") == b.text("access_token") {
 		t.Errorf("in grace: want the same refresh token and another access token, got\n%s\n%s", a.body, b.body)
 	}
-	// The successor was spent meanwhile: a repeat gets the newest.
+	// The successor was spent meanwhile, so a repeat gets the newest refresh token.
 	c := refreshWith(t, srv, b.text("refresh_token"))
 	if d := refreshWith(t, srv, first); d.text("refresh_token") != c.text("refresh_token") {
 		t.Errorf("got %s, want the newest refresh token", d.body)
@@ -127,7 +127,7 @@ func TestRefreshTooEarlyTooLate(t *testing.T) {
 	clock.Advance(40*time.Second - 1)
 	wantError(t, refreshWith(t, srv, token), 400, "invalid_request")
 	clock.Advance(1)
-	r := refreshWith(t, srv, token) // being refused has not spent it
+	r := refreshWith(t, srv, token) // the refusal has not spent it
 	wantToken(t, r)
 	clock.Advance(time.Minute)
 	wantError(t, refreshWith(t, srv, r.text("refresh_token")), 400, "invalid_grant")

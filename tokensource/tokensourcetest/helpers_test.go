@@ -34,7 +34,7 @@ func (c *clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// reply is an answer of the token endpoint as a client sees it.
+// reply is a response of the token endpoint as a client sees it.
 type reply struct {
 	status  int
 	header  http.Header
@@ -47,8 +47,8 @@ func (r reply) text(name string) string {
 	return text
 }
 
-// send makes one request on a connection of its own, so that net/http has no
-// reason to repeat it, and reads the whole answer.
+// send sends one request on its own connection, so that net/http has no reason to repeat it, and
+// reads the whole response.
 func send(srv *Server, req *http.Request) (reply, error) {
 	req.Close = true
 	client := *srv.Client()
@@ -64,7 +64,7 @@ func send(srv *Server, req *http.Request) (reply, error) {
 	return r, err
 }
 
-// tokenRequest is a form request with the default client's Basic credentials.
+// tokenRequest returns a form request with the default client's Basic credentials.
 func tokenRequest(srv *Server, params ...string) *http.Request {
 	req, err := http.NewRequest(http.MethodPost, srv.TokenURL(), strings.NewReader(form(params...)))
 	if err != nil {
@@ -75,7 +75,7 @@ func tokenRequest(srv *Server, params ...string) *http.Request {
 	return req
 }
 
-// form encodes names and values in turn, in their order.
+// form encodes alternating names and values in their order.
 func form(params ...string) string {
 	var b strings.Builder
 	for i := 0; i < len(params); i += 2 {
@@ -107,7 +107,7 @@ func refreshWith(t *testing.T, srv *Server, token string) reply {
 	return ask(t, srv, "grant_type", "refresh_token", "refresh_token", token)
 }
 
-// wantError checks an error answer of RFC 6749 section 5.2.
+// wantError checks an error response of RFC 6749 section 5.2.
 func wantError(t *testing.T, r reply, status int, code string) {
 	t.Helper()
 	if r.status != status || r.text("error") != code {
@@ -137,7 +137,7 @@ func callAPI(t *testing.T, srv *Server, tail string, authorization ...string) re
 	return r
 }
 
-// soon is a context for waits that should end at once.
+// soon returns a context for waits that should end at once.
 func soon(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)

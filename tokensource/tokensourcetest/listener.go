@@ -7,16 +7,16 @@ import (
 	"sync"
 )
 
-// switchable is a listener that can be taken down and brought back on the same
-// address while http.Server.Serve keeps running on it.
+// switchable is a listener that can be taken down and brought back on the same address while
+// http.Server.Serve keeps running on it.
 type switchable struct {
 	addr net.Addr
 
 	mu     sync.Mutex
-	change *sync.Cond // inner or closed has changed
+	change *sync.Cond // signals a change of inner or closed
 	inner  net.Listener
 	closed bool
-	down   bool // close what is accepted
+	down   bool // close accepted connections at once
 	conns  map[*trackedConn]struct{}
 }
 
@@ -56,8 +56,8 @@ func (l *switchable) Accept() (net.Conn, error) {
 	}
 }
 
-// track registers conn, or returns nil where it should be closed: under the
-// same lock as setDown, so that no connection slips through.
+// track registers conn, or returns nil if conn should be closed. It uses the same lock as setDown,
+// so that it misses no connection.
 func (l *switchable) track(conn net.Conn) *trackedConn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -82,8 +82,7 @@ func (l *switchable) Close() error {
 	return inner.Close()
 }
 
-// Addr implements net.Listener. It is the same before, while and after the
-// listener is stopped.
+// Addr implements net.Listener. Stopping the listener does not change the address.
 func (l *switchable) Addr() net.Addr { return l.addr }
 
 func (l *switchable) setDown(down bool) {
@@ -95,7 +94,7 @@ func (l *switchable) setDown(down bool) {
 	}
 }
 
-// stop closes the socket, so that the system refuses connections.
+// stop closes the socket, so that the operating system refuses connections.
 func (l *switchable) stop() error {
 	l.mu.Lock()
 	inner := l.inner
@@ -154,8 +153,8 @@ func (c *trackedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// abort closes conn with a TCP reset where it can: what was written and not
-// yet sent is thrown away, and the peer sees an error instead of an end.
+// abort closes conn with a TCP reset if it can: unsent data is discarded, and the peer sees an
+// error instead of an end.
 func abort(conn net.Conn) {
 	raw := conn
 	if c, ok := raw.(interface{ NetConn() net.Conn }); ok { // *tls.Conn
@@ -169,7 +168,7 @@ func abort(conn net.Conn) {
 		_ = c.SetLinger(0)
 	}
 	if tracked != nil {
-		// Past TLS, which would say goodbye first.
+		// Bypass TLS, which would send its closing alert first.
 		_ = tracked.Close()
 	}
 	_ = conn.Close()

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// LockOut is a provider's answer to too many failed attempts at its token endpoint:
-// more than Failures of them (invalid_client, invalid_grant) within a Window.
-// From then on every attempt is refused, good ones too, and each begins the
-// time anew. Failures at the API are not counted.
+// LockOut is a provider's reaction to too many failed attempts at its token endpoint: more than
+// Failures of them (invalid_client, invalid_grant) within a Window. From then on every attempt is
+// refused, including good ones, and each attempt restarts the lock-out. Failures at the API do not
+// count.
 type LockOut struct {
-	// Failures are how many are allowed. Default: 100.
+	// Failures is how many failures are allowed. Default: 100.
 	Failures int
-	// Window is the time in which they are counted. Default: 5 minutes.
+	// Window is the time in which failures are counted. Default: 5 minutes.
 	Window time.Duration
-	// For is how long a lock-out lasts, and what Retry-After says. Default: 5 minutes.
+	// For is how long a lock-out lasts. Retry-After says the same. Default: 5 minutes.
 	For time.Duration
-	// Status is the HTTP status of its answer. Default: 401.
+	// Status is the HTTP status of the refusals. Default: 401.
 	Status int
 }
 
@@ -36,14 +36,14 @@ func (l LockOut) withDefaults() LockOut {
 	return l
 }
 
-// lockout is the state of a LockOut; the zero one never locks.
+// lockout is the state of a LockOut. The zero lockout never locks.
 type lockout struct {
 	rules    LockOut
 	failures []time.Time
 	until    time.Time
 }
 
-// attempt refuses a token request during a lock-out, and begins that anew.
+// attempt refuses a token request during a lock-out, and restarts the lock-out.
 func (l *lockout) attempt(now time.Time) *oauthError {
 	if !now.Before(l.until) {
 		return nil
@@ -63,7 +63,7 @@ func (l *lockout) lock(now time.Time) *oauthError {
 	}
 }
 
-// count notes a refusal, and turns the one that is too many into a lock-out.
+// count notes a refusal. If there are too many, it begins a lock-out and returns its error.
 func (l *lockout) count(now time.Time, oerr *oauthError) *oauthError {
 	if l.rules.Failures == 0 || oerr.code != "invalid_client" && oerr.code != "invalid_grant" {
 		return oerr

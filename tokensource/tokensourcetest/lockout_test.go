@@ -33,7 +33,7 @@ func TestLockOut(t *testing.T) {
 	wantError(t, acceloCall("grant_type", "password").send(t, p), 400, "unsupported_grant_type") // no failure of this kind
 	wantLocked(bad.send(t, p))
 	clock.Advance(5*time.Minute - time.Second)
-	wantLocked(good.send(t, p)) // which begins the time anew
+	wantLocked(good.send(t, p)) // this restarts the lock-out
 	clock.Advance(5*time.Minute - time.Second)
 	wantLocked(good.send(t, p))
 	clock.Advance(5 * time.Minute)

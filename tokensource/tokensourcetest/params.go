@@ -11,16 +11,16 @@ import (
 	"net/url"
 )
 
-// maxBody is the longest token request that is read, in bytes.
+// maxBody is the maximum length of a token request's body in bytes.
 const maxBody = 1 << 20
 
-// params are the parameters of a token request by where they stood.
+// params are the parameters of a token request, separated by their place.
 type params struct {
 	body, query url.Values
 	format      BodyFormat
 }
 
-// all is both places in one.
+// all returns the parameters of both places.
 func (p params) all() url.Values {
 	all := url.Values{}
 	for _, values := range []url.Values{p.query, p.body} {
@@ -31,8 +31,8 @@ func (p params) all() url.Values {
 	return all
 }
 
-// readParams reads the body and parses body and query. Whatever could be parsed
-// is returned with the error too, for the record.
+// readParams reads the body and parses body and query. If it fails, it still returns the parameters
+// that it could parse, for the record.
 func readParams(r *http.Request) (params, *oauthError) {
 	p := params{format: FormatForm}
 	invalid := func(text string) (params, *oauthError) {
@@ -64,7 +64,7 @@ func readParams(r *http.Request) (params, *oauthError) {
 		return invalid("malformed body")
 	}
 	for name, values := range p.all() {
-		// RFC 6749 section 3.2; it is a mistake in either place and across both.
+		// RFC 6749 section 3.2 forbids this within either place and across both.
 		if len(values) > 1 {
 			return invalid(fmt.Sprintf("parameter %q more than once", name))
 		}
@@ -72,8 +72,8 @@ func readParams(r *http.Request) (params, *oauthError) {
 	return p, nil
 }
 
-// parseFlatJSON reads one JSON object of texts, numbers and booleans. It walks
-// the tokens because a map would hide a name that comes twice.
+// parseFlatJSON reads one JSON object of strings, numbers and booleans. It reads token by token,
+// because a map would hide a repeated name.
 func parseFlatJSON(data []byte) (url.Values, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
@@ -91,7 +91,7 @@ func parseFlatJSON(data []byte) (url.Values, error) {
 			return nil, err
 		}
 		switch value := value.(type) {
-		case nil: // as if it had been left out
+		case nil: // null counts as omitted
 		case string, json.Number, bool:
 			values.Add(name.(string), fmt.Sprint(value))
 		default:
@@ -107,8 +107,8 @@ func parseFlatJSON(data []byte) (url.Values, error) {
 	return values, nil
 }
 
-// checkFormat holds the client to the places it may put parameters in.
-// Credentials in the URL are a matter of client authentication, not of format.
+// checkFormat checks that the client puts its parameters in the places it may use. Credentials in
+// the URL are a matter of client authentication, not of the format.
 func (p params) checkFormat(c *Client) *oauthError {
 	if p.format != FormatQuery && !c.maySend(p.format) {
 		return errorf(http.StatusBadRequest, "invalid_request", "this client may not send a body of this format")

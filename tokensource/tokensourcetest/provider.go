@@ -11,7 +11,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// The providers that can be emulated, by the names of their presets.
+// The providers that can be emulated. Their names are the names of the presets.
 const (
 	TinyPlus    = "tinyplus"
 	TinyEmail   = "tinyemail"
@@ -20,63 +20,62 @@ const (
 	Tiltify     = "tiltify"
 	TiltifyV3   = "tiltify_v3"
 
-	// AffinityLive is the older name of Accelo, and means the same.
+	// AffinityLive is the older name of Accelo. Both mean the same provider.
 	AffinityLive = "affinitylive"
 )
 
-// DefaultRedirectURI is registered where ProviderConfig.RedirectURIs is nil.
+// DefaultRedirectURI is the registered redirect URI if ProviderConfig.RedirectURIs is nil.
 const DefaultRedirectURI = "https://client.example/callback"
 
 // The types of an application at Accelo.
 const (
-	// ApplicationInstalled shows its user a PIN.
+	// ApplicationInstalled shows the user a PIN.
 	ApplicationInstalled = "installed"
-	// ApplicationWeb redirects its user.
+	// ApplicationWeb redirects the user.
 	ApplicationWeb = "web"
-	// ApplicationService has client_credentials, and no user.
+	// ApplicationService has client_credentials and no user.
 	ApplicationService = "service"
 )
 
-// ProviderConfig is what a [Provider] is. The zero ProviderConfig is the provider as
-// its own pages describe it, with one client and one user, ada.
+// ProviderConfig configures a [Provider]. The zero ProviderConfig is the provider as its own pages
+// describe it, with one client and one user, ada.
 type ProviderConfig struct {
-	// Config is the server below. What is zero in it is as the provider has it;
-	// what the provider's pages leave open may be set: the lifetime, Rotation,
-	// Expiry, RefuseLateRefresh, the scheme at the API. Paths, places of
-	// parameters and client authentication are the provider's own.
+	// Config configures the server. A zero field takes the provider's value. Fields that the
+	// provider's pages leave open may be set: the lifetime, Rotation, Expiry, RefuseLateRefresh,
+	// the scheme at the API. Paths, places of parameters and client authentication always follow
+	// the provider.
 	Config
-	// RedirectURIs are the registered redirect URIs, compared as they are. Nil:
+	// RedirectURIs are the registered redirect URIs, compared exactly. If nil:
 	// [DefaultRedirectURI]. See also [Provider.SetRedirectURIs].
 	RedirectURIs []string
-	// Users are who may log in, with any password that is not empty. Default: ada.
+	// Users are the users that may log in, with any password that is not empty. Default: ada.
 	Users []string
-	// CodeLifetime is how long a code or PIN is good. Default: 10 minutes.
+	// CodeLifetime is how long a code or PIN is valid. Default: 10 minutes.
 	CodeLifetime time.Duration
 
-	// Fragment puts tiny+'s token into the fragment of the redirect, where RFC 6749
-	// section 4.2.2 has it. Default: the query, as tiny+'s page says.
+	// Fragment puts tiny+'s token into the fragment of the redirect, as RFC 6749 section 4.2.2
+	// requires. By default it is in the query, as tiny+'s page says.
 	Fragment bool
-	// Application is the type of the application at Accelo. Default:
-	// [ApplicationInstalled].
+	// Application is the type of the application at Accelo. Default: [ApplicationInstalled].
 	Application string
 	// Deployments are Accelo's customers. Default: one, acme.
 	Deployments []string
-	// LockOut is Accelo's.
+	// LockOut applies to Accelo only.
 	LockOut LockOut
 }
 
-// Provider is a [Server] that is like one real provider, and as strict as that
-// provider's pages are: it refuses what they do not allow. On top of the token
-// endpoint and the API it has the authorize endpoint, with a page to log in on
-// and a page to consent on, and the revocation endpoint where there is one.
+// Provider is a [Server] that behaves like one real provider. It is as strict as that provider's
+// pages: it refuses everything that they do not allow. In addition to the token endpoint and the
+// API it has the authorize endpoint, with a login page and a consent page. It has a revocation
+// endpoint if the provider has one.
 type Provider struct {
 	*Server
 	name string
 }
 
-// profiles make the emulations of the providers that do what no field of their preset describes:
-// each fills in what is zero in the configuration, and says how the provider differs. All other
-// presets are emulated from their data.
+// profiles make the emulations of the providers that behave in ways that no field of their preset
+// describes. Each profile fills in the zero fields of the configuration, and says how the provider
+// differs. All other presets are emulated from their data.
 var profiles = map[string]func(*ProviderConfig) *emulation{
 	TinyPlus:    tinyPlus,
 	TinyEmail:   tinyEmail,
@@ -86,10 +85,10 @@ var profiles = map[string]func(*ProviderConfig) *emulation{
 	TiltifyV3:   tiltifyV3,
 }
 
-// Providers returns the names of all providers that can be emulated: every preset.
+// Providers returns the names of all providers that can be emulated, which are all presets.
 func Providers() []string { return provider.Names() }
 
-// ListenProvider starts the provider of that name. The caller closes it.
+// ListenProvider starts the provider with that name. The caller must close it.
 func ListenProvider(name string, cfg ProviderConfig) (*Provider, error) {
 	preset, known := provider.Get(name)
 	if !known {
@@ -134,8 +133,8 @@ func listenProvider(name string, cfg ProviderConfig, profile func(*ProviderConfi
 	return &Provider{Server: srv, name: name}, nil
 }
 
-// StartProvider is [ListenProvider] for a test: it panics where that returns an
-// error, and the provider is closed when the test ends.
+// StartProvider is [ListenProvider] for a test. It panics on an error, and closes the provider when
+// the test ends.
 func StartProvider(t T, name string, cfg ProviderConfig) *Provider {
 	t.Helper()
 	p, err := ListenProvider(name, cfg)
@@ -146,7 +145,7 @@ func StartProvider(t T, name string, cfg ProviderConfig) *Provider {
 	return p
 }
 
-// listenFurther takes a port for each deployment after the first.
+// listenFurther opens a port for each deployment after the first one.
 func (e *emulation) listenFurther() error {
 	for i, name := range e.deployments {
 		if name == "" || strings.Contains(name, ".") || slices.Contains(e.deployments[:i], name) {
@@ -172,8 +171,7 @@ func (e *emulation) closeFurther() {
 	}
 }
 
-// client fills in the one client where there is none, and how all of them may
-// authenticate.
+// client adds one client if there is none, and sets how all clients may authenticate.
 func (c *ProviderConfig) client(id string, auth []AuthMethod, formats ...BodyFormat) {
 	if len(c.Clients) == 0 {
 		c.Clients = []Client{{ID: id, Secrets: []string{DefaultClientSecret}}}

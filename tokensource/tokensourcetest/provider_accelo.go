@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// AcceloClientID is the client where Config.Clients is empty: ids hold an @ there,
-// which shows who encodes a Basic header and who does not.
+// AcceloClientID is the default client if Config.Clients is empty. Accelo's ids contain an @, which
+// shows whether a client encodes a Basic header.
 const AcceloClientID = "34ad67fa2f@hq.example.com"
 
 // AffinityLiveClientID is the older name of AcceloClientID.
 const AffinityLiveClientID = AcceloClientID
 
-// accelo is Accelo, which was AffinityLive, after https://api.accelo.com/docs/ and
-// https://affinitylive.jira.com/wiki/pages/viewpage.action?pageId=42762277: HTTP Basic of id
-// and secret as they are, or both in the query; a PIN for the users of installed
-// applications; scopes joined by commas; a lifetime that may be asked for, and is
-// answered as a text; a host for each deployment; a lock-out. Whether refresh
-// tokens change is not published: the one sent comes back, unless Config.Rotation says
-// otherwise. Config.RefuseLateRefresh takes "if you still have a valid token" at its word.
+// accelo emulates Accelo, which was AffinityLive, after https://api.accelo.com/docs/ and
+// https://affinitylive.jira.com/wiki/pages/viewpage.action?pageId=42762277. It uses HTTP Basic with
+// unencoded id and secret, or both in the query. Users of installed applications see a PIN. Scopes
+// are joined by commas. A lifetime may be requested, and the response states it as a string. Each
+// deployment has its own host. There is a lock-out. The pages do not say whether refresh tokens
+// change: the response repeats the refresh token, unless Config.Rotation says otherwise.
+// Config.RefuseLateRefresh applies "if you still have a valid token" literally.
 func accelo(cfg *ProviderConfig) *emulation {
 	cfg.TokenPath, cfg.APIPath = "/oauth2/v0/token", "/api/v0"
 	cfg.client(AcceloClientID, []AuthMethod{AuthBasicRaw, AuthQuery}, FormatForm)
@@ -71,10 +71,10 @@ func accelo(cfg *ProviderConfig) *emulation {
 	}
 }
 
-// scopeSyntax is read(…) or write(…) of resources, joined by commas.
+// scopeSyntax matches read(…) or write(…) of resources, joined by commas.
 var scopeSyntax = regexp.MustCompile(`^(?:read|write)\([a-z_]+(?:,[a-z_]+)*\)(?:,(?:read|write)\([a-z_]+(?:,[a-z_]+)*\))*$`)
 
-// acceloScopes keeps the scopes in one piece, since they hold commas themselves.
+// acceloScopes keeps the scopes together in one string, because they contain commas themselves.
 func acceloScopes(requested string) ([]string, *oauthError) {
 	if requested == "" {
 		requested = "read(all)"
@@ -95,7 +95,7 @@ func refuseAccelo(_ *TokenRequest, e *oauthError) *oauthError {
 	return e
 }
 
-// refusalAccelo has one code for every bad token, which is not RFC 6750's.
+// refusalAccelo returns one code for every bad token. It differs from the codes of RFC 6750.
 func refusalAccelo(status int, _ string) any {
 	code, message := "invalid_client", "Token provided is invalid"
 	if status == http.StatusBadRequest {

@@ -13,8 +13,7 @@ const acceloScope = "read(all),write(companies,contacts)"
 
 var acceloAuthorize = []string{"client_id", AcceloClientID, "response_type", "code", "scope", acceloScope}
 
-// acceloCall has the Basic header of id and secret as they are: SetBasicAuth
-// encodes neither.
+// acceloCall has a Basic header with unencoded id and secret, because SetBasicAuth encodes neither.
 func acceloCall(params ...string) tokenCall {
 	return tokenCall{body: form(params...), user: AcceloClientID, password: DefaultClientSecret}
 }
@@ -97,7 +96,7 @@ func TestAcceloPIN(t *testing.T) {
 	clock.Advance(10 * time.Minute)
 	wantGone(pinCall(pin).send(t, p))
 
-	// redirect_uri is optional, and if sent, must be the same at both ends.
+	// redirect_uri is optional. If it is sent, it must be the same in both requests.
 	sent := with(acceloAuthorize, "redirect_uri", DefaultRedirectURI)
 	wantGone(pinCall(pinOf(t, p, sent...)).send(t, p))
 	wantGone(pinCall(pinOf(t, p, sent...), "redirect_uri", "https://client.example/").send(t, p))
@@ -123,7 +122,7 @@ func TestAcceloPIN(t *testing.T) {
 	}
 }
 
-// A client may also begin by itself, with a POST, and open the page it is sent to.
+// A client may also begin by itself with a POST, and open the page to which it is redirected.
 func TestAcceloPostedAuthorization(t *testing.T) {
 	p := StartProvider(t, Accelo, ProviderConfig{})
 	r := tokenCall{url: p.Endpoints().Authorize, body: form(acceloAuthorize...)}.send(t, p)
@@ -195,7 +194,7 @@ func TestAcceloRefuses(t *testing.T) {
 
 func TestAcceloWeb(t *testing.T) {
 	p := StartProvider(t, Accelo, ProviderConfig{Application: ApplicationWeb})
-	// With one registered, redirect_uri need not be sent.
+	// If one redirect URI is registered, redirect_uri need not be sent.
 	q := answered(t, allow(t, p, authorizeURL(p, with(acceloAuthorize, "state", "a b")...)), DefaultRedirectURI)
 	if q.Get("state") != "a b" {
 		t.Errorf("redirected with %v", q)

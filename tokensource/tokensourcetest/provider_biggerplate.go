@@ -2,12 +2,12 @@ package tokensourcetest
 
 import "net/http"
 
-// biggerplate is Biggerplate, after
+// biggerplate emulates Biggerplate, after
 // https://developers.biggerplate.com/docs/authorization-flow and
-// https://developers.biggerplate.com/docs/refresh-tokens. What these leave open is as in
-// league/oauth2-server 3, whose answers look the same: parameters from the form
-// alone, so that HTTP Basic is a missing client_id; no new refresh token in the
-// answer to a refresh; invalid_request for one that is dead; 501 for unknown grants.
+// https://developers.biggerplate.com/docs/refresh-tokens. Where these pages say nothing, it follows
+// league/oauth2-server 3, whose responses look the same. Parameters come from the form alone, so
+// HTTP Basic counts as a missing client_id. The response to a refresh has no new refresh token. A
+// dead refresh token gets invalid_request. Unknown grants get 501.
 func biggerplate(cfg *ProviderConfig) *emulation {
 	cfg.TokenPath, cfg.APIPath, cfg.APIQueryParameter = "/oauth/token", "/users", Absent
 	cfg.client(DefaultClientID, []AuthMethod{AuthPost}, FormatForm)

@@ -19,7 +19,7 @@ func TestBiggerplate(t *testing.T) {
 	cfg := ProviderConfig{}
 	cfg.Now = clock.Now
 	p := StartProvider(t, Biggerplate, cfg)
-	// state is optional there.
+	// Biggerplate does not require state.
 	code := codeOf(t, p, with(biggerplateAuthorize, "state", Absent)...)
 	r := tokenCall{body: form(biggerplateExchange(code)...)}.send(t, p)
 	wantToken(t, r)
@@ -36,7 +36,7 @@ func TestBiggerplate(t *testing.T) {
 
 	clock.Advance(time.Hour)
 	wantStatus(t, p, me, "Bearer "+r.text("access_token"), 401)
-	for range 2 { // the refresh token goes on
+	for range 2 { // the refresh token stays valid
 		second := tokenCall{body: form(biggerplateRefresh(r.text("refresh_token"))...)}.send(t, p)
 		wantToken(t, second)
 		if second.members["refresh_token"] != nil || second.members["expires"] != float64(clock.Now().Unix()+3600) {

@@ -6,26 +6,28 @@ import (
 	"time"
 )
 
-// Endpoints are the addresses of a provider's parts; empty: it has none.
+// Endpoints are the addresses of a provider. An empty address means that the provider has no such
+// endpoint.
 type Endpoints struct {
-	// Authorize is where a user's browser is sent.
+	// Authorize is the authorize endpoint, where a user's browser is sent.
 	Authorize string
 	// Token is the token endpoint.
 	Token string
 	// Revoke is the revocation endpoint.
 	Revoke string
-	// API is the API; any path may be appended.
+	// API is the API. Any path may be appended.
 	API string
 }
 
 // Name returns the name that the provider was started with.
 func (p *Provider) Name() string { return p.name }
 
-// Endpoints returns the provider's addresses, at the first deployment if it has them.
+// Endpoints returns the provider's addresses. If it has deployments, they are the addresses of the
+// first one.
 func (p *Provider) Endpoints() Endpoints { return p.EndpointsAt(p.URL) }
 
-// EndpointsAt returns the provider's addresses below another base, such as
-// [Provider.DeploymentURL] or a template with a variable in it.
+// EndpointsAt returns the provider's addresses below another base, such as [Provider.DeploymentURL]
+// or a template with a variable.
 func (p *Provider) EndpointsAt(base string) Endpoints {
 	at := Endpoints{Token: base + p.cfg.TokenPath, API: base + p.cfg.APIPath}
 	if p.emulation.noTokenEndpoint {
@@ -43,16 +45,16 @@ func (p *Provider) EndpointsAt(base string) Endpoints {
 // ClientID returns the client_id of the first client.
 func (p *Provider) ClientID() string { return p.cfg.Clients[0].ID }
 
-// SetRedirectURIs replaces the registered redirect URIs, for a client that learns
-// its own address late.
+// SetRedirectURIs replaces the registered redirect URIs, for a client that learns its own address
+// late.
 func (p *Provider) SetRedirectURIs(uris ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.emulation.authorize.redirectURIs = slices.Clone(uris)
 }
 
-// IssueAccessToken issues a token that does not end, as tiny+'s simple access token and
-// Tiltify's application access token are: shown to a user, not asked for by a client.
+// IssueAccessToken issues a token that does not end, like tiny+'s simple access token and Tiltify's
+// application access token. Such a token is shown to a user, not requested by a client.
 func (p *Provider) IssueAccessToken(subject string, scopes ...string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -66,7 +68,7 @@ func (p *Provider) IssueAccessToken(subject string, scopes ...string) string {
 // endless is the lifetime of tokens that have no end.
 const endless = 100 * 365 * 24 * time.Hour
 
-// randomText is n characters of alphabet.
+// randomText returns n random characters of alphabet.
 func randomText(alphabet string, n int) string {
 	text := make([]byte, n)
 	_, _ = rand.Read(text) // never fails
@@ -81,7 +83,7 @@ const (
 	letters   = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
-// tokensOf sets how access tokens look, unless the configuration says.
+// tokensOf sets the form of access tokens, unless the configuration sets it.
 func (c *ProviderConfig) tokensOf(alphabet string, length int) {
 	if c.NewAccessToken == nil {
 		c.NewAccessToken = func(uint64) string { return randomText(alphabet, length) }

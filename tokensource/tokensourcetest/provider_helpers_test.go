@@ -10,12 +10,12 @@ import (
 	. "github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// authorizeURL is p's authorize endpoint with names and values in turn.
+// authorizeURL returns p's authorize endpoint with alternating names and values as its query.
 func authorizeURL(p *Provider, params ...string) string {
 	return p.Endpoints().Authorize + "?" + form(params...)
 }
 
-// with returns params with one value replaced, added, or, for Absent, taken out.
+// with returns params with one value replaced or added. The value Absent removes it.
 func with(params []string, name, value string) []string {
 	var changed []string
 	for i := 0; i < len(params); i += 2 {
@@ -29,7 +29,7 @@ func with(params []string, name, value string) []string {
 	return changed
 }
 
-// allow sends ada to a URL, who consents.
+// allow sends the user ada to a URL, where she consents.
 func allow(t *testing.T, p *Provider, authorizeURL string) Consent {
 	t.Helper()
 	c, err := p.Allow(soon(t), authorizeURL)
@@ -39,7 +39,7 @@ func allow(t *testing.T, p *Provider, authorizeURL string) Consent {
 	return c
 }
 
-// answered is the query of a redirect to redirectURI.
+// answered returns the query of a redirect to redirectURI.
 func answered(t *testing.T, c Consent, redirectURI string) url.Values {
 	t.Helper()
 	u, err := url.Parse(c.Redirect)
@@ -49,7 +49,7 @@ func answered(t *testing.T, c Consent, redirectURI string) url.Values {
 	return u.Query()
 }
 
-// codeOf is the code that ada's consent brings.
+// codeOf returns the code that ada's consent brings.
 func codeOf(t *testing.T, p *Provider, params ...string) string {
 	t.Helper()
 	code := answered(t, allow(t, p, authorizeURL(p, params...)), DefaultRedirectURI).Get("code")
@@ -97,7 +97,7 @@ func (c tokenCall) send(t *testing.T, p *Provider) reply {
 	return r
 }
 
-// object is names and values in turn as one JSON object.
+// object encodes alternating names and values as one JSON object.
 func object(params ...string) string {
 	members := map[string]string{}
 	for i := 0; i < len(params); i += 2 {
@@ -110,7 +110,7 @@ func object(params ...string) string {
 	return string(data)
 }
 
-// get calls a URL with a header's value, or none.
+// get requests a URL with an Authorization header, or without one.
 func get(t *testing.T, p *Provider, to, authorization string) reply {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, to, nil)
@@ -127,7 +127,7 @@ func get(t *testing.T, p *Provider, to, authorization string) reply {
 	return r
 }
 
-// wantStatus calls the API.
+// wantStatus calls the API and checks the status.
 func wantStatus(t *testing.T, p *Provider, to, authorization string, status int) reply {
 	t.Helper()
 	r := get(t, p, to, authorization)
@@ -137,7 +137,7 @@ func wantStatus(t *testing.T, p *Provider, to, authorization string, status int)
 	return r
 }
 
-// refused checks a table of wrong token calls, each of which must leave no token behind.
+// refused checks a table of wrong token calls. None of them may leave a token behind.
 func refused(t *testing.T, p *Provider, calls map[string]wrongCall) {
 	t.Helper()
 	before := len(p.Issued())

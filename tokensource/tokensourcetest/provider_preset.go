@@ -9,10 +9,10 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// emulatePreset emulates a provider that does what its preset says, and nothing else: the paths, the
-// client authentication, the body format, the parameters that it asks for, its word for a dead
-// refresh token, and how the API takes tokens. A provider that behaves in a way that no field of the
-// preset describes, such as a lock-out, has an emulation of its own in profiles.
+// emulatePreset emulates a provider that does exactly what its preset says: the paths, the client
+// authentication, the body format, the required parameters, the error code for a dead refresh
+// token, and how the API accepts tokens. A provider that behaves in a way that no field of the
+// preset describes, such as a lock-out, has its own emulation in profiles.
 func emulatePreset(preset provider.Preset, cfg *ProviderConfig) *emulation {
 	e := &emulation{
 		authorizePath:   presetPath(preset, preset.AuthorizeURL),
@@ -64,7 +64,7 @@ func emulatePreset(preset provider.Preset, cfg *ProviderConfig) *emulation {
 	if preset.Rotates == provider.RotationYes && cfg.Rotation == (Rotation{}) {
 		cfg.Rotation = StrictRotation()
 	}
-	for _, place := range append(slices.Clone(preset.InjectAlternatives), preset.Inject) { // the preset's own counts
+	for _, place := range append(slices.Clone(preset.InjectAlternatives), preset.Inject) { // the last place counts
 		switch {
 		case place.Place == provider.PlaceQuery:
 			cfg.APIQueryParameter = place.Name
@@ -77,8 +77,8 @@ func emulatePreset(preset provider.Preset, cfg *ProviderConfig) *emulation {
 	return e
 }
 
-// checkPreset refuses a token request without a parameter that the preset adds, or with one that it
-// does not add to such a request.
+// checkPreset refuses a token request that lacks a parameter of the preset, or that has one which
+// the preset does not add to such a request.
 func checkPreset(preset provider.Preset, rec *TokenRequest, in input) *oauthError {
 	for _, param := range preset.TokenParams {
 		if got := rec.Params.Get(param.Name); param.On(rec.Grant) != (got == param.Value) {
@@ -91,7 +91,7 @@ func checkPreset(preset provider.Preset, rec *TokenRequest, in input) *oauthErro
 	return nil
 }
 
-// presetPath is the path of one of a preset's URLs.
+// presetPath returns the path of one of a preset's URLs.
 func presetPath(preset provider.Preset, raw string) string {
 	for _, v := range preset.Variables {
 		raw = strings.ReplaceAll(raw, "{"+v.Name+"}", v.Example)

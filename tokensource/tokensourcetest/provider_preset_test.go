@@ -7,7 +7,7 @@ import (
 	. "github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A preset alone is enough to be emulated: what it says is asked for.
+// A preset alone is enough for an emulation, which requires everything that the preset says.
 func TestEmulationOfAPreset(t *testing.T) {
 	preset := provider.Preset{
 		Name: "acme", Grants: []string{provider.GrantAuthorizationCode, provider.GrantRefreshToken},

@@ -10,7 +10,7 @@ import (
 	. "github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// Codes are secrets like the others, and faults meet providers as they meet servers.
+// Codes are secrets like the others, and faults affect providers as they affect servers.
 func TestProviderIsAServer(t *testing.T) {
 	p := StartProvider(t, Biggerplate, ProviderConfig{})
 	code := codeOf(t, p, biggerplateAuthorize...)
@@ -26,7 +26,7 @@ func TestProviderIsAServer(t *testing.T) {
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if r, err := send(p.Server, req); err == nil {
-		t.Errorf("an answer came: %s", r.body)
+		t.Errorf("the client got an answer: %s", r.body)
 	}
 	if rec := last(t, p.Server); rec.Outcome != OutcomeIssued || rec.Whole {
 		t.Errorf("record %+v", rec)

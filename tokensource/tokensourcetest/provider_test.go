@@ -42,8 +42,8 @@ func TestProviders(t *testing.T) {
 	}
 }
 
-// What a client must not be told about (RFC 6749 section 4.1.2.1) is a page; the
-// rest goes back to it.
+// An error of which a client must not be told (RFC 6749 section 4.1.2.1) becomes a page. Other
+// errors go back to the client.
 func TestAuthorizeRefuses(t *testing.T) {
 	p := StartProvider(t, Biggerplate, ProviderConfig{})
 	good := biggerplateAuthorize
@@ -123,16 +123,16 @@ func TestConsent(t *testing.T) {
 			return tokenCall{url: p.Endpoints().Authorize + "/approve", body: form(params...)}.send(t, p)
 		}
 		if r := post("request", request, "decision", "allow"); r.status != 403 || r.header.Get("Location") != "" {
-			t.Errorf("allowed by nobody: %d %s", r.status, r.body)
+			t.Errorf("allowed without a login: %d %s", r.status, r.body)
 		}
 		if r := post("request", request, "username", "eve", "password", "x"); r.status != 403 {
-			t.Errorf("a stranger was let in: %d", r.status)
+			t.Errorf("an unknown user was accepted: %d", r.status)
 		}
 		if r := post("request", request, "username", "ada", "password", ""); r.status != 403 {
-			t.Errorf("ada was let in without a password: %d", r.status)
+			t.Errorf("ada was accepted without a password: %d", r.status)
 		}
 		if r := post("request", "forged", "username", "ada", "password", "x"); r.status != 400 {
-			t.Errorf("a forged request was taken: %d", r.status)
+			t.Errorf("a forged request was accepted: %d", r.status)
 		}
 		r := post("request", request, "username", "ada", "password", "x")
 		for _, want := range []string{">Allow</button>", ">Deny</button>", "ada", DefaultClientID} {
@@ -141,7 +141,7 @@ func TestConsent(t *testing.T) {
 			}
 		}
 		if r := post("request", request, "decision", "maybe"); r.status != 403 {
-			t.Errorf("an unknown decision was taken: %d", r.status)
+			t.Errorf("an unknown decision was accepted: %d", r.status)
 		}
 		if r := post("request", request, "decision", "allow"); r.status != 302 {
 			t.Errorf("not allowed: %d %s", r.status, r.body)

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// tiltify is Tiltify's API v5, after
-// https://developers.tiltify.com/docs/api/authorization/client-credentials and its
-// neighbours, and where they are silent after the library that Tiltify has forked
-// (https://github.com/Tiltify/ex_oauth2_provider): a live token of the same
-// user, application and scopes is handed out again; a refresh always makes new
-// tokens, and whether that ends the old refresh token is a setting (Config.Rotation;
-// here it goes on working); a dead refresh token is invalid_request.
+// tiltify emulates Tiltify's API v5, after
+// https://developers.tiltify.com/docs/api/authorization/client-credentials and the pages beside it.
+// Where the pages say nothing, it follows the library that Tiltify has forked
+// (https://github.com/Tiltify/ex_oauth2_provider). A live token of the same user, application and
+// scopes is returned again. A refresh always makes new tokens. A setting decides whether a refresh
+// ends the old refresh token (Config.Rotation; by default the old one still works). A dead refresh
+// token gets invalid_request.
 func tiltify(cfg *ProviderConfig) *emulation {
 	cfg.TokenPath, cfg.APIPath, cfg.APIQueryParameter = "/oauth/token", "/api", Absent
 	cfg.client(DefaultClientID, []AuthMethod{AuthPost}, FormatJSON, FormatForm)

@@ -53,7 +53,7 @@ func TestTiltify(t *testing.T) {
 		t.Errorf("answer %s", again.body)
 	}
 
-	// A refresh always makes new tokens, and the exchange then hands out those.
+	// A refresh always makes new tokens, and the exchange then returns those.
 	refresh := tiltifyParams("grant_type", "refresh_token", "refresh_token", first.text("refresh_token"))
 	second := tokenCall{body: form(refresh...)}.send(t, p)
 	wantToken(t, second)
@@ -89,11 +89,11 @@ func TestTiltifyClientCredentials(t *testing.T) {
 		t.Errorf("answer %s", again.body)
 	}
 	if other := tiltifyJSON(tiltifyParams("grant_type", "client_credentials", "scope", "webhooks:write")).send(t, p); other.text("access_token") == first.text("access_token") {
-		t.Error("the token of another scope came")
+		t.Error("the response has the token of another scope")
 	}
 	clock.Advance(time.Hour)
 	if later := call.send(t, p); later.text("access_token") == first.text("access_token") {
-		t.Error("a dead token came")
+		t.Error("the response has a dead token")
 	}
 }
 
@@ -131,7 +131,7 @@ func TestTiltifyV3(t *testing.T) {
 	cfg := ProviderConfig{}
 	cfg.Now = clock.Now
 	p := StartProvider(t, TiltifyV3, cfg)
-	// Neither redirect_uri nor scope need be sent.
+	// Neither redirect_uri nor scope is required.
 	code := codeOf(t, p, with(with(tiltifyAuthorize, "redirect_uri", Absent), "scope", Absent)...)
 	r := tiltifyV3Exchange(code).send(t, p)
 	wantToken(t, r)

@@ -2,11 +2,11 @@ package tokensourcetest
 
 import "net/http"
 
-// tiltifyV3 is Tiltify's API v3, after
-// https://tiltify.github.io/api/topics/authentication.html: HTTP Basic of id and secret as
-// they are, and client_id in the form as well; an answer without expires_in and
-// refresh_token, with created_at as a number; tokens without an end; cause endpoints
-// that forbid.
+// tiltifyV3 emulates Tiltify's API v3, after
+// https://tiltify.github.io/api/topics/authentication.html. It uses HTTP Basic with unencoded id
+// and secret, and client_id in the form as well. The response has no expires_in and no
+// refresh_token, but created_at as a number. Tokens do not end. The cause endpoints refuse them
+// with 403.
 func tiltifyV3(cfg *ProviderConfig) *emulation {
 	cfg.TokenPath, cfg.APIPath, cfg.APIQueryParameter = "/oauth/token", "/api/v3", Absent
 	cfg.client(DefaultClientID, []AuthMethod{AuthBasicRaw}, FormatForm)

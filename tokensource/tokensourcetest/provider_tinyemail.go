@@ -2,10 +2,10 @@ package tokensourcetest
 
 import "net/http"
 
-// tinyEmail is tinyEmail, after https://tinyemail.readme.io/reference/oauth-flow: the
-// parameters of token requests in the URL, the secret among them, and no body;
-// response_type=token on the exchange and not on the refresh. The page says nothing of the
-// answer: it is that of RFC 6749. Config.Rotation says whether it rotates.
+// tinyEmail emulates tinyEmail, after https://tinyemail.readme.io/reference/oauth-flow. The
+// parameters of token requests are in the URL, including the secret, and there is no body.
+// response_type=token is sent for the exchange and not for the refresh. The page does not describe
+// the response, so it follows RFC 6749. Config.Rotation says whether refresh tokens rotate.
 func tinyEmail(cfg *ProviderConfig) *emulation {
 	const base = "/api/authorization-server/oauth"
 	cfg.TokenPath, cfg.APIPath, cfg.APIQueryParameter = base+"/token", "/v1", Absent
@@ -35,8 +35,8 @@ func checkTinyEmail(rec *TokenRequest, in input) *oauthError {
 	return checkResponseType(rec)
 }
 
-// checkResponseType asks for response_type=token on the exchange, and for none on any
-// other request.
+// checkResponseType requires response_type=token for the exchange, and refuses response_type for
+// any other request.
 func checkResponseType(rec *TokenRequest) *oauthError {
 	invalid := func(text string) *oauthError { return errorf(http.StatusBadRequest, "invalid_request", text) }
 	responseType := rec.Params.Get("response_type")

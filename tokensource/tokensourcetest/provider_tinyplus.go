@@ -2,11 +2,11 @@ package tokensourcetest
 
 import "net/http"
 
-// tinyPlus is tiny+, after
-// https://docs.tiny.plus/api/getting-access/oauth-authorisation-process: the
-// implicit grant alone, the token in the query of the redirect. All five
-// parameters are asked for. The API takes the token bare, as the pages of its
-// endpoints show it, and with Bearer, as token_type says; Config.APIScheme narrows that.
+// tinyPlus emulates tiny+, after
+// https://docs.tiny.plus/api/getting-access/oauth-authorisation-process. It has the implicit grant
+// only, with the token in the query of the redirect. All five parameters are required. The API
+// accepts the bare token, as the pages about its endpoints show it, and the token with Bearer, as
+// token_type says. Config.APIScheme restricts that to one form.
 func tinyPlus(cfg *ProviderConfig) *emulation {
 	cfg.TokenPath, cfg.APIPath, cfg.APIQueryParameter = "/oauth/token", "/v2", Absent
 	if len(cfg.Clients) == 0 {

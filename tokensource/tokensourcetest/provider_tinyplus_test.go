@@ -103,7 +103,7 @@ func TestTinyPlusSimpleToken(t *testing.T) {
 	clock.Advance(10 * 365 * 24 * time.Hour)
 	wantStatus(t, p, p.Endpoints().API, "Bearer "+token, 200)
 	if !p.Revoke(token) {
-		t.Error("it is unknown")
+		t.Error("the token is unknown")
 	}
 	wantStatus(t, p, p.Endpoints().API, "Bearer "+token, 401)
 	if u, err := url.Parse(p.Endpoints().API); err != nil || u.Path != "/v2" {

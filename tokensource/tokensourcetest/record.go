@@ -7,78 +7,78 @@ import (
 	"time"
 )
 
-// The outcomes of a token request that are not an OAuth error code.
+// The outcomes of a token request, in addition to the OAuth error codes.
 const (
-	// OutcomeIssued means that tokens were issued, whether or not the answer
-	// arrived.
+	// OutcomeIssued means that tokens were issued, whether or not the response arrived.
 	OutcomeIssued = "issued"
-	// OutcomeRepeated means that a token issued earlier was handed out again
+	// OutcomeRepeated means that a token issued earlier was returned again
 	// (Config.SameTokenWithin).
 	OutcomeRepeated = "repeated"
-	// OutcomeUnprocessed means that a fault kept the request from being carried
-	// out: nothing has changed.
+	// OutcomeUnprocessed means that a fault prevented the request from being carried out, so
+	// nothing has changed.
 	OutcomeUnprocessed = "unprocessed"
 )
 
-// TokenRequest is the record of one request to the token endpoint. It holds
-// secrets: they are for tests to look at, not to print. It is complete before
-// the client can have the end of the answer.
+// TokenRequest is the record of one request to the token endpoint. It holds secrets. Tests may
+// inspect them but should not print them. The record is complete before the client can receive the
+// end of the response.
 type TokenRequest struct {
-	// Number counts the token requests, from 1, in the order in which they had
-	// been read.
+	// Number counts the token requests from 1, in the order in which the server finished reading
+	// them.
 	Number int
-	// Arrived and Processed are when it had been read and when it was carried
-	// out, by Config.Now; Processed is zero when it was not.
+	// Arrived is when the request was read, and Processed when it was carried out, by Config.Now.
+	// Processed is zero if it was not carried out.
 	Arrived, Processed time.Time
-	// Owner is what Config.Owner says of it.
+	// Owner is the result of Config.Owner.
 	Owner string
-	// Method, RawQuery, Header and RemoteAddr are those of the HTTP request.
+	// Method, RawQuery, Header and RemoteAddr come from the HTTP request.
 	Method, RawQuery, RemoteAddr string
 	Header                       http.Header
-	// Params are the parameters of body and query together, credentials
-	// included. Empty for a request that was dropped unread.
+	// Params are the parameters of body and query together, including credentials. They are empty
+	// for a request that was dropped unread.
 	Params url.Values
-	// Format is where the parameters stood.
+	// Format is where the parameters were.
 	Format BodyFormat
-	// ClientID and Auth are the client and the method it tried, as far as that
-	// could be told. Whether it was believed is in Outcome.
+	// ClientID and Auth are the client and the method that it tried, as far as the server could
+	// tell. Outcome says whether the authentication succeeded.
 	ClientID string
 	Auth     AuthMethod
 	// Grant is the grant_type parameter.
 	Grant string
-	// Deployment is the one addressed, at a [Provider] that has them.
+	// Deployment is the deployment to which the request was sent, if the [Provider] has
+	// deployments.
 	Deployment string
 
-	// Fault is the name of the fault, or empty.
+	// Fault is the name of the fault, or empty if there was none.
 	Fault string
-	// Outcome is [OutcomeIssued], [OutcomeRepeated], [OutcomeUnprocessed] or an
-	// error code of RFC 6749 section 5.2; empty while the request is under way.
+	// Outcome is [OutcomeIssued], [OutcomeRepeated], [OutcomeUnprocessed] or an error code of RFC
+	// 6749 section 5.2. It is empty while the request is under way.
 	Outcome string
-	// Reuse is true when the request used a refresh token that was spent and
-	// past its grace, and so revoked the login.
+	// Reuse is true if the request used a refresh token that was spent and past its grace, and
+	// thereby revoked the login.
 	Reuse bool
-	// TokenNumber, AccessToken and RefreshToken are what the answer handed out,
-	// before any fault changed it; zero when nothing.
+	// TokenNumber, AccessToken and RefreshToken describe what the response contained before any
+	// fault changed it. They are zero if it contained no tokens.
 	TokenNumber               uint64
 	AccessToken, RefreshToken string
 
 	// Done is true once the server has finished with the request.
 	Done bool
-	// Status is the HTTP status that was sent; 0 when nothing was.
+	// Status is the HTTP status that was sent, or 0 if none was sent.
 	Status int
-	// Whole is true when the answer was written to its end while the client was
-	// still there, as far as the server could see.
+	// Whole is true if the server wrote the whole response while the client was still connected, as
+	// far as the server could see.
 	Whole bool
 
-	arrival, processing int // positions in the order of all events; 0: never
+	arrival, processing int // positions in the order of all events; 0: not happened
 }
 
-// records is all that was seen. Server.mu guards it.
+// records is everything that the server has recorded. Server.mu guards it.
 type records struct {
 	token  []*TokenRequest
 	api    []*APIRequest
-	number int           // of the last token request, across ForgetRequests
-	events int           // the last position handed out
+	number int           // of the last token request; ForgetRequests does not reset it
+	events int           // the last assigned position
 	change chan struct{} // closed and replaced when anything changes
 }
 
@@ -90,13 +90,13 @@ func (r *records) event() int {
 	return r.events
 }
 
-// changed wakes everybody who waits. The caller holds s.mu.
+// changed wakes all waiting callers. The caller holds s.mu.
 func (r *records) changed() {
 	close(r.change)
 	r.change = make(chan struct{})
 }
 
-// clone copies what a caller could otherwise change or see changing.
+// clone copies the parts that a caller could otherwise change or see changing.
 func (t *TokenRequest) clone() TokenRequest {
 	c := *t
 	c.Header = t.Header.Clone()
@@ -104,8 +104,8 @@ func (t *TokenRequest) clone() TokenRequest {
 	return c
 }
 
-// TokenRequests returns the token requests so far, oldest first, including
-// those still under way.
+// TokenRequests returns all token requests up to now, oldest first, including those still under
+// way.
 func (s *Server) TokenRequests() []TokenRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,8 +136,8 @@ func (s *Server) CountGrant(grant string) int {
 	return n
 }
 
-// ForgetRequests drops the records of all requests that are over, so that a
-// test can count from here. Tokens, numbers and faults stay.
+// ForgetRequests removes the records of all finished requests, so that a test can count from zero.
+// Tokens, numbers and faults stay.
 func (s *Server) ForgetRequests() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,15 +151,14 @@ func (s *Server) ForgetRequests() {
 	s.records.changed()
 }
 
-// WaitTokenRequests waits until at least n token requests have arrived, be they
-// answered or not: one that a fault holds counts. It returns the error of ctx if
-// that ends first.
+// WaitTokenRequests waits until at least n token requests have arrived, answered or not. A request
+// that a fault holds counts too. If ctx ends first, it returns the error of ctx.
 func (s *Server) WaitTokenRequests(ctx context.Context, n int) error {
 	return s.wait(ctx, func() bool { return len(s.records.token) >= n })
 }
 
-// WaitAnswered waits until the server has finished with at least n token
-// requests, be they answered, dropped or cut off.
+// WaitAnswered waits until the server has finished with at least n token requests, whether they
+// were answered, dropped or cut off.
 func (s *Server) WaitAnswered(ctx context.Context, n int) error {
 	return s.wait(ctx, func() bool {
 		done := 0

@@ -2,9 +2,8 @@ package tokensourcetest
 
 import "net/http"
 
-// serveRevoke is the revocation endpoint: the client authenticates as at the token
-// endpoint, and one of its tokens ends. A token that is unknown is no mistake (RFC
-// 7009 section 2.2).
+// serveRevoke serves the revocation endpoint. The client authenticates as at the token endpoint,
+// and one of its tokens ends. An unknown token is not an error (RFC 7009 section 2.2).
 func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) {
 	var in input
 	in.params, in.err = readParams(r)
@@ -25,7 +24,7 @@ func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) {
 	s.send(w, r, out, 0)
 }
 
-// revokeFor ends the token that in names. The caller holds s.mu.
+// revokeFor ends the token named by in. The caller holds s.mu.
 func (s *Server) revokeFor(r *http.Request, in input) *oauthError {
 	switch {
 	case r.Method != http.MethodPost:

@@ -21,18 +21,18 @@ type Server struct {
 	cfg      Config
 	ca       *authority // nil without TLS
 	listener *switchable
-	more     []*switchable // further addresses of the same server
+	more     []*switchable // additional addresses of this server
 	http     *http.Server
 	client   *http.Client
-	// emulation is how the server differs from a plain one; never nil.
+	// emulation says how the server differs from a plain one. It is never nil.
 	emulation *emulation
 
 	closeOnce sync.Once
-	closing   chan struct{}  // closed when Close begins: pauses end
+	closing   chan struct{}  // closed when Close begins, which ends pauses
 	serving   sync.WaitGroup // calls of Serve
 	running   sync.WaitGroup // connections and handlers
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	clients map[string]*Client
 	tokens  tokens
 	faults  faults
@@ -41,7 +41,7 @@ type Server struct {
 	refuseAll bool
 }
 
-// Listen starts a server. The caller closes it.
+// Listen starts a server. The caller must close it.
 func Listen(cfg Config) (*Server, error) {
 	return listen(cfg, &emulation{})
 }
@@ -85,7 +85,7 @@ func listen(cfg Config, e *emulation) (*Server, error) {
 	return s, nil
 }
 
-// NewServer is [Listen] for tests: it panics where that returns an error.
+// NewServer is [Listen] for tests: it panics on an error.
 func NewServer(cfg Config) *Server {
 	s, err := Listen(cfg)
 	if err != nil {
@@ -96,7 +96,7 @@ func NewServer(cfg Config) *Server {
 
 func (s *Server) serve() {
 	api := s.API()
-	// HTTP/1.1 only: faults take the connection over, which HTTP/2 does not allow.
+	// Only HTTP/1.1 is enabled: faults take over the connection, which HTTP/2 does not allow.
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	s.http = &http.Server{
@@ -105,8 +105,8 @@ func (s *Server) serve() {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s.running.Add(1)
 			defer s.running.Done()
-			// Not a ServeMux: it redirects paths that it finds unclean, and an
-			// API sees what a proxy really sent.
+			// A ServeMux is not used, because it redirects unclean paths. The API must see what a
+			// proxy really sent.
 			switch path := r.URL.Path; {
 			case s.emulation.serve(s, w, r):
 			case path == s.cfg.TokenPath:
@@ -117,7 +117,7 @@ func (s *Server) serve() {
 				http.NotFound(w, r)
 			}
 		}),
-		// A hijacked connection belongs to the handler, which is counted itself.
+		// A hijacked connection belongs to its handler, which is counted itself.
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			switch state {
 			case http.StateNew:
@@ -138,7 +138,7 @@ func (s *Server) serve() {
 	}
 }
 
-// accept serves what comes in at listener, and returns its URL.
+// accept serves requests at listener, and returns its URL.
 func (s *Server) accept(listener *switchable) string {
 	var l net.Listener = listener
 	scheme := "http"
@@ -150,28 +150,28 @@ func (s *Server) accept(listener *switchable) string {
 	return scheme + "://" + listener.Addr().String()
 }
 
-// under reports whether path is base, which may be empty, or below it.
+// under reports whether path is base or below it. base may be empty.
 func under(path, base string) bool {
 	return base != "" && (path == base || strings.HasPrefix(path, strings.TrimSuffix(base, "/")+"/"))
 }
 
-// listeners is all addresses, the main one first.
+// listeners returns all listeners, the main one first.
 func (s *Server) listeners() []*switchable { return append([]*switchable{s.listener}, s.more...) }
 
-// TokenURL is the token endpoint (RFC 6749 section 3.2).
+// TokenURL returns the URL of the token endpoint (RFC 6749 section 3.2).
 func (s *Server) TokenURL() string { return s.URL + s.cfg.TokenPath }
 
-// APIURL is the protected API; any path may be appended to it.
+// APIURL returns the URL of the protected API. Any path may be appended to it.
 func (s *Server) APIURL() string { return s.URL + s.cfg.APIPath }
 
-// Client returns a plain HTTP client that trusts the server's certificate.
-// Close closes its idle connections.
+// Client returns a plain HTTP client that trusts the server's certificate. Close closes its idle
+// connections.
 func (s *Server) Client() *http.Client { return s.client }
 
-// SetDown makes the server close every connection as soon as it is accepted,
-// and at once those that are open: requests under way are carried out, and
-// their answers lost. SetDown(false) brings it back. The port stays taken
-// meanwhile; for connections that are refused see [Server.StopListening].
+// SetDown(true) makes the server close every connection as soon as it is accepted, and all open
+// connections at once. Requests under way are carried out, but their responses are lost.
+// SetDown(false) brings the server back. The port stays in use meanwhile. To have connections
+// refused, see [Server.StopListening].
 func (s *Server) SetDown(down bool) {
 	for _, l := range s.listeners() {
 		l.setDown(down)
@@ -188,8 +188,8 @@ func (s *Server) StopListening() error {
 	return errors.Join(errs...)
 }
 
-// StartListening listens again on the same address after [Server.StopListening].
-// It fails if somebody else has taken the port in between.
+// StartListening listens again on the same address after [Server.StopListening]. It fails if
+// another program has taken the port in between.
 func (s *Server) StartListening() error {
 	var errs []error
 	for _, l := range s.listeners() {
@@ -198,26 +198,26 @@ func (s *Server) StartListening() error {
 	return errors.Join(errs...)
 }
 
-// Close ends all pauses, closes all connections and waits until every goroutine
-// of the server is done. Records can still be read after it. Handlers that were
-// mounted in another server by [Server.Protect] are not waited for.
+// Close ends all pauses, closes all connections and waits until every goroutine of the server has
+// ended. The records can still be read afterwards. Close does not wait for handlers that
+// [Server.Protect] mounted in another server.
 func (s *Server) Close() {
 	s.closeOnce.Do(func() {
 		close(s.closing)
 		_ = s.http.Close()
 		for _, l := range s.listeners() {
 			_ = l.Close()
-			l.closeConns() // also those that a handler has taken over
+			l.closeConns() // including connections that a handler has taken over
 		}
 		s.client.CloseIdleConnections()
 	})
-	// Serve must be over first: it is what adds to running.
+	// Serve must end first, because it adds to running.
 	s.serving.Wait()
 	s.running.Wait()
 }
 
-// panicsOnly is where net/http logs to: panics of a caller's callbacks must be
-// seen, but broken connections are this server's trade.
+// panicsOnly is the output of net/http's log. Panics of a caller's callbacks must be visible, but
+// broken connections are normal for this server.
 type panicsOnly struct{}
 
 // Write implements io.Writer.

@@ -83,7 +83,7 @@ func TestDown(t *testing.T) {
 	}
 }
 
-// Going down takes open connections along; what they asked for is carried out.
+// Going down also closes open connections. Their requests are carried out.
 func TestDownDuringRequest(t *testing.T) {
 	for name, down := range map[string]func(*Server){
 		"down":          func(s *Server) { s.SetDown(true) },
@@ -153,7 +153,7 @@ func TestBadConfig(t *testing.T) {
 	}
 }
 
-// Many clients at once: one refresh token, strictly rotated, works exactly once.
+// Many clients use one strictly rotated refresh token at once. It works exactly once.
 func TestConcurrent(t *testing.T) {
 	const n = 600
 	srv := Start(t, Config{Rotation: StrictRotation()})

@@ -1,14 +1,14 @@
 package tokensourcetest
 
-// T is what the helpers for tests need of a *testing.T or *testing.B. It is an
-// interface so that programs can use this package without linking testing.
+// T is the part of *testing.T and *testing.B that the helpers for tests use. It is an interface so
+// that programs can use this package without linking testing.
 type T interface {
 	Helper()
 	Errorf(format string, args ...any)
 	Cleanup(func())
 }
 
-// Start is [NewServer] for a test: the server is closed when the test ends.
+// Start is [NewServer] for a test. It closes the server when the test ends.
 func Start(t T, cfg Config) *Server {
 	t.Helper()
 	s := NewServer(cfg)

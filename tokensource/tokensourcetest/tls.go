@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// authority is the server's own certification authority, made at start and
-// forgotten with it.
+// authority is the server's own certification authority. It is made at start, and exists only while
+// the server runs.
 type authority struct {
 	cert *x509.Certificate
 	leaf tls.Certificate
@@ -27,7 +27,7 @@ func newAuthority(names []string) (*authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a CA key: %w", err)
 	}
-	// Certificates follow the real clock, as the clients that verify them do.
+	// Certificates use the real clock, because the clients that verify them do.
 	ca := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "tokensourcetest CA"},
@@ -69,8 +69,8 @@ func newAuthority(names []string) (*authority, error) {
 	}, nil
 }
 
-// CertPool returns a pool that holds the server's CA, for a client's RootCAs.
-// It is empty without Config.TLS.
+// CertPool returns a pool with the server's CA, for a client's RootCAs. It is empty without
+// Config.TLS.
 func (s *Server) CertPool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	if s.ca != nil {
@@ -79,8 +79,8 @@ func (s *Server) CertPool() *x509.CertPool {
 	return pool
 }
 
-// CACertPEM returns the server's CA certificate, for a client that wants a
-// file. It is nil without Config.TLS.
+// CACertPEM returns the server's CA certificate, for a client that needs a file. It is nil without
+// Config.TLS.
 func (s *Server) CACertPEM() []byte {
 	if s.ca == nil {
 		return nil

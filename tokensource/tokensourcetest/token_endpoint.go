@@ -6,16 +6,16 @@ import (
 	"slices"
 )
 
-// serveToken is the token endpoint: read, record, carry out, answer, with the
-// fault of this request having its say at each step.
+// serveToken serves the token endpoint: it reads, records, carries out and answers the request. The
+// request's fault can change each step.
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	rec := &TokenRequest{
 		Owner: s.cfg.Owner(r), Method: r.Method, RawQuery: r.URL.RawQuery,
 		RemoteAddr: r.RemoteAddr, Header: r.Header.Clone(), Deployment: s.emulation.deployment(r),
 	}
-	// The record is finished before the last bytes leave, so that who has an
-	// answer finds its record complete; deferred, so that a panic of a caller's
-	// callback leaves no record open.
+	// The record is finished before the last bytes are sent, so that a client with a response finds
+	// its record complete. It is deferred, so that a panic in a caller's callback leaves no record
+	// unfinished.
 	var sent sent
 	defer func() { s.finish(rec, sent) }()
 	drop := func(reset bool) {
@@ -59,7 +59,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	sent.whole = s.send(w, r, out, fault.Drip)
 }
 
-// input is what a token request says.
+// input is the content of a token request.
 type input struct {
 	params
 	err       *oauthError
@@ -67,7 +67,7 @@ type input struct {
 	authErr   *oauthError
 }
 
-// fill reads what the record should know from in.
+// fill copies into rec what the record should show of in.
 func (in *input) fill(rec *TokenRequest) {
 	in.presented, in.authErr = findClientAuth(rec.Header, in.body, in.query)
 	rec.Params, rec.Format = in.all(), in.format
@@ -75,14 +75,14 @@ func (in *input) fill(rec *TokenRequest) {
 	rec.ClientID, rec.Auth = in.presented.id, in.presented.method
 }
 
-// process carries a token request out. It also returns the refresh token that
-// the answer really holds.
+// process carries out a token request. It also returns the refresh token that the response really
+// contains.
 func (s *Server) process(rec *TokenRequest, in input, edit func(map[string]any)) (answer, *refreshToken) {
 	members, refresh, copied, oerr := s.decide(rec, in)
 	if oerr != nil {
 		return errorAnswer(oerr, rec.Header), nil
 	}
-	// Outside the lock: these are callbacks, and may call the Server.
+	// The lock is not held here, because these callbacks may call the Server.
 	if s.cfg.EditAnswer != nil {
 		s.cfg.EditAnswer(&copied, members)
 	}
@@ -91,13 +91,13 @@ func (s *Server) process(rec *TokenRequest, in input, edit func(map[string]any))
 	}
 	out := tokenAnswer(members)
 	if refresh != nil && !bytes.Contains(out.body, []byte(refresh.value)) {
-		refresh = nil // an edit took it away
+		refresh = nil // an edit removed it
 	}
 	return out, refresh
 }
 
-// decide grants or refuses under the lock, and returns the answer's members,
-// the refresh token among them, and a copy of the record.
+// decide grants or refuses under the lock. It returns the members of the response, its refresh
+// token, and a copy of the record.
 func (s *Server) decide(rec *TokenRequest, in input) (map[string]any, *refreshToken, TokenRequest, *oauthError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +119,7 @@ func (s *Server) decide(rec *TokenRequest, in input) (map[string]any, *refreshTo
 	return s.members(issued, rec.Processed), issued.refresh, rec.clone(), nil
 }
 
-// grant is the decision. The caller holds s.mu.
+// grant decides about a request. The caller holds s.mu.
 func (s *Server) grant(rec *TokenRequest, in input) (*issuance, *oauthError) {
 	if oerr := s.emulation.lockout.attempt(rec.Processed); oerr != nil {
 		return nil, oerr
@@ -187,11 +187,11 @@ func (s *Server) recordLocked(rec *TokenRequest, fault string) {
 	s.records.changed()
 }
 
-// sent is what became of an answer.
+// sent says what happened to a response.
 type sent struct {
 	status  int
 	whole   bool
-	refresh *refreshToken // that it held
+	refresh *refreshToken // the one in the response
 }
 
 // finish completes the record. Only the first call counts.

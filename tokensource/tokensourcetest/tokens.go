@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// tokens is all that was issued. Server.mu guards it.
+// tokens is everything that was issued. Server.mu guards it.
 type tokens struct {
 	access  map[string]*accessToken
 	refresh map[string]*refreshToken
@@ -25,12 +25,12 @@ func newTokens() tokens {
 	}
 }
 
-// login is one grant by one subject to one client: all the tokens that descend
-// from it die together when an old refresh token is used again.
+// login is one grant by one subject to one client. When an old refresh token is used again, all
+// tokens that descend from the login are revoked together.
 type login struct {
 	client, subject string
 	grant           string
-	scopes          []string // nil: no limit
+	scopes          []string // nil: any scope
 	deployment      string
 	lifetime        time.Duration // of its access tokens; zero: Config.AccessTokenLifetime
 	recent          string        // key of its newest token in tokens.recent; empty: none
@@ -46,7 +46,7 @@ type accessToken struct {
 	scopes         []string
 	issued, expiry time.Time
 	revoked        bool
-	refresh        string // that came with it
+	refresh        string // the one that was issued with it
 }
 
 // live reports whether the API accepts a.
@@ -61,28 +61,28 @@ type refreshToken struct {
 	issued  time.Time
 	revoked bool // by Revoke or RevokeAll
 
-	// spent is the request that rotated it; nil while it is unspent.
+	// spent is the request that rotated the token, or nil if it is unspent.
 	spent *TokenRequest
-	// used is true once any request carried it, delivered once an answer with
-	// it was written whole.
+	// used is true once any request sent the token. delivered is true once a response with it was
+	// written completely.
 	used, delivered bool
 }
 
-// IssuedToken describes one access token and what came with it.
+// IssuedToken describes one access token and what was issued with it.
 type IssuedToken struct {
 	// Number counts the access tokens of this server, from 1.
 	Number uint64
-	// AccessToken and RefreshToken are the tokens themselves; RefreshToken is
-	// empty when none came with it.
+	// AccessToken and RefreshToken are the tokens themselves. RefreshToken is empty if none was
+	// issued with the access token.
 	AccessToken, RefreshToken string
-	// ClientID and Subject say whose it is.
+	// ClientID and Subject say to which client and for whom the token was issued.
 	ClientID, Subject string
-	// Grant is the grant type of the login, not of the request: a refreshed
-	// token has the one of the first.
+	// Grant is the grant type of the login, not of the request: a refreshed token has the grant
+	// type of the login's first request.
 	Grant string
-	// Scopes are what was granted.
+	// Scopes are the granted scopes.
 	Scopes []string
-	// Issued and Expiry are by Config.Now.
+	// Issued and Expiry are times by Config.Now.
 	Issued, Expiry time.Time
 }
 
@@ -117,9 +117,8 @@ func (s *Server) newRefresh(l *login, now time.Time) *refreshToken {
 	return t
 }
 
-// IssueRefreshToken issues a refresh token to the first client of the Config,
-// as if subject had logged in. It may have all of Config.Scopes, or any scope
-// where those are empty.
+// IssueRefreshToken issues a refresh token to the first client of the Config, as if subject had
+// logged in. The login may have all of Config.Scopes, or any scope if that list is empty.
 func (s *Server) IssueRefreshToken(subject string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,8 +129,8 @@ func (s *Server) IssueRefreshToken(subject string) string {
 	return s.newRefresh(l, s.cfg.Now()).value
 }
 
-// IssueTokens issues an access token and a refresh token to a client, as if
-// subject had logged in and granted scopes (none: as [Server.IssueRefreshToken]).
+// IssueTokens issues an access token and a refresh token to a client, as if subject had logged in
+// and granted scopes. Without scopes, the login has the scopes of [Server.IssueRefreshToken].
 func (s *Server) IssueTokens(clientID, subject string, scopes ...string) (access, refresh string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,7 +148,7 @@ func (s *Server) IssueTokens(clientID, subject string, scopes ...string) (access
 	return a.value, t.value
 }
 
-// Issued returns every access token issued so far, by number.
+// Issued returns every access token issued up to now, by number.
 func (s *Server) Issued() []IssuedToken {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,7 +184,7 @@ func (s *Server) revoke(token string) bool {
 	return false
 }
 
-// RevokeAll ends every token issued so far.
+// RevokeAll ends every token issued up to now.
 func (s *Server) RevokeAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,8 +196,8 @@ func (s *Server) RevokeAll() {
 	}
 }
 
-// RevokeAccessTokens ends every access token issued so far and leaves the
-// refresh tokens alone: the API refuses, a refresh heals.
+// RevokeAccessTokens ends every access token issued up to now and leaves the refresh tokens alone:
+// the API refuses the access tokens, and a refresh brings a good one.
 func (s *Server) RevokeAccessTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

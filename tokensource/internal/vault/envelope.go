@@ -10,19 +10,19 @@ import (
 // version is the version of the stored form.
 const version = 1
 
-// envelope is the stored form of a value: in the clear, or sealed.
+// envelope is the stored form of a value, which is in the clear or sealed.
 type envelope struct {
 	Version int `json:"version"`
-	// Sum is the SHA-256 of Record in hex, so that a torn or edited value is noticed.
+	// Sum is the SHA-256 of Record in hex, which detects a torn or edited value.
 	Sum    string          `json:"sum,omitempty"`
 	Record json.RawMessage `json:"record,omitempty"`
-	// Key is the id of the encryption key under which Sealed was made: the nonce, then
-	// the record under AES-256-GCM.
+	// Key is the id of the encryption key of Sealed. Sealed is the nonce followed by the record
+	// under AES-256-GCM.
 	Key    string `json:"key,omitempty"`
 	Sealed []byte `json:"sealed,omitempty"`
 }
 
-// parse reads the stored form. Its content is still to be checked.
+// parse reads the stored form. It does not check the content.
 func parse(data []byte) (*envelope, error) {
 	var env envelope
 	if err := json.Unmarshal(data, &env); err != nil {
@@ -37,7 +37,7 @@ func parse(data []byte) (*envelope, error) {
 	return &env, nil
 }
 
-// clear returns what is stored in the clear.
+// clear returns a value that is stored in the clear.
 func (e *envelope) clear() ([]byte, error) {
 	if e.Sum != checksum(e.Record) {
 		return nil, ErrDamaged
@@ -45,8 +45,8 @@ func (e *envelope) clear() ([]byte, error) {
 	return e.Record, nil
 }
 
-// associated is what a seal holds besides its content (RFC 5116 section 2.1): it opens
-// under the key that it was stored under, and under no other.
+// associated returns the associated data of a seal (RFC 5116 section 2.1). A sealed value can be
+// opened only under the key under which it was stored.
 func (e *envelope) associated(key string) []byte {
 	return fmt.Appendf(nil, "%d\x00%s", e.Version, key)
 }

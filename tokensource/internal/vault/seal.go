@@ -15,19 +15,20 @@ import (
 	"unicode/utf8"
 )
 
-// A Key reads an encryption key: any text that [CheckKey] accepts. It is called at each use.
+// A Key reads an encryption key, which is any text that [CheckKey] accepts. It is called at each
+// use.
 type Key func(ctx context.Context) (string, error)
 
-// minKey is the least length of an encryption key, in characters.
+// minKey is the minimum length of an encryption key in characters.
 const minKey = 32
 
-// What is derived from an encryption key, by HKDF (RFC 5869), is told apart by these.
+// These labels separate the values that are derived from an encryption key by HKDF (RFC 5869).
 const (
 	sealInfo  = "authinject sealed record, AES-256-GCM"
 	keyIDInfo = "authinject encryption key id"
 )
 
-// CheckKey returns an error, which does not hold the key, if key is too short.
+// CheckKey returns an error if key is too short. The error does not contain the key.
 func CheckKey(key string) error {
 	if utf8.RuneCountInString(key) < minKey {
 		return fmt.Errorf("it has fewer than %d characters; `openssl rand -base64 32` makes one", minKey)
@@ -35,10 +36,10 @@ func CheckKey(key string) error {
 	return nil
 }
 
-// seal returns the form in which plain, which is JSON, is stored under key: sealed under the
-// first encryption key, or in the clear if there is none.
+// seal returns the stored form of plain, which is JSON, for the storage key. It seals plain under
+// the first encryption key. Without encryption keys the stored form is in the clear.
 func (v *Vault) seal(ctx context.Context, key string, plain []byte) ([]byte, error) {
-	plain, err := json.Marshal(json.RawMessage(plain)) // as it will be in the envelope
+	plain, err := json.Marshal(json.RawMessage(plain)) // the same bytes as in the envelope
 	if err != nil {
 		return nil, errors.New("what is to be stored is not JSON")
 	}
@@ -62,8 +63,8 @@ func (v *Vault) seal(ctx context.Context, key string, plain []byte) ([]byte, err
 	return json.Marshal(env)
 }
 
-// open returns what was given to seal, from data found in the storage under key. Data in the
-// clear is read as well: it is sealed when it is written next.
+// open returns the value that was given to seal, from the data stored under key. It also reads data
+// in the clear, which is sealed at its next write.
 func (v *Vault) open(ctx context.Context, key string, data []byte) ([]byte, error) {
 	env, err := parse(data)
 	if err != nil {
@@ -72,7 +73,7 @@ func (v *Vault) open(ctx context.Context, key string, data []byte) ([]byte, erro
 	if env.Key == "" && env.Sealed == nil {
 		return env.clear()
 	}
-	// JSON allows many spellings. Only the one that seal writes is opened.
+	// JSON allows several spellings of one value. Only the spelling that seal writes is accepted.
 	canonical, err := json.Marshal(envelope{Version: env.Version, Key: env.Key, Sealed: env.Sealed})
 	if err != nil || !bytes.Equal(canonical, data) || !isKeyID(env.Key) {
 		return nil, ErrDamaged
@@ -92,8 +93,8 @@ func (v *Vault) open(ctx context.Context, key string, data []byte) ([]byte, erro
 	return plain, nil
 }
 
-// keyWithID returns the encryption key with that id. A key that cannot be read does not
-// keep the others from being used.
+// keyWithID returns the encryption key with that id. If one key cannot be read, the others are
+// tried all the same.
 func (v *Vault) keyWithID(ctx context.Context, id string) (string, error) {
 	var known []string
 	var unusable error
@@ -141,8 +142,8 @@ func (v *Vault) keyID(ctx context.Context, index int) (string, error) {
 	return keyID(secret)
 }
 
-// keyID names an encryption key in what it sealed, and in errors. It tells nothing about
-// the key.
+// keyID returns the id of an encryption key, which sealed values and errors contain. It reveals
+// nothing about the key.
 func keyID(secret string) (string, error) {
 	id, err := derive(secret, keyIDInfo, 8)
 	return hex.EncodeToString(id), err
@@ -153,8 +154,8 @@ func isKeyID(s string) bool {
 	return err == nil && len(id) == 8
 }
 
-// sealer returns AES-256-GCM under a key derived from secret. A nonce is drawn for
-// each message and precedes it; that is sound for 2^32 messages.
+// sealer returns AES-256-GCM with a key derived from secret. A random nonce is drawn for each
+// message and stored before it. That is safe for 2^32 messages.
 func sealer(secret string) (cipher.AEAD, error) {
 	key, err := derive(secret, sealInfo, 32)
 	if err != nil {

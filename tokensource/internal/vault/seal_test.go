@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// Two keys as people have them, and what must not be seen of them.
+// Two keys as users have them, and the text that must not be seen of them.
 const (
 	sealKey  = "canary-key-one-aaaaaaaaaaaaaaaaaaaaaaa"
 	otherKey = "canary-key-two-bbbbbbbbbbbbbbbbbbbbbbb"
@@ -44,7 +44,7 @@ func (s shelf) Unlock(context.Context, string) error { return nil }
 
 func with(keys ...Key) *Vault { return &Vault{Storage: shelf{}, Keys: keys} }
 
-// A seal belongs to the name that it was stored under, and to the version of its form.
+// A seal is bound to the name under which it was stored, and to the version of its form.
 func TestSealHoldsItsName(t *testing.T) {
 	v := with(literal(sealKey))
 	if err := v.Put(t.Context(), "k", "secret"); err != nil {
@@ -68,11 +68,11 @@ func TestSealHoldsItsName(t *testing.T) {
 	}
 	env.Version++
 	if _, err := aead.Open(nil, nil, env.Sealed, env.associated("k")); err == nil {
-		t.Error("it opens as one of another version")
+		t.Error("it opens under another version")
 	}
 }
 
-// An error about a key says what is wrong with which, and never shows it.
+// An error about an encryption key says which key is wrong and why, and never shows the key.
 func TestEncryptionKeyErrors(t *testing.T) {
 	data, err := with(literal(sealKey)).seal(t.Context(), "k", []byte(`{"a":"b"}`))
 	if err != nil {
@@ -123,7 +123,7 @@ func TestEncryptionKeyErrors(t *testing.T) {
 	}
 }
 
-// Whatever JSON is given to seal, open returns it: what is stored need not be a record.
+// open returns any JSON that was given to seal; it need not be a record.
 func TestSealOfAnyJSON(t *testing.T) {
 	for _, s := range []*Vault{with(), with(literal(sealKey))} {
 		for _, plain := range []string{`{"a":"<b>&` + "\u2028" + `"}`, `{ "a" : [ 1 , 2 ] }`, `"x"`, `[]`, `{}`} {
@@ -138,7 +138,7 @@ func TestSealOfAnyJSON(t *testing.T) {
 			}
 		}
 		if _, err := s.seal(t.Context(), "k", []byte("canary")); err == nil || strings.Contains(err.Error(), "canary") {
-			t.Errorf("what is no JSON gives %v", err)
+			t.Errorf("a value that is not JSON gives %v", err)
 		}
 	}
 }

@@ -1,9 +1,10 @@
-// Package vault keeps values in a storage that several processes share: as JSON with a checksum, or
-// sealed with AES-256-GCM. It bounds every call to the storage in time. It knows no account, no
-// token and no clock.
+// Package vault keeps values in a storage that several processes share. It stores them as JSON with
+// a checksum, or sealed with AES-256-GCM. It limits the time of every call to the storage. It knows
+// no account, no token and no clock.
 //
 // The stored form has a version. Bytes of a newer version, damaged bytes, and bytes that no
-// configured key opens are errors, for which [Unusable] is true, and are never written over here.
+// configured key opens are errors for which [Unusable] is true. The vault never overwrites such
+// bytes.
 package vault
 
 import (
@@ -15,7 +16,8 @@ import (
 	"time"
 )
 
-// Storage is what a vault keeps its values in. See tokensource.Storage for what each method promises.
+// Storage is the storage in which a vault keeps its values. See tokensource.Storage for what each
+// method promises.
 type Storage interface {
 	Load(ctx context.Context, key string) ([]byte, error)
 	Store(ctx context.Context, key string, value []byte) error
@@ -25,22 +27,22 @@ type Storage interface {
 	Unlock(ctx context.Context, name string) error
 }
 
-// Vault is a storage with the keys that seal what is in it. It is safe for concurrent use.
+// Vault is a storage together with the keys that seal its values. It is safe for concurrent use.
 type Vault struct {
 	// Storage must not be nil.
 	Storage Storage
-	// Keys seal values: the first one seals, all of them open. Without keys, values are stored in
-	// the clear.
+	// Keys seal values: the first one seals, and every key opens. Without keys, values are stored
+	// in the clear.
 	Keys []Key
 }
 
-// callTimeout bounds one call to the storage, so that a hung file system is an error and not a
-// standstill.
+// callTimeout bounds one call to the storage, so that a hung file system causes an error instead of
+// a standstill.
 const callTimeout = 5 * time.Second
 
-// Why stored bytes cannot be used.
+// Reasons why stored bytes cannot be used.
 var (
-	// ErrDamaged means that the bytes are not what a vault wrote, or belong to another key.
+	// ErrDamaged means that no vault wrote the bytes, or that they belong to another key.
 	ErrDamaged = errors.New("the stored record is damaged")
 	// ErrNewer means that a newer release wrote the bytes.
 	ErrNewer = errors.New("the stored record was written by a newer release")
@@ -50,13 +52,14 @@ var (
 	ErrKey = errors.New("unusable encryption_key")
 )
 
-// Unusable reports whether err is one that no retry mends: a person has to look at the stored bytes
-// or at the encryption keys. Every other error of a vault means that the storage failed.
+// Unusable reports whether err is an error that no retry resolves: a person has to look at the
+// stored bytes or at the encryption keys. Every other error of a vault means that the storage
+// failed.
 func Unusable(err error) bool {
 	return errors.Is(err, ErrDamaged) || errors.Is(err, ErrNewer) || errors.Is(err, ErrSealed) || errors.Is(err, ErrKey)
 }
 
-// Get returns the value that is stored under key; nil without an error if there is none.
+// Get returns the value stored under key, or nil without an error if there is none.
 func Get[T any](ctx context.Context, v *Vault, key string) (*T, error) {
 	data, err := v.load(ctx, key)
 	if data == nil || err != nil {
@@ -86,14 +89,15 @@ func (v *Vault) Put(ctx context.Context, key string, value any) error {
 	return v.store(ctx, key, data)
 }
 
-// Delete removes what is stored under key.
+// Delete removes the value stored under key.
 func (v *Vault) Delete(ctx context.Context, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return v.Storage.Delete(ctx, key)
 }
 
-// List returns the keys below prefix; none without an error if there is no such prefix.
+// List returns the keys below prefix. If the prefix does not exist, it returns no keys and no
+// error.
 func (v *Vault) List(ctx context.Context, prefix string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -104,10 +108,10 @@ func (v *Vault) List(ctx context.Context, prefix string) ([]string, error) {
 	return keys, nil
 }
 
-// Lock waits up to wait for a lock. unlock must be called in any case.
+// Lock waits for a lock, at most for the time wait. The caller must always call unlock.
 func (v *Vault) Lock(ctx context.Context, name string, wait time.Duration) (unlock func(), err error) {
-	// Only the wait is bounded: some storages keep a lock alive for as long as the
-	// context that it was taken with.
+	// Only the wait is bounded, because some storages keep a lock only while the context of the
+	// Lock call lives.
 	lockCtx, cancel := context.WithCancel(ctx)
 	timeout := time.AfterFunc(wait, cancel)
 	err = v.Storage.Lock(lockCtx, name)
@@ -118,15 +122,15 @@ func (v *Vault) Lock(ctx context.Context, name string, wait time.Duration) (unlo
 	}
 	return func() {
 		defer cancel()
-		// The caller's context may have ended; the lock must go all the same.
+		// The caller's context may have ended, but the lock must be released all the same.
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 		defer cancel()
 		_ = v.Storage.Unlock(ctx, name) // a lock that stays lapses by itself
 	}, nil
 }
 
-// Reseal seals what is stored under key with the first encryption key, and reports whether it had
-// to. It must not run beside a writer of key.
+// Reseal seals the value stored under key with the first encryption key, and reports whether that
+// was necessary. It must not run at the same time as a writer of key.
 func (v *Vault) Reseal(ctx context.Context, key string) (bool, error) {
 	if len(v.Keys) == 0 {
 		return false, nil
@@ -150,10 +154,10 @@ func (v *Vault) Reseal(ctx context.Context, key string) (bool, error) {
 	return true, v.Put(ctx, key, json.RawMessage(body))
 }
 
-// CopySuffix follows the key of a value in the key of its copy; see [Vault.SetAside].
+// CopySuffix is appended to the key of a value to make the key of its copy; see [Vault.SetAside].
 const CopySuffix = ".damaged"
 
-// SetAside copies the bytes under key, whatever they are, to a key of their own.
+// SetAside copies the bytes under key, whatever they are, to a separate key.
 func (v *Vault) SetAside(ctx context.Context, key string) error {
 	data, err := v.load(ctx, key)
 	if data == nil || err != nil {
@@ -162,15 +166,15 @@ func (v *Vault) SetAside(ctx context.Context, key string) error {
 	return v.store(ctx, key+CopySuffix, data)
 }
 
-// RemoveAside removes the copy that [Vault.SetAside] made. Failing that, the copy stays: it is of no
-// use to anyone without the storage.
+// RemoveAside removes the copy that [Vault.SetAside] made. If that fails, the copy stays; without
+// access to the storage it is useless.
 func (v *Vault) RemoveAside(ctx context.Context, key string) {
 	if data, err := v.load(ctx, key+CopySuffix); data != nil && err == nil {
 		_ = v.Delete(ctx, key+CopySuffix)
 	}
 }
 
-// load reads the bytes under key; nil without an error if there are none.
+// load reads the bytes under key. It returns nil without an error if there are none.
 func (v *Vault) load(ctx context.Context, key string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
