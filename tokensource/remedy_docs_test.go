@@ -29,7 +29,7 @@ Each heading is a text that the program shows: in the log, in the answer to the 
 		}
 	}
 	if *update {
-		if err := os.WriteFile(troubleshooting, []byte(b.String()), 0o644); err != nil { //nolint:gosec // a page of the documentation
+		if err := os.WriteFile(troubleshooting, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return

@@ -229,7 +229,7 @@ func atServer(t *testing.T, host string, now time.Time) error {
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{Time: func() time.Time { return now }}} //nolint:gosec // the least version is the default
+	transport := &http.Transport{TLSClientConfig: &tls.Config{Time: func() time.Time { return now }}}
 	if now.IsZero() {
 		transport.TLSClientConfig.Time = nil
 	}
@@ -247,15 +247,15 @@ func atServer(t *testing.T, host string, now time.Time) error {
 // it says what to do.
 func TestEveryProblemHasItsRemedy(t *testing.T) {
 	for _, r := range tokensource.Remedies() {
-		make, known := provoked[r.Problem]
+		provoke, known := provoked[r.Problem]
 		if !known && elsewhere[r.Problem] == "" {
 			t.Errorf("no test makes the problem %s", r.Problem)
 		}
-		if make == nil {
+		if provoke == nil {
 			continue
 		}
 		t.Run(r.Problem, func(t *testing.T) {
-			err := make(t)
+			err := provoke(t)
 			var e *tokensource.Error
 			if !errors.As(err, &e) {
 				t.Fatalf("got %v", err)
