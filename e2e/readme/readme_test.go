@@ -189,7 +189,7 @@ func TestProvidersCommand(t *testing.T) {
 	}{
 		{[]string{"authinject", "providers"}, 0, []string{"accelo (also: affinitylive)", "tiltify_v3", "tinyplus"}},
 		{[]string{"authinject", "providers", "show", "accelo"}, 0, []string{"https://{deployment}.api.accelo.com/oauth2/v0/token", "client_secret_basic_raw"}},
-		{[]string{"authinject", "providers", "show", "nobody"}, 1, []string{"known are accelo, "}},
+		{[]string{"authinject", "providers", "show", "nobody"}, 1, []string{"known are accelo (also affinitylive), "}},
 	} {
 		result := harness.Command(t, c.args)
 		if result.Code != c.code {
