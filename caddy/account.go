@@ -130,8 +130,8 @@ func (c *chooser) of(req *http.Request) (*tokensource.Account, error) {
 }
 
 // choose finds the account of req. It resolves the placeholders once: a placeholder in a value that
-// the client sent is not resolved. An empty name is an error, and does not mean the unnamed
-// account.
+// the client sent is not resolved. An empty placeholder is an error: it does not mean the unnamed
+// account, and u-{http.auth.user.id} does not mean the account "u-".
 func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
 	if c.account == "" {
 		return c.source.Lookup(req.Context(), "")
@@ -140,10 +140,11 @@ func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
 	if !ok {
 		return nil, errors.New("the request did not come through a server")
 	}
-	name := repl.ReplaceAll(c.account, "")
-	err := tokensource.CheckAccountName(name)
-	if name == "" {
+	name, err := repl.ReplaceOrErr(c.account, true, true)
+	if err != nil || name == "" {
 		err = errors.New("the request names no account: " + c.account + " is empty")
+	} else {
+		err = tokensource.CheckAccountName(name)
 	}
 	if err != nil {
 		return nil, &tokensource.Error{Source: c.name, Class: tokensource.ClassLogin, Reason: err.Error()}
