@@ -32,8 +32,8 @@ const forgetAfter = 24 * time.Hour
 
 // Accounts returns the sorted names of the named accounts that are connected, or were connected
 // until a day ago. It reads every record of the source, so it is meant for pages and commands. Its
-// error is an [*Error]. If only some records cannot be read, Accounts returns the names of the
-// others along with the error.
+// error is an [*Error]: the storage cannot be listed, or some records cannot be read. If only some
+// records cannot be read, Accounts still returns the names of the others.
 func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 	var names []string
 	var unreadable *Error

@@ -7,8 +7,8 @@ import (
 )
 
 // Static hands out a token that was made elsewhere: a personal access token, an application token,
-// or a token that a sidecar writes to a file. Its value is read again after a second, and at once
-// when the upstream refuses it.
+// or a token that a sidecar writes to a file. Its value is read again one second after the last
+// read, and at once when the upstream refuses it.
 type Static struct {
 	// Token is the access token.
 	Token Value

@@ -49,7 +49,7 @@ const (
 	takeOverSettles = 1500 * time.Millisecond
 	// afterTrouble is how long a mark must stay after a storage failure, while the storage accepts
 	// writes. In that time every other process with an unstored record has tried again, even after
-	// a call that hung ([vault.Timeout]) and dirtyPause.
+	// a call that hung (package vault ends it after 5 s) and dirtyPause.
 	afterTrouble = 7 * time.Second
 	// A write that takes longer than storageStalls means that something is wrong with the storage.
 	// Locks and marks may have lapsed meanwhile.

@@ -5,8 +5,8 @@ import "context"
 // rejections limit the token requests that an upstream causes by refusing tokens: an upstream that
 // refuses every token must not cause one request per refusal.
 type rejections struct {
-	// cooldown is the time until which refusals cause no token request. It is zero after a refusal
-	// that was replaced in the ordinary way.
+	// cooldown is the time until which refusals cause no token request. After it, the next refusal
+	// sets it to zero and causes a request again.
 	cooldown deadline
 	// replaced holds, for each of the last replacements of refused tokens, the time until which the
 	// replacement counts.

@@ -53,7 +53,8 @@ func (a *account) adopt(found *Record, lives bool) bool {
 	return true
 }
 
-// lives reports whether a stored record's access token can be used, even if it is due for a refresh.
+// lives reports whether a stored record's access token can be used, even if it is due for a
+// refresh.
 func (a *account) lives(ctx context.Context, rec *Record) bool {
 	if rec.AccessToken.IsZero() || rec.Config != a.src.settings(ctx) {
 		return false

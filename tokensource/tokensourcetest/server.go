@@ -168,10 +168,10 @@ func (s *Server) APIURL() string { return s.URL + s.cfg.APIPath }
 // connections.
 func (s *Server) Client() *http.Client { return s.client }
 
-// SetDown(true) makes the server close every connection as soon as it is accepted, and all open
-// connections at once. Requests under way are carried out, but their responses are lost.
-// SetDown(false) brings the server back. The port stays in use meanwhile. To have connections
-// refused, see [Server.StopListening].
+// SetDown takes the server down, or brings it back if down is false. While it is down, the server
+// closes every connection as soon as it is accepted. Going down also closes all open connections at
+// once: requests under way are carried out, but their responses are lost. The port stays in use
+// meanwhile. To have connections refused, see [Server.StopListening].
 func (s *Server) SetDown(down bool) {
 	for _, l := range s.listeners() {
 		l.setDown(down)

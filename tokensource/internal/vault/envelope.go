@@ -45,8 +45,8 @@ func (e *envelope) clear() ([]byte, error) {
 	return e.Record, nil
 }
 
-// associated returns the associated data of a seal (RFC 5116 section 2.1). A sealed value can be
-// opened only under the key under which it was stored.
+// associated returns the associated data of a seal (RFC 5116 section 2.1). It binds a sealed value
+// to its storage key: the value cannot be opened under another one.
 func (e *envelope) associated(key string) []byte {
 	return fmt.Appendf(nil, "%d\x00%s", e.Version, key)
 }
