@@ -13,9 +13,9 @@ import (
 // Do not wrap the result in [oauth2.ReuseTokenSource]: a live token is cheap to get here, and a
 // cached copy would outlive a refusal or a logout. Unlike a [Token], an [oauth2.Token] prints its
 // secrets.
-func (a *Account) OAuth2(ctx context.Context) oauth2.TokenSource {
+func (h *Account) OAuth2(ctx context.Context) oauth2.TokenSource {
 	return tokenSource(func() (*oauth2.Token, error) {
-		tok, err := a.Token(ctx)
+		tok, err := h.Token(ctx)
 		if err != nil {
 			return nil, err
 		}

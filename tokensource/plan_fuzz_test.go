@@ -141,8 +141,8 @@ func (w *planWalk) apply(st step) (ended bool) {
 	}
 	switch st.verb {
 	case doRead:
-		stored, err := w.inStorage(), error(nil)
-		if err = w.storageErr(); err != nil {
+		stored, err := w.inStorage(), w.storageErr()
+		if err != nil {
 			stored = nil
 		}
 		w.seenMine = stored != nil && w.mark != nil && w.mark.Intent.Since.Equal(since(stored)) && stored.Intent.Owner == "us"

@@ -127,9 +127,9 @@ func sent(failure *Error, changes ...func(*situation)) *situation {
 func ownMark(s *situation) { s.sees(s.mark.clone(), nil) }
 
 var (
-	planLost   = &Error{Class: ClassWait, Reason: "lost", Lost: true}
-	planDead   = &Error{Class: ClassLogin, Code: "invalid_grant", Reason: "refused"}
-	planFailed = &Error{Class: ClassWait, Reason: "503"}
+	errLost   = &Error{Class: ClassWait, Reason: "lost", Lost: true}
+	errDead   = &Error{Class: ClassLogin, Code: "invalid_grant", Reason: "refused"}
+	errFailed = &Error{Class: ClassWait, Reason: "503"}
 )
 
 // planRow is one row of the plan: a situation and the next step in it.
@@ -230,28 +230,28 @@ var planTable = []struct {
 		{name: "the storage took the record, but needed longer than a second", s: sent(nil, ownMark, saved(nil, true)), verb: doSleep, wait: 250 * time.Millisecond},
 		{name: "the same, a moment later", s: sent(nil, ownMark, saved(nil, true), slept(250*time.Millisecond)), verb: doRead},
 		{name: "the same, and a mark was written over the record", s: sent(nil, ownMark, func(s *situation) { s.storedRecord(s.granted, nil, true) }, slept(250*time.Millisecond), found(planRecord(5, marked("other", 0, false)))), verb: doStore, generation: 6},
-		{name: "a refresh token came with an access token that cannot be used, and is stored", s: sent(nil, ownMark, saved(nil, false), func(s *situation) { s.failure = planFailed }), verb: doFail, class: ClassWait},
+		{name: "a refresh token came with an access token that cannot be used, and is stored", s: sent(nil, ownMark, saved(nil, false), func(s *situation) { s.failure = errFailed }), verb: doFail, class: ClassWait},
 	}},
 	{"After a failure", "The refresh token may be spent if the answer was lost.", []planRow{
-		{name: "the answer was lost for the first time", s: sent(planLost), verb: doSleep, wait: time.Second},
-		{name: "a second later", s: sent(planLost, slept(time.Second)), verb: doRead},
-		{name: "the stored record still has this process's mark", s: sent(planLost, slept(time.Second), ownMark), verb: doMark},
-		{name: "the mark is new", s: sent(planLost, slept(time.Second), ownMark, mark(nil, 0)), verb: doAsk},
-		{name: "the record cannot be read, and this process is alone", s: sent(planLost, slept(time.Second), unread(errPlanOutage), is(claimed)), verb: doAsk},
-		{name: "the record cannot be read, and there may be other processes", s: sent(planLost, slept(time.Second), unread(errPlanOutage)), verb: doFail, class: ClassWait},
-		{name: "the record is damaged", s: sent(planLost, slept(time.Second), unread(errPlanBroken)), verb: doFail, class: ClassOperator},
-		{name: "another process stored a newer token, which is not due", s: sent(planLost, slept(time.Second), found(planRecord(6)), usable), verb: doAdopt, generation: 6},
-		{name: "another process's refresh is under way", s: sent(planLost, slept(time.Second), found(planRecord(5, marked("other", 0, false)))), verb: doFail, class: ClassWait},
-		{name: "another process's mark became old meanwhile", s: sent(planFailed, found(planRecord(5, marked("other", time.Minute, false)))), verb: doFail, class: ClassWait},
-		{name: "the answer was lost twice", s: sent(planLost, answered(planLost), ownMark), verb: doStore},
-		{name: "the same, and that is stored", s: sent(planLost, answered(planLost), ownMark, saved(nil, false)), verb: doFail, class: ClassWait},
-		{name: "the refresh token was refused", s: sent(planDead), verb: doRead},
-		{name: "the refresh token was refused, and nothing newer is stored", s: sent(planDead, ownMark), verb: doSleep, wait: time.Second},
-		{name: "nothing newer is stored a second later", s: sent(planDead, ownMark, slept(time.Second), ownMark), verb: doStore},
-		{name: "the refresh token was refused, and another process stored a newer token, which is not due", s: sent(planDead, found(planRecord(6)), usable), verb: doAdopt, generation: 6},
-		{name: "the refresh token was refused, and the record cannot be read", s: sent(planDead, unread(errPlanOutage)), verb: doFail, class: ClassLogin, dirty: true},
-		{name: "the provider failed", s: sent(planFailed, ownMark), verb: doStore},
-		{name: "the same, and the record without the mark is stored", s: sent(planFailed, ownMark, saved(nil, false)), verb: doFail, class: ClassWait},
+		{name: "the answer was lost for the first time", s: sent(errLost), verb: doSleep, wait: time.Second},
+		{name: "a second later", s: sent(errLost, slept(time.Second)), verb: doRead},
+		{name: "the stored record still has this process's mark", s: sent(errLost, slept(time.Second), ownMark), verb: doMark},
+		{name: "the mark is new", s: sent(errLost, slept(time.Second), ownMark, mark(nil, 0)), verb: doAsk},
+		{name: "the record cannot be read, and this process is alone", s: sent(errLost, slept(time.Second), unread(errPlanOutage), is(claimed)), verb: doAsk},
+		{name: "the record cannot be read, and there may be other processes", s: sent(errLost, slept(time.Second), unread(errPlanOutage)), verb: doFail, class: ClassWait},
+		{name: "the record is damaged", s: sent(errLost, slept(time.Second), unread(errPlanBroken)), verb: doFail, class: ClassOperator},
+		{name: "another process stored a newer token, which is not due", s: sent(errLost, slept(time.Second), found(planRecord(6)), usable), verb: doAdopt, generation: 6},
+		{name: "another process's refresh is under way", s: sent(errLost, slept(time.Second), found(planRecord(5, marked("other", 0, false)))), verb: doFail, class: ClassWait},
+		{name: "another process's mark became old meanwhile", s: sent(errFailed, found(planRecord(5, marked("other", time.Minute, false)))), verb: doFail, class: ClassWait},
+		{name: "the answer was lost twice", s: sent(errLost, answered(errLost), ownMark), verb: doStore},
+		{name: "the same, and that is stored", s: sent(errLost, answered(errLost), ownMark, saved(nil, false)), verb: doFail, class: ClassWait},
+		{name: "the refresh token was refused", s: sent(errDead), verb: doRead},
+		{name: "the refresh token was refused, and nothing newer is stored", s: sent(errDead, ownMark), verb: doSleep, wait: time.Second},
+		{name: "nothing newer is stored a second later", s: sent(errDead, ownMark, slept(time.Second), ownMark), verb: doStore},
+		{name: "the refresh token was refused, and another process stored a newer token, which is not due", s: sent(errDead, found(planRecord(6)), usable), verb: doAdopt, generation: 6},
+		{name: "the refresh token was refused, and the record cannot be read", s: sent(errDead, unread(errPlanOutage)), verb: doFail, class: ClassLogin, dirty: true},
+		{name: "the provider failed", s: sent(errFailed, ownMark), verb: doStore},
+		{name: "the same, and the record without the mark is stored", s: sent(errFailed, ownMark, saved(nil, false)), verb: doFail, class: ClassWait},
 	}},
 	{"A record that could not be stored", "It is stored before anything else is done. Without the storage, only a process that is alone goes on.", []planRow{
 		{name: "the stored record is older", s: begun(dirty, found(planRecord(4))), verb: doStore},
@@ -271,7 +271,7 @@ var planTable = []struct {
 		{name: "the source stores nothing, and the grant has a request", s: begun(func(s *situation) { s.stores = false }, unspent), verb: doAsk},
 		{name: "the source stores nothing, and the grant has no request", s: begun(func(s *situation) { s.stores = false }, refuses(ClassOperator)), verb: doFail, class: ClassOperator},
 		{name: "the source stores nothing, and a token was granted", s: begun(func(s *situation) { s.stores = false }, unspent, answered(nil)), verb: doPublish, generation: 6},
-		{name: "the provider refused the client's credentials as if they were a login", s: begun(func(s *situation) { s.stores = false }, unspent, answered(planDead)), verb: doFail, class: ClassOperator},
+		{name: "the provider refused the client's credentials as if they were a login", s: begun(func(s *situation) { s.stores = false }, unspent, answered(errDead)), verb: doFail, class: ClassOperator},
 		{name: "a token was granted", s: begun(found(planRecord(5)), unspent, answered(nil)), verb: doRead},
 		{name: "a token was granted, and nothing newer is stored", s: begun(found(planRecord(5)), unspent, answered(nil), found(planRecord(5))), verb: doStore, generation: 6},
 		{name: "a token was granted, and the record cannot be read", s: begun(found(planRecord(5)), unspent, answered(nil), unread(errPlanOutage)), verb: doPublish, dirty: true, generation: 6},
