@@ -19,15 +19,17 @@ import (
 
 // commands are those that the README and the pages in docs may show, with what runs each of them.
 var commands = map[string]string{
-	"make run":                                               "TestMakeRun",
-	"make test":                                              "runs this test",
-	"bin/caddy validate --config Caddyfile":                  "TestConfigurationsValidate",
-	"bin/caddy run --config Caddyfile":                       "TestConfigurationsRun",
-	"bin/caddy authinject providers":                         "TestProvidersCommand",
-	"bin/caddy authinject providers show accelo":             "TestProvidersCommand",
-	"bin/caddy authinject login tiltify --config Caddyfile":  "TestLoginThroughTheRunningServer, in e2e/terminal",
-	"bin/caddy authinject status --config Caddyfile":         "TestLoginThroughTheRunningServer, in e2e/terminal",
-	"bin/caddy authinject logout tiltify --config Caddyfile": "TestLoginThroughTheRunningServer, in e2e/terminal",
+	"make run":  "TestMakeRun",
+	"make test": "runs this test",
+	"caddy authinject init https://api.example.com":                   "TestInitFollowsTheChallenge, in caddy",
+	"caddy authinject init --openapi openapi.yaml --output Caddyfile": "TestInitOpenAPI and TestInitOutput, in caddy",
+	"bin/caddy validate --config Caddyfile":                           "TestConfigurationsValidate",
+	"bin/caddy run --config Caddyfile":                                "TestConfigurationsRun",
+	"bin/caddy authinject providers":                                  "TestProvidersCommand",
+	"bin/caddy authinject providers show accelo":                      "TestProvidersCommand",
+	"bin/caddy authinject login tiltify --config Caddyfile":           "TestLoginThroughTheRunningServer, in e2e/terminal",
+	"bin/caddy authinject status --config Caddyfile":                  "TestLoginThroughTheRunningServer, in e2e/terminal",
+	"bin/caddy authinject logout tiltify --config Caddyfile":          "TestLoginThroughTheRunningServer, in e2e/terminal",
 	"bin/caddy authinject proxy --to https://v5api.tiltify.com --provider tiltify --client-id {env.TILTIFY_CLIENT_ID} --client-secret {env.TILTIFY_CLIENT_SECRET}": "TestProxyCommand",
 	"bin/caddy authinject refresh tiltify --config Caddyfile": "TestRefresh, in e2e/terminal",
 }

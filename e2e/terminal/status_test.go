@@ -311,7 +311,7 @@ func TestNamesOfSources(t *testing.T) {
 		"login planet ":                       nil,
 		"providers show a":                    {"accelo", "affinitylive"},
 		"proxy --provider tilt":               {"tiltify", "tiltify_v3"},
-		"proxy --grant c":                     {"client_credentials"},
+		"proxy --grant c":                     {"client_credentials", "command"},
 		"proxy --client-auth client_secret_p": {"client_secret_post"},
 	} {
 		term := proxy.Terminal(nil, append([]string{"__complete", "authinject"}, strings.Split(args, " ")...)...)
