@@ -126,6 +126,14 @@ func everything(t *testing.T, binary string) *run {
 	if err := r.proxy.Reload(config); err != nil {
 		t.Fatal(err)
 	}
+	// The server of the old configuration closes its connections, maybe under a request.
+	rig.Eventually(t, func() bool {
+		res, err := r.proxy.Client().Get(r.proxy.URL + "/header/ok")
+		if err == nil {
+			r.answer("answers", res, err)
+		}
+		return err == nil
+	}, "the proxy to answer after the reload")
 	r.get("header", "/more")
 	r.get("header", "/ok")
 	r.proxy.Stop()

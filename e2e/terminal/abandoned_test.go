@@ -119,7 +119,7 @@ func TestNobodyToAsk(t *testing.T) {
 func TestStatusOfNothing(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(t.TempDir(), "caddy.json")
-	if err := os.WriteFile(config, []byte(`{"apps":{"authinject":{}}}`), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(`{"admin":{"disabled":true},"apps":{"authinject":{}}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	res := harness.Command(t, []string{"authinject", "status", "--json", "--config", config})
