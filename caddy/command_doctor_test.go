@@ -663,4 +663,12 @@ func TestDoctorConnectedAccount(t *testing.T) {
 		t.Errorf("%d refreshes, want 1", n)
 	}
 	tokensourcetest.Report(t, emu.CheckReuse())
+
+	// A refresh token that was refused is a failure, also while the access token lives.
+	emu.RevokeAll()
+	d.options = doctor.Options{Refresh: true}
+	_ = diagnose(t, d, config)
+	d.options = doctor.Options{}
+	r = diagnose(t, d, config)
+	wantStep(t, r, doctor.Fail, "grant", `the refresh token of the account "fry" was refused`, "caddy authinject login a")
 }

@@ -44,7 +44,7 @@ func plain(do string) string {
 	do = fill(do, func(name string) string {
 		switch name {
 		case "url":
-			return "`token_url`"
+			return "token_url"
 		case "source":
 			return "<source>"
 		}

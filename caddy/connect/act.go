@@ -170,7 +170,7 @@ func (p *Page) disconnect(w http.ResponseWriter, r *http.Request, f form) error 
 	}
 	if err != nil {
 		if known, ok := errors.AsType[*tokensource.Error](err); ok {
-			return p.back(w, f, alert(sentence(known.Reason)+detail(known)))
+			return p.back(w, f, alert(sentence(known.What())))
 		}
 		return p.back(w, f, alert("It is not certain that the account was disconnected. Load the page again."))
 	}

@@ -104,16 +104,11 @@ func loginNotice(err error, manual bool) *notice {
 	default:
 		n.Text = "The login failed. Nothing was changed. Press Connect to try again."
 	}
-	n.Detail = strings.TrimSpace(sentence(e.Reason) + detail(e))
-	return n
-}
-
-// detail returns an error's code, in brackets.
-func detail(e *tokensource.Error) string {
-	if e.Code == "" {
-		return ""
+	n.Detail = sentence(e.What())
+	if remedy := e.Remedy(); e.Class == tokensource.ClassOperator && remedy != "" {
+		n.Detail += " What to do: " + remedy + "."
 	}
-	return " (" + e.Code + ")"
+	return n
 }
 
 // sentence returns a reason as a sentence.

@@ -143,7 +143,7 @@ func (p *Plan) client(w *writer) {
 	if len(scopes) > 0 {
 		w.line(3, "")
 		if p.OptionalScopes {
-			w.line(3, "# Remove the scopes that you do not need. These are all that the provider has.")
+			w.line(3, "# Remove the scopes that you do not need. These are all that its metadata or document names.")
 		} else {
 			w.line(3, "# The API asks for these scopes.")
 		}

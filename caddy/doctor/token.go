@@ -96,6 +96,10 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 		}
 		return false
 	}
+	if src.Interactive() && st.Err != nil && st.Err.Class == tokensource.ClassLogin {
+		x.fail("grant", "the refresh token of "+x.who()+" was refused: "+st.Err.What(), x.loginRemedy())
+		return st.Live
+	}
 	if !reachable && (!st.Live || x.Refresh) {
 		x.skip("token", "no token was requested: the token endpoint cannot be reached")
 		return false

@@ -21,6 +21,7 @@ import (
 var commands = map[string]string{
 	"make run":  "TestMakeRun",
 	"make test": "runs this test",
+	"export ORDERS_SECRET=the-secret-of-your-client":                  "the environment of this package",
 	"caddy authinject init https://api.example.com":                   "TestInitFollowsTheChallenge, in caddy",
 	"caddy authinject init --openapi openapi.yaml --output Caddyfile": "TestInitOpenAPI and TestInitOutput, in caddy",
 	"bin/caddy validate --config Caddyfile":                           "TestConfigurationsValidate",
@@ -131,6 +132,30 @@ func TestConfigurationsValidate(t *testing.T) {
 		} else if strings.Contains(result.Stderr, "secret stands in") || strings.Contains(result.Stderr, "not formatted") {
 			t.Errorf("caddy validate warns of\n%s\n%s", config, result.Stderr)
 		}
+	}
+}
+
+// The README's migration from a hard-coded header: the file before it and the file after it are valid.
+func TestMigration(t *testing.T) {
+	var before, after strings.Builder
+	for line := range strings.Lines(blocks(t, "diff")[0]) {
+		switch line[0] {
+		case '-':
+			before.WriteString(line[1:])
+		case '+':
+			after.WriteString(line[1:])
+		default:
+			before.WriteString(line[1:])
+			after.WriteString(line[1:])
+		}
+	}
+	for _, config := range []string{before.String(), after.String()} {
+		if result := harness.Validate(t, config, environment...); result.Code != 0 {
+			t.Errorf("caddy validate ended with code %d for\n%s\n%s", result.Code, config, result.Stderr)
+		}
+	}
+	if strings.Contains(after.String(), "header_up") || !strings.Contains(after.String(), "transport authinject") {
+		t.Errorf("the migration ends with\n%s", after.String())
 	}
 }
 
