@@ -3,6 +3,7 @@ package tokensource_test
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
@@ -10,39 +11,43 @@ import (
 // After Rebind, a source keeps its token, stores the next one in the new storage, and tells the new
 // observer.
 func TestRebind(t *testing.T) {
-	var before, after events
-	oldStorage, newStorage := new(tokensource.MemoryStorage), new(tokensource.MemoryStorage)
-	src := newSource(t, rotating(0), refreshing(oldStorage, "seed"), observed(&before))
-	first := mustToken(t, src)
+	synctest.Test(t, func(t *testing.T) {
+		var before, after events
+		oldStorage, newStorage := new(tokensource.MemoryStorage), new(tokensource.MemoryStorage)
+		src := newSource(t, rotating(0), refreshing(oldStorage, "seed"), observed(&before))
+		first := mustToken(t, src)
+		synctest.Wait() // the observer is told after the callers
 
-	grant := tokensource.RefreshToken{Initial: tokensource.Literal("another seed")}
-	for _, other := range []tokensource.Grant{tokensource.ClientCredentials{}, tokensource.AuthorizationCode{}} {
-		if err := src.Rebind(other, newStorage, after.observe); err == nil || !strings.Contains(err.Error(), "same kind") {
-			t.Errorf("Rebind with %T: %v", other, err)
+		grant := tokensource.RefreshToken{Initial: tokensource.Literal("another seed")}
+		for _, other := range []tokensource.Grant{tokensource.ClientCredentials{}, tokensource.AuthorizationCode{}} {
+			if err := src.Rebind(other, newStorage, after.observe); err == nil || !strings.Contains(err.Error(), "same kind") {
+				t.Errorf("Rebind with %T: %v", other, err)
+			}
 		}
-	}
-	if err := src.Rebind(grant, newStorage, after.observe); err != nil {
-		t.Fatalf("Rebind: %v", err)
-	}
-	wantToken(t, src, first.AccessToken())
+		if err := src.Rebind(grant, newStorage, after.observe); err != nil {
+			t.Fatalf("Rebind: %v", err)
+		}
+		wantToken(t, src, first.AccessToken())
 
-	next, err := src.Account("").Reject(t.Context(), first)
-	if err != nil || next.AccessToken() == first.AccessToken() {
-		t.Fatalf("after a refusal: %v, %v", next, err)
-	}
-	if keys, err := newStorage.List(t.Context(), "authinject/", true); err != nil || len(keys) == 0 {
-		t.Errorf("the new storage holds %q, %v", keys, err)
-	}
-	if old, now := before.count(tokensource.EventRefreshed), after.count(tokensource.EventRefreshed); old != 1 || now != 1 {
-		t.Errorf("refreshes told: %d to the old observer, %d to the new one", old, now)
-	}
+		next, err := src.Account("").Reject(t.Context(), first)
+		if err != nil || next.AccessToken() == first.AccessToken() {
+			t.Fatalf("after a refusal: %v, %v", next, err)
+		}
+		if keys, err := newStorage.List(t.Context(), "authinject/", true); err != nil || len(keys) == 0 {
+			t.Errorf("the new storage holds %q, %v", keys, err)
+		}
+		synctest.Wait()
+		if old, now := before.count(tokensource.EventRefreshed), after.count(tokensource.EventRefreshed); old != 1 || now != 1 {
+			t.Errorf("refreshes told: %d to the old observer, %d to the new one", old, now)
+		}
 
-	// Without a new storage, the storage stays.
-	if err := src.Rebind(grant, nil, nil); err != nil {
-		t.Fatalf("Rebind: %v", err)
-	}
-	src.Account("").Accept(next)
-	if _, err := src.Account("").Reject(t.Context(), next); err != nil {
-		t.Errorf("after a second refusal: %v", err)
-	}
+		// Without a new storage, the storage stays.
+		if err := src.Rebind(grant, nil, nil); err != nil {
+			t.Fatalf("Rebind: %v", err)
+		}
+		src.Account("").Accept(next)
+		if _, err := src.Account("").Reject(t.Context(), next); err != nil {
+			t.Errorf("after a second refusal: %v", err)
+		}
+	})
 }
