@@ -124,8 +124,8 @@ type statusReport struct {
 	why      string   // the server was not asked
 }
 
-// ask asks the running server, or reads the storage if there is none. A nil report means that nothing
-// is known; else the error is about the records that cannot be read.
+// ask asks the running server, or reads the storage if no server runs. If the report is nil, the error
+// says why nothing is known. Otherwise the error is about records that cannot be read.
 func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 	at, configured, err := q.server()
 	if err != nil {
@@ -179,8 +179,8 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 	return report, errors.Join(failed...)
 }
 
-// server returns the address of the admin API, empty if there is none, and the names of the configured
-// sources, nil if there is no configuration to read.
+// server returns the address of the admin API and the names of the configured sources. The address is
+// empty if the admin API is off. The names are nil if there is no configuration to read.
 func (q *statusQuery) server() (at string, sources []string, err error) {
 	if _, err := os.Stat(defaultConfig); q.file == "" && err != nil {
 		at, err = q.adminAddress()

@@ -4,7 +4,6 @@
 package deploy
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -17,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -115,30 +113,12 @@ func port(t testing.TB) string {
 	return port
 }
 
-// output is what a process has written so far.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 // A process runs until its test ends.
 type process struct {
 	t      testing.TB
 	name   string
 	cmd    *exec.Cmd
-	out    *output
+	out    *rig.Output
 	exited chan struct{}
 }
 
@@ -146,7 +126,7 @@ type process struct {
 // what the command wrote is printed.
 func launch(t testing.TB, dir string, env []string, name string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: filepath.Base(name), cmd: exec.Command(name, args...), out: new(output), exited: make(chan struct{})}
+	p := &process{t: t, name: filepath.Base(name), cmd: exec.Command(name, args...), out: new(rig.Output), exited: make(chan struct{})}
 	p.cmd.Dir = dir
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out

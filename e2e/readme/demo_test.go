@@ -3,11 +3,9 @@
 package readme
 
 import (
-	"bytes"
 	"net/http"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,24 +14,6 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// output is what a process has printed so far.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 // "make run" starts the demo, says what to try, does what it says, and ends
 // cleanly at Ctrl-C.
 func TestMakeRun(t *testing.T) {
@@ -41,7 +21,7 @@ func TestMakeRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := new(output)
+	out := new(rig.Output)
 	cmd := exec.Command("make", "run")
 	cmd.Dir = root
 	cmd.Stdout, cmd.Stderr = out, out
