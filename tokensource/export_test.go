@@ -75,3 +75,10 @@ func SetRandom(f func() float64) (restore func()) {
 	random = f
 	return func() { random = before }
 }
+
+// SetSubjectsLimit bounds the number of subjects of each source until restore is called.
+func SetSubjectsLimit(n int) (restore func()) {
+	before := subjectsLimit
+	subjectsLimit = n
+	return func() { subjectsLimit = before }
+}

@@ -65,7 +65,7 @@ var remedies = []Remedy{
 		Problem: "login_request", Text: "the provider refused the login, error invalid_request", Class: ClassOperator,
 		Cause: "The provider does not take the parameters of the authorization request.",
 		Do:    "check client_id, redirect_url, pkce and authorize_param",
-		match: byCode("invalid_request"),
+		match: and(byCode("invalid_request"), byReason("refused the login")),
 	},
 
 	// Other responses of a token endpoint.
@@ -313,6 +313,40 @@ var remedies = []Remedy{
 		Cause: "A module has a bug. The process lives on.",
 		Do:    "report the stack, which is in the log, to the authors of the module that it names",
 		match: byReason("the grant or the storage panicked"),
+	},
+
+	// Tokens of callers that are to be exchanged.
+	{
+		Problem: "subject_missing", Text: "the request has no token to exchange", Class: ClassLogin,
+		Cause: "The request came without its caller's own token, or with something that is no Bearer token. subject_token says where it is read.",
+		Do:    "send the caller's own token with the request; where subject_token is not set, as Authorization: Bearer <token>",
+		match: byReason(noSubjectReason),
+	},
+	{
+		Problem: "subject_ended", Text: "the caller's token has ended", Class: ClassLogin,
+		Cause: "The caller's token is a JWT, and its exp has passed. Nothing was sent to the provider.",
+		Do:    "get a new token for the caller; if it is new, compare this machine's clock with that of its issuer",
+		match: byReason(subjectEndedReason),
+	},
+	{
+		Problem: "subject_refused", Text: "the provider refuses the caller's token", Class: ClassLogin,
+		Cause: "The provider does not exchange this token: it has ended, was revoked or is for somebody else, or the provider does not trust its issuer. Other callers are not affected.",
+		Do: "get a new token for the caller; if the provider refuses all callers, check subject_token_type, audience and scopes, " +
+			"and whether the client may exchange such tokens at the provider",
+		More:  "`caddy authinject doctor <source> --subject-token {env.TOKEN}` exchanges one token and shows what the provider says of it.",
+		match: byReason(subjectRefusedReason),
+	},
+	{
+		Problem: "no_caller", Text: "the source exchanges the token of each caller and has none of its own", Class: ClassOperator,
+		Cause: "Something wants a token of the source without a caller, such as a refresh by the admin API.",
+		Do:    "send a request with a caller's token through the proxy",
+		match: byReason(noCallerReason),
+	},
+	{
+		Problem: "actor_token", Text: "reading actor_token", Class: ClassOperator,
+		Cause: "The placeholder of the actor's token has no value.",
+		Do:    "check the variable or file that actor_token names, and that this process may read it",
+		match: byReason("reading actor_token"),
 	},
 
 	// Failures that only a person can resolve.
