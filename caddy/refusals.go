@@ -19,7 +19,8 @@ const (
 	maxRefusals = 64
 )
 
-// refusals logs the requests that are refused because of their destination, origin or method. Token
+// refusals logs the requests that are refused because of their destination, origin, method or
+// subject. Token
 // failures are logged once, when they happen, and not for each request.
 type refusals struct {
 	logger *zap.Logger
@@ -33,7 +34,7 @@ func (l *refusals) note(source string, r authinject.Result) {
 	switch r.Outcome {
 	case authinject.OutcomeDestination:
 		log = l.logger.Error // the configuration names an upstream that its source does not allow
-	case authinject.OutcomeOrigin, authinject.OutcomeMethod:
+	case authinject.OutcomeOrigin, authinject.OutcomeMethod, authinject.OutcomeSubject:
 	default:
 		return
 	}

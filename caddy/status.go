@@ -37,6 +37,8 @@ type accountStatus struct {
 	ProviderSaid string `json:"provider_said,omitempty"`
 	Attempts     int    `json:"attempts,omitempty"`
 	Unsaved      bool   `json:"unsaved,omitempty"`
+	// Exchanges is true if the source exchanges the tokens of its callers, and has none of its own.
+	Exchanges bool `json:"exchanges,omitempty"`
 	// Disconnected is true if a person disconnected the account.
 	Disconnected bool `json:"disconnected,omitempty"`
 	// From is set by the command status: the running server, or the storage.
@@ -51,6 +53,7 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 		Attempts: st.Attempts, Unsaved: st.Unsaved, Disconnected: st.Disconnected,
 	}
 	s.Words, _ = connect.Describe(st, time.Now())
+	s.Exchanges = st.Exchanges
 	if g, err := newGrant(grant); err == nil && !isInteractive(g) && st.State == tokensource.StateLoginRequired {
 		// No person can log in: the configuration has the refresh token.
 		s.Words = "The refresh token is refused. Configure another one."
@@ -94,6 +97,8 @@ func (s accountStatus) exit() int {
 		return exitFine // a person wanted that
 	case s.Class == tokensource.ClassLogin, s.State == tokensource.StateLoginRequired:
 		return exitLogin
+	case s.Exchanges && s.Class == "":
+		return exitFine // it has no token of its own
 	case !s.Live, s.Unsaved:
 		return exitWait
 	}
@@ -120,6 +125,9 @@ func exitOf(list []accountStatus) (status int, words string) {
 func (s accountStatus) stateWord() string {
 	if s.Refused && s.Live && !s.Renews {
 		return "refused"
+	}
+	if s.Exchanges {
+		return "per caller"
 	}
 	if g, err := newGrant(s.Grant); err == nil && s.From == fromStorage && !g.Traits().Stored {
 		return "unknown"

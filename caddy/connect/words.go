@@ -37,6 +37,10 @@ func Describe(st tokensource.Status, now time.Time) (text string, as Mood) {
 func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 	expires := span(st.Expiry.Sub(now))
 	switch {
+	case st.Exchanges && st.Err != nil:
+		return "The callers' tokens cannot be exchanged: " + because(st) + "; it is tried again" + tryAgain(st, now) + ".", Bad
+	case st.Exchanges:
+		return "Exchanges the token of each caller, and has none of its own.", Good
 	case st.State == tokensource.StateLoginRequired && st.Live && !st.Refused && !st.Expiry.IsZero() && st.RefreshAt.IsZero() && st.Expiry.After(now):
 		return "Expires in " + expires + ", log in again before.", Soon
 	case st.State == tokensource.StateLoginRequired && st.Live:
