@@ -40,7 +40,7 @@ var messages = map[tokensource.EventKind]string{
 // level returns the log level of an event: a warning if the failure may pass by itself, and an
 // error if a person must act.
 func level(e tokensource.Event) zapcore.Level {
-	if e.Subject && (e.Kind != tokensource.EventRefreshFailed || class(e.Err) != tokensource.ClassOperator) {
+	if e.Subject && e.Kind != tokensource.EventRefreshFailed {
 		return zapcore.DebugLevel // callers cause such events at will; a refused request is logged, too
 	}
 	switch e.Kind {
