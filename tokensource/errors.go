@@ -63,6 +63,9 @@ type Error struct {
 	// missing, has ended, or the provider refuses it. Class is [ClassLogin] then: the caller needs
 	// another token.
 	Subject bool
+	// LastLogin is why the last login of the account failed, if the account needs a login and none
+	// has succeeded since. [Error.Problem] and [Error.Remedy] are then those of LastLogin.
+	LastLogin *Error
 
 	// repeated is true if the error was reported already.
 	repeated bool
@@ -81,10 +84,18 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, ", account %q", e.Account)
 	}
 	b.WriteString(": " + e.What())
-	if r := e.remedy(); r != nil && !r.quiet && (e.Class != ClassLogin || e.Subject) {
+	if r := e.remedy(); r != nil && !r.quiet && (e.root().Class != ClassLogin || e.Subject) {
 		b.WriteString(": " + e.Remedy())
 	}
 	return b.String()
+}
+
+// root returns the failure that has to be mended first.
+func (e *Error) root() *Error {
+	if e.LastLogin != nil {
+		return e.LastLogin
+	}
+	return e
 }
 
 // Unwrap gives sentinel errors such as [ErrClosed] and [context.DeadlineExceeded]

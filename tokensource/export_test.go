@@ -82,3 +82,13 @@ func SetSubjectsLimit(n int) (restore func()) {
 	subjectsLimit = n
 	return func() { subjectsLimit = before }
 }
+
+// MaxLoginFailures bounds [FailedLogins].
+const MaxLoginFailures = maxLoginFailures
+
+// FailedLogins returns how many accounts' failed logins are remembered.
+func FailedLogins(s *Source) int {
+	s.loginFailures.mu.Lock()
+	defer s.loginFailures.mu.Unlock()
+	return len(s.loginFailures.byAccount)
+}
