@@ -28,7 +28,7 @@ type TokenExchange struct {
 }
 
 // AccessTokenType is the token type identifier of an access token (RFC 8693 section 3).
-const AccessTokenType = "urn:ietf:params:oauth:token-type:access_token" //nolint:gosec // it is no credential
+const AccessTokenType = "urn:ietf:params:oauth:token-type:access_token"
 
 const (
 	grantTypeTokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"

@@ -21,7 +21,7 @@ func ReadTokenResponse(resp *http.Response, sent ...Secret) (*TokenResponse, err
 	for _, secret := range sent {
 		call.sent, call.secrets = append(call.sent, secret.Reveal()), append(call.secrets, secret.Reveal())
 	}
-	answer, err := call.normalize(resp, body, err)
+	answer, err := call.normalize(resp, body, err) //nolint:bodyclose // it is in memory
 	if err != nil {
 		var own *Error
 		if !errors.As(err, &own) {

@@ -149,12 +149,12 @@ func (g *Grant) askLocal(ctx context.Context, endpoint, version, header, value s
 	if g.ClientID != "" {
 		query.Set("client_id", g.ClientID)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint+"?"+query.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint+"?"+query.Encode(), nil) //nolint:gosec // the platform sets the address
 	if err != nil {
 		return nil, &tokensource.Error{Class: tokensource.ClassOperator, Reason: "the address of the Azure identity endpoint in the environment is no URL"}
 	}
 	req.Header.Set(header, value)
-	resp, err := g.local.Do(req)
+	resp, err := g.local.Do(req) //nolint:gosec,bodyclose // the platform sets the address; ReadTokenResponse closes the body
 	if err != nil {
 		return nil, &tokensource.Error{Class: tokensource.ClassOperator, Reason: "the Azure identity endpoint did not answer"}
 	}
@@ -189,7 +189,8 @@ func (g *Grant) workloadIdentity(ctx context.Context) (*tokensource.TokenRespons
 	case tokensource.CheckEndpoint("AZURE_AUTHORITY_HOST", authority) != nil:
 		return fail(needs + "AZURE_AUTHORITY_HOST to be an https URL, if it is set")
 	}
-	assertion, err := os.ReadFile(os.Getenv("AZURE_FEDERATED_TOKEN_FILE")) // Kubernetes replaces it about every hour
+	// Kubernetes replaces the file about every hour.
+	assertion, err := os.ReadFile(os.Getenv("AZURE_FEDERATED_TOKEN_FILE")) //nolint:gosec // the platform sets the path
 	text := strings.TrimSpace(string(assertion))
 	if err != nil || text == "" {
 		return fail("the file in AZURE_FEDERATED_TOKEN_FILE cannot be read, or is empty")
@@ -199,13 +200,13 @@ func (g *Grant) workloadIdentity(ctx context.Context) (*tokensource.TokenRespons
 		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {text},
 	}
 	endpoint := strings.TrimSuffix(authority, "/") + "/" + url.PathEscape(tenant) + "/oauth2/v2.0/token"
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode())) //nolint:gosec // the platform sets the address
 	if err != nil {
 		return fail(needs + "AZURE_AUTHORITY_HOST to be an https URL, if it is set")
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
-	resp, err := g.internet.Do(req)
+	resp, err := g.internet.Do(req) //nolint:gosec,bodyclose // the platform sets the address; ReadTokenResponse closes the body
 	if err != nil {
 		return nil, &tokensource.Error{Class: tokensource.ClassWait, Reason: "the token endpoint could not be reached", Endpoint: req.URL.Scheme + "://" + req.URL.Host}
 	}

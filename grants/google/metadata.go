@@ -24,7 +24,7 @@ func metadataHost() string {
 // metadataToken gets an access token of the machine's service account
 // (https://cloud.google.com/compute/docs/access/authenticate-workloads).
 func (g *Grant) metadataToken(ctx context.Context, scopes []string) (*tokensource.TokenResponse, error) {
-	resp, err := g.askMetadata(ctx, "token", url.Values{"scopes": {strings.Join(scopes, ",")}})
+	resp, err := g.askMetadata(ctx, "token", url.Values{"scopes": {strings.Join(scopes, ",")}}) //nolint:bodyclose // ReadTokenResponse closes it
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func README(t *testing.T) (configs []string) {
 		return "```caddyfile\n" + config + "```\n\n<details><summary>JSON</summary>\n\n```json\n" + adapt(t, config) + "\n```\n\n</details>\n"
 	})
 	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(want), 0o600); err != nil { //nolint:gosec // the path is a constant
 			t.Fatal(err)
 		}
 	} else if want != string(text) {
@@ -93,7 +93,7 @@ func TokenOf(t *testing.T, config string) (token string) {
 			t.Error(err)
 		}
 	}()
-	res, body, err := rig.Send(http.DefaultClient, http.MethodGet, "http://"+addr+"/x")
+	res, body, err := rig.Send(http.DefaultClient, http.MethodGet, "http://"+addr+"/x") //nolint:bodyclose // Send closes it
 	if err != nil || res.StatusCode != http.StatusOK || body != "hello" {
 		t.Fatalf("%s, %v", body, err)
 	}
