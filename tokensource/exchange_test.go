@@ -218,6 +218,9 @@ func TestNoSubject(t *testing.T) {
 		t.Error("the status does not say that the source exchanges tokens")
 	}
 	wantCount(t, ep, 0)
+	if n := tokensource.KeptAccounts(src); n != 0 {
+		t.Errorf("%d accounts are in memory", n)
+	}
 	if _, err := newSource(t, ep).Exchange(t.Context(), tokensource.NewSecret("x")); err == nil {
 		t.Error("a source of another grant exchanges a token")
 	}
@@ -257,8 +260,9 @@ func TestRefusedSubject(t *testing.T) {
 					t.Errorf("a refused subject was sent %d times in ten minutes", n)
 				}
 
+				mustExchange(t, src, "ada")
 				bad["ada"] = true
-				advance(4 * time.Minute) // stale: the next call begins an exchange
+				advance(4*time.Minute + 45*time.Second) // stale: the next call begins an exchange
 				_, _ = exchanged(src, "ada")
 				synctest.Wait()
 				_, err := exchanged(src, "ada")

@@ -41,9 +41,9 @@ func TestTokenExchangePage(t *testing.T) {
 		source := []string{"orders", "graph"}[i]
 		for _, args := range [][]string{{"doctor", source, "--subject-token", "{env.TOKEN}"}, {"status", source}} {
 			term := p.Terminal([]string{"TOKEN=" + token, "PROXY_SECRET=s"}, append([]string{"authinject"}, args...)...)
-			term.Wait()
-			if want := map[string]string{"doctor": "the provider granted a token", "status": "Exchanges the token of each caller"}[args[0]]; !strings.Contains(term.Text(), want) || strings.Contains(term.Text(), token) {
-				t.Errorf("%v:\n%s", args, term.Text())
+			code := term.Wait()
+			if want := map[string]string{"doctor": "the provider granted a token", "status": "Exchanges the token of each caller"}[args[0]]; code != 0 || !strings.Contains(term.Text(), want) || strings.Contains(term.Text(), token) {
+				t.Errorf("%v: code %d\n%s", args, code, term.Text())
 			}
 		}
 	}
