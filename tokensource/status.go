@@ -137,12 +137,8 @@ func (st Status) Problems() []*Error {
 			found = append(found, e)
 		}
 	}
-	switch {
-	case !st.Refused || st.Renews || !st.Live:
-	case st.State == StateLoginRequired:
-		add(ClassLogin, refusedReason)
-	default:
-		add(ClassOperator, refusedReason)
+	if class := st.refusal(); class != "" {
+		add(class, refusedReason)
 	}
 	if len(st.MissingScopes) > 0 {
 		add(ClassOperator, missingScopesReason+strings.Join(st.MissingScopes, " "))
@@ -151,6 +147,18 @@ func (st Status) Problems() []*Error {
 		add(ClassWait, unsavedReason)
 	}
 	return found
+}
+
+// refusal returns who has to act because an upstream refuses the token. It is empty if no upstream
+// does, or if the source replaces the token by itself.
+func (st Status) refusal() Class {
+	switch {
+	case !st.Refused || st.Renews || !st.Live:
+		return ""
+	case st.State == StateLoginRequired:
+		return ClassLogin
+	}
+	return ClassOperator
 }
 
 const (

@@ -90,7 +90,7 @@ func tokenless(st tokensource.Status) (string, Mood) {
 		return none, None
 	case st.Err.LastLogin != nil:
 		return none + " The last login failed: " + st.Err.LastLogin.What() + ".", Bad
-	case st.Err.Class == tokensource.ClassLogin:
+	case st.Err.Class == tokensource.ClassLogin && st.Interactive:
 		return none, None
 	case st.Err.Class == tokensource.ClassOperator:
 		return sentence(st.Err.What()), Bad // whether it is connected is not known

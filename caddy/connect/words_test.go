@@ -62,6 +62,7 @@ func TestWordsOfFailures(t *testing.T) {
 		{true, tokensource.StateNone, 0, false, never, nil, "Not connected.", connect.None},
 		{false, tokensource.StateNone, 0, false, never, nil, "No token yet.", connect.None},
 		{false, tokensource.StateNone, 0, false, never, down, "No token yet. The token endpoint refuses connections.", connect.Bad},
+		{false, required, 0, false, never, dead, "No token yet. The token endpoint answered 400 invalid_grant.", connect.Bad},
 		{false, tokensource.StateNone, 0, false, never, broken, "There is no token endpoint at token_url.", connect.Bad},
 	} {
 		st := tokensource.Status{
