@@ -113,13 +113,13 @@ func (c *commandConfig) load() (*loadedApp, error) {
 	return &loadedApp{app, survey(http.Servers)}, err
 }
 
-// noCaddyfile is the error of a command that names no configuration where no Caddyfile is.
-type noCaddyfile struct{}
+// noCaddyfileError is the error of a command that names no configuration where no Caddyfile is.
+type noCaddyfileError struct{}
 
-func (noCaddyfile) Error() string {
+func (noCaddyfileError) Error() string {
 	return "there is no Caddyfile in the working directory; name the configuration with --config"
 }
-func (noCaddyfile) Unwrap() error { return os.ErrNotExist }
+func (noCaddyfileError) Unwrap() error { return os.ErrNotExist }
 
 // read returns the configuration as JSON.
 func (c *commandConfig) read() (raw []byte, err error) {
@@ -130,7 +130,7 @@ func (c *commandConfig) read() (raw []byte, err error) {
 	if c.file == "" {
 		c.file = defaultConfig
 		if _, err := os.Stat(c.file); errors.Is(err, os.ErrNotExist) {
-			return nil, noCaddyfile{}
+			return nil, noCaddyfileError{}
 		}
 	}
 	body, err := os.ReadFile(c.file)

@@ -100,7 +100,7 @@ func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
 		known.underway = rec.Intent.underway(now, s.cfg.Timeout)
 		if f := rec.Failure; f != nil {
 			st.Err = &Error{Source: s.cfg.Name, Account: account, Class: f.Class, Code: f.Code, Reason: f.Reason}
-			st.Err.know(facts{"again": s.cfg.again()})
+			st.Err = st.Err.know(facts{"again": s.cfg.again()})
 		}
 	}
 	st.Live, st.State = known.live, stateOf(known)
