@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -138,7 +139,7 @@ var subjectCodes = []string{"invalid_grant", "invalid_token", "expired_token", "
 func (a *account) blame(req Request, failure *Error) {
 	byCode := slices.Contains(subjectCodes, failure.Code) ||
 		failure.Code == "invalid_request" && req.Params.Get("grant_type") == grantTypeTokenExchange
-	if byCode && failure.Status >= 400 && failure.Status < 500 && failure.RetryAt.IsZero() {
+	if byCode && failure.Status >= 400 && failure.Status < 500 {
 		failure.Class, failure.Subject, failure.Reason = ClassLogin, true, subjectRefusedReason
 	}
 	if failure.Class == ClassLogin && !failure.Subject {
@@ -186,7 +187,7 @@ func (a *account) isDisposable(lively bool) bool {
 }
 
 // outage is the failure of the last exchange that had nothing to do with its subject: the provider
-// cannot be reached, or refuses the client. While it lasts, the provider is asked as often as by a
+// cannot be reached, refuses the client, or says how long to wait. While it lasts, the provider is asked as often as by a
 // source with one account. A caller cannot cause an outage for others: an answer that may be about
 // the subject is none.
 type outage struct {
@@ -240,5 +241,6 @@ func (o *outage) last() (*Error, int) {
 // isOutage reports whether a failure has nothing to do with the subject.
 func (e *Error) isOutage() bool {
 	unsent := e.Status == 0 && !e.Lost && !e.Subject
-	return unsent || slices.Contains([]string{"invalid_client", "incorrect_client_credentials", "unauthorized_client", "unsupported_grant_type"}, e.Code)
+	told := !e.RetryAt.IsZero() && (e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable)
+	return unsent || told || slices.Contains([]string{"invalid_client", "incorrect_client_credentials", "unauthorized_client", "unsupported_grant_type"}, e.Code)
 }

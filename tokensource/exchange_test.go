@@ -229,15 +229,20 @@ func TestNoSubject(t *testing.T) {
 // A refused subject is remembered for a while, and other subjects are not affected. A subject that
 // is refused while its token lives takes the token with it.
 func TestRefusedSubject(t *testing.T) {
-	for _, code := range []string{"invalid_grant", "invalid_token", "invalid_request", "interaction_required"} {
+	for _, code := range []string{"invalid_grant", "invalid_token", "invalid_request", "interaction_required", "invalid_grant Retry-After"} {
 		t.Run(code, func(t *testing.T) {
+			code, retryAfter, _ := strings.Cut(code, " ")
 			synctest.Test(t, func(t *testing.T) {
 				ep, ev := exchanger(), new(events)
 				grant := ep.script
 				bad := map[string]bool{"mallory": true}
 				ep.set(func(n int, form url.Values) reply {
 					if bad[form.Get("subject_token")] {
-						return refused(400, code)
+						answer := refused(400, code)
+						if retryAfter != "" {
+							answer = withHeader(answer, retryAfter, "30")
+						}
+						return answer
 					}
 					return grant(n, form)
 				})
@@ -286,6 +291,8 @@ func TestOutage(t *testing.T) {
 	}{
 		"the client is refused":       {refused(401, "invalid_client"), true},
 		"no connection":               {reply{err: errReset, unsent: true}, true},
+		"told to wait":                {withHeader(reply{status: 429}, "Retry-After", "50"), true},
+		"overloaded":                  {withHeader(reply{status: 503}, "Retry-After", "50"), true},
 		"a server error":              {reply{status: 500}, false},
 		"a refusal without code":      {reply{status: 403}, false},
 		"a policy about this subject": {refused(403, "access_denied"), false},
@@ -293,7 +300,13 @@ func TestOutage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ep, ev := &endpoint{script: always(c.answer)}, new(events)
-				src := newSource(t, ep, exchanging(tokensource.TokenExchange{}), observed(ev))
+				storage := new(tokensource.MemoryStorage)
+				src := newSource(t, ep, exchanging(tokensource.TokenExchange{}), observed(ev), func(cfg *tokensource.Config) { cfg.Storage = storage })
+				defer func() {
+					if keys, err := storage.List(t.Context(), "", true); len(keys) != 0 {
+						t.Errorf("%d keys are stored, %v", len(keys), err)
+					}
+				}()
 				for i := range 100 {
 					_, err := exchanged(src, fmt.Sprint("caller", i))
 					var e *tokensource.Error
@@ -477,6 +490,24 @@ func TestRebindExchange(t *testing.T) {
 	mustExchange(t, src, "grace")
 	if err := src.Rebind(tokensource.ClientCredentials{}, nil, nil); err == nil {
 		t.Error("client_credentials replaces token_exchange")
+	}
+}
+
+// storing is an [tokensource.Exchanger] that cannot be one.
+type storing struct {
+	tokensource.TokenExchange
+	traits tokensource.Traits
+}
+
+func (s storing) Traits() tokensource.Traits { return s.traits }
+
+// A grant that exchanges tokens stores nothing.
+func TestExchangerStoresNothing(t *testing.T) {
+	for _, traits := range []tokensource.Traits{{Stored: true}, {Local: true}} {
+		cfg := tokensource.Config{Name: "a", Grant: storing{traits: traits}, TokenURL: tokenURL, ClientID: "c"}
+		if err := cfg.Check(); err == nil || !strings.Contains(err.Error(), "stores nothing") {
+			t.Errorf("%+v: got %v", traits, err)
+		}
 	}
 }
 
