@@ -23,6 +23,9 @@ import (
 //   - Subject() string, for a [tokensource.Exchanger], which returns the placeholder of the callers'
 //     tokens. Without it they are in the field Authorization.
 //
+// A grant that sends its own requests can read the answers with [tokensource.ReadTokenResponse]. The
+// packages in the folder grants of this module are examples.
+//
 // An error of Next that is a [*tokensource.Error] says who has to act. After any other error the
 // operator has to act.
 const grantNamespace = "authinject.grants"

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -70,8 +71,9 @@ func adapt(t *testing.T, config string) string {
 var upstream = regexp.MustCompile(`https://[a-z0-9.-]+(\s*\n\})`)
 
 // TokenOf runs a Caddyfile of the README with another upstream and another address, and returns the
-// token of a request that reached the upstream.
-func TokenOf(t *testing.T, config string) (token string) {
+// token of a request that reached the upstream. It checks that neither the token nor what secrets
+// returns is in the log, at any level.
+func TokenOf(t *testing.T, config string, secrets func() []string) (token string) {
 	t.Helper()
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token = strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -84,7 +86,8 @@ func TokenOf(t *testing.T, config string) (token string) {
 		t.Fatalf("the Caddyfile has another form:\n%s", config)
 	}
 	here = strings.ReplaceAll(here, ":8080 {", "http://"+addr+" {")
-	config = "{\n\tadmin off\n\tpersist_config off\n" + strings.TrimPrefix(here, "{\n")
+	log := filepath.Join(t.TempDir(), "log")
+	config = "{\n\tadmin off\n\tpersist_config off\n\tdebug\n\tlog {\n\t\toutput file " + log + "\n\t}\n" + strings.TrimPrefix(here, "{\n")
 	if err := caddy.Load([]byte(adapt(t, config)), true); err != nil {
 		t.Fatalf("%v\n%s", err, config)
 	}
@@ -97,5 +100,10 @@ func TokenOf(t *testing.T, config string) (token string) {
 	if err != nil || res.StatusCode != http.StatusOK || body != "hello" {
 		t.Fatalf("%s, %v", body, err)
 	}
+	text, err := os.ReadFile(log)
+	if err != nil || !strings.Contains(string(text), "token obtained") {
+		t.Fatalf("the log: %d bytes, %v", len(text), err)
+	}
+	rig.MustNotHold(t, "the log", string(text), append(secrets(), token)...)
 	return token
 }
