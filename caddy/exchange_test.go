@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -194,6 +196,31 @@ func TestSubjectIsStripped(t *testing.T) {
 				t.Errorf("the upstream got the subject, or not the token: %s", strings.NewReplacer(token, "SUBJECT", exchanged, "EXCHANGED").Replace(seen))
 			}
 		})
+	}
+}
+
+// A subject that is not the caller's is read anew from its file, and serves all callers.
+func TestSubjectFromAFile(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	file := filepath.Join(t.TempDir(), "token")
+	put := func(user string) {
+		token, _ := srv.IssueTokens(tokensourcetest.DefaultClientID, user)
+		if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("pod")
+	addr := exchangeSite(t, srv, srv.URL, "grant token_exchange {\n subject_token {file."+file+"}\n}")
+	for _, user := range []string{"pod", "pod", "another"} {
+		if user == "another" {
+			put(user)
+		}
+		if status, body, _ := get(t, "http://"+addr+"/api/x", "Authorization", "Bearer of-the-caller"); status != http.StatusOK || subjectOf(t, body) != user {
+			t.Errorf("%s: %d %s", user, status, body)
+		}
+	}
+	if n := srv.Count(); n != 2 {
+		t.Errorf("%d token requests", n)
 	}
 }
 

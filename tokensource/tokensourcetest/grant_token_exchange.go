@@ -2,6 +2,7 @@ package tokensourcetest
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -12,7 +13,22 @@ const (
 	typePrefix         = "urn:ietf:params:oauth:token-type:"
 )
 
-func init() { grants[grantTokenExchange] = (*Server).tokenExchange }
+// onBehalfOf is the use of the grant type jwt-bearer that Entra ID has in place of a token exchange.
+// It is a grant of its own here.
+const onBehalfOf = "on_behalf_of"
+
+func init() {
+	grants[grantTokenExchange], grants[onBehalfOf] = (*Server).tokenExchange, (*Server).onBehalfOf
+}
+
+// grantOf returns the name of the grant of a request.
+func grantOf(params url.Values) string {
+	const jwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	if name := params.Get("grant_type"); name != jwtBearer || params.Get("requested_token_use") != onBehalfOf {
+		return name
+	}
+	return onBehalfOf
+}
 
 // tokenExchange implements the grant of RFC 8693. The subject token, and the actor token if there is
 // one, are access tokens of this server, such as [Server.IssueTokens] issues. The new token has the
