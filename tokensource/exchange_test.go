@@ -272,6 +272,7 @@ func TestRefusedSubject(t *testing.T) {
 				synctest.Wait()
 				_, err := exchanged(src, "ada")
 				wantSubjectError(t, err, "the provider refuses the caller's token")
+				synctest.Wait()
 				for _, e := range ev.all {
 					if e.Kind == tokensource.EventLoginRequired || e.Account != "" || !e.Subject {
 						t.Errorf("event %s, account %q", e.Kind, e.Account)
@@ -314,6 +315,7 @@ func TestOutage(t *testing.T) {
 						t.Fatalf("got %v", err)
 					}
 				}
+				synctest.Wait()
 				st := src.Account("").Status()
 				if !c.shared {
 					wantCount(t, ep, 100)
@@ -465,19 +467,30 @@ func TestTokenTypeNA(t *testing.T) {
 	}
 }
 
-// An actor's token is read anew for each request, and its error names the option.
+// An actor's token is read anew for each request. Its error names the option, and is told once for all
+// callers.
 func TestActorToken(t *testing.T) {
-	var fail error
-	actor := func(context.Context) (tokensource.Secret, error) { return tokensource.NewSecret("actor"), fail }
-	ep := &endpoint{}
-	src := newSource(t, ep, exchanging(tokensource.TokenExchange{ActorToken: actor, ActorTokenType: tokensource.AccessTokenType}))
-	mustExchange(t, src, "ada")
-	fail = errors.New("open /run/actor: no such file or directory")
-	_, err := exchanged(src, "grace")
-	if err == nil || !strings.Contains(err.Error(), "reading actor_token") {
-		t.Errorf("got %v", err)
-	}
-	wantCount(t, ep, 1)
+	synctest.Test(t, func(t *testing.T) {
+		var fail error
+		actor := func(context.Context) (tokensource.Secret, error) { return tokensource.NewSecret("actor"), fail }
+		ep, ev := &endpoint{}, new(events)
+		src := newSource(t, ep, exchanging(tokensource.TokenExchange{ActorToken: actor, ActorTokenType: tokensource.AccessTokenType}), observed(ev))
+		mustExchange(t, src, "ada")
+		fail = errors.New("open /run/actor: no such file or directory")
+		synctest.Wait()
+		told := len(ev.all)
+		for i := range 10 {
+			_, err := exchanged(src, fmt.Sprint("grace", i))
+			if err == nil || !strings.Contains(err.Error(), "reading actor_token") {
+				t.Errorf("got %v", err)
+			}
+		}
+		wantCount(t, ep, 1)
+		synctest.Wait()
+		if n := len(ev.all) - told; n != 1 {
+			t.Errorf("%d events for ten callers", n)
+		}
+	})
 }
 
 // A grant can be replaced only by a grant of the same kind.

@@ -183,10 +183,21 @@ func sleep(ctx context.Context, d time.Duration) {
 // request asks the grant what to send for rec. A refresh token that was refused for good is not
 // sent again.
 func (a *account) request(ctx context.Context, rec *Record) (Request, *Error) {
-	next := func() (Request, error) { return a.src.cfg.Grant.Next(ctx, rec) }
-	if a.handle.subject != nil {
-		next = func() (Request, error) { return a.exchange(ctx) }
+	if a.handle.subject == nil {
+		return a.requestBy(ctx, rec, func() (Request, error) { return a.src.cfg.Grant.Next(ctx, rec) })
 	}
+	if known := a.src.outage.inForce(a.src.cfg.Clock); known != nil {
+		return Request{}, known
+	}
+	req, failure := a.requestBy(ctx, rec, func() (Request, error) { return a.exchange(ctx) })
+	if failure != nil {
+		a.src.outage.note(a.src.cfg.Clock, failure)
+	}
+	return req, failure
+}
+
+// requestBy is request, where next asks the grant.
+func (a *account) requestBy(ctx context.Context, rec *Record, next func() (Request, error)) (Request, *Error) {
 	req, err := next()
 	if err != nil {
 		var e *Error
@@ -239,9 +250,6 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*T
 		// Other processes respect the mark for as long as a request may take. This request would
 		// begin too late.
 		return nil, &Error{Class: ClassWait, Reason: "this process stood still before its token request"}
-	}
-	if known := a.src.outage.inForce(a.src.cfg.Clock); known != nil {
-		return nil, known
 	}
 	began := a.src.cfg.Clock.Elapsed()
 	ans, failure := a.src.wire.post(ctx, tokenURL, req)
