@@ -39,6 +39,8 @@ type Source struct {
 	sweep atomic.Int64
 	begun loginCount
 
+	loginFailures loginFailures
+
 	// slots bounds the concurrent token requests of all accounts.
 	slots chan struct{}
 
