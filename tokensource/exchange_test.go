@@ -28,15 +28,15 @@ func exchanger() *endpoint {
 	}}
 }
 
-// jwt returns a token that has the form of a JWT with these claims. Its signature is wrong.
-func jwt(claims string) string {
+// jwtOf returns a token that has the form of a JWT with these claims. Its signature is wrong.
+func jwtOf(claims string) string {
 	encode := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 	return encode(`{"alg":"RS256"}`) + "." + encode(claims) + "." + encode("signature")
 }
 
 // jwtFor returns such a token for a subject; it lives for a while from now.
 func jwtFor(sub string, lifetime time.Duration) string {
-	return jwt(fmt.Sprintf(`{"sub":%q,"exp":%d}`, sub, time.Now().Add(lifetime).Unix()))
+	return jwtOf(fmt.Sprintf(`{"sub":%q,"exp":%d}`, sub, time.Now().Add(lifetime).Unix()))
 }
 
 // exchanged gets the token of a caller like a request.
@@ -152,9 +152,9 @@ func TestExchangedTokenEndsWithItsSubject(t *testing.T) {
 		"the subject ends first":     {func() string { return jwtFor("ada", 10*time.Minute) }, 10 * time.Minute, false},
 		"the token ends first":       {func() string { return jwtFor("ada", 5*time.Hour) }, time.Hour, true},
 		"an opaque subject":          {func() string { return "opaque" }, 5 * time.Minute, true},
-		"a JWT without exp":          {func() string { return jwt(`{"sub":"ada"}`) }, 5 * time.Minute, true},
-		"exp is a text":              {func() string { return jwt(`{"exp":"soon"}`) }, 5 * time.Minute, true},
-		"exp is beyond all lifetime": {func() string { return jwt(`{"exp":1e300}`) }, 5 * time.Minute, true},
+		"a JWT without exp":          {func() string { return jwtOf(`{"sub":"ada"}`) }, 5 * time.Minute, true},
+		"exp is a text":              {func() string { return jwtOf(`{"exp":"soon"}`) }, 5 * time.Minute, true},
+		"exp is beyond all lifetime": {func() string { return jwtOf(`{"exp":1e300}`) }, 5 * time.Minute, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -202,7 +202,7 @@ func TestNoSubject(t *testing.T) {
 		"a\nb":                      "a control character",
 		"tökén":                     "a character outside ASCII",
 		strings.Repeat("x", 33<<10): "longer than 32 KiB",
-		jwt(`{"exp":1000}`):         "the caller's token has ended",
+		jwtOf(`{"exp":1000}`):       "the caller's token has ended",
 	} {
 		_, err := exchanged(src, subject)
 		wantSubjectError(t, err, want)
