@@ -31,6 +31,8 @@ type Traits struct {
 	Renews bool
 	// NoTokenURL is true if tokens come without a token request.
 	NoTokenURL bool
+	// Device is true if a person begins the login on any device (RFC 8628). Then the grant must be [Interactive].
+	Device bool
 }
 
 // Interactive is a [Grant] that a person begins in a browser; see [Source.BeginLogin].
@@ -38,10 +40,13 @@ type Interactive interface {
 	Grant
 	// Authorize returns the grant's own parameters of the authorization request, including
 	// response_type (RFC 6749 sections 4.1.1 and 4.2.1). The source adds client_id, state,
-	// redirect_uri and scope.
+	// redirect_uri and scope. With [Traits.Device] they are those of the device authorization
+	// request (RFC 8628 section 3.1), to which the source adds client_id and scope.
 	Authorize(l *Login) url.Values
 	// Redeem returns what to do with the parameters that came back: send a token request that
-	// redeems a code, or take the token itself. Its error should be an [*Error].
+	// redeems a code, or take the token itself. Its error should be an [*Error]. With
+	// [Traits.Device] nothing comes back, and the source sends the token request until the person
+	// is done.
 	Redeem(l *Login, answer url.Values) (Request, error)
 }
 

@@ -79,7 +79,7 @@ var remedies = []Remedy{
 		Problem: "no_token_endpoint", Text: "there is no token endpoint at token_url", Class: ClassOperator,
 		Cause: "The host answers, but 404 or the like.",
 		Do:    "check the path of {url}",
-		match: byReason("there is no token endpoint at token_url"),
+		match: byReason("there is no token endpoint at token_url", "there is no device authorization endpoint at device_url"),
 	},
 	{
 		Problem: "not_oauth", Text: "the token endpoint answered 401", Class: ClassWait,
