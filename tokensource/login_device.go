@@ -69,6 +69,17 @@ func (d *Device) storedForm() *storedDevice {
 	return st
 }
 
+// page returns where to send the person: with the code, if the provider can fill it in.
+func (d *Device) page() Secret {
+	switch {
+	case d == nil:
+		return Secret{}
+	case d.VerificationURIComplete.IsZero():
+		return NewSecret(d.VerificationURI)
+	}
+	return d.VerificationURIComplete
+}
+
 func (st *storedDevice) device() *Device {
 	if st == nil {
 		return nil
@@ -112,10 +123,7 @@ func (s *Source) beginDevice(ctx context.Context, grant Interactive, l *Login) e
 	if failure := s.wire.deviceAuthorization(ctx, l, params); failure != nil {
 		return failure
 	}
-	l.URL = l.Device.VerificationURIComplete
-	if l.URL.IsZero() {
-		l.URL = NewSecret(l.Device.VerificationURI)
-	}
+	l.URL = l.Device.page()
 	s.hold(l.Device, l.Device.Interval)
 	if err := s.storeLogin(ctx, l); err != nil {
 		return unkept(err)

@@ -41,10 +41,11 @@ func (st *storedLogin) until() time.Time {
 
 // login returns the login of a source that st holds.
 func (st *storedLogin) login(source string) *Login {
+	device := st.Device.device()
 	return &Login{
-		Source: source, Account: st.Account, State: NewSecret(st.State), Binding: NewSecret(st.Binding),
+		URL: device.page(), Source: source, Account: st.Account, State: NewSecret(st.State), Binding: NewSecret(st.Binding),
 		Verifier: NewSecret(st.Verifier), RedirectURL: st.RedirectURL, Variables: st.Variables, Terminal: st.Terminal,
-		Issuer: st.Issuer, alwaysIss: st.AlwaysIss, Begun: st.Begun, Device: st.Device.device(),
+		Issuer: st.Issuer, alwaysIss: st.AlwaysIss, Begun: st.Begun, Device: device,
 	}
 }
 
