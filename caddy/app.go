@@ -62,10 +62,12 @@ type App struct {
 	users    map[string]*sourceUser
 	logger   *zap.Logger
 	refusals *refusals
-	routes   routes // of the HTTP app; empty until surveyed
-	surveyed bool
-	events   *caddyevents.App
-	ctx      caddy.Context
+	// storageTrouble is what was logged about the storages.
+	storageTrouble recently
+	routes         routes // of the HTTP app; empty until surveyed
+	surveyed       bool
+	events         *caddyevents.App
+	ctx            caddy.Context
 }
 
 // CaddyModule returns the Caddy module information.

@@ -111,12 +111,20 @@ func (c *commandConfig) load() (*loadedApp, error) {
 	return &loadedApp{app, survey(http.Servers)}, err
 }
 
+// noCaddyfile is the error of a command that names no configuration where no Caddyfile is.
+type noCaddyfile struct{}
+
+func (noCaddyfile) Error() string {
+	return "there is no Caddyfile in the working directory; name the configuration with --config"
+}
+func (noCaddyfile) Unwrap() error { return os.ErrNotExist }
+
 // read returns the configuration as JSON.
 func (c *commandConfig) read() ([]byte, error) {
 	if c.file == "" {
 		c.file = defaultConfig
 		if _, err := os.Stat(c.file); errors.Is(err, os.ErrNotExist) {
-			return nil, errors.New("there is no Caddyfile in the working directory; name the configuration with --config")
+			return nil, noCaddyfile{}
 		}
 	}
 	body, err := os.ReadFile(c.file)

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/zap/zapcore"
 
@@ -18,23 +17,6 @@ func TestStatusOfARefusedToken(t *testing.T) {
 	st := tokensource.Status{Source: "a", State: tokensource.StateFresh, Generation: 1, Live: true, Refused: true}
 	if got := newAccountStatus(st, "static"); !got.Refused {
 		t.Errorf("%+v", got)
-	}
-}
-
-// The status of a source without a login asks nobody to log in: it asks for another refresh token.
-func TestWordsOfADeadRefreshToken(t *testing.T) {
-	for _, live := range []bool{false, true} {
-		st := tokensource.Status{
-			Source: "a", State: tokensource.StateLoginRequired, Generation: 1, Live: live, Expiry: time.Now().Add(time.Hour),
-			Err: &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the refresh token was refused"},
-		}
-		got := newAccountStatus(st, "refresh_token").Words
-		if strings.Contains(got, "log in") || !strings.Contains(got, "Configure another one.") || strings.Contains(got, "stays valid") != live {
-			t.Errorf("live %t: %q", live, got)
-		}
-		if got := newAccountStatus(st, "authorization_code").Words; strings.Contains(got, "Configure") {
-			t.Errorf("an account that a person connects: %q", got)
-		}
 	}
 }
 
@@ -120,6 +102,7 @@ func TestExitStatus(t *testing.T) {
 		{[]accountStatus{{Live: true, Class: tokensource.ClassOperator}}, exitOperator},
 		{[]accountStatus{{Account: "x", Disconnected: true, State: tokensource.StateLoginRequired, Class: tokensource.ClassLogin}}, exitFine},
 		{[]accountStatus{{Disconnected: true, State: tokensource.StateLoginRequired}}, exitLogin},
+		{[]accountStatus{{Live: true, RefusedDestination: "1s ago a request was refused"}}, exitOperator},
 		{[]accountStatus{fine, wait}, exitWait},
 		{[]accountStatus{wait, login}, exitLogin},
 		{[]accountStatus{operator, login, wait, fine}, exitOperator},

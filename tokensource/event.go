@@ -30,6 +30,9 @@ const (
 	EventAdopted EventKind = "token_adopted"
 	// EventStorageFailed reports that a record could not be read or written.
 	EventStorageFailed EventKind = "storage_failed"
+	// EventStorageRecovered reports the first refresh after EventStorageFailed in which the storage
+	// did not fail.
+	EventStorageRecovered EventKind = "storage_recovered"
 	// EventRevocationFailed reports that the provider did not confirm the revocation of tokens that
 	// are no longer used.
 	EventRevocationFailed EventKind = "revocation_failed"

@@ -43,6 +43,8 @@ type Source struct {
 	devices map[string]*deviceAsking
 	closing chan struct{} // closed by Close
 
+	loginFailures loginFailures
+
 	// slots bounds the concurrent token requests of all accounts.
 	slots chan struct{}
 
