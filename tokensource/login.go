@@ -219,6 +219,7 @@ func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Log
 		return "", errors.New("authorize_url is no URL")
 	}
 	own := grant.Authorize(l)
+	own.Set("client_id", s.cfg.ClientID)
 	own.Set("state", l.State.Reveal())
 	if l.RedirectURL != "" {
 		own.Set("redirect_uri", l.RedirectURL)
@@ -240,9 +241,8 @@ func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Log
 }
 
 // authorizationParams adds to a grant's own parameters of an authorization request, or of a device
-// authorization request, the client, the scopes and the configured parameters.
+// authorization request, the scopes and the configured parameters.
 func (s *Source) authorizationParams(ctx context.Context, params url.Values) (url.Values, error) {
-	params.Set("client_id", s.cfg.ClientID)
 	if len(s.cfg.Scopes) > 0 {
 		params.Set("scope", strings.Join(s.cfg.Scopes, s.cfg.ScopeSeparator))
 	}

@@ -219,9 +219,8 @@ func (s *Source) ResumeLogins() {
 
 // deviceAsking is a goroutine that asks for the token of a device login.
 type deviceAsking struct {
-	state Secret
-	done  chan struct{}
-	err   error // set before done is closed
+	done chan struct{}
+	err  error // set before done is closed
 }
 
 // follow returns the goroutine that asks for the token of l, and starts it if there is none. A goroutine for an older
@@ -229,10 +228,11 @@ type deviceAsking struct {
 func (s *Source) follow(l *Login) *deviceAsking {
 	s.asking.Lock()
 	defer s.asking.Unlock()
-	if known := s.devices[l.Account]; known != nil && known.state.Equal(l.State) {
+	id := l.State.Reveal()
+	if known := s.devices[id]; known != nil {
 		return known
 	}
-	asking := &deviceAsking{state: l.State, done: make(chan struct{})}
+	asking := &deviceAsking{done: make(chan struct{})}
 	if !s.begin() {
 		asking.err = s.loginError(l.Account, errClosed())
 		close(asking.done)
@@ -243,15 +243,13 @@ func (s *Source) follow(l *Login) *deviceAsking {
 	if s.devices == nil {
 		s.devices = make(map[string]*deviceAsking)
 	}
-	s.devices[l.Account] = asking
+	s.devices[id] = asking
 	go func() {
 		defer s.running.Done()
 		ctx := context.Background()
 		err := guardedError(func() error { return s.askDevice(ctx, l) })
 		s.asking.Lock()
-		if s.devices[l.Account] == asking {
-			delete(s.devices, l.Account)
-		}
+		delete(s.devices, id)
 		s.asking.Unlock()
 		switch {
 		case errors.Is(err, ErrNoLogin) && s.connectedSince(ctx, l):

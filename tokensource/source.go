@@ -38,7 +38,7 @@ type Source struct {
 	// sweep is when to look for abandoned logins next.
 	sweep atomic.Int64
 	begun loginCount
-	// devices holds the goroutines that ask for the tokens of device logins, by account.
+	// devices holds the goroutines that ask for the tokens of device logins, by the login's state.
 	asking  sync.Mutex
 	devices map[string]*deviceAsking
 	closing chan struct{} // closed by Close

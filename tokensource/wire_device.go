@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -30,8 +31,9 @@ func (w *wire) deviceAuthorization(ctx context.Context, l *Login, params url.Val
 	if failed := w.lockedOut(tokenURL); failed != nil {
 		return failed
 	}
+	audience := w.audience(l.Variables, tokenURL)
 	return w.eachSecret(ctx, func(secret Secret) (failed *Error) {
-		l.Device, failed = w.deviceOnce(ctx, endpoint, tokenURL, params, secret)
+		l.Device, failed = w.deviceOnce(ctx, endpoint, tokenURL, audience, params, secret)
 		if failed != nil {
 			failed.Endpoint = host.Origin(endpoint)
 			failed.Reason = deviceText.Replace(failed.Reason)
@@ -53,10 +55,14 @@ func (w *wire) deviceURLOption() string {
 }
 
 // deviceOnce sends one device authorization request. The failures say "token endpoint".
-func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL string, params url.Values, secret Secret) (*Device, *Error) {
+func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience string, params url.Values, secret Secret) (*Device, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
-	call, req, failed := w.clientRequest(ctx, endpoint, params, secret)
+	assertion, err := w.clientAssertion(ctx, audience, secret)
+	if err != nil {
+		return nil, &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
+	}
+	call, req, failed := w.clientRequest(ctx, endpoint, params, assertion, secret)
 	if failed != nil {
 		return nil, failed
 	}
@@ -86,7 +92,7 @@ func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL string, params
 	if resp.StatusCode < 200 || resp.StatusCode > 299 || err == nil && hasError(members) {
 		failure := refusal(resp, call.errorCode(members), w.cfg.Clock.Now())
 		failure.said = call.saidIn(members)
-		return nil, failure
+		return nil, w.assertionFailure(failure, assertion.Get("client_assertion"), call.date)
 	}
 	if err != nil {
 		return fail("is no device code: " + err.Error())
@@ -139,17 +145,14 @@ func isVerificationURI(raw string) bool {
 
 // clientRequest returns a request with which the client authenticates at an endpoint of the provider other than the
 // token endpoint, in the same way (RFC 6749 section 2.3). The failures name token_url.
-func (w *wire) clientRequest(ctx context.Context, endpoint string, params url.Values, secret Secret) (*tokenCall, *http.Request, *Error) {
-	form := make(url.Values, len(params)+2)
-	for name, values := range params {
-		form[name] = values
+func (w *wire) clientRequest(ctx context.Context, endpoint string, params, assertion url.Values, secret Secret) (*tokenCall, *http.Request, *Error) {
+	form := maps.Clone(params)
+	maps.Copy(form, assertion)
+	basic := w.cfg.ClientAuth.IsBasic()
+	if !basic {
+		form.Set("client_id", w.cfg.ClientID)
 	}
-	basic := false
-	form.Set("client_id", w.cfg.ClientID)
 	switch w.cfg.ClientAuth {
-	case ClientSecretBasic, ClientSecretBasicRaw:
-		basic = true
-		form.Del("client_id")
 	case ClientSecretPost, ClientSecretQuery:
 		form.Set("client_secret", secret.Reveal())
 	}
