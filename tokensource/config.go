@@ -212,7 +212,7 @@ func (cfg *Config) checkRequests() error {
 		return err
 	}
 	switch {
-	case cfg.ClientID == "" && (interactive || tokenRequests && cfg.ClientAuth != ClientSecretBasicUser):
+	case cfg.ClientID == "" && (interactive || tokenRequests && !cfg.clientOptional()):
 		return errors.New("client_id is needed")
 	case !tokenRequests:
 		return nil
@@ -223,6 +223,11 @@ func (cfg *Config) checkRequests() error {
 		}
 	}
 	return nil
+}
+
+// clientOptional reports whether a token request needs no client_id.
+func (cfg *Config) clientOptional() bool {
+	return cfg.ClientAuth == ClientSecretBasicUser || cfg.ClientAuth == ClientAuthNone && cfg.Grant.Traits().ClientOptional
 }
 
 // checkEndpoints checks the URLs, with example values for their variables.

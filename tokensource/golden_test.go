@@ -236,7 +236,9 @@ func TestGoldenDeviceLogin(t *testing.T) {
 			t.Errorf("members %v, want %v", got, want)
 		}
 		device := func(data []byte) []string {
-			var env struct{ Record struct{ Device map[string]any } }
+			var env struct {
+				Record struct{ Device map[string]any }
+			}
 			if err := json.Unmarshal(data, &env); err != nil {
 				t.Fatal(err)
 			}
