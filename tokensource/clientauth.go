@@ -70,6 +70,8 @@ func (cfg *Config) AuthMethod() ClientAuth {
 func (cfg *Config) checkClientAuth() error {
 	auth := cfg.ClientAuth
 	switch {
+	case cfg.ClientAssertion != nil && len(cfg.ClientSecrets) > 0:
+		return errors.New("client_assertion is another way of client authentication than client_secret; remove one of the two")
 	case !auth.UsesSecret() && len(cfg.ClientSecrets) > 0:
 		return fmt.Errorf("client_auth %s sends no client_secret; remove one of the two", auth)
 	case auth.UsesSecret() && len(cfg.ClientSecrets) == 0:

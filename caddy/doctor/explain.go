@@ -105,8 +105,21 @@ func (x *exam) deadGrant(why string) {
 func (x *exam) refusedClient(ctx context.Context, text string) {
 	now := x.auth()
 	x.fail("client_authentication", fmt.Sprintf("%s (client_id %s, client_auth %s)", text, x.Config.ClientID, now),
-		"check client_id and client_secret"+x.authHint(now))
+		x.checkClient(now)+x.authHint(now))
 	x.tryAuth(ctx, now)
+}
+
+// checkClient says what the client proves itself with.
+func (x *exam) checkClient(now tokensource.ClientAuth) string {
+	switch {
+	case now == tokensource.PrivateKeyJWT && x.Config.ClientAssertion != nil:
+		return "check client_id, and that the provider trusts issuer, subject and audience of client_assertion"
+	case now == tokensource.PrivateKeyJWT:
+		return "check client_id, that the provider has the public key with this kid, and audience"
+	case now.IsTLS():
+		return "check client_id, and that the provider knows the client certificate of token_transport"
+	}
+	return "check client_id and client_secret"
 }
 
 // authHint says what is known of the ways of client authentication that the provider supports.
@@ -131,7 +144,7 @@ func (x *exam) authHint(now tokensource.ClientAuth) string {
 
 // withoutRaw returns the registered name of a way of client authentication.
 func withoutRaw(auth tokensource.ClientAuth) string {
-	if auth == tokensource.ClientSecretBasicRaw {
+	if auth.IsBasic() {
 		auth = tokensource.ClientSecretBasic
 	}
 	return string(auth)
@@ -140,12 +153,26 @@ func withoutRaw(auth tokensource.ClientAuth) string {
 // supported returns a way of client authentication that the provider supports, or nothing.
 func (x *exam) supported() string {
 	for _, auth := range tokensource.ClientAuths {
-		public := auth == tokensource.ClientAuthNone
-		if slices.Contains(x.server.AuthMethods, string(auth)) && public == (len(x.Config.ClientSecrets) == 0) {
+		if slices.Contains(x.server.AuthMethods, string(auth)) && x.canUse(auth) {
 			return string(auth)
 		}
 	}
 	return ""
+}
+
+// canUse reports whether the client has what the way of client authentication needs.
+func (x *exam) canUse(auth tokensource.ClientAuth) bool {
+	cfg := &x.Config
+	key := cfg.ClientJWT.Key != nil || cfg.ClientAssertion != nil
+	switch {
+	case auth.UsesSecret():
+		return len(cfg.ClientSecrets) > 0
+	case auth == tokensource.PrivateKeyJWT:
+		return key
+	case auth.IsTLS():
+		return cfg.MutualTLS
+	}
+	return len(cfg.ClientSecrets) == 0 && !key
 }
 
 // refusedScope reports invalid_scope.
@@ -279,6 +306,7 @@ const (
 func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) (verdict, *tokensource.Error) {
 	cfg := x.Config
 	cfg.Name, cfg.ClientAuth, cfg.Transport = "doctor", way, x.recorder.base
+	cfg.ClientJWT, cfg.ClientAssertion = tokensource.ClientJWT{}, nil
 	cfg.Storage, cfg.Observer, cfg.EncryptionKeys = nil, nil, nil
 	cfg.TokenURL, cfg.Issuer, cfg.AuthorizeURL, cfg.RevokeURL, cfg.Variables = x.tokenURL, "", "", "", nil
 	if way == tokensource.ClientAuthNone {
