@@ -109,7 +109,7 @@ var sourceOptions = options{
 	{name: "destinations", args: "<destination...>", repeat: true,
 		field: "Destinations", parse: listed(checkDestination),
 		help: "Upstreams that may get the token", standard: "the one of --to"},
-	{name: "token_transport", args: "http { ... }", takes: requests, field: "TokenTransportRaw", parse: into(tokenTransportOption),
+	{name: "token_transport", args: "http { ... }", takes: connects, field: "TokenTransportRaw", parse: into(tokenTransportOption),
 		help: "Connection to the provider: its CA, a client certificate, a proxy", standard: "the system's CAs"},
 	{name: "refresh_before", args: "<duration>", field: "RefreshBefore", parse: into(duration),
 		help: "How long before its end a token is replaced", standard: "at 75 to 90 % of its life"},
@@ -148,6 +148,7 @@ type need string
 const (
 	requests      need = "sends no requests to a provider"
 	tokenRequests need = "sends no token requests"
+	connects      need = "makes no connection to a provider by itself"
 	person        need = "has no login"
 	redirect      need = "has no login with a redirect"
 	device        need = "has no login with a code for another device"
@@ -159,6 +160,8 @@ func (n need) met(grant tokensource.Grant) bool {
 	switch n {
 	case requests:
 		return !traits.Local && (!traits.NoTokenURL || isInteractive(grant))
+	case connects:
+		return requests.met(grant) || traits.ClientOptional
 	case tokenRequests:
 		return !traits.Local && !traits.NoTokenURL
 	case person:
@@ -193,6 +196,9 @@ func (s *Source) checkOptions(grant tokensource.Grant) error {
 	}
 	if extra == nil {
 		return nil
+	}
+	if traits := grant.Traits(); traits.NoTokenURL && traits.ClientOptional {
+		why = "has its own options for what its request holds"
 	}
 	return fmt.Errorf("grant %s %s; remove %s", s.grantType(), why, strings.Join(extra, ", "))
 }

@@ -33,7 +33,7 @@ type Traits struct {
 	// NoTokenURL is true if tokens come without a token request.
 	NoTokenURL bool
 	// ClientOptional is true if the grant's request proves by itself who sends it, so that the source needs no
-	// ClientID.
+	// ClientID. With NoTokenURL, the source sends the request to a URL that the grant names.
 	ClientOptional bool
 	// Device is true if a person begins the login on any device (RFC 8628). Then the grant must be [Interactive].
 	Device bool

@@ -95,7 +95,7 @@ func (g GitHubApp) CheckKey(ctx context.Context) error {
 }
 
 // Traits implements [Grant]. There is no token request of OAuth.
-func (GitHubApp) Traits() Traits { return Traits{Renews: true, NoTokenURL: true} }
+func (GitHubApp) Traits() Traits { return Traits{Renews: true, NoTokenURL: true, ClientOptional: true} }
 
 // Next implements [Grant].
 func (g GitHubApp) Next(context.Context, *Record) (Request, error) {

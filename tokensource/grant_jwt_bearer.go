@@ -60,7 +60,7 @@ func (g JWTBearer) Check() error {
 	case g.Subject == "":
 		return errors.New("grant jwt_bearer needs subject: the claim sub, such as user@example.com; or none, for a provider that wants no sub")
 	case g.Lifetime < 0 || g.Lifetime > maxAssertionLifetime:
-		return fmt.Errorf("lifetime must be above 0 and at most %s", maxAssertionLifetime)
+		return errors.New("lifetime must be above 0 and at most 1h")
 	}
 	if g.Alg != "" {
 		if err := jwt.CheckAlg(g.Alg, jwt.Algs); err != nil {

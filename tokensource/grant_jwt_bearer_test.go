@@ -196,7 +196,7 @@ func TestJWTBearerCheck(t *testing.T) {
 		"needs a key":   func(g *tokensource.JWTBearer) { g.Key = nil },
 		"needs issuer":  func(g *tokensource.JWTBearer) { g.Issuer = "" },
 		"needs subject": func(g *tokensource.JWTBearer) { g.Subject = "" },
-		"lifetime must be above 0 and at most 1h0m0s":     func(g *tokensource.JWTBearer) { g.Lifetime = 2 * time.Hour },
+		"lifetime must be above 0 and at most 1h":         func(g *tokensource.JWTBearer) { g.Lifetime = 2 * time.Hour },
 		`alg "none" is not known here; allowed are RS256`: func(g *tokensource.JWTBearer) { g.Alg = "none" },
 		`alg "HS256" is not known here`:                   func(g *tokensource.JWTBearer) { g.Alg = "HS256" },
 		"claim exp is set by the option lifetime": func(g *tokensource.JWTBearer) {
