@@ -51,7 +51,12 @@ func level(e tokensource.Event) zapcore.Level {
 			return zapcore.WarnLevel
 		}
 		return zapcore.ErrorLevel
-	case tokensource.EventRefused, tokensource.EventRevocationFailed:
+	case tokensource.EventRefused:
+		if e.Err != nil {
+			return zapcore.ErrorLevel
+		}
+		return zapcore.WarnLevel
+	case tokensource.EventRevocationFailed:
 		return zapcore.WarnLevel
 	case tokensource.EventLoginFailed:
 		switch class(e.Err) {

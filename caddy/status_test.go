@@ -32,6 +32,7 @@ func TestLoudness(t *testing.T) {
 		{tokensource.Event{Kind: tokensource.EventRefreshFailed, Err: wait}, zapcore.WarnLevel},
 		{tokensource.Event{Kind: tokensource.EventRefreshFailed, Err: operator}, zapcore.ErrorLevel},
 		{tokensource.Event{Kind: tokensource.EventRefused}, zapcore.WarnLevel},
+		{tokensource.Event{Kind: tokensource.EventRefused, Err: operator}, zapcore.ErrorLevel},
 		{tokensource.Event{Kind: tokensource.EventLoginRequired, Err: login, New: true}, zapcore.WarnLevel},
 		{tokensource.Event{Kind: tokensource.EventLoginRequired, Err: login}, zapcore.ErrorLevel},
 		{tokensource.Event{Kind: tokensource.EventLoginFailed, Err: login}, zapcore.InfoLevel},
@@ -41,6 +42,30 @@ func TestLoudness(t *testing.T) {
 	} {
 		if got := level(c.event); got != c.want {
 			t.Errorf("%+v: %s, want %s", c.event, got, c.want)
+		}
+	}
+}
+
+// A storage out of reach is logged once a minute, and once when it works again. The failed refreshes
+// that it causes are not logged beside it.
+func TestLogOfAStorageThatFails(t *testing.T) {
+	a := &App{storageTrouble: new(recently)}
+	unreadable := &tokensource.Error{Class: tokensource.ClassWait, Reason: "the storage cannot be read"}
+	for i, c := range []struct {
+		event tokensource.Event
+		want  bool
+	}{
+		{tokensource.Event{Kind: tokensource.EventStorageRecovered}, false},
+		{tokensource.Event{Kind: tokensource.EventStorageFailed}, true},
+		{tokensource.Event{Kind: tokensource.EventRefreshFailed, Err: unreadable}, false},
+		{tokensource.Event{Kind: tokensource.EventStorageFailed}, false},
+		{tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "other"}, true},
+		{tokensource.Event{Kind: tokensource.EventStorageRecovered}, true},
+		{tokensource.Event{Kind: tokensource.EventStorageFailed}, true},
+		{tokensource.Event{Kind: tokensource.EventRefreshFailed, Err: errorOf(tokensource.ClassWait)}, true},
+	} {
+		if got := a.isWorthLogging(c.event); got != c.want {
+			t.Errorf("%d, %s: %t", i, c.event.Kind, got)
 		}
 	}
 }

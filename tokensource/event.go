@@ -11,7 +11,8 @@ const (
 	// EventRefreshFailed reports that an attempt to obtain a token failed. It is sent for every
 	// such attempt.
 	EventRefreshFailed EventKind = "token_refresh_failed"
-	// EventRefused reports that an upstream refused a token. It is sent for the first refusal of
+	// EventRefused reports that an upstream refused a token. If the source cannot replace the token by
+	// itself, the event has an error. It is sent for the first refusal of
 	// each token.
 	EventRefused EventKind = "token_refused"
 	// EventLoginRequired reports a failure that only a person can resolve. It is sent once.

@@ -330,15 +330,15 @@ var remedies = []Remedy{
 	{
 		Problem: "storage_unwritable", Text: "the storage cannot be written", Class: ClassWait,
 		Cause: "The storage is full, read-only or out of reach. A refresh token is not sent before its successor can be stored.",
-		Do:    "make the storage writable for this process, and see that it is not full; caddy authinject status shows the path and the reason",
-		More: "The live token serves. The log line \"the storage is in trouble\" has the path and the reason. The metric " +
+		Do:    "make the storage writable for this process, and see that it is not full",
+		More: "The live token serves. The log line \"the storage is in trouble\", the admin API and `caddy authinject status` have the path and the reason. The metric " +
 			"`authinject_token_unsaved` is 1 while a token is only in memory: do not restart or reload the server then.",
 		match: byReason("the storage cannot be written", "the storage still holds them", "the storage does not keep what is written"),
 	},
 	{
 		Problem: "storage_unreadable", Text: "the storage cannot be read", Class: ClassWait,
 		Cause: "The storage is out of reach, or this process may not read it.",
-		Do:    "check that the storage is there, and that this process may read it; caddy authinject status shows the path and the reason",
+		Do:    "check that the storage is there, and that this process may read it",
 		match: byReason("the storage cannot be read", "the storage cannot be listed"),
 	},
 	{

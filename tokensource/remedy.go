@@ -159,7 +159,7 @@ func fill(text string, value func(name string) string) string {
 // What a person does about a login that has ended, and what an operator does if no person can log in.
 const (
 	connectAgain   = "connect the account again"
-	configureAgain = "configure a new refresh_token"
+	configureAgain = "configure another refresh_token"
 )
 
 // again says how a source whose login has ended gets a new one.

@@ -100,7 +100,7 @@ func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
 		known.underway = rec.Intent.underway(now, s.cfg.Timeout)
 		if f := rec.Failure; f != nil {
 			st.Err = &Error{Source: s.cfg.Name, Account: account, Class: f.Class, Code: f.Code, Reason: f.Reason}
-			st.Err.know(facts{"again": s.cfg.again()})
+			st.Err = st.Err.know(facts{"again": s.cfg.again()})
 		}
 	}
 	st.Live, st.State = known.live, stateOf(known)
@@ -137,12 +137,8 @@ func (st Status) Problems() []*Error {
 			found = append(found, e)
 		}
 	}
-	switch {
-	case !st.Refused || st.Renews || !st.Live:
-	case st.State == StateLoginRequired:
-		add(ClassLogin, refusedReason)
-	default:
-		add(ClassOperator, refusedReason)
+	if class := st.refusal(); class != "" {
+		add(class, refusedReason)
 	}
 	if len(st.MissingScopes) > 0 {
 		add(ClassOperator, missingScopesReason+strings.Join(st.MissingScopes, " "))
@@ -151,6 +147,18 @@ func (st Status) Problems() []*Error {
 		add(ClassWait, unsavedReason)
 	}
 	return found
+}
+
+// refusal returns who has to act because an upstream refuses the token. It is empty if no upstream
+// does, or if the source replaces the token by itself.
+func (st Status) refusal() Class {
+	switch {
+	case !st.Refused || st.Renews || !st.Live:
+		return ""
+	case st.State == StateLoginRequired:
+		return ClassLogin
+	}
+	return ClassOperator
 }
 
 const (
