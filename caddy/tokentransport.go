@@ -15,7 +15,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
@@ -25,12 +24,21 @@ const transportNamespace = "http.reverse_proxy.transport"
 // tokenTransport sends a source's requests to its provider through Caddy's transport http.
 type tokenTransport struct{ http *reverseproxy.HTTPTransport }
 
+// withoutValues is a context that ends with another one and has none of its values.
+type withoutValues struct{ context.Context }
+
+// Value implements [context.Context].
+func (withoutValues) Value(any) any { return nil }
+
 // RoundTrip implements [http.RoundTripper]. The request's context may be that of a request that waits
-// for the token. Its values are hidden: the transport would connect to the upstream that they name.
+// for the token. Its values are hidden: Caddy's transport would connect to the upstream that they
+// name, and not to the provider.
 func (t *tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var dial dialErrors
-	ctx := context.WithValue(req.Context(), caddyhttp.VarsCtxKey, make(map[string]any))
-	ctx = context.WithValue(ctx, caddy.ReplacerCtxKey, caddy.NewReplacer())
+	ctx := context.WithValue(withoutValues{req.Context()}, caddy.ReplacerCtxKey, caddy.NewReplacer())
+	if trace := httptrace.ContextClientTrace(req.Context()); trace != nil {
+		ctx = httptrace.WithClientTrace(ctx, trace)
+	}
 	resp, err := t.http.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, dial.trace())))
 	if _, ok := errors.AsType[reverseproxy.DialError](err); ok {
 		err = errors.Join(err, dial.err())

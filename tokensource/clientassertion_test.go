@@ -11,8 +11,10 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"maps"
 	"math/big"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -403,5 +405,19 @@ func TestRevocationWithAnAssertion(t *testing.T) {
 	}
 	if len(ids) != 2 {
 		t.Errorf("the ids are %v", ids)
+	}
+}
+
+// In TLS 1.3 a server refuses a certificate after the request was written, and has not read it. So
+// the answer is not lost.
+func TestRefusedCertificate(t *testing.T) {
+	alert := &net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}
+	err := asked(reply{err: fmt.Errorf("readLoopPeekFailLocked: %w", alert)})(t)
+	var e *tokensource.Error
+	if !errors.As(err, &e) || e.Problem() != "client_certificate" || e.Lost {
+		t.Errorf("got %v", err)
+	}
+	if err := asked(reply{err: errReset})(t); !errors.As(err, &e) || !e.Lost {
+		t.Errorf("a broken connection: %v", err)
 	}
 }

@@ -126,6 +126,13 @@ func (p *Provider) SetLifetime(d time.Duration) {
 	p.storage.lifetime.Store(int64(d.Truncate(time.Second)))
 }
 
+// RequireKey makes WebClient prove itself with a JWT from now on, which the public key verifies.
+func (p *Provider) RequireKey(keyID string, public any) {
+	p.storage.web.mu.Lock()
+	defer p.storage.web.mu.Unlock()
+	p.storage.web.key = &jose.JSONWebKey{Key: public, KeyID: keyID, Use: "sig"}
+}
+
 // SetFault puts a middleware in front of the token endpoint: to delay an
 // answer, lose it, or give another. Requests are recorded before they get
 // there, tokens after. Nil takes it away. A handler that waits must end with
