@@ -62,6 +62,11 @@ func (s *opStorage) GetClientByClientID(ctx context.Context, id string) (op.Clie
 
 // GetKeyByIDAndClientID implements op.Storage.
 func (s *opStorage) GetKeyByIDAndClientID(_ context.Context, keyID, clientID string) (*jose.JSONWebKey, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if key := s.keys[clientID]; key != nil {
+		return key, nil // of the grant jwt_bearer
+	}
 	s.web.mu.Lock()
 	defer s.web.mu.Unlock()
 	if key := s.web.key; key != nil && clientID == WebClient && keyID == key.KeyID {
@@ -99,16 +104,6 @@ func (s *opStorage) CreateAccessAndRefreshTokens(ctx context.Context, req op.Tok
 	}
 	id, refresh, _, err = s.Storage.CreateAccessAndRefreshTokens(ctx, req, current)
 	return id, refresh, s.expiry(), err
-}
-
-// GetKeyByIDAndClientID implements op.Storage.
-func (s *opStorage) GetKeyByIDAndClientID(_ context.Context, _, name string) (*jose.JSONWebKey, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if key := s.keys[name]; key != nil {
-		return key, nil
-	}
-	return nil, errors.New("no such key")
 }
 
 // expiry is a lifetime from now. The provider says the seconds that remain,
