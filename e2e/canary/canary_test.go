@@ -27,7 +27,7 @@ func checkExercised(t *testing.T, r *run) {
 	for _, kind := range r.kind {
 		kinds[kind]++
 	}
-	for _, kind := range []string{"client secret", "basic", "seed", "static token", "encryption key", "code", "pin", "state", "code verifier", "access token", "refresh token", "cookie", "csrf token"} {
+	for _, kind := range []string{"client secret", "basic", "seed", "static token", "encryption key", "code", "pin", "state", "code verifier", "access token", "refresh token", "cookie", "csrf token", "device code", "user code", "assertion", "signing key", "claim"} {
 		if kinds[kind] == 0 {
 			t.Errorf("the run used no %s", kind)
 		}
