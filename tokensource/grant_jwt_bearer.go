@@ -90,15 +90,15 @@ func (g JWTBearer) CheckKey(ctx context.Context) error {
 	return err
 }
 
-// readKey reads a private key. Its error begins with the option.
+// readKey reads a private key of a grant.
 func readKey(ctx context.Context, key Value, alg string) (*jwt.Key, error) {
 	text, err := key(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("reading key: %w", err)
+		return nil, fmt.Errorf("key of the grant: %w", err)
 	}
 	read, err := jwt.ParseKey(text.Reveal(), alg)
 	if err != nil {
-		return nil, fmt.Errorf("key: %w", err)
+		return nil, fmt.Errorf("key of the grant: %w", err)
 	}
 	return read, nil
 }
@@ -153,7 +153,7 @@ func sign(key *jwt.Key, id string, claims map[string]any) (Secret, error) {
 	}
 	signed, err := key.Sign(map[string]any{"typ": "JWT", "kid": id}, claims)
 	if err != nil {
-		return Secret{}, fmt.Errorf("key: %w", err)
+		return Secret{}, fmt.Errorf("key of the grant: %w", err)
 	}
 	return NewSecret(signed), nil
 }

@@ -153,7 +153,7 @@ func TestJWTBearerSignsEachAttempt(t *testing.T) {
 		key.Store("-----BEGIN canary")
 		advance(time.Hour)
 		e := wantError(t, src, tokensource.ClassOperator)
-		if !strings.Contains(e.Error(), "key: it is neither a PEM file with a private key nor a JWK") || strings.Contains(e.Error(), "canary") {
+		if !strings.Contains(e.Error(), "key of the grant: it is neither a PEM file with a private key nor a JWK") || strings.Contains(e.Error(), "canary") {
 			t.Errorf("got %v", e)
 		}
 		wantCount(t, ep, 3)
@@ -226,9 +226,9 @@ func TestJWTBearerCheck(t *testing.T) {
 		t.Errorf("a secret without an id: %v", err)
 	}
 	for want, key := range map[string]tokensource.Value{
-		"key: it is empty": tokensource.Literal(""),
-		"key: it is a key of the curve P-256, which does not fit alg RS256": tokensource.Literal(testKey(0)),
-		"reading key: no": func(context.Context) (tokensource.Secret, error) { return tokensource.Secret{}, errors.New("no") },
+		"key of the grant: it is empty": tokensource.Literal(""),
+		"key of the grant: it is a key of the curve P-256, which does not fit alg RS256": tokensource.Literal(testKey(0)),
+		"key of the grant: no": func(context.Context) (tokensource.Secret, error) { return tokensource.Secret{}, errors.New("no") },
 	} {
 		if err := (tokensource.JWTBearer{Key: key, Alg: "RS256"}).CheckKey(t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)

@@ -255,6 +255,12 @@ var remedies = []Remedy{
 		match: byReason("client_auth private_key_jwt: ", "client_auth client_secret_jwt: "),
 	},
 	{
+		Problem: "grant_key", Text: "key of the grant: ", Class: ClassOperator,
+		Cause: "The key by which the grant jwt_bearer or github_app signs cannot be read, or does not fit alg.",
+		Do:    "check the variable or file that key names, that this process may read it, and alg",
+		match: byReason("key of the grant: "),
+	},
+	{
 		Problem: "client_assertion", Text: "reading client_assertion", Class: ClassOperator,
 		Cause: "The JWT that proves the client cannot be read, or the file holds no JWT.",
 		Do:    "check the variable or file that client_assertion names, and that this process may read it",
