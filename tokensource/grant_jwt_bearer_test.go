@@ -118,6 +118,21 @@ func TestJWTBearerAudience(t *testing.T) {
 	}
 }
 
+// The audience of the client's own assertion is another one.
+func TestJWTBearerAudienceIsNotTheClients(t *testing.T) {
+	ep := &endpoint{}
+	src := newSource(t, ep, bearing(nil), signing(testKey(0)), func(cfg *tokensource.Config) {
+		cfg.ClientID, cfg.ClientJWT.Audience = "app", "https://clients.example.com"
+	})
+	mustToken(t, src)
+	form := ep.all()[0].form
+	_, grant := grantAssertion(t, form, "RS256", rsaPublic)
+	_, client := assertionOf(t, form, "ES256", public(t, testKey(0)))
+	if grant["aud"] != tokenURL || client["aud"] != "https://clients.example.com" {
+		t.Errorf("the grant is for %v, the client's assertion for %v", grant["aud"], client["aud"])
+	}
+}
+
 // The key is read for each request. Each attempt has an assertion of its own, also while a client secret is rotated.
 func TestJWTBearerSignsEachAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
@@ -305,13 +306,13 @@ func (s *Source) askDevice(ctx context.Context, l *Login) error {
 			// It applies to this and all later requests. The next turn stores it.
 			l.Device.Interval = interval + deviceSlower
 			pause, unanswered = l.Device.Interval, 0
-		case failure.Class == ClassWait:
+		case failure.Class == ClassWait && (failure.Code == "" || slices.Contains(transientCodes, failure.Code)):
 			unanswered++
 			pause = max(interval, min(interval<<min(unanswered, 6), devicePauseLimit))
-			pause = max(pause, failure.RetryAt.Sub(s.cfg.Clock.Now()))
-		default:
+		default: // "the client MUST stop polling" after any other error code
 			return s.endDevice(ctx, current, failure)
 		}
+		pause = max(pause, failure.RetryAt.Sub(s.cfg.Clock.Now()))
 	}
 }
 
@@ -398,11 +399,14 @@ func (s *Source) endTaken(ctx context.Context, l *Login) error {
 
 // endDevice stores why a login failed, so that every process can show it.
 func (s *Source) endDevice(ctx context.Context, l *Login, failure *Error) error {
-	if failure.Code == "access_denied" {
-		failure = &Error{Class: ClassLogin, Code: failure.Code, Reason: "access was denied at the provider"}
-	}
-	if failure.Code == "expired_token" {
+	switch failure.Code {
+	case "access_denied", "authorization_declined": // the latter is Entra's
+		failure = &Error{Class: ClassLogin, Code: "access_denied", Reason: "access was denied at the provider"}
+	case "expired_token":
 		failure = deviceTooLate()
+	}
+	if failure.Class == ClassWait {
+		failure.Class = ClassLogin // nothing is tried again
 	}
 	unlock, _ := s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLock)
 	defer unlock()

@@ -53,6 +53,8 @@ func answers(words ...string) *deviceServer {
 			return reply{delay: time.Hour}
 		case words[n-1] == "broken":
 			return reply{err: errReset, unsent: true}
+		case words[n-1] == "later":
+			return withHeader(refused(429, "slow_down_please"), "Retry-After", "60")
 		}
 		return refused(400, words[n-1])
 	}
@@ -173,6 +175,8 @@ func TestDevicePauses(t *testing.T) {
 		"no answer: twice the pause":      {`"expires_in":600,"interval":5`, []string{"timeout", "timeout", "timeout", "authorization_pending"}, []int{5, 25, 55, 105, 110}},
 		"no connection: twice the pause":  {`"expires_in":600,"interval":5`, []string{"broken", "broken", "authorization_pending", "broken"}, []int{5, 15, 35, 40, 50}},
 		"no connection: a minute at most": {`"expires_in":600,"interval":5`, []string{"broken", "broken", "broken", "broken", "broken"}, []int{5, 15, 35, 75, 135, 195}},
+		"in trouble":                      {`"expires_in":600,"interval":5`, []string{"temporarily_unavailable", "server_error"}, []int{5, 15, 35}},
+		"told to wait":                    {`"expires_in":600,"interval":5`, []string{"later", "authorization_pending"}, []int{5, 65, 70}},
 		"after slow_down, no connection":  {`"expires_in":600,"interval":5`, []string{"slow_down", "broken", "authorization_pending"}, []int{5, 15, 35, 45}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -201,6 +205,8 @@ func TestDeviceLoginFails(t *testing.T) {
 		sent    int
 	}{
 		"denied":                   {[]string{"authorization_pending", "access_denied"}, tokensource.ClassLogin, "access was denied at the provider, error access_denied", 2},
+		"denied, at Entra":         {[]string{"authorization_declined"}, tokensource.ClassLogin, "access was denied at the provider, error access_denied", 1},
+		"a code of the provider's": {[]string{"authorization_pending", "device_flow_disabled"}, tokensource.ClassLogin, "the token endpoint answered 400 device_flow_disabled", 2},
 		"the provider's end":       {[]string{"expired_token"}, tokensource.ClassLogin, "the code ended before access was allowed at the provider, error expired_token", 1},
 		"the end that it said":     {slices.Repeat([]string{"authorization_pending"}, 200), tokensource.ClassLogin, "the code ended before access was allowed at the provider, error expired_token", 119},
 		"a code that is not known": {[]string{"invalid_grant"}, tokensource.ClassLogin, "the token endpoint answered 400 invalid_grant", 1},
@@ -286,6 +292,30 @@ func TestDeviceLoginOutlivesItsProcess(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A login can be finished for as long as its codes last, which is an hour at most. Nothing removes it sooner.
+func TestDeviceLoginLastsAsItsCodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		s := answers(slices.Repeat([]string{"authorization_pending"}, 300)...)
+		s.device.set(func(n int, _ url.Values) reply { return codes(n, `"expires_in":1800,"interval":10`) })
+		src := newSource(t, s, onDevice(storage))
+		l := begin(t, src, tokensource.LoginRequest{Account: "alice"})
+		advance(25 * time.Minute)
+		begin(t, src, tokensource.LoginRequest{Account: "bob"}) // sweeps
+		if pending, err := src.PendingLogin(t.Context(), "alice"); err != nil || pending == nil || pending.Device.Failed != nil {
+			t.Errorf("after 25 minutes: %+v, %v", pending, err)
+		}
+		s.set(always(rotated(1, time.Hour)))
+		if err := await(t, src, l); err != nil {
+			t.Error(err)
+		}
+		s.device.set(func(n int, _ url.Values) reply { return codes(n, `"expires_in":1000000,"interval":1000000`) })
+		if d := begin(t, src, tokensource.LoginRequest{}).Device; time.Until(d.Ends) != time.Hour || d.Interval != time.Hour {
+			t.Errorf("codes that end at %v, asked for each %v", d.Ends, d.Interval)
+		}
+	})
 }
 
 // Several processes that know of a login ask no more often than one.
