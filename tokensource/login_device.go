@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"time"
@@ -306,7 +307,7 @@ func (s *Source) askDevice(ctx context.Context, l *Login) error {
 			// It applies to this and all later requests. The next turn stores it.
 			l.Device.Interval = interval + deviceSlower
 			pause, unanswered = l.Device.Interval, 0
-		case failure.Class == ClassWait && (failure.Code == "" || slices.Contains(transientCodes, failure.Code)):
+		case mayPass(failure):
 			unanswered++
 			pause = max(interval, min(interval<<min(unanswered, 6), devicePauseLimit))
 		default: // "the client MUST stop polling" after any other error code
@@ -314,6 +315,12 @@ func (s *Source) askDevice(ctx context.Context, l *Login) error {
 		}
 		pause = max(pause, failure.RetryAt.Sub(s.cfg.Clock.Now()))
 	}
+}
+
+// mayPass reports whether a failure of a token request says nothing about the login.
+func mayPass(failure *Error) bool {
+	trouble := failure.Status >= http.StatusInternalServerError || failure.Status == http.StatusTooManyRequests
+	return failure.Class == ClassWait && (failure.Code == "" || trouble || slices.Contains(transientCodes, failure.Code))
 }
 
 // rest waits for d, and reports whether the source is still open.
