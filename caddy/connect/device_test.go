@@ -41,8 +41,14 @@ func (p *deviceProvider) RoundTrip(req *http.Request) (*http.Response, error) {
 // newDeviceSource is a source whose accounts a person connects with a code. Its end is the end of the bubble.
 func newDeviceSource(t *testing.T, p *deviceProvider) connect.Source {
 	t.Helper()
+	return newDeviceSourceOn(t, p, nil)
+}
+
+// newDeviceSourceOn is a source that keeps its logins in storage.
+func newDeviceSourceOn(t *testing.T, p *deviceProvider, storage tokensource.Storage) connect.Source {
+	t.Helper()
 	src, err := tokensource.New(tokensource.Config{
-		Name: "orders", Grant: tokensource.DeviceCode{}, ClientID: "x", Transport: p,
+		Name: "orders", Grant: tokensource.DeviceCode{}, ClientID: "x", Transport: p, Storage: storage,
 		DeviceURL: "https://login.example.com/device", TokenURL: "https://login.example.com/token",
 	})
 	if err != nil {
@@ -117,6 +123,29 @@ func TestDevicePageFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A server that shows a code also asks for its token, if the one that began the login has ended.
+func TestDevicePageGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, storage := &deviceProvider{}, &tokensource.MemoryStorage{}
+		p.refusal.Store("authorization_pending")
+		first := newDeviceSourceOn(t, p, storage)
+		visit(t, &connect.Page{Path: "/connect", AnyCaller: true, Sources: []connect.Source{first}}, "").press("start")
+		if err := first.Tokens.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		next := newDeviceSourceOn(t, p, storage)
+		v := visit(t, &connect.Page{Path: "/connect", AnyCaller: true, Sources: []connect.Source{next}}, "")
+		p.refusal.Store("")
+		if body := v.show(); !strings.Contains(body, "UC&lt;1&gt;") {
+			t.Errorf("the page shows %s", body)
+		}
+		time.Sleep(time.Minute)
+		if !isConnected(next, "") {
+			t.Error("the account is not connected")
+		}
+	})
 }
 
 // Users begin logins for their own accounts, and see no code of others.
