@@ -53,6 +53,8 @@ func answers(words ...string) *deviceServer {
 			return reply{delay: time.Hour}
 		case words[n-1] == "broken":
 			return reply{err: errReset, unsent: true}
+		case strings.HasPrefix(words[n-1], "200 "): // as GitHub answers
+			return refused(200, words[n-1][4:])
 		case words[n-1] == "later":
 			return withHeader(refused(429, "slow_down_please"), "Retry-After", "60")
 		}
@@ -175,6 +177,7 @@ func TestDevicePauses(t *testing.T) {
 		"no answer: twice the pause":      {`"expires_in":600,"interval":5`, []string{"timeout", "timeout", "timeout", "authorization_pending"}, []int{5, 25, 55, 105, 110}},
 		"no connection: twice the pause":  {`"expires_in":600,"interval":5`, []string{"broken", "broken", "authorization_pending", "broken"}, []int{5, 15, 35, 40, 50}},
 		"no connection: a minute at most": {`"expires_in":600,"interval":5`, []string{"broken", "broken", "broken", "broken", "broken"}, []int{5, 15, 35, 75, 135, 195}},
+		"errors with status 200":          {`"expires_in":900,"interval":5`, []string{"200 authorization_pending", "200 slow_down", "200 authorization_pending"}, []int{5, 10, 20, 30}},
 		"in trouble":                      {`"expires_in":600,"interval":5`, []string{"temporarily_unavailable", "server_error"}, []int{5, 15, 35}},
 		"told to wait":                    {`"expires_in":600,"interval":5`, []string{"later", "authorization_pending"}, []int{5, 65, 70}},
 		"after slow_down, no connection":  {`"expires_in":600,"interval":5`, []string{"slow_down", "broken", "authorization_pending"}, []int{5, 15, 35, 45}},
