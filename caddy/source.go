@@ -39,8 +39,8 @@ type Source struct {
 	Issuer string `json:"issuer,omitempty"`
 
 	// TokenURL is the provider's token endpoint: https, or http on loopback. Redirects are not
-	// followed. All grants except static and implicit require it, unless Issuer is given. URLs can
-	// hold the provider's variables, in braces: `https://{deployment}.api.example.com/token`.
+	// followed. All grants with token requests require it, unless Issuer is given. URLs can hold
+	// the provider's variables, in braces: `https://{deployment}.api.example.com/token`.
 	TokenURL string `json:"token_url,omitempty"`
 
 	// AuthorizeURL is the page of the provider on which a person connects an account: https, or
@@ -48,7 +48,12 @@ type Source struct {
 	// given.
 	AuthorizeURL string `json:"authorize_url,omitempty"`
 
-	// AuthorizeParams are added to AuthorizeURL, such as `prompt`.
+	// DeviceURL is the endpoint of the provider that gives a code for a login on another device (RFC
+	// 8628): https, or http on loopback. The grant device_code requires it, unless Issuer is given.
+	DeviceURL string `json:"device_url,omitempty"`
+
+	// AuthorizeParams are added to AuthorizeURL, such as `prompt`, or sent to DeviceURL, such as
+	// `audience`.
 	AuthorizeParams []Param `json:"authorize_params,omitempty"`
 
 	// RevokeURL is the endpoint that revokes the tokens of a disconnected account (RFC 7009):
@@ -62,8 +67,8 @@ type Source struct {
 	// types into the page or the terminal.
 	RedirectURL string `json:"redirect_url,omitempty"`
 
-	// ClientID is the client identifier that the provider gave you. All grants except static
-	// require it.
+	// ClientID is the client identifier that the provider gave you. All grants with
+	// token requests require it, except jwt_bearer.
 	ClientID string `json:"client_id,omitempty"`
 
 	// ClientSecrets are the client's secrets. If the provider answers invalid_client, the next one

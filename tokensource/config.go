@@ -23,7 +23,7 @@ type Config struct {
 	Grant Grant
 
 	// Issuer is the authorization server's identifier: https, or http on loopback. If TokenURL,
-	// AuthorizeURL or RevokeURL is empty, it is read from the issuer's metadata (RFC 8414; OpenID
+	// AuthorizeURL, DeviceURL or RevokeURL is empty, it is read from the issuer's metadata (RFC 8414; OpenID
 	// Connect Discovery) when it is first needed. These URLs may be of another origin than the
 	// issuer; the observer is told of that ([EventEndpointsElsewhere]). The response to a login
 	// must come from the issuer (RFC 9207).
@@ -54,15 +54,18 @@ type Config struct {
 	// AuthorizeURL is the page to which a person is sent to connect an account (RFC 6749 section
 	// 3.1). An [Interactive] grant needs it. If it has a query, the query is kept.
 	AuthorizeURL string
+	// DeviceURL is the device authorization endpoint (RFC 8628 section 3.1). A grant with
+	// [Traits.Device] needs it, in place of AuthorizeURL. If it has a query, the query is kept.
+	DeviceURL string
 	// TokenHeaders are fields of token requests, such as an API key that the provider wants beside the client's own
 	// authentication. A token request sets Accept, Authorization, Content-Type, Host and User-Agent itself.
 	TokenHeaders []Param
-	// AuthorizeParams are added to AuthorizeURL.
+	// AuthorizeParams are added to AuthorizeURL, or sent to DeviceURL.
 	AuthorizeParams []Param
 	// RevokeURL is the endpoint that revokes tokens when an account is disconnected (RFC 7009). If
 	// there is none, the tokens are only removed here.
 	RevokeURL string
-	// Variables are placeholders in the four URLs, written as {name}. Their values differ from
+	// Variables are placeholders in the URLs, written as {name}. Their values differ from
 	// account to account; a login supplies them.
 	Variables []provider.Variable
 
@@ -203,7 +206,9 @@ func (cfg *Config) checkRequests() error {
 	switch {
 	case tokenRequests && cfg.TokenURL == "" && cfg.Issuer == "":
 		return errors.New("token_url is needed, or issuer")
-	case interactive && cfg.AuthorizeURL == "" && cfg.Issuer == "":
+	case cfg.Grant.Traits().Device && cfg.DeviceURL == "" && cfg.Issuer == "":
+		return errors.New("device_url is needed, or issuer")
+	case interactive && !cfg.Grant.Traits().Device && cfg.AuthorizeURL == "" && cfg.Issuer == "":
 		return errors.New("authorize_url is needed, or issuer")
 	}
 	if err := cfg.checkEndpoints(); err != nil {
@@ -213,7 +218,7 @@ func (cfg *Config) checkRequests() error {
 		return err
 	}
 	switch {
-	case cfg.ClientID == "" && (interactive || tokenRequests && cfg.ClientAuth != ClientSecretBasicUser):
+	case cfg.ClientID == "" && (interactive || tokenRequests && !cfg.clientOptional()):
 		return errors.New("client_id is needed")
 	case !tokenRequests:
 		return nil
@@ -226,6 +231,11 @@ func (cfg *Config) checkRequests() error {
 	return nil
 }
 
+// clientOptional reports whether a token request needs no client_id.
+func (cfg *Config) clientOptional() bool {
+	return cfg.ClientAuth == ClientSecretBasicUser || cfg.ClientAuth == ClientAuthNone && cfg.Grant.Traits().ClientOptional
+}
+
 // checkEndpoints checks the URLs, with example values for their variables.
 func (cfg *Config) checkEndpoints() error {
 	examples := make(map[string]string)
@@ -235,7 +245,7 @@ func (cfg *Config) checkEndpoints() error {
 	if _, err := provider.Expand(cfg.Variables, cfg.ClientJWT.Audience, examples); err != nil {
 		return fmt.Errorf("audience: %w", err)
 	}
-	for _, endpoint := range [][2]string{{"token_url", cfg.TokenURL}, {"authorize_url", cfg.AuthorizeURL}, {"revoke_url", cfg.RevokeURL}, {"issuer", cfg.Issuer}} {
+	for _, endpoint := range [][2]string{{"token_url", cfg.TokenURL}, {"authorize_url", cfg.AuthorizeURL}, {"device_url", cfg.DeviceURL}, {"revoke_url", cfg.RevokeURL}, {"issuer", cfg.Issuer}} {
 		if endpoint[1] == "" {
 			continue
 		}

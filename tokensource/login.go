@@ -50,7 +50,8 @@ type LoginRequest struct {
 type Login struct {
 	// Source and Account name the record to which the login belongs.
 	Source, Account string
-	// URL is where to send the person. It holds the state, so it is a secret while the login lasts.
+	// URL is where to send the person. It holds the state, or the code of Device, so it is a secret
+	// while the login lasts.
 	URL Secret
 	// State comes back with the response (RFC 6749 section 10.12). It is 256 random bits.
 	State Secret
@@ -68,6 +69,9 @@ type Login struct {
 	Terminal    bool
 	// Begun is when the login began, by the local wall clock.
 	Begun time.Time
+	// Device is set if the person logs in on any device ([Traits.Device]). Then no response comes
+	// back, and the login ends by itself; see [Source.AwaitLogin].
+	Device *Device
 
 	alwaysIss bool // the issuer names itself in every response
 	answered  time.Time
@@ -76,13 +80,16 @@ type Login struct {
 
 // Typed reports whether a person types in the response, which is a code or PIN. A mistyped one may
 // be tried again.
-func (l *Login) Typed() bool { return l.RedirectURL == "" }
+func (l *Login) Typed() bool { return l.RedirectURL == "" && l.Device == nil }
 
 // Interactive reports whether a person connects the source's accounts.
 func (s *Source) Interactive() bool {
 	_, ok := s.cfg.Grant.(Interactive)
 	return ok
 }
+
+// OnDevice reports whether a person connects the accounts on any device, with a code ([Device]).
+func (s *Source) OnDevice() bool { return s.traits.Device }
 
 // BeginLogin begins to connect an account. It fails before the person is sent to the provider if
 // the login could not be completed: if a variable is missing, if the account's name is invalid (see
@@ -110,29 +117,46 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 	if err := s.missing(l.Variables); err != nil {
 		return nil, s.loginError(req.Account, err)
 	}
-	if failure := s.expectIssuer(ctx, l); failure != nil {
-		return nil, s.failedLogin(ctx, req.Account, failure)
-	}
-	target, err := s.authorizationURL(ctx, grant, l)
-	if err != nil {
-		return nil, s.failedLogin(ctx, req.Account, err)
-	}
-	l.URL = NewSecret(target)
 	if failure := s.begun.add(s.cfg.Clock); failure != nil {
 		return nil, s.failedLogin(ctx, req.Account, failure)
 	}
-	if err := s.storeLogin(ctx, l); err != nil {
-		return nil, s.failedLogin(ctx, req.Account, unkept(err))
+	start := s.beginRedirect
+	if s.traits.Device {
+		start = s.beginDevice
+	}
+	if err := start(ctx, grant, l); err != nil {
+		s.begun.done()
+		return nil, s.failedLogin(ctx, req.Account, err)
 	}
 	s.sweepLogins(ctx)
 	return l, nil
+}
+
+// beginRedirect makes the URL of a login whose response comes back.
+func (s *Source) beginRedirect(ctx context.Context, grant Interactive, l *Login) error {
+	if failure := s.expectIssuer(ctx, l); failure != nil {
+		return failure
+	}
+	target, err := s.authorizationURL(ctx, grant, l)
+	if err != nil {
+		return err
+	}
+	l.URL = NewSecret(target)
+	if err := s.storeLogin(ctx, l); err != nil {
+		return unkept(err)
+	}
+	return nil
 }
 
 // CancelLogin cancels a login. No response to it is accepted any more.
 func (s *Source) CancelLogin(ctx context.Context, l *Login) error {
 	s.logins.Lock()
 	defer s.logins.Unlock()
-	if err := s.dropLogin(ctx, l.State); err != nil {
+	drop := s.dropLogin
+	if l.Device != nil {
+		drop = s.dropDevice
+	}
+	if err := drop(ctx, l); err != nil {
 		return s.loginError(l.Account, unkept(err))
 	}
 	return nil
@@ -194,29 +218,15 @@ func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Log
 	if err != nil {
 		return "", errors.New("authorize_url is no URL")
 	}
-	params := grant.Authorize(l)
-	params.Set("client_id", s.cfg.ClientID)
-	params.Set("state", l.State.Reveal())
+	own := grant.Authorize(l)
+	own.Set("client_id", s.cfg.ClientID)
+	own.Set("state", l.State.Reveal())
 	if l.RedirectURL != "" {
-		params.Set("redirect_uri", l.RedirectURL)
+		own.Set("redirect_uri", l.RedirectURL)
 	}
-	if len(s.cfg.Scopes) > 0 {
-		params.Set("scope", strings.Join(s.cfg.Scopes, s.cfg.ScopeSeparator))
-	}
-	for _, p := range s.cfg.AuthorizeParams {
-		value, err := p.Value(ctx)
-		if err != nil {
-			return "", fmt.Errorf("reading authorize_param %s: %w", p.Name, err)
-		}
-		switch {
-		case value.IsZero():
-		case p.Name == "resource": // RFC 8707 section 2 allows several
-			params.Add(p.Name, value.Reveal())
-		case params.Has(p.Name) && p.Name != "scope":
-			return "", fmt.Errorf("authorize_param %s is sent already", p.Name)
-		default:
-			params.Set(p.Name, value.Reveal())
-		}
+	params, err := s.authorizationParams(ctx, own)
+	if err != nil {
+		return "", err
 	}
 	for name := range u.Query() {
 		if params.Has(name) { // no parameter may be sent twice (RFC 6749 section 3.1)
@@ -228,6 +238,30 @@ func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Log
 	}
 	u.RawQuery += queryText.Replace(params.Encode())
 	return u.String(), nil
+}
+
+// authorizationParams adds to a grant's own parameters of an authorization request, or of a device
+// authorization request, the scopes and the configured parameters.
+func (s *Source) authorizationParams(ctx context.Context, params url.Values) (url.Values, error) {
+	if len(s.cfg.Scopes) > 0 {
+		params.Set("scope", strings.Join(s.cfg.Scopes, s.cfg.ScopeSeparator))
+	}
+	for _, p := range s.cfg.AuthorizeParams {
+		value, err := p.Value(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("reading authorize_param %s: %w", p.Name, err)
+		}
+		switch {
+		case value.IsZero():
+		case p.Name == "resource": // RFC 8707 section 2 allows several
+			params.Add(p.Name, value.Reveal())
+		case params.Has(p.Name) && p.Name != "scope":
+			return nil, fmt.Errorf("authorize_param %s is sent already", p.Name)
+		default:
+			params.Set(p.Name, value.Reveal())
+		}
+	}
+	return params, nil
 }
 
 // queryText leaves the characters unescaped that a query may hold (RFC 3986 section 3.4) and that
@@ -283,7 +317,7 @@ func (s *Source) finishLogin(ctx context.Context, grant Interactive, l *Login, a
 	if err == nil {
 		a := s.pin(&Account{src: s, name: taken.Account})
 		defer a.unpin()
-		if failure := a.connect(ctx, taken, req); failure != nil {
+		if failure := a.connect(ctx, taken, req, nil); failure != nil {
 			err = failure
 		}
 	}

@@ -17,6 +17,9 @@ import (
 
 func sameOrigin(a, b string) bool { return host.Origin(a) == host.Origin(b) }
 
+// assertionProblems are about the assertion of a grant, and not about a client.
+var assertionProblems = []string{"assertion_refused", "no_installation", "beyond_installation", "grant_key"}
+
 // explain reports why there is no token.
 func (x *exam) explain(ctx context.Context, err error) {
 	failure, ok := errors.AsType[*tokensource.Error](err)
@@ -33,7 +36,7 @@ func (x *exam) explain(ctx context.Context, err error) {
 	}
 	cfg := &x.Config
 	switch {
-	case failure.Subject:
+	case failure.Subject, slices.Contains(assertionProblems, failure.Problem()):
 		x.fail("grant", answered, failure.Remedy())
 	case failure.Status == 0:
 		x.unanswered(failure)

@@ -35,6 +35,7 @@ var commands = map[string]string{
 	"bin/caddy authinject refresh tiltify --config Caddyfile":                           "TestRefresh, in e2e/terminal",
 	"bin/caddy authinject doctor orders --subject-token {env.TOKEN} --config Caddyfile": "TestTokenExchangePage",
 	`curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/v1/orders`:            "TestTokenExchangePage",
+	"bin/caddy authinject login orders --config Caddyfile":                              "TestDeviceLoginInATerminal, in e2e/openid",
 }
 
 // environment is what the README's configurations read.
@@ -55,6 +56,8 @@ var environment = []harness.Option{
 	harness.Env("TINYEMAIL_CLIENT_SECRET", "s"),
 	harness.Env("TINYPLUS_CLIENT_ID", "c"),
 	harness.Env("SHARED_STORAGE", "storage"),
+	harness.Env("SALESFORCE_CONSUMER_KEY", "k"),
+	harness.Env("GITHUB_CLIENT_ID", "c"),
 	harness.Env("AUTHINJECT_KEY", "0123456789abcdef0123456789abcdef"),
 	harness.File("corp-ca.pem", testFile("ca.pem")),
 	harness.File("client.pem", testFile("cert.pem")),

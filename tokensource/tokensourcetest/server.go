@@ -35,6 +35,7 @@ type Server struct {
 	mu      sync.Mutex // guards the fields below
 	clients map[string]*Client
 	tokens  tokens
+	devices map[string]*deviceLogin // by device code
 	faults  faults
 	records records
 	// refuseAll makes the API refuse every token.
@@ -57,6 +58,7 @@ func listen(cfg Config, e *emulation) (*Server, error) {
 		closing:   make(chan struct{}),
 		clients:   map[string]*Client{},
 		tokens:    newTokens(),
+		devices:   make(map[string]*deviceLogin),
 		records:   newRecords(),
 	}
 	for _, c := range cfg.Clients {
@@ -111,6 +113,8 @@ func (s *Server) serve() {
 			case s.emulation.serve(s, w, r):
 			case path == s.cfg.TokenPath:
 				s.serveToken(w, r)
+			case path == s.cfg.DevicePath:
+				s.serveDevice(w, r)
 			case under(path, s.cfg.APIPath), under(path, s.emulation.apiPath):
 				api.ServeHTTP(w, r)
 			default:

@@ -1,0 +1,59 @@
+package caddy
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/caddy/doctor"
+	"github.com/authinject/caddy-authinject/internal/rig"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// doctor says what is wrong with the assertions of a grant, and does not look for the fault at the client.
+func TestDoctorAssertions(t *testing.T) {
+	pair := func() (string, *rsa.PublicKey) {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})), &key.PublicKey
+	}
+	private, public := pair()
+	other, _ := pair()
+	app := tokensourcetest.GitHubApp{Signer: tokensourcetest.Signer{Key: public, Issuer: "Iv23"}, Installation: "42"}
+	github := tokensourcetest.StartGitHub(t, app, tokensourcetest.Config{})
+	salesforce := tokensourcetest.StartSalesforce(t, tokensourcetest.Signer{Key: public, Issuer: "app", Subject: "user@example.com"}, tokensourcetest.Config{})
+	installation := func(id string) []string {
+		return []string{rig.Block("grant github_app", "app_id Iv23", "installation_id "+id, "key {env.SIGNING_KEY}", "api_url "+github.URL)}
+	}
+	bearer := []string{
+		rig.Block("grant jwt_bearer", "key {env.SIGNING_KEY}", "issuer app", "subject user@example.com", "audience https://login.salesforce.com"),
+		"token_url " + salesforce.TokenURL(),
+	}
+	for name, row := range map[string]struct {
+		key          string
+		options      []string
+		text, remedy string // empty: nothing is wrong
+	}{
+		"an installation":      {private, installation("42"), "", ""},
+		"another installation": {private, installation("43"), "the app has no such installation", "check installation_id"},
+		"another app's key":    {other, installation("42"), "the assertion of the grant was refused", "check key"},
+		"Salesforce":           {private, bearer, "", ""},
+		"Salesforce, refused":  {other, bearer, "the assertion of the grant was refused", "check key"},
+		"no key":               {"no key", bearer, "key of the grant: it is neither a PEM file", "check the variable or file that key names"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("SIGNING_KEY", row.key)
+			config := stored(t).Source("a", row.options...).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a http://127.0.0.1:1")
+			r := diagnose(t, doctorRun{}, config)
+			if row.text == "" {
+				wantNoFailure(t, r)
+				return
+			}
+			wantStep(t, r, doctor.Fail, "grant", row.text, row.remedy)
+		})
+	}
+}
