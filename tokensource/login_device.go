@@ -269,7 +269,7 @@ func (s *Source) follow(l *Login) *deviceAsking {
 
 // connectedSince reports whether the account was connected after l began. It puts the stored record to use.
 func (s *Source) connectedSince(ctx context.Context, l *Login) bool {
-	a := s.pin(l.Account)
+	a := s.pin(&Account{src: s, name: l.Account})
 	defer a.unpin()
 	found, err := a.load(ctx)
 	if err != nil || found == nil || found.Disconnected || !found.Decided.After(l.Begun) {
@@ -378,7 +378,7 @@ func (s *Source) redeemDevice(ctx context.Context, l *Login) *Error {
 	if err != nil {
 		return asFailure(err)
 	}
-	a := s.pin(l.Account)
+	a := s.pin(&Account{src: s, name: l.Account})
 	defer a.unpin()
 	return a.connect(ctx, l, req, func() error { return s.endTaken(ctx, l) })
 }

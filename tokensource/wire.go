@@ -150,6 +150,8 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 		return fail(err)
 	}
 	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, api: req.api}
+	requested := req.Params.Get("requested_token_type")
+	call.notAccess = requested != "" && requested != AccessTokenType
 	conf := clientcredentials.Config{
 		ClientID:       w.cfg.ClientID,
 		TokenURL:       tokenURL,

@@ -36,7 +36,7 @@ func (x *exam) explain(ctx context.Context, err error) {
 	}
 	cfg := &x.Config
 	switch {
-	case slices.Contains(assertionProblems, failure.Problem()):
+	case failure.Subject, slices.Contains(assertionProblems, failure.Problem()):
 		x.fail("grant", answered, failure.Remedy())
 	case failure.Status == 0:
 		x.unanswered(failure)
