@@ -38,6 +38,7 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	        body_format      form|json|query
 //	        scopes           <scope...>
 //	        scope_separator  <text>
+//	        resource         <uri...>
 //	        token_param      <name> <value>
 //	        token_header     <name> <value>
 //	        token_types      <type...>

@@ -81,6 +81,8 @@ var sourceOptions = options{
 		help: "Scopes to ask for"},
 	{name: "scope_separator", args: "<text>", takes: requests, field: "ScopeSeparator", parse: into(oneText),
 		help: "Text between scopes", standard: "a space"},
+	{name: "resource", args: "<uri...>", repeat: true, takes: requests, field: "Resources", parse: listed(tokensource.CheckResource),
+		help: "API for which the token is, as a URI such as https://api.example.com (RFC 8707)"},
 	{name: "token_param", args: "<name> <value>", repeat: true, takes: tokenRequests,
 		field: "TokenParams", parse: param("audience https://api.example.com"),
 		help: "Further parameter of the token request, such as 'audience https://api.example.com'"},

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -93,6 +92,12 @@ type Source struct {
 
 	// ScopeSeparator joins the scopes. Default: one space (RFC 6749 section 3.3).
 	ScopeSeparator string `json:"scope_separator,omitempty"`
+
+	// Resources are the APIs for which the tokens are, as absolute URIs without a fragment, such as
+	// `https://api.example.com`. Authorization and token requests carry each of them as a parameter
+	// `resource` (RFC 8707). They cannot be combined with a `resource` in TokenParams or
+	// AuthorizeParams.
+	Resources []string `json:"resources,omitempty"`
 
 	// TokenHeaders are further fields of token requests, such as an API key. Use a placeholder, `{env.*}` or `{file.*}`,
 	// for a secret.
@@ -267,8 +272,10 @@ func (s *Source) validate() error {
 		}
 	}
 	for _, p := range slices.Concat(s.TokenParams, s.AuthorizeParams) {
-		if p.Name == "resource" && !hasPlaceholder(p.Value) && !isResource(p.Value) {
-			return fmt.Errorf("resource must be an absolute URI without a fragment (RFC 8707 section 2), not %q", p.Value)
+		if p.Name == "resource" && !hasPlaceholder(p.Value) {
+			if err := tokensource.CheckResource(p.Value); err != nil {
+				return err
+			}
 		}
 	}
 	return s.checkQuery()
@@ -292,7 +299,7 @@ func (s *Source) example(grant tokensource.Grant) (tokensource.Config, error) {
 			text = strings.ReplaceAll(text, "{"+v.Name+"}", v.Example)
 		}
 		if hasPlaceholder(text) {
-			return "https://placeholder.example/", checkPlaceholders(text)
+			return placeholderExample, checkPlaceholders(text)
 		}
 		return text, nil
 	})
@@ -300,11 +307,8 @@ func (s *Source) example(grant tokensource.Grant) (tokensource.Config, error) {
 	return cfg, err
 }
 
-// isResource reports whether text can be a resource indicator (RFC 8707 section 2).
-func isResource(text string) bool {
-	u, err := url.Parse(text)
-	return err == nil && u.IsAbs() && !strings.Contains(text, "#")
-}
+// placeholderExample stands for a URL with a placeholder.
+const placeholderExample = "https://placeholder.example/"
 
 // checkQuery reports a token in a URL that is sent in the clear: every machine on the way can read
 // and log it.
@@ -355,6 +359,16 @@ func (s *Source) config(resolveURL func(text string) (string, error)) (tokensour
 		DeadGrantErrors: s.preset.DeadGrantErrors,
 		LockOut:         s.preset.LockOut,
 		ClientSecrets:   values(s.ClientSecrets),
+	}
+	for i, text := range s.Resources {
+		resource, err := resolveURL(text)
+		if err != nil {
+			return cfg, fmt.Errorf("resource: %w", err)
+		}
+		if i > 0 && resource == placeholderExample {
+			continue // two placeholders are not the same text
+		}
+		cfg.Resources = append(cfg.Resources, resource)
 	}
 	for _, o := range sourceOptions {
 		if !o.url {

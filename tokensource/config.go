@@ -44,6 +44,9 @@ type Config struct {
 	ScopeSeparator string
 	// Params are sent with token requests.
 	Params []Param
+	// Resources are the APIs for which the tokens are, as absolute URIs. Authorization and token
+	// requests carry each as a parameter resource (RFC 8707 section 2).
+	Resources []string
 
 	// AuthorizeURL is the page to which a person is sent to connect an account (RFC 6749 section
 	// 3.1). An [Interactive] grant needs it. If it has a query, the query is kept.
@@ -193,8 +196,10 @@ func (cfg *Config) checkRequests() error {
 	if err := cfg.checkEndpoints(); err != nil {
 		return err
 	}
-	if err := cfg.checkAuthorizeParams(); err != nil {
-		return err
+	for _, err := range []error{cfg.checkAuthorizeParams(), cfg.checkResources()} {
+		if err != nil {
+			return err
+		}
 	}
 	switch {
 	case cfg.ClientID == "" && (tokenRequests || interactive):

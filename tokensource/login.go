@@ -203,6 +203,9 @@ func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Log
 	if len(s.cfg.Scopes) > 0 {
 		params.Set("scope", strings.Join(s.cfg.Scopes, s.cfg.ScopeSeparator))
 	}
+	if len(s.cfg.Resources) > 0 {
+		params["resource"] = s.cfg.Resources
+	}
 	for _, p := range s.cfg.AuthorizeParams {
 		value, err := p.Value(ctx)
 		if err != nil {

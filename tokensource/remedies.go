@@ -46,7 +46,7 @@ var remedies = []Remedy{
 	{
 		Problem: "invalid_target", Text: "the token endpoint answered 400 invalid_target", Class: ClassOperator,
 		Cause: "The provider does not know the audience or resource that the token is for.",
-		Do:    "check token_param audience and token_param resource",
+		Do:    "check resource and token_param audience",
 		match: byCode("invalid_target"),
 	},
 	{

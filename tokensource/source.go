@@ -114,6 +114,9 @@ func (s *Source) settings(ctx context.Context) string {
 		}
 		parts = append(parts, p.Name+"="+value.Reveal())
 	}
+	for _, resource := range s.cfg.Resources {
+		parts = append(parts, "resource="+resource) // as if a parameter had it
+	}
 	return digest([]byte(strings.Join(parts, "\x00")))[:16]
 }
 

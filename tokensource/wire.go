@@ -200,6 +200,9 @@ func (w *wire) params(ctx context.Context, req Request) (url.Values, error) {
 	if req.WithScope && len(w.cfg.Scopes) > 0 {
 		params.Set("scope", strings.Join(w.cfg.Scopes, w.cfg.ScopeSeparator))
 	}
+	for _, resource := range w.cfg.Resources {
+		params.Add("resource", resource)
+	}
 	for _, p := range w.cfg.Params {
 		if !p.on(params.Get("grant_type")) {
 			continue
