@@ -29,6 +29,8 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	        token_url        <url>
 //	        authorize_url    <url>
 //	        authorize_param  <name> <value>
+//	        par
+//	        par_url          <url>
 //	        revoke_url       <url>
 //	        redirect_url     <url>|manual
 //	        pkce             S256|none

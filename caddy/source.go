@@ -50,6 +50,15 @@ type Source struct {
 	// AuthorizeParams are added to AuthorizeURL, such as `prompt`.
 	AuthorizeParams []Param `json:"authorize_params,omitempty"`
 
+	// PAR pushes authorization requests (RFC 9126): their parameters go to the provider directly,
+	// with the client's authentication, and the browser carries only a reference to them. Default:
+	// only if the issuer's metadata has `require_pushed_authorization_requests`.
+	PAR bool `json:"par,omitempty"`
+
+	// PARURL is the provider's endpoint for pushed authorization requests: https, or http on
+	// loopback. Default: the issuer's. With it, requests are pushed.
+	PARURL string `json:"par_url,omitempty"`
+
 	// RevokeURL is the endpoint that revokes the tokens of a disconnected account (RFC 7009):
 	// https, or http on loopback. Default: the provider's or the issuer's. Without one the tokens
 	// are only removed here.
@@ -353,6 +362,7 @@ func (s *Source) config(resolveURL func(text string) (string, error)) (tokensour
 		TokenHeaders:    params(s.TokenHeaders),
 		AuthorizeParams: params(s.AuthorizeParams),
 		TokenTypes:      s.TokenTypes,
+		PAR:             s.PAR,
 		RefreshBefore:   time.Duration(s.RefreshBefore),
 		DefaultLifetime: time.Duration(s.DefaultLifetime),
 		Timeout:         time.Duration(s.Timeout),

@@ -56,10 +56,17 @@ type Config struct {
 	TokenHeaders []Param
 	// AuthorizeParams are added to AuthorizeURL.
 	AuthorizeParams []Param
+	// PAR pushes authorization requests (RFC 9126): their parameters go to the provider directly,
+	// and the person's browser carries only a reference to them. Without PAR they are pushed if
+	// PARURL is set, or if the issuer's metadata requires it.
+	PAR bool
+	// PARURL is the endpoint for pushed authorization requests. The default is the one in the
+	// issuer's metadata.
+	PARURL string
 	// RevokeURL is the endpoint that revokes tokens when an account is disconnected (RFC 7009). If
 	// there is none, the tokens are only removed here.
 	RevokeURL string
-	// Variables are placeholders in the four URLs, written as {name}. Their values differ from
+	// Variables are placeholders in the URLs, written as {name}. Their values differ from
 	// account to account; a login supplies them.
 	Variables []provider.Variable
 
@@ -192,6 +199,10 @@ func (cfg *Config) checkRequests() error {
 		return errors.New("token_url is needed, or issuer")
 	case interactive && cfg.AuthorizeURL == "" && cfg.Issuer == "":
 		return errors.New("authorize_url is needed, or issuer")
+	case cfg.PAR && cfg.PARURL == "" && cfg.Issuer == "":
+		return errors.New("par needs the address of the provider's endpoint: par_url, or issuer")
+	case (cfg.PAR || cfg.PARURL != "") && !(interactive && tokenRequests):
+		return errors.New("par is for a login that ends with a token request; remove par and par_url")
 	}
 	if err := cfg.checkEndpoints(); err != nil {
 		return err
@@ -223,7 +234,7 @@ func (cfg *Config) checkEndpoints() error {
 	for _, v := range cfg.Variables {
 		examples[v.Name] = v.Example
 	}
-	for _, endpoint := range [][2]string{{"token_url", cfg.TokenURL}, {"authorize_url", cfg.AuthorizeURL}, {"revoke_url", cfg.RevokeURL}, {"issuer", cfg.Issuer}} {
+	for _, endpoint := range [][2]string{{"token_url", cfg.TokenURL}, {"authorize_url", cfg.AuthorizeURL}, {"par_url", cfg.PARURL}, {"revoke_url", cfg.RevokeURL}, {"issuer", cfg.Issuer}} {
 		if endpoint[1] == "" {
 			continue
 		}
@@ -281,7 +292,7 @@ func (cfg *Config) checkTokenHeaders() error {
 func (cfg *Config) checkAuthorizeParams() error {
 	for _, p := range cfg.AuthorizeParams {
 		switch p.Name {
-		case "response_type", "client_id", "redirect_uri", "state":
+		case "response_type", "client_id", "redirect_uri", "state", "request_uri":
 			return fmt.Errorf("authorize_param %s is sent by the grant; remove it", p.Name)
 		}
 		if p.Name == "" || p.Value == nil {

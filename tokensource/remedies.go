@@ -67,19 +67,31 @@ var remedies = []Remedy{
 		Do:    "check client_id, redirect_url, pkce and authorize_param",
 		match: byCode("invalid_request"),
 	},
+	{
+		Problem: "invalid_request_uri", Text: "the provider refused the login, error invalid_request_uri", Class: ClassLogin,
+		Cause: "The link to the provider was opened too late, or a second time: a pushed authorization request is kept only for a short time, and used once.",
+		Do:    "begin the login again, and follow its link at once",
+		quiet: true, match: byCode("invalid_request_uri"),
+	},
+	{
+		Problem: "request_uri", Text: "the pushed authorization request endpoint's answer holds no request_uri", Class: ClassOperator,
+		Cause: "The endpoint for pushed authorization requests answered something else (RFC 9126 section 2.2).",
+		Do:    "check par_url, or what the issuer's metadata names: it may be the address of another endpoint",
+		match: byReason("answer holds no request_uri"),
+	},
 
 	// Other responses of a token endpoint.
 	{
 		Problem: "redirect", Text: "the token endpoint redirected; redirects are not followed", Class: ClassOperator,
 		Cause: "The address is not the one of the token endpoint. A redirect could send the client secret to another host.",
-		Do:    "write the final address into token_url; check http and https, the host and the slash at the end",
+		Do:    "write the final address into {url}; check http and https, the host and the slash at the end",
 		match: byReason("redirected; redirects are not followed"),
 	},
 	{
 		Problem: "no_token_endpoint", Text: "there is no token endpoint at token_url", Class: ClassOperator,
 		Cause: "The host answers, but 404 or the like.",
 		Do:    "check the path of {url}",
-		match: byReason("there is no token endpoint at token_url"),
+		match: byReason("there is no token endpoint at token_url", "there is no "+parName),
 	},
 	{
 		Problem: "not_oauth", Text: "the token endpoint answered 401", Class: ClassWait,
@@ -265,7 +277,7 @@ var remedies = []Remedy{
 	{
 		Problem: "issuer_endpoint", Text: "the issuer's metadata names no token_endpoint", Class: ClassOperator,
 		Cause: "The metadata leaves out an endpoint that the grant needs, or names one that is not taken from metadata.",
-		Do:    "configure the endpoint itself: token_url, authorize_url or revoke_url",
+		Do:    "configure the endpoint itself: token_url, authorize_url, par_url or revoke_url",
 		match: byReason("the issuer's metadata names"),
 	},
 

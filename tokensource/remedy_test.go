@@ -122,6 +122,12 @@ var provoked = map[string]func(t *testing.T) error{
 	"unsupported_response_type": denied("unsupported_response_type"),
 	"login_request":             denied("invalid_request"),
 	"login_denied":              denied("access_denied"),
+	"invalid_request_uri":       denied("invalid_request_uri"),
+	"request_uri": func(t *testing.T) error {
+		src := newSource(t, &endpoint{}, pushing)
+		_, err := src.LoginLink(t.Context(), begin(t, src, inBrowser))
+		return err
+	},
 	"redirect":                  asked(reply{status: 302, header: http.Header{"Location": {"https://elsewhere.example/"}}}),
 	"no_token_endpoint":         asked(reply{status: 404}),
 	"not_oauth":                 asked(reply{status: 401}),

@@ -17,9 +17,9 @@ func TestResources(t *testing.T) {
 	ep := &endpoint{script: always(rotated(1, time.Hour))}
 	src := newSource(t, ep, connecting(new(tokensource.MemoryStorage)), func(c *tokensource.Config) { c.Resources = want })
 	l := begin(t, src, inBrowser)
-	u, err := url.Parse(l.URL.Reveal())
+	u, err := url.Parse(linkOf(t, src, l))
 	if err != nil || !slices.Equal(u.Query()["resource"], want) {
-		t.Errorf("the authorization request is %s: %v", l.URL.Reveal(), err)
+		t.Errorf("the authorization request is %s: %v", linkOf(t, src, l), err)
 	}
 	if err := finish(t, src, l, "code=c"); err != nil {
 		t.Fatal(err)

@@ -100,6 +100,9 @@ func (s *Server) beginConsent(rec *AuthorizeRequest, parseErr error) (*pendingCo
 	if parseErr != nil {
 		return refuse("invalid_request", "malformed parameters")
 	}
+	if oerr := s.resolvePush(rec); oerr != nil {
+		return refuse(oerr.code, oerr.description)
+	}
 	for name, values := range rec.Params {
 		if len(values) > 1 { // RFC 6749 section 3.1
 			return refuse("invalid_request", fmt.Sprintf("parameter %q more than once", name))
