@@ -47,6 +47,7 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	        refresh_token    <token>
 //	        token            <token>
 //	        expires          <time>
+//	        dpop             [ES256]
 //	        inject           header [<name> [<scheme>]] | query [<name>]
 //	        destinations     <destination...>
 //	        refresh_before   <duration>

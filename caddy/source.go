@@ -119,6 +119,12 @@ type Source struct {
 	// mac, DPoP, PoP and N_A are not allowed: requests carry such tokens in another way.
 	TokenTypes []string `json:"token_types,omitempty"`
 
+	// DPoP binds the tokens of each account to a key of its own, and signs a proof for each token
+	// request and each API request (RFC 9449). It names the algorithm: `ES256`. A provider that does
+	// not answer with token_type DPoP is refused. It cannot be combined with Inject: requests carry
+	// `Authorization: DPoP …` and the field `DPoP`. Default: bearer tokens.
+	DPoP string `json:"dpop,omitempty"`
+
 	// Inject is how requests carry the token. Default: `Authorization: Bearer …`.
 	Inject *Inject `json:"inject,omitempty"`
 
@@ -200,6 +206,18 @@ func (i *Inject) parse() (authinject.Injection, error) {
 	return authinject.ParseInjection(words...)
 }
 
+// parseInjection returns how requests carry the token.
+func (s *Source) parseInjection() (authinject.Injection, error) {
+	in, err := s.Inject.parse()
+	if err != nil || s.DPoP == "" {
+		return in, err
+	}
+	if usual := in.Placement() == authinject.PlacementHeader && in.Name() == "Authorization" && (in.Scheme() == "Bearer" || in.Scheme() == "DPoP"); !usual {
+		return in, fmt.Errorf("dpop sends the token as Authorization: DPoP (RFC 9449 section 7.1), so inject cannot be %s; remove inject or dpop", in)
+	}
+	return authinject.DPoPInjection(), nil
+}
+
 // provision loads the modules of the grant and the storage, and makes all checks that need no
 // network.
 func (s *Source) provision(ctx caddy.Context) error {
@@ -238,7 +256,7 @@ func (s *Source) provision(ctx caddy.Context) error {
 			return fmt.Errorf("making the storage: %w", err)
 		}
 	}
-	if s.injection, err = s.Inject.parse(); err != nil {
+	if s.injection, err = s.parseInjection(); err != nil {
 		return err
 	}
 	if s.destinations, err = s.parseDestinations(); err != nil {
@@ -285,6 +303,11 @@ func (s *Source) validate() error {
 			if err := tokensource.CheckResource(p.Value); err != nil {
 				return err
 			}
+		}
+	}
+	if s.DPoP != "" {
+		if _, err := s.parseInjection(); err != nil {
+			return err
 		}
 	}
 	return s.checkQuery()
@@ -363,6 +386,7 @@ func (s *Source) config(resolveURL func(text string) (string, error)) (tokensour
 		AuthorizeParams: params(s.AuthorizeParams),
 		TokenTypes:      s.TokenTypes,
 		PAR:             s.PAR,
+		DPoP:            s.DPoP,
 		RefreshBefore:   time.Duration(s.RefreshBefore),
 		DefaultLifetime: time.Duration(s.DefaultLifetime),
 		Timeout:         time.Duration(s.Timeout),

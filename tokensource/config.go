@@ -48,6 +48,12 @@ type Config struct {
 	// requests carry each as a parameter resource (RFC 8707 section 2).
 	Resources []string
 
+	// DPoP binds the tokens of each account to a key of the account's own, and signs a proof for
+	// each request (RFC 9449). It names the algorithm, one of [DPoPAlgs]. Empty means bearer tokens.
+	// A provider that answers with another token_type than DPoP is refused, because its token would
+	// not be bound (section 5).
+	DPoP string
+
 	// AuthorizeURL is the page to which a person is sent to connect an account (RFC 6749 section
 	// 3.1). An [Interactive] grant needs it. If it has a query, the query is kept.
 	AuthorizeURL string
@@ -172,8 +178,8 @@ func (cfg Config) Check() error {
 			return err
 		}
 	}
-	if cfg.Grant.Traits().Local {
-		return nil
+	if err := cfg.checkDPoP(); err != nil || cfg.Grant.Traits().Local {
+		return err
 	}
 	return cfg.checkRequests()
 }

@@ -18,6 +18,8 @@ type endpoint struct {
 	// name says in errors what the endpoint is, and option is the option for its URL.
 	name, option string
 	url          string
+	// key proves the requests (RFC 9449). It is nil without DPoP.
+	key *proofKey
 	// tokenURL is the token endpoint of the same account. Lock-outs are known by it.
 	tokenURL string
 }
@@ -41,15 +43,18 @@ func (w *wire) askEach(ctx context.Context, to endpoint, form url.Values, read f
 		return failed
 	}
 	return w.eachSecret(ctx, func(secret Secret) *Error {
-		ans, failed := w.ask(ctx, to, form, secret)
-		if failed == nil {
-			failed = read(ans)
-		}
-		if failed == nil {
-			return nil
-		}
-		failed.Endpoint = host.Origin(to.url)
-		return failed.know(w.facts(to.option))
+		return withNonce(func() *Error {
+			ans, failed := w.ask(ctx, to, form, secret)
+			if failed == nil {
+				failed = read(ans)
+				w.proofAnswered(failed, to.key, to.url, ans.header)
+			}
+			if failed == nil {
+				return nil
+			}
+			failed.Endpoint = host.Origin(to.url)
+			return failed.know(w.facts(to.option))
+		})
 	})
 }
 
@@ -75,6 +80,9 @@ func (w *wire) ask(ctx context.Context, to endpoint, form url.Values, secret Sec
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if basic {
 		req.SetBasicAuth(url.QueryEscape(w.cfg.ClientID), url.QueryEscape(secret.Reveal()))
+	}
+	if failed := w.prove(req.Header, to.key, http.MethodPost, to.url); failed != nil {
+		return nil, failed
 	}
 	call := &tokenCall{cfg: w.cfg, secret: secret, base: w.base, now: w.cfg.Clock.Now}
 	if req, err = call.shape(req); err != nil {

@@ -60,7 +60,9 @@ type Error struct {
 	// provider may have carried it out.
 	Lost bool
 
-	known *known
+	// newNonce is true if the same request succeeds with the nonce that came with the answer.
+	newNonce bool
+	known    *known
 	// said is the provider's own text, see [Error.ProviderSaid].
 	said  Secret
 	cause error

@@ -57,6 +57,9 @@ type Login struct {
 	Binding Secret
 	// Verifier is the PKCE code verifier (RFC 7636 section 4.1).
 	Verifier Secret
+	// DPoPKey is the private key to which the code will be bound, as a JWK (RFC 9449 section 10). It
+	// is zero without DPoP.
+	DPoPKey Secret
 	// Issuer is the issuer from which the response must come (RFC 9207). It is empty if none is
 	// configured.
 	Issuer string
@@ -107,6 +110,9 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 	}
 	if err := s.missing(l.Variables); err != nil {
 		return nil, s.loginError(req.Account, err)
+	}
+	if err := s.boundKeyFor(l, found); err != nil {
+		return nil, s.failedLogin(ctx, req.Account, err)
 	}
 	if failure := s.expectIssuer(ctx, l); failure != nil {
 		return nil, s.failedLogin(ctx, req.Account, failure)
@@ -202,6 +208,11 @@ func (s *Source) authorizationRequest(ctx context.Context, grant Interactive, l 
 	}
 	if len(s.cfg.Scopes) > 0 {
 		params.Set("scope", strings.Join(s.cfg.Scopes, s.cfg.ScopeSeparator))
+	}
+	if key, failure := s.proofKeyOf(&Record{DPoPKey: l.DPoPKey}); failure != nil {
+		return nil, nil, failure
+	} else if key != nil {
+		params.Set("dpop_jkt", key.thumbprint())
 	}
 	if len(s.cfg.Resources) > 0 {
 		params["resource"] = s.cfg.Resources

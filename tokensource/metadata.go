@@ -172,6 +172,6 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 		m.endpoints[option] = text(members, member)
 	}
 	_ = json.Unmarshal(members["authorization_response_iss_parameter_supported"], &m.alwaysIss) // absent: false
-	_ = json.Unmarshal(members["require_pushed_authorization_requests"], &m.requiresPAR)         // likewise
+	_ = json.Unmarshal(members["require_pushed_authorization_requests"], &m.requiresPAR)        // likewise
 	return m, nil
 }

@@ -44,12 +44,12 @@ func (w *wire) parURL(ctx context.Context, variables map[string]string) (string,
 
 // push sends the parameters of an authorization request to the provider. It returns the reference to
 // them, and for how long the provider keeps them; zero means that the provider did not say.
-func (w *wire) push(ctx context.Context, endpointURL string, variables map[string]string, params url.Values) (requestURI string, lifetime time.Duration, failure *Error) {
+func (w *wire) push(ctx context.Context, endpointURL string, variables map[string]string, key *proofKey, params url.Values) (requestURI string, lifetime time.Duration, failure *Error) {
 	tokenURL, failure := w.tokenURL(ctx, variables)
 	if failure != nil {
 		return "", 0, failure
 	}
-	to := endpoint{name: parName, option: w.parOption(), url: endpointURL, tokenURL: tokenURL}
+	to := endpoint{name: parName, option: w.parOption(), url: endpointURL, tokenURL: tokenURL, key: key}
 	failure = w.askEach(ctx, to, params, func(ans *endpointAnswer) *Error {
 		if !ans.isSuccess() {
 			return w.pushRefused(ans)
@@ -107,9 +107,13 @@ func (s *Source) LoginLink(ctx context.Context, l *Login) (LoginLink, error) {
 	link := LoginLink{}
 	parURL, failure := s.wire.parURL(ctx, l.Variables)
 	if failure == nil && parURL != "" {
+		var key *proofKey
+		if key, failure = s.proofKeyOf(&Record{DPoPKey: l.DPoPKey}); failure != nil {
+			return LoginLink{}, s.failedLogin(ctx, l.Account, failure)
+		}
 		var requestURI string
 		var lifetime time.Duration
-		requestURI, lifetime, failure = s.wire.push(ctx, parURL, l.Variables, params)
+		requestURI, lifetime, failure = s.wire.push(ctx, parURL, l.Variables, key, params)
 		params = url.Values{"client_id": {s.cfg.ClientID}, "request_uri": {requestURI}}
 		if lifetime > 0 {
 			link.Expires = s.cfg.Clock.Now().Add(lifetime)

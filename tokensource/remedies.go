@@ -50,6 +50,31 @@ var remedies = []Remedy{
 		match: byCode("invalid_target"),
 	},
 	{
+		Problem: "invalid_dpop_proof", Text: "the token endpoint answered 400 invalid_dpop_proof", Class: ClassOperator,
+		Cause: "The server refuses the proof of possession (RFC 9449). Most often its time is wrong: the proof holds the time of this machine's clock.",
+		Do: "check this machine's clock[ (now {clock})][, which is {skew}], and that the server sees the same address as this machine: " +
+			"a proxy in front of it can change scheme, host or path",
+		match: byCode(codeInvalidProof),
+	},
+	{
+		Problem: "use_dpop_nonce", Text: "the token endpoint answered 400 use_dpop_nonce", Class: ClassOperator,
+		Cause: "The server wants a nonce in the proof, and refused the request with the nonce that it had sent, or sent none (RFC 9449 section 8).",
+		Do:    "tell the server's operator; often several instances behind one address do not share their nonces",
+		match: and(byCode(codeUseNonce), ofClass(ClassOperator)),
+	},
+	{
+		Problem: "dpop_nonce_body", Text: "the upstream asked for a new DPoP nonce, and the request's body cannot be sent again by itself", Class: ClassWait,
+		Cause: "The upstream wants another nonce in the proof. The nonce is known now.",
+		Do:    "send the request again; a larger retry_body keeps longer bodies",
+		match: byCode(codeUseNonce),
+	},
+	{
+		Problem: "not_bound", Text: "the token endpoint gave a token that is not bound to the account's key: its token_type is not DPoP", Class: ClassOperator,
+		Cause: "The option dpop is set, and the provider gave a bearer token, which a thief could use (RFC 9449 section 5).",
+		Do:    "allow or require DPoP for this client at the provider, or remove dpop",
+		match: byReason("not bound to the account's key"),
+	},
+	{
 		Problem: "invalid_redirect_uri", Text: "the token endpoint answered 400 invalid_redirect_uri", Class: ClassOperator,
 		Cause: "The redirect URL is not the one that is registered at the provider.",
 		Do:    "register the redirect_url at the provider, the same to the letter",
@@ -126,7 +151,7 @@ var remedies = []Remedy{
 	{
 		Problem: "token_type_unsupported", Text: "such a token is presented in another way than as Bearer, which is not supported", Class: ClassOperator,
 		Cause: "The provider gave a token that must be presented with a signature or a key.",
-		Do:    "configure the client at the provider for Bearer tokens",
+		Do:    "configure the client at the provider for Bearer tokens, or set the option dpop if the token_type is DPoP",
 		match: byReason("such a token is presented in another way than as Bearer"),
 	},
 	{

@@ -39,6 +39,9 @@ type Source struct {
 	sweep atomic.Int64
 	begun loginCount
 
+	// nonces are those of the APIs; the wire has those of the provider.
+	nonces nonces
+
 	// slots bounds the concurrent token requests of all accounts.
 	slots chan struct{}
 
@@ -116,6 +119,9 @@ func (s *Source) settings(ctx context.Context) string {
 	}
 	for _, resource := range s.cfg.Resources {
 		parts = append(parts, "resource="+resource) // as if a parameter had it
+	}
+	if s.cfg.DPoP != "" {
+		parts = append(parts, "dpop") // a bearer token is not used
 	}
 	return digest([]byte(strings.Join(parts, "\x00")))[:16]
 }

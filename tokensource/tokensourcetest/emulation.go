@@ -53,7 +53,7 @@ type emulation struct {
 	requirePAR bool
 	pushed     map[string]pushedRequest // by request_uri
 	pushes     []PushRequest
-	lockout   lockout
+	lockout    lockout
 
 	// deployments are the provider's customers, each with its own address.
 	deployments []string

@@ -41,9 +41,17 @@ func (s *Server) servePush(w http.ResponseWriter, r *http.Request) {
 	var in input
 	in.params, in.err = readParams(r)
 	in.presented, in.authErr = findClientAuth(r.Header, in.body, in.query)
+	thumbprint, proofErr := s.proved(r)
 	s.mu.Lock()
 	rec := PushRequest{Time: s.cfg.Now(), Auth: in.presented.method, Params: in.all(), Header: r.Header.Clone(), Outcome: "ok"}
 	oerr := s.push(r, in, &rec)
+	switch jkt := rec.Params.Get("dpop_jkt"); {
+	case oerr != nil:
+	case proofErr != nil:
+		oerr = proofErr
+	case jkt != "" && s.cfg.DPoP && jkt != thumbprint: // RFC 9449 section 10.1
+		oerr = errorf(http.StatusBadRequest, "invalid_dpop_proof", "dpop_jkt is not that of the proof's key")
+	}
 	if oerr != nil {
 		rec.Outcome = oerr.code
 	}
@@ -51,7 +59,7 @@ func (s *Server) servePush(w http.ResponseWriter, r *http.Request) {
 	s.records.changed()
 	s.mu.Unlock()
 	if oerr != nil {
-		s.send(w, r, errorAnswer(oerr, r.Header), 0)
+		s.send(w, r, s.withNonce(errorAnswer(oerr, r.Header)), 0)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
