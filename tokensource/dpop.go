@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -62,10 +63,7 @@ func (cfg *Config) checkDPoP() error {
 }
 
 // proofKey is the key of an account, ready for use.
-type proofKey struct {
-	key    *jwt.Key
-	header map[string]any // of every proof
-}
+type proofKey struct{ *jwt.Proofs }
 
 // newDPoPKey returns a new private key in its stored form.
 func newDPoPKey(alg string) (Secret, error) {
@@ -80,10 +78,13 @@ func newDPoPKey(alg string) (Secret, error) {
 // parseDPoPKey reads the stored form of a key.
 func parseDPoPKey(stored Secret) (*proofKey, error) {
 	key, err := jwt.ParseKey(stored.Reveal(), "")
-	if err != nil {
-		return nil, errors.New("the account's stored DPoP key cannot be used: " + err.Error())
+	if err == nil {
+		var proofs *jwt.Proofs
+		if proofs, err = key.Proofs("dpop+jwt"); err == nil {
+			return &proofKey{proofs}, nil
+		}
 	}
-	return &proofKey{key: key, header: map[string]any{"typ": "dpop+jwt", "jwk": key.PublicJWK()}}, nil
+	return nil, errors.New("the account's stored DPoP key cannot be used: " + err.Error())
 }
 
 // needDPoPKey makes a key for rec if its source needs one and rec has none. It changes rec, which
@@ -129,22 +130,21 @@ func (s *Source) boundKeyFor(l *Login, found *Record) error {
 	return err
 }
 
-// thumbprint is the value of dpop_jkt (section 10).
-func (k *proofKey) thumbprint() string { return k.key.Thumbprint() }
-
 // proof returns a proof for one request (section 4.2). target is the request's URL; its query and
 // fragment are left out. ath is the digest of the access token that the request carries, or empty.
 func (k *proofKey) proof(method string, target *url.URL, now time.Time, ath, nonce string) (string, error) {
-	claims := map[string]any{
-		"jti": jwt.NewID(), "htm": method, "htu": proofURL(target), "iat": now.Unix(),
+	claims, err := json.Marshal(struct {
+		ID    string `json:"jti"`
+		HTM   string `json:"htm"`
+		HTU   string `json:"htu"`
+		IAT   int64  `json:"iat"`
+		ATH   string `json:"ath,omitempty"`
+		Nonce string `json:"nonce,omitempty"`
+	}{jwt.NewID(), method, proofURL(target), now.Unix(), ath, nonce})
+	if err != nil {
+		return "", err // texts and numbers always marshal
 	}
-	if ath != "" {
-		claims["ath"] = ath
-	}
-	if nonce != "" {
-		claims["nonce"] = nonce
-	}
-	return k.key.Sign(k.header, claims)
+	return k.Sign(claims)
 }
 
 // proofURL returns the claim htu: the URL without query and fragment. Scheme and host are in lower

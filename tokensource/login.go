@@ -212,7 +212,7 @@ func (s *Source) authorizationRequest(ctx context.Context, grant Interactive, l 
 	if key, failure := s.proofKeyOf(&Record{DPoPKey: l.DPoPKey}); failure != nil {
 		return nil, nil, failure
 	} else if key != nil {
-		params.Set("dpop_jkt", key.thumbprint())
+		params.Set("dpop_jkt", key.Thumbprint())
 	}
 	if len(s.cfg.Resources) > 0 {
 		params["resource"] = s.cfg.Resources
