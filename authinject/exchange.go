@@ -280,7 +280,7 @@ func (x *exchange) fail(err error) (*http.Response, error) {
 func (x *exchange) answer(f *failure) *http.Response {
 	x.closeBody()
 	x.result.Outcome, x.result.Class = f.outcome, f.class
-	x.result.Source, x.result.Account, x.result.Detail = f.source, f.account, f.detail
+	x.result.Source, x.result.Account, x.result.Detail, x.result.Problem = f.source, f.account, f.detail, f.problem
 	res := f.response(x.req)
 	if x.page != "" {
 		limitPages(res.Header, x.page)

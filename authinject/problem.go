@@ -104,6 +104,9 @@ func (t *Transport) noToken(err error) *failure {
 		t.explainLogin(f)
 	case known.Class == tokensource.ClassWait:
 		f.problemKind = kindWait
+		if strings.HasPrefix(f.problem, "storage_") {
+			f.title = "The storage of the tokens is out of reach"
+		}
 		seconds := math.Ceil(known.RetryAfter(t.time()).Seconds())
 		f.retryAfter = int(min(max(seconds, 1), math.MaxInt32))
 	default:

@@ -71,6 +71,8 @@ type Result struct {
 	Class tokensource.Class
 	// Detail is the reason, as the answer says it.
 	Detail string
+	// Problem is the reason in one word; see [tokensource.Remedies]. It is empty if there is none.
+	Problem string
 	// Source and Account name the account, if known.
 	Source, Account string
 	// Status is the answer's status; 0 if RoundTrip returned an error.

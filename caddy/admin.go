@@ -120,8 +120,11 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 	var waiting []accountStatus
 	warnings := []string{}
 	for _, known := range a.statuses(slices.Sorted(maps.Keys(a.pooled))) {
-		st := newAccountStatus(known, a.Sources[known.Source].grantName)
+		st := a.accountStatus(known, a.Sources[known.Source].grantName)
 		warnings = append(warnings, st.Warnings...)
+		if st.RefusedDestination != "" {
+			warnings = append(warnings, fmt.Sprintf("token source %q: %s", st.Source, st.RefusedDestination))
+		}
 		if !isReady(known) {
 			waiting = append(waiting, st)
 		}
@@ -199,7 +202,7 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 		status = http.StatusBadGateway
 	}
 	st := found.Status()
-	return answerJSON(w, status, newAccountStatus(st, cfg.grantName).detailed(st, wantsDetails(r)))
+	return answerJSON(w, status, a.accountStatus(st, cfg.grantName).detailed(st, wantsDetails(r)))
 }
 
 // wantsDetails reports whether the request asks for what the provider says.
@@ -220,7 +223,7 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sour
 	}
 	st := sourceStatus{Source: name, Grant: cfg.grantName, Accounts: []accountStatus{}}
 	if unnamed := pooled.source.Account("").Status(); !a.routes.perAccount[name] || unnamed.Generation > 0 {
-		st.Accounts = append(st.Accounts, newAccountStatus(unnamed, cfg.grantName).detailed(unnamed, details))
+		st.Accounts = append(st.Accounts, a.accountStatus(unnamed, cfg.grantName).detailed(unnamed, details))
 	}
 	names, err := pooled.source.Accounts(ctx)
 	if err != nil {
@@ -235,7 +238,7 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sour
 		if known, loaded := pooled.source.Loaded(account); loaded {
 			stored = known.Status()
 		}
-		st.Accounts = append(st.Accounts, newAccountStatus(stored, cfg.grantName).detailed(stored, details))
+		st.Accounts = append(st.Accounts, a.accountStatus(stored, cfg.grantName).detailed(stored, details))
 	}
 	return st, nil
 }

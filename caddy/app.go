@@ -62,10 +62,12 @@ type App struct {
 	users    map[string]*sourceUser
 	logger   *zap.Logger
 	refusals *refusals
-	routes   routes // of the HTTP app; empty until surveyed
-	surveyed bool
-	events   *caddyevents.App
-	ctx      caddy.Context
+	// storageTrouble is what was logged about the storages.
+	storageTrouble *recently
+	routes         routes // of the HTTP app; empty until surveyed
+	surveyed       bool
+	events         *caddyevents.App
+	ctx            caddy.Context
 }
 
 // CaddyModule returns the Caddy module information.
@@ -77,7 +79,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	redactStdLog()
 	a.ctx, a.logger = ctx, ctx.Logger()
-	a.refusals = &refusals{logger: a.logger}
+	a.refusals, a.storageTrouble = &refusals{logger: a.logger}, new(recently)
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)

@@ -25,6 +25,8 @@ type commandConfig struct {
 	file, adapter string
 	account       string
 	address       string // of the admin API
+
+	raw []byte // the configuration, once it was read
 }
 
 // flags adds the flags for the configuration.
@@ -111,12 +113,24 @@ func (c *commandConfig) load() (*loadedApp, error) {
 	return &loadedApp{app, survey(http.Servers)}, err
 }
 
+// noCaddyfileError is the error of a command that names no configuration where no Caddyfile is.
+type noCaddyfileError struct{}
+
+func (noCaddyfileError) Error() string {
+	return "there is no Caddyfile in the working directory; name the configuration with --config"
+}
+func (noCaddyfileError) Unwrap() error { return os.ErrNotExist }
+
 // read returns the configuration as JSON.
-func (c *commandConfig) read() ([]byte, error) {
+func (c *commandConfig) read() (raw []byte, err error) {
+	if c.raw != nil {
+		return c.raw, nil // reading it again would repeat the warnings
+	}
+	defer func() { c.raw = raw }()
 	if c.file == "" {
 		c.file = defaultConfig
 		if _, err := os.Stat(c.file); errors.Is(err, os.ErrNotExist) {
-			return nil, errors.New("there is no Caddyfile in the working directory; name the configuration with --config")
+			return nil, noCaddyfileError{}
 		}
 	}
 	body, err := os.ReadFile(c.file)
@@ -136,7 +150,7 @@ func (c *commandConfig) read() ([]byte, error) {
 	if known == nil {
 		return nil, fmt.Errorf("unknown config adapter %q", adapter)
 	}
-	raw, _, err := known.Adapt(body, map[string]any{"filename": c.file})
+	raw, _, err = known.Adapt(body, map[string]any{"filename": c.file})
 	if err != nil {
 		return nil, fmt.Errorf("adapting %s: %w", c.file, err)
 	}

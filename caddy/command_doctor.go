@@ -119,6 +119,7 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	config := surveyed{around: app.around}
 	_ = json.Unmarshal(raw, &config) // load has read it
 	doctor.Listeners(ctx, config.listeners(), d.config.listenersOfRunning(), report)
+	server := d.askServer(ctx)
 	for _, name := range names {
 		patient, err := app.patient(ctx, name, d.config.account, &config)
 		if err != nil {
@@ -126,8 +127,48 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 				Remedy: "correct the option that the error names"})
 			continue
 		}
+		patient.Running = server.of(name, d.config.account)
 		config.guards(name, report)
 		doctor.Examine(ctx, patient, d.options, report)
 	}
 	return report
+}
+
+// runningServer is the answer of the running server, or why there is none.
+type runningServer struct {
+	at, why  string
+	accounts []accountStatus
+}
+
+// askServer asks the running server for the state of all accounts.
+func (d *doctorRun) askServer(ctx context.Context) runningServer {
+	q := statusQuery{commandConfig: d.config}
+	at, configured, err := q.server()
+	switch {
+	case err != nil:
+		return runningServer{why: err.Error()}
+	case at == "":
+		return runningServer{why: "the configuration turns the admin API off"}
+	}
+	list, why, err := q.askServer(ctx, at, configured)
+	if why == "" && list == nil && err != nil {
+		why = err.Error()
+	}
+	return runningServer{"admin API at " + at, why, list}
+}
+
+// of returns what the server says about an account.
+func (s runningServer) of(source, account string) doctor.Running {
+	if s.why != "" {
+		return doctor.Running{Unasked: s.why}
+	}
+	for _, st := range s.accounts {
+		if st.Source == source && st.Account == account {
+			return doctor.Running{
+				At: s.at, Words: st.Words, Class: st.Class, Error: st.Error, Remedy: st.Remedy, Live: st.Live, Unsaved: st.Unsaved,
+				StorageError: st.StorageError, RefusedDestination: st.RefusedDestination,
+			}
+		}
+	}
+	return doctor.Running{Unasked: "the running server (" + s.at + ") has no state of this account"}
 }

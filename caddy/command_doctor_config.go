@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
 	"regexp"
@@ -51,7 +53,9 @@ var (
 func misconfigured(report *doctor.Report, err error) {
 	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(),
 		Remedy: "correct the line that the error names"}
-	if found := mistyped.FindStringSubmatch(err.Error()); found != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		step.Remedy = "run doctor where the Caddyfile is, or name the configuration with --config; caddy authinject init writes one"
+	} else if found := mistyped.FindStringSubmatch(err.Error()); found != nil {
 		step.Remedy = fmt.Sprintf("write %s instead of %s", found[2], found[1])
 		report.Change(doctor.Change{In: "the line that the error names", Remove: found[1] + " …", Add: found[2] + " …"})
 	} else if found := envName.FindStringSubmatch(err.Error()); found != nil {
@@ -245,7 +249,7 @@ func (s *surveyed) guards(source string, report *doctor.Report) {
 
 // listeners returns the addresses that the configuration opens.
 func (s *surveyed) listeners() (list []doctor.Listener) {
-	add := func(listen, use string) {
+	add := func(listen, use, option string) {
 		address, err := caddy.ParseNetworkAddress(listen)
 		if err != nil || address.IsUnixNetwork() || address.IsFdNetwork() ||
 			!strings.HasPrefix(cmp.Or(address.Network, "tcp"), "tcp") {
@@ -254,19 +258,21 @@ func (s *surveyed) listeners() (list []doctor.Listener) {
 		const most = 10 // of a range of ports
 		for i := range min(address.PortRangeSize(), most) {
 			list = append(list, doctor.Listener{Network: cmp.Or(address.Network, "tcp"),
-				Address: address.JoinHostPort(i), Use: use})
+				Address: address.JoinHostPort(i), Use: use, Option: option})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Apps.HTTP.Servers)) {
 		for _, listen := range s.Apps.HTTP.Servers[name].Listen {
-			add(listen, "server "+name)
+			add(listen, "server "+name, "")
 		}
 	}
 	switch {
 	case s.Admin == nil:
-		add(caddy.DefaultAdminListen, "the admin API")
+		add(caddy.DefaultAdminListen, "the admin API", "")
+	case s.Admin.Listen != "" && !s.Admin.Disabled:
+		add(s.Admin.Listen, "the admin API", "admin "+s.Admin.Listen)
 	case !s.Admin.Disabled:
-		add(cmp.Or(s.Admin.Listen, caddy.DefaultAdminListen), "the admin API")
+		add(caddy.DefaultAdminListen, "the admin API", "")
 	}
 	return list
 }

@@ -154,7 +154,7 @@ func TestDoctorShowsWhatTheProviderSays(t *testing.T) {
 	srv.AlwaysFault(tokensourcetest.Respond(http.StatusBadRequest, "application/json",
 		`{"error":"invalid_request","error_description":"no audience in `+rig.Canary+`","hint":"never-shown"}`))
 	r := diagnose(t, doctorRun{}, clientCredentials(t, srv), "never-shown")
-	wantStep(t, r, doctor.Fail, "client_authentication", `the provider says "no audience in [removed]"`, "")
+	wantStep(t, r, doctor.Fail, "client_authentication", `the provider says "no audience in REDACTED"`, "")
 }
 
 // The report in JSON has the documented members.
@@ -469,9 +469,13 @@ func TestDoctorAccountNotConnected(t *testing.T) {
 		Site("http://"+addr, "bind 127.0.0.1", "authinject_connect /connect*", "authinject a "+emu.URL)
 	r := diagnose(t, doctorRun{}, config)
 	wantStep(t, r, doctor.Fail, "grant", "is not connected", "open http://"+addr+"/connect and press Connect, or run caddy authinject login a")
-	r = diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config)
-	wantStep(t, r, doctor.OK, "client_authentication", "accepts the client", "")
+	wantStep(t, r, doctor.Skip, "client_authentication", "seems right", "")
+	if n := emu.Count(); n != 1 {
+		t.Errorf("%d token requests, want 1", n)
+	}
 	t.Setenv("CLIENT_SECRET", "canary-wrong-secret-93")
+	r = diagnose(t, doctorRun{}, config, "canary-wrong-secret-93")
+	wantStep(t, r, doctor.Fail, "client_authentication", "invalid_client", "check client_id and client_secret")
 	r = diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config, "canary-wrong-secret-93")
 	wantStep(t, r, doctor.Fail, "try_auth", "accepts none of", "")
 }
@@ -597,6 +601,54 @@ func TestDoctorBesideARunningServer(t *testing.T) {
 	wantNoFailure(t, r)
 	wantStep(t, r, doctor.OK, "listeners", addr+" is in use by the running Caddy server, for server srv0", "")
 	wantStep(t, r, doctor.OK, "listeners", admin+" is in use by the running Caddy server, for the admin API", "")
+}
+
+// The running server's state is reported, and where it differs from what doctor finds.
+func TestDoctorAsksTheRunningServer(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	var state accountStatus
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == adminBase+"sources" {
+			_ = answerJSON(w, http.StatusOK, []sourceStatus{{Source: "a", Accounts: []accountStatus{state}}})
+		}
+	}))
+	t.Cleanup(api.Close)
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	config := rig.Caddyfile{}.Global("admin "+api.Listener.Addr().String(), "storage file_system "+t.TempDir()).
+		Source("a", "grant client_credentials", rig.Client(srv)).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL)
+	fine := accountStatus{Source: "a", Words: "Connected, renews by itself.", Live: true}
+	for _, c := range []struct {
+		name         string
+		state        func(st *accountStatus)
+		noSecret     bool
+		status       doctor.Status
+		step         string
+		text, remedy string
+	}{
+		{"fine", func(*accountStatus) {}, false, doctor.OK, "server", "Connected, renews by itself.", ""},
+		{"no secret here", func(*accountStatus) {}, true, doctor.Fail, "secrets", "not set or empty", "so only doctor lacks the value"},
+		{"refused", func(st *accountStatus) {
+			st.Class, st.Words, st.Remedy = tokensource.ClassOperator, "An upstream refuses the token.", "write a new token"
+		}, false, doctor.Fail, "server", "An upstream refuses the token.", "write a new token"},
+		{"unsaved", func(st *accountStatus) { st.Unsaved, st.StorageError = true, "disk full" }, false, doctor.Warn, "server", "not stored", "do not restart or reload the server before its storage works again: disk full"},
+		{"destination", func(st *accountStatus) { st.RefusedDestination = "1s ago a request was refused: x" }, false, doctor.Fail, "server", "1s ago a request was refused: x", ""},
+		{"another environment", func(st *accountStatus) { st.Live = false }, false, doctor.Warn, "server", "doctor has a token, and the running server", "reload or restart"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			state = fine
+			c.state(&state)
+			if c.noSecret {
+				t.Setenv("CLIENT_SECRET", "")
+			}
+			wantStep(t, diagnose(t, doctorRun{}, config), c.status, c.step, c.text, c.remedy)
+		})
+	}
+}
+
+// Where there is no Caddyfile, doctor says how to name one.
+func TestDoctorWithoutCaddyfile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	wantStep(t, (&doctorRun{}).examine(t.Context()), doctor.Fail, "configuration", "there is no Caddyfile", "caddy authinject init")
 }
 
 // A token endpoint that is not there, and one that redirects are told apart.

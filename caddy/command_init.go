@@ -122,7 +122,11 @@ func host4(name string) string {
 // write writes the Caddyfile, and never over a file.
 func (r *initRun) write(text string) error {
 	if r.output == "" {
-		_, err := io.WriteString(r.out, text)
+		if _, err := io.WriteString(r.out, text); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(r.questions, "Save it as Caddyfile (or use --output Caddyfile) and fill in what its comments say; "+
+			"then \"caddy authinject doctor\" checks it.")
 		return err
 	}
 	file, err := os.OpenFile(r.output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -188,11 +192,16 @@ func (r *initRun) planOfAPI(ctx context.Context) (*discover.Plan, error) {
 	}
 	plan.Resource = resource.Resource
 	plan.From = append([]string{"From " + resource.From}, plan.From...)
+	const offline = "offline_access" // asks for a refresh token, and is none of the API's scopes
+	offered := plan.Grant == "authorization_code" && slices.Contains(plan.Scopes, offline)
 	switch {
 	case len(challenge.Scopes) > 0:
 		plan.Scopes, plan.OptionalScopes = challenge.Scopes, false
 	case len(resource.Scopes) > 0:
 		plan.Scopes, plan.OptionalScopes = resource.Scopes, true
+	}
+	if offered && !slices.Contains(plan.Scopes, offline) {
+		plan.Scopes = append(slices.Clone(plan.Scopes), offline)
 	}
 	return plan, nil
 }
@@ -307,7 +316,7 @@ func (r *initRun) planOfOpenAPI(ctx context.Context) (*discover.Plan, error) {
 		way = ways[at]
 	}
 	plan := &discover.Plan{
-		Grant: way.Grant, TokenURL: way.TokenURL, AuthorizeURL: way.AuthorizeURL, Scopes: way.Scopes, OptionalScopes: way.AllScopes,
+		Grant: way.Grant, KeyIn: way.KeyIn, KeyName: way.KeyName, TokenURL: way.TokenURL, AuthorizeURL: way.AuthorizeURL, Scopes: way.Scopes, OptionalScopes: way.AllScopes,
 	}
 	if way.Issuer != "" {
 		if plan, err = r.planOfIssuer(ctx, way.Issuer); err != nil {

@@ -47,7 +47,7 @@ func newChallenging(t *testing.T) *challenging {
 		"/meta": {"resource": c.URL + "/v1", "authorization_servers": []string{c.URL + "/realm"}, "scopes_supported": []string{"all"}},
 		"/.well-known/oauth-authorization-server/realm": {
 			"issuer": c.URL + "/realm", "token_endpoint": c.URL + "/token", "authorization_endpoint": c.URL + "/authorize",
-			"grant_types_supported": []string{"authorization_code", "client_credentials"},
+			"grant_types_supported": []string{"authorization_code", "client_credentials"}, "scopes_supported": []string{"offline_access"},
 		},
 	}
 	return c
@@ -97,7 +97,7 @@ func TestInitFollowsTheChallenge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantCaddyfile(t, text, "grant authorization_code", "resource "+c.URL+"/v1", "authinject_connect /connect*",
+	wantCaddyfile(t, text, "grant authorization_code", "scopes orders:read orders:write offline_access", "resource "+c.URL+"/v1", "authinject_connect /connect*",
 		"# Its redirect URL is http://127.0.0.1:8080/connect/callback")
 }
 
@@ -186,6 +186,9 @@ components:
     machine: {type: oauth2, flows: {clientCredentials: {tokenUrl: "https://login.example.com/token", scopes: {read: r, write: w}}}}
     person: {type: oauth2, flows: {authorizationCode: {authorizationUrl: "https://login.example.com/authorize", tokenUrl: "https://login.example.com/token"}}}
     given: {type: http, scheme: bearer}
+    key: {type: apiKey, in: header, name: X-Api-Key}
+    shared: {$ref: "#/components/securitySchemes/url_key"}
+    url_key: {type: apiKey, in: query, name: api_key}
 `
 	if err := os.WriteFile(file, []byte(document), 0o600); err != nil {
 		t.Fatal(err)
@@ -205,6 +208,12 @@ components:
 		t.Fatal(err)
 	}
 	wantCaddyfile(t, text, "token {env.EXAMPLE_TOKEN}")
+	for answer, inject := range map[string]string{"4\n": `inject header X-Api-Key ""`, "5\n": "inject query api_key", "6\n": "inject query api_key"} {
+		if text, err = c.begin(t, initRun{openAPI: file}, answer); err != nil {
+			t.Fatal(err)
+		}
+		wantCaddyfile(t, text, "token {env.EXAMPLE_TOKEN}", inject)
+	}
 	c.documents["/realm/.well-known/openid-configuration"] = c.documents["/.well-known/oauth-authorization-server/realm"]
 	c.documents["/openapi.json"] = map[string]any{
 		"servers":    []map[string]string{{"url": "/v1"}},

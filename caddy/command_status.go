@@ -42,7 +42,7 @@ The exit status follows the worst state:
   0  every account is fine
   1  an account must be connected, or the state could not be found out
   2  the configuration must be changed
-  3  there is no token at the moment, or it could not be stored; it is tried again by itself`,
+  3  there is no token at the moment, or it could not be stored; a running server tries again by itself`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -358,7 +358,13 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 		if st.Remedy != "" && st.exit() != exitFine {
 			todo = append(todo, connect.AccountName(st.Source, st.Account)+": "+st.Remedy)
 		}
+		if st.StorageError != "" {
+			todo = append(todo, connect.AccountName(st.Source, st.Account)+": the storage says: "+connect.Printable(st.StorageError))
+		}
 		todo = append(todo, st.Warnings...)
+		if refused := st.Source + ": " + st.RefusedDestination; st.RefusedDestination != "" && !slices.Contains(todo, refused) {
+			todo = append(todo, refused)
+		}
 	}
 	if err := table.Flush(); err != nil {
 		return err

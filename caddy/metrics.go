@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -71,6 +72,9 @@ func (c sourceCollector) Collect(metrics chan<- prometheus.Metric) {
 				seen[word] = true
 				gauge(problemDesc, 1, word, string(problem.Class))
 			}
+		}
+		if refused, ok := c.app.refusals.destinationOf(name, time.Now()); ok {
+			gauge(problemDesc, 1, cmp.Or(refused.problem, "destination"), string(tokensource.ClassOperator))
 		}
 		if !st.Expiry.IsZero() {
 			gauge(expiryDesc, float64(st.Expiry.Unix()))

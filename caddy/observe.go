@@ -2,6 +2,8 @@ package caddy
 
 import (
 	"errors"
+	"strings"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -13,7 +15,9 @@ import (
 func (a *App) observer() tokensource.Observer {
 	return func(e tokensource.Event) {
 		count(e)
-		a.log(e)
+		if a.isWorthLogging(e) {
+			a.log(e)
+		}
 		a.emit(e)
 	}
 }
@@ -31,6 +35,8 @@ var messages = map[tokensource.EventKind]string{
 	tokensource.EventAdopted:       "newer token found in the storage",
 	tokensource.EventStorageFailed: "the storage is in trouble; serving from memory",
 
+	tokensource.EventStorageRecovered: "the storage works again",
+
 	tokensource.EventRevocationFailed: "the provider did not confirm that it revoked tokens; the account was disconnected",
 
 	tokensource.EventEndpointsElsewhere: "the issuer's metadata names endpoints on other hosts; token requests and logins go there",
@@ -45,7 +51,12 @@ func level(e tokensource.Event) zapcore.Level {
 			return zapcore.WarnLevel
 		}
 		return zapcore.ErrorLevel
-	case tokensource.EventRefused, tokensource.EventRevocationFailed:
+	case tokensource.EventRefused:
+		if e.Err != nil {
+			return zapcore.ErrorLevel
+		}
+		return zapcore.WarnLevel
+	case tokensource.EventRevocationFailed:
 		return zapcore.WarnLevel
 	case tokensource.EventLoginFailed:
 		switch class(e.Err) {
@@ -77,6 +88,23 @@ func class(err error) tokensource.Class {
 	return ""
 }
 
+// isWorthLogging reports whether to log an event. A storage that is out of reach fails every second
+// or two, and for each account, so it is logged once a minute. The failure to get a token that it
+// leads to says nothing more.
+func (a *App) isWorthLogging(e tokensource.Event) bool {
+	const kind = "storage"
+	switch e.Kind {
+	case tokensource.EventStorageFailed:
+		return a.storageTrouble.isNews(kind, e.Source, time.Now())
+	case tokensource.EventStorageRecovered:
+		return a.storageTrouble.forget(kind, e.Source)
+	case tokensource.EventRefreshFailed:
+		failure, ok := errors.AsType[*tokensource.Error](e.Err)
+		return !ok || !strings.HasPrefix(failure.Problem(), "storage_")
+	}
+	return true
+}
+
 func (a *App) log(e tokensource.Event) {
 	message := messages[e.Kind]
 	if e.Kind == tokensource.EventStorageFailed && e.Generation == 0 {
@@ -104,6 +132,10 @@ func (a *App) log(e tokensource.Event) {
 		if !failure.RetryAt.IsZero() {
 			fields = append(fields, zap.Time("retry_at", failure.RetryAt))
 		}
+	}
+	if e.Kind == tokensource.EventStorageFailed {
+		fields = append(fields, zap.String("class", string(tokensource.ClassWait)), zap.String("remedy",
+			"check that the storage is there, that this process may read and write it, and that it is not full"))
 	}
 	if broken, ok := errors.AsType[*tokensource.PanicError](e.Err); ok {
 		fields = append(fields, zap.ByteString("stack", broken.Stack))
@@ -136,7 +168,7 @@ func (a *App) log(e tokensource.Event) {
 // emit emits the kinds of events that a program may handle. The log has the others too.
 func (a *App) emit(e tokensource.Event) {
 	switch e.Kind {
-	case tokensource.EventAdopted, tokensource.EventStorageFailed, tokensource.EventEndpointsElsewhere:
+	case tokensource.EventAdopted, tokensource.EventStorageFailed, tokensource.EventStorageRecovered, tokensource.EventEndpointsElsewhere:
 		return
 	}
 	data := map[string]any{"source": e.Source, "account": e.Account}

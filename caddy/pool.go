@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -119,7 +120,7 @@ func (p *pooledSource) Destruct() error {
 // keys. It covers the settings as written, and as resolved if a token depends on that.
 func poolKey(name string, cfg *Source) string {
 	parts := append([]string{
-		name, string(cfg.settings), cfg.resolved.ClientID,
+		name, string(cfg.settings), cfg.resolved.ClientID, strings.Join(cfg.resolved.Scopes, " "),
 		cfg.resolved.Issuer, cfg.resolved.TokenURL, cfg.resolved.AuthorizeURL, cfg.resolved.RevokeURL,
 	}, cfg.encryptionKeys...)
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", parts))

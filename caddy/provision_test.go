@@ -5,6 +5,9 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
 // Provisioning names the mistakes that parsing cannot see.
@@ -32,6 +35,7 @@ func TestProvisionErrors(t *testing.T) {
 		{name: "no grant", destinations: `},"b":{"token_url":"https://l.example.com"`, want: "source b: a grant is needed"},
 		{name: "no token_url", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x"`, want: "source b: token_url is needed"},
 		{name: "unset placeholder", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"{env.UNSET_HERE}","token_url":"https://l.example.com"`, want: "source b: client_id: evaluated placeholder {env.UNSET_HERE} is empty"},
+		{name: "unset scope", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x","token_url":"https://l.example.com","scopes":["read","{env.UNSET_HERE}"]`, want: "source b: scopes: evaluated placeholder {env.UNSET_HERE} is empty"},
 		{name: "bad name", destinations: `},"b/c":{"grant":{"type":"static","token":"{env.T}"}`, want: `source name "b/c"`},
 		{name: "bad token type", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x","token_url":"https://l.example.com","token_types":["JWT","mac"]`, want: "source b: token_types must not name mac"},
 		{name: "bad inject", destinations: `,"inject":{"in":"cookie"}`, want: "cookie"},
@@ -57,4 +61,20 @@ func or(s, fallback string) string {
 		return fallback
 	}
 	return s
+}
+
+// A placeholder among the scopes may hold several, and another value of it is another source.
+func TestScopesOfPlaceholders(t *testing.T) {
+	isolate(t)
+	srv := rig.Server(t, tokensourcetest.Config{})
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	for n, want := range []string{"read orders.write orders.list", "read openid"} {
+		t.Setenv("MORE_SCOPES", strings.TrimPrefix(want, "read "))
+		run(t, rig.Caddyfile{}.Source("a", "grant client_credentials", rig.Client(srv), "scopes read {env.MORE_SCOPES}", "require_token_at_start").
+			Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL))
+		requests := srv.TokenRequests()
+		if len(requests) != n+1 || requests[n].Params.Get("scope") != want {
+			t.Errorf("%d requests, the last with scope %q, want %q", len(requests), requests[len(requests)-1].Params.Get("scope"), want)
+		}
+	}
 }

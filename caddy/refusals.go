@@ -1,7 +1,6 @@
 package caddy
 
 import (
-	"maps"
 	"sync"
 	"time"
 
@@ -10,22 +9,26 @@ import (
 	"github.com/authinject/caddy-authinject/authinject"
 )
 
-const (
-	// refusalEvery is how often the same refusal is logged, because the client may repeat the
-	// request.
-	refusalEvery = time.Minute
-	// maxRefusals limits how many refusals of one kind are logged in that time, because clients can
-	// cause new ones.
-	maxRefusals = 64
-)
+// showRefusal is how long the state of a source shows that a request was refused because of its
+// destination.
+const showRefusal = time.Hour
 
 // refusals logs the requests that are refused because of their destination, origin or method. Token
 // failures are logged once, when they happen, and not for each request.
 type refusals struct {
 	logger *zap.Logger
+	logged recently
 
-	mu     sync.Mutex
-	logged map[authinject.Outcome]map[string]time.Time
+	mu           sync.Mutex
+	destinations map[string]refusedDestination // by source: the last one
+}
+
+// refusedDestination is a request that was refused because its upstream is not a destination of its
+// source.
+type refusedDestination struct {
+	at      time.Time
+	text    string
+	problem string // see [tokensource.Remedies]
 }
 
 func (l *refusals) note(source string, r authinject.Result) {
@@ -33,34 +36,29 @@ func (l *refusals) note(source string, r authinject.Result) {
 	switch r.Outcome {
 	case authinject.OutcomeDestination:
 		log = l.logger.Error // the configuration names an upstream that its source does not allow
+		l.mu.Lock()
+		if l.destinations == nil {
+			l.destinations = make(map[string]refusedDestination)
+		}
+		l.destinations[source] = refusedDestination{time.Now(), r.Detail, r.Problem}
+		l.mu.Unlock()
 	case authinject.OutcomeOrigin, authinject.OutcomeMethod:
 	default:
 		return
 	}
-	if l.isNews(r.Outcome, source+" "+r.Detail, time.Now()) {
+	if l.logged.isNews(string(r.Outcome), source+" "+r.Detail, time.Now()) {
 		log("a request was refused", zap.String("source", source), zap.String("class", string(r.Class)),
 			zap.String("outcome", string(r.Outcome)), zap.String("error", r.Detail), zap.Int("status", r.Status))
 	}
 }
 
-// isNews reports whether that has not been logged for a while.
-func (l *refusals) isNews(kind authinject.Outcome, what string, now time.Time) bool {
+// destinationOf returns the last request of a source that was refused because of its destination,
+// unless that was long ago.
+func (l *refusals) destinationOf(source string, now time.Time) (refusedDestination, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.logged == nil {
-		l.logged = make(map[authinject.Outcome]map[string]time.Time)
-	}
-	logged := l.logged[kind]
-	if logged == nil {
-		logged = make(map[string]time.Time)
-		l.logged[kind] = logged
-	}
-	maps.DeleteFunc(logged, func(_ string, at time.Time) bool { return now.Sub(at) >= refusalEvery })
-	if _, known := logged[what]; known || len(logged) >= maxRefusals {
-		return false
-	}
-	logged[what] = now
-	return true
+	found, ok := l.destinations[source]
+	return found, ok && now.Sub(found.at) < showRefusal
 }
 
 // watcher returns a function that counts the results of a source's requests and logs refusals.

@@ -26,15 +26,38 @@ func TestRefusalsAreLogged(t *testing.T) {
 		l.note("orders", authinject.Result{Outcome: authinject.OutcomeDestination, Class: "operator", Detail: "not among the destinations", Status: 502})
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != maxRefusals+1 {
+	if len(lines) != maxNews+1 {
 		t.Errorf("%d lines", len(lines))
 	}
 	want := `{"level":"error","msg":"a request was refused","source":"orders","class":"operator","outcome":"destination","error":"not among the destinations","status":502}`
 	if got := lines[len(lines)-1]; got != want {
 		t.Errorf("got %s", got)
 	}
+	for source, want := range map[string]bool{"orders": true, "other": false} {
+		refused, ok := l.destinationOf(source, time.Now())
+		if ok != want || ok && refused.text != "not among the destinations" {
+			t.Errorf("%s: %v %+v", source, ok, refused)
+		}
+	}
+	if _, ok := l.destinationOf("orders", time.Now().Add(showRefusal+time.Second)); ok {
+		t.Error("a refused destination is shown for ever")
+	}
+}
+
+// A thing is news once a minute, and again after it was forgotten.
+func TestRecently(t *testing.T) {
+	var r recently
 	now := time.Now()
-	if l.isNews(authinject.OutcomeDestination, "orders not among the destinations", now.Add(refusalEvery/2)) || !l.isNews(authinject.OutcomeDestination, "orders not among the destinations", now.Add(refusalEvery+time.Second)) {
-		t.Error("it is not logged once a minute")
+	steps := []struct {
+		after time.Duration
+		want  bool
+	}{{0, true}, {newsEvery / 2, false}, {newsEvery, true}, {newsEvery + time.Second, false}}
+	for _, s := range steps {
+		if got := r.isNews("storage", "orders", now.Add(s.after)); got != s.want {
+			t.Errorf("after %v: %v", s.after, got)
+		}
+	}
+	if !r.forget("storage", "orders") || r.forget("storage", "orders") || !r.isNews("storage", "orders", now.Add(newsEvery)) {
+		t.Error("what was forgotten is no news")
 	}
 }

@@ -96,7 +96,8 @@ type Source struct {
 	// puts all of them into the URL.
 	BodyFormat string `json:"body_format,omitempty"`
 
-	// Scopes are the scopes to request. Default: none is sent, and the provider decides.
+	// Scopes are the scopes to request. A placeholder such as `{env.SCOPES}` may hold several, with
+	// spaces between them. Default: none is sent, and the provider decides.
 	Scopes []string `json:"scopes,omitempty"`
 
 	// ScopeSeparator joins the scopes. Default: one space (RFC 6749 section 3.3).
@@ -270,6 +271,18 @@ func (s *Source) provision(ctx caddy.Context) error {
 	}
 	if s.resolved.ClientID, err = resolve(s.ClientID); err != nil {
 		return fmt.Errorf("client_id: %w", err)
+	}
+	s.resolved.Scopes = nil
+	for _, scope := range s.Scopes {
+		if !onePlaceholder.MatchString(scope) {
+			s.resolved.Scopes = append(s.resolved.Scopes, scope)
+			continue
+		}
+		text, err := resolve(scope)
+		if err != nil {
+			return fmt.Errorf("scopes: %w", err)
+		}
+		s.resolved.Scopes = append(s.resolved.Scopes, strings.Fields(text)...)
 	}
 	return checkRedirectURL(s.redirect)
 }

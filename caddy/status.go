@@ -2,6 +2,7 @@ package caddy
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/authinject/caddy-authinject/caddy/connect"
@@ -33,8 +34,13 @@ type accountStatus struct {
 	Remedy  string `json:"remedy,omitempty"`
 	// Warnings are reasons to look at an account whose token serves all the same.
 	Warnings []string `json:"warnings,omitempty"`
+	// RefusedDestination says when and why a request of the source was last refused because of its
+	// destination, if that was in the last hour.
+	RefusedDestination string `json:"refused_destination,omitempty"`
 	// ProviderSaid is what the provider said of the last failure, if the request asks for it.
 	ProviderSaid string `json:"provider_said,omitempty"`
+	// StorageError is the storage's own error, in which a path may stand.
+	StorageError string `json:"storage_error,omitempty"`
 	Attempts     int    `json:"attempts,omitempty"`
 	Unsaved      bool   `json:"unsaved,omitempty"`
 	// Disconnected is true if a person disconnected the account.
@@ -50,14 +56,10 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 		Renews: st.Renews, Scope: st.Scope, MissingScopes: st.MissingScopes, Variables: st.Variables,
 		Attempts: st.Attempts, Unsaved: st.Unsaved, Disconnected: st.Disconnected,
 	}
-	s.Words, _ = connect.Describe(st, time.Now())
-	if g, err := newGrant(grant); err == nil && !isInteractive(g) && st.State == tokensource.StateLoginRequired {
-		// No person can log in: the configuration has the refresh token.
-		s.Words = "The refresh token is refused. Configure another one."
-		if st.Live {
-			s.Words += " The token in use stays valid to its end."
-		}
+	if st.StorageErr != nil {
+		s.StorageError = st.StorageErr.Error()
 	}
+	s.Words, _ = connect.Describe(st, time.Now())
 	for i, problem := range st.Problems() {
 		if refused := st.Refused && st.Err == nil && i == 0 && !st.Renews && st.Live; problem == st.Err || refused {
 			s.Class, s.Error = problem.Class, problem.Error()
@@ -65,6 +67,15 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 			continue
 		}
 		s.Warnings = append(s.Warnings, problem.Error())
+	}
+	return s
+}
+
+// accountStatus returns the status with what this server knows about the source's requests.
+func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
+	s, now := newAccountStatus(st, grant), time.Now()
+	if refused, ok := a.refusals.destinationOf(st.Source, now); ok {
+		s.RefusedDestination = fmt.Sprintf("%s ago a request was refused: %s", now.Sub(refused.at).Round(time.Second), refused.text)
 	}
 	return s
 }
@@ -88,7 +99,7 @@ const (
 // exit returns the exit status that the account calls for.
 func (s accountStatus) exit() int {
 	switch {
-	case s.Class == tokensource.ClassOperator:
+	case s.Class == tokensource.ClassOperator, s.RefusedDestination != "":
 		return exitOperator
 	case s.Disconnected && s.Account != "":
 		return exitFine // a person wanted that
@@ -112,7 +123,7 @@ func exitOf(list []accountStatus) (status int, words string) {
 	}
 	return status, map[int]string{
 		exitLogin: "a login is needed", exitOperator: "the configuration must be changed",
-		exitWait: "not every account has a token, or has it stored; it is tried again by itself",
+		exitWait: "not every account has a token, or has it stored; a running server tries again by itself",
 	}[status]
 }
 

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/zap/zapcore"
 
@@ -18,23 +17,6 @@ func TestStatusOfARefusedToken(t *testing.T) {
 	st := tokensource.Status{Source: "a", State: tokensource.StateFresh, Generation: 1, Live: true, Refused: true}
 	if got := newAccountStatus(st, "static"); !got.Refused {
 		t.Errorf("%+v", got)
-	}
-}
-
-// The status of a source without a login asks nobody to log in: it asks for another refresh token.
-func TestWordsOfADeadRefreshToken(t *testing.T) {
-	for _, live := range []bool{false, true} {
-		st := tokensource.Status{
-			Source: "a", State: tokensource.StateLoginRequired, Generation: 1, Live: live, Expiry: time.Now().Add(time.Hour),
-			Err: &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the refresh token was refused"},
-		}
-		got := newAccountStatus(st, "refresh_token").Words
-		if strings.Contains(got, "log in") || !strings.Contains(got, "Configure another one.") || strings.Contains(got, "stays valid") != live {
-			t.Errorf("live %t: %q", live, got)
-		}
-		if got := newAccountStatus(st, "authorization_code").Words; strings.Contains(got, "Configure") {
-			t.Errorf("an account that a person connects: %q", got)
-		}
 	}
 }
 
@@ -50,6 +32,7 @@ func TestLoudness(t *testing.T) {
 		{tokensource.Event{Kind: tokensource.EventRefreshFailed, Err: wait}, zapcore.WarnLevel},
 		{tokensource.Event{Kind: tokensource.EventRefreshFailed, Err: operator}, zapcore.ErrorLevel},
 		{tokensource.Event{Kind: tokensource.EventRefused}, zapcore.WarnLevel},
+		{tokensource.Event{Kind: tokensource.EventRefused, Err: operator}, zapcore.ErrorLevel},
 		{tokensource.Event{Kind: tokensource.EventLoginRequired, Err: login, New: true}, zapcore.WarnLevel},
 		{tokensource.Event{Kind: tokensource.EventLoginRequired, Err: login}, zapcore.ErrorLevel},
 		{tokensource.Event{Kind: tokensource.EventLoginFailed, Err: login}, zapcore.InfoLevel},
@@ -59,6 +42,30 @@ func TestLoudness(t *testing.T) {
 	} {
 		if got := level(c.event); got != c.want {
 			t.Errorf("%+v: %s, want %s", c.event, got, c.want)
+		}
+	}
+}
+
+// A storage out of reach is logged once a minute, and once when it works again. The failed refreshes
+// that it causes are not logged beside it.
+func TestLogOfAStorageThatFails(t *testing.T) {
+	a := &App{storageTrouble: new(recently)}
+	unreadable := &tokensource.Error{Class: tokensource.ClassWait, Reason: "the storage cannot be read"}
+	for i, c := range []struct {
+		event tokensource.Event
+		want  bool
+	}{
+		{tokensource.Event{Kind: tokensource.EventStorageRecovered}, false},
+		{tokensource.Event{Kind: tokensource.EventStorageFailed}, true},
+		{tokensource.Event{Kind: tokensource.EventRefreshFailed, Err: unreadable}, false},
+		{tokensource.Event{Kind: tokensource.EventStorageFailed}, false},
+		{tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "other"}, true},
+		{tokensource.Event{Kind: tokensource.EventStorageRecovered}, true},
+		{tokensource.Event{Kind: tokensource.EventStorageFailed}, true},
+		{tokensource.Event{Kind: tokensource.EventRefreshFailed, Err: errorOf(tokensource.ClassWait)}, true},
+	} {
+		if got := a.isWorthLogging(c.event); got != c.want {
+			t.Errorf("%d, %s: %t", i, c.event.Kind, got)
 		}
 	}
 }
@@ -120,6 +127,7 @@ func TestExitStatus(t *testing.T) {
 		{[]accountStatus{{Live: true, Class: tokensource.ClassOperator}}, exitOperator},
 		{[]accountStatus{{Account: "x", Disconnected: true, State: tokensource.StateLoginRequired, Class: tokensource.ClassLogin}}, exitFine},
 		{[]accountStatus{{Disconnected: true, State: tokensource.StateLoginRequired}}, exitLogin},
+		{[]accountStatus{{Live: true, RefusedDestination: "1s ago a request was refused"}}, exitOperator},
 		{[]accountStatus{fine, wait}, exitWait},
 		{[]accountStatus{wait, login}, exitLogin},
 		{[]accountStatus{operator, login, wait, fine}, exitOperator},

@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -27,7 +28,11 @@ func (h *Account) Token(ctx context.Context) (*Token, error) {
 		return &l.tok, nil
 	}
 	defer a.unpin()
-	return a.token(ctx, l)
+	tok, err := a.token(ctx, l)
+	if failure := (*Error)(nil); errors.As(err, &failure) {
+		err = h.src.withLastLogin(failure)
+	}
+	return tok, err
 }
 
 // Reject reports that an upstream refused tok, and returns the token to try instead. If a newer
@@ -161,7 +166,7 @@ func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
 		return nil, s.loginError(name, unreadable(err))
 	}
 	if found == nil {
-		return nil, s.loginError(name, notConnected(&Record{}))
+		return nil, s.withLastLogin(s.loginError(name, notConnected(&Record{})))
 	}
 	a = s.pin(name)
 	defer a.unpin()

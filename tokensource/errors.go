@@ -59,6 +59,9 @@ type Error struct {
 	// Lost is true when a request was sent and its answer never arrived: the
 	// provider may have carried it out.
 	Lost bool
+	// LastLogin is why the last login of the account failed, if the account needs a login and none
+	// has succeeded since. [Error.Problem] and [Error.Remedy] are then those of LastLogin.
+	LastLogin *Error
 
 	// newNonce is true if the same request succeeds with the nonce that came with the answer.
 	newNonce bool
@@ -77,10 +80,18 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, ", account %q", e.Account)
 	}
 	b.WriteString(": " + e.What())
-	if r := e.remedy(); r != nil && !r.quiet && e.Class != ClassLogin {
+	if r := e.remedy(); r != nil && !r.quiet && e.root().Class != ClassLogin {
 		b.WriteString(": " + e.Remedy())
 	}
 	return b.String()
+}
+
+// root returns the failure that has to be mended first.
+func (e *Error) root() *Error {
+	if e.LastLogin != nil {
+		return e.LastLogin
+	}
+	return e
 }
 
 // Unwrap gives sentinel errors such as [ErrClosed] and [context.DeadlineExceeded]

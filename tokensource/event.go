@@ -11,7 +11,8 @@ const (
 	// EventRefreshFailed reports that an attempt to obtain a token failed. It is sent for every
 	// such attempt.
 	EventRefreshFailed EventKind = "token_refresh_failed"
-	// EventRefused reports that an upstream refused a token. It is sent for the first refusal of
+	// EventRefused reports that an upstream refused a token. If the source cannot replace the token by
+	// itself, the event has an error. It is sent for the first refusal of
 	// each token.
 	EventRefused EventKind = "token_refused"
 	// EventLoginRequired reports a failure that only a person can resolve. It is sent once.
@@ -30,6 +31,9 @@ const (
 	EventAdopted EventKind = "token_adopted"
 	// EventStorageFailed reports that a record could not be read or written.
 	EventStorageFailed EventKind = "storage_failed"
+	// EventStorageRecovered reports the first refresh after EventStorageFailed in which the storage
+	// did not fail.
+	EventStorageRecovered EventKind = "storage_recovered"
 	// EventRevocationFailed reports that the provider did not confirm the revocation of tokens that
 	// are no longer used.
 	EventRevocationFailed EventKind = "revocation_failed"

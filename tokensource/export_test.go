@@ -75,3 +75,13 @@ func SetRandom(f func() float64) (restore func()) {
 	random = f
 	return func() { random = before }
 }
+
+// MaxLoginFailures bounds [FailedLogins].
+const MaxLoginFailures = maxLoginFailures
+
+// FailedLogins returns how many accounts' failed logins are remembered.
+func FailedLogins(s *Source) int {
+	s.loginFailures.mu.Lock()
+	defer s.loginFailures.mu.Unlock()
+	return len(s.loginFailures.byAccount)
+}

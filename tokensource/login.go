@@ -338,18 +338,21 @@ var loginCodes = []string{
 	"invalid_request_uri", "invalid_request_object", "request_not_supported", "request_uri_not_supported", "registration_not_supported",
 }
 
-// failedLogin names the record in err. It also tells the observer, unless the caller that began the
-// login has gone.
+// failedLogin names the record in err, and remembers it for [Error.LastLogin]. It also tells the
+// observer, unless the caller that began the login has gone.
 func (s *Source) failedLogin(ctx context.Context, account string, err error) error {
-	err = s.loginError(account, err)
-	if ctx.Err() == nil {
-		s.tell(Event{Kind: EventLoginFailed, Account: account, Err: err})
+	failure := s.loginError(account, err)
+	if !errors.Is(err, ErrNoLogin) { // that says nothing about the source: the answer may be forged
+		s.loginFailures.note(account, failure)
 	}
-	return err
+	if ctx.Err() == nil {
+		s.tell(Event{Kind: EventLoginFailed, Account: account, Err: failure})
+	}
+	return failure
 }
 
 // loginError names the record in err.
-func (s *Source) loginError(account string, err error) error {
+func (s *Source) loginError(account string, err error) *Error {
 	var known *Error
 	if !errors.As(err, &known) {
 		known = &Error{Class: ClassOperator, Reason: err.Error(), cause: err}

@@ -64,7 +64,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 			_, _ = a.Token(t.Context())
 			advance(time.Second)
 		}
-		want("dead", tokensource.StateLoginRequired, true, true, false, false, tokensource.EventLoginRequired)
+		want("dead", tokensource.StateLoginRequired, true, false, false, false, tokensource.EventLoginRequired)
 		ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
 		if err := connectAt(t, src, "alice", "other"); err != nil {
 			t.Fatal(err)

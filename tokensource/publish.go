@@ -48,7 +48,8 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 			a.cur.Store(nil)
 		}
 	}
-	a.dirty = deadline{}
+	troubled := a.trouble != nil
+	a.dirty, a.trouble = deadline{}, end.storage
 	if end.dirty {
 		a.dirty = a.src.cfg.Clock.in(jitter(dirtyPause, 0.8, 1.2))
 	}
@@ -58,6 +59,7 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	}
 	if end.err == nil {
 		a.failed = nil
+		a.src.loginFailures.forget(a.name)
 		l = a.publishLocked(end.rec, r.rejected != 0)
 	} else {
 		a.failLocked(end)
@@ -76,6 +78,9 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	failed := a.failed
 	a.mu.Unlock()
 	close(r.done)
+	if troubled && end.storage == nil {
+		a.src.tell(Event{Kind: EventStorageRecovered, Account: a.name})
+	}
 	a.report(end, l, before, failed, took)
 }
 
@@ -164,7 +169,8 @@ func (a *account) failLocked(end step) {
 	}
 	delay := f.pause(a.dirty != (deadline{}), f.lost != (deadline{}) && !c.passed(f.lost), a.src.traits.Local, c.Now())
 	if e.Class == ClassLogin {
-		e.RetryAt = time.Time{} // only the storage is read; the provider is not asked
+		e = e.know(facts{"again": a.src.cfg.again()}) // a stored failure knows nothing
+		e.RetryAt = time.Time{}                   // only the storage is read; the provider is not asked
 	} else {
 		e.RetryAt = c.Now().Round(0).Add(delay)
 	}

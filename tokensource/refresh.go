@@ -165,8 +165,9 @@ func (a *account) catchUp(ctx context.Context) {
 	}
 	if !s.dirty {
 		a.mu.Lock()
-		a.dirty = deadline{}
+		a.dirty, a.trouble = deadline{}, nil
 		a.mu.Unlock()
+		a.src.tell(Event{Kind: EventStorageRecovered, Account: a.name})
 	}
 }
 

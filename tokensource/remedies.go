@@ -311,7 +311,7 @@ var remedies = []Remedy{
 		Problem: "storage_unwritable", Text: "the storage cannot be written", Class: ClassWait,
 		Cause: "The storage is full, read-only or out of reach. A refresh token is not sent before its successor can be stored.",
 		Do:    "make the storage writable for this process, and see that it is not full",
-		More: "The live token serves. The log line \"the storage is in trouble\" has the path and the reason. The metric " +
+		More: "The live token serves. The log line \"the storage is in trouble\", the admin API and `caddy authinject status` have the path and the reason. The metric " +
 			"`authinject_token_unsaved` is 1 while a token is only in memory: do not restart or reload the server then.",
 		match: byReason("the storage cannot be written", "the storage still holds them", "the storage does not keep what is written"),
 	},
@@ -369,7 +369,7 @@ var remedies = []Remedy{
 	{
 		Problem: "grant_ended", Text: "the token endpoint answered 400 invalid_grant", Class: ClassLogin,
 		Cause: "The provider no longer accepts the refresh token: it has ended, was revoked, or was replaced by another program that has a copy of it.",
-		Do:    "connect the account again, or configure a new refresh_token for the grant refresh_token",
+		Do:    "{again}",
 		More:  "If it comes back: let only one installation use the login, or let all share one storage.",
 		quiet: true, match: and(ofClass(ClassLogin), byCode("invalid_grant", "bad_refresh_token", "invalid_refresh_token", "expired_token")),
 	},

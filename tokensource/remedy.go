@@ -46,6 +46,7 @@ func Remedies() []Remedy { return slices.Clone(remedies) }
 
 // remedy returns the first remedy that matches e, or nil.
 func (e *Error) remedy() *Remedy {
+	e = e.root()
 	for i := range remedies {
 		if r := &remedies[i]; r.match != nil && r.match(e) {
 			return r
@@ -69,6 +70,7 @@ func (e *Error) Remedy() string {
 	if r == nil {
 		return ""
 	}
+	e = e.root()
 	return fill(r.Do, func(name string) string {
 		switch name {
 		case "source":
@@ -83,8 +85,11 @@ func (e *Error) Remedy() string {
 		if e.known != nil {
 			value = e.known.facts[name]
 		}
-		if name == "url" {
+		switch name {
+		case "url":
 			return cmp.Or(value, "token_url")
+		case "again":
+			return cmp.Or(value, connectAgain)
 		}
 		return value
 	})
@@ -107,6 +112,9 @@ func (e *Error) What() string {
 	}
 	if e.Code != "" {
 		b.WriteString(code + e.Code)
+	}
+	if e.LastLogin != nil {
+		b.WriteString("; the last login failed: " + e.LastLogin.What())
 	}
 	return b.String()
 }
@@ -148,12 +156,26 @@ func fill(text string, value func(name string) string) string {
 	return b.String()
 }
 
+// What a person does about a login that has ended, and what an operator does if no person can log in.
+const (
+	connectAgain   = "connect the account again"
+	configureAgain = "configure another refresh_token"
+)
+
+// again says how a source whose login has ended gets a new one.
+func (cfg *Config) again() string {
+	if _, interactive := cfg.Grant.(Interactive); interactive {
+		return connectAgain
+	}
+	return configureAgain
+}
+
 // facts are those of the configuration. The option urlOption names the URL that is asked.
 func (w *wire) facts(urlOption string) facts {
 	f := facts{
 		"client_auth": string(w.cfg.ClientAuth), "body_format": string(w.cfg.BodyFormat),
 		"scopes": strings.Join(w.cfg.Scopes, " "), "clock": w.cfg.Clock.Now().UTC().Format(time.RFC3339),
-		"timeout": w.cfg.Timeout.String(), "url": urlOption,
+		"timeout": w.cfg.Timeout.String(), "url": urlOption, "again": w.cfg.again(),
 	}
 	var names []string
 	for _, v := range w.cfg.Variables {

@@ -15,7 +15,7 @@ func TestTroubleshootingIsTheTable(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(`# Troubleshooting
 
-Each heading is a text that the program shows: in the log, in the answer to the client, in the admin API, and in ` + "`caddy authinject status`" + `. Search this page for the words that you see. The status in a heading may be another one in your error.
+Each heading is a text that the program shows: in the log, in the answer to the client, in the admin API, and in ` + "`caddy authinject status`" + `. Search this page for the words that you see. The status in a heading may be another one in your error, or be missing.
 
 `)
 	b.WriteString("The class says who has to act: `operator` is you, `login` is a person who connects the account, and with `wait` the source asks again by itself. " +
@@ -47,6 +47,8 @@ func plain(do string) string {
 			return "token_url"
 		case "source":
 			return "<source>"
+		case "again":
+			return connectAgain + ", or with the grant refresh_token " + configureAgain
 		}
 		return ""
 	})

@@ -323,7 +323,7 @@ func TestProviderSaid(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := e.ProviderSaid()
-			if name != "cut up" && !strings.HasPrefix(got, "The scheme must be post [removed] not basic and more") {
+			if name != "cut up" && !strings.HasPrefix(got, "The scheme must be post REDACTED not basic and more") {
 				t.Errorf("got %q", got)
 			}
 			for kind, form := range forms {
@@ -349,8 +349,20 @@ func TestProviderSaidBesideALongToken(t *testing.T) {
 	err := asked(reply{status: 400, body: `{"error":"invalid_request","error_description":"` + strings.Repeat("abc ", 1000) +
 		`","refresh_token":"` + strings.Repeat("a", 1<<19) + `"}`})(t)
 	var e *tokensource.Error
-	if !errors.As(err, &e) || e.ProviderSaid() != "[removed]" {
+	if !errors.As(err, &e) || e.ProviderSaid() != "REDACTED" {
 		t.Errorf("got %.40q of %v", e.ProviderSaid(), err)
+	}
+}
+
+// The configured scopes are kept in what the provider says, and nothing that only holds one.
+func TestProviderSaysWhichScope(t *testing.T) {
+	const scope = "https://api.example.com/auth/orders.read-2024"
+	err := asked(reply{status: 400, body: `{"error":"invalid_scope","error_description":"unknown: '` + scope + `', ` + scope + `x"}`}, func(cfg *tokensource.Config) {
+		cfg.Scopes = []string{scope}
+	})(t)
+	var e *tokensource.Error
+	if !errors.As(err, &e) || e.ProviderSaid() != "unknown: '"+scope+"', REDACTED" {
+		t.Errorf("got %q", e.ProviderSaid())
 	}
 }
 
@@ -362,7 +374,7 @@ func TestProviderSaidInTheMiddle(t *testing.T) {
 			cfg.ClientSecrets = []tokensource.Value{tokensource.Literal(secret)}
 		})(t)
 		var e *tokensource.Error
-		if !errors.As(err, &e) || e.ProviderSaid() != "not [removed] here" {
+		if !errors.As(err, &e) || e.ProviderSaid() != "not REDACTED here" {
 			t.Errorf("%s gives %q", form, e.ProviderSaid())
 		}
 	}

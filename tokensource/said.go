@@ -24,7 +24,7 @@ const (
 	// maxSecretIn bounds the length of the secrets that are looked for.
 	maxSecretIn = 16 << 10
 	// leftOut stands for what was removed from it.
-	leftOut = "[removed]"
+	leftOut = redacted
 	// longWord is the length from which a word with digits may be a credential.
 	longWord = 20
 	// sharedPart is how many letters in a row a word must share with a credential to be removed.
@@ -41,12 +41,13 @@ func (call *tokenCall) saidIn(members map[string]json.RawMessage) Secret {
 	for _, name := range []string{"access_token", "refresh_token", "id_token", "code"} {
 		secrets = append(secrets, text(members, name))
 	}
-	return NewSecret(cleanText(said, call.cfg.ClientID, secrets))
+	return NewSecret(cleanText(said, call.cfg.ClientID, call.cfg.Scopes, secrets))
 }
 
 // cleanText returns a provider's text as one short line. It removes the words that may hold the
-// client's id or a secret, even in another form. A part of a secret is enough for that.
-func cleanText(said, clientID string, secrets []string) string {
+// client's id or a secret, even in another form. A part of a secret is enough for that. It keeps the
+// configured scopes, which the text is often about.
+func cleanText(said, clientID string, scopes, secrets []string) string {
 	if len(said) > maxSaidIn {
 		said = said[:maxSaidIn]
 	}
@@ -71,7 +72,7 @@ func cleanText(said, clientID string, secrets []string) string {
 	}
 	var words []string
 	for word := range strings.FieldsSeq(said) {
-		if isSuspect(word, clientID, forms) {
+		if !slices.Contains(scopes, strings.Trim(word, `.,:;!?'"()[]`)) && isSuspect(word, clientID, forms) {
 			word = leftOut
 		}
 		if word != leftOut || len(words) == 0 || words[len(words)-1] != leftOut {

@@ -19,7 +19,7 @@ func FuzzCleanText(f *testing.F) {
 			strings.Contains(strings.ToLower(leftOut+"…"), strings.ToLower(secret)) || strings.ContainsAny(secret+id, "\u0130\u2126\u212a\u1e9e") || strings.TrimSpace(secret) == "" {
 			return
 		}
-		got := cleanText(said, id, []string{secret})
+		got := cleanText(said, id, nil, []string{secret})
 		if len([]rune(got)) > maxSaid+1 || strings.ContainsAny(got, "\x00\r\n\x1b") {
 			t.Errorf("%d characters: %q", len([]rune(got)), got)
 		}

@@ -39,6 +39,8 @@ type Source struct {
 	sweep atomic.Int64
 	begun loginCount
 
+	loginFailures loginFailures
+
 	// nonces are those of the APIs; the wire has those of the provider.
 	nonces nonces
 

@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"strings"
@@ -29,6 +30,8 @@ type Status struct {
 	// Renews is true when the next token can be had without a person, and
 	// Disconnected when one disconnected the account.
 	Renews, Disconnected bool
+	// Interactive is true if a person connects the source's accounts.
+	Interactive bool
 	// Decided is when a person last connected or disconnected the account; zero for never.
 	// It only ever grows, also when clocks are set back.
 	Decided time.Time
@@ -40,6 +43,9 @@ type Status struct {
 	MissingScopes []string
 	// Unsaved is true while the storage does not hold the newest record.
 	Unsaved bool
+	// StorageErr is the storage's own error in the last refresh, or nil. It may hold a path of this
+	// machine, so it is for the operator only.
+	StorageErr error
 }
 
 // status is [Account.Status].
@@ -48,7 +54,7 @@ func (a *account) status() Status {
 	defer a.mu.Unlock()
 	c, l := a.src.cfg.Clock, a.cur.Load()
 	st := a.src.statusOf(a.name, a.rec)
-	st.Generation, st.Expiry, st.Unsaved = 0, time.Time{}, a.dirty != (deadline{})
+	st.Generation, st.Expiry, st.Unsaved, st.StorageErr = 0, time.Time{}, a.dirty != (deadline{}), a.trouble
 	s := standing{rec: a.rec, renews: st.Renews, interactive: a.src.interactive}
 	if l != nil {
 		st.Generation, st.Expiry = l.tok.Generation, l.tok.Expiry
@@ -65,7 +71,12 @@ func (a *account) status() Status {
 		st.Err, st.Attempts, st.RefreshAt = f.err, f.attempts, f.err.RetryAt
 		s.loginFailed, s.lost = f.err.Class == ClassLogin, f.lost != (deadline{})
 	}
+	if last := a.src.loginFailures.of(a.name); last != nil && (st.Err == nil && !s.live || s.loginFailed) {
+		needed := cmp.Or(st.Err, a.src.loginError(a.name, notConnected(&Record{})))
+		st.Err, s.loginFailed = a.src.withLastLogin(needed), true
+	}
 	st.Live, st.Refused, st.State = s.live, s.refused, stateOf(s)
+	st.Renews = st.Renews && st.State != StateLoginRequired
 	return st
 }
 
@@ -77,7 +88,7 @@ func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
 	rec, err := a.load(ctx)
 	st := s.statusOf(account, rec)
 	if err != nil {
-		st.State, st.Err = StateNone, unreadable(err)
+		st.State, st.Err, st.StorageErr = StateNone, unreadable(err), err
 		st.Err.Source, st.Err.Account = s.cfg.Name, account
 		return st, st.Err
 	}
@@ -89,15 +100,17 @@ func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
 		known.underway = rec.Intent.underway(now, s.cfg.Timeout)
 		if f := rec.Failure; f != nil {
 			st.Err = &Error{Source: s.cfg.Name, Account: account, Class: f.Class, Code: f.Code, Reason: f.Reason}
+			st.Err = st.Err.know(facts{"again": s.cfg.again()})
 		}
 	}
 	st.Live, st.State = known.live, stateOf(known)
+	st.Renews = st.Renews && st.State != StateLoginRequired
 	return st, nil
 }
 
 // statusOf returns what a record, which may be nil, says of an account.
 func (s *Source) statusOf(account string, rec *Record) Status {
-	st := Status{Source: s.cfg.Name, Account: account}
+	st := Status{Source: s.cfg.Name, Account: account, Interactive: s.interactive}
 	if rec == nil {
 		return st
 	}
@@ -124,12 +137,8 @@ func (st Status) Problems() []*Error {
 			found = append(found, e)
 		}
 	}
-	switch {
-	case !st.Refused || st.Renews || !st.Live:
-	case st.State == StateLoginRequired:
-		add(ClassLogin, refusedReason)
-	default:
-		add(ClassOperator, refusedReason)
+	if class := st.refusal(); class != "" {
+		add(class, refusedReason)
 	}
 	if len(st.MissingScopes) > 0 {
 		add(ClassOperator, missingScopesReason+strings.Join(st.MissingScopes, " "))
@@ -138,6 +147,18 @@ func (st Status) Problems() []*Error {
 		add(ClassWait, unsavedReason)
 	}
 	return found
+}
+
+// refusal returns who has to act because an upstream refuses the token. It is empty if no upstream
+// does, or if the source replaces the token by itself.
+func (st Status) refusal() Class {
+	switch {
+	case !st.Refused || st.Renews || !st.Live:
+		return ""
+	case st.State == StateLoginRequired:
+		return ClassLogin
+	}
+	return ClassOperator
 }
 
 const (

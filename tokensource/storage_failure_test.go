@@ -30,9 +30,15 @@ func TestNoRequestWhileStorageTakesNoWrites(t *testing.T) {
 		if ev.count(tokensource.EventStorageFailed) == 0 {
 			t.Error("the observer was not told of the storage failure")
 		}
+		if err := src.Account("").Status().StorageErr; !errors.Is(err, errDisk) {
+			t.Errorf("the status has the storage's error %v", err)
+		}
 		storage.fail(nil, nil)
 		advance(40 * time.Second)
 		wantToken(t, src, "at2")
+		if err := src.Account("").Status().StorageErr; err != nil || ev.count(tokensource.EventStorageRecovered) != 1 {
+			t.Errorf("after the repair: the storage's error %v, recovered %d times", err, ev.count(tokensource.EventStorageRecovered))
+		}
 		wantCount(t, ep, 2)
 	})
 }

@@ -40,7 +40,8 @@ func (a *account) adopt(found *Record, lives bool) bool {
 			return false
 		}
 	}
-	a.rec, a.failed = found, nil
+	a.rec, a.failed, a.trouble = found, nil, nil
+	a.src.loginFailures.forget(a.name)
 	if found.Disconnected {
 		a.cur.Store(nil)
 	}

@@ -36,22 +36,23 @@ func Describe(st tokensource.Status, now time.Time) (text string, as Mood) {
 
 func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 	expires := span(st.Expiry.Sub(now))
+	connect := "connect again"
+	if !st.Interactive {
+		connect = "configure another refresh_token" // no person can log in
+	}
 	switch {
-	case st.State == tokensource.StateLoginRequired && st.Live && !st.Refused && !st.Expiry.IsZero() && st.RefreshAt.IsZero() && st.Expiry.After(now):
-		return "Expires in " + expires + ", log in again before.", Soon
+	case st.State == tokensource.StateLoginRequired && st.Live && st.Refused:
+		return "The token is refused, and cannot be renewed. " + sentence(connect), Bad
+	case st.State == tokensource.StateLoginRequired && st.Live && st.Err != nil && !st.Expiry.IsZero():
+		return "The login has ended: " + because(st) + ". The token serves for another " + expires + "; " + connect + " before.", Soon
+	case st.State == tokensource.StateLoginRequired && st.Live && st.Err != nil:
+		return "The login has ended: " + because(st) + ". The token serves until it is refused; " + connect + " before.", Soon
 	case st.State == tokensource.StateLoginRequired && st.Live:
-		return "The token is refused, and cannot be renewed. Connect again.", Bad
+		return "Expires in " + expires + ", log in again before.", Soon
 	case st.Disconnected, st.Generation == 0 && !st.Live && st.State != tokensource.StateExpired:
-		switch {
-		case st.Err == nil || st.Err.Class == tokensource.ClassLogin:
-		case st.Err.Class == tokensource.ClassOperator:
-			return sentence(st.Err.What()), Bad // whether it is connected is not known
-		default:
-			return "Not connected. " + sentence(st.Err.What()), Bad
-		}
-		return "Not connected.", None
+		return tokenless(st)
 	case st.State == tokensource.StateLoginRequired:
-		return "Connect again: " + because(st) + ".", Bad
+		return sentence(connect + ": " + because(st)), Bad
 	case st.State == tokensource.StateUncertain:
 		return "A renewal was sent and its answer was lost; it is tried again" + tryAgain(st, now) + ".", Soon
 	case !st.Live && st.Err != nil:
@@ -76,6 +77,25 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 		return text, Soon
 	}
 	return text, Good
+}
+
+// tokenless describes an account that has no record of a token.
+func tokenless(st tokensource.Status) (string, Mood) {
+	none := "Not connected."
+	if !st.Interactive {
+		none = "No token yet."
+	}
+	switch {
+	case st.Err == nil:
+		return none, None
+	case st.Err.LastLogin != nil:
+		return none + " The last login failed: " + st.Err.LastLogin.What() + ".", Bad
+	case st.Err.Class == tokensource.ClassLogin && st.Interactive:
+		return none, None
+	case st.Err.Class == tokensource.ClassOperator:
+		return sentence(st.Err.What()), Bad // whether it is connected is not known
+	}
+	return none + " " + sentence(st.Err.What()), Bad
 }
 
 // because returns the reason of the last failure, with the provider's code for it.

@@ -32,6 +32,48 @@ func TestWordsOfALoginThatIsNeededSoon(t *testing.T) {
 	}
 }
 
+// The words name the cause, and ask a person to log in only if a person can.
+func TestWordsOfFailures(t *testing.T) {
+	now := time.Now()
+	dead := &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the token endpoint answered", Status: 400, Code: "invalid_grant"}
+	none := &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the account is not connected yet"}
+	failed := *none
+	failed.LastLogin = &tokensource.Error{Class: tokensource.ClassOperator, Reason: "the token endpoint answered", Status: 401, Code: "invalid_client"}
+	down := &tokensource.Error{Class: tokensource.ClassWait, Reason: "the token endpoint refuses connections"}
+	broken := &tokensource.Error{Class: tokensource.ClassOperator, Reason: "there is no token endpoint at token_url"}
+	required, in20, never := tokensource.StateLoginRequired, now.Add(20*time.Minute), time.Time{}
+	for _, c := range []struct {
+		interactive bool
+		state       tokensource.State
+		generation  uint64
+		live        bool
+		expiry      time.Time
+		err         *tokensource.Error
+		want        string
+		as          connect.Mood
+	}{
+		{true, required, 1, true, in20, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves for another 20 min; connect again before.", connect.Soon},
+		{true, required, 1, true, never, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves until it is refused; connect again before.", connect.Soon},
+		{false, required, 1, true, in20, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves for another 20 min; configure another refresh_token before.", connect.Soon},
+		{true, required, 1, false, never, dead, "Connect again: the token endpoint answered 400 invalid_grant.", connect.Bad},
+		{false, required, 1, false, never, dead, "Configure another refresh_token: the token endpoint answered 400 invalid_grant.", connect.Bad},
+		{true, required, 0, false, never, none, "Not connected.", connect.None},
+		{true, required, 0, false, never, &failed, "Not connected. The last login failed: the token endpoint answered 401 invalid_client.", connect.Bad},
+		{true, tokensource.StateNone, 0, false, never, nil, "Not connected.", connect.None},
+		{false, tokensource.StateNone, 0, false, never, nil, "No token yet.", connect.None},
+		{false, tokensource.StateNone, 0, false, never, down, "No token yet. The token endpoint refuses connections.", connect.Bad},
+		{false, required, 0, false, never, dead, "No token yet. The token endpoint answered 400 invalid_grant.", connect.Bad},
+		{false, tokensource.StateNone, 0, false, never, broken, "There is no token endpoint at token_url.", connect.Bad},
+	} {
+		st := tokensource.Status{
+			Source: "a", Interactive: c.interactive, State: c.state, Generation: c.generation, Live: c.live, Expiry: c.expiry, Err: c.err,
+		}
+		if text, as := connect.Describe(st, now); text != c.want || as != c.as {
+			t.Errorf("got  %s %s\nwant %s %s", as, text, c.as, c.want)
+		}
+	}
+}
+
 // A name cannot look like another one, or move the cursor.
 func TestPrintable(t *testing.T) {
 	for name, want := range map[string]string{

@@ -33,9 +33,11 @@ type OpenAPI struct {
 type Way struct {
 	// Scheme is the name of the security scheme.
 	Scheme string
-	// Grant is client_credentials, authorization_code, static (a bearer token that is configured), or
+	// Grant is client_credentials, authorization_code, static (a token or API key that is configured), or
 	// empty if the metadata of Issuer says more.
-	Grant                  string
+	Grant string
+	// KeyIn is header or query, and KeyName the name of the field or parameter, of an API key.
+	KeyIn, KeyName         string
 	Issuer                 string
 	TokenURL, AuthorizeURL string
 	Scopes                 []string
@@ -60,8 +62,11 @@ type openAPI struct {
 }
 
 type scheme struct {
+	Ref    string          `json:"$ref" yaml:"$ref"`
 	Type   string          `json:"type" yaml:"type"`
 	Scheme string          `json:"scheme" yaml:"scheme"`
+	In     string          `json:"in" yaml:"in"`
+	Name   string          `json:"name" yaml:"name"`
 	OpenID string          `json:"openIdConnectUrl" yaml:"openIdConnectUrl"`
 	Flows  map[string]flow `json:"flows" yaml:"flows"`
 
@@ -101,7 +106,11 @@ func ReadOpenAPI(content []byte, base string) (*OpenAPI, error) {
 	}
 	var unused []string
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		ways, err := all[name].ways(name, firstOf(found.API, base))
+		s := all[name]
+		if target, local := strings.CutPrefix(s.Ref, "#/components/securitySchemes/"); local {
+			s = all[target]
+		}
+		ways, err := s.ways(name, firstOf(found.API, base))
 		if err != nil {
 			return nil, fmt.Errorf("security scheme %q: %w", name, err)
 		}
@@ -114,7 +123,7 @@ func ReadOpenAPI(content []byte, base string) (*OpenAPI, error) {
 		why := "it has no securitySchemes"
 		if len(unused) > 0 {
 			why = fmt.Sprintf("its security schemes (%q) are neither oauth2 with clientCredentials or "+
-				"authorizationCode, nor openIdConnect, nor http bearer",
+				"authorizationCode, nor openIdConnect, http bearer or apiKey",
 				unused)
 		}
 		return nil, errors.New("the document does not say how to get a token: " + why)
@@ -187,6 +196,10 @@ func (s scheme) ways(name, base string) (ways []Way, err error) {
 	case "http":
 		if strings.EqualFold(s.Scheme, "bearer") {
 			ways = append(ways, Way{Scheme: name, Grant: "static"})
+		}
+	case "apikey":
+		if s.In == "header" || s.In == "query" {
+			ways = append(ways, Way{Scheme: name, Grant: "static", KeyIn: s.In, KeyName: s.Name})
 		}
 	}
 	return ways, nil

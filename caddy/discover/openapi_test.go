@@ -36,7 +36,7 @@ func TestOpenAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.API != "https://api.example.com/v1" || len(got.Ways) != 4 {
+	if got.API != "https://api.example.com/v1" || len(got.Ways) != 5 {
 		t.Fatalf("%+v", got)
 	}
 	for i, want := range []discover.Way{
@@ -44,10 +44,11 @@ func TestOpenAPI(t *testing.T) {
 		{Scheme: "openid", Issuer: "https://login.example.com/realm"},
 		{Scheme: "person", Grant: "authorization_code", TokenURL: "https://api.example.com/token", AuthorizeURL: "https://login.example.com/authorize", Scopes: []string{"read", "write"}},
 		{Scheme: "given", Grant: "static"},
+		{Scheme: "key", Grant: "static", KeyIn: "header", KeyName: "X-Key"},
 	} {
 		way := got.Ways[i]
 		if way.Scheme != want.Scheme || way.Grant != want.Grant || way.TokenURL != want.TokenURL || way.AuthorizeURL != want.AuthorizeURL ||
-			way.Issuer != want.Issuer || strings.Join(way.Scopes, " ") != strings.Join(want.Scopes, " ") {
+			way.KeyIn != want.KeyIn || way.KeyName != want.KeyName || way.Issuer != want.Issuer || strings.Join(way.Scopes, " ") != strings.Join(want.Scopes, " ") {
 			t.Errorf("got %+v, want %+v", way, want)
 		}
 	}

@@ -25,6 +25,9 @@ type Plan struct {
 	// Scopes are requested. OptionalScopes says that they are all that there are.
 	Scopes         []string
 	OptionalScopes bool
+	// KeyIn is header or query, and KeyName the name of the field or parameter, of an API key. They
+	// are empty for a bearer token.
+	KeyIn, KeyName string
 	// Resource is the API's resource identifier (RFC 8707), or empty.
 	Resource string
 	// From says where all this was found.
@@ -94,6 +97,9 @@ func (p *Plan) Caddyfile() (string, error) {
 			return "", fmt.Errorf("%q: %w", value, ErrUnsafe)
 		}
 	}
+	if p.KeyName != "" && !isSafe(p.KeyName) {
+		return "", fmt.Errorf("%q: %w", p.KeyName, ErrUnsafe)
+	}
 	w := &writer{}
 	w.line(0, "# Fill in what the comments say, and start it with: caddy run")
 	for _, from := range p.From {
@@ -107,6 +113,12 @@ func (p *Plan) Caddyfile() (string, error) {
 	if p.Grant == "static" {
 		w.line(3, "# Make a token at the provider, and set this environment variable.")
 		w.line(3, "token {env."+p.variable("TOKEN")+"}")
+		switch p.KeyIn {
+		case "header":
+			w.line(3, "inject header "+p.KeyName+` ""`)
+		case "query":
+			w.line(3, "inject query "+p.KeyName)
+		}
 	} else {
 		p.client(w)
 	}

@@ -37,6 +37,8 @@ type Patient struct {
 	Variables map[string]string
 	// PerAccount says that each request chooses its account.
 	PerAccount bool
+	// Running is the running server's state of the account.
+	Running Running
 	// ConnectURL is where a person connects the account, or empty.
 	ConnectURL string
 }
@@ -109,10 +111,14 @@ const closeTimeout = 30 * time.Second
 func Examine(ctx context.Context, p Patient, o Options, report *Report) {
 	x := &exam{Patient: p, Options: o, report: report, recorder: newRecorder()}
 	x.hideLiterals(ctx)
+	x.runningServer()
 	secrets := x.secrets(ctx)
 	storage := x.storage(ctx)
 	reachable := x.provider(ctx)
 	account := x.token(ctx, secrets, storage, reachable)
+	if account != nil {
+		x.otherEnvironment()
+	}
 	x.clock()
 	x.upstreams()
 	x.probe(ctx, account)
@@ -142,11 +148,11 @@ func (x *exam) secrets(ctx context.Context) bool {
 		case s.Replaced:
 			x.warn("secrets", fmt.Sprintf("%s cannot be read: %s is %s; a stored refresh token does without "+
 				"it", s.Option, s.From, whyUnreadable(s.From, err)),
-				secretRemedy(s.From))
+				x.secretRemedy(s.From))
 		default:
 			readable = false
 			x.fail("secrets", fmt.Sprintf("%s cannot be read: %s is %s", s.Option, s.From, whyUnreadable(s.From, err)),
-				secretRemedy(s.From))
+				x.secretRemedy(s.From))
 		}
 	}
 	return readable
@@ -165,7 +171,11 @@ func whyUnreadable(configured string, err error) string {
 }
 
 // secretRemedy says how to give a placeholder a value.
-func secretRemedy(configured string) string {
+func (x *exam) secretRemedy(configured string) string {
+	if x.Running.Live {
+		return "the running server has a token, so only doctor lacks the value: run doctor as the user and with the " +
+			"environment of the server"
+	}
 	if name, ok := strings.CutPrefix(configured, "{env."); ok {
 		name = strings.TrimSuffix(name, "}")
 		return fmt.Sprintf("set the environment variable %s where Caddy is started: export %s=… in the shell, "+

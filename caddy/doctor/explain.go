@@ -34,7 +34,7 @@ func (x *exam) explain(ctx context.Context, err error) {
 	switch {
 	case failure.Status == 0:
 		x.unanswered(failure)
-	case slices.Contains([]string{"invalid_client", "incorrect_client_credentials"}, failure.Code),
+	case slices.Contains(clientCodes, failure.Code),
 		failure.Status == http.StatusUnauthorized:
 		x.refusedClient(ctx, answered+": it did not accept the client id, the client secret, or the way in "+
 			"which they are sent")
@@ -106,7 +106,7 @@ func (x *exam) refusedClient(ctx context.Context, text string) {
 	now := x.auth()
 	x.fail("client_authentication", fmt.Sprintf("%s (client_id %s, client_auth %s)", text, x.Config.ClientID, now),
 		"check client_id and client_secret"+x.authHint(now))
-	x.tryAuth(ctx, &now)
+	x.tryAuth(ctx, now)
 }
 
 // authHint says what is known of the ways of client authentication that the provider supports.
@@ -197,41 +197,63 @@ func (g probeGrant) Next(context.Context, *tokensource.Record) (tokensource.Requ
 	return tokensource.Request{Params: g.params, WithScope: g.params.Get("grant_type") == "client_credentials"}, nil
 }
 
-// tryAuth tries the other ways of client authentication, if it was asked to. now is the way that was
-// refused; nil tries the configured one first. No refresh token and no code of a person is sent.
-func (x *exam) tryAuth(ctx context.Context, now *tokensource.ClientAuth) {
+// client checks the client of an account that is not connected: the provider must refuse an invented
+// code, and not the client.
+func (x *exam) client(ctx context.Context) {
+	const step = "client_authentication"
+	switch {
+	case x.tokenURL == "" || x.Config.Grant.Traits().NoTokenURL:
+		return
+	case x.Config.LockOut.Code != "" && !x.TryAuth:
+		x.skip(step, "the client was not checked, because this provider locks a client out after several failures; "+
+			"--try-auth checks it")
+		return
+	}
+	result, failure := x.tryOne(ctx, x.auth())
+	switch {
+	case result == accepts:
+		// Some providers look at the code first.
+		x.skip(step, "the client "+x.how()+" seems right: of a request with an invented code, the provider refused only the code; "+
+			"the first login shows it for certain")
+	case result == lockedOut:
+		x.warn(step, "the client was not checked: the provider limits the attempts", "wait, and run doctor again")
+	case failure != nil && (failure.Status == http.StatusUnauthorized || slices.Contains(clientCodes, failure.Code)):
+		x.refusedClient(ctx, failure.What()+": it did not accept the client id, the client secret, or the way in "+
+			"which they are sent")
+	case failure != nil:
+		x.warn(step, "the client was not checked: to a request with an invented code, "+failure.What(),
+			cmp.Or(failure.Remedy(), "see the steps before"))
+	}
+}
+
+// clientCodes are the error codes of a refused client.
+var clientCodes = []string{"invalid_client", "incorrect_client_credentials"}
+
+// tryAuth tries the ways of client authentication beside now, which was refused, if it was asked to.
+// No refresh token and no code of a person is sent.
+func (x *exam) tryAuth(ctx context.Context, now tokensource.ClientAuth) {
 	if !x.TryAuth || x.tokenURL == "" || x.Config.Grant.Traits().NoTokenURL {
 		return
 	}
-	ways := []tokensource.ClientAuth{tokensource.ClientSecretBasic, tokensource.ClientSecretPost,
-		tokensource.ClientSecretBasicRaw, tokensource.ClientAuthNone}
-	configured := x.auth()
-	if now == nil {
-		ways = slices.Insert(slices.DeleteFunc(ways,
-			func(w tokensource.ClientAuth) bool { return w == configured }), 0, configured)
-	} else {
-		ways = slices.DeleteFunc(ways, func(w tokensource.ClientAuth) bool { return w == *now })
-	}
+	ways := slices.DeleteFunc([]tokensource.ClientAuth{tokensource.ClientSecretBasic, tokensource.ClientSecretPost,
+		tokensource.ClientSecretBasicRaw, tokensource.ClientAuthNone},
+		func(w tokensource.ClientAuth) bool { return w == now })
 	var tried []string
 	for _, way := range ways {
-		if way == tokensource.ClientSecretBasicRaw && way != configured && x.rawIsSame(ctx) {
+		if way == tokensource.ClientSecretBasicRaw && x.rawIsSame(ctx) {
 			continue // it sends the same as client_secret_basic
 		}
 		if way != tokensource.ClientAuthNone && len(x.Config.ClientSecrets) == 0 {
 			continue
 		}
-		result := x.tryOne(ctx, way)
+		result, _ := x.tryOne(ctx, way)
 		tried = append(tried, string(way))
 		switch result {
 		case accepts:
-			if way == configured {
-				x.ok("client_authentication", "the provider accepts the client "+x.how())
-				return
-			}
 			x.warn("try_auth", fmt.Sprintf("client_auth %s works", way), "change client_auth")
 			old := ""
 			if x.Config.ClientAuth != "" {
-				old = "client_auth " + string(configured)
+				old = "client_auth " + string(now)
 			}
 			x.change("client_auth", old, string(way))
 			return
@@ -256,7 +278,7 @@ const (
 
 // tryOne makes one token request with a way of client authentication. A token that it brings is
 // dropped.
-func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) verdict {
+func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) (verdict, *tokensource.Error) {
 	cfg := x.Config
 	cfg.Name, cfg.ClientAuth, cfg.Transport = "doctor", way, x.recorder.base
 	cfg.Storage, cfg.Observer, cfg.EncryptionKeys = nil, nil, nil
@@ -275,23 +297,23 @@ func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) verdict {
 	})
 	src, err := tokensource.New(cfg)
 	if err != nil {
-		return rejects
+		return rejects, nil
 	}
 	defer func() { _ = src.Close(ctx) }() // it keeps nothing
 	_, err = src.Token(ctx)
 	failure, ok := errors.AsType[*tokensource.Error](err)
 	switch {
 	case err == nil:
-		return accepts
-	case !ok || failure.Status == 0:
-		return rejects
+		return accepts, nil
+	case !ok:
+		return rejects, nil
 	case failure.Status == http.StatusTooManyRequests:
-		return lockedOut
+		return lockedOut, failure
 	case slices.Contains([]string{"invalid_grant", "unauthorized_client", "invalid_scope", "invalid_target",
 		"access_denied"}, failure.Code):
-		return accepts
+		return accepts, failure
 	}
-	return rejects
+	return rejects, failure
 }
 
 // rawIsSame reports whether form-encoding changes nothing in the client's id and secret.

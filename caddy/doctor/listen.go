@@ -16,6 +16,9 @@ type Listener struct {
 	Network, Address string
 	// Use is what it is for, such as "server srv0".
 	Use string
+	// Option is the global option that has the address, such as "admin localhost:2020". It is empty
+	// for the default address, and for a site.
+	Option string
 }
 
 // Listeners checks that the addresses of a configuration can be opened. running reports whether a
@@ -52,7 +55,7 @@ func Listeners(ctx context.Context, listeners []Listener, running func(Listener)
 			if !strings.HasPrefix(l.Use, "the admin API") {
 				report.Change(Change{In: "the site", Remove: "… :" + port + " {", Add: "… :<a free port> {"})
 			} else {
-				report.Change(Change{In: "the global options", Add: "admin localhost:<a free port>"})
+				report.Change(Change{In: "the global options", Remove: l.Option, Add: "admin localhost:<a free port>"})
 			}
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
 			add(Fail, fmt.Sprintf("%s, for %s, is not an address of this machine", at, l.Use),

@@ -92,7 +92,7 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 		}
 		x.fail("grant", x.who()+" is not connected", x.loginRemedy())
 		if reachable {
-			x.tryAuth(ctx, nil)
+			x.client(ctx)
 		}
 		return false
 	}

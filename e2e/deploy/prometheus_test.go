@@ -276,7 +276,8 @@ func testDashboard(t *testing.T, p *prometheus, proxy string) {
 // Rules and dashboard name metrics that exist, with the labels and the words that they have.
 func TestPrometheusNamesExist(t *testing.T) {
 	code := read(t, "caddy/metrics.go")
-	known := []string{"authinject_requests_total", "authinject_token_requests_total", "authinject_token_live", "authinject_token_expiry_timestamp_seconds"}
+	known := []string{"authinject_requests_total", "authinject_token_requests_total", "authinject_token_live", "authinject_token_expiry_timestamp_seconds",
+		"authinject_problem", "authinject_token_refused", "authinject_token_unsaved", "authinject_scopes_missing"}
 	for _, name := range known {
 		if !strings.Contains(code, strings.TrimPrefix(name, "authinject_")) {
 			t.Errorf("%s is not in caddy/metrics.go", name)

@@ -121,7 +121,7 @@ func TestOneTruth(t *testing.T) {
 		}
 	}
 	all["details"] = admin(t, proxy, "/authinject/sources/orders?details=1", http.StatusOK)
-	if !strings.Contains(all["details"], `"provider_said":"The secret [removed] is of no use here"`) {
+	if !strings.Contains(all["details"], `"provider_said":"The secret REDACTED is of no use here"`) {
 		t.Errorf("details: %s", all["details"])
 	}
 	all["all details"] = admin(t, proxy, "/authinject/sources?details=1", http.StatusOK)

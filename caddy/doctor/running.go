@@ -1,0 +1,62 @@
+package doctor
+
+import (
+	"cmp"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// Running is what the running server says about the account.
+type Running struct {
+	// Unasked says why nothing is known. It is empty if the server answered.
+	Unasked string
+	// At names the server.
+	At string
+	// Words describe the account. Class, Error and Remedy are those of its problem; Class is empty if
+	// there is none.
+	Words         string
+	Class         tokensource.Class
+	Error, Remedy string
+	// Live is true if the server has a token, and Unsaved if the storage does not hold it.
+	Live, Unsaved bool
+	// StorageError is the storage's own error.
+	StorageError string
+	// RefusedDestination says why a request was refused not long ago.
+	RefusedDestination string
+}
+
+// runningServer reports what the running server says. Its token can be another one than doctor's: it
+// has its own environment, and may run an older configuration.
+func (x *exam) runningServer() {
+	const step = "server"
+	r := x.Running
+	if r.Unasked != "" {
+		x.skip(step, "not asked: "+r.Unasked)
+		return
+	}
+	if r.Unsaved {
+		x.warn(step, "the running server ("+r.At+") has a token that is not stored",
+			"do not restart or reload the server before its storage works again: "+cmp.Or(r.StorageError, "see the step storage"))
+	} else if r.StorageError != "" {
+		x.warn(step, "the storage of the running server ("+r.At+") fails: "+r.StorageError, storageRemedy)
+	}
+	if r.RefusedDestination != "" {
+		x.fail(step, "the running server ("+r.At+"): "+r.RefusedDestination, "see the step destinations")
+	}
+	switch r.Class {
+	case "":
+		x.ok(step, "the running server ("+r.At+"): "+r.Words)
+	case tokensource.ClassWait:
+		x.warn(step, "the running server ("+r.At+"): "+r.Words, r.Remedy)
+	default:
+		x.fail(step, "the running server ("+r.At+"): "+r.Words, r.Remedy)
+	}
+}
+
+// otherEnvironment reports a server without a token, although doctor has one.
+func (x *exam) otherEnvironment() {
+	if r := x.Running; r.Unasked == "" && !r.Live && r.Class != tokensource.ClassLogin {
+		x.warn("server", "doctor has a token, and the running server ("+r.At+") has none",
+			"if it does not get one soon, it runs with another environment or an older configuration: reload or restart it")
+	}
+}

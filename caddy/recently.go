@@ -1,0 +1,50 @@
+package caddy
+
+import (
+	"maps"
+	"sync"
+	"time"
+)
+
+const (
+	// newsEvery is how often the same thing is logged, however often it happens.
+	newsEvery = time.Minute
+	// maxNews limits how many things of one kind are logged in that time, because clients can cause
+	// new ones.
+	maxNews = 64
+)
+
+// recently knows what was logged in the last minute. The zero value is ready to use.
+type recently struct {
+	mu     sync.Mutex
+	logged map[string]map[string]time.Time // by kind and thing
+}
+
+// isNews reports whether that has not been logged for a minute.
+func (r *recently) isNews(kind, what string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.logged == nil {
+		r.logged = make(map[string]map[string]time.Time)
+	}
+	logged := r.logged[kind]
+	if logged == nil {
+		logged = make(map[string]time.Time)
+		r.logged[kind] = logged
+	}
+	maps.DeleteFunc(logged, func(_ string, at time.Time) bool { return now.Sub(at) >= newsEvery })
+	if _, known := logged[what]; known || len(logged) >= maxNews {
+		return false
+	}
+	logged[what] = now
+	return true
+}
+
+// forget makes that news again. It reports whether it was logged since the last call.
+func (r *recently) forget(kind, what string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, known := r.logged[kind][what]
+	delete(r.logged[kind], what)
+	return known
+}

@@ -1,0 +1,309 @@
+package terminal
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
+)
+
+// broken is a set-up that cannot work.
+type broken struct {
+	// options are those of the source. TOKEN, AUTHORIZE and ISSUER stand for the provider's URLs.
+	options []string
+	global  []string
+	env     []harness.Option
+	// provider and upstream return the URL of another token endpoint or API.
+	provider, upstream func(t *testing.T) string
+	// before acts once the server runs.
+	before func(s *brokenScene)
+	// cause and remedy are what the client, the log, the admin API and status say. doctor is what
+	// doctor says of the cause, if it has other words.
+	cause, remedy, doctor string
+	// passed says that the client gets the upstream's own answer.
+	passed bool
+	exit   int // of status
+}
+
+// brokenScene is a running server with such a set-up.
+type brokenScene struct {
+	t     *testing.T
+	proxy *harness.Proxy
+	op    *harness.Provider
+}
+
+var csrfField = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
+
+// login connects the account on the page, as far as that goes.
+func (s *brokenScene) login() {
+	s.t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	browser := &http.Client{
+		Jar: jar, Timeout: rig.Patience,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	page := s.proxy.URL + "/connect"
+	s.op.AllowRedirect(page + "/callback")
+	_, body, err := rig.Read(browser.Get(page))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	csrf := csrfField.FindStringSubmatch(body)
+	if csrf == nil {
+		s.t.Fatalf("the page has no form: %s", body)
+	}
+	form := url.Values{"csrf": {csrf[1]}, "source": {"orders"}}
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, page+"/start", strings.NewReader(form.Encode()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Origin", s.proxy.URL)
+	res, _, err := rig.Read(browser.Do(req))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	to := res.Header.Get("Location")
+	if !strings.HasPrefix(to, s.op.Issuer) {
+		return // the login could not begin; the page says why
+	}
+	if _, _, err := rig.Read(browser.Get(s.op.Login(s.t, to).String())); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func web(more ...string) []string {
+	return append([]string{"grant authorization_code", "client_id web", "client_secret {env.WEB_SECRET}"}, more...)
+}
+
+func service(more ...string) []string {
+	return append([]string{"grant client_credentials", "client_id " + harness.ServiceClient, "client_secret {env.SERVICE_SECRET}", "token_url TOKEN"}, more...)
+}
+
+var brokenSetups = map[string]broken{
+	"wrong secret": {
+		options: service(), env: []harness.Option{harness.Env("SERVICE_SECRET", "canary-wrong-7d1")},
+		cause: "invalid_client", remedy: "check client_id, client_secret and client_auth (now client_secret_basic)",
+		doctor: "check client_id and client_secret", exit: exitOperator,
+	},
+	"wrong secret before the first login": {
+		options: web("authorize_url AUTHORIZE", "token_url TOKEN", "scopes openid"), env: []harness.Option{harness.Env("WEB_SECRET", "canary-wrong-7d1")},
+		before: (*brokenScene).login,
+		cause:  "invalid_client", remedy: "check client_id, client_secret and client_auth (now client_secret_basic)",
+		doctor: "The last login failed: the token endpoint answered", exit: exitLogin,
+	},
+	"wrong issuer before the first login": {
+		options: web("issuer ISSUER/elsewhere"), before: (*brokenScene).login,
+		cause: "the issuer's metadata is not at its well-known addresses", remedy: "check issuer",
+		doctor: "the metadata of the issuer cannot be used", exit: exitLogin,
+	},
+	"wrong client_auth": {
+		options: service("client_auth client_secret_post"), provider: refusing(http.StatusUnauthorized, "invalid_client"),
+		cause: "invalid_client", remedy: "client_auth (now client_secret_post)", doctor: "--try-auth tries the other ways", exit: exitOperator,
+	},
+	// A provider's times count by its own clock, so the token works.
+	"clock off": {
+		options: service(), provider: slowClock,
+		doctor: "ahead of the provider's; tokens may seem expired, or not yet valid", passed: true,
+	},
+	"refused refresh token": {
+		options: []string{"refresh_token {env.REFRESH}", "client_id web", "client_secret {env.WEB_SECRET}", "token_url TOKEN"},
+		env:     []harness.Option{harness.Env("REFRESH", "canary-refused-refresh-token")},
+		cause:   "invalid_grant", remedy: "configure another refresh_token", doctor: "the refresh token was revoked, has ended, or was used by another program", exit: exitLogin,
+	},
+	"revoked login": {
+		options: web("authorize_url AUTHORIZE", "token_url TOKEN", "scopes openid offline_access"),
+		before: func(s *brokenScene) {
+			s.login()
+			s.op.SetFault(func(http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Type", "application/json")
+					w.WriteHeader(http.StatusBadRequest)
+					fmt.Fprint(w, `{"error":"invalid_grant"}`)
+				})
+			})
+			_, _, _ = s.proxy.Admin(http.MethodPost, "/authinject/sources/orders/refresh", "", nil)
+		},
+		cause: "invalid_grant", remedy: "connect", doctor: "was refused", passed: true, exit: exitLogin,
+	},
+	"provider down": {
+		options: service(), provider: func(t *testing.T) string { return "http://" + rig.FreeAddr(t) },
+		cause: "the token endpoint refuses connections", remedy: "check host and port (127.0.0.1:", doctor: "refuses connections: nothing listens there", exit: exitWait,
+	},
+	"unknown name": {
+		options: service(), provider: func(*testing.T) string { return "https://no-such-host.invalid/token" },
+		cause: "the token endpoint's name could not be resolved", remedy: "check the host no-such-host.invalid in token_url", doctor: "no-such-host.invalid, the host of the token endpoint,", exit: exitWait,
+	},
+	"unknown authority": {
+		options: service(), provider: ownAuthority,
+		cause: "certificate is not trusted", remedy: "trust the authority", doctor: "tls: ", exit: exitOperator,
+	},
+	"storage below a file": {
+		options: []string{"refresh_token {env.REFRESH}", "client_id web", "client_secret {env.WEB_SECRET}", "token_url TOKEN"},
+		env:     []harness.Option{harness.Env("REFRESH", "canary-some-refresh-token"), harness.File("plain", "x")},
+		global:  []string{"storage file_system {$DIR}/plain/sub"},
+		cause:   "storage", remedy: "check that the storage is there, ", doctor: "a part of its path is a file, not a directory", exit: 1,
+	},
+	"wrong destination": {
+		options: service("destinations https://api.example.com"),
+		cause:   "it is not among the destinations", remedy: "the option destinations lists what is allowed", doctor: "destinations https://api.example.com http://127.0.0.1:", exit: exitOperator,
+	},
+	"refused scope": {
+		options: service("scopes canary_scope"), provider: refusing(http.StatusBadRequest, "invalid_scope"),
+		cause: "400 invalid_scope", remedy: "check scopes (now canary_scope)", doctor: "the provider does not grant the scopes canary_scope", exit: exitOperator,
+	},
+	"refused static token": {
+		options: []string{"token {env.TOKEN}"}, env: []harness.Option{harness.Env("TOKEN", "canary-static-token-8841")},
+		upstream: func(t *testing.T) string { return upstream(t, http.StatusUnauthorized) },
+		cause:    "pstream refuses the token, and there is no other", remedy: "write a new token into token",
+		doctor: "An upstream refuses the token", passed: true, exit: exitOperator,
+	},
+}
+
+// The exit statuses of status.
+const (
+	exitLogin    = 1
+	exitOperator = 2
+	exitWait     = 3
+)
+
+// slowClock is a token endpoint whose clock is two hours behind.
+func slowClock(t *testing.T) string {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		then := time.Now().Add(-2 * time.Hour)
+		w.Header().Set("Date", then.UTC().Format(http.TimeFormat))
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"access_token":"t","token_type":"Bearer","expires_on":"%d"}`, then.Add(time.Hour).Unix())
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+// ownAuthority is a token endpoint whose certificate no machine trusts.
+func ownAuthority(t *testing.T) string {
+	return harness.CA(t).Server(t, http.NotFoundHandler(), "127.0.0.1").URL
+}
+
+// refusing is a token endpoint that answers with an error code.
+func refusing(status int, code string) func(t *testing.T) string {
+	return func(t *testing.T) string { return tokens(t, status, `{"error":"`+code+`"}`).URL }
+}
+
+// Set-ups that cannot work: the client, the log, the admin API, the command status and the command
+// doctor name the same cause and the remedy.
+func TestBrokenSetups(t *testing.T) {
+	for name, c := range brokenSetups {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &brokenScene{t: t, op: harness.OP(t)}
+			token := s.op.TokenURL
+			if c.provider != nil {
+				token = c.provider(t)
+			}
+			api := upstream(t, http.StatusOK)
+			if c.upstream != nil {
+				api = c.upstream(t)
+			}
+			at := strings.NewReplacer("env.TOKEN", "env.TOKEN", "TOKEN", token, "AUTHORIZE", s.op.AuthorizeURL, "ISSUER", s.op.Issuer)
+			options := make([]string, len(c.options))
+			for i, o := range c.options {
+				options[i] = at.Replace(o)
+			}
+			config := rig.Caddyfile{}.Global(c.global...).Source("orders", options...).
+				Site("http://{$ADDR}", "bind 127.0.0.1", "authinject_connect /connect*", "authinject orders "+api)
+			if !strings.Contains(options[0], "authorization_code") {
+				config = rig.Caddyfile{}.Global(c.global...).Source("orders", options...).
+					Site("http://{$ADDR}", "bind 127.0.0.1", "authinject orders "+api)
+			}
+			env := append([]harness.Option{harness.Env("SERVICE_SECRET", harness.ServiceSecret), harness.Env("WEB_SECRET", harness.WebSecret)}, c.env...)
+			s.proxy = harness.Start(t, config.String(), env...)
+			if c.before != nil {
+				c.before(s)
+			}
+			_, client := s.proxy.Get("/x")
+			_, state, err := s.proxy.Admin(http.MethodGet, "/authinject/sources", "", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := map[string]string{"the client": "", "the log": "", "the admin API": unquoted(string(state)), "status": s.run(c.exit, "status")}
+			for _, line := range s.proxy.Logs() {
+				if strings.Contains(line, `"logger":"authinject"`) && !strings.Contains(line, `"level":"info"`) {
+					said["the log"] += unquoted(line)
+				}
+			}
+			if said["the client"] = unquoted(client); c.passed {
+				delete(said, "the client")
+			}
+			if c.cause == "" {
+				said = nil
+			}
+			for where, got := range said {
+				for _, want := range []string{c.cause, c.remedy} {
+					if !strings.Contains(strings.ToLower(got), strings.ToLower(want)) {
+						t.Errorf("%s does not say %q:\n%s", where, want, got)
+					}
+				}
+			}
+			if got := s.run(1, "doctor"); !strings.Contains(got, c.doctor) || !strings.Contains(got, "->") {
+				t.Errorf("doctor does not say %q:\n%s", c.doctor, got)
+			}
+		})
+	}
+}
+
+// unquoted returns a text in JSON with its quotes as a person reads them.
+func unquoted(text string) string { return strings.ReplaceAll(text, `\"`, `"`) }
+
+// run runs a command beside the server, and checks its exit status.
+func (s *brokenScene) run(exit int, command string) string {
+	s.t.Helper()
+	term := s.proxy.Terminal(nil, "authinject", command)
+	if got := term.Wait(); got != exit {
+		s.t.Errorf("%s ends with status %d, want %d:\n%s", command, got, exit, term.Text())
+	}
+	return term.Text()
+}
+
+// A configuration that cannot be loaded: Caddy and doctor name the same line and remedy.
+func TestBrokenConfigurations(t *testing.T) {
+	taken := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(taken.Close)
+	for name, c := range map[string]struct {
+		option, site  string
+		cause, remedy string
+		loads         bool // only opening the listeners fails
+	}{
+		"option typo":      {"token_uri https://login.example.com/token", "http://{$ADDR}", "token_uri", "token_url", false},
+		"missing variable": {"token_url https://login.example.com/token\nscopes {env.NO_SUCH_SCOPES}", "http://{$ADDR}", "NO_SUCH_SCOPES", "set the environment variable NO_SUCH_SCOPES", false},
+		"port taken":       {"token_url https://login.example.com/token", "http://" + taken.Listener.Addr().String(), "is taken by", "stop that process, or choose another port", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config := rig.Caddyfile{}.Source("orders", "grant client_credentials", "client_id x", "client_secret {env.CLIENT_SECRET}", c.option).
+				Site(c.site, "bind 127.0.0.1", "authinject orders https://api.example.com").String()
+			secret := harness.Env("CLIENT_SECRET", canary)
+			if !c.loads {
+				got := harness.Validate(t, config, secret)
+				if got.Code == 0 || !strings.Contains(got.Stderr, c.cause) {
+					t.Errorf("caddy validate: code %d: %s", got.Code, got.Stderr)
+				}
+			}
+			got := harness.Command(t, []string{"authinject", "doctor"}, harness.File("Caddyfile", config), secret)
+			if got.Code != 1 || !strings.Contains(got.Stdout, c.cause) || !strings.Contains(got.Stdout, c.remedy) {
+				t.Errorf("doctor: code %d, want %q and %q: %s", got.Code, c.cause, c.remedy, got.Stdout)
+			}
+			rig.MustNotHold(t, "doctor", got.Stdout+got.Stderr, canary)
+		})
+	}
+}
