@@ -30,8 +30,9 @@ type run struct {
 	sinks map[string]*strings.Builder
 }
 
-// allowed has the sinks that may hold credentials: a browser gets the state and its own cookies.
-var allowed = map[string][]string{"pages": {"state", "cookie", "csrf token"}}
+// allowed has the sinks that may hold credentials: a browser gets the state, the reference to a pushed
+// request, and its own cookies.
+var allowed = map[string][]string{"pages": {"state", "cookie", "csrf token", "request uri"}}
 
 // write adds text to a sink.
 func (r *run) write(sink string, text ...string) {
@@ -77,10 +78,13 @@ func (r *run) config() string {
 	source("login", token("/token"), login, authorize, "revoke_url "+r.auth.URL+"/revoke/hostile")
 	source("pin", token("/token"), login, authorize, "redirect_url manual")
 	source("terminal", token("/token"), login, authorize)
+	source("bound", token("/token"), client, "dpop")
+	source("pushed", token("/token"), login, authorize, "dpop", "par_url "+r.auth.URL+"/par")
 	source("slow", token("/slow"), login, authorize)
 	for _, mode := range modes {
 		source("c-"+mode, token("/hostile/"+mode), client, "client_auth client_secret_post")
 		source("r-"+mode, token("/hostile/"+mode), "refresh_token {env.SEED}")
+		source("d-"+mode, token("/hostile/"+mode), client, "dpop")
 		source("l-"+mode, token("/hostile/"+mode), login, authorize, "client_auth client_secret_post")
 	}
 	return config.
@@ -97,7 +101,7 @@ const site = "http://{$ADDR}"
 var modes = slices.Sorted(maps.Keys(hostile))
 
 // sources are the sources that get a token without a login.
-var sources = []string{"header", "query", "post", "url", "json", "seeded", "custom", "issued", "static"}
+var sources = []string{"bound", "header", "query", "post", "url", "json", "seeded", "custom", "issued", "static"}
 
 // start runs the proxy on a home.
 func (r *run) start(binary, home, config string) {
@@ -232,11 +236,12 @@ func (r *run) requests() {
 		res, err = r.proxy.Client().Do(req)
 		r.answer("answers", res, err)
 	}
+	r.get("bound", "/proof")
 	r.get("astray", "/ok")
 	r.get("dead", "/ok")
 	var group sync.WaitGroup
 	for _, mode := range modes {
-		for _, kind := range []string{"c-", "r-"} {
+		for _, kind := range []string{"c-", "d-", "r-"} {
 			group.Go(func() {
 				res, err := r.proxy.Client().Get(r.proxy.URL + "/" + kind + mode + "/ok")
 				if err != nil {
@@ -310,10 +315,15 @@ func (r *run) logins() {
 		callback("code", code, "state", state) // once more
 	}
 	callback("error", "access_denied", "state", begin("login"))
+	press("start", "pushed", nil)
+	r.world.mu.Lock()
+	state := r.pushed
+	r.world.mu.Unlock()
+	callback("code", r.make("code"), "state", state)
 	begin("pin")
 	press("finish", "pin", url.Values{"code": {r.make("pin")}})
 	callback("access_token", r.make("access token"), "token_type", "bearer", "expires_in", "3600", "state", begin("implicit"))
-	state := begin("implicit")
+	state = begin("implicit")
 	follow("/connect/callback")
 	res, err := browser.PostForm(r.proxy.URL+"/connect/callback", url.Values{"access_token": {r.make("access token")}, "token_type": {"bearer"}, "expires_in": {"3600"}, "state": {state}})
 	r.answer("pages", res, err)
@@ -322,7 +332,7 @@ func (r *run) logins() {
 		r.hangUp(browser, "access_token", begin("implicit"))
 	}
 	follow("/connect")
-	for _, source := range []string{"login", "pin", "implicit"} {
+	for _, source := range []string{"login", "pin", "implicit", "pushed"} {
 		for _, path := range []string{"/ok", "/redirect", "/links", "/trouble", "/revoked", "/ok"} {
 			r.get(source, path)
 		}

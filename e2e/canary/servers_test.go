@@ -32,6 +32,7 @@ type world struct {
 	arrived map[string]int  // kind of credential -> requests at the API that carried it
 	strayed strings.Builder // what came to outside
 	spans   strings.Builder
+	pushed  string // the state of the last pushed authorization request
 	echoes  int
 }
 
@@ -57,13 +58,24 @@ func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 	if id, secret, ok := req.BasicAuth(); ok {
 		w.add("basic", base64.StdEncoding.EncodeToString([]byte(id+":"+secret)))
 	}
+	w.add("dpop proof", req.Header.Get("DPoP"))
+	tokenType := "Bearer"
+	if req.Header.Get("DPoP") != "" {
+		tokenType = "DPoP"
+	}
 	access, refresh := w.make("access token"), w.make("refresh token")
 	res.Header().Set("Content-Type", "application/json")
 	switch path, mode, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/"); path {
 	case ".well-known":
 		fmt.Fprintf(res, `{"issuer":%q,"token_endpoint":%q}`, w.auth.URL, w.auth.URL+"/token")
 	case "token":
-		fmt.Fprintf(res, `{"access_token":%q,"refresh_token":%q,"token_type":"Bearer","expires_in":3600,"scope":"read"}`, access, refresh)
+		fmt.Fprintf(res, `{"access_token":%q,"refresh_token":%q,"token_type":%q,"expires_in":3600,"scope":"read"}`, access, refresh, tokenType)
+	case "par":
+		w.mu.Lock()
+		w.pushed = w.add("state", form.Get("state"))
+		w.mu.Unlock()
+		res.WriteHeader(http.StatusCreated)
+		fmt.Fprintf(res, `{"request_uri":%q,"expires_in":60}`, "urn:"+w.make("request uri"))
 	case "slow":
 		w.reached <- struct{}{}
 		<-w.hungUp
@@ -74,7 +86,7 @@ func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 		}
 	case "hostile":
 		echo := strings.NewReplacer(`"`, "", `\`, "", "\n", "").Replace(string(body) + " " + form.Get("client_secret") + " " + form.Get("refresh_token") + " " + form.Get("code") + " " +
-			req.Header.Get("Authorization") + " " + access + " " + refresh)
+			req.Header.Get("Authorization") + " " + req.Header.Get("DPoP") + " " + access + " " + refresh)
 		w.mu.Lock()
 		w.echoes++
 		w.mu.Unlock()
@@ -138,7 +150,8 @@ var hostile = map[string]func(res http.ResponseWriter, req *http.Request, echo, 
 
 // serveAPI is the API that the tokens are for. The path selects the answer.
 func (w *world) serveAPI(res http.ResponseWriter, req *http.Request) {
-	token := strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")
+	token := strings.TrimPrefix(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "), "DPoP ")
+	w.add("dpop proof", req.Header.Get("DPoP"))
 	if token == "" {
 		token = req.URL.Query().Get("_bearer_token")
 	}
@@ -157,6 +170,12 @@ func (w *world) serveAPI(res http.ResponseWriter, req *http.Request) {
 		w.refused[token] = true
 		w.mu.Unlock()
 		res.WriteHeader(http.StatusUnauthorized)
+	case req.URL.Path == "/proof":
+		proof := req.Header.Get("DPoP")
+		res.Header().Set("WWW-Authenticate", `DPoP error="invalid_dpop_proof", error_description="`+proof+`"`)
+		res.Header().Set("Location", "/?"+proof)
+		res.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(res, proof)
 	case req.URL.Path == "/redirect":
 		http.Redirect(res, req, w.outside.URL+"/next?"+req.URL.RawQuery, http.StatusFound)
 	case req.URL.Path == "/links":
