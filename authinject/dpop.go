@@ -87,6 +87,15 @@ func (x *exchange) checkProof(res *http.Response, err error, c *credential, targ
 	return nil, refused
 }
 
+// failProof answers for a proof that was refused.
+func (x *exchange) failProof(refused *tokensource.Error) (*http.Response, error) {
+	res, err := x.fail(refused)
+	if res != nil {
+		x.result.Outcome = OutcomeRefused
+	}
+	return res, err
+}
+
 // proofTarget returns the URL of a request as the upstream sees it: the scheme of the connection,
 // the field Host, and the path that is sent.
 func (x *exchange) proofTarget(out *http.Request) *url.URL {

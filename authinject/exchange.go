@@ -223,13 +223,10 @@ func (x *exchange) settle() {
 // pass passes on what Base returned.
 func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Outcome) (*http.Response, error) {
 	x.result.Outcome = outcome
-	if refused := (*tokensource.Error)(nil); c != nil && errors.As(err, &refused) { // see sendProved
-		if res, err = x.fail(refused); res != nil {
-			x.result.Outcome = OutcomeRefused
-		}
-		return res, err
-	}
 	if err != nil {
+		if refused := (*tokensource.Error)(nil); x.t.Injection.dpop && errors.As(err, &refused) {
+			return x.failProof(refused)
+		}
 		x.result.Outcome = OutcomeUpstreamError
 		if c != nil {
 			err = scrubError(err, c.token.AccessToken())
