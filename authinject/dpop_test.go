@@ -243,9 +243,9 @@ func TestNonceInAnAnswer(t *testing.T) {
 // Refused proofs are the operator's to mend: the client is not asked to authenticate, and the token is
 // not at fault.
 func TestProofRefused(t *testing.T) {
-	challenge := func(error string, more http.Header) func(*http.Request) *http.Response {
+	challenge := func(code string, more http.Header) func(*http.Request) *http.Response {
 		return func(req *http.Request) *http.Response {
-			h := http.Header{"Www-Authenticate": {"DPoP error=\"" + error + "\""}}
+			h := http.Header{"Www-Authenticate": {"DPoP error=\"" + code + "\""}}
 			for name, values := range more {
 				h[name] = values
 			}

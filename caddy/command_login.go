@@ -134,7 +134,7 @@ func (l *terminalLogin) run(ctx context.Context, vars []string) error {
 // request ends soon, so the listener asks for it when the person comes. If the browser cannot reach
 // the listener, the person presses Enter for a link, as often as needed.
 func (l *terminalLogin) show(ctx context.Context, login *tokensource.Login, listens bool) (string, error) {
-	address, hint := "", ""
+	var address, hint string
 	if listens && l.Tokens.Pushes(ctx, login.Variables) {
 		l.renews, address = true, connect.TerminalLink(login)
 		hint = "If the browser runs on another machine, press Enter for an address that it can open.\n\n"

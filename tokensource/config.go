@@ -207,7 +207,7 @@ func (cfg *Config) checkRequests() error {
 		return errors.New("authorize_url is needed, or issuer")
 	case cfg.PAR && cfg.PARURL == "" && cfg.Issuer == "":
 		return errors.New("par needs the address of the provider's endpoint: par_url, or issuer")
-	case (cfg.PAR || cfg.PARURL != "") && !(interactive && tokenRequests):
+	case (cfg.PAR || cfg.PARURL != "") && (!interactive || !tokenRequests):
 		return errors.New("par is for a login that ends with a token request; remove par and par_url")
 	}
 	if err := cfg.checkEndpoints(); err != nil {

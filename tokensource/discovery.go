@@ -147,6 +147,9 @@ func (w *wire) endpoint(ctx context.Context, option, configured string, variable
 		return "", failure
 	}
 	m, failure := w.metadata(ctx, issuer)
+	if failure == nil {
+		failure = w.cfg.dpopOffered(m)
+	}
 	if failure != nil {
 		return "", failure
 	}

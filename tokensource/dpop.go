@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -60,6 +61,15 @@ func (cfg *Config) checkDPoP() error {
 		}
 	}
 	return nil
+}
+
+// dpopOffered returns the failure of a source whose issuer says that it takes no proofs with the
+// configured algorithm.
+func (cfg *Config) dpopOffered(m *metadata) *Error {
+	if cfg.DPoP == "" || len(m.dpopAlgs) == 0 || slices.Contains(m.dpopAlgs, cfg.DPoP) {
+		return nil
+	}
+	return &Error{Class: ClassOperator, Reason: "the issuer takes DPoP proofs, but none with " + cfg.DPoP}
 }
 
 // proofKey is the key of an account, ready for use.

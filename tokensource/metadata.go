@@ -29,6 +29,9 @@ type metadata struct {
 	// requiresPAR is true if the server takes only pushed authorization requests (RFC 9126 section
 	// 5).
 	requiresPAR bool
+	// dpopAlgs are the algorithms of DPoP proofs that the server takes (RFC 9449 section 5.1); empty:
+	// it does not say.
+	dpopAlgs []string
 }
 
 // metadataMembers names the metadata member that holds the endpoint of each option.
@@ -173,5 +176,6 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 	}
 	_ = json.Unmarshal(members["authorization_response_iss_parameter_supported"], &m.alwaysIss) // absent: false
 	_ = json.Unmarshal(members["require_pushed_authorization_requests"], &m.requiresPAR)        // likewise
+	_ = json.Unmarshal(members["dpop_signing_alg_values_supported"], &m.dpopAlgs)               // likewise
 	return m, nil
 }

@@ -75,6 +75,12 @@ var remedies = []Remedy{
 		match: byReason("not bound to the account's key"),
 	},
 	{
+		Problem: "dpop_alg", Text: "the issuer takes DPoP proofs, but none with ES256", Class: ClassOperator,
+		Cause: "The issuer's metadata lists the algorithms of proofs (dpop_signing_alg_values_supported), and ES256 is not among them.",
+		Do:    "allow ES256 at the provider, or remove dpop",
+		match: byReason("the issuer takes DPoP proofs, but none with"),
+	},
+	{
 		Problem: "invalid_redirect_uri", Text: "the token endpoint answered 400 invalid_redirect_uri", Class: ClassOperator,
 		Cause: "The redirect URL is not the one that is registered at the provider.",
 		Do:    "register the redirect_url at the provider, the same to the letter",

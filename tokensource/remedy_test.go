@@ -125,7 +125,14 @@ var provoked = map[string]func(t *testing.T) error{
 	"invalid_request_uri":       denied("invalid_request_uri"),
 	"invalid_dpop_proof":        asked(refused(400, "invalid_dpop_proof"), withDPoP),
 	"use_dpop_nonce":            asked(refused(400, "use_dpop_nonce"), withDPoP),
-	"not_bound":                 asked(granted(1, time.Hour), withDPoP),
+	"dpop_alg": func(t *testing.T) error {
+		body := `{"issuer":"https://login.example.com","token_endpoint":"` + tokenURL + `","dpop_signing_alg_values_supported":["RS256"]}`
+		_, err := newSource(t, published{200, body}, withDPoP, func(cfg *tokensource.Config) {
+			cfg.TokenURL, cfg.Issuer = "", "https://login.example.com"
+		}).Token(t.Context())
+		return err
+	},
+	"not_bound": asked(granted(1, time.Hour), withDPoP),
 	"request_uri": func(t *testing.T) error {
 		src := newSource(t, &endpoint{}, pushing)
 		_, err := src.LoginLink(t.Context(), begin(t, src, inBrowser))
