@@ -48,7 +48,9 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 	base := x.recorder.base.(*http.Transport).Clone()
 	base.Proxy = nil // as the proxy's transport; the destination was checked for this host
 	base.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	var result authinject.Result
 	transport := &authinject.Transport{
+		OnResult: func(r authinject.Result) { result = r },
 		Base: base, SourceName: x.Config.Name, Injection: x.Injection, Destinations: x.Destinations,
 		Source: func(*http.Request) (authinject.TokenSource, error) { return account, nil },
 		// The answer is reported as it is: a rejected token leads to no token request.
@@ -61,6 +63,10 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 		return
 	}
 	defer resp.Body.Close()
+	if result.Class != "" { // the answer was made here
+		x.fail("upstream", result.Detail, "see the text; with dpop, compare the clocks and the address that the upstream sees")
+		return
+	}
 	answer := fmt.Sprintf("%s answered %d to a request with the token", origin(target), resp.StatusCode)
 	switch status := resp.StatusCode; {
 	case status == http.StatusUnauthorized:
