@@ -139,7 +139,7 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 	}
 	src.encryptionKeys = a.EncryptionKeys
 	a.warnOf(ctx, name, src)
-	user := &sourceUser{grant: src.grant, storage: withOccupancy(src.storage), observe: a.observer()}
+	user := &sourceUser{grant: src.grant, storage: withOccupancy(src.storage), observe: a.observer(), transport: src.transport}
 	pooled, err := acquire(name, src, user)
 	if err != nil {
 		return err // it names the source

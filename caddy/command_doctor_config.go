@@ -83,6 +83,9 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 		Injection: src.injection, Configured: src.Destinations, Secrets: src.doctorSecrets(),
 		PerAccount: a.around.perAccount[name],
 	}
+	if src.transport != nil {
+		p.TLS, p.Proxy = src.transport.tls(), src.transport.http.Transport.Proxy
+	}
 	if src.perAccount != nil {
 		if st, err := pooled.source.Stored(ctx, account); err == nil { // the examination of the token reports the error
 			p.Variables = st.Variables
@@ -129,6 +132,12 @@ func (s *Source) doctorSecrets() (list []doctor.Secret) {
 	}
 	for _, secret := range s.ClientSecrets {
 		add("client_secret", secret, false)
+	}
+	if s.ClientJWT != nil && s.ClientJWT.Key != "" {
+		add("key", s.ClientJWT.Key, false)
+	}
+	if s.ClientAssertion != "" {
+		add("client_assertion", s.ClientAssertion, false)
 	}
 	secrets := secretOptions(s.grant)
 	for _, option := range slices.Sorted(maps.Keys(secrets)) {

@@ -20,6 +20,8 @@ type endpoint struct {
 	url          string
 	// key proves the requests (RFC 9449). It is nil without DPoP.
 	key *proofKey
+	// audience is who a client assertion is for.
+	audience string
 	// tokenURL is the token endpoint of the same account. Lock-outs are known by it.
 	tokenURL string
 }
@@ -30,6 +32,8 @@ type endpointAnswer struct {
 	header  http.Header
 	members map[string]json.RawMessage // nil if the body is no object
 	code    string                     // the OAuth error code, or empty
+	// assertion is the client assertion of the request, or empty.
+	assertion string
 }
 
 // isSuccess reports whether the status is 2xx.
@@ -46,7 +50,10 @@ func (w *wire) askEach(ctx context.Context, to endpoint, form url.Values, read f
 		return withNonce(func() *Error {
 			ans, failed := w.ask(ctx, to, form, secret)
 			if failed == nil {
-				failed = read(ans)
+				if failed = read(ans); failed != nil {
+					date, _ := http.ParseTime(ans.header.Get("Date")) // zero if it is missing
+					failed = w.assertionFailure(failed, ans.assertion, date)
+				}
 				w.proofAnswered(failed, to.key, to.url, ans.header)
 			}
 			if failed == nil {
@@ -61,16 +68,19 @@ func (w *wire) askEach(ctx context.Context, to endpoint, form url.Values, read f
 // ask sends one request to an endpoint.
 func (w *wire) ask(ctx context.Context, to endpoint, form url.Values, secret Secret) (*endpointAnswer, *Error) {
 	form = maps.Clone(form)
-	basic := false
-	switch w.cfg.ClientAuth {
-	case ClientSecretBasic, ClientSecretBasicRaw:
-		basic = true
-	case ClientSecretPost, ClientSecretQuery:
-		form.Set("client_id", w.cfg.ClientID)
-		form.Set("client_secret", secret.Reveal())
-	default:
+	basic := w.cfg.ClientAuth.IsBasic()
+	if !basic {
 		form.Set("client_id", w.cfg.ClientID)
 	}
+	switch w.cfg.ClientAuth {
+	case ClientSecretPost, ClientSecretQuery:
+		form.Set("client_secret", secret.Reveal())
+	}
+	assertion, err := w.clientAssertion(ctx, to.audience, secret)
+	if err != nil {
+		return nil, &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
+	}
+	maps.Copy(form, assertion)
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url, strings.NewReader(form.Encode()))
@@ -101,5 +111,5 @@ func (w *wire) ask(ctx context.Context, to endpoint, form url.Values, secret Sec
 		w.leaveAlone(to.tokenURL, failure)
 		return nil, failure
 	}
-	return &endpointAnswer{status: resp.StatusCode, header: resp.Header, members: members, code: call.errorCode(members)}, nil
+	return &endpointAnswer{status: resp.StatusCode, header: resp.Header, members: members, code: call.errorCode(members), assertion: assertion.Get("client_assertion")}, nil
 }

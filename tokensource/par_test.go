@@ -232,3 +232,33 @@ func TestReferenceIsNotStored(t *testing.T) {
 		t.Errorf("the link of another process is %s", again)
 	}
 }
+
+// A pushed request and a token request prove the client in the same way. A request that is sent once
+// more because of a nonce has a new assertion, because a server takes each once.
+func TestAssertionsOfPushedAndProvedRequests(t *testing.T) {
+	ep := provenRotation(t, time.Hour)
+	ep.script = func(n int, form url.Values) reply {
+		switch {
+		case n%2 == 1:
+			return withHeader(refused(400, "use_dpop_nonce"), "Dpop-Nonce", fmt.Sprint("n", n))
+		case form.Has("response_type"):
+			return pushed(n)
+		}
+		return asBound(rotated(n, time.Hour))
+	}
+	src := newSource(t, ep, pushing, withDPoP, signing(testKey(0)))
+	l := begin(t, src, inBrowser)
+	linkOf(t, src, l)
+	if err := finish(t, src, l, "code=c"); err != nil {
+		t.Fatal(err)
+	}
+	ids := make(map[any]bool)
+	for i, c := range ep.all() {
+		_, claims := claimsOf(t, c.form.Get("client_assertion"))
+		if claims["sub"] != "orders-client" || c.form.Get("client_assertion_type") == "" || ids[claims["jti"]] {
+			t.Errorf("request %d to %s has the assertion %v", i+1, c.url, claims)
+		}
+		ids[claims["jti"]] = true
+	}
+	ep.wantKeys(4, 1)
+}

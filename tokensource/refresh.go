@@ -241,7 +241,7 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*T
 		return nil, err
 	}
 	began := a.src.cfg.Clock.Elapsed()
-	ans, failure := a.src.wire.post(ctx, tokenURL, req)
+	ans, failure := a.src.wire.post(ctx, tokenURL, rec.Variables, req)
 	a.noteRetryAfter(ctx, tokenURL, failure)
 	if ans != nil && ans.HasLifetime {
 		ans.Lifetime -= min(a.src.cfg.Clock.Elapsed()-began, ans.Lifetime/2)

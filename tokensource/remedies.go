@@ -5,6 +5,23 @@ package tokensource
 var remedies = []Remedy{
 	// Refusals of a token endpoint. The status may be another one.
 	{
+		Problem: "client_assertion_expired", Text: assertionExpired, Class: ClassOperator,
+		Cause: "The JWT that proves the client had ended when it was sent, and the provider refused it. Whatever writes the file of client_assertion no longer renews it.",
+		Do: "renew the JWT that client_assertion names: see that the program that writes the file runs, and that the source names the file that it writes" +
+			"[; this machine's clock is {skew} the provider's: correct it]",
+		More:  "The file is read again for every request. A projected token of Kubernetes is renewed only if the volume is mounted without `subPath`.",
+		match: byReason(assertionExpired),
+	},
+	{
+		Problem: "client_assertion_refused", Text: assertionRefused, Class: ClassOperator,
+		Cause: "The provider does not accept the JWT that proves the client: its key, its audience, its algorithm or its time.",
+		Do: "check client_id, and that the provider has the public key with this kid; try audience with the issuer or the token URL, as the provider wants it" +
+			"[; this machine's clock is {skew} the provider's: correct it]",
+		More: "For `client_assertion`, check issuer, subject and audience of the JWT against what the provider trusts. " +
+			"`caddy authinject doctor` compares the clocks and shows what the provider says.",
+		match: byReason(assertionRefused),
+	},
+	{
 		Problem: "invalid_client", Text: "the token endpoint answered 401 invalid_client", Class: ClassOperator,
 		Cause: "The provider does not accept the client: its id, its secret, or the way in which they are sent.",
 		Do:    "check client_id, client_secret and client_auth[ (now {client_auth})]",
@@ -195,12 +212,20 @@ var remedies = []Remedy{
 	{
 		Problem: "unknown_authority", Text: "the token endpoint's certificate is not trusted", Class: ClassOperator,
 		Cause: "The certificate was issued by an authority that this machine does not know: a private one, or one of a proxy that reads TLS.",
-		Do: "trust the authority[ {ca}] that issued it: add its certificate to the system's store, " +
-			"or on Linux name a PEM file in the environment variable SSL_CERT_FILE, and start the server again",
-		More: "`SSL_CERT_FILE` replaces the system's file of authorities, so the file must hold those that other sources need, too. " +
+		Do: "trust the authority[ {ca}] that issued it: give the source a token_transport http with tls_trust_pool file /path/to/ca.pem, " +
+			"or add its certificate to the system's store and start the server again",
+		More: "`token_transport` is for one source; [providers.md](providers.md) has an example. " +
+			"On Linux, the environment variable `SSL_CERT_FILE` names a PEM file for the whole process. `SSL_CERT_FILE` replaces the system's file of authorities, so the file must hold those that other sources need, too. " +
 			"`SSL_CERT_DIR` names a directory. Both are read once, at the first TLS connection. " +
 			"On macOS and Windows, add the authority to the system's store.",
 		match: byReason("certificate is not trusted"),
+	},
+	{
+		Problem: "client_certificate", Text: "the token endpoint refused the client certificate", Class: ClassOperator,
+		Cause: "The server wants a client certificate, and got none or one that it does not accept.",
+		Do:    "give token_transport http the certificate that the provider knows, with tls_client_auth; check that it has not expired",
+		More:  "The files are read when the configuration is loaded: after a new certificate, run `caddy reload --force`.",
+		match: byReason("refused the client certificate"),
 	},
 	{
 		Problem: "other_host", Text: "the token endpoint's certificate is for another host", Class: ClassOperator,
@@ -245,6 +270,18 @@ var remedies = []Remedy{
 		Cause: "The placeholder of the client secret has no value.",
 		Do:    "check the variable or file that client_secret names, and that this process may read it",
 		match: byReason("reading client_secret"),
+	},
+	{
+		Problem: "client_key", Text: "client_auth private_key_jwt: ", Class: ClassOperator,
+		Cause: "The key or certificate that signs the client's assertion cannot be read, or does not fit alg. With client_secret_jwt, the secret is too short for alg.",
+		Do:    "check the variable or file that the option names, that this process may read it, and alg",
+		match: byReason("client_auth private_key_jwt: ", "client_auth client_secret_jwt: "),
+	},
+	{
+		Problem: "client_assertion", Text: "reading client_assertion", Class: ClassOperator,
+		Cause: "The JWT that proves the client cannot be read, or the file holds no JWT.",
+		Do:    "check the variable or file that client_assertion names, and that this process may read it",
+		match: byReason("reading client_assertion"),
 	},
 	{
 		Problem: "token_expired", Text: "the configured token has expired", Class: ClassOperator,

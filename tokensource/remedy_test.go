@@ -168,6 +168,12 @@ var provoked = map[string]func(t *testing.T) error{
 	"client_secret": config(func(cfg *tokensource.Config) {
 		cfg.ClientSecrets = []tokensource.Value{tokensource.Literal("")}
 	}),
+	"client_assertion_refused": asked(refused(401, "invalid_client"), signing(testKey(0))),
+	"client_assertion_expired": asked(refused(401, "invalid_client"), asserting(expiredAssertion)),
+	"client_key":               asked(refused(401, "invalid_client"), signing("no key")),
+	"client_assertion":         asked(refused(401, "invalid_client"), asserting("no JWT")),
+	// A real server may close the connection before its alert is read; see TestRefusedCertificate.
+	"client_certificate": failingWith(&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}),
 	"token_expired": config(func(cfg *tokensource.Config) {
 		cfg.Grant = tokensource.Static{Token: tokensource.Literal("t"), Expires: time.Unix(1, 0)}
 	}),

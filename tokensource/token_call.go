@@ -45,6 +45,8 @@ type tokenCall struct {
 	unusable *TokenResponse
 	// said is the provider's text in a refusal.
 	said Secret
+	// date is the provider's time of the response, or zero.
+	date time.Time
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -93,8 +95,11 @@ func (call *tokenCall) shape(req *http.Request) (*http.Request, error) {
 			form.Del(name)
 		}
 	}
-	if call.cfg.ClientAuth == ClientSecretBasicRaw {
+	switch call.cfg.ClientAuth {
+	case ClientSecretBasicRaw:
 		req.SetBasicAuth(call.cfg.ClientID, call.secret.Reveal())
+	case ClientSecretBasicUser:
+		req.SetBasicAuth(call.secret.Reveal(), "")
 	}
 	var payload []byte
 	switch call.cfg.BodyFormat {
@@ -171,7 +176,7 @@ func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error
 	}
 	now := call.now()
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		now = date
+		now, call.date = date, date
 	}
 	members, err := parseMembers(body)
 	if failure := call.lockOut(resp, members); failure != nil {
@@ -253,7 +258,7 @@ func hasError(members map[string]json.RawMessage) bool {
 }
 
 // publicParams are the parameters of a token request that hold no secret.
-var publicParams = []string{"grant_type", "client_id", "redirect_uri", "scope", "audience", "resource", "token_type_hint"}
+var publicParams = []string{"grant_type", "client_id", "redirect_uri", "scope", "audience", "resource", "token_type_hint", "client_assertion_type"}
 
 // errorCode returns the OAuth error code among members, or "". It accepts only a text that looks
 // like an error code: lower-case words and underscores, as in all registered codes. Any other text
@@ -293,6 +298,21 @@ func isCertificateError(err error) bool {
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	return errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &invalid)
+}
+
+// certificateAlerts are the alerts by which a server refuses a client certificate or its lack (RFC
+// 8446 section 6.2), in the words of crypto/tls, which has no type for them.
+var certificateAlerts = []string{
+	"bad certificate", "unsupported certificate", "revoked certificate", "expired certificate", "unknown certificate",
+	"unknown certificate authority", "access denied", "certificate required",
+}
+
+// refusesCertificate reports whether the server broke the TLS handshake off because of the client's
+// certificate. In TLS 1.3 that arrives after the request was written. The server has not read the
+// request, because its side of the handshake was not complete.
+func refusesCertificate(err error) bool {
+	_, alert, ok := strings.Cut(err.Error(), "remote error: tls: ")
+	return ok && slices.Contains(certificateAlerts, alert)
 }
 
 func parseUint(s string) (uint64, bool) {

@@ -159,7 +159,7 @@ func (x *exam) how() string {
 }
 
 func (x *exam) auth() tokensource.ClientAuth {
-	return x.Config.ClientAuth.OrDefault(len(x.Config.ClientSecrets) > 0)
+	return x.Config.AuthMethod()
 }
 
 // staticToken reports on a token that stands in the configuration.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/zitadel/oidc/v3/example/server/exampleop"
 )
 
@@ -119,6 +120,13 @@ func OP(t testing.TB, opts ...OPOption) *Provider {
 // seconds.
 func (p *Provider) SetLifetime(d time.Duration) {
 	p.storage.lifetime.Store(int64(d.Truncate(time.Second)))
+}
+
+// RequireKey makes WebClient prove itself with a JWT from now on, which the public key verifies.
+func (p *Provider) RequireKey(keyID string, public any) {
+	p.storage.web.mu.Lock()
+	defer p.storage.web.mu.Unlock()
+	p.storage.web.key = &jose.JSONWebKey{Key: public, KeyID: keyID, Use: "sig"}
 }
 
 // SetFault puts a middleware in front of the token endpoint: to delay an

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/zitadel/oidc/v3/example/server/exampleop"
 	"github.com/zitadel/oidc/v3/example/server/storage"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -48,6 +49,16 @@ func (s *opStorage) GetClientByClientID(ctx context.Context, id string) (op.Clie
 		return s.web, nil
 	}
 	return s.Storage.GetClientByClientID(ctx, id)
+}
+
+// GetKeyByIDAndClientID implements op.Storage.
+func (s *opStorage) GetKeyByIDAndClientID(_ context.Context, keyID, clientID string) (*jose.JSONWebKey, error) {
+	s.web.mu.Lock()
+	defer s.web.mu.Unlock()
+	if key := s.web.key; key != nil && clientID == WebClient && keyID == key.KeyID {
+		return key, nil
+	}
+	return nil, errors.New("no such key")
 }
 
 // ClientCredentials implements op.ClientCredentialsStorage.
@@ -102,6 +113,17 @@ type webClient struct {
 	*storage.Client
 	mu        sync.Mutex
 	redirects []string
+	key       *jose.JSONWebKey // nil: the client has a secret
+}
+
+// AuthMethod implements op.Client.
+func (c *webClient) AuthMethod() oidc.AuthMethod {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.key != nil {
+		return oidc.AuthMethodPrivateKeyJWT
+	}
+	return c.Client.AuthMethod()
 }
 
 // RedirectURIs implements op.Client.

@@ -54,7 +54,23 @@ var environment = []harness.Option{
 	harness.Env("TINYPLUS_CLIENT_ID", "c"),
 	harness.Env("SHARED_STORAGE", "storage"),
 	harness.Env("AUTHINJECT_KEY", "0123456789abcdef0123456789abcdef"),
+	harness.File("corp-ca.pem", testFile("ca.pem")),
+	harness.File("client.pem", testFile("cert.pem")),
+	harness.File("client-key.pem", testFile("key.pem")),
 	harness.Env("AUTHINJECT_OLD_KEY", "fedcba9876543210fedcba9876543210"),
+}
+
+// testFile returns a certificate or key of the tests in caddy.
+func testFile(name string) string {
+	root, err := harness.Root()
+	if err != nil {
+		panic(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "caddy", "testdata", "tls", name))
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
 }
 
 func read(t *testing.T, path ...string) string {

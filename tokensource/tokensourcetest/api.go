@@ -2,6 +2,7 @@ package tokensourcetest
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -36,6 +37,9 @@ const (
 	// nonce that the API wants.
 	Unproved Verdict = "unproved"
 	NoNonce  Verdict = "no nonce"
+	// Unbound means that the token is bound to a client certificate that the connection did not
+	// present (RFC 8705 section 3).
+	Unbound Verdict = "unbound"
 	// Refused means that [Server.RefuseAll] is on.
 	Refused Verdict = "refused"
 )
@@ -59,6 +63,8 @@ type APIRequest struct {
 	// Deployment is the deployment to which the request was sent, if the [Provider] has
 	// deployments.
 	Deployment string
+
+	certificate *x509.Certificate
 }
 
 // Caller describes the caller of a request, for handlers behind [Server.Protect].
@@ -113,7 +119,7 @@ func (s *Server) Protect(next http.Handler) http.Handler {
 		req := &APIRequest{
 			Owner: s.cfg.Owner(r), Method: r.Method, Host: r.Host, Path: r.URL.Path,
 			RawQuery: r.URL.RawQuery, Header: r.Header.Clone(), Credentials: s.findCredentials(r),
-			Deployment: s.emulation.deployment(r),
+			Deployment: s.emulation.deployment(r), certificate: certificateOf(r),
 		}
 		var thumbprint string
 		var proofErr error
@@ -201,6 +207,8 @@ func (s *Server) verdict(req *APIRequest, token *accessToken) Verdict {
 		return Revoked
 	case !token.live(req.Time):
 		return Expired
+	case token.certificate != nil && !token.certificate.Equal(req.certificate):
+		return Unbound
 	}
 	return Accepted
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -40,7 +41,8 @@ type PushRequest struct {
 func (s *Server) servePush(w http.ResponseWriter, r *http.Request) {
 	var in input
 	in.params, in.err = readParams(r)
-	in.presented, in.authErr = findClientAuth(r.Header, in.body, in.query)
+	in.certificate = certificateOf(r)
+	in.presented, in.authErr = findClientAuth(r.Header, in.body, in.query, in.certificate)
 	thumbprint, proofErr := s.proved(r)
 	s.mu.Lock()
 	rec := PushRequest{Time: s.cfg.Now(), Auth: in.presented.method, Params: in.all(), Header: r.Header.Clone(), Outcome: "ok"}
@@ -89,7 +91,7 @@ func (s *Server) push(r *http.Request, in input, rec *PushRequest) *oauthError {
 	}
 	kept := url.Values{}
 	for name, values := range params {
-		if name != "client_secret" {
+		if name != "client_secret" && !strings.HasPrefix(name, "client_assertion") {
 			kept[name] = values
 		}
 	}
