@@ -51,7 +51,7 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 	var result authinject.Result
 	transport := &authinject.Transport{
 		OnResult: func(r authinject.Result) { result = r },
-		Base: base, SourceName: x.Config.Name, Injection: x.Injection, Destinations: x.Destinations,
+		Base:     base, SourceName: x.Config.Name, Injection: x.Injection, Destinations: x.Destinations,
 		Source: func(*http.Request) (authinject.TokenSource, error) { return account, nil },
 		// The answer is reported as it is: a rejected token leads to no token request.
 		RetryStatuses: []int{},
