@@ -29,6 +29,8 @@ func init() { caddy.RegisterModule(adminAPI{}) }
 //	POST   /authinject/sources/<name>[/<account>]/sync      reads the storage now, after a login or logout elsewhere
 //	DELETE /authinject/sources/<name>[/<account>]     disconnects an account
 //
+// The member login of an account holds the code of a login on another device, while that is under way.
+//
 // Without the name of an account, the request is about the unnamed account. With ?details=1, the
 // answers to GET and refresh have the member provider_said: what the provider says of the last failure,
 // without anything that was sent.
@@ -176,6 +178,13 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 		return answerJSON(w, http.StatusOK, st)
 	}
 	found, err := lookup(r.Context(), pooled.source, account)
+	if err != nil && r.Method == http.MethodGet {
+		// The account may be about to be connected for the first time.
+		st := tokensource.Status{Source: name, Account: account, State: tokensource.StateNone}
+		if first := newAccountStatus(st, cfg.grantName).pending(r.Context(), pooled.source); first.Login != nil {
+			return answerJSON(w, http.StatusOK, first)
+		}
+	}
 	if err != nil {
 		return problemAt(http.StatusNotFound, err.Error())
 	}
@@ -202,7 +211,7 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 		status = http.StatusBadGateway
 	}
 	st := found.Status()
-	return answerJSON(w, status, a.accountStatus(st, cfg.grantName).detailed(st, wantsDetails(r)))
+	return answerJSON(w, status, a.accountStatus(st, cfg.grantName).detailed(st, wantsDetails(r)).pending(r.Context(), pooled.source))
 }
 
 // wantsDetails reports whether the request asks for what the provider says.
@@ -223,7 +232,7 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sour
 	}
 	st := sourceStatus{Source: name, Grant: cfg.grantName, Accounts: []accountStatus{}}
 	if unnamed := pooled.source.Account("").Status(); !a.routes.perAccount[name] || unnamed.Generation > 0 {
-		st.Accounts = append(st.Accounts, a.accountStatus(unnamed, cfg.grantName).detailed(unnamed, details))
+		st.Accounts = append(st.Accounts, a.accountStatus(unnamed, cfg.grantName).detailed(unnamed, details).pending(ctx, pooled.source))
 	}
 	names, err := pooled.source.Accounts(ctx)
 	if err != nil {
@@ -238,7 +247,7 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sour
 		if known, loaded := pooled.source.Loaded(account); loaded {
 			stored = known.Status()
 		}
-		st.Accounts = append(st.Accounts, a.accountStatus(stored, cfg.grantName).detailed(stored, details))
+		st.Accounts = append(st.Accounts, a.accountStatus(stored, cfg.grantName).detailed(stored, details).pending(ctx, pooled.source))
 	}
 	return st, nil
 }

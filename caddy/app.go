@@ -159,6 +159,7 @@ func (a *App) Start() error {
 		if !a.routes.perAccount[name] {
 			pooled.source.Warm()
 		}
+		pooled.source.ResumeLogins()
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
 		if !a.Sources[name].RequireTokenAtStart {

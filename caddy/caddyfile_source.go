@@ -28,6 +28,7 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	        issuer           <url>
 //	        token_url        <url>
 //	        authorize_url    <url>
+//	        device_url       <url>
 //	        authorize_param  <name> <value>
 //	        par
 //	        par_url          <url>
@@ -151,11 +152,11 @@ func (p *sourceParser) chooseGrant() error {
 	}
 	for _, o := range p.own {
 		switch {
-		case o.grant == p.grant:
+		case slices.Contains(o.grants(), p.grant):
 		case o.implies:
 			return fmt.Errorf("two grants: %s, and %s by the option %s; remove one", p.grant, o.grant, o.name)
 		default:
-			return fmt.Errorf("%s is for grant %s alone", o.name, o.grant)
+			return fmt.Errorf("%s is for grant %s alone", o.name, strings.Join(o.grants(), " and "))
 		}
 	}
 	if p.grant == "" {
@@ -209,15 +210,19 @@ func (p *sourceParser) parseGrant(d *caddyfile.Dispenser, _ option) error {
 
 // grantOption reads an option of a grant that is given as an option of the source.
 func (p *sourceParser) grantOption(d *caddyfile.Dispenser, o option) error {
-	grant, err := p.grantNamed(o.grant)
-	if err != nil {
-		return d.WrapErr(err)
-	}
-	if err := grant.(optioned).options().read(grant, d, "source "+p.name+": "); err != nil {
-		return err
-	}
-	if o.secret {
-		warnLiteral(d, p.name, o.name, secretOptions(grant)[o.name])
+	start := *d
+	for _, name := range o.grants() { // which one it is may be said only later
+		*d = start
+		grant, err := p.grantNamed(name)
+		if err != nil {
+			return d.WrapErr(err)
+		}
+		if err := grant.(optioned).options().read(grant, d, "source "+p.name+": "); err != nil {
+			return err
+		}
+		if o.secret {
+			warnLiteral(d, p.name, o.name, secretOptions(grant)[o.name])
+		}
 	}
 	p.own = append(p.own, o)
 	return nil

@@ -45,7 +45,8 @@ func loginCommand() *cobra.Command {
 		Short: "Connects an account at a provider",
 		Long: `Opens the provider's page in a browser, or prints its address, and waits for the answer:
 on the redirect URL, if that is on this machine; from the page of a running server; or as a code
-that you type. Over SSH, paste the address at which the browser ends.
+that you type. Over SSH, paste the address at which the browser ends. With the grant device_code, it
+prints a code that you type into the provider's page on any device.
 
 Without a name, it is the only source that has a login.`,
 		Args: cobra.MaximumNArgs(1),
@@ -56,6 +57,9 @@ Without a name, it is the only source that has a login.`,
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			if source.Tokens.OnDevice() && !cmd.Flags().Changed("timeout") {
+				timeout = 24 * time.Hour // the code ends before
+			}
 			ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("no answer came in time; nothing was changed"))
 			defer cancel()
 			l := &terminalLogin{
@@ -70,7 +74,7 @@ Without a name, it is the only source that has a login.`,
 	config.accountFlag(cmd)
 	cmd.Flags().StringArrayVar(&vars, "var", nil, "A variable of the account, as `name=value`, such as deployment=acme; may be repeated")
 	cmd.Flags().BoolVar(&quiet, "no-browser", false, "Only print the address to open")
-	cmd.Flags().DurationVar(&timeout, "timeout", tokensource.LoginLifetime, "How long to wait for the answer")
+	cmd.Flags().DurationVar(&timeout, "timeout", tokensource.LoginLifetime, "How long to wait for the answer; a code for another device says itself when it ends")
 	return cmd
 }
 
@@ -95,9 +99,12 @@ func (l *terminalLogin) run(ctx context.Context, vars []string) error {
 	if err != nil {
 		return err
 	}
-	redirect, listener, err := l.redirect(ctx)
-	if err != nil {
-		return err
+	var redirect string
+	var listener net.Listener
+	if !l.Tokens.OnDevice() {
+		if redirect, listener, err = l.redirect(ctx); err != nil {
+			return err
+		}
 	}
 	if listener != nil {
 		defer listener.Close()
@@ -108,12 +115,20 @@ func (l *terminalLogin) run(ctx context.Context, vars []string) error {
 	if err != nil {
 		return err
 	}
-	link, err := l.show(ctx, login, listener != nil)
+	var link string
+	if login.Device != nil {
+		link = login.URL.Reveal()
+		l.showCode(login)
+	} else {
+		link, err = l.show(ctx, login, listener != nil)
+	}
 	if err == nil && l.openBrowser {
 		openBrowser(link)
 	}
 	switch {
 	case err != nil:
+	case login.Device != nil:
+		err = l.onDevice(ctx, login)
 	case login.Typed():
 		err = l.manual(ctx, login)
 	default:
@@ -228,6 +243,31 @@ func (l *terminalLogin) redirect(ctx context.Context) (string, net.Listener, err
 	// If the address is taken, the running server listens there and finishes the login.
 	listener, _ := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
 	return redirect, listener, nil
+}
+
+// showCode prints the code of a login on another device.
+func (l *terminalLogin) showCode(login *tokensource.Login) {
+	d := login.Device
+	fmt.Fprintf(l.out, "To connect %s, open this address in a browser on any device:\n\n  %s\n\nType this code there, and allow access:\n\n  %s\n\n",
+		connect.AccountName(l.Name, l.account), d.VerificationURI, d.UserCode.Reveal())
+	if !d.VerificationURIComplete.IsZero() {
+		fmt.Fprintf(l.out, "This address has the code in it:\n\n  %s\n\n", d.VerificationURIComplete.Reveal())
+	}
+	fmt.Fprintf(l.out, "The code ends in %s. Waiting until access is allowed.\n", connect.Span(time.Until(d.Ends)))
+}
+
+// onDevice waits until the person has allowed access on another device.
+func (l *terminalLogin) onDevice(ctx context.Context, login *tokensource.Login) error {
+	err := l.Tokens.AwaitLogin(ctx, login)
+	switch {
+	case ctx.Err() != nil:
+		return ended(ctx)
+	case errors.Is(err, tokensource.ErrNoLogin):
+		return errors.New("a newer login of this account replaced this one, or it was cancelled; nothing was changed")
+	case err != nil:
+		fmt.Fprintln(l.out, connect.DeviceFailed(err))
+	}
+	return err
 }
 
 // manual takes the code or PIN that the provider shows.

@@ -311,7 +311,7 @@ func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) 
 		if st.State == tokensource.StateNone && pooled.source.Interactive() {
 			st.State = tokensource.StateLoginRequired
 		}
-		list = append(list, newAccountStatus(st, grant))
+		list = append(list, newAccountStatus(st, grant).pending(ctx, pooled.source))
 	}
 	if failed != nil && len(list) == 0 {
 		st := tokensource.Status{Source: name, State: tokensource.StateNone}
@@ -362,6 +362,10 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 			todo = append(todo, connect.AccountName(st.Source, st.Account)+": the storage says: "+connect.Printable(st.StorageError))
 		}
 		todo = append(todo, st.Warnings...)
+		if l := st.Login; l != nil {
+			todo = append(todo, fmt.Sprintf("%s: open %s and type %s within %s", connect.AccountName(st.Source, st.Account),
+				l.VerificationURI, l.UserCode, connect.Span(time.Until(l.Ends))))
+		}
 		if refused := st.Source + ": " + st.RefusedDestination; st.RefusedDestination != "" && !slices.Contains(todo, refused) {
 			todo = append(todo, refused)
 		}

@@ -22,8 +22,8 @@ type option struct {
 	url    bool   // it is a URL of the provider, which may hold the provider's variables
 	takes  need   // what a grant must do to take it; empty: every grant takes it
 
-	// grant is the name of the grant that has this option. implies says that the option chooses
-	// that grant. The grant reads the option.
+	// grant is the name of the grant that has this option, or several names. implies says that the
+	// option chooses that grant. The grant reads the option.
 	grant   string
 	implies bool
 
@@ -52,9 +52,12 @@ var sourceOptions = options{
 	{name: "token_url", args: "<url>", url: true, takes: tokenRequests,
 		field: "TokenURL", parse: checkedText(tokensource.CheckEndpoint),
 		help: "Address of the token endpoint: https, or http on loopback"},
-	{name: "authorize_url", args: "<url>", url: true, takes: person,
+	{name: "authorize_url", args: "<url>", url: true, takes: redirect,
 		field: "AuthorizeURL", parse: checkedText(tokensource.CheckEndpoint),
 		help: "Address where a person logs in"},
+	{name: "device_url", args: "<url>", url: true, takes: device,
+		field: "DeviceURL", parse: checkedText(tokensource.CheckEndpoint),
+		help: "Address where a code for another device is requested"},
 	{name: "authorize_param", args: "<name> <value>", repeat: true, takes: person,
 		field: "AuthorizeParams", parse: param("prompt consent"),
 		help: "Further parameter of the login's address, such as 'prompt consent'"},
@@ -67,11 +70,11 @@ var sourceOptions = options{
 	{name: "revoke_url", args: "<url>", url: true, takes: person,
 		field: "RevokeURL", parse: checkedText(tokensource.CheckEndpoint),
 		help: "Address where tokens are revoked when an account is disconnected"},
-	{name: "redirect_url", args: "<url>|manual", takes: person,
+	{name: "redirect_url", args: "<url>|manual", takes: redirect,
 		field: "RedirectURL", parse: checkedText(checkRedirect),
 		help: "Address to which the provider sends the person back, as registered there; manual if it shows a code", standard: "/connect/callback of this proxy"},
-	{name: "pkce", args: "S256|none", grant: "authorization_code", parse: ofSource((*sourceParser).grantOption),
-		help: "Proof key of a login; none for a provider that refuses it", standard: "S256"},
+	{name: "pkce", args: "S256|none", grant: "authorization_code device_code", parse: ofSource((*sourceParser).grantOption),
+		help: "Proof key of a login; none for a provider that refuses it", standard: "S256; none for device_code"},
 	{name: "client_id", args: "<id>", takes: requests, field: "ClientID", parse: into(oneText),
 		help: "Client id, as the provider shows it"},
 	{name: "client_secret", args: "<secret...>", secret: true, takes: tokenRequests,
@@ -116,7 +119,7 @@ var sourceOptions = options{
 	{name: "destinations", args: "<destination...>", repeat: true,
 		field: "Destinations", parse: listed(checkDestination),
 		help: "Upstreams that may get the token", standard: "the one of --to"},
-	{name: "token_transport", args: "http { ... }", takes: requests, field: "TokenTransportRaw", parse: into(tokenTransportOption),
+	{name: "token_transport", args: "http { ... }", takes: connects, field: "TokenTransportRaw", parse: into(tokenTransportOption),
 		help: "Connection to the provider: its CA, a client certificate, a proxy", standard: "the system's CAs"},
 	{name: "refresh_before", args: "<duration>", field: "RefreshBefore", parse: into(duration),
 		help: "How long before its end a token is replaced", standard: "at 75 to 90 % of its life"},
@@ -155,7 +158,10 @@ type need string
 const (
 	requests      need = "sends no requests to a provider"
 	tokenRequests need = "sends no token requests"
+	connects      need = "makes no connection to a provider by itself"
 	person        need = "has no login"
+	redirect      need = "has no login with a redirect"
+	device        need = "has no login with a code for another device"
 )
 
 // met reports whether a grant does it.
@@ -164,10 +170,16 @@ func (n need) met(grant tokensource.Grant) bool {
 	switch n {
 	case requests:
 		return !traits.Local && (!traits.NoTokenURL || isInteractive(grant))
+	case connects:
+		return requests.met(grant) || traits.ClientOptional
 	case tokenRequests:
 		return !traits.Local && !traits.NoTokenURL
 	case person:
 		return isInteractive(grant)
+	case redirect:
+		return isInteractive(grant) && !traits.Device
+	case device:
+		return traits.Device
 	}
 	return true
 }
@@ -195,6 +207,9 @@ func (s *Source) checkOptions(grant tokensource.Grant) error {
 	if extra == nil {
 		return nil
 	}
+	if traits := grant.Traits(); traits.NoTokenURL && traits.ClientOptional {
+		why = "has its own options for what its request holds"
+	}
 	return fmt.Errorf("grant %s %s; remove %s", s.grantType(), why, strings.Join(extra, ", "))
 }
 
@@ -206,6 +221,9 @@ func (list options) names() []string {
 	}
 	return names
 }
+
+// grants returns the names of the grants that have the option.
+func (o option) grants() []string { return strings.Fields(o.grant) }
 
 // find returns the option with that name.
 func (list options) find(name string) (option, bool) {

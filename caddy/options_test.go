@@ -31,8 +31,8 @@ func TestSourceOptions(t *testing.T) {
 		if o.field != "" && !reflect.ValueOf(Source{}).FieldByName(o.field).IsValid() {
 			t.Errorf("%s: Source has no field %s", o.name, o.field)
 		}
-		if o.grant != "" {
-			grant, err := newGrant(o.grant)
+		for _, name := range o.grants() {
+			grant, err := newGrant(name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -41,10 +41,10 @@ func TestSourceOptions(t *testing.T) {
 				_, ok = own.options().find(o.name)
 			}
 			if !ok {
-				t.Errorf("grant %s has no option %s", o.grant, o.name)
+				t.Errorf("grant %s has no option %s", name, o.name)
 			}
 			if _, secret := secretOptions(grant)[o.name]; secret != o.secret {
-				t.Errorf("the table and grant %s disagree whether %s is a secret", o.grant, o.name)
+				t.Errorf("the table and grant %s disagree whether %s is a secret", name, o.name)
 			}
 		}
 	}

@@ -103,8 +103,12 @@ func (s *Source) uses(v provider.Variable) bool {
 
 // applyLogin fills in how a person connects an account.
 func (s *Source) applyLogin(preset provider.Preset, grant tokensource.Grant) {
-	fill(&s.AuthorizeURL, preset.AuthorizeURL)
 	fill(&s.RevokeURL, preset.RevokeURL)
+	if grant.Traits().Device {
+		fill(&s.DeviceURL, preset.DeviceURL)
+		return
+	}
+	fill(&s.AuthorizeURL, preset.AuthorizeURL)
 	fill(&s.RedirectURL, preset.RedirectURL)
 	for _, param := range preset.AuthorizeParams {
 		if !slices.ContainsFunc(s.AuthorizeParams, func(p Param) bool { return p.Name == param.Name }) {

@@ -47,7 +47,12 @@ type Source struct {
 	// given.
 	AuthorizeURL string `json:"authorize_url,omitempty"`
 
-	// AuthorizeParams are added to AuthorizeURL, such as `prompt`.
+	// DeviceURL is the endpoint of the provider that gives a code for a login on another device (RFC
+	// 8628): https, or http on loopback. The grant device_code requires it, unless Issuer is given.
+	DeviceURL string `json:"device_url,omitempty"`
+
+	// AuthorizeParams are added to AuthorizeURL, such as `prompt`, or sent to DeviceURL, such as
+	// `audience`.
 	AuthorizeParams []Param `json:"authorize_params,omitempty"`
 
 	// PAR pushes authorization requests (RFC 9126): their parameters go to the provider directly,

@@ -2,6 +2,7 @@ package caddy
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"time"
 
@@ -45,8 +46,35 @@ type accountStatus struct {
 	Unsaved      bool   `json:"unsaved,omitempty"`
 	// Disconnected is true if a person disconnected the account.
 	Disconnected bool `json:"disconnected,omitempty"`
+	// Login is the login with a code for another device that is under way.
+	Login *pendingLogin `json:"login,omitempty"`
 	// From is set by the command status: the running server, or the storage.
 	From string `json:"from,omitempty"`
+}
+
+// pendingLogin is a login that a person finishes on any device (RFC 8628 section 3.3).
+type pendingLogin struct {
+	// UserCode is what the person types at VerificationURI. VerificationURIComplete has it filled in.
+	UserCode                string    `json:"user_code"`
+	VerificationURI         string    `json:"verification_uri"`
+	VerificationURIComplete string    `json:"verification_uri_complete,omitempty"`
+	Ends                    time.Time `json:"ends"`
+	// ExpiresIn is how many seconds are left until then.
+	ExpiresIn int `json:"expires_in"`
+}
+
+// pending adds to s the login of the account that is under way, if there is one.
+func (s accountStatus) pending(ctx context.Context, source *tokensource.Source) accountStatus {
+	l, err := source.PendingLogin(ctx, s.Account)
+	if err != nil || l == nil || l.Device.Failed != nil {
+		return s
+	}
+	d := l.Device
+	s.Login = &pendingLogin{
+		UserCode: d.UserCode.Reveal(), VerificationURI: d.VerificationURI, VerificationURIComplete: d.VerificationURIComplete.Reveal(),
+		Ends: d.Ends, ExpiresIn: max(int(time.Until(d.Ends).Seconds()), 0),
+	}
+	return s
 }
 
 func newAccountStatus(st tokensource.Status, grant string) accountStatus {

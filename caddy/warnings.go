@@ -51,6 +51,14 @@ func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 	for option, secret := range secretOptions(src.grant) {
 		// A stored token replaces the secret, which may then be gone.
 		check(option, !src.grant.Traits().Stored, secret)
+		if signer, ok := src.grant.(interface{ CheckKey(context.Context) error }); ok && option == "key" && !isPipe(secret) {
+			if _, err := value(secret)(ctx); err != nil {
+				continue // it was reported
+			}
+			if err := signer.CheckKey(ctx); err != nil {
+				log.Warn("the grant cannot sign now; its key is read again for every token request", zap.Error(err))
+			}
+		}
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 //
 //	answer                                            class
 //	429, 503 and other 5xx, 408                       wait (Retry-After is honoured)
-//	temporarily_unavailable, server_error, slow_down  wait
+//	temporarily_unavailable, server_error, slow_down  wait (authorization_pending too)
 //	invalid_grant and kin                             login, see grantDead
 //	every other known OAuth code                      operator
 //	3xx: redirects are not followed (RFC 9700, 4.12)  operator
@@ -45,7 +45,7 @@ func isKnownCode(code string) bool {
 }
 
 var (
-	transientCodes = []string{"temporarily_unavailable", "server_error", "slow_down", "too_many_requests", "internal_server_error"}
+	transientCodes = []string{"temporarily_unavailable", "server_error", "authorization_pending", "slow_down", "too_many_requests", "internal_server_error"}
 
 	// grantCodes say that the grant itself is dead. Beside the standard one,
 	// those of providers that have their own.

@@ -176,11 +176,17 @@ func endedAt(end time.Time) string { return "it has expired on " + end.UTC().For
 
 // audience returns who the client's assertions are for.
 func (w *wire) audience(variables map[string]string, tokenURL string) string {
-	for _, configured := range []string{w.cfg.ClientJWT.Audience, w.cfg.Issuer} {
-		// A variable without a value was reported when the endpoint was looked up.
-		if expanded, err := provider.Expand(w.cfg.Variables, configured, variables); err == nil && expanded != "" {
-			return expanded
-		}
+	// A variable without a value was reported when the endpoint was looked up.
+	if expanded, err := provider.Expand(w.cfg.Variables, w.cfg.ClientJWT.Audience, variables); err == nil && expanded != "" {
+		return expanded
+	}
+	return w.issuerOr(variables, tokenURL)
+}
+
+// issuerOr returns the issuer, or the token URL if none is configured.
+func (w *wire) issuerOr(variables map[string]string, tokenURL string) string {
+	if expanded, err := provider.Expand(w.cfg.Variables, w.cfg.Issuer, variables); err == nil && expanded != "" {
+		return expanded
 	}
 	return tokenURL
 }
@@ -196,18 +202,22 @@ func (w *wire) assertionFailure(failure *Error, assertion string, date time.Time
 	if assertion == "" || failure.Code != "invalid_client" {
 		return failure
 	}
-	now := w.cfg.Clock.Now()
-	why := assertionRefused
+	why, now := assertionRefused, w.cfg.Clock.Now()
 	if end, ok := jwt.Expiry(assertion); ok && end.Before(now) {
 		why = assertionExpired + ", on " + end.UTC().Format(time.RFC3339)
 	}
 	failure.Reason = why + ": " + failure.Reason
-	if skew := now.Sub(date).Round(time.Second); !date.IsZero() && skew.Abs() >= time.Minute {
-		direction := " ahead of"
-		if skew < 0 {
-			direction = " behind"
-		}
-		failure = failure.know(facts{"skew": skew.Abs().String() + direction})
+	return failure.know(w.skew(date))
+}
+
+// skew says how far this machine's clock is off the provider's, if that may be why an assertion was refused.
+func (w *wire) skew(date time.Time) facts {
+	skew := w.cfg.Clock.Now().Sub(date).Round(time.Second)
+	switch {
+	case date.IsZero() || skew.Abs() < time.Minute:
+		return nil
+	case skew < 0:
+		return facts{"skew": skew.Abs().String() + " behind"}
 	}
-	return failure
+	return facts{"skew": skew.String() + " ahead of"}
 }

@@ -23,7 +23,7 @@ type Config struct {
 	Grant Grant
 
 	// Issuer is the authorization server's identifier: https, or http on loopback. If TokenURL,
-	// AuthorizeURL or RevokeURL is empty, it is read from the issuer's metadata (RFC 8414; OpenID
+	// AuthorizeURL, DeviceURL or RevokeURL is empty, it is read from the issuer's metadata (RFC 8414; OpenID
 	// Connect Discovery) when it is first needed. These URLs may be of another origin than the
 	// issuer; the observer is told of that ([EventEndpointsElsewhere]). The response to a login
 	// must come from the issuer (RFC 9207).
@@ -63,10 +63,13 @@ type Config struct {
 	// AuthorizeURL is the page to which a person is sent to connect an account (RFC 6749 section
 	// 3.1). An [Interactive] grant needs it. If it has a query, the query is kept.
 	AuthorizeURL string
+	// DeviceURL is the device authorization endpoint (RFC 8628 section 3.1). A grant with
+	// [Traits.Device] needs it, in place of AuthorizeURL. If it has a query, the query is kept.
+	DeviceURL string
 	// TokenHeaders are fields of token requests, such as an API key that the provider wants beside the client's own
 	// authentication. A token request sets Accept, Authorization, Content-Type, Host and User-Agent itself.
 	TokenHeaders []Param
-	// AuthorizeParams are added to AuthorizeURL.
+	// AuthorizeParams are added to AuthorizeURL, or sent to DeviceURL.
 	AuthorizeParams []Param
 	// PAR pushes authorization requests (RFC 9126): their parameters go to the provider directly,
 	// and the person's browser carries only a reference to them. Without PAR they are pushed if
@@ -213,11 +216,13 @@ func (cfg *Config) checkRequests() error {
 	switch {
 	case tokenRequests && cfg.TokenURL == "" && cfg.Issuer == "":
 		return errors.New("token_url is needed, or issuer")
-	case interactive && cfg.AuthorizeURL == "" && cfg.Issuer == "":
+	case cfg.Grant.Traits().Device && cfg.DeviceURL == "" && cfg.Issuer == "":
+		return errors.New("device_url is needed, or issuer")
+	case interactive && !cfg.Grant.Traits().Device && cfg.AuthorizeURL == "" && cfg.Issuer == "":
 		return errors.New("authorize_url is needed, or issuer")
 	case cfg.PAR && cfg.PARURL == "" && cfg.Issuer == "":
 		return errors.New("par needs the address of the provider's endpoint: par_url, or issuer")
-	case (cfg.PAR || cfg.PARURL != "") && (!interactive || !tokenRequests):
+	case (cfg.PAR || cfg.PARURL != "") && (!interactive || !tokenRequests || cfg.Grant.Traits().Device):
 		return errors.New("par is for a login that ends with a token request; remove par and par_url")
 	}
 	if err := cfg.checkEndpoints(); err != nil {
@@ -229,7 +234,7 @@ func (cfg *Config) checkRequests() error {
 		}
 	}
 	switch {
-	case cfg.ClientID == "" && (interactive || tokenRequests && cfg.ClientAuth != ClientSecretBasicUser):
+	case cfg.ClientID == "" && (interactive || tokenRequests && !cfg.clientOptional()):
 		return errors.New("client_id is needed")
 	case !tokenRequests:
 		return nil
@@ -242,6 +247,11 @@ func (cfg *Config) checkRequests() error {
 	return nil
 }
 
+// clientOptional reports whether a token request needs no client_id.
+func (cfg *Config) clientOptional() bool {
+	return cfg.ClientAuth == ClientSecretBasicUser || cfg.ClientAuth == ClientAuthNone && cfg.Grant.Traits().ClientOptional
+}
+
 // checkEndpoints checks the URLs, with example values for their variables.
 func (cfg *Config) checkEndpoints() error {
 	examples := make(map[string]string)
@@ -251,7 +261,7 @@ func (cfg *Config) checkEndpoints() error {
 	if _, err := provider.Expand(cfg.Variables, cfg.ClientJWT.Audience, examples); err != nil {
 		return fmt.Errorf("audience: %w", err)
 	}
-	for _, endpoint := range [][2]string{{"token_url", cfg.TokenURL}, {"authorize_url", cfg.AuthorizeURL}, {"par_url", cfg.PARURL}, {"revoke_url", cfg.RevokeURL}, {"issuer", cfg.Issuer}} {
+	for _, endpoint := range [][2]string{{"token_url", cfg.TokenURL}, {"authorize_url", cfg.AuthorizeURL}, {"device_url", cfg.DeviceURL}, {"par_url", cfg.PARURL}, {"revoke_url", cfg.RevokeURL}, {"issuer", cfg.Issuer}} {
 		if endpoint[1] == "" {
 			continue
 		}

@@ -8,12 +8,19 @@ import (
 )
 
 // connect redeems the response to a login. It replaces the account's record only if that succeeds.
-func (a *account) connect(ctx context.Context, l *Login, req Request) *Error {
+// If claim is set, connect calls it when the tokens are there. If claim fails, they are revoked.
+func (a *account) connect(ctx context.Context, l *Login, req Request, claim func() error) *Error {
 	began := a.src.cfg.Clock.Elapsed()
 	blank := &Record{Source: a.src.cfg.Name, Account: a.name, Variables: l.Variables, DPoPKey: l.DPoPKey}
 	ans, failure := a.post(ctx, blank, req)
 	if failure != nil {
 		return failure
+	}
+	if claim != nil {
+		if err := claim(); err != nil {
+			a.revokeUnused(ctx, a.grown(ctx, blank, req, ans))
+			return asFailure(err)
+		}
 	}
 	r := a.occupy()
 	end := guarded(func() step { return a.install(ctx, blank, req, ans) })

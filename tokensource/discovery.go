@@ -111,7 +111,8 @@ func (w *wire) tellElsewhere(before, m *metadata) {
 		name, configured string
 		needed           bool
 	}{
-		{"authorize_url", w.cfg.AuthorizeURL, w.interactive()},
+		{"authorize_url", w.cfg.AuthorizeURL, w.interactive() && !w.cfg.Grant.Traits().Device},
+		{"device_url", w.cfg.DeviceURL, w.cfg.Grant.Traits().Device},
 		{"token_url", w.cfg.TokenURL, !w.cfg.Grant.Traits().NoTokenURL},
 		{"revoke_url", w.cfg.RevokeURL, w.interactive()},
 		{"par_url", w.cfg.PARURL, w.interactive() && (w.cfg.PAR || m.requiresPAR)},

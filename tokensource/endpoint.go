@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -67,36 +66,19 @@ func (w *wire) askEach(ctx context.Context, to endpoint, form url.Values, read f
 
 // ask sends one request to an endpoint.
 func (w *wire) ask(ctx context.Context, to endpoint, form url.Values, secret Secret) (*endpointAnswer, *Error) {
-	form = maps.Clone(form)
-	basic := w.cfg.ClientAuth.IsBasic()
-	if !basic {
-		form.Set("client_id", w.cfg.ClientID)
-	}
-	switch w.cfg.ClientAuth {
-	case ClientSecretPost, ClientSecretQuery:
-		form.Set("client_secret", secret.Reveal())
-	}
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
+	defer cancel()
 	assertion, err := w.clientAssertion(ctx, to.audience, secret)
 	if err != nil {
 		return nil, &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 	}
-	maps.Copy(form, assertion)
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url, strings.NewReader(form.Encode()))
-	if err != nil {
-		return nil, &Error{Class: ClassOperator, Reason: to.option + " is no URL"}
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if basic {
-		req.SetBasicAuth(url.QueryEscape(w.cfg.ClientID), url.QueryEscape(secret.Reveal()))
+	call, req, failed := w.clientRequest(ctx, to.url, form, assertion, secret)
+	if failed != nil {
+		failed.Reason = strings.ReplaceAll(failed.Reason, "token_url", to.option)
+		return nil, failed
 	}
 	if failed := w.prove(req.Header, to.key, http.MethodPost, to.url); failed != nil {
 		return nil, failed
-	}
-	call := &tokenCall{cfg: w.cfg, secret: secret, base: w.base, now: w.cfg.Clock.Now}
-	if req, err = call.shape(req); err != nil {
-		return nil, &Error{Class: ClassOperator, Reason: strings.ReplaceAll(err.Error(), "token_url", to.option)}
 	}
 	resp, err := w.base.RoundTrip(req)
 	if err != nil {

@@ -220,3 +220,77 @@ func members(t *testing.T, data []byte) []string {
 func subset(some, all []string) bool {
 	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(all, s) })
 }
+
+// A device login that was begun under an earlier release is asked for on, and this release stores the same members.
+func TestGoldenDeviceLogin(t *testing.T) {
+	for _, file := range []string{"device-login", "sealed-device-login"} {
+		synctest.Test(t, func(t *testing.T) {
+			advance(2 * time.Minute)
+			src, _ := goldenDevice(t, answers(), file)
+			l, err := src.PendingLogin(t.Context(), "alice@example.com")
+			if err != nil || l == nil {
+				t.Fatalf("%s: %v, %v", file, l, err)
+			}
+			if d := l.Device; d.Code.Reveal() != "dc1" || d.UserCode.Reveal() != "UC-1" || d.Interval != 10*time.Second || d.Failed != nil ||
+				d.VerificationURI != "https://login.example.com/activate" || l.URL.Reveal() != d.VerificationURI+"?user_code=UC-1" ||
+				l.Account != "alice@example.com" || l.Verifier.IsZero() || d.Ends.Sub(l.Begun) != 10*time.Minute {
+				t.Errorf("%s: read %+v of %+v", file, d, l)
+			}
+			src.ResumeLogins()
+			advance(time.Minute)
+			if names, err := src.Accounts(t.Context()); len(names) != 1 || err != nil {
+				t.Errorf("%s: connected %v, %v", file, names, err)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		storage := goldenDeviceLogin(t)
+		_, was := golden(t, "device-login")
+		now := only(t, storage, "authinject/logins/")
+		if got, want := members(t, now), members(t, was); !slices.Equal(got, want) {
+			t.Errorf("members %v, want %v", got, want)
+		}
+		device := func(data []byte) []string {
+			var env struct {
+				Record struct{ Device map[string]any }
+			}
+			if err := json.Unmarshal(data, &env); err != nil {
+				t.Fatal(err)
+			}
+			return slices.Sorted(maps.Keys(env.Record.Device))
+		}
+		if got, want := device(now), device(was); !slices.Equal(got, want) {
+			t.Errorf("members of device %v, want %v", got, want)
+		}
+	})
+}
+
+// goldenDevice returns a source with device logins on a storage that contains the given file.
+func goldenDevice(t *testing.T, s *deviceServer, file string) (*tokensource.Source, *tokensource.MemoryStorage) {
+	t.Helper()
+	storage := new(tokensource.MemoryStorage)
+	if file != "" {
+		key, data := golden(t, file)
+		if err := storage.Store(t.Context(), key, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return newSource(t, s, onDevice(storage), func(c *tokensource.Config) {
+		if strings.Contains(file, "sealed") {
+			c.EncryptionKeys = []tokensource.Value{tokensource.Literal(goldenEncryptionKey)}
+		}
+	}), storage
+}
+
+// goldenDeviceLogin returns a storage with the login that is in the files.
+func goldenDeviceLogin(t *testing.T, edits ...func(*tokensource.Config)) *tokensource.MemoryStorage {
+	t.Helper()
+	storage := new(tokensource.MemoryStorage)
+	src := newSource(t, answers("slow_down", "authorization_pending"), append([]func(*tokensource.Config){onDevice(storage)}, edits...)...)
+	begin(t, src, tokensource.LoginRequest{Account: "alice@example.com"})
+	advance(16 * time.Second)
+	if err := src.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return storage
+}

@@ -3,6 +3,7 @@ package tokensource
 import (
 	"context"
 	"net/url"
+	"time"
 )
 
 // Grant is how a source gets its tokens (RFC 6749 section 1.3). The grant decides what to request
@@ -31,6 +32,11 @@ type Traits struct {
 	Renews bool
 	// NoTokenURL is true if tokens come without a token request.
 	NoTokenURL bool
+	// ClientOptional is true if the grant's request proves by itself who sends it, so that the source needs no
+	// ClientID. With NoTokenURL, the source sends the request to a URL that the grant names.
+	ClientOptional bool
+	// Device is true if a person begins the login on any device (RFC 8628). Then the grant must be [Interactive].
+	Device bool
 }
 
 // Interactive is a [Grant] that a person begins in a browser; see [Source.BeginLogin].
@@ -38,10 +44,13 @@ type Interactive interface {
 	Grant
 	// Authorize returns the grant's own parameters of the authorization request, including
 	// response_type (RFC 6749 sections 4.1.1 and 4.2.1). The source adds client_id, state,
-	// redirect_uri and scope.
+	// redirect_uri and scope. With [Traits.Device] they are those of the device authorization
+	// request (RFC 8628 section 3.1), to which the source adds client_id and scope.
 	Authorize(l *Login) url.Values
 	// Redeem returns what to do with the parameters that came back: send a token request that
-	// redeems a code, or take the token itself. Its error should be an [*Error].
+	// redeems a code, or take the token itself. Its error should be an [*Error]. With
+	// [Traits.Device] nothing comes back, and the source sends the token request until the person
+	// is done.
 	Redeem(l *Login, answer url.Values) (Request, error)
 }
 
@@ -56,6 +65,9 @@ type Request struct {
 	Secrets map[string]Secret
 	// WithScope is true if the configured scopes are to be sent.
 	WithScope bool
+	// Assertion makes the parameter assertion (RFC 7521 section 4.1), if the request has one. It is called for each
+	// attempt, so that no assertion is sent twice. audience is Config.Issuer, or else the token URL. now is the time.
+	Assertion func(ctx context.Context, audience string, now time.Time) (Secret, error)
 	// RefreshToken is the refresh token to send as refresh_token, if any. The provider may replace
 	// it, so the response must not be lost.
 	RefreshToken Secret
@@ -67,6 +79,10 @@ type Request struct {
 
 	// key proves the request (RFC 9449). It is nil without DPoP.
 	key *proofKey
+	// api is set for a request to an API that is no token endpoint of OAuth. It has no parameters but the assertion.
+	api *apiRequest
+	// audience is who the assertion is for.
+	audience string
 	// sendBy is when the write-ahead mark for RefreshToken becomes too old to begin the request.
 	sendBy deadline
 }

@@ -50,6 +50,9 @@ type LoginRequest struct {
 type Login struct {
 	// Source and Account name the record to which the login belongs.
 	Source, Account string
+	// URL is the page of Device. It holds the code, so it is a secret while the login lasts. It is
+	// empty for other logins: see [Source.LoginLink].
+	URL Secret
 	// State comes back with the response (RFC 6749 section 10.12). It is 256 random bits.
 	State Secret
 	// Binding is the value of a cookie in the browser in which the login began. Only that browser
@@ -69,6 +72,9 @@ type Login struct {
 	Terminal    bool
 	// Begun is when the login began, by the local wall clock.
 	Begun time.Time
+	// Device is set if the person logs in on any device ([Traits.Device]). Then no response comes
+	// back, and the login ends by itself; see [Source.AwaitLogin].
+	Device *Device
 
 	alwaysIss bool // the issuer names itself in every response
 	answered  time.Time
@@ -77,13 +83,16 @@ type Login struct {
 
 // Typed reports whether a person types in the response, which is a code or PIN. A mistyped one may
 // be tried again.
-func (l *Login) Typed() bool { return l.RedirectURL == "" }
+func (l *Login) Typed() bool { return l.RedirectURL == "" && l.Device == nil }
 
 // Interactive reports whether a person connects the source's accounts.
 func (s *Source) Interactive() bool {
 	_, ok := s.cfg.Grant.(Interactive)
 	return ok
 }
+
+// OnDevice reports whether a person connects the accounts on any device, with a code ([Device]).
+func (s *Source) OnDevice() bool { return s.traits.Device }
 
 // BeginLogin begins to connect an account. [Source.LoginLink] says where to send the person. It fails before the person is sent to the provider if
 // the login could not be completed: if a variable is missing, if the account's name is invalid (see
@@ -114,30 +123,47 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 	if err := s.boundKeyFor(l, found); err != nil {
 		return nil, s.failedLogin(ctx, req.Account, err)
 	}
-	if failure := s.expectIssuer(ctx, l); failure != nil {
-		return nil, s.failedLogin(ctx, req.Account, failure)
-	}
-	if _, _, err := s.authorizationRequest(ctx, grant, l); err != nil {
-		return nil, s.failedLogin(ctx, req.Account, err)
-	}
-	if _, failure := s.wire.parURL(ctx, l.Variables); failure != nil {
-		return nil, s.failedLogin(ctx, req.Account, failure)
-	}
 	if failure := s.begun.add(s.cfg.Clock); failure != nil {
 		return nil, s.failedLogin(ctx, req.Account, failure)
 	}
-	if err := s.storeLogin(ctx, l); err != nil {
-		return nil, s.failedLogin(ctx, req.Account, unkept(err))
+	start := s.beginRedirect
+	if s.traits.Device {
+		start = s.beginDevice
+	}
+	if err := start(ctx, grant, l); err != nil {
+		s.begun.done()
+		return nil, s.failedLogin(ctx, req.Account, err)
 	}
 	s.sweepLogins(ctx)
 	return l, nil
+}
+
+// beginRedirect checks that there can be a link to a login whose response comes back.
+func (s *Source) beginRedirect(ctx context.Context, grant Interactive, l *Login) error {
+	if failure := s.expectIssuer(ctx, l); failure != nil {
+		return failure
+	}
+	if _, _, err := s.authorizationRequest(ctx, grant, l); err != nil {
+		return err
+	}
+	if _, failure := s.wire.parURL(ctx, l.Variables); failure != nil {
+		return failure
+	}
+	if err := s.storeLogin(ctx, l); err != nil {
+		return unkept(err)
+	}
+	return nil
 }
 
 // CancelLogin cancels a login. No response to it is accepted any more.
 func (s *Source) CancelLogin(ctx context.Context, l *Login) error {
 	s.logins.Lock()
 	defer s.logins.Unlock()
-	if err := s.dropLogin(ctx, l.State); err != nil {
+	drop := s.dropLogin
+	if l.Device != nil {
+		drop = s.dropDevice
+	}
+	if err := drop(ctx, l); err != nil {
 		return s.loginError(l.Account, unkept(err))
 	}
 	return nil
@@ -200,37 +226,20 @@ func (s *Source) authorizationRequest(ctx context.Context, grant Interactive, l 
 	if err != nil {
 		return nil, nil, errors.New("authorize_url is no URL")
 	}
-	params := grant.Authorize(l)
-	params.Set("client_id", s.cfg.ClientID)
-	params.Set("state", l.State.Reveal())
+	own := grant.Authorize(l)
+	own.Set("client_id", s.cfg.ClientID)
+	own.Set("state", l.State.Reveal())
 	if l.RedirectURL != "" {
-		params.Set("redirect_uri", l.RedirectURL)
+		own.Set("redirect_uri", l.RedirectURL)
 	}
-	if len(s.cfg.Scopes) > 0 {
-		params.Set("scope", strings.Join(s.cfg.Scopes, s.cfg.ScopeSeparator))
+	params, err := s.authorizationParams(ctx, own)
+	if err != nil {
+		return nil, nil, err
 	}
 	if key, failure := s.proofKeyOf(&Record{DPoPKey: l.DPoPKey}); failure != nil {
 		return nil, nil, failure
 	} else if key != nil {
 		params.Set("dpop_jkt", key.Thumbprint())
-	}
-	if len(s.cfg.Resources) > 0 {
-		params["resource"] = s.cfg.Resources
-	}
-	for _, p := range s.cfg.AuthorizeParams {
-		value, err := p.Value(ctx)
-		if err != nil {
-			return nil, nil, fmt.Errorf("reading authorize_param %s: %w", p.Name, err)
-		}
-		switch {
-		case value.IsZero():
-		case p.Name == "resource": // RFC 8707 section 2 allows several
-			params.Add(p.Name, value.Reveal())
-		case params.Has(p.Name) && p.Name != "scope":
-			return nil, nil, fmt.Errorf("authorize_param %s is sent already", p.Name)
-		default:
-			params.Set(p.Name, value.Reveal())
-		}
 	}
 	for name := range u.Query() {
 		if params.Has(name) { // no parameter may be sent twice (RFC 6749 section 3.1)
@@ -238,6 +247,33 @@ func (s *Source) authorizationRequest(ctx context.Context, grant Interactive, l 
 		}
 	}
 	return u, params, nil
+}
+
+// authorizationParams adds to a grant's own parameters of an authorization request, or of a device
+// authorization request, the scopes and the configured parameters.
+func (s *Source) authorizationParams(ctx context.Context, params url.Values) (url.Values, error) {
+	if len(s.cfg.Scopes) > 0 {
+		params.Set("scope", strings.Join(s.cfg.Scopes, s.cfg.ScopeSeparator))
+	}
+	if len(s.cfg.Resources) > 0 {
+		params["resource"] = s.cfg.Resources
+	}
+	for _, p := range s.cfg.AuthorizeParams {
+		value, err := p.Value(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("reading authorize_param %s: %w", p.Name, err)
+		}
+		switch {
+		case value.IsZero():
+		case p.Name == "resource": // RFC 8707 section 2 allows several
+			params.Add(p.Name, value.Reveal())
+		case params.Has(p.Name) && p.Name != "scope":
+			return nil, fmt.Errorf("authorize_param %s is sent already", p.Name)
+		default:
+			params.Set(p.Name, value.Reveal())
+		}
+	}
+	return params, nil
 }
 
 // queryText leaves the characters unescaped that a query may hold (RFC 3986 section 3.4) and that
@@ -293,7 +329,7 @@ func (s *Source) finishLogin(ctx context.Context, grant Interactive, l *Login, a
 	if err == nil {
 		a := s.pin(taken.Account)
 		defer a.unpin()
-		if failure := a.connect(ctx, taken, req); failure != nil {
+		if failure := a.connect(ctx, taken, req, nil); failure != nil {
 			err = failure
 		}
 	}

@@ -28,6 +28,26 @@ type storedLogin struct {
 	AlwaysIss   bool              `json:"always_iss,omitempty"`
 	Begun       time.Time         `json:"begun"`
 	DPoPKey     string            `json:"dpop_key,omitempty"`
+	Device      *storedDevice     `json:"device,omitempty"`
+}
+
+// until returns when a stored login is of no use any more. Why a device login failed is shown for
+// another LoginLifetime.
+func (st *storedLogin) until() time.Time {
+	if st.Device != nil {
+		return st.Device.Ends.Add(LoginLifetime)
+	}
+	return st.Begun.Add(LoginLifetime)
+}
+
+// login returns the login of a source that st holds.
+func (st *storedLogin) login(source string) *Login {
+	device := st.Device.device()
+	return &Login{
+		URL: device.page(), Source: source, Account: st.Account, State: NewSecret(st.State), Binding: NewSecret(st.Binding),
+		Verifier: NewSecret(st.Verifier), RedirectURL: st.RedirectURL, Variables: st.Variables, Terminal: st.Terminal,
+		Issuer: st.Issuer, alwaysIss: st.AlwaysIss, Begun: st.Begun, Device: device, DPoPKey: NewSecret(st.DPoPKey),
+	}
 }
 
 // loginKey returns the storage key of the login with that state. The key depends on the source's
@@ -39,10 +59,14 @@ func (s *Source) loginKey(state Secret) string {
 }
 
 func (s *Source) storeLogin(ctx context.Context, l *Login) error {
-	return s.vault.Put(ctx, s.loginKey(l.State), storedLogin{
+	key := s.loginKey(l.State)
+	if l.Device != nil {
+		key = s.deviceKey(l.Account)
+	}
+	return s.vault.Put(ctx, key, storedLogin{
 		Account: l.Account, State: l.State.Reveal(), Binding: l.Binding.Reveal(), Verifier: l.Verifier.Reveal(),
 		RedirectURL: l.RedirectURL, Variables: l.Variables, Terminal: l.Terminal,
-		Issuer: l.Issuer, AlwaysIss: l.alwaysIss, Begun: l.Begun, DPoPKey: l.DPoPKey.Reveal(),
+		Issuer: l.Issuer, AlwaysIss: l.alwaysIss, Begun: l.Begun, Device: l.Device.storedForm(), DPoPKey: l.DPoPKey.Reveal(),
 	})
 }
 
@@ -60,11 +84,7 @@ func (s *Source) FindLogin(ctx context.Context, state Secret) (*Login, error) {
 	case st == nil || err != nil:
 		return nil, ErrNoLogin
 	}
-	l := &Login{
-		Source: s.cfg.Name, Account: st.Account, State: NewSecret(st.State), Binding: NewSecret(st.Binding),
-		Verifier: NewSecret(st.Verifier), RedirectURL: st.RedirectURL, Variables: st.Variables, Terminal: st.Terminal,
-		Issuer: st.Issuer, alwaysIss: st.AlwaysIss, Begun: st.Begun, DPoPKey: NewSecret(st.DPoPKey),
-	}
+	l := st.login(s.cfg.Name)
 	age := s.cfg.Clock.Now().Sub(l.Begun)
 	if subtle.ConstantTimeCompare([]byte(st.State), []byte(state.Reveal())) != 1 || age > LoginLifetime || age < -LoginLifetime {
 		return nil, ErrNoLogin
@@ -93,7 +113,7 @@ func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
 	}
 	err = s.storeLogin(ctx, l) // deleting works on a full disk, but storing does not: test it first
 	if err == nil {
-		err = s.dropLogin(ctx, state)
+		err = s.dropLogin(ctx, l)
 	}
 	if err != nil {
 		return nil, unkept(err)
@@ -143,8 +163,8 @@ func (c *loginCount) done() {
 	c.n = max(c.n-1, 0)
 }
 
-func (s *Source) dropLogin(ctx context.Context, state Secret) error {
-	return s.vault.Delete(ctx, s.loginKey(state))
+func (s *Source) dropLogin(ctx context.Context, l *Login) error {
+	return s.vault.Delete(ctx, s.loginKey(l.State))
 }
 
 // sweepEvery is the shortest time between two sweeps for abandoned logins.
@@ -163,7 +183,7 @@ func (s *Source) sweepLogins(ctx context.Context) {
 	}
 	for _, key := range keys {
 		st, err := vault.Get[storedLogin](ctx, s.vault, key)
-		if err == nil && st != nil && s.cfg.Clock.Now().Sub(st.Begun) > LoginLifetime {
+		if err == nil && st != nil && s.cfg.Clock.Now().After(st.until()) {
 			_ = s.vault.Delete(ctx, key)
 		}
 	}

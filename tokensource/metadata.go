@@ -38,6 +38,7 @@ type metadata struct {
 var metadataMembers = map[string]string{
 	"authorize_url": "authorization_endpoint",
 	"token_url":     "token_endpoint",
+	"device_url":    "device_authorization_endpoint", // RFC 8628 section 4
 	"revoke_url":    "revocation_endpoint",
 	"par_url":       "pushed_authorization_request_endpoint",
 }

@@ -100,6 +100,9 @@ func (s *Source) LoginLink(ctx context.Context, l *Login) (LoginLink, error) {
 	if !ok {
 		return LoginLink{}, s.loginError(l.Account, ErrNotInteractive)
 	}
+	if l.Device != nil {
+		return LoginLink{URL: l.URL, Expires: l.Device.Ends}, nil
+	}
 	target, params, err := s.authorizationRequest(ctx, grant, l)
 	if err != nil {
 		return LoginLink{}, s.failedLogin(ctx, l.Account, err)

@@ -229,6 +229,9 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*T
 	if err != nil {
 		return nil, err
 	}
+	if req.api != nil {
+		tokenURL = req.api.url
+	}
 	if told := a.retryAfterInForce(ctx, tokenURL); told != nil {
 		return nil, told
 	}

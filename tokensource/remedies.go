@@ -22,6 +22,26 @@ var remedies = []Remedy{
 		match: byReason(assertionRefused),
 	},
 	{
+		Problem: "assertion_refused", Text: "the assertion of the grant was refused", Class: ClassOperator,
+		Cause: "The provider does not accept the JWT by which the grant jwt_bearer or github_app gets its tokens: its key, issuer, subject, audience or time.",
+		Do: "check key, issuer or app_id, subject and audience of the grant, and that the provider has the public key of this key and allows the subject" +
+			"[; this machine's clock is {skew} the provider's: correct it]" + askProvider,
+		More:  "Salesforce answers so, too, until the user or an administrator has approved the app, and Google if the service account may not act for the subject.",
+		match: byReason(grantRefused),
+	},
+	{
+		Problem: "no_installation", Text: "the app has no such installation", Class: ClassOperator,
+		Cause: "GitHub knows the app, but no installation of it with this number. It may have been uninstalled.",
+		Do:    "check installation_id: it is the number at the end of the address of the installation's settings page; install the app if it is not there",
+		match: byReason("the app has no such installation"),
+	},
+	{
+		Problem: "beyond_installation", Text: "the installation cannot grant these repositories or permissions", Class: ClassOperator,
+		Cause: "repositories or permission name more than the installation of the GitHub App has.",
+		Do:    "check repositories and permission of the grant github_app, and what the installation was allowed",
+		match: byReason("the installation cannot grant these"),
+	},
+	{
 		Problem: "invalid_client", Text: "the token endpoint answered 401 invalid_client", Class: ClassOperator,
 		Cause: "The provider does not accept the client: its id, its secret, or the way in which they are sent.",
 		Do:    "check client_id, client_secret and client_auth[ (now {client_auth})]",
@@ -139,7 +159,7 @@ var remedies = []Remedy{
 		Problem: "no_token_endpoint", Text: "there is no token endpoint at token_url", Class: ClassOperator,
 		Cause: "The host answers, but 404 or the like.",
 		Do:    "check the path of {url}",
-		match: byReason("there is no token endpoint at token_url", "there is no "+parName),
+		match: byReason("there is no token endpoint at token_url", "there is no "+parName, "there is no device authorization endpoint at device_url"),
 	},
 	{
 		Problem: "not_oauth", Text: "the token endpoint answered 401", Class: ClassWait,
@@ -276,6 +296,12 @@ var remedies = []Remedy{
 		Cause: "The key or certificate that signs the client's assertion cannot be read, or does not fit alg. With client_secret_jwt, the secret is too short for alg.",
 		Do:    "check the variable or file that the option names, that this process may read it, and alg",
 		match: byReason("client_auth private_key_jwt: ", "client_auth client_secret_jwt: "),
+	},
+	{
+		Problem: "grant_key", Text: "key of the grant: ", Class: ClassOperator,
+		Cause: "The key by which the grant jwt_bearer or github_app signs cannot be read, or does not fit alg.",
+		Do:    "check the variable or file that key names, that this process may read it, and alg",
+		match: byReason("key of the grant: "),
 	},
 	{
 		Problem: "client_assertion", Text: "reading client_assertion", Class: ClassOperator,

@@ -170,6 +170,10 @@ var provoked = map[string]func(t *testing.T) error{
 	}),
 	"client_assertion_refused": asked(refused(401, "invalid_client"), signing(testKey(0))),
 	"client_assertion_expired": asked(refused(401, "invalid_client"), asserting(expiredAssertion)),
+	"assertion_refused":        asked(refused(400, "invalid_grant"), bearing(nil)),
+	"no_installation":          asked(reply{status: 404, body: `{"message":"Not Found"}`}, githubApp(nil)),
+	"beyond_installation":      asked(reply{status: 422, body: `{"message":"no"}`}, githubApp(nil)),
+	"grant_key":                asked(reply{}, bearing(func(g *tokensource.JWTBearer) { g.Key = tokensource.Literal("no key") })),
 	"client_key":               asked(refused(401, "invalid_client"), signing("no key")),
 	"client_assertion":         asked(refused(401, "invalid_client"), asserting("no JWT")),
 	// A real server may close the connection before its alert is read; see TestRefusedCertificate.

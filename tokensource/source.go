@@ -38,6 +38,10 @@ type Source struct {
 	// sweep is when to look for abandoned logins next.
 	sweep atomic.Int64
 	begun loginCount
+	// devices holds the goroutines that ask for the tokens of device logins, by the login's state.
+	asking  sync.Mutex
+	devices map[string]*deviceAsking
+	closing chan struct{} // closed by Close
 
 	loginFailures loginFailures
 
@@ -77,6 +81,7 @@ func New(cfg Config) (*Source, error) {
 		slots:  make(chan struct{}, parallelRequests),
 
 		accounts: make(map[string]*account),
+		closing:  make(chan struct{}),
 	}
 	s.interactive = s.Interactive()
 	s.bind(cfg.Grant, cfg.Storage, cfg.Observer)
@@ -148,6 +153,9 @@ func (s *Source) Warm() {
 // ends. Close waits until the running token requests have ended and were stored, or until ctx ends.
 func (s *Source) Close(ctx context.Context) error {
 	s.mu.Lock()
+	if !s.closed {
+		close(s.closing)
+	}
 	s.closed = true
 	if s.idle != nil {
 		s.idle.Stop()

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -45,6 +46,8 @@ type tokenCall struct {
 	unusable *TokenResponse
 	// said is the provider's text in a refusal.
 	said Secret
+	// api is set for a request to an API that is no token endpoint of OAuth.
+	api *apiRequest
 	// date is the provider's time of the response, or zero.
 	date time.Time
 }
@@ -87,6 +90,10 @@ func (call *tokenCall) shape(req *http.Request) (*http.Request, error) {
 		if !slices.Contains(publicParams, name) {
 			call.secrets = append(call.secrets, values...)
 		}
+	}
+	if call.api != nil {
+		call.shapeAPI(req, form.Get("assertion"))
+		return req, nil
 	}
 	query := make(url.Values)
 	if call.cfg.ClientAuth == ClientSecretQuery {
@@ -133,6 +140,19 @@ func (call *tokenCall) shape(req *http.Request) (*http.Request, error) {
 		call.secrets = append(call.secrets, values...)
 	}
 	req.Header.Set("Accept", "application/json")
+	call.finish(req, payload)
+	return req, nil
+}
+
+// shapeAPI turns the request into one to an API.
+func (call *tokenCall) shapeAPI(req *http.Request, assertion string) {
+	req.Header = call.api.shape(assertion)
+	maps.Copy(req.Header, call.headers)
+	call.finish(req, call.api.body)
+}
+
+// finish gives the request its body.
+func (call *tokenCall) finish(req *http.Request, payload []byte) {
 	req.Header.Set("User-Agent", call.cfg.UserAgent)
 	req.ContentLength = int64(len(payload))
 	req.Body = http.NoBody
@@ -141,7 +161,6 @@ func (call *tokenCall) shape(req *http.Request) (*http.Request, error) {
 	if len(payload) > 0 {
 		req.Body = io.NopCloser(bytes.NewReader(payload))
 	}
-	return req, nil
 }
 
 // jsonBody returns a form as one JSON object. A repeated parameter becomes a list.
@@ -179,6 +198,9 @@ func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error
 		now, call.date = date, date
 	}
 	members, err := parseMembers(body)
+	if call.api != nil {
+		members = call.api.members(members)
+	}
 	if failure := call.lockOut(resp, members); failure != nil {
 		return nil, failure
 	}

@@ -83,6 +83,7 @@ func (w *wire) post(ctx context.Context, tokenURL string, variables map[string]s
 	}
 	var ans *TokenResponse
 	audience := w.audience(variables, tokenURL)
+	req.audience = w.issuerOr(variables, tokenURL)
 	failed := w.eachSecret(ctx, func(secret Secret) *Error {
 		return withNonce(func() (failed *Error) {
 			ans, failed = w.postOnce(ctx, tokenURL, audience, req, secret)
@@ -130,7 +131,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 
 	fail := func(err error) (*TokenResponse, *Error) {
 		failure := &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
-		return nil, failure.know(w.facts(w.tokenURLOption()))
+		return nil, failure.know(w.facts(w.urlOption(req)))
 	}
 	params, err := w.params(ctx, req)
 	if err != nil {
@@ -141,6 +142,13 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 		return fail(err)
 	}
 	maps.Copy(params, assertion)
+	if req.Assertion != nil {
+		signed, err := req.Assertion(ctx, req.audience, w.cfg.Clock.Now())
+		if err != nil {
+			return fail(err)
+		}
+		params.Set("assertion", signed.Reveal())
+	}
 	headers, err := w.headers(ctx)
 	if err != nil {
 		return fail(err)
@@ -149,7 +157,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	if err := w.prove(headers, req.key, http.MethodPost, tokenURL); err != nil {
 		return nil, err
 	}
-	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, header: &answered}
+	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, header: &answered, api: req.api}
 	conf := clientcredentials.Config{
 		ClientID:       w.cfg.ClientID,
 		TokenURL:       tokenURL,
@@ -174,7 +182,8 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	}
 	failure := w.failureOf(err)
 	w.proofAnswered(failure, req.key, tokenURL, answered)
-	failure = w.assertionFailure(failure, assertion.Get("client_assertion"), call.date).know(w.facts(w.tokenURLOption()))
+	failure = w.assertionFailure(failure, assertion.Get("client_assertion"), call.date)
+	failure = w.grantFailure(failure, req, call.date).know(w.facts(w.urlOption(req)))
 	failure.said = call.said
 	if failure.Reason == lockedOutReason {
 		w.leaveAlone(tokenURL, failure)
@@ -184,6 +193,14 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 		failure.Class = ClassLogin
 	}
 	return call.unusable, failure
+}
+
+// urlOption is the option that the URL of a request comes from.
+func (w *wire) urlOption(req Request) string {
+	if req.api != nil {
+		return "api_url"
+	}
+	return w.tokenURLOption()
 }
 
 // failureOf turns an error of x/oauth2 into ours.

@@ -60,7 +60,10 @@ func (p *Page) act(
 
 // start begins a login and sends the browser to the provider.
 func (p *Page) start(w http.ResponseWriter, r *http.Request, f form) error {
-	redirect, problem := p.redirectURL(r, f.Source)
+	redirect, problem := "", ""
+	if !f.Tokens.OnDevice() {
+		redirect, problem = p.redirectURL(r, f.Source)
+	}
 	if problem != "" {
 		return p.back(w, f, alert(problem))
 	}
@@ -86,6 +89,9 @@ func (p *Page) start(w http.ResponseWriter, r *http.Request, f form) error {
 		return p.back(w, f, alert(missing))
 	case err != nil:
 		return p.back(w, f, loginNotice(err, false))
+	}
+	if login.Device != nil {
+		return p.back(w, f, nil) // the row shows the code
 	}
 	link, err := f.Tokens.LoginLink(r.Context(), login)
 	if err != nil {
@@ -193,10 +199,13 @@ func (p *Page) confirm(w http.ResponseWriter, r *http.Request, f form) error {
 	})
 }
 
-// back sends the browser to the page, which shows n.
+// back sends the browser to the page, which shows n. It is nil if the row shows everything.
 func (p *Page) back(w http.ResponseWriter, f form, n *notice) error {
-	query := url.Values{"notice": {storeNotice(n)}}
-	if n.Alert && f.account != "" {
+	query := make(url.Values)
+	if n != nil {
+		query.Set("notice", storeNotice(n))
+	}
+	if (n == nil || n.Alert) && f.account != "" {
 		query.Set("source", f.Name)
 		query.Set("account", f.account)
 	}

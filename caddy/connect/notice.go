@@ -91,6 +91,8 @@ func loginNotice(err error, manual bool) *notice {
 	case e.Code == "access_denied":
 		return alert("Access was denied at the provider. Nothing was changed. " +
 			"Press Connect to try again, and allow access there.")
+	case e.Code == "expired_token":
+		return alert("The code ended before access was allowed. Nothing was changed. Press Connect for a new code.")
 	case e.Class == tokensource.ClassLogin && e.Code == "invalid_grant" && manual, e.Code == "invalid_request" && manual:
 		n.Text = "The provider did not accept the code: it is mistyped, too old, or was used before. " +
 			"Nothing was changed. Type it again, or press Connect for a new one."

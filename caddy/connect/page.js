@@ -1,6 +1,7 @@
 "use strict";
 (function () {
 	var every = 15000; // milliseconds between two looks at the states
+	var soon = 3000; // while a login with a code is under way
 
 	// localTimes shows the times below root in the browser's own zone, and keeps UTC as the title.
 	function localTimes(root) {
@@ -39,6 +40,10 @@
 				var words = account.querySelector(".state"), present = other.querySelector(".state");
 				words.className = present.className;
 				words.textContent = present.textContent;
+				// A code is of no use once the login has ended.
+				var code = account.querySelector(".device"), then = other.querySelector(".device");
+				if (code && !then) code.remove();
+				if (code && then && !then.dataset.pending) code.replaceWith(document.adoptNode(then));
 			});
 		});
 	}
@@ -64,6 +69,12 @@
 	}
 
 	localTimes(document);
-	var timer = setInterval(look, every);
+	var waited = 0;
+	var timer = setInterval(function () {
+		waited += soon;
+		if (waited < every && !document.querySelector(".device[data-pending]")) return;
+		waited = 0;
+		look();
+	}, soon);
 	document.addEventListener("visibilitychange", look);
 })();

@@ -81,8 +81,10 @@ type confirmView struct {
 type sourceView struct {
 	Name, Title string
 	Manual      bool
-	Notes       string
-	Accounts    []accountView
+	// OnDevice says that a login shows a code, and does not lead to the provider.
+	OnDevice bool
+	Notes    string
+	Accounts []accountView
 	// New is the form for another account, if requests choose the account.
 	New  *accountView
 	More int // accounts that are not shown
@@ -104,6 +106,8 @@ type accountView struct {
 	Button  string
 	Working bool
 	Fields  []fieldView
+	// Device is the account's login with a code, if one is under way or has just failed.
+	Device *deviceView
 }
 
 // fieldView is the field of a variable.
@@ -129,7 +133,7 @@ func (p *Page) servePage(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, s := range p.Sources {
 		if v.Limited {
-			own := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Manual: s.manual()}
+			own := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Manual: s.manual(), OnDevice: s.Tokens.OnDevice()}
 			own.Accounts = []accountView{newAccountView(r.Context(), s, v.User, stand)}
 			v.Sources = append(v.Sources, own)
 			continue
@@ -192,7 +196,7 @@ func statusUnused(ctx context.Context, s Source, name string) (tokensource.Statu
 }
 
 func newSourceView(ctx context.Context, s Source, wanted string, stand statusFunc) sourceView {
-	v := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Manual: s.manual()}
+	v := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Manual: s.manual(), OnDevice: s.Tokens.OnDevice()}
 	names, err := s.Tokens.Accounts(ctx)
 	if err != nil {
 		v.Notes = "Accounts are missing here: " + reasonOf(err)
@@ -207,6 +211,13 @@ func newSourceView(ctx context.Context, s Source, wanted string, stand statusFun
 	}
 	for _, name := range names {
 		v.Accounts = append(v.Accounts, newAccountView(ctx, s, name, stand))
+	}
+	if isNew := wanted != "" && tokensource.CheckAccountName(wanted) == nil && !slices.Contains(names, wanted); isNew && v.OnDevice {
+		// It is connected while the page is open.
+		if first := newAccountView(ctx, s, wanted, stand); first.Device != nil {
+			v.Accounts = append(v.Accounts, first)
+			names = append(names, wanted)
+		}
 	}
 	if s.PerAccount || len(names) > 0 || wanted != "" {
 		v.New = &accountView{ID: s.Name + "-new", Named: true, Button: connectButton, Fields: fields(s, s.Name+"-new", nil)}
@@ -233,6 +244,9 @@ func newAccountView(ctx context.Context, s Source, name string, stand statusFunc
 		v.Words, v.Mood = v.Words+" "+reasonOf(failed), Bad
 	}
 	v.Fields = fields(s, v.ID, st.Variables)
+	if s.Tokens.OnDevice() {
+		v.Device = newDeviceView(ctx, s, name)
+	}
 	return v
 }
 

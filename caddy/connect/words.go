@@ -35,7 +35,7 @@ func Describe(st tokensource.Status, now time.Time) (text string, as Mood) {
 }
 
 func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
-	expires := span(st.Expiry.Sub(now))
+	expires := Span(st.Expiry.Sub(now))
 	connect := "connect again"
 	if !st.Interactive {
 		connect = "configure another refresh_token" // no person can log in
@@ -65,7 +65,7 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 	case st.Renews && st.State == tokensource.StateStale:
 		return "Connected, is being renewed.", Good
 	case st.Renews && st.RefreshAt.After(now):
-		return "Connected, renews by itself, next in " + span(st.RefreshAt.Sub(now)) + ".", Good
+		return "Connected, renews by itself, next in " + Span(st.RefreshAt.Sub(now)) + ".", Good
 	case st.Renews:
 		return "Connected, renews by itself.", Good
 	case st.Refused:
@@ -111,11 +111,11 @@ func tryAgain(st tokensource.Status, now time.Time) string {
 	if !st.RefreshAt.After(now) {
 		return ""
 	}
-	return " in " + span(st.RefreshAt.Sub(now))
+	return " in " + Span(st.RefreshAt.Sub(now))
 }
 
-// span returns a duration in words.
-func span(d time.Duration) string {
+// Span returns a duration in words.
+func Span(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
 	case d < 90*time.Second:

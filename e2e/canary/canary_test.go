@@ -37,12 +37,12 @@ func checkExercised(t *testing.T, r *run) {
 	for _, kind := range r.kind {
 		kinds[kind]++
 	}
-	for _, kind := range []string{"client secret", "basic", "seed", "static token", "encryption key", "code", "pin", "state", "code verifier", "access token", "refresh token", "dpop proof", "request uri", "cookie", "csrf token", "private key", "client assertion"} {
+	for _, kind := range []string{"client secret", "basic", "seed", "static token", "encryption key", "code", "pin", "state", "code verifier", "access token", "refresh token", "dpop proof", "request uri", "cookie", "csrf token", "private key", "client assertion", "device code", "user code", "assertion", "signing key", "claim"} {
 		if kinds[kind] == 0 {
 			t.Errorf("the run used no %s", kind)
 		}
 	}
-	if r.arrived["access token"] < 40 || r.arrived["static token"] == 0 || r.echoes < 5*len(modes) {
+	if r.arrived["access token"] < 40 || r.arrived["static token"] == 0 || r.echoes < 6*len(modes) {
 		t.Errorf("%v arrived, %d hostile answers", r.arrived, r.echoes)
 	}
 	for sink, text := range map[string]string{

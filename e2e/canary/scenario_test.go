@@ -36,7 +36,11 @@ type run struct {
 
 // allowed has the sinks that may hold credentials: a browser gets the state, the reference to a pushed
 // request, and its own cookies.
-var allowed = map[string][]string{"pages": {"state", "cookie", "csrf token", "request uri"}}
+var allowed = map[string][]string{
+	"pages": {"state", "cookie", "csrf token", "user code", "request uri"},
+	// They show the code of a login on another device to the person who logs in.
+	"admin": {"user code"}, "terminal": {"user code"},
+}
 
 // write adds text to a sink.
 func (r *run) write(sink string, text ...string) {
@@ -86,6 +90,10 @@ func (r *run) config() string {
 	source("bound", token("/token"), client, "dpop")
 	source("pushed", token("/token"), login, authorize, "dpop", "par_url "+r.auth.URL+"/par")
 	source("slow", token("/slow"), login, authorize)
+	source("device", token("/token"), rig.Block("grant device_code", "pkce S256"), "device_url "+r.auth.URL+"/device", "scopes offline_access")
+	source("denied", token("/denied"), "grant device_code", "device_url "+r.auth.URL+"/device")
+	bearer := rig.Block("grant jwt_bearer", "key {env.SIGNING_KEY}", "issuer canary-client", "subject none", "claim secret_claim {env.CLAIM}")
+	source("bearer", token("/token"), bearer)
 	signed := rig.Block("client_auth private_key_jwt", "key {file.{$DIR}/signing.pem}")
 	const asserted = "client_assertion {file.{$DIR}/assertion}"
 	proven("signed", signed, token("/token"), client)
@@ -99,13 +107,19 @@ func (r *run) config() string {
 		proven("a-"+mode, asserted, token("/hostile/"+mode), client)
 		source("c-"+mode, token("/hostile/"+mode), client, "client_auth client_secret_post")
 		source("r-"+mode, token("/hostile/"+mode), "refresh_token {env.SEED}")
-		source("d-"+mode, token("/hostile/"+mode), client, "dpop")
+		source("b-"+mode, token("/hostile/"+mode), client, "dpop")
 		source("l-"+mode, token("/hostile/"+mode), login, authorize, "client_auth client_secret_post")
+		source("j-"+mode, token("/hostile/"+mode), bearer)
+	}
+	for _, mode := range deviceModes {
+		source("d-"+mode, token("/token"), "grant device_code", "device_url "+r.auth.URL+"/hostile/"+mode, "client_auth client_secret_post")
+		source("p-"+mode, token("/hostile/"+mode), "grant device_code", "device_url "+r.auth.URL+"/device", "client_auth client_secret_post")
 	}
 	return config.
 		Source("static", "token {file.{$DIR}/static}", "destinations "+r.api.URL).
+		Source("app", rig.Block("grant github_app", "app_id canary", "installation_id 1", "key {env.SIGNING_KEY}", "api_url "+r.auth.URL), "destinations "+r.api.URL).
 		Source("implicit", "grant implicit", "client_id x", "inject query", authorize, "destinations "+r.api.URL).
-		Site(site, rig.Block("handle_path /static/*", "authinject static "+r.api.URL), rig.Block("handle_path /implicit/*", "authinject implicit "+r.api.URL)).
+		Site(site, rig.Block("handle_path /static/*", "authinject static "+r.api.URL), rig.Block("handle_path /app/*", "authinject app "+r.api.URL), rig.Block("handle_path /implicit/*", "authinject implicit "+r.api.URL)).
 		String()
 }
 
@@ -115,8 +129,11 @@ const site = "http://{$ADDR}"
 // modes are the kinds of hostile answers.
 var modes = slices.Sorted(maps.Keys(hostile))
 
+// deviceModes are those that logins on another device meet.
+var deviceModes = []string{"description", "page", "type", "found-error"}
+
 // sources are the sources that get a token without a login.
-var sources = []string{"bound", "header", "query", "post", "url", "json", "seeded", "custom", "issued", "static", "signed", "asserted", "hmac", "user"}
+var sources = []string{"bound", "header", "query", "post", "url", "json", "seeded", "custom", "issued", "static", "signed", "asserted", "hmac", "user", "bearer", "app"}
 
 // signingKey makes a private key.
 func signingKey(t *testing.T) *ecdsa.PrivateKey {
@@ -136,6 +153,11 @@ func (r *run) part(kind, text string) string {
 // start runs the proxy on a home.
 func (r *run) start(binary, home, config string) {
 	seed, static := r.make("seed"), r.make("static token")
+	for line := range strings.Lines(r.key) {
+		if !strings.HasPrefix(line, "-----") {
+			r.add("signing key", strings.TrimSpace(line))
+		}
+	}
 	key := harness.PrivateKey(r.t, signingKey(r.t))
 	for line := range strings.Lines(key) {
 		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "-----") {
@@ -150,6 +172,7 @@ func (r *run) start(binary, home, config string) {
 		harness.ExecutedBy(binary), harness.Home(home), harness.File("static", static+"\n"),
 		harness.Env("SECRET", r.add("client secret", "c:s+%/&=ü canary-client-secret-"+r.make("salt"))), harness.Env("SEED", seed),
 		harness.Env("KEY", r.make("encryption key")+"-of-32-characters-and-more"), harness.Env("GOTRACEBACK", "all"),
+		harness.Env("SIGNING_KEY", r.key), harness.Env("CLAIM", r.make("claim")),
 		harness.Env("OTEL_TRACES_EXPORTER", "otlp"), harness.Env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
 		harness.Env("OTEL_EXPORTER_OTLP_ENDPOINT", r.traces.URL), harness.Env("OTEL_BSP_SCHEDULE_DELAY", "200"),
 	}
@@ -283,7 +306,7 @@ func (r *run) requests() {
 	r.get("dead", "/ok")
 	var group sync.WaitGroup
 	for _, mode := range modes {
-		for _, kind := range []string{"c-", "d-", "r-", "s-", "a-"} {
+		for _, kind := range []string{"c-", "b-", "r-", "s-", "a-", "j-"} {
 			group.Go(func() {
 				res, err := r.proxy.Client().Get(r.proxy.URL + "/" + kind + mode + "/ok")
 				if err != nil {
@@ -362,6 +385,18 @@ func (r *run) logins() {
 	state := r.pushed
 	r.world.mu.Unlock()
 	callback("code", r.make("code"), "state", state)
+	press("start", "denied", nil)
+	for _, mode := range deviceModes {
+		press("start", "d-"+mode, nil)
+		press("start", "p-"+mode, nil)
+	}
+	press("start", "device", nil)
+	rig.Eventually(r.t, func() bool {
+		follow("/connect")
+		res, err := r.proxy.Client().Get(r.proxy.URL + "/device/ok")
+		r.answer("answers", res, err)
+		return res.StatusCode == http.StatusOK
+	}, "the account of a login on another device")
 	begin("pin")
 	press("finish", "pin", url.Values{"code": {r.make("pin")}})
 	callback("access_token", r.make("access token"), "token_type", "bearer", "expires_in", "3600", "state", begin("implicit"))
@@ -374,7 +409,7 @@ func (r *run) logins() {
 		r.hangUp(browser, "access_token", begin("implicit"))
 	}
 	follow("/connect")
-	for _, source := range []string{"login", "pin", "implicit", "pushed"} {
+	for _, source := range []string{"login", "pin", "implicit", "device", "pushed"} {
 		for _, path := range []string{"/ok", "/redirect", "/links", "/trouble", "/revoked", "/ok"} {
 			r.get(source, path)
 		}

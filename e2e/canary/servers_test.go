@@ -1,7 +1,11 @@
 package canary
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,11 +38,18 @@ type world struct {
 	spans   strings.Builder
 	pushed  string // the state of the last pushed authorization request
 	echoes  int
+	pending map[string]bool // device codes that were answered with authorization_pending
+	key     string          // a private key in PEM
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{secrets: &secrets{kind: make(map[string]string)}, refused: make(map[string]bool), arrived: make(map[string]int), reached: make(chan struct{}), hungUp: make(chan struct{})}
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{secrets: &secrets{kind: make(map[string]string)}, refused: make(map[string]bool), arrived: make(map[string]int), reached: make(chan struct{}), hungUp: make(chan struct{}), pending: make(map[string]bool)}
+	w.key = string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
 	serve := func(h http.HandlerFunc) *httptest.Server {
 		s := httptest.NewServer(h)
 		t.Cleanup(s.Close)
@@ -52,7 +63,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 	body, _ := io.ReadAll(req.Body) // what is missing will be missed
 	form, _ := url.ParseQuery(string(body) + "&" + req.URL.RawQuery)
-	for _, name := range []string{"client_secret", "refresh_token", "code", "code_verifier", "token"} {
+	for _, name := range []string{"client_secret", "refresh_token", "code", "code_verifier", "token", "device_code", "assertion"} {
 		w.add(strings.ReplaceAll(name, "_", " "), form.Get(name))
 	}
 	for i, part := range strings.Split(form.Get("client_assertion"), ".") {
@@ -63,17 +74,34 @@ func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 	if id, secret, ok := req.BasicAuth(); ok {
 		w.add("basic", base64.StdEncoding.EncodeToString([]byte(id+":"+secret)))
 	}
-	w.add("dpop proof", req.Header.Get("DPoP"))
-	tokenType := "Bearer"
-	if req.Header.Get("DPoP") != "" {
-		tokenType = "DPoP"
+	if assertion, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer "); ok {
+		w.add("assertion", assertion)
 	}
 	access, refresh := w.make("access token"), w.make("refresh token")
 	res.Header().Set("Content-Type", "application/json")
 	switch path, mode, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/"); path {
 	case ".well-known":
 		fmt.Fprintf(res, `{"issuer":%q,"token_endpoint":%q}`, w.auth.URL, w.auth.URL+"/token")
+	case "device":
+		code, user := w.make("device code"), w.make("user code")
+		fmt.Fprintf(res, `{"device_code":%q,"user_code":%q,"verification_uri":%q,"verification_uri_complete":%q,"expires_in":600,"interval":1}`,
+			code, user, w.auth.URL+"/activate", w.auth.URL+"/activate?user_code="+user)
+	case "app":
+		res.WriteHeader(http.StatusCreated)
+		fmt.Fprintf(res, `{"token":%q,"expires_at":%q}`, access, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+	case "denied":
+		res.WriteHeader(http.StatusBadRequest)
+		fmt.Fprintf(res, `{"error":"access_denied","error_description":%q}`, form.Get("device_code"))
 	case "token":
+		w.mu.Lock()
+		first := form.Has("device_code") && !w.pending[form.Get("device_code")]
+		w.pending[form.Get("device_code")] = true
+		w.mu.Unlock()
+		if first {
+			res.WriteHeader(http.StatusBadRequest)
+			fmt.Fprintf(res, `{"error":"authorization_pending","error_description":%q}`, form.Get("device_code"))
+			return
+		}
 		fmt.Fprintf(res, `{"access_token":%q,"refresh_token":%q,"token_type":%q,"expires_in":3600,"scope":"read"}`, access, refresh, tokenType)
 	case "par":
 		w.mu.Lock()

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"crypto"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -42,6 +43,7 @@ type Provider struct {
 	AuthorizeURL string
 	TokenURL     string
 	RevokeURL    string
+	DeviceURL    string
 
 	storage *opStorage
 	server  *httptest.Server
@@ -94,6 +96,7 @@ func OP(t testing.TB, opts ...OPOption) *Provider {
 	p.AuthorizeURL = p.Issuer + "/auth"
 	p.TokenURL = p.Issuer + "/oauth/token"
 	p.RevokeURL = p.Issuer + "/revoke"
+	p.DeviceURL = p.Issuer + "/device_authorization"
 	p.storage = newOPStorage(p.Issuer)
 	p.SetLifetime(5 * time.Minute)
 	for _, opt := range opts {
@@ -105,6 +108,7 @@ func OP(t testing.TB, opts ...OPOption) *Provider {
 	mux := http.NewServeMux()
 	mux.Handle("/", router)
 	mux.Handle("/oauth/token", p.recordTokens(router))
+	mux.Handle("/device_authorization", quickCodes(router))
 	mux.Handle("/revoke", p.recordRevocations(router))
 	srv.Config.Handler = mux
 	srv.Start()
@@ -161,6 +165,13 @@ func Down(status int) func(http.Handler) http.Handler {
 			http.Error(w, "down", status)
 		})
 	}
+}
+
+// TrustKey makes the provider grant tokens to the assertions of name that this key signed (RFC 7523 section 2.1).
+func (p *Provider) TrustKey(name string, public crypto.PublicKey) {
+	p.storage.mu.Lock()
+	defer p.storage.mu.Unlock()
+	p.storage.keys[name] = &jose.JSONWebKey{KeyID: "1", Use: "sig", Key: public}
 }
 
 // Requests returns the requests that reached the token endpoint so far, those

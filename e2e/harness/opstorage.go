@@ -27,32 +27,46 @@ type opStorage struct {
 	*storage.Storage
 	web      *webClient
 	service  *serviceClient
-	lifetime atomic.Int64 // a time.Duration
+	tv       *tvClient
+	devices  devices
+	keys     map[string]*jose.JSONWebKey // of those who sign assertions, by their names
+	lifetime atomic.Int64                // a time.Duration
 
 	mu sync.Mutex
 }
 
 func newOPStorage(issuer string) *opStorage {
 	web := storage.WebClient(WebClient, WebSecret, RedirectURL)
+	tv := storage.DeviceClient(TVClient, TVSecret)
 	return &opStorage{
 		// The map is the storage's own: the example's default is shared by
 		// everything in the process.
-		Storage: storage.NewStorageWithClients(storage.NewUserStore(issuer), map[string]*storage.Client{WebClient: web}),
+		Storage: storage.NewStorageWithClients(storage.NewUserStore(issuer), map[string]*storage.Client{WebClient: web, TVClient: tv}),
 		web:     &webClient{Client: web, redirects: []string{RedirectURL}},
 		service: &serviceClient{Client: storage.WebClient(ServiceClient, ServiceSecret)},
+		tv:      &tvClient{Client: tv},
+		keys:    make(map[string]*jose.JSONWebKey),
 	}
 }
 
 // GetClientByClientID implements op.Storage.
 func (s *opStorage) GetClientByClientID(ctx context.Context, id string) (op.Client, error) {
-	if id == WebClient {
+	switch id {
+	case WebClient:
 		return s.web, nil
+	case TVClient:
+		return s.tv, nil
 	}
 	return s.Storage.GetClientByClientID(ctx, id)
 }
 
 // GetKeyByIDAndClientID implements op.Storage.
 func (s *opStorage) GetKeyByIDAndClientID(_ context.Context, keyID, clientID string) (*jose.JSONWebKey, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if key := s.keys[clientID]; key != nil {
+		return key, nil // of the grant jwt_bearer
+	}
 	s.web.mu.Lock()
 	defer s.web.mu.Unlock()
 	if key := s.web.key; key != nil && clientID == WebClient && keyID == key.KeyID {
@@ -84,6 +98,10 @@ func (s *opStorage) CreateAccessToken(ctx context.Context, req op.TokenRequest) 
 func (s *opStorage) CreateAccessAndRefreshTokens(ctx context.Context, req op.TokenRequest, current string) (id, refresh string, expires time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if device, ok := req.(*op.DeviceAuthorizationState); ok {
+		// The example gives no client to the refresh token of a device login.
+		req = &storage.AuthRequest{ApplicationID: device.ClientID, UserID: device.Subject, Scopes: device.Scopes}
+	}
 	id, refresh, _, err = s.Storage.CreateAccessAndRefreshTokens(ctx, req, current)
 	return id, refresh, s.expiry(), err
 }

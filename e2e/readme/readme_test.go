@@ -33,6 +33,7 @@ var commands = map[string]string{
 	"bin/caddy authinject status --config Caddyfile":                  "TestLoginThroughTheRunningServer, in e2e/terminal",
 	"bin/caddy authinject logout tiltify --config Caddyfile":          "TestLoginThroughTheRunningServer, in e2e/terminal",
 	"bin/caddy authinject proxy --to https://v5api.tiltify.com --provider tiltify --client-id {env.TILTIFY_CLIENT_ID} --client-secret {env.TILTIFY_CLIENT_SECRET}": "TestProxyCommand",
+	"bin/caddy authinject login orders --config Caddyfile":    "TestDeviceLoginInATerminal, in e2e/openid",
 	"bin/caddy authinject refresh tiltify --config Caddyfile": "TestRefresh, in e2e/terminal",
 }
 
@@ -53,6 +54,8 @@ var environment = []harness.Option{
 	harness.Env("TINYEMAIL_CLIENT_SECRET", "s"),
 	harness.Env("TINYPLUS_CLIENT_ID", "c"),
 	harness.Env("SHARED_STORAGE", "storage"),
+	harness.Env("SALESFORCE_CONSUMER_KEY", "k"),
+	harness.Env("GITHUB_CLIENT_ID", "c"),
 	harness.Env("AUTHINJECT_KEY", "0123456789abcdef0123456789abcdef"),
 	harness.File("corp-ca.pem", testFile("ca.pem")),
 	harness.File("client.pem", testFile("cert.pem")),

@@ -19,6 +19,7 @@ func (p Preset) Describe(w io.Writer) error {
 	t.row("also called", p.Aliases...)
 	t.row("grant", defaultFirst(p.Grants)...)
 	t.row("authorize_url", p.AuthorizeURL)
+	t.row("device_url", p.DeviceURL)
 	for _, param := range p.AuthorizeParams {
 		t.row("authorize_param", param.Name+" "+param.Value)
 	}

@@ -20,6 +20,7 @@ func init() {
 
 		Grants:       []string{GrantAuthorizationCode, GrantRefreshToken},
 		AuthorizeURL: "https://github.com/login/oauth/authorize",
+		DeviceURL:    "https://github.com/login/device/code", // oauth: device flow
 		TokenURL:     "https://github.com/login/oauth/access_token",
 		ClientAuth:   AuthPost,
 		BodyFormat:   BodyForm, // the answer is JSON, because every token request asks for it

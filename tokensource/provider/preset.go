@@ -27,6 +27,8 @@ type Preset struct {
 	// AuthorizeURL is the authorization endpoint (RFC 6749 section 3.1). Like all URLs of a preset
 	// it may hold variables: {deployment}.
 	AuthorizeURL string
+	// DeviceURL is the device authorization endpoint (RFC 8628 section 3.1).
+	DeviceURL string
 	// TokenURL is the token endpoint (RFC 6749 section 3.2).
 	TokenURL string
 	// RevokeURL is the revocation endpoint (RFC 7009).

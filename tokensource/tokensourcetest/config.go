@@ -30,6 +30,13 @@ type Config struct {
 	TLSNames []string
 	// TokenPath is the path of the token endpoint. Default: /oauth/token.
 	TokenPath string
+	// DevicePath is the path of the device authorization endpoint (RFC 8628). Default: /oauth/device.
+	DevicePath string
+	// DeviceInterval is the shortest time between two token requests of a device login. A request that comes sooner is
+	// answered with slow_down. Default: 5 seconds.
+	DeviceInterval time.Duration
+	// DeviceLifetime is how long the codes of a device login can be used. Default: 10 minutes.
+	DeviceLifetime time.Duration
 	// APIPath is the path of the protected API. Everything below it belongs to the API too.
 	// Default: /api.
 	APIPath string
@@ -113,6 +120,7 @@ func (c Config) withDefaults() Config {
 		value string
 	}{
 		{&c.TokenPath, "/oauth/token"},
+		{&c.DevicePath, "/oauth/device"},
 		{&c.APIPath, "/api"},
 		{&c.TokenType, "Bearer"},
 		{&c.APIHeader, "Authorization"},
@@ -126,6 +134,12 @@ func (c Config) withDefaults() Config {
 	c.Scopes = slices.Clone(c.Scopes)
 	if c.AccessTokenLifetime == 0 {
 		c.AccessTokenLifetime = time.Hour
+	}
+	if c.DeviceInterval == 0 {
+		c.DeviceInterval = 5 * time.Second
+	}
+	if c.DeviceLifetime == 0 {
+		c.DeviceLifetime = 10 * time.Minute
 	}
 	if c.Expiry == "" {
 		c.Expiry = ExpiryNumber

@@ -18,6 +18,10 @@ type emulation struct {
 	authorizePath, revokePath string
 	// noTokenEndpoint removes the token endpoint.
 	noTokenEndpoint bool
+	// assertions say what assertions the token endpoint takes, if it takes nothing else.
+	assertions *assertionRules
+	// app is the installation of a GitHub App, if there is one.
+	app *GitHubApp
 	// apiPath is a second path of the API.
 	apiPath string
 	// forbiddenPath is the part of the API that refuses good tokens with 403.
@@ -70,6 +74,8 @@ func (e *emulation) serve(s *Server, w http.ResponseWriter, r *http.Request) boo
 		writeJSON(w, http.StatusInternalServerError, map[string]any{"error": "server_error", "error_description": "Deployment can't be found"})
 	case e.noTokenEndpoint && path == s.cfg.TokenPath:
 		http.NotFound(w, r)
+	case e.app != nil && installationPath.MatchString(path):
+		s.serveInstallation(w, r)
 	case e.authorizePath != "" && path == e.authorizePath:
 		s.serveAuthorize(w, r)
 	case e.authorizePath != "" && path == e.authorizePath+approvePath:

@@ -39,6 +39,7 @@ type Server struct {
 	mu      sync.Mutex // guards the fields below
 	clients map[string]*Client
 	tokens  tokens
+	devices map[string]*deviceLogin // by device code
 	faults  faults
 	records records
 	// refuseAll makes the API refuse every token.
@@ -61,6 +62,7 @@ func listen(cfg Config, e *emulation) (*Server, error) {
 		closing:   make(chan struct{}),
 		clients:   map[string]*Client{},
 		tokens:    newTokens(),
+		devices:   make(map[string]*deviceLogin),
 		records:   newRecords(),
 	}
 	s.TokenProofs.Now, s.APIProofs.Now = cfg.Now, cfg.Now
@@ -116,6 +118,8 @@ func (s *Server) serve() {
 			case s.emulation.serve(s, w, r):
 			case path == s.cfg.TokenPath:
 				s.serveToken(w, r)
+			case path == s.cfg.DevicePath:
+				s.serveDevice(w, r)
 			case under(path, s.cfg.APIPath), under(path, s.emulation.apiPath):
 				api.ServeHTTP(w, r)
 			default:

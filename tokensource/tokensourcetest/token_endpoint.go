@@ -151,6 +151,9 @@ func (s *Server) grant(rec *TokenRequest, in input) (*issuance, *oauthError) {
 	if oerr := s.emulation.demand(rec, in); oerr != nil {
 		return nil, oerr
 	}
+	if s.emulation.assertions != nil {
+		return s.grantAssertion(rec, in)
+	}
 	if in.authErr != nil {
 		return nil, in.authErr
 	}
