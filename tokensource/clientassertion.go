@@ -142,6 +142,9 @@ func (cfg *Config) clientKey(ctx context.Context, secret Secret) (*jwt.Key, map[
 // request, so this may be another answer later.
 func (cfg Config) CheckCredentials(ctx context.Context) error {
 	cfg.setDefaults()
+	if err := cfg.checkClientAuth(); err != nil {
+		return err
+	}
 	now := cfg.Clock.Now()
 	switch {
 	case cfg.ClientAuth != PrivateKeyJWT:

@@ -322,6 +322,7 @@ func TestCheckCredentials(t *testing.T) {
 		{"", func(*tokensource.Config) {}},
 		{"", signing(testKey(0))},
 		{"", asserting(assertion)},
+		{"client_auth private_key_jwt needs a key", func(cfg *tokensource.Config) { cfg.ClientSecrets, cfg.ClientAuth = nil, tokensource.PrivateKeyJWT }},
 		{"client_assertion: it has expired on 2023-11-14T22:13:20Z", asserting(expiredAssertion)},
 		{"reading client_assertion: it is not a signed JWT", asserting("hunter2")},
 		{"reading client_assertion: open /k: no such file", func(cfg *tokensource.Config) { asserting("")(cfg); cfg.ClientAssertion = missing }},
