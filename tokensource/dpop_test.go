@@ -504,3 +504,43 @@ func TestKeysNeverPrint(t *testing.T) {
 		}
 	}
 }
+
+// A login on another device is bound to one key, from its first token request to its refreshes.
+func TestDeviceLoginIsBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := provenRotation(t, time.Hour)
+		ep.script = func(n int, form url.Values) reply {
+			switch {
+			case n <= 2 && form.Has("device_code"):
+				return refused(400, "authorization_pending")
+			case form.Has("grant_type"):
+				return asBound(rotated(n, time.Hour))
+			}
+			return reply{body: `{"device_code":"dc","user_code":"UC","verification_uri":"https://login.example.com/activate","expires_in":600}`}
+		}
+		src := newSource(t, unproved{ep, "/device"}, withDPoP, func(c *tokensource.Config) {
+			c.Grant, c.Storage, c.DeviceURL = tokensource.DeviceCode{}, new(tokensource.MemoryStorage), "https://login.example.com/device"
+		})
+		l := begin(t, src, typed)
+		if err := src.AwaitLogin(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		if err := src.Account("").Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ep.wantKeys(len(ep.all())-1, 1)
+	})
+}
+
+// unproved sends requests to a path past the check of proofs.
+type unproved struct {
+	*bindingEndpoint
+	path string
+}
+
+func (u unproved) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Path == u.path {
+		return u.endpoint.RoundTrip(req)
+	}
+	return u.bindingEndpoint.RoundTrip(req)
+}
