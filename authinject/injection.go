@@ -44,6 +44,7 @@ type Injection struct {
 	name   string // canonical header name or query parameter; empty: the default
 	scheme string
 	bare   bool // no scheme: the header value is the token alone
+	dpop   bool // each request carries a proof too
 }
 
 // AddStripQuery adds a query parameter to those that StripQuery means.

@@ -359,7 +359,7 @@ func TestMutualTLSEndpoints(t *testing.T) {
 			cfg.Issuer, cfg.TokenURL, cfg.AuthorizeURL, cfg.MutualTLS = issuer, "", "", mutual
 		})
 		l, err := src.BeginLogin(t.Context(), tokensource.LoginRequest{RedirectURL: "https://b.example/"})
-		if err != nil || !strings.HasPrefix(l.URL.Reveal(), issuer+"/authorize?") {
+		if err != nil || !strings.HasPrefix(linkOf(t, src, l), issuer+"/authorize?") {
 			t.Fatalf("the login begins at %v", err)
 		}
 		err = src.FinishLogin(t.Context(), l, url.Values{"code": {"c"}, "state": {l.State.Reveal()}})

@@ -11,7 +11,7 @@ import (
 // If claim is set, connect calls it when the tokens are there. If claim fails, they are revoked.
 func (a *account) connect(ctx context.Context, l *Login, req Request, claim func() error) *Error {
 	began := a.src.cfg.Clock.Elapsed()
-	blank := &Record{Source: a.src.cfg.Name, Account: a.name, Variables: l.Variables}
+	blank := &Record{Source: a.src.cfg.Name, Account: a.name, Variables: l.Variables, DPoPKey: l.DPoPKey}
 	ans, failure := a.post(ctx, blank, req)
 	if failure != nil {
 		return failure

@@ -115,6 +115,7 @@ func (w *wire) tellElsewhere(before, m *metadata) {
 		{"device_url", w.cfg.DeviceURL, w.cfg.Grant.Traits().Device},
 		{"token_url", w.cfg.TokenURL, !w.cfg.Grant.Traits().NoTokenURL},
 		{"revoke_url", w.cfg.RevokeURL, w.interactive()},
+		{"par_url", w.cfg.PARURL, w.interactive() && (w.cfg.PAR || m.requiresPAR)},
 	} {
 		if option.configured == "" && option.needed {
 			options = append(options, option.name)
@@ -147,6 +148,9 @@ func (w *wire) endpoint(ctx context.Context, option, configured string, variable
 		return "", failure
 	}
 	m, failure := w.metadata(ctx, issuer)
+	if failure == nil {
+		failure = w.cfg.dpopOffered(m)
+	}
 	if failure != nil {
 		return "", failure
 	}

@@ -69,6 +69,8 @@ type Error struct {
 
 	// repeated is true if the error was reported already.
 	repeated bool
+	// newNonce is true if the same request succeeds with the nonce that came with the answer.
+	newNonce bool
 	known    *known
 	// said is the provider's own text, see [Error.ProviderSaid].
 	said  Secret

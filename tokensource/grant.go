@@ -77,6 +77,8 @@ type Request struct {
 	// Response is the token itself. If it is set, no request is sent.
 	Response *TokenResponse
 
+	// key proves the request (RFC 9449). It is nil without DPoP.
+	key *proofKey
 	// api is set for a request to an API that is no token endpoint of OAuth. It has no parameters but the assertion.
 	api *apiRequest
 	// audience is who the assertion is for.

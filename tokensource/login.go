@@ -50,8 +50,8 @@ type LoginRequest struct {
 type Login struct {
 	// Source and Account name the record to which the login belongs.
 	Source, Account string
-	// URL is where to send the person. It holds the state, or the code of Device, so it is a secret
-	// while the login lasts.
+	// URL is the page of Device. It holds the code, so it is a secret while the login lasts. It is
+	// empty for other logins: see [Source.LoginLink].
 	URL Secret
 	// State comes back with the response (RFC 6749 section 10.12). It is 256 random bits.
 	State Secret
@@ -60,6 +60,9 @@ type Login struct {
 	Binding Secret
 	// Verifier is the PKCE code verifier (RFC 7636 section 4.1).
 	Verifier Secret
+	// DPoPKey is the private key to which the code will be bound, as a JWK (RFC 9449 section 10). It
+	// is zero without DPoP.
+	DPoPKey Secret
 	// Issuer is the issuer from which the response must come (RFC 9207). It is empty if none is
 	// configured.
 	Issuer string
@@ -91,7 +94,7 @@ func (s *Source) Interactive() bool {
 // OnDevice reports whether a person connects the accounts on any device, with a code ([Device]).
 func (s *Source) OnDevice() bool { return s.traits.Device }
 
-// BeginLogin begins to connect an account. It fails before the person is sent to the provider if
+// BeginLogin begins to connect an account. [Source.LoginLink] says where to send the person. It fails before the person is sent to the provider if
 // the login could not be completed: if a variable is missing, if the account's name is invalid (see
 // [CheckAccountName]), or if the storage cannot be read or written.
 func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, error) {
@@ -117,6 +120,9 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 	if err := s.missing(l.Variables); err != nil {
 		return nil, s.loginError(req.Account, err)
 	}
+	if err := s.boundKeyFor(l, found); err != nil {
+		return nil, s.failedLogin(ctx, req.Account, err)
+	}
 	if failure := s.begun.add(s.cfg.Clock); failure != nil {
 		return nil, s.failedLogin(ctx, req.Account, failure)
 	}
@@ -132,16 +138,17 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 	return l, nil
 }
 
-// beginRedirect makes the URL of a login whose response comes back.
+// beginRedirect checks that there can be a link to a login whose response comes back.
 func (s *Source) beginRedirect(ctx context.Context, grant Interactive, l *Login) error {
 	if failure := s.expectIssuer(ctx, l); failure != nil {
 		return failure
 	}
-	target, err := s.authorizationURL(ctx, grant, l)
-	if err != nil {
+	if _, _, err := s.authorizationRequest(ctx, grant, l); err != nil {
 		return err
 	}
-	l.URL = NewSecret(target)
+	if _, failure := s.wire.parURL(ctx, l.Variables); failure != nil {
+		return failure
+	}
 	if err := s.storeLogin(ctx, l); err != nil {
 		return unkept(err)
 	}
@@ -205,18 +212,19 @@ func (s *Source) missing(variables map[string]string) error {
 	return nil
 }
 
-// authorizationURL returns the URL to which to send the person (RFC 6749 sections 4.1.1 and 4.2.1).
-func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Login) (string, error) {
+// authorizationRequest returns the authorization endpoint and the parameters of the request to it
+// (RFC 6749 sections 4.1.1 and 4.2.1).
+func (s *Source) authorizationRequest(ctx context.Context, grant Interactive, l *Login) (*url.URL, url.Values, error) {
 	raw, failure := s.wire.endpoint(ctx, "authorize_url", s.cfg.AuthorizeURL, l.Variables)
 	switch {
 	case failure != nil:
-		return "", failure
+		return nil, nil, failure
 	case raw == "":
-		return "", errors.New("the issuer's metadata names no authorization_endpoint; configure authorize_url")
+		return nil, nil, errors.New("the issuer's metadata names no authorization_endpoint; configure authorize_url")
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "", errors.New("authorize_url is no URL")
+		return nil, nil, errors.New("authorize_url is no URL")
 	}
 	own := grant.Authorize(l)
 	own.Set("client_id", s.cfg.ClientID)
@@ -226,18 +234,19 @@ func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Log
 	}
 	params, err := s.authorizationParams(ctx, own)
 	if err != nil {
-		return "", err
+		return nil, nil, err
+	}
+	if key, failure := s.proofKeyOf(&Record{DPoPKey: l.DPoPKey}); failure != nil {
+		return nil, nil, failure
+	} else if key != nil {
+		params.Set("dpop_jkt", key.Thumbprint())
 	}
 	for name := range u.Query() {
 		if params.Has(name) { // no parameter may be sent twice (RFC 6749 section 3.1)
-			return "", fmt.Errorf("the query of authorize_url holds %s, which is sent anyway", name)
+			return nil, nil, fmt.Errorf("the query of authorize_url holds %s, which is sent anyway", name)
 		}
 	}
-	if u.RawQuery != "" {
-		u.RawQuery += "&"
-	}
-	u.RawQuery += queryText.Replace(params.Encode())
-	return u.String(), nil
+	return u, params, nil
 }
 
 // authorizationParams adds to a grant's own parameters of an authorization request, or of a device
@@ -245,6 +254,9 @@ func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Log
 func (s *Source) authorizationParams(ctx context.Context, params url.Values) (url.Values, error) {
 	if len(s.cfg.Scopes) > 0 {
 		params.Set("scope", strings.Join(s.cfg.Scopes, s.cfg.ScopeSeparator))
+	}
+	if len(s.cfg.Resources) > 0 {
+		params["resource"] = s.cfg.Resources
 	}
 	for _, p := range s.cfg.AuthorizeParams {
 		value, err := p.Value(ctx)

@@ -27,6 +27,7 @@ type storedLogin struct {
 	Issuer      string            `json:"issuer,omitempty"`
 	AlwaysIss   bool              `json:"always_iss,omitempty"`
 	Begun       time.Time         `json:"begun"`
+	DPoPKey     string            `json:"dpop_key,omitempty"`
 	Device      *storedDevice     `json:"device,omitempty"`
 }
 
@@ -45,7 +46,7 @@ func (st *storedLogin) login(source string) *Login {
 	return &Login{
 		URL: device.page(), Source: source, Account: st.Account, State: NewSecret(st.State), Binding: NewSecret(st.Binding),
 		Verifier: NewSecret(st.Verifier), RedirectURL: st.RedirectURL, Variables: st.Variables, Terminal: st.Terminal,
-		Issuer: st.Issuer, alwaysIss: st.AlwaysIss, Begun: st.Begun, Device: device,
+		Issuer: st.Issuer, alwaysIss: st.AlwaysIss, Begun: st.Begun, Device: device, DPoPKey: NewSecret(st.DPoPKey),
 	}
 }
 
@@ -65,7 +66,7 @@ func (s *Source) storeLogin(ctx context.Context, l *Login) error {
 	return s.vault.Put(ctx, key, storedLogin{
 		Account: l.Account, State: l.State.Reveal(), Binding: l.Binding.Reveal(), Verifier: l.Verifier.Reveal(),
 		RedirectURL: l.RedirectURL, Variables: l.Variables, Terminal: l.Terminal,
-		Issuer: l.Issuer, AlwaysIss: l.alwaysIss, Begun: l.Begun, Device: l.Device.storedForm(),
+		Issuer: l.Issuer, AlwaysIss: l.alwaysIss, Begun: l.Begun, Device: l.Device.storedForm(), DPoPKey: l.DPoPKey.Reveal(),
 	})
 }
 

@@ -26,6 +26,12 @@ type metadata struct {
 	// alwaysIss is true if the server names itself in every response to a login (RFC 9207 section
 	// 3).
 	alwaysIss bool
+	// requiresPAR is true if the server takes only pushed authorization requests (RFC 9126 section
+	// 5).
+	requiresPAR bool
+	// dpopAlgs are the algorithms of DPoP proofs that the server takes (RFC 9449 section 5.1); empty:
+	// it does not say.
+	dpopAlgs []string
 }
 
 // metadataMembers names the metadata member that holds the endpoint of each option.
@@ -34,6 +40,7 @@ var metadataMembers = map[string]string{
 	"token_url":     "token_endpoint",
 	"device_url":    "device_authorization_endpoint", // RFC 8628 section 4
 	"revoke_url":    "revocation_endpoint",
+	"par_url":       "pushed_authorization_request_endpoint",
 }
 
 // useAliases replaces endpoints by those for connections with a client certificate (RFC 8705 section
@@ -186,5 +193,7 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 		m.useAliases(members["mtls_endpoint_aliases"])
 	}
 	_ = json.Unmarshal(members["authorization_response_iss_parameter_supported"], &m.alwaysIss) // absent: false
+	_ = json.Unmarshal(members["require_pushed_authorization_requests"], &m.requiresPAR)        // likewise
+	_ = json.Unmarshal(members["dpop_signing_alg_values_supported"], &m.dpopAlgs)               // likewise
 	return m, nil
 }

@@ -108,7 +108,7 @@ func (a *account) publishLocked(rec *Record, replaced bool) *live {
 	old := a.cur.Load()
 	again := old != nil && old.tok.Generation == rec.Generation && old.tok.access.Equal(rec.AccessToken)
 	l := &live{
-		tok: Token{Generation: rec.Generation, Expiry: rec.Expiry, access: rec.AccessToken},
+		tok: Token{Generation: rec.Generation, Expiry: rec.Expiry, access: rec.AccessToken, prover: a.prover(rec)},
 	}
 	if replaced {
 		l.probation = a.src.cfg.Clock.in(rejectCooldown)

@@ -330,7 +330,7 @@ func (s *sim) start(slot int) {
 	src, err := tokensource.New(tokensource.Config{
 		Name: "orders", Grant: tokensource.RefreshToken{Initial: s.configured}, TokenURL: tokenURL, ClientID: "orders-client",
 		ClientSecrets: []tokensource.Value{tokensource.Literal(clientSecret)},
-		Storage:       &view{in}, Transport: &client{in}, Timeout: simTimeout,
+		Storage:       &view{in}, Transport: &client{in}, Timeout: simTimeout, DPoP: s.dpop(),
 		Observer: func(e tokensource.Event) {
 			if e.Err != nil {
 				s.note("%s: %s: %v", in.name, e.Kind, e.Err)
@@ -347,6 +347,14 @@ func (s *sim) start(slot int) {
 	s.note("%s starts", in.name)
 	_ = (&view{in}).Enter()
 	src.Warm()
+}
+
+// dpop is the option of that name. Half of the seeds use it.
+func (s *sim) dpop() string {
+	if s.seed%2 == 0 {
+		return "ES256"
+	}
+	return ""
 }
 
 // kill ends the process at once. Nothing that it does afterwards has an effect.
@@ -731,6 +739,7 @@ type simProvider struct {
 	current string
 	revoked bool
 	spent   map[string]*spent // refresh tokens that were replaced
+	keys    map[string]string // refresh token -> the header of the proofs with which it was granted
 	failing float64           // the part of requests that fail
 	delay   time.Duration     // the longest delay
 }
@@ -765,9 +774,12 @@ func (p *simProvider) trouble(failing float64, delay time.Duration) {
 }
 
 // grant answers a refresh token with a new one, or with "".
-func (p *simProvider) grant(in *instance, sent string, began time.Time) (answer *spent) {
+func (p *simProvider) grant(in *instance, sent, key string, began time.Time) (answer *spent) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if bound, ok := p.keys[sent]; ok && bound != key {
+		p.fail("%s sends %s with another key than the one to which it is bound", in.name, sent)
+	}
 	if p.revoked || !strings.HasPrefix(sent, fmt.Sprintf("rt-%d-", p.family)) {
 		return nil
 	}
@@ -791,6 +803,10 @@ func (p *simProvider) grant(in *instance, sent string, began time.Time) (answer 
 	p.current = fmt.Sprintf("rt-%d-%d", p.family, p.n)
 	answer = &spent{by: in, next: p.current, at: time.Now()}
 	p.spent[sent] = answer
+	if p.keys == nil {
+		p.keys = make(map[string]string)
+	}
+	p.keys[p.current] = key
 	p.sim.mu.Lock()
 	p.count.refreshes++
 	p.sim.mu.Unlock()
@@ -873,7 +889,11 @@ func (c *client) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, errSim
 	}
-	answer := p.grant(in, form.Get("refresh_token"), began)
+	key, _, proved := strings.Cut(req.Header.Get("DPoP"), ".") // each process sends its public key in the same form
+	if proved != (in.sim.dpop() != "") {
+		p.fail("%s sends a request with the proof %q", in.name, key)
+	}
+	answer := p.grant(in, form.Get("refresh_token"), key, began)
 	if answer == nil {
 		wait()
 		return respond(req, http.StatusBadRequest, `{"error":"invalid_grant"}`), nil
@@ -892,8 +912,12 @@ func (c *client) RoundTrip(req *http.Request) (*http.Response, error) {
 	answer.delivered = true
 	p.mu.Unlock()
 	number := answer.next[strings.LastIndex(answer.next, "-")+1:]
-	return respond(req, http.StatusOK, fmt.Sprintf(`{"access_token":"at-%s","refresh_token":%q,"token_type":"Bearer","expires_in":%s}`,
-		number, answer.next, strconv.FormatFloat(p.lifetime.Seconds(), 'f', 3, 64))), nil
+	tokenType := "Bearer"
+	if proved {
+		tokenType = "DPoP"
+	}
+	return respond(req, http.StatusOK, fmt.Sprintf(`{"access_token":"at-%s","refresh_token":%q,"token_type":%q,"expires_in":%s}`,
+		number, answer.next, tokenType, strconv.FormatFloat(p.lifetime.Seconds(), 'f', 3, 64))), nil
 }
 
 func respond(req *http.Request, status int, body string) *http.Response {

@@ -34,6 +34,8 @@ type wire struct {
 	// lockOuts holds until when a token URL must be left alone.
 	lockOuts  sync.Map // URL -> deadline
 	discovery discovery
+	// nonces are those of the provider's endpoints (RFC 9449 section 8).
+	nonces nonces
 	// tell tells the source's observer.
 	tell func(Event)
 }
@@ -82,9 +84,11 @@ func (w *wire) post(ctx context.Context, tokenURL string, variables map[string]s
 	var ans *TokenResponse
 	audience := w.audience(variables, tokenURL)
 	req.audience = w.issuerOr(variables, tokenURL)
-	failed := w.eachSecret(ctx, func(secret Secret) (failed *Error) {
-		ans, failed = w.postOnce(ctx, tokenURL, audience, req, secret)
-		return failed
+	failed := w.eachSecret(ctx, func(secret Secret) *Error {
+		return withNonce(func() (failed *Error) {
+			ans, failed = w.postOnce(ctx, tokenURL, audience, req, secret)
+			return failed
+		})
 	})
 	return ans, failed
 }
@@ -149,7 +153,11 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	if err != nil {
 		return fail(err)
 	}
-	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, api: req.api}
+	var answered http.Header
+	if err := w.prove(headers, req.key, http.MethodPost, tokenURL); err != nil {
+		return nil, err
+	}
+	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, header: &answered, api: req.api}
 	requested := req.Params.Get("requested_token_type")
 	call.notAccess = requested != "" && requested != AccessTokenType
 	conf := clientcredentials.Config{
@@ -171,9 +179,12 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	})
 	tok, err := conf.Token(ctx)
 	if err == nil {
+		w.proofAnswered(nil, req.key, tokenURL, answered)
 		return tokenResponseOf(tok), nil
 	}
-	failure := w.assertionFailure(w.failureOf(err), assertion.Get("client_assertion"), call.date)
+	failure := w.failureOf(err)
+	w.proofAnswered(failure, req.key, tokenURL, answered)
+	failure = w.assertionFailure(failure, assertion.Get("client_assertion"), call.date)
 	failure = w.grantFailure(failure, req, call.date).know(w.facts(w.urlOption(req)))
 	failure.said = call.said
 	if failure.Reason == lockedOutReason {
@@ -227,6 +238,9 @@ func (w *wire) params(ctx context.Context, req Request) (url.Values, error) {
 	}
 	if req.WithScope && len(w.cfg.Scopes) > 0 {
 		params.Set("scope", strings.Join(w.cfg.Scopes, w.cfg.ScopeSeparator))
+	}
+	for _, resource := range w.cfg.Resources {
+		params.Add("resource", resource)
 	}
 	for _, p := range w.cfg.Params {
 		if !p.on(params.Get("grant_type")) {

@@ -48,8 +48,10 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 	base := x.recorder.base.(*http.Transport).Clone()
 	base.Proxy = nil // as the proxy's transport; the destination was checked for this host
 	base.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	var result authinject.Result
 	transport := &authinject.Transport{
-		Base: base, SourceName: x.Config.Name, Injection: x.Injection, Destinations: x.Destinations,
+		OnResult: func(r authinject.Result) { result = r },
+		Base:     base, SourceName: x.Config.Name, Injection: x.Injection, Destinations: x.Destinations,
 		Source: func(*http.Request) (authinject.TokenSource, error) { return account, nil },
 		// The answer is reported as it is: a rejected token leads to no token request.
 		RetryStatuses: []int{},
@@ -61,11 +63,15 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 		return
 	}
 	defer resp.Body.Close()
+	if result.Class != "" { // the answer was made here
+		x.fail("upstream", result.Detail, "see the text; with dpop, compare the clocks and the address that the upstream sees")
+		return
+	}
 	answer := fmt.Sprintf("%s answered %d to a request with the token", origin(target), resp.StatusCode)
 	switch status := resp.StatusCode; {
 	case status == http.StatusUnauthorized:
 		x.fail("upstream", answer+": it rejected the token",
-			"check that the token is for this API (token_param audience or resource, scopes), and how it is sent (inject)")
+			"check that the token is for this API (resource or token_param audience, scopes), and how it is sent (inject)")
 	case status == http.StatusForbidden:
 		x.fail("upstream", answer+": it knows the token, but does not allow this request",
 			"check scopes, and the rights of the account at the API")

@@ -34,9 +34,10 @@ type run struct {
 	sinks map[string]*strings.Builder
 }
 
-// allowed has the sinks that may hold credentials: a browser gets the state and its own cookies.
+// allowed has the sinks that may hold credentials: a browser gets the state, the reference to a pushed
+// request, and its own cookies.
 var allowed = map[string][]string{
-	"pages": {"state", "cookie", "csrf token", "user code"},
+	"pages": {"state", "cookie", "csrf token", "user code", "request uri"},
 	// They show the code of a login on another device to the person who logs in.
 	"admin": {"user code"}, "terminal": {"user code"},
 }
@@ -86,6 +87,8 @@ func (r *run) config() string {
 	source("login", token("/token"), login, authorize, "revoke_url "+r.auth.URL+"/revoke/hostile")
 	source("pin", token("/token"), login, authorize, "redirect_url manual")
 	source("terminal", token("/token"), login, authorize)
+	source("bound", token("/token"), client, "dpop")
+	source("pushed", token("/token"), login, authorize, "dpop", "par_url "+r.auth.URL+"/par")
 	source("slow", token("/slow"), login, authorize)
 	source("device", token("/token"), rig.Block("grant device_code", "pkce S256"), "device_url "+r.auth.URL+"/device", "scopes offline_access")
 	source("denied", token("/denied"), "grant device_code", "device_url "+r.auth.URL+"/device")
@@ -104,6 +107,7 @@ func (r *run) config() string {
 		proven("a-"+mode, asserted, token("/hostile/"+mode), client)
 		source("c-"+mode, token("/hostile/"+mode), client, "client_auth client_secret_post")
 		source("r-"+mode, token("/hostile/"+mode), "refresh_token {env.SEED}")
+		source("b-"+mode, token("/hostile/"+mode), client, "dpop")
 		source("l-"+mode, token("/hostile/"+mode), login, authorize, "client_auth client_secret_post")
 		source("j-"+mode, token("/hostile/"+mode), bearer)
 	}
@@ -129,7 +133,7 @@ var modes = slices.Sorted(maps.Keys(hostile))
 var deviceModes = []string{"description", "page", "type", "found-error"}
 
 // sources are the sources that get a token without a login.
-var sources = []string{"header", "query", "post", "url", "json", "seeded", "custom", "issued", "static", "signed", "asserted", "hmac", "user", "bearer", "app"}
+var sources = []string{"bound", "header", "query", "post", "url", "json", "seeded", "custom", "issued", "static", "signed", "asserted", "hmac", "user", "bearer", "app"}
 
 // signingKey makes a private key.
 func signingKey(t *testing.T) *ecdsa.PrivateKey {
@@ -295,13 +299,14 @@ func (r *run) requests() {
 		res, err = r.proxy.Client().Do(req)
 		r.answer("answers", res, err)
 	}
+	r.get("bound", "/proof")
 	r.get("misread", "/ok")
 	r.get("misfit", "/ok")
 	r.get("astray", "/ok")
 	r.get("dead", "/ok")
 	var group sync.WaitGroup
 	for _, mode := range modes {
-		for _, kind := range []string{"c-", "r-", "s-", "a-", "j-"} {
+		for _, kind := range []string{"c-", "b-", "r-", "s-", "a-", "j-"} {
 			group.Go(func() {
 				res, err := r.proxy.Client().Get(r.proxy.URL + "/" + kind + mode + "/ok")
 				if err != nil {
@@ -375,6 +380,11 @@ func (r *run) logins() {
 		callback("code", code, "state", state) // once more
 	}
 	callback("error", "access_denied", "state", begin("login"))
+	press("start", "pushed", nil)
+	r.world.mu.Lock()
+	state := r.pushed
+	r.world.mu.Unlock()
+	callback("code", r.make("code"), "state", state)
 	press("start", "denied", nil)
 	for _, mode := range deviceModes {
 		press("start", "d-"+mode, nil)
@@ -390,7 +400,7 @@ func (r *run) logins() {
 	begin("pin")
 	press("finish", "pin", url.Values{"code": {r.make("pin")}})
 	callback("access_token", r.make("access token"), "token_type", "bearer", "expires_in", "3600", "state", begin("implicit"))
-	state := begin("implicit")
+	state = begin("implicit")
 	follow("/connect/callback")
 	res, err := browser.PostForm(r.proxy.URL+"/connect/callback", url.Values{"access_token": {r.make("access token")}, "token_type": {"bearer"}, "expires_in": {"3600"}, "state": {state}})
 	r.answer("pages", res, err)
@@ -399,7 +409,7 @@ func (r *run) logins() {
 		r.hangUp(browser, "access_token", begin("implicit"))
 	}
 	follow("/connect")
-	for _, source := range []string{"login", "pin", "implicit", "device"} {
+	for _, source := range []string{"login", "pin", "implicit", "device", "pushed"} {
 		for _, path := range []string{"/ok", "/redirect", "/links", "/trouble", "/revoked", "/ok"} {
 			r.get(source, path)
 		}

@@ -36,6 +36,7 @@ type world struct {
 	arrived map[string]int  // kind of credential -> requests at the API that carried it
 	strayed strings.Builder // what came to outside
 	spans   strings.Builder
+	pushed  string // the state of the last pushed authorization request
 	echoes  int
 	pending map[string]bool // device codes that were answered with authorization_pending
 	key     string          // a private key in PEM
@@ -101,7 +102,13 @@ func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 			fmt.Fprintf(res, `{"error":"authorization_pending","error_description":%q}`, form.Get("device_code"))
 			return
 		}
-		fmt.Fprintf(res, `{"access_token":%q,"refresh_token":%q,"token_type":"Bearer","expires_in":3600,"scope":"read"}`, access, refresh)
+		fmt.Fprintf(res, `{"access_token":%q,"refresh_token":%q,"token_type":%q,"expires_in":3600,"scope":"read"}`, access, refresh, tokenType)
+	case "par":
+		w.mu.Lock()
+		w.pushed = w.add("state", form.Get("state"))
+		w.mu.Unlock()
+		res.WriteHeader(http.StatusCreated)
+		fmt.Fprintf(res, `{"request_uri":%q,"expires_in":60}`, "urn:"+w.make("request uri"))
 	case "slow":
 		w.reached <- struct{}{}
 		<-w.hungUp
@@ -112,7 +119,7 @@ func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 		}
 	case "hostile":
 		echo := strings.NewReplacer(`"`, "", `\`, "", "\n", "").Replace(string(body) + " " + form.Get("client_secret") + " " + form.Get("refresh_token") + " " + form.Get("code") + " " +
-			req.Header.Get("Authorization") + " " + access + " " + refresh)
+			req.Header.Get("Authorization") + " " + req.Header.Get("DPoP") + " " + access + " " + refresh)
 		w.mu.Lock()
 		w.echoes++
 		w.mu.Unlock()
@@ -176,7 +183,8 @@ var hostile = map[string]func(res http.ResponseWriter, req *http.Request, echo, 
 
 // serveAPI is the API that the tokens are for. The path selects the answer.
 func (w *world) serveAPI(res http.ResponseWriter, req *http.Request) {
-	token := strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")
+	token := strings.TrimPrefix(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "), "DPoP ")
+	w.add("dpop proof", req.Header.Get("DPoP"))
 	if token == "" {
 		token = req.URL.Query().Get("_bearer_token")
 	}
@@ -195,6 +203,12 @@ func (w *world) serveAPI(res http.ResponseWriter, req *http.Request) {
 		w.refused[token] = true
 		w.mu.Unlock()
 		res.WriteHeader(http.StatusUnauthorized)
+	case req.URL.Path == "/proof":
+		proof := req.Header.Get("DPoP")
+		res.Header().Set("WWW-Authenticate", `DPoP error="invalid_dpop_proof", error_description="`+proof+`"`)
+		res.Header().Set("Location", "/?"+proof)
+		res.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(res, proof)
 	case req.URL.Path == "/redirect":
 		http.Redirect(res, req, w.outside.URL+"/next?"+req.URL.RawQuery, http.StatusFound)
 	case req.URL.Path == "/links":

@@ -22,6 +22,7 @@ var commands = map[string]string{
 	"make run":  "TestMakeRun",
 	"make test": "runs this test",
 	"export ORDERS_SECRET=the-secret-of-your-client":                  "the environment of this package",
+	"go test ./authinject -run '^$' -bench RoundTrip":                 "TestProofOfEachRequest, in authinject, does what it measures",
 	"caddy authinject init https://api.example.com":                   "TestInitFollowsTheChallenge, in caddy",
 	"caddy authinject init --openapi openapi.yaml --output Caddyfile": "TestInitOpenAPI and TestInitOutput, in caddy",
 	"bin/caddy validate --config Caddyfile":                           "TestConfigurationsValidate",

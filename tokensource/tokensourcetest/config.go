@@ -1,6 +1,7 @@
 package tokensourcetest
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -86,6 +87,11 @@ type Config struct {
 	// Audiences are the audiences that a token exchange may name. A request for others gets
 	// invalid_target. Nil means any.
 	Audiences []string
+	// DPoP makes the server strict about possession (RFC 9449). The token endpoint and the endpoint for
+	// pushed authorization requests want a proof. Access tokens are bound to its key, and so are
+	// refresh tokens, also those of clients with a secret. The API takes tokens with the scheme DPoP
+	// and a proof only. See also [Server.TokenProofs] and [Server.APIProofs].
+	DPoP bool
 
 	// APIHeader is the header field of an API request that holds the token. Default: Authorization.
 	APIHeader string
@@ -106,6 +112,9 @@ type Config struct {
 
 // withDefaults returns a copy of c with all defaults filled in.
 func (c Config) withDefaults() Config {
+	if c.DPoP {
+		c.TokenType, c.APIScheme, c.APIQueryParameter = cmp.Or(c.TokenType, "DPoP"), cmp.Or(c.APIScheme, "DPoP"), Absent
+	}
 	if len(c.Clients) == 0 {
 		c.Clients = []Client{{ID: DefaultClientID, Secrets: []string{DefaultClientSecret}}}
 	}

@@ -34,6 +34,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	in.params, in.err = readParams(r)
 	in.certificate = certificateOf(r)
 	in.fill(rec)
+	in.request = r
 	fault = s.arrive(rec)
 	if !s.pause(fault.Before) || fault.Drop == BeforeReading || fault.Drop == BeforeProcessing {
 		drop(fault.Reset)
@@ -67,6 +68,10 @@ type input struct {
 	err       *oauthError
 	presented presented
 	authErr   *oauthError
+	request   *http.Request
+	proofErr  *oauthError
+	// thumbprint is that of the key that proved the request.
+	thumbprint string
 	// certificate is the client's one, of the connection, or nil.
 	certificate *x509.Certificate
 }
@@ -90,9 +95,10 @@ func (in *input) fill(rec *TokenRequest) {
 // process carries out a token request. It also returns the refresh token that the response really
 // contains.
 func (s *Server) process(rec *TokenRequest, in input, edit func(map[string]any)) (answer, *refreshToken) {
+	in.thumbprint, in.proofErr = s.proved(in.request)
 	members, refresh, copied, oerr := s.decide(rec, in)
 	if oerr != nil {
-		return errorAnswer(oerr, rec.Header), nil
+		return s.withNonce(errorAnswer(oerr, rec.Header)), nil
 	}
 	// The lock is not held here, because these callbacks may call the Server.
 	if s.cfg.EditAnswer != nil {
@@ -101,7 +107,7 @@ func (s *Server) process(rec *TokenRequest, in input, edit func(map[string]any))
 	if edit != nil {
 		edit(members)
 	}
-	out := tokenAnswer(members)
+	out := s.withNonce(tokenAnswer(members))
 	if refresh != nil && !bytes.Contains(out.body, []byte(refresh.value)) {
 		refresh = nil // an edit removed it
 	}
@@ -156,6 +162,9 @@ func (s *Server) grant(rec *TokenRequest, in input) (*issuance, *oauthError) {
 		return nil, oerr
 	}
 	rec.ClientID, rec.Auth = client.ID, method
+	if in.proofErr != nil {
+		return nil, in.proofErr
+	}
 	if oerr := in.checkFormat(client); oerr != nil {
 		return nil, oerr
 	}
@@ -170,7 +179,7 @@ func (s *Server) grant(rec *TokenRequest, in input) (*issuance, *oauthError) {
 	if len(client.Grants) > 0 && !slices.Contains(client.Grants, name) {
 		return nil, errorf(http.StatusBadRequest, "unauthorized_client", "this client may not use this grant_type")
 	}
-	issued, oerr := grant(s, &grantRequest{record: rec, client: client, params: rec.Params, now: rec.Processed})
+	issued, oerr := grant(s, &grantRequest{record: rec, client: client, params: rec.Params, now: rec.Processed, thumbprint: in.thumbprint})
 	if oerr == nil {
 		issued.access.certificate = in.certificate
 	}
