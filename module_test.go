@@ -26,6 +26,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		pattern   string
 		forbidden []string
 	}{
+		{".", []string{module + "grants"}},
 		{"./caddy", []string{"testing", module + "caddy/cmd", module + "tokensource/tokensourcetest", module + "internal/gotally", module + "internal/rig"}},
 		{"./caddy/connect", []string{anyCaddy, zap, "testing", module + "tokensource/tokensourcetest"}},
 		{"./caddy/doctor", []string{anyCaddy, zap, "testing", module + "caddy/connect", module + "tokensource/tokensourcetest"}},

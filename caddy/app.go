@@ -156,7 +156,7 @@ func (a *App) Start() error {
 		if err := pooled.promote(a.users[name]); err != nil {
 			return err
 		}
-		if !a.routes.perAccount[name] {
+		if !a.perRequest(name) {
 			pooled.source.Warm()
 		}
 	}
@@ -169,6 +169,12 @@ func (a *App) Start() error {
 		}
 	}
 	return nil
+}
+
+// perRequest reports whether the source's token depends on the request: it chooses an account, or
+// brings the token that is exchanged.
+func (a *App) perRequest(name string) bool {
+	return a.routes.perAccount[name] || a.pooled[name].source.Exchanges()
 }
 
 // requireToken waits for the first token of a source.

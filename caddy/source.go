@@ -327,6 +327,9 @@ func (s *Source) validate() error {
 			return err
 		}
 	}
+	if _, ok := grant.(tokensource.Exchanger); ok && s.RequireTokenAtStart {
+		return fmt.Errorf("require_token_at_start needs a token without a caller, and grant %s exchanges the token of each caller; remove it", s.grantType())
+	}
 	for _, p := range s.TokenParams {
 		if p.Name == "grant_type" || p.Name == "refresh_token" {
 			return fmt.Errorf("token_param %s is sent by the grant; remove it", p.Name)

@@ -170,6 +170,12 @@ func (cfg Config) Check() error {
 			return err
 		}
 	}
+	if _, ok := cfg.Grant.(Exchanger); ok {
+		_, interactive := cfg.Grant.(Interactive)
+		if t := cfg.Grant.Traits(); t.Stored || t.Local || interactive {
+			return errors.New("a grant that exchanges the tokens of callers stores nothing, needs a provider, and has no login")
+		}
+	}
 	cfg.setDefaults()
 	for _, err := range []error{
 		CheckWord("client_auth", cfg.ClientAuth, ClientAuths),

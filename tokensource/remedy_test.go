@@ -26,6 +26,9 @@ import (
 var elsewhere = map[string]string{
 	"destination": "authinject", "destination_insecure": "authinject", "token_refused": "caddy", "value": "caddy", "login_refused": "caddy",
 	"scopes_missing": "caddy", "dpop_nonce_body": "authinject",
+	"google_metadata": "grants/google", "google_account": "grants/google", "google_scope": "grants/google", "google_impersonation": "grants/google",
+	"google_credentials": "grants/google",
+	"azure_metadata":     "grants/azure", "azure_identity": "grants/azure", "azure_federation": "grants/azure", "azure_environment": "grants/azure",
 }
 
 // broken is a transport that fails with err.
@@ -229,12 +232,30 @@ var provoked = map[string]func(t *testing.T) error{
 		}
 		return src.Account("").Refresh(t.Context())
 	},
+	"subject_missing": exchangedBy("", granted(1, time.Hour)),
+	"subject_ended":   exchangedBy(jwtOf(`{"exp":1000}`), granted(1, time.Hour)),
+	"subject_refused": exchangedBy("ada", refused(400, "invalid_grant")),
+	"no_caller":       asked(granted(1, time.Hour), exchanging(tokensource.TokenExchange{})),
+	"actor_token": func(t *testing.T) error {
+		_, err := exchanged(newSource(t, exchanger(), exchanging(tokensource.TokenExchange{
+			ActorToken: tokensource.Literal(""), ActorTokenType: tokensource.AccessTokenType,
+		})), "ada")
+		return err
+	},
 	"grant_ended": func(t *testing.T) (err error) {
 		synctest.Test(t, func(t *testing.T) {
 			err = asked(refused(400, "invalid_grant"), refreshing(new(tokensource.MemoryStorage), "seed"))(t)
 		})
 		return err
 	},
+}
+
+// exchangedBy is a request of a caller with that token.
+func exchangedBy(subject string, answer reply) func(t *testing.T) error {
+	return func(t *testing.T) error {
+		_, err := exchanged(newSource(t, &endpoint{script: always(answer)}, exchanging(tokensource.TokenExchange{})), subject)
+		return err
+	}
 }
 
 type panicking struct{}

@@ -35,6 +35,8 @@ type tokenCall struct {
 	base    http.RoundTripper
 	now     func() time.Time
 	header  *http.Header // of the response, for the caller; nil: not needed
+	// notAccess is true if another token than an access token was requested (RFC 8693 section 2.1).
+	notAccess bool
 
 	// sent are the values of the request, which the response may repeat. secrets are the secret
 	// ones among them.
@@ -190,6 +192,7 @@ func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error
 		return nil, fail(ClassWait, "the token endpoint's answer is no token: "+err.Error())
 	}
 	rules := call.cfg.responseRules()
+	rules.notAccess = call.notAccess
 	ans, err := parseTokenResponse(members, now, rules)
 	ans.Scope = publicScope(ans, call.secrets...)
 	reason := ans.check(rules)
@@ -258,7 +261,10 @@ func hasError(members map[string]json.RawMessage) bool {
 }
 
 // publicParams are the parameters of a token request that hold no secret.
-var publicParams = []string{"grant_type", "client_id", "redirect_uri", "scope", "audience", "resource", "token_type_hint", "client_assertion_type"}
+var publicParams = []string{
+	"grant_type", "client_id", "redirect_uri", "scope", "audience", "resource", "token_type_hint",
+	"client_assertion_type", "subject_token_type", "requested_token_type", "actor_token_type", "requested_token_use",
+}
 
 // errorCode returns the OAuth error code among members, or "". It accepts only a text that looks
 // like an error code: lower-case words and underscores, as in all registered codes. Any other text

@@ -150,6 +150,8 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 		return nil, err
 	}
 	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, header: &answered}
+	requested := req.Params.Get("requested_token_type")
+	call.notAccess = requested != "" && requested != AccessTokenType
 	conf := clientcredentials.Config{
 		ClientID:       w.cfg.ClientID,
 		TokenURL:       tokenURL,

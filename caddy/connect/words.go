@@ -42,6 +42,10 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 	}
 	refused := st.Err != nil && st.Err.Code != "" // else the provider only gave no refresh token
 	switch {
+	case st.Exchanges && st.Err != nil:
+		return "The callers' tokens cannot be exchanged: " + because(st) + "; it is tried again" + tryAgain(st, now) + ".", Bad
+	case st.Exchanges:
+		return "Exchanges the token of each caller, and has none of its own.", Good
 	case st.State == tokensource.StateLoginRequired && st.Live && st.Refused:
 		return "The token is refused, and cannot be renewed. " + sentence(connect), Bad
 	case st.State == tokensource.StateLoginRequired && st.Live && refused && !st.Expiry.IsZero():

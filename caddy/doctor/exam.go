@@ -78,6 +78,8 @@ type Options struct {
 	Refresh bool
 	// Probe is a URL of the upstream to request with the token.
 	Probe string
+	// Subject reads the token of a caller, for sources that exchange it. Optional.
+	Subject tokensource.Value
 }
 
 // exam is one examination.

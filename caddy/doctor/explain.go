@@ -33,6 +33,8 @@ func (x *exam) explain(ctx context.Context, err error) {
 	}
 	cfg := &x.Config
 	switch {
+	case failure.Subject:
+		x.fail("grant", answered, failure.Remedy())
 	case failure.Status == 0:
 		x.unanswered(failure)
 	case slices.Contains(clientCodes, failure.Code),

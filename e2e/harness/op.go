@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/zitadel/oidc/v3/example/server/exampleop"
+	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
 // The clients that every provider knows. The secrets hold what a form or a
@@ -211,6 +213,44 @@ func (p *Provider) RevokeAll() {
 		p.tokens[token] = is
 	}
 }
+
+// SubjectToken returns an access token of a user, as another client of this provider would present
+// it to the proxy.
+func (p *Provider) SubjectToken(t testing.TB, user string) string {
+	t.Helper()
+	form := url.Values{"grant_type": {"client_credentials"}, "scope": {actAs + user}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.TokenURL, strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth(subjectClient, url.QueryEscape(ServiceSecret))
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var answer struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || answer.AccessToken == "" {
+		t.Fatalf("a token of %s: status %d, %v", user, res.StatusCode, err)
+	}
+	return answer.AccessToken
+}
+
+// UserOf returns the user of an access token, which only the provider can decrypt.
+func (p *Provider) UserOf(token string) string {
+	text, err := op.NewAESCrypto(sha256.Sum256([]byte("test"))).Decrypt(token) // the example's key
+	_, user, ok := strings.Cut(text, ":")
+	if err != nil || !ok {
+		return ""
+	}
+	return user
+}
+
+// EndSubjects makes the provider refuse to exchange any access token issued so far.
+func (p *Provider) EndSubjects() { p.storage.endAll() }
 
 // Protect is a protected API: next is reached with a live token alone, as
 // exactly one "Authorization: Bearer" field and nothing else that looks like a

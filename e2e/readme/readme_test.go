@@ -33,13 +33,16 @@ var commands = map[string]string{
 	"bin/caddy authinject status --config Caddyfile":                  "TestLoginThroughTheRunningServer, in e2e/terminal",
 	"bin/caddy authinject logout tiltify --config Caddyfile":          "TestLoginThroughTheRunningServer, in e2e/terminal",
 	"bin/caddy authinject proxy --to https://v5api.tiltify.com --provider tiltify --client-id {env.TILTIFY_CLIENT_ID} --client-secret {env.TILTIFY_CLIENT_SECRET}": "TestProxyCommand",
-	"bin/caddy authinject refresh tiltify --config Caddyfile": "TestRefresh, in e2e/terminal",
+	"bin/caddy authinject refresh tiltify --config Caddyfile":                           "TestRefresh, in e2e/terminal",
+	"bin/caddy authinject doctor orders --subject-token {env.TOKEN} --config Caddyfile": "TestTokenExchangePage",
+	`curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/v1/orders`:            "TestTokenExchangePage",
 }
 
 // environment is what the README's configurations read.
 var environment = []harness.Option{
 	harness.Env("ORDERS_SECRET", "s"),
 	harness.Env("PLANET_SECRET", "s"),
+	harness.Env("PROXY_SECRET", "s"),
 	harness.Env("API_TOKEN", "t"),
 	harness.Env("CRM_CLIENT_ID", "c"),
 	harness.Env("CRM_CLIENT_SECRET", "s"),

@@ -82,6 +82,9 @@ type Config struct {
 	// refresh tokens, also those of clients with a secret. The API takes tokens with the scheme DPoP
 	// and a proof only. See also [Server.TokenProofs] and [Server.APIProofs].
 	DPoP bool
+	// Audiences are the audiences that a token exchange may name. A request for others gets
+	// invalid_target. Nil means any.
+	Audiences []string
 
 	// APIHeader is the header field of an API request that holds the token. Default: Authorization.
 	APIHeader string

@@ -165,7 +165,7 @@ func (s *Server) grant(rec *TokenRequest, in input) (*issuance, *oauthError) {
 	if oerr := in.checkFormat(client); oerr != nil {
 		return nil, oerr
 	}
-	name := rec.Grant
+	name := grantOf(rec.Params)
 	if name == "" {
 		return nil, errorf(http.StatusBadRequest, "invalid_request", "grant_type is missing")
 	}
