@@ -12,7 +12,8 @@ import (
 // server behind CGI or WSGI accepts (X_Api_Key and X.Api.Key for X-Api-Key: CVE-2025-64484).
 func (in *Injection) isCredential(key string) bool {
 	return sameField(key, "Authorization") || sameField(key, "Proxy-Authorization") ||
-		!in.query && sameField(key, in.name) || in.dpop && sameField(key, proofField) || len(in.StripHeader) > 0 && in.strips(key)
+		!in.query && sameField(key, in.name) || in.dpop && sameField(key, proofField) ||
+		len(in.StripHeader) > 0 && in.strips(key)
 }
 
 // strips reports whether a field is one of StripHeader.

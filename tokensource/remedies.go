@@ -133,7 +133,7 @@ var remedies = []Remedy{
 		Problem: "login_request", Text: "the provider refused the login, error invalid_request", Class: ClassOperator,
 		Cause: "The provider does not take the parameters of the authorization request.",
 		Do:    "check client_id, redirect_url, pkce and authorize_param",
-		match: and(byCode("invalid_request"), byReason("refused the login")),
+		match: and(byCode("invalid_request"), byReason("refused the login", parName)),
 	},
 	{
 		Problem: "invalid_request_uri", Text: "the provider refused the login, error invalid_request_uri", Class: ClassLogin,
