@@ -77,6 +77,10 @@ func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 	if assertion, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer "); ok {
 		w.add("assertion", assertion)
 	}
+	tokenType := "Bearer"
+	if req.Header.Get("DPoP") != "" {
+		tokenType = "DPoP"
+	}
 	access, refresh := w.make("access token"), w.make("refresh token")
 	res.Header().Set("Content-Type", "application/json")
 	switch path, mode, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/"); path {
