@@ -33,6 +33,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"./authinject", []string{anyCaddy, zap, module + "caddy"}},
 		{"./tokensource", []string{anyCaddy, zap, module + "caddy", module + "authinject"}},
 		{"./tokensource/internal/vault", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource/provider"}},
+		{"./tokensource/internal/jwt", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource/provider"}},
 		{"./tokensource/provider", []string{anyCaddy, zap, "golang.org/x/oauth2", module + "caddy", module + "authinject", module + "tokensource/internal"}},
 		{"./tokensource/tokensourcetest", []string{anyCaddy, zap, "golang.org/x/oauth2", "testing", module + "caddy", module + "authinject"}},
 		{"./internal/host", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource"}},

@@ -71,6 +71,17 @@ func BenchmarkRoundTrip(b *testing.B) {
 			}
 		})
 	}
+	b.Run("dpop", func(b *testing.B) {
+		t, req := benchTransport(b, DPoPInjection()), benchRequest(b)
+		var source TokenSource = live{tokensource.NewBoundToken("AT-0123456789abcdef", 1, time.Time{}, time.Now)}
+		t.Source = func(*http.Request) (TokenSource, error) { return source, nil }
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := t.RoundTrip(req); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	b.Run("hard-coded", func(b *testing.B) {
 		t, req := hardCoded{noop{}}, benchRequest(b)
 		b.ReportAllocs()

@@ -51,10 +51,10 @@ func (x *exchange) do() (*http.Response, error) {
 	}
 	c := t.present(tok)
 	if c == nil {
-		return x.fail(t.operatorError("the access token is empty or has characters that no request can carry"))
+		return x.fail(t.unpresentable(tok))
 	}
 	x.prepare(c)
-	res, err := x.base().RoundTrip(&x.out)
+	res, err := x.send(&x.out, c)
 	if err != nil || x.check || !t.rejects(res.StatusCode) {
 		x.settle()
 		return x.pass(res, err, c, OutcomeInjected)
@@ -223,6 +223,12 @@ func (x *exchange) settle() {
 // pass passes on what Base returned.
 func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Outcome) (*http.Response, error) {
 	x.result.Outcome = outcome
+	if refused := (*tokensource.Error)(nil); c != nil && errors.As(err, &refused) { // see sendProved
+		if res, err = x.fail(refused); res != nil {
+			x.result.Outcome = OutcomeRefused
+		}
+		return res, err
+	}
 	if err != nil {
 		x.result.Outcome = OutcomeUpstreamError
 		if c != nil {
@@ -236,6 +242,9 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	}
 	if res.Header == nil {
 		res.Header = make(http.Header)
+	}
+	if x.t.Injection.dpop {
+		delete(res.Header, nonceField) // it is for proofs of this proxy
 	}
 	res.Status = scrub(res.Status, c.token.AccessToken())
 	res = x.guardAnswer(res, c)

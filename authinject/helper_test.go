@@ -2,10 +2,12 @@ package authinject
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -241,4 +243,20 @@ func overProtocol(t *testing.T, proto string, handler http.Handler, test wireTes
 	rt := newTransport(t, srv.Client().Transport, newSource(token(canary, 1), token(canaryTwo, 2)))
 	rt.Destinations = destinations(t, srv.URL)
 	test(t, srv, rt)
+}
+
+// claim returns a text among the claims of a request's DPoP proof, unverified.
+func claim(t *testing.T, req *http.Request, name string) string {
+	t.Helper()
+	var claims map[string]any
+	parts := strings.Split(req.Header.Get("DPoP"), ".")
+	text, err := base64.RawURLEncoding.DecodeString(parts[len(parts)/2])
+	if err == nil {
+		err = json.Unmarshal(text, &claims)
+	}
+	if err != nil {
+		t.Fatalf("%v: %v", parts, err)
+	}
+	value, _ := claims[name].(string)
+	return value
 }

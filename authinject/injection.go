@@ -41,6 +41,7 @@ type Injection struct {
 	name   string // canonical header name or query parameter; empty: the default
 	scheme string
 	bare   bool // no scheme: the header value is the token alone
+	dpop   bool // each request carries a proof too
 }
 
 // defaultStripQuery is what a nil StripQuery means.

@@ -46,7 +46,7 @@ func (x *exchange) replace(rejection *http.Response, c *credential) (*http.Respo
 	}
 	discard(rejection.Body, drainWait)
 	x.result.Replayed = true
-	res, err := x.base().RoundTrip(again)
+	res, err := x.send(again, next)
 	if err == nil && x.t.rejects(res.StatusCode) {
 		x.source.Refused(next.token) // this request is not sent a third time
 		return x.pass(res, nil, next, OutcomeRefused)

@@ -217,8 +217,9 @@ func (t *Transport) checkTarget(req *http.Request) *failure {
 	return nil
 }
 
-// present returns tok in the form in which requests carry it. It returns nil if there is no token,
-// or if it has characters that would break the message, such as line breaks.
+// present returns tok in the form in which requests carry it. It returns nil if there is no token, if
+// it has characters that would break the message, such as line breaks, or if it does not fit the
+// injection.
 func (t *Transport) present(tok *tokensource.Token) *credential {
 	if c := t.cached.Load(); c != nil && c.token == tok {
 		return c
@@ -227,7 +228,7 @@ func (t *Transport) present(tok *tokensource.Token) *credential {
 		return nil
 	}
 	access := tok.AccessToken()
-	if !isSendable(access) {
+	if !isSendable(access) || !t.Injection.fits(tok) {
 		return nil
 	}
 	value := t.Injection.value(access)
@@ -236,6 +237,14 @@ func (t *Transport) present(tok *tokensource.Token) *credential {
 		t.cached.Store(c)
 	}
 	return c
+}
+
+// unpresentable is the error for a token that present does not take.
+func (t *Transport) unpresentable(tok *tokensource.Token) *tokensource.Error {
+	if tok != nil && !t.Injection.fits(tok) {
+		return t.operatorError("the access token is bound to a key and the injection is not DPoP, or the other way round")
+	}
+	return t.operatorError("the access token is empty or has characters that no request can carry")
 }
 
 // isSendable reports whether s has only visible ASCII characters, as package tokensource demands

@@ -104,6 +104,21 @@ func noValue(d *caddyfile.Dispenser, into *bool) error {
 	return nil
 }
 
+// dpop reads "dpop [ES256]".
+func dpop(d *caddyfile.Dispenser, into *string) error {
+	*into = tokensource.DPoPAlgs[0]
+	if d.NextArg() {
+		*into = d.Val()
+		if err := tokensource.CheckWord("dpop", *into, tokensource.DPoPAlgs); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	if d.NextArg() {
+		return d.Errf("dpop takes one algorithm; unexpected %q", d.Val())
+	}
+	return nil
+}
+
 // encryptionKeys reads "encryption_key <key...>".
 func encryptionKeys(d *caddyfile.Dispenser, into *[]string) error {
 	if len(*into) > 0 {

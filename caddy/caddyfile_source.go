@@ -29,6 +29,8 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	        token_url        <url>
 //	        authorize_url    <url>
 //	        authorize_param  <name> <value>
+//	        par
+//	        par_url          <url>
 //	        revoke_url       <url>
 //	        redirect_url     <url>|manual
 //	        pkce             S256|none
@@ -38,12 +40,14 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	        body_format      form|json|query
 //	        scopes           <scope...>
 //	        scope_separator  <text>
+//	        resource         <uri...>
 //	        token_param      <name> <value>
 //	        token_header     <name> <value>
 //	        token_types      <type...>
 //	        refresh_token    <token>
 //	        token            <token>
 //	        expires          <time>
+//	        dpop             [ES256]
 //	        inject           header [<name> [<scheme>]] | query [<name>]
 //	        destinations     <destination...>
 //	        refresh_before   <duration>

@@ -691,7 +691,11 @@ func TestDoctorConnectedAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	back, err := url.Parse(rig.Allow(t, emu, login.URL.Reveal()).Redirect)
+	link, err := source.LoginLink(t.Context(), login)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := url.Parse(rig.Allow(t, emu, link.URL.Reveal()).Redirect)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,14 +90,14 @@ func TestInitFollowsTheChallenge(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCaddyfile(t, text, "grant client_credentials", "issuer "+c.URL+"/realm", "client_id {env.API_CLIENT_ID}", "client_secret {env.API_CLIENT_SECRET}",
-		"scopes orders:read orders:write", "token_param resource "+c.URL+"/v1", "destinations "+c.URL, "bind 127.0.0.1", "authinject api "+c.URL)
+		"scopes orders:read orders:write", "resource "+c.URL+"/v1", "destinations "+c.URL, "bind 127.0.0.1", "authinject api "+c.URL)
 
 	// The command has no URL, so it asks the person for one, and then for a grant.
 	text, err = c.begin(t, initRun{}, c.URL+"/v1\n2\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantCaddyfile(t, text, "grant authorization_code", "scopes orders:read orders:write offline_access", "authorize_param resource "+c.URL+"/v1", "authinject_connect /connect*",
+	wantCaddyfile(t, text, "grant authorization_code", "scopes orders:read orders:write offline_access", "resource "+c.URL+"/v1", "authinject_connect /connect*",
 		"# Its redirect URL is http://127.0.0.1:8080/connect/callback")
 }
 

@@ -83,6 +83,7 @@ type terminalLogin struct {
 	in          <-chan string // lines; closed at the end of the input
 	out         io.Writer
 	asks        bool // a person can answer questions
+	renews      bool // an empty line asks for another address
 }
 
 func (l *terminalLogin) run(ctx context.Context, vars []string) error {
@@ -107,14 +108,15 @@ func (l *terminalLogin) run(ctx context.Context, vars []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(l.out, "To connect %s, open this address in a browser and allow access:\n\n  %s\n\n",
-		connect.AccountName(l.Name, l.account), login.URL.Reveal())
-	if l.openBrowser {
-		openBrowser(login.URL.Reveal())
+	link, err := l.show(ctx, login, listener != nil)
+	if err == nil && l.openBrowser {
+		openBrowser(link)
 	}
-	if login.Typed() {
+	switch {
+	case err != nil:
+	case login.Typed():
 		err = l.manual(ctx, login)
-	} else {
+	default:
 		err = l.redirected(ctx, login, listener, before.Decided)
 	}
 	if err != nil {
@@ -126,6 +128,30 @@ func (l *terminalLogin) run(ctx context.Context, vars []string) error {
 		return err
 	}
 	return l.report(ctx)
+}
+
+// show prints the address for the person to open, and returns it. A link to a pushed authorization
+// request ends soon, so the listener asks for it when the person comes. If the browser cannot reach
+// the listener, the person presses Enter for a link, as often as needed.
+func (l *terminalLogin) show(ctx context.Context, login *tokensource.Login, listens bool) (string, error) {
+	address, hint := "", ""
+	if listens && l.Tokens.Pushes(ctx, login.Variables) {
+		l.renews, address = true, connect.TerminalLink(login)
+		hint = "If the browser runs on another machine, press Enter for an address that it can open.\n\n"
+	} else {
+		link, err := l.Tokens.LoginLink(ctx, login)
+		if err != nil {
+			return "", err
+		}
+		address = link.URL.Reveal()
+		if !link.Expires.IsZero() {
+			l.renews = true
+			hint = fmt.Sprintf("The address works until %s. Press Enter for a new one.\n\n", link.Expires.Local().Format(time.TimeOnly))
+		}
+	}
+	fmt.Fprintf(l.out, "To connect %s, open this address in a browser and allow access:\n\n  %s\n\n%s",
+		connect.AccountName(l.Name, l.account), address, hint)
+	return address, nil
 }
 
 // variables returns the variables of the flags, and for all others the values that the account had
@@ -214,6 +240,11 @@ func (l *terminalLogin) manual(ctx context.Context, login *tokensource.Login) er
 			return errors.Join(err, gone)
 		}
 		if code == "" {
+			if l.renews {
+				if _, err = l.show(ctx, login, false); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		if err = l.Tokens.FinishLogin(ctx, login, url.Values{"code": {code}}); err == nil {
@@ -258,6 +289,11 @@ func (l *terminalLogin) redirected(
 			}
 			if answer != nil {
 				return l.Tokens.FinishLogin(ctx, login, answer)
+			}
+			if l.renews {
+				if _, err := l.show(ctx, login, false); err != nil {
+					return err
+				}
 			}
 		case <-watch.C:
 			// Another process may connect or refresh the account meanwhile. Only this login counts.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -51,6 +50,15 @@ type Source struct {
 	// AuthorizeParams are added to AuthorizeURL, such as `prompt`.
 	AuthorizeParams []Param `json:"authorize_params,omitempty"`
 
+	// PAR pushes authorization requests (RFC 9126): their parameters go to the provider directly,
+	// with the client's authentication, and the browser carries only a reference to them. Default:
+	// only if the issuer's metadata has `require_pushed_authorization_requests`.
+	PAR bool `json:"par,omitempty"`
+
+	// PARURL is the provider's endpoint for pushed authorization requests: https, or http on
+	// loopback. Default: the issuer's. With it, requests are pushed.
+	PARURL string `json:"par_url,omitempty"`
+
 	// RevokeURL is the endpoint that revokes the tokens of a disconnected account (RFC 7009):
 	// https, or http on loopback. Default: the provider's or the issuer's. Without one the tokens
 	// are only removed here.
@@ -95,6 +103,12 @@ type Source struct {
 	// ScopeSeparator joins the scopes. Default: one space (RFC 6749 section 3.3).
 	ScopeSeparator string `json:"scope_separator,omitempty"`
 
+	// Resources are the APIs for which the tokens are, as absolute URIs without a fragment, such as
+	// `https://api.example.com`. Authorization and token requests carry each of them as a parameter
+	// `resource` (RFC 8707). They cannot be combined with a `resource` in TokenParams or
+	// AuthorizeParams.
+	Resources []string `json:"resources,omitempty"`
+
 	// TokenHeaders are further fields of token requests, such as an API key. Use a placeholder, `{env.*}` or `{file.*}`,
 	// for a secret.
 	TokenHeaders []Param `json:"token_headers,omitempty"`
@@ -105,6 +119,12 @@ type Source struct {
 	// Bearer, BearerToken, bot and user always mean it, and so does an answer without a token_type.
 	// mac, DPoP, PoP and N_A are not allowed: requests carry such tokens in another way.
 	TokenTypes []string `json:"token_types,omitempty"`
+
+	// DPoP binds the tokens of each account to a key of its own, and signs a proof for each token
+	// request and each API request (RFC 9449). It names the algorithm: `ES256`. A provider that does
+	// not answer with token_type DPoP is refused. It cannot be combined with Inject: requests carry
+	// `Authorization: DPoP …` and the field `DPoP`. Default: bearer tokens.
+	DPoP string `json:"dpop,omitempty"`
 
 	// Inject is how requests carry the token. Default: `Authorization: Bearer …`.
 	Inject *Inject `json:"inject,omitempty"`
@@ -187,6 +207,18 @@ func (i *Inject) parse() (authinject.Injection, error) {
 	return authinject.ParseInjection(words...)
 }
 
+// parseInjection returns how requests carry the token.
+func (s *Source) parseInjection() (authinject.Injection, error) {
+	in, err := s.Inject.parse()
+	if err != nil || s.DPoP == "" {
+		return in, err
+	}
+	if usual := in.Placement() == authinject.PlacementHeader && in.Name() == "Authorization" && (in.Scheme() == "Bearer" || in.Scheme() == "DPoP"); !usual {
+		return in, fmt.Errorf("dpop sends the token as Authorization: DPoP (RFC 9449 section 7.1), so inject cannot be %s; remove inject or dpop", in)
+	}
+	return authinject.DPoPInjection(), nil
+}
+
 // provision loads the modules of the grant and the storage, and makes all checks that need no
 // network.
 func (s *Source) provision(ctx caddy.Context) error {
@@ -225,7 +257,7 @@ func (s *Source) provision(ctx caddy.Context) error {
 			return fmt.Errorf("making the storage: %w", err)
 		}
 	}
-	if s.injection, err = s.Inject.parse(); err != nil {
+	if s.injection, err = s.parseInjection(); err != nil {
 		return err
 	}
 	if s.destinations, err = s.parseDestinations(); err != nil {
@@ -280,8 +312,15 @@ func (s *Source) validate() error {
 		}
 	}
 	for _, p := range slices.Concat(s.TokenParams, s.AuthorizeParams) {
-		if p.Name == "resource" && !hasPlaceholder(p.Value) && !isResource(p.Value) {
-			return fmt.Errorf("resource must be an absolute URI without a fragment (RFC 8707 section 2), not %q", p.Value)
+		if p.Name == "resource" && !hasPlaceholder(p.Value) {
+			if err := tokensource.CheckResource(p.Value); err != nil {
+				return err
+			}
+		}
+	}
+	if s.DPoP != "" {
+		if _, err := s.parseInjection(); err != nil {
+			return err
 		}
 	}
 	return s.checkQuery()
@@ -305,7 +344,7 @@ func (s *Source) example(grant tokensource.Grant) (tokensource.Config, error) {
 			text = strings.ReplaceAll(text, "{"+v.Name+"}", v.Example)
 		}
 		if hasPlaceholder(text) {
-			return "https://placeholder.example/", checkPlaceholders(text)
+			return placeholderExample, checkPlaceholders(text)
 		}
 		return text, nil
 	})
@@ -313,11 +352,8 @@ func (s *Source) example(grant tokensource.Grant) (tokensource.Config, error) {
 	return cfg, err
 }
 
-// isResource reports whether text can be a resource indicator (RFC 8707 section 2).
-func isResource(text string) bool {
-	u, err := url.Parse(text)
-	return err == nil && u.IsAbs() && !strings.Contains(text, "#")
-}
+// placeholderExample stands for a URL with a placeholder.
+const placeholderExample = "https://placeholder.example/"
 
 // checkQuery reports a token in a URL that is sent in the clear: every machine on the way can read
 // and log it.
@@ -362,12 +398,24 @@ func (s *Source) config(resolveURL func(text string) (string, error)) (tokensour
 		TokenHeaders:    params(s.TokenHeaders),
 		AuthorizeParams: params(s.AuthorizeParams),
 		TokenTypes:      s.TokenTypes,
+		PAR:             s.PAR,
+		DPoP:            s.DPoP,
 		RefreshBefore:   time.Duration(s.RefreshBefore),
 		DefaultLifetime: time.Duration(s.DefaultLifetime),
 		Timeout:         time.Duration(s.Timeout),
 		DeadGrantErrors: s.preset.DeadGrantErrors,
 		LockOut:         s.preset.LockOut,
 		ClientSecrets:   values(s.ClientSecrets),
+	}
+	for i, text := range s.Resources {
+		resource, err := resolveURL(text)
+		if err != nil {
+			return cfg, fmt.Errorf("resource: %w", err)
+		}
+		if i > 0 && resource == placeholderExample {
+			continue // two placeholders are not the same text
+		}
+		cfg.Resources = append(cfg.Resources, resource)
 	}
 	for _, o := range sourceOptions {
 		if !o.url {

@@ -183,8 +183,8 @@ func TestVariables(t *testing.T) {
 			}
 		}
 		l := begin(t, src, tokensource.LoginRequest{Account: "alice", Variables: map[string]string{"deployment": ""}})
-		if !strings.HasPrefix(l.URL.Reveal(), "https://acme.example.com/authorize?") {
-			t.Errorf("sent to %s", l.URL.Reveal())
+		if !strings.HasPrefix(linkOf(t, src, l), "https://acme.example.com/authorize?") {
+			t.Errorf("sent to %s", linkOf(t, src, l))
 		}
 		advance(2 * time.Hour)
 		for account, deployment := range map[string]string{"alice": "acme", "bob": "other"} {

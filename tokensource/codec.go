@@ -24,6 +24,7 @@ type storedRecord struct {
 	Variables    map[string]string `json:"variables,omitempty"`
 	Seed         string            `json:"seed,omitempty"`
 	Config       string            `json:"config,omitempty"`
+	DPoPKey      string            `json:"dpop_key,omitempty"`
 	Intent       *Intent           `json:"spending,omitempty"`
 	Failure      *Failure          `json:"failure,omitempty"`
 	Disconnected bool              `json:"disconnected,omitempty"`
@@ -35,7 +36,7 @@ func (r *Record) storedForm() storedRecord {
 		Source: r.Source, Account: r.Account, Generation: r.Generation, Decided: r.Decided,
 		AccessToken: r.AccessToken.Reveal(), RefreshToken: r.RefreshToken.Reveal(),
 		Obtained: r.Obtained, Expiry: r.Expiry, Scope: r.Scope, Variables: r.Variables,
-		Seed: r.Seed, Config: r.Config, Intent: r.Intent, Failure: r.Failure, Disconnected: r.Disconnected,
+		Seed: r.Seed, Config: r.Config, DPoPKey: r.DPoPKey.Reveal(), Intent: r.Intent, Failure: r.Failure, Disconnected: r.Disconnected,
 	}
 }
 
@@ -51,7 +52,7 @@ func (s *storedRecord) recordOf(source, account string) (*Record, error) {
 		Source: source, Account: account, Generation: s.Generation, Decided: s.Decided,
 		AccessToken: NewSecret(s.AccessToken), RefreshToken: NewSecret(s.RefreshToken),
 		Obtained: s.Obtained, Expiry: s.Expiry, Scope: s.Scope, Variables: s.Variables,
-		Seed: s.Seed, Config: s.Config, Intent: s.Intent, Failure: s.Failure, Disconnected: s.Disconnected,
+		Seed: s.Seed, Config: s.Config, DPoPKey: NewSecret(s.DPoPKey), Intent: s.Intent, Failure: s.Failure, Disconnected: s.Disconnected,
 	}, nil
 }
 

@@ -14,7 +14,7 @@ func fullRecord() *Record {
 	return &Record{
 		Source: "orders", Account: "alice", Generation: 7, Decided: at, AccessToken: NewSecret("at<&>\u2028"), RefreshToken: NewSecret("rt"),
 		Obtained: at, Expiry: at.Add(time.Hour), Scope: "a b", Variables: map[string]string{"deployment": "acme"},
-		Seed: "seed", Config: "config", Intent: &Intent{Generation: 7, Owner: "me", Since: at},
+		Seed: "seed", Config: "config", DPoPKey: NewSecret("key"), Intent: &Intent{Generation: 7, Owner: "me", Since: at},
 		Failure: &Failure{Class: ClassLogin, Code: "invalid_grant", Reason: "refused", At: at, Refused: "digest"}, Disconnected: true,
 	}
 }

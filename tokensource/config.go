@@ -44,6 +44,15 @@ type Config struct {
 	ScopeSeparator string
 	// Params are sent with token requests.
 	Params []Param
+	// Resources are the APIs for which the tokens are, as absolute URIs. Authorization and token
+	// requests carry each as a parameter resource (RFC 8707 section 2).
+	Resources []string
+
+	// DPoP binds the tokens of each account to a key of the account's own, and signs a proof for
+	// each request (RFC 9449). It names the algorithm, one of [DPoPAlgs]. Empty means bearer tokens.
+	// A provider that answers with another token_type than DPoP is refused, because its token would
+	// not be bound (section 5).
+	DPoP string
 
 	// AuthorizeURL is the page to which a person is sent to connect an account (RFC 6749 section
 	// 3.1). An [Interactive] grant needs it. If it has a query, the query is kept.
@@ -53,10 +62,17 @@ type Config struct {
 	TokenHeaders []Param
 	// AuthorizeParams are added to AuthorizeURL.
 	AuthorizeParams []Param
+	// PAR pushes authorization requests (RFC 9126): their parameters go to the provider directly,
+	// and the person's browser carries only a reference to them. Without PAR they are pushed if
+	// PARURL is set, or if the issuer's metadata requires it.
+	PAR bool
+	// PARURL is the endpoint for pushed authorization requests. The default is the one in the
+	// issuer's metadata.
+	PARURL string
 	// RevokeURL is the endpoint that revokes tokens when an account is disconnected (RFC 7009). If
 	// there is none, the tokens are only removed here.
 	RevokeURL string
-	// Variables are placeholders in the four URLs, written as {name}. Their values differ from
+	// Variables are placeholders in the URLs, written as {name}. Their values differ from
 	// account to account; a login supplies them.
 	Variables []provider.Variable
 
@@ -162,8 +178,8 @@ func (cfg Config) Check() error {
 			return err
 		}
 	}
-	if cfg.Grant.Traits().Local {
-		return nil
+	if err := cfg.checkDPoP(); err != nil || cfg.Grant.Traits().Local {
+		return err
 	}
 	return cfg.checkRequests()
 }
@@ -189,12 +205,18 @@ func (cfg *Config) checkRequests() error {
 		return errors.New("token_url is needed, or issuer")
 	case interactive && cfg.AuthorizeURL == "" && cfg.Issuer == "":
 		return errors.New("authorize_url is needed, or issuer")
+	case cfg.PAR && cfg.PARURL == "" && cfg.Issuer == "":
+		return errors.New("par needs the address of the provider's endpoint: par_url, or issuer")
+	case (cfg.PAR || cfg.PARURL != "") && !(interactive && tokenRequests):
+		return errors.New("par is for a login that ends with a token request; remove par and par_url")
 	}
 	if err := cfg.checkEndpoints(); err != nil {
 		return err
 	}
-	if err := cfg.checkAuthorizeParams(); err != nil {
-		return err
+	for _, err := range []error{cfg.checkAuthorizeParams(), cfg.checkResources()} {
+		if err != nil {
+			return err
+		}
 	}
 	switch {
 	case cfg.ClientID == "" && (tokenRequests || interactive):
@@ -218,7 +240,7 @@ func (cfg *Config) checkEndpoints() error {
 	for _, v := range cfg.Variables {
 		examples[v.Name] = v.Example
 	}
-	for _, endpoint := range [][2]string{{"token_url", cfg.TokenURL}, {"authorize_url", cfg.AuthorizeURL}, {"revoke_url", cfg.RevokeURL}, {"issuer", cfg.Issuer}} {
+	for _, endpoint := range [][2]string{{"token_url", cfg.TokenURL}, {"authorize_url", cfg.AuthorizeURL}, {"par_url", cfg.PARURL}, {"revoke_url", cfg.RevokeURL}, {"issuer", cfg.Issuer}} {
 		if endpoint[1] == "" {
 			continue
 		}
@@ -276,7 +298,7 @@ func (cfg *Config) checkTokenHeaders() error {
 func (cfg *Config) checkAuthorizeParams() error {
 	for _, p := range cfg.AuthorizeParams {
 		switch p.Name {
-		case "response_type", "client_id", "redirect_uri", "state":
+		case "response_type", "client_id", "redirect_uri", "state", "request_uri":
 			return fmt.Errorf("authorize_param %s is sent by the grant; remove it", p.Name)
 		}
 		if p.Name == "" || p.Value == nil {

@@ -10,7 +10,7 @@ import (
 // connect redeems the response to a login. It replaces the account's record only if that succeeds.
 func (a *account) connect(ctx context.Context, l *Login, req Request) *Error {
 	began := a.src.cfg.Clock.Elapsed()
-	blank := &Record{Source: a.src.cfg.Name, Account: a.name, Variables: l.Variables}
+	blank := &Record{Source: a.src.cfg.Name, Account: a.name, Variables: l.Variables, DPoPKey: l.DPoPKey}
 	ans, failure := a.post(ctx, blank, req)
 	if failure != nil {
 		return failure

@@ -242,7 +242,7 @@ func TestLoginAtAnEmulatedProvider(t *testing.T) {
 		c.Params = []tokensource.Param{{Name: "expires_in", Value: tokensource.Literal("86400"), Requests: []string{"authorization_code"}}}
 	})
 	l := begin(t, src, typed)
-	consent, err := p.Allow(t.Context(), l.URL.Reveal())
+	consent, err := p.Allow(t.Context(), linkOf(t, src, l))
 	if err != nil || consent.PIN == "" {
 		t.Fatalf("%+v, %v", consent, err)
 	}

@@ -114,6 +114,7 @@ func (w *wire) tellElsewhere(before, m *metadata) {
 		{"authorize_url", w.cfg.AuthorizeURL, w.interactive()},
 		{"token_url", w.cfg.TokenURL, !w.cfg.Grant.Traits().NoTokenURL},
 		{"revoke_url", w.cfg.RevokeURL, w.interactive()},
+		{"par_url", w.cfg.PARURL, w.interactive() && (w.cfg.PAR || m.requiresPAR)},
 	} {
 		if option.configured == "" && option.needed {
 			options = append(options, option.name)

@@ -346,8 +346,8 @@ func TestLoginComesFromItsIssuer(t *testing.T) {
 			s.place(oidcPlace, says(issuer, c.more...))
 			src := newSource(t, s, connecting(nil), discovering(issuer))
 			l := begin(t, src, inBrowser)
-			if !strings.HasPrefix(l.URL.Reveal(), authorizeURL+"?") {
-				t.Errorf("sent to %s", l.URL.Reveal())
+			if !strings.HasPrefix(linkOf(t, src, l), authorizeURL+"?") {
+				t.Errorf("sent to %s", linkOf(t, src, l))
 			}
 			found, err := src.FindLogin(t.Context(), l.State) // like another process
 			if err != nil {

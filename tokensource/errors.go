@@ -63,7 +63,9 @@ type Error struct {
 	// has succeeded since. [Error.Problem] and [Error.Remedy] are then those of LastLogin.
 	LastLogin *Error
 
-	known *known
+	// newNonce is true if the same request succeeds with the nonce that came with the answer.
+	newNonce bool
+	known    *known
 	// said is the provider's own text, see [Error.ProviderSaid].
 	said  Secret
 	cause error

@@ -24,6 +24,10 @@ import (
 
 const goldenEncryptionKey = "golden encryption key of the tests, 32+ characters"
 
+// goldenDPoPKey is the stored form of a key (RFC 7517 appendix A.2).
+const goldenDPoPKey = `{"kty":"EC","crv":"P-256","alg":"ES256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",` +
+	`"y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM","d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"}`
+
 // golden returns the key and the bytes of a file in testdata/stored.
 func golden(t *testing.T, name string) (key string, data []byte) {
 	t.Helper()
@@ -71,6 +75,7 @@ func goldenRecords() map[string]*tokensource.Record {
 				Class: tokensource.ClassLogin, Code: "invalid_grant", Reason: "the token endpoint refused", At: at(time.Minute), Refused: "d16e57",
 			}
 		}),
+		"dpop": rec(func(r *tokensource.Record) { r.DPoPKey = tokensource.NewSecret(goldenDPoPKey) }),
 		"disconnected": {
 			Source: "orders", Account: "bob", Generation: 9, Decided: at(time.Minute), Variables: map[string]string{"deployment": "other"}, Disconnected: true,
 		},
@@ -138,6 +143,16 @@ func TestGoldenLogin(t *testing.T) {
 			}
 		})
 	}
+	// A login of a source with dpop has the key too.
+	synctest.Test(t, func(t *testing.T) {
+		storage := new(tokensource.MemoryStorage)
+		src := newSource(t, &endpoint{}, connecting(storage), withDPoP)
+		l := begin(t, src, inBrowser)
+		found, err := src.FindLogin(t.Context(), l.State)
+		if err != nil || !found.DPoPKey.Equal(l.DPoPKey) || l.DPoPKey.IsZero() || !slices.Contains(members(t, only(t, storage, "authinject/logins/")), "dpop_key") {
+			t.Errorf("a login with a key: %v", err)
+		}
+	})
 	// A login of this release has the same members as one of an earlier release, and no others.
 	synctest.Test(t, func(t *testing.T) {
 		src, storage := goldenSource(t, &endpoint{}, "")

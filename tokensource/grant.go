@@ -65,6 +65,8 @@ type Request struct {
 	// Response is the token itself. If it is set, no request is sent.
 	Response *TokenResponse
 
+	// key proves the request (RFC 9449). It is nil without DPoP.
+	key *proofKey
 	// sendBy is when the write-ahead mark for RefreshToken becomes too old to begin the request.
 	sendBy deadline
 }

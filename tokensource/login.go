@@ -50,8 +50,6 @@ type LoginRequest struct {
 type Login struct {
 	// Source and Account name the record to which the login belongs.
 	Source, Account string
-	// URL is where to send the person. It holds the state, so it is a secret while the login lasts.
-	URL Secret
 	// State comes back with the response (RFC 6749 section 10.12). It is 256 random bits.
 	State Secret
 	// Binding is the value of a cookie in the browser in which the login began. Only that browser
@@ -59,6 +57,9 @@ type Login struct {
 	Binding Secret
 	// Verifier is the PKCE code verifier (RFC 7636 section 4.1).
 	Verifier Secret
+	// DPoPKey is the private key to which the code will be bound, as a JWK (RFC 9449 section 10). It
+	// is zero without DPoP.
+	DPoPKey Secret
 	// Issuer is the issuer from which the response must come (RFC 9207). It is empty if none is
 	// configured.
 	Issuer string
@@ -84,7 +85,7 @@ func (s *Source) Interactive() bool {
 	return ok
 }
 
-// BeginLogin begins to connect an account. It fails before the person is sent to the provider if
+// BeginLogin begins to connect an account. [Source.LoginLink] says where to send the person. It fails before the person is sent to the provider if
 // the login could not be completed: if a variable is missing, if the account's name is invalid (see
 // [CheckAccountName]), or if the storage cannot be read or written.
 func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, error) {
@@ -110,14 +111,18 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 	if err := s.missing(l.Variables); err != nil {
 		return nil, s.loginError(req.Account, err)
 	}
+	if err := s.boundKeyFor(l, found); err != nil {
+		return nil, s.failedLogin(ctx, req.Account, err)
+	}
 	if failure := s.expectIssuer(ctx, l); failure != nil {
 		return nil, s.failedLogin(ctx, req.Account, failure)
 	}
-	target, err := s.authorizationURL(ctx, grant, l)
-	if err != nil {
+	if _, _, err := s.authorizationRequest(ctx, grant, l); err != nil {
 		return nil, s.failedLogin(ctx, req.Account, err)
 	}
-	l.URL = NewSecret(target)
+	if _, failure := s.wire.parURL(ctx, l.Variables); failure != nil {
+		return nil, s.failedLogin(ctx, req.Account, failure)
+	}
 	if failure := s.begun.add(s.cfg.Clock); failure != nil {
 		return nil, s.failedLogin(ctx, req.Account, failure)
 	}
@@ -181,18 +186,19 @@ func (s *Source) missing(variables map[string]string) error {
 	return nil
 }
 
-// authorizationURL returns the URL to which to send the person (RFC 6749 sections 4.1.1 and 4.2.1).
-func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Login) (string, error) {
+// authorizationRequest returns the authorization endpoint and the parameters of the request to it
+// (RFC 6749 sections 4.1.1 and 4.2.1).
+func (s *Source) authorizationRequest(ctx context.Context, grant Interactive, l *Login) (*url.URL, url.Values, error) {
 	raw, failure := s.wire.endpoint(ctx, "authorize_url", s.cfg.AuthorizeURL, l.Variables)
 	switch {
 	case failure != nil:
-		return "", failure
+		return nil, nil, failure
 	case raw == "":
-		return "", errors.New("the issuer's metadata names no authorization_endpoint; configure authorize_url")
+		return nil, nil, errors.New("the issuer's metadata names no authorization_endpoint; configure authorize_url")
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "", errors.New("authorize_url is no URL")
+		return nil, nil, errors.New("authorize_url is no URL")
 	}
 	params := grant.Authorize(l)
 	params.Set("client_id", s.cfg.ClientID)
@@ -203,31 +209,35 @@ func (s *Source) authorizationURL(ctx context.Context, grant Interactive, l *Log
 	if len(s.cfg.Scopes) > 0 {
 		params.Set("scope", strings.Join(s.cfg.Scopes, s.cfg.ScopeSeparator))
 	}
+	if key, failure := s.proofKeyOf(&Record{DPoPKey: l.DPoPKey}); failure != nil {
+		return nil, nil, failure
+	} else if key != nil {
+		params.Set("dpop_jkt", key.Thumbprint())
+	}
+	if len(s.cfg.Resources) > 0 {
+		params["resource"] = s.cfg.Resources
+	}
 	for _, p := range s.cfg.AuthorizeParams {
 		value, err := p.Value(ctx)
 		if err != nil {
-			return "", fmt.Errorf("reading authorize_param %s: %w", p.Name, err)
+			return nil, nil, fmt.Errorf("reading authorize_param %s: %w", p.Name, err)
 		}
 		switch {
 		case value.IsZero():
 		case p.Name == "resource": // RFC 8707 section 2 allows several
 			params.Add(p.Name, value.Reveal())
 		case params.Has(p.Name) && p.Name != "scope":
-			return "", fmt.Errorf("authorize_param %s is sent already", p.Name)
+			return nil, nil, fmt.Errorf("authorize_param %s is sent already", p.Name)
 		default:
 			params.Set(p.Name, value.Reveal())
 		}
 	}
 	for name := range u.Query() {
 		if params.Has(name) { // no parameter may be sent twice (RFC 6749 section 3.1)
-			return "", fmt.Errorf("the query of authorize_url holds %s, which is sent anyway", name)
+			return nil, nil, fmt.Errorf("the query of authorize_url holds %s, which is sent anyway", name)
 		}
 	}
-	if u.RawQuery != "" {
-		u.RawQuery += "&"
-	}
-	u.RawQuery += queryText.Replace(params.Encode())
-	return u.String(), nil
+	return u, params, nil
 }
 
 // queryText leaves the characters unescaped that a query may hold (RFC 3986 section 3.4) and that

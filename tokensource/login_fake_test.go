@@ -100,6 +100,16 @@ func begin(t testing.TB, src *tokensource.Source, req tokensource.LoginRequest) 
 	return l
 }
 
+// linkOf returns the link to a login.
+func linkOf(t testing.TB, src *tokensource.Source, l *tokensource.Login) string {
+	t.Helper()
+	link, err := src.LoginLink(context.Background(), l)
+	if err != nil {
+		t.Fatalf("LoginLink: %v", err)
+	}
+	return link.URL.Reveal()
+}
+
 // finish passes the response to a login, like the callback.
 func finish(t testing.TB, src *tokensource.Source, l *tokensource.Login, answer string) error {
 	t.Helper()

@@ -82,7 +82,7 @@ func FuzzLoginAnswer(f *testing.F) {
 var fixedWords = regexp.MustCompile(`^token source "s": (` + strings.Join([]string{
 	regexp.QuoteMeta(ErrNoLogin.Error()), "the provider's answer holds a parameter twice", "a parameter of the provider's answer is too long",
 	"the provider refused the login", "access was denied at the provider", "the provider is in trouble", "the provider sent neither a code nor an error",
-	"the answer holds no access_token", regexp.QuoteMeta(wrongType("the provider", "")), `the provider answered token_type "(` + strings.Join(otherTypes, "|") + `)": such a token is presented .*`,
+	"the answer holds no access_token", regexp.QuoteMeta(responseRules{}.wrongType("the provider", "")), `the provider answered token_type "(` + strings.Join(otherTypes, "|") + `)": such a token is presented .*`,
 	"the access token holds a space, a control character or a character outside ASCII, any of which could break a request",
 	errNoLifetime.Error(), errZeroLifetime.Error(), answeredReason + "( 400)?", answeredReason + " with an error",
 }, "|") + `)(, status 400)?((,| error|, error)? (` + strings.Join(slices.Concat(transientCodes, grantCodes, operatorCodes, loginCodes), "|") + `))?(: (` + remedyWords() + `))?$`)

@@ -15,11 +15,11 @@ import (
 // No verb and no encoder prints a secret of a login.
 func TestLoginsNeverPrint(t *testing.T) {
 	s := tokensource.NewSecret(canary)
-	l := tokensource.Login{URL: s, State: s, Binding: s, Verifier: s}
+	l := tokensource.Login{State: s, Binding: s, Verifier: s}
 	answer := &tokensource.TokenResponse{AccessToken: s, RefreshToken: s}
 	req := tokensource.Request{Secrets: map[string]tokensource.Secret{"code": s}, RefreshToken: s, Response: answer}
 	for name, v := range map[string]any{
-		"login": l, "its pointer": &l, "request": req, "its request's pointer": &req, "list": []*tokensource.Login{&l}, "answer": answer, "map": map[string]any{"l": l, "r": req},
+		"link": tokensource.LoginLink{URL: s}, "login": l, "its pointer": &l, "request": req, "its request's pointer": &req, "list": []*tokensource.Login{&l}, "answer": answer, "map": map[string]any{"l": l, "r": req},
 	} {
 		for _, text := range printed(t, v) {
 			rig.MustNotHold(t, name, text, canary)

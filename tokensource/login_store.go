@@ -27,6 +27,7 @@ type storedLogin struct {
 	Issuer      string            `json:"issuer,omitempty"`
 	AlwaysIss   bool              `json:"always_iss,omitempty"`
 	Begun       time.Time         `json:"begun"`
+	DPoPKey     string            `json:"dpop_key,omitempty"`
 }
 
 // loginKey returns the storage key of the login with that state. The key depends on the source's
@@ -41,7 +42,7 @@ func (s *Source) storeLogin(ctx context.Context, l *Login) error {
 	return s.vault.Put(ctx, s.loginKey(l.State), storedLogin{
 		Account: l.Account, State: l.State.Reveal(), Binding: l.Binding.Reveal(), Verifier: l.Verifier.Reveal(),
 		RedirectURL: l.RedirectURL, Variables: l.Variables, Terminal: l.Terminal,
-		Issuer: l.Issuer, AlwaysIss: l.alwaysIss, Begun: l.Begun,
+		Issuer: l.Issuer, AlwaysIss: l.alwaysIss, Begun: l.Begun, DPoPKey: l.DPoPKey.Reveal(),
 	})
 }
 
@@ -62,7 +63,7 @@ func (s *Source) FindLogin(ctx context.Context, state Secret) (*Login, error) {
 	l := &Login{
 		Source: s.cfg.Name, Account: st.Account, State: NewSecret(st.State), Binding: NewSecret(st.Binding),
 		Verifier: NewSecret(st.Verifier), RedirectURL: st.RedirectURL, Variables: st.Variables, Terminal: st.Terminal,
-		Issuer: st.Issuer, alwaysIss: st.AlwaysIss, Begun: st.Begun,
+		Issuer: st.Issuer, alwaysIss: st.AlwaysIss, Begun: st.Begun, DPoPKey: NewSecret(st.DPoPKey),
 	}
 	age := s.cfg.Clock.Now().Sub(l.Begun)
 	if subtle.ConstantTimeCompare([]byte(st.State), []byte(state.Reveal())) != 1 || age > LoginLifetime || age < -LoginLifetime {

@@ -13,9 +13,8 @@ import (
 )
 
 // fixed replaces a login's random values by fixed ones, after it checked that they look random.
-func fixed(t *testing.T, l *tokensource.Login) string {
+func fixed(t *testing.T, u string, l *tokensource.Login) string {
 	t.Helper()
-	u := l.URL.Reveal()
 	for _, secret := range []tokensource.Secret{l.State, l.Binding, l.Verifier} {
 		if !regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`).MatchString(secret.Reveal()) {
 			t.Errorf("a random value is %q", secret.Reveal())
@@ -69,11 +68,11 @@ func TestAuthorizationURL(t *testing.T) {
 			}
 			src := newSource(t, &endpoint{}, connecting(nil), edit)
 			l := begin(t, src, tt.req)
-			if got := fixed(t, l); got != authorizeURL+tt.want {
+			if got := fixed(t, linkOf(t, src, l), l); got != authorizeURL+tt.want {
 				t.Errorf("got  %s\nwant %s", got, authorizeURL+tt.want)
 			}
-			if u, err := url.Parse(l.URL.Reveal()); err != nil || tt.req.RedirectURL != "" && u.Query().Get("redirect_uri") != callbackURL {
-				t.Errorf("%s: %v", l.URL.Reveal(), err)
+			if u, err := url.Parse(linkOf(t, src, l)); err != nil || tt.req.RedirectURL != "" && u.Query().Get("redirect_uri") != callbackURL {
+				t.Errorf("%s: %v", linkOf(t, src, l), err)
 			}
 			if again := begin(t, src, tt.req); again.State.Equal(l.State) || again.Verifier.Equal(l.Verifier) || again.Binding.Equal(l.Binding) || l.State.Equal(l.Binding) {
 				t.Error("two logins share a random value")

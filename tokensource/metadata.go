@@ -26,6 +26,9 @@ type metadata struct {
 	// alwaysIss is true if the server names itself in every response to a login (RFC 9207 section
 	// 3).
 	alwaysIss bool
+	// requiresPAR is true if the server takes only pushed authorization requests (RFC 9126 section
+	// 5).
+	requiresPAR bool
 }
 
 // metadataMembers names the metadata member that holds the endpoint of each option.
@@ -33,6 +36,7 @@ var metadataMembers = map[string]string{
 	"authorize_url": "authorization_endpoint",
 	"token_url":     "token_endpoint",
 	"revoke_url":    "revocation_endpoint",
+	"par_url":       "pushed_authorization_request_endpoint",
 }
 
 // endpoint returns the endpoint for an option, or "" if the server names none. It may be of another
@@ -168,5 +172,6 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 		m.endpoints[option] = text(members, member)
 	}
 	_ = json.Unmarshal(members["authorization_response_iss_parameter_supported"], &m.alwaysIss) // absent: false
+	_ = json.Unmarshal(members["require_pushed_authorization_requests"], &m.requiresPAR)        // likewise
 	return m, nil
 }

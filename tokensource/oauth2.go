@@ -19,7 +19,11 @@ func (h *Account) OAuth2(ctx context.Context) oauth2.TokenSource {
 		if err != nil {
 			return nil, err
 		}
-		return &oauth2.Token{AccessToken: tok.AccessToken(), TokenType: "Bearer", Expiry: tok.Expiry}, nil
+		tokenType := "Bearer"
+		if tok.IsBound() {
+			tokenType = dpopType // the caller has to prove each request: see Token.Proof
+		}
+		return &oauth2.Token{AccessToken: tok.AccessToken(), TokenType: tokenType, Expiry: tok.Expiry}, nil
 	})
 }
 

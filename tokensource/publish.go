@@ -105,7 +105,7 @@ func (a *account) publishLocked(rec *Record, replaced bool) *live {
 	old := a.cur.Load()
 	again := old != nil && old.tok.Generation == rec.Generation && old.tok.access.Equal(rec.AccessToken)
 	l := &live{
-		tok: Token{Generation: rec.Generation, Expiry: rec.Expiry, access: rec.AccessToken},
+		tok: Token{Generation: rec.Generation, Expiry: rec.Expiry, access: rec.AccessToken, prover: a.prover(rec)},
 	}
 	if replaced {
 		l.probation = a.src.cfg.Clock.in(rejectCooldown)
@@ -170,7 +170,7 @@ func (a *account) failLocked(end step) {
 	delay := f.pause(a.dirty != (deadline{}), f.lost != (deadline{}) && !c.passed(f.lost), a.src.traits.Local, c.Now())
 	if e.Class == ClassLogin {
 		e = e.know(facts{"again": a.src.cfg.again()}) // a stored failure knows nothing
-		e.RetryAt = time.Time{}                   // only the storage is read; the provider is not asked
+		e.RetryAt = time.Time{}                       // only the storage is read; the provider is not asked
 	} else {
 		e.RetryAt = c.Now().Round(0).Add(delay)
 	}

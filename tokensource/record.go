@@ -41,6 +41,10 @@ type Record struct {
 	// parameters). An access token obtained under other settings is not used.
 	Config string
 
+	// DPoPKey is the private key to which the tokens are bound, as a JWK (RFC 9449). It is zero
+	// without DPoP.
+	DPoPKey Secret
+
 	// Intent is set before a refresh token is sent, and cleared by the next generation. If a
 	// process finds it after a restart, the provider may have replaced the refresh token already.
 	Intent *Intent

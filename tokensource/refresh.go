@@ -113,6 +113,7 @@ func (a *account) prepare(ctx context.Context, s *situation) {
 // even if a newly configured one is sent: the new one replaces nothing until the provider accepts
 // it.
 func (a *account) mark(ctx context.Context, s *situation, settle time.Duration) {
+	_ = a.src.needDPoPKey(s.rec) // stored first, because it must outlive a lost answer; the request reports an error
 	mark := s.rec.clone()
 	mark.Failure = nil
 	mark.Intent = &Intent{Generation: mark.Generation, Owner: a.src.owner, Since: a.src.cfg.Clock.Now().Add(settle).UTC()}
@@ -235,6 +236,9 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*T
 		// Other processes respect the mark for as long as a request may take. This request would
 		// begin too late.
 		return nil, &Error{Class: ClassWait, Reason: "this process stood still before its token request"}
+	}
+	if req.key, err = a.src.proofKeyOf(rec); err != nil {
+		return nil, err
 	}
 	began := a.src.cfg.Clock.Elapsed()
 	ans, failure := a.src.wire.post(ctx, tokenURL, req)

@@ -46,8 +46,33 @@ var remedies = []Remedy{
 	{
 		Problem: "invalid_target", Text: "the token endpoint answered 400 invalid_target", Class: ClassOperator,
 		Cause: "The provider does not know the audience or resource that the token is for.",
-		Do:    "check token_param audience and token_param resource",
+		Do:    "check resource and token_param audience",
 		match: byCode("invalid_target"),
+	},
+	{
+		Problem: "invalid_dpop_proof", Text: "the token endpoint answered 400 invalid_dpop_proof", Class: ClassOperator,
+		Cause: "The server refuses the proof of possession (RFC 9449). Most often its time is wrong: the proof holds the time of this machine's clock.",
+		Do: "check this machine's clock[ (now {clock})][, which is {skew}], and that the server sees the same address as this machine: " +
+			"a proxy in front of it can change scheme, host or path",
+		match: byCode(codeInvalidProof),
+	},
+	{
+		Problem: "use_dpop_nonce", Text: "the token endpoint answered 400 use_dpop_nonce", Class: ClassOperator,
+		Cause: "The server wants a nonce in the proof, and refused the request with the nonce that it had sent, or sent none (RFC 9449 section 8).",
+		Do:    "tell the server's operator; often several instances behind one address do not share their nonces",
+		match: and(byCode(codeUseNonce), ofClass(ClassOperator)),
+	},
+	{
+		Problem: "dpop_nonce_body", Text: "the upstream asked for a new DPoP nonce, and the request's body cannot be sent again by itself", Class: ClassWait,
+		Cause: "The upstream wants another nonce in the proof. The nonce is known now.",
+		Do:    "send the request again; a larger retry_body keeps longer bodies",
+		match: byCode(codeUseNonce),
+	},
+	{
+		Problem: "not_bound", Text: "the token endpoint gave a token that is not bound to the account's key: its token_type is not DPoP", Class: ClassOperator,
+		Cause: "The option dpop is set, and the provider gave a bearer token, which a thief could use (RFC 9449 section 5).",
+		Do:    "allow or require DPoP for this client at the provider, or remove dpop",
+		match: byReason("not bound to the account's key"),
 	},
 	{
 		Problem: "invalid_redirect_uri", Text: "the token endpoint answered 400 invalid_redirect_uri", Class: ClassOperator,
@@ -67,19 +92,31 @@ var remedies = []Remedy{
 		Do:    "check client_id, redirect_url, pkce and authorize_param",
 		match: byCode("invalid_request"),
 	},
+	{
+		Problem: "invalid_request_uri", Text: "the provider refused the login, error invalid_request_uri", Class: ClassLogin,
+		Cause: "The link to the provider was opened too late, or a second time: a pushed authorization request is kept only for a short time, and used once.",
+		Do:    "begin the login again, and follow its link at once",
+		quiet: true, match: byCode("invalid_request_uri"),
+	},
+	{
+		Problem: "request_uri", Text: "the pushed authorization request endpoint's answer holds no request_uri", Class: ClassOperator,
+		Cause: "The endpoint for pushed authorization requests answered something else (RFC 9126 section 2.2).",
+		Do:    "check par_url, or what the issuer's metadata names: it may be the address of another endpoint",
+		match: byReason("answer holds no request_uri"),
+	},
 
 	// Other responses of a token endpoint.
 	{
 		Problem: "redirect", Text: "the token endpoint redirected; redirects are not followed", Class: ClassOperator,
 		Cause: "The address is not the one of the token endpoint. A redirect could send the client secret to another host.",
-		Do:    "write the final address into token_url; check http and https, the host and the slash at the end",
+		Do:    "write the final address into {url}; check http and https, the host and the slash at the end",
 		match: byReason("redirected; redirects are not followed"),
 	},
 	{
 		Problem: "no_token_endpoint", Text: "there is no token endpoint at token_url", Class: ClassOperator,
 		Cause: "The host answers, but 404 or the like.",
 		Do:    "check the path of {url}",
-		match: byReason("there is no token endpoint at token_url"),
+		match: byReason("there is no token endpoint at token_url", "there is no "+parName),
 	},
 	{
 		Problem: "not_oauth", Text: "the token endpoint answered 401", Class: ClassWait,
@@ -114,7 +151,7 @@ var remedies = []Remedy{
 	{
 		Problem: "token_type_unsupported", Text: "such a token is presented in another way than as Bearer, which is not supported", Class: ClassOperator,
 		Cause: "The provider gave a token that must be presented with a signature or a key.",
-		Do:    "configure the client at the provider for Bearer tokens",
+		Do:    "configure the client at the provider for Bearer tokens, or set the option dpop if the token_type is DPoP",
 		match: byReason("such a token is presented in another way than as Bearer"),
 	},
 	{
@@ -265,7 +302,7 @@ var remedies = []Remedy{
 	{
 		Problem: "issuer_endpoint", Text: "the issuer's metadata names no token_endpoint", Class: ClassOperator,
 		Cause: "The metadata leaves out an endpoint that the grant needs, or names one that is not taken from metadata.",
-		Do:    "configure the endpoint itself: token_url, authorize_url or revoke_url",
+		Do:    "configure the endpoint itself: token_url, authorize_url, par_url or revoke_url",
 		match: byReason("the issuer's metadata names"),
 	},
 

@@ -25,7 +25,7 @@ import (
 // elsewhere lists the problems that tests in other packages produce, with those packages.
 var elsewhere = map[string]string{
 	"destination": "authinject", "destination_insecure": "authinject", "token_refused": "caddy", "value": "caddy", "login_refused": "caddy",
-	"scopes_missing": "caddy",
+	"scopes_missing": "caddy", "dpop_nonce_body": "authinject",
 }
 
 // broken is a transport that fails with err.
@@ -122,21 +122,30 @@ var provoked = map[string]func(t *testing.T) error{
 	"unsupported_response_type": denied("unsupported_response_type"),
 	"login_request":             denied("invalid_request"),
 	"login_denied":              denied("access_denied"),
-	"redirect":                  asked(reply{status: 302, header: http.Header{"Location": {"https://elsewhere.example/"}}}),
-	"no_token_endpoint":         asked(reply{status: 404}),
-	"not_oauth":                 asked(reply{status: 401}),
-	"not_a_token":               asked(reply{status: 200, body: "<!DOCTYPE html><title>Welcome</title>"}),
-	"zero_lifetime":             asked(reply{status: 200, body: `{"access_token":"at1","token_type":"Bearer","expires_in":0}`}),
-	"expired_answer":            asked(reply{status: 200, body: `{"access_token":"at1","token_type":"Bearer","expires_in":-1}`}),
-	"token_type":                asked(reply{status: 200, body: `{"access_token":"at1","token_type":"opaque"}`}),
-	"token_type_unsupported":    asked(reply{status: 200, body: `{"access_token":"at1","token_type":"mac"}`}),
-	"unusable_token":            asked(reply{status: 200, body: `{"access_token":"at 1","token_type":"Bearer"}`}),
-	"unknown_host":              failingWith(&net.DNSError{IsNotFound: true}),
-	"unreachable":               failingWith(errors.New("network is unreachable")),
-	"timeout":                   failingWith(context.DeadlineExceeded),
-	"no_tls":                    failingWith(tls.RecordHeaderError{}),
-	"rate_limited":              asked(reply{status: 429}),
-	"provider_trouble":          asked(reply{status: 503}),
+	"invalid_request_uri":       denied("invalid_request_uri"),
+	"invalid_dpop_proof":        asked(refused(400, "invalid_dpop_proof"), withDPoP),
+	"use_dpop_nonce":            asked(refused(400, "use_dpop_nonce"), withDPoP),
+	"not_bound":                 asked(granted(1, time.Hour), withDPoP),
+	"request_uri": func(t *testing.T) error {
+		src := newSource(t, &endpoint{}, pushing)
+		_, err := src.LoginLink(t.Context(), begin(t, src, inBrowser))
+		return err
+	},
+	"redirect":               asked(reply{status: 302, header: http.Header{"Location": {"https://elsewhere.example/"}}}),
+	"no_token_endpoint":      asked(reply{status: 404}),
+	"not_oauth":              asked(reply{status: 401}),
+	"not_a_token":            asked(reply{status: 200, body: "<!DOCTYPE html><title>Welcome</title>"}),
+	"zero_lifetime":          asked(reply{status: 200, body: `{"access_token":"at1","token_type":"Bearer","expires_in":0}`}),
+	"expired_answer":         asked(reply{status: 200, body: `{"access_token":"at1","token_type":"Bearer","expires_in":-1}`}),
+	"token_type":             asked(reply{status: 200, body: `{"access_token":"at1","token_type":"opaque"}`}),
+	"token_type_unsupported": asked(reply{status: 200, body: `{"access_token":"at1","token_type":"mac"}`}),
+	"unusable_token":         asked(reply{status: 200, body: `{"access_token":"at 1","token_type":"Bearer"}`}),
+	"unknown_host":           failingWith(&net.DNSError{IsNotFound: true}),
+	"unreachable":            failingWith(errors.New("network is unreachable")),
+	"timeout":                failingWith(context.DeadlineExceeded),
+	"no_tls":                 failingWith(tls.RecordHeaderError{}),
+	"rate_limited":           asked(reply{status: 429}),
+	"provider_trouble":       asked(reply{status: 503}),
 	"connection_refused": func(t *testing.T) error {
 		closed := httptest.NewServer(nil)
 		closed.Close()

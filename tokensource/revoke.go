@@ -2,13 +2,7 @@ package tokensource
 
 import (
 	"context"
-	"io"
-	"maps"
-	"net/http"
 	"net/url"
-	"strings"
-
-	"github.com/authinject/caddy-authinject/internal/host"
 )
 
 // revoke revokes the tokens of rec at the provider (RFC 7009). It revokes the refresh token first,
@@ -53,68 +47,18 @@ func (w *wire) revokeURL(ctx context.Context, variables map[string]string) (stri
 	return w.endpoint(ctx, "revoke_url", w.cfg.RevokeURL, variables)
 }
 
-// revoke revokes one token. Like a token request, it tries each of the client's secrets in turn
-// while a secret is being rotated, and it sends nothing during a lock-out.
-func (w *wire) revoke(ctx context.Context, endpoint string, variables map[string]string, token Secret, hint string) *Error {
-	// Lock-outs are known by their token endpoint. A client without a token endpoint has none.
+// revoke revokes one token (RFC 7009 section 2.1).
+func (w *wire) revoke(ctx context.Context, endpointURL string, variables map[string]string, token Secret, hint string) *Error {
 	tokenURL, failed := w.tokenURL(ctx, variables)
 	if failed != nil {
 		return failed
 	}
-	if failed := w.lockedOut(tokenURL); failed != nil {
-		return failed
-	}
+	to := endpoint{name: "revocation endpoint", option: "revoke_url", url: endpointURL, tokenURL: tokenURL}
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}}
-	return w.eachSecret(ctx, func(secret Secret) *Error { return w.revokeOnce(ctx, endpoint, tokenURL, form, secret) })
-}
-
-// revokeOnce sends one revocation request (RFC 7009 section 2.1).
-func (w *wire) revokeOnce(ctx context.Context, endpoint, tokenURL string, form url.Values, secret Secret) *Error {
-	form = maps.Clone(form)
-	basic := false
-	switch w.cfg.ClientAuth {
-	case ClientSecretBasic, ClientSecretBasicRaw:
-		basic = true
-	case ClientSecretPost, ClientSecretQuery:
-		form.Set("client_id", w.cfg.ClientID)
-		form.Set("client_secret", secret.Reveal())
-	default:
-		form.Set("client_id", w.cfg.ClientID)
-	}
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
-	if err != nil {
-		return &Error{Class: ClassOperator, Reason: "revoke_url is no URL"}
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if basic {
-		req.SetBasicAuth(url.QueryEscape(w.cfg.ClientID), url.QueryEscape(secret.Reveal()))
-	}
-	call := &tokenCall{cfg: w.cfg, secret: secret, base: w.base, now: w.cfg.Clock.Now}
-	if req, err = call.shape(req); err != nil {
-		return &Error{Class: ClassOperator, Reason: strings.ReplaceAll(err.Error(), "token_url", "revoke_url")}
-	}
-	resp, err := w.base.RoundTrip(req)
-	if err != nil {
-		failure := transportFailure(err, true).know(w.facts("revoke_url"))
-		failure.Endpoint = host.Origin(endpoint)
-		failure.Reason = strings.ReplaceAll(failure.Reason, "token endpoint", "revocation endpoint")
-		return failure
-	}
-	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // only the status decides
-	members, _ := parseMembers(body)
-	if failure := call.lockOut(resp, members); failure != nil {
-		w.leaveAlone(tokenURL, failure)
-		return failure
-	}
-	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
-		return nil // a token that was invalid already gets 2xx too (section 2.2)
-	}
-	failure := &Error{
-		Class: ClassWait, Reason: "the revocation endpoint" + answeredSuffix, Status: resp.StatusCode, Code: call.errorCode(members),
-		Endpoint: host.Origin(endpoint),
-	}
-	return failure.know(w.facts("revoke_url"))
+	return w.askEach(ctx, to, form, func(ans *endpointAnswer) *Error {
+		if ans.isSuccess() {
+			return nil // a token that was invalid already gets 2xx too (section 2.2)
+		}
+		return &Error{Class: ClassWait, Reason: "the revocation endpoint" + answeredSuffix, Status: ans.status, Code: ans.code}
+	})
 }

@@ -41,6 +41,9 @@ type Source struct {
 
 	loginFailures loginFailures
 
+	// nonces are those of the APIs; the wire has those of the provider.
+	nonces nonces
+
 	// slots bounds the concurrent token requests of all accounts.
 	slots chan struct{}
 
@@ -115,6 +118,12 @@ func (s *Source) settings(ctx context.Context) string {
 			continue // the token request will report the error
 		}
 		parts = append(parts, p.Name+"="+value.Reveal())
+	}
+	for _, resource := range s.cfg.Resources {
+		parts = append(parts, "resource="+resource) // as if a parameter had it
+	}
+	if s.cfg.DPoP != "" {
+		parts = append(parts, "dpop") // a bearer token is not used
 	}
 	return digest([]byte(strings.Join(parts, "\x00")))[:16]
 }

@@ -14,6 +14,7 @@ type Token struct {
 	Expiry time.Time
 
 	access Secret
+	prover *prover // nil for a bearer token
 }
 
 // AccessToken returns the access token. It consists of one or more visible ASCII characters, which
@@ -24,4 +25,19 @@ func (t *Token) AccessToken() string { return t.access.Reveal() }
 // takes one.
 func NewToken(access string, generation uint64, expiry time.Time) *Token {
 	return &Token{Generation: generation, Expiry: expiry, access: NewSecret(access)}
+}
+
+// NewBoundToken is [NewToken] for a token that is bound to a new key. now is the clock of its proofs.
+func NewBoundToken(access string, generation uint64, expiry time.Time, now func() time.Time) *Token {
+	tok := NewToken(access, generation, expiry)
+	stored, err := newDPoPKey(DPoPAlgs[0])
+	if err == nil {
+		var key *proofKey
+		key, err = parseDPoPKey(stored)
+		tok.prover = &prover{proofKey: key, ath: tokenDigest(access), nonces: new(nonces), clock: Clock{Now: now}}
+	}
+	if err != nil {
+		panic("tokensource: making a key: " + err.Error())
+	}
+	return tok
 }

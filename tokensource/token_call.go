@@ -34,6 +34,7 @@ type tokenCall struct {
 	headers http.Header // configured fields
 	base    http.RoundTripper
 	now     func() time.Time
+	header  *http.Header // of the response, for the caller; nil: not needed
 
 	// sent are the values of the request, which the response may repeat. secrets are the secret
 	// ones among them.
@@ -59,6 +60,9 @@ func (call *tokenCall) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, transportFailure(err, sent.Load())
 	}
 	defer resp.Body.Close()
+	if call.header != nil {
+		*call.header = resp.Header
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	return call.normalize(resp, body, err)
 }
@@ -187,8 +191,8 @@ func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error
 	switch {
 	case reason == "" && err != nil:
 		reason = err.Error()
-	case !ans.AccessToken.IsZero() && !rules.isBearer(ans.TokenType):
-		reason = wrongType("the token endpoint", shownType(ans.TokenType, call.sentAndGranted(members)))
+	case !ans.AccessToken.IsZero() && !rules.isUsable(ans.TokenType):
+		reason = rules.wrongType("the token endpoint", shownType(ans.TokenType, call.sentAndGranted(members)))
 	}
 	if reason != "" {
 		failure := fail(ClassOperator, reason)

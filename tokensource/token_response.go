@@ -134,10 +134,12 @@ type responseRules struct {
 	tokenTypes []string
 	// zeroIsNever is true if an expires_in of 0 means that the token does not end.
 	zeroIsNever bool
+	// dpop is true if tokens must be bound to a key.
+	dpop bool
 }
 
 func (cfg *Config) responseRules() responseRules {
-	return responseRules{tokenTypes: cfg.TokenTypes, zeroIsNever: cfg.DefaultLifetime < 0}
+	return responseRules{tokenTypes: cfg.TokenTypes, zeroIsNever: cfg.DefaultLifetime < 0, dpop: cfg.DPoP != ""}
 }
 
 // parseTokenResponse turns the members of a successful response into a TokenResponse. now is the
@@ -242,14 +244,14 @@ func jwtLifetime(token Secret, now time.Time) (time.Duration, bool) {
 	return min(exp.Sub(now), maxLifetime), true
 }
 
-// check reports why ans cannot be used, or returns "". A token of another type than Bearer would
-// have to be sent in another way (RFC 6749 section 7.1).
+// check reports why ans cannot be used, or returns "". A token of another type would have to be sent
+// in another way (RFC 6749 section 7.1).
 func (ans *TokenResponse) check(rules responseRules) (reason string) {
 	switch {
 	case ans.AccessToken.IsZero():
 		return "the answer holds no access_token"
-	case !rules.isBearer(ans.TokenType):
-		return wrongType("the provider", knownType(ans.TokenType))
+	case !rules.isUsable(ans.TokenType):
+		return rules.wrongType("the provider", knownType(ans.TokenType))
 	case !isSendable(ans.AccessToken.Reveal()):
 		return "the access token holds a space, a control character or a character outside ASCII, any of which could break a request"
 	}

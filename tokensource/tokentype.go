@@ -28,6 +28,15 @@ func CheckTokenType(word string) error {
 	return nil
 }
 
+// isUsable reports whether a token of this token_type can be used: with DPoP a token that is bound to
+// the key (RFC 9449 section 5), and otherwise a bearer token.
+func (rules responseRules) isUsable(tokenType string) bool {
+	if rules.dpop {
+		return strings.EqualFold(strings.TrimSpace(tokenType), dpopType)
+	}
+	return rules.isBearer(tokenType)
+}
+
 // isBearer reports whether a token_type means Bearer. It ignores case (RFC 6749 section 5.1). A
 // missing token_type means Bearer too: no provider that omits it is known to mean anything else.
 func (rules responseRules) isBearer(tokenType string) bool {
@@ -46,8 +55,10 @@ func knownType(tokenType string) string {
 
 // wrongType returns the reason why the type of a token prevents its use. word is the provider's
 // token_type, or empty if that must not be shown.
-func wrongType(from, word string) string {
+func (rules responseRules) wrongType(from, word string) string {
 	switch {
+	case rules.dpop:
+		return from + " gave a token that is not bound to the account's key: its token_type is not DPoP"
 	case knownType(word) != "":
 		return fmt.Sprintf("%s answered token_type %q: such a token is presented in another way than as Bearer, which is not supported", from, word)
 	case word != "":

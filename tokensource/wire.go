@@ -33,6 +33,8 @@ type wire struct {
 	// lockOuts holds until when a token URL must be left alone.
 	lockOuts  sync.Map // URL -> deadline
 	discovery discovery
+	// nonces are those of the provider's endpoints (RFC 9449 section 8).
+	nonces nonces
 	// tell tells the source's observer.
 	tell func(Event)
 }
@@ -79,9 +81,11 @@ func (w *wire) post(ctx context.Context, tokenURL string, req Request) (*TokenRe
 		return nil, failed
 	}
 	var ans *TokenResponse
-	failed := w.eachSecret(ctx, func(secret Secret) (failed *Error) {
-		ans, failed = w.postOnce(ctx, tokenURL, req, secret)
-		return failed
+	failed := w.eachSecret(ctx, func(secret Secret) *Error {
+		return withNonce(func() (failed *Error) {
+			ans, failed = w.postOnce(ctx, tokenURL, req, secret)
+			return failed
+		})
 	})
 	return ans, failed
 }
@@ -132,7 +136,11 @@ func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secre
 		failure := &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 		return nil, failure.know(w.facts(w.tokenURLOption()))
 	}
-	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now}
+	var answered http.Header
+	if err := w.prove(headers, req.key, http.MethodPost, tokenURL); err != nil {
+		return nil, err
+	}
+	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, header: &answered}
 	conf := clientcredentials.Config{
 		ClientID:       w.cfg.ClientID,
 		TokenURL:       tokenURL,
@@ -152,9 +160,12 @@ func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secre
 	})
 	tok, err := conf.Token(ctx)
 	if err == nil {
+		w.proofAnswered(nil, req.key, tokenURL, answered)
 		return tokenResponseOf(tok), nil
 	}
-	failure := w.failureOf(err).know(w.facts(w.tokenURLOption()))
+	failure := w.failureOf(err)
+	w.proofAnswered(failure, req.key, tokenURL, answered)
+	failure = failure.know(w.facts(w.tokenURLOption()))
 	failure.said = call.said
 	if failure.Reason == lockedOutReason {
 		w.leaveAlone(tokenURL, failure)
@@ -199,6 +210,9 @@ func (w *wire) params(ctx context.Context, req Request) (url.Values, error) {
 	}
 	if req.WithScope && len(w.cfg.Scopes) > 0 {
 		params.Set("scope", strings.Join(w.cfg.Scopes, w.cfg.ScopeSeparator))
+	}
+	for _, resource := range w.cfg.Resources {
+		params.Add("resource", resource)
 	}
 	for _, p := range w.cfg.Params {
 		if !p.on(params.Get("grant_type")) {

@@ -87,8 +87,13 @@ func (p *Page) start(w http.ResponseWriter, r *http.Request, f form) error {
 	case err != nil:
 		return p.back(w, f, loginNotice(err, false))
 	}
+	link, err := f.Tokens.LoginLink(r.Context(), login)
+	if err != nil {
+		_ = f.Tokens.CancelLogin(r.Context(), login) // if this fails, the login ends with its lifetime
+		return p.back(w, f, loginNotice(err, false))
+	}
 	http.SetCookie(w, f.loginCookie(r, login))
-	return seeOther(w, login.URL.Reveal())
+	return seeOther(w, link.URL.Reveal())
 }
 
 // finish finishes a login with the code or PIN that a person typed.

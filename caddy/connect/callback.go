@@ -148,6 +148,21 @@ func Terminal(ctx context.Context, s Source, login *tokensource.Login, results c
 		secure(w.Header())
 		// An error means that the browser has gone. The terminal gets the result from results.
 		switch {
+		case r.URL.Path == redirect.Path+terminalStart && r.Method == http.MethodGet && host.IsLoopback(host.Name(r.Host)):
+			if subtle.ConstantTimeCompare([]byte(r.URL.Query().Get("login")), []byte(login.Binding.Reveal())) != 1 {
+				_ = refuse(w, r, http.StatusNotFound, "There is no such login. Use the address that the terminal shows.", "")
+				return
+			}
+			link, err := s.Tokens.LoginLink(ctx, login)
+			if err != nil {
+				n := loginNotice(err, false)
+				_ = refuse(w, r, http.StatusBadGateway, inTerminal.Replace(n.Text)+" "+n.Detail, "")
+				if !used.Swap(true) {
+					results <- err
+				}
+				return
+			}
+			_ = seeOther(w, link.URL.Reveal())
 		case r.URL.Path != redirect.Path || !host.IsLoopback(host.Name(r.Host)):
 			_ = refuse(w, r, http.StatusNotFound, "There is nothing at this address.", "")
 		case http.NewCrossOriginProtection().Check(r) != nil:
@@ -156,6 +171,21 @@ func Terminal(ctx context.Context, s Source, login *tokensource.Login, results c
 			_ = c.serve(w, r.WithContext(ctx))
 		}
 	})
+}
+
+// terminalStart is below the redirect URL of a login from a terminal.
+const terminalStart = "/start"
+
+// TerminalLink returns the address on this machine at which the handler of [Terminal] sends the
+// person to the provider. The link to the provider is made then: one to a pushed authorization
+// request ends soon (RFC 9126 section 2.2).
+func TerminalLink(login *tokensource.Login) string {
+	u, err := url.Parse(login.RedirectURL)
+	if err != nil {
+		u = new(url.URL) // it was checked when the configuration was loaded
+	}
+	at := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path + terminalStart, RawQuery: "login=" + login.Binding.Reveal()}
+	return at.String()
 }
 
 // clip shortens a text of a provider to a readable length, on one line.

@@ -89,6 +89,30 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// A login from a terminal has an address on this machine that leads to the provider. It is good for
+// the terminal's login alone.
+func TestTerminalLink(t *testing.T) {
+	source, results := newSource(t), make(chan error, 1)
+	login, err := source.Tokens.BeginLogin(t.Context(), tokensource.LoginRequest{RedirectURL: "http://127.0.0.1:1/callback?a=b", Terminal: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := connect.Terminal(t.Context(), source, login, results)
+	link := connect.TerminalLink(login)
+	for target, want := range map[string]int{
+		link: 303, link + "x": 404, "http://127.0.0.1:1/callback/start": 404, strings.Replace(link, "127.0.0.1", "evil.example", 1): 404,
+	} {
+		res := httptest.NewRecorder()
+		h.ServeHTTP(res, httptest.NewRequest("GET", target, nil))
+		if at := res.Header().Get("Location"); res.Code != want || strings.HasPrefix(at, "https://login.example.com/authorize?") != (want == 303) {
+			t.Errorf("%s: %d, Location %s", strings.ReplaceAll(target, login.Binding.Reveal(), "…"), res.Code, at)
+		}
+	}
+	if status, _ := answer(h, httptest.NewRequest("POST", link, nil)); status == 303 {
+		t.Error("a POST leads to the provider")
+	}
+}
+
 // The redirect URL of a login from a terminal takes one answer, which must be the login's.
 func TestTerminal(t *testing.T) {
 	source, results := newSource(t), make(chan error, 1)

@@ -167,10 +167,7 @@ func (p *Plan) client(w *writer) {
 	if p.Resource != "" {
 		w.line(3, "")
 		w.line(3, "# The token is for this API only (RFC 8707).")
-		w.line(3, "token_param resource "+p.Resource)
-		if p.Grant == "authorization_code" {
-			w.line(3, "authorize_param resource "+p.Resource)
-		}
+		w.line(3, "resource "+p.Resource)
 	}
 	w.line(3, "")
 }

@@ -47,7 +47,7 @@ func (x *exam) explain(ctx context.Context, err error) {
 	case failure.Code == "invalid_target":
 		accepted()
 		x.fail("grant", answered+": it does not know the API that the token is for",
-			"correct token_param resource or token_param audience")
+			"correct resource or token_param audience")
 	case failure.Code == "unauthorized_client":
 		accepted()
 		x.fail("grant", fmt.Sprintf("%s: the client %s may not use the grant %s", answered, cfg.ClientID, x.GrantName),

@@ -65,7 +65,7 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 	switch status := resp.StatusCode; {
 	case status == http.StatusUnauthorized:
 		x.fail("upstream", answer+": it rejected the token",
-			"check that the token is for this API (token_param audience or resource, scopes), and how it is sent (inject)")
+			"check that the token is for this API (resource or token_param audience, scopes), and how it is sent (inject)")
 	case status == http.StatusForbidden:
 		x.fail("upstream", answer+": it knows the token, but does not allow this request",
 			"check scopes, and the rights of the account at the API")

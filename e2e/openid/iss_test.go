@@ -23,8 +23,8 @@ import (
 
 // certified starts a certified provider of another project, over TLS. It sends iss with every
 // answer (RFC 9207), requires PKCE, and rotates refresh tokens. It accepts every user but the one
-// with login_hint nobody.
-func certified(t *testing.T, ca *harness.Authority, redirect string) (issuer string) {
+// with login_hint nobody. The options more come last.
+func certified(t *testing.T, ca *harness.Authority, redirect string, more ...provider.Option) (issuer string) {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -38,7 +38,7 @@ func certified(t *testing.T, ca *harness.Authority, redirect string) (issuer str
 	var handler http.Handler
 	server := ca.Server(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
 	always := func(*goidc.Client, goidc.GrantInfo) bool { return true }
-	op, err := provider.New(goidc.ProfileOpenID, server.URL, func(context.Context) (goidc.JSONWebKeySet, error) { return jwks, nil },
+	op, err := provider.New(goidc.ProfileOpenID, server.URL, func(context.Context) (goidc.JSONWebKeySet, error) { return jwks, nil }, append([]provider.Option{
 		provider.WithScopes(goidc.ScopeOpenID, goidc.NewScope("orders")),
 		provider.WithIDTokenSignatureAlgs(goidc.RS256),
 		provider.WithTokenAuthnMethods(goidc.ClientAuthnSecretBasic),
@@ -63,7 +63,7 @@ func certified(t *testing.T, ca *harness.Authority, redirect string) (issuer str
 			GrantTypes:    []goidc.GrantType{goidc.GrantAuthorizationCode, goidc.GrantRefreshToken},
 			ResponseTypes: []goidc.ResponseType{goidc.ResponseTypeCode},
 		}}),
-	)
+	}, more...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

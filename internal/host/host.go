@@ -62,7 +62,15 @@ func OfURL(raw string) string {
 // scheme's own port. It is empty if raw is not a URL with a host.
 func Origin(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
+	if err != nil {
+		return ""
+	}
+	return OriginOf(u)
+}
+
+// OriginOf is [Origin] of a parsed URL.
+func OriginOf(u *url.URL) string {
+	if u.Host == "" {
 		return ""
 	}
 	return WithoutDefaultPort(strings.ToLower(u.Scheme + "://" + u.Host))

@@ -27,7 +27,7 @@ func Client(srv *tokensourcetest.Server) string {
 // endpoint, the client's secret, which is in the environment variable CLIENT_SECRET.
 func Endpoints(at tokensourcetest.Endpoints) string {
 	var options []string
-	for _, option := range [][2]string{{"authorize_url", at.Authorize}, {"token_url", at.Token}, {"revoke_url", at.Revoke}} {
+	for _, option := range [][2]string{{"authorize_url", at.Authorize}, {"token_url", at.Token}, {"par_url", at.PAR}, {"revoke_url", at.Revoke}} {
 		if option[1] != "" {
 			options = append(options, option[0]+" "+option[1])
 		}

@@ -3,6 +3,7 @@ package tokensourcetest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -31,6 +32,10 @@ const (
 	Expired Verdict = "expired"
 	// Revoked means that the token was ended before its lifetime was over.
 	Revoked Verdict = "revoked"
+	// Unproved means that the proof is refused (RFC 9449 section 7.1), and NoNonce that it lacks the
+	// nonce that the API wants.
+	Unproved Verdict = "unproved"
+	NoNonce  Verdict = "no nonce"
 	// Refused means that [Server.RefuseAll] is on.
 	Refused Verdict = "refused"
 )
@@ -110,7 +115,15 @@ func (s *Server) Protect(next http.Handler) http.Handler {
 			RawQuery: r.URL.RawQuery, Header: r.Header.Clone(), Credentials: s.findCredentials(r),
 			Deployment: s.emulation.deployment(r),
 		}
-		caller, challenge := s.judge(req)
+		var thumbprint string
+		var proofErr error
+		if s.cfg.DPoP && len(req.Credentials) == 1 {
+			thumbprint, proofErr = s.APIProofs.Check(r, req.Credentials[0].Token)
+			if nonce := s.APIProofs.Nonce(); nonce != "" {
+				w.Header().Set("DPoP-Nonce", nonce)
+			}
+		}
+		caller, challenge := s.judge(req, thumbprint, proofErr)
 		if req.Verdict == Accepted {
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
 			return
@@ -127,7 +140,7 @@ func (s *Server) Protect(next http.Handler) http.Handler {
 }
 
 // judge decides about req, fills in its verdict and records it.
-func (s *Server) judge(req *APIRequest) (caller Caller, challenge string) {
+func (s *Server) judge(req *APIRequest, thumbprint string, proofErr error) (caller Caller, challenge string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	req.Time = s.cfg.Now()
@@ -138,18 +151,34 @@ func (s *Server) judge(req *APIRequest) (caller Caller, challenge string) {
 		}
 	}
 	req.Verdict = s.verdict(req, token)
+	if req.Verdict == Accepted && s.cfg.DPoP {
+		switch {
+		case errors.Is(proofErr, ErrNonce):
+			req.Verdict = NoNonce
+		case proofErr != nil, thumbprint != token.login.thumbprint:
+			req.Verdict = Unproved
+		}
+	}
+	scheme := "Bearer"
+	if s.cfg.DPoP {
+		scheme = "DPoP"
+	}
 	switch req.Verdict {
+	case Unproved:
+		req.Status, challenge = http.StatusUnauthorized, `DPoP algs="ES256", error="invalid_dpop_proof"`
+	case NoNonce:
+		req.Status, challenge = http.StatusUnauthorized, `DPoP error="use_dpop_nonce", error_description="a nonce, is needed"`
 	case Accepted:
 		caller = Caller{
 			ClientID: token.login.client, Subject: token.login.subject, Scopes: slices.Clone(token.scopes),
 			TokenNumber: token.number, Expiry: token.expiry,
 		}
 	case Missing:
-		req.Status, challenge = http.StatusUnauthorized, `Bearer realm="api"`
+		req.Status, challenge = http.StatusUnauthorized, scheme+` realm="api"`
 	case Ambiguous:
-		req.Status, challenge = http.StatusBadRequest, `Bearer realm="api", error="invalid_request"`
+		req.Status, challenge = http.StatusBadRequest, scheme+` realm="api", error="invalid_request"`
 	default:
-		req.Status, challenge = http.StatusUnauthorized, `Bearer realm="api", error="invalid_token"`
+		req.Status, challenge = http.StatusUnauthorized, scheme+` realm="api", error="invalid_token"`
 	}
 	s.records.api = append(s.records.api, req)
 	s.records.changed()

@@ -100,6 +100,9 @@ func (s *Server) beginConsent(rec *AuthorizeRequest, parseErr error) (*pendingCo
 	if parseErr != nil {
 		return refuse("invalid_request", "malformed parameters")
 	}
+	if oerr := s.resolvePush(rec); oerr != nil {
+		return refuse(oerr.code, oerr.description)
+	}
 	for name, values := range rec.Params {
 		if len(values) > 1 { // RFC 6749 section 3.1
 			return refuse("invalid_request", fmt.Sprintf("parameter %q more than once", name))
@@ -175,7 +178,7 @@ func (s *Server) newCode(p *pendingConsent) *authCode {
 		value: "code-" + rand.Text(), number: len(s.emulation.codes) + 1,
 		client: p.record.ClientID, subject: p.subject, scopes: p.scopes, deployment: p.record.Deployment,
 		lifetime: p.lifetime, redirectURI: params.Get("redirect_uri"),
-		challenge: params.Get("code_challenge"), method: params.Get("code_challenge_method"),
+		thumbprint: params.Get("dpop_jkt"), challenge: params.Get("code_challenge"), method: params.Get("code_challenge_method"),
 		issued: s.cfg.Now(),
 	}
 	for s.emulation.authorize.pin {

@@ -189,6 +189,11 @@ func (s *Server) CheckAbsent(where, text string) []Violation {
 	for _, c := range s.emulation.codes {
 		look(fmt.Sprintf("authorization code %d", c.number), c.value)
 	}
+	for _, proofs := range []*Proofs{&s.TokenProofs, &s.APIProofs} {
+		for i, proof := range proofs.Texts() {
+			look(fmt.Sprintf("DPoP proof %d", i+1), proof)
+		}
+	}
 	for _, c := range s.clients {
 		for i, secret := range c.Secrets {
 			look(fmt.Sprintf("secret %d of client %q", i+1, c.ID), secret)

@@ -1,6 +1,7 @@
 package tokensourcetest
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -76,6 +77,12 @@ type Config struct {
 	// request without a scope is granted all of them. If empty, any scope may be requested.
 	Scopes []string
 
+	// DPoP makes the server strict about possession (RFC 9449). The token endpoint and the endpoint for
+	// pushed authorization requests want a proof. Access tokens are bound to its key, and so are
+	// refresh tokens, also those of clients with a secret. The API takes tokens with the scheme DPoP
+	// and a proof only. See also [Server.TokenProofs] and [Server.APIProofs].
+	DPoP bool
+
 	// APIHeader is the header field of an API request that holds the token. Default: Authorization.
 	APIHeader string
 	// APIScheme is the scheme before the token in APIHeader, compared without regard to case.
@@ -95,6 +102,9 @@ type Config struct {
 
 // withDefaults returns a copy of c with all defaults filled in.
 func (c Config) withDefaults() Config {
+	if c.DPoP {
+		c.TokenType, c.APIScheme, c.APIQueryParameter = cmp.Or(c.TokenType, "DPoP"), cmp.Or(c.APIScheme, "DPoP"), Absent
+	}
 	if len(c.Clients) == 0 {
 		c.Clients = []Client{{ID: DefaultClientID, Secrets: []string{DefaultClientSecret}}}
 	}

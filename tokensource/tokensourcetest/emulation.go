@@ -49,7 +49,11 @@ type emulation struct {
 	requests  []*AuthorizeRequest
 	pending   map[string]*pendingConsent
 	revoked   []RevokeRequest
-	lockout   lockout
+	// requirePAR accepts only pushed authorization requests.
+	requirePAR bool
+	pushed     map[string]pushedRequest // by request_uri
+	pushes     []PushRequest
+	lockout    lockout
 
 	// deployments are the provider's customers, each with its own address.
 	deployments []string
@@ -70,6 +74,8 @@ func (e *emulation) serve(s *Server, w http.ResponseWriter, r *http.Request) boo
 		s.serveAuthorize(w, r)
 	case e.authorizePath != "" && path == e.authorizePath+approvePath:
 		s.serveApprove(w, r)
+	case e.requirePAR && path == parPath:
+		s.servePush(w, r)
 	case e.revokePath != "" && path == e.revokePath:
 		s.serveRevoke(w, r)
 	default:

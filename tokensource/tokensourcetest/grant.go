@@ -21,6 +21,8 @@ type grantRequest struct {
 	client *Client
 	params url.Values
 	now    time.Time
+	// thumbprint is that of the key that proved the request; empty without Config.DPoP.
+	thumbprint string
 }
 
 // issuance is the result of a grant.

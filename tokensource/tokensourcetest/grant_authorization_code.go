@@ -24,6 +24,7 @@ type authCode struct {
 	redirectURI     string        // from the authorization request; empty: not sent
 	challenge       string        // RFC 7636; empty: not sent
 	method          string
+	thumbprint      string // dpop_jkt of the authorization request; empty: not sent
 	issued          time.Time
 	used            bool
 }
@@ -50,6 +51,8 @@ func (s *Server) authorizationCode(g *grantRequest) (*issuance, *oauthError) {
 		return invalid("the code has expired")
 	case !s.emulation.authorize.sameRedirect(c, g.params.Get("redirect_uri")):
 		return invalid("redirect_uri is not that of the authorization request")
+	case c.thumbprint != "" && c.thumbprint != g.thumbprint:
+		return invalid("dpop_jkt is not that of the proof's key (RFC 9449 section 10)")
 	case !c.verified(g.params):
 		return invalid("code_verifier does not match (RFC 7636 section 4.6)")
 	}
@@ -62,13 +65,13 @@ func (s *Server) authorizationCode(g *grantRequest) (*issuance, *oauthError) {
 	}
 	c.used = true
 
-	key := strings.Join([]string{"code", g.client.ID, c.subject, c.deployment, strings.Join(c.scopes, " ")}, "\x00")
+	key := strings.Join([]string{"code", g.client.ID, c.subject, c.deployment, strings.Join(c.scopes, " "), g.thumbprint}, "\x00")
 	if a := s.tokens.recent[key]; s.repeats(a, g.now) {
 		return &issuance{access: a, refresh: s.tokens.refresh[a.refresh], repeated: true}, nil
 	}
 	l := &login{
 		client: g.client.ID, subject: c.subject, grant: grantAuthorizationCode, scopes: c.scopes,
-		deployment: c.deployment, lifetime: lifetime, recent: key,
+		deployment: c.deployment, lifetime: lifetime, recent: key, thumbprint: g.thumbprint,
 	}
 	issued := &issuance{access: s.newAccess(l, c.scopes, g.now)}
 	if s.emulation.offers(grantRefreshToken) {

@@ -24,13 +24,13 @@ func (s *Server) clientCredentials(g *grantRequest) (*issuance, *oauthError) {
 	if oerr != nil {
 		return nil, oerr
 	}
-	key := strings.Join([]string{g.client.ID, g.record.Deployment, strings.Join(scopes, " ")}, "\x00")
+	key := strings.Join([]string{g.client.ID, g.record.Deployment, strings.Join(scopes, " "), g.thumbprint}, "\x00")
 	if a := s.tokens.recent[key]; s.repeats(a, g.now) {
 		return &issuance{access: a, refresh: s.tokens.refresh[a.refresh], repeated: true}, nil
 	}
 	l := &login{
 		client: g.client.ID, subject: g.client.ID, grant: grantClientCredentials, scopes: scopes,
-		deployment: g.record.Deployment, lifetime: lifetime,
+		deployment: g.record.Deployment, lifetime: lifetime, thumbprint: g.thumbprint,
 	}
 	issued := &issuance{access: s.newAccess(l, scopes, g.now)}
 	if s.cfg.RefreshTokenForClientCredentials {

@@ -27,6 +27,8 @@ func (s *Server) refreshGrant(g *grantRequest) (*issuance, *oauthError) {
 		return invalid("the refresh token was issued to another client")
 	case t.login.deployment != g.record.Deployment:
 		return invalid("the refresh token was issued at another deployment")
+	case t.login.thumbprint != "" && t.login.thumbprint != g.thumbprint:
+		return invalid("the refresh token is bound to another key (RFC 9449 section 5)")
 	case s.reused(t, g.now):
 		g.record.Reuse = true
 		t.login.revoked = true
@@ -42,6 +44,7 @@ func (s *Server) refreshGrant(g *grantRequest) (*issuance, *oauthError) {
 	}
 
 	l := t.login
+	l.thumbprint = g.thumbprint // a refresh token that was issued out of band is bound by its first use
 	if !s.emulation.newOnRefresh && s.repeats(l.current, g.now) {
 		return &issuance{access: l.current, refresh: s.answeredRefresh(t), repeated: true}, nil
 	}

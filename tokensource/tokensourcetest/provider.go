@@ -60,6 +60,8 @@ type ProviderConfig struct {
 	Application string
 	// Deployments are Accelo's customers. Default: one, acme.
 	Deployments []string
+	// RequirePAR accepts only authorization requests that were pushed (RFC 9126).
+	RequirePAR bool
 	// LockOut applies to Accelo only.
 	LockOut LockOut
 }
@@ -121,6 +123,7 @@ func listenProvider(name string, cfg ProviderConfig, profile func(*ProviderConfi
 	e.authorize.redirectURIs = slices.Clone(cfg.RedirectURIs)
 	e.authorize.users = slices.Clone(cfg.Users)
 	e.authorize.codeLifetime = cfg.CodeLifetime
+	e.requirePAR = cfg.RequirePAR
 	e.codes, e.pending = map[string]*authCode{}, map[string]*pendingConsent{}
 	if err := e.listenFurther(); err != nil {
 		return nil, err

@@ -13,6 +13,8 @@ type Endpoints struct {
 	Authorize string
 	// Token is the token endpoint.
 	Token string
+	// PAR is the endpoint for pushed authorization requests.
+	PAR string
 	// Revoke is the revocation endpoint.
 	Revoke string
 	// API is the API. Any path may be appended.
@@ -32,6 +34,9 @@ func (p *Provider) EndpointsAt(base string) Endpoints {
 	at := Endpoints{Token: base + p.cfg.TokenPath, API: base + p.cfg.APIPath}
 	if p.emulation.noTokenEndpoint {
 		at.Token = ""
+	}
+	if p.emulation.requirePAR {
+		at.PAR = base + parPath
 	}
 	if p.emulation.authorizePath != "" {
 		at.Authorize = base + p.emulation.authorizePath

@@ -18,6 +18,10 @@ type Server struct {
 	// URL is scheme, host and port, without a path: http://127.0.0.1:41234.
 	URL string
 
+	// TokenProofs and APIProofs check the proofs that come to the provider's endpoints and to the API,
+	// if Config.DPoP is set.
+	TokenProofs, APIProofs Proofs
+
 	cfg      Config
 	ca       *authority // nil without TLS
 	listener *switchable
@@ -59,6 +63,7 @@ func listen(cfg Config, e *emulation) (*Server, error) {
 		tokens:    newTokens(),
 		records:   newRecords(),
 	}
+	s.TokenProofs.Now, s.APIProofs.Now = cfg.Now, cfg.Now
 	for _, c := range cfg.Clients {
 		c.Secrets = slices.Clone(c.Secrets)
 		s.clients[c.ID] = &c

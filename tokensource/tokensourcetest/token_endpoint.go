@@ -32,6 +32,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	var in input
 	in.params, in.err = readParams(r)
 	in.fill(rec)
+	in.request = r
 	fault = s.arrive(rec)
 	if !s.pause(fault.Before) || fault.Drop == BeforeReading || fault.Drop == BeforeProcessing {
 		drop(fault.Reset)
@@ -65,6 +66,10 @@ type input struct {
 	err       *oauthError
 	presented presented
 	authErr   *oauthError
+	request   *http.Request
+	proofErr  *oauthError
+	// thumbprint is that of the key that proved the request.
+	thumbprint string
 }
 
 // fill copies into rec what the record should show of in.
@@ -78,9 +83,10 @@ func (in *input) fill(rec *TokenRequest) {
 // process carries out a token request. It also returns the refresh token that the response really
 // contains.
 func (s *Server) process(rec *TokenRequest, in input, edit func(map[string]any)) (answer, *refreshToken) {
+	in.thumbprint, in.proofErr = s.proved(in.request)
 	members, refresh, copied, oerr := s.decide(rec, in)
 	if oerr != nil {
-		return errorAnswer(oerr, rec.Header), nil
+		return s.withNonce(errorAnswer(oerr, rec.Header)), nil
 	}
 	// The lock is not held here, because these callbacks may call the Server.
 	if s.cfg.EditAnswer != nil {
@@ -89,7 +95,7 @@ func (s *Server) process(rec *TokenRequest, in input, edit func(map[string]any))
 	if edit != nil {
 		edit(members)
 	}
-	out := tokenAnswer(members)
+	out := s.withNonce(tokenAnswer(members))
 	if refresh != nil && !bytes.Contains(out.body, []byte(refresh.value)) {
 		refresh = nil // an edit removed it
 	}
@@ -141,6 +147,9 @@ func (s *Server) grant(rec *TokenRequest, in input) (*issuance, *oauthError) {
 		return nil, oerr
 	}
 	rec.ClientID, rec.Auth = client.ID, method
+	if in.proofErr != nil {
+		return nil, in.proofErr
+	}
 	if oerr := in.checkFormat(client); oerr != nil {
 		return nil, oerr
 	}
@@ -155,7 +164,7 @@ func (s *Server) grant(rec *TokenRequest, in input) (*issuance, *oauthError) {
 	if len(client.Grants) > 0 && !slices.Contains(client.Grants, name) {
 		return nil, errorf(http.StatusBadRequest, "unauthorized_client", "this client may not use this grant_type")
 	}
-	return grant(s, &grantRequest{record: rec, client: client, params: rec.Params, now: rec.Processed})
+	return grant(s, &grantRequest{record: rec, client: client, params: rec.Params, now: rec.Processed, thumbprint: in.thumbprint})
 }
 
 // arrive gives rec its number and its fault.

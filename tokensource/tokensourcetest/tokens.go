@@ -33,6 +33,7 @@ type login struct {
 	scopes          []string // nil: any scope
 	deployment      string
 	lifetime        time.Duration // of its access tokens; zero: Config.AccessTokenLifetime
+	thumbprint      string        // of the key to which its tokens are bound; empty: bearer tokens
 	recent          string        // key of its newest token in tokens.recent; empty: none
 	revoked         bool
 	newest          *refreshToken

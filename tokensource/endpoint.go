@@ -1,0 +1,105 @@
+package tokensource
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/authinject/caddy-authinject/internal/host"
+)
+
+// endpoint is an endpoint of the provider beside the token endpoint, at which the client
+// authenticates as at the token endpoint.
+type endpoint struct {
+	// name says in errors what the endpoint is, and option is the option for its URL.
+	name, option string
+	url          string
+	// key proves the requests (RFC 9449). It is nil without DPoP.
+	key *proofKey
+	// tokenURL is the token endpoint of the same account. Lock-outs are known by it.
+	tokenURL string
+}
+
+// endpointAnswer is the response of an endpoint.
+type endpointAnswer struct {
+	status  int
+	header  http.Header
+	members map[string]json.RawMessage // nil if the body is no object
+	code    string                     // the OAuth error code, or empty
+}
+
+// isSuccess reports whether the status is 2xx.
+func (ans *endpointAnswer) isSuccess() bool { return ans.status >= 200 && ans.status < 300 }
+
+// askEach sends a form to an endpoint. Like a token request, it tries each of the client's secrets
+// in turn while a secret is being rotated, and it sends nothing during a lock-out. read turns the
+// answer into a failure.
+func (w *wire) askEach(ctx context.Context, to endpoint, form url.Values, read func(*endpointAnswer) *Error) *Error {
+	if failed := w.lockedOut(to.tokenURL); failed != nil {
+		return failed
+	}
+	return w.eachSecret(ctx, func(secret Secret) *Error {
+		return withNonce(func() *Error {
+			ans, failed := w.ask(ctx, to, form, secret)
+			if failed == nil {
+				failed = read(ans)
+				w.proofAnswered(failed, to.key, to.url, ans.header)
+			}
+			if failed == nil {
+				return nil
+			}
+			failed.Endpoint = host.Origin(to.url)
+			return failed.know(w.facts(to.option))
+		})
+	})
+}
+
+// ask sends one request to an endpoint.
+func (w *wire) ask(ctx context.Context, to endpoint, form url.Values, secret Secret) (*endpointAnswer, *Error) {
+	form = maps.Clone(form)
+	basic := false
+	switch w.cfg.ClientAuth {
+	case ClientSecretBasic, ClientSecretBasicRaw:
+		basic = true
+	case ClientSecretPost, ClientSecretQuery:
+		form.Set("client_id", w.cfg.ClientID)
+		form.Set("client_secret", secret.Reveal())
+	default:
+		form.Set("client_id", w.cfg.ClientID)
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, &Error{Class: ClassOperator, Reason: to.option + " is no URL"}
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if basic {
+		req.SetBasicAuth(url.QueryEscape(w.cfg.ClientID), url.QueryEscape(secret.Reveal()))
+	}
+	if failed := w.prove(req.Header, to.key, http.MethodPost, to.url); failed != nil {
+		return nil, failed
+	}
+	call := &tokenCall{cfg: w.cfg, secret: secret, base: w.base, now: w.cfg.Clock.Now}
+	if req, err = call.shape(req); err != nil {
+		return nil, &Error{Class: ClassOperator, Reason: strings.ReplaceAll(err.Error(), "token_url", to.option)}
+	}
+	resp, err := w.base.RoundTrip(req)
+	if err != nil {
+		failure := transportFailure(err, true)
+		failure.Reason = strings.ReplaceAll(failure.Reason, "token endpoint", to.name)
+		return nil, failure
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // a body that is cut short has no members
+	members, _ := parseMembers(body)
+	if failure := call.lockOut(resp, members); failure != nil {
+		w.leaveAlone(to.tokenURL, failure)
+		return nil, failure
+	}
+	return &endpointAnswer{status: resp.StatusCode, header: resp.Header, members: members, code: call.errorCode(members)}, nil
+}
