@@ -109,4 +109,3 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Length", strconv.Itoa(size))
 	_, _ = w.Write(largest[:size])
 }
-
