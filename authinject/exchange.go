@@ -18,7 +18,9 @@ type exchange struct {
 	wait waitContext
 	body *requestBody // nil: out has none, or GetBody makes it anew
 
-	interim interimContext // out's, if a trace waits for interim answers
+	interim interimGuard // of the first attempt, if a trace waits for interim answers
+	guarded answerBody   // the body of the answer
+	private [1]string    // its Cache-Control, if it had none
 
 	check     bool     // it is a health check
 	page      string   // origin of the web page of another site that made it; empty: none did
@@ -223,13 +225,13 @@ func (x *exchange) settle() {
 // pass passes on what Base returned.
 func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Outcome) (*http.Response, error) {
 	x.result.Outcome = outcome
-	if refused := (*tokensource.Error)(nil); c != nil && errors.As(err, &refused) { // see sendProved
-		if res, err = x.fail(refused); res != nil {
-			x.result.Outcome = OutcomeRefused
-		}
-		return res, err
-	}
 	if err != nil {
+		if refused := (*tokensource.Error)(nil); c != nil && errors.As(err, &refused) { // see sendProved
+			if res, err = x.fail(refused); res != nil {
+				x.result.Outcome = OutcomeRefused
+			}
+			return res, err
+		}
 		x.result.Outcome = OutcomeUpstreamError
 		if c != nil {
 			err = scrubError(err, c.token.AccessToken())
@@ -251,10 +253,7 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return res, nil // it is not cached
 	}
-	if x.t.Browsers != nil {
-		limitPages(res.Header, x.page)
-	}
-	limitCaches(res.Header, x.t.PerAccount)
+	x.limitCaches(res.Header)
 	if x.t.Injection.query {
 		res.Header["Referrer-Policy"] = []string{"no-referrer"} // for requests that the answer leads to
 	}
@@ -283,7 +282,7 @@ func (x *exchange) answer(f *failure) *http.Response {
 	x.result.Source, x.result.Account, x.result.Detail, x.result.Problem = f.source, f.account, f.detail, f.problem
 	res := f.response(x.req)
 	if x.page != "" {
-		limitPages(res.Header, x.page)
+		allowPage(res.Header, x.page, nil)
 	}
 	return res
 }
