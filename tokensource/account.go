@@ -147,7 +147,7 @@ func (h *Account) Variables() map[string]string {
 // loaded into memory when it is first used, and dropped from it after it was not used for a while.
 func (s *Source) Account(name string) *Account {
 	if a := s.find(name); a != nil {
-		return &a.handle
+		return &a.Account
 	}
 	return &Account{src: s, name: name}
 }
@@ -159,7 +159,7 @@ func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
 	a := s.inMemory(name)
 	a.touch()
 	if a.isKnown() {
-		return &a.handle, nil
+		return &a.Account, nil
 	}
 	found, err := a.load(ctx)
 	if err != nil {
@@ -171,7 +171,7 @@ func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
 	a = s.pin(name)
 	defer a.unpin()
 	a.adopt(found, a.lives(ctx, found))
-	return &a.handle, nil
+	return &a.Account, nil
 }
 
 // Loaded returns the named account if its record is in memory.
@@ -180,7 +180,7 @@ func (s *Source) Loaded(name string) (*Account, bool) {
 	if a == nil || !a.isKnown() {
 		return nil, false
 	}
-	return &a.handle, true
+	return &a.Account, true
 }
 
 // inMemory returns the account in memory, or a blank account if the account is not in memory.

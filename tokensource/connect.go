@@ -69,7 +69,7 @@ func (a *account) forget(ctx context.Context) (step, error) {
 	if err != nil {
 		return end, &Error{Class: ClassWait, Reason: "the tokens are no longer used here, but the storage still holds them; removing them is tried again", cause: err}
 	}
-	a.src.vault.RemoveAside(ctx, a.key) // a copy may hold tokens too
+	a.src.vault.RemoveAside(ctx, a.key()) // a copy may hold tokens too
 	if revoked != nil {
 		revoked.Reason = "the tokens were removed here, but the provider did not confirm that it revoked them: " + revoked.Reason
 		return end, revoked
@@ -86,7 +86,7 @@ func (a *account) supersede(ctx context.Context, rec *Record) error {
 	found, err := a.load(ctx)
 	switch {
 	case errors.Is(err, vault.ErrDamaged):
-		err = a.src.vault.SetAside(ctx, a.key)
+		err = a.src.vault.SetAside(ctx, a.key())
 	case err == nil && found != nil:
 		rec.outdo(found)
 	}

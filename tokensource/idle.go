@@ -119,7 +119,7 @@ func (a *account) isIdle() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c := a.src.cfg.Clock
-	if a.refreshing != nil || a.checking != nil || a.dirty != (deadline{}) || !c.passed(a.cooldown) {
+	if a.refreshing != nil || a.checking != nil || a.dirty != (deadline{}) || a.rejections != nil && !c.passed(a.rejections.cooldown) {
 		return false
 	}
 	if a.failed != nil && !c.passed(a.failed.until) {

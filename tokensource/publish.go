@@ -55,7 +55,7 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	}
 	before, l := a.failed, a.cur.Load()
 	if end.verb == doConnect {
-		a.cooldown, a.replaced = deadline{}, [rejectBurst]deadline{} // earlier refusals were another login's
+		a.rejections = nil // earlier refusals were another login's
 	}
 	if end.err == nil {
 		a.failed = nil

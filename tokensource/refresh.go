@@ -34,7 +34,7 @@ func (a *account) refresh(ctx context.Context) step {
 		case doPrepare:
 			a.prepare(ctx, s)
 		case doClaim:
-			s.claim = a.occupancy.claim(boundStorage{&a.src.bound}, a.key)
+			s.claim = a.occupancy.claim(boundStorage{&a.src.bound}, a.key())
 		case doLock:
 			var contended bool
 			unlock, contended = a.lock(ctx)

@@ -38,6 +38,8 @@ type Source struct {
 	// sweep is when to look for abandoned logins next.
 	sweep atomic.Int64
 	begun loginCount
+	// lastConfig is the digest of settings of the record that was read last.
+	lastConfig atomic.Pointer[string]
 
 	loginFailures loginFailures
 
@@ -134,7 +136,7 @@ func (s *Source) tell(e Event) {
 }
 
 // Token returns the live token of the unnamed account; see [Account.Token].
-func (s *Source) Token(ctx context.Context) (*Token, error) { return s.unnamed.handle.Token(ctx) }
+func (s *Source) Token(ctx context.Context) (*Token, error) { return s.unnamed.Account.Token(ctx) }
 
 // Warm gets the unnamed account's token in the background, and from then on keeps it fresh even
 // while it is not used. It returns at once.

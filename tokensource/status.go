@@ -60,7 +60,7 @@ func (a *account) status() Status {
 		st.Generation, st.Expiry = l.tok.Generation, l.tok.Expiry
 		s.live, s.due, s.refused = !c.passed(l.hard), c.passed(l.soft) && !a.src.traits.Local, l.refused.Load()
 		if l.soft != never && !a.src.traits.Local && (st.Renews || !a.src.interactive) {
-			st.RefreshAt = l.soft.wall
+			st.RefreshAt = l.soft.time()
 		}
 	}
 	if a.rec != nil && a.rec.Intent != nil {
