@@ -22,22 +22,13 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// The ways in which a request gets its token. Each one is a path below its upstream's.
-const (
-	kindPlain     = "plain"      // reverse_proxy, no token
-	kindHardCoded = "hard-coded" // reverse_proxy with header_up
-	kindHeader    = "header"     // authinject, in the header
-	kindQuery     = "query"      // authinject, in the query
-	kindAccount   = "account"    // authinject, an account for each user
-)
-
 // users is the number of accounts whose tokens the kind account sends in turn.
 const users = 1000
 
 // caddies is one Caddy that serves every kind, and the upstreams behind it.
 type caddies struct {
 	proxy *harness.Proxy
-	plain string // URL of the upstream with HTTP/1.1 in the clear
+	plain string // the URL of the upstream with HTTP/1.1
 }
 
 // startCaddy starts a Caddy that serves every kind below /http1, in front of an upstream with HTTP/1.1,
