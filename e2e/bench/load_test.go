@@ -84,6 +84,19 @@ func (l *load) run(b *testing.B, d time.Duration) int {
 	})
 }
 
+// count sends n requests.
+func (l *load) count(b *testing.B, n int) {
+	b.Helper()
+	var left atomic.Int64
+	left.Store(int64(n))
+	l.each(b, func(c *connection) (sent int, err error) {
+		for ; err == nil && left.Add(-1) >= 0; sent++ {
+			err = l.exchange(c)
+		}
+		return sent, err
+	})
+}
+
 // each runs send for every connection, and returns the sum of the results.
 func (l *load) each(b *testing.B, send func(*connection) (int, error)) int {
 	b.Helper()
