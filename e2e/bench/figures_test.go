@@ -25,7 +25,7 @@ type figures struct {
 
 	Proxies     []comparison `json:"proxies"`
 	Shares      []share      `json:"shares"`
-	HeaderUp    float64      `json:"header_up"` // percent of the samples
+	HeaderUp    share        `json:"header_up"`
 	Allocations []allocation `json:"allocations"`
 	Refresh     *latency     `json:"refresh"`
 	Hang        *latency     `json:"hang"`
@@ -54,19 +54,22 @@ type comparison struct {
 	PerSecond float64 `json:"per_second"` // requests
 }
 
-// share is the part of a CPU profile, in percent of its samples.
+// share is a part of CPU profiles, in percent of their samples: of all samples, and in the profiles with
+// the smallest and the largest part.
 type share struct {
-	Kind    string  `json:"kind"`
-	Ours    float64 `json:"ours"`
-	More    float64 `json:"more"` // than header_up costs
-	Low     float64 `json:"low"`  // of Ours, over the profiles
-	High    float64 `json:"high"`
-	Samples int     `json:"samples"`
+	Kind    string `json:"kind"`
+	Percent spread `json:"percent"`
+	Samples int    `json:"samples"`
 }
 
-// allocation is what each request allocates more than one through reverse_proxy without a token.
+// more returns by how much a share exceeds what header_up costs.
+func (f *figures) more(s share) float64 { return s.Percent.Median - f.HeaderUp.Percent.Median }
+
+// allocation is what each request allocates: by our functions, and in all more than one through
+// reverse_proxy without a token.
 type allocation struct {
 	Kind  string  `json:"kind"`
+	Ours  float64 `json:"ours"`
 	More  float64 `json:"more"`
 	Bytes float64 `json:"bytes"`
 	Noise float64 `json:"noise"` // reverse_proxy over itself, in allocations
@@ -128,8 +131,10 @@ var measured figures
 
 // spreadOf returns the spread of ratios.
 func spreadOf(ratios []float64) spread {
-	return spread{round(median(ratios)), round(slices.Min(ratios)), round(slices.Max(ratios))}
+	return spread{median(ratios), slices.Min(ratios), slices.Max(ratios)}.round()
 }
+
+func (s spread) round() spread { return spread{round(s.Median), round(s.Low), round(s.High)} }
 
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
@@ -194,7 +199,7 @@ func (f *figures) check() error {
 		need(slices.ContainsFunc(f.Shares, func(s share) bool { return s.Kind == kind && s.Samples > 0 }), "the share of %s", kind)
 		need(slices.ContainsFunc(f.Allocations, func(a allocation) bool { return a.Kind == kind }), "the allocations of %s", kind)
 	}
-	need(f.HeaderUp > 0, "the share of header_up")
+	need(f.HeaderUp.Samples > 0, "the share of header_up")
 	need(f.Refresh != nil && len(f.Refresh.Percentiles) == len(percentiles), "latency during a refresh")
 	need(f.Hang != nil && len(f.Hang.Percentiles) == len(percentiles), "latency while another provider hangs")
 	need(f.Cold != nil && f.Cold.Requests > 0, "requests without a token")

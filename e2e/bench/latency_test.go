@@ -20,13 +20,13 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-var latencyRounds = flag.Int("latency.rounds", 6, "BenchmarkLatency: how often each pair is measured")
+var latencyRounds = flag.Int("latency.rounds", 7, "BenchmarkLatency: how often each pair is measured")
 
 const (
 	slowRefresh = 2 * time.Second
 	window      = slowRefresh + 300*time.Millisecond // holds the whole refresh
-	every       = 4 * time.Millisecond               // each client sends a request
-	waiting     = 200                                // accounts whose provider hangs, in each window
+	every       = 8 * time.Millisecond               // each client sends a request
+	waiting     = 50                                 // accounts whose provider hangs at a time
 	coldClients = 10_000
 )
 
@@ -39,30 +39,38 @@ func BenchmarkLatency(b *testing.B) {
 	// A token that lives for a second has ended when its account is first used.
 	stuck := userSource("stuck", silent.url)
 	stuck.Transport = &provider{lifetime: 1}
-	connectUsers(b, files(home), stuck, waiting*2**latencyRounds)
+	connectUsers(b, files(home), stuck, waiting**latencyRounds)
 	upstream := plainUpstream(b)
 	config := rig.Caddyfile{}.Global(rig.Block("log", "level PANIC")).
 		Source("slow", "grant client_credentials", rig.Client(srv)).
 		Source("account", userOptions(tokenURL)).
-		Source("stuck", userOptions(silent.url), "timeout 2s").
+		Source("stuck", userOptions(silent.url), "timeout 1m").
 		Site("http://{$ADDR}",
 			rig.Block("handle /slow/*", "authinject slow "+upstream),
 			rig.Block("handle /account/*", rig.Block("authinject account "+upstream, "account {http.request.header.X-User}")),
-			rig.Block("handle /stuck/*", rig.Block("authinject stuck "+upstream, "account {http.request.header.X-User}", "wait 2s")))
+			rig.Block("handle /stuck/*", rig.Block("authinject stuck "+upstream, "account {http.request.header.X-User}", "wait 1m")))
 	p := harness.Start(b, config.String(), harness.Home(home), harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
 
 	for b.Loop() {
 		refreshed := newLoad(b, p.Addr, "/slow/15")
 		refreshed.run(b, time.Second)
 		srv.AlwaysFault(tokensourcetest.DelayAnswer(slowRefresh))
-		measured.Refresh = compareLatency(b, "a slow refresh", refreshed, func() {
-			status, body, err := p.Admin(http.MethodPost, "/authinject/sources/slow/refresh", "", nil)
-			if err != nil || status != http.StatusOK {
-				b.Errorf("refreshing: status %d, %v: %s", status, err, body)
+		measured.Refresh = compareLatency(b, "a slow refresh", refreshed, func(measure func()) {
+			for range 2 {
+				var refresh sync.WaitGroup
+				refresh.Go(func() {
+					status, body, err := p.Admin(http.MethodPost, "/authinject/sources/slow/refresh", "", nil)
+					if err != nil || status != http.StatusOK {
+						b.Errorf("refreshing: status %d, %v: %s", status, err, body)
+					}
+				})
+				measure()
+				refresh.Wait()
 			}
 		})
 		next := 0
-		measured.Hang = compareLatency(b, "another provider that hangs", newLoad(b, p.Addr, "/account/15", userFields(users)...), func() {
+		measured.Hang = compareLatency(b, "another provider that hangs", newLoad(b, p.Addr, "/account/15", userFields(users)...), func(measure func()) {
+			silent.hang()
 			var requests sync.WaitGroup
 			for range waiting {
 				user := userName(next)
@@ -74,34 +82,33 @@ func BenchmarkLatency(b *testing.B) {
 					}
 				})
 			}
+			rig.Eventually(b, func() bool { return silent.hanging() > 0 && waitingRequests(b, p) == waiting }, "all accounts to wait for the provider")
+			time.Sleep(300 * time.Millisecond) // what else there is to do before the requests has been done
+			measure()
+			measure()
+			fmt.Printf("%d requests waited, with %d token requests that hung\n", waiting, silent.hanging())
+			silent.refuse()
 			requests.Wait()
 		})
-		if n := silent.count(); n < waiting {
-			b.Errorf("the provider that hangs got %d requests, want at least %d", n, waiting)
-		}
 	}
 }
 
-// compareLatency measures response times in windows with and without disturb, which must not take longer
-// than a window.
-func compareLatency(b *testing.B, what string, l *load, disturb func()) *latency {
+// compareLatency measures response times with and without a disturbance. Disturbed calls measure twice
+// meanwhile.
+func compareLatency(b *testing.B, what string, l *load, disturbed func(measure func())) *latency {
 	b.Helper()
 	l.run(b, time.Second) // warm
-	disturbed := func() []time.Duration {
-		done := make(chan struct{})
-		go func() { defer close(done); disturb() }()
-		times := l.paced(b, window, every)
-		<-done
-		return times
-	}
 	result := &latency{}
 	var without, with [][]time.Duration
 	for range *latencyRounds {
-		first := l.paced(b, window, every)
-		second, third := disturbed(), disturbed()
-		fourth := l.paced(b, window, every)
-		without = append(without, slices.Sorted(slices.Values(append(first, fourth...))))
-		with = append(with, slices.Sorted(slices.Values(append(second, third...))))
+		undisturbed := l.paced(b, window, every)
+		var meanwhile []time.Duration
+		disturbed(func() { meanwhile = append(meanwhile, l.paced(b, window, every)...) })
+		undisturbed = append(undisturbed, l.paced(b, window, every)...)
+		slices.Sort(undisturbed)
+		slices.Sort(meanwhile)
+		without, with = append(without, undisturbed), append(with, meanwhile)
+		result.Requests += len(undisturbed) + len(meanwhile)
 	}
 	for _, p := range percentiles {
 		var ratios, noise, micros, disturbedMicros []float64
@@ -120,9 +127,6 @@ func compareLatency(b *testing.B, what string, l *load, disturb func()) *latency
 		result.Percentiles = append(result.Percentiles, r)
 		fmt.Printf("%s: %s %.3f (%.3f to %.3f), noise %.3f to %.3f, %.0f us, without %.0f us\n", what, r.Name,
 			r.Ratio.Median, r.Ratio.Low, r.Ratio.High, r.Noise.Low, r.Noise.High, r.With, r.Without)
-	}
-	for i := range without {
-		result.Requests += len(without[i]) + len(with[i])
 	}
 	return result
 }
@@ -161,11 +165,12 @@ func (l *load) paced(b *testing.B, d, every time.Duration) []time.Duration {
 	return all
 }
 
-// silentProvider is a token endpoint that accepts connections and never answers.
+// silentProvider is a token endpoint that accepts connections. It never answers.
 type silentProvider struct {
-	url string
-	mu  sync.Mutex
-	n   int
+	url     string
+	mu      sync.Mutex
+	conns   []net.Conn // they hang
+	refuses bool       // it closes new connections at once
 }
 
 func newSilentProvider(b *testing.B) *silentProvider {
@@ -174,8 +179,11 @@ func newSilentProvider(b *testing.B) *silentProvider {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _ = listener.Close() })
 	s := &silentProvider{url: "http://" + listener.Addr().String() + "/token"}
+	b.Cleanup(func() {
+		s.refuse()
+		_ = listener.Close()
+	})
 	go func() {
 		for {
 			conn, err := listener.Accept()
@@ -183,18 +191,38 @@ func newSilentProvider(b *testing.B) *silentProvider {
 				return
 			}
 			s.mu.Lock()
-			s.n++
+			if s.refuses {
+				_ = conn.Close()
+			} else {
+				s.conns = append(s.conns, conn)
+			}
 			s.mu.Unlock()
-			b.Cleanup(func() { _ = conn.Close() })
 		}
 	}()
 	return s
 }
 
-func (s *silentProvider) count() int {
+func (s *silentProvider) hang() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.n
+	s.refuses = false
+}
+
+// hanging returns the number of connections that hang.
+func (s *silentProvider) hanging() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// refuse closes the connections, and each new one.
+func (s *silentProvider) refuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, conn := range s.conns {
+		_ = conn.Close()
+	}
+	s.conns, s.refuses = nil, true
 }
 
 // BenchmarkCold sends requests while there is no token yet, and counts the token requests.
@@ -205,7 +233,8 @@ func BenchmarkCold(b *testing.B) {
 		srv.AlwaysFault(tokensourcetest.HoldAnswer(release))
 		config := rig.Caddyfile{}.Global(rig.Block("log", "level ERROR")).
 			Source("cold", "grant client_credentials", "timeout 2m", rig.Client(srv)).
-			Site("http://{$ADDR}", rig.Block("authinject cold "+plainUpstream(b), "wait 2m"))
+			// Each request would otherwise open one more file in each process.
+			Site("http://{$ADDR}", rig.Block("authinject cold "+plainUpstream(b), "wait 2m", rig.Block("transport http", "max_conns_per_host 100")))
 		p := harness.Start(b, config.String(), harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
 		l := newLoad(b, p.Addr, "/15")
 		l.open(b, coldClients)

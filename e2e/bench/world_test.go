@@ -36,7 +36,7 @@ type caddies struct {
 
 // startCaddy starts a Caddy that serves every kind below /http1, in front of an upstream with HTTP/1.1,
 // and below /http2, in front of one with HTTP/2 over TLS.
-func startCaddy(b *testing.B) *caddies {
+func startCaddy(b *testing.B, options ...harness.Option) *caddies {
 	b.Helper()
 	srv := tokensourcetest.Start(b, tokensourcetest.Config{NewAccessToken: func(n uint64) string { return fmt.Sprintf("%s%d", token, n) }})
 	ca, home := harness.CA(b), b.TempDir()
@@ -57,8 +57,8 @@ func startCaddy(b *testing.B) *caddies {
 			config = config.Site("http://{$ADDR}", rig.Block("handle "+path+"/"+kind+"/*", directive))
 		}
 	}
-	p := harness.Start(b, config.String(), harness.Home(home), harness.Trust(ca),
-		harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
+	options = append(options, harness.Home(home), harness.Trust(ca), harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
+	p := harness.Start(b, config.String(), options...)
 	return &caddies{proxy: p, plain: plain}
 }
 
