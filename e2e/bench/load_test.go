@@ -53,11 +53,10 @@ func newLoad(b *testing.B, addr, path string, fields ...string) *load {
 			_ = c.Close()
 		}
 	})
-	l.open(b, clients)
 	return l
 }
 
-// open opens connections until there are n.
+// open opens connections until there are n. Servers close a connection that stays without a request.
 func (l *load) open(b *testing.B, n int) {
 	b.Helper()
 	for len(l.conns) < n {
@@ -84,23 +83,38 @@ func (l *load) run(b *testing.B, d time.Duration) int {
 	})
 }
 
-// each runs send for every connection, and returns the sum of the results.
+// count sends n requests.
+func (l *load) count(b *testing.B, n int) {
+	b.Helper()
+	var left atomic.Int64
+	left.Store(int64(n))
+	l.each(b, func(c *connection) (sent int, err error) {
+		for ; err == nil && left.Add(-1) >= 0; sent++ {
+			err = l.exchange(c)
+		}
+		return sent, err
+	})
+}
+
+// each runs send for every connection, and returns the sum of the results. An error ends the benchmark.
 func (l *load) each(b *testing.B, send func(*connection) (int, error)) int {
 	b.Helper()
+	l.open(b, clients)
 	var total atomic.Int64
+	var failed atomic.Pointer[error]
 	var senders sync.WaitGroup
 	for _, c := range l.conns {
 		senders.Go(func() {
 			n, err := send(c)
 			if err != nil {
-				b.Error(err)
+				failed.CompareAndSwap(nil, &err)
 			}
 			total.Add(int64(n))
 		})
 	}
 	senders.Wait()
-	if b.Failed() {
-		b.FailNow()
+	if err := failed.Load(); err != nil {
+		b.Fatal(*err)
 	}
 	return int(total.Load())
 }

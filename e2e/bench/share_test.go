@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -32,43 +31,46 @@ var (
 // profile hardly depends on what else the machine does.
 func BenchmarkShare(b *testing.B) {
 	c := startCaddy(b)
+	kinds := strings.Split(*shareKinds, ",")
 	for b.Loop() {
-		total, each := make(map[string]*shares), make(map[string][]string)
+		profiles := make(map[string][]*shares)
 		for round := range *shareRounds {
-			kinds := strings.Split(*shareKinds, ",")
+			order := slices.Clone(kinds)
 			if round%2 == 1 {
-				slices.Reverse(kinds)
+				slices.Reverse(order)
 			}
-			for _, kind := range kinds {
-				s := c.profile(b, kind, round)
-				if total[kind] == nil {
-					total[kind] = newShares()
-				}
-				total[kind].add(s)
-				each[kind] = append(each[kind], fmt.Sprintf("%.2f+%.2f", s.percent(layerOurs), s.percent(layerHeaderUp)))
+			for _, kind := range order {
+				profiles[kind] = append(profiles[kind], c.profile(b, kind))
 			}
 		}
-		for _, kind := range strings.Split(*shareKinds, ",") {
-			s := total[kind]
-			// b.Log prints ten lines at most.
-			fmt.Print(s.text(kind, *shareTop), "each profile, ours+header_up: ", strings.Join(each[kind], ", "), "\n")
-			b.ReportMetric(s.percent(layerOurs), kind+"-ours-%")
+		measured.Shares, measured.HeaderUp = nil, share{}
+		for _, kind := range kinds {
+			s := newShares()
+			var ours, up []float64
+			for _, each := range profiles[kind] {
+				s.add(each)
+				ours, up = append(ours, each.percent(layerOurs)), append(up, each.percent(layerHeaderUp))
+			}
+			fmt.Print(s.text(kind, *shareTop)) // b.Log prints ten lines at most
+			result := share{kind, spread{s.percent(layerOurs), slices.Min(ours), slices.Max(ours)}.round(), s.total()}
 			if kind == kindHardCoded {
-				b.ReportMetric(s.percent(layerHeaderUp), "header_up-%")
+				result.Percent = spread{s.percent(layerHeaderUp), slices.Min(up), slices.Max(up)}.round()
+				measured.HeaderUp = result
+			} else {
+				measured.Shares = append(measured.Shares, result)
 			}
 		}
-		if up := total[kindHardCoded]; up != nil {
-			for kind, s := range total {
-				if kind != kindHardCoded {
-					b.ReportMetric(s.percent(layerOurs)-up.percent(layerHeaderUp), kind+"-more-than-header_up-%")
-				}
-			}
+		if up := measured.HeaderUp; up.Samples > 0 {
+			fmt.Printf("\nheader_up: %.2f %% (%.2f to %.2f)\n", up.Percent.Median, up.Percent.Low, up.Percent.High)
+		}
+		for _, s := range measured.Shares {
+			fmt.Printf("%s: %.2f %% (%.2f to %.2f), %.2f more than header_up\n", s.Kind, s.Percent.Median, s.Percent.Low, s.Percent.High, measured.more(s))
 		}
 	}
 }
 
 // profile loads one kind and returns the shares of a CPU profile taken meanwhile.
-func (c *caddies) profile(b *testing.B, kind string, round int) *shares {
+func (c *caddies) profile(b *testing.B, kind string) *shares {
 	b.Helper()
 	l := c.load(b, "http1", kind, sizes[0])
 	l.run(b, time.Second) // the accounts are in memory then
@@ -88,18 +90,14 @@ func (c *caddies) profile(b *testing.B, kind string, round int) *shares {
 	if a.err != nil || a.status != http.StatusOK {
 		b.Fatalf("the CPU profile: status %d, %v", a.status, a.err)
 	}
-	file := filepath.Join(b.TempDir(), fmt.Sprintf("%s-%d.pprof", kind, round))
-	if err := os.WriteFile(file, a.body, 0o600); err != nil {
-		b.Fatal(err)
-	}
-	return sharesOf(traces(b, file, "samples"))
+	return sharesOf(traces(b, write(b, filepath.Join(b.TempDir(), "cpu.pprof"), string(a.body)), "samples"))
 }
 
 // traces returns the stacks of a profile as "go tool pprof -traces" prints them.
-func traces(b *testing.B, file, sample string) string {
+func traces(b *testing.B, file, sample string, flags ...string) string {
 	b.Helper()
 	var stderr bytes.Buffer
-	cmd := exec.Command("go", "tool", "pprof", "-traces", "-sample_index="+sample, "-symbolize=none", file)
+	cmd := exec.Command("go", append(append([]string{"tool", "pprof", "-traces", "-sample_index=" + sample, "-symbolize=none"}, flags...), file)...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -193,7 +191,7 @@ func sharesOf(text string) *shares {
 				}
 				count, function = n, strings.TrimSpace(rest)
 			}
-			if count > 0 && function != "" {
+			if count != 0 && function != "" {
 				stack = append(stack, function)
 			}
 		}

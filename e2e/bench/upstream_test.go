@@ -18,9 +18,6 @@ import (
 // token begins every token that the upstreams accept.
 const token = "0123456789abcdef0123456789abcdef"
 
-// The sizes of the answers. The last element of a request's path is the size of its answer.
-var sizes = []int{15, 64 << 10, 10 << 20}
-
 var endOfHead = []byte("\r\n\r\n")
 
 // readHead returns the head of the next HTTP/1.1 message. The head is valid until the next read.
@@ -89,11 +86,10 @@ func answer(conn net.Conn, answers map[string][]byte) {
 	}
 }
 
-// tlsUpstream serves HTTP/2, and HTTP/1.1, over TLS with a certificate of ca, and returns its URL.
+// tlsUpstream serves HTTP/2 over TLS with a certificate of ca, and returns its URL.
 func tlsUpstream(b *testing.B, ca *harness.Authority) string {
 	b.Helper()
-	srv := ca.Server(b, http.HandlerFunc(serve))
-	return srv.URL
+	return ca.Server(b, http.HandlerFunc(serve)).URL
 }
 
 // largest is the largest answer. Smaller ones are the beginning of it.
@@ -101,7 +97,7 @@ var largest = bytes.Repeat([]byte("."), 10<<20)
 
 func serve(w http.ResponseWriter, r *http.Request) {
 	size, err := strconv.Atoi(r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:])
-	if err != nil || size > len(largest) || !accepted(r.URL.Path, []byte(r.Header.Get("Authorization")+r.URL.RawQuery)) {
+	if err != nil || size > len(largest) || r.ProtoMajor != 2 || !accepted(r.URL.Path, []byte(r.Header.Get("Authorization")+r.URL.RawQuery)) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
