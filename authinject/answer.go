@@ -18,16 +18,22 @@ import (
 // placement from a redirect's page. It also removes the fields that count for the whole origin.
 func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response {
 	token := c.token.AccessToken()
-	echoed := scrubField(res.Header, "Location", token)
-	x.t.cleanAnswer(res.Header, token)
-	x.t.cleanAnswer(res.Trailer, token) // their names; the values follow the body
+	redirect := x.t.Injection.query && res.StatusCode/100 == 3
+	echoed := redirect && scrubField(res.Header, "Location", res.Header["Location"], token)
+	final := res.StatusCode != http.StatusSwitchingProtocols
+	exposed := x.t.cleanAnswer(res.Header, token, final)
+	if final && x.page != "" {
+		allowPage(res.Header, x.page, exposed)
+	}
+	x.t.cleanAnswer(res.Trailer, token, false) // their names; the values follow the body
 	switch {
 	case res.Body == nil || res.Body == http.NoBody || x.req.Method == http.MethodHead || res.StatusCode == http.StatusNotModified:
-	case res.StatusCode == http.StatusSwitchingProtocols: // its Body can also be written to
-	case echoed && x.t.Injection.query && res.StatusCode/100 == 3:
+	case !final: // its Body can also be written to
+	case echoed:
 		return withoutBody(res) // the page names the same URL
 	default:
-		res.Body = &answerBody{ReadCloser: res.Body, t: x.t, res: res, token: token}
+		x.guarded = answerBody{ReadCloser: res.Body, t: x.t, res: res, token: token}
+		res.Body = &x.guarded
 	}
 	return res
 }
@@ -59,7 +65,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	b.t.cleanAnswer(b.res.Trailer, b.token)
+	b.t.cleanAnswer(b.res.Trailer, b.token, false)
 	if errors.Is(err, io.EOF) {
 		return n, err
 	}

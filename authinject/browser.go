@@ -131,7 +131,7 @@ func (b *Browsers) check(req *http.Request) (page string, err error) {
 		return "", errWorker
 	}
 	name := strings.ToLower(host.Name(client.Host))
-	if !b.AnyHost && (b.EveryConnection || overLoopback(req)) && !b.knows(name) {
+	if !b.AnyHost && !b.knows(name) && (b.EveryConnection || overLoopback(req)) {
 		return "", hostError(client.Host)
 	}
 	if client.Prefetch && !b.mayPrefetch(req, client) {
@@ -246,20 +246,9 @@ func nameText(s string) string {
 	}, s)
 }
 
-// limitPages replaces the upstream's fields about which pages may read its answer.
-func limitPages(header http.Header, page string) {
-	var exposed []string
-	for name, values := range header {
-		if name == "Access-Control-Expose-Headers" {
-			exposed = values
-		}
-		if strings.HasPrefix(name, "Access-Control-") {
-			delete(header, name)
-		}
-	}
-	if page == "" {
-		return
-	}
+// allowPage writes the fields by which a page of an accepted origin may read the answer. exposed are
+// the fields that the upstream shows to pages.
+func allowPage(header http.Header, page string, exposed []string) {
 	header["Access-Control-Allow-Origin"] = []string{page}
 	if exposed != nil {
 		header["Access-Control-Expose-Headers"] = exposed

@@ -17,22 +17,20 @@ var sharedAllowed = []string{"public", "must-revalidate", "s-maxage"}
 
 // limitCaches marks an answer to a request that carried a token as private,
 // unless the upstream allowed shared caches to keep answers to authorised
-// requests. With perAccount that permission does not count: the upstream cannot
-// know that one URL here stands for many accounts.
-func limitCaches(h http.Header, perAccount bool) {
+// requests. With PerAccount that permission does not count: the upstream cannot
+// know that one URL here stands for many accounts. cleanAnswer removes the fields
+// for one kind of cache.
+func (x *exchange) limitCaches(h http.Header) {
 	lines := h["Cache-Control"]
-	if perAccount {
+	switch {
+	case x.t.PerAccount:
 		h["Cache-Control"] = forcePrivate(lines)
-	} else if len(lines) == 0 {
-		h["Cache-Control"] = []string{"private"}
-	} else if !decided(lines) {
+	case len(lines) == 0:
+		x.private[0] = "private"
+		h["Cache-Control"] = x.private[:]
+	case !decided(lines):
 		// In one line: some caches read the first only.
 		h["Cache-Control"] = []string{strings.Join(append(slices.Clone(lines), "private"), ", ")}
-	}
-	for key := range h {
-		if isTargeted(key) && (perAccount || !decided(h[key])) {
-			delete(h, key)
-		}
 	}
 }
 

@@ -37,7 +37,9 @@ func TestLimitCaches(t *testing.T) {
 	} {
 		for perAccount, want := range map[bool]h{false: test.want, true: test.perAccount} {
 			got := test.in.Clone()
-			limitCaches(got, perAccount)
+			x := exchange{t: &Transport{PerAccount: perAccount}}
+			x.t.cleanAnswer(got, "", true)
+			x.limitCaches(got)
 			if !maps.EqualFunc(got, want, slices.Equal) {
 				t.Errorf("%s, per account %t: %v, want %v", test.name, perAccount, got, want)
 			}

@@ -18,7 +18,9 @@ type exchange struct {
 	wait waitContext
 	body *requestBody // nil: out has none, or GetBody makes it anew
 
-	interim interimContext // out's, if a trace waits for interim answers
+	interim interimGuard // of the first attempt, if a trace waits for interim answers
+	guarded answerBody   // the body of the answer
+	private [1]string    // its Cache-Control, if it had none
 
 	check     bool     // it is a health check
 	page      string   // origin of the web page of another site that made it; empty: none did
@@ -248,10 +250,7 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return res, nil // it is not cached
 	}
-	if x.t.Browsers != nil {
-		limitPages(res.Header, x.page)
-	}
-	limitCaches(res.Header, x.t.PerAccount)
+	x.limitCaches(res.Header)
 	if x.t.Injection.query {
 		res.Header["Referrer-Policy"] = []string{"no-referrer"} // for requests that the answer leads to
 	}
@@ -280,7 +279,7 @@ func (x *exchange) answer(f *failure) *http.Response {
 	x.result.Source, x.result.Account, x.result.Detail, x.result.Problem = f.source, f.account, f.detail, f.problem
 	res := f.response(x.req)
 	if x.page != "" {
-		limitPages(res.Header, x.page)
+		allowPage(res.Header, x.page, nil)
 	}
 	return res
 }

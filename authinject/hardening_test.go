@@ -367,6 +367,7 @@ func TestHealthChecks(t *testing.T) {
 				seen[from] = true
 			}
 			rt.HealthCheck, rt.Destinations = func(*http.Request) bool { return true }, Destinations{}
+			rt.allowed.Store(nil)
 			if res, _ := send(t, rt, get(t, c.srv.URL)); (res.StatusCode == http.StatusOK) == inject {
 				t.Errorf("%s: a check of what is no destination, with a token %t: %s", name, inject, res.Status)
 			}

@@ -63,17 +63,3 @@ func isOriginWide(field string) bool {
 	}
 	return false
 }
-
-// cleanAnswer removes the token from the header or trailer of an answer, final or interim, and the
-// fields that count for the whole origin if there is a guard for web pages.
-func (t *Transport) cleanAnswer(h http.Header, token string) {
-	scrubAnswer(h, token)
-	if t.Browsers == nil {
-		return
-	}
-	for field := range h {
-		if isOriginWide(field) {
-			delete(h, field)
-		}
-	}
-}

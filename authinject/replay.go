@@ -115,7 +115,7 @@ func (x *exchange) again(c *credential) *http.Request {
 		}
 		out.Body = second
 	}
-	return x.t.guardInterim(new(interimContext), &out, c)
+	return x.t.guardInterim(new(interimGuard), &out, c)
 }
 
 // discard reads up to drainMost bytes of an answer that is not passed on, closes it, and waits for

@@ -9,39 +9,19 @@ import (
 // scrubbed replaces the token in an answer that echoes it.
 const scrubbed = "REDACTED"
 
-// urlFields are the response fields in which an upstream names URLs, perhaps the request's own.
-// Proxies log response fields, and browsers follow them.
-var urlFields = [...]string{"Location", "Content-Location", "Link", "Refresh"}
-
 // scrubAnywhere is the least length of a token, in bytes, that is searched in every field. A
 // shorter text may be in a field by chance.
 const scrubAnywhere = 12
 
-// scrubAnswer removes a token from the fields of an answer. An upstream names its own URL in many
-// fields (Location, Link, Cache-Status, Set-Cookie), and may repeat what it received in fields of
-// its own.
-func scrubAnswer(h http.Header, token string) {
-	if len(token) < scrubAnywhere {
-		for _, field := range urlFields {
-			scrubField(h, field, token)
-		}
-		return
-	}
-	for field := range h {
-		scrubField(h, field, token)
-		if len(field) >= len(token) && strings.Contains(strings.ToLower(field), strings.ToLower(token)) {
-			delete(h, field) // the case of a name may change on the way
-		}
-	}
-}
-
 // scrubField removes a token from a field and reports whether the field held it.
-func scrubField(h http.Header, field, token string) (found bool) {
-	for i, value := range h[field] {
+func scrubField(h http.Header, field string, values []string, token string) (found bool) {
+	for i, value := range values {
 		if clean := scrub(value, token); clean != value {
-			h[field] = slices.Clone(h[field])
-			h[field][i] = clean
-			found = true
+			if !found {
+				values = slices.Clone(values)
+				h[field] = values
+			}
+			values[i], found = clean, true
 		}
 	}
 	return found
@@ -50,7 +30,7 @@ func scrubField(h http.Header, field, token string) (found bool) {
 // scrub replaces every occurrence of token in value, even if any of its characters are
 // percent-encoded, once or several times, as in a URL that is a parameter of another.
 func scrub(value, token string) string {
-	if token == "" {
+	if token == "" || len(value) < len(token) || strings.IndexByte(value, '%') < 0 && !strings.Contains(value, token) {
 		return value
 	}
 	var b strings.Builder

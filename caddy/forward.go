@@ -61,10 +61,7 @@ func (t *Transport) encodeInner() {
 }
 
 // ProxyProtocolEnabled implements [reverseproxy.ProxyProtocolTransport].
-func (t *Transport) ProxyProtocolEnabled() bool {
-	inner, ok := t.inner.(reverseproxy.ProxyProtocolTransport)
-	return ok && inner.ProxyProtocolEnabled()
-}
+func (t *Transport) ProxyProtocolEnabled() bool { return t.proxyProtocol }
 
 // OverrideHealthCheckScheme implements [reverseproxy.HealthCheckSchemeOverriderTransport].
 func (t *Transport) OverrideHealthCheckScheme(base *url.URL, port string) {

@@ -70,6 +70,8 @@ type Transport struct {
 	checks    *healthCheckTransport // sends health checks; nil: inner does
 	chooser   *chooser
 	transport *authinject.Transport
+
+	proxyProtocol bool // the inner transport sends it
 }
 
 // CaddyModule returns the Caddy module information.
@@ -98,6 +100,9 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	guard, err := browsers(app.routesAround(ctx).hosts, t.AllowOrigins, t.AllowHosts)
 	if err != nil {
 		return err
+	}
+	if t.keepsFields(ctx) {
+		guard.Fields = nil // the request has them as the client sent them
 	}
 	to := source.destinations
 	if to.isZero() {
@@ -130,6 +135,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		HealthCheck:  isHealthCheck,
 		Browsers:     guard,
 
+		PrivateTrace:       proxyOf(ctx) != nil,
 		InjectHealthChecks: t.InjectHealthChecks,
 		OnResult:           app.watcher(t.Source),
 		ConnectURL:         app.connectURL,
@@ -150,6 +156,9 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	}
 	if t.checks != nil {
 		t.transport.HealthCheckBase = t.checks
+	}
+	if inner, ok := t.inner.(reverseproxy.ProxyProtocolTransport); ok {
+		t.proxyProtocol = inner.ProxyProtocolEnabled()
 	}
 	t.warnOf(ctx, to)
 	if t.RetryStatuses != nil {
@@ -235,6 +244,13 @@ func proxyOf(ctx caddy.Context) *reverseproxy.Handler {
 	}
 	proxy, _ := lineage[len(lineage)-2].(*reverseproxy.Handler)
 	return proxy
+}
+
+// keepsFields reports whether reverse_proxy hands on the fields of a client's request unchanged: it has
+// no option header_up, and the inner transport asks for none.
+func (t *Transport) keepsFields(ctx caddy.Context) bool {
+	proxy := proxyOf(ctx)
+	return proxy != nil && (proxy.Headers == nil || proxy.Headers.Request == nil) && t.RequestHeaderOps() == nil
 }
 
 // isHealthCheck reports whether req is an active health check of reverse_proxy: only requests that

@@ -155,7 +155,7 @@ func (h *Account) Variables() map[string]string {
 // loaded into memory when it is first used, and dropped from it after it was not used for a while.
 func (s *Source) Account(name string) *Account {
 	if a := s.find(name); a != nil {
-		return &a.handle
+		return &a.Account
 	}
 	return &Account{src: s, name: name}
 }
@@ -168,7 +168,7 @@ func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
 	a := s.inMemory(h)
 	a.touch()
 	if a.isKnown() {
-		return &a.handle, nil
+		return &a.Account, nil
 	}
 	found, err := a.load(ctx)
 	if err != nil {
@@ -180,7 +180,7 @@ func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
 	a = s.pin(h)
 	defer a.unpin()
 	a.adopt(found, a.lives(ctx, found))
-	return &a.handle, nil
+	return &a.Account, nil
 }
 
 // Loaded returns the named account if its record is in memory.
@@ -189,7 +189,7 @@ func (s *Source) Loaded(name string) (*Account, bool) {
 	if a == nil || !a.isKnown() {
 		return nil, false
 	}
-	return &a.handle, true
+	return &a.Account, true
 }
 
 // inMemory returns the account in memory, or a blank account if the account is not in memory.
@@ -204,6 +204,6 @@ func errClosed() *Error { return &Error{Class: ClassWait, Reason: ErrClosed.Erro
 
 // retryIn returns e with the time of the next try, which is d from now.
 func (a *account) retryIn(d time.Duration, e *Error) *Error {
-	e.Source, e.Account, e.RetryAt = a.src.cfg.Name, a.name, a.src.cfg.Clock.Now().Add(d)
+	e.Source, e.Account, e.RetryAt = a.src.cfg.Name, a.Name(), a.src.cfg.Clock.Now().Add(d)
 	return e
 }

@@ -30,9 +30,9 @@ func (c Clock) withDefaults() Clock {
 	return c
 }
 
-// deadline is a moment on both clocks.
+// deadline is a moment on both clocks. It is small, because each account has several.
 type deadline struct {
-	wall time.Time // zero: never
+	wall int64 // Unix time in nanoseconds; zero: never
 	mono time.Duration
 }
 
@@ -41,13 +41,22 @@ var never = deadline{mono: forever}
 
 // in returns the deadline d from now.
 func (c Clock) in(d time.Duration) deadline {
-	return deadline{wall: c.Now().Round(0).Add(d), mono: c.Elapsed() + d}
+	wall := c.Now().UnixNano()
+	if d > 0 && wall+int64(d) < wall {
+		return never
+	}
+	return deadline{wall: wall + int64(d), mono: c.Elapsed() + d}
+}
+
+// time returns the moment on the wall clock, or the zero time for never.
+func (d deadline) time() time.Time {
+	if d.wall == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, d.wall)
 }
 
 // passed reports whether either clock has reached d.
 func (c Clock) passed(d deadline) bool {
-	if d.wall.IsZero() {
-		return c.Elapsed() >= d.mono
-	}
-	return c.Elapsed() >= d.mono || !c.Now().Before(d.wall)
+	return c.Elapsed() >= d.mono || d.wall != 0 && c.Now().UnixNano() >= d.wall
 }

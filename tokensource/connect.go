@@ -11,7 +11,7 @@ import (
 // If claim is set, connect calls it when the tokens are there. If claim fails, they are revoked.
 func (a *account) connect(ctx context.Context, l *Login, req Request, claim func() error) *Error {
 	began := a.src.cfg.Clock.Elapsed()
-	blank := &Record{Source: a.src.cfg.Name, Account: a.name, Variables: l.Variables, DPoPKey: l.DPoPKey}
+	blank := &Record{Source: a.src.cfg.Name, Account: a.Name(), Variables: l.Variables, DPoPKey: l.DPoPKey}
 	ans, failure := a.post(ctx, blank, req)
 	if failure != nil {
 		return failure
@@ -76,7 +76,7 @@ func (a *account) forget(ctx context.Context) (step, error) {
 	if err != nil {
 		return end, &Error{Class: ClassWait, Reason: "the tokens are no longer used here, but the storage still holds them; removing them is tried again", cause: err}
 	}
-	a.src.vault.RemoveAside(ctx, a.key) // a copy may hold tokens too
+	a.src.vault.RemoveAside(ctx, a.key()) // a copy may hold tokens too
 	if revoked != nil {
 		revoked.Reason = "the tokens were removed here, but the provider did not confirm that it revoked them: " + revoked.Reason
 		return end, revoked
@@ -93,7 +93,7 @@ func (a *account) supersede(ctx context.Context, rec *Record) error {
 	found, err := a.load(ctx)
 	switch {
 	case errors.Is(err, vault.ErrDamaged):
-		err = a.src.vault.SetAside(ctx, a.key)
+		err = a.src.vault.SetAside(ctx, a.key())
 	case err == nil && found != nil:
 		rec.outdo(found)
 	}

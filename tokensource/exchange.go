@@ -76,10 +76,10 @@ func (s *Source) Exchange(ctx context.Context, token Secret) (*Account, error) {
 	}
 	key := s.subjectKey(ctx, token)
 	if a := s.find(key); a != nil {
-		if a.handle.subject.ended(s.cfg.Clock.Now()) {
+		if a.subject.ended(s.cfg.Clock.Now()) {
 			return refuse(subjectEndedReason)
 		}
-		return &a.handle, nil
+		return &a.Account, nil
 	}
 	sub := &subject{token: token, end: jwtEnd(token)}
 	if sub.ended(s.cfg.Clock.Now()) {
@@ -122,7 +122,7 @@ func (sub *subject) limit(now, expiry time.Time) time.Time {
 
 // exchange returns the token request for the account's subject.
 func (a *account) exchange(ctx context.Context) (Request, error) {
-	sub := a.handle.subject
+	sub := a.subject
 	if sub.ended(a.src.cfg.Clock.Now()) {
 		return Request{}, &Error{Class: ClassLogin, Subject: true, Reason: subjectEndedReason}
 	}

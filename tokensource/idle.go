@@ -107,7 +107,7 @@ func (s *Source) drop(a *account) {
 		return
 	}
 	a.unclaim()
-	delete(s.accounts, a.handle.name)
+	delete(s.accounts, a.name)
 }
 
 // isIdle reports whether the account can be dropped without losing anything: no caller uses it,
@@ -119,12 +119,12 @@ func (a *account) isIdle() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c := a.src.cfg.Clock
-	if a.refreshing != nil || a.checking != nil || a.dirty != (deadline{}) || !c.passed(a.cooldown) {
+	if a.refreshing != nil || a.checking != nil || a.dirty != (deadline{}) || a.rejections != nil && !c.passed(a.rejections.cooldown) {
 		return false
 	}
 	if a.failed != nil && !c.passed(a.failed.until) {
 		return false // the provider said when to ask again, and must not be asked before
 	}
 	l := a.cur.Load()
-	return l == nil || a.src.stores() || a.handle.subject != nil || c.passed(l.hard)
+	return l == nil || a.src.stores() || a.subject != nil || c.passed(l.hard)
 }

@@ -29,7 +29,7 @@ func (h *Account) OAuth2(ctx context.Context) oauth2.TokenSource {
 }
 
 // OAuth2 returns the tokens of the unnamed account; see [Account.OAuth2].
-func (s *Source) OAuth2(ctx context.Context) oauth2.TokenSource { return s.unnamed.handle.OAuth2(ctx) }
+func (s *Source) OAuth2(ctx context.Context) oauth2.TokenSource { return s.unnamed.Account.OAuth2(ctx) }
 
 // tokenSource is a function that implements [oauth2.TokenSource].
 type tokenSource func() (*oauth2.Token, error)

@@ -58,11 +58,11 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	}
 	before, l := a.failed, a.cur.Load()
 	if end.verb == doConnect {
-		a.cooldown, a.replaced = deadline{}, [rejectBurst]deadline{} // earlier refusals were another login's
+		a.rejections = nil // earlier refusals were another login's
 	}
 	if end.err == nil {
 		a.failed = nil
-		a.src.loginFailures.forget(a.name)
+		a.src.loginFailures.forget(a.Name())
 		l = a.publishLocked(end.rec, r.rejected != 0)
 	} else {
 		a.failLocked(end)
@@ -82,7 +82,7 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	a.mu.Unlock()
 	close(r.done)
 	if troubled && end.storage == nil {
-		a.src.tell(Event{Kind: EventStorageRecovered, Account: a.name})
+		a.src.tell(Event{Kind: EventStorageRecovered, Account: a.Name()})
 	}
 	a.report(end, l, before, failed, took)
 }
@@ -162,7 +162,7 @@ func (a *account) deadlines(rec *Record, again bool) (soft, hard deadline) {
 // failLocked remembers a failure and the time of the next try.
 func (a *account) failLocked(end step) {
 	c, e := a.src.cfg.Clock, end.err
-	e.Source, e.Account = a.src.cfg.Name, a.name
+	e.Source, e.Account = a.src.cfg.Name, a.Name()
 	f := &failed{err: e, attempts: 1, unasked: end.unasked}
 	if a.failed != nil {
 		f.attempts, f.lost = a.failed.attempts+1, a.failed.lost
@@ -233,7 +233,7 @@ func (a *account) dueLocked() deadline {
 
 // report tells the observer what a refresh changed.
 func (a *account) report(end step, l *live, before, failed *failed, took time.Duration) {
-	e := Event{Account: a.name, Took: took, Subject: a.handle.subject != nil}
+	e := Event{Account: a.Name(), Took: took, Subject: a.subject != nil}
 	if l != nil {
 		e.Generation, e.Expiry = l.tok.Generation, l.tok.Expiry
 	}

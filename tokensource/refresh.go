@@ -34,7 +34,7 @@ func (a *account) refresh(ctx context.Context) step {
 		case doPrepare:
 			a.prepare(ctx, s)
 		case doClaim:
-			s.claim = a.occupancy.claim(boundStorage{&a.src.bound}, a.key)
+			s.claim = a.occupancy.claim(boundStorage{&a.src.bound}, a.key())
 		case doLock:
 			var contended bool
 			unlock, contended = a.lock(ctx)
@@ -65,7 +65,7 @@ func (a *account) situation() *situation {
 	defer a.mu.Unlock()
 	s := &situation{
 		process: a.src.owner, timeout: a.src.cfg.Timeout, stores: a.src.stores(),
-		rec: &Record{Source: a.src.cfg.Name, Account: a.name}, dirty: a.dirty != (deadline{}),
+		rec: &Record{Source: a.src.cfg.Name, Account: a.Name()}, dirty: a.dirty != (deadline{}),
 	}
 	if a.rec != nil {
 		s.rec = a.rec.clone()
@@ -167,7 +167,7 @@ func (a *account) catchUp(ctx context.Context) {
 		a.mu.Lock()
 		a.dirty, a.trouble = deadline{}, nil
 		a.mu.Unlock()
-		a.src.tell(Event{Kind: EventStorageRecovered, Account: a.name})
+		a.src.tell(Event{Kind: EventStorageRecovered, Account: a.Name()})
 	}
 }
 
@@ -184,7 +184,7 @@ func sleep(ctx context.Context, d time.Duration) {
 // request asks the grant what to send for rec. A refresh token that was refused for good is not
 // sent again.
 func (a *account) request(ctx context.Context, rec *Record) (Request, *Error) {
-	if a.handle.subject == nil {
+	if a.subject == nil {
 		return a.requestBy(ctx, rec, func() (Request, error) { return a.src.cfg.Grant.Next(ctx, rec) })
 	}
 	if known := a.src.outage.inForce(a.src.cfg.Clock); known != nil {
@@ -261,7 +261,7 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*T
 	began := a.src.cfg.Clock.Elapsed()
 	ans, failure := a.src.wire.post(ctx, tokenURL, rec.Variables, req)
 	a.noteRetryAfter(ctx, tokenURL, failure)
-	if a.handle.subject != nil {
+	if a.subject != nil {
 		if failure != nil {
 			a.blame(req, failure)
 		}
@@ -307,7 +307,7 @@ func (a *account) grown(ctx context.Context, rec *Record, req Request, ans *Toke
 	default:
 		next.Expiry = now.Add(a.src.cfg.DefaultLifetime)
 	}
-	if sub := a.handle.subject; sub != nil {
+	if sub := a.subject; sub != nil {
 		next.Expiry = sub.limit(now, next.Expiry)
 	}
 	return next

@@ -28,18 +28,21 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 		return a.token(ctx, l) // the token ended on its way to the upstream, so the refusal says nothing about it
 	}
 	a.mu.Lock()
-	first := !l.refused.Swap(true)
-	if first && (!c.passed(l.probation) || !a.mayReplace(c)) {
-		a.cooldown = c.in(rejectCooldown)
-	} else if first && c.passed(a.cooldown) {
-		a.cooldown = deadline{}
+	if a.rejections == nil {
+		a.rejections = new(rejections)
 	}
-	cooling := !a.src.traits.Local && !c.passed(a.cooldown)
+	r, first := a.rejections, !l.refused.Swap(true)
+	if first && (!c.passed(l.probation) || !r.mayReplace(c)) {
+		r.cooldown = c.in(rejectCooldown)
+	} else if first && c.passed(r.cooldown) {
+		r.cooldown = deadline{}
+	}
+	cooling := !a.src.traits.Local && !c.passed(r.cooldown)
 	a.mu.Unlock()
 	if first {
-		e := Event{Kind: EventRefused, Account: a.name, Subject: a.handle.subject != nil, Generation: l.tok.Generation, Expiry: l.tok.Expiry}
+		e := Event{Kind: EventRefused, Account: a.Name(), Subject: a.subject != nil, Generation: l.tok.Generation, Expiry: l.tok.Expiry}
 		if class := a.status().refusal(); class != "" {
-			e.Err = &Error{Source: a.src.cfg.Name, Account: a.name, Class: class, Reason: refusedReason}
+			e.Err = &Error{Source: a.src.cfg.Name, Account: a.Name(), Class: class, Reason: refusedReason}
 		}
 		a.src.tell(e)
 	}
@@ -51,7 +54,7 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 	next, err := a.wait(ctx, l, tok.Generation)
 	if err == nil && next.Generation == tok.Generation {
 		a.mu.Lock()
-		a.cooldown = c.in(rejectCooldown) // the provider returned the same token
+		r.cooldown = c.in(rejectCooldown) // the provider returned the same token
 		a.mu.Unlock()
 		return nil, ErrNoReplacement
 	}
@@ -76,7 +79,7 @@ func (r *rejections) mayReplace(c Clock) bool {
 func (a *account) replacing() *refresh {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.cooldown != (deadline{}) {
+	if a.rejections != nil && a.rejections.cooldown != (deadline{}) {
 		return nil
 	}
 	return a.refreshing

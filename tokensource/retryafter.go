@@ -32,8 +32,8 @@ func (s *Source) retryKey(of ...string) string {
 // on this storage may have been told to wait.
 func (a *account) retryAfterInForce(ctx context.Context, tokenURL string) *Error {
 	var keys []string
-	if a.handle.subject == nil {
-		keys = append(keys, a.src.retryKey("account", a.name))
+	if a.subject == nil {
+		keys = append(keys, a.src.retryKey("account", a.Name()))
 	}
 	if a.src.cfg.LockOut.Code != "" {
 		keys = append(keys, a.src.retryKey("endpoint", tokenURL))
@@ -51,10 +51,10 @@ func (a *account) noteRetryAfter(ctx context.Context, tokenURL string, failure *
 	if failure == nil || failure.RetryAt.IsZero() || failure.Status == 0 {
 		return
 	}
-	if a.handle.subject != nil && failure.Reason != lockedOutReason {
+	if a.subject != nil && failure.Reason != lockedOutReason {
 		return // nothing of a subject is stored; an [outage] keeps the time for all
 	}
-	key, reason := a.src.retryKey("account", a.name), failure.What()
+	key, reason := a.src.retryKey("account", a.Name()), failure.What()
 	if failure.Reason == lockedOutReason {
 		reason = failure.Reason
 		key = a.src.retryKey("endpoint", tokenURL)

@@ -30,8 +30,8 @@ func (a *account) revoke(ctx context.Context, rec *Record) *Error {
 // revokeUnused revokes tokens that a refresh obtained while a person disconnected the account.
 func (a *account) revokeUnused(ctx context.Context, rec *Record) {
 	if failure := a.revoke(ctx, rec); failure != nil {
-		failure.Source, failure.Account = a.src.cfg.Name, a.name
-		a.src.tell(Event{Kind: EventRevocationFailed, Account: a.name, Generation: rec.Generation, Err: failure})
+		failure.Source, failure.Account = a.src.cfg.Name, a.Name()
+		a.src.tell(Event{Kind: EventRevocationFailed, Account: a.Name(), Generation: rec.Generation, Err: failure})
 	}
 }
 

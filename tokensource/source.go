@@ -48,6 +48,8 @@ type Source struct {
 	asking  sync.Mutex
 	devices map[string]*deviceAsking
 	closing chan struct{} // closed by Close
+	// lastConfig is the digest of settings of the record that was read last.
+	lastConfig atomic.Pointer[string]
 
 	loginFailures loginFailures
 
@@ -147,7 +149,7 @@ func (s *Source) tell(e Event) {
 }
 
 // Token returns the live token of the unnamed account; see [Account.Token].
-func (s *Source) Token(ctx context.Context) (*Token, error) { return s.unnamed.handle.Token(ctx) }
+func (s *Source) Token(ctx context.Context) (*Token, error) { return s.unnamed.Account.Token(ctx) }
 
 // Warm gets the unnamed account's token in the background, and from then on keeps it fresh even
 // while it is not used. It returns at once. A source that exchanges tokens has no token to get.

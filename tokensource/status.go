@@ -56,14 +56,14 @@ func (a *account) status() Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c, l := a.src.cfg.Clock, a.cur.Load()
-	st := a.src.statusOf(a.name, a.rec)
+	st := a.src.statusOf(a.Name(), a.rec)
 	st.Generation, st.Expiry, st.Unsaved, st.StorageErr = 0, time.Time{}, a.dirty != (deadline{}), a.trouble
 	s := standing{rec: a.rec, renews: st.Renews, interactive: a.src.interactive}
 	if l != nil {
 		st.Generation, st.Expiry = l.tok.Generation, l.tok.Expiry
 		s.live, s.due, s.refused = !c.passed(l.hard), c.passed(l.soft) && !a.src.traits.Local, l.refused.Load()
 		if l.soft != never && !a.src.traits.Local && (st.Renews || !a.src.interactive) {
-			st.RefreshAt = l.soft.wall
+			st.RefreshAt = l.soft.time()
 		}
 	}
 	if a.rec != nil && a.rec.Intent != nil {
@@ -74,13 +74,13 @@ func (a *account) status() Status {
 		st.Err, st.Attempts, st.RefreshAt = f.err, f.attempts, f.err.RetryAt
 		s.loginFailed, s.lost = f.err.Class == ClassLogin, f.lost != (deadline{})
 	}
-	if last := a.src.loginFailures.of(a.name); last != nil && (st.Err == nil && !s.live || s.loginFailed) {
-		needed := cmp.Or(st.Err, a.src.loginError(a.name, notConnected(&Record{})))
+	if last := a.src.loginFailures.of(a.Name()); last != nil && (st.Err == nil && !s.live || s.loginFailed) {
+		needed := cmp.Or(st.Err, a.src.loginError(a.Name(), notConnected(&Record{})))
 		st.Err, s.loginFailed = a.src.withLastLogin(needed), true
 	}
 	st.Live, st.Refused, st.State = s.live, s.refused, stateOf(s)
 	st.Renews = st.Renews && st.State != StateLoginRequired
-	if st.Exchanges = a.src.exchanges; st.Exchanges && a.handle.subject == nil {
+	if st.Exchanges = a.src.exchanges; st.Exchanges && a.subject == nil {
 		st.Err, st.Attempts = a.src.outage.last()
 		if st.Err != nil {
 			st.RefreshAt = st.Err.RetryAt

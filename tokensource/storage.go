@@ -59,10 +59,16 @@ func digestNames(names ...string) string {
 	return digest(fmt.Appendf(nil, "%q", names))
 }
 
+// key returns the storage key of a's record. It is made anew each time: of many accounts in memory,
+// few use the storage at a time.
+func (a *account) key() string {
+	return recordKey(a.src.cfg.Name, a.Name(), a.src.endpoint(), a.src.cfg.ClientID)
+}
+
 // load reads the stored record of a. It returns nil without an error if there is none.
 func (a *account) load(ctx context.Context) (*Record, error) {
 	began := a.src.cfg.Clock.Elapsed()
-	found, err := vault.Get[storedRecord](ctx, a.src.vault, a.key)
+	found, err := vault.Get[storedRecord](ctx, a.src.vault, a.key())
 	if err == nil {
 		a.lastRead.Store(int64(began))
 	}
@@ -72,7 +78,21 @@ func (a *account) load(ctx context.Context) (*Record, error) {
 	if fingerprint(*found) != a.wrote.Load() {
 		a.foreign.Store(true)
 	}
-	return found.recordOf(a.src.cfg.Name, a.name)
+	rec, err := found.recordOf(a.src.cfg.Name, a.Name())
+	if rec != nil {
+		rec.Config = a.src.interned(rec.Config)
+	}
+	return rec, err
+}
+
+// interned returns text, and for the same text as in the last call the same memory: the records of a
+// source have the same digest of its settings.
+func (s *Source) interned(text string) string {
+	if last := s.lastConfig.Load(); last != nil && *last == text {
+		return *last
+	}
+	s.lastConfig.Store(&text)
+	return text
 }
 
 // recordAt returns the record stored under key, with the account name from the record itself. It
@@ -97,7 +117,7 @@ func (s *Source) recordKeys(ctx context.Context) ([]string, error) {
 // save stores rec.
 func (a *account) save(ctx context.Context, rec *Record) error {
 	form := rec.storedForm()
-	if err := a.src.vault.Put(ctx, a.key, form); err != nil {
+	if err := a.src.vault.Put(ctx, a.key(), form); err != nil {
 		return err
 	}
 	a.wrote.Store(fingerprint(form))
@@ -106,7 +126,7 @@ func (a *account) save(ctx context.Context, rec *Record) error {
 
 // probe tests whether the storage accepts writes. It touches no record.
 func (a *account) probe(ctx context.Context) error {
-	key := a.key + ".probe"
+	key := a.key() + ".probe"
 	if err := a.src.vault.Put(ctx, key, struct{}{}); err != nil {
 		return err
 	}
@@ -132,7 +152,7 @@ func (a *account) lock(ctx context.Context) (unlock func(), contended bool) {
 		wait = lockRetry
 	}
 	began := a.src.cfg.Clock.Elapsed()
-	unlock, err := a.src.vault.Lock(ctx, a.key+".lock", wait)
+	unlock, err := a.src.vault.Lock(ctx, a.key()+".lock", wait)
 	a.withoutLock = err != nil
 	return unlock, a.src.cfg.Clock.Elapsed()-began > lockIsFree
 }

@@ -11,13 +11,13 @@ func (a *account) sync(ctx context.Context) error {
 	}
 	found, err := a.load(ctx)
 	if err != nil {
-		return a.src.loginError(a.name, unreadable(err))
+		return a.src.loginError(a.Name(), unreadable(err))
 	}
 	if found == nil {
 		return nil
 	}
 	if a.adopt(found, a.lives(ctx, found)) {
-		a.src.tell(Event{Kind: EventAdopted, Account: a.name, Generation: found.Generation, Expiry: found.Expiry})
+		a.src.tell(Event{Kind: EventAdopted, Account: a.Name(), Generation: found.Generation, Expiry: found.Expiry})
 	}
 	return nil
 }
@@ -41,7 +41,7 @@ func (a *account) adopt(found *Record, lives bool) bool {
 		}
 	}
 	a.rec, a.failed, a.trouble = found, nil, nil
-	a.src.loginFailures.forget(a.name)
+	a.src.loginFailures.forget(a.Name())
 	if found.Disconnected {
 		a.cur.Store(nil)
 	}

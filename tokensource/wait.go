@@ -10,10 +10,7 @@ import (
 
 // account is the state of an [Account] in memory: the token in use, and the newest known record.
 type account struct {
-	handle Account
-	src    *Source
-	name   string
-	key    string // of the stored record
+	Account // the handle that callers get
 
 	// cur is the token in use, or nil before the first one.
 	cur atomic.Pointer[live]
@@ -45,7 +42,7 @@ type account struct {
 	checking   *storageCheck // the running storage check
 	timer      *time.Timer
 	stopped    bool
-	rejections
+	rejections *rejections // nil before the first refusal
 }
 
 // failed remembers the error of the last refresh. attempts and lost count on from earlier failures.
@@ -79,8 +76,7 @@ func newRefresh(rejected uint64) *refresh {
 
 func (s *Source) newAccount(h Account) *account {
 	h.src = s
-	name := h.Name()
-	return &account{handle: h, src: s, name: name, key: recordKey(s.cfg.Name, name, s.endpoint(), s.cfg.ClientID)}
+	return &account{Account: h}
 }
 
 // token is the slow path of [Account.Token]. It runs if there is no token, or if it is time to
@@ -158,7 +154,7 @@ func (a *account) wait(ctx context.Context, seen *live, rejected uint64) (*Token
 func (a *account) await(ctx context.Context, r *refresh, toItsEnd bool) (*Token, error) {
 	if r == nil {
 		e := errClosed()
-		e.Source, e.Account = a.src.cfg.Name, a.name
+		e.Source, e.Account = a.src.cfg.Name, a.Name()
 		return nil, e
 	}
 	served := r.served

@@ -77,6 +77,7 @@ func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 	if assertion, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer "); ok {
 		w.add("assertion", assertion)
 	}
+	w.add("dpop proof", req.Header.Get("DPoP"))
 	tokenType := "Bearer"
 	if req.Header.Get("DPoP") != "" {
 		tokenType = "DPoP"
