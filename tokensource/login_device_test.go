@@ -420,6 +420,7 @@ func TestCancelledDeviceLogin(t *testing.T) {
 // While the storage cannot be written, no token is asked for, because it would be lost.
 func TestDeviceLoginWaitsForTheStorage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		const offBeat = 61 * time.Second // so that the storage changes between two turns, and not in one
 		s := answers()
 		storage := &shelf{Storage: &tokensource.MemoryStorage{}}
 		src := newSource(t, s, onDevice(storage))
@@ -429,10 +430,10 @@ func TestDeviceLoginWaitsForTheStorage(t *testing.T) {
 		storage.fail("logins", nil, nil)
 		l := begin(t, src, tokensource.LoginRequest{})
 		storage.fail("logins", nil, errDisk)
-		advance(time.Minute)
+		advance(offBeat)
 		wantCount(t, &s.endpoint, 0)
 		storage.fail("logins", errDisk, nil)
-		advance(time.Minute)
+		advance(offBeat)
 		wantCount(t, &s.endpoint, 0)
 		storage.fail("logins", nil, nil)
 		if err := await(t, src, l); err != nil {
