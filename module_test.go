@@ -26,6 +26,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		pattern   string
 		forbidden []string
 	}{
+		{".", []string{module + "grants"}},
 		{"./caddy", []string{"testing", module + "caddy/cmd", module + "tokensource/tokensourcetest", module + "internal/gotally", module + "internal/rig"}},
 		{"./caddy/connect", []string{anyCaddy, zap, "testing", module + "tokensource/tokensourcetest"}},
 		{"./caddy/doctor", []string{anyCaddy, zap, "testing", module + "caddy/connect", module + "tokensource/tokensourcetest"}},
@@ -33,6 +34,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"./authinject", []string{anyCaddy, zap, module + "caddy"}},
 		{"./tokensource", []string{anyCaddy, zap, module + "caddy", module + "authinject"}},
 		{"./tokensource/internal/vault", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource/provider"}},
+		{"./tokensource/internal/jwt", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource/provider"}},
 		{"./tokensource/provider", []string{anyCaddy, zap, "golang.org/x/oauth2", module + "caddy", module + "authinject", module + "tokensource/internal"}},
 		{"./tokensource/tokensourcetest", []string{anyCaddy, zap, "golang.org/x/oauth2", "testing", module + "caddy", module + "authinject"}},
 		{"./internal/host", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource"}},

@@ -28,19 +28,27 @@ const (
 )
 
 // Injection is how a request carries the token: in a header field or in the query (RFC 6750 section
-// 2). The zero Injection is "Authorization: Bearer …". It is immutable except for StripQuery, which
-// must be set before use.
+// 2). The zero Injection is "Authorization: Bearer …". It is immutable except for StripQuery and
+// StripHeader, which must be set before use.
 type Injection struct {
 	// StripQuery names further query parameters in which a client could send a credential of its
 	// own. They are removed from every request. Nil means "access_token" (RFC 6750 section 2.3) and
 	// "_bearer_token"; an empty list means none. The parameter of a query injection is always
 	// removed.
 	StripQuery []string
+	// StripHeader names further header fields in which a client sends a credential, such as a token
+	// that is exchanged. They are removed from every request.
+	StripHeader []string
 
 	query  bool
 	name   string // canonical header name or query parameter; empty: the default
 	scheme string
 	bare   bool // no scheme: the header value is the token alone
+}
+
+// AddStripQuery adds a query parameter to those that StripQuery means.
+func (in *Injection) AddStripQuery(name string) {
+	in.StripQuery = append(slices.Clone(in.stripNames()), name)
 }
 
 // defaultStripQuery is what a nil StripQuery means.

@@ -16,7 +16,7 @@ import (
 )
 
 // ProblemTypes is the beginning of the type of every problem body. One of the words wait, timeout,
-// login, operator, destination, origin and method follows. The types are part of the interface and
+// login, subject, operator, destination, origin and method follows. The types are part of the interface and
 // do not change.
 const ProblemTypes = "https://github.com/authinject/caddy-authinject#problem-"
 
@@ -34,6 +34,8 @@ var (
 		"http_response_timeout", "No token came in time"}
 	kindLogin = problemKind{"login", http.StatusServiceUnavailable, OutcomeNoToken,
 		"proxy_internal_response", "The account must be connected"}
+	kindSubject = problemKind{"subject", http.StatusUnauthorized, OutcomeSubject,
+		"http_request_denied", "The request needs its caller's own token"}
 	kindWait = problemKind{"wait", http.StatusServiceUnavailable, OutcomeNoToken,
 		"proxy_internal_response", "The provider gives no token at the moment"}
 	kindOperator = problemKind{"operator", http.StatusBadGateway, OutcomeNoToken,
@@ -57,6 +59,7 @@ type failure struct {
 	remedy     string
 	retryAfter int // seconds; 0: not said
 	loginURL   string
+	challenge  string // WWW-Authenticate
 }
 
 // problem is the body: RFC 9457 section 3, with members of this package at the end.
@@ -99,6 +102,11 @@ func (t *Transport) noToken(err error) *failure {
 	switch {
 	case known.Timeout:
 		f.problemKind = kindTimeout
+	case known.Subject:
+		f.problemKind, f.challenge = kindSubject, "Bearer"
+		if f.problem != "subject_missing" { // RFC 6750 section 3.1: no error code without a token
+			f.challenge += ` error="invalid_token"`
+		}
 	case known.Class == tokensource.ClassLogin:
 		f.problemKind = kindLogin
 		t.explainLogin(f)
@@ -153,8 +161,8 @@ func (t *Transport) refusal(kind problemKind, err error) *failure {
 	return f
 }
 
-// response makes the answer to req. It is never a 401, which would ask the client for credentials
-// that are not its own (RFC 9110 section 15.5.2).
+// response makes the answer to req. It is a 401 only if the caller's own token is exchanged: a 401
+// asks the client for credentials of its own (RFC 9110 section 15.5.2).
 func (f *failure) response(req *http.Request) *http.Response {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
@@ -180,6 +188,9 @@ func (f *failure) response(req *http.Request) *http.Response {
 	res.ContentLength = int64(body.Len())
 	if f.status == http.StatusMethodNotAllowed {
 		res.Header["Allow"] = []string{allowedMethods}
+	}
+	if f.challenge != "" {
+		res.Header["Www-Authenticate"] = []string{f.challenge}
 	}
 	if f.retryAfter > 0 {
 		res.Header["Retry-After"] = []string{strconv.Itoa(f.retryAfter)}

@@ -42,6 +42,8 @@ func TestFailureAnswers(t *testing.T) {
 			503, "login", tokensource.ClassLogin, "", "proxy_internal_response",
 			`to connect it, open https://proxy.example/connect/orders/acme`,
 		},
+		{"no subject", &tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Subject: true, Reason: "the request has no token to exchange"}, 401, "subject", tokensource.ClassLogin, "", "http_request_denied", "has no token to exchange"},
+		{"a refused subject", &tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Subject: true, Reason: "the provider refuses the caller's token", Code: "invalid_grant"}, 401, "subject", tokensource.ClassLogin, "", "http_request_denied", "invalid_grant"},
 		{"operator", &tokensource.Error{Source: "orders", Class: tokensource.ClassOperator, Reason: "the client was refused", Code: "invalid_client"}, 502, "operator", tokensource.ClassOperator, "", "proxy_configuration_error", "invalid_client"},
 		{"no class", &tokensource.Error{Source: "orders"}, 502, "operator", tokensource.ClassOperator, "", "proxy_configuration_error", ""},
 		{"another error", errors.New("Post \"https://login.example/?client_secret=" + canary), 502, "operator", tokensource.ClassOperator, "", "proxy_configuration_error", "not shown"},
@@ -70,14 +72,18 @@ func TestFailureAnswers(t *testing.T) {
 				if got, want := res.Header.Get("Proxy-Status"), "authinject; error="+test.proxy+`; details="`; !strings.HasPrefix(got, want) {
 					t.Errorf("Proxy-Status %q, want %q…", got, want)
 				}
-				if res.Header.Get("Cache-Control") != "no-store" || res.Header["Www-Authenticate"] != nil {
+				if res.Header.Get("Cache-Control") != "no-store" || res.Header.Get("WWW-Authenticate") != challenges[test.name] {
 					t.Errorf("header %v", res.Header)
 				}
 				if res.Request != req || res.Proto != "HTTP/1.1" || res.Status != fmt.Sprintf("%d %s", test.status, http.StatusText(test.status)) {
 					t.Errorf("answer %q %q to %p", res.Proto, res.Status, res.Request)
 				}
 				rig.MustNotHold(t, "the answer", text+fmt.Sprint(res.Header), canary)
-				if want := (Result{Outcome: OutcomeNoToken, Class: test.class, Status: test.status}); result.Outcome != want.Outcome || result.Class != want.Class || result.Status != want.Status {
+				outcome := OutcomeNoToken
+				if test.kind == "subject" {
+					outcome = OutcomeSubject
+				}
+				if want := (Result{Outcome: outcome, Class: test.class, Status: test.status}); result.Outcome != want.Outcome || result.Class != want.Class || result.Status != want.Status {
 					t.Errorf("result %+v", result)
 				}
 				if method == "HEAD" {
@@ -103,6 +109,10 @@ func TestFailureAnswers(t *testing.T) {
 		}
 	}
 }
+
+// challenges are the WWW-Authenticate fields of answers (RFC 6750 section 3). Only a caller whose own
+// token is exchanged gets one.
+var challenges = map[string]string{"no subject": "Bearer", "a refused subject": `Bearer error="invalid_token"`}
 
 // connectURL is a page with a place for each account.
 func connectURL(source, account string) string {

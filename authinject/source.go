@@ -45,8 +45,11 @@ const (
 	OutcomeRefused Outcome = "refused"
 	// OutcomeSkipped: the request went out without a token, as a health check.
 	OutcomeSkipped Outcome = "skipped"
-	// OutcomeNoToken: there was no token. The Transport answered the request, as for the next four.
+	// OutcomeNoToken: there was no token. The Transport answered the request, as for the next five.
 	OutcomeNoToken Outcome = "no_token"
+	// OutcomeSubject: the request had no token of its caller to exchange, or the provider refused
+	// that token.
+	OutcomeSubject Outcome = "subject"
 	// OutcomeDestination: the token may not go to the destination.
 	OutcomeDestination Outcome = "destination"
 	// OutcomeOrigin: a web page that may not use the token made the request.

@@ -3,15 +3,21 @@ package authinject
 import (
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 )
 
 // isCredential reports whether a header or trailer field may carry a client's credential:
-// Authorization, Proxy-Authorization, or the injected field, in any case and under any alias that a
+// Authorization, Proxy-Authorization, the injected field or one of StripHeader, in any case and under any alias that a
 // server behind CGI or WSGI accepts (X_Api_Key and X.Api.Key for X-Api-Key: CVE-2025-64484).
 func (in *Injection) isCredential(key string) bool {
 	return sameField(key, "Authorization") || sameField(key, "Proxy-Authorization") ||
-		!in.query && sameField(key, in.name)
+		!in.query && sameField(key, in.name) || len(in.StripHeader) > 0 && in.strips(key)
+}
+
+// strips reports whether a field is one of StripHeader.
+func (in *Injection) strips(key string) bool {
+	return slices.ContainsFunc(in.StripHeader, func(name string) bool { return sameField(key, name) })
 }
 
 // sameField compares two field names as the laxest server does: without the case of letters, and

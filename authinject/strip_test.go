@@ -17,6 +17,7 @@ func TestIsCredential(t *testing.T) {
 		{Injection{}, "Authorization authorization AUTHORIZATION Proxy-Authorization proxy_authorization Proxy.Authorization", "X-Api-Key X-Authorization Authorization-Info Authorizatio Cookie Accept"},
 		{headerInjection(t, "X-Api-Key", ""), "Authorization X-Api-Key x-api-key X_Api_Key X.Api.Key x_API.kEY X-Api_Key", "X-Api-Keys Xx-Api-Key XApiKey X-Api1Key"},
 		{headerInjection(t, "X_Api_Key", ""), "X-Api-Key X_Api_Key", "X-Api"},
+		{Injection{StripHeader: []string{"X-Forwarded-Access-Token"}}, "Authorization X-Forwarded-Access-Token x_forwarded_access_token", "X-Forwarded-For"},
 		{queryInjection(t, ""), "Authorization", "X-Api-Key _bearer_token"},
 	} {
 		for key := range strings.FieldsSeq(test.gone) {

@@ -23,6 +23,7 @@ const (
 //	class wait       503 with Retry-After: the provider fails, which may pass
 //	no token in time 504
 //	class login      503, whose body says where to connect the account again
+//	subject          401: the caller's own token, which is exchanged, is missing or refused
 //	class operator   502: the configuration must change
 //	destination      502: the token must not go there
 //	origin           403: a web page of another site made the request

@@ -104,19 +104,20 @@ type chosenKey struct{ source, account string }
 type chooser struct {
 	name    string // of the source
 	account string // placeholders; empty: the unnamed account
+	subject string // the placeholder of the token that is exchanged; empty: none is
 	source  *tokensource.Source
 }
 
 // chooser returns the chooser for a source.
 func (a *App) chooser(name, account string) (*chooser, error) {
-	pooled, _, err := a.source(name)
+	pooled, cfg, err := a.source(name)
 	if err != nil {
 		return nil, err
 	}
 	if account != "" && !pooled.source.Interactive() {
 		return nil, fmt.Errorf("source %s: %s", name, accountIsFor)
 	}
-	return &chooser{name: name, account: account, source: pooled.source}, nil
+	return &chooser{name: name, account: account, subject: subjectOf(cfg.grant), source: pooled.source}, nil
 }
 
 func (c *chooser) key() chosenKey { return chosenKey{c.name, c.account} }
@@ -133,6 +134,9 @@ func (c *chooser) of(req *http.Request) (*tokensource.Account, error) {
 // the client sent is not resolved. An empty placeholder is an error: it does not mean the unnamed
 // account, and u-{http.auth.user.id} does not mean the account "u-".
 func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
+	if c.subject != "" {
+		return c.source.Exchange(req.Context(), subjectIn(req, c.subject))
+	}
 	if c.account == "" {
 		return c.source.Lookup(req.Context(), "")
 	}

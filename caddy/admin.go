@@ -180,6 +180,8 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 		return problemAt(http.StatusNotFound, err.Error())
 	}
 	switch {
+	case action != "" && pooled.source.Exchanges():
+		return notAllowed(w, "GET", "a source of grant "+cfg.grantName+" has no token of its own: it exchanges the token of each caller")
 	case action == "refresh":
 		err = found.Refresh(r.Context())
 	case action == "sync":

@@ -139,7 +139,7 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 	}
 	src.encryptionKeys = a.EncryptionKeys
 	a.warnOf(ctx, name, src)
-	user := &sourceUser{grant: src.grant, storage: withOccupancy(src.storage), observe: a.observer()}
+	user := &sourceUser{grant: src.grant, storage: withOccupancy(src.storage), observe: a.observer(), transport: src.transport}
 	pooled, err := acquire(name, src, user)
 	if err != nil {
 		return err // it names the source
@@ -156,7 +156,7 @@ func (a *App) Start() error {
 		if err := pooled.promote(a.users[name]); err != nil {
 			return err
 		}
-		if !a.routes.perAccount[name] {
+		if !a.perRequest(name) {
 			pooled.source.Warm()
 		}
 	}
@@ -169,6 +169,12 @@ func (a *App) Start() error {
 		}
 	}
 	return nil
+}
+
+// perRequest reports whether the source's token depends on the request: it chooses an account, or
+// brings the token that is exchanged.
+func (a *App) perRequest(name string) bool {
+	return a.routes.perAccount[name] || a.pooled[name].source.Exchanges()
 }
 
 // requireToken waits for the first token of a source.

@@ -34,7 +34,8 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	        pkce             S256|none
 //	        client_id        <id>
 //	        client_secret    <secret...>
-//	        client_auth      client_secret_basic|client_secret_basic_raw|client_secret_post|client_secret_query|none
+//	        client_auth      client_secret_basic|client_secret_basic_raw|client_secret_basic_user|client_secret_post|client_secret_query|client_secret_jwt|private_key_jwt|tls_client_auth|self_signed_tls_client_auth|none [{ ... }]
+//	        client_assertion <jwt>
 //	        body_format      form|json|query
 //	        scopes           <scope...>
 //	        scope_separator  <text>
@@ -46,6 +47,7 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	        expires          <time>
 //	        inject           header [<name> [<scheme>]] | query [<name>]
 //	        destinations     <destination...>
+//	        token_transport  http { ... }
 //	        refresh_before   <duration>
 //	        default_lifetime <duration>|never
 //	        timeout          <duration>

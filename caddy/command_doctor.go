@@ -32,6 +32,7 @@ the same rules as by a running server. If the storage does not work, no refresh 
 
 --try-auth tries the other values of client_auth if the provider does not accept the client. A provider
 may lock a client out after several failures. --probe requests a URL of the upstream with the token.
+--subject-token is a caller's token, for a source whose grant exchanges it.
 
 The exit status is 0 if no step failed, and 1 otherwise. --json prints one object: "ok"; "steps", each
 with "source", "step", "status" (ok, warn, fail, skip), "text" and "remedy"; and "changes", each with
@@ -52,6 +53,8 @@ with "source", "step", "status" (ok, warn, fail, skip), "text" and "remedy"; and
 	cmd.Flags().BoolVar(&d.options.TryAuth, "try-auth", false,
 		"Try the other values of client_auth if the client is not accepted")
 	cmd.Flags().BoolVar(&d.options.Refresh, "refresh", false, "Request a new token even if there is a live one")
+	cmd.Flags().StringVar(&d.subject, "subject-token", "",
+		"The token of a caller, as {env.NAME} or {file./path}, for a source that exchanges it")
 	cmd.Flags().StringVar(&d.options.Probe, "probe", "", "A URL of the upstream to request with the token")
 	return cmd
 }
@@ -61,6 +64,7 @@ type doctorRun struct {
 	config  commandConfig
 	options doctor.Options
 	source  string // empty: all
+	subject string // a placeholder; empty: none
 }
 
 // run writes the report. Its error says that a step failed.
@@ -81,6 +85,15 @@ func (d *doctorRun) run(ctx context.Context, out io.Writer, asJSON bool) error {
 
 func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	report := doctor.NewReport()
+	if d.subject != "" {
+		if !onePlaceholder.MatchString(d.subject) {
+			report.Add(doctor.Step{Name: "configuration", Status: doctor.Fail,
+				Text:   "--subject-token is no placeholder; other users can read the arguments of a command",
+				Remedy: "write the token into an environment variable or a file, and give {env.NAME} or {file./path}"})
+			return report
+		}
+		d.options.Subject = value(d.subject)
+	}
 	raw, err := d.config.read()
 	var app *loadedApp
 	if err == nil {
@@ -116,7 +129,10 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 		}
 	}
 	report.Add(doctor.Step{Name: "configuration", Status: doctor.OK, Text: d.config.file + " is valid"})
-	config := surveyed{around: app.around}
+	config := surveyed{around: app.around, exchanges: make(map[string]bool)}
+	for name := range app.pooled {
+		config.exchanges[name] = isOfCaller(subjectOf(app.Sources[name].grant))
+	}
 	_ = json.Unmarshal(raw, &config) // load has read it
 	doctor.Listeners(ctx, config.listeners(), d.config.listenersOfRunning(), report)
 	server := d.askServer(ctx)

@@ -41,6 +41,8 @@ type surveyed struct {
 	} `json:"apps"`
 
 	around routes
+	// exchanges holds the sources that exchange the tokens of their callers.
+	exchanges map[string]bool
 }
 
 // The parts of an error about a configuration that say what to do.
@@ -82,6 +84,9 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 		Config: src.tokenConfig(name, a.users[name]), GrantName: src.grantName, Account: account,
 		Injection: src.injection, Configured: src.Destinations, Secrets: src.doctorSecrets(),
 		PerAccount: a.around.perAccount[name],
+	}
+	if src.transport != nil {
+		p.TLS, p.Proxy = src.transport.tls(), src.transport.http.Transport.Proxy
 	}
 	if src.perAccount != nil {
 		if st, err := pooled.source.Stored(ctx, account); err == nil { // the examination of the token reports the error
@@ -129,6 +134,12 @@ func (s *Source) doctorSecrets() (list []doctor.Secret) {
 	}
 	for _, secret := range s.ClientSecrets {
 		add("client_secret", secret, false)
+	}
+	if s.ClientJWT != nil && s.ClientJWT.Key != "" {
+		add("key", s.ClientJWT.Key, false)
+	}
+	if s.ClientAssertion != "" {
+		add("client_assertion", s.ClientAssertion, false)
 	}
 	secrets := secretOptions(s.grant)
 	for _, option := range slices.Sorted(maps.Keys(secrets)) {
@@ -226,11 +237,14 @@ func (s *surveyed) guards(source string, report *doctor.Report) {
 			"add the directive authinject "+source+" <upstream> to a site")
 		return
 	}
-	if open := s.around.open[source]; len(open) > 0 {
+	switch open := s.around.open[source]; {
+	case s.exchanges[source]:
+		add("callers", doctor.OK, "each caller needs a token that the provider exchanges", "")
+	case len(open) > 0:
 		add("callers", doctor.Warn, "anyone who can reach "+strings.Join(open, ", ")+" can use the token",
 			"bind the site to loopback, or put authentication in front")
 		report.Change(doctor.Change{In: "the site", Add: "bind 127.0.0.1"})
-	} else {
+	default:
 		add("callers", doctor.OK, "only this machine, or callers that the routes let through, can use the token", "")
 	}
 	switch {

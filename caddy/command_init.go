@@ -231,12 +231,9 @@ func (r *initRun) planOfIssuer(ctx context.Context, issuer string) (*discover.Pl
 	if err != nil {
 		return nil, err
 	}
-	auth, err := chooseAuth(server)
+	auth, err := chooseAuth(server, grant)
 	if err != nil {
 		return nil, err
-	}
-	if grant == "client_credentials" && auth == "none" {
-		return nil, fmt.Errorf("%s authenticates no clients, and client_credentials needs that", issuer)
 	}
 	return &discover.Plan{
 		Grant: grant, Issuer: issuer, ClientAuth: auth, Scopes: server.Scopes, OptionalScopes: true,
@@ -275,8 +272,12 @@ func (r *initRun) chooseGrant(server *discover.Server) (string, error) {
 }
 
 // chooseAuth chooses a way of client authentication that the server has. It is empty for the default.
-func chooseAuth(server *discover.Server) (string, error) {
-	for _, auth := range []string{"client_secret_basic", "client_secret_post", "none"} {
+func chooseAuth(server *discover.Server, grant string) (string, error) {
+	methods := []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
+	if grant != "client_credentials" { // which needs a client that proves itself (RFC 6749 section 4.4)
+		methods = append(methods, "none")
+	}
+	for _, auth := range methods {
 		if slices.Contains(server.Methods(), auth) {
 			if auth == "client_secret_basic" {
 				auth = ""
@@ -284,7 +285,7 @@ func chooseAuth(server *discover.Server) (string, error) {
 			return auth, nil
 		}
 	}
-	return "", fmt.Errorf("%s supports none of client_secret_basic, client_secret_post and none", server.Issuer)
+	return "", fmt.Errorf("%s supports no way of client authentication that fits %s; looked for: %s", server.Issuer, grant, strings.Join(methods, ", "))
 }
 
 // planOfOpenAPI reads an OpenAPI document.

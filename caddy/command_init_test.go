@@ -121,6 +121,17 @@ func TestInitWithoutChallenge(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCaddyfile(t, text, "client_auth client_secret_post")
+	server := c.documents["/.well-known/oauth-authorization-server/realm"]
+	server["token_endpoint_auth_methods_supported"] = []string{"none", "tls_client_auth", "private_key_jwt"}
+	if text, err = c.begin(t, initRun{api: c.URL + "/v1", issuer: c.URL + "/realm", grant: "client_credentials"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	wantCaddyfile(t, text, "client_auth private_key_jwt {", "\tkey {file./run/secrets/api_key.pem}")
+	server["token_endpoint_auth_methods_supported"] = []string{"none", "tls_client_auth"}
+	if _, err := c.begin(t, initRun{api: c.URL + "/v1", issuer: c.URL + "/realm", grant: "client_credentials"}, ""); err == nil ||
+		!strings.Contains(err.Error(), "looked for: client_secret_basic, client_secret_post, private_key_jwt") {
+		t.Errorf("got %v", err)
+	}
 	if strings.Contains(text, "resource") {
 		t.Error("the API's metadata was not read, and its resource identifier is there")
 	}

@@ -71,7 +71,7 @@ same.`,
 	flags.StringArrayVar(&f.vars, "var", nil, "A variable of the provider, as `name=value`, such as deployment=acme; may be repeated")
 	flags.BoolVar(&onlyPrint, "print", false, "Only print the Caddyfile")
 	for _, o := range sourceOptions {
-		if o.args != "" && !strings.HasPrefix(o.args, "<module>") { // a flag has a value, and no block
+		if o.args != "" && !strings.HasSuffix(o.args, " { ... }") { // a flag has a value, and no block
 			f.source[o.name] = o.addFlag(cmd)
 		}
 	}

@@ -283,6 +283,11 @@ func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) 
 		return nil, err
 	}
 	grant := cfg.grantName
+	if pooled.source.Exchanges() {
+		st := newAccountStatus(tokensource.Status{Source: name, Exchanges: true, Renews: true}, grant)
+		st.State, st.From = tokensource.StateNone, fromStorage
+		return []accountStatus{st}, nil
+	}
 	if !pooled.source.Traits().Stored {
 		return []accountStatus{{
 			Source: name, Grant: grant, State: tokensource.StateNone, Renews: pooled.source.Traits().Renews,

@@ -20,6 +20,11 @@ import (
 //   - Check() error, which reports what is wrong with its options. It is called before Provision.
 //   - SecretOptions() map[string]string, which returns a new map with the values of the options that
 //     hold secrets. Caddy warns where one is a literal, or cannot be read.
+//   - Subject() string, for a [tokensource.Exchanger], which returns the placeholder of the callers'
+//     tokens. Without it they are in the field Authorization.
+//
+// A grant that sends its own requests can read the answers with [tokensource.ReadTokenResponse]. The
+// packages in the folder grants of this module are examples.
 //
 // An error of Next that is a [*tokensource.Error] says who has to act. After any other error the
 // operator has to act.

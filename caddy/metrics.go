@@ -22,7 +22,7 @@ var (
 
 	tokenRequestsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "authinject", Name: "token_requests_total",
-		Help: "Attempts to get a token, by their result: obtained, or the class of the failure.",
+		Help: "Attempts to get a token, by their result: obtained, the class of the failure, or subject if a caller's token was refused.",
 	}, []string{"source", "result"})
 )
 
@@ -55,7 +55,7 @@ func (sourceCollector) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector].
 func (c sourceCollector) Collect(metrics chan<- prometheus.Metric) {
 	for name, pooled := range c.app.pooled {
-		if c.app.routes.perAccount[name] {
+		if c.app.perRequest(name) {
 			continue
 		}
 		st := pooled.source.Account("").Status()
@@ -104,6 +104,8 @@ func count(e tokensource.Event) {
 	switch e.Kind {
 	case tokensource.EventRefreshed:
 		tokenRequestsTotal.WithLabelValues(e.Source, "obtained").Inc()
+	case tokensource.EventSubjectRefused:
+		tokenRequestsTotal.WithLabelValues(e.Source, "subject").Inc()
 	case tokensource.EventRefreshFailed, tokensource.EventLoginRequired:
 		tokenRequestsTotal.WithLabelValues(e.Source, string(class(e.Err))).Inc()
 	}

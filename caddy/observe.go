@@ -24,16 +24,17 @@ func (a *App) observer() tokensource.Observer {
 
 // messages are the log lines, one per kind of event.
 var messages = map[tokensource.EventKind]string{
-	tokensource.EventRefreshed:     "token obtained",
-	tokensource.EventRefreshFailed: "obtaining a token failed",
-	tokensource.EventRefused:       "an upstream refused the token",
-	tokensource.EventLoginRequired: "login required: the account has to be connected",
-	tokensource.EventLoginFailed:   "a login failed",
-	tokensource.EventRecovered:     "token source recovered",
-	tokensource.EventConnected:     "account connected",
-	tokensource.EventDisconnected:  "account disconnected",
-	tokensource.EventAdopted:       "newer token found in the storage",
-	tokensource.EventStorageFailed: "the storage is in trouble; serving from memory",
+	tokensource.EventRefreshed:      "token obtained",
+	tokensource.EventRefreshFailed:  "obtaining a token failed",
+	tokensource.EventRefused:        "an upstream refused the token",
+	tokensource.EventSubjectRefused: "the provider refused the token of a caller",
+	tokensource.EventLoginRequired:  "login required: the account has to be connected",
+	tokensource.EventLoginFailed:    "a login failed",
+	tokensource.EventRecovered:      "token source recovered",
+	tokensource.EventConnected:      "account connected",
+	tokensource.EventDisconnected:   "account disconnected",
+	tokensource.EventAdopted:        "newer token found in the storage",
+	tokensource.EventStorageFailed:  "the storage is in trouble; serving from memory",
 
 	tokensource.EventStorageRecovered: "the storage works again",
 
@@ -45,6 +46,9 @@ var messages = map[tokensource.EventKind]string{
 // level returns the log level of an event: a warning if the failure may pass by itself, and an
 // error if a person must act.
 func level(e tokensource.Event) zapcore.Level {
+	if e.Subject && e.Kind != tokensource.EventRefreshFailed {
+		return zapcore.DebugLevel // callers cause such events at will; a refused request is logged, too
+	}
 	switch e.Kind {
 	case tokensource.EventRefreshFailed:
 		if class(e.Err) == tokensource.ClassWait {
@@ -168,7 +172,7 @@ func (a *App) log(e tokensource.Event) {
 // emit emits the kinds of events that a program may handle. The log has the others too.
 func (a *App) emit(e tokensource.Event) {
 	switch e.Kind {
-	case tokensource.EventAdopted, tokensource.EventStorageFailed, tokensource.EventStorageRecovered, tokensource.EventEndpointsElsewhere:
+	case tokensource.EventSubjectRefused, tokensource.EventAdopted, tokensource.EventStorageFailed, tokensource.EventStorageRecovered, tokensource.EventEndpointsElsewhere:
 		return
 	}
 	data := map[string]any{"source": e.Source, "account": e.Account}

@@ -29,6 +29,8 @@ const closeTimeout = 20 * time.Second
 type pooledSource struct {
 	key    string
 	source *tokensource.Source
+	// transport is the one of the last user, if the source has one.
+	transport boundTransport
 
 	mu    sync.Mutex
 	users []*sourceUser // the source uses the last one
@@ -36,9 +38,10 @@ type pooledSource struct {
 
 // sourceUser is the part of a configuration that a source uses while that configuration is loaded.
 type sourceUser struct {
-	grant   tokensource.Grant
-	storage tokensource.Storage
-	observe tokensource.Observer
+	grant     tokensource.Grant
+	storage   tokensource.Storage
+	observe   tokensource.Observer
+	transport *tokenTransport // nil: the source has none
 }
 
 // occupied is a storage in a directory, with this process's registration as a user of the
@@ -62,7 +65,12 @@ func acquire(name string, cfg *Source, user *sourceUser) (*pooledSource, error) 
 	key := poolKey(name, cfg)
 	value, _, err := sources.LoadOrNew(key, func() (caddy.Destructor, error) {
 		pooled := &pooledSource{key: key, users: []*sourceUser{user}}
-		source, err := cfg.newTokenSource(name, user)
+		whole := cfg.tokenConfig(name, user)
+		if user.transport != nil {
+			pooled.transport.Store(user.transport)
+			whole.Transport = &pooled.transport
+		}
+		source, err := tokensource.New(whole)
 		pooled.source = source
 		return pooled, err
 	})
@@ -93,6 +101,7 @@ func (p *pooledSource) promote(user *sourceUser) error {
 // rebind makes the source use the last user.
 func (p *pooledSource) rebind() error {
 	user := p.users[len(p.users)-1]
+	p.transport.Store(user.transport)
 	return p.source.Rebind(user.grant, user.storage, user.observe)
 }
 

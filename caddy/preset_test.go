@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"encoding/json"
 	"reflect"
 	"slices"
 	"testing"
@@ -23,8 +24,16 @@ func TestAliasOfAProvider(t *testing.T) {
 		return s
 	}
 	older, newer := filled("affinitylive"), filled("accelo")
-	if !reflect.DeepEqual(older, newer) {
-		t.Errorf("affinitylive is\n%+v\naccelo is\n%+v", older, newer)
+	was, err := json.Marshal(older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is, err := json.Marshal(newer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(was) != string(is) || !reflect.DeepEqual(older.preset, newer.preset) || !reflect.DeepEqual(older.perAccount, newer.perAccount) {
+		t.Errorf("affinitylive is\n%s\naccelo is\n%s", was, is)
 	}
 	if newer.TokenURL != "https://{deployment}.api.accelo.com/oauth2/v0/token" {
 		t.Errorf("token_url %s", newer.TokenURL)

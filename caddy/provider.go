@@ -149,7 +149,7 @@ func (s *Source) checkScope(preset provider.Preset) error {
 func (s *Source) applyClient(preset provider.Preset) error {
 	fill(&s.TokenURL, preset.TokenURL)
 	switch {
-	case s.ClientAuth != "" || preset.ClientAuth == "":
+	case s.ClientAuth != "" || preset.ClientAuth == "" || s.ClientAssertion != "" || s.ClientJWT != nil:
 	case len(s.ClientSecrets) == 0:
 		return fmt.Errorf("provider %s needs a client_secret; for a client without one, set client_auth none", preset.Name)
 	default:
@@ -166,7 +166,7 @@ func (s *Source) applyClient(preset provider.Preset) error {
 			s.TokenParams = append(s.TokenParams, Param{Name: param.Name, Value: param.Value, Requests: param.Requests})
 		}
 	}
-	if preset.ClientIDParam && strings.HasPrefix(s.ClientAuth, string(provider.AuthBasic)) {
+	if preset.ClientIDParam && provider.ClientAuth(s.ClientAuth).IsBasic() {
 		s.TokenParams = append(s.TokenParams, Param{Name: "client_id", Value: s.ClientID})
 	}
 	return nil

@@ -30,7 +30,7 @@ func init() {
 //
 // The body is JSON: `{"ready":false,"waiting":[{"source":"orders","class":"operator"}]}`. It holds
 // no token, account or text of an error. The admin API's `/authinject/ready` says more. Sources
-// whose accounts a request chooses are left out.
+// whose accounts a request chooses, or that exchange the callers' tokens, are left out.
 type ReadyHandler struct {
 	// Sources are the names of the token sources that must have a token. Default: all sources,
 	// except those whose accounts a request chooses.
@@ -52,8 +52,13 @@ func (h *ReadyHandler) Provision(ctx caddy.Context) error {
 	}
 	around := app.routesAround(ctx)
 	for _, name := range h.Sources {
-		if _, _, err := app.source(name); err != nil {
+		pooled, _, err := app.source(name)
+		if err != nil {
 			return err
+		}
+		if pooled.source.Exchanges() {
+			return fmt.Errorf("source %s is not ready or unready as a whole: it exchanges the token of each caller; "+
+				"remove it from the sources of authinject_ready", name)
 		}
 		if around.perAccount[name] {
 			return fmt.Errorf("source %s is not ready or unready as a whole: each request chooses an account of it; "+
@@ -93,7 +98,7 @@ func (h *ReadyHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddy
 // statuses returns the states of those sources, except the sources whose accounts a request chooses.
 func (a *App) statuses(names []string) (all []tokensource.Status) {
 	for _, name := range names {
-		if !a.routes.perAccount[name] {
+		if !a.perRequest(name) {
 			all = append(all, a.pooled[name].source.Account("").Status())
 		}
 	}

@@ -13,8 +13,8 @@ import (
 // destination.
 const showRefusal = time.Hour
 
-// refusals logs the requests that are refused because of their destination, origin or method. Token
-// failures are logged once, when they happen, and not for each request.
+// refusals logs the requests that are refused because of their destination, origin, method or
+// subject. Token failures are logged once, when they happen, and not for each request.
 type refusals struct {
 	logger *zap.Logger
 	logged recently
@@ -42,7 +42,7 @@ func (l *refusals) note(source string, r authinject.Result) {
 		}
 		l.destinations[source] = refusedDestination{time.Now(), r.Detail, r.Problem}
 		l.mu.Unlock()
-	case authinject.OutcomeOrigin, authinject.OutcomeMethod:
+	case authinject.OutcomeOrigin, authinject.OutcomeMethod, authinject.OutcomeSubject:
 	default:
 		return
 	}

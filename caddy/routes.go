@@ -62,6 +62,9 @@ func (a *App) routesAround(ctx caddy.Context) *routes {
 		}
 		a.routes, a.surveyed = survey(server.Servers), true
 		for _, source := range slices.Sorted(maps.Keys(a.routes.open)) {
+			if cfg := a.Sources[source]; cfg != nil && isOfCaller(subjectOf(cfg.grant)) {
+				continue // callers need tokens of their own
+			}
 			for _, address := range a.routes.open[source] {
 				a.logger.Warn("anyone who can reach this listener can use the token; "+
 					"bind it to loopback (bind 127.0.0.1), or put authentication in front",

@@ -79,10 +79,27 @@ type Source struct {
 	// ------|------
 	// `client_secret_basic` | HTTP Basic, id and secret form-encoded (RFC 6749 section 2.3.1)
 	// `client_secret_basic_raw` | HTTP Basic, id and secret as they are
+	// `client_secret_basic_user` | HTTP Basic with the secret as the user name and no password, as Stripe wants it
 	// `client_secret_post` | `client_id` and `client_secret` in the body
 	// `client_secret_query` | `client_id` and `client_secret` in the URL; only where the provider demands it
+	// `client_secret_jwt` | `client_id` and a JWT signed with the secret (OpenID Connect Core section 9)
+	// `private_key_jwt` | `client_id` and a JWT signed with the key of ClientJWT (RFC 7523 section 2.2), or ClientAssertion
+	// `tls_client_auth`, `self_signed_tls_client_auth` | `client_id`, over a connection with the client certificate of TokenTransport (RFC 8705)
 	// `none` | `client_id` alone
 	ClientAuth string `json:"client_auth,omitempty"`
+
+	// ClientJWT is how the client signs its JWTs, for `private_key_jwt` and `client_secret_jwt`.
+	ClientJWT *ClientJWT `json:"client_jwt,omitempty"`
+
+	// ClientAssertion is a JWT that was made elsewhere and proves the client, such as a projected
+	// token of Kubernetes (RFC 7523 section 2.2). Use a placeholder, `{file.*}`: it is read again
+	// at each token request.
+	ClientAssertion string `json:"client_assertion,omitempty"`
+
+	// TokenTransportRaw sends the requests to the provider: for metadata, tokens and revocation. It
+	// is Caddy's transport `http`, for a private CA, a client certificate or a proxy. Its files are
+	// read when the configuration is loaded. Connections are not kept.
+	TokenTransportRaw json.RawMessage `json:"token_transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
 	// BodyFormat is how the parameters are sent: `form` (the default), `json`, or `query`, which
 	// puts all of them into the URL.
@@ -135,6 +152,7 @@ type Source struct {
 	StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=caddy.storage inline_key=module"`
 
 	grant        tokensource.Grant
+	transport    *tokenTransport // nil: the one of package tokensource
 	storage      tokensource.Storage
 	injection    authinject.Injection
 	destinations destinations
@@ -234,6 +252,9 @@ func (s *Source) provision(ctx caddy.Context) error {
 	if s.resolved, err = s.config(s.resolveURL); err != nil {
 		return err
 	}
+	if s.transport, err = s.loadTransport(ctx); err != nil {
+		return err
+	}
 	if s.redirect, err = resolve(s.RedirectURL); err != nil {
 		return fmt.Errorf("redirect_url: %w", err)
 	}
@@ -263,7 +284,7 @@ func (s *Source) validate() error {
 		return err
 	}
 	example, err := s.example(grant)
-	if err := firstError(err, s.checkPlaceholders(), example.Check()); err != nil {
+	if err := firstError(err, s.checkPlaceholders(), checkTokenTransport(s.TokenTransportRaw), example.Check()); err != nil {
 		return err
 	}
 	if traits := grant.Traits(); traits.NoTokenURL && s.RedirectURL == redirectManual {
@@ -273,6 +294,9 @@ func (s *Source) validate() error {
 		if err := checkRedirectURL(s.RedirectURL); err != nil {
 			return err
 		}
+	}
+	if _, ok := grant.(tokensource.Exchanger); ok && s.RequireTokenAtStart {
+		return fmt.Errorf("require_token_at_start needs a token without a caller, and grant %s exchanges the token of each caller; remove it", s.grantType())
 	}
 	for _, p := range s.TokenParams {
 		if p.Name == "grant_type" || p.Name == "refresh_token" {
@@ -294,7 +318,8 @@ func (s *Source) checkPlaceholders() error {
 			return err
 		}
 	}
-	return checkSecrets("client_secret", s.ClientSecrets...)
+	return firstError(checkSecrets("client_secret", s.ClientSecrets...), checkSecrets("client_assertion", s.ClientAssertion),
+		s.ClientJWT.checkPlaceholders())
 }
 
 // example is the source for package tokensource, for a check, with an example for each variable and
@@ -335,18 +360,16 @@ func (s *Source) checkQuery() error {
 	return nil
 }
 
-// newTokenSource makes the source of package tokensource. What belongs to one loaded configuration
-// comes from user.
-func (s *Source) newTokenSource(name string, user *sourceUser) (*tokensource.Source, error) {
-	return tokensource.New(s.tokenConfig(name, user))
-}
-
-// tokenConfig returns the whole configuration of the source of package tokensource.
+// tokenConfig returns the whole configuration of the source of package tokensource. What belongs to
+// one loaded configuration comes from user.
 func (s *Source) tokenConfig(name string, user *sourceUser) tokensource.Config {
 	cfg := s.resolved
 	cfg.Name, cfg.Variables = name, s.perAccount
 	cfg.Grant, cfg.Storage, cfg.Observer = user.grant, user.storage, user.observe
 	cfg.EncryptionKeys = values(s.encryptionKeys)
+	if user.transport != nil {
+		cfg.Transport = user.transport
+	}
 	return cfg
 }
 
@@ -368,6 +391,14 @@ func (s *Source) config(resolveURL func(text string) (string, error)) (tokensour
 		DeadGrantErrors: s.preset.DeadGrantErrors,
 		LockOut:         s.preset.LockOut,
 		ClientSecrets:   values(s.ClientSecrets),
+		MutualTLS:       hasClientCertificate(s.TokenTransportRaw),
+	}
+	if s.ClientAssertion != "" {
+		cfg.ClientAssertion = value(s.ClientAssertion)
+	}
+	var err error
+	if cfg.ClientJWT, err = s.ClientJWT.config(resolveURL); err != nil {
+		return cfg, err
 	}
 	for _, o := range sourceOptions {
 		if !o.url {

@@ -43,6 +43,8 @@ type accountStatus struct {
 	StorageError string `json:"storage_error,omitempty"`
 	Attempts     int    `json:"attempts,omitempty"`
 	Unsaved      bool   `json:"unsaved,omitempty"`
+	// Exchanges is true if the source exchanges the tokens of its callers, and has none of its own.
+	Exchanges bool `json:"exchanges,omitempty"`
 	// Disconnected is true if a person disconnected the account.
 	Disconnected bool `json:"disconnected,omitempty"`
 	// From is set by the command status: the running server, or the storage.
@@ -60,6 +62,7 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 		s.StorageError = st.StorageErr.Error()
 	}
 	s.Words, _ = connect.Describe(st, time.Now())
+	s.Exchanges = st.Exchanges
 	for i, problem := range st.Problems() {
 		if refused := st.Refused && st.Err == nil && i == 0 && !st.Renews && st.Live; problem == st.Err || refused {
 			s.Class, s.Error = problem.Class, problem.Error()
@@ -105,6 +108,8 @@ func (s accountStatus) exit() int {
 		return exitFine // a person wanted that
 	case s.Class == tokensource.ClassLogin, s.State == tokensource.StateLoginRequired:
 		return exitLogin
+	case s.Exchanges && s.Class == "":
+		return exitFine // it has no token of its own
 	case !s.Live, s.Unsaved:
 		return exitWait
 	}
@@ -131,6 +136,9 @@ func exitOf(list []accountStatus) (status int, words string) {
 func (s accountStatus) stateWord() string {
 	if s.Refused && s.Live && !s.Renews {
 		return "refused"
+	}
+	if s.Exchanges {
+		return "per caller"
 	}
 	if g, err := newGrant(s.Grant); err == nil && s.From == fromStorage && !g.Traits().Stored {
 		return "unknown"

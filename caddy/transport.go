@@ -110,12 +110,20 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("source %s: inject_health_checks cannot be combined with account: "+
 			"a health check belongs to no account", t.Source)
 	}
+	injection := source.injection
+	if t.chooser.subject != "" {
+		if t.InjectHealthChecks {
+			return fmt.Errorf("source %s: inject_health_checks cannot be combined with grant %s: "+
+				"a health check has no caller whose token could be exchanged", t.Source, source.grantName)
+		}
+		stripSubject(&injection, t.chooser.subject)
+	}
 	t.transport = &authinject.Transport{
 		Base:         t.inner,
 		SourceName:   t.Source,
 		Source:       func(*http.Request) (authinject.TokenSource, error) { return account, nil },
 		Target:       t.target,
-		Injection:    source.injection,
+		Injection:    injection,
 		Destinations: to.fixed,
 		RetryBody:    t.RetryBody,
 		Wait:         time.Duration(t.Wait),
@@ -127,7 +135,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		ConnectURL:         app.connectURL,
 		LoginHint:          app.loginHint,
 	}
-	if t.Account != "" {
+	if t.Account != "" || t.chooser.subject != "" {
 		t.transport.PerAccount = true
 		t.transport.Source = func(req *http.Request) (authinject.TokenSource, error) { return t.chooser.of(req) }
 	}

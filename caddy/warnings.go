@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -36,10 +37,8 @@ func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 			return
 		}
 		for _, secret := range secrets {
-			if path, ok := filePlaceholder(secret); ok {
-				if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-					continue // a pipe can be read only once
-				}
+			if isPipe(secret) {
+				continue
 			}
 			if _, err := value(secret)(ctx); err != nil {
 				log.Warn("a secret cannot be read now; it is read again for every token request",
@@ -48,10 +47,51 @@ func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 		}
 	}
 	check("client_secret", true, src.ClientSecrets...)
+	src.warnOfClient(ctx, log, check)
 	for option, secret := range secretOptions(src.grant) {
 		// A stored token replaces the secret, which may then be gone.
 		check(option, !src.grant.Traits().Stored, secret)
 	}
+}
+
+// warnOfClient warns of a key, certificate or assertion that cannot prove the client now.
+func (s *Source) warnOfClient(ctx context.Context, log *zap.Logger, check func(option string, readable bool, secrets ...string)) {
+	var files []string
+	if s.ClientJWT != nil && s.ClientJWT.Key != "" {
+		check("key", false, s.ClientJWT.Key)
+		files = append(files, s.ClientJWT.Key, s.ClientJWT.Certificate)
+	}
+	if s.ClientAssertion != "" {
+		check("client_assertion", false, s.ClientAssertion)
+		files = append(files, s.ClientAssertion)
+	}
+	if !slices.ContainsFunc(files, isPipe) {
+		if err := s.resolved.CheckCredentials(ctx); err != nil {
+			log.Warn("the client cannot prove itself to the provider now; its key, certificate or assertion is read again for every token request",
+				zap.Error(err))
+		}
+	}
+	if s.transport == nil {
+		return
+	}
+	if cert := s.transport.clientCertificate(); cert != nil && cert.NotAfter.Before(time.Now()) {
+		log.Warn("the client certificate of token_transport has expired; write a new one, and run: caddy reload --force",
+			zap.Time("expired", cert.NotAfter))
+	}
+	if t := s.transport.http.TLS; t != nil && t.InsecureSkipVerify {
+		log.Warn("tls_insecure_skip_verify in token_transport sends the client's credentials to anyone who answers as the provider; " +
+			"trust the provider's CA with tls_trust_pool instead")
+	}
+}
+
+// isPipe reports whether a secret comes from a pipe, which can be read only once.
+func isPipe(secret string) bool {
+	path, ok := filePlaceholder(secret)
+	if !ok {
+		return false
+	}
+	info, err := os.Stat(path)
+	return err == nil && !info.Mode().IsRegular()
 }
 
 // warnOf warns of upstreams that get no token.

@@ -12,16 +12,24 @@ import (
 type Account struct {
 	src  *Source
 	name string
+	// subject is the token that is exchanged, or nil. Then name is a digest.
+	subject *subject
 }
 
-// Name returns the account's name. The unnamed account has an empty name.
-func (h *Account) Name() string { return h.name }
+// Name returns the account's name. The unnamed account has an empty name, and so has the account of
+// a subject; see [Source.Exchange].
+func (h *Account) Name() string {
+	if h.subject != nil {
+		return ""
+	}
+	return h.name
+}
 
 // Token returns the live token. If there is one, the call costs an atomic load and a clock reading,
 // and allocates nothing. Otherwise Token waits until the running refresh or ctx ends. Its error is
 // an [*Error], or the error of ctx if ctx was cancelled.
 func (h *Account) Token(ctx context.Context) (*Token, error) {
-	a := h.src.pin(h.name)
+	a := h.src.pin(h)
 	l := a.cur.Load()
 	if l != nil && int64(a.src.cfg.Clock.Elapsed()) < l.check.Load() {
 		a.unpin()
@@ -42,7 +50,7 @@ func (h *Account) Token(ctx context.Context) (*Token, error) {
 // upstream refused the last replacement too, not long ago. Any other error is an [*Error], or the
 // error of ctx.
 func (h *Account) Reject(ctx context.Context, tok *Token) (*Token, error) {
-	a := h.src.pin(h.name)
+	a := h.src.pin(h)
 	defer a.unpin()
 	return a.reject(ctx, tok)
 }
@@ -65,7 +73,7 @@ func (h *Account) Refused(tok *Token) {
 // Accept reports that an upstream accepted tok, which had replaced a refused token. If tok is
 // refused later, it is replaced in turn. Other tokens need not be reported.
 func (h *Account) Accept(tok *Token) {
-	a := h.src.pin(h.name)
+	a := h.src.pin(h)
 	defer a.unpin()
 	a.accept(tok)
 }
@@ -75,7 +83,7 @@ func (h *Account) Accept(tok *Token) {
 // joins a refresh that is already running, and sends nothing during a lock-out. Its error is an
 // [*Error], or the error of ctx.
 func (h *Account) Refresh(ctx context.Context) error {
-	a := h.src.pin(h.name)
+	a := h.src.pin(h)
 	defer a.unpin()
 	a.mu.Lock()
 	var generation uint64
@@ -92,7 +100,7 @@ func (h *Account) Refresh(ctx context.Context) error {
 // have connected or disconnected the account. If no record exists anywhere, Sync returns a nil
 // error and the account stays in [StateNone].
 func (h *Account) Sync(ctx context.Context) error {
-	a := h.src.pin(h.name)
+	a := h.src.pin(h)
 	defer a.unpin()
 	return a.sync(ctx)
 }
@@ -112,7 +120,7 @@ func (h *Account) Disconnect(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() {
 		defer s.running.Done()
-		a := s.pin(h.name)
+		a := s.pin(h)
 		defer a.unpin()
 		done <- a.disconnect(context.WithoutCancel(ctx))
 	}()
@@ -129,12 +137,12 @@ func (h *Account) Disconnect(ctx context.Context) error {
 
 // Status returns the state of the account as far as this process knows it. It sends no request and
 // does not read the storage, so it knows nothing about an account that is not in memory.
-func (h *Account) Status() Status { return h.src.inMemory(h.name).status() }
+func (h *Account) Status() Status { return h.src.inMemory(h).status() }
 
 // Variables returns the account's own variables, such as the name of its deployment. It returns nil
 // while no record is in memory. The map must not be changed.
 func (h *Account) Variables() map[string]string {
-	a := h.src.inMemory(h.name)
+	a := h.src.inMemory(h)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.rec == nil {
@@ -156,7 +164,8 @@ func (s *Source) Account(name string) *Account {
 // Otherwise it returns an [*Error] of class login. It keeps nothing in memory for a name that was
 // never connected, so it is safe to call with any name.
 func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
-	a := s.inMemory(name)
+	h := &Account{src: s, name: name}
+	a := s.inMemory(h)
 	a.touch()
 	if a.isKnown() {
 		return &a.handle, nil
@@ -168,7 +177,7 @@ func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
 	if found == nil {
 		return nil, s.withLastLogin(s.loginError(name, notConnected(&Record{})))
 	}
-	a = s.pin(name)
+	a = s.pin(h)
 	defer a.unpin()
 	a.adopt(found, a.lives(ctx, found))
 	return &a.handle, nil
@@ -184,11 +193,11 @@ func (s *Source) Loaded(name string) (*Account, bool) {
 }
 
 // inMemory returns the account in memory, or a blank account if the account is not in memory.
-func (s *Source) inMemory(name string) *account {
-	if a := s.find(name); a != nil {
+func (s *Source) inMemory(h *Account) *account {
+	if a := s.find(h.name); a != nil {
 		return a
 	}
-	return s.newAccount(name)
+	return s.newAccount(*h)
 }
 
 func errClosed() *Error { return &Error{Class: ClassWait, Reason: ErrClosed.Error(), cause: ErrClosed} }

@@ -58,6 +58,9 @@ func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 		}
 	}
 	for _, a := range s.all() {
+		if a.handle.subject != nil {
+			continue
+		}
 		if st := a.status(); st.Generation > 0 && !s.forgotten(st.Disconnected, st.Decided) && !slices.Contains(names, a.name) {
 			names = append(names, a.name)
 		}

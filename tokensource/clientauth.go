@@ -1,10 +1,12 @@
 package tokensource
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/authinject/caddy-authinject/tokensource/internal/jwt"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
@@ -13,11 +15,16 @@ type ClientAuth = provider.ClientAuth
 
 // The methods of client authentication.
 const (
-	ClientSecretBasic    = provider.AuthBasic
-	ClientSecretBasicRaw = provider.AuthBasicRaw
-	ClientSecretPost     = provider.AuthPost
-	ClientSecretQuery    = provider.AuthQuery
-	ClientAuthNone       = provider.AuthNone
+	ClientSecretBasic       = provider.AuthBasic
+	ClientSecretBasicRaw    = provider.AuthBasicRaw
+	ClientSecretBasicUser   = provider.AuthBasicUser
+	ClientSecretPost        = provider.AuthPost
+	ClientSecretQuery       = provider.AuthQuery
+	ClientSecretJWT         = provider.AuthSecretJWT
+	PrivateKeyJWT           = provider.AuthPrivateKeyJWT
+	TLSClientAuth           = provider.AuthTLS
+	SelfSignedTLSClientAuth = provider.AuthSelfSignedTLS
+	ClientAuthNone          = provider.AuthNone
 )
 
 // BodyFormat is how the parameters of a token request are sent.
@@ -47,4 +54,54 @@ func CheckWord[T ~string](option string, got T, allowed []T) error {
 		names[i] = string(a)
 	}
 	return fmt.Errorf("%s %q is not known; allowed are %s", option, string(got), strings.Join(names, ", "))
+}
+
+// AuthMethod returns ClientAuth or its default: private_key_jwt if there is a key or an assertion,
+// else client_secret_basic if there is a secret, else none.
+func (cfg *Config) AuthMethod() ClientAuth {
+	if cfg.ClientAuth == "" && (cfg.ClientAssertion != nil || cfg.ClientJWT.Key != nil) {
+		return PrivateKeyJWT
+	}
+	return cfg.ClientAuth.OrDefault(len(cfg.ClientSecrets) > 0)
+}
+
+// checkClientAuth checks that the client has what its method of authentication needs, and nothing
+// that the method does not use (RFC 6749 section 2.3: one method in each request).
+func (cfg *Config) checkClientAuth() error {
+	auth := cfg.ClientAuth
+	switch {
+	case cfg.ClientAssertion != nil && len(cfg.ClientSecrets) > 0:
+		return errors.New("client_assertion is another way of client authentication than client_secret; remove one of the two")
+	case !auth.UsesSecret() && len(cfg.ClientSecrets) > 0:
+		return fmt.Errorf("client_auth %s sends no client_secret; remove one of the two", auth)
+	case auth.UsesSecret() && len(cfg.ClientSecrets) == 0:
+		return fmt.Errorf("client_auth %s needs a client_secret", auth)
+	case auth.IsTLS() && !cfg.MutualTLS:
+		return fmt.Errorf("client_auth %s needs a token_transport with a client certificate, such as: "+
+			"token_transport http { tls_client_auth /run/cert.pem /run/key.pem }", auth)
+	case cfg.ClientAssertion != nil && auth != PrivateKeyJWT:
+		return fmt.Errorf("client_assertion is another way of client authentication than client_auth %s; remove one of the two", auth)
+	}
+	return cfg.checkClientJWT()
+}
+
+// checkClientJWT checks the options of the methods that sign an assertion.
+func (cfg *Config) checkClientJWT() error {
+	auth, options := cfg.ClientAuth, cfg.ClientJWT
+	switch {
+	case !auth.IsJWT() && options.isSet():
+		return fmt.Errorf("client_auth %s takes no options; those in its block are for private_key_jwt and client_secret_jwt", auth)
+	case auth == ClientSecretJWT && (options.Key != nil || options.Certificate != nil):
+		return errors.New("client_auth client_secret_jwt signs with the client_secret; remove key and certificate")
+	case auth == PrivateKeyJWT && options.Key == nil && cfg.ClientAssertion == nil:
+		return errors.New("client_auth private_key_jwt needs a key, such as: client_auth private_key_jwt { key {file./run/secrets/key.pem} }; " +
+			"or, for a JWT that was made elsewhere, client_assertion {file./path}")
+	case cfg.ClientAssertion != nil && options.isSet():
+		return errors.New("client_assertion is a finished JWT; remove the block of client_auth")
+	case options.Alg == "":
+		return nil
+	case auth == ClientSecretJWT:
+		return jwt.CheckAlg(options.Alg, jwt.SecretAlgs)
+	}
+	return jwt.CheckAlg(options.Alg, jwt.Algs)
 }

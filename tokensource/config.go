@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -35,8 +36,13 @@ type Config struct {
 	// ClientSecrets are tried in order while the provider answers invalid_client, beginning with
 	// the one that was accepted last. So a secret can be rotated.
 	ClientSecrets []Value
-	// ClientAuth defaults to client_secret_basic if there is a secret, and to none if there is not.
+	// ClientAuth has the default of [Config.AuthMethod].
 	ClientAuth ClientAuth
+	// ClientJWT is for the methods private_key_jwt and client_secret_jwt.
+	ClientJWT ClientJWT
+	// ClientAssertion is a JWT that was made elsewhere, such as a projected token of Kubernetes. It
+	// is sent in place of one that is signed here (RFC 7521 section 4.2, RFC 7523 section 2.2).
+	ClientAssertion Value
 	// BodyFormat defaults to form.
 	BodyFormat BodyFormat
 	// Scopes are sent unchanged, joined by ScopeSeparator (default one space).
@@ -94,6 +100,10 @@ type Config struct {
 	// Transport sends token requests. If it is nil, the source uses its own, which keeps no idle
 	// connections.
 	Transport http.RoundTripper
+	// MutualTLS says that Transport presents a client certificate. Then endpoints are taken from the
+	// issuer's mtls_endpoint_aliases where it has them (RFC 8705 section 5). The methods
+	// tls_client_auth and self_signed_tls_client_auth require it.
+	MutualTLS bool
 	// UserAgent is sent with token requests. The default is "authinject".
 	UserAgent string
 	// Observer is told of events; see also [Source.Rebind].
@@ -108,7 +118,7 @@ func CheckEncryptionKey(key Secret) error { return vault.CheckKey(key.Reveal()) 
 
 // setDefaults fills in the options that have a default.
 func (cfg *Config) setDefaults() {
-	cfg.ClientAuth = cfg.ClientAuth.OrDefault(len(cfg.ClientSecrets) > 0)
+	cfg.ClientAuth = cfg.AuthMethod()
 	if cfg.BodyFormat == "" {
 		cfg.BodyFormat = BodyForm
 	}
@@ -142,6 +152,12 @@ func (cfg Config) Check() error {
 	if grant, ok := cfg.Grant.(interface{ Check() error }); ok {
 		if err := grant.Check(); err != nil {
 			return err
+		}
+	}
+	if _, ok := cfg.Grant.(Exchanger); ok {
+		_, interactive := cfg.Grant.(Interactive)
+		if t := cfg.Grant.Traits(); t.Stored || t.Local || interactive {
+			return errors.New("a grant that exchanges the tokens of callers stores nothing, needs a provider, and has no login")
 		}
 	}
 	cfg.setDefaults()
@@ -197,19 +213,17 @@ func (cfg *Config) checkRequests() error {
 		return err
 	}
 	switch {
-	case cfg.ClientID == "" && (tokenRequests || interactive):
+	case cfg.ClientID == "" && (interactive || tokenRequests && cfg.ClientAuth != ClientSecretBasicUser):
 		return errors.New("client_id is needed")
 	case !tokenRequests:
 		return nil
-	case cfg.ClientAuth == ClientAuthNone && len(cfg.ClientSecrets) > 0:
-		return errors.New("client_auth none sends no client_secret; remove one of the two")
-	case cfg.ClientAuth != ClientAuthNone && len(cfg.ClientSecrets) == 0:
-		return fmt.Errorf("client_auth %s needs a client_secret", cfg.ClientAuth)
 	}
-	if err := cfg.checkTokenHeaders(); err != nil {
-		return err
+	for _, check := range []func() error{cfg.checkClientAuth, cfg.checkTokenHeaders, cfg.checkParams} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
-	return cfg.checkParams()
+	return nil
 }
 
 // checkEndpoints checks the URLs, with example values for their variables.
@@ -217,6 +231,9 @@ func (cfg *Config) checkEndpoints() error {
 	examples := make(map[string]string)
 	for _, v := range cfg.Variables {
 		examples[v.Name] = v.Example
+	}
+	if _, err := provider.Expand(cfg.Variables, cfg.ClientJWT.Audience, examples); err != nil {
+		return fmt.Errorf("audience: %w", err)
 	}
 	for _, endpoint := range [][2]string{{"token_url", cfg.TokenURL}, {"authorize_url", cfg.AuthorizeURL}, {"revoke_url", cfg.RevokeURL}, {"issuer", cfg.Issuer}} {
 		if endpoint[1] == "" {
@@ -240,13 +257,13 @@ func (cfg *Config) checkEndpoints() error {
 // checkParams refuses parameters that would be sent twice (RFC 6749 section 3.2), or that would add
 // a second method of client authentication (section 2.3).
 func (cfg *Config) checkParams() error {
-	basic := cfg.ClientAuth == ClientSecretBasic || cfg.ClientAuth == ClientSecretBasicRaw
 	seen := make(map[string]bool)
 	for _, p := range cfg.Params {
 		switch {
 		case p.Name == "" || p.Value == nil:
 			return errors.New("token_param needs a name and a value")
-		case p.Name == "client_secret", p.Name == "client_id" && !basic:
+		case p.Name == "client_secret", p.Name == "client_id" && !cfg.ClientAuth.IsBasic(),
+			strings.HasPrefix(p.Name, "client_assertion") && cfg.ClientAuth.IsJWT():
 			return fmt.Errorf("token_param %s is sent by client_auth %s; remove it", p.Name, cfg.ClientAuth)
 		case seen[p.Name] && p.Name != "resource": // RFC 8707 section 2 allows several
 			return fmt.Errorf("token_param %s stands there twice", p.Name)

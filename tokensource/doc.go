@@ -4,7 +4,8 @@
 //
 // A [Source] is one configured way to get tokens: a [Grant] (RFC 6749 section 1.3), a client and a
 // token endpoint. An [Account] says whose token it is. Most sources have only the unnamed account.
-// Every account has one [Record].
+// Every account has one [Record]. A source whose grant is an [Exchanger] has, in memory only, an
+// account for each caller's token: see [Source.Exchange].
 //
 //	src, err := tokensource.New(tokensource.Config{
 //		Name:          "orders",

@@ -59,11 +59,17 @@ type Error struct {
 	// Lost is true when a request was sent and its answer never arrived: the
 	// provider may have carried it out.
 	Lost bool
+	// Subject is true if the token of a caller is at fault, which was to be exchanged: it is
+	// missing, has ended, or the provider refuses it. Class is [ClassLogin] then: the caller needs
+	// another token.
+	Subject bool
 	// LastLogin is why the last login of the account failed, if the account needs a login and none
 	// has succeeded since. [Error.Problem] and [Error.Remedy] are then those of LastLogin.
 	LastLogin *Error
 
-	known *known
+	// repeated is true if the error was reported already.
+	repeated bool
+	known    *known
 	// said is the provider's own text, see [Error.ProviderSaid].
 	said  Secret
 	cause error
@@ -78,7 +84,7 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, ", account %q", e.Account)
 	}
 	b.WriteString(": " + e.What())
-	if r := e.remedy(); r != nil && !r.quiet && e.root().Class != ClassLogin {
+	if r := e.remedy(); r != nil && !r.quiet && (e.root().Class != ClassLogin || e.Subject) {
 		b.WriteString(": " + e.Remedy())
 	}
 	return b.String()

@@ -37,6 +37,9 @@ const (
 	// EventRevocationFailed reports that the provider did not confirm the revocation of tokens that
 	// are no longer used.
 	EventRevocationFailed EventKind = "revocation_failed"
+	// EventSubjectRefused reports that a caller's token could not be exchanged because of that token
+	// itself. It is sent for every such attempt, and does not concern other callers.
+	EventSubjectRefused EventKind = "subject_refused"
 	// EventEndpointsElsewhere reports that the issuer's metadata sends requests to another origin
 	// than the issuer's own. It is sent once, and again when the metadata names other origins than
 	// before.
@@ -47,6 +50,8 @@ const (
 type Event struct {
 	Kind            EventKind
 	Source, Account string
+	// Subject is true if the event is about the token that one caller's own was exchanged for.
+	Subject bool
 	// Generation and Expiry describe the token now in use.
 	Generation uint64
 	Expiry     time.Time

@@ -76,6 +76,13 @@ func SetRandom(f func() float64) (restore func()) {
 	return func() { random = before }
 }
 
+// SetSubjectsLimit bounds the number of subjects of each source until restore is called.
+func SetSubjectsLimit(n int) (restore func()) {
+	before := subjectsLimit
+	subjectsLimit = n
+	return func() { subjectsLimit = before }
+}
+
 // MaxLoginFailures bounds [FailedLogins].
 const MaxLoginFailures = maxLoginFailures
 

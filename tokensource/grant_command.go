@@ -69,7 +69,7 @@ func (g Command) Next(ctx context.Context, _ *Record) (Request, error) {
 	case len(out) == 0:
 		return Request{}, g.failure("printed nothing")
 	case out[0] != '{':
-		return Request{Response: g.limit(&TokenResponse{AccessToken: NewSecret(string(out))})}, nil
+		return Request{Response: g.limit(NewTokenResponse(string(out)))}, nil
 	}
 	members, err := parseObject(out)
 	if err != nil {

@@ -6,33 +6,33 @@ import "time"
 // from memory, and read from the storage again when it is needed. One timer for each source does
 // this. A source without named accounts has no timer.
 
-// pin returns the account of that name. It loads the account into memory if necessary, and keeps it
-// there until [account.unpin].
-func (s *Source) pin(name string) *account {
-	if name == "" {
+// pin returns the account of h. It loads the account into memory if necessary, and keeps it there
+// until [account.unpin].
+func (s *Source) pin(h *Account) *account {
+	if h.name == "" {
 		return s.unnamed
 	}
 	s.accountsMu.RLock()
-	a := s.accounts[name]
+	a := s.accounts[h.name]
 	if a != nil {
 		a.users.Add(1)
 	}
 	s.accountsMu.RUnlock()
 	if a == nil {
-		a = s.create(name)
+		a = s.create(h)
 	}
 	a.touch()
 	return a
 }
 
 // create is pin for an account that was not in memory a moment ago.
-func (s *Source) create(name string) *account {
+func (s *Source) create(h *Account) *account {
 	s.accountsMu.Lock()
 	defer s.accountsMu.Unlock()
-	a := s.accounts[name]
+	a := s.accounts[h.name]
 	if a == nil {
-		a = s.newAccount(name)
-		s.accounts[name] = a
+		a = s.newAccount(*h)
+		s.accounts[h.name] = a
 		s.watchIdle()
 	}
 	a.users.Add(1)
@@ -107,7 +107,7 @@ func (s *Source) drop(a *account) {
 		return
 	}
 	a.unclaim()
-	delete(s.accounts, a.name)
+	delete(s.accounts, a.handle.name)
 }
 
 // isIdle reports whether the account can be dropped without losing anything: no caller uses it,
@@ -126,5 +126,5 @@ func (a *account) isIdle() bool {
 		return false // the provider said when to ask again, and must not be asked before
 	}
 	l := a.cur.Load()
-	return l == nil || a.src.stores() || c.passed(l.hard)
+	return l == nil || a.src.stores() || a.handle.subject != nil || c.passed(l.hard)
 }

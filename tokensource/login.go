@@ -142,7 +142,7 @@ func (s *Source) CancelLogin(ctx context.Context, l *Login) error {
 // damaged. A damaged record is replaced after it was copied. A record that cannot be read for
 // another reason is not replaced, so replaceable returns an error.
 func (s *Source) replaceable(ctx context.Context, account string) (*Record, error) {
-	a := s.inMemory(account)
+	a := s.inMemory(&Account{src: s, name: account})
 	found, err := a.load(ctx)
 	if err != nil && !errors.Is(err, vault.ErrDamaged) {
 		return nil, unreadable(err)
@@ -281,7 +281,7 @@ func (s *Source) finishLogin(ctx context.Context, grant Interactive, l *Login, a
 	}
 	req, err := grant.Redeem(taken, answer)
 	if err == nil {
-		a := s.pin(taken.Account)
+		a := s.pin(&Account{src: s, name: taken.Account})
 		defer a.unpin()
 		if failure := a.connect(ctx, taken, req); failure != nil {
 			err = failure

@@ -125,17 +125,18 @@ func TestAuthorizationParameterTwice(t *testing.T) {
 // grant types.
 func TestFormOfTheCodeExchange(t *testing.T) {
 	for _, auth := range tokensource.ClientAuths {
+		if auth == tokensource.ClientSecretJWT {
+			continue // what it sends is another each time; see TestClientSecretJWT
+		}
 		for _, format := range tokensource.BodyFormats {
 			for _, req := range []tokensource.LoginRequest{inBrowser, typed} {
 				t.Run(fmt.Sprintf("%s/%s/typed=%t", auth, format, req.RedirectURL == ""), func(t *testing.T) {
 					var got []sent
 					base := server(t, &got)
 					src := newSource(t, nil, connecting(nil), func(cfg *tokensource.Config) {
-						cfg.TokenURL, cfg.ClientID, cfg.ClientAuth, cfg.BodyFormat = base+"/oauth/token", oddID, auth, format
+						cfg.TokenURL, cfg.ClientID, cfg.BodyFormat = base+"/oauth/token", oddID, format
 						cfg.ClientSecrets = []tokensource.Value{tokensource.Literal(oddSecret)}
-						if auth == tokensource.ClientAuthNone {
-							cfg.ClientSecrets = nil
-						}
+						proving(auth)(cfg)
 						cfg.Scopes = []string{"a"}
 						cfg.Params = []tokensource.Param{
 							{Name: "expires_in", Value: tokensource.Literal("86400"), Requests: []string{"authorization_code", "client_credentials"}},
@@ -159,6 +160,12 @@ func TestFormOfTheCodeExchange(t *testing.T) {
 						authorization = basic(oddIDForm, oddSecretForm)
 					case tokensource.ClientSecretBasicRaw:
 						authorization = basic(oddID, oddSecret)
+					case tokensource.ClientSecretBasicUser:
+						authorization = basic(oddSecret, "")
+					case tokensource.PrivateKeyJWT:
+						want.Set("client_id", oddID)
+						want.Set("client_assertion", "a.e30.c")
+						want.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
 					case tokensource.ClientSecretPost:
 						want.Set("client_id", oddID)
 						want.Set("client_secret", oddSecret)

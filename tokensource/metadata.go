@@ -35,6 +35,20 @@ var metadataMembers = map[string]string{
 	"revoke_url":    "revocation_endpoint",
 }
 
+// useAliases replaces endpoints by those for connections with a client certificate (RFC 8705 section
+// 5). A browser that logs a person in presents none, so authorize_url stays.
+func (m *metadata) useAliases(raw json.RawMessage) {
+	aliases, err := parseObject(raw)
+	if err != nil {
+		return // there are none
+	}
+	for option, member := range metadataMembers {
+		if alias := text(aliases, member); alias != "" && option != "authorize_url" {
+			m.endpoints[option] = alias
+		}
+	}
+}
+
 // endpoint returns the endpoint for an option, or "" if the server names none. It may be of another
 // origin than the issuer: some providers have several hosts (Google), and RFC 8414 only requires
 // that the metadata names the issuer for which it was requested. The endpoint must use https, or
@@ -166,6 +180,9 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 	m := &metadata{issuer: issuer, endpoints: make(map[string]string)}
 	for option, member := range metadataMembers {
 		m.endpoints[option] = text(members, member)
+	}
+	if w.cfg.MutualTLS {
+		m.useAliases(members["mtls_endpoint_aliases"])
 	}
 	_ = json.Unmarshal(members["authorization_response_iss_parameter_supported"], &m.alwaysIss) // absent: false
 	return m, nil

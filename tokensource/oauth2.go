@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -45,14 +46,26 @@ type OAuth2Grant struct {
 // Traits implements [Grant].
 func (OAuth2Grant) Traits() Traits { return Traits{Renews: true, NoTokenURL: true} }
 
-// Next implements [Grant]. Its error contains no text of the [oauth2.TokenSource], because that
-// text may quote a response.
+// Next implements [Grant]. If the error of the [oauth2.TokenSource] is an [*Error], Next returns it.
+// Otherwise the error contains no text of the [oauth2.TokenSource], because that text may quote a
+// response.
 func (g OAuth2Grant) Next(context.Context, *Record) (Request, error) {
 	tok, err := g.TokenSource.Token()
 	if err != nil {
+		var own *Error
+		if errors.As(err, &own) {
+			return Request{}, own
+		}
 		var refused *oauth2.RetrieveError
 		if errors.As(err, &refused) && refused.Response != nil {
 			code := refused.ErrorCode
+			if code == "" { // golang.org/x/oauth2/jwt leaves it in the body
+				var answer struct {
+					Error string `json:"error"`
+				}
+				_ = json.Unmarshal(refused.Body, &answer) // another body has no code
+				code = answer.Error
+			}
 			if !isKnownCode(code) {
 				code = "" // an unknown code may hold anything
 			}

@@ -15,11 +15,14 @@ import (
 //	wait, 4xx  30 s    2 min   an answer that no standard defines, often a firewall's: ask seldom
 //	operator   5 s     1 min   an operator fixes it; providers lock out clients that insist
 //	login      2 s     2 s     only the storage is read again, for a new login; no request
+//	subject    5 s     2 min   a caller's token that is refused stays refused, unless the
+//	                           provider did not know it yet
 const (
 	waitFirst, waitLimit         = time.Second, 30 * time.Second
 	refusedFirst, refusedLimit   = 30 * time.Second, 2 * time.Minute
 	operatorFirst, operatorLimit = 5 * time.Second, time.Minute
 	loginRecheck                 = 2 * time.Second
+	subjectFirst, subjectLimit   = 5 * time.Second, 2 * time.Minute
 
 	// A Retry-After field counts as at least retryAfterMin and at most retryAfterMax.
 	retryAfterMin, retryAfterMax = time.Second, time.Hour
@@ -120,6 +123,9 @@ const (
 // pause returns the time until the next try. dirty is true while a record waits to be stored. hurry
 // is true while lostHurry applies. local is true if the grant sends no requests.
 func (f *failed) pause(dirty, hurry, local bool, now time.Time) time.Duration {
+	if f.err.Subject {
+		return jitter(min(subjectFirst<<min(f.attempts-1, 16), subjectLimit), 0.8, 1.2)
+	}
 	delay := backoff(f.err.Class, f.err.Status, f.attempts)
 	switch {
 	case f.unasked && dirty:

@@ -364,7 +364,7 @@ func planUnspent(s *situation) step {
 	switch {
 	case s.failure != nil:
 		e := *s.failure
-		if e.Class == ClassLogin {
+		if e.Class == ClassLogin && !e.Subject {
 			e.Class = ClassOperator // there is no account that a person could connect
 		}
 		return step{verb: doFail, rec: s.rec, err: &e, dirty: s.dirty, why: "the token request failed"}

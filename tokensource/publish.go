@@ -53,6 +53,9 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	if end.dirty {
 		a.dirty = a.src.cfg.Clock.in(jitter(dirtyPause, 0.8, 1.2))
 	}
+	if end.err != nil && end.err.Subject {
+		a.cur.Store(nil) // the token ends with its subject
+	}
 	before, l := a.failed, a.cur.Load()
 	if end.verb == doConnect {
 		a.cooldown, a.replaced = deadline{}, [rejectBurst]deadline{} // earlier refusals were another login's
@@ -170,7 +173,7 @@ func (a *account) failLocked(end step) {
 	delay := f.pause(a.dirty != (deadline{}), f.lost != (deadline{}) && !c.passed(f.lost), a.src.traits.Local, c.Now())
 	if e.Class == ClassLogin {
 		e = e.know(facts{"again": a.src.cfg.again()}) // a stored failure knows nothing
-		e.RetryAt = time.Time{}                   // only the storage is read; the provider is not asked
+		e.RetryAt = time.Time{}                       // only the storage is read; the provider is not asked
 	} else {
 		e.RetryAt = c.Now().Round(0).Add(delay)
 	}
@@ -230,7 +233,7 @@ func (a *account) dueLocked() deadline {
 
 // report tells the observer what a refresh changed.
 func (a *account) report(end step, l *live, before, failed *failed, took time.Duration) {
-	e := Event{Account: a.name, Took: took}
+	e := Event{Account: a.name, Took: took, Subject: a.handle.subject != nil}
 	if l != nil {
 		e.Generation, e.Expiry = l.tok.Generation, l.tok.Expiry
 	}
@@ -253,6 +256,11 @@ func (a *account) report(end step, l *live, before, failed *failed, took time.Du
 	case end.verb == doDisconnect:
 		e.Attempts, e.New = 0, false
 		tell(EventDisconnected, nil)
+		return
+	case end.err != nil && end.err.repeated:
+		return
+	case end.err != nil && end.err.Subject:
+		tell(EventSubjectRefused, end.err)
 		return
 	case end.err != nil && end.err.Class != ClassLogin:
 		tell(EventRefreshFailed, end.err)

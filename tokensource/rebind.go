@@ -22,7 +22,8 @@ type bindings struct {
 // the source's grant, Rebind returns an error and changes nothing.
 func (s *Source) Rebind(g Grant, storage Storage, o Observer) error {
 	_, interactive := g.(Interactive)
-	if g.Traits() != s.traits || interactive != s.interactive {
+	_, exchanges := g.(Exchanger)
+	if g.Traits() != s.traits || interactive != s.interactive || exchanges != s.exchanges {
 		return fmt.Errorf("source %s: a grant can be replaced only by a grant of the same kind", s.cfg.Name)
 	}
 	if storage == nil {
@@ -46,8 +47,11 @@ type bound struct{ atomic.Pointer[bindings] }
 // as g.
 func (b *bound) forwarding(g Grant) Grant {
 	forward := boundGrant{b, g.Traits()}
-	if _, ok := g.(Interactive); ok {
+	switch g.(type) {
+	case Interactive:
 		return boundInteractive{forward}
+	case Exchanger:
+		return boundExchanger{forward}
 	}
 	return forward
 }
@@ -71,6 +75,12 @@ func (b boundInteractive) Authorize(l *Login) url.Values {
 
 func (b boundInteractive) Redeem(l *Login, answer url.Values) (Request, error) {
 	return b.Load().grant.(Interactive).Redeem(l, answer)
+}
+
+type boundExchanger struct{ boundGrant }
+
+func (b boundExchanger) Exchange(ctx context.Context, subject Secret) (Request, error) {
+	return b.Load().grant.(Exchanger).Exchange(ctx, subject)
 }
 
 // boundStorage implements [Exclusive] for every storage. If the storage in use does not implement
@@ -117,6 +127,7 @@ func (b boundStorage) Claim(key string) (release func(), err error) {
 
 var (
 	_ Interactive = boundInteractive{}
+	_ Exchanger   = boundExchanger{}
 	_ Storage     = boundStorage{}
 	_ Exclusive   = boundStorage{}
 )

@@ -183,7 +183,22 @@ func sleep(ctx context.Context, d time.Duration) {
 // request asks the grant what to send for rec. A refresh token that was refused for good is not
 // sent again.
 func (a *account) request(ctx context.Context, rec *Record) (Request, *Error) {
-	req, err := a.src.cfg.Grant.Next(ctx, rec)
+	if a.handle.subject == nil {
+		return a.requestBy(ctx, rec, func() (Request, error) { return a.src.cfg.Grant.Next(ctx, rec) })
+	}
+	if known := a.src.outage.inForce(a.src.cfg.Clock); known != nil {
+		return Request{}, known
+	}
+	req, failure := a.requestBy(ctx, rec, func() (Request, error) { return a.exchange(ctx) })
+	if failure != nil {
+		a.src.outage.note(a.src.cfg.Clock, failure)
+	}
+	return req, failure
+}
+
+// requestBy is request, where next asks the grant.
+func (a *account) requestBy(ctx context.Context, rec *Record, next func() (Request, error)) (Request, *Error) {
+	req, err := next()
 	if err != nil {
 		var e *Error
 		if !errors.As(err, &e) {
@@ -237,8 +252,14 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*T
 		return nil, &Error{Class: ClassWait, Reason: "this process stood still before its token request"}
 	}
 	began := a.src.cfg.Clock.Elapsed()
-	ans, failure := a.src.wire.post(ctx, tokenURL, req)
+	ans, failure := a.src.wire.post(ctx, tokenURL, rec.Variables, req)
 	a.noteRetryAfter(ctx, tokenURL, failure)
+	if a.handle.subject != nil {
+		if failure != nil {
+			a.blame(req, failure)
+		}
+		a.src.outage.note(a.src.cfg.Clock, failure)
+	}
 	if ans != nil && ans.HasLifetime {
 		ans.Lifetime -= min(a.src.cfg.Clock.Elapsed()-began, ans.Lifetime/2)
 	}
@@ -278,6 +299,9 @@ func (a *account) grown(ctx context.Context, rec *Record, req Request, ans *Toke
 	case !ans.ExpiresAt.IsZero(), a.src.traits.Local, a.src.cfg.DefaultLifetime < 0:
 	default:
 		next.Expiry = now.Add(a.src.cfg.DefaultLifetime)
+	}
+	if sub := a.handle.subject; sub != nil {
+		next.Expiry = sub.limit(now, next.Expiry)
 	}
 	return next
 }

@@ -37,7 +37,7 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 	cooling := !a.src.traits.Local && !c.passed(a.cooldown)
 	a.mu.Unlock()
 	if first {
-		e := Event{Kind: EventRefused, Account: a.name, Generation: l.tok.Generation, Expiry: l.tok.Expiry}
+		e := Event{Kind: EventRefused, Account: a.name, Subject: a.handle.subject != nil, Generation: l.tok.Generation, Expiry: l.tok.Expiry}
 		if class := a.status().refusal(); class != "" {
 			e.Err = &Error{Source: a.src.cfg.Name, Account: a.name, Class: class, Reason: refusedReason}
 		}

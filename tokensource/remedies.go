@@ -5,6 +5,23 @@ package tokensource
 var remedies = []Remedy{
 	// Refusals of a token endpoint. The status may be another one.
 	{
+		Problem: "client_assertion_expired", Text: assertionExpired, Class: ClassOperator,
+		Cause: "The JWT that proves the client had ended when it was sent, and the provider refused it. Whatever writes the file of client_assertion no longer renews it.",
+		Do: "renew the JWT that client_assertion names: see that the program that writes the file runs, and that the source names the file that it writes" +
+			"[; this machine's clock is {skew} the provider's: correct it]",
+		More:  "The file is read again for every request. A projected token of Kubernetes is renewed only if the volume is mounted without `subPath`.",
+		match: byReason(assertionExpired),
+	},
+	{
+		Problem: "client_assertion_refused", Text: assertionRefused, Class: ClassOperator,
+		Cause: "The provider does not accept the JWT that proves the client: its key, its audience, its algorithm or its time.",
+		Do: "check client_id, and that the provider has the public key with this kid; try audience with the issuer or the token URL, as the provider wants it" +
+			"[; this machine's clock is {skew} the provider's: correct it]",
+		More: "For `client_assertion`, check issuer, subject and audience of the JWT against what the provider trusts. " +
+			"`caddy authinject doctor` compares the clocks and shows what the provider says.",
+		match: byReason(assertionRefused),
+	},
+	{
 		Problem: "invalid_client", Text: "the token endpoint answered 401 invalid_client", Class: ClassOperator,
 		Cause: "The provider does not accept the client: its id, its secret, or the way in which they are sent.",
 		Do:    "check client_id, client_secret and client_auth[ (now {client_auth})]",
@@ -65,7 +82,7 @@ var remedies = []Remedy{
 		Problem: "login_request", Text: "the provider refused the login, error invalid_request", Class: ClassOperator,
 		Cause: "The provider does not take the parameters of the authorization request.",
 		Do:    "check client_id, redirect_url, pkce and authorize_param",
-		match: byCode("invalid_request"),
+		match: and(byCode("invalid_request"), byReason("refused the login")),
 	},
 
 	// Other responses of a token endpoint.
@@ -152,12 +169,20 @@ var remedies = []Remedy{
 	{
 		Problem: "unknown_authority", Text: "the token endpoint's certificate is not trusted", Class: ClassOperator,
 		Cause: "The certificate was issued by an authority that this machine does not know: a private one, or one of a proxy that reads TLS.",
-		Do: "trust the authority[ {ca}] that issued it: add its certificate to the system's store, " +
-			"or on Linux name a PEM file in the environment variable SSL_CERT_FILE, and start the server again",
-		More: "`SSL_CERT_FILE` replaces the system's file of authorities, so the file must hold those that other sources need, too. " +
+		Do: "trust the authority[ {ca}] that issued it: give the source a token_transport http with tls_trust_pool file /path/to/ca.pem, " +
+			"or add its certificate to the system's store and start the server again",
+		More: "`token_transport` is for one source; [providers.md](providers.md) has an example. " +
+			"On Linux, the environment variable `SSL_CERT_FILE` names a PEM file for the whole process. `SSL_CERT_FILE` replaces the system's file of authorities, so the file must hold those that other sources need, too. " +
 			"`SSL_CERT_DIR` names a directory. Both are read once, at the first TLS connection. " +
 			"On macOS and Windows, add the authority to the system's store.",
 		match: byReason("certificate is not trusted"),
+	},
+	{
+		Problem: "client_certificate", Text: "the token endpoint refused the client certificate", Class: ClassOperator,
+		Cause: "The server wants a client certificate, and got none or one that it does not accept.",
+		Do:    "give token_transport http the certificate that the provider knows, with tls_client_auth; check that it has not expired",
+		More:  "The files are read when the configuration is loaded: after a new certificate, run `caddy reload --force`.",
+		match: byReason("refused the client certificate"),
 	},
 	{
 		Problem: "other_host", Text: "the token endpoint's certificate is for another host", Class: ClassOperator,
@@ -202,6 +227,18 @@ var remedies = []Remedy{
 		Cause: "The placeholder of the client secret has no value.",
 		Do:    "check the variable or file that client_secret names, and that this process may read it",
 		match: byReason("reading client_secret"),
+	},
+	{
+		Problem: "client_key", Text: "client_auth private_key_jwt: ", Class: ClassOperator,
+		Cause: "The key or certificate that signs the client's assertion cannot be read, or does not fit alg. With client_secret_jwt, the secret is too short for alg.",
+		Do:    "check the variable or file that the option names, that this process may read it, and alg",
+		match: byReason("client_auth private_key_jwt: ", "client_auth client_secret_jwt: "),
+	},
+	{
+		Problem: "client_assertion", Text: "reading client_assertion", Class: ClassOperator,
+		Cause: "The JWT that proves the client cannot be read, or the file holds no JWT.",
+		Do:    "check the variable or file that client_assertion names, and that this process may read it",
+		match: byReason("reading client_assertion"),
 	},
 	{
 		Problem: "token_expired", Text: "the configured token has expired", Class: ClassOperator,
@@ -313,6 +350,99 @@ var remedies = []Remedy{
 		Cause: "A module has a bug. The process lives on.",
 		Do:    "report the stack, which is in the log, to the authors of the module that it names",
 		match: byReason("the grant or the storage panicked"),
+	},
+
+	// Tokens of callers that are to be exchanged.
+	{
+		Problem: "subject_missing", Text: "the request has no token to exchange", Class: ClassLogin,
+		Cause: "The request came without its caller's own token, or with something that is no Bearer token. subject_token says where it is read.",
+		Do:    "send the caller's own token with the request; where subject_token is not set, as Authorization: Bearer <token>",
+		match: byReason(noSubjectReason),
+	},
+	{
+		Problem: "subject_ended", Text: "the caller's token has ended", Class: ClassLogin,
+		Cause: "The caller's token is a JWT, and its exp has passed. Nothing was sent to the provider.",
+		Do:    "get a new token for the caller; if it is new, compare this machine's clock with that of its issuer",
+		match: byReason(subjectEndedReason),
+	},
+	{
+		Problem: "subject_refused", Text: "the provider refuses the caller's token", Class: ClassLogin,
+		Cause: "The provider does not exchange this token: it has ended, was revoked or is for somebody else, or the provider does not trust its issuer. Other callers are not affected.",
+		Do: "get a new token for the caller; if the provider refuses all callers, check subject_token_type, audience and scopes, " +
+			"and whether the client may exchange such tokens at the provider",
+		More:  "`caddy authinject doctor <source> --subject-token {env.TOKEN}` exchanges one token and shows what the provider says of it.",
+		match: byReason(subjectRefusedReason),
+	},
+	{
+		Problem: "no_caller", Text: "the source exchanges the token of each caller and has none of its own", Class: ClassOperator,
+		Cause: "Something wants a token of the source without a caller, such as a refresh by the admin API.",
+		Do:    "send a request with a caller's token through the proxy",
+		match: byReason(noCallerReason),
+	},
+	{
+		Problem: "actor_token", Text: "reading actor_token", Class: ClassOperator,
+		Cause: "The placeholder of the actor's token has no value.",
+		Do:    "check the variable or file that actor_token names, and that this process may read it",
+		match: byReason("reading actor_token"),
+	},
+
+	// The grants google and azure.
+	{
+		Problem: "google_metadata", Text: "the Google metadata server did not answer", Class: ClassOperator,
+		Cause: "This machine is not in Google Cloud, or a firewall is between it and 169.254.169.254. Elsewhere the grant google needs a file with credentials.",
+		Do: "outside Google Cloud, name a file in credentials or in the environment variable GOOGLE_APPLICATION_CREDENTIALS, " +
+			"or run as the user of this process: gcloud auth application-default login",
+		match: byReason("the Google metadata server did not answer"),
+	},
+	{
+		Problem: "google_account", Text: "the Google metadata server has no service account for this machine", Class: ClassOperator,
+		Cause: "The machine, service or pod runs without a service account.",
+		Do:    "attach a service account to it in Google Cloud",
+		match: byReason("the Google metadata server has no service account"),
+	},
+	{
+		Problem: "google_scope", Text: "the Google metadata server refuses the request", Class: ClassOperator,
+		Cause: "The machine's service account may not have these scopes, or no ID token.",
+		Do:    "check scopes and id_token, and the access scopes of the machine in Google Cloud",
+		match: byReason("the Google metadata server refuses the request"),
+	},
+	{
+		Problem: "google_impersonation", Text: "Google does not let this identity impersonate the service account", Class: ClassOperator,
+		Cause: "The identity of this machine or file lacks the role Service Account Token Creator on that account, or the account does not exist.",
+		Do: "check impersonate, grant the role roles/iam.serviceAccountTokenCreator on that account, " +
+			"and enable the API iamcredentials.googleapis.com in the project",
+		match: byReason("does not let this identity impersonate"),
+	},
+	{
+		Problem: "google_credentials", Text: "the Google credentials file", Class: ClassOperator,
+		Cause: "The file of credentials, of GOOGLE_APPLICATION_CREDENTIALS or of gcloud cannot be read, or is of a kind that gives no such token.",
+		Do:    "check the file that credentials or GOOGLE_APPLICATION_CREDENTIALS names, and that this process may read it",
+		match: byReason("the Google credentials file"),
+	},
+	{
+		Problem: "azure_metadata", Text: "the Azure identity endpoint did not answer", Class: ClassOperator,
+		Cause: "This machine is not in Azure, or a firewall is between it and 169.254.169.254.",
+		Do: "run this in Azure with a managed identity or with workload identity; elsewhere use another grant, " +
+			"such as client_credentials",
+		match: byReason("the Azure identity endpoint did not answer"),
+	},
+	{
+		Problem: "azure_identity", Text: "the Azure identity endpoint refuses the request", Class: ClassOperator,
+		Cause: "No managed identity is assigned to this machine, several are and client_id names none of them, or the resource is not known in the tenant.",
+		Do:    "check resource and client_id, and assign the identity to the machine in Azure" + askProvider,
+		match: byReason("the Azure identity endpoint refuses the request"),
+	},
+	{
+		Problem: "azure_federation", Text: "Entra ID refuses the workload identity", Class: ClassOperator,
+		Cause: "The application has no federated credential for this pod's service account, or the resource is not known in the tenant.",
+		Do:    "check resource, client_id, AZURE_TENANT_ID, and the application's federated credential: its issuer, subject and audience" + askProvider,
+		match: byReason("Entra ID refuses the workload identity"),
+	},
+	{
+		Problem: "azure_environment", Text: "workload identity needs the environment variable", Class: ClassOperator,
+		Cause: "AZURE_FEDERATED_TOKEN_FILE is set, so the pod uses workload identity, but another variable or the file itself is missing.",
+		Do:    "label the pod azure.workload.identity/use, annotate its service account with the client id, and see that this process may read the file",
+		match: byReason("workload identity needs the environment variable", "the file in AZURE_FEDERATED_TOKEN_FILE"),
 	},
 
 	// Failures that only a person can resolve.

@@ -25,7 +25,10 @@ import (
 // elsewhere lists the problems that tests in other packages produce, with those packages.
 var elsewhere = map[string]string{
 	"destination": "authinject", "destination_insecure": "authinject", "token_refused": "caddy", "value": "caddy", "login_refused": "caddy",
-	"scopes_missing": "caddy",
+	"scopes_missing":  "caddy",
+	"google_metadata": "grants/google", "google_account": "grants/google", "google_scope": "grants/google", "google_impersonation": "grants/google",
+	"google_credentials": "grants/google",
+	"azure_metadata":     "grants/azure", "azure_identity": "grants/azure", "azure_federation": "grants/azure", "azure_environment": "grants/azure",
 }
 
 // broken is a transport that fails with err.
@@ -152,6 +155,12 @@ var provoked = map[string]func(t *testing.T) error{
 	"client_secret": config(func(cfg *tokensource.Config) {
 		cfg.ClientSecrets = []tokensource.Value{tokensource.Literal("")}
 	}),
+	"client_assertion_refused": asked(refused(401, "invalid_client"), signing(testKey(0))),
+	"client_assertion_expired": asked(refused(401, "invalid_client"), asserting(expiredAssertion)),
+	"client_key":               asked(refused(401, "invalid_client"), signing("no key")),
+	"client_assertion":         asked(refused(401, "invalid_client"), asserting("no JWT")),
+	// A real server may close the connection before its alert is read; see TestRefusedCertificate.
+	"client_certificate": failingWith(&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}),
 	"token_expired": config(func(cfg *tokensource.Config) {
 		cfg.Grant = tokensource.Static{Token: tokensource.Literal("t"), Expires: time.Unix(1, 0)}
 	}),
@@ -207,12 +216,30 @@ var provoked = map[string]func(t *testing.T) error{
 		}
 		return src.Account("").Refresh(t.Context())
 	},
+	"subject_missing": exchangedBy("", granted(1, time.Hour)),
+	"subject_ended":   exchangedBy(jwtOf(`{"exp":1000}`), granted(1, time.Hour)),
+	"subject_refused": exchangedBy("ada", refused(400, "invalid_grant")),
+	"no_caller":       asked(granted(1, time.Hour), exchanging(tokensource.TokenExchange{})),
+	"actor_token": func(t *testing.T) error {
+		_, err := exchanged(newSource(t, exchanger(), exchanging(tokensource.TokenExchange{
+			ActorToken: tokensource.Literal(""), ActorTokenType: tokensource.AccessTokenType,
+		})), "ada")
+		return err
+	},
 	"grant_ended": func(t *testing.T) (err error) {
 		synctest.Test(t, func(t *testing.T) {
 			err = asked(refused(400, "invalid_grant"), refreshing(new(tokensource.MemoryStorage), "seed"))(t)
 		})
 		return err
 	},
+}
+
+// exchangedBy is a request of a caller with that token.
+func exchangedBy(subject string, answer reply) func(t *testing.T) error {
+	return func(t *testing.T) error {
+		_, err := exchanged(newSource(t, &endpoint{script: always(answer)}, exchanging(tokensource.TokenExchange{})), subject)
+		return err
+	}
 }
 
 type panicking struct{}

@@ -31,7 +31,10 @@ func (s *Source) retryKey(of ...string) string {
 // retryAfterInForce returns the failure of a request that must not be sent yet, or nil. Any process
 // on this storage may have been told to wait.
 func (a *account) retryAfterInForce(ctx context.Context, tokenURL string) *Error {
-	keys := []string{a.src.retryKey("account", a.name)}
+	var keys []string
+	if a.handle.subject == nil {
+		keys = append(keys, a.src.retryKey("account", a.name))
+	}
 	if a.src.cfg.LockOut.Code != "" {
 		keys = append(keys, a.src.retryKey("endpoint", tokenURL))
 	}
@@ -47,6 +50,9 @@ func (a *account) retryAfterInForce(ctx context.Context, tokenURL string) *Error
 func (a *account) noteRetryAfter(ctx context.Context, tokenURL string, failure *Error) {
 	if failure == nil || failure.RetryAt.IsZero() || failure.Status == 0 {
 		return
+	}
+	if a.handle.subject != nil && failure.Reason != lockedOutReason {
+		return // nothing of a subject is stored; an [outage] keeps the time for all
 	}
 	key, reason := a.src.retryKey("account", a.name), failure.What()
 	if failure.Reason == lockedOutReason {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/authinject/caddy-authinject/internal/host"
 )
@@ -65,22 +66,27 @@ func (w *wire) revoke(ctx context.Context, endpoint string, variables map[string
 		return failed
 	}
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}}
-	return w.eachSecret(ctx, func(secret Secret) *Error { return w.revokeOnce(ctx, endpoint, tokenURL, form, secret) })
+	audience := w.audience(variables, tokenURL)
+	return w.eachSecret(ctx, func(secret Secret) *Error { return w.revokeOnce(ctx, endpoint, tokenURL, audience, form, secret) })
 }
 
 // revokeOnce sends one revocation request (RFC 7009 section 2.1).
-func (w *wire) revokeOnce(ctx context.Context, endpoint, tokenURL string, form url.Values, secret Secret) *Error {
+func (w *wire) revokeOnce(ctx context.Context, endpoint, tokenURL, audience string, form url.Values, secret Secret) *Error {
 	form = maps.Clone(form)
-	basic := false
-	switch w.cfg.ClientAuth {
-	case ClientSecretBasic, ClientSecretBasicRaw:
-		basic = true
-	case ClientSecretPost, ClientSecretQuery:
-		form.Set("client_id", w.cfg.ClientID)
-		form.Set("client_secret", secret.Reveal())
-	default:
+	basic := w.cfg.ClientAuth.IsBasic()
+	if !basic {
 		form.Set("client_id", w.cfg.ClientID)
 	}
+	switch w.cfg.ClientAuth {
+	case ClientSecretPost, ClientSecretQuery:
+		form.Set("client_secret", secret.Reveal())
+	}
+	assertion, err := w.clientAssertion(ctx, audience, secret)
+	if err != nil {
+		failure := &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
+		return failure.know(w.facts("revoke_url"))
+	}
+	maps.Copy(form, assertion)
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
@@ -116,5 +122,6 @@ func (w *wire) revokeOnce(ctx context.Context, endpoint, tokenURL string, form u
 		Class: ClassWait, Reason: "the revocation endpoint" + answeredSuffix, Status: resp.StatusCode, Code: call.errorCode(members),
 		Endpoint: host.Origin(endpoint),
 	}
+	failure = w.assertionFailure(failure, assertion.Get("client_assertion"), time.Time{})
 	return failure.know(w.facts("revoke_url"))
 }

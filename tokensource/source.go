@@ -20,10 +20,16 @@ type Source struct {
 	traits Traits
 	// interactive is true if a person connects the accounts.
 	interactive bool
-	wire        *wire
-	vault       *vault.Vault
-	owner       string // the name of this process in write-ahead marks
-	bound       bound
+	// exchanges is true if the grant is an [Exchanger]. subjectMAC is the key of the digests that
+	// name subjects.
+	exchanges  bool
+	subjectMAC []byte
+	outage     outage
+
+	wire  *wire
+	vault *vault.Vault
+	owner string // the name of this process in write-ahead marks
+	bound bound
 
 	unnamed *account // always in memory
 	// accounts holds the named accounts in memory. A user of an account pins it under accountsMu;
@@ -63,25 +69,27 @@ func New(cfg Config) (*Source, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	var owner [9]byte
+	var owner [41]byte // a name, and a key that only this source knows
 	if _, err := rand.Read(owner[:]); err != nil {
 		return nil, err
 	}
 	s := &Source{
 		cfg:    cfg,
 		traits: cfg.Grant.Traits(),
-		owner:  hex.EncodeToString(owner[:]),
+		owner:  hex.EncodeToString(owner[:9]),
 		slots:  make(chan struct{}, parallelRequests),
 
 		accounts: make(map[string]*account),
 	}
 	s.interactive = s.Interactive()
+	_, s.exchanges = cfg.Grant.(Exchanger)
+	s.subjectMAC = owner[9:]
 	s.bind(cfg.Grant, cfg.Storage, cfg.Observer)
 	s.cfg.Grant, s.cfg.Storage = s.bound.forwarding(cfg.Grant), boundStorage{&s.bound}
 	s.wire = newWire(&s.cfg)
 	s.vault = newVault(&s.cfg)
 	s.wire.tell = s.tell
-	s.unnamed = s.newAccount("")
+	s.unnamed = s.newAccount(Account{})
 	return s, nil
 }
 
@@ -128,8 +136,11 @@ func (s *Source) tell(e Event) {
 func (s *Source) Token(ctx context.Context) (*Token, error) { return s.unnamed.handle.Token(ctx) }
 
 // Warm gets the unnamed account's token in the background, and from then on keeps it fresh even
-// while it is not used. It returns at once.
+// while it is not used. It returns at once. A source that exchanges tokens has no token to get.
 func (s *Source) Warm() {
+	if s.exchanges {
+		return
+	}
 	a := s.unnamed
 	a.kept.Store(true)
 	a.trigger()

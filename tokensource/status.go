@@ -30,6 +30,9 @@ type Status struct {
 	// Renews is true when the next token can be had without a person, and
 	// Disconnected when one disconnected the account.
 	Renews, Disconnected bool
+	// Exchanges is true if the source exchanges the tokens of its callers, and has none of its own.
+	// Then Err is the last failure that concerned all callers.
+	Exchanges bool
 	// Interactive is true if a person connects the source's accounts.
 	Interactive bool
 	// Decided is when a person last connected or disconnected the account; zero for never.
@@ -77,6 +80,12 @@ func (a *account) status() Status {
 	}
 	st.Live, st.Refused, st.State = s.live, s.refused, stateOf(s)
 	st.Renews = st.Renews && st.State != StateLoginRequired
+	if st.Exchanges = a.src.exchanges; st.Exchanges && a.handle.subject == nil {
+		st.Err, st.Attempts = a.src.outage.last()
+		if st.Err != nil {
+			st.RefreshAt = st.Err.RetryAt
+		}
+	}
 	return st
 }
 
@@ -84,7 +93,7 @@ func (a *account) status() Status {
 // that to use: for programs beside the one that keeps the tokens fresh. Its error is an
 // [*Error], and is in the status too: the storage or the record cannot be read.
 func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
-	a := s.newAccount(account)
+	a := s.newAccount(Account{name: account})
 	rec, err := a.load(ctx)
 	st := s.statusOf(account, rec)
 	if err != nil {

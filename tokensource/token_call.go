@@ -34,6 +34,8 @@ type tokenCall struct {
 	headers http.Header // configured fields
 	base    http.RoundTripper
 	now     func() time.Time
+	// notAccess is true if another token than an access token was requested (RFC 8693 section 2.1).
+	notAccess bool
 
 	// sent are the values of the request, which the response may repeat. secrets are the secret
 	// ones among them.
@@ -44,6 +46,8 @@ type tokenCall struct {
 	unusable *TokenResponse
 	// said is the provider's text in a refusal.
 	said Secret
+	// date is the provider's time of the response, or zero.
+	date time.Time
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -89,8 +93,11 @@ func (call *tokenCall) shape(req *http.Request) (*http.Request, error) {
 			form.Del(name)
 		}
 	}
-	if call.cfg.ClientAuth == ClientSecretBasicRaw {
+	switch call.cfg.ClientAuth {
+	case ClientSecretBasicRaw:
 		req.SetBasicAuth(call.cfg.ClientID, call.secret.Reveal())
+	case ClientSecretBasicUser:
+		req.SetBasicAuth(call.secret.Reveal(), "")
 	}
 	var payload []byte
 	switch call.cfg.BodyFormat {
@@ -167,7 +174,7 @@ func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error
 	}
 	now := call.now()
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		now = date
+		now, call.date = date, date
 	}
 	members, err := parseMembers(body)
 	if failure := call.lockOut(resp, members); failure != nil {
@@ -181,6 +188,7 @@ func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error
 		return nil, fail(ClassWait, "the token endpoint's answer is no token: "+err.Error())
 	}
 	rules := call.cfg.responseRules()
+	rules.notAccess = call.notAccess
 	ans, err := parseTokenResponse(members, now, rules)
 	ans.Scope = publicScope(ans, call.secrets...)
 	reason := ans.check(rules)
@@ -249,7 +257,10 @@ func hasError(members map[string]json.RawMessage) bool {
 }
 
 // publicParams are the parameters of a token request that hold no secret.
-var publicParams = []string{"grant_type", "client_id", "redirect_uri", "scope", "audience", "resource", "token_type_hint"}
+var publicParams = []string{
+	"grant_type", "client_id", "redirect_uri", "scope", "audience", "resource", "token_type_hint",
+	"client_assertion_type", "subject_token_type", "requested_token_type", "actor_token_type", "requested_token_use",
+}
 
 // errorCode returns the OAuth error code among members, or "". It accepts only a text that looks
 // like an error code: lower-case words and underscores, as in all registered codes. Any other text
@@ -289,6 +300,21 @@ func isCertificateError(err error) bool {
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	return errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &invalid)
+}
+
+// certificateAlerts are the alerts by which a server refuses a client certificate or its lack (RFC
+// 8446 section 6.2), in the words of crypto/tls, which has no type for them.
+var certificateAlerts = []string{
+	"bad certificate", "unsupported certificate", "revoked certificate", "expired certificate", "unknown certificate",
+	"unknown certificate authority", "access denied", "certificate required",
+}
+
+// refusesCertificate reports whether the server broke the TLS handshake off because of the client's
+// certificate. In TLS 1.3 that arrives after the request was written. The server has not read the
+// request, because its side of the handshake was not complete.
+func refusesCertificate(err error) bool {
+	_, alert, ok := strings.Cut(err.Error(), "remote error: tls: ")
+	return ok && slices.Contains(certificateAlerts, alert)
 }
 
 func parseUint(s string) (uint64, bool) {

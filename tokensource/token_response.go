@@ -134,6 +134,9 @@ type responseRules struct {
 	tokenTypes []string
 	// zeroIsNever is true if an expires_in of 0 means that the token does not end.
 	zeroIsNever bool
+	// notAccess is true if another token than an access token was requested. Then N_A is a good
+	// token_type (RFC 8693 section 2.2.1).
+	notAccess bool
 }
 
 func (cfg *Config) responseRules() responseRules {
@@ -223,23 +226,29 @@ func parseLifetime(members map[string]json.RawMessage, now time.Time, rules resp
 // jwtLifetime reads the exp claim of an access token that is a JWT (RFC 9068). It does not check
 // the signature, because the claim only tells when to request the next token.
 func jwtLifetime(token Secret, now time.Time) (time.Duration, bool) {
+	end := jwtEnd(token)
+	if !end.After(now) {
+		return 0, false
+	}
+	return min(end.Sub(now), maxLifetime), true
+}
+
+// jwtEnd returns the exp claim of a token that is a JWT, or zero. Nothing is verified.
+func jwtEnd(token Secret) time.Time {
 	parts := strings.Split(token.Reveal(), ".")
 	if len(parts) != 3 {
-		return 0, false
+		return time.Time{}
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
-		return 0, false
+		return time.Time{}
 	}
 	members, err := parseObject(payload)
 	if err != nil {
-		return 0, false
+		return time.Time{}
 	}
-	exp, ok := moment(members, "exp")
-	if !ok || !exp.After(now) {
-		return 0, false
-	}
-	return min(exp.Sub(now), maxLifetime), true
+	exp, _ := moment(members, "exp")
+	return exp
 }
 
 // check reports why ans cannot be used, or returns "". A token of another type than Bearer would

@@ -32,7 +32,7 @@ func CheckTokenType(word string) error {
 // missing token_type means Bearer too: no provider that omits it is known to mean anything else.
 func (rules responseRules) isBearer(tokenType string) bool {
 	same := func(word string) bool { return strings.EqualFold(strings.TrimSpace(word), tokenType) }
-	return tokenType == "" || slices.ContainsFunc(bearerTypes, same) || slices.ContainsFunc(rules.tokenTypes, same)
+	return tokenType == "" || rules.notAccess && strings.EqualFold(tokenType, "N_A") || slices.ContainsFunc(bearerTypes, same) || slices.ContainsFunc(rules.tokenTypes, same)
 }
 
 // knownType returns the member of otherTypes that matches a token_type, or "".

@@ -77,8 +77,10 @@ func newRefresh(rejected uint64) *refresh {
 	return &refresh{done: make(chan struct{}), served: make(chan struct{}), rejected: rejected}
 }
 
-func (s *Source) newAccount(name string) *account {
-	return &account{handle: Account{s, name}, src: s, name: name, key: recordKey(s.cfg.Name, name, s.endpoint(), s.cfg.ClientID)}
+func (s *Source) newAccount(h Account) *account {
+	h.src = s
+	name := h.Name()
+	return &account{handle: h, src: s, name: name, key: recordKey(s.cfg.Name, name, s.endpoint(), s.cfg.ClientID)}
 }
 
 // token is the slow path of [Account.Token]. It runs if there is no token, or if it is time to

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -74,13 +75,14 @@ func (w *wire) tokenURL(ctx context.Context, variables map[string]string) (strin
 // post makes one token request, or several while the provider says invalid_client
 // and the configuration has another client secret: then the client was refused before
 // its grant was looked at, and nothing was spent.
-func (w *wire) post(ctx context.Context, tokenURL string, req Request) (*TokenResponse, *Error) {
+func (w *wire) post(ctx context.Context, tokenURL string, variables map[string]string, req Request) (*TokenResponse, *Error) {
 	if failed := w.lockedOut(tokenURL); failed != nil {
 		return nil, failed
 	}
 	var ans *TokenResponse
+	audience := w.audience(variables, tokenURL)
 	failed := w.eachSecret(ctx, func(secret Secret) (failed *Error) {
-		ans, failed = w.postOnce(ctx, tokenURL, req, secret)
+		ans, failed = w.postOnce(ctx, tokenURL, audience, req, secret)
 		return failed
 	})
 	return ans, failed
@@ -117,22 +119,31 @@ func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error 
 	return refused
 }
 
-// postOnce makes one token request.
-func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secret Secret) (*TokenResponse, *Error) {
+// postOnce makes one token request. audience is who a client assertion is for.
+func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Request, secret Secret) (*TokenResponse, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
 
+	fail := func(err error) (*TokenResponse, *Error) {
+		failure := &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
+		return nil, failure.know(w.facts(w.tokenURLOption()))
+	}
 	params, err := w.params(ctx, req)
 	if err != nil {
-		failure := &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
-		return nil, failure.know(w.facts(w.tokenURLOption()))
+		return fail(err)
 	}
+	assertion, err := w.clientAssertion(ctx, audience, secret)
+	if err != nil {
+		return fail(err)
+	}
+	maps.Copy(params, assertion)
 	headers, err := w.headers(ctx)
 	if err != nil {
-		failure := &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
-		return nil, failure.know(w.facts(w.tokenURLOption()))
+		return fail(err)
 	}
 	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now}
+	requested := req.Params.Get("requested_token_type")
+	call.notAccess = requested != "" && requested != AccessTokenType
 	conf := clientcredentials.Config{
 		ClientID:       w.cfg.ClientID,
 		TokenURL:       tokenURL,
@@ -140,7 +151,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secre
 		AuthStyle:      oauth2.AuthStyleInParams,
 	}
 	switch w.cfg.ClientAuth {
-	case ClientSecretBasic, ClientSecretBasicRaw:
+	case ClientSecretBasic, ClientSecretBasicRaw, ClientSecretBasicUser:
 		conf.AuthStyle = oauth2.AuthStyleInHeader
 		conf.ClientSecret = secret.Reveal()
 	case ClientSecretPost, ClientSecretQuery:
@@ -154,7 +165,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL string, req Request, secre
 	if err == nil {
 		return tokenResponseOf(tok), nil
 	}
-	failure := w.failureOf(err).know(w.facts(w.tokenURLOption()))
+	failure := w.assertionFailure(w.failureOf(err), assertion.Get("client_assertion"), call.date).know(w.facts(w.tokenURLOption()))
 	failure.said = call.said
 	if failure.Reason == lockedOutReason {
 		w.leaveAlone(tokenURL, failure)
@@ -252,6 +263,8 @@ func transportFailure(err error, sent bool) *Error {
 		e.Class, e.Reason = ClassOperator, "the token endpoint speaks no TLS at this port"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		e.Reason = "the token endpoint refuses connections"
+	case refusesCertificate(err):
+		e.Class, e.Reason, e.Lost = ClassOperator, "the token endpoint refused the client certificate", false
 	case isCertificateError(err):
 		var ca string
 		e.Class = ClassOperator

@@ -69,12 +69,17 @@ func TestFormOfTheRequest(t *testing.T) {
 		{tokensource.ClientSecretBasicRaw, tokensource.BodyForm, basic(oddID, oddSecret), "", grant, nil},
 		{tokensource.ClientSecretBasicRaw, tokensource.BodyQuery, basic(oddID, oddSecret), grant, "", nil},
 		{tokensource.ClientSecretBasicRaw, tokensource.BodyJSON, basic(oddID, oddSecret), "", "", []string{}},
+		{tokensource.ClientSecretBasicUser, tokensource.BodyForm, basic(oddSecret, ""), "", grant, nil},
+		{tokensource.ClientSecretBasicUser, tokensource.BodyQuery, basic(oddSecret, ""), grant, "", nil},
+		{tokensource.ClientSecretBasicUser, tokensource.BodyJSON, basic(oddSecret, ""), "", "", []string{}},
 		{tokensource.ClientSecretPost, tokensource.BodyForm, "", "", between(credentials), nil},
 		{tokensource.ClientSecretPost, tokensource.BodyQuery, "", between(credentials), "", nil},
 		{tokensource.ClientSecretPost, tokensource.BodyJSON, "", "", "", []string{"client_id", "client_secret"}},
 		{tokensource.ClientSecretQuery, tokensource.BodyForm, "", credentials, grant, nil},
 		{tokensource.ClientSecretQuery, tokensource.BodyQuery, "", between(credentials), "", nil},
 		{tokensource.ClientSecretQuery, tokensource.BodyJSON, "", credentials, "", []string{}},
+		{tokensource.TLSClientAuth, tokensource.BodyForm, "", "", between("client_id=" + oddIDForm), nil},
+		{tokensource.SelfSignedTLSClientAuth, tokensource.BodyJSON, "", "", "", []string{"client_id"}},
 		{tokensource.ClientAuthNone, tokensource.BodyForm, "", "", between("client_id=" + oddIDForm), nil},
 		{tokensource.ClientAuthNone, tokensource.BodyQuery, "", between("client_id=" + oddIDForm), "", nil},
 		{tokensource.ClientAuthNone, tokensource.BodyJSON, "", "", "", []string{"client_id"}},
@@ -89,8 +94,8 @@ func TestFormOfTheRequest(t *testing.T) {
 				src := newSource(t, nil, func(cfg *tokensource.Config) {
 					cfg.TokenURL, cfg.ClientID, cfg.ClientAuth, cfg.BodyFormat = base, oddID, tt.auth, tt.format
 					cfg.ClientSecrets = []tokensource.Value{tokensource.Literal(oddSecret)}
-					if tt.auth == tokensource.ClientAuthNone {
-						cfg.ClientSecrets = nil
+					if !tt.auth.UsesSecret() {
+						cfg.ClientSecrets, cfg.MutualTLS = nil, true
 					}
 					cfg.Scopes = []string{"a", "b:c"}
 					cfg.Params = []tokensource.Param{

@@ -40,12 +40,17 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 	if !st.Interactive {
 		connect = "configure another refresh_token" // no person can log in
 	}
+	refused := st.Err != nil && st.Err.Code != "" // else the provider only gave no refresh token
 	switch {
+	case st.Exchanges && st.Err != nil:
+		return "The callers' tokens cannot be exchanged: " + because(st) + "; it is tried again" + tryAgain(st, now) + ".", Bad
+	case st.Exchanges:
+		return "Exchanges the token of each caller, and has none of its own.", Good
 	case st.State == tokensource.StateLoginRequired && st.Live && st.Refused:
 		return "The token is refused, and cannot be renewed. " + sentence(connect), Bad
-	case st.State == tokensource.StateLoginRequired && st.Live && st.Err != nil && !st.Expiry.IsZero():
+	case st.State == tokensource.StateLoginRequired && st.Live && refused && !st.Expiry.IsZero():
 		return "The login has ended: " + because(st) + ". The token serves for another " + expires + "; " + connect + " before.", Soon
-	case st.State == tokensource.StateLoginRequired && st.Live && st.Err != nil:
+	case st.State == tokensource.StateLoginRequired && st.Live && refused:
 		return "The login has ended: " + because(st) + ". The token serves until it is refused; " + connect + " before.", Soon
 	case st.State == tokensource.StateLoginRequired && st.Live:
 		return "Expires in " + expires + ", log in again before.", Soon

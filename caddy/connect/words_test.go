@@ -55,6 +55,7 @@ func TestWordsOfFailures(t *testing.T) {
 		{true, required, 1, true, in20, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves for another 20 min; connect again before.", connect.Soon},
 		{true, required, 1, true, never, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves until it is refused; connect again before.", connect.Soon},
 		{false, required, 1, true, in20, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves for another 20 min; configure another refresh_token before.", connect.Soon},
+		{true, required, 1, true, in20, &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the provider gave no refresh token"}, "Expires in 20 min, log in again before.", connect.Soon},
 		{true, required, 1, false, never, dead, "Connect again: the token endpoint answered 400 invalid_grant.", connect.Bad},
 		{false, required, 1, false, never, dead, "Configure another refresh_token: the token endpoint answered 400 invalid_grant.", connect.Bad},
 		{true, required, 0, false, never, none, "Not connected.", connect.None},

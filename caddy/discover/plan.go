@@ -139,18 +139,28 @@ func (p *Plan) client(w *writer) {
 	w.option(3, "authorize_url", p.AuthorizeURL)
 	w.line(3, "")
 	what := "# Register a client at the provider, and set these environment variables to its id and secret."
-	if p.ClientAuth == "none" {
+	switch p.ClientAuth {
+	case "none":
 		what = "# Register a public client at the provider, and set this environment variable to its id."
+	case "private_key_jwt":
+		what = "# Register a client with its public key at the provider, set this environment variable to its id, and name the file of the private key."
 	}
 	w.line(3, what)
 	if p.Grant == "authorization_code" {
 		w.line(3, "# Its redirect URL is http://"+p.Listen+"/connect/callback")
 	}
 	w.line(3, "client_id {env."+p.variable("CLIENT_ID")+"}")
-	if p.ClientAuth != "none" {
+	switch p.ClientAuth {
+	case "none":
+		w.option(3, "client_auth", p.ClientAuth)
+	case "private_key_jwt":
+		w.line(3, "client_auth private_key_jwt {")
+		w.line(4, "key {file./run/secrets/"+strings.ToLower(p.variable("KEY"))+".pem}")
+		w.line(3, "}")
+	default:
 		w.line(3, "client_secret {env."+p.variable("CLIENT_SECRET")+"}")
+		w.option(3, "client_auth", p.ClientAuth)
 	}
-	w.option(3, "client_auth", p.ClientAuth)
 	scopes := slices.DeleteFunc(slices.Clone(p.Scopes), func(scope string) bool { return !isSafe(scope) })
 	if len(scopes) > 0 {
 		w.line(3, "")

@@ -23,6 +23,11 @@ type Server struct {
 	AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
 	PKCE        []string `json:"code_challenge_methods_supported"`
 
+	// MutualTLS has the endpoints for connections with a client certificate (RFC 8705 section 5).
+	MutualTLS struct {
+		TokenURL string `json:"token_endpoint"`
+	} `json:"mtls_endpoint_aliases"`
+
 	// From is where the metadata was.
 	From string `json:"-"`
 }
@@ -97,6 +102,7 @@ func (c *Client) serverAt(ctx context.Context, at, issuer string) (*Server, erro
 		{"authorization_endpoint", &found.AuthorizeURL},
 		{"token_endpoint", &found.TokenURL},
 		{"revocation_endpoint", &found.RevokeURL},
+		{"token_endpoint of mtls_endpoint_aliases", &found.MutualTLS.TokenURL},
 	} {
 		if *endpoint.url == "" {
 			continue

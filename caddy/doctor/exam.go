@@ -2,9 +2,12 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -17,8 +20,11 @@ import (
 
 // Patient is a token source to examine.
 type Patient struct {
-	// Config is the source's configuration, without Transport and Observer.
+	// Config is the source's configuration, without Observer.
 	Config tokensource.Config
+	// TLS and Proxy are the settings of Config.Transport. Nil: those of the system.
+	TLS   *tls.Config
+	Proxy func(*http.Request) (*url.URL, error)
 	// GrantName is the name of the grant.
 	GrantName string
 	// Account is the name of the account, or empty for the unnamed one.
@@ -72,6 +78,8 @@ type Options struct {
 	Refresh bool
 	// Probe is a URL of the upstream to request with the token.
 	Probe string
+	// Subject reads the token of a caller, for sources that exchange it. Optional.
+	Subject tokensource.Value
 }
 
 // exam is one examination.
@@ -109,7 +117,13 @@ const closeTimeout = 30 * time.Second
 
 // Examine gets a token of the patient and adds to the report what it finds.
 func Examine(ctx context.Context, p Patient, o Options, report *Report) {
-	x := &exam{Patient: p, Options: o, report: report, recorder: newRecorder()}
+	x := &exam{Patient: p, Options: o, report: report, recorder: newRecorder(p.Config.Transport)}
+	if x.TLS == nil {
+		x.TLS = new(tls.Config)
+	}
+	if x.Proxy == nil {
+		x.Proxy = http.ProxyFromEnvironment
+	}
 	x.hideLiterals(ctx)
 	x.runningServer()
 	secrets := x.secrets(ctx)
@@ -154,6 +168,9 @@ func (x *exam) secrets(ctx context.Context) bool {
 			x.fail("secrets", fmt.Sprintf("%s cannot be read: %s is %s", s.Option, s.From, whyUnreadable(s.From, err)),
 				x.secretRemedy(s.From))
 		}
+	}
+	if err := x.Config.CheckCredentials(ctx); err != nil && readable {
+		x.fail("secrets", err.Error(), "correct the option that is named")
 	}
 	return readable
 }
@@ -208,6 +225,9 @@ func (x *exam) provider(ctx context.Context) bool {
 	}
 	if x.tokenURL == "" && x.server != nil {
 		x.tokenURL = x.server.TokenURL
+		if alias := x.server.MutualTLS.TokenURL; x.Config.MutualTLS && alias != "" {
+			x.tokenURL = alias
+		}
 	}
 	if traits.NoTokenURL {
 		return true

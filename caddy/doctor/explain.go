@@ -12,6 +12,7 @@ import (
 
 	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 func sameOrigin(a, b string) bool { return host.Origin(a) == host.Origin(b) }
@@ -32,12 +33,13 @@ func (x *exam) explain(ctx context.Context, err error) {
 	}
 	cfg := &x.Config
 	switch {
+	case failure.Subject:
+		x.fail("grant", answered, failure.Remedy())
 	case failure.Status == 0:
 		x.unanswered(failure)
 	case slices.Contains(clientCodes, failure.Code),
 		failure.Status == http.StatusUnauthorized:
-		x.refusedClient(ctx, answered+": it did not accept the client id, the client secret, or the way in "+
-			"which they are sent")
+		x.refusedClient(ctx, answered+x.notAccepted())
 	case failure.Code == "invalid_request":
 		x.refusedClient(ctx, answered+": it does not understand the request; often it looks for the client's "+
 			"credentials in another place, or a parameter such as audience is missing")
@@ -105,8 +107,29 @@ func (x *exam) deadGrant(why string) {
 func (x *exam) refusedClient(ctx context.Context, text string) {
 	now := x.auth()
 	x.fail("client_authentication", fmt.Sprintf("%s (client_id %s, client_auth %s)", text, x.Config.ClientID, now),
-		"check client_id and client_secret"+x.authHint(now))
+		x.checkClient(now)+x.authHint(now))
 	x.tryAuth(ctx, now)
+}
+
+// notAccepted says what an answer of invalid_client is about.
+func (x *exam) notAccepted() string {
+	if !x.auth().UsesSecret() {
+		return ": it did not accept the client id, or what proves the client"
+	}
+	return ": it did not accept the client id, the client secret, or the way in which they are sent"
+}
+
+// checkClient says what the client proves itself with.
+func (x *exam) checkClient(now tokensource.ClientAuth) string {
+	switch {
+	case now == tokensource.PrivateKeyJWT && x.Config.ClientAssertion != nil:
+		return "check client_id, and that the provider trusts issuer, subject and audience of client_assertion"
+	case now == tokensource.PrivateKeyJWT:
+		return "check client_id, that the provider has the public key with this kid, and audience"
+	case now.IsTLS():
+		return "check client_id, and that the provider knows the client certificate of token_transport"
+	}
+	return "check client_id and client_secret"
 }
 
 // authHint says what is known of the ways of client authentication that the provider supports.
@@ -122,6 +145,9 @@ func (x *exam) authHint(now tokensource.ClientAuth) string {
 			return "; the answer asks for HTTP Basic, so try client_auth client_secret_basic"
 		}
 	}
+	if now.IsJWT() || now.IsTLS() {
+		return ""
+	}
 	if !x.TryAuth {
 		return ", and client_auth; --try-auth tries the other ways (a provider may lock the client out after " +
 			"several failures)"
@@ -131,7 +157,7 @@ func (x *exam) authHint(now tokensource.ClientAuth) string {
 
 // withoutRaw returns the registered name of a way of client authentication.
 func withoutRaw(auth tokensource.ClientAuth) string {
-	if auth == tokensource.ClientSecretBasicRaw {
+	if auth.IsBasic() {
 		auth = tokensource.ClientSecretBasic
 	}
 	return string(auth)
@@ -140,12 +166,26 @@ func withoutRaw(auth tokensource.ClientAuth) string {
 // supported returns a way of client authentication that the provider supports, or nothing.
 func (x *exam) supported() string {
 	for _, auth := range tokensource.ClientAuths {
-		public := auth == tokensource.ClientAuthNone
-		if slices.Contains(x.server.AuthMethods, string(auth)) && public == (len(x.Config.ClientSecrets) == 0) {
+		if slices.Contains(x.server.AuthMethods, string(auth)) && x.canUse(auth) {
 			return string(auth)
 		}
 	}
 	return ""
+}
+
+// canUse reports whether the client has what the way of client authentication needs.
+func (x *exam) canUse(auth tokensource.ClientAuth) bool {
+	cfg := &x.Config
+	key := cfg.ClientJWT.Key != nil || cfg.ClientAssertion != nil
+	switch {
+	case auth.UsesSecret():
+		return len(cfg.ClientSecrets) > 0
+	case auth == tokensource.PrivateKeyJWT:
+		return key
+	case auth.IsTLS():
+		return cfg.MutualTLS
+	}
+	return len(cfg.ClientSecrets) == 0 && !key
 }
 
 // refusedScope reports invalid_scope.
@@ -218,8 +258,7 @@ func (x *exam) client(ctx context.Context) {
 	case result == lockedOut:
 		x.warn(step, "the client was not checked: the provider limits the attempts", "wait, and run doctor again")
 	case failure != nil && (failure.Status == http.StatusUnauthorized || slices.Contains(clientCodes, failure.Code)):
-		x.refusedClient(ctx, failure.What()+": it did not accept the client id, the client secret, or the way in "+
-			"which they are sent")
+		x.refusedClient(ctx, failure.What()+x.notAccepted())
 	case failure != nil:
 		x.warn(step, "the client was not checked: to a request with an invented code, "+failure.What(),
 			cmp.Or(failure.Remedy(), "see the steps before"))
@@ -232,7 +271,7 @@ var clientCodes = []string{"invalid_client", "incorrect_client_credentials"}
 // tryAuth tries the ways of client authentication beside now, which was refused, if it was asked to.
 // No refresh token and no code of a person is sent.
 func (x *exam) tryAuth(ctx context.Context, now tokensource.ClientAuth) {
-	if !x.TryAuth || x.tokenURL == "" || x.Config.Grant.Traits().NoTokenURL {
+	if !x.TryAuth || now.IsJWT() || now.IsTLS() || x.tokenURL == "" || x.Config.Grant.Traits().NoTokenURL {
 		return
 	}
 	ways := slices.DeleteFunc([]tokensource.ClientAuth{tokensource.ClientSecretBasic, tokensource.ClientSecretPost,
@@ -281,9 +320,16 @@ const (
 func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) (verdict, *tokensource.Error) {
 	cfg := x.Config
 	cfg.Name, cfg.ClientAuth, cfg.Transport = "doctor", way, x.recorder.base
+	switch {
+	case !way.IsJWT():
+		cfg.ClientJWT, cfg.ClientAssertion = tokensource.ClientJWT{}, nil
+	case cfg.ClientAssertion == nil: // the issuer, which is cleared below, is the usual audience
+		audience, _ := provider.Expand(cfg.Variables, cfg.ClientJWT.Audience, x.Variables) // the token URL, if a variable is missing
+		cfg.ClientJWT.Audience = cmp.Or(audience, x.issuer)
+	}
 	cfg.Storage, cfg.Observer, cfg.EncryptionKeys = nil, nil, nil
 	cfg.TokenURL, cfg.Issuer, cfg.AuthorizeURL, cfg.RevokeURL, cfg.Variables = x.tokenURL, "", "", "", nil
-	if way == tokensource.ClientAuthNone {
+	if !way.UsesSecret() {
 		cfg.ClientSecrets = nil
 	} else {
 		cfg.ClientSecrets = cfg.ClientSecrets[:1]

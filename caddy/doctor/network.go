@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -35,8 +36,8 @@ func (x *exam) endpoint(ctx context.Context, what, option, raw string) bool {
 	}
 	target := u
 	throughProxy := false
-	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u}); err == nil && proxy != nil {
-		x.warn("name", fmt.Sprintf("requests to the %s go through the proxy %s, which the environment names",
+	if proxy, err := x.Proxy((&http.Request{URL: u}).WithContext(ctx)); err == nil && proxy != nil {
+		x.warn("name", fmt.Sprintf("requests to the %s go through the proxy %s, which the environment or token_transport names",
 			what, proxy.Host),
 			"if that is not intended, unset HTTPS_PROXY and HTTP_PROXY, or list the host in NO_PROXY")
 		target, throughProxy = proxy, true
@@ -124,10 +125,11 @@ func (x *exam) connect(ctx context.Context, what, option string, target *url.URL
 func (x *exam) handshake(ctx context.Context, what, option, name string, raw net.Conn) bool {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	conn := tls.Client(raw, &tls.Config{
-		ServerName:         name,
-		InsecureSkipVerify: true, //nolint:gosec // the certificate is verified below, to say what is wrong with it; no request is sent
-	})
+	settings := x.TLS.Clone()
+	name = cmp.Or(settings.ServerName, name)
+	settings.ServerName, settings.NextProtos = name, nil
+	settings.InsecureSkipVerify = true // it is verified below, to say what is wrong with it; no request is sent
+	conn := tls.Client(raw, settings)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		if errors.As(err, new(tls.RecordHeaderError)) {
 			x.fail("tls", fmt.Sprintf("the %s speaks no TLS at this port", what), "check the port in "+option)
@@ -147,12 +149,16 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 	for _, certificate := range chain[1:] {
 		rest.AddCert(certificate)
 	}
-	_, err := leaf.Verify(x509.VerifyOptions{DNSName: name, Intermediates: rest})
+	_, err := leaf.Verify(x509.VerifyOptions{DNSName: name, Intermediates: rest, Roots: x.TLS.RootCAs})
 	issuer := authority(leaf)
 	var unknown x509.UnknownAuthorityError
 	var wrongName x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	switch now := time.Now(); {
+	case x.TLS.InsecureSkipVerify:
+		x.warn("tls", fmt.Sprintf("the certificate of %s is not verified", name),
+			"remove tls_insecure_skip_verify from token_transport, and trust the CA with tls_trust_pool")
+		return true
 	case err == nil && leaf.NotAfter.Sub(now) < soonExpired:
 		x.warn("tls", fmt.Sprintf("the certificate of %s was issued by %s and ends soon, on %s", name,
 			issuer, day(leaf.NotAfter)),
@@ -181,7 +187,8 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 }
 
 // trustRemedy says how to trust a CA. Go reads the same places for all programs.
-const trustRemedy = "if the CA is your own, trust it: on Debian put its certificate (PEM) into " +
+const trustRemedy = "if the CA is your own, trust it: add token_transport http { tls_trust_pool file /path/to/ca.pem } to the source; " +
+	"or on Debian put its certificate (PEM) into " +
 	"/usr/local/share/ca-certificates/NAME.crt " +
 	"and run update-ca-certificates; or start Caddy with SSL_CERT_FILE=/path/to/ca.pem; then restart Caddy"
 

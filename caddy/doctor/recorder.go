@@ -58,7 +58,11 @@ func (c *copied) text() string {
 	return c.copy.String()
 }
 
-func newRecorder() *recorder {
+// newRecorder returns a recorder on the configured transport, or on one of its own.
+func newRecorder(configured http.RoundTripper) *recorder {
+	if configured != nil {
+		return &recorder{base: configured}
+	}
 	base, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {
 		base = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}

@@ -32,6 +32,10 @@ func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tok
 		return nil
 	}
 	account := src.Account(x.Account)
+	if src.Exchanges() && x.Subject == nil {
+		x.skip("token", "no token was requested: the token of each caller is exchanged; --subject-token tries one")
+		return nil
+	}
 	// A refresh under way ends, and is stored, before this returns.
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
@@ -43,6 +47,17 @@ func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tok
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*cfg.Timeout+tokenTimeout)
 	defer cancel()
+	if src.Exchanges() {
+		subject, err := x.Subject(ctx)
+		x.report.Hide(subject.Reveal())
+		if err == nil {
+			account, err = src.Exchange(ctx, subject)
+		}
+		if err != nil {
+			x.fail("token", "the token of --subject-token cannot be used: "+err.Error(), "write a caller's token into the variable or file")
+			return nil
+		}
+	}
 	_, err = account.Token(ctx)
 	asked := len(x.recorder.tokenRequests())
 	early := error(nil)
@@ -159,7 +174,7 @@ func (x *exam) how() string {
 }
 
 func (x *exam) auth() tokensource.ClientAuth {
-	return x.Config.ClientAuth.OrDefault(len(x.Config.ClientSecrets) > 0)
+	return x.Config.AuthMethod()
 }
 
 // staticToken reports on a token that stands in the configuration.

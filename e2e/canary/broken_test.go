@@ -30,7 +30,7 @@ var walls = []breakage{
 		what: "errors hold what the provider said", file: "tokensource/token_call.go",
 		old:  "\t\treturn canonical(resp, map[string]string{\"error\": cmp.Or(call.errorCode(members), unnamedCode)})\n",
 		new:  "\t\tfailure := refusal(resp, cmp.Or(call.errorCode(members), \"\"), call.now())\n\t\tfailure.Reason += string(body)\n\t\treturn nil, failure\n",
-		seen: []hit{{"log", "client secret"}, {"log", "seed"}, {"answers", "client secret"}, {"pages", "code"}, {"admin", "client secret"}},
+		seen: []hit{{"log", "client secret"}, {"log", "seed"}, {"answers", "client secret"}, {"log", "client assertion"}, {"answers", "client assertion"}, {"pages", "code"}, {"admin", "client secret"}},
 	},
 	{
 		what: "the connect page is logged", file: "caddy/connect.go",
@@ -53,7 +53,7 @@ var walls = []breakage{
 // itself.
 var debugLine = breakage{
 	what: "records are printed", file: "tokensource/publish.go",
-	old: "\te := Event{Account: a.name, Took: took}\n", new: "\tif end.rec != nil {\n\t\tprintln(fmt.Sprintf(\"%+v %v %#v %s\", end.rec, *end.rec, end.rec, end.rec.AccessToken))\n\t}\n\te := Event{Account: a.name, Took: took}\n",
+	old: "\te := Event{Account: a.name, Took: took, Subject: a.handle.subject != nil}\n", new: "\tif end.rec != nil {\n\t\tprintln(fmt.Sprintf(\"%+v %v %#v %s\", end.rec, *end.rec, end.rec, end.rec.AccessToken))\n\t}\n\te := Event{Account: a.name, Took: took}\n",
 	also: []string{"import (\n", "import (\n\t\"fmt\"\n"},
 }
 

@@ -27,12 +27,12 @@ func checkExercised(t *testing.T, r *run) {
 	for _, kind := range r.kind {
 		kinds[kind]++
 	}
-	for _, kind := range []string{"client secret", "basic", "seed", "static token", "encryption key", "code", "pin", "state", "code verifier", "access token", "refresh token", "cookie", "csrf token"} {
+	for _, kind := range []string{"client secret", "basic", "seed", "static token", "encryption key", "code", "pin", "state", "code verifier", "access token", "refresh token", "cookie", "csrf token", "private key", "client assertion"} {
 		if kinds[kind] == 0 {
 			t.Errorf("the run used no %s", kind)
 		}
 	}
-	if r.arrived["access token"] < 40 || r.arrived["static token"] == 0 || r.echoes < 3*len(modes) {
+	if r.arrived["access token"] < 40 || r.arrived["static token"] == 0 || r.echoes < 5*len(modes) {
 		t.Errorf("%v arrived, %d hostile answers", r.arrived, r.echoes)
 	}
 	for sink, text := range map[string]string{

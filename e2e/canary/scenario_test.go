@@ -2,6 +2,10 @@ package canary
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"maps"
@@ -54,8 +58,8 @@ func (r *run) config() string {
 			"log_append location {http.response.header.Location}", "authinject_connect /connect*",
 			rig.Block("handle_path /astray/*", "authinject header "+r.outside.URL), rig.Block("handle_path /dead/*", "authinject query http://127.0.0.1:1"),
 			rig.Block("handle_errors", `respond "failed: {err.message} {err.trace} {http.request.header.Authorization} {http.request.uri}"`))
-	source := func(name string, options ...string) {
-		config = config.Source(name, "client_id canary-client", "client_secret {env.SECRET}", "destinations "+r.api.URL+" http://127.0.0.1:1").Source(name, options...).
+	proven := func(name, proof string, options ...string) {
+		config = config.Source(name, "client_id canary-client", proof, "destinations "+r.api.URL+" http://127.0.0.1:1").Source(name, options...).
 			Site(site, rig.Block("handle_path /"+name+"/*",
 				rig.Block("tracing", `span "canary {http.request.uri.path}"`, rig.Block("span_attributes",
 					"authorization {http.request.header.Authorization}", "location {http.response.header.Location}",
@@ -63,6 +67,7 @@ func (r *run) config() string {
 				rig.Block("authinject "+name+" "+r.api.URL, "@trouble status 503", rig.Block("handle_response @trouble",
 					`respond "seen: {http.request.header.Authorization} {http.request.uri} {http.request.orig_uri} {rp.header.Location} {http.vars.token}" 418`))))
 	}
+	source := func(name string, options ...string) { proven(name, "client_secret {env.SECRET}", options...) }
 	const client, login = "grant client_credentials", "grant authorization_code"
 	token := func(path string) string { return "token_url " + r.auth.URL + path }
 	authorize := "authorize_url " + r.auth.URL + "/authorize"
@@ -78,7 +83,17 @@ func (r *run) config() string {
 	source("pin", token("/token"), login, authorize, "redirect_url manual")
 	source("terminal", token("/token"), login, authorize)
 	source("slow", token("/slow"), login, authorize)
+	signed := rig.Block("client_auth private_key_jwt", "key {file.{$DIR}/signing.pem}")
+	const asserted = "client_assertion {file.{$DIR}/assertion}"
+	proven("signed", signed, token("/token"), client)
+	proven("asserted", asserted, token("/token"), client)
+	source("hmac", token("/token"), client, rig.Block("client_auth client_secret_jwt", "alg HS256"))
+	source("user", token("/token"), client, "client_auth client_secret_basic_user")
+	proven("misread", rig.Block("client_auth private_key_jwt", "key {file.{$DIR}/no-key.pem}"), token("/token"), client)
+	proven("misfit", rig.Block("client_auth private_key_jwt", "key {file.{$DIR}/signing.pem}", "alg RS256"), token("/token"), client)
 	for _, mode := range modes {
+		proven("s-"+mode, signed, token("/hostile/"+mode), client)
+		proven("a-"+mode, asserted, token("/hostile/"+mode), client)
 		source("c-"+mode, token("/hostile/"+mode), client, "client_auth client_secret_post")
 		source("r-"+mode, token("/hostile/"+mode), "refresh_token {env.SEED}")
 		source("l-"+mode, token("/hostile/"+mode), login, authorize, "client_auth client_secret_post")
@@ -97,12 +112,37 @@ const site = "http://{$ADDR}"
 var modes = slices.Sorted(maps.Keys(hostile))
 
 // sources are the sources that get a token without a login.
-var sources = []string{"header", "query", "post", "url", "json", "seeded", "custom", "issued", "static"}
+var sources = []string{"header", "query", "post", "url", "json", "seeded", "custom", "issued", "static", "signed", "asserted", "hmac", "user"}
+
+// signingKey makes a private key.
+func signingKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// part makes a part of a JWT or PEM file of text, and records it.
+func (r *run) part(kind, text string) string {
+	return r.add(kind, base64.RawURLEncoding.EncodeToString([]byte(text)))
+}
 
 // start runs the proxy on a home.
 func (r *run) start(binary, home, config string) {
 	seed, static := r.make("seed"), r.make("static token")
+	key := harness.PrivateKey(r.t, signingKey(r.t))
+	for line := range strings.Lines(key) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "-----") {
+			r.add("private key", line)
+		}
+	}
+	// A JWT of a platform: only the parts that are unique count.
+	payload, signature := r.part("client assertion", `{"sub":"`+r.make("salt")+`"}`), r.part("client assertion", r.make("salt"))
 	opts := []harness.Option{
+		harness.File("signing.pem", key), harness.File("assertion", "eyJhbGciOiJub25lIn0."+payload+"."+signature+"\n"),
+		harness.File("no-key.pem", "-----BEGIN PRIVATE KEY-----\n"+r.part("private key", r.make("salt"))+"\n-----END PRIVATE KEY-----\n"),
 		harness.ExecutedBy(binary), harness.Home(home), harness.File("static", static+"\n"),
 		harness.Env("SECRET", r.add("client secret", "c:s+%/&=ü canary-client-secret-"+r.make("salt"))), harness.Env("SEED", seed),
 		harness.Env("KEY", r.make("encryption key")+"-of-32-characters-and-more"), harness.Env("GOTRACEBACK", "all"),
@@ -232,11 +272,13 @@ func (r *run) requests() {
 		res, err = r.proxy.Client().Do(req)
 		r.answer("answers", res, err)
 	}
+	r.get("misread", "/ok")
+	r.get("misfit", "/ok")
 	r.get("astray", "/ok")
 	r.get("dead", "/ok")
 	var group sync.WaitGroup
 	for _, mode := range modes {
-		for _, kind := range []string{"c-", "r-"} {
+		for _, kind := range []string{"c-", "r-", "s-", "a-"} {
 			group.Go(func() {
 				res, err := r.proxy.Client().Get(r.proxy.URL + "/" + kind + mode + "/ok")
 				if err != nil {

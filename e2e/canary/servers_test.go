@@ -54,6 +54,11 @@ func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 	for _, name := range []string{"client_secret", "refresh_token", "code", "code_verifier", "token"} {
 		w.add(strings.ReplaceAll(name, "_", " "), form.Get(name))
 	}
+	for i, part := range strings.Split(form.Get("client_assertion"), ".") {
+		if i > 0 { // the header is the same in all
+			w.add("client assertion", part)
+		}
+	}
 	if id, secret, ok := req.BasicAuth(); ok {
 		w.add("basic", base64.StdEncoding.EncodeToString([]byte(id+":"+secret)))
 	}

@@ -284,8 +284,8 @@ func TestPrometheusNamesExist(t *testing.T) {
 		}
 	}
 	words := map[string][]string{
-		"outcome": {"injected", "replaced", "refused", "skipped", "no_token", "destination", "origin", "method", "preflight", "canceled", "upstream_error"},
-		"result":  {"obtained", "wait", "operator", "login"},
+		"outcome": {"injected", "replaced", "refused", "skipped", "no_token", "destination", "origin", "method", "subject", "preflight", "canceled", "upstream_error"},
+		"result":  {"obtained", "wait", "operator", "login", "subject"},
 	}
 	for _, word := range words["outcome"] {
 		if !strings.Contains(read(t, "authinject/source.go"), `= "`+word+`"`) {

@@ -87,6 +87,27 @@ func (a *Authority) Certificate(t testing.TB, names ...string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key}
 }
 
+// ClientCertificate issues a certificate for a client, in PEM, with its key. name is its common name.
+func (a *Authority) ClientCertificate(t testing.TB, name string) (cert, key string) {
+	t.Helper()
+	der, private := a.sign(t, &x509.Certificate{
+		Subject:     pkix.Name{CommonName: name},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), PrivateKey(t, private)
+}
+
+// PrivateKey returns a private key in PEM.
+func PrivateKey(t testing.TB, key any) string {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatalf("harness: %v", err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
 // Pool returns a pool with nothing but the authority in it.
 func (a *Authority) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()

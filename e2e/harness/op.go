@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -14,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/zitadel/oidc/v3/example/server/exampleop"
+	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
 // The clients that every provider knows. The secrets hold what a form or a
@@ -121,6 +124,13 @@ func (p *Provider) SetLifetime(d time.Duration) {
 	p.storage.lifetime.Store(int64(d.Truncate(time.Second)))
 }
 
+// RequireKey makes WebClient prove itself with a JWT from now on, which the public key verifies.
+func (p *Provider) RequireKey(keyID string, public any) {
+	p.storage.web.mu.Lock()
+	defer p.storage.web.mu.Unlock()
+	p.storage.web.key = &jose.JSONWebKey{Key: public, KeyID: keyID, Use: "sig"}
+}
+
 // SetFault puts a middleware in front of the token endpoint: to delay an
 // answer, lose it, or give another. Requests are recorded before they get
 // there, tokens after. Nil takes it away. A handler that waits must end with
@@ -203,6 +213,44 @@ func (p *Provider) RevokeAll() {
 		p.tokens[token] = is
 	}
 }
+
+// SubjectToken returns an access token of a user, as another client of this provider would present
+// it to the proxy.
+func (p *Provider) SubjectToken(t testing.TB, user string) string {
+	t.Helper()
+	form := url.Values{"grant_type": {"client_credentials"}, "scope": {actAs + user}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.TokenURL, strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth(subjectClient, url.QueryEscape(ServiceSecret))
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var answer struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || answer.AccessToken == "" {
+		t.Fatalf("a token of %s: status %d, %v", user, res.StatusCode, err)
+	}
+	return answer.AccessToken
+}
+
+// UserOf returns the user of an access token, which only the provider can decrypt.
+func (p *Provider) UserOf(token string) string {
+	text, err := op.NewAESCrypto(sha256.Sum256([]byte("test"))).Decrypt(token) // the example's key
+	_, user, ok := strings.Cut(text, ":")
+	if err != nil || !ok {
+		return ""
+	}
+	return user
+}
+
+// EndSubjects makes the provider refuse to exchange any access token issued so far.
+func (p *Provider) EndSubjects() { p.storage.endAll() }
 
 // Protect is a protected API: next is reached with a live token alone, as
 // exactly one "Authorization: Bearer" field and nothing else that looks like a

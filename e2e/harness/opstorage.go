@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/zitadel/oidc/v3/example/server/exampleop"
 	"github.com/zitadel/oidc/v3/example/server/storage"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -17,6 +19,7 @@ import (
 var (
 	_ exampleop.Storage           = (*opStorage)(nil)
 	_ op.ClientCredentialsStorage = (*opStorage)(nil)
+	_ op.TokenExchangeStorage     = (*opStorage)(nil)
 )
 
 // opStorage is the example's storage in memory with other clients, lifetimes
@@ -28,7 +31,8 @@ type opStorage struct {
 	service  *serviceClient
 	lifetime atomic.Int64 // a time.Duration
 
-	mu sync.Mutex
+	mu  sync.Mutex
+	ids map[string]time.Time // the ends of access tokens, by their ids
 }
 
 func newOPStorage(issuer string) *opStorage {
@@ -39,6 +43,7 @@ func newOPStorage(issuer string) *opStorage {
 		Storage: storage.NewStorageWithClients(storage.NewUserStore(issuer), map[string]*storage.Client{WebClient: web}),
 		web:     &webClient{Client: web, redirects: []string{RedirectURL}},
 		service: &serviceClient{Client: storage.WebClient(ServiceClient, ServiceSecret)},
+		ids:     make(map[string]time.Time),
 	}
 }
 
@@ -50,23 +55,85 @@ func (s *opStorage) GetClientByClientID(ctx context.Context, id string) (op.Clie
 	return s.Storage.GetClientByClientID(ctx, id)
 }
 
+// GetKeyByIDAndClientID implements op.Storage.
+func (s *opStorage) GetKeyByIDAndClientID(_ context.Context, keyID, clientID string) (*jose.JSONWebKey, error) {
+	s.web.mu.Lock()
+	defer s.web.mu.Unlock()
+	if key := s.web.key; key != nil && clientID == WebClient && keyID == key.KeyID {
+		return key, nil
+	}
+	return nil, errors.New("no such key")
+}
+
 // ClientCredentials implements op.ClientCredentialsStorage.
 func (s *opStorage) ClientCredentials(_ context.Context, id, secret string) (op.Client, error) {
-	if id != ServiceClient || secret != ServiceSecret {
-		return nil, errors.New("wrong client or secret")
+	switch {
+	case id == ServiceClient && secret == ServiceSecret:
+		return s.service, nil
+	case id == subjectClient && secret == ServiceSecret:
+		return &userClient{s.service}, nil
 	}
-	return s.service, nil
+	return nil, errors.New("wrong client or secret")
 }
 
 // ClientCredentialsTokenRequest implements op.ClientCredentialsStorage.
 func (s *opStorage) ClientCredentialsTokenRequest(_ context.Context, id string, scopes []string) (op.TokenRequest, error) {
-	return &oidc.JWTTokenRequest{Subject: id, Audience: []string{id}, Scopes: scopes}, nil
+	subject := id
+	for _, scope := range scopes {
+		if user, ok := strings.CutPrefix(scope, actAs); ok {
+			subject = user
+		}
+	}
+	return &oidc.JWTTokenRequest{Subject: subject, Audience: []string{id}, Scopes: scopes}, nil
 }
 
 // CreateAccessToken implements op.Storage.
 func (s *opStorage) CreateAccessToken(ctx context.Context, req op.TokenRequest) (string, time.Time, error) {
 	id, _, err := s.Storage.CreateAccessToken(ctx, req)
-	return id, s.expiry(), err
+	end := s.expiry()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ids[id] = end
+	return id, end, err
+}
+
+const (
+	// subjectClient gets tokens of users, which are JWTs: zitadel/oidc v3.45.0 panics when an opaque
+	// token is to be exchanged.
+	subjectClient = "subjects"
+	// actAs begins the scope that names the user.
+	actAs = "as:"
+)
+
+// userClient is subjectClient.
+type userClient struct{ *serviceClient }
+
+// GetID implements op.Client.
+func (*userClient) GetID() string { return subjectClient }
+
+// AccessTokenType implements op.Client.
+func (*userClient) AccessTokenType() op.AccessTokenType { return op.AccessTokenTypeJWT }
+
+// ValidateTokenExchangeRequest implements op.TokenExchangeStorage. The example lets administrators
+// alone exchange a token. Here every user may exchange an access token that is live.
+func (s *opStorage) ValidateTokenExchangeRequest(_ context.Context, req op.TokenExchangeRequest) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if end, known := s.ids[req.GetExchangeSubjectTokenIDOrToken()]; !known || !time.Now().Before(end) {
+		return oidc.ErrInvalidRequest().WithDescription("subject_token is invalid")
+	}
+	if req.GetRequestedTokenType() == "" {
+		req.SetRequestedTokenType(oidc.AccessTokenType)
+	}
+	req.SetCurrentScopes(req.GetScopes())
+	return nil
+}
+
+// endAll ends all access tokens as subjects of an exchange.
+func (s *opStorage) endAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.ids)
 }
 
 // CreateAccessAndRefreshTokens implements op.Storage.
@@ -102,6 +169,17 @@ type webClient struct {
 	*storage.Client
 	mu        sync.Mutex
 	redirects []string
+	key       *jose.JSONWebKey // nil: the client has a secret
+}
+
+// AuthMethod implements op.Client.
+func (c *webClient) AuthMethod() oidc.AuthMethod {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.key != nil {
+		return oidc.AuthMethodPrivateKeyJWT
+	}
+	return c.Client.AuthMethod()
 }
 
 // RedirectURIs implements op.Client.

@@ -32,13 +32,16 @@ var commands = map[string]string{
 	"bin/caddy authinject status --config Caddyfile":                  "TestLoginThroughTheRunningServer, in e2e/terminal",
 	"bin/caddy authinject logout tiltify --config Caddyfile":          "TestLoginThroughTheRunningServer, in e2e/terminal",
 	"bin/caddy authinject proxy --to https://v5api.tiltify.com --provider tiltify --client-id {env.TILTIFY_CLIENT_ID} --client-secret {env.TILTIFY_CLIENT_SECRET}": "TestProxyCommand",
-	"bin/caddy authinject refresh tiltify --config Caddyfile": "TestRefresh, in e2e/terminal",
+	"bin/caddy authinject refresh tiltify --config Caddyfile":                           "TestRefresh, in e2e/terminal",
+	"bin/caddy authinject doctor orders --subject-token {env.TOKEN} --config Caddyfile": "TestTokenExchangePage",
+	`curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/v1/orders`:            "TestTokenExchangePage",
 }
 
 // environment is what the README's configurations read.
 var environment = []harness.Option{
 	harness.Env("ORDERS_SECRET", "s"),
 	harness.Env("PLANET_SECRET", "s"),
+	harness.Env("PROXY_SECRET", "s"),
 	harness.Env("API_TOKEN", "t"),
 	harness.Env("CRM_CLIENT_ID", "c"),
 	harness.Env("CRM_CLIENT_SECRET", "s"),
@@ -53,7 +56,23 @@ var environment = []harness.Option{
 	harness.Env("TINYPLUS_CLIENT_ID", "c"),
 	harness.Env("SHARED_STORAGE", "storage"),
 	harness.Env("AUTHINJECT_KEY", "0123456789abcdef0123456789abcdef"),
+	harness.File("corp-ca.pem", testFile("ca.pem")),
+	harness.File("client.pem", testFile("cert.pem")),
+	harness.File("client-key.pem", testFile("key.pem")),
 	harness.Env("AUTHINJECT_OLD_KEY", "fedcba9876543210fedcba9876543210"),
+}
+
+// testFile returns a certificate or key of the tests in caddy.
+func testFile(name string) string {
+	root, err := harness.Root()
+	if err != nil {
+		panic(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "caddy", "testdata", "tls", name))
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
 }
 
 func read(t *testing.T, path ...string) string {

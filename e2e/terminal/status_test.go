@@ -343,10 +343,14 @@ func TestUnknownAuthority(t *testing.T) {
 	var problem struct{ Detail, Problem, Remedy string }
 	if err := json.Unmarshal([]byte(body), &problem); err != nil || problem.Problem != "unknown_authority" ||
 		!strings.Contains(problem.Detail, `certificate is not trusted: trust the authority "`+name+`" that issued it`) ||
-		!strings.Contains(problem.Remedy, "SSL_CERT_FILE") {
+		!strings.Contains(problem.Remedy, "token_transport http with tls_trust_pool file ") {
 		t.Errorf("the client gets %s, want the authority %s", body, name)
 	}
 	config := rig.Caddyfile{}.Source("orders", clientOf(srv.URL)...).Site("http://{$ADDR}", "authinject orders "+upstream(t, http.StatusOK))
+	named := harness.Start(t, config.Source("orders", rig.Block("token_transport http", "tls_trust_pool file "+ca.File)).String(), harness.Env("CLIENT_SECRET", canary))
+	if code, body := named.Get("/x"); code != http.StatusOK {
+		t.Errorf("with token_transport: %d %s", code, body)
+	}
 	trusting := harness.Start(t, config.String(), harness.Env("CLIENT_SECRET", canary), harness.Env("SSL_CERT_FILE", ca.File))
 	if code, body := trusting.Get("/x"); code != http.StatusOK {
 		t.Errorf("with SSL_CERT_FILE: %d %s", code, body)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/authinject/caddy-authinject/e2e/harness"
@@ -26,12 +27,26 @@ func TestXcaddy(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "caddy")
 	// With a version, the go command does not ask a mirror which versions of
 	// the module there are: a mirror that refuses to say would end the build.
-	cmd := exec.Command(setting(t, "XCADDY"), "build", setting(t, "CADDY_VERSION"),
-		"--with", "github.com/authinject/caddy-authinject@v0.0.0="+root, "--output", binary)
-	cmd.Dir = t.TempDir()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("xcaddy: %v\n%s", err, out)
+	build := func(env []string, with ...string) {
+		args := []string{"build", setting(t, "CADDY_VERSION"), "--with", module + "@v0.0.0=" + root, "--output", binary}
+		cmd := exec.Command(setting(t, "XCADDY"), append(args, with...)...)
+		cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), env...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("xcaddy: %v\n%s", err, out)
+		}
 	}
+	build(nil)
+	wantGrants(t, binary, false)
+	// The grants in packages of their own need no module that the core does not need: those that were
+	// just downloaded are enough. And no mirror is asked whether grants/google is a module, which it is
+	// not.
+	cache, err := exec.Command("go", "env", "GOMODCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	downloaded := "file://" + filepath.ToSlash(filepath.Join(strings.TrimSpace(string(cache)), "cache", "download"))
+	build([]string{"GOPROXY=" + downloaded, "GOSUMDB=off"}, "--with", module+"/grants/google@v0.0.0", "--with", module+"/grants/azure@v0.0.0")
+	wantGrants(t, binary, true)
 
 	op := harness.OP(t)
 	api := httptest.NewServer(op.Protect(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -53,6 +68,22 @@ func TestXcaddy(t *testing.T) {
 	}
 	if got := op.Count("client_credentials"); got != 1 {
 		t.Errorf("the provider got %d token requests, want 1", got)
+	}
+}
+
+const module = "github.com/authinject/caddy-authinject"
+
+// wantGrants checks whether a binary has the grants google and azure.
+func wantGrants(t *testing.T, binary string, want bool) {
+	t.Helper()
+	modules, err := exec.Command(binary, "list-modules").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, grant := range []string{"google", "azure"} {
+		if got := strings.Contains(string(modules), "authinject.grants."+grant+"\n"); got != want {
+			t.Errorf("the binary has the grant %s: %v, want %v", grant, got, want)
+		}
 	}
 }
 

@@ -29,17 +29,50 @@ const (
 	// AuthBasicRaw sends HTTP Basic with the unencoded id and secret, for providers that do not
 	// decode them (they follow only RFC 7617).
 	AuthBasicRaw ClientAuth = "client_secret_basic_raw"
+	// AuthBasicUser sends HTTP Basic with the secret as the user name and no password, as Stripe
+	// demands. The client_id is not sent.
+	AuthBasicUser ClientAuth = "client_secret_basic_user"
 	// AuthPost sends client_id and client_secret in the body.
 	AuthPost ClientAuth = "client_secret_post"
 	// AuthQuery sends client_id and client_secret in the token URL's query, which servers log. Use
 	// it only if the provider demands it.
 	AuthQuery ClientAuth = "client_secret_query"
+	// AuthSecretJWT sends a JWT that is signed with the client secret (OpenID Connect Core section 9).
+	AuthSecretJWT ClientAuth = "client_secret_jwt"
+	// AuthPrivateKeyJWT sends a JWT that is signed with a private key (RFC 7523 section 2.2), or one
+	// that was made elsewhere.
+	AuthPrivateKeyJWT ClientAuth = "private_key_jwt"
+	// AuthTLS presents a client certificate of a CA in the TLS handshake (RFC 8705 section 2.1).
+	AuthTLS ClientAuth = "tls_client_auth"
+	// AuthSelfSignedTLS presents a self-signed client certificate (RFC 8705 section 2.2).
+	AuthSelfSignedTLS ClientAuth = "self_signed_tls_client_auth"
 	// AuthNone sends only the client_id. It is for public clients.
 	AuthNone ClientAuth = "none"
 )
 
 // ClientAuths lists the known methods in the order in which messages name them.
-var ClientAuths = []ClientAuth{AuthBasic, AuthBasicRaw, AuthPost, AuthQuery, AuthNone}
+var ClientAuths = []ClientAuth{
+	AuthBasic, AuthBasicRaw, AuthBasicUser, AuthPost, AuthQuery, AuthSecretJWT, AuthPrivateKeyJWT, AuthTLS, AuthSelfSignedTLS, AuthNone,
+}
+
+// UsesSecret reports whether the method needs a client secret.
+func (a ClientAuth) UsesSecret() bool {
+	switch a {
+	case AuthBasic, AuthBasicRaw, AuthBasicUser, AuthPost, AuthQuery, AuthSecretJWT:
+		return true
+	}
+	return false
+}
+
+// IsBasic reports whether the method uses the header field Authorization. Such a method sends no
+// client_id.
+func (a ClientAuth) IsBasic() bool { return a == AuthBasic || a == AuthBasicRaw || a == AuthBasicUser }
+
+// IsJWT reports whether the method sends a client assertion (RFC 7521 section 4.2).
+func (a ClientAuth) IsJWT() bool { return a == AuthSecretJWT || a == AuthPrivateKeyJWT }
+
+// IsTLS reports whether the method is the client certificate of the connection (RFC 8705 section 2).
+func (a ClientAuth) IsTLS() bool { return a == AuthTLS || a == AuthSelfSignedTLS }
 
 // OrDefault returns a if it is set. Otherwise it returns the default, which depends on whether the
 // client has a secret.

@@ -29,6 +29,9 @@ func (s *Server) members(issued *issuance, now time.Time) map[string]any {
 	if issued.refresh != nil {
 		m["refresh_token"] = issued.refresh.value
 	}
+	if issued.kind != "" {
+		m["issued_token_type"] = issued.kind
+	}
 	if len(issued.access.scopes) > 0 {
 		m["scope"] = strings.Join(issued.access.scopes, " ")
 	}

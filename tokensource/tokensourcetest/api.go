@@ -2,6 +2,7 @@ package tokensourcetest
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -31,6 +32,9 @@ const (
 	Expired Verdict = "expired"
 	// Revoked means that the token was ended before its lifetime was over.
 	Revoked Verdict = "revoked"
+	// Unbound means that the token is bound to a client certificate that the connection did not
+	// present (RFC 8705 section 3).
+	Unbound Verdict = "unbound"
 	// Refused means that [Server.RefuseAll] is on.
 	Refused Verdict = "refused"
 )
@@ -54,6 +58,8 @@ type APIRequest struct {
 	// Deployment is the deployment to which the request was sent, if the [Provider] has
 	// deployments.
 	Deployment string
+
+	certificate *x509.Certificate
 }
 
 // Caller describes the caller of a request, for handlers behind [Server.Protect].
@@ -108,7 +114,7 @@ func (s *Server) Protect(next http.Handler) http.Handler {
 		req := &APIRequest{
 			Owner: s.cfg.Owner(r), Method: r.Method, Host: r.Host, Path: r.URL.Path,
 			RawQuery: r.URL.RawQuery, Header: r.Header.Clone(), Credentials: s.findCredentials(r),
-			Deployment: s.emulation.deployment(r),
+			Deployment: s.emulation.deployment(r), certificate: certificateOf(r),
 		}
 		caller, challenge := s.judge(req)
 		if req.Verdict == Accepted {
@@ -172,6 +178,8 @@ func (s *Server) verdict(req *APIRequest, token *accessToken) Verdict {
 		return Revoked
 	case !token.live(req.Time):
 		return Expired
+	case token.certificate != nil && !token.certificate.Equal(req.certificate):
+		return Unbound
 	}
 	return Accepted
 }

@@ -1,6 +1,10 @@
 package tokensourcetest
 
-import "slices"
+import (
+	"crypto"
+	"crypto/x509"
+	"slices"
+)
 
 // The default client, which exists if Config.Clients is empty.
 const (
@@ -22,6 +26,14 @@ const (
 	// AuthQuery sends client_id and client_secret in the URL, which RFC 6749 forbids and some
 	// providers require.
 	AuthQuery AuthMethod = "client_secret_query"
+	// AuthBasicUser is HTTP Basic with the secret as the user name and no password, as Stripe wants it.
+	AuthBasicUser AuthMethod = "client_secret_basic_user"
+	// AuthSecretJWT is a JWT signed with the secret (OpenID Connect Core section 9).
+	AuthSecretJWT AuthMethod = "client_secret_jwt"
+	// AuthPrivateKeyJWT is a JWT signed with one of Client.Keys (RFC 7523 section 2.2).
+	AuthPrivateKeyJWT AuthMethod = "private_key_jwt"
+	// AuthTLS is one of Client.Certificates in the TLS handshake (RFC 8705 section 2).
+	AuthTLS AuthMethod = "tls_client_auth"
 	// AuthNone is for a public client, which has a client_id and no secret.
 	AuthNone AuthMethod = "none"
 )
@@ -43,10 +55,16 @@ type Client struct {
 	// ID is the client_id.
 	ID string
 	// Secrets are the accepted secrets. Each is sufficient, so there is more than one while a
-	// secret is being rotated. A client without secrets is a public client.
+	// secret is being rotated. A client without secrets, keys and certificates is a public client.
 	Secrets []string
-	// Auth are the methods that the client may use. If empty, it may use every method with a
-	// secret, or [AuthNone] if it has no secret.
+	// Keys verify the client's assertions.
+	Keys []AssertionKey
+	// Certificates are the client's certificates. They need Config.TLS. A token is bound to the
+	// certificate with which it was requested: the API refuses it on another connection (RFC 8705
+	// section 3).
+	Certificates []*x509.Certificate
+	// Auth are the methods that the client may use. If empty, it may use every method for which it
+	// has a secret, key or certificate, or [AuthNone] if it has none of them.
 	Auth []AuthMethod
 	// Formats are the body formats that the client may use. Default: [FormatForm].
 	Formats []BodyFormat
@@ -55,13 +73,34 @@ type Client struct {
 	Grants []string
 }
 
+// AssertionKey verifies assertions of a client.
+type AssertionKey struct {
+	// Key is the public key.
+	Key crypto.PublicKey
+	// Issuer and Subject are the claims iss and sub of a JWT that a third party makes, such as
+	// Kubernetes. It may be sent more than once. If they are empty, the client makes its JWTs
+	// itself: both are the client's id, and each JWT has a new jti and ends within five minutes.
+	Issuer, Subject string
+}
+
 // mayUse reports whether the client may authenticate by the method m.
 func (c *Client) mayUse(m AuthMethod) bool {
 	if len(c.Auth) > 0 {
 		return slices.Contains(c.Auth, m)
 	}
-	return (m == AuthNone) == (len(c.Secrets) == 0)
+	switch m {
+	case AuthNone:
+		return c.isPublic()
+	case AuthPrivateKeyJWT:
+		return len(c.Keys) > 0
+	case AuthTLS:
+		return len(c.Certificates) > 0
+	}
+	return len(c.Secrets) > 0
 }
+
+// isPublic reports whether the client cannot prove itself (RFC 6749 section 2.1).
+func (c *Client) isPublic() bool { return len(c.Secrets)+len(c.Keys)+len(c.Certificates) == 0 }
 
 // maySend reports whether the client may send its parameters in the format f.
 func (c *Client) maySend(f BodyFormat) bool {

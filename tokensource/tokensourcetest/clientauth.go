@@ -2,6 +2,7 @@ package tokensourcetest
 
 import (
 	"cmp"
+	"crypto/x509"
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -15,17 +16,23 @@ type presented struct {
 	method     AuthMethod
 	// rawID and rawSecret are the undecoded halves of a Basic header.
 	rawID, rawSecret string
+	// assertion is the JWT of the request. certificate is the one of its connection.
+	assertion   string
+	certificate *x509.Certificate
 }
 
-// findClientAuth looks for client authentication in all three places. RFC 6749 section 2.3: a
-// client must not use more than one method in a request.
-func findClientAuth(header http.Header, body, query url.Values) (presented, *oauthError) {
+// findClientAuth looks for client authentication in all places. RFC 6749 section 2.3: a client must
+// not use more than one method in a request.
+func findClientAuth(header http.Header, body, query url.Values, certificate *x509.Certificate) (presented, *oauthError) {
 	fields := header.Values("Authorization")
 	places := len(fields)
 	for _, values := range []url.Values{body, query} {
 		if values.Get("client_secret") != "" { // RFC 6749 section 3.2: an empty parameter counts as omitted
 			places++
 		}
+	}
+	if body.Get("client_assertion") != "" {
+		places++
 	}
 	if places > 1 {
 		return presented{}, errorf(http.StatusBadRequest, "invalid_request", "client credentials in more than one place")
@@ -46,6 +53,13 @@ func findClientAuth(header http.Header, body, query url.Values) (presented, *oau
 		return presented{id: paramID, secret: body.Get("client_secret"), method: AuthPost}, nil
 	case query.Get("client_secret") != "":
 		return presented{id: paramID, secret: query.Get("client_secret"), method: AuthQuery}, nil
+	case body.Get("client_assertion") != "":
+		if kind := body.Get("client_assertion_type"); kind != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
+			return presented{}, errorf(http.StatusBadRequest, "invalid_request", "unknown client_assertion_type")
+		}
+		return presented{id: paramID, assertion: body.Get("client_assertion"), method: AuthPrivateKeyJWT, certificate: certificate}, nil
+	case paramID != "" && certificate != nil:
+		return presented{id: paramID, method: AuthTLS, certificate: certificate}, nil
 	case paramID != "":
 		return presented{id: paramID, method: AuthNone}, nil
 	}
@@ -79,9 +93,21 @@ func parseBasic(field string) (presented, bool) {
 // authenticate returns the client that p proves to be, and the method. A Basic header can be read
 // in two ways. The caller holds s.mu.
 func (s *Server) authenticate(p presented) (*Client, AuthMethod, *oauthError) {
+	switch p.method {
+	case AuthPrivateKeyJWT:
+		return s.authenticateJWT(p)
+	case AuthTLS:
+		if c := s.clients[p.id]; c != nil && c.mayUse(AuthTLS) && slices.ContainsFunc(c.Certificates, p.certificate.Equal) {
+			return c, AuthTLS, nil
+		}
+		p.method = AuthNone
+	}
 	readings := []presented{p}
 	if p.method == AuthBasic {
 		readings = append(readings, presented{id: p.rawID, secret: p.rawSecret, method: AuthBasicRaw})
+		if p.rawSecret == "" {
+			readings = append(readings, presented{id: s.ownerOf(p.rawID), secret: p.rawID, method: AuthBasicUser})
+		}
 	}
 	for _, r := range readings {
 		c := s.clients[r.id]
@@ -93,4 +119,14 @@ func (s *Server) authenticate(p presented) (*Client, AuthMethod, *oauthError) {
 		}
 	}
 	return nil, p.method, errorf(http.StatusUnauthorized, "invalid_client", "client authentication failed")
+}
+
+// ownerOf returns the id of the client with that secret. The caller holds s.mu.
+func (s *Server) ownerOf(secret string) string {
+	for id, c := range s.clients {
+		if slices.Contains(c.Secrets, secret) {
+			return id
+		}
+	}
+	return ""
 }

@@ -76,6 +76,10 @@ type Config struct {
 	// request without a scope is granted all of them. If empty, any scope may be requested.
 	Scopes []string
 
+	// Audiences are the audiences that a token exchange may name. A request for others gets
+	// invalid_target. Nil means any.
+	Audiences []string
+
 	// APIHeader is the header field of an API request that holds the token. Default: Authorization.
 	APIHeader string
 	// APIScheme is the scheme before the token in APIHeader, compared without regard to case.

@@ -27,6 +27,7 @@ type grantRequest struct {
 type issuance struct {
 	access   *accessToken
 	refresh  *refreshToken // nil: the response has none
+	kind     string        // issued_token_type; empty: the response has none
 	repeated bool          // an earlier token, because of Config.SameTokenWithin
 }
 

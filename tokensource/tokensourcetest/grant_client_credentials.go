@@ -12,7 +12,7 @@ func init() { grants[grantClientCredentials] = (*Server).clientCredentials }
 // clientCredentials implements the grant of RFC 6749 section 4.4. The client acts for itself, so
 // the client is the token's subject.
 func (s *Server) clientCredentials(g *grantRequest) (*issuance, *oauthError) {
-	if len(g.client.Secrets) == 0 {
+	if g.client.isPublic() {
 		// Section 4.4: "MUST only be used by confidential clients".
 		return nil, errorf(http.StatusBadRequest, "unauthorized_client", "a public client cannot act for itself")
 	}

@@ -237,3 +237,51 @@ func TestHooks(t *testing.T) {
 		t.Errorf("got %s", r.body)
 	}
 }
+
+func TestTokenExchange(t *testing.T) {
+	clock := newClock()
+	srv := Start(t, Config{Now: clock.Now, Audiences: []string{"api"}, Scopes: []string{"read"}})
+	subject, _ := srv.IssueTokens(DefaultClientID, "ada")
+	actor, _ := srv.IssueTokens(DefaultClientID, "proxy")
+	const prefix = "urn:ietf:params:oauth:"
+	exchange := func(more ...string) reply {
+		params := []string{"grant_type", prefix + "grant-type:token-exchange"}
+		return ask(t, srv, append(params, more...)...)
+	}
+	access := prefix + "token-type:access_token"
+	r := exchange("subject_token", subject, "subject_token_type", access, "audience", "api", "scope", "read")
+	wantToken(t, r)
+	if r.text("issued_token_type") != access {
+		t.Errorf("the response has no issued_token_type: %s", r.body)
+	}
+	if api := callAPI(t, srv, "", "Bearer "+r.text("access_token")); api.text("subject") != "ada" {
+		t.Errorf("the subject is %s", api.body)
+	}
+	wantToken(t, exchange("subject_token", subject, "subject_token_type", access, "actor_token", actor, "actor_token_type", access))
+	for name, c := range map[string]struct {
+		code string
+		more []string
+	}{
+		"no subject":           {"invalid_request", nil},
+		"no type":              {"invalid_request", []string{"subject_token", subject}},
+		"unknown subject":      {"invalid_request", []string{"subject_token", "x", "subject_token_type", access}},
+		"unknown actor":        {"invalid_request", []string{"subject_token", subject, "subject_token_type", access, "actor_token", "x", "actor_token_type", access}},
+		"a type without actor": {"invalid_request", []string{"subject_token", subject, "subject_token_type", access, "actor_token_type", access}},
+		"another type wanted":  {"invalid_request", []string{"subject_token", subject, "subject_token_type", access, "requested_token_type", prefix + "token-type:saml2"}},
+		"unknown audience":     {"invalid_target", []string{"subject_token", subject, "subject_token_type", access, "audience", "x"}},
+		"unknown scope":        {"invalid_scope", []string{"subject_token", subject, "subject_token_type", access, "scope", "write"}},
+	} {
+		t.Run(name, func(t *testing.T) { wantError(t, exchange(c.more...), 400, c.code) })
+	}
+	onBehalfOf := func(assertion, scope string) reply {
+		return ask(t, srv, "grant_type", prefix+"grant-type:jwt-bearer", "requested_token_use", "on_behalf_of", "assertion", assertion, "scope", scope)
+	}
+	wantToken(t, onBehalfOf(subject, "read"))
+	wantError(t, onBehalfOf("", "read"), 400, "invalid_request")
+	wantError(t, onBehalfOf(subject, ""), 400, "invalid_request")
+	wantError(t, onBehalfOf("x", "read"), 400, "invalid_grant")
+
+	clock.Advance(2 * time.Hour)
+	wantError(t, exchange("subject_token", subject, "subject_token_type", access), 400, "invalid_request")
+	wantError(t, onBehalfOf(subject, "read"), 400, "invalid_grant")
+}

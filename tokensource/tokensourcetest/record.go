@@ -80,9 +80,13 @@ type records struct {
 	number int           // of the last token request; ForgetRequests does not reset it
 	events int           // the last assigned position
 	change chan struct{} // closed and replaced when anything changes
+	// assertions are the client and jti of each assertion that was accepted.
+	assertions map[string]bool
 }
 
-func newRecords() records { return records{change: make(chan struct{})} }
+func newRecords() records {
+	return records{change: make(chan struct{}), assertions: make(map[string]bool)}
+}
 
 // event returns the next position in the order of events. The caller holds s.mu.
 func (r *records) event() int {

@@ -7,7 +7,7 @@ import "net/http"
 func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) {
 	var in input
 	in.params, in.err = readParams(r)
-	in.presented, in.authErr = findClientAuth(r.Header, in.body, in.query)
+	in.presented, in.authErr = findClientAuth(r.Header, in.body, in.query, certificateOf(r))
 	s.mu.Lock()
 	rec := RevokeRequest{Time: s.cfg.Now(), Auth: in.presented.method, Token: in.all().Get("token"), Outcome: "ok"}
 	oerr := s.revokeFor(r, in)

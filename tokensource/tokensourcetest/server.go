@@ -144,7 +144,10 @@ func (s *Server) accept(listener *switchable) string {
 	scheme := "http"
 	if s.ca != nil {
 		scheme = "https"
-		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{s.ca.leaf}, NextProtos: []string{"http/1.1"}})
+		l = tls.NewListener(l, &tls.Config{
+			Certificates: []tls.Certificate{s.ca.leaf}, NextProtos: []string{"http/1.1"},
+			ClientAuth: tls.RequestClientCert, // the endpoints decide
+		})
 	}
 	s.serving.Go(func() { _ = s.http.Serve(l) })
 	return scheme + "://" + listener.Addr().String()

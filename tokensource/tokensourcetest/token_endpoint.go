@@ -2,6 +2,7 @@ package tokensourcetest
 
 import (
 	"bytes"
+	"crypto/x509"
 	"net/http"
 	"slices"
 )
@@ -31,6 +32,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	}
 	var in input
 	in.params, in.err = readParams(r)
+	in.certificate = certificateOf(r)
 	in.fill(rec)
 	fault = s.arrive(rec)
 	if !s.pause(fault.Before) || fault.Drop == BeforeReading || fault.Drop == BeforeProcessing {
@@ -65,11 +67,21 @@ type input struct {
 	err       *oauthError
 	presented presented
 	authErr   *oauthError
+	// certificate is the client's one, of the connection, or nil.
+	certificate *x509.Certificate
+}
+
+// certificateOf returns the client's certificate of a request's connection, or nil.
+func certificateOf(r *http.Request) *x509.Certificate {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return nil
+	}
+	return r.TLS.PeerCertificates[0]
 }
 
 // fill copies into rec what the record should show of in.
 func (in *input) fill(rec *TokenRequest) {
-	in.presented, in.authErr = findClientAuth(rec.Header, in.body, in.query)
+	in.presented, in.authErr = findClientAuth(rec.Header, in.body, in.query, in.certificate)
 	rec.Params, rec.Format = in.all(), in.format
 	rec.Grant = rec.Params.Get("grant_type")
 	rec.ClientID, rec.Auth = in.presented.id, in.presented.method
@@ -144,7 +156,7 @@ func (s *Server) grant(rec *TokenRequest, in input) (*issuance, *oauthError) {
 	if oerr := in.checkFormat(client); oerr != nil {
 		return nil, oerr
 	}
-	name := rec.Grant
+	name := grantOf(rec.Params)
 	if name == "" {
 		return nil, errorf(http.StatusBadRequest, "invalid_request", "grant_type is missing")
 	}
@@ -155,7 +167,11 @@ func (s *Server) grant(rec *TokenRequest, in input) (*issuance, *oauthError) {
 	if len(client.Grants) > 0 && !slices.Contains(client.Grants, name) {
 		return nil, errorf(http.StatusBadRequest, "unauthorized_client", "this client may not use this grant_type")
 	}
-	return grant(s, &grantRequest{record: rec, client: client, params: rec.Params, now: rec.Processed})
+	issued, oerr := grant(s, &grantRequest{record: rec, client: client, params: rec.Params, now: rec.Processed})
+	if oerr == nil {
+		issued.access.certificate = in.certificate
+	}
+	return issued, oerr
 }
 
 // arrive gives rec its number and its fault.

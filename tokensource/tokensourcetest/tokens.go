@@ -3,6 +3,7 @@ package tokensourcetest
 import (
 	"cmp"
 	"crypto/rand"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"time"
@@ -47,6 +48,8 @@ type accessToken struct {
 	issued, expiry time.Time
 	revoked        bool
 	refresh        string // the one that was issued with it
+	// certificate is the one to which the token is bound, or nil.
+	certificate *x509.Certificate
 }
 
 // live reports whether the API accepts a.

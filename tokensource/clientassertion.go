@@ -1,0 +1,216 @@
+package tokensource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource/internal/jwt"
+	"github.com/authinject/caddy-authinject/tokensource/provider"
+)
+
+// ClientJWT is how the client signs the assertion that proves it, for the methods private_key_jwt and
+// client_secret_jwt (RFC 7523 section 2.2, OpenID Connect Core section 9). Each request has an
+// assertion of its own, with a new jti.
+type ClientJWT struct {
+	// Key is the private key of private_key_jwt: PEM (PKCS #1, PKCS #8, SEC 1) or a JWK. It is read
+	// for each request, so that a rotated key counts at once. client_secret_jwt signs with the
+	// client secret.
+	Key Value
+	// Alg is the algorithm (RFC 7518 section 3.1). The default is the one of the JWK, or the usual
+	// one of the key: RS256, ES256, ES384, ES512 or EdDSA; HS256 for client_secret_jwt.
+	Alg string
+	// KeyID is the header field kid. The default is the kid of the JWK, if Key is one.
+	KeyID string
+	// Audience is the claim aud. It can hold Variables. The default is Issuer, or else the token
+	// URL.
+	Audience string
+	// Certificate is the certificate of Key in PEM. If it is set, the assertion has the header field
+	// x5t#S256 (RFC 7515 section 4.1.8). It is read for each request.
+	Certificate Value
+}
+
+func (c ClientJWT) isSet() bool {
+	return c.Key != nil || c.Alg != "" || c.KeyID != "" || c.Audience != "" || c.Certificate != nil
+}
+
+const (
+	// assertionType is the client_assertion_type of a JWT (RFC 7523 section 2.2).
+	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+	// assertionLifetime is how long an assertion is valid. Providers allow five minutes at most. The
+	// rest is for a clock that is ahead.
+	assertionLifetime = 3 * time.Minute
+	// assertionAge is how long ago an assertion seems to have been made, for a clock that is ahead.
+	assertionAge = 10 * time.Second
+)
+
+// clientAssertion returns the parameters of a client assertion, or none if the client proves itself
+// in another way. audience is the default of the claim aud.
+func (w *wire) clientAssertion(ctx context.Context, audience string, secret Secret) (url.Values, error) {
+	if !w.cfg.ClientAuth.IsJWT() {
+		return nil, nil
+	}
+	assertion, err := w.cfg.clientAssertion(ctx, audience, secret)
+	if err != nil {
+		return nil, err
+	}
+	return url.Values{"client_assertion_type": {assertionType}, "client_assertion": {assertion}}, nil
+}
+
+func (cfg *Config) clientAssertion(ctx context.Context, audience string, secret Secret) (string, error) {
+	if cfg.ClientAssertion != nil {
+		return cfg.readAssertion(ctx)
+	}
+	key, header, err := cfg.clientKey(ctx, secret)
+	if err != nil {
+		return "", err
+	}
+	now := cfg.Clock.Now()
+	made := now.Add(-assertionAge).Unix()
+	assertion, err := key.Sign(header, map[string]any{
+		"iss": cfg.ClientID, "sub": cfg.ClientID, "aud": audience, "jti": jwt.NewID(),
+		"iat": made, "nbf": made, "exp": now.Add(assertionLifetime).Unix(),
+	})
+	if err != nil {
+		return "", fmt.Errorf("client_auth %s: %w", cfg.ClientAuth, err)
+	}
+	return assertion, nil
+}
+
+// readAssertion reads a JWT that was made elsewhere.
+func (cfg *Config) readAssertion(ctx context.Context) (string, error) {
+	read, err := cfg.ClientAssertion(ctx)
+	if err != nil {
+		return "", fmt.Errorf("reading client_assertion: %w", err)
+	}
+	assertion := strings.TrimSpace(read.Reveal())
+	if jwt.Claims(assertion) == nil {
+		return "", errors.New("reading client_assertion: it is not a signed JWT")
+	}
+	return assertion, nil
+}
+
+// clientKey reads the key that signs, and returns the header fields that name it.
+func (cfg *Config) clientKey(ctx context.Context, secret Secret) (*jwt.Key, map[string]any, error) {
+	options := cfg.ClientJWT
+	fail := func(option string, err error) (*jwt.Key, map[string]any, error) {
+		return nil, nil, fmt.Errorf("client_auth %s: %s: %w", cfg.ClientAuth, option, err)
+	}
+	header := map[string]any{"typ": "JWT", "kid": options.KeyID}
+	if cfg.ClientAuth == ClientSecretJWT {
+		key, err := jwt.SecretKey(secret.Reveal(), options.Alg)
+		if err != nil {
+			return fail("client_secret", err)
+		}
+		return key, header, nil
+	}
+	text, err := options.Key(ctx)
+	if err != nil {
+		return fail("key", err)
+	}
+	key, err := jwt.ParseKey(text.Reveal(), options.Alg)
+	if err != nil {
+		return fail("key", err)
+	}
+	if options.KeyID == "" {
+		header["kid"] = key.ID()
+	}
+	if options.Certificate == nil {
+		return key, header, nil
+	}
+	text, err = options.Certificate(ctx)
+	if err != nil {
+		return fail("certificate", err)
+	}
+	cert, err := jwt.ParseCertificate(text.Reveal())
+	if err == nil && !key.Matches(cert) {
+		err = errors.New("it belongs to another key than the option key")
+	}
+	if err != nil {
+		return fail("certificate", err)
+	}
+	header["x5t#S256"] = jwt.Thumbprint(cert)
+	return key, header, nil
+}
+
+// CheckCredentials reads what the client proves itself with, except client secrets, and returns what
+// is wrong with it now: a key that cannot be read or does not fit its algorithm, a certificate of
+// another key or one that has expired, an assertion that has expired. Each is read again for every
+// request, so this may be another answer later.
+func (cfg Config) CheckCredentials(ctx context.Context) error {
+	cfg.setDefaults()
+	if err := cfg.checkClientAuth(); err != nil {
+		return err
+	}
+	now := cfg.Clock.Now()
+	switch {
+	case cfg.ClientAuth != PrivateKeyJWT:
+		return nil
+	case cfg.ClientAssertion != nil:
+		assertion, err := cfg.readAssertion(ctx)
+		if err != nil {
+			return err
+		}
+		if end, ok := jwt.Expiry(assertion); ok && end.Before(now) {
+			return errors.New("client_assertion: " + endedAt(end))
+		}
+		return nil
+	}
+	if _, _, err := cfg.clientKey(ctx, Secret{}); err != nil {
+		return err
+	}
+	if cfg.ClientJWT.Certificate == nil {
+		return nil
+	}
+	text, err := cfg.ClientJWT.Certificate(ctx)
+	if err != nil {
+		return fmt.Errorf("client_auth %s: certificate: %w", cfg.ClientAuth, err)
+	}
+	if cert, err := jwt.ParseCertificate(text.Reveal()); err == nil && cert.NotAfter.Before(now) {
+		return fmt.Errorf("client_auth %s: certificate: %s", cfg.ClientAuth, endedAt(cert.NotAfter))
+	}
+	return nil
+}
+
+func endedAt(end time.Time) string { return "it has expired on " + end.UTC().Format(time.RFC3339) }
+
+// audience returns who the client's assertions are for.
+func (w *wire) audience(variables map[string]string, tokenURL string) string {
+	for _, configured := range []string{w.cfg.ClientJWT.Audience, w.cfg.Issuer} {
+		// A variable without a value was reported when the endpoint was looked up.
+		if expanded, err := provider.Expand(w.cfg.Variables, configured, variables); err == nil && expanded != "" {
+			return expanded
+		}
+	}
+	return tokenURL
+}
+
+const (
+	assertionRefused = "the client assertion was refused"
+	assertionExpired = "the client assertion has expired"
+)
+
+// assertionFailure names the assertion in a refusal of the client. date is the provider's time, or
+// zero.
+func (w *wire) assertionFailure(failure *Error, assertion string, date time.Time) *Error {
+	if assertion == "" || failure.Code != "invalid_client" {
+		return failure
+	}
+	now := w.cfg.Clock.Now()
+	why := assertionRefused
+	if end, ok := jwt.Expiry(assertion); ok && end.Before(now) {
+		why = assertionExpired + ", on " + end.UTC().Format(time.RFC3339)
+	}
+	failure.Reason = why + ": " + failure.Reason
+	if skew := now.Sub(date).Round(time.Second); !date.IsZero() && skew.Abs() >= time.Minute {
+		direction := " ahead of"
+		if skew < 0 {
+			direction = " behind"
+		}
+		failure = failure.know(facts{"skew": skew.Abs().String() + direction})
+	}
+	return failure
+}
