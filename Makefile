@@ -192,7 +192,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (60s) each
 .PHONY: golden
 golden: ## Rewrite the fixtures, lists and tables that come from the code
 	go test ./caddy/... ./tokensource ./tokensource/provider ./grants/... -update
-	cd e2e && go test ./readme -run JSONBeside -update
+	cd e2e && go test ./readme ./bench -run 'JSONBeside|^TestPage$$' -update
 
 .PHONY: clean
 clean: ## Remove what was built

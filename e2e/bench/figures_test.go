@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -245,5 +244,11 @@ func readFigures(t testing.TB) *figures {
 
 func writeFigures(f *figures) error {
 	text, err := json.MarshalIndent(f, "", "\t")
-	return cmp.Or(err, os.MkdirAll(filepath.Dir(figuresFile), 0o755), os.WriteFile(figuresFile, append(text, '\n'), 0o644)) //nolint:gosec // it is in the repository
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(figuresFile), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(figuresFile, append(text, '\n'), 0o644)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -128,21 +129,25 @@ func (l *load) exchange(c *connection) error {
 	return c.read()
 }
 
+// contentLength is the field, whose name some proxies write in lower case.
+var contentLength = regexp.MustCompile(`\r\n[Cc]ontent-[Ll]ength: (\d+)\r\n`)
+
 // read reads an answer.
 func (c *connection) read() error {
 	head, err := readHead(c.r)
 	if err != nil {
 		return err
 	}
-	const field = "\r\nContent-Length: "
 	if !bytes.HasPrefix(head, []byte("HTTP/1.1 200 ")) {
 		return fmt.Errorf("the proxy answered %q", head)
 	}
-	_, rest, found := bytes.Cut(head, []byte(field))
-	value, _, _ := bytes.Cut(rest, []byte("\r\n"))
-	length, err := strconv.Atoi(string(value))
-	if !found || err != nil {
+	found := contentLength.FindSubmatch(head)
+	if found == nil {
 		return fmt.Errorf("no length in %q", head)
+	}
+	length, err := strconv.Atoi(string(found[1]))
+	if err != nil {
+		return err
 	}
 	_, err = c.r.Discard(length)
 	return err

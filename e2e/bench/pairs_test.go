@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	pairRounds = flag.Int("pairs.rounds", 7, "BenchmarkPairs: how often each pair is measured")
+	pairRounds = flag.Int("pairs.rounds", 6, "BenchmarkPairs: how often each pair is measured")
 	pairBlock  = flag.Duration("pairs.block", 400*time.Millisecond, "BenchmarkPairs: length of one load")
 )
 
