@@ -161,7 +161,7 @@ func TestDeviceCodeIsTheUsersOwn(t *testing.T) {
 		if body := ada.show(); !strings.Contains(body, "UC&lt;1&gt;") {
 			t.Errorf("ada sees %s", body)
 		}
-		if body := bob.show(); strings.Contains(body, "UC") {
+		if body := bob.show(); strings.Contains(body, "UC&lt;") {
 			t.Errorf("bob sees %s", body)
 		}
 		if res, _ := bob.press("start", "account", "ada"); res.StatusCode != http.StatusForbidden {
