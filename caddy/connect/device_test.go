@@ -197,7 +197,7 @@ func TestDeviceCodeOfANewAccount(t *testing.T) {
 		if _, body := v.send("GET", "/connect?"+to.RawQuery, nil); !strings.Contains(body, "UC&lt;1&gt;") || !strings.Contains(body, `data-account="team 1"`) {
 			t.Errorf("the page: %s", body)
 		}
-		if body := v.show(); strings.Contains(body, "UC") {
+		if body := v.show(); strings.Contains(body, "UC&lt;") {
 			t.Errorf("without the account: %s", body)
 		}
 		p.refusal.Store("")
