@@ -30,8 +30,11 @@ func scrubField(h http.Header, field string, values []string, token string) (fou
 // scrub replaces every occurrence of token in value, even if any of its characters are
 // percent-encoded, once or several times, as in a URL that is a parameter of another.
 func scrub(value, token string) string {
-	if token == "" || len(value) < len(token) || strings.IndexByte(value, '%') < 0 && !strings.Contains(value, token) {
+	if token == "" {
 		return value
+	}
+	if len(value) < len(token) || strings.IndexByte(value, '%') < 0 && !strings.Contains(value, token) {
+		return value // most values
 	}
 	var b strings.Builder
 	start := 0

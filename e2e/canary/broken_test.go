@@ -53,7 +53,7 @@ var walls = []breakage{
 // itself.
 var debugLine = breakage{
 	what: "records are printed", file: "tokensource/publish.go",
-	old: "\te := Event{Account: a.name, Took: took, Subject: a.handle.subject != nil}\n", new: "\tif end.rec != nil {\n\t\tprintln(fmt.Sprintf(\"%+v %v %#v %s\", end.rec, *end.rec, end.rec, end.rec.AccessToken))\n\t}\n\te := Event{Account: a.name, Took: took}\n",
+	old: "\te := Event{Account: a.Name(), Took: took, Subject: a.subject != nil}\n", new: "\tif end.rec != nil {\n\t\tprintln(fmt.Sprintf(\"%+v %v %#v %s\", end.rec, *end.rec, end.rec, end.rec.AccessToken))\n\t}\n\te := Event{Account: a.Name(), Took: took}\n",
 	also: []string{"import (\n", "import (\n\t\"fmt\"\n"},
 }
 
