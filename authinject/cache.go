@@ -23,11 +23,11 @@ var sharedAllowed = []string{"public", "must-revalidate", "s-maxage"}
 func (x *exchange) limitCaches(h http.Header) {
 	lines := h["Cache-Control"]
 	switch {
-	case x.t.PerAccount:
-		h["Cache-Control"] = forcePrivate(lines)
 	case len(lines) == 0:
 		x.private[0] = "private"
 		h["Cache-Control"] = x.private[:]
+	case x.t.PerAccount:
+		h["Cache-Control"] = forcePrivate(lines)
 	case !decided(lines):
 		// In one line: some caches read the first only.
 		h["Cache-Control"] = []string{strings.Join(append(slices.Clone(lines), "private"), ", ")}

@@ -114,6 +114,7 @@ type Transport struct {
 
 // credential is a token in the form in which requests carry it, made once per token.
 type credential struct {
+	owner *Transport // whose injection it is
 	token *tokensource.Token
 	value string   // see Injection.value
 	line  []string // the value as a header field; never changed in place
@@ -241,13 +242,18 @@ func (t *Transport) present(tok *tokensource.Token) *credential {
 	if tok == nil {
 		return nil
 	}
+	if c, ok := tok.Attached().(*credential); ok && c.owner == t {
+		return c
+	}
 	access := tok.AccessToken()
 	if !isSendable(access) || !t.Injection.fits(tok) {
 		return nil
 	}
 	value := t.Injection.value(access)
-	c := &credential{token: tok, value: value, line: []string{value}}
-	if !t.PerAccount {
+	c := &credential{owner: t, token: tok, value: value, line: []string{value}}
+	if t.PerAccount {
+		tok.Attach(c)
+	} else {
 		t.cached.Store(c)
 	}
 	return c

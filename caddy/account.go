@@ -61,8 +61,13 @@ func (h *AccountHandler) Provision(ctx caddy.Context) error {
 		SourceName: h.Source, ConnectURL: app.connectURL, LoginHint: app.loginHint,
 		PerAccount: h.Account != "", OnResult: app.watcher(h.Source),
 	}
-	h.answers.Browsers, err = browsers(app.routesAround(ctx).hosts, h.AllowOrigins, h.AllowHosts)
-	return err
+	guard, err := browsers(app.routesAround(ctx).hosts, h.AllowOrigins, h.AllowHosts)
+	if err != nil {
+		return err
+	}
+	guard.Fields = nil // header_up comes later
+	h.answers.Browsers = guard
+	return nil
 }
 
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
@@ -83,7 +88,7 @@ func (h *AccountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 	for name, value := range account.Variables() {
 		repl.Set("authinject.account."+name, value)
 	}
-	return next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), h.chooser.key(), account)))
+	return next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), h.chooser.key, account)))
 }
 
 // write sends a response of package authinject.
@@ -106,6 +111,7 @@ type chooser struct {
 	account string // placeholders; empty: the unnamed account
 	subject string // the placeholder of the token that is exchanged; empty: none is
 	source  *tokensource.Source
+	key     any // a chosenKey, made once
 }
 
 // chooser returns the chooser for a source.
@@ -117,14 +123,14 @@ func (a *App) chooser(name, account string) (*chooser, error) {
 	if account != "" && !pooled.source.Interactive() {
 		return nil, fmt.Errorf("source %s: %s", name, accountIsFor)
 	}
-	return &chooser{name: name, account: account, subject: subjectOf(cfg.grant), source: pooled.source}, nil
+	return &chooser{
+		name: name, account: account, subject: subjectOf(cfg.grant), source: pooled.source, key: chosenKey{name, account},
+	}, nil
 }
-
-func (c *chooser) key() chosenKey { return chosenKey{c.name, c.account} }
 
 // of returns the account that was chosen for req, or chooses it.
 func (c *chooser) of(req *http.Request) (*tokensource.Account, error) {
-	if account, ok := req.Context().Value(c.key()).(*tokensource.Account); ok {
+	if account, ok := req.Context().Value(c.key).(*tokensource.Account); ok {
 		return account, nil
 	}
 	return c.choose(req)

@@ -1,6 +1,9 @@
 package tokensource
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Token is one published access token. It is immutable and safe for concurrent use. A [*Account]
 // returns the same pointer until a newer generation replaces the token.
@@ -15,7 +18,17 @@ type Token struct {
 
 	access Secret
 	prover *prover // nil for a bearer token
+
+	attached atomic.Value
 }
+
+// Attach keeps a value with the token for as long as the token lives, in place of the value before. It
+// is for what a caller makes of the token for each request, such as the line of a field. All callers
+// must attach values of one type.
+func (t *Token) Attach(value any) { t.attached.Store(value) }
+
+// Attached returns the attached value, or nil.
+func (t *Token) Attached() any { return t.attached.Load() }
 
 // AccessToken returns the access token. It consists of one or more visible ASCII characters, which
 // was checked before the token was published.

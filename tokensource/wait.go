@@ -215,6 +215,9 @@ func (a *account) stop() {
 
 // isKnown reports whether a record of the account is in memory.
 func (a *account) isKnown() bool {
+	if a.cur.Load() != nil {
+		return true
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.rec != nil && a.rec.Generation > 0
