@@ -48,10 +48,13 @@ func foldField(c byte) byte {
 // privateHeader returns a copy of h without the client's credentials. It shares the slices of
 // values, which must not be changed in place.
 func (in *Injection) privateHeader(h http.Header) http.Header {
-	// Cloning the map and deleting from the clone is cheaper than building a map.
-	out := maps.Clone(h)
-	if out == nil {
-		out = make(http.Header, 1)
+	const small = 8 // up to here, adding a field does not make a map grow
+	var out http.Header
+	if len(h) > 0 && len(h) < small {
+		out = maps.Clone(h) // cheaper than building a map
+	} else {
+		out = make(http.Header, len(h)+1)
+		maps.Copy(out, h)
 	}
 	for key, values := range h {
 		if in.isCredential(key) {

@@ -85,8 +85,10 @@ func (h *AccountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	repl.Set("authinject.account", account.Name())
-	for name, value := range account.Variables() {
-		repl.Set("authinject.account."+name, value)
+	if h.chooser.variables {
+		for name, value := range account.Variables() {
+			repl.Set("authinject.account."+name, value)
+		}
 	}
 	return next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), h.chooser.key, account)))
 }
@@ -112,6 +114,8 @@ type chooser struct {
 	subject string // the placeholder of the token that is exchanged; empty: none is
 	source  *tokensource.Source
 	key     any // a chosenKey, made once
+	// variables says that the accounts have variables.
+	variables bool
 }
 
 // chooser returns the chooser for a source.
@@ -125,6 +129,7 @@ func (a *App) chooser(name, account string) (*chooser, error) {
 	}
 	return &chooser{
 		name: name, account: account, subject: subjectOf(cfg.grant), source: pooled.source, key: chosenKey{name, account},
+		variables: cfg.perAccount != nil,
 	}, nil
 }
 

@@ -44,6 +44,8 @@ type Source struct {
 	// sweep is when to look for abandoned logins next.
 	sweep atomic.Int64
 	begun loginCount
+	// keyPrefix is the storage prefix of the source's records.
+	keyPrefix string
 	// devices holds the goroutines that ask for the tokens of device logins, by the login's state.
 	asking  sync.Mutex
 	devices map[string]*deviceAsking
@@ -99,6 +101,7 @@ func New(cfg Config) (*Source, error) {
 	s.wire = newWire(&s.cfg)
 	s.vault = newVault(&s.cfg)
 	s.wire.tell = s.tell
+	s.keyPrefix = recordPrefix(s.cfg.Name, s.endpoint(), s.cfg.ClientID)
 	s.unnamed = s.newAccount(Account{})
 	return s, nil
 }

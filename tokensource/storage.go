@@ -42,11 +42,14 @@ func recordPrefix(source, endpoint, clientID string) string {
 // recordKey returns the storage key of one account's record. Names are hashed, because some
 // storages fold case or strip characters, and two accounts must never share a file.
 func recordKey(source, account, endpoint, clientID string) string {
-	return recordPrefix(source, endpoint, clientID) + digestNames(account) + ".json"
+	return recordPrefix(source, endpoint, clientID) + accountKey(account)
 }
 
+// accountKey returns the last part of a record's key.
+func accountKey(account string) string { return digestNames(account) + ".json" }
+
 // prefix returns the storage prefix of this source's records.
-func (s *Source) prefix() string { return recordPrefix(s.cfg.Name, s.endpoint(), s.cfg.ClientID) }
+func (s *Source) prefix() string { return s.keyPrefix }
 
 // endpoint returns the provider's endpoint that tells records apart.
 func (s *Source) endpoint() string {
@@ -61,9 +64,7 @@ func digestNames(names ...string) string {
 
 // key returns the storage key of a's record. It is made anew each time: of many accounts in memory,
 // few use the storage at a time.
-func (a *account) key() string {
-	return recordKey(a.src.cfg.Name, a.Name(), a.src.endpoint(), a.src.cfg.ClientID)
-}
+func (a *account) key() string { return a.src.prefix() + accountKey(a.Name()) }
 
 // load reads the stored record of a. It returns nil without an error if there is none.
 func (a *account) load(ctx context.Context) (*Record, error) {
