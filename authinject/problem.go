@@ -109,6 +109,9 @@ func (t *Transport) noToken(err error) *failure {
 		}
 	case known.Class == tokensource.ClassLogin:
 		f.problemKind = kindLogin
+		if known.LastLogin != nil {
+			f.title = "The account is not connected, and the last login failed"
+		}
 		t.explainLogin(f)
 	case known.Class == tokensource.ClassWait:
 		f.problemKind = kindWait

@@ -124,8 +124,11 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 	for _, known := range a.statuses(slices.Sorted(maps.Keys(a.pooled))) {
 		st := a.accountStatus(known, a.Sources[known.Source].grantName)
 		warnings = append(warnings, st.Warnings...)
-		if st.RefusedDestination != "" {
-			warnings = append(warnings, fmt.Sprintf("token source %q: %s", st.Source, st.RefusedDestination))
+		if isReady(known) && st.Class == tokensource.ClassLogin {
+			warnings = append(warnings, st.Error)
+		}
+		if st.RefusedRequest != "" {
+			warnings = append(warnings, fmt.Sprintf("token source %q: %s", st.Source, st.RefusedRequest))
 		}
 		if !isReady(known) {
 			waiting = append(waiting, st)

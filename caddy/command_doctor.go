@@ -182,7 +182,7 @@ func (s runningServer) of(source, account string) doctor.Running {
 		if st.Source == source && st.Account == account {
 			return doctor.Running{
 				At: s.at, Words: st.Words, Class: st.Class, Error: st.Error, Remedy: st.Remedy, Live: st.Live, Unsaved: st.Unsaved,
-				StorageError: st.StorageError, RefusedDestination: st.RefusedDestination,
+				StorageError: st.StorageError, RefusedRequest: st.RefusedRequest,
 			}
 		}
 	}

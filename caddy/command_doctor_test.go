@@ -631,8 +631,8 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 			st.Class, st.Words, st.Remedy = tokensource.ClassOperator, "An upstream refuses the token.", "write a new token"
 		}, false, doctor.Fail, "server", "An upstream refuses the token.", "write a new token"},
 		{"unsaved", func(st *accountStatus) { st.Unsaved, st.StorageError = true, "disk full" }, false, doctor.Warn, "server", "not stored", "do not restart or reload the server before its storage works again: disk full"},
-		{"destination", func(st *accountStatus) { st.RefusedDestination = "1s ago a request was refused: x" }, false, doctor.Fail, "server", "1s ago a request was refused: x", ""},
-		{"another environment", func(st *accountStatus) { st.Live = false }, false, doctor.Warn, "server", "doctor has a token, and the running server", "reload or restart"},
+		{"destination", func(st *accountStatus) { st.RefusedRequest = "1s ago a request was refused: x" }, false, doctor.Fail, "server", "1s ago a request was refused: x", ""},
+		{"another environment", func(st *accountStatus) { st.Live = false }, false, doctor.Warn, "server", "doctor has a token, and the running server", "a reload keeps its environment"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			state = fine

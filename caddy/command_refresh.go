@@ -3,6 +3,7 @@ package caddy
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +29,9 @@ respected. Without a name, it is the only source of the configuration.`,
 				return err
 			}
 			st, err := postAccount(address, source, config.account, "refresh")
+			if err != nil && st.Remedy != "" && !strings.Contains(err.Error(), st.Remedy) {
+				return fmt.Errorf("%w: %s", err, st.Remedy)
+			}
 			if err != nil {
 				return err
 			}

@@ -371,7 +371,7 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 			todo = append(todo, fmt.Sprintf("%s: open %s and type %s within %s", connect.AccountName(st.Source, st.Account),
 				l.VerificationURI, l.UserCode, connect.Span(time.Until(l.Ends))))
 		}
-		if refused := st.Source + ": " + st.RefusedDestination; st.RefusedDestination != "" && !slices.Contains(todo, refused) {
+		if refused := st.Source + ": " + st.RefusedRequest; st.RefusedRequest != "" && !slices.Contains(todo, refused) {
 			todo = append(todo, refused)
 		}
 	}

@@ -73,7 +73,7 @@ func (c sourceCollector) Collect(metrics chan<- prometheus.Metric) {
 				gauge(problemDesc, 1, word, string(problem.Class))
 			}
 		}
-		if refused, ok := c.app.refusals.destinationOf(name, time.Now()); ok {
+		if refused, ok := c.app.refusals.lastOf(name, time.Now()); ok {
 			gauge(problemDesc, 1, cmp.Or(refused.problem, "destination"), string(tokensource.ClassOperator))
 		}
 		if !st.Expiry.IsZero() {

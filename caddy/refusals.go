@@ -7,10 +7,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// showRefusal is how long the state of a source shows that a request was refused because of its
-// destination.
+// showRefusal is how long the state of a source shows a [refusedRequest].
 const showRefusal = time.Hour
 
 // refusals logs the requests that are refused because of their destination, origin, method or
@@ -19,13 +19,13 @@ type refusals struct {
 	logger *zap.Logger
 	logged recently
 
-	mu           sync.Mutex
-	destinations map[string]refusedDestination // by source: the last one
+	mu   sync.Mutex
+	last map[string]refusedRequest // by source
 }
 
-// refusedDestination is a request that was refused because its upstream is not a destination of its
-// source.
-type refusedDestination struct {
+// refusedRequest is the last request of a source that an operator has to do something about: its
+// upstream is not a destination of the source, or the upstream refused the DPoP proof.
+type refusedRequest struct {
 	at      time.Time
 	text    string
 	problem string // see [tokensource.Remedies]
@@ -33,16 +33,16 @@ type refusedDestination struct {
 
 func (l *refusals) note(source string, r authinject.Result) {
 	log := l.logger.Warn
-	switch r.Outcome {
-	case authinject.OutcomeDestination:
-		log = l.logger.Error // the configuration names an upstream that its source does not allow
+	switch {
+	case r.Outcome == authinject.OutcomeDestination, r.Outcome == authinject.OutcomeRefused && r.Class == tokensource.ClassOperator:
+		log = l.logger.Error // the configuration, or this machine's clock, has to be corrected
 		l.mu.Lock()
-		if l.destinations == nil {
-			l.destinations = make(map[string]refusedDestination)
+		if l.last == nil {
+			l.last = make(map[string]refusedRequest)
 		}
-		l.destinations[source] = refusedDestination{time.Now(), r.Detail, r.Problem}
+		l.last[source] = refusedRequest{time.Now(), r.Detail, r.Problem}
 		l.mu.Unlock()
-	case authinject.OutcomeOrigin, authinject.OutcomeMethod, authinject.OutcomeSubject:
+	case r.Outcome == authinject.OutcomeOrigin, r.Outcome == authinject.OutcomeMethod, r.Outcome == authinject.OutcomeSubject:
 	default:
 		return
 	}
@@ -52,12 +52,11 @@ func (l *refusals) note(source string, r authinject.Result) {
 	}
 }
 
-// destinationOf returns the last request of a source that was refused because of its destination,
-// unless that was long ago.
-func (l *refusals) destinationOf(source string, now time.Time) (refusedDestination, bool) {
+// lastOf returns the last such request of a source, unless that was long ago.
+func (l *refusals) lastOf(source string, now time.Time) (refusedRequest, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	found, ok := l.destinations[source]
+	found, ok := l.last[source]
 	return found, ok && now.Sub(found.at) < showRefusal
 }
 

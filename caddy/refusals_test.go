@@ -34,12 +34,12 @@ func TestRefusalsAreLogged(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	for source, want := range map[string]bool{"orders": true, "other": false} {
-		refused, ok := l.destinationOf(source, time.Now())
+		refused, ok := l.lastOf(source, time.Now())
 		if ok != want || ok && refused.text != "not among the destinations" {
 			t.Errorf("%s: %v %+v", source, ok, refused)
 		}
 	}
-	if _, ok := l.destinationOf("orders", time.Now().Add(showRefusal+time.Second)); ok {
+	if _, ok := l.lastOf("orders", time.Now().Add(showRefusal+time.Second)); ok {
 		t.Error("a refused destination is shown for ever")
 	}
 }

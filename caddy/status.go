@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/authinject/caddy-authinject/caddy/connect"
@@ -35,9 +36,9 @@ type accountStatus struct {
 	Remedy  string `json:"remedy,omitempty"`
 	// Warnings are reasons to look at an account whose token serves all the same.
 	Warnings []string `json:"warnings,omitempty"`
-	// RefusedDestination says when and why a request of the source was last refused because of its
-	// destination, if that was in the last hour.
-	RefusedDestination string `json:"refused_destination,omitempty"`
+	// RefusedRequest says when and why a request of the source was last refused because of its
+	// destination, or because the upstream refused the DPoP proof, if that was in the last hour.
+	RefusedRequest string `json:"refused_request,omitempty"`
 	// ProviderSaid is what the provider said of the last failure, if the request asks for it.
 	ProviderSaid string `json:"provider_said,omitempty"`
 	// StorageError is the storage's own error, in which a path may stand.
@@ -105,8 +106,16 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 // accountStatus returns the status with what this server knows about the source's requests.
 func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 	s, now := newAccountStatus(st, grant), time.Now()
-	if refused, ok := a.refusals.destinationOf(st.Source, now); ok {
-		s.RefusedDestination = fmt.Sprintf("%s ago a request was refused: %s", now.Sub(refused.at).Round(time.Second), refused.text)
+	if refused, ok := a.refusals.lastOf(st.Source, now); ok {
+		s.RefusedRequest = fmt.Sprintf("%s ago a request was refused: %s", now.Sub(refused.at).Round(time.Second), refused.text)
+		if s.Class == "" {
+			s.Class, s.Problem = tokensource.ClassOperator, refused.problem
+			for _, r := range tokensource.Remedies() {
+				if r.Problem == refused.problem && r.Class == tokensource.ClassOperator && !strings.Contains(r.Do, "{") {
+					s.Remedy = r.Do
+				}
+			}
+		}
 	}
 	return s
 }
@@ -130,7 +139,7 @@ const (
 // exit returns the exit status that the account calls for.
 func (s accountStatus) exit() int {
 	switch {
-	case s.Class == tokensource.ClassOperator, s.RefusedDestination != "":
+	case s.Class == tokensource.ClassOperator, s.RefusedRequest != "":
 		return exitOperator
 	case s.Disconnected && s.Account != "":
 		return exitFine // a person wanted that

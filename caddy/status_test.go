@@ -127,7 +127,7 @@ func TestExitStatus(t *testing.T) {
 		{[]accountStatus{{Live: true, Class: tokensource.ClassOperator}}, exitOperator},
 		{[]accountStatus{{Account: "x", Disconnected: true, State: tokensource.StateLoginRequired, Class: tokensource.ClassLogin}}, exitFine},
 		{[]accountStatus{{Disconnected: true, State: tokensource.StateLoginRequired}}, exitLogin},
-		{[]accountStatus{{Live: true, RefusedDestination: "1s ago a request was refused"}}, exitOperator},
+		{[]accountStatus{{Live: true, RefusedRequest: "1s ago a request was refused"}}, exitOperator},
 		{[]accountStatus{fine, wait}, exitWait},
 		{[]accountStatus{wait, login}, exitLogin},
 		{[]accountStatus{operator, login, wait, fine}, exitOperator},

@@ -161,6 +161,11 @@ func tokenTransportOption(d *caddyfile.Dispenser, into *json.RawMessage) error {
 	if name != "http" {
 		return d.Errf("token_transport %q is not known; allowed is http", name)
 	}
+	if d.CountRemainingArgs() > 0 {
+		d.NextArg()
+		return d.Errf("token_transport http: unexpected %q; its options belong in a block, each on a line of its own: "+
+			"token_transport http { ... }", d.Val())
+	}
 	mod, err := caddyfile.UnmarshalModule(d, transportNamespace+"."+name)
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 				continue
 			}
 			if _, err := value(secret)(ctx); err != nil {
-				log.Warn("a secret cannot be read now; it is read again for every token request",
+				log.Warn("a secret cannot be read now; a file is read again for every token request, but a changed environment needs a restart",
 					zap.String("option", option), zap.Error(err))
 			}
 		}

@@ -232,8 +232,8 @@ var remedies = []Remedy{
 	{
 		Problem: "unknown_authority", Text: "the token endpoint's certificate is not trusted", Class: ClassOperator,
 		Cause: "The certificate was issued by an authority that this machine does not know: a private one, or one of a proxy that reads TLS.",
-		Do: "trust the authority[ {ca}] that issued it: give the source a token_transport http with tls_trust_pool file /path/to/ca.pem, " +
-			"or add its certificate to the system's store and start the server again",
+		Do: "trust the authority[ {ca}] that issued it: write the line tls_trust_pool file /path/to/ca.pem into the block " +
+			"token_transport http of the source, or add it to the system's store and start the server again",
 		More: "`token_transport` is for one source; [providers.md](providers.md) has an example. " +
 			"On Linux, the environment variable `SSL_CERT_FILE` names a PEM file for the whole process. `SSL_CERT_FILE` replaces the system's file of authorities, so the file must hold those that other sources need, too. " +
 			"`SSL_CERT_DIR` names a directory. Both are read once, at the first TLS connection. " +
@@ -288,7 +288,7 @@ var remedies = []Remedy{
 	{
 		Problem: "client_secret", Text: "reading client_secret", Class: ClassOperator,
 		Cause: "The placeholder of the client secret has no value.",
-		Do:    "check the variable or file that client_secret names, and that this process may read it",
+		Do:    "check the variable or file that client_secret names, and that this process may read it; a file is read again by itself, but a changed environment needs a restart of the server",
 		match: byReason("reading client_secret"),
 	},
 	{
@@ -338,7 +338,7 @@ var remedies = []Remedy{
 	{
 		Problem: "value", Text: "evaluated placeholder", Class: ClassOperator,
 		Cause: "A placeholder in the configuration has no value: the variable is not set, or the file is missing, empty or not readable.",
-		Do:    "check the variable or file that the placeholder names, and that this process may read it",
+		Do:    "check the variable or file that the placeholder names, and that this process may read it; a file is read again by itself, but a changed environment needs a restart of the server",
 		match: byReason("evaluated placeholder", "reading token_param", "no such file or directory", "permission denied", "cannot find the file"),
 	},
 	{

@@ -99,6 +99,8 @@ func loginNotice(err error, manual bool) *notice {
 	case e.Code == "invalid_grant":
 		n.Text = "The provider did not accept the code that it had just given. Nothing was changed. " +
 			"Press Connect to try again; if that does not help, compare redirect_url with what is registered there."
+	case strings.HasPrefix(e.Problem(), "storage_"):
+		n.Text = "The storage of this proxy is out of reach, so the login could not be kept. Nothing was changed. Tell the operator."
 	case e.Class == tokensource.ClassWait:
 		n.Text = "The provider is in trouble. Nothing was changed. Try again in a while."
 	case e.Class == tokensource.ClassOperator:

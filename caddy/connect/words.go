@@ -75,7 +75,7 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 	case st.Refused:
 		return "An upstream refuses the token, and there is no other.", Bad
 	case st.Expiry.IsZero():
-		return "Connected. The token serves until the provider refuses it.", Good
+		return "Connected. The token serves until the API refuses it.", Good
 	}
 	text := "Connected. Expires in " + expires + ", log in again before."
 	if st.Expiry.Sub(now) < loginSoon {

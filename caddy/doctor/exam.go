@@ -125,11 +125,11 @@ func Examine(ctx context.Context, p Patient, o Options, report *Report) {
 		x.Proxy = http.ProxyFromEnvironment
 	}
 	x.hideLiterals(ctx)
-	x.runningServer()
 	secrets := x.secrets(ctx)
 	storage := x.storage(ctx)
 	reachable := x.provider(ctx)
 	account := x.token(ctx, secrets, storage, reachable)
+	x.runningServer()
 	if account != nil {
 		x.otherEnvironment()
 	}
@@ -296,7 +296,7 @@ func (x *exam) upstreams() {
 		refused, isRefusal := errors.AsType[*authinject.DestinationError](err)
 		switch {
 		case err == nil:
-			x.ok("destinations", fmt.Sprintf("the upstream %s may get the token", u.Address))
+			x.ok("destinations", fmt.Sprintf("the upstream %s may get the token; it was not requested (--probe requests a URL of it)", u.Address))
 		case isRefusal && refused.Insecure:
 			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is plain http, "+
 				"where others on the way can read the token", u.Address),

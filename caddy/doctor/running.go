@@ -21,8 +21,8 @@ type Running struct {
 	Live, Unsaved bool
 	// StorageError is the storage's own error.
 	StorageError string
-	// RefusedDestination says why a request was refused not long ago.
-	RefusedDestination string
+	// RefusedRequest says why a request was refused not long ago.
+	RefusedRequest string
 }
 
 // runningServer reports what the running server says. Its token can be another one than doctor's: it
@@ -40,8 +40,8 @@ func (x *exam) runningServer() {
 	} else if r.StorageError != "" {
 		x.warn(step, "the storage of the running server ("+r.At+") fails: "+r.StorageError, storageRemedy)
 	}
-	if r.RefusedDestination != "" {
-		x.fail(step, "the running server ("+r.At+"): "+r.RefusedDestination, "see the step destinations")
+	if r.RefusedRequest != "" {
+		x.fail(step, "the running server ("+r.At+"): "+r.RefusedRequest, "see the step destinations, or the class operator in docs/troubleshooting.md")
 	}
 	switch r.Class {
 	case "":
@@ -55,8 +55,11 @@ func (x *exam) runningServer() {
 
 // otherEnvironment reports a server without a token, although doctor has one.
 func (x *exam) otherEnvironment() {
+	if _, exchanges := x.Config.Grant.(tokensource.Exchanger); exchanges {
+		return // it has no token of its own
+	}
 	if r := x.Running; r.Unasked == "" && !r.Live && r.Class != tokensource.ClassLogin {
 		x.warn("server", "doctor has a token, and the running server ("+r.At+") has none",
-			"if it does not get one soon, it runs with another environment or an older configuration: reload or restart it")
+			"if it does not get one soon, it runs with another environment or an older configuration: restart it (a reload keeps its environment)")
 	}
 }

@@ -84,7 +84,7 @@ func whyStorage(err error) string {
 	case errors.Is(err, syscall.ENOSPC):
 		return "it is full (" + limit(err.Error(), 300) + ")"
 	case errors.Is(err, syscall.ENOTDIR):
-		return "a part of its path is a file, not a directory (" + limit(err.Error(), 300) + ")"
+		return "correct its path: a part of its path is a file, not a directory (" + limit(err.Error(), 300) + ")"
 	case errors.Is(err, fs.ErrPermission):
 		return "this user has no permission (" + limit(err.Error(), 300) + ")"
 	}

@@ -105,10 +105,10 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 			x.skip("grant", "each request chooses its account; name one with --account to examine it")
 			return false
 		}
-		x.fail("grant", x.who()+" is not connected", x.loginRemedy())
 		if reachable {
 			x.client(ctx)
 		}
+		x.fail("grant", x.who()+" is not connected", x.loginRemedy())
 		return false
 	}
 	if src.Interactive() && st.Err != nil && st.Err.Class == tokensource.ClassLogin {
@@ -256,6 +256,9 @@ func (x *exam) rotation(st tokensource.Status, requests []*exchange) {
 			x.ok("rotation", "the provider replaced the refresh token, and the new one was stored")
 		}
 		return
+	}
+	if st.State == tokensource.StateLoginRequired && st.Err != nil && st.Err.Code != "" {
+		return // the step grant says that the refresh token was refused
 	}
 	if !st.Renews {
 		x.warn("rotation", "the provider gave no refresh token: a person must log in again when the token ends",

@@ -111,7 +111,7 @@ func TestTiltifyV3(t *testing.T) {
 	page := openPage(t, r)
 	account := page.Row("tiltify_v3")
 	account.Connect()
-	if state := account.State(); !contains(state, "serves until the provider refuses it") {
+	if state := account.State(); !contains(state, "serves until the API refuses it") {
 		t.Errorf("of a token without an end the page says %q", state)
 	}
 	authorize := last(t, r.emu.AuthorizeRequests())

@@ -343,7 +343,7 @@ func TestUnknownAuthority(t *testing.T) {
 	var problem struct{ Detail, Problem, Remedy string }
 	if err := json.Unmarshal([]byte(body), &problem); err != nil || problem.Problem != "unknown_authority" ||
 		!strings.Contains(problem.Detail, `certificate is not trusted: trust the authority "`+name+`" that issued it`) ||
-		!strings.Contains(problem.Remedy, "token_transport http with tls_trust_pool file ") {
+		!strings.Contains(problem.Remedy, "tls_trust_pool file /path/to/ca.pem into the block token_transport http") {
 		t.Errorf("the client gets %s, want the authority %s", body, name)
 	}
 	config := rig.Caddyfile{}.Source("orders", clientOf(srv.URL)...).Site("http://{$ADDR}", "authinject orders "+upstream(t, http.StatusOK))
