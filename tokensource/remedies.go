@@ -83,7 +83,7 @@ var remedies = []Remedy{
 	{
 		Problem: "invalid_target", Text: "the token endpoint answered 400 invalid_target", Class: ClassOperator,
 		Cause: "The provider does not know the audience or resource that the token is for.",
-		Do:    "check resource and token_param audience",
+		Do:    "check resource, and audience in the grant or token_param audience",
 		match: byCode("invalid_target"),
 	},
 	{

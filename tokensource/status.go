@@ -83,6 +83,9 @@ func (a *account) status() Status {
 	if st.Exchanges = a.src.exchanges; st.Exchanges && a.subject == nil {
 		st.Err, st.Attempts = a.src.outage.last()
 		if st.Err != nil {
+			st.Err = a.src.loginError("", st.Err) // it was noted before its source was
+		}
+		if st.Err != nil {
 			st.RefreshAt = st.Err.RetryAt
 		}
 	}
