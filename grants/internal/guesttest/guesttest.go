@@ -100,8 +100,12 @@ func TokenOf(t *testing.T, config string, secrets func() []string) (token string
 	if err != nil || res.StatusCode != http.StatusOK || body != "hello" {
 		t.Fatalf("%s, %v", body, err)
 	}
-	text, err := os.ReadFile(log)
-	if err != nil || !strings.Contains(string(text), "token obtained") {
+	var text []byte
+	logged := rig.Poll(rig.Patience, func() bool { // the line may come after the answer
+		text, err = os.ReadFile(log)
+		return err == nil && strings.Contains(string(text), "token obtained")
+	})
+	if !logged {
 		t.Fatalf("the log: %d bytes, %v", len(text), err)
 	}
 	rig.MustNotHold(t, "the log", string(text), append(secrets(), token)...)
