@@ -74,7 +74,8 @@ type Result struct {
 	Class tokensource.Class
 	// Detail is the reason, as the answer says it.
 	Detail string
-	// Problem is the reason in one word; see [tokensource.Remedies]. It is empty if there is none.
+	// Problem names the row of [tokensource.Remedies] that explains the reason. It is empty if no row
+	// does.
 	Problem string
 	// Source and Account name the account, if known.
 	Source, Account string

@@ -150,7 +150,7 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	return report
 }
 
-// runningServer is the answer of the running server, or why there is none.
+// runningServer is the answer of the running server. If the server did not answer, why says so.
 type runningServer struct {
 	at, why  string
 	accounts []accountStatus

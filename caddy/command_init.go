@@ -192,7 +192,7 @@ func (r *initRun) planOfAPI(ctx context.Context) (*discover.Plan, error) {
 	}
 	plan.Resource = resource.Resource
 	plan.From = append([]string{"From " + resource.From}, plan.From...)
-	const offline = "offline_access" // asks for a refresh token, and is none of the API's scopes
+	const offline = "offline_access" // the authorization server's own scope, which asks for a refresh token
 	offered := plan.Grant == "authorization_code" && slices.Contains(plan.Scopes, offline)
 	switch {
 	case len(challenge.Scopes) > 0:

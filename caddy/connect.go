@@ -87,7 +87,7 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) error {
 	if h.User != "" {
 		h.page.User = h.user
 		if strings.Contains(h.User, "{http.auth.") && !around.authenticates {
-			app.logger.Warn("nobody can open this page: no route has authentication, such as basic_auth, which sets the user",
+			app.logger.Warn("no one can open this page: no route has authentication, such as basic_auth, which sets the user",
 				zap.String("path", h.Path), zap.String("user", h.User))
 		}
 	}
@@ -164,7 +164,7 @@ func (h *ConnectHandler) user(r *http.Request) string {
 // checkUser reports a user who is the same for all requests.
 func checkUser(_, user string) error {
 	if !hasPlaceholder(user) {
-		return fmt.Errorf("user %q is the same for everyone; write a placeholder for whoever is logged in, "+
+		return fmt.Errorf("user %q is the same for all requests; write a placeholder that holds the name of the logged-in user, "+
 			"such as {http.auth.user.id}", user)
 	}
 	return nil

@@ -85,8 +85,8 @@ func TestUsersOfThePage(t *testing.T) {
 	}
 }
 
-// Without authentication in front, the page is nobody's, also if a part of the user's name is always
-// there. What a client sends is not read as a placeholder.
+// Without authentication in front, no request has a user, and the page is refused. That also holds if
+// the configured name has a fixed part. What a client sends is not read as a placeholder.
 func TestPageOfUsersWithoutALogin(t *testing.T) {
 	for user, want := range map[string]int{
 		"{http.auth.user.id}": 403, "user-{http.auth.user.id}": 403, "{http.request.header.X-Nobody}": 403, "{unknown.placeholder}": 403,
@@ -134,7 +134,7 @@ func TestCallersOfThePage(t *testing.T) {
 func TestOptionsOfThePageAsJSON(t *testing.T) {
 	isolate(t)
 	for options, want := range map[string]string{
-		`"user":"ada"`: "is the same for everyone",
+		`"user":"ada"`: "is the same for all requests",
 		`"callers":"any","caller_ranges":["10.0.0.0/8"]`: "callers any means all",
 		`"caller_ranges":["10.0.0.0/33"]`:                `callers "10.0.0.0/33" is not known`,
 		`"caller_ranges":["fe80::1%eth0"]`:               "is not known",

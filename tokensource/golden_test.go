@@ -112,6 +112,13 @@ func TestGoldenRecords(t *testing.T) {
 // goldenSource returns a source on a storage that contains the given file.
 func goldenSource(t *testing.T, ep *endpoint, file string) (*tokensource.Source, *tokensource.MemoryStorage) {
 	t.Helper()
+	storage, sealed := goldenStorage(t, file)
+	return newSource(t, ep, connecting(storage), sealed), storage
+}
+
+// goldenStorage returns a storage that contains the given file, and the encryption key that it needs.
+func goldenStorage(t *testing.T, file string) (*tokensource.MemoryStorage, func(*tokensource.Config)) {
+	t.Helper()
 	storage := new(tokensource.MemoryStorage)
 	if file != "" {
 		key, data := golden(t, file)
@@ -119,11 +126,11 @@ func goldenSource(t *testing.T, ep *endpoint, file string) (*tokensource.Source,
 			t.Fatal(err)
 		}
 	}
-	return newSource(t, ep, connecting(storage), func(c *tokensource.Config) {
+	return storage, func(c *tokensource.Config) {
 		if strings.Contains(file, "sealed") {
 			c.EncryptionKeys = []tokensource.Value{tokensource.Literal(goldenEncryptionKey)}
 		}
-	}), storage
+	}
 }
 
 // A login that was begun under an earlier release can be finished.
@@ -268,18 +275,8 @@ func TestGoldenDeviceLogin(t *testing.T) {
 // goldenDevice returns a source with device logins on a storage that contains the given file.
 func goldenDevice(t *testing.T, s *deviceServer, file string) (*tokensource.Source, *tokensource.MemoryStorage) {
 	t.Helper()
-	storage := new(tokensource.MemoryStorage)
-	if file != "" {
-		key, data := golden(t, file)
-		if err := storage.Store(t.Context(), key, data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return newSource(t, s, onDevice(storage), func(c *tokensource.Config) {
-		if strings.Contains(file, "sealed") {
-			c.EncryptionKeys = []tokensource.Value{tokensource.Literal(goldenEncryptionKey)}
-		}
-	}), storage
+	storage, sealed := goldenStorage(t, file)
+	return newSource(t, s, onDevice(storage), sealed), storage
 }
 
 // goldenDeviceLogin returns a storage with the login that is in the files.

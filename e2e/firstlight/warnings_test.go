@@ -16,7 +16,7 @@ func TestWarnings(t *testing.T) {
 		open    = "anyone who can reach this listener can use the token"
 		refused = "requests to this upstream will be refused"
 		unread  = "a secret cannot be read now"
-		closed  = "nobody can open this page: no route has authentication"
+		closed  = "no one can open this page: no route has authentication"
 	)
 	static := rig.Caddyfile{}.Source("a", "token {env.TOKEN}")
 	for name, c := range map[string]struct {

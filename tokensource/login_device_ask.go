@@ -1,0 +1,236 @@
+package tokensource
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+)
+
+// deviceAsking is a goroutine that asks for the token of a device login.
+type deviceAsking struct {
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+// follow returns the goroutine that asks for the token of l, and starts it if there is none. A goroutine for an older
+// login of the account ends by itself.
+func (s *Source) follow(l *Login) *deviceAsking {
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	id := l.State.Reveal()
+	if known := s.devices[id]; known != nil {
+		return known
+	}
+	asking := &deviceAsking{done: make(chan struct{})}
+	if !s.begin() {
+		asking.err = s.loginError(l.Account, errClosed())
+		close(asking.done)
+		return asking
+	}
+	own, device := *l, *l.Device // the caller may change l
+	own.Device, l = &device, &own
+	if s.devices == nil {
+		s.devices = make(map[string]*deviceAsking)
+	}
+	s.devices[id] = asking
+	go func() {
+		defer s.running.Done()
+		ctx := context.Background()
+		err := guardedError(func() error { return s.askDevice(ctx, l) })
+		s.asking.Lock()
+		delete(s.devices, id)
+		s.asking.Unlock()
+		switch {
+		case errors.Is(err, ErrNoLogin) && s.connectedSince(ctx, l):
+			err = nil // another process finished it
+		case errors.Is(err, ErrNoLogin), errors.Is(err, ErrClosed):
+			err = s.loginError(l.Account, err) // nothing failed
+		case err != nil:
+			err = s.failedLogin(ctx, l.Account, err)
+		}
+		asking.err = err
+		close(asking.done)
+	}()
+	return asking
+}
+
+// connectedSince reports whether the account was connected after l began. It puts the stored record to use.
+func (s *Source) connectedSince(ctx context.Context, l *Login) bool {
+	a := s.pin(&Account{src: s, name: l.Account})
+	defer a.unpin()
+	found, err := a.load(ctx)
+	if err != nil || found == nil || found.Disconnected || !found.Decided.After(l.Begun) {
+		return false
+	}
+	_ = a.sync(ctx)
+	return true
+}
+
+// askDevice asks for the token of a login until the provider grants or refuses it, or the codes end (RFC 8628 sections
+// 3.4 and 3.5).
+func (s *Source) askDevice(ctx context.Context, l *Login) error {
+	pause, unanswered := l.Device.Interval, 0
+	for {
+		if !s.rest(min(pause, max(l.Device.Ends.Sub(s.cfg.Clock.Now()), 0))) {
+			return errClosed()
+		}
+		current, wait, err := s.takeTurn(ctx, l, pause)
+		switch {
+		case err != nil:
+			return err
+		case current == nil: // another process asks, or the storage fails
+			pause = wait
+			continue
+		}
+		failure := s.redeemDevice(ctx, current)
+		if failure == nil {
+			return nil
+		}
+		interval := current.Device.Interval
+		switch {
+		case failure.Code == "authorization_pending":
+			pause, unanswered = interval, 0
+		case failure.Code == "slow_down":
+			// It applies to this and all later requests. The next turn stores it.
+			l.Device.Interval = interval + deviceSlower
+			pause, unanswered = l.Device.Interval, 0
+		case mayPass(failure):
+			unanswered++
+			pause = max(interval, min(interval<<min(unanswered, 6), devicePauseLimit))
+		default: // "the client MUST stop polling" after any other error code
+			return s.endDevice(ctx, current, failure)
+		}
+		pause = max(pause, failure.RetryAt.Sub(s.cfg.Clock.Now()))
+	}
+}
+
+// mayPass reports whether a failure of a token request says nothing about the login.
+func mayPass(failure *Error) bool {
+	trouble := failure.Status >= http.StatusInternalServerError || failure.Status == http.StatusTooManyRequests
+	return failure.Class == ClassWait && (failure.Code == "" || trouble || slices.Contains(transientCodes, failure.Code))
+}
+
+// rest waits for d, and reports whether the source is still open.
+func (s *Source) rest(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.closing:
+		return false
+	}
+}
+
+// takeTurn notes in the storage that this process asks for the token of l, so that no other process does, and returns
+// the login as it is stored. It returns nil if this process must not ask now, and how long to wait. If the login has
+// ended, takeTurn returns an error.
+func (s *Source) takeTurn(ctx context.Context, l *Login, pause time.Duration) (current *Login, wait time.Duration, err error) {
+	// If the lock cannot be taken, go on: at worst two processes ask, and the provider says slow_down.
+	unlock, _ := s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLock)
+	defer unlock()
+	current, err = s.deviceLogin(ctx, l.Account)
+	switch {
+	case err != nil:
+		return nil, l.Device.Interval, nil
+	case current == nil || !current.State.Equal(l.State):
+		return nil, 0, ErrNoLogin
+	case current.Device.Failed != nil && current.Device.Code.IsZero():
+		return nil, 0, current.Device.Failed // another process ended it
+	case current.Device.Failed != nil:
+		return nil, 0, s.storeFailed(ctx, current, current.Device.Failed)
+	}
+	d := current.Device
+	if left := d.heldUntil.Sub(s.cfg.Clock.Now()); d.holder != s.owner && left > 0 && left < deviceLifetimeLimit {
+		return nil, left, nil
+	}
+	d.Interval = max(d.Interval, l.Device.Interval)
+	s.hold(d, pause)
+	if err := s.storeLogin(ctx, current); err != nil {
+		return nil, d.Interval, nil // a token could not be stored, so ask for none
+	}
+	return current, 0, nil
+}
+
+// hold notes in d that only this process asks, until after its next request. The pause before that is at most twice the
+// last one.
+func (s *Source) hold(d *Device, pause time.Duration) {
+	wait := s.cfg.Timeout + 2*max(pause, d.Interval) + deviceHold
+	d.holder, d.heldUntil = s.owner, s.cfg.Clock.Now().Round(0).UTC().Add(wait)
+}
+
+// redeemDevice makes one token request, and puts what it brings into use.
+func (s *Source) redeemDevice(ctx context.Context, l *Login) *Error {
+	req, err := s.cfg.Grant.(Interactive).Redeem(l, url.Values{})
+	if err != nil {
+		return asFailure(err)
+	}
+	a := s.pin(&Account{src: s, name: l.Account})
+	defer a.unpin()
+	return a.connect(ctx, l, req, func() error { return s.endTaken(ctx, l) })
+}
+
+// asFailure returns err as an [*Error].
+func asFailure(err error) *Error {
+	var failure *Error
+	if errors.As(err, &failure) {
+		return failure
+	}
+	return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
+}
+
+// endTaken removes a login that the provider granted. It fails if the login was cancelled or replaced meanwhile.
+func (s *Source) endTaken(ctx context.Context, l *Login) error {
+	unlock, _ := s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLock)
+	defer unlock()
+	if current, err := s.deviceLogin(ctx, l.Account); err == nil && (current == nil || !current.State.Equal(l.State)) {
+		return &Error{Class: ClassLogin, Reason: ErrNoLogin.Error(), cause: ErrNoLogin}
+	}
+	_ = s.vault.Delete(ctx, s.deviceKey(l.Account)) // if this fails, the provider refuses the code from now on
+	s.begun.done()
+	return nil
+}
+
+// endDevice stores why a login failed, so that every process can show it.
+func (s *Source) endDevice(ctx context.Context, l *Login, failure *Error) error {
+	switch failure.Code {
+	case "access_denied", "authorization_declined": // the latter is Entra's
+		failure = &Error{Class: ClassLogin, Code: "access_denied", Reason: "access was denied at the provider"}
+	case "expired_token":
+		failure = deviceTooLate()
+	}
+	if failure.Class == ClassWait {
+		failure.Class = ClassLogin // nothing is tried again
+	}
+	unlock, _ := s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLock)
+	defer unlock()
+	if current, err := s.deviceLogin(ctx, l.Account); err == nil && (current == nil || !current.State.Equal(l.State)) {
+		return ErrNoLogin
+	}
+	return s.storeFailed(ctx, l, failure)
+}
+
+// storeFailed stores why a login failed, and returns failure.
+func (s *Source) storeFailed(ctx context.Context, l *Login, failure *Error) error {
+	ended := *l
+	device := *l.Device
+	device.Failed = failure
+	ended.Device, ended.Verifier, ended.Binding = &device, Secret{}, Secret{}
+	_ = s.storeLogin(ctx, &ended) // without it, the login is shown until its codes end
+	s.begun.done()
+	return failure
+}
+
+// dropDevice removes a device login, unless a newer one has replaced it.
+func (s *Source) dropDevice(ctx context.Context, l *Login) error {
+	unlock, _ := s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLock)
+	defer unlock()
+	current, err := s.deviceLogin(ctx, l.Account)
+	if err != nil || current == nil || !current.State.Equal(l.State) {
+		return err
+	}
+	return s.vault.Delete(ctx, s.deviceKey(l.Account))
+}

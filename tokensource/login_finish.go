@@ -1,0 +1,100 @@
+package tokensource
+
+import (
+	"context"
+	"net/url"
+	"slices"
+)
+
+// FinishLogin handles the provider's response to a login. It stores the resulting record as the
+// account's record, and then uses it. The old record stays until then. The caller has found l by
+// the state in the response, and has checked which browser brings the response. A login accepts one
+// response. If the response is typed in, it may be corrected as long as the provider refuses it.
+//
+// If ctx is cancelled, FinishLogin returns, but the login goes on to its end, because a code can be
+// used only once (RFC 6749 section 4.1.2). Its error is an [*Error], or the error of ctx.
+func (s *Source) FinishLogin(ctx context.Context, l *Login, answer url.Values) error {
+	grant, ok := s.cfg.Grant.(Interactive)
+	if !ok {
+		return s.loginError(l.Account, ErrNotInteractive)
+	}
+	if !s.begin() {
+		return s.loginError(l.Account, &Error{Class: ClassWait, Reason: ErrClosed.Error(), cause: ErrClosed})
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer s.running.Done()
+		err := guardedError(func() error { return s.finishLogin(context.WithoutCancel(ctx), grant, l, answer) })
+		if err != nil {
+			err = s.failedLogin(context.WithoutCancel(ctx), l.Account, err)
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Source) finishLogin(ctx context.Context, grant Interactive, l *Login, answer url.Values) error {
+	taken, err := s.takeLogin(ctx, l.State)
+	if err != nil {
+		return err
+	}
+	taken.answered, taken.rules = s.cfg.Clock.Now(), s.cfg.responseRules()
+	if wrong := s.checkIssuer(ctx, taken, answer); wrong != nil {
+		return wrong
+	}
+	if refused := refusedLogin(answer); refused != nil {
+		return refused
+	}
+	req, err := grant.Redeem(taken, answer)
+	if err == nil {
+		a := s.pin(&Account{src: s, name: taken.Account})
+		defer a.unpin()
+		if failure := a.connect(ctx, taken, req, nil); failure != nil {
+			err = failure
+		}
+	}
+	if err != nil && taken.Typed() {
+		_ = s.storeLogin(ctx, taken) // if this fails, the person has to begin again; nothing else is lost
+	}
+	return err
+}
+
+// refusedLogin returns the error in a provider's response (RFC 6749 section 4.1.2.1), or nil.
+func refusedLogin(answer url.Values) *Error {
+	for _, values := range answer {
+		if len(values) != 1 {
+			return &Error{Class: ClassLogin, Reason: "the provider's answer holds a parameter twice"}
+		}
+		if len(values[0]) > maxParameter {
+			return &Error{Class: ClassLogin, Reason: "a parameter of the provider's answer is too long"}
+		}
+	}
+	if !answer.Has("error") {
+		return nil
+	}
+	e := &Error{Class: ClassLogin, Reason: "the provider refused the login"}
+	if code := answer.Get("error"); isKnownCode(code) || slices.Contains(loginCodes, code) {
+		e.Code = code // any other text may come from the author of a forged link
+	}
+	switch e.Code {
+	case "access_denied":
+		e.Reason = "access was denied at the provider"
+	case "temporarily_unavailable", "server_error":
+		e.Class, e.Reason = ClassWait, "the provider is in trouble"
+	case "unauthorized_client", "invalid_scope", "invalid_request", "unsupported_response_type":
+		e.Class = ClassOperator
+	}
+	return e
+}
+
+// loginCodes are the error codes of an authorization response that a token response does not have
+// (OpenID Connect Core section 3.1.2.6).
+var loginCodes = []string{
+	"interaction_required", "login_required", "account_selection_required", "consent_required",
+	"invalid_request_uri", "invalid_request_object", "request_not_supported", "request_uri_not_supported", "registration_not_supported",
+}
