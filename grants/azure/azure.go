@@ -9,7 +9,6 @@ package azure
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	_ "github.com/authinject/caddy-authinject" // so that one --with is enough
+	"github.com/authinject/caddy-authinject/grants/internal/guest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -85,14 +85,10 @@ func (g Grant) Check() error {
 
 // Provision resolves the placeholders.
 func (g *Grant) Provision(caddy.Context) error {
-	for option, value := range map[string]*string{"resource": &g.Resource, "client_id": &g.ClientID} {
-		resolved, err := caddy.NewReplacer().ReplaceOrErr(*value, true, true)
-		if err != nil {
-			return fmt.Errorf("grant azure: %s: %w", option, err)
-		}
-		*value = resolved
+	if err := guest.Resolve("azure", map[string]*string{"resource": &g.Resource, "client_id": &g.ClientID}); err != nil {
+		return err
 	}
-	g.internet, g.local = newClient(internet), newClient(direct)
+	g.internet, g.local = guest.Client(internet, timeout), guest.Client(direct, timeout)
 	return g.Check()
 }
 
@@ -102,11 +98,6 @@ var internet = http.DefaultTransport
 // direct reaches the identity endpoint, which is on this machine's own network: never through a
 // proxy, which would get the token.
 var direct http.RoundTripper = &http.Transport{DisableKeepAlives: true}
-
-// newClient returns a client that follows no redirects: they could lead a credential astray.
-func newClient(base http.RoundTripper) *http.Client {
-	return &http.Client{Transport: base, Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-}
 
 // Traits implements [tokensource.Grant].
 func (Grant) Traits() tokensource.Traits { return tokensource.Traits{Renews: true, NoTokenURL: true} }

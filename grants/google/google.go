@@ -9,7 +9,6 @@ package google
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/oauth2"
 
 	_ "github.com/authinject/caddy-authinject" // so that one --with is enough
+	"github.com/authinject/caddy-authinject/grants/internal/guest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -106,14 +106,10 @@ func (g Grant) Check() error {
 
 // Provision resolves the placeholders.
 func (g *Grant) Provision(caddy.Context) error {
-	for option, value := range map[string]*string{"id_token": &g.IDToken, "impersonate": &g.Impersonate, "credentials": &g.Credentials} {
-		resolved, err := caddy.NewReplacer().ReplaceOrErr(*value, true, true)
-		if err != nil {
-			return fmt.Errorf("grant google: %s: %w", option, err)
-		}
-		*value = resolved
+	if err := guest.Resolve("google", map[string]*string{"id_token": &g.IDToken, "impersonate": &g.Impersonate, "credentials": &g.Credentials}); err != nil {
+		return err
 	}
-	g.client, g.metadata = newClient(internet), newClient(direct)
+	g.client, g.metadata = guest.Client(internet, timeout), guest.Client(direct, timeout)
 	return g.Check()
 }
 
@@ -123,11 +119,6 @@ var internet = http.DefaultTransport
 // direct reaches the metadata server, which is on this machine's own network: never through a
 // proxy, which would get the token.
 var direct http.RoundTripper = &http.Transport{DisableKeepAlives: true}
-
-// newClient returns a client that follows no redirects: they could lead a token astray.
-func newClient(base http.RoundTripper) *http.Client {
-	return &http.Client{Transport: base, Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-}
 
 // Traits implements [tokensource.Grant].
 func (Grant) Traits() tokensource.Traits { return tokensource.Traits{Renews: true, NoTokenURL: true} }

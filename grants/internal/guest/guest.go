@@ -1,0 +1,28 @@
+// Package guest has what the grants of this directory share.
+package guest
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// Client returns a client that follows no redirects: they could lead a credential astray.
+func Client(base http.RoundTripper, timeout time.Duration) *http.Client {
+	return &http.Client{Transport: base, Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// Resolve replaces the placeholders in the options of a grant. A placeholder without a value is an
+// error that names the option.
+func Resolve(grant string, options map[string]*string) error {
+	for option, value := range options {
+		resolved, err := caddy.NewReplacer().ReplaceOrErr(*value, true, true)
+		if err != nil {
+			return fmt.Errorf("grant %s: %s: %w", grant, option, err)
+		}
+		*value = resolved
+	}
+	return nil
+}
