@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -302,15 +303,17 @@ func TestExamplesValidate(t *testing.T) {
 
 // The README's ports may be taken here; nothing else is changed.
 func TestConfigurationsRun(t *testing.T) {
-	for _, config := range blocks(t, "caddyfile") {
-		config = strings.ReplaceAll(config, "\n:8080 {", "\nhttp://{$ADDR} {")
-		if !strings.Contains(config, "{$ADDR}") {
-			t.Fatalf("it has no site at :8080:\n%s", config)
-		}
-		p := harness.Start(t, config, environment...)
-		if code := p.Stop(); code != 0 {
-			t.Errorf("caddy run ended with code %d for\n%s", code, config)
-		}
+	for i, config := range blocks(t, "caddyfile") {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			config = strings.ReplaceAll(config, "\n:8080 {", "\nhttp://{$ADDR} {")
+			if !strings.Contains(config, "{$ADDR}") {
+				t.Fatalf("it has no site at :8080:\n%s", config)
+			}
+			p := harness.Start(t, config, environment...)
+			if code := p.Stop(); code != 0 {
+				t.Errorf("caddy run ended with code %d for\n%s", code, config)
+			}
+		})
 	}
 }
 

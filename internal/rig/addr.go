@@ -2,9 +2,9 @@ package rig
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"sync"
 	"testing"
 )
@@ -12,36 +12,63 @@ import (
 // Ports are taken below the range from which systems pick the local ports of
 // outgoing connections and of listeners on port 0, so that nothing grabs one
 // between its choice and its use.
+//
+// Test binaries run beside each other. Each takes ports from blocks that it
+// alone holds: a block is held by listening on its guard's port, which the
+// system frees when the binary ends.
 const (
-	firstPort = 12000
-	lastPort  = 31999
+	firstPort  = 12000
+	blockSize  = 50
+	blocks     = 400
+	firstGuard = firstPort + blocks*blockSize // up to 32399
 )
 
 var (
-	addrMu sync.Mutex
-	addrs  = map[int]bool{} // ports handed out by this process
+	portsMu sync.Mutex
+	ports   []int          // of this binary's block, not yet handed out
+	guards  []net.Listener // of this binary's blocks, open until it ends
 )
 
 // FreeAddr returns a loopback address, "127.0.0.1:port", where nothing listens
-// and which this process has not handed out before.
+// and which no running test has been handed before.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	addrMu.Lock()
-	defer addrMu.Unlock()
-	for range 200 {
-		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // a port is no secret
-		if addrs[port] {
-			continue
+	portsMu.Lock()
+	defer portsMu.Unlock()
+	for {
+		if len(ports) == 0 && !holdBlock() {
+			t.Fatal("no free port found")
 		}
-		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
+		addr := loopback(ports[0])
+		ports = ports[1:]
+		if l, err := listen(addr); err == nil {
+			_ = l.Close()
+			return addr
+		}
+	}
+}
+
+// holdBlock takes a block that no test binary holds. It begins at a random one, so that a client which
+// outlived its test does not find the next test's server.
+func holdBlock() bool {
+	for _, block := range rand.Perm(blocks) { //nolint:gosec // a port is no secret
+		guard, err := listen(loopback(firstGuard + block))
 		if err != nil {
 			continue
 		}
-		_ = l.Close()
-		addrs[port] = true
-		return addr
+		guards = append(guards, guard)
+		for i := range blockSize {
+			ports = append(ports, firstPort+block*blockSize+i)
+		}
+		return true
 	}
-	t.Fatal("no free port found")
-	return ""
+	return false
+}
+
+func loopback(port int) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+}
+
+func listen(addr string) (net.Listener, error) {
+	return new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 }

@@ -64,3 +64,24 @@ func leak(begun chan<- struct{}, stop <-chan struct{}) {
 	close(begun)
 	<-stop
 }
+
+// Whoever holds a block of ports is the only one to hold it, in this test binary and in those beside it.
+func TestPortsAreHandedOutOnce(t *testing.T) {
+	seen := map[string]bool{}
+	for range 3 * blockSize {
+		addr := FreeAddr(t)
+		if seen[addr] {
+			t.Fatalf("%s was handed out twice", addr)
+		}
+		seen[addr] = true
+	}
+	if len(guards) < 3 {
+		t.Fatalf("%d blocks are held for %d ports", len(guards), 3*blockSize)
+	}
+	for _, guard := range guards {
+		if l, err := listen(guard.Addr().String()); err == nil {
+			_ = l.Close()
+			t.Errorf("the guard's port %s could be taken again", guard.Addr())
+		}
+	}
+}
