@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
 
+	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -252,7 +253,7 @@ func unknownSource(name string, known []string) error {
 		return fmt.Errorf("unknown source %q: no sources are configured; "+
 			"add 'authinject { source %s { … } }' to the global options", name, name)
 	}
-	return fmt.Errorf("unknown source %q%s; configured are: %s", name, didYouMean(name, known), strings.Join(known, ", "))
+	return fmt.Errorf("unknown source %q%s; configured are: %s", name, suggest.DidYouMean(name, known), strings.Join(known, ", "))
 }
 
 // sourceName matches the names that can be in logs, URLs and metric labels.

@@ -79,11 +79,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	}
 	proxy := new(reverseproxy.Handler)
 	if err := proxy.UnmarshalCaddyfile(caddyfile.NewDispenser(rest)); err != nil {
-		if strings.Contains(err.Error(), "unrecognized subdirective") {
-			err = fmt.Errorf("authinject %s takes the subdirectives of reverse_proxy and %s: %w",
-				t.Source, strings.Join(directiveOptions.names(), ", "), err)
-		}
-		return nil, err
+		return nil, suggestSubdirective(err, subdirectivesAt(rest))
 	}
 	if err := proxy.FinalizeUnmarshalCaddyfile(h); err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -51,7 +52,7 @@ func newGrant(name string) (tokensource.Grant, error) {
 	info, err := caddy.GetModule(grantNamespace + "." + name)
 	if err != nil {
 		known := moduleNames(grantNamespace)
-		return nil, fmt.Errorf("unknown grant %q%s; allowed are %s", name, didYouMean(name, known), strings.Join(known, ", "))
+		return nil, fmt.Errorf("unknown grant %q%s; allowed are %s", name, suggest.DidYouMean(name, known), strings.Join(known, ", "))
 	}
 	grant, ok := info.New().(tokensource.Grant)
 	if !ok {

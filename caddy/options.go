@@ -238,11 +238,8 @@ func (list options) find(name string) (option, bool) {
 func (list options) read(target any, d *caddyfile.Dispenser, owner string) error {
 	o, known := list.find(d.Val())
 	switch {
-	case !known && list == nil:
-		return d.Errf("%sunknown option %s; it has none", owner, quoteOption(d.Val()))
 	case !known:
-		return d.Errf("%sunknown option %s%s; allowed are %s", owner, quoteOption(d.Val()), didYouMean(d.Val(), list.names()),
-			strings.Join(list.names(), ", "))
+		return d.Errf("%s%s", owner, list.unknown(d.Val()))
 	case !o.repeat && o.isSet(target):
 		return d.Errf("%s%s is given twice", owner, o.name)
 	}
