@@ -111,6 +111,9 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 		}
 		app.Sources[name] = p.Source
 	}
+	if d.Val() != "}" {
+		return nil, d.Err("authinject needs a block: authinject { source <name> { ... } }")
+	}
 	return httpcaddyfile.App{Name: "authinject", Value: caddyconfig.JSON(app, nil)}, nil
 }
 

@@ -119,5 +119,5 @@ func unmarshalGrant(d *caddyfile.Dispenser, grant any, known options) error {
 	return nil
 }
 
-// secret reads a secret.
+// secret reads a secret, or another text that may hold a placeholder.
 var secret = text(func(option, text string) error { return checkSecrets(option, text) })

@@ -75,7 +75,7 @@ var sourceOptions = options{
 		help: "Address to which the provider sends the person back, as registered there; manual if it shows a code", standard: "/connect/callback of this proxy"},
 	{name: "pkce", args: "S256|none", grant: "authorization_code device_code", parse: ofSource((*sourceParser).grantOption),
 		help: "Proof key of a login; none for a provider that refuses it", standard: "S256; none for device_code"},
-	{name: "client_id", args: "<id>", takes: requests, field: "ClientID", parse: into(oneText),
+	{name: "client_id", args: "<id>", takes: requests, field: "ClientID", parse: secret,
 		help: "Client id, as the provider shows it"},
 	{name: "client_secret", args: "<secret...>", secret: true, takes: tokenRequests,
 		field: "ClientSecrets", parse: ofSource((*sourceParser).secrets),

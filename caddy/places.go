@@ -26,7 +26,7 @@ func init() {
 	list := func(o options) func() options { return func() options { return o } }
 	places = []place{
 		{"the global option authinject", list(appOptions)},
-		{"the block of a source, in the global option authinject", list(sourceOptions)},
+		{"the block of a source", list(sourceOptions)},
 		{"the block of client_auth", list(clientJWTOptions)},
 		{"the block of the directive authinject", list(directiveOptions)},
 		{"the block of authinject_connect", list(connectOptions)},
@@ -56,6 +56,16 @@ func placesOf(name string) (found []string) {
 	return found
 }
 
+// meant returns the part of an error that says which option was probably meant, or where a misplaced one
+// belongs.
+func meant(word string, known []string) string {
+	suggestion := suggest.DidYouMean(word, known)
+	if suggestion == "" || strings.HasSuffix(suggestion, " "+word+"?)") { // such as token_param audience
+		return suggestion + elsewhere(word)
+	}
+	return suggestion
+}
+
 // elsewhere returns the part of an error that says where a misplaced option belongs; empty if no block
 // takes it.
 func elsewhere(name string) string {
@@ -78,8 +88,10 @@ func (list options) unknown(word string) string {
 	case list == nil:
 		return fmt.Sprintf("unknown option %s; it has none%s", quoteOption(word), elsewhere(word))
 	}
-	return fmt.Sprintf("unknown option %s%s%s; allowed are %s", quoteOption(word),
-		suggest.DidYouMean(word, list.names()), elsewhere(word), strings.Join(list.names(), ", "))
+	if name := strings.TrimRight(word, ":="); name != word && slices.Contains(list.names(), name) {
+		return fmt.Sprintf("unknown option %q; an option is followed by its value, without %s", word, word[len(name):])
+	}
+	return fmt.Sprintf("unknown option %s%s; allowed are %s", quoteOption(word), meant(word, list.names()), strings.Join(list.names(), ", "))
 }
 
 // proxyOptions are the subdirectives of reverse_proxy, for suggestions only.
@@ -116,8 +128,7 @@ func suggestSubdirective(err error, known func(word string) []string) error {
 	}
 	text := err.Error()
 	word := text[found[2]:found[3]]
-	return fmt.Errorf("%sunknown option %s%s%s%s", text[:found[0]], quoteOption(word),
-		suggest.DidYouMean(word, known(word)), elsewhere(word), text[found[3]:])
+	return fmt.Errorf("%sunknown option %s%s%s", text[:found[0]], quoteOption(word), meant(word, known(word)), text[found[3]:])
 }
 
 // subdirectivesAt returns the words for a place in the block of reverse_proxy: those of the block itself
