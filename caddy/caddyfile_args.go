@@ -45,7 +45,7 @@ func quoteOption(word string) string {
 }
 
 // unsetVariable says why a value can be empty that is not empty in the file.
-const unsetVariable = "; {$NAME} is no value if the environment variable is not set"
+const unsetVariable = "; if {$NAME} stands there, that environment variable is not set"
 
 // oneText reads one value that is not empty.
 func oneText(d *caddyfile.Dispenser, into *string) (err error) {

@@ -3,7 +3,6 @@ package caddy
 import (
 	"encoding"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -90,7 +89,7 @@ func explain(path string, raw json.RawMessage, typ reflect.Type) error {
 			return wrongType(path, raw, typ, err)
 		}
 		for _, name := range slices.Sorted(maps.Keys(members)) {
-			if mistake := explainMember(path, name, members[name], typ); mistake != nil && (err != nil || !errors.Is(mistake, errUnknownField)) {
+			if mistake := explainMember(path, name, members[name], typ, err != nil); mistake != nil {
 				return mistake
 			}
 		}
@@ -109,12 +108,9 @@ func decodesItself(value any) bool {
 	return false
 }
 
-// errUnknownField begins the error about a member that a struct does not have. It counts only if
-// encoding/json refuses the struct: a field without a tag is not among the known ones here.
-var errUnknownField = errors.New("unknown field")
-
-// explainMember explains a member of an object that is a map or struct of that type.
-func explainMember(path, name string, raw json.RawMessage, typ reflect.Type) error {
+// explainMember explains a member of an object that is a map or struct of that type. refused says that
+// encoding/json refuses the object: otherwise a member that is not known here is a field without a tag.
+func explainMember(path, name string, raw json.RawMessage, typ reflect.Type, refused bool) error {
 	if typ.Kind() == reflect.Map {
 		return explain(path+"."+name, raw, typ.Elem())
 	}
@@ -134,6 +130,9 @@ func explainMember(path, name string, raw json.RawMessage, typ reflect.Type) err
 		}
 		return explain(path, raw, field.Type)
 	}
+	if !refused {
+		return nil
+	}
 	where := path + "." + name
 	if !optionName.MatchString(name) {
 		where = quoteOption(name) + " in " + path
@@ -142,7 +141,7 @@ func explainMember(path, name string, raw json.RawMessage, typ reflect.Type) err
 	if option, ok := sourceOptions.find(name); ok && option.grant != "" && slices.Contains(known, "grant") {
 		hint = fmt.Sprintf("; it belongs in %s.grant, if the type there is %s", path, strings.Join(option.grants(), " or "))
 	}
-	return fmt.Errorf("%w %s%s; allowed are %s", errUnknownField, where, hint, strings.Join(known, ", "))
+	return fmt.Errorf("unknown field %s%s; allowed are %s", where, hint, strings.Join(known, ", "))
 }
 
 // explainModule explains a module. tag is the struct tag that says which modules are allowed.

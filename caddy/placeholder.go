@@ -84,8 +84,11 @@ func meantPlaceholder(inner string) string {
 	if !found {
 		return ""
 	}
-	return strings.Replace(suggest.DidYouMean(word+".", ownPlaceholders), "mean ", "mean {", 1)
+	return placeholderExamples.Replace(suggest.DidYouMean(word+".", ownPlaceholders))
 }
+
+// placeholderExamples turns the beginning of a placeholder in a suggestion into an example.
+var placeholderExamples = strings.NewReplacer("env.", "{env.NAME}", "file.", "{file./path}", "system.", "{system.…}", "time.", "{time.…}")
 
 // environmentName matches the name of an environment variable in upper case.
 var environmentName = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)

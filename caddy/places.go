@@ -116,9 +116,10 @@ var httpTransportOptions = []string{
 // unrecognized matches Caddy's error about a subdirective.
 var unrecognized = regexp.MustCompile(`unrecognized subdirective (\S+), at `)
 
-// suggestSubdirective adds to Caddy's error about an unknown subdirective what was probably meant. known
-// returns the words that the place of the subdirective allows.
-func suggestSubdirective(err error, known func(word string) []string) error {
+// suggestSubdirective adds to Caddy's error about an unknown subdirective what was probably meant and
+// what is allowed. known returns the words that the place of the subdirective allows, and how an error
+// names them.
+func suggestSubdirective(err error, known func(word string) (words []string, allowed string)) error {
 	if err == nil {
 		return nil
 	}
@@ -128,13 +129,19 @@ func suggestSubdirective(err error, known func(word string) []string) error {
 	}
 	text := err.Error()
 	word := text[found[2]:found[3]]
-	return fmt.Errorf("%sunknown option %s%s%s", text[:found[0]], quoteOption(word), meant(word, known(word)), text[found[3]:])
+	words, allowed := known(word)
+	return fmt.Errorf("%sunknown option %s%s; allowed are %s%s", text[:found[0]], quoteOption(word), meant(word, words), allowed, text[found[3]:])
 }
 
-// subdirectivesAt returns the words for a place in the block of reverse_proxy: those of the block itself
-// if the word begins a line of it, else those of a transport.
-func subdirectivesAt(tokens []caddyfile.Token) func(word string) []string {
-	return func(word string) []string {
+// ofHTTPTransport are the words in the block of a transport.
+func ofHTTPTransport(string) (words []string, allowed string) {
+	return httpTransportOptions, "the subdirectives of Caddy's transport"
+}
+
+// ofProxy returns the words for a place in the block of the directive authinject: those of the block
+// itself if the word begins a line of it, else those of a transport.
+func ofProxy(tokens []caddyfile.Token) func(word string) (words []string, allowed string) {
+	return func(word string) ([]string, string) {
 		depth := 0
 		for i, token := range tokens {
 			switch token.Text {
@@ -144,10 +151,11 @@ func subdirectivesAt(tokens []caddyfile.Token) func(word string) []string {
 				depth--
 			case word:
 				if depth == 1 && startsLine(tokens[max(i-1, 0)], token) {
-					return slices.Concat(directiveOptions.names(), proxyOptions)
+					return slices.Concat(directiveOptions.names(), proxyOptions),
+						strings.Join(directiveOptions.names(), ", ") + " and the subdirectives of reverse_proxy"
 				}
 			}
 		}
-		return httpTransportOptions
+		return ofHTTPTransport(word)
 	}
 }

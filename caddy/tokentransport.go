@@ -168,7 +168,7 @@ func tokenTransportOption(d *caddyfile.Dispenser, into *json.RawMessage) error {
 	}
 	mod, err := caddyfile.UnmarshalModule(d, transportNamespace+"."+name)
 	if err != nil {
-		return suggestSubdirective(err, func(string) []string { return httpTransportOptions })
+		return suggestSubdirective(err, ofHTTPTransport)
 	}
 	*into = caddyconfig.JSONModuleObject(mod, "protocol", name, nil)
 	return nil
