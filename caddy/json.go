@@ -146,10 +146,10 @@ func explainMember(path, name string, raw json.RawMessage, typ reflect.Type, ref
 
 // explainModule explains a module. tag is the struct tag that says which modules are allowed.
 func explainModule(path string, raw json.RawMessage, tag string) error {
-	options, err := caddy.ParseStructTag(tag)
+	options, _ := caddy.ParseStructTag(tag) // without options, an error leaves it to the loading of the module
 	var members map[string]json.RawMessage
-	if err != nil || options["inline_key"] == "" || string(raw) == "null" {
-		return nil // loading the module reports it
+	if options["inline_key"] == "" || string(raw) == "null" {
+		return nil
 	}
 	if json.Unmarshal(raw, &members) != nil {
 		return fmt.Errorf("%s must be an object, in braces, whose %s is the name of a module", path, options["inline_key"])
