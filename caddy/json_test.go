@@ -59,6 +59,7 @@ func TestMistakesInJSON(t *testing.T) {
 		"an unknown storage":     {app: orders(`, "storage": {"module": "filesystem"}`), want: at + `.storage.module "filesystem" is not in this binary (did you mean file_system?)`},
 
 		"a word of an enumeration": {app: orders(`, "client_auth": "basic"`), want: `client_auth "basic" is not known (did you mean client_secret_basic?)`},
+		"an unclosed client_id":    {app: strings.Replace(orders(""), `"a"`, `"{env.canary"`, 1), want: "client_id: it looks like a placeholder without its closing brace"},
 		"a typo of a placeholder":  {app: orders(`, "scopes": ["{evn.canary}"]`), want: "scopes: it has a brace that begins no known placeholder (did you mean {env.NAME}?)"},
 
 		"a field of the transport":     {app: orders(""), handler: `{"handler": "reverse_proxy", "transport": {"protocol": "authinject", "sorce": "orders"}}`, want: "unknown field transport.sorce (did you mean source?)"},
