@@ -34,8 +34,9 @@ type Source struct {
 	unnamed *account // always in memory
 	// accounts holds the named accounts in memory. A user of an account pins it under accountsMu;
 	// see pin.
-	accountsMu sync.RWMutex
-	accounts   map[string]*account
+	accountsMu sync.Mutex
+	accounts   *table
+	window     window
 	// round counts the calls of dropIdle.
 	round atomic.Int64
 
@@ -90,7 +91,7 @@ func New(cfg Config) (*Source, error) {
 		owner:  hex.EncodeToString(owner[:9]),
 		slots:  make(chan struct{}, parallelRequests),
 
-		accounts: make(map[string]*account),
+		accounts: newTable(),
 		closing:  make(chan struct{}),
 	}
 	s.interactive = s.Interactive()

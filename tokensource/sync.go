@@ -9,22 +9,38 @@ func (a *account) sync(ctx context.Context) error {
 	if !a.src.stores() {
 		return nil
 	}
-	found, err := a.load(ctx)
+	found, sum, err := a.loadUnless(ctx, a.seenBytes())
 	if err != nil {
 		return a.src.loginError(a.Name(), unreadable(err))
 	}
 	if found == nil {
 		return nil
 	}
-	if a.adopt(found, a.lives(ctx, found)) {
+	if a.adopt(found, sum, a.lives(ctx, found)) {
 		a.src.tell(Event{Kind: EventAdopted, Account: a.Name(), Generation: found.Generation, Expiry: found.Expiry})
 	}
 	return nil
 }
 
-// adopt uses a stored record if it is newer than the known one. It reports whether the record's
-// token is now the token in use.
-func (a *account) adopt(found *Record, lives bool) bool {
+// seen holds the sum of stored bytes whose record brings nothing beside the known record rec.
+type seen struct {
+	rec *Record
+	sum uint64
+}
+
+// seenBytes returns the sum of stored bytes that are not worth decoding, or 0.
+func (a *account) seenBytes() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.seen.rec == nil || a.seen.rec != a.rec {
+		return 0
+	}
+	return a.seen.sum
+}
+
+// adopt uses a stored record if it is newer than the known one. sum is that of the record's stored
+// bytes. It reports whether the record's token is now the token in use.
+func (a *account) adopt(found *Record, sum uint64, lives bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.refreshing != nil || a.dirty != (deadline{}) {
@@ -37,10 +53,12 @@ func (a *account) adopt(found *Record, lives bool) bool {
 			a.startLocked(0)
 			return false
 		case c < newer:
+			a.seen = seen{a.rec, sum}
 			return false
 		}
 	}
 	a.rec, a.failed, a.trouble = found, nil, nil
+	a.seen = seen{found, sum}
 	a.src.loginFailures.forget(a.Name())
 	if found.Disconnected {
 		a.cur.Store(nil)

@@ -35,8 +35,9 @@ type account struct {
 
 	mu         sync.Mutex // guards the fields below; never held during I/O
 	rec        *Record    // nil until a record was read or obtained
-	dirty      deadline   // when to try again to store rec; zero if rec is stored
-	refreshing *refresh   // the running refresh
+	seen       seen
+	dirty      deadline // when to try again to store rec; zero if rec is stored
+	refreshing *refresh // the running refresh
 	failed     *failed
 	trouble    error         // of the storage, in the last refresh
 	checking   *storageCheck // the running storage check
@@ -113,7 +114,7 @@ func (a *account) token(ctx context.Context, l *live) (*Token, error) {
 		return a.wait(ctx, l, 0)
 	}
 	if !l.refused.Load() {
-		l.rearm(c, stale)
+		l.rearm(a.src, stale)
 	}
 	return tok, nil
 }
