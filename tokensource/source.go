@@ -36,7 +36,7 @@ type Source struct {
 	// see pin.
 	accountsMu sync.Mutex
 	accounts   *table
-	window     window
+	window     *window // not part of the source, which its timer would keep in memory
 	// round counts the calls of dropIdle.
 	round atomic.Int64
 
@@ -92,6 +92,7 @@ func New(cfg Config) (*Source, error) {
 		slots:  make(chan struct{}, parallelRequests),
 
 		accounts: newTable(),
+		window:   new(window),
 		closing:  make(chan struct{}),
 	}
 	s.interactive = s.Interactive()

@@ -36,7 +36,7 @@ func TestTokenInWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var readings int
 		base := time.Now()
-		s := &Source{}
+		s := &Source{window: new(window)}
 		s.cfg.Clock = Clock{Now: time.Now, Elapsed: func() time.Duration { readings++; return time.Since(base) }}
 		for name, c := range map[string]struct {
 			due, lives time.Duration
