@@ -67,7 +67,7 @@ func (l *live) disarm() {
 func (a *account) complete(r *refresh, end step, took time.Duration) {
 	a.mu.Lock()
 	if end.rec != nil {
-		a.rec = end.rec
+		a.know(end.rec, 0)
 		if end.rec.Disconnected {
 			a.cur.Store(nil)
 		}
@@ -119,7 +119,7 @@ func (a *account) serve(stored *Record) {
 	if a.cur.Load().token(a.src.cfg.Clock) != nil {
 		return
 	}
-	a.rec = stored
+	a.know(stored, 0)
 	a.publishLocked(stored, false)
 	if r := a.refreshing; r != nil && r.rejected == 0 && !r.isServed {
 		r.isServed = true

@@ -22,21 +22,15 @@ func (a *account) sync(ctx context.Context) error {
 	return nil
 }
 
-// seen holds the sum of stored bytes whose record brings nothing beside the known record rec.
-type seen struct {
-	rec *Record
-	sum uint64
-}
-
 // seenBytes returns the sum of stored bytes that are not worth decoding, or 0.
 func (a *account) seenBytes() uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.seen.rec == nil || a.seen.rec != a.rec {
-		return 0
-	}
-	return a.seen.sum
+	return a.seen
 }
+
+// know sets the newest known record. sum is that of its stored bytes, or 0. The caller holds a.mu.
+func (a *account) know(rec *Record, sum uint64) { a.rec, a.seen = rec, sum }
 
 // adopt uses a stored record if it is newer than the known one. sum is that of the record's stored
 // bytes. It reports whether the record's token is now the token in use.
@@ -53,12 +47,12 @@ func (a *account) adopt(found *Record, sum uint64, lives bool) bool {
 			a.startLocked(0)
 			return false
 		case c < newer:
-			a.seen = seen{a.rec, sum}
+			a.seen = sum
 			return false
 		}
 	}
-	a.rec, a.failed, a.trouble = found, nil, nil
-	a.seen = seen{found, sum}
+	a.know(found, sum)
+	a.failed, a.trouble = nil, nil
 	a.src.loginFailures.forget(a.Name())
 	if found.Disconnected {
 		a.cur.Store(nil)
