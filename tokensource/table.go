@@ -42,7 +42,7 @@ func (t *table) find(name string) *account {
 // search.
 func (t *table) search(in slots, name string) (*account, *atomic.Pointer[account]) {
 	for i := maphash.String(t.seed, name); ; i++ {
-		slot := &in[i&uint64(len(in)-1)]
+		slot := &in[i&uint64(len(in)-1)] //nolint:gosec // there are at least fewestSlots
 		a := slot.Load()
 		if a == nil || a.name == name && a != left {
 			return a, slot
