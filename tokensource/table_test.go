@@ -27,6 +27,9 @@ func TestTableIsAMap(t *testing.T) {
 			got.remove(name)
 			delete(want, name)
 		}
+		if got.find("") != nil {
+			t.Fatal("found an account that has left")
+		}
 		if got.size != len(want) || step%97 == 0 && len(got.all()) != len(want) {
 			t.Fatalf("step %d: %d accounts, want %d", step, got.size, len(want))
 		}
