@@ -1,11 +1,11 @@
 package caddy
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -90,7 +90,10 @@ func (h *AccountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 			repl.Set("authinject.account."+name, value)
 		}
 	}
-	return next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), h.chooser.key, account)))
+	caddyhttp.SetVar(r.Context(), h.chooser.key, account)
+	err = next.ServeHTTP(w, r)
+	caddyhttp.SetVar(r.Context(), h.chooser.key, nil) // routes for errors choose again
+	return err
 }
 
 // write sends a response of package authinject.
@@ -104,16 +107,14 @@ func write(w http.ResponseWriter, res *http.Response) error {
 	return err
 }
 
-// chosenKey is the context key of the account that was chosen for a source.
-type chosenKey struct{ source, account string }
-
 // chooser finds the account of a request.
 type chooser struct {
 	name    string // of the source
 	account string // placeholders; empty: the unnamed account
+	only    string // the name of the placeholder, if account is one placeholder and nothing else
 	subject string // the placeholder of the token that is exchanged; empty: none is
 	source  *tokensource.Source
-	key     any // a chosenKey, made once
+	key     string // the request's variable that holds the chosen account, while it is served
 	// variables says that the accounts have variables.
 	variables bool
 }
@@ -128,14 +129,14 @@ func (a *App) chooser(name, account string) (*chooser, error) {
 		return nil, fmt.Errorf("source %s: %s", name, accountIsFor)
 	}
 	return &chooser{
-		name: name, account: account, subject: subjectOf(cfg.grant), source: pooled.source, key: chosenKey{name, account},
-		variables: cfg.perAccount != nil,
+		name: name, account: account, only: onlyPlaceholder(account), subject: subjectOf(cfg.grant), source: pooled.source,
+		key: fmt.Sprintf("authinject account %q of %q", account, name), variables: cfg.perAccount != nil,
 	}, nil
 }
 
 // of returns the account that was chosen for req, or chooses it.
 func (c *chooser) of(req *http.Request) (*tokensource.Account, error) {
-	if account, ok := req.Context().Value(c.key).(*tokensource.Account); ok {
+	if account, ok := caddyhttp.GetVar(req.Context(), c.key).(*tokensource.Account); ok {
 		return account, nil
 	}
 	return c.choose(req)
@@ -155,7 +156,13 @@ func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
 	if !ok {
 		return nil, errors.New("the request did not come through a server")
 	}
-	name, err := repl.ReplaceOrErr(c.account, true, true)
+	var name string
+	var err error
+	if c.only != "" {
+		name, _ = repl.GetString(c.only) // what ReplaceOrErr returns, without a copy
+	} else {
+		name, err = repl.ReplaceOrErr(c.account, true, true)
+	}
 	if err != nil || name == "" {
 		err = errors.New("the request names no account: " + c.account + " is empty")
 	} else {
@@ -165,6 +172,16 @@ func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
 		return nil, &tokensource.Error{Source: c.name, Class: tokensource.ClassLogin, Reason: err.Error()}
 	}
 	return c.source.Lookup(req.Context(), name)
+}
+
+// onlyPlaceholder returns the name of the placeholder, if s is one placeholder and nothing else.
+func onlyPlaceholder(s string) string {
+	name, begins := strings.CutPrefix(s, "{")
+	name, ends := strings.CutSuffix(name, "}")
+	if !begins || !ends || strings.ContainsAny(name, `{}\`) {
+		return ""
+	}
+	return name
 }
 
 // Interface guards

@@ -25,18 +25,20 @@ func (h *Account) Name() string {
 	return h.name
 }
 
-// Token returns the live token. If there is one, the call costs an atomic load and a clock reading,
-// and allocates nothing. Otherwise Token waits until the running refresh or ctx ends. Its error is
-// an [*Error], or the error of ctx if ctx was cancelled.
+// Token returns the live token. If there is one, the call reads memory and writes none, and allocates
+// nothing. Otherwise Token waits until the running refresh or ctx ends. Its error is an [*Error], or
+// the error of ctx if ctx was cancelled.
 func (h *Account) Token(ctx context.Context) (*Token, error) {
-	a := h.src.pin(h)
-	l := a.cur.Load()
-	if l != nil && int64(a.src.cfg.Clock.Elapsed()) < l.check.Load() {
-		a.unpin()
-		return &l.tok, nil
+	// No pin is needed to read: an account that is dropped now was in memory when the call began.
+	if a := h.src.find(h.name); a != nil {
+		if l := a.cur.Load(); l != nil && l.checked(h.src) {
+			a.touch()
+			return &l.tok, nil
+		}
 	}
+	a := h.src.pin(h)
 	defer a.unpin()
-	tok, err := a.token(ctx, l)
+	tok, err := a.token(ctx, a.cur.Load())
 	if failure := (*Error)(nil); errors.As(err, &failure) {
 		err = h.src.withLastLogin(failure)
 	}
@@ -170,7 +172,7 @@ func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
 	if a.isKnown() {
 		return &a.Account, nil
 	}
-	found, err := a.load(ctx)
+	found, sum, err := a.loadUnless(ctx, 0)
 	if err != nil {
 		return nil, s.loginError(name, unreadable(err))
 	}
@@ -179,7 +181,7 @@ func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
 	}
 	a = s.pin(h)
 	defer a.unpin()
-	a.adopt(found, a.lives(ctx, found))
+	a.adopt(found, sum, a.lives(ctx, found))
 	return &a.Account, nil
 }
 

@@ -20,10 +20,20 @@ const maxAccountName = 256
 // CheckAccountName reports why name cannot be the name of an account: it is empty, longer than 256
 // bytes, not valid UTF-8, or it has control characters.
 func CheckAccountName(name string) error {
-	if name == "" || len(name) > maxAccountName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+	if name == "" || len(name) > maxAccountName || !isText(name) {
 		return fmt.Errorf("an account's name has 1 to %d bytes of text, without control characters", maxAccountName)
 	}
 	return nil
+}
+
+// isText reports whether s is valid UTF-8 without control characters.
+func isText(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] >= 0x7f { // few names have such a character
+			return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+		}
+	}
+	return true
 }
 
 // forgetAfter is how long a disconnected account is listed. Its record stays in the storage: it

@@ -224,3 +224,15 @@ func TestStoredVariableIsChecked(t *testing.T) {
 		})
 	}
 }
+
+// A name is text of 1 to 256 bytes without control characters, whatever its script.
+func TestCheckAccountName(t *testing.T) {
+	for name, allowed := range map[string]bool{
+		"a": true, "user@example.com": true, "äcme": true, "名前": true, strings.Repeat("x", 256): true, " ": true,
+		"": false, strings.Repeat("x", 257): false, "a\x00": false, "a\n": false, "a\x7f": false, "ä\n": false, "a\u0085": false, "\xff": false, "a\xc3": false,
+	} {
+		if err := tokensource.CheckAccountName(name); (err == nil) != allowed {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}

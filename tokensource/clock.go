@@ -12,7 +12,7 @@ type Clock struct {
 	// Now returns the wall clock time. Nil means [time.Now].
 	Now func() time.Time
 	// Elapsed returns the monotonic time since a fixed moment. Nil means the time since the source
-	// was made.
+	// was made. It must not run faster than the timers of package time.
 	Elapsed func() time.Duration
 }
 

@@ -1,6 +1,6 @@
 // Package tokensource keeps OAuth 2.0 access tokens alive. It obtains them, refreshes them before
 // they end, stores what must survive a restart, and hands the live token to any number of callers
-// at the cost of an atomic load.
+// for the price of a few reads of memory.
 //
 // A [Source] is one configured way to get tokens: a [Grant] (RFC 6749 section 1.3), a client and a
 // token endpoint. An [Account] says whose token it is. Most sources have only the unnamed account.

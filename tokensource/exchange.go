@@ -150,26 +150,23 @@ func (a *account) blame(req Request, failure *Error) {
 // makeRoom drops subjects that are not in use if there are too many. It returns false if all are in
 // use.
 func (s *Source) makeRoom() bool {
-	s.accountsMu.RLock()
-	full := len(s.accounts) >= subjectsLimit
-	s.accountsMu.RUnlock()
-	if !full {
-		return true
-	}
 	s.accountsMu.Lock()
 	defer s.accountsMu.Unlock()
+	if s.accounts.size < subjectsLimit {
+		return true
+	}
 	enough := subjectsLimit - subjectsLimit/8 // so that the next drop is some time away
 	for _, lively := range []bool{false, true} {
-		for name, a := range s.accounts {
-			if len(s.accounts) <= enough {
+		for _, a := range s.accounts.all() {
+			if s.accounts.size <= enough {
 				return true
 			}
 			if a.isDisposable(lively) {
-				delete(s.accounts, name)
+				s.accounts.remove(a.name)
 			}
 		}
 	}
-	return len(s.accounts) < subjectsLimit
+	return s.accounts.size < subjectsLimit
 }
 
 // subjectsLimit is maxSubjects, unless a test sets it.

@@ -12,30 +12,16 @@ func (s *Source) pin(h *Account) *account {
 	if h.name == "" {
 		return s.unnamed
 	}
-	s.accountsMu.RLock()
-	a := s.accounts[h.name]
-	if a != nil {
-		a.users.Add(1)
-	}
-	s.accountsMu.RUnlock()
-	if a == nil {
-		a = s.create(h)
-	}
-	a.touch()
-	return a
-}
-
-// create is pin for an account that was not in memory a moment ago.
-func (s *Source) create(h *Account) *account {
 	s.accountsMu.Lock()
 	defer s.accountsMu.Unlock()
-	a := s.accounts[h.name]
+	a := s.accounts.find(h.name)
 	if a == nil {
 		a = s.newAccount(*h)
-		s.accounts[h.name] = a
+		s.accounts.add(a)
 		s.watchIdle()
 	}
 	a.users.Add(1)
+	a.touch()
 	return a
 }
 
@@ -46,20 +32,14 @@ func (s *Source) find(name string) *account {
 	if name == "" {
 		return s.unnamed
 	}
-	s.accountsMu.RLock()
-	defer s.accountsMu.RUnlock()
-	return s.accounts[name]
+	return s.accounts.find(name)
 }
 
 // all returns the named accounts in memory.
 func (s *Source) all() []*account {
-	s.accountsMu.RLock()
-	defer s.accountsMu.RUnlock()
-	all := make([]*account, 0, len(s.accounts))
-	for _, a := range s.accounts {
-		all = append(all, a)
-	}
-	return all
+	s.accountsMu.Lock()
+	defer s.accountsMu.Unlock()
+	return s.accounts.all()
 }
 
 // touch notes that the account is in use. It notes the round of [Source.dropIdle], because that
@@ -107,7 +87,7 @@ func (s *Source) drop(a *account) {
 		return
 	}
 	a.unclaim()
-	delete(s.accounts, a.name)
+	s.accounts.remove(a.name)
 }
 
 // isIdle reports whether the account can be dropped without losing anything: no caller uses it,

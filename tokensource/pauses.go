@@ -87,9 +87,9 @@ const (
 
 // Pauses of callers, and of tokens in use.
 const (
-	// glance is how long a live token is handed out by the monotonic clock alone, before the wall
-	// clock is read as well. Reading both costs more than the rest of [Account.Token]. If a token
-	// ended while the machine was suspended, it can still be served for at most glance.
+	// glance is how long a live token is handed out without a look at both clocks. Reading one of
+	// them costs more than the rest of [Account.Token]. If a token ended while the machine was
+	// suspended or the process stood still, it can still be served for at most glance.
 	glance = time.Second
 	// staticReread is how old the value of a local grant may become before it is read again.
 	staticReread = time.Second

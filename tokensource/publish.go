@@ -10,8 +10,10 @@ type live struct {
 	tok  Token
 	soft deadline
 	hard deadline
-	// check is the monotonic moment until which tok is handed out without a further check.
-	check atomic.Int64
+	// tok is handed out without a further check until the source's window with the number window
+	// ends, and until the monotonic moment check.
+	window atomic.Int64
+	check  atomic.Int64
 	// refused is set once an upstream refused the token.
 	refused atomic.Bool
 	// probation is set on a token that replaced a refused one. If the upstream refuses it before
@@ -28,14 +30,36 @@ func (l *live) token(c Clock) *Token {
 	return &l.tok
 }
 
+// checked reports whether l's token can be handed out without a further check.
+func (l *live) checked(s *Source) bool {
+	return l.window.Load() == s.window.number.Load() || int64(s.cfg.Clock.Elapsed()) < l.check.Load()
+}
+
+// noWindow is the number of no window.
+const noWindow = -1
+
 // rearm sets the time of the next check. A stale token is checked more often, so that a refresh
 // that waits for its next try begins in time.
-func (l *live) rearm(c Clock, stale bool) {
-	now, step, until := c.Elapsed(), glance, l.soft
+//
+// The timer that ends a window can be late, on a machine that is short of CPU time. So a token that is
+// soon due for a refresh enters no window, and only one whose end is still further away does.
+func (l *live) rearm(s *Source, stale bool) {
+	now, step, until := s.cfg.Clock.Elapsed(), glance, l.soft
 	if stale {
 		step, until = glance/10, l.hard
 	}
+	if !stale && l.soft.mono-now > 2*glance {
+		l.window.Store(s.window.enter())
+	} else {
+		l.window.Store(noWindow)
+	}
 	l.check.Store(int64(min(now+step, until.mono)))
+}
+
+// disarm makes the next call check the token.
+func (l *live) disarm() {
+	l.window.Store(noWindow)
+	l.check.Store(0)
 }
 
 // complete publishes how a refresh ended: the new token, or the error and the time of the next try.
@@ -43,7 +67,7 @@ func (l *live) rearm(c Clock, stale bool) {
 func (a *account) complete(r *refresh, end step, took time.Duration) {
 	a.mu.Lock()
 	if end.rec != nil {
-		a.rec = end.rec
+		a.know(end.rec, 0)
 		if end.rec.Disconnected {
 			a.cur.Store(nil)
 		}
@@ -95,7 +119,7 @@ func (a *account) serve(stored *Record) {
 	if a.cur.Load().token(a.src.cfg.Clock) != nil {
 		return
 	}
-	a.rec = stored
+	a.know(stored, 0)
 	a.publishLocked(stored, false)
 	if r := a.refreshing; r != nil && r.rejected == 0 && !r.isServed {
 		r.isServed = true
@@ -119,8 +143,8 @@ func (a *account) publishLocked(rec *Record, replaced bool) *live {
 		l.refused.Store(old.refused.Load())
 		l.probation = old.probation
 	}
-	if !l.refused.Load() {
-		l.rearm(a.src.cfg.Clock, false)
+	if l.disarm(); !l.refused.Load() {
+		l.rearm(a.src, false)
 	}
 	a.cur.Store(l)
 	return l

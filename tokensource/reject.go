@@ -47,10 +47,10 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 		a.src.tell(e)
 	}
 	if cooling {
-		l.rearm(c, true)
+		l.rearm(a.src, true)
 		return nil, ErrNoReplacement
 	}
-	l.check.Store(0)
+	l.disarm()
 	next, err := a.wait(ctx, l, tok.Generation)
 	if err == nil && next.Generation == tok.Generation {
 		a.mu.Lock()

@@ -34,8 +34,9 @@ type Source struct {
 	unnamed *account // always in memory
 	// accounts holds the named accounts in memory. A user of an account pins it under accountsMu;
 	// see pin.
-	accountsMu sync.RWMutex
-	accounts   map[string]*account
+	accountsMu sync.Mutex
+	accounts   *table
+	window     *window // not part of the source, which its timer would keep in memory
 	// round counts the calls of dropIdle.
 	round atomic.Int64
 
@@ -85,7 +86,8 @@ func New(cfg Config) (*Source, error) {
 		traits: cfg.Grant.Traits(),
 		owner:  hex.EncodeToString(owner[:9]),
 
-		accounts: make(map[string]*account),
+		accounts: newTable(),
+		window:   new(window),
 		closing:  make(chan struct{}),
 	}
 	s.interactive = s.Interactive()

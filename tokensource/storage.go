@@ -6,9 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
-	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -58,8 +58,15 @@ func (s *Source) endpoint() string {
 
 // digestNames returns the digest of a list of names.
 func digestNames(names ...string) string {
-	// The names are quoted, so that the boundaries between them are never ambiguous.
-	return digest(fmt.Appendf(nil, "%q", names))
+	// The names are quoted, so that the boundaries between them are never ambiguous: ["a" "b"].
+	text := []byte{'['}
+	for i, name := range names {
+		if i > 0 {
+			text = append(text, ' ')
+		}
+		text = strconv.AppendQuote(text, name)
+	}
+	return digest(append(text, ']'))
 }
 
 // key returns the storage key of a's record. It is made anew each time: of many accounts in memory,
@@ -68,13 +75,20 @@ func (a *account) key() string { return a.src.prefix() + accountKey(a.Name()) }
 
 // load reads the stored record of a. It returns nil without an error if there is none.
 func (a *account) load(ctx context.Context) (*Record, error) {
+	rec, _, err := a.loadUnless(ctx, 0)
+	return rec, err
+}
+
+// loadUnless is load for a caller that knows the stored bytes with the sum known. If they are still
+// stored, it returns nil without an error. It returns the sum of the bytes that it read.
+func (a *account) loadUnless(ctx context.Context, known uint64) (*Record, uint64, error) {
 	began := a.src.cfg.Clock.Elapsed()
-	found, err := vault.Get[storedRecord](ctx, a.src.vault, a.key())
+	found, sum, err := vault.GetUnless[storedRecord](ctx, a.src.vault, a.key(), known)
 	if err == nil {
 		a.lastRead.Store(int64(began))
 	}
 	if found == nil || err != nil {
-		return nil, err
+		return nil, sum, err
 	}
 	if fingerprint(*found) != a.wrote.Load() {
 		a.foreign.Store(true)
@@ -83,7 +97,7 @@ func (a *account) load(ctx context.Context) (*Record, error) {
 	if rec != nil {
 		rec.Config = a.src.interned(rec.Config)
 	}
-	return rec, err
+	return rec, sum, err
 }
 
 // interned returns text, and for the same text as in the last call the same memory: the records of a

@@ -9,22 +9,32 @@ func (a *account) sync(ctx context.Context) error {
 	if !a.src.stores() {
 		return nil
 	}
-	found, err := a.load(ctx)
+	found, sum, err := a.loadUnless(ctx, a.seenBytes())
 	if err != nil {
 		return a.src.loginError(a.Name(), unreadable(err))
 	}
 	if found == nil {
 		return nil
 	}
-	if a.adopt(found, a.lives(ctx, found)) {
+	if a.adopt(found, sum, a.lives(ctx, found)) {
 		a.src.tell(Event{Kind: EventAdopted, Account: a.Name(), Generation: found.Generation, Expiry: found.Expiry})
 	}
 	return nil
 }
 
-// adopt uses a stored record if it is newer than the known one. It reports whether the record's
-// token is now the token in use.
-func (a *account) adopt(found *Record, lives bool) bool {
+// seenBytes returns the sum of stored bytes that are not worth decoding, or 0.
+func (a *account) seenBytes() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.seen
+}
+
+// know sets the newest known record. sum is that of its stored bytes, or 0. The caller holds a.mu.
+func (a *account) know(rec *Record, sum uint64) { a.rec, a.seen = rec, sum }
+
+// adopt uses a stored record if it is newer than the known one. sum is that of the record's stored
+// bytes. It reports whether the record's token is now the token in use.
+func (a *account) adopt(found *Record, sum uint64, lives bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.refreshing != nil || a.dirty != (deadline{}) {
@@ -37,10 +47,12 @@ func (a *account) adopt(found *Record, lives bool) bool {
 			a.startLocked(0)
 			return false
 		case c < newer:
+			a.seen = sum
 			return false
 		}
 	}
-	a.rec, a.failed, a.trouble = found, nil, nil
+	a.know(found, sum)
+	a.failed, a.trouble = nil, nil
 	a.src.loginFailures.forget(a.Name())
 	if found.Disconnected {
 		a.cur.Store(nil)

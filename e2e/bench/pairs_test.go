@@ -36,7 +36,8 @@ func (s subject) block(b *testing.B) block {
 
 // BenchmarkPairs loads every kind of proxy in turn with the one that has a hard-coded header: first
 // the one, twice the other, and the one again (ABBA), so that a machine that becomes slower or
-// faster meanwhile changes both. The hard-coded header against itself is the noise.
+// faster meanwhile changes both. Both get the same requests. The hard-coded header against itself is
+// the noise.
 func BenchmarkPairs(b *testing.B) {
 	c := startCaddy(b)
 	others := startOthers(b, c.plain)
@@ -59,13 +60,12 @@ func BenchmarkPairs(b *testing.B) {
 
 func comparePairs(b *testing.B, c *caddies, others []*other, protocol string, size int) {
 	b.Helper()
-	caddy := func(kind string) subject {
-		return subject{c.load(b, protocol, kind, size), func() []int { return []int{c.proxy.PID()} }}
-	}
-	base := caddy(kindHardCoded)
+	caddy := func(l *load) subject { return subject{l, func() []int { return []int{c.proxy.PID()} }} }
+	hardCoded := caddy(c.load(b, protocol, kindHardCoded, size))
+	bases := map[string]subject{kindAccount: caddy(c.loadAs(b, kindAccount, protocol, kindHardCoded, size))}
 	subjects, names := make(map[string]subject), kinds
 	for _, kind := range kinds {
-		subjects[kind] = caddy(kind)
+		subjects[kind] = caddy(c.load(b, protocol, kind, size))
 	}
 	for _, o := range others {
 		if o.version != "" && protocol == "http1" {
@@ -73,15 +73,18 @@ func comparePairs(b *testing.B, c *caddies, others []*other, protocol string, si
 			subjects[o.kind] = subject{newLoad(b, o.addr, fmt.Sprintf("/%s/%d", o.kind, size)), o.processes}
 		}
 	}
-	base.block(b)
+	hardCoded.block(b)
 	for _, kind := range names {
+		if _, own := bases[kind]; !own {
+			bases[kind] = hardCoded
+		}
 		subjects[kind].block(b) // warm
 	}
 	var cpuRatios, rateRatios = make(map[string][]float64), make(map[string][]float64)
 	var micros, rates = make(map[string][]float64), make(map[string][]float64)
 	for round := range *pairRounds {
 		for _, kind := range names {
-			a, z := base, subjects[kind]
+			a, z := bases[kind], subjects[kind]
 			if round%2 == 1 {
 				a, z = z, a
 			}

@@ -65,8 +65,14 @@ func startCaddy(b *testing.B, options ...harness.Option) *caddies {
 // load returns a load on one kind.
 func (c *caddies) load(b *testing.B, protocol, kind string, size int) *load {
 	b.Helper()
+	return c.loadAs(b, kind, protocol, kind, size)
+}
+
+// loadAs returns a load on one kind with the requests that another kind needs.
+func (c *caddies) loadAs(b *testing.B, as, protocol, kind string, size int) *load {
+	b.Helper()
 	var fields []string
-	if kind == kindAccount {
+	if as == kindAccount {
 		fields = userFields(users)
 	}
 	return newLoad(b, c.proxy.Addr, fmt.Sprintf("/%s/%s/%d", protocol, kind, size), fields...)

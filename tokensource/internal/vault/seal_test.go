@@ -142,3 +142,38 @@ func TestSealOfAnyJSON(t *testing.T) {
 		}
 	}
 }
+
+// A value whose sum the caller knows is neither opened nor decoded. Every other one is.
+func TestGetUnless(t *testing.T) {
+	opened := 0
+	v := with(func(context.Context) (string, error) { opened++; return sealKey, nil })
+	get := func(known uint64) (*string, uint64) {
+		t.Helper()
+		value, sum, err := GetUnless[string](t.Context(), v, "k", known)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value, sum
+	}
+	if value, sum := get(0); value != nil || sum != 0 {
+		t.Errorf("got %v, %d, and nothing is stored", value, sum)
+	}
+	put := func(value string) {
+		if err := v.Put(t.Context(), "k", value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("one")
+	one, sum := get(0)
+	if one == nil || *one != "one" || sum == 0 {
+		t.Fatalf("got %v, %d", one, sum)
+	}
+	opened = 0
+	if value, again := get(sum); value != nil || again != sum || opened != 0 {
+		t.Errorf("got %v, %d of a value that is known; its key was read %d times", value, again, opened)
+	}
+	put("two")
+	if value, other := get(sum); value == nil || *value != "two" || other == sum {
+		t.Errorf("got %v, %d of a value that has changed", value, other)
+	}
+}

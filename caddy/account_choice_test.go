@@ -1,0 +1,59 @@
+package caddy
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// The account that the handler chooses is the transport's too, but only while the request is served:
+// a route for errors chooses again.
+func TestChoiceLastsAsLongAsTheRequest(t *testing.T) {
+	source, err := tokensource.New(tokensource.Config{
+		Name: "a", Grant: tokensource.TokenExchange{}, TokenURL: "https://login.example.com/token",
+		ClientID: "c", ClientSecrets: []tokensource.Value{tokensource.Literal("s")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	choose := &chooser{source: source, subject: "{http.request.header.X-Token}", key: "k"}
+	h := &AccountHandler{chooser: choose, answers: new(authinject.Transport)}
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/", nil)
+	req.Header.Set("X-Token", "ann")
+	ctx := context.WithValue(req.Context(), caddyhttp.VarsCtxKey, make(map[string]any))
+	req = req.WithContext(context.WithValue(ctx, caddy.ReplacerCtxKey, caddyhttp.NewTestReplacer(req)))
+	var chosen *tokensource.Account
+	err = h.ServeHTTP(httptest.NewRecorder(), req, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+		r.Header.Set("X-Token", "bob") // as header_up may
+		chosen, err = choose.of(r)
+		if again, _ := choose.of(r); again != chosen || chosen == nil {
+			t.Errorf("the choice changed while the request was served: %v", err)
+		}
+		return nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after, err := choose.of(req); err != nil || after == chosen {
+		t.Errorf("after the request, its choice is still in force: %v", err)
+	}
+}
+
+// An account that is one placeholder has the name that Caddy's replacement gives.
+func TestOnlyPlaceholder(t *testing.T) {
+	for s, want := range map[string]string{
+		"{http.auth.user.id}": "http.auth.user.id", "": "", "{}": "", "fixed": "", "u-{a}": "", "{a}-{b}": "", "{a}{b}": "",
+		"{a": "", "a}": "", `{a\}`: "", `\{a}`: "", "{{a}}": "", "{": "", "}": "",
+	} {
+		if got := onlyPlaceholder(s); got != want {
+			t.Errorf("%q: got %q, want %q", s, got, want)
+		}
+	}
+}

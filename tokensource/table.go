@@ -1,0 +1,106 @@
+package tokensource
+
+import (
+	"hash/maphash"
+	"sync/atomic"
+)
+
+// table holds accounts by name. It differs from a map in one thing: find needs no lock and writes
+// nothing, so that callers on all cores find accounts at the same time. All other methods are called
+// with a lock held.
+//
+// An account is in the first free slot from the one that the hash of its name chooses, and the search
+// for it ends at an empty slot. So a slot that an account has left does not become empty.
+type table struct {
+	seed  maphash.Seed
+	slots atomic.Pointer[slots]
+	size  int // the number of accounts
+	taken int // the number of slots that are not empty
+}
+
+// slots is replaced as a whole when it is half full. Their number is a power of two.
+type slots []atomic.Pointer[account]
+
+const fewestSlots = 8
+
+// left is in a slot that an account has left.
+var left = new(account)
+
+func newTable() *table {
+	t := &table{seed: maphash.MakeSeed()}
+	t.resize()
+	return t
+}
+
+// find returns the account of that name, or nil.
+func (t *table) find(name string) *account {
+	a, _ := t.search(*t.slots.Load(), name)
+	return a
+}
+
+// search returns the account of that name with its slot, or nil with the empty slot that ended the
+// search.
+func (t *table) search(in slots, name string) (*account, *atomic.Pointer[account]) {
+	for i := maphash.String(t.seed, name); ; i++ {
+		slot := &in[i&uint64(len(in)-1)] //nolint:gosec // there are at least fewestSlots
+		a := slot.Load()
+		if a == nil || a.name == name && a != left {
+			return a, slot
+		}
+	}
+}
+
+// add adds an account whose name is not in the table.
+func (t *table) add(a *account) {
+	if 2*t.taken >= len(*t.slots.Load()) {
+		t.resize()
+	}
+	_, slot := t.search(*t.slots.Load(), a.name)
+	slot.Store(a)
+	t.size++
+	t.taken++
+}
+
+// remove removes the account of that name, if there is one.
+func (t *table) remove(name string) {
+	a, slot := t.search(*t.slots.Load(), name)
+	if a == nil {
+		return
+	}
+	slot.Store(left)
+	t.size--
+	if 16*t.size < len(*t.slots.Load()) {
+		t.resize()
+	}
+}
+
+// resize moves the accounts into slots of which a quarter at most is taken. A search that is under
+// way ends in the slots before. It finds every account that was in them when it began.
+func (t *table) resize() {
+	n := fewestSlots
+	for n < 4*t.size {
+		n *= 2
+	}
+	moved := make(slots, n)
+	for _, a := range t.all() {
+		_, slot := t.search(moved, a.name)
+		slot.Store(a)
+	}
+	t.taken = t.size
+	t.slots.Store(&moved)
+}
+
+// all returns the accounts.
+func (t *table) all() []*account {
+	in := t.slots.Load()
+	if in == nil {
+		return nil
+	}
+	all := make([]*account, 0, t.size)
+	for i := range *in {
+		if a := (*in)[i].Load(); a != nil && a != left {
+			all = append(all, a)
+		}
+	}
+	return all
+}

@@ -1,0 +1,81 @@
+package tokensource
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+)
+
+// A table holds what a map would hold, whatever is added and removed, and in all sizes.
+func TestTableIsAMap(t *testing.T) {
+	got, want := newTable(), make(map[string]*account)
+	names := make([]string, 300)
+	for i := range names {
+		names[i] = fmt.Sprint("account", i)
+	}
+	for step := range 100_000 {
+		name := names[rand.IntN(len(names))]
+		grows := step/5000%2 == 0
+		switch a := got.find(name); {
+		case a != want[name]:
+			t.Fatalf("step %d: found %p under %s, want %p", step, a, name, want[name])
+		case a == nil && (grows || rand.IntN(50) == 0):
+			want[name] = &account{Account: Account{name: name}}
+			got.add(want[name])
+		case !grows || rand.IntN(50) == 0:
+			got.remove(name)
+			delete(want, name)
+		}
+		if got.find("") != nil {
+			t.Fatal("found an account that has left")
+		}
+		if got.size != len(want) || step%97 == 0 && len(got.all()) != len(want) {
+			t.Fatalf("step %d: %d accounts, want %d", step, got.size, len(want))
+		}
+	}
+	for _, name := range names {
+		got.remove(name)
+	}
+	if n := len(*got.slots.Load()); got.size != 0 || n != fewestSlots || got.find("") != nil {
+		t.Errorf("the empty table has %d accounts in %d slots", got.size, n)
+	}
+}
+
+// Callers find an account while others come and go.
+func TestTableIsReadWithoutALock(t *testing.T) {
+	table := newTable()
+	stays := &account{Account: Account{name: "stays"}}
+	table.add(stays)
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if a := table.find("stays"); a != stays {
+					t.Errorf("found %v", a)
+					return
+				}
+				if a := table.find("comes7"); a != nil && a.name != "comes7" {
+					t.Errorf("found %s in place of comes7", a.name)
+					return
+				}
+			}
+		})
+	}
+	for range 200 {
+		for i := range 50 {
+			table.add(&account{Account: Account{name: fmt.Sprint("comes", i)}})
+		}
+		for i := range 50 {
+			table.remove(fmt.Sprint("comes", i))
+		}
+	}
+	close(done)
+	readers.Wait()
+}
