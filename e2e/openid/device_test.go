@@ -78,15 +78,25 @@ func body(t *testing.T, res *http.Response) string {
 // connect presses Connect, and returns what the page shows then.
 func (p page) connect() string {
 	p.t.Helper()
+	status, text := p.press()
+	if status != http.StatusOK {
+		p.t.Fatalf("status %d: %s", status, text)
+	}
+	return text
+}
+
+// press presses Connect, and returns the last page to which that leads.
+func (p page) press() (status int, text string) {
+	p.t.Helper()
 	csrf := regexp.MustCompile(`data-page="([^"]+)"`).FindStringSubmatch(p.text())
 	if csrf == nil {
 		p.t.Fatal("the page has no forms")
 	}
-	res, err := p.client.PostForm(p.url+"/start", url.Values{"csrf": {csrf[1]}, "source": {"op"}})
+	res, text, err := rig.Read(p.client.PostForm(p.url+"/start", url.Values{"csrf": {csrf[1]}, "source": {"op"}}))
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return body(p.t, res)
+	return res.StatusCode, text
 }
 
 // A person connects an account from a terminal without a browser. The provider says slow_down once. The running server
