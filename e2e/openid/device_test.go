@@ -1,6 +1,7 @@
 package openid
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -53,6 +54,12 @@ func open(t *testing.T, p *harness.Proxy) page {
 		t.Fatal(err)
 	}
 	return page{t, p.URL + "/connect", &http.Client{Jar: jar, Timeout: rig.Patience, Transport: &http.Transport{DisableKeepAlives: true}}}
+}
+
+// trusting returns the page in a browser that trusts ca.
+func (p page) trusting(ca *harness.Authority) page {
+	p.client.Transport = &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12}}
+	return p
 }
 
 func (p page) text() string {
