@@ -138,7 +138,7 @@ func StartDocuSign(t T, signer Signer, cfg Config) *Server {
 //
 //	https://developer.box.com/guides/authentication/jwt/without-sdk, whose source is
 //	https://github.com/box/developer.box.com/blob/18899f901ec06494e4b73129505c81c0180d9fc0/content/guides/authentication/jwt/without-sdk.md
-//	https://support.box.com/hc/en-us/articles/360043691734 (the error about sub)
+//	https://support.box.com/hc/en-us/articles/360043691734 (the error about sub; the others have its form)
 //
 // Fields of cfg may be set that the pages leave open, such as the clock.
 func StartBox(t T, signer Signer, cfg Config) *Server {
