@@ -94,6 +94,66 @@ func TestTokenExchange(t *testing.T) {
 	}
 }
 
+// The exchanged tokens are bound to a key of each caller. Requests at once, and nonces of both servers,
+// neither mix keys nor cost a token request. A token that was stolen is worth nothing.
+func TestTokenExchangeWithDPoP(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{DPoP: true})
+	srv.TokenProofs.RequireNonce()
+	srv.APIProofs.RequireNonce()
+	addr := exchangeSite(t, srv, srv.URL, "grant token_exchange", "dpop")
+	var callers sync.WaitGroup
+	for i := range 30 {
+		name := fmt.Sprint("caller", i)
+		token, _ := srv.IssueTokens(tokensourcetest.DefaultClientID, name)
+		for range 3 {
+			callers.Go(func() {
+				res, body, err := rig.Send(client, http.MethodGet, "http://"+addr+"/api/x?page=1", "Authorization", "Bearer "+token)
+				if err != nil || res.StatusCode != http.StatusOK || subjectOf(t, body) != name {
+					t.Errorf("%s: %v %s", name, err, body)
+				}
+			})
+		}
+	}
+	callers.Wait()
+	issued := 0
+	for _, request := range srv.TokenRequests() {
+		if request.Outcome == tokensourcetest.OutcomeIssued {
+			issued++
+		}
+	}
+	if issued != 30 {
+		t.Errorf("%d tokens for 30 callers", issued)
+	}
+	keys, owners := make(map[uint64]string), make(map[string]uint64)
+	var last tokensourcetest.APIRequest
+	for _, request := range srv.APIRequests() {
+		if request.Verdict != tokensourcetest.Accepted {
+			continue
+		}
+		key, _, _ := strings.Cut(request.Header.Get("DPoP"), ".") // the header, which holds the public key
+		if other, known := keys[request.TokenNumber]; known && other != key {
+			t.Error("a token was presented with two keys")
+		}
+		if other, known := owners[key]; known && other != request.TokenNumber {
+			t.Error("two callers share a key")
+		}
+		keys[request.TokenNumber], owners[key], last = key, request.TokenNumber, request
+	}
+	if len(keys) != 30 {
+		t.Errorf("%d tokens reached the API", len(keys))
+	}
+	stolen := last.Header.Get("Authorization")
+	for name, fields := range map[string][]string{
+		"as a bearer token": {"Authorization", "Bearer " + strings.TrimPrefix(stolen, "DPoP ")},
+		"without a proof":   {"Authorization", stolen},
+		"with its proof":    {"Authorization", stolen, "DPoP", last.Header.Get("DPoP")},
+	} {
+		if res, _, err := rig.Send(client, http.MethodGet, srv.APIURL()+"/x?page=1", fields...); err != nil || res.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s: %v, %v", name, res, err)
+		}
+	}
+}
+
 // A caller without a token, or with one that is refused, is told so, and the API gets no request. A
 // token that is refused is sent to the provider once.
 func TestTokenExchangeRefuses(t *testing.T) {

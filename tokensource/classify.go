@@ -47,9 +47,12 @@ func isKnownCode(code string) bool {
 var (
 	transientCodes = []string{"temporarily_unavailable", "server_error", "authorization_pending", "slow_down", "too_many_requests", "internal_server_error"}
 
-	// grantCodes say that the grant itself is dead. Beside the standard one,
-	// those of providers that have their own.
-	grantCodes = []string{"invalid_grant", "bad_refresh_token", "invalid_refresh_token", "expired_token"}
+	// grantCodes say that the grant itself is dead, or that a person must act at the provider first.
+	// Beside the standard one, there are those of providers that have their own, such as
+	// token_inactive of ory/fosite before 0.48, and those of OpenID Connect Core section 3.1.2.6.
+	grantCodes  = append(slices.Clone(deadCodes), personCodes...)
+	deadCodes   = []string{"invalid_grant", "bad_refresh_token", "invalid_refresh_token", "expired_token", "token_inactive"}
+	personCodes = []string{"interaction_required", "login_required", "consent_required"}
 
 	operatorCodes = []string{
 		"invalid_client", "invalid_request", "invalid_scope", "unauthorized_client", "unsupported_grant_type",

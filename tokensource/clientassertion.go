@@ -196,12 +196,16 @@ func (w *wire) issuerOr(variables map[string]string, tokenURL string) string {
 
 const (
 	assertionRefused = "the client assertion was refused"
+	assertionUsed    = "the provider takes each client assertion once"
 	assertionExpired = "the client assertion has expired"
 )
 
 // assertionFailure names the assertion in a refusal of the client. date is the provider's time, or
 // zero.
 func (w *wire) assertionFailure(failure *Error, assertion string, date time.Time) *Error {
+	if assertion != "" && failure.Code == "jti_known" && w.cfg.ClientAssertion != nil { // of ory/fosite
+		failure.Class, failure.Reason = ClassOperator, assertionUsed+": "+failure.Reason
+	}
 	if assertion == "" || failure.Code != "invalid_client" {
 		return failure
 	}

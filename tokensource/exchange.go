@@ -130,10 +130,9 @@ func (a *account) exchange(ctx context.Context) (Request, error) {
 }
 
 // subjectCodes are the error codes by which a provider refuses the subject. RFC 8693 section 2.2.2
-// prescribes invalid_request; most providers answer invalid_grant or invalid_token. The last three
-// mean that the caller must do something at the provider first (OpenID Connect Core section
-// 3.1.2.6).
-var subjectCodes = []string{"invalid_grant", "invalid_token", "expired_token", "interaction_required", "login_required", "consent_required"}
+// prescribes invalid_request; most providers answer invalid_grant or invalid_token. With personCodes
+// the caller must do something at the provider first.
+var subjectCodes = append([]string{"invalid_grant", "invalid_token", "expired_token"}, personCodes...)
 
 // blame decides who has to act on the failure of an exchange.
 func (a *account) blame(req Request, failure *Error) {

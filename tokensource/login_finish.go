@@ -92,9 +92,8 @@ func refusedLogin(answer url.Values) *Error {
 	return e
 }
 
-// loginCodes are the error codes of an authorization response that a token response does not have
-// (OpenID Connect Core section 3.1.2.6).
+// loginCodes are further error codes of an authorization response (OpenID Connect Core section
+// 3.1.2.6).
 var loginCodes = []string{
-	"interaction_required", "login_required", "account_selection_required", "consent_required",
-	"invalid_request_uri", "invalid_request_object", "request_not_supported", "request_uri_not_supported", "registration_not_supported",
+	"account_selection_required", "invalid_request_uri", "invalid_request_object", "request_not_supported", "request_uri_not_supported", "registration_not_supported",
 }

@@ -22,6 +22,13 @@ var remedies = []Remedy{
 		match: byReason(assertionRefused),
 	},
 	{
+		Problem: "client_assertion_used", Text: assertionUsed, Class: ClassOperator,
+		Cause: "The JWT that client_assertion names has a jti, and the provider has seen it in an earlier request.",
+		Do: "let the program that writes the file renew the JWT before each token request, or leave the claim jti out, if the provider allows that; " +
+			"else use client_auth private_key_jwt, which signs a new JWT for each request",
+		match: byReason(assertionUsed),
+	},
+	{
 		Problem: "assertion_refused", Text: "the assertion of the grant was refused", Class: ClassOperator,
 		Cause: "The provider does not accept the JWT by which the grant jwt_bearer or github_app gets its tokens: its key, issuer, subject, audience or time.",
 		Do: "check key, issuer or app_id, subject and audience of the grant, and that the provider has the public key of this key and allows the subject" +
@@ -533,7 +540,13 @@ var remedies = []Remedy{
 		Cause: "The provider no longer accepts the refresh token: it has ended, was revoked, or was replaced by another program that has a copy of it.",
 		Do:    "{again}",
 		More:  "If it comes back: let only one installation use the login, or let all share one storage.",
-		quiet: true, match: and(ofClass(ClassLogin), byCode("invalid_grant", "bad_refresh_token", "invalid_refresh_token", "expired_token")),
+		quiet: true, match: and(ofClass(ClassLogin), byCode(deadCodes...)),
+	},
+	{
+		Problem: "person_required", Text: "the token endpoint answered 400 interaction_required", Class: ClassLogin,
+		Cause: "The provider wants a person to act first: to log in again, to prove who they are by a second factor, or to allow access.",
+		Do:    "{again}",
+		match: and(ofClass(ClassLogin), and(byReason(answeredReason), byCode(personCodes...))),
 	},
 	{
 		Problem: "login_denied", Text: "access was denied at the provider", Class: ClassLogin,

@@ -173,6 +173,7 @@ var provoked = map[string]func(t *testing.T) error{
 		cfg.ClientSecrets = []tokensource.Value{tokensource.Literal("")}
 	}),
 	"client_assertion_refused": asked(refused(401, "invalid_client"), signing(testKey(0))),
+	"client_assertion_used":    asked(refused(400, "jti_known"), asserting("a.e30.c")),
 	"client_assertion_expired": asked(refused(401, "invalid_client"), asserting(expiredAssertion)),
 	"assertion_refused":        asked(refused(400, "invalid_grant"), bearing(nil)),
 	"no_installation":          asked(reply{status: 404, body: `{"message":"Not Found"}`}, githubApp(nil)),
@@ -245,6 +246,12 @@ var provoked = map[string]func(t *testing.T) error{
 		_, err := exchanged(newSource(t, exchanger(), exchanging(tokensource.TokenExchange{
 			ActorToken: tokensource.Literal(""), ActorTokenType: tokensource.AccessTokenType,
 		})), "ada")
+		return err
+	},
+	"person_required": func(t *testing.T) (err error) {
+		synctest.Test(t, func(t *testing.T) {
+			_, err = newSource(t, &endpoint{script: always(refused(400, "interaction_required"))}, refreshing(new(tokensource.MemoryStorage), "rt0")).Token(t.Context())
+		})
 		return err
 	},
 	"grant_ended": func(t *testing.T) (err error) {

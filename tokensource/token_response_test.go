@@ -173,6 +173,7 @@ func TestFailureClasses(t *testing.T) {
 	}{
 		{400, "invalid_grant", login}, {401, "invalid_grant", login}, {403, "invalid_grant", login}, {200, "invalid_grant", login},
 		{400, "bad_refresh_token", login}, {200, "bad_refresh_token", login}, {400, "expired_token", login},
+		{401, "token_inactive", login}, {400, "interaction_required", login}, {400, "login_required", login}, {400, "consent_required", login},
 		{400, "invalid_client", operator}, {401, "invalid_client", operator}, {403, "invalid_client", operator},
 		{400, "invalid_request", operator}, {422, "invalid_request", operator},
 		{400, "unauthorized_client", operator}, {400, "unsupported_grant_type", operator}, {501, "unsupported_grant_type", operator},

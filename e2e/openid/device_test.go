@@ -1,6 +1,7 @@
 package openid
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -55,6 +56,12 @@ func open(t *testing.T, p *harness.Proxy) page {
 	return page{t, p.URL + "/connect", &http.Client{Jar: jar, Timeout: rig.Patience, Transport: &http.Transport{DisableKeepAlives: true}}}
 }
 
+// trusting returns the page in a browser that trusts ca.
+func (p page) trusting(ca *harness.Authority) page {
+	p.client.Transport = &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12}}
+	return p
+}
+
 func (p page) text() string {
 	p.t.Helper()
 	res, err := p.client.Get(p.url)
@@ -78,15 +85,25 @@ func body(t *testing.T, res *http.Response) string {
 // connect presses Connect, and returns what the page shows then.
 func (p page) connect() string {
 	p.t.Helper()
+	status, text := p.press()
+	if status != http.StatusOK {
+		p.t.Fatalf("status %d: %s", status, text)
+	}
+	return text
+}
+
+// press presses Connect, and returns the last page to which that leads.
+func (p page) press() (status int, text string) {
+	p.t.Helper()
 	csrf := regexp.MustCompile(`data-page="([^"]+)"`).FindStringSubmatch(p.text())
 	if csrf == nil {
 		p.t.Fatal("the page has no forms")
 	}
-	res, err := p.client.PostForm(p.url+"/start", url.Values{"csrf": {csrf[1]}, "source": {"op"}})
+	res, text, err := rig.Read(p.client.PostForm(p.url+"/start", url.Values{"csrf": {csrf[1]}, "source": {"op"}}))
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return body(p.t, res)
+	return res.StatusCode, text
 }
 
 // A person connects an account from a terminal without a browser. The provider says slow_down once. The running server

@@ -104,13 +104,13 @@ func onlyOnce() goidc.CheckJTIFunc {
 func TestPushedAndBound(t *testing.T) {
 	ca := harness.CA(t)
 	redirect := "http://" + rig.FreeAddr(t) + "/callback"
-	issuer := certified(t, ca, redirect,
+	issuer := startCertified(t, ca, redirect,
 		provider.WithPARRequired(func(*http.Request, *goidc.AuthnSession, *goidc.Client) error { return nil }, 60),
 		provider.WithDPoPRequired(goidc.ES256), provider.WithCheckJTIFunc(onlyOnce()),
 		provider.WithTokenOptions(func(goidc.GrantInfo, *goidc.Client) goidc.TokenOptions {
 			return goidc.NewJWTTokenOptions(goidc.RS256, 4)
 		}),
-	)
+	).issuer
 	api := new(boundAPI)
 	api.proofs.RequireNonce()
 	server := ca.Server(t, api)

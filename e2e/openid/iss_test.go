@@ -1,11 +1,7 @@
 package openid
 
 import (
-	"context"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,70 +9,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/luikyv/go-oidc/pkg/goidc"
-	"github.com/luikyv/go-oidc/pkg/provider"
-	"golang.org/x/crypto/bcrypt"
-
 	"github.com/authinject/caddy-authinject/e2e/harness"
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
-
-// certified starts a certified provider of another project, over TLS. It sends iss with every
-// answer (RFC 9207), requires PKCE, and rotates refresh tokens. It accepts every user but the one
-// with login_hint nobody. The options more come last.
-func certified(t *testing.T, ca *harness.Authority, redirect string, more ...provider.Option) (issuer string) {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	jwks := goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{{Key: key, KeyID: "1", Algorithm: string(goidc.RS256), Use: "sig"}}}
-	hash, err := bcrypt.GenerateFromPassword([]byte("web-secret"), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var handler http.Handler
-	server := ca.Server(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
-	always := func(*goidc.Client, goidc.GrantInfo) bool { return true }
-	op, err := provider.New(goidc.ProfileOpenID, server.URL, func(context.Context) (goidc.JSONWebKeySet, error) { return jwks, nil }, append([]provider.Option{
-		provider.WithScopes(goidc.ScopeOpenID, goidc.NewScope("orders")),
-		provider.WithIDTokenSignatureAlgs(goidc.RS256),
-		provider.WithTokenAuthnMethods(goidc.ClientAuthnSecretBasic),
-		provider.WithIssuerResponseParameter(),
-		provider.WithPKCERequired(goidc.CodeChallengeMethodSHA256),
-		provider.WithAuthorizationCodeGrant(),
-		provider.WithRefreshTokenGrant(always, 600),
-		provider.WithRefreshTokenRotation(),
-		provider.WithTokenOptions(func(goidc.GrantInfo, *goidc.Client) goidc.TokenOptions { return goidc.NewOpaqueTokenOptions(40, 4) }),
-		provider.WithTokenRevocation(func(*goidc.Client) bool { return true }, goidc.ClientAuthnSecretBasic),
-		provider.WithPolicies(goidc.NewPolicy("all", func(*http.Request, *goidc.Client, *goidc.AuthnSession) bool { return true },
-			func(_ http.ResponseWriter, r *http.Request, as *goidc.AuthnSession) (goidc.AuthnStatus, error) {
-				if r.URL.Query().Get("login_hint") == "nobody" {
-					return goidc.StatusFailure, errors.New("not this one")
-				}
-				as.SetUserID("ada")
-				as.GrantScopes(as.Scopes)
-				return goidc.StatusSuccess, nil
-			})),
-		provider.WithStaticClient(&goidc.Client{ID: "web", HashedSecret: string(hash), ClientMeta: goidc.ClientMeta{
-			RedirectURIs: []string{redirect}, ScopeIDs: "openid orders", TokenAuthnMethod: goidc.ClientAuthnSecretBasic, TokenRevocationAuthnMethod: goidc.ClientAuthnSecretBasic,
-			GrantTypes:    []goidc.GrantType{goidc.GrantAuthorizationCode, goidc.GrantRefreshToken},
-			ResponseTypes: []goidc.ResponseType{goidc.ResponseTypeCode},
-		}}),
-	}, more...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	handler = op.Handler()
-	return server.URL
-}
 
 // If the provider sends iss, the login refuses an answer or error with another iss or none. The
 // genuine answer connects the account, which is then refreshed and disconnected.
 func TestAnswersNameTheirIssuer(t *testing.T) {
 	ca := harness.CA(t)
 	redirect := "http://" + rig.FreeAddr(t) + "/callback"
-	issuer := certified(t, ca, redirect)
+	issuer := startCertified(t, ca, redirect).issuer
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Header.Get("Authorization")) }))
 	t.Cleanup(api.Close)
 	config := site("grant authorization_code", "issuer {$ISSUER}", "scopes openid orders", "redirect_url {$REDIRECT}", "authorize_param login_hint {env.HINT}")

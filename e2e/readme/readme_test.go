@@ -59,6 +59,8 @@ var environment = []harness.Option{
 	harness.Env("TINYPLUS_CLIENT_ID", "c"),
 	harness.Env("SHARED_STORAGE", "storage"),
 	harness.Env("SALESFORCE_CONSUMER_KEY", "k"),
+	harness.Env("DOCUSIGN_INTEGRATION_KEY", "k"), harness.Env("BOX_CLIENT_ID", "i"), harness.Env("BOX_CLIENT_SECRET", "s"),
+	harness.Env("ZOOM_ACCOUNT_ID", "a"), harness.Env("ZOOM_CLIENT_ID", "i"), harness.Env("ZOOM_CLIENT_SECRET", "s"),
 	harness.Env("GITHUB_CLIENT_ID", "c"),
 	harness.Env("AUTHINJECT_KEY", "0123456789abcdef0123456789abcdef"),
 	harness.File("corp-ca.pem", testFile("ca.pem")),

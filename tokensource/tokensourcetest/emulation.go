@@ -34,6 +34,8 @@ type emulation struct {
 	// grants are the grant types that the token endpoint offers. A plain server has no authorize
 	// endpoint, and therefore no codes.
 	grants []string
+	// clientCredentialsAs is the provider's own word for grant_type client_credentials, or empty.
+	clientCredentialsAs string
 	// checkToken refuses a token request that the provider's pages do not allow.
 	checkToken func(rec *TokenRequest, in input) *oauthError
 	// refuse turns an error into the provider's own error.
@@ -96,6 +98,19 @@ func (e *emulation) offers(grant string) bool {
 		return grant != grantAuthorizationCode
 	}
 	return slices.Contains(e.grants, grant)
+}
+
+// rename returns the name of the grant that a request means.
+func (e *emulation) rename(grant string) string {
+	switch {
+	case e.clientCredentialsAs == "":
+		return grant
+	case grant == e.clientCredentialsAs:
+		return grantClientCredentials
+	case grant == grantClientCredentials:
+		return "" // the provider has another word for it
+	}
+	return grant
 }
 
 // demand calls checkToken, if it is set.

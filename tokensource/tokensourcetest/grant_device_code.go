@@ -142,7 +142,9 @@ func (s *Server) deviceToken(g *grantRequest) (*issuance, *oauthError) {
 		return refuse("invalid_grant", "code_verifier does not fit the challenge")
 	}
 	d.used = true
-	l := &login{client: d.client, subject: d.subject, grant: grantDeviceCode, scopes: d.scopes, deployment: g.record.Deployment}
+	l := &login{
+		client: d.client, subject: d.subject, grant: grantDeviceCode, scopes: d.scopes, deployment: g.record.Deployment, thumbprint: g.thumbprint,
+	}
 	issued := &issuance{access: s.newAccess(l, d.scopes, g.now), refresh: s.newRefresh(l, g.now)}
 	issued.access.refresh = issued.refresh.value
 	return issued, nil

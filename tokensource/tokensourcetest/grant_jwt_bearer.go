@@ -1,6 +1,7 @@
 package tokensourcetest
 
 import (
+	"cmp"
 	"crypto"
 	"encoding/json"
 	"net/http"
@@ -18,12 +19,18 @@ type Signer struct {
 	Key crypto.PublicKey
 	// Issuer and Subject are the claims iss and sub. Without a Subject, an assertion must not have one.
 	Issuer, Subject string
+	// KeyID is the header field kid, for a provider that wants one.
+	KeyID string
 }
 
 // assertionRules say what assertions a token endpoint takes. It takes no other grant.
 type assertionRules struct {
 	signer Signer
-	alg    jose.SignatureAlgorithm
+	algs   []jose.SignatureAlgorithm
+	// client is true if the client proves itself as well, with client_secret_post. Otherwise no client does.
+	client bool
+	// unknown is the description of a signature that the key does not verify; empty: one of ours.
+	unknown string
 	// check returns why a verified assertion is refused, as an error code and a description, or empty texts.
 	check func(s *Server, read grantClaims, now time.Time) (code, description string)
 }
@@ -31,28 +38,35 @@ type assertionRules struct {
 // grantClaims are those of an assertion that a grant consists of.
 type grantClaims struct {
 	claims
-	Scope string `json:"scope"`
+	Scope      string `json:"scope"`
+	BoxSubType string `json:"box_sub_type"`
 	// has says which claims there are.
 	has map[string]any
 }
 
-// grantAssertion grants a token for an assertion. No client authenticates. The caller holds s.mu.
+// grantAssertion grants a token for an assertion. The caller holds s.mu.
 func (s *Server) grantAssertion(rec *TokenRequest, in input) (*issuance, *oauthError) {
-	rules := s.emulation.assertions
-	if in.presented.method != "" {
+	rules, allowed := s.emulation.assertions, []string{"grant_type", "assertion", "scope"}
+	switch {
+	case rules.client:
+		if _, method, oerr := s.authenticate(in.presented); oerr != nil || method != AuthPost {
+			return nil, errorf(http.StatusBadRequest, "invalid_client", "The client credentials are invalid")
+		}
+		allowed = []string{"grant_type", "assertion", "client_id", "client_secret"}
+	case in.presented.method != "":
 		return nil, errorf(http.StatusBadRequest, "invalid_request", "the assertion is the only proof")
 	}
 	if rec.Grant != grantJWTBearer {
 		return nil, errorf(http.StatusBadRequest, "unsupported_grant_type", "grant_type must be "+grantJWTBearer)
 	}
 	for name, values := range rec.Params {
-		if !slices.Contains([]string{"grant_type", "assertion", "scope"}, name) || len(values) != 1 {
+		if !slices.Contains(allowed, name) || len(values) != 1 {
 			return nil, errorf(http.StatusBadRequest, "invalid_request", "unknown or repeated parameter "+name)
 		}
 	}
 	read, ok := rules.verify(rec.Params.Get("assertion"))
 	if !ok {
-		return nil, errorf(http.StatusBadRequest, "invalid_grant", "the assertion has another signature than this server knows")
+		return nil, errorf(http.StatusBadRequest, "invalid_grant", cmp.Or(rules.unknown, "the assertion has another signature than this server knows"))
 	}
 	if code, description := rules.check(s, read, rec.Processed); code != "" {
 		return nil, errorf(http.StatusBadRequest, code, description)
@@ -67,8 +81,8 @@ func (s *Server) grantAssertion(rec *TokenRequest, in input) (*issuance, *oauthE
 
 // verify verifies a JWT, and returns its claims.
 func (r *assertionRules) verify(token string) (read grantClaims, ok bool) {
-	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{r.alg})
-	if err != nil {
+	signed, err := jose.ParseSignedCompact(token, r.algs)
+	if err != nil || r.signer.KeyID != "" && signed.Signatures[0].Header.KeyID != r.signer.KeyID {
 		return read, false
 	}
 	payload, err := signed.Verify(r.signer.Key)

@@ -89,12 +89,12 @@ func (s *Server) exchange(g *grantRequest, token, code string) (*issuance, *oaut
 	subject := s.tokens.access[token]
 	l := &login{
 		client: g.client.ID, subject: subject.login.subject, grant: g.record.Grant, scopes: scopes,
-		deployment: g.record.Deployment,
+		deployment: g.record.Deployment, thumbprint: g.thumbprint,
 	}
 	if left := subject.expiry.Sub(g.now); left < s.cfg.AccessTokenLifetime {
 		l.lifetime = left
 	}
-	key := strings.Join([]string{g.client.ID, token, strings.Join(scopes, " ")}, "\x00")
+	key := strings.Join([]string{g.client.ID, token, strings.Join(scopes, " "), g.thumbprint}, "\x00")
 	if a := s.tokens.recent[key]; s.repeats(a, g.now) {
 		return &issuance{access: a, repeated: true}, nil
 	}

@@ -1,6 +1,7 @@
 package tokensourcetest
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -29,7 +30,7 @@ func StartSalesforce(t T, signer Signer, cfg Config) *Server {
 	return startSigned(t, cfg, &emulation{
 		assertions: &assertionRules{
 			signer: signer,
-			alg:    jose.RS256, // "Construct a JWT header with this format: {"alg":"RS256"}"
+			algs:   []jose.SignatureAlgorithm{jose.RS256}, // "Construct a JWT header with this format: {"alg":"RS256"}"
 			check: func(s *Server, read grantClaims, now time.Time) (code, description string) {
 				switch {
 				case read.Issuer != signer.Issuer: // "iss must contain the OAuth client_id"
@@ -66,7 +67,7 @@ func StartGoogle(t T, signer Signer, cfg Config) *Server {
 	return startSigned(t, cfg, &emulation{
 		assertions: &assertionRules{
 			signer: signer,
-			alg:    jose.RS256, // "Service accounts rely on the RSA SHA-256 algorithm and the JWT token format."
+			algs:   []jose.SignatureAlgorithm{jose.RS256}, // "Service accounts rely on the RSA SHA-256 algorithm and the JWT token format."
 			check: func(s *Server, read grantClaims, now time.Time) (code, description string) {
 				_, delegated := read.has["sub"]
 				switch {
@@ -85,6 +86,117 @@ func StartGoogle(t T, signer Signer, cfg Config) *Server {
 				}
 				return "", ""
 			},
+		},
+	})
+}
+
+// docuSignUser is the form of a user id.
+var docuSignUser = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// StartDocuSign starts a server that takes the assertions of an integration key as DocuSign does. Subject is the id of
+// the user whom the application impersonates.
+//
+//	https://developers.docusign.com/platform/auth/reference (the hosts), .../obtain-access-token (the path)
+//	https://support.docusign.com/s/articles/DocuSign-Developer-FAQs-General-Administration-and-Authentication (what each error means)
+//	https://github.com/docusign/docusign-esign-node-client/blob/0d2d64df4b688eaf52ccc95d848f004304ead1cf/src/ApiClient.js (the claims, and RS256)
+//
+// Fields of cfg may be set that the pages leave open, such as the clock.
+func StartDocuSign(t T, signer Signer, cfg Config) *Server {
+	t.Helper()
+	cfg.TokenPath, cfg.APIPath, cfg.APIQueryParameter = "/oauth/token", "/restapi/v2.1", Absent
+	return startSigned(t, cfg, &emulation{
+		assertions: &assertionRules{
+			signer:  signer,
+			algs:    []jose.SignatureAlgorithm{jose.RS256}, // ApiClient.js: JWT_SIGNING_ALGO = "RS256"
+			unknown: "no_valid_keys_or_signatures",         // FAQ: "There is an issue with the private key used to sign the assertion"
+			check: func(_ *Server, read grantClaims, now time.Time) (code, description string) {
+				switch {
+				case !read.isFor("account.docusign.com", "account-d.docusign.com"), read.End == 0, read.Begin > now.Unix():
+					// FAQ: "confirm the audience value is exactly account.docusign.com or account-d.docusign.com with no https://
+					// prefix or trailing slash (/)", "The assertion is missing an exp", "nbf ... must be a time in the past"
+					return "invalid_grant", "no_valid_keys_or_signatures"
+				case read.End <= now.Unix(): // FAQ: "The exp (Expiration) parameter must be a time in the future."
+					return "invalid_grant", "expired_grant"
+				case read.Issuer != signer.Issuer: // FAQ: "The integration key in the iss (issuer) parameter is unavailable"
+					return "invalid_grant", "issuer_not_found"
+				case !docuSignUser.MatchString(read.Subject): // FAQ: "a valid GUID user ID (not an email address)"
+					return "invalid_grant", "invalid_subject"
+				case read.Subject != signer.Subject:
+					return "invalid_grant", "user_not_found"
+				case !slices.Contains(strings.Fields(read.Scope), "signature") || !slices.Contains(strings.Fields(read.Scope), "impersonation"):
+					// FAQ: "The signature impersonation scope is the minimum required for JWT authentication"
+					return "consent_required", ""
+				}
+				return "", ""
+			},
+		},
+	})
+}
+
+// StartBox starts a server that takes the assertions of a Box application. Subject is the id of the enterprise. The client
+// proves itself as well: it has the id and the secret of cfg.Clients, or the default ones, and Issuer is its id.
+//
+//	https://developer.box.com/guides/authentication/jwt/without-sdk, whose source is
+//	https://github.com/box/developer.box.com/blob/18899f901ec06494e4b73129505c81c0180d9fc0/content/guides/authentication/jwt/without-sdk.md
+//	https://support.box.com/hc/en-us/articles/360043691734 (the error about sub; the others have its form)
+//
+// Fields of cfg may be set that the pages leave open, such as the clock.
+func StartBox(t T, signer Signer, cfg Config) *Server {
+	t.Helper()
+	cfg.TokenPath, cfg.APIPath, cfg.APIQueryParameter = "/oauth2/token", "/2.0", Absent
+	used := make(map[string]bool) // under the lock of the server
+	return startSigned(t, cfg, &emulation{
+		assertions: &assertionRules{
+			signer: signer,
+			algs:   []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512}, // "This can be one of RS256, RS384, or RS512."
+			client: true,                                                          // the examples send client_id and client_secret in the body
+			check: func(s *Server, read grantClaims, now time.Time) (code, description string) {
+				switch {
+				case read.Issuer != signer.Issuer: // "The Box Application's OAuth client ID"
+					return "invalid_grant", "Please check the 'iss' claim."
+				case read.BoxSubType != "enterprise" && read.BoxSubType != "user": // "`enterprise` or `user`"
+					return "invalid_grant", "Please check the 'box_sub_type' claim."
+				case read.Subject != signer.Subject: // "The Box Enterprise ID if this app is to act on behalf of the Service Account"
+					return "invalid_grant", "Please check the 'sub' claim. The 'sub' specified is invalid."
+				case !read.isFor("https://api.box.com/oauth2/token", s.TokenURL()): // "Always `https://api.box.com/oauth2/token`"
+					return "invalid_grant", "Please check the 'aud' claim."
+				case len(read.ID) < 16 || len(read.ID) > 128 || used[read.ID]: // "A unique string of at least 16 characters and at most 128 characters."
+					return "invalid_grant", "Please check the 'jti' claim."
+				case read.Issued > now.Unix() || read.Begin > now.Unix(): // "The token cannot be used before this time."
+					return "invalid_grant", "Please check the 'iat' claim."
+				case read.End <= now.Unix() || read.End > now.Unix()+60 || read.Issued != 0 && read.End > read.Issued+60:
+					// "Can be set to a maximum value of 60 seconds beyond the issue time."
+					return "invalid_grant", "Please check the 'exp' claim."
+				}
+				used[read.ID] = true
+				return "", ""
+			},
+		},
+	})
+}
+
+// StartZoom starts a server that gives tokens to a Server-to-Server OAuth app of Zoom. Its client is that of cfg.Clients, or
+// the default one.
+//
+//	https://developers.zoom.us/docs/internal-apps/s2s-oauth/
+//	https://developers.zoom.us/docs/integrations/oauth-error-messages/
+//
+// Fields of cfg may be set that the pages leave open, such as the clock.
+func StartZoom(t T, account string, cfg Config) *Server {
+	t.Helper()
+	cfg.TokenPath, cfg.APIPath, cfg.APIQueryParameter = "/oauth/token", "/v2", Absent // no refresh token: "There is no refresh token."
+	cfg.AccessTokenLifetime = cmp.Or(cfg.AccessTokenLifetime, time.Hour)              // "The token's time to live is one hour (3600 seconds)."
+	return startSigned(t, cfg, &emulation{
+		grants:              []string{grantClientCredentials},
+		clientCredentialsAs: "account_credentials", // "Use the `account_credentials` grant type to generate an access token."
+		checkToken: func(rec *TokenRequest, in input) *oauthError {
+			switch {
+			case in.presented.method != AuthBasic: // "Encode the client ID and client secret in base64 format (with a colon between them"
+				return errorf(http.StatusBadRequest, "invalid_client", "Invalid client.")
+			case rec.Params.Get("grant_type") == "account_credentials" && rec.Params.Get("account_id") != account:
+				return errorf(http.StatusBadRequest, "invalid_request", "Bad Request")
+			}
+			return nil
 		},
 	})
 }
@@ -126,7 +238,7 @@ func (s *Server) serveInstallation(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, status, map[string]any{"message": message, "documentation_url": "https://docs.github.com/rest", "status": fmt.Sprint(status)})
 	}
 	app, now := s.emulation.app, s.cfg.Now()
-	rules := &assertionRules{signer: app.Signer, alg: jose.RS256} // "must be signed using the RS256 algorithm"
+	rules := &assertionRules{signer: app.Signer, algs: []jose.SignatureAlgorithm{jose.RS256}} // "must be signed using the RS256 algorithm"
 	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	read, verified := rules.verify(token)
 	var limits struct {

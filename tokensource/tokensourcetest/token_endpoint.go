@@ -172,6 +172,7 @@ func (s *Server) grant(rec *TokenRequest, in input) (*issuance, *oauthError) {
 	if name == "" {
 		return nil, errorf(http.StatusBadRequest, "invalid_request", "grant_type is missing")
 	}
+	name = s.emulation.rename(name)
 	grant := grants[name]
 	if grant == nil || !s.emulation.offers(name) {
 		return nil, errorf(http.StatusBadRequest, "unsupported_grant_type", "unknown grant_type")
