@@ -88,11 +88,12 @@ func (b boundExchanger) Exchange(ctx context.Context, subject Secret) (Request, 
 type boundStorage struct{ in *bound }
 
 func (b boundStorage) Load(ctx context.Context, key string) ([]byte, error) {
-	return b.in.Load().storage.Load(ctx, key)
+	value, err := b.in.Load().storage.Load(ctx, key)
+	return value, ExplainStorage(err)
 }
 
 func (b boundStorage) Store(ctx context.Context, key string, value []byte) error {
-	return b.in.Load().storage.Store(ctx, key, value)
+	return ExplainStorage(b.in.Load().storage.Store(ctx, key, value))
 }
 
 func (b boundStorage) Delete(ctx context.Context, key string) error {
@@ -100,7 +101,8 @@ func (b boundStorage) Delete(ctx context.Context, key string) error {
 }
 
 func (b boundStorage) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
-	return b.in.Load().storage.List(ctx, prefix, recursive)
+	keys, err := b.in.Load().storage.List(ctx, prefix, recursive)
+	return keys, ExplainStorage(err)
 }
 
 func (b boundStorage) Lock(ctx context.Context, name string) error {

@@ -240,8 +240,11 @@ func newAccountView(ctx context.Context, s Source, name string, stand statusFunc
 	if !st.Expiry.IsZero() && v.Connected {
 		v.Expiry = st.Expiry.UTC()
 	}
+	if reason := reasonOf(failed); reason != "" && !strings.Contains(v.Words, strings.TrimSuffix(reason, ".")) {
+		v.Words += " " + reason
+	}
 	if failed != nil {
-		v.Words, v.Mood = v.Words+" "+reasonOf(failed), Bad
+		v.Mood = Bad
 	}
 	v.Fields = fields(s, v.ID, st.Variables)
 	if s.Tokens.OnDevice() {
