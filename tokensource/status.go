@@ -152,8 +152,8 @@ func (st Status) Problems() []*Error {
 			found = append(found, e)
 		}
 	}
-	if class := st.refusal(); class != "" {
-		add(class, refusedReason)
+	if refusal := st.Refusal(); refusal != nil {
+		add(refusal.Class, refusal.Reason)
 	}
 	if len(st.MissingScopes) > 0 {
 		add(ClassOperator, missingScopesReason+strings.Join(st.MissingScopes, " "))
@@ -164,16 +164,17 @@ func (st Status) Problems() []*Error {
 	return found
 }
 
-// refusal returns who has to act because an upstream refuses the token. It is empty if no upstream
-// does, or if the source replaces the token by itself.
-func (st Status) refusal() Class {
-	switch {
-	case !st.Refused || st.Renews || !st.Live:
-		return ""
-	case st.State == StateLoginRequired:
-		return ClassLogin
+// Refusal returns the error about a token that an upstream refuses. It is nil if no upstream does, or
+// if the source replaces the token by itself.
+func (st Status) Refusal() *Error {
+	if !st.Refused || st.Renews || !st.Live {
+		return nil
 	}
-	return ClassOperator
+	e := &Error{Source: st.Source, Account: st.Account, Class: ClassOperator, Reason: refusedReason}
+	if st.State == StateLoginRequired {
+		e.Class = ClassLogin
+	}
+	return e.know(st.facts)
 }
 
 const (
