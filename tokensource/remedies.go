@@ -22,7 +22,7 @@ var remedies = []Remedy{
 	{
 		Problem: "client_assertion_refused", Text: assertionRefused, Class: ClassOperator,
 		Cause: "The provider does not accept the JWT that proves the client: its key, its audience, its algorithm or its time.",
-		Do: "check client_id, and that the provider has the public key with this kid; try audience with the issuer or the token URL, as the provider wants it" +
+		Do: "check client_id, and {key_known}; try audience with the issuer or the token URL, as the provider wants it" +
 			"[; this machine's clock is {skew} the provider's: correct it]",
 		More: "For `client_assertion`, check issuer, subject and audience of the JWT against what the provider trusts. " +
 			"`caddy authinject doctor` compares the clocks and shows what the provider says.",

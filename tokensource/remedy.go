@@ -97,7 +97,7 @@ func (e *Error) Remedy() string {
 // usualFacts are the facts of a source of which nothing else is known.
 var usualFacts = facts{
 	"url": "token_url", "again": connectAgain, "proof": "client_secret", "token": "the option token",
-	"retries": "the source asks again by itself",
+	"retries": "the source asks again by itself", "key_known": "that the provider has the public key with this kid",
 }
 
 // What returns what happened, with the status and the error code, and without the source and the
@@ -192,6 +192,9 @@ func (w *wire) facts(urlOption string) facts {
 		"scopes": strings.Join(w.cfg.Scopes, " "), "clock": shownClock(w.cfg.Clock.Now()),
 		"timeout": w.cfg.Timeout.String(), "url": urlOption,
 	})
+	if w.cfg.ClientAuth == ClientSecretJWT {
+		f["key_known"] = "client_secret"
+	}
 	if w.cfg.ClientAuth.IsTLS() {
 		f["proof"] = "the client certificate of token_transport"
 	}

@@ -97,7 +97,7 @@ func tokenless(st tokensource.Status) (string, Mood) {
 		return none + " The last login failed: " + st.Err.LastLogin.What() + ".", Bad
 	case st.Err.Class == tokensource.ClassLogin && st.Interactive:
 		return none, None
-	case st.Err.Class == tokensource.ClassOperator:
+	case st.Err.Class == tokensource.ClassOperator, st.StorageErr != nil:
 		return sentence(st.Err.What()), Bad // whether it is connected is not known
 	}
 	return none + " " + sentence(st.Err.What()), Bad
