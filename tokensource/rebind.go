@@ -41,7 +41,10 @@ func (s *Source) bind(g Grant, storage Storage, o Observer) {
 }
 
 // bound is the pointer to the bindings in use. Its grants and storages forward each call.
-type bound struct{ atomic.Pointer[bindings] }
+type bound struct {
+	atomic.Pointer[bindings]
+	calls chan struct{} // holds an element for each running call of the storage
+}
 
 // forwarding returns a grant that forwards each call to the grant in use. Both are of the same kind
 // as g.
@@ -87,22 +90,38 @@ func (b boundExchanger) Exchange(ctx context.Context, subject Secret) (Request, 
 // it, Enter succeeds and Claim is unsupported.
 type boundStorage struct{ in *bound }
 
-func (b boundStorage) Load(ctx context.Context, key string) ([]byte, error) {
-	value, err := b.in.Load().storage.Load(ctx, key)
-	return value, ExplainStorage(err)
+func (b boundStorage) Load(ctx context.Context, key string) (value []byte, err error) {
+	err = b.call(ctx, func(in Storage) error {
+		value, err = in.Load(ctx, key)
+		return err
+	})
+	return value, err
 }
 
 func (b boundStorage) Store(ctx context.Context, key string, value []byte) error {
-	return ExplainStorage(b.in.Load().storage.Store(ctx, key, value))
+	return b.call(ctx, func(in Storage) error { return in.Store(ctx, key, value) })
 }
 
 func (b boundStorage) Delete(ctx context.Context, key string) error {
-	return b.in.Load().storage.Delete(ctx, key)
+	return b.call(ctx, func(in Storage) error { return in.Delete(ctx, key) })
 }
 
-func (b boundStorage) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
-	keys, err := b.in.Load().storage.List(ctx, prefix, recursive)
-	return keys, ExplainStorage(err)
+func (b boundStorage) List(ctx context.Context, prefix string, recursive bool) (keys []string, err error) {
+	err = b.call(ctx, func(in Storage) error {
+		keys, err = in.List(ctx, prefix, recursive)
+		return err
+	})
+	return keys, err
+}
+
+// call waits while too many calls are running. A storage that blocks an operating system's thread for
+// each call must not get one for each of many accounts.
+func (b boundStorage) call(ctx context.Context, do func(Storage) error) error {
+	if !acquire(b.in.calls, ctx.Done()) {
+		return ctx.Err()
+	}
+	defer func() { <-b.in.calls }()
+	return ExplainStorage(do(b.in.Load().storage))
 }
 
 func (b boundStorage) Lock(ctx context.Context, name string) error {

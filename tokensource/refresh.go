@@ -10,9 +10,6 @@ import (
 // no caller: if the callers have gone, it still ends and its result is still stored.
 func (a *account) run(r *refresh) {
 	defer a.src.running.Done()
-	a.src.slots <- struct{}{} // every holder of a slot ends within its time-outs
-	defer func() { <-a.src.slots }()
-
 	began := a.src.cfg.Clock.Elapsed()
 	end := guarded(func() step { return a.refresh(context.Background()) })
 	a.complete(r, end, a.src.cfg.Clock.Elapsed()-began)
@@ -21,6 +18,8 @@ func (a *account) run(r *refresh) {
 // refresh does what [plan] says until a step ends the refresh, and returns that step.
 func (a *account) refresh(ctx context.Context) step {
 	s := a.situation()
+	turn := turn{of: &a.src.limits}
+	defer turn.end()
 	unlock := func() {}
 	defer func() { unlock() }()
 	for {
@@ -32,7 +31,7 @@ func (a *account) refresh(ctx context.Context) step {
 			s.served = true
 			a.serve(st.rec)
 		case doPrepare:
-			a.prepare(ctx, s)
+			a.prepare(ctx, s, &turn)
 		case doClaim:
 			s.claim = a.occupancy.claim(boundStorage{&a.src.bound}, a.key())
 		case doLock:
@@ -97,8 +96,12 @@ func (a *account) read(ctx context.Context, s *situation) {
 	s.usable, s.lives = !a.src.cfg.Clock.passed(soft), !a.src.cfg.Clock.passed(hard)
 }
 
-// prepare asks the grant for the request to send.
-func (a *account) prepare(ctx context.Context, s *situation) {
+// prepare waits for the account's turn and asks the grant for the request to send.
+func (a *account) prepare(ctx context.Context, s *situation, t *turn) {
+	if !a.takeTurn(ctx, t, s.rec) {
+		s.prepared, s.refusal = s.rec, errClosed()
+		return
+	}
 	req, refusal := a.request(ctx, s.rec)
 	s.prepared, s.request, s.refusal, s.retryAfter = s.rec, &req, refusal, nil
 	if s.lostElsewhere() > 0 && refusal == nil {

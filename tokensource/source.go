@@ -58,17 +58,13 @@ type Source struct {
 	// nonces are those of the APIs; the wire has those of the provider.
 	nonces nonces
 
-	// slots bounds the concurrent token requests of all accounts.
-	slots chan struct{}
+	limits limits
 
 	mu      sync.Mutex
 	closed  bool
 	idle    *time.Timer // drops idle accounts
 	running sync.WaitGroup
 }
-
-// parallelRequests bounds the concurrent token requests of one source.
-const parallelRequests = 16
 
 // New checks cfg and returns a source. It sends no request; see [Source.Warm]. Its errors name the
 // option at fault and what is allowed.
@@ -88,7 +84,6 @@ func New(cfg Config) (*Source, error) {
 		cfg:    cfg,
 		traits: cfg.Grant.Traits(),
 		owner:  hex.EncodeToString(owner[:9]),
-		slots:  make(chan struct{}, parallelRequests),
 
 		accounts: make(map[string]*account),
 		closing:  make(chan struct{}),
@@ -96,6 +91,7 @@ func New(cfg Config) (*Source, error) {
 	s.interactive = s.Interactive()
 	_, s.exchanges = cfg.Grant.(Exchanger)
 	s.subjectMAC = owner[9:]
+	s.bound.calls = make(chan struct{}, storageCallsAtOnce)
 	s.bind(cfg.Grant, cfg.Storage, cfg.Observer)
 	s.cfg.Grant, s.cfg.Storage = s.bound.forwarding(cfg.Grant), boundStorage{&s.bound}
 	s.wire = newWire(&s.cfg)

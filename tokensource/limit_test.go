@@ -1,0 +1,238 @@
+package tokensource_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// crowd is a provider that grants a token after a while, except for the tenants that hang. It counts the
+// token requests that are under way.
+type crowd struct {
+	takes time.Duration
+	hangs string // a host; its requests end only by their time limit
+
+	mu        sync.Mutex
+	running   int
+	most      int
+	refreshed []string // the refresh tokens, in the order in which their requests came
+}
+
+func (c *crowd) RoundTrip(req *http.Request) (*http.Response, error) {
+	if strings.Contains(req.URL.Path, "revoke") {
+		return (&endpoint{script: always(reply{})}).RoundTrip(req)
+	}
+	_ = req.ParseForm()
+	refresh := req.PostForm.Get("refresh_token")
+	if refresh == "" {
+		name := req.PostForm.Get("code")
+		return answered(req, `{"access_token":"at.`+name+`","refresh_token":"rt.`+name+`","expires_in":3600}`), nil
+	}
+	c.mu.Lock()
+	c.running++
+	c.most = max(c.most, c.running)
+	c.refreshed = append(c.refreshed, refresh)
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.running--
+		c.mu.Unlock()
+	}()
+	if req.URL.Hostname() == c.hangs {
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	}
+	advance(c.takes)
+	return answered(req, `{"access_token":"new.`+refresh[3:]+`","refresh_token":"`+refresh+`","expires_in":3600}`), nil
+}
+
+func answered(req *http.Request, body string) *http.Response {
+	rec, _ := (&endpoint{script: always(reply{body: body})}).RoundTrip(req)
+	return rec
+}
+
+// connectMany connects accounts whose tokens have ended when it returns, and returns another source with the
+// same storage, which knows none of them.
+func connectMany(t *testing.T, c *crowd, storage tokensource.Storage, names ...string) *tokensource.Source {
+	t.Helper()
+	first := newSource(t, c, connecting(storage), perDeployment)
+	for _, name := range names {
+		tenant, _, _ := strings.Cut(name, "-")
+		l := begin(t, first, tokensource.LoginRequest{Account: name, RedirectURL: callbackURL, Variables: map[string]string{"deployment": tenant}})
+		if err := finish(t, first, l, "code="+name+"&state="+l.State.Reveal()); err != nil {
+			t.Fatalf("FinishLogin: %v", err)
+		}
+	}
+	if err := first.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	advance(2 * time.Hour)
+	return newSource(t, c, connecting(storage), perDeployment)
+}
+
+func named(tenant string, n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprintf("%s-%d", tenant, i))
+	}
+	return names
+}
+
+// A source sends at most sixteen token requests at a time to a host, however many accounts need a token.
+// The account that came first is first.
+func TestRequestsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &crowd{takes: time.Second}
+		names := named("acme", 100)
+		src := connectMany(t, c, new(tokensource.MemoryStorage), names...)
+		var callers sync.WaitGroup
+		for i, name := range names {
+			if i >= 20 {
+				synctest.Wait() // so that the order in which they come is known
+			}
+			callers.Go(func() {
+				if tok, err := src.Account(name).Token(context.Background()); err != nil || tok.AccessToken() != "new."+name {
+					t.Errorf("%s got %v, %v", name, tok, err)
+				}
+			})
+		}
+		callers.Wait()
+		if c.most != 16 || len(c.refreshed) != 100 {
+			t.Errorf("%d requests, %d at a time", len(c.refreshed), c.most)
+		}
+		for i, sent := range c.refreshed {
+			// Sixteen requests begin in the same moment. The order among these is not known.
+			if place := slices.Index(names, sent[3:]); place >= 20 && place/16 != i/16 {
+				t.Errorf("account %d had turn %d", place, i)
+			}
+		}
+	})
+}
+
+// A tenant whose host does not answer delays no account of another tenant.
+func TestATenantThatHangsDelaysNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &crowd{hangs: "slow.example.com"}
+		slow := named("slow", 200)
+		storage := new(tokensource.MemoryStorage)
+		disconnect(t, connectMany(t, c, storage, append(slow, "quick-0", "slow-gone")...), "slow-gone")
+		src := newSource(t, c, connecting(storage), perDeployment)
+		var callers sync.WaitGroup
+		for _, name := range slow {
+			callers.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+				defer cancel()
+				if _, err := src.Account(name).Token(ctx); err == nil {
+					t.Errorf("%s has a token", name)
+				}
+			})
+		}
+		synctest.Wait()
+		began := time.Now()
+		tok, err := src.Account("quick-0").Token(t.Context())
+		if took := time.Since(began); err != nil || tok.AccessToken() != "new.quick-0" || took != 0 {
+			t.Errorf("after %v: %v, %v", took, tok, err)
+		}
+		if c.most != 17 {
+			t.Errorf("%d requests at a time", c.most)
+		}
+		// An account that was disconnected has nothing to send, and is told so at once.
+		began = time.Now()
+		_, err = src.Account("slow-gone").Token(t.Context())
+		asError(t, err, tokensource.ClassLogin)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("told after %v", took)
+		}
+		callers.Wait()
+		// A source that is closed sends nothing more, and does not wait for those in the queue.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := src.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		sent := len(c.refreshed)
+		advance(time.Hour)
+		if sent > 100 || len(c.refreshed) != sent {
+			t.Errorf("%d requests before the end of Close, %d after", sent, len(c.refreshed))
+		}
+	})
+}
+
+// While an account waits for its turn, another process may refresh its token. It is not refreshed again.
+func TestATokenThatCameWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, storage := &crowd{takes: 5 * time.Second}, new(tokensource.MemoryStorage)
+		names := named("acme", 17)
+		src := connectMany(t, c, storage, names...)
+		for _, name := range names[:16] {
+			go func() { _, _ = src.Account(name).Token(context.Background()) }()
+		}
+		synctest.Wait()
+		last := make(chan error)
+		go func() {
+			tok, err := src.Account(names[16]).Token(context.Background())
+			if err == nil && tok.AccessToken() != "new."+names[16] {
+				err = errors.New("another token")
+			}
+			last <- err
+		}()
+		synctest.Wait()
+		other := newSource(t, &crowd{}, connecting(storage), perDeployment)
+		if _, err := other.Account(names[16]).Token(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-last; err != nil || len(c.refreshed) != 16 {
+			t.Errorf("%v, %d requests", err, len(c.refreshed))
+		}
+	})
+}
+
+// countingStorage counts the calls that are under way. Each takes a while.
+type countingStorage struct {
+	tokensource.MemoryStorage
+	mu            sync.Mutex
+	running, most int
+}
+
+func (s *countingStorage) Load(ctx context.Context, key string) ([]byte, error) {
+	s.mu.Lock()
+	s.running++
+	s.most = max(s.most, s.running)
+	s.mu.Unlock()
+	advance(10 * time.Millisecond)
+	s.mu.Lock()
+	s.running--
+	s.mu.Unlock()
+	return s.MemoryStorage.Load(ctx, key)
+}
+
+// A source has at most sixteen calls of its storage running, however many accounts are read. A caller that
+// gives up does not wait longer for its turn.
+func TestStorageCallsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := new(countingStorage)
+		src := newSource(t, &crowd{}, connecting(storage), perDeployment)
+		for _, name := range named("acme", 1000) {
+			go func() { _, _ = src.Account(name).Token(context.Background()) }()
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		if _, err := src.Lookup(ctx, "acme-1000"); err == nil || time.Since(began) > 60*time.Millisecond {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		advance(time.Minute)
+		if storage.most != 16 {
+			t.Errorf("%d calls at a time", storage.most)
+		}
+	})
+}
