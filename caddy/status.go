@@ -173,14 +173,18 @@ var urgency = map[int]int{exitFine: 0, exitWait: 1, exitLogin: 2, exitOperator: 
 
 // exitOf returns the exit status of all accounts, and what it says in words.
 func exitOf(list []accountStatus) (status int, words string) {
+	waits := "the tokens of callers cannot be exchanged; the next request of a caller tries again"
 	for _, st := range list {
-		if exit := st.exit(); urgency[exit] > urgency[status] {
+		exit := st.exit()
+		if urgency[exit] > urgency[status] {
 			status = exit
+		}
+		if exit == exitWait && !st.Exchanges {
+			waits = "not every account has a token, or has it stored; a running server tries again by itself"
 		}
 	}
 	return status, map[int]string{
-		exitLogin: "a login is needed", exitOperator: "the configuration must be changed",
-		exitWait: "not every account has a token, or has it stored; a running server tries again by itself",
+		exitLogin: "a login is needed", exitOperator: "the configuration must be changed", exitWait: waits,
 	}[status]
 }
 

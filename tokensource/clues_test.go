@@ -144,7 +144,7 @@ func TestStorageBelowAFile(t *testing.T) {
 	if !strings.Contains(e.Remedy(), "a part of its path is a file, not a directory") || strings.Contains(e.Error(), file) {
 		t.Errorf("got %v", e)
 	}
-	if other := errors.New("other"); tokensource.ExplainStorage(other) != other || tokensource.ExplainStorage(nil) != nil { //nolint:errorlint // the same value
+	if other := errors.New("other"); tokensource.ExplainStorage(other) != other || tokensource.ExplainStorage(nil) != nil {
 		t.Error("another error was changed")
 	}
 }
