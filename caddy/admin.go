@@ -124,7 +124,7 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 	for _, known := range a.statuses(slices.Sorted(maps.Keys(a.pooled))) {
 		st := a.accountStatus(known, a.Sources[known.Source].grantName)
 		warnings = append(warnings, st.Warnings...)
-		if isReady(known) && st.Class == tokensource.ClassLogin {
+		if isReady(known) && needsLogin(known) {
 			warnings = append(warnings, st.Error)
 		}
 		if st.RefusedRequest != "" {
@@ -183,7 +183,10 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 	found, err := lookup(r.Context(), pooled.source, account)
 	if err != nil && r.Method == http.MethodGet {
 		// The account may be about to be connected for the first time, or its first login failed.
-		st := tokensource.Status{Source: name, Account: account, State: tokensource.StateNone}
+		st := tokensource.Status{Source: name, Account: account, State: tokensource.StateNone, Interactive: pooled.source.Interactive()}
+		if failure, ok := errors.AsType[*tokensource.Error](err); ok && failure.LastLogin != nil {
+			st.State, st.Err = tokensource.StateLoginRequired, failure
+		}
 		if first := newAccountStatus(st, cfg.grantName).logins(r.Context(), pooled.source); first.Login != nil || first.LastLogin != nil {
 			return answerJSON(w, http.StatusOK, first)
 		}

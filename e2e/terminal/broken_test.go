@@ -384,10 +384,17 @@ func TestLoginThatTheServerCannotFinish(t *testing.T) {
 		Site("http://{$ADDR}", "bind 127.0.0.1", "authinject_connect /connect*", "authinject orders "+upstream(t, http.StatusOK))
 	proxy := harness.Start(t, config.String(), harness.Env("WEB_SECRET", "canary-wrong-7d1"))
 	op.AllowRedirect(callback(proxy))
-	login := proxy.Terminal(nil, "authinject", "login", "orders")
-	visit(t, op.Login(t, login.Address()).String())
-	if code, text := login.Wait(), login.Text(); code != 1 || !strings.Contains(text, "the running server, which could not finish the login: ") ||
-		!strings.Contains(text, "answered 401 invalid_client: check client_id, client_secret and client_auth (now client_secret_basic)") {
-		t.Errorf("code %d:\n%s", code, text)
+	for _, account := range []string{"", "fry"} {
+		login := proxy.Terminal(nil, "authinject", "login", "orders", "--account", account)
+		visit(t, op.Login(t, login.Address()).String())
+		if code, text := login.Wait(), login.Text(); code != 1 || !strings.Contains(text, "the running server, which could not finish the login: ") ||
+			!strings.Contains(text, "answered 401 invalid_client: check client_id, client_secret and client_auth (now client_secret_basic)") {
+			t.Errorf("code %d:\n%s", code, text)
+		}
+	}
+	status, body, err := proxy.Admin(http.MethodGet, "/authinject/sources/orders/fry", "", nil)
+	if err != nil || status != http.StatusOK || !strings.Contains(string(body), `"state":"login_required"`) ||
+		!strings.Contains(string(body), `"class":"operator"`) || !strings.Contains(string(body), `"problem":"invalid_client"`) {
+		t.Errorf("the state of the account: %d %s %v", status, body, err)
 	}
 }
