@@ -37,6 +37,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"./tokensource/internal/jwt", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource/provider"}},
 		{"./tokensource/provider", []string{anyCaddy, zap, "golang.org/x/oauth2", module + "caddy", module + "authinject", module + "tokensource/internal"}},
 		{"./tokensource/tokensourcetest", []string{anyCaddy, zap, "golang.org/x/oauth2", "testing", module + "caddy", module + "authinject"}},
+		{"./internal/suggest", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource"}},
 		{"./internal/host", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource"}},
 	} {
 		found := deps(t, row.pattern)

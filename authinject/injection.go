@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/authinject/caddy-authinject/internal/suggest"
 )
 
 const (
@@ -132,7 +134,8 @@ func ParseInjection(words ...string) (Injection, error) {
 	case placement == PlacementHeader || placement == PlacementQuery:
 		return Injection{}, fmt.Errorf("inject %s: too many words from %q on; %s", placement, words[len(words)-1], injectionSyntax)
 	}
-	return Injection{}, fmt.Errorf("inject %q: unknown placement; %s", words[0], injectionSyntax)
+	return Injection{}, fmt.Errorf("inject %q: unknown placement%s; %s", words[0],
+		suggest.DidYouMean(words[0], []string{string(PlacementHeader), string(PlacementQuery)}), injectionSyntax)
 }
 
 // Placement is header or query.

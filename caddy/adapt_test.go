@@ -45,7 +45,7 @@ func TestAdapt(t *testing.T) {
 // An error names the place, the option, and what is allowed, and quotes no secret.
 func TestAdaptErrors(t *testing.T) {
 	isolate(t)
-	for _, path := range fixtures(t, "testdata/adapt/errors/*.caddyfiletest", 208) {
+	for _, path := range fixtures(t, "testdata/adapt/errors/*.caddyfiletest", 248) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			config, expected := fixture(t, path)
 			adapted, err := adapt(config)

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
 
+	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -248,11 +249,15 @@ func (a *App) source(name string) (*pooledSource, *Source, error) {
 // unknownSource is the error about a source that is not in known.
 func unknownSource(name string, known []string) error {
 	slices.Sort(known)
+	hint := ""
+	if strings.ContainsAny(name, ":/.") && !slices.Contains(known, name) {
+		hint = "; the source's name comes before the upstreams: authinject <source> <upstreams...>"
+	}
 	if len(known) == 0 {
 		return fmt.Errorf("unknown source %q: no sources are configured; "+
 			"add 'authinject { source %s { … } }' to the global options", name, name)
 	}
-	return fmt.Errorf("unknown source %q%s; configured are: %s", name, didYouMean(name, known), strings.Join(known, ", "))
+	return fmt.Errorf("unknown source %q%s; configured are: %s%s", name, suggest.DidYouMean(name, known), strings.Join(known, ", "), hint)
 }
 
 // sourceName matches the names that can be in logs, URLs and metric labels.
@@ -262,6 +267,8 @@ func checkSourceName(name string) error {
 	switch {
 	case name == "" || len(name) > 64:
 		return fmt.Errorf("source name %q: 1 to 64 characters are allowed", name)
+	case len(name) > 1 && strings.HasSuffix(name, "{"):
+		return fmt.Errorf("source name %q: a space is needed in front of the brace", name)
 	case !sourceName.MatchString(name):
 		return fmt.Errorf("source name %q: only letters, digits, '-', '_' and '.' are allowed", name)
 	}

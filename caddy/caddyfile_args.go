@@ -19,10 +19,13 @@ import (
 func oneArg(d *caddyfile.Dispenser) (string, error) {
 	option := d.Val()
 	if !d.NextArg() {
-		return "", d.Errf("%s needs a value", option)
+		return "", d.Errf("%s needs a value%s", option, unsetVariable)
 	}
 	value := d.Val()
 	if more := len(d.RemainingArgs()); more > 0 {
+		if value == "=" || value == ":" {
+			return "", d.Errf("%s: a value follows its option without %s", option, value)
+		}
 		// Without a quotation: the value may be a secret or a part of it.
 		return "", d.Errf("%s takes one value, and there are %d; quotes keep one with spaces together", option, 1+more)
 	}
@@ -41,11 +44,14 @@ func quoteOption(word string) string {
 	return fmt.Sprintf("of %d characters that looks like a value", utf8.RuneCountInString(word))
 }
 
+// unsetVariable says why a value can be empty that is not empty in the file.
+const unsetVariable = "; if {$NAME} stands there, that environment variable is not set"
+
 // oneText reads one value that is not empty.
 func oneText(d *caddyfile.Dispenser, into *string) (err error) {
 	option := d.Val()
 	if *into, err = oneArg(d); err == nil && *into == "" {
-		return d.Errf("%s is empty", option)
+		return d.Errf("%s is empty%s", option, unsetVariable)
 	}
 	return err
 }
@@ -55,7 +61,10 @@ func list(d *caddyfile.Dispenser, into *[]string) error {
 	option := d.Val()
 	args := d.RemainingArgs()
 	if len(args) == 0 || slices.Contains(args, "") {
-		return d.Errf("%s needs at least one value, and none that is empty", option)
+		if len(args) == 0 {
+			return d.Errf("%s needs at least one value%s", option, unsetVariable)
+		}
+		return d.Errf("%s has an empty value%s", option, unsetVariable)
 	}
 	*into = append(*into, args...)
 	return nil
@@ -128,6 +137,9 @@ func encryptionKeys(d *caddyfile.Dispenser, into *[]string) error {
 		return err
 	}
 	for _, key := range *into {
+		if err := checkSecrets("encryption_key", key); err != nil {
+			return d.WrapErr(err)
+		}
 		if hasPlaceholder(key) {
 			continue // read when the configuration is loaded
 		}
@@ -150,6 +162,6 @@ func warnLiteral(d *caddyfile.Dispenser, source, option, text string) {
 		of = zap.String("source", source)
 	}
 	caddy.Log().Named("caddyfile").Warn("a secret stands in the configuration itself; "+
-		"use a placeholder that is resolved at run time, such as {env.NAME} or {file./path}",
+		"use a placeholder that is resolved at run time, such as {env.NAME} or {file./path}"+literalHint(text),
 		of, zap.String("option", option), zap.String("file", d.File()), zap.Int("line", d.Line()))
 }

@@ -57,7 +57,8 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	segment := h.NewFromNextSegment()
 	segment.Next() // the directive's name
 	if !segment.NextArg() {
-		return nil, segment.Err("the name of a token source is missing: authinject [<matcher>] <source> <upstreams...>")
+		return nil, segment.Err("the name of a token source is missing: authinject [<matcher>] <source> <upstreams...>; " +
+			"sources are defined in the global options, at the top of the file: { authinject { source <name> { ... } } }")
 	}
 	at := segment.Token()
 	t := &Transport{Source: at.Text}
@@ -79,11 +80,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	}
 	proxy := new(reverseproxy.Handler)
 	if err := proxy.UnmarshalCaddyfile(caddyfile.NewDispenser(rest)); err != nil {
-		if strings.Contains(err.Error(), "unrecognized subdirective") {
-			err = fmt.Errorf("authinject %s takes the subdirectives of reverse_proxy and %s: %w",
-				t.Source, strings.Join(directiveOptions.names(), ", "), err)
-		}
-		return nil, err
+		return nil, suggestSubdirective(err, ofProxy(rest))
 	}
 	if err := proxy.FinalizeUnmarshalCaddyfile(h); err != nil {
 		return nil, err
@@ -93,7 +90,8 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 			"for the one inside it, or use reverse_proxy, at %s:%d", t.Source, at.File, at.Line)
 	}
 	if len(proxy.Upstreams) == 0 && proxy.DynamicUpstreamsRaw == nil {
-		return nil, fmt.Errorf("authinject %s names no upstreams, at %s:%d", t.Source, at.File, at.Line)
+		return nil, fmt.Errorf("authinject %s names no upstreams; write the API's address behind the source's name, "+
+			"such as: authinject %s https://api.example.com, at %s:%d", t.Source, t.Source, at.File, at.Line)
 	}
 	t.TransportRaw = proxy.TransportRaw
 	if tls {

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
@@ -83,8 +84,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 			}
 			continue
 		default:
-			known := []string{"source", "encryption_key"}
-			return nil, d.Errf("unknown option %q of authinject%s; allowed are %s", d.Val(), didYouMean(d.Val(), known), strings.Join(known, ", "))
+			return nil, d.Errf("authinject: %s", appOptions.unknown(d.Val()))
 		}
 		at := d.Token()
 		if !d.NextArg() {
@@ -111,8 +111,14 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 		}
 		app.Sources[name] = p.Source
 	}
+	if d.Val() != "}" {
+		return nil, d.Err("authinject needs a block: authinject { source <name> { ... } }")
+	}
 	return httpcaddyfile.App{Name: "authinject", Value: caddyconfig.JSON(app, nil)}, nil
 }
+
+// appOptions are the options of the global option authinject.
+var appOptions = options{{name: "source"}, {name: "encryption_key"}}
 
 // sourceParser reads one source block.
 type sourceParser struct {
@@ -310,7 +316,8 @@ func storage(d *caddyfile.Dispenser, into *json.RawMessage) error {
 	}
 	name := d.Val()
 	if _, err := caddy.GetModule("caddy.storage." + name); err != nil {
-		return d.Errf("storage %q is not in this binary; allowed are %s", name, strings.Join(moduleNames("caddy.storage"), ", "))
+		known := moduleNames("caddy.storage")
+		return d.Errf("storage %q is not in this binary%s; allowed are %s", name, suggest.DidYouMean(name, known), strings.Join(known, ", "))
 	}
 	mod, err := caddyfile.UnmarshalModule(d, "caddy.storage."+name)
 	if err != nil {

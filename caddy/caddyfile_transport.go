@@ -80,7 +80,7 @@ func retryBody(d *caddyfile.Dispenser, into *int64) error {
 // unmarshalInner reads the transport that sends the requests.
 func (t *Transport) unmarshalInner(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
-		return d.ArgErr()
+		return d.Err("transport needs the name of a transport: transport http { ... }")
 	}
 	name := d.Val()
 	if name == "authinject" {
@@ -88,7 +88,7 @@ func (t *Transport) unmarshalInner(d *caddyfile.Dispenser) error {
 	}
 	mod, err := caddyfile.UnmarshalModule(d, "http.reverse_proxy.transport."+name)
 	if err != nil {
-		return err
+		return suggestSubdirective(err, ofHTTPTransport)
 	}
 	inner, ok := mod.(http.RoundTripper)
 	if !ok {

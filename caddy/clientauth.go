@@ -31,7 +31,7 @@ type ClientJWT struct {
 var clientJWTOptions = options{
 	{name: "key", field: "Key", parse: secret},
 	{name: "alg", field: "Alg", parse: into(oneText)},
-	{name: "kid", field: "KeyID", parse: into(oneText)},
+	{name: "kid", field: "KeyID", parse: secret},
 	{name: "audience", field: "Audience", parse: into(oneText)},
 	{name: "certificate", field: "Certificate", parse: secret},
 }

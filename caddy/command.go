@@ -6,6 +6,8 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/authinject/caddy-authinject/internal/suggest"
 )
 
 func init() {
@@ -38,7 +40,7 @@ provider, and "providers show <name>" prints everything that one sets.`,
 				for _, known := range cmd.Commands() {
 					names = append(names, known.Name())
 				}
-				return fmt.Errorf("unknown command %q%s; known are %s", args[0], didYouMean(args[0], names), strings.Join(names, ", "))
+				return fmt.Errorf("unknown command %q%s; known are %s", args[0], suggest.DidYouMean(args[0], names), strings.Join(names, ", "))
 			}
 			cmd.AddCommand(loginCommand(), logoutCommand(), statusCommand(), refreshCommand(), doctorCommand(), initCommand(),
 				proxyCommand(), sealCommand(), providersCommand())

@@ -24,6 +24,7 @@ import (
 	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/caddy/doctor"
 	"github.com/authinject/caddy-authinject/internal/host"
+	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -49,7 +50,7 @@ type surveyed struct {
 
 // The parts of an error about a configuration that say what to do.
 var (
-	mistyped = regexp.MustCompile(`unknown \w+ "?([^"; ]+?)"? \(did you mean ([^ ?]+)\?\)`)
+	mistyped = regexp.MustCompile(`"?([^"; ]+?)"?(?: is not known(?: here)?| is not in this binary|: unknown placement)? \(did you mean ([^?]+)\?\)`)
 	envName  = regexp.MustCompile(`\{env\.([^{}]+)\}`)
 )
 
@@ -103,7 +104,7 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 	for i, u := range p.Upstreams {
 		for _, destination := range src.Destinations {
 			const misspelt = 3 // letters
-			if distance(u.Address, destination, misspelt) < misspelt {
+			if suggest.Distance(u.Address, destination, misspelt) < misspelt {
 				p.Upstreams[i].Meant = destination
 			}
 		}

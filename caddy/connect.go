@@ -15,6 +15,7 @@ import (
 
 	"github.com/authinject/caddy-authinject/caddy/connect"
 	"github.com/authinject/caddy-authinject/internal/host"
+	"github.com/authinject/caddy-authinject/internal/suggest"
 )
 
 func init() { caddy.RegisterModule(ConnectHandler{}) }
@@ -202,7 +203,8 @@ var errAnyAndMore = errors.New("callers any means all; remove the others")
 
 func checkCallers(callers string) error {
 	if callers != "" && callers != callersLoopback && callers != callersAny {
-		return fmt.Errorf("callers %q is not known; allowed are %s, %s", callers, callersLoopback, callersAny)
+		return fmt.Errorf("callers %q is not known%s; allowed are %s, %s", callers,
+			suggest.DidYouMean(callers, []string{callersLoopback, callersAny}), callersLoopback, callersAny)
 	}
 	return nil
 }
@@ -215,8 +217,8 @@ func parseRanges(texts []string) (ranges []netip.Prefix, err error) {
 			within, err = address.Unmap().Prefix(address.Unmap().BitLen())
 		}
 		if err != nil || within.Addr().Is4In6() {
-			return nil, fmt.Errorf("callers %q is not known; allowed are %s, %s, %s, and addresses and ranges such as 192.0.2.0/24",
-				text, callersLoopback, callersAny, callersPrivate)
+			return nil, fmt.Errorf("callers %q is not known%s; allowed are %s, %s, %s, and addresses and ranges such as 192.0.2.0/24",
+				text, suggest.DidYouMean(text, []string{callersLoopback, callersAny, callersPrivate}), callersLoopback, callersAny, callersPrivate)
 		}
 		ranges = append(ranges, within)
 	}

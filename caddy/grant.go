@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -51,7 +52,7 @@ func newGrant(name string) (tokensource.Grant, error) {
 	info, err := caddy.GetModule(grantNamespace + "." + name)
 	if err != nil {
 		known := moduleNames(grantNamespace)
-		return nil, fmt.Errorf("unknown grant %q%s; allowed are %s", name, didYouMean(name, known), strings.Join(known, ", "))
+		return nil, fmt.Errorf("unknown grant %q%s; allowed are %s", name, suggest.DidYouMean(name, known), strings.Join(known, ", "))
 	}
 	grant, ok := info.New().(tokensource.Grant)
 	if !ok {
@@ -118,5 +119,5 @@ func unmarshalGrant(d *caddyfile.Dispenser, grant any, known options) error {
 	return nil
 }
 
-// secret reads a secret.
+// secret reads a secret, or another text that may hold a placeholder.
 var secret = text(func(option, text string) error { return checkSecrets(option, text) })

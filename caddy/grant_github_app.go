@@ -41,8 +41,8 @@ func (GitHubAppGrant) CaddyModule() caddy.ModuleInfo {
 
 func (*GitHubAppGrant) options() options {
 	return options{
-		{name: "app_id", field: "AppID", parse: into(oneText)},
-		{name: "installation_id", field: "InstallationID", parse: into(oneText)},
+		{name: "app_id", field: "AppID", parse: secret},
+		{name: "installation_id", field: "InstallationID", parse: secret},
 		{name: "key", field: "Key", parse: secret},
 		{name: "api_url", field: "APIURL", parse: checkedText(tokensource.CheckEndpoint)},
 		{name: "repositories", repeat: true, field: "Repositories", parse: into(list)},

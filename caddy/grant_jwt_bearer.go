@@ -49,10 +49,10 @@ func (*JWTBearerGrant) options() options {
 	return options{
 		{name: "key", field: "Key", parse: secret},
 		{name: "alg", field: "Alg", parse: into(oneText)},
-		{name: "kid", field: "KeyID", parse: into(oneText)},
-		{name: "issuer", field: "Issuer", parse: into(oneText)},
-		{name: "subject", field: "Subject", parse: into(oneText)},
-		{name: "audience", field: "Audience", parse: into(oneText)},
+		{name: "kid", field: "KeyID", parse: secret},
+		{name: "issuer", field: "Issuer", parse: secret},
+		{name: "subject", field: "Subject", parse: secret},
+		{name: "audience", field: "Audience", parse: secret},
 		{name: "claim", repeat: true, field: "Claims", parse: param(`scope "read write"`)},
 		{name: "lifetime", field: "Lifetime", parse: into(duration)},
 	}

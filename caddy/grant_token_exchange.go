@@ -87,6 +87,12 @@ func (g *TokenExchangeGrant) SecretOptions() map[string]string {
 // Check reports what is wrong with the options.
 func (g TokenExchangeGrant) Check() error { return g.Provision(caddy.Context{}) }
 
+// Sends returns the names of the parameters of token requests. It also works before Provision.
+func (g TokenExchangeGrant) Sends() map[string][]string {
+	_ = g.Provision(caddy.Context{}) // Check reports the error
+	return g.TokenExchange.Sends()
+}
+
 // Provision sets up the grant.
 func (g *TokenExchangeGrant) Provision(caddy.Context) error {
 	if err := firstError(checkSubject(g.Subject()), checkSecrets("actor_token", g.ActorToken)); err != nil {

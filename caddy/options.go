@@ -75,7 +75,7 @@ var sourceOptions = options{
 		help: "Address to which the provider sends the person back, as registered there; manual if it shows a code", standard: "/connect/callback of this proxy"},
 	{name: "pkce", args: "S256|none", grant: "authorization_code device_code", parse: ofSource((*sourceParser).grantOption),
 		help: "Proof key of a login; none for a provider that refuses it", standard: "S256; none for device_code"},
-	{name: "client_id", args: "<id>", takes: requests, field: "ClientID", parse: into(oneText),
+	{name: "client_id", args: "<id>", takes: requests, field: "ClientID", parse: secret,
 		help: "Client id, as the provider shows it"},
 	{name: "client_secret", args: "<secret...>", secret: true, takes: tokenRequests,
 		field: "ClientSecrets", parse: ofSource((*sourceParser).secrets),
@@ -238,11 +238,8 @@ func (list options) find(name string) (option, bool) {
 func (list options) read(target any, d *caddyfile.Dispenser, owner string) error {
 	o, known := list.find(d.Val())
 	switch {
-	case !known && list == nil:
-		return d.Errf("%sunknown option %s; it has none", owner, quoteOption(d.Val()))
 	case !known:
-		return d.Errf("%sunknown option %s%s; allowed are %s", owner, quoteOption(d.Val()), didYouMean(d.Val(), list.names()),
-			strings.Join(list.names(), ", "))
+		return d.Errf("%s%s", owner, list.unknown(d.Val()))
 	case !o.repeat && o.isSet(target):
 		return d.Errf("%s%s is given twice", owner, o.name)
 	}

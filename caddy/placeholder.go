@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -49,23 +51,60 @@ func hasPlaceholder(s string) bool {
 // literal.
 func isLiteral(s string) bool { return !hasPlaceholder(strings.ReplaceAll(s, `\{`, "")) }
 
-// checkPlaceholders reports what resolve would report, but without a quotation: the text between
-// the braces of a literal is part of the secret.
+// checkPlaceholders reports what resolve would report, and placeholders that are not closed, but
+// without a quotation: the text after the brace of a literal is part of the secret.
 func checkPlaceholders(s string) error {
-	if !hasPlaceholder(s) {
-		return nil
-	}
 	for i := range len(s) {
 		if s[i] != '{' || i > 0 && s[i-1] == '\\' {
 			continue
 		}
-		known := func(prefix string) bool { return strings.HasPrefix(s[i+1:], prefix) }
-		if !slices.ContainsFunc(ownPlaceholders, known) {
-			return fmt.Errorf(`it has a brace that begins no known placeholder; those begin with {%s, `+
-				`and a brace of the value itself is written \{`, strings.Join(ownPlaceholders, ", {"))
+		inner, _, closed := strings.Cut(s[i+1:], "}")
+		known := slices.ContainsFunc(ownPlaceholders, func(prefix string) bool { return strings.HasPrefix(inner, prefix) })
+		meant := meantPlaceholder(inner)
+		switch {
+		case known && closed:
+		case closed:
+			return fmt.Errorf(`it has a brace that begins no known placeholder%s; those begin with {%s, `+
+				`and a brace of the value itself is written \{`, meant, strings.Join(ownPlaceholders, ", {"))
+		case known || i == 0 && meant != "":
+			return errors.New(`it looks like a placeholder without its closing brace; write {env.NAME} or {file./path}, ` +
+				`and a brace of the value itself as \{`)
 		}
 	}
 	return nil
+}
+
+// meantPlaceholder returns the part of an error that names the placeholder that a text between braces
+// probably means; empty if there is none. It does not quote the text.
+func meantPlaceholder(inner string) string {
+	if environmentName.MatchString(inner) {
+		return " (did you mean {env.NAME}?)"
+	}
+	word, _, found := strings.Cut(strings.Replace(inner, ":", ".", 1), ".")
+	if !found {
+		return ""
+	}
+	return placeholderExamples.Replace(suggest.DidYouMean(word+".", ownPlaceholders))
+}
+
+// placeholderExamples turns the beginning of a placeholder in a suggestion into an example.
+var placeholderExamples = strings.NewReplacer("env.", "{env.NAME}", "file.", "{file./path}", "system.", "{system.…}", "time.", "{time.…}")
+
+// environmentName matches the name of an environment variable in upper case.
+var environmentName = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
+
+// variableSyntax matches the ways in which shells and other programs write an environment variable.
+var variableSyntax = regexp.MustCompile(`^(?:\$[A-Za-z_]\w*|env\.[A-Za-z_]\w*|%[A-Za-z_]\w*%)$`)
+
+// literalHint returns the part of a warning that says what a literal secret looks like.
+func literalHint(text string) string {
+	switch {
+	case variableSyntax.MatchString(text):
+		return "; this one looks like an environment variable, which is written {env.NAME}"
+	case strings.HasPrefix(text, "/run/"), strings.HasPrefix(text, "/etc/"), strings.HasPrefix(text, "/var/"):
+		return "; this one looks like the path of a file, which is written {file./path}"
+	}
+	return ""
 }
 
 // checkSecrets calls checkPlaceholders for the values of an option.

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
+	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
@@ -207,7 +208,7 @@ func firstError(errs ...error) error {
 func findPreset(name string) (provider.Preset, error) {
 	preset, ok := provider.Get(name)
 	if !ok {
-		return preset, fmt.Errorf("unknown provider %q%s; known are %s", name, didYouMean(name, providerNames()), knownProviders())
+		return preset, fmt.Errorf("unknown provider %q%s; known are %s", name, suggest.DidYouMean(name, providerNames()), knownProviders())
 	}
 	return preset, nil
 }

@@ -61,6 +61,7 @@ func (a *App) routesAround(ctx caddy.Context) *routes {
 			continue
 		}
 		a.routes, a.surveyed = survey(server.Servers), true
+		a.warnOfRedirects()
 		for _, source := range slices.Sorted(maps.Keys(a.routes.open)) {
 			if cfg := a.Sources[source]; cfg != nil && isOfCaller(subjectOf(cfg.grant)) {
 				continue // callers need tokens of their own
@@ -73,6 +74,30 @@ func (a *App) routesAround(ctx caddy.Context) *routes {
 		}
 	}
 	return &a.routes
+}
+
+// warnOfRedirects warns of a redirect_url on this machine at whose port no page of the source is. It is
+// an address of before if the port of the site was changed.
+func (a *App) warnOfRedirects() {
+	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
+		to, err := url.Parse(a.Sources[name].redirect)
+		pages := a.routes.pagesOf(name)
+		if err != nil || !host.IsLoopback(to.Hostname()) || len(pages) == 0 || slices.ContainsFunc(pages, func(page string) bool {
+			at, err := url.Parse(page)
+			return err != nil || portOf(at) == portOf(to)
+		}) {
+			continue
+		}
+		a.logger.Warn("redirect_url names a port at which this configuration has no page with authinject_connect; "+
+			"correct the port here and at the provider, unless another proxy or a port mapping leads from there to the page",
+			zap.String("source", name), zap.String("redirect_url", to.String()), zap.Strings("pages", pages))
+	}
+}
+
+// portOf returns the port of a URL, which may be the usual one of its scheme.
+func portOf(u *url.URL) string {
+	usual := map[string]string{"http": "80", "https": "443"}
+	return cmp.Or(u.Port(), usual[u.Scheme])
 }
 
 // survey reads the routes of HTTP servers. The routes in front of the first module of this package

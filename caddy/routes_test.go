@@ -11,6 +11,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
@@ -125,5 +128,37 @@ func TestSurveyOfProvisionedRoutes(t *testing.T) {
 				t.Errorf("pages %q, hosts %q", pages, found.hosts)
 			}
 		})
+	}
+}
+
+// A redirect_url on this machine that leads to another port than every page of its source is warned of.
+func TestWarnOfRedirects(t *testing.T) {
+	page := []connectPage{{url: "http://127.0.0.1:8080/connect"}}
+	for name, row := range map[string]struct {
+		redirect string
+		pages    []connectPage
+		warns    bool
+	}{
+		"the port of the page":     {redirect: "http://127.0.0.1:8080/connect/callback", pages: page},
+		"another name":             {redirect: "http://localhost:8080/connect/callback", pages: page},
+		"another port":             {redirect: "http://localhost:8081/connect/callback", pages: page, warns: true},
+		"the usual port":           {redirect: "http://127.0.0.1/connect/callback", pages: page, warns: true},
+		"the usual port of both":   {redirect: "https://localhost/connect/callback", pages: []connectPage{{url: "https://localhost:443/connect"}}},
+		"one of two pages":         {redirect: "http://127.0.0.1:8080/connect/callback", pages: append([]connectPage{{url: "http://127.0.0.1:8081/connect"}}, page...)},
+		"a page without it":        {redirect: "http://127.0.0.1:8080/connect/callback", pages: []connectPage{{url: "http://127.0.0.1:8080/connect", sources: []string{"b"}}, {url: "http://127.0.0.1:8081/connect"}}, warns: true},
+		"no page: the login's own": {redirect: "http://127.0.0.1:8081/connect/callback"},
+		"another machine":          {redirect: "https://proxy.example.com:8443/connect/callback", pages: page},
+		"manual":                   {redirect: "manual", pages: page},
+		"none":                     {pages: page},
+	} {
+		core, logs := observer.New(zapcore.WarnLevel)
+		app := &App{
+			Sources: map[string]*Source{"a": {redirect: row.redirect}}, pooled: map[string]*pooledSource{"a": nil},
+			routes: routes{pages: row.pages}, logger: zap.New(core),
+		}
+		app.warnOfRedirects()
+		if got := logs.FilterMessageSnippet("redirect_url names a port").Len() == 1; got != row.warns {
+			t.Errorf("%s: warned is %v", name, got)
+		}
 	}
 }

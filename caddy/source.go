@@ -294,10 +294,10 @@ func (s *Source) validate() error {
 	if _, ok := grant.(tokensource.Exchanger); ok && s.RequireTokenAtStart {
 		return fmt.Errorf("require_token_at_start needs a token without a caller, and grant %s exchanges the token of each caller; remove it", s.grantType())
 	}
-	for _, p := range s.TokenParams {
-		if p.Name == "grant_type" || p.Name == "refresh_token" {
-			return fmt.Errorf("token_param %s is sent by the grant; remove it", p.Name)
-		}
+	if redirect.met(grant) && s.RedirectURL != redirectManual && slices.ContainsFunc(s.TokenParams, func(p Param) bool {
+		return p.Name == "redirect_uri" && (p.Requests == nil || slices.Contains(p.Requests, "authorization_code"))
+	}) {
+		return errors.New("token_param redirect_uri is sent by the grant, as redirect_url says; remove it")
 	}
 	for _, p := range slices.Concat(s.TokenParams, s.AuthorizeParams) {
 		if p.Name == "resource" && !hasPlaceholder(p.Value) {
@@ -321,8 +321,15 @@ func (s *Source) checkPlaceholders() error {
 			return err
 		}
 	}
-	return firstError(checkSecrets("client_secret", s.ClientSecrets...), checkSecrets("client_assertion", s.ClientAssertion),
-		s.ClientJWT.checkPlaceholders())
+	for _, scope := range s.Scopes {
+		if strings.HasPrefix(scope, "{") { // another brace may be part of a scope
+			if err := checkSecrets("scopes", scope); err != nil {
+				return err
+			}
+		}
+	}
+	return firstError(checkSecrets("client_id", s.ClientID), checkSecrets("client_secret", s.ClientSecrets...),
+		checkSecrets("client_assertion", s.ClientAssertion), s.ClientJWT.checkPlaceholders())
 }
 
 // example is the source for package tokensource, for a check, with an example for each variable and

@@ -130,7 +130,7 @@ func checkTokenTransport(raw json.RawMessage) error {
 	}
 	switch {
 	case settings.Protocol != "http":
-		return fmt.Errorf("token_transport %q is not known; allowed is http", settings.Protocol)
+		return fmt.Errorf("token_transport %q is not known; the only one is http: token_transport http { ... }", settings.Protocol)
 	case settings.ProxyProtocol != "":
 		return errors.New("token_transport: proxy_protocol is not possible; requests to the provider come from no client")
 	}
@@ -159,7 +159,7 @@ func tokenTransportOption(d *caddyfile.Dispenser, into *json.RawMessage) error {
 	}
 	name := d.Val()
 	if name != "http" {
-		return d.Errf("token_transport %q is not known; allowed is http", name)
+		return d.Errf("token_transport %q is not known; the only one is http: token_transport http { ... }", name)
 	}
 	if d.CountRemainingArgs() > 0 {
 		d.NextArg()
@@ -168,7 +168,7 @@ func tokenTransportOption(d *caddyfile.Dispenser, into *json.RawMessage) error {
 	}
 	mod, err := caddyfile.UnmarshalModule(d, transportNamespace+"."+name)
 	if err != nil {
-		return err
+		return suggestSubdirective(err, ofHTTPTransport)
 	}
 	*into = caddyconfig.JSONModuleObject(mod, "protocol", name, nil)
 	return nil

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 // The functions of this file warn of what works but is seldom intended, when a configuration is
@@ -29,9 +30,14 @@ func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 		log.Warn("inject query puts the token into URLs, which servers and proxies log; " +
 			"use inject header if the provider accepts it")
 	}
+	if src.grantName == "client_credentials" && src.ClientAuth == "" && src.TokenHeaders == nil &&
+		src.resolved.AuthMethod() == tokensource.ClientAuthNone {
+		log.Warn("the client proves itself with nothing, because client_secret is missing; " +
+			"add it, or write client_auth none if the provider gave you no secret")
+	}
 	check := func(option string, readable bool, secrets ...string) {
-		if slices.ContainsFunc(secrets, isLiteral) {
-			log.Warn(literalWarning, zap.String("option", option))
+		if literal := slices.IndexFunc(secrets, isLiteral); literal >= 0 {
+			log.Warn(literalWarning+literalHint(secrets[literal]), zap.String("option", option))
 		}
 		if !readable {
 			return

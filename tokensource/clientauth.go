@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource/internal/jwt"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
@@ -53,7 +54,7 @@ func CheckWord[T ~string](option string, got T, allowed []T) error {
 	for i, a := range allowed {
 		names[i] = string(a)
 	}
-	return fmt.Errorf("%s %q is not known; allowed are %s", option, string(got), strings.Join(names, ", "))
+	return fmt.Errorf("%s %q is not known%s; allowed are %s", option, string(got), suggest.DidYouMean(string(got), names), strings.Join(names, ", "))
 }
 
 // AuthMethod returns ClientAuth or its default: private_key_jwt if there is a key or an assertion,

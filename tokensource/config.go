@@ -292,11 +292,17 @@ func (cfg *Config) checkEndpoints() error {
 // checkParams refuses parameters that would be sent twice (RFC 6749 section 3.2), or that would add
 // a second method of client authentication (section 2.3).
 func (cfg *Config) checkParams() error {
+	var sent map[string][]string
+	if grant, ok := cfg.Grant.(interface{ Sends() map[string][]string }); ok {
+		sent = grant.Sends()
+	}
 	seen := make(map[string]bool)
 	for _, p := range cfg.Params {
 		switch {
 		case p.Name == "" || p.Value == nil:
 			return errors.New("token_param needs a name and a value")
+		case p.Name == "grant_type", p.Name == "refresh_token", p.isIn(sent):
+			return fmt.Errorf("token_param %s is sent by the grant; remove it", p.Name)
 		case p.Name == "client_secret", p.Name == "client_id" && !cfg.ClientAuth.IsBasic(),
 			strings.HasPrefix(p.Name, "client_assertion") && cfg.ClientAuth.IsJWT():
 			return fmt.Errorf("token_param %s is sent by client_auth %s; remove it", p.Name, cfg.ClientAuth)
@@ -323,12 +329,12 @@ func (cfg *Config) checkTokenHeaders() error {
 }
 
 // checkAuthorizeParams refuses parameters that every authorization request already has (RFC 6749
-// sections 4.1.1 and 4.2.1). The grant's own parameters are checked when a login begins, because
-// they are not known before.
+// sections 4.1.1 and 4.2.1) or that belong to the proof key (RFC 7636 section 4.3). Other parameters of
+// the grant are checked when a login begins, because they are not known before.
 func (cfg *Config) checkAuthorizeParams() error {
 	for _, p := range cfg.AuthorizeParams {
 		switch p.Name {
-		case "response_type", "client_id", "redirect_uri", "state", "request_uri":
+		case "response_type", "client_id", "redirect_uri", "state", "request_uri", "code_challenge", "code_challenge_method":
 			return fmt.Errorf("authorize_param %s is sent by the grant; remove it", p.Name)
 		}
 		if p.Name == "" || p.Value == nil {

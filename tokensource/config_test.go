@@ -103,6 +103,53 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 }
 
+// A token_param that a request of the grant has anyway is refused, unless it is for requests of another
+// grant_type.
+func TestParamsOfTheGrant(t *testing.T) {
+	const jwtBearer, exchange = "urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:ietf:params:oauth:grant-type:token-exchange"
+	key := tokensource.Literal("x")
+	for _, row := range []struct {
+		grant    tokensource.Grant
+		name     string
+		requests []string
+		refused  bool
+	}{
+		{tokensource.ClientCredentials{}, "grant_type", nil, true},
+		{tokensource.ClientCredentials{}, "refresh_token", nil, true},
+		{tokensource.ClientCredentials{}, "audience", nil, false},
+		{tokensource.AuthorizationCode{}, "code", nil, true},
+		{tokensource.AuthorizationCode{}, "code_verifier", nil, true},
+		{tokensource.AuthorizationCode{}, "code", []string{"authorization_code"}, true},
+		{tokensource.AuthorizationCode{}, "code", []string{"refresh_token"}, false},
+		{tokensource.AuthorizationCode{}, "redirect_uri", nil, false}, // it is missing if the provider shows the code
+		{tokensource.DeviceCode{}, "device_code", nil, true},
+		{tokensource.JWTBearer{Key: key, Issuer: "a", Subject: "b"}, "assertion", nil, true},
+		{tokensource.JWTBearer{Key: key, Issuer: "a", Subject: "b"}, "assertion", []string{jwtBearer}, true},
+		{tokensource.JWTBearer{Key: key, Issuer: "a", Subject: "b", Audience: "c"}, "audience", nil, false}, // a claim
+		{tokensource.TokenExchange{}, "subject_token", nil, true},
+		{tokensource.TokenExchange{}, "subject_token_type", nil, true},
+		{tokensource.TokenExchange{}, "audience", nil, false},
+		{tokensource.TokenExchange{Audience: []string{"a"}}, "audience", nil, true},
+		{tokensource.TokenExchange{Audience: []string{"a"}}, "audience", []string{exchange}, true},
+		{tokensource.TokenExchange{}, "requested_token_type", nil, false},
+		{tokensource.TokenExchange{RequestedTokenType: "urn:a"}, "requested_token_type", nil, true},
+		{tokensource.TokenExchange{ActorToken: key, ActorTokenType: "urn:a"}, "actor_token", nil, true},
+		{tokensource.TokenExchange{ActorToken: key, ActorTokenType: "urn:a"}, "actor_token_type", nil, true},
+		{tokensource.TokenExchange{OnBehalfOf: true}, "assertion", nil, true},
+		{tokensource.TokenExchange{OnBehalfOf: true}, "requested_token_use", nil, true},
+		{tokensource.TokenExchange{OnBehalfOf: true}, "subject_token", nil, false},
+	} {
+		err := tokensource.Config{
+			Name: "orders", Grant: row.grant, Issuer: "https://login.example.com", ClientID: "c", ClientSecrets: []tokensource.Value{key},
+			Params: []tokensource.Param{{Name: row.name, Value: key, Requests: row.requests}},
+		}.Check()
+		refused := err != nil && err.Error() == "token_param "+row.name+" is sent by the grant; remove it"
+		if refused != row.refused || !refused && err != nil {
+			t.Errorf("%T with %s of %v: got %v", row.grant, row.name, row.requests, err)
+		}
+	}
+}
+
 // The values of the options have the names that users write and the OAuth registry defines.
 func TestOptionNames(t *testing.T) {
 	if got, want := fmt.Sprint(tokensource.ClientAuths, tokensource.BodyFormats),

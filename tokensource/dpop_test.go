@@ -434,7 +434,7 @@ func TestDPoPIsChecked(t *testing.T) {
 		edit func(*tokensource.Config)
 		want string
 	}{
-		"algorithm": {func(c *tokensource.Config) { c.DPoP = "RS256" }, `dpop "RS256" is not known; allowed are ES256`},
+		"algorithm": {func(c *tokensource.Config) { c.DPoP = "RS256" }, `dpop "RS256" is not known (did you mean ES256?); allowed are ES256`},
 		"static":    {func(c *tokensource.Config) { c.Grant = tokensource.Static{Token: tokensource.Literal("t")} }, "dpop needs a grant that sends token requests"},
 		"implicit":  {func(c *tokensource.Config) { implicit(nil)(c) }, "dpop needs a grant that sends token requests"},
 		"header":    {func(c *tokensource.Config) { c.TokenHeaders = []tokensource.Param{literal("dpop", "x")} }, "token_header dpop is set by dpop; remove it"},

@@ -9,7 +9,9 @@ import (
 // Grant is how a source gets its tokens (RFC 6749 section 1.3). The grant decides what to request
 // next, and the source sends the request. Implementations must be safe for concurrent use. If a
 // grant has a method Check() error, [Config.Check] calls it; it reports what is wrong with the
-// grant's own options.
+// grant's own options. If it has a method Sends() map[string][]string, it returns the names of the
+// parameters of the grant's token requests, without grant_type, by the grant_type of the request.
+// [Config.Check] refuses the same names in [Config.Params]. Sends must not read secrets.
 type Grant interface {
 	// Traits says what kind of grant this is. It must return the same value always and must not
 	// depend on the grant's configuration: it is also called on the zero value.

@@ -34,11 +34,19 @@ func (g DeviceCode) Authorize(l *Login) url.Values {
 	return params
 }
 
+// grantTypeDeviceCode is the grant_type of RFC 8628 section 3.4.
+const grantTypeDeviceCode = "urn:ietf:params:oauth:grant-type:device_code"
+
+// Sends returns the names of the parameters of token requests.
+func (DeviceCode) Sends() map[string][]string {
+	return map[string][]string{grantTypeDeviceCode: {"device_code", "code_verifier"}}
+}
+
 // Redeem implements [Interactive]. It returns the request by which the source asks whether the person is done (RFC
 // 8628 section 3.4).
 func (g DeviceCode) Redeem(l *Login, _ url.Values) (Request, error) {
 	req := Request{
-		Params:  url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}},
+		Params:  url.Values{"grant_type": {grantTypeDeviceCode}},
 		Secrets: map[string]Secret{"device_code": l.Device.Code},
 	}
 	if g.PKCE {

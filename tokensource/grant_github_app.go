@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -81,8 +80,11 @@ func (g GitHubApp) Check() error {
 		}
 	}
 	for name, level := range g.Permissions {
-		if name == "" || !slices.Contains([]string{"read", "write", "admin"}, level) {
-			return fmt.Errorf("permission %s %q is not known; allowed are read, write, admin", name, level)
+		if name == "" {
+			return errors.New("a permission needs a name, such as contents")
+		}
+		if err := CheckWord("permission "+name, level, []string{"read", "write", "admin"}); err != nil {
+			return err
 		}
 	}
 	return nil

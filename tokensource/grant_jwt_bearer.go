@@ -106,10 +106,15 @@ func readKey(ctx context.Context, key Value, alg string) (*jwt.Key, error) {
 // Traits implements [Grant].
 func (JWTBearer) Traits() Traits { return Traits{Renews: true, ClientOptional: true} }
 
+// Sends returns the names of the parameters of token requests.
+func (JWTBearer) Sends() map[string][]string {
+	return map[string][]string{grantTypeJWTBearer: {"assertion"}}
+}
+
 // Next implements [Grant].
 func (g JWTBearer) Next(context.Context, *Record) (Request, error) {
 	return Request{
-		Params:    url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}},
+		Params:    url.Values{"grant_type": {grantTypeJWTBearer}},
 		Assertion: g.assertion,
 		WithScope: true,
 	}, nil

@@ -65,6 +65,24 @@ func isURI(text string) bool {
 // Traits implements [Grant].
 func (TokenExchange) Traits() Traits { return Traits{Renews: true} }
 
+// Sends returns the names of the parameters of token requests: those that are always sent, and those
+// of the options that are set.
+func (g TokenExchange) Sends() map[string][]string {
+	if g.OnBehalfOf {
+		return map[string][]string{grantTypeJWTBearer: {"assertion", "requested_token_use"}}
+	}
+	names := []string{"subject_token", "subject_token_type"}
+	for name, set := range map[string]bool{
+		"requested_token_type": g.RequestedTokenType != "", "audience": g.Audience != nil,
+		"actor_token": g.ActorToken != nil, "actor_token_type": g.ActorTokenType != "",
+	} {
+		if set {
+			names = append(names, name)
+		}
+	}
+	return map[string][]string{grantTypeTokenExchange: names}
+}
+
 // Next implements [Grant]. There is no token without a caller.
 func (TokenExchange) Next(context.Context, *Record) (Request, error) {
 	return Request{}, &Error{Class: ClassOperator, Reason: noCallerReason}

@@ -100,6 +100,9 @@ func CheckIssuer(raw string) error {
 	if strings.Contains(raw, "?") {
 		return errors.New("issuer must not have a query (RFC 8414 section 2)")
 	}
+	if strings.HasSuffix(raw, "/.well-known/openid-configuration") || strings.Contains(raw, "/.well-known/oauth-authorization-server") {
+		return errors.New("issuer is the address of the metadata; it must be the identifier, which is that address without /.well-known/…")
+	}
 	return nil
 }
 

@@ -187,7 +187,7 @@ var provoked = map[string]func(t *testing.T) error{
 	}),
 	"token_empty": config(func(cfg *tokensource.Config) { cfg.Grant = tokensource.Static{Token: tokensource.Literal("")} }),
 	"token_param_twice": config(func(cfg *tokensource.Config) {
-		cfg.Params = []tokensource.Param{{Name: "grant_type", Value: tokensource.Literal("x")}}
+		cfg.Grant, cfg.Params = withParam{}, []tokensource.Param{{Name: "device", Value: tokensource.Literal("x")}}
 	}),
 	"token_url_query": config(func(cfg *tokensource.Config) {
 		cfg.TokenURL, cfg.BodyFormat = tokenURL+"?grant_type=x", tokensource.BodyQuery

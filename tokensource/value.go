@@ -27,6 +27,17 @@ type Param struct {
 	Requests []string
 }
 
+// isIn reports whether a token request that carries the parameter has one of that name already. sent
+// are the names by grant_type.
+func (p Param) isIn(sent map[string][]string) bool {
+	for grantType, names := range sent {
+		if p.on(grantType) && slices.Contains(names, p.Name) {
+			return true
+		}
+	}
+	return false
+}
+
 // on reports whether a token request with this grant_type carries the parameter.
 func (p Param) on(grantType string) bool {
 	return len(p.Requests) == 0 || slices.Contains(p.Requests, grantType)

@@ -317,7 +317,7 @@ func CheckEndpoint(option, raw string) error {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || u.Host == "":
-		return fmt.Errorf("%s must be an absolute https URL", option)
+		return fmt.Errorf("%s must be an absolute https URL, such as https://login.example.com/path", option)
 	case u.Fragment != "" || strings.Contains(raw, "#"):
 		return fmt.Errorf("%s must not have a fragment (RFC 6749 section 3)", option)
 	case u.User != nil:

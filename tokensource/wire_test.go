@@ -214,11 +214,20 @@ func (g withEmptyParam) Next(ctx context.Context, rec *tokensource.Record) (toke
 	return req, err
 }
 
+// withParam is a grant with a parameter of its own, as a guest may have one.
+type withParam struct{ tokensource.ClientCredentials }
+
+func (g withParam) Next(ctx context.Context, rec *tokensource.Record) (tokensource.Request, error) {
+	req, err := g.ClientCredentials.Next(ctx, rec)
+	req.Params.Set("device", "x")
+	return req, err
+}
+
 // A request that would contain a parameter twice (RFC 6749 section 3.2) is not sent at all.
 func TestNoParameterTwice(t *testing.T) {
 	for name, edit := range map[string]func(*tokensource.Config){
 		"a parameter of the grant": func(cfg *tokensource.Config) {
-			cfg.Params = []tokensource.Param{{Name: "grant_type", Value: tokensource.Literal("x")}}
+			cfg.Grant, cfg.Params = withParam{}, []tokensource.Param{{Name: "device", Value: tokensource.Literal("x")}}
 		},
 		"client_id in the query": func(cfg *tokensource.Config) {
 			cfg.TokenURL += "?client_id=x"

@@ -20,6 +20,7 @@ import (
 
 	_ "github.com/authinject/caddy-authinject" // so that one --with is enough
 	"github.com/authinject/caddy-authinject/grants/internal/guest"
+	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -64,7 +65,8 @@ func (g *Grant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		args := d.RemainingArgs()
 		switch {
 		case value == nil:
-			return d.Errf("grant azure: unknown option %s; allowed are resource, client_id", option)
+			return d.Errf("grant azure: unknown option %s%s; allowed are resource, client_id", option,
+				suggest.DidYouMean(option, []string{"resource", "client_id"}))
 		case len(args) != 1 || args[0] == "":
 			return d.Errf("grant azure: %s takes one value", option)
 		case *value != "":

@@ -19,6 +19,7 @@ import (
 
 	_ "github.com/authinject/caddy-authinject" // so that one --with is enough
 	"github.com/authinject/caddy-authinject/grants/internal/guest"
+	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -80,7 +81,8 @@ func (g *Grant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case option == "scopes":
 			g.Scopes = append(g.Scopes, args...)
 		case one == nil:
-			return d.Errf("grant google: unknown option %s; allowed are scopes, id_token, impersonate, credentials", option)
+			return d.Errf("grant google: unknown option %s%s; allowed are scopes, id_token, impersonate, credentials", option,
+				suggest.DidYouMean(option, []string{"scopes", "id_token", "impersonate", "credentials"}))
 		case len(args) > 1:
 			return d.Errf("grant google: %s takes one value, and there are %d", option, len(args))
 		case *one != "":

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/authinject/caddy-authinject/internal/suggest"
 )
 
 // Expand replaces the variables in text, which is a URL or destination of the preset or of a user.
@@ -77,7 +79,7 @@ func (p Preset) Variable(name string) (Variable, error) {
 	case len(known) == 0:
 		return Variable{}, fmt.Errorf("variable %s is not known; provider %s has no variables", name, p.Name)
 	}
-	return Variable{}, fmt.Errorf("variable %s is not known; provider %s has %s", name, p.Name, strings.Join(known, ", "))
+	return Variable{}, fmt.Errorf("variable %s is not known%s; provider %s has %s", name, suggest.DidYouMean(name, known), p.Name, strings.Join(known, ", "))
 }
 
 // walk calls part for each piece of text that ends in a variable. For the rest of text it calls

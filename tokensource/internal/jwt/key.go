@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/authinject/caddy-authinject/internal/suggest"
 )
 
 // minRSABits is the size below which an RSA key must not sign (RFC 7518 sections 3.3 and 3.5).
@@ -100,7 +102,11 @@ func CheckAlg(alg string, allowed []string) error {
 	if slices.Contains(allowed, alg) {
 		return nil
 	}
-	return fmt.Errorf("alg %q is not known here; allowed are %s", alg, strings.Join(allowed, ", "))
+	meant := ""
+	if !slices.Contains(Algs, alg) && !slices.Contains(SecretAlgs, alg) { // another algorithm is no misspelling
+		meant = suggest.DidYouMean(alg, allowed)
+	}
+	return fmt.Errorf("alg %q is not known here%s; allowed are %s", alg, meant, strings.Join(allowed, ", "))
 }
 
 // newKey checks that the algorithm fits the key. An empty one is chosen by the key.
