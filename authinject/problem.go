@@ -109,9 +109,6 @@ func (t *Transport) noToken(err error) *failure {
 		}
 	case known.Class == tokensource.ClassLogin:
 		f.problemKind = kindLogin
-		if known.LastLogin != nil {
-			f.title = "The account is not connected, and the last login failed"
-		}
 		t.explainLogin(f)
 	case known.Class == tokensource.ClassWait:
 		f.problemKind = kindWait
@@ -122,6 +119,12 @@ func (t *Transport) noToken(err error) *failure {
 		f.retryAfter = int(min(max(seconds, 1), math.MaxInt32))
 	default:
 		f.problemKind, f.class = kindOperator, tokensource.ClassOperator
+		if known.LastLogin != nil { // a person can connect it once the operator has acted
+			t.explainLogin(f)
+		}
+	}
+	if known.LastLogin != nil {
+		f.title = "The account is not connected, and the last login failed"
 	}
 	return f
 }

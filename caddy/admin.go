@@ -124,7 +124,7 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 	for _, known := range a.statuses(slices.Sorted(maps.Keys(a.pooled))) {
 		st := a.accountStatus(known, a.Sources[known.Source].grantName)
 		warnings = append(warnings, st.Warnings...)
-		if isReady(known) && st.Class == tokensource.ClassLogin {
+		if isReady(known) && needsLogin(known) {
 			warnings = append(warnings, st.Error)
 		}
 		if st.RefusedRequest != "" {
@@ -182,9 +182,12 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 	}
 	found, err := lookup(r.Context(), pooled.source, account)
 	if err != nil && r.Method == http.MethodGet {
-		// The account may be about to be connected for the first time.
-		st := tokensource.Status{Source: name, Account: account, State: tokensource.StateNone}
-		if first := newAccountStatus(st, cfg.grantName).pending(r.Context(), pooled.source); first.Login != nil {
+		// The account may be about to be connected for the first time, or its first login failed.
+		st := tokensource.Status{Source: name, Account: account, State: tokensource.StateNone, Interactive: pooled.source.Interactive()}
+		if failure, ok := errors.AsType[*tokensource.Error](err); ok && failure.LastLogin != nil {
+			st.State, st.Err = tokensource.StateLoginRequired, failure
+		}
+		if first := newAccountStatus(st, cfg.grantName).logins(r.Context(), pooled.source); first.Login != nil || first.LastLogin != nil {
 			return answerJSON(w, http.StatusOK, first)
 		}
 	}
@@ -216,7 +219,7 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 		status = http.StatusBadGateway
 	}
 	st := found.Status()
-	return answerJSON(w, status, a.accountStatus(st, cfg.grantName).detailed(st, wantsDetails(r)).pending(r.Context(), pooled.source))
+	return answerJSON(w, status, a.accountStatus(st, cfg.grantName).detailed(st, wantsDetails(r)).logins(r.Context(), pooled.source))
 }
 
 // wantsDetails reports whether the request asks for what the provider says.
@@ -237,7 +240,7 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sour
 	}
 	st := sourceStatus{Source: name, Grant: cfg.grantName, Accounts: []accountStatus{}}
 	if unnamed := pooled.source.Account("").Status(); !a.routes.perAccount[name] || unnamed.Generation > 0 {
-		st.Accounts = append(st.Accounts, a.accountStatus(unnamed, cfg.grantName).detailed(unnamed, details).pending(ctx, pooled.source))
+		st.Accounts = append(st.Accounts, a.accountStatus(unnamed, cfg.grantName).detailed(unnamed, details).logins(ctx, pooled.source))
 	}
 	names, err := pooled.source.Accounts(ctx)
 	if err != nil {
@@ -252,7 +255,7 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sour
 		if known, loaded := pooled.source.Loaded(account); loaded {
 			stored = known.Status()
 		}
-		st.Accounts = append(st.Accounts, a.accountStatus(stored, cfg.grantName).detailed(stored, details).pending(ctx, pooled.source))
+		st.Accounts = append(st.Accounts, a.accountStatus(stored, cfg.grantName).detailed(stored, details).logins(ctx, pooled.source))
 	}
 	return st, nil
 }

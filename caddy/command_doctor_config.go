@@ -3,6 +3,7 @@ package caddy
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/caddy/doctor"
@@ -98,7 +100,7 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 		p.ConnectURL = pages[0]
 	}
 	var implied []string
-	p.Upstreams, implied = config.upstreams(name)
+	p.Upstreams, implied = config.upstreams(name, a.upstreamTransport)
 	for i, u := range p.Upstreams {
 		for _, destination := range src.Destinations {
 			const misspelt = 3 // letters
@@ -181,9 +183,10 @@ func (s *surveyed) proxies(source string, found func(proxy, transport map[string
 
 // upstreams returns the upstreams of the routes that use a source, and the destinations that they
 // imply. It leaves out upstreams that a request decides.
-func (s *surveyed) upstreams(source string) (list []doctor.Upstream, implied []string) {
+func (s *surveyed) upstreams(source string, transportOf func(inner map[string]any) *http.Transport) (list []doctor.Upstream, implied []string) {
 	s.proxies(source, func(proxy, transport map[string]any) {
 		inner, _ := transport["transport"].(map[string]any)
+		way := transportOf(inner)
 		scheme := "http"
 		if inner["tls"] != nil {
 			scheme = "https"
@@ -210,12 +213,40 @@ func (s *surveyed) upstreams(source string) (list []doctor.Upstream, implied []s
 				pattern = "unix/" + address.Host
 				u.Address = pattern
 			}
+			if way != nil {
+				u.TLS, u.Proxy = cmp.Or(way.TLSClientConfig, new(tls.Config)), way.Proxy
+			}
 			if !slices.ContainsFunc(list, func(other doctor.Upstream) bool { return other.Address == u.Address }) {
 				list, implied = append(list, u), append(implied, pattern)
 			}
 		}
 	})
 	return list, implied
+}
+
+// upstreamTransport returns the transport to an upstream, as the configuration has it. It is nil if it
+// is not Caddy's, or cannot be set up here.
+func (a *loadedApp) upstreamTransport(inner map[string]any) *http.Transport {
+	const caddys = "http"
+	settings := make(map[string]any)
+	maps.Copy(settings, inner)
+	if protocol, given := settings["protocol"]; given && protocol != caddys {
+		return nil
+	}
+	delete(settings, "protocol")
+	raw, err := json.Marshal(settings)
+	if err != nil {
+		return nil
+	}
+	module, err := a.ctx.LoadModuleByID("http.reverse_proxy.transport."+caddys, raw)
+	if err != nil {
+		return nil
+	}
+	transport := module.(*reverseproxy.HTTPTransport).Transport
+	if settings := transport.TLSClientConfig; settings != nil && hasPlaceholder(settings.ServerName) {
+		return nil // a request decides it
+	}
+	return transport
 }
 
 // guards reports who can use the token of a source.
@@ -296,14 +327,15 @@ func (s *surveyed) listeners() (list []doctor.Listener) {
 const askRunning = 3 * time.Second
 
 // listenersOfRunning returns a function that reports whether the running Caddy server listens at an
-// address. It asks the admin API when it is first needed.
-func (c *commandConfig) listenersOfRunning() func(doctor.Listener) bool {
-	var known map[string]bool
-	return func(l doctor.Listener) bool {
-		if known == nil {
-			known = c.askListeners()
+// address. It asks the admin API when it is first needed. If the configuration turns the admin API off,
+// that is not known.
+func (c *commandConfig) listenersOfRunning(config *surveyed) func(doctor.Listener) (listens, known bool) {
+	var addresses map[string]bool
+	return func(l doctor.Listener) (listens, known bool) {
+		if addresses == nil {
+			addresses = c.askListeners()
 		}
-		return known[l.Address]
+		return addresses[l.Address], config.Admin == nil || !config.Admin.Disabled
 	}
 }
 

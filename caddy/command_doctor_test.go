@@ -194,7 +194,7 @@ func TestDoctorWrongSecret(t *testing.T) {
 	const wrong = "canary-wrong-secret-93"
 	t.Setenv("CLIENT_SECRET", wrong)
 	r := diagnose(t, doctorRun{}, config, wrong)
-	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id and client_secret, and client_auth; --try-auth")
+	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id, client_secret and client_auth (now client_secret_basic); --try-auth")
 	if n := srv.Count(); n != 1 {
 		t.Errorf("%d token requests, want 1: other ways are tried only by --try-auth", n)
 	}
@@ -286,7 +286,7 @@ func TestDoctorRevokedGrant(t *testing.T) {
 	srv.RevokeAll()
 	r := diagnose(t, doctorRun{}, config, token)
 	wantStep(t, r, doctor.OK, "client_authentication", "accepted", "")
-	wantStep(t, r, doctor.Fail, "grant", `400 invalid_grant (the provider says "the login is revoked"): the refresh token was revoked`, "get a new refresh token")
+	wantStep(t, r, doctor.Fail, "grant", `400 invalid_grant (the provider says "the login is revoked"): the refresh token was revoked`, "configure another refresh_token: get one")
 }
 
 func TestDoctorProviderDown(t *testing.T) {
@@ -296,7 +296,7 @@ func TestDoctorProviderDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := diagnose(t, doctorRun{}, config)
-	wantStep(t, r, doctor.Fail, "tcp", "refuses connections", "check the port in token_url")
+	wantStep(t, r, doctor.Fail, "tcp", "refuses connections", "check host and port (")
 	wantStep(t, r, doctor.Skip, "token", "cannot be reached", "")
 }
 
@@ -312,7 +312,7 @@ func TestDoctorWrongName(t *testing.T) {
 func TestDoctorUnknownCA(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{TLS: true})
 	r := diagnose(t, doctorRun{}, clientCredentials(t, srv))
-	wantStep(t, r, doctor.Fail, "tls", `does not trust the CA that issued the certificate of 127.0.0.1: "tokensourcetest CA"`, "SSL_CERT_FILE=")
+	wantStep(t, r, doctor.Fail, "tls", `the certificate of 127.0.0.1 is not trusted: this machine does not know the authority that issued it, "tokensourcetest CA"`, "tls_trust_pool file /path/to/ca.pem into the block token_transport http of the source")
 	if n := srv.Count(); n != 0 {
 		t.Errorf("%d token requests", n)
 	}
@@ -328,7 +328,7 @@ func TestDoctorStorageReadOnly(t *testing.T) {
 	}
 	config = config.Source("a", "storage file_system "+file+"/below") // root may write everywhere but here
 	r := diagnose(t, doctorRun{}, config, token)
-	wantStep(t, r, doctor.Fail, "storage", "cannot be written", "let the user that runs Caddy write")
+	wantStep(t, r, doctor.Fail, "storage", file+" is a file, not a directory", "move the file away")
 	wantStep(t, r, doctor.Skip, "token", "could be lost", "")
 	if n := spent(srv); n != 0 {
 		t.Errorf("%d refresh tokens were sent", n)
@@ -374,7 +374,7 @@ func TestDoctorRefusedScope(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{Scopes: []string{"read"}})
 	config := clientCredentials(t, srv).Source("a", "scopes read write")
 	r := diagnose(t, doctorRun{}, config)
-	wantStep(t, r, doctor.Fail, "scopes", "400 invalid_scope", "remove those that it does not know")
+	wantStep(t, r, doctor.Fail, "scopes", "400 invalid_scope", "check scopes (now ")
 	wantStep(t, r, doctor.OK, "client_authentication", "", "")
 
 	srv.Script(tokensourcetest.SetMember("scope", "read"))
@@ -392,12 +392,12 @@ func TestDoctorExpiredStaticToken(t *testing.T) {
 		return stored(t).Source("a", options...).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL)
 	}
 	r := diagnose(t, doctorRun{}, site("token {env.TOKEN}", "expires 2020-01-31T12:00:00Z"), os.Getenv("TOKEN"))
-	wantStep(t, r, doctor.Fail, "grant", "the configured token has expired", "correct expires")
+	wantStep(t, r, doctor.Fail, "grant", "the configured token has expired", "write a new token into the environment variable TOKEN of the server, which must be started again, and its end into expires")
 	r = diagnose(t, doctorRun{}, site("token {env.TOKEN}"), os.Getenv("TOKEN"))
-	wantStep(t, r, doctor.Fail, "grant", "a JWT that ended on 2017-07-14 02:40:00 UTC", "{env.TOKEN}")
+	wantStep(t, r, doctor.Fail, "grant", "a JWT that ended on 2017-07-14 02:40:00 UTC", "write a new token into the environment variable TOKEN")
 	t.Setenv("TOKEN", "canary-opaque-static-token")
 	r = diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL()}}, site("token {env.TOKEN}"), os.Getenv("TOKEN"))
-	wantStep(t, r, doctor.Fail, "upstream", "answered 401 to a request with the token: it rejected the token", "")
+	wantStep(t, r, doctor.Fail, "upstream", "answered 401 to a request with the token: an upstream refuses the token, and there is no other", "write a new token into the environment variable TOKEN")
 }
 
 func TestDoctorOptionTypo(t *testing.T) {
@@ -475,7 +475,7 @@ func TestDoctorAccountNotConnected(t *testing.T) {
 	}
 	t.Setenv("CLIENT_SECRET", "canary-wrong-secret-93")
 	r = diagnose(t, doctorRun{}, config, "canary-wrong-secret-93")
-	wantStep(t, r, doctor.Fail, "client_authentication", "invalid_client", "check client_id and client_secret")
+	wantStep(t, r, doctor.Fail, "client_authentication", "invalid_client", "check client_id, client_secret and client_auth")
 	r = diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config, "canary-wrong-secret-93")
 	wantStep(t, r, doctor.Fail, "try_auth", "accepts none of", "")
 }

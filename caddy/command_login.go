@@ -65,6 +65,9 @@ Without a name, it is the only source that has a login.`,
 				Source: source, account: config.account, pages: app.around.pagesOf(source.Name), openBrowser: !quiet,
 				in: newLines(os.Stdin), out: os.Stdout, asks: term.IsTerminal(int(os.Stdin.Fd())),
 			}
+			if at, err := config.adminAddress(); err == nil { // else no server can be asked
+				l.server = at
+			}
 			return l.run(ctx, vars)
 		},
 	}
@@ -87,6 +90,8 @@ type terminalLogin struct {
 	out         io.Writer
 	asks        bool // a person can answer questions
 	renews      bool // an empty line asks for another address
+	// server is the address of the running server's admin API, or empty.
+	server string
 }
 
 func (l *terminalLogin) run(ctx context.Context, vars []string) error {
@@ -342,6 +347,9 @@ func (l *terminalLogin) redirected(
 			if st, err := l.Tokens.Stored(ctx, l.account); err == nil && st.Decided.After(before) && !st.Disconnected {
 				return nil
 			}
+			if err := l.failedElsewhere(ctx, login); err != nil {
+				return err
+			}
 			switch {
 			case time.Since(login.Begun) > tokensource.LoginLifetime:
 				return fmt.Errorf("no answer came within %s; nothing was changed", tokensource.LoginLifetime)
@@ -355,6 +363,37 @@ func (l *terminalLogin) redirected(
 			return ended(ctx)
 		}
 	}
+}
+
+// failedElsewhere asks the running server whether it took the answer and could not finish the login,
+// and returns why.
+func (l *terminalLogin) failedElsewhere(ctx context.Context, login *tokensource.Login) error {
+	if l.server == "" {
+		return nil
+	}
+	var source sourceStatus
+	var named accountStatus
+	path := adminBase + "sources/" + pathSegment(l.Name)
+	// If the server does not answer, nothing is known of the login, and the caller goes on waiting.
+	if l.account == "" {
+		_ = getAdmin(ctx, l.server, path, &source)
+	} else {
+		_ = getAdmin(ctx, l.server, path+"/"+pathSegment(l.account), &named)
+	}
+	failed := named.LastLogin
+	for _, st := range source.Accounts {
+		if st.Account == "" {
+			failed = st.LastLogin
+		}
+	}
+	if failed == nil || failed.Failed.Before(login.Begun) {
+		return nil
+	}
+	text := "the answer came to the running server, which could not finish the login: " + failed.Error
+	if !strings.HasSuffix(failed.Error, failed.Remedy) {
+		text += ": " + failed.Remedy
+	}
+	return errors.New(text)
 }
 
 // serveLogin takes the provider's answer to a login that was begun in a terminal, and sends the

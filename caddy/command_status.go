@@ -316,7 +316,7 @@ func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) 
 		if st.State == tokensource.StateNone && pooled.source.Interactive() {
 			st.State = tokensource.StateLoginRequired
 		}
-		list = append(list, newAccountStatus(st, grant).pending(ctx, pooled.source))
+		list = append(list, newAccountStatus(st, grant).logins(ctx, pooled.source))
 	}
 	if failed != nil && len(list) == 0 {
 		st := tokensource.Status{Source: name, State: tokensource.StateNone}

@@ -364,6 +364,18 @@ func (s *Source) tokenConfig(name string, user *sourceUser) tokensource.Config {
 	return cfg
 }
 
+// writtenIn says in words where an operator writes the value of an option, if that is one placeholder.
+func writtenIn(configured string) string {
+	if !onePlaceholder.MatchString(configured) {
+		return ""
+	}
+	text := strings.TrimSuffix(configured, "}")
+	if name, ok := strings.CutPrefix(text, "{env."); ok {
+		return "the environment variable " + name + " of the server, which must be started again"
+	}
+	return "the file " + strings.TrimPrefix(text, "{file.")
+}
+
 // config returns the options in the form of package tokensource. resolveURL resolves the URLs of
 // the provider.
 func (s *Source) config(resolveURL func(text string) (string, error)) (tokensource.Config, error) {
@@ -385,6 +397,7 @@ func (s *Source) config(resolveURL func(text string) (string, error)) (tokensour
 		LockOut:         s.preset.LockOut,
 		ClientSecrets:   values(s.ClientSecrets),
 		MutualTLS:       hasClientCertificate(s.TokenTransportRaw),
+		TokenIn:         writtenIn(secretOptions(s.grant)["token"]),
 	}
 	if s.ClientAssertion != "" {
 		cfg.ClientAssertion = value(s.ClientAssertion)

@@ -51,8 +51,19 @@ type accountStatus struct {
 	Disconnected bool `json:"disconnected,omitempty"`
 	// Login is the login with a code for another device that is under way.
 	Login *pendingLogin `json:"login,omitempty"`
+	// LastLogin is why the account's last login failed, if none has succeeded since.
+	LastLogin *failedLogin `json:"last_login,omitempty"`
 	// From is set by the command status: the running server, or the storage.
 	From string `json:"from,omitempty"`
+}
+
+// failedLogin is a login that failed.
+type failedLogin struct {
+	Failed  time.Time         `json:"failed"`
+	Class   tokensource.Class `json:"class"`
+	Error   string            `json:"error"`
+	Problem string            `json:"problem,omitempty"`
+	Remedy  string            `json:"remedy,omitempty"`
 }
 
 // pendingLogin is a login that a person finishes on any device (RFC 8628 section 3.3).
@@ -66,8 +77,12 @@ type pendingLogin struct {
 	ExpiresIn int `json:"expires_in"`
 }
 
-// pending adds to s the login of the account that is under way, if there is one.
-func (s accountStatus) pending(ctx context.Context, source *tokensource.Source) accountStatus {
+// logins adds to s the login of the account that is under way, if there is one, and why the last one
+// failed.
+func (s accountStatus) logins(ctx context.Context, source *tokensource.Source) accountStatus {
+	if last := source.LastLogin(s.Account); last.Err != nil {
+		s.LastLogin = &failedLogin{last.At, last.Err.Class, last.Err.Error(), last.Err.Problem(), last.Err.Remedy()}
+	}
 	l, err := source.PendingLogin(ctx, s.Account)
 	if err != nil || l == nil || l.Device.Failed != nil {
 		return s
@@ -158,22 +173,23 @@ var urgency = map[int]int{exitFine: 0, exitWait: 1, exitLogin: 2, exitOperator: 
 
 // exitOf returns the exit status of all accounts, and what it says in words.
 func exitOf(list []accountStatus) (status int, words string) {
+	waits := "the tokens of callers cannot be exchanged; the next request of a caller tries again"
 	for _, st := range list {
-		if exit := st.exit(); urgency[exit] > urgency[status] {
+		exit := st.exit()
+		if urgency[exit] > urgency[status] {
 			status = exit
+		}
+		if exit == exitWait && !st.Exchanges {
+			waits = "not every account has a token, or has it stored; a running server tries again by itself"
 		}
 	}
 	return status, map[int]string{
-		exitLogin: "a login is needed", exitOperator: "the configuration must be changed",
-		exitWait: "not every account has a token, or has it stored; a running server tries again by itself",
+		exitLogin: "a login is needed", exitOperator: "the configuration must be changed", exitWait: waits,
 	}[status]
 }
 
 // stateWord returns the state for the table.
 func (s accountStatus) stateWord() string {
-	if s.Refused && s.Live && !s.Renews {
-		return "refused"
-	}
 	if s.Exchanges {
 		return "per caller"
 	}

@@ -137,3 +137,18 @@ func TestExitStatus(t *testing.T) {
 		}
 	}
 }
+
+// A source that exchanges its callers' tokens asks nothing by itself, so no server tries again.
+func TestExitWordsOfAnExchange(t *testing.T) {
+	wait := accountStatus{Class: tokensource.ClassWait}
+	exchange := wait
+	exchange.Exchanges = true
+	for want, list := range map[string][]accountStatus{
+		"the next request of a caller tries again": {exchange},
+		"a running server tries again by itself":   {exchange, wait},
+	} {
+		if got, words := exitOf(list); got != exitWait || !strings.Contains(words, want) {
+			t.Errorf("got %d %q, want %q", got, words, want)
+		}
+	}
+}

@@ -200,9 +200,8 @@ const (
 	assertionExpired = "the client assertion has expired"
 )
 
-// assertionFailure names the assertion in a refusal of the client. date is the provider's time, or
-// zero.
-func (w *wire) assertionFailure(failure *Error, assertion string, date time.Time) *Error {
+// assertionFailure names the assertion in a refusal of the client.
+func (w *wire) assertionFailure(failure *Error, assertion string) *Error {
 	if assertion != "" && failure.Code == "jti_known" && w.cfg.ClientAssertion != nil { // of ory/fosite
 		failure.Class, failure.Reason = ClassOperator, assertionUsed+": "+failure.Reason
 	}
@@ -214,17 +213,5 @@ func (w *wire) assertionFailure(failure *Error, assertion string, date time.Time
 		why = assertionExpired + ", on " + end.UTC().Format(time.RFC3339)
 	}
 	failure.Reason = why + ": " + failure.Reason
-	return failure.know(w.skew(date))
-}
-
-// skew says how far this machine's clock is off the provider's, if that may be why an assertion was refused.
-func (w *wire) skew(date time.Time) facts {
-	skew := w.cfg.Clock.Now().Sub(date).Round(time.Second)
-	switch {
-	case date.IsZero() || skew.Abs() < time.Minute:
-		return nil
-	case skew < 0:
-		return facts{"skew": skew.Abs().String() + " behind"}
-	}
-	return facts{"skew": skew.String() + " ahead of"}
+	return failure
 }

@@ -21,6 +21,9 @@ type Config struct {
 	Name string
 	// Grant decides what to request.
 	Grant Grant
+	// TokenIn says in words where an operator writes the token of the grant [Static], such as "the
+	// file /run/secrets/token". Remedies show it. The default is "the option token".
+	TokenIn string
 
 	// Issuer is the authorization server's identifier: https, or http on loopback. If TokenURL,
 	// AuthorizeURL, DeviceURL or RevokeURL is empty, it is read from the issuer's metadata (RFC 8414; OpenID

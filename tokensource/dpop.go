@@ -263,7 +263,7 @@ func (t *Token) ProofRefused(code string, target *url.URL, header http.Header, a
 	if again {
 		e.Class, e.Reason, e.RetryAt = ClassWait, "the upstream asked for a new DPoP nonce, and the request's body cannot be sent again by itself", now
 	}
-	return e.know(facts{"clock": shownClock(now), "skew": skew(now, header)})
+	return e.know(facts{"clock": shownClock(now)}).know(clues(now, header))
 }
 
 const (
@@ -288,19 +288,14 @@ func (w *wire) prove(header http.Header, key *proofKey, method, endpointURL stri
 }
 
 // proofAnswered keeps the nonce in the response to a request with a proof. If the response is
-// failure, it notes what is known of the clocks, and whether to send the request again.
+// failure, it notes whether to send the request again.
 func (w *wire) proofAnswered(failure *Error, key *proofKey, endpointURL string, header http.Header) {
 	if key == nil {
 		return
 	}
 	known := w.nonces.note(host.Origin(endpointURL), header)
-	if failure == nil {
-		return
-	}
-	failure.newNonce = known && failure.Code == codeUseNonce
-	if failure.Code == codeInvalidProof {
-		now := w.cfg.Clock.Now()
-		_ = failure.know(facts{"skew": skew(now, header)})
+	if failure != nil {
+		failure.newNonce = known && failure.Code == codeUseNonce
 	}
 }
 
@@ -315,23 +310,3 @@ func withNonce(send func() *Error) *Error {
 }
 
 func shownClock(now time.Time) string { return now.UTC().Format(time.RFC3339) }
-
-// leastSkew is the difference between two clocks that is worth a word: servers accept proofs that
-// are a few seconds off.
-const leastSkew = 5 * time.Second
-
-// skew says how far the local clock is from a server's, by the Date of its response. It is empty if
-// the difference is small or not known.
-func skew(now time.Time, header http.Header) string {
-	date, err := http.ParseTime(header.Get("Date"))
-	if err != nil {
-		return ""
-	}
-	switch off := now.Sub(date).Round(time.Second); {
-	case off > leastSkew:
-		return off.String() + " ahead of the server's"
-	case off < -leastSkew:
-		return (-off).String() + " behind the server's"
-	}
-	return ""
-}

@@ -50,8 +50,7 @@ func (w *wire) askEach(ctx context.Context, to endpoint, form url.Values, read f
 			ans, failed := w.ask(ctx, to, form, secret)
 			if failed == nil {
 				if failed = read(ans); failed != nil {
-					date, _ := http.ParseTime(ans.header.Get("Date")) // zero if it is missing
-					failed = w.assertionFailure(failed, ans.assertion, date)
+					failed = w.clues(w.assertionFailure(failed, ans.assertion), ans.header)
 				}
 				w.proofAnswered(failed, to.key, to.url, ans.header)
 			}

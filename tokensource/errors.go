@@ -64,7 +64,9 @@ type Error struct {
 	// another token.
 	Subject bool
 	// LastLogin is why the last login of the account failed, if the account needs a login and none
-	// has succeeded since. [Error.Problem] and [Error.Remedy] are then those of LastLogin.
+	// has succeeded since. [Error.Problem] and [Error.Remedy] are then those of LastLogin. If LastLogin
+	// is of class operator, the error is of that class, too: no login can succeed before an operator
+	// has acted.
 	LastLogin *Error
 
 	// repeated is true if the error was reported already.

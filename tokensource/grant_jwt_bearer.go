@@ -166,9 +166,8 @@ func sign(key *jwt.Key, id string, claims map[string]any) (Secret, error) {
 // grantRefused begins the reason of a failure that is about the assertion of a grant.
 const grantRefused = "the assertion of the grant was refused: "
 
-// grantFailure says of a failed request that its assertion is at fault. No person can log in to mend it. date is the
-// provider's time, or zero.
-func (w *wire) grantFailure(failure *Error, req Request, date time.Time) *Error {
+// grantFailure says of a failed request that its assertion is at fault. No person can log in to mend it.
+func (w *wire) grantFailure(failure *Error, req Request) *Error {
 	if req.Assertion == nil {
 		return failure
 	}
@@ -178,7 +177,7 @@ func (w *wire) grantFailure(failure *Error, req Request, date time.Time) *Error 
 	if failure.Class == ClassLogin {
 		failure.Class, failure.Reason = ClassOperator, grantRefused+failure.Reason
 	}
-	return failure.know(w.skew(date))
+	return failure
 }
 
 // Interface guard

@@ -285,7 +285,7 @@ var queryText = strings.NewReplacer("+", "%20", "%28", "(", "%29", ")", "%2C", "
 func (s *Source) failedLogin(ctx context.Context, account string, err error) error {
 	failure := s.loginError(account, err)
 	if !errors.Is(err, ErrNoLogin) { // that says nothing about the source: the answer may be forged
-		s.loginFailures.note(account, failure)
+		s.loginFailures.note(account, LoginFailure{failure, s.cfg.Clock.Now().Round(0)})
 	}
 	if ctx.Err() == nil {
 		s.tell(Event{Kind: EventLoginFailed, Account: account, Err: failure})

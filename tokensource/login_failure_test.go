@@ -35,7 +35,7 @@ func TestFailureOfTheLastLogin(t *testing.T) {
 				asError(t, finish(t, src, l, "code=c&state="+l.State.Reveal()), tokensource.ClassOperator)
 				_ = finish(t, src, l, "code=c&state="+l.State.Reveal()) // used up: says nothing of the provider
 				for range 3 {
-					e := asError(t, ask(), tokensource.ClassLogin)
+					e := asError(t, ask(), tokensource.ClassOperator) // until an operator has acted
 					for _, part := range []string{"not connected yet", "the last login failed: the token endpoint answered 401 invalid_client", "check client_id, client_secret"} {
 						if !strings.Contains(e.Error(), part) {
 							t.Errorf("%q does not say %q", e, part)
@@ -49,10 +49,19 @@ func TestFailureOfTheLastLogin(t *testing.T) {
 				if st := src.Account(account).Status(); st.State != tokensource.StateLoginRequired || st.Err == nil || st.Err.Problem() != "invalid_client" {
 					t.Errorf("status %+v", st)
 				}
+				if last := src.LastLogin(account); last.Err == nil || last.Err.Code != "invalid_client" || time.Since(last.At) != 3*time.Minute {
+					t.Errorf("the last login: %+v", last)
+				}
+				l = begin(t, src, tokensource.LoginRequest{Account: account, RedirectURL: callbackURL})
+				asError(t, finish(t, src, l, "error=access_denied&state="+l.State.Reveal()), tokensource.ClassLogin)
+				asError(t, ask(), tokensource.ClassLogin) // a person can mend that
 				ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
 				connect(t, src, account)
 				if _, err := src.Account(account).Token(t.Context()); err != nil {
 					t.Fatal(err)
+				}
+				if last := src.LastLogin(account); last.Err != nil {
+					t.Errorf("after a login: %+v", last)
 				}
 				disconnect(t, src, account)
 				_, err := src.Account(account).Token(t.Context())

@@ -342,7 +342,7 @@ func planFailure(s *situation) step {
 	switch {
 	case dead:
 		rec.Intent, rec.Failure = nil, &Failure{
-			Class: ClassLogin, Code: s.failure.Code, Reason: s.failure.Reason, At: s.now.UTC(), Refused: refreshTokenDigest(s.request.RefreshToken),
+			Class: ClassLogin, Code: s.failure.Code, Status: s.failure.Status, Reason: s.failure.Reason, At: s.now.UTC(), Refused: refreshTokenDigest(s.request.RefreshToken),
 		}
 	case lost:
 		rec.Intent = s.mark.Intent.lost(s.now)

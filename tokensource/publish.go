@@ -187,6 +187,7 @@ func (a *account) deadlines(rec *Record, again bool) (soft, hard deadline) {
 func (a *account) failLocked(end step) {
 	c, e := a.src.cfg.Clock, end.err
 	e.Source, e.Account = a.src.cfg.Name, a.Name()
+	e = e.know(a.src.cfg.facts()) // a stored failure knows nothing
 	f := &failed{err: e, attempts: 1, unasked: end.unasked}
 	if a.failed != nil {
 		f.attempts, f.lost = a.failed.attempts+1, a.failed.lost
@@ -196,8 +197,7 @@ func (a *account) failLocked(end step) {
 	}
 	delay := f.pause(a.dirty != (deadline{}), f.lost != (deadline{}) && !c.passed(f.lost), a.src.traits.Local, c.Now())
 	if e.Class == ClassLogin {
-		e = e.know(facts{"again": a.src.cfg.again()}) // a stored failure knows nothing
-		e.RetryAt = time.Time{}                       // only the storage is read; the provider is not asked
+		e.RetryAt = time.Time{} // only the storage is read; the provider is not asked
 	} else {
 		e.RetryAt = c.Now().Round(0).Add(delay)
 	}

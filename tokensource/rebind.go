@@ -121,7 +121,7 @@ func (b boundStorage) call(ctx context.Context, do func(Storage) error) error {
 		return ctx.Err()
 	}
 	defer func() { <-b.in.calls }()
-	return do(b.in.Load().storage)
+	return ExplainStorage(do(b.in.Load().storage))
 }
 
 func (b boundStorage) Lock(ctx context.Context, name string) error {

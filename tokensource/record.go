@@ -72,8 +72,10 @@ type Intent struct {
 
 // Failure is the stored part of an error that a retry cannot resolve.
 type Failure struct {
-	Class  Class     `json:"class"`
-	Code   string    `json:"code,omitempty"`
+	Class Class  `json:"class"`
+	Code  string `json:"code,omitempty"`
+	// Status is the HTTP status of the refusal. It is 0 in a record of an earlier release.
+	Status int       `json:"status,omitempty"`
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`
 	// Refused is the digest of the refused refresh token. That refresh token is not sent again, but

@@ -218,7 +218,7 @@ func (a *account) requestBy(ctx context.Context, rec *Record, next func() (Reque
 		}
 	}
 	if f := rec.Failure; f != nil && !req.RefreshToken.IsZero() && f.Refused == refreshTokenDigest(req.RefreshToken) {
-		return Request{}, &Error{Class: f.Class, Code: f.Code, Reason: f.Reason}
+		return Request{}, &Error{Class: f.Class, Code: f.Code, Status: f.Status, Reason: f.Reason}
 	}
 	return req, nil
 }

@@ -41,8 +41,8 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 	a.mu.Unlock()
 	if first {
 		e := Event{Kind: EventRefused, Account: a.Name(), Subject: a.subject != nil, Generation: l.tok.Generation, Expiry: l.tok.Expiry}
-		if class := a.status().refusal(); class != "" {
-			e.Err = &Error{Source: a.src.cfg.Name, Account: a.Name(), Class: class, Reason: refusedReason}
+		if refusal := a.status().Refusal(); refusal != nil {
+			e.Err = refusal
 		}
 		a.src.tell(e)
 	}

@@ -1,5 +1,12 @@
 package tokensource
 
+const (
+	// skewed is the part of a remedy about clocks. It is left out if they agree.
+	skewed = "[; this machine's clock is {skew} the provider's: correct it]"
+	// basicWanted is the part of a remedy about the server's wish for another client authentication.
+	basicWanted = "[; the answer asks for HTTP Basic: try client_auth {basic}]"
+)
+
 // remedies is the one table of remedies. The first row that matches an error counts. `make golden`
 // writes docs/troubleshooting.md from the table.
 var remedies = []Remedy{
@@ -8,14 +15,14 @@ var remedies = []Remedy{
 		Problem: "client_assertion_expired", Text: assertionExpired, Class: ClassOperator,
 		Cause: "The JWT that proves the client had ended when it was sent, and the provider refused it. Whatever writes the file of client_assertion no longer renews it.",
 		Do: "renew the JWT that client_assertion names: see that the program that writes the file runs, and that the source names the file that it writes" +
-			"[; this machine's clock is {skew} the provider's: correct it]",
+			skewed,
 		More:  "The file is read again for every request. A projected token of Kubernetes is renewed only if the volume is mounted without `subPath`.",
 		match: byReason(assertionExpired),
 	},
 	{
 		Problem: "client_assertion_refused", Text: assertionRefused, Class: ClassOperator,
 		Cause: "The provider does not accept the JWT that proves the client: its key, its audience, its algorithm or its time.",
-		Do: "check client_id, and that the provider has the public key with this kid; try audience with the issuer or the token URL, as the provider wants it" +
+		Do: "check client_id, and {key_known}; try audience with the issuer or the token URL, as the provider wants it" +
 			"[; this machine's clock is {skew} the provider's: correct it]",
 		More: "For `client_assertion`, check issuer, subject and audience of the JWT against what the provider trusts. " +
 			"`caddy authinject doctor` compares the clocks and shows what the provider says.",
@@ -51,7 +58,7 @@ var remedies = []Remedy{
 	{
 		Problem: "invalid_client", Text: "the token endpoint answered 401 invalid_client", Class: ClassOperator,
 		Cause: "The provider does not accept the client: its id, its secret, or the way in which they are sent.",
-		Do:    "check client_id, client_secret and client_auth[ (now {client_auth})]",
+		Do:    "check client_id, {proof} and client_auth[ (now {client_auth})]" + basicWanted,
 		More: "Copy the id and the secret from the provider's page again: a line break or a space at the end is enough. " +
 			"If both are right, try another `client_auth`: providers differ in whether they take `client_secret_basic` or " +
 			"`client_secret_post`. A preset of the option `provider` sets the right one.",
@@ -94,9 +101,11 @@ var remedies = []Remedy{
 		match: byCode("invalid_target"),
 	},
 	{
-		Problem: "invalid_dpop_proof", Text: "the token endpoint answered 400 invalid_dpop_proof", Class: ClassOperator,
+		Problem: "invalid_dpop_proof", Text: "the token endpoint answered 400 invalid_dpop_proof",
+		Also:  []string{"the upstream refused the DPoP proof"},
+		Class: ClassOperator,
 		Cause: "The server refuses the proof of possession (RFC 9449). Most often its time is wrong: the proof holds the time of this machine's clock.",
-		Do: "check this machine's clock[ (now {clock})][, which is {skew}], and that the server sees the same address as this machine: " +
+		Do: "check this machine's clock[ (now {clock})][, which is {proof_skew} the server's], and that the server sees the same address as this machine: " +
 			"a proxy in front of it can change scheme, host or path",
 		match: byCode(codeInvalidProof),
 	},
@@ -163,7 +172,9 @@ var remedies = []Remedy{
 		match: byReason("redirected; redirects are not followed"),
 	},
 	{
-		Problem: "no_token_endpoint", Text: "there is no token endpoint at token_url", Class: ClassOperator,
+		Problem: "no_token_endpoint", Text: "there is no token endpoint at token_url",
+		Also:  []string{"there is no device authorization endpoint at device_url"},
+		Class: ClassOperator,
 		Cause: "The host answers, but 404 or the like.",
 		Do:    "check the path of {url}",
 		match: byReason("there is no token endpoint at token_url", "there is no "+parName, "there is no device authorization endpoint at device_url"),
@@ -171,7 +182,7 @@ var remedies = []Remedy{
 	{
 		Problem: "not_oauth", Text: "the token endpoint answered 401", Class: ClassWait,
 		Cause: "The answer has no OAuth error code. Often a firewall, a gateway or a login page answers, and not the provider.",
-		Do:    "check {url} and client_auth[ (now {client_auth})], and whether this machine may reach the provider",
+		Do:    "check {url} and client_auth[ (now {client_auth})], and whether this machine may reach the provider" + basicWanted,
 		match: and(mute(400, 401, 403), byReason(answeredReason)),
 	},
 	{
@@ -189,7 +200,7 @@ var remedies = []Remedy{
 	{
 		Problem: "expired_answer", Text: "the token has no lifetime left: by the times in the answer it has ended already", Class: ClassWait,
 		Cause: "The times in the provider's answer say that the token has ended. Often the clock of a server at the provider is wrong.",
-		Do:    "compare this machine's clock[ (now {clock})] with the provider's, and tell the provider if its clock is off",
+		Do:    "compare this machine's clock[ (now {clock})] with the provider's, and tell the provider if its clock is off" + skewed,
 		match: byReason(errNoLifetime.Error()),
 	},
 	{
@@ -231,7 +242,9 @@ var remedies = []Remedy{
 		match: byReason("could not be reached"),
 	},
 	{
-		Problem: "timeout", Text: "the token endpoint did not answer in time", Class: ClassWait,
+		Problem: "timeout", Text: "the token endpoint did not answer in time",
+		Also:  []string{"the token endpoint's answer did not end in time"},
+		Class: ClassWait,
 		Cause: "The provider is slow, or a firewall drops the packets.",
 		Do:    "if the provider is always that slow, set timeout higher[ (now {timeout})]; else check the way to[ {host}] the provider",
 		match: byReason("did not answer in time", "did not end in time"),
@@ -281,13 +294,13 @@ var remedies = []Remedy{
 	{
 		Problem: "rate_limited", Text: "the token endpoint answered 429", Class: ClassWait,
 		Cause: "The provider had too many requests.",
-		Do:    "wait: the source asks again by itself, when the provider's Retry-After allows it",
+		Do:    "wait: {retries}, when the provider's Retry-After allows it",
 		quiet: true, match: func(e *Error) bool { return e.Status == 429 },
 	},
 	{
 		Problem: "provider_trouble", Text: "the token endpoint answered 503", Class: ClassWait,
 		Cause: "The provider fails.",
-		Do:    "wait: the source asks again by itself",
+		Do:    "wait: {retries}",
 		quiet: true, match: and(ofClass(ClassWait), statusFrom(500)),
 	},
 
@@ -299,7 +312,9 @@ var remedies = []Remedy{
 		match: byReason("reading client_secret"),
 	},
 	{
-		Problem: "client_key", Text: "client_auth private_key_jwt: ", Class: ClassOperator,
+		Problem: "client_key", Text: "client_auth private_key_jwt: ",
+		Also:  []string{"client_auth client_secret_jwt: "},
+		Class: ClassOperator,
 		Cause: "The key or certificate that signs the client's assertion cannot be read, or does not fit alg. With client_secret_jwt, the secret is too short for alg.",
 		Do:    "check the variable or file that the option names, that this process may read it, and alg",
 		match: byReason("client_auth private_key_jwt: ", "client_auth client_secret_jwt: "),
@@ -319,13 +334,13 @@ var remedies = []Remedy{
 	{
 		Problem: "token_expired", Text: "the configured token has expired", Class: ClassOperator,
 		Cause: "The time in the option expires has passed. A static token cannot be renewed.",
-		Do:    "write a new token into token, and its end into expires",
+		Do:    "write a new token into {token}, and its end into expires",
 		match: byReason("the configured token has expired"),
 	},
 	{
 		Problem: "token_refused", Text: "upstream refuses the token, and there is no other", Class: ClassOperator,
 		Cause: "The API answered 401 to a token that cannot be renewed, such as a static one.",
-		Do:    "write a new token into token",
+		Do:    "write a new token into {token}",
 		More:  "The upstream's answer is passed on. `/authinject/ready` answers 503, and the metric `authinject_token_refused` is 1.",
 		match: and(byReason(refusedReason), ofClass(ClassOperator)),
 	},
@@ -337,7 +352,9 @@ var remedies = []Remedy{
 		match: byReason(missingScopesReason),
 	},
 	{
-		Problem: "token_empty", Text: "the configured token is empty", Class: ClassOperator,
+		Problem: "token_empty", Text: "the configured token is empty",
+		Also:  []string{"the configured refresh_token is empty"},
+		Class: ClassOperator,
 		Cause: "The variable or file that the option names has no text.",
 		Do:    "write the token into the variable or file that the option names; a file is read again by itself",
 		match: byReason("the configured token is empty", "the configured refresh_token is empty"),
@@ -363,7 +380,9 @@ var remedies = []Remedy{
 
 	// Problems with the issuer's metadata.
 	{
-		Problem: "issuer_metadata", Text: "the issuer's metadata is not at its well-known addresses", Class: ClassOperator,
+		Problem: "issuer_metadata", Text: "the issuer's metadata is not at its well-known addresses",
+		Also:  []string{"the issuer's metadata is said to be elsewhere", "the issuer's metadata endpoint answered", "the issuer's metadata is no JSON"},
+		Class: ClassOperator,
 		Cause: "The issuer publishes no metadata (RFC 8414, OpenID Connect Discovery) below this address.",
 		Do:    "check issuer, or configure the endpoints: token_url, and authorize_url for a login",
 		match: byReason("the issuer's metadata is not at", "the issuer's metadata is said to be elsewhere",
@@ -384,17 +403,21 @@ var remedies = []Remedy{
 
 	// Problems with the storage.
 	{
-		Problem: "storage_unwritable", Text: "the storage cannot be written", Class: ClassWait,
+		Problem: "storage_unwritable", Text: "the storage cannot be written",
+		Also:  []string{"the storage does not keep what is written"},
+		Class: ClassWait,
 		Cause: "The storage is full, read-only or out of reach. A refresh token is not sent before its successor can be stored.",
-		Do:    "make the storage writable for this process, and see that it is not full",
+		Do:    "make the storage writable for this process, and see that it is not full[; {not_directory}]",
 		More: "The live token serves. The log line \"the storage is in trouble\", the admin API and `caddy authinject status` have the path and the reason. The metric " +
 			"`authinject_token_unsaved` is 1 while a token is only in memory: do not restart or reload the server then.",
 		match: byReason("the storage cannot be written", "the storage still holds them", "the storage does not keep what is written"),
 	},
 	{
-		Problem: "storage_unreadable", Text: "the storage cannot be read", Class: ClassWait,
+		Problem: "storage_unreadable", Text: "the storage cannot be read",
+		Also:  []string{"the storage cannot be listed"},
+		Class: ClassWait,
 		Cause: "The storage is out of reach, or this process may not read it.",
-		Do:    "check that the storage is there, and that this process may read it",
+		Do:    "check that the storage is there, and that this process may read it[; {not_directory}]",
 		match: byReason("the storage cannot be read", "the storage cannot be listed"),
 	},
 	{
@@ -515,7 +538,9 @@ var remedies = []Remedy{
 		match: byReason("Entra ID refuses the workload identity"),
 	},
 	{
-		Problem: "azure_environment", Text: "workload identity needs the environment variable", Class: ClassOperator,
+		Problem: "azure_environment", Text: "workload identity needs the environment variable",
+		Also:  []string{"the file in AZURE_FEDERATED_TOKEN_FILE"},
+		Class: ClassOperator,
 		Cause: "AZURE_FEDERATED_TOKEN_FILE is set, so the pod uses workload identity, but another variable or the file itself is missing.",
 		Do:    "label the pod azure.workload.identity/use, annotate its service account with the client id, and see that this process may read the file",
 		match: byReason("workload identity needs the environment variable", "the file in AZURE_FEDERATED_TOKEN_FILE"),
@@ -523,7 +548,9 @@ var remedies = []Remedy{
 
 	// Failures that only a person can resolve.
 	{
-		Problem: "not_connected", Text: "the account is not connected yet", Class: ClassLogin,
+		Problem: "not_connected", Text: "the account is not connected yet",
+		Also:  []string{"the account was disconnected"},
+		Class: ClassLogin,
 		Cause: "No person has allowed access yet.",
 		Do:    "connect the account on the page of authinject_connect, or run: caddy authinject login {source}[ --account {account}]",
 		quiet: true, match: byReason("the account is not connected yet", "the account was disconnected"),

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
+	"syscall"
 )
 
 // Remedy is what people are told about one kind of failure. Every place that shows errors takes the
@@ -20,6 +20,8 @@ type Remedy struct {
 	Problem string
 	// Text is a part of the error's text, word for word, where nothing in it varies but the status.
 	Text string
+	// Also are other texts of errors of this kind. Each is a part of the heading, too.
+	Also []string
 	// Class is the usual class of such an error.
 	Class Class
 	// Cause explains the failure.
@@ -85,14 +87,17 @@ func (e *Error) Remedy() string {
 		if e.known != nil {
 			value = e.known.facts[name]
 		}
-		switch name {
-		case "url":
-			return cmp.Or(value, "token_url")
-		case "again":
-			return cmp.Or(value, connectAgain)
+		if name == "not_directory" && errors.Is(e.cause, syscall.ENOTDIR) {
+			return "a part of its path is a file, not a directory"
 		}
-		return value
+		return cmp.Or(value, usualFacts[name])
 	})
+}
+
+// usualFacts are the facts of a source of which nothing else is known.
+var usualFacts = facts{
+	"url": "token_url", "again": connectAgain, "proof": "client_secret", "token": "the option token",
+	"retries": "the source asks again by itself", "key_known": "that the provider has the public key with this kid",
 }
 
 // What returns what happened, with the status and the error code, and without the source and the
@@ -170,12 +175,28 @@ func (cfg *Config) again() string {
 	return configureAgain
 }
 
-// facts are those of the configuration. The option urlOption names the URL that is asked.
+// facts are what a configuration says about every failure of its source.
+func (cfg *Config) facts() facts {
+	f := facts{"again": cfg.again(), "token": cfg.TokenIn}
+	if _, exchanges := cfg.Grant.(Exchanger); exchanges {
+		f["retries"] = "the next request of a caller asks again"
+	}
+	return f
+}
+
+// facts are those of the configuration, for a request. The option urlOption names the URL that is asked.
 func (w *wire) facts(urlOption string) facts {
-	f := facts{
+	f := w.cfg.facts()
+	maps.Copy(f, facts{
 		"client_auth": string(w.cfg.ClientAuth), "body_format": string(w.cfg.BodyFormat),
-		"scopes": strings.Join(w.cfg.Scopes, " "), "clock": w.cfg.Clock.Now().UTC().Format(time.RFC3339),
-		"timeout": w.cfg.Timeout.String(), "url": urlOption, "again": w.cfg.again(),
+		"scopes": strings.Join(w.cfg.Scopes, " "), "clock": shownClock(w.cfg.Clock.Now()),
+		"timeout": w.cfg.Timeout.String(), "url": urlOption,
+	})
+	if w.cfg.ClientAuth == ClientSecretJWT {
+		f["key_known"] = "client_secret"
+	}
+	if w.cfg.ClientAuth.IsTLS() {
+		f["proof"] = "the client certificate of token_transport"
 	}
 	var names []string
 	for _, v := range w.cfg.Variables {

@@ -23,7 +23,8 @@ Each heading is a text that the program shows: in the log, in the answer to the 
 		"[When something fails](failures.md) says what the program does meanwhile.\n\n" +
 		"<!-- `make golden` writes this page from tokensource/remedies.go. -->\n")
 	for _, r := range remedies {
-		fmt.Fprintf(&b, "\n## `%s`\n\nClass `%s`, problem `%s`. %s\n\nWhat to do: %s.\n", r.Text, r.Class, r.Problem, r.Cause, plain(r.Do))
+		heading := strings.Join(append([]string{r.Text}, r.Also...), "`, or `")
+		fmt.Fprintf(&b, "\n## `%s`\n\nClass `%s`, problem `%s`. %s\n\nWhat to do: %s.\n", heading, r.Class, r.Problem, r.Cause, plain(r.Do))
 		if r.More != "" {
 			b.WriteString("\n" + r.More + "\n")
 		}
@@ -43,14 +44,12 @@ Each heading is a text that the program shows: in the log, in the answer to the 
 func plain(do string) string {
 	do = fill(do, func(name string) string {
 		switch name {
-		case "url":
-			return "token_url"
 		case "source":
 			return "<source>"
 		case "again":
 			return connectAgain + ", or with the grant refresh_token " + configureAgain
 		}
-		return ""
+		return usualFacts[name]
 	})
 	return regexp.MustCompile(`\b(client_[a-z]+|token_[a-z]+|body_format|scope_separator|redirect_url|authorize_[a-z]+|par_url|revoke_url|encryption_key|default_lifetime|refresh_token|SSL_CERT_FILE|HTTPS_PROXY|GET /\S+)`).
 		ReplaceAllString(do, "`$1`")

@@ -17,6 +17,9 @@ const (
 	// StateUncertain means that a refresh was sent and its answer was lost, so the refresh token
 	// may have been spent.
 	StateUncertain State = "uncertain"
+	// StateRefused means that an upstream refuses the live token, and that the source cannot replace
+	// it: an operator has to configure another one.
+	StateRefused State = "refused"
 	// StateLoginRequired means that a person has to connect the account again. The token in use may
 	// still be live.
 	StateLoginRequired State = "login_required"
@@ -51,6 +54,8 @@ func stateOf(s standing) State {
 		return StateLoginRequired
 	case s.rec != nil && s.rec.Intent != nil && (s.lost || !s.underway):
 		return StateUncertain
+	case s.live && s.refused && !s.renews:
+		return StateRefused
 	case s.live && s.due:
 		return StateStale
 	case s.live:

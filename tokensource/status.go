@@ -49,6 +49,8 @@ type Status struct {
 	// StorageErr is the storage's own error in the last refresh, or nil. It may hold a path of this
 	// machine, so it is for the operator only.
 	StorageErr error
+
+	facts facts
 }
 
 // status is [Account.Status].
@@ -74,7 +76,7 @@ func (a *account) status() Status {
 		st.Err, st.Attempts, st.RefreshAt = f.err, f.attempts, f.err.RetryAt
 		s.loginFailed, s.lost = f.err.Class == ClassLogin, f.lost != (deadline{})
 	}
-	if last := a.src.loginFailures.of(a.Name()); last != nil && (st.Err == nil && !s.live || s.loginFailed) {
+	if last := a.src.loginFailures.of(a.Name()); last.Err != nil && (st.Err == nil && !s.live || s.loginFailed) {
 		needed := cmp.Or(st.Err, a.src.loginError(a.Name(), notConnected(&Record{})))
 		st.Err, s.loginFailed = a.src.withLastLogin(needed), true
 	}
@@ -111,8 +113,8 @@ func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
 		known.due = !rec.Expiry.IsZero() && now.Sub(rec.Obtained) > latestSoft(rec.Expiry.Sub(rec.Obtained), s.cfg.RefreshBefore)
 		known.underway = rec.Intent.underway(now, s.cfg.Timeout)
 		if f := rec.Failure; f != nil {
-			st.Err = &Error{Source: s.cfg.Name, Account: account, Class: f.Class, Code: f.Code, Reason: f.Reason}
-			st.Err = st.Err.know(facts{"again": s.cfg.again()})
+			st.Err = &Error{Source: s.cfg.Name, Account: account, Class: f.Class, Code: f.Code, Status: f.Status, Reason: f.Reason}
+			st.Err = st.Err.know(s.cfg.facts())
 		}
 	}
 	st.Live, st.State = known.live, stateOf(known)
@@ -122,7 +124,7 @@ func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
 
 // statusOf returns what a record, which may be nil, says of an account.
 func (s *Source) statusOf(account string, rec *Record) Status {
-	st := Status{Source: s.cfg.Name, Account: account, Interactive: s.interactive}
+	st := Status{Source: s.cfg.Name, Account: account, Interactive: s.interactive, facts: s.cfg.facts()}
 	if rec == nil {
 		return st
 	}
@@ -145,12 +147,13 @@ func (st Status) Problems() []*Error {
 	}
 	add := func(class Class, reason string) {
 		e := &Error{Source: st.Source, Account: st.Account, Class: class, Reason: reason}
+		_ = e.know(st.facts)
 		if st.Err == nil || st.Err.Problem() != e.Problem() {
 			found = append(found, e)
 		}
 	}
-	if class := st.refusal(); class != "" {
-		add(class, refusedReason)
+	if refusal := st.Refusal(); refusal != nil {
+		add(refusal.Class, refusal.Reason)
 	}
 	if len(st.MissingScopes) > 0 {
 		add(ClassOperator, missingScopesReason+strings.Join(st.MissingScopes, " "))
@@ -161,16 +164,17 @@ func (st Status) Problems() []*Error {
 	return found
 }
 
-// refusal returns who has to act because an upstream refuses the token. It is empty if no upstream
-// does, or if the source replaces the token by itself.
-func (st Status) refusal() Class {
-	switch {
-	case !st.Refused || st.Renews || !st.Live:
-		return ""
-	case st.State == StateLoginRequired:
-		return ClassLogin
+// Refusal returns the error about a token that an upstream refuses. It is nil if no upstream does, or
+// if the source replaces the token by itself.
+func (st Status) Refusal() *Error {
+	if !st.Refused || st.Renews || !st.Live {
+		return nil
 	}
-	return ClassOperator
+	e := &Error{Source: st.Source, Account: st.Account, Class: ClassOperator, Reason: refusedReason}
+	if st.State == StateLoginRequired {
+		e.Class = ClassLogin
+	}
+	return e.know(st.facts)
 }
 
 const (

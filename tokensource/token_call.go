@@ -50,8 +50,6 @@ type tokenCall struct {
 	said Secret
 	// api is set for a request to an API that is no token endpoint of OAuth.
 	api *apiRequest
-	// date is the provider's time of the response, or zero.
-	date time.Time
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -197,7 +195,7 @@ func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error
 	}
 	now := call.now()
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		now, call.date = date, date
+		now = date
 	}
 	members, err := parseMembers(body)
 	if call.api != nil {

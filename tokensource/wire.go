@@ -184,8 +184,8 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	}
 	failure := w.failureOf(err)
 	w.proofAnswered(failure, req.key, tokenURL, answered)
-	failure = w.assertionFailure(failure, assertion.Get("client_assertion"), call.date)
-	failure = w.grantFailure(failure, req, call.date).know(w.facts(w.urlOption(req)))
+	failure = w.assertionFailure(failure, assertion.Get("client_assertion"))
+	failure = w.clues(w.grantFailure(failure, req), answered).know(w.facts(w.urlOption(req)))
 	failure.said = call.said
 	if failure.Reason == lockedOutReason {
 		w.leaveAlone(tokenURL, failure)

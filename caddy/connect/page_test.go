@@ -2,6 +2,7 @@ package connect_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -53,6 +54,29 @@ func answer(h http.Handler, req *http.Request) (int, string) {
 	res := httptest.NewRecorder()
 	h.ServeHTTP(res, req)
 	return res.Code, res.Body.String()
+}
+
+// outOfReach is a storage that cannot be read.
+type outOfReach struct{ tokensource.MemoryStorage }
+
+func (*outOfReach) Load(context.Context, string) ([]byte, error) {
+	return nil, errors.New("out of reach")
+}
+
+// A page whose storage cannot be read says so once, also after a request failed.
+func TestPageSaysOnceThatTheStorageFails(t *testing.T) {
+	source := newSourceOn(t, new(outOfReach))
+	page := &connect.Page{Path: "/connect", Sources: []connect.Source{source}}
+	for range 2 {
+		req := httptest.NewRequest(http.MethodGet, "http://localhost/connect", nil)
+		req.RemoteAddr = "127.0.0.1:5"
+		if _, body := answer(page, req); strings.Count(body, "torage cannot be read") != 1 || strings.Contains(body, "Not connected") {
+			t.Errorf("the page says:\n%s", body)
+		}
+		if _, err := source.Tokens.Token(t.Context()); err == nil {
+			t.Fatal("a token without a storage")
+		}
+	}
 }
 
 // The page is served by any server, to callers on the machine, under its own names.

@@ -230,6 +230,9 @@ func newSourceView(ctx context.Context, s Source, wanted string, stand statusFun
 
 func newAccountView(ctx context.Context, s Source, name string, stand statusFunc) accountView {
 	st, failed := stand(ctx, s, name)
+	if failure, ok := errors.AsType[*tokensource.Error](failed); ok && st.Err == nil && st.Generation == 0 {
+		st.Err, st.StorageErr = failure, failed // whether it is connected is not known
+	}
 	v := accountView{ID: s.Name + "-" + shortDigest(name), Name: name, Named: name != "", State: st.State, Scope: st.Scope}
 	v.Words, v.Mood = Describe(st, time.Now())
 	v.Connected = st.Live || st.Generation > 0 && !st.Disconnected
@@ -240,8 +243,11 @@ func newAccountView(ctx context.Context, s Source, name string, stand statusFunc
 	if !st.Expiry.IsZero() && v.Connected {
 		v.Expiry = st.Expiry.UTC()
 	}
+	if reason := reasonOf(failed); reason != "" && !strings.Contains(v.Words, strings.TrimSuffix(reason, ".")) {
+		v.Words += " " + reason
+	}
 	if failed != nil {
-		v.Words, v.Mood = v.Words+" "+reasonOf(failed), Bad
+		v.Mood = Bad
 	}
 	v.Fields = fields(s, v.ID, st.Variables)
 	if s.Tokens.OnDevice() {

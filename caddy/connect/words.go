@@ -43,7 +43,7 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 	refused := st.Err != nil && st.Err.Code != "" // else the provider only gave no refresh token
 	switch {
 	case st.Exchanges && st.Err != nil:
-		return "The callers' tokens cannot be exchanged: " + because(st) + "; it is tried again" + tryAgain(st, now) + ".", Bad
+		return "The callers' tokens cannot be exchanged: " + because(st) + "; the next request of a caller tries again" + after(st, now) + ".", Bad
 	case st.Exchanges:
 		return "Exchanges the token of each caller, and has none of its own.", Good
 	case st.State == tokensource.StateLoginRequired && st.Live && st.Refused:
@@ -97,7 +97,7 @@ func tokenless(st tokensource.Status) (string, Mood) {
 		return none + " The last login failed: " + st.Err.LastLogin.What() + ".", Bad
 	case st.Err.Class == tokensource.ClassLogin && st.Interactive:
 		return none, None
-	case st.Err.Class == tokensource.ClassOperator:
+	case st.Err.Class == tokensource.ClassOperator, st.StorageErr != nil:
 		return sentence(st.Err.What()), Bad // whether it is connected is not known
 	}
 	return none + " " + sentence(st.Err.What()), Bad
@@ -109,6 +109,14 @@ func because(st tokensource.Status) string {
 		return "the login has ended"
 	}
 	return st.Err.What()
+}
+
+// after says from when on a request leads to another attempt.
+func after(st tokensource.Status, now time.Time) string {
+	if !st.RefreshAt.After(now) {
+		return ""
+	}
+	return ", after " + Span(st.RefreshAt.Sub(now))
 }
 
 func tryAgain(st tokensource.Status, now time.Time) string {

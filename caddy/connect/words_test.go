@@ -1,6 +1,7 @@
 package connect_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,25 @@ func TestWordsOfFailures(t *testing.T) {
 		}
 		if text, as := connect.Describe(st, now); text != c.want || as != c.as {
 			t.Errorf("got  %s %s\nwant %s %s", as, text, c.as, c.want)
+		}
+	}
+}
+
+// A source that exchanges its callers' tokens does not promise to try again by itself. Whether an
+// account is connected is not known while the storage cannot be read.
+func TestWordsPromiseNothing(t *testing.T) {
+	now := time.Now()
+	down := &tokensource.Error{Class: tokensource.ClassWait, Reason: "the token endpoint answered", Status: 503}
+	unreadable := &tokensource.Error{Class: tokensource.ClassWait, Reason: "the storage cannot be read"}
+	for want, st := range map[string]tokensource.Status{
+		"The callers' tokens cannot be exchanged: the token endpoint answered 503; the next request of a caller tries again, after 30 s.": {
+			Exchanges: true, Err: down, RefreshAt: now.Add(30 * time.Second),
+		},
+		"The callers' tokens cannot be exchanged: the token endpoint answered 503; the next request of a caller tries again.": {Exchanges: true, Err: down},
+		"The storage cannot be read.": {Interactive: true, State: tokensource.StateNone, Err: unreadable, StorageErr: errors.New("not a directory")},
+	} {
+		if text, _ := connect.Describe(st, now); text != want {
+			t.Errorf("got  %s\nwant %s", text, want)
 		}
 	}
 }

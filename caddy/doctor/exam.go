@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -68,6 +69,10 @@ type Upstream struct {
 	Target  authinject.Target
 	// Meant is a destination that is written almost like Address, if there is one.
 	Meant string
+	// TLS and Proxy are the settings of the transport to the upstream. If TLS is nil, they are not
+	// known, and the way to the upstream is not checked.
+	TLS   *tls.Config
+	Proxy func(*http.Request) (*url.URL, error)
 }
 
 // Options are what the operator asked for.
@@ -92,6 +97,10 @@ type exam struct {
 	// tokenURL and issuer are the account's. The configuration keeps its own: records are found by them.
 	tokenURL, issuer string
 	missing          []string // scopes that were not granted with a new token
+	// lenient turns failures into warnings.
+	lenient bool
+	// trust says how to trust a CA; empty: as for the provider.
+	trust string
 }
 
 func (x *exam) add(status Status, name, text, remedy string) {
@@ -101,7 +110,13 @@ func (x *exam) add(status Status, name, text, remedy string) {
 func (x *exam) ok(name, text string)           { x.add(OK, name, text, "") }
 func (x *exam) skip(name, text string)         { x.add(Skip, name, text, "") }
 func (x *exam) warn(name, text, remedy string) { x.add(Warn, name, text, remedy) }
-func (x *exam) fail(name, text, remedy string) { x.add(Fail, name, text, remedy) }
+func (x *exam) fail(name, text, remedy string) {
+	if x.lenient {
+		x.add(Warn, name, text, remedy)
+		return
+	}
+	x.add(Fail, name, text, remedy)
+}
 
 // change adds a line of the source's block to change. args empty removes the option.
 func (x *exam) change(option, old, args string) {
@@ -134,7 +149,7 @@ func Examine(ctx context.Context, p Patient, o Options, report *Report) {
 		x.otherEnvironment()
 	}
 	x.clock()
-	x.upstreams()
+	x.upstreams(ctx)
 	x.probe(ctx, account)
 }
 
@@ -289,14 +304,40 @@ func (x *exam) clock() {
 	}
 }
 
+// upstream checks the way to an upstream: its name, its port and its certificate. Nothing is sent over
+// the connection. What is wrong is a warning, because an upstream may start later than the proxy.
+func (x *exam) upstream(ctx context.Context, u Upstream) {
+	if u.TLS == nil {
+		return
+	}
+	way := *x
+	way.TLS, way.Proxy, way.lenient = u.TLS, u.Proxy, true
+	way.trust = "write the line tls_trust_pool file /path/to/ca.pem into the block transport http of the directive authinject"
+	if way.Proxy == nil {
+		way.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
+	}
+	if u.Target.Network == "unix" {
+		conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "unix", u.Target.Host)
+		if err != nil {
+			way.fail("tcp", fmt.Sprintf("the upstream %s accepts no connections", u.Address),
+				"check the path of the socket, that this user may write to it, and whether the server runs")
+			return
+		}
+		_ = conn.Close() // nothing was sent
+		return
+	}
+	way.endpoint(ctx, "upstream", "the upstream's address", u.Address)
+}
+
 // upstreams checks that the upstreams of the routes may get the token.
-func (x *exam) upstreams() {
+func (x *exam) upstreams(ctx context.Context) {
 	for _, u := range x.Upstreams {
 		err := x.Destinations.Check(u.Target)
 		refused, isRefusal := errors.AsType[*authinject.DestinationError](err)
 		switch {
 		case err == nil:
-			x.ok("destinations", fmt.Sprintf("the upstream %s may get the token; it was not requested (--probe requests a URL of it)", u.Address))
+			x.ok("destinations", fmt.Sprintf("the upstream %s may get the token; no request was sent to it (--probe requests a URL of it)", u.Address))
+			x.upstream(ctx, u)
 		case isRefusal && refused.Insecure:
 			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is plain http, "+
 				"where others on the way can read the token", u.Address),

@@ -42,32 +42,32 @@ func (x *exam) explain(ctx context.Context, err error) {
 		x.unanswered(failure)
 	case slices.Contains(clientCodes, failure.Code),
 		failure.Status == http.StatusUnauthorized:
-		x.refusedClient(ctx, answered+x.notAccepted())
+		x.refusedClient(ctx, failure, answered+x.notAccepted())
 	case failure.Code == "invalid_request":
-		x.refusedClient(ctx, answered+": it does not understand the request; often it looks for the client's "+
+		x.refusedClient(ctx, failure, answered+": it does not understand the request; often it looks for the client's "+
 			"credentials in another place, or a parameter such as audience is missing")
 	case failure.Code == "invalid_scope":
 		accepted()
-		x.refusedScope(answered)
+		x.refusedScope(failure, answered)
 	case failure.Code == "invalid_target":
 		accepted()
 		x.fail("grant", answered+": it does not know the API that the token is for",
-			"correct resource or token_param audience")
+			failure.Remedy())
 	case failure.Code == "unauthorized_client":
 		accepted()
 		x.fail("grant", fmt.Sprintf("%s: the client %s may not use the grant %s", answered, cfg.ClientID, x.GrantName),
-			"allow this grant for the client at the provider, or use another grant")
+			failure.Remedy())
 	case failure.Code == "unsupported_grant_type":
 		accepted()
 		x.fail("grant", fmt.Sprintf("%s: the provider has no grant %s", answered, x.GrantName),
-			"use another grant"+x.knownGrants())
+			failure.Remedy()+x.knownGrants())
 	case failure.Class == tokensource.ClassLogin:
 		if failure.Code != "" {
 			accepted()
 		}
-		x.deadGrant(answered)
+		x.deadGrant(failure, answered)
 	case failure.Class == tokensource.ClassOperator && slices.Contains([]int{404, 405, 410, 415}, failure.Status):
-		x.fail("token", answered, "correct token_url; the provider's documentation has it")
+		x.fail("token", answered, failure.Remedy()+"; the provider's documentation has it")
 		if x.server != nil && x.server.TokenURL != "" && x.server.TokenURL != cfg.TokenURL {
 			x.change("token_url", "token_url "+cfg.TokenURL, x.server.TokenURL)
 		}
@@ -80,12 +80,11 @@ func (x *exam) explain(ctx context.Context, err error) {
 func (x *exam) unanswered(failure *tokensource.Error) {
 	switch {
 	case failure.Class == tokensource.ClassLogin && failure.Code != "":
-		x.deadGrant("the refresh token was refused before (" + failure.Code + ")")
+		x.deadGrant(failure, "the refresh token was refused before: "+failure.What())
 	case failure.Class == tokensource.ClassLogin:
-		x.deadGrant(failure.Reason)
+		x.deadGrant(failure, failure.Reason)
 	case x.Config.Grant.Traits().Local && strings.Contains(failure.Reason, "expired"):
-		x.fail("grant", "the configured token has expired: the time of the option expires has passed",
-			"get a new token from the provider, write it where token points, and correct expires")
+		x.fail("grant", failure.What()+": the time of the option expires has passed", failure.Remedy())
 		x.change("expires", "expires …", "<time>")
 	default:
 		x.fail("token", failure.What(), cmp.Or(failure.Remedy(), "see the steps before"))
@@ -93,24 +92,24 @@ func (x *exam) unanswered(failure *tokensource.Error) {
 }
 
 // deadGrant reports a grant that only a person can replace.
-func (x *exam) deadGrant(why string) {
+func (x *exam) deadGrant(failure *tokensource.Error, why string) {
 	if _, interactive := x.Config.Grant.(tokensource.Interactive); interactive {
 		x.fail("grant", why+": the login of "+x.who()+" was revoked or has ended", x.loginRemedy())
 		return
 	}
 	if x.Config.Grant.Traits().Stored {
 		x.fail("grant", why+": the refresh token was revoked, has ended, or was used by another program",
-			"get a new refresh token from the provider, and write it where refresh_token points")
+			failure.Remedy()+": get one from the provider, and write it where refresh_token points")
 		return
 	}
 	x.fail("grant", why+": the provider refuses the grant "+x.GrantName, "check the client's account at the provider")
 }
 
 // refusedClient reports a client that the provider did not accept.
-func (x *exam) refusedClient(ctx context.Context, text string) {
+func (x *exam) refusedClient(ctx context.Context, failure *tokensource.Error, text string) {
 	now := x.auth()
 	x.fail("client_authentication", fmt.Sprintf("%s (client_id %s, client_auth %s)", text, x.Config.ClientID, now),
-		x.checkClient(now)+x.authHint(now))
+		failure.Remedy()+x.authHint(now))
 	x.tryAuth(ctx, now)
 }
 
@@ -122,19 +121,6 @@ func (x *exam) notAccepted() string {
 	return ": it did not accept the client id, the client secret, or the way in which they are sent"
 }
 
-// checkClient says what the client proves itself with.
-func (x *exam) checkClient(now tokensource.ClientAuth) string {
-	switch {
-	case now == tokensource.PrivateKeyJWT && x.Config.ClientAssertion != nil:
-		return "check client_id, and that the provider trusts issuer, subject and audience of client_assertion"
-	case now == tokensource.PrivateKeyJWT:
-		return "check client_id, that the provider has the public key with this kid, and audience"
-	case now.IsTLS():
-		return "check client_id, and that the provider knows the client certificate of token_transport"
-	}
-	return "check client_id and client_secret"
-}
-
 // authHint says what is known of the ways of client authentication that the provider supports.
 func (x *exam) authHint(now tokensource.ClientAuth) string {
 	if x.server != nil && x.server.AuthMethods != nil && !slices.Contains(x.server.AuthMethods, withoutRaw(now)) {
@@ -143,19 +129,10 @@ func (x *exam) authHint(now tokensource.ClientAuth) string {
 			return "; the issuer's metadata names client_auth " + known + " as supported, and " + string(now) + " not"
 		}
 	}
-	for _, r := range x.recorder.tokenRequests() {
-		if strings.EqualFold(r.challenge, "Basic") && now == tokensource.ClientSecretPost {
-			return "; the answer asks for HTTP Basic, so try client_auth client_secret_basic"
-		}
-	}
-	if now.IsJWT() || now.IsTLS() {
+	if now.IsJWT() || now.IsTLS() || x.TryAuth {
 		return ""
 	}
-	if !x.TryAuth {
-		return ", and client_auth; --try-auth tries the other ways (a provider may lock the client out after " +
-			"several failures)"
-	}
-	return ", and client_auth"
+	return "; --try-auth tries the other ways (a provider may lock the client out after several failures)"
 }
 
 // withoutRaw returns the registered name of a way of client authentication.
@@ -192,9 +169,8 @@ func (x *exam) canUse(auth tokensource.ClientAuth) bool {
 }
 
 // refusedScope reports invalid_scope.
-func (x *exam) refusedScope(answered string) {
-	remedy := "allow the scopes for the client at the provider, or remove those that it does not know; check " +
-		"scope_separator, too"
+func (x *exam) refusedScope(failure *tokensource.Error, answered string) {
+	remedy := failure.Remedy()
 	if x.server != nil && x.server.Scopes != nil {
 		unknown := slices.DeleteFunc(slices.Clone(x.Config.Scopes),
 			func(scope string) bool { return slices.Contains(x.server.Scopes, scope) })
@@ -261,7 +237,7 @@ func (x *exam) client(ctx context.Context) {
 	case result == lockedOut:
 		x.warn(step, "the client was not checked: the provider limits the attempts", "wait, and run doctor again")
 	case failure != nil && (failure.Status == http.StatusUnauthorized || slices.Contains(clientCodes, failure.Code)):
-		x.refusedClient(ctx, failure.What()+x.notAccepted())
+		x.refusedClient(ctx, failure, failure.What()+x.notAccepted())
 	case failure != nil:
 		x.warn(step, "the client was not checked: to a request with an invented code, "+failure.What(),
 			cmp.Or(failure.Remedy(), "see the steps before"))

@@ -1,24 +1,25 @@
 package doctor
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
-	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// holderOf names the process that listens at a TCP port, such as "nginx (process 42)". It is empty if
-// that cannot be found out, as for processes of other users.
-func holderOf(address string) string {
-	_, text, err := net.SplitHostPort(address)
-	if err != nil {
-		return ""
-	}
-	port, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
-		return ""
+// holdersOf names the processes that listen at a TCP address, such as "nginx (process 42)". Several
+// processes can share an address (SO_REUSEPORT): then each gets a part of the connections. A socket
+// that several processes inherited counts for the first of them. The list is empty if the processes
+// cannot be found out, as those of other users.
+func holdersOf(address string) []string {
+	wanted, port, ok := parseListen(address)
+	if !ok {
+		return nil
 	}
 	sockets := make(map[string]bool)
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
@@ -29,23 +30,70 @@ func holderOf(address string) string {
 		for line := range strings.Lines(string(content)) {
 			fields := strings.Fields(line)
 			const listening = "0A"
-			if len(fields) > 9 && fields[3] == listening && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", port)) {
+			if len(fields) <= 9 || fields[3] != listening {
+				continue
+			}
+			at, atPort, ok := parseSocket(fields[1])
+			if ok && atPort == port && (at == wanted || at.IsUnspecified() || wanted.IsUnspecified()) {
 				sockets["socket:["+fields[9]+"]"] = true
 			}
 		}
 	}
 	files, err := filepath.Glob("/proc/[0-9]*/fd/*")
 	if err != nil || len(sockets) == 0 {
-		return ""
+		return nil
 	}
+	var holders []string
 	for _, file := range files {
-		if link, err := os.Readlink(file); err != nil || !sockets[link] {
+		link, err := os.Readlink(file)
+		if err != nil || !sockets[link] {
 			continue
 		}
 		process := filepath.Dir(filepath.Dir(file))
-		if name, err := os.ReadFile(filepath.Join(process, "comm")); err == nil {
-			return fmt.Sprintf("%s (process %s)", printable(strings.TrimSpace(string(name))), filepath.Base(process))
+		name, err := os.ReadFile(filepath.Join(process, "comm"))
+		if err != nil {
+			continue
+		}
+		delete(sockets, link)
+		holder := fmt.Sprintf("%s (process %s)", printable(strings.TrimSpace(string(name))), filepath.Base(process))
+		if !slices.Contains(holders, holder) {
+			holders = append(holders, holder)
 		}
 	}
-	return ""
+	return holders
+}
+
+// parseListen parses an address to listen at. Without a host, and with a name other than an address,
+// it means all addresses.
+func parseListen(address string) (netip.Addr, uint16, bool) {
+	at := strings.LastIndexByte(address, ':')
+	port, err := strconv.ParseUint(address[at+1:], 10, 16)
+	if at < 0 || err != nil {
+		return netip.Addr{}, 0, false
+	}
+	host := strings.Trim(address[:at], "[]")
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		ip = netip.IPv6Unspecified()
+	}
+	return ip.Unmap(), uint16(port), true
+}
+
+// parseSocket parses an address in /proc/net/tcp: words of four bytes in the order of this machine,
+// and a port.
+func parseSocket(text string) (netip.Addr, uint16, bool) {
+	address, portText, _ := strings.Cut(text, ":")
+	port, err := strconv.ParseUint(portText, 16, 16)
+	raw, malformed := hex.DecodeString(address)
+	if err != nil || malformed != nil || len(raw)%4 != 0 {
+		return netip.Addr{}, 0, false
+	}
+	for i := 0; i < len(raw); i += 4 {
+		binary.BigEndian.PutUint32(raw[i:], binary.NativeEndian.Uint32(raw[i:]))
+	}
+	ip, ok := netip.AddrFromSlice(raw)
+	return ip.Unmap(), uint16(port), ok
 }

@@ -2,5 +2,6 @@
 
 package doctor
 
-// holderOf names the process that listens at a TCP port. This system does not say it without rights.
-func holderOf(string) string { return "" }
+// holdersOf names the processes that listen at a TCP address. This system does not say it without
+// rights.
+func holdersOf(string) []string { return nil }

@@ -23,7 +23,8 @@ type Listener struct {
 
 // Listeners checks that the addresses of a configuration can be opened. running reports whether a
 // running Caddy server listens at an address; then that is where this configuration would be loaded.
-func Listeners(ctx context.Context, listeners []Listener, running func(Listener) bool, report *Report) {
+// Its second result is false if that could not be found out.
+func Listeners(ctx context.Context, listeners []Listener, running func(Listener) (listens, known bool), report *Report) {
 	add := func(status Status, text, remedy string) {
 		report.Add(Step{Name: "listeners", Status: status, Text: text, Remedy: remedy})
 	}
@@ -37,15 +38,22 @@ func Listeners(ctx context.Context, listeners []Listener, running func(Listener)
 		case err == nil:
 			_ = opened.Close() // it was opened just now
 			add(OK, fmt.Sprintf("%s is free, for %s", at, l.Use), "")
-		case errors.Is(err, syscall.EADDRINUSE) && running(l):
-			add(OK, fmt.Sprintf("%s is in use by the running Caddy server, for %s", at, l.Use), "")
 		case errors.Is(err, syscall.EADDRINUSE):
-			holder := holderOf(l.Address)
-			text := fmt.Sprintf("%s, for %s, is taken by another process", at, l.Use)
-			if holder != "" {
-				text = fmt.Sprintf("%s, for %s, is taken by %s", at, l.Use, holder)
+			holders := holdersOf(l.Address)
+			if len(holders) > 1 {
+				add(Fail, fmt.Sprintf("%s, for %s, is shared by %d processes: %s; each gets a part of the requests", at, l.Use,
+					len(holders), strings.Join(holders, ", ")),
+					"stop all of them but the server of this configuration, or choose another port")
+				continue
 			}
-			if strings.HasPrefix(holder, "caddy ") {
+			listens, known := running(l)
+			if listens {
+				add(OK, fmt.Sprintf("%s is in use by the running Caddy server, for %s", at, l.Use), "")
+				continue
+			}
+			holder := strings.Join(append(holders, "another process")[:1], "")
+			text := fmt.Sprintf("%s, for %s, is taken by %s", at, l.Use, holder)
+			if strings.HasPrefix(holder, "caddy ") && !known {
 				add(Warn, text+", which may be the running server of this configuration",
 					"if it is not, stop it, or choose another port")
 				continue

@@ -72,11 +72,11 @@ func (x *exam) resolve(ctx context.Context, what, option, name string) ([]netip.
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		x.fail("name", fmt.Sprintf("%s, the host of the %s, does not exist in the DNS", name, what),
-			fmt.Sprintf("check the spelling of %s; if the name is internal, check the DNS server of this machine", option))
+			fmt.Sprintf("check the host %s in %s, and this machine's DNS", name, option))
 		return nil, false
 	}
 	x.fail("name", fmt.Sprintf("%s, the host of the %s, could not be resolved: no DNS server answered", name, what),
-		"check the DNS servers of this machine (/etc/resolv.conf, or the container's)")
+		fmt.Sprintf("check the host %s in %s, and this machine's DNS (/etc/resolv.conf, or the container's)", name, option))
 	return nil, false
 }
 
@@ -107,7 +107,7 @@ func (x *exam) connect(ctx context.Context, what, option string, target *url.URL
 	switch {
 	case errors.Is(failure, syscall.ECONNREFUSED):
 		x.fail("tcp", fmt.Sprintf("%s refuses connections: nothing listens there", at),
-			fmt.Sprintf("check the port in %s, and that the %s is running", option, what))
+			fmt.Sprintf("check host and port (%s) in %s, and whether the server runs", at, option))
 	case errors.Is(failure, syscall.ENETUNREACH), errors.Is(failure, syscall.EHOSTUNREACH):
 		x.fail("tcp", fmt.Sprintf("this machine has no route to %s", at),
 			"check the network of this machine or container, and its firewall")
@@ -132,12 +132,12 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 	conn := tls.Client(raw, settings)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		if errors.As(err, new(tls.RecordHeaderError)) {
-			x.fail("tls", fmt.Sprintf("the %s speaks no TLS at this port", what), "check the port in "+option)
+			x.fail("tls", fmt.Sprintf("the %s speaks no TLS at this port", what), fmt.Sprintf("check the port (%s) in %s", raw.RemoteAddr(), option))
 			return false
 		}
 		if _, alert := errors.AsType[tls.AlertError](err); alert || strings.Contains(err.Error(), "remote error: tls:") {
 			x.fail("tls", fmt.Sprintf("the %s broke the TLS handshake off", what),
-				"check the host in "+option+"; if the provider demands a client certificate, this is why")
+				"check the host in "+option+"; if the server demands a client certificate, this is why")
 			return false
 		}
 		x.fail("tls", fmt.Sprintf("the TLS handshake with the %s failed", what), "check the host and port in "+option)
@@ -173,24 +173,26 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 			name, moment(leaf.NotBefore), moment(now)), "check the clock of this machine")
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && now.After(leaf.NotAfter):
 		x.fail("tls", fmt.Sprintf("the certificate of %s ended on %s", name, moment(leaf.NotAfter)),
-			"the provider must renew it; check the clock of this machine, too")
+			"its operator must renew it; check the clock of this machine, too")
 	case errors.As(err, &wrongName):
 		x.fail("tls", fmt.Sprintf("the certificate is not for %s, but for %s", name, names(leaf)),
-			"check the host in "+option+": it may be another server than the one that you mean")
+			fmt.Sprintf("check the host %s in %s: it may be another server than the one that you mean", name, option))
 	case errors.As(err, &unknown):
-		x.fail("tls", fmt.Sprintf("this machine does not trust the CA that issued the certificate of %s: %s",
-			name, issuer), trustRemedy)
+		x.fail("tls", fmt.Sprintf("the certificate of %s is not trusted: this machine does not know the authority that issued it, %s",
+			name, issuer), x.trustRemedy(issuer))
 	default:
-		x.fail("tls", fmt.Sprintf("the certificate of %s, issued by %s, is not valid", name, issuer), trustRemedy)
+		x.fail("tls", fmt.Sprintf("the certificate of %s, issued by %s, is not valid", name, issuer), x.trustRemedy(issuer))
 	}
 	return false
 }
 
-// trustRemedy says how to trust a CA. Go reads the same places for all programs.
-const trustRemedy = "if the CA is your own, trust it: add token_transport http { tls_trust_pool file /path/to/ca.pem } to the source; " +
-	"or on Debian put its certificate (PEM) into " +
-	"/usr/local/share/ca-certificates/NAME.crt " +
-	"and run update-ca-certificates; or start Caddy with SSL_CERT_FILE=/path/to/ca.pem; then restart Caddy"
+// trustRemedy says how to trust an authority. Go reads the system's store for all programs.
+func (x *exam) trustRemedy(issuer string) string {
+	return "trust the authority " + issuer + " that issued it: " +
+		cmp.Or(x.trust, "write the line tls_trust_pool file /path/to/ca.pem into the block token_transport http of the source") +
+		", or add it to the system's store and start the server again (on Debian, put its certificate in PEM into " +
+		"/usr/local/share/ca-certificates/NAME.crt and run update-ca-certificates; SSL_CERT_FILE=/path/to/ca.pem is for one process)"
+}
 
 // authority names the issuer of a certificate.
 func authority(leaf *x509.Certificate) string {

@@ -15,6 +15,13 @@ import (
 // probeTimeout limits the request to the upstream.
 const probeTimeout = 20 * time.Second
 
+// refused returns the error about a token that the upstream refuses, if there can be no other token.
+func (x *exam) refused(account *tokensource.Account) *tokensource.Error {
+	st := account.Status()
+	st.Refused = true
+	return st.Refusal()
+}
+
 // probe requests a URL of the upstream with the token. The request goes through the same transport
 // as the proxy's, which checks the destination.
 func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
@@ -69,6 +76,9 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 	}
 	answer := fmt.Sprintf("%s answered %d to a request with the token", origin(target), resp.StatusCode)
 	switch status := resp.StatusCode; {
+	case status == http.StatusUnauthorized && x.refused(account) != nil:
+		refusal := x.refused(account)
+		x.fail("upstream", answer+": "+refusal.What(), refusal.Remedy())
 	case status == http.StatusUnauthorized:
 		x.fail("upstream", answer+": it rejected the token",
 			"check that the token is for this API (resource or token_param audience, scopes), and how it is sent (inject)")

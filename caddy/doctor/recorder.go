@@ -29,7 +29,6 @@ type exchange struct {
 	method        string
 	status        int
 	date, arrived time.Time // the server's time, and this machine's
-	challenge     string    // the scheme that WWW-Authenticate names
 	request       copied
 	response      copied
 }
@@ -92,7 +91,6 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer r.mu.Unlock()
 	x.status, x.arrived = resp.StatusCode, time.Now()
 	x.date, _ = http.ParseTime(resp.Header.Get("Date")) // zero if it is missing
-	x.challenge, _, _ = strings.Cut(resp.Header.Get("WWW-Authenticate"), " ")
 	x.response.ReadCloser = resp.Body
 	resp.Body = &x.response
 	return resp, nil

@@ -38,7 +38,7 @@ func (x *exam) runningServer() {
 		x.warn(step, "the running server ("+r.At+") has a token that is not stored",
 			"do not restart or reload the server before its storage works again: "+cmp.Or(r.StorageError, "see the step storage"))
 	} else if r.StorageError != "" {
-		x.warn(step, "the storage of the running server ("+r.At+") fails: "+r.StorageError, storageRemedy)
+		x.warn(step, "the storage of the running server ("+r.At+") fails: "+r.StorageError, cmp.Or(r.Remedy, storageRemedy))
 	}
 	if r.RefusedRequest != "" {
 		x.fail(step, "the running server ("+r.At+"): "+r.RefusedRequest, "see the step destinations, or the class operator in docs/troubleshooting.md")

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"syscall"
 	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 // storageTimeout limits each access to the storage.
@@ -41,7 +43,7 @@ func (x *exam) storage(ctx context.Context) bool {
 	}
 	value := []byte(`{"probe":true}`)
 	if err := within(func(ctx context.Context) error { return x.Config.Storage.Store(ctx, name, value) }); err != nil {
-		x.fail("storage", "the storage cannot be written: "+whyStorage(err), storageRemedy)
+		x.fail("storage", "the storage cannot be written: "+whyStorage(err), storageRemedyFor(err))
 		return false
 	}
 	defer func() { _ = within(func(ctx context.Context) error { return x.Config.Storage.Delete(ctx, name) }) }()
@@ -74,8 +76,17 @@ const storageRemedy = "let the user that runs Caddy write to its storage: see th
 	"$XDG_DATA_HOME/caddy and " +
 	"$HOME/.local/share/caddy; in a container, mount a volume there"
 
+// storageRemedyFor says what to do about a storage that cannot be written.
+func storageRemedyFor(err error) string {
+	if !errors.Is(err, syscall.ENOTDIR) {
+		return storageRemedy
+	}
+	return "move the file away, or correct the path of the storage: see the global option storage, or $XDG_DATA_HOME"
+}
+
 // whyStorage returns why a storage failed. A path in it is the operator's own.
 func whyStorage(err error) string {
+	err = tokensource.ExplainStorage(err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return "it did not answer within " + storageTimeout.String()
@@ -83,8 +94,6 @@ func whyStorage(err error) string {
 		return "it is mounted read-only (" + limit(err.Error(), 300) + ")"
 	case errors.Is(err, syscall.ENOSPC):
 		return "it is full (" + limit(err.Error(), 300) + ")"
-	case errors.Is(err, syscall.ENOTDIR):
-		return "correct its path: a part of its path is a file, not a directory (" + limit(err.Error(), 300) + ")"
 	case errors.Is(err, fs.ErrPermission):
 		return "this user has no permission (" + limit(err.Error(), 300) + ")"
 	}

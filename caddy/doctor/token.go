@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -188,8 +189,8 @@ func (x *exam) staticToken() {
 			continue // it was reported
 		}
 		if end, ok := jwtEnd(value.Reveal()); ok && time.Now().After(end) {
-			x.fail("grant", "the configured token is a JWT that ended on "+moment(end),
-				"get a new token from the provider, and write it to "+s.From)
+			in := cmp.Or(x.Config.TokenIn, "the option token")
+			x.fail("grant", "the configured token is a JWT that ended on "+moment(end), "write a new token into "+in)
 			return
 		}
 	}

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/http/cookiejar"
@@ -26,11 +27,19 @@ type broken struct {
 	// before acts once the server runs.
 	before func(s *brokenScene)
 	// cause and remedy are what the client, the log, the admin API and status say. doctor is what
-	// doctor says of the cause, if it has other words.
-	cause, remedy, doctor string
+	// doctor says of the cause, if it has other words. doctorRemedy is its remedy, if it says more
+	// precisely what to do.
+	cause, remedy, doctor, doctorRemedy string
+	// class is what the client, the admin API and doctor's report of the server call it; empty: it
+	// is not compared.
+	class string
 	// passed says that the client gets the upstream's own answer.
 	passed bool
-	exit   int // of status
+	// path is what the log, the admin API and status say of a path, and the client is not told.
+	path string
+	// state is the word for the state in the admin API and status; empty: it is not compared.
+	state string
+	exit  int // of status
 }
 
 // brokenScene is a running server with such a set-up.
@@ -95,18 +104,33 @@ var brokenSetups = map[string]broken{
 	"wrong secret": {
 		options: service(), env: []harness.Option{harness.Env("SERVICE_SECRET", "canary-wrong-7d1")},
 		cause: "invalid_client", remedy: "check client_id, client_secret and client_auth (now client_secret_basic)",
-		doctor: "check client_id and client_secret", exit: exitOperator,
+		doctor: "it did not accept the client id", class: "operator", exit: exitOperator,
 	},
 	"wrong secret before the first login": {
 		options: web("authorize_url AUTHORIZE", "token_url TOKEN", "scopes openid"), env: []harness.Option{harness.Env("WEB_SECRET", "canary-wrong-7d1")},
 		before: (*brokenScene).login,
 		cause:  "invalid_client", remedy: "check client_id, client_secret and client_auth (now client_secret_basic)",
-		doctor: "The last login failed: the token endpoint answered", exit: exitLogin,
+		doctor: "The last login failed: the token endpoint answered", class: "operator", exit: exitOperator,
 	},
 	"wrong issuer before the first login": {
 		options: web("issuer ISSUER/elsewhere"), before: (*brokenScene).login,
 		cause: "the issuer's metadata is not at its well-known addresses", remedy: "check issuer",
-		doctor: "the metadata of the issuer cannot be used", exit: exitLogin,
+		doctor: "the metadata of the issuer cannot be used", class: "operator", exit: exitOperator,
+	},
+	"unknown authority before the first login": {
+		options: web("authorize_url AUTHORIZE", "token_url TOKEN", "scopes openid"), provider: ownAuthority, before: (*brokenScene).login,
+		cause: "certificate is not trusted", remedy: "trust the authority", doctor: "The last login failed", class: "operator", exit: exitOperator,
+	},
+	"the provider asks for Basic": {
+		options: service("client_auth client_secret_post"), provider: wantsBasic,
+		cause: "invalid_client", remedy: "the answer asks for HTTP Basic: try client_auth client_secret_basic",
+		doctor: "client_auth client_secret_post", class: "operator", exit: exitOperator,
+	},
+	"clock off, and the client proves itself by a JWT": {
+		options: service("client_auth client_secret_jwt"), provider: slowAndStrict,
+		env:   []harness.Option{harness.Env("SERVICE_SECRET", "canary-secret-of-more-than-32-characters")},
+		cause: "the client assertion was refused", remedy: " ahead of the provider's: correct it", doctor: "ahead of the provider's; tokens may seem",
+		class: "operator", exit: exitOperator,
 	},
 	"wrong client_auth": {
 		options: service("client_auth client_secret_post"), provider: refusing(http.StatusUnauthorized, "invalid_client"),
@@ -120,7 +144,7 @@ var brokenSetups = map[string]broken{
 	"refused refresh token": {
 		options: []string{"refresh_token {env.REFRESH}", "client_id web", "client_secret {env.WEB_SECRET}", "token_url TOKEN"},
 		env:     []harness.Option{harness.Env("REFRESH", "canary-refused-refresh-token")},
-		cause:   "invalid_grant", remedy: "configure another refresh_token", doctor: "the refresh token was revoked, has ended, or was used by another program", exit: exitLogin,
+		cause:   "the token endpoint answered 400 invalid_grant", remedy: "configure another refresh_token", doctor: "the refresh token was revoked, has ended, or was used by another program", exit: exitLogin,
 	},
 	"revoked login": {
 		options: web("authorize_url AUTHORIZE", "token_url TOKEN", "scopes openid offline_access"),
@@ -135,7 +159,7 @@ var brokenSetups = map[string]broken{
 			})
 			_, _, _ = s.proxy.Admin(http.MethodPost, "/authinject/sources/orders/refresh", "", nil)
 		},
-		cause: "invalid_grant", remedy: "connect", doctor: "was refused", passed: true, exit: exitLogin,
+		cause: "the token endpoint answered 400 invalid_grant", remedy: "connect", doctor: "was refused: the token endpoint answered 400 invalid_grant", passed: true, exit: exitLogin,
 	},
 	"provider down": {
 		options: service(), provider: func(t *testing.T) string { return "http://" + rig.FreeAddr(t) },
@@ -153,11 +177,12 @@ var brokenSetups = map[string]broken{
 		options: []string{"refresh_token {env.REFRESH}", "client_id web", "client_secret {env.WEB_SECRET}", "token_url TOKEN"},
 		env:     []harness.Option{harness.Env("REFRESH", "canary-some-refresh-token"), harness.File("plain", "x")},
 		global:  []string{"storage file_system {$DIR}/plain/sub"},
-		cause:   "storage", remedy: "check that the storage is there, ", doctor: "a part of its path is a file, not a directory", exit: 1,
+		cause:   "storage", remedy: "check that the storage is there, ", doctor: "/plain is a file, not a directory", doctorRemedy: "move the file away, or correct the path of the storage",
+		path: "/plain is a file, not a directory", class: "wait", exit: 1,
 	},
 	"wrong destination": {
 		options: service("destinations https://api.example.com"),
-		cause:   "it is not among the destinations", remedy: "the option destinations lists what is allowed", doctor: "destinations https://api.example.com http://127.0.0.1:", exit: exitOperator,
+		cause:   "it is not among the destinations", remedy: "the option destinations lists what is allowed", doctorRemedy: "add it to destinations", doctor: "destinations https://api.example.com http://127.0.0.1:", exit: exitOperator,
 	},
 	"refused scope": {
 		options: service("scopes canary_scope"), provider: refusing(http.StatusBadRequest, "invalid_scope"),
@@ -166,8 +191,8 @@ var brokenSetups = map[string]broken{
 	"refused static token": {
 		options: []string{"token {env.TOKEN}"}, env: []harness.Option{harness.Env("TOKEN", "canary-static-token-8841")},
 		upstream: func(t *testing.T) string { return upstream(t, http.StatusUnauthorized) },
-		cause:    "pstream refuses the token, and there is no other", remedy: "write a new token into token",
-		doctor: "An upstream refuses the token", passed: true, exit: exitOperator,
+		cause:    "pstream refuses the token, and there is no other", remedy: "write a new token into the environment variable TOKEN",
+		doctor: "An upstream refuses the token", state: "refused", passed: true, exit: exitOperator,
 	},
 }
 
@@ -193,6 +218,30 @@ func slowClock(t *testing.T) string {
 // ownAuthority is a token endpoint whose certificate no machine trusts.
 func ownAuthority(t *testing.T) string {
 	return harness.CA(t).Server(t, http.NotFoundHandler(), "127.0.0.1").URL
+}
+
+// wantsBasic is a token endpoint that takes the client's secret in the header alone.
+func wantsBasic(t *testing.T) string {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Basic realm="tokens"`)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `{"error":"invalid_client"}`)
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+// slowAndStrict is a token endpoint whose clock is two hours behind, and that refuses every client.
+func slowAndStrict(t *testing.T) string {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", time.Now().Add(-2*time.Hour).UTC().Format(http.TimeFormat))
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `{"error":"invalid_client"}`)
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL
 }
 
 // refusing is a token endpoint that answers with an error code.
@@ -249,14 +298,32 @@ func TestBrokenSetups(t *testing.T) {
 				said = nil
 			}
 			for where, got := range said {
-				for _, want := range []string{c.cause, c.remedy} {
+				wanted := []string{c.cause, c.remedy}
+				if where != "the client" {
+					wanted = append(wanted, c.path)
+				} else if c.path != "" && strings.Contains(got, c.path) {
+					t.Errorf("the client is told of a path:\n%s", got)
+				}
+				if (where == "the client" || where == "the admin API") && c.class != "" {
+					wanted = append(wanted, `"class":"`+c.class+`"`)
+				}
+				if where == "the admin API" && c.state != "" {
+					wanted = append(wanted, `"state":"`+c.state+`"`)
+				}
+				if where == "status" {
+					wanted = append(wanted, c.state)
+				}
+				for _, want := range wanted {
 					if !strings.Contains(strings.ToLower(got), strings.ToLower(want)) {
 						t.Errorf("%s does not say %q:\n%s", where, want, got)
 					}
 				}
 			}
-			if got := s.run(1, "doctor"); !strings.Contains(got, c.doctor) || !strings.Contains(got, "->") {
-				t.Errorf("doctor does not say %q:\n%s", c.doctor, got)
+			got := s.run(1, "doctor")
+			for _, want := range []string{c.doctor, cmp.Or(c.doctorRemedy, c.remedy), "->"} {
+				if !strings.Contains(got, want) {
+					t.Errorf("doctor does not say %q:\n%s", want, got)
+				}
 			}
 		})
 	}
@@ -305,5 +372,29 @@ func TestBrokenConfigurations(t *testing.T) {
 			}
 			rig.MustNotHold(t, "doctor", got.Stdout+got.Stderr, canary)
 		})
+	}
+}
+
+// A login in a terminal whose answer the running server cannot redeem ends with the server's cause and
+// remedy.
+func TestLoginThatTheServerCannotFinish(t *testing.T) {
+	t.Parallel()
+	op := harness.OP(t)
+	config := rig.Caddyfile{}.Source("orders", web("authorize_url "+op.AuthorizeURL, "token_url "+op.TokenURL, "scopes openid")...).
+		Site("http://{$ADDR}", "bind 127.0.0.1", "authinject_connect /connect*", "authinject orders "+upstream(t, http.StatusOK))
+	proxy := harness.Start(t, config.String(), harness.Env("WEB_SECRET", "canary-wrong-7d1"))
+	op.AllowRedirect(callback(proxy))
+	for _, account := range []string{"", "fry"} {
+		login := proxy.Terminal(nil, "authinject", "login", "orders", "--account", account)
+		visit(t, op.Login(t, login.Address()).String())
+		if code, text := login.Wait(), login.Text(); code != 1 || !strings.Contains(text, "the running server, which could not finish the login: ") ||
+			!strings.Contains(text, "answered 401 invalid_client: check client_id, client_secret and client_auth (now client_secret_basic)") {
+			t.Errorf("code %d:\n%s", code, text)
+		}
+	}
+	status, body, err := proxy.Admin(http.MethodGet, "/authinject/sources/orders/fry", "", nil)
+	if err != nil || status != http.StatusOK || !strings.Contains(string(body), `"state":"login_required"`) ||
+		!strings.Contains(string(body), `"class":"operator"`) || !strings.Contains(string(body), `"problem":"invalid_client"`) {
+		t.Errorf("the state of the account: %d %s %v", status, body, err)
 	}
 }

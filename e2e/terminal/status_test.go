@@ -201,7 +201,7 @@ func TestTokenThatServesAndIsNotFine(t *testing.T) {
 			return err == nil && code == http.StatusOK
 		}, "ready before the first request")
 		proxy.Get("/x")
-		const words = "write a new token into token"
+		const words = "write a new token into the environment variable CLIENT_SECRET"
 		rig.Eventually(t, func() bool {
 			code, _, err := proxy.Admin(http.MethodGet, "/authinject/ready", "", nil)
 			return err == nil && code == http.StatusServiceUnavailable

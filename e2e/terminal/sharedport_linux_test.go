@@ -1,0 +1,32 @@
+package terminal
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
+	"github.com/authinject/caddy-authinject/internal/rig"
+)
+
+// Two servers on one port each get a part of the requests, and neither of them notices. doctor does.
+func TestSharedPort(t *testing.T) {
+	t.Parallel()
+	config := func(addr string) string {
+		return rig.Caddyfile{}.Source("orders", "token {env.TOKEN}").Site("http://"+addr, "bind 127.0.0.1", "authinject orders "+upstream(t, http.StatusOK)).String()
+	}
+	secret := harness.Env("TOKEN", canary)
+	first := harness.Start(t, config("{$ADDR}"), secret)
+	second := harness.Start(t, config(first.Addr), secret)
+	doctor := second.Terminal(nil, "authinject", "doctor")
+	if code, text := doctor.Wait(), doctor.Text(); code != 1 || !strings.Contains(text, "is shared by 2 processes: ") ||
+		!strings.Contains(text, fmt.Sprintf("(process %d)", first.PID())) || !strings.Contains(text, fmt.Sprintf("(process %d)", second.PID())) {
+		t.Errorf("code %d:\n%s", code, text)
+	}
+	first.Stop()
+	doctor = second.Terminal(nil, "authinject", "doctor")
+	if code := doctor.Wait(); code != 0 {
+		t.Errorf("alone:\n%s", doctor.Text())
+	}
+}
