@@ -31,9 +31,9 @@ func (h *Account) Name() string {
 func (h *Account) Token(ctx context.Context) (*Token, error) {
 	// No pin is needed to read: an account that is dropped now was in memory when the call began.
 	if a := h.src.find(h.name); a != nil {
-		if l := a.cur.Load(); l != nil && l.checked(h.src) {
+		if tok := a.cur.checked(h.src.cfg.Clock); tok != nil {
 			a.touch()
-			return &l.tok, nil
+			return tok, nil
 		}
 	}
 	a := h.src.pin(h)

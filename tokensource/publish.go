@@ -1,66 +1,6 @@
 package tokensource
 
-import (
-	"sync/atomic"
-	"time"
-)
-
-// live is a token in use.
-type live struct {
-	tok  Token
-	soft deadline
-	hard deadline
-	// tok is handed out without a further check until the source's window with the number window
-	// ends, and until the monotonic moment check.
-	window atomic.Int64
-	check  atomic.Int64
-	// refused is set once an upstream refused the token.
-	refused atomic.Bool
-	// probation is set on a token that replaced a refused one. If the upstream refuses it before
-	// then, the token is not the reason for the refusals.
-	probation deadline
-}
-
-// token returns l's token, or nil if there is none or it has ended. Every token that a caller gets
-// after a wait comes from here, because a token can end during the wait.
-func (l *live) token(c Clock) *Token {
-	if l == nil || c.passed(l.hard) {
-		return nil
-	}
-	return &l.tok
-}
-
-// checked reports whether l's token can be handed out without a further check.
-func (l *live) checked(s *Source) bool {
-	return l.window.Load() == s.window.number.Load() || int64(s.cfg.Clock.Elapsed()) < l.check.Load()
-}
-
-// noWindow is the number of no window.
-const noWindow = -1
-
-// rearm sets the time of the next check. A stale token is checked more often, so that a refresh
-// that waits for its next try begins in time.
-//
-// The timer that ends a window can be late, on a machine that is short of CPU time. So a token that is
-// soon due for a refresh enters no window, and only one whose end is still further away does.
-func (l *live) rearm(s *Source, stale bool) {
-	now, step, until := s.cfg.Clock.Elapsed(), glance, l.soft
-	if stale {
-		step, until = glance/10, l.hard
-	}
-	if !stale && l.soft.mono-now > 2*glance {
-		l.window.Store(s.window.enter())
-	} else {
-		l.window.Store(noWindow)
-	}
-	l.check.Store(int64(min(now+step, until.mono)))
-}
-
-// disarm makes the next call check the token.
-func (l *live) disarm() {
-	l.window.Store(noWindow)
-	l.check.Store(0)
-}
+import "time"
 
 // complete publishes how a refresh ended: the new token, or the error and the time of the next try.
 // All waiting callers get the same result.
@@ -69,7 +9,7 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	if end.rec != nil {
 		a.know(end.rec, 0)
 		if end.rec.Disconnected {
-			a.cur.Store(nil)
+			a.cur.replace(nil)
 		}
 	}
 	troubled := a.trouble != nil
@@ -78,7 +18,7 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 		a.dirty = a.src.cfg.Clock.in(jitter(dirtyPause, 0.8, 1.2))
 	}
 	if end.err != nil && end.err.Subject {
-		a.cur.Store(nil) // the token ends with its subject
+		a.cur.replace(nil) // the token ends with its subject
 	}
 	before, l := a.failed, a.cur.Load()
 	if end.verb == doConnect {
@@ -143,10 +83,10 @@ func (a *account) publishLocked(rec *Record, replaced bool) *live {
 		l.refused.Store(old.refused.Load())
 		l.probation = old.probation
 	}
-	if l.disarm(); !l.refused.Load() {
-		l.rearm(a.src, false)
+	a.cur.replace(l)
+	if !l.refused.Load() {
+		a.armLocked(l, false)
 	}
-	a.cur.Store(l)
 	return l
 }
 

@@ -47,10 +47,10 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 		a.src.tell(e)
 	}
 	if cooling {
-		l.rearm(a.src, true)
+		a.arm(l, true)
 		return nil, ErrNoReplacement
 	}
-	l.disarm()
+	a.cur.disarm()
 	next, err := a.wait(ctx, l, tok.Generation)
 	if err == nil && next.Generation == tok.Generation {
 		a.mu.Lock()

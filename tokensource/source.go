@@ -36,7 +36,7 @@ type Source struct {
 	// see pin.
 	accountsMu sync.Mutex
 	accounts   *table
-	window     *window // not part of the source, which its timer would keep in memory
+	window     window
 	// round counts the calls of dropIdle.
 	round atomic.Int64
 
@@ -87,7 +87,6 @@ func New(cfg Config) (*Source, error) {
 		owner:  hex.EncodeToString(owner[:9]),
 
 		accounts: newTable(),
-		window:   new(window),
 		closing:  make(chan struct{}),
 	}
 	s.interactive = s.Interactive()

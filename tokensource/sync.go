@@ -55,7 +55,7 @@ func (a *account) adopt(found *Record, sum uint64, lives bool) bool {
 	a.failed, a.trouble = nil, nil
 	a.src.loginFailures.forget(a.Name())
 	if found.Disconnected {
-		a.cur.Store(nil)
+		a.cur.replace(nil)
 	}
 	if !lives {
 		a.startLocked(0) // the error of this refresh says what to do

@@ -15,15 +15,20 @@ type account struct {
 	Account // the handle that callers get
 
 	// cur is the token in use, or nil before the first one.
-	cur atomic.Pointer[live]
-	// kept is true if the token is to be kept fresh even while it is not used. foreign is true once
-	// this process has read another process's record.
-	kept, foreign atomic.Bool
-
-	// users counts the calls that use the account now. used is the round of [Source.dropIdle] in
-	// which the account was last used.
-	users atomic.Int64
+	cur current
+	// used is the round of [Source.dropIdle] in which the account was last used. users counts the
+	// calls that use the account now.
 	used  atomic.Int64
+	users atomic.Int32
+	// kept is true if the token is to be kept fresh even while it is not used.
+	kept atomic.Bool
+
+	// foreign is true once this process has read another process's record.
+	foreign atomic.Bool
+	// withoutLock is true if the record's lock could not be taken the last time. Only the running
+	// refresh uses it.
+	withoutLock bool
+	stopped     bool // guarded by mu
 
 	// lastRead is when the stored record was last read. wrote is a digest of the record that this
 	// process stored last.
@@ -31,16 +36,12 @@ type account struct {
 	wrote    atomic.Uint64
 
 	occupancy
-	// withoutLock is true if the record's lock could not be taken the last time. Only the running
-	// refresh uses it.
-	withoutLock bool
 
 	mu         sync.Mutex // guards the fields below; never held during I/O
-	stopped    bool
-	rec        *Record  // nil until a record was read or obtained; see know
-	seen       uint64   // the sum of stored bytes whose record brings nothing beside rec; 0: unknown
-	dirty      deadline // when to try again to store rec; zero if rec is stored
-	refreshing *refresh // the running refresh
+	rec        *Record    // nil until a record was read or obtained; see know
+	seen       uint64     // the sum of stored bytes whose record brings nothing beside rec; 0: unknown
+	dirty      deadline   // when to try again to store rec; zero if rec is stored
+	refreshing *refresh   // the running refresh
 	failed     *failed
 	trouble    error         // of the storage, in the last refresh
 	checking   *storageCheck // the running storage check
@@ -116,7 +117,7 @@ func (a *account) token(ctx context.Context, l *live) (*Token, error) {
 		return a.wait(ctx, l, 0)
 	}
 	if !l.refused.Load() {
-		l.rearm(a.src, stale)
+		a.arm(l, stale)
 	}
 	return tok, nil
 }

@@ -231,12 +231,13 @@ func (c *counting) List(ctx context.Context, prefix string, recursive bool) ([]s
 	return c.quickFiles.List(ctx, prefix, recursive)
 }
 
-// stored configures a source for the accounts whose records are in storage. Its clock stands still: a
-// source looks into the storage from time to time, for each account, which is no cost of a look-up.
+// stored configures a source for the accounts whose records are in storage. Its clock is read and stands
+// still: a source looks into the storage from time to time, for each account, which is no cost of a look-up.
 func stored(storage tokensource.Storage) tokensource.Config {
 	cfg := userSource("account", tokenURL)
 	cfg.Storage = storage
-	cfg.Clock.Elapsed = func() time.Duration { return 0 }
+	began := time.Now()
+	cfg.Clock.Elapsed = func() time.Duration { return min(time.Since(began), 0) }
 	return cfg
 }
 
