@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// An upstream sees the token and may send it back: if the token is in the query, because the
-// upstream names its own URL; otherwise because it answers with the request, as test APIs do, or so
-// badly that the HTTP client's error quotes the request. Clients, and logs of response fields, must
+// An upstream gets the token and may send it back. If the token is in the query, it does so when the
+// upstream names its own URL. Otherwise an upstream may answer with the request, as test APIs do, or with
+// bytes that the HTTP client cannot parse and quotes in its error. Clients and logs of response fields must
 // not get it.
 
-// guardAnswer removes the token from an answer's fields, trailers and errors, and with query
-// placement from a redirect's page. It also removes the fields that count for the whole origin.
+// guardAnswer removes the token from an answer's fields, trailers and errors. With the token in the query,
+// it also drops a redirect's page. It also removes the fields that apply to the whole origin.
 func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response {
 	token := c.token.AccessToken()
 	redirect := x.t.Injection.query && res.StatusCode/100 == 3
@@ -25,7 +25,7 @@ func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response
 	if final && x.page != "" {
 		allowPage(res.Header, x.page, exposed)
 	}
-	x.t.cleanAnswer(res.Trailer, token, false) // their names; the values follow the body
+	x.t.cleanAnswer(res.Trailer, token, false) // only the names: the values arrive after the body
 	switch {
 	case res.Body == nil || res.Body == http.NoBody || x.req.Method == http.MethodHead || res.StatusCode == http.StatusNotModified:
 	case !final: // its Body can also be written to
@@ -38,8 +38,8 @@ func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response
 	return res
 }
 
-// withoutBody returns a copy of res without its body, which another goroutine reads to its end. The
-// trailers behind that body are written to res.
+// withoutBody returns a copy of original without its body, which another goroutine reads to its end. The
+// trailers after that body are written to original, not to the copy.
 func withoutBody(original *http.Response) *http.Response {
 	discard(original.Body, 0)
 	res := new(http.Response)
@@ -93,7 +93,7 @@ func scrubError(err error, token string) error {
 	text := err.Error()
 	clean := scrub(text, token)
 	if escaped := strings.Trim(strconv.Quote(token), `"`); escaped != token {
-		clean = scrub(clean, escaped) // as a quotation spells it
+		clean = scrub(clean, escaped) // the token as strconv.Quote writes it in an error's text
 	}
 	if at := quotation.FindStringIndex(clean); at != nil {
 		clean = clean[:at[1]] + longWord.ReplaceAllLiteralString(clean[at[1]:], scrubbed)
@@ -106,7 +106,7 @@ func scrubError(err error, token string) error {
 
 func (e *scrubbedError) Error() string { return e.text }
 
-// Unwrap lets a server find out the kind of error, to decide whether to try again.
+// Unwrap lets a server check the kind of error, to decide whether to try again.
 func (e *scrubbedError) Unwrap() error { return e.err }
 
 // Timeout and Temporary make e a [net.Error], by which servers recognize a timeout.

@@ -13,10 +13,10 @@ import (
 )
 
 // Browsers keeps web pages from using the token. A page of any site can make the browser send
-// requests to a proxy that the browser can reach, even to one on the same machine, and by the
-// site's own name if that points there (DNS rebinding). Without a guard each request would get a
-// token, and upstreams that let every page read their answers, as APIs for clients with a token do,
-// would show it the answers.
+// requests to a proxy that the browser can reach, even to a proxy on the same machine. It can even use its
+// site's own name, if DNS points it to the proxy (DNS rebinding). Without a guard each request would get a
+// token. Many APIs for clients with a token let every page read their answers, so the page
+// could read the answers, too.
 //
 // A request that a page of another origin makes is refused, whatever its method. Preflights are
 // answered here. The upstream's fields about which pages may read its answers are replaced. On a
@@ -28,7 +28,7 @@ import (
 //
 // Service workers are refused: one could intercept every page of the proxy's origin.
 //
-// The zero value accepts only pages that are served through the proxy itself, under loopback names.
+// The zero value accepts only pages that come from the proxy itself. On loopback, they need a loopback name.
 type Browsers struct {
 	// Origins are the origins of pages that may make requests and read the answers, as returned by
 	// [ParseOrigins].
@@ -41,8 +41,8 @@ type Browsers struct {
 	AnyHost bool
 	// EveryConnection checks the host on all connections, not only on loopback connections.
 	EveryConnection bool
-	// Fields returns the fields as the client sent them, if the request that RoundTrip gets may
-	// have been changed. Nil reads them from that request.
+	// Fields returns the fields as the client sent them. Set it if they may have been changed before
+	// RoundTrip. If it is nil, they are read from the request that RoundTrip gets.
 	Fields func(*http.Request) BrowserFields
 }
 
@@ -218,8 +218,8 @@ func isPreflight(req *http.Request) bool {
 	return req.Method == http.MethodOptions && req.Header.Get("Access-Control-Request-Method") != ""
 }
 
-// preflight answers a preflight of an accepted page. It does not reach the upstream, whose answer
-// would be for requests that have a token of their own.
+// preflight answers a preflight of an accepted page. The upstream does not get it, because its answer
+// would be meant for pages that send their own token.
 func preflight(req *http.Request, page string) *http.Response {
 	header := http.Header{"Vary": {"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"}}
 	if page != "" {

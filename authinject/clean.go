@@ -10,11 +10,11 @@ type fieldKind int
 
 const (
 	ordinary fieldKind = iota
-	// originWideField counts for the whole origin.
+	// originWideField applies to the whole origin.
 	originWideField
 	// pageField says which pages may read the answer.
 	pageField
-	// cacheField speaks to one kind of cache.
+	// cacheField is an instruction to one kind of cache.
 	cacheField
 )
 
@@ -35,11 +35,11 @@ func kindOf(field string) fieldKind {
 	return ordinary
 }
 
-// cleanAnswer removes the token from the header or trailer of an answer, final or interim: an upstream
+// cleanAnswer removes the token from the header or trailer of a final or interim answer. An upstream
 // names its own URL in many fields (Location, Link, Cache-Status, Set-Cookie), and may repeat what it
-// received in fields of its own. If there is a guard for web pages, cleanAnswer also removes the
-// fields that count for the whole origin. From the header of a final answer it removes the fields
-// about pages and caches that do not hold here. It returns the upstream's Access-Control-Expose-Headers.
+// received in other fields. If there is a guard for web pages, cleanAnswer also removes the
+// fields that apply to the whole origin. From the header of a final answer it also removes fields
+// about pages and caches that are wrong for this proxy. It returns the upstream's Access-Control-Expose-Headers.
 func (t *Transport) cleanAnswer(h http.Header, token string, final bool) (exposed []string) {
 	for field, values := range h {
 		if len(token) >= scrubAnywhere || isURLField(field) {
@@ -70,8 +70,8 @@ func (t *Transport) cleanAnswer(h http.Header, token string, final bool) (expose
 	return exposed
 }
 
-// isURLField reports whether an upstream names URLs in a field, perhaps the request's own. Proxies
-// log response fields, and browsers follow them.
+// isURLField reports whether a field usually contains a URL, perhaps the request's own. Proxies
+// log response fields, and browsers follow such URLs.
 func isURLField(field string) bool {
 	return field == "Location" || field == "Content-Location" || field == "Link" || field == "Refresh"
 }

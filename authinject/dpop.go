@@ -8,8 +8,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// The field and the scheme of RFC 9449 sections 4.1 and 7.1, and the error code by which a server
-// wants its nonce in the proof (section 9).
+// The fields, scheme and error codes of RFC 9449 (sections 4.1, 7.1 and 8). With use_dpop_nonce, a server
+// asks for its nonce in the proof (section 9).
 const (
 	proofField   = "DPoP"
 	proofScheme  = "DPoP"
@@ -32,8 +32,8 @@ func (x *exchange) send(out *http.Request, c *credential) (*http.Response, error
 }
 
 // sendProved sends a request with a proof. If the upstream wants its nonce in the proof, the request
-// is sent once more, under the rules for requests whose token was rejected. Neither says anything
-// about the token. If the upstream refuses the proof for another reason, the client is not told to
+// is sent once more, under the rules for requests whose token was rejected. The token itself is not
+// treated as rejected. If the upstream refuses the proof for another reason, the client is not told to
 // authenticate, because it cannot: the error is a [*tokensource.Error].
 func (x *exchange) sendProved(out *http.Request, c *credential) (*http.Response, error) {
 	target := x.proofTarget(out)
@@ -71,8 +71,8 @@ func (x *exchange) prove(out *http.Request, c *credential, target *url.URL) (res
 	return res, c.token.NoteNonce(target, res.Header), nil
 }
 
-// checkProof returns the error for a response that refuses the proof. again says that the request
-// would succeed now.
+// checkProof returns the error for a response that refuses the proof. again means that the same request
+// would succeed if the client sent it again.
 func (x *exchange) checkProof(res *http.Response, err error, c *credential, target *url.URL, again bool) (*http.Response, error) {
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func (x *exchange) checkProof(res *http.Response, err error, c *credential, targ
 	return nil, refused
 }
 
-// failProof answers for a proof that was refused.
+// failProof returns the answer to the client for a proof that the upstream refused.
 func (x *exchange) failProof(refused *tokensource.Error) (*http.Response, error) {
 	res, err := x.fail(refused)
 	if res != nil {
@@ -135,8 +135,8 @@ func proofError(res *http.Response) string {
 	return ""
 }
 
-// splitList yields the parts of a list that is separated by commas. Commas in quotes separate
-// nothing.
+// splitList yields the parts of a list that is separated by commas. It ignores commas in quotes,
+// which belong to a part.
 func splitList(line string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		quoted, begin := false, 0

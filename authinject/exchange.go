@@ -117,7 +117,7 @@ func (x *exchange) prepare(c *credential) {
 	x.isolate()
 }
 
-// base sends the request.
+// base returns the RoundTripper that sends the request.
 func (x *exchange) base() http.RoundTripper {
 	if x.check && x.t.HealthCheckBase != nil {
 		return x.t.HealthCheckBase
@@ -125,9 +125,9 @@ func (x *exchange) base() http.RoundTripper {
 	return x.t.base()
 }
 
-// isolate closes the connection of a health check behind it, if another request could get that
-// connection by mistake. A transport finds idle connections by the URL, but a health check of a
-// unix socket, or through a proxy for plain http, goes elsewhere. With TLS, the other side has
+// isolate closes a health check's connection after the check, if another request could get that
+// connection by mistake. A transport finds idle connections by the URL. But a health check of a
+// unix socket, or through a proxy for plain http, connects to another address. With TLS, the server has
 // proved that it is the host in the URL.
 func (x *exchange) isolate() {
 	if !x.check || x.t.HealthCheckBase != nil {
@@ -161,7 +161,7 @@ func (x *exchange) putURL(out *http.Request, c *credential) {
 	*out.URL = *u
 	out.URL.RawQuery = query
 	out.URL.User = nil  // some transports make HTTP Basic of it
-	out.RequestURI = "" // it still has what was just removed
+	out.RequestURI = "" // it still contains the old query and user
 }
 
 // putHeader sets c in the header of a copy, which must be its own.
@@ -215,14 +215,14 @@ func (x *exchange) anew(trailer http.Header) (io.ReadCloser, error) {
 	return first, nil
 }
 
-// settle says that the request is not sent again.
+// settle tells the body that the request will not be sent again.
 func (x *exchange) settle() {
 	if x.body != nil {
 		x.body.settle()
 	}
 }
 
-// pass passes on what Base returned.
+// pass returns to the caller what Base returned, after removing the token from it.
 func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Outcome) (*http.Response, error) {
 	x.result.Outcome = outcome
 	if err != nil {
@@ -257,7 +257,7 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	return res, nil
 }
 
-// fail answers for an error of the token source. If the client went away, it returns the error of
+// fail answers the client if there is no usable token or proof. If the client went away, it returns the error of
 // the client's context, which servers handle.
 func (x *exchange) fail(err error) (*http.Response, error) {
 	if gone := x.req.Context().Err(); gone != nil {
@@ -266,13 +266,13 @@ func (x *exchange) fail(err error) (*http.Response, error) {
 		return nil, gone
 	}
 	res := x.answer(x.t.noToken(err))
-	if x.check { // it counts as passed
+	if x.check { // a health check without a token counts as passed
 		res = emptyResponse(x.req, http.StatusOK, make(http.Header))
 	}
 	return res, nil
 }
 
-// answer answers the request here.
+// answer returns this proxy's own answer to the request.
 func (x *exchange) answer(f *failure) *http.Response {
 	x.closeBody()
 	x.result.Outcome, x.result.Class = f.outcome, f.class

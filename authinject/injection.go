@@ -33,8 +33,8 @@ const (
 // 2). The zero Injection is "Authorization: Bearer …". It is immutable except for StripQuery and
 // StripHeader, which must be set before use.
 type Injection struct {
-	// StripQuery names further query parameters in which a client could send a credential of its
-	// own. They are removed from every request. Nil means "access_token" (RFC 6750 section 2.3) and
+	// StripQuery names further query parameters in which a client could send its own
+	// credential. They are removed from every request. Nil means "access_token" (RFC 6750 section 2.3) and
 	// "_bearer_token"; an empty list means none. The parameter of a query injection is always
 	// removed.
 	StripQuery []string
@@ -49,7 +49,7 @@ type Injection struct {
 	dpop   bool // each request carries a proof too
 }
 
-// AddStripQuery adds a query parameter to those that StripQuery means.
+// AddStripQuery adds a query parameter to StripQuery. If StripQuery is nil, the defaults stay.
 func (in *Injection) AddStripQuery(name string) {
 	in.StripQuery = append(slices.Clone(in.stripNames()), name)
 }
@@ -105,7 +105,7 @@ func QueryInjection(name string) (Injection, error) {
 	return Injection{query: true, name: name}, nil
 }
 
-// injectionSyntax ends the errors about the words of the option inject.
+// injectionSyntax is the end of the errors about the words of the option inject.
 const injectionSyntax = "allowed are: header [<name> [<scheme>]], query [<name>]"
 
 // ParseInjection parses the words of the option inject:
@@ -176,7 +176,7 @@ func (in Injection) String() string {
 	return "header " + in.Name() + " " + in.Scheme()
 }
 
-// value is the text that a request carries for a token: the header field's value, or the whole
+// value returns the text that a request contains for a token: the header field's value, or the whole
 // parameter.
 func (in *Injection) value(token string) string {
 	if in.query {
@@ -188,7 +188,7 @@ func (in *Injection) value(token string) string {
 	return token
 }
 
-// stripNames lists the query parameters to remove besides the injected one.
+// stripNames returns the query parameters to remove, in addition to the injected one.
 func (in *Injection) stripNames() []string {
 	if in.StripQuery == nil {
 		return defaultStripQuery

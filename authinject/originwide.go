@@ -7,11 +7,11 @@ import (
 
 // originWide are the response fields that change how a browser treats the whole origin, host or
 // site. All upstreams behind one listener share that origin with the page on which accounts are
-// connected, so no upstream may set them. The operator can set such a field in front, with Caddy's
-// header directive. docs/security.md says why each field is here, and why others are not.
+// connected, so no upstream may set them. The operator can set such a field with Caddy's
+// directive header. docs/security.md says why each field is here, and why others are not.
 var originWide = map[string]bool{
-	// Reports: the browser would send the upstream's collector addresses of the origin, such as a
-	// callback with an answer to a login.
+	// Reports: the browser would send URLs of this origin to a collector of the upstream, such as a
+	// callback URL with the code of a login.
 	"Nel":                                    true,
 	"Report-To":                              true,
 	"Reporting-Endpoints":                    true,
@@ -51,7 +51,7 @@ var originWidePrefixes = [...]string{
 	"Ad-Auction-", "Attribution-Reporting-", "Sec-Private-State-Token", "Sec-Session-", "Secure-Session-", "Shared-Storage-",
 }
 
-// isOriginWide reports whether a field, named in any case, counts for the whole origin.
+// isOriginWide reports whether a field applies to the whole origin. The case of its name does not matter.
 func isOriginWide(field string) bool {
 	if originWide[http.CanonicalHeaderKey(field)] {
 		return true

@@ -24,7 +24,7 @@ func IsPrefetch(header http.Header) bool {
 
 // SaysPrefetch reports whether the value of one of the [PurposeFields] names a prefetch or a
 // prerender. The value is a token with parameters (RFC 9651), such as prefetch;prerender. It is
-// read loosely: case does not count, and the word may stand anywhere in a list.
+// read loosely: case does not matter, and the word may be anywhere in a list.
 func SaysPrefetch(value string) bool {
 	for word := range strings.FieldsFuncSeq(value, func(c rune) bool { return strings.ContainsRune(" \t,;=\"", c) }) {
 		if strings.EqualFold(word, "prefetch") || strings.EqualFold(word, "prerender") {
@@ -34,9 +34,9 @@ func SaysPrefetch(value string) bool {
 	return false
 }
 
-// mayPrefetch reports whether the page that asks for a prefetch is of the proxy's own origin.
+// mayPrefetch reports whether the prefetch comes from a page of the proxy's own origin, or every page is allowed.
 //
-// For the speculation rules of any page, Chromium sends Sec-Fetch-Site: none, as for an address
+// For a prefetch by speculation rules, Chromium sends Sec-Fetch-Site: none on any page, as for an address
 // that a person types. Only the Referer says which page has the rules. A page can withhold its
 // Referer, but cannot name another site in it.
 func (b *Browsers) mayPrefetch(req *http.Request, client BrowserFields) bool {

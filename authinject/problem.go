@@ -20,7 +20,7 @@ import (
 // do not change.
 const ProblemTypes = "https://github.com/authinject/caddy-authinject#problem-"
 
-// problemKind is what the answers to one sort of failure have in common.
+// problemKind has the parts of the answer that are the same for all failures of one kind.
 type problemKind struct {
 	name       string // last word of the type
 	status     int
@@ -82,7 +82,7 @@ func (t *Transport) operatorError(reason string) *tokensource.Error {
 	return &tokensource.Error{Source: t.SourceName, Class: tokensource.ClassOperator, Reason: reason}
 }
 
-// noToken explains an error of [Transport.Source] or of a [TokenSource]. The text of an error that
+// noToken returns the failure for an error of [Transport.Source] or of a [TokenSource]. The text of an error that
 // is not a [*tokensource.Error] is not shown: it may hold a secret.
 func (t *Transport) noToken(err error) *failure {
 	var known *tokensource.Error
@@ -119,7 +119,7 @@ func (t *Transport) noToken(err error) *failure {
 		f.retryAfter = int(min(max(seconds, 1), math.MaxInt32))
 	default:
 		f.problemKind, f.class = kindOperator, tokensource.ClassOperator
-		if known.LastLogin != nil { // a person can connect it once the operator has acted
+		if known.LastLogin != nil { // a person can connect the account after the operator has acted
 			t.explainLogin(f)
 		}
 	}
@@ -147,7 +147,7 @@ func (t *Transport) explainLogin(f *failure) {
 	}
 }
 
-// refusal explains why a request is refused for what it is, and not for want of a token.
+// refusal explains why a request is refused although there may be a token for it.
 func (t *Transport) refusal(kind problemKind, err error) *failure {
 	if errors.As(err, new(hostError)) {
 		kind.title = "This proxy is not known by that name"
@@ -167,8 +167,8 @@ func (t *Transport) refusal(kind problemKind, err error) *failure {
 	return f
 }
 
-// response makes the answer to req. It is a 401 only if the caller's own token is exchanged: a 401
-// asks the client for credentials of its own (RFC 9110 section 15.5.2).
+// response returns the answer to req. It is a 401 only if the caller's own token is exchanged: a 401
+// asks the client for its own credentials (RFC 9110 section 15.5.2).
 func (f *failure) response(req *http.Request) *http.Response {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
@@ -216,8 +216,8 @@ func emptyResponse(req *http.Request, status int, header http.Header) *http.Resp
 	}
 }
 
-// quoteString writes s as a String of structured fields (RFC 9651 section 3.3.3), which holds
-// printable ASCII only.
+// quoteString writes s as a String of structured fields (RFC 9651 section 3.3.3). It may contain
+// only printable ASCII, so other characters become question marks.
 func quoteString(s string) string {
 	printable := strings.Map(func(c rune) rune {
 		if c < ' ' || c > '~' {

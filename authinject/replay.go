@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	// drainMost is how much of a rejection is read before the request is sent again, so that it can
-	// use the same connection.
+	// drainMost is how many bytes of a rejection are read before the request is sent again. If the whole answer
+	// is read, the second request can use the same connection.
 	drainMost = 4 << 10
-	// drainWait is how long reading it may delay the request.
+	// drainWait is how long this reading may delay the second request.
 	drainWait = 100 * time.Millisecond
 )
 
-// replace goes on after the upstream rejected the token of c with rejection. It tells the source,
+// replace is called after the upstream rejected the token of c with rejection. It tells the source,
 // and sends the request once more with the next token, if there is one and the body can be sent
 // again.
 func (x *exchange) replace(rejection *http.Response, c *credential) (*http.Response, error) {
@@ -85,7 +85,7 @@ func (x *exchange) reject(tok *tokensource.Token) (*tokensource.Token, error) {
 	return tok, err
 }
 
-// again returns the request as the second attempt sends it, or nil if its body cannot be sent
+// again returns the request for the second attempt, or nil if the body cannot be sent
 // again. The first attempt's transport may still use the first copy, so that copy is not changed.
 func (x *exchange) again(c *credential) *http.Request {
 	out := x.out
@@ -118,8 +118,8 @@ func (x *exchange) again(c *credential) *http.Request {
 	return x.t.guardInterim(new(interimGuard), &out, c)
 }
 
-// discard reads up to drainMost bytes of an answer that is not passed on, closes it, and waits for
-// this at most for wait. If the upstream keeps its answer open, the goroutine ends with the
+// discard reads up to drainMost bytes of an answer that the client does not get, and closes it. It waits
+// at most wait for that. If the upstream keeps its answer open, the goroutine ends with the
 // request.
 func discard(body io.ReadCloser, wait time.Duration) {
 	done := make(chan struct{})

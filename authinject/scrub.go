@@ -9,8 +9,8 @@ import (
 // scrubbed replaces the token in an answer that echoes it.
 const scrubbed = "REDACTED"
 
-// scrubAnywhere is the least length of a token, in bytes, that is searched in every field. A
-// shorter text may be in a field by chance.
+// scrubAnywhere is the length in bytes from which a token is searched for in every field. A
+// shorter token may be in a field by chance, so it is searched for only in fields with URLs.
 const scrubAnywhere = 12
 
 // scrubField removes a token from a field and reports whether the field held it.
@@ -28,7 +28,7 @@ func scrubField(h http.Header, field string, values []string, token string) (fou
 }
 
 // scrub replaces every occurrence of token in value, even if any of its characters are
-// percent-encoded, once or several times, as in a URL that is a parameter of another.
+// percent-encoded, once or several times, as in a URL that is a parameter of another URL.
 func scrub(value, token string) string {
 	if token == "" {
 		return value
@@ -56,7 +56,7 @@ func scrub(value, token string) string {
 	return b.String()
 }
 
-// encodedPrefix returns how many bytes at the start of s spell token, or 0.
+// encodedPrefix returns how many bytes at the start of s are token or its encoded form, or 0.
 func encodedPrefix(s, token string) int {
 	at := 0
 	for i := range len(token) {

@@ -25,7 +25,7 @@ type TokenSource interface {
 	Refused(tok *tokensource.Token)
 }
 
-// Accepter is a [TokenSource] that is told when the upstream accepted a token that replaced a
+// Accepter is a [TokenSource] that is also told when the upstream accepted a token that replaced a
 // rejected one. If that token is rejected later, it was revoked: the upstream does not reject every
 // token.
 type Accepter interface {
@@ -40,12 +40,12 @@ const (
 	OutcomeInjected Outcome = "injected"
 	// OutcomeReplaced: the upstream rejected a token, and its answer to the next one was passed on.
 	OutcomeReplaced Outcome = "replaced"
-	// OutcomeRefused: the upstream rejected the token, and the new one if there was one. Its answer
-	// was passed on.
+	// OutcomeRefused: the upstream rejected the token, and the new one if there was one; its answer
+	// was passed on. Or the upstream refused the DPoP proof; then the Transport answered.
 	OutcomeRefused Outcome = "refused"
-	// OutcomeSkipped: the request went out without a token, as a health check.
+	// OutcomeSkipped: the request is a health check and was sent without a token.
 	OutcomeSkipped Outcome = "skipped"
-	// OutcomeNoToken: there was no token. The Transport answered the request, as for the next five.
+	// OutcomeNoToken: there was no token. For this and the next five, the Transport answered the request.
 	OutcomeNoToken Outcome = "no_token"
 	// OutcomeSubject: the request had no token of its caller to exchange, or the provider refused
 	// that token.
@@ -54,7 +54,7 @@ const (
 	OutcomeDestination Outcome = "destination"
 	// OutcomeOrigin: a web page that may not use the token made the request.
 	OutcomeOrigin Outcome = "origin"
-	// OutcomeMethod: the method would have shown the token.
+	// OutcomeMethod: an upstream answers this method (TRACE) with the request, including the token.
 	OutcomeMethod Outcome = "method"
 	// OutcomePreflight: the request was a CORS preflight.
 	OutcomePreflight Outcome = "preflight"
@@ -72,7 +72,7 @@ type Result struct {
 	// Class says who has to act. Class and Detail are empty unless the Transport answered the
 	// request.
 	Class tokensource.Class
-	// Detail is the reason, as the answer says it.
+	// Detail is the reason, with the same text as in the answer.
 	Detail string
 	// Problem names the row of [tokensource.Remedies] that explains the reason. It is empty if no row
 	// does.

@@ -8,8 +8,8 @@ import (
 )
 
 // isCredential reports whether a header or trailer field may carry a client's credential:
-// Authorization, Proxy-Authorization, the injected fields or one of StripHeader, in any case and under any alias that a
-// server behind CGI or WSGI accepts (X_Api_Key and X.Api.Key for X-Api-Key: CVE-2025-64484).
+// Authorization, Proxy-Authorization, the injected fields or one of StripHeader. The case of letters does not matter. The
+// aliases that CGI and WSGI servers accept count, too (X_Api_Key and X.Api.Key for X-Api-Key: CVE-2025-64484).
 func (in *Injection) isCredential(key string) bool {
 	return sameField(key, "Authorization") || sameField(key, "Proxy-Authorization") ||
 		!in.query && sameField(key, in.name) || in.dpop && sameField(key, proofField) ||
@@ -21,8 +21,8 @@ func (in *Injection) strips(key string) bool {
 	return slices.ContainsFunc(in.StripHeader, func(name string) bool { return sameField(key, name) })
 }
 
-// sameField compares two field names as the laxest server does: without the case of letters, and
-// with all characters but letters and digits as equal. An alias has the length of the name.
+// sameField compares two field names as loosely as any server does: it ignores the case of letters, and
+// treats all characters except letters and digits as equal. An alias has the length of the name.
 func sameField(a, b string) bool {
 	if len(a) != len(b) {
 		return false
@@ -48,7 +48,7 @@ func foldField(c byte) byte {
 // privateHeader returns a copy of h without the client's credentials. It shares the slices of
 // values, which must not be changed in place.
 func (in *Injection) privateHeader(h http.Header) http.Header {
-	const small = 8 // up to here, adding a field does not make a map grow
+	const small = 8 // adding a field to a map with fewer fields does not make it grow
 	var out http.Header
 	if len(h) > 0 && len(h) < small {
 		out = maps.Clone(h) // cheaper than building a map

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Target is the address to which a request is sent, which may differ from a header field or the
+// Target is the address to which a request is sent. It may differ from the Host field and from the
 // client's URL.
 type Target struct {
 	// Network is "tcp", "tcp4", "tcp6" or "unix". Empty means "tcp".
@@ -35,7 +35,7 @@ func (t Target) String() string {
 	return t.Scheme + "://" + host
 }
 
-// normalTarget is a Target in the spelling in which targets are compared.
+// normalTarget is a Target in the form that is used to compare targets.
 type normalTarget struct {
 	scheme, host string
 	port         uint16
@@ -76,7 +76,7 @@ type DestinationError struct {
 	Insecure bool
 }
 
-// Error implements error. It names the target and the option that allows targets.
+// Error implements error. The text names the target and the option destinations.
 func (e *DestinationError) Error() string {
 	target := e.Target
 	target.Host, target.Port, target.Scheme = clip(target.Host), clip(target.Port), clip(target.Scheme)
@@ -94,7 +94,7 @@ var (
 		"the option destinations lists what is allowed")
 )
 
-// requestTarget is the address to which a plain [http.Transport] sends req.
+// requestTarget returns the address to which an [http.Transport] without a proxy sends req.
 func requestTarget(req *http.Request) Target {
 	if req.URL == nil {
 		return Target{}

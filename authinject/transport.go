@@ -20,7 +20,7 @@ const (
 // RoundTrip returns an error only if Base does, or if the client went away. It answers all other
 // failures itself, with application/problem+json (RFC 9457) and Proxy-Status (RFC 9209):
 //
-//	class wait       503 with Retry-After: the provider fails, which may pass
+//	class wait       503 with Retry-After: the provider fails, probably for a short time
 //	no token in time 504
 //	class login      503, whose body says where to connect the account again
 //	subject          401: the caller's own token, which is exchanged, is missing or refused
@@ -64,8 +64,8 @@ type Transport struct {
 
 	// RetryBody is how many bytes of a request body are kept, so that the request can be sent again
 	// after its token was rejected. 0 means 64 KiB; -1 means that no request with a body is sent
-	// again. Only the bytes that were read before the upstream answered count. A body that GetBody
-	// returns again is sent again whatever its size.
+	// again. Only the bytes that were read before the upstream answered count. With GetBody, a body
+	// of any size is sent again, unless RetryBody is -1.
 	RetryBody int64
 
 	// Wait is how long a request may wait for a token if there is no live one, and again for a new
@@ -100,7 +100,7 @@ type Transport struct {
 
 	// PrivateTrace says that the [httptrace.ClientTrace] in a request's context belongs to that
 	// request alone, as in Caddy's reverse_proxy. RoundTrip then changes the trace in place, which
-	// costs less than a context of its own.
+	// costs less than a new context for the request.
 	PrivateTrace bool
 
 	// OnResult gets the result of each request, once, before RoundTrip returns. It must be fast.
@@ -108,13 +108,13 @@ type Transport struct {
 	OnResult func(Result)
 
 	cached  atomic.Pointer[credential]
-	allowed atomic.Pointer[Target] // the last target that was found among Destinations
+	allowed atomic.Pointer[Target] // the last target that Destinations allowed
 	now     func() time.Time
 }
 
 // credential is a token in the form in which requests carry it, made once per token.
 type credential struct {
-	owner *Transport // whose injection it is
+	owner *Transport // the transport whose Injection made value
 	token *tokensource.Token
 	value string   // see Injection.value
 	line  []string // the value as a header field; never changed in place
@@ -131,7 +131,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // Admit makes the first checks of RoundTrip for a handler in front of the proxy: it answers web
 // pages that may not use the token, preflights, and methods that are not passed on. For all other
 // requests it calls choose, which finds the account, and answers its error like an error of
-// [Transport.Source]. It returns nil if the request may go on, and an error if the client went
+// [Transport.Source]. It returns nil if the request may be proxied, and an error if the client went
 // away.
 func (t *Transport) Admit(req *http.Request, choose func() error) (*http.Response, error) {
 	x := exchange{t: t, req: req}
@@ -259,7 +259,7 @@ func (t *Transport) present(tok *tokensource.Token) *credential {
 	return c
 }
 
-// unpresentable is the error for a token that present does not take.
+// unpresentable returns the error for a token for which present returned nil.
 func (t *Transport) unpresentable(tok *tokensource.Token) *tokensource.Error {
 	if tok != nil && !t.Injection.fits(tok) {
 		return t.operatorError("the access token is bound to a key and the injection is not DPoP, or the other way round")
@@ -267,7 +267,7 @@ func (t *Transport) unpresentable(tok *tokensource.Token) *tokensource.Error {
 	return t.operatorError("the access token is empty or has characters that no request can carry")
 }
 
-// isSendable reports whether s has only visible ASCII characters, as package tokensource demands
+// isSendable reports whether s has only visible ASCII characters. Package tokensource requires this,
 // too.
 func isSendable(s string) bool {
 	for i := range len(s) {

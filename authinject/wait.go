@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// waitContext is a request's context with a time limit. The limit counts from the first call of
-// Deadline or Done, which starts the timer. With a live token there is no such call, and the limit
+// waitContext is a request's context with a time limit. The limit starts with the first call of
+// Deadline or Done, which starts the timer. If there is a live token, there is no such call, and the limit
 // costs nothing.
 type waitContext struct {
 	context.Context // the request's own
@@ -35,7 +35,7 @@ func (c *waitContext) started() context.Context {
 	return c.inner
 }
 
-// peek returns the context with its timer if there is one, else the request's.
+// peek returns the context with the timer if it was started, else the request's context.
 func (c *waitContext) peek() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,6 +61,6 @@ func (c *waitContext) Deadline() (time.Time, bool) { return c.started().Deadline
 func (c *waitContext) Done() <-chan struct{}       { return c.started().Done() }
 func (c *waitContext) Err() error                  { return c.peek().Err() }
 
-// Value uses the started context, so that package context recognizes it and a child needs no
+// Value uses the context with the timer, if it was started. Then package context recognizes it, and a child needs no
 // goroutine.
 func (c *waitContext) Value(key any) any { return c.peek().Value(key) }

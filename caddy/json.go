@@ -14,9 +14,9 @@ import (
 	"github.com/authinject/caddy-authinject/internal/suggest"
 )
 
-// The modules in a JSON configuration decode themselves, so that an error names the path of a mistake,
-// what is allowed there and what was probably meant. Package encoding/json decides what is a mistake,
-// as strictly as Caddy does for every module. The functions of this file only explain it.
+// The modules in this file decode their own JSON, so that an error names the path of a mistake,
+// what is allowed there and what was probably meant. Package encoding/json decides what is a mistake in a
+// field, as strictly as for Caddy's own modules. This file explains it, and checks the names of modules.
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (a *App) UnmarshalJSON(raw []byte) error {
@@ -60,8 +60,8 @@ func decode(path string, raw []byte, into any) error {
 	return nil
 }
 
-// explain returns the first mistake in raw, which is to be decoded as that type; nil if it finds none.
-// It looks into modules as well.
+// explain returns the first mistake in raw if it is decoded as typ, or nil if it finds no mistake.
+// It checks the modules inside raw as well.
 func explain(path string, raw json.RawMessage, typ reflect.Type) error {
 	for typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()
@@ -108,8 +108,8 @@ func decodesItself(value any) bool {
 	return false
 }
 
-// explainMember explains a member of an object that is a map or struct of that type. refused says that
-// encoding/json refuses the object: otherwise a member that is not known here is a field without a tag.
+// explainMember checks one member of an object that is decoded as typ, a map or struct. refused means that
+// encoding/json refuses the object. If it does not, an unknown member is a field without a tag.
 func explainMember(path, name string, raw json.RawMessage, typ reflect.Type, refused bool) error {
 	if typ.Kind() == reflect.Map {
 		return explain(path+"."+name, raw, typ.Elem())
@@ -144,9 +144,9 @@ func explainMember(path, name string, raw json.RawMessage, typ reflect.Type, ref
 	return fmt.Errorf("unknown field %s%s; allowed are %s", where, hint, strings.Join(known, ", "))
 }
 
-// explainModule explains a module. tag is the struct tag that says which modules are allowed.
+// explainModule checks the JSON of a module. tag is the struct tag that names the allowed modules.
 func explainModule(path string, raw json.RawMessage, tag string) error {
-	options, _ := caddy.ParseStructTag(tag) // without options, an error leaves it to the loading of the module
+	options, _ := caddy.ParseStructTag(tag) // if this fails, loading the module reports it
 	var members map[string]json.RawMessage
 	if options["inline_key"] == "" || string(raw) == "null" {
 		return nil
@@ -180,7 +180,7 @@ func explainModule(path string, raw json.RawMessage, tag string) error {
 	return explain(path, rest, reflect.TypeOf(module))
 }
 
-// wrongType returns an error that says what belongs at a path, if there is an error.
+// wrongType returns an error that names the JSON type that path must have, or nil if err is nil.
 func wrongType(path string, raw json.RawMessage, typ reflect.Type, err error) error {
 	if err == nil {
 		return nil

@@ -12,7 +12,7 @@ import (
 	"github.com/authinject/caddy-authinject/internal/suggest"
 )
 
-// place is a block that takes options. Its name is what an error calls it.
+// place is a block that takes options. Errors use its name.
 type place struct {
 	name    string
 	options func() options
@@ -21,7 +21,7 @@ type place struct {
 // places are the blocks in which a misplaced option may belong, except the blocks of grants.
 var places []place
 
-// init fills places: the parsers of the options need it for their errors.
+// init fills places. A plain initializer would refer to itself, because the options' parsers use places.
 func init() {
 	list := func(o options) func() options { return func() options { return o } }
 	places = []place{
@@ -56,7 +56,7 @@ func placesOf(name string) (found []string) {
 	return found
 }
 
-// meant returns the part of an error that says which option was probably meant, or where a misplaced one
+// meant returns the part of an error that says which option was probably meant, or where a misplaced option
 // belongs.
 func meant(word string, known []string) string {
 	suggestion := suggest.DidYouMean(word, known)
@@ -80,13 +80,13 @@ func elsewhere(name string) string {
 	}
 }
 
-// unknown returns what is wrong with a word in the place of one of the options.
+// unknown returns the error text for a word that is not one of the options.
 func (list options) unknown(word string) string {
 	switch {
 	case word == "{":
 		return "unexpected {: a block begins at the end of its option's line, as in: source orders {"
 	case list == nil:
-		return fmt.Sprintf("unknown option %s; it has none%s", quoteOption(word), elsewhere(word))
+		return fmt.Sprintf("unknown option %s; no options are allowed here%s", quoteOption(word), elsewhere(word))
 	}
 	if name := strings.TrimRight(word, ":="); name != word && slices.Contains(list.names(), name) {
 		return fmt.Sprintf("unknown option %q; an option is followed by its value, without %s", word, word[len(name):])
@@ -117,7 +117,7 @@ var httpTransportOptions = []string{
 var unrecognized = regexp.MustCompile(`unrecognized subdirective (\S+), at `)
 
 // suggestSubdirective adds to Caddy's error about an unknown subdirective what was probably meant and
-// what is allowed. known returns the words that the place of the subdirective allows, and how an error
+// what is allowed. known returns the words that are allowed where the subdirective is, and how an error
 // names them.
 func suggestSubdirective(err error, known func(word string) (words []string, allowed string)) error {
 	if err == nil {
@@ -133,12 +133,12 @@ func suggestSubdirective(err error, known func(word string) (words []string, all
 	return fmt.Errorf("%sunknown option %s%s; allowed are %s%s", text[:found[0]], quoteOption(word), meant(word, words), allowed, text[found[3]:])
 }
 
-// ofHTTPTransport are the words in the block of a transport.
+// ofHTTPTransport returns the words that are allowed in the block of a transport.
 func ofHTTPTransport(string) (words []string, allowed string) {
 	return httpTransportOptions, "the subdirectives of Caddy's transport"
 }
 
-// ofProxy returns the words for a place in the block of the directive authinject: those of the block
+// ofProxy returns the function known for the block of the directive authinject: the words of the block
 // itself if the word begins a line of it, else those of a transport.
 func ofProxy(tokens []caddyfile.Token) func(word string) (words []string, allowed string) {
 	return func(word string) ([]string, string) {

@@ -7,20 +7,20 @@ import (
 )
 
 const (
-	// newsEvery is how often the same thing is logged, however often it happens.
+	// newsEvery is the shortest time between two log entries about the same thing.
 	newsEvery = time.Minute
 	// maxNews limits how many things of one kind are logged in that time, because clients can cause
 	// new ones.
 	maxNews = 64
 )
 
-// recently knows what was logged in the last minute. The zero value is ready to use.
+// recently remembers what was logged in the last minute. The zero value is ready to use.
 type recently struct {
 	mu     sync.Mutex
 	logged map[string]map[string]time.Time // by kind and thing
 }
 
-// isNews reports whether that has not been logged for a minute.
+// isNews reports whether to log what: not if it was logged in the last minute, or if there are maxNews already.
 func (r *recently) isNews(kind, what string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -40,7 +40,7 @@ func (r *recently) isNews(kind, what string, now time.Time) bool {
 	return true
 }
 
-// forget makes that news again. It reports whether it was logged since the last call.
+// forget lets what be logged again at once. It reports whether what was still remembered as logged.
 func (r *recently) forget(kind, what string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

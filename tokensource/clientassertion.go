@@ -12,13 +12,13 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// ClientJWT is how the client signs the assertion that proves it, for the methods private_key_jwt and
+// ClientJWT sets how the client signs the assertion that proves its identity, for private_key_jwt and
 // client_secret_jwt (RFC 7523 section 2.2, OpenID Connect Core section 9). Each request has an
 // assertion of its own, with a new jti.
 type ClientJWT struct {
 	// Key is the private key of private_key_jwt: PEM (PKCS #1, PKCS #8, SEC 1) or a JWK. It is read
-	// for each request, so that a rotated key counts at once. client_secret_jwt signs with the
-	// client secret.
+	// for each request, so that a rotated key is used at once. client_secret_jwt signs with the
+	// client secret instead.
 	Key Value
 	// Alg is the algorithm (RFC 7518 section 3.1). The default is the one of the JWK, or the usual
 	// one of the key: RS256, ES256, ES384, ES512 or EdDSA; HS256 for client_secret_jwt.
@@ -40,10 +40,10 @@ func (c ClientJWT) isSet() bool {
 const (
 	// assertionType is the client_assertion_type of a JWT (RFC 7523 section 2.2).
 	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-	// assertionLifetime is how long an assertion is valid. Providers allow five minutes at most. The
-	// rest is for a clock that is ahead.
+	// assertionLifetime is how long an assertion is valid. Providers allow at most five minutes. The
+	// remaining two minutes allow for a local clock that is ahead.
 	assertionLifetime = 3 * time.Minute
-	// assertionAge is how long ago an assertion seems to have been made, for a clock that is ahead.
+	// assertionAge is how far iat and nbf are set back, in case the local clock is ahead.
 	assertionAge = 10 * time.Second
 )
 
@@ -136,10 +136,10 @@ func (cfg *Config) clientKey(ctx context.Context, secret Secret) (*jwt.Key, map[
 	return key, header, nil
 }
 
-// CheckCredentials reads what the client proves itself with, except client secrets, and returns what
+// CheckCredentials reads the client's key, certificate or assertion, but not its secrets. It returns what
 // is wrong with it now: a key that cannot be read or does not fit its algorithm, a certificate of
-// another key or one that has expired, an assertion that has expired. Each is read again for every
-// request, so this may be another answer later.
+// another key or one that has expired, an assertion that has expired. They are read again for every
+// request, so the result may change later.
 func (cfg Config) CheckCredentials(ctx context.Context) error {
 	cfg.setDefaults()
 	if err := cfg.checkClientAuth(); err != nil {
@@ -200,7 +200,7 @@ const (
 	assertionExpired = "the client assertion has expired"
 )
 
-// assertionFailure names the assertion in a refusal of the client.
+// assertionFailure adds to a failure that the provider refused the assertion, and why, if that is known.
 func (w *wire) assertionFailure(failure *Error, assertion string) *Error {
 	if assertion != "" && failure.Code == "jti_known" && w.cfg.ClientAssertion != nil { // of ory/fosite
 		failure.Class, failure.Reason = ClassOperator, assertionUsed+": "+failure.Reason

@@ -66,8 +66,8 @@ func (cfg *Config) AuthMethod() ClientAuth {
 	return cfg.ClientAuth.OrDefault(len(cfg.ClientSecrets) > 0)
 }
 
-// checkClientAuth checks that the client has what its method of authentication needs, and nothing
-// that the method does not use (RFC 6749 section 2.3: one method in each request).
+// checkClientAuth checks that the options for the method of authentication are set, and no options
+// for another method (RFC 6749 section 2.3: a request uses only one method).
 func (cfg *Config) checkClientAuth() error {
 	auth := cfg.ClientAuth
 	switch {

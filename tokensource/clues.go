@@ -7,15 +7,15 @@ import (
 )
 
 const (
-	// leastSkew is the difference between two clocks that may be why a provider refuses a JWT, or why
-	// a token has ended at its birth.
+	// leastSkew is the smallest clock difference that can explain why a provider refuses a JWT, or why
+	// a token has already expired when it is issued.
 	leastSkew = time.Minute
-	// leastProofSkew is the same for a DPoP proof: servers accept proofs that are a few seconds off.
+	// leastProofSkew is the limit for a DPoP proof: servers accept proofs that are only a few seconds off.
 	leastProofSkew = 5 * time.Second
 )
 
-// clues returns the facts about a failure that are in the header of the server's response: how far
-// the local clock is from the server's, and which client authentication it asks for.
+// clues returns facts about a failure from the header of the server's response: how far
+// the local clock is from the server's clock, and whether the server asks for HTTP Basic.
 func clues(now time.Time, header http.Header) facts {
 	found := make(facts)
 	if date, err := http.ParseTime(header.Get("Date")); err == nil {
@@ -39,11 +39,11 @@ func clues(now time.Time, header http.Header) facts {
 	return found
 }
 
-// clues adds to a failure what the header of the response says about it.
+// clues adds the facts from the response's header to the failure.
 func (w *wire) clues(failure *Error, header http.Header) *Error {
 	found := clues(w.cfg.Clock.Now(), header)
 	if w.cfg.ClientAuth != ClientSecretPost && w.cfg.ClientAuth != ClientSecretQuery {
-		delete(found, "basic") // it was sent, or there is no secret to send
+		delete(found, "basic") // the request already used HTTP Basic, or the client sends no secret
 	}
 	return failure.know(found)
 }

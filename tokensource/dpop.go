@@ -19,7 +19,7 @@ import (
 )
 
 // DPoP (RFC 9449) binds an account's tokens to a key. A token request carries a proof that its
-// sender has the key, and so does every request to an API. A stolen token is worth nothing without
+// sender has the key. Every request to an API carries one, too. A stolen token cannot be used without
 // the key.
 //
 // Each account has one key. It is made when it is first needed, and it is part of the account's
@@ -63,8 +63,8 @@ func (cfg *Config) checkDPoP() error {
 	return nil
 }
 
-// dpopOffered returns the failure of a source whose issuer says that it takes no proofs with the
-// configured algorithm.
+// dpopOffered returns an error if the issuer's metadata lists algorithms for proofs, but not the
+// configured one.
 func (cfg *Config) dpopOffered(m *metadata) *Error {
 	if cfg.DPoP == "" || len(m.dpopAlgs) == 0 || slices.Contains(m.dpopAlgs, cfg.DPoP) {
 		return nil
@@ -111,7 +111,7 @@ func (s *Source) needDPoPKey(rec *Record) error {
 	return nil
 }
 
-// proofKeyOf returns the key with which token requests for rec are proved, or nil without DPoP. If
+// proofKeyOf returns the key that signs the proofs of token requests for rec, or nil without DPoP. If
 // rec has no key, it gets one.
 func (s *Source) proofKeyOf(rec *Record) (*proofKey, *Error) {
 	if s.cfg.DPoP == "" {
@@ -177,8 +177,8 @@ type nonces struct {
 }
 
 const (
-	// maxNonces bounds the servers with a nonce. If it is exceeded, all are forgotten; each then
-	// asks for its nonce once more.
+	// maxNonces limits the number of stored nonces. At the limit, the next nonce replaces them all: each server
+	// then asks for its nonce once more.
 	maxNonces = 1000
 	// maxNonce bounds the length of a nonce.
 	maxNonce = 1 << 10
@@ -227,7 +227,7 @@ func (a *account) prover(rec *Record) *prover {
 	}
 	key, err := parseDPoPKey(rec.DPoPKey)
 	if err != nil {
-		return nil // the record was read by its checksum; the token is refused where it is used
+		return nil // the record's checksum was right, so this cannot happen; the upstream would refuse the token
 	}
 	return &prover{proofKey: key, ath: tokenDigest(rec.AccessToken.Reveal()), nonces: &a.src.nonces, clock: a.src.cfg.Clock}
 }
@@ -299,8 +299,8 @@ func (w *wire) proofAnswered(failure *Error, key *proofKey, endpointURL string, 
 	}
 }
 
-// withNonce sends a request, and once more if the answer is that the proof needs the nonce that came
-// with it. The first request had no effect then (section 8).
+// withNonce sends a request. If the answer demands a nonce and contains one, it sends the request again
+// with that nonce. In this case the first request had no effect (section 8).
 func withNonce(send func() *Error) *Error {
 	failed := send()
 	if failed != nil && failed.newNonce {

@@ -15,7 +15,7 @@ import (
 // A source whose grant is an [Exchanger] has one account for each subject: for each token of a
 // caller that was seen lately. Such an account is refreshed, shared, refused and dropped when idle
 // like any other. Three things are different. It is never stored and never listed. Its token ends
-// with the subject at the latest. And its number is bounded, because callers choose it.
+// with the subject at the latest. And the number of such accounts is limited, because callers choose it.
 
 // Exchanger is a [Grant] that exchanges the token of each caller for another token (RFC 8693). Its
 // source has no token of its own: see [Source.Exchange].
@@ -28,7 +28,7 @@ type Exchanger interface {
 }
 
 const (
-	// maxSubjects is how many subjects a source keeps in memory. Beyond it, subjects leave that are
+	// maxSubjects is how many subjects a source keeps in memory. If there are more, it drops subjects that are
 	// not in use at the moment.
 	maxSubjects = 20_000
 	// maxSubject bounds the length of a subject token in bytes.
@@ -58,7 +58,7 @@ func (s *Source) Exchanges() bool { return s.exchanges }
 
 // Exchange returns the account of the caller who presents that token. Its [Account.Token] is what
 // the provider grants for the subject token. The provider validates the subject token. Exchange
-// itself only refuses what cannot be a token and a JWT whose exp has passed. Its error is an
+// itself refuses only text that cannot be a token, and a JWT whose exp has passed. Its error is an
 // [*Error]; [Error.Subject] is true if the caller is at fault.
 func (s *Source) Exchange(ctx context.Context, token Secret) (*Account, error) {
 	refuse := func(reason string) (*Account, error) {
@@ -92,7 +92,7 @@ func (s *Source) Exchange(ctx context.Context, token Secret) (*Account, error) {
 }
 
 // subjectKey returns the name of the account of a subject: a keyed digest of the subject, and of
-// the scopes and parameters that its token is requested with. The key is this process's own, so
+// the scopes and parameters of its token request. Only this process has the key of the digest, so
 // that the name says nothing about the token.
 func (s *Source) subjectKey(ctx context.Context, token Secret) string {
 	mac := hmac.New(sha256.New, s.subjectMAC)
@@ -171,8 +171,8 @@ func (s *Source) makeRoom() bool {
 // subjectsLimit is maxSubjects, unless a test sets it.
 var subjectsLimit = maxSubjects
 
-// isDisposable reports whether nothing is lost but a token request if a subject's account is
-// dropped. Without lively, an account that has a live token is not disposable.
+// isDisposable reports whether a subject's account can be dropped at the cost of one more token request. If
+// lively is false, an account that has a live token cannot be dropped.
 func (a *account) isDisposable(lively bool) bool {
 	if a.users.Load() > 0 {
 		return false
@@ -183,9 +183,9 @@ func (a *account) isDisposable(lively bool) bool {
 }
 
 // outage is the failure of the last exchange that had nothing to do with its subject: the provider
-// cannot be reached, refuses the client, or says how long to wait. While it lasts, the provider is asked as often as by a
-// source with one account. A caller cannot cause an outage for others: an answer that may be about
-// the subject is none.
+// cannot be reached, refuses the client, or says how long to wait. During an outage, all subjects together send only as
+// many requests as one account. A caller cannot cause an outage for others: an answer that may be about
+// the subject is not an outage.
 type outage struct {
 	mu     sync.Mutex
 	failed *failed
@@ -224,7 +224,7 @@ func (o *outage) note(c Clock, failure *Error) {
 	}
 }
 
-// last returns the failure of the last exchange, or nil, and the number of failures in a row.
+// last returns the failure of the current outage, or nil, and the number of its failures in a row.
 func (o *outage) last() (*Error, int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -13,14 +13,14 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/internal/jwt"
 )
 
-// The pages, as they stood when this was written:
+// The comments cite these pages of GitHub's documentation by the names jwt, token and rest:
 //
 //	jwt    https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app
 //	token  https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-an-installation-access-token-for-a-github-app
 //	rest   https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app
 
-// GitHubApp gets tokens of an installation of a GitHub App. The app proves itself by a JWT that this process signs. The
-// request is no OAuth token request: the JWT is a Bearer token of GitHub's API, and the answer has another form. The
+// GitHubApp gets tokens for an installation of a GitHub App. The app authenticates with a JWT that this process signs.
+// The request is not an OAuth token request: it carries the JWT as a Bearer token, and the answer has another form. The
 // tokens live for an hour.
 type GitHubApp struct {
 	// AppID is the app's client id, or its numeric id. Required.
@@ -29,10 +29,10 @@ type GitHubApp struct {
 	InstallationID string
 	// Key is the app's private key in PEM. It is read for each request. Required.
 	Key Value
-	// APIURL is where the API is: https, or http on loopback. The default is [GitHubAPI]. GitHub Enterprise Server has
+	// APIURL is the API's address: https, or http on loopback. The default is [GitHubAPI]. GitHub Enterprise Server uses
 	// https://HOST/api/v3.
 	APIURL string
-	// Repositories limit the tokens to these repositories, by their names without the owner. The default is all that
+	// Repositories limit the tokens to these repositories, named without the owner. The default is all repositories that
 	// the installation has.
 	Repositories []string
 	// Permissions limit what the tokens allow: names such as contents, with the levels read, write or admin. The
@@ -44,11 +44,11 @@ type GitHubApp struct {
 const GitHubAPI = "https://api.github.com"
 
 const (
-	// githubAge is how long ago the app's JWT seems to have been made: "we recommend that you set this 60 seconds in
+	// githubAge is how far the iat of the app's JWT is set back: "we recommend that you set this 60 seconds in
 	// the past" (jwt).
 	githubAge = time.Minute
-	// githubLifetime is how long the JWT is valid: "no more than 10 minutes into the future" (jwt). The rest is for a
-	// clock that is ahead.
+	// githubLifetime is how long the JWT is valid: "no more than 10 minutes into the future" (jwt). The other 5 minutes
+	// allow for a local clock that is ahead.
 	githubLifetime = 5 * time.Minute
 	// githubVersion is the version of the API in which the answer has the form that is read here (rest).
 	githubVersion = "2022-11-28"
@@ -96,7 +96,7 @@ func (g GitHubApp) CheckKey(ctx context.Context) error {
 	return err
 }
 
-// Traits implements [Grant]. There is no token request of OAuth.
+// Traits implements [Grant]. The grant sends no OAuth token request, so it needs no token_url.
 func (GitHubApp) Traits() Traits { return Traits{Renews: true, NoTokenURL: true, ClientOptional: true} }
 
 // Next implements [Grant].
@@ -159,7 +159,7 @@ func (r *apiRequest) members(members map[string]json.RawMessage) map[string]json
 	return named
 }
 
-// failure says what a status means here (rest).
+// failure sets class and reason by what the status means in GitHub's API (rest).
 func (r *apiRequest) failure(failure *Error) *Error {
 	switch failure.Status {
 	case http.StatusUnauthorized:

@@ -16,7 +16,7 @@ import (
 // section 4.1). The client may authenticate as well, but needs no ClientID.
 type JWTBearer struct {
 	// Key is the private key: PEM (PKCS #1, PKCS #8, SEC 1) or a JWK. It is read for each request, so that a rotated key
-	// counts at once. Required.
+	// is used at once. Required.
 	Key Value
 	// Alg is the algorithm (RFC 7518 section 3.1). The default is the one of the JWK, or the usual one of the key:
 	// RS256, ES256, ES384, ES512 or EdDSA.
@@ -25,8 +25,8 @@ type JWTBearer struct {
 	KeyID string
 	// Issuer is the claim iss, which is often the client id. Required.
 	Issuer string
-	// Subject is the claim sub: whom the token is for. Required. [NoSubject] leaves the claim out, for a provider that
-	// wants none, as Google does for a service account's own token.
+	// Subject is the claim sub: the user or account that the token is for. Required. [NoSubject] leaves the claim out, for
+	// a provider that does not want it. An example is Google, for a service account's own token.
 	Subject string
 	// Audience is the claim aud. The default is Config.Issuer, or else the token URL.
 	Audience string
@@ -83,8 +83,8 @@ func (g JWTBearer) Check() error {
 	return nil
 }
 
-// CheckKey reads the key, and returns what is wrong with it now. It is read again for each request, so this may be
-// another answer later.
+// CheckKey reads the key, and returns what is wrong with it now. The key is read again for each request, so the result
+// may change later.
 func (g JWTBearer) CheckKey(ctx context.Context) error {
 	_, err := readKey(ctx, g.Key, g.Alg)
 	return err
@@ -133,7 +133,7 @@ func (g JWTBearer) assertion(ctx context.Context, audience string, now time.Time
 	if lifetime == 0 {
 		lifetime = AssertionLifetime
 	}
-	// The lifetime counts from iat, because providers bound the difference of the two.
+	// The lifetime starts at iat, because providers limit the difference between exp and iat.
 	made := now.Add(-min(assertionAge, lifetime/2))
 	claims := map[string]any{
 		"iss": g.Issuer, "aud": audience, "jti": jwt.NewID(), "iat": made.Unix(), "exp": made.Add(lifetime).Unix(),
@@ -163,10 +163,10 @@ func sign(key *jwt.Key, id string, claims map[string]any) (Secret, error) {
 	return NewSecret(signed), nil
 }
 
-// grantRefused begins the reason of a failure that is about the assertion of a grant.
+// grantRefused is the beginning of the reason if the provider refused the grant's assertion.
 const grantRefused = "the assertion of the grant was refused: "
 
-// grantFailure says of a failed request that its assertion is at fault. No person can log in to mend it.
+// grantFailure changes a failure of class login: the cause is then the assertion, which no login can repair.
 func (w *wire) grantFailure(failure *Error, req Request) *Error {
 	if req.Assertion == nil {
 		return failure

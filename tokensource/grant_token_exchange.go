@@ -7,8 +7,8 @@ import (
 	"net/url"
 )
 
-// TokenExchange exchanges the token of each caller for one that the API accepts (RFC 8693). With
-// OnBehalfOf it does so as Microsoft Entra ID does. Nothing is stored.
+// TokenExchange exchanges the token of each caller for a token that the API accepts (RFC 8693). If
+// OnBehalfOf is set, it uses the form of Microsoft Entra ID. The tokens are not stored.
 type TokenExchange struct {
 	// SubjectTokenType is the type of the caller's token (RFC 8693 section 3). Empty means
 	// [AccessTokenType].
@@ -18,12 +18,12 @@ type TokenExchange struct {
 	// Audience names the services that the token is for (RFC 8693 section 2.1).
 	Audience []string
 	// ActorToken is the token of the party that acts for the subject, and ActorTokenType its type.
-	// The token is read anew for each token request. Both are set, or neither.
+	// The token is read again for each token request. Set both fields or neither.
 	ActorToken     Value
 	ActorTokenType string
 	// OnBehalfOf sends the caller's token as the assertion of the grant type jwt-bearer (RFC 7523
-	// section 2.1) with requested_token_use=on_behalf_of, which is the form that Microsoft Entra ID
-	// takes. The fields above must be empty then; the scopes name the API.
+	// section 2.1) with requested_token_use=on_behalf_of. This is the form that Microsoft Entra ID
+	// accepts. Then the fields above must be empty, and the scopes name the API.
 	OnBehalfOf bool
 }
 
@@ -83,7 +83,7 @@ func (g TokenExchange) Sends() map[string][]string {
 	return map[string][]string{grantTypeTokenExchange: names}
 }
 
-// Next implements [Grant]. There is no token without a caller.
+// Next implements [Grant]. It returns an error, because the grant needs the token of a caller.
 func (TokenExchange) Next(context.Context, *Record) (Request, error) {
 	return Request{}, &Error{Class: ClassOperator, Reason: noCallerReason}
 }

@@ -2,9 +2,9 @@ package tokensource
 
 import "time"
 
-// Of many accounts, few are in use at a time. An account that is not used for a while is dropped
-// from memory, and read from the storage again when it is needed. One timer for each source does
-// this. A source without named accounts has no timer.
+// A source can have many accounts, of which few are in use. An idle account is dropped
+// from memory, and is read from the storage again when it is needed. Each source has one timer for
+// this. It is not set while no named account is in memory.
 
 // pin returns the account of h. It loads the account into memory if necessary, and keeps it there
 // until [account.unpin].
@@ -42,7 +42,7 @@ func (s *Source) all() []*account {
 	return s.accounts.all()
 }
 
-// touch notes that the account is in use. It notes the round of [Source.dropIdle], because that
+// touch notes that the account is in use. It stores the number of the round of [Source.dropIdle], because that
 // needs no clock reading.
 func (a *account) touch() {
 	if round := a.src.round.Load(); a.used.Load() != round {
@@ -78,8 +78,8 @@ func (s *Source) dropIdle() {
 	}
 }
 
-// drop takes an account out of memory, unless it was used since. Users pin an account under the
-// same mutex.
+// drop removes an account from memory, unless a call has used it meanwhile. [Source.pin] holds the
+// same mutex, so no call gets an account that is being dropped.
 func (s *Source) drop(a *account) {
 	s.accountsMu.Lock()
 	defer s.accountsMu.Unlock()
@@ -91,7 +91,7 @@ func (s *Source) drop(a *account) {
 }
 
 // isIdle reports whether the account can be dropped without losing anything: no caller uses it,
-// nothing is running, and everything known about it is stored or of no more use.
+// nothing is running, and what is known about it is stored, can be requested again, or has expired.
 func (a *account) isIdle() bool {
 	if a.users.Load() > 0 || a.src.round.Load()-a.used.Load() < idleRounds || a.kept.Load() {
 		return false
@@ -103,7 +103,7 @@ func (a *account) isIdle() bool {
 		return false
 	}
 	if a.failed != nil && !c.passed(a.failed.until) {
-		return false // the provider said when to ask again, and must not be asked before
+		return false // no request may be sent before this time
 	}
 	l := a.cur.Load()
 	return l == nil || a.src.stores() || a.subject != nil || c.passed(l.hard)

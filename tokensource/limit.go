@@ -8,18 +8,18 @@ import (
 )
 
 const (
-	// requestsAtOnce bounds the refreshes of one source that send requests to one host, such as that of one
-	// tenant, at the same time.
+	// requestsAtOnce limits how many refreshes of one source send requests to the same host (for example
+	// one tenant's host) at the same time.
 	requestsAtOnce = 16
-	// storageCallsAtOnce bounds the calls of one source that read or write its storage at the same time.
+	// storageCallsAtOnce limits how many calls of one source read or write its storage at the same time.
 	storageCallsAtOnce = 16
 )
 
-// limits bounds the concurrent refreshes for each host, so that a host that does not answer delays no
-// other. Accounts take turns in the order in which they came, and each has at most one refresh.
+// limits limits the concurrent refreshes for each host. So a host that does not answer does not delay
+// the others. Accounts get turns in the order of their calls. Each has at most one refresh at a time.
 type limits struct {
 	mu    sync.Mutex
-	hosts map[string]*limit // those with refreshes that have a turn or wait for one
+	hosts map[string]*limit // only hosts with refreshes that have a turn or wait for one
 }
 
 type limit struct {
@@ -34,7 +34,7 @@ type turn struct {
 	at   *limit // nil before the turn was taken
 }
 
-// take waits for a turn at host, unless t is one. It returns false if the source was closed meanwhile.
+// take waits for a turn at host, unless t has one already. It returns false if the source is closed first.
 func (t *turn) take(host string, closing <-chan struct{}) bool {
 	if t.at != nil && t.host == host {
 		return true
@@ -58,13 +58,13 @@ func (t *turn) end() {
 	}
 }
 
-// acquire takes one of the slots, in the order of the calls. It returns false if stop is closed while none is
-// free.
+// acquire takes one of the slots, in the order of the calls. It returns false if stop is closed before a slot
+// is free.
 func acquire(slots chan<- struct{}, stop <-chan struct{}) bool {
 	select {
 	case slots <- struct{}{}:
 		return true
-	default: // a select of both would pick at random
+	default: // if a slot is free and stop is closed, one select would choose at random
 	}
 	select {
 	case slots <- struct{}{}:
@@ -97,9 +97,9 @@ func (l *limits) leave(host string, at *limit) {
 	}
 }
 
-// takeTurn waits until the account may send a request for rec. It returns false if the source was closed
+// awaitTurn waits until the account may send a request for rec. It returns false if the source was closed
 // meanwhile. It does not wait if a person must connect the account first: then there is no request.
-func (a *account) takeTurn(ctx context.Context, t *turn, rec *Record) bool {
+func (a *account) awaitTurn(ctx context.Context, t *turn, rec *Record) bool {
 	if a.src.interactive && rec.RefreshToken.IsZero() {
 		return true
 	}

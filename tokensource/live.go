@@ -13,8 +13,8 @@ type live struct {
 	hard deadline
 	// refused is set once an upstream refused the token.
 	refused atomic.Bool
-	// probation is set on a token that replaced a refused one. If the upstream refuses it before
-	// then, the token is not the reason for the refusals.
+	// probation is set on a token that replaced a refused one. If the upstream refuses the new token
+	// before this deadline, the token is not the reason for the refusals.
 	probation deadline
 }
 
@@ -27,17 +27,17 @@ func (l *live) token(c Clock) *Token {
 	return &l.tok
 }
 
-// current is the token in use of one account, with the monotonic moment until which it is handed out
-// without a further check. It is written with the account's mutex held, and read without it.
+// current holds the token that one account uses, and the monotonic time until which the token is returned
+// without a further check. Writers hold the account's mutex. Readers do not.
 //
-// The moment is here and not in live: a call for a token then reads one line less of the CPU's cache,
-// which counts if there are many accounts.
+// The time is here and not in live: a call for a token then reads one CPU cache line less,
+// which matters if there are many accounts.
 type current struct {
 	token atomic.Pointer[live]
 	check atomic.Int64
 }
 
-// inWindow is the moment of a token that is handed out until the timer of its window ends.
+// inWindow is the value of check while the token is in a [window]: the window's timer resets it.
 const inWindow = math.MaxInt64
 
 // Load returns the token in use, or nil.
@@ -50,7 +50,7 @@ func (cur *current) checked(c Clock) *Token {
 	if check != inWindow && int64(c.Elapsed()) >= check {
 		return nil
 	}
-	// The moment is that of l only if it did not change meanwhile: replace changes it first.
+	// If check changed meanwhile, it may not belong to l: replace resets check before it stores a token.
 	if l == nil || cur.check.Load() != check {
 		return nil
 	}
@@ -95,14 +95,14 @@ func (a *account) armLocked(l *live, stale bool) {
 //
 // The timer can be late: the machine may be short of CPU time, or the process may stand still. So a
 // token is in a window only long before it is due for a refresh. The token of a named account is in
-// none, because finding the account costs more than the clock reading.
+// no window, because finding the account costs more than the clock reading.
 type window struct {
 	timed atomic.Bool // the timer is set
 }
 
 // enter hands out the token of cur until the window ends.
 func (w *window) enter(cur *current) {
-	cur.check.Store(inWindow) // before the timer, which then ends it
+	cur.check.Store(inWindow) // store this before the timer starts: the timer resets it
 	if !w.timed.Swap(true) {
 		time.AfterFunc(glance, func() { w.end(cur) })
 	}

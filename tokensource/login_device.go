@@ -9,7 +9,7 @@ import (
 )
 
 // Device is the part of a [Login] that only grants with [Traits.Device] have: the codes of the provider (RFC 8628
-// section 3.2). Nothing comes back to this process by a browser, so it asks the provider until the person is done.
+// section 3.2). No browser returns to this process, so it asks the provider until the person has finished.
 type Device struct {
 	// Code is the device code. The source sends it with each token request.
 	Code Secret
@@ -19,7 +19,7 @@ type Device struct {
 	VerificationURI string
 	// VerificationURIComplete is that page with the code filled in. It is empty if the provider sent none.
 	VerificationURIComplete Secret
-	// Ends is when the codes end, by the local wall clock.
+	// Ends is when the codes expire, by the local wall clock.
 	Ends time.Time
 	// Interval is the shortest time between two token requests. It grows if the provider answers slow_down.
 	Interval time.Duration
@@ -96,13 +96,13 @@ func (st *storedDevice) device() *Device {
 const (
 	// deviceInterval is the pause between two token requests if the provider names none (RFC 8628 section 3.2).
 	deviceInterval = 5 * time.Second
-	// deviceSlower is what the pause grows by, for good, if the provider answers slow_down (section 3.5).
+	// deviceSlower is added to the pause each time the provider answers slow_down (section 3.5).
 	deviceSlower = 5 * time.Second
-	// devicePauseLimit bounds the pause, which doubles with each request that gets no answer (section 3.5).
+	// devicePauseLimit limits the pause. It doubles with each request that gets no usable answer (section 3.5).
 	devicePauseLimit = time.Minute
 	// deviceLifetimeLimit bounds how long a device login may take, whatever the provider says.
 	deviceLifetimeLimit = time.Hour
-	// deviceHold is how much longer than its next request takes a process keeps others from asking.
+	// deviceHold is added to the time for which a process keeps the others from asking. See [Source.hold].
 	deviceHold = 5 * time.Second
 )
 
@@ -130,8 +130,8 @@ func (s *Source) beginDevice(ctx context.Context, grant Interactive, l *Login) e
 	return nil
 }
 
-// PendingLogin returns the account's device login, or nil if there is none. After the login has failed, it returns the
-// login for another [LoginLifetime], with [Device.Failed]. Its error is an [*Error]: the storage cannot be read.
+// PendingLogin returns the account's device login, or nil if it has none. A login that has failed is returned
+// for another [LoginLifetime], with [Device.Failed]. If the storage cannot be read, the error is an [*Error].
 func (s *Source) PendingLogin(ctx context.Context, account string) (*Login, error) {
 	if !s.traits.Device {
 		return nil, nil
@@ -168,7 +168,7 @@ func deviceTooLate() *Error {
 }
 
 // AwaitLogin waits until a device login has ended, and returns nil if the account is connected. If another login of the
-// account replaced it, or if it was cancelled, the error is [ErrNoLogin]. The login goes on
+// account replaced it, or if it was cancelled, the error is [ErrNoLogin]. The login continues
 // if ctx is cancelled; see [Source.CancelLogin].
 func (s *Source) AwaitLogin(ctx context.Context, l *Login) error {
 	if l.Device == nil {
@@ -191,7 +191,7 @@ func (s *Source) ResumeLogin(l *Login) {
 	}
 }
 
-// ResumeLogins does the same for all accounts, in the background: a login outlives the process that began it.
+// ResumeLogins does this for all accounts, in the background: a login outlives the process that began it.
 func (s *Source) ResumeLogins() {
 	if !s.traits.Device || !s.begin() {
 		return
@@ -201,7 +201,7 @@ func (s *Source) ResumeLogins() {
 		ctx := context.Background()
 		keys, err := s.vault.List(ctx, loginPrefix)
 		if err != nil {
-			return // whoever opens the page resumes the login that is shown
+			return // opening the page of an account resumes its login
 		}
 		for _, key := range keys {
 			st, err := vault.Get[storedLogin](ctx, s.vault, key)

@@ -16,7 +16,7 @@ type deviceAsking struct {
 }
 
 // follow returns the goroutine that asks for the token of l, and starts it if there is none. A goroutine for an older
-// login of the account ends by itself.
+// login of the account ends at its next turn.
 func (s *Source) follow(l *Login) *deviceAsking {
 	s.asking.Lock()
 	defer s.asking.Unlock()
@@ -57,7 +57,7 @@ func (s *Source) follow(l *Login) *deviceAsking {
 	return asking
 }
 
-// connectedSince reports whether the account was connected after l began. It puts the stored record to use.
+// connectedSince reports whether the account was connected after l began. If so, it loads the stored record.
 func (s *Source) connectedSince(ctx context.Context, l *Login) bool {
 	a := s.pin(&Account{src: s, name: l.Account})
 	defer a.unpin()
@@ -107,7 +107,7 @@ func (s *Source) askDevice(ctx context.Context, l *Login) error {
 	}
 }
 
-// mayPass reports whether a failure of a token request says nothing about the login.
+// mayPass reports whether a failure of a token request is temporary, and says nothing about the login.
 func mayPass(failure *Error) bool {
 	trouble := failure.Status >= http.StatusInternalServerError || failure.Status == http.StatusTooManyRequests
 	return failure.Class == ClassWait && (failure.Code == "" || trouble || slices.Contains(transientCodes, failure.Code))
@@ -125,9 +125,9 @@ func (s *Source) rest(d time.Duration) bool {
 	}
 }
 
-// takeTurn notes in the storage that this process asks for the token of l, so that no other process does, and returns
-// the login as it is stored. It returns nil if this process must not ask now, and how long to wait. If the login has
-// ended, takeTurn returns an error.
+// takeTurn stores that this process asks for the token of l, so that no other process asks. It then returns
+// the stored login. If this process must not ask now, it returns nil and how long to wait. If the login has
+// ended, it returns an error.
 func (s *Source) takeTurn(ctx context.Context, l *Login, pause time.Duration) (current *Login, wait time.Duration, err error) {
 	// If the lock cannot be taken, go on: at worst two processes ask, and the provider says slow_down.
 	unlock, _ := s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLock)
@@ -155,14 +155,14 @@ func (s *Source) takeTurn(ctx context.Context, l *Login, pause time.Duration) (c
 	return current, 0, nil
 }
 
-// hold notes in d that only this process asks, until after its next request. The pause before that is at most twice the
+// hold sets in d that only this process asks, until after its next request. The pause before that request is at most twice the
 // last one.
 func (s *Source) hold(d *Device, pause time.Duration) {
 	wait := s.cfg.Timeout + 2*max(pause, d.Interval) + deviceHold
 	d.holder, d.heldUntil = s.owner, s.cfg.Clock.Now().Round(0).UTC().Add(wait)
 }
 
-// redeemDevice makes one token request, and puts what it brings into use.
+// redeemDevice makes one token request, and puts the token that it returns into use.
 func (s *Source) redeemDevice(ctx context.Context, l *Login) *Error {
 	req, err := s.cfg.Grant.(Interactive).Redeem(l, url.Values{})
 	if err != nil {
@@ -203,7 +203,7 @@ func (s *Source) endDevice(ctx context.Context, l *Login, failure *Error) error 
 		failure = deviceTooLate()
 	}
 	if failure.Class == ClassWait {
-		failure.Class = ClassLogin // nothing is tried again
+		failure.Class = ClassLogin // there is no further request, so a person must log in again
 	}
 	unlock, _ := s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLock)
 	defer unlock()
@@ -219,7 +219,7 @@ func (s *Source) storeFailed(ctx context.Context, l *Login, failure *Error) erro
 	device := *l.Device
 	device.Failed = failure
 	ended.Device, ended.Verifier, ended.Binding = &device, Secret{}, Secret{}
-	_ = s.storeLogin(ctx, &ended) // without it, the login is shown until its codes end
+	_ = s.storeLogin(ctx, &ended) // if this fails, the login is shown until its codes expire
 	s.begun.done()
 	return failure
 }

@@ -10,15 +10,15 @@ import (
 
 // Pushed authorization requests (RFC 9126): the parameters of an authorization request go to the
 // provider directly, with the client's authentication, and the person's browser carries only a
-// reference to them. The reference ends soon, often after a minute, so it is requested when the
+// reference to them. The reference expires soon, often after a minute, so it is requested when the
 // person is sent to the provider and not when the login begins.
 
 // parName is the name of the endpoint in errors.
 const parName = "pushed authorization request endpoint"
 
-// parURL returns the endpoint for pushed authorization requests, or an empty string if the login's
-// parameters go into the link. They are pushed if the configuration or the issuer's metadata says
-// so (RFC 9126 section 5).
+// parURL returns the endpoint for pushed authorization requests, or an empty string if the parameters
+// are put into the link. They are pushed if the configuration or the issuer's metadata requires it
+// (RFC 9126 section 5).
 func (w *wire) parURL(ctx context.Context, variables map[string]string) (string, *Error) {
 	wanted := w.cfg.PAR || w.cfg.PARURL != ""
 	if !wanted && w.cfg.Issuer != "" {
@@ -66,12 +66,12 @@ func (w *wire) push(ctx context.Context, endpointURL string, variables map[strin
 	return requestURI, lifetime, failure
 }
 
-// pushRefused returns the failure of a refused push (RFC 9126 section 2.3). Its error codes are those
+// pushRefused returns the failure of a refused push (RFC 9126 section 2.3). It can have the error codes
 // of a token request and of an authorization request.
 func (w *wire) pushRefused(ans *endpointAnswer) *Error {
 	failure := refusal(&http.Response{StatusCode: ans.status, Header: ans.header}, ans.code, w.cfg.Clock.Now())
 	failure.Reason = strings.NewReplacer("token endpoint", parName, "token_url", w.parOption()).Replace(failure.Reason)
-	failure.Lost = false // nothing was spent
+	failure.Lost = false // the request contained no refresh token or code that can be used only once
 	return failure
 }
 
@@ -87,13 +87,13 @@ func (w *wire) parOption() string {
 type LoginLink struct {
 	// URL is the address at the provider. It is a secret while the login lasts.
 	URL Secret
-	// Expires is when the link ends, if that is before the end of the login: a link to a pushed
-	// authorization request ends soon (RFC 9126 section 2.2). Otherwise it is zero.
+	// Expires is when the link expires, or zero if that is not known. Only two kinds of link have it: to a
+	// pushed authorization request (RFC 9126 section 2.2), and to the page of a device login.
 	Expires time.Time
 }
 
 // LoginLink returns where to send the person now. If the source pushes authorization requests, each
-// call sends one, and the link ends soon: call LoginLink when the person is ready to follow it. The
+// call sends one, and the link expires soon: call LoginLink when the person is ready to follow it. The
 // error is an [*Error].
 func (s *Source) LoginLink(ctx context.Context, l *Login) (LoginLink, error) {
 	grant, ok := s.cfg.Grant.(Interactive)
@@ -133,7 +133,7 @@ func (s *Source) LoginLink(ctx context.Context, l *Login) (LoginLink, error) {
 	return link, nil
 }
 
-// Pushes reports whether links to a login with these variables end soon, because the source pushes
+// Pushes reports whether links to a login with these variables expire soon, because the source pushes
 // authorization requests.
 func (s *Source) Pushes(ctx context.Context, variables map[string]string) bool {
 	parURL, _ := s.wire.parURL(ctx, variables)

@@ -98,7 +98,7 @@ func (a *account) read(ctx context.Context, s *situation) {
 
 // prepare waits for the account's turn and asks the grant for the request to send.
 func (a *account) prepare(ctx context.Context, s *situation, t *turn) {
-	if !a.takeTurn(ctx, t, s.rec) {
+	if !a.awaitTurn(ctx, t, s.rec) {
 		s.prepared, s.refusal = s.rec, errClosed()
 		return
 	}

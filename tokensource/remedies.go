@@ -13,7 +13,7 @@ var remedies = []Remedy{
 	// Refusals of a token endpoint. The status may be another one.
 	{
 		Problem: "client_assertion_expired", Text: assertionExpired, Class: ClassOperator,
-		Cause: "The JWT that proves the client had ended when it was sent, and the provider refused it. Whatever writes the file of client_assertion no longer renews it.",
+		Cause: "The provider refused the JWT that proves the client, because it had expired. The program that writes the file in client_assertion no longer renews it.",
 		Do: "renew the JWT that client_assertion names: see that the program that writes the file runs, and that the source names the file that it writes" +
 			skewed,
 		More:  "The file is read again for every request. A projected token of Kubernetes is renewed only if the volume is mounted without `subPath`.",
@@ -40,7 +40,7 @@ var remedies = []Remedy{
 		Cause: "The provider does not accept the JWT by which the grant jwt_bearer or github_app gets its tokens: its key, issuer, subject, audience or time.",
 		Do: "check key, issuer or app_id, subject and audience of the grant, and that the provider has the public key of this key and allows the subject" +
 			"[; this machine's clock is {skew} the provider's: correct it]" + askProvider,
-		More:  "Salesforce answers so, too, until the user or an administrator has approved the app, and Google if the service account may not act for the subject.",
+		More:  "Salesforce also answers this until the user or an administrator has approved the app. Google answers this if the service account is not allowed to act for the subject.",
 		match: byReason(grantRefused),
 	},
 	{
@@ -66,7 +66,7 @@ var remedies = []Remedy{
 	},
 	{
 		Problem: "invalid_request", Text: "the token endpoint answered 400 invalid_request", Class: ClassOperator,
-		Cause: "The provider understands the request, but misses a parameter or does not take its form.",
+		Cause: "The provider understands the request, but a parameter is missing or has a form that the provider does not accept.",
 		Do:    "check client_auth[ (now {client_auth})], body_format[ (now {body_format})], scopes and token_param" + askProvider,
 		match: and(byCode("invalid_request"), byReason(answeredReason)),
 	},
@@ -175,7 +175,7 @@ var remedies = []Remedy{
 		Problem: "no_token_endpoint", Text: "there is no token endpoint at token_url",
 		Also:  []string{"there is no device authorization endpoint at device_url"},
 		Class: ClassOperator,
-		Cause: "The host answers, but 404 or the like.",
+		Cause: "The host answers, but with a status such as 404: there is no such path.",
 		Do:    "check the path of {url}",
 		match: byReason("there is no token endpoint at token_url", "there is no "+parName, "there is no device authorization endpoint at device_url"),
 	},
@@ -193,7 +193,7 @@ var remedies = []Remedy{
 	},
 	{
 		Problem: "zero_lifetime", Text: "the token has no lifetime left: the answer has expires_in 0", Class: ClassWait,
-		Cause: "The provider sent a token that has ended, or means by 0 that the token does not end.",
+		Cause: "The provider sent a token that has already expired, or uses 0 for a token that does not expire.",
 		Do:    "if this provider means that the token does not end, set default_lifetime never",
 		quiet: true, match: byReason(errZeroLifetime.Error()),
 	},
@@ -217,7 +217,7 @@ var remedies = []Remedy{
 	},
 	{
 		Problem: "unusable_token", Text: "the access token holds a space, a control character or a character outside ASCII", Class: ClassOperator,
-		Cause: "The token cannot stand in a request. In the option token, it is often a line break or a word too many.",
+		Cause: "The token cannot be sent in a request. If it is in the option token, it often contains a line break or an extra word.",
 		Do:    "check the option token, or the answer of the token endpoint",
 		match: byReason("the access token holds a space, a control character"),
 	},
@@ -237,7 +237,7 @@ var remedies = []Remedy{
 	},
 	{
 		Problem: "unreachable", Text: "the token endpoint could not be reached", Class: ClassWait,
-		Cause: "There is no way to the host: a network, a proxy (HTTPS_PROXY) or a firewall is in the way.",
+		Cause: "The connection to the host failed: the network is down, or a proxy (HTTPS_PROXY) or a firewall blocks it.",
 		Do:    "check the network, HTTPS_PROXY and the host[ {host}] in {url}",
 		match: byReason("could not be reached"),
 	},
@@ -466,7 +466,7 @@ var remedies = []Remedy{
 	},
 	{
 		Problem: "subject_refused", Text: "the provider refuses the caller's token", Class: ClassLogin,
-		Cause: "The provider does not exchange this token: it has ended, was revoked or is for somebody else, or the provider does not trust its issuer. Other callers are not affected.",
+		Cause: "The provider does not exchange this token: it has expired, was revoked or was issued for another audience, or the provider does not trust its issuer. Other callers are not affected.",
 		Do: "get a new token for the caller; if the provider refuses all callers, check subject_token_type, audience and scopes, " +
 			"and whether the client may exchange such tokens at the provider",
 		More:  "`caddy authinject doctor <source> --subject-token {env.TOKEN}` exchanges one token and shows what the provider says of it.",
@@ -501,7 +501,7 @@ var remedies = []Remedy{
 	},
 	{
 		Problem: "google_scope", Text: "the Google metadata server refuses the request", Class: ClassOperator,
-		Cause: "The machine's service account may not have these scopes, or no ID token.",
+		Cause: "The machine's service account is not allowed to have these scopes, or is not allowed to have an ID token.",
 		Do:    "check scopes and id_token, and the access scopes of the machine in Google Cloud",
 		match: byReason("the Google metadata server refuses the request"),
 	},
@@ -527,7 +527,7 @@ var remedies = []Remedy{
 	},
 	{
 		Problem: "azure_identity", Text: "the Azure identity endpoint refuses the request", Class: ClassOperator,
-		Cause: "No managed identity is assigned to this machine, several are and client_id names none of them, or the resource is not known in the tenant.",
+		Cause: "No managed identity is assigned to this machine; or several are assigned, and client_id names none of them; or the tenant does not know the resource.",
 		Do:    "check resource and client_id, and assign the identity to the machine in Azure" + askProvider,
 		match: byReason("the Azure identity endpoint refuses the request"),
 	},

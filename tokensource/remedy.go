@@ -12,13 +12,13 @@ import (
 	"syscall"
 )
 
-// Remedy is what people are told about one kind of failure. Every place that shows errors takes the
+// Remedy describes one kind of failure for people. Every place that shows errors takes the
 // words from [Remedies]: the log, problem bodies, the admin API, metrics, the commands, and
 // docs/troubleshooting.md, whose headings are the texts.
 type Remedy struct {
 	// Problem names the kind in one word, for programs. It does not change.
 	Problem string
-	// Text is a part of the error's text, word for word, where nothing in it varies but the status.
+	// Text is a part of the error's text, word for word. Nothing in it varies, except the status.
 	Text string
 	// Also are other texts of errors of this kind. Each is a part of the heading, too.
 	Also []string
@@ -32,18 +32,18 @@ type Remedy struct {
 	// More is what else the documentation says.
 	More string
 
-	// quiet: nobody has to act, or another text says how, so the error's text does not end with Do.
+	// quiet: the error's text does not end with Do, because no one has to act, or another text says how.
 	quiet bool
 	match func(e *Error) bool
 }
 
-// facts are what is known of a source where an error arose. None is a secret.
+// facts are the known facts about the source of an error, by name. They contain no secret.
 type facts map[string]string
 
 // known are the facts of an error; behind a pointer, so that no verb prints them.
 type known struct{ facts facts }
 
-// Remedies returns what is known of each kind of failure, in the order of the documentation.
+// Remedies returns the remedies for all kinds of failure, in the order of the documentation.
 func Remedies() []Remedy { return slices.Clone(remedies) }
 
 // remedy returns the first remedy that matches e, or nil.
@@ -94,7 +94,7 @@ func (e *Error) Remedy() string {
 	})
 }
 
-// usualFacts are the facts of a source of which nothing else is known.
+// usualFacts are used for facts that an error does not have.
 var usualFacts = facts{
 	"url": "token_url", "again": connectAgain, "proof": "client_secret", "token": "the option token",
 	"retries": "the source asks again by itself", "key_known": "that the provider has the public key with this kid",
@@ -184,7 +184,7 @@ func (cfg *Config) facts() facts {
 	return f
 }
 
-// facts are those of the configuration, for a request. The option urlOption names the URL that is asked.
+// facts returns the configuration's facts for a request. urlOption is the option that sets the request's URL.
 func (w *wire) facts(urlOption string) facts {
 	f := w.cfg.facts()
 	maps.Copy(f, facts{
@@ -216,7 +216,7 @@ func (w *wire) tokenURLOption() string {
 	return "token_url"
 }
 
-// know adds facts to e.
+// know adds facts to e. It does not change a fact that e already has.
 func (e *Error) know(more facts) *Error {
 	all := make(facts)
 	if e.known != nil {
@@ -277,14 +277,14 @@ func ofClass(class Class) func(*Error) bool {
 	return func(e *Error) bool { return e.Class == class }
 }
 
-// mute reports whether an endpoint answered without an error code.
+// mute returns a match for an endpoint that answered one of the statuses without an error code.
 func mute(statuses ...int) func(*Error) bool {
 	return func(e *Error) bool {
 		return e.Code == "" && strings.HasSuffix(e.Reason, answeredSuffix) && slices.Contains(statuses, e.Status)
 	}
 }
 
-// statusFrom reports whether an endpoint answered with that status or a higher one.
+// statusFrom returns a match for an endpoint that answered with status least or a higher one.
 func statusFrom(least int) func(*Error) bool {
 	return func(e *Error) bool { return strings.HasSuffix(e.Reason, answeredSuffix) && e.Status >= least }
 }

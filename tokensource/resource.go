@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// CheckResource reports why text cannot be a resource indicator, one of [Config.Resources]. It must
+// CheckResource returns an error if text cannot be one of [Config.Resources]. A resource indicator must
 // be an absolute URI without a fragment (RFC 8707 section 2).
 func CheckResource(text string) error {
 	u, err := url.Parse(text)
@@ -17,8 +17,8 @@ func CheckResource(text string) error {
 	return nil
 }
 
-// checkResources checks the resources. They must not be configured in two ways, because the two
-// could differ.
+// checkResources checks [Config.Resources]. If they are set, no token_param and no authorize_param may
+// be named resource, because the values could differ.
 func (cfg *Config) checkResources() error {
 	if len(cfg.Resources) == 0 {
 		return nil

@@ -10,8 +10,8 @@ import (
 	"unicode"
 )
 
-// ProviderSaid returns the error_description of the provider's last response (RFC 6749 section
-// 5.2), for an operator who asks for it. It is empty if the provider said nothing. Because it is
+// ProviderSaid returns the error_description of the provider's response (RFC 6749 section
+// 5.2), for an operator who asks for it. It is empty if the response had none. Because it is
 // the provider's own text, it is not part of the error's text, and must not be put into a response
 // to a client, a log or an event. Words that repeat or resemble what was sent are removed from it.
 func (e *Error) ProviderSaid() string { return e.said.Reveal() }
@@ -21,17 +21,17 @@ const (
 	// read.
 	maxSaid   = 300
 	maxSaidIn = 1 << 10
-	// maxSecretIn bounds the length of the secrets that are looked for.
+	// maxSecretIn is the length of the longest secret that is looked for. If one is longer, no text is kept.
 	maxSecretIn = 16 << 10
-	// leftOut stands for what was removed from it.
+	// leftOut replaces what was removed from the text.
 	leftOut = redacted
-	// longWord is the length from which a word with digits may be a credential.
+	// longWord is the length from which a word with digits is removed. Without digits, it is twice that.
 	longWord = 20
 	// sharedPart is how many letters in a row a word must share with a credential to be removed.
 	sharedPart = 6
 )
 
-// saidIn returns the error_description among members, without anything that was sent.
+// saidIn returns the error_description in members, without anything that the request contained.
 func (call *tokenCall) saidIn(members map[string]json.RawMessage) Secret {
 	var said string
 	if json.Unmarshal(members["error_description"], &said) != nil {
@@ -45,8 +45,8 @@ func (call *tokenCall) saidIn(members map[string]json.RawMessage) Secret {
 }
 
 // cleanText returns a provider's text as one short line. It removes the words that may hold the
-// client's id or a secret, even in another form. A part of a secret is enough for that. It keeps the
-// configured scopes, which the text is often about.
+// client's id or a secret, even in another form, or a part of a secret. It keeps the
+// configured scopes, because the text often names them.
 func cleanText(said, clientID string, scopes, secrets []string) string {
 	if len(said) > maxSaidIn {
 		said = said[:maxSaidIn]
@@ -93,8 +93,8 @@ func cleanText(said, clientID string, scopes, secrets []string) string {
 	return cleaned
 }
 
-// isSuspect reports whether a word holds the client's id or one of the forms of the secrets, or shares a
-// longer part with one; or looks like a credential by itself.
+// isSuspect reports whether a word holds the client's id or a secret in one of its forms, shares a
+// part of sharedPart letters with a secret, or is so long that it may be a credential.
 func isSuspect(word, clientID string, secrets []string) bool {
 	digits := strings.ContainsAny(word, "0123456789")
 	if len(word) >= 2*longWord || len(word) >= longWord && digits {

@@ -18,10 +18,10 @@ import (
 // Storage keeps records. Every certmagic.Storage implements it, and so does every storage module of
 // Caddy. [MemoryStorage] implements it too.
 //
-// Load and List return an error that is [fs.ErrNotExist] for a key or prefix that does not exist.
+// Load returns an error that is [fs.ErrNotExist] if the key does not exist. List may do so for a prefix.
 // Any other error means that the storage failed; it never counts as a missing record. Store
 // replaces the whole value atomically. Lock blocks until it holds the lock or ctx ends. Locks are
-// only advisory here: if two processes hold the same lock, nothing goes wrong, and it costs at most
+// only advisory here: if two processes hold the same lock, nothing fails, and there is at most
 // one more token request.
 type Storage interface {
 	Load(ctx context.Context, key string) ([]byte, error)
@@ -33,7 +33,7 @@ type Storage interface {
 }
 
 // recordPrefix returns the storage prefix of a source's records. It depends on the endpoint and the
-// client, because a token belongs to the client and the server to and by which it was issued (RFC
+// client, because a token is valid only for the client that got it and at the server that issued it (RFC
 // 6749 section 6).
 func recordPrefix(source, endpoint, clientID string) string {
 	return "authinject/records/" + digestNames(source, endpoint, clientID)[:32] + "/"
@@ -69,7 +69,7 @@ func digestNames(names ...string) string {
 	return digest(append(text, ']'))
 }
 
-// key returns the storage key of a's record. It is made anew each time: of many accounts in memory,
+// key returns the storage key of a's record. It is not kept in memory, because of many accounts,
 // few use the storage at a time.
 func (a *account) key() string { return a.src.prefix() + accountKey(a.Name()) }
 
@@ -79,8 +79,8 @@ func (a *account) load(ctx context.Context) (*Record, error) {
 	return rec, err
 }
 
-// loadUnless is load for a caller that knows the stored bytes with the sum known. If they are still
-// stored, it returns nil without an error. It returns the sum of the bytes that it read.
+// loadUnless is load for a caller that already read stored bytes with the checksum known. If they are still
+// stored, it returns nil without an error. It also returns the checksum of the bytes that it read.
 func (a *account) loadUnless(ctx context.Context, known uint64) (*Record, uint64, error) {
 	began := a.src.cfg.Clock.Elapsed()
 	found, sum, err := vault.GetUnless[storedRecord](ctx, a.src.vault, a.key(), known)
@@ -100,7 +100,7 @@ func (a *account) loadUnless(ctx context.Context, known uint64) (*Record, uint64
 	return rec, sum, err
 }
 
-// interned returns text, and for the same text as in the last call the same memory: the records of a
+// interned returns text. If the last call had the same text, the result shares its memory: all records of a
 // source have the same digest of its settings.
 func (s *Source) interned(text string) string {
 	if last := s.lastConfig.Load(); last != nil && *last == text {
@@ -159,8 +159,8 @@ func fingerprint(r storedRecord) uint64 {
 }
 
 // lock takes the record's lock, and returns a function that releases it. If the lock cannot be
-// taken in time, the refresh goes on without it. contended is true if another process held the
-// lock.
+// taken in time, the refresh continues without it. contended is true if this took so long that another
+// process probably held the lock.
 func (a *account) lock(ctx context.Context) (unlock func(), contended bool) {
 	wait := lockTimeout
 	if a.withoutLock {

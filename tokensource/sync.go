@@ -22,23 +22,23 @@ func (a *account) sync(ctx context.Context) error {
 	return nil
 }
 
-// seenBytes returns the sum of stored bytes that are not worth decoding, or 0.
+// seenBytes returns the checksum of stored bytes that need not be decoded again, or 0.
 func (a *account) seenBytes() uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.seen
 }
 
-// know sets the newest known record. sum is that of its stored bytes, or 0. The caller holds a.mu.
+// know sets the newest known record. sum is the checksum of its stored bytes, or 0. The caller holds a.mu.
 func (a *account) know(rec *Record, sum uint64) { a.rec, a.seen = rec, sum }
 
-// adopt uses a stored record if it is newer than the known one. sum is that of the record's stored
+// adopt uses a stored record if it is newer than the known one. sum is the checksum of its stored
 // bytes. It reports whether the record's token is now the token in use.
 func (a *account) adopt(found *Record, sum uint64, lives bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.refreshing != nil || a.dirty != (deadline{}) {
-		return false // a refresh reads the record itself
+		return false // the refresh that is running or due reads the record itself
 	}
 	if a.rec != nil {
 		switch c := compare(a.rec, found); {
@@ -80,14 +80,14 @@ func (a *account) lives(ctx context.Context, rec *Record) bool {
 type storageCheck struct {
 	done  chan struct{}
 	began time.Duration
-	// rested is true if the last check was so long ago that a person may have ended the login
-	// since.
+	// rested is true if two checks or more are overdue: the account was not in use for a while, and a
+	// person may have ended the login meanwhile.
 	rested bool
 }
 
 // checkStorage begins a storage check in the background if the last one was some time ago. If the
-// account was unused for a while, checkStorage waits for the check, but not for long: as far as
-// this process knows, the token in use is good.
+// account was unused for a while, checkStorage waits for the check. It does so only for a short time:
+// the token in use is good as far as this process knows.
 func (a *account) checkStorage(ctx context.Context) {
 	if !a.src.interactive {
 		return

@@ -5,12 +5,12 @@ import (
 	"sync/atomic"
 )
 
-// table holds accounts by name. It differs from a map in one thing: find needs no lock and writes
-// nothing, so that callers on all cores find accounts at the same time. All other methods are called
+// table holds accounts by name. It is used instead of a map because find needs no lock and writes
+// nothing, so that callers on all cores can find accounts at the same time. All other methods are called
 // with a lock held.
 //
-// An account is in the first free slot from the one that the hash of its name chooses, and the search
-// for it ends at an empty slot. So a slot that an account has left does not become empty.
+// The hash of an account's name selects a slot. The account is put in the first empty slot from there.
+// A search ends at an empty slot. So when an account is removed, its slot gets the value left instead.
 type table struct {
 	seed  maphash.Seed
 	slots atomic.Pointer[slots]
@@ -23,7 +23,7 @@ type slots []atomic.Pointer[account]
 
 const fewestSlots = 8
 
-// left is in a slot that an account has left.
+// left marks a slot whose account was removed.
 var left = new(account)
 
 func newTable() *table {
@@ -74,8 +74,8 @@ func (t *table) remove(name string) {
 	}
 }
 
-// resize moves the accounts into slots of which a quarter at most is taken. A search that is under
-// way ends in the slots before. It finds every account that was in them when it began.
+// resize moves the accounts into new slots, at most a quarter of which are then taken. A search that
+// is under way continues in the old slots, which do not change any more.
 func (t *table) resize() {
 	n := fewestSlots
 	for n < 4*t.size {

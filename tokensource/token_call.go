@@ -28,7 +28,7 @@ const maxAnswer = 1 << 20
 // tokenCall is the RoundTripper of one request to a token endpoint. It turns the form that x/oauth2
 // built into the request that the provider requires. It turns the provider's response into the JSON
 // of RFC 6749 section 5, which x/oauth2 parses. If a response is neither a token nor a refusal,
-// RoundTrip returns an [*Error]. No text of the provider gets past this type.
+// RoundTrip returns an [*Error]. The provider's free text is kept only in said, so errors do not contain it.
 type tokenCall struct {
 	cfg     *Config
 	secret  Secret
@@ -39,16 +39,16 @@ type tokenCall struct {
 	notAccess bool
 	header    *http.Header // of the response, for the caller; nil: not needed
 
-	// sent are the values of the request, which the response may repeat. secrets are the secret
+	// sent are the values that the request contains; the response may repeat them. secrets are the secret
 	// ones among them.
 	sent    []string
 	secrets []string
-	// unusable is the rest of a response whose access token cannot be used. Its refresh token must
+	// unusable has the refresh token and scope of a response whose access token cannot be used. The refresh token must
 	// not be lost.
 	unusable *TokenResponse
 	// said is the provider's text in a refusal.
 	said Secret
-	// api is set for a request to an API that is no token endpoint of OAuth.
+	// api is set for a request to an API that is not an OAuth token endpoint.
 	api *apiRequest
 }
 
@@ -151,12 +151,12 @@ func (call *tokenCall) shapeAPI(req *http.Request, assertion string) {
 	call.finish(req, call.api.body)
 }
 
-// finish gives the request its body.
+// finish sets the request's body and User-Agent.
 func (call *tokenCall) finish(req *http.Request, payload []byte) {
 	req.Header.Set("User-Agent", call.cfg.UserAgent)
 	req.ContentLength = int64(len(payload))
 	req.Body = http.NoBody
-	// Without GetBody, the transport can never resend a spent grant by itself.
+	// Without GetBody, the transport cannot send a refresh token or code a second time by itself.
 	req.GetBody = nil
 	if len(payload) > 0 {
 		req.Body = io.NopCloser(bytes.NewReader(payload))
@@ -176,7 +176,7 @@ func jsonBody(form url.Values) ([]byte, error) {
 	return json.Marshal(object)
 }
 
-// normalize returns resp with the body that RFC 6749 section 5 describes. readErr is the error that
+// normalize returns resp with a body as RFC 6749 section 5 describes it. readErr is the error that
 // ended its body early, if any.
 func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error) (*http.Response, error) {
 	success := resp.StatusCode >= 200 && resp.StatusCode < 300
@@ -247,7 +247,7 @@ const (
 	lifetimeMember = "authinject_lifetime"
 )
 
-// canonical returns resp with members as its JSON body, and with no header field but Retry-After.
+// canonical returns resp with members as its JSON body. Of the header fields, it keeps only Retry-After.
 func canonical(resp *http.Response, members map[string]string) (*http.Response, error) {
 	body, err := json.Marshal(members)
 	if err != nil {
@@ -326,8 +326,8 @@ func isCertificateError(err error) bool {
 	return errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &invalid)
 }
 
-// certificateAlerts are the alerts by which a server refuses a client certificate or its lack (RFC
-// 8446 section 6.2), in the words of crypto/tls, which has no type for them.
+// certificateAlerts are the alerts that a server sends if it refuses the client's certificate or got none (RFC
+// 8446 section 6.2), as crypto/tls writes them: it has no type for them.
 var certificateAlerts = []string{
 	"bad certificate", "unsupported certificate", "revoked certificate", "expired certificate", "unknown certificate",
 	"unknown certificate authority", "access denied", "certificate required",

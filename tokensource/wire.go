@@ -23,15 +23,15 @@ import (
 	"github.com/authinject/caddy-authinject/internal/host"
 )
 
-// wire is the way to a token endpoint: exactly one POST per call of post, with
+// wire sends requests to the provider's endpoints: one POST per call of postOnce, with
 // one way of client authentication, no redirects, and limits on time and size. x/oauth2 builds the
-// request and parses the answer; a [tokenCall] below it adapts both to the provider.
+// token request and parses the answer; a [tokenCall] below it adapts both to the provider.
 type wire struct {
 	cfg  *Config
 	base http.RoundTripper
 	// secret is the index of the client secret that was accepted last.
 	secret atomic.Int32
-	// lockOuts holds until when a token URL must be left alone.
+	// lockOuts holds the time until which no request may be sent to a token URL.
 	lockOuts  sync.Map // URL -> deadline
 	discovery discovery
 	// nonces are those of the provider's endpoints (RFC 9449 section 8).
@@ -53,7 +53,7 @@ func newWire(cfg *Config) *wire {
 // just closed by the server may or may not have been carried out.
 func newTransport() *http.Transport {
 	t, ok := http.DefaultTransport.(*http.Transport)
-	if !ok { // somebody put another one in its place
+	if !ok { // the program has replaced it by another type
 		t = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
 	}
 	t = t.Clone()
@@ -61,8 +61,8 @@ func newTransport() *http.Transport {
 	return t
 }
 
-// tokenURL is the token endpoint of an account with these variables; empty for a
-// grant that asks none.
+// tokenURL returns the token endpoint of an account with these variables. It is empty for a
+// grant that uses no token endpoint.
 func (w *wire) tokenURL(ctx context.Context, variables map[string]string) (string, *Error) {
 	if w.cfg.Grant.Traits().NoTokenURL {
 		return "", nil
@@ -76,7 +76,7 @@ func (w *wire) tokenURL(ctx context.Context, variables map[string]string) (strin
 
 // post makes one token request, or several while the provider says invalid_client
 // and the configuration has another client secret: then the client was refused before
-// its grant was looked at, and nothing was spent.
+// its grant was checked, so its refresh token or code is still unused.
 func (w *wire) post(ctx context.Context, tokenURL string, variables map[string]string, req Request) (*TokenResponse, *Error) {
 	if failed := w.lockedOut(tokenURL); failed != nil {
 		return nil, failed
@@ -220,7 +220,7 @@ func (w *wire) failureOf(err error) *Error {
 }
 
 // params are all parameters of the request except the client's authentication.
-// Empty ones are left out, and none may come twice (RFC 6749 section 3.2).
+// Empty ones are left out. Only audience and resource may be repeated (RFC 6749 section 3.2).
 func (w *wire) params(ctx context.Context, req Request) (url.Values, error) {
 	params := make(url.Values, len(req.Params)+len(w.cfg.Params)+1)
 	for name, values := range req.Params {
@@ -310,8 +310,8 @@ func transportFailure(err error, sent bool) *Error {
 	return e
 }
 
-// CheckEndpoint reports why raw cannot be an endpoint of a provider, named by the option
-// that it stands in: https, or http on loopback; absolute, without fragment and
+// CheckEndpoint returns an error if raw, the value of the option, cannot be an endpoint of a
+// provider. It must be https, or http on loopback; absolute, without fragment and
 // userinfo (RFC 6749 sections 3.1 and 3.2).
 func CheckEndpoint(option, raw string) error {
 	u, err := url.Parse(raw)

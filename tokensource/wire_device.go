@@ -15,7 +15,7 @@ import (
 )
 
 // deviceAuthorization requests the codes of a device login (RFC 8628 section 3.1), and sets l.Device. The client
-// authenticates as at the token endpoint.
+// authenticates in the same way as at the token endpoint.
 func (w *wire) deviceAuthorization(ctx context.Context, l *Login, params url.Values) *Error {
 	endpoint, failed := w.endpoint(ctx, "device_url", w.cfg.DeviceURL, l.Variables)
 	switch {
@@ -43,7 +43,7 @@ func (w *wire) deviceAuthorization(ctx context.Context, l *Login, params url.Val
 	})
 }
 
-// deviceText makes a sentence about a token endpoint one about a device authorization endpoint.
+// deviceText changes a failure's text, so that it names the device authorization endpoint.
 var deviceText = strings.NewReplacer("token endpoint", "device authorization endpoint", "token request", "device authorization request", "token_url", "device_url")
 
 // deviceURLOption is the option that the device authorization endpoint comes from.
@@ -54,7 +54,7 @@ func (w *wire) deviceURLOption() string {
 	return "device_url"
 }
 
-// deviceOnce sends one device authorization request. The failures say "token endpoint".
+// deviceOnce sends one device authorization request. Its failures say "token endpoint": see deviceText.
 func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience string, params url.Values, secret Secret) (*Device, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
@@ -121,7 +121,7 @@ func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience stri
 	case !isVerificationURI(d.VerificationURI):
 		return fail("holds no verification_uri that a browser can open safely: https, or http on this machine")
 	case !isVerificationURI(d.VerificationURIComplete.Reveal()):
-		d.VerificationURIComplete = Secret{} // it is only a convenience
+		d.VerificationURIComplete = Secret{} // the login works without it
 	}
 	return d, nil
 }
@@ -134,7 +134,7 @@ func isShowable(text string, limit int) bool {
 	return text != "" && len(text) <= limit && !strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) })
 }
 
-// isVerificationURI reports whether raw is a page that a person can be sent to.
+// isVerificationURI reports whether a browser can open raw safely.
 func isVerificationURI(raw string) bool {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.User != nil || !isShowable(raw, 2<<10) {
@@ -143,8 +143,8 @@ func isVerificationURI(raw string) bool {
 	return u.Scheme == "https" || u.Scheme == "http" && host.IsLoopback(u.Hostname())
 }
 
-// clientRequest returns a request with which the client authenticates at an endpoint of the provider other than the
-// token endpoint, in the same way (RFC 6749 section 2.3). The failures name token_url.
+// clientRequest returns a request to an endpoint of the provider that is not the token endpoint. The client
+// authenticates as at the token endpoint (RFC 6749 section 2.3). The failures name token_url.
 func (w *wire) clientRequest(ctx context.Context, endpoint string, params, assertion url.Values, secret Secret) (*tokenCall, *http.Request, *Error) {
 	form := maps.Clone(params)
 	maps.Copy(form, assertion)

@@ -56,7 +56,7 @@ type Secret struct {
 	// From is the placeholder, such as {env.NAME}, or a description of where the secret is. It holds
 	// no secret.
 	From string
-	// Literal says that the secret stands in the configuration itself.
+	// Literal says that the secret is written in the configuration itself.
 	Literal bool
 	// Replaced says that a stored token replaces the secret, which may then be gone.
 	Replaced bool
@@ -94,7 +94,7 @@ type exam struct {
 	report   *Report
 	recorder *recorder
 	server   *discover.Server // the issuer's metadata, if it was read
-	// tokenURL and issuer are the account's. The configuration keeps its own: records are found by them.
+	// tokenURL and issuer have the account's variables filled in. Config keeps the templates: storage keys depend on them.
 	tokenURL, issuer string
 	missing          []string // scopes that were not granted with a new token
 	// lenient turns failures into warnings.
@@ -118,7 +118,7 @@ func (x *exam) fail(name, text, remedy string) {
 	x.add(Fail, name, text, remedy)
 }
 
-// change adds a line of the source's block to change. args empty removes the option.
+// change suggests a change in the source's block: replace old by the option with args. Empty args only remove old.
 func (x *exam) change(option, old, args string) {
 	c := Change{In: "source " + x.Config.Name, Remove: old}
 	if args != "" {
@@ -153,7 +153,7 @@ func Examine(ctx context.Context, p Patient, o Options, report *Report) {
 	x.probe(ctx, account)
 }
 
-// hideLiterals keeps all secrets that can be read out of the report.
+// hideLiterals reads the secrets and hides their values in the report.
 func (x *exam) hideLiterals(ctx context.Context) {
 	for _, s := range x.Secrets {
 		if value, err := s.Value(ctx); err == nil {
@@ -219,7 +219,7 @@ func (x *exam) secretRemedy(configured string) string {
 	return "check the placeholder"
 }
 
-// provider checks the way to the issuer and the token endpoint. It returns false if a token request
+// provider checks that the issuer and the token endpoint can be reached. It returns false if a token request
 // cannot succeed.
 func (x *exam) provider(ctx context.Context) bool {
 	cfg, traits := &x.Config, x.Config.Grant.Traits()
@@ -236,7 +236,7 @@ func (x *exam) provider(ctx context.Context) bool {
 		return true
 	}
 	if x.issuer != "" && (!x.endpoint(ctx, "issuer", "issuer", x.issuer) || !x.metadata(ctx)) {
-		return x.tokenURL != "" // the metadata is not needed then
+		return x.tokenURL != "" // with a configured token_url, the metadata is not needed
 	}
 	if x.tokenURL == "" && x.server != nil {
 		x.tokenURL = x.server.TokenURL
@@ -272,8 +272,8 @@ func (x *exam) metadata(ctx context.Context) bool {
 	return true
 }
 
-// maxSkew is how far a clock may be off before that is worth a warning; badSkew is how far before
-// something fails: JWTs and signatures usually allow five minutes.
+// A clock that is off by more than maxSkew gets a warning. A clock that is off by badSkew or more is a
+// failure, because providers usually accept JWTs and signatures that are up to five minutes off.
 const (
 	maxSkew = 30 * time.Second
 	badSkew = 5 * time.Minute
@@ -304,8 +304,8 @@ func (x *exam) clock() {
 	}
 }
 
-// upstream checks the way to an upstream: its name, its port and its certificate. Nothing is sent over
-// the connection. What is wrong is a warning, because an upstream may start later than the proxy.
+// upstream checks that an upstream can be reached: its name, its port and its certificate. No request is sent over
+// the connection. A failure is only a warning, because an upstream may start later than the proxy.
 func (x *exam) upstream(ctx context.Context, u Upstream) {
 	if u.TLS == nil {
 		return

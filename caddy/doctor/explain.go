@@ -17,7 +17,7 @@ import (
 
 func sameOrigin(a, b string) bool { return host.Origin(a) == host.Origin(b) }
 
-// assertionProblems are about the assertion of a grant, and not about a client.
+// assertionProblems are the problems with the assertion of a grant. The client is not their cause.
 var assertionProblems = []string{"assertion_refused", "no_installation", "beyond_installation", "grant_key"}
 
 // explain reports why there is no token.
@@ -76,7 +76,7 @@ func (x *exam) explain(ctx context.Context, err error) {
 	}
 }
 
-// unanswered reports a token request that was not answered, or not made.
+// unanswered reports a token request that got no answer or was not sent.
 func (x *exam) unanswered(failure *tokensource.Error) {
 	switch {
 	case failure.Class == tokensource.ClassLogin && failure.Code != "":
@@ -113,7 +113,7 @@ func (x *exam) refusedClient(ctx context.Context, failure *tokensource.Error, te
 	x.tryAuth(ctx, now)
 }
 
-// notAccepted says what an answer of invalid_client is about.
+// notAccepted says what an answer of invalid_client means.
 func (x *exam) notAccepted() string {
 	if !x.auth().UsesSecret() {
 		return ": it did not accept the client id, or what proves the client"
@@ -121,7 +121,7 @@ func (x *exam) notAccepted() string {
 	return ": it did not accept the client id, the client secret, or the way in which they are sent"
 }
 
-// authHint says what is known of the ways of client authentication that the provider supports.
+// authHint names a way of client authentication that the provider supports, or says how to find one.
 func (x *exam) authHint(now tokensource.ClientAuth) string {
 	if x.server != nil && x.server.AuthMethods != nil && !slices.Contains(x.server.AuthMethods, withoutRaw(now)) {
 		if known := x.supported(); known != "" {
@@ -143,7 +143,7 @@ func withoutRaw(auth tokensource.ClientAuth) string {
 	return string(auth)
 }
 
-// supported returns a way of client authentication that the provider supports, or nothing.
+// supported returns a way of client authentication that the provider supports and x can use, or "".
 func (x *exam) supported() string {
 	for _, auth := range tokensource.ClientAuths {
 		if slices.Contains(x.server.AuthMethods, string(auth)) && x.canUse(auth) {
@@ -196,7 +196,7 @@ func (x *exam) knownGrants() string {
 // invented is a code and a refresh token that no provider has issued.
 const invented = "authinject-doctor"
 
-// probeParams are the parameters of a request that proves the client and nothing else, by grant. A
+// probeParams are, for each grant, the parameters of a request that only tests the client. They differ, because a
 // client may use only the grants that it is registered for.
 var probeParams = map[string]url.Values{
 	"client_credentials": {"grant_type": {"client_credentials"}},
@@ -247,8 +247,8 @@ func (x *exam) client(ctx context.Context) {
 // clientCodes are the error codes of a refused client.
 var clientCodes = []string{"invalid_client", "incorrect_client_credentials"}
 
-// tryAuth tries the ways of client authentication beside now, which was refused, if it was asked to.
-// No refresh token and no code of a person is sent.
+// tryAuth tries the other ways of client authentication if TryAuth is set. now is the way that was refused.
+// It sends no real refresh token and no real code.
 func (x *exam) tryAuth(ctx context.Context, now tokensource.ClientAuth) {
 	if !x.TryAuth || now.IsJWT() || now.IsTLS() || x.tokenURL == "" || x.Config.Grant.Traits().NoTokenURL {
 		return
@@ -294,7 +294,7 @@ const (
 	lockedOut
 )
 
-// tryOne makes one token request with a way of client authentication. A token that it brings is
+// tryOne makes one token request with a way of client authentication. If it gets a token, the token is
 // dropped.
 func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) (verdict, *tokensource.Error) {
 	cfg := x.Config
@@ -341,7 +341,7 @@ func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) (verdict,
 	return rejects, failure
 }
 
-// rawIsSame reports whether form-encoding changes nothing in the client's id and secret.
+// rawIsSame reports whether client_secret_basic_raw would send the same as client_secret_basic.
 func (x *exam) rawIsSame(ctx context.Context) bool {
 	if len(x.Config.ClientSecrets) == 0 {
 		return true

@@ -13,9 +13,9 @@ import (
 )
 
 // holdersOf names the processes that listen at a TCP address, such as "nginx (process 42)". Several
-// processes can share an address (SO_REUSEPORT): then each gets a part of the connections. A socket
-// that several processes inherited counts for the first of them. The list is empty if the processes
-// cannot be found out, as those of other users.
+// processes can share an address (SO_REUSEPORT). Each of them then gets some of the connections. A socket
+// that several processes inherited is counted for the first of them. The list is empty if the processes
+// cannot be found, for example because they belong to other users.
 func holdersOf(address string) []string {
 	wanted, port, ok := parseListen(address)
 	if !ok {
@@ -63,8 +63,8 @@ func holdersOf(address string) []string {
 	return holders
 }
 
-// parseListen parses an address to listen at. Without a host, and with a name other than an address,
-// it means all addresses.
+// parseListen parses an address to listen at. localhost means 127.0.0.1. No host, or any other name,
+// means all addresses.
 func parseListen(address string) (netip.Addr, uint16, bool) {
 	at := strings.LastIndexByte(address, ':')
 	port, err := strconv.ParseUint(address[at+1:], 10, 16)

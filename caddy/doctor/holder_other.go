@@ -2,6 +2,6 @@
 
 package doctor
 
-// holdersOf names the processes that listen at a TCP address. This system does not say it without
-// rights.
+// holdersOf names the processes that listen at a TCP address. Here it returns none: systems other than
+// Linux tell this only to privileged processes.
 func holdersOf(string) []string { return nil }

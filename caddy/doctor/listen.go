@@ -14,7 +14,7 @@ import (
 type Listener struct {
 	// Network and Address are as for [net.Listen].
 	Network, Address string
-	// Use is what it is for, such as "server srv0".
+	// Use is what the address is for, such as "server srv0".
 	Use string
 	// Option is the global option that has the address, such as "admin localhost:2020". It is empty
 	// for the default address, and for a site.
@@ -22,8 +22,8 @@ type Listener struct {
 }
 
 // Listeners checks that the addresses of a configuration can be opened. running reports whether a
-// running Caddy server listens at an address; then that is where this configuration would be loaded.
-// Its second result is false if that could not be found out.
+// running Caddy server listens at an address: that server is the one that would load this configuration.
+// The second result of running is false if it could not find out.
 func Listeners(ctx context.Context, listeners []Listener, running func(Listener) (listens, known bool), report *Report) {
 	add := func(status Status, text, remedy string) {
 		report.Add(Step{Name: "listeners", Status: status, Text: text, Remedy: remedy})
@@ -36,7 +36,7 @@ func Listeners(ctx context.Context, listeners []Listener, running func(Listener)
 		opened, err := new(net.ListenConfig).Listen(ctx, l.Network, l.Address)
 		switch {
 		case err == nil:
-			_ = opened.Close() // it was opened just now
+			_ = opened.Close() // only the opening was to be tested
 			add(OK, fmt.Sprintf("%s is free, for %s", at, l.Use), "")
 		case errors.Is(err, syscall.EADDRINUSE):
 			holders := holdersOf(l.Address)

@@ -21,12 +21,12 @@ const (
 	connectTimeout = 5 * time.Second
 	// maxAddresses limits the addresses of a name that are tried.
 	maxAddresses = 4
-	// soonExpired is how long before its end a certificate is worth a warning.
+	// soonExpired is how long before the end of a certificate doctor warns about it.
 	soonExpired = 3 * 24 * time.Hour
 )
 
-// endpoint checks the way to an endpoint: its name, its port and its certificate. what names it, such
-// as "token endpoint", and option is the option of the source that holds its URL. It returns false if
+// endpoint checks that an endpoint can be reached: its name, its port and its certificate. what names it, such
+// as "token endpoint", and option says where its URL is configured. endpoint returns false if
 // no request can arrive there.
 func (x *exam) endpoint(ctx context.Context, what, option, raw string) bool {
 	u, err := url.Parse(raw)
@@ -121,14 +121,14 @@ func (x *exam) connect(ctx context.Context, what, option string, target *url.URL
 	return nil, false
 }
 
-// handshake checks the certificate. It sends nothing over the connection.
+// handshake makes a TLS handshake and checks the certificate. It sends no request over the connection.
 func (x *exam) handshake(ctx context.Context, what, option, name string, raw net.Conn) bool {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	settings := x.TLS.Clone()
 	name = cmp.Or(settings.ServerName, name)
 	settings.ServerName, settings.NextProtos = name, nil
-	settings.InsecureSkipVerify = true // it is verified below, to say what is wrong with it; no request is sent
+	settings.InsecureSkipVerify = true // the certificate is verified below, to say what is wrong; no request is sent
 	conn := tls.Client(raw, settings)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		if errors.As(err, new(tls.RecordHeaderError)) {
@@ -137,7 +137,7 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 		}
 		if _, alert := errors.AsType[tls.AlertError](err); alert || strings.Contains(err.Error(), "remote error: tls:") {
 			x.fail("tls", fmt.Sprintf("the %s broke the TLS handshake off", what),
-				"check the host in "+option+"; if the server demands a client certificate, this is why")
+				"check the host in "+option+"; if the server wants a client certificate, set tls_client_auth")
 			return false
 		}
 		x.fail("tls", fmt.Sprintf("the TLS handshake with the %s failed", what), "check the host and port in "+option)
@@ -186,7 +186,7 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 	return false
 }
 
-// trustRemedy says how to trust an authority. Go reads the system's store for all programs.
+// trustRemedy says how to trust an authority, for this source or upstream or for all programs.
 func (x *exam) trustRemedy(issuer string) string {
 	return "trust the authority " + issuer + " that issued it: " +
 		cmp.Or(x.trust, "write the line tls_trust_pool file /path/to/ca.pem into the block token_transport http of the source") +

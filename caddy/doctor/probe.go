@@ -15,15 +15,15 @@ import (
 // probeTimeout limits the request to the upstream.
 const probeTimeout = 20 * time.Second
 
-// refused returns the error about a token that the upstream refuses, if there can be no other token.
+// refused returns the error about a token that the upstream refused, or nil if a new token can be requested.
 func (x *exam) refused(account *tokensource.Account) *tokensource.Error {
 	st := account.Status()
 	st.Refused = true
 	return st.Refusal()
 }
 
-// probe requests a URL of the upstream with the token. The request goes through the same transport
-// as the proxy's, which checks the destination.
+// probe requests a URL of the upstream with the token. The request goes through an [authinject.Transport], as
+// in the proxy. It checks the destination. The TLS settings are those of the token requests.
 func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 	if x.Probe == "" {
 		return
@@ -53,14 +53,14 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 	}
 	req.Header.Set("User-Agent", "authinject")
 	base := x.recorder.base.(*http.Transport).Clone()
-	base.Proxy = nil // as the proxy's transport; the destination was checked for this host
+	base.Proxy = nil // connect directly to the host that was checked; reverse_proxy may use a proxy
 	base.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
 	var result authinject.Result
 	transport := &authinject.Transport{
 		OnResult: func(r authinject.Result) { result = r },
 		Base:     base, SourceName: x.Config.Name, Injection: x.Injection, Destinations: x.Destinations,
 		Source: func(*http.Request) (authinject.TokenSource, error) { return account, nil },
-		// The answer is reported as it is: a rejected token leads to no token request.
+		// doctor reports the answer itself, so a rejected token must not lead to a token request.
 		RetryStatuses: []int{},
 	}
 	resp, err := transport.RoundTrip(req)
@@ -70,7 +70,7 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 		return
 	}
 	defer resp.Body.Close()
-	if result.Class != "" { // the answer was made here
+	if result.Class != "" { // the transport made the answer, not the upstream
 		x.fail("upstream", result.Detail, "see the text; with dpop, compare the clocks and the address that the upstream sees")
 		return
 	}

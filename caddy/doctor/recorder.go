@@ -15,8 +15,8 @@ import (
 // maxRecorded limits what is kept of a request or an answer.
 const maxRecorded = 1 << 20
 
-// recorder is the RoundTripper of the examined source. It passes everything on unchanged, and keeps a
-// copy of each token request for as long as the examination lasts.
+// recorder is the RoundTripper of the examined source. It sends every request unchanged, and keeps a
+// copy of each request and its response until the examination ends.
 type recorder struct {
 	base http.RoundTripper
 
@@ -57,7 +57,7 @@ func (c *copied) text() string {
 	return c.copy.String()
 }
 
-// newRecorder returns a recorder on the configured transport, or on one of its own.
+// newRecorder returns a recorder that uses the configured transport. If it is nil, the recorder makes its own.
 func newRecorder(configured http.RoundTripper) *recorder {
 	if configured != nil {
 		return &recorder{base: configured}
@@ -96,7 +96,7 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// tokenRequests returns the answered and unanswered token requests.
+// tokenRequests returns the POST requests, answered or not: these are the token requests.
 func (r *recorder) tokenRequests() (list []*exchange) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -108,7 +108,7 @@ func (r *recorder) tokenRequests() (list []*exchange) {
 	return list
 }
 
-// clock returns the server's time of the last answer that had one, and when it arrived.
+// clock returns the Date of the last answer that had one, and this machine's time when it arrived.
 func (r *recorder) clock() (date, arrived time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

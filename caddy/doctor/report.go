@@ -1,8 +1,8 @@
-// Package doctor gets one token, and says step by step what happened and what to change. It imports
-// no Caddy.
+// Package doctor gets one token, and reports for each step what happened and what to change. It imports
+// nothing of Caddy.
 //
-// The token comes through a real [tokensource.Source], with the storage, the lock and the write-ahead
-// mark of the configuration, so that a refresh token that the provider replaces is stored under the
+// It gets the token through a real [tokensource.Source], with the storage, the lock and the write-ahead
+// mark of the configuration. So if the provider replaces the refresh token, the new one is stored under the
 // same rules as always.
 package doctor
 
@@ -43,7 +43,7 @@ type Step struct {
 type Change struct {
 	// In is the block, such as "source orders".
 	In string `json:"in"`
-	// Remove is the line, or its beginning, that goes. Empty: the line is new.
+	// Remove is the line to remove, or the beginning of it. If it is empty, Add is a new line.
 	Remove string `json:"remove,omitempty"`
 	// Add is the new line.
 	Add string `json:"add,omitempty"`
@@ -62,11 +62,11 @@ type Report struct {
 // NewReport returns an empty report.
 func NewReport() *Report { return &Report{OK: true, Steps: []Step{}, Changes: []Change{}} }
 
-// shortestSecret keeps a secret such as "test" from being found in doctor's own words.
+// shortestSecret is the length of the shortest secret to hide. A secret such as "test" may be in doctor's own text.
 const shortestSecret = 8
 
-// Hide keeps a secret out of the report. No step holds one on purpose: this is a second guard,
-// against texts of the system and of providers.
+// Hide removes a secret from the report. No step contains a secret on purpose: this is a second protection,
+// in case an error text of the system or of a provider contains it.
 func (r *Report) Hide(secret string) {
 	if len(secret) >= shortestSecret && !slices.Contains(r.hidden, secret) {
 		r.hidden = append(r.hidden, secret)
@@ -88,7 +88,7 @@ func (r *Report) Change(c Change) {
 	}
 }
 
-// clean removes secrets, and what would break a line or a terminal.
+// clean replaces hidden secrets, and characters that could break a line or a terminal.
 func (r *Report) clean(text string) string {
 	for _, secret := range r.hidden {
 		text = strings.ReplaceAll(text, secret, "REDACTED")
@@ -96,7 +96,7 @@ func (r *Report) clean(text string) string {
 	return printable(text)
 }
 
-// printable replaces what is not printed by a space.
+// printable replaces control characters and bidirectional marks by spaces.
 func printable(text string) string {
 	return strings.Map(func(c rune) rune {
 		if c < ' ' || c >= 0x7f && c < 0xa0 || c == 0x2028 || c == 0x2029 || c >= 0x202a && c <= 0x202e ||

@@ -8,16 +8,16 @@ import (
 
 // Running is what the running server says about the account.
 type Running struct {
-	// Unasked says why nothing is known. It is empty if the server answered.
+	// Unasked says why the server was not asked or did not answer. It is empty if the server answered.
 	Unasked string
 	// At names the server.
 	At string
-	// Words describe the account. Class, Error and Remedy are those of its problem; Class is empty if
+	// Words describe the account. Class, Error and Remedy describe its problem; Class is empty if
 	// there is none.
 	Words         string
 	Class         tokensource.Class
 	Error, Remedy string
-	// Live is true if the server has a token, and Unsaved if the storage does not hold it.
+	// Live is true if the server has a live token. Unsaved is true if that token is not in the storage.
 	Live, Unsaved bool
 	// StorageError is the storage's own error.
 	StorageError string
@@ -25,7 +25,7 @@ type Running struct {
 	RefusedRequest string
 }
 
-// runningServer reports what the running server says. Its token can be another one than doctor's: it
+// runningServer reports what the running server says. The server may have another token than doctor: it
 // has its own environment, and may run an older configuration.
 func (x *exam) runningServer() {
 	const step = "server"
@@ -56,7 +56,7 @@ func (x *exam) runningServer() {
 // otherEnvironment reports a server without a token, although doctor has one.
 func (x *exam) otherEnvironment() {
 	if _, exchanges := x.Config.Grant.(tokensource.Exchanger); exchanges {
-		return // it has no token of its own
+		return // the source has no token of its own
 	}
 	if r := x.Running; r.Unasked == "" && !r.Live && r.Class != tokensource.ClassLogin {
 		x.warn("server", "doctor has a token, and the running server ("+r.At+") has none",

@@ -16,8 +16,8 @@ import (
 // storageTimeout limits each access to the storage.
 const storageTimeout = 5 * time.Second
 
-// storage checks that the storage can be written, read and locked, with a key of its own. It returns
-// false if it cannot: then no refresh token must be sent, because its replacement could be lost.
+// storage checks that the storage can be written, read and locked. It uses a new key for that. It returns
+// false if one of these fails: then no refresh token may be sent, because its replacement could be lost.
 func (x *exam) storage(ctx context.Context) bool {
 	if !x.Config.Grant.Traits().Stored {
 		x.skip("storage", "the grant "+x.GrantName+" stores nothing: the running server keeps the token in memory")
@@ -84,7 +84,7 @@ func storageRemedyFor(err error) string {
 	return "move the file away, or correct the path of the storage: see the global option storage, or $XDG_DATA_HOME"
 }
 
-// whyStorage returns why a storage failed. A path in it is the operator's own.
+// whyStorage returns why a storage failed. It may show a path, because the operator chose it.
 func whyStorage(err error) string {
 	err = tokensource.ExplainStorage(err)
 	switch {

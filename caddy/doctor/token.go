@@ -14,11 +14,11 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// tokenTimeout is how long a token may take, beside twice the time limit of a token request: another
+// tokenTimeout is added to twice the timeout of a token request when waiting for a token: another
 // process may hold the lock.
 const tokenTimeout = 30 * time.Second
 
-// token gets a token, unless that could lose one. It returns the account if it has a live token.
+// token gets a token, unless that could lose a refresh token. It returns the account if it got a token.
 func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tokensource.Account {
 	cfg, traits := x.Config, x.Config.Grant.Traits()
 	cfg.Transport = x.recorder
@@ -37,7 +37,7 @@ func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tok
 		x.skip("token", "no token was requested: the token of each caller is exchanged; --subject-token tries one")
 		return nil
 	}
-	// A refresh under way ends, and is stored, before this returns.
+	// Close waits until a refresh that is under way has ended and its token is stored.
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
@@ -78,7 +78,7 @@ func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tok
 	return account
 }
 
-// before reports whether a token can be requested. It says why not.
+// before reports whether a token can be requested. If not, it adds the reason to the report.
 func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, storage, reachable bool) bool {
 	traits := x.Config.Grant.Traits()
 	if !secrets {
@@ -143,7 +143,7 @@ func (x *exam) loginRemedy() string {
 	return "run " + command
 }
 
-// obtained reports on a token that was obtained. early is the error of a refresh that was made while
+// obtained reports on a token that was got with asked token requests. early is the error of a refresh while
 // the token was live.
 func (x *exam) obtained(st tokensource.Status, asked int, early error) {
 	traits := x.Config.Grant.Traits()
@@ -169,7 +169,7 @@ func (x *exam) obtained(st tokensource.Status, asked int, early error) {
 	x.lifetime(st, requests)
 }
 
-// how names the way of client authentication.
+// how returns the client id and the way of client authentication.
 func (x *exam) how() string {
 	return fmt.Sprintf("(client_id %s, client_auth %s)", x.Config.ClientID, x.auth())
 }
@@ -178,7 +178,7 @@ func (x *exam) auth() tokensource.ClientAuth {
 	return x.Config.AuthMethod()
 }
 
-// staticToken reports on a token that stands in the configuration.
+// staticToken reports on a token that is written in the configuration.
 func (x *exam) staticToken() {
 	for _, s := range x.Secrets {
 		if s.Option != "token" {
@@ -231,7 +231,7 @@ func (x *exam) earlyRefused(err error) {
 	x.explain(context.Background(), err)
 }
 
-// rotation reports what became of the refresh token.
+// rotation reports whether the provider replaced the refresh token.
 func (x *exam) rotation(st tokensource.Status, requests []*exchange) {
 	traits := x.Config.Grant.Traits()
 	if !traits.Stored {
@@ -280,7 +280,7 @@ func (x *exam) scopes(st tokensource.Status) {
 		granted := strings.FieldsFunc(st.Scope,
 			func(r rune) bool { return r == ' ' || strings.ContainsRune(x.Config.ScopeSeparator, r) })
 		for _, scope := range asked {
-			if scope == "openid" || scope == "offline_access" { // these ask for other tokens, not for access
+			if scope == "openid" || scope == "offline_access" { // they request other tokens, not access
 				continue
 			}
 			if !slices.Contains(granted, scope) && !strings.Contains(st.Scope, scope) {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// DidYouMean returns the part of an error that names the known word that word probably means, such as
-// " (did you mean scopes?)". It is empty if there is none.
+// DidYouMean returns the part of an error that suggests the most similar known word, such as
+// " (did you mean scopes?)". It is empty if no known word is similar.
 func DidYouMean(word string, known []string) string {
 	if found := find(strings.ToLower(word), known); found != "" {
 		return " (did you mean " + found + "?)"
@@ -24,7 +24,7 @@ func find(word string, known []string) string {
 	if len(word) < 3 {
 		return ""
 	}
-	best, least := "", len(word)/3+1 // a third of the letters may be wrong, and one in any word
+	best, least := "", len(word)/3+1 // a third of the letters and one more may be wrong
 	for _, other := range known {
 		if d := Distance(word, strings.ToLower(other), least+1); d < least || d == least && best == "" {
 			best, least = other, d
@@ -33,7 +33,7 @@ func find(word string, known []string) string {
 	if best != "" {
 		return best
 	}
-	// A part of a known word, such as lifetime of default_lifetime.
+	// The word may be a part of a known word, as lifetime is of default_lifetime.
 	at := slices.IndexFunc(known, func(other string) bool { return slices.Contains(strings.Split(other, "_"), word) })
 	if at < 0 {
 		return ""
@@ -42,8 +42,8 @@ func find(word string, known []string) string {
 }
 
 // synonyms are other names for words of the configuration, from the standards, from other programs
-// and from the settings pages of providers, where the letters alone do not lead to the word. The
-// first meaning that the place of the word allows counts. A meaning of several words begins with the
+// and from the settings pages of providers, if they are not similar to the known words. The
+// first meaning that is allowed where the word is used counts. A meaning of several words begins with the
 // known word.
 var synonyms = map[string][]string{
 	// Options of a source and of the blocks in it.
@@ -143,8 +143,8 @@ var synonyms = map[string][]string{
 	"urn:ietf:params:oauth:grant-type:token-exchange": {"token_exchange"},
 }
 
-// Distance is how many letters must be replaced, inserted, removed or swapped with their neighbour to
-// turn a into b; limit if it is that many or more.
+// Distance returns how many letters must be replaced, inserted, removed or swapped with their neighbour to
+// turn a into b. It returns at most limit.
 func Distance(a, b string, limit int) int {
 	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
 		return limit
