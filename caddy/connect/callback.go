@@ -3,6 +3,7 @@ package connect
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -48,7 +49,11 @@ func (c callback) serve(w http.ResponseWriter, r *http.Request) error {
 		state = tokensource.NewSecret(answer.Get("state"))
 	}
 	s, l, refusal := c.find(r, state)
-	if refusal != "" {
+	switch refusal {
+	case "":
+	case loginUnreadable:
+		return refuse(w, r, http.StatusServiceUnavailable, refusal, c.base)
+	default:
 		return refuse(w, r, http.StatusBadRequest, refusal, c.base)
 	}
 	said := ""
@@ -67,6 +72,9 @@ func HasAnswer(params url.Values) bool {
 const noSuchLogin = "This answer belongs to no login that is under way: it was used before, took longer than " +
 	"10 minutes, or was made up. Nothing was changed. Open the page and press Connect to begin again."
 
+const loginUnreadable = "The storage cannot be read, so it is not known whether this answer belongs to a login. " +
+	"Nothing was changed. Load this address again when the storage works: the answer can still be used for some minutes."
+
 // callback returns the page's callback. An answer must come from the browser in which the login began.
 func (p *Page) callback() callback {
 	return callback{
@@ -74,6 +82,8 @@ func (p *Page) callback() callback {
 		find: func(r *http.Request, state tokensource.Secret) (Source, *tokensource.Login, string) {
 			s, l, err := p.login(r.Context(), state)
 			switch {
+			case err != nil && !errors.Is(err, tokensource.ErrNoLogin):
+				return s, l, loginUnreadable
 			case err != nil || l.Typed():
 				return s, l, noSuchLogin
 			case !mayUse(r, l.Account):
