@@ -67,6 +67,8 @@ func TestAccounts(t *testing.T) {
 	}
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"The request names no account"`) || !strings.Contains(body, "{http.request.header.X-Account} is empty; accounts are connected at http://"+addr+"/connect?") {
 		t.Errorf("without the field: %d %s", status, body)
+	} else if !strings.Contains(body, `"problem":"no_account","remedy":"send the header field X-Account with the request`) {
+		t.Errorf("without the field: no remedy in %s", body)
 	}
 	for _, request := range p.APIRequests() {
 		if request.Verdict != tokensourcetest.Accepted {
