@@ -60,6 +60,7 @@ var remedies = []Remedy{
 		Cause: "The provider does not accept the client: its id, its secret, or the way in which they are sent.",
 		Do:    "check client_id, {proof} and client_auth[ (now {client_auth})][; write a corrected client_secret into {secret_in}]" + basicWanted,
 		More: "Copy the id and the secret from the provider's page again: a line break or a space at the end is enough. " +
+			"A secret in a file is read again for each request; if it is in an environment variable, start the server again after a change. " +
 			"If both are right, try another `client_auth`: providers differ in whether they take `client_secret_basic` or " +
 			"`client_secret_post`. A preset of the option `provider` sets the right one.",
 		match: byCode("invalid_client", "incorrect_client_credentials"),
