@@ -29,7 +29,8 @@ type commandConfig struct {
 	account       string
 	address       string // of the admin API
 
-	raw []byte // the configuration, once it was read
+	raw       []byte // the configuration as JSON, once it was read
+	caddyfile string // its text, if it is a Caddyfile
 }
 
 // flags adds the flags for the configuration.
@@ -213,6 +214,9 @@ func (c *commandConfig) read() (raw []byte, err error) {
 	known := caddyconfig.GetAdapter(adapter)
 	if known == nil {
 		return nil, fmt.Errorf("unknown config adapter %q", adapter)
+	}
+	if adapter == "caddyfile" {
+		c.caddyfile = string(body)
 	}
 	raw, _, err = known.Adapt(body, map[string]any{"filename": c.file})
 	if err != nil {

@@ -100,6 +100,9 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 		d.config.misconfigured(report, err)
 		return report
 	}
+	if d.config.caddyfile != "" {
+		report.Caddyfile(d.config.caddyfile)
+	}
 	invalid := error(nil)
 	if json.Valid(raw) { // else load says that best
 		invalid = d.config.validate()

@@ -94,7 +94,7 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 	p := doctor.Patient{
 		Config: src.tokenConfig(name, a.users[name]), GrantName: src.grantName, Account: account,
 		Injection: src.injection, Configured: src.Destinations, Secrets: src.doctorSecrets(),
-		PerAccount: a.around.perAccount[name],
+		PerAccount: a.around.perAccount[name], Preset: src.destinations.preset,
 	}
 	if src.transport != nil {
 		p.TLS, p.Proxy = src.transport.tls(), src.transport.http.Transport.Proxy

@@ -339,10 +339,12 @@ func TestDoctorWrongDestination(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	config := clientCredentials(t, srv).Source("a", "destinations https://api.example.com")
 	r := diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL()}}, config)
-	wantStep(t, r, doctor.Fail, "destinations", "not among the destinations of the source (https://api.example.com)", "add it to destinations")
-	wantChange(t, r, doctor.Change{
-		In: "source a", Remove: "destinations https://api.example.com", Add: "destinations https://api.example.com " + srv.URL,
-	})
+	wantStep(t, r, doctor.Fail, "destinations", "not among the destinations of the source (https://api.example.com)",
+		"correct the upstream; only if "+srv.URL+" is to get the token, write the line destinations https://api.example.com "+srv.URL+" into the source")
+	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject … " + srv.URL, Add: "authinject … https://api.example.com"})
+	if len(r.Changes) != 1 {
+		t.Errorf("%+v", r.Changes)
+	}
 	wantStep(t, r, doctor.Fail, "upstream", "was not requested", "")
 	// An upstream that is a slip of the pen is corrected, and does not become a destination.
 	config = clientCredentials(t, srv).Source("a", "destinations https://api.example.com").
@@ -633,7 +635,12 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 			st.Class, st.Words, st.Remedy = tokensource.ClassOperator, "An upstream refuses the token.", "write a new token"
 		}, false, doctor.Fail, "server", "An upstream refuses the token.", "write a new token"},
 		{"unsaved", func(st *accountStatus) { st.Unsaved, st.StorageError = true, "disk full" }, false, doctor.Warn, "server", "not stored", "do not restart or reload the server before its storage works again: disk full"},
-		{"destination", func(st *accountStatus) { st.RefusedRequest = "1s ago a request was refused: x" }, false, doctor.Fail, "server", "1s ago a request was refused: x", ""},
+		{"destination", func(st *accountStatus) {
+			st.RefusedRequest, st.Class, st.Remedy = "1s ago a request was refused: x", tokensource.ClassOperator, "correct the upstream"
+		}, false, doctor.Fail, "server", "1s ago a request was refused: x", "correct the upstream"},
+		{"destination, connected", func(st *accountStatus) {
+			st.RefusedRequest, st.Class, st.Remedy = "1s ago a request was refused: x", tokensource.ClassOperator, "correct the upstream"
+		}, false, doctor.OK, "server", "Connected, renews by itself.", ""},
 		{"another environment", func(st *accountStatus) { st.Live = false }, false, doctor.Warn, "server", "doctor has a token, and the running server", "a reload keeps its environment"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -180,6 +180,8 @@ type Source struct {
 	storage      tokensource.Storage
 	injection    authinject.Injection
 	destinations destinations
+	// presetDestinations is true if the preset has the destinations, and not the configuration.
+	presetDestinations bool
 	resolved     tokensource.Config // without what belongs to one loaded configuration
 	redirect     string             // RedirectURL, resolved
 
