@@ -337,17 +337,21 @@ func (s *surveyed) listeners() (list []doctor.Listener) {
 // askRunning is how long the running server has to answer.
 const askRunning = 3 * time.Second
 
-// listenersOfRunning returns a function that reports whether the running Caddy server listens at an
-// address. It asks the admin API when it is first needed. If the configuration turns the admin API off,
-// that is not known.
-func (c *commandConfig) listenersOfRunning(config *surveyed) func(doctor.Listener) (listens, known bool) {
+// runningAt returns what is known of the running server. It asks the admin API when it is first needed. If the
+// configuration turns the admin API off, the server's addresses are not known.
+func (c *commandConfig) runningAt(config *surveyed) doctor.Server {
+	server := doctor.Server{Config: c.file}
+	if at, err := c.adminAddress(); err == nil {
+		server.Admin = at
+	}
 	var addresses map[string]bool
-	return func(l doctor.Listener) (listens, known bool) {
+	server.Listens = func(l doctor.Listener) (listens, known bool) {
 		if addresses == nil {
 			addresses = c.askListeners()
 		}
 		return addresses[l.Address], config.Admin == nil || !config.Admin.Disabled
 	}
+	return server
 }
 
 func (c *commandConfig) askListeners() map[string]bool {
