@@ -182,8 +182,8 @@ type Source struct {
 	destinations destinations
 	// presetDestinations is true if the preset has the destinations, and not the configuration.
 	presetDestinations bool
-	resolved     tokensource.Config // without what belongs to one loaded configuration
-	redirect     string             // RedirectURL, resolved
+	resolved           tokensource.Config // without what belongs to one loaded configuration
+	redirect           string             // RedirectURL, resolved
 
 	grantName string
 	settings  []byte // the whole configuration, as JSON

@@ -64,7 +64,7 @@ func (s *Server) which(holders []holder, l Listener) (server holder, how string)
 	return server, "the admin API at " + s.Admin + " is its own, and says that it serves this address"
 }
 
-// only returns the holder for which is is true, if there is one and no other.
+// only returns the holder for which a function is true, if it is the only one.
 func only(holders []holder, is func(holder) bool) (found holder, ok bool) {
 	n := 0
 	for _, h := range holders {
