@@ -12,7 +12,10 @@ import (
 
 // Destinations are the upstreams that may receive a token. The zero value allows
 // none. It is immutable and safe for concurrent use.
-type Destinations struct{ list []destination }
+type Destinations struct {
+	list   []destination
+	preset string // see Of
+}
 
 // destination is one pattern, taken apart.
 type destination struct {
@@ -95,6 +98,12 @@ func parseDestination(pattern string) (destination, error) {
 	return d, nil
 }
 
+// Of returns the destinations with the name of the provider preset that has them. Errors of Check name it.
+func (d Destinations) Of(preset string) Destinations {
+	d.preset = preset
+	return d
+}
+
 // Match reports whether a token may be sent to target.
 func (d Destinations) Match(target Target) bool { return d.Check(target) == nil }
 
@@ -116,7 +125,9 @@ func (d Destinations) Check(target Target) error {
 	if plain {
 		return &DestinationError{Target: target, Insecure: true, Reason: "it is plain http, where others on the way can read the token"}
 	}
-	return &DestinationError{Target: target, Reason: "it is not among the destinations of this token source"}
+	return &DestinationError{
+		Target: target, Reason: "it is not among the destinations of this token source", Allowed: d.String(), Preset: d.preset,
+	}
 }
 
 // match reports whether d allows to, and else whether only the lack of TLS is in the way.

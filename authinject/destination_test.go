@@ -154,7 +154,7 @@ func TestDestinationErrorSaysWhatToDo(t *testing.T) {
 		insecure bool
 		want     string
 	}{
-		{"https://evil.example:8443", false, "no token is sent to https://evil.example:8443: it is not among the destinations of this token source; the option destinations lists what is allowed"},
+		{"https://evil.example:8443", false, "no token is sent to https://evil.example:8443: it is not among the destinations of this token source; the option destinations lists what is allowed: https://api.example.com https://*.orders.example.com https://port.example.com:8443"},
 		{"http://api.example.com", true, "no token is sent to http://api.example.com: it is plain http, where others on the way can read the token; use https, or allow it by writing http://api.example.com in the option destinations"},
 		{"http://eu.orders.example.com:80", true, "plain http"},
 		{"http://api.example.com:8080", false, "not among"},
@@ -167,6 +167,9 @@ func TestDestinationErrorSaysWhatToDo(t *testing.T) {
 		if !errors.As(err, &refused) || refused.Insecure != test.insecure || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", test.target, err)
 		}
+	}
+	if err := d.Of("tiltify").Check(target("https://evil.example")); !strings.HasSuffix(err.Error(), "port.example.com:8443 (set by provider tiltify, unless you write the option yourself)") {
+		t.Errorf("of a preset: %v", err)
 	}
 	if err := d.Check(Target{Scheme: "https", Host: strings.Repeat("a", 10000)}); len(err.Error()) > 1000 {
 		t.Errorf("the error about a long host has %d bytes", len(err.Error()))

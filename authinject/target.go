@@ -74,9 +74,14 @@ type DestinationError struct {
 	Reason string
 	// Insecure is true if plain http is the reason.
 	Insecure bool
+	// Allowed lists the destinations that are allowed, if the target is none of them. They are
+	// configuration, and hold no secret.
+	Allowed string
+	// Preset is the name of the provider preset that has these destinations, or empty.
+	Preset string
 }
 
-// Error implements error. The text names the target and the option destinations.
+// Error implements error. The text names the target, the option destinations and what it allows.
 func (e *DestinationError) Error() string {
 	target := e.Target
 	target.Host, target.Port, target.Scheme = clip(target.Host), clip(target.Port), clip(target.Scheme)
@@ -84,7 +89,14 @@ func (e *DestinationError) Error() string {
 	if e.Insecure {
 		return text + fmt.Sprintf("use https, or allow it by writing %s in the option destinations", target)
 	}
-	return text + "the option destinations lists what is allowed"
+	text += "the option destinations lists what is allowed"
+	if e.Allowed != "" {
+		text += ": " + clip(e.Allowed)
+	}
+	if e.Preset != "" {
+		text += fmt.Sprintf(" (set by provider %s, unless you write the option yourself)", clip(e.Preset))
+	}
+	return text
 }
 
 // Why a request gets no token, whatever its target is.

@@ -1,11 +1,14 @@
 package caddy
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -26,7 +29,8 @@ type commandConfig struct {
 	account       string
 	address       string // of the admin API
 
-	raw []byte // the configuration, once it was read
+	raw       []byte // the configuration as JSON, once it was read
+	caddyfile string // its text, if it is a Caddyfile
 }
 
 // flags adds the flags for the configuration.
@@ -113,6 +117,61 @@ func (c *commandConfig) load() (*loadedApp, error) {
 	return &loadedApp{app, survey(http.Servers)}, err
 }
 
+// validate returns the error with which `caddy validate` refuses the configuration that was read. As
+// `caddy validate` does, it sets up all modules and starts none, and so opens no listener and sends no token
+// request. Unlike `caddy validate`, it opens no logs: doctor may run as another user than the server that writes
+// them.
+func (c *commandConfig) validate() error {
+	var config *caddy.Config
+	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(slices.Clone(c.raw)), &config); err != nil {
+		return fmt.Errorf("decoding config: %w", err)
+	}
+	if config == nil {
+		return nil // load reports that it has no sources
+	}
+	if err := discardLogs(config); err != nil {
+		return err
+	}
+	return caddy.Validate(config)
+}
+
+// discardLogs lets the logs of a configuration write nothing. Their other options stay, and are validated.
+func discardLogs(config *caddy.Config) error {
+	if config.Logging == nil {
+		config.Logging = new(caddy.Logging)
+	}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancel()
+	discard := json.RawMessage(`{"output":"discard"}`)
+	logs := config.Logging.Logs
+	if logs == nil {
+		logs = make(map[string]*caddy.CustomLog)
+		config.Logging.Logs = logs
+	}
+	if logs[caddy.DefaultLoggerName] == nil {
+		logs[caddy.DefaultLoggerName] = new(caddy.CustomLog)
+	}
+	for _, name := range slices.Sorted(maps.Keys(logs)) {
+		log := logs[name]
+		if log == nil {
+			continue // Caddy reports it
+		}
+		if log.WriterRaw != nil {
+			if _, err := ctx.LoadModule(&log.BaseLog, "WriterRaw"); err != nil {
+				return fmt.Errorf("setting up log %s: loading log writer module: %w", name, err)
+			}
+		}
+		log.WriterRaw = discard
+	}
+	if sink := config.Logging.Sink; sink != nil && sink.WriterRaw != nil {
+		if _, err := ctx.LoadModule(sink, "WriterRaw"); err != nil {
+			return fmt.Errorf("setting up sink log: loading log writer module: %w", err)
+		}
+	}
+	config.Logging.Sink = nil
+	return nil
+}
+
 // noCaddyfileError is the error of a command that names no configuration where no Caddyfile is.
 type noCaddyfileError struct{}
 
@@ -120,6 +179,12 @@ func (noCaddyfileError) Error() string {
 	return "there is no Caddyfile in the working directory; name the configuration with --config"
 }
 func (noCaddyfileError) Unwrap() error { return os.ErrNotExist }
+
+// unreadableError is the error about a configuration file that cannot be read.
+type unreadableError struct{ err error }
+
+func (e unreadableError) Error() string { return "reading the configuration: " + e.err.Error() }
+func (e unreadableError) Unwrap() error { return e.err }
 
 // read returns the configuration as JSON.
 func (c *commandConfig) read() (raw []byte, err error) {
@@ -135,7 +200,7 @@ func (c *commandConfig) read() (raw []byte, err error) {
 	}
 	body, err := os.ReadFile(c.file)
 	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
+		return nil, unreadableError{err}
 	}
 	adapter := c.adapter
 	name := filepath.Base(c.file)
@@ -149,6 +214,9 @@ func (c *commandConfig) read() (raw []byte, err error) {
 	known := caddyconfig.GetAdapter(adapter)
 	if known == nil {
 		return nil, fmt.Errorf("unknown config adapter %q", adapter)
+	}
+	if adapter == "caddyfile" {
+		c.caddyfile = string(body)
 	}
 	raw, _, err = known.Adapt(body, map[string]any{"filename": c.file})
 	if err != nil {

@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -95,12 +96,22 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 		d.options.Subject = value(d.subject)
 	}
 	raw, err := d.config.read()
-	var app *loadedApp
-	if err == nil {
-		app, err = d.config.load()
+	if err != nil {
+		d.config.misconfigured(report, err)
+		return report
+	}
+	if d.config.caddyfile != "" {
+		report.Caddyfile(d.config.caddyfile)
+	}
+	invalid := error(nil)
+	if json.Valid(raw) { // else load says that best
+		invalid = d.config.validate()
+	}
+	app, err := d.config.load()
+	if err := cmp.Or(invalid, err); err != nil {
+		d.config.misconfigured(report, err)
 	}
 	if err != nil {
-		misconfigured(report, err)
 		return report
 	}
 	names := slices.Sorted(maps.Keys(app.pooled))
@@ -128,13 +139,15 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 			report.Hide(secret.Reveal())
 		}
 	}
-	report.Add(doctor.Step{Name: "configuration", Status: doctor.OK, Text: d.config.file + " is valid"})
+	if invalid == nil {
+		report.Add(doctor.Step{Name: "configuration", Status: doctor.OK, Text: d.config.file + " is valid"})
+	}
 	config := surveyed{around: app.around, exchanges: make(map[string]bool)}
 	for name := range app.pooled {
 		config.exchanges[name] = isOfCaller(subjectOf(app.Sources[name].grant))
 	}
 	_ = json.Unmarshal(raw, &config) // load has read it
-	doctor.Listeners(ctx, config.listeners(), d.config.listenersOfRunning(&config), report)
+	doctor.Listeners(ctx, config.listeners(), d.config.runningAt(&config), report)
 	server := d.askServer(ctx)
 	for _, name := range names {
 		patient, err := app.patient(ctx, name, d.config.account, &config)

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"maps"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -48,25 +49,32 @@ type surveyed struct {
 	exchanges map[string]bool
 }
 
-// The parts of an error about a configuration that say what to do.
-var (
-	mistyped = regexp.MustCompile(`"?([^"; ]+?)"?(?: is not known(?: here)?| is not in this binary|: unknown placement)? \(did you mean ([^?]+)\?\)`)
-	envName  = regexp.MustCompile(`\{env\.([^{}]+)\}`)
-)
+// variable matches a placeholder of an environment variable.
+var variable = regexp.MustCompile(`\{env\.([^{}"\\]+)\}`)
 
-// misconfigured reports why a configuration cannot be loaded.
-func misconfigured(report *doctor.Report, err error) {
+// misconfigured reports why a configuration cannot be loaded. The error says what was probably meant, and so the
+// remedy adds only what is known for certain: where the configuration is, and which variable is not set.
+func (c *commandConfig) misconfigured(report *doctor.Report, err error) {
 	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(),
-		Remedy: "correct the line that the error names"}
-	if errors.Is(err, fs.ErrNotExist) {
+		Remedy: "correct " + c.file + "; caddy validate shows the same error"}
+	if errors.As(err, new(noCaddyfileError)) || errors.As(err, new(unreadableError)) && errors.Is(err, fs.ErrNotExist) {
 		step.Remedy = "run doctor where the Caddyfile is, or name the configuration with --config; caddy authinject init writes one"
-	} else if found := mistyped.FindStringSubmatch(err.Error()); found != nil {
-		step.Remedy = fmt.Sprintf("write %s instead of %s", found[2], found[1])
-		report.Change(doctor.Change{In: "the line that the error names", Remove: found[1] + " …", Add: found[2] + " …"})
-	} else if found := envName.FindStringSubmatch(err.Error()); found != nil {
-		step.Remedy = fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell", found[1])
+	} else if name := c.unset(err.Error()); name != "" {
+		step.Remedy = fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell", name)
 	}
 	report.Add(step)
+}
+
+// unset returns the name of an environment variable that the configuration uses, that has no value here, and that
+// an error is about; empty if there is none.
+func (c *commandConfig) unset(text string) string {
+	for _, found := range variable.FindAllSubmatch(c.raw, -1) {
+		name := string(found[1])
+		if os.Getenv(name) == "" && regexp.MustCompile(`\benv\.`+regexp.QuoteMeta(name)+`\b`).MatchString(text) {
+			return name
+		}
+	}
+	return ""
 }
 
 // patient returns a source of the configuration in the form that package doctor examines.
@@ -86,7 +94,7 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 	p := doctor.Patient{
 		Config: src.tokenConfig(name, a.users[name]), GrantName: src.grantName, Account: account,
 		Injection: src.injection, Configured: src.Destinations, Secrets: src.doctorSecrets(),
-		PerAccount: a.around.perAccount[name],
+		PerAccount: a.around.perAccount[name], Preset: src.destinations.preset,
 	}
 	if src.transport != nil {
 		p.TLS, p.Proxy = src.transport.tls(), src.transport.http.Transport.Proxy
@@ -213,6 +221,9 @@ func (s *surveyed) upstreams(source string, transportOf func(inner map[string]an
 				pattern = "unix/" + address.Host
 				u.Address = pattern
 			}
+			if _, err := authinject.ParseDestinations(pattern); err != nil {
+				continue // the configuration is not valid
+			}
 			if way != nil {
 				u.TLS, u.Proxy = cmp.Or(way.TLSClientConfig, new(tls.Config)), way.Proxy
 			}
@@ -326,17 +337,21 @@ func (s *surveyed) listeners() (list []doctor.Listener) {
 // askRunning is how long the running server has to answer.
 const askRunning = 3 * time.Second
 
-// listenersOfRunning returns a function that reports whether the running Caddy server listens at an
-// address. It asks the admin API when it is first needed. If the configuration turns the admin API off,
-// that is not known.
-func (c *commandConfig) listenersOfRunning(config *surveyed) func(doctor.Listener) (listens, known bool) {
+// runningAt returns what is known of the running server. It asks the admin API when it is first needed. If the
+// configuration turns the admin API off, the server's addresses are not known.
+func (c *commandConfig) runningAt(config *surveyed) doctor.Server {
+	server := doctor.Server{Config: c.file}
+	if at, err := c.adminAddress(); err == nil {
+		server.Admin = at
+	}
 	var addresses map[string]bool
-	return func(l doctor.Listener) (listens, known bool) {
+	server.Listens = func(l doctor.Listener) (listens, known bool) {
 		if addresses == nil {
 			addresses = c.askListeners()
 		}
 		return addresses[l.Address], config.Admin == nil || !config.Admin.Disabled
 	}
+	return server
 }
 
 func (c *commandConfig) askListeners() map[string]bool {

@@ -339,10 +339,12 @@ func TestDoctorWrongDestination(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	config := clientCredentials(t, srv).Source("a", "destinations https://api.example.com")
 	r := diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL()}}, config)
-	wantStep(t, r, doctor.Fail, "destinations", "not among the destinations of the source (https://api.example.com)", "add it to destinations")
-	wantChange(t, r, doctor.Change{
-		In: "source a", Remove: "destinations https://api.example.com", Add: "destinations https://api.example.com " + srv.URL,
-	})
+	wantStep(t, r, doctor.Fail, "destinations", "not among the destinations of the source (https://api.example.com)",
+		"correct the upstream; only if "+srv.URL+" is to get the token, write the line destinations https://api.example.com "+srv.URL+" into the source")
+	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject … " + srv.URL, Add: "authinject … https://api.example.com"})
+	if len(r.Changes) != 1 {
+		t.Errorf("%+v", r.Changes)
+	}
 	wantStep(t, r, doctor.Fail, "upstream", "was not requested", "")
 	// An upstream that is a slip of the pen is corrected, and does not become a destination.
 	config = clientCredentials(t, srv).Source("a", "destinations https://api.example.com").
@@ -403,7 +405,7 @@ func TestDoctorExpiredStaticToken(t *testing.T) {
 func TestDoctorOptionTypo(t *testing.T) {
 	config := stored(t).Source("a", "grant client_credentials", "client_id x", "token_uri https://login.example.com/token")
 	r := diagnose(t, doctorRun{}, config)
-	wantStep(t, r, doctor.Fail, "configuration", "token_uri", "write token_url instead of token_uri")
+	wantStep(t, r, doctor.Fail, "configuration", "token_uri", "correct ")
 	wantStep(t, r, doctor.Fail, "configuration", ":8", "")
 }
 
@@ -468,8 +470,10 @@ func TestDoctorAccountNotConnected(t *testing.T) {
 	config := stored(t).Source("a", "provider tiltify", rig.Login(emu)).
 		Site("http://"+addr, "bind 127.0.0.1", "authinject_connect /connect*", "authinject a "+emu.URL)
 	r := diagnose(t, doctorRun{}, config)
-	wantStep(t, r, doctor.Fail, "grant", "is not connected", "open http://"+addr+"/connect and press Connect, or run caddy authinject login a")
+	wantStep(t, r, doctor.Fail, "grant", "is not connected",
+		"run caddy authinject login a, or start the server with this configuration, open http://"+addr+"/connect and press Connect")
 	wantStep(t, r, doctor.Skip, "client_authentication", "seems right", "")
+	wantStep(t, r, doctor.OK, "clock", "agrees with the provider's", "") // the answer to the invented code has a Date
 	if n := emu.Count(); n != 1 {
 		t.Errorf("%d token requests, want 1", n)
 	}
@@ -631,7 +635,12 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 			st.Class, st.Words, st.Remedy = tokensource.ClassOperator, "An upstream refuses the token.", "write a new token"
 		}, false, doctor.Fail, "server", "An upstream refuses the token.", "write a new token"},
 		{"unsaved", func(st *accountStatus) { st.Unsaved, st.StorageError = true, "disk full" }, false, doctor.Warn, "server", "not stored", "do not restart or reload the server before its storage works again: disk full"},
-		{"destination", func(st *accountStatus) { st.RefusedRequest = "1s ago a request was refused: x" }, false, doctor.Fail, "server", "1s ago a request was refused: x", ""},
+		{"destination", func(st *accountStatus) {
+			st.RefusedRequest, st.Class, st.Remedy = "1s ago a request was refused: x", tokensource.ClassOperator, "correct the upstream"
+		}, false, doctor.Fail, "server", "1s ago a request was refused: x", "correct the upstream"},
+		{"destination, connected", func(st *accountStatus) {
+			st.RefusedRequest, st.Class, st.Remedy = "1s ago a request was refused: x", tokensource.ClassOperator, "correct the upstream"
+		}, false, doctor.OK, "server", "Connected, renews by itself.", ""},
 		{"another environment", func(st *accountStatus) { st.Live = false }, false, doctor.Warn, "server", "doctor has a token, and the running server", "a reload keeps its environment"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

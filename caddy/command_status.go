@@ -360,19 +360,23 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 			account = connect.Printable(st.Account)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", st.Source, account, st.stateWord(), st.Words)
+		if refused := st.Source + ": " + st.RefusedRequest; st.RefusedRequest != "" && !slices.Contains(todo, refused) {
+			todo = append(todo, refused)
+		}
 		if st.Remedy != "" && st.exit() != exitFine {
 			todo = append(todo, connect.AccountName(st.Source, st.Account)+": "+st.Remedy)
 		}
 		if st.StorageError != "" {
 			todo = append(todo, connect.AccountName(st.Source, st.Account)+": the storage says: "+connect.Printable(st.StorageError))
 		}
-		todo = append(todo, st.Warnings...)
+		for _, warning := range st.Warnings {
+			if !slices.Contains(todo, warning) { // it may be about all accounts of the source
+				todo = append(todo, warning)
+			}
+		}
 		if l := st.Login; l != nil {
 			todo = append(todo, fmt.Sprintf("%s: open %s and type %s within %s", connect.AccountName(st.Source, st.Account),
 				l.VerificationURI, l.UserCode, connect.Span(time.Until(l.Ends))))
-		}
-		if refused := st.Source + ": " + st.RefusedRequest; st.RefusedRequest != "" && !slices.Contains(todo, refused) {
-			todo = append(todo, refused)
 		}
 	}
 	if err := table.Flush(); err != nil {

@@ -50,11 +50,15 @@ func checkRedirectURL(redirect string) error {
 type destinations struct {
 	fixed     authinject.Destinations
 	templates []string // with variables of accounts; nil: fixed
+	preset    string   // the name of the preset that has them, or empty
 	variables []provider.Variable
 }
 
 func (s *Source) parseDestinations() (destinations, error) {
 	var d destinations
+	if s.presetDestinations {
+		d.preset = s.Provider
+	}
 	resolved := make([]string, len(s.Destinations))
 	perAccount := false
 	examples := make([]string, len(s.Destinations))
@@ -76,7 +80,7 @@ func (s *Source) parseDestinations() (destinations, error) {
 		return d, err
 	}
 	if !perAccount {
-		d.fixed = parsed
+		d.fixed = parsed.Of(d.preset)
 		return d, nil
 	}
 	d.templates, d.variables = resolved, s.perAccount
@@ -98,5 +102,6 @@ func (d destinations) of(variables map[string]string) (authinject.Destinations, 
 			return authinject.Destinations{}, err
 		}
 	}
-	return authinject.ParseDestinations(expanded...)
+	parsed, err := authinject.ParseDestinations(expanded...)
+	return parsed.Of(d.preset), err
 }

@@ -185,8 +185,8 @@ func (s *Source) applyPlacement(preset provider.Preset) {
 			s.Inject.Scheme = &preset.Inject.Scheme
 		}
 	}
-	if s.Destinations == nil {
-		s.Destinations = slices.Clone(preset.Destinations)
+	if s.Destinations == nil && preset.Destinations != nil {
+		s.Destinations, s.presetDestinations = slices.Clone(preset.Destinations), true
 	}
 }
 

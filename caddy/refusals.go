@@ -1,6 +1,10 @@
 package caddy
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +28,8 @@ type refusals struct {
 
 	mu   sync.Mutex
 	last map[string]refusedRequest // by source
+	// expected says, by source, which upstreams of the configuration get no token.
+	expected map[string][]string
 }
 
 // refusedRequest is the last request of a source that an operator has to do something about: its
@@ -53,11 +59,41 @@ func (l *refusals) note(source string, r authinject.Result) {
 	if l.logged.isNews(string(r.Outcome), source+" "+r.Detail, time.Now()) {
 		fields := []zap.Field{zap.String("source", source), zap.String("class", string(r.Class)),
 			zap.String("outcome", string(r.Outcome)), zap.String("error", r.Detail), zap.Int("status", r.Status)}
-		if r.Problem == problemNoAccount {
-			fields = append(fields, zap.String("problem", r.Problem), zap.String("remedy", r.Remedy))
+		if r.Problem != "" {
+			fields = append(fields, zap.String("problem", r.Problem), zap.String("remedy", cmp.Or(r.Remedy, remedyOf(r.Problem))))
 		}
 		log("a request was refused", fields...)
 	}
+}
+
+// remedyOf returns what to do about a problem of requests; empty if the table has no such row.
+func remedyOf(problem string) string {
+	for _, r := range tokensource.Remedies() {
+		if r.Problem == problem && r.Class == tokensource.ClassOperator && !strings.Contains(r.Do, "{") {
+			return r.Do
+		}
+	}
+	return ""
+}
+
+// expect notes that an upstream of the configuration gets no token of the source.
+func (l *refusals) expect(source, upstream string, why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := fmt.Sprintf("token source %q: requests to the upstream %s will be refused: %v", source, upstream, why)
+	if l.expected == nil {
+		l.expected = make(map[string][]string)
+	}
+	if !slices.Contains(l.expected[source], text) {
+		l.expected[source] = append(l.expected[source], text)
+	}
+}
+
+// expectedOf returns a warning for each upstream of the configuration that gets no token of the source.
+func (l *refusals) expectedOf(source string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.expected[source])
 }
 
 // lastOf returns the last such request of a source, unless that was long ago.

@@ -24,7 +24,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 			l.note("orders", authinject.Result{Outcome: authinject.OutcomeOrigin, Detail: fmt.Sprintf("the Host \"h%d\"", i)})
 		}
 		l.note("orders", authinject.Result{Outcome: authinject.OutcomeNoToken, Class: "login", Problem: "no_account", Detail: "{a} is empty", Remedy: "set {a}", Status: 503})
-		l.note("orders", authinject.Result{Outcome: authinject.OutcomeDestination, Class: "operator", Detail: "not among the destinations", Status: 502})
+		l.note("orders", authinject.Result{Outcome: authinject.OutcomeDestination, Class: "operator", Problem: "destination", Detail: "not among the destinations", Status: 502})
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	if len(lines) != maxNews+2 {
@@ -34,7 +34,10 @@ func TestRefusalsAreLogged(t *testing.T) {
 		`"error":"{a} is empty","status":503,"problem":"no_account","remedy":"set {a}"}`; got != want {
 		t.Errorf("got %s", got)
 	}
-	want := `{"level":"error","msg":"a request was refused","source":"orders","class":"operator","outcome":"destination","error":"not among the destinations","status":502}`
+	want := `{"level":"error","msg":"a request was refused","source":"orders","class":"operator","outcome":"destination","error":"not among the destinations","status":502,"problem":"destination","remedy":"` + remedyOf("destination") + `"}`
+	if remedyOf("destination") == "" {
+		t.Error("the table has no remedy")
+	}
 	if got := lines[len(lines)-1]; got != want {
 		t.Errorf("got %s", got)
 	}

@@ -180,8 +180,10 @@ type Source struct {
 	storage      tokensource.Storage
 	injection    authinject.Injection
 	destinations destinations
-	resolved     tokensource.Config // without what belongs to one loaded configuration
-	redirect     string             // RedirectURL, resolved
+	// presetDestinations is true if the preset has the destinations, and not the configuration.
+	presetDestinations bool
+	resolved           tokensource.Config // without what belongs to one loaded configuration
+	redirect           string             // RedirectURL, resolved
 
 	grantName string
 	settings  []byte // the whole configuration, as JSON

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,18 +122,28 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 // accountStatus returns the status with what this server knows about the source's requests.
 func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 	s, now := newAccountStatus(st, grant), time.Now()
-	if refused, ok := a.refusals.lastOf(st.Source, now); ok {
-		s.RefusedRequest = fmt.Sprintf("%s ago a request was refused: %s", now.Sub(refused.at).Round(time.Second), refused.text)
-		if s.Class == "" {
-			s.Class, s.Problem = tokensource.ClassOperator, refused.problem
-			for _, r := range tokensource.Remedies() {
-				if r.Problem == refused.problem && r.Class == tokensource.ClassOperator && !strings.Contains(r.Do, "{") {
-					s.Remedy = r.Do
-				}
-			}
+	refused, ok := a.refusals.lastOf(st.Source, now)
+	for _, warning := range a.refusals.expectedOf(st.Source) {
+		if !ok || !strings.HasSuffix(warning, refused.text) { // else the refused request says it
+			s.Warnings = append(s.Warnings, warning)
 		}
 	}
+	if !ok {
+		return s
+	}
+	s.RefusedRequest = fmt.Sprintf("%s ago a request was refused: %s", now.Sub(refused.at).Round(time.Second), refused.text)
+	// The refused request comes first: no token helps it. The account's own problem follows.
+	s.Class, s.Problem = tokensource.ClassOperator, refused.problem
+	s.Remedy = joined("; then ", remedyOf(refused.problem), s.Remedy)
+	if s.Error != "" {
+		s.Error = joined("; ", refused.text, s.Error)
+	}
 	return s
+}
+
+// joined joins the texts that are not empty.
+func joined(by string, texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), by)
 }
 
 // detailed returns s with what the provider said.

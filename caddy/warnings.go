@@ -117,12 +117,13 @@ func isPipe(secret string) bool {
 }
 
 // warnOf warns of upstreams that get no token.
-func (t *Transport) warnOf(ctx caddy.Context, to destinations) {
+func (t *Transport) warnOf(ctx caddy.Context, app *App, to destinations) {
 	log := ctx.Logger().With(zap.String("source", t.Source))
 	if proxy := proxyOf(ctx); proxy != nil && to.templates == nil {
 		for _, upstream := range proxy.Upstreams {
 			if err := t.checkUpstream(upstream.Dial, to.fixed); err != nil {
 				log.Warn("requests to this upstream will be refused", zap.String("upstream", upstream.Dial), zap.Error(err))
+				app.refusals.expect(t.Source, upstream.Dial, err)
 			}
 		}
 	}

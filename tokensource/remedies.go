@@ -603,7 +603,8 @@ var remedies = []Remedy{
 	{
 		Problem: "destination", Text: "the option destinations lists what is allowed", Class: ClassOperator,
 		Cause: "The upstream is not one of the source's destinations, so the token is not sent there.",
-		Do:    "check the upstream, or add it to the option destinations with scheme, host and port",
+		Do: "correct the upstream; only if it is right, write it into the option destinations with scheme, host and port, beside " +
+			"those that are allowed now",
 	},
 	{
 		Problem: "destination_insecure", Text: "use https, or allow it by writing", Class: ClassOperator,

@@ -38,6 +38,8 @@ type Patient struct {
 	// Configured are the destinations as the configuration has them. Nil: it has none, and the
 	// upstreams of the routes are the destinations.
 	Configured []string
+	// Preset is the name of the provider preset that has the destinations. Empty: the configuration has them.
+	Preset string
 	// Upstreams are the upstreams of the routes that use the source.
 	Upstreams []Upstream
 	// Variables are the account's values of Config.Variables. Nil: they are not known.
@@ -281,8 +283,12 @@ const (
 
 // clock compares this machine's clock with the provider's.
 func (x *exam) clock() {
-	date, arrived := x.recorder.clock()
-	if date.IsZero() {
+	date, arrived, answers := x.recorder.clock()
+	switch {
+	case answers == 0:
+		x.skip("clock", "the provider answered no request, so there is no Date to compare with")
+		return
+	case date.IsZero():
 		x.skip("clock", "no answer of the provider had a Date to compare with")
 		return
 	}
@@ -345,20 +351,29 @@ func (x *exam) upstreams(ctx context.Context) {
 			x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address,
 				Add: "authinject … https://" + u.Target.Host})
 		default:
-			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is not among the "+
-				"destinations of the source (%s)",
-				u.Address, x.Destinations), "if the upstream is right, add it to destinations; else correct the upstream")
-			if u.Meant != "" {
-				x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address, Add: "authinject … " + u.Meant})
-				continue
-			}
-			old := ""
-			if x.Configured != nil {
-				old = "destinations " + strings.Join(x.Configured, " ")
-			}
-			x.change("destinations", old, strings.TrimSpace(strings.Join(slices.Concat(x.Configured,
-				[]string{origin(u.Target)}), " ")))
+			x.notAllowed(u)
 		}
+	}
+}
+
+// notAllowed reports an upstream that is none of the destinations. The upstream is more often wrong than the list, and
+// a wrong host in the list would get the token: so the ready-made change is one of the upstream.
+func (x *exam) notAllowed(u Upstream) {
+	text := fmt.Sprintf("requests to the upstream %s are refused: it is not among the destinations of the source (%s)",
+		u.Address, x.Destinations)
+	remedy := fmt.Sprintf("correct the upstream; only if %s is to get the token, write the line destinations %s into the source",
+		u.Address, strings.Join(slices.Concat(x.Configured, []string{origin(u.Target)}), " "))
+	if x.Preset != "" {
+		text += ", which provider " + x.Preset + " sets"
+		remedy += ", which replaces those of the provider"
+	}
+	x.fail("destinations", text, remedy)
+	meant := u.Meant
+	if only := x.Destinations.String(); meant == "" && !strings.ContainsAny(only, " *") {
+		meant = only
+	}
+	if meant != "" {
+		x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address, Add: "authinject … " + meant})
 	}
 }
 

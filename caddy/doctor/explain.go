@@ -298,7 +298,7 @@ const (
 // dropped.
 func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) (verdict, *tokensource.Error) {
 	cfg := x.Config
-	cfg.Name, cfg.ClientAuth, cfg.Transport = "doctor", way, x.recorder.base
+	cfg.Name, cfg.ClientAuth, cfg.Transport = "doctor", way, dates{x.recorder}
 	switch {
 	case !way.IsJWT():
 		cfg.ClientJWT, cfg.ClientAssertion = tokensource.ClientJWT{}, nil

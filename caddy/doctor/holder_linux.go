@@ -3,7 +3,6 @@ package doctor
 import (
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -12,11 +11,11 @@ import (
 	"strings"
 )
 
-// holdersOf names the processes that listen at a TCP address, such as "nginx (process 42)". Several
+// holdersOf returns the processes that listen at a TCP address. Several
 // processes can share an address (SO_REUSEPORT). Each of them then gets some of the connections. A socket
 // that several processes inherited is counted for the first of them. The list is empty if the processes
 // cannot be found, for example because they belong to other users.
-func holdersOf(address string) []string {
+func holdersOf(address string) []holder {
 	wanted, port, ok := parseListen(address)
 	if !ok {
 		return nil
@@ -43,7 +42,7 @@ func holdersOf(address string) []string {
 	if err != nil || len(sockets) == 0 {
 		return nil
 	}
-	var holders []string
+	var holders []holder
 	for _, file := range files {
 		link, err := os.Readlink(file)
 		if err != nil || !sockets[link] {
@@ -55,12 +54,39 @@ func holdersOf(address string) []string {
 			continue
 		}
 		delete(sockets, link)
-		holder := fmt.Sprintf("%s (process %s)", printable(strings.TrimSpace(string(name))), filepath.Base(process))
-		if !slices.Contains(holders, holder) {
-			holders = append(holders, holder)
+		found := holder{name: printable(strings.TrimSpace(string(name))), process: filepath.Base(process), config: configOf(process)}
+		if !slices.Contains(holders, found) {
+			holders = append(holders, found)
 		}
 	}
 	return holders
+}
+
+// configOf returns the path in the flag --config of a process, or an empty string if it has none or cannot be read.
+func configOf(process string) string {
+	line, err := os.ReadFile(filepath.Join(process, "cmdline"))
+	if err != nil {
+		return ""
+	}
+	path, args := "", strings.Split(string(line), "\x00")
+	for i, arg := range args {
+		name, value, given := strings.Cut(arg, "=")
+		if name != "--config" && name != "-c" {
+			continue
+		}
+		if !given && i+1 < len(args) {
+			value = args[i+1]
+		}
+		path = value
+	}
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	directory, err := os.Readlink(filepath.Join(process, "cwd"))
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(directory, path)
 }
 
 // parseListen parses an address to listen at. localhost means 127.0.0.1. No host, or any other name,

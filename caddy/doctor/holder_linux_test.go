@@ -20,7 +20,7 @@ func TestHoldersOf(t *testing.T) {
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	self := fmt.Sprintf("(process %d)", os.Getpid())
 	for address, want := range map[string]int{"127.0.0.1:" + port: 1, "localhost:" + port: 1, ":" + port: 1, "[::]:" + port: 1, "127.0.0.2:" + port: 0, "no address": 0} {
-		if got := holdersOf(address); len(got) != want || want > 0 && !strings.HasSuffix(got[0], self) {
+		if got := holdersOf(address); len(got) != want || want > 0 && !strings.HasSuffix(got[0].String(), self) {
 			t.Errorf("%s: %v", address, got)
 		}
 	}
@@ -33,6 +33,45 @@ func TestParseSocket(t *testing.T) {
 		ip, port, ok := parseSocket(text)
 		if got := netip.AddrPortFrom(ip, port).String(); ok != (want != "") || ok && got != want {
 			t.Errorf("%s is %s, %v", text, got, ok)
+		}
+	}
+}
+
+// The process at whose address the admin API answers is the server, if the API says that it serves the address.
+func TestWhichByTheAdminAPI(t *testing.T) {
+	admin, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	listens := true
+	server := Server{Admin: admin.Addr().String(), Listens: func(Listener) (bool, bool) { return listens, true }}
+	self := fmt.Sprint(os.Getpid())
+	holders := []holder{{"caddy", "1", ""}, {"caddy", self, ""}}
+	if got := server.shared(holders, Listener{}); !strings.HasPrefix(got, "stop caddy (process 1), or choose another port; process "+self+" is the server of this configuration: the admin API at "+server.Admin) {
+		t.Error(got)
+	}
+	listens = false
+	if got := server.shared(holders, Listener{}); !strings.HasPrefix(got, "find out") {
+		t.Error(got)
+	}
+}
+
+// The flag --config of a process is read in its forms, and a relative path is one of its working directory.
+func TestConfigOf(t *testing.T) {
+	for line, want := range map[string]string{
+		"caddy\x00run\x00--config\x00/a/Caddyfile\x00": "/a/Caddyfile", "caddy\x00run\x00--config=b\x00": "/work/b", "caddy\x00run\x00-c\x00b\x00": "/work/b",
+		"caddy\x00run\x00": "", "caddy\x00run\x00--config": "",
+	} {
+		process := t.TempDir()
+		if err := os.WriteFile(process+"/cmdline", []byte(line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("/work", process+"/cwd"); err != nil {
+			t.Fatal(err)
+		}
+		if got := configOf(process); got != want {
+			t.Errorf("%q: %s", line, got)
 		}
 	}
 }

@@ -2,6 +2,6 @@
 
 package doctor
 
-// holdersOf names the processes that listen at a TCP address. Here it returns none: systems other than
+// holdersOf returns the processes that listen at a TCP address. Here it returns none: systems other than
 // Linux tell this only to privileged processes.
-func holdersOf(string) []string { return nil }
+func holdersOf(string) []holder { return nil }

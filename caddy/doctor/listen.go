@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 )
@@ -21,10 +22,87 @@ type Listener struct {
 	Option string
 }
 
-// Listeners checks that the addresses of a configuration can be opened. running reports whether a
-// running Caddy server listens at an address: that server is the one that would load this configuration.
-// The second result of running is false if it could not find out.
-func Listeners(ctx context.Context, listeners []Listener, running func(Listener) (listens, known bool), report *Report) {
+// holder is a process that listens at an address.
+type holder struct {
+	name, process string
+	config        string // the path in its flag --config; empty: not known
+}
+
+// String returns a text such as "nginx (process 42)".
+func (h holder) String() string {
+	if h.config == "" {
+		return fmt.Sprintf("%s (process %s)", h.name, h.process)
+	}
+	return fmt.Sprintf("%s (process %s, --config %s)", h.name, h.process, printable(h.config))
+}
+
+// Server is what is known of the running server that would load the configuration.
+type Server struct {
+	// Config is the path of the configuration.
+	Config string
+	// Admin is the address of the admin API.
+	Admin string
+	// Listens reports whether a running Caddy server listens at an address. The second result is false if it could
+	// not find out.
+	Listens func(Listener) (listens, known bool)
+}
+
+// which returns the process among several that is the server of this configuration, and how that is known. If it is
+// not known, how is empty.
+func (s *Server) which(holders []holder, l Listener) (server holder, how string) {
+	if server, ok := only(holders, func(h holder) bool { return sameFile(h.config, s.Config) }); ok {
+		return server, "its --config is this configuration"
+	}
+	if listens, known := s.Listens(l); !listens || !known {
+		return holder{}, ""
+	}
+	apis := holdersOf(s.Admin)
+	server, ok := only(holders, func(h holder) bool { return len(apis) == 1 && h.process == apis[0].process })
+	if !ok {
+		return holder{}, ""
+	}
+	return server, "the admin API at " + s.Admin + " is its own, and says that it serves this address"
+}
+
+// only returns the holder for which a function is true, if it is the only one.
+func only(holders []holder, is func(holder) bool) (found holder, ok bool) {
+	n := 0
+	for _, h := range holders {
+		if is(h) {
+			found, n = h, n+1
+		}
+	}
+	return found, n == 1
+}
+
+func sameFile(a, b string) bool {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
+}
+
+// shared says what to do about several processes at an address.
+func (s *Server) shared(holders []holder, l Listener) string {
+	server, how := s.which(holders, l)
+	if how == "" {
+		return "find out which of them is the server of this configuration, and stop the others; or choose another port"
+	}
+	var others []string
+	for _, h := range holders {
+		if h.process != server.process {
+			others = append(others, h.String())
+		}
+	}
+	return fmt.Sprintf("stop %s, or choose another port; process %s is the server of this configuration: %s",
+		strings.Join(others, " and "), server.process, how)
+}
+
+// Listeners checks that the addresses of a configuration can be opened. An address that the
+// running server listens at is fine: that server is the one that would load this configuration.
+func Listeners(ctx context.Context, listeners []Listener, server Server, report *Report) {
 	add := func(status Status, text, remedy string) {
 		report.Add(Step{Name: "listeners", Status: status, Text: text, Remedy: remedy})
 	}
@@ -41,19 +119,25 @@ func Listeners(ctx context.Context, listeners []Listener, running func(Listener)
 		case errors.Is(err, syscall.EADDRINUSE):
 			holders := holdersOf(l.Address)
 			if len(holders) > 1 {
+				names := make([]string, len(holders))
+				for i, h := range holders {
+					names[i] = h.String()
+				}
 				add(Fail, fmt.Sprintf("%s, for %s, is shared by %d processes: %s; each gets a part of the requests", at, l.Use,
-					len(holders), strings.Join(holders, ", ")),
-					"stop all of them but the server of this configuration, or choose another port")
+					len(holders), strings.Join(names, ", ")), server.shared(holders, l))
 				continue
 			}
-			listens, known := running(l)
+			listens, known := server.Listens(l)
 			if listens {
 				add(OK, fmt.Sprintf("%s is in use by the running Caddy server, for %s", at, l.Use), "")
 				continue
 			}
-			holder := strings.Join(append(holders, "another process")[:1], "")
-			text := fmt.Sprintf("%s, for %s, is taken by %s", at, l.Use, holder)
-			if strings.HasPrefix(holder, "caddy ") && !known {
+			taker := "another process"
+			if len(holders) > 0 {
+				taker = holders[0].String()
+			}
+			text := fmt.Sprintf("%s, for %s, is taken by %s", at, l.Use, taker)
+			if len(holders) > 0 && holders[0].name == "caddy" && !known {
 				add(Warn, text+", which may be the running server of this configuration",
 					"if it is not, stop it, or choose another port")
 				continue

@@ -22,15 +22,18 @@ type recorder struct {
 
 	mu   sync.Mutex
 	list []*exchange
+	// answers counts the answers. date and arrived are the Date of the last one that had one, and this machine's
+	// time when it arrived.
+	answers       int
+	date, arrived time.Time
 }
 
 // exchange is a request with its answer.
 type exchange struct {
-	method        string
-	status        int
-	date, arrived time.Time // the server's time, and this machine's
-	request       copied
-	response      copied
+	method   string
+	status   int
+	request  copied
+	response copied
 }
 
 // copied is a body that is copied while it is read.
@@ -87,13 +90,35 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.noteDate(resp)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	x.status, x.arrived = resp.StatusCode, time.Now()
-	x.date, _ = http.ParseTime(resp.Header.Get("Date")) // zero if it is missing
+	x.status = resp.StatusCode
 	x.response.ReadCloser = resp.Body
 	resp.Body = &x.response
 	return resp, nil
+}
+
+func (r *recorder) noteDate(resp *http.Response) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answers++
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		r.date, r.arrived = date, time.Now()
+	}
+}
+
+// dates is the RoundTripper of requests that only test the client. It keeps nothing of them but the Date of their
+// answers.
+type dates struct{ *recorder }
+
+// RoundTrip implements [http.RoundTripper].
+func (d dates) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := d.base.RoundTrip(req)
+	if err == nil {
+		d.noteDate(resp)
+	}
+	return resp, err
 }
 
 // tokenRequests returns the POST requests, answered or not: these are the token requests.
@@ -108,16 +133,12 @@ func (r *recorder) tokenRequests() (list []*exchange) {
 	return list
 }
 
-// clock returns the Date of the last answer that had one, and this machine's time when it arrived.
-func (r *recorder) clock() (date, arrived time.Time) {
+// clock returns the Date of the last answer that had one, this machine's time when it arrived, and the number of
+// answers.
+func (r *recorder) clock() (date, arrived time.Time, answers int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, x := range r.list {
-		if !x.date.IsZero() {
-			date, arrived = x.date, x.arrived
-		}
-	}
-	return date, arrived
+	return r.date, r.arrived, r.answers
 }
 
 // sent returns a parameter of the request.

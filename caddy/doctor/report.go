@@ -57,6 +57,7 @@ type Report struct {
 	Changes []Change `json:"changes"`
 
 	hidden []string
+	lines  []string // of the Caddyfile; nil: the configuration has none
 }
 
 // NewReport returns an empty report.
@@ -80,8 +81,12 @@ func (r *Report) Add(s Step) {
 	r.Steps = append(r.Steps, s)
 }
 
-// Change adds a line to change.
+// Change adds a line to change, if the Caddyfile has the line that it removes.
 func (r *Report) Change(c Change) {
+	c, ok := r.existing(c)
+	if !ok {
+		return
+	}
 	c.Remove, c.Add = r.clean(c.Remove), r.clean(c.Add)
 	if !slices.Contains(r.Changes, c) {
 		r.Changes = append(r.Changes, c)

@@ -8,6 +8,7 @@ import (
 // Neither a secret nor a control character of a stranger's text gets into a report.
 func TestReportIsClean(t *testing.T) {
 	r := NewReport()
+	r.Caddyfile("")
 	r.Hide("canary-secret")
 	r.Hide("ab") // too short to be told from other text
 	r.Add(Step{Name: "tls", Status: Warn, Text: "abc canary-secret\x1b[31m\n x\u202e", Remedy: "canary-secret"})

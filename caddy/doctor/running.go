@@ -12,8 +12,8 @@ type Running struct {
 	Unasked string
 	// At names the server.
 	At string
-	// Words describe the account. Class, Error and Remedy describe its problem; Class is empty if
-	// there is none.
+	// Words describe the account. Class and Remedy describe a problem of the account or of its requests,
+	// and Error one of the account; Class is empty if there is none.
 	Words         string
 	Class         tokensource.Class
 	Error, Remedy string
@@ -41,7 +41,11 @@ func (x *exam) runningServer() {
 		x.warn(step, "the storage of the running server ("+r.At+") fails: "+r.StorageError, cmp.Or(r.Remedy, storageRemedy))
 	}
 	if r.RefusedRequest != "" {
-		x.fail(step, "the running server ("+r.At+"): "+r.RefusedRequest, "see the step destinations, or the class operator in docs/troubleshooting.md")
+		x.fail(step, "the running server ("+r.At+"): "+r.RefusedRequest, cmp.Or(r.Remedy, "correct what the text names"))
+		if r.Live && r.Error == "" { // only the request is wrong
+			x.ok(step, "the account, at the running server: "+r.Words)
+			return
+		}
 	}
 	switch r.Class {
 	case "":

@@ -137,10 +137,13 @@ func (x *exam) loginRemedy() string {
 	if x.Account != "" {
 		command += fmt.Sprintf(" --account %q", x.Account)
 	}
-	if x.ConnectURL != "" {
-		return "open " + x.ConnectURL + " and press Connect, or run " + command
+	switch {
+	case x.ConnectURL == "":
+		return "run " + command
+	case x.Running.Unasked != "": // the page may not be served
+		return "run " + command + ", or start the server with this configuration, open " + x.ConnectURL + " and press Connect"
 	}
-	return "run " + command
+	return "open " + x.ConnectURL + " and press Connect, or run " + command
 }
 
 // obtained reports on a token that was got with asked token requests. early is the error of a refresh while

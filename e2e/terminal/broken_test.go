@@ -182,7 +182,7 @@ var brokenSetups = map[string]broken{
 	},
 	"wrong destination": {
 		options: service("destinations https://api.example.com"),
-		cause:   "it is not among the destinations", remedy: "the option destinations lists what is allowed", doctorRemedy: "add it to destinations", doctor: "destinations https://api.example.com http://127.0.0.1:", exit: exitOperator,
+		cause:   "it is not among the destinations", remedy: "the option destinations lists what is allowed", doctorRemedy: "correct the upstream", doctor: "destinations https://api.example.com http://127.0.0.1:", exit: exitOperator,
 	},
 	"refused scope": {
 		options: service("scopes canary_scope"), provider: refusing(http.StatusBadRequest, "invalid_scope"),

@@ -21,7 +21,8 @@ func TestSharedPort(t *testing.T) {
 	second := harness.Start(t, config(first.Addr), secret)
 	doctor := second.Terminal(nil, "authinject", "doctor")
 	if code, text := doctor.Wait(), doctor.Text(); code != 1 || !strings.Contains(text, "is shared by 2 processes: ") ||
-		!strings.Contains(text, fmt.Sprintf("(process %d)", first.PID())) || !strings.Contains(text, fmt.Sprintf("(process %d)", second.PID())) {
+		!strings.Contains(text, fmt.Sprintf("-> stop caddy-e2e (process %d, --config ", first.PID())) ||
+		!strings.Contains(text, fmt.Sprintf("process %d is the server of this configuration", second.PID())) {
 		t.Errorf("code %d:\n%s", code, text)
 	}
 	first.Stop()

@@ -1,0 +1,132 @@
+package caddy
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/caddy/doctor"
+	"github.com/authinject/caddy-authinject/internal/rig"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
+)
+
+// doctor calls a configuration valid only if Caddy can load it. It examines the sources all the same, if they can
+// be set up. Validation sends no token request.
+func TestDoctorValidatesAsCaddyDoes(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	logs := filepath.Join(t.TempDir(), "caddy.log")
+	valid := rig.Caddyfile{}.Global("admin off", "storage file_system "+t.TempDir(), "log {\n\toutput file "+logs+"\n}").
+		Source("a", "grant client_credentials", rig.Client(srv)).
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL)
+	adapted, err := (&commandConfig{file: writeFile(t, "Caddyfile", valid.String())}).read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaced := func(old, by string) string {
+		if !strings.Contains(string(adapted), old) {
+			t.Fatalf("%s has no %s", adapted, old)
+		}
+		return writeFile(t, "caddy.json", strings.Replace(string(adapted), old, by, 1))
+	}
+	for name, c := range map[string]struct{ file, want string }{
+		"valid":         {writeFile(t, "Caddyfile", valid.String()), ""},
+		"valid JSON":    {writeFile(t, "caddy.json", string(adapted)), ""},
+		"source":        {replaced(`"source":"a"`, `"source":"order"`), `unknown source "order"`},
+		"field":         {replaced(`"source":"a"`, `"sorce":"a"`), "sorce"},
+		"handler":       {replaced(`"handler":"reverse_proxy"`, `"handler":"reverse_prxy"`), "reverse_prxy"},
+		"top level":     {replaced(`"apps":`, `"aps":{},"apps":`), `unknown field "aps"`},
+		"log writer":    {replaced(`"output":"file"`, `"output":"fiel"`), "fiel"},
+		"certificate":   {writeFile(t, "Caddyfile", valid.Site("https://localhost:8443", "bind 127.0.0.1", "tls /no/such.pem /no/key.pem").String()), "/no/such.pem"},
+		"upstream":      {replaced(`"dial":"`+strings.TrimPrefix(srv.URL, "http://")+`"`, `"dial":"{env.X"`), "{env.X"},
+		"only a syntax": {writeFile(t, "caddy.json", "{"), "is not a configuration in JSON"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := srv.Count()
+			d := doctorRun{config: commandConfig{file: c.file}}
+			r := d.examine(t.Context())
+			text, _ := json.Marshal(r.Steps)
+			rig.MustNotHold(t, "the report", string(text), rig.Canary)
+			first := r.Steps[0]
+			switch {
+			case c.want == "" && (first.Status != doctor.OK || !r.OK):
+				t.Errorf("%s", text)
+			case c.want != "" && (first.Status != doctor.Fail || first.Name != "configuration" || !strings.Contains(first.Text, c.want)):
+				t.Errorf("the first step is %+v, want %q", first, c.want)
+			}
+			if len(r.Changes) != 0 && c.want != "" {
+				t.Errorf("changes are invented: %+v", r.Changes)
+			}
+			if name == "only a syntax" {
+				return
+			}
+			wantStep(t, r, doctor.OK, "grant", "", "") // the source is examined
+			if n := srv.Count() - before; n != 1 {
+				t.Errorf("%d token requests, want the one of the examination", n)
+			}
+		})
+	}
+	if _, err := os.Stat(logs); err == nil {
+		t.Error("doctor opened the log of the server")
+	}
+}
+
+// writeFile writes a file of a test, and returns its path.
+func writeFile(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// The remedy of a configuration that cannot be loaded is not put together from the words of the error.
+func TestDoctorRemediesAreFacts(t *testing.T) {
+	t.Setenv("ORDERS_SECRET", rig.Canary)
+	t.Setenv("UNSET_ID", "")
+	caddyfile := func(options ...string) string {
+		options = append([]string{"grant client_credentials", "token_url https://login.example.com/token"}, options...)
+		return writeFile(t, "Caddyfile", stored(t).Source("orders", options...).String())
+	}
+	for name, c := range map[string]struct{ file, text, remedy string }{
+		"unclosed":      {caddyfile("client_id x", "client_secret {env.ORDERS_SECRET"), "without its closing brace", "correct "},
+		"misspelt":      {caddyfile("client_id x", "client_secret {evn.ORDERS_SECRET}"), "did you mean {env.NAME}?", "correct "},
+		"option":        {caddyfile("client_id x", "token_uri https://login.example.com"), "did you mean token_url?", "correct "},
+		"unset":         {caddyfile("client_id {env.UNSET_ID}", "client_secret {env.ORDERS_SECRET}"), "UNSET_ID", "set the environment variable UNSET_ID where Caddy is started"},
+		"field of JSON": {writeFile(t, "caddy.json", `{"apps":{"authinject":{"sources":{"orders":{"scope":["a"]}}}}}`), "did you mean scopes?", "correct "},
+		"import":        {writeFile(t, "Caddyfile", "import /no/such/file\n"), "/no/such/file", "correct "},
+		"no file":       {filepath.Join(t.TempDir(), "Caddyfile"), "no such file", "run doctor where the Caddyfile is, or name the configuration with --config"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := doctorRun{config: commandConfig{file: c.file}}
+			r := d.examine(t.Context())
+			if c.remedy == "correct " {
+				c.remedy = "correct " + c.file + "; caddy validate shows the same error"
+			}
+			step := r.Steps[0]
+			if len(r.Steps) != 1 || step.Status != doctor.Fail || !strings.Contains(step.Text, c.text) || !strings.HasPrefix(step.Remedy, c.remedy) {
+				t.Errorf("%+v", r.Steps)
+			}
+			if len(r.Changes) != 0 {
+				t.Errorf("changes are invented: %+v", r.Changes)
+			}
+		})
+	}
+}
+
+// After a refresh that was refused, the clock is compared with the Date of the refusal.
+func TestDoctorClockOfARefusal(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
+	config, token := refreshTokens(t, srv)
+	srv.RevokeAll()
+	r := diagnose(t, doctorRun{}, config, token)
+	wantStep(t, r, doctor.Fail, "grant", "400 invalid_grant", "")
+	wantStep(t, r, doctor.OK, "clock", "agrees with the provider's", "")
+	if err := srv.StopListening(); err != nil {
+		t.Fatal(err)
+	}
+	wantStep(t, diagnose(t, doctorRun{}, config, token), doctor.Skip, "clock", "the provider answered no request", "")
+}
