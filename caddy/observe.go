@@ -137,9 +137,9 @@ func (a *App) log(e tokensource.Event) {
 			fields = append(fields, zap.Time("retry_at", failure.RetryAt))
 		}
 	}
-	if e.Kind == tokensource.EventStorageFailed {
-		fields = append(fields, zap.String("class", string(tokensource.ClassWait)), zap.String("remedy",
-			"check that the storage is there, that this process may read and write it, and that it is not full"))
+	if failure := e.Failure; failure != nil {
+		fields = append(fields, zap.String("class", string(failure.Class)), zap.String("problem", failure.Problem()),
+			zap.String("remedy", failure.Remedy()))
 	}
 	if broken, ok := errors.AsType[*tokensource.PanicError](e.Err); ok {
 		fields = append(fields, zap.ByteString("stack", broken.Stack))

@@ -1,6 +1,9 @@
 package tokensource
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // complete publishes how a refresh ended: the new token, or the error and the time of the next try.
 // All waiting callers get the same result.
@@ -207,7 +210,9 @@ func (a *account) report(end step, l *live, before, failed *failed, took time.Du
 		a.src.tell(told)
 	}
 	if end.storage != nil {
-		tell(EventStorageFailed, end.storage)
+		failed := e
+		failed.Kind, failed.Err, failed.Failure = EventStorageFailed, end.storage, a.storageFailure(end)
+		a.src.tell(failed)
 	}
 	asked := end.err == nil && (end.verb == doPublish || end.verb == doConnect)
 	if asked {
@@ -247,4 +252,15 @@ func (a *account) report(end step, l *live, before, failed *failed, took time.Du
 		e.Attempts = before.attempts
 		tell(EventRecovered, nil)
 	}
+}
+
+// storageFailure returns what a failure of the storage means for the account.
+func (a *account) storageFailure(end step) *Error {
+	switch {
+	case end.dirty:
+		return a.src.loginError(a.Name(), &Error{Class: ClassWait, Reason: unsavedReason})
+	case end.err != nil && errors.Is(end.err, end.storage):
+		return end.err
+	}
+	return a.src.loginError(a.Name(), deferred(end.storage))
 }

@@ -347,7 +347,8 @@ var remedies = []Remedy{
 	{
 		Problem: "scopes_missing", Text: "the provider did not grant the scopes", Class: ClassOperator,
 		Cause: "The provider gave a token, and said that it is good for fewer scopes than scopes asks for. The API may answer 403.",
-		Do:    "allow the scopes for this client at the provider, or remove them from scopes",
+		Do: "allow the scopes for this client at the provider, or remove them from scopes; " +
+			"the token in use keeps its scopes {rescope}",
 		More:  "The token is used. `/authinject/ready` names the scopes, and the metric `authinject_scopes_missing` counts them.",
 		match: byReason(missingScopesReason),
 	},
@@ -407,9 +408,11 @@ var remedies = []Remedy{
 		Also:  []string{"the storage does not keep what is written"},
 		Class: ClassWait,
 		Cause: "The storage is full, read-only or out of reach. A refresh token is not sent before its successor can be stored.",
-		Do:    "make the storage writable for this process, and see that it is not full[; {not_directory}]",
-		More: "The live token serves. The log line \"the storage is in trouble\", the admin API and `caddy authinject status` have the path and the reason. The metric " +
-			"`authinject_token_unsaved` is 1 while a token is only in memory: do not restart or reload the server then.",
+		Do: "make the storage writable for this process, and see that it is not full[; {not_directory}]; " +
+			"do not restart or reload the server before: a token that is not stored would be lost",
+		More: "The live token serves. The log line \"the storage is in trouble\", the admin API and `caddy authinject status` have the path and the reason. " +
+			"The metric " +
+			"`authinject_token_unsaved` is 1 while a token is only in memory.",
 		match: byReason("the storage cannot be written", "the storage still holds them", "the storage does not keep what is written"),
 	},
 	{

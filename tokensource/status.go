@@ -147,10 +147,7 @@ func (st Status) Problems() []*Error {
 	}
 	add := func(class Class, reason string) {
 		e := &Error{Source: st.Source, Account: st.Account, Class: class, Reason: reason}
-		_ = e.know(st.facts)
-		if st.Err == nil || st.Err.Problem() != e.Problem() {
-			found = append(found, e)
-		}
+		found = append(found, e.know(st.facts))
 	}
 	if refusal := st.Refusal(); refusal != nil {
 		add(refusal.Class, refusal.Reason)
