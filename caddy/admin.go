@@ -25,7 +25,7 @@ func init() { caddy.RegisterModule(adminAPI{}) }
 //	GET    /authinject/sources                        every source and its accounts
 //	GET    /authinject/sources/<name>                 one source and its accounts
 //	GET    /authinject/sources/<name>/<account>       one account
-//	POST   /authinject/sources/<name>[/<account>]/refresh   requests a new token now
+//	POST   /authinject/sources/<name>[/<account>]/refresh   requests a new token now, also during a provider's Retry-After
 //	POST   /authinject/sources/<name>[/<account>]/sync      reads the storage now, after a login or logout elsewhere
 //	DELETE /authinject/sources/<name>[/<account>]     disconnects an account
 //
@@ -124,7 +124,7 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 	for _, known := range a.statuses(slices.Sorted(maps.Keys(a.pooled))) {
 		st := a.accountStatus(known, a.Sources[known.Source].grantName)
 		warnings = append(warnings, st.Warnings...)
-		if isReady(known) && needsLogin(known) {
+		if isReady(known) && (needsLogin(known) || known.RefusedAgain && known.Err == nil) {
 			warnings = append(warnings, st.Error)
 		}
 		if st.RefusedRequest != "" {
@@ -192,7 +192,11 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 		}
 	}
 	if err != nil {
-		return problemAt(http.StatusNotFound, err.Error())
+		text := err.Error()
+		if failure, ok := errors.AsType[*tokensource.Error](err); ok && failure.Remedy() != "" && !strings.Contains(text, failure.Remedy()) {
+			text += ": " + failure.Remedy()
+		}
+		return problemAt(http.StatusNotFound, text)
 	}
 	switch {
 	case action != "" && pooled.source.Exchanges():

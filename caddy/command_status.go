@@ -42,7 +42,7 @@ The exit status follows the worst state:
   0  every account is fine
   1  an account must be connected, or the state could not be found out
   2  the configuration must be changed
-  3  there is no token at the moment, or it could not be stored; a running server tries again by itself`,
+  3  there is no token at the moment, or it could not be stored; a server tries again by itself while it runs`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -360,7 +360,7 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 			account = connect.Printable(st.Account)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", st.Source, account, st.stateWord(), st.Words)
-		if st.Remedy != "" && st.exit() != exitFine {
+		if st.Remedy != "" && (st.exit() != exitFine || st.State == tokensource.StateLoginRequired) {
 			todo = append(todo, connect.AccountName(st.Source, st.Account)+": "+st.Remedy)
 		}
 		if st.StorageError != "" {

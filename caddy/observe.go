@@ -130,6 +130,9 @@ func (a *App) log(e tokensource.Event) {
 		if problem := failure.Problem(); problem != "" {
 			fields = append(fields, zap.String("problem", problem))
 		}
+		if remedy := failure.Remedy(); remedy != "" && !strings.HasSuffix(e.Err.Error(), remedy) {
+			fields = append(fields, zap.String("remedy", remedy))
+		}
 		if failure.Endpoint != "" {
 			fields = append(fields, zap.String("endpoint", failure.Endpoint))
 		}

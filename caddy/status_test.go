@@ -141,11 +141,12 @@ func TestExitStatus(t *testing.T) {
 // A source that exchanges its callers' tokens asks nothing by itself, so no server tries again.
 func TestExitWordsOfAnExchange(t *testing.T) {
 	wait := accountStatus{Class: tokensource.ClassWait}
-	exchange := wait
-	exchange.Exchanges = true
+	exchange, stored := wait, wait
+	exchange.Exchanges, stored.From = true, fromStorage
 	for want, list := range map[string][]accountStatus{
-		"the next request of a caller tries again": {exchange},
-		"a running server tries again by itself":   {exchange, wait},
+		"the next request of a caller tries again":  {exchange},
+		"the server tries again by itself":          {exchange, wait},
+		"once a server runs, it gets one by itself": {exchange, stored},
 	} {
 		if got, words := exitOf(list); got != exitWait || !strings.Contains(words, want) {
 			t.Errorf("got %d %q, want %q", got, words, want)

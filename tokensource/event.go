@@ -62,7 +62,7 @@ type Event struct {
 	Failure *Error
 	// New is true if there never was a token, so the failure did not end anything that worked.
 	New bool
-	// Attempts counts the failures in a row, including this one.
+	// Attempts counts the token requests in a row that failed, including this one.
 	Attempts int
 	// MissingScopes are the configured scopes that are missing from the scope that the provider
 	// said it granted with a new token.

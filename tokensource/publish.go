@@ -133,7 +133,10 @@ func (a *account) failLocked(end step) {
 	e = e.know(a.src.cfg.facts()) // a stored failure knows nothing
 	f := &failed{err: e, attempts: 1, unasked: end.unasked}
 	if a.failed != nil {
-		f.attempts, f.lost = a.failed.attempts+1, a.failed.lost
+		f.attempts, f.asked, f.lost = a.failed.attempts+1, a.failed.asked, a.failed.lost
+	}
+	if end.asked {
+		f.asked++
 	}
 	if f.lost == (deadline{}) && a.rec != nil && a.rec.Intent != nil && (e.Lost || a.rec.Intent.Lost) {
 		f.lost = c.in(lostHurry)
@@ -219,7 +222,7 @@ func (a *account) report(end step, l *live, before, failed *failed, took time.Du
 		e.MissingScopes = a.src.missingScopes(end.rec.Scope)
 	}
 	if end.err != nil && failed != nil {
-		e.Attempts, e.New = failed.attempts, end.rec == nil || end.rec.Generation == 0
+		e.Attempts, e.New = failed.asked, end.rec == nil || end.rec.Generation == 0
 	}
 	switch {
 	case end.verb == doDisconnect:
@@ -249,7 +252,7 @@ func (a *account) report(end step, l *live, before, failed *failed, took time.Du
 		tell(EventAdopted, nil)
 	}
 	if before != nil {
-		e.Attempts = before.attempts
+		e.Attempts = before.asked
 		tell(EventRecovered, nil)
 	}
 }

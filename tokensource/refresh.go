@@ -53,6 +53,7 @@ func (a *account) refresh(ctx context.Context) step {
 			s.revoked = true
 			a.revokeUnused(ctx, st.rec)
 		default:
+			st.asked = s.asks > 0 && (s.failure == nil || !s.failure.unsent)
 			return st
 		}
 	}
@@ -256,7 +257,7 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*T
 	if req.sendBy != (deadline{}) && a.src.cfg.Clock.passed(req.sendBy) {
 		// Other processes respect the mark for as long as a request may take. This request would
 		// begin too late.
-		return nil, &Error{Class: ClassWait, Reason: "this process stood still before its token request"}
+		return nil, &Error{Class: ClassWait, Reason: "this process stood still before its token request", unsent: true}
 	}
 	if req.key, err = a.src.proofKeyOf(rec); err != nil {
 		return nil, err

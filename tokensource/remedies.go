@@ -288,8 +288,16 @@ var remedies = []Remedy{
 	{
 		Problem: "locked_out", Text: "the provider has locked the client out after too many failed attempts", Class: ClassWait,
 		Cause: "The provider counts failed attempts, and each new one would make the pause longer.",
-		Do:    "wait: nothing is sent before the pause has passed; meanwhile check client_id and client_secret",
+		Do: "wait: nothing is sent before the pause has passed[, at {until}], not even by caddy authinject refresh; it ends by itself; " +
+			"meanwhile check client_id and client_secret",
 		quiet: true, match: byReason(lockedOutReason),
+	},
+	{
+		Problem: "provider_wait", Text: "the provider asked to wait until", Class: ClassWait,
+		Cause: "An earlier answer of the provider had the field Retry-After. The wait is kept in the storage: it holds for all processes, and outlives a restart. No request was sent this time.",
+		Do: "wait: {retries}[ after {until}]; to ask at once all the same, where the provider is known to answer again, run: " +
+			"caddy authinject refresh {source}[ --account {account}]",
+		quiet: true, match: byReason(waitReason),
 	},
 	{
 		Problem: "rate_limited", Text: "the token endpoint answered 429", Class: ClassWait,
@@ -343,6 +351,15 @@ var remedies = []Remedy{
 		Do:    "write a new token into {token}",
 		More:  "The upstream's answer is passed on. `/authinject/ready` answers 503, and the metric `authinject_token_refused` is 1.",
 		match: and(byReason(refusedReason), ofClass(ClassOperator)),
+	},
+	{
+		Problem: "replacement_refused", Text: refusedAgainReason, Class: ClassOperator,
+		Cause: "The API answered 401 to a token, and to the new token that the provider gave in its place. So the token is not too old: the API does not accept such tokens, or answers 401 where 403 is meant.",
+		Do: "check scopes, resource and audience against what the API wants, that the account has its rights at the API, and inject; " +
+			"caddy authinject doctor {source} --probe <url> shows the API's answer",
+		More: "The upstream's answer is passed on. `/authinject/ready` stays 200 with a warning, because a request to a path with other rights can cause this too. " +
+			"Until it ends, at most two new tokens are requested in 30 seconds.",
+		match: byReason(refusedAgainReason),
 	},
 	{
 		Problem: "scopes_missing", Text: "the provider did not grant the scopes", Class: ClassOperator,

@@ -79,6 +79,11 @@ func (e *Error) Remedy() string {
 			return e.Source
 		case "account":
 			return e.Account
+		case "until":
+			if e.RetryAt.IsZero() {
+				return ""
+			}
+			return shownClock(e.RetryAt)
 		case "host":
 			_, host, _ := strings.Cut(e.Endpoint, "://")
 			return host
