@@ -93,7 +93,7 @@ func (t *Transport) noToken(err error) *failure {
 			Source: t.SourceName, Class: tokensource.ClassWait, Reason: "no token came in time", Timeout: true,
 		}
 	default:
-		known = t.operatorError("failed for a reason that is not shown here")
+		known = t.operatorError("the token source failed; its error is not shown, because it may hold a secret")
 	}
 	f := &failure{
 		class: known.Class, detail: known.Error(), source: known.Source, account: known.Account,

@@ -35,7 +35,7 @@ placeholders, and comments say what to fill in.
 It requests the API without a token, and reads from the answer, from the API's metadata (RFC 9728) and
 from its authorization server's (RFC 8414, OpenID Connect Discovery) how to get a token. --issuer names
 the authorization server, and --openapi an OpenAPI document with securitySchemes, in JSON or YAML, as a
-file or URL. A document is used only if it names what it was asked for.
+file or URL. A document is used only if it names the API or issuer that it was requested for.
 
 On a terminal it asks for what it needs. Otherwise give the URL.`,
 		Example: "  caddy authinject init https://api.example.com\n" +
@@ -111,7 +111,7 @@ func (r *initRun) run(ctx context.Context) error {
 	return r.write(text)
 }
 
-// host4 returns a host as it stands in front of a port.
+// host4 returns a host in the form in front of a port: an IPv6 address is put in brackets.
 func host4(name string) string {
 	if strings.Contains(name, ":") {
 		return "[" + name + "]"
@@ -119,7 +119,7 @@ func host4(name string) string {
 	return name
 }
 
-// write writes the Caddyfile, and never over a file.
+// write writes the Caddyfile. It never replaces a file that exists.
 func (r *initRun) write(text string) error {
 	if r.output == "" {
 		if _, err := io.WriteString(r.out, text); err != nil {
@@ -159,7 +159,7 @@ func (r *initRun) plan(ctx context.Context) (*discover.Plan, error) {
 	return r.planOfAPI(ctx)
 }
 
-// planOfAPI asks the API.
+// planOfAPI requests the API without a token, and reads the metadata that the answer names.
 func (r *initRun) planOfAPI(ctx context.Context) (*discover.Plan, error) {
 	challenge, err := r.client.Ask(ctx, r.api)
 	if err != nil {
@@ -206,7 +206,7 @@ func (r *initRun) planOfAPI(ctx context.Context) (*discover.Plan, error) {
 	return plan, nil
 }
 
-// answered says what the API answered to a request without a token.
+// answered describes the API's answer to a request without a token.
 func answered(c *discover.Challenge) string {
 	switch {
 	case c.Bearer:
@@ -274,7 +274,7 @@ func (r *initRun) chooseGrant(server *discover.Server) (string, error) {
 // chooseAuth chooses a way of client authentication that the server has. It is empty for the default.
 func chooseAuth(server *discover.Server, grant string) (string, error) {
 	methods := []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
-	if grant != "client_credentials" { // which needs a client that proves itself (RFC 6749 section 4.4)
+	if grant != "client_credentials" { // client_credentials needs client authentication (RFC 6749 section 4.4)
 		methods = append(methods, "none")
 	}
 	for _, auth := range methods {

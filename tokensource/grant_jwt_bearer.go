@@ -47,7 +47,7 @@ const (
 
 // assertionClaims are the claims that have an option of their own.
 var assertionClaims = map[string]string{
-	"iss": "issuer", "sub": "subject", "aud": "audience", "exp": "lifetime", "iat": "lifetime", "nbf": "lifetime", "jti": "",
+	"iss": "issuer", "sub": "subject", "aud": "audience", "exp": "lifetime", "iat": "lifetime", "jti": "",
 }
 
 // Check reports what is wrong with the fields, except with the key, which is read later; see [JWTBearer.CheckKey].
@@ -76,6 +76,8 @@ func (g JWTBearer) Check() error {
 			return fmt.Errorf("claim %s is set by the option %s; remove it", claim.Name, option)
 		case own:
 			return fmt.Errorf("claim %s is set for each request anew; remove it", claim.Name)
+		case claim.Name == "nbf":
+			return errors.New("claim nbf cannot be a fixed time; remove it: the assertion is valid from the claim iat")
 		case slices.ContainsFunc(g.Claims[:i], func(other Param) bool { return other.Name == claim.Name }):
 			return fmt.Errorf("claim %s is given twice", claim.Name)
 		}

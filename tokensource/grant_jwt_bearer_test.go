@@ -217,6 +217,9 @@ func TestJWTBearerCheck(t *testing.T) {
 		"claim exp is set by the option lifetime": func(g *tokensource.JWTBearer) {
 			g.Claims = []tokensource.Param{{Name: "exp", Value: tokensource.Literal("1")}}
 		},
+		"claim nbf cannot be a fixed time": func(g *tokensource.JWTBearer) {
+			g.Claims = []tokensource.Param{{Name: "nbf", Value: tokensource.Literal("1")}}
+		},
 		"claim jti is set for each request anew": func(g *tokensource.JWTBearer) {
 			g.Claims = []tokensource.Param{{Name: "jti", Value: tokensource.Literal("1")}}
 		},

@@ -231,6 +231,8 @@ func TestStorageCallsAtOnce(t *testing.T) {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
 		advance(time.Minute)
+		storage.mu.Lock()
+		defer storage.mu.Unlock()
 		if storage.most != 16 {
 			t.Errorf("%d calls at a time", storage.most)
 		}

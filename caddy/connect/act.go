@@ -46,7 +46,7 @@ func (p *Page) act(
 		return p.refuse(w, r, http.StatusForbidden, othersAccount)
 	}
 	if _, limited := userOf(r); limited {
-		f.values.Del(newAccountField) // it would finish a login of any account
+		f.values.Del(newAccountField) // with this field, the form could finish a login of any account
 	} else {
 		f.account = strings.TrimSpace(f.account)
 	}
@@ -70,7 +70,7 @@ func (p *Page) start(w http.ResponseWriter, r *http.Request, f form) error {
 	variables, missing := make(map[string]string), ""
 	for _, v := range f.Variables {
 		value := strings.TrimSpace(f.values.Get(v.Name))
-		if value == "" { // required also if the account has a value already
+		if value == "" { // the form must have it, even if the account already has a value
 			missing = fmt.Sprintf("%s is needed. Allowed are %s, such as %s.", v.Title, v.Allowed, v.Example)
 			continue
 		}
@@ -102,7 +102,7 @@ func (p *Page) start(w http.ResponseWriter, r *http.Request, f form) error {
 	return seeOther(w, link.URL.Reveal())
 }
 
-// finish finishes a login with the code or PIN that a person typed.
+// finish completes a login with the code or PIN that a person typed.
 func (p *Page) finish(w http.ResponseWriter, r *http.Request, f form) error {
 	code := strings.TrimSpace(f.values.Get("code"))
 	cookies := f.manualCookies(r)
@@ -140,7 +140,7 @@ func (p *Page) finish(w http.ResponseWriter, r *http.Request, f form) error {
 
 var errTwoLogins = errors.New("logins for more than one account are under way")
 
-// manualLogin returns the login to which a typed code belongs: the newest one of an account. If
+// manualLogin returns the login to which a typed code belongs: the newest login of the account. If
 // logins for several new accounts are under way, the code does not say to which one it belongs.
 // Then all are canceled.
 func (f form) manualLogin(r *http.Request, cookies []*http.Cookie) (*tokensource.Login, error) {
@@ -199,7 +199,7 @@ func (p *Page) confirm(w http.ResponseWriter, r *http.Request, f form) error {
 	})
 }
 
-// back sends the browser to the page, which shows n. It is nil if the row shows everything.
+// back sends the browser to the page, which shows n. n is nil if the account's row shows the result.
 func (p *Page) back(w http.ResponseWriter, f form, n *notice) error {
 	query := make(url.Values)
 	if n != nil {
@@ -213,8 +213,8 @@ func (p *Page) back(w http.ResponseWriter, f form, n *notice) error {
 }
 
 // redirectURL returns the URL to which the provider sends people back: the configured one, or the
-// callback of the page as they have it open, if its host is this machine or in the configuration. A
-// Host field alone never decides. If there is no such URL, problem says what to do.
+// callback at the address where they opened the page. Its host must be this machine or in the configuration: the
+// Host field alone is never enough. If there is no such URL, problem says what to do.
 func (p *Page) redirectURL(r *http.Request, s Source) (redirect, problem string) {
 	name := strings.ToLower(host.Name(r.Host))
 	redirect = s.RedirectURL
@@ -248,7 +248,7 @@ func (f form) loginCookie(r *http.Request, login *tokensource.Login) *http.Cooki
 	//nolint:gosec // Secure if there is TLS; loopback needs none
 	cookie := &http.Cookie{HttpOnly: true, Secure: r.TLS != nil, MaxAge: int(tokensource.LoginLifetime.Seconds())}
 	if login.Typed() {
-		// Without a path, the browser sends it only below the page, and not to an upstream.
+		// If the cookie has no path, the browser sends it only below the page's path, not to an upstream.
 		cookie.Name, cookie.Value = f.manualCookieName(login.State), login.State.Reveal()
 		cookie.SameSite = http.SameSiteStrictMode
 		return cookie
@@ -265,7 +265,7 @@ func stateCookieName(state tokensource.Secret) string {
 	return "authinject-login-" + shortDigest(state.Reveal())
 }
 
-// newAccountField is in the forms of an account that is not on the page yet. The form for its code
+// newAccountField is a field of the forms for an account that is not on the page yet. The form for the code
 // was shown before the account had a name, so each of its logins has a cookie of its own.
 const newAccountField = "new"
 

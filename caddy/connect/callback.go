@@ -3,6 +3,7 @@ package connect
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,10 +13,10 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// callback takes a provider's answer to a login. Pages of other sites may send a browser only to
-// this address, so the answer must carry the state of a login under way.
+// callback handles a provider's answer to a login. It is the only address to which pages of other sites may
+// send a browser. So the answer must have the state of a login that is under way.
 type callback struct {
-	// base is the last part of the page's path, for links to the page; empty: there is no page.
+	// base is the last part of the page's path, for links to the page. It is empty if there is no page.
 	base string
 	// find returns the login that an answer with this state belongs to, or why it is refused.
 	find func(r *http.Request, state tokensource.Secret) (s Source, l *tokensource.Login, refusal string)
@@ -30,7 +31,7 @@ func (c callback) serve(w http.ResponseWriter, r *http.Request) error {
 	case err != nil || len(r.URL.RawQuery) > maxForm:
 		return refuse(w, r, http.StatusBadRequest, unreadable, c.base)
 	case r.Method == http.MethodPost:
-		// From the page below, which sends the fragment and the query.
+		// The script of fragment.html (see below) sends the fragment and the query as a form.
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if r.ParseForm() != nil {
 			return refuse(w, r, http.StatusBadRequest, unreadable, c.base)
@@ -48,7 +49,11 @@ func (c callback) serve(w http.ResponseWriter, r *http.Request) error {
 		state = tokensource.NewSecret(answer.Get("state"))
 	}
 	s, l, refusal := c.find(r, state)
-	if refusal != "" {
+	switch refusal {
+	case "":
+	case loginUnreadable:
+		return refuse(w, r, http.StatusServiceUnavailable, refusal, c.base)
+	default:
 		return refuse(w, r, http.StatusBadRequest, refusal, c.base)
 	}
 	said := ""
@@ -67,13 +72,18 @@ func HasAnswer(params url.Values) bool {
 const noSuchLogin = "This answer belongs to no login that is under way: it was used before, took longer than " +
 	"10 minutes, or was made up. Nothing was changed. Open the page and press Connect to begin again."
 
-// callback is the page's. An answer must come from the browser in which the login was begun.
+const loginUnreadable = "The storage cannot be read, so it is not known whether this answer belongs to a login. " +
+	"Nothing was changed. Load this address again when the storage works: the answer can still be used for some minutes."
+
+// callback returns the page's callback. An answer must come from the browser in which the login began.
 func (p *Page) callback() callback {
 	return callback{
 		base: p.base(),
 		find: func(r *http.Request, state tokensource.Secret) (Source, *tokensource.Login, string) {
 			s, l, err := p.login(r.Context(), state)
 			switch {
+			case err != nil && !errors.Is(err, tokensource.ErrNoLogin):
+				return s, l, loginUnreadable
 			case err != nil || l.Typed():
 				return s, l, noSuchLogin
 			case !mayUse(r, l.Account):
@@ -146,7 +156,7 @@ func Terminal(ctx context.Context, s Source, login *tokensource.Login, results c
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())
-		// An error means that the browser has gone. The terminal gets the result from results.
+		// Errors are ignored: the browser has gone, and the terminal gets the result from results.
 		switch {
 		case r.URL.Path == redirect.Path+terminalStart && r.Method == http.MethodGet && host.IsLoopback(host.Name(r.Host)):
 			if subtle.ConstantTimeCompare([]byte(r.URL.Query().Get("login")), []byte(login.Binding.Reveal())) != 1 {
@@ -173,12 +183,12 @@ func Terminal(ctx context.Context, s Source, login *tokensource.Login, results c
 	})
 }
 
-// terminalStart is below the redirect URL of a login from a terminal.
+// terminalStart is added to the path of the redirect URL: the handler of [Terminal] begins the login there.
 const terminalStart = "/start"
 
 // TerminalLink returns the address on this machine at which the handler of [Terminal] sends the
-// person to the provider. The link to the provider is made then: one to a pushed authorization
-// request ends soon (RFC 9126 section 2.2).
+// person to the provider. The link to the provider is made only then: a link to a pushed authorization
+// request expires soon (RFC 9126 section 2.2).
 func TerminalLink(login *tokensource.Login) string {
 	u, err := url.Parse(login.RedirectURL)
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 
 // deviceView is a login with a code for another device, in the row of its account.
 type deviceView struct {
-	// Code is what the person types at the page Address. Link is that page, with the code if the
+	// Code is the code that the person types on the page Address. Link is the same page, with the code if the
 	// provider can fill it in.
 	Code, Address, Link string
-	// Left is how long the code can be used, and Ends when it ends.
+	// Left is how long the code can still be used, and Ends is when it expires.
 	Left string
 	Ends time.Time
 	// Failed says why the login ended, and Detail what to do. Then there is no code.
@@ -18,11 +18,11 @@ type deviceView struct {
 }
 
 // newDeviceView returns the account's login with a code, or nil. It also makes this process ask the
-// provider for the token, if no other does: the process that began the login may have ended.
+// provider for the token, if no other process asks: the process that began the login may have ended.
 func newDeviceView(ctx context.Context, s Source, account string) *deviceView {
 	l, err := s.Tokens.PendingLogin(ctx, account)
 	if l == nil || err != nil {
-		return nil // the state of the account says that the storage fails
+		return nil // no login is pending, or the storage fails; the row's state shows a failure
 	}
 	d := l.Device
 	if d.Failed != nil {
@@ -35,5 +35,5 @@ func newDeviceView(ctx context.Context, s Source, account string) *deviceView {
 	}
 }
 
-// DeviceFailed says at a terminal why a login with a code failed.
+// DeviceFailed returns the text for a terminal that says why a login with a code failed.
 func DeviceFailed(err error) string { return inTerminal.Replace(loginNotice(err, false).Text) }

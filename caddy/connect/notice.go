@@ -10,7 +10,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// notice is the message about the last act, which the page shows once.
+// notice is the message about the result of the last form, which the page shows once.
 type notice struct {
 	// Alert says that a person has to do something.
 	Alert bool
@@ -20,8 +20,8 @@ type notice struct {
 
 func alert(text string) *notice { return &notice{Alert: true, Text: text} }
 
-// notices are the notices for the next page. The page's address holds the number of a notice, and
-// no part of a provider's answer.
+// notices are the notices for the next page. The page's address contains only the random id of a notice,
+// so it contains no part of a provider's answer.
 var notices struct {
 	mu   sync.Mutex
 	kept map[string]keptNotice
@@ -37,7 +37,7 @@ const (
 	maxNotices     = 256
 )
 
-// storeNotice stores n and returns its number for takeNotice.
+// storeNotice stores n and returns its id for takeNotice.
 func storeNotice(n *notice) string {
 	id := rand.Text()
 	notices.mu.Lock()
@@ -55,7 +55,7 @@ func storeNotice(n *notice) string {
 	return id
 }
 
-// takeNotice removes and returns the notice with that number, or returns nil.
+// takeNotice removes and returns the notice with that id. It returns nil if there is none or it is too old.
 func takeNotice(id string) *notice {
 	notices.mu.Lock()
 	defer notices.mu.Unlock()
@@ -67,7 +67,7 @@ func takeNotice(id string) *notice {
 	return kept.notice
 }
 
-// connected says that a login succeeded.
+// connected returns the notice for a login that succeeded.
 func connected(s Source, account string) *notice {
 	n := &notice{Text: "Connected " + AccountName(s.Name, account) + "."}
 	if s.Tokens.Account(account).Status().Unsaved {
@@ -115,7 +115,7 @@ func loginNotice(err error, manual bool) *notice {
 	return n
 }
 
-// sentence returns a reason as a sentence.
+// sentence returns a reason with a capital letter and a full stop.
 func sentence(reason string) string {
 	if reason == "" {
 		return ""
@@ -131,8 +131,8 @@ func AccountName(source, account string) string {
 	return "account " + Printable(account) + " of " + source
 }
 
-// inTerminal translates a text of the page for a terminal.
+// inTerminal changes a text of the page for use in a terminal.
 var inTerminal = strings.NewReplacer("Press Connect", "Run this command again", "press Connect", "run this command again")
 
-// WrongCode says at a terminal why a code did not finish a login.
+// WrongCode returns the text for a terminal that says why a login with a typed code failed.
 func WrongCode(err error) string { return inTerminal.Replace(loginNotice(err, true).Text) }

@@ -1,7 +1,7 @@
 // Package connect is the page on which a person connects accounts of token sources, and the
-// callback to which providers send the person back. The page needs no particular server: [Page] is
+// callback to which providers send the person back. The page works in any server: [Page] is
 // an [http.Handler]. [Terminal] is the callback for a login that was begun in a terminal, and
-// [Describe] says in words how an account stands.
+// [Describe] describes the state of an account in words.
 package connect
 
 import (
@@ -35,19 +35,19 @@ type Page struct {
 	// Ranges are addresses of other machines whose callers are accepted, too.
 	Ranges []netip.Prefix
 	// Client returns the address of a client behind a proxy that is trusted, or empty if the request
-	// came by no such proxy. Nil: no proxy is trusted. Ranges need it.
+	// came through no such proxy. Nil: no proxy is trusted. Ranges use it, or else the connection's address.
 	Client func(r *http.Request) string
 	// User returns the name of the user who made the request, or empty if it is not known. With it,
 	// each user sees and changes only the accounts of that name, and no one else sees the page. Nil:
 	// everyone who may open the page sees all accounts.
 	User func(r *http.Request) string
-	// Hosts are the names, in lower case, by which people know the page. The page also answers to
+	// Hosts are the page's host names, in lower case. The page also answers to
 	// addresses, to localhost, and to the hosts of the sources' redirect URLs.
 	Hosts []string
 	// Sources are the token sources on the page.
 	Sources []Source
-	// Shown returns a path with the prefix that was removed in front of the page. Nil: there is
-	// none.
+	// Shown returns a path with the prefix that was removed before the page got the request. Nil: no prefix
+	// was removed.
 	Shown func(r *http.Request, path string) string
 	// Failed gets the error if an answer could not be written. Optional.
 	Failed func(path string, err error)
@@ -79,7 +79,7 @@ func (s Source) redirect() string {
 	return s.RedirectURL
 }
 
-// below returns what follows the page's path, in lower case, and whether path is the page's.
+// below returns the rest of path after the page's path, in lower case, and whether path belongs to the page.
 // Matchers of paths ignore case, so the page does too: an answer to a login must not reach an
 // upstream.
 func (p *Page) below(path string) (rest string, ok bool) {
@@ -141,7 +141,7 @@ func isRead(r *http.Request) bool {
 	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }
 
-// seeOther sends the browser on with a GET, whatever it came with (RFC 9700 section 4.12).
+// seeOther redirects the browser with a GET, whatever the request's method was (RFC 9700 section 4.12).
 func seeOther(w http.ResponseWriter, location string) error {
 	w.Header().Set("Location", location)
 	w.WriteHeader(http.StatusSeeOther)
@@ -163,7 +163,7 @@ func (p *Page) login(ctx context.Context, state tokensource.Secret) (Source, *to
 	return Source{}, nil, err
 }
 
-// base is the last part of the page's path. The page's own links use it, so that they hold behind a
+// base is the last part of the page's path. The page's own links use it, so that they also work behind a
 // proxy that has another path for the page.
 func (p *Page) base() string { return p.Path[strings.LastIndexByte(p.Path, '/')+1:] }
 

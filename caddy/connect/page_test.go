@@ -83,6 +83,7 @@ func TestPageSaysOnceThatTheStorageFails(t *testing.T) {
 func TestPage(t *testing.T) {
 	page := &connect.Page{Path: "/connect", Hosts: []string{"proxy.example.com"}, Sources: []connect.Source{newSource(t)}}
 	anyCaller := &connect.Page{Path: "/connect", AnyCaller: true}
+	unread := &connect.Page{Path: "/connect", Sources: []connect.Source{newSourceOn(t, &outOfReach{})}}
 	for name, row := range map[string]struct {
 		page                 *connect.Page
 		method, target, from string
@@ -102,6 +103,7 @@ func TestPage(t *testing.T) {
 		"a form without a page": {page, "POST", "http://localhost/connect/start", "127.0.0.1:5", 403, "too old"},
 		"callback, empty":       {page, "GET", "http://localhost/connect/callback", "127.0.0.1:5", 200, "location.hash"},
 		"callback, made up":     {page, "GET", "http://localhost/connect/callback?code=1&state=2", "127.0.0.1:5", 400, "belongs to no login"},
+		"callback, no storage":  {unread, "GET", "http://localhost/connect/callback?code=1&state=2", "127.0.0.1:5", 503, "storage cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			req := httptest.NewRequest(row.method, row.target, nil)

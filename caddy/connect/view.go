@@ -31,7 +31,7 @@ var templates = template.Must(template.ParseFS(files, "*.html"))
 //go:embed style.css
 var pageStyle template.CSS
 
-// pageScript shows times in the zone of the browser, and the present states. The page works without
+// pageScript shows times in the browser's time zone, and updates the states. The page works without
 // it. The policy allows this one script by its hash.
 //
 //go:embed page.js
@@ -147,8 +147,8 @@ func (p *Page) servePage(w http.ResponseWriter, r *http.Request) error {
 	return show(w, r, http.StatusOK, "page.html", v)
 }
 
-// canonical returns the address at which the page must be opened instead, or an empty text. If
-// providers send people back to another name of this machine, the cookies must belong to that name.
+// canonical returns the address at which the page must be opened instead, or an empty text. It matters if
+// providers send people back to another loopback name: the cookies must belong to that name.
 func (p *Page) canonical(r *http.Request) string {
 	var pages []string
 	for _, s := range p.Sources {
@@ -172,18 +172,18 @@ func (p *Page) canonical(r *http.Request) string {
 	return u.String()
 }
 
-// statusFunc returns how an account stands, and why that may be out of date.
+// statusFunc returns the state of an account, and an error if that state may be out of date.
 type statusFunc func(ctx context.Context, s Source, account string) (tokensource.Status, error)
 
-// syncedStatus reads the stored record and puts it to use if it is newer.
+// syncedStatus reads the stored record, uses it if it is newer, and returns the state.
 func syncedStatus(ctx context.Context, s Source, name string) (tokensource.Status, error) {
 	account := s.Tokens.Account(name)
 	err := account.Sync(ctx)
 	return account.Status(), err
 }
 
-// statusUnused does not count as a use of the account: a page that stays open keeps no account in
-// memory, and leads to no token request.
+// statusUnused returns the state without using the account. So a page that stays open keeps no account in
+// memory, and causes no token request.
 func statusUnused(ctx context.Context, s Source, name string) (tokensource.Status, error) {
 	stored, err := s.Tokens.Stored(ctx, name)
 	if known, loaded := s.Tokens.Loaded(name); loaded {
@@ -213,7 +213,7 @@ func newSourceView(ctx context.Context, s Source, wanted string, stand statusFun
 		v.Accounts = append(v.Accounts, newAccountView(ctx, s, name, stand))
 	}
 	if isNew := wanted != "" && tokensource.CheckAccountName(wanted) == nil && !slices.Contains(names, wanted); isNew && v.OnDevice {
-		// It is connected while the page is open.
+		// A person connects this account now: the page shows the code for it.
 		if first := newAccountView(ctx, s, wanted, stand); first.Device != nil {
 			v.Accounts = append(v.Accounts, first)
 			names = append(names, wanted)
@@ -231,7 +231,7 @@ func newSourceView(ctx context.Context, s Source, wanted string, stand statusFun
 func newAccountView(ctx context.Context, s Source, name string, stand statusFunc) accountView {
 	st, failed := stand(ctx, s, name)
 	if failure, ok := errors.AsType[*tokensource.Error](failed); ok && st.Err == nil && st.Generation == 0 {
-		st.Err, st.StorageErr = failure, failed // whether it is connected is not known
+		st.Err, st.StorageErr = failure, failed // it is not known whether the account is connected
 	}
 	v := accountView{ID: s.Name + "-" + shortDigest(name), Name: name, Named: name != "", State: st.State, Scope: st.Scope}
 	v.Words, v.Mood = Describe(st, time.Now())
@@ -264,7 +264,7 @@ func fields(s Source, id string, values map[string]string) []fieldView {
 	return list
 }
 
-// refuse shows a message. Callers that may use the page get a link to it.
+// refuse shows a message. A caller that may open the page gets a link to it, except with status 404 or 405.
 func (p *Page) refuse(w http.ResponseWriter, r *http.Request, status int, message string) error {
 	base := ""
 	user, limited := userOf(r)

@@ -11,7 +11,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// Mood is how a state looks.
+// Mood is the kind of a state, from which the page chooses its colour.
 type Mood string
 
 // The moods. Soon means that a person should act soon.
@@ -22,10 +22,10 @@ const (
 	None Mood = "none"
 )
 
-// loginSoon is how long before its end the page warns of a token that cannot be renewed.
+// loginSoon is how long before the end of a token the page warns, if the token cannot be renewed.
 const loginSoon = 24 * time.Hour
 
-// Describe says how an account stands, in words that a person understands.
+// Describe describes the state of an account in words for people, and returns its Mood.
 func Describe(st tokensource.Status, now time.Time) (text string, as Mood) {
 	text, as = stateWords(st, now)
 	if st.Unsaved {
@@ -40,7 +40,7 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 	if !st.Interactive {
 		connect = "configure another refresh_token" // no person can log in
 	}
-	refused := st.Err != nil && st.Err.Code != "" // else the provider only gave no refresh token
+	refused := st.Err != nil && st.Err.Code != "" // without a code, the provider only did not give a refresh token
 	switch {
 	case st.Exchanges && st.Err != nil:
 		return "The callers' tokens cannot be exchanged: " + because(st) + "; the next request of a caller tries again" + after(st, now) + ".", Bad
@@ -86,7 +86,7 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 	return text, Good
 }
 
-// tokenless describes an account that has no record of a token.
+// tokenless describes an account that has no token: it was never connected, or was disconnected.
 func tokenless(st tokensource.Status) (string, Mood) {
 	none := "Not connected."
 	if !st.Interactive {
@@ -100,7 +100,7 @@ func tokenless(st tokensource.Status) (string, Mood) {
 	case st.Err.Class == tokensource.ClassLogin && st.Interactive:
 		return none, None
 	case st.Err.Class == tokensource.ClassOperator, st.StorageErr != nil:
-		return sentence(st.Err.What()), Bad // whether it is connected is not known
+		return sentence(st.Err.What()), Bad // it is not known whether the account is connected
 	}
 	return none + " " + sentence(st.Err.What()), Bad
 }
@@ -113,7 +113,7 @@ func because(st tokensource.Status) string {
 	return st.Err.What()
 }
 
-// after says from when on a request leads to another attempt.
+// after says how long requests must wait until there is another attempt.
 func after(st tokensource.Status, now time.Time) string {
 	if !st.RefreshAt.After(now) {
 		return ""
@@ -143,7 +143,7 @@ func Span(d time.Duration) string {
 }
 
 // Printable returns a name as it can be shown. It is quoted if it has characters that cannot be
-// seen, or that make others look like something else.
+// seen, or that change how others are displayed.
 func Printable(name string) string {
 	if strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }) {
 		return strconv.Quote(name)

@@ -1,7 +1,7 @@
 // Package azure adds the grant azure to authinject: access tokens of Microsoft Entra ID for a managed
 // identity (virtual machines, App Service, Functions, Container Apps) and for workload identity on
-// Kubernetes. It uses plain HTTP and no SDK. It is a package of its own: a binary without it has
-// nothing of Azure in its configuration.
+// Kubernetes. It uses plain HTTP and no SDK. It is a separate package, so a binary without it contains
+// no Azure options.
 //
 //	xcaddy build --with github.com/authinject/caddy-authinject/grants/azure
 package azure
@@ -27,7 +27,7 @@ import (
 func init() { caddy.RegisterModule(Grant{}) }
 
 // Grant gets tokens of Microsoft Entra ID for the identity that Azure gives this process. It looks
-// for it in this order: workload identity (the environment variable AZURE_FEDERATED_TOKEN_FILE), App
+// for this identity in the following order: workload identity (environment variable AZURE_FEDERATED_TOKEN_FILE), App
 // Service and Container Apps (IDENTITY_ENDPOINT), and the metadata service of virtual machines.
 type Grant struct {
 	// Resource is the identifier of the API, such as `https://management.azure.com/`. Required.
@@ -94,10 +94,10 @@ func (g *Grant) Provision(caddy.Context) error {
 	return g.Check()
 }
 
-// internet reaches Entra ID.
+// internet is the transport to Entra ID.
 var internet = http.DefaultTransport
 
-// direct reaches the identity endpoint, which is on this machine's own network: never through a
+// direct is the transport to the identity endpoint, which is on this machine's own network. It never uses a
 // proxy, which would get the token.
 var direct http.RoundTripper = &http.Transport{DisableKeepAlives: true}
 
@@ -135,8 +135,8 @@ func (g *Grant) appService(ctx context.Context) (*tokensource.TokenResponse, err
 	return g.askLocal(ctx, os.Getenv("IDENTITY_ENDPOINT"), "2019-08-01", "X-Identity-Header", os.Getenv("IDENTITY_HEADER"))
 }
 
-// askLocal asks an identity endpoint of this machine. header and value prove that the request comes
-// from it.
+// askLocal requests a token from an identity endpoint of this machine. The endpoint demands the header field with
+// this value, so that no other program can be tricked into sending the request.
 func (g *Grant) askLocal(ctx context.Context, endpoint, version, header, value string) (*tokensource.TokenResponse, error) {
 	query := url.Values{"api-version": {version}, "resource": {g.Resource}}
 	if g.ClientID != "" {
@@ -208,14 +208,14 @@ func (g *Grant) workloadIdentity(ctx context.Context) (*tokensource.TokenRespons
 	return granted, explain(err, status == http.StatusTooManyRequests || status >= 500, "Entra ID")
 }
 
-// explain puts the endpoint's name into an error, and says who has to act: a refusal is the
-// operator's, unless it may pass.
+// explain puts the endpoint's name into an error and sets its class. For a refusal, the operator has to act,
+// unless retry says that the same request may succeed later.
 func explain(err error, retry bool, endpoint string) error {
 	var refused *tokensource.Error
 	if !errors.As(err, &refused) || refused.Status == 0 || refused.Status == http.StatusOK {
 		return err
 	}
-	refused.Code = "" // the codes mean something else here than to a client with a secret
+	refused.Code = "" // the remedies for these codes are for a client with a secret, not for an identity
 	refused.Class, refused.Reason = tokensource.ClassOperator, endpoint+" refuses the request"
 	if endpoint == "Entra ID" {
 		refused.Reason = endpoint + " refuses the workload identity"

@@ -18,17 +18,17 @@ import (
 
 // credentialsFile is a JSON file with credentials.
 type credentialsFile struct {
-	from string // where its path comes from
+	from string // where the path is configured, for errors
 	json []byte
 	kind google.CredentialsType
 }
 
-// kinds are the kinds of files that give tokens without a person.
+// kinds are the types of credentials files that give tokens without a new login.
 var kinds = []google.CredentialsType{
 	google.ServiceAccount, google.AuthorizedUser, google.ExternalAccount, google.ExternalAccountAuthorizedUser, google.ImpersonatedServiceAccount,
 }
 
-// findFile reads the credentials file. It returns nil if there is none.
+// findFile reads the credentials file. It returns nil if none is configured and gcloud has none.
 func (g *Grant) findFile() (*credentialsFile, error) {
 	path, from := g.Credentials, "in credentials"
 	if path == "" {
@@ -52,13 +52,13 @@ func (g *Grant) findFile() (*credentialsFile, error) {
 		Type google.CredentialsType `json:"type"`
 	}
 	if json.Unmarshal(text, &content) != nil || !slices.Contains(kinds, content.Type) {
-		return nil, unusable(from, "is no key of a service account, and nothing else that gives tokens without a login")
+		return nil, unusable(from, "is neither a service account's key nor another kind that works without a login")
 	}
 	file.kind = content.Type
 	return file, nil
 }
 
-// gcloudFile is where `gcloud auth application-default login` writes.
+// gcloudFile returns the path of the file that `gcloud auth application-default login` writes.
 func gcloudFile() string {
 	const name = "application_default_credentials.json"
 	if runtime.GOOS == "windows" {
@@ -71,7 +71,7 @@ func gcloudFile() string {
 	return filepath.Join(home, ".config", "gcloud", name)
 }
 
-// unusable is the error about a file. It quotes nothing of it.
+// unusable returns the error about a credentials file. It contains nothing from the file.
 func unusable(from, why string) error {
 	return &tokensource.Error{Class: tokensource.ClassOperator, Reason: "the Google credentials file " + from + " " + why}
 }
@@ -101,7 +101,7 @@ func (f *credentialsFile) idToken(ctx context.Context, audience string) (*tokens
 	return f.take(ctx, conf.TokenSource(ctx))
 }
 
-// take takes one token. The error holds no text of an answer.
+// take gets one token from source. Its error contains no text from Google's answer.
 func (f *credentialsFile) take(ctx context.Context, source oauth2.TokenSource) (*tokensource.TokenResponse, error) {
 	req, err := tokensource.OAuth2Grant{TokenSource: source}.Next(ctx, nil)
 	var refused *tokensource.Error

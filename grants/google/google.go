@@ -1,7 +1,7 @@
 // Package google adds the grant google to authinject: access tokens and ID tokens of Google Cloud,
 // from the metadata server, a service account, the credentials of gcloud, workload identity
-// federation, or by impersonation. It is a package of its own: a binary without it has nothing of
-// Google in its configuration.
+// federation, or by impersonation. It is a separate package, so a binary without it contains no
+// Google options.
 //
 //	xcaddy build --with github.com/authinject/caddy-authinject/grants/google
 package google
@@ -32,21 +32,21 @@ func init() { caddy.RegisterModule(Grant{}) }
 type Grant struct {
 	// Scopes of the access token. Default: `https://www.googleapis.com/auth/cloud-platform`.
 	Scopes []string `json:"scopes,omitempty"`
-	// IDToken is the audience of an ID token, such as the URL of a Cloud Run service. With it the
-	// grant gets an ID token in place of an access token.
+	// IDToken is the audience of an ID token, such as the URL of a Cloud Run service. If it is set, the
+	// grant gets an ID token instead of an access token.
 	IDToken string `json:"id_token,omitempty"`
-	// Impersonate is the email address of a service account whose tokens to get. The identity needs
-	// the role Service Account Token Creator on it.
+	// Impersonate is the email address of a service account to get tokens for. The identity needs
+	// the role Service Account Token Creator on that account.
 	Impersonate string `json:"impersonate,omitempty"`
 	// Credentials is the path of a JSON file: a service account's key, or the configuration of
-	// workload identity federation. It is read for each token.
+	// workload identity federation, or another file of gcloud. It is read for each token.
 	Credentials string `json:"credentials,omitempty"`
 
 	client   *http.Client // for the internet
 	metadata *http.Client // for the metadata server
 }
 
-// cloudPlatform is the scope that allows what the identity may do (IAM).
+// cloudPlatform is the scope that limits nothing: the identity's IAM roles decide what it may do.
 const cloudPlatform = "https://www.googleapis.com/auth/cloud-platform"
 
 // timeout limits getting one token, which may take several requests.
@@ -118,14 +118,14 @@ func (g *Grant) Provision(caddy.Context) error {
 // internet reaches Google's services.
 var internet = http.DefaultTransport
 
-// direct reaches the metadata server, which is on this machine's own network: never through a
+// direct is the transport to the metadata server, which is on this machine's own network. It never uses a
 // proxy, which would get the token.
 var direct http.RoundTripper = &http.Transport{DisableKeepAlives: true}
 
 // Traits implements [tokensource.Grant].
 func (Grant) Traits() tokensource.Traits { return tokensource.Traits{Renews: true, NoTokenURL: true} }
 
-// Next implements [tokensource.Grant]. Everything is read anew, so that a file can be replaced.
+// Next implements [tokensource.Grant]. It reads the file again each time, so that the file can be replaced.
 func (g *Grant) Next(ctx context.Context, _ *tokensource.Record) (tokensource.Request, error) {
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, g.client), timeout)
 	defer cancel()

@@ -12,11 +12,11 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// iamCredentials is the service that issues tokens of other service accounts
+// iamCredentials is the service that issues tokens for other service accounts
 // (https://cloud.google.com/iam/docs/reference/credentials/rest).
 const iamCredentials = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/"
 
-// impersonated gets a token of the service account Impersonate, by a token of the identity itself.
+// impersonated gets a token for the service account Impersonate. base is the identity's own access token.
 func (g *Grant) impersonated(ctx context.Context, base *tokensource.TokenResponse) (*tokensource.TokenResponse, error) {
 	method, ask := ":generateAccessToken", any(map[string]any{"scope": g.scopes()})
 	if g.IDToken != "" {

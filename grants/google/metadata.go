@@ -46,8 +46,8 @@ func (g *Grant) metadataIDToken(ctx context.Context) (*tokensource.TokenResponse
 	return tokensource.NewTokenResponse(strings.TrimSpace(string(text))), nil
 }
 
-// askMetadata requests what the metadata server knows of the default service account. The caller
-// closes the answer, which has status 200.
+// askMetadata requests a token of the default service account from the metadata server. The caller
+// must close the answer's body. The answer has status 200.
 func (g *Grant) askMetadata(ctx context.Context, what string, query url.Values) (*http.Response, error) {
 	u := url.URL{Scheme: "http", Host: metadataHost(), Path: "/computeMetadata/v1/instance/service-accounts/default/" + what, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)

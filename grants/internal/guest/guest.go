@@ -1,4 +1,4 @@
-// Package guest has what the grants of this directory share.
+// Package guest has functions for the grants in the directory grants.
 package guest
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Client returns a client that follows no redirects: they could lead a credential astray.
+// Client returns a client that follows no redirects, because a redirect could send a credential to another host.
 func Client(base http.RoundTripper, timeout time.Duration) *http.Client {
 	return &http.Client{Transport: base, Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }

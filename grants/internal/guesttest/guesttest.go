@@ -1,5 +1,5 @@
-// Package guesttest tests the README of a grant: its Caddyfiles are adapted, have their JSON beside
-// them, and run.
+// Package guesttest tests the README of a grant. Its Caddyfiles must be valid, have the right JSON below
+// them, and get a token to the upstream.
 package guesttest
 
 import (
@@ -17,17 +17,17 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
-	_ "github.com/caddyserver/caddy/v2/modules/standard" // what configurations need besides the grant
+	_ "github.com/caddyserver/caddy/v2/modules/standard" // the other modules that the configurations use
 
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 var update = flag.Bool("update", false, "rewrite the JSON beside the Caddyfiles of the README")
 
-// block is a Caddyfile with its JSON.
+// block matches a Caddyfile in the README, with the JSON below it.
 var block = regexp.MustCompile("(?s)```caddyfile\n(.*?)```\n(?:\n<details><summary>JSON</summary>\n.*?</details>\n)?")
 
-// README returns the Caddyfiles of README.md in this directory, and checks the JSON beside them.
+// README returns the Caddyfiles of README.md in this directory, and checks the JSON below them.
 func README(t *testing.T) (configs []string) {
 	t.Helper()
 	const path = "README.md"
@@ -67,12 +67,12 @@ func adapt(t *testing.T, config string) string {
 	return out.String()
 }
 
-// upstream is the API in a Caddyfile.
+// upstream matches the address of the API at the end of a Caddyfile.
 var upstream = regexp.MustCompile(`https://[a-z0-9.-]+(\s*\n\})`)
 
-// TokenOf runs a Caddyfile of the README with another upstream and another address, and returns the
-// token of a request that reached the upstream. It checks that neither the token nor what secrets
-// returns is in the log, at any level.
+// TokenOf runs a Caddyfile of the README, with a test upstream and a free local address. It returns the
+// token of the request that reached the upstream. It checks that neither the token nor the values that secrets
+// returns are in the log, at any level.
 func TokenOf(t *testing.T, config string, secrets func() []string) (token string) {
 	t.Helper()
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
