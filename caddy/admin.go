@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -260,6 +261,17 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sour
 			stored = known.Status()
 		}
 		st.Accounts = append(st.Accounts, a.accountStatus(stored, cfg.grantName).detailed(stored, details).logins(ctx, pooled.source))
+	}
+	asked, last := a.wanted.of(name, time.Now())
+	for _, account := range asked {
+		_, err := pooled.source.Lookup(ctx, account)
+		if failure, ok := errors.AsType[*tokensource.Error](err); ok && !slices.Contains(names, account) {
+			missing := a.accountStatus(tokensource.Status{
+				Source: name, Account: account, State: tokensource.StateLoginRequired, Interactive: true, Err: failure,
+			}, cfg.grantName)
+			missing.Wanted = last[account]
+			st.Accounts = append(st.Accounts, missing.logins(ctx, pooled.source))
+		}
 	}
 	return st, nil
 }

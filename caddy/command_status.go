@@ -315,6 +315,8 @@ func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) 
 		}
 		if st.State == tokensource.StateNone && pooled.source.Interactive() {
 			st.State = tokensource.StateLoginRequired
+			_, err := pooled.source.Lookup(ctx, account)
+			_ = errors.As(err, &st.Err) // it says what to do
 		}
 		list = append(list, newAccountStatus(st, grant).logins(ctx, pooled.source))
 	}

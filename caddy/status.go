@@ -51,6 +51,8 @@ type accountStatus struct {
 	Exchanges bool `json:"exchanges,omitempty"`
 	// Disconnected is true if a person disconnected the account.
 	Disconnected bool `json:"disconnected,omitempty"`
+	// Wanted is when a request last asked for the account, which was never connected.
+	Wanted time.Time `json:"wanted,omitzero"`
 	// Login is the login with a code for another device that is under way.
 	Login *pendingLogin `json:"login,omitempty"`
 	// LastLogin is why the account's last login failed, if none has succeeded since.
@@ -168,6 +170,8 @@ func (s accountStatus) exit() int {
 	switch {
 	case s.Class == tokensource.ClassOperator, s.RefusedRequest != "":
 		return exitOperator
+	case !s.Wanted.IsZero():
+		return exitFine // any request can name an account
 	case s.Disconnected && s.Account != "":
 		return exitFine // a person wanted that
 	case s.Class == tokensource.ClassLogin, s.State == tokensource.StateLoginRequired:
