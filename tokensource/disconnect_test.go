@@ -279,6 +279,11 @@ func TestWhyALoginIsNeeded(t *testing.T) {
 		if err := src.Account("gone").Disconnect(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		connect(t, src, "")
+		disconnect(t, src, "")
+		if st := src.Account("").Status(); st.Err == nil || st.Err.Problem() != "not_connected" {
+			t.Errorf("just disconnected: %s, %v", st.State, st.Err)
+		}
 		ep.set(always(refused(400, "invalid_grant")))
 		advance(2 * time.Hour)
 		_, err := src.Account("ended").Token(t.Context())
