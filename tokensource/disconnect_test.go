@@ -312,3 +312,20 @@ func TestWhyALoginIsNeeded(t *testing.T) {
 		}
 	})
 }
+
+// After a restart, an account whose grant ended says so from the beginning, while its token still serves.
+func TestAGrantThatEndedWhileTheTokenServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		put(t, storage, &tokensource.Record{
+			Generation: 4, AccessToken: tokensource.NewSecret("at4"), RefreshToken: tokensource.NewSecret("rt4"),
+			Obtained: time.Now(), Expiry: time.Now().Add(time.Hour),
+			Failure: &tokensource.Failure{Class: tokensource.ClassLogin, Code: "invalid_grant", Status: 400, Reason: "the token endpoint answered", At: time.Now()},
+		})
+		src := newSource(t, &endpoint{}, connecting(storage))
+		wantToken(t, src, "at4")
+		if st := src.Account("").Status(); st.State != tokensource.StateLoginRequired || st.Err == nil || st.Err.Problem() != "grant_ended" {
+			t.Errorf("%s, %v", st.State, st.Err)
+		}
+	})
+}
