@@ -277,6 +277,7 @@ func (x *exchange) answer(f *failure) *http.Response {
 	x.closeBody()
 	x.result.Outcome, x.result.Class = f.outcome, f.class
 	x.result.Source, x.result.Account, x.result.Detail, x.result.Problem = f.source, f.account, f.detail, f.problem
+	x.result.Remedy = f.remedy
 	res := f.response(x.req)
 	if x.page != "" {
 		allowPage(res.Header, x.page, nil)

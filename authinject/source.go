@@ -77,6 +77,8 @@ type Result struct {
 	// Problem names the row of [tokensource.Remedies] that explains the reason. It is empty if no row
 	// does.
 	Problem string
+	// Remedy is what a person can do, with the same text as in the answer.
+	Remedy string
 	// Source and Account name the account, if known.
 	Source, Account string
 	// Status is the answer's status; 0 if RoundTrip returned an error.

@@ -29,8 +29,8 @@ type AccountHandler struct {
 	// Source is the name of the token source. Required.
 	Source string `json:"source,omitempty"`
 
-	// Account names the account, by placeholders such as `{http.auth.user.id}`. Default: the
-	// source's unnamed account.
+	// Account names the account, by placeholders such as `{http.auth.user.id}`. A text without
+	// placeholders is one account for all requests. Default: the source's unnamed account.
 	Account string `json:"account,omitempty"`
 
 	// AllowOrigins and AllowHosts are the same as in the transport. The handler checks them first.
@@ -127,6 +127,9 @@ func (a *App) chooser(name, account string) (*chooser, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkIdentity("account", account); err != nil {
+		return nil, err
+	}
 	if account != "" && !pooled.source.Interactive() {
 		return nil, fmt.Errorf("source %s: %s", name, accountIsFor)
 	}
@@ -167,11 +170,9 @@ func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
 		name, err = repl.ReplaceOrErr(c.account, true, true)
 	}
 	if err != nil || name == "" {
-		err = errors.New("the request names no account: " + c.account + " is empty")
-	} else {
-		err = tokensource.CheckAccountName(name)
+		return nil, tokensource.NoAccount(c.name, c.account, setBy(emptyPlaceholder(repl, c.account)))
 	}
-	if err != nil {
+	if err := tokensource.CheckAccountName(name); err != nil {
 		return nil, &tokensource.Error{Source: c.name, Class: tokensource.ClassLogin, Reason: err.Error()}
 	}
 	found, err := c.source.Lookup(req.Context(), name)

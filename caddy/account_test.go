@@ -3,6 +3,8 @@ package caddy_test
 import (
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -67,6 +69,8 @@ func TestAccounts(t *testing.T) {
 	}
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"The request names no account"`) || !strings.Contains(body, "{http.request.header.X-Account} is empty; accounts are connected at http://"+addr+"/connect?") {
 		t.Errorf("without the field: %d %s", status, body)
+	} else if !strings.Contains(body, `"problem":"no_account","remedy":"send the header field X-Account with the request`) {
+		t.Errorf("without the field: no remedy in %s", body)
 	}
 	for _, request := range p.APIRequests() {
 		if request.Verdict != tokensourcetest.Accepted {
@@ -254,6 +258,27 @@ func TestTypedCodesOfNewAccounts(t *testing.T) {
 		if said := finish(begin(account)); !strings.Contains(said, "Connected account "+account+" of a.") {
 			t.Errorf("%s alone, begun twice: %s", account, said)
 		}
+	}
+}
+
+// A user whom no authentication sets: the log says once what is empty and what sets it.
+func TestRequestWithoutAccountIsLogged(t *testing.T) {
+	isolate(t)
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
+	addr, path := rig.FreeAddr(t), filepath.Join(t.TempDir(), "log")
+	run(t, loginSite(t, p, "http://"+addr, "biggerplate", "account {http.auth.user.id}").Global("log {\noutput file "+path+"\nlevel WARN\n}"))
+	for range 3 {
+		if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"problem":"no_account"`) {
+			t.Errorf("status %d, %s", status, body)
+		}
+	}
+	logged, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `"problem":"no_account","remedy":"put authentication such as basic_auth in front of the proxy, on the same route: it sets {http.auth.user.id}"`
+	if got := strings.Count(string(logged), want); got != 1 {
+		t.Errorf("%d log lines, want 1:\n%s", got, logged)
 	}
 }
 

@@ -26,7 +26,7 @@ func TestAdapt(t *testing.T) {
 	t.Setenv("ID", "client-7")
 	t.Setenv("ENCRYPTION_KEY", strings.Repeat("n", 44))
 	t.Setenv("OLD_ENCRYPTION_KEY", strings.Repeat("o", 32))
-	good := fixtures(t, "testdata/adapt/*.caddyfiletest", 93)
+	good := fixtures(t, "testdata/adapt/*.caddyfiletest", 94)
 	for _, path := range good {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			config, expected := fixture(t, path)
@@ -45,7 +45,7 @@ func TestAdapt(t *testing.T) {
 // An error names the place, the option, and what is allowed, and quotes no secret.
 func TestAdaptErrors(t *testing.T) {
 	isolate(t)
-	for _, path := range fixtures(t, "testdata/adapt/errors/*.caddyfiletest", 251) {
+	for _, path := range fixtures(t, "testdata/adapt/errors/*.caddyfiletest", 264) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			config, expected := fixture(t, path)
 			adapted, err := adapt(config)

@@ -251,7 +251,15 @@ func (a *App) source(name string) (*pooledSource, *Source, error) {
 func unknownSource(name string, known []string) error {
 	slices.Sort(known)
 	hint := ""
-	if strings.ContainsAny(name, ":/.") && !slices.Contains(known, name) {
+	switch {
+	case strings.ContainsAny(name, ":/"): // no source has such a name
+		configured := "configured are: " + strings.Join(known, ", ")
+		if len(known) == 0 {
+			configured = "no sources are configured; add 'authinject { source <name> { … } }' to the global options"
+		}
+		return fmt.Errorf("%q is the address of an upstream, and the source's name is missing in front of it: "+
+			"authinject <source> <upstreams...>; %s", name, configured)
+	case strings.Contains(name, "."):
 		hint = "; the source's name comes before the upstreams: authinject <source> <upstreams...>"
 	}
 	if len(known) == 0 {

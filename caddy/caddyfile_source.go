@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"go.uber.org/zap"
 
 	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/internal/suggest"
@@ -106,7 +107,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 				return nil, err
 			}
 		}
-		if err := p.finish(); err != nil {
+		if err := p.finish(at); err != nil {
 			return nil, fmt.Errorf("source %s: %w, at %s:%d", name, err, at.File, at.Line)
 		}
 		app.Sources[name] = p.Source
@@ -129,8 +130,8 @@ type sourceParser struct {
 	own    []option                     // options of grants that were given as options of the source
 }
 
-// finish chooses the grant and checks that the options fit together.
-func (p *sourceParser) finish() error {
+// finish chooses the grant and checks that the options fit together. The source begins at the token at.
+func (p *sourceParser) finish(at caddyfile.Token) error {
 	if err := p.chooseGrant(); err != nil {
 		return err
 	}
@@ -143,7 +144,14 @@ func (p *sourceParser) finish() error {
 			return nil // known when the configuration is loaded
 		}
 	}
-	return firstError(filled.applyProvider(), filled.validate())
+	if err := firstError(filled.applyProvider(), filled.validate()); err != nil {
+		return err
+	}
+	if cfg, err := filled.example(nil); err == nil && filled.provesNothing(filled.grantType(), &cfg) {
+		caddy.Log().Named("caddyfile").Warn(nothingProved,
+			zap.String("source", p.name), zap.String("file", at.File), zap.Int("line", at.Line))
+	}
+	return nil
 }
 
 // chooseGrant finds the grant by the options that choose one, and encodes it with its own options.

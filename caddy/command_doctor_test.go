@@ -194,7 +194,7 @@ func TestDoctorWrongSecret(t *testing.T) {
 	const wrong = "canary-wrong-secret-93"
 	t.Setenv("CLIENT_SECRET", wrong)
 	r := diagnose(t, doctorRun{}, config, wrong)
-	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id, client_secret and client_auth (now client_secret_basic); --try-auth")
+	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id, client_secret and client_auth (now client_secret_basic); write a corrected client_secret into the environment variable CLIENT_SECRET of the server, which must be started again; --try-auth")
 	if n := srv.Count(); n != 1 {
 		t.Errorf("%d token requests, want 1: other ways are tried only by --try-auth", n)
 	}

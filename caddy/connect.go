@@ -162,8 +162,11 @@ func (h *ConnectHandler) user(r *http.Request) string {
 	return user
 }
 
-// checkUser reports a user who is the same for all requests.
-func checkUser(_, user string) error {
+// checkUser reports a user who is the same for all requests, or none.
+func checkUser(option, user string) error {
+	if err := checkIdentity(option, user); err != nil {
+		return err
+	}
 	if !hasPlaceholder(user) {
 		return fmt.Errorf("user %q is the same for all requests; write a placeholder that holds the name of the logged-in user, "+
 			"such as {http.auth.user.id}", user)

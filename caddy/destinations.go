@@ -28,7 +28,7 @@ func (s *Source) resolveURL(text string) (string, error) {
 		show = append(show, "\x00"+v.Name+"\x00", braced)
 	}
 	resolved, err := resolve(strings.NewReplacer(hide...).Replace(text))
-	return strings.NewReplacer(show...).Replace(resolved), err
+	return strings.NewReplacer(show...).Replace(resolved), atLoad(err)
 }
 
 // checkRedirectURL returns why redirect cannot be a redirection endpoint (RFC 6749 section 3.1.2).

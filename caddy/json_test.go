@@ -59,6 +59,7 @@ func TestMistakesInJSON(t *testing.T) {
 		"an unknown storage":     {app: orders(`, "storage": {"module": "filesystem"}`), want: at + `.storage.module "filesystem" is not in this binary (did you mean file_system?)`},
 
 		"a word of an enumeration": {app: orders(`, "client_auth": "basic"`), want: `client_auth "basic" is not known (did you mean client_secret_basic?)`},
+		"an unclosed token_param":  {app: orders(`, "token_params": [{"name": "audience", "value": "{env.canary"}]`), want: "token_param audience: it looks like a placeholder without its closing brace"},
 		"an unclosed client_id":    {app: strings.Replace(orders(""), `"a"`, `"{env.canary"`, 1), want: "client_id: it looks like a placeholder without its closing brace"},
 		"a typo of a placeholder":  {app: orders(`, "scopes": ["{evn.canary}"]`), want: "scopes: it has a brace that begins no known placeholder (did you mean {env.NAME}?)"},
 
@@ -67,6 +68,8 @@ func TestMistakesInJSON(t *testing.T) {
 		"a field of the page":          {app: orders(""), handler: `{"handler": "authinject_connect", "caller": "any"}`, want: "unknown field authinject_connect.caller (did you mean callers?)"},
 		"a field of the probe":         {app: orders(""), handler: `{"handler": "authinject_ready", "source": "orders"}`, want: "unknown field authinject_ready.source (did you mean sources?)"},
 		"a field of the account":       {app: orders(""), handler: `{"handler": "authinject_account", "acount": "a"}`, want: "unknown field authinject_account.acount (did you mean account?)"},
+		"an account without braces":    {app: orders(""), handler: `{"handler": "authinject_account", "source": "orders", "account": "http.auth.user.id"}`, want: "account http.auth.user.id is the same for all requests: it is the name of a placeholder without its braces (did you mean {http.auth.user.id}?)"},
+		"an unknown user":              {app: orders(""), handler: `{"handler": "reverse_proxy", "transport": {"protocol": "authinject", "source": "orders", "account": "{http.auth.usr.id}"}}`, want: "account {http.auth.usr.id}: nothing sets {http.auth.usr.id} (did you mean {http.auth.user.id}?)"},
 		"a transport inside transport": {app: orders(""), handler: `{"handler": "reverse_proxy", "transport": {"protocol": "authinject", "source": "orders", "transport": {"protocol": "http", "dial_timeot": "5s"}}}`, want: "unknown field transport.transport.dial_timeot (did you mean dial_timeout?)"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -89,7 +89,7 @@ var sourceOptions = options{
 	{name: "body_format", args: alternatives(tokensource.BodyFormats), takes: tokenRequests,
 		field: "BodyFormat", parse: oneOf(tokensource.BodyFormats),
 		help: "Form of the token request", standard: "form"},
-	{name: "scopes", args: "<scope...>", repeat: true, takes: requests, field: "Scopes", parse: into(list),
+	{name: "scopes", args: "<scope...>", repeat: true, takes: requests, field: "Scopes", parse: into(scopes),
 		help: "Scopes to ask for"},
 	{name: "scope_separator", args: "<text>", takes: requests, field: "ScopeSeparator", parse: into(oneText),
 		help: "Text between scopes", standard: "a space"},
@@ -135,7 +135,7 @@ var sourceOptions = options{
 
 // directiveOptions are the options that the directive authinject and the transport share.
 var directiveOptions = options{
-	{name: "account", args: "<placeholder>", field: "Account", parse: into(oneText),
+	{name: "account", args: "<placeholder>", field: "Account", parse: text(checkIdentity),
 		help: "Name of the account that a request is for, as a placeholder", standard: "the one unnamed account"},
 	{name: "allow_origins", args: "<origin...>|*", repeat: true,
 		field: "AllowOrigins", parse: allowed(authinject.ParseOrigins),
@@ -277,6 +277,9 @@ func checkedText(check func(option, text string) error) reader {
 		if hasPlaceholder(text) {
 			return nil
 		}
+		if err := checkClosed(text); err != nil {
+			return fmt.Errorf("%s: %w", option, err)
+		}
 		return check(option, text)
 	})
 }
@@ -323,12 +326,39 @@ func allowed(parse func(...string) ([]string, error)) reader {
 	}
 }
 
+// scopes reads one or more scopes.
+func scopes(d *caddyfile.Dispenser, into *[]string) error {
+	before := len(*into)
+	if err := list(d, into); err != nil {
+		return err
+	}
+	if err := checkScopes((*into)[before:]); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+// checkScopes reports a mistake in a scope that is a placeholder.
+func checkScopes(scopes []string) error {
+	for _, scope := range scopes {
+		if strings.HasPrefix(scope, "{") { // another brace may be part of a scope
+			if err := checkSecrets("scopes", scope); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // param reads a name and a value. Errors show example.
 func param(example string) reader {
 	return func(target any, d *caddyfile.Dispenser, o option) error {
 		args := d.RemainingArgs()
 		if len(args) != 2 || args[0] == "" {
 			return d.Errf("%s needs a name and a value: %s %s", o.name, o.name, example)
+		}
+		if err := checkSecrets(o.name+" "+args[0], args[1]); err != nil {
+			return d.WrapErr(err)
 		}
 		at := o.at(target).(*[]Param)
 		*at = append(*at, Param{Name: args[0], Value: args[1]})

@@ -55,6 +55,9 @@ func isLiteral(s string) bool { return !hasPlaceholder(strings.ReplaceAll(s, `\{
 // without a quotation: the text after the brace of a literal is part of the secret.
 func checkPlaceholders(s string) error {
 	for i := range len(s) {
+		if s[i] == '}' && i > 0 && closesTwice(s[:i]) {
+			return errors.New(`it has one closing brace too many after a placeholder; a brace of the value itself is written \}`)
+		}
 		if s[i] != '{' || i > 0 && s[i-1] == '\\' {
 			continue
 		}
@@ -72,6 +75,32 @@ func checkPlaceholders(s string) error {
 		}
 	}
 	return nil
+}
+
+// closesTwice reports whether a closing brace behind before has no opening one, although before has a
+// placeholder.
+func closesTwice(before string) bool {
+	last := strings.LastIndexByte(before, '}')
+	return last > 0 && before[last-1] != '\\' && before[len(before)-1] != '\\' &&
+		!isLiteral(before) && !strings.Contains(before[last:], "{")
+}
+
+// checkClosed reports a brace in a text in which only placeholders have braces, such as a URL, if the text
+// has no placeholder.
+func checkClosed(text string) error {
+	if !strings.Contains(text, "{") {
+		return nil
+	}
+	return errors.New("it has a brace that is not closed; write placeholders as {env.NAME} or {file./path}")
+}
+
+// atLoad adds a remedy to an error of resolve about an option that is read when the configuration is loaded.
+func atLoad(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: check the variable or file that it names, and that this process may read it; "+
+		"a changed environment needs a restart of the server", err)
 }
 
 // meantPlaceholder returns the part of an error that names the placeholder that a text between braces

@@ -68,11 +68,12 @@ func TestLiteralHints(t *testing.T) {
 	}
 }
 
-// A placeholder that is not closed, or that nothing resolves, is refused. Other braces are part of a
+// A placeholder that is not closed, closed twice, or that nothing resolves, is refused. Other braces are part of a
 // literal, and a backslash makes every brace one.
 func TestCheckPlaceholders(t *testing.T) {
-	const unclosed, unknown = "without its closing brace", "begins no known placeholder"
+	const unclosed, unknown, twice = "without its closing brace", "begins no known placeholder", "one closing brace too many"
 	for text, want := range map[string]string{
+		"{env.A}}": twice, "{env.A}b}": twice, "a{env.A}}b": twice, `{env.A}\}`: "", `\{env.A}}`: "", "a}b}": "", "{env.A}b{env.B}": "",
 		"{env.A}": "", "a{env.A}b{file./a}": "", "plain": "", "ab{cd": "", "ab}cd": "", "}{": "", "{a1b2": "", `\{env.A`: "", `a\{b}`: "",
 		"{env.A": unclosed, "a{file./a": unclosed, "{env.A}{env.B": unclosed, "{evn.A": unclosed, "{fiel./a": unclosed, "{SECRET": unclosed,
 		"{evn.A}": unknown + " (did you mean {env.NAME}?)", "{fiel./a}": unknown + " (did you mean {file./path}?)",

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/authinject/caddy-authinject/internal/rig"
+	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
 // A variable that is not set is named, with what to do.
@@ -37,5 +38,23 @@ func TestLoginURLCanBeCopied(t *testing.T) {
 	_, body, _ := get(t, "http://"+addr+"/", "X-Account", "leela")
 	if want := "/connect?account=leela&source=a\""; !strings.Contains(body, want) || strings.Contains(body, `\u0026`) {
 		t.Errorf("the body has no %s:\n%s", want, body)
+	}
+}
+
+// The remedy for a refused client secret names the variable or file that holds it.
+func TestRefusedSecretNamesItsPlace(t *testing.T) {
+	isolate(t)
+	t.Setenv("ORDERS_SECRET", "wrong")
+	srv := tokensourcetest.Start(t, tokensourcetest.Config{})
+	addr := rig.FreeAddr(t)
+	run(t, rig.Caddyfile{}.Source("a", "grant client_credentials", "token_url "+srv.TokenURL(), "client_id "+tokensourcetest.DefaultClientID,
+		"client_secret {env.ORDERS_SECRET}", "client_auth client_secret_basic").
+		Site("http://"+addr, "bind 127.0.0.1", "authinject a "+srv.URL))
+	_, body, _ := get(t, "http://"+addr+"/")
+	const want = "write a corrected client_secret into the environment variable ORDERS_SECRET of the server, which must be started again"
+	var problem struct{ Detail, Problem, Remedy string }
+	if err := json.Unmarshal([]byte(body), &problem); err != nil || problem.Problem != "invalid_client" ||
+		!strings.Contains(problem.Detail, want) || !strings.Contains(problem.Remedy, want) {
+		t.Errorf("got %s", body)
 	}
 }

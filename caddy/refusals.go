@@ -13,8 +13,11 @@ import (
 // showRefusal is how long the state of a source shows a [refusedRequest].
 const showRefusal = time.Hour
 
+// problemNoAccount is the problem of a request that names no account, see [tokensource.Remedies].
+const problemNoAccount = "no_account"
+
 // refusals logs the requests that are refused because of their destination, origin, method or
-// subject. Token failures are logged once, when they happen, and not for each request.
+// subject, or because they name no account. Token failures are logged once, when they happen, and not for each request.
 type refusals struct {
 	logger *zap.Logger
 	logged recently
@@ -42,13 +45,18 @@ func (l *refusals) note(source string, r authinject.Result) {
 		}
 		l.last[source] = refusedRequest{time.Now(), r.Detail, r.Problem}
 		l.mu.Unlock()
+	case r.Problem == problemNoAccount: // no token request failed, so nothing else logs it
 	case r.Outcome == authinject.OutcomeOrigin, r.Outcome == authinject.OutcomeMethod, r.Outcome == authinject.OutcomeSubject:
 	default:
 		return
 	}
 	if l.logged.isNews(string(r.Outcome), source+" "+r.Detail, time.Now()) {
-		log("a request was refused", zap.String("source", source), zap.String("class", string(r.Class)),
-			zap.String("outcome", string(r.Outcome)), zap.String("error", r.Detail), zap.Int("status", r.Status))
+		fields := []zap.Field{zap.String("source", source), zap.String("class", string(r.Class)),
+			zap.String("outcome", string(r.Outcome)), zap.String("error", r.Detail), zap.Int("status", r.Status)}
+		if r.Problem == problemNoAccount {
+			fields = append(fields, zap.String("problem", r.Problem), zap.String("remedy", r.Remedy))
+		}
+		log("a request was refused", fields...)
 	}
 }
 

@@ -23,11 +23,16 @@ func TestRefusalsAreLogged(t *testing.T) {
 		for i := range 200 {
 			l.note("orders", authinject.Result{Outcome: authinject.OutcomeOrigin, Detail: fmt.Sprintf("the Host \"h%d\"", i)})
 		}
+		l.note("orders", authinject.Result{Outcome: authinject.OutcomeNoToken, Class: "login", Problem: "no_account", Detail: "{a} is empty", Remedy: "set {a}", Status: 503})
 		l.note("orders", authinject.Result{Outcome: authinject.OutcomeDestination, Class: "operator", Detail: "not among the destinations", Status: 502})
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != maxNews+1 {
+	if len(lines) != maxNews+2 {
 		t.Errorf("%d lines", len(lines))
+	}
+	if got, want := lines[len(lines)-2], `{"level":"warn","msg":"a request was refused","source":"orders","class":"login","outcome":"no_token",`+
+		`"error":"{a} is empty","status":503,"problem":"no_account","remedy":"set {a}"}`; got != want {
+		t.Errorf("got %s", got)
 	}
 	want := `{"level":"error","msg":"a request was refused","source":"orders","class":"operator","outcome":"destination","error":"not among the destinations","status":502}`
 	if got := lines[len(lines)-1]; got != want {

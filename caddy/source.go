@@ -207,7 +207,7 @@ func (s *Source) provision(ctx caddy.Context) error {
 	for name, configured := range s.Variables {
 		resolved, err := resolve(configured)
 		if err != nil {
-			return fmt.Errorf("variable %s: %w", name, err)
+			return fmt.Errorf("variable %s: %w", name, atLoad(err))
 		}
 		s.Variables[name] = resolved
 	}
@@ -252,10 +252,10 @@ func (s *Source) provision(ctx caddy.Context) error {
 		return err
 	}
 	if s.redirect, err = resolve(s.RedirectURL); err != nil {
-		return fmt.Errorf("redirect_url: %w", err)
+		return fmt.Errorf("redirect_url: %w", atLoad(err))
 	}
 	if s.resolved.ClientID, err = resolve(s.ClientID); err != nil {
-		return fmt.Errorf("client_id: %w", err)
+		return fmt.Errorf("client_id: %w", atLoad(err))
 	}
 	s.resolved.Scopes = nil
 	for _, scope := range s.Scopes {
@@ -265,7 +265,7 @@ func (s *Source) provision(ctx caddy.Context) error {
 		}
 		text, err := resolve(scope)
 		if err != nil {
-			return fmt.Errorf("scopes: %w", err)
+			return fmt.Errorf("scopes: %w", atLoad(err))
 		}
 		s.resolved.Scopes = append(s.resolved.Scopes, strings.Fields(text)...)
 	}
@@ -316,19 +316,17 @@ func (s *Source) validate() error {
 
 // checkPlaceholders reports braces in secrets and parameters that are not a placeholder.
 func (s *Source) checkPlaceholders() error {
-	for _, p := range slices.Concat(s.TokenHeaders, s.TokenParams, s.AuthorizeParams) {
-		if err := checkSecrets("the parameter "+p.Name, p.Value); err != nil {
-			return err
-		}
-	}
-	for _, scope := range s.Scopes {
-		if strings.HasPrefix(scope, "{") { // another brace may be part of a scope
-			if err := checkSecrets("scopes", scope); err != nil {
+	for _, given := range []struct {
+		option string
+		params []Param
+	}{{"token_header", s.TokenHeaders}, {"token_param", s.TokenParams}, {"authorize_param", s.AuthorizeParams}} {
+		for _, p := range given.params {
+			if err := checkSecrets(given.option+" "+p.Name, p.Value); err != nil {
 				return err
 			}
 		}
 	}
-	return firstError(checkSecrets("client_id", s.ClientID), checkSecrets("client_secret", s.ClientSecrets...),
+	return firstError(checkScopes(s.Scopes), checkSecrets("client_id", s.ClientID), checkSecrets("client_secret", s.ClientSecrets...),
 		checkSecrets("client_assertion", s.ClientAssertion), s.ClientJWT.checkPlaceholders())
 }
 
@@ -342,7 +340,7 @@ func (s *Source) example(grant tokensource.Grant) (tokensource.Config, error) {
 		if hasPlaceholder(text) {
 			return placeholderExample, checkPlaceholders(text)
 		}
-		return text, nil
+		return text, checkClosed(text)
 	})
 	cfg.Name, cfg.Grant, cfg.ClientID = "example", grant, s.ClientID
 	return cfg, err
@@ -376,6 +374,17 @@ func writtenIn(configured string) string {
 	return "the file " + strings.TrimPrefix(text, "{file.")
 }
 
+// writtenInEach is writtenIn for several values. It is empty if a value is not one placeholder.
+func writtenInEach(configured []string) string {
+	places := make([]string, len(configured))
+	for i, text := range configured {
+		if places[i] = writtenIn(text); places[i] == "" {
+			return ""
+		}
+	}
+	return strings.Join(places, ", or ")
+}
+
 // config returns the options in the form of package tokensource. resolveURL resolves the URLs of
 // the provider.
 func (s *Source) config(resolveURL func(text string) (string, error)) (tokensource.Config, error) {
@@ -398,6 +407,7 @@ func (s *Source) config(resolveURL func(text string) (string, error)) (tokensour
 		ClientSecrets:   values(s.ClientSecrets),
 		MutualTLS:       hasClientCertificate(s.TokenTransportRaw),
 		TokenIn:         writtenIn(secretOptions(s.grant)["token"]),
+		ClientSecretIn:  writtenInEach(s.ClientSecrets),
 	}
 	if s.ClientAssertion != "" {
 		cfg.ClientAssertion = value(s.ClientAssertion)

@@ -23,6 +23,16 @@ import (
 const literalWarning = "a secret stands in the configuration itself, where the admin API, autosave and logs can show it; " +
 	"use a placeholder such as {env.NAME} or {file./path}"
 
+// nothingProved is the warning about a source for which provesNothing is true.
+const nothingProved = "the client proves itself with nothing, because client_secret is missing; " +
+	"add it, or write client_auth none if the provider gave you no secret"
+
+// provesNothing reports whether the client has no secret, although its grant rests on one. cfg is the
+// configuration of the source.
+func (s *Source) provesNothing(grantName string, cfg *tokensource.Config) bool {
+	return grantName == "client_credentials" && s.ClientAuth == "" && s.TokenHeaders == nil && cfg.AuthMethod() == tokensource.ClientAuthNone
+}
+
 // warnOf warns of mistakes in a source.
 func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 	log := a.logger.With(zap.String("source", name))
@@ -30,10 +40,8 @@ func (a *App) warnOf(ctx context.Context, name string, src *Source) {
 		log.Warn("inject query puts the token into URLs, which servers and proxies log; " +
 			"use inject header if the provider accepts it")
 	}
-	if src.grantName == "client_credentials" && src.ClientAuth == "" && src.TokenHeaders == nil &&
-		src.resolved.AuthMethod() == tokensource.ClientAuthNone {
-		log.Warn("the client proves itself with nothing, because client_secret is missing; " +
-			"add it, or write client_auth none if the provider gave you no secret")
+	if src.provesNothing(src.grantName, &src.resolved) {
+		log.Warn(nothingProved)
 	}
 	check := func(option string, readable bool, secrets ...string) {
 		if literal := slices.IndexFunc(secrets, isLiteral); literal >= 0 {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // What works but is seldom intended is warned of when a configuration is validated.
@@ -46,5 +48,32 @@ func TestWarningsOfValidate(t *testing.T) {
 				t.Errorf("got %s\nwant %q", logged, row.want)
 			}
 		})
+	}
+}
+
+// The warnings of the adapter name the place in the Caddyfile.
+func TestWarningsOfAdaptHavePlaces(t *testing.T) {
+	isolate(t)
+	path := filepath.Join(t.TempDir(), "log")
+	run(t, rig.Caddyfile{}.Global("log {\noutput file "+path+"\nlevel WARN\n}").Site("http://"+rig.FreeAddr(t), "respond ok"))
+	const client = "{\nauthinject {\nsource a {\ngrant client_credentials\ntoken_url https://login.example.com/token\nclient_id a\n"
+	for secret, want := range map[string]string{
+		"":                        `"the client proves itself with nothing, because client_secret is missing; add it, or write client_auth none if the provider gave you no secret","source":"a","file":"Caddyfile","line":3}`,
+		"client_secret canary":    `"option":"client_secret","file":"Caddyfile","line":7}`,
+		"client_secret {env.ANY}": "",
+	} {
+		if err := os.Truncate(path, 0); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		if _, err := adapt(client + secret + "\n}\n}\n}\nhttp://:8080 {\nauthinject a https://api.example.com\n}\n"); err != nil {
+			t.Fatal(err)
+		}
+		logged, err := os.ReadFile(path)
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(logged), want) || want == "" && strings.Contains(string(logged), "Caddyfile") {
+			t.Errorf("%q: got %s\nwant %s", secret, logged, want)
+		}
 	}
 }

@@ -163,3 +163,24 @@ func TestOtherTextsMatchTheirRow(t *testing.T) {
 		}
 	}
 }
+
+// The remedy of invalid_client names the place of the secret, if it is known and a secret is sent.
+func TestClientRemedyNamesThePlaceOfTheSecret(t *testing.T) {
+	const place = "the environment variable S of the server, which must be started again"
+	for name, row := range map[string]struct {
+		in   string
+		edit func(*tokensource.Config)
+		want string
+	}{
+		"a variable": {place, func(*tokensource.Config) {}, "client_auth (now client_secret_basic); write a corrected client_secret into " + place},
+		"a literal":  {"", func(*tokensource.Config) {}, "check client_id, client_secret and client_auth (now client_secret_basic)"},
+		"no secret":  {place, func(c *tokensource.Config) { c.ClientSecrets = nil }, "check client_id, client_secret and client_auth (now none)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := asked(refused(401, "invalid_client"), func(c *tokensource.Config) { c.ClientSecretIn = row.in }, row.edit)(t)
+			if err == nil || !strings.HasSuffix(err.Error(), row.want) {
+				t.Errorf("got %v, want %q", err, row.want)
+			}
+		})
+	}
+}

@@ -24,6 +24,9 @@ type Config struct {
 	// TokenIn says in words where an operator writes the token of the grant [Static], such as "the
 	// file /run/secrets/token". Remedies show it. The default is "the option token".
 	TokenIn string
+	// ClientSecretIn says in the same way where an operator writes ClientSecrets. Remedies show it. The
+	// default is to name the option client_secret alone.
+	ClientSecretIn string
 
 	// Issuer is the authorization server's identifier: https, or http on loopback. If TokenURL,
 	// AuthorizeURL, DeviceURL or RevokeURL is empty, it is read from the issuer's metadata (RFC 8414; OpenID

@@ -31,7 +31,7 @@ func (a *account) connect(ctx context.Context, l *Login, req Request, claim func
 // install stores the result of a login as the account's newest record. The code is spent by now, so
 // the result is used even if it cannot be stored yet.
 func (a *account) install(ctx context.Context, blank *Record, req Request, ans *TokenResponse) step {
-	unlock, _ := a.lock(ctx)
+	unlock, _ := a.lock(ctx, lockTimeout)
 	defer unlock()
 	rec := a.grown(ctx, blank, req, ans)
 	err := a.supersede(ctx, rec)
@@ -56,7 +56,7 @@ func (a *account) disconnect(ctx context.Context) error {
 
 // forget revokes the account's known tokens, and stores that a person disconnected the account.
 func (a *account) forget(ctx context.Context) (step, error) {
-	unlock, _ := a.lock(ctx)
+	unlock, _ := a.lock(ctx, lockTimeout)
 	defer unlock()
 	rec := a.situation().rec
 	found, err := a.load(ctx)

@@ -81,6 +81,15 @@ type Error struct {
 	cause error
 }
 
+// NoAccount returns the error of a request that names no account of a source, because one of the
+// placeholders has no value. do says how the request gets one; [Error.Remedy] returns it.
+func NoAccount(source, placeholders, do string) *Error {
+	e := &Error{Source: source, Class: ClassLogin, Reason: noAccountReason + ": " + placeholders + " is empty"}
+	return e.know(facts{"account_from": do})
+}
+
+const noAccountReason = "the request names no account"
+
 // Error implements error. The text names the record, what happened and, if a person can act, what to
 // do: see [Remedies]. An error of class login does not say where to log in.
 func (e *Error) Error() string {

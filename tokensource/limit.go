@@ -15,7 +15,7 @@ const (
 	storageCallsAtOnce = 16
 )
 
-// limits limits the concurrent refreshes for each host. So a host that does not answer does not delay
+// limits bounds the concurrent refreshes for each host. So a host that does not answer does not delay
 // the others. Accounts get turns in the order of their calls. Each has at most one refresh at a time.
 type limits struct {
 	mu    sync.Mutex

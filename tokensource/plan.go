@@ -65,7 +65,8 @@ type step struct {
 	why string
 	// rec is the record to serve, to store, to revoke or to end with.
 	rec *Record
-	// wait is how long doSleep sleeps, and the time between doMark's mark and its request.
+	// wait is how long doSleep sleeps, how long doLock waits for the lock, and the time between doMark's
+	// mark and its request.
 	wait time.Duration
 	// err is why the refresh failed. storage is set as well if the storage caused the failure.
 	err     *Error
@@ -186,7 +187,9 @@ func planRequest(s *situation) step {
 	case s.readErr != nil && s.alone() == unclaimed:
 		return step{verb: doClaim, why: "without the stored record, only a process that is alone may go on"}
 	case !s.locked:
-		return step{verb: doLock, why: "one process at a time sends this refresh token"}
+		// A process whose mark this one has watched until now keeps the lock for no good reason.
+		wait := max(lockTimeout-s.watched, lockRetry)
+		return step{verb: doLock, wait: wait, why: "one process at a time sends this refresh token"}
 	case s.lostElsewhere() > 0:
 		return failLostElsewhere(s)
 	case s.marks >= marksLimit:

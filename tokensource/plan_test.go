@@ -137,7 +137,7 @@ type planRow struct {
 	name string
 	s    *situation
 	verb verb
-	wait time.Duration // of a sleep, or from a mark to the request
+	wait time.Duration // of a sleep or a lock, or from a mark to the request
 	// class is the class of the error, if the step fails.
 	class Class
 	// dirty and unasked belong to a step that ends the refresh. generation is the generation of its
@@ -166,12 +166,14 @@ var planTable = []struct {
 		{name: "nothing newer is stored", s: begun(found(planRecord(5))), verb: doPrepare},
 		{name: "the grant has no request: a person has to log in", s: begun(found(planRecord(5)), refuses(ClassLogin)), verb: doFail, class: ClassLogin},
 		{name: "the grant has a request that sends no refresh token", s: begun(found(planRecord(5)), unspent), verb: doAsk},
-		{name: "the request sends a refresh token", s: begun(found(planRecord(5)), prepared), verb: doLock},
+		{name: "the request sends a refresh token", s: begun(found(planRecord(5)), prepared), verb: doLock, wait: lockTimeout},
+		{name: "the request sends a refresh token, and another process's mark was watched until now", s: begun(found(planRecord(5)), prepared, func(s *situation) { s.watched = 5 * time.Second }), verb: doLock, wait: lockTimeout - 5*time.Second},
+		{name: "the same, for a long time", s: begun(found(planRecord(5)), prepared, func(s *situation) { s.watched = time.Minute }), verb: doLock, wait: lockRetry},
 		{name: "the record cannot be read, and a token lives", s: begun(unread(errPlanOutage), prepared), verb: doFail, class: ClassWait, unasked: true},
 		{name: "the record cannot be read, no token lives, and another process's record was read before", s: begun(ended, unread(errPlanOutage), prepared, func(s *situation) { s.foreign = true }), verb: doFail, class: ClassWait, unasked: true},
 		{name: "the record cannot be read, no token lives, and no other process ever stored it", s: begun(ended, unread(errPlanOutage), prepared), verb: doClaim},
 		{name: "the same, and there are other processes", s: begun(ended, unread(errPlanOutage), prepared, is(shared)), verb: doFail, class: ClassWait, unasked: true},
-		{name: "the same, and this process is alone", s: begun(ended, unread(errPlanOutage), prepared, is(claimed)), verb: doLock},
+		{name: "the same, and this process is alone", s: begun(ended, unread(errPlanOutage), prepared, is(claimed)), verb: doLock, wait: lockTimeout},
 	}},
 	{"With the lock", "The lock is advice: after 12 seconds, or 1.5 seconds if it could not be taken the last time, a refresh goes on without it.", []planRow{
 		{name: "the record was not read since the lock was taken", s: begun(found(planRecord(5)), prepared, func(s *situation) { s.tookLock(false, false, nil) }), verb: doRead},
@@ -261,7 +263,7 @@ var planTable = []struct {
 		{name: "a person disconnected the account, in another process", s: begun(dirty, found(planRecord(6, disconnected))), verb: doRevoke},
 		{name: "the storage takes no writes, and a token lives", s: begun(dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4))), verb: doFail, class: ClassWait, dirty: true, unasked: true},
 		{name: "the storage takes no writes, and no token lives", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4))), verb: doClaim},
-		{name: "the same, and this process is alone", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(claimed), prepared), verb: doLock},
+		{name: "the same, and this process is alone", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(claimed), prepared), verb: doLock, wait: lockTimeout},
 		{name: "the same, and there are other processes", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(shared)), verb: doPrepare},
 		{name: "the same, and the grant needs a person", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(shared), refuses(ClassLogin)), verb: doFail, class: ClassLogin, dirty: true},
 		{name: "the same, and the grant needs no person", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(shared), prepared), verb: doFail, class: ClassWait, dirty: true, unasked: true},
@@ -408,7 +410,7 @@ func planStep(st step) string {
 	case doClaim:
 		return "ask the storage whether this process is alone"
 	case doLock:
-		return "take the lock"
+		return fmt.Sprintf("take the lock, wait for it %v at most", st.wait)
 	case doSleep:
 		return fmt.Sprintf("wait %v", st.wait)
 	case doMark:

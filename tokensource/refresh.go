@@ -36,7 +36,7 @@ func (a *account) refresh(ctx context.Context) step {
 			s.claim = a.occupancy.claim(boundStorage{&a.src.bound}, a.key())
 		case doLock:
 			var contended bool
-			unlock, contended = a.lock(ctx)
+			unlock, contended = a.lock(ctx, st.wait)
 			s.tookLock(contended, a.withoutLock, a.enter(boundStorage{&a.src.bound}))
 		case doSleep:
 			sleep(ctx, st.wait)

@@ -58,8 +58,9 @@ var remedies = []Remedy{
 	{
 		Problem: "invalid_client", Text: "the token endpoint answered 401 invalid_client", Class: ClassOperator,
 		Cause: "The provider does not accept the client: its id, its secret, or the way in which they are sent.",
-		Do:    "check client_id, {proof} and client_auth[ (now {client_auth})]" + basicWanted,
+		Do:    "check client_id, {proof} and client_auth[ (now {client_auth})][; write a corrected client_secret into {secret_in}]" + basicWanted,
 		More: "Copy the id and the secret from the provider's page again: a line break or a space at the end is enough. " +
+			"A secret in a file is read again for each request; if it is in an environment variable, start the server again after a change. " +
 			"If both are right, try another `client_auth`: providers differ in whether they take `client_secret_basic` or " +
 			"`client_secret_post`. A preset of the option `provider` sets the right one.",
 		match: byCode("invalid_client", "incorrect_client_credentials"),
@@ -564,6 +565,16 @@ var remedies = []Remedy{
 		Cause: "AZURE_FEDERATED_TOKEN_FILE is set, so the pod uses workload identity, but another variable or the file itself is missing.",
 		Do:    "label the pod azure.workload.identity/use, annotate its service account with the client id, and see that this process may read the file",
 		match: byReason("workload identity needs the environment variable", "the file in AZURE_FEDERATED_TOKEN_FILE"),
+	},
+
+	// Requests that name no account.
+	{
+		Problem: "no_account", Text: noAccountReason, Class: ClassLogin,
+		Cause: "The option account has a placeholder, and this request has no value for it. No token was used.",
+		Do:    "{account_from}",
+		More: "Authentication such as `basic_auth` must be on the same route as the proxy. It sets `{http.auth.user.id}`. " +
+			"The error and the log name the placeholder and what usually sets it.",
+		quiet: true, match: byReason(noAccountReason),
 	},
 
 	// Failures that only a person can resolve.

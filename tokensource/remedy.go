@@ -102,8 +102,9 @@ func (e *Error) Remedy() string {
 // usualFacts are used for facts that an error does not have.
 var usualFacts = facts{
 	"url": "token_url", "again": connectAgain, "proof": "client_secret", "token": "the option token",
-	"rescope": "until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again",
-	"retries": "the source asks again by itself", "key_known": "that the provider has the public key with this kid",
+	"rescope":      "until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again",
+	"account_from": "see that something in front of the proxy sets the placeholder of the option account for this request",
+	"retries":      "the source asks again by itself", "key_known": "that the provider has the public key with this kid",
 }
 
 // What returns what happened, with the status and the error code, and without the source and the
@@ -207,6 +208,9 @@ func (w *wire) facts(urlOption string) facts {
 	}
 	if w.cfg.ClientAuth.IsTLS() {
 		f["proof"] = "the client certificate of token_transport"
+	}
+	if w.cfg.ClientAuth.UsesSecret() {
+		f["secret_in"] = w.cfg.ClientSecretIn
 	}
 	var names []string
 	for _, v := range w.cfg.Variables {

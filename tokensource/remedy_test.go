@@ -242,7 +242,10 @@ var provoked = map[string]func(t *testing.T) error{
 	"subject_missing": exchangedBy("", granted(1, time.Hour)),
 	"subject_ended":   exchangedBy(jwtOf(`{"exp":1000}`), granted(1, time.Hour)),
 	"subject_refused": exchangedBy("ada", refused(400, "invalid_grant")),
-	"no_caller":       asked(granted(1, time.Hour), exchanging(tokensource.TokenExchange{})),
+	"no_account": func(*testing.T) error {
+		return tokensource.NoAccount("orders", "the placeholder", "log in")
+	},
+	"no_caller": asked(granted(1, time.Hour), exchanging(tokensource.TokenExchange{})),
 	"actor_token": func(t *testing.T) error {
 		_, err := exchanged(newSource(t, exchanger(), exchanging(tokensource.TokenExchange{
 			ActorToken: tokensource.Literal(""), ActorTokenType: tokensource.AccessTokenType,

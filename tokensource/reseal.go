@@ -41,7 +41,7 @@ func (s *Source) resealOne(ctx context.Context, key string) (bool, error) {
 	if found == nil {
 		return false, errors.New("it is in the wrong place")
 	}
-	unlock, _ := s.newAccount(Account{name: found.Account}).lock(ctx)
+	unlock, _ := s.newAccount(Account{name: found.Account}).lock(ctx, lockTimeout)
 	defer unlock()
 	return s.vault.Reseal(ctx, key)
 }

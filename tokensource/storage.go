@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
@@ -159,10 +160,9 @@ func fingerprint(r storedRecord) uint64 {
 }
 
 // lock takes the record's lock, and returns a function that releases it. If the lock cannot be
-// taken in time, the refresh continues without it. contended is true if this took so long that another
+// taken within wait, the refresh continues without it. contended is true if this took so long that another
 // process probably held the lock.
-func (a *account) lock(ctx context.Context) (unlock func(), contended bool) {
-	wait := lockTimeout
+func (a *account) lock(ctx context.Context, wait time.Duration) (unlock func(), contended bool) {
 	if a.withoutLock {
 		wait = lockRetry
 	}

@@ -103,7 +103,7 @@ func service(more ...string) []string {
 var brokenSetups = map[string]broken{
 	"wrong secret": {
 		options: service(), env: []harness.Option{harness.Env("SERVICE_SECRET", "canary-wrong-7d1")},
-		cause: "invalid_client", remedy: "check client_id, client_secret and client_auth (now client_secret_basic)",
+		cause: "invalid_client", remedy: "write a corrected client_secret into the environment variable SERVICE_SECRET of the server, which must be started again",
 		doctor: "it did not accept the client id", class: "operator", exit: exitOperator,
 	},
 	"wrong secret before the first login": {

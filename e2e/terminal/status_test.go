@@ -76,7 +76,8 @@ func admin(t *testing.T, proxy *harness.Proxy, path string, want int) string {
 	return string(body)
 }
 
-const remedy = "check client_id, client_secret and client_auth (now client_secret_basic)"
+const remedy = "check client_id, client_secret and client_auth (now client_secret_basic); write a corrected client_secret into " +
+	"the environment variable CLIENT_SECRET of the server, which must be started again"
 
 // A wrong client secret is told in the same words in the log, to the client, by the admin API, by ready,
 // in the metrics and by status, with the same remedy; and the provider's own words only to the operator
