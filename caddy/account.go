@@ -117,6 +117,8 @@ type chooser struct {
 	key     string // the request's variable that holds the chosen account, while it is served
 	// variables says that the accounts have variables.
 	variables bool
+	// missed is called if the account of a request cannot be looked up.
+	missed func(account string, err error)
 }
 
 // chooser returns the chooser for a source.
@@ -134,6 +136,7 @@ func (a *App) chooser(name, account string) (*chooser, error) {
 	return &chooser{
 		name: name, account: account, only: onlyPlaceholder(account), subject: subjectOf(cfg.grant), source: pooled.source,
 		key: fmt.Sprintf("authinject account %q of %q", account, name), variables: cfg.perAccount != nil,
+		missed: func(account string, err error) { a.wanted.note(name, account, err, a.connectURL(name, account)) },
 	}, nil
 }
 
@@ -172,7 +175,11 @@ func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
 	if err := tokensource.CheckAccountName(name); err != nil {
 		return nil, &tokensource.Error{Source: c.name, Class: tokensource.ClassLogin, Reason: err.Error()}
 	}
-	return c.source.Lookup(req.Context(), name)
+	found, err := c.source.Lookup(req.Context(), name)
+	if err != nil && c.missed != nil {
+		c.missed(name, err)
+	}
+	return found, err
 }
 
 // onlyPlaceholder returns the name of the placeholder, if s is one placeholder and nothing else.

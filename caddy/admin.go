@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -25,7 +26,7 @@ func init() { caddy.RegisterModule(adminAPI{}) }
 //	GET    /authinject/sources                        every source and its accounts
 //	GET    /authinject/sources/<name>                 one source and its accounts
 //	GET    /authinject/sources/<name>/<account>       one account
-//	POST   /authinject/sources/<name>[/<account>]/refresh   requests a new token now
+//	POST   /authinject/sources/<name>[/<account>]/refresh   requests a new token now, also during a provider's Retry-After
 //	POST   /authinject/sources/<name>[/<account>]/sync      reads the storage now, after a login or logout elsewhere
 //	DELETE /authinject/sources/<name>[/<account>]     disconnects an account
 //
@@ -124,7 +125,7 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 	for _, known := range a.statuses(slices.Sorted(maps.Keys(a.pooled))) {
 		st := a.accountStatus(known, a.Sources[known.Source].grantName)
 		warnings = append(warnings, st.Warnings...)
-		if isReady(known) && needsLogin(known) {
+		if isReady(known) && (needsLogin(known) || known.RefusedAgain && known.Err == nil) {
 			warnings = append(warnings, st.Error)
 		}
 		if st.RefusedRequest != "" {
@@ -192,7 +193,11 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 		}
 	}
 	if err != nil {
-		return problemAt(http.StatusNotFound, err.Error())
+		text := err.Error()
+		if failure, ok := errors.AsType[*tokensource.Error](err); ok && failure.Remedy() != "" && !strings.Contains(text, failure.Remedy()) {
+			text += ": " + failure.Remedy()
+		}
+		return problemAt(http.StatusNotFound, text)
 	}
 	switch {
 	case action != "" && pooled.source.Exchanges():
@@ -256,6 +261,17 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sour
 			stored = known.Status()
 		}
 		st.Accounts = append(st.Accounts, a.accountStatus(stored, cfg.grantName).detailed(stored, details).logins(ctx, pooled.source))
+	}
+	asked, last := a.wanted.of(name, time.Now())
+	for _, account := range asked {
+		_, err := pooled.source.Lookup(ctx, account)
+		if failure, ok := errors.AsType[*tokensource.Error](err); ok && !slices.Contains(names, account) {
+			missing := a.accountStatus(tokensource.Status{
+				Source: name, Account: account, State: tokensource.StateLoginRequired, Interactive: true, Err: failure,
+			}, cfg.grantName)
+			missing.Wanted = last[account]
+			st.Accounts = append(st.Accounts, missing.logins(ctx, pooled.source))
+		}
 	}
 	return st, nil
 }

@@ -63,6 +63,7 @@ type App struct {
 	users    map[string]*sourceUser
 	logger   *zap.Logger
 	refusals *refusals
+	wanted   *wanted
 	// storageTrouble is what was logged about the storages.
 	storageTrouble *recently
 	routes         routes // of the HTTP app; empty until surveyed
@@ -80,7 +81,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	redactStdLog()
 	a.ctx, a.logger = ctx, ctx.Logger()
-	a.refusals, a.storageTrouble = &refusals{logger: a.logger}, new(recently)
+	a.refusals, a.wanted, a.storageTrouble = &refusals{logger: a.logger}, &wanted{logger: a.logger}, new(recently)
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)

@@ -16,8 +16,9 @@ func refreshCommand() *cobra.Command {
 		Use:   "refresh [<source>]",
 		Short: "Makes the running server ask for a new token now",
 		Long: `Asks the running server, through its admin API, to get a new token at once. If that fails, the
-server keeps the token in use, and the exit status is 1. A pause that the provider demanded is
-respected. Without a name, it is the only source of the configuration.`,
+server keeps the token in use, and the exit status is 1. The request is sent even if the provider asked
+to wait (Retry-After), because you ask for it. Only during a lock-out is nothing sent, because a request
+would prolong it; the error says until when. Without a name, it is the only source of the configuration.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			address, err := config.adminAddress()

@@ -42,7 +42,7 @@ The exit status follows the worst state:
   0  every account is fine
   1  an account must be connected, or the state could not be found out
   2  the configuration must be changed
-  3  there is no token at the moment, or it could not be stored; a running server tries again by itself`,
+  3  there is no token at the moment, or it could not be stored; a server tries again by itself while it runs`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -315,6 +315,8 @@ func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) 
 		}
 		if st.State == tokensource.StateNone && pooled.source.Interactive() {
 			st.State = tokensource.StateLoginRequired
+			_, err := pooled.source.Lookup(ctx, account)
+			_ = errors.As(err, &st.Err) // it says what to do
 		}
 		list = append(list, newAccountStatus(st, grant).logins(ctx, pooled.source))
 	}
@@ -363,7 +365,7 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 		if refused := st.Source + ": " + st.RefusedRequest; st.RefusedRequest != "" && !slices.Contains(todo, refused) {
 			todo = append(todo, refused)
 		}
-		if st.Remedy != "" && st.exit() != exitFine {
+		if st.Remedy != "" && (st.exit() != exitFine || st.State == tokensource.StateLoginRequired) {
 			todo = append(todo, connect.AccountName(st.Source, st.Account)+": "+st.Remedy)
 		}
 		if st.StorageError != "" {

@@ -130,6 +130,9 @@ func (a *App) log(e tokensource.Event) {
 		if problem := failure.Problem(); problem != "" {
 			fields = append(fields, zap.String("problem", problem))
 		}
+		if remedy := failure.Remedy(); remedy != "" && !strings.HasSuffix(e.Err.Error(), remedy) {
+			fields = append(fields, zap.String("remedy", remedy))
+		}
 		if failure.Endpoint != "" {
 			fields = append(fields, zap.String("endpoint", failure.Endpoint))
 		}
@@ -137,9 +140,9 @@ func (a *App) log(e tokensource.Event) {
 			fields = append(fields, zap.Time("retry_at", failure.RetryAt))
 		}
 	}
-	if e.Kind == tokensource.EventStorageFailed {
-		fields = append(fields, zap.String("class", string(tokensource.ClassWait)), zap.String("remedy",
-			"check that the storage is there, that this process may read and write it, and that it is not full"))
+	if failure := e.Failure; failure != nil {
+		fields = append(fields, zap.String("class", string(failure.Class)), zap.String("problem", failure.Problem()),
+			zap.String("remedy", failure.Remedy()))
 	}
 	if broken, ok := errors.AsType[*tokensource.PanicError](e.Err); ok {
 		fields = append(fields, zap.ByteString("stack", broken.Stack))

@@ -35,6 +35,8 @@ type accountStatus struct {
 	// Problem is the error in one word, and Remedy what to do: docs/troubleshooting.md has both.
 	Problem string `json:"problem,omitempty"`
 	Remedy  string `json:"remedy,omitempty"`
+	// Problems are that problem and those of Warnings, each with what to do.
+	Problems []problemStatus `json:"problems,omitempty"`
 	// Warnings are reasons to look at an account whose token serves all the same.
 	Warnings []string `json:"warnings,omitempty"`
 	// RefusedRequest says when and why a request of the source was last refused because of its
@@ -50,12 +52,22 @@ type accountStatus struct {
 	Exchanges bool `json:"exchanges,omitempty"`
 	// Disconnected is true if a person disconnected the account.
 	Disconnected bool `json:"disconnected,omitempty"`
+	// Wanted is when a request last asked for the account, which was never connected.
+	Wanted time.Time `json:"wanted,omitzero"`
 	// Login is the login with a code for another device that is under way.
 	Login *pendingLogin `json:"login,omitempty"`
 	// LastLogin is why the account's last login failed, if none has succeeded since.
 	LastLogin *failedLogin `json:"last_login,omitempty"`
 	// From is set by the command status: the running server, or the storage.
 	From string `json:"from,omitempty"`
+}
+
+// problemStatus is a reason to look at an account.
+type problemStatus struct {
+	Problem string            `json:"problem,omitempty"`
+	Class   tokensource.Class `json:"class"`
+	Error   string            `json:"error"`
+	Remedy  string            `json:"remedy,omitempty"`
 }
 
 // failedLogin is a login that failed.
@@ -108,8 +120,10 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 	}
 	s.Words, _ = connect.Describe(st, time.Now())
 	s.Exchanges = st.Exchanges
+	refusal := st.Refusal()
 	for i, problem := range st.Problems() {
-		if refused := st.Refused && st.Err == nil && i == 0 && !st.Renews && st.Live; problem == st.Err || refused {
+		s.Problems = append(s.Problems, problemStatus{problem.Problem(), problem.Class, problem.Error(), problem.Remedy()})
+		if problem == st.Err || i == 0 && refusal != nil {
 			s.Class, s.Error = problem.Class, problem.Error()
 			s.Problem, s.Remedy = problem.Problem(), problem.Remedy()
 			continue
@@ -167,6 +181,8 @@ func (s accountStatus) exit() int {
 	switch {
 	case s.Class == tokensource.ClassOperator, s.RefusedRequest != "":
 		return exitOperator
+	case !s.Wanted.IsZero():
+		return exitFine // any request can name an account
 	case s.Disconnected && s.Account != "":
 		return exitFine // a person wanted that
 	case s.Class == tokensource.ClassLogin, s.State == tokensource.StateLoginRequired:
@@ -190,8 +206,12 @@ func exitOf(list []accountStatus) (status int, words string) {
 		if urgency[exit] > urgency[status] {
 			status = exit
 		}
-		if exit == exitWait && !st.Exchanges {
-			waits = "not every account has a token, or has it stored; a running server tries again by itself"
+		switch {
+		case exit != exitWait || st.Exchanges:
+		case st.From == fromStorage:
+			waits = "not every account has a valid token in the storage; once a server runs, it gets one by itself"
+		default:
+			waits = "not every account has a token, or has it stored; the server tries again by itself"
 		}
 	}
 	return status, map[int]string{

@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/authinject/caddy-authinject/tokensource"
@@ -104,6 +106,11 @@ func TestProblemsOfATokenThatServes(t *testing.T) {
 		MissingScopes: []string{"x", "y"}, Unsaved: true,
 	}
 	got := newAccountStatus(warned, "authorization_code")
+	for i, want := range []string{"scopes_missing", "storage_unwritable"} {
+		if len(got.Problems) != 2 || got.Problems[i].Problem != want || got.Problems[i].Remedy == "" || got.Problems[i].Error != got.Warnings[i] {
+			t.Errorf("problems %+v, want %s", got.Problems, want)
+		}
+	}
 	if got.Problem != "" || len(got.Warnings) != 2 || !strings.Contains(got.Warnings[0], "did not grant the scopes x y: allow") ||
 		!strings.Contains(got.Warnings[1], "would lose the newest token: make the storage writable") {
 		t.Errorf("got %+v", got)
@@ -126,6 +133,7 @@ func TestExitStatus(t *testing.T) {
 		{[]accountStatus{{Live: true, Unsaved: true}}, exitWait},
 		{[]accountStatus{{Live: true, Class: tokensource.ClassOperator}}, exitOperator},
 		{[]accountStatus{{Account: "x", Disconnected: true, State: tokensource.StateLoginRequired, Class: tokensource.ClassLogin}}, exitFine},
+		{[]accountStatus{{Account: "x", Wanted: time.Now(), State: tokensource.StateLoginRequired, Class: tokensource.ClassLogin}}, exitFine},
 		{[]accountStatus{{Disconnected: true, State: tokensource.StateLoginRequired}}, exitLogin},
 		{[]accountStatus{{Live: true, RefusedRequest: "1s ago a request was refused"}}, exitOperator},
 		{[]accountStatus{fine, wait}, exitWait},
@@ -141,14 +149,38 @@ func TestExitStatus(t *testing.T) {
 // A source that exchanges its callers' tokens asks nothing by itself, so no server tries again.
 func TestExitWordsOfAnExchange(t *testing.T) {
 	wait := accountStatus{Class: tokensource.ClassWait}
-	exchange := wait
-	exchange.Exchanges = true
+	exchange, stored := wait, wait
+	exchange.Exchanges, stored.From = true, fromStorage
 	for want, list := range map[string][]accountStatus{
-		"the next request of a caller tries again": {exchange},
-		"a running server tries again by itself":   {exchange, wait},
+		"the next request of a caller tries again":  {exchange},
+		"the server tries again by itself":          {exchange, wait},
+		"once a server runs, it gets one by itself": {exchange, stored},
 	} {
 		if got, words := exitOf(list); got != exitWait || !strings.Contains(words, want) {
 			t.Errorf("got %d %q, want %q", got, words, want)
+		}
+	}
+}
+
+// An account that was disconnected has what to do beside it, and the exit status of a fine one.
+func TestStatusOfADisconnectedAccount(t *testing.T) {
+	st := accountStatus{Source: "a", Account: "x", State: tokensource.StateLoginRequired, Class: tokensource.ClassLogin, Disconnected: true, Remedy: "connect the account"}
+	var out strings.Builder
+	report := &statusReport{accounts: []accountStatus{st}, server: "localhost:2019"}
+	if err := report.print(&out, false); err != nil || !strings.Contains(out.String(), "What to do:") || !strings.Contains(out.String(), ": connect the account\n") {
+		t.Errorf("%v, %s", err, out.String())
+	}
+}
+
+// The log of a storage that fails has the remedy of the account's state.
+func TestLogOfAnUnsavedToken(t *testing.T) {
+	var out strings.Builder
+	a := &App{logger: zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), zapcore.AddSync(&out), zap.DebugLevel))}
+	failure := tokensource.Status{Source: "a", Unsaved: true}.Problems()[0]
+	a.log(tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "a", Err: errors.New("read-only"), Failure: failure})
+	for _, want := range []string{`"class":"wait"`, `"problem":"storage_unwritable"`, `"remedy":"` + failure.Remedy(), "do not restart or reload"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the log lacks %s: %s", want, out.String())
 		}
 	}
 }

@@ -82,11 +82,13 @@ func (h *Account) Accept(tok *Token) {
 
 // Refresh requests a new token now, however long the token in use still lasts, and waits for it as
 // long as ctx allows. The token in use serves meanwhile, and stays in use if Refresh fails. Refresh
-// joins a refresh that is already running, and sends nothing during a lock-out. Its error is an
-// [*Error], or the error of ctx.
+// joins a refresh that is already running. It is a person's wish, so it sends a request even while a
+// provider's Retry-After lasts, but sends nothing during a lock-out, which a request would prolong. Its
+// error is an [*Error], or the error of ctx.
 func (h *Account) Refresh(ctx context.Context) error {
 	a := h.src.pin(h)
 	defer a.unpin()
+	a.forgetRetryAfter(ctx)
 	a.mu.Lock()
 	var generation uint64
 	if l := a.cur.Load(); l != nil {

@@ -266,3 +266,66 @@ func TestLoginAtAnEmulatedProvider(t *testing.T) {
 	}
 	tokensourcetest.Report(t, p.Check())
 }
+
+// An account that needs a person says why, also after a restart: one that was disconnected, and one
+// whose grant ended.
+func TestWhyALoginIsNeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := rotating(0)
+		storage := &tokensource.MemoryStorage{}
+		src := newSource(t, ep, connecting(storage))
+		connect(t, src, "gone")
+		connect(t, src, "ended")
+		if err := src.Account("gone").Disconnect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		connect(t, src, "")
+		disconnect(t, src, "")
+		if st := src.Account("").Status(); st.Err == nil || st.Err.Problem() != "not_connected" {
+			t.Errorf("just disconnected: %s, %v", st.State, st.Err)
+		}
+		ep.set(always(refused(400, "invalid_grant")))
+		advance(2 * time.Hour)
+		_, err := src.Account("ended").Token(t.Context())
+		asError(t, err, tokensource.ClassLogin)
+		for range 5 { // each of them reads the storage, and none sends a request
+			advance(10 * time.Second)
+			_, _ = src.Account("ended").Token(t.Context())
+		}
+		if st := src.Account("ended").Status(); st.Attempts != 1 {
+			t.Errorf("%d attempts after one token request", st.Attempts)
+		}
+		for moment, src := range map[string]*tokensource.Source{"before": src, "after a restart": newSource(t, ep, connecting(storage))} {
+			for account, want := range map[string]string{"gone": "not_connected", "ended": "grant_ended"} {
+				stored, err := src.Stored(t.Context(), account)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = src.Lookup(t.Context(), account)
+				synctest.Wait()
+				for _, st := range []tokensource.Status{stored, src.Account(account).Status()} {
+					if st.State != tokensource.StateLoginRequired || st.Err == nil || st.Err.Problem() != want || st.Err.Remedy() == "" {
+						t.Errorf("%s, %s: %s, %v", moment, account, st.State, st.Err)
+					}
+				}
+			}
+		}
+	})
+}
+
+// After a restart, an account whose grant ended says so from the beginning, while its token still serves.
+func TestAGrantThatEndedWhileTheTokenServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		put(t, storage, &tokensource.Record{
+			Generation: 4, AccessToken: tokensource.NewSecret("at4"), RefreshToken: tokensource.NewSecret("rt4"),
+			Obtained: time.Now(), Expiry: time.Now().Add(time.Hour),
+			Failure: &tokensource.Failure{Class: tokensource.ClassLogin, Code: "invalid_grant", Status: 400, Reason: "the token endpoint answered", At: time.Now()},
+		})
+		src := newSource(t, &endpoint{}, connecting(storage))
+		wantToken(t, src, "at4")
+		if st := src.Account("").Status(); st.State != tokensource.StateLoginRequired || st.Err == nil || st.Err.Problem() != "grant_ended" {
+			t.Errorf("%s, %v", st.State, st.Err)
+		}
+	})
+}

@@ -71,6 +71,8 @@ type Error struct {
 
 	// repeated is true if the error was reported already.
 	repeated bool
+	// unsent is true if the request was not sent because of the provider's wait.
+	unsent bool
 	// newNonce is true if the same request succeeds with the nonce that came with the answer.
 	newNonce bool
 	known    *known

@@ -58,9 +58,11 @@ type Event struct {
 	// Err is the cause, for the kinds that report a failure. It is an [*Error], or for
 	// EventStorageFailed the error of the storage.
 	Err error
+	// Failure says for EventStorageFailed what the storage's error means for the account, and what to do.
+	Failure *Error
 	// New is true if there never was a token, so the failure did not end anything that worked.
 	New bool
-	// Attempts counts the failures in a row, including this one.
+	// Attempts counts the token requests in a row that failed, including this one.
 	Attempts int
 	// MissingScopes are the configured scopes that are missing from the scope that the provider
 	// said it granted with a new token.

@@ -75,6 +75,8 @@ type step struct {
 	unasked bool
 	// dirty is true if rec could not be stored.
 	dirty bool
+	// asked is true if the refresh sent a token request.
+	asked bool
 }
 
 // comparison is how a stored record relates to a known one.

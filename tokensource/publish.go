@@ -1,6 +1,9 @@
 package tokensource
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // complete publishes how a refresh ended: the new token, or the error and the time of the next try.
 // All waiting callers get the same result.
@@ -130,7 +133,10 @@ func (a *account) failLocked(end step) {
 	e = e.know(a.src.cfg.facts()) // a stored failure knows nothing
 	f := &failed{err: e, attempts: 1, unasked: end.unasked}
 	if a.failed != nil {
-		f.attempts, f.lost = a.failed.attempts+1, a.failed.lost
+		f.attempts, f.asked, f.lost = a.failed.attempts+1, a.failed.asked, a.failed.lost
+	}
+	if end.asked {
+		f.asked++
 	}
 	if f.lost == (deadline{}) && a.rec != nil && a.rec.Intent != nil && (e.Lost || a.rec.Intent.Lost) {
 		f.lost = c.in(lostHurry)
@@ -207,14 +213,16 @@ func (a *account) report(end step, l *live, before, failed *failed, took time.Du
 		a.src.tell(told)
 	}
 	if end.storage != nil {
-		tell(EventStorageFailed, end.storage)
+		failed := e
+		failed.Kind, failed.Err, failed.Failure = EventStorageFailed, end.storage, a.storageFailure(end)
+		a.src.tell(failed)
 	}
 	asked := end.err == nil && (end.verb == doPublish || end.verb == doConnect)
 	if asked {
 		e.MissingScopes = a.src.missingScopes(end.rec.Scope)
 	}
 	if end.err != nil && failed != nil {
-		e.Attempts, e.New = failed.attempts, end.rec == nil || end.rec.Generation == 0
+		e.Attempts, e.New = failed.asked, end.rec == nil || end.rec.Generation == 0
 	}
 	switch {
 	case end.verb == doDisconnect:
@@ -244,7 +252,18 @@ func (a *account) report(end step, l *live, before, failed *failed, took time.Du
 		tell(EventAdopted, nil)
 	}
 	if before != nil {
-		e.Attempts = before.attempts
+		e.Attempts = before.asked
 		tell(EventRecovered, nil)
 	}
+}
+
+// storageFailure returns what a failure of the storage means for the account.
+func (a *account) storageFailure(end step) *Error {
+	switch {
+	case end.dirty:
+		return a.src.loginError(a.Name(), &Error{Class: ClassWait, Reason: unsavedReason})
+	case end.err != nil && errors.Is(end.err, end.storage):
+		return end.err
+	}
+	return a.src.loginError(a.Name(), deferred(end.storage))
 }

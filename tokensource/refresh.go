@@ -53,6 +53,7 @@ func (a *account) refresh(ctx context.Context) step {
 			s.revoked = true
 			a.revokeUnused(ctx, st.rec)
 		default:
+			st.asked = s.asks > 0 && (s.failure == nil || !s.failure.unsent)
 			return st
 		}
 	}
@@ -256,7 +257,7 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*T
 	if req.sendBy != (deadline{}) && a.src.cfg.Clock.passed(req.sendBy) {
 		// Other processes respect the mark for as long as a request may take. This request would
 		// begin too late.
-		return nil, &Error{Class: ClassWait, Reason: "this process stood still before its token request"}
+		return nil, &Error{Class: ClassWait, Reason: "this process stood still before its token request", unsent: true}
 	}
 	if req.key, err = a.src.proofKeyOf(rec); err != nil {
 		return nil, err
@@ -289,7 +290,9 @@ func (a *account) grown(ctx context.Context, rec *Record, req Request, ans *Toke
 	if !ans.RefreshToken.IsZero() && a.src.traits.Stored {
 		next.RefreshToken = ans.RefreshToken // without a new one, the old one stays (RFC 6749 section 6)
 	}
-	if ans.Scope != "" {
+	if ans.Scope != "" || req.RefreshToken.IsZero() {
+		// Without a scope, a refresh keeps the scope (RFC 6749 section 6), and any other grant got what
+		// it requested (section 5.1).
 		next.Scope = ans.Scope
 	}
 	if ans.AccessToken.IsZero() {

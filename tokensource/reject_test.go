@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -336,6 +337,56 @@ func TestTokenThatEndsOnItsWay(t *testing.T) {
 			if next, err := src.Account("").Reject(t.Context(), tok); err != nil || next.Generation != tok.Generation+1 {
 				t.Fatalf("token %d: got %v, %v, want the next token", n+1, next, err)
 			}
+		}
+	})
+}
+
+// If the upstream refuses the replacement too, the state says so, with what to do, and the event of the
+// second refusal has the error. A new token that the upstream takes ends that.
+func TestStateOfARefusedReplacement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{}
+		var ev events
+		src := newSource(t, ep, observed(&ev))
+		account := src.Account("")
+		first := wantToken(t, src, "at1")
+		second, err := account.Reject(t.Context(), first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := account.Status(); st.State != tokensource.StateFresh || len(st.Problems()) != 0 {
+			t.Errorf("after one refusal: %s, %v", st.State, st.Problems())
+		}
+		if _, err := account.Reject(t.Context(), second); !errors.Is(err, tokensource.ErrNoReplacement) {
+			t.Fatal(err)
+		}
+		for range 3 { // after the cool-down too
+			st := account.Status()
+			problems := st.Problems()
+			if st.State != tokensource.StateRefused || !st.RefusedAgain || !st.Renews || len(problems) != 1 {
+				t.Fatalf("%+v, %v", st, problems)
+			}
+			if e := problems[0]; e.Problem() != "replacement_refused" || e.Class != tokensource.ClassOperator ||
+				!strings.HasSuffix(e.Error(), e.Remedy()) || !strings.Contains(e.Remedy(), "scopes, resource and audience") {
+				t.Errorf("%v", e)
+			}
+			advance(20 * time.Second)
+		}
+		synctest.Wait()
+		var told []error
+		for _, e := range ev.all {
+			if e.Kind == tokensource.EventRefused {
+				told = append(told, e.Err)
+			}
+		}
+		if len(told) != 2 || told[0] != nil || asError(t, told[1], tokensource.ClassOperator).Problem() != "replacement_refused" {
+			t.Errorf("the events have %v", told)
+		}
+		if err := account.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if st := account.Status(); st.State != tokensource.StateFresh {
+			t.Errorf("with a new token: %s", st.State)
 		}
 	})
 }

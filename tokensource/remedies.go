@@ -289,8 +289,16 @@ var remedies = []Remedy{
 	{
 		Problem: "locked_out", Text: "the provider has locked the client out after too many failed attempts", Class: ClassWait,
 		Cause: "The provider counts failed attempts, and each new one would make the pause longer.",
-		Do:    "wait: nothing is sent before the pause has passed; meanwhile check client_id and client_secret",
+		Do: "wait: nothing is sent before the pause has passed[, at {until}], not even by caddy authinject refresh; it ends by itself; " +
+			"meanwhile check client_id and client_secret",
 		quiet: true, match: byReason(lockedOutReason),
+	},
+	{
+		Problem: "provider_wait", Text: "the provider asked to wait until", Class: ClassWait,
+		Cause: "An earlier answer of the provider had the field Retry-After. The wait is kept in the storage: it holds for all processes, and outlives a restart. No request was sent this time.",
+		Do: "wait: {retries}[ after {until}]; to ask at once all the same, where the provider is known to answer again, run: " +
+			"caddy authinject refresh {source}[ --account {account}]",
+		quiet: true, match: byReason(waitReason),
 	},
 	{
 		Problem: "rate_limited", Text: "the token endpoint answered 429", Class: ClassWait,
@@ -346,9 +354,19 @@ var remedies = []Remedy{
 		match: and(byReason(refusedReason), ofClass(ClassOperator)),
 	},
 	{
+		Problem: "replacement_refused", Text: refusedAgainReason, Class: ClassOperator,
+		Cause: "The API answered 401 to a token, and to the new token that the provider gave in its place. So the token is not too old: the API does not accept such tokens, or answers 401 where 403 is meant.",
+		Do: "check scopes, resource and audience against what the API wants, that the account has its rights at the API, and inject; " +
+			"caddy authinject doctor {source} --probe <url> shows the API's answer",
+		More: "The upstream's answer is passed on. `/authinject/ready` stays 200 with a warning, because a request to a path with other rights can cause this too. " +
+			"Until it ends, at most two new tokens are requested in 30 seconds.",
+		match: byReason(refusedAgainReason),
+	},
+	{
 		Problem: "scopes_missing", Text: "the provider did not grant the scopes", Class: ClassOperator,
 		Cause: "The provider gave a token, and said that it is good for fewer scopes than scopes asks for. The API may answer 403.",
-		Do:    "allow the scopes for this client at the provider, or remove them from scopes",
+		Do: "allow the scopes for this client at the provider, or remove them from scopes; " +
+			"the token in use keeps its scopes {rescope}",
 		More:  "The token is used. `/authinject/ready` names the scopes, and the metric `authinject_scopes_missing` counts them.",
 		match: byReason(missingScopesReason),
 	},
@@ -408,9 +426,11 @@ var remedies = []Remedy{
 		Also:  []string{"the storage does not keep what is written"},
 		Class: ClassWait,
 		Cause: "The storage is full, read-only or out of reach. A refresh token is not sent before its successor can be stored.",
-		Do:    "make the storage writable for this process, and see that it is not full[; {not_directory}]",
-		More: "The live token serves. The log line \"the storage is in trouble\", the admin API and `caddy authinject status` have the path and the reason. The metric " +
-			"`authinject_token_unsaved` is 1 while a token is only in memory: do not restart or reload the server then.",
+		Do: "make the storage writable for this process, and see that it is not full[; {not_directory}]; " +
+			"do not restart or reload the server before: a token that is not stored would be lost",
+		More: "The live token serves. The log line \"the storage is in trouble\", the admin API and `caddy authinject status` have the path and the reason. " +
+			"The metric " +
+			"`authinject_token_unsaved` is 1 while a token is only in memory.",
 		match: byReason("the storage cannot be written", "the storage still holds them", "the storage does not keep what is written"),
 	},
 	{

@@ -79,6 +79,11 @@ func (e *Error) Remedy() string {
 			return e.Source
 		case "account":
 			return e.Account
+		case "until":
+			if e.RetryAt.IsZero() {
+				return ""
+			}
+			return shownClock(e.RetryAt)
 		case "host":
 			_, host, _ := strings.Cut(e.Endpoint, "://")
 			return host
@@ -97,6 +102,7 @@ func (e *Error) Remedy() string {
 // usualFacts are used for facts that an error does not have.
 var usualFacts = facts{
 	"url": "token_url", "again": connectAgain, "proof": "client_secret", "token": "the option token",
+	"rescope":      "until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again",
 	"account_from": "see that something in front of the proxy sets the placeholder of the option account for this request",
 	"retries":      "the source asks again by itself", "key_known": "that the provider has the public key with this kid",
 }
@@ -179,6 +185,10 @@ func (cfg *Config) again() string {
 // facts are what a configuration says about every failure of its source.
 func (cfg *Config) facts() facts {
 	f := facts{"again": cfg.again(), "token": cfg.TokenIn}
+	f["rescope"] = "until the next refresh: caddy authinject refresh " + cfg.Name
+	if _, interactive := cfg.Grant.(Interactive); interactive {
+		f["rescope"] = "until the account is connected again"
+	}
 	if _, exchanges := cfg.Grant.(Exchanger); exchanges {
 		f["retries"] = "the next request of a caller asks again"
 	}

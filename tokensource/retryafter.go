@@ -9,7 +9,9 @@ import (
 
 // If a provider says how long to wait (by Retry-After or a lock-out), all processes on one storage
 // wait: a note in the storage says until when. The note is read before each token request, so it
-// never delays a request with a live token. A storage failure does not prevent a token request.
+// never delays a request with a live token. A storage failure does not prevent a token request. The
+// note outlives a restart. If a person asks for a refresh, the note is forgotten; a lock-out is not,
+// because a request would prolong it.
 
 // retryPrefix is the storage prefix of the notes.
 const retryPrefix = "authinject/waits/"
@@ -40,7 +42,7 @@ func (a *account) retryAfterInForce(ctx context.Context, tokenURL string) *Error
 	}
 	for _, key := range keys {
 		if note := a.src.readRetryNote(ctx, key); note != nil {
-			return &Error{Class: ClassWait, Reason: note.Reason, RetryAt: note.Until}
+			return waitAsked(note)
 		}
 	}
 	return nil
@@ -54,13 +56,34 @@ func (a *account) noteRetryAfter(ctx context.Context, tokenURL string, failure *
 	if a.subject != nil && failure.Reason != lockedOutReason {
 		return // nothing of a subject is stored; an [outage] keeps the time for all
 	}
-	key, reason := a.src.retryKey("account", a.Name()), failure.What()
+	key, reason := a.src.retryKey("account", a.Name()), failure.What()+" at "+shownClock(a.src.cfg.Clock.Now())
 	if failure.Reason == lockedOutReason {
 		reason = failure.Reason
 		key = a.src.retryKey("endpoint", tokenURL)
 	}
 	// If this fails, this process still knows the time.
 	_ = a.src.vault.Put(ctx, key, retryNote{Until: failure.RetryAt.Round(0).UTC(), Reason: reason})
+}
+
+// waitReason is the error text for a wait that the provider asked for earlier. The time follows.
+const waitReason = "nothing is sent: the provider asked to wait until "
+
+// waitAsked returns the failure of a request that is not sent because of a note.
+func waitAsked(note *retryNote) *Error {
+	e := &Error{Class: ClassWait, Reason: note.Reason, RetryAt: note.Until, unsent: true}
+	if note.Reason == lockedOutReason {
+		return e
+	}
+	e.Reason = waitReason + shownClock(note.Until) + " (" + note.Reason + ")"
+	return e
+}
+
+// forgetRetryAfter removes the note of the account, so that the next request is sent. A note about a
+// lock-out stays.
+func (a *account) forgetRetryAfter(ctx context.Context) {
+	if a.subject == nil {
+		_ = a.src.vault.Delete(ctx, a.src.retryKey("account", a.Name())) // if this fails, the refresh says that nothing is sent
+	}
 }
 
 // readRetryNote returns the note under key while it applies, or nil. It ignores a time that is

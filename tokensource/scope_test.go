@@ -1,6 +1,7 @@
 package tokensource_test
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -73,5 +74,37 @@ func TestScopesOfARedirectEchoNoSecret(t *testing.T) {
 		if st := src.Account("").Status(); st.Scope != want {
 			t.Errorf("%s: the status says %q", answer, st.Scope)
 		}
+	}
+}
+
+// An answer without scope grants what was requested (RFC 6749 section 5.1), so an earlier answer with
+// fewer scopes is no reason to warn any more. After a refresh, it means the scopes of before (section
+// 6).
+func TestAnAnswerWithoutScopeAfterOneWithFewer(t *testing.T) {
+	for name, c := range map[string]struct {
+		grant func(*tokensource.Config)
+		want  string
+	}{
+		"client_credentials": {func(*tokensource.Config) {}, ""},
+		"refresh_token":      {refreshing(nil, "seed"), "a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ep := &endpoint{script: func(n int, _ url.Values) reply {
+					if n == 1 {
+						return reply{body: `{"access_token":"at1","expires_in":3600,"scope":"a"}`}
+					}
+					return reply{body: `{"access_token":"at2","expires_in":3600}`}
+				}}
+				src := newSource(t, ep, c.grant, func(cfg *tokensource.Config) { cfg.Scopes = []string{"a", "b"} })
+				wantToken(t, src, "at1")
+				if err := src.Account("").Refresh(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if st := src.Account("").Status(); st.Scope != c.want || (st.MissingScopes == nil) != (c.want == "") {
+					t.Errorf("scope %q, missing %q", st.Scope, st.MissingScopes)
+				}
+			})
+		})
 	}
 }

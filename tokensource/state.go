@@ -18,7 +18,7 @@ const (
 	// may have been spent.
 	StateUncertain State = "uncertain"
 	// StateRefused means that an upstream refuses the live token, and that the source cannot replace
-	// it: an operator has to configure another one.
+	// it, or that the upstream refused the replacement too. An operator has to act.
 	StateRefused State = "refused"
 	// StateLoginRequired means that a person has to connect the account again. The token in use may
 	// still be live.
@@ -31,8 +31,9 @@ type standing struct {
 	// rec is the newest known record, or nil.
 	rec *Record
 	// live, due and refused describe the token in use. It is live if it has not ended, due if it is
-	// due for a refresh, and refused if an upstream refused it.
-	live, due, refused bool
+	// due for a refresh, and refused if an upstream refused it. It is refusedAgain if a replacement was
+	// refused too.
+	live, due, refused, refusedAgain bool
 	// renews is true if the next token needs no person. interactive is true if a person connects
 	// accounts.
 	renews, interactive bool
@@ -54,7 +55,7 @@ func stateOf(s standing) State {
 		return StateLoginRequired
 	case s.rec != nil && s.rec.Intent != nil && (s.lost || !s.underway):
 		return StateUncertain
-	case s.live && s.refused && !s.renews:
+	case s.live && s.refused && (s.refusedAgain || !s.renews):
 		return StateRefused
 	case s.live && s.due:
 		return StateStale

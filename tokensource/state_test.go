@@ -22,6 +22,7 @@ func TestStateOf(t *testing.T) {
 		"the token lives, and was refused":                    {standing{rec: obtained, live: true, refused: true, loginFailed: true}, StateLoginRequired},
 		"the token lives, was refused, and nothing renews it": {standing{rec: obtained, live: true, refused: true}, StateRefused},
 		"the token lives, was refused, and is renewed":        {standing{rec: obtained, live: true, refused: true, renews: true}, StateFresh},
+		"the replacement was refused too":                     {standing{rec: obtained, live: true, due: true, refused: true, refusedAgain: true, renews: true}, StateRefused},
 		"nothing renews the token, which lives for long":      {standing{rec: obtained, live: true, loginFailed: true}, StateFresh},
 		"a refresh is under way in this or another process":   {standing{rec: intent, live: true, due: true, underway: true, renews: true}, StateStale},
 		"a refresh is under way after the token's end":        {standing{rec: intent, underway: true, renews: true}, StateExpired},

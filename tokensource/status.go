@@ -21,12 +21,14 @@ type Status struct {
 	RefreshAt time.Time
 	// Err is the last failure, until a token is obtained.
 	Err *Error
-	// Attempts counts the failures in a row.
+	// Attempts counts the token requests in a row that failed.
 	Attempts int
 	// Live is true while there is a token to give.
 	Live bool
-	// Refused is true while the token to give is one that an upstream refused.
-	Refused bool
+	// Refused is true while the token to give is one that an upstream refused. RefusedAgain is true if
+	// it replaced a token that was refused, or could not be replaced: then another token of the same
+	// kind does not help.
+	Refused, RefusedAgain bool
 	// Renews is true when the next token can be had without a person, and
 	// Disconnected when one disconnected the account.
 	Renews, Disconnected bool
@@ -73,14 +75,18 @@ func (a *account) status() Status {
 		s.underway = a.rec.Intent.Owner == a.src.owner || a.rec.Intent.underway(c.Now(), a.src.cfg.Timeout)
 	}
 	if f := a.failed; f != nil {
-		st.Err, st.Attempts, st.RefreshAt = f.err, f.attempts, f.err.RetryAt
+		st.Err, st.Attempts, st.RefreshAt = f.err, f.asked, f.err.RetryAt
 		s.loginFailed, s.lost = f.err.Class == ClassLogin, f.lost != (deadline{})
 	}
 	if last := a.src.loginFailures.of(a.Name()); last.Err != nil && (st.Err == nil && !s.live || s.loginFailed) {
 		needed := cmp.Or(st.Err, a.src.loginError(a.Name(), notConnected(&Record{})))
 		st.Err, s.loginFailed = a.src.withLastLogin(needed), true
 	}
-	st.Live, st.Refused, st.State = s.live, s.refused, stateOf(s)
+	s.refusedAgain = s.refused && a.rejections != nil && a.rejections.cooldown != (deadline{})
+	st.Live, st.Refused, st.RefusedAgain, st.State = s.live, s.refused, s.refusedAgain && st.Renews, stateOf(s)
+	if st.Err == nil && st.State == StateLoginRequired {
+		st.Err = a.src.loginNeeded(a.Name(), a.rec)
+	}
 	st.Renews = st.Renews && st.State != StateLoginRequired
 	if st.Exchanges = a.src.exchanges; st.Exchanges && a.subject == nil {
 		st.Err, st.Attempts = a.src.outage.last()
@@ -112,14 +118,23 @@ func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
 		known.live = !rec.AccessToken.IsZero() && (rec.Expiry.IsZero() || now.Before(rec.Expiry))
 		known.due = !rec.Expiry.IsZero() && now.Sub(rec.Obtained) > latestSoft(rec.Expiry.Sub(rec.Obtained), s.cfg.RefreshBefore)
 		known.underway = rec.Intent.underway(now, s.cfg.Timeout)
-		if f := rec.Failure; f != nil {
-			st.Err = &Error{Source: s.cfg.Name, Account: account, Class: f.Class, Code: f.Code, Status: f.Status, Reason: f.Reason}
-			st.Err = st.Err.know(s.cfg.facts())
-		}
 	}
 	st.Live, st.State = known.live, stateOf(known)
+	if rec != nil && (rec.Failure != nil || st.State == StateLoginRequired) {
+		st.Err = s.loginNeeded(account, rec)
+	}
 	st.Renews = st.Renews && st.State != StateLoginRequired
 	return st, nil
+}
+
+// loginNeeded returns why an account with this record, which may be nil, needs a person.
+func (s *Source) loginNeeded(account string, rec *Record) *Error {
+	e := notConnected(cmp.Or(rec, &Record{}))
+	if rec != nil && rec.Failure != nil && !rec.Disconnected {
+		e = &Error{Class: rec.Failure.Class, Code: rec.Failure.Code, Status: rec.Failure.Status, Reason: rec.Failure.Reason}
+	}
+	e.Source, e.Account = s.cfg.Name, account
+	return e.know(s.cfg.facts())
 }
 
 // statusOf returns what a record, which may be nil, says of an account.
@@ -147,10 +162,7 @@ func (st Status) Problems() []*Error {
 	}
 	add := func(class Class, reason string) {
 		e := &Error{Source: st.Source, Account: st.Account, Class: class, Reason: reason}
-		_ = e.know(st.facts)
-		if st.Err == nil || st.Err.Problem() != e.Problem() {
-			found = append(found, e)
-		}
+		found = append(found, e.know(st.facts))
 	}
 	if refusal := st.Refusal(); refusal != nil {
 		add(refusal.Class, refusal.Reason)
@@ -165,19 +177,23 @@ func (st Status) Problems() []*Error {
 }
 
 // Refusal returns the error about a token that an upstream refuses. It is nil if no upstream does, or
-// if the source replaces the token by itself.
+// if the source replaces the token by itself and the replacement was not refused.
 func (st Status) Refusal() *Error {
-	if !st.Refused || st.Renews || !st.Live {
+	if !st.Refused || !st.Live || st.Renews && !st.RefusedAgain {
 		return nil
 	}
 	e := &Error{Source: st.Source, Account: st.Account, Class: ClassOperator, Reason: refusedReason}
-	if st.State == StateLoginRequired {
+	switch {
+	case st.RefusedAgain:
+		e.Reason = refusedAgainReason
+	case st.State == StateLoginRequired:
 		e.Class = ClassLogin
 	}
 	return e.know(st.facts)
 }
 
 const (
+	refusedAgainReason  = "an upstream refused the token and the new one that replaced it"
 	refusedReason       = "an upstream refuses the token, and there is no other"
 	missingScopesReason = "the provider did not grant the scopes "
 	unsavedReason       = "the storage cannot be written, and a restart would lose the newest token"

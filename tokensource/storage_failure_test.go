@@ -279,3 +279,45 @@ func TestRecordThatMustNotBeTouched(t *testing.T) {
 		}
 	})
 }
+
+// While the newest token is not stored, the status says so, also while the next refresh waits for the
+// storage. The event has the same remedy.
+func TestAnUnsavedTokenIsAProblemAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &steps{}
+		ep := &endpoint{script: func(n int, _ url.Values) reply {
+			if n == 2 {
+				storage.fail(nil, errDisk)
+			}
+			return rotated(n, time.Hour)
+		}}
+		var ev events
+		src := newSource(t, ep, refreshing(storage, "rt0"), observed(&ev))
+		src.Warm()
+		synctest.Wait()
+		for range 130 {
+			advance(time.Minute)
+			st := src.Account("").Status()
+			if !st.Unsaved {
+				continue
+			}
+			warned := ""
+			for _, problem := range st.Problems() {
+				if strings.Contains(problem.Error(), "a restart would lose the newest token") {
+					warned = problem.Remedy()
+				}
+			}
+			if !strings.Contains(warned, "do not restart or reload the server") {
+				t.Fatalf("%s: unsaved, but the problems are %v", st.State, st.Problems())
+			}
+			for _, e := range ev.all {
+				if e.Kind == tokensource.EventStorageFailed && (e.Failure == nil || e.Failure.Remedy() != warned) {
+					t.Fatalf("the event says %v, the status %q", e.Failure, warned)
+				}
+			}
+		}
+		if ev.count(tokensource.EventStorageFailed) == 0 {
+			t.Fatal("the storage did not fail")
+		}
+	})
+}

@@ -49,11 +49,13 @@ type account struct {
 	rejections *rejections // nil before the first refusal
 }
 
-// failed remembers the error of the last refresh. attempts and lost count on from earlier failures.
+// failed remembers the error of the last refresh. attempts, asked and lost count on from earlier
+// failures.
 type failed struct {
-	err      *Error
-	until    deadline // when the next refresh may begin
-	attempts int
+	err   *Error
+	until deadline // when the next refresh may begin
+	// attempts counts the refreshes that failed, and asked those of them that sent a token request.
+	attempts, asked int
 	// unasked is true if the storage failed and the provider was therefore not asked. deferred is
 	// true if a token was live at that time.
 	unasked, deferred bool

@@ -168,3 +168,64 @@ func TestNotesThatDoNotCount(t *testing.T) {
 		})
 	}
 }
+
+// After a restart, nothing is sent while the wait of an earlier process lasts. The error does not say
+// that the provider answered now, and says when the wait ends. A refresh that a person asks for is sent
+// all the same.
+func TestAWaitOutlivesARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{}
+		ep.set(always(withHeader(reply{status: http.StatusServiceUnavailable}, "Retry-After", "600")))
+		storage := new(tokensource.MemoryStorage)
+		with := func(cfg *tokensource.Config) { cfg.Storage = storage }
+		asked := time.Now().UTC().Format(time.RFC3339)
+		until := time.Now().Add(10 * time.Minute).UTC().Format(time.RFC3339)
+		before := newSource(t, ep, with)
+		_ = wantError(t, before, tokensource.ClassWait)
+		if st := before.Account("").Status(); st.Attempts != 1 || st.Err.Problem() != "provider_trouble" {
+			t.Errorf("before the restart: %d attempts, %v", st.Attempts, st.Err)
+		}
+		advance(time.Minute)
+
+		src := newSource(t, ep, with)
+		src.Warm()
+		synctest.Wait()
+		e := wantError(t, src, tokensource.ClassWait)
+		want := "nothing is sent: the provider asked to wait until " + until + " (the token endpoint answered 503 at " + asked + ")"
+		if e.Reason != want || e.Status != 0 || e.Problem() != "provider_wait" {
+			t.Errorf("got  %s, status %d, problem %s\nwant %s", e.Reason, e.Status, e.Problem(), want)
+		}
+		if remedy := e.Remedy(); !strings.Contains(remedy, "asks again by itself after "+e.RetryAt.UTC().Format(time.RFC3339)) ||
+			!strings.HasSuffix(remedy, "caddy authinject refresh orders") {
+			t.Errorf("the remedy is %s", remedy)
+		}
+		if st := src.Account("").Status(); st.Attempts != 0 {
+			t.Errorf("%d attempts, and nothing was sent", st.Attempts)
+		}
+		wantCount(t, ep, 1)
+		ep.set(nil)
+		if err := src.Account("").Refresh(t.Context()); err != nil {
+			t.Errorf("a refresh on wish: %v", err)
+		}
+		wantCount(t, ep, 2)
+		wantToken(t, src, "at2")
+	})
+}
+
+// Not even a refresh that a person asks for is sent during a lock-out.
+func TestARefreshOnWishDuringALockOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{}
+		ep.set(always(lockedOut(401, "")))
+		storage := new(tokensource.MemoryStorage)
+		with := func(cfg *tokensource.Config) { cfg.Storage = storage }
+		_ = wantError(t, newSource(t, ep, lockable, with), tokensource.ClassWait)
+		src := newSource(t, ep, lockable, with) // a restart
+		until := time.Now().Add(5 * time.Minute).UTC().Format("15:04")
+		e := asError(t, src.Account("").Refresh(t.Context()), tokensource.ClassWait)
+		if !strings.Contains(e.Reason, "nothing is sent") || !strings.Contains(e.Remedy(), until) {
+			t.Errorf("%v: %s", e, e.Remedy())
+		}
+		wantCount(t, ep, 1)
+	})
+}

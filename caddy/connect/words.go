@@ -54,7 +54,7 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 		return "The login has ended: " + because(st) + ". The token serves until it is refused; " + connect + " before.", Soon
 	case st.State == tokensource.StateLoginRequired && st.Live:
 		return "Expires in " + expires + ", log in again before.", Soon
-	case st.Disconnected, st.Generation == 0 && !st.Live && st.State != tokensource.StateExpired:
+	case st.Disconnected, st.Generation == 0 && st.Obtained.IsZero() && !st.Live && st.State != tokensource.StateExpired:
 		return tokenless(st)
 	case st.State == tokensource.StateLoginRequired:
 		return sentence(connect + ": " + because(st)), Bad
@@ -62,6 +62,8 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 		return "A renewal was sent and its answer was lost; it is tried again" + tryAgain(st, now) + ".", Soon
 	case !st.Live && st.Err != nil:
 		return "No valid token: " + because(st) + "; it is tried again" + tryAgain(st, now) + ".", Bad
+	case st.RefusedAgain && st.Live:
+		return "Connected, but an upstream refused the token and the new one that replaced it.", Bad
 	case !st.Live:
 		return "No valid token; a new one is being fetched.", Soon
 	case st.Renews && st.Err != nil && !st.Expiry.IsZero():

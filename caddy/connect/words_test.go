@@ -105,3 +105,22 @@ func TestPrintable(t *testing.T) {
 		}
 	}
 }
+
+// After a restart there is no token in use, but the record says that the account was connected. A
+// token whose replacement was refused too does not look fine.
+func TestWordsOfARecordAlone(t *testing.T) {
+	now := time.Now()
+	dead := &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the token endpoint answered", Status: 400, Code: "invalid_grant"}
+	for want, st := range map[string]tokensource.Status{
+		"Connect again: the token endpoint answered 400 invalid_grant.": {
+			Interactive: true, State: tokensource.StateLoginRequired, Obtained: now.Add(-time.Hour), Err: dead,
+		},
+		"Connected, but an upstream refused the token and the new one that replaced it.": {
+			State: tokensource.StateRefused, Generation: 2, Live: true, Renews: true, Refused: true, RefusedAgain: true,
+		},
+	} {
+		if text, as := connect.Describe(st, now); text != want || as != connect.Bad {
+			t.Errorf("got  %s %s\nwant %s", as, text, want)
+		}
+	}
+}

@@ -62,8 +62,13 @@ func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tok
 	_, err = account.Token(ctx)
 	asked := len(x.recorder.tokenRequests())
 	early := error(nil)
-	if err == nil && x.Refresh && !traits.Local && asked == 0 {
-		early = account.Refresh(ctx)
+	if x.Refresh && !traits.Local && asked == 0 {
+		if failure, ok := errors.AsType[*tokensource.Error](err); err == nil {
+			early = account.Refresh(ctx)
+		} else if ok && failure.Problem() == "provider_wait" { // it is asked all the same
+			err = account.Refresh(ctx)
+			asked = len(x.recorder.tokenRequests())
+		}
 	}
 	closing, stop := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer stop()
