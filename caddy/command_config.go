@@ -132,6 +132,7 @@ func (c *commandConfig) validate() error {
 	if err := discardLogs(config); err != nil {
 		return err
 	}
+	caddy.BufferedLog() // Caddy would log that its log is redirected
 	return caddy.Validate(config)
 }
 

@@ -54,7 +54,7 @@ var walls = []breakage{
 var debugLine = breakage{
 	what: "records are printed", file: "tokensource/publish.go",
 	old: "\te := Event{Account: a.Name(), Took: took, Subject: a.subject != nil}\n", new: "\tif end.rec != nil {\n\t\tprintln(fmt.Sprintf(\"%+v %v %#v %s\", end.rec, *end.rec, end.rec, end.rec.AccessToken))\n\t}\n\te := Event{Account: a.Name(), Took: took}\n",
-	also: []string{"import \"time\"\n", "import (\n\t\"fmt\"\n\t\"time\"\n)\n"},
+	also: []string{"package tokensource\n", "package tokensource\n\nimport \"fmt\"\n"},
 }
 
 var secretPrints = breakage{
