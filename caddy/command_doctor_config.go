@@ -65,8 +65,8 @@ func (c *commandConfig) misconfigured(report *doctor.Report, err error) {
 	report.Add(step)
 }
 
-// unset returns the name of an environment variable that the configuration uses, that has no value here, and that
-// an error is about; empty if there is none.
+// unset finds the environment variable whose missing value caused the error with this text. It returns the
+// variable's name, or "" if the error has another cause.
 func (c *commandConfig) unset(text string) string {
 	for _, found := range variable.FindAllSubmatch(c.raw, -1) {
 		name := string(found[1])

@@ -52,7 +52,7 @@ func checkIdentity(option, text string) error {
 	return nil
 }
 
-// isMisspelledUser reports whether name is meant to be a placeholder of Caddy's authentication, and is none.
+// isMisspelledUser reports whether name looks like a placeholder of Caddy's authentication that Caddy does not have.
 func isMisspelledUser(name string) bool {
 	if after, ok := strings.CutPrefix(name, userPlaceholders); ok {
 		return after == ""

@@ -103,8 +103,8 @@ func atLoad(err error) error {
 		"a changed environment needs a restart of the server", err)
 }
 
-// meantPlaceholder returns the part of an error that names the placeholder that a text between braces
-// probably means; empty if there is none. It does not quote the text.
+// meantPlaceholder returns the part of an error that suggests a placeholder to someone who wrote inner between
+// braces. It returns "" if no placeholder is like inner. Inner may be a secret, so the result does not quote it.
 func meantPlaceholder(inner string) string {
 	if environmentName.MatchString(inner) {
 		return " (did you mean {env.NAME}?)"

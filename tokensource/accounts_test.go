@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
@@ -110,7 +111,7 @@ func TestAccounts(t *testing.T) {
 			t.Errorf("%v, %v", names, err)
 		}
 		_ = memory.Delete(t.Context(), prefix+"x.json")
-		advance(25 * time.Hour)
+		virtual.Advance(25 * time.Hour)
 		if names, err := src.Accounts(t.Context()); err != nil || !slices.Equal(names, []string{"alice", "carol"}) {
 			t.Errorf("a day later: %v, %v", names, err)
 		}
@@ -186,7 +187,7 @@ func TestVariables(t *testing.T) {
 		if !strings.HasPrefix(linkOf(t, src, l), "https://acme.example.com/authorize?") {
 			t.Errorf("sent to %s", linkOf(t, src, l))
 		}
-		advance(2 * time.Hour)
+		virtual.Advance(2 * time.Hour)
 		for account, deployment := range map[string]string{"alice": "acme", "bob": "other"} {
 			before := ep.count()
 			if _, err := src.Account(account).Token(t.Context()); err != nil {

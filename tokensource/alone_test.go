@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -176,7 +177,7 @@ func newFleet(t *testing.T, n int, p *strict, edit func(s *replica) tokensource.
 // limit.
 func (f *fleet) recover(t *testing.T, limit time.Duration) {
 	t.Helper()
-	for began := time.Now(); ; advance(100 * time.Millisecond) {
+	for began := time.Now(); ; virtual.Advance(100 * time.Millisecond) {
 		served := 0
 		for _, src := range f.sources {
 			go func() { _, _ = src.Token(t.Context()) }()
@@ -219,9 +220,9 @@ func outOfReach(t *testing.T, failure error, lifetime, outage, before time.Durat
 	p := newStrict(lifetime)
 	f := newFleet(t, processes, p, nil)
 	mustTokens(t, f)
-	advance(before)
+	virtual.Advance(before)
 	f.fail(failure, failure, failure)
-	for end := time.Now().Add(outage); time.Now().Before(end); advance(200 * time.Millisecond) {
+	for end := time.Now().Add(outage); time.Now().Before(end); virtual.Advance(200 * time.Millisecond) {
 		for _, src := range f.sources {
 			go func() {
 				if tok, err := src.Token(t.Context()); err == nil && !time.Now().Before(tok.Expiry) {
@@ -232,7 +233,7 @@ func outOfReach(t *testing.T, failure error, lifetime, outage, before time.Durat
 	}
 	f.fail(nil, nil, nil)
 	f.recover(t, 15*time.Second)
-	advance(time.Minute)
+	virtual.Advance(time.Minute)
 	p.check(t)
 }
 
@@ -262,17 +263,17 @@ func TestFullDirectoryOfTwoProcesses(t *testing.T) {
 					p := newStrict(6 * time.Second)
 					f := newFleet(t, 2, p, edit)
 					mustTokens(t, f)
-					advance(before)
+					virtual.Advance(before)
 					f.fail(nil, errDisk, errDisk)
 					for range 90 {
 						for _, src := range f.sources {
 							_, _ = src.Token(t.Context())
 						}
-						advance(200 * time.Millisecond)
+						virtual.Advance(200 * time.Millisecond)
 					}
 					f.fail(nil, nil, nil)
 					f.recover(t, 15*time.Second)
-					advance(time.Minute)
+					virtual.Advance(time.Minute)
 					p.check(t)
 				})
 			}
@@ -295,7 +296,7 @@ func TestWaitingForTheStorageHasAReason(t *testing.T) {
 		f := newFleet(t, 2, newStrict(4*time.Second), nil)
 		mustTokens(t, f)
 		f.fail(errDisk, errDisk, errDisk)
-		advance(10 * time.Second)
+		virtual.Advance(10 * time.Second)
 		for _, src := range f.sources {
 			if err := wantError(t, src, tokensource.ClassWait); !strings.Contains(err.Reason, "storage") || err.RetryAt.IsZero() {
 				t.Errorf("reason %q, retry at %v", err.Reason, err.RetryAt)
@@ -331,7 +332,7 @@ func TestSingleProcessGoesOn(t *testing.T) {
 						src = start()
 					}
 					for range 100 {
-						advance(200 * time.Millisecond)
+						virtual.Advance(200 * time.Millisecond)
 						mustToken(t, src)
 					}
 					if p.count() < 4 {
@@ -341,7 +342,7 @@ func TestSingleProcessGoesOn(t *testing.T) {
 						t.Errorf("%d claims while the newest refresh token is only in memory, want 1", alone.claims())
 					}
 					storage.fail(nil, nil)
-					advance(5 * time.Second)
+					virtual.Advance(5 * time.Second)
 					newest := slices.Max(p.spent())
 					if got := stored(t, storage).RefreshToken.Reveal(); got <= newest {
 						t.Errorf("stored %s after %s was sent", got, newest)
@@ -367,14 +368,14 @@ func TestClaimOfAnotherProcess(t *testing.T) {
 		src := newSource(t, p, refreshing(&withExclusive{storage, other}, ""))
 		src.Warm()
 		for range 20 {
-			advance(time.Second)
+			virtual.Advance(time.Second)
 			if err := wantError(t, src, tokensource.ClassWait); !errors.Is(err, tokensource.ErrClaimed) {
 				t.Errorf("got %v", err)
 			}
 		}
 		wantCount(t, &p.endpoint, 0)
 		other.set(0, nil)
-		advance(4 * time.Second)
+		virtual.Advance(4 * time.Second)
 		mustToken(t, src)
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -18,7 +19,7 @@ func TestBackOffSequence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: always(refused(http.StatusServiceUnavailable, ""))}
 		src := newSource(t, ep)
-		for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); advance(10 * time.Millisecond) {
+		for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); virtual.Advance(10 * time.Millisecond) {
 			wantError(t, src, tokensource.ClassWait)
 		}
 		calls := ep.all()
@@ -71,10 +72,10 @@ func TestProviderDownThenUp(t *testing.T) {
 						}
 					})
 					src.Warm()
-					advance(3 * time.Minute)
+					virtual.Advance(3 * time.Minute)
 					wantAtMostADozenAMinute(t, ep.all())
 					ep.set(nil)
-					advance(47 * time.Second) // the limit of 36 s, and a hung request of 10 s
+					virtual.Advance(47 * time.Second) // the limit of 36 s, and a hung request of 10 s
 					ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 					defer cancel()
 					if _, err := src.Token(ctx); err != nil {
@@ -146,7 +147,7 @@ func TestRetryAfter(t *testing.T) {
 						}
 					})
 					src.Warm()
-					advance(2 * time.Hour)
+					virtual.Advance(2 * time.Hour)
 					calls := ep.all()
 					if gap := calls[1].at.Sub(calls[0].at); gap < tt.min || gap > tt.max {
 						t.Errorf("%s, %d, Retry-After %q: asked again after %s, want %s to %s", kind, status, field, gap, tt.min, tt.max)
@@ -203,16 +204,16 @@ func TestSeveralClientSecrets(t *testing.T) {
 		}
 		src := newSource(t, ep, secrets)
 		wantToken(t, src, "at2")
-		advance(time.Hour)
+		virtual.Advance(time.Hour)
 		wantToken(t, src, "at3") // the secret accepted last comes first
 
 		ep.set(always(refused(400, "invalid_scope")))
-		advance(time.Hour)
+		virtual.Advance(time.Hour)
 		wantError(t, src, tokensource.ClassOperator)
 		wantCount(t, ep, 4)
 
 		ep.set(always(refused(401, "invalid_client")))
-		advance(time.Hour)
+		virtual.Advance(time.Hour)
 		if e := wantError(t, src, tokensource.ClassOperator); e.Code != "invalid_client" {
 			t.Errorf("got code %q, want invalid_client", e.Code)
 		}

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -48,9 +49,9 @@ func TestClockJumps(t *testing.T) {
 					})
 					src.Warm()
 					synctest.Wait()
-					advance(10 * time.Minute)
+					virtual.Advance(10 * time.Minute)
 					j.jump(jump)
-					advance(1100 * time.Millisecond)
+					virtual.Advance(1100 * time.Millisecond)
 					if jump >= time.Hour {
 						wantToken(t, src, "at2")
 					} else {
@@ -77,7 +78,7 @@ func TestIdleSourceNoticesSuspend(t *testing.T) {
 		src.Warm()
 		synctest.Wait()
 		j.jump(2 * time.Hour)
-		advance(31 * time.Second)
+		virtual.Advance(31 * time.Second)
 		wantCount(t, ep, 2)
 	})
 }
@@ -112,7 +113,7 @@ func TestBackOffWhenWallClockGoesBack(t *testing.T) {
 		wantError(t, src, tokensource.ClassWait)
 		ep.set(nil)
 		j.jump(-time.Hour)
-		advance(1300 * time.Millisecond)
+		virtual.Advance(1300 * time.Millisecond)
 		wantToken(t, src, "at2")
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
@@ -71,7 +72,7 @@ func TestDisconnect(t *testing.T) {
 				disconnect(t, src, "")
 				disconnect(t, newSource(t, ep, connecting(storage), func(c *tokensource.Config) { c.ClientID = "id@x" }), "")
 				if ep.revocation.count() != 2 || ev.count(tokensource.EventDisconnected) != 1 || ev.count(tokensource.EventLoginRequired) != 0 {
-					t.Errorf("revoked %v, events %+v", ep.revoked(), ev.all)
+					t.Errorf("revoked %v, events %+v", ep.revoked(), ev.all())
 				}
 				connect(t, src, "")
 				if tok := wantToken(t, src, "at2"); tok.Generation != generation+2 {
@@ -160,14 +161,14 @@ func TestDisconnectDuringARefresh(t *testing.T) {
 		src.Warm()
 		ep.set(slowRefresh(rotated(2, time.Hour)))
 		for ep.count() < 2 {
-			advance(time.Second)
+			virtual.Advance(time.Second)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := src.Account("").Disconnect(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		wantDisconnected(t, src, storage)
 		if !slices.Equal(ep.revoked(), []string{"rt2", "at2"}) {
 			t.Errorf("revoked %v", ep.revoked())
@@ -198,13 +199,13 @@ func TestDisconnectWithBrokenStorage(t *testing.T) {
 				}
 				for range 30 {
 					wantError(t, src, tokensource.ClassLogin)
-					advance(time.Second)
+					virtual.Advance(time.Second)
 				}
 				if ev.count(tokensource.EventDisconnected) != 1 || ev.count(tokensource.EventStorageFailed) == 0 {
-					t.Errorf("events %+v", ev.all)
+					t.Errorf("events %+v", ev.all())
 				}
 				storage.fail("", nil, nil)
-				advance(10 * time.Second)
+				virtual.Advance(10 * time.Second)
 				wantDisconnected(t, src, memory)
 			})
 		})
@@ -285,11 +286,11 @@ func TestWhyALoginIsNeeded(t *testing.T) {
 			t.Errorf("just disconnected: %s, %v", st.State, st.Err)
 		}
 		ep.set(always(refused(400, "invalid_grant")))
-		advance(2 * time.Hour)
+		virtual.Advance(2 * time.Hour)
 		_, err := src.Account("ended").Token(t.Context())
 		asError(t, err, tokensource.ClassLogin)
 		for range 5 { // each of them reads the storage, and none sends a request
-			advance(10 * time.Second)
+			virtual.Advance(10 * time.Second)
 			_, _ = src.Account("ended").Token(t.Context())
 		}
 		if st := src.Account("ended").Status(); st.Attempts != 1 {

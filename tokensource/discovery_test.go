@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -39,7 +40,7 @@ func (s *issuing) RoundTrip(req *http.Request) (*http.Response, error) {
 		r = reply{status: http.StatusNotFound}
 	}
 	if r.delay > 0 {
-		advance(r.delay)
+		virtual.Sleep(r.delay)
 	}
 	if r.err != nil {
 		return nil, r.err
@@ -192,7 +193,7 @@ func TestEndpointsElsewhere(t *testing.T) {
 			ev.mu.Lock()
 			defer ev.mu.Unlock()
 			var told []string
-			for _, e := range ev.all {
+			for _, e := range ev.all() {
 				if e.Kind == tokensource.EventEndpointsElsewhere {
 					told = append(told, e.Source+" "+e.Issuer+" "+strings.Join(e.Endpoints, " "))
 				}
@@ -208,15 +209,15 @@ func TestEndpointsElsewhere(t *testing.T) {
 		}
 		first := "orders " + google + " https://oauth2.googleapis.com"
 		want("at first", first)
-		advance(2 * time.Hour)
+		virtual.Advance(2 * time.Hour)
 		connect(t, src, "")
 		want("when it is read again", first)
 		s.place(oidcPlace, reply{status: 503})
-		advance(2 * time.Hour)
+		virtual.Advance(2 * time.Hour)
 		connect(t, src, "")
 		want("when it cannot be read", first)
 		s.place(oidcPlace, says("https://oauth2.googleapis.com/token", "https://revoke.googleapis.com/"))
-		advance(2 * time.Hour)
+		virtual.Advance(2 * time.Hour)
 		connect(t, src, "")
 		want("when it has changed", first, first+" https://revoke.googleapis.com")
 	})
@@ -281,18 +282,18 @@ func TestMetadataIsKept(t *testing.T) {
 		}
 		want("down", 2, false) // both URLs
 		want("still down", 2, false)
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		fetched := len(s.fetches())
 		s.place(oauthPlace, says(issuer))
-		advance(6 * time.Second)
+		virtual.Advance(6 * time.Second)
 		want("up", fetched+1, true)
-		advance(59 * time.Minute)
+		virtual.Advance(59 * time.Minute)
 		want("an hour less a minute", fetched+1, true)
 		s.place(oauthPlace, reply{status: 503})
-		advance(2 * time.Minute)
+		virtual.Advance(2 * time.Minute)
 		want("down again", fetched+3, true)
 		s.place(oauthPlace, says("https://evil.example"))
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		want("taken over", fetched+5, true)
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/internal/rig"
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
@@ -137,7 +138,7 @@ func TestProofOfATokenRequest(t *testing.T) {
 		if !tok.IsBound() {
 			t.Error("the token is not bound")
 		}
-		advance(90 * time.Second)
+		virtual.Advance(90 * time.Second)
 		if err := src.Account("").Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -315,7 +316,7 @@ func TestKeyOutlivesALostAnswer(t *testing.T) {
 		if err := a.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		mustToken(t, newSource(t, ep, refreshing(storage, "seed"), withDPoP))
 		ep.wantKeys(3, 1)
 	})
@@ -334,7 +335,7 @@ func TestProcessesShareTheKey(t *testing.T) {
 		}
 		group.Wait()
 		for range 20 {
-			advance(5 * time.Second)
+			virtual.Advance(5 * time.Second)
 			for _, src := range sources {
 				mustToken(t, src)
 			}

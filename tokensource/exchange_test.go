@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -173,7 +174,7 @@ func TestExchangedTokenEndsWithItsSubject(t *testing.T) {
 					t.Errorf("the token is used for %v, want %v", left, c.lives)
 				}
 				ep.set(always(refused(400, "invalid_grant")))
-				advance(c.lives)
+				virtual.Advance(c.lives)
 				before := ep.count()
 				_, err = exchanged(src, subject)
 				if c.sends {
@@ -259,7 +260,7 @@ func TestRefusedSubject(t *testing.T) {
 				}
 				for range 600 { // a request each second
 					_, _ = exchanged(src, "mallory")
-					advance(time.Second)
+					virtual.Advance(time.Second)
 				}
 				if n := ep.count() - 2; n < 4 || n > 12 {
 					t.Errorf("a refused subject was sent %d times in ten minutes", n)
@@ -267,13 +268,13 @@ func TestRefusedSubject(t *testing.T) {
 
 				mustExchange(t, src, "ada")
 				bad["ada"] = true
-				advance(4*time.Minute + 45*time.Second) // stale: the next call begins an exchange
+				virtual.Advance(4*time.Minute + 45*time.Second) // stale: the next call begins an exchange
 				_, _ = exchanged(src, "ada")
 				synctest.Wait()
 				_, err := exchanged(src, "ada")
 				wantSubjectError(t, err, "the provider refuses the caller's token")
 				synctest.Wait()
-				for _, e := range ev.all {
+				for _, e := range ev.all() {
 					if e.Kind == tokensource.EventLoginRequired || e.Account != "" || !e.Subject {
 						t.Errorf("event %s, account %q", e.Kind, e.Account)
 					}
@@ -325,11 +326,11 @@ func TestOutage(t *testing.T) {
 					return
 				}
 				wantCount(t, ep, 1)
-				if st.Err == nil || st.Attempts != 1 || len(ev.all) != 1 {
-					t.Errorf("status %v after %d attempts, %d events", st.Err, st.Attempts, len(ev.all))
+				if st.Err == nil || st.Attempts != 1 || len(ev.all()) != 1 {
+					t.Errorf("status %v after %d attempts, %d events", st.Err, st.Attempts, len(ev.all()))
 				}
 				for range 60 {
-					advance(time.Second)
+					virtual.Advance(time.Second)
 					_, _ = exchanged(src, "caller0")
 					_, _ = exchanged(src, "caller1")
 				}
@@ -337,7 +338,7 @@ func TestOutage(t *testing.T) {
 					t.Errorf("%d requests in a minute", n)
 				}
 				ep.set(exchanger().script)
-				advance(3 * time.Minute)
+				virtual.Advance(3 * time.Minute)
 				mustExchange(t, src, "caller0")
 				if st := src.Account("").Status(); st.Err != nil {
 					t.Errorf("after the outage: %v", st.Err)
@@ -359,7 +360,7 @@ func TestIdleSubjectsAreDropped(t *testing.T) {
 		if names, err := src.Accounts(t.Context()); err != nil || len(names) != 0 {
 			t.Errorf("%d subjects are listed, %v", len(names), err)
 		}
-		advance(30 * time.Minute)
+		virtual.Advance(30 * time.Minute)
 		wantKept(t, src, "idle for 30 minutes", 0)
 		if keys, err := storage.List(t.Context(), "", true); len(keys) != 0 {
 			t.Errorf("%d keys are stored, %v", len(keys), err)
@@ -389,7 +390,7 @@ func TestNumberOfSubjectsIsBounded(t *testing.T) {
 			}
 			return grant(n, form)
 		})
-		advance(30 * time.Minute)
+		virtual.Advance(30 * time.Minute)
 		mustExchange(t, src, "ada")
 		for i := range 1000 {
 			_, _ = exchanged(src, fmt.Sprint("bogus", i))
@@ -478,7 +479,7 @@ func TestActorToken(t *testing.T) {
 		mustExchange(t, src, "ada")
 		fail = errors.New("open /run/actor: no such file or directory")
 		synctest.Wait()
-		told := len(ev.all)
+		told := len(ev.all())
 		for i := range 10 {
 			_, err := exchanged(src, fmt.Sprint("grace", i))
 			if err == nil || !strings.Contains(err.Error(), "reading actor_token") {
@@ -487,7 +488,7 @@ func TestActorToken(t *testing.T) {
 		}
 		wantCount(t, ep, 1)
 		synctest.Wait()
-		if n := len(ev.all) - told; n != 1 {
+		if n := len(ev.all()) - told; n != 1 {
 			t.Errorf("%d events for ten callers", n)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -85,7 +86,7 @@ func TestExpiredTokenIsNeverHandedOut(t *testing.T) {
 							t.Errorf("a token was handed out %v past its end", -left)
 						}
 					})
-					advance(100 * time.Millisecond)
+					virtual.Advance(100 * time.Millisecond)
 				}
 				requests.Wait()
 			})
@@ -99,14 +100,14 @@ func TestExpiredConfiguredTokenIsNotHandedOut(t *testing.T) {
 		var delay time.Duration
 		end := time.Now().Add(10 * time.Second)
 		value := func(ctx context.Context) (tokensource.Secret, error) {
-			advance(delay)
+			virtual.Sleep(delay)
 			return tokensource.NewSecret("configured-token"), nil
 		}
 		src := newSource(t, nil, func(c *tokensource.Config) {
 			c.Grant = tokensource.Static{Token: value, Expires: end}
 		})
 		mustToken(t, src)
-		advance(9 * time.Second)
+		virtual.Advance(9 * time.Second)
 		delay = 3 * time.Second
 		if tok, err := src.Token(t.Context()); err == nil && !time.Now().Before(end) {
 			t.Errorf("token %v was handed out after its end", tok.Generation)

@@ -138,20 +138,31 @@ var errReset = errors.New("connection reset by peer")
 
 // events keeps the events that an observer was told.
 type events struct {
-	mu  sync.Mutex
-	all []tokensource.Event
+	mu   sync.Mutex
+	told []tokensource.Event
 }
 
 func (ev *events) observe(e tokensource.Event) {
 	ev.mu.Lock()
 	defer ev.mu.Unlock()
-	ev.all = append(ev.all, e)
+	ev.told = append(ev.told, e)
+}
+
+// all returns the events so far.
+func (ev *events) all() []tokensource.Event {
+	ev.mu.Lock()
+	defer ev.mu.Unlock()
+	return slices.Clone(ev.told)
+}
+
+func (ev *events) forget() {
+	ev.mu.Lock()
+	defer ev.mu.Unlock()
+	ev.told = nil
 }
 
 func (ev *events) count(kind tokensource.EventKind) (n int) {
-	ev.mu.Lock()
-	defer ev.mu.Unlock()
-	for _, e := range ev.all {
+	for _, e := range ev.all() {
 		if e.Kind == kind {
 			n++
 		}

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -19,7 +20,7 @@ func TestWarmSourceRefreshesAtSoftExpiryWhenIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{}
 		newSource(t, ep).Warm()
-		advance(50 * time.Hour)
+		virtual.Advance(50 * time.Hour)
 		calls := ep.all()
 		if len(calls) < 55 || len(calls) > 68 {
 			t.Fatalf("%d token requests in 50 h for tokens of 1 h, want one every 45 to 54 minutes", len(calls))
@@ -45,7 +46,7 @@ func TestIdleSourceWithoutWarmAsksForNothing(t *testing.T) {
 		ep := &endpoint{}
 		src := newSource(t, ep)
 		wantToken(t, src, "at1")
-		advance(55 * time.Minute)
+		virtual.Advance(55 * time.Minute)
 		wantCount(t, ep, 1)
 		wantToken(t, src, "at1")
 		synctest.Wait()
@@ -63,10 +64,10 @@ func TestWarmAgainMakesNoRequest(t *testing.T) {
 		wantToken(t, src, "at1")
 		for range 100 {
 			src.Warm()
-			advance(time.Second)
+			virtual.Advance(time.Second)
 		}
 		wantCount(t, ep, 1)
-		advance(55 * time.Minute)
+		virtual.Advance(55 * time.Minute)
 		wantCount(t, ep, 2)
 	})
 }
@@ -83,7 +84,7 @@ func TestWarmDuringBackOffKeepsTrying(t *testing.T) {
 		src := newSource(t, ep)
 		wantError(t, src, tokensource.ClassWait)
 		src.Warm()
-		advance(3 * time.Second)
+		virtual.Advance(3 * time.Second)
 		wantCount(t, ep, 2)
 	})
 }
@@ -98,7 +99,7 @@ func TestRefreshBefore(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ep := &endpoint{script: func(n int, _ url.Values) reply { return granted(n, tt.lifetime) }}
 			newSource(t, ep, func(cfg *tokensource.Config) { cfg.RefreshBefore = tt.before }).Warm()
-			advance(tt.want + time.Second)
+			virtual.Advance(tt.want + time.Second)
 			calls := ep.all()
 			if len(calls) < 2 || calls[1].at.Sub(calls[0].at) != tt.want {
 				t.Errorf("tokens of %s, refresh_before %s: requests at %v, want the second after %s", tt.lifetime, tt.before, calls, tt.want)
@@ -116,7 +117,7 @@ func hammer(t *testing.T, src *tokensource.Source, callers int, every, d time.Du
 	end := time.Now().Add(d)
 	for i := range callers {
 		wg.Go(func() {
-			advance(every * time.Duration(i) / time.Duration(callers))
+			virtual.Sleep(every * time.Duration(i) / time.Duration(callers))
 			for time.Now().Before(end) {
 				began := time.Now()
 				_, err := src.Token(context.Background())
@@ -127,7 +128,7 @@ func hammer(t *testing.T, src *tokensource.Source, callers int, every, d time.Du
 				if time.Since(began) > 0 {
 					slow.Add(1)
 				}
-				advance(every)
+				virtual.Sleep(every)
 			}
 		})
 	}
@@ -214,7 +215,7 @@ func TestDefaultLifetime(t *testing.T) {
 		}
 		endless.Warm()
 		mustToken(t, endless)
-		advance(1000 * time.Hour)
+		virtual.Advance(1000 * time.Hour)
 		if tok := mustToken(t, endless); !tok.Expiry.IsZero() {
 			t.Errorf("expiry %s, want none", tok.Expiry)
 		}

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -137,7 +138,7 @@ func goldenStorage(t *testing.T, file string) (*tokensource.MemoryStorage, func(
 func TestGoldenLogin(t *testing.T) {
 	for _, file := range []string{"login", "sealed-login"} {
 		synctest.Test(t, func(t *testing.T) {
-			advance(2 * time.Minute)
+			virtual.Advance(2 * time.Minute)
 			src, _ := goldenSource(t, &endpoint{}, file)
 			l, err := src.FindLogin(t.Context(), tokensource.NewSecret("golden-state"))
 			if err != nil {
@@ -232,7 +233,7 @@ func subset(some, all []string) bool {
 func TestGoldenDeviceLogin(t *testing.T) {
 	for _, file := range []string{"device-login", "sealed-device-login"} {
 		synctest.Test(t, func(t *testing.T) {
-			advance(2 * time.Minute)
+			virtual.Advance(2 * time.Minute)
 			src, _ := goldenDevice(t, answers(), file)
 			l, err := src.PendingLogin(t.Context(), "alice@example.com")
 			if err != nil || l == nil {
@@ -244,7 +245,7 @@ func TestGoldenDeviceLogin(t *testing.T) {
 				t.Errorf("%s: read %+v of %+v", file, d, l)
 			}
 			src.ResumeLogins()
-			advance(time.Minute)
+			virtual.Advance(time.Minute)
 			if names, err := src.Accounts(t.Context()); len(names) != 1 || err != nil {
 				t.Errorf("%s: connected %v, %v", file, names, err)
 			}
@@ -285,7 +286,7 @@ func goldenDeviceLogin(t *testing.T, edits ...func(*tokensource.Config)) *tokens
 	storage := new(tokensource.MemoryStorage)
 	src := newSource(t, answers("slow_down", "authorization_pending"), append([]func(*tokensource.Config){onDevice(storage)}, edits...)...)
 	begin(t, src, tokensource.LoginRequest{Account: "alice@example.com"})
-	advance(16 * time.Second)
+	virtual.Advance(16 * time.Second)
 	if err := src.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -52,7 +53,7 @@ func TestGitHubAppOnTheWire(t *testing.T) {
 		if c.url != "https://api.github.com/app/installations/42/access_tokens" || !maps.EqualFunc(c.header, want, slices.Equal) || len(c.form) != 0 {
 			t.Errorf("sent to %s: %v %v", c.url, c.header, c.form)
 		}
-		advance(time.Hour)
+		virtual.Advance(time.Hour)
 		wantToken(t, src, "ghs_at2")
 	})
 	ep := &bodies{}

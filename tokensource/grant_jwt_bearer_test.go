@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -52,7 +53,7 @@ func TestJWTBearerOnTheWire(t *testing.T) {
 		ep := &endpoint{}
 		src := newSource(t, ep, bearing(nil))
 		wantToken(t, src, "at1")
-		advance(time.Hour)
+		virtual.Advance(time.Hour)
 		wantToken(t, src, "at2")
 		var ids []any
 		for _, c := range ep.all() {
@@ -154,7 +155,7 @@ func TestJWTBearerSignsEachAttempt(t *testing.T) {
 		})
 		mustToken(t, src)
 		key.Store(testKey(1))
-		advance(time.Hour)
+		virtual.Advance(time.Hour)
 		mustToken(t, src)
 		seen := make(map[any]bool)
 		for i, c := range ep.all() {
@@ -166,7 +167,7 @@ func TestJWTBearerSignsEachAttempt(t *testing.T) {
 		}
 		wantCount(t, ep, 3)
 		key.Store("-----BEGIN canary")
-		advance(time.Hour)
+		virtual.Advance(time.Hour)
 		e := wantError(t, src, tokensource.ClassOperator)
 		if !strings.Contains(e.Error(), "key of the grant: it is neither a PEM file with a private key nor a JWK") || strings.Contains(e.Error(), "canary") {
 			t.Errorf("got %v", e)

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -51,7 +52,7 @@ func TestIdleAccountsAreDropped(t *testing.T) {
 		}
 		wantKept(t, src, "used", 1000)
 		for range 30 { // one of them is used every minute
-			advance(time.Minute)
+			virtual.Advance(time.Minute)
 			use(t, src, "account7")
 		}
 		wantKept(t, src, "idle for 30 minutes", 1)
@@ -61,7 +62,7 @@ func TestIdleAccountsAreDropped(t *testing.T) {
 			}
 		}
 		wantCount(t, &ep.endpoint, 1000)
-		advance(30 * time.Minute)
+		virtual.Advance(30 * time.Minute)
 		wantKept(t, src, "idle again", 0)
 		if names, err := src.Accounts(t.Context()); err != nil || len(names) != 1000 {
 			t.Errorf("%d accounts are known, %v", len(names), err)
@@ -94,7 +95,7 @@ func TestWhatIsNotDropped(t *testing.T) {
 	}{
 		"nothing under way": {nil, func(*testing.T, *tokensource.Source, *authServer, *disk) {}, 0},
 		"not stored": {nil, func(t *testing.T, src *tokensource.Source, _ *authServer, storage *disk) {
-			advance(2 * time.Hour) // while its token lives, it would wait for the disk
+			virtual.Advance(2 * time.Hour) // while its token lives, it would wait for the disk
 			storage.full.Store(true)
 			if _, err := src.Account("a").Token(t.Context()); err != nil {
 				t.Error(err)
@@ -132,10 +133,10 @@ func TestWhatIsNotDropped(t *testing.T) {
 					connect(t, src, "a")
 				}
 				c.with(t, src, ep, storage)
-				advance(30 * time.Minute)
+				virtual.Advance(30 * time.Minute)
 				wantKept(t, src, "after 30 minutes", c.kept)
 				storage.full.Store(false)
-				advance(3 * time.Hour)
+				virtual.Advance(3 * time.Hour)
 				wantKept(t, src, "after hours", 0)
 			})
 		})
@@ -161,7 +162,7 @@ func TestAccountHeldForLong(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		advance(30 * time.Minute)
+		virtual.Advance(30 * time.Minute)
 		wantKept(t, src, "idle", 0)
 		if st := held.Status(); st.Generation != 0 || st.Live || held.Variables() != nil {
 			t.Errorf("the status of an account that is not in memory: %+v", st)
@@ -194,7 +195,7 @@ func TestAccountHeldForLong(t *testing.T) {
 		}
 
 		for range 30 {
-			advance(time.Minute)
+			virtual.Advance(time.Minute)
 			if _, err := held.Token(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -202,7 +203,7 @@ func TestAccountHeldForLong(t *testing.T) {
 		wantKept(t, src, "in use", 1)
 		other := src.Account("a")
 		for range 30 {
-			advance(time.Minute)
+			virtual.Advance(time.Minute)
 			if _, err := other.Token(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -211,7 +212,7 @@ func TestAccountHeldForLong(t *testing.T) {
 			t.Error("the account was dropped while a caller that holds it used it")
 		}
 
-		advance(30 * time.Minute)
+		virtual.Advance(30 * time.Minute)
 		wantKept(t, src, "idle again", 0)
 		use(t, src, "a")
 		if err := held.Disconnect(t.Context()); err != nil {

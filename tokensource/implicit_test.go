@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -101,7 +102,7 @@ func TestImplicitTokenEnds(t *testing.T) {
 				if st.State == tokensource.StateLoginRequired && announced == 0 {
 					announced = time.Since(began)
 				}
-				advance(time.Second)
+				virtual.Advance(time.Second)
 			}
 			if announced < from[0] || announced > from[1]+2*time.Second {
 				t.Errorf("lead %s: announced after %s, want %s", lead, announced, from)
@@ -110,15 +111,15 @@ func TestImplicitTokenEnds(t *testing.T) {
 			if st := src.Account("").Status(); st.Live || st.State != tokensource.StateLoginRequired {
 				t.Errorf("status %+v", st)
 			}
-			if ev.count(tokensource.EventLoginRequired) != 1 || ev.count(tokensource.EventRefreshFailed) != 0 || len(ev.all) != 3 {
-				t.Errorf("events %+v, want connected, refreshed and login_required", ev.all)
+			if ev.count(tokensource.EventLoginRequired) != 1 || ev.count(tokensource.EventRefreshFailed) != 0 || len(ev.all()) != 3 {
+				t.Errorf("events %+v, want connected, refreshed and login_required", ev.all())
 			}
 			if err := finish(t, src, begin(t, src, inBrowser), "access_token=at2"); err != nil {
 				t.Fatal(err)
 			}
 			wantToken(t, src, "at2")
 			if ev.count(tokensource.EventRecovered) != 1 || src.Account("").Status().State != tokensource.StateFresh {
-				t.Errorf("events %+v", ev.all)
+				t.Errorf("events %+v", ev.all())
 			}
 			wantCount(t, ep, 0)
 		})
@@ -133,7 +134,7 @@ func TestImplicitTokenThatNeverExpires(t *testing.T) {
 		if err := finish(t, src, begin(t, src, inBrowser), "access_token=at"); err != nil {
 			t.Fatal(err)
 		}
-		advance(5 * 365 * 24 * time.Hour)
+		virtual.Advance(5 * 365 * 24 * time.Hour)
 		tok := wantToken(t, src, "at")
 		if st := src.Account("").Status(); st.State != tokensource.StateFresh || !tok.Expiry.IsZero() {
 			t.Errorf("status %+v", st)
@@ -147,7 +148,7 @@ func TestImplicitTokenThatNeverExpires(t *testing.T) {
 		}
 		synctest.Wait() // events are sent after the callers return
 		if ev.count(tokensource.EventLoginRequired) != 1 {
-			t.Errorf("events %+v", ev.all)
+			t.Errorf("events %+v", ev.all())
 		}
 	})
 }
@@ -160,13 +161,13 @@ func TestCodeWithoutRefreshToken(t *testing.T) {
 		ep.script = func(n int, _ url.Values) reply { return granted(n, time.Hour) }
 		src := newSource(t, ep, connecting(nil))
 		connect(t, src, "")
-		advance(58 * time.Minute)
+		virtual.Advance(58 * time.Minute)
 		wantToken(t, src, "at1")
 		synctest.Wait()
 		if st := src.Account("").Status(); st.State != tokensource.StateLoginRequired || !st.Live || st.Renews {
 			t.Errorf("status %+v", st)
 		}
-		advance(time.Hour)
+		virtual.Advance(time.Hour)
 		if e := wantError(t, src, tokensource.ClassLogin); !strings.Contains(e.Reason, "no refresh token") {
 			t.Errorf("got %v", e)
 		}

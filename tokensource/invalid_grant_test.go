@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -47,7 +48,7 @@ func TestLoserAdoptsTheWinner(t *testing.T) {
 					t.Errorf("the winner's record became %q, %v", rec.RefreshToken.Reveal(), rec.Failure)
 				}
 				if ev.count(tokensource.EventAdopted) != 1 || ev.count(tokensource.EventLoginRequired) != 0 {
-					t.Errorf("events %+v", ev.all)
+					t.Errorf("events %+v", ev.all())
 				}
 			})
 		})
@@ -74,7 +75,7 @@ func TestLoserGoesOnFromADeadWinner(t *testing.T) {
 		put(t, storage, first)
 		src := newSource(t, ep, refreshing(storage, ""))
 		wantError(t, src, tokensource.ClassWait)
-		advance(2 * time.Second)
+		virtual.Advance(2 * time.Second)
 		wantToken(t, src, "at2")
 		if got := ep.spent(); !slices.Equal(got, []string{"rt0", "rt1"}) {
 			t.Errorf("spent %v, want rt0 and rt1", got)
@@ -87,7 +88,7 @@ func TestLoserNoticesARotatedRefreshTokenAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &steps{}
 		put(t, storage, record(1, "at1", "rt1", time.Second))
-		advance(2 * time.Second)
+		virtual.Advance(2 * time.Second)
 		ep := &endpoint{script: func(int, url.Values) reply {
 			put(t, storage, record(1, "at1", "rt2", time.Hour))
 			return refused(400, "invalid_grant")
@@ -113,7 +114,7 @@ func TestDeadGrant(t *testing.T) {
 			if e.Code != "invalid_grant" || !e.RetryAt.IsZero() {
 				t.Fatalf("got %+v, want invalid_grant and no time to retry", e)
 			}
-			advance(time.Second)
+			virtual.Advance(time.Second)
 		}
 		wantCount(t, ep, 1)
 		if ev.count(tokensource.EventLoginRequired) != 1 || ev.count(tokensource.EventRefreshFailed) != 0 {
@@ -129,7 +130,7 @@ func TestDeadGrant(t *testing.T) {
 		wantCount(t, ep, 1)
 
 		put(t, storage, record(5, "login", "rt5", time.Hour))
-		advance(3 * time.Second)
+		virtual.Advance(3 * time.Second)
 		wantToken(t, src, "login")
 		if ev.count(tokensource.EventRecovered) != 1 {
 			t.Error("the observer was not told of the recovery")
@@ -149,13 +150,13 @@ func TestDeadGrantWhileTokenLives(t *testing.T) {
 		}}
 		src := newSource(t, ep, refreshing(storage, "rt0"))
 		src.Warm()
-		advance(59 * time.Minute)
+		virtual.Advance(59 * time.Minute)
 		wantToken(t, src, "at1")
 		wantCount(t, ep, 2)
 		if got := stored(t, storage).RefreshToken.Reveal(); got != "rt1" {
 			t.Errorf("stored %q, want rt1", got)
 		}
-		advance(2 * time.Minute)
+		virtual.Advance(2 * time.Minute)
 		wantError(t, src, tokensource.ClassLogin)
 	})
 }
@@ -168,7 +169,7 @@ func TestConfiguredRefreshToken(t *testing.T) {
 		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Minute) }}
 		for _, seed := range []string{"first", "first", "second", "second", ""} {
 			mustToken(t, newSource(t, ep, refreshing(storage, seed)))
-			advance(time.Hour)
+			virtual.Advance(time.Hour)
 		}
 		want := []string{"first", "rt1", "second", "rt3", "rt4"}
 		if got := ep.spent(); !slices.Equal(got, want) {
@@ -189,10 +190,10 @@ func TestWrongConfiguredRefreshTokenReplacesNothing(t *testing.T) {
 			return rotated(n, time.Minute)
 		}}
 		wantToken(t, newSource(t, ep, refreshing(storage, "first")), "at1")
-		advance(time.Hour)
+		virtual.Advance(time.Hour)
 		wrong := newSource(t, ep, refreshing(storage, "typo"))
 		wrong.Warm()
-		advance(time.Hour)
+		virtual.Advance(time.Hour)
 		wantError(t, wrong, tokensource.ClassLogin)
 		if err := wrong.Close(t.Context()); err != nil {
 			t.Fatal(err)

@@ -55,7 +55,7 @@ func TestErrorsNeverHoldCredentials(t *testing.T) {
 						}
 						synctest.Wait()
 						texts := []string{fmt.Sprintf("%v %+v %#v %v", err, err, err, errors.Unwrap(err)), fmt.Sprintf("%+v", src.Account("").Status())}
-						for _, e := range ev.all {
+						for _, e := range ev.all() {
 							texts = append(texts, fmt.Sprintf("%+v", e))
 						}
 						for _, text := range texts {

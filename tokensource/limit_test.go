@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -51,7 +52,7 @@ func (c *crowd) RoundTrip(req *http.Request) (*http.Response, error) {
 		<-req.Context().Done()
 		return nil, req.Context().Err()
 	}
-	advance(c.takes)
+	virtual.Sleep(c.takes)
 	return answered(req, `{"access_token":"new.`+refresh[3:]+`","refresh_token":"`+refresh+`","expires_in":3600}`), nil
 }
 
@@ -75,7 +76,7 @@ func connectMany(t *testing.T, c *crowd, storage tokensource.Storage, names ...s
 	if err := first.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	advance(2 * time.Hour)
+	virtual.Advance(2 * time.Hour)
 	return newSource(t, c, connecting(storage), perDeployment)
 }
 
@@ -159,7 +160,7 @@ func TestATenantThatHangsDelaysNoOther(t *testing.T) {
 			t.Error(err)
 		}
 		sent := len(c.refreshed)
-		advance(time.Hour)
+		virtual.Advance(time.Hour)
 		if sent > 100 || len(c.refreshed) != sent {
 			t.Errorf("%d requests before the end of Close, %d after", sent, len(c.refreshed))
 		}
@@ -207,7 +208,7 @@ func (s *countingStorage) Load(ctx context.Context, key string) ([]byte, error) 
 	s.running++
 	s.most = max(s.most, s.running)
 	s.mu.Unlock()
-	advance(10 * time.Millisecond)
+	virtual.Sleep(10 * time.Millisecond)
 	s.mu.Lock()
 	s.running--
 	s.mu.Unlock()
@@ -230,7 +231,7 @@ func TestStorageCallsAtOnce(t *testing.T) {
 		if _, err := src.Lookup(ctx, "acme-1000"); err == nil || time.Since(began) > 60*time.Millisecond {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		storage.mu.Lock()
 		defer storage.mu.Unlock()
 		if storage.most != 16 {

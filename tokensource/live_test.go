@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unsafe"
+
+	"github.com/authinject/caddy-authinject/internal/virtual"
 )
 
 // A window ends glance after the token entered it, and only a token in a window has a timer.
@@ -16,19 +18,19 @@ func TestWindowEnds(t *testing.T) {
 		clock := Clock{}.withDefaults()
 		cur.replace(new(live))
 		w.enter(&cur)
-		time.Sleep(glance / 2)
+		virtual.Advance(glance / 2)
 		w.enter(&cur)
 		if cur.checked(clock) == nil {
 			t.Error("the window has ended early")
 		}
-		time.Sleep(glance/2 + 1)
+		virtual.Advance(glance/2 + 1)
 		synctest.Wait()
 		if cur.checked(clock) != nil || w.timed.Load() {
 			t.Error("the window has not ended")
 		}
 		w.enter(&cur)
 		cur.check.Store(int64(time.Hour)) // the token has left the window
-		time.Sleep(2 * glance)
+		virtual.Advance(2 * glance)
 		synctest.Wait()
 		if cur.checked(clock) == nil || w.timed.Load() {
 			t.Error("the timer of a window ended something else, or is set again")
@@ -74,7 +76,7 @@ func TestTokenInWindow(t *testing.T) {
 				if readings != c.readings {
 					t.Errorf("the clock was read %d times, want %d", readings, c.readings)
 				}
-				time.Sleep(glance)
+				virtual.Advance(glance)
 				synctest.Wait()
 				if checked() {
 					t.Errorf("no check is due after %v", glance)
@@ -89,7 +91,7 @@ func TestTokenInWindow(t *testing.T) {
 				if checked() {
 					t.Error("a new token has the time of the old one")
 				}
-				time.Sleep(glance) // the timer ends
+				virtual.Advance(glance) // the timer ends
 			})
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -44,13 +45,13 @@ func TestDeadLockIsNotWaitedForAgain(t *testing.T) {
 			if took := time.Since(began); n > 0 && took > 3*time.Second {
 				t.Errorf("refresh %d took %s", n, took)
 			}
-			advance(time.Until(tok.Expiry))
+			virtual.Advance(time.Until(tok.Expiry))
 		}
 		// After the lock was taken once, the next wait for it is long again.
 		if err := storage.Unlock(t.Context(), recordKey+".lock"); err != nil {
 			t.Fatal(err)
 		}
-		advance(time.Until(mustToken(t, src).Expiry))
+		virtual.Advance(time.Until(mustToken(t, src).Expiry))
 		if err := storage.Lock(t.Context(), recordKey+".lock"); err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +81,7 @@ func TestOneRequestWithoutTheLock(t *testing.T) {
 			src.Warm() // all at the same moment
 			sources = append(sources, src)
 		}
-		advance(20 * time.Second)
+		virtual.Advance(20 * time.Second)
 		for _, src := range sources {
 			wantToken(t, src, "at1")
 		}
@@ -104,7 +105,7 @@ func TestReplacedWithoutTheLock(t *testing.T) {
 		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Hour) }}
 		src := newSource(t, ep, refreshing(storage, ""))
 		src.Warm()
-		advance(20 * time.Second)
+		virtual.Advance(20 * time.Second)
 		wantToken(t, src, "at1")
 		if got := ep.spent(); len(got) != 1 || got[0] != "rt5" {
 			t.Errorf("spent %v, want only rt5", got)
@@ -135,7 +136,7 @@ func (s *stalling) Store(ctx context.Context, key string, value []byte) error {
 	left := time.Until(s.until)
 	s.mu.Unlock()
 	if left > 0 {
-		advance(left + s.order(decode(value)))
+		virtual.Sleep(left + s.order(decode(value)))
 	}
 	return s.MemoryStorage.Store(ctx, key, value)
 }
@@ -163,7 +164,7 @@ func TestStalledStorage(t *testing.T) {
 				a.Warm()
 				synctest.Wait()
 				b.Warm()
-				advance(20 * time.Second)
+				virtual.Advance(20 * time.Second)
 				wantToken(t, a, "at1")
 				wantToken(t, b, "at1")
 				wantCount(t, ep, 1)
@@ -189,14 +190,14 @@ func TestMemoryStorageLock(t *testing.T) {
 				if held++; held > 1 {
 					t.Error("two callers hold the lock")
 				}
-				advance(time.Second)
+				virtual.Sleep(time.Second)
 				held--
 				if err := m.Unlock(context.Background(), "l"); err != nil {
 					t.Error(err)
 				}
 			}()
 		}
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		if err := m.Lock(t.Context(), "l"); err != nil {
 			t.Fatal(err)
 		}

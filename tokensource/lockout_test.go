@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
@@ -96,7 +97,7 @@ func TestLockOut(t *testing.T) {
 						_, _ = bob.Reject(t.Context(), tokens[bob])
 						_, _ = alice.Token(t.Context())
 						asError(t, connectAt(t, src, "erin", "acme"), tokensource.ClassWait)
-						advance(7 * time.Second)
+						virtual.Advance(7 * time.Second)
 					}
 					asError(t, bob.Disconnect(t.Context()), tokensource.ClassWait)
 					if n := ep.count() + ep.revocation.count(); n != 4 {
@@ -106,7 +107,7 @@ func TestLockOut(t *testing.T) {
 					if err != nil || next.Generation != 2 {
 						t.Errorf("another deployment: %v", err)
 					}
-					advance(time.Until(began.Add(tt.lasts + time.Second)))
+					virtual.Advance(time.Until(began.Add(tt.lasts + time.Second)))
 					if err := connectAt(t, src, "erin", "acme"); err != nil {
 						t.Errorf("after the lock-out: %v", err)
 					}
@@ -125,13 +126,13 @@ func TestRefreshAfterALockOut(t *testing.T) {
 		src.Warm()
 		ep.set(always(lockedOut(401, "")))
 		for ep.count() < 2 {
-			advance(time.Second)
+			virtual.Advance(time.Second)
 		}
 		met := ep.all()[1].at
 		ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
-		advance(time.Until(met.Add(5*time.Minute - time.Second)))
+		virtual.Advance(time.Until(met.Add(5*time.Minute - time.Second)))
 		wantCount(t, &ep.endpoint, 2)
-		advance(35 * time.Second)
+		virtual.Advance(35 * time.Second)
 		wantCount(t, &ep.endpoint, 3)
 		wantToken(t, src, "at3")
 	})

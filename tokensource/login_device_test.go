@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -141,7 +142,7 @@ func TestDeviceLoginOnTheWire(t *testing.T) {
 						t.Errorf("fields %v", h)
 					}
 				}
-				advance(time.Hour)
+				virtual.Advance(time.Hour)
 				wantToken(t, src, "at2")
 				if got := s.all()[1].form; got.Get("refresh_token") != "rt1" || got.Has("device_code") {
 					t.Errorf("refresh request %v", got)
@@ -235,9 +236,9 @@ func TestDeviceLoginFails(t *testing.T) {
 					t.Errorf("accounts %v", names)
 				}
 				if ev.count(tokensource.EventLoginFailed) != 1 {
-					t.Errorf("events %+v", ev.all)
+					t.Errorf("events %+v", ev.all())
 				}
-				advance(time.Hour)
+				virtual.Advance(time.Hour)
 				wantCount(t, &s.endpoint, tt.sent)
 				if pending, err := other.PendingLogin(t.Context(), "alice"); pending != nil || err != nil {
 					t.Errorf("an hour later: %+v, %v", pending, err)
@@ -270,7 +271,7 @@ func TestDeviceLoginOutlivesItsProcess(t *testing.T) {
 				first := newSource(t, s, onDevice(storage))
 				began := time.Now()
 				l := begin(t, first, tokensource.LoginRequest{Account: "alice"})
-				advance(16 * time.Second)
+				virtual.Advance(16 * time.Second)
 				if err := first.Close(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -279,7 +280,7 @@ func TestDeviceLoginOutlivesItsProcess(t *testing.T) {
 				}
 				next := newSource(t, s, onDevice(storage))
 				resume(next, "alice")
-				advance(2 * time.Minute)
+				virtual.Advance(2 * time.Minute)
 				if names, err := next.Accounts(t.Context()); len(names) != 1 {
 					t.Errorf("connected %v, %v", names, err)
 				}
@@ -305,7 +306,7 @@ func TestDeviceLoginLastsAsItsCodes(t *testing.T) {
 		s.device.set(func(n int, _ url.Values) reply { return codes(n, `"expires_in":1800,"interval":10`) })
 		src := newSource(t, s, onDevice(storage))
 		l := begin(t, src, tokensource.LoginRequest{Account: "alice"})
-		advance(25 * time.Minute)
+		virtual.Advance(25 * time.Minute)
 		begin(t, src, tokensource.LoginRequest{Account: "bob"}) // sweeps
 		if pending, err := src.PendingLogin(t.Context(), "alice"); err != nil || pending == nil || pending.Device.Failed != nil {
 			t.Errorf("after 25 minutes: %+v, %v", pending, err)
@@ -343,7 +344,7 @@ func TestDeviceProcessesTakeTurns(t *testing.T) {
 		if err := await(t, b, l); err != nil {
 			t.Error(err)
 		}
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		wantCount(t, &s.endpoint, 21)
 		wantToken(t, b, "at21")
 	})
@@ -361,12 +362,12 @@ func TestDeviceLoginBelongsToItsAccount(t *testing.T) {
 		}
 		src := newSource(t, s, onDevice(nil))
 		old := begin(t, src, tokensource.LoginRequest{Account: "alice"})
-		advance(7 * time.Second)
+		virtual.Advance(7 * time.Second)
 		bob := begin(t, src, tokensource.LoginRequest{Account: "bob"})
 		alice := begin(t, src, tokensource.LoginRequest{Account: "alice"})
 		alice.Account, bob.Account = "bob", "alice" // a caller cannot change it later
 		wantNoLogin(t, await(t, src, old))
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		for name, want := range map[string]string{"alice": "of-dc3", "bob": "of-dc2"} {
 			tok, err := src.Account(name).Token(t.Context())
 			if err != nil || tok.AccessToken() != want {
@@ -393,12 +394,12 @@ func TestCancelledDeviceLogin(t *testing.T) {
 		}
 		src := newSource(t, s, onDevice(storage))
 		l := begin(t, src, tokensource.LoginRequest{})
-		advance(6 * time.Second)
+		virtual.Advance(6 * time.Second)
 		if err := src.CancelLogin(t.Context(), l); err != nil {
 			t.Fatal(err)
 		}
 		wantNoLogin(t, await(t, src, l))
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		wantCount(t, &s.endpoint, 1)
 		if got := s.revoked(); !slices.Equal(got, []string{"rt1", "at1"}) {
 			t.Errorf("revoked %v", got)
@@ -430,10 +431,10 @@ func TestDeviceLoginWaitsForTheStorage(t *testing.T) {
 		storage.fail("logins", nil, nil)
 		l := begin(t, src, tokensource.LoginRequest{})
 		storage.fail("logins", nil, errDisk)
-		advance(offBeat)
+		virtual.Advance(offBeat)
 		wantCount(t, &s.endpoint, 0)
 		storage.fail("logins", errDisk, nil)
-		advance(offBeat)
+		virtual.Advance(offBeat)
 		wantCount(t, &s.endpoint, 0)
 		storage.fail("logins", nil, nil)
 		if err := await(t, src, l); err != nil {
@@ -479,7 +480,7 @@ func TestDeviceAuthorizationFails(t *testing.T) {
 				if left := keys(t, storage, ""); len(left) != 0 {
 					t.Errorf("stored %v", left)
 				}
-				advance(time.Minute)
+				virtual.Advance(time.Minute)
 				wantCount(t, &s.endpoint, 0)
 			})
 		})

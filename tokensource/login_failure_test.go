@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -44,7 +45,7 @@ func TestFailureOfTheLastLogin(t *testing.T) {
 					if e.Problem() != "invalid_client" {
 						t.Errorf("problem %s", e.Problem())
 					}
-					time.Sleep(time.Minute)
+					virtual.Advance(time.Minute)
 				}
 				if st := src.Account(account).Status(); st.State != tokensource.StateLoginRequired || st.Err == nil || st.Err.Problem() != "invalid_client" {
 					t.Errorf("status %+v", st)
@@ -80,7 +81,7 @@ func TestFailedLoginsAreBounded(t *testing.T) {
 		for i := range 2 * tokensource.MaxLoginFailures {
 			l := begin(t, src, tokensource.LoginRequest{Account: fmt.Sprint("a", i), RedirectURL: callbackURL})
 			asError(t, finish(t, src, l, "error=access_denied&state="+l.State.Reveal()), tokensource.ClassLogin)
-			time.Sleep(10 * time.Second)
+			virtual.Advance(10 * time.Second)
 		}
 		if got := tokensource.FailedLogins(src); got != tokensource.MaxLoginFailures {
 			t.Errorf("%d failures are remembered", got)

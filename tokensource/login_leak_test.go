@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/internal/rig"
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -58,7 +59,7 @@ func TestLoginErrorsHoldNoSecret(t *testing.T) {
 					var ev events
 					src := newSource(t, ep, grant(nil), observed(&ev), func(c *tokensource.Config) { c.RevokeURL = revokeURL })
 					errs := []error{finish(t, src, begin(t, src, typed), answer), finish(t, src, begin(t, src, inBrowser), answer)}
-					advance(5 * time.Second)
+					virtual.Advance(5 * time.Second)
 					errs = append(errs, src.Account("").Disconnect(t.Context()))
 					_, err := src.Token(t.Context())
 					errs = append(errs, err)
@@ -70,7 +71,7 @@ func TestLoginErrorsHoldNoSecret(t *testing.T) {
 						}
 					}
 					texts := printed(t, src.Account("").Status())
-					for _, e := range ev.all {
+					for _, e := range ev.all() {
 						texts = append(texts, printed(t, e)...)
 					}
 					for _, text := range texts {

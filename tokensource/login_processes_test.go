@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -23,12 +24,12 @@ func TestLoginIsPickedUpByOtherProcesses(t *testing.T) {
 		a, b := newSource(t, ep, connecting(storage)), newSource(t, ep, connecting(storage))
 		wantError(t, b, tokensource.ClassLogin)
 		connect(t, a, "")
-		advance(2500 * time.Millisecond)
+		virtual.Advance(2500 * time.Millisecond)
 		wantToken(t, b, "at1")
 		connect(t, a, "")
 		for range 8 { // a check of the storage every five seconds, and a second in which the token is not checked
 			mustToken(t, b)
-			advance(time.Second)
+			virtual.Advance(time.Second)
 		}
 		wantToken(t, b, "at2")
 		wantCount(t, &ep.endpoint, 2)
@@ -47,14 +48,14 @@ func TestDisconnectIsNoticedByOtherProcesses(t *testing.T) {
 		disconnect(t, a, "")
 		for range 8 { // a check of the storage every five seconds, and a second in which the token is not checked
 			_, _ = b.Token(t.Context())
-			advance(time.Second)
+			virtual.Advance(time.Second)
 		}
 		wantError(t, b, tokensource.ClassLogin)
 		if st := b.Account("").Status(); !st.Disconnected || st.Live || st.State != tokensource.StateLoginRequired {
 			t.Errorf("status %+v", st)
 		}
 		if ev.count(tokensource.EventLoginRequired) != 1 {
-			t.Errorf("events %+v", ev.all)
+			t.Errorf("events %+v", ev.all())
 		}
 		wantCount(t, &ep.endpoint, 1)
 	})
@@ -112,7 +113,7 @@ func TestDisconnectIsNoticedAfterARest(t *testing.T) {
 		a, b := newSource(t, ep, connecting(storage)), newSource(t, ep, connecting(storage))
 		connect(t, a, "")
 		wantToken(t, b, "at1")
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		storage.delay.Store(int64(time.Hour))
 		began := time.Now()
 		wantToken(t, b, "at1")
@@ -120,18 +121,18 @@ func TestDisconnectIsNoticedAfterARest(t *testing.T) {
 			t.Errorf("waited %v for the storage", took)
 		}
 		for range 3 { // the check goes on, but no caller waits for it again
-			advance(1100 * time.Millisecond)
+			virtual.Advance(1100 * time.Millisecond)
 			began := time.Now()
 			wantToken(t, b, "at1")
 			if took := time.Since(began); took > 0 {
 				t.Errorf("waited %v for a storage check that hangs", took)
 			}
 		}
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		storage.delay.Store(int64(100 * time.Millisecond))
-		advance(30 * time.Second)
+		virtual.Advance(30 * time.Second)
 		disconnect(t, a, "")
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		errs := make(chan error)
 		for range 5 {
 			go func() {
@@ -180,22 +181,22 @@ func TestRefreshNeverUndoesADecision(t *testing.T) {
 						}
 						return rotated(n, time.Hour)
 					})
-					advance(56 * time.Minute)
+					virtual.Advance(56 * time.Minute)
 					wantToken(t, b, "at1") // this also begins the refresh
-					advance(tt.after)
+					virtual.Advance(tt.after)
 					if decision == "connect" {
 						connect(t, a, "")
 					} else {
 						disconnect(t, a, "")
 					}
 					decided := stored(t, memory)
-					advance(time.Minute)
+					virtual.Advance(time.Minute)
 					rec := stored(t, memory)
 					if rec.Disconnected != (decision == "disconnect") || !rec.Decided.Equal(decided.Decided) || !rec.AccessToken.Equal(decided.AccessToken) {
 						t.Errorf("%+v became %+v", decided, rec)
 					}
 					for range 60 {
-						advance(time.Second)
+						virtual.Advance(time.Second)
 						tok, err := b.Token(t.Context())
 						if decision == "disconnect" && err == nil {
 							t.Fatalf("token %s of a disconnected account", tok.AccessToken())
@@ -234,7 +235,7 @@ func TestDecisionWrittenOverIsRestored(t *testing.T) {
 				put(t, memory, old)
 				for range 10 {
 					_, _ = a.Token(t.Context())
-					advance(time.Second)
+					virtual.Advance(time.Second)
 				}
 				if rec := stored(t, memory); !rec.Decided.Equal(decided.Decided) || rec.Disconnected != decided.Disconnected {
 					t.Errorf("stored %+v, want the record of the decision", rec)
@@ -263,14 +264,14 @@ func TestUnsavedRefreshAndADisconnection(t *testing.T) {
 				storage.fail("records/", errDisk, errDisk)
 				return rotated(n, time.Hour)
 			})
-			advance(2 * time.Hour)
+			virtual.Advance(2 * time.Hour)
 			wantToken(t, b, "at2")
 			disconnect(t, a, "")
 			storage.fail("", nil, nil)
 			if end == "use" {
-				advance(time.Minute)
+				virtual.Advance(time.Minute)
 				_, _ = b.Token(t.Context())
-				advance(10 * time.Second)
+				virtual.Advance(10 * time.Second)
 				wantError(t, b, tokensource.ClassLogin)
 			} else if err := b.Close(t.Context()); err != nil {
 				t.Fatal(err)
@@ -297,9 +298,9 @@ func TestUnsavedDecision(t *testing.T) {
 				a, b := newSource(t, ep, connecting(storage)), newSource(t, ep, connecting(memory))
 				connect(t, b, "")
 				for range 5 { // refreshes that a does not know of
-					advance(59 * time.Minute)
+					virtual.Advance(59 * time.Minute)
 					mustToken(t, b)
-					advance(time.Second)
+					virtual.Advance(time.Second)
 				}
 				ep.set(func(n int, form url.Values) reply {
 					if form.Get("grant_type") == "authorization_code" {
@@ -321,12 +322,12 @@ func TestUnsavedDecision(t *testing.T) {
 				if !before.Unsaved || before.Live != (decision == "connect") {
 					t.Errorf("status %+v", before)
 				}
-				advance(59 * time.Minute)
+				virtual.Advance(59 * time.Minute)
 				mustToken(t, b)
-				advance(time.Second)
+				virtual.Advance(time.Second)
 				storage.fail("", nil, nil)
 				_, _ = a.Token(t.Context())
-				advance(time.Minute)
+				virtual.Advance(time.Minute)
 				if rec := stored(t, memory); rec.Disconnected != (decision == "disconnect") || rec.Generation > 12 {
 					t.Errorf("stored %+v", rec)
 				}

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -29,7 +30,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 				t.Errorf("%s: status %+v", moment, st)
 			}
 			var got []tokensource.EventKind
-			for _, e := range ev.all {
+			for _, e := range ev.all() {
 				if e.Source != "orders" || e.Account != "alice" || e.New != (moment == "asked for") {
 					t.Errorf("%s: event %+v", moment, e)
 				}
@@ -38,13 +39,13 @@ func TestLifeOfAnAccount(t *testing.T) {
 			if !slices.Equal(got, kinds) {
 				t.Errorf("%s: events %v, want %v", moment, got, kinds)
 			}
-			ev.all = nil
+			ev.forget()
 		}
 		want("unused", tokensource.StateNone, false, false, false, false)
 		for range 10 {
 			_, err := a.Token(t.Context())
 			asError(t, err, tokensource.ClassLogin)
-			advance(3 * time.Second)
+			virtual.Advance(3 * time.Second)
 		}
 		want("asked for", tokensource.StateLoginRequired, false, false, false, false, tokensource.EventLoginRequired)
 		if err := connectAt(t, src, "alice", "acme"); err != nil {
@@ -55,14 +56,14 @@ func TestLifeOfAnAccount(t *testing.T) {
 			t.Errorf("status %+v", st)
 		}
 		ep.set(always(reply{status: 503}))
-		advance(55 * time.Minute)
+		virtual.Advance(55 * time.Minute)
 		_, _ = a.Token(t.Context())
-		advance(3 * time.Second)
+		virtual.Advance(3 * time.Second)
 		want("provider down", tokensource.StateUncertain, true, true, true, false, tokensource.EventRefreshFailed)
 		ep.set(always(refused(400, "invalid_grant")))
 		for range 40 {
 			_, _ = a.Token(t.Context())
-			advance(time.Second)
+			virtual.Advance(time.Second)
 		}
 		want("dead", tokensource.StateLoginRequired, true, false, false, false, tokensource.EventLoginRequired)
 		ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
@@ -70,7 +71,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 			t.Fatal(err)
 		}
 		want("connected again", tokensource.StateFresh, true, true, true, false, tokensource.EventConnected, tokensource.EventRefreshed, tokensource.EventRecovered)
-		advance(2 * time.Hour)
+		virtual.Advance(2 * time.Hour)
 		want("unused and ended", tokensource.StateExpired, false, true, false, false)
 		if _, err := a.Token(t.Context()); err != nil {
 			t.Fatal(err)
@@ -83,7 +84,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 		}
 		for range 10 {
 			_, _ = a.Token(t.Context())
-			advance(3 * time.Second)
+			virtual.Advance(3 * time.Second)
 		}
 		want("still", tokensource.StateLoginRequired, false, false, false, true)
 	})
@@ -110,7 +111,7 @@ func TestSync(t *testing.T) {
 		connect(t, other, "")
 		for range 2 {
 			if err := sync(); err != nil || a.Status().State != tokensource.StateFresh || ev.count(tokensource.EventAdopted) != 1 {
-				t.Errorf("%v, %+v, events %+v", err, a.Status(), ev.all)
+				t.Errorf("%v, %+v, events %+v", err, a.Status(), ev.all())
 			}
 		}
 		disconnect(t, other, "")
@@ -151,9 +152,9 @@ func TestFailedLoginsAreTold(t *testing.T) {
 				}
 				synctest.Wait()
 				if want := len(tt.class); ev.count(tokensource.EventLoginFailed) != min(want, 1) {
-					t.Fatalf("events %+v", ev.all)
+					t.Fatalf("events %+v", ev.all())
 				}
-				for _, e := range ev.all {
+				for _, e := range ev.all() {
 					if e.Kind != tokensource.EventLoginFailed {
 						continue
 					}
@@ -168,12 +169,12 @@ func TestFailedLoginsAreTold(t *testing.T) {
 	var ev events
 	src := newSource(t, rotating(0), connecting(storage), observed(&ev), func(c *tokensource.Config) { c.AuthorizeURL += "?state=x" })
 	if _, err := src.BeginLogin(t.Context(), inBrowser); err == nil || ev.count(tokensource.EventLoginFailed) != 1 {
-		t.Errorf("a login that cannot begin: %v, events %+v", err, ev.all)
+		t.Errorf("a login that cannot begin: %v, events %+v", err, ev.all())
 	}
 	gone, leave := context.WithCancel(t.Context())
 	leave()
 	if _, err := src.BeginLogin(gone, inBrowser); err == nil || ev.count(tokensource.EventLoginFailed) != 1 {
-		t.Errorf("the caller that began the login has gone: %v, events %+v", err, ev.all)
+		t.Errorf("the caller that began the login has gone: %v, events %+v", err, ev.all())
 	}
 }
 
@@ -200,16 +201,16 @@ func TestStatusAndStoredAgree(t *testing.T) {
 		connect(t, src, "")
 		agree("connected", tokensource.StateFresh)
 		ep.set(func(n int, _ url.Values) reply { r := rotated(n, time.Hour); r.delay = 3 * time.Second; return r })
-		advance(56 * time.Minute)
+		virtual.Advance(56 * time.Minute)
 		mustToken(t, src)
 		agree("during a refresh", tokensource.StateStale)
-		advance(5 * time.Second)
+		virtual.Advance(5 * time.Second)
 		agree("refreshed", tokensource.StateFresh)
-		advance(30 * time.Minute)
+		virtual.Advance(30 * time.Minute)
 		ep.set(always(refused(400, "invalid_grant")))
 		_ = src.Account("").Refresh(t.Context())
 		agree("refused early", tokensource.StateLoginRequired)
-		advance(time.Hour)
+		virtual.Advance(time.Hour)
 		agree("refused, and ended", tokensource.StateLoginRequired)
 		ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
 		connect(t, src, "")

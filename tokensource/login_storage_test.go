@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -76,9 +77,9 @@ func TestLoginStoredLater(t *testing.T) {
 				t.Errorf("status %+v", st)
 			}
 			if ev.count(tokensource.EventStorageFailed) != 1 || ev.count(tokensource.EventConnected) != 1 {
-				t.Errorf("events %+v", ev.all)
+				t.Errorf("events %+v", ev.all())
 			}
-			advance(time.Minute)
+			virtual.Advance(time.Minute)
 			wantToken(t, src, "at1")
 			storage.fail("", nil, nil)
 			if restart {
@@ -86,7 +87,7 @@ func TestLoginStoredLater(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			advance(time.Minute)
+			virtual.Advance(time.Minute)
 			if got := stored(t, memory); got.RefreshToken.Reveal() != "rt1" || got.Generation != 1 {
 				t.Errorf("stored %+v", got)
 			}
@@ -144,7 +145,7 @@ func TestLoginReplacesTheRecord(t *testing.T) {
 				if tt.damaged != "" {
 					same(t, storage, recordKey+".damaged", []byte(tt.damaged))
 				}
-				advance(2 * time.Hour)
+				virtual.Advance(2 * time.Hour)
 				wantToken(t, src, "at2")
 			})
 		})
@@ -168,7 +169,7 @@ func TestLoginDuringARefresh(t *testing.T) {
 				src.Warm()
 				ep.set(slowRefresh(answer))
 				for ep.count() < 2 {
-					advance(time.Second)
+					virtual.Advance(time.Second)
 				}
 				connect(t, src, "") // within the five seconds of the refresh
 				rec := stored(t, storage)
@@ -176,7 +177,7 @@ func TestLoginDuringARefresh(t *testing.T) {
 					t.Errorf("stored %+v", rec)
 				}
 				wantToken(t, src, rec.AccessToken.Reveal())
-				advance(time.Minute)
+				virtual.Advance(time.Minute)
 				if now := stored(t, storage); !now.AccessToken.Equal(rec.AccessToken) {
 					t.Errorf("%+v became %+v", rec, now)
 				}
@@ -221,7 +222,7 @@ func TestAbandonedLoginsAreRemoved(t *testing.T) {
 		src := newSource(t, &endpoint{}, connecting(storage))
 		for range 100 {
 			begin(t, src, inBrowser)
-			advance(time.Minute)
+			virtual.Advance(time.Minute)
 		}
 		if left := keys(t, storage, "authinject/logins/"); len(left) > 13 {
 			t.Errorf("%d logins are stored", len(left))
@@ -246,7 +247,7 @@ func TestLoginsAreBounded(t *testing.T) {
 		}
 		_ = finish(t, src, last, "error=access_denied")
 		begin(t, src, inBrowser)
-		advance(tokensource.LoginLifetime + time.Second)
+		virtual.Advance(tokensource.LoginLifetime + time.Second)
 		begin(t, src, inBrowser)
 		begin(t, src, inBrowser)
 	})

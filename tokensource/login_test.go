@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -83,11 +84,11 @@ func TestStateOfNoLogin(t *testing.T) {
 			other := newSource(t, ep, connecting(storage), edit)
 			wantNoLogin(t, finish(t, other, l, "code=c"))
 		}
-		advance(tokensource.LoginLifetime)
+		virtual.Advance(tokensource.LoginLifetime)
 		if _, err := src.FindLogin(t.Context(), l.State); err != nil {
 			t.Errorf("after 10 minutes: %v", err)
 		}
-		advance(time.Second)
+		virtual.Advance(time.Second)
 		wantNoLogin(t, finish(t, src, l, "code=c"))
 		young := begin(t, src, inBrowser)
 		skew.Store(int64(-time.Hour))
@@ -197,7 +198,7 @@ func TestPIN(t *testing.T) {
 			}
 		}
 		asError(t, finish(t, src, l, "code="), tokensource.ClassLogin)
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		if err := finish(t, src, l, "code=123456789"); err != nil {
 			t.Fatal(err)
 		}
@@ -205,7 +206,7 @@ func TestPIN(t *testing.T) {
 		wantCount(t, &ep.endpoint, 4)
 		late := begin(t, src, typed)
 		asError(t, finish(t, src, late, "code=1"), tokensource.ClassLogin)
-		advance(tokensource.LoginLifetime + time.Second)
+		virtual.Advance(tokensource.LoginLifetime + time.Second)
 		wantNoLogin(t, finish(t, src, late, "code=123456789"))
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -25,7 +26,7 @@ func TestOthersGoOnAfterALostAnswer(t *testing.T) {
 		a, b := newSource(t, ep, refreshing(storage, "rt0")), newSource(t, ep, refreshing(storage, "rt0"))
 		a.Warm()
 		b.Warm()
-		advance(15 * time.Second)
+		virtual.Advance(15 * time.Second)
 		calls := ep.all()
 		if len(calls) < 4 || calls[3].at.Sub(calls[2].at) > 3*time.Second {
 			t.Fatalf("%d requests, want one soon after the second lost answer", len(calls))
@@ -39,7 +40,7 @@ func TestOthersGoOnAfterALostAnswer(t *testing.T) {
 
 		ep.set(always(reply{status: http.StatusServiceUnavailable, body: "<html>"}))
 		before := ep.count()
-		for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); advance(10 * time.Second) {
+		for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); virtual.Advance(10 * time.Second) {
 			for name, src := range map[string]*tokensource.Source{"a": a, "b": b} {
 				began := time.Now()
 				if _, err := src.Token(t.Context()); err != nil && time.Since(began) > 3*time.Second {
@@ -88,7 +89,7 @@ func TestMarkOnALiveToken(t *testing.T) {
 			if st := src.Account("").Status().State; st != want {
 				t.Errorf("state %s, want %s", st, want)
 			}
-			advance(within)
+			virtual.Advance(within)
 			wantToken(t, src, "at9")
 			wantCount(t, ep, 1)
 			if st := src.Account("").Status().State; st != tokensource.StateFresh {
@@ -117,15 +118,15 @@ func TestProcessesShareTheirPauses(t *testing.T) {
 					src.Warm()
 					all = append(all, src)
 				}
-				advance(time.Minute)
+				virtual.Advance(time.Minute)
 				first := ep.count()
-				advance(9 * time.Minute)
+				virtual.Advance(9 * time.Minute)
 				if n := ep.count(); first < 3 || first > 14 || n > 80 {
 					t.Errorf("%s, a token of %s: %d requests in a minute, %d in ten", name, life, first, n)
 				}
 				before := ep.count()
 				ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
-				advance(time.Minute)
+				virtual.Advance(time.Minute)
 				if n := ep.count() - before; n != 1 {
 					t.Errorf("%s: %d requests to recover", name, n)
 				}
@@ -152,10 +153,10 @@ func TestSameTokenAfterAMark(t *testing.T) {
 		put(t, storage, rec)
 		src := newSource(t, ep, refreshing(storage, "rt0"))
 		src.Warm()
-		advance(time.Second) // it is left to the other process
+		virtual.Advance(time.Second) // it is left to the other process
 		rec.Intent, rec.Obtained = nil, time.Now()
 		put(t, storage, rec)
-		advance(20 * time.Second)
+		virtual.Advance(20 * time.Second)
 		wantToken(t, src, "at2")
 		wantCount(t, ep, 0)
 		if st := src.Account("").Status().State; st != tokensource.StateFresh {
@@ -182,7 +183,7 @@ func TestLostBeforeTheQuickRetry(t *testing.T) {
 			if st := src.Account("").Status().State; st != tokensource.StateUncertain || stored(t, storage).Intent == nil {
 				t.Errorf("%s: state %s, mark %+v", name, st, stored(t, storage).Intent)
 			}
-			advance(14 * time.Second)
+			virtual.Advance(14 * time.Second)
 			wantError(t, src, tokensource.ClassWait)
 			if n := ep.count(); n < 3 {
 				t.Errorf("%s: %d requests %+v; want more while the refresh token may still be good", name, n, src.Account("").Status())

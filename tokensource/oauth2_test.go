@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -56,7 +57,7 @@ func TestOAuth2Grant(t *testing.T) {
 					if tok := mustToken(t, src); !time.Now().Before(tok.Expiry) {
 						t.Fatal("a token was handed out past its end")
 					}
-					advance(100 * time.Millisecond)
+					virtual.Advance(100 * time.Millisecond)
 				}
 				if g.n < 5 || g.n > 8 {
 					t.Errorf("%d tokens in 5 minutes, each of which lives for one", g.n)
@@ -115,7 +116,7 @@ func TestOAuth2(t *testing.T) {
 			t.Error(err)
 		}
 		wantCount(t, ep, 1)
-		advance(2 * time.Hour)
+		virtual.Advance(2 * time.Hour)
 		ep.set(always(refused(401, "invalid_client")))
 		_, err = src.OAuth2(t.Context()).Token()
 		asError(t, err, tokensource.ClassOperator)

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -76,7 +77,7 @@ func TestPanicInAGrantOrStorage(t *testing.T) {
 				_, err := src.Token(t.Context())
 				wantPanic(t, err)
 				broken.Store(false)
-				advance(time.Minute)
+				virtual.Advance(time.Minute)
 				wantToken(t, src, "at1")
 			})
 		})

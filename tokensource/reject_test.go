@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -94,7 +95,7 @@ func TestUpstreamThatRefusesEverything(t *testing.T) {
 					t.Errorf("got %v, want ErrNoReplacement", err)
 				}
 			}()
-			advance(10 * time.Millisecond)
+			virtual.Advance(10 * time.Millisecond)
 			synctest.Wait()
 		}
 		if waited > 0 {
@@ -119,7 +120,7 @@ func TestRefusalsWithASlowObserver(t *testing.T) {
 		src := newSource(t, ep, func(c *tokensource.Config) {
 			c.Observer = func(e tokensource.Event) {
 				if e.Kind == tokensource.EventRefused {
-					advance(3 * time.Second)
+					virtual.Sleep(3 * time.Second)
 				}
 			}
 		})
@@ -127,9 +128,9 @@ func TestRefusalsWithASlowObserver(t *testing.T) {
 		for range 1000 {
 			tok := mustToken(t, src)
 			go func() { _, _ = src.Account("").Reject(t.Context(), tok) }()
-			advance(10 * time.Millisecond)
+			virtual.Advance(10 * time.Millisecond)
 		}
-		advance(10 * time.Second)
+		virtual.Advance(10 * time.Second)
 		if n := ep.count(); n > 3 {
 			t.Errorf("%d token requests in 10 seconds of refusals", n)
 		}
@@ -147,7 +148,7 @@ func TestSecondRevocationLaterOn(t *testing.T) {
 			if err != nil || next.AccessToken() != want {
 				t.Fatalf("revocation %d: got %v, %v, want %s", i+1, next, err, want)
 			}
-			advance(5 * time.Minute)
+			virtual.Advance(5 * time.Minute)
 		}
 	})
 }
@@ -197,7 +198,7 @@ func TestRejectWhileProviderIsDown(t *testing.T) {
 				}
 				wantCount(t, ep, 2)
 				ep.set(nil)
-				advance(2 * time.Second)
+				virtual.Advance(2 * time.Second)
 				_ = mustToken(t, src) // the next use may begin the refresh
 				synctest.Wait()
 				wantToken(t, src, "at3")
@@ -295,7 +296,7 @@ func TestRevokedAgainAfterItWasAccepted(t *testing.T) {
 		if replaced < 3 || replaced > 5 {
 			t.Errorf("%d accepted tokens were replaced in a row, want only a few", replaced)
 		}
-		advance(31 * time.Second)
+		virtual.Advance(31 * time.Second)
 		if next, err := account.Reject(t.Context(), wantToken(t, src, tok.AccessToken())); err != nil || next.Generation == tok.Generation {
 			t.Errorf("after a while: got %v, %v", next, err)
 		}
@@ -333,7 +334,7 @@ func TestTokenThatEndsOnItsWay(t *testing.T) {
 		src := newSource(t, ep)
 		for n := range 20 {
 			tok := mustToken(t, src)
-			advance(time.Until(tok.Expiry) + time.Millisecond)
+			virtual.Advance(time.Until(tok.Expiry) + time.Millisecond)
 			if next, err := src.Account("").Reject(t.Context(), tok); err != nil || next.Generation != tok.Generation+1 {
 				t.Fatalf("token %d: got %v, %v, want the next token", n+1, next, err)
 			}
@@ -370,11 +371,11 @@ func TestStateOfARefusedReplacement(t *testing.T) {
 				!strings.HasSuffix(e.Error(), e.Remedy()) || !strings.Contains(e.Remedy(), "scopes, resource and audience") {
 				t.Errorf("%v", e)
 			}
-			advance(20 * time.Second)
+			virtual.Advance(20 * time.Second)
 		}
 		synctest.Wait()
 		var told []error
-		for _, e := range ev.all {
+		for _, e := range ev.all() {
 			if e.Kind == tokensource.EventRefused {
 				told = append(told, e.Err)
 			}

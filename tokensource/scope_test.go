@@ -36,8 +36,8 @@ func TestScopesThatWereNotGranted(t *testing.T) {
 				if st := src.Account("").Status(); st.Scope != c.granted {
 					t.Errorf("status says %q", st.Scope)
 				}
-				if len(ev.all) != 1 || !slices.Equal(ev.all[0].MissingScopes, c.want) {
-					t.Errorf("reported %+v, want %q", ev.all, c.want)
+				if len(ev.all()) != 1 || !slices.Equal(ev.all()[0].MissingScopes, c.want) {
+					t.Errorf("reported %+v, want %q", ev.all(), c.want)
 				}
 			})
 		})

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -77,11 +78,11 @@ func TestLoginOverARecordUnderALostKey(t *testing.T) {
 		if err := src.Account("").Disconnect(t.Context()); err == nil {
 			t.Error("the logout returned no error")
 		}
-		advance(time.Hour)
+		virtual.Advance(time.Hour)
 		wantUntouched(t, storage, recordKey, lay)
 		wantError(t, src, tokensource.ClassOperator)
 		key.set(keyA, nil)
-		advance(5 * time.Minute)
+		virtual.Advance(5 * time.Minute)
 		if rec, err := tokensource.OpenRecord(at(t, storage, recordKey), recordKey, "orders", "", keyA); err != nil || !rec.Disconnected {
 			t.Errorf("once the key is back: %+v, %v", rec, err)
 		}

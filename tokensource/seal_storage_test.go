@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -164,7 +165,7 @@ func TestSwappedSealedRecords(t *testing.T) {
 		for range 20 {
 			wantSealError(t, second, "ada")
 			wantSealError(t, second, "bob")
-			advance(time.Minute)
+			virtual.Advance(time.Minute)
 		}
 		wantCount(t, ep, 2)
 		wantUntouched(t, storage, tokensource.RecordKey("orders", "ada", tokenURL, "orders-client"), lie["bob"])
@@ -191,7 +192,7 @@ func TestKeyRotation(t *testing.T) {
 				wantToken(t, src, "at1")
 				wantCount(t, ep, 1)
 				wantUntouched(t, storage, recordKey, lay)
-				advance(2 * time.Hour)
+				virtual.Advance(2 * time.Hour)
 				wantToken(t, src, "at2")
 				if got, err := tokensource.OpenRecord(at(t, storage, recordKey), recordKey, "orders", "", keyB); err != nil || got.RefreshToken.Reveal() != "rt2" {
 					t.Errorf("under the new key alone: %+v, %v", got, err)
@@ -217,7 +218,7 @@ func TestStartWithoutTheKey(t *testing.T) {
 				ep := &endpoint{}
 				src := newSource(t, ep, refreshing(storage, "rt0"), edit)
 				src.Warm()
-				advance(10 * time.Minute)
+				virtual.Advance(10 * time.Minute)
 				wantSealError(t, src, "")
 				wantCount(t, ep, 0)
 				if err := src.Close(t.Context()); err != nil {
@@ -245,7 +246,7 @@ func TestKeyLostAtRunTime(t *testing.T) {
 				wantToken(t, src, "at1")
 				lay := at(t, storage, recordKey)
 				key.set(lost.key, lost.err)
-				advance(59 * time.Minute)
+				virtual.Advance(59 * time.Minute)
 				wantToken(t, src, "at1")
 				if st := src.Account("").Status(); st.Err == nil || st.Err.Class != tokensource.ClassOperator {
 					t.Errorf("the status has no error: %+v", st)
@@ -253,12 +254,12 @@ func TestKeyLostAtRunTime(t *testing.T) {
 				if next, err := src.Account("").Reject(t.Context(), mustToken(t, src)); err == nil {
 					t.Errorf("a refused token was replaced by %q", next.AccessToken())
 				}
-				advance(2 * time.Hour)
+				virtual.Advance(2 * time.Hour)
 				wantSealError(t, src, "")
 				wantCount(t, ep, 1)
 				wantUntouched(t, storage, recordKey, lay)
 				key.set(keyA, nil)
-				advance(2 * time.Minute)
+				virtual.Advance(2 * time.Minute)
 				wantToken(t, src, "at2")
 			})
 		})
@@ -279,11 +280,11 @@ func TestNothingIsSpentThatCannotBeSealed(t *testing.T) {
 			src := newSource(t, ep, refreshing(storage, "rt0"), key.seals)
 			for range 10 {
 				wantSealError(t, src, "")
-				advance(time.Minute)
+				virtual.Advance(time.Minute)
 			}
 			wantCount(t, ep, 0)
 			key.set(keyA, nil)
-			advance(2 * time.Minute)
+			virtual.Advance(2 * time.Minute)
 			wantToken(t, src, "at1")
 		}
 	})
@@ -311,12 +312,12 @@ func TestOvertakenByARecordUnderAnotherKey(t *testing.T) {
 				}}
 				src := newSource(t, ep, refreshing(storage, "rt0"), sealedWith(keyA))
 				src.Warm()
-				advance(time.Millisecond)
+				virtual.Advance(time.Millisecond)
 				lay := at(t, storage, recordKey)
 				if _, err := tokensource.OpenRecord(lay, recordKey, "orders", "", keyB); err != nil {
 					t.Fatalf("the record of the other process is missing: %v", err)
 				}
-				advance(30 * time.Minute)
+				virtual.Advance(30 * time.Minute)
 				if name == "granted" {
 					wantToken(t, src, "at1")
 					if !src.Account("").Status().Unsaved {
@@ -324,7 +325,7 @@ func TestOvertakenByARecordUnderAnotherKey(t *testing.T) {
 					}
 				}
 				wantUntouched(t, storage, recordKey, lay)
-				advance(time.Hour)
+				virtual.Advance(time.Hour)
 				wantSealError(t, src, "")
 				wantCount(t, ep, 1)
 				if err := src.Close(t.Context()); err != nil {
@@ -356,7 +357,7 @@ func TestOvertakenWithoutSpending(t *testing.T) {
 		}}
 		src := newSource(t, ep, refreshing(storage, ""), sealedWith(keyA), func(cfg *tokensource.Config) { cfg.Grant = keeping{} })
 		src.Warm()
-		advance(30 * time.Minute)
+		virtual.Advance(30 * time.Minute)
 		wantToken(t, src, "at1")
 		if _, err := tokensource.OpenRecord(at(t, storage, recordKey), recordKey, "orders", "", keyB); err != nil {
 			t.Errorf("the record of the other process was overwritten: %v", err)

@@ -23,6 +23,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -195,7 +196,7 @@ func (s *sim) run() {
 			break
 		}
 		s.step()
-		advance(s.between(time.Millisecond, s.provider.lifetime/4))
+		virtual.Advance(s.between(time.Millisecond, s.provider.lifetime/4))
 		if s.provider.isRevoked() {
 			s.relogin()
 		}
@@ -265,7 +266,7 @@ func (s *sim) calm() {
 	for _, in := range s.slots {
 		in.resume()
 	}
-	for end := time.Now().Add(3 * time.Minute); !s.t.Failed(); advance(s.between(500*time.Millisecond, time.Second)) {
+	for end := time.Now().Add(3 * time.Minute); !s.t.Failed(); virtual.Advance(s.between(500*time.Millisecond, time.Second)) {
 		if s.provider.isRevoked() {
 			s.relogin()
 		}
@@ -588,7 +589,7 @@ func (v *view) do(ctx context.Context, write bool, f func(st *simStorage) error)
 	if !in.runs() {
 		return errSim
 	}
-	advance(in.between(time.Microsecond, 5*time.Millisecond))
+	virtual.Sleep(in.between(time.Microsecond, 5*time.Millisecond))
 	if !in.runs() {
 		return errSim
 	}

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -49,13 +50,13 @@ func TestStaticTokenIsReadAgain(t *testing.T) {
 			if tok := wantToken(t, src, "pat1"); tok.Generation != first.Generation {
 				t.Fatal("the same token became another generation")
 			}
-			advance(time.Millisecond)
+			virtual.Advance(time.Millisecond)
 		}
 		if f.reads > 2 {
 			t.Errorf("read %d times in a second", f.reads)
 		}
 		f.set("pat2", nil)
-		advance(time.Second)
+		virtual.Advance(time.Second)
 		if tok := wantToken(t, src, "pat2"); tok.Generation == first.Generation {
 			t.Error("another token has the same generation")
 		}
@@ -73,11 +74,11 @@ func TestStaticTokenThatBreaks(t *testing.T) {
 				wantToken(t, src, "pat1")
 				f.set("", broken)
 				for range 600 {
-					advance(time.Second)
+					virtual.Advance(time.Second)
 					wantToken(t, src, "pat1")
 				}
 				f.set("pat2", nil)
-				advance(7 * time.Second)
+				virtual.Advance(7 * time.Second)
 				wantToken(t, src, "pat2")
 			})
 		})
@@ -92,13 +93,13 @@ func TestStaticTokenThatIsNotThereYet(t *testing.T) {
 		src := newSource(t, nil, static(f))
 		for range 600 {
 			wantError(t, src, tokensource.ClassOperator)
-			advance(time.Second)
+			virtual.Advance(time.Second)
 		}
 		f.set("with space", nil)
-		advance(7 * time.Second)
+		virtual.Advance(7 * time.Second)
 		wantError(t, src, tokensource.ClassOperator)
 		f.set("pat1", nil)
-		advance(7 * time.Second)
+		virtual.Advance(7 * time.Second)
 		wantToken(t, src, "pat1")
 	})
 }
@@ -113,9 +114,9 @@ func TestStaticTokenThatExpires(t *testing.T) {
 		if tok := wantToken(t, src, "pat"); !tok.Expiry.Equal(end) {
 			t.Errorf("expiry %s, want %s", tok.Expiry, end)
 		}
-		advance(59 * time.Minute)
+		virtual.Advance(59 * time.Minute)
 		wantToken(t, src, "pat")
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		wantError(t, src, tokensource.ClassOperator)
 	})
 }
@@ -155,6 +156,6 @@ func TestStaticTokenThatIsRefused(t *testing.T) {
 		t.Errorf("status %+v", st)
 	}
 	if ev.count(tokensource.EventRefused) != 1 {
-		t.Errorf("events %+v", ev.all)
+		t.Errorf("events %+v", ev.all())
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -24,7 +25,7 @@ func TestNoRequestWhileStorageTakesNoWrites(t *testing.T) {
 		src.Warm()
 		synctest.Wait()
 		storage.fail(nil, errDisk)
-		advance(57 * time.Minute)
+		virtual.Advance(57 * time.Minute)
 		wantToken(t, src, "at1")
 		wantCount(t, ep, 1)
 		if ev.count(tokensource.EventStorageFailed) == 0 {
@@ -34,7 +35,7 @@ func TestNoRequestWhileStorageTakesNoWrites(t *testing.T) {
 			t.Errorf("the status has the storage's error %v", err)
 		}
 		storage.fail(nil, nil)
-		advance(40 * time.Second)
+		virtual.Advance(40 * time.Second)
 		wantToken(t, src, "at2")
 		if err := src.Account("").Status().StorageErr; err != nil || ev.count(tokensource.EventStorageRecovered) != 1 {
 			t.Errorf("after the repair: the storage's error %v, recovered %d times", err, ev.count(tokensource.EventStorageRecovered))
@@ -52,7 +53,7 @@ func TestExpiredTokenIsReplacedThoughStorageTakesNoWrites(t *testing.T) {
 		src := newSource(t, ep, refreshing(storage, "rt0"))
 		wantToken(t, src, "at1")
 		storage.fail(nil, errDisk)
-		advance(2 * time.Hour)
+		virtual.Advance(2 * time.Hour)
 		wantToken(t, src, "at2")
 		if !src.Account("").Status().Unsaved {
 			t.Error("the status does not say that the record is unsaved")
@@ -80,7 +81,7 @@ func TestPostponedRefreshIsMadeWhenTheTokenEnds(t *testing.T) {
 				storage.fail(errDisk, errDisk)
 				for range 3 {
 					for time.Now().Before(tok.Expiry) {
-						advance(100 * time.Millisecond)
+						virtual.Advance(100 * time.Millisecond)
 						mustToken(t, src)
 					}
 					tok = mustToken(t, src)
@@ -107,10 +108,10 @@ func TestUnsavedRecordIsStoredLater(t *testing.T) {
 					src.Warm()
 				}
 				wantToken(t, src, "at1")
-				advance(5 * time.Minute)
+				virtual.Advance(5 * time.Minute)
 				wantToken(t, src, "at1")
 				storage.fail(nil, nil)
-				advance(40 * time.Second)
+				virtual.Advance(40 * time.Second)
 				if got := stored(t, storage).RefreshToken.Reveal(); got != "rt1" {
 					t.Errorf("stored %q, want rt1", got)
 				}
@@ -156,7 +157,7 @@ func TestUnsavedRecordIsNotStoredOverANewerOne(t *testing.T) {
 		wantToken(t, src, "at1")
 		storage.fail(nil, nil)
 		put(t, storage, record(9, "other", "rt9", time.Hour))
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		if err := src.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +185,7 @@ func TestUnusableAnswerStoredLate(t *testing.T) {
 		asError(t, err, tokensource.ClassOperator)
 		for range 100 {
 			storage.fail(nil, nil)
-			advance(10 * time.Second)
+			virtual.Advance(10 * time.Second)
 			wantToken(t, src, "at1")
 		}
 	})
@@ -202,11 +203,11 @@ func TestUnreadableStorageAtStart(t *testing.T) {
 		src.Warm()
 		for range 100 {
 			wantError(t, src, tokensource.ClassWait)
-			advance(time.Second)
+			virtual.Advance(time.Second)
 		}
 		wantCount(t, ep, 0)
 		storage.fail(nil, nil)
-		advance(40 * time.Second)
+		virtual.Advance(40 * time.Second)
 		wantToken(t, src, "at3")
 		wantCount(t, ep, 0)
 	})
@@ -226,12 +227,12 @@ func TestDeadGrantWithBrokenStorage(t *testing.T) {
 				}}
 				src := newSource(t, ep, refreshing(storage, ""))
 				src.Warm()
-				advance(10 * time.Minute)
+				virtual.Advance(10 * time.Minute)
 				wantError(t, src, tokensource.ClassLogin)
 				wantCount(t, ep, 1)
 				storage.fail(nil, nil)
 				put(t, storage, record(4, "at4", "rt4", time.Hour))
-				advance(3 * time.Second)
+				virtual.Advance(3 * time.Second)
 				wantToken(t, src, "at4")
 			})
 		})
@@ -267,7 +268,7 @@ func TestRecordThatMustNotBeTouched(t *testing.T) {
 			ep := &endpoint{}
 			src := newSource(t, ep, refreshing(&storage, "rt0"))
 			src.Warm()
-			advance(5 * time.Minute)
+			virtual.Advance(5 * time.Minute)
 			wantError(t, src, tokensource.ClassOperator)
 			wantCount(t, ep, 0)
 			if now, _ := storage.Load(t.Context(), recordKey); string(now) != string(data) {
@@ -296,7 +297,7 @@ func TestAnUnsavedTokenIsAProblemAllTheTime(t *testing.T) {
 		src.Warm()
 		synctest.Wait()
 		for range 130 {
-			advance(time.Minute)
+			virtual.Advance(time.Minute)
 			st := src.Account("").Status()
 			if !st.Unsaved {
 				continue
@@ -310,7 +311,7 @@ func TestAnUnsavedTokenIsAProblemAllTheTime(t *testing.T) {
 			if !strings.Contains(warned, "do not restart or reload the server") {
 				t.Fatalf("%s: unsaved, but the problems are %v", st.State, st.Problems())
 			}
-			for _, e := range ev.all {
+			for _, e := range ev.all() {
 				if e.Kind == tokensource.EventStorageFailed && (e.Failure == nil || e.Failure.Remedy() != warned) {
 					t.Fatalf("the event says %v, the status %q", e.Failure, warned)
 				}

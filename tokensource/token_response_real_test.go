@@ -286,7 +286,7 @@ func (c realAnswer) check(t *testing.T) {
 	if err := src.Close(t.Context()); err != nil { // after that, every event was reported
 		t.Fatal(err)
 	}
-	for _, e := range ev.all {
+	for _, e := range ev.all() {
 		if len(e.MissingScopes) > 0 {
 			t.Errorf("scopes are said to be missing: %q", e.MissingScopes)
 		}

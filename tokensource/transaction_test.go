@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -29,7 +30,7 @@ func TestOrderOfARefresh(t *testing.T) {
 		}
 		wantToken(t, src, "at1")
 		storage.afterStore = nil
-		advance(55 * time.Minute)
+		virtual.Advance(55 * time.Minute)
 		wantToken(t, src, "at1")
 		synctest.Wait()
 		want := []string{
@@ -56,11 +57,11 @@ func TestTwoProcessesShareARefresh(t *testing.T) {
 		b := newSource(t, ep, refreshing(storage, "rt0"), observed(&ev))
 		a.Warm()
 		b.Warm()
-		advance(10 * time.Hour)
+		virtual.Advance(10 * time.Hour)
 		// One process may have refreshed just now, while the other still has the old token.
 		same := func() bool { return mustToken(t, a).AccessToken() == mustToken(t, b).AccessToken() }
 		for i := 0; i < 20 && !same(); i++ {
-			advance(time.Minute)
+			virtual.Advance(time.Minute)
 		}
 		if !same() {
 			t.Errorf("the processes have %s and %s", mustToken(t, a).AccessToken(), mustToken(t, b).AccessToken())
@@ -86,7 +87,7 @@ func TestRestart(t *testing.T) {
 		wantToken(t, newSource(t, ep, refreshing(storage, "rt0")), "at1")
 		wantToken(t, newSource(t, ep, refreshing(storage, "rt0")), "at1")
 		wantCount(t, ep, 1)
-		advance(2 * time.Hour)
+		virtual.Advance(2 * time.Hour)
 		wantToken(t, newSource(t, ep, refreshing(storage, "rt0")), "at2")
 		if got := ep.spent(); !slices.Equal(got, []string{"rt0", "rt1"}) {
 			t.Errorf("spent %v, want rt0 and rt1", got)
@@ -155,7 +156,7 @@ func TestRefreshTokenIsKeptWhateverComesWithIt(t *testing.T) {
 				if tok := mustToken(t, src).AccessToken(); tok != "at0" && tok != "at1" {
 					t.Errorf("got token %q", tok)
 				}
-				advance(time.Hour)
+				virtual.Advance(time.Hour)
 				_, _ = src.Token(t.Context())
 				synctest.Wait()
 				if got := ep.spent(); len(got) < 2 || got[1] != "rt1" {
@@ -196,11 +197,11 @@ func TestLostAnswer(t *testing.T) {
 				if stored(t, storage).Intent == nil {
 					t.Error("the mark is gone: a restart would not know")
 				}
-				advance(1300 * time.Millisecond)
+				virtual.Advance(1300 * time.Millisecond)
 				wantError(t, src, tokensource.ClassWait)
 				wantCount(t, ep, 3) // no second quick retry
 				ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
-				advance(30 * time.Second) // past the third request's time-out
+				virtual.Advance(30 * time.Second) // past the third request's time-out
 				wantToken(t, src, "at4")
 				if got := ep.spent(); !slices.Equal(got, []string{"rt0", "rt0", "rt0", "rt0"}) {
 					t.Errorf("spent %v, want rt0 each time", got)
@@ -237,7 +238,7 @@ func TestLostAnswerIsHurriedAfter(t *testing.T) {
 				})
 				storage := new(tokensource.MemoryStorage)
 				src := newSource(t, ep, refreshing(storage, "rt0"))
-				for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); advance(100 * time.Millisecond) {
+				for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); virtual.Advance(100 * time.Millisecond) {
 					wantError(t, src, tokensource.ClassWait)
 				}
 				if st := src.Account("").Status().State; st != tokensource.StateUncertain || stored(t, storage).Intent == nil {
@@ -286,20 +287,20 @@ func TestMarkOfAnotherProcess(t *testing.T) {
 		put(t, storage, rec)
 		src := newSource(t, ep, refreshing(storage, "rt0"))
 		src.Warm()
-		advance(3 * time.Second)
+		virtual.Advance(3 * time.Second)
 		wantCount(t, ep, 0)
 		put(t, storage, &tokensource.Record{
 			Generation: 3, AccessToken: tokensource.NewSecret("at3"), RefreshToken: tokensource.NewSecret("rt3"),
 			Obtained: time.Now(), Expiry: time.Now().Add(time.Hour),
 		})
-		advance(2 * time.Second)
+		virtual.Advance(2 * time.Second)
 		wantToken(t, src, "at3")
 		wantCount(t, ep, 0)
 
 		put(t, storage, rec)
 		again := newSource(t, ep, refreshing(storage, "rt0"))
 		again.Warm()
-		advance(15 * time.Second)
+		virtual.Advance(15 * time.Second)
 		wantToken(t, again, "at9")
 	})
 }
@@ -320,7 +321,7 @@ func TestOthersKeepOffDuringTheQuickRetry(t *testing.T) {
 		a.Warm()
 		synctest.Wait()
 		b.Warm()
-		advance(25 * time.Second)
+		virtual.Advance(25 * time.Second)
 		wantToken(t, a, "at2")
 		wantToken(t, b, "at2")
 		wantCount(t, ep, 2)

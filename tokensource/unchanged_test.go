@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -26,7 +27,7 @@ func TestUnchangedRecordIsNotDecoded(t *testing.T) {
 		minute := func() {
 			t.Helper()
 			for range 60 {
-				advance(time.Second)
+				virtual.Advance(time.Second)
 				mustToken(t, src)
 			}
 			synctest.Wait()
@@ -52,7 +53,7 @@ func TestUnchangedRecordIsNotDecoded(t *testing.T) {
 		}
 		other := newSource(t, ep, connecting(storage), sealed)
 		disconnect(t, other, "")
-		advance(11 * time.Second)
+		virtual.Advance(11 * time.Second)
 		wantError(t, src, tokensource.ClassLogin)
 	})
 }

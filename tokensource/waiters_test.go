@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -98,12 +99,12 @@ func TestWaitersKeepTheirDeadlines(t *testing.T) {
 		}
 
 		gone, leave := context.WithCancel(t.Context())
-		go func() { advance(time.Second); leave() }()
+		go func() { virtual.Sleep(time.Second); leave() }()
 		if _, err := src.Token(gone); err != context.Canceled {
 			t.Errorf("got %v, want the context's own error", err)
 		}
 
-		advance(4 * time.Second)
+		virtual.Advance(4 * time.Second)
 		wantToken(t, src, "at1")
 		wantCount(t, ep, 1)
 		if rec := stored(t, storage); rec.RefreshToken.Reveal() != "rt1" {
@@ -139,15 +140,15 @@ func TestCloseWaitsForRefreshAndSaving(t *testing.T) {
 		if rec := stored(t, storage); rec.RefreshToken.Reveal() != "rt1" || rec.Intent != nil {
 			t.Errorf("after Close the storage holds %q, mark %v", rec.RefreshToken.Reveal(), rec.Intent)
 		}
-		advance(50 * time.Second)
+		virtual.Advance(50 * time.Second)
 		wantToken(t, src, "at1")
-		advance(time.Hour)
+		virtual.Advance(time.Hour)
 		if e := wantError(t, src, tokensource.ClassWait); !errors.Is(e, tokensource.ErrClosed) {
 			t.Errorf("got %v, want ErrClosed", e)
 		}
 		src.Warm()
 		_, _ = src.Account("other").Token(t.Context())
-		advance(time.Hour)
+		virtual.Advance(time.Hour)
 		wantCount(t, ep, 1)
 	})
 }
@@ -168,7 +169,7 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 			for _, account := range []string{"a", "b"} {
 				go src.Account(account).Token(t.Context())
 			}
-			advance(time.Second)
+			virtual.Advance(time.Second)
 			before := time.Now()
 			if err := src.Close(t.Context()); err != nil {
 				t.Fatal(err)
@@ -190,7 +191,7 @@ func TestAccountsAreIndependent(t *testing.T) {
 				slow := false
 				first.Do(func() { slow = true })
 				if slow {
-					advance(8 * time.Second)
+					virtual.Sleep(8 * time.Second)
 				}
 				return tokensource.NewSecret("api"), nil
 			}}}
@@ -204,7 +205,7 @@ func TestAccountsAreIndependent(t *testing.T) {
 		if quick, again := src.Account("quick"), src.Account("quick"); quick != again || quick == src.Account("") {
 			t.Error("an account is not the same each time, or another account's")
 		}
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 	})
 }
 
@@ -218,7 +219,7 @@ func TestParallelRequestsAreBounded(t *testing.T) {
 			under++
 			most = max(most, under)
 			mu.Unlock()
-			advance(time.Second)
+			virtual.Sleep(time.Second)
 			mu.Lock()
 			under--
 			mu.Unlock()
@@ -227,7 +228,7 @@ func TestParallelRequestsAreBounded(t *testing.T) {
 		for i := range 50 {
 			go src.Account(fmt.Sprint(i)).Token(t.Context())
 		}
-		advance(10 * time.Second)
+		virtual.Advance(10 * time.Second)
 		mu.Lock()
 		defer mu.Unlock()
 		if most != 16 {
@@ -260,7 +261,7 @@ func TestCallerOvertakenByARefresh(t *testing.T) {
 				}}
 				src = newSource(t, ep, func(cfg *tokensource.Config) { cfg.Clock = clock })
 				wantToken(t, src, "at1")
-				advance(after)
+				virtual.Advance(after)
 				overtake.Store(true)
 				_ = mustToken(t, src)
 				synctest.Wait()
@@ -289,14 +290,14 @@ func TestHangingProvider(t *testing.T) {
 			if took := time.Since(began); took > time.Second {
 				t.Fatalf("a later caller waited %s", took)
 			}
-			advance(500 * time.Millisecond)
+			virtual.Advance(500 * time.Millisecond)
 		}
 		ep.set(func(n int, _ url.Values) reply {
 			r := granted(n, time.Hour)
 			r.delay = 500 * time.Millisecond
 			return r
 		})
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 		if _, err := src.Token(t.Context()); err != nil {
 			t.Errorf("once it answers: %v", err)
 		}

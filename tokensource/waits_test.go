@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
@@ -63,7 +64,7 @@ func TestAllProcessesKeepToRetryAfter(t *testing.T) {
 						if n := ep.count(); n != 1 {
 							t.Fatalf("%d token requests before the time was over", n)
 						}
-						advance(8500 * time.Millisecond)
+						virtual.Advance(8500 * time.Millisecond)
 						for _, src := range []*tokensource.Source{other, one} {
 							if _, err := src.Token(context.Background()); err != nil {
 								t.Errorf("after the wait: %v", err)
@@ -123,9 +124,9 @@ func TestAllProcessesKeepToALockOut(t *testing.T) {
 			if _, err := other.Account("b").Token(context.Background()); err == nil || ep.count() != 1 {
 				t.Fatalf("%d token requests, %v", ep.count(), err)
 			}
-			advance(55 * time.Second)
+			virtual.Advance(55 * time.Second)
 		}
-		advance(2 * time.Minute)
+		virtual.Advance(2 * time.Minute)
 		if _, err := other.Account("b").Token(context.Background()); err != nil {
 			t.Errorf("after the lock-out: %v", err)
 		}
@@ -185,7 +186,7 @@ func TestAWaitOutlivesARestart(t *testing.T) {
 		if st := before.Account("").Status(); st.Attempts != 1 || st.Err.Problem() != "provider_trouble" {
 			t.Errorf("before the restart: %d attempts, %v", st.Attempts, st.Err)
 		}
-		advance(time.Minute)
+		virtual.Advance(time.Minute)
 
 		src := newSource(t, ep, with)
 		src.Warm()

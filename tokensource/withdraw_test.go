@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -28,7 +29,7 @@ func TestTokenTakenAwayMeanwhile(t *testing.T) {
 			})
 			connect(t, src, "")
 			wantToken(t, src, "at1")
-			advance(2 * time.Hour)
+			virtual.Advance(2 * time.Hour)
 			left.Store(look + 1)
 			wantError(t, src, tokensource.ClassLogin)
 		})

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authinject/caddy-authinject/caddy/connect"
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -87,12 +88,12 @@ func TestDevicePage(t *testing.T) {
 				t.Errorf("the page has no %s: %s", want, body)
 			}
 		}
-		time.Sleep(10 * time.Minute)
+		virtual.Advance(10 * time.Minute)
 		if body := look(); !strings.Contains(body, "The code ends in 5 min") {
 			t.Errorf("ten minutes later: %s", body)
 		}
 		p.refusal.Store("")
-		time.Sleep(time.Minute)
+		virtual.Advance(time.Minute)
 		if body := look(); strings.Contains(body, `class="device`) || !strings.Contains(body, "Connected, renews by itself") || !strings.Contains(body, "Reconnect") {
 			t.Errorf("at the end: %s", body)
 		}
@@ -111,13 +112,13 @@ func TestDevicePageFails(t *testing.T) {
 			p.refusal.Store(code)
 			v := visit(t, &connect.Page{Path: "/connect", AnyCaller: true, Sources: []connect.Source{newDeviceSource(t, p)}}, "")
 			v.press("start")
-			time.Sleep(6 * time.Second)
+			virtual.Advance(6 * time.Second)
 			if body := v.show(); !strings.Contains(body, want) || strings.Contains(body, "UC&lt;") {
 				t.Errorf("%s: %s", code, body)
 			}
 			p.refusal.Store("")
 			v.press("start")
-			time.Sleep(6 * time.Second)
+			virtual.Advance(6 * time.Second)
 			if body := v.show(); strings.Contains(body, want) || !strings.Contains(body, "Connected, renews") {
 				t.Errorf("%s, then: %s", code, body)
 			}
@@ -141,7 +142,7 @@ func TestDevicePageGoesOn(t *testing.T) {
 		if body := v.show(); !strings.Contains(body, "UC&lt;1&gt;") {
 			t.Errorf("the page shows %s", body)
 		}
-		time.Sleep(time.Minute)
+		virtual.Advance(time.Minute)
 		if !isConnected(next, "") {
 			t.Error("the account is not connected")
 		}
@@ -174,7 +175,7 @@ func TestDeviceCodeIsTheUsersOwn(t *testing.T) {
 			t.Errorf("%d logins were begun", n)
 		}
 		p.refusal.Store("")
-		time.Sleep(10 * time.Second)
+		virtual.Advance(10 * time.Second)
 		if !isConnected(orders, "ada") || isConnected(orders, "bob") {
 			t.Error("another account was connected")
 		}
@@ -201,7 +202,7 @@ func TestDeviceCodeOfANewAccount(t *testing.T) {
 			t.Errorf("without the account: %s", body)
 		}
 		p.refusal.Store("")
-		time.Sleep(10 * time.Second)
+		virtual.Advance(10 * time.Second)
 		if body := v.show(); !strings.Contains(body, `data-account="team 1"`) || !strings.Contains(body, "Connected, renews") {
 			t.Errorf("connected: %s", body)
 		}

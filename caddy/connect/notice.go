@@ -55,7 +55,8 @@ func storeNotice(n *notice) string {
 	return id
 }
 
-// takeNotice removes and returns the notice with that id. It returns nil if there is none or it is too old.
+// takeNotice removes the notice with that id and returns it. It returns nil if no notice has the id, or if the
+// notice is too old.
 func takeNotice(id string) *notice {
 	notices.mu.Lock()
 	defer notices.mu.Unlock()

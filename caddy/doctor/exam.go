@@ -356,8 +356,8 @@ func (x *exam) upstreams(ctx context.Context) {
 	}
 }
 
-// notAllowed reports an upstream that is none of the destinations. The upstream is more often wrong than the list, and
-// a wrong host in the list would get the token: so the ready-made change is one of the upstream.
+// notAllowed reports an upstream that is not among the destinations. It proposes to change the upstream: that is more
+// often wrong than the list, and a wrong host in the list would get the token.
 func (x *exam) notAllowed(u Upstream) {
 	text := fmt.Sprintf("requests to the upstream %s are refused: it is not among the destinations of the source (%s)",
 		u.Address, x.Destinations)

@@ -60,14 +60,14 @@ func TestWhichByTheAdminAPI(t *testing.T) {
 // The flag --config of a process is read in its forms, and a relative path is one of its working directory.
 func TestConfigOf(t *testing.T) {
 	for line, want := range map[string]string{
-		"caddy\x00run\x00--config\x00/a/Caddyfile\x00": "/a/Caddyfile", "caddy\x00run\x00--config=b\x00": "/work/b", "caddy\x00run\x00-c\x00b\x00": "/work/b",
+		"caddy\x00run\x00--config\x00/a/Caddyfile\x00": "/a/Caddyfile", "caddy\x00run\x00--config=b\x00": "/srv/b", "caddy\x00run\x00-c\x00b\x00": "/srv/b",
 		"caddy\x00run\x00": "", "caddy\x00run\x00--config": "",
 	} {
 		process := t.TempDir()
 		if err := os.WriteFile(process+"/cmdline", []byte(line), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Symlink("/work", process+"/cwd"); err != nil {
+		if err := os.Symlink("/srv", process+"/cwd"); err != nil {
 			t.Fatal(err)
 		}
 		if got := configOf(process); got != want {

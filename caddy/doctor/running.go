@@ -12,11 +12,14 @@ type Running struct {
 	Unasked string
 	// At names the server.
 	At string
-	// Words describe the account. Class and Remedy describe a problem of the account or of its requests,
-	// and Error one of the account; Class is empty if there is none.
-	Words         string
-	Class         tokensource.Class
-	Error, Remedy string
+	// Words describe the account.
+	Words string
+	// Class and Remedy describe a problem of the account, or of requests that use it. Without a problem
+	// they are empty.
+	Class  tokensource.Class
+	Remedy string
+	// Error is the account's last error, or empty.
+	Error string
 	// Live is true if the server has a live token. Unsaved is true if that token is not in the storage.
 	Live, Unsaved bool
 	// StorageError is the storage's own error.

@@ -69,7 +69,8 @@ func BenchmarkLatency(b *testing.B) {
 			}
 		})
 		next := 0
-		measured.Hang = compareLatency(b, "another provider that hangs", newLoad(b, p.Addr, "/account/15", userFields(users)...), func(measure func()) {
+		served := newLoad(b, p.Addr, "/account/15", userFields(users)...)
+		measured.Hang = compareLatency(b, "another provider that hangs", served, func(measure func()) {
 			silent.hang()
 			var requests sync.WaitGroup
 			for range waiting {
@@ -83,7 +84,7 @@ func BenchmarkLatency(b *testing.B) {
 				})
 			}
 			rig.Eventually(b, func() bool { return silent.hanging() > 0 && waitingRequests(b, p) == waiting }, "all accounts to wait for the provider")
-			time.Sleep(300 * time.Millisecond) // what else there is to do before the requests has been done
+			served.run(b, time.Second) // warm, with the waiting requests
 			measure()
 			measure()
 			fmt.Printf("%d requests waited, with %d token requests that hung\n", waiting, silent.hanging())
@@ -145,12 +146,14 @@ func (l *load) paced(b *testing.B, d, every time.Duration) []time.Duration {
 	began := time.Now()
 	l.each(b, func(c *connection) (int, error) {
 		times := make([]time.Duration, 0, d/every+1)
+		timer := time.NewTimer(0)
+		<-timer.C
 		offset := every * time.Duration(slices.Index(l.conns, c)) / time.Duration(len(l.conns))
 		for due := began.Add(offset); time.Since(began) < d; due = due.Add(every) {
 			from := due
 			if wait := time.Until(due); wait > 0 {
-				time.Sleep(wait)
-				from = time.Now()
+				timer.Reset(wait)
+				from = <-timer.C
 			}
 			if err := l.exchange(c); err != nil {
 				return 0, err
