@@ -190,8 +190,6 @@ func TestEndpointsElsewhere(t *testing.T) {
 		src := newSource(t, s, connecting(nil), discovering(google), observed(&ev))
 		want := func(moment string, endpoints ...string) {
 			t.Helper()
-			ev.mu.Lock()
-			defer ev.mu.Unlock()
 			var told []string
 			for _, e := range ev.all() {
 				if e.Kind == tokensource.EventEndpointsElsewhere {

@@ -140,7 +140,7 @@ func TestLiveTokenPinsNothing(t *testing.T) {
 // What a call for a live token reads of an account is in one line of the CPU's cache.
 func TestAccountSize(t *testing.T) {
 	var a account
-	if end := unsafe.Offsetof(a.used) + unsafe.Sizeof(a.used); end > 64 {
+	if end := unsafe.Offsetof(a.used) + unsafe.Sizeof(a.used); end > 64 || unsafe.Offsetof(a.tag) > 60 {
 		t.Errorf("the hot fields end at byte %d, want at most 64", end)
 	}
 	if size := unsafe.Sizeof(a); size > 192 {

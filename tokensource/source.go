@@ -38,7 +38,7 @@ type Source struct {
 	accounts   *table
 	window     window
 	// round counts the calls of dropIdle.
-	round atomic.Int64
+	round atomic.Int32
 
 	// logins is held while a login is taken.
 	logins sync.Mutex

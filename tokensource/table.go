@@ -10,7 +10,9 @@ import (
 // with a lock held.
 //
 // The hash of an account's name selects a slot. The account is put in the first empty slot from there.
-// A search ends at an empty slot. So when an account is removed, its slot gets the value left instead.
+// A search ends at an empty slot. So when an account is removed, its slot gets the value left instead. The
+// part of the hash that selects no slot is the account's tag: a search compares names only if the tags are
+// equal, because reading another account's name is a cache miss.
 type table struct {
 	seed  maphash.Seed
 	slots atomic.Pointer[slots]
@@ -18,7 +20,7 @@ type table struct {
 	taken int // the number of slots that are not empty
 }
 
-// slots is replaced as a whole when it is half full. Their number is a power of two.
+// slots is replaced as a whole when a quarter of it is taken: most searches then read one account. Their number is a power of two.
 type slots []atomic.Pointer[account]
 
 const fewestSlots = 8
@@ -41,18 +43,23 @@ func (t *table) find(name string) *account {
 // search returns the account of that name with its slot, or nil with the empty slot that ended the
 // search.
 func (t *table) search(in slots, name string) (*account, *atomic.Pointer[account]) {
-	for i := maphash.String(t.seed, name); ; i++ {
+	hash := maphash.String(t.seed, name)
+	for i := hash; ; i++ {
 		slot := &in[i&uint64(len(in)-1)] //nolint:gosec // there are at least fewestSlots
 		a := slot.Load()
-		if a == nil || a.name == name && a != left {
+		if a == nil || a.tag == tagOf(hash) && a.name == name && a != left {
 			return a, slot
 		}
 	}
 }
 
+// tagOf returns the tag of the name with that hash. A table has far fewer than 2^32 slots.
+func tagOf(hash uint64) uint32 { return uint32(hash >> 32) }
+
 // add adds an account whose name is not in the table.
 func (t *table) add(a *account) {
-	if 2*t.taken >= len(*t.slots.Load()) {
+	a.tag = tagOf(maphash.String(t.seed, a.name))
+	if 4*t.taken >= len(*t.slots.Load()) {
 		t.resize()
 	}
 	_, slot := t.search(*t.slots.Load(), a.name)
@@ -69,16 +76,16 @@ func (t *table) remove(name string) {
 	}
 	slot.Store(left)
 	t.size--
-	if 16*t.size < len(*t.slots.Load()) {
+	if 32*t.size < len(*t.slots.Load()) {
 		t.resize()
 	}
 }
 
-// resize moves the accounts into new slots, at most a quarter of which are then taken. A search that
+// resize moves the accounts into new slots, at most an eighth of which are then taken. A search that
 // is under way continues in the old slots, which do not change any more.
 func (t *table) resize() {
 	n := fewestSlots
-	for n < 4*t.size {
+	for n < 8*t.size {
 		n *= 2
 	}
 	moved := make(slots, n)

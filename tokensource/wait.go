@@ -16,9 +16,10 @@ type account struct {
 
 	// cur is the token in use, or nil before the first one.
 	cur current
+	tag uint32 // of the name; see table
 	// used is the round of [Source.dropIdle] in which the account was last used. users counts the
 	// calls that use the account now.
-	used  atomic.Int64
+	used  atomic.Int32
 	users atomic.Int32
 	// kept is true if the token is to be kept fresh even while it is not used.
 	kept atomic.Bool
