@@ -21,7 +21,7 @@ Each heading is a text that the program shows: in the log, in the answer to the 
 	b.WriteString("The class says who has to act: `operator` is you, `login` is a person who connects the account, and with `wait` the source asks again by itself. " +
 		"The problem is the same failure in one word: the member `problem` in the admin API and in logs (the admin API lists the problems of an account whose token serves all the same in `problems`), and the label of the metric `authinject_problem`. " +
 		"[When something fails](failures.md) says what the program does meanwhile.\n\n" +
-		"<!-- `make golden` writes this page from tokensource/remedies.go. -->\n")
+		"<!-- `make golden` writes this page from the table of remedies in tokensource. -->\n")
 	for _, r := range remedies {
 		heading := strings.Join(append([]string{r.Text}, r.Also...), "`, or `")
 		fmt.Fprintf(&b, "\n## `%s`\n\nClass `%s`, problem `%s`. %s\n\nWhat to do: %s.\n", heading, r.Class, r.Problem, r.Cause, plain(r.Do))

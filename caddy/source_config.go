@@ -1,0 +1,115 @@
+package caddy
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// tokenConfig returns the whole configuration of the source of package tokensource. What belongs to
+// one loaded configuration comes from user.
+func (s *Source) tokenConfig(name string, user *sourceUser) tokensource.Config {
+	cfg := s.resolved
+	cfg.Name, cfg.Variables = name, s.perAccount
+	cfg.Grant, cfg.Storage, cfg.Observer = user.grant, user.storage, user.observe
+	cfg.EncryptionKeys = values(s.encryptionKeys)
+	if user.transport != nil {
+		cfg.Transport = user.transport
+	}
+	return cfg
+}
+
+// writtenIn says in words where an operator writes the value of an option, if that is one placeholder.
+func writtenIn(configured string) string {
+	if !onePlaceholder.MatchString(configured) {
+		return ""
+	}
+	text := strings.TrimSuffix(configured, "}")
+	if name, ok := strings.CutPrefix(text, "{env."); ok {
+		return "the environment variable " + name + " of the server, which must be started again"
+	}
+	return "the file " + strings.TrimPrefix(text, "{file.")
+}
+
+// writtenInEach is writtenIn for several values. It is empty if a value is not one placeholder.
+func writtenInEach(configured []string) string {
+	places := make([]string, len(configured))
+	for i, text := range configured {
+		if places[i] = writtenIn(text); places[i] == "" {
+			return ""
+		}
+	}
+	return strings.Join(places, ", or ")
+}
+
+// config returns the options in the form of package tokensource. resolveURL resolves the URLs of
+// the provider.
+func (s *Source) config(resolveURL func(text string) (string, error)) (tokensource.Config, error) {
+	cfg := tokensource.Config{
+		ClientAuth:      tokensource.ClientAuth(s.ClientAuth),
+		BodyFormat:      tokensource.BodyFormat(s.BodyFormat),
+		Scopes:          s.Scopes,
+		ScopeSeparator:  s.ScopeSeparator,
+		Params:          params(s.TokenParams),
+		TokenHeaders:    params(s.TokenHeaders),
+		AuthorizeParams: params(s.AuthorizeParams),
+		TokenTypes:      s.TokenTypes,
+		PAR:             s.PAR,
+		DPoP:            s.DPoP,
+		RefreshBefore:   time.Duration(s.RefreshBefore),
+		DefaultLifetime: time.Duration(s.DefaultLifetime),
+		Timeout:         time.Duration(s.Timeout),
+		DeadGrantErrors: s.preset.DeadGrantErrors,
+		LockOut:         s.preset.LockOut,
+		ClientSecrets:   values(s.ClientSecrets),
+		MutualTLS:       hasClientCertificate(s.TokenTransportRaw),
+		TokenIn:         writtenIn(secretOptions(s.grant)["token"]),
+		ClientSecretIn:  writtenInEach(s.ClientSecrets),
+	}
+	if s.ClientAssertion != "" {
+		cfg.ClientAssertion = value(s.ClientAssertion)
+	}
+	var err error
+	if cfg.ClientJWT, err = s.ClientJWT.config(resolveURL); err != nil {
+		return cfg, err
+	}
+	for i, text := range s.Resources {
+		resource, err := resolveURL(text)
+		if err != nil {
+			return cfg, fmt.Errorf("resource: %w", err)
+		}
+		if i > 0 && resource == placeholderExample {
+			continue // two placeholders are not the same text
+		}
+		cfg.Resources = append(cfg.Resources, resource)
+	}
+	for _, o := range sourceOptions {
+		if !o.url {
+			continue
+		}
+		url, err := resolveURL(*o.at(s).(*string))
+		if err != nil {
+			return cfg, fmt.Errorf("%s: %w", o.name, err)
+		}
+		*o.at(&cfg).(*string) = url // the field has the same name there
+	}
+	return cfg, nil
+}
+
+func values(configured []string) []tokensource.Value {
+	values := make([]tokensource.Value, len(configured))
+	for i, text := range configured {
+		values[i] = value(text)
+	}
+	return values
+}
+
+func params(configured []Param) []tokensource.Param {
+	params := make([]tokensource.Param, len(configured))
+	for i, p := range configured {
+		params[i] = tokensource.Param{Name: p.Name, Value: value(p.Value), Requests: p.Requests}
+	}
+	return params
+}

@@ -1,0 +1,238 @@
+package caddy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/caddyserver/certmagic"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// statusQuery asks for the state of accounts.
+type statusQuery struct {
+	commandConfig
+	source string // empty: all
+	one    bool   // only the account
+	stored bool   // do not ask the server
+}
+
+// statusReport is the answer to a query.
+type statusReport struct {
+	accounts []accountStatus
+	server   string   // the admin API that was asked; empty: the storage
+	storages []string // that were read
+	why      string   // the server was not asked
+}
+
+// ask asks the running server, or reads the storage if no server runs. If the report is nil, the error
+// says why nothing is known. Otherwise the error is about records that cannot be read.
+func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
+	at, configured, err := q.server()
+	if err != nil {
+		return nil, err
+	}
+	why := "the configuration turns the admin API off"
+	if q.stored {
+		at, why = "", ""
+	}
+	if at != "" {
+		var list []accountStatus
+		list, why, err = q.askServer(ctx, at, configured)
+		switch {
+		case list == nil && err != nil:
+			return nil, err
+		case why == "":
+			return &statusReport{accounts: list, server: at}, err
+		}
+		if configured == nil && q.file == "" {
+			if _, err := os.Stat(defaultConfig); err != nil {
+				return nil, fmt.Errorf("%s, and there is no Caddyfile in the working directory; "+
+					"name the server with --address, or the configuration with --config", why)
+			}
+		}
+	}
+	app, err := q.load()
+	if err != nil {
+		return nil, err
+	}
+	report := &statusReport{accounts: []accountStatus{}, why: why}
+	names := slices.Sorted(maps.Keys(app.pooled))
+	if q.source != "" {
+		if _, _, err := app.source(q.source); err != nil {
+			return nil, err
+		}
+		names = []string{q.source}
+	}
+	var failed []error
+	for _, name := range names {
+		list, err := app.stored(ctx, name, q.account, q.one)
+		if err != nil {
+			failed = append(failed, err)
+		}
+		report.accounts = append(report.accounts, list...)
+		if pooled := app.pooled[name]; pooled.source.Traits().Stored {
+			report.storages = append(report.storages, storageName(app.Sources[name].storage))
+		}
+	}
+	slices.Sort(report.storages)
+	report.storages = slices.Compact(report.storages)
+	return report, errors.Join(failed...)
+}
+
+// server returns the address of the admin API and the names of the configured sources. The address is
+// empty if the admin API is off. The names are nil if there is no configuration to read.
+func (q *statusQuery) server() (at string, sources []string, err error) {
+	if _, err := os.Stat(defaultConfig); q.file == "" && err != nil {
+		at, err = q.adminAddress()
+		return at, nil, err
+	}
+	raw, err := q.read()
+	if err != nil {
+		return "", nil, err
+	}
+	var config struct {
+		Admin struct {
+			Disabled bool `json:"disabled"`
+		} `json:"admin"`
+		Apps struct {
+			App struct {
+				Sources map[string]json.RawMessage `json:"sources"`
+			} `json:"authinject"`
+		} `json:"apps"`
+	}
+	if json.Unmarshal(raw, &config) == nil { // loading reports the error
+		sources = slices.AppendSeq([]string{}, maps.Keys(config.Apps.App.Sources))
+	}
+	if config.Admin.Disabled && q.address == "" {
+		return "", sources, nil
+	}
+	at, err = q.adminAddress()
+	return at, sources, err
+}
+
+// askServer asks the server at an address. why says why its answer is not used.
+func (q *statusQuery) askServer(ctx context.Context, at string, configured []string) (list []accountStatus, why string, err error) {
+	var all []sourceStatus
+	if err := getAdmin(ctx, at, adminBase+"sources", &all); err != nil {
+		return nil, notRunning(at, err), nil
+	}
+	names := make([]string, len(all))
+	for i, source := range all {
+		names[i] = source.Source
+	}
+	for _, name := range configured {
+		if !slices.Contains(names, name) {
+			return nil, fmt.Sprintf("the server at %s runs another configuration", at), nil
+		}
+	}
+	list = []accountStatus{}
+	var failed []error
+	found := q.source == ""
+	for _, source := range all {
+		if q.source != "" && source.Source != q.source {
+			continue
+		}
+		found = true
+		if source.Error != "" {
+			failed = append(failed, errors.New(source.Error))
+		}
+		for _, st := range source.Accounts {
+			if !q.one || st.Account == q.account {
+				st.From = fromServer
+				list = append(list, st)
+			}
+		}
+	}
+	switch {
+	case !found:
+		return nil, "", unknownSource(q.source, names)
+	case q.one && len(list) == 0 && q.source != "":
+		// The list of a source is limited.
+		var st accountStatus
+		if err := getAdmin(ctx, at, adminBase+"sources/"+pathSegment(q.source)+"/"+pathSegment(q.account), &st); err != nil {
+			return nil, "", err
+		}
+		st.From = fromServer
+		list = append(list, st)
+	}
+	return list, "", errors.Join(failed...)
+}
+
+// From where the state is known.
+const (
+	fromServer  = "server"
+	fromStorage = "storage"
+)
+
+// storageName names a storage to a person.
+func storageName(storage tokensource.Storage) string {
+	if files, ok := storage.(*certmagic.FileStorage); ok {
+		return files.Path
+	}
+	if named, ok := storage.(fmt.Stringer); ok {
+		return named.String()
+	}
+	return fmt.Sprintf("%T", storage)
+}
+
+// stored returns the accounts of a source from the storage. With an error, it returns those that
+// can be read.
+func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) ([]accountStatus, error) {
+	pooled, cfg, err := a.source(name)
+	if err != nil {
+		return nil, err
+	}
+	grant := cfg.grantName
+	if pooled.source.Exchanges() {
+		st := newAccountStatus(tokensource.Status{Source: name, Exchanges: true, Renews: true}, grant)
+		st.State, st.From = tokensource.StateNone, fromStorage
+		return []accountStatus{st}, nil
+	}
+	if !pooled.source.Traits().Stored {
+		return []accountStatus{{
+			Source: name, Grant: grant, State: tokensource.StateNone, Renews: pooled.source.Traits().Renews,
+			Words: "Not known: only a running server has its token. No login is needed.",
+			From:  fromStorage,
+		}}, nil
+	}
+	accounts := []string{account}
+	var failed error
+	if !one {
+		var named []string
+		named, failed = pooled.source.Accounts(ctx)
+		accounts = append([]string{""}, named...)
+	}
+	var list []accountStatus
+	for _, account := range accounts {
+		st, err := pooled.source.Stored(ctx, account)
+		if err != nil {
+			failed = err
+			list = append(list, newAccountStatus(st, grant))
+			continue
+		}
+		if account == "" && (len(accounts) > 1 || failed != nil) && st.Generation == 0 {
+			continue // only its named accounts are used
+		}
+		if st.State == tokensource.StateNone && pooled.source.Interactive() {
+			st.State = tokensource.StateLoginRequired
+			_, err := pooled.source.Lookup(ctx, account)
+			_ = errors.As(err, &st.Err) // it says what to do
+		}
+		list = append(list, newAccountStatus(st, grant).logins(ctx, pooled.source))
+	}
+	if failed != nil && len(list) == 0 {
+		st := tokensource.Status{Source: name, State: tokensource.StateNone}
+		errors.As(failed, &st.Err)
+		list = append(list, newAccountStatus(st, grant))
+	}
+	for i := range list {
+		list[i].From = fromStorage
+	}
+	return list, failed
+}
