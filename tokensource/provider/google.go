@@ -5,6 +5,7 @@ package provider
 //	web        https://developers.google.com/identity/protocols/oauth2/web-server
 //	overview   https://developers.google.com/identity/protocols/oauth2
 //	account    https://developers.google.com/identity/protocols/oauth2/service-account
+//	device     https://developers.google.com/identity/protocols/oauth2/limited-input-device
 //	metadata   https://accounts.google.com/.well-known/openid-configuration
 //	drive      https://developers.google.com/workspace/drive/api/reference/rest/v3
 //	calendar   https://developers.google.com/workspace/calendar/api/v3/reference
@@ -23,6 +24,7 @@ func init() {
 			"https://developers.google.com/identity/protocols/oauth2/web-server",
 			"https://developers.google.com/identity/protocols/oauth2",
 			"https://developers.google.com/identity/protocols/oauth2/service-account",
+			"https://developers.google.com/identity/protocols/oauth2/limited-input-device",
 			"https://accounts.google.com/.well-known/openid-configuration",
 			"https://developers.google.com/workspace/drive/api/reference/rest/v3",
 			"https://developers.google.com/workspace/calendar/api/v3/reference",
@@ -37,15 +39,14 @@ func init() {
 
 		Grants:       []string{GrantAuthorizationCode, GrantRefreshToken},
 		AuthorizeURL: "https://accounts.google.com/o/oauth2/v2/auth", // web, metadata
+		DeviceURL:    "https://oauth2.googleapis.com/device/code",    // device, metadata
 		TokenURL:     "https://oauth2.googleapis.com/token",          // web, account, metadata
 		RevokeURL:    "https://oauth2.googleapis.com/revoke",         // web, metadata
-		// DeviceURL is left out: Google's answer names verification_url, and not verification_uri as RFC
-		// 8628 section 3.2 has it.
 
 		AuthorizeParams: []Param{
 			{"access_type", "offline"}, // web: needed for a refresh token
-			// web: only the first consent of a user brings a refresh token. A person who connects again
-			// must therefore consent again.
+			// Without it, only a user's first login brings a refresh token (golang.org/x/oauth2,
+			// AccessTypeOffline), so a person who connects again would get none.
 			{"prompt", "consent"},
 		},
 		ClientAuth:             AuthPost,                // web, metadata
@@ -72,7 +73,8 @@ func init() {
 			"Name scopes: Google grants nothing without them.",
 			"For another API of Google, set destinations to the service endpoint that its reference names.",
 			"For a service account, use grant jwt_bearer, which needs no client_id and no client_secret. For the APIs of Google Cloud, use grant google, a package of its own.",
-			"While the consent screen of the project is in testing, refresh tokens end after 7 days.",
+			"With grant device_code, Google allows only the few scopes that its page about devices lists.",
+			"If the consent screen of the project is for external users and in testing, refresh tokens end after 7 days.", // overview
 		},
 	})
 }

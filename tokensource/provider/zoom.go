@@ -45,7 +45,7 @@ func init() {
 		Rotates: RotationYes,
 		Notes: []string{
 			"For a Server-to-Server OAuth app, write grant client_credentials { grant_type account_credentials } and token_param account_id with your account's id.",
-			"A refresh token that is not used for 90 days is dead.",
+			"A refresh token ends after 90 days.",
 			"If your data must stay in a region, set destinations to the host that Zoom names as api_url, such as https://api-eu.zoom.us.",
 		},
 		Unknown: []string{
