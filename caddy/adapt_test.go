@@ -26,7 +26,7 @@ func TestAdapt(t *testing.T) {
 	t.Setenv("ID", "client-7")
 	t.Setenv("ENCRYPTION_KEY", strings.Repeat("n", 44))
 	t.Setenv("OLD_ENCRYPTION_KEY", strings.Repeat("o", 32))
-	good := fixtures(t, "testdata/adapt/*.caddyfiletest", 94)
+	good := fixtures(t, "testdata/adapt/*.caddyfiletest", 95)
 	for _, path := range good {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			config, expected := fixture(t, path)

@@ -63,3 +63,25 @@ func TestPresetOfAnswers(t *testing.T) {
 		t.Errorf("for the token source: %q, %d", cfg.TokenTypes, cfg.DefaultLifetime)
 	}
 }
+
+// A grant whose own JWT proves the client needs no client with a preset. If the source names a client, that client
+// authenticates as the preset says, and needs its secret.
+func TestPresetWithoutAClient(t *testing.T) {
+	jwt := []byte(`{"type":"jwt_bearer","key":"{file./key.pem}","issuer":"app","subject":"none"}`)
+	for name, test := range map[string]struct {
+		source Source
+		auth   string
+		fails  bool
+	}{
+		"no client":            {Source{Provider: "google", GrantRaw: jwt}, "", false},
+		"a client":             {Source{Provider: "box", GrantRaw: jwt, ClientID: "c", ClientSecrets: []string{"{env.S}"}}, "client_secret_post", false},
+		"a client, no secret":  {Source{Provider: "box", GrantRaw: jwt, ClientID: "c"}, "", true},
+		"a login needs both":   {Source{Provider: "google"}, "", true},
+		"so does a chosen one": {Source{Provider: "google", GrantRaw: []byte(`{"type":"device_code"}`)}, "", true},
+	} {
+		err := test.source.applyProvider()
+		if (err != nil) != test.fails || test.source.ClientAuth != test.auth {
+			t.Errorf("%s: %v, client_auth %q", name, err, test.source.ClientAuth)
+		}
+	}
+}

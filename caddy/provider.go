@@ -41,7 +41,7 @@ func (s *Source) applyProvider() error {
 	}
 	s.applyAnswers(preset)
 	if tokenRequests.met(grant) {
-		err = s.applyClient(preset)
+		err = s.applyClient(preset, grant)
 	}
 	return firstError(err, s.checkScope(preset), s.assignVariables(isInteractive(grant)))
 }
@@ -151,10 +151,11 @@ func (s *Source) checkScope(preset provider.Preset) error {
 }
 
 // applyClient fills in how token requests are made.
-func (s *Source) applyClient(preset provider.Preset) error {
+func (s *Source) applyClient(preset provider.Preset, grant tokensource.Grant) error {
 	fill(&s.TokenURL, preset.TokenURL)
 	switch {
 	case s.ClientAuth != "" || preset.ClientAuth == "" || s.ClientAssertion != "" || s.ClientJWT != nil:
+	case s.ClientID == "" && len(s.ClientSecrets) == 0 && grant.Traits().ClientOptional: // the grant's own JWT is enough
 	case len(s.ClientSecrets) == 0:
 		return fmt.Errorf("provider %s needs a client_secret; for a client without one, set client_auth none", preset.Name)
 	default:

@@ -38,9 +38,9 @@ func TestSignedProviders(t *testing.T) {
 	box := tokensourcetest.StartBox(t, tokensourcetest.Signer{Key: public, KeyID: "abcd1234", Issuer: tokensourcetest.DefaultClientID, Subject: "1234567"}, tokensourcetest.Config{})
 	for heading, row := range map[string]row{
 		"Salesforce":             {salesforce, []string{"https://login.salesforce.com/services/oauth2/token", salesforce.TokenURL(), "https://acme.my.salesforce.com", salesforce.URL}},
-		"Google service account": {google, []string{"https://oauth2.googleapis.com/token", google.TokenURL(), "https://www.googleapis.com\n", google.URL + "\n"}},
+		"Google service account": {google, []string{"provider google\n", atEmulation("google", google), "https://www.googleapis.com\n", google.URL + "\n"}},
 		"DocuSign":               {docusign, []string{"https://account.docusign.com/oauth/token", docusign.TokenURL(), "https://na1.docusign.net", docusign.URL}},
-		"Box":                    {box, []string{"https://api.box.com/oauth2/token", box.TokenURL(), "https://api.box.com\n", box.URL + "\n"}},
+		"Box":                    {box, []string{"provider box\n", atEmulation("box", box), "https://api.box.com\n", box.URL + "\n"}},
 		"GitHub App":             {github, []string{"installation_id 12345678", "installation_id 12345678\n\t\t\t\tapi_url " + github.URL, "https://api.github.com", github.URL}},
 	} {
 		t.Run(heading, func(t *testing.T) {
@@ -70,11 +70,16 @@ func TestZoom(t *testing.T) {
 		t.Fatal("the page has no such configuration")
 	}
 	zoom := tokensourcetest.StartZoom(t, "acme-1", tokensourcetest.Config{})
-	config := strings.NewReplacer("https://zoom.us/oauth/token", zoom.TokenURL(), "https://api.zoom.us", zoom.URL, "\n:8080 {", "\nhttp://{$ADDR} {").Replace(found[1])
+	config := strings.NewReplacer("provider zoom\n", atEmulation("zoom", zoom), "https://api.zoom.us", zoom.URL, "\n:8080 {", "\nhttp://{$ADDR} {").Replace(found[1])
 	p := harness.Start(t, config, harness.Env("ZOOM_ACCOUNT_ID", "acme-1"), harness.Env("ZOOM_CLIENT_ID", tokensourcetest.DefaultClientID),
 		harness.Env("ZOOM_CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
 	if status, body := p.Get("/v2/x"); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
 	}
 	tokensourcetest.Report(t, zoom.CheckAbsent("the log", strings.Join(p.Logs(), "\n")))
+}
+
+// atEmulation returns the line that names a preset, and the lines that replace the preset's addresses by an emulation's.
+func atEmulation(preset string, emulation *tokensourcetest.Server) string {
+	return "provider " + preset + "\ntoken_url " + emulation.TokenURL() + "\ndestinations " + emulation.URL + "\n"
 }
