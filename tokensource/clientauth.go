@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource/internal/jwt"
@@ -54,7 +53,7 @@ func CheckWord[T ~string](option string, got T, allowed []T) error {
 	for i, a := range allowed {
 		names[i] = string(a)
 	}
-	return fmt.Errorf("%s %q is not known%s; allowed are %s", option, string(got), suggest.DidYouMean(string(got), names), strings.Join(names, ", "))
+	return fmt.Errorf("%s %q is not known%s", option, string(got), suggest.Allowed(string(got), names))
 }
 
 // AuthMethod returns ClientAuth or its default: private_key_jwt if there is a key or an assertion,

@@ -20,7 +20,6 @@ import (
 
 	_ "github.com/authinject/caddy-authinject" // so that one --with is enough
 	"github.com/authinject/caddy-authinject/grants/internal/guest"
-	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -48,6 +47,9 @@ func (Grant) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "authinject.grants.azure", New: func() caddy.Module { return new(Grant) }}
 }
 
+// options are the names of the options in a Caddyfile.
+var options = []string{"resource", "client_id"}
+
 // UnmarshalCaddyfile sets up the grant. Syntax:
 //
 //	grant azure {
@@ -65,8 +67,7 @@ func (g *Grant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		args := d.RemainingArgs()
 		switch {
 		case value == nil:
-			return d.Errf("grant azure: unknown option %s%s; allowed are resource, client_id", option,
-				suggest.DidYouMean(option, []string{"resource", "client_id"}))
+			return guest.UnknownOption(d, "azure", option, options)
 		case len(args) != 1 || args[0] == "":
 			return d.Errf("grant azure: %s takes one value", option)
 		case *value != "":

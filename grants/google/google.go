@@ -19,7 +19,6 @@ import (
 
 	_ "github.com/authinject/caddy-authinject" // so that one --with is enough
 	"github.com/authinject/caddy-authinject/grants/internal/guest"
-	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -45,6 +44,9 @@ type Grant struct {
 	client   *http.Client // for the internet
 	metadata *http.Client // for the metadata server
 }
+
+// options are the names of the options in a Caddyfile.
+var options = []string{"scopes", "id_token", "impersonate", "credentials"}
 
 // cloudPlatform is the scope that limits nothing: the identity's IAM roles decide what it may do.
 const cloudPlatform = "https://www.googleapis.com/auth/cloud-platform"
@@ -81,8 +83,7 @@ func (g *Grant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case option == "scopes":
 			g.Scopes = append(g.Scopes, args...)
 		case one == nil:
-			return d.Errf("grant google: unknown option %s%s; allowed are scopes, id_token, impersonate, credentials", option,
-				suggest.DidYouMean(option, []string{"scopes", "id_token", "impersonate", "credentials"}))
+			return guest.UnknownOption(d, "google", option, options)
 		case len(args) > 1:
 			return d.Errf("grant google: %s takes one value, and there are %d", option, len(args))
 		case *one != "":

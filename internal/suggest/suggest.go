@@ -15,6 +15,12 @@ func DidYouMean(word string, known []string) string {
 	return ""
 }
 
+// Allowed returns the end of an error about an unknown word: the suggestion of [DidYouMean], if there
+// is one, and all known words, such as " (did you mean form?); allowed are form, json".
+func Allowed(word string, known []string) string {
+	return DidYouMean(word, known) + "; allowed are " + strings.Join(known, ", ")
+}
+
 func find(word string, known []string) string {
 	for _, meant := range synonyms[word] {
 		if name, _, _ := strings.Cut(meant, " "); slices.Contains(known, name) {

@@ -35,6 +35,18 @@ func TestDidYouMean(t *testing.T) {
 	}
 }
 
+// The words of an error name all known words, with or without a suggestion.
+func TestAllowed(t *testing.T) {
+	known := []string{"form", "json"}
+	for word, want := range map[string]string{
+		"from": " (did you mean form?); allowed are form, json", "xml": "; allowed are form, json", "": "; allowed are form, json",
+	} {
+		if got := Allowed(word, known); got != want {
+			t.Errorf("%q gives %q, want %q", word, got, want)
+		}
+	}
+}
+
 // A word in the table of synonyms is written as words are looked up.
 func TestSynonymsAreInLowerCase(t *testing.T) {
 	for word, meanings := range synonyms {

@@ -102,11 +102,11 @@ func CheckAlg(alg string, allowed []string) error {
 	if slices.Contains(allowed, alg) {
 		return nil
 	}
-	meant := ""
-	if !slices.Contains(Algs, alg) && !slices.Contains(SecretAlgs, alg) { // another algorithm is no misspelling
-		meant = suggest.DidYouMean(alg, allowed)
+	misspelled := alg
+	if slices.Contains(Algs, alg) || slices.Contains(SecretAlgs, alg) {
+		misspelled = "" // another algorithm is no misspelling, so it suggests nothing
 	}
-	return fmt.Errorf("alg %q is not known here%s; allowed are %s", alg, meant, strings.Join(allowed, ", "))
+	return fmt.Errorf("alg %q is not known here%s", alg, suggest.Allowed(misspelled, allowed))
 }
 
 // newKey checks that the algorithm fits the key. An empty one is chosen by the key.
