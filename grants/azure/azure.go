@@ -88,7 +88,7 @@ func (g Grant) Check() error {
 
 // Provision resolves the placeholders.
 func (g *Grant) Provision(caddy.Context) error {
-	if err := guest.Resolve("azure", map[string]*string{"resource": &g.Resource, "client_id": &g.ClientID}); err != nil {
+	if err := guest.Resolve("azure", guest.Option{Name: "resource", Value: &g.Resource}, guest.Option{Name: "client_id", Value: &g.ClientID}); err != nil {
 		return err
 	}
 	g.internet, g.local = guest.Client(internet, timeout), guest.Client(direct, timeout)

@@ -109,7 +109,8 @@ func (g Grant) Check() error {
 
 // Provision resolves the placeholders.
 func (g *Grant) Provision(caddy.Context) error {
-	if err := guest.Resolve("google", map[string]*string{"id_token": &g.IDToken, "impersonate": &g.Impersonate, "credentials": &g.Credentials}); err != nil {
+	if err := guest.Resolve("google", guest.Option{Name: "id_token", Value: &g.IDToken},
+		guest.Option{Name: "impersonate", Value: &g.Impersonate}, guest.Option{Name: "credentials", Value: &g.Credentials}); err != nil {
 		return err
 	}
 	g.client, g.metadata = guest.Client(internet, timeout), guest.Client(direct, timeout)

@@ -173,5 +173,5 @@ func Distance(a, b string, limit int) int {
 			}
 		}
 	}
-	return min(slices.Min(row[len(b):]), limit)
+	return min(row[len(b)], limit)
 }

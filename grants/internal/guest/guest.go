@@ -22,15 +22,21 @@ func Client(base http.RoundTripper, timeout time.Duration) *http.Client {
 	return &http.Client{Transport: base, Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
+// Option is an option of a grant: its name and the field that holds its value.
+type Option struct {
+	Name  string
+	Value *string
+}
+
 // Resolve replaces the placeholders in the options of a grant. A placeholder without a value is an
-// error that names the option.
-func Resolve(grant string, options map[string]*string) error {
-	for option, value := range options {
-		resolved, err := caddy.NewReplacer().ReplaceOrErr(*value, true, true)
+// error that names the first such option.
+func Resolve(grant string, options ...Option) error {
+	for _, option := range options {
+		resolved, err := caddy.NewReplacer().ReplaceOrErr(*option.Value, true, true)
 		if err != nil {
-			return fmt.Errorf("grant %s: %s: %w", grant, option, err)
+			return fmt.Errorf("grant %s: %s: %w", grant, option.Name, err)
 		}
-		*value = resolved
+		*option.Value = resolved
 	}
 	return nil
 }
