@@ -6,7 +6,6 @@ var configurationMistakes = []Remedy{
 		Problem: "client_secret", Text: "reading client_secret", Class: ClassOperator,
 		Cause: "The placeholder of the client secret has no value.",
 		Do:    "check the variable or file that client_secret names, and that this process may read it; a file is read again by itself, but a changed environment needs a restart of the server",
-		match: byReason("reading client_secret"),
 	},
 	{
 		Problem: "client_key", Text: "client_auth private_key_jwt: ",
@@ -14,25 +13,21 @@ var configurationMistakes = []Remedy{
 		Class: ClassOperator,
 		Cause: "The key or certificate that signs the client's assertion cannot be read, or does not fit alg. With client_secret_jwt, the secret is too short for alg.",
 		Do:    "check the variable or file that the option names, that this process may read it, and alg",
-		match: byReason("client_auth private_key_jwt: ", "client_auth client_secret_jwt: "),
 	},
 	{
 		Problem: "grant_key", Text: "key of the grant: ", Class: ClassOperator,
 		Cause: "The key by which the grant jwt_bearer or github_app signs cannot be read, or does not fit alg.",
 		Do:    "check the variable or file that key names, that this process may read it, and alg",
-		match: byReason("key of the grant: "),
 	},
 	{
 		Problem: "client_assertion", Text: "reading client_assertion", Class: ClassOperator,
 		Cause: "The JWT that proves the client cannot be read, or the file holds no JWT.",
 		Do:    "check the variable or file that client_assertion names, and that this process may read it",
-		match: byReason("reading client_assertion"),
 	},
 	{
 		Problem: "token_expired", Text: "the configured token has expired", Class: ClassOperator,
 		Cause: "The time in the option expires has passed. A static token cannot be renewed.",
 		Do:    "write a new token into {token}, and its end into expires",
-		match: byReason("the configured token has expired"),
 	},
 	{
 		Problem: "token_refused", Text: "upstream refuses the token, and there is no other", Class: ClassOperator,
@@ -48,15 +43,13 @@ var configurationMistakes = []Remedy{
 			"caddy authinject doctor {source} --probe <url> shows the API's answer",
 		More: "The upstream's answer is passed on. `/authinject/ready` stays 200 with a warning, because a request to a path with other rights can cause this too. " +
 			"Until it ends, at most two new tokens are requested in 30 seconds.",
-		match: byReason(refusedAgainReason),
 	},
 	{
 		Problem: "scopes_missing", Text: "the provider did not grant the scopes", Class: ClassOperator,
 		Cause: "The provider gave a token, and said that it is good for fewer scopes than scopes asks for. The API may answer 403.",
 		Do: "allow the scopes for this client at the provider, or remove them from scopes; " +
 			"the token in use keeps its scopes {rescope}",
-		More:  "The token is used. `/authinject/ready` names the scopes, and the metric `authinject_scopes_missing` counts them.",
-		match: byReason(missingScopesReason),
+		More: "The token is used. `/authinject/ready` names the scopes, and the metric `authinject_scopes_missing` counts them.",
 	},
 	{
 		Problem: "token_empty", Text: "the configured token is empty",
@@ -64,7 +57,6 @@ var configurationMistakes = []Remedy{
 		Class: ClassOperator,
 		Cause: "The variable or file that the option names has no text.",
 		Do:    "write the token into the variable or file that the option names; a file is read again by itself",
-		match: byReason("the configured token is empty", "the configured refresh_token is empty"),
 	},
 	{
 		Problem: "value", Text: "evaluated placeholder", Class: ClassOperator,
@@ -76,13 +68,11 @@ var configurationMistakes = []Remedy{
 		Problem: "token_param_twice", Text: "is sent already", Class: ClassOperator,
 		Cause: "A token_param has the name of a parameter that the grant or client_auth sends.",
 		Do:    "remove that token_param",
-		match: byReason("is sent already"),
 	},
 	{
 		Problem: "token_url_query", Text: "holds a parameter that is sent with every request", Class: ClassOperator,
 		Cause: "The query of the URL has the name of a parameter that is sent anyway.",
 		Do:    "remove the parameter from the query of {url}",
-		match: byReason("holds a parameter that is sent with every request"),
 	},
 }
 
@@ -106,37 +96,31 @@ var storageProblems = []Remedy{
 		Class: ClassWait,
 		Cause: "The storage is out of reach, or this process may not read it.",
 		Do:    "check that the storage is there, and that this process may read it[; {not_directory}]",
-		match: byReason("the storage cannot be read", "the storage cannot be listed"),
 	},
 	{
 		Problem: "record_damaged", Text: "the stored record is damaged", Class: ClassOperator,
 		Cause: "Something other than this module changed the record, or it belongs to another account.",
 		Do:    "connect the account again, which keeps a copy beside it, or restore the record from a backup",
-		match: byReason("the stored record is damaged"),
 	},
 	{
 		Problem: "record_newer", Text: "the stored record was written by a newer release", Class: ClassOperator,
 		Cause: "A newer release of the module uses or used the same storage.",
 		Do:    "run that release, or give this one a storage of its own",
-		match: byReason("was written by a newer release"),
 	},
 	{
 		Problem: "record_sealed", Text: "the stored record is sealed", Class: ClassOperator,
 		Cause: "The record was encrypted under a key that is not configured.",
 		Do:    "put the key back into encryption_key; an old key belongs behind the new one",
-		match: byReason("the stored record is sealed"),
 	},
 	{
 		Problem: "encryption_key", Text: "unusable encryption_key", Class: ClassOperator,
 		Cause: "A key cannot be read, or is shorter than 32 characters.",
 		Do:    "check the variable or file that encryption_key names",
-		match: byReason("unusable encryption_key"),
 	},
 	{
 		Problem: "panic", Text: "the grant or the storage panicked", Class: ClassOperator,
 		Cause: "A module has a bug. The process lives on.",
 		Do:    "report the stack, which is in the log, to the authors of the module that it names",
-		match: byReason("the grant or the storage panicked"),
 	},
 }
 
@@ -147,10 +131,12 @@ var destinationProblems = []Remedy{
 		Cause: "The upstream is not one of the source's destinations, so the token is not sent there.",
 		Do: "correct the upstream; only if it is right, write it into the option destinations with scheme, host and port, beside " +
 			"those that are allowed now",
+		match: noError,
 	},
 	{
 		Problem: "destination_insecure", Text: "use https, or allow it by writing", Class: ClassOperator,
 		Cause: "The upstream would get the token over plain http.",
 		Do:    "use an https upstream, or write the http one into the option destinations",
+		match: noError,
 	},
 }

@@ -7,8 +7,7 @@ var refusals = []Remedy{
 		Cause: "The provider refused the JWT that proves the client, because it had expired. The program that writes the file in client_assertion no longer renews it.",
 		Do: "renew the JWT that client_assertion names: see that the program that writes the file runs, and that the source names the file that it writes" +
 			skewed,
-		More:  "The file is read again for every request. A projected token of Kubernetes is renewed only if the volume is mounted without `subPath`.",
-		match: byReason(assertionExpired),
+		More: "The file is read again for every request. A projected token of Kubernetes is renewed only if the volume is mounted without `subPath`.",
 	},
 	{
 		Problem: "client_assertion_refused", Text: assertionRefused, Class: ClassOperator,
@@ -17,34 +16,29 @@ var refusals = []Remedy{
 			skewed,
 		More: "For `client_assertion`, check issuer, subject and audience of the JWT against what the provider trusts. " +
 			"`caddy authinject doctor` compares the clocks and shows what the provider says.",
-		match: byReason(assertionRefused),
 	},
 	{
 		Problem: "client_assertion_used", Text: assertionUsed, Class: ClassOperator,
 		Cause: "The JWT that client_assertion names has a jti, and the provider has seen it in an earlier request.",
 		Do: "let the program that writes the file renew the JWT before each token request, or leave the claim jti out, if the provider allows that; " +
 			"else use client_auth private_key_jwt, which signs a new JWT for each request",
-		match: byReason(assertionUsed),
 	},
 	{
 		Problem: "assertion_refused", Text: "the assertion of the grant was refused", Class: ClassOperator,
 		Cause: "The provider does not accept the JWT by which the grant jwt_bearer or github_app gets its tokens: its key, issuer, subject, audience or time.",
 		Do: "check key, issuer or app_id, subject and audience of the grant, and that the provider has the public key of this key and allows the subject" +
 			skewed + askProvider,
-		More:  "Salesforce also answers this until the user or an administrator has approved the app. Google answers this if the service account is not allowed to act for the subject.",
-		match: byReason(grantRefused),
+		More: "Salesforce also answers this until the user or an administrator has approved the app. Google answers this if the service account is not allowed to act for the subject.",
 	},
 	{
 		Problem: "no_installation", Text: "the app has no such installation", Class: ClassOperator,
 		Cause: "GitHub knows the app, but no installation of it with this number. It may have been uninstalled.",
 		Do:    "check installation_id: it is the number at the end of the address of the installation's settings page; install the app if it is not there",
-		match: byReason("the app has no such installation"),
 	},
 	{
 		Problem: "beyond_installation", Text: "the installation cannot grant these repositories or permissions", Class: ClassOperator,
 		Cause: "repositories or permission name more than the installation of the GitHub App has.",
 		Do:    "check repositories and permission of the grant github_app, and what the installation was allowed",
-		match: byReason("the installation cannot grant these"),
 	},
 	{
 		Problem: "invalid_client", Text: "the token endpoint answered 401 invalid_client", Class: ClassOperator,
@@ -153,7 +147,6 @@ var refusals = []Remedy{
 		Problem: "request_uri", Text: "the pushed authorization request endpoint's answer holds no request_uri", Class: ClassOperator,
 		Cause: "The endpoint for pushed authorization requests answered something else (RFC 9126 section 2.2).",
 		Do:    "check par_url, or what the issuer's metadata names: it may be the address of another endpoint",
-		match: byReason("answer holds no request_uri"),
 	},
 }
 
@@ -183,37 +176,33 @@ var responses = []Remedy{
 		Problem: "not_a_token", Text: "the token endpoint's answer is no token", Class: ClassWait,
 		Cause: "The endpoint answered 200, and neither JSON nor a form. Often it is a page for people.",
 		Do:    "check {url}: it may be the address of a page",
-		match: byReason("the token endpoint's answer is no token"),
 	},
 	{
 		Problem: "zero_lifetime", Text: "the token has no lifetime left: the answer has expires_in 0", Class: ClassWait,
 		Cause: "The provider sent a token that has already expired, or uses 0 for a token that does not expire.",
 		Do:    "if this provider means that the token does not end, set default_lifetime never",
-		quiet: true, match: byReason(errZeroLifetime.Error()),
+		quiet: true,
 	},
 	{
 		Problem: "expired_answer", Text: "the token has no lifetime left: by the times in the answer it has ended already", Class: ClassWait,
 		Cause: "The times in the provider's answer say that the token has ended. Often the clock of a server at the provider is wrong.",
 		Do:    "compare this machine's clock[ (now {clock})] with the provider's, and tell the provider if its clock is off" + skewed,
-		match: byReason(errNoLifetime.Error()),
 	},
 	{
 		Problem: "token_type", Text: "that is not known to mean Bearer", Class: ClassOperator,
 		Cause: "The provider calls the token by another word than Bearer.",
 		Do:    "if this provider means Bearer by it, add the word to token_types",
-		quiet: true, match: byReason("not known to mean Bearer"),
+		quiet: true,
 	},
 	{
 		Problem: "token_type_unsupported", Text: "such a token is presented in another way than as Bearer, which is not supported", Class: ClassOperator,
 		Cause: "The provider gave a token that must be presented with a signature or a key.",
 		Do:    "configure the client at the provider for Bearer tokens, or set the option dpop if the token_type is DPoP",
-		match: byReason("such a token is presented in another way than as Bearer"),
 	},
 	{
 		Problem: "unusable_token", Text: "the access token holds a space, a control character or a character outside ASCII", Class: ClassOperator,
 		Cause: "The token cannot be sent in a request. If it is in the option token, it often contains a line break or an extra word.",
 		Do:    "check the option token, or the answer of the token endpoint",
-		match: byReason("the access token holds a space, a control character"),
 	},
 }
 
@@ -286,14 +275,14 @@ var connectionFailures = []Remedy{
 		Cause: "The provider counts failed attempts, and each new one would make the pause longer.",
 		Do: "wait: nothing is sent before the pause has passed[, at {until}], not even by caddy authinject refresh; it ends by itself; " +
 			"meanwhile check client_id and client_secret",
-		quiet: true, match: byReason(lockedOutReason),
+		quiet: true,
 	},
 	{
 		Problem: "provider_wait", Text: "the provider asked to wait until", Class: ClassWait,
 		Cause: "An earlier answer of the provider had the field Retry-After. The wait is kept in the storage: it holds for all processes, and outlives a restart. No request was sent this time.",
 		Do: "wait: {retries}[ after {until}]; to ask at once all the same, where the provider is known to answer again, run: " +
 			"caddy authinject refresh {source}[ --account {account}]",
-		quiet: true, match: byReason(waitReason),
+		quiet: true,
 	},
 	{
 		Problem: "rate_limited", Text: "the token endpoint answered 429", Class: ClassWait,
@@ -317,14 +306,11 @@ var metadataProblems = []Remedy{
 		Class: ClassOperator,
 		Cause: "The issuer publishes no metadata (RFC 8414, OpenID Connect Discovery) below this address.",
 		Do:    "check issuer, or configure the endpoints: token_url, and authorize_url for a login",
-		match: byReason("the issuer's metadata is not at", "the issuer's metadata is said to be elsewhere",
-			"the issuer's metadata endpoint answered", "the issuer's metadata is no JSON"),
 	},
 	{
 		Problem: "issuer_name", Text: "the issuer's metadata is that of another issuer", Class: ClassOperator,
 		Cause: "The metadata names another issuer. A slash at the end is enough.",
 		Do:    "write the issuer as the metadata names it, the same to the letter",
-		match: byReason("the issuer's metadata is that of another issuer"),
 	},
 	{
 		Problem: "issuer_endpoint", Text: "the issuer's metadata names no token_endpoint", Class: ClassOperator,

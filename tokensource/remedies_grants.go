@@ -6,33 +6,28 @@ var subjectProblems = []Remedy{
 		Problem: "subject_missing", Text: "the request has no token to exchange", Class: ClassLogin,
 		Cause: "The request came without its caller's own token, or with something that is no Bearer token. subject_token says where it is read.",
 		Do:    "send the caller's own token with the request; where subject_token is not set, as Authorization: Bearer <token>",
-		match: byReason(noSubjectReason),
 	},
 	{
 		Problem: "subject_ended", Text: "the caller's token has ended", Class: ClassLogin,
 		Cause: "The caller's token is a JWT, and its exp has passed. Nothing was sent to the provider.",
 		Do:    "get a new token for the caller; if it is new, compare this machine's clock with that of its issuer",
-		match: byReason(subjectEndedReason),
 	},
 	{
 		Problem: "subject_refused", Text: "the provider refuses the caller's token", Class: ClassLogin,
 		Cause: "The provider does not exchange this token: it has expired, was revoked or was issued for another audience, or the provider does not trust its issuer. Other callers are not affected.",
 		Do: "get a new token for the caller; if the provider refuses all callers, check subject_token_type, audience and scopes, " +
 			"and whether the client may exchange such tokens at the provider",
-		More:  "`caddy authinject doctor <source> --subject-token {env.TOKEN}` exchanges one token and shows what the provider says of it.",
-		match: byReason(subjectRefusedReason),
+		More: "`caddy authinject doctor <source> --subject-token {env.TOKEN}` exchanges one token and shows what the provider says of it.",
 	},
 	{
 		Problem: "no_caller", Text: "the source exchanges the token of each caller and has none of its own", Class: ClassOperator,
 		Cause: "Something wants a token of the source without a caller, such as a refresh by the admin API.",
 		Do:    "send a request with a caller's token through the proxy",
-		match: byReason(noCallerReason),
 	},
 	{
 		Problem: "actor_token", Text: "reading actor_token", Class: ClassOperator,
 		Cause: "The placeholder of the actor's token has no value.",
 		Do:    "check the variable or file that actor_token names, and that this process may read it",
-		match: byReason("reading actor_token"),
 	},
 }
 
@@ -43,51 +38,43 @@ var cloudProblems = []Remedy{
 		Cause: "This machine is not in Google Cloud, or a firewall is between it and 169.254.169.254. Elsewhere the grant google needs a file with credentials.",
 		Do: "outside Google Cloud, name a file in credentials or in the environment variable GOOGLE_APPLICATION_CREDENTIALS, " +
 			"or run as the user of this process: gcloud auth application-default login",
-		match: byReason("the Google metadata server did not answer"),
 	},
 	{
 		Problem: "google_account", Text: "the Google metadata server has no service account for this machine", Class: ClassOperator,
 		Cause: "The machine, service or pod runs without a service account.",
 		Do:    "attach a service account to it in Google Cloud",
-		match: byReason("the Google metadata server has no service account"),
 	},
 	{
 		Problem: "google_scope", Text: "the Google metadata server refuses the request", Class: ClassOperator,
 		Cause: "The machine's service account is not allowed to have these scopes, or is not allowed to have an ID token.",
 		Do:    "check scopes and id_token, and the access scopes of the machine in Google Cloud",
-		match: byReason("the Google metadata server refuses the request"),
 	},
 	{
 		Problem: "google_impersonation", Text: "Google does not let this identity impersonate the service account", Class: ClassOperator,
 		Cause: "The identity of this machine or file lacks the role Service Account Token Creator on that account, or the account does not exist.",
 		Do: "check impersonate, grant the role roles/iam.serviceAccountTokenCreator on that account, " +
 			"and enable the API iamcredentials.googleapis.com in the project",
-		match: byReason("does not let this identity impersonate"),
 	},
 	{
 		Problem: "google_credentials", Text: "the Google credentials file", Class: ClassOperator,
 		Cause: "The file of credentials, of GOOGLE_APPLICATION_CREDENTIALS or of gcloud cannot be read, or is of a kind that gives no such token.",
 		Do:    "check the file that credentials or GOOGLE_APPLICATION_CREDENTIALS names, and that this process may read it",
-		match: byReason("the Google credentials file"),
 	},
 	{
 		Problem: "azure_metadata", Text: "the Azure identity endpoint did not answer", Class: ClassOperator,
 		Cause: "This machine is not in Azure, or a firewall is between it and 169.254.169.254.",
 		Do: "run this in Azure with a managed identity or with workload identity; elsewhere use another grant, " +
 			"such as client_credentials",
-		match: byReason("the Azure identity endpoint did not answer"),
 	},
 	{
 		Problem: "azure_identity", Text: "the Azure identity endpoint refuses the request", Class: ClassOperator,
 		Cause: "No managed identity is assigned to this machine; or several are assigned, and client_id names none of them; or the tenant does not know the resource.",
 		Do:    "check resource and client_id, and assign the identity to the machine in Azure" + askProvider,
-		match: byReason("the Azure identity endpoint refuses the request"),
 	},
 	{
 		Problem: "azure_federation", Text: "Entra ID refuses the workload identity", Class: ClassOperator,
 		Cause: "The application has no federated credential for this pod's service account, or the resource is not known in the tenant.",
 		Do:    "check resource, client_id, AZURE_TENANT_ID, and the application's federated credential: its issuer, subject and audience" + askProvider,
-		match: byReason("Entra ID refuses the workload identity"),
 	},
 	{
 		Problem: "azure_environment", Text: "workload identity needs the environment variable",
@@ -95,6 +82,5 @@ var cloudProblems = []Remedy{
 		Class: ClassOperator,
 		Cause: "AZURE_FEDERATED_TOKEN_FILE is set, so the pod uses workload identity, but another variable or the file itself is missing.",
 		Do:    "label the pod azure.workload.identity/use, annotate its service account with the client id, and see that this process may read the file",
-		match: byReason("workload identity needs the environment variable", "the file in AZURE_FEDERATED_TOKEN_FILE"),
 	},
 }

@@ -8,7 +8,7 @@ var accountMissing = []Remedy{
 		Do:    "{account_from}",
 		More: "Authentication such as `basic_auth` must be on the same route as the proxy. It sets `{http.auth.user.id}`. " +
 			"The error and the log name the placeholder and what usually sets it.",
-		quiet: true, match: byReason(noAccountReason),
+		quiet: true,
 	},
 }
 
@@ -20,14 +20,14 @@ var personProblems = []Remedy{
 		Class: ClassLogin,
 		Cause: "No person has allowed access yet.",
 		Do:    "connect the account on the page of authinject_connect, or run: caddy authinject login {source}[ --account {account}]",
-		quiet: true, match: byReason("the account is not connected yet", "the account was disconnected"),
+		quiet: true,
 	},
 	{
 		Problem: "no_refresh_token", Text: "the provider gave no refresh token", Class: ClassLogin,
 		Cause: "The provider lets the login end with its access token. Some give a refresh token only if they are asked for it.",
 		Do: "connect the account again; to be asked less often, request a refresh token as the provider wants it, " +
 			"such as scopes offline_access, or authorize_param access_type offline",
-		quiet: true, match: byReason("the provider gave no refresh token"),
+		quiet: true,
 	},
 	{
 		Problem: "grant_ended", Text: "the token endpoint answered 400 invalid_grant", Class: ClassLogin,
@@ -40,13 +40,13 @@ var personProblems = []Remedy{
 		Problem: "person_required", Text: "the token endpoint answered 400 interaction_required", Class: ClassLogin,
 		Cause: "The provider wants a person to act first: to log in again, to prove who they are by a second factor, or to allow access.",
 		Do:    "{again}",
-		match: and(ofClass(ClassLogin), and(byReason(answeredReason), byCode(personCodes...))),
+		match: and(ofClass(ClassLogin), byReason(answeredReason), byCode(personCodes...)),
 	},
 	{
 		Problem: "login_denied", Text: "access was denied at the provider", Class: ClassLogin,
 		Cause: "The person pressed Cancel or Deny, or may not allow access.",
 		Do:    "log in again and allow access, if need be as another user",
-		quiet: true, match: byReason("access was denied at the provider"),
+		quiet: true,
 	},
 	{
 		Problem: "login_refused", Text: "The token is refused, and cannot be renewed", Class: ClassLogin,

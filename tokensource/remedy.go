@@ -34,7 +34,15 @@ type Remedy struct {
 
 	// quiet: the error's text does not end with Do, because no one has to act, or another text says how.
 	quiet bool
+	// match reports whether the row is for e. Nil means that Text or one of Also is in the error's reason.
 	match func(e *Error) bool
+}
+
+func (r *Remedy) matches(e *Error) bool {
+	if r.match != nil {
+		return r.match(e)
+	}
+	return strings.Contains(e.Reason, r.Text) || containsAny(e.Reason, r.Also)
 }
 
 // facts are the known facts about the source of an error, by name. They contain no secret.
@@ -50,7 +58,7 @@ func Remedies() []Remedy { return slices.Clone(remedies) }
 func (e *Error) remedy() *Remedy {
 	e = e.root()
 	for i := range remedies {
-		if r := &remedies[i]; r.match != nil && r.match(e) {
+		if r := &remedies[i]; r.matches(e) {
 			return r
 		}
 	}
@@ -277,15 +285,23 @@ func byCode(codes ...string) func(*Error) bool {
 }
 
 func byReason(parts ...string) func(*Error) bool {
+	return func(e *Error) bool { return containsAny(e.Reason, parts) }
+}
+
+func containsAny(text string, parts []string) bool {
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
+}
+
+// and returns a match for an error that all of matches match.
+func and(matches ...func(*Error) bool) func(*Error) bool {
 	return func(e *Error) bool {
-		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(e.Reason, part) })
+		return !slices.ContainsFunc(matches, func(match func(*Error) bool) bool { return !match(e) })
 	}
 }
 
-// and reports whether both match.
-func and(match, also func(*Error) bool) func(*Error) bool {
-	return func(e *Error) bool { return match(e) && also(e) }
-}
+// noError is the match of a row for errors of another type than [*Error]: package authinject looks it up by
+// its problem.
+func noError(*Error) bool { return false }
 
 func ofClass(class Class) func(*Error) bool {
 	return func(e *Error) bool { return e.Class == class }

@@ -74,7 +74,7 @@ func TestFill(t *testing.T) {
 func TestRemediesAreDistinct(t *testing.T) {
 	problems, texts := map[string]bool{}, map[string]bool{}
 	for _, r := range remedies {
-		if problems[r.Problem] || texts[r.Text] || r.Cause == "" || r.Do == "" || !strings.HasSuffix(r.Cause, ".") || strings.HasSuffix(r.Do, ".") {
+		if r.Text == "" || problems[r.Problem] || texts[r.Text] || r.Cause == "" || r.Do == "" || !strings.HasSuffix(r.Cause, ".") || strings.HasSuffix(r.Do, ".") {
 			t.Errorf("row %s is not like the others", r.Problem)
 		}
 		problems[r.Problem], texts[r.Text] = true, true
