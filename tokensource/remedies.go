@@ -20,7 +20,6 @@ var remedies = slices.Concat(
 	storageProblems,
 	subjectProblems,
 	cloudProblems,
-	accountMissing,
 	personProblems,
 	destinationProblems,
 )

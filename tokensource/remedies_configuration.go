@@ -76,54 +76,6 @@ var configurationMistakes = []Remedy{
 	},
 }
 
-// storageProblems are problems with the storage and with what it holds.
-var storageProblems = []Remedy{
-	{
-		Problem: "storage_unwritable", Text: "the storage cannot be written",
-		Also:  []string{"the storage does not keep what is written"},
-		Class: ClassWait,
-		Cause: "The storage is full, read-only or out of reach. A refresh token is not sent before its successor can be stored.",
-		Do: "make the storage writable for this process, and see that it is not full[; {not_directory}]; " +
-			"do not restart or reload the server before: a token that is not stored would be lost",
-		More: "The live token serves. The log line \"the storage is in trouble\", the admin API and `caddy authinject status` have the path and the reason. " +
-			"The metric " +
-			"`authinject_token_unsaved` is 1 while a token is only in memory.",
-		match: byReason("the storage cannot be written", "the storage still holds them", "the storage does not keep what is written"),
-	},
-	{
-		Problem: "storage_unreadable", Text: "the storage cannot be read",
-		Also:  []string{"the storage cannot be listed"},
-		Class: ClassWait,
-		Cause: "The storage is out of reach, or this process may not read it.",
-		Do:    "check that the storage is there, and that this process may read it[; {not_directory}]",
-	},
-	{
-		Problem: "record_damaged", Text: "the stored record is damaged", Class: ClassOperator,
-		Cause: "Something other than this module changed the record, or it belongs to another account.",
-		Do:    "connect the account again, which keeps a copy beside it, or restore the record from a backup",
-	},
-	{
-		Problem: "record_newer", Text: "the stored record was written by a newer release", Class: ClassOperator,
-		Cause: "A newer release of the module uses or used the same storage.",
-		Do:    "run that release, or give this one a storage of its own",
-	},
-	{
-		Problem: "record_sealed", Text: "the stored record is sealed", Class: ClassOperator,
-		Cause: "The record was encrypted under a key that is not configured.",
-		Do:    "put the key back into encryption_key; an old key belongs behind the new one",
-	},
-	{
-		Problem: "encryption_key", Text: "unusable encryption_key", Class: ClassOperator,
-		Cause: "A key cannot be read, or is shorter than 32 characters.",
-		Do:    "check the variable or file that encryption_key names",
-	},
-	{
-		Problem: "panic", Text: "the grant or the storage panicked", Class: ClassOperator,
-		Cause: "A module has a bug. The process lives on.",
-		Do:    "report the stack, which is in the log, to the authors of the module that it names",
-	},
-}
-
 // destinationProblems are those of requests that get no token because of where they go.
 var destinationProblems = []Remedy{
 	{

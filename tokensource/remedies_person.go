@@ -1,7 +1,7 @@
 package tokensource
 
-// accountMissing is the problem of a request that names no account.
-var accountMissing = []Remedy{
+// personProblems are failures that only a person can resolve, and requests that name no person's account.
+var personProblems = []Remedy{
 	{
 		Problem: "no_account", Text: noAccountReason, Class: ClassLogin,
 		Cause: "The option account has a placeholder, and this request has no value for it. No token was used.",
@@ -10,10 +10,6 @@ var accountMissing = []Remedy{
 			"The error and the log name the placeholder and what usually sets it.",
 		quiet: true,
 	},
-}
-
-// personProblems are failures that only a person can resolve.
-var personProblems = []Remedy{
 	{
 		Problem: "not_connected", Text: "the account is not connected yet",
 		Also:  []string{"the account was disconnected"},

@@ -1,36 +1,5 @@
 package tokensource
 
-// subjectProblems are problems with the tokens of callers that are to be exchanged.
-var subjectProblems = []Remedy{
-	{
-		Problem: "subject_missing", Text: "the request has no token to exchange", Class: ClassLogin,
-		Cause: "The request came without its caller's own token, or with something that is no Bearer token. subject_token says where it is read.",
-		Do:    "send the caller's own token with the request; where subject_token is not set, as Authorization: Bearer <token>",
-	},
-	{
-		Problem: "subject_ended", Text: "the caller's token has ended", Class: ClassLogin,
-		Cause: "The caller's token is a JWT, and its exp has passed. Nothing was sent to the provider.",
-		Do:    "get a new token for the caller; if it is new, compare this machine's clock with that of its issuer",
-	},
-	{
-		Problem: "subject_refused", Text: "the provider refuses the caller's token", Class: ClassLogin,
-		Cause: "The provider does not exchange this token: it has expired, was revoked or was issued for another audience, or the provider does not trust its issuer. Other callers are not affected.",
-		Do: "get a new token for the caller; if the provider refuses all callers, check subject_token_type, audience and scopes, " +
-			"and whether the client may exchange such tokens at the provider",
-		More: "`caddy authinject doctor <source> --subject-token {env.TOKEN}` exchanges one token and shows what the provider says of it.",
-	},
-	{
-		Problem: "no_caller", Text: "the source exchanges the token of each caller and has none of its own", Class: ClassOperator,
-		Cause: "Something wants a token of the source without a caller, such as a refresh by the admin API.",
-		Do:    "send a request with a caller's token through the proxy",
-	},
-	{
-		Problem: "actor_token", Text: "reading actor_token", Class: ClassOperator,
-		Cause: "The placeholder of the actor's token has no value.",
-		Do:    "check the variable or file that actor_token names, and that this process may read it",
-	},
-}
-
 // cloudProblems are problems of the grants google and azure.
 var cloudProblems = []Remedy{
 	{

@@ -1,0 +1,151 @@
+package tokensource
+
+// refusals are the errors by which a token endpoint refuses a request. The status may be another one.
+var refusals = []Remedy{
+	{
+		Problem: "client_assertion_expired", Text: assertionExpired, Class: ClassOperator,
+		Cause: "The provider refused the JWT that proves the client, because it had expired. The program that writes the file in client_assertion no longer renews it.",
+		Do: "renew the JWT that client_assertion names: see that the program that writes the file runs, and that the source names the file that it writes" +
+			skewed,
+		More: "The file is read again for every request. A projected token of Kubernetes is renewed only if the volume is mounted without `subPath`.",
+	},
+	{
+		Problem: "client_assertion_refused", Text: assertionRefused, Class: ClassOperator,
+		Cause: "The provider does not accept the JWT that proves the client: its key, its audience, its algorithm or its time.",
+		Do: "check client_id, and {key_known}; try audience with the issuer or the token URL, as the provider wants it" +
+			skewed,
+		More: "For `client_assertion`, check issuer, subject and audience of the JWT against what the provider trusts. " +
+			"`caddy authinject doctor` compares the clocks and shows what the provider says.",
+	},
+	{
+		Problem: "client_assertion_used", Text: assertionUsed, Class: ClassOperator,
+		Cause: "The JWT that client_assertion names has a jti, and the provider has seen it in an earlier request.",
+		Do: "let the program that writes the file renew the JWT before each token request, or leave the claim jti out, if the provider allows that; " +
+			"else use client_auth private_key_jwt, which signs a new JWT for each request",
+	},
+	{
+		Problem: "assertion_refused", Text: "the assertion of the grant was refused", Class: ClassOperator,
+		Cause: "The provider does not accept the JWT by which the grant jwt_bearer or github_app gets its tokens: its key, issuer, subject, audience or time.",
+		Do: "check key, issuer or app_id, subject and audience of the grant, and that the provider has the public key of this key and allows the subject" +
+			skewed + askProvider,
+		More: "Salesforce also answers this until the user or an administrator has approved the app. Google answers this if the service account is not allowed to act for the subject.",
+	},
+	{
+		Problem: "no_installation", Text: "the app has no such installation", Class: ClassOperator,
+		Cause: "GitHub knows the app, but no installation of it with this number. It may have been uninstalled.",
+		Do:    "check installation_id: it is the number at the end of the address of the installation's settings page; install the app if it is not there",
+	},
+	{
+		Problem: "beyond_installation", Text: "the installation cannot grant these repositories or permissions", Class: ClassOperator,
+		Cause: "repositories or permission name more than the installation of the GitHub App has.",
+		Do:    "check repositories and permission of the grant github_app, and what the installation was allowed",
+	},
+	{
+		Problem: "invalid_client", Text: "the token endpoint answered 401 invalid_client", Class: ClassOperator,
+		Cause: "The provider does not accept the client: its id, its secret, or the way in which they are sent.",
+		Do:    "check client_id, {proof} and client_auth[ (now {client_auth})][; write a corrected client_secret into {secret_in}]" + basicWanted,
+		More: "Copy the id and the secret from the provider's page again: a line break or a space at the end is enough. " +
+			"A secret in a file is read again for each request; if it is in an environment variable, start the server again after a change. " +
+			"If both are right, try another `client_auth`: providers differ in whether they take `client_secret_basic` or " +
+			"`client_secret_post`. A preset of the option `provider` sets the right one.",
+		match: byCode("invalid_client", "incorrect_client_credentials"),
+	},
+	{
+		Problem: "invalid_request", Text: "the token endpoint answered 400 invalid_request", Class: ClassOperator,
+		Cause: "The provider understands the request, but a parameter is missing or has a form that the provider does not accept.",
+		Do:    "check client_auth[ (now {client_auth})], body_format[ (now {body_format})], scopes and token_param" + askProvider,
+		match: and(byCode("invalid_request"), byReason(answeredReason)),
+	},
+	{
+		Problem: "invalid_scope", Text: "the token endpoint answered 400 invalid_scope", Class: ClassOperator,
+		Cause: "The provider does not know a scope, or does not allow it for this client.",
+		Do:    "check scopes[ (now {scopes})] and scope_separator, and allow the scopes for this client at the provider",
+		match: byCode("invalid_scope"),
+	},
+	{
+		Problem: "unauthorized_client", Text: "the token endpoint answered 400 unauthorized_client", Class: ClassOperator,
+		Cause: "The provider knows the client, but does not allow it this grant.",
+		Do:    "allow the grant for this client at the provider, or configure another grant",
+		match: byCode("unauthorized_client"),
+	},
+	{
+		Problem: "unsupported_grant_type", Text: "the token endpoint answered 400 unsupported_grant_type", Class: ClassOperator,
+		Cause: "The provider's token endpoint does not offer this grant, or did not find grant_type in the request.",
+		Do:    "check grant and body_format[ (now {body_format})]",
+		match: byCode("unsupported_grant_type"),
+	},
+	{
+		Problem: "access_denied", Text: "the token endpoint answered 403 access_denied", Class: ClassOperator,
+		Cause: "The provider refuses this client, although it knows it.",
+		Do:    "allow this client at the provider" + askProvider,
+		match: and(byCode("access_denied"), ofClass(ClassOperator)),
+	},
+	{
+		Problem: "invalid_target", Text: "the token endpoint answered 400 invalid_target", Class: ClassOperator,
+		Cause: "The provider does not know the audience or resource that the token is for.",
+		Do:    "check resource, and audience in the grant or token_param audience",
+		match: byCode("invalid_target"),
+	},
+	{
+		Problem: "invalid_dpop_proof", Text: "the token endpoint answered 400 invalid_dpop_proof",
+		Also:  []string{"the upstream refused the DPoP proof"},
+		Class: ClassOperator,
+		Cause: "The server refuses the proof of possession (RFC 9449). Most often its time is wrong: the proof holds the time of this machine's clock.",
+		Do: "check this machine's clock[ (now {clock})][, which is {proof_skew} the server's], and that the server sees the same address as this machine: " +
+			"a proxy in front of it can change scheme, host or path",
+		match: byCode(codeInvalidProof),
+	},
+	{
+		Problem: "use_dpop_nonce", Text: "the token endpoint answered 400 use_dpop_nonce", Class: ClassOperator,
+		Cause: "The server wants a nonce in the proof, and refused the request with the nonce that it had sent, or sent none (RFC 9449 section 8).",
+		Do:    "tell the server's operator; often several instances behind one address do not share their nonces",
+		match: and(byCode(codeUseNonce), ofClass(ClassOperator)),
+	},
+	{
+		Problem: "dpop_nonce_body", Text: "the upstream asked for a new DPoP nonce, and the request's body cannot be sent again by itself", Class: ClassWait,
+		Cause: "The upstream wants another nonce in the proof. The nonce is known now.",
+		Do:    "send the request again; a larger retry_body keeps longer bodies",
+		match: byCode(codeUseNonce),
+	},
+	{
+		Problem: "not_bound", Text: "the token endpoint gave a token that is not bound to the account's key: its token_type is not DPoP", Class: ClassOperator,
+		Cause: "The option dpop is set, and the provider gave a bearer token, which a thief could use (RFC 9449 section 5).",
+		Do:    "allow or require DPoP for this client at the provider, or remove dpop",
+		match: byReason("not bound to the account's key"),
+	},
+	{
+		Problem: "dpop_alg", Text: "the issuer takes DPoP proofs, but none with ES256", Class: ClassOperator,
+		Cause: "The issuer's metadata lists the algorithms of proofs (dpop_signing_alg_values_supported), and ES256 is not among them.",
+		Do:    "allow ES256 at the provider, or remove dpop",
+		match: byReason("the issuer takes DPoP proofs, but none with"),
+	},
+	{
+		Problem: "invalid_redirect_uri", Text: "the token endpoint answered 400 invalid_redirect_uri", Class: ClassOperator,
+		Cause: "The redirect URL is not the one that is registered at the provider.",
+		Do:    "register the redirect_url at the provider, the same to the letter",
+		match: byCode("invalid_redirect_uri"),
+	},
+	{
+		Problem: "unsupported_response_type", Text: "the provider refused the login, error unsupported_response_type", Class: ClassOperator,
+		Cause: "The provider does not offer this kind of login for this client.",
+		Do:    "check grant, and what the client is registered for at the provider",
+		match: byCode("unsupported_response_type"),
+	},
+	{
+		Problem: "login_request", Text: "the provider refused the login, error invalid_request", Class: ClassOperator,
+		Cause: "The provider does not take the parameters of the authorization request.",
+		Do:    "check client_id, redirect_url, pkce and authorize_param",
+		match: and(byCode("invalid_request"), byReason("refused the login", parName)),
+	},
+	{
+		Problem: "invalid_request_uri", Text: "the provider refused the login, error invalid_request_uri", Class: ClassLogin,
+		Cause: "The link to the provider was opened too late, or a second time: a pushed authorization request is kept only for a short time, and used once.",
+		Do:    "begin the login again, and follow its link at once",
+		quiet: true, match: byCode("invalid_request_uri"),
+	},
+	{
+		Problem: "request_uri", Text: "the pushed authorization request endpoint's answer holds no request_uri", Class: ClassOperator,
+		Cause: "The endpoint for pushed authorization requests answered something else (RFC 9126 section 2.2).",
+		Do:    "check par_url, or what the issuer's metadata names: it may be the address of another endpoint",
+	},
+}
