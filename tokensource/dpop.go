@@ -263,7 +263,7 @@ func (t *Token) ProofRefused(code string, target *url.URL, header http.Header, a
 	if again {
 		e.Class, e.Reason, e.RetryAt = ClassWait, "the upstream asked for a new DPoP nonce, and the request's body cannot be sent again by itself", now
 	}
-	return e.know(facts{"clock": shownClock(now)}).know(clues(now, header))
+	return e.know(facts{"clock": shownClock(now)}).know(skew(now, header))
 }
 
 const (

@@ -2,10 +2,7 @@ package tokensource
 
 import (
 	"cmp"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,12 +41,6 @@ func (r *Remedy) matches(e *Error) bool {
 	}
 	return strings.Contains(e.Reason, r.Text) || containsAny(e.Reason, r.Also)
 }
-
-// facts are the known facts about the source of an error, by name. They contain no secret.
-type facts map[string]string
-
-// known are the facts of an error; behind a pointer, so that no verb prints them.
-type known struct{ facts facts }
 
 // Remedies returns the remedies for all kinds of failure, in the order of the documentation.
 func Remedies() []Remedy { return slices.Clone(remedies) }
@@ -105,14 +96,6 @@ func (e *Error) Remedy() string {
 		}
 		return cmp.Or(value, usualFacts[name])
 	})
-}
-
-// usualFacts are used for facts that an error does not have.
-var usualFacts = facts{
-	"url": "token_url", "again": connectAgain, "proof": "client_secret", "token": "the option token",
-	"rescope":      "until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again",
-	"account_from": "see that something in front of the proxy sets the placeholder of the option account for this request",
-	"retries":      "the source asks again by itself", "key_known": "that the provider has the public key with this kid",
 }
 
 // What returns what happened, with the status and the error code, and without the source and the
@@ -174,110 +157,6 @@ func fill(text string, value func(name string) string) string {
 		text = rest
 	}
 	return b.String()
-}
-
-// What a person does about a login that has ended, and what an operator does if no person can log in.
-const (
-	connectAgain   = "connect the account again"
-	configureAgain = "configure another refresh_token"
-)
-
-// again says how a source whose login has ended gets a new one.
-func (cfg *Config) again() string {
-	if _, interactive := cfg.Grant.(Interactive); interactive {
-		return connectAgain
-	}
-	return configureAgain
-}
-
-// facts are what a configuration says about every failure of its source.
-func (cfg *Config) facts() facts {
-	f := facts{"again": cfg.again(), "token": cfg.TokenIn}
-	f["rescope"] = "until the next refresh: caddy authinject refresh " + cfg.Name
-	if _, interactive := cfg.Grant.(Interactive); interactive {
-		f["rescope"] = "until the account is connected again"
-	}
-	if _, exchanges := cfg.Grant.(Exchanger); exchanges {
-		f["retries"] = "the next request of a caller asks again"
-	}
-	return f
-}
-
-// facts returns the configuration's facts for a request. urlOption is the option that sets the request's URL.
-func (w *wire) facts(urlOption string) facts {
-	f := w.cfg.facts()
-	maps.Copy(f, facts{
-		"client_auth": string(w.cfg.ClientAuth), "body_format": string(w.cfg.BodyFormat),
-		"scopes": strings.Join(w.cfg.Scopes, " "), "clock": shownClock(w.cfg.Clock.Now()),
-		"timeout": w.cfg.Timeout.String(), "url": urlOption,
-	})
-	if w.cfg.ClientAuth == ClientSecretJWT {
-		f["key_known"] = "client_secret"
-	}
-	if w.cfg.ClientAuth.IsTLS() {
-		f["proof"] = "the client certificate of token_transport"
-	}
-	if w.cfg.ClientAuth.UsesSecret() {
-		f["secret_in"] = w.cfg.ClientSecretIn
-	}
-	var names []string
-	for _, v := range w.cfg.Variables {
-		names = append(names, v.Name)
-	}
-	if names != nil {
-		f["url"] += " and the variable " + strings.Join(names, ", ")
-	}
-	return f
-}
-
-// tokenURLOption is the option that the token URL comes from.
-func (w *wire) tokenURLOption() string {
-	if w.cfg.TokenURL == "" {
-		return "issuer"
-	}
-	return "token_url"
-}
-
-// know adds facts to e. It does not change a fact that e already has.
-func (e *Error) know(more facts) *Error {
-	all := make(facts)
-	if e.known != nil {
-		maps.Copy(all, e.known.facts)
-	}
-	for name, value := range more {
-		all[name] = cmp.Or(all[name], value)
-	}
-	e.known = &known{all}
-	return e
-}
-
-// certificateFailure tells the failures of a certificate apart. ca names the authority that issued it.
-func certificateFailure(err error) (reason, ca string) {
-	var verify *tls.CertificateVerificationError
-	var invalid x509.CertificateInvalidError
-	switch {
-	case errors.As(err, new(x509.HostnameError)):
-		return "the token endpoint's certificate is for another host", ""
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "the token endpoint's certificate has expired or is not valid yet", ""
-	}
-	if errors.As(err, &verify) && len(verify.UnverifiedCertificates) > 0 {
-		issuer := verify.UnverifiedCertificates[len(verify.UnverifiedCertificates)-1].Issuer
-		ca = issuer.CommonName
-		if ca == "" && len(issuer.Organization) > 0 {
-			ca = issuer.Organization[0]
-		}
-	}
-	return "the token endpoint's certificate is not trusted", shownName(ca)
-}
-
-// shownName returns the name of an authority in a certificate, quoted, if it can be shown: the other
-// end chose it.
-func shownName(name string) string {
-	if name == "" || len(name) > 80 || strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c > '~' }) {
-		return ""
-	}
-	return strconv.Quote(name)
 }
 
 func byCode(codes ...string) func(*Error) bool {

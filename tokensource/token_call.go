@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -314,31 +312,6 @@ func (call *tokenCall) errorCode(members map[string]json.RawMessage) string {
 // sentAndGranted returns the values of the request and the credentials of the response.
 func (call *tokenCall) sentAndGranted(members map[string]json.RawMessage) []string {
 	return append(slices.Clone(call.sent), text(members, "access_token"), text(members, "refresh_token"), text(members, "id_token"))
-}
-
-// isCertificateError reports whether a TLS handshake failed for a reason that only configuration
-// can fix.
-func isCertificateError(err error) bool {
-	var verify *tls.CertificateVerificationError
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	return errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &invalid)
-}
-
-// certificateAlerts are the alerts that a server sends if it refuses the client's certificate or got none (RFC
-// 8446 section 6.2), as crypto/tls writes them: it has no type for them.
-var certificateAlerts = []string{
-	"bad certificate", "unsupported certificate", "revoked certificate", "expired certificate", "unknown certificate",
-	"unknown certificate authority", "access denied", "certificate required",
-}
-
-// refusesCertificate reports whether the server broke the TLS handshake off because of the client's
-// certificate. In TLS 1.3 that arrives after the request was written. The server has not read the
-// request, because its side of the handshake was not complete.
-func refusesCertificate(err error) bool {
-	_, alert, ok := strings.Cut(err.Error(), "remote error: tls: ")
-	return ok && slices.Contains(certificateAlerts, alert)
 }
 
 func parseUint(s string) (uint64, bool) {

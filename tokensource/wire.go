@@ -2,18 +2,15 @@ package tokensource
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -205,6 +202,14 @@ func (w *wire) urlOption(req Request) string {
 	return w.tokenURLOption()
 }
 
+// tokenURLOption is the option that the token URL comes from.
+func (w *wire) tokenURLOption() string {
+	if w.cfg.TokenURL == "" {
+		return "issuer"
+	}
+	return "token_url"
+}
+
 // failureOf turns an error of x/oauth2 into ours.
 func (w *wire) failureOf(err error) *Error {
 	var own *Error
@@ -279,35 +284,6 @@ func (w *wire) headers(ctx context.Context) (http.Header, error) {
 		headers.Add(h.Name, value.Reveal())
 	}
 	return headers, nil
-}
-
-// transportFailure turns an error of the HTTP client into ours. Its text is
-// dropped: it holds the URL. sent says whether the request may have arrived.
-func transportFailure(err error, sent bool) *Error {
-	e := &Error{Class: ClassWait, Reason: "the token endpoint could not be reached", Lost: sent}
-	var dns *net.DNSError
-	var timeout net.Error
-	switch {
-	case errors.As(err, &dns):
-		e.Reason = "the token endpoint's name could not be resolved"
-	case errors.As(err, new(tls.RecordHeaderError)):
-		e.Class, e.Reason = ClassOperator, "the token endpoint speaks no TLS at this port"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		e.Reason = "the token endpoint refuses connections"
-	case refusesCertificate(err):
-		e.Class, e.Reason, e.Lost = ClassOperator, "the token endpoint refused the client certificate", false
-	case isCertificateError(err):
-		var ca string
-		e.Class = ClassOperator
-		e.Reason, ca = certificateFailure(err)
-		e = e.know(facts{"ca": ca})
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		e.Reason = "the token endpoint did not answer in time"
-		e.cause = context.DeadlineExceeded
-	case sent:
-		e.Reason = "the connection to the token endpoint broke before its answer"
-	}
-	return e
 }
 
 // CheckEndpoint returns an error if raw, the value of the option, cannot be an endpoint of a

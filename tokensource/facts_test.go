@@ -28,6 +28,7 @@ func TestSkewIsNamed(t *testing.T) {
 		"grant assertion":          {refused(400, "invalid_grant"), bearing(nil), -time.Hour, "this machine's clock is 1h0m0s ahead of the provider's"},
 		"token dead at birth":      {expired, nil, -2 * time.Minute, "this machine's clock is 2m0s ahead of the provider's"},
 		"DPoP proof":               {refused(400, "invalid_dpop_proof"), withDPoP, time.Hour, "which is 1h0m0s behind the server's"},
+		"DPoP proof, barely":       {refused(400, "invalid_dpop_proof"), withDPoP, 5 * time.Second, "which is 5s behind the server's"},
 		"clocks that almost agree": {refused(401, "invalid_client"), signing(testKey(0)), 59 * time.Second, ""},
 		"no matter of clocks":      {refused(401, "invalid_client"), nil, time.Hour, ""},
 	} {

@@ -1,0 +1,96 @@
+package tokensource
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// transportFailure turns an error of the HTTP client into ours. Its text is
+// dropped: it holds the URL. sent says whether the request may have arrived.
+func transportFailure(err error, sent bool) *Error {
+	e := &Error{Class: ClassWait, Reason: "the token endpoint could not be reached", Lost: sent}
+	var dns *net.DNSError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &dns):
+		e.Reason = "the token endpoint's name could not be resolved"
+	case errors.As(err, new(tls.RecordHeaderError)):
+		e.Class, e.Reason = ClassOperator, "the token endpoint speaks no TLS at this port"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		e.Reason = "the token endpoint refuses connections"
+	case refusesCertificate(err):
+		e.Class, e.Reason, e.Lost = ClassOperator, "the token endpoint refused the client certificate", false
+	case isCertificateError(err):
+		var ca string
+		e.Class = ClassOperator
+		e.Reason, ca = certificateFailure(err)
+		e = e.know(facts{"ca": ca})
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		e.Reason = "the token endpoint did not answer in time"
+		e.cause = context.DeadlineExceeded
+	case sent:
+		e.Reason = "the connection to the token endpoint broke before its answer"
+	}
+	return e
+}
+
+// certificateFailure tells the failures of a certificate apart. ca names the authority that issued it.
+func certificateFailure(err error) (reason, ca string) {
+	var verify *tls.CertificateVerificationError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, new(x509.HostnameError)):
+		return "the token endpoint's certificate is for another host", ""
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "the token endpoint's certificate has expired or is not valid yet", ""
+	}
+	if errors.As(err, &verify) && len(verify.UnverifiedCertificates) > 0 {
+		issuer := verify.UnverifiedCertificates[len(verify.UnverifiedCertificates)-1].Issuer
+		ca = issuer.CommonName
+		if ca == "" && len(issuer.Organization) > 0 {
+			ca = issuer.Organization[0]
+		}
+	}
+	return "the token endpoint's certificate is not trusted", shownName(ca)
+}
+
+// shownName returns the name of an authority in a certificate, quoted, if it can be shown: the other
+// end chose it.
+func shownName(name string) string {
+	if name == "" || len(name) > 80 || strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return ""
+	}
+	return strconv.Quote(name)
+}
+
+// isCertificateError reports whether a TLS handshake failed for a reason that only configuration
+// can fix.
+func isCertificateError(err error) bool {
+	var verify *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &invalid)
+}
+
+// certificateAlerts are the alerts that a server sends if it refuses the client's certificate or got none (RFC
+// 8446 section 6.2), as crypto/tls writes them: it has no type for them.
+var certificateAlerts = []string{
+	"bad certificate", "unsupported certificate", "revoked certificate", "expired certificate", "unknown certificate",
+	"unknown certificate authority", "access denied", "certificate required",
+}
+
+// refusesCertificate reports whether the server broke the TLS handshake off because of the client's
+// certificate. In TLS 1.3 that arrives after the request was written. The server has not read the
+// request, because its side of the handshake was not complete.
+func refusesCertificate(err error) bool {
+	_, alert, ok := strings.Cut(err.Error(), "remote error: tls: ")
+	return ok && slices.Contains(certificateAlerts, alert)
+}
