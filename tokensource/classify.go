@@ -56,6 +56,6 @@ var (
 
 	operatorCodes = []string{
 		"invalid_client", "invalid_request", "invalid_scope", "unauthorized_client", "unsupported_grant_type",
-		"unsupported_response_type", codeInvalidProof, codeUseNonce, "access_denied", "invalid_target", "invalid_redirect_uri", "incorrect_client_credentials",
+		"unsupported_response_type", codeInvalidProof, codeUseNonce, "access_denied", "invalid_target", "invalid_redirect_uri", "incorrect_client_credentials", "jti_known", // of ory/fosite
 	}
 )

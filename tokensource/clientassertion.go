@@ -196,15 +196,11 @@ func (w *wire) issuerOr(variables map[string]string, tokenURL string) string {
 
 const (
 	assertionRefused = "the client assertion was refused"
-	assertionUsed    = "the provider takes each client assertion once"
 	assertionExpired = "the client assertion has expired"
 )
 
 // assertionFailure adds to a failure that the provider refused the assertion, and why, if that is known.
 func (w *wire) assertionFailure(failure *Error, assertion string) *Error {
-	if assertion != "" && failure.Code == "jti_known" && w.cfg.ClientAssertion != nil { // of ory/fosite
-		failure.Class, failure.Reason = ClassOperator, assertionUsed+": "+failure.Reason
-	}
 	if assertion == "" || failure.Code != "invalid_client" {
 		return failure
 	}

@@ -300,20 +300,6 @@ func TestRefusedAssertion(t *testing.T) {
 	}
 }
 
-// A JWT that was made elsewhere and that the provider has seen before is for the operator. One that
-// this process signs is only sent again by chance, and the next request has another.
-func TestAssertionIsUsedOnce(t *testing.T) {
-	refusal := refused(400, "jti_known")
-	var e *tokensource.Error
-	if err := asked(refusal, asserting("a.e30.c"))(t); !errors.As(err, &e) || e.Class != tokensource.ClassOperator ||
-		!strings.Contains(err.Error(), "the provider takes each client assertion once: the token endpoint answered 400 jti_known") {
-		t.Errorf("made elsewhere: %v", err)
-	}
-	if err := asked(refusal, signing(testKey(0)))(t); !errors.As(err, &e) || e.Class != tokensource.ClassWait {
-		t.Errorf("signed: %v", err)
-	}
-}
-
 // What is wrong with a key, certificate or assertion is known before the first request.
 func TestCheckCredentials(t *testing.T) {
 	_, ed, err := ed25519.GenerateKey(rand.Reader)

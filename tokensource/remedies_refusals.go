@@ -18,10 +18,11 @@ var refusals = []Remedy{
 			"`caddy authinject doctor` compares the clocks and shows what the provider says.",
 	},
 	{
-		Problem: "client_assertion_used", Text: assertionUsed, Class: ClassOperator,
+		Problem: "client_assertion_used", Text: "the token endpoint answered 400 jti_known", Class: ClassOperator,
 		Cause: "The JWT that client_assertion names has a jti, and the provider has seen it in an earlier request.",
 		Do: "let the program that writes the file renew the JWT before each token request, or leave the claim jti out, if the provider allows that; " +
 			"else use client_auth private_key_jwt, which signs a new JWT for each request",
+		match: byCode("jti_known"),
 	},
 	{
 		Problem: "assertion_refused", Text: "the assertion of the grant was refused", Class: ClassOperator,
