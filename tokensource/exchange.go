@@ -130,13 +130,12 @@ func (a *account) exchange(ctx context.Context) (Request, error) {
 }
 
 // subjectCodes are the error codes by which a provider refuses the subject. RFC 8693 section 2.2.2
-// prescribes invalid_request; most providers answer invalid_grant or invalid_token. With personCodes
-// the caller must do something at the provider first.
-var subjectCodes = append([]string{"invalid_grant", "invalid_token", "expired_token"}, personCodes...)
+// prescribes invalid_request; most providers answer invalid_grant or invalid_token.
+var subjectCodes = []string{"invalid_grant", "invalid_token", "expired_token"}
 
 // blame decides who has to act on the failure of an exchange.
 func (a *account) blame(req Request, failure *Error) {
-	byCode := slices.Contains(subjectCodes, failure.Code) ||
+	byCode := slices.Contains(subjectCodes, failure.Code) || codes[failure.Code] == meansPerson ||
 		failure.Code == "invalid_request" && req.Params.Get("grant_type") == grantTypeTokenExchange
 	if byCode && failure.Status >= 400 && failure.Status < 500 {
 		failure.Class, failure.Subject, failure.Reason = ClassLogin, true, subjectRefusedReason
@@ -236,7 +235,7 @@ func (o *outage) last() (*Error, int) {
 
 // isOutage reports whether a failure has nothing to do with the subject.
 func (e *Error) isOutage() bool {
-	unsent := e.Status == 0 && !e.Lost && !e.Subject
+	notAnswered := e.Status == 0 && !e.Lost && !e.Subject
 	told := !e.RetryAt.IsZero() && (e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable)
-	return unsent || told || slices.Contains([]string{"invalid_client", "incorrect_client_credentials", "unauthorized_client", "unsupported_grant_type"}, e.Code)
+	return notAnswered || told || codes[e.Code] == meansClient || slices.Contains([]string{"unauthorized_client", "unsupported_grant_type"}, e.Code)
 }

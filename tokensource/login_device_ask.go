@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 )
 
@@ -110,7 +109,7 @@ func (s *Source) askDevice(ctx context.Context, l *Login) error {
 // mayPass reports whether a failure of a token request is temporary, and says nothing about the login.
 func mayPass(failure *Error) bool {
 	trouble := failure.Status >= http.StatusInternalServerError || failure.Status == http.StatusTooManyRequests
-	return failure.Class == ClassWait && (failure.Code == "" || trouble || slices.Contains(transientCodes, failure.Code))
+	return failure.Class == ClassWait && (failure.Code == "" || trouble || codes[failure.Code] == meansTransient)
 }
 
 // rest waits for d, and reports whether the source is still open.
@@ -196,10 +195,10 @@ func (s *Source) endTaken(ctx context.Context, l *Login) error {
 
 // endDevice stores why a login failed, so that every process can show it.
 func (s *Source) endDevice(ctx context.Context, l *Login, failure *Error) error {
-	switch failure.Code {
-	case "access_denied", "authorization_declined": // the latter is Entra's
+	switch {
+	case codes[failure.Code] == meansDenied:
 		failure = &Error{Class: ClassLogin, Code: "access_denied", Reason: "access was denied at the provider"}
-	case "expired_token":
+	case failure.Code == "expired_token":
 		failure = deviceTooLate()
 	}
 	if failure.Class == ClassWait {

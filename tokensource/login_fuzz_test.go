@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -85,7 +86,7 @@ var fixedWords = regexp.MustCompile(`^token source "s": (` + strings.Join([]stri
 	"the answer holds no access_token", regexp.QuoteMeta(responseRules{}.wrongType("the provider", "")), `the provider answered token_type "(` + strings.Join(otherTypes, "|") + `)": such a token is presented .*`,
 	"the access token holds a space, a control character or a character outside ASCII, any of which could break a request",
 	errNoLifetime.Error(), errZeroLifetime.Error(), answeredReason + "( 400)?", answeredReason + " with an error",
-}, "|") + `)(, status 400)?((,| error|, error)? (` + strings.Join(slices.Concat(transientCodes, grantCodes, operatorCodes, loginCodes), "|") + `))?(: (` + remedyWords() + `))?$`)
+}, "|") + `)(, status 400)?((,| error|, error)? (` + strings.Join(slices.AppendSeq(slices.Clone(loginCodes), maps.Keys(codes)), "|") + `))?(: (` + remedyWords() + `))?$`)
 
 // remedyWords matches all remedies, with any facts.
 func remedyWords() string {

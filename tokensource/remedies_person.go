@@ -30,13 +30,13 @@ var personProblems = []Remedy{
 		Cause: "The provider no longer accepts the refresh token: it has ended, was revoked, or was replaced by another program that has a copy of it.",
 		Do:    "{again}",
 		More:  "If it comes back: let only one installation use the login, or let all share one storage.",
-		quiet: true, match: and(ofClass(ClassLogin), byCode(deadCodes...)),
+		quiet: true, match: and(ofClass(ClassLogin), byMeaning(meansDead)),
 	},
 	{
 		Problem: "person_required", Text: "the token endpoint answered 400 interaction_required", Class: ClassLogin,
 		Cause: "The provider wants a person to act first: to log in again, to prove who they are by a second factor, or to allow access.",
 		Do:    "{again}",
-		match: and(ofClass(ClassLogin), byReason(answeredReason), byCode(personCodes...)),
+		match: and(ofClass(ClassLogin), byReason(answeredReason), byMeaning(meansPerson)),
 	},
 	{
 		Problem: "login_denied", Text: "access was denied at the provider", Class: ClassLogin,

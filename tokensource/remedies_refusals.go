@@ -49,7 +49,7 @@ var refusals = []Remedy{
 			"A secret in a file is read again for each request; if it is in an environment variable, start the server again after a change. " +
 			"If both are right, try another `client_auth`: providers differ in whether they take `client_secret_basic` or " +
 			"`client_secret_post`. A preset of the option `provider` sets the right one.",
-		match: byCode("invalid_client", "incorrect_client_credentials"),
+		match: byMeaning(meansClient),
 	},
 	{
 		Problem: "invalid_request", Text: "the token endpoint answered 400 invalid_request", Class: ClassOperator,
@@ -79,7 +79,7 @@ var refusals = []Remedy{
 		Problem: "access_denied", Text: "the token endpoint answered 403 access_denied", Class: ClassOperator,
 		Cause: "The provider refuses this client, although it knows it.",
 		Do:    "allow this client at the provider" + askProvider,
-		match: and(byCode("access_denied"), ofClass(ClassOperator)),
+		match: and(byMeaning(meansDenied), ofClass(ClassOperator)),
 	},
 	{
 		Problem: "invalid_target", Text: "the token endpoint answered 400 invalid_target", Class: ClassOperator,

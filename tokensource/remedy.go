@@ -159,8 +159,12 @@ func fill(text string, value func(name string) string) string {
 	return b.String()
 }
 
-func byCode(codes ...string) func(*Error) bool {
-	return func(e *Error) bool { return slices.Contains(codes, e.Code) }
+func byCode(code string) func(*Error) bool {
+	return func(e *Error) bool { return e.Code == code }
+}
+
+func byMeaning(meaning codeMeaning) func(*Error) bool {
+	return func(e *Error) bool { return codes[e.Code] == meaning }
 }
 
 func byReason(parts ...string) func(*Error) bool {

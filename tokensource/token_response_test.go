@@ -178,7 +178,7 @@ func TestFailureClasses(t *testing.T) {
 		{400, "invalid_request", operator}, {422, "invalid_request", operator},
 		{400, "unauthorized_client", operator}, {400, "unsupported_grant_type", operator}, {501, "unsupported_grant_type", operator},
 		{400, "invalid_scope", operator}, {403, "access_denied", operator}, {400, "invalid_target", operator},
-		{200, "incorrect_client_credentials", operator}, {400, "jti_known", operator},
+		{200, "incorrect_client_credentials", operator}, {400, "jti_known", operator}, {400, "authorization_declined", operator},
 		{400, "temporarily_unavailable", wait}, {400, "server_error", wait}, {400, "slow_down", wait},
 		{503, "temporarily_unavailable", wait}, {500, "invalid_grant", wait}, {503, "invalid_client", wait},
 		{400, "", wait}, {401, "", wait}, {403, "", wait}, {418, "", wait}, {400, "something_else", wait},

@@ -1,0 +1,75 @@
+package tokensource
+
+import "net/http"
+
+// codeMeaning is what an error code of a provider says. The zero value is for codes that are not known.
+type codeMeaning int
+
+const (
+	meansTransient codeMeaning = iota + 1 // time heals it
+	meansDead                             // the grant has ended, so a person must log in again
+	meansPerson                           // a person must act at the provider first
+	meansClient                           // the client's id or secret is wrong
+	meansDenied                           // a person, or the provider, denied access
+	meansMistake                          // another mistake in the configuration, here or at the provider
+)
+
+// class returns who has to act on a code of this meaning.
+func (m codeMeaning) class() Class {
+	switch m {
+	case meansDead, meansPerson:
+		return ClassLogin
+	case meansClient, meansDenied, meansMistake:
+		return ClassOperator
+	}
+	return ClassWait
+}
+
+// codes are the error codes that are known, by where they come from.
+var codes = map[string]codeMeaning{
+	// OAuth 2.0: RFC 6749 sections 4.1.2.1 and 5.2.
+	"invalid_request":           meansMistake,
+	"invalid_client":            meansClient,
+	"invalid_grant":             meansDead,
+	"unauthorized_client":       meansMistake,
+	"unsupported_grant_type":    meansMistake,
+	"unsupported_response_type": meansMistake,
+	"invalid_scope":             meansMistake,
+	"access_denied":             meansDenied,
+	"server_error":              meansTransient,
+	"temporarily_unavailable":   meansTransient,
+
+	// The device authorization grant: RFC 8628 section 3.5.
+	"authorization_pending": meansTransient,
+	"slow_down":             meansTransient,
+	"expired_token":         meansDead,
+
+	// Dynamic registration (RFC 7591 section 3.2.2), resource indicators (RFC 8707 section 2) and DPoP (RFC 9449).
+	"invalid_redirect_uri": meansMistake,
+	"invalid_target":       meansMistake,
+	codeInvalidProof:       meansMistake,
+	codeUseNonce:           meansMistake,
+
+	// OpenID Connect Core section 3.1.2.6. Entra and DocuSign answer them at the token endpoint, too.
+	"interaction_required": meansPerson,
+	"login_required":       meansPerson,
+	"consent_required":     meansPerson,
+
+	// Single servers.
+	"incorrect_client_credentials": meansClient,  // GitHub, with status 200
+	"bad_refresh_token":            meansDead,    // GitHub, with status 200
+	"token_inactive":               meansDead,    // ory/fosite before 0.48
+	"jti_known":                    meansMistake, // ory/fosite: the client assertion was used before
+	"authorization_declined":       meansDenied,  // Entra, in place of access_denied of RFC 8628
+
+	// Words that servers use in place of those of RFC 6749; it is not recorded which servers.
+	"invalid_refresh_token": meansDead,
+	"internal_server_error": meansTransient,
+	"too_many_requests":     meansTransient,
+}
+
+// statusOfLeague is the status with which league/oauth2-server refuses a grant_type, in place of 400. With a
+// code of an operator's mistake it does not mean that the server fails.
+const statusOfLeague = http.StatusNotImplemented
+
+func isKnownCode(code string) bool { return codes[code] != 0 }
