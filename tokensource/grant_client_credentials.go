@@ -19,9 +19,9 @@ type ClientCredentials struct {
 
 const grantClientCredentials = "client_credentials"
 
-// grantTypeOf are the values of grant_type that have a grant of their own, with its name.
-var grantTypeOf = map[string]string{
-	"authorization_code": "authorization_code", "refresh_token": "refresh_token", "urn:ietf:params:oauth:grant-type:device_code": "device_code",
+// grantOfType names the grant of each value of grant_type that has a grant of its own.
+var grantOfType = map[string]string{
+	"authorization_code": "authorization_code", "refresh_token": "refresh_token", grantTypeDeviceCode: "device_code",
 	grantTypeJWTBearer: "jwt_bearer", grantTypeTokenExchange: "token_exchange",
 }
 
@@ -30,7 +30,7 @@ var grantName = regexp.MustCompile(`^[-._0-9A-Za-z]+$|^[a-z][a-z0-9+.-]*:[-._~:/
 
 // Check reports what is wrong with the fields.
 func (g ClientCredentials) Check() error {
-	name, known := grantTypeOf[g.GrantType]
+	name, known := grantOfType[g.GrantType]
 	switch {
 	case known:
 		return fmt.Errorf("grant_type %s is that of another grant; write: grant %s", g.GrantType, name)

@@ -19,7 +19,7 @@ func (s *Source) FinishLogin(ctx context.Context, l *Login, answer url.Values) e
 		return s.loginError(l.Account, ErrNotInteractive)
 	}
 	if !s.begin() {
-		return s.loginError(l.Account, &Error{Class: ClassWait, Reason: ErrClosed.Error(), cause: ErrClosed})
+		return s.loginError(l.Account, errClosed())
 	}
 	done := make(chan error, 1)
 	go func() {
