@@ -124,19 +124,29 @@ func (s *Source) rest(d time.Duration) bool {
 	}
 }
 
+// lockDevice takes the lock of the account's device login, and reads the stored login. If that is not l any more, because l
+// was cancelled, replaced or finished, the error is [ErrNoLogin]. If the lock cannot be taken, go on: at worst two processes
+// ask, and the provider says slow_down. unlock must always be called.
+func (s *Source) lockDevice(ctx context.Context, l *Login) (current *Login, unlock func(), err error) {
+	unlock, _ = s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLock)
+	current, err = s.deviceLogin(ctx, l.Account)
+	if err == nil && (current == nil || !current.State.Equal(l.State)) {
+		return nil, unlock, ErrNoLogin
+	}
+	return current, unlock, err
+}
+
 // takeTurn stores that this process asks for the token of l, so that no other process asks. It then returns
 // the stored login. If this process must not ask now, it returns nil and how long to wait. If the login has
 // ended, it returns an error.
 func (s *Source) takeTurn(ctx context.Context, l *Login, pause time.Duration) (current *Login, wait time.Duration, err error) {
-	// If the lock cannot be taken, go on: at worst two processes ask, and the provider says slow_down.
-	unlock, _ := s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLock)
+	current, unlock, err := s.lockDevice(ctx, l)
 	defer unlock()
-	current, err = s.deviceLogin(ctx, l.Account)
 	switch {
+	case errors.Is(err, ErrNoLogin):
+		return nil, 0, err
 	case err != nil:
 		return nil, l.Device.Interval, nil
-	case current == nil || !current.State.Equal(l.State):
-		return nil, 0, ErrNoLogin
 	case current.Device.Failed != nil && current.Device.Code.IsZero():
 		return nil, 0, current.Device.Failed // another process ended it
 	case current.Device.Failed != nil:
@@ -154,7 +164,7 @@ func (s *Source) takeTurn(ctx context.Context, l *Login, pause time.Duration) (c
 	return current, 0, nil
 }
 
-// hold sets in d that only this process asks, until after its next request. The pause before that request is at most twice the
+// hold reserves the login for this process until after its next request. The pause before that request is at most twice the
 // last one.
 func (s *Source) hold(d *Device, pause time.Duration) {
 	wait := s.cfg.Timeout + 2*max(pause, d.Interval) + deviceHold
@@ -183,9 +193,9 @@ func asFailure(err error) *Error {
 
 // endTaken removes a login that the provider granted. It fails if the login was cancelled or replaced meanwhile.
 func (s *Source) endTaken(ctx context.Context, l *Login) error {
-	unlock, _ := s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLock)
+	_, unlock, err := s.lockDevice(ctx, l)
 	defer unlock()
-	if current, err := s.deviceLogin(ctx, l.Account); err == nil && (current == nil || !current.State.Equal(l.State)) {
+	if errors.Is(err, ErrNoLogin) {
 		return &Error{Class: ClassLogin, Reason: ErrNoLogin.Error(), cause: ErrNoLogin}
 	}
 	_ = s.vault.Delete(ctx, s.deviceKey(l.Account)) // if this fails, the provider refuses the code from now on
@@ -204,10 +214,10 @@ func (s *Source) endDevice(ctx context.Context, l *Login, failure *Error) error 
 	if failure.Class == ClassWait {
 		failure.Class = ClassLogin // there is no further request, so a person must log in again
 	}
-	unlock, _ := s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLock)
+	_, unlock, err := s.lockDevice(ctx, l)
 	defer unlock()
-	if current, err := s.deviceLogin(ctx, l.Account); err == nil && (current == nil || !current.State.Equal(l.State)) {
-		return ErrNoLogin
+	if errors.Is(err, ErrNoLogin) {
+		return err
 	}
 	return s.storeFailed(ctx, l, failure)
 }
@@ -225,10 +235,12 @@ func (s *Source) storeFailed(ctx context.Context, l *Login, failure *Error) erro
 
 // dropDevice removes a device login, unless a newer one has replaced it.
 func (s *Source) dropDevice(ctx context.Context, l *Login) error {
-	unlock, _ := s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLock)
+	_, unlock, err := s.lockDevice(ctx, l)
 	defer unlock()
-	current, err := s.deviceLogin(ctx, l.Account)
-	if err != nil || current == nil || !current.State.Equal(l.State) {
+	switch {
+	case errors.Is(err, ErrNoLogin):
+		return nil
+	case err != nil:
 		return err
 	}
 	return s.vault.Delete(ctx, s.deviceKey(l.Account))
