@@ -95,9 +95,10 @@ func (t *Transport) noToken(err error) *failure {
 	default:
 		known = t.operatorError("the token source failed; its error is not shown, because it may hold a secret")
 	}
+	explained := known.Explain()
 	f := &failure{
-		class: known.Class, detail: known.Error(), source: known.Source, account: known.Account,
-		problem: known.Problem(), remedy: known.Remedy(),
+		class: known.Class, detail: explained.Text, source: known.Source, account: known.Account,
+		problem: explained.Problem, remedy: explained.Remedy,
 	}
 	switch {
 	case known.Timeout:
@@ -159,10 +160,8 @@ func (t *Transport) refusal(kind problemKind, err error) *failure {
 			f.problem = "destination_insecure"
 		}
 	}
-	for _, r := range tokensource.Remedies() {
-		if r.Problem == f.problem {
-			f.remedy = r.Do
-		}
+	if f.problem != "" {
+		f.remedy = tokensource.RemedyFor(f.problem)
 	}
 	return f
 }

@@ -92,17 +92,34 @@ const noAccountReason = "the request names no account"
 
 // Error implements error. The text names the record, what happened and, if a person can act, what to
 // do: see [Remedies]. An error of class login does not say where to log in.
-func (e *Error) Error() string {
+func (e *Error) Error() string { return e.Explain().Text }
+
+// Explanation is what an [*Error] says to people and programs.
+type Explanation struct {
+	Text    string // see [Error.Error]
+	Problem string // see [Error.Problem]
+	Remedy  string // see [Error.Remedy]
+}
+
+// Explain returns the text, the problem and the remedy of e. It looks the remedy up once, so it is cheaper
+// than the three methods, which matters where each request gets the error.
+func (e *Error) Explain() Explanation {
+	var x Explanation
+	r := e.remedy()
+	if r != nil {
+		x.Problem, x.Remedy = r.Problem, e.filled(r)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "token source %q", e.Source)
 	if e.Account != "" {
 		fmt.Fprintf(&b, ", account %q", e.Account)
 	}
 	b.WriteString(": " + e.What())
-	if r := e.remedy(); r != nil && !r.quiet && (e.root().Class != ClassLogin || e.Subject) {
-		b.WriteString(": " + e.Remedy())
+	if r != nil && !r.quiet && (e.root().Class != ClassLogin || e.Subject) {
+		b.WriteString(": " + x.Remedy)
 	}
-	return b.String()
+	x.Text = b.String()
+	return x
 }
 
 // root returns the failure that has to be mended first.

@@ -45,6 +45,17 @@ func (r *Remedy) matches(e *Error) bool {
 // Remedies returns the remedies for all kinds of failure, in the order of the documentation.
 func Remedies() []Remedy { return slices.Clone(remedies) }
 
+// RemedyFor returns what to do about the kind of failure with that [Remedy.Problem], without the facts of a
+// source. It is empty if there is no such kind.
+func RemedyFor(problem string) string {
+	for i := range remedies {
+		if remedies[i].Problem == problem {
+			return remedies[i].Do
+		}
+	}
+	return ""
+}
+
 // remedy returns the first remedy that matches e, or nil.
 func (e *Error) remedy() *Remedy {
 	e = e.root()
@@ -67,10 +78,14 @@ func (e *Error) Problem() string {
 // Remedy returns what a person can do about the failure, with the values of the source's
 // configuration. It is empty if nothing more is known than the reason.
 func (e *Error) Remedy() string {
-	r := e.remedy()
-	if r == nil {
-		return ""
+	if r := e.remedy(); r != nil {
+		return e.filled(r)
 	}
+	return ""
+}
+
+// filled returns what r says to do, with the facts of e.
+func (e *Error) filled(r *Remedy) string {
 	e = e.root()
 	return fill(r.Do, func(name string) string {
 		switch name {

@@ -320,6 +320,9 @@ func TestEveryProblemHasItsRemedy(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 			t.Log(err)
+			if x := e.Explain(); x != (tokensource.Explanation{Text: e.Error(), Problem: e.Problem(), Remedy: e.Remedy()}) {
+				t.Errorf("explained as %+v", x)
+			}
 			if !strings.Contains(err.Error(), r.Text) || e.Class != r.Class || e.Problem() != r.Problem {
 				t.Errorf("got class %s, problem %s, text\n%v\nwant class %s, problem %s, text\n%s", e.Class, e.Problem(), err, r.Class, r.Problem, r.Text)
 			}
