@@ -176,6 +176,14 @@ func (in Injection) String() string {
 	return "header " + in.Name() + " " + in.Scheme()
 }
 
+// form is what decides how a token is presented. Injections with the same form present it in the same way.
+type form struct {
+	query, dpop  bool
+	name, scheme string
+}
+
+func (in *Injection) form() form { return form{in.query, in.dpop, in.Name(), in.Scheme()} }
+
 // value returns the text that a request contains for a token: the header field's value, or the whole
 // parameter.
 func (in *Injection) value(token string) string {

@@ -112,9 +112,10 @@ type Transport struct {
 	now     func() time.Time
 }
 
-// credential is a token in the form in which requests carry it, made once per token.
+// credential is a token in the form in which requests carry it, made once per token. It can outlive the
+// transport that made it, because it may stay attached to the token, so it must not refer to the transport.
 type credential struct {
-	owner *Transport // the transport whose Injection made value
+	form  form
 	token *tokensource.Token
 	value string   // see Injection.value
 	line  []string // the value as a header field; never changed in place
@@ -242,7 +243,8 @@ func (t *Transport) present(tok *tokensource.Token) *credential {
 	if tok == nil {
 		return nil
 	}
-	if c, ok := tok.Attached().(*credential); ok && c.owner == t {
+	form := t.Injection.form()
+	if c, ok := tok.Attached().(*credential); ok && c.form == form {
 		return c
 	}
 	access := tok.AccessToken()
@@ -250,7 +252,7 @@ func (t *Transport) present(tok *tokensource.Token) *credential {
 		return nil
 	}
 	value := t.Injection.value(access)
-	c := &credential{owner: t, token: tok, value: value, line: []string{value}}
+	c := &credential{form: form, token: tok, value: value, line: []string{value}}
 	if t.PerAccount {
 		tok.Attach(c)
 	} else {

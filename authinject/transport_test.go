@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource"
@@ -64,6 +66,51 @@ func TestRoundTripUsesTheNewToken(t *testing.T) {
 				t.Errorf("sent %q, want %s", got, access)
 			}
 		}
+	}
+}
+
+// Transports of one source share the form of a token if they present it in the same way, and only then.
+func TestTransportsOfOneSource(t *testing.T) {
+	inject := func(words ...string) Injection {
+		in, err := ParseInjection(words...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return in
+	}
+	forms := map[string]Injection{
+		"Bearer " + canary: inject("header"), canary: inject("header", "Authorization", ""), "Token " + canary: inject("header", "Authorization", "Token"),
+		"_bearer_token=" + canary: inject("query"), "key=" + canary: inject("query", "key"),
+	}
+	tok := token(canary, 1)
+	for range 2 {
+		for want, in := range forms {
+			transport := func(in Injection) *Transport { return &Transport{PerAccount: true, Injection: in} }
+			first := transport(in).present(tok)
+			if first == nil || first.value != want {
+				t.Errorf("%s: got %+v, want %s", in, first, want)
+			}
+			in.StripHeader = []string{"X-Other"}
+			if again := transport(in).present(tok); again != first {
+				t.Errorf("%s: another transport made it again", in)
+			}
+		}
+	}
+	if (&Transport{PerAccount: true}).present(tok) != (&Transport{PerAccount: true, Injection: forms["Bearer "+canary]}).present(tok) {
+		t.Error("the default is not shared with the same injection in words")
+	}
+	// The same line, but each request needs a proof that only the other injection makes.
+	bound := tokensource.NewBoundToken(canary, 1, time.Time{}, time.Now)
+	if (&Transport{PerAccount: true, Injection: DPoPInjection()}).present(bound) == nil {
+		t.Error("a bound token does not fit")
+	}
+	if (&Transport{PerAccount: true, Injection: inject("header", "Authorization", "DPoP")}).present(bound) != nil {
+		t.Error("a bound token is sent without a proof")
+	}
+	// Another program may attach a value of any type.
+	tok.Attach("a text")
+	if c := (&Transport{PerAccount: true}).present(tok); c == nil || c.value != "Bearer "+canary {
+		t.Errorf("got %+v", c)
 	}
 }
 
@@ -176,7 +223,7 @@ func TestTransportPrintsNoToken(t *testing.T) {
 	rt.Base = baseFunc(func(req *http.Request) (*http.Response, error) { return respond(req, 200, nil), nil })
 	send(t, rt, get(t, "https://api.example.com/"))
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%q", "%x"} {
-		rig.MustNotHold(t, verb, fmt.Sprintf(verb, rt)+fmt.Sprintf(verb, *rt.cached.Load().token), canary, fmt.Sprintf("%x", canary))
+		rig.MustNotHold(t, verb, fmt.Sprintf(verb, rt)+fmt.Sprintf(verb, reflect.ValueOf(rt.cached.Load().token).Elem()), canary, fmt.Sprintf("%x", canary))
 	}
 }
 

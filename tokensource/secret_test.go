@@ -7,6 +7,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"testing"
 	"time"
 
@@ -64,7 +65,7 @@ func TestSecretsNeverPrint(t *testing.T) {
 	for what, v := range map[string]any{
 		"Secret": s, "*Secret": &s, "list": []tokensource.Secret{s}, "map": map[string]tokensource.Secret{"k": s}, "key": map[tokensource.Secret]int{s: 1},
 		"any": any(&h), "unexported fields": h, "Record": rec, "*Record": &rec,
-		"Token": *tok, "*Token": tok, "NewToken": tokensource.NewToken(canary, 1, time.Now()),
+		"Token": reflect.ValueOf(tok).Elem().Interface(), "*Token": tok, "NewToken": tokensource.NewToken(canary, 1, time.Now()),
 		"TokenResponse": tokensource.TokenResponse{AccessToken: s, RefreshToken: s},
 		"Request":       tokensource.Request{RefreshToken: s, Response: &tokensource.TokenResponse{AccessToken: s}},
 		"Static":        tokensource.Static{Token: tokensource.Literal(canary)}, "RefreshToken": tokensource.RefreshToken{Initial: tokensource.Literal(canary)},

@@ -19,16 +19,21 @@ type Token struct {
 	access Secret
 	prover *prover // nil for a bearer token
 
-	attached atomic.Value
+	attached atomic.Pointer[any]
 }
 
 // Attach keeps a value with the token for as long as the token lives, in place of the value before. It
-// is for what a caller makes of the token for each request, such as the line of a field. All callers
-// must attach values of one type.
-func (t *Token) Attach(value any) { t.attached.Store(value) }
+// is for what a caller makes of the token for each request, such as the line of a field. Another caller
+// can replace it by a value of its own.
+func (t *Token) Attach(value any) { t.attached.Store(&value) }
 
 // Attached returns the attached value, or nil.
-func (t *Token) Attached() any { return t.attached.Load() }
+func (t *Token) Attached() any {
+	if value := t.attached.Load(); value != nil {
+		return *value
+	}
+	return nil
+}
 
 // AccessToken returns the access token. It consists of one or more visible ASCII characters, which
 // was checked before the token was published.
