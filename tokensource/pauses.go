@@ -87,12 +87,13 @@ const (
 
 // Pauses of callers, and of tokens in use.
 const (
-	// glance is how long a live token is handed out without a look at both clocks. Reading one of
-	// them costs more than the rest of [Account.Token]. If a token ended while the machine was
-	// suspended, it can still be served for at most glance.
+	// glance is how long a live token is handed out without reading a clock (without accounts) or
+	// reading only the monotonic one. Reading one of them costs more than the rest of
+	// [Account.Token]. If a token ended while the machine was suspended, it can still be served for
+	// at most glance.
 	glance = time.Second
 	// windowAhead is how far away a token's refresh has to be if the token is to be handed out
-	// without a look at any clock; see [account.rearm].
+	// without a look at any clock; see [account.armLocked].
 	windowAhead = time.Minute
 	// staticReread is how old the value of a local grant may become before it is read again.
 	staticReread = time.Second

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"unsafe"
 )
 
 // A table holds what a map would hold, whatever is added and removed, and in all sizes.
@@ -78,4 +79,31 @@ func TestTableIsReadWithoutALock(t *testing.T) {
 	}
 	close(done)
 	readers.Wait()
+}
+
+// All records of a source share the memory of the digest of its settings.
+func TestRecordsShareTheDigestOfTheSettings(t *testing.T) {
+	src, err := New(Config{Name: "s", TokenURL: "https://login.example/token", Grant: RefreshToken{Initial: Literal("rt")}, ClientID: "c", Storage: new(MemoryStorage)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = src.Close(t.Context()) }()
+	read := func(name, config string) *byte {
+		t.Helper()
+		a := src.pin(&Account{src: src, name: name})
+		defer a.unpin()
+		rec := &Record{Source: "s", Account: name, RefreshToken: NewSecret("rt"), Config: config}
+		if err := a.save(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+		found, err := a.load(t.Context())
+		if err != nil || found == nil || found.Config != config {
+			t.Fatalf("got %+v, %v, want the digest %s", found, err, config)
+		}
+		return unsafe.StringData(found.Config)
+	}
+	if first := read("ada", "digest"); read("grace", "digest") != first {
+		t.Error("each record has a copy of its own")
+	}
+	read("ada", "another digest")
 }
