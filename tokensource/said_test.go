@@ -45,20 +45,20 @@ func TestWhatTheProviderSaidStays(t *testing.T) {
 		}
 		l := begin(t, src, tokensource.LoginRequest{RedirectURL: callbackURL})
 		ep.set(func(int, url.Values) reply {
-			return reply{status: 401, body: `{"error":"invalid_client","error_description":"no such client"}`}
+			return reply{status: 401, body: `{"error":"invalid_client","error_description":"unknown app"}`}
 		})
 		_ = finish(t, src, l, "code=q7q7q7&state="+l.State.Reveal())
 		ep.set(always(refusal))
-		if st := src.Account("").Status(); st.Err.LastLogin.ProviderSaid() != "no such client" {
-			t.Errorf("after a login: %q, %v", st.Err.ProviderSaid(), st.Err)
+		if st := src.Account("").Status(); st.Err.LastLogin.ProviderSaid() != "unknown app" {
+			t.Errorf("after a login: %q, %v", st.Err.LastLogin.ProviderSaid(), st.Err)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		ep := &endpoint{script: always(reply{status: 401, body: `{"error":"invalid_client","error_description":"no such client"}`})}
+		ep := &endpoint{script: always(reply{status: 401, body: `{"error":"invalid_client","error_description":"unknown app"}`})}
 		src := newSource(t, ep, connecting(nil))
 		l := begin(t, src, tokensource.LoginRequest{RedirectURL: callbackURL})
 		_ = finish(t, src, l, "code=q7q7q7&state="+l.State.Reveal())
-		if st := src.Account("").Status(); st.Err.ProviderSaid() != "no such client" {
+		if st := src.Account("").Status(); st.Err.ProviderSaid() != "unknown app" {
 			t.Errorf("after the first login: %q, %v", st.Err.ProviderSaid(), st.Err)
 		}
 	})
