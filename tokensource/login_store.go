@@ -80,7 +80,7 @@ func (s *Source) FindLogin(ctx context.Context, state Secret) (*Login, error) {
 	case errors.Is(err, vault.ErrSealed):
 		return nil, &Error{Source: s.cfg.Name, Class: ClassOperator, Reason: err.Error(), cause: err}
 	case err != nil && !vault.Unusable(err):
-		return nil, &Error{Source: s.cfg.Name, Class: ClassWait, Reason: "the storage cannot be read", cause: err}
+		return nil, s.loginError("", unreadable(err))
 	case st == nil || err != nil:
 		return nil, ErrNoLogin
 	}
@@ -127,7 +127,7 @@ func unkept(err error) *Error {
 	if vault.Unusable(err) {
 		return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 	}
-	return &Error{Class: ClassWait, Reason: "the storage cannot be written, so nothing would be kept", cause: err}
+	return failedStorage("the storage cannot be written, so nothing would be kept", err)
 }
 
 // maxLogins is how many logins one process begins at a source within LoginLifetime. Each is stored

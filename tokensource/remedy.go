@@ -2,11 +2,9 @@ package tokensource
 
 import (
 	"cmp"
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // Remedy describes one kind of failure for people. Every place that shows errors takes the
@@ -105,9 +103,6 @@ func (e *Error) filled(r *Remedy) string {
 		value := ""
 		if e.known != nil {
 			value = e.known.facts[name]
-		}
-		if name == "not_directory" && errors.Is(e.cause, syscall.ENOTDIR) {
-			return "a part of its path is a file, not a directory"
 		}
 		return cmp.Or(value, usualFacts[name])
 	})

@@ -24,12 +24,25 @@ func ExplainStorage(err error) error {
 			if info.IsDir() {
 				return err
 			}
-			return fmt.Errorf("%w: %s is a file, not a directory", err, path)
+			return fmt.Errorf("%w: %s%s", err, path, notDirectory)
 		}
 		if path == filepath.Dir(path) {
 			return err
 		}
 	}
+}
+
+// notDirectory is what is wrong with a part of a storage's path. Only the operator's log names the part.
+const notDirectory = " is a file, not a directory"
+
+// failedStorage returns the failure of a storage because of err. Its remedy says so if a part of the
+// storage's path is a file.
+func failedStorage(reason string, err error) *Error {
+	e := &Error{Class: ClassWait, Reason: reason, cause: err}
+	if errors.Is(err, syscall.ENOTDIR) {
+		e = e.know(facts{"not_directory": "a part of its path" + notDirectory})
+	}
+	return e
 }
 
 // unreadable returns the failure for a record that cannot be read. An outage passes. Any other
@@ -38,12 +51,12 @@ func unreadable(err error) *Error {
 	if vault.Unusable(err) {
 		return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 	}
-	return &Error{Class: ClassWait, Reason: "the storage cannot be read", cause: err}
+	return failedStorage("the storage cannot be read", err)
 }
 
 // unwritable returns the failure for a record that could not be stored.
 func unwritable(err error) *Error {
-	return &Error{Class: ClassWait, Reason: "the storage cannot be written", cause: err}
+	return failedStorage("the storage cannot be written", err)
 }
 
 // deferred returns the failure of a refresh that waits until the storage accepts writes again.
@@ -51,5 +64,5 @@ func deferred(err error) *Error {
 	if vault.Unusable(err) {
 		return unreadable(err)
 	}
-	return &Error{Class: ClassWait, Reason: "the storage cannot be written, the refresh is put off", cause: err}
+	return failedStorage("the storage cannot be written, the refresh is put off", err)
 }
