@@ -176,7 +176,7 @@ func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
 	if a.isKnown() {
 		return &a.Account, nil
 	}
-	found, sum, err := a.loadUnless(ctx, 0)
+	found, sum, err := a.loadIfChanged(ctx, 0)
 	if err != nil {
 		return nil, s.loginError(name, unreadable(err))
 	}

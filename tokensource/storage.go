@@ -76,15 +76,15 @@ func (a *account) key() string { return a.src.prefix() + accountKey(a.Name()) }
 
 // load reads the stored record of a. It returns nil without an error if there is none.
 func (a *account) load(ctx context.Context) (*Record, error) {
-	rec, _, err := a.loadUnless(ctx, 0)
+	rec, _, err := a.loadIfChanged(ctx, 0)
 	return rec, err
 }
 
-// loadUnless is load for a caller that already read stored bytes with the checksum known. If they are still
+// loadIfChanged is load for a caller that already read stored bytes with the checksum known. If they are still
 // stored, it returns nil without an error. It also returns the checksum of the bytes that it read.
-func (a *account) loadUnless(ctx context.Context, known uint64) (*Record, uint64, error) {
+func (a *account) loadIfChanged(ctx context.Context, known uint64) (*Record, uint64, error) {
 	began := a.src.cfg.Clock.Elapsed()
-	found, sum, err := vault.GetUnless[storedRecord](ctx, a.src.vault, a.key(), known)
+	found, sum, err := vault.GetIfChanged[storedRecord](ctx, a.src.vault, a.key(), known)
 	if err == nil {
 		a.lastRead.Store(int64(began))
 	}

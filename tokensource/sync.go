@@ -9,7 +9,7 @@ func (a *account) sync(ctx context.Context) error {
 	if !a.src.stores() {
 		return nil
 	}
-	found, sum, err := a.loadUnless(ctx, a.seenBytes())
+	found, sum, err := a.loadIfChanged(ctx, a.seenBytes())
 	if err != nil {
 		return a.src.loginError(a.Name(), unreadable(err))
 	}

@@ -144,12 +144,12 @@ func TestSealOfAnyJSON(t *testing.T) {
 }
 
 // A value whose sum the caller knows is neither opened nor decoded. Every other one is.
-func TestGetUnless(t *testing.T) {
+func TestGetIfChanged(t *testing.T) {
 	opened := 0
 	v := with(func(context.Context) (string, error) { opened++; return sealKey, nil })
 	get := func(known uint64) (*string, uint64) {
 		t.Helper()
-		value, sum, err := GetUnless[string](t.Context(), v, "k", known)
+		value, sum, err := GetIfChanged[string](t.Context(), v, "k", known)
 		if err != nil {
 			t.Fatal(err)
 		}

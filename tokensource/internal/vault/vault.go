@@ -62,14 +62,14 @@ func Unusable(err error) bool {
 
 // Get returns the value stored under key, or nil without an error if there is none.
 func Get[T any](ctx context.Context, v *Vault, key string) (*T, error) {
-	value, _, err := GetUnless[T](ctx, v, key, 0)
+	value, _, err := GetIfChanged[T](ctx, v, key, 0)
 	return value, err
 }
 
-// GetUnless is [Get] for a caller that reads the same key again and again. It returns the sum of the
+// GetIfChanged is [Get] for a caller that reads the same key again and again. It returns the sum of the
 // stored bytes too. If that is known, it returns no value: opening and decoding one takes much longer
 // than reading it. A sum is never 0, and has no meaning outside this process.
-func GetUnless[T any](ctx context.Context, v *Vault, key string, known uint64) (value *T, sum uint64, err error) {
+func GetIfChanged[T any](ctx context.Context, v *Vault, key string, known uint64) (value *T, sum uint64, err error) {
 	data, err := v.load(ctx, key)
 	if data == nil || err != nil {
 		return nil, 0, err
