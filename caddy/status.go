@@ -40,8 +40,8 @@ type accountStatus struct {
 	// Warnings are reasons to look at an account whose token serves all the same.
 	Warnings []string `json:"warnings,omitempty"`
 	// RefusedRequest says when and why a request of the source was last refused because of its
-	// destination, or because the upstream refused the DPoP proof, if that was in the last hour. The next
-	// proof that the upstream accepts ends the latter.
+	// destination, or because the upstream refused the DPoP proof, if that was in the last hour. A
+	// refused proof is shown only until the upstream accepts the proof of a later request.
 	RefusedRequest string `json:"refused_request,omitempty"`
 	// ProviderSaid is what the provider said of the last failure, if the request asks for it.
 	ProviderSaid string `json:"provider_said,omitempty"`

@@ -79,7 +79,7 @@ func (w *wanted) remember(source, account string, now time.Time) {
 }
 
 // of returns the accounts of a source that requests asked for lately, and when, in the order of their
-// names. It forgets those that are connected by now.
+// names. It forgets the accounts in connected.
 func (w *wanted) of(source string, now time.Time, connected []string) (names []string, last map[string]time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

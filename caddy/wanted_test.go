@@ -56,8 +56,7 @@ func TestWantedAccounts(t *testing.T) {
 	}
 }
 
-// While the storage cannot be read, the state of a wanted account is unknown. It is not reported as not
-// connected.
+// While the storage cannot be read, the state of a wanted account is unknown, and is not reported.
 func TestWantedAccountWhileTheStorageCannotBeRead(t *testing.T) {
 	app := provisioned(t, implicitSite(t, writeFile(t, "a-file", "")))
 	app.wanted.remember("a", "leela", time.Now())
@@ -67,8 +66,8 @@ func TestWantedAccountWhileTheStorageCannotBeRead(t *testing.T) {
 	}
 }
 
-// A request asked for an account, and then a person connected it. To look at the state does not read
-// the account into memory, where it would be kept alive.
+// A person has connected an account after a request asked for it. A look at the state does not read the
+// account into memory, where it would be kept fresh.
 func TestWantedAccountThatIsConnected(t *testing.T) {
 	config := implicitSite(t, t.TempDir())
 	app := provisioned(t, config)
