@@ -68,3 +68,13 @@ func TestRecently(t *testing.T) {
 		t.Error("what was forgotten is no news")
 	}
 }
+
+// A request that went out with a token costs no allocation here.
+func TestWatcherAllocates(t *testing.T) {
+	app := &App{refusals: newRefusals(zap.NewNop(), slices.Values([]string{"orders"}))}
+	watch := app.watcher("orders")
+	watch(authinject.Result{Outcome: authinject.OutcomeDestination})
+	if got := testing.AllocsPerRun(100, func() { watch(authinject.Result{Outcome: authinject.OutcomeInjected}) }); got != 0 {
+		t.Errorf("%.0f allocations", got)
+	}
+}
