@@ -132,6 +132,9 @@ func (a *account) failLocked(end step) {
 	e.Source, e.Account = a.src.cfg.Name, a.Name()
 	e = e.know(a.src.cfg.facts()) // a failure that was read from the storage has no facts
 	f := &failed{err: e, attempts: 1, unasked: end.unasked}
+	if before := a.failed; before != nil && before.err.Code == e.Code && before.err.Reason == e.Reason && e.said.IsZero() {
+		e.said = before.err.said // e repeats what the provider refused then
+	}
 	if a.failed != nil {
 		f.attempts, f.asked, f.lost = a.failed.attempts+1, a.failed.asked, a.failed.lost
 	}
