@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+
+	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 // Target is the address to which a request is sent. It may differ from the Host field and from the
@@ -80,6 +82,17 @@ type DestinationError struct {
 	// Preset is the name of the provider preset that has these destinations, or empty.
 	Preset string
 }
+
+// Problem names the row of [tokensource.Remedies] that explains the error.
+func (e *DestinationError) Problem() string {
+	if e.Insecure {
+		return "destination_insecure"
+	}
+	return "destination"
+}
+
+// Remedy is what an operator can do: [tokensource.Remedy].Do of the same row.
+func (e *DestinationError) Remedy() string { return tokensource.RemedyFor(e.Problem()) }
 
 // Error implements error. The text names the target, the option destinations and what it allows.
 func (e *DestinationError) Error() string {
