@@ -147,7 +147,7 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 		config.exchanges[name] = isOfCaller(subjectOf(app.Sources[name].grant))
 	}
 	_ = json.Unmarshal(raw, &config) // load has read it
-	doctor.Listeners(ctx, config.listeners(), d.config.runningAt(&config), report)
+	doctor.Listeners(ctx, config.listeners(), d.config.runningAt(ctx, &config), report)
 	server := d.askServer(ctx)
 	for _, name := range names {
 		patient, err := app.patient(ctx, name, d.config.account, &config)

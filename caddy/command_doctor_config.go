@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"net/http"
@@ -16,10 +15,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/authinject/caddy-authinject/authinject"
@@ -339,46 +339,39 @@ const askRunning = 3 * time.Second
 
 // runningAt returns what is known of the running server. It asks the admin API when it is first needed. If the
 // configuration turns the admin API off, the server's addresses are not known.
-func (c *commandConfig) runningAt(config *surveyed) doctor.Server {
+func (c *commandConfig) runningAt(ctx context.Context, config *surveyed) doctor.Server {
 	server := doctor.Server{Config: c.file}
 	if at, err := c.adminAddress(); err == nil {
 		server.Admin = at
 	}
-	var addresses map[string]bool
+	ask := sync.OnceValues(func() (map[string]bool, bool) { return c.askListeners(ctx) })
 	server.Listens = func(l doctor.Listener) (listens, known bool) {
-		if addresses == nil {
-			addresses = c.askListeners()
+		if config.Admin != nil && config.Admin.Disabled {
+			return false, false
 		}
-		return addresses[l.Address], config.Admin == nil || !config.Admin.Disabled
+		addresses, ok := ask()
+		return addresses[l.Address], ok
 	}
 	return server
 }
 
-func (c *commandConfig) askListeners() map[string]bool {
-	known := make(map[string]bool)
+// askListeners asks the admin API for the addresses at which the running server listens. ok is false if they are
+// not known: something is at the address of the admin API, and does not answer with a configuration. If nothing
+// is there, no server runs.
+func (c *commandConfig) askListeners(ctx context.Context) (addresses map[string]bool, ok bool) {
 	at, err := c.adminAddress()
 	if err != nil {
-		return known
+		return nil, false
 	}
-	answers := make(chan []byte, 1)
-	go func() { // the request cannot be canceled
-		body := []byte(nil)
-		if res, err := caddycmd.AdminAPIRequest(at, http.MethodGet, "/config/", nil, nil); err == nil {
-			body, _ = io.ReadAll(io.LimitReader(res.Body, 16<<20)) // what is cut short is not a configuration
-			_ = res.Body.Close()                                   // it was read
-		}
-		answers <- body
-	}()
-	select {
-	case body := <-answers:
-		var running surveyed
-		if body == nil || json.Unmarshal(body, &running) != nil {
-			return known
-		}
-		for _, l := range running.listeners() {
-			known[l.Address] = true
-		}
-	case <-time.After(askRunning):
+	ctx, cancel := context.WithTimeout(ctx, askRunning)
+	defer cancel()
+	var running surveyed
+	if err := getAdmin(ctx, at, "/config/", &running); err != nil {
+		return nil, strings.HasSuffix(err.Error(), syscall.ECONNREFUSED.Error()) // Caddy wraps no error
 	}
-	return known
+	addresses = make(map[string]bool)
+	for _, l := range running.listeners() {
+		addresses[l.Address] = true
+	}
+	return addresses, true
 }
