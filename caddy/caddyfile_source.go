@@ -293,7 +293,7 @@ func (p *sourceParser) secrets(d *caddyfile.Dispenser, o option) error {
 		return err
 	}
 	for _, secret := range *secrets {
-		if err := checkSecrets(o.name, secret); err != nil {
+		if err := checkBraces(o.name, secret); err != nil {
 			return d.WrapErr(err)
 		}
 		warnLiteral(d, p.name, o.name, secret)

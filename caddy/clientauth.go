@@ -29,11 +29,11 @@ type ClientJWT struct {
 
 // clientJWTOptions are the options in the block of client_auth.
 var clientJWTOptions = options{
-	{name: "key", field: "Key", parse: secret},
+	{name: "key", field: "Key", parse: withPlaceholders},
 	{name: "alg", field: "Alg", parse: into(oneText)},
-	{name: "kid", field: "KeyID", parse: secret},
+	{name: "kid", field: "KeyID", parse: withPlaceholders},
 	{name: "audience", field: "Audience", parse: into(oneText)},
-	{name: "certificate", field: "Certificate", parse: secret},
+	{name: "certificate", field: "Certificate", parse: withPlaceholders},
 }
 
 // clientAuth reads "client_auth <method> [{ ... }]".
@@ -57,7 +57,7 @@ func (p *sourceParser) clientAuth(d *caddyfile.Dispenser, o option) error {
 
 // clientAssertion reads "client_assertion <jwt>".
 func (p *sourceParser) clientAssertion(d *caddyfile.Dispenser, o option) error {
-	if err := secret(p, d, o); err != nil {
+	if err := withPlaceholders(p, d, o); err != nil {
 		return err
 	}
 	warnLiteral(d, p.name, o.name, p.ClientAssertion)
@@ -68,7 +68,7 @@ func (c *ClientJWT) checkPlaceholders() error {
 	if c == nil {
 		return nil
 	}
-	return firstError(checkSecrets("key", c.Key), checkSecrets("certificate", c.Certificate))
+	return firstError(checkBraces("key", c.Key), checkBraces("certificate", c.Certificate))
 }
 
 // config returns the options in the form of package tokensource.

@@ -103,7 +103,7 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	if d.config.caddyfile != "" {
 		report.Caddyfile(d.config.caddyfile)
 	}
-	invalid := error(nil)
+	var invalid error
 	if json.Valid(raw) { // else load says that best
 		invalid = d.config.validate()
 	}

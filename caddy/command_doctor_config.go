@@ -49,8 +49,8 @@ type surveyed struct {
 	exchanges map[string]bool
 }
 
-// variable matches a placeholder of an environment variable.
-var variable = regexp.MustCompile(`\{env\.([^{}"\\]+)\}`)
+// envPlaceholder matches a placeholder of an environment variable.
+var envPlaceholder = regexp.MustCompile(`\{env\.([^{}"\\]+)\}`)
 
 // misconfigured reports why a configuration cannot be loaded. The error says what was probably meant, and so the
 // remedy adds only what is known for certain: where the configuration is, and which variable is not set.
@@ -68,7 +68,7 @@ func (c *commandConfig) misconfigured(report *doctor.Report, err error) {
 // unset finds the environment variable whose missing value caused the error with this text. It returns the
 // variable's name, or "" if the error has another cause.
 func (c *commandConfig) unset(text string) string {
-	for _, found := range variable.FindAllSubmatch(c.raw, -1) {
+	for _, found := range envPlaceholder.FindAllSubmatch(c.raw, -1) {
 		name := string(found[1])
 		if os.Getenv(name) == "" && regexp.MustCompile(`\benv\.`+regexp.QuoteMeta(name)+`\b`).MatchString(text) {
 			return name

@@ -119,5 +119,5 @@ func unmarshalGrant(d *caddyfile.Dispenser, grant any, known options) error {
 	return nil
 }
 
-// secret reads a secret, or another text that may hold a placeholder.
-var secret = text(func(option, text string) error { return checkSecrets(option, text) })
+// withPlaceholders reads a text that may hold placeholders, such as a secret.
+var withPlaceholders = text(func(option, text string) error { return checkBraces(option, text) })

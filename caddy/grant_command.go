@@ -67,7 +67,7 @@ func (g *CommandGrant) Provision(caddy.Context) error {
 		g.Command.Run = append(g.Command.Run, repl.ReplaceKnown(text, ""))
 	}
 	for _, v := range g.Env {
-		if err := checkSecrets("env "+v.Name, v.Value); err != nil {
+		if err := checkBraces("env "+v.Name, v.Value); err != nil {
 			return err
 		}
 		g.Command.Env = append(g.Command.Env, tokensource.Param{Name: v.Name, Value: value(v.Value)})

@@ -41,9 +41,9 @@ func (GitHubAppGrant) CaddyModule() caddy.ModuleInfo {
 
 func (*GitHubAppGrant) options() options {
 	return options{
-		{name: "app_id", field: "AppID", parse: secret},
-		{name: "installation_id", field: "InstallationID", parse: secret},
-		{name: "key", field: "Key", parse: secret},
+		{name: "app_id", field: "AppID", parse: withPlaceholders},
+		{name: "installation_id", field: "InstallationID", parse: withPlaceholders},
+		{name: "key", field: "Key", parse: withPlaceholders},
 		{name: "api_url", field: "APIURL", parse: checkedText(tokensource.CheckEndpoint)},
 		{name: "repositories", repeat: true, field: "Repositories", parse: into(list)},
 		{name: "permission", repeat: true, field: "Permissions", parse: into(permission)},
@@ -82,7 +82,7 @@ func (g *GitHubAppGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Check reports what is wrong with the options.
 func (g GitHubAppGrant) Check() error {
-	if err := checkSecrets("key", g.Key); err != nil {
+	if err := checkBraces("key", g.Key); err != nil {
 		return err
 	}
 	grant := g.grant()

@@ -47,12 +47,12 @@ func (JWTBearerGrant) CaddyModule() caddy.ModuleInfo {
 
 func (*JWTBearerGrant) options() options {
 	return options{
-		{name: "key", field: "Key", parse: secret},
+		{name: "key", field: "Key", parse: withPlaceholders},
 		{name: "alg", field: "Alg", parse: into(oneText)},
-		{name: "kid", field: "KeyID", parse: secret},
-		{name: "issuer", field: "Issuer", parse: secret},
-		{name: "subject", field: "Subject", parse: secret},
-		{name: "audience", field: "Audience", parse: secret},
+		{name: "kid", field: "KeyID", parse: withPlaceholders},
+		{name: "issuer", field: "Issuer", parse: withPlaceholders},
+		{name: "subject", field: "Subject", parse: withPlaceholders},
+		{name: "audience", field: "Audience", parse: withPlaceholders},
 		{name: "claim", repeat: true, field: "Claims", parse: param(`scope "read write"`)},
 		{name: "lifetime", field: "Lifetime", parse: into(duration)},
 	}
@@ -76,11 +76,11 @@ func (g *JWTBearerGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Check reports what is wrong with the options.
 func (g JWTBearerGrant) Check() error {
-	if err := checkSecrets("key", g.Key); err != nil {
+	if err := checkBraces("key", g.Key); err != nil {
 		return err
 	}
 	for _, claim := range g.Claims {
-		if err := checkSecrets("claim "+claim.Name, claim.Value); err != nil {
+		if err := checkBraces("claim "+claim.Name, claim.Value); err != nil {
 			return err
 		}
 	}

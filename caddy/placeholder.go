@@ -85,8 +85,7 @@ func closesTwice(before string) bool {
 		!isLiteral(before) && !strings.Contains(before[last:], "{")
 }
 
-// checkClosed reports a brace in a text in which only placeholders have braces, such as a URL, if the text
-// has no placeholder.
+// checkClosed reports a `{` in a text that has no placeholder, such as a URL.
 func checkClosed(text string) error {
 	if !strings.Contains(text, "{") {
 		return nil
@@ -136,8 +135,8 @@ func literalHint(text string) string {
 	return ""
 }
 
-// checkSecrets calls checkPlaceholders for the values of an option.
-func checkSecrets(option string, values ...string) error {
+// checkBraces calls checkPlaceholders for the values of an option. Errors begin with its name.
+func checkBraces(option string, values ...string) error {
 	for i, configured := range values {
 		if err := checkPlaceholders(configured); err != nil {
 			if len(values) > 1 {

@@ -56,9 +56,9 @@ func placesOf(name string) (found []string) {
 	return found
 }
 
-// meant returns the part of an error that says which option was probably meant, or where a misplaced option
+// suggestOption returns the part of an error that says which option was probably meant, or where a misplaced option
 // belongs.
-func meant(word string, known []string) string {
+func suggestOption(word string, known []string) string {
 	suggestion := suggest.DidYouMean(word, known)
 	if suggestion == "" || strings.HasSuffix(suggestion, " "+word+"?)") { // such as token_param audience
 		return suggestion + elsewhere(word)
@@ -91,7 +91,7 @@ func (list options) unknown(word string) string {
 	if name := strings.TrimRight(word, ":="); name != word && slices.Contains(list.names(), name) {
 		return fmt.Sprintf("unknown option %q; an option is followed by its value, without %s", word, word[len(name):])
 	}
-	return fmt.Sprintf("unknown option %s%s; allowed are %s", quoteOption(word), meant(word, list.names()), strings.Join(list.names(), ", "))
+	return fmt.Sprintf("unknown option %s%s; allowed are %s", quoteOption(word), suggestOption(word, list.names()), strings.Join(list.names(), ", "))
 }
 
 // proxyOptions are the subdirectives of reverse_proxy, for suggestions only.
@@ -130,7 +130,7 @@ func suggestSubdirective(err error, known func(word string) (words []string, all
 	text := err.Error()
 	word := text[found[2]:found[3]]
 	words, allowed := known(word)
-	return fmt.Errorf("%sunknown option %s%s; allowed are %s%s", text[:found[0]], quoteOption(word), meant(word, words), allowed, text[found[3]:])
+	return fmt.Errorf("%sunknown option %s%s; allowed are %s%s", text[:found[0]], quoteOption(word), suggestOption(word, words), allowed, text[found[3]:])
 }
 
 // ofHTTPTransport returns the words that are allowed in the block of a transport.

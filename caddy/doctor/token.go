@@ -61,7 +61,7 @@ func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tok
 	}
 	_, err = account.Token(ctx)
 	asked := len(x.recorder.tokenRequests())
-	early := error(nil)
+	var early error
 	if x.Refresh && !traits.Local && asked == 0 {
 		if failure, ok := errors.AsType[*tokensource.Error](err); err == nil {
 			early = account.Refresh(ctx)
