@@ -68,18 +68,15 @@ func (c *ClientJWT) checkPlaceholders() error {
 	if c == nil {
 		return nil
 	}
-	return firstError(checkBraces("key", c.Key), checkBraces("certificate", c.Certificate))
+	return firstError(checkBraces("key", c.Key), checkBraces("kid", c.KeyID), checkBraces("certificate", c.Certificate))
 }
 
-// config returns the options in the form of package tokensource.
+// config returns the options in the form of package tokensource. KeyID keeps its placeholders.
 func (c *ClientJWT) config(resolveURL func(text string) (string, error)) (cfg tokensource.ClientJWT, err error) {
 	if c == nil {
 		return cfg, nil
 	}
-	cfg.Alg = c.Alg
-	if cfg.KeyID, err = resolve(c.KeyID); err != nil {
-		return cfg, fmt.Errorf("kid: %w", err)
-	}
+	cfg.Alg, cfg.KeyID = c.Alg, c.KeyID
 	if cfg.Audience, err = resolveURL(c.Audience); err != nil {
 		return cfg, fmt.Errorf("audience: %w", err)
 	}

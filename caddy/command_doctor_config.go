@@ -238,23 +238,22 @@ func (s *surveyed) upstreams(source string, transportOf func(inner map[string]an
 // upstreamTransport returns the transport to an upstream, as the configuration has it. It is nil if it
 // is not Caddy's, or cannot be set up here.
 func (a *loadedApp) upstreamTransport(inner map[string]any) *http.Transport {
-	const caddys = "http"
-	settings := make(map[string]any)
-	maps.Copy(settings, inner)
-	if protocol, given := settings["protocol"]; given && protocol != caddys {
+	options := make(map[string]any)
+	maps.Copy(options, inner)
+	if protocol, given := options["protocol"]; given && protocol != "http" {
 		return nil
 	}
-	delete(settings, "protocol")
-	raw, err := json.Marshal(settings)
+	delete(options, "protocol")
+	raw, err := json.Marshal(options)
 	if err != nil {
 		return nil
 	}
-	module, err := a.ctx.LoadModuleByID("http.reverse_proxy.transport."+caddys, raw)
+	module, err := a.ctx.LoadModuleByID(transportNamespace+".http", raw)
 	if err != nil {
 		return nil
 	}
 	transport := module.(*reverseproxy.HTTPTransport).Transport
-	if settings := transport.TLSClientConfig; settings != nil && hasPlaceholder(settings.ServerName) {
+	if client := transport.TLSClientConfig; client != nil && hasPlaceholder(client.ServerName) {
 		return nil // a request decides it
 	}
 	return transport

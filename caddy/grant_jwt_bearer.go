@@ -1,7 +1,6 @@
 package caddy
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -76,7 +75,8 @@ func (g *JWTBearerGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Check reports what is wrong with the options.
 func (g JWTBearerGrant) Check() error {
-	if err := checkBraces("key", g.Key); err != nil {
+	if err := firstError(checkBraces("key", g.Key), checkBraces("kid", g.KeyID), checkBraces("issuer", g.Issuer),
+		checkBraces("subject", g.Subject), checkBraces("audience", g.Audience)); err != nil {
 		return err
 	}
 	for _, claim := range g.Claims {
@@ -102,13 +102,9 @@ func (g JWTBearerGrant) grant() tokensource.JWTBearer {
 // Provision sets up the grant.
 func (g *JWTBearerGrant) Provision(caddy.Context) error {
 	g.JWTBearer = g.grant()
-	for name, text := range map[string]*string{
-		"kid": &g.JWTBearer.KeyID, "issuer": &g.JWTBearer.Issuer, "subject": &g.JWTBearer.Subject, "audience": &g.JWTBearer.Audience,
-	} {
-		var err error
-		if *text, err = resolve(*text); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
+	if err := firstError(resolveOption("kid", &g.JWTBearer.KeyID), resolveOption("issuer", &g.JWTBearer.Issuer),
+		resolveOption("subject", &g.JWTBearer.Subject), resolveOption("audience", &g.JWTBearer.Audience)); err != nil {
+		return err
 	}
 	return g.JWTBearer.Check()
 }

@@ -93,6 +93,16 @@ func checkClosed(text string) error {
 	return errors.New("it has a brace that is not closed; write placeholders as {env.NAME} or {file./path}")
 }
 
+// resolveOption replaces the placeholders of an option's text when the configuration is loaded.
+func resolveOption(option string, text *string) error {
+	resolved, err := resolve(*text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", option, atLoad(err))
+	}
+	*text = resolved
+	return nil
+}
+
 // atLoad adds a remedy to an error of resolve about an option that is read when the configuration is loaded.
 func atLoad(err error) error {
 	if err == nil {

@@ -15,7 +15,7 @@ import (
 // place is a block that takes options. Errors use its name.
 type place struct {
 	name    string
-	options func() options
+	options options
 }
 
 // places are the blocks in which a misplaced option may belong, except the blocks of grants.
@@ -23,20 +23,19 @@ var places []place
 
 // init fills places. A plain initializer would refer to itself, because the options' parsers use places.
 func init() {
-	list := func(o options) func() options { return func() options { return o } }
 	places = []place{
-		{"the global option authinject", list(appOptions)},
-		{"the block of a source", list(sourceOptions)},
-		{"the block of client_auth", list(clientJWTOptions)},
-		{"the block of the directive authinject", list(directiveOptions)},
-		{"the block of authinject_connect", list(connectOptions)},
+		{"the global option authinject", appOptions},
+		{"the block of a source", sourceOptions},
+		{"the block of client_auth", clientJWTOptions},
+		{"the block of the directive authinject", directiveOptions},
+		{"the block of authinject_connect", connectOptions},
 	}
 }
 
 // placesOf returns the blocks that take an option.
 func placesOf(name string) (found []string) {
 	for _, place := range places {
-		if _, ok := place.options().find(name); ok {
+		if _, ok := place.options.find(name); ok {
 			found = append(found, place.name)
 		}
 	}

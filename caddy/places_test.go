@@ -48,7 +48,7 @@ func TestPlacesOfOptions(t *testing.T) {
 		}
 	}
 	for _, place := range places {
-		if len(place.options().names()) == 0 || slices.Contains(place.options().names(), "") {
+		if len(place.options.names()) == 0 || slices.Contains(place.options.names(), "") {
 			t.Errorf("%s has no options", place.name)
 		}
 	}
