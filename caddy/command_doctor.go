@@ -97,7 +97,7 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	}
 	raw, err := d.config.read()
 	if err != nil {
-		d.config.misconfigured(report, err)
+		d.config.misconfigured(report, err, false)
 		return report
 	}
 	if d.config.caddyfile != "" {
@@ -109,7 +109,7 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	}
 	app, err := d.config.load()
 	if err := cmp.Or(invalid, err); err != nil {
-		d.config.misconfigured(report, err)
+		d.config.misconfigured(report, err, invalid != nil)
 	}
 	if err != nil {
 		return report

@@ -54,13 +54,19 @@ var envPlaceholder = regexp.MustCompile(`\{env\.([^{}"\\]+)\}`)
 
 // misconfigured reports why a configuration cannot be loaded. The error says what was probably meant, and so the
 // remedy adds only what is known for certain: where the configuration is, and which variable is not set.
-func (c *commandConfig) misconfigured(report *doctor.Report, err error) {
-	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(),
-		Remedy: "correct " + c.file + "; caddy validate shows the same error"}
-	if errors.As(err, new(noCaddyfileError)) || errors.As(err, new(unreadableError)) && errors.Is(err, fs.ErrNotExist) {
+// validated says that the error is of the method validate.
+func (c *commandConfig) misconfigured(report *doctor.Report, err error, validated bool) {
+	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: "correct " + c.file}
+	unreadable := errors.As(err, new(unreadableError))
+	switch name := c.unset(err.Error()); {
+	case errors.As(err, new(noCaddyfileError)), unreadable && errors.Is(err, fs.ErrNotExist):
 		step.Remedy = "run doctor where the Caddyfile is, or name the configuration with --config; caddy authinject init writes one"
-	} else if name := c.unset(err.Error()); name != "" {
+	case unreadable && errors.Is(err, fs.ErrPermission):
+		step.Remedy = "let this user read " + c.file
+	case name != "":
 		step.Remedy = fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell", name)
+	case validated:
+		step.Remedy += "; caddy validate shows the same error"
 	}
 	report.Add(step)
 }
@@ -190,10 +196,13 @@ func (s *surveyed) proxies(source string, found func(proxy, transport map[string
 }
 
 // upstreams returns the upstreams of the routes that use a source, and the destinations that they
-// imply. It leaves out upstreams that a request decides.
+// imply. An upstream with several transports is in the list once for each. Upstreams that a request
+// decides are left out.
 func (s *surveyed) upstreams(source string, transportOf func(inner map[string]any) *http.Transport) (list []doctor.Upstream, implied []string) {
+	seen := make(map[string]bool)
 	s.proxies(source, func(proxy, transport map[string]any) {
 		inner, _ := transport["transport"].(map[string]any)
+		settings, _ := json.Marshal(inner) // it was decoded from JSON
 		way := transportOf(inner)
 		scheme := "http"
 		if inner["tls"] != nil {
@@ -227,8 +236,12 @@ func (s *surveyed) upstreams(source string, transportOf func(inner map[string]an
 			if way != nil {
 				u.TLS, u.Proxy = cmp.Or(way.TLSClientConfig, new(tls.Config)), way.Proxy
 			}
-			if !slices.ContainsFunc(list, func(other doctor.Upstream) bool { return other.Address == u.Address }) {
-				list, implied = append(list, u), append(implied, pattern)
+			if key := u.Address + " " + string(settings); !seen[key] {
+				seen[key] = true
+				list = append(list, u)
+			}
+			if !slices.Contains(implied, pattern) {
+				implied = append(implied, pattern)
 			}
 		}
 	})

@@ -337,13 +337,23 @@ func (x *exam) upstream(ctx context.Context, u Upstream) {
 
 // upstreams checks that the upstreams of the routes may get the token.
 func (x *exam) upstreams(ctx context.Context) {
+	told := make(map[string]bool) // several routes to one upstream may connect in different ways
 	for _, u := range x.Upstreams {
+		first := !told[u.Address]
+		told[u.Address] = true
 		err := x.Destinations.Check(u.Target)
 		refused, isRefusal := errors.AsType[*authinject.DestinationError](err)
 		switch {
 		case err == nil:
-			x.ok("destinations", fmt.Sprintf("the upstream %s may get the token; no request was sent to it (--probe requests a URL of it)", u.Address))
+			text := fmt.Sprintf("the upstream %s may get the token", u.Address)
+			if x.Probe == "" {
+				text += "; --probe <url> requests a URL of it"
+			}
+			if first {
+				x.ok("destinations", text)
+			}
 			x.upstream(ctx, u)
+		case !first: // it was reported
 		case isRefusal && refused.Insecure:
 			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is plain http, "+
 				"where others on the way can read the token", u.Address),
