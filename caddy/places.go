@@ -105,7 +105,8 @@ var proxyOptions = []string{
 	"health_uri", "health_upstream", "health_port", "health_headers", "health_method", "health_request_body", "health_interval",
 	"health_timeout", "health_status", "health_body", "health_follow_redirects", "health_passes", "health_fails",
 	"max_fails", "fail_duration", "unhealthy_request_count", "unhealthy_status", "unhealthy_latency",
-	"flush_interval", "request_buffers", "response_buffers", "stream_timeout", "stream_close_delay", "trusted_proxies",
+	"flush_interval", "request_buffers", "response_buffers", "stream_buffer_size", "stream_timeout", "stream_close_delay",
+	"proxy_status_name", "trusted_proxies",
 	"header_up", "header_down", "method", "rewrite", "transport", "handle_response", "replace_status", "verbose_logs",
 }
 
