@@ -52,9 +52,9 @@ type surveyed struct {
 // envPlaceholder matches a placeholder of an environment variable.
 var envPlaceholder = regexp.MustCompile(`\{env\.([^{}"\\]+)\}`)
 
-// misconfigured reports why a configuration cannot be loaded. The error says what was probably meant, and so the
-// remedy adds only what is known for certain: where the configuration is, and which variable is not set.
-// validated says that the error is of the method validate.
+// misconfigured reports why a configuration cannot be loaded. The error says what was probably
+// meant, and so the remedy adds only what is known for certain: where the configuration is, and
+// which variable is not set. validated says that the error is of the method validate.
 func (c *commandConfig) misconfigured(report *doctor.Report, err error, validated bool) {
 	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: "correct " + c.file}
 	unreadable := errors.As(err, new(unreadableError))
@@ -71,8 +71,8 @@ func (c *commandConfig) misconfigured(report *doctor.Report, err error, validate
 	report.Add(step)
 }
 
-// unset finds the environment variable whose missing value caused the error with this text. It returns the
-// variable's name, or "" if the error has another cause.
+// unset finds the environment variable whose missing value caused the error with this text. It
+// returns the variable's name, or "" if the error has another cause.
 func (c *commandConfig) unset(text string) string {
 	for _, found := range envPlaceholder.FindAllSubmatch(c.raw, -1) {
 		name := string(found[1])
@@ -349,8 +349,8 @@ func (s *surveyed) listeners() (list []doctor.Listener) {
 // askRunning is how long the running server has to answer.
 const askRunning = 3 * time.Second
 
-// runningAt returns what is known of the running server. It asks the admin API when it is first needed. If the
-// configuration turns the admin API off, the server's addresses are not known.
+// runningAt returns what is known of the running server. It asks the admin API when it is first
+// needed. If the configuration turns the admin API off, the server's addresses are not known.
 func (c *commandConfig) runningAt(ctx context.Context, config *surveyed) doctor.Server {
 	server := doctor.Server{Config: c.file}
 	if at, err := c.adminAddress(); err == nil {
@@ -367,9 +367,9 @@ func (c *commandConfig) runningAt(ctx context.Context, config *surveyed) doctor.
 	return server
 }
 
-// askListeners asks the admin API for the addresses at which the running server listens. ok is false if they are
-// not known: something is at the address of the admin API, and does not answer with a configuration. If nothing
-// is there, no server runs.
+// askListeners asks the admin API for the addresses at which the running server listens. ok is
+// false if they are not known: something is at the address of the admin API, and does not answer
+// with a configuration. If nothing is there, no server runs.
 func (c *commandConfig) askListeners(ctx context.Context) (addresses map[string]bool, ok bool) {
 	at, err := c.adminAddress()
 	if err != nil {

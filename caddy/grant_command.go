@@ -23,8 +23,9 @@ type CommandGrant struct {
 	TTL caddy.Duration `json:"ttl,omitempty"`
 	// Timeout is how long the program may run. Default: `10s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
-	// Env holds further variables of the program's environment. Placeholders are read anew for each run. The program inherits only PATH, HOME and
-	// the like, because other variables may hold secrets of other sources.
+	// Env holds further variables of the program's environment. Placeholders are read anew for each
+	// run. The program inherits only PATH, HOME and the like, because other variables may hold
+	// secrets of other sources.
 	Env []Param `json:"env,omitempty"`
 
 	tokensource.Command `json:"-"`

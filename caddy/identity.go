@@ -10,8 +10,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/suggest"
 )
 
-// The functions of this file are about the options account and user, whose placeholders get their values
-// from each request.
+// The functions of this file are about the options account and user, whose placeholders get their
+// values from each request.
 
 const (
 	// authPlaceholders begins the names of the placeholders that Caddy's authentication sets.
@@ -29,9 +29,9 @@ var placeholderName = regexp.MustCompile(`^(?:http|authinject|env|file|header|co
 // bracedName matches a placeholder with both braces, and notes its name.
 var bracedName = regexp.MustCompile(`\{([^{}]*)\}`)
 
-// checkIdentity reports a mistake that would give all requests the same account or user, or none: a brace
-// without its pair, the name of a placeholder without braces, and a placeholder of Caddy's authentication
-// that does not exist.
+// checkIdentity reports a mistake that would give all requests the same account or user, or none: a
+// brace without its pair, the name of a placeholder without braces, and a placeholder of Caddy's
+// authentication that does not exist.
 func checkIdentity(option, text string) error {
 	for _, found := range bracedName.FindAllStringSubmatch(text, -1) {
 		if name := found[1]; isMisspelledUser(name) {
@@ -52,7 +52,8 @@ func checkIdentity(option, text string) error {
 	return nil
 }
 
-// isMisspelledUser reports whether name looks like a placeholder of Caddy's authentication that Caddy does not have.
+// isMisspelledUser reports whether name looks like a placeholder of Caddy's authentication that
+// Caddy does not have.
 func isMisspelledUser(name string) bool {
 	if after, ok := strings.CutPrefix(name, userPlaceholders); ok {
 		return after == ""

@@ -103,7 +103,8 @@ func resolveOption(option string, text *string) error {
 	return nil
 }
 
-// atLoad adds a remedy to an error of resolve about an option that is read when the configuration is loaded.
+// atLoad adds a remedy to an error of resolve about an option that is read when the configuration
+// is loaded.
 func atLoad(err error) error {
 	if err == nil {
 		return nil
@@ -112,8 +113,9 @@ func atLoad(err error) error {
 		"a changed environment needs a restart of the server", err)
 }
 
-// meantPlaceholder returns the part of an error that suggests a placeholder to someone who wrote inner between
-// braces. It returns "" if no placeholder is like inner. Inner may be a secret, so the result does not quote it.
+// meantPlaceholder returns the part of an error that suggests a placeholder to someone who wrote
+// inner between braces. It returns "" if no placeholder is like inner. Inner may be a secret, so
+// the result does not quote it.
 func meantPlaceholder(inner string) string {
 	if environmentName.MatchString(inner) {
 		return " (did you mean {env.NAME}?)"

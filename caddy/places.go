@@ -21,7 +21,8 @@ type place struct {
 // places are the blocks in which a misplaced option may belong, except the blocks of grants.
 var places []place
 
-// init fills places. A plain initializer would refer to itself, because the options' parsers use places.
+// init fills places. A plain initializer would refer to itself, because the options' parsers use
+// places.
 func init() {
 	places = []place{
 		{"the global option authinject", appOptions},
@@ -55,14 +56,14 @@ func placesOf(name string) (found []string) {
 	return found
 }
 
-// allowedAre returns the end of an error about a word that is not one of the known words: the one that was
-// probably meant, and all of them.
+// allowedAre returns the end of an error about a word that is not one of the known words: the one
+// that was probably meant, and all of them.
 func allowedAre(word string, known []string) string {
 	return suggest.DidYouMean(word, known) + "; allowed are " + strings.Join(known, ", ")
 }
 
-// suggestOption returns the part of an error that says which option was probably meant, or where a misplaced option
-// belongs.
+// suggestOption returns the part of an error that says which option was probably meant, or where a
+// misplaced option belongs.
 func suggestOption(word string, known []string) string {
 	suggestion := suggest.DidYouMean(word, known)
 	if suggestion == "" || strings.HasSuffix(suggestion, " "+word+"?)") { // such as token_param audience

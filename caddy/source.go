@@ -128,8 +128,8 @@ type Source struct {
 	// AuthorizeParams.
 	Resources []string `json:"resources,omitempty"`
 
-	// TokenHeaders are further fields of token requests, such as an API key. Use a placeholder, `{env.*}` or `{file.*}`,
-	// for a secret.
+	// TokenHeaders are further fields of token requests, such as an API key. Use a placeholder,
+	// `{env.*}` or `{file.*}`, for a secret.
 	TokenHeaders []Param `json:"token_headers,omitempty"`
 	// TokenParams are further parameters of token requests, such as `audience`.
 	TokenParams []Param `json:"token_params,omitempty"`

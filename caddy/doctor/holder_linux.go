@@ -62,7 +62,8 @@ func holdersOf(address string) []holder {
 	return holders
 }
 
-// configOf returns the path in the flag --config of a process, or an empty string if it has none or cannot be read.
+// configOf returns the path in the flag --config of a process, or an empty string if it has none or
+// cannot be read.
 func configOf(process string) string {
 	line, err := os.ReadFile(filepath.Join(process, "cmdline"))
 	if err != nil {

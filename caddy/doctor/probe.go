@@ -15,16 +15,18 @@ import (
 // probeTimeout limits the request to the upstream.
 const probeTimeout = 20 * time.Second
 
-// refused returns the error about a token that the upstream refused, or nil if a new token can be requested.
+// refused returns the error about a token that the upstream refused, or nil if a new token can be
+// requested.
 func (x *exam) refused(account *tokensource.Account) *tokensource.Error {
 	st := account.Status()
 	st.Refused = true
 	return st.Refusal()
 }
 
-// probe requests a URL of the upstream with the token. The request goes through an [authinject.Transport], as
-// in the proxy. It checks the destination. TLS settings and proxy are those of the route to the upstream. If no
-// route has the upstream, the TLS settings are the system's, and there is no proxy.
+// probe requests a URL of the upstream with the token. The request goes through an
+// [authinject.Transport], as in the proxy. It checks the destination. TLS settings and proxy are
+// those of the route to the upstream. If no route has the upstream, the TLS settings are the
+// system's, and there is no proxy.
 func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 	if x.Probe == "" {
 		return
