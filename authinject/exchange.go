@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/authinject/caddy-authinject/tokensource"
@@ -250,11 +252,25 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return res, nil // it is not cached
 	}
+	if outcome == OutcomeRefused {
+		x.tellRefused(res)
+	}
 	x.limitCaches(res.Header)
 	if x.t.Injection.query {
 		res.Header["Referrer-Policy"] = []string{"no-referrer"} // for requests that the answer leads to
 	}
 	return res, nil
+}
+
+// tellRefused adds to the upstream's answer that it refused the proxy's token (RFC 9209 section 2.2), so that
+// the client does not search for a mistake in its own credentials.
+func (x *exchange) tellRefused(res *http.Response) {
+	detail := "the upstream refused the token that this proxy added"
+	if x.t.SourceName != "" {
+		detail += ", of source " + x.t.SourceName
+	}
+	status := "authinject; received-status=" + strconv.Itoa(res.StatusCode) + "; details=" + quoteString(detail)
+	res.Header["Proxy-Status"] = append(slices.Clone(res.Header["Proxy-Status"]), status)
 }
 
 // fail answers the client if there is no usable token or proof. If the client went away, it returns the error of

@@ -3,6 +3,7 @@ package authinject
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -40,7 +41,7 @@ func TestReplay(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			up := &upstream{answer: test.answer}
 			rt := newTransport(t, up, test.source)
-			rt.RetryStatuses = test.statuses
+			rt.RetryStatuses, rt.SourceName = test.statuses, "orders"
 			var result Result
 			rt.OnResult = func(r Result) { result = r }
 			res, _ := send(t, rt, get(t, "https://api.example.com/"))
@@ -60,6 +61,10 @@ func TestReplay(t *testing.T) {
 			}
 			if (res.Header.Get("Www-Authenticate") != "") != test.challenge {
 				t.Errorf("header %v", res.Header)
+			}
+			status := fmt.Sprintf(`authinject; received-status=%d; details="the upstream refused the token that this proxy added, of source orders"`, test.status)
+			if told := res.Header.Get("Proxy-Status") == status; told != (test.outcome == OutcomeRefused) {
+				t.Errorf("Proxy-Status %q", res.Header.Values("Proxy-Status"))
 			}
 		})
 	}

@@ -25,14 +25,16 @@ func (h *Account) Name() string {
 	return h.name
 }
 
-// Token returns the live token. If there is one, the call reads memory and writes none, and allocates
-// nothing. Otherwise Token waits until the running refresh or ctx ends. Its error is an [*Error], or
-// the error of ctx if ctx was cancelled.
+// Token returns the live token. If there is one, the call takes no lock and allocates nothing, and nearly
+// always writes nothing that other calls read. Otherwise Token waits until the running refresh or ctx
+// ends. Its error is an [*Error], or the error of ctx if ctx was cancelled.
 func (h *Account) Token(ctx context.Context) (*Token, error) {
 	// No pin is needed to read: an account that is dropped now was in memory when the call began.
 	if a := h.src.find(h.name); a != nil {
 		if tok := a.cur.checked(h.src.cfg.Clock); tok != nil {
-			a.touch()
+			if h.name != "" { // the unnamed account is never dropped
+				a.touch()
+			}
 			return tok, nil
 		}
 	}

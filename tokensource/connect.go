@@ -130,7 +130,11 @@ func (a *account) occupy() *refresh {
 			a.mu.Unlock()
 			return r
 		}
+		if !other.isSuperseded && other.superseded != nil {
+			other.isSuperseded = true
+			close(other.superseded)
+		}
 		a.mu.Unlock()
-		<-other.done // the refresh ends within its time-outs
+		<-other.done // it ends within its time-outs, because it does not wait for its turn any more
 	}
 }

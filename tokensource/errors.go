@@ -69,10 +69,8 @@ type Error struct {
 	// has acted.
 	LastLogin *Error
 
-	// repeated is true if the error was reported already.
-	repeated bool
-	// unsent is true if the request was not sent because of the provider's wait.
-	unsent bool
+	// untold is true if the observer is not to be told: it knows the error already, or nothing failed.
+	untold bool
 	// newNonce is true if the same request succeeds with the nonce that came with the answer.
 	newNonce bool
 	known    *known

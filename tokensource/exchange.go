@@ -199,7 +199,7 @@ func (o *outage) inForce(c Clock) *Error {
 		return nil
 	}
 	known := *o.failed.err
-	known.repeated = true
+	known.untold = true
 	return &known
 }
 

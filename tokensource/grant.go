@@ -87,4 +87,6 @@ type Request struct {
 	audience string
 	// sendBy is when the write-ahead mark for RefreshToken becomes too old to begin the request.
 	sendBy deadline
+	// sent is set to true when the request is sent. It is nil if that is not needed.
+	sent *bool
 }

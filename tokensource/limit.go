@@ -13,6 +13,9 @@ const (
 	requestsAtOnce = 16
 	// storageCallsAtOnce limits how many calls of one source read or write its storage at the same time.
 	storageCallsAtOnce = 16
+	// checksAtOnce limits how many of these calls look for logins in other processes, so that refreshes find
+	// the storage free.
+	checksAtOnce = 8
 )
 
 // limits bounds the concurrent refreshes for each host. So a host that does not answer does not delay
@@ -29,38 +32,39 @@ type limit struct {
 
 // turn is the right of one refresh to send requests to a host.
 type turn struct {
-	of   *limits
-	host string
-	at   *limit // nil before the turn was taken
+	limits *limits
+	host   string
+	limit  *limit // nil before the turn was taken
 }
 
-// take waits for a turn at host, unless t has one already. It returns false if the source is closed first.
-func (t *turn) take(host string, closing <-chan struct{}) bool {
-	if t.at != nil && t.host == host {
+// take waits for a turn at host, unless t has one already. It returns false if a channel of stop is closed
+// first.
+func (t *turn) take(host string, stop ...<-chan struct{}) bool {
+	if t.limit != nil && t.host == host {
 		return true
 	}
 	t.end()
-	at := t.of.join(host)
-	if !acquire(at.slots, closing) {
-		t.of.leave(host, at)
+	limit := t.limits.join(host)
+	if !acquire(limit.slots, stop...) {
+		t.limits.leave(host, limit)
 		return false
 	}
-	t.host, t.at = host, at
+	t.host, t.limit = host, limit
 	return true
 }
 
 // end gives the turn to the account that has waited longest.
 func (t *turn) end() {
-	if t.at != nil {
-		<-t.at.slots
-		t.of.leave(t.host, t.at)
-		t.at = nil
+	if t.limit != nil {
+		<-t.limit.slots
+		t.limits.leave(t.host, t.limit)
+		t.limit = nil
 	}
 }
 
-// acquire takes one of the slots, in the order of the calls. It returns false if stop is closed before a slot
-// is free.
-func acquire(slots chan<- struct{}, stop <-chan struct{}) bool {
+// acquire takes one of the slots, in the order of the calls. It returns false if a channel of stop, which has one
+// or two, is closed before a slot is free.
+func acquire(slots chan<- struct{}, stop ...<-chan struct{}) bool {
 	select {
 	case slots <- struct{}{}:
 		return true
@@ -69,7 +73,9 @@ func acquire(slots chan<- struct{}, stop <-chan struct{}) bool {
 	select {
 	case slots <- struct{}{}:
 		return true
-	case <-stop:
+	case <-stop[0]:
+		return false
+	case <-stop[len(stop)-1]:
 		return false
 	}
 }
@@ -97,12 +103,23 @@ func (l *limits) leave(host string, at *limit) {
 	}
 }
 
-// awaitTurn waits until the account may send a request for rec. It returns false if the source was closed
-// meanwhile. It does not wait if a person must connect the account first: then there is no request.
-func (a *account) awaitTurn(ctx context.Context, t *turn, rec *Record) bool {
+// awaitTurn waits until the account may send a request for rec. Its error says that the source was closed
+// meanwhile, or that a person connects or disconnects the account. It does not wait if there is no request:
+// if a person must connect the account first, or if the grant has no token URL.
+func (a *account) awaitTurn(ctx context.Context, r *refresh, t *turn, rec *Record) *Error {
 	if a.src.interactive && rec.RefreshToken.IsZero() {
-		return true
+		return nil
 	}
-	tokenURL, _ := a.src.wire.tokenURL(ctx, rec.Variables) // the grant's request returns the error
-	return t.take(host.Origin(tokenURL), a.src.closing)
+	tokenURL, failure := a.src.wire.tokenURL(ctx, rec.Variables)
+	if failure != nil || tokenURL == "" || t.take(host.Origin(tokenURL), a.src.closing, r.superseded) {
+		return nil // the grant's request returns the failure
+	}
+	e := &Error{Class: ClassWait, Reason: "a person is connecting or disconnecting the account", untold: true}
+	select {
+	case <-a.src.closing:
+		e = errClosed()
+		e.untold = true
+	default:
+	}
+	return e
 }

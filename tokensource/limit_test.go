@@ -124,8 +124,9 @@ func TestATenantThatHangsDelaysNoOther(t *testing.T) {
 		c := &crowd{hangs: "slow.example.com"}
 		slow := named("slow", 200)
 		storage := new(tokensource.MemoryStorage)
-		disconnect(t, connectMany(t, c, storage, append(slow, "quick-0", "slow-gone")...), "slow-gone")
-		src := newSource(t, c, connecting(storage), perDeployment)
+		disconnect(t, connectMany(t, c, storage, append(slow, "quick-0", "slow-gone", "slow-last")...), "slow-gone")
+		var ev events
+		src := newSource(t, c, connecting(storage), perDeployment, observed(&ev))
 		var callers sync.WaitGroup
 		for _, name := range slow {
 			callers.Go(func() {
@@ -153,13 +154,27 @@ func TestATenantThatHangsDelaysNoOther(t *testing.T) {
 			t.Errorf("told after %v", took)
 		}
 		callers.Wait()
-		// A source that is closed sends nothing more, and does not wait for those in the queue.
+		// A person who disconnects or connects an account that waits for its turn does not wait with it.
+		go func() { _, _ = src.Account("slow-last").Token(t.Context()) }()
+		synctest.Wait()
+		ev.forget()
+		began = time.Now()
+		disconnect(t, src, "slow-last")
+		if took := time.Since(began); took != 0 || ev.count(tokensource.EventRefreshFailed) != 0 {
+			t.Errorf("disconnected after %v, %d refreshes failed", took, ev.count(tokensource.EventRefreshFailed))
+		}
+		// A source that is closed sends nothing more, and does not wait for those in the queue. That is no
+		// failure of theirs.
+		ev.forget()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := src.Close(ctx); err != nil {
 			t.Error(err)
 		}
 		sent := len(c.refreshed)
+		if failed := ev.count(tokensource.EventRefreshFailed); failed > 16 {
+			t.Errorf("closing made %d refreshes fail", failed)
+		}
 		virtual.Advance(time.Hour)
 		if sent > 100 || len(c.refreshed) != sent {
 			t.Errorf("%d requests before the end of Close, %d after", sent, len(c.refreshed))
@@ -200,11 +215,13 @@ func TestATokenThatCameWhileWaiting(t *testing.T) {
 type countingStorage struct {
 	tokensource.MemoryStorage
 	mu            sync.Mutex
+	loads         int
 	running, most int
 }
 
 func (s *countingStorage) Load(ctx context.Context, key string) ([]byte, error) {
 	s.mu.Lock()
+	s.loads++
 	s.running++
 	s.most = max(s.most, s.running)
 	s.mu.Unlock()
@@ -236,6 +253,38 @@ func TestStorageCallsAtOnce(t *testing.T) {
 		defer storage.mu.Unlock()
 		if storage.most != 16 {
 			t.Errorf("%d calls at a time", storage.most)
+		}
+	})
+}
+
+// At most eight calls of the storage look for logins in other processes, so a refresh does not wait behind
+// those of many accounts.
+func TestLoginChecksLeaveRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := new(countingStorage)
+		names := named("acme", 100)
+		src := connectMany(t, &crowd{}, storage, names...)
+		tokens := func() {
+			for _, name := range names {
+				if _, err := src.Account(name).Token(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		tokens()
+		virtual.Advance(6 * time.Second)
+		storage.loads = 0
+		tokens()
+		virtual.Advance(10 * time.Millisecond)
+		if storage.loads != 8 {
+			t.Errorf("%d checks began, want 8", storage.loads)
+		}
+		for range 50 { // the other accounts' checks come later
+			virtual.Advance(time.Second)
+			tokens()
+		}
+		if storage.loads < 100 {
+			t.Errorf("%d checks", storage.loads)
 		}
 	})
 }

@@ -28,7 +28,8 @@ func (l *live) token(c Clock) *Token {
 }
 
 // current holds the token that one account uses, and the monotonic time until which the token is returned
-// without a further check. Writers hold the account's mutex. Readers do not.
+// without a further check. Writers hold the account's mutex, except for the end of a [window]. Readers do
+// not.
 //
 // The time is here and not in live: a call for a token then reads one CPU cache line less,
 // which matters if there are many accounts.
@@ -66,11 +67,11 @@ func (cur *current) replace(l *live) {
 // disarm makes the next call check the token.
 func (cur *current) disarm() { cur.check.Store(0) }
 
-// arm sets the time of the next check of l, if l is in use.
+// arm sets the time of the next check of l, if l is in use and no upstream refused it.
 func (a *account) arm(l *live, stale bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.cur.Load() == l {
+	if a.cur.Load() == l && !l.refused.Load() {
 		a.armLocked(l, stale)
 	}
 }

@@ -137,6 +137,27 @@ func TestLiveTokenPinsNothing(t *testing.T) {
 	})
 }
 
+// A caller that looked at a token before an upstream refused it must not put it into a window after that.
+func TestARefusedTokenIsNotArmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{Name: "a", Grant: Static{Token: Literal("at")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close(t.Context())
+		if _, err := s.Token(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a := s.find("")
+		l := a.cur.Load()
+		a.cur.disarm()
+		l.refused.Store(true)
+		if a.arm(l, false); a.cur.checked(s.cfg.Clock) != nil {
+			t.Error("a refused token needs no check")
+		}
+	})
+}
+
 // What a call for a live token reads of an account is in one line of the CPU's cache.
 func TestAccountSize(t *testing.T) {
 	var a account

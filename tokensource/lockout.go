@@ -19,7 +19,7 @@ func (w *wire) lockedOut(tokenURL string) *Error {
 		return nil
 	}
 	left := until.(deadline).mono - w.cfg.Clock.Elapsed()
-	return &Error{Class: ClassWait, Reason: lockedOutReason, RetryAt: w.cfg.Clock.Now().Add(left), unsent: true}
+	return &Error{Class: ClassWait, Reason: lockedOutReason, RetryAt: w.cfg.Clock.Now().Add(left)}
 }
 
 // leaveAlone notes the lock-out that failure announced.

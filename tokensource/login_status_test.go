@@ -215,6 +215,12 @@ func TestStatusAndStoredAgree(t *testing.T) {
 		ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
 		connect(t, src, "")
 		agree("connected again", tokensource.StateFresh)
+		// Someone begins to connect the account once more, and denies access.
+		l := begin(t, src, tokensource.LoginRequest{RedirectURL: callbackURL})
+		asError(t, finish(t, src, l, "error=access_denied&state="+l.State.Reveal()), tokensource.ClassLogin)
+		agree("a second login failed", tokensource.StateFresh)
+		virtual.Advance(2 * time.Hour)
+		agree("unused, so its token has ended", tokensource.StateExpired)
 		disconnect(t, src, "")
 		agree("disconnected", tokensource.StateLoginRequired)
 	})

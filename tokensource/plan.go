@@ -14,7 +14,7 @@ import (
 // a mark that it saw stay in the storage.
 //
 // [plan] decides each step of a refresh. It does no I/O and reads no clock, so a table test, a fuzz
-// target and docs/guarantees.md describe it completely. [Account.refresh] carries out the steps.
+// target and docs/guarantees.md describe it completely. account.refresh carries out the steps.
 
 // plan returns the next step.
 func plan(s *situation) step {
@@ -73,7 +73,8 @@ func planRequest(s *situation) step {
 	case s.readErr != nil && s.alone() == unclaimed:
 		return step{verb: doClaim, why: "without the stored record, only a process that is alone may go on"}
 	case !s.locked:
-		// A process whose mark this one has watched until now keeps the lock for no good reason.
+		// The process whose mark this one has watched until now has probably stopped. Do not wait long for
+		// its lock.
 		wait := max(lockTimeout-s.watched, lockRetry)
 		return step{verb: doLock, wait: wait, why: "one process at a time sends this refresh token"}
 	case s.lostElsewhere() > 0:
@@ -244,7 +245,7 @@ func planFailure(s *situation) step {
 		rec.Intent = nil
 	}
 	if s.readErr != nil {
-		return step{verb: doFail, rec: rec, err: s.failure, storage: s.readErr, dirty: !lost, why: "what is stored may be newer, and is not written over unread"}
+		return step{verb: doFail, rec: rec, err: s.failure, storage: s.readErr, readFailed: true, dirty: !lost, why: "what is stored may be newer, and is not written over unread"}
 	}
 	return step{verb: doStore, rec: rec, why: "other processes need not wait for this request any more"}
 }
@@ -283,45 +284,6 @@ func planUnspent(s *situation) step {
 	return step{verb: doStore, rec: s.granted, why: "what was granted is stored before it is used"}
 }
 
-// alone says whether this process may go on without a mark in the storage. If the record cannot be
-// read, the stored one may be newer than the one in memory, unless no other process ever wrote it.
-func (s *situation) alone() claim {
-	if s.readErr != nil && s.foreign {
-		return shared
-	}
-	return s.claim
-}
-
-// overtaken reports whether another process stored a record after this process's mark. Another
-// process's mark counts too, however old it is: that process may have been granted a token that it
-// cannot store yet.
-func (s *situation) overtaken() bool {
-	if s.readErr != nil || s.found < same {
-		return false
-	}
-	return s.found >= differs || s.stored.Intent != nil && s.stored.Intent.Owner != s.process
-}
-
-// elsewhere reports whether another process is likely to be sending the refresh token of rec: its
-// mark is younger than a request may take, and the request has not ended.
-func (s *situation) elsewhere(rec *Record) bool {
-	return rec.Intent != nil && rec.Intent.Owner != s.process && rec.Intent.underway(s.now, s.timeout)
-}
-
-// lostElsewhere returns how long this process still waits after another one lost an answer. With
-// this wait, all processes together send about as many requests as one process would.
-func (s *situation) lostElsewhere() time.Duration {
-	left := s.rec.Intent
-	if left == nil || !left.Lost || left.Owner == s.process {
-		return 0
-	}
-	age, pause := s.now.Sub(left.Since), min(steady(ClassWait, 0, max(left.Losses/2, 1)), lostPause)
-	if age < 0 || age >= pause {
-		return 0
-	}
-	return pause - age
-}
-
 func failLostElsewhere(s *situation) step {
 	e := s.retryAfter // the provider's wait lasts longer
 	if e == nil {
@@ -353,21 +315,4 @@ func follow(s *situation, why string) step {
 	}
 	e := &Error{Class: ClassWait, Reason: "another process replaced the refresh token meanwhile"}
 	return step{verb: doFail, rec: s.stored, err: e, why: why}
-}
-
-// unreadable returns the failure for a record that cannot be read. An outage passes. Any other
-// cause needs a person to look at the record before it is overwritten.
-func unreadable(err error) *Error {
-	if vault.Unusable(err) {
-		return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
-	}
-	return &Error{Class: ClassWait, Reason: "the storage cannot be read", cause: err}
-}
-
-// deferred returns the failure of a refresh that waits until the storage accepts writes again.
-func deferred(err error) *Error {
-	if vault.Unusable(err) {
-		return unreadable(err)
-	}
-	return &Error{Class: ClassWait, Reason: "the storage cannot be written, the refresh is put off", cause: err}
 }

@@ -390,7 +390,7 @@ Each step of a refresh is decided by one function, ` + "`plan`" + ` in ` + "`tok
 
 - **No refresh token is sent by two processes.** A process sends one under a write-ahead mark that it stored, and that it saw to stay where another process could have written one. Without a mark, only a process that is alone sends one. A storage has no compare-and-swap, so one window is left: a process that stood still for longer than a request may take.
 - **What was granted is stored before it is used**, unless the storage fails. Then it is kept in memory, and stored as soon as the storage takes it.
-- **A token past its end is never handed out.**
+- **A token past its end is never handed out**, except for about a second after the process stood still or the machine was suspended.
 - **A generation never falls**, unless the operator configures another refresh token. A newer record is never written over by an older one: a record is read before it is written.
 - **Only a person clears a refresh token.** One that the provider refused is kept, and not sent again.
 - **One request for each generation and process.** If its answer is lost, it is sent once more.

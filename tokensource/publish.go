@@ -130,8 +130,11 @@ func (a *account) deadlines(rec *Record, again bool) (soft, hard deadline) {
 func (a *account) failLocked(end step) {
 	c, e := a.src.cfg.Clock, end.err
 	e.Source, e.Account = a.src.cfg.Name, a.Name()
-	e = e.know(a.src.cfg.facts()) // a stored failure knows nothing
+	e = e.know(a.src.cfg.facts()) // a failure that was read from the storage has no facts
 	f := &failed{err: e, attempts: 1, unasked: end.unasked}
+	if before := a.failed; before != nil && before.err.Code == e.Code && before.err.Reason == e.Reason && e.said.IsZero() {
+		e.said = before.err.said // e repeats what the provider refused then
+	}
 	if a.failed != nil {
 		f.attempts, f.asked, f.lost = a.failed.attempts+1, a.failed.asked, a.failed.lost
 	}
@@ -213,9 +216,9 @@ func (a *account) report(end step, l *live, before, failed *failed, took time.Du
 		a.src.tell(told)
 	}
 	if end.storage != nil {
-		failed := e
-		failed.Kind, failed.Err, failed.Failure = EventStorageFailed, end.storage, a.storageFailure(end)
-		a.src.tell(failed)
+		e.Failure = a.storageFailure(end)
+		tell(EventStorageFailed, end.storage)
+		e.Failure = nil
 	}
 	asked := end.err == nil && (end.verb == doPublish || end.verb == doConnect)
 	if asked {
@@ -229,7 +232,7 @@ func (a *account) report(end step, l *live, before, failed *failed, took time.Du
 		e.Attempts, e.New = 0, false
 		tell(EventDisconnected, nil)
 		return
-	case end.err != nil && end.err.repeated:
+	case end.err != nil && end.err.untold:
 		return
 	case end.err != nil && end.err.Subject:
 		tell(EventSubjectRefused, end.err)
@@ -264,6 +267,8 @@ func (a *account) storageFailure(end step) *Error {
 		return a.src.loginError(a.Name(), &Error{Class: ClassWait, Reason: unsavedReason})
 	case end.err != nil && errors.Is(end.err, end.storage):
 		return end.err
+	case end.readFailed:
+		return a.src.loginError(a.Name(), unreadable(end.storage))
 	}
-	return a.src.loginError(a.Name(), deferred(end.storage))
+	return a.src.loginError(a.Name(), unwritable(end.storage))
 }

@@ -11,14 +11,14 @@ import (
 func (a *account) run(r *refresh) {
 	defer a.src.running.Done()
 	began := a.src.cfg.Clock.Elapsed()
-	end := guarded(func() step { return a.refresh(context.Background()) })
+	end := guarded(func() step { return a.refresh(context.Background(), r) })
 	a.complete(r, end, a.src.cfg.Clock.Elapsed()-began)
 }
 
 // refresh does what [plan] says until a step ends the refresh, and returns that step.
-func (a *account) refresh(ctx context.Context) step {
+func (a *account) refresh(ctx context.Context, r *refresh) step {
 	s := a.situation()
-	turn := turn{of: &a.src.limits}
+	turn := turn{limits: &a.src.limits}
 	defer turn.end()
 	unlock := func() {}
 	defer func() { unlock() }()
@@ -31,7 +31,7 @@ func (a *account) refresh(ctx context.Context) step {
 			s.served = true
 			a.serve(st.rec)
 		case doPrepare:
-			a.prepare(ctx, s, &turn)
+			a.prepare(ctx, r, s, &turn)
 		case doClaim:
 			s.claim = a.occupancy.claim(boundStorage{&a.src.bound}, a.key())
 		case doLock:
@@ -53,7 +53,7 @@ func (a *account) refresh(ctx context.Context) step {
 			s.revoked = true
 			a.revokeUnused(ctx, st.rec)
 		default:
-			st.asked = s.asks > 0 && (s.failure == nil || !s.failure.unsent)
+			st.asked = s.sent
 			return st
 		}
 	}
@@ -98,9 +98,9 @@ func (a *account) read(ctx context.Context, s *situation) {
 }
 
 // prepare waits for the account's turn and asks the grant for the request to send.
-func (a *account) prepare(ctx context.Context, s *situation, t *turn) {
-	if !a.awaitTurn(ctx, t, s.rec) {
-		s.prepared, s.refusal = s.rec, errClosed()
+func (a *account) prepare(ctx context.Context, r *refresh, s *situation, t *turn) {
+	if stopped := a.awaitTurn(ctx, r, t, s.rec); stopped != nil {
+		s.prepared, s.refusal = s.rec, stopped
 		return
 	}
 	req, refusal := a.request(ctx, s.rec)
@@ -138,6 +138,7 @@ func (a *account) ask(ctx context.Context, s *situation) {
 			s.mark.Intent.Losses++
 		}
 	}
+	s.request.sent = &s.sent
 	ans, failure := a.post(ctx, before, *s.request)
 	var granted *Record
 	if ans != nil {
@@ -257,7 +258,7 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*T
 	if req.sendBy != (deadline{}) && a.src.cfg.Clock.passed(req.sendBy) {
 		// Other processes respect the mark for as long as a request may take. This request would
 		// begin too late.
-		return nil, &Error{Class: ClassWait, Reason: "this process stood still before its token request", unsent: true}
+		return nil, &Error{Class: ClassWait, Reason: "this process stood still before its token request"}
 	}
 	if req.key, err = a.src.proofKeyOf(rec); err != nil {
 		return nil, err

@@ -38,6 +38,13 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 		r.cooldown = deadline{}
 	}
 	cooling := !a.src.traits.Local && !c.passed(r.cooldown)
+	switch {
+	case a.cur.Load() != l:
+	case cooling:
+		a.armLocked(l, true)
+	default:
+		a.cur.disarm()
+	}
 	a.mu.Unlock()
 	if first {
 		e := Event{Kind: EventRefused, Account: a.Name(), Subject: a.subject != nil, Generation: l.tok.Generation, Expiry: l.tok.Expiry}
@@ -47,10 +54,8 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 		a.src.tell(e)
 	}
 	if cooling {
-		a.arm(l, true)
 		return nil, ErrNoReplacement
 	}
-	a.cur.disarm()
 	next, err := a.wait(ctx, l, tok.Generation)
 	if err == nil && next.Generation == tok.Generation {
 		a.mu.Lock()

@@ -13,8 +13,14 @@ import (
 // ProviderSaid returns the error_description of the provider's response (RFC 6749 section
 // 5.2), for an operator who asks for it. It is empty if the response had none. Because it is
 // the provider's own text, it is not part of the error's text, and must not be put into a response
-// to a client, a log or an event. Words that repeat or resemble what was sent are removed from it.
-func (e *Error) ProviderSaid() string { return e.said.Reveal() }
+// to a client, a log or an event. Words that repeat or resemble what was sent are removed from it. If e
+// asks for a login, the text may be about the last login, see [Error.LastLogin].
+func (e *Error) ProviderSaid() string {
+	if e.said.IsZero() && e.LastLogin != nil {
+		return e.LastLogin.ProviderSaid()
+	}
+	return e.said.Reveal()
+}
 
 const (
 	// maxSaid bounds how much of a provider's text is kept. maxSaidIn bounds how much of it is
@@ -71,9 +77,13 @@ func cleanText(said, clientID string, scopes, secrets []string) string {
 		}
 	}
 	var words []string
+	var others strings.Builder // the words that are no scopes
 	for word := range strings.FieldsSeq(said) {
-		if !slices.Contains(scopes, strings.Trim(word, `.,:;!?'"()[]`)) && isSuspect(word, clientID, forms) {
-			word = leftOut
+		if !slices.Contains(scopes, strings.Trim(word, `.,:;!?'"()[]`)) {
+			if isSuspect(word, clientID, forms) {
+				word = leftOut
+			}
+			others.WriteString(word)
 		}
 		if word != leftOut || len(words) == 0 || words[len(words)-1] != leftOut {
 			words = append(words, word)
@@ -81,9 +91,11 @@ func cleanText(said, clientID string, scopes, secrets []string) string {
 	}
 	cleaned := strings.Join(words, " ")
 	// Spaces or signs may separate the parts of a secret.
-	bare := letters(cleaned)
-	for _, secret := range append(secrets, clientID) {
-		if bits := letters(secret); len(bits) >= 4 && strings.Contains(bare, bits) {
+	if containsLetters(others.String(), clientID) { // a scope may begin with the client's id
+		return leftOut
+	}
+	for _, secret := range secrets {
+		if containsLetters(cleaned, secret) {
 			return leftOut
 		}
 	}
@@ -154,6 +166,13 @@ func sharePart(word, secret string) bool {
 		}
 	}
 	return false
+}
+
+// containsLetters reports whether the letters and digits of text hold those of secret, if these are four or
+// more.
+func containsLetters(text, secret string) bool {
+	bits := letters(secret)
+	return len(bits) >= 4 && strings.Contains(letters(text), bits)
 }
 
 // letters returns the letters and digits of a text in lower case.

@@ -71,9 +71,10 @@ type situation struct {
 	probed   bool
 	probeErr error
 
-	// asks counts the token requests of this refresh. remarked is true if a mark was stored for the
-	// next one.
+	// asks counts the token requests of this refresh, and sent is true if at least one was sent: others
+	// failed before. remarked is true if a mark was stored for the next one.
 	asks     int
+	sent     bool
 	remarked bool
 	// granted is the record that the answer led to. failure is what was wrong with the answer. If
 	// both are set, the answer brought a refresh token but no usable access token.
@@ -172,4 +173,43 @@ func (s *situation) slept(d time.Duration) {
 func (s *situation) next() {
 	s.fresh, s.unread, s.probed, s.probeErr, s.rested = false, 0, false, nil, 0
 	s.saves, s.saved, s.saveErr, s.slow = 0, nil, nil, false
+}
+
+// alone says whether this process may go on without a mark in the storage. If the record cannot be
+// read, the stored one may be newer than the one in memory, unless no other process ever wrote it.
+func (s *situation) alone() claim {
+	if s.readErr != nil && s.foreign {
+		return shared
+	}
+	return s.claim
+}
+
+// overtaken reports whether another process stored a record after this process's mark. Another
+// process's mark counts too, however old it is: that process may have been granted a token that it
+// cannot store yet.
+func (s *situation) overtaken() bool {
+	if s.readErr != nil || s.found < same {
+		return false
+	}
+	return s.found >= differs || s.stored.Intent != nil && s.stored.Intent.Owner != s.process
+}
+
+// elsewhere reports whether another process is likely to be sending the refresh token of rec: its
+// mark is younger than a request may take, and the request has not ended.
+func (s *situation) elsewhere(rec *Record) bool {
+	return rec.Intent != nil && rec.Intent.Owner != s.process && rec.Intent.underway(s.now, s.timeout)
+}
+
+// lostElsewhere returns how long this process still waits after another one lost an answer. With
+// this wait, all processes together send about as many requests as one process would.
+func (s *situation) lostElsewhere() time.Duration {
+	left := s.rec.Intent
+	if left == nil || !left.Lost || left.Owner == s.process {
+		return 0
+	}
+	age, pause := s.now.Sub(left.Since), min(steady(ClassWait, 0, max(left.Losses/2, 1)), lostPause)
+	if age < 0 || age >= pause {
+		return 0
+	}
+	return pause - age
 }

@@ -60,6 +60,7 @@ type Source struct {
 	nonces nonces
 
 	limits limits
+	checks chan struct{} // holds an element for each running [storageCheck]
 
 	mu      sync.Mutex
 	closed  bool
@@ -93,6 +94,7 @@ func New(cfg Config) (*Source, error) {
 	_, s.exchanges = cfg.Grant.(Exchanger)
 	s.subjectMAC = owner[9:]
 	s.bound.calls = make(chan struct{}, storageCallsAtOnce)
+	s.checks = make(chan struct{}, checksAtOnce)
 	s.bind(cfg.Grant, cfg.Storage, cfg.Observer)
 	s.cfg.Grant, s.cfg.Storage = s.bound.forwarding(cfg.Grant), boundStorage{&s.bound}
 	s.wire = newWire(&s.cfg)

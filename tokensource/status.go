@@ -78,7 +78,7 @@ func (a *account) status() Status {
 		st.Err, st.Attempts, st.RefreshAt = f.err, f.asked, f.err.RetryAt
 		s.loginFailed, s.lost = f.err.Class == ClassLogin, f.lost != (deadline{})
 	}
-	if last := a.src.loginFailures.of(a.Name()); last.Err != nil && (st.Err == nil && !s.live || s.loginFailed) {
+	if last := a.src.loginFailures.of(a.Name()); last.Err != nil && (st.Err == nil && !s.live && !st.Renews || s.loginFailed) {
 		needed := cmp.Or(st.Err, a.src.loginError(a.Name(), notConnected(&Record{})))
 		st.Err, s.loginFailed = a.src.withLastLogin(needed), true
 	}
@@ -89,12 +89,10 @@ func (a *account) status() Status {
 	}
 	st.Renews = st.Renews && st.State != StateLoginRequired
 	if st.Exchanges = a.src.exchanges; st.Exchanges && a.subject == nil {
-		st.Err, st.Attempts = a.src.outage.last()
-		if st.Err != nil {
-			st.Err = a.src.loginError("", st.Err) // it was noted before its source was
-		}
-		if st.Err != nil {
-			st.RefreshAt = st.Err.RetryAt
+		var last *Error
+		st.Err = nil
+		if last, st.Attempts = a.src.outage.last(); last != nil {
+			st.Err, st.RefreshAt = a.src.loginError("", last), last.RetryAt // the outage keeps no source's name
 		}
 	}
 	return st
@@ -165,7 +163,7 @@ func (st Status) Problems() []*Error {
 		found = append(found, e.know(st.facts))
 	}
 	if refusal := st.Refusal(); refusal != nil {
-		add(refusal.Class, refusal.Reason)
+		found = append(found, refusal)
 	}
 	if len(st.MissingScopes) > 0 {
 		add(ClassOperator, missingScopesReason+strings.Join(st.MissingScopes, " "))

@@ -59,6 +59,8 @@ type step struct {
 	// err is why the refresh failed. storage is set as well if the storage caused the failure.
 	err     *Error
 	storage error
+	// readFailed is true if storage is an error of reading.
+	readFailed bool
 	// unasked is true if the storage failed and the provider was therefore not asked.
 	unasked bool
 	// dirty is true if rec could not be stored.

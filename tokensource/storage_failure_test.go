@@ -322,3 +322,31 @@ func TestAnUnsavedTokenIsAProblemAllTheTime(t *testing.T) {
 		}
 	})
 }
+
+// A storage that fails only after the request was sent put nothing off: the event says what it could not
+// do, reading or writing.
+func TestTheStorageFailsAfterTheRequest(t *testing.T) {
+	for want, fails := range map[string]struct{ load, store error }{
+		"the storage cannot be read":    {errDisk, nil},
+		"the storage cannot be written": {nil, errDisk},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			storage := &steps{}
+			ep := &endpoint{script: func(int, url.Values) reply {
+				storage.fail(fails.load, fails.store)
+				return reply{err: errReset}
+			}}
+			var ev events
+			src := newSource(t, ep, refreshing(storage, "rt0"), observed(&ev))
+			wantError(t, src, tokensource.ClassWait)
+			for _, e := range ev.all() {
+				if e.Kind == tokensource.EventStorageFailed && (e.Failure == nil || e.Failure.Reason != want) {
+					t.Errorf("the event says %v, want %q", e.Failure, want)
+				}
+			}
+			if ev.count(tokensource.EventStorageFailed) == 0 {
+				t.Error("no event")
+			}
+		})
+	}
+}

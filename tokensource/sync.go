@@ -110,7 +110,8 @@ func (a *account) checkStorage(ctx context.Context) {
 }
 
 // startCheck returns the running storage check. If none is running and a check is due, it begins
-// one. Otherwise it returns nil.
+// one. Otherwise it returns nil. It begins none while other accounts' checks keep the storage busy: the
+// account's next calls for a token try again.
 func (a *account) startCheck() *storageCheck {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -119,7 +120,16 @@ func (a *account) startCheck() *storageCheck {
 	}
 	now := a.src.cfg.Clock.Elapsed()
 	since := now - time.Duration(a.lastRead.Load())
-	if since < checkEvery || !a.src.begin() {
+	if since < checkEvery {
+		return nil
+	}
+	select {
+	case a.src.checks <- struct{}{}:
+	default:
+		return nil
+	}
+	if !a.src.begin() {
+		<-a.src.checks
 		return nil
 	}
 	a.lastRead.Store(int64(now))
@@ -128,6 +138,7 @@ func (a *account) startCheck() *storageCheck {
 	go func() {
 		defer a.src.running.Done()
 		_ = a.sync(context.Background()) // the token in use stays in use; the next refresh reports the error
+		<-a.src.checks
 		a.mu.Lock()
 		a.checking = nil
 		a.mu.Unlock()

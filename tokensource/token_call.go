@@ -38,6 +38,7 @@ type tokenCall struct {
 	// notAccess is true if another token than an access token was requested (RFC 8693 section 2.1).
 	notAccess bool
 	header    *http.Header // of the response, for the caller; nil: not needed
+	attempted *bool        // set to true when the request is sent; nil: not needed
 
 	// sent are the values that the request contains; the response may repeat them. secrets are the secret
 	// ones among them.
@@ -57,6 +58,9 @@ func (call *tokenCall) RoundTrip(req *http.Request) (*http.Response, error) {
 	req, err := call.shape(req)
 	if err != nil {
 		return nil, &Error{Class: ClassOperator, Reason: err.Error()}
+	}
+	if call.attempted != nil {
+		*call.attempted = true
 	}
 	var sent atomic.Bool // the trace runs on goroutines of the transport
 	trace := &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}

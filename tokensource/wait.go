@@ -40,7 +40,7 @@ type account struct {
 
 	mu         sync.Mutex // guards the fields below; never held during I/O
 	rec        *Record    // nil until a record was read or obtained; see know
-	seen       uint64     // the sum of stored bytes whose record brings nothing beside rec; 0: unknown
+	seen       uint64     // the checksum of stored bytes that were compared with rec and are not newer; 0: none
 	dirty      deadline   // when to try again to store rec; zero if rec is stored
 	refreshing *refresh   // the running refresh
 	failed     *failed
@@ -75,10 +75,14 @@ type refresh struct {
 	err      error
 	// rejected is the generation that has to be replaced, or 0.
 	rejected uint64
+	// superseded is closed if a person connects or disconnects the account meanwhile. A refresh that
+	// waits for its turn then ends.
+	superseded   chan struct{}
+	isSuperseded bool // guarded by the account's mu
 }
 
 func newRefresh(rejected uint64) *refresh {
-	return &refresh{done: make(chan struct{}), served: make(chan struct{}), rejected: rejected}
+	return &refresh{done: make(chan struct{}), served: make(chan struct{}), superseded: make(chan struct{}), rejected: rejected}
 }
 
 func (s *Source) newAccount(h Account) *account {
@@ -119,9 +123,7 @@ func (a *account) token(ctx context.Context, l *live) (*Token, error) {
 	if tok == nil { // the token ended during one of the waits above
 		return a.wait(ctx, l, 0)
 	}
-	if !l.refused.Load() {
-		a.arm(l, stale)
-	}
+	a.arm(l, stale)
 	return tok, nil
 }
 

@@ -230,3 +230,29 @@ func TestARefreshOnWishDuringALockOut(t *testing.T) {
 		wantCount(t, ep, 1)
 	})
 }
+
+// Only requests that were sent count as attempts, and each refresh with one counts.
+func TestAttemptsAreRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{script: always(reply{status: http.StatusServiceUnavailable})}
+		readable := true
+		src := newSource(t, ep, func(cfg *tokensource.Config) {
+			cfg.ClientSecrets = []tokensource.Value{func(context.Context) (tokensource.Secret, error) {
+				if readable {
+					return tokensource.NewSecret(clientSecret), nil
+				}
+				return tokensource.Secret{}, errors.New("no such file or directory")
+			}}
+		})
+		for _, row := range []struct {
+			readable bool
+			attempts int
+		}{{true, 1}, {true, 2}, {false, 2}, {true, 3}} {
+			readable = row.readable
+			_ = src.Account("").Refresh(t.Context())
+			if st := src.Account("").Status(); st.Attempts != row.attempts || st.Attempts != ep.count() {
+				t.Errorf("%d attempts, want %d; %d requests: %v", st.Attempts, row.attempts, ep.count(), st.Err)
+			}
+		}
+	})
+}

@@ -157,7 +157,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	if err := w.prove(headers, req.key, http.MethodPost, tokenURL); err != nil {
 		return nil, err
 	}
-	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, header: &answered, api: req.api}
+	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, header: &answered, api: req.api, attempted: req.sent}
 	requested := req.Params.Get("requested_token_type")
 	call.notAccess = requested != "" && requested != AccessTokenType
 	conf := clientcredentials.Config{

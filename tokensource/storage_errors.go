@@ -1,0 +1,55 @@
+package tokensource
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
+)
+
+// ExplainStorage returns the error of a storage with the path at fault, if the storage is a directory
+// and a part of its path is a file. The error of the operating system often names the whole path
+// only. Any other error is returned as it is.
+func ExplainStorage(err error) error {
+	failed, ok := errors.AsType[*fs.PathError](err)
+	if !ok || !errors.Is(err, syscall.ENOTDIR) {
+		return err
+	}
+	for path := failed.Path; ; path = filepath.Dir(path) {
+		if info, missing := os.Stat(path); missing == nil {
+			if info.IsDir() {
+				return err
+			}
+			return fmt.Errorf("%w: %s is a file, not a directory", err, path)
+		}
+		if path == filepath.Dir(path) {
+			return err
+		}
+	}
+}
+
+// unreadable returns the failure for a record that cannot be read. An outage passes. Any other
+// cause needs a person to look at the record before it is overwritten.
+func unreadable(err error) *Error {
+	if vault.Unusable(err) {
+		return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
+	}
+	return &Error{Class: ClassWait, Reason: "the storage cannot be read", cause: err}
+}
+
+// unwritable returns the failure for a record that could not be stored.
+func unwritable(err error) *Error {
+	return &Error{Class: ClassWait, Reason: "the storage cannot be written", cause: err}
+}
+
+// deferred returns the failure of a refresh that waits until the storage accepts writes again.
+func deferred(err error) *Error {
+	if vault.Unusable(err) {
+		return unreadable(err)
+	}
+	return &Error{Class: ClassWait, Reason: "the storage cannot be written, the refresh is put off", cause: err}
+}
