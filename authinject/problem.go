@@ -154,15 +154,7 @@ func (t *Transport) refusal(kind problemKind, err error) *failure {
 	}
 	f := &failure{problemKind: kind, class: tokensource.ClassOperator, detail: err.Error(), source: t.SourceName}
 	if e := (*DestinationError)(nil); errors.As(err, &e) {
-		f.problem = "destination"
-		if e.Insecure {
-			f.problem = "destination_insecure"
-		}
-	}
-	for _, r := range tokensource.Remedies() {
-		if r.Problem == f.problem {
-			f.remedy = r.Do
-		}
+		f.problem, f.remedy = e.Problem(), e.Remedy()
 	}
 	return f
 }

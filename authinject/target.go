@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+
+	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 // Target is the address to which a request is sent. It may differ from the Host field and from the
@@ -79,6 +82,20 @@ type DestinationError struct {
 	Allowed string
 	// Preset is the name of the provider preset that has these destinations, or empty.
 	Preset string
+}
+
+// Problem names the row of [tokensource.Remedies] that explains the error.
+func (e *DestinationError) Problem() string {
+	if e.Insecure {
+		return "destination_insecure"
+	}
+	return "destination"
+}
+
+// Remedy is what an operator can do: [tokensource.Remedy].Do of the same row.
+func (e *DestinationError) Remedy() string {
+	all := tokensource.Remedies()
+	return all[slices.IndexFunc(all, func(r tokensource.Remedy) bool { return r.Problem == e.Problem() })].Do
 }
 
 // Error implements error. The text names the target, the option destinations and what it allows.

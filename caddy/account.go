@@ -65,7 +65,7 @@ func (h *AccountHandler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	guard.Fields = nil // header_up comes later
+	guard.Fields = nil // this handler runs before header_up, so the request still has the client's fields
 	h.answers.Browsers = guard
 	return nil
 }

@@ -125,14 +125,16 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 	for _, known := range a.statuses(slices.Sorted(maps.Keys(a.pooled))) {
 		st := a.accountStatus(known, a.Sources[known.Source].grantName)
 		warnings = append(warnings, st.Warnings...)
-		if isReady(known) && (needsLogin(known) || known.RefusedAgain && known.Err == nil) {
-			warnings = append(warnings, st.Error)
+		switch refusal := known.Refusal(); {
+		case !isReady(known):
+			waiting = append(waiting, st)
+		case needsLogin(known):
+			warnings = append(warnings, known.Err.Error())
+		case refusal != nil && known.Err == nil: // else it is among the warnings of st
+			warnings = append(warnings, refusal.Error())
 		}
 		if st.RefusedRequest != "" {
-			warnings = append(warnings, fmt.Sprintf("token source %q: %s", st.Source, st.RefusedRequest))
-		}
-		if !isReady(known) {
-			waiting = append(waiting, st)
+			warnings = append(warnings, withRemedy(fmt.Sprintf("token source %q: %s", st.Source, st.RefusedRequest), st.Problems[0].Remedy))
 		}
 	}
 	status := http.StatusOK
@@ -194,8 +196,8 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 	}
 	if err != nil {
 		text := err.Error()
-		if failure, ok := errors.AsType[*tokensource.Error](err); ok && failure.Remedy() != "" && !strings.Contains(text, failure.Remedy()) {
-			text += ": " + failure.Remedy()
+		if failure, ok := errors.AsType[*tokensource.Error](err); ok {
+			text = withRemedy(text, failure.Remedy())
 		}
 		return problemAt(http.StatusNotFound, text)
 	}
@@ -251,6 +253,7 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sour
 	if err != nil {
 		st.Error = err.Error()
 	}
+	asked, last := a.wanted.of(name, time.Now(), names)
 	if len(names) > maxStatusAccounts {
 		st.More = len(names) - maxStatusAccounts
 		names = names[:maxStatusAccounts]
@@ -262,10 +265,9 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sour
 		}
 		st.Accounts = append(st.Accounts, a.accountStatus(stored, cfg.grantName).detailed(stored, details).logins(ctx, pooled.source))
 	}
-	asked, last := a.wanted.of(name, time.Now())
 	for _, account := range asked {
 		_, err := pooled.source.Lookup(ctx, account)
-		if failure, ok := errors.AsType[*tokensource.Error](err); ok && !slices.Contains(names, account) {
+		if failure, ok := neverConnected(err); ok {
 			missing := a.accountStatus(tokensource.Status{
 				Source: name, Account: account, State: tokensource.StateLoginRequired, Interactive: true, Err: failure,
 			}, cfg.grantName)

@@ -87,7 +87,8 @@ func TestAdminHasARefusedReplacement(t *testing.T) {
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
 	t.Cleanup(api.Close)
 	addr := rig.FreeAddr(t)
-	run(t, site(srv, addr, api.URL))
+	run(t, rig.Caddyfile{}.Source("a", "grant client_credentials", rig.Client(srv), "destinations "+api.URL).
+		Site("http://"+addr, "bind 127.0.0.1", "authinject /elsewhere a {http.request.header.X-Upstream}", "authinject a "+api.URL))
 	if status, _, _ := get(t, "http://"+addr+"/x"); status != http.StatusUnauthorized {
 		t.Fatalf("the API's answer is %d", status)
 	}
@@ -100,5 +101,14 @@ func TestAdminHasARefusedReplacement(t *testing.T) {
 	var ready struct{ Warnings []string }
 	if status, body := admin(t, "ready", &ready); status != http.StatusOK || len(ready.Warnings) != 1 || !strings.Contains(ready.Warnings[0], "refused the token and the new one") {
 		t.Errorf("%d %s", status, body)
+	}
+	if status, _, _ := get(t, "http://"+addr+"/elsewhere", "X-Upstream", "127.0.0.1:1"); status != http.StatusBadGateway {
+		t.Fatalf("the answer is %d", status)
+	}
+	_, body = admin(t, "ready", &ready)
+	for _, once := range []string{"refused the token and the new one", "no token is sent to http://127.0.0.1:1:"} {
+		if len(ready.Warnings) != 2 || strings.Count(body, once) != 1 {
+			t.Errorf("%q is not there once: %s", once, body)
+		}
 	}
 }

@@ -81,7 +81,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	redactStdLog()
 	a.ctx, a.logger = ctx, ctx.Logger()
-	a.refusals, a.wanted, a.storageTrouble = &refusals{logger: a.logger}, &wanted{logger: a.logger}, new(recently)
+	a.refusals, a.wanted, a.storageTrouble = newRefusals(a.logger, maps.Keys(a.Sources)), &wanted{logger: a.logger}, new(recently)
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)
@@ -250,23 +250,24 @@ func (a *App) source(name string) (*pooledSource, *Source, error) {
 // unknownSource is the error about a source that is not in known.
 func unknownSource(name string, known []string) error {
 	slices.Sort(known)
+	isAddress := strings.ContainsAny(name, ":/") // no source has such a name
+	configured := "configured are: " + strings.Join(known, ", ")
+	if len(known) == 0 {
+		example := name
+		if isAddress {
+			example = "<name>"
+		}
+		configured = fmt.Sprintf("no sources are configured; add 'authinject { source %s { … } }' to the global options", example)
+	}
 	hint := ""
 	switch {
-	case strings.ContainsAny(name, ":/"): // no source has such a name
-		configured := "configured are: " + strings.Join(known, ", ")
-		if len(known) == 0 {
-			configured = "no sources are configured; add 'authinject { source <name> { … } }' to the global options"
-		}
+	case isAddress:
 		return fmt.Errorf("%q is the address of an upstream, and the source's name is missing in front of it: "+
 			"authinject <source> <upstreams...>; %s", name, configured)
 	case strings.Contains(name, "."):
 		hint = "; the source's name comes before the upstreams: authinject <source> <upstreams...>"
 	}
-	if len(known) == 0 {
-		return fmt.Errorf("unknown source %q: no sources are configured; "+
-			"add 'authinject { source %s { … } }' to the global options", name, name)
-	}
-	return fmt.Errorf("unknown source %q%s; configured are: %s%s", name, suggest.DidYouMean(name, known), strings.Join(known, ", "), hint)
+	return fmt.Errorf("unknown source %q%s; %s%s", name, suggest.DidYouMean(name, known), configured, hint)
 }
 
 // sourceName matches the names that can be in logs, URLs and metric labels.

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/authinject/caddy-authinject/caddy/connect"
@@ -151,11 +150,8 @@ func (l *terminalLogin) failedElsewhere(ctx context.Context, login *tokensource.
 	if failed == nil || failed.Failed.Before(login.Begun) {
 		return nil
 	}
-	text := "the answer came to the running server, which could not finish the login: " + failed.Error
-	if !strings.HasSuffix(failed.Error, failed.Remedy) {
-		text += ": " + failed.Remedy
-	}
-	return errors.New(text)
+	return errors.New("the answer came to the running server, which could not finish the login: " +
+		withRemedy(failed.Error, failed.Remedy))
 }
 
 // serveLogin takes the provider's answer to a login that was begun in a terminal, and sends the

@@ -1,9 +1,9 @@
 package caddy
 
 import (
+	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -30,11 +30,8 @@ would prolong it; the error says until when. Without a name, it is the only sour
 				return err
 			}
 			st, err := postAccount(address, source, config.account, "refresh")
-			if err != nil && st.Remedy != "" && !strings.Contains(err.Error(), st.Remedy) {
-				return fmt.Errorf("%w: %s", err, st.Remedy)
-			}
 			if err != nil {
-				return err
+				return errors.New(withRemedy(err.Error(), st.Remedy))
 			}
 			fmt.Fprintf(os.Stdout, "%s: %s\n", connect.AccountName(source, config.account), st.Words)
 			return nil

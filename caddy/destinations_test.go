@@ -82,13 +82,16 @@ func TestStatusOfAnUpstreamThatIsNoDestination(t *testing.T) {
 		}
 		return st.Accounts[0]
 	}
-	if st := status(); !slices.Contains(st.Warnings, warning) || st.Class == tokensource.ClassOperator {
+	remedy := (&authinject.DestinationError{}).Remedy()
+	expected := problemStatus{"destination", tokensource.ClassOperator, warning, remedy}
+	if st := status(); !slices.Contains(st.Warnings, warning) || st.Class == tokensource.ClassOperator || !slices.Contains(st.Problems, expected) {
 		t.Errorf("before a request: %+v", st)
 	}
-	app.watcher("a")(authinject.Result{Outcome: authinject.OutcomeDestination, Class: tokensource.ClassOperator, Problem: "destination", Detail: why, Status: http.StatusBadGateway})
+	app.watcher("a")(authinject.Result{Outcome: authinject.OutcomeDestination, Class: tokensource.ClassOperator, Problem: "destination", Detail: why, Remedy: remedy, Status: http.StatusBadGateway})
 	st := status()
 	if st.Class != tokensource.ClassOperator || st.Problem != "destination" || !strings.HasPrefix(st.Remedy, "correct the upstream") ||
-		!strings.HasSuffix(st.RefusedRequest, why) || slices.Contains(st.Warnings, warning) {
+		!strings.HasSuffix(st.RefusedRequest, why) || slices.Contains(st.Warnings, warning) || slices.Contains(st.Problems, expected) ||
+		st.Problems[0] != (problemStatus{"destination", tokensource.ClassOperator, why, remedy}) {
 		t.Errorf("after a request: %+v", st)
 	}
 	login := tokensource.Status{Source: "a", State: tokensource.StateLoginRequired, Interactive: true, Err: &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the provider gave no refresh token"}}
@@ -99,7 +102,8 @@ func TestStatusOfAnUpstreamThatIsNoDestination(t *testing.T) {
 		!strings.HasPrefix(st.Error, why) || !strings.HasSuffix(st.Error, own.Error) {
 		t.Errorf("of a login: %+v\nits own: %+v", st, own)
 	}
+	app.watcher("a")(authinject.Result{Outcome: authinject.OutcomeInjected})
 	if _, ok := app.refusals.lastOf("a", time.Now()); !ok {
-		t.Error("the refusal is forgotten")
+		t.Error("a request to another upstream ends the refusal of this one")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -88,12 +89,17 @@ func TestDPoP(t *testing.T) {
 	tokensourcetest.Report(t, p.CheckOwners())
 }
 
-// A proof that is refused for its time says so in the answer, with what to do.
+// A proof that is refused for its time says so in the answer and in the state, with what to do, until
+// the upstream accepts a proof.
 func TestDPoPWithAWrongClock(t *testing.T) {
 	isolate(t)
 	addr := rig.FreeAddr(t)
 	srv := rig.Server(t, tokensourcetest.Config{DPoP: true})
+	var corrected atomic.Bool
 	api := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if corrected.Load() {
+			return
+		}
 		w.Header().Set("WWW-Authenticate", `DPoP error="invalid_dpop_proof"`)
 		w.Header().Set("Date", "Sat, 01 Jan 2000 00:00:00 GMT")
 		w.WriteHeader(http.StatusUnauthorized)
@@ -106,5 +112,35 @@ func TestDPoPWithAWrongClock(t *testing.T) {
 	status, body, _ := get(t, "http://"+addr+"/x")
 	if status != http.StatusBadGateway || !strings.Contains(body, `"problem":"invalid_dpop_proof"`) || !strings.Contains(body, "ahead of the server's") {
 		t.Errorf("%d %s", status, body)
+	}
+	type answer struct {
+		Accounts []struct {
+			Class, Problem, Error, Remedy string
+
+			RefusedRequest string `json:"refused_request"`
+			Problems       []struct{ Problem, Error, Remedy string }
+		}
+	}
+	var refused, accepted answer
+	_, body = admin(t, "sources/a", &refused)
+	const why = "the upstream refused the DPoP proof, error invalid_dpop_proof"
+	if st := refused.Accounts[0]; st.Class != "operator" || st.Problem != "invalid_dpop_proof" || st.Error != why ||
+		!strings.HasPrefix(st.Remedy, "check this machine's clock (now ") || !strings.HasSuffix(st.RefusedRequest, " ago a request was refused: "+why) ||
+		len(st.Problems) != 1 || st.Problems[0].Problem != st.Problem || st.Problems[0].Error != why || st.Problems[0].Remedy != st.Remedy {
+		t.Errorf("refused: %s", body)
+	}
+	var ready struct{ Warnings []string }
+	if status, body := admin(t, "ready", &ready); status != http.StatusOK || len(ready.Warnings) != 1 ||
+		!strings.HasPrefix(ready.Warnings[0], `token source "a": `) || !strings.HasSuffix(ready.Warnings[0], why+": "+refused.Accounts[0].Remedy) ||
+		strings.Count(ready.Warnings[0], "token source") != 1 {
+		t.Errorf("%d %s", status, body)
+	}
+	corrected.Store(true)
+	if status, body, _ := get(t, "http://"+addr+"/x"); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+	_, body = admin(t, "sources/a", &accepted)
+	if st := accepted.Accounts[0]; st.Class != "" || st.Problem != "" || st.RefusedRequest != "" || len(st.Problems) != 0 {
+		t.Errorf("accepted: %s", body)
 	}
 }

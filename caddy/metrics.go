@@ -66,15 +66,20 @@ func (c sourceCollector) Collect(metrics chan<- prometheus.Metric) {
 		gauge(refusedDesc, number(st.Live && st.Refused))
 		gauge(unsavedDesc, number(st.Unsaved))
 		gauge(scopesDesc, float64(len(st.MissingScopes)))
-		seen := make(map[string]bool) // two problems may have no row in the table
-		for _, problem := range st.Problems() {
-			if word := cmp.Or(problem.Problem(), "other"); !seen[word] {
+		// Two problems may have the same word, or no row in the table. The registry answers with an error if
+		// a series is collected twice.
+		seen := make(map[string]bool)
+		add := func(word string, class tokensource.Class) {
+			if word = cmp.Or(word, "other"); !seen[word] {
 				seen[word] = true
-				gauge(problemDesc, 1, word, string(problem.Class))
+				gauge(problemDesc, 1, word, string(class))
 			}
 		}
+		for _, problem := range st.Problems() {
+			add(problem.Problem(), problem.Class)
+		}
 		if refused, ok := c.app.refusals.lastOf(name, time.Now()); ok {
-			gauge(problemDesc, 1, cmp.Or(refused.problem, "destination"), string(tokensource.ClassOperator))
+			add(refused.problem, tokensource.ClassOperator)
 		}
 		if !st.Expiry.IsZero() {
 			gauge(expiryDesc, float64(st.Expiry.Unix()))

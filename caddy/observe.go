@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 	"time"
@@ -122,15 +123,21 @@ func (a *App) log(e tokensource.Event) {
 	if e.Account != "" {
 		fields = append(fields, zap.String("account", e.Account))
 	}
+	text := ""
 	if e.Err != nil {
+		text = e.Err.Error()
 		fields = append(fields, zap.Error(e.Err))
 	}
-	if failure, ok := errors.AsType[*tokensource.Error](e.Err); ok {
-		fields = append(fields, zap.String("class", string(failure.Class)), zap.Int("attempts", e.Attempts))
+	failure, counted := errors.AsType[*tokensource.Error](e.Err)
+	if failure = cmp.Or(e.Failure, failure); failure != nil {
+		fields = append(fields, zap.String("class", string(failure.Class)))
+		if counted {
+			fields = append(fields, zap.Int("attempts", e.Attempts))
+		}
 		if problem := failure.Problem(); problem != "" {
 			fields = append(fields, zap.String("problem", problem))
 		}
-		if remedy := failure.Remedy(); remedy != "" && !strings.HasSuffix(e.Err.Error(), remedy) {
+		if remedy := failure.Remedy(); withRemedy(text, remedy) != text {
 			fields = append(fields, zap.String("remedy", remedy))
 		}
 		if failure.Endpoint != "" {
@@ -139,10 +146,6 @@ func (a *App) log(e tokensource.Event) {
 		if !failure.RetryAt.IsZero() {
 			fields = append(fields, zap.Time("retry_at", failure.RetryAt))
 		}
-	}
-	if failure := e.Failure; failure != nil {
-		fields = append(fields, zap.String("class", string(failure.Class)), zap.String("problem", failure.Problem()),
-			zap.String("remedy", failure.Remedy()))
 	}
 	if broken, ok := errors.AsType[*tokensource.PanicError](e.Err); ok {
 		fields = append(fields, zap.ByteString("stack", broken.Stack))

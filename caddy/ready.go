@@ -109,8 +109,8 @@ func (a *App) statuses(names []string) (all []tokensource.Status) {
 // source can replace it.
 func isReady(st tokensource.Status) bool { return st.Live && (!st.Refused || st.Renews) }
 
-// needsLogin reports whether a person has to connect the account again, now or once an operator has
-// mended what the last login failed for.
+// needsLogin reports whether a person has to connect the account again, now or after an operator has
+// corrected the cause of the last failed login.
 func needsLogin(st tokensource.Status) bool {
 	return st.Err != nil && (st.Err.Class == tokensource.ClassLogin || st.Err.LastLogin != nil)
 }

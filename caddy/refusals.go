@@ -1,11 +1,12 @@
 package caddy
 
 import (
-	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,18 +27,39 @@ type refusals struct {
 	logger *zap.Logger
 	logged recently
 
-	mu   sync.Mutex
-	last map[string]refusedRequest // by source
+	// last has an entry for each source of the configuration, and does not change after newRefusals.
+	last map[string]*atomic.Pointer[refusedRequest]
+
+	mu sync.Mutex
 	// expected says, by source, which upstreams of the configuration get no token.
-	expected map[string][]string
+	expected map[string][]expectedRefusal
+}
+
+func newRefusals(logger *zap.Logger, sources iter.Seq[string]) *refusals {
+	l := &refusals{
+		logger: logger, last: make(map[string]*atomic.Pointer[refusedRequest]), expected: make(map[string][]expectedRefusal),
+	}
+	for source := range sources {
+		l.last[source] = new(atomic.Pointer[refusedRequest])
+	}
+	return l
 }
 
 // refusedRequest is the last request of a source that an operator has to do something about: its
 // upstream is not a destination of the source, or the upstream refused the DPoP proof.
 type refusedRequest struct {
 	at      time.Time
-	text    string
+	text    string // without the name of the source and without the remedy
 	problem string // see [tokensource.Remedies]
+	remedy  string
+	proof   bool // the upstream refused the DPoP proof
+}
+
+// expectedRefusal is an upstream of the configuration that gets no token.
+type expectedRefusal struct {
+	upstream        string
+	reason          string // the same text as in a [refusedRequest]
+	problem, remedy string
 }
 
 func (l *refusals) note(source string, r authinject.Result) {
@@ -45,12 +67,11 @@ func (l *refusals) note(source string, r authinject.Result) {
 	switch {
 	case r.Outcome == authinject.OutcomeDestination, r.Outcome == authinject.OutcomeRefused && r.Class == tokensource.ClassOperator:
 		log = l.logger.Error // the configuration, or this machine's clock, has to be corrected
-		l.mu.Lock()
-		if l.last == nil {
-			l.last = make(map[string]refusedRequest)
-		}
-		l.last[source] = refusedRequest{time.Now(), r.Detail, r.Problem}
-		l.mu.Unlock()
+		text := strings.TrimPrefix(r.Detail, fmt.Sprintf("token source %q: ", source))
+		l.last[source].Store(&refusedRequest{
+			at: time.Now(), text: strings.TrimSuffix(text, ": "+r.Remedy), problem: r.Problem, remedy: r.Remedy,
+			proof: r.Outcome == authinject.OutcomeRefused,
+		})
 	case r.Problem == problemNoAccount: // no token request failed, so nothing else logs it
 	case r.Outcome == authinject.OutcomeOrigin, r.Outcome == authinject.OutcomeMethod, r.Outcome == authinject.OutcomeSubject:
 	default:
@@ -60,55 +81,51 @@ func (l *refusals) note(source string, r authinject.Result) {
 		fields := []zap.Field{zap.String("source", source), zap.String("class", string(r.Class)),
 			zap.String("outcome", string(r.Outcome)), zap.String("error", r.Detail), zap.Int("status", r.Status)}
 		if r.Problem != "" {
-			fields = append(fields, zap.String("problem", r.Problem), zap.String("remedy", cmp.Or(r.Remedy, remedyOf(r.Problem))))
+			fields = append(fields, zap.String("problem", r.Problem), zap.String("remedy", r.Remedy))
 		}
 		log("a request was refused", fields...)
 	}
 }
 
-// remedyOf returns what to do about a problem of requests; empty if the table has no such row.
-func remedyOf(problem string) string {
-	for _, r := range tokensource.Remedies() {
-		if r.Problem == problem && r.Class == tokensource.ClassOperator && !strings.Contains(r.Do, "{") {
-			return r.Do
-		}
-	}
-	return ""
-}
-
 // expect notes that an upstream of the configuration gets no token of the source.
-func (l *refusals) expect(source, upstream string, why error) {
+func (l *refusals) expect(source, upstream string, why *authinject.DestinationError) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	text := fmt.Sprintf("token source %q: requests to the upstream %s will be refused: %v", source, upstream, why)
-	if l.expected == nil {
-		l.expected = make(map[string][]string)
-	}
-	if !slices.Contains(l.expected[source], text) {
-		l.expected[source] = append(l.expected[source], text)
+	expected := expectedRefusal{upstream, why.Error(), why.Problem(), why.Remedy()}
+	if !slices.Contains(l.expected[source], expected) {
+		l.expected[source] = append(l.expected[source], expected)
 	}
 }
 
-// expectedOf returns a warning for each upstream of the configuration that gets no token of the source.
-func (l *refusals) expectedOf(source string) []string {
+// expectedOf returns the upstreams of the configuration that get no token of the source.
+func (l *refusals) expectedOf(source string) []expectedRefusal {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.expected[source])
 }
 
-// lastOf returns the last such request of a source, unless that was long ago.
+// lastOf returns the last refused request of a source, unless that was long ago.
 func (l *refusals) lastOf(source string, now time.Time) (refusedRequest, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	found, ok := l.last[source]
-	return found, ok && now.Sub(found.at) < showRefusal
+	last := l.last[source].Load()
+	if last == nil || now.Sub(last.at) >= showRefusal {
+		return refusedRequest{}, false
+	}
+	return *last, true
 }
 
 // watcher returns a function that counts the results of a source's requests and logs refusals.
 func (a *App) watcher(source string) func(authinject.Result) {
-	count := counter(source)
+	count, last := counter(source), a.refusals.last[source]
 	return func(r authinject.Result) {
 		count(r)
-		a.refusals.note(source, r)
+		switch r.Outcome {
+		case authinject.OutcomeInjected, authinject.OutcomeReplaced:
+			// The upstream accepted the proof. A refused destination stays until the configuration changes.
+			if refused := last.Load(); refused != nil && refused.proof {
+				last.CompareAndSwap(refused, nil)
+			}
+		default:
+			a.refusals.note(source, r)
+		}
 	}
 }

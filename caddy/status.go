@@ -35,12 +35,13 @@ type accountStatus struct {
 	// Problem is the error in one word, and Remedy what to do: docs/troubleshooting.md has both.
 	Problem string `json:"problem,omitempty"`
 	Remedy  string `json:"remedy,omitempty"`
-	// Problems are that problem and those of Warnings, each with what to do.
+	// Problems are that problem, those of Warnings and that of RefusedRequest, each with what to do.
 	Problems []problemStatus `json:"problems,omitempty"`
 	// Warnings are reasons to look at an account whose token serves all the same.
 	Warnings []string `json:"warnings,omitempty"`
 	// RefusedRequest says when and why a request of the source was last refused because of its
-	// destination, or because the upstream refused the DPoP proof, if that was in the last hour.
+	// destination, or because the upstream refused the DPoP proof, if that was in the last hour. A
+	// refused proof is shown only until the upstream accepts the proof of a later request.
 	RefusedRequest string `json:"refused_request,omitempty"`
 	// ProviderSaid is what the provider said of the last failure, if the request asks for it.
 	ProviderSaid string `json:"provider_said,omitempty"`
@@ -137,10 +138,14 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 	s, now := newAccountStatus(st, grant), time.Now()
 	refused, ok := a.refusals.lastOf(st.Source, now)
-	for _, warning := range a.refusals.expectedOf(st.Source) {
-		if !ok || !strings.HasSuffix(warning, refused.text) { // else the refused request says it
-			s.Warnings = append(s.Warnings, warning)
+	for _, expected := range a.refusals.expectedOf(st.Source) {
+		if ok && expected.reason == refused.text {
+			continue // the refused request says it
 		}
+		warning := fmt.Sprintf("token source %q: requests to the upstream %s will be refused: %s",
+			st.Source, expected.upstream, expected.reason)
+		s.Warnings = append(s.Warnings, warning)
+		s.Problems = append(s.Problems, problemStatus{expected.problem, tokensource.ClassOperator, warning, expected.remedy})
 	}
 	if !ok {
 		return s
@@ -148,16 +153,23 @@ func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 	s.RefusedRequest = fmt.Sprintf("%s ago a request was refused: %s", now.Sub(refused.at).Round(time.Second), refused.text)
 	// The refused request comes first: no token helps it. The account's own problem follows.
 	s.Class, s.Problem = tokensource.ClassOperator, refused.problem
-	s.Remedy = joined("; then ", remedyOf(refused.problem), s.Remedy)
-	if s.Error != "" {
-		s.Error = joined("; ", refused.text, s.Error)
-	}
+	s.Remedy, s.Error = joined("; then ", refused.remedy, s.Remedy), joined("; ", refused.text, s.Error)
+	s.Problems = slices.Insert(s.Problems, 0,
+		problemStatus{refused.problem, tokensource.ClassOperator, refused.text, refused.remedy})
 	return s
 }
 
 // joined joins the texts that are not empty.
 func joined(by string, texts ...string) string {
 	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), by)
+}
+
+// withRemedy appends a remedy, which may be empty, to a text that does not have it yet.
+func withRemedy(text, remedy string) string {
+	if strings.Contains(text, remedy) {
+		return text
+	}
+	return text + ": " + remedy
 }
 
 // detailed returns s with what the provider said.

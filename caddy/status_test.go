@@ -183,4 +183,25 @@ func TestLogOfAnUnsavedToken(t *testing.T) {
 			t.Errorf("the log lacks %s: %s", want, out.String())
 		}
 	}
+	out.Reset()
+	a.log(tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "a", Err: tokensource.Status{Unsaved: true}.Problems()[0], Failure: failure})
+	for _, field := range []string{`"class":`, `"problem":`, `"remedy":`} {
+		if strings.Count(out.String(), field) > 1 {
+			t.Errorf("the log has %s twice: %s", field, out.String())
+		}
+	}
+}
+
+// A remedy is appended once.
+func TestWithRemedy(t *testing.T) {
+	for text, want := range map[string]string{
+		"it failed": "it failed: do this", "it failed: do this": "it failed: do this", "it failed: do this; open a page": "it failed: do this; open a page",
+	} {
+		if got := withRemedy(text, "do this"); got != want {
+			t.Errorf("%q: got %q", text, got)
+		}
+		if got := withRemedy(text, ""); got != text {
+			t.Errorf("%q without a remedy: got %q", text, got)
+		}
+	}
 }

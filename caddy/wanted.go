@@ -29,11 +29,18 @@ type wanted struct {
 	last map[string]map[string]time.Time // by source and account
 }
 
+// neverConnected returns err as its type, and reports whether it says that the account was never
+// connected. If the storage cannot be read, for example, nothing is known of the account.
+func neverConnected(err error) (*tokensource.Error, bool) {
+	failure, ok := errors.AsType[*tokensource.Error](err)
+	return failure, ok && (failure.Class == tokensource.ClassLogin || failure.LastLogin != nil)
+}
+
 // note remembers and logs the account if err says that it was never connected. login is the address of
 // the page that connects it, or empty.
 func (w *wanted) note(source, account string, err error, login string) {
-	failure, ok := errors.AsType[*tokensource.Error](err)
-	if !ok || failure.Class != tokensource.ClassLogin && failure.LastLogin == nil {
+	failure, ok := neverConnected(err)
+	if !ok {
 		return
 	}
 	now := time.Now()
@@ -72,11 +79,13 @@ func (w *wanted) remember(source, account string, now time.Time) {
 }
 
 // of returns the accounts of a source that requests asked for lately, and when, in the order of their
-// names.
-func (w *wanted) of(source string, now time.Time) (names []string, last map[string]time.Time) {
+// names. It forgets the accounts in connected.
+func (w *wanted) of(source string, now time.Time, connected []string) (names []string, last map[string]time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	maps.DeleteFunc(w.last[source], func(_ string, at time.Time) bool { return now.Sub(at) >= showWanted })
+	maps.DeleteFunc(w.last[source], func(account string, at time.Time) bool {
+		return now.Sub(at) >= showWanted || slices.Contains(connected, account)
+	})
 	last = maps.Clone(w.last[source])
 	return slices.Sorted(maps.Keys(last)), last
 }

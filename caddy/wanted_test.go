@@ -3,6 +3,7 @@ package caddy
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -24,7 +26,7 @@ func TestWantedAccounts(t *testing.T) {
 	w.note("a", "x", nil, "")
 	w.note("a", "x", errors.New("no such account"), "")
 	w.note("a", "x", &tokensource.Error{Class: tokensource.ClassWait, Reason: "the storage cannot be read"}, "")
-	if names, _ := w.of("a", time.Now()); names != nil || out.String() != "" {
+	if names, _ := w.of("a", time.Now(), nil); names != nil || out.String() != "" {
 		t.Fatalf("remembered %q, logged %s", names, out.String())
 	}
 	began := time.Now()
@@ -36,20 +38,69 @@ func TestWantedAccounts(t *testing.T) {
 	if out.String() != want {
 		t.Errorf("got  %s\nwant %s", out.String(), want)
 	}
-	if names, at := w.of("a", time.Now()); len(names) != 1 || at["leela"].Before(began) || at["leela"].After(time.Now()) {
+	if names, at := w.of("a", time.Now(), nil); len(names) != 1 || at["leela"].Before(began) || at["leela"].After(time.Now()) {
 		t.Errorf("remembered %v", at)
 	}
-	if names, _ := w.of("b", time.Now()); names != nil {
+	if names, _ := w.of("b", time.Now(), nil); names != nil {
 		t.Errorf("remembered for another source: %q", names)
 	}
 	for i := range 1000 {
 		name := fmt.Sprint(i)
 		w.note("a", name, missing(name), "https://proxy.example.com/connect")
 	}
-	if names, _ := w.of("a", time.Now()); len(names) != maxWanted || strings.Count(out.String(), "\n") > maxNews || !strings.Contains(out.String(), `"login_url":"https://proxy.example.com/connect"`) {
+	if names, _ := w.of("a", time.Now(), nil); len(names) != maxWanted || strings.Count(out.String(), "\n") > maxNews || !strings.Contains(out.String(), `"login_url":"https://proxy.example.com/connect"`) {
 		t.Errorf("%d names, log %s", len(names), out.String())
 	}
-	if names, _ := w.of("a", time.Now().Add(showWanted)); names != nil {
+	if names, _ := w.of("a", time.Now().Add(showWanted), nil); names != nil {
 		t.Errorf("remembered for ever: %q", names)
 	}
+}
+
+// While the storage cannot be read, the state of a wanted account is unknown, and is not reported.
+func TestWantedAccountWhileTheStorageCannotBeRead(t *testing.T) {
+	app := provisioned(t, implicitSite(t, writeFile(t, "a-file", "")))
+	app.wanted.remember("a", "leela", time.Now())
+	st, err := app.sourceStatus(t.Context(), "a", false)
+	if err != nil || len(st.Accounts) != 0 || st.Error == "" {
+		t.Errorf("%v %+v", err, st)
+	}
+}
+
+// A person has connected an account after a request asked for it. A look at the state does not read the
+// account into memory, where it would be kept fresh.
+func TestWantedAccountThatIsConnected(t *testing.T) {
+	config := implicitSite(t, t.TempDir())
+	app := provisioned(t, config)
+	source := app.pooled["a"].source
+	login, err := source.BeginLogin(t.Context(), tokensource.LoginRequest{Account: "leela", RedirectURL: "http://127.0.0.1:1/connect/callback"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := source.FinishLogin(t.Context(), login, url.Values{"state": {login.State.Reveal()}, "access_token": {rig.Canary}, "token_type": {"Bearer"}, "expires_in": {"3600"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	app = provisioned(t, config)
+	app.wanted.remember("a", "leela", time.Now())
+	st, err := app.sourceStatus(t.Context(), "a", false)
+	if err != nil || len(st.Accounts) != 1 || st.Accounts[0].Account != "leela" || !st.Accounts[0].Live {
+		t.Errorf("%v %+v", err, st)
+	}
+	if _, loaded := app.pooled["a"].source.Loaded("leela"); loaded {
+		t.Error("the account is in memory")
+	}
+	if names, _ := app.wanted.of("a", time.Now(), nil); names != nil {
+		t.Errorf("still wanted: %q", names)
+	}
+}
+
+// implicitSite is a configuration whose requests choose an account of a source of grant implicit.
+func implicitSite(t *testing.T, storage string) rig.Caddyfile {
+	t.Helper()
+	return rig.Caddyfile{}.Global("admin off", "storage file_system "+storage).
+		Source("a", "grant implicit", "client_id c", "authorize_url https://login.example.com/authorize", "default_lifetime 1h").
+		Site("http://127.0.0.1:1", "bind 127.0.0.1", "authinject_connect /connect*",
+			rig.Block("authinject /api/* a https://api.example.com", "account {http.auth.user.id}"))
 }

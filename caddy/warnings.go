@@ -2,6 +2,7 @@ package caddy
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"os"
@@ -24,10 +25,10 @@ const literalWarning = "a secret stands in the configuration itself, where the a
 	"use a placeholder such as {env.NAME} or {file./path}"
 
 // nothingProved is the warning about a source for which provesNothing is true.
-const nothingProved = "the client proves itself with nothing, because client_secret is missing; " +
+const nothingProved = "the client does not authenticate, because client_secret is missing; " +
 	"add it, or write client_auth none if the provider gave you no secret"
 
-// provesNothing reports whether the client has no secret, although its grant rests on one. cfg is the
+// provesNothing reports whether the client has no secret, although the grant needs one. cfg is the
 // configuration of the source.
 func (s *Source) provesNothing(grantName string, cfg *tokensource.Config) bool {
 	return grantName == "client_credentials" && s.ClientAuth == "" && s.TokenHeaders == nil && cfg.AuthMethod() == tokensource.ClientAuthNone
@@ -121,9 +122,9 @@ func (t *Transport) warnOf(ctx caddy.Context, app *App, to destinations) {
 	log := ctx.Logger().With(zap.String("source", t.Source))
 	if proxy := proxyOf(ctx); proxy != nil && to.templates == nil {
 		for _, upstream := range proxy.Upstreams {
-			if err := t.checkUpstream(upstream.Dial, to.fixed); err != nil {
-				log.Warn("requests to this upstream will be refused", zap.String("upstream", upstream.Dial), zap.Error(err))
-				app.refusals.expect(t.Source, upstream.Dial, err)
+			if why, ok := errors.AsType[*authinject.DestinationError](t.checkUpstream(upstream.Dial, to.fixed)); ok {
+				log.Warn("requests to this upstream will be refused", zap.String("upstream", upstream.Dial), zap.Error(why))
+				app.refusals.expect(t.Source, upstream.Dial, why)
 			}
 		}
 	}

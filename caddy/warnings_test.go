@@ -24,7 +24,7 @@ func TestWarningsOfValidate(t *testing.T) {
 		"another port": {source: login + "redirect_url http://127.0.0.1:8081/connect/callback", site: "authinject_connect",
 			want: "redirect_url names a port at which this configuration has no page"},
 		"a secret":           {source: client + "client_secret {env.SECRET}", site: "authinject a https://api.example.com"},
-		"no secret":          {source: client, site: "authinject a https://api.example.com", want: "the client proves itself with nothing"},
+		"no secret":          {source: client, site: "authinject a https://api.example.com", want: "the client does not authenticate"},
 		"no secret, on wish": {source: client + "client_auth none", site: "authinject a https://api.example.com"},
 		"an API key":         {source: client + "token_header X-Api-Key {env.SECRET}", site: "authinject a https://api.example.com"},
 		"a shell's variable": {source: client + "client_secret $SECRET", site: "authinject a https://api.example.com", want: "looks like an environment variable, which is written {env.NAME}"},
@@ -58,7 +58,7 @@ func TestWarningsOfAdaptHavePlaces(t *testing.T) {
 	run(t, rig.Caddyfile{}.Global("log {\noutput file "+path+"\nlevel WARN\n}").Site("http://"+rig.FreeAddr(t), "respond ok"))
 	const client = "{\nauthinject {\nsource a {\ngrant client_credentials\ntoken_url https://login.example.com/token\nclient_id a\n"
 	for secret, want := range map[string]string{
-		"":                        `"the client proves itself with nothing, because client_secret is missing; add it, or write client_auth none if the provider gave you no secret","source":"a","file":"Caddyfile","line":3}`,
+		"":                        `"the client does not authenticate, because client_secret is missing; add it, or write client_auth none if the provider gave you no secret","source":"a","file":"Caddyfile","line":3}`,
 		"client_secret canary":    `"option":"client_secret","file":"Caddyfile","line":7}`,
 		"client_secret {env.ANY}": "",
 	} {
