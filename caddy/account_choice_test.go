@@ -47,12 +47,12 @@ func TestChoiceLastsAsLongAsTheRequest(t *testing.T) {
 	}
 }
 
-func TestOnlyPlaceholder(t *testing.T) {
+func TestLoneRequestPlaceholder(t *testing.T) {
 	for s, want := range map[string]string{
 		"{http.auth.user.id}": "http.auth.user.id", "": "", "{}": "", "fixed": "", "u-{a}": "", "{a}-{b}": "", "{a}{b}": "",
 		"{a": "", "a}": "", `{a\}`: "", `\{a}`: "", "{{a}}": "", "{": "", "}": "",
 	} {
-		if got := onlyPlaceholder(s); got != want {
+		if got := loneRequestPlaceholder(s); got != want {
 			t.Errorf("%q: got %q, want %q", s, got, want)
 		}
 	}
@@ -83,7 +83,7 @@ func TestAccountOfOnePlaceholder(t *testing.T) {
 			want = ""
 		}
 		got := "" // no account is connected: the one that was looked for is missed
-		choose := &chooser{source: source, account: account, only: onlyPlaceholder(account), missed: func(name string, _ error) { got = name }}
+		choose := &chooser{source: source, account: account, only: loneRequestPlaceholder(account), missed: func(name string, _ error) { got = name }}
 		if choose.only == "" {
 			t.Errorf("%s is one placeholder", account)
 		}
