@@ -134,7 +134,7 @@ func (a *App) chooser(name, account string) (*chooser, error) {
 		return nil, fmt.Errorf("source %s: %s", name, accountIsFor)
 	}
 	return &chooser{
-		name: name, account: account, only: onlyPlaceholder(account), subject: subjectOf(cfg.grant), source: pooled.source,
+		name: name, account: account, only: loneRequestPlaceholder(account), subject: subjectOf(cfg.grant), source: pooled.source,
 		key: fmt.Sprintf("authinject account %q of %q", account, name), variables: cfg.perAccount != nil,
 		missed: func(account string, err error) { a.wanted.note(name, account, err, a.connectURL(name, account)) },
 	}, nil
@@ -182,8 +182,8 @@ func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
 	return found, err
 }
 
-// onlyPlaceholder returns the name of the placeholder, if s is one placeholder and nothing else.
-func onlyPlaceholder(s string) string {
+// loneRequestPlaceholder returns the name of the placeholder, if s is one placeholder and nothing else.
+func loneRequestPlaceholder(s string) string {
 	name, begins := strings.CutPrefix(s, "{")
 	name, ends := strings.CutSuffix(name, "}")
 	if !begins || !ends || strings.ContainsAny(name, `{}\`) {

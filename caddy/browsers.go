@@ -15,29 +15,31 @@ import (
 func browsers(siteHosts, allowOrigins, allowHosts []string) (*authinject.Browsers, error) {
 	b := &authinject.Browsers{Fields: browserFields, EveryConnection: len(allowHosts) > 0}
 	var err error
-	if b.Origins, b.AnyOrigin, err = parseAllowed(allowOrigins, authinject.ParseOrigins); err != nil {
-		return nil, fmt.Errorf("allow_origins: %w", err)
+	if b.Origins, b.AnyOrigin, err = parseAllowed("allow_origins", allowOrigins, authinject.ParseOrigins); err != nil {
+		return nil, err
 	}
-	if b.Hosts, b.AnyHost, err = parseAllowed(allowHosts, authinject.ParseHosts); err != nil {
-		return nil, fmt.Errorf("allow_hosts: %w", err)
+	if b.Hosts, b.AnyHost, err = parseAllowed("allow_hosts", allowHosts, authinject.ParseHosts); err != nil {
+		return nil, err
 	}
 	b.Hosts = append(b.Hosts, siteHosts...)
 	return b, nil
 }
 
-// parseAllowed parses a list, which may be a single star.
-func parseAllowed(configured []string, parse func(...string) ([]string, error)) (list []string, all bool, err error) {
+// parseAllowed parses the list of an option, which may be a single star.
+func parseAllowed(option string, configured []string, parse func(...string) ([]string, error)) (list []string, all bool, err error) {
 	if slices.Equal(configured, []string{"*"}) {
 		return nil, true, nil
 	}
-	resolved := make([]string, len(configured))
-	for i, item := range configured {
-		if resolved[i], err = resolve(item); err != nil {
+	resolved := slices.Clone(configured)
+	for i := range resolved {
+		if err := resolveOption(option, &resolved[i]); err != nil {
 			return nil, false, err
 		}
 	}
-	list, err = parse(resolved...)
-	return list, false, err
+	if list, err = parse(resolved...); err != nil {
+		return nil, false, fmt.Errorf("%s: %w", option, err)
+	}
+	return list, false, nil
 }
 
 // purposePlaceholders are the placeholders of the fields by which browsers announce a prefetch.

@@ -137,7 +137,7 @@ func encryptionKeys(d *caddyfile.Dispenser, into *[]string) error {
 		return err
 	}
 	for _, key := range *into {
-		if err := checkSecrets("encryption_key", key); err != nil {
+		if err := checkBraces("encryption_key", key); err != nil {
 			return d.WrapErr(err)
 		}
 		if hasPlaceholder(key) {

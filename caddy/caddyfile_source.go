@@ -13,7 +13,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/authinject/caddy-authinject/authinject"
-	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
@@ -293,7 +292,7 @@ func (p *sourceParser) secrets(d *caddyfile.Dispenser, o option) error {
 		return err
 	}
 	for _, secret := range *secrets {
-		if err := checkSecrets(o.name, secret); err != nil {
+		if err := checkBraces(o.name, secret); err != nil {
 			return d.WrapErr(err)
 		}
 		warnLiteral(d, p.name, o.name, secret)
@@ -324,8 +323,7 @@ func storage(d *caddyfile.Dispenser, into *json.RawMessage) error {
 	}
 	name := d.Val()
 	if _, err := caddy.GetModule("caddy.storage." + name); err != nil {
-		known := moduleNames("caddy.storage")
-		return d.Errf("storage %q is not in this binary%s; allowed are %s", name, suggest.DidYouMean(name, known), strings.Join(known, ", "))
+		return d.Errf("storage %s", notInBinary("caddy.storage", name))
 	}
 	mod, err := caddyfile.UnmarshalModule(d, "caddy.storage."+name)
 	if err != nil {

@@ -29,11 +29,11 @@ type ClientJWT struct {
 
 // clientJWTOptions are the options in the block of client_auth.
 var clientJWTOptions = options{
-	{name: "key", field: "Key", parse: secret},
+	{name: "key", field: "Key", parse: withPlaceholders},
 	{name: "alg", field: "Alg", parse: into(oneText)},
-	{name: "kid", field: "KeyID", parse: secret},
+	{name: "kid", field: "KeyID", parse: withPlaceholders},
 	{name: "audience", field: "Audience", parse: into(oneText)},
-	{name: "certificate", field: "Certificate", parse: secret},
+	{name: "certificate", field: "Certificate", parse: withPlaceholders},
 }
 
 // clientAuth reads "client_auth <method> [{ ... }]".
@@ -57,7 +57,7 @@ func (p *sourceParser) clientAuth(d *caddyfile.Dispenser, o option) error {
 
 // clientAssertion reads "client_assertion <jwt>".
 func (p *sourceParser) clientAssertion(d *caddyfile.Dispenser, o option) error {
-	if err := secret(p, d, o); err != nil {
+	if err := withPlaceholders(p, d, o); err != nil {
 		return err
 	}
 	warnLiteral(d, p.name, o.name, p.ClientAssertion)
@@ -68,18 +68,15 @@ func (c *ClientJWT) checkPlaceholders() error {
 	if c == nil {
 		return nil
 	}
-	return firstError(checkSecrets("key", c.Key), checkSecrets("certificate", c.Certificate))
+	return firstError(checkBraces("key", c.Key), checkBraces("kid", c.KeyID), checkBraces("certificate", c.Certificate))
 }
 
-// config returns the options in the form of package tokensource.
+// config returns the options in the form of package tokensource. KeyID keeps its placeholders.
 func (c *ClientJWT) config(resolveURL func(text string) (string, error)) (cfg tokensource.ClientJWT, err error) {
 	if c == nil {
 		return cfg, nil
 	}
-	cfg.Alg = c.Alg
-	if cfg.KeyID, err = resolve(c.KeyID); err != nil {
-		return cfg, fmt.Errorf("kid: %w", err)
-	}
+	cfg.Alg, cfg.KeyID = c.Alg, c.KeyID
 	if cfg.Audience, err = resolveURL(c.Audience); err != nil {
 		return cfg, fmt.Errorf("audience: %w", err)
 	}

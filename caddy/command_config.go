@@ -117,10 +117,10 @@ func (c *commandConfig) load() (*loadedApp, error) {
 	return &loadedApp{app, survey(http.Servers)}, err
 }
 
-// validate returns the error with which `caddy validate` refuses the configuration that was read. As
-// `caddy validate` does, it sets up all modules and starts none, and so opens no listener and sends no token
-// request. Unlike `caddy validate`, it opens no logs: doctor may run as another user than the server that writes
-// them.
+// validate returns the error with which `caddy validate` refuses the configuration that was read.
+// As `caddy validate` does, it sets up all modules and starts none, and so opens no listener and
+// sends no token request. Unlike `caddy validate`, it opens no logs: doctor may run as another user
+// than the server that writes them.
 func (c *commandConfig) validate() error {
 	var config *caddy.Config
 	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(slices.Clone(c.raw)), &config); err != nil {
@@ -136,7 +136,8 @@ func (c *commandConfig) validate() error {
 	return caddy.Validate(config)
 }
 
-// discardLogs lets the logs of a configuration write nothing. Their other options stay, and are validated.
+// discardLogs lets the logs of a configuration write nothing. Their other options stay, and are
+// validated.
 func discardLogs(config *caddy.Config) error {
 	if config.Logging == nil {
 		config.Logging = new(caddy.Logging)

@@ -97,19 +97,19 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	}
 	raw, err := d.config.read()
 	if err != nil {
-		d.config.misconfigured(report, err)
+		d.config.misconfigured(report, err, false)
 		return report
 	}
 	if d.config.caddyfile != "" {
 		report.Caddyfile(d.config.caddyfile)
 	}
-	invalid := error(nil)
+	var invalid error
 	if json.Valid(raw) { // else load says that best
 		invalid = d.config.validate()
 	}
 	app, err := d.config.load()
 	if err := cmp.Or(invalid, err); err != nil {
-		d.config.misconfigured(report, err)
+		d.config.misconfigured(report, err, invalid != nil)
 	}
 	if err != nil {
 		return report
@@ -147,7 +147,7 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 		config.exchanges[name] = isOfCaller(subjectOf(app.Sources[name].grant))
 	}
 	_ = json.Unmarshal(raw, &config) // load has read it
-	doctor.Listeners(ctx, config.listeners(), d.config.runningAt(&config), report)
+	doctor.Listeners(ctx, config.listeners(), d.config.runningAt(ctx, &config), report)
 	server := d.askServer(ctx)
 	for _, name := range names {
 		patient, err := app.patient(ctx, name, d.config.account, &config)

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"net/http"
@@ -16,10 +15,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/authinject/caddy-authinject/authinject"
@@ -49,26 +49,32 @@ type surveyed struct {
 	exchanges map[string]bool
 }
 
-// variable matches a placeholder of an environment variable.
-var variable = regexp.MustCompile(`\{env\.([^{}"\\]+)\}`)
+// envPlaceholder matches a placeholder of an environment variable.
+var envPlaceholder = regexp.MustCompile(`\{env\.([^{}"\\]+)\}`)
 
-// misconfigured reports why a configuration cannot be loaded. The error says what was probably meant, and so the
-// remedy adds only what is known for certain: where the configuration is, and which variable is not set.
-func (c *commandConfig) misconfigured(report *doctor.Report, err error) {
-	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(),
-		Remedy: "correct " + c.file + "; caddy validate shows the same error"}
-	if errors.As(err, new(noCaddyfileError)) || errors.As(err, new(unreadableError)) && errors.Is(err, fs.ErrNotExist) {
+// misconfigured reports why a configuration cannot be loaded. The error says what was probably
+// meant, and so the remedy adds only what is known for certain: where the configuration is, and
+// which variable is not set. validated says that the error is of the method validate.
+func (c *commandConfig) misconfigured(report *doctor.Report, err error, validated bool) {
+	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: "correct " + c.file}
+	unreadable := errors.As(err, new(unreadableError))
+	switch name := c.unset(err.Error()); {
+	case errors.As(err, new(noCaddyfileError)), unreadable && errors.Is(err, fs.ErrNotExist):
 		step.Remedy = "run doctor where the Caddyfile is, or name the configuration with --config; caddy authinject init writes one"
-	} else if name := c.unset(err.Error()); name != "" {
+	case unreadable && errors.Is(err, fs.ErrPermission):
+		step.Remedy = "let this user read " + c.file
+	case name != "":
 		step.Remedy = fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell", name)
+	case validated:
+		step.Remedy += "; caddy validate shows the same error"
 	}
 	report.Add(step)
 }
 
-// unset finds the environment variable whose missing value caused the error with this text. It returns the
-// variable's name, or "" if the error has another cause.
+// unset finds the environment variable whose missing value caused the error with this text. It
+// returns the variable's name, or "" if the error has another cause.
 func (c *commandConfig) unset(text string) string {
-	for _, found := range variable.FindAllSubmatch(c.raw, -1) {
+	for _, found := range envPlaceholder.FindAllSubmatch(c.raw, -1) {
 		name := string(found[1])
 		if os.Getenv(name) == "" && regexp.MustCompile(`\benv\.`+regexp.QuoteMeta(name)+`\b`).MatchString(text) {
 			return name
@@ -190,10 +196,13 @@ func (s *surveyed) proxies(source string, found func(proxy, transport map[string
 }
 
 // upstreams returns the upstreams of the routes that use a source, and the destinations that they
-// imply. It leaves out upstreams that a request decides.
+// imply. An upstream with several transports is in the list once for each. Upstreams that a request
+// decides are left out.
 func (s *surveyed) upstreams(source string, transportOf func(inner map[string]any) *http.Transport) (list []doctor.Upstream, implied []string) {
+	seen := make(map[string]bool)
 	s.proxies(source, func(proxy, transport map[string]any) {
 		inner, _ := transport["transport"].(map[string]any)
+		settings, _ := json.Marshal(inner) // it was decoded from JSON
 		way := transportOf(inner)
 		scheme := "http"
 		if inner["tls"] != nil {
@@ -227,8 +236,12 @@ func (s *surveyed) upstreams(source string, transportOf func(inner map[string]an
 			if way != nil {
 				u.TLS, u.Proxy = cmp.Or(way.TLSClientConfig, new(tls.Config)), way.Proxy
 			}
-			if !slices.ContainsFunc(list, func(other doctor.Upstream) bool { return other.Address == u.Address }) {
-				list, implied = append(list, u), append(implied, pattern)
+			if key := u.Address + " " + string(settings); !seen[key] {
+				seen[key] = true
+				list = append(list, u)
+			}
+			if !slices.Contains(implied, pattern) {
+				implied = append(implied, pattern)
 			}
 		}
 	})
@@ -238,23 +251,22 @@ func (s *surveyed) upstreams(source string, transportOf func(inner map[string]an
 // upstreamTransport returns the transport to an upstream, as the configuration has it. It is nil if it
 // is not Caddy's, or cannot be set up here.
 func (a *loadedApp) upstreamTransport(inner map[string]any) *http.Transport {
-	const caddys = "http"
-	settings := make(map[string]any)
-	maps.Copy(settings, inner)
-	if protocol, given := settings["protocol"]; given && protocol != caddys {
+	options := make(map[string]any)
+	maps.Copy(options, inner)
+	if protocol, given := options["protocol"]; given && protocol != "http" {
 		return nil
 	}
-	delete(settings, "protocol")
-	raw, err := json.Marshal(settings)
+	delete(options, "protocol")
+	raw, err := json.Marshal(options)
 	if err != nil {
 		return nil
 	}
-	module, err := a.ctx.LoadModuleByID("http.reverse_proxy.transport."+caddys, raw)
+	module, err := a.ctx.LoadModuleByID(transportNamespace+".http", raw)
 	if err != nil {
 		return nil
 	}
 	transport := module.(*reverseproxy.HTTPTransport).Transport
-	if settings := transport.TLSClientConfig; settings != nil && hasPlaceholder(settings.ServerName) {
+	if client := transport.TLSClientConfig; client != nil && hasPlaceholder(client.ServerName) {
 		return nil // a request decides it
 	}
 	return transport
@@ -337,48 +349,41 @@ func (s *surveyed) listeners() (list []doctor.Listener) {
 // askRunning is how long the running server has to answer.
 const askRunning = 3 * time.Second
 
-// runningAt returns what is known of the running server. It asks the admin API when it is first needed. If the
-// configuration turns the admin API off, the server's addresses are not known.
-func (c *commandConfig) runningAt(config *surveyed) doctor.Server {
+// runningAt returns what is known of the running server. It asks the admin API when it is first
+// needed. If the configuration turns the admin API off, the server's addresses are not known.
+func (c *commandConfig) runningAt(ctx context.Context, config *surveyed) doctor.Server {
 	server := doctor.Server{Config: c.file}
 	if at, err := c.adminAddress(); err == nil {
 		server.Admin = at
 	}
-	var addresses map[string]bool
+	ask := sync.OnceValues(func() (map[string]bool, bool) { return c.askListeners(ctx) })
 	server.Listens = func(l doctor.Listener) (listens, known bool) {
-		if addresses == nil {
-			addresses = c.askListeners()
+		if config.Admin != nil && config.Admin.Disabled {
+			return false, false
 		}
-		return addresses[l.Address], config.Admin == nil || !config.Admin.Disabled
+		addresses, ok := ask()
+		return addresses[l.Address], ok
 	}
 	return server
 }
 
-func (c *commandConfig) askListeners() map[string]bool {
-	known := make(map[string]bool)
+// askListeners asks the admin API for the addresses at which the running server listens. ok is
+// false if they are not known: something is at the address of the admin API, and does not answer
+// with a configuration. If nothing is there, no server runs.
+func (c *commandConfig) askListeners(ctx context.Context) (addresses map[string]bool, ok bool) {
 	at, err := c.adminAddress()
 	if err != nil {
-		return known
+		return nil, false
 	}
-	answers := make(chan []byte, 1)
-	go func() { // the request cannot be canceled
-		body := []byte(nil)
-		if res, err := caddycmd.AdminAPIRequest(at, http.MethodGet, "/config/", nil, nil); err == nil {
-			body, _ = io.ReadAll(io.LimitReader(res.Body, 16<<20)) // what is cut short is not a configuration
-			_ = res.Body.Close()                                   // it was read
-		}
-		answers <- body
-	}()
-	select {
-	case body := <-answers:
-		var running surveyed
-		if body == nil || json.Unmarshal(body, &running) != nil {
-			return known
-		}
-		for _, l := range running.listeners() {
-			known[l.Address] = true
-		}
-	case <-time.After(askRunning):
+	ctx, cancel := context.WithTimeout(ctx, askRunning)
+	defer cancel()
+	var running surveyed
+	if err := getAdmin(ctx, at, "/config/", &running); err != nil {
+		return nil, strings.HasSuffix(err.Error(), syscall.ECONNREFUSED.Error()) // Caddy wraps no error
 	}
-	return known
+	addresses = make(map[string]bool)
+	for _, l := range running.listeners() {
+		addresses[l.Address] = true
+	}
+	return addresses, true
 }

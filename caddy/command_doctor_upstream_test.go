@@ -6,10 +6,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
+	"net/http/httputil"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authinject/caddy-authinject/caddy/doctor"
 	"github.com/authinject/caddy-authinject/internal/rig"
@@ -27,17 +29,30 @@ func toUpstream(t *testing.T, srv *tokensourcetest.Server, upstream string, more
 	return stored(t).Source("a", "grant client_credentials", rig.Client(srv)).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", route)
 }
 
+// tlsServer starts a server over TLS. ca is the file of the CA that issued its certificate.
+func tlsServer(t *testing.T, handler http.Handler) (address, ca string) {
+	t.Helper()
+	server := httptest.NewTLSServer(handler)
+	t.Cleanup(server.Close)
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	return server.URL, writeFile(t, "ca.pem", string(certificate))
+}
+
+// overTLS is a handler that forwards requests to srv.
+func overTLS(t *testing.T, srv *tokensourcetest.Server) http.Handler {
+	t.Helper()
+	to, err := url.Parse(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return httputil.NewSingleHostReverseProxy(to)
+}
+
 // doctor opens a connection to each upstream, and says what is wrong with it. That is a warning: the
 // token is fine.
 func TestDoctorDialsTheUpstream(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
-	secure := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the upstream got a request") }))
-	t.Cleanup(secure.Close)
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
-	if err := os.WriteFile(ca, block, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	secure, ca := tlsServer(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the upstream got a request") }))
 	for name, c := range map[string]struct {
 		config             rig.Caddyfile
 		status             doctor.Status
@@ -45,9 +60,9 @@ func TestDoctorDialsTheUpstream(t *testing.T) {
 	}{
 		"nothing listens": {toUpstream(t, srv, "http://"+rig.FreeAddr(t)), doctor.Warn, "tcp", "refuses connections: nothing listens there", "in the upstream's address, and whether the server runs"},
 		"unknown name":    {toUpstream(t, srv, "https://no-such-host.invalid"), doctor.Warn, "name", "no-such-host.invalid, the host of the upstream,", "check the host no-such-host.invalid in the upstream's address"},
-		"unknown CA":      {toUpstream(t, srv, secure.URL), doctor.Warn, "tls", "the certificate of 127.0.0.1 is not trusted", "into the block transport http of the directive authinject"},
+		"unknown CA":      {toUpstream(t, srv, secure), doctor.Warn, "tls", "the certificate of 127.0.0.1 is not trusted", "into the block transport http of the directive authinject"},
 		"no TLS":          {toUpstream(t, srv, strings.Replace(srv.URL, "http:", "https:", 1)), doctor.Warn, "tls", "the upstream speaks no TLS at this port", "check the port ("},
-		"configured CA":   {toUpstream(t, srv, secure.URL, "transport http {\n\ttls_trust_pool file "+ca+"\n}"), doctor.OK, "tls", "the certificate of 127.0.0.1 was issued by", ""},
+		"configured CA":   {toUpstream(t, srv, secure, "transport http {\n\ttls_trust_pool file "+ca+"\n}"), doctor.OK, "tls", "the certificate of 127.0.0.1 was issued by", ""},
 		"no socket":       {toUpstream(t, srv, "unix/"+filepath.Join(t.TempDir(), "api.sock")), doctor.Warn, "tcp", "accepts no connections", "check the path of the socket"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -58,6 +73,61 @@ func TestDoctorDialsTheUpstream(t *testing.T) {
 	}
 }
 
+// --probe connects to the upstream as its route does, and not as token requests do.
+func TestDoctorProbesAsTheRouteConnects(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	secure, ca := tlsServer(t, overTLS(t, srv))
+	probe := strings.Replace(srv.APIURL(), srv.URL, secure, 1)
+	trusted := rig.Block("transport http", "tls_trust_pool file "+ca)
+	for name, c := range map[string]struct {
+		config rig.Caddyfile
+		status doctor.Status
+		text   string
+	}{
+		"trusted":         {toUpstream(t, srv, secure, trusted), doctor.OK, "answered 200"},
+		"not trusted":     {toUpstream(t, srv, secure), doctor.Fail, "could not be requested"},
+		"token_transport": {toUpstream(t, srv, secure, trusted).Source("a", rig.Block("token_transport http", "dial_timeout 5s")), doctor.OK, "answered 200"},
+		"trusted by token_transport": {toUpstream(t, srv, secure).Source("a", rig.Block("token_transport http", "tls_trust_pool file "+ca)),
+			doctor.Fail, "could not be requested"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := diagnose(t, doctorRun{options: doctor.Options{Probe: probe}}, c.config)
+			wantStep(t, r, c.status, "upstream", c.text, "")
+			for _, step := range r.Steps {
+				if strings.Contains(step.Text, "--probe") {
+					t.Errorf("the use of --probe is proposed: %s", step.Text)
+				}
+			}
+		})
+	}
+	wantStep(t, diagnose(t, doctorRun{}, toUpstream(t, srv, secure, trusted)), doctor.OK, "destinations",
+		"the upstream "+secure+" may get the token; --probe <url> requests a URL of it", "")
+}
+
+// doctor dials an upstream in each way in which a route connects to it, and says once that it may get the token.
+func TestDoctorDialsAsEachRouteConnects(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	secure, ca := tlsServer(t, overTLS(t, srv))
+	config := toUpstream(t, srv, secure, rig.Block("transport http", "tls_trust_pool file "+ca)).
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+secure).
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+secure)
+	r := diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.OK, "tls", "the certificate of 127.0.0.1 was issued by", "")
+	wantStep(t, r, doctor.Warn, "tls", "the certificate of 127.0.0.1 is not trusted", "")
+	dials, told := 0, 0
+	for _, step := range r.Steps {
+		if step.Name == "tls" {
+			dials++
+		}
+		if step.Name == "destinations" {
+			told++
+		}
+	}
+	if dials != 2 || told != 1 {
+		t.Errorf("%d dials, want 2; the upstream is named %d times as a destination, want once", dials, told)
+	}
+}
+
 // doctor sends not a byte to an upstream over plain http, and no request over TLS.
 func TestDoctorSendsTheUpstreamNothing(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
@@ -65,11 +135,11 @@ func TestDoctorSendsTheUpstreamNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent := make(chan []byte)
+	t.Cleanup(func() { _ = listener.Close() })
+	sent := make(chan []byte, 1)
 	go func() {
 		conn, err := listener.Accept()
 		if err != nil {
-			close(sent)
 			return
 		}
 		defer conn.Close()
@@ -78,10 +148,14 @@ func TestDoctorSendsTheUpstreamNothing(t *testing.T) {
 	}()
 	r := diagnose(t, doctorRun{}, toUpstream(t, srv, "http://"+listener.Addr().String()))
 	wantStep(t, r, doctor.OK, "tcp", listener.Addr().String()+" accepts connections", "")
-	if got, ok := <-sent; !ok || len(got) != 0 {
-		t.Errorf("the upstream got %q", got)
+	select {
+	case got := <-sent:
+		if len(got) != 0 {
+			t.Errorf("the upstream got %q", got)
+		}
+	case <-time.After(rig.Patience):
+		t.Error("doctor opened no connection to the upstream")
 	}
-	_ = listener.Close()
 	if n := srv.Count(); n != 1 {
 		t.Errorf("%d token requests", n)
 	}

@@ -2,6 +2,7 @@ package caddy
 
 import (
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,29 +92,41 @@ func TestDoctorRemediesAreFacts(t *testing.T) {
 		options = append([]string{"grant client_credentials", "token_url https://login.example.com/token"}, options...)
 		return writeFile(t, "Caddyfile", stored(t).Source("orders", options...).String())
 	}
+	const same = "; caddy validate shows the same error"
 	for name, c := range map[string]struct{ file, text, remedy string }{
 		"unclosed":      {caddyfile("client_id x", "client_secret {env.ORDERS_SECRET"), "without its closing brace", "correct "},
 		"misspelt":      {caddyfile("client_id x", "client_secret {evn.ORDERS_SECRET}"), "did you mean {env.NAME}?", "correct "},
 		"option":        {caddyfile("client_id x", "token_uri https://login.example.com"), "did you mean token_url?", "correct "},
-		"unset":         {caddyfile("client_id {env.UNSET_ID}", "client_secret {env.ORDERS_SECRET}"), "UNSET_ID", "set the environment variable UNSET_ID where Caddy is started"},
-		"field of JSON": {writeFile(t, "caddy.json", `{"apps":{"authinject":{"sources":{"orders":{"scope":["a"]}}}}}`), "did you mean scopes?", "correct "},
+		"unset":         {caddyfile("client_id {env.UNSET_ID}", "client_secret {env.ORDERS_SECRET}"), "UNSET_ID", "set the environment variable UNSET_ID where Caddy is started, and in this shell"},
+		"field of JSON": {writeFile(t, "caddy.json", `{"apps":{"authinject":{"sources":{"orders":{"scope":["a"]}}}}}`), "did you mean scopes?", "correct " + same},
+		"no sources":    {writeFile(t, "caddy.json", `{"apps":{}}`), "configures no token sources", "correct "},
 		"import":        {writeFile(t, "Caddyfile", "import /no/such/file\n"), "/no/such/file", "correct "},
-		"no file":       {filepath.Join(t.TempDir(), "Caddyfile"), "no such file", "run doctor where the Caddyfile is, or name the configuration with --config"},
+		"no file":       {filepath.Join(t.TempDir(), "Caddyfile"), "no such file", "run doctor where the Caddyfile is, or name the configuration with --config; caddy authinject init writes one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := doctorRun{config: commandConfig{file: c.file}}
 			r := d.examine(t.Context())
-			if c.remedy == "correct " {
-				c.remedy = "correct " + c.file + "; caddy validate shows the same error"
+			if rest, ok := strings.CutPrefix(c.remedy, "correct "); ok {
+				c.remedy = "correct " + c.file + rest
 			}
 			step := r.Steps[0]
-			if len(r.Steps) != 1 || step.Status != doctor.Fail || !strings.Contains(step.Text, c.text) || !strings.HasPrefix(step.Remedy, c.remedy) {
+			if len(r.Steps) != 1 || step.Status != doctor.Fail || !strings.Contains(step.Text, c.text) || step.Remedy != c.remedy {
 				t.Errorf("%+v", r.Steps)
 			}
 			if len(r.Changes) != 0 {
 				t.Errorf("changes are invented: %+v", r.Changes)
 			}
 		})
+	}
+}
+
+// A configuration that this user may not read is not called wrong.
+func TestDoctorMayNotReadTheConfiguration(t *testing.T) {
+	report := doctor.NewReport()
+	err := unreadableError{&fs.PathError{Op: "open", Path: "/etc/caddy/Caddyfile", Err: fs.ErrPermission}}
+	(&commandConfig{file: "/etc/caddy/Caddyfile"}).misconfigured(report, err, false)
+	if got, want := report.Steps[0].Remedy, "let this user read /etc/caddy/Caddyfile"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

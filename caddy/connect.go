@@ -15,7 +15,7 @@ import (
 
 	"github.com/authinject/caddy-authinject/caddy/connect"
 	"github.com/authinject/caddy-authinject/internal/host"
-	"github.com/authinject/caddy-authinject/internal/suggest"
+	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 func init() { caddy.RegisterModule(ConnectHandler{}) }
@@ -205,11 +205,10 @@ var privateRanges = []string{"192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "1
 var errAnyAndMore = errors.New("callers any means all; remove the others")
 
 func checkCallers(callers string) error {
-	if callers != "" && callers != callersLoopback && callers != callersAny {
-		return fmt.Errorf("callers %q is not known%s; allowed are %s, %s", callers,
-			suggest.DidYouMean(callers, []string{callersLoopback, callersAny}), callersLoopback, callersAny)
+	if callers == "" {
+		return nil
 	}
-	return nil
+	return tokensource.CheckWord("callers", callers, []string{callersLoopback, callersAny})
 }
 
 // parseRanges reads addresses and ranges.
@@ -220,8 +219,8 @@ func parseRanges(texts []string) (ranges []netip.Prefix, err error) {
 			within, err = address.Unmap().Prefix(address.Unmap().BitLen())
 		}
 		if err != nil || within.Addr().Is4In6() {
-			return nil, fmt.Errorf("callers %q is not known%s; allowed are %s, %s, %s, and addresses and ranges such as 192.0.2.0/24",
-				text, suggest.DidYouMean(text, []string{callersLoopback, callersAny, callersPrivate}), callersLoopback, callersAny, callersPrivate)
+			return nil, fmt.Errorf("callers %q is not known%s, and addresses and ranges such as 192.0.2.0/24",
+				text, allowedAre(text, []string{callersLoopback, callersAny, callersPrivate}))
 		}
 		ranges = append(ranges, within)
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -51,8 +50,7 @@ func newGrant(name string) (tokensource.Grant, error) {
 	}
 	info, err := caddy.GetModule(grantNamespace + "." + name)
 	if err != nil {
-		known := moduleNames(grantNamespace)
-		return nil, fmt.Errorf("unknown grant %q%s; allowed are %s", name, suggest.DidYouMean(name, known), strings.Join(known, ", "))
+		return nil, fmt.Errorf("unknown grant %q%s", name, allowedAre(name, moduleNames(grantNamespace)))
 	}
 	grant, ok := info.New().(tokensource.Grant)
 	if !ok {
@@ -65,6 +63,11 @@ func newGrant(name string) (tokensource.Grant, error) {
 func isInteractive(grant tokensource.Grant) bool {
 	_, ok := grant.(tokensource.Interactive)
 	return ok
+}
+
+// notInBinary returns the end of an error about the name of a module that the namespace does not have.
+func notInBinary(namespace, name string) string {
+	return fmt.Sprintf("%q is not in this binary%s", name, allowedAre(name, moduleNames(namespace)))
 }
 
 // moduleNames returns the names of the modules of that namespace in this binary.
@@ -119,5 +122,5 @@ func unmarshalGrant(d *caddyfile.Dispenser, grant any, known options) error {
 	return nil
 }
 
-// secret reads a secret, or another text that may hold a placeholder.
-var secret = text(func(option, text string) error { return checkSecrets(option, text) })
+// withPlaceholders reads a text that may hold placeholders, such as a secret.
+var withPlaceholders = text(func(option, text string) error { return checkBraces(option, text) })

@@ -23,8 +23,9 @@ type CommandGrant struct {
 	TTL caddy.Duration `json:"ttl,omitempty"`
 	// Timeout is how long the program may run. Default: `10s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
-	// Env holds further variables of the program's environment. Placeholders are read anew for each run. The program inherits only PATH, HOME and
-	// the like, because other variables may hold secrets of other sources.
+	// Env holds further variables of the program's environment. Placeholders are read anew for each
+	// run. The program inherits only PATH, HOME and the like, because other variables may hold
+	// secrets of other sources.
 	Env []Param `json:"env,omitempty"`
 
 	tokensource.Command `json:"-"`
@@ -67,7 +68,7 @@ func (g *CommandGrant) Provision(caddy.Context) error {
 		g.Command.Run = append(g.Command.Run, repl.ReplaceKnown(text, ""))
 	}
 	for _, v := range g.Env {
-		if err := checkSecrets("env "+v.Name, v.Value); err != nil {
+		if err := checkBraces("env "+v.Name, v.Value); err != nil {
 			return err
 		}
 		g.Command.Env = append(g.Command.Env, tokensource.Param{Name: v.Name, Value: value(v.Value)})

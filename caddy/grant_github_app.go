@@ -1,8 +1,6 @@
 package caddy
 
 import (
-	"fmt"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -41,9 +39,9 @@ func (GitHubAppGrant) CaddyModule() caddy.ModuleInfo {
 
 func (*GitHubAppGrant) options() options {
 	return options{
-		{name: "app_id", field: "AppID", parse: secret},
-		{name: "installation_id", field: "InstallationID", parse: secret},
-		{name: "key", field: "Key", parse: secret},
+		{name: "app_id", field: "AppID", parse: withPlaceholders},
+		{name: "installation_id", field: "InstallationID", parse: withPlaceholders},
+		{name: "key", field: "Key", parse: withPlaceholders},
 		{name: "api_url", field: "APIURL", parse: checkedText(tokensource.CheckEndpoint)},
 		{name: "repositories", repeat: true, field: "Repositories", parse: into(list)},
 		{name: "permission", repeat: true, field: "Permissions", parse: into(permission)},
@@ -82,7 +80,8 @@ func (g *GitHubAppGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Check reports what is wrong with the options.
 func (g GitHubAppGrant) Check() error {
-	if err := checkSecrets("key", g.Key); err != nil {
+	if err := firstError(checkBraces("app_id", g.AppID), checkBraces("installation_id", g.InstallationID),
+		checkBraces("key", g.Key)); err != nil {
 		return err
 	}
 	grant := g.grant()
@@ -109,13 +108,9 @@ func (g GitHubAppGrant) grant() tokensource.GitHubApp {
 // Provision sets up the grant.
 func (g *GitHubAppGrant) Provision(caddy.Context) error {
 	g.GitHubApp = g.grant()
-	for name, text := range map[string]*string{
-		"app_id": &g.GitHubApp.AppID, "installation_id": &g.GitHubApp.InstallationID, "api_url": &g.GitHubApp.APIURL,
-	} {
-		var err error
-		if *text, err = resolve(*text); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
+	if err := firstError(resolveOption("app_id", &g.GitHubApp.AppID),
+		resolveOption("installation_id", &g.GitHubApp.InstallationID), resolveOption("api_url", &g.GitHubApp.APIURL)); err != nil {
+		return err
 	}
 	return g.GitHubApp.Check()
 }

@@ -1,7 +1,6 @@
 package caddy
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -47,12 +46,12 @@ func (JWTBearerGrant) CaddyModule() caddy.ModuleInfo {
 
 func (*JWTBearerGrant) options() options {
 	return options{
-		{name: "key", field: "Key", parse: secret},
+		{name: "key", field: "Key", parse: withPlaceholders},
 		{name: "alg", field: "Alg", parse: into(oneText)},
-		{name: "kid", field: "KeyID", parse: secret},
-		{name: "issuer", field: "Issuer", parse: secret},
-		{name: "subject", field: "Subject", parse: secret},
-		{name: "audience", field: "Audience", parse: secret},
+		{name: "kid", field: "KeyID", parse: withPlaceholders},
+		{name: "issuer", field: "Issuer", parse: withPlaceholders},
+		{name: "subject", field: "Subject", parse: withPlaceholders},
+		{name: "audience", field: "Audience", parse: withPlaceholders},
 		{name: "claim", repeat: true, field: "Claims", parse: param(`scope "read write"`)},
 		{name: "lifetime", field: "Lifetime", parse: into(duration)},
 	}
@@ -76,11 +75,12 @@ func (g *JWTBearerGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Check reports what is wrong with the options.
 func (g JWTBearerGrant) Check() error {
-	if err := checkSecrets("key", g.Key); err != nil {
+	if err := firstError(checkBraces("key", g.Key), checkBraces("kid", g.KeyID), checkBraces("issuer", g.Issuer),
+		checkBraces("subject", g.Subject), checkBraces("audience", g.Audience)); err != nil {
 		return err
 	}
 	for _, claim := range g.Claims {
-		if err := checkSecrets("claim "+claim.Name, claim.Value); err != nil {
+		if err := checkBraces("claim "+claim.Name, claim.Value); err != nil {
 			return err
 		}
 	}
@@ -102,13 +102,9 @@ func (g JWTBearerGrant) grant() tokensource.JWTBearer {
 // Provision sets up the grant.
 func (g *JWTBearerGrant) Provision(caddy.Context) error {
 	g.JWTBearer = g.grant()
-	for name, text := range map[string]*string{
-		"kid": &g.JWTBearer.KeyID, "issuer": &g.JWTBearer.Issuer, "subject": &g.JWTBearer.Subject, "audience": &g.JWTBearer.Audience,
-	} {
-		var err error
-		if *text, err = resolve(*text); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
+	if err := firstError(resolveOption("kid", &g.JWTBearer.KeyID), resolveOption("issuer", &g.JWTBearer.Issuer),
+		resolveOption("subject", &g.JWTBearer.Subject), resolveOption("audience", &g.JWTBearer.Audience)); err != nil {
+		return err
 	}
 	return g.JWTBearer.Check()
 }

@@ -29,7 +29,7 @@ func (RefreshTokenGrant) CaddyModule() caddy.ModuleInfo {
 }
 
 func (*RefreshTokenGrant) options() options {
-	return options{{name: "refresh_token", field: "RefreshToken", parse: secret}}
+	return options{{name: "refresh_token", field: "RefreshToken", parse: withPlaceholders}}
 }
 
 // UnmarshalCaddyfile sets up the grant. Syntax:
@@ -49,7 +49,7 @@ func (g *RefreshTokenGrant) Provision(caddy.Context) error {
 	if g.RefreshToken != "" {
 		g.Initial = value(g.RefreshToken)
 	}
-	return firstError(g.refreshing.Check(), checkSecrets("refresh_token", g.RefreshToken))
+	return firstError(g.refreshing.Check(), checkBraces("refresh_token", g.RefreshToken))
 }
 
 // SecretOptions are the options that hold secrets.

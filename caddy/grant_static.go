@@ -32,7 +32,7 @@ func (StaticGrant) CaddyModule() caddy.ModuleInfo {
 }
 
 func (*StaticGrant) options() options {
-	return options{{name: "token", field: "Token", parse: secret}, {name: "expires", field: "Expires", parse: text(checkExpires)}}
+	return options{{name: "token", field: "Token", parse: withPlaceholders}, {name: "expires", field: "Expires", parse: text(checkExpires)}}
 }
 
 // UnmarshalCaddyfile sets up the grant. Syntax:
@@ -56,7 +56,7 @@ func (g *StaticGrant) Provision(caddy.Context) error {
 	if g.Expires != "" {
 		g.Static.Expires, _ = time.Parse(time.RFC3339, g.Expires) // checkExpires reports the error
 	}
-	return firstError(g.Static.Check(), checkSecrets("token", g.Token), checkExpires("expires", g.Expires))
+	return firstError(g.Static.Check(), checkBraces("token", g.Token), checkExpires("expires", g.Expires))
 }
 
 func checkExpires(option, text string) error {

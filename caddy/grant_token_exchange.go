@@ -55,7 +55,7 @@ func (*TokenExchangeGrant) options() options {
 		{name: "subject_token_type", field: "SubjectTokenType", parse: into(oneText)},
 		{name: "requested_token_type", field: "RequestedTokenType", parse: into(oneText)},
 		{name: "audience", repeat: true, field: "Audience", parse: into(list)},
-		{name: "actor_token", field: "ActorToken", parse: secret},
+		{name: "actor_token", field: "ActorToken", parse: withPlaceholders},
 		{name: "actor_token_type", field: "ActorTokenType", parse: into(oneText)},
 		{name: "on_behalf_of", field: "OnBehalfOf", parse: into(noValue)},
 	}
@@ -95,7 +95,7 @@ func (g TokenExchangeGrant) Sends() map[string][]string {
 
 // Provision sets up the grant.
 func (g *TokenExchangeGrant) Provision(caddy.Context) error {
-	if err := firstError(checkSubject(g.Subject()), checkSecrets("actor_token", g.ActorToken)); err != nil {
+	if err := firstError(checkSubject(g.Subject()), checkBraces("actor_token", g.ActorToken)); err != nil {
 		return err
 	}
 	g.TokenExchange = tokensource.TokenExchange{

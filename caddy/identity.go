@@ -10,8 +10,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/suggest"
 )
 
-// The functions of this file are about the options account and user, whose placeholders get their values
-// from each request.
+// The functions of this file are about the options account and user, whose placeholders get their
+// values from each request.
 
 const (
 	// authPlaceholders begins the names of the placeholders that Caddy's authentication sets.
@@ -26,20 +26,20 @@ const (
 var placeholderName = regexp.MustCompile(`^(?:http|authinject|env|file|header|cookie|query|vars)\.|` +
 	`\bhttp\.(?:auth|request|vars|regexp|matchers|error|reverse_proxy)\.`)
 
-// closed matches a placeholder with both braces, and notes its name.
-var closed = regexp.MustCompile(`\{([^{}]*)\}`)
+// bracedName matches a placeholder with both braces, and notes its name.
+var bracedName = regexp.MustCompile(`\{([^{}]*)\}`)
 
-// checkIdentity reports a mistake that would give all requests the same account or user, or none: a brace
-// without its pair, the name of a placeholder without braces, and a placeholder of Caddy's authentication
-// that does not exist.
+// checkIdentity reports a mistake that would give all requests the same account or user, or none: a
+// brace without its pair, the name of a placeholder without braces, and a placeholder of Caddy's
+// authentication that does not exist.
 func checkIdentity(option, text string) error {
-	for _, found := range closed.FindAllStringSubmatch(text, -1) {
+	for _, found := range bracedName.FindAllStringSubmatch(text, -1) {
 		if name := found[1]; isMisspelledUser(name) {
 			return fmt.Errorf("%s %s: nothing sets {%s}%s; Caddy's authentication sets {%s} and {%s*}",
 				option, text, name, meantUser(name), usualUser, userPlaceholders)
 		}
 	}
-	literal := strings.NewReplacer(`\{`, "", `\}`, "").Replace(closed.ReplaceAllString(text, ""))
+	literal := strings.NewReplacer(`\{`, "", `\}`, "").Replace(bracedName.ReplaceAllString(text, ""))
 	meant := meantUser(nameIn(literal))
 	switch {
 	case strings.Contains(literal, "{"):
@@ -52,7 +52,8 @@ func checkIdentity(option, text string) error {
 	return nil
 }
 
-// isMisspelledUser reports whether name looks like a placeholder of Caddy's authentication that Caddy does not have.
+// isMisspelledUser reports whether name looks like a placeholder of Caddy's authentication that
+// Caddy does not have.
 func isMisspelledUser(name string) bool {
 	if after, ok := strings.CutPrefix(name, userPlaceholders); ok {
 		return after == ""
@@ -82,7 +83,7 @@ func meantUser(name string) string {
 
 // emptyPlaceholder returns the name of the first placeholder of text that has no value.
 func emptyPlaceholder(repl *caddy.Replacer, text string) string {
-	for _, found := range closed.FindAllStringSubmatch(text, -1) {
+	for _, found := range bracedName.FindAllStringSubmatch(text, -1) {
 		if value, _ := repl.GetString(found[1]); value == "" {
 			return found[1]
 		}
@@ -92,17 +93,16 @@ func emptyPlaceholder(repl *caddy.Replacer, text string) string {
 
 // setBy says what an operator or a client does so that a request has a value for the placeholder.
 func setBy(name string) string {
-	of := func(prefix string) (rest string, ok bool) { return strings.CutPrefix(name, prefix) }
-	if _, ok := of(userPlaceholders); ok {
+	if strings.HasPrefix(name, userPlaceholders) {
 		return "put authentication such as basic_auth in front of the proxy, on the same route: it sets {" + name + "}"
 	}
-	if field, ok := of("http.request.header."); ok {
+	if field, ok := strings.CutPrefix(name, "http.request.header."); ok {
 		return "send the header field " + field + " with the request, or let the proxy in front add it: it is {" + name + "}"
 	}
-	if cookie, ok := of("http.request.cookie."); ok {
+	if cookie, ok := strings.CutPrefix(name, "http.request.cookie."); ok {
 		return "send the cookie " + cookie + " with the request: it is {" + name + "}"
 	}
-	if _, ok := of("http.request.tls.client."); ok {
+	if strings.HasPrefix(name, "http.request.tls.client.") {
 		return "send a client certificate, for which the site's option client_auth asks: {" + name + "} is a part of it"
 	}
 	return "see that something in front of the proxy sets {" + name + "} for this request"

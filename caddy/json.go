@@ -15,8 +15,9 @@ import (
 )
 
 // The modules in this file decode their own JSON, so that an error names the path of a mistake,
-// what is allowed there and what was probably meant. Package encoding/json decides what is a mistake in a
-// field, as strictly as for Caddy's own modules. This file explains it, and checks the names of modules.
+// what is allowed there and what was probably meant. Package encoding/json decides what is a
+// mistake in a field, as strictly as for Caddy's own modules. This file explains it, and checks the
+// names of modules.
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (a *App) UnmarshalJSON(raw []byte) error {
@@ -108,8 +109,9 @@ func decodesItself(value any) bool {
 	return false
 }
 
-// explainMember checks one member of an object that is decoded as typ, a map or struct. refused means that
-// encoding/json refuses the object. If it does not, an unknown member is a field without a tag.
+// explainMember checks one member of an object that is decoded as typ, a map or struct. refused
+// means that encoding/json refuses the object. If it does not, an unknown member is a field without
+// a tag.
 func explainMember(path, name string, raw json.RawMessage, typ reflect.Type, refused bool) error {
 	if typ.Kind() == reflect.Map {
 		return explain(path+"."+name, raw, typ.Elem())
@@ -126,7 +128,7 @@ func explainMember(path, name string, raw json.RawMessage, typ reflect.Type, ref
 		}
 		path += "." + key
 		if module := field.Tag.Get("caddy"); module != "" {
-			return explainModule(path, raw, module)
+			return explainModule(path, raw, field.Type, module)
 		}
 		return explain(path, raw, field.Type)
 	}
@@ -144,11 +146,13 @@ func explainMember(path, name string, raw json.RawMessage, typ reflect.Type, ref
 	return fmt.Errorf("unknown field %s%s; allowed are %s", where, hint, strings.Join(known, ", "))
 }
 
-// explainModule checks the JSON of a module. tag is the struct tag that names the allowed modules.
-func explainModule(path string, raw json.RawMessage, tag string) error {
+// explainModule checks the JSON of a module in a field of that type. tag is the struct tag that
+// names the allowed modules. A field of another type than [json.RawMessage], such as a list of
+// modules, is not checked: loading its modules reports their mistakes.
+func explainModule(path string, raw json.RawMessage, typ reflect.Type, tag string) error {
 	options, _ := caddy.ParseStructTag(tag) // if this fails, loading the module reports it
 	var members map[string]json.RawMessage
-	if options["inline_key"] == "" || string(raw) == "null" {
+	if options["inline_key"] == "" || typ != reflect.TypeFor[json.RawMessage]() || string(raw) == "null" {
 		return nil
 	}
 	if json.Unmarshal(raw, &members) != nil {
@@ -165,9 +169,7 @@ func explainModule(path string, raw json.RawMessage, tag string) error {
 		if options["namespace"] == grantNamespace {
 			return nil // newGrant reports it
 		}
-		known := moduleNames(options["namespace"])
-		return fmt.Errorf("%s.%s %q is not in this binary%s; allowed are %s", path, options["inline_key"], name,
-			suggest.DidYouMean(name, known), strings.Join(known, ", "))
+		return fmt.Errorf("%s.%s %s", path, options["inline_key"], notInBinary(options["namespace"], name))
 	}
 	rest, err := json.Marshal(members)
 	if err != nil {

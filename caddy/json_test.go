@@ -23,6 +23,16 @@ func TestMistakesInJSON(t *testing.T) {
 	with := func(grant string) string {
 		return strings.Replace(orders(""), `{"type": "client_credentials"}`, grant, 1)
 	}
+	jwtBearer := func(unclosed string) string {
+		options := map[string]string{"type": "jwt_bearer", "key": "{env.KEY}", "issuer": "a", "subject": "b"}
+		options[unclosed] = "{env.canary"
+		raw, _ := json.Marshal(options)
+		return string(raw)
+	}
+	gitHub := func(app, installation, url string) string {
+		raw, _ := json.Marshal(map[string]string{"type": "github_app", "key": "{env.KEY}", "app_id": app, "installation_id": installation, "api_url": url})
+		return `{"sources": {"orders": {"destinations": ["https://api.github.com"], "grant": ` + string(raw) + `}}}`
+	}
 	for name, row := range map[string]struct {
 		app, handler string
 		want         string // empty: it is valid
@@ -61,6 +71,15 @@ func TestMistakesInJSON(t *testing.T) {
 		"a word of an enumeration": {app: orders(`, "client_auth": "basic"`), want: `client_auth "basic" is not known (did you mean client_secret_basic?)`},
 		"an unclosed token_param":  {app: orders(`, "token_params": [{"name": "audience", "value": "{env.canary"}]`), want: "token_param audience: it looks like a placeholder without its closing brace"},
 		"an unclosed client_id":    {app: strings.Replace(orders(""), `"a"`, `"{env.canary"`, 1), want: "client_id: it looks like a placeholder without its closing brace"},
+		"an unclosed kid":          {app: orders(`, "client_jwt": {"kid": "{env.canary"}`), want: "kid: it looks like a placeholder without its closing brace"},
+		"an unclosed audience":     {app: orders(`, "client_jwt": {"audience": "{env.canary"}`), want: "audience: it has a brace that is not closed"},
+		"an unclosed kid of a JWT": {app: with(jwtBearer("kid")), want: "kid: it looks like a placeholder without its closing brace"},
+		"an unclosed iss":          {app: with(jwtBearer("issuer")), want: "issuer: it looks like a placeholder without its closing brace"},
+		"an unclosed sub":          {app: with(jwtBearer("subject")), want: "subject: it looks like a placeholder without its closing brace"},
+		"an unclosed aud":          {app: with(jwtBearer("audience")), want: "audience: it looks like a placeholder without its closing brace"},
+		"an unclosed app_id":       {app: gitHub("{env.canary", "1", ""), want: "app_id: it looks like a placeholder without its closing brace"},
+		"an unclosed installation": {app: gitHub("1", "{env.canary", ""), want: "installation_id: it looks like a placeholder without its closing brace"},
+		"an unclosed api_url":      {app: gitHub("1", "1", "{env.canary"), want: "api_url"},
 		"a typo of a placeholder":  {app: orders(`, "scopes": ["{evn.canary}"]`), want: "scopes: it has a brace that begins no known placeholder (did you mean {env.NAME}?)"},
 
 		"a field of the transport":     {app: orders(""), handler: `{"handler": "reverse_proxy", "transport": {"protocol": "authinject", "sorce": "orders"}}`, want: "unknown field transport.sorce (did you mean source?)"},

@@ -75,7 +75,7 @@ var sourceOptions = options{
 		help: "Address to which the provider sends the person back, as registered there; manual if it shows a code", standard: "/connect/callback of this proxy"},
 	{name: "pkce", args: "S256|none", grant: "authorization_code device_code", parse: ofSource((*sourceParser).grantOption),
 		help: "Proof key of a login; none for a provider that refuses it", standard: "S256; none for device_code"},
-	{name: "client_id", args: "<id>", takes: requests, field: "ClientID", parse: secret,
+	{name: "client_id", args: "<id>", takes: requests, field: "ClientID", parse: withPlaceholders,
 		help: "Client id, as the provider shows it"},
 	{name: "client_secret", args: "<secret...>", secret: true, takes: tokenRequests,
 		field: "ClientSecrets", parse: ofSource((*sourceParser).secrets),
@@ -342,7 +342,7 @@ func scopes(d *caddyfile.Dispenser, into *[]string) error {
 func checkScopes(scopes []string) error {
 	for _, scope := range scopes {
 		if strings.HasPrefix(scope, "{") { // another brace may be part of a scope
-			if err := checkSecrets("scopes", scope); err != nil {
+			if err := checkBraces("scopes", scope); err != nil {
 				return err
 			}
 		}
@@ -357,7 +357,7 @@ func param(example string) reader {
 		if len(args) != 2 || args[0] == "" {
 			return d.Errf("%s needs a name and a value: %s %s", o.name, o.name, example)
 		}
-		if err := checkSecrets(o.name+" "+args[0], args[1]); err != nil {
+		if err := checkBraces(o.name+" "+args[0], args[1]); err != nil {
 			return d.WrapErr(err)
 		}
 		at := o.at(target).(*[]Param)

@@ -85,8 +85,7 @@ func closesTwice(before string) bool {
 		!isLiteral(before) && !strings.Contains(before[last:], "{")
 }
 
-// checkClosed reports a brace in a text in which only placeholders have braces, such as a URL, if the text
-// has no placeholder.
+// checkClosed reports a `{` in a text that has no placeholder, such as a URL.
 func checkClosed(text string) error {
 	if !strings.Contains(text, "{") {
 		return nil
@@ -94,7 +93,18 @@ func checkClosed(text string) error {
 	return errors.New("it has a brace that is not closed; write placeholders as {env.NAME} or {file./path}")
 }
 
-// atLoad adds a remedy to an error of resolve about an option that is read when the configuration is loaded.
+// resolveOption replaces the placeholders of an option's text when the configuration is loaded.
+func resolveOption(option string, text *string) error {
+	resolved, err := resolve(*text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", option, atLoad(err))
+	}
+	*text = resolved
+	return nil
+}
+
+// atLoad adds a remedy to an error of resolve about an option that is read when the configuration
+// is loaded.
 func atLoad(err error) error {
 	if err == nil {
 		return nil
@@ -103,8 +113,9 @@ func atLoad(err error) error {
 		"a changed environment needs a restart of the server", err)
 }
 
-// meantPlaceholder returns the part of an error that suggests a placeholder to someone who wrote inner between
-// braces. It returns "" if no placeholder is like inner. Inner may be a secret, so the result does not quote it.
+// meantPlaceholder returns the part of an error that suggests a placeholder to someone who wrote
+// inner between braces. It returns "" if no placeholder is like inner. Inner may be a secret, so
+// the result does not quote it.
 func meantPlaceholder(inner string) string {
 	if environmentName.MatchString(inner) {
 		return " (did you mean {env.NAME}?)"
@@ -136,8 +147,8 @@ func literalHint(text string) string {
 	return ""
 }
 
-// checkSecrets calls checkPlaceholders for the values of an option.
-func checkSecrets(option string, values ...string) error {
+// checkBraces calls checkPlaceholders for the values of an option. Errors begin with its name.
+func checkBraces(option string, values ...string) error {
 	for i, configured := range values {
 		if err := checkPlaceholders(configured); err != nil {
 			if len(values) > 1 {

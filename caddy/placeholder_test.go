@@ -67,12 +67,12 @@ func TestCheckSecrets(t *testing.T) {
 		"literal": true, "{env.X}": true, "a{file./x}b": true, "lit}er{al": true, `pre\{canary}post`: true, "{system.hostname}{time.now.unix}": true,
 		"pre{canary}post": false, "{canary": true, "{env.X}{canary}": false, "{http.request.host}": false, `\\{env.X}{canary}`: false,
 	} {
-		err := checkSecrets("client_secret", configured)
+		err := checkBraces("client_secret", configured)
 		if (err == nil) != good || err != nil && (strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), "client_secret")) {
 			t.Errorf("%s: %v", configured, err)
 		}
 	}
-	if err := checkSecrets("client_secret", "{env.X}", "{canary}"); err == nil || !strings.Contains(err.Error(), "client_secret 2 of 2") {
+	if err := checkBraces("client_secret", "{env.X}", "{canary}"); err == nil || !strings.Contains(err.Error(), "client_secret 2 of 2") {
 		t.Errorf("%v", err)
 	}
 	for configured, literal := range map[string]bool{"x": true, `p\{x}`: true, "{env.X}": false, `p\{x}{env.X}`: false} {

@@ -15,28 +15,28 @@ import (
 // place is a block that takes options. Errors use its name.
 type place struct {
 	name    string
-	options func() options
+	options options
 }
 
 // places are the blocks in which a misplaced option may belong, except the blocks of grants.
 var places []place
 
-// init fills places. A plain initializer would refer to itself, because the options' parsers use places.
+// init fills places. A plain initializer would refer to itself, because the options' parsers use
+// places.
 func init() {
-	list := func(o options) func() options { return func() options { return o } }
 	places = []place{
-		{"the global option authinject", list(appOptions)},
-		{"the block of a source", list(sourceOptions)},
-		{"the block of client_auth", list(clientJWTOptions)},
-		{"the block of the directive authinject", list(directiveOptions)},
-		{"the block of authinject_connect", list(connectOptions)},
+		{"the global option authinject", appOptions},
+		{"the block of a source", sourceOptions},
+		{"the block of client_auth", clientJWTOptions},
+		{"the block of the directive authinject", directiveOptions},
+		{"the block of authinject_connect", connectOptions},
 	}
 }
 
 // placesOf returns the blocks that take an option.
 func placesOf(name string) (found []string) {
 	for _, place := range places {
-		if _, ok := place.options().find(name); ok {
+		if _, ok := place.options.find(name); ok {
 			found = append(found, place.name)
 		}
 	}
@@ -56,9 +56,15 @@ func placesOf(name string) (found []string) {
 	return found
 }
 
-// meant returns the part of an error that says which option was probably meant, or where a misplaced option
-// belongs.
-func meant(word string, known []string) string {
+// allowedAre returns the end of an error about a word that is not one of the known words: the one
+// that was probably meant, and all of them.
+func allowedAre(word string, known []string) string {
+	return suggest.DidYouMean(word, known) + "; allowed are " + strings.Join(known, ", ")
+}
+
+// suggestOption returns the part of an error that says which option was probably meant, or where a
+// misplaced option belongs.
+func suggestOption(word string, known []string) string {
 	suggestion := suggest.DidYouMean(word, known)
 	if suggestion == "" || strings.HasSuffix(suggestion, " "+word+"?)") { // such as token_param audience
 		return suggestion + elsewhere(word)
@@ -91,7 +97,7 @@ func (list options) unknown(word string) string {
 	if name := strings.TrimRight(word, ":="); name != word && slices.Contains(list.names(), name) {
 		return fmt.Sprintf("unknown option %q; an option is followed by its value, without %s", word, word[len(name):])
 	}
-	return fmt.Sprintf("unknown option %s%s; allowed are %s", quoteOption(word), meant(word, list.names()), strings.Join(list.names(), ", "))
+	return fmt.Sprintf("unknown option %s%s; allowed are %s", quoteOption(word), suggestOption(word, list.names()), strings.Join(list.names(), ", "))
 }
 
 // proxyOptions are the subdirectives of reverse_proxy, for suggestions only.
@@ -100,7 +106,8 @@ var proxyOptions = []string{
 	"health_uri", "health_upstream", "health_port", "health_headers", "health_method", "health_request_body", "health_interval",
 	"health_timeout", "health_status", "health_body", "health_follow_redirects", "health_passes", "health_fails",
 	"max_fails", "fail_duration", "unhealthy_request_count", "unhealthy_status", "unhealthy_latency",
-	"flush_interval", "request_buffers", "response_buffers", "stream_timeout", "stream_close_delay", "trusted_proxies",
+	"flush_interval", "request_buffers", "response_buffers", "stream_buffer_size", "stream_timeout", "stream_close_delay",
+	"proxy_status_name", "trusted_proxies",
 	"header_up", "header_down", "method", "rewrite", "transport", "handle_response", "replace_status", "verbose_logs",
 }
 
@@ -130,7 +137,7 @@ func suggestSubdirective(err error, known func(word string) (words []string, all
 	text := err.Error()
 	word := text[found[2]:found[3]]
 	words, allowed := known(word)
-	return fmt.Errorf("%sunknown option %s%s; allowed are %s%s", text[:found[0]], quoteOption(word), meant(word, words), allowed, text[found[3]:])
+	return fmt.Errorf("%sunknown option %s%s; allowed are %s%s", text[:found[0]], quoteOption(word), suggestOption(word, words), allowed, text[found[3]:])
 }
 
 // ofHTTPTransport returns the words that are allowed in the block of a transport.

@@ -1,7 +1,14 @@
 package caddy
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -9,28 +16,72 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// Caddy knows each subdirective that an error may suggest.
-func TestSuggestedSubdirectivesAreKnown(t *testing.T) {
-	parse := func(into caddyfile.Unmarshaler, block string) string {
-		err := into.UnmarshalCaddyfile(caddyfile.NewTestDispenser(block))
-		if err == nil {
-			return ""
-		}
-		return err.Error()
+// The subdirectives that errors suggest are those that Caddy's parsers know, without the ones that Caddy calls
+// deprecated.
+func TestSuggestedSubdirectivesAreCaddys(t *testing.T) {
+	err := new(reverseproxy.Handler).UnmarshalCaddyfile(caddyfile.NewTestDispenser("reverse_proxy {\n\tno_such_word\n}"))
+	if err == nil || !unrecognized.MatchString(err.Error()) {
+		t.Fatalf("Caddy says %v of an unknown subdirective", err)
 	}
-	if got := parse(new(reverseproxy.Handler), "reverse_proxy {\n\tno_such_word\n}"); !unrecognized.MatchString(got) {
-		t.Fatalf("Caddy says %q of an unknown subdirective", got)
-	}
-	for _, name := range proxyOptions {
-		if got := parse(new(reverseproxy.Handler), "reverse_proxy {\n\t"+name+"\n}"); unrecognized.MatchString(got) {
-			t.Errorf("reverse_proxy: %s", got)
+	deprecated := []string{"health_path", "forward_proxy_url", "tls_trusted_ca_certs"}
+	for receiver, ours := range map[string][]string{"Handler": proxyOptions, "HTTPTransport": httpTransportOptions} {
+		want := slices.DeleteFunc(subdirectives(t, receiver), func(word string) bool { return slices.Contains(deprecated, word) })
+		slices.Sort(want)
+		if got := slices.Sorted(slices.Values(ours)); !slices.Equal(got, want) {
+			t.Errorf("%s:\ngot  %s\nwant %s", receiver, got, want)
 		}
 	}
-	for _, name := range httpTransportOptions {
-		if got := parse(new(reverseproxy.HTTPTransport), "http {\n\t"+name+"\n}"); unrecognized.MatchString(got) {
-			t.Errorf("transport http: %s", got)
+}
+
+// subdirectives returns the words of the outer switch in the method UnmarshalCaddyfile of a type of Caddy's
+// package reverseproxy.
+func subdirectives(t *testing.T, receiver string) (words []string) {
+	t.Helper()
+	dir, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/caddyserver/caddy/v2").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(strings.TrimSpace(string(dir)), "modules", "caddyhttp", "reverseproxy", "caddyfile.go")
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, declaration := range file.Decls {
+		method, ok := declaration.(*ast.FuncDecl)
+		if !ok || method.Name.Name != "UnmarshalCaddyfile" || types.ExprString(method.Recv.List[0].Type) != "*"+receiver {
+			continue
+		}
+		for _, statement := range method.Body.List {
+			loop, ok := statement.(*ast.ForStmt)
+			if !ok {
+				continue
+			}
+			for _, statement := range loop.Body.List {
+				if cases, ok := statement.(*ast.SwitchStmt); ok {
+					words = append(words, texts(t, cases)...)
+				}
+			}
 		}
 	}
+	if words == nil {
+		t.Fatalf("%s has no subdirectives of %s", path, receiver)
+	}
+	return words
+}
+
+// texts returns the texts of the cases of a switch.
+func texts(t *testing.T, cases *ast.SwitchStmt) (list []string) {
+	t.Helper()
+	for _, clause := range cases.Body.List {
+		for _, expression := range clause.(*ast.CaseClause).List {
+			text, err := strconv.Unquote(types.ExprString(expression))
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, text)
+		}
+	}
+	return list
 }
 
 // An option that is misplaced is found in every block that takes it.
@@ -48,7 +99,7 @@ func TestPlacesOfOptions(t *testing.T) {
 		}
 	}
 	for _, place := range places {
-		if len(place.options().names()) == 0 || slices.Contains(place.options().names(), "") {
+		if len(place.options.names()) == 0 || slices.Contains(place.options.names(), "") {
 			t.Errorf("%s has no options", place.name)
 		}
 	}

@@ -37,6 +37,11 @@ func TestProvisionErrors(t *testing.T) {
 		{name: "no token_url", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x"`, want: "source b: token_url is needed"},
 		{name: "unset placeholder", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"{env.UNSET_HERE}","token_url":"https://l.example.com"`, want: "source b: client_id: evaluated placeholder {env.UNSET_HERE} is empty: check the variable or file that it names, and that this process may read it; a changed environment needs a restart of the server"},
 		{name: "unset scope", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x","token_url":"https://l.example.com","scopes":["read","{env.UNSET_HERE}"]`, want: "source b: scopes: evaluated placeholder {env.UNSET_HERE} is empty: check the variable"},
+		{name: "unset kid and sub", destinations: `},"b":{"grant":{"type":"jwt_bearer","key":"{env.K}","kid":"{env.UNSET_KID}","issuer":"a","subject":"{env.UNSET_SUB}"},"token_url":"https://l.example.com"`, want: "kid: evaluated placeholder {env.UNSET_KID} is empty: check the variable"},
+		{name: "unset iss and aud", destinations: `},"b":{"grant":{"type":"jwt_bearer","key":"{env.K}","issuer":"{env.UNSET_ISS}","subject":"a","audience":"{env.UNSET_AUD}"},"token_url":"https://l.example.com"`, want: "issuer: evaluated placeholder {env.UNSET_ISS} is empty: check the variable"},
+		{name: "unset app and installation", destinations: `},"b":{"grant":{"type":"github_app","key":"{env.K}","app_id":"{env.UNSET_APP}","installation_id":"{env.UNSET_INSTALLATION}"},"destinations":["https://api.github.com"]`, want: "app_id: evaluated placeholder {env.UNSET_APP} is empty: check the variable"},
+		{name: "unset kid of the client", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x","token_url":"https://l.example.com","client_auth":"private_key_jwt","client_jwt":{"key":"{env.K}","kid":"{env.UNSET_KID}"}`, want: "source b: kid: evaluated placeholder {env.UNSET_KID} is empty: check the variable"},
+		{name: "unset origin", transport: `{"protocol":"authinject","source":"a","allow_origins":["{env.UNSET_ORIGIN}"]}`, want: "allow_origins: evaluated placeholder {env.UNSET_ORIGIN} is empty: check the variable"},
 		{name: "bad name", destinations: `},"b/c":{"grant":{"type":"static","token":"{env.T}"}`, want: `source name "b/c"`},
 		{name: "bad token type", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x","token_url":"https://l.example.com","token_types":["JWT","mac"]`, want: "source b: token_types must not name mac"},
 		{name: "bad inject", destinations: `,"inject":{"in":"cookie"}`, want: "cookie"},
@@ -76,6 +81,27 @@ func TestScopesOfPlaceholders(t *testing.T) {
 		requests := srv.TokenRequests()
 		if len(requests) != n+1 || requests[n].Params.Get("scope") != want {
 			t.Errorf("%d requests, the last with scope %q, want %q", len(requests), requests[len(requests)-1].Params.Get("scope"), want)
+		}
+	}
+}
+
+// A Caddyfile can be adapted where the variables that it names are not set.
+func TestAdaptNeedsNoVariables(t *testing.T) {
+	isolate(t)
+	for name, block := range map[string]string{
+		"jwt_bearer":  rig.Block("grant jwt_bearer", "key {env.UNSET}", "kid {env.UNSET}", "issuer {env.UNSET}", "subject {env.UNSET}", "audience {env.UNSET}"),
+		"github_app":  rig.Block("grant github_app", "key {env.UNSET}", "app_id {env.UNSET}", "installation_id {env.UNSET}", "api_url {env.UNSET}"),
+		"client_auth": "grant client_credentials\n" + rig.Block("client_auth private_key_jwt", "key {env.UNSET}", "kid {env.UNSET}", "audience {env.UNSET}"),
+	} {
+		config := rig.Caddyfile{}.Source("a", block, "destinations https://api.example.com")
+		if name != "github_app" {
+			config = config.Source("a", "client_id {env.UNSET}", "token_url {env.UNSET}")
+		}
+		if name == "jwt_bearer" {
+			config = config.Source("a", "client_secret {env.UNSET}")
+		}
+		if _, err := adapt(config.String()); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -20,7 +20,8 @@ type recently struct {
 	logged map[string]map[string]time.Time // by kind and thing
 }
 
-// isNews reports whether to log what: not if it was logged in the last minute, or if there are maxNews already.
+// isNews reports whether to log what: not if it was logged in the last minute, or if there are
+// maxNews already.
 func (r *recently) isNews(kind, what string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

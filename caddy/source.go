@@ -128,8 +128,8 @@ type Source struct {
 	// AuthorizeParams.
 	Resources []string `json:"resources,omitempty"`
 
-	// TokenHeaders are further fields of token requests, such as an API key. Use a placeholder, `{env.*}` or `{file.*}`,
-	// for a secret.
+	// TokenHeaders are further fields of token requests, such as an API key. Use a placeholder,
+	// `{env.*}` or `{file.*}`, for a secret.
 	TokenHeaders []Param `json:"token_headers,omitempty"`
 	// TokenParams are further parameters of token requests, such as `audience`.
 	TokenParams []Param `json:"token_params,omitempty"`
@@ -205,11 +205,10 @@ type Param struct {
 // network.
 func (s *Source) provision(ctx caddy.Context) error {
 	for name, configured := range s.Variables {
-		resolved, err := resolve(configured)
-		if err != nil {
-			return fmt.Errorf("variable %s: %w", name, atLoad(err))
+		if err := resolveOption("variable "+name, &configured); err != nil {
+			return err
 		}
-		s.Variables[name] = resolved
+		s.Variables[name] = configured
 	}
 	if err := firstError(s.applyProvider(), s.validate()); err != nil {
 		return err
@@ -251,11 +250,10 @@ func (s *Source) provision(ctx caddy.Context) error {
 	if s.transport, err = s.loadTransport(ctx); err != nil {
 		return err
 	}
-	if s.redirect, err = resolve(s.RedirectURL); err != nil {
-		return fmt.Errorf("redirect_url: %w", atLoad(err))
-	}
-	if s.resolved.ClientID, err = resolve(s.ClientID); err != nil {
-		return fmt.Errorf("client_id: %w", atLoad(err))
+	s.redirect, s.resolved.ClientID = s.RedirectURL, s.ClientID
+	if err := firstError(resolveOption("redirect_url", &s.redirect), resolveOption("client_id", &s.resolved.ClientID),
+		resolveOption("kid", &s.resolved.ClientJWT.KeyID)); err != nil {
+		return err
 	}
 	s.resolved.Scopes = nil
 	for _, scope := range s.Scopes {
@@ -263,11 +261,10 @@ func (s *Source) provision(ctx caddy.Context) error {
 			s.resolved.Scopes = append(s.resolved.Scopes, scope)
 			continue
 		}
-		text, err := resolve(scope)
-		if err != nil {
-			return fmt.Errorf("scopes: %w", atLoad(err))
+		if err := resolveOption("scopes", &scope); err != nil {
+			return err
 		}
-		s.resolved.Scopes = append(s.resolved.Scopes, strings.Fields(text)...)
+		s.resolved.Scopes = append(s.resolved.Scopes, strings.Fields(scope)...)
 	}
 	return checkRedirectURL(s.redirect)
 }

@@ -58,13 +58,13 @@ func (s *Source) checkPlaceholders() error {
 		params []Param
 	}{{"token_header", s.TokenHeaders}, {"token_param", s.TokenParams}, {"authorize_param", s.AuthorizeParams}} {
 		for _, p := range given.params {
-			if err := checkSecrets(given.option+" "+p.Name, p.Value); err != nil {
+			if err := checkBraces(given.option+" "+p.Name, p.Value); err != nil {
 				return err
 			}
 		}
 	}
-	return firstError(checkScopes(s.Scopes), checkSecrets("client_id", s.ClientID), checkSecrets("client_secret", s.ClientSecrets...),
-		checkSecrets("client_assertion", s.ClientAssertion), s.ClientJWT.checkPlaceholders())
+	return firstError(checkScopes(s.Scopes), checkBraces("client_id", s.ClientID), checkBraces("client_secret", s.ClientSecrets...),
+		checkBraces("client_assertion", s.ClientAssertion), s.ClientJWT.checkPlaceholders())
 }
 
 // example is the source for package tokensource, for a check, with an example for each variable and

@@ -130,11 +130,15 @@ func checkTokenTransport(raw json.RawMessage) error {
 	}
 	switch {
 	case settings.Protocol != "http":
-		return fmt.Errorf("token_transport %q is not known; the only one is http: token_transport http { ... }", settings.Protocol)
+		return unknownTokenTransport(settings.Protocol)
 	case settings.ProxyProtocol != "":
 		return errors.New("token_transport: proxy_protocol is not possible; requests to the provider come from no client")
 	}
 	return nil
+}
+
+func unknownTokenTransport(name string) error {
+	return fmt.Errorf("token_transport %q is not known; the only one is http: token_transport http { ... }", name)
 }
 
 // hasClientCertificate reports whether a transport presents a client certificate.
@@ -159,7 +163,7 @@ func tokenTransportOption(d *caddyfile.Dispenser, into *json.RawMessage) error {
 	}
 	name := d.Val()
 	if name != "http" {
-		return d.Errf("token_transport %q is not known; the only one is http: token_transport http { ... }", name)
+		return d.WrapErr(unknownTokenTransport(name))
 	}
 	if d.CountRemainingArgs() > 0 {
 		d.NextArg()

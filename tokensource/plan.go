@@ -64,8 +64,10 @@ func planRequest(s *situation) step {
 		return step{verb: doSleep, wait: watchEvery, why: "another process is sending this refresh token"}
 	case s.prepared != s.rec:
 		return step{verb: doPrepare, why: "the request depends on the record"}
+	case s.refusal != nil && s.refusal.Class == ClassLogin && s.tests && !s.probed:
+		return step{verb: doProbe, why: "if the storage takes no writes, a login would be lost"}
 	case s.refusal != nil:
-		return step{verb: doFail, rec: s.rec, err: s.refusal, dirty: s.dirty, why: "the grant has no request to send"}
+		return step{verb: doFail, rec: s.rec, err: s.refusal, storage: s.probeErr, dirty: s.dirty, why: "the grant has no request to send"}
 	case s.request.RefreshToken.IsZero():
 		return step{verb: doAsk, why: "no refresh token is sent"}
 	case s.readErr != nil && (s.live || s.alone() == shared):

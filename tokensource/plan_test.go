@@ -75,6 +75,9 @@ func prepared(s *situation) {
 // unspent adds the request of a grant that sends no refresh token.
 func unspent(s *situation) { s.prepared, s.request = s.rec, &Request{} }
 
+// tests makes the refresh test the storage before a person is asked to log in.
+func tests(s *situation) { s.tests = true }
+
 func refuses(class Class) func(*situation) {
 	return func(s *situation) { s.prepared, s.refusal = s.rec, &Error{Class: class, Reason: "the grant says no"} }
 }
@@ -144,6 +147,7 @@ type planRow struct {
 	// record, or of a record to store, if that differs from the known one.
 	dirty, unasked bool
 	generation     uint64
+	reported       bool // the error of the storage is reported, too
 }
 
 var planTable = []struct {
@@ -165,6 +169,8 @@ var planTable = []struct {
 		{name: "the same, and it was stored", s: begun(func(s *situation) { s.rec.Decided = planNow }, found(planRecord(9, decidedBefore)), saved(nil, false)), verb: doRead},
 		{name: "nothing newer is stored", s: begun(found(planRecord(5))), verb: doPrepare},
 		{name: "the grant has no request: a person has to log in", s: begun(found(planRecord(5)), refuses(ClassLogin)), verb: doFail, class: ClassLogin},
+		{name: "the same, for the first time since the start", s: begun(found(planRecord(5)), refuses(ClassLogin), tests), verb: doProbe},
+		{name: "the same, and the storage takes no writes", s: begun(found(planRecord(5)), refuses(ClassLogin), tests, func(s *situation) { s.probedWrites(errPlanOutage) }), verb: doFail, class: ClassLogin, reported: true},
 		{name: "the grant has a request that sends no refresh token", s: begun(found(planRecord(5)), unspent), verb: doAsk},
 		{name: "the request sends a refresh token", s: begun(found(planRecord(5)), prepared), verb: doLock, wait: lockTimeout},
 		{name: "the request sends a refresh token, and another process's mark was watched until now", s: begun(found(planRecord(5)), prepared, func(s *situation) { s.watched = 5 * time.Second }), verb: doLock, wait: lockTimeout - 5*time.Second},
@@ -293,6 +299,9 @@ func TestPlan(t *testing.T) {
 				}
 				if (st.err == nil) != (row.class == "") || st.err != nil && st.err.Class != row.class {
 					t.Errorf("the error is %v, want class %q", st.err, row.class)
+				}
+				if row.reported && st.storage == nil {
+					t.Error("the step has no error of the storage")
 				}
 				if st.dirty != row.dirty || st.unasked != row.unasked {
 					t.Errorf("dirty %t, unasked %t; want %t, %t", st.dirty, st.unasked, row.dirty, row.unasked)

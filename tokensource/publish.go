@@ -16,7 +16,10 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 		}
 	}
 	troubled := a.trouble != nil
-	a.dirty, a.trouble = deadline{}, end.storage
+	a.dirty, a.trouble = deadline{}, nil
+	if end.storage != nil {
+		a.trouble = a.storageFailure(end)
+	}
 	if end.dirty {
 		a.dirty = a.src.cfg.Clock.in(jitter(dirtyPause, 0.8, 1.2))
 	}
@@ -45,13 +48,13 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	}
 	a.alarmLocked(a.dueLocked())
 	a.refreshing = nil
-	failed := a.failed
+	failed, trouble := a.failed, a.trouble
 	a.mu.Unlock()
 	close(r.done)
 	if troubled && end.storage == nil {
 		a.src.tell(Event{Kind: EventStorageRecovered, Account: a.Name()})
 	}
-	a.report(end, l, before, failed, took)
+	a.report(end, l, before, failed, trouble, took)
 }
 
 // serve puts a stored token to use that is due for a refresh but has not ended. The refresh goes on
@@ -205,7 +208,7 @@ func (a *account) dueLocked() deadline {
 }
 
 // report tells the observer what a refresh changed.
-func (a *account) report(end step, l *live, before, failed *failed, took time.Duration) {
+func (a *account) report(end step, l *live, before, failed *failed, trouble *Error, took time.Duration) {
 	e := Event{Account: a.Name(), Took: took, Subject: a.subject != nil}
 	if l != nil {
 		e.Generation, e.Expiry = l.tok.Generation, l.tok.Expiry
@@ -216,7 +219,7 @@ func (a *account) report(end step, l *live, before, failed *failed, took time.Du
 		a.src.tell(told)
 	}
 	if end.storage != nil {
-		e.Failure = a.storageFailure(end)
+		e.Failure = trouble
 		tell(EventStorageFailed, end.storage)
 		e.Failure = nil
 	}
@@ -264,7 +267,7 @@ func (a *account) report(end step, l *live, before, failed *failed, took time.Du
 func (a *account) storageFailure(end step) *Error {
 	switch {
 	case end.dirty:
-		return a.src.loginError(a.Name(), &Error{Class: ClassWait, Reason: unsavedReason})
+		return a.src.loginError(a.Name(), &Error{Class: ClassWait, Reason: unsavedReason, cause: end.storage})
 	case end.err != nil && errors.Is(end.err, end.storage):
 		return end.err
 	case end.readFailed:

@@ -76,6 +76,8 @@ func (a *account) situation() *situation {
 	if a.release != nil {
 		s.claim = claimed
 	}
+	// Once after the start, and while the storage fails. Named accounts use the same storage.
+	s.tests = a.name == "" && (a.failed == nil || a.trouble != nil)
 	return s
 }
 

@@ -26,6 +26,8 @@ type situation struct {
 	// failed is true if the last refresh failed. lost is true if an answer was lost since the last
 	// success. troubled is true if the storage failed in the last refresh or in this one.
 	failed, lost, troubled bool
+	// tests is true if the storage is to be tested before a person is asked to log in.
+	tests bool
 	// foreign is true once this process has read a record that another process stored.
 	foreign bool
 	claim   claim

@@ -3,6 +3,7 @@ package tokensource
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"strings"
 	"time"
@@ -52,7 +53,8 @@ type Status struct {
 	// machine, so it is for the operator only.
 	StorageErr error
 
-	facts facts
+	facts   facts
+	storage *Error // what StorageErr means for the account
 }
 
 // status is [Account.Status].
@@ -61,7 +63,10 @@ func (a *account) status() Status {
 	defer a.mu.Unlock()
 	c, l := a.src.cfg.Clock, a.cur.Load()
 	st := a.src.statusOf(a.Name(), a.rec)
-	st.Generation, st.Expiry, st.Unsaved, st.StorageErr = 0, time.Time{}, a.dirty != (deadline{}), a.trouble
+	st.Generation, st.Expiry, st.Unsaved = 0, time.Time{}, a.dirty != (deadline{})
+	if a.trouble != nil {
+		st.storage, st.StorageErr = a.trouble, a.trouble.cause
+	}
 	s := standing{rec: a.rec, renews: st.Renews, interactive: a.src.interactive}
 	if l != nil {
 		st.Generation, st.Expiry = l.tok.Generation, l.tok.Expiry
@@ -151,8 +156,8 @@ func (s *Source) statusOf(account string, rec *Record) Status {
 }
 
 // Problems are all reasons for a person to look at the account: the last failure, a token that an
-// upstream refused and that cannot be renewed, scopes that were not granted, and a record that is not
-// stored. A token may be served all the same, see [Status.Live].
+// upstream refused and that cannot be renewed, scopes that were not granted, a record that is not
+// stored, and a storage that fails. A token may be served all the same, see [Status.Live].
 func (st Status) Problems() []*Error {
 	var found []*Error
 	if st.Err != nil {
@@ -168,8 +173,11 @@ func (st Status) Problems() []*Error {
 	if len(st.MissingScopes) > 0 {
 		add(ClassOperator, missingScopesReason+strings.Join(st.MissingScopes, " "))
 	}
-	if st.Unsaved {
+	switch {
+	case st.Unsaved:
 		add(ClassWait, unsavedReason)
+	case st.storage != nil && !errors.Is(st.Err, st.StorageErr):
+		found = append(found, st.storage.know(st.facts))
 	}
 	return found
 }

@@ -1,9 +1,12 @@
 package tokensource_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -349,4 +352,52 @@ func TestTheStorageFailsAfterTheRequest(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A source that waits for its first login tests the storage: a login would be lost if it takes no writes.
+// It tests it once, and while it fails. Named accounts, which clients may invent, write nothing.
+func TestTheStorageIsTestedBeforeALogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &writes{steps: &steps{}}
+		storage.fail(nil, errDisk)
+		var ev events
+		src := newSource(t, rotating(0), connecting(storage), observed(&ev))
+		src.Warm()
+		for range 3 {
+			virtual.Advance(time.Minute)
+			st := src.Account("").Status()
+			if st.State != tokensource.StateNone && st.State != tokensource.StateLoginRequired || st.StorageErr == nil {
+				t.Errorf("state %s, the storage says %v", st.State, st.StorageErr)
+			}
+			if problems := fmt.Sprint(st.Problems()); !strings.Contains(problems, "not connected") || !strings.Contains(problems, "the storage cannot be written: make the storage writable") {
+				t.Errorf("the problems are %s", problems)
+			}
+		}
+		if ev.count(tokensource.EventStorageFailed) == 0 || ev.count(tokensource.EventStorageRecovered) != 0 {
+			t.Errorf("events %+v", ev.all())
+		}
+		storage.fail(nil, nil)
+		virtual.Advance(time.Minute)
+		if st := src.Account("").Status(); st.StorageErr != nil || ev.count(tokensource.EventStorageRecovered) != 1 {
+			t.Errorf("the storage works again, and says %v", st.StorageErr)
+		}
+		written := storage.count.Load()
+		virtual.Advance(time.Hour)
+		_, _ = src.Account("invented").Token(t.Context())
+		virtual.Advance(time.Minute)
+		if n := storage.count.Load(); written == 0 || n != written {
+			t.Errorf("%d writes, then %d", written, n)
+		}
+	})
+}
+
+// writes counts the calls that write.
+type writes struct {
+	*steps
+	count atomic.Int64
+}
+
+func (w *writes) Store(ctx context.Context, key string, value []byte) error {
+	w.count.Add(1)
+	return w.steps.Store(ctx, key, value)
 }

@@ -44,7 +44,7 @@ type account struct {
 	dirty      deadline   // when to try again to store rec; zero if rec is stored
 	refreshing *refresh   // the running refresh
 	failed     *failed
-	trouble    error         // of the storage, in the last refresh
+	trouble    *Error        // with the storage, in the last refresh
 	checking   *storageCheck // the running storage check
 	timer      *time.Timer
 	rejections *rejections // nil before the first refusal

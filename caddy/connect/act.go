@@ -213,8 +213,9 @@ func (p *Page) back(w http.ResponseWriter, f form, n *notice) error {
 }
 
 // redirectURL returns the URL to which the provider sends people back: the configured one, or the
-// callback at the address where they opened the page. Its host must be this machine or in the configuration: the
-// Host field alone is never enough. If there is no such URL, problem says what to do.
+// callback at the address where they opened the page. Its host must be this machine or in the
+// configuration: the Host field alone is never enough. If there is no such URL, problem says what
+// to do.
 func (p *Page) redirectURL(r *http.Request, s Source) (redirect, problem string) {
 	name := strings.ToLower(host.Name(r.Host))
 	redirect = s.RedirectURL
@@ -248,7 +249,8 @@ func (f form) loginCookie(r *http.Request, login *tokensource.Login) *http.Cooki
 	//nolint:gosec // Secure if there is TLS; loopback needs none
 	cookie := &http.Cookie{HttpOnly: true, Secure: r.TLS != nil, MaxAge: int(tokensource.LoginLifetime.Seconds())}
 	if login.Typed() {
-		// If the cookie has no path, the browser sends it only below the page's path, not to an upstream.
+		// If the cookie has no path, the browser sends it only below the page's path, not to an
+		// upstream.
 		cookie.Name, cookie.Value = f.manualCookieName(login.State), login.State.Reveal()
 		cookie.SameSite = http.SameSiteStrictMode
 		return cookie
@@ -265,8 +267,8 @@ func stateCookieName(state tokensource.Secret) string {
 	return "authinject-login-" + shortDigest(state.Reveal())
 }
 
-// newAccountField is a field of the forms for an account that is not on the page yet. The form for the code
-// was shown before the account had a name, so each of its logins has a cookie of its own.
+// newAccountField is a field of the forms for an account that is not on the page yet. The form for
+// the code was shown before the account had a name, so each of its logins has a cookie of its own.
 const newAccountField = "new"
 
 const manualCookie, manualCookieOfNew = "authinject-typed-", "authinject-typed-new-"

@@ -13,8 +13,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// callback handles a provider's answer to a login. It is the only address to which pages of other sites may
-// send a browser. So the answer must have the state of a login that is under way.
+// callback handles a provider's answer to a login. It is the only address to which pages of other
+// sites may send a browser. So the answer must have the state of a login that is under way.
 type callback struct {
 	// base is the last part of the page's path, for links to the page. It is empty if there is no page.
 	base string
@@ -183,7 +183,8 @@ func Terminal(ctx context.Context, s Source, login *tokensource.Login, results c
 	})
 }
 
-// terminalStart is added to the path of the redirect URL: the handler of [Terminal] begins the login there.
+// terminalStart is added to the path of the redirect URL: the handler of [Terminal] begins the
+// login there.
 const terminalStart = "/start"
 
 // TerminalLink returns the address on this machine at which the handler of [Terminal] sends the

@@ -7,8 +7,8 @@ import (
 
 // deviceView is a login with a code for another device, in the row of its account.
 type deviceView struct {
-	// Code is the code that the person types on the page Address. Link is the same page, with the code if the
-	// provider can fill it in.
+	// Code is the code that the person types on the page Address. Link is the same page, with the
+	// code if the provider can fill it in.
 	Code, Address, Link string
 	// Left is how long the code can still be used, and Ends is when it expires.
 	Left string

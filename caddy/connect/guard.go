@@ -15,14 +15,14 @@ import (
 	"github.com/authinject/caddy-authinject/internal/host"
 )
 
-// secure sets the response fields that every answer has. The policy has no form-action: some browsers apply
-// it to all redirects after a form, and the provider's redirects are not known.
+// secure sets the response fields that every answer has. The policy has no form-action: some
+// browsers apply it to all redirects after a form, and the provider's redirects are not known.
 func secure(header http.Header) {
 	header.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'")
 	header.Set("Cache-Control", "no-store")
 	header.Set("Cross-Origin-Opener-Policy", "same-origin") // authinject.Browsers removes it from upstreams' pages
-	// This ends Network Error Logging for this origin. It could otherwise send the URL of the callback, with the
-	// answer to a login, to a collector.
+	// This ends Network Error Logging for this origin. It could otherwise send the URL of the
+	// callback, with the answer to a login, to a collector.
 	header.Set("NEL", `{"report_to":"","max_age":0}`)
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
 	// Browsers send the Origin of a form's page only if this policy allows it.
@@ -113,8 +113,8 @@ func (p *Page) knowsHost(field string) bool {
 // csrfCookie binds the page's forms to the browser that got the page.
 const csrfCookie = "authinject-page"
 
-// csrfKey is known only to this process. All ports of a host share cookies, so a page of another port can
-// set the cookie, but it cannot compute the token for that cookie.
+// csrfKey is known only to this process. All ports of a host share cookies, so a page of another
+// port can set the cookie, but it cannot compute the token for that cookie.
 var csrfKey = []byte(rand.Text())
 
 // csrfToken returns the token that a form must send, and sets its cookie.
@@ -132,8 +132,9 @@ func csrfToken(w http.ResponseWriter, r *http.Request) string {
 	return csrfOf(r, value)
 }
 
-// csrfOf returns the token for a cookie. It is valid for one user only: a user could put their own cookie
-// into another user's browser with a page that an upstream serves, and would know the token of that cookie.
+// csrfOf returns the token for a cookie. It is valid for one user only: a user could put their own
+// cookie into another user's browser with a page that an upstream serves, and would know the token
+// of that cookie.
 func csrfOf(r *http.Request, cookie string) string {
 	mac := hmac.New(sha256.New, csrfKey)
 	mac.Write([]byte(cookie))

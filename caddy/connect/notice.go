@@ -20,8 +20,8 @@ type notice struct {
 
 func alert(text string) *notice { return &notice{Alert: true, Text: text} }
 
-// notices are the notices for the next page. The page's address contains only the random id of a notice,
-// so it contains no part of a provider's answer.
+// notices are the notices for the next page. The page's address contains only the random id of a
+// notice, so it contains no part of a provider's answer.
 var notices struct {
 	mu   sync.Mutex
 	kept map[string]keptNotice
@@ -55,8 +55,8 @@ func storeNotice(n *notice) string {
 	return id
 }
 
-// takeNotice removes the notice with that id and returns it. It returns nil if no notice has the id, or if the
-// notice is too old.
+// takeNotice removes the notice with that id and returns it. It returns nil if no notice has the
+// id, or if the notice is too old.
 func takeNotice(id string) *notice {
 	notices.mu.Lock()
 	defer notices.mu.Unlock()

@@ -34,8 +34,9 @@ type Page struct {
 	AnyCaller bool
 	// Ranges are addresses of other machines whose callers are accepted, too.
 	Ranges []netip.Prefix
-	// Client returns the address of a client behind a proxy that is trusted, or empty if the request
-	// came through no such proxy. Nil: no proxy is trusted. Ranges use it, or else the connection's address.
+	// Client returns the address of a client behind a proxy that is trusted, or empty if the
+	// request came through no such proxy. Nil: no proxy is trusted. Ranges use it, or else the
+	// connection's address.
 	Client func(r *http.Request) string
 	// User returns the name of the user who made the request, or empty if it is not known. With it,
 	// each user sees and changes only the accounts of that name, and no one else sees the page. Nil:
@@ -46,8 +47,8 @@ type Page struct {
 	Hosts []string
 	// Sources are the token sources on the page.
 	Sources []Source
-	// Shown returns a path with the prefix that was removed before the page got the request. Nil: no prefix
-	// was removed.
+	// Shown returns a path with the prefix that was removed before the page got the request. Nil:
+	// no prefix was removed.
 	Shown func(r *http.Request, path string) string
 	// Failed gets the error if an answer could not be written. Optional.
 	Failed func(path string, err error)
@@ -79,9 +80,9 @@ func (s Source) redirect() string {
 	return s.RedirectURL
 }
 
-// below returns the rest of path after the page's path, in lower case, and whether path belongs to the page.
-// Matchers of paths ignore case, so the page does too: an answer to a login must not reach an
-// upstream.
+// below returns the rest of path after the page's path, in lower case, and whether path belongs to
+// the page. Matchers of paths ignore case, so the page does too: an answer to a login must not
+// reach an upstream.
 func (p *Page) below(path string) (rest string, ok bool) {
 	if len(path) < len(p.Path) || !strings.EqualFold(path[:len(p.Path)], p.Path) {
 		return "", false
@@ -163,8 +164,8 @@ func (p *Page) login(ctx context.Context, state tokensource.Secret) (Source, *to
 	return Source{}, nil, err
 }
 
-// base is the last part of the page's path. The page's own links use it, so that they also work behind a
-// proxy that has another path for the page.
+// base is the last part of the page's path. The page's own links use it, so that they also work
+// behind a proxy that has another path for the page.
 func (p *Page) base() string { return p.Path[strings.LastIndexByte(p.Path, '/')+1:] }
 
 // shown returns a path as the client knows it.

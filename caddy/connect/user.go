@@ -10,8 +10,8 @@ import (
 // userKey is the context key of the user who made a request.
 type userKey struct{}
 
-// identify stores in r's context which user made the request. If the request has no usable user name, it returns
-// the reason. An empty name never means the unnamed account.
+// identify stores in r's context which user made the request. If the request has no usable user
+// name, it returns the reason. An empty name never means the unnamed account.
 func (p *Page) identify(r *http.Request) (identified *http.Request, refusal string) {
 	if p.User == nil {
 		return r, ""

@@ -147,8 +147,9 @@ func (p *Page) servePage(w http.ResponseWriter, r *http.Request) error {
 	return show(w, r, http.StatusOK, "page.html", v)
 }
 
-// canonical returns the address at which the page must be opened instead, or an empty text. It matters if
-// providers send people back to another loopback name: the cookies must belong to that name.
+// canonical returns the address at which the page must be opened instead, or an empty text. It
+// matters if providers send people back to another loopback name: the cookies must belong to that
+// name.
 func (p *Page) canonical(r *http.Request) string {
 	var pages []string
 	for _, s := range p.Sources {
@@ -182,8 +183,8 @@ func syncedStatus(ctx context.Context, s Source, name string) (tokensource.Statu
 	return account.Status(), err
 }
 
-// statusUnused returns the state without using the account. So a page that stays open keeps no account in
-// memory, and causes no token request.
+// statusUnused returns the state without using the account. So a page that stays open keeps no
+// account in memory, and causes no token request.
 func statusUnused(ctx context.Context, s Source, name string) (tokensource.Status, error) {
 	stored, err := s.Tokens.Stored(ctx, name)
 	if known, loaded := s.Tokens.Loaded(name); loaded {
@@ -264,7 +265,8 @@ func fields(s Source, id string, values map[string]string) []fieldView {
 	return list
 }
 
-// refuse shows a message. A caller that may open the page gets a link to it, except with status 404 or 405.
+// refuse shows a message. A caller that may open the page gets a link to it, except with status 404
+// or 405.
 func (p *Page) refuse(w http.ResponseWriter, r *http.Request, status int, message string) error {
 	base := ""
 	user, limited := userOf(r)

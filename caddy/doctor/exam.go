@@ -38,7 +38,8 @@ type Patient struct {
 	// Configured are the destinations as the configuration has them. Nil: it has none, and the
 	// upstreams of the routes are the destinations.
 	Configured []string
-	// Preset is the name of the provider preset that has the destinations. Empty: the configuration has them.
+	// Preset is the name of the provider preset that has the destinations. Empty: the configuration
+	// has them.
 	Preset string
 	// Upstreams are the upstreams of the routes that use the source.
 	Upstreams []Upstream
@@ -96,7 +97,8 @@ type exam struct {
 	report   *Report
 	recorder *recorder
 	server   *discover.Server // the issuer's metadata, if it was read
-	// tokenURL and issuer have the account's variables filled in. Config keeps the templates: storage keys depend on them.
+	// tokenURL and issuer have the account's variables filled in. Config keeps the templates:
+	// storage keys depend on them.
 	tokenURL, issuer string
 	missing          []string // scopes that were not granted with a new token
 	// lenient turns failures into warnings.
@@ -120,7 +122,8 @@ func (x *exam) fail(name, text, remedy string) {
 	x.add(Fail, name, text, remedy)
 }
 
-// change suggests a change in the source's block: replace old by the option with args. Empty args only remove old.
+// change suggests a change in the source's block: replace old by the option with args. Empty args
+// only remove old.
 func (x *exam) change(option, old, args string) {
 	c := Change{In: "source " + x.Config.Name, Remove: old}
 	if args != "" {
@@ -221,8 +224,8 @@ func (x *exam) secretRemedy(configured string) string {
 	return "check the placeholder"
 }
 
-// provider checks that the issuer and the token endpoint can be reached. It returns false if a token request
-// cannot succeed.
+// provider checks that the issuer and the token endpoint can be reached. It returns false if a
+// token request cannot succeed.
 func (x *exam) provider(ctx context.Context) bool {
 	cfg, traits := &x.Config, x.Config.Grant.Traits()
 	if traits.Local {
@@ -310,8 +313,9 @@ func (x *exam) clock() {
 	}
 }
 
-// upstream checks that an upstream can be reached: its name, its port and its certificate. No request is sent over
-// the connection. A failure is only a warning, because an upstream may start later than the proxy.
+// upstream checks that an upstream can be reached: its name, its port and its certificate. No
+// request is sent over the connection. A failure is only a warning, because an upstream may start
+// later than the proxy.
 func (x *exam) upstream(ctx context.Context, u Upstream) {
 	if u.TLS == nil {
 		return
@@ -337,13 +341,23 @@ func (x *exam) upstream(ctx context.Context, u Upstream) {
 
 // upstreams checks that the upstreams of the routes may get the token.
 func (x *exam) upstreams(ctx context.Context) {
+	told := make(map[string]bool) // several routes to one upstream may connect in different ways
 	for _, u := range x.Upstreams {
+		first := !told[u.Address]
+		told[u.Address] = true
 		err := x.Destinations.Check(u.Target)
 		refused, isRefusal := errors.AsType[*authinject.DestinationError](err)
 		switch {
 		case err == nil:
-			x.ok("destinations", fmt.Sprintf("the upstream %s may get the token; no request was sent to it (--probe requests a URL of it)", u.Address))
+			text := fmt.Sprintf("the upstream %s may get the token", u.Address)
+			if x.Probe == "" {
+				text += "; --probe <url> requests a URL of it"
+			}
+			if first {
+				x.ok("destinations", text)
+			}
 			x.upstream(ctx, u)
+		case !first: // it was reported
 		case isRefusal && refused.Insecure:
 			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is plain http, "+
 				"where others on the way can read the token", u.Address),
@@ -356,8 +370,9 @@ func (x *exam) upstreams(ctx context.Context) {
 	}
 }
 
-// notAllowed reports an upstream that is not among the destinations. It proposes to change the upstream: that is more
-// often wrong than the list, and a wrong host in the list would get the token.
+// notAllowed reports an upstream that is not among the destinations. It proposes to change the
+// upstream: that is more often wrong than the list, and a wrong host in the list would get the
+// token.
 func (x *exam) notAllowed(u Upstream) {
 	text := fmt.Sprintf("requests to the upstream %s are refused: it is not among the destinations of the source (%s)",
 		u.Address, x.Destinations)

@@ -196,8 +196,8 @@ func (x *exam) knownGrants() string {
 // invented is a code and a refresh token that no provider has issued.
 const invented = "authinject-doctor"
 
-// probeParams are, for each grant, the parameters of a request that only tests the client. They differ, because a
-// client may use only the grants that it is registered for.
+// probeParams are, for each grant, the parameters of a request that only tests the client. They
+// differ, because a client may use only the grants that it is registered for.
 var probeParams = map[string]url.Values{
 	"client_credentials": {"grant_type": {"client_credentials"}},
 	"refresh_token":      {"grant_type": {"refresh_token"}, "refresh_token": {invented}},
@@ -247,8 +247,8 @@ func (x *exam) client(ctx context.Context) {
 // clientCodes are the error codes of a refused client.
 var clientCodes = []string{"invalid_client", "incorrect_client_credentials"}
 
-// tryAuth tries the other ways of client authentication if TryAuth is set. now is the way that was refused.
-// It sends no real refresh token and no real code.
+// tryAuth tries the other ways of client authentication if TryAuth is set. now is the way that was
+// refused. It sends no real refresh token and no real code.
 func (x *exam) tryAuth(ctx context.Context, now tokensource.ClientAuth) {
 	if !x.TryAuth || now.IsJWT() || now.IsTLS() || x.tokenURL == "" || x.Config.Grant.Traits().NoTokenURL {
 		return

@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// holdersOf returns the processes that listen at a TCP address. Several
-// processes can share an address (SO_REUSEPORT). Each of them then gets some of the connections. A socket
-// that several processes inherited is counted for the first of them. The list is empty if the processes
-// cannot be found, for example because they belong to other users.
+// holdersOf returns the processes that listen at a TCP address. Several processes can share an address
+// (SO_REUSEPORT). Each of them then gets some of the connections. A socket that several processes
+// inherited is counted for the first of them. The list is empty if the processes cannot be found, for
+// example because they belong to other users.
 func holdersOf(address string) []holder {
 	wanted, port, ok := parseListen(address)
 	if !ok {
@@ -62,7 +62,8 @@ func holdersOf(address string) []holder {
 	return holders
 }
 
-// configOf returns the path in the flag --config of a process, or an empty string if it has none or cannot be read.
+// configOf returns the path in the flag --config of a process, or an empty string if it has none or
+// cannot be read.
 func configOf(process string) string {
 	line, err := os.ReadFile(filepath.Join(process, "cmdline"))
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -54,6 +56,56 @@ func TestWhichByTheAdminAPI(t *testing.T) {
 	listens = false
 	if got := server.shared(holders, Listener{}); !strings.HasPrefix(got, "find out") {
 		t.Error(got)
+	}
+}
+
+// The server of this configuration is known by its flag --config, whatever its name is, and although its admin
+// API does not answer.
+func TestListenerOfThisServer(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "Caddyfile")
+	if err := os.WriteFile(config, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, err := listener.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The shell inherits the socket, and waits for the end of its input.
+	process := exec.CommandContext(t.Context(), "sh", "-c", "read _", "sh", "--config", config)
+	process.ExtraFiles = []*os.File{socket}
+	input, err := process.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = input.Close()
+		_ = process.Wait() // read fails at the end of the input
+	})
+	_, _ = socket.Close(), listener.Close() // only the shell has it now
+	server := Server{Config: config, Listens: func(Listener) (bool, bool) { return false, false }}
+	at := Listener{Network: "tcp", Address: listener.Addr().String(), Use: "server srv0"}
+	for _, c := range []struct {
+		config string
+		want   Step
+	}{
+		{config, Step{Status: OK, Text: at.Address + " is in use by the server of this configuration, for server srv0"}},
+		{config + "2", Step{Status: Warn, Text: fmt.Sprintf("%s, for server srv0, is taken by sh (process %d, --config %s), which may be the running server of this configuration", at.Address, process.Process.Pid, config),
+			Remedy: "if it is not, stop it, or choose another port"}},
+	} {
+		server.Config = c.config
+		report := NewReport()
+		Listeners(t.Context(), []Listener{at}, server, report)
+		c.want.Name = "listeners"
+		if len(report.Steps) != 1 || report.Steps[0] != c.want {
+			t.Errorf("got %+v\nwant %+v", report.Steps, c.want)
+		}
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Caddyfile tells the report the text of the Caddyfile, so that a change removes only lines that are there. Without
-// it, the report proposes no changes: the configuration has no lines.
+// Caddyfile tells the report the text of the Caddyfile, so that a change removes only lines that
+// are there. Without it, the report proposes no changes: the configuration has no lines.
 func (r *Report) Caddyfile(text string) {
 	r.lines = []string{}
 	for line := range strings.Lines(text) {
@@ -15,8 +15,8 @@ func (r *Report) Caddyfile(text string) {
 	}
 }
 
-// existing returns the change with the line that it removes as it is in the Caddyfile. ok is false if that line is
-// not there and the change makes no sense without it.
+// existing returns the change with the line that it removes as it is in the Caddyfile. ok is false
+// if that line is not there and the change makes no sense without it.
 func (r *Report) existing(c Change) (_ Change, ok bool) {
 	if r.lines == nil {
 		return c, false

@@ -42,13 +42,13 @@ type Server struct {
 	Config string
 	// Admin is the address of the admin API.
 	Admin string
-	// Listens reports whether a running Caddy server listens at an address. The second result is false if it could
-	// not find out.
+	// Listens reports whether a running Caddy server listens at an address. The second result is false
+	// if it could not find out.
 	Listens func(Listener) (listens, known bool)
 }
 
-// which returns the process among several that is the server of this configuration, and how that is known. If it is
-// not known, how is empty.
+// which returns the process among the holders that is the server of this configuration, and how that
+// is known. If it is not known, how is empty.
 func (s *Server) which(holders []holder, l Listener) (server holder, how string) {
 	if server, ok := only(holders, func(h holder) bool { return sameFile(h.config, s.Config) }); ok {
 		return server, "its --config is this configuration"
@@ -127,6 +127,10 @@ func Listeners(ctx context.Context, listeners []Listener, server Server, report 
 					len(holders), strings.Join(names, ", ")), server.shared(holders, l))
 				continue
 			}
+			if _, how := server.which(holders, l); how != "" {
+				add(OK, fmt.Sprintf("%s is in use by the server of this configuration, for %s", at, l.Use), "")
+				continue
+			}
 			listens, known := server.Listens(l)
 			if listens {
 				add(OK, fmt.Sprintf("%s is in use by the running Caddy server, for %s", at, l.Use), "")
@@ -137,7 +141,7 @@ func Listeners(ctx context.Context, listeners []Listener, server Server, report 
 				taker = holders[0].String()
 			}
 			text := fmt.Sprintf("%s, for %s, is taken by %s", at, l.Use, taker)
-			if len(holders) > 0 && holders[0].name == "caddy" && !known {
+			if !known {
 				add(Warn, text+", which may be the running server of this configuration",
 					"if it is not, stop it, or choose another port")
 				continue

@@ -25,9 +25,9 @@ const (
 	soonExpired = 3 * 24 * time.Hour
 )
 
-// endpoint checks that an endpoint can be reached: its name, its port and its certificate. what names it, such
-// as "token endpoint", and option says where its URL is configured. endpoint returns false if
-// no request can arrive there.
+// endpoint checks that an endpoint can be reached: its name, its port and its certificate. what
+// names it, such as "token endpoint", and option says where its URL is configured. endpoint returns
+// false if no request can arrive there.
 func (x *exam) endpoint(ctx context.Context, what, option, raw string) bool {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" {

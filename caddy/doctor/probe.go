@@ -15,15 +15,18 @@ import (
 // probeTimeout limits the request to the upstream.
 const probeTimeout = 20 * time.Second
 
-// refused returns the error about a token that the upstream refused, or nil if a new token can be requested.
+// refused returns the error about a token that the upstream refused, or nil if a new token can be
+// requested.
 func (x *exam) refused(account *tokensource.Account) *tokensource.Error {
 	st := account.Status()
 	st.Refused = true
 	return st.Refusal()
 }
 
-// probe requests a URL of the upstream with the token. The request goes through an [authinject.Transport], as
-// in the proxy. It checks the destination. The TLS settings are those of the token requests.
+// probe requests a URL of the upstream with the token. The request goes through an
+// [authinject.Transport], as in the proxy. It checks the destination. TLS settings and proxy are
+// those of the route to the upstream. If no route has the upstream, the TLS settings are the
+// system's, and there is no proxy.
 func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 	if x.Probe == "" {
 		return
@@ -52,9 +55,15 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 		return
 	}
 	req.Header.Set("User-Agent", "authinject")
-	base := x.recorder.base.(*http.Transport).Clone()
-	base.Proxy = nil // connect directly to the host that was checked; reverse_proxy may use a proxy
-	base.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	base := &http.Transport{
+		DialContext: (&net.Dialer{Timeout: connectTimeout}).DialContext, ForceAttemptHTTP2: true, DisableKeepAlives: true,
+	}
+	for _, u := range x.Upstreams {
+		if u.TLS != nil && origin(u.Target) == origin(target) {
+			base.TLSClientConfig, base.Proxy = u.TLS.Clone(), u.Proxy
+			break
+		}
+	}
 	var result authinject.Result
 	transport := &authinject.Transport{
 		OnResult: func(r authinject.Result) { result = r },

@@ -22,8 +22,8 @@ type recorder struct {
 
 	mu   sync.Mutex
 	list []*exchange
-	// answers counts the answers. date and arrived are the Date of the last one that had one, and this machine's
-	// time when it arrived.
+	// answers counts the answers. date and arrived are the Date of the last one that had one, and
+	// this machine's time when it arrived.
 	answers       int
 	date, arrived time.Time
 }
@@ -60,7 +60,8 @@ func (c *copied) text() string {
 	return c.copy.String()
 }
 
-// newRecorder returns a recorder that uses the configured transport. If it is nil, the recorder makes its own.
+// newRecorder returns a recorder that uses the configured transport. If it is nil, the recorder
+// makes its own.
 func newRecorder(configured http.RoundTripper) *recorder {
 	if configured != nil {
 		return &recorder{base: configured}
@@ -108,8 +109,8 @@ func (r *recorder) noteDate(resp *http.Response) {
 	}
 }
 
-// dates is the RoundTripper of requests that only test the client. It keeps nothing of them but the Date of their
-// answers.
+// dates is the RoundTripper of requests that only test the client. It keeps nothing of them but the
+// Date of their answers.
 type dates struct{ *recorder }
 
 // RoundTrip implements [http.RoundTripper].
@@ -133,8 +134,8 @@ func (r *recorder) tokenRequests() (list []*exchange) {
 	return list
 }
 
-// clock returns the Date of the last answer that had one, this machine's time when it arrived, and the number of
-// answers.
+// clock returns the Date of the last answer that had one, this machine's time when it arrived, and
+// the number of answers.
 func (r *recorder) clock() (date, arrived time.Time, answers int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

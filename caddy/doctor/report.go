@@ -1,9 +1,9 @@
 // Package doctor gets one token, and reports for each step what happened and what to change. It imports
 // nothing of Caddy.
 //
-// It gets the token through a real [tokensource.Source], with the storage, the lock and the write-ahead
-// mark of the configuration. So if the provider replaces the refresh token, the new one is stored under the
-// same rules as always.
+// It gets the token through a real [tokensource.Source], with the storage, the lock and the
+// write-ahead mark of the configuration. So if the provider replaces the refresh token, the new one
+// is stored under the same rules as always.
 package doctor
 
 import (
@@ -63,11 +63,12 @@ type Report struct {
 // NewReport returns an empty report.
 func NewReport() *Report { return &Report{OK: true, Steps: []Step{}, Changes: []Change{}} }
 
-// shortestSecret is the length of the shortest secret to hide. A secret such as "test" may be in doctor's own text.
+// shortestSecret is the length of the shortest secret to hide. A secret such as "test" may be in
+// doctor's own text.
 const shortestSecret = 8
 
-// Hide removes a secret from the report. No step contains a secret on purpose: this is a second protection,
-// in case an error text of the system or of a provider contains it.
+// Hide removes a secret from the report. No step contains a secret on purpose: this is a second
+// protection, in case an error text of the system or of a provider contains it.
 func (r *Report) Hide(secret string) {
 	if len(secret) >= shortestSecret && !slices.Contains(r.hidden, secret) {
 		r.hidden = append(r.hidden, secret)

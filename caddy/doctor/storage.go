@@ -16,8 +16,9 @@ import (
 // storageTimeout limits each access to the storage.
 const storageTimeout = 5 * time.Second
 
-// storage checks that the storage can be written, read and locked. It uses a new key for that. It returns
-// false if one of these fails: then no refresh token may be sent, because its replacement could be lost.
+// storage checks that the storage can be written, read and locked. It uses a new key for that. It
+// returns false if one of these fails: then no refresh token may be sent, because its replacement
+// could be lost.
 func (x *exam) storage(ctx context.Context) bool {
 	if !x.Config.Grant.Traits().Stored {
 		x.skip("storage", "the grant "+x.GrantName+" stores nothing: the running server keeps the token in memory")

@@ -61,7 +61,7 @@ func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tok
 	}
 	_, err = account.Token(ctx)
 	asked := len(x.recorder.tokenRequests())
-	early := error(nil)
+	var early error
 	if x.Refresh && !traits.Local && asked == 0 {
 		if failure, ok := errors.AsType[*tokensource.Error](err); err == nil {
 			early = account.Refresh(ctx)
@@ -151,8 +151,8 @@ func (x *exam) loginRemedy() string {
 	return "open " + x.ConnectURL + " and press Connect, or run " + command
 }
 
-// obtained reports on a token that was got with asked token requests. early is the error of a refresh while
-// the token was live.
+// obtained reports on a token that was got with asked token requests. early is the error of a
+// refresh while the token was live.
 func (x *exam) obtained(st tokensource.Status, asked int, early error) {
 	traits := x.Config.Grant.Traits()
 	requests := x.recorder.tokenRequests()

@@ -9,7 +9,8 @@ import (
 	"syscall"
 )
 
-// whyUnreachable returns why a request got no answer. It does not use the error's text, which may contain the URL.
+// whyUnreachable returns why a request got no answer. It does not use the error's text, which may
+// contain the URL.
 func whyUnreachable(err error) string {
 	var timeout net.Error
 	var unknown x509.UnknownAuthorityError

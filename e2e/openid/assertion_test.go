@@ -114,7 +114,7 @@ func TestAssertionOfThePlatform(t *testing.T) {
 			t.Error("the request has another assertion than the newest")
 		}
 	}
-	// Nobody writes the file any more.
+	// No program renews the file from here on.
 	is := renew(t, p)
 	if is.Class != "operator" || is.Problem != "client_assertion_refused" || !strings.Contains(is.Remedy, "issuer or the token URL") {
 		t.Errorf("the same assertion again: %+v", is)

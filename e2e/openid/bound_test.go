@@ -131,7 +131,7 @@ func TestStolenTokenIsRefusedByTheProvider(t *testing.T) {
 	t.Parallel()
 	ca := harness.CA(t)
 	op := startCertified(t, ca, "", provider.WithDPoPRequired(goidc.ES256), provider.WithCheckJTIFunc(onlyOnce()), provider.WithTokenOptions(jwts))
-	thiefs := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12}}}
+	thief := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12}}}
 	seen := make(chan http.Header, 10)
 	api := ca.Server(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header.Clone() }))
 	config := rig.Caddyfile{}.
@@ -148,15 +148,15 @@ func TestStolenTokenIsRefusedByTheProvider(t *testing.T) {
 	}
 	last := <-seen
 	token, proof := strings.TrimPrefix(last.Get("Authorization"), "DPoP "), last.Get("DPoP")
-	thief := proofOf(t, http.MethodGet, op.issuer+"/orders/x", token)
+	forged := proofOf(t, http.MethodGet, op.issuer+"/orders/x", token)
 	for name, fields := range map[string][]string{
 		"as a bearer token":                {"Authorization", "Bearer " + token},
 		"without a proof":                  {"Authorization", "DPoP " + token},
 		"with the proof of another server": {"Authorization", "DPoP " + token, "DPoP", proof},
-		"with a proof of the thief":        {"Authorization", "DPoP " + token, "DPoP", thief},
-		"as bearer, with that proof":       {"Authorization", "Bearer " + token, "DPoP", thief},
+		"with a proof of the thief":        {"Authorization", "DPoP " + token, "DPoP", forged},
+		"as bearer, with that proof":       {"Authorization", "Bearer " + token, "DPoP", forged},
 	} {
-		if res, _, err := rig.Send(thiefs, http.MethodGet, op.issuer+"/orders/x", fields...); err != nil || res.StatusCode != http.StatusUnauthorized {
+		if res, _, err := rig.Send(thief, http.MethodGet, op.issuer+"/orders/x", fields...); err != nil || res.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s: %v, %v", name, res, err)
 		}
 	}

@@ -52,7 +52,7 @@ func TestDoctorBesideTheServer(t *testing.T) {
 	want(t, p, "hello over HTTP/1.1")
 	doctor := p.Terminal(nil, "authinject", "doctor", "--probe", api.URL+"/x")
 	code := doctor.Wait()
-	if text := doctor.Text(); code != 0 || !strings.Contains(text, "is in use by the running Caddy server") || !strings.Contains(text, "answered 200") {
+	if text := doctor.Text(); code != 0 || !strings.Contains(text, "is in use by the server of this configuration") || !strings.Contains(text, "answered 200") {
 		t.Errorf("code %d:\n%s", code, text)
 	}
 	want(t, p, "hello over HTTP/1.1")
