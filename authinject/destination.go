@@ -98,8 +98,8 @@ func parseDestination(pattern string) (destination, error) {
 	return d, nil
 }
 
-// Of returns the destinations with the name of the provider preset that has them. Errors of Check name it.
-func (d Destinations) Of(preset string) Destinations {
+// WithPreset returns the destinations with the name of the provider preset that has them. Errors of Check name it.
+func (d Destinations) WithPreset(preset string) Destinations {
 	d.preset = preset
 	return d
 }

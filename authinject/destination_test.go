@@ -168,7 +168,7 @@ func TestDestinationErrorSaysWhatToDo(t *testing.T) {
 			t.Errorf("%s: %v", test.target, err)
 		}
 	}
-	if err := d.Of("tiltify").Check(target("https://evil.example")); !strings.HasSuffix(err.Error(), "port.example.com:8443 (set by provider tiltify, unless you write the option yourself)") {
+	if err := d.WithPreset("tiltify").Check(target("https://evil.example")); !strings.HasSuffix(err.Error(), "port.example.com:8443 (set by provider tiltify, unless you write the option yourself)") {
 		t.Errorf("of a preset: %v", err)
 	}
 	if err := d.Check(Target{Scheme: "https", Host: strings.Repeat("a", 10000)}); len(err.Error()) > 1000 {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/authinject/caddy-authinject/caddy/connect"
 	"github.com/authinject/caddy-authinject/internal/host"
+	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -220,7 +221,7 @@ func parseRanges(texts []string) (ranges []netip.Prefix, err error) {
 		}
 		if err != nil || within.Addr().Is4In6() {
 			return nil, fmt.Errorf("callers %q is not known%s, and addresses and ranges such as 192.0.2.0/24",
-				text, allowedAre(text, []string{callersLoopback, callersAny, callersPrivate}))
+				text, suggest.Allowed(text, []string{callersLoopback, callersAny, callersPrivate}))
 		}
 		ranges = append(ranges, within)
 	}

@@ -80,7 +80,7 @@ func (s *Source) parseDestinations() (destinations, error) {
 		return d, err
 	}
 	if !perAccount {
-		d.fixed = parsed.Of(d.preset)
+		d.fixed = parsed.WithPreset(d.preset)
 		return d, nil
 	}
 	d.templates, d.variables = resolved, s.perAccount
@@ -103,5 +103,5 @@ func (d destinations) of(variables map[string]string) (authinject.Destinations, 
 		}
 	}
 	parsed, err := authinject.ParseDestinations(expanded...)
-	return parsed.Of(d.preset), err
+	return parsed.WithPreset(d.preset), err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -50,7 +51,7 @@ func newGrant(name string) (tokensource.Grant, error) {
 	}
 	info, err := caddy.GetModule(grantNamespace + "." + name)
 	if err != nil {
-		return nil, fmt.Errorf("unknown grant %q%s", name, allowedAre(name, moduleNames(grantNamespace)))
+		return nil, fmt.Errorf("unknown grant %q%s", name, suggest.Allowed(name, moduleNames(grantNamespace)))
 	}
 	grant, ok := info.New().(tokensource.Grant)
 	if !ok {
@@ -67,7 +68,7 @@ func isInteractive(grant tokensource.Grant) bool {
 
 // notInBinary returns the end of an error about the name of a module that the namespace does not have.
 func notInBinary(namespace, name string) string {
-	return fmt.Sprintf("%q is not in this binary%s", name, allowedAre(name, moduleNames(namespace)))
+	return fmt.Sprintf("%q is not in this binary%s", name, suggest.Allowed(name, moduleNames(namespace)))
 }
 
 // moduleNames returns the names of the modules of that namespace in this binary.

@@ -56,12 +56,6 @@ func placesOf(name string) (found []string) {
 	return found
 }
 
-// allowedAre returns the end of an error about a word that is not one of the known words: the one
-// that was probably meant, and all of them.
-func allowedAre(word string, known []string) string {
-	return suggest.DidYouMean(word, known) + "; allowed are " + strings.Join(known, ", ")
-}
-
 // suggestOption returns the part of an error that says which option was probably meant, or where a
 // misplaced option belongs.
 func suggestOption(word string, known []string) string {

@@ -118,10 +118,10 @@ func (h *Account) Sync(ctx context.Context) error {
 func (h *Account) Disconnect(ctx context.Context) error {
 	s := h.src
 	if !s.Interactive() {
-		return s.loginError(h.name, ErrNotInteractive)
+		return s.named(h.name, ErrNotInteractive)
 	}
 	if !s.begin() {
-		return s.loginError(h.name, errClosed())
+		return s.named(h.name, errClosed())
 	}
 	done := make(chan error, 1)
 	go func() {
@@ -133,7 +133,7 @@ func (h *Account) Disconnect(ctx context.Context) error {
 	select {
 	case err := <-done:
 		if err != nil {
-			return s.loginError(h.name, err)
+			return s.named(h.name, err)
 		}
 		return nil
 	case <-ctx.Done():
@@ -178,10 +178,10 @@ func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
 	}
 	found, sum, err := a.loadIfChanged(ctx, 0)
 	if err != nil {
-		return nil, s.loginError(name, unreadable(err))
+		return nil, s.named(name, unreadable(err))
 	}
 	if found == nil {
-		return nil, s.withLastLogin(s.loginError(name, notConnected(&Record{})))
+		return nil, s.withLastLogin(s.named(name, notConnected(&Record{})))
 	}
 	a = s.pin(h)
 	defer a.unpin()

@@ -50,7 +50,7 @@ func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 	if s.stores() {
 		keys, err := s.recordKeys(ctx)
 		if err != nil {
-			return nil, s.loginError("", failedStorage("the storage cannot be listed", err))
+			return nil, s.named("", failedStorage("the storage cannot be listed", err))
 		}
 		left := 0
 		for _, key := range keys {

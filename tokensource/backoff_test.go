@@ -193,30 +193,34 @@ func TestSeveralClientSecrets(t *testing.T) {
 			tokensource.Literal("new"),
 		}
 	}
-	synctest.Test(t, func(t *testing.T) {
-		accepted := "new"
-		ep := &endpoint{}
-		ep.script = func(n int, form url.Values) reply {
-			if form.Get("client_secret") != accepted {
-				return refused(401, "invalid_client")
+	for code, refusal := range map[string]reply{
+		"invalid_client": refused(401, "invalid_client"), "incorrect_client_credentials": refused(200, "incorrect_client_credentials"),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			accepted := "new"
+			ep := &endpoint{}
+			ep.script = func(n int, form url.Values) reply {
+				if form.Get("client_secret") != accepted {
+					return refusal
+				}
+				return granted(n, time.Minute)
 			}
-			return granted(n, time.Minute)
-		}
-		src := newSource(t, ep, secrets)
-		wantToken(t, src, "at2")
-		virtual.Advance(time.Hour)
-		wantToken(t, src, "at3") // the secret accepted last comes first
+			src := newSource(t, ep, secrets)
+			wantToken(t, src, "at2")
+			virtual.Advance(time.Hour)
+			wantToken(t, src, "at3") // the secret accepted last comes first
 
-		ep.set(always(refused(400, "invalid_scope")))
-		virtual.Advance(time.Hour)
-		wantError(t, src, tokensource.ClassOperator)
-		wantCount(t, ep, 4)
+			ep.set(always(refused(400, "invalid_scope")))
+			virtual.Advance(time.Hour)
+			wantError(t, src, tokensource.ClassOperator)
+			wantCount(t, ep, 4)
 
-		ep.set(always(refused(401, "invalid_client")))
-		virtual.Advance(time.Hour)
-		if e := wantError(t, src, tokensource.ClassOperator); e.Code != "invalid_client" {
-			t.Errorf("got code %q, want invalid_client", e.Code)
-		}
-		wantCount(t, ep, 6)
-	})
+			ep.set(always(refusal))
+			virtual.Advance(time.Hour)
+			if e := wantError(t, src, tokensource.ClassOperator); e.Code != code {
+				t.Errorf("got code %q, want %s", e.Code, code)
+			}
+			wantCount(t, ep, 6)
+		})
+	}
 }

@@ -74,7 +74,7 @@ func (a *account) forget(ctx context.Context) (step, error) {
 	err = a.supersede(ctx, tomb)
 	end := step{verb: doDisconnect, rec: tomb, err: notConnected(tomb), storage: err, dirty: err != nil}
 	if err != nil {
-		return end, &Error{Class: ClassWait, Reason: "the tokens are no longer used here, but the storage still holds them; removing them is tried again", cause: err}
+		return end, failedStorage("the tokens are no longer used here, but the storage still holds them; removing them is tried again", err)
 	}
 	a.src.vault.RemoveAside(ctx, a.key()) // a copy may hold tokens too
 	if revoked != nil {

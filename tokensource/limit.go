@@ -110,9 +110,9 @@ func (a *account) awaitTurn(ctx context.Context, r *refresh, t *turn, rec *Recor
 	if a.src.interactive && rec.RefreshToken.IsZero() {
 		return nil
 	}
-	tokenURL, failure := a.src.wire.tokenURL(ctx, rec.Variables)
-	if failure != nil || tokenURL == "" || t.take(host.Origin(tokenURL), a.src.closing, r.superseded) {
-		return nil // the grant's request returns the failure
+	tokenURL, _ := a.src.wire.tokenURL(ctx, rec.Variables) // the grant's request returns the error
+	if tokenURL == "" || t.take(host.Origin(tokenURL), a.src.closing, r.superseded) {
+		return nil
 	}
 	e := &Error{Class: ClassWait, Reason: "a person is connecting or disconnecting the account", untold: true}
 	select {

@@ -99,11 +99,11 @@ func (s *Source) OnDevice() bool { return s.traits.Device }
 func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, error) {
 	grant, ok := s.cfg.Grant.(Interactive)
 	if !ok {
-		return nil, s.loginError(req.Account, ErrNotInteractive)
+		return nil, s.named(req.Account, ErrNotInteractive)
 	}
 	if req.Account != "" {
 		if err := CheckAccountName(req.Account); err != nil {
-			return nil, s.loginError(req.Account, err)
+			return nil, s.named(req.Account, err)
 		}
 	}
 	found, err := s.replaceable(ctx, req.Account)
@@ -117,7 +117,7 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 		Begun: s.cfg.Clock.Now().Round(0).UTC(),
 	}
 	if err := s.missing(l.Variables); err != nil {
-		return nil, s.loginError(req.Account, err)
+		return nil, s.named(req.Account, err)
 	}
 	if err := s.boundKeyFor(l, found); err != nil {
 		return nil, s.failedLogin(ctx, req.Account, err)
@@ -163,7 +163,7 @@ func (s *Source) CancelLogin(ctx context.Context, l *Login) error {
 		drop = s.dropDevice
 	}
 	if err := drop(ctx, l); err != nil {
-		return s.loginError(l.Account, unkept(err))
+		return s.named(l.Account, unkept(err))
 	}
 	return nil
 }
@@ -283,7 +283,7 @@ var queryText = strings.NewReplacer("+", "%20", "%28", "(", "%29", ")", "%2C", "
 // failedLogin names the record in err, and remembers it for [Error.LastLogin]. It also tells the
 // observer, unless the caller that began the login has gone.
 func (s *Source) failedLogin(ctx context.Context, account string, err error) error {
-	failure := s.loginError(account, err)
+	failure := s.named(account, err)
 	if !errors.Is(err, ErrNoLogin) { // that says nothing about the source: the answer may be forged
 		s.loginFailures.note(account, LoginFailure{failure, s.cfg.Clock.Now().Round(0)})
 	}
@@ -293,8 +293,8 @@ func (s *Source) failedLogin(ctx context.Context, account string, err error) err
 	return failure
 }
 
-// loginError names the record in err.
-func (s *Source) loginError(account string, err error) *Error {
+// named names the record in err.
+func (s *Source) named(account string, err error) *Error {
 	var known *Error
 	if !errors.As(err, &known) {
 		known = &Error{Class: ClassOperator, Reason: err.Error(), cause: err}

@@ -138,7 +138,7 @@ func (s *Source) PendingLogin(ctx context.Context, account string) (*Login, erro
 	}
 	l, err := s.deviceLogin(ctx, account)
 	if err != nil {
-		return nil, s.loginError(account, unreadable(err))
+		return nil, s.named(account, unreadable(err))
 	}
 	if l != nil && l.Device.Failed != nil {
 		l.Device.Failed.Source, l.Device.Failed.Account = s.cfg.Name, account
@@ -172,7 +172,7 @@ func deviceTooLate() *Error {
 // if ctx is cancelled; see [Source.CancelLogin].
 func (s *Source) AwaitLogin(ctx context.Context, l *Login) error {
 	if l.Device == nil {
-		return s.loginError(l.Account, ErrNotInteractive)
+		return s.named(l.Account, ErrNotInteractive)
 	}
 	asked := s.follow(l)
 	select {

@@ -25,7 +25,7 @@ func (s *Source) follow(l *Login) *deviceAsking {
 	}
 	asking := &deviceAsking{done: make(chan struct{})}
 	if !s.begin() {
-		asking.err = s.loginError(l.Account, errClosed())
+		asking.err = s.named(l.Account, errClosed())
 		close(asking.done)
 		return asking
 	}
@@ -46,7 +46,7 @@ func (s *Source) follow(l *Login) *deviceAsking {
 		case errors.Is(err, ErrNoLogin) && s.connectedSince(ctx, l):
 			err = nil // another process finished it
 		case errors.Is(err, ErrNoLogin), errors.Is(err, ErrClosed):
-			err = s.loginError(l.Account, err) // nothing failed
+			err = s.named(l.Account, err) // nothing failed
 		case err != nil:
 			err = s.failedLogin(ctx, l.Account, err)
 		}

@@ -16,10 +16,10 @@ import (
 func (s *Source) FinishLogin(ctx context.Context, l *Login, answer url.Values) error {
 	grant, ok := s.cfg.Grant.(Interactive)
 	if !ok {
-		return s.loginError(l.Account, ErrNotInteractive)
+		return s.named(l.Account, ErrNotInteractive)
 	}
 	if !s.begin() {
-		return s.loginError(l.Account, errClosed())
+		return s.named(l.Account, errClosed())
 	}
 	done := make(chan error, 1)
 	go func() {

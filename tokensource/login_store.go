@@ -80,7 +80,7 @@ func (s *Source) FindLogin(ctx context.Context, state Secret) (*Login, error) {
 	case errors.Is(err, vault.ErrSealed):
 		return nil, &Error{Source: s.cfg.Name, Class: ClassOperator, Reason: err.Error(), cause: err}
 	case err != nil && !vault.Unusable(err):
-		return nil, s.loginError("", unreadable(err))
+		return nil, s.named("", unreadable(err))
 	case st == nil || err != nil:
 		return nil, ErrNoLogin
 	}

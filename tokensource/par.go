@@ -98,7 +98,7 @@ type LoginLink struct {
 func (s *Source) LoginLink(ctx context.Context, l *Login) (LoginLink, error) {
 	grant, ok := s.cfg.Grant.(Interactive)
 	if !ok {
-		return LoginLink{}, s.loginError(l.Account, ErrNotInteractive)
+		return LoginLink{}, s.named(l.Account, ErrNotInteractive)
 	}
 	if l.Device != nil {
 		return LoginLink{URL: l.URL, Expires: l.Device.Ends}, nil

@@ -267,11 +267,11 @@ func (a *account) report(end step, l *live, before, failed *failed, trouble *Err
 func (a *account) storageFailure(end step) *Error {
 	switch {
 	case end.dirty:
-		return a.src.loginError(a.Name(), &Error{Class: ClassWait, Reason: unsavedReason, cause: end.storage})
+		return a.src.named(a.Name(), &Error{Class: ClassWait, Reason: unsavedReason, cause: end.storage})
 	case end.err != nil && errors.Is(end.err, end.storage):
 		return end.err
 	case end.readFailed:
-		return a.src.loginError(a.Name(), unreadable(end.storage))
+		return a.src.named(a.Name(), unreadable(end.storage))
 	}
-	return a.src.loginError(a.Name(), unwritable(end.storage))
+	return a.src.named(a.Name(), unwritable(end.storage))
 }

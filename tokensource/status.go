@@ -84,7 +84,7 @@ func (a *account) status() Status {
 		s.loginFailed, s.lost = f.err.Class == ClassLogin, f.lost != (deadline{})
 	}
 	if last := a.src.loginFailures.of(a.Name()); last.Err != nil && (st.Err == nil && !s.live && !st.Renews || s.loginFailed) {
-		needed := cmp.Or(st.Err, a.src.loginError(a.Name(), notConnected(&Record{})))
+		needed := cmp.Or(st.Err, a.src.named(a.Name(), notConnected(&Record{})))
 		st.Err, s.loginFailed = a.src.withLastLogin(needed), true
 	}
 	s.refusedAgain = s.refused && a.rejections != nil && a.rejections.cooldown != (deadline{})
@@ -97,7 +97,7 @@ func (a *account) status() Status {
 		var last *Error
 		st.Err = nil
 		if last, st.Attempts = a.src.outage.last(); last != nil {
-			st.Err, st.RefreshAt = a.src.loginError("", last), last.RetryAt // the outage keeps no source's name
+			st.Err, st.RefreshAt = a.src.named("", last), last.RetryAt // the outage keeps no source's name
 		}
 	}
 	return st

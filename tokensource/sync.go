@@ -11,7 +11,7 @@ func (a *account) sync(ctx context.Context) error {
 	}
 	found, sum, err := a.loadIfChanged(ctx, a.seenBytes())
 	if err != nil {
-		return a.src.loginError(a.Name(), unreadable(err))
+		return a.src.named(a.Name(), unreadable(err))
 	}
 	if found == nil {
 		return nil

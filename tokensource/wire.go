@@ -91,7 +91,7 @@ func (w *wire) post(ctx context.Context, tokenURL string, variables map[string]s
 }
 
 // eachSecret makes a request with the client secret that was accepted last, and then
-// with the others for as long as the answer is invalid_client.
+// with the others for as long as the answer is that the client is not accepted.
 func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error {
 	secrets := w.cfg.ClientSecrets
 	if len(secrets) == 0 {
@@ -112,7 +112,7 @@ func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error 
 			continue
 		}
 		failed := send(secret)
-		if failed == nil || failed.Code != "invalid_client" {
+		if failed == nil || codes[failed.Code] != meansClient {
 			w.secret.Store(int32(index)) //nolint:gosec // a handful of secrets
 			return failed
 		}
