@@ -35,7 +35,7 @@ var messages = map[tokensource.EventKind]string{
 	tokensource.EventConnected:      "account connected",
 	tokensource.EventDisconnected:   "account disconnected",
 	tokensource.EventAdopted:        "newer token found in the storage",
-	tokensource.EventStorageFailed:  "the storage is in trouble; serving from memory",
+	tokensource.EventStorageFailed:  "the storage is in trouble; the token in memory serves",
 
 	tokensource.EventStorageRecovered: "the storage works again",
 
@@ -79,7 +79,7 @@ func level(e tokensource.Event) zapcore.Level {
 	case tokensource.EventStorageFailed:
 		return zapcore.ErrorLevel
 	}
-	if len(e.MissingScopes) > 0 {
+	if e.Kind == tokensource.EventRefreshed && len(e.MissingScopes) > 0 {
 		return zapcore.WarnLevel
 	}
 	return zapcore.InfoLevel
@@ -94,15 +94,23 @@ func class(err error) tokensource.Class {
 }
 
 // isWorthLogging reports whether to log an event. A storage that is out of reach fails every second
-// or two, and for each account, so it is logged once a minute. The failure to get a token that it
-// leads to says nothing more.
+// or two, and for each account, so it is logged once a minute, and again when the token in memory ends. The
+// failure to get a token that it leads to says nothing more. While the storage fails, a source whose provider
+// gives a token has not recovered.
 func (a *App) isWorthLogging(e tokensource.Event) bool {
-	const kind = "storage"
+	const serves, without = "storage", "storage, and no token"
 	switch e.Kind {
 	case tokensource.EventStorageFailed:
+		kind := serves
+		if !e.Live {
+			kind = without
+		}
 		return a.storageTrouble.isNews(kind, e.Source, time.Now())
 	case tokensource.EventStorageRecovered:
-		return a.storageTrouble.forget(kind, e.Source)
+		served := a.storageTrouble.forget(serves, e.Source)
+		return a.storageTrouble.forget(without, e.Source) || served
+	case tokensource.EventRecovered:
+		return e.Failure == nil
 	case tokensource.EventRefreshFailed:
 		failure, ok := errors.AsType[*tokensource.Error](e.Err)
 		return !ok || !strings.HasPrefix(failure.Problem(), "storage_")
@@ -112,7 +120,7 @@ func (a *App) isWorthLogging(e tokensource.Event) bool {
 
 func (a *App) log(e tokensource.Event) {
 	message := messages[e.Kind]
-	if e.Kind == tokensource.EventStorageFailed && e.Generation == 0 {
+	if e.Kind == tokensource.EventStorageFailed && !e.Live {
 		message = "the storage is in trouble; there is no token to serve"
 	}
 	entry := a.logger.Check(level(e), message)

@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -65,7 +66,7 @@ func (s *Source) config(resolveURL func(text string) (string, error)) (tokensour
 		LockOut:         s.preset.LockOut,
 		ClientSecrets:   values(s.ClientSecrets),
 		MutualTLS:       hasClientCertificate(s.TokenTransportRaw),
-		TokenIn:         writtenIn(secretOptions(s.grant)["token"]),
+		TokenIn:         writtenIn(cmp.Or(secretOptions(s.grant)["token"], secretOptions(s.grant)["refresh_token"])),
 		ClientSecretIn:  writtenInEach(s.ClientSecrets),
 	}
 	if s.ClientAssertion != "" {

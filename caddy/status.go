@@ -3,6 +3,7 @@ package caddy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -127,7 +128,10 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 		if problem == st.Err || i == 0 && refusal != nil {
 			s.Class, s.Error = problem.Class, problem.Error()
 			s.Problem, s.Remedy = problem.Problem(), problem.Remedy()
-			continue
+			if !st.Live || st.StorageErr == nil || !errors.Is(problem, st.StorageErr) {
+				continue
+			}
+			// The token serves, but an operator has to act before it ends.
 		}
 		s.Warnings = append(s.Warnings, problem.Error())
 	}

@@ -21,6 +21,7 @@ func refusal(resp *http.Response, code string, now time.Time) *Error {
 	e := &Error{Class: ClassWait, Status: status, Code: code, Reason: answeredReason}
 	if d := retryAfter(resp.Header, now); d > 0 {
 		e.RetryAt = now.Add(d)
+		e.told, e.toldLong = e.RetryAt, d >= longWait
 	}
 	switch {
 	case status == statusOfLeague && codes[code].class() == ClassOperator:

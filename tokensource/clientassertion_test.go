@@ -285,12 +285,12 @@ func TestRefusedAssertion(t *testing.T) {
 	refusal := withHeader(refused(401, "invalid_client"), "Date", time.Now().Add(10*time.Minute).UTC().Format(http.TimeFormat))
 	refusal.body = `{"error":"invalid_client","error_description":"bad ` + expiredAssertion + `"}`
 	for want, edit := range map[string]func(*tokensource.Config){
-		"the client assertion has expired, on 2023-11-14T22:13:20Z: the token endpoint answered 401 invalid_client: renew the JWT": asserting(expiredAssertion),
-		"the client assertion was refused: the token endpoint answered 401 invalid_client: check client_id":                        signing(testKey(0)),
+		"the client assertion has expired, on 2023-11-14T22:13:20Z: the token endpoint answered 401 invalid_client: the clocks differ: this machine's is ": asserting(expiredAssertion),
+		"the client assertion was refused: the token endpoint answered 401 invalid_client: the clocks differ: this machine's is ":                          signing(testKey(0)),
 	} {
 		err := asked(refusal, edit)(t)
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "this machine's clock is ") ||
-			!strings.Contains(err.Error(), " behind the provider's: correct it") {
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "if that is not enough, ") ||
+			!strings.Contains(err.Error(), " behind the provider's (now ") {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 		var e *tokensource.Error

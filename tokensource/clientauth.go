@@ -65,6 +65,40 @@ func (cfg *Config) AuthMethod() ClientAuth {
 	return cfg.ClientAuth.OrDefault(len(cfg.ClientSecrets) > 0)
 }
 
+// OtherAuth returns the way of client authentication to configure, if listed does not contain the one that is
+// used. listed is token_endpoint_auth_methods_supported of the issuer's metadata (RFC 8414 section 2). OtherAuth
+// returns an empty text if the way in use is listed, if listed is empty, or if the configuration has nothing by
+// which a listed way could authenticate.
+func (cfg *Config) OtherAuth(listed []string) ClientAuth {
+	now := cfg.AuthMethod()
+	if now.IsBasic() {
+		now = ClientSecretBasic // the registered name
+	}
+	if slices.Contains(listed, string(now)) {
+		return ""
+	}
+	for _, auth := range ClientAuths {
+		if slices.Contains(listed, string(auth)) && cfg.canUse(auth) {
+			return auth
+		}
+	}
+	return ""
+}
+
+// canUse reports whether the configuration has what the way of client authentication needs.
+func (cfg *Config) canUse(auth ClientAuth) bool {
+	key := cfg.ClientJWT.Key != nil || cfg.ClientAssertion != nil
+	switch {
+	case auth.UsesSecret():
+		return len(cfg.ClientSecrets) > 0
+	case auth == PrivateKeyJWT:
+		return key
+	case auth.IsTLS():
+		return cfg.MutualTLS
+	}
+	return len(cfg.ClientSecrets) == 0 && !key
+}
+
 // checkClientAuth checks that the options for the method of authentication are set, and no options
 // for another method (RFC 6749 section 2.3: a request uses only one method).
 func (cfg *Config) checkClientAuth() error {

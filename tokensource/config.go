@@ -21,7 +21,8 @@ type Config struct {
 	Name string
 	// Grant decides what to request.
 	Grant Grant
-	// TokenIn says in words where an operator writes the token of the grant [Static], such as "the
+	// TokenIn says in words where an operator writes the token of the grant [Static], or the refresh token of
+	// the grant [RefreshToken], such as "the
 	// file /run/secrets/token". Remedies show it. The default is "the option token".
 	TokenIn string
 	// ClientSecretIn says in the same way where an operator writes ClientSecrets. Remedies show it. The

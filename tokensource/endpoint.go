@@ -21,6 +21,8 @@ type endpoint struct {
 	key *proofKey
 	// audience is who a client assertion is for.
 	audience string
+	// issuer is the account's issuer, or its token endpoint if none is configured.
+	issuer string
 	// tokenURL is the token endpoint of the same account. Lock-outs are known by it.
 	tokenURL string
 }
@@ -50,7 +52,7 @@ func (w *wire) askEach(ctx context.Context, to endpoint, form url.Values, read f
 			ans, failed := w.ask(ctx, to, form, secret)
 			if failed == nil {
 				if failed = read(ans); failed != nil {
-					failed = w.clues(w.assertionFailure(failed, ans.assertion), ans.header)
+					failed = w.clues(w.assertionFailure(failed, ans.assertion), ans.header, to.issuer)
 				}
 				w.proofAnswered(failed, to.key, to.url, ans.header)
 			}

@@ -71,6 +71,12 @@ type Error struct {
 
 	// untold is true if the observer is not to be told: it knows the error already, or nothing failed.
 	untold bool
+	// deadToken is true if the provider refused a refresh token for good.
+	deadToken bool
+	// told is the time until which the provider asked to wait by Retry-After; zero if it did not.
+	// toldLong is true if that is so long that a person may not want to wait.
+	told     time.Time
+	toldLong bool
 	// newNonce is true if the same request succeeds with the nonce that came with the answer.
 	newNonce bool
 	known    *known

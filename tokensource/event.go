@@ -55,10 +55,13 @@ type Event struct {
 	// Generation and Expiry describe the token now in use.
 	Generation uint64
 	Expiry     time.Time
+	// Live is true while there is a token to serve.
+	Live bool
 	// Err is the cause, for the kinds that report a failure. It is an [*Error], or for
 	// EventStorageFailed the error of the storage.
 	Err error
-	// Failure says for EventStorageFailed what the storage's error means for the account, and what to do.
+	// Failure says for EventStorageFailed, and for EventRecovered while the storage fails, what the storage's
+	// error means for the account, and what to do. For EventRefreshed it says so of MissingScopes.
 	Failure *Error
 	// New is true if there never was a token, so the failure did not end anything that worked.
 	New bool

@@ -2,8 +2,10 @@ package tokensource
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -14,12 +16,18 @@ type facts map[string]string
 // known are the facts of an error; behind a pointer, so that no verb prints them.
 type known struct{ facts facts }
 
+// facts returns the facts of e.
+func (e *Error) facts() facts {
+	if e.known == nil {
+		return nil
+	}
+	return e.known.facts
+}
+
 // know adds facts to e. It does not change a fact that e already has.
 func (e *Error) know(more facts) *Error {
 	all := make(facts)
-	if e.known != nil {
-		maps.Copy(all, e.known.facts)
-	}
+	maps.Copy(all, e.facts())
 	for name, value := range more {
 		all[name] = cmp.Or(all[name], value)
 	}
@@ -46,6 +54,9 @@ func (cfg *Config) again() string {
 	if _, interactive := cfg.Grant.(Interactive); interactive {
 		return connectAgain
 	}
+	if cfg.TokenIn != "" {
+		return "get a new refresh token from the provider, and write it into " + cfg.TokenIn
+	}
 	return configureAgain
 }
 
@@ -55,9 +66,11 @@ func (cfg *Config) facts() facts {
 	f["rescope"] = "until the next refresh: caddy authinject refresh " + cfg.Name
 	if _, interactive := cfg.Grant.(Interactive); interactive {
 		f["rescope"] = "until the account is connected again"
+		f["connects"] = "the page of authinject_connect"
 	}
+	f["scopes"] = strings.Join(cfg.Scopes, " ")
 	if _, exchanges := cfg.Grant.(Exchanger); exchanges {
-		f["retries"] = "the next request of a caller asks again"
+		f["retries"], f["exchanges"] = "the next request of a caller asks again", "true"
 	}
 	return f
 }
@@ -67,7 +80,7 @@ func (w *wire) facts(urlOption string) facts {
 	f := w.cfg.facts()
 	maps.Copy(f, facts{
 		"client_auth": string(w.cfg.ClientAuth), "body_format": string(w.cfg.BodyFormat),
-		"scopes": strings.Join(w.cfg.Scopes, " "), "clock": shownClock(w.cfg.Clock.Now()),
+		"clock":   shownClock(w.cfg.Clock.Now()),
 		"timeout": w.cfg.Timeout.String(), "url": urlOption,
 	})
 	if w.cfg.ClientAuth == ClientSecretJWT {
@@ -75,9 +88,6 @@ func (w *wire) facts(urlOption string) facts {
 	}
 	if w.cfg.ClientAuth.IsTLS() {
 		f["proof"] = "the client certificate of token_transport"
-	}
-	if w.cfg.ClientAuth.UsesSecret() {
-		f["secret_in"] = w.cfg.ClientSecretIn
 	}
 	var names []string
 	for _, v := range w.cfg.Variables {
@@ -118,17 +128,62 @@ func skew(now time.Time, header http.Header) facts {
 	return found
 }
 
-// clues adds the facts in the header of the provider's response to the failure: the difference of the clocks,
-// and whether the provider asks for HTTP Basic although the client sends its secret in another way.
-func (w *wire) clues(failure *Error, header http.Header) *Error {
+// noteSkew remembers the difference of the clocks that the header of an answer shows. Without a Date it shows nothing.
+func (w *wire) noteSkew(header http.Header) {
 	found := skew(w.cfg.Clock.Now(), header)
-	if w.cfg.ClientAuth != ClientSecretPost && w.cfg.ClientAuth != ClientSecretQuery {
-		return failure.know(found)
+	if off := found["skew"]; off != "" {
+		w.skew.Store(&off)
+	} else if found != nil {
+		w.skew.Store(nil)
 	}
-	for _, challenge := range header.Values("WWW-Authenticate") {
-		if scheme, _, _ := strings.Cut(challenge, " "); strings.EqualFold(scheme, "Basic") {
-			return failure.know(found).know(facts{"basic": string(ClientSecretBasic)})
+}
+
+// clues adds what the provider has said to the failure: in the header of its response, the difference of the
+// clocks, and whether it asks for HTTP Basic although the client sends its secret in another way; and in the
+// issuer's metadata, if that is known, the ways of client authentication.
+func (w *wire) clues(failure *Error, header http.Header, issuer string) *Error {
+	found := skew(w.cfg.Clock.Now(), header)
+	failure = failure.know(found)
+	wanted := ""
+	if metadata, _ := w.discoveredLast(issuer); metadata.metadata != nil {
+		if auth := w.cfg.OtherAuth(metadata.metadata.authMethods); auth != "" {
+			wanted = fmt.Sprintf("the issuer's metadata lists %s, and not %s: write client_auth %[1]s", auth, w.cfg.ClientAuth)
 		}
 	}
-	return failure.know(found)
+	if w.asksForBasic(header) {
+		failure = failure.know(facts{"basic": string(ClientSecretBasic)})
+		wanted = cmp.Or(wanted, "the answer asks for HTTP Basic: try client_auth "+string(ClientSecretBasic))
+	}
+	return failure.know(facts{"wanted_auth": wanted, "client_causes": w.clientCauses(wanted != "")})
+}
+
+// asksForBasic reports whether a response asks for HTTP Basic, and the client sends its secret in another way.
+func (w *wire) asksForBasic(header http.Header) bool {
+	if w.cfg.ClientAuth != ClientSecretPost && w.cfg.ClientAuth != ClientSecretQuery {
+		return false
+	}
+	return slices.ContainsFunc(header.Values("WWW-Authenticate"), func(challenge string) bool {
+		scheme, _, _ := strings.Cut(challenge, " ")
+		return strings.EqualFold(scheme, "Basic")
+	})
+}
+
+// clientCauses says why a provider can refuse a client that sends a secret, and what to do in each case. It is
+// empty for other clients. wanted is true if it is known in which way the provider wants the secret.
+func (w *wire) clientCauses(wanted bool) string {
+	if !w.cfg.ClientAuth.UsesSecret() {
+		return ""
+	}
+	corrected := ""
+	if w.cfg.ClientSecretIn != "" {
+		corrected = ": write a corrected one into " + w.cfg.ClientSecretIn
+	}
+	if wanted {
+		return "the client_secret may be wrong, too" + corrected
+	}
+	other := ClientSecretBasic
+	if w.cfg.ClientAuth == ClientSecretBasic {
+		other = ClientSecretPost
+	}
+	return "either the client_secret is wrong" + corrected + "; or the provider wants it in another way: try client_auth " + string(other)
 }

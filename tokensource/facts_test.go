@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -24,9 +26,9 @@ func TestSkewIsNamed(t *testing.T) {
 		off    time.Duration // of the provider's clock
 		want   string
 	}{
-		"client assertion":         {refused(401, "invalid_client"), signing(testKey(0)), time.Hour, "this machine's clock is 1h0m0s behind the provider's"},
-		"grant assertion":          {refused(400, "invalid_grant"), bearing(nil), -time.Hour, "this machine's clock is 1h0m0s ahead of the provider's"},
-		"token dead at birth":      {expired, nil, -2 * time.Minute, "this machine's clock is 2m0s ahead of the provider's"},
+		"client assertion":         {refused(401, "invalid_client"), signing(testKey(0)), time.Hour, "the clocks differ: this machine's is 1h0m0s behind the provider's (now 2000-01-01T00:00:00Z); correct whichever is wrong; if that is not enough, check client_id"},
+		"grant assertion":          {refused(400, "invalid_grant"), bearing(nil), -time.Hour, "the clocks differ: this machine's is 1h0m0s ahead of the provider's (now 2000-01-01T00:00:00Z); correct whichever is wrong; if that is not enough, check key"},
+		"token dead at birth":      {expired, nil, -2 * time.Minute, "the clocks differ: this machine's is 2m0s ahead of the provider's"},
 		"DPoP proof":               {refused(400, "invalid_dpop_proof"), withDPoP, time.Hour, "which is 1h0m0s behind the server's"},
 		"DPoP proof, barely":       {refused(400, "invalid_dpop_proof"), withDPoP, 5 * time.Second, "which is 5s behind the server's"},
 		"clocks that almost agree": {refused(401, "invalid_client"), signing(testKey(0)), 59 * time.Second, ""},
@@ -45,7 +47,7 @@ func TestSkewIsNamed(t *testing.T) {
 					t.Fatal(err)
 				}
 				for where, text := range map[string]string{"error": err.Error(), "remedy": e.Remedy(), "state": src.Account("").Status().Err.Remedy()} {
-					if c.want == "" && strings.Contains(text, "clock is") || !strings.Contains(text, c.want) {
+					if c.want == "" && strings.Contains(text, "clocks differ") || !strings.Contains(text, c.want) {
 						t.Errorf("the %s does not say %q: %s", where, c.want, text)
 					}
 				}
@@ -173,9 +175,12 @@ func TestClientRemedyNamesThePlaceOfTheSecret(t *testing.T) {
 		edit func(*tokensource.Config)
 		want string
 	}{
-		"a variable": {place, func(*tokensource.Config) {}, "client_auth (now client_secret_basic); write a corrected client_secret into " + place},
-		"a literal":  {"", func(*tokensource.Config) {}, "check client_id, client_secret and client_auth (now client_secret_basic)"},
-		"no secret":  {place, func(c *tokensource.Config) { c.ClientSecrets = nil }, "check client_id, client_secret and client_auth (now none)"},
+		"a variable": {place, func(*tokensource.Config) {}, "client_auth (now client_secret_basic): either the client_secret is wrong: write a corrected one into " + place +
+			"; or the provider wants it in another way: try client_auth client_secret_post"},
+		"a literal": {"", func(*tokensource.Config) {}, "check client_id, client_secret and client_auth (now client_secret_basic): either the client_secret is wrong; " +
+			"or the provider wants it in another way: try client_auth client_secret_post"},
+		"sent in the body": {"", func(c *tokensource.Config) { c.ClientAuth = tokensource.ClientSecretPost }, "try client_auth client_secret_basic"},
+		"no secret":        {place, func(c *tokensource.Config) { c.ClientSecrets = nil }, "check client_id, client_secret and client_auth (now none)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := asked(refused(401, "invalid_client"), func(c *tokensource.Config) { c.ClientSecretIn = row.in }, row.edit)(t)
@@ -183,5 +188,150 @@ func TestClientRemedyNamesThePlaceOfTheSecret(t *testing.T) {
 				t.Errorf("got %v, want %q", err, row.want)
 			}
 		})
+	}
+}
+
+// If the issuer's metadata lists other ways of client authentication, the remedy of invalid_client names one
+// that the client can use, before anything else.
+func TestClientRemedyNamesTheListedWay(t *testing.T) {
+	for name, row := range map[string]struct{ listed, want string }{
+		"another way": {`["client_secret_post"]`, "the issuer's metadata lists client_secret_post, and not client_secret_basic: write client_auth client_secret_post; " +
+			"if that is not enough, check client_id, client_secret and client_auth (now client_secret_basic): the client_secret may be wrong, too: write a corrected one into the file /run/s"},
+		"this way":                {`["client_secret_post","client_secret_basic"]`, "check client_id"},
+		"a way that needs a key":  {`["private_key_jwt"]`, "check client_id"},
+		"nothing that is a list":  {`"client_secret_post"`, "check client_id"},
+		"a way that is not known": {`["spell"]`, "check client_id"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := `{"issuer":"https://login.example.com","token_endpoint":"` + tokenURL + `","token_endpoint_auth_methods_supported":` + row.listed + `}`
+			_, err := newSource(t, listing(body), func(cfg *tokensource.Config) {
+				cfg.TokenURL, cfg.Issuer, cfg.ClientSecretIn = "", "https://login.example.com", "the file /run/s"
+			}).Token(t.Context())
+			if e := asError(t, err, tokensource.ClassOperator); e.Problem() != "invalid_client" || !strings.HasPrefix(e.Remedy(), row.want) {
+				t.Errorf("got %s, want %s", e.Remedy(), row.want)
+			}
+		})
+	}
+}
+
+// listing is an issuer with that metadata, whose token endpoint refuses every client.
+type listing string
+
+func (l listing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == http.MethodGet {
+		return published{200, string(l)}.RoundTrip(req)
+	}
+	return published{401, `{"error":"invalid_client"}`}.RoundTrip(req)
+}
+
+// Clocks that differ are a problem of an account whose token serves, until the next answer shows that they
+// agree. A failure that names them says it alone.
+func TestClocksThatDifferAreAWarning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		off, refuses := time.Hour, false
+		ep := &endpoint{script: func(n int, _ url.Values) reply {
+			answer := granted(n, time.Hour)
+			if refuses {
+				answer = refused(401, "invalid_client")
+			}
+			if off < 0 {
+				return answer // without a Date
+			}
+			return withHeader(answer, "Date", time.Now().Add(off).UTC().Format(http.TimeFormat))
+		}}
+		src := newSource(t, ep, signing(testKey(0)))
+		problems := func() (list []string) {
+			for _, e := range src.Account("").Status().Problems() {
+				list = append(list, e.Problem()+": "+e.Error())
+			}
+			return list
+		}
+		mustToken(t, src)
+		const want = `clock: token source "orders": this machine's clock and the provider's differ: ` +
+			`correct whichever is wrong: this machine's is 1h0m0s behind the provider's (now 2000-01-01T00:00:00Z)`
+		st := src.Account("").Status()
+		if got := problems(); len(got) != 1 || got[0] != want || st.State != tokensource.StateFresh || st.Err != nil {
+			t.Errorf("state %s, problems %q, want %q", st.State, got, want)
+		}
+		refresh := func() { _ = src.Account("").Refresh(t.Context()) }
+		if off = -1; len(problems()) != 1 {
+			t.Error("an answer without a Date ended the warning")
+		}
+		refresh()
+		off, refuses = time.Hour, true
+		if refresh(); len(problems()) != 1 || !strings.HasPrefix(problems()[0], "client_assertion_refused") {
+			t.Errorf("after a failure that names the clocks: %q", problems())
+		}
+		off, refuses = time.Second, false
+		if refresh(); len(problems()) != 0 {
+			t.Errorf("after an answer with the right time: %q", problems())
+		}
+	})
+}
+
+// A refused refresh token is called by its name, in the words that are stored too. The remedy says where to
+// connect the account, or where to write another refresh token.
+func TestDeadRefreshTokenIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := new(tokensource.MemoryStorage)
+		ep := &endpoint{script: func(n int, _ url.Values) reply {
+			if n == 1 {
+				return rotated(1, time.Minute)
+			}
+			return refused(400, "invalid_grant")
+		}}
+		src := newSource(t, ep, connecting(storage))
+		connect(t, src, "")
+		virtual.Advance(2 * time.Minute)
+		_, err := src.Token(t.Context())
+		e := asError(t, err, tokensource.ClassLogin)
+		const words = "the token endpoint answered 400 invalid_grant (the provider no longer accepts the refresh token)"
+		const remedy = "connect the account again on the page of authinject_connect, or run: caddy authinject login orders"
+		if e.What() != words || e.Remedy() != remedy {
+			t.Errorf("got %q, %q", e.What(), e.Remedy())
+		}
+		st, _ := newSource(t, ep, connecting(storage)).Stored(t.Context(), "")
+		if st.Err == nil || st.Err.What() != words || st.Err.Remedy() != remedy {
+			t.Errorf("stored: %v", st.Err)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		err := asked(refused(400, "invalid_grant"), refreshing(new(tokensource.MemoryStorage), "seed"), func(c *tokensource.Config) { c.TokenIn = "the file /run/rt" })(t)
+		if e := asError(t, err, tokensource.ClassLogin); e.Remedy() != "get a new refresh token from the provider, and write it into the file /run/rt" {
+			t.Errorf("got %q", e.Remedy())
+		}
+	})
+	if err := denied("invalid_scope")(t); strings.Contains(err.Error(), "refresh token") {
+		t.Errorf("a login that was refused: %v", err)
+	}
+}
+
+// The remedy of an answer with Retry-After says when the source asks again, and how a person does not wait
+// that long.
+func TestRetryAfterIsNamed(t *testing.T) {
+	for _, status := range []int{429, 503} {
+		for after, want := range map[string]string{
+			"":   "wait: the source asks again by itself",
+			"30": "wait: the source asks again by itself, when the provider's Retry-After allows it, after 2000-01-01T00:00:30Z",
+			"300": "wait: the source asks again by itself, when the provider's Retry-After allows it, after 2000-01-01T00:05:00Z; " +
+				"to ask at once all the same, where the provider is known to answer again, run: caddy authinject refresh orders",
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				err := asked(withHeader(reply{status: status}, "Retry-After", after))(t)
+				if e := asError(t, err, tokensource.ClassWait); e.Remedy() != want {
+					t.Errorf("%d, %s: got %q, want %q", status, after, e.Remedy(), want)
+				}
+			})
+		}
+	}
+}
+
+// A login that the provider refused because of its scopes names them.
+func TestRefusedLoginNamesTheScopes(t *testing.T) {
+	src := newSource(t, &endpoint{}, logins, func(c *tokensource.Config) { c.Scopes = []string{"read", "admin"} })
+	l := begin(t, src, inBrowser)
+	err := src.FinishLogin(t.Context(), l, url.Values{"error": {"invalid_scope"}, "state": {l.State.Reveal()}})
+	if e := asError(t, err, tokensource.ClassOperator); !strings.Contains(e.Remedy(), "check scopes (now read admin)") {
+		t.Errorf("got %q", e.Remedy())
 	}
 }

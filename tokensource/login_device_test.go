@@ -453,7 +453,8 @@ func TestDeviceAuthorizationFails(t *testing.T) {
 		text   string
 	}{
 		"a refusal": {refused(401, "invalid_client"), tokensource.ClassOperator,
-			"the device authorization endpoint answered 401 invalid_client: check client_id, client_secret and client_auth (now client_secret_basic)"},
+			"the device authorization endpoint answered 401 invalid_client: check client_id, client_secret and client_auth (now client_secret_basic): either the client_secret is wrong; " +
+				"or the provider wants it in another way: try client_auth client_secret_post"},
 		"not offered to this client": {refused(400, "unauthorized_client"), tokensource.ClassOperator,
 			"the device authorization endpoint answered 400 unauthorized_client: allow the grant for this client at the provider, or configure another grant"},
 		"nothing there": {reply{status: 404, body: "no"}, tokensource.ClassOperator,

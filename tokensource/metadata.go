@@ -29,6 +29,8 @@ type metadata struct {
 	// requiresPAR is true if the server takes only pushed authorization requests (RFC 9126 section
 	// 5).
 	requiresPAR bool
+	// authMethods are the ways of client authentication at the token endpoint; nil: it does not say.
+	authMethods []string
 	// dpopAlgs are the algorithms of DPoP proofs that the server takes (RFC 9449 section 5.1); empty:
 	// it does not say.
 	dpopAlgs []string
@@ -197,6 +199,7 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 	}
 	_ = json.Unmarshal(members["authorization_response_iss_parameter_supported"], &m.alwaysIss) // absent: false
 	_ = json.Unmarshal(members["require_pushed_authorization_requests"], &m.requiresPAR)        // likewise
+	_ = json.Unmarshal(members["token_endpoint_auth_methods_supported"], &m.authMethods)        // likewise
 	_ = json.Unmarshal(members["dpop_signing_alg_values_supported"], &m.dpopAlgs)               // likewise
 	return m, nil
 }

@@ -49,7 +49,7 @@ func (w *wire) push(ctx context.Context, endpointURL string, variables map[strin
 	if failure != nil {
 		return "", 0, failure
 	}
-	to := endpoint{name: parName, option: w.parOption(), url: endpointURL, tokenURL: tokenURL, audience: w.audience(variables, tokenURL), key: key}
+	to := endpoint{name: parName, option: w.parOption(), url: endpointURL, tokenURL: tokenURL, audience: w.audience(variables, tokenURL), issuer: w.issuerOr(variables, tokenURL), key: key}
 	failure = w.askEach(ctx, to, params, func(ans *endpointAnswer) *Error {
 		if !ans.isSuccess() {
 			return w.pushRefused(ans)

@@ -26,6 +26,8 @@ const (
 
 	// A Retry-After field counts as at least retryAfterMin and at most retryAfterMax.
 	retryAfterMin, retryAfterMax = time.Second, time.Hour
+	// longWait is the shortest Retry-After for which the remedy says how to ask at once.
+	longWait = time.Minute
 )
 
 // Pauses after the answer to a refresh was lost.

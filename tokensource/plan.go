@@ -67,7 +67,7 @@ func planRequest(s *situation) step {
 	case s.refusal != nil && s.refusal.Class == ClassLogin && s.tests && !s.probed:
 		return step{verb: doProbe, why: "if the storage takes no writes, a login would be lost"}
 	case s.refusal != nil:
-		return step{verb: doFail, rec: s.rec, err: s.refusal, storage: s.probeErr, dirty: s.dirty, why: "the grant has no request to send"}
+		return step{verb: doFail, rec: s.rec, err: loginLost(s.refusal, s.probeErr), storage: s.probeErr, dirty: s.dirty, why: "the grant has no request to send"}
 	case s.request.RefreshToken.IsZero():
 		return step{verb: doAsk, why: "no refresh token is sent"}
 	case s.readErr != nil && (s.live || s.alone() == shared):

@@ -134,6 +134,9 @@ func (a *account) failLocked(end step) {
 	c, e := a.src.cfg.Clock, end.err
 	e.Source, e.Account = a.src.cfg.Name, a.Name()
 	e = e.know(a.src.cfg.facts()) // a failure that was read from the storage has no facts
+	if a.dirty != (deadline{}) {
+		e = e.know(unsavedFacts)
+	}
 	f := &failed{err: e, attempts: 1, unasked: end.unasked}
 	if before := a.failed; before != nil && before.err.Code == e.Code && before.err.Reason == e.Reason && e.said.IsZero() {
 		e.said = before.err.said // e repeats what the provider refused then
@@ -211,7 +214,7 @@ func (a *account) dueLocked() deadline {
 func (a *account) report(end step, l *live, before, failed *failed, trouble *Error, took time.Duration) {
 	e := Event{Account: a.Name(), Took: took, Subject: a.subject != nil}
 	if l != nil {
-		e.Generation, e.Expiry = l.tok.Generation, l.tok.Expiry
+		e.Generation, e.Expiry, e.Live = l.tok.Generation, l.tok.Expiry, l.token(a.src.cfg.Clock) != nil
 	}
 	tell := func(kind EventKind, err error) {
 		told := e
@@ -252,13 +255,15 @@ func (a *account) report(end step, l *live, before, failed *failed, trouble *Err
 		tell(EventConnected, nil)
 	}
 	if asked && !a.src.traits.Local {
+		e.Failure = a.src.scopesFailure(a.Name(), e.MissingScopes)
 		tell(EventRefreshed, nil)
+		e.Failure = nil
 	}
 	if end.verb == doAdopt {
 		tell(EventAdopted, nil)
 	}
 	if before != nil {
-		e.Attempts = before.asked
+		e.Attempts, e.Failure = before.asked, trouble
 		tell(EventRecovered, nil)
 	}
 }
@@ -267,7 +272,7 @@ func (a *account) report(end step, l *live, before, failed *failed, trouble *Err
 func (a *account) storageFailure(end step) *Error {
 	switch {
 	case end.dirty:
-		return a.src.named(a.Name(), &Error{Class: ClassWait, Reason: unsavedReason, cause: end.storage})
+		return a.src.named(a.Name(), &Error{Class: ClassWait, Reason: unsavedReason, cause: end.storage}).know(unsavedFacts)
 	case end.err != nil && errors.Is(end.err, end.storage):
 		return end.err
 	case end.readFailed:

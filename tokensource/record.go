@@ -83,6 +83,11 @@ type Failure struct {
 	Refused string `json:"refused"`
 }
 
+// isDeadToken reports whether the provider refused the refresh token for good.
+func (f *Failure) isDeadToken() bool {
+	return f.Refused != "" && f.Class == ClassLogin && codes[f.Code] == meansDead
+}
+
 // clone returns a copy that shares nothing mutable.
 func (r *Record) clone() *Record {
 	c := *r

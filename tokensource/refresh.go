@@ -222,7 +222,7 @@ func (a *account) requestBy(ctx context.Context, rec *Record, next func() (Reque
 		}
 	}
 	if f := rec.Failure; f != nil && !req.RefreshToken.IsZero() && f.Refused == refreshTokenDigest(req.RefreshToken) {
-		return Request{}, &Error{Class: f.Class, Code: f.Code, Status: f.Status, Reason: f.Reason}
+		return Request{}, &Error{Class: f.Class, Code: f.Code, Status: f.Status, Reason: f.Reason, deadToken: f.isDeadToken()}
 	}
 	return req, nil
 }

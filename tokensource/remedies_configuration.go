@@ -52,6 +52,12 @@ var configurationMistakes = []Remedy{
 		More: "The token is used. `/authinject/ready` names the scopes, and the metric `authinject_scopes_missing` counts them.",
 	},
 	{
+		Problem: "clock", Text: clockReason, Class: ClassOperator,
+		Cause: "The provider's last answer to a token request had a Date that is a minute or more away from this machine's time. The token is used all the same. An API or a provider with the right time may refuse tokens and signed requests as expired, or as not valid yet.",
+		Do:    "correct whichever is wrong[: this machine's is {skew} the provider's (now {clock})]",
+		More:  "It is a warning: the state of the account stays as it is. The next answer with the right time ends the warning.",
+	},
+	{
 		Problem: "token_empty", Text: "the configured token is empty",
 		Also:  []string{"the configured refresh_token is empty"},
 		Class: ClassOperator,

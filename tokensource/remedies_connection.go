@@ -36,7 +36,7 @@ var responses = []Remedy{
 	{
 		Problem: "expired_answer", Text: "the token has no lifetime left: by the times in the answer it has ended already", Class: ClassWait,
 		Cause: "The times in the provider's answer say that the token has ended. Often the clock of a server at the provider is wrong.",
-		Do:    "compare this machine's clock[ (now {clock})] with the provider's, and tell the provider if its clock is off" + skewed,
+		Do:    skewed + "compare this machine's clock[ (now {clock})] with the provider's, and tell the provider if its clock is off",
 	},
 	{
 		Problem: "token_type", Text: "that is not known to mean Bearer", Class: ClassOperator,
@@ -130,23 +130,25 @@ var connectionFailures = []Remedy{
 	{
 		Problem: "provider_wait", Text: "the provider asked to wait until", Class: ClassWait,
 		Cause: "An earlier answer of the provider had the field Retry-After. The wait is kept in the storage: it holds for all processes, and outlives a restart. No request was sent this time.",
-		Do: "wait: {retries}[ after {until}]; to ask at once all the same, where the provider is known to answer again, run: " +
-			"caddy authinject refresh {source}[ --account {account}]",
+		Do:    "wait: {retries}[ after {until}]" + askNow,
 		quiet: true,
 	},
 	{
 		Problem: "rate_limited", Text: "the token endpoint answered 429", Class: ClassWait,
 		Cause: "The provider had too many requests.",
-		Do:    "wait: {retries}, when the provider's Retry-After allows it",
+		Do:    "wait: {retries}[, when the provider's Retry-After allows it, after {told_until}]" + askNow,
 		quiet: true, match: func(e *Error) bool { return e.Status == 429 },
 	},
 	{
 		Problem: "provider_trouble", Text: "the token endpoint answered 503", Class: ClassWait,
 		Cause: "The provider fails.",
-		Do:    "wait: {retries}",
+		Do:    "wait: {retries}[, when the provider's Retry-After allows it, after {told_until}]" + askNow,
 		quiet: true, match: and(ofClass(ClassWait), statusFrom(500)),
 	},
 }
+
+// askNow is how a person asks before a long wait ends. It is left out if the wait is short, or if nothing is asked.
+const askNow = "[; to ask at once all the same, where the provider is known to answer again, run: caddy authinject refresh {ask_now}]"
 
 // metadataProblems are problems with the issuer's metadata.
 var metadataProblems = []Remedy{

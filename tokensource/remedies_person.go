@@ -21,21 +21,22 @@ var personProblems = []Remedy{
 	{
 		Problem: "no_refresh_token", Text: "the provider gave no refresh token", Class: ClassLogin,
 		Cause: "The provider lets the login end with its access token. Some give a refresh token only if they are asked for it.",
-		Do: "connect the account again; to be asked less often, request a refresh token as the provider wants it, " +
+		Do: "connect the account again" + connectAt + "; to be asked less often, request a refresh token as the provider wants it, " +
 			"such as scopes offline_access, or authorize_param access_type offline",
 		quiet: true,
 	},
 	{
 		Problem: "grant_ended", Text: "the token endpoint answered 400 invalid_grant", Class: ClassLogin,
 		Cause: "The provider no longer accepts the refresh token: it has ended, was revoked, or was replaced by another program that has a copy of it.",
-		Do:    "{again}",
-		More:  "If it comes back: let only one installation use the login, or let all share one storage.",
+		Do:    "{again}" + connectAt,
+		More: "With the grant `refresh_token`, get a new refresh token from the provider, and write it into the variable or file of the option `refresh_token`. " +
+			"If it comes back: let only one installation use the login, or let all share one storage.",
 		quiet: true, match: and(ofClass(ClassLogin), byMeaning(meansDead)),
 	},
 	{
 		Problem: "person_required", Text: "the token endpoint answered 400 interaction_required", Class: ClassLogin,
 		Cause: "The provider wants a person to act first: to log in again, to prove who they are by a second factor, or to allow access.",
-		Do:    "{again}",
+		Do:    "{again}" + connectAt,
 		match: and(ofClass(ClassLogin), byReason(answeredReason), byMeaning(meansPerson)),
 	},
 	{
@@ -47,7 +48,7 @@ var personProblems = []Remedy{
 	{
 		Problem: "login_refused", Text: "The token is refused, and cannot be renewed", Class: ClassLogin,
 		Cause: "The API refuses a token that comes from a login without a refresh token.",
-		Do:    "connect the account again",
+		Do:    "connect the account again" + connectAt,
 		quiet: true, match: and(byReason(refusedReason), ofClass(ClassLogin)),
 	},
 }

@@ -5,15 +5,13 @@ var refusals = []Remedy{
 	{
 		Problem: "client_assertion_expired", Text: assertionExpired, Class: ClassOperator,
 		Cause: "The provider refused the JWT that proves the client, because it had expired. The program that writes the file in client_assertion no longer renews it.",
-		Do: "renew the JWT that client_assertion names: see that the program that writes the file runs, and that the source names the file that it writes" +
-			skewed,
-		More: "The file is read again for every request. A projected token of Kubernetes is renewed only if the volume is mounted without `subPath`.",
+		Do:    skewed + "renew the JWT that client_assertion names: see that the program that writes the file runs, and that the source names the file that it writes",
+		More:  "The file is read again for every request. A projected token of Kubernetes is renewed only if the volume is mounted without `subPath`.",
 	},
 	{
 		Problem: "client_assertion_refused", Text: assertionRefused, Class: ClassOperator,
 		Cause: "The provider does not accept the JWT that proves the client: its key, its audience, its algorithm or its time.",
-		Do: "check client_id, and {key_known}; try audience with the issuer or the token URL, as the provider wants it" +
-			skewed,
+		Do:    skewed + "check client_id, and {key_known}; try audience with the issuer or the token URL, as the provider wants it",
 		More: "For `client_assertion`, check issuer, subject and audience of the JWT against what the provider trusts. " +
 			"`caddy authinject doctor` compares the clocks and shows what the provider says.",
 	},
@@ -27,8 +25,8 @@ var refusals = []Remedy{
 	{
 		Problem: "assertion_refused", Text: "the assertion of the grant was refused", Class: ClassOperator,
 		Cause: "The provider does not accept the JWT by which the grant jwt_bearer or github_app gets its tokens: its key, issuer, subject, audience or time.",
-		Do: "check key, issuer or app_id, subject and audience of the grant, and that the provider has the public key of this key and allows the subject" +
-			skewed + askProvider,
+		Do: skewed + "check key, issuer or app_id, subject and audience of the grant, and that the provider has the public key of this key and allows the subject" +
+			askProvider,
 		More: "Salesforce also answers this until the user or an administrator has approved the app. Google answers this if the service account is not allowed to act for the subject.",
 	},
 	{
@@ -44,7 +42,7 @@ var refusals = []Remedy{
 	{
 		Problem: "invalid_client", Text: "the token endpoint answered 401 invalid_client", Class: ClassOperator,
 		Cause: "The provider does not accept the client: its id, its secret, or the way in which they are sent.",
-		Do:    "check client_id, {proof} and client_auth[ (now {client_auth})][; write a corrected client_secret into {secret_in}]" + basicWanted,
+		Do:    "[{wanted_auth}; if that is not enough, ]check client_id, {proof} and client_auth[ (now {client_auth})][: {client_causes}]",
 		More: "Copy the id and the secret from the provider's page again: a line break or a space at the end is enough. " +
 			"A secret in a file is read again for each request; if it is in an environment variable, start the server again after a change. " +
 			"If both are right, try another `client_auth`: providers differ in whether they take `client_secret_basic` or " +

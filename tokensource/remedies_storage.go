@@ -3,13 +3,20 @@ package tokensource
 // storageProblems are problems with the storage and with what it holds.
 var storageProblems = []Remedy{
 	{
+		Problem: "storage_login", Text: loginLostReason, Class: ClassLogin,
+		Cause: "The account needs a login, and the storage is full, read-only or out of reach. A login now would end with this process.",
+		Do: "make the storage writable for this process, and see that it is not full[; {not_directory}]; " +
+			"then connect the account" + connectAt,
+		quiet: true,
+	},
+	{
 		Problem: "storage_unwritable", Text: "the storage cannot be written",
 		Also:  []string{"the storage does not keep what is written"},
 		Class: ClassWait,
 		Cause: "The storage is full, read-only or out of reach. A refresh token is not sent before its successor can be stored.",
-		Do: "make the storage writable for this process, and see that it is not full[; {not_directory}]; " +
-			"do not restart or reload the server before: a token that is not stored would be lost",
-		More: "The live token serves. The log line \"the storage is in trouble\", the admin API and `caddy authinject status` have the path and the reason. " +
+		Do: "make the storage writable for this process, and see that it is not full[; {not_directory}]" +
+			"[; do not restart or reload the server before that: {unsaved}]",
+		More: "A live token serves. The log line \"the storage is in trouble\", the admin API and `caddy authinject status` have the path and the reason. " +
 			"The metric " +
 			"`authinject_token_unsaved` is 1 while a token is only in memory.",
 		match: byReason("the storage cannot be written", "the storage still holds them", "the storage does not keep what is written"),

@@ -99,13 +99,27 @@ func (e *Error) filled(r *Remedy) string {
 		case "host":
 			_, host, _ := strings.Cut(e.Endpoint, "://")
 			return host
+		case "told_until", "ask_now":
+			return e.waitFact(name)
 		}
-		value := ""
-		if e.known != nil {
-			value = e.known.facts[name]
-		}
-		return cmp.Or(value, usualFacts[name])
+		return cmp.Or(e.facts()[name], usualFacts[name])
 	})
+}
+
+// waitFact returns a fact about a wait that the provider asked for by Retry-After: its end, or, if it is long
+// and the source asks by itself, the arguments of the command that asks at once.
+func (e *Error) waitFact(name string) string {
+	switch {
+	case e.told.IsZero():
+		return ""
+	case name == "told_until":
+		return shownClock(e.told)
+	case e.facts()["exchanges"] != "" || !e.toldLong:
+		return ""
+	case e.Account != "":
+		return e.Source + " --account " + e.Account
+	}
+	return e.Source
 }
 
 // What returns what happened, with the status and the error code, and without the source and the
@@ -125,6 +139,9 @@ func (e *Error) What() string {
 	}
 	if e.Code != "" {
 		b.WriteString(code + e.Code)
+	}
+	if e.deadToken {
+		b.WriteString(" (the provider no longer accepts the refresh token)")
 	}
 	if e.LastLogin != nil {
 		b.WriteString("; the last login failed: " + e.LastLogin.What())

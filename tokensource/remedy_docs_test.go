@@ -46,8 +46,12 @@ func plain(do string) string {
 		switch name {
 		case "source":
 			return "<source>"
-		case "again":
-			return connectAgain + ", or with the grant refresh_token " + configureAgain
+		case "ask_now":
+			return "<source>"
+		case "connects":
+			return "the page of authinject_connect"
+		case "client_causes":
+			return "either the client_secret is wrong: write a corrected one into its variable or file; or the provider wants it in another way: try client_auth client_secret_post"
 		}
 		return usualFacts[name]
 	})

@@ -25,8 +25,8 @@ import (
 // elsewhere lists the problems that tests in other packages produce, with those packages.
 var elsewhere = map[string]string{
 	"destination": "authinject", "destination_insecure": "authinject", "token_refused": "caddy", "value": "caddy", "login_refused": "caddy",
-	"scopes_missing": "caddy",
-	"provider_wait":  "waits_test.go", "replacement_refused": "reject_test.go",
+	"scopes_missing": "caddy", "clock": "facts_test.go", "storage_login": "storage_failure_test.go",
+	"provider_wait": "waits_test.go", "replacement_refused": "reject_test.go",
 	"google_metadata": "grants/google", "google_account": "grants/google", "google_scope": "grants/google", "google_impersonation": "grants/google",
 	"google_credentials": "grants/google",
 	"azure_metadata":     "grants/azure", "azure_identity": "grants/azure", "azure_federation": "grants/azure", "azure_environment": "grants/azure",

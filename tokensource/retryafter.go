@@ -70,7 +70,7 @@ const waitReason = "nothing is sent: the provider asked to wait until "
 
 // waitAsked returns the failure of a request that is not sent because of a note.
 func waitAsked(note *retryNote) *Error {
-	e := &Error{Class: ClassWait, Reason: note.Reason, RetryAt: note.Until}
+	e := &Error{Class: ClassWait, Reason: note.Reason, RetryAt: note.Until, told: note.Until, toldLong: true}
 	if note.Reason == lockedOutReason {
 		return e
 	}

@@ -53,7 +53,7 @@ func (w *wire) revoke(ctx context.Context, endpointURL string, variables map[str
 	if failed != nil {
 		return failed
 	}
-	to := endpoint{name: "revocation endpoint", option: "revoke_url", url: endpointURL, tokenURL: tokenURL, audience: w.audience(variables, tokenURL)}
+	to := endpoint{name: "revocation endpoint", option: "revoke_url", url: endpointURL, tokenURL: tokenURL, audience: w.audience(variables, tokenURL), issuer: w.issuerOr(variables, tokenURL)}
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}}
 	return w.askEach(ctx, to, form, func(ans *endpointAnswer) *Error {
 		if ans.isSuccess() {

@@ -40,6 +40,14 @@ func (s *Source) missingScopes(granted string) (missing []string) {
 	return missing
 }
 
+// scopesFailure returns what scopes that were not granted mean for an account, or nil if all were granted.
+func (s *Source) scopesFailure(account string, missing []string) *Error {
+	if len(missing) == 0 {
+		return nil
+	}
+	return s.named(account, &Error{Class: ClassOperator, Reason: missingScopesReason + strings.Join(missing, " ")})
+}
+
 // holdsScope reports whether granted contains scope between separators. The scope may contain
 // separators itself, as Accelo's read(companies,contacts) does.
 func holdsScope(granted, scope, separators string) bool {

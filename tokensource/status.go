@@ -54,6 +54,7 @@ type Status struct {
 	StorageErr error
 
 	facts   facts
+	clocks  facts  // how far the clocks are apart; nil if they agree
 	storage *Error // what StorageErr means for the account
 }
 
@@ -93,6 +94,9 @@ func (a *account) status() Status {
 		st.Err = a.src.loginNeeded(a.Name(), a.rec)
 	}
 	st.Renews = st.Renews && st.State != StateLoginRequired
+	if off := a.src.wire.skew.Load(); off != nil && (st.Err == nil || st.Err.facts()["skew"] == "") {
+		st.clocks = facts{"skew": *off, "clock": shownClock(c.Now())}
+	}
 	if st.Exchanges = a.src.exchanges; st.Exchanges && a.subject == nil {
 		var last *Error
 		st.Err = nil
@@ -135,6 +139,7 @@ func (s *Source) loginNeeded(account string, rec *Record) *Error {
 	e := notConnected(cmp.Or(rec, &Record{}))
 	if rec != nil && rec.Failure != nil && !rec.Disconnected {
 		e = &Error{Class: rec.Failure.Class, Code: rec.Failure.Code, Status: rec.Failure.Status, Reason: rec.Failure.Reason}
+		e.deadToken = rec.Failure.isDeadToken()
 	}
 	e.Source, e.Account = s.cfg.Name, account
 	return e.know(s.cfg.facts())
@@ -157,7 +162,7 @@ func (s *Source) statusOf(account string, rec *Record) Status {
 
 // Problems are all reasons for a person to look at the account: the last failure, a token that an
 // upstream refused and that cannot be renewed, scopes that were not granted, a record that is not
-// stored, and a storage that fails. A token may be served all the same, see [Status.Live].
+// stored, a storage that fails, and clocks that differ. A token may be served all the same, see [Status.Live].
 func (st Status) Problems() []*Error {
 	var found []*Error
 	if st.Err != nil {
@@ -176,8 +181,13 @@ func (st Status) Problems() []*Error {
 	switch {
 	case st.Unsaved:
 		add(ClassWait, unsavedReason)
+		found[len(found)-1].know(unsavedFacts)
 	case st.storage != nil && !errors.Is(st.Err, st.StorageErr):
 		found = append(found, st.storage.know(st.facts))
+	}
+	if st.clocks != nil {
+		e := &Error{Source: st.Source, Class: ClassOperator, Reason: clockReason} // the same for all accounts
+		found = append(found, e.know(st.clocks))
 	}
 	return found
 }
@@ -202,5 +212,12 @@ const (
 	refusedAgainReason  = "an upstream refused the token and the new one that replaced it"
 	refusedReason       = "an upstream refuses the token, and there is no other"
 	missingScopesReason = "the provider did not grant the scopes "
+	clockReason         = "this machine's clock and the provider's differ"
 	unsavedReason       = "the storage cannot be written, and a restart would lose the newest token"
 )
+
+// unsavedFacts are a fact of each failure while the newest token is not stored.
+var unsavedFacts = facts{"unsaved": tokenLost}
+
+// tokenLost is why the server must not be restarted while a token is not stored.
+const tokenLost = "a token that is not stored yet would be lost"

@@ -59,6 +59,20 @@ func unwritable(err error) *Error {
 	return failedStorage("the storage cannot be written", err)
 }
 
+// loginLostReason is said before the reason for a login, if the storage takes no writes.
+const loginLostReason = "the storage cannot be written, so a login would be lost"
+
+// loginLost returns needed, which asks for a login, as a failure of the storage in the first place.
+func loginLost(needed *Error, err error) *Error {
+	if err == nil {
+		return needed
+	}
+	e := *needed
+	e.cause = err
+	e.Reason = loginLostReason + "; " + e.Reason
+	return e.know(failedStorage("", err).facts())
+}
+
 // deferred returns the failure of a refresh that waits until the storage accepts writes again.
 func deferred(err error) *Error {
 	if vault.Unusable(err) {

@@ -369,8 +369,15 @@ func TestTheStorageIsTestedBeforeALogin(t *testing.T) {
 			if st.State != tokensource.StateNone && st.State != tokensource.StateLoginRequired || st.StorageErr == nil {
 				t.Errorf("state %s, the storage says %v", st.State, st.StorageErr)
 			}
-			if problems := fmt.Sprint(st.Problems()); !strings.Contains(problems, "not connected") || !strings.Contains(problems, "the storage cannot be written: make the storage writable") {
+			if problems := fmt.Sprint(st.Problems()); !strings.Contains(problems, "the storage cannot be written, so a login would be lost; the account is not connected yet") {
 				t.Errorf("the problems are %s", problems)
+			}
+			if st.Err.Problem() != "storage_login" || st.Err.Remedy() != "make the storage writable for this process, and see that it is not full; then connect the account"+
+				" on the page of authinject_connect, or run: caddy authinject login orders" {
+				t.Errorf("%s: %s", st.Err.Problem(), st.Err.Remedy())
+			}
+			if _, err := src.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "so a login would be lost; the account is not connected yet") {
+				t.Errorf("a caller gets %v", err)
 			}
 		}
 		if ev.count(tokensource.EventStorageFailed) == 0 || ev.count(tokensource.EventStorageRecovered) != 0 {
@@ -378,7 +385,7 @@ func TestTheStorageIsTestedBeforeALogin(t *testing.T) {
 		}
 		storage.fail(nil, nil)
 		virtual.Advance(time.Minute)
-		if st := src.Account("").Status(); st.StorageErr != nil || ev.count(tokensource.EventStorageRecovered) != 1 {
+		if st := src.Account("").Status(); st.StorageErr != nil || st.Err.Problem() != "not_connected" || ev.count(tokensource.EventStorageRecovered) != 1 {
 			t.Errorf("the storage works again, and says %v", st.StorageErr)
 		}
 		written := storage.count.Load()
@@ -400,4 +407,42 @@ type writes struct {
 func (w *writes) Store(ctx context.Context, key string, value []byte) error {
 	w.count.Add(1)
 	return w.steps.Store(ctx, key, value)
+}
+
+// The remedy of a storage that fails forbids a restart only while a token is not stored. The events say whether
+// there is a token to serve, and that a source with a new token has a storage that fails.
+func TestStorageRemedyForbidsARestartOnlyWhileATokenIsUnsaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := alone()
+		var ev events
+		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Hour) }}
+		src := newSource(t, ep, refreshing(storage, "rt0"), observed(&ev))
+		src.Warm()
+		synctest.Wait()
+		storage.fail(nil, errDisk)
+		virtual.Advance(57 * time.Minute)
+		if st := src.Account("").Status(); st.Unsaved || st.Err == nil || st.Err.Remedy() != "make the storage writable for this process, and see that it is not full" {
+			t.Errorf("unsaved %t, %v", st.Unsaved, st.Err)
+		}
+		virtual.Advance(10 * time.Minute)
+		st := src.Account("").Status()
+		if problems := st.Problems(); !st.Unsaved || len(problems) == 0 || !strings.HasSuffix(problems[0].Remedy(), "; do not restart or reload the server before that: a token that is not stored yet would be lost") {
+			t.Errorf("unsaved %t, %v", st.Unsaved, problems)
+		}
+		lives, ended, recovered := false, false, false
+		for _, e := range ev.all() {
+			switch e.Kind {
+			case tokensource.EventStorageFailed:
+				lives, ended = lives || e.Live, ended || !e.Live
+			case tokensource.EventRecovered:
+				recovered = true
+				if e.Failure == nil {
+					t.Error("recovered, and nothing is said of the storage")
+				}
+			}
+		}
+		if !lives || !recovered {
+			t.Errorf("lives %t, ended %t, recovered %t", lives, ended, recovered)
+		}
+	})
 }

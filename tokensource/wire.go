@@ -33,6 +33,9 @@ type wire struct {
 	discovery discovery
 	// nonces are those of the provider's endpoints (RFC 9449 section 8).
 	nonces nonces
+	// skew is how far this machine's clock was from the provider's at the last answer to a token request, in
+	// words. It is nil if they agreed, or if no answer had a Date.
+	skew atomic.Pointer[string]
 	// tell tells the source's observer.
 	tell func(Event)
 }
@@ -175,6 +178,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	})
 	tok, err := conf.Token(ctx)
+	w.noteSkew(answered)
 	if err == nil {
 		w.proofAnswered(nil, req.key, tokenURL, answered)
 		return tokenResponseOf(tok), nil
@@ -182,12 +186,13 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	failure := w.failureOf(err)
 	w.proofAnswered(failure, req.key, tokenURL, answered)
 	failure = w.assertionFailure(failure, assertion.Get("client_assertion"))
-	failure = w.clues(w.grantFailure(failure, req), answered).know(w.facts(w.urlOption(req)))
+	failure = w.clues(w.grantFailure(failure, req), answered, req.audience).know(w.facts(w.urlOption(req)))
 	failure.said = call.said
 	if failure.Reason == lockedOutReason {
 		w.leaveAlone(tokenURL, failure)
 	}
 	failure.Endpoint = host.Origin(tokenURL)
+	failure.deadToken = !req.RefreshToken.IsZero() && failure.Class == ClassLogin && codes[failure.Code] == meansDead
 	if !req.RefreshToken.IsZero() && failure.Class == ClassOperator && slices.Contains(w.cfg.DeadGrantErrors, failure.Code) {
 		failure.Class = ClassLogin
 	}

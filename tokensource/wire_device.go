@@ -33,7 +33,7 @@ func (w *wire) deviceAuthorization(ctx context.Context, l *Login, params url.Val
 	}
 	audience := w.audience(l.Variables, tokenURL)
 	return w.eachSecret(ctx, func(secret Secret) (failed *Error) {
-		l.Device, failed = w.deviceOnce(ctx, endpoint, tokenURL, audience, params, secret)
+		l.Device, failed = w.deviceOnce(ctx, endpoint, tokenURL, audience, w.issuerOr(l.Variables, tokenURL), params, secret)
 		if failed != nil {
 			failed.Endpoint = host.Origin(endpoint)
 			failed.Reason = deviceText.Replace(failed.Reason)
@@ -55,7 +55,7 @@ func (w *wire) deviceURLOption() string {
 }
 
 // deviceOnce sends one device authorization request. Its failures say "token endpoint": see deviceText.
-func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience string, params url.Values, secret Secret) (*Device, *Error) {
+func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience, issuer string, params url.Values, secret Secret) (*Device, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
 	assertion, err := w.clientAssertion(ctx, audience, secret)
@@ -92,7 +92,7 @@ func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience stri
 	if resp.StatusCode < 200 || resp.StatusCode > 299 || err == nil && hasError(members) {
 		failure := refusal(resp, call.errorCode(members), w.cfg.Clock.Now())
 		failure.said = call.saidIn(members)
-		return nil, w.clues(w.assertionFailure(failure, assertion.Get("client_assertion")), resp.Header)
+		return nil, w.clues(w.assertionFailure(failure, assertion.Get("client_assertion")), resp.Header, issuer)
 	}
 	if err != nil {
 		return fail("is no device code: " + err.Error())

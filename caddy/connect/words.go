@@ -95,12 +95,14 @@ func tokenless(st tokensource.Status) (string, Mood) {
 	switch {
 	case st.Err == nil:
 		return none, None
+	case st.StorageErr != nil:
+		return sentence(st.Err.What()), Bad // it is not known whether the account is connected, or a login would be lost
 	case st.Err.LastLogin != nil:
 		return none + " The last login failed: " + st.Err.LastLogin.What() + ".", Bad
 	case st.Err.Class == tokensource.ClassLogin && st.Interactive:
 		return none, None
-	case st.Err.Class == tokensource.ClassOperator, st.StorageErr != nil:
-		return sentence(st.Err.What()), Bad // it is not known whether the account is connected
+	case st.Err.Class == tokensource.ClassOperator:
+		return sentence(st.Err.What()), Bad
 	}
 	return none + " " + sentence(st.Err.What()), Bad
 }
