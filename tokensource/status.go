@@ -183,7 +183,7 @@ func (st Status) Problems() []*Error {
 		add(ClassWait, unsavedReason)
 		found[len(found)-1].know(unsavedFacts)
 	case st.storage != nil && !errors.Is(st.Err, st.StorageErr):
-		found = append(found, st.storage.know(st.facts))
+		found = append(found, st.storage)
 	}
 	if st.clocks != nil {
 		e := &Error{Source: st.Source, Class: ClassOperator, Reason: clockReason} // the same for all accounts
