@@ -124,7 +124,11 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 	warnings := []string{}
 	for _, known := range a.statuses(slices.Sorted(maps.Keys(a.pooled))) {
 		st := a.accountStatus(known, a.Sources[known.Source].grantName)
-		warnings = append(warnings, st.Warnings...)
+		for _, warning := range st.Warnings {
+			if !slices.Contains(warnings, warning) { // it may be about all sources
+				warnings = append(warnings, warning)
+			}
+		}
 		switch refusal := known.Refusal(); {
 		case !isReady(known):
 			waiting = append(waiting, st)
@@ -135,6 +139,11 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 		}
 		if st.RefusedRequest != "" {
 			warnings = append(warnings, withRemedy(fmt.Sprintf("token source %q: %s", st.Source, st.RefusedRequest), st.Problems[0].Remedy))
+		}
+	}
+	for _, shared := range sharedAddresses(a.listens()) {
+		if !slices.Contains(warnings, shared.Error) {
+			warnings = append(warnings, shared.Error)
 		}
 	}
 	status := http.StatusOK

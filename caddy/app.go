@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -68,6 +69,7 @@ type App struct {
 	storageTrouble *recently
 	routes         routes // of the HTTP app; empty until surveyed
 	surveyed       bool
+	background     *sync.WaitGroup // its goroutines end before Cleanup returns; nil before Provision
 	events         *caddyevents.App
 	ctx            caddy.Context
 }
@@ -80,7 +82,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the sources. It makes no request.
 func (a *App) Provision(ctx caddy.Context) error {
 	redactStdLog()
-	a.ctx, a.logger = ctx, ctx.Logger()
+	a.ctx, a.logger, a.background = ctx, ctx.Logger(), new(sync.WaitGroup)
 	a.refusals, a.wanted, a.storageTrouble = newRefusals(a.logger, maps.Keys(a.Sources)), &wanted{logger: a.logger}, new(recently)
 	events, err := ctx.App("events")
 	if err != nil {
@@ -163,6 +165,7 @@ func (a *App) Start() error {
 		}
 		pooled.source.ResumeLogins()
 	}
+	a.warnOfNeighbours()
 	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
 		if !a.Sources[name].RequireTokenAtStart {
 			continue
@@ -220,6 +223,9 @@ func (a *App) Stop() error { return nil }
 // Cleanup releases the sources. A source that no newer configuration has ends here, after a token
 // request under way is finished and stored.
 func (a *App) Cleanup() error {
+	if a.background != nil {
+		a.background.Wait()
+	}
 	var failed error
 	for name, pooled := range a.pooled {
 		failed = errors.Join(failed, release(pooled, a.users[name]))

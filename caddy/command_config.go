@@ -94,7 +94,7 @@ func (c *commandConfig) load() (*loadedApp, error) {
 		return nil, fmt.Errorf("%s is not a configuration: %w", c.file, err)
 	}
 	if config.Apps["authinject"] == nil {
-		return nil, fmt.Errorf("%s configures no token sources; they belong in the global option authinject", c.file)
+		return nil, noSourcesError{c.file}
 	}
 	var http caddyhttp.App
 	if config.Apps["http"] != nil {
@@ -181,6 +181,13 @@ func (noCaddyfileError) Error() string {
 	return "there is no Caddyfile in the working directory; name the configuration with --config"
 }
 func (noCaddyfileError) Unwrap() error { return os.ErrNotExist }
+
+// noSourcesError is the error about a configuration without token sources.
+type noSourcesError struct{ file string }
+
+func (e noSourcesError) Error() string {
+	return e.file + " configures no token sources; they belong in the global option authinject"
+}
 
 // unreadableError is the error about a configuration file that cannot be read.
 type unreadableError struct{ err error }

@@ -195,7 +195,7 @@ func TestDoctorWrongSecret(t *testing.T) {
 	const wrong = "canary-wrong-secret-93"
 	t.Setenv("CLIENT_SECRET", wrong)
 	r := diagnose(t, doctorRun{}, config, wrong)
-	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id, client_secret and client_auth (now client_secret_basic); write a corrected client_secret into the environment variable CLIENT_SECRET of the server, which must be started again; --try-auth")
+	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id, client_secret and client_auth (now client_secret_basic): either the client_secret is wrong: write a corrected one into the environment variable CLIENT_SECRET of the server, which must be started again; or the provider wants it in another way: try client_auth client_secret_post; --try-auth")
 	if n := srv.Count(); n != 1 {
 		t.Errorf("%d token requests, want 1: other ways are tried only by --try-auth", n)
 	}
@@ -287,7 +287,7 @@ func TestDoctorRevokedGrant(t *testing.T) {
 	srv.RevokeAll()
 	r := diagnose(t, doctorRun{}, config, token)
 	wantStep(t, r, doctor.OK, "client_authentication", "accepted", "")
-	wantStep(t, r, doctor.Fail, "grant", `400 invalid_grant (the provider says "the login is revoked"): the refresh token was revoked`, "configure another refresh_token: get one")
+	wantStep(t, r, doctor.Fail, "grant", `400 invalid_grant (the provider no longer accepts the refresh token) (the provider says "the login is revoked"): the refresh token was revoked`, "get a new refresh token from the provider, and write it into")
 }
 
 func TestDoctorProviderDown(t *testing.T) {
@@ -532,7 +532,7 @@ func TestDoctorReadsMetadata(t *testing.T) {
 	config := stored(t).Source("a", "grant client_credentials", "issuer "+issuer, "client_id "+tokensourcetest.DefaultClientID, "client_secret {env.CLIENT_SECRET}")
 	r := diagnose(t, doctorRun{}, config)
 	wantStep(t, r, doctor.OK, "metadata", issuer, "")
-	wantStep(t, r, doctor.Fail, "client_authentication", "invalid_client", "names client_auth client_secret_post as supported")
+	wantStep(t, r, doctor.Fail, "client_authentication", "invalid_client", "the issuer's metadata lists client_secret_post, and not client_secret_basic: write client_auth client_secret_post; if that is not enough, check client_id")
 	r = diagnose(t, doctorRun{}, stored(t).Source("a", "grant client_credentials", "issuer "+issuer+"/other", "client_id x", "client_secret {env.CLIENT_SECRET}"))
 	wantStep(t, r, doctor.Fail, "metadata", "there is no metadata", "correct issuer")
 }

@@ -159,6 +159,9 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
+	if r.silent {
+		todo = append(todo, "start the server: caddy run; if it does not start, caddy authinject doctor shows why")
+	}
 	if todo != nil {
 		fmt.Fprintf(w, "\nWhat to do:\n  %s\n", strings.Join(todo, "\n  "))
 	}

@@ -31,6 +31,8 @@ type routes struct {
 	// open are the listeners, by source, through which callers on other machines can use the
 	// source's token without a guard.
 	open map[string][]string
+	// listens are the TCP addresses, by source, of the servers that use it.
+	listens map[string][]string
 	// authenticates is true if a route has authentication, which sets the placeholders of a user.
 	authenticates bool
 }
@@ -104,7 +106,7 @@ func portOf(u *url.URL) string {
 // may be provisioned, and so may the matchers of the servers' own routes, which Caddy needs early,
 // for the certificates.
 func survey(servers map[string]*caddyhttp.Server) routes {
-	found := routes{perAccount: make(map[string]bool), open: make(map[string][]string)}
+	found := routes{perAccount: make(map[string]bool), open: make(map[string][]string), listens: make(map[string][]string)}
 	for _, name := range slices.Sorted(maps.Keys(servers)) {
 		server := servers[name]
 		uses := uses{sources: make(map[string]bool)}
@@ -118,6 +120,7 @@ func survey(servers map[string]*caddyhttp.Server) routes {
 		found.authenticates = found.authenticates || uses.authenticates || slices.ContainsFunc(server.Routes, authenticates)
 		for source, accounts := range uses.sources {
 			found.perAccount[source] = found.perAccount[source] || accounts
+			found.listens[source] = append(found.listens[source], tcpAddresses(server.Listen)...)
 		}
 		for _, source := range uses.tokens {
 			if !guarded && found.open[source] == nil {

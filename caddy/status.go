@@ -151,6 +151,9 @@ func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 		s.Warnings = append(s.Warnings, warning)
 		s.Problems = append(s.Problems, problemStatus{expected.problem, tokensource.ClassOperator, warning, expected.remedy})
 	}
+	for _, shared := range sharedAddresses(a.routes.listens[st.Source]) {
+		s.Warnings, s.Problems = append(s.Warnings, shared.Error), append(s.Problems, shared)
+	}
 	if !ok {
 		return s
 	}

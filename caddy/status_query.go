@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/certmagic"
 
 	"github.com/authinject/caddy-authinject/tokensource"
@@ -28,27 +30,32 @@ type statusReport struct {
 	server   string   // the admin API that was asked; empty: the storage
 	storages []string // that were read
 	why      string   // the server was not asked
+	silent   bool     // no server answered, although one was asked
 }
 
 // ask asks the running server, or reads the storage if no server runs. If the report is nil, the error
-// says why nothing is known. Otherwise the error is about records that cannot be read.
+// says why nothing is known. Otherwise the error is about records that cannot be read, or about the
+// configuration.
 func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
-	at, configured, err := q.server()
-	if err != nil {
-		return nil, err
+	at, configured, unread := q.server()
+	if unread != nil && (at == "" || q.stored) {
+		return nil, unread
 	}
 	why := "the configuration turns the admin API off"
 	if q.stored {
 		at, why = "", ""
 	}
+	var running *statusReport
 	if at != "" {
-		var list []accountStatus
-		list, why, err = q.askServer(ctx, at, configured)
+		list, reason, err := q.askServer(ctx, at, configured)
+		why, running = reason, &statusReport{accounts: list, server: at}
 		switch {
 		case list == nil && err != nil:
-			return nil, err
+			return nil, errors.Join(err, unread)
 		case why == "":
-			return &statusReport{accounts: list, server: at}, err
+			return running, errors.Join(err, unread)
+		case unread != nil:
+			return nil, unread
 		}
 		if configured == nil && q.file == "" {
 			if _, err := os.Stat(defaultConfig); err != nil {
@@ -58,10 +65,18 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 		}
 	}
 	app, err := q.load()
-	if err != nil {
+	switch {
+	case errors.As(err, new(noSourcesError)):
+		return nil, errors.Join(q.validate(), err) // a misspelt name of an app is the likely cause
+	case err != nil && running != nil && running.accounts != nil:
+		return running, err // the server runs another configuration, and this one cannot replace it
+	case err != nil:
 		return nil, err
 	}
-	report := &statusReport{accounts: []accountStatus{}, why: why}
+	report := &statusReport{accounts: []accountStatus{}, why: why, silent: running != nil && running.accounts == nil}
+	if report.silent {
+		err = q.validate() // no server can load a configuration that is not valid
+	}
 	names := slices.Sorted(maps.Keys(app.pooled))
 	if q.source != "" {
 		if _, _, err := app.source(q.source); err != nil {
@@ -69,7 +84,7 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 		}
 		names = []string{q.source}
 	}
-	var failed []error
+	failed := []error{err}
 	for _, name := range names {
 		list, err := app.stored(ctx, name, q.account, q.one)
 		if err != nil {
@@ -86,7 +101,9 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 }
 
 // server returns the address of the admin API and the names of the configured sources. The address is
-// empty if the admin API is off. The names are nil if there is no configuration to read.
+// empty if the admin API is off. The names are nil if there is no configuration to read. If the
+// configuration cannot be read, the error says so, and the address is the likely one of a server that still
+// runs an earlier configuration.
 func (q *statusQuery) server() (at string, sources []string, err error) {
 	if _, err := os.Stat(defaultConfig); q.file == "" && err != nil {
 		at, err = q.adminAddress()
@@ -94,7 +111,7 @@ func (q *statusQuery) server() (at string, sources []string, err error) {
 	}
 	raw, err := q.read()
 	if err != nil {
-		return "", nil, err
+		return q.likelyAdmin(), nil, err
 	}
 	var config struct {
 		Admin struct {
@@ -116,6 +133,26 @@ func (q *statusQuery) server() (at string, sources []string, err error) {
 	return at, sources, err
 }
 
+// adminLine matches the global option admin of a Caddyfile, if it names an address.
+var adminLine = regexp.MustCompile(`(?m)^[ \t]*admin[ \t]+([^\s{}]*:\d+)[ \t]*\{?[ \t]*$`)
+
+// likelyAdmin returns the address of the admin API, if the configuration cannot be read: the flag's, the one in
+// the text of the Caddyfile, or the default. It is empty if there is no file, which may have another name.
+func (q *statusQuery) likelyAdmin() string {
+	if q.address == "" && q.caddyfile == "" {
+		return ""
+	}
+	address := q.address
+	if found := adminLine.FindStringSubmatch(q.caddyfile); address == "" && found != nil {
+		address = found[1]
+	}
+	at, err := caddycmd.DetermineAdminAPIAddress(address, nil, "", "")
+	if err != nil {
+		return ""
+	}
+	return at
+}
+
 // askServer asks the server at an address. why says why its answer is not used.
 func (q *statusQuery) askServer(ctx context.Context, at string, configured []string) (list []accountStatus, why string, err error) {
 	var all []sourceStatus
@@ -128,7 +165,7 @@ func (q *statusQuery) askServer(ctx context.Context, at string, configured []str
 	}
 	for _, name := range configured {
 		if !slices.Contains(names, name) {
-			return nil, fmt.Sprintf("the server at %s runs another configuration", at), nil
+			why = fmt.Sprintf("the server at %s runs another configuration", at)
 		}
 	}
 	list = []accountStatus{}
@@ -150,9 +187,11 @@ func (q *statusQuery) askServer(ctx context.Context, at string, configured []str
 		}
 	}
 	switch {
+	case !found && why != "":
+		return []accountStatus{}, why, nil
 	case !found:
 		return nil, "", unknownSource(q.source, names)
-	case q.one && len(list) == 0 && q.source != "":
+	case why == "" && q.one && len(list) == 0 && q.source != "":
 		// The list of a source is limited.
 		var st accountStatus
 		if err := getAdmin(ctx, at, adminBase+"sources/"+pathSegment(q.source)+"/"+pathSegment(q.account), &st); err != nil {
@@ -161,7 +200,7 @@ func (q *statusQuery) askServer(ctx context.Context, at string, configured []str
 		st.From = fromServer
 		list = append(list, st)
 	}
-	return list, "", errors.Join(failed...)
+	return list, why, errors.Join(failed...)
 }
 
 // From where the state is known.

@@ -66,23 +66,23 @@ func (cfg *Config) AuthMethod() ClientAuth {
 }
 
 // OtherAuth returns the way of client authentication to configure, if listed does not contain the one that is
-// used. listed is token_endpoint_auth_methods_supported of the issuer's metadata (RFC 8414 section 2). OtherAuth
-// returns an empty text if the way in use is listed, if listed is empty, or if the configuration has nothing by
-// which a listed way could authenticate.
-func (cfg *Config) OtherAuth(listed []string) ClientAuth {
+// used, and says so in words. listed is token_endpoint_auth_methods_supported of the issuer's metadata (RFC 8414
+// section 2). OtherAuth returns empty texts if the way in use is listed, if listed is empty, or if the
+// configuration has nothing by which a listed way could authenticate.
+func (cfg *Config) OtherAuth(listed []string) (auth ClientAuth, advice string) {
 	now := cfg.AuthMethod()
 	if now.IsBasic() {
 		now = ClientSecretBasic // the registered name
 	}
 	if slices.Contains(listed, string(now)) {
-		return ""
+		return "", ""
 	}
 	for _, auth := range ClientAuths {
 		if slices.Contains(listed, string(auth)) && cfg.canUse(auth) {
-			return auth
+			return auth, fmt.Sprintf("the issuer's metadata lists %s, and not %s: write client_auth %[1]s", auth, now)
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // canUse reports whether the configuration has what the way of client authentication needs.

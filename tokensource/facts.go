@@ -2,7 +2,6 @@ package tokensource
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -146,9 +145,7 @@ func (w *wire) clues(failure *Error, header http.Header, issuer string) *Error {
 	failure = failure.know(found)
 	wanted := ""
 	if metadata, _ := w.discoveredLast(issuer); metadata.metadata != nil {
-		if auth := w.cfg.OtherAuth(metadata.metadata.authMethods); auth != "" {
-			wanted = fmt.Sprintf("the issuer's metadata lists %s, and not %s: write client_auth %[1]s", auth, w.cfg.ClientAuth)
-		}
+		_, wanted = w.cfg.OtherAuth(metadata.metadata.authMethods)
 	}
 	if w.asksForBasic(header) {
 		failure = failure.know(facts{"basic": string(ClientSecretBasic)})

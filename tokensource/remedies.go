@@ -24,4 +24,5 @@ var remedies = slices.Concat(
 	cloudProblems,
 	personProblems,
 	destinationProblems,
+	serverProblems,
 )

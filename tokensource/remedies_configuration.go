@@ -82,6 +82,17 @@ var configurationMistakes = []Remedy{
 	},
 }
 
+// serverProblems are those of the server, whatever its sources do. They are warnings.
+var serverProblems = []Remedy{
+	{
+		Problem: "shared_address", Text: "another process listens at the same address", Class: ClassOperator,
+		Cause: "Two processes share the address, which gives neither an error: Caddy opens its listeners so. Each gets a part of the requests. Often a server was started a second time, or an old one still runs.",
+		Do:    "stop one of the processes, or give one of them another port",
+		More:  "authinject looks for such processes when it starts to use an address, and, at most once a minute, when it is asked for its state. It finds them only on Linux, and only if it may see them: processes of other users stay hidden unless it runs as root.",
+		match: noError,
+	},
+}
+
 // destinationProblems are those of requests that get no token because of where they go.
 var destinationProblems = []Remedy{
 	{

@@ -25,7 +25,7 @@ import (
 // elsewhere lists the problems that tests in other packages produce, with those packages.
 var elsewhere = map[string]string{
 	"destination": "authinject", "destination_insecure": "authinject", "token_refused": "caddy", "value": "caddy", "login_refused": "caddy",
-	"scopes_missing": "caddy", "clock": "facts_test.go", "storage_login": "storage_failure_test.go",
+	"scopes_missing": "caddy", "clock": "facts_test.go", "shared_address": "caddy", "storage_login": "storage_failure_test.go",
 	"provider_wait": "waits_test.go", "replacement_refused": "reject_test.go",
 	"google_metadata": "grants/google", "google_account": "grants/google", "google_scope": "grants/google", "google_impersonation": "grants/google",
 	"google_credentials": "grants/google",

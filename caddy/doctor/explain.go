@@ -99,7 +99,7 @@ func (x *exam) deadGrant(failure *tokensource.Error, why string) {
 	}
 	if x.Config.Grant.Traits().Stored {
 		x.fail("grant", why+": the refresh token was revoked, has ended, or was used by another program",
-			failure.Remedy()+": get one from the provider, and write it where refresh_token points")
+			failure.Remedy())
 		return
 	}
 	x.fail("grant", why+": the provider refuses the grant "+x.GrantName, "check the client's account at the provider")
@@ -109,7 +109,7 @@ func (x *exam) deadGrant(failure *tokensource.Error, why string) {
 func (x *exam) refusedClient(ctx context.Context, failure *tokensource.Error, text string) {
 	now := x.auth()
 	x.fail("client_authentication", fmt.Sprintf("%s (client_id %s, client_auth %s)", text, x.Config.ClientID, now),
-		failure.Remedy()+x.authHint(now))
+		x.authRemedy(now, failure.Remedy()))
 	x.tryAuth(ctx, now)
 }
 
@@ -121,51 +121,22 @@ func (x *exam) notAccepted() string {
 	return ": it did not accept the client id, the client secret, or the way in which they are sent"
 }
 
-// authHint names a way of client authentication that the provider supports, or says how to find one.
-func (x *exam) authHint(now tokensource.ClientAuth) string {
-	if x.server != nil && x.server.AuthMethods != nil && !slices.Contains(x.server.AuthMethods, withoutRaw(now)) {
-		if known := x.supported(); known != "" {
-			x.change("client_auth", "client_auth "+string(now), known)
-			return "; the issuer's metadata names client_auth " + known + " as supported, and " + string(now) + " not"
+// authRemedy returns remedy with a way of client authentication that the provider supports, or with how to find
+// one.
+func (x *exam) authRemedy(now tokensource.ClientAuth, remedy string) string {
+	if x.server != nil {
+		if listed, advice := x.Config.OtherAuth(x.server.AuthMethods); listed != "" {
+			x.change("client_auth", "client_auth "+string(now), string(listed))
+			if strings.Contains(remedy, advice) {
+				return remedy
+			}
+			return advice + "; if that is not enough, " + remedy
 		}
 	}
 	if now.IsJWT() || now.IsTLS() || x.TryAuth {
-		return ""
+		return remedy
 	}
-	return "; --try-auth tries the other ways (a provider may lock the client out after several failures)"
-}
-
-// withoutRaw returns the registered name of a way of client authentication.
-func withoutRaw(auth tokensource.ClientAuth) string {
-	if auth.IsBasic() {
-		auth = tokensource.ClientSecretBasic
-	}
-	return string(auth)
-}
-
-// supported returns a way of client authentication that the provider supports and x can use, or "".
-func (x *exam) supported() string {
-	for _, auth := range tokensource.ClientAuths {
-		if slices.Contains(x.server.AuthMethods, string(auth)) && x.canUse(auth) {
-			return string(auth)
-		}
-	}
-	return ""
-}
-
-// canUse reports whether the client has what the way of client authentication needs.
-func (x *exam) canUse(auth tokensource.ClientAuth) bool {
-	cfg := &x.Config
-	key := cfg.ClientJWT.Key != nil || cfg.ClientAssertion != nil
-	switch {
-	case auth.UsesSecret():
-		return len(cfg.ClientSecrets) > 0
-	case auth == tokensource.PrivateKeyJWT:
-		return key
-	case auth.IsTLS():
-		return cfg.MutualTLS
-	}
-	return len(cfg.ClientSecrets) == 0 && !key
+	return remedy + "; --try-auth tries the other ways (a provider may lock the client out after several failures)"
 }
 
 // refusedScope reports invalid_scope.

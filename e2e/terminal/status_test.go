@@ -76,8 +76,8 @@ func admin(t *testing.T, proxy *harness.Proxy, path string, want int) string {
 	return string(body)
 }
 
-const remedy = "check client_id, client_secret and client_auth (now client_secret_basic); write a corrected client_secret into " +
-	"the environment variable CLIENT_SECRET of the server, which must be started again"
+const remedy = "check client_id, client_secret and client_auth (now client_secret_basic): either the client_secret is wrong: write a corrected one into " +
+	"the environment variable CLIENT_SECRET of the server, which must be started again; or the provider wants it in another way: try client_auth client_secret_post"
 
 // A wrong client secret is told in the same words in the log, to the client, by the admin API, by ready,
 // in the metrics and by status, with the same remedy; and the provider's own words only to the operator

@@ -1,0 +1,123 @@
+package caddy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/authinject/caddy-authinject/caddy/doctor"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// neighbours knows which other processes listen at the addresses of this one. Caddy opens its listeners so that
+// two processes can share an address (SO_REUSEPORT). Neither gets an error, and each gets a part of the
+// requests. The addresses belong to the process, so the configurations that it loads share one neighbours.
+type neighbours struct {
+	others func(address string) []string // the processes other than this one
+
+	mu    sync.Mutex
+	known map[string]neighbour // by address
+}
+
+// neighbour is what was found at an address.
+type neighbour struct {
+	looked    time.Time
+	processes []string
+}
+
+var theNeighbours = &neighbours{others: doctor.Others}
+
+const (
+	// lookEvery is the shortest time between two looks at an address: each reads the files of all processes.
+	lookEvery = time.Minute
+	// sharedAddress is the problem of an address that another process has, too.
+	sharedAddress = "shared_address"
+)
+
+// at returns the other processes at an address.
+func (n *neighbours) at(address string, now time.Time) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if known, ok := n.known[address]; ok && now.Sub(known.looked) < lookEvery {
+		return known.processes
+	}
+	if n.known == nil {
+		n.known = make(map[string]neighbour)
+	}
+	found := n.others(address)
+	n.known[address] = neighbour{now, found}
+	return found
+}
+
+// added returns those addresses that the last call did not have, and forgets the addresses that this call does
+// not have.
+func (n *neighbours) added(addresses []string) (fresh []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, address := range addresses {
+		if _, known := n.known[address]; !known {
+			fresh = append(fresh, address)
+		}
+	}
+	maps.DeleteFunc(n.known, func(address string, _ neighbour) bool { return !slices.Contains(addresses, address) })
+	return fresh
+}
+
+// sharedText says that other processes have an address, too.
+func sharedText(address string, others []string) string {
+	return fmt.Sprintf("another process listens at the same address %s, and gets a part of the requests: %s",
+		address, strings.Join(others, ", "))
+}
+
+// warnOfNeighbours logs which other processes listen at addresses that the configuration before did not have.
+func (a *App) warnOfNeighbours() {
+	fresh := theNeighbours.added(a.listens())
+	if len(fresh) == 0 {
+		return
+	}
+	a.background.Go(func() {
+		for _, address := range fresh {
+			if others := theNeighbours.at(address, time.Now()); len(others) > 0 {
+				a.logger.Warn("another process listens at the same address, and gets a part of the requests", zap.String("listener", address),
+					zap.Strings("processes", others), zap.String("problem", sharedAddress), zap.String("remedy", tokensource.RemedyFor(sharedAddress)))
+			}
+		}
+	})
+}
+
+// sharedAddresses returns the problems with the addresses of sites.
+func sharedAddresses(addresses []string) (found []problemStatus) {
+	for _, address := range addresses {
+		if others := theNeighbours.at(address, time.Now()); len(others) > 0 {
+			remedy := tokensource.RemedyFor(sharedAddress)
+			found = append(found, problemStatus{sharedAddress, tokensource.ClassOperator, withRemedy(sharedText(address, others), remedy), remedy})
+		}
+	}
+	return found
+}
+
+// listens returns the addresses of the sites that use a source.
+func (a *App) listens() (addresses []string) {
+	for _, list := range a.routes.listens {
+		addresses = append(addresses, list...)
+	}
+	slices.Sort(addresses)
+	return slices.Compact(addresses)
+}
+
+// tcpAddresses returns the TCP addresses in addresses to listen at. Of a range of ports, it returns the first.
+func tcpAddresses(listens []string) (addresses []string) {
+	for _, listen := range listens {
+		address, err := caddy.ParseNetworkAddress(listen)
+		if err == nil && strings.HasPrefix(address.Network, "tcp") {
+			addresses = append(addresses, address.JoinHostPort(0))
+		}
+	}
+	return addresses
+}

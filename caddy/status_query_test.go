@@ -1,0 +1,87 @@
+package caddy
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
+)
+
+// queried asks for the state with a configuration in a file, and returns what the command prints and says.
+func queried(t *testing.T, name, config string) (printed string, err error) {
+	t.Helper()
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	q := statusQuery{}
+	q.file = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(q.file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	report, err := q.ask(context.Background())
+	if report == nil {
+		return "", err
+	}
+	var out strings.Builder
+	if err := report.print(&out, false); err != nil {
+		t.Fatal(err)
+	}
+	return out.String(), err
+}
+
+// adminOf is an admin API that answers with a healthy source of that name.
+func adminOf(t *testing.T, source string) (address string) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `[{"source":%q,"grant":"static","accounts":[{"source":%[1]q,"state":"fresh","words":"Connected.","live":true}]}]`, source)
+	}))
+	t.Cleanup(srv.Close)
+	return strings.TrimPrefix(srv.URL, "http://")
+}
+
+// A configuration that cannot be read does not hide the state of the running server. Its error follows.
+func TestStatusOfAServerWhoseFileIsBroken(t *testing.T) {
+	at := adminOf(t, "orders")
+	for name, rest := range map[string]string{
+		"unknown option": "authinject {\n\t\tsource orders {\n\t\t\ttokn x\n\t\t}\n\t}\n",
+		"another source, which cannot be set up": "authinject {\n\t\tsource orders {\n\t\t\ttoken {env.T}\n\t\t}\n\t\tsource more {\n\t\t\tgrant client_credentials\n\t\t\t" +
+			"token_url http://api.example.com\n\t\t\tclient_id a\n\t\t\tclient_auth none\n\t\t}\n\t}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			printed, err := queried(t, "Caddyfile", "{\n\tadmin "+at+"\n\t"+rest+"}\n")
+			if !strings.Contains(printed, "orders  -        fresh  Connected.") || err == nil {
+				t.Errorf("printed %q, error %v", printed, err)
+			}
+		})
+	}
+	if printed, err := queried(t, "Caddyfile", "{\n\tadmin "+rig.FreeAddr(t)+"\n\tauthinject {\n\t\tsource orders {\n\t\t\ttokn x\n"); printed != "" || err == nil {
+		t.Errorf("no server: printed %q, error %v", printed, err)
+	}
+}
+
+// If no server answers, the report says how to find out why, and names the error with which Caddy refuses the
+// configuration.
+func TestStatusWithoutAServer(t *testing.T) {
+	config := func(app, options string) string {
+		return `{"admin":{"listen":"` + rig.FreeAddr(t) + `"},"apps":{"` + app + `":{"sources":{"orders":{"grant":{"type":"client_credentials"},` +
+			`"token_url":"https://login.example.com/token","client_id":"a","client_auth":"none"}}},"http":{"servers":{"srv0":{"listen":["127.0.0.1:0"],"routes":[{"handle":[{` +
+			`"handler":"reverse_proxy","upstreams":[{"dial":"127.0.0.1:1"}],"transport":{"protocol":"authinject",` + options + `}}]}]}}}}}`
+	}
+	printed, err := queried(t, "caddy.json", config("authinject", `"source":"orders"`))
+	if err != nil || !strings.Contains(printed, "start the server: caddy run; if it does not start, caddy authinject doctor shows why") {
+		t.Errorf("printed %q, error %v", printed, err)
+	}
+	printed, err = queried(t, "caddy.json", config("authinject", `"sorce":"orders"`))
+	if err == nil || !strings.Contains(err.Error(), `sorce`) || !strings.Contains(printed, "orders") {
+		t.Errorf("a typing mistake in a transport: printed %q, error %v", printed, err)
+	}
+	_, err = queried(t, "caddy.json", config("authinjct", `"source":"orders"`))
+	if err == nil || !strings.Contains(err.Error(), "authinjct") {
+		t.Errorf("a typing mistake in an app: error %v", err)
+	}
+}
