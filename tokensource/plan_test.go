@@ -321,6 +321,9 @@ func TestPlanTableIsComplete(t *testing.T) {
 	for _, section := range planTable {
 		for _, row := range section.rows {
 			rows[plan(row.s).why] = true
+			if strings.HasPrefix(row.name, "the same") {
+				t.Errorf("the name of the row %q is not whole: the page is read by rows", row.name)
+			}
 		}
 	}
 	for _, reason := range planReasons(t) {
