@@ -35,7 +35,7 @@ func TestNeighbours(t *testing.T) {
 		a.background.Wait()
 		return a
 	}
-	a := start(map[string][]string{"a": {"127.0.0.1:8080"}, "b": {"127.0.0.1:8080"}})
+	start(map[string][]string{"a": {"127.0.0.1:8080"}, "b": {"127.0.0.1:8080"}})
 	if logged.Len() != 1 || looks != 1 {
 		t.Fatalf("%d lines, %d looks", logged.Len(), looks)
 	}
@@ -43,7 +43,7 @@ func TestNeighbours(t *testing.T) {
 	if fields := line.ContextMap(); line.Level != zapcore.WarnLevel || fields["listener"] != "127.0.0.1:8080" || fields["remedy"] != tokensource.RemedyFor(sharedAddress) {
 		t.Errorf("logged %+v", line)
 	}
-	a = start(map[string][]string{"a": {"127.0.0.1:8080"}})
+	a := start(map[string][]string{"a": {"127.0.0.1:8080"}})
 	if logged.Len() != 1 || looks != 1 {
 		t.Errorf("after a reload: %d lines, %d looks", logged.Len(), looks)
 	}

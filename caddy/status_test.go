@@ -31,6 +31,7 @@ func TestLoudness(t *testing.T) {
 	}{
 		{tokensource.Event{Kind: tokensource.EventRefreshed}, zapcore.InfoLevel},
 		{tokensource.Event{Kind: tokensource.EventRefreshed, MissingScopes: []string{"a"}}, zapcore.WarnLevel},
+		{tokensource.Event{Kind: tokensource.EventRecovered, MissingScopes: []string{"a"}}, zapcore.InfoLevel},
 		{tokensource.Event{Kind: tokensource.EventRefreshFailed, Err: wait}, zapcore.WarnLevel},
 		{tokensource.Event{Kind: tokensource.EventRefreshFailed, Err: operator}, zapcore.ErrorLevel},
 		{tokensource.Event{Kind: tokensource.EventRefused}, zapcore.WarnLevel},
@@ -65,6 +66,14 @@ func TestLogOfAStorageThatFails(t *testing.T) {
 		{tokensource.Event{Kind: tokensource.EventStorageRecovered}, true},
 		{tokensource.Event{Kind: tokensource.EventStorageFailed}, true},
 		{tokensource.Event{Kind: tokensource.EventRefreshFailed, Err: errorOf(tokensource.ClassWait)}, true},
+		{tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "live", Live: true}, true},
+		{tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "live", Live: true}, false},
+		{tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "live"}, true}, // the token ended
+		{tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "live"}, false},
+		{tokensource.Event{Kind: tokensource.EventRecovered, Source: "live", Failure: unreadable}, false}, // the storage still fails
+		{tokensource.Event{Kind: tokensource.EventStorageRecovered, Source: "live"}, true},
+		{tokensource.Event{Kind: tokensource.EventStorageRecovered, Source: "live"}, false},
+		{tokensource.Event{Kind: tokensource.EventRecovered, Source: "live"}, true},
 	} {
 		if got := a.isWorthLogging(c.event); got != c.want {
 			t.Errorf("%d, %s: %t", i, c.event.Kind, got)
@@ -175,13 +184,20 @@ func TestStatusOfADisconnectedAccount(t *testing.T) {
 // The log of a storage that fails has the remedy of the account's state.
 func TestLogOfAnUnsavedToken(t *testing.T) {
 	var out strings.Builder
-	a := &App{logger: zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), zapcore.AddSync(&out), zap.DebugLevel))}
+	a := &App{logger: zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"}), zapcore.AddSync(&out), zap.DebugLevel))}
 	failure := tokensource.Status{Source: "a", Unsaved: true}.Problems()[0]
 	a.log(tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "a", Err: errors.New("read-only"), Failure: failure})
 	for _, want := range []string{`"class":"wait"`, `"problem":"storage_unwritable"`, `"remedy":"` + failure.Remedy(), "do not restart or reload"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the log lacks %s: %s", want, out.String())
 		}
+	}
+	if !strings.Contains(out.String(), "there is no token to serve") {
+		t.Errorf("the log does not say that no token is left: %s", out.String())
+	}
+	out.Reset()
+	if a.log(tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "a", Live: true, Generation: 1}); strings.Contains(out.String(), "no token") {
+		t.Errorf("the log says that no token is left: %s", out.String())
 	}
 	out.Reset()
 	a.log(tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "a", Err: tokensource.Status{Unsaved: true}.Problems()[0], Failure: failure})
@@ -203,5 +219,24 @@ func TestWithRemedy(t *testing.T) {
 		if got := withRemedy(text, ""); got != text {
 			t.Errorf("%q without a remedy: got %q", text, got)
 		}
+	}
+}
+
+// A storage that fails while the token lives is a warning with its remedy, and leaves the exit status alone.
+func TestStatusOfAStorageThatFails(t *testing.T) {
+	failure := &tokensource.Error{Source: "a", Class: tokensource.ClassWait, Reason: "the storage cannot be written, the refresh is put off"}
+	st := tokensource.Status{Source: "a", State: tokensource.StateStale, Generation: 1, Live: true, Renews: true, Err: failure, StorageErr: failure}
+	got := newAccountStatus(st, "refresh_token")
+	if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "make the storage writable") || got.exit() != exitFine || len(got.Problems) != 1 {
+		t.Errorf("%+v", got)
+	}
+	var out strings.Builder
+	report := &statusReport{accounts: []accountStatus{got}, server: "localhost:2019"}
+	if err := report.print(&out, false); err != nil || !strings.Contains(out.String(), "make the storage writable") {
+		t.Errorf("%v, %s", err, out.String())
+	}
+	st.StorageErr = nil
+	if got := newAccountStatus(st, "refresh_token"); got.Warnings != nil {
+		t.Errorf("another failure: %+v", got)
 	}
 }

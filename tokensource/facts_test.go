@@ -254,10 +254,10 @@ func TestClocksThatDifferAreAWarning(t *testing.T) {
 			t.Errorf("state %s, problems %q, want %q", st.State, got, want)
 		}
 		refresh := func() { _ = src.Account("").Refresh(t.Context()) }
-		if off = -1; len(problems()) != 1 {
+		off = -1
+		if refresh(); len(problems()) != 1 {
 			t.Error("an answer without a Date ended the warning")
 		}
-		refresh()
 		off, refuses = time.Hour, true
 		if refresh(); len(problems()) != 1 || !strings.HasPrefix(problems()[0], "client_assertion_refused") {
 			t.Errorf("after a failure that names the clocks: %q", problems())

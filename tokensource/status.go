@@ -181,7 +181,7 @@ func (st Status) Problems() []*Error {
 	switch {
 	case st.Unsaved:
 		add(ClassWait, unsavedReason)
-		found[len(found)-1].know(unsavedFacts)
+		found[len(found)-1] = found[len(found)-1].know(unsavedFacts)
 	case st.storage != nil && !errors.Is(st.Err, st.StorageErr):
 		found = append(found, st.storage)
 	}

@@ -87,6 +87,10 @@ func TestWordsPromiseNothing(t *testing.T) {
 			Exchanges: true, Err: down, RefreshAt: now.Add(30 * time.Second),
 		},
 		"The callers' tokens cannot be exchanged: the token endpoint answered 503; the next request of a caller tries again.": {Exchanges: true, Err: down},
+		"The storage cannot be written, so a login would be lost; the account is not connected yet.": {
+			Interactive: true, State: tokensource.StateLoginRequired, StorageErr: errors.New("read-only"),
+			Err: &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the storage cannot be written, so a login would be lost; the account is not connected yet"},
+		},
 		"The storage cannot be read.": {Interactive: true, State: tokensource.StateNone, Err: unreadable, StorageErr: errors.New("not a directory")},
 	} {
 		if text, _ := connect.Describe(st, now); text != want {
