@@ -204,6 +204,14 @@ func TestDoctorWrongSecret(t *testing.T) {
 }
 
 // The way of client authentication that the server accepts is found.
+// Blanks around a secret are reported where the secret is read, and the secret is not.
+func TestDoctorBlankInSecret(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	config := clientCredentials(t, srv)
+	t.Setenv("CLIENT_SECRET", rig.Canary+" ")
+	wantStep(t, diagnose(t, doctorRun{}, config), doctor.Warn, "secrets", "client_secret ends in a space", "remove it from {env.CLIENT_SECRET}")
+}
+
 func TestDoctorWrongClientAuth(t *testing.T) {
 	for _, c := range []struct {
 		accepts tokensourcetest.AuthMethod
