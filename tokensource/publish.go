@@ -18,7 +18,7 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	troubled := a.trouble != nil
 	a.dirty, a.trouble = deadline{}, nil
 	if end.storage != nil {
-		a.trouble = a.storageFailure(end)
+		a.trouble = a.storageFailure(end).know(a.src.cfg.facts())
 	}
 	if end.dirty {
 		a.dirty = a.src.cfg.Clock.in(jitter(dirtyPause, 0.8, 1.2))

@@ -177,7 +177,7 @@ func (st Status) Problems() []*Error {
 	case st.Unsaved:
 		add(ClassWait, unsavedReason)
 	case st.storage != nil && !errors.Is(st.Err, st.StorageErr):
-		found = append(found, st.storage.know(st.facts))
+		found = append(found, st.storage)
 	}
 	return found
 }
