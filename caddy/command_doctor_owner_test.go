@@ -55,9 +55,9 @@ func TestDoctorOfAnotherUser(t *testing.T) {
 		text        string
 	}{
 		{"there", "", foreign, " belongs to uid 4000001, and doctor runs as uid 4000000"},
-		{"not there", "/deep/below", foreign, "deep/below does not exist yet; its parent "},
+		{"not there", "/deep/below", foreign, "deep/below does not exist yet, its parent "},
 		{"server", "", doctor.Users{Self: self, Owner: func(string) (int, bool) { return self, true },
-			Server: func() (int, string) { return other, "42" }}, "the running server (process 42) runs as uid 4000001, and doctor"},
+			Server: func() (int, string) { return other, "42" }}, " runs as uid 4000001, and doctor runs as uid 4000000; so doctor does not write there"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -106,6 +106,11 @@ func TestDoctorOfTheServersUser(t *testing.T) {
 		Server: func() (int, string) { return 0, "42" }}}, config, token)
 	wantStep(t, r, doctor.OK, "storage", "the storage can be read, written and locked", "")
 	wantStep(t, r, doctor.OK, "rotation", "the new one was stored", "")
+	for _, step := range r.Steps {
+		if strings.Contains(step.Remedy, "chown") {
+			t.Errorf("root can write everywhere: %+v", step)
+		}
+	}
 }
 
 // Entries of another user in the storage are reported: the server cannot replace them.
@@ -120,7 +125,10 @@ func TestDoctorMixedOwners(t *testing.T) {
 		return 4000000, true
 	}}
 	r := diagnose(t, doctorRun{users: users}, config, token)
-	wantStep(t, r, doctor.Warn, "storage", dir+"/authinject belongs to uid 0 (root), and the storage to uid 4000000", "chown -R 4000000 "+dir+"/authinject")
+	wantStep(t, r, doctor.Warn, "storage", dir+"/authinject belongs to uid 0 (root); the server, as uid 4000000, may not be able to write there", "chown -R 4000000 "+dir+"/authinject")
+	users = doctor.Users{Self: 4000000, Owner: func(string) (int, bool) { return 4000000, true }, Server: func() (int, string) { return 4000001, "42" }}
+	r = diagnose(t, doctorRun{users: users}, config, token)
+	wantStep(t, r, doctor.Warn, "storage", dir+" belongs to uid 4000000; the server, as uid 4000001,", "chown -R 4000001 "+dir)
 }
 
 // As root, and with a directory that really belongs to another user.

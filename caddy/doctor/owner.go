@@ -52,7 +52,7 @@ func (u Users) Foreign(dir string) *Foreign {
 		case uid == u.Self:
 			return nil // what doctor writes is as the server writes it, whoever owns the directory
 		default:
-			return u.foreign(dir, fmt.Sprintf("the running server (process %s) runs as %s", process, name(uid)), uid)
+			return u.foreign(dir, fmt.Sprintf("the running server (process %s) of the storage %s runs as %s", process, dir, name(uid)), uid)
 		}
 	}
 	for at := dir; ; at = filepath.Dir(at) {
@@ -69,7 +69,7 @@ func (u Users) Foreign(dir string) *Foreign {
 		case !ok, uid == u.Self, system:
 			return nil // a system directory such as /var/lib or /tmp does not say whose storage will be in it
 		case at != dir:
-			return u.foreign(dir, fmt.Sprintf("the storage %s does not exist yet; its parent %s belongs to %s", dir, at, name(uid)), uid)
+			return u.foreign(dir, fmt.Sprintf("the storage %s does not exist yet, its parent %s belongs to %s", dir, at, name(uid)), uid)
 		}
 		return u.foreign(dir, fmt.Sprintf("the storage %s belongs to %s", dir, name(uid)), uid)
 	}
@@ -82,14 +82,15 @@ func (u Users) foreign(dir, why string, uid int) *Foreign {
 	}
 	return &Foreign{
 		Path: dir,
-		text: fmt.Sprintf("%s, and doctor runs as %s; so doctor does not write to the storage", why, name(u.Self)),
+		text: fmt.Sprintf("%s, and doctor runs as %s; so doctor does not write there", why, name(u.Self)),
 		remedy: fmt.Sprintf("run doctor as that user and with the environment of the server, for example sudo -u %s "+
 			"caddy authinject doctor …", as),
 	}
 }
 
-// mixed returns an entry of this module in a storage that belongs to another user than the storage's
-// directory, and both of them. ok is false if there is none, or if the running server owns it.
+// mixed returns the directory of a storage, or an entry of this module in it, that belongs to another
+// user than the one who needs it: the running server's, or else the directory's. ok is false if there is
+// none, or if that user is root, who can write everywhere.
 func (u Users) mixed(dir string) (entry string, has, wants int, ok bool) {
 	if u.Self < 0 || dir == "" {
 		return "", 0, 0, false
@@ -101,9 +102,9 @@ func (u Users) mixed(dir string) (entry string, has, wants int, ok bool) {
 		}
 	}
 	below, _ := filepath.Glob(filepath.Join(dir, "authinject", "*")) // the pattern is not malformed
-	entries := append([]string{filepath.Join(dir, "authinject"), filepath.Join(dir, "locks")}, below...)
+	entries := append([]string{dir, filepath.Join(dir, "authinject"), filepath.Join(dir, "locks")}, below...)
 	for _, entry := range entries {
-		if has, exists := u.Owner(entry); known && exists && has != wants {
+		if has, exists := u.Owner(entry); known && exists && has != wants && wants != 0 {
 			return entry, has, wants, true
 		}
 	}
@@ -151,9 +152,9 @@ func (readOnly) Unlock(context.Context, string) error { return errForeign }
 // false if doctor must not write to the storage.
 func (x *exam) owned() bool {
 	if entry, has, wants, ok := x.Users.mixed(x.StorageDir); ok {
-		x.warn("storage", fmt.Sprintf("%s belongs to %s, and the storage to %s, who may not be able to write there", entry,
+		x.warn("storage", fmt.Sprintf("%s belongs to %s; the server, as %s, may not be able to write there", entry,
 			name(has), name(wants)),
-			fmt.Sprintf("give it to that user: chown -R %d %s", wants, entry))
+			fmt.Sprintf("if its permissions do not allow that, give it to that user: chown -R %d %s", wants, entry))
 	}
 	if x.Foreign == nil {
 		return true
