@@ -310,7 +310,9 @@ func (s runningServer) others(ctx context.Context, app *loadedApp, source string
 		exit := st.exit()
 		switch {
 		case st.Disconnected: // a person wanted that
-		case !st.Wanted.IsZero(), st.From == fromServer && st.Class != "", exit == exitLogin, exit == exitOperator:
+		case exit == exitLogin:
+			other.Words = st.Words
+		case !st.Wanted.IsZero(), st.From == fromServer && st.Class != "", exit == exitOperator:
 			other.Words, other.Remedy = st.Words, st.Remedy
 		case st.From == fromServer && exit != exitFine:
 			other.Words, other.Remedy = st.Words, "wait, or see caddy authinject status"

@@ -759,7 +759,7 @@ func TestDoctorNamesTheOtherAccounts(t *testing.T) {
 	r := diagnose(t, doctorRun{}, config)
 	wantNoFailure(t, r)
 	wantStep(t, r, doctor.Warn, "accounts", `requests ask for the account "leela", which nobody has connected`, `caddy authinject login a --account "leela"`)
-	wantStep(t, r, doctor.Warn, "accounts", `the account "bender": The login has ended.`, "connect the account again")
+	wantStep(t, r, doctor.Warn, "accounts", `the account "bender": The login has ended.`, `caddy authinject login a --account "bender"`)
 	for _, step := range r.Steps {
 		if step.Name == "accounts" && (strings.Contains(step.Text, "fry") || strings.Contains(step.Text, "zoidberg")) {
 			t.Error(step.Text)
@@ -854,4 +854,8 @@ func TestDoctorConnectedAccount(t *testing.T) {
 	d.options = doctor.Options{}
 	r = diagnose(t, d, config)
 	wantStep(t, r, doctor.Fail, "grant", `the refresh token of the account "fry" was refused`, "caddy authinject login a")
+
+	// No server answers, and the account that needs a person is found in the storage.
+	r = diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.Warn, "accounts", `the account "fry": The login has ended`, `run caddy authinject login a --account "fry"`)
 }

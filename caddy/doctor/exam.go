@@ -65,7 +65,8 @@ type Other struct {
 	Account string
 	// Wanted says that a request asked for the account, which was never connected.
 	Wanted bool
-	// Words describe the account, and Remedy says what to do. Both are empty if the account is fine.
+	// Words describe the account; they are empty if it is fine. Remedy says what to do. If it is empty,
+	// a person must connect the account.
 	Words, Remedy string
 }
 

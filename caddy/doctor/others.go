@@ -1,6 +1,9 @@
 package doctor
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // maxOthers limits the other accounts that are named.
 const maxOthers = 10
@@ -21,7 +24,7 @@ func (x *exam) others() {
 		case o.Wanted:
 			x.warn(step, fmt.Sprintf("requests ask for %s, which nobody has connected", other.who()), other.loginRemedy())
 		default:
-			x.warn(step, other.who()+": "+o.Words, o.Remedy)
+			x.warn(step, other.who()+": "+o.Words, cmp.Or(o.Remedy, other.loginRemedy()))
 		}
 	}
 	if left > maxOthers {

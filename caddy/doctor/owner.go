@@ -31,8 +31,6 @@ func CurrentUser() Users { return Users{Self: os.Geteuid(), Owner: ownerOf} }
 // Foreign is a storage that doctor must not write to: files of another user than the server's would
 // lock the server out.
 type Foreign struct {
-	// Path is the storage's directory.
-	Path         string
 	text, remedy string
 }
 
@@ -52,7 +50,7 @@ func (u Users) Foreign(dir string) *Foreign {
 		case uid == u.Self:
 			return nil // what doctor writes is as the server writes it, whoever owns the directory
 		default:
-			return u.foreign(dir, fmt.Sprintf("the running server (process %s) of the storage %s runs as %s", process, dir, name(uid)), uid)
+			return u.foreign(fmt.Sprintf("the running server (process %s) of the storage %s runs as %s", process, dir, name(uid)), uid)
 		}
 	}
 	for at := dir; ; at = filepath.Dir(at) {
@@ -69,19 +67,18 @@ func (u Users) Foreign(dir string) *Foreign {
 		case !ok, uid == u.Self, system:
 			return nil // a system directory such as /var/lib or /tmp does not say whose storage will be in it
 		case at != dir:
-			return u.foreign(dir, fmt.Sprintf("the storage %s does not exist yet, its parent %s belongs to %s", dir, at, name(uid)), uid)
+			return u.foreign(fmt.Sprintf("the storage %s does not exist yet, its parent %s belongs to %s", dir, at, name(uid)), uid)
 		}
-		return u.foreign(dir, fmt.Sprintf("the storage %s belongs to %s", dir, name(uid)), uid)
+		return u.foreign(fmt.Sprintf("the storage %s belongs to %s", dir, name(uid)), uid)
 	}
 }
 
-func (u Users) foreign(dir, why string, uid int) *Foreign {
+func (u Users) foreign(why string, uid int) *Foreign {
 	as := "'#" + strconv.Itoa(uid) + "'"
 	if known, err := user.LookupId(strconv.Itoa(uid)); err == nil {
 		as = known.Username
 	}
 	return &Foreign{
-		Path: dir,
 		text: fmt.Sprintf("%s, and doctor runs as %s; so doctor does not write there", why, name(u.Self)),
 		remedy: fmt.Sprintf("run doctor as that user and with the environment of the server, for example sudo -u %s "+
 			"caddy authinject doctor …", as),
