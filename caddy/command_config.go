@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/authinject/caddy-authinject/caddy/connect"
+	"github.com/authinject/caddy-authinject/internal/suggest"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -94,7 +95,12 @@ func (c *commandConfig) load() (*loadedApp, error) {
 		return nil, fmt.Errorf("%s is not a configuration: %w", c.file, err)
 	}
 	if config.Apps["authinject"] == nil {
-		return nil, noSourcesError{c.file}
+		for name := range config.Apps {
+			if _, err := caddy.GetModule(name); err != nil && suggest.DidYouMean(name, []string{"authinject"}) != "" {
+				return nil, misspelledAppError{c.file, name}
+			}
+		}
+		return nil, fmt.Errorf("%s configures no token sources; they belong in the global option authinject", c.file)
 	}
 	var http caddyhttp.App
 	if config.Apps["http"] != nil {
@@ -117,13 +123,13 @@ func (c *commandConfig) load() (*loadedApp, error) {
 	return &loadedApp{app, survey(http.Servers)}, err
 }
 
-// validate returns the error with which `caddy validate` refuses the configuration that was read.
+// validate returns the error with which `caddy validate` refuses a configuration.
 // As `caddy validate` does, it sets up all modules and starts none, and so opens no listener and
 // sends no token request. Unlike `caddy validate`, it opens no logs: doctor may run as another user
 // than the server that writes them.
-func (c *commandConfig) validate() error {
+func validate(raw []byte) error {
 	var config *caddy.Config
-	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(slices.Clone(c.raw)), &config); err != nil {
+	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(slices.Clone(raw)), &config); err != nil {
 		return fmt.Errorf("decoding config: %w", err)
 	}
 	if config == nil {
@@ -174,6 +180,13 @@ func discardLogs(config *caddy.Config) error {
 	return nil
 }
 
+// misspelledAppError is the error of a configuration in JSON whose app authinject is misspelled.
+type misspelledAppError struct{ file, name string }
+
+func (e misspelledAppError) Error() string {
+	return fmt.Sprintf("%s configures no token sources: Caddy has no app %s (did you mean authinject?)", e.file, e.name)
+}
+
 // noCaddyfileError is the error of a command that names no configuration where no Caddyfile is.
 type noCaddyfileError struct{}
 
@@ -181,13 +194,6 @@ func (noCaddyfileError) Error() string {
 	return "there is no Caddyfile in the working directory; name the configuration with --config"
 }
 func (noCaddyfileError) Unwrap() error { return os.ErrNotExist }
-
-// noSourcesError is the error about a configuration without token sources.
-type noSourcesError struct{ file string }
-
-func (e noSourcesError) Error() string {
-	return e.file + " configures no token sources; they belong in the global option authinject"
-}
 
 // unreadableError is the error about a configuration file that cannot be read.
 type unreadableError struct{ err error }

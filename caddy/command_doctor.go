@@ -1,17 +1,22 @@
 package caddy
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/signal"
 	"slices"
+	"sync"
 	"syscall"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/authinject/caddy-authinject/caddy/doctor"
@@ -66,6 +71,8 @@ type doctorRun struct {
 	options doctor.Options
 	source  string // empty: all
 	subject string // a placeholder; empty: none
+	// users are those that the examination knows. The zero value means those of this machine.
+	users doctor.Users
 }
 
 // run writes the report. Its error says that a step failed.
@@ -103,11 +110,18 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	if d.config.caddyfile != "" {
 		report.Caddyfile(d.config.caddyfile)
 	}
+	var config surveyed
+	_ = json.Unmarshal(raw, &config) // load says why it cannot be read
+	running := d.config.runningAt(ctx, &config)
+	users := d.usersOf(running, config.listeners())
 	var invalid error
 	if json.Valid(raw) { // else load says that best
-		invalid = d.config.validate()
+		invalid = validateWithout(users, raw)
 	}
 	app, err := d.config.load()
+	if errors.As(err, new(misspelledAppError)) {
+		invalid = nil // it follows from the misspelled name
+	}
 	if err := cmp.Or(invalid, err); err != nil {
 		d.config.misconfigured(report, err, invalid != nil)
 	}
@@ -142,12 +156,11 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	if invalid == nil {
 		report.Add(doctor.Step{Name: "configuration", Status: doctor.OK, Text: d.config.file + " is valid"})
 	}
-	config := surveyed{around: app.around, exchanges: make(map[string]bool)}
+	config.around, config.exchanges = app.around, make(map[string]bool)
 	for name := range app.pooled {
 		config.exchanges[name] = isOfCaller(subjectOf(app.Sources[name].grant))
 	}
-	_ = json.Unmarshal(raw, &config) // load has read it
-	doctor.Listeners(ctx, config.listeners(), d.config.runningAt(ctx, &config), report)
+	doctor.Listeners(ctx, config.listeners(), running, report)
 	server := d.askServer(ctx)
 	for _, name := range names {
 		patient, err := app.patient(ctx, name, d.config.account, &config)
@@ -157,10 +170,87 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 			continue
 		}
 		patient.Running = server.of(name, d.config.account)
-		config.guards(name, report)
+		patient.Users, patient.Foreign = users, users.Foreign(patient.StorageDir)
+		if d.config.account == "" {
+			patient.Others = server.others(ctx, app, name, patient.Foreign != nil)
+		}
+		config.guards(name, invalid != nil, report)
 		doctor.Examine(ctx, patient, d.options, report)
 	}
 	return report
+}
+
+// usersOf returns what is known of users: this process's, and the running server's.
+func (d *doctorRun) usersOf(running doctor.Server, listeners []doctor.Listener) doctor.Users {
+	users := d.users
+	if users.Owner == nil {
+		users = doctor.CurrentUser()
+	}
+	if users.Server == nil {
+		users.Server = sync.OnceValues(func() (uid int, process string) {
+			process = running.Process(listeners)
+			uid, ok := doctor.UserOf(process)
+			if !ok {
+				return 0, ""
+			}
+			return uid, process
+		})
+	}
+	return users
+}
+
+// validateWithout validates a configuration without writing to storages that belong to other users or do
+// not exist yet: some modules store keys when they are set up. Such a storage is replaced by a directory
+// that is removed.
+func validateWithout(users doctor.Users, raw []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	var config map[string]any
+	if err := decoder.Decode(&config); err != nil || config == nil {
+		return validate(raw)
+	}
+	var replaced []map[string]any
+	leave := func(dir string) bool {
+		_, err := os.Stat(dir)
+		return users.Foreign(dir) != nil || errors.Is(err, fs.ErrNotExist)
+	}
+	var walk func(part any)
+	walk = func(part any) {
+		switch part := part.(type) {
+		case []any:
+			for _, item := range part {
+				walk(item)
+			}
+		case map[string]any:
+			if root, ok := part["root"].(string); ok && part["module"] == "file_system" && leave(root) {
+				replaced = append(replaced, part)
+			}
+			for _, item := range part {
+				walk(item)
+			}
+		}
+	}
+	walk(config)
+	if config["storage"] == nil && leave(caddy.AppDataDir()) {
+		storage := map[string]any{"module": "file_system"}
+		config["storage"], replaced = storage, append(replaced, storage)
+	}
+	if replaced == nil {
+		return validate(raw)
+	}
+	directory, err := os.MkdirTemp("", "authinject-doctor-")
+	if err != nil {
+		return fmt.Errorf("making a directory for the validation: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(directory) }() // what is left there is of no use
+	for _, storage := range replaced {
+		storage["root"] = directory
+	}
+	changed, err := json.Marshal(config)
+	if err != nil {
+		return fmt.Errorf("encoding the configuration: %w", err)
+	}
+	return validate(changed)
 }
 
 // runningServer is the answer of the running server. If the server did not answer, why says so.
@@ -194,10 +284,40 @@ func (s runningServer) of(source, account string) doctor.Running {
 	for _, st := range s.accounts {
 		if st.Source == source && st.Account == account {
 			return doctor.Running{
-				At: s.at, Words: st.Words, Class: st.Class, Error: st.Error, Remedy: st.Remedy, Live: st.Live, Unsaved: st.Unsaved,
+				At: s.at, Words: st.Words, Class: st.Class, Problem: st.Problem, Error: st.Error, Remedy: st.Remedy, Live: st.Live, Unsaved: st.Unsaved,
 				StorageError: st.StorageError, RefusedRequest: st.RefusedRequest,
 			}
 		}
 	}
 	return doctor.Running{Unasked: "the running server (" + s.at + ") has no state of this account"}
+}
+
+// others returns the named accounts of a source, from the running server or else from the storage.
+// A storage of another user is not read: a look at its logins removes those that have ended.
+func (s runningServer) others(ctx context.Context, app *loadedApp, source string, foreign bool) (list []doctor.Other) {
+	accounts := s.accounts
+	if s.why != "" {
+		if foreign {
+			return nil
+		}
+		accounts, _ = app.stored(ctx, source, "", false) // the examination reports the error
+	}
+	for _, st := range accounts {
+		if st.Source != source || st.Account == "" {
+			continue
+		}
+		other := doctor.Other{Account: st.Account, Wanted: !st.Wanted.IsZero() && st.LastLogin == nil}
+		exit := st.exit()
+		switch {
+		case st.Disconnected: // a person wanted that
+		case exit == exitLogin:
+			other.Words = st.Words
+		case !st.Wanted.IsZero(), st.From == fromServer && st.Class != "", exit == exitOperator:
+			other.Words, other.Remedy = st.Words, st.Remedy
+		case st.From == fromServer && exit != exitFine:
+			other.Words, other.Remedy = st.Words, "wait, or see caddy authinject status"
+		}
+		list = append(list, other)
+	}
+	return list
 }

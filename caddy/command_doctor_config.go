@@ -21,6 +21,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/certmagic"
 
 	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/caddy/doctor"
@@ -58,7 +59,10 @@ var envPlaceholder = regexp.MustCompile(`\{env\.([^{}"\\]+)\}`)
 func (c *commandConfig) misconfigured(report *doctor.Report, err error, validated bool) {
 	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: "correct " + c.file}
 	unreadable := errors.As(err, new(unreadableError))
+	var misspelled misspelledAppError
 	switch name := c.unset(err.Error()); {
+	case errors.As(err, &misspelled):
+		step.Remedy = fmt.Sprintf("write apps.authinject in place of apps.%s in %s", misspelled.name, c.file)
 	case errors.As(err, new(noCaddyfileError)), unreadable && errors.Is(err, fs.ErrNotExist):
 		step.Remedy = "run doctor where the Caddyfile is, or name the configuration with --config; caddy authinject init writes one"
 	case unreadable && errors.Is(err, fs.ErrPermission):
@@ -101,6 +105,9 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 		Config: src.tokenConfig(name, a.users[name]), GrantName: src.grantName, Account: account,
 		Injection: src.injection, Configured: src.Destinations, Secrets: src.doctorSecrets(),
 		PerAccount: a.around.perAccount[name], Preset: src.destinations.preset,
+	}
+	if files, ok := src.storage.(*certmagic.FileStorage); ok {
+		p.StorageDir = files.Path
 	}
 	if src.transport != nil {
 		p.TLS, p.Proxy = src.transport.tls(), src.transport.http.Transport.Proxy
@@ -272,8 +279,8 @@ func (a *loadedApp) upstreamTransport(inner map[string]any) *http.Transport {
 	return transport
 }
 
-// guards reports who can use the token of a source.
-func (s *surveyed) guards(source string, report *doctor.Report) {
+// guards reports who can use the token of a source. invalid says that the configuration cannot be loaded.
+func (s *surveyed) guards(source string, invalid bool, report *doctor.Report) {
 	add := func(name string, status doctor.Status, text, remedy string) {
 		report.Add(doctor.Step{Source: source, Name: name, Status: status, Text: text, Remedy: remedy})
 	}
@@ -287,7 +294,11 @@ func (s *surveyed) guards(source string, report *doctor.Report) {
 			}
 		}
 	})
-	if !used {
+	switch {
+	case !used && invalid:
+		add("callers", doctor.Skip, "no route uses this source, which the error of the step configuration may explain", "")
+		return
+	case !used:
 		add("callers", doctor.Warn, "no route uses this source",
 			"add the directive authinject "+source+" <upstream> to a site")
 		return

@@ -204,6 +204,14 @@ func TestDoctorWrongSecret(t *testing.T) {
 }
 
 // The way of client authentication that the server accepts is found.
+// Blanks around a secret are reported where the secret is read, and the secret is not.
+func TestDoctorBlankInSecret(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	config := clientCredentials(t, srv)
+	t.Setenv("CLIENT_SECRET", rig.Canary+" ")
+	wantStep(t, diagnose(t, doctorRun{}, config), doctor.Warn, "secrets", "client_secret ends in a space", "remove it from {env.CLIENT_SECRET}")
+}
+
 func TestDoctorWrongClientAuth(t *testing.T) {
 	for _, c := range []struct {
 		accepts tokensourcetest.AuthMethod
@@ -276,8 +284,61 @@ func TestDoctorClockOff(t *testing.T) {
 			"client_secret {env.CLIENT_SECRET}", "token_url "+at+"/oauth/token")
 		t.Setenv("CLIENT_SECRET", rig.Canary)
 		r := diagnose(t, doctorRun{}, config)
-		wantStep(t, r, doctor.Fail, "clock", c.text, "synchronize the clock")
+		wantStep(t, r, doctor.Warn, "clock", c.text, "synchronize the clock")
 		wantStep(t, r, doctor.OK, "grant", "", "")
+		wantNoFailure(t, r) // the token was granted
+	}
+}
+
+// A step that failed because of the time makes a failure of a clock that is off.
+func TestDoctorClockThatFails(t *testing.T) {
+	at := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		now := time.Now().Add(-time.Hour)
+		w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": rig.Canary, "token_type": "Bearer", "expires_at": now.Add(-time.Minute).Unix()})
+	})
+	r := diagnose(t, doctorRun{}, tokenFrom(t, at))
+	wantStep(t, r, doctor.Fail, "token", "it has ended already", "ahead of the provider's (now ")
+	wantStep(t, r, doctor.Fail, "clock", "ahead of the provider's", "synchronize the clock")
+}
+
+// tokenFrom is a configuration with a source a that gets its token from a URL.
+func tokenFrom(t *testing.T, at string) rig.Caddyfile {
+	t.Helper()
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	return stored(t).Source("a", "grant client_credentials", "client_id x", "client_secret {env.CLIENT_SECRET}", "token_url "+at+"/token")
+}
+
+// The clock of the answer is right, but the token in it was made long before.
+func TestDoctorCreatedLongAgo(t *testing.T) {
+	lasts := 60
+	at := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": rig.Canary, "token_type": "Bearer", "expires_in": lasts,
+			"created_at": time.Now().Add(-time.Hour).Unix()})
+	})
+	r := diagnose(t, doctorRun{}, tokenFrom(t, at))
+	wantStep(t, r, doctor.Fail, "token", "before the Date of the same answer, and the token lasts 60 s (expires_in) from there", "tell the provider")
+	wantStep(t, r, doctor.OK, "clock", "agrees", "")
+	lasts = 7200
+	r = diagnose(t, doctorRun{}, tokenFrom(t, at))
+	wantStep(t, r, doctor.OK, "lifetime", "before its answer (created_at), and the lifetime counts from there", "")
+	wantNoFailure(t, r)
+}
+
+// While the provider does not accept the client, a login would fail, and is not proposed.
+func TestDoctorProposesNoLoginOfARefusedClient(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	config := stored(t).Source("a", "grant authorization_code", rig.Client(srv), "authorize_url "+srv.URL+"/oauth/authorize")
+	t.Setenv("CLIENT_SECRET", "wrong-"+rig.Canary)
+	r := diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id")
+	wantStep(t, r, doctor.Skip, "grant", "the account is not connected; a login would fail", "")
+	for _, step := range r.Steps {
+		if strings.Contains(step.Remedy, "login a") {
+			t.Errorf("a login is proposed: %s", step.Remedy)
+		}
 	}
 }
 
@@ -660,6 +721,9 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 		{"destination, connected", func(st *accountStatus) {
 			st.RefusedRequest, st.Class, st.Remedy = "1s ago a request was refused: x", tokensource.ClassOperator, "correct the upstream"
 		}, false, doctor.OK, "server", "Connected, renews by itself.", ""},
+		{"waits", func(st *accountStatus) {
+			st.Live, st.Class, st.Problem, st.Words = false, tokensource.ClassWait, "provider_wait", "It waits."
+		}, false, doctor.Warn, "server", "doctor has a token, and the running server", "to ask at once, run caddy authinject refresh a"},
 		{"another environment", func(st *accountStatus) { st.Live = false }, false, doctor.Warn, "server", "doctor has a token, and the running server", "a reload keeps its environment"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -670,6 +734,41 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 			}
 			wantStep(t, diagnose(t, doctorRun{}, config), c.status, c.step, c.text, c.remedy)
 		})
+	}
+}
+
+// The accounts that the running server lists are named, if they need something.
+func TestDoctorNamesTheOtherAccounts(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	accounts := []accountStatus{
+		{Source: "a", Account: "leela", Wanted: time.Now(), Class: tokensource.ClassLogin, Words: "Not connected."},
+		{Source: "a", Account: "fry", Live: true, Words: "Connected."},
+		{Source: "a", Account: "bender", Class: tokensource.ClassLogin, Words: "The login has ended.", Remedy: "connect the account again"},
+		{Source: "a", Account: "zoidberg", Disconnected: true, Class: tokensource.ClassLogin, Words: "Disconnected.", Remedy: "connect it"},
+	}
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == adminBase+"sources" {
+			_ = answerJSON(w, http.StatusOK, []sourceStatus{{Source: "a", Accounts: accounts}})
+		}
+	}))
+	t.Cleanup(api.Close)
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	config := rig.Caddyfile{}.Global("admin "+api.Listener.Addr().String(), "storage file_system "+t.TempDir()).
+		Source("a", "grant authorization_code", rig.Client(srv), "authorize_url "+srv.URL+"/oauth/authorize").
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL+" {\n\taccount {http.request.header.X-User}\n}")
+	r := diagnose(t, doctorRun{}, config)
+	wantNoFailure(t, r)
+	wantStep(t, r, doctor.Warn, "accounts", `requests ask for the account "leela", which nobody has connected`, `caddy authinject login a --account "leela"`)
+	wantStep(t, r, doctor.Warn, "accounts", `the account "bender": The login has ended.`, `caddy authinject login a --account "bender"`)
+	for _, step := range r.Steps {
+		if step.Name == "accounts" && (strings.Contains(step.Text, "fry") || strings.Contains(step.Text, "zoidberg")) {
+			t.Error(step.Text)
+		}
+	}
+	for _, step := range diagnose(t, doctorRun{config: commandConfig{account: "fry"}}, config).Steps {
+		if step.Name == "accounts" {
+			t.Errorf("only the account fry is examined: %+v", step)
+		}
 	}
 }
 
@@ -755,4 +854,8 @@ func TestDoctorConnectedAccount(t *testing.T) {
 	d.options = doctor.Options{}
 	r = diagnose(t, d, config)
 	wantStep(t, r, doctor.Fail, "grant", `the refresh token of the account "fry" was refused`, "caddy authinject login a")
+
+	// No server answers, and the account that needs a person is found in the storage.
+	r = diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.Warn, "accounts", `the account "fry": The login has ended`, `run caddy authinject login a --account "fry"`)
 }

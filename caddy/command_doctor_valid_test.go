@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"io/fs"
 	"os"
@@ -142,4 +143,39 @@ func TestDoctorClockOfARefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantStep(t, diagnose(t, doctorRun{}, config, token), doctor.Skip, "clock", "the provider answered no request", "")
+}
+
+// A misspelled name in a configuration in JSON is named, and what was meant.
+func TestDoctorNamesMisspelledJSON(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	c := commandConfig{file: writeFile(t, "Caddyfile", clientCredentials(t, srv).String())}
+	raw, err := c.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, meant, text, remedy string }{
+		{`"authinject":{`, `"authinjct":{`, "Caddy has no app authinjct (did you mean authinject?)", "write apps.authinject in place of apps.authinjct in "},
+		{`"source":"a"`, `"sorce":"a"`, "unknown field transport.sorce (did you mean source?)", "caddy validate shows the same error"},
+	} {
+		if strings.Count(string(raw), c.name) != 1 {
+			t.Fatalf("%s is not once in %s", c.name, raw)
+		}
+		file := writeFile(t, "caddy.json", strings.Replace(string(raw), c.name, c.meant, 1))
+		r := (&doctorRun{config: commandConfig{file: file}}).examine(t.Context())
+		wantStep(t, r, doctor.Fail, "configuration", c.text, c.remedy)
+		for _, step := range r.Steps {
+			if strings.Contains(step.Remedy, "add the directive") {
+				t.Errorf("a directive of the Caddyfile is proposed: %s", step.Remedy)
+			}
+		}
+	}
+}
+
+// The file of a JWT that has expired is named.
+func TestDoctorNamesTheFileOfAnAssertion(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	encode := base64.RawURLEncoding.EncodeToString
+	file := writeFile(t, "assertion.jwt", encode([]byte(`{"alg":"ES256"}`))+"."+encode([]byte(`{"iss":"x","sub":"x","aud":"y","exp":1}`))+".c2ln")
+	config := stored(t).Source("a", "grant client_credentials", "client_id x", "client_assertion {file."+file+"}", "token_url "+srv.URL+"/oauth/token")
+	wantStep(t, diagnose(t, doctorRun{}, config), doctor.Fail, "secrets", "client_assertion: it has expired", "renew the JWT in {file."+file+"}")
 }

@@ -66,8 +66,6 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 	}
 	app, err := q.load()
 	switch {
-	case errors.As(err, new(noSourcesError)):
-		return nil, errors.Join(q.validate(), err) // a misspelt name of an app is the likely cause
 	case err != nil && running != nil && running.accounts != nil:
 		return running, err // the server runs another configuration, and this one cannot replace it
 	case err != nil:
@@ -75,7 +73,7 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 	}
 	report := &statusReport{accounts: []accountStatus{}, why: why, silent: running != nil && running.accounts == nil}
 	if report.silent {
-		err = q.validate() // no server can load a configuration that is not valid
+		err = validate(q.raw) // no server can load a configuration that is not valid
 	}
 	names := slices.Sorted(maps.Keys(app.pooled))
 	if q.source != "" {

@@ -51,6 +51,23 @@ type Patient struct {
 	Running Running
 	// ConnectURL is where a person connects the account, or empty.
 	ConnectURL string
+	// StorageDir is the directory of Config.Storage, or empty if the storage is none.
+	StorageDir string
+	// Users tells who owns that directory. If Foreign is not nil, doctor only reads it.
+	Users   Users
+	Foreign *Foreign
+	// Others are the source's other accounts. Nil: they are not examined.
+	Others []Other
+}
+
+// Other is an account that is not the examined one.
+type Other struct {
+	Account string
+	// Wanted says that a request asked for the account, which was never connected.
+	Wanted bool
+	// Words describe the account; they are empty if it is fine. Remedy says what to do. If it is empty,
+	// a person must connect the account.
+	Words, Remedy string
 }
 
 // Secret is an option that holds a secret.
@@ -101,8 +118,10 @@ type exam struct {
 	// storage keys depend on them.
 	tokenURL, issuer string
 	missing          []string // scopes that were not granted with a new token
-	// lenient turns failures into warnings.
-	lenient bool
+	// mayStart says that the endpoint may start later than the server: that it is down is only a warning.
+	mayStart bool
+	// timed says that a step failed because of the time.
+	timed bool
 	// trust says how to trust a CA; empty: as for the provider.
 	trust string
 }
@@ -115,11 +134,16 @@ func (x *exam) ok(name, text string)           { x.add(OK, name, text, "") }
 func (x *exam) skip(name, text string)         { x.add(Skip, name, text, "") }
 func (x *exam) warn(name, text, remedy string) { x.add(Warn, name, text, remedy) }
 func (x *exam) fail(name, text, remedy string) {
-	if x.lenient {
-		x.add(Warn, name, text, remedy)
+	x.add(Fail, name, text, remedy)
+}
+
+// down reports an endpoint that may work later, without a change of the configuration.
+func (x *exam) down(name, text, remedy string) {
+	if x.mayStart {
+		x.warn(name, text, remedy)
 		return
 	}
-	x.add(Fail, name, text, remedy)
+	x.fail(name, text, remedy)
 }
 
 // change suggests a change in the source's block: replace old by the option with args. Empty args
@@ -137,6 +161,9 @@ const closeTimeout = 30 * time.Second
 
 // Examine gets a token of the patient and adds to the report what it finds.
 func Examine(ctx context.Context, p Patient, o Options, report *Report) {
+	if p.Foreign != nil && p.Config.Storage != nil {
+		p.Config.Storage = readOnly{p.Config.Storage}
+	}
 	x := &exam{Patient: p, Options: o, report: report, recorder: newRecorder(p.Config.Transport)}
 	if x.TLS == nil {
 		x.TLS = new(tls.Config)
@@ -151,8 +178,9 @@ func Examine(ctx context.Context, p Patient, o Options, report *Report) {
 	account := x.token(ctx, secrets, storage, reachable)
 	x.runningServer()
 	if account != nil {
-		x.otherEnvironment()
+		x.without()
 	}
+	x.others()
 	x.clock()
 	x.upstreams(ctx)
 	x.probe(ctx, account)
@@ -163,6 +191,7 @@ func (x *exam) hideLiterals(ctx context.Context) {
 	for _, s := range x.Secrets {
 		if value, err := s.Value(ctx); err == nil {
 			x.report.Hide(value.Reveal())
+			x.report.Hide(strings.TrimSpace(value.Reveal()))
 		}
 	}
 }
@@ -171,7 +200,7 @@ func (x *exam) hideLiterals(ctx context.Context) {
 func (x *exam) secrets(ctx context.Context) bool {
 	readable := true
 	for _, s := range x.Secrets {
-		_, err := s.Value(ctx)
+		value, err := s.Value(ctx)
 		switch {
 		case err == nil && s.Literal:
 			x.warn("secrets", s.Option+" stands in the configuration itself, where the admin API and logs can show it",
@@ -182,15 +211,16 @@ func (x *exam) secrets(ctx context.Context) bool {
 		case s.Replaced:
 			x.warn("secrets", fmt.Sprintf("%s cannot be read: %s is %s; a stored refresh token does without "+
 				"it", s.Option, s.From, whyUnreadable(s.From, err)),
-				x.secretRemedy(s.From))
+				x.secretRemedy(s.From, err))
 		default:
 			readable = false
 			x.fail("secrets", fmt.Sprintf("%s cannot be read: %s is %s", s.Option, s.From, whyUnreadable(s.From, err)),
-				x.secretRemedy(s.From))
+				x.secretRemedy(s.From, err))
 		}
+		x.blanks(s, value.Reveal())
 	}
 	if err := x.Config.CheckCredentials(ctx); err != nil && readable {
-		x.fail("secrets", err.Error(), "correct the option that is named")
+		x.fail("secrets", err.Error(), x.credentialRemedy(err))
 	}
 	return readable
 }
@@ -207,9 +237,60 @@ func whyUnreadable(configured string, err error) string {
 	return "empty or not readable"
 }
 
-// secretRemedy says how to give a placeholder a value.
-func (x *exam) secretRemedy(configured string) string {
-	if x.Running.Live {
+// blanks reports blanks around a secret. They are sent with it, and are often there by mistake.
+func (x *exam) blanks(s Secret, value string) {
+	const white = " \t\r\n"
+	trimmed := strings.Trim(value, white)
+	if trimmed == "" || trimmed == value || s.Option == "key" || s.Option == "client_assertion" {
+		return // of a key and of a JWT, only the text between blanks is used
+	}
+	begin, _, _ := strings.Cut(value, trimmed)
+	end := value[len(begin)+len(trimmed):]
+	var where []string
+	if begin != "" {
+		where = append(where, "begins with "+blank(begin[0]))
+	}
+	if end != "" {
+		where = append(where, "ends in "+blank(end[len(end)-1]))
+	}
+	x.warn("secrets", s.Option+" "+strings.Join(where, " and ")+", which is sent as a part of it",
+		"if it does not belong to the secret, remove it from "+s.From)
+}
+
+func blank(c byte) string {
+	switch c {
+	case ' ':
+		return "a space"
+	case '\t':
+		return "a tab"
+	}
+	return "a line break"
+}
+
+// credentialRemedy says where to correct what an error of [tokensource.Config.CheckCredentials] names.
+func (x *exam) credentialRemedy(err error) string {
+	for _, s := range x.Secrets {
+		if !strings.Contains(err.Error(), s.Option) || s.Literal {
+			continue
+		}
+		if s.Option == "client_assertion" {
+			return "renew the JWT in " + s.From + ": see that the program that writes it runs, and that it writes to that place"
+		}
+		return "correct the option that is named, or the value of " + s.Option + " in " + s.From
+	}
+	return "correct the option that is named"
+}
+
+// secretRemedy says how to give a placeholder a value. err says why it has none.
+func (x *exam) secretRemedy(configured string, err error) string {
+	isFile := strings.HasPrefix(configured, "{file.")
+	switch {
+	case !x.Running.Live:
+	case errors.Is(err, fs.ErrNotExist):
+		return "the running server still has a token, and its next token request will fail; restore the file"
+	case isFile && !errors.Is(err, fs.ErrPermission):
+		return "the running server still has a token, and its next token request will fail; write the secret into that file"
+	default:
 		return "the running server has a token, so only doctor lacks the value: run doctor as the user and with the " +
 			"environment of the server"
 	}
@@ -278,7 +359,8 @@ func (x *exam) metadata(ctx context.Context) bool {
 }
 
 // A clock that is off by more than maxSkew gets a warning. A clock that is off by badSkew or more is a
-// failure, because providers usually accept JWTs and signatures that are up to five minutes off.
+// failure if the source signs JWTs, because providers usually accept those that are up to five minutes
+// off, or if a step failed because of the time.
 const (
 	maxSkew = 30 * time.Second
 	badSkew = 5 * time.Minute
@@ -304,7 +386,7 @@ func (x *exam) clock() {
 		"right, the provider's is wrong"
 	text := fmt.Sprintf("the clock of this machine is %s %s the provider's", skew, direction)
 	switch {
-	case skew >= badSkew:
+	case skew >= badSkew && (x.timed || x.signs()):
 		x.fail("clock", text+"; tokens may seem expired, or not yet valid", remedy)
 	case skew > maxSkew:
 		x.warn("clock", text, remedy)
@@ -313,15 +395,22 @@ func (x *exam) clock() {
 	}
 }
 
+// signs reports whether the source signs JWTs, in which this machine writes the time.
+func (x *exam) signs() bool {
+	cfg := &x.Config
+	return cfg.DPoP != "" || x.auth().IsJWT() && cfg.ClientAssertion == nil ||
+		slices.Contains([]string{"jwt_bearer", "github_app"}, x.GrantName)
+}
+
 // upstream checks that an upstream can be reached: its name, its port and its certificate. No
-// request is sent over the connection. A failure is only a warning, because an upstream may start
-// later than the proxy.
+// request is sent over the connection. That the upstream is down is only a warning, because it may
+// start later than the proxy. A wrong name or certificate is a failure: every request would fail.
 func (x *exam) upstream(ctx context.Context, u Upstream) {
 	if u.TLS == nil {
 		return
 	}
 	way := *x
-	way.TLS, way.Proxy, way.lenient = u.TLS, u.Proxy, true
+	way.TLS, way.Proxy, way.mayStart = u.TLS, u.Proxy, true
 	way.trust = "write the line tls_trust_pool file /path/to/ca.pem into the block transport http of the directive authinject"
 	if way.Proxy == nil {
 		way.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
@@ -329,7 +418,7 @@ func (x *exam) upstream(ctx context.Context, u Upstream) {
 	if u.Target.Network == "unix" {
 		conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "unix", u.Target.Host)
 		if err != nil {
-			way.fail("tcp", fmt.Sprintf("the upstream %s accepts no connections", u.Address),
+			way.down("tcp", fmt.Sprintf("the upstream %s accepts no connections", u.Address),
 				"check the path of the socket, that this user may write to it, and whether the server runs")
 			return
 		}
@@ -359,11 +448,15 @@ func (x *exam) upstreams(ctx context.Context) {
 			x.upstream(ctx, u)
 		case !first: // it was reported
 		case isRefusal && refused.Insecure:
+			secure := u.Target
+			secure.Scheme = "https"
+			if secure.Port == "80" {
+				secure.Port = "443"
+			}
 			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is plain http, "+
 				"where others on the way can read the token", u.Address),
-				"use https:// for the upstream; only if the network is trusted, add http:// and its host to destinations")
-			x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address,
-				Add: "authinject … https://" + u.Target.Host})
+				"use https:// for the upstream; only if the network is trusted, add "+origin(u.Target)+" to destinations")
+			x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address, Add: "authinject … " + origin(secure)})
 		default:
 			x.notAllowed(u)
 		}
@@ -397,6 +490,9 @@ func origin(t authinject.Target) string {
 		return "unix/" + t.Host
 	}
 	text := t.Scheme + "://" + t.Host
+	if strings.Contains(t.Host, ":") {
+		text = t.Scheme + "://[" + t.Host + "]"
+	}
 	if t.Port != "" && (t.Scheme != "https" || t.Port != "443") && (t.Scheme != "http" || t.Port != "80") {
 		text += ":" + t.Port
 	}

@@ -35,7 +35,9 @@ func (x *exam) explain(ctx context.Context, err error) {
 		x.ok("client_authentication", fmt.Sprintf("the provider accepted the client %s", x.how()))
 	}
 	cfg := &x.Config
+	x.timed = x.timed || strings.Contains(failure.Remedy(), "the clocks differ: ")
 	switch {
+	case failure.Problem() == "expired_answer" && x.created(answered):
 	case failure.Subject, slices.Contains(assertionProblems, failure.Problem()):
 		x.fail("grant", answered, failure.Remedy())
 	case failure.Status == 0:
@@ -74,6 +76,20 @@ func (x *exam) explain(ctx context.Context, err error) {
 	default:
 		x.fail("token", answered, cmp.Or(failure.Remedy(), "look at the provider's documentation and status page"))
 	}
+}
+
+// created reports a token that has ended because its created_at is long before the answer. It returns
+// false if that is not the reason.
+func (x *exam) created(answered string) bool {
+	last, ok := x.recorder.lastGrant()
+	age := last.age()
+	if !ok || age == 0 {
+		return false
+	}
+	x.fail("token", fmt.Sprintf("%s: created_at is %s before the Date of the same answer, and the token lasts %s s (expires_in) from there",
+		answered, age, last.granted("expires_in")),
+		"tell the provider: the clock of one of its servers is wrong, or it answers with a token that has ended")
+	return true
 }
 
 // unanswered reports a token request that got no answer or was not sent.
@@ -188,16 +204,16 @@ func (g probeGrant) Next(context.Context, *tokensource.Record) (tokensource.Requ
 }
 
 // client checks the client of an account that is not connected: the provider must refuse an invented
-// code, and not the client.
-func (x *exam) client(ctx context.Context) {
+// code, and not the client. It returns true if the provider refused the client.
+func (x *exam) client(ctx context.Context) (refused bool) {
 	const step = "client_authentication"
 	switch {
 	case x.tokenURL == "" || x.Config.Grant.Traits().NoTokenURL:
-		return
+		return false
 	case x.Config.LockOut.Code != "" && !x.TryAuth:
 		x.skip(step, "the client was not checked, because this provider locks a client out after several failures; "+
 			"--try-auth checks it")
-		return
+		return false
 	}
 	result, failure := x.tryOne(ctx, x.auth())
 	switch {
@@ -209,10 +225,12 @@ func (x *exam) client(ctx context.Context) {
 		x.warn(step, "the client was not checked: the provider limits the attempts", "wait, and run doctor again")
 	case failure != nil && (failure.Status == http.StatusUnauthorized || slices.Contains(clientCodes, failure.Code)):
 		x.refusedClient(ctx, failure, failure.What()+x.notAccepted())
+		return true
 	case failure != nil:
 		x.warn(step, "the client was not checked: to a request with an invented code, "+failure.What(),
 			cmp.Or(failure.Remedy(), "see the steps before"))
 	}
+	return false
 }
 
 // clientCodes are the error codes of a refused client.

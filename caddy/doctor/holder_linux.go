@@ -90,6 +90,23 @@ func configOf(process string) string {
 	return filepath.Join(directory, path)
 }
 
+// UserOf returns the effective uid of a process.
+func UserOf(process string) (uid int, ok bool) {
+	// The owner of the directory /proc/<process> is root if the program has capabilities.
+	status, err := os.ReadFile(filepath.Join("/proc", process, "status"))
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(status)) {
+		// Uid: real, effective, saved and file system uid
+		if fields := strings.Fields(line); len(fields) > 2 && fields[0] == "Uid:" {
+			uid, err := strconv.Atoi(fields[2])
+			return uid, err == nil
+		}
+	}
+	return 0, false
+}
+
 // parseListen parses an address to listen at. localhost means 127.0.0.1. No host, or any other name,
 // means all addresses.
 func parseListen(address string) (netip.Addr, uint16, bool) {

@@ -100,12 +100,28 @@ func TestListenerOfThisServer(t *testing.T) {
 			Remedy: "if it is not, stop it, or choose another port"}},
 	} {
 		server.Config = c.config
+		wantProcess := ""
+		if c.config == config {
+			wantProcess = fmt.Sprint(process.Process.Pid)
+		}
+		if got := server.Process([]Listener{{Address: "127.0.0.1:1"}, at}); got != wantProcess {
+			t.Errorf("the server is process %q, want %q", got, wantProcess)
+		}
 		report := NewReport()
 		Listeners(t.Context(), []Listener{at}, server, report)
 		c.want.Name = "listeners"
 		if len(report.Steps) != 1 || report.Steps[0] != c.want {
 			t.Errorf("got %+v\nwant %+v", report.Steps, c.want)
 		}
+	}
+}
+
+func TestUserOf(t *testing.T) {
+	if uid, ok := UserOf(fmt.Sprint(os.Getpid())); !ok || uid != os.Geteuid() {
+		t.Errorf("uid %d, %t", uid, ok)
+	}
+	if _, ok := UserOf(""); ok {
+		t.Error("no process has a user")
 	}
 }
 

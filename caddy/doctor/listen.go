@@ -47,6 +47,17 @@ type Server struct {
 	Listens func(Listener) (listens, known bool)
 }
 
+// Process returns the process of the running server, if one of the addresses shows it. Otherwise it
+// returns an empty text.
+func (s *Server) Process(listeners []Listener) string {
+	for _, l := range listeners {
+		if server, how := s.which(holdersOf(l.Address), l); how != "" {
+			return server.process
+		}
+	}
+	return ""
+}
+
 // which returns the process among the holders that is the server of this configuration, and how that
 // is known. If it is not known, how is empty.
 func (s *Server) which(holders []holder, l Listener) (server holder, how string) {

@@ -75,7 +75,7 @@ func (x *exam) resolve(ctx context.Context, what, option, name string) ([]netip.
 			fmt.Sprintf("check the host %s in %s, and this machine's DNS", name, option))
 		return nil, false
 	}
-	x.fail("name", fmt.Sprintf("%s, the host of the %s, could not be resolved: no DNS server answered", name, what),
+	x.down("name", fmt.Sprintf("%s, the host of the %s, could not be resolved: no DNS server answered", name, what),
 		fmt.Sprintf("check the host %s in %s, and this machine's DNS (/etc/resolv.conf, or the container's)", name, option))
 	return nil, false
 }
@@ -106,17 +106,17 @@ func (x *exam) connect(ctx context.Context, what, option string, target *url.URL
 	var timeout net.Error
 	switch {
 	case errors.Is(failure, syscall.ECONNREFUSED):
-		x.fail("tcp", fmt.Sprintf("%s refuses connections: nothing listens there", at),
+		x.down("tcp", fmt.Sprintf("%s refuses connections: nothing listens there", at),
 			fmt.Sprintf("check host and port (%s) in %s, and whether the server runs", at, option))
 	case errors.Is(failure, syscall.ENETUNREACH), errors.Is(failure, syscall.EHOSTUNREACH):
-		x.fail("tcp", fmt.Sprintf("this machine has no route to %s", at),
+		x.down("tcp", fmt.Sprintf("this machine has no route to %s", at),
 			"check the network of this machine or container, and its firewall")
 	case errors.As(failure, &timeout) && timeout.Timeout():
-		x.fail("tcp", fmt.Sprintf("%s did not answer within %s", at, connectTimeout),
+		x.down("tcp", fmt.Sprintf("%s did not answer within %s", at, connectTimeout),
 			fmt.Sprintf("check the firewall between this machine and the %s; if the way out is a proxy, set "+
 				"HTTPS_PROXY", what))
 	default:
-		x.fail("tcp", fmt.Sprintf("no connection to %s could be opened", at), "check the network of this machine")
+		x.down("tcp", fmt.Sprintf("no connection to %s could be opened", at), "check the network of this machine")
 	}
 	return nil, false
 }
@@ -140,7 +140,7 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 				"check the host in "+option+"; if the server wants a client certificate, set tls_client_auth")
 			return false
 		}
-		x.fail("tls", fmt.Sprintf("the TLS handshake with the %s failed", what), "check the host and port in "+option)
+		x.down("tls", fmt.Sprintf("the TLS handshake with the %s failed", what), "check the host and port in "+option)
 		return false
 	}
 	chain := conn.ConnectionState().PeerCertificates
@@ -149,12 +149,13 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 	for _, certificate := range chain[1:] {
 		rest.AddCert(certificate)
 	}
+	now := time.Now()
 	_, err := leaf.Verify(x509.VerifyOptions{DNSName: name, Intermediates: rest, Roots: x.TLS.RootCAs})
 	issuer := authority(leaf)
 	var unknown x509.UnknownAuthorityError
 	var wrongName x509.HostnameError
 	var invalid x509.CertificateInvalidError
-	switch now := time.Now(); {
+	switch {
 	case x.TLS.InsecureSkipVerify:
 		x.warn("tls", fmt.Sprintf("the certificate of %s is not verified", name),
 			"remove tls_insecure_skip_verify from token_transport, and trust the CA with tls_trust_pool")
@@ -169,9 +170,11 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 			day(leaf.NotAfter)))
 		return true
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && now.Before(leaf.NotBefore):
+		x.timed = true
 		x.fail("tls", fmt.Sprintf("the certificate of %s is not valid before %s, and this machine says that it is %s",
 			name, moment(leaf.NotBefore), moment(now)), "check the clock of this machine")
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && now.After(leaf.NotAfter):
+		x.timed = true
 		x.fail("tls", fmt.Sprintf("the certificate of %s ended on %s", name, moment(leaf.NotAfter)),
 			"its operator must renew it; check the clock of this machine, too")
 	case errors.As(err, &wrongName):

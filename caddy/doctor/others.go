@@ -1,18 +1,34 @@
 package doctor
 
 import (
-	"os"
-	"strconv"
+	"cmp"
+	"fmt"
 )
 
-// Others returns the processes other than this one that listen at a TCP address, in words such as
-// "caddy (process 42)". Several processes can share an address (SO_REUSEPORT). Others returns none on systems
-// other than Linux, and none of processes that belong to other users unless this process may see them.
-func Others(address string) (names []string) {
-	for _, h := range holdersOf(address) {
-		if h.process != strconv.Itoa(os.Getpid()) {
-			names = append(names, h.String())
+// maxOthers limits the other accounts that are named.
+const maxOthers = 10
+
+// others reports the source's other accounts that nobody connected or that have a problem.
+func (x *exam) others() {
+	const step = "accounts"
+	left, other := 0, *x
+	for _, o := range x.Others {
+		if !o.Wanted && o.Words == "" {
+			continue
+		}
+		if left++; left > maxOthers {
+			continue
+		}
+		other.Account = o.Account
+		switch {
+		case o.Wanted:
+			x.warn(step, fmt.Sprintf("requests ask for %s, which nobody has connected", other.who()), other.loginRemedy())
+		default:
+			x.warn(step, other.who()+": "+o.Words, cmp.Or(o.Remedy, other.loginRemedy()))
 		}
 	}
-	return names
+	if left > maxOthers {
+		x.warn(step, fmt.Sprintf("%d more accounts need something", left-maxOthers),
+			"run caddy authinject status: it lists all accounts")
+	}
 }

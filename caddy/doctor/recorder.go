@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ type recorder struct {
 type exchange struct {
 	method   string
 	status   int
+	date     time.Time // of the answer; zero: it has none
 	request  copied
 	response copied
 }
@@ -95,6 +97,7 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	x.status = resp.StatusCode
+	x.date, _ = http.ParseTime(resp.Header.Get("Date")) // zero if it cannot be parsed
 	x.response.ReadCloser = resp.Body
 	resp.Body = &x.response
 	return resp, nil
@@ -132,6 +135,34 @@ func (r *recorder) tokenRequests() (list []*exchange) {
 		}
 	}
 	return list
+}
+
+// lastGrant returns the last token request that was granted.
+func (r *recorder) lastGrant() (last *exchange, ok bool) {
+	for _, x := range slices.Backward(r.tokenRequests()) {
+		if x.status == http.StatusOK {
+			return x, true
+		}
+	}
+	return nil, false
+}
+
+// age returns how long before the Date of the answer the token was made, according to created_at. It is
+// zero if that is not known, or only the clock's resolution.
+func (x *exchange) age() time.Duration {
+	if x == nil || x.date.IsZero() || x.granted("expires_in") == "" {
+		return 0
+	}
+	text := x.granted("created_at")
+	created, err := time.Parse(time.RFC3339, text)
+	if seconds, malformed := strconv.ParseFloat(text, 64); malformed == nil {
+		created, err = time.Unix(int64(seconds), 0), nil
+	}
+	const resolution = 2 * time.Second
+	if age := x.date.Sub(created).Round(time.Second); err == nil && age > resolution {
+		return age
+	}
+	return 0
 }
 
 // clock returns the Date of the last answer that had one, this machine's time when it arrived, and

@@ -2,6 +2,9 @@ package doctor
 
 import (
 	"cmp"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
@@ -18,6 +21,8 @@ type Running struct {
 	// they are empty.
 	Class  tokensource.Class
 	Remedy string
+	// Problem is that problem in one word.
+	Problem string
 	// Error is the account's last error, or empty.
 	Error string
 	// Live is true if the server has a live token. Unsaved is true if that token is not in the storage.
@@ -60,13 +65,56 @@ func (x *exam) runningServer() {
 	}
 }
 
-// otherEnvironment reports a server without a token, although doctor has one.
-func (x *exam) otherEnvironment() {
+// unreadable are the problems of a server that cannot read a secret.
+var unreadable = []string{"client_secret", "client_key", "grant_key", "client_assertion", "token_empty", "value"}
+
+// without reports a server without a token, although doctor has one, and why that can be.
+func (x *exam) without() {
 	if _, exchanges := x.Config.Grant.(tokensource.Exchanger); exchanges {
 		return // the source has no token of its own
 	}
-	if r := x.Running; r.Unasked == "" && !r.Live && r.Class != tokensource.ClassLogin {
-		x.warn("server", "doctor has a token, and the running server ("+r.At+") has none",
-			"if it does not get one soon, it runs with another environment or an older configuration: restart it (a reload keeps its environment)")
+	r := x.Running
+	if r.Unasked != "" || r.Live || r.Class == tokensource.ClassLogin {
+		return
 	}
+	remedy := "if it does not get one soon, it runs with another environment or an older configuration: restart it " +
+		"(a reload keeps its environment)"
+	file := x.fileOf(r.Error)
+	switch {
+	case slices.Contains(unreadable, r.Problem) && file != "":
+		remedy = "the server may not be allowed to read " + file + ": let the user that runs it read the file"
+	case slices.Contains(storageTroubles, r.Problem):
+		remedy = cmp.Or(r.Remedy, storageRemedy)
+	case r.Problem == "locked_out": // a request would prolong it
+		remedy = r.Remedy
+	case r.Class == tokensource.ClassWait:
+		remedy = "it asks again by itself; to ask at once, run caddy authinject refresh " + x.Config.Name
+		if x.Account != "" {
+			remedy += fmt.Sprintf(" --account %q", x.Account)
+		}
+	}
+	x.warn("server", "doctor has a token, and the running server ("+r.At+") has none", remedy)
+}
+
+// storageTroubles are the problems with the server's storage.
+var storageTroubles = []string{"storage_unwritable", "storage_unreadable"}
+
+// fileOf returns the file of a secret that an error names, or the only file that a secret is read from.
+// It returns an empty text if there is none.
+func (x *exam) fileOf(text string) string {
+	var files []string
+	for _, s := range x.Secrets {
+		path, ok := strings.CutPrefix(s.From, "{file.")
+		if path = strings.TrimSuffix(path, "}"); !ok {
+			continue
+		}
+		if strings.Contains(text, path) {
+			return path
+		}
+		files = append(files, path)
+	}
+	if len(files) == 1 && len(x.Secrets) == 1 {
+		return files[0]
+	}
+	return ""
 }

@@ -2,11 +2,14 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -24,6 +27,10 @@ func (x *exam) storage(ctx context.Context) bool {
 		x.skip("storage", "the grant "+x.GrantName+" stores nothing: the running server keeps the token in memory")
 		return true
 	}
+	if !x.owned() {
+		return false
+	}
+	made := x.made()
 	const key = "authinject/doctor/"
 	var random [16]byte
 	if _, err := rand.Read(random[:]); err != nil {
@@ -44,7 +51,7 @@ func (x *exam) storage(ctx context.Context) bool {
 	}
 	value := []byte(`{"probe":true}`)
 	if err := within(func(ctx context.Context) error { return x.Config.Storage.Store(ctx, name, value) }); err != nil {
-		x.fail("storage", "the storage cannot be written: "+whyStorage(err), storageRemedyFor(err))
+		x.fail("storage", "the storage cannot be written: "+whyStorage(err), x.storageRemedy(err))
 		return false
 	}
 	defer func() { _ = within(func(ctx context.Context) error { return x.Config.Storage.Delete(ctx, name) }) }()
@@ -58,18 +65,18 @@ func (x *exam) storage(ctx context.Context) bool {
 		return false
 	}
 	if err := within(func(ctx context.Context) error { return x.Config.Storage.Lock(ctx, name+".lock") }); err != nil {
-		x.fail("storage", "the storage cannot be locked: "+whyStorage(err), storageRemedy)
+		x.fail("storage", "the storage cannot be locked: "+whyStorage(err), x.storageRemedy(err))
 		return false
 	}
 	if err := within(func(ctx context.Context) error { return x.Config.Storage.Unlock(ctx, name+".lock") }); err != nil {
-		x.warn("storage", "a lock in the storage cannot be released: "+whyStorage(err), storageRemedy)
+		x.warn("storage", "a lock in the storage cannot be released: "+whyStorage(err), x.storageRemedy(err))
 		return true
 	}
 	if err := within(func(ctx context.Context) error { return x.Config.Storage.Delete(ctx, name) }); err != nil {
-		x.warn("storage", "the storage can be written, but nothing can be removed from it: "+whyStorage(err), storageRemedy)
+		x.warn("storage", "the storage can be written, but nothing can be removed from it: "+whyStorage(err), x.storageRemedy(err))
 		return true
 	}
-	x.ok("storage", "the storage can be read, written and locked")
+	x.ok("storage", "the storage can be read, written and locked"+made)
 	return true
 }
 
@@ -77,12 +84,36 @@ const storageRemedy = "let the user that runs Caddy write to its storage: see th
 	"$XDG_DATA_HOME/caddy and " +
 	"$HOME/.local/share/caddy; in a container, mount a volume there"
 
-// storageRemedyFor says what to do about a storage that cannot be written.
-func storageRemedyFor(err error) string {
-	if !errors.Is(err, syscall.ENOTDIR) {
-		return storageRemedy
+// made says whose directory the storage will be if it does not exist yet and root makes it now.
+func (x *exam) made() string {
+	if _, err := os.Stat(x.StorageDir); x.Users.Self != 0 || x.StorageDir == "" || !errors.Is(err, fs.ErrNotExist) {
+		return ""
 	}
-	return "move the file away, or correct the path of the storage: see the global option storage, or $XDG_DATA_HOME"
+	return "; doctor made its directory " + x.StorageDir + " as root, so the server must run as root, too"
+}
+
+// storageRemedy says what to do about a failure of the storage.
+func (x *exam) storageRemedy(err error) string {
+	at := cmp.Or(x.StorageDir, "the storage")
+	switch {
+	case err == nil:
+	case caused(err, syscall.ENOTDIR):
+		return "move the file away, or correct the path of the storage: see the global option storage, or $XDG_DATA_HOME"
+	case caused(err, syscall.ENOSPC):
+		return "free space, or inodes, in the file system of " + at + " (df -h and df -i show them)"
+	case caused(err, syscall.EDQUOT):
+		return "free space in " + at + ", or raise the quota of the user that runs Caddy"
+	case caused(err, syscall.EROFS):
+		return "mount the file system of " + at + " writable; in a container or a systemd unit, see read_only and ReadWritePaths=; " +
+			"or choose another path with the global option storage"
+	}
+	return storageRemedy
+}
+
+// caused reports whether an error of the operating system is the cause of err. Some storages keep
+// only its text.
+func caused(err error, errno syscall.Errno) bool {
+	return errors.Is(err, errno) || err != nil && strings.HasSuffix(err.Error(), errno.Error())
 }
 
 // whyStorage returns why a storage failed. It may show a path, because the operator chose it.
@@ -91,9 +122,9 @@ func whyStorage(err error) string {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return "it did not answer within " + storageTimeout.String()
-	case errors.Is(err, syscall.EROFS):
+	case caused(err, syscall.EROFS):
 		return "it is mounted read-only (" + limit(err.Error(), 300) + ")"
-	case errors.Is(err, syscall.ENOSPC):
+	case caused(err, syscall.ENOSPC):
 		return "it is full (" + limit(err.Error(), 300) + ")"
 	case errors.Is(err, fs.ErrPermission):
 		return "this user has no permission (" + limit(err.Error(), 300) + ")"

@@ -97,7 +97,7 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 		return reachable
 	}
 	if !storage {
-		x.skip("token", "no token was requested: the storage does not work, so a new refresh token could be lost")
+		x.skip("token", "no token was requested: "+x.whyNoStorage())
 		return false
 	}
 	st, err := src.Stored(ctx, x.Account)
@@ -111,8 +111,9 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 			x.skip("grant", "each request chooses its account; name one with --account to examine it")
 			return false
 		}
-		if reachable {
-			x.client(ctx)
+		if reachable && x.client(ctx) {
+			x.skip("grant", x.who()+" is not connected; a login would fail while the provider does not accept the client")
+			return false
 		}
 		x.fail("grant", x.who()+" is not connected", x.loginRemedy())
 		return false
@@ -246,7 +247,7 @@ func (x *exam) rotation(st tokensource.Status, requests []*exchange) {
 		return
 	}
 	if st.Unsaved {
-		x.fail("rotation", "the new refresh token could not be stored: the login may be lost", storageRemedy)
+		x.fail("rotation", "the new refresh token could not be stored: the login may be lost", x.storageRemedy(st.StorageErr))
 		return
 	}
 	for _, r := range slices.Backward(requests) {
@@ -336,6 +337,10 @@ func (x *exam) lifetime(st tokensource.Status, requests []*exchange) {
 	if !st.RefreshAt.IsZero() && st.RefreshAt.Before(st.Expiry) {
 		due := max(0, time.Until(st.RefreshAt)).Round(time.Second)
 		text += fmt.Sprintf("; the running server would refresh it in %s", due)
+	}
+	last, _ := x.recorder.lastGrant()
+	if age := last.age(); age > 0 {
+		text += fmt.Sprintf("; the provider says that it made the token %s before its answer (created_at), and the lifetime counts from there", age)
 	}
 	total := st.Expiry.Sub(st.Obtained)
 	named := true

@@ -163,8 +163,9 @@ func TestStartWithTheProviderDown(t *testing.T) {
 					})
 				}
 				clients.Wait()
-				// While the provider is down, another process may have its port for a moment.
-				rig.Eventually(t, func() bool { return down(w, false) == nil }, "the provider's port to be free")
+				if err := down(w, false); err != nil {
+					t.Fatal(err)
+				}
 				began := time.Now()
 				for _, p := range processes {
 					serves(t, p, 0, 45*time.Second)

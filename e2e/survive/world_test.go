@@ -98,7 +98,8 @@ const owners = 20
 // newWorld starts a provider with that lifetime of access tokens.
 func newWorld(t *testing.T, lifetime time.Duration, rotation tokensourcetest.Rotation) *world {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	// While the provider does not listen, no other test may get its address, and with it a refresh token.
+	listener, err := net.Listen("tcp", rig.FreeAddr(t))
 	if err != nil {
 		t.Fatal(err)
 	}

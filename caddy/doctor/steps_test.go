@@ -1,0 +1,187 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// examOf returns an examination with a report of its own.
+func examOf(p Patient) *exam { return &exam{Patient: p, report: NewReport(), recorder: new(recorder)} }
+
+// wantOnly asserts that a report has one step with that status, whose text and remedy hold these words.
+func wantOnly(t *testing.T, x *exam, status Status, name, text, remedy string) {
+	t.Helper()
+	if len(x.report.Steps) != 1 {
+		t.Fatalf("steps: %+v", x.report.Steps)
+	}
+	if s := x.report.Steps[0]; s.Status != status || s.Name != name || !strings.Contains(s.Text, text) || !strings.Contains(s.Remedy, remedy) {
+		t.Errorf("got %+v, want %s %s with the text %q and the remedy %q", s, status, name, text, remedy)
+	}
+}
+
+// What to do about a storage depends on why it fails. Some storages keep only the text of the error.
+func TestStorageRemedy(t *testing.T) {
+	for err, want := range map[error]string{
+		&fs.PathError{Op: "write", Path: "/store/x", Err: syscall.ENOSPC}:                      "free space, or inodes, in the file system of /store",
+		errors.New("creating lock file: open /store/locks/x.lock: " + syscall.ENOSPC.Error()):  "free space, or inodes, in the file system of /store",
+		&fs.PathError{Op: "mkdir", Path: "/store/x", Err: syscall.EROFS}:                       "mount the file system of /store writable",
+		fmt.Errorf("x: %w", &fs.PathError{Op: "write", Path: "/store/x", Err: syscall.EDQUOT}): "raise the quota",
+		&fs.PathError{Op: "mkdir", Path: "/store/x", Err: syscall.EACCES}:                      "let the user that runs Caddy write to its storage",
+		&fs.PathError{Op: "mkdir", Path: "/store/x", Err: syscall.ENOTDIR}:                     "move the file away",
+	} {
+		if got := examOf(Patient{StorageDir: "/store"}).storageRemedy(err); !strings.Contains(got, want) {
+			t.Errorf("%v: %s", err, got)
+		}
+	}
+}
+
+// A secret of a running server that lives on a token is lost soon if its file is gone. Only of an
+// environment variable, or of a file that doctor may not read, can the server know more than doctor.
+func TestSecretRemedy(t *testing.T) {
+	const file, restore = "{file./run/secret}", "its next token request will fail; "
+	for _, c := range []struct {
+		from string
+		err  error
+		live bool
+		want string
+	}{
+		{file, fs.ErrNotExist, true, restore + "restore the file"},
+		{file, errors.New("empty"), true, restore + "write the secret into that file"},
+		{file, fs.ErrPermission, true, "so only doctor lacks the value"},
+		{"{env.SECRET}", errors.New("empty"), true, "so only doctor lacks the value"},
+		{file, fs.ErrNotExist, false, "write the secret into that file"},
+		{"{env.SECRET}", errors.New("empty"), false, "set the environment variable SECRET"},
+	} {
+		x := examOf(Patient{Running: Running{Live: c.live}})
+		if got := x.secretRemedy(c.from, c.err); !strings.Contains(got, c.want) {
+			t.Errorf("%s, %v, live %t: %s", c.from, c.err, c.live, got)
+		}
+	}
+}
+
+// Blanks around a secret are reported, and never the secret. A key is a text of several lines.
+func TestBlanks(t *testing.T) {
+	for value, want := range map[string]string{
+		"secret value ": "client_secret ends in a space,", "secret\n": "ends in a line break,", "secret\t": "ends in a tab,",
+		" secret\r\n": "begins with a space and ends in a line break,",
+	} {
+		x := examOf(Patient{})
+		x.blanks(Secret{Option: "client_secret", From: "{env.SECRET}"}, value)
+		wantOnly(t, x, Warn, "secrets", want, "remove it from {env.SECRET}")
+		if strings.Contains(x.report.Steps[0].Text, "secret value") {
+			t.Error("the report holds the secret")
+		}
+	}
+	x := examOf(Patient{})
+	x.blanks(Secret{Option: "client_secret"}, "secret value")
+	x.blanks(Secret{Option: "client_secret"}, "")
+	x.blanks(Secret{Option: "key"}, "-----BEGIN\n")
+	if len(x.report.Steps) != 0 {
+		t.Errorf("%+v", x.report.Steps)
+	}
+}
+
+// Where doctor has a token and the server has none, the server's own error says why.
+func TestWithout(t *testing.T) {
+	wait, operator := tokensource.ClassWait, tokensource.ClassOperator
+	for name, c := range map[string]struct {
+		running Running
+		want    string
+	}{
+		"nothing known": {Running{}, "another environment or an older configuration"},
+		"other client":  {Running{Class: operator, Problem: "invalid_client"}, "another environment or an older configuration"},
+		"wait":          {Running{Class: wait, Problem: "provider_wait"}, `run caddy authinject refresh a --account "fry"`},
+		"429":           {Running{Class: wait, Problem: "rate_limited"}, "run caddy authinject refresh a"},
+		"locked out":    {Running{Class: wait, Problem: "locked_out", Remedy: "wait until noon"}, "wait until noon"},
+		"storage":       {Running{Class: wait, Problem: "storage_unwritable", Remedy: "make room"}, "make room"},
+		"file": {Running{Class: operator, Problem: "client_secret", Error: "open /run/secret: permission denied"},
+			"the server may not be allowed to read /run/secret"},
+	} {
+		c.running.At = "here"
+		x := examOf(Patient{Running: c.running, Account: "fry", Secrets: []Secret{{From: "{env.X}"}, {From: "{file./run/secret}"}},
+			Config: tokensource.Config{Name: "a", Grant: tokensource.ClientCredentials{}}})
+		x.without()
+		t.Run(name, func(t *testing.T) {
+			wantOnly(t, x, Warn, "server", "doctor has a token, and the running server (here) has none", c.want)
+		})
+	}
+}
+
+// The accounts that requests ask for and that nobody connected are named, and those with a problem.
+func TestOthers(t *testing.T) {
+	x := examOf(Patient{ConnectURL: "https://x/connect", Config: tokensource.Config{Name: "a"}, Others: []Other{
+		{Account: "fine"}, {Account: "leela", Wanted: true}, {Account: "bender", Words: "The login has ended.", Remedy: "connect it"},
+	}})
+	x.others()
+	want := []Step{
+		{"a", "accounts", Warn, `requests ask for the account "leela", which nobody has connected`,
+			`open https://x/connect and press Connect, or run caddy authinject login a --account "leela"`},
+		{"a", "accounts", Warn, `the account "bender": The login has ended.`, "connect it"},
+	}
+	if fmt.Sprint(x.report.Steps) != fmt.Sprint(want) {
+		t.Errorf("got  %+v\nwant %+v", x.report.Steps, want)
+	}
+	for i := range 20 {
+		x.Others = append(x.Others, Other{Account: fmt.Sprint(i), Wanted: true})
+	}
+	x.report = NewReport()
+	x.others()
+	if n := len(x.report.Steps); n != maxOthers+1 || x.report.Steps[maxOthers].Text != "12 more accounts need something" {
+		t.Errorf("%d steps, the last is %+v", n, x.report.Steps[n-1])
+	}
+}
+
+// A clock that is off is a failure only where it lets requests fail.
+func TestClock(t *testing.T) {
+	for name, c := range map[string]struct {
+		config tokensource.Config
+		grant  string
+		timed  bool
+		want   Status
+	}{
+		"secret":            {tokensource.Config{}, "client_credentials", false, Warn},
+		"timed":             {tokensource.Config{}, "client_credentials", true, Fail},
+		"DPoP":              {tokensource.Config{DPoP: "ES256"}, "client_credentials", false, Fail},
+		"key":               {tokensource.Config{ClientAuth: tokensource.PrivateKeyJWT}, "client_credentials", false, Fail},
+		"assertion of file": {tokensource.Config{ClientAuth: tokensource.PrivateKeyJWT, ClientAssertion: tokensource.Literal("x")}, "client_credentials", false, Warn},
+		"grant":             {tokensource.Config{}, "jwt_bearer", false, Fail},
+	} {
+		c.config.Grant = tokensource.ClientCredentials{}
+		x := examOf(Patient{Config: c.config, GrantName: c.grant})
+		x.timed = c.timed
+		now := time.Now()
+		x.recorder.answers, x.recorder.arrived, x.recorder.date = 1, now, now.Add(time.Hour)
+		x.clock()
+		t.Run(name, func(t *testing.T) {
+			wantOnly(t, x, c.want, "clock", "the clock of this machine is 1h0m0s behind the provider's", "synchronize the clock")
+		})
+	}
+}
+
+// An upstream keeps its port where https is proposed.
+func TestPlainUpstreamKeepsItsPort(t *testing.T) {
+	for port, want := range map[string]string{"8000": "https://192.0.2.1:8000", "80": "https://192.0.2.1"} {
+		only, err := authinject.ParseDestinations("192.0.2.1:" + port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := strings.TrimSuffix("http://192.0.2.1:"+port, ":80")
+		x := examOf(Patient{Destinations: only, Upstreams: []Upstream{
+			{Address: address, Target: authinject.Target{Network: "tcp", Scheme: "http", Host: "192.0.2.1", Port: port}},
+		}})
+		x.report.Caddyfile("authinject a " + address)
+		x.upstreams(t.Context())
+		wantOnly(t, x, Fail, "destinations", "it is plain http", "add "+address+" to destinations")
+		if want := (Change{In: "the site", Remove: "authinject … " + address, Add: "authinject … " + want}); len(x.report.Changes) != 1 || x.report.Changes[0] != want {
+			t.Errorf("changes %+v, want %+v", x.report.Changes, want)
+		}
+	}
+}
