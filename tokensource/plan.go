@@ -33,9 +33,10 @@ func plan(s *situation) step {
 
 // planRequest leads to a token that another process stored, or to a mark.
 func planRequest(s *situation) step {
+	stored := s.saves > 0 && s.saveErr == nil
 	switch {
-	case s.saves > 0 && s.saveErr == nil && s.current:
-		return step{verb: doKeep, rec: s.rec, why: "the record is stored now, and its token is not due"}
+	case stored && s.rested < markSettles/2:
+		return step{verb: doSleep, wait: markSettles / 2, why: "a process that read the record before this one stored it may store its mark now"}
 	case !s.fresh:
 		return step{verb: doRead, why: "another process may have stored a newer record"}
 	case vault.Unusable(s.readErr), s.readErr != nil && s.rec.Generation == 0:
@@ -46,6 +47,10 @@ func planRequest(s *situation) step {
 		}
 	}
 	switch {
+	case stored && s.found == older && s.saves < storeTries:
+		return step{verb: doStore, rec: s.rec, why: "a mark was written over the record that was just stored"}
+	case stored && s.current:
+		return step{verb: doKeep, rec: s.rec, why: "the record is stored now, and its token is not due"}
 	case s.superseded != nil && s.rec.Disconnected && !s.revoked:
 		return step{verb: doRevoke, rec: s.superseded, why: "a person disconnected the account and did not know these tokens"}
 	case s.found == overruled && s.saves == 0:

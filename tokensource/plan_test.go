@@ -105,6 +105,8 @@ func saved(err error, slow bool) func(*situation) {
 	return func(s *situation) { s.storedRecord(s.rec, err, slow) }
 }
 
+func notDue(s *situation) { s.current = true }
+
 func is(c claim) func(*situation) { return func(s *situation) { s.claim = c } }
 
 // answered adds the answer to the token request: a token of generation 6, or a failure.
@@ -166,7 +168,7 @@ var planTable = []struct {
 		{name: "the stored record is newer, and its token has ended", s: begun(ended, found(planRecord(6))), verb: doPrepare},
 		{name: "the stored record is newer, its token lives but is due, and a token is in use", s: begun(found(planRecord(6)), lives), verb: doPrepare},
 		{name: "the stored record is older than a person's login or logout", s: begun(func(s *situation) { s.rec.Decided = planNow }, found(planRecord(9, decidedBefore))), verb: doStore},
-		{name: "the stored record was older than a person's login or logout, and the known one was stored over it", s: begun(func(s *situation) { s.rec.Decided = planNow }, found(planRecord(9, decidedBefore)), saved(nil, false)), verb: doRead},
+		{name: "the stored record was older than a person's login or logout, and the known one was stored over it", s: begun(func(s *situation) { s.rec.Decided = planNow }, found(planRecord(9, decidedBefore)), saved(nil, false)), verb: doSleep, wait: 250 * time.Millisecond},
 		{name: "nothing newer is stored", s: begun(found(planRecord(5))), verb: doPrepare},
 		{name: "the grant has no request: a person has to log in", s: begun(found(planRecord(5)), refuses(ClassLogin)), verb: doFail, class: ClassLogin},
 		{name: "the grant has no request, because a person has to log in, for the first time since the start", s: begun(found(planRecord(5)), refuses(ClassLogin), tests), verb: doProbe},
@@ -263,8 +265,12 @@ var planTable = []struct {
 	}},
 	{"A record that could not be stored", "It is stored before anything else is done. Without the storage, only a process that is alone goes on.", []planRow{
 		{name: "the stored record is older", s: begun(dirty, found(planRecord(4))), verb: doStore},
-		{name: "the record that waited to be stored is stored now, and the token is not due", s: begun(dirty, found(planRecord(4)), saved(nil, false), func(s *situation) { s.current = true }), verb: doKeep},
-		{name: "the record that waited to be stored is stored now, and the token is due", s: begun(dirty, found(planRecord(4)), saved(nil, false)), verb: doRead},
+		{name: "the record that waited to be stored is stored now", s: begun(dirty, found(planRecord(4)), saved(nil, false)), verb: doSleep, wait: 250 * time.Millisecond},
+		{name: "the record was stored a moment ago", s: begun(dirty, found(planRecord(4)), saved(nil, false), slept(250*time.Millisecond)), verb: doRead},
+		{name: "the record was stored a moment ago, and a mark was written over it", s: begun(dirty, found(planRecord(4)), saved(nil, false), slept(250*time.Millisecond), found(planRecord(4, marked("other", 0, false))), notDue), verb: doStore},
+		{name: "the record was stored again, after a mark had been written over it", s: begun(dirty, found(planRecord(4)), saved(nil, false), slept(250*time.Millisecond), found(planRecord(4, marked("other", 0, false))), saved(nil, false)), verb: doSleep, wait: 250 * time.Millisecond},
+		{name: "the record was stored a moment ago and is still there, and the token is not due", s: begun(dirty, found(planRecord(4)), saved(nil, false), slept(250*time.Millisecond), found(planRecord(5)), notDue), verb: doKeep},
+		{name: "the record was stored a moment ago and is still there, and the token is due", s: begun(dirty, found(planRecord(4)), saved(nil, false), slept(250*time.Millisecond), found(planRecord(5))), verb: doPrepare},
 		{name: "the stored record is newer, and its token is not due", s: begun(dirty, found(planRecord(6)), usable), verb: doAdopt, generation: 6},
 		{name: "a person disconnected the account, in another process", s: begun(dirty, found(planRecord(6, disconnected))), verb: doRevoke},
 		{name: "the storage takes no writes, and a token lives", s: begun(dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4))), verb: doFail, class: ClassWait, dirty: true, unasked: true},

@@ -154,7 +154,7 @@ func (s *situation) answered(granted *Record, failure *Error) {
 func (s *situation) storedRecord(rec *Record, err error, slow bool) {
 	s.saves, s.saved, s.saveErr, s.slow = s.saves+1, rec, err, slow
 	if s.asks == 0 {
-		s.fresh, s.dirty = false, s.dirty && err != nil
+		s.fresh, s.rested, s.dirty = false, 0, s.dirty && err != nil
 	}
 }
 
