@@ -9,13 +9,14 @@ import (
 	"strings"
 )
 
-// An upstream gets the token and may send it back. If the token is in the query, it does so when the
-// upstream names its own URL. Otherwise an upstream may answer with the request, as test APIs do, or with
-// bytes that the HTTP client cannot parse and quotes in its error. Clients and logs of response fields must
-// not get it.
+// An upstream gets the token and may send it back. If the token is in the query, it does so when
+// the upstream names its own URL. Otherwise an upstream may answer with the request, as test APIs
+// do, or with bytes that the HTTP client cannot parse and quotes in its error. Clients and logs of
+// response fields must not get it.
 
-// guardAnswer removes the token from an answer's fields, trailers and errors. With the token in the query,
-// it also drops a redirect's page. It also removes the fields that apply to the whole origin.
+// guardAnswer removes the token from an answer's fields, trailers and errors. With the token in the
+// query, it also drops a redirect's page. It also removes the fields that apply to the whole
+// origin.
 func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response {
 	token := c.token.AccessToken()
 	redirect := x.t.Injection.query && res.StatusCode/100 == 3
@@ -38,8 +39,8 @@ func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response
 	return res
 }
 
-// withoutBody returns a copy of original without its body, which another goroutine reads to its end. The
-// trailers after that body are written to original, not to the copy.
+// withoutBody returns a copy of original without its body, which another goroutine reads to its
+// end. The trailers after that body are written to original, not to the copy.
 func withoutBody(original *http.Response) *http.Response {
 	discard(original.Body, 0)
 	res := new(http.Response)

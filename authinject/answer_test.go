@@ -83,8 +83,9 @@ func TestErrorsQuoteNoTokenWithQuotes(t *testing.T) {
 	}
 }
 
-// What cannot be read as an answer may be the rest of an earlier one, with the token of another account
-// in it. The start of a connection that speaks another protocol can still be told from the error.
+// What cannot be read as an answer may be the rest of an earlier one, with the token of another
+// account in it. The start of a connection that speaks another protocol can still be told from the
+// error.
 func TestErrorsQuoteNoOtherToken(t *testing.T) {
 	const other = "canary-of-another-account"
 	for answer, want := range map[string]string{
@@ -252,7 +253,8 @@ func TestShortQueryToken(t *testing.T) {
 	}
 }
 
-// A connection that is switched to another protocol is passed on as it is, but for the fields of its answer.
+// A connection that is switched to another protocol is passed on as it is, but for the fields of
+// its answer.
 func TestTokenDoesNotComeBackInAnUpgrade(t *testing.T) {
 	for placement, in := range placements(t) {
 		up := &upstream{answer: func(req *http.Request) *http.Response {
@@ -274,7 +276,8 @@ func TestTokenDoesNotComeBackInAnUpgrade(t *testing.T) {
 	}
 }
 
-// A redirect has a body for people, with a link to where it leads: with the token in it, it is not passed on.
+// A redirect has a body for people, with a link to where it leads: with the token in it, it is not
+// passed on.
 func TestRedirectBodyWithTheToken(t *testing.T) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		to := "/elsewhere?" + r.URL.RawQuery

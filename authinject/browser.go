@@ -13,10 +13,10 @@ import (
 )
 
 // Browsers keeps web pages from using the token. A page of any site can make the browser send
-// requests to a proxy that the browser can reach, even to a proxy on the same machine. It can even use its
-// site's own name, if DNS points it to the proxy (DNS rebinding). Without a guard each request would get a
-// token. Many APIs for clients with a token let every page read their answers, so the page
-// could read the answers, too.
+// requests to a proxy that the browser can reach, even to a proxy on the same machine. It can even
+// use its site's own name, if DNS points it to the proxy (DNS rebinding). Without a guard each
+// request would get a token. Many APIs for clients with a token let every page read their answers,
+// so the page could read the answers, too.
 //
 // A request that a page of another origin makes is refused, whatever its method. Preflights are
 // answered here. The upstream's fields about which pages may read its answers are replaced. On a
@@ -28,7 +28,8 @@ import (
 //
 // Service workers are refused: one could intercept every page of the proxy's origin.
 //
-// The zero value accepts only pages that come from the proxy itself. On loopback, they need a loopback name.
+// The zero value accepts only pages that come from the proxy itself. On loopback, they need a
+// loopback name.
 type Browsers struct {
 	// Origins are the origins of pages that may make requests and read the answers, as returned by
 	// [ParseOrigins].
@@ -41,8 +42,8 @@ type Browsers struct {
 	AnyHost bool
 	// EveryConnection checks the host on all connections, not only on loopback connections.
 	EveryConnection bool
-	// Fields returns the fields as the client sent them. Set it if they may have been changed before
-	// RoundTrip. If it is nil, they are read from the request that RoundTrip gets.
+	// Fields returns the fields as the client sent them. Set it if they may have been changed
+	// before RoundTrip. If it is nil, they are read from the request that RoundTrip gets.
 	Fields func(*http.Request) BrowserFields
 }
 
@@ -218,8 +219,8 @@ func isPreflight(req *http.Request) bool {
 	return req.Method == http.MethodOptions && req.Header.Get("Access-Control-Request-Method") != ""
 }
 
-// preflight answers a preflight of an accepted page. The upstream does not get it, because its answer
-// would be meant for pages that send their own token.
+// preflight answers a preflight of an accepted page. The upstream does not get it, because its
+// answer would be meant for pages that send their own token.
 func preflight(req *http.Request, page string) *http.Response {
 	header := http.Header{"Vary": {"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"}}
 	if page != "" {
@@ -246,8 +247,8 @@ func nameText(s string) string {
 	}, s)
 }
 
-// allowPage writes the fields by which a page of an accepted origin may read the answer. exposed are
-// the fields that the upstream shows to pages.
+// allowPage writes the fields by which a page of an accepted origin may read the answer. exposed
+// are the fields that the upstream shows to pages.
 func allowPage(header http.Header, page string, exposed []string) {
 	header["Access-Control-Allow-Origin"] = []string{page}
 	if exposed != nil {

@@ -130,7 +130,8 @@ func TestPagesOfOtherSitesGetNothing(t *testing.T) {
 	}
 }
 
-// Over TLS browsers say where a request comes from: what does not is a program, whatever it refers to.
+// Over TLS browsers say where a request comes from: what does not is a program, whatever it refers
+// to.
 func TestRefererOverTLS(t *testing.T) {
 	for overTLS, want := range map[bool]int{true: http.StatusOK, false: http.StatusForbidden} {
 		rt := newTransport(t, new(upstream), newSource(token(canary, 1)))

@@ -35,11 +35,12 @@ func kindOf(field string) fieldKind {
 	return ordinary
 }
 
-// cleanAnswer removes the token from the header or trailer of a final or interim answer. An upstream
-// names its own URL in many fields (Location, Link, Cache-Status, Set-Cookie), and may repeat what it
-// received in other fields. If there is a guard for web pages, cleanAnswer also removes the
-// fields that apply to the whole origin. From the header of a final answer it also removes fields
-// about pages and caches that are wrong for this proxy. It returns the upstream's Access-Control-Expose-Headers.
+// cleanAnswer removes the token from the header or trailer of a final or interim answer. An
+// upstream names its own URL in many fields (Location, Link, Cache-Status, Set-Cookie), and may
+// repeat what it received in other fields. If there is a guard for web pages, cleanAnswer also
+// removes the fields that apply to the whole origin. From the header of a final answer it also
+// removes fields about pages and caches that are wrong for this proxy. It returns the upstream's
+// Access-Control-Expose-Headers.
 func (t *Transport) cleanAnswer(h http.Header, token string, final bool) (exposed []string) {
 	for field, values := range h {
 		if len(token) >= scrubAnywhere || isURLField(field) {

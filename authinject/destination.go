@@ -98,7 +98,8 @@ func parseDestination(pattern string) (destination, error) {
 	return d, nil
 }
 
-// WithPreset returns the destinations with the name of the provider preset that has them. Errors of Check name it.
+// WithPreset returns the destinations with the name of the provider preset that has them. Errors of
+// Check name it.
 func (d Destinations) WithPreset(preset string) Destinations {
 	d.preset = preset
 	return d

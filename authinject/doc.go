@@ -34,6 +34,6 @@
 // # Concurrency
 //
 // A Transport is safe for concurrent use once its fields are set; they must not change afterwards.
-// Its only goroutine reads at most 4 KiB of an answer that the client does not get, and ends with the
-// request.
+// Its only goroutine reads at most 4 KiB of an answer that the client does not get, and ends with
+// the request.
 package authinject

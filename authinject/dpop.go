@@ -8,8 +8,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// The fields, scheme and error codes of RFC 9449 (sections 4.1, 7.1 and 8). With use_dpop_nonce, a server
-// asks for its nonce in the proof (section 9).
+// The fields, scheme and error codes of RFC 9449 (sections 4.1, 7.1 and 8). With use_dpop_nonce, a
+// server asks for its nonce in the proof (section 9).
 const (
 	proofField   = "DPoP"
 	proofScheme  = "DPoP"
@@ -19,8 +19,8 @@ const (
 )
 
 // DPoPInjection puts a token that is bound to a key into the header field Authorization, after the
-// scheme DPoP, and a proof of possession into the field DPoP of each request (RFC 9449 section 7.1).
-// The client's own field DPoP is removed.
+// scheme DPoP, and a proof of possession into the field DPoP of each request (RFC 9449 section
+// 7.1). The client's own field DPoP is removed.
 func DPoPInjection() Injection { return Injection{scheme: proofScheme, dpop: true} }
 
 // send sends a request that carries c.
@@ -31,10 +31,10 @@ func (x *exchange) send(out *http.Request, c *credential) (*http.Response, error
 	return x.sendProved(out, c)
 }
 
-// sendProved sends a request with a proof. If the upstream wants its nonce in the proof, the request
-// is sent once more, under the rules for requests whose token was rejected. The token itself is not
-// treated as rejected. If the upstream refuses the proof for another reason, the client is not told to
-// authenticate, because it cannot: the error is a [*tokensource.Error].
+// sendProved sends a request with a proof. If the upstream wants its nonce in the proof, the
+// request is sent once more, under the rules for requests whose token was rejected. The token
+// itself is not treated as rejected. If the upstream refuses the proof for another reason, the
+// client is not told to authenticate, because it cannot: the error is a [*tokensource.Error].
 func (x *exchange) sendProved(out *http.Request, c *credential) (*http.Response, error) {
 	target := x.proofTarget(out)
 	res, known, err := x.prove(out, c, target)
@@ -71,8 +71,8 @@ func (x *exchange) prove(out *http.Request, c *credential, target *url.URL) (res
 	return res, c.token.NoteNonce(target, res.Header), nil
 }
 
-// checkProof returns the error for a response that refuses the proof. again means that the same request
-// would succeed if the client sent it again.
+// checkProof returns the error for a response that refuses the proof. again means that the same
+// request would succeed if the client sent it again.
 func (x *exchange) checkProof(res *http.Response, err error, c *credential, target *url.URL, again bool) (*http.Response, error) {
 	if err != nil {
 		return nil, err
@@ -111,8 +111,8 @@ func (x *exchange) proofTarget(out *http.Request) *url.URL {
 	return target
 }
 
-// proofError returns the error of the challenge DPoP in a response with status 401, or an empty text
-// (RFC 9449 section 7.1).
+// proofError returns the error of the challenge DPoP in a response with status 401, or an empty
+// text (RFC 9449 section 7.1).
 func proofError(res *http.Response) string {
 	if res.StatusCode != http.StatusUnauthorized {
 		return ""

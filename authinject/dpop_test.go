@@ -86,8 +86,8 @@ func post(t *testing.T, url, body string) *http.Request {
 	return req
 }
 
-// Each request has a proof of its own method and URL, as the upstream sees them, and of its token. The
-// client's own are gone.
+// Each request has a proof of its own method and URL, as the upstream sees them, and of its token.
+// The client's own are gone.
 func TestProofOfEachRequest(t *testing.T) {
 	api := new(strict)
 	protocols(t, api, func(t *testing.T, srv *httptest.Server, rt *Transport) {
@@ -240,8 +240,8 @@ func TestNonceInAnAnswer(t *testing.T) {
 	}
 }
 
-// Refused proofs are the operator's to mend: the client is not asked to authenticate, and the token is
-// not at fault.
+// Refused proofs are the operator's to mend: the client is not asked to authenticate, and the token
+// is not at fault.
 func TestProofRefused(t *testing.T) {
 	challenge := func(code string, more http.Header) func(*http.Request) *http.Response {
 		return func(req *http.Request) *http.Response {
@@ -317,8 +317,8 @@ func TestReplacedBoundToken(t *testing.T) {
 	})
 }
 
-// A redirect is passed on, and the request to which it leads has its own proof. A protocol switch is
-// proved like any request.
+// A redirect is passed on, and the request to which it leads has its own proof. A protocol switch
+// is proved like any request.
 func TestProofsOfRedirectsAndUpgrades(t *testing.T) {
 	api := new(strict)
 	api.next = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -129,8 +129,8 @@ func (x *exchange) base() http.RoundTripper {
 
 // isolate closes a health check's connection after the check, if another request could get that
 // connection by mistake. A transport finds idle connections by the URL. But a health check of a
-// unix socket, or through a proxy for plain http, connects to another address. With TLS, the server has
-// proved that it is the host in the URL.
+// unix socket, or through a proxy for plain http, connects to another address. With TLS, the server
+// has proved that it is the host in the URL.
 func (x *exchange) isolate() {
 	if !x.check || x.t.HealthCheckBase != nil {
 		return
@@ -262,8 +262,8 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	return res, nil
 }
 
-// tellRefused adds to the upstream's answer that it refused the proxy's token (RFC 9209 section 2.2), so that
-// the client does not search for a mistake in its own credentials.
+// tellRefused adds to the upstream's answer that it refused the proxy's token (RFC 9209 section
+// 2.2), so that the client does not search for a mistake in its own credentials.
 func (x *exchange) tellRefused(res *http.Response) {
 	detail := "the upstream refused the token that this proxy added"
 	if x.t.SourceName != "" {
@@ -273,8 +273,8 @@ func (x *exchange) tellRefused(res *http.Response) {
 	res.Header["Proxy-Status"] = append(slices.Clone(res.Header["Proxy-Status"]), status)
 }
 
-// fail answers the client if there is no usable token or proof. If the client went away, it returns the error of
-// the client's context, which servers handle.
+// fail answers the client if there is no usable token or proof. If the client went away, it returns
+// the error of the client's context, which servers handle.
 func (x *exchange) fail(err error) (*http.Response, error) {
 	if gone := x.req.Context().Err(); gone != nil {
 		x.closeBody()

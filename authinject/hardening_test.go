@@ -305,9 +305,9 @@ func TestConcurrentAccounts(t *testing.T) {
 	}
 }
 
-// A health check may go anywhere, and connections are kept by what a URL says: one whose URL is not where it goes leaves
-// none behind, over which a request with a token could be sent. With a token it goes to a destination,
-// like all others, and is no web page's.
+// A health check may go anywhere, and connections are kept by what a URL says: one whose URL is not
+// where it goes leaves none behind, over which a request with a token could be sent. With a token
+// it goes to a destination, like all others, and is no web page's.
 func TestHealthChecks(t *testing.T) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, r.RemoteAddr+" "+r.Header.Get("Authorization"))
@@ -391,8 +391,8 @@ func TestHealthCheckWithoutAToken(t *testing.T) {
 	}
 }
 
-// A check without the token is sent as it is configured, and what the upstream says to one with the token
-// is about its health alone.
+// A check without the token is sent as it is configured, and what the upstream says to one with the
+// token is about its health alone.
 func TestHealthCheckIsTheOperators(t *testing.T) {
 	up := &upstream{answer: func(req *http.Request) *http.Response { return respond(req, http.StatusUnauthorized, nil) }}
 	source := newSource(token(canary, 1), token(canaryTwo, 2))

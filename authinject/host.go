@@ -20,9 +20,10 @@ var (
 	errPort = errors.New("the port is not a number from 1 to 65535")
 )
 
-// normalizeHost returns the form of host that is used to compare hosts: an IP address in its shortest
-// form (RFC 5952, IPv4-mapped as IPv4), or a name in lower-case ASCII without a trailing dot. A
-// spelling that programs interpret differently is an error: 127.1, 2130706433, 0x7f.1, 0.0.0.0, zones.
+// normalizeHost returns the form of host that is used to compare hosts: an IP address in its
+// shortest form (RFC 5952, IPv4-mapped as IPv4), or a name in lower-case ASCII without a trailing
+// dot. A spelling that programs interpret differently is an error: 127.1, 2130706433, 0x7f.1,
+// 0.0.0.0, zones.
 func normalizeHost(host string) (string, error) {
 	if isPlainName(host) {
 		return host, nil
@@ -65,8 +66,8 @@ func normalizeHost(host string) (string, error) {
 	return name, nil
 }
 
-// isPlainName is a fast check, without allocations: if it returns true, host is already normalized. It
-// can return false for a normalized name.
+// isPlainName is a fast check, without allocations: if it returns true, host is already normalized.
+// It can return false for a normalized name.
 func isPlainName(host string) bool {
 	if strings.Contains(host, "xn--") || !isName(host) {
 		return false

@@ -33,8 +33,8 @@ const (
 // 2). The zero Injection is "Authorization: Bearer …". It is immutable except for StripQuery and
 // StripHeader, which must be set before use.
 type Injection struct {
-	// StripQuery names further query parameters in which a client could send its own
-	// credential. They are removed from every request. Nil means "access_token" (RFC 6750 section 2.3) and
+	// StripQuery names further query parameters in which a client could send its own credential.
+	// They are removed from every request. Nil means "access_token" (RFC 6750 section 2.3) and
 	// "_bearer_token"; an empty list means none. The parameter of a query injection is always
 	// removed.
 	StripQuery []string

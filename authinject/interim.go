@@ -7,8 +7,8 @@ import (
 	"net/textproto"
 )
 
-// interimGuard removes the token from a request's interim answers (1xx, such as Early Hints), as from
-// the final answer. Only a trace gets interim answers: RoundTrip does not return them.
+// interimGuard removes the token from a request's interim answers (1xx, such as Early Hints), as
+// from the final answer. Only a trace gets interim answers: RoundTrip does not return them.
 type interimGuard struct {
 	t     *Transport
 	pass  func(int, textproto.MIMEHeader) error
@@ -20,8 +20,8 @@ func (g *interimGuard) got1xx(code int, h textproto.MIMEHeader) error {
 	return g.pass(code, h)
 }
 
-// guardInterim changes the trace of out, if out has one, so that it does not get c's token. It keeps what the
-// trace needs in guard, and returns the request to send.
+// guardInterim changes the trace of out, if out has one, so that it does not get c's token. It
+// keeps what the trace needs in guard, and returns the request to send.
 func (t *Transport) guardInterim(guard *interimGuard, out *http.Request, c *credential) *http.Request {
 	ctx := out.Context()
 	trace := httptrace.ContextClientTrace(ctx)

@@ -51,7 +51,8 @@ var originWidePrefixes = [...]string{
 	"Ad-Auction-", "Attribution-Reporting-", "Sec-Private-State-Token", "Sec-Session-", "Secure-Session-", "Shared-Storage-",
 }
 
-// isOriginWide reports whether a field applies to the whole origin. The case of its name does not matter.
+// isOriginWide reports whether a field applies to the whole origin. The case of its name does not
+// matter.
 func isOriginWide(field string) bool {
 	if originWide[http.CanonicalHeaderKey(field)] {
 		return true

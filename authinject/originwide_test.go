@@ -43,8 +43,8 @@ func withFields(t *testing.T, h http.Header) {
 	}
 }
 
-// No answer of an upstream changes how a browser treats the whole origin: whatever the placement, the status and
-// the protocol, early and late.
+// No answer of an upstream changes how a browser treats the whole origin: whatever the placement,
+// the status and the protocol, early and late.
 func TestNoAnswerCountsForTheOrigin(t *testing.T) {
 	for name, in := range placements(t) {
 		t.Run(name, func(t *testing.T) { noAnswerCountsForTheOrigin(t, in) })
@@ -134,7 +134,8 @@ func TestFieldsStayWithoutAGuard(t *testing.T) {
 	}
 }
 
-// docs/security.md names every field that is removed, in the table that gives the reasons, and no other as removed.
+// docs/security.md names every field that is removed, in the table that gives the reasons, and no
+// other as removed.
 func TestFieldsAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("../docs/security.md")
 	if err != nil {

@@ -34,11 +34,12 @@ func SaysPrefetch(value string) bool {
 	return false
 }
 
-// mayPrefetch reports whether the prefetch comes from a page of the proxy's own origin, or every page is allowed.
+// mayPrefetch reports whether the prefetch comes from a page of the proxy's own origin, or every
+// page is allowed.
 //
-// For a prefetch by speculation rules, Chromium sends Sec-Fetch-Site: none on any page, as for an address
-// that a person types. Only the Referer says which page has the rules. A page can withhold its
-// Referer, but cannot name another site in it.
+// For a prefetch by speculation rules, Chromium sends Sec-Fetch-Site: none on any page, as for an
+// address that a person types. Only the Referer says which page has the rules. A page can withhold
+// its Referer, but cannot name another site in it.
 func (b *Browsers) mayPrefetch(req *http.Request, client BrowserFields) bool {
 	switch {
 	case b.AnyOrigin || client.FetchSite == "same-origin":

@@ -16,8 +16,8 @@ import (
 )
 
 // ProblemTypes is the beginning of the type of every problem body. One of the words wait, timeout,
-// login, subject, operator, destination, origin and method follows. The types are part of the interface and
-// do not change.
+// login, subject, operator, destination, origin and method follows. The types are part of the
+// interface and do not change.
 const ProblemTypes = "https://github.com/authinject/caddy-authinject#problem-"
 
 // problemKind has the parts of the answer that are the same for all failures of one kind.
@@ -82,8 +82,8 @@ func (t *Transport) operatorError(reason string) *tokensource.Error {
 	return &tokensource.Error{Source: t.SourceName, Class: tokensource.ClassOperator, Reason: reason}
 }
 
-// noToken returns the failure for an error of [Transport.Source] or of a [TokenSource]. The text of an error that
-// is not a [*tokensource.Error] is not shown: it may hold a secret.
+// noToken returns the failure for an error of [Transport.Source] or of a [TokenSource]. The text of
+// an error that is not a [*tokensource.Error] is not shown: it may hold a secret.
 func (t *Transport) noToken(err error) *failure {
 	var known *tokensource.Error
 	switch {
@@ -160,8 +160,8 @@ func (t *Transport) refusal(kind problemKind, err error) *failure {
 	return f
 }
 
-// response returns the answer to req. It is a 401 only if the caller's own token is exchanged: a 401
-// asks the client for its own credentials (RFC 9110 section 15.5.2).
+// response returns the answer to req. It is a 401 only if the caller's own token is exchanged: a
+// 401 asks the client for its own credentials (RFC 9110 section 15.5.2).
 func (f *failure) response(req *http.Request) *http.Response {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)

@@ -110,8 +110,8 @@ func TestFailureAnswers(t *testing.T) {
 	}
 }
 
-// challenges are the WWW-Authenticate fields of answers (RFC 6750 section 3). Only a caller whose own
-// token is exchanged gets one.
+// challenges are the WWW-Authenticate fields of answers (RFC 6750 section 3). Only a caller whose
+// own token is exchanged gets one.
 var challenges = map[string]string{"no subject": "Bearer", "a refused subject": `Bearer error="invalid_token"`}
 
 // connectURL is a page with a place for each account.

@@ -97,12 +97,11 @@ func (in *Injection) stripsParameter(piece string) bool {
 	return false
 }
 
-// matchParameter reports whether any known server would take the parameter
-// written as raw for the one called name: after percent-decoding (what cannot be
-// decoded stands for itself), without case, without white space, control
-// characters and question marks around it, in brackets (qs) or with an index in
-// brackets behind it (PHP, Rack, qs), cut off at a NUL, and with PHP's habit of turning spaces, dots
-// and brackets into underscores.
+// matchParameter reports whether any known server would take the parameter written as raw for the
+// one called name: after percent-decoding (what cannot be decoded stands for itself), without case,
+// without white space, control characters and question marks around it, in brackets (qs) or with an
+// index in brackets behind it (PHP, Rack, qs), cut off at a NUL, and with PHP's habit of turning
+// spaces, dots and brackets into underscores.
 func matchParameter(raw, name string) bool {
 	var stack [96]byte
 	decoded := decodeName(stack[:0], raw)
@@ -134,8 +133,9 @@ func isPadding(r rune) bool {
 	return r <= ' ' || r == 0x7f || r == '?' || r == '\ufeff' || unicode.IsSpace(r)
 }
 
-// decodeName appends raw to buf, decoded (also from %uXXXX, which Perl's CGI and ASP know), with the two letters that fold to an
-// ASCII one outside ASCII (U+017F to s, U+212A to k) already folded.
+// decodeName appends raw to buf, decoded (also from %uXXXX, which Perl's CGI and ASP know), with
+// the two letters that fold to an ASCII one outside ASCII (U+017F to s, U+212A to k) already
+// folded.
 func decodeName(buf []byte, raw string) []byte {
 	for i := 0; i < len(raw); i++ {
 		c := raw[i]

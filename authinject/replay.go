@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// drainMost is how many bytes of a rejection are read before the request is sent again. If the whole answer
-	// is read, the second request can use the same connection.
+	// drainMost is how many bytes of a rejection are read before the request is sent again. If the
+	// whole answer is read, the second request can use the same connection.
 	drainMost = 4 << 10
 	// drainWait is how long this reading may delay the second request.
 	drainWait = 100 * time.Millisecond
@@ -118,8 +118,8 @@ func (x *exchange) again(c *credential) *http.Request {
 	return x.t.guardInterim(new(interimGuard), &out, c)
 }
 
-// discard reads up to drainMost bytes of an answer that the client does not get, and closes it. It waits
-// at most wait for that. If the upstream keeps its answer open, the goroutine ends with the
+// discard reads up to drainMost bytes of an answer that the client does not get, and closes it. It
+// waits at most wait for that. If the upstream keeps its answer open, the goroutine ends with the
 // request.
 func discard(body io.ReadCloser, wait time.Duration) {
 	done := make(chan struct{})

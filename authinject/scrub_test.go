@@ -73,8 +73,8 @@ func TestQueryTokenDoesNotComeBack(t *testing.T) {
 	}
 }
 
-// Interim answers are passed on before RoundTrip returns; a token that they echo is removed as well, that of a
-// second attempt too.
+// Interim answers are passed on before RoundTrip returns; a token that they echo is removed as
+// well, that of a second attempt too.
 func TestTokenDoesNotComeBackEarly(t *testing.T) {
 	for name, in := range placements(t) {
 		t.Run(name, func(t *testing.T) { tokenDoesNotComeBackEarly(t, in) })

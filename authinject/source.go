@@ -45,7 +45,8 @@ const (
 	OutcomeRefused Outcome = "refused"
 	// OutcomeSkipped: the request is a health check and was sent without a token.
 	OutcomeSkipped Outcome = "skipped"
-	// OutcomeNoToken: there was no token. For this and the next five, the Transport answered the request.
+	// OutcomeNoToken: there was no token. For this and the next five, the Transport answered the
+	// request.
 	OutcomeNoToken Outcome = "no_token"
 	// OutcomeSubject: the request had no token of its caller to exchange, or the provider refused
 	// that token.
@@ -74,8 +75,8 @@ type Result struct {
 	Class tokensource.Class
 	// Detail is the reason, with the same text as in the answer.
 	Detail string
-	// Problem names the row of [tokensource.Remedies] that explains the reason. It is empty if no row
-	// does.
+	// Problem names the row of [tokensource.Remedies] that explains the reason. It is empty if no
+	// row does.
 	Problem string
 	// Remedy is what a person can do, with the same text as in the answer.
 	Remedy string

@@ -8,8 +8,9 @@ import (
 )
 
 // isCredential reports whether a header or trailer field may carry a client's credential:
-// Authorization, Proxy-Authorization, the injected fields or one of StripHeader. The case of letters does not matter. The
-// aliases that CGI and WSGI servers accept count, too (X_Api_Key and X.Api.Key for X-Api-Key: CVE-2025-64484).
+// Authorization, Proxy-Authorization, the injected fields or one of StripHeader. The case of
+// letters does not matter. The aliases that CGI and WSGI servers accept count, too (X_Api_Key and
+// X.Api.Key for X-Api-Key: CVE-2025-64484).
 func (in *Injection) isCredential(key string) bool {
 	return sameField(key, "Authorization") || sameField(key, "Proxy-Authorization") ||
 		!in.query && sameField(key, in.name) || in.dpop && sameField(key, proofField) ||
@@ -21,8 +22,9 @@ func (in *Injection) strips(key string) bool {
 	return slices.ContainsFunc(in.StripHeader, func(name string) bool { return sameField(key, name) })
 }
 
-// sameField compares two field names as loosely as any server does: it ignores the case of letters, and
-// treats all characters except letters and digits as equal. An alias has the length of the name.
+// sameField compares two field names as loosely as any server does: it ignores the case of letters,
+// and treats all characters except letters and digits as equal. An alias has the length of the
+// name.
 func sameField(a, b string) bool {
 	if len(a) != len(b) {
 		return false

@@ -76,8 +76,8 @@ type DestinationError struct {
 	Reason string
 	// Insecure is true if plain http is the reason.
 	Insecure bool
-	// Allowed lists the configured destinations if the target is not among them. Otherwise it is empty.
-	// Destinations are not secret.
+	// Allowed lists the configured destinations if the target is not among them. Otherwise it is
+	// empty. Destinations are not secret.
 	Allowed string
 	// Preset is the name of the provider preset that has these destinations, or empty.
 	Preset string

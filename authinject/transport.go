@@ -112,8 +112,9 @@ type Transport struct {
 	now     func() time.Time
 }
 
-// credential is a token in the form in which requests carry it, made once per token. It can outlive the
-// transport that made it, because it may stay attached to the token, so it must not refer to the transport.
+// credential is a token in the form in which requests carry it, made once per token. It can outlive
+// the transport that made it, because it may stay attached to the token, so it must not refer to
+// the transport.
 type credential struct {
 	form  form
 	token *tokensource.Token
@@ -233,8 +234,8 @@ func (t *Transport) checkTarget(req *http.Request) *failure {
 	return nil
 }
 
-// present returns tok in the form in which requests carry it. It returns nil if there is no token, if
-// it has characters that would break the message, such as line breaks, or if it does not fit the
+// present returns tok in the form in which requests carry it. It returns nil if there is no token,
+// if it has characters that would break the message, such as line breaks, or if it does not fit the
 // injection.
 func (t *Transport) present(tok *tokensource.Token) *credential {
 	if c := t.cached.Load(); c != nil && c.token == tok {
@@ -269,8 +270,8 @@ func (t *Transport) unpresentable(tok *tokensource.Token) *tokensource.Error {
 	return t.operatorError("the access token is empty or has characters that no request can carry")
 }
 
-// isSendable reports whether s has only visible ASCII characters. Package tokensource requires this,
-// too.
+// isSendable reports whether s has only visible ASCII characters. Package tokensource requires
+// this, too.
 func isSendable(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c >= 0x7f {

@@ -69,7 +69,8 @@ func TestRoundTripUsesTheNewToken(t *testing.T) {
 	}
 }
 
-// Transports of one source share the form of a token if they present it in the same way, and only then.
+// Transports of one source share the form of a token if they present it in the same way, and only
+// then.
 func TestTransportsOfOneSource(t *testing.T) {
 	inject := func(words ...string) Injection {
 		in, err := ParseInjection(words...)

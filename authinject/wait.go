@@ -7,8 +7,8 @@ import (
 )
 
 // waitContext is a request's context with a time limit. The limit starts with the first call of
-// Deadline or Done, which starts the timer. If there is a live token, there is no such call, and the limit
-// costs nothing.
+// Deadline or Done, which starts the timer. If there is a live token, there is no such call, and
+// the limit costs nothing.
 type waitContext struct {
 	context.Context // the request's own
 
@@ -61,6 +61,6 @@ func (c *waitContext) Deadline() (time.Time, bool) { return c.started().Deadline
 func (c *waitContext) Done() <-chan struct{}       { return c.started().Done() }
 func (c *waitContext) Err() error                  { return c.peek().Err() }
 
-// Value uses the context with the timer, if it was started. Then package context recognizes it, and a child needs no
-// goroutine.
+// Value uses the context with the timer, if it was started. Then package context recognizes it, and
+// a child needs no goroutine.
 func (c *waitContext) Value(key any) any { return c.peek().Value(key) }

@@ -182,7 +182,8 @@ func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
 	return found, err
 }
 
-// loneRequestPlaceholder returns the name of the placeholder, if s is one placeholder and nothing else.
+// loneRequestPlaceholder returns the name of the placeholder, if s is one placeholder and nothing
+// else.
 func loneRequestPlaceholder(s string) string {
 	name, begins := strings.CutPrefix(s, "{")
 	name, ends := strings.CutSuffix(name, "}")

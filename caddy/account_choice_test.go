@@ -14,8 +14,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// The account that the handler chooses is the transport's too, but only while the request is served:
-// a route for errors chooses again.
+// The account that the handler chooses is the transport's too, but only while the request is
+// served: a route for errors chooses again.
 func TestChoiceLastsAsLongAsTheRequest(t *testing.T) {
 	source, err := tokensource.New(tokensource.Config{
 		Name: "a", Grant: tokensource.TokenExchange{}, TokenURL: "https://login.example.com/token",

@@ -282,7 +282,8 @@ func TestRequestWithoutAccountIsLogged(t *testing.T) {
 	}
 }
 
-// An empty placeholder is no account, whatever text is beside it: all users without a name would share that account.
+// An empty placeholder is no account, whatever text is beside it: all users without a name would
+// share that account.
 func TestEmptyPlaceholderNamesNoAccount(t *testing.T) {
 	isolate(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})

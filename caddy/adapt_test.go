@@ -63,8 +63,8 @@ func TestAdaptErrors(t *testing.T) {
 	}
 }
 
-// fixtures returns the files that match. Their number is fixed, so that a lost fixture fails the test.
-// Change it when you add or remove one.
+// fixtures returns the files that match. Their number is fixed, so that a lost fixture fails the
+// test. Change it when you add or remove one.
 func fixtures(t *testing.T, pattern string, want int) []string {
 	t.Helper()
 	paths, err := filepath.Glob(pattern)

@@ -30,11 +30,12 @@ func init() { caddy.RegisterModule(adminAPI{}) }
 //	POST   /authinject/sources/<name>[/<account>]/sync      reads the storage now, after a login or logout elsewhere
 //	DELETE /authinject/sources/<name>[/<account>]     disconnects an account
 //
-// The member login of an account holds the code of a login on another device, while that is under way.
+// The member login of an account holds the code of a login on another device, while that is under
+// way.
 //
 // Without the name of an account, the request is about the unnamed account. With ?details=1, the
-// answers to GET and refresh have the member provider_said: what the provider says of the last failure,
-// without anything that was sent.
+// answers to GET and refresh have the member provider_said: what the provider says of the last
+// failure, without anything that was sent.
 type adminAPI struct{ ctx caddy.Context }
 
 // adminBase is the beginning of the paths.

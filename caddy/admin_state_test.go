@@ -79,7 +79,8 @@ func TestAdminHasTheAccountsThatRequestsNeed(t *testing.T) {
 	}
 }
 
-// An API that refuses the replacement of a token too is seen in the state, and is a warning of ready.
+// An API that refuses the replacement of a token too is seen in the state, and is a warning of
+// ready.
 func TestAdminHasARefusedReplacement(t *testing.T) {
 	isolate(t)
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{})

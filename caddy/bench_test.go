@@ -119,8 +119,8 @@ type repeating struct{ *http.Response }
 
 func (a repeating) RoundTrip(*http.Request) (*http.Response, error) { return a.Response, nil }
 
-// With a live token, a request costs four allocations: the exchange with the copy of the request, the
-// copy of its header (two), and the function that gets interim answers.
+// With a live token, a request costs four allocations: the exchange with the copy of the request,
+// the copy of its header (two), and the function that gets interim answers.
 func TestTransportAllocates(t *testing.T) {
 	res := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"text/plain"}}, Body: http.NoBody}
 	rt, req := benchTransport(t, repeating{res}, authinject.Injection{}), proxied(t)

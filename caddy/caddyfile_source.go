@@ -129,7 +129,8 @@ type sourceParser struct {
 	own    []option                     // options of grants that were given as options of the source
 }
 
-// finish chooses the grant and checks that the options fit together. The source begins at the token at.
+// finish chooses the grant and checks that the options fit together. The source begins at the token
+// at.
 func (p *sourceParser) finish(at caddyfile.Token) error {
 	if err := p.chooseGrant(); err != nil {
 		return err

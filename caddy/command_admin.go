@@ -16,8 +16,8 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 )
 
-// adminTimeout is how long a command waits for the state that the admin API answers with. It asks no
-// provider for that.
+// adminTimeout is how long a command waits for the state that the admin API answers with. It asks
+// no provider for that.
 const adminTimeout = 5 * time.Second
 
 // pathSegment escapes a name for a path, with its dots: "." and ".." would be other paths.

@@ -47,8 +47,8 @@ func (c *commandConfig) completeSources(login bool) completion {
 	})
 }
 
-// sourceNames returns the names of the configured sources. It reads the configuration and sets nothing
-// up.
+// sourceNames returns the names of the configured sources. It reads the configuration and sets
+// nothing up.
 func (c *commandConfig) sourceNames(login bool) ([]string, error) {
 	raw, err := c.read()
 	if err != nil {
@@ -122,7 +122,8 @@ func knownProviders() string {
 	return strings.Join(names, ", ")
 }
 
-// completeValues completes the values of the flags of the proxy command that are one of a few words.
+// completeValues completes the values of the flags of the proxy command that are one of a few
+// words.
 func completeValues(cmd *cobra.Command) error {
 	words := map[string]func() []string{
 		"provider": providerNames,

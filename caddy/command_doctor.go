@@ -199,9 +199,9 @@ func (d *doctorRun) usersOf(running doctor.Server, listeners []doctor.Listener) 
 	return users
 }
 
-// validateWithout validates a configuration without writing to storages that belong to other users or do
-// not exist yet: some modules store keys when they are set up. Such a storage is replaced by a directory
-// that is removed.
+// validateWithout validates a configuration without writing to storages that belong to other users
+// or do not exist yet: some modules store keys when they are set up. Such a storage is replaced by
+// a directory that is removed.
 func validateWithout(users doctor.Users, raw []byte) error {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()

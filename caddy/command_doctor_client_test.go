@@ -38,7 +38,8 @@ func TestDoctorUsesTheTokenTransport(t *testing.T) {
 	wantStep(t, r, doctor.OK, "client_authentication", "client_auth tls_client_auth", "")
 }
 
-// Doctor says which file of a key is wrong, and what to check if the provider refuses the assertion.
+// Doctor says which file of a key is wrong, and what to check if the provider refuses the
+// assertion.
 func TestDoctorPrivateKey(t *testing.T) {
 	signingKey := func() (path string, public crypto.PublicKey) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

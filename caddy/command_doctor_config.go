@@ -255,8 +255,8 @@ func (s *surveyed) upstreams(source string, transportOf func(inner map[string]an
 	return list, implied
 }
 
-// upstreamTransport returns the transport to an upstream, as the configuration has it. It is nil if it
-// is not Caddy's, or cannot be set up here.
+// upstreamTransport returns the transport to an upstream, as the configuration has it. It is nil if
+// it is not Caddy's, or cannot be set up here.
 func (a *loadedApp) upstreamTransport(inner map[string]any) *http.Transport {
 	options := make(map[string]any)
 	maps.Copy(options, inner)
@@ -279,7 +279,8 @@ func (a *loadedApp) upstreamTransport(inner map[string]any) *http.Transport {
 	return transport
 }
 
-// guards reports who can use the token of a source. invalid says that the configuration cannot be loaded.
+// guards reports who can use the token of a source. invalid says that the configuration cannot be
+// loaded.
 func (s *surveyed) guards(source string, invalid bool, report *doctor.Report) {
 	add := func(name string, status doctor.Status, text, remedy string) {
 		report.Add(doctor.Step{Source: source, Name: name, Status: status, Text: text, Remedy: remedy})

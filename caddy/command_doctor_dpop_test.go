@@ -11,8 +11,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// The doctor proves its requests as the server does, with the nonces of both sides. A proof that the
-// API refuses is not taken for trouble of the API.
+// The doctor proves its requests as the server does, with the nonces of both sides. A proof that
+// the API refuses is not taken for trouble of the API.
 func TestDoctorWithDPoP(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{DPoP: true})
 	srv.TokenProofs.RequireNonce()

@@ -12,7 +12,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// doctor says what is wrong with the assertions of a grant, and does not look for the fault at the client.
+// doctor says what is wrong with the assertions of a grant, and does not look for the fault at the
+// client.
 func TestDoctorAssertions(t *testing.T) {
 	pair := func() (string, *rsa.PublicKey) {
 		key, err := rsa.GenerateKey(rand.Reader, 2048)

@@ -30,9 +30,9 @@ func entries(t *testing.T, dir string) (list []string) {
 	return list
 }
 
-// inDir is a configuration whose storage is a directory, with a source of the grant refresh_token. Its
-// site has a certificate of Caddy's own authority, whose keys Caddy stores when a configuration is
-// validated.
+// inDir is a configuration whose storage is a directory, with a source of the grant refresh_token.
+// Its site has a certificate of Caddy's own authority, whose keys Caddy stores when a configuration
+// is validated.
 func inDir(t *testing.T, srv *tokensourcetest.Server, dir string) (config rig.Caddyfile, token string) {
 	t.Helper()
 	t.Setenv("CLIENT_SECRET", rig.Canary)
@@ -43,8 +43,8 @@ func inDir(t *testing.T, srv *tokensourcetest.Server, dir string) (config rig.Ca
 		Site("https://"+strings.Replace(rig.FreeAddr(t), "127.0.0.1", "localhost", 1), "bind 127.0.0.1", "tls internal", "authinject a "+srv.URL), token
 }
 
-// doctor leaves nothing in a storage of another user, and sends no refresh token whose replacement it
-// would have to store.
+// doctor leaves nothing in a storage of another user, and sends no refresh token whose replacement
+// it would have to store.
 func TestDoctorOfAnotherUser(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
 	const self, other = 4000000, 4000001
@@ -76,7 +76,8 @@ func TestDoctorOfAnotherUser(t *testing.T) {
 	}
 }
 
-// A grant that stores nothing needs no storage. Even the wait that a provider asks for is not noted there.
+// A grant that stores nothing needs no storage. Even the wait that a provider asks for is not noted
+// there.
 func TestDoctorOfAnotherUserStoresNoWait(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	at := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -96,8 +97,8 @@ func TestDoctorOfAnotherUserStoresNoWait(t *testing.T) {
 	}
 }
 
-// If doctor is the user of the server, it writes as the server does, whoever owns the directory: in a
-// container, root often uses a directory of a user of the host.
+// If doctor is the user of the server, it writes as the server does, whoever owns the directory: in
+// a container, root often uses a directory of a user of the host.
 func TestDoctorOfTheServersUser(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
 	dir := t.TempDir()
@@ -154,7 +155,8 @@ func TestDoctorAsRoot(t *testing.T) {
 	}
 }
 
-// Root may examine a storage that does not exist yet below a system directory, and says whose it is then.
+// Root may examine a storage that does not exist yet below a system directory, and says whose it is
+// then.
 func TestDoctorAsRootBeforeTheFirstStart(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	dir := t.TempDir() + "/store"

@@ -25,8 +25,8 @@ import (
 // canaryToken is a refresh token that no report may hold.
 const canaryToken = "canary-refresh-token-77ab"
 
-// diagnose runs doctor on a Caddyfile, and looks for secrets in what it prints. The text and the JSON
-// come from the same report.
+// diagnose runs doctor on a Caddyfile, and looks for secrets in what it prints. The text and the
+// JSON come from the same report.
 func diagnose(t *testing.T, d doctorRun, config rig.Caddyfile, secrets ...string) *doctor.Report {
 	t.Helper()
 	d.config.file = filepath.Join(t.TempDir(), "Caddyfile")
@@ -118,8 +118,8 @@ func wantNoFailure(t *testing.T, r *doctor.Report) {
 	}
 }
 
-// spent counts the token requests that hold a refresh token of the configuration or one that replaced
-// it.
+// spent counts the token requests that hold a refresh token of the configuration or one that
+// replaced it.
 func spent(srv *tokensourcetest.Server) (n int) {
 	for _, req := range srv.TokenRequests() {
 		if token := req.Params.Get("refresh_token"); token != "" && token != "authinject-doctor" {
@@ -418,8 +418,9 @@ func TestDoctorWrongDestination(t *testing.T) {
 	}
 }
 
-// A process at an address of the configuration is a failure only if it is known that it is not the server of
-// this configuration: the server may be stopped or starting, and its program may have any name.
+// A process at an address of the configuration is a failure only if it is known that it is not the
+// server of this configuration: the server may be stopped or starting, and its program may have any
+// name.
 func TestDoctorPortTaken(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	addr := rig.FreeAddr(t)
@@ -636,7 +637,8 @@ func TestDoctorInterrupted(t *testing.T) {
 	tokensourcetest.Report(t, srv.CheckReuse())
 }
 
-// The addresses of a provider that depend on the account are those of the account. Its record is found.
+// The addresses of a provider that depend on the account are those of the account. Its record is
+// found.
 func TestDoctorAccountVariables(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	t.Setenv("CLIENT_SECRET", rig.Canary)
@@ -793,8 +795,8 @@ func TestDoctorWrongTokenURL(t *testing.T) {
 	}
 }
 
-// The token of an account that a person connected is found in the storage. --refresh gets another one
-// with the stored refresh token, and the upstream accepts it.
+// The token of an account that a person connected is found in the storage. --refresh gets another
+// one with the stored refresh token, and the upstream accepts it.
 func TestDoctorConnectedAccount(t *testing.T) {
 	emu := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{
 		Config:       tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()},

@@ -48,8 +48,9 @@ func overTLS(t *testing.T, srv *tokensourcetest.Server) http.Handler {
 	return httputil.NewSingleHostReverseProxy(to)
 }
 
-// doctor opens a connection to each upstream, and says what is wrong with it. An upstream that is down
-// is a warning. One to which every request would fail until the configuration is changed is a failure.
+// doctor opens a connection to each upstream, and says what is wrong with it. An upstream that is
+// down is a warning. One to which every request would fail until the configuration is changed is a
+// failure.
 func TestDoctorDialsTheUpstream(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	secure, ca := tlsServer(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the upstream got a request") }))
@@ -106,7 +107,8 @@ func TestDoctorProbesAsTheRouteConnects(t *testing.T) {
 		"the upstream "+secure+" may get the token; --probe <url> requests a URL of it", "")
 }
 
-// doctor dials an upstream in each way in which a route connects to it, and says once that it may get the token.
+// doctor dials an upstream in each way in which a route connects to it, and says once that it may
+// get the token.
 func TestDoctorDialsAsEachRouteConnects(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	secure, ca := tlsServer(t, overTLS(t, srv))

@@ -14,8 +14,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// doctor calls a configuration valid only if Caddy can load it. It examines the sources all the same, if they can
-// be set up. Validation sends no token request.
+// doctor calls a configuration valid only if Caddy can load it. It examines the sources all the
+// same, if they can be set up. Validation sends no token request.
 func TestDoctorValidatesAsCaddyDoes(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	t.Setenv("CLIENT_SECRET", rig.Canary)
@@ -85,7 +85,8 @@ func writeFile(t *testing.T, name, content string) string {
 	return path
 }
 
-// The remedy of a configuration that cannot be loaded is not put together from the words of the error.
+// The remedy of a configuration that cannot be loaded is not put together from the words of the
+// error.
 func TestDoctorRemediesAreFacts(t *testing.T) {
 	t.Setenv("ORDERS_SECRET", rig.Canary)
 	t.Setenv("UNSET_ID", "")

@@ -271,7 +271,8 @@ func (r *initRun) chooseGrant(server *discover.Server) (string, error) {
 	return has[at], err
 }
 
-// chooseAuth chooses a way of client authentication that the server has. It is empty for the default.
+// chooseAuth chooses a way of client authentication that the server has. It is empty for the
+// default.
 func chooseAuth(server *discover.Server, grant string) (string, error) {
 	methods := []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
 	if grant != "client_credentials" { // client_credentials needs client authentication (RFC 6749 section 4.4)

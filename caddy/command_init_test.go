@@ -67,8 +67,8 @@ func (c *challenging) begin(t *testing.T, r initRun, input string) (string, erro
 	return out.String(), err
 }
 
-// wantCaddyfile asserts that text is a valid Caddyfile, formatted as caddy fmt does, that holds these
-// lines.
+// wantCaddyfile asserts that text is a valid Caddyfile, formatted as caddy fmt does, that holds
+// these lines.
 func wantCaddyfile(t *testing.T, text string, lines ...string) {
 	t.Helper()
 	t.Log(text)

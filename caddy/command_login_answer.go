@@ -126,8 +126,8 @@ func (l *terminalLogin) redirected(
 	}
 }
 
-// failedElsewhere asks the running server whether it took the answer and could not finish the login,
-// and returns why.
+// failedElsewhere asks the running server whether it took the answer and could not finish the
+// login, and returns why.
 func (l *terminalLogin) failedElsewhere(ctx context.Context, login *tokensource.Login) error {
 	if l.server == "" {
 		return nil

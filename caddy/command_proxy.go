@@ -86,8 +86,8 @@ same.`,
 	return cmd
 }
 
-// flagValues are the values of a flag that may be repeated. Each is what follows the option's name in a
-// Caddyfile.
+// flagValues are the values of a flag that may be repeated. Each is what follows the option's name
+// in a Caddyfile.
 type flagValues struct {
 	values *[]string
 	kind   string

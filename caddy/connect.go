@@ -49,12 +49,12 @@ type ConnectHandler struct {
 	// one of the server's `trusted_proxies`; other requests that a proxy passed on are refused.
 	CallerRanges []string `json:"caller_ranges,omitempty"`
 
-	// User is a placeholder for the name of the user who is logged in, such as `{http.auth.user.id}`,
-	// which Caddy's authentication sets. With it, people see, connect and disconnect only the
-	// account of exactly that name, in each source of the page. A request for which the placeholder
-	// is empty is refused, so the page is closed to everyone without authentication in front. Never
-	// use a value that the client itself chooses, such as a header field that no proxy in front
-	// replaces.
+	// User is a placeholder for the name of the user who is logged in, such as
+	// `{http.auth.user.id}`, which Caddy's authentication sets. With it, people see, connect and
+	// disconnect only the account of exactly that name, in each source of the page. A request for
+	// which the placeholder is empty is refused, so the page is closed to everyone without
+	// authentication in front. Never use a value that the client itself chooses, such as a header
+	// field that no proxy in front replaces.
 	User string `json:"user,omitempty"`
 
 	// Sources are the token sources on the page. Default: all sources whose accounts a person

@@ -85,8 +85,8 @@ func TestUsersOfThePage(t *testing.T) {
 	}
 }
 
-// Without authentication in front, no request has a user, and the page is refused. That also holds if
-// the configured name has a fixed part. What a client sends is not read as a placeholder.
+// Without authentication in front, no request has a user, and the page is refused. That also holds
+// if the configured name has a fixed part. What a client sends is not read as a placeholder.
 func TestPageOfUsersWithoutALogin(t *testing.T) {
 	for user, want := range map[string]int{
 		"{http.auth.user.id}": 403, "user-{http.auth.user.id}": 403, "{http.request.header.X-Nobody}": 403, "{unknown.placeholder}": 403,

@@ -25,8 +25,8 @@ func tiltify(t *testing.T) rig.Caddyfile {
 		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject_connect /connect*", "authinject a https://api.invalid")
 }
 
-// doctor says that the preset allows other hosts. Its change corrects the upstream, and removes no line that is not
-// in the file.
+// doctor says that the preset allows other hosts. Its change corrects the upstream, and removes no
+// line that is not in the file.
 func TestDoctorDestinationsOfAPreset(t *testing.T) {
 	r := diagnose(t, doctorRun{}, tiltify(t))
 	wantStep(t, r, doctor.Fail, "destinations",
@@ -60,8 +60,8 @@ func provisioned(t *testing.T, config rig.Caddyfile) *App {
 	return app
 }
 
-// Status and /authinject/ready warn of an upstream that gets no token before the first request. When a request was
-// refused, that comes before the login, because no login helps it.
+// Status and /authinject/ready warn of an upstream that gets no token before the first request.
+// When a request was refused, that comes before the login, because no login helps it.
 func TestStatusOfAnUpstreamThatIsNoDestination(t *testing.T) {
 	app := provisioned(t, tiltify(t))
 	const why = "no token is sent to https://api.invalid:443: it is not among the destinations of this token source; " +

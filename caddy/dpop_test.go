@@ -89,8 +89,8 @@ func TestDPoP(t *testing.T) {
 	tokensourcetest.Report(t, p.CheckOwners())
 }
 
-// A proof that is refused for its time says so in the answer and in the state, with what to do, until
-// the upstream accepts a proof.
+// A proof that is refused for its time says so in the answer and in the state, with what to do,
+// until the upstream accepts a proof.
 func TestDPoPWithAWrongClock(t *testing.T) {
 	isolate(t)
 	addr := rig.FreeAddr(t)

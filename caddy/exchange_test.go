@@ -21,8 +21,8 @@ const (
 	jwtBearer     = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 )
 
-// exchangeSite runs a site whose source a exchanges the tokens of callers at srv. More are options of
-// the source.
+// exchangeSite runs a site whose source a exchanges the tokens of callers at srv. More are options
+// of the source.
 func exchangeSite(t *testing.T, srv *tokensourcetest.Server, upstream string, grant string, more ...string) (addr string) {
 	t.Helper()
 	isolate(t)
@@ -45,8 +45,8 @@ func subjectOf(t *testing.T, body string) string {
 	return answer.Subject
 }
 
-// A hundred callers with tokens of their own cause one token request each. The API sees each caller,
-// and only tokens that were exchanged.
+// A hundred callers with tokens of their own cause one token request each. The API sees each
+// caller, and only tokens that were exchanged.
 func TestTokenExchange(t *testing.T) {
 	for grant, grantType := range map[string]string{
 		"grant token_exchange {\n audience api\n}": tokenExchange, "scopes api\ngrant token_exchange {\n on_behalf_of\n}": jwtBearer,
@@ -94,8 +94,8 @@ func TestTokenExchange(t *testing.T) {
 	}
 }
 
-// The exchanged tokens are bound to a key of each caller. Requests at once, and nonces of both servers,
-// neither mix keys nor cost a token request. A token that was stolen is worth nothing.
+// The exchanged tokens are bound to a key of each caller. Requests at once, and nonces of both
+// servers, neither mix keys nor cost a token request. A token that was stolen is worth nothing.
 func TestTokenExchangeWithDPoP(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{DPoP: true})
 	srv.TokenProofs.RequireNonce()

@@ -24,8 +24,8 @@ import (
 //   - Subject() string, for a [tokensource.Exchanger], which returns the placeholder of the callers'
 //     tokens. Without it they are in the field Authorization.
 //
-// A grant that sends its own requests can read the answers with [tokensource.ReadTokenResponse]. The
-// packages in the folder grants of this module are examples.
+// A grant that sends its own requests can read the answers with [tokensource.ReadTokenResponse].
+// The packages in the folder grants of this module are examples.
 //
 // An error of Next that is a [*tokensource.Error] says who has to act. After any other error the
 // operator has to act.
@@ -66,7 +66,8 @@ func isInteractive(grant tokensource.Grant) bool {
 	return ok
 }
 
-// notInBinary returns the end of an error about the name of a module that the namespace does not have.
+// notInBinary returns the end of an error about the name of a module that the namespace does not
+// have.
 func notInBinary(namespace, name string) string {
 	return fmt.Sprintf("%q is not in this binary%s", name, suggest.Allowed(name, moduleNames(namespace)))
 }

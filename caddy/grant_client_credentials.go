@@ -12,8 +12,8 @@ func init() { caddy.RegisterModule(ClientCredentialsGrant{}) }
 // ClientCredentialsGrant gets tokens for the client itself (RFC 6749 section 4.4), without a person
 // and without a refresh token.
 type ClientCredentialsGrant struct {
-	// GrantType is the parameter `grant_type`, for a provider that has another word for this grant, as
-	// Zoom has `account_credentials`. Default: `client_credentials`.
+	// GrantType is the parameter `grant_type`, for a provider that has another word for this grant,
+	// as Zoom has `account_credentials`. Default: `client_credentials`.
 	GrantType string `json:"grant_type,omitempty"`
 
 	tokensource.ClientCredentials `json:"-"`

@@ -11,15 +11,15 @@ import (
 
 func init() { caddy.RegisterModule(CommandGrant{}) }
 
-// CommandGrant gets tokens from a program that prints one, such as `gh auth token`. The program runs
-// without a shell, as the user of this process. It prints the token on one line, or a JSON object with
-// `access_token` and `expires_in`. It runs again when the token is due, and when the upstream refuses
-// the token.
+// CommandGrant gets tokens from a program that prints one, such as `gh auth token`. The program
+// runs without a shell, as the user of this process. It prints the token on one line, or a JSON
+// object with `access_token` and `expires_in`. It runs again when the token is due, and when the
+// upstream refuses the token.
 type CommandGrant struct {
 	// Run is the program and its arguments. Required.
 	Run []string `json:"run,omitempty"`
-	// TTL is how long a token is used at most. Default: as long as the program or the token says (a JWT
-	// does), or else `default_lifetime`.
+	// TTL is how long a token is used at most. Default: as long as the program or the token says (a
+	// JWT does), or else `default_lifetime`.
 	TTL caddy.Duration `json:"ttl,omitempty"`
 	// Timeout is how long the program may run. Default: `10s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`

@@ -16,17 +16,17 @@ type GitHubAppGrant struct {
 	AppID string `json:"app_id,omitempty"`
 	// InstallationID is the number of the installation. Required.
 	InstallationID string `json:"installation_id,omitempty"`
-	// Key is the private key of the app in PEM. Required. Use a placeholder, `{file.*}` or `{env.*}`:
-	// it is read again for each token.
+	// Key is the private key of the app in PEM. Required. Use a placeholder, `{file.*}` or
+	// `{env.*}`: it is read again for each token.
 	Key string `json:"key,omitempty"`
 	// APIURL is where the API is. Default: `https://api.github.com`. GitHub Enterprise Server has
 	// `https://HOST/api/v3`.
 	APIURL string `json:"api_url,omitempty"`
-	// Repositories limit the tokens to these repositories, by their names without the owner. Default:
-	// all that the installation has.
+	// Repositories limit the tokens to these repositories, by their names without the owner.
+	// Default: all that the installation has.
 	Repositories []string `json:"repositories,omitempty"`
-	// Permissions limit what the tokens allow, such as `contents` with `read`. Default: all that the
-	// installation has.
+	// Permissions limit what the tokens allow, such as `contents` with `read`. Default: all that
+	// the installation has.
 	Permissions map[string]string `json:"permissions,omitempty"`
 
 	tokensource.GitHubApp `json:"-"`

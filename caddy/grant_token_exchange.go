@@ -17,10 +17,10 @@ import (
 func init() { caddy.RegisterModule(TokenExchangeGrant{}) }
 
 // TokenExchangeGrant exchanges the token of each caller for one that the API accepts (RFC 8693), so
-// that the API sees the caller and not the proxy. The provider validates the caller's token. The new
-// token is kept in memory for further requests of the same caller, at most until the caller's own
-// token ends. A request without a token, or with one that the provider refuses, is answered with
-// 401.
+// that the API sees the caller and not the proxy. The provider validates the caller's token. The
+// new token is kept in memory for further requests of the same caller, at most until the caller's
+// own token ends. A request without a token, or with one that the provider refuses, is answered
+// with 401.
 type TokenExchangeGrant struct {
 	// SubjectToken is the caller's token, as a placeholder of the request. The scheme `Bearer` is
 	// taken off. Default: `{http.request.header.Authorization}`.
@@ -135,8 +135,8 @@ func checkSubject(text string) error {
 	return errors.New("subject_token must be one placeholder and nothing else, which begins with {http., {env. or {file., such as " + defaultSubject)
 }
 
-// subjectOf returns the placeholder of the callers' tokens that a grant exchanges; empty for a grant
-// that exchanges none.
+// subjectOf returns the placeholder of the callers' tokens that a grant exchanges; empty for a
+// grant that exchanges none.
 func subjectOf(grant tokensource.Grant) string {
 	if _, ok := grant.(tokensource.Exchanger); !ok {
 		return ""

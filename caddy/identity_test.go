@@ -7,8 +7,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// An account or user that would be the same for all requests by mistake, or empty, is refused with the
-// placeholder that was probably meant.
+// An account or user that would be the same for all requests by mistake, or empty, is refused with
+// the placeholder that was probably meant.
 func TestCheckIdentity(t *testing.T) {
 	const user = "(did you mean {http.auth.user.id}?)"
 	for text, want := range map[string]string{

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A field of one module is explained. A list or a map of modules is not called wrong: only the module knows
-// its form.
+// A field of one module is explained. A list or a map of modules is not called wrong: only the
+// module knows its form.
 func TestExplainFieldsOfModules(t *testing.T) {
 	type guest struct {
 		One  json.RawMessage            `json:"one"  caddy:"namespace=authinject.grants inline_key=type"`

@@ -66,8 +66,8 @@ func (c sourceCollector) Collect(metrics chan<- prometheus.Metric) {
 		gauge(refusedDesc, number(st.Live && st.Refused))
 		gauge(unsavedDesc, number(st.Unsaved))
 		gauge(scopesDesc, float64(len(st.MissingScopes)))
-		// Two problems may have the same word, or no row in the table. The registry answers with an error if
-		// a series is collected twice.
+		// Two problems may have the same word, or no row in the table. The registry answers with an
+		// error if a series is collected twice.
 		seen := make(map[string]bool)
 		add := func(word string, class tokensource.Class) {
 			if word = cmp.Or(word, "other"); !seen[word] {

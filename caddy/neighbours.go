@@ -15,9 +15,10 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// neighbours knows which other processes listen at the addresses of this one. Caddy opens its listeners so that
-// two processes can share an address (SO_REUSEPORT). Neither gets an error, and each gets a part of the
-// requests. The addresses belong to the process, so the configurations that it loads share one neighbours.
+// neighbours knows which other processes listen at the addresses of this one. Caddy opens its
+// listeners so that two processes can share an address (SO_REUSEPORT). Neither gets an error, and
+// each gets a part of the requests. The addresses belong to the process, so the configurations that
+// it loads share one neighbours.
 type neighbours struct {
 	others func(address string) []string // the processes other than this one
 
@@ -34,7 +35,8 @@ type neighbour struct {
 var theNeighbours = &neighbours{others: doctor.Others}
 
 const (
-	// lookEvery is the shortest time between two looks at an address: each reads the files of all processes.
+	// lookEvery is the shortest time between two looks at an address: each reads the files of all
+	// processes.
 	lookEvery = time.Minute
 	// sharedAddress is the problem of an address that another process has, too.
 	sharedAddress = "shared_address"
@@ -55,8 +57,8 @@ func (n *neighbours) at(address string, now time.Time) []string {
 	return found
 }
 
-// added returns those addresses that the last call did not have, and forgets the addresses that this call does
-// not have.
+// added returns those addresses that the last call did not have, and forgets the addresses that
+// this call does not have.
 func (n *neighbours) added(addresses []string) (fresh []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -75,7 +77,8 @@ func sharedText(address string, others []string) string {
 		address, strings.Join(others, ", "))
 }
 
-// warnOfNeighbours logs which other processes listen at addresses that the configuration before did not have.
+// warnOfNeighbours logs which other processes listen at addresses that the configuration before did
+// not have.
 func (a *App) warnOfNeighbours() {
 	fresh := theNeighbours.added(a.listens())
 	if len(fresh) == 0 {
@@ -111,7 +114,8 @@ func (a *App) listens() (addresses []string) {
 	return slices.Compact(addresses)
 }
 
-// tcpAddresses returns the TCP addresses in addresses to listen at. Of a range of ports, it returns the first.
+// tcpAddresses returns the TCP addresses in addresses to listen at. Of a range of ports, it returns
+// the first.
 func tcpAddresses(listens []string) (addresses []string) {
 	for _, listen := range listens {
 		address, err := caddy.ParseNetworkAddress(listen)

@@ -15,8 +15,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// sharing returns an address at which another process listens that lets others share it, and the number of that
-// process.
+// sharing returns an address at which another process listens that lets others share it, and the
+// number of that process.
 func sharing(t *testing.T) (address string, process int) {
 	t.Helper()
 	const reusePort = 0xf // SO_REUSEPORT, which package syscall does not have
@@ -54,8 +54,8 @@ func sharing(t *testing.T) (address string, process int) {
 	return listener.Addr().String(), child.Process.Pid
 }
 
-// A process that listens at the address of a site is logged when the configuration starts, and is in the warnings
-// of the admin API. A site without a token source is not looked at.
+// A process that listens at the address of a site is logged when the configuration starts, and is
+// in the warnings of the admin API. A site without a token source is not looked at.
 func TestAnotherProcessAtTheAddress(t *testing.T) {
 	isolate(t)
 	address, process := sharing(t)

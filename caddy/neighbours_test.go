@@ -14,8 +14,9 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// An address that another process has, too, is logged when a configuration begins to use it, and not again at a
-// reload. The state shows it for as long as it is so, and is looked up at most once a minute.
+// An address that another process has, too, is logged when a configuration begins to use it, and
+// not again at a reload. The state shows it for as long as it is so, and is looked up at most once
+// a minute.
 func TestNeighbours(t *testing.T) {
 	looks, shared := 0, true
 	before := theNeighbours

@@ -94,9 +94,9 @@ func class(err error) tokensource.Class {
 }
 
 // isWorthLogging reports whether to log an event. A storage that is out of reach fails every second
-// or two, and for each account, so it is logged once a minute, and again when the token in memory ends. The
-// failure to get a token that it leads to says nothing more. While the storage fails, a source whose provider
-// gives a token has not recovered.
+// or two, and for each account, so it is logged once a minute, and again when the token in memory
+// ends. The failure to get a token that it leads to says nothing more. While the storage fails, a
+// source whose provider gives a token has not recovered.
 func (a *App) isWorthLogging(e tokensource.Event) bool {
 	const serves, without = "storage", "storage, and no token"
 	switch e.Kind {

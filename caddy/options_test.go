@@ -161,8 +161,8 @@ func readText(t *testing.T, path string) string {
 	return string(text)
 }
 
-// The help of `caddy authinject proxy` says of each flag what it means, and its default is that of the
-// README.
+// The help of `caddy authinject proxy` says of each flag what it means, and its default is that of
+// the README.
 func TestHelpOfFlags(t *testing.T) {
 	cmd := proxyCommand()
 	readme := readText(t, "../README.md")

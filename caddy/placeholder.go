@@ -77,8 +77,8 @@ func checkPlaceholders(s string) error {
 	return nil
 }
 
-// closesTwice reports whether a closing brace behind before has no opening one, although before has a
-// placeholder.
+// closesTwice reports whether a closing brace behind before has no opening one, although before has
+// a placeholder.
 func closesTwice(before string) bool {
 	last := strings.LastIndexByte(before, '}')
 	return last > 0 && before[last-1] != '\\' && before[len(before)-1] != '\\' &&

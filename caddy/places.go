@@ -66,8 +66,8 @@ func suggestOption(word string, known []string) string {
 	return suggestion
 }
 
-// elsewhere returns the part of an error that says where a misplaced option belongs; empty if no block
-// takes it.
+// elsewhere returns the part of an error that says where a misplaced option belongs; empty if no
+// block takes it.
 func elsewhere(name string) string {
 	found := placesOf(name)
 	switch last := len(found) - 1; last {
@@ -117,9 +117,9 @@ var httpTransportOptions = []string{
 // unrecognized matches Caddy's error about a subdirective.
 var unrecognized = regexp.MustCompile(`unrecognized subdirective (\S+), at `)
 
-// suggestSubdirective adds to Caddy's error about an unknown subdirective what was probably meant and
-// what is allowed. known returns the words that are allowed where the subdirective is, and how an error
-// names them.
+// suggestSubdirective adds to Caddy's error about an unknown subdirective what was probably meant
+// and what is allowed. known returns the words that are allowed where the subdirective is, and how
+// an error names them.
 func suggestSubdirective(err error, known func(word string) (words []string, allowed string)) error {
 	if err == nil {
 		return nil
@@ -139,8 +139,8 @@ func ofHTTPTransport(string) (words []string, allowed string) {
 	return httpTransportOptions, "the subdirectives of Caddy's transport"
 }
 
-// ofProxy returns the function known for the block of the directive authinject: the words of the block
-// itself if the word begins a line of it, else those of a transport.
+// ofProxy returns the function known for the block of the directive authinject: the words of the
+// block itself if the word begins a line of it, else those of a transport.
 func ofProxy(tokens []caddyfile.Token) func(word string) (words []string, allowed string) {
 	return func(word string) ([]string, string) {
 		depth := 0

@@ -16,8 +16,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// The subdirectives that errors suggest are those that Caddy's parsers know, without the ones that Caddy calls
-// deprecated.
+// The subdirectives that errors suggest are those that Caddy's parsers know, without the ones that
+// Caddy calls deprecated.
 func TestSuggestedSubdirectivesAreCaddys(t *testing.T) {
 	err := new(reverseproxy.Handler).UnmarshalCaddyfile(caddyfile.NewTestDispenser("reverse_proxy {\n\tno_such_word\n}"))
 	if err == nil || !unrecognized.MatchString(err.Error()) {
@@ -33,8 +33,8 @@ func TestSuggestedSubdirectivesAreCaddys(t *testing.T) {
 	}
 }
 
-// subdirectives returns the words of the outer switch in the method UnmarshalCaddyfile of a type of Caddy's
-// package reverseproxy.
+// subdirectives returns the words of the outer switch in the method UnmarshalCaddyfile of a type of
+// Caddy's package reverseproxy.
 func subdirectives(t *testing.T, receiver string) (words []string) {
 	t.Helper()
 	dir, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/caddyserver/caddy/v2").Output()
@@ -119,8 +119,8 @@ func TestLiteralHints(t *testing.T) {
 	}
 }
 
-// A placeholder that is not closed, closed twice, or that nothing resolves, is refused. Other braces are part of a
-// literal, and a backslash makes every brace one.
+// A placeholder that is not closed, closed twice, or that nothing resolves, is refused. Other
+// braces are part of a literal, and a backslash makes every brace one.
 func TestCheckPlaceholders(t *testing.T) {
 	const unclosed, unknown, twice = "without its closing brace", "begins no known placeholder", "one closing brace too many"
 	for text, want := range map[string]string{

@@ -64,8 +64,8 @@ func TestPresetOfAnswers(t *testing.T) {
 	}
 }
 
-// A grant whose own JWT proves the client needs no client with a preset. If the source names a client, that client
-// authenticates as the preset says, and needs its secret.
+// A grant whose own JWT proves the client needs no client with a preset. If the source names a
+// client, that client authenticates as the preset says, and needs its secret.
 func TestPresetWithoutAClient(t *testing.T) {
 	jwt := []byte(`{"type":"jwt_bearer","key":"{file./key.pem}","issuer":"app","subject":"none"}`)
 	for name, test := range map[string]struct {

@@ -95,7 +95,8 @@ func (h *ReadyHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddy
 	return answerJSON(w, status, map[string]any{"ready": len(waiting) == 0, "waiting": waiting})
 }
 
-// statuses returns the states of those sources, except the sources whose accounts a request chooses.
+// statuses returns the states of those sources, except the sources whose accounts a request
+// chooses.
 func (a *App) statuses(names []string) (all []tokensource.Status) {
 	for _, name := range names {
 		if !a.perRequest(name) {
@@ -109,8 +110,8 @@ func (a *App) statuses(names []string) (all []tokensource.Status) {
 // source can replace it.
 func isReady(st tokensource.Status) bool { return st.Live && (!st.Refused || st.Renews) }
 
-// needsLogin reports whether a person has to connect the account again, now or after an operator has
-// corrected the cause of the last failed login.
+// needsLogin reports whether a person has to connect the account again, now or after an operator
+// has corrected the cause of the last failed login.
 func needsLogin(st tokensource.Status) bool {
 	return st.Err != nil && (st.Err.Class == tokensource.ClassLogin || st.Err.LastLogin != nil)
 }

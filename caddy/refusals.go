@@ -22,12 +22,14 @@ const showRefusal = time.Hour
 const problemNoAccount = "no_account"
 
 // refusals logs the requests that are refused because of their destination, origin, method or
-// subject, or because they name no account. Token failures are logged once, when they happen, and not for each request.
+// subject, or because they name no account. Token failures are logged once, when they happen, and
+// not for each request.
 type refusals struct {
 	logger *zap.Logger
 	logged recently
 
-	// last has an entry for each source of the configuration, and does not change after newRefusals.
+	// last has an entry for each source of the configuration, and does not change after
+	// newRefusals.
 	last map[string]*atomic.Pointer[refusedRequest]
 
 	mu sync.Mutex
@@ -120,7 +122,8 @@ func (a *App) watcher(source string) func(authinject.Result) {
 		count(r)
 		switch r.Outcome {
 		case authinject.OutcomeInjected, authinject.OutcomeReplaced:
-			// The upstream accepted the proof. A refused destination stays until the configuration changes.
+			// The upstream accepted the proof. A refused destination stays until the configuration
+			// changes.
 			if refused := last.Load(); refused != nil && refused.proof {
 				last.CompareAndSwap(refused, nil)
 			}

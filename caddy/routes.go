@@ -78,8 +78,8 @@ func (a *App) routesAround(ctx caddy.Context) *routes {
 	return &a.routes
 }
 
-// warnOfRedirects warns of a redirect_url on this machine at whose port no page of the source is. This
-// happens if the site's port was changed and redirect_url was not.
+// warnOfRedirects warns of a redirect_url on this machine at whose port no page of the source is.
+// This happens if the site's port was changed and redirect_url was not.
 func (a *App) warnOfRedirects() {
 	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
 		to, err := url.Parse(a.Sources[name].redirect)

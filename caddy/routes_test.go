@@ -131,7 +131,8 @@ func TestSurveyOfProvisionedRoutes(t *testing.T) {
 	}
 }
 
-// A redirect_url on this machine that leads to another port than every page of its source is warned of.
+// A redirect_url on this machine that leads to another port than every page of its source is warned
+// of.
 func TestWarnOfRedirects(t *testing.T) {
 	page := []connectPage{{url: "http://127.0.0.1:8080/connect"}}
 	for name, row := range map[string]struct {

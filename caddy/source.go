@@ -44,8 +44,9 @@ type Source struct {
 	// given.
 	AuthorizeURL string `json:"authorize_url,omitempty"`
 
-	// DeviceURL is the endpoint of the provider that gives a code for a login on another device (RFC
-	// 8628): https, or http on loopback. The grant device_code requires it, unless Issuer is given.
+	// DeviceURL is the endpoint of the provider that gives a code for a login on another device
+	// (RFC 8628): https, or http on loopback. The grant device_code requires it, unless Issuer is
+	// given.
 	DeviceURL string `json:"device_url,omitempty"`
 
 	// AuthorizeParams are added to AuthorizeURL, such as `prompt`, or sent to DeviceURL, such as
@@ -140,9 +141,9 @@ type Source struct {
 	TokenTypes []string `json:"token_types,omitempty"`
 
 	// DPoP binds the tokens of each account to a key of its own, and signs a proof for each token
-	// request and each API request (RFC 9449). It names the algorithm: `ES256`. A provider that does
-	// not answer with token_type DPoP is refused. It cannot be combined with Inject: requests carry
-	// `Authorization: DPoP …` and the field `DPoP`. Default: bearer tokens.
+	// request and each API request (RFC 9449). It names the algorithm: `ES256`. A provider that
+	// does not answer with token_type DPoP is refused. It cannot be combined with Inject: requests
+	// carry `Authorization: DPoP …` and the field `DPoP`. Default: bearer tokens.
 	DPoP string `json:"dpop,omitempty"`
 
 	// Inject is how requests carry the token. Default: `Authorization: Bearer …`.

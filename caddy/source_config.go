@@ -22,7 +22,8 @@ func (s *Source) tokenConfig(name string, user *sourceUser) tokensource.Config {
 	return cfg
 }
 
-// writtenIn says in words where an operator writes the value of an option, if that is one placeholder.
+// writtenIn says in words where an operator writes the value of an option, if that is one
+// placeholder.
 func writtenIn(configured string) string {
 	if !onePlaceholder.MatchString(configured) {
 		return ""

@@ -36,7 +36,8 @@ type accountStatus struct {
 	// Problem is the error in one word, and Remedy what to do: docs/troubleshooting.md has both.
 	Problem string `json:"problem,omitempty"`
 	Remedy  string `json:"remedy,omitempty"`
-	// Problems are that problem, those of Warnings and that of RefusedRequest, each with what to do.
+	// Problems are that problem, those of Warnings and that of RefusedRequest, each with what to
+	// do.
 	Problems []problemStatus `json:"problems,omitempty"`
 	// Warnings are reasons to look at an account whose token serves all the same.
 	Warnings []string `json:"warnings,omitempty"`
@@ -83,7 +84,8 @@ type failedLogin struct {
 
 // pendingLogin is a login that a person finishes on any device (RFC 8628 section 3.3).
 type pendingLogin struct {
-	// UserCode is what the person types at VerificationURI. VerificationURIComplete has it filled in.
+	// UserCode is what the person types at VerificationURI. VerificationURIComplete has it filled
+	// in.
 	UserCode                string    `json:"user_code"`
 	VerificationURI         string    `json:"verification_uri"`
 	VerificationURIComplete string    `json:"verification_uri_complete,omitempty"`
@@ -92,8 +94,8 @@ type pendingLogin struct {
 	ExpiresIn int `json:"expires_in"`
 }
 
-// logins adds to s the login of the account that is under way, if there is one, and why the last one
-// failed.
+// logins adds to s the login of the account that is under way, if there is one, and why the last
+// one failed.
 func (s accountStatus) logins(ctx context.Context, source *tokensource.Source) accountStatus {
 	if last := source.LastLogin(s.Account); last.Err != nil {
 		s.LastLogin = &failedLogin{last.At, last.Err.Class, last.Err.Error(), last.Err.Problem(), last.Err.Remedy()}

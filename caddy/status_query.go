@@ -33,9 +33,9 @@ type statusReport struct {
 	silent   bool     // no server answered, although one was asked
 }
 
-// ask asks the running server, or reads the storage if no server runs. If the report is nil, the error
-// says why nothing is known. Otherwise the error is about records that cannot be read, or about the
-// configuration.
+// ask asks the running server, or reads the storage if no server runs. If the report is nil, the
+// error says why nothing is known. Otherwise the error is about records that cannot be read, or
+// about the configuration.
 func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 	at, configured, unread := q.server()
 	if unread != nil && (at == "" || q.stored) {
@@ -98,10 +98,10 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 	return report, errors.Join(failed...)
 }
 
-// server returns the address of the admin API and the names of the configured sources. The address is
-// empty if the admin API is off. The names are nil if there is no configuration to read. If the
-// configuration cannot be read, the error says so, and the address is the likely one of a server that still
-// runs an earlier configuration.
+// server returns the address of the admin API and the names of the configured sources. The address
+// is empty if the admin API is off. The names are nil if there is no configuration to read. If the
+// configuration cannot be read, the error says so, and the address is the likely one of a server
+// that still runs an earlier configuration.
 func (q *statusQuery) server() (at string, sources []string, err error) {
 	if _, err := os.Stat(defaultConfig); q.file == "" && err != nil {
 		at, err = q.adminAddress()
@@ -134,8 +134,9 @@ func (q *statusQuery) server() (at string, sources []string, err error) {
 // adminLine matches the global option admin of a Caddyfile, if it names an address.
 var adminLine = regexp.MustCompile(`(?m)^[ \t]*admin[ \t]+([^\s{}]*:\d+)[ \t]*\{?[ \t]*$`)
 
-// likelyAdmin returns the address of the admin API, if the configuration cannot be read: the flag's, the one in
-// the text of the Caddyfile, or the default. It is empty if there is no file, which may have another name.
+// likelyAdmin returns the address of the admin API, if the configuration cannot be read: the
+// flag's, the one in the text of the Caddyfile, or the default. It is empty if there is no file,
+// which may have another name.
 func (q *statusQuery) likelyAdmin() string {
 	if q.address == "" && q.caddyfile == "" {
 		return ""

@@ -13,7 +13,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// queried asks for the state with a configuration in a file, and returns what the command prints and says.
+// queried asks for the state with a configuration in a file, and returns what the command prints
+// and says.
 func queried(t *testing.T, name, config string) (printed string, err error) {
 	t.Helper()
 	t.Setenv("HOME", t.TempDir())
@@ -44,7 +45,8 @@ func adminOf(t *testing.T, source string) (address string) {
 	return strings.TrimPrefix(srv.URL, "http://")
 }
 
-// A configuration that cannot be read does not hide the state of the running server. Its error follows.
+// A configuration that cannot be read does not hide the state of the running server. Its error
+// follows.
 func TestStatusOfAServerWhoseFileIsBroken(t *testing.T) {
 	at := adminOf(t, "orders")
 	for name, rest := range map[string]string{
@@ -63,8 +65,8 @@ func TestStatusOfAServerWhoseFileIsBroken(t *testing.T) {
 	}
 }
 
-// If no server answers, the report says how to find out why, and names the error with which Caddy refuses the
-// configuration.
+// If no server answers, the report says how to find out why, and names the error with which Caddy
+// refuses the configuration.
 func TestStatusWithoutAServer(t *testing.T) {
 	config := func(app, options string) string {
 		return `{"admin":{"listen":"` + rig.FreeAddr(t) + `"},"apps":{"` + app + `":{"sources":{"orders":{"grant":{"type":"client_credentials"},` +

@@ -49,8 +49,8 @@ func TestLoudness(t *testing.T) {
 	}
 }
 
-// A storage out of reach is logged once a minute, and once when it works again. The failed refreshes
-// that it causes are not logged beside it.
+// A storage out of reach is logged once a minute, and once when it works again. The failed
+// refreshes that it causes are not logged beside it.
 func TestLogOfAStorageThatFails(t *testing.T) {
 	a := &App{storageTrouble: new(recently)}
 	unreadable := &tokensource.Error{Class: tokensource.ClassWait, Reason: "the storage cannot be read"}
@@ -222,7 +222,8 @@ func TestWithRemedy(t *testing.T) {
 	}
 }
 
-// A storage that fails while the token lives is a warning with its remedy, and leaves the exit status alone.
+// A storage that fails while the token lives is a warning with its remedy, and leaves the exit
+// status alone.
 func TestStatusOfAStorageThatFails(t *testing.T) {
 	failure := &tokensource.Error{Source: "a", Class: tokensource.ClassWait, Reason: "the storage cannot be written, the refresh is put off"}
 	st := tokensource.Status{Source: "a", State: tokensource.StateStale, Generation: 1, Live: true, Renews: true, Err: failure, StorageErr: failure}

@@ -31,8 +31,8 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// Caddy replaces the output of the standard logger when it loads a configuration, even if that fails
-// before the app is provisioned. The next request redacts the new output.
+// Caddy replaces the output of the standard logger when it loads a configuration, even if that
+// fails before the app is provisioned. The next request redacts the new output.
 func TestStdLogStaysRedacted(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/ok" {

@@ -30,8 +30,8 @@ func TestStdLogIsRedacted(t *testing.T) {
 	}
 }
 
-// Caddy replaces the output of the standard logger when it loads a configuration. The app redacts the
-// new output before it reads its own configuration, so also if a mistake in that ends the load.
+// Caddy replaces the output of the standard logger when it loads a configuration. The app redacts
+// the new output before it reads its own configuration, so also if a mistake in that ends the load.
 func TestStdLogIsRedactedWhenAConfigurationLoads(t *testing.T) {
 	before, flags := log.Writer(), log.Flags()
 	t.Cleanup(func() { log.SetOutput(before); log.SetFlags(flags) })

@@ -30,9 +30,9 @@ type withoutValues struct{ context.Context }
 // Value implements [context.Context].
 func (withoutValues) Value(any) any { return nil }
 
-// RoundTrip implements [http.RoundTripper]. The request's context may be that of a request that waits
-// for the token. Its values are hidden: Caddy's transport would connect to the upstream that they
-// name, and not to the provider.
+// RoundTrip implements [http.RoundTripper]. The request's context may be that of a request that
+// waits for the token. Its values are hidden: Caddy's transport would connect to the upstream that
+// they name, and not to the provider.
 func (t *tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var dial dialErrors
 	ctx := context.WithValue(withoutValues{req.Context()}, caddy.ReplacerCtxKey, caddy.NewReplacer())
@@ -82,7 +82,8 @@ func (d *dialErrors) err() error {
 	return errors.Join(d.errs...)
 }
 
-// boundTransport forwards each request to the transport of the configuration that a source uses now.
+// boundTransport forwards each request to the transport of the configuration that a source uses
+// now.
 type boundTransport struct{ atomic.Pointer[tokenTransport] }
 
 // RoundTrip implements [http.RoundTripper].
@@ -147,7 +148,8 @@ func hasClientCertificate(raw json.RawMessage) bool {
 	return json.Unmarshal(raw, &settings) == nil && (settings.TLS.Certificate != "" || settings.TLS.Automate != "")
 }
 
-// clientCertificate returns the certificate that the transport presents, or nil if it is not known yet.
+// clientCertificate returns the certificate that the transport presents, or nil if it is not known
+// yet.
 func (t *tokenTransport) clientCertificate() *x509.Certificate {
 	settings := t.http.Transport.TLSClientConfig
 	if settings == nil || len(settings.Certificates) == 0 {

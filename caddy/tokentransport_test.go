@@ -48,8 +48,8 @@ func trusting(name, caFile string, more ...string) string {
 	return rig.Block(name+" http", append([]string{"tls_trust_pool file " + caFile}, more...)...)
 }
 
-// With token_transport, a provider behind a private CA is trusted, for one source. The error without
-// it says what to write. No connection is used twice.
+// With token_transport, a provider behind a private CA is trusted, for one source. The error
+// without it says what to write. No connection is used twice.
 func TestTokenTransportTrustsAPrivateCA(t *testing.T) {
 	srv, ca := private(t)
 	addr := rig.FreeAddr(t)
@@ -155,8 +155,8 @@ func signingKey(t *testing.T) (path string, public *ecdsa.PublicKey) {
 	return write(t, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), &key.PublicKey
 }
 
-// The key of private_key_jwt is read for each token request: after a rotation, the next one is signed
-// with the new key.
+// The key of private_key_jwt is read for each token request: after a rotation, the next one is
+// signed with the new key.
 func TestPrivateKeyFile(t *testing.T) {
 	isolate(t)
 	used, _ := signingKey(t)

@@ -246,8 +246,8 @@ func proxyOf(ctx caddy.Context) *reverseproxy.Handler {
 	return proxy
 }
 
-// keepsFields reports whether reverse_proxy hands on the fields of a client's request unchanged: it has
-// no option header_up, and the inner transport asks for none.
+// keepsFields reports whether reverse_proxy hands on the fields of a client's request unchanged: it
+// has no option header_up, and the inner transport asks for none.
 func (t *Transport) keepsFields(ctx caddy.Context) bool {
 	proxy := proxyOf(ctx)
 	return proxy != nil && (proxy.Headers == nil || proxy.Headers.Request == nil) && t.RequestHeaderOps() == nil

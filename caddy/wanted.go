@@ -15,7 +15,8 @@ import (
 const (
 	// showWanted is how long the state of a source shows an account that a request asked for.
 	showWanted = time.Hour
-	// maxWanted limits the accounts that are remembered for each source, because requests name them.
+	// maxWanted limits the accounts that are remembered for each source, because requests name
+	// them.
 	maxWanted = 64
 )
 
@@ -36,8 +37,8 @@ func neverConnected(err error) (*tokensource.Error, bool) {
 	return failure, ok && (failure.Class == tokensource.ClassLogin || failure.LastLogin != nil)
 }
 
-// note remembers and logs the account if err says that it was never connected. login is the address of
-// the page that connects it, or empty.
+// note remembers and logs the account if err says that it was never connected. login is the address
+// of the page that connects it, or empty.
 func (w *wanted) note(source, account string, err error, login string) {
 	failure, ok := neverConnected(err)
 	if !ok {
@@ -78,8 +79,8 @@ func (w *wanted) remember(source, account string, now time.Time) {
 	last[account] = now
 }
 
-// of returns the accounts of a source that requests asked for lately, and when, in the order of their
-// names. It forgets the accounts in connected.
+// of returns the accounts of a source that requests asked for lately, and when, in the order of
+// their names. It forgets the accounts in connected.
 func (w *wanted) of(source string, now time.Time, connected []string) (names []string, last map[string]time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -66,8 +66,8 @@ func TestWantedAccountWhileTheStorageCannotBeRead(t *testing.T) {
 	}
 }
 
-// A person has connected an account after a request asked for it. A look at the state does not read the
-// account into memory, where it would be kept fresh.
+// A person has connected an account after a request asked for it. A look at the state does not read
+// the account into memory, where it would be kept fresh.
 func TestWantedAccountThatIsConnected(t *testing.T) {
 	config := implicitSite(t, t.TempDir())
 	app := provisioned(t, config)

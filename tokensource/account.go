@@ -25,9 +25,9 @@ func (h *Account) Name() string {
 	return h.name
 }
 
-// Token returns the live token. If there is one, the call takes no lock and allocates nothing, and nearly
-// always writes nothing that other calls read. Otherwise Token waits until the running refresh or ctx
-// ends. Its error is an [*Error], or the error of ctx if ctx was cancelled.
+// Token returns the live token. If there is one, the call takes no lock and allocates nothing, and
+// nearly always writes nothing that other calls read. Otherwise Token waits until the running
+// refresh or ctx ends. Its error is an [*Error], or the error of ctx if ctx was cancelled.
 func (h *Account) Token(ctx context.Context) (*Token, error) {
 	// No pin is needed to read: an account that is dropped now was in memory when the call began.
 	if a := h.src.find(h.name); a != nil {
@@ -84,9 +84,9 @@ func (h *Account) Accept(tok *Token) {
 
 // Refresh requests a new token now, however long the token in use still lasts, and waits for it as
 // long as ctx allows. The token in use serves meanwhile, and stays in use if Refresh fails. Refresh
-// joins a refresh that is already running. It is a person's wish, so it sends a request even while a
-// provider's Retry-After lasts, but sends nothing during a lock-out, which a request would prolong. Its
-// error is an [*Error], or the error of ctx.
+// joins a refresh that is already running. It is a person's wish, so it sends a request even while
+// a provider's Retry-After lasts, but sends nothing during a lock-out, which a request would
+// prolong. Its error is an [*Error], or the error of ctx.
 func (h *Account) Refresh(ctx context.Context) error {
 	a := h.src.pin(h)
 	defer a.unpin()

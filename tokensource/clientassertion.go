@@ -12,8 +12,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// ClientJWT sets how the client signs the assertion that proves its identity, for private_key_jwt and
-// client_secret_jwt (RFC 7523 section 2.2, OpenID Connect Core section 9). Each request has an
+// ClientJWT sets how the client signs the assertion that proves its identity, for private_key_jwt
+// and client_secret_jwt (RFC 7523 section 2.2, OpenID Connect Core section 9). Each request has an
 // assertion of its own, with a new jti.
 type ClientJWT struct {
 	// Key is the private key of private_key_jwt: PEM (PKCS #1, PKCS #8, SEC 1) or a JWK. It is read
@@ -28,8 +28,8 @@ type ClientJWT struct {
 	// Audience is the claim aud. It can hold Variables. The default is Issuer, or else the token
 	// URL.
 	Audience string
-	// Certificate is the certificate of Key in PEM. If it is set, the assertion has the header field
-	// x5t#S256 (RFC 7515 section 4.1.8). It is read for each request.
+	// Certificate is the certificate of Key in PEM. If it is set, the assertion has the header
+	// field x5t#S256 (RFC 7515 section 4.1.8). It is read for each request.
 	Certificate Value
 }
 
@@ -40,8 +40,8 @@ func (c ClientJWT) isSet() bool {
 const (
 	// assertionType is the client_assertion_type of a JWT (RFC 7523 section 2.2).
 	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-	// assertionLifetime is how long an assertion is valid. Providers allow at most five minutes. The
-	// remaining two minutes allow for a local clock that is ahead.
+	// assertionLifetime is how long an assertion is valid. Providers allow at most five minutes.
+	// The remaining two minutes allow for a local clock that is ahead.
 	assertionLifetime = 3 * time.Minute
 	// assertionAge is how far iat and nbf are set back, in case the local clock is ahead.
 	assertionAge = 10 * time.Second
@@ -136,10 +136,10 @@ func (cfg *Config) clientKey(ctx context.Context, secret Secret) (*jwt.Key, map[
 	return key, header, nil
 }
 
-// CheckCredentials reads the client's key, certificate or assertion, but not its secrets. It returns what
-// is wrong with it now: a key that cannot be read or does not fit its algorithm, a certificate of
-// another key or one that has expired, an assertion that has expired. They are read again for every
-// request, so the result may change later.
+// CheckCredentials reads the client's key, certificate or assertion, but not its secrets. It
+// returns what is wrong with it now: a key that cannot be read or does not fit its algorithm, a
+// certificate of another key or one that has expired, an assertion that has expired. They are read
+// again for every request, so the result may change later.
 func (cfg Config) CheckCredentials(ctx context.Context) error {
 	cfg.setDefaults()
 	if err := cfg.checkClientAuth(); err != nil {
@@ -199,7 +199,8 @@ const (
 	assertionExpired = "the client assertion has expired"
 )
 
-// assertionFailure adds to a failure that the provider refused the assertion, and why, if that is known.
+// assertionFailure adds to a failure that the provider refused the assertion, and why, if that is
+// known.
 func (w *wire) assertionFailure(failure *Error, assertion string) *Error {
 	if assertion == "" || failure.Code != "invalid_client" {
 		return failure

@@ -150,7 +150,8 @@ func TestPrivateKeyJWT(t *testing.T) {
 	})
 }
 
-// The audience is the option, else the issuer, else the token URL. It can hold an account's variable.
+// The audience is the option, else the issuer, else the token URL. It can hold an account's
+// variable.
 func TestAudience(t *testing.T) {
 	for want, edit := range map[string]func(*tokensource.Config){
 		tokenURL:                    func(*tokensource.Config) {},

@@ -65,10 +65,11 @@ func (cfg *Config) AuthMethod() ClientAuth {
 	return cfg.ClientAuth.OrDefault(len(cfg.ClientSecrets) > 0)
 }
 
-// OtherAuth returns the way of client authentication to configure, if listed does not contain the one that is
-// used, and says so in words. listed is token_endpoint_auth_methods_supported of the issuer's metadata (RFC 8414
-// section 2). OtherAuth returns empty texts if the way in use is listed, if listed is empty, or if the
-// configuration has nothing by which a listed way could authenticate.
+// OtherAuth returns the way of client authentication to configure, if listed does not contain the
+// one that is used, and says so in words. listed is token_endpoint_auth_methods_supported of the
+// issuer's metadata (RFC 8414 section 2). OtherAuth returns empty texts if the way in use is
+// listed, if listed is empty, or if the configuration has nothing by which a listed way could
+// authenticate.
 func (cfg *Config) OtherAuth(listed []string) (auth ClientAuth, advice string) {
 	now := cfg.AuthMethod()
 	if now.IsBasic() {

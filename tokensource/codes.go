@@ -2,7 +2,8 @@ package tokensource
 
 import "net/http"
 
-// codeMeaning is what an error code of a provider says. The zero value is for codes that are not known.
+// codeMeaning is what an error code of a provider says. The zero value is for codes that are not
+// known.
 type codeMeaning int
 
 const (
@@ -44,13 +45,15 @@ var codes = map[string]codeMeaning{
 	"slow_down":             meansTransient,
 	"expired_token":         meansDead,
 
-	// Dynamic registration (RFC 7591 section 3.2.2), resource indicators (RFC 8707 section 2) and DPoP (RFC 9449).
+	// Dynamic registration (RFC 7591 section 3.2.2), resource indicators (RFC 8707 section 2) and
+	// DPoP (RFC 9449).
 	"invalid_redirect_uri": meansMistake,
 	"invalid_target":       meansMistake,
 	codeInvalidProof:       meansMistake,
 	codeUseNonce:           meansMistake,
 
-	// OpenID Connect Core section 3.1.2.6. Entra and DocuSign answer them at the token endpoint, too.
+	// OpenID Connect Core section 3.1.2.6. Entra and DocuSign answer them at the token endpoint,
+	// too.
 	"interaction_required": meansPerson,
 	"login_required":       meansPerson,
 	"consent_required":     meansPerson,
@@ -68,8 +71,8 @@ var codes = map[string]codeMeaning{
 	"too_many_requests":     meansTransient,
 }
 
-// statusOfLeague is the status with which league/oauth2-server refuses a grant_type, in place of 400. With a
-// code of an operator's mistake it does not mean that the server fails.
+// statusOfLeague is the status with which league/oauth2-server refuses a grant_type, in place of
+// 400. With a code of an operator's mistake it does not mean that the server fails.
 const statusOfLeague = http.StatusNotImplemented
 
 func isKnownCode(code string) bool { return codes[code] != 0 }

@@ -21,19 +21,19 @@ type Config struct {
 	Name string
 	// Grant decides what to request.
 	Grant Grant
-	// TokenIn says in words where an operator writes the token of the grant [Static], or the refresh token of
-	// the grant [RefreshToken], such as "the
-	// file /run/secrets/token". Remedies show it. The default is "the option token".
+	// TokenIn says in words where an operator writes the token of the grant [Static], or the
+	// refresh token of the grant [RefreshToken], such as "the file /run/secrets/token". Remedies
+	// show it. The default is "the option token".
 	TokenIn string
-	// ClientSecretIn says in the same way where an operator writes ClientSecrets. Remedies show it. The
-	// default is to name the option client_secret alone.
+	// ClientSecretIn says in the same way where an operator writes ClientSecrets. Remedies show it.
+	// The default is to name the option client_secret alone.
 	ClientSecretIn string
 
 	// Issuer is the authorization server's identifier: https, or http on loopback. If TokenURL,
-	// AuthorizeURL, DeviceURL or RevokeURL is empty, it is read from the issuer's metadata (RFC 8414; OpenID
-	// Connect Discovery) when it is first needed. These URLs may be of another origin than the
-	// issuer; the observer is told of that ([EventEndpointsElsewhere]). The response to a login
-	// must come from the issuer (RFC 9207).
+	// AuthorizeURL, DeviceURL or RevokeURL is empty, it is read from the issuer's metadata (RFC
+	// 8414; OpenID Connect Discovery) when it is first needed. These URLs may be of another origin
+	// than the issuer; the observer is told of that ([EventEndpointsElsewhere]). The response to a
+	// login must come from the issuer (RFC 9207).
 	Issuer string
 	// TokenURL is the token endpoint (RFC 6749 section 3.2): https, or http on loopback. If it has
 	// a query, the query is kept.
@@ -62,9 +62,9 @@ type Config struct {
 	Resources []string
 
 	// DPoP binds the tokens of each account to a key of the account's own, and signs a proof for
-	// each request (RFC 9449). It names the algorithm, one of [DPoPAlgs]. Empty means bearer tokens.
-	// A provider that answers with another token_type than DPoP is refused, because its token would
-	// not be bound (section 5).
+	// each request (RFC 9449). It names the algorithm, one of [DPoPAlgs]. Empty means bearer
+	// tokens. A provider that answers with another token_type than DPoP is refused, because its
+	// token would not be bound (section 5).
 	DPoP string
 
 	// AuthorizeURL is the page to which a person is sent to connect an account (RFC 6749 section
@@ -73,8 +73,9 @@ type Config struct {
 	// DeviceURL is the device authorization endpoint (RFC 8628 section 3.1). A grant with
 	// [Traits.Device] needs it, in place of AuthorizeURL. If it has a query, the query is kept.
 	DeviceURL string
-	// TokenHeaders are fields of token requests, such as an API key that the provider wants beside the client's own
-	// authentication. A token request sets Accept, Authorization, Content-Type, Host and User-Agent itself.
+	// TokenHeaders are fields of token requests, such as an API key that the provider wants beside
+	// the client's own authentication. A token request sets Accept, Authorization, Content-Type,
+	// Host and User-Agent itself.
 	TokenHeaders []Param
 	// AuthorizeParams are added to AuthorizeURL, or sent to DeviceURL.
 	AuthorizeParams []Param
@@ -126,8 +127,8 @@ type Config struct {
 	// Transport sends token requests. If it is nil, the source uses its own, which keeps no idle
 	// connections.
 	Transport http.RoundTripper
-	// MutualTLS says that Transport presents a client certificate. Then endpoints are taken from the
-	// issuer's mtls_endpoint_aliases where it has them (RFC 8705 section 5). The methods
+	// MutualTLS says that Transport presents a client certificate. Then endpoints are taken from
+	// the issuer's mtls_endpoint_aliases where it has them (RFC 8705 section 5). The methods
 	// tls_client_auth and self_signed_tls_client_auth require it.
 	MutualTLS bool
 	// UserAgent is sent with token requests. The default is "authinject".
@@ -318,7 +319,8 @@ func (cfg *Config) checkParams() error {
 	return nil
 }
 
-// checkTokenHeaders refuses what is no field (RFC 9110 section 5.1), and fields that a token request has anyway.
+// checkTokenHeaders refuses what is no field (RFC 9110 section 5.1), and fields that a token
+// request has anyway.
 func (cfg *Config) checkTokenHeaders() error {
 	for _, h := range cfg.TokenHeaders {
 		switch name := http.CanonicalHeaderKey(h.Name); name {
@@ -333,8 +335,8 @@ func (cfg *Config) checkTokenHeaders() error {
 }
 
 // checkAuthorizeParams refuses parameters that every authorization request already has (RFC 6749
-// sections 4.1.1 and 4.2.1) or that belong to the proof key (RFC 7636 section 4.3). Other parameters of
-// the grant are checked when a login begins, because they are not known before.
+// sections 4.1.1 and 4.2.1) or that belong to the proof key (RFC 7636 section 4.3). Other
+// parameters of the grant are checked when a login begins, because they are not known before.
 func (cfg *Config) checkAuthorizeParams() error {
 	for _, p := range cfg.AuthorizeParams {
 		switch p.Name {

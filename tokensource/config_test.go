@@ -103,8 +103,8 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 }
 
-// A token_param that a request of the grant has anyway is refused, unless it is for requests of another
-// grant_type.
+// A token_param that a request of the grant has anyway is refused, unless it is for requests of
+// another grant_type.
 func TestParamsOfTheGrant(t *testing.T) {
 	const jwtBearer, exchange = "urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:ietf:params:oauth:grant-type:token-exchange"
 	key := tokensource.Literal("x")

@@ -314,7 +314,8 @@ func TestWhyALoginIsNeeded(t *testing.T) {
 	})
 }
 
-// After a restart, an account whose grant ended says so from the beginning, while its token still serves.
+// After a restart, an account whose grant ended says so from the beginning, while its token still
+// serves.
 func TestAGrantThatEndedWhileTheTokenServes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}

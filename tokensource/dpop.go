@@ -19,8 +19,8 @@ import (
 )
 
 // DPoP (RFC 9449) binds an account's tokens to a key. A token request carries a proof that its
-// sender has the key. Every request to an API carries one, too. A stolen token cannot be used without
-// the key.
+// sender has the key. Every request to an API carries one, too. A stolen token cannot be used
+// without the key.
 //
 // Each account has one key. It is made when it is first needed, and it is part of the account's
 // record: a process that takes over a record has the key of its tokens too. A login that is under
@@ -111,8 +111,8 @@ func (s *Source) needDPoPKey(rec *Record) error {
 	return nil
 }
 
-// proofKeyOf returns the key that signs the proofs of token requests for rec, or nil without DPoP. If
-// rec has no key, it gets one.
+// proofKeyOf returns the key that signs the proofs of token requests for rec, or nil without DPoP.
+// If rec has no key, it gets one.
 func (s *Source) proofKeyOf(rec *Record) (*proofKey, *Error) {
 	if s.cfg.DPoP == "" {
 		return nil, nil
@@ -127,7 +127,8 @@ func (s *Source) proofKeyOf(rec *Record) (*proofKey, *Error) {
 	return nil, &Error{Class: ClassOperator, Reason: err.Error()}
 }
 
-// boundKeyFor gives a login the key to which its code will be bound: the account's own, or a new one.
+// boundKeyFor gives a login the key to which its code will be bound: the account's own, or a new
+// one.
 func (s *Source) boundKeyFor(l *Login, found *Record) error {
 	rec := &Record{}
 	if found != nil {
@@ -177,8 +178,8 @@ type nonces struct {
 }
 
 const (
-	// maxNonces limits the number of stored nonces. At the limit, the next nonce replaces them all: each server
-	// then asks for its nonce once more.
+	// maxNonces limits the number of stored nonces. At the limit, the next nonce replaces them all:
+	// each server then asks for its nonce once more.
 	maxNonces = 1000
 	// maxNonce bounds the length of a nonce.
 	maxNonce = 1 << 10
@@ -236,9 +237,10 @@ func (a *account) prover(rec *Record) *prover {
 // "Authorization: DPoP <token>", with a proof from [Token.Proof] in the field DPoP.
 func (t *Token) IsBound() bool { return t.prover != nil }
 
-// Proof returns a new proof for one request with the token (RFC 9449 section 7.1). method and target
-// are those of the request as the server sees it; the query of target does not matter. The proof
-// holds the newest nonce of the server, which [Token.NoteNonce] keeps. The token must be bound.
+// Proof returns a new proof for one request with the token (RFC 9449 section 7.1). method and
+// target are those of the request as the server sees it; the query of target does not matter. The
+// proof holds the newest nonce of the server, which [Token.NoteNonce] keeps. The token must be
+// bound.
 func (t *Token) Proof(method string, target *url.URL) (string, error) {
 	p := t.prover
 	return p.proof(method, target, p.clock.Now(), p.ath, p.nonces.of(host.OriginOf(target)))
@@ -299,8 +301,8 @@ func (w *wire) proofAnswered(failure *Error, key *proofKey, endpointURL string, 
 	}
 }
 
-// withNonce sends a request. If the answer demands a nonce and contains one, it sends the request again
-// with that nonce. In this case the first request had no effect (section 8).
+// withNonce sends a request. If the answer demands a nonce and contains one, it sends the request
+// again with that nonce. In this case the first request had no effect (section 8).
 func withNonce(send func() *Error) *Error {
 	failed := send()
 	if failed != nil && failed.newNonce {

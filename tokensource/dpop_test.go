@@ -24,8 +24,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// bindingEndpoint is an endpoint that checks every proof, and binds each refresh token to the key of
-// the proof with which it was granted.
+// bindingEndpoint is an endpoint that checks every proof, and binds each refresh token to the key
+// of the proof with which it was granted.
 type bindingEndpoint struct {
 	endpoint
 	t      testing.TB

@@ -64,12 +64,13 @@ type Error struct {
 	// another token.
 	Subject bool
 	// LastLogin is why the last login of the account failed, if the account needs a login and none
-	// has succeeded since. [Error.Problem] and [Error.Remedy] are then those of LastLogin. If LastLogin
-	// is of class operator, the error is of that class, too: no login can succeed before an operator
-	// has acted.
+	// has succeeded since. [Error.Problem] and [Error.Remedy] are then those of LastLogin. If
+	// LastLogin is of class operator, the error is of that class, too: no login can succeed before
+	// an operator has acted.
 	LastLogin *Error
 
-	// untold is true if the observer is not to be told: it knows the error already, or nothing failed.
+	// untold is true if the observer is not to be told: it knows the error already, or nothing
+	// failed.
 	untold bool
 	// deadToken is true if the provider refused a refresh token for good.
 	deadToken bool
@@ -94,8 +95,8 @@ func NoAccount(source, placeholders, do string) *Error {
 
 const noAccountReason = "the request names no account"
 
-// Error implements error. The text names the record, what happened and, if a person can act, what to
-// do: see [Remedies]. An error of class login does not say where to log in.
+// Error implements error. The text names the record, what happened and, if a person can act, what
+// to do: see [Remedies]. An error of class login does not say where to log in.
 func (e *Error) Error() string { return e.Explain().Text }
 
 // Explanation is what an [*Error] says to people and programs.
@@ -105,8 +106,8 @@ type Explanation struct {
 	Remedy  string // see [Error.Remedy]
 }
 
-// Explain returns the text, the problem and the remedy of e. It looks the remedy up once, so it is cheaper
-// than the three methods, which matters where each request gets the error.
+// Explain returns the text, the problem and the remedy of e. It looks the remedy up once, so it is
+// cheaper than the three methods, which matters where each request gets the error.
 func (e *Error) Explain() Explanation {
 	var x Explanation
 	r := e.remedy()

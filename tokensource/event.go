@@ -11,9 +11,8 @@ const (
 	// EventRefreshFailed reports that an attempt to obtain a token failed. It is sent for every
 	// such attempt.
 	EventRefreshFailed EventKind = "token_refresh_failed"
-	// EventRefused reports that an upstream refused a token. If the source cannot replace the token by
-	// itself, the event has an error. It is sent for the first refusal of
-	// each token.
+	// EventRefused reports that an upstream refused a token. If the source cannot replace the token
+	// by itself, the event has an error. It is sent for the first refusal of each token.
 	EventRefused EventKind = "token_refused"
 	// EventLoginRequired reports a failure that only a person can resolve. It is sent once.
 	EventLoginRequired EventKind = "login_required"
@@ -37,8 +36,8 @@ const (
 	// EventRevocationFailed reports that the provider did not confirm the revocation of tokens that
 	// are no longer used.
 	EventRevocationFailed EventKind = "revocation_failed"
-	// EventSubjectRefused reports that a caller's token could not be exchanged because of that token
-	// itself. It is sent for every such attempt, and does not concern other callers.
+	// EventSubjectRefused reports that a caller's token could not be exchanged because of that
+	// token itself. It is sent for every such attempt, and does not concern other callers.
 	EventSubjectRefused EventKind = "subject_refused"
 	// EventEndpointsElsewhere reports that the issuer's metadata sends requests to another origin
 	// than the issuer's own. It is sent once, and again when the metadata names other origins than
@@ -60,8 +59,9 @@ type Event struct {
 	// Err is the cause, for the kinds that report a failure. It is an [*Error], or for
 	// EventStorageFailed the error of the storage.
 	Err error
-	// Failure says for EventStorageFailed, and for EventRecovered while the storage fails, what the storage's
-	// error means for the account, and what to do. For EventRefreshed it says so of MissingScopes.
+	// Failure says for EventStorageFailed, and for EventRecovered while the storage fails, what the
+	// storage's error means for the account, and what to do. For EventRefreshed it says so of
+	// MissingScopes.
 	Failure *Error
 	// New is true if there never was a token, so the failure did not end anything that worked.
 	New bool

@@ -15,7 +15,8 @@ import (
 // A source whose grant is an [Exchanger] has one account for each subject: for each token of a
 // caller that was seen lately. Such an account is refreshed, shared, refused and dropped when idle
 // like any other. Three things are different. It is never stored and never listed. Its token ends
-// with the subject at the latest. And the number of such accounts is limited, because callers choose it.
+// with the subject at the latest. And the number of such accounts is limited, because callers
+// choose it.
 
 // Exchanger is a [Grant] that exchanges the token of each caller for another token (RFC 8693). Its
 // source has no token of its own: see [Source.Exchange].
@@ -28,8 +29,8 @@ type Exchanger interface {
 }
 
 const (
-	// maxSubjects is how many subjects a source keeps in memory. If there are more, it drops subjects that are
-	// not in use at the moment.
+	// maxSubjects is how many subjects a source keeps in memory. If there are more, it drops
+	// subjects that are not in use at the moment.
 	maxSubjects = 20_000
 	// maxSubject bounds the length of a subject token in bytes.
 	maxSubject = 32 << 10
@@ -47,8 +48,8 @@ const (
 // subject is the token of a caller.
 type subject struct {
 	token Secret
-	// end is the exp claim of a JWT, or zero. Nothing is verified: the claim may shorten the life of a
-	// token here, and never extends it.
+	// end is the exp claim of a JWT, or zero. Nothing is verified: the claim may shorten the life
+	// of a token here, and never extends it.
 	end time.Time
 }
 
@@ -170,8 +171,8 @@ func (s *Source) makeRoom() bool {
 // subjectsLimit is maxSubjects, unless a test sets it.
 var subjectsLimit = maxSubjects
 
-// isDisposable reports whether a subject's account can be dropped at the cost of one more token request. If
-// lively is false, an account that has a live token cannot be dropped.
+// isDisposable reports whether a subject's account can be dropped at the cost of one more token
+// request. If lively is false, an account that has a live token cannot be dropped.
 func (a *account) isDisposable(lively bool) bool {
 	if a.users.Load() > 0 {
 		return false
@@ -182,9 +183,9 @@ func (a *account) isDisposable(lively bool) bool {
 }
 
 // outage is the failure of the last exchange that had nothing to do with its subject: the provider
-// cannot be reached, refuses the client, or says how long to wait. During an outage, all subjects together send only as
-// many requests as one account. A caller cannot cause an outage for others: an answer that may be about
-// the subject is not an outage.
+// cannot be reached, refuses the client, or says how long to wait. During an outage, all subjects
+// together send only as many requests as one account. A caller cannot cause an outage for others:
+// an answer that may be about the subject is not an outage.
 type outage struct {
 	mu     sync.Mutex
 	failed *failed

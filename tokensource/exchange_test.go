@@ -21,7 +21,8 @@ func exchanging(g tokensource.TokenExchange) func(*tokensource.Config) {
 	return func(cfg *tokensource.Config) { cfg.Grant = g }
 }
 
-// exchanger grants every subject a token of its own that lives for an hour. It contains the subject.
+// exchanger grants every subject a token of its own that lives for an hour. It contains the
+// subject.
 func exchanger() *endpoint {
 	return &endpoint{script: func(_ int, form url.Values) reply {
 		return reply{body: fmt.Sprintf(`{"access_token":"for-%s","issued_token_type":%q,"token_type":"Bearer","expires_in":3600}`,
@@ -468,8 +469,8 @@ func TestTokenTypeNA(t *testing.T) {
 	}
 }
 
-// An actor's token is read anew for each request. Its error names the option, and is told once for all
-// callers.
+// An actor's token is read anew for each request. Its error names the option, and is told once for
+// all callers.
 func TestActorToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var fail error

@@ -42,7 +42,8 @@ var usualFacts = facts{
 	"retries":      "the source asks again by itself", "key_known": "that the provider has the public key with this kid",
 }
 
-// What a person does about a login that has ended, and what an operator does if no person can log in.
+// What a person does about a login that has ended, and what an operator does if no person can log
+// in.
 const (
 	connectAgain   = "connect the account again"
 	configureAgain = "configure another refresh_token"
@@ -74,7 +75,8 @@ func (cfg *Config) facts() facts {
 	return f
 }
 
-// facts returns the configuration's facts for a request. urlOption is the option that sets the request's URL.
+// facts returns the configuration's facts for a request. urlOption is the option that sets the
+// request's URL.
 func (w *wire) facts(urlOption string) facts {
 	f := w.cfg.facts()
 	maps.Copy(f, facts{
@@ -99,14 +101,16 @@ func (w *wire) facts(urlOption string) facts {
 }
 
 const (
-	// leastSkew is the smallest clock difference that can explain why a provider refuses a JWT, or why
-	// a token has already expired when it is issued.
+	// leastSkew is the smallest clock difference that can explain why a provider refuses a JWT, or
+	// why a token has already expired when it is issued.
 	leastSkew = time.Minute
-	// leastProofSkew is the smallest one that can explain why a DPoP proof is refused: servers accept proofs that are only a few seconds off.
+	// leastProofSkew is the smallest one that can explain why a DPoP proof is refused: servers
+	// accept proofs that are only a few seconds off.
 	leastProofSkew = 5 * time.Second
 )
 
-// skew returns how far the local clock is from the server's clock, by the header of the server's response.
+// skew returns how far the local clock is from the server's clock, by the header of the server's
+// response.
 func skew(now time.Time, header http.Header) facts {
 	date, err := http.ParseTime(header.Get("Date"))
 	if err != nil {
@@ -127,7 +131,8 @@ func skew(now time.Time, header http.Header) facts {
 	return found
 }
 
-// noteSkew remembers the difference of the clocks that the header of an answer shows. Without a Date it shows nothing.
+// noteSkew remembers the difference of the clocks that the header of an answer shows. Without a
+// Date it shows nothing.
 func (w *wire) noteSkew(header http.Header) {
 	found := skew(w.cfg.Clock.Now(), header)
 	if off := found["skew"]; off != "" {
@@ -137,9 +142,10 @@ func (w *wire) noteSkew(header http.Header) {
 	}
 }
 
-// clues adds what the provider has said to the failure: in the header of its response, the difference of the
-// clocks, and whether it asks for HTTP Basic although the client sends its secret in another way; and in the
-// issuer's metadata, if that is known, the ways of client authentication.
+// clues adds what the provider has said to the failure: in the header of its response, the
+// difference of the clocks, and whether it asks for HTTP Basic although the client sends its secret
+// in another way; and in the issuer's metadata, if that is known, the ways of client
+// authentication.
 func (w *wire) clues(failure *Error, header http.Header, issuer string) *Error {
 	found := skew(w.cfg.Clock.Now(), header)
 	failure = failure.know(found)
@@ -154,7 +160,8 @@ func (w *wire) clues(failure *Error, header http.Header, issuer string) *Error {
 	return failure.know(facts{"wanted_auth": wanted, "client_causes": w.clientCauses(wanted != "")})
 }
 
-// asksForBasic reports whether a response asks for HTTP Basic, and the client sends its secret in another way.
+// asksForBasic reports whether a response asks for HTTP Basic, and the client sends its secret in
+// another way.
 func (w *wire) asksForBasic(header http.Header) bool {
 	if w.cfg.ClientAuth != ClientSecretPost && w.cfg.ClientAuth != ClientSecretQuery {
 		return false
@@ -165,8 +172,9 @@ func (w *wire) asksForBasic(header http.Header) bool {
 	})
 }
 
-// clientCauses says why a provider can refuse a client that sends a secret, and what to do in each case. It is
-// empty for other clients. wanted is true if it is known in which way the provider wants the secret.
+// clientCauses says why a provider can refuse a client that sends a secret, and what to do in each
+// case. It is empty for other clients. wanted is true if it is known in which way the provider
+// wants the secret.
 func (w *wire) clientCauses(wanted bool) string {
 	if !w.cfg.ClientAuth.UsesSecret() {
 		return ""

@@ -16,8 +16,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// Each failure that can come from clocks that disagree says so, if the Date of the answer shows that
-// they do.
+// Each failure that can come from clocks that disagree says so, if the Date of the answer shows
+// that they do.
 func TestSkewIsNamed(t *testing.T) {
 	expired := reply{status: 200, body: `{"access_token":"at1","token_type":"Bearer","expires_in":-1}`}
 	for name, c := range map[string]struct {
@@ -191,8 +191,8 @@ func TestClientRemedyNamesThePlaceOfTheSecret(t *testing.T) {
 	}
 }
 
-// If the issuer's metadata lists other ways of client authentication, the remedy of invalid_client names one
-// that the client can use, before anything else.
+// If the issuer's metadata lists other ways of client authentication, the remedy of invalid_client
+// names one that the client can use, before anything else.
 func TestClientRemedyNamesTheListedWay(t *testing.T) {
 	for name, row := range map[string]struct{ listed, want string }{
 		"another way": {`["client_secret_post"]`, "the issuer's metadata lists client_secret_post, and not client_secret_basic: write client_auth client_secret_post; " +
@@ -224,8 +224,8 @@ func (l listing) RoundTrip(req *http.Request) (*http.Response, error) {
 	return published{401, `{"error":"invalid_client"}`}.RoundTrip(req)
 }
 
-// Clocks that differ are a problem of an account whose token serves, until the next answer shows that they
-// agree. A failure that names them says it alone.
+// Clocks that differ are a problem of an account whose token serves, until the next answer shows
+// that they agree. A failure that names them says it alone.
 func TestClocksThatDifferAreAWarning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		off, refuses := time.Hour, false
@@ -269,8 +269,8 @@ func TestClocksThatDifferAreAWarning(t *testing.T) {
 	})
 }
 
-// A refused refresh token is called by its name, in the words that are stored too. The remedy says where to
-// connect the account, or where to write another refresh token.
+// A refused refresh token is called by its name, in the words that are stored too. The remedy says
+// where to connect the account, or where to write another refresh token.
 func TestDeadRefreshTokenIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := new(tokensource.MemoryStorage)
@@ -306,8 +306,8 @@ func TestDeadRefreshTokenIsNamed(t *testing.T) {
 	}
 }
 
-// The remedy of an answer with Retry-After says when the source asks again, and how a person does not wait
-// that long.
+// The remedy of an answer with Retry-After says when the source asks again, and how a person does
+// not wait that long.
 func TestRetryAfterIsNamed(t *testing.T) {
 	for _, status := range []int{429, 503} {
 		for after, want := range map[string]string{

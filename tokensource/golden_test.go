@@ -117,7 +117,8 @@ func goldenSource(t *testing.T, ep *endpoint, file string) (*tokensource.Source,
 	return newSource(t, ep, connecting(storage), sealed), storage
 }
 
-// goldenStorage returns a storage that contains the given file, and the encryption key that it needs.
+// goldenStorage returns a storage that contains the given file, and the encryption key that it
+// needs.
 func goldenStorage(t *testing.T, file string) (*tokensource.MemoryStorage, func(*tokensource.Config)) {
 	t.Helper()
 	storage := new(tokensource.MemoryStorage)
@@ -229,7 +230,8 @@ func subset(some, all []string) bool {
 	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(all, s) })
 }
 
-// A device login that was begun under an earlier release is asked for on, and this release stores the same members.
+// A device login that was begun under an earlier release is asked for on, and this release stores
+// the same members.
 func TestGoldenDeviceLogin(t *testing.T) {
 	for _, file := range []string{"device-login", "sealed-device-login"} {
 		synctest.Test(t, func(t *testing.T) {

@@ -34,10 +34,12 @@ type Traits struct {
 	Renews bool
 	// NoTokenURL is true if tokens come without a token request.
 	NoTokenURL bool
-	// ClientOptional is true if the grant's request proves by itself who sends it, so that the source needs no
-	// ClientID. With NoTokenURL, the source sends the request to a URL that the grant names.
+	// ClientOptional is true if the grant's request proves by itself who sends it, so that the
+	// source needs no ClientID. With NoTokenURL, the source sends the request to a URL that the
+	// grant names.
 	ClientOptional bool
-	// Device is true if a person begins the login on any device (RFC 8628). Then the grant must be [Interactive].
+	// Device is true if a person begins the login on any device (RFC 8628). Then the grant must be
+	// [Interactive].
 	Device bool
 }
 
@@ -67,8 +69,9 @@ type Request struct {
 	Secrets map[string]Secret
 	// WithScope is true if the configured scopes are to be sent.
 	WithScope bool
-	// Assertion makes the parameter assertion (RFC 7521 section 4.1), if the request has one. It is called for each
-	// attempt, so that no assertion is sent twice. audience is Config.Issuer, or else the token URL. now is the time.
+	// Assertion makes the parameter assertion (RFC 7521 section 4.1), if the request has one. It is
+	// called for each attempt, so that no assertion is sent twice. audience is Config.Issuer, or
+	// else the token URL. now is the time.
 	Assertion func(ctx context.Context, audience string, now time.Time) (Secret, error)
 	// RefreshToken is the refresh token to send as refresh_token, if any. The provider may replace
 	// it, so the response must not be lost.
@@ -81,7 +84,8 @@ type Request struct {
 
 	// key proves the request (RFC 9449). It is nil without DPoP.
 	key *proofKey
-	// api is set for a request to an API that is no token endpoint of OAuth. It has no parameters but the assertion.
+	// api is set for a request to an API that is no token endpoint of OAuth. It has no parameters
+	// but the assertion.
 	api *apiRequest
 	// audience is who the assertion is for.
 	audience string

@@ -27,8 +27,8 @@ func (AuthorizationCode) Next(_ context.Context, rec *Record) (Request, error) {
 	return refreshRequest(rec.RefreshToken), nil
 }
 
-// Sends returns the names of the parameters of token requests. The parameter redirect_uri is not one
-// of them: it is missing if the provider shows the code.
+// Sends returns the names of the parameters of token requests. The parameter redirect_uri is not
+// one of them: it is missing if the provider shows the code.
 func (AuthorizationCode) Sends() map[string][]string {
 	return map[string][]string{"authorization_code": {"code", "code_verifier"}}
 }

@@ -12,8 +12,8 @@ import (
 // ClientCredentials gets tokens for the client itself (RFC 6749 section 4.4). It ignores a refresh
 // token in the response, because the same request gets the next token.
 type ClientCredentials struct {
-	// GrantType is the parameter grant_type, for a provider that has another word for this grant, as
-	// Zoom has account_credentials. The default is client_credentials.
+	// GrantType is the parameter grant_type, for a provider that has another word for this grant,
+	// as Zoom has account_credentials. The default is client_credentials.
 	GrantType string
 }
 

@@ -19,9 +19,9 @@ import (
 //	token  https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-an-installation-access-token-for-a-github-app
 //	rest   https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app
 
-// GitHubApp gets tokens for an installation of a GitHub App. The app authenticates with a JWT that this process signs.
-// The request is not an OAuth token request: it carries the JWT as a Bearer token, and the answer has another form. The
-// tokens live for an hour.
+// GitHubApp gets tokens for an installation of a GitHub App. The app authenticates with a JWT that
+// this process signs. The request is not an OAuth token request: it carries the JWT as a Bearer
+// token, and the answer has another form. The tokens live for an hour.
 type GitHubApp struct {
 	// AppID is the app's client id, or its numeric id. Required.
 	AppID string
@@ -29,14 +29,14 @@ type GitHubApp struct {
 	InstallationID string
 	// Key is the app's private key in PEM. It is read for each request. Required.
 	Key Value
-	// APIURL is the API's address: https, or http on loopback. The default is [GitHubAPI]. GitHub Enterprise Server uses
-	// https://HOST/api/v3.
+	// APIURL is the API's address: https, or http on loopback. The default is [GitHubAPI]. GitHub
+	// Enterprise Server uses https://HOST/api/v3.
 	APIURL string
-	// Repositories limit the tokens to these repositories, named without the owner. The default is all repositories that
-	// the installation has.
+	// Repositories limit the tokens to these repositories, named without the owner. The default is
+	// all repositories that the installation has.
 	Repositories []string
-	// Permissions limit what the tokens allow: names such as contents, with the levels read, write or admin. The
-	// default is all that the installation has.
+	// Permissions limit what the tokens allow: names such as contents, with the levels read, write
+	// or admin. The default is all that the installation has.
 	Permissions map[string]string
 }
 
@@ -44,17 +44,19 @@ type GitHubApp struct {
 const GitHubAPI = "https://api.github.com"
 
 const (
-	// githubAge is how far the iat of the app's JWT is set back: "we recommend that you set this 60 seconds in
-	// the past" (jwt).
+	// githubAge is how far the iat of the app's JWT is set back: "we recommend that you set this 60
+	// seconds in the past" (jwt).
 	githubAge = time.Minute
-	// githubLifetime is how long the JWT is valid: "no more than 10 minutes into the future" (jwt). The other 5 minutes
-	// allow for a local clock that is ahead.
+	// githubLifetime is how long the JWT is valid: "no more than 10 minutes into the future" (jwt).
+	// The other 5 minutes allow for a local clock that is ahead.
 	githubLifetime = 5 * time.Minute
-	// githubVersion is the version of the API in which the answer has the form that is read here (rest).
+	// githubVersion is the version of the API in which the answer has the form that is read here
+	// (rest).
 	githubVersion = "2022-11-28"
 )
 
-// Check reports what is wrong with the fields, except with the key, which is read later; see [GitHubApp.CheckKey].
+// Check reports what is wrong with the fields, except with the key, which is read later; see
+// [GitHubApp.CheckKey].
 func (g GitHubApp) Check() error {
 	switch {
 	case g.AppID == "":
@@ -147,8 +149,8 @@ func (r *apiRequest) shape(assertion string) http.Header {
 	return header
 }
 
-// members returns the members of an answer by the names of RFC 6749 section 5: the token is in token, its end in
-// expires_at, and the text of an error in message (rest).
+// members returns the members of an answer by the names of RFC 6749 section 5: the token is in
+// token, its end in expires_at, and the text of an error in message (rest).
 func (r *apiRequest) members(members map[string]json.RawMessage) map[string]json.RawMessage {
 	named := make(map[string]json.RawMessage)
 	for from, to := range map[string]string{"token": "access_token", "expires_at": "expires_at", "message": "error_description"} {

@@ -11,22 +11,24 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/internal/jwt"
 )
 
-// JWTBearer gets tokens for an assertion: a JWT that this process signs (RFC 7523 section 2.1). Each token request has
-// an assertion of its own, with a new jti. There is no refresh token: a new assertion gets the next token (RFC 7521
-// section 4.1). The client may authenticate as well, but needs no ClientID.
+// JWTBearer gets tokens for an assertion: a JWT that this process signs (RFC 7523 section 2.1).
+// Each token request has an assertion of its own, with a new jti. There is no refresh token: a new
+// assertion gets the next token (RFC 7521 section 4.1). The client may authenticate as well, but
+// needs no ClientID.
 type JWTBearer struct {
-	// Key is the private key: PEM (PKCS #1, PKCS #8, SEC 1) or a JWK. It is read for each request, so that a rotated key
-	// is used at once. Required.
+	// Key is the private key: PEM (PKCS #1, PKCS #8, SEC 1) or a JWK. It is read for each request,
+	// so that a rotated key is used at once. Required.
 	Key Value
-	// Alg is the algorithm (RFC 7518 section 3.1). The default is the one of the JWK, or the usual one of the key:
-	// RS256, ES256, ES384, ES512 or EdDSA.
+	// Alg is the algorithm (RFC 7518 section 3.1). The default is the one of the JWK, or the usual
+	// one of the key: RS256, ES256, ES384, ES512 or EdDSA.
 	Alg string
 	// KeyID is the header field kid. The default is the kid of the JWK, if Key is one.
 	KeyID string
 	// Issuer is the claim iss, which is often the client id. Required.
 	Issuer string
-	// Subject is the claim sub: the user or account that the token is for. Required. [NoSubject] leaves the claim out, for
-	// a provider that does not want it. An example is Google, for a service account's own token.
+	// Subject is the claim sub: the user or account that the token is for. Required. [NoSubject]
+	// leaves the claim out, for a provider that does not want it. An example is Google, for a
+	// service account's own token.
 	Subject string
 	// Audience is the claim aud. The default is Config.Issuer, or else the token URL.
 	Audience string
@@ -37,9 +39,11 @@ type JWTBearer struct {
 }
 
 const (
-	// AssertionLifetime is how long an assertion of the grant [JWTBearer] is valid by default. Salesforce allows no more.
+	// AssertionLifetime is how long an assertion of the grant [JWTBearer] is valid by default.
+	// Salesforce allows no more.
 	AssertionLifetime = 3 * time.Minute
-	// maxAssertionLifetime is the longest life that any known provider allows an assertion (Google).
+	// maxAssertionLifetime is the longest life that any known provider allows an assertion
+	// (Google).
 	maxAssertionLifetime = time.Hour
 	// NoSubject is the value of [JWTBearer.Subject] that leaves the claim out.
 	NoSubject = "none"
@@ -50,7 +54,8 @@ var assertionClaims = map[string]string{
 	"iss": "issuer", "sub": "subject", "aud": "audience", "exp": "lifetime", "iat": "lifetime", "jti": "",
 }
 
-// Check reports what is wrong with the fields, except with the key, which is read later; see [JWTBearer.CheckKey].
+// Check reports what is wrong with the fields, except with the key, which is read later; see
+// [JWTBearer.CheckKey].
 func (g JWTBearer) Check() error {
 	switch {
 	case g.Key == nil:
@@ -85,8 +90,8 @@ func (g JWTBearer) Check() error {
 	return nil
 }
 
-// CheckKey reads the key, and returns what is wrong with it now. The key is read again for each request, so the result
-// may change later.
+// CheckKey reads the key, and returns what is wrong with it now. The key is read again for each
+// request, so the result may change later.
 func (g JWTBearer) CheckKey(ctx context.Context) error {
 	_, err := readKey(ctx, g.Key, g.Alg)
 	return err
@@ -168,7 +173,8 @@ func sign(key *jwt.Key, id string, claims map[string]any) (Secret, error) {
 // grantRefused is the beginning of the reason if the provider refused the grant's assertion.
 const grantRefused = "the assertion of the grant was refused: "
 
-// grantFailure changes a failure of class login: the cause is then the assertion, which no login can repair.
+// grantFailure changes a failure of class login: the cause is then the assertion, which no login
+// can repair.
 func (w *wire) grantFailure(failure *Error, req Request) *Error {
 	if req.Assertion == nil {
 		return failure

@@ -47,7 +47,8 @@ func grantAssertion(t *testing.T, form url.Values, alg string, key any) (header,
 	return assertionOf(t, url.Values{"client_assertion": form["assertion"]}, alg, key)
 }
 
-// The request has the grant and the assertion, and nothing else. Each has a new jti and ends within three minutes.
+// The request has the grant and the assertion, and nothing else. Each has a new jti and ends within
+// three minutes.
 func TestJWTBearerOnTheWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{}
@@ -80,7 +81,8 @@ func TestJWTBearerOnTheWire(t *testing.T) {
 	})
 }
 
-// The options decide the claims. The client may authenticate as well, and scopes may be a claim, a parameter, or both.
+// The options decide the claims. The client may authenticate as well, and scopes may be a claim, a
+// parameter, or both.
 func TestJWTBearerOptions(t *testing.T) {
 	ep := &endpoint{}
 	var scope atomic.Value
@@ -134,7 +136,8 @@ func TestJWTBearerAudienceIsNotTheClients(t *testing.T) {
 	}
 }
 
-// The key is read for each request. Each attempt has an assertion of its own, also while a client secret is rotated.
+// The key is read for each request. Each attempt has an assertion of its own, also while a client
+// secret is rotated.
 func TestJWTBearerSignsEachAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var key atomic.Value
@@ -176,7 +179,8 @@ func TestJWTBearerSignsEachAttempt(t *testing.T) {
 	})
 }
 
-// Answers of real providers are understood: Salesforce has no expires_in, and Google's refusals name the assertion.
+// Answers of real providers are understood: Salesforce has no expires_in, and Google's refusals
+// name the assertion.
 func TestJWTBearerAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: always(reply{body: `{"access_token":"00Dxx!AQEAQ","scope":"web openid api id","instance_url":"https://acme.my.salesforce.com","id":"https://login.salesforce.com/id/00D/005","token_type":"Bearer"}`})}

@@ -65,8 +65,8 @@ func isURI(text string) bool {
 // Traits implements [Grant].
 func (TokenExchange) Traits() Traits { return Traits{Renews: true} }
 
-// Sends returns the names of the parameters of token requests: those that are always sent, and those
-// of the options that are set.
+// Sends returns the names of the parameters of token requests: those that are always sent, and
+// those of the options that are set.
 func (g TokenExchange) Sends() map[string][]string {
 	if g.OnBehalfOf {
 		return map[string][]string{grantTypeJWTBearer: {"assertion", "requested_token_use"}}

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// ReadTokenResponse reads the answer of a token endpoint and closes its body, for a grant that sends
-// its own requests ([Traits.NoTokenURL]). It reads what this package reads itself: a size limit
-// applies, lifetimes may have all usual forms, and no text of the answer gets into an error. Name the
-// secrets that were sent, because the answer may repeat them. Its error is an [*Error], whose Reason
-// says that the token endpoint answered; a grant can write its own words there.
+// ReadTokenResponse reads the answer of a token endpoint and closes its body, for a grant that
+// sends its own requests ([Traits.NoTokenURL]). It reads what this package reads itself: a size
+// limit applies, lifetimes may have all usual forms, and no text of the answer gets into an error.
+// Name the secrets that were sent, because the answer may repeat them. Its error is an [*Error],
+// whose Reason says that the token endpoint answered; a grant can write its own words there.
 func ReadTokenResponse(resp *http.Response, sent ...Secret) (*TokenResponse, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -46,8 +46,8 @@ func ReadTokenResponse(resp *http.Response, sent ...Secret) (*TokenResponse, err
 	return granted, nil
 }
 
-// NewTokenResponse returns the response for a token that came alone, as text. If it is a JWT, its exp
-// says how long it lives.
+// NewTokenResponse returns the response for a token that came alone, as text. If it is a JWT, its
+// exp says how long it lives.
 func NewTokenResponse(token string) *TokenResponse {
 	granted := &TokenResponse{AccessToken: NewSecret(token)}
 	granted.Lifetime, granted.HasLifetime = jwtLifetime(granted.AccessToken, time.Now())

@@ -42,8 +42,8 @@ func (s *Source) all() []*account {
 	return s.accounts.all()
 }
 
-// touch notes that the account is in use. It stores the number of the round of [Source.dropIdle], because that
-// needs no clock reading.
+// touch notes that the account is in use. It stores the number of the round of [Source.dropIdle],
+// because that needs no clock reading.
 func (a *account) touch() {
 	if round := a.src.round.Load(); a.used.Load() != round {
 		a.used.Store(round)

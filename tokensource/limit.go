@@ -8,18 +8,20 @@ import (
 )
 
 const (
-	// requestsAtOnce limits how many refreshes of one source send requests to the same host (for example
-	// one tenant's host) at the same time.
+	// requestsAtOnce limits how many refreshes of one source send requests to the same host (for
+	// example one tenant's host) at the same time.
 	requestsAtOnce = 16
-	// storageCallsAtOnce limits how many calls of one source read or write its storage at the same time.
+	// storageCallsAtOnce limits how many calls of one source read or write its storage at the same
+	// time.
 	storageCallsAtOnce = 16
-	// checksAtOnce limits how many of these calls look for logins in other processes, so that refreshes find
-	// the storage free.
+	// checksAtOnce limits how many of these calls look for logins in other processes, so that
+	// refreshes find the storage free.
 	checksAtOnce = 8
 )
 
-// limits bounds the concurrent refreshes for each host. So a host that does not answer does not delay
-// the others. Accounts get turns in the order of their calls. Each has at most one refresh at a time.
+// limits bounds the concurrent refreshes for each host. So a host that does not answer does not
+// delay the others. Accounts get turns in the order of their calls. Each has at most one refresh at
+// a time.
 type limits struct {
 	mu    sync.Mutex
 	hosts map[string]*limit // only hosts with refreshes that have a turn or wait for one
@@ -37,8 +39,8 @@ type turn struct {
 	limit  *limit // nil before the turn was taken
 }
 
-// take waits for a turn at host, unless t has one already. It returns false if a channel of stop is closed
-// first.
+// take waits for a turn at host, unless t has one already. It returns false if a channel of stop is
+// closed first.
 func (t *turn) take(host string, stop ...<-chan struct{}) bool {
 	if t.limit != nil && t.host == host {
 		return true
@@ -62,8 +64,8 @@ func (t *turn) end() {
 	}
 }
 
-// acquire takes one of the slots, in the order of the calls. It returns false if a channel of stop, which has one
-// or two, is closed before a slot is free.
+// acquire takes one of the slots, in the order of the calls. It returns false if a channel of stop,
+// which has one or two, is closed before a slot is free.
 func acquire(slots chan<- struct{}, stop ...<-chan struct{}) bool {
 	select {
 	case slots <- struct{}{}:
@@ -103,9 +105,9 @@ func (l *limits) leave(host string, at *limit) {
 	}
 }
 
-// awaitTurn waits until the account may send a request for rec. Its error says that the source was closed
-// meanwhile, or that a person connects or disconnects the account. It does not wait if there is no request:
-// if a person must connect the account first, or if the grant has no token URL.
+// awaitTurn waits until the account may send a request for rec. Its error says that the source was
+// closed meanwhile, or that a person connects or disconnects the account. It does not wait if there
+// is no request: if a person must connect the account first, or if the grant has no token URL.
 func (a *account) awaitTurn(ctx context.Context, r *refresh, t *turn, rec *Record) *Error {
 	if a.src.interactive && rec.RefreshToken.IsZero() {
 		return nil

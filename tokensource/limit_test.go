@@ -16,8 +16,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// crowd is a provider that grants a token after a while, except for the tenants that hang. It counts the
-// token requests that are under way.
+// crowd is a provider that grants a token after a while, except for the tenants that hang. It
+// counts the token requests that are under way.
 type crowd struct {
 	takes time.Duration
 	hangs string // a host; its requests end only by their time limit
@@ -61,8 +61,8 @@ func answered(req *http.Request, body string) *http.Response {
 	return rec
 }
 
-// connectMany connects accounts whose tokens have ended when it returns, and returns another source with the
-// same storage, which knows none of them.
+// connectMany connects accounts whose tokens have ended when it returns, and returns another source
+// with the same storage, which knows none of them.
 func connectMany(t *testing.T, c *crowd, storage tokensource.Storage, names ...string) *tokensource.Source {
 	t.Helper()
 	first := newSource(t, c, connecting(storage), perDeployment)
@@ -87,8 +87,8 @@ func named(tenant string, n int) (names []string) {
 	return names
 }
 
-// A source sends at most sixteen token requests at a time to a host, however many accounts need a token.
-// The account that came first is first.
+// A source sends at most sixteen token requests at a time to a host, however many accounts need a
+// token. The account that came first is first.
 func TestRequestsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &crowd{takes: time.Second}
@@ -154,7 +154,8 @@ func TestATenantThatHangsDelaysNoOther(t *testing.T) {
 			t.Errorf("told after %v", took)
 		}
 		callers.Wait()
-		// A person who disconnects or connects an account that waits for its turn does not wait with it.
+		// A person who disconnects or connects an account that waits for its turn does not wait
+		// with it.
 		go func() { _, _ = src.Account("slow-last").Token(t.Context()) }()
 		synctest.Wait()
 		ev.forget()
@@ -163,8 +164,8 @@ func TestATenantThatHangsDelaysNoOther(t *testing.T) {
 		if took := time.Since(began); took != 0 || ev.count(tokensource.EventRefreshFailed) != 0 {
 			t.Errorf("disconnected after %v, %d refreshes failed", took, ev.count(tokensource.EventRefreshFailed))
 		}
-		// A source that is closed sends nothing more, and does not wait for those in the queue. That is no
-		// failure of theirs.
+		// A source that is closed sends nothing more, and does not wait for those in the queue.
+		// That is no failure of theirs.
 		ev.forget()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -182,7 +183,8 @@ func TestATenantThatHangsDelaysNoOther(t *testing.T) {
 	})
 }
 
-// While an account waits for its turn, another process may refresh its token. It is not refreshed again.
+// While an account waits for its turn, another process may refresh its token. It is not refreshed
+// again.
 func TestATokenThatCameWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, storage := &crowd{takes: 5 * time.Second}, new(tokensource.MemoryStorage)
@@ -232,8 +234,8 @@ func (s *countingStorage) Load(ctx context.Context, key string) ([]byte, error) 
 	return s.MemoryStorage.Load(ctx, key)
 }
 
-// A source has at most sixteen calls of its storage running, however many accounts are read. A caller that
-// gives up does not wait longer for its turn.
+// A source has at most sixteen calls of its storage running, however many accounts are read. A
+// caller that gives up does not wait longer for its turn.
 func TestStorageCallsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := new(countingStorage)
@@ -257,8 +259,8 @@ func TestStorageCallsAtOnce(t *testing.T) {
 	})
 }
 
-// At most eight calls of the storage look for logins in other processes, so a refresh does not wait behind
-// those of many accounts.
+// At most eight calls of the storage look for logins in other processes, so a refresh does not wait
+// behind those of many accounts.
 func TestLoginChecksLeaveRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := new(countingStorage)

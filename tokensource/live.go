@@ -13,8 +13,8 @@ type live struct {
 	hard deadline
 	// refused is set once an upstream refused the token.
 	refused atomic.Bool
-	// probation is set on a token that replaced a refused one. If the upstream refuses the new token
-	// before this deadline, the token is not the reason for the refusals.
+	// probation is set on a token that replaced a refused one. If the upstream refuses the new
+	// token before this deadline, the token is not the reason for the refusals.
 	probation deadline
 }
 
@@ -27,9 +27,9 @@ func (l *live) token(c Clock) *Token {
 	return &l.tok
 }
 
-// current holds the token that one account uses, and the monotonic time until which the token is returned
-// without a further check. Writers hold the account's mutex, except for the end of a [window]. Readers do
-// not.
+// current holds the token that one account uses, and the monotonic time until which the token is
+// returned without a further check. Writers hold the account's mutex, except for the end of a
+// [window]. Readers do not.
 //
 // The time is here and not in live: a call for a token then reads one CPU cache line less,
 // which matters if there are many accounts.
@@ -51,7 +51,8 @@ func (cur *current) checked(c Clock) *Token {
 	if check != inWindow && int64(c.Elapsed()) >= check {
 		return nil
 	}
-	// If check changed meanwhile, it may not belong to l: replace resets check before it stores a token.
+	// If check changed meanwhile, it may not belong to l: replace resets check before it stores a
+	// token.
 	if l == nil || cur.check.Load() != check {
 		return nil
 	}
@@ -76,8 +77,8 @@ func (a *account) arm(l *live, stale bool) {
 	}
 }
 
-// armLocked is arm for the token in use, with the mutex held. A stale token is checked more often, so
-// that a refresh that waits for its next try begins in time.
+// armLocked is arm for the token in use, with the mutex held. A stale token is checked more often,
+// so that a refresh that waits for its next try begins in time.
 func (a *account) armLocked(l *live, stale bool) {
 	now, step, until := a.src.cfg.Clock.Elapsed(), glance, l.soft
 	if stale {
@@ -90,9 +91,10 @@ func (a *account) armLocked(l *live, stale bool) {
 	a.cur.check.Store(int64(min(now+step, until.mono)))
 }
 
-// window is a span of time of at most [glance] in which the token of the unnamed account is handed out
-// without a clock reading, because that takes longer than everything else that a call for a live token
-// does. A timer ends the window. It is set when a token is checked, so an unused source has no timer.
+// window is a span of time of at most [glance] in which the token of the unnamed account is handed
+// out without a clock reading, because that takes longer than everything else that a call for a
+// live token does. A timer ends the window. It is set when a token is checked, so an unused source
+// has no timer.
 //
 // The timer can be late: the machine may be short of CPU time, or the process may stand still. So a
 // token is in a window only long before it is due for a refresh. The token of a named account is in

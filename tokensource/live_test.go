@@ -38,8 +38,8 @@ func TestWindowEnds(t *testing.T) {
 	})
 }
 
-// A token is handed out without a clock reading until its window ends, and only the token of the unnamed
-// account, if it is due for a refresh much later.
+// A token is handed out without a clock reading until its window ends, and only the token of the
+// unnamed account, if it is due for a refresh much later.
 func TestTokenInWindow(t *testing.T) {
 	for name, c := range map[string]struct {
 		due, lives time.Duration
@@ -97,8 +97,8 @@ func TestTokenInWindow(t *testing.T) {
 	}
 }
 
-// A token that comes into use while a call looks at the clock is not handed out by the moment of the one
-// before.
+// A token that comes into use while a call looks at the clock is not handed out by the moment of
+// the one before.
 func TestTokenReplacedDuringACall(t *testing.T) {
 	var cur current
 	first, second := new(live), new(live)
@@ -137,7 +137,8 @@ func TestLiveTokenPinsNothing(t *testing.T) {
 	})
 }
 
-// A caller that looked at a token before an upstream refused it must not put it into a window after that.
+// A caller that looked at a token before an upstream refused it must not put it into a window after
+// that.
 func TestARefusedTokenIsNotArmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := New(Config{Name: "a", Grant: Static{Token: Literal("at")}})

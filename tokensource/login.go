@@ -59,8 +59,8 @@ type Login struct {
 	Binding Secret
 	// Verifier is the PKCE code verifier (RFC 7636 section 4.1).
 	Verifier Secret
-	// DPoPKey is the private key to which the code will be bound, as a JWK (RFC 9449 section 10). It
-	// is zero without DPoP.
+	// DPoPKey is the private key to which the code will be bound, as a JWK (RFC 9449 section 10).
+	// It is zero without DPoP.
 	DPoPKey Secret
 	// Issuer is the issuer from which the response must come (RFC 9207). It is empty if none is
 	// configured.
@@ -93,9 +93,10 @@ func (s *Source) Interactive() bool {
 // OnDevice reports whether a person connects the accounts on any device, with a code ([Device]).
 func (s *Source) OnDevice() bool { return s.traits.Device }
 
-// BeginLogin begins to connect an account. [Source.LoginLink] says where to send the person. It fails before the person is sent to the provider if
-// the login could not be completed: if a variable is missing, if the account's name is invalid (see
-// [CheckAccountName]), or if the storage cannot be read or written.
+// BeginLogin begins to connect an account. [Source.LoginLink] says where to send the person. It
+// fails before the person is sent to the provider if the login could not be completed: if a
+// variable is missing, if the account's name is invalid (see [CheckAccountName]), or if the storage
+// cannot be read or written.
 func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, error) {
 	grant, ok := s.cfg.Grant.(Interactive)
 	if !ok {

@@ -8,22 +8,28 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
-// Device is the part of a [Login] that only grants with [Traits.Device] have: the codes of the provider (RFC 8628
-// section 3.2). No browser returns to this process, so it asks the provider until the person has finished.
+// Device is the part of a [Login] that only grants with [Traits.Device] have: the codes of the
+// provider (RFC 8628 section 3.2). No browser returns to this process, so it asks the provider
+// until the person has finished.
 type Device struct {
 	// Code is the device code. The source sends it with each token request.
 	Code Secret
-	// UserCode is the code that the person types at VerificationURI. Show it only to the person who logs in.
+	// UserCode is the code that the person types at VerificationURI. Show it only to the person who
+	// logs in.
 	UserCode Secret
-	// VerificationURI is the page of the provider that asks for UserCode: https, or http on loopback.
+	// VerificationURI is the page of the provider that asks for UserCode: https, or http on
+	// loopback.
 	VerificationURI string
-	// VerificationURIComplete is that page with the code filled in. It is empty if the provider sent none.
+	// VerificationURIComplete is that page with the code filled in. It is empty if the provider
+	// sent none.
 	VerificationURIComplete Secret
 	// Ends is when the codes expire, by the local wall clock.
 	Ends time.Time
-	// Interval is the shortest time between two token requests. It grows if the provider answers slow_down.
+	// Interval is the shortest time between two token requests. It grows if the provider answers
+	// slow_down.
 	Interval time.Duration
-	// Failed is why the login has ended without a token, or nil while the person may still finish it.
+	// Failed is why the login has ended without a token, or nil while the person may still finish
+	// it.
 	Failed *Error
 
 	// holder is the process that asks the provider, until heldUntil. Then any other process may.
@@ -94,19 +100,23 @@ func (st *storedDevice) device() *Device {
 
 // Asking for the token of a device login.
 const (
-	// deviceInterval is the pause between two token requests if the provider names none (RFC 8628 section 3.2).
+	// deviceInterval is the pause between two token requests if the provider names none (RFC 8628
+	// section 3.2).
 	deviceInterval = 5 * time.Second
 	// deviceSlower is added to the pause each time the provider answers slow_down (section 3.5).
 	deviceSlower = 5 * time.Second
-	// devicePauseLimit limits the pause. It doubles with each request that gets no usable answer (section 3.5).
+	// devicePauseLimit limits the pause. It doubles with each request that gets no usable answer
+	// (section 3.5).
 	devicePauseLimit = time.Minute
 	// deviceLifetimeLimit bounds how long a device login may take, whatever the provider says.
 	deviceLifetimeLimit = time.Hour
-	// deviceHold is added to the time for which a process keeps the others from asking. See [Source.hold].
+	// deviceHold is added to the time for which a process keeps the others from asking. See
+	// [Source.hold].
 	deviceHold = 5 * time.Second
 )
 
-// deviceKey returns the storage key of an account's device login. An account has one: a newer login replaces it.
+// deviceKey returns the storage key of an account's device login. An account has one: a newer login
+// replaces it.
 func (s *Source) deviceKey(account string) string {
 	id := fmt.Sprintf("%q", []string{s.prefix(), "device", account})
 	return loginPrefix + digest([]byte(id)) + ".json"
@@ -130,8 +140,9 @@ func (s *Source) beginDevice(ctx context.Context, grant Interactive, l *Login) e
 	return nil
 }
 
-// PendingLogin returns the account's device login, or nil if it has none. A login that has failed is returned
-// for another [LoginLifetime], with [Device.Failed]. If the storage cannot be read, the error is an [*Error].
+// PendingLogin returns the account's device login, or nil if it has none. A login that has failed
+// is returned for another [LoginLifetime], with [Device.Failed]. If the storage cannot be read, the
+// error is an [*Error].
 func (s *Source) PendingLogin(ctx context.Context, account string) (*Login, error) {
 	if !s.traits.Device {
 		return nil, nil
@@ -167,9 +178,9 @@ func deviceTooLate() *Error {
 	return &Error{Class: ClassLogin, Code: "expired_token", Reason: "the code ended before access was allowed at the provider"}
 }
 
-// AwaitLogin waits until a device login has ended, and returns nil if the account is connected. If another login of the
-// account replaced it, or if it was cancelled, the error is [ErrNoLogin]. The login continues
-// if ctx is cancelled; see [Source.CancelLogin].
+// AwaitLogin waits until a device login has ended, and returns nil if the account is connected. If
+// another login of the account replaced it, or if it was cancelled, the error is [ErrNoLogin]. The
+// login continues if ctx is cancelled; see [Source.CancelLogin].
 func (s *Source) AwaitLogin(ctx context.Context, l *Login) error {
 	if l.Device == nil {
 		return s.named(l.Account, ErrNotInteractive)
@@ -183,15 +194,16 @@ func (s *Source) AwaitLogin(ctx context.Context, l *Login) error {
 	}
 }
 
-// ResumeLogin lets this process ask for the token of a device login, if the process that began it has ended. It returns
-// at once.
+// ResumeLogin lets this process ask for the token of a device login, if the process that began it
+// has ended. It returns at once.
 func (s *Source) ResumeLogin(l *Login) {
 	if l.Device != nil && l.Device.Failed == nil {
 		s.follow(l)
 	}
 }
 
-// ResumeLogins does this for all accounts, in the background: a login outlives the process that began it.
+// ResumeLogins does this for all accounts, in the background: a login outlives the process that
+// began it.
 func (s *Source) ResumeLogins() {
 	if !s.traits.Device || !s.begin() {
 		return

@@ -14,8 +14,8 @@ type deviceAsking struct {
 	err  error // set before done is closed
 }
 
-// follow returns the goroutine that asks for the token of l, and starts it if there is none. A goroutine for an older
-// login of the account ends at its next turn.
+// follow returns the goroutine that asks for the token of l, and starts it if there is none. A
+// goroutine for an older login of the account ends at its next turn.
 func (s *Source) follow(l *Login) *deviceAsking {
 	s.asking.Lock()
 	defer s.asking.Unlock()
@@ -56,7 +56,8 @@ func (s *Source) follow(l *Login) *deviceAsking {
 	return asking
 }
 
-// connectedSince reports whether the account was connected after l began. If so, it loads the stored record.
+// connectedSince reports whether the account was connected after l began. If so, it loads the
+// stored record.
 func (s *Source) connectedSince(ctx context.Context, l *Login) bool {
 	a := s.pin(&Account{src: s, name: l.Account})
 	defer a.unpin()
@@ -68,8 +69,8 @@ func (s *Source) connectedSince(ctx context.Context, l *Login) bool {
 	return true
 }
 
-// askDevice asks for the token of a login until the provider grants or refuses it, or the codes end (RFC 8628 sections
-// 3.4 and 3.5).
+// askDevice asks for the token of a login until the provider grants or refuses it, or the codes end
+// (RFC 8628 sections 3.4 and 3.5).
 func (s *Source) askDevice(ctx context.Context, l *Login) error {
 	pause, unanswered := l.Device.Interval, 0
 	for {
@@ -106,7 +107,8 @@ func (s *Source) askDevice(ctx context.Context, l *Login) error {
 	}
 }
 
-// mayPass reports whether a failure of a token request is temporary, and says nothing about the login.
+// mayPass reports whether a failure of a token request is temporary, and says nothing about the
+// login.
 func mayPass(failure *Error) bool {
 	trouble := failure.Status >= http.StatusInternalServerError || failure.Status == http.StatusTooManyRequests
 	return failure.Class == ClassWait && (failure.Code == "" || trouble || codes[failure.Code] == meansTransient)
@@ -124,9 +126,10 @@ func (s *Source) rest(d time.Duration) bool {
 	}
 }
 
-// lockDevice takes the lock of the account's device login, and reads the stored login. If that is not l any more, because l
-// was cancelled, replaced or finished, the error is [ErrNoLogin]. If the lock cannot be taken, go on: at worst two processes
-// ask, and the provider says slow_down. unlock must always be called.
+// lockDevice takes the lock of the account's device login, and reads the stored login. If that is
+// not l any more, because l was cancelled, replaced or finished, the error is [ErrNoLogin]. If the
+// lock cannot be taken, go on: at worst two processes ask, and the provider says slow_down. unlock
+// must always be called.
 func (s *Source) lockDevice(ctx context.Context, l *Login) (current *Login, unlock func(), err error) {
 	unlock, _ = s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLock)
 	current, err = s.deviceLogin(ctx, l.Account)
@@ -136,9 +139,9 @@ func (s *Source) lockDevice(ctx context.Context, l *Login) (current *Login, unlo
 	return current, unlock, err
 }
 
-// takeTurn stores that this process asks for the token of l, so that no other process asks. It then returns
-// the stored login. If this process must not ask now, it returns nil and how long to wait. If the login has
-// ended, it returns an error.
+// takeTurn stores that this process asks for the token of l, so that no other process asks. It then
+// returns the stored login. If this process must not ask now, it returns nil and how long to wait.
+// If the login has ended, it returns an error.
 func (s *Source) takeTurn(ctx context.Context, l *Login, pause time.Duration) (current *Login, wait time.Duration, err error) {
 	current, unlock, err := s.lockDevice(ctx, l)
 	defer unlock()
@@ -164,8 +167,8 @@ func (s *Source) takeTurn(ctx context.Context, l *Login, pause time.Duration) (c
 	return current, 0, nil
 }
 
-// hold reserves the login for this process until after its next request. The pause before that request is at most twice the
-// last one.
+// hold reserves the login for this process until after its next request. The pause before that
+// request is at most twice the last one.
 func (s *Source) hold(d *Device, pause time.Duration) {
 	wait := s.cfg.Timeout + 2*max(pause, d.Interval) + deviceHold
 	d.holder, d.heldUntil = s.owner, s.cfg.Clock.Now().Round(0).UTC().Add(wait)
@@ -191,7 +194,8 @@ func asFailure(err error) *Error {
 	return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 }
 
-// endTaken removes a login that the provider granted. It fails if the login was cancelled or replaced meanwhile.
+// endTaken removes a login that the provider granted. It fails if the login was cancelled or
+// replaced meanwhile.
 func (s *Source) endTaken(ctx context.Context, l *Login) error {
 	_, unlock, err := s.lockDevice(ctx, l)
 	defer unlock()

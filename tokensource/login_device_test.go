@@ -43,7 +43,8 @@ func codes(n int, more string) reply {
 		`"verification_uri_complete":"https://login.example.com/activate?user_code=UC-%d",%s}`, n, n, n, more)}
 }
 
-// answers is a token endpoint that gives these answers in order, and then tokens. A word is an error code.
+// answers is a token endpoint that gives these answers in order, and then tokens. A word is an
+// error code.
 func answers(words ...string) *deviceServer {
 	s := &deviceServer{}
 	s.script = func(n int, _ url.Values) reply {
@@ -88,7 +89,8 @@ func await(t testing.TB, src *tokensource.Source, l *tokensource.Login) error {
 	return src.AwaitLogin(ctx, l)
 }
 
-// A device login sends exactly these requests. Its tokens are refreshed as those of a login in a browser.
+// A device login sends exactly these requests. Its tokens are refreshed as those of a login in a
+// browser.
 func TestDeviceLoginOnTheWire(t *testing.T) {
 	for name, tt := range map[string]struct {
 		edit          func(*tokensource.Config)
@@ -200,7 +202,8 @@ func TestDevicePauses(t *testing.T) {
 	}
 }
 
-// A login that was refused or took too long ends, the account does not change, and every process can say why.
+// A login that was refused or took too long ends, the account does not change, and every process
+// can say why.
 func TestDeviceLoginFails(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answers []string
@@ -298,7 +301,8 @@ func TestDeviceLoginOutlivesItsProcess(t *testing.T) {
 	}
 }
 
-// A login can be finished for as long as its codes last, which is an hour at most. Nothing removes it sooner.
+// A login can be finished for as long as its codes last, which is an hour at most. Nothing removes
+// it sooner.
 func TestDeviceLoginLastsAsItsCodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -444,7 +448,8 @@ func TestDeviceLoginWaitsForTheStorage(t *testing.T) {
 	})
 }
 
-// What a provider answers in place of codes is an error that says what to do, and shows nothing of the answer.
+// What a provider answers in place of codes is an error that says what to do, and shows nothing of
+// the answer.
 func TestDeviceAuthorizationFails(t *testing.T) {
 	body := func(text string) reply { return reply{body: text} }
 	for name, tt := range map[string]struct {

@@ -226,8 +226,8 @@ func TestExchangeAsAccelosPagesShowIt(t *testing.T) {
 	}
 }
 
-// A token_param that the exchange already sends is refused before anything is sent: by the check of the
-// configuration, or, if the request has it only sometimes, by the exchange.
+// A token_param that the exchange already sends is refused before anything is sent: by the check of
+// the configuration, or, if the request has it only sometimes, by the exchange.
 func TestExchangeParameterTwice(t *testing.T) {
 	const name = "redirect_uri"
 	ep := &endpoint{}

@@ -29,10 +29,11 @@ type metadata struct {
 	// requiresPAR is true if the server takes only pushed authorization requests (RFC 9126 section
 	// 5).
 	requiresPAR bool
-	// authMethods are the ways of client authentication at the token endpoint; nil: it does not say.
+	// authMethods are the ways of client authentication at the token endpoint; nil: it does not
+	// say.
 	authMethods []string
-	// dpopAlgs are the algorithms of DPoP proofs that the server takes (RFC 9449 section 5.1); empty:
-	// it does not say.
+	// dpopAlgs are the algorithms of DPoP proofs that the server takes (RFC 9449 section 5.1);
+	// empty: it does not say.
 	dpopAlgs []string
 }
 
@@ -45,8 +46,8 @@ var metadataMembers = map[string]string{
 	"par_url":       "pushed_authorization_request_endpoint",
 }
 
-// useAliases replaces endpoints by those for connections with a client certificate (RFC 8705 section
-// 5). A browser that logs a person in presents none, so authorize_url stays.
+// useAliases replaces endpoints by those for connections with a client certificate (RFC 8705
+// section 5). A browser that logs a person in presents none, so authorize_url stays.
 func (m *metadata) useAliases(raw json.RawMessage) {
 	aliases, err := parseObject(raw)
 	if err != nil {

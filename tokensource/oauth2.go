@@ -50,9 +50,9 @@ type OAuth2Grant struct {
 // Traits implements [Grant].
 func (OAuth2Grant) Traits() Traits { return Traits{Renews: true, NoTokenURL: true} }
 
-// Next implements [Grant]. If the error of the [oauth2.TokenSource] is an [*Error], Next returns it.
-// Otherwise the error contains no text of the [oauth2.TokenSource], because that text may quote a
-// response.
+// Next implements [Grant]. If the error of the [oauth2.TokenSource] is an [*Error], Next returns
+// it. Otherwise the error contains no text of the [oauth2.TokenSource], because that text may quote
+// a response.
 func (g OAuth2Grant) Next(context.Context, *Record) (Request, error) {
 	tok, err := g.TokenSource.Token()
 	if err != nil {

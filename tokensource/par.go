@@ -16,9 +16,9 @@ import (
 // parName is the name of the endpoint in errors.
 const parName = "pushed authorization request endpoint"
 
-// parURL returns the endpoint for pushed authorization requests, or an empty string if the parameters
-// are put into the link. They are pushed if the configuration or the issuer's metadata requires it
-// (RFC 9126 section 5).
+// parURL returns the endpoint for pushed authorization requests, or an empty string if the
+// parameters are put into the link. They are pushed if the configuration or the issuer's metadata
+// requires it (RFC 9126 section 5).
 func (w *wire) parURL(ctx context.Context, variables map[string]string) (string, *Error) {
 	wanted := w.cfg.PAR || w.cfg.PARURL != ""
 	if !wanted && w.cfg.Issuer != "" {
@@ -42,8 +42,8 @@ func (w *wire) parURL(ctx context.Context, variables map[string]string) (string,
 	return endpointURL, failure
 }
 
-// push sends the parameters of an authorization request to the provider. It returns the reference to
-// them, and for how long the provider keeps them; zero means that the provider did not say.
+// push sends the parameters of an authorization request to the provider. It returns the reference
+// to them, and for how long the provider keeps them; zero means that the provider did not say.
 func (w *wire) push(ctx context.Context, endpointURL string, variables map[string]string, key *proofKey, params url.Values) (requestURI string, lifetime time.Duration, failure *Error) {
 	tokenURL, failure := w.tokenURL(ctx, variables)
 	if failure != nil {
@@ -66,8 +66,8 @@ func (w *wire) push(ctx context.Context, endpointURL string, variables map[strin
 	return requestURI, lifetime, failure
 }
 
-// pushRefused returns the failure of a refused push (RFC 9126 section 2.3). It can have the error codes
-// of a token request and of an authorization request.
+// pushRefused returns the failure of a refused push (RFC 9126 section 2.3). It can have the error
+// codes of a token request and of an authorization request.
 func (w *wire) pushRefused(ans *endpointAnswer) *Error {
 	failure := refusal(&http.Response{StatusCode: ans.status, Header: ans.header}, ans.code, w.cfg.Clock.Now())
 	failure.Reason = strings.NewReplacer("token endpoint", parName, "token_url", w.parOption()).Replace(failure.Reason)
@@ -87,14 +87,15 @@ func (w *wire) parOption() string {
 type LoginLink struct {
 	// URL is the address at the provider. It is a secret while the login lasts.
 	URL Secret
-	// Expires is when the link expires, or zero if that is not known. Only two kinds of link have it: to a
-	// pushed authorization request (RFC 9126 section 2.2), and to the page of a device login.
+	// Expires is when the link expires, or zero if that is not known. Only two kinds of link have
+	// it: to a pushed authorization request (RFC 9126 section 2.2), and to the page of a device
+	// login.
 	Expires time.Time
 }
 
 // LoginLink returns where to send the person now. If the source pushes authorization requests, each
-// call sends one, and the link expires soon: call LoginLink when the person is ready to follow it. The
-// error is an [*Error].
+// call sends one, and the link expires soon: call LoginLink when the person is ready to follow it.
+// The error is an [*Error].
 func (s *Source) LoginLink(ctx context.Context, l *Login) (LoginLink, error) {
 	grant, ok := s.cfg.Grant.(Interactive)
 	if !ok {
@@ -133,8 +134,8 @@ func (s *Source) LoginLink(ctx context.Context, l *Login) (LoginLink, error) {
 	return link, nil
 }
 
-// Pushes reports whether links to a login with these variables expire soon, because the source pushes
-// authorization requests.
+// Pushes reports whether links to a login with these variables expire soon, because the source
+// pushes authorization requests.
 func (s *Source) Pushes(ctx context.Context, variables map[string]string) bool {
 	parURL, _ := s.wire.parURL(ctx, variables)
 	return parURL != ""

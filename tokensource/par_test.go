@@ -233,8 +233,8 @@ func TestReferenceIsNotStored(t *testing.T) {
 	}
 }
 
-// A pushed request and a token request prove the client in the same way. A request that is sent once
-// more because of a nonce has a new assertion, because a server takes each once.
+// A pushed request and a token request prove the client in the same way. A request that is sent
+// once more because of a nonce has a new assertion, because a server takes each once.
 func TestAssertionsOfPushedAndProvedRequests(t *testing.T) {
 	ep := provenRotation(t, time.Hour)
 	ep.script = func(n int, form url.Values) reply {

@@ -80,8 +80,8 @@ func planRequest(s *situation) step {
 	case s.readErr != nil && s.alone() == unclaimed:
 		return step{verb: doClaim, why: "without the stored record, only a process that is alone may go on"}
 	case !s.locked:
-		// The process whose mark this one has watched until now has probably stopped. Do not wait long for
-		// its lock.
+		// The process whose mark this one has watched until now has probably stopped. Do not wait
+		// long for its lock.
 		wait := max(lockTimeout-s.watched, lockRetry)
 		return step{verb: doLock, wait: wait, why: "one process at a time sends this refresh token"}
 	case s.lostElsewhere() > 0:

@@ -114,8 +114,8 @@ func (b boundStorage) List(ctx context.Context, prefix string, recursive bool) (
 	return keys, err
 }
 
-// call waits while too many calls are running. A storage that blocks an operating system's thread for
-// each call must not get one for each of many accounts.
+// call waits while too many calls are running. A storage that blocks an operating system's thread
+// for each call must not get one for each of many accounts.
 func (b boundStorage) call(ctx context.Context, do func(Storage) error) error {
 	if !acquire(b.in.calls, ctx.Done()) {
 		return ctx.Err()

@@ -294,8 +294,8 @@ func (a *account) grown(ctx context.Context, rec *Record, req Request, ans *Toke
 		next.RefreshToken = ans.RefreshToken // without a new one, the old one stays (RFC 6749 section 6)
 	}
 	if ans.Scope != "" || req.RefreshToken.IsZero() {
-		// Without a scope, a refresh keeps the scope (RFC 6749 section 6), and any other grant got what
-		// it requested (section 5.1).
+		// Without a scope, a refresh keeps the scope (RFC 6749 section 6), and any other grant got
+		// what it requested (section 5.1).
 		next.Scope = ans.Scope
 	}
 	if ans.AccessToken.IsZero() {

@@ -342,8 +342,8 @@ func TestTokenThatEndsOnItsWay(t *testing.T) {
 	})
 }
 
-// If the upstream refuses the replacement too, the state says so, with what to do, and the event of the
-// second refusal has the error. A new token that the upstream takes ends that.
+// If the upstream refuses the replacement too, the state says so, with what to do, and the event of
+// the second refusal has the error. A new token that the upstream takes ends that.
 func TestStateOfARefusedReplacement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{}

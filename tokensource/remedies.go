@@ -3,11 +3,14 @@ package tokensource
 import "slices"
 
 const (
-	// skewed is the first part of a remedy for a failure that clocks can cause. It is left out if they agree.
+	// skewed is the first part of a remedy for a failure that clocks can cause. It is left out if
+	// they agree.
 	skewed = "[the clocks differ: this machine's is {skew} the provider's (now {clock}); correct whichever is wrong; if that is not enough, ]"
-	// connectAt follows "connect the account": where a person does that. It is left out if no person can.
+	// connectAt follows "connect the account": where a person does that. It is left out if no
+	// person can.
 	connectAt = "[ on {connects}, or run: caddy authinject login {source}][ --account {account}]"
-	// basicWanted is the part of a remedy about the server's wish for another client authentication.
+	// basicWanted is the part of a remedy about the server's wish for another client
+	// authentication.
 	basicWanted = "[; the answer asks for HTTP Basic: try client_auth {basic}]"
 )
 

@@ -147,7 +147,8 @@ var connectionFailures = []Remedy{
 	},
 }
 
-// askNow is how a person asks before a long wait ends. It is left out if the wait is short, or if nothing is asked.
+// askNow is how a person asks before a long wait ends. It is left out if the wait is short, or if
+// nothing is asked.
 const askNow = "[; to ask at once all the same, where the provider is known to answer again, run: caddy authinject refresh {ask_now}]"
 
 // metadataProblems are problems with the issuer's metadata.

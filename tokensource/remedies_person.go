@@ -1,6 +1,7 @@
 package tokensource
 
-// personProblems are failures that only a person can resolve, and requests that name no person's account.
+// personProblems are failures that only a person can resolve, and requests that name no person's
+// account.
 var personProblems = []Remedy{
 	{
 		Problem: "no_account", Text: noAccountReason, Class: ClassLogin,

@@ -27,9 +27,11 @@ type Remedy struct {
 	// More is what else the documentation says.
 	More string
 
-	// quiet: the error's text does not end with Do, because no one has to act, or another text says how.
+	// quiet: the error's text does not end with Do, because no one has to act, or another text says
+	// how.
 	quiet bool
-	// match reports whether the row is for e. Nil means that Text or one of Also is in the error's reason.
+	// match reports whether the row is for e. Nil means that Text or one of Also is in the error's
+	// reason.
 	match func(e *Error) bool
 }
 
@@ -43,8 +45,8 @@ func (r *Remedy) matches(e *Error) bool {
 // Remedies returns the remedies for all kinds of failure, in the order of the documentation.
 func Remedies() []Remedy { return slices.Clone(remedies) }
 
-// RemedyFor returns what to do about the kind of failure with that [Remedy.Problem], without the facts of a
-// source. It is empty if there is no such kind.
+// RemedyFor returns what to do about the kind of failure with that [Remedy.Problem], without the
+// facts of a source. It is empty if there is no such kind.
 func RemedyFor(problem string) string {
 	for i := range remedies {
 		if remedies[i].Problem == problem {
@@ -106,8 +108,8 @@ func (e *Error) filled(r *Remedy) string {
 	})
 }
 
-// waitFact returns a fact about a wait that the provider asked for by Retry-After: its end, or, if it is long
-// and the source asks by itself, the arguments of the command that asks at once.
+// waitFact returns a fact about a wait that the provider asked for by Retry-After: its end, or, if
+// it is long and the source asks by itself, the arguments of the command that asks at once.
 func (e *Error) waitFact(name string) string {
 	switch {
 	case e.told.IsZero():
@@ -150,12 +152,14 @@ func (e *Error) What() string {
 }
 
 const (
-	// answeredReason is the reason of a token endpoint's refusal. The status and the error code follow it.
+	// answeredReason is the reason of a token endpoint's refusal. The status and the error code
+	// follow it.
 	answeredReason = "the token endpoint" + answeredSuffix
 	answeredSuffix = " answered"
 )
 
-// fill replaces {name} in text by its value. A part in brackets is left out if a value in it is empty.
+// fill replaces {name} in text by its value. A part in brackets is left out if a value in it is
+// empty.
 func fill(text string, value func(name string) string) string {
 	var b strings.Builder
 	for text != "" {
@@ -209,8 +213,8 @@ func and(matches ...func(*Error) bool) func(*Error) bool {
 	}
 }
 
-// noError is the match of a row for errors of another type than [*Error]: package authinject looks it up by
-// its problem.
+// noError is the match of a row for errors of another type than [*Error]: package authinject looks
+// it up by its problem.
 func noError(*Error) bool { return false }
 
 func ofClass(class Class) func(*Error) bool {

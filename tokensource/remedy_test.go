@@ -433,8 +433,8 @@ func TestProviderSaidInTheMiddle(t *testing.T) {
 	}
 }
 
-// An error of class login leaves it to others to say where to log in, also if its code is one that an
-// operator mends elsewhere.
+// An error of class login leaves it to others to say where to log in, also if its code is one that
+// an operator mends elsewhere.
 func TestErrorOfALoginHasNoRemedy(t *testing.T) {
 	e := &tokensource.Error{Source: "a", Class: tokensource.ClassLogin, Reason: "the provider refused the login", Code: "invalid_scope"}
 	if e.Error() != `token source "a": the provider refused the login, error invalid_scope` || e.Remedy() == "" {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// CheckResource returns an error if text cannot be one of [Config.Resources]. A resource indicator must
-// be an absolute URI without a fragment (RFC 8707 section 2).
+// CheckResource returns an error if text cannot be one of [Config.Resources]. A resource indicator
+// must be an absolute URI without a fragment (RFC 8707 section 2).
 func CheckResource(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || !u.IsAbs() || strings.Contains(text, "#") {
@@ -17,8 +17,8 @@ func CheckResource(text string) error {
 	return nil
 }
 
-// checkResources checks [Config.Resources]. If they are set, no token_param and no authorize_param may
-// be named resource, because the values could differ.
+// checkResources checks [Config.Resources]. If they are set, no token_param and no authorize_param
+// may be named resource, because the values could differ.
 func (cfg *Config) checkResources() error {
 	if len(cfg.Resources) == 0 {
 		return nil

@@ -10,8 +10,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// Every request to the provider names the APIs that the token is for: the authorization request, the
-// redemption of the code, and the refresh (RFC 8707 section 2).
+// Every request to the provider names the APIs that the token is for: the authorization request,
+// the redemption of the code, and the refresh (RFC 8707 section 2).
 func TestResources(t *testing.T) {
 	want := []string{"https://api.example.com", "urn:example:api"}
 	ep := &endpoint{script: always(rotated(1, time.Hour))}

@@ -10,8 +10,8 @@ import (
 // If a provider says how long to wait (by Retry-After or a lock-out), all processes on one storage
 // wait: a note in the storage says until when. The note is read before each token request, so it
 // never delays a request with a live token. A storage failure does not prevent a token request. The
-// note outlives a restart. If a person asks for a refresh, the note is forgotten; a lock-out is not,
-// because a request would prolong it.
+// note outlives a restart. If a person asks for a refresh, the note is forgotten; a lock-out is
+// not, because a request would prolong it.
 
 // retryPrefix is the storage prefix of the notes.
 const retryPrefix = "authinject/waits/"
@@ -78,8 +78,8 @@ func waitAsked(note *retryNote) *Error {
 	return e
 }
 
-// forgetRetryAfter removes the note of the account, so that the next request is sent. A note about a
-// lock-out stays.
+// forgetRetryAfter removes the note of the account, so that the next request is sent. A note about
+// a lock-out stays.
 func (a *account) forgetRetryAfter(ctx context.Context) {
 	if a.subject == nil {
 		_ = a.src.vault.Delete(ctx, a.src.retryKey("account", a.Name())) // if this fails, the refresh says that nothing is sent

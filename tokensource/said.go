@@ -10,11 +10,11 @@ import (
 	"unicode"
 )
 
-// ProviderSaid returns the error_description of the provider's response (RFC 6749 section
-// 5.2), for an operator who asks for it. It is empty if the response had none. Because it is
-// the provider's own text, it is not part of the error's text, and must not be put into a response
-// to a client, a log or an event. Words that repeat or resemble what was sent are removed from it. If e
-// asks for a login, the text may be about the last login, see [Error.LastLogin].
+// ProviderSaid returns the error_description of the provider's response (RFC 6749 section 5.2), for
+// an operator who asks for it. It is empty if the response had none. Because it is the provider's
+// own text, it is not part of the error's text, and must not be put into a response to a client, a
+// log or an event. Words that repeat or resemble what was sent are removed from it. If e asks for a
+// login, the text may be about the last login, see [Error.LastLogin].
 func (e *Error) ProviderSaid() string {
 	if e.said.IsZero() && e.LastLogin != nil {
 		return e.LastLogin.ProviderSaid()
@@ -27,11 +27,13 @@ const (
 	// read.
 	maxSaid   = 300
 	maxSaidIn = 1 << 10
-	// maxSecretIn is the length of the longest secret that is looked for. If one is longer, no text is kept.
+	// maxSecretIn is the length of the longest secret that is looked for. If one is longer, no text
+	// is kept.
 	maxSecretIn = 16 << 10
 	// leftOut replaces what was removed from the text.
 	leftOut = redacted
-	// longWord is the length from which a word with digits is removed. Without digits, it is twice that.
+	// longWord is the length from which a word with digits is removed. Without digits, it is twice
+	// that.
 	longWord = 20
 	// sharedPart is how many letters in a row a word must share with a credential to be removed.
 	sharedPart = 6
@@ -168,8 +170,8 @@ func sharePart(word, secret string) bool {
 	return false
 }
 
-// containsLetters reports whether the letters and digits of text hold those of secret, if these are four or
-// more.
+// containsLetters reports whether the letters and digits of text hold those of secret, if these are
+// four or more.
 func containsLetters(text, secret string) bool {
 	bits := letters(secret)
 	return len(bits) >= 4 && strings.Contains(letters(text), bits)

@@ -22,8 +22,8 @@ func TestProviderSaysWhichScopeOfTheClient(t *testing.T) {
 	}
 }
 
-// What the provider said when it refused a refresh token or a login stays known, although nothing is sent
-// any more.
+// What the provider said when it refused a refresh token or a login stays known, although nothing
+// is sent any more.
 func TestWhatTheProviderSaidStays(t *testing.T) {
 	const said = "the user changed the password"
 	refusal := reply{status: 400, body: `{"error":"invalid_grant","error_description":"` + said + `"}`}

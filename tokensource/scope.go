@@ -40,7 +40,8 @@ func (s *Source) missingScopes(granted string) (missing []string) {
 	return missing
 }
 
-// scopesFailure returns what scopes that were not granted mean for an account, or nil if all were granted.
+// scopesFailure returns what scopes that were not granted mean for an account, or nil if all were
+// granted.
 func (s *Source) scopesFailure(account string, missing []string) *Error {
 	if len(missing) == 0 {
 		return nil

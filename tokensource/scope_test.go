@@ -77,9 +77,9 @@ func TestScopesOfARedirectEchoNoSecret(t *testing.T) {
 	}
 }
 
-// An answer without scope grants what was requested (RFC 6749 section 5.1), so an earlier answer with
-// fewer scopes is no reason to warn any more. After a refresh, it means the scopes of before (section
-// 6).
+// An answer without scope grants what was requested (RFC 6749 section 5.1), so an earlier answer
+// with fewer scopes is no reason to warn any more. After a refresh, it means the scopes of before
+// (section 6).
 func TestAnAnswerWithoutScopeAfterOneWithFewer(t *testing.T) {
 	for name, c := range map[string]struct {
 		grant func(*tokensource.Config)

@@ -815,10 +815,11 @@ func (p *simProvider) grant(in *instance, sent, key string, began time.Time) (an
 	return answer
 }
 
-// judge says whether the processes could have known that a refresh token was spent already. They could
-// not if its successor reached no living process, or one that stood still for so long that it had to be
-// taken for dead, with the answer or with the request that began then. A storage has no compare-and-swap, so
-// a process that stood still between a read and a write can write over a newer record. Then no process knows.
+// judge says whether the processes could have known that a refresh token was spent already. They
+// could not if its successor reached no living process, or one that stood still for so long that it
+// had to be taken for dead, with the answer or with the request that began then. A storage has no
+// compare-and-swap, so a process that stood still between a read and a write can write over a newer
+// record. Then no process knows.
 func (p *simProvider) judge(in *instance, sent string, before *spent, began time.Time) {
 	dead := simTimeout + time.Second
 	if p.storage.lastFailure().After(before.at) {

@@ -73,8 +73,8 @@ type situation struct {
 	probed   bool
 	probeErr error
 
-	// asks counts the token requests of this refresh, and sent is true if at least one was sent: others
-	// failed before. remarked is true if a mark was stored for the next one.
+	// asks counts the token requests of this refresh, and sent is true if at least one was sent:
+	// others failed before. remarked is true if a mark was stored for the next one.
 	asks     int
 	sent     bool
 	remarked bool

@@ -17,8 +17,8 @@ const (
 	// StateUncertain means that a refresh was sent and its answer was lost, so the refresh token
 	// may have been spent.
 	StateUncertain State = "uncertain"
-	// StateRefused means that an upstream refuses the live token, and that the source cannot replace
-	// it, or that the upstream refused the replacement too. An operator has to act.
+	// StateRefused means that an upstream refuses the live token, and that the source cannot
+	// replace it, or that the upstream refused the replacement too. An operator has to act.
 	StateRefused State = "refused"
 	// StateLoginRequired means that a person has to connect the account again. The token in use may
 	// still be live.
@@ -31,8 +31,8 @@ type standing struct {
 	// rec is the newest known record, or nil.
 	rec *Record
 	// live, due and refused describe the token in use. It is live if it has not ended, due if it is
-	// due for a refresh, and refused if an upstream refused it. It is refusedAgain if a replacement was
-	// refused too.
+	// due for a refresh, and refused if an upstream refused it. It is refusedAgain if a replacement
+	// was refused too.
 	live, due, refused, refusedAgain bool
 	// renews is true if the next token needs no person. interactive is true if a person connects
 	// accounts.

@@ -26,9 +26,9 @@ type Status struct {
 	Attempts int
 	// Live is true while there is a token to give.
 	Live bool
-	// Refused is true while the token to give is one that an upstream refused. RefusedAgain is true if
-	// it replaced a token that was refused, or could not be replaced: then another token of the same
-	// kind does not help.
+	// Refused is true while the token to give is one that an upstream refused. RefusedAgain is true
+	// if it replaced a token that was refused, or could not be replaced: then another token of the
+	// same kind does not help.
 	Refused, RefusedAgain bool
 	// Renews is true when the next token can be had without a person, and
 	// Disconnected when one disconnected the account.
@@ -45,7 +45,8 @@ type Status struct {
 	Scope string
 	// Variables are the account's.
 	Variables map[string]string
-	// MissingScopes are the configured scopes that the provider did not grant, if it named those that it did.
+	// MissingScopes are the configured scopes that the provider did not grant, if it named those
+	// that it did.
 	MissingScopes []string
 	// Unsaved is true while the storage does not hold the newest record.
 	Unsaved bool
@@ -77,7 +78,8 @@ func (a *account) status() Status {
 		}
 	}
 	if a.rec != nil && a.rec.Intent != nil {
-		// A mark of this process belongs to a refresh that is under way, unless its answer was lost.
+		// A mark of this process belongs to a refresh that is under way, unless its answer was
+		// lost.
 		s.underway = a.rec.Intent.Owner == a.src.owner || a.rec.Intent.underway(c.Now(), a.src.cfg.Timeout)
 	}
 	if f := a.failed; f != nil {
@@ -162,7 +164,8 @@ func (s *Source) statusOf(account string, rec *Record) Status {
 
 // Problems are all reasons for a person to look at the account: the last failure, a token that an
 // upstream refused and that cannot be renewed, scopes that were not granted, a record that is not
-// stored, a storage that fails, and clocks that differ. A token may be served all the same, see [Status.Live].
+// stored, a storage that fails, and clocks that differ. A token may be served all the same, see
+// [Status.Live].
 func (st Status) Problems() []*Error {
 	var found []*Error
 	if st.Err != nil {
@@ -192,8 +195,8 @@ func (st Status) Problems() []*Error {
 	return found
 }
 
-// Refusal returns the error about a token that an upstream refuses. It is nil if no upstream does, or
-// if the source replaces the token by itself and the replacement was not refused.
+// Refusal returns the error about a token that an upstream refuses. It is nil if no upstream does,
+// or if the source replaces the token by itself and the replacement was not refused.
 func (st Status) Refusal() *Error {
 	if !st.Refused || !st.Live || st.Renews && !st.RefusedAgain {
 		return nil

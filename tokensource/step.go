@@ -53,8 +53,8 @@ type step struct {
 	why string
 	// rec is the record to serve, to store, to revoke or to end with.
 	rec *Record
-	// wait is how long doSleep sleeps, how long doLock waits for the lock, and the time between doMark's
-	// mark and its request.
+	// wait is how long doSleep sleeps, how long doLock waits for the lock, and the time between
+	// doMark's mark and its request.
 	wait time.Duration
 	// err is why the refresh failed. storage is set as well if the storage caused the failure.
 	err     *Error

@@ -19,11 +19,11 @@ import (
 // Storage keeps records. Every certmagic.Storage implements it, and so does every storage module of
 // Caddy. [MemoryStorage] implements it too.
 //
-// Load returns an error that is [fs.ErrNotExist] if the key does not exist. List may do so for a prefix.
-// Any other error means that the storage failed; it never counts as a missing record. Store
+// Load returns an error that is [fs.ErrNotExist] if the key does not exist. List may do so for a
+// prefix. Any other error means that the storage failed; it never counts as a missing record. Store
 // replaces the whole value atomically. Lock blocks until it holds the lock or ctx ends. Locks are
-// only advisory here: if two processes hold the same lock, nothing fails, and there is at most
-// one more token request.
+// only advisory here: if two processes hold the same lock, nothing fails, and there is at most one
+// more token request.
 type Storage interface {
 	Load(ctx context.Context, key string) ([]byte, error)
 	Store(ctx context.Context, key string, value []byte) error
@@ -34,8 +34,8 @@ type Storage interface {
 }
 
 // recordPrefix returns the storage prefix of a source's records. It depends on the endpoint and the
-// client, because a token is valid only for the client that got it and at the server that issued it (RFC
-// 6749 section 6).
+// client, because a token is valid only for the client that got it and at the server that issued it
+// (RFC 6749 section 6).
 func recordPrefix(source, endpoint, clientID string) string {
 	return "authinject/records/" + digestNames(source, endpoint, clientID)[:32] + "/"
 }
@@ -80,8 +80,9 @@ func (a *account) load(ctx context.Context) (*Record, error) {
 	return rec, err
 }
 
-// loadIfChanged is load for a caller that already read stored bytes with the checksum known. If they are still
-// stored, it returns nil without an error. It also returns the checksum of the bytes that it read.
+// loadIfChanged is load for a caller that already read stored bytes with the checksum known. If
+// they are still stored, it returns nil without an error. It also returns the checksum of the bytes
+// that it read.
 func (a *account) loadIfChanged(ctx context.Context, known uint64) (*Record, uint64, error) {
 	began := a.src.cfg.Clock.Elapsed()
 	found, sum, err := vault.GetIfChanged[storedRecord](ctx, a.src.vault, a.key(), known)
@@ -101,8 +102,8 @@ func (a *account) loadIfChanged(ctx context.Context, known uint64) (*Record, uin
 	return rec, sum, err
 }
 
-// interned returns text. If the last call had the same text, the result shares its memory: all records of a
-// source have the same digest of its settings.
+// interned returns text. If the last call had the same text, the result shares its memory: all
+// records of a source have the same digest of its settings.
 func (s *Source) interned(text string) string {
 	if last := s.lastConfig.Load(); last != nil && *last == text {
 		return *last
@@ -160,8 +161,8 @@ func fingerprint(r storedRecord) uint64 {
 }
 
 // lock takes the record's lock, and returns a function that releases it. If the lock cannot be
-// taken within wait, the refresh continues without it. contended is true if this took so long that another
-// process probably held the lock.
+// taken within wait, the refresh continues without it. contended is true if this took so long that
+// another process probably held the lock.
 func (a *account) lock(ctx context.Context, wait time.Duration) (unlock func(), contended bool) {
 	if a.withoutLock {
 		wait = lockRetry

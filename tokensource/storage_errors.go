@@ -11,9 +11,9 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
-// ExplainStorage returns the error of a storage with the path at fault, if the storage is a directory
-// and a part of its path is a file. The error of the operating system often names the whole path
-// only. Any other error is returned as it is.
+// ExplainStorage returns the error of a storage with the path at fault, if the storage is a
+// directory and a part of its path is a file. The error of the operating system often names the
+// whole path only. Any other error is returned as it is.
 func ExplainStorage(err error) error {
 	failed, ok := errors.AsType[*fs.PathError](err)
 	if !ok || !errors.Is(err, syscall.ENOTDIR) {
@@ -32,11 +32,12 @@ func ExplainStorage(err error) error {
 	}
 }
 
-// notDirectory is what is wrong with a part of a storage's path. Only the operator's log names the part.
+// notDirectory is what is wrong with a part of a storage's path. Only the operator's log names the
+// part.
 const notDirectory = " is a file, not a directory"
 
-// failedStorage returns the failure of a storage because of err. Its remedy says so if a part of the
-// storage's path is a file.
+// failedStorage returns the failure of a storage because of err. Its remedy says so if a part of
+// the storage's path is a file.
 func failedStorage(reason string, err error) *Error {
 	e := &Error{Class: ClassWait, Reason: reason, cause: err}
 	if errors.Is(err, syscall.ENOTDIR) {

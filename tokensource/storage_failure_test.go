@@ -284,8 +284,8 @@ func TestRecordThatMustNotBeTouched(t *testing.T) {
 	})
 }
 
-// While the newest token is not stored, the status says so, also while the next refresh waits for the
-// storage. The event has the same remedy.
+// While the newest token is not stored, the status says so, also while the next refresh waits for
+// the storage. The event has the same remedy.
 func TestAnUnsavedTokenIsAProblemAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &steps{}
@@ -326,8 +326,8 @@ func TestAnUnsavedTokenIsAProblemAllTheTime(t *testing.T) {
 	})
 }
 
-// A storage that fails only after the request was sent put nothing off: the event says what it could not
-// do, reading or writing.
+// A storage that fails only after the request was sent put nothing off: the event says what it
+// could not do, reading or writing.
 func TestTheStorageFailsAfterTheRequest(t *testing.T) {
 	for want, fails := range map[string]struct{ load, store error }{
 		"the storage cannot be read":    {errDisk, nil},
@@ -354,8 +354,9 @@ func TestTheStorageFailsAfterTheRequest(t *testing.T) {
 	}
 }
 
-// A source that waits for its first login tests the storage: a login would be lost if it takes no writes.
-// It tests it once, and while it fails. Named accounts, which clients may invent, write nothing.
+// A source that waits for its first login tests the storage: a login would be lost if it takes no
+// writes. It tests it once, and while it fails. Named accounts, which clients may invent, write
+// nothing.
 func TestTheStorageIsTestedBeforeALogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &writes{steps: &steps{}}
@@ -409,8 +410,9 @@ func (w *writes) Store(ctx context.Context, key string, value []byte) error {
 	return w.steps.Store(ctx, key, value)
 }
 
-// The remedy of a storage that fails forbids a restart only while a token is not stored. The events say whether
-// there is a token to serve, and that a source with a new token has a storage that fails.
+// The remedy of a storage that fails forbids a restart only while a token is not stored. The events
+// say whether there is a token to serve, and that a source with a new token has a storage that
+// fails.
 func TestStorageRemedyForbidsARestartOnlyWhileATokenIsUnsaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := alone()

@@ -29,7 +29,8 @@ func (a *account) seenBytes() uint64 {
 	return a.seen
 }
 
-// know sets the newest known record. sum is the checksum of its stored bytes, or 0. The caller holds a.mu.
+// know sets the newest known record. sum is the checksum of its stored bytes, or 0. The caller
+// holds a.mu.
 func (a *account) know(rec *Record, sum uint64) { a.rec, a.seen = rec, sum }
 
 // adopt uses a stored record if it is newer than the known one. sum is the checksum of its stored
@@ -80,14 +81,14 @@ func (a *account) lives(ctx context.Context, rec *Record) bool {
 type storageCheck struct {
 	done  chan struct{}
 	began time.Duration
-	// rested is true if two checks or more are overdue: the account was not in use for a while, and a
-	// person may have ended the login meanwhile.
+	// rested is true if two checks or more are overdue: the account was not in use for a while, and
+	// a person may have ended the login meanwhile.
 	rested bool
 }
 
 // checkStorage begins a storage check in the background if the last one was some time ago. If the
-// account was unused for a while, checkStorage waits for the check. It does so only for a short time:
-// the token in use is good as far as this process knows.
+// account was unused for a while, checkStorage waits for the check. It does so only for a short
+// time: the token in use is good as far as this process knows.
 func (a *account) checkStorage(ctx context.Context) {
 	if !a.src.interactive {
 		return
@@ -110,8 +111,8 @@ func (a *account) checkStorage(ctx context.Context) {
 }
 
 // startCheck returns the running storage check. If none is running and a check is due, it begins
-// one. Otherwise it returns nil. It begins none while other accounts' checks keep the storage busy: the
-// account's next calls for a token try again.
+// one. Otherwise it returns nil. It begins none while other accounts' checks keep the storage busy:
+// the account's next calls for a token try again.
 func (a *account) startCheck() *storageCheck {
 	a.mu.Lock()
 	defer a.mu.Unlock()

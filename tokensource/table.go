@@ -6,13 +6,13 @@ import (
 )
 
 // table holds accounts by name. It is used instead of a map because find needs no lock and writes
-// nothing, so that callers on all cores can find accounts at the same time. All other methods are called
-// with a lock held.
+// nothing, so that callers on all cores can find accounts at the same time. All other methods are
+// called with a lock held.
 //
-// The hash of an account's name selects a slot. The account is put in the first empty slot from there.
-// A search ends at an empty slot. So when an account is removed, its slot gets the value left instead. The
-// part of the hash that selects no slot is the account's tag: a search compares names only if the tags are
-// equal, because reading another account's name is a cache miss.
+// The hash of an account's name selects a slot. The account is put in the first empty slot from
+// there. A search ends at an empty slot. So when an account is removed, its slot gets the value
+// left instead. The part of the hash that selects no slot is the account's tag: a search compares
+// names only if the tags are equal, because reading another account's name is a cache miss.
 type table struct {
 	seed  maphash.Seed
 	slots atomic.Pointer[slots]
@@ -20,7 +20,8 @@ type table struct {
 	taken int // the number of slots that are not empty
 }
 
-// slots is replaced as a whole when a quarter of it is taken: most searches then read one account. Their number is a power of two.
+// slots is replaced as a whole when a quarter of it is taken: most searches then read one account.
+// Their number is a power of two.
 type slots []atomic.Pointer[account]
 
 const fewestSlots = 8
@@ -81,8 +82,8 @@ func (t *table) remove(name string) {
 	}
 }
 
-// resize moves the accounts into new slots, at most an eighth of which are then taken. A search that
-// is under way continues in the old slots, which do not change any more.
+// resize moves the accounts into new slots, at most an eighth of which are then taken. A search
+// that is under way continues in the old slots, which do not change any more.
 func (t *table) resize() {
 	n := fewestSlots
 	for n < 8*t.size {

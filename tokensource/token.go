@@ -22,9 +22,9 @@ type Token struct {
 	attached atomic.Pointer[any]
 }
 
-// Attach keeps a value with the token for as long as the token lives, in place of the value before. It
-// is for what a caller makes of the token for each request, such as the line of a field. Another caller
-// can replace it by a value of its own.
+// Attach keeps a value with the token for as long as the token lives, in place of the value before.
+// It is for what a caller makes of the token for each request, such as the line of a field. Another
+// caller can replace it by a value of its own.
 func (t *Token) Attach(value any) { t.attached.Store(&value) }
 
 // Attached returns the attached value, or nil.
@@ -45,7 +45,8 @@ func NewToken(access string, generation uint64, expiry time.Time) *Token {
 	return &Token{Generation: generation, Expiry: expiry, access: NewSecret(access)}
 }
 
-// NewBoundToken is [NewToken] for a token that is bound to a new key. now is the clock of its proofs.
+// NewBoundToken is [NewToken] for a token that is bound to a new key. now is the clock of its
+// proofs.
 func NewBoundToken(access string, generation uint64, expiry time.Time, now func() time.Time) *Token {
 	tok := NewToken(access, generation, expiry)
 	stored, err := newDPoPKey(DPoPAlgs[0])

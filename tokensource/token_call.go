@@ -26,7 +26,8 @@ const maxAnswer = 1 << 20
 // tokenCall is the RoundTripper of one request to a token endpoint. It turns the form that x/oauth2
 // built into the request that the provider requires. It turns the provider's response into the JSON
 // of RFC 6749 section 5, which x/oauth2 parses. If a response is neither a token nor a refusal,
-// RoundTrip returns an [*Error]. The provider's free text is kept only in said, so errors do not contain it.
+// RoundTrip returns an [*Error]. The provider's free text is kept only in said, so errors do not
+// contain it.
 type tokenCall struct {
 	cfg     *Config
 	secret  Secret
@@ -38,12 +39,12 @@ type tokenCall struct {
 	header    *http.Header // of the response, for the caller; nil: not needed
 	attempted *bool        // set to true when the request is sent; nil: not needed
 
-	// sent are the values that the request contains; the response may repeat them. secrets are the secret
-	// ones among them.
+	// sent are the values that the request contains; the response may repeat them. secrets are the
+	// secret ones among them.
 	sent    []string
 	secrets []string
-	// unusable has the refresh token and scope of a response whose access token cannot be used. The refresh token must
-	// not be lost.
+	// unusable has the refresh token and scope of a response whose access token cannot be used. The
+	// refresh token must not be lost.
 	unusable *TokenResponse
 	// said is the provider's text in a refusal.
 	said Secret
@@ -249,7 +250,8 @@ const (
 	lifetimeMember = "authinject_lifetime"
 )
 
-// canonical returns resp with members as its JSON body. Of the header fields, it keeps only Retry-After.
+// canonical returns resp with members as its JSON body. Of the header fields, it keeps only
+// Retry-After.
 func canonical(resp *http.Response, members map[string]string) (*http.Response, error) {
 	body, err := json.Marshal(members)
 	if err != nil {

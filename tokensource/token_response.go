@@ -253,8 +253,8 @@ func jwtEnd(token Secret) time.Time {
 	return exp
 }
 
-// check reports why ans cannot be used, or returns "". A token of another type would have to be sent
-// in another way (RFC 6749 section 7.1).
+// check reports why ans cannot be used, or returns "". A token of another type would have to be
+// sent in another way (RFC 6749 section 7.1).
 func (ans *TokenResponse) check(rules responseRules) (reason string) {
 	switch {
 	case ans.AccessToken.IsZero():

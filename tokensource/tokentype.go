@@ -28,8 +28,8 @@ func CheckTokenType(word string) error {
 	return nil
 }
 
-// isUsable reports whether a token of this token_type can be used: with DPoP a token that is bound to
-// the key (RFC 9449 section 5), and otherwise a bearer token.
+// isUsable reports whether a token of this token_type can be used: with DPoP a token that is bound
+// to the key (RFC 9449 section 5), and otherwise a bearer token.
 func (rules responseRules) isUsable(tokenType string) bool {
 	if rules.dpop {
 		return strings.EqualFold(strings.TrimSpace(tokenType), dpopType)

@@ -9,8 +9,8 @@ import (
 )
 
 // account is the state of an [Account] in memory: the token in use, and the newest known record. Of
-// many accounts, a call for a token reads the first 64 bytes of one. The order of the fields keeps the
-// size at 192 bytes, so that these are one line of the CPU's cache.
+// many accounts, a call for a token reads the first 64 bytes of one. The order of the fields keeps
+// the size at 192 bytes, so that these are one line of the CPU's cache.
 type account struct {
 	Account // the handle that callers get
 
@@ -75,8 +75,8 @@ type refresh struct {
 	err      error
 	// rejected is the generation that has to be replaced, or 0.
 	rejected uint64
-	// superseded is closed if a person connects or disconnects the account meanwhile. A refresh that
-	// waits for its turn then ends.
+	// superseded is closed if a person connects or disconnects the account meanwhile. A refresh
+	// that waits for its turn then ends.
 	superseded   chan struct{}
 	isSuperseded bool // guarded by the account's mu
 }

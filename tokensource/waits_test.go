@@ -170,9 +170,9 @@ func TestNotesThatDoNotCount(t *testing.T) {
 	}
 }
 
-// After a restart, nothing is sent while the wait of an earlier process lasts. The error does not say
-// that the provider answered now, and says when the wait ends. A refresh that a person asks for is sent
-// all the same.
+// After a restart, nothing is sent while the wait of an earlier process lasts. The error does not
+// say that the provider answered now, and says when the wait ends. A refresh that a person asks for
+// is sent all the same.
 func TestAWaitOutlivesARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{}

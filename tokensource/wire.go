@@ -33,8 +33,8 @@ type wire struct {
 	discovery discovery
 	// nonces are those of the provider's endpoints (RFC 9449 section 8).
 	nonces nonces
-	// skew is how far this machine's clock was from the provider's at the last answer to a token request, in
-	// words. It is nil if they agreed, or if no answer had a Date.
+	// skew is how far this machine's clock was from the provider's at the last answer to a token
+	// request, in words. It is nil if they agreed, or if no answer had a Date.
 	skew atomic.Pointer[string]
 	// tell tells the source's observer.
 	tell func(Event)

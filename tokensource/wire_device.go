@@ -14,8 +14,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/host"
 )
 
-// deviceAuthorization requests the codes of a device login (RFC 8628 section 3.1), and sets l.Device. The client
-// authenticates in the same way as at the token endpoint.
+// deviceAuthorization requests the codes of a device login (RFC 8628 section 3.1), and sets
+// l.Device. The client authenticates in the same way as at the token endpoint.
 func (w *wire) deviceAuthorization(ctx context.Context, l *Login, params url.Values) *Error {
 	endpoint, failed := w.endpoint(ctx, "device_url", w.cfg.DeviceURL, l.Variables)
 	switch {
@@ -54,7 +54,8 @@ func (w *wire) deviceURLOption() string {
 	return "device_url"
 }
 
-// deviceOnce sends one device authorization request. Its failures say "token endpoint": see deviceText.
+// deviceOnce sends one device authorization request. Its failures say "token endpoint": see
+// deviceText.
 func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience, issuer string, params url.Values, secret Secret) (*Device, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
@@ -143,8 +144,9 @@ func isVerificationURI(raw string) bool {
 	return u.Scheme == "https" || u.Scheme == "http" && host.IsLoopback(u.Hostname())
 }
 
-// clientRequest returns a request to an endpoint of the provider that is not the token endpoint. The client
-// authenticates as at the token endpoint (RFC 6749 section 2.3). The failures name token_url.
+// clientRequest returns a request to an endpoint of the provider that is not the token endpoint.
+// The client authenticates as at the token endpoint (RFC 6749 section 2.3). The failures name
+// token_url.
 func (w *wire) clientRequest(ctx context.Context, endpoint string, params, assertion url.Values, secret Secret) (*tokenCall, *http.Request, *Error) {
 	form := maps.Clone(params)
 	maps.Copy(form, assertion)

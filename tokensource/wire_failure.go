@@ -41,7 +41,8 @@ func transportFailure(err error, sent bool) *Error {
 	return e
 }
 
-// certificateFailure tells the failures of a certificate apart. ca names the authority that issued it.
+// certificateFailure tells the failures of a certificate apart. ca names the authority that issued
+// it.
 func certificateFailure(err error) (reason, ca string) {
 	var verify *tls.CertificateVerificationError
 	var invalid x509.CertificateInvalidError
@@ -61,8 +62,8 @@ func certificateFailure(err error) (reason, ca string) {
 	return "the token endpoint's certificate is not trusted", shownName(ca)
 }
 
-// shownName returns the name of an authority in a certificate, quoted, if it can be shown: the other
-// end chose it.
+// shownName returns the name of an authority in a certificate, quoted, if it can be shown: the
+// other end chose it.
 func shownName(name string) string {
 	if name == "" || len(name) > 80 || strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c > '~' }) {
 		return ""
@@ -80,8 +81,8 @@ func isCertificateError(err error) bool {
 	return errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &invalid)
 }
 
-// certificateAlerts are the alerts that a server sends if it refuses the client's certificate or got none (RFC
-// 8446 section 6.2), as crypto/tls writes them: it has no type for them.
+// certificateAlerts are the alerts that a server sends if it refuses the client's certificate or
+// got none (RFC 8446 section 6.2), as crypto/tls writes them: it has no type for them.
 var certificateAlerts = []string{
 	"bad certificate", "unsupported certificate", "revoked certificate", "expired certificate", "unknown certificate",
 	"unknown certificate authority", "access denied", "certificate required",

@@ -199,7 +199,8 @@ func (p *Page) confirm(w http.ResponseWriter, r *http.Request, f form) error {
 	})
 }
 
-// back sends the browser to the page, which shows n. n is nil if the account's row shows the result.
+// back sends the browser to the page, which shows n. n is nil if the account's row shows the
+// result.
 func (p *Page) back(w http.ResponseWriter, f form, n *notice) error {
 	query := make(url.Values)
 	if n != nil {

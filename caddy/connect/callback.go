@@ -16,7 +16,8 @@ import (
 // callback handles a provider's answer to a login. It is the only address to which pages of other
 // sites may send a browser. So the answer must have the state of a login that is under way.
 type callback struct {
-	// base is the last part of the page's path, for links to the page. It is empty if there is no page.
+	// base is the last part of the page's path, for links to the page. It is empty if there is no
+	// page.
 	base string
 	// find returns the login that an answer with this state belongs to, or why it is refused.
 	find func(r *http.Request, state tokensource.Secret) (s Source, l *tokensource.Login, refusal string)
@@ -75,7 +76,8 @@ const noSuchLogin = "This answer belongs to no login that is under way: it was u
 const loginUnreadable = "The storage cannot be read, so it is not known whether this answer belongs to a login. " +
 	"Nothing was changed. Load this address again when the storage works: the answer can still be used for some minutes."
 
-// callback returns the page's callback. An answer must come from the browser in which the login began.
+// callback returns the page's callback. An answer must come from the browser in which the login
+// began.
 func (p *Page) callback() callback {
 	return callback{
 		base: p.base(),
@@ -188,8 +190,8 @@ func Terminal(ctx context.Context, s Source, login *tokensource.Login, results c
 const terminalStart = "/start"
 
 // TerminalLink returns the address on this machine at which the handler of [Terminal] sends the
-// person to the provider. The link to the provider is made only then: a link to a pushed authorization
-// request expires soon (RFC 9126 section 2.2).
+// person to the provider. The link to the provider is made only then: a link to a pushed
+// authorization request expires soon (RFC 9126 section 2.2).
 func TerminalLink(login *tokensource.Login) string {
 	u, err := url.Parse(login.RedirectURL)
 	if err != nil {

@@ -18,7 +18,8 @@ type deviceView struct {
 }
 
 // newDeviceView returns the account's login with a code, or nil. It also makes this process ask the
-// provider for the token, if no other process asks: the process that began the login may have ended.
+// provider for the token, if no other process asks: the process that began the login may have
+// ended.
 func newDeviceView(ctx context.Context, s Source, account string) *deviceView {
 	l, err := s.Tokens.PendingLogin(ctx, account)
 	if l == nil || err != nil {

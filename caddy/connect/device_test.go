@@ -39,7 +39,8 @@ func (p *deviceProvider) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res.Result(), nil
 }
 
-// newDeviceSource is a source whose accounts a person connects with a code. Its end is the end of the bubble.
+// newDeviceSource is a source whose accounts a person connects with a code. Its end is the end of
+// the bubble.
 func newDeviceSource(t *testing.T, p *deviceProvider) connect.Source {
 	t.Helper()
 	return newDeviceSourceOn(t, p, nil)
@@ -63,7 +64,8 @@ func newDeviceSourceOn(t *testing.T, p *deviceProvider, storage tokensource.Stor
 	return connect.Source{Name: "orders", Title: "The orders", Tokens: src}
 }
 
-// Connect shows a code in the account's row. The page then shows by itself that the account is connected.
+// Connect shows a code in the account's row. The page then shows by itself that the account is
+// connected.
 func TestDevicePage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &deviceProvider{}
@@ -182,7 +184,8 @@ func TestDeviceCodeIsTheUsersOwn(t *testing.T) {
 	})
 }
 
-// The code of an account that is connected for the first time is shown to the person who began its login.
+// The code of an account that is connected for the first time is shown to the person who began its
+// login.
 func TestDeviceCodeOfANewAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &deviceProvider{}

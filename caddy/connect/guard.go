@@ -101,8 +101,8 @@ func (p *Page) isInRanges(r *http.Request) bool {
 }
 
 // knowsHost reports whether a Host field names this page: by an address, by a loopback name, or by
-// a host of the configuration. Another site's name does not name this page, even if it points to this
-// machine (DNS rebinding).
+// a host of the configuration. Another site's name does not name this page, even if it points to
+// this machine (DNS rebinding).
 func (p *Page) knowsHost(field string) bool {
 	name := strings.ToLower(host.Name(field))
 	ip := net.ParseIP(name)

@@ -39,8 +39,8 @@ type Page struct {
 	// connection's address.
 	Client func(r *http.Request) string
 	// User returns the name of the user who made the request, or empty if it is not known. With it,
-	// each user sees and changes only the accounts of that name, and no one else sees the page. Nil:
-	// everyone who may open the page sees all accounts.
+	// each user sees and changes only the accounts of that name, and no one else sees the page.
+	// Nil: everyone who may open the page sees all accounts.
 	User func(r *http.Request) string
 	// Hosts are the page's host names, in lower case. The page also answers to
 	// addresses, to localhost, and to the hosts of the sources' redirect URLs.
@@ -142,7 +142,8 @@ func isRead(r *http.Request) bool {
 	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }
 
-// seeOther redirects the browser with a GET, whatever the request's method was (RFC 9700 section 4.12).
+// seeOther redirects the browser with a GET, whatever the request's method was (RFC 9700 section
+// 4.12).
 func seeOther(w http.ResponseWriter, location string) error {
 	w.Header().Set("Location", location)
 	w.WriteHeader(http.StatusSeeOther)

@@ -28,7 +28,8 @@ func (p *Page) identify(r *http.Request) (identified *http.Request, refusal stri
 	return r, ""
 }
 
-// userOf returns the user who made the request, if the page shows each user only their own accounts.
+// userOf returns the user who made the request, if the page shows each user only their own
+// accounts.
 func userOf(r *http.Request) (user string, limited bool) {
 	user, limited = r.Context().Value(userKey{}).(string)
 	return user, limited

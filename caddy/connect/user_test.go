@@ -266,8 +266,8 @@ func TestTypedCodeOfAnotherUser(t *testing.T) {
 	}
 }
 
-// A user who gets their own cookie into another user's browser knows the token that goes with it. It
-// is worth nothing there.
+// A user who gets their own cookie into another user's browser knows the token that goes with it.
+// It is worth nothing there.
 func TestTokensOfFormsBelongToUsers(t *testing.T) {
 	orders := newSource(t)
 	page := usersPage(orders)

@@ -100,8 +100,8 @@ func (c *Client) get(ctx context.Context, at string, limit int64) (*answer, erro
 	return &answer{resp.StatusCode, resp.Header, body}, nil
 }
 
-// sameURL reports whether two URLs are the same: to the letter, but for the slash that a URL without
-// a path has when it is requested.
+// sameURL reports whether two URLs are the same: to the letter, but for the slash that a URL
+// without a path has when it is requested.
 func sameURL(a, b string) bool { return a == b || withPath(a) == withPath(b) }
 
 func withPath(raw string) string {

@@ -33,8 +33,8 @@ type OpenAPI struct {
 type Way struct {
 	// Scheme is the name of the security scheme.
 	Scheme string
-	// Grant is client_credentials, authorization_code, static (a token or API key that is configured), or
-	// empty if the metadata of Issuer says more.
+	// Grant is client_credentials, authorization_code, static (a token or API key that is
+	// configured), or empty if the metadata of Issuer says more.
 	Grant string
 	// KeyIn is header or query, and KeyName the name of the field or parameter, of an API key.
 	KeyIn, KeyName         string

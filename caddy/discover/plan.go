@@ -37,8 +37,8 @@ type Plan struct {
 // ErrUnsafe is the error about text that a Caddyfile would read as something else.
 var ErrUnsafe = errors.New("it holds characters that cannot stand in a Caddyfile, such as braces or quotes")
 
-// isSafe reports whether a stranger's text can stand in a Caddyfile as it is: it begins no comment, no
-// block, no placeholder, no quotation and no other line.
+// isSafe reports whether a stranger's text can stand in a Caddyfile as it is: it begins no comment,
+// no block, no placeholder, no quotation and no other line.
 func isSafe(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(c rune) bool {
 		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') &&

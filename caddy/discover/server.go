@@ -40,8 +40,8 @@ func (s *Server) Grants() []string {
 	return s.GrantTypes
 }
 
-// Methods returns the ways of client authentication that the server supports. RFC 8414 section 2 has
-// a default.
+// Methods returns the ways of client authentication that the server supports. RFC 8414 section 2
+// has a default.
 func (s *Server) Methods() []string {
 	if s.AuthMethods == nil {
 		return []string{"client_secret_basic"}
@@ -129,8 +129,8 @@ func isMissing(err error) bool {
 	return missing
 }
 
-// missingStatuses are the answers of a server that has no metadata at an address. Metadata is public,
-// so an address that asks for credentials has none.
+// missingStatuses are the answers of a server that has no metadata at an address. Metadata is
+// public, so an address that asks for credentials has none.
 var missingStatuses = []int{
 	http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone,
 }

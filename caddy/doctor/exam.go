@@ -65,16 +65,16 @@ type Other struct {
 	Account string
 	// Wanted says that a request asked for the account, which was never connected.
 	Wanted bool
-	// Words describe the account; they are empty if it is fine. Remedy says what to do. If it is empty,
-	// a person must connect the account.
+	// Words describe the account; they are empty if it is fine. Remedy says what to do. If it is
+	// empty, a person must connect the account.
 	Words, Remedy string
 }
 
 // Secret is an option that holds a secret.
 type Secret struct {
 	Option string
-	// From is the placeholder, such as {env.NAME}, or a description of where the secret is. It holds
-	// no secret.
+	// From is the placeholder, such as {env.NAME}, or a description of where the secret is. It
+	// holds no secret.
 	From string
 	// Literal says that the secret is written in the configuration itself.
 	Literal bool
@@ -118,7 +118,8 @@ type exam struct {
 	// storage keys depend on them.
 	tokenURL, issuer string
 	missing          []string // scopes that were not granted with a new token
-	// mayStart says that the endpoint may start later than the server: that it is down is only a warning.
+	// mayStart says that the endpoint may start later than the server: that it is down is only a
+	// warning.
 	mayStart bool
 	// timed says that a step failed because of the time.
 	timed bool
@@ -267,7 +268,8 @@ func blank(c byte) string {
 	return "a line break"
 }
 
-// credentialRemedy says where to correct what an error of [tokensource.Config.CheckCredentials] names.
+// credentialRemedy says where to correct what an error of [tokensource.Config.CheckCredentials]
+// names.
 func (x *exam) credentialRemedy(err error) string {
 	for _, s := range x.Secrets {
 		if !strings.Contains(err.Error(), s.Option) || s.Literal {
@@ -358,9 +360,9 @@ func (x *exam) metadata(ctx context.Context) bool {
 	return true
 }
 
-// A clock that is off by more than maxSkew gets a warning. A clock that is off by badSkew or more is a
-// failure if the source signs JWTs, because providers usually accept those that are up to five minutes
-// off, or if a step failed because of the time.
+// A clock that is off by more than maxSkew gets a warning. A clock that is off by badSkew or more
+// is a failure if the source signs JWTs, because providers usually accept those that are up to five
+// minutes off, or if a step failed because of the time.
 const (
 	maxSkew = 30 * time.Second
 	badSkew = 5 * time.Minute

@@ -78,8 +78,8 @@ func (x *exam) explain(ctx context.Context, err error) {
 	}
 }
 
-// created reports a token that has ended because its created_at is long before the answer. It returns
-// false if that is not the reason.
+// created reports a token that has ended because its created_at is long before the answer. It
+// returns false if that is not the reason.
 func (x *exam) created(answered string) bool {
 	last, ok := x.recorder.lastGrant()
 	age := last.age()
@@ -137,8 +137,8 @@ func (x *exam) notAccepted() string {
 	return ": it did not accept the client id, the client secret, or the way in which they are sent"
 }
 
-// authRemedy returns remedy with a way of client authentication that the provider supports, or with how to find
-// one.
+// authRemedy returns remedy with a way of client authentication that the provider supports, or with
+// how to find one.
 func (x *exam) authRemedy(now tokensource.ClientAuth, remedy string) string {
 	if x.server != nil {
 		if listed, advice := x.Config.OtherAuth(x.server.AuthMethods); listed != "" {
@@ -203,8 +203,8 @@ func (g probeGrant) Next(context.Context, *tokensource.Record) (tokensource.Requ
 	return tokensource.Request{Params: g.params, WithScope: g.params.Get("grant_type") == "client_credentials"}, nil
 }
 
-// client checks the client of an account that is not connected: the provider must refuse an invented
-// code, and not the client. It returns true if the provider refused the client.
+// client checks the client of an account that is not connected: the provider must refuse an
+// invented code, and not the client. It returns true if the provider refused the client.
 func (x *exam) client(ctx context.Context) (refused bool) {
 	const step = "client_authentication"
 	switch {
@@ -283,8 +283,8 @@ const (
 	lockedOut
 )
 
-// tryOne makes one token request with a way of client authentication. If it gets a token, the token is
-// dropped.
+// tryOne makes one token request with a way of client authentication. If it gets a token, the token
+// is dropped.
 func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) (verdict, *tokensource.Error) {
 	cfg := x.Config
 	cfg.Name, cfg.ClientAuth, cfg.Transport = "doctor", way, dates{x.recorder}

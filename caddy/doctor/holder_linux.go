@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// holdersOf returns the processes that listen at a TCP address. Several processes can share an address
-// (SO_REUSEPORT). Each of them then gets some of the connections. A socket that several processes
-// inherited is counted for the first of them. The list is empty if the processes cannot be found, for
-// example because they belong to other users.
+// holdersOf returns the processes that listen at a TCP address. Several processes can share an
+// address (SO_REUSEPORT). Each of them then gets some of the connections. A socket that several
+// processes inherited is counted for the first of them. The list is empty if the processes cannot
+// be found, for example because they belong to other users.
 func holdersOf(address string) []holder {
 	wanted, port, ok := parseListen(address)
 	if !ok {
@@ -107,8 +107,8 @@ func UserOf(process string) (uid int, ok bool) {
 	return 0, false
 }
 
-// parseListen parses an address to listen at. localhost means 127.0.0.1. No host, or any other name,
-// means all addresses.
+// parseListen parses an address to listen at. localhost means 127.0.0.1. No host, or any other
+// name, means all addresses.
 func parseListen(address string) (netip.Addr, uint16, bool) {
 	at := strings.LastIndexByte(address, ':')
 	port, err := strconv.ParseUint(address[at+1:], 10, 16)

@@ -39,7 +39,8 @@ func TestParseSocket(t *testing.T) {
 	}
 }
 
-// The process at whose address the admin API answers is the server, if the API says that it serves the address.
+// The process at whose address the admin API answers is the server, if the API says that it serves
+// the address.
 func TestWhichByTheAdminAPI(t *testing.T) {
 	admin, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -59,8 +60,8 @@ func TestWhichByTheAdminAPI(t *testing.T) {
 	}
 }
 
-// The server of this configuration is known by its flag --config, whatever its name is, and although its admin
-// API does not answer.
+// The server of this configuration is known by its flag --config, whatever its name is, and
+// although its admin API does not answer.
 func TestListenerOfThisServer(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "Caddyfile")
 	if err := os.WriteFile(config, nil, 0o600); err != nil {
@@ -125,7 +126,8 @@ func TestUserOf(t *testing.T) {
 	}
 }
 
-// The flag --config of a process is read in its forms, and a relative path is one of its working directory.
+// The flag --config of a process is read in its forms, and a relative path is one of its working
+// directory.
 func TestConfigOf(t *testing.T) {
 	for line, want := range map[string]string{
 		"caddy\x00run\x00--config\x00/a/Caddyfile\x00": "/a/Caddyfile", "caddy\x00run\x00--config=b\x00": "/srv/b", "caddy\x00run\x00-c\x00b\x00": "/srv/b",

@@ -42,8 +42,8 @@ type Server struct {
 	Config string
 	// Admin is the address of the admin API.
 	Admin string
-	// Listens reports whether a running Caddy server listens at an address. The second result is false
-	// if it could not find out.
+	// Listens reports whether a running Caddy server listens at an address. The second result is
+	// false if it could not find out.
 	Listens func(Listener) (listens, known bool)
 }
 
@@ -58,8 +58,8 @@ func (s *Server) Process(listeners []Listener) string {
 	return ""
 }
 
-// which returns the process among the holders that is the server of this configuration, and how that
-// is known. If it is not known, how is empty.
+// which returns the process among the holders that is the server of this configuration, and how
+// that is known. If it is not known, how is empty.
 func (s *Server) which(holders []holder, l Listener) (server holder, how string) {
 	if server, ok := only(holders, func(h holder) bool { return sameFile(h.config, s.Config) }); ok {
 		return server, "its --config is this configuration"

@@ -121,7 +121,8 @@ func (x *exam) connect(ctx context.Context, what, option string, target *url.URL
 	return nil, false
 }
 
-// handshake makes a TLS handshake and checks the certificate. It sends no request over the connection.
+// handshake makes a TLS handshake and checks the certificate. It sends no request over the
+// connection.
 func (x *exam) handshake(ctx context.Context, what, option, name string, raw net.Conn) bool {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()

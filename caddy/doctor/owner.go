@@ -20,8 +20,8 @@ type Users struct {
 	Self int
 	// Owner returns the uid of the owner of a path. ok is false if it is not known.
 	Owner func(path string) (uid int, ok bool)
-	// Server returns the effective uid of the running server of this configuration, and its process.
-	// Nil, or an empty process: it is not known.
+	// Server returns the effective uid of the running server of this configuration, and its
+	// process. Nil, or an empty process: it is not known.
 	Server func() (uid int, process string)
 }
 
@@ -34,9 +34,9 @@ type Foreign struct {
 	text, remedy string
 }
 
-// Foreign returns why doctor must not write to a storage in a directory, or nil if it may. The running
-// server counts if it is known. Otherwise the owner of the directory counts, or of the nearest parent
-// that exists.
+// Foreign returns why doctor must not write to a storage in a directory, or nil if it may. The
+// running server counts if it is known. Otherwise the owner of the directory counts, or of the
+// nearest parent that exists.
 func (u Users) Foreign(dir string) *Foreign {
 	if u.Self < 0 || dir == "" {
 		return nil
@@ -85,9 +85,9 @@ func (u Users) foreign(why string, uid int) *Foreign {
 	}
 }
 
-// mixed returns the directory of a storage, or an entry of this module in it, that belongs to another
-// user than the one who needs it: the running server's, or else the directory's. ok is false if there is
-// none, or if that user is root, who can write everywhere.
+// mixed returns the directory of a storage, or an entry of this module in it, that belongs to
+// another user than the one who needs it: the running server's, or else the directory's. ok is
+// false if there is none, or if that user is root, who can write everywhere.
 func (u Users) mixed(dir string) (entry string, has, wants int, ok bool) {
 	if u.Self < 0 || dir == "" {
 		return "", 0, 0, false
@@ -120,9 +120,9 @@ func name(uid int) string {
 // errForeign is the error of everything that would write to a storage of another user.
 var errForeign = errors.New("doctor does not write to the storage of another user")
 
-// readOnly is a storage of another user. It can be read. Nothing is written to it or locked in it, so
-// that no step can leave a file there by mistake. It is no [tokensource.Exclusive]: that one makes the
-// storage's directory.
+// readOnly is a storage of another user. It can be read. Nothing is written to it or locked in it,
+// so that no step can leave a file there by mistake. It is no [tokensource.Exclusive]: that one
+// makes the storage's directory.
 type readOnly struct{ in tokensource.Storage }
 
 // Load implements [tokensource.Storage].
@@ -145,8 +145,8 @@ func (readOnly) Lock(context.Context, string) error { return errForeign }
 // Unlock implements [tokensource.Storage].
 func (readOnly) Unlock(context.Context, string) error { return errForeign }
 
-// owned reports a storage of another user, and entries that another user left in the storage. It returns
-// false if doctor must not write to the storage.
+// owned reports a storage of another user, and entries that another user left in the storage. It
+// returns false if doctor must not write to the storage.
 func (x *exam) owned() bool {
 	if entry, has, wants, ok := x.Users.mixed(x.StorageDir); ok {
 		x.warn("storage", fmt.Sprintf("%s belongs to %s; the server, as %s, may not be able to write there", entry,

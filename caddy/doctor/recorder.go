@@ -16,8 +16,8 @@ import (
 // maxRecorded limits what is kept of a request or an answer.
 const maxRecorded = 1 << 20
 
-// recorder is the RoundTripper of the examined source. It sends every request unchanged, and keeps a
-// copy of each request and its response until the examination ends.
+// recorder is the RoundTripper of the examined source. It sends every request unchanged, and keeps
+// a copy of each request and its response until the examination ends.
 type recorder struct {
 	base http.RoundTripper
 
@@ -147,8 +147,8 @@ func (r *recorder) lastGrant() (last *exchange, ok bool) {
 	return nil, false
 }
 
-// age returns how long before the Date of the answer the token was made, according to created_at. It is
-// zero if that is not known, or only the clock's resolution.
+// age returns how long before the Date of the answer the token was made, according to created_at.
+// It is zero if that is not known, or only the clock's resolution.
 func (x *exchange) age() time.Duration {
 	if x == nil || x.date.IsZero() || x.granted("expires_in") == "" {
 		return 0

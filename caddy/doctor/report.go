@@ -1,5 +1,5 @@
-// Package doctor gets one token, and reports for each step what happened and what to change. It imports
-// nothing of Caddy.
+// Package doctor gets one token, and reports for each step what happened and what to change. It
+// imports nothing of Caddy.
 //
 // It gets the token through a real [tokensource.Source], with the storage, the lock and the
 // write-ahead mark of the configuration. So if the provider replaces the refresh token, the new one

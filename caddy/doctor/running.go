@@ -11,21 +11,23 @@ import (
 
 // Running is what the running server says about the account.
 type Running struct {
-	// Unasked says why the server was not asked or did not answer. It is empty if the server answered.
+	// Unasked says why the server was not asked or did not answer. It is empty if the server
+	// answered.
 	Unasked string
 	// At names the server.
 	At string
 	// Words describe the account.
 	Words string
-	// Class and Remedy describe a problem of the account, or of requests that use it. Without a problem
-	// they are empty.
+	// Class and Remedy describe a problem of the account, or of requests that use it. Without a
+	// problem they are empty.
 	Class  tokensource.Class
 	Remedy string
 	// Problem is that problem in one word.
 	Problem string
 	// Error is the account's last error, or empty.
 	Error string
-	// Live is true if the server has a live token. Unsaved is true if that token is not in the storage.
+	// Live is true if the server has a live token. Unsaved is true if that token is not in the
+	// storage.
 	Live, Unsaved bool
 	// StorageError is the storage's own error.
 	StorageError string
@@ -33,8 +35,8 @@ type Running struct {
 	RefusedRequest string
 }
 
-// runningServer reports what the running server says. The server may have another token than doctor: it
-// has its own environment, and may run an older configuration.
+// runningServer reports what the running server says. The server may have another token than
+// doctor: it has its own environment, and may run an older configuration.
 func (x *exam) runningServer() {
 	const step = "server"
 	r := x.Running
@@ -99,8 +101,8 @@ func (x *exam) without() {
 // storageTroubles are the problems with the server's storage.
 var storageTroubles = []string{"storage_unwritable", "storage_unreadable"}
 
-// fileOf returns the file of a secret that an error names, or the only file that a secret is read from.
-// It returns an empty text if there is none.
+// fileOf returns the file of a secret that an error names, or the only file that a secret is read
+// from. It returns an empty text if there is none.
 func (x *exam) fileOf(text string) string {
 	var files []string
 	for _, s := range x.Secrets {

@@ -16,7 +16,8 @@ import (
 // examOf returns an examination with a report of its own.
 func examOf(p Patient) *exam { return &exam{Patient: p, report: NewReport(), recorder: new(recorder)} }
 
-// wantOnly asserts that a report has one step with that status, whose text and remedy hold these words.
+// wantOnly asserts that a report has one step with that status, whose text and remedy hold these
+// words.
 func wantOnly(t *testing.T, x *exam, status Status, name, text, remedy string) {
 	t.Helper()
 	if len(x.report.Steps) != 1 {
@@ -27,7 +28,8 @@ func wantOnly(t *testing.T, x *exam, status Status, name, text, remedy string) {
 	}
 }
 
-// What to do about a storage depends on why it fails. Some storages keep only the text of the error.
+// What to do about a storage depends on why it fails. Some storages keep only the text of the
+// error.
 func TestStorageRemedy(t *testing.T) {
 	for err, want := range map[error]string{
 		&fs.PathError{Op: "write", Path: "/store/x", Err: syscall.ENOSPC}:                      "free space, or inodes, in the file system of /store",
@@ -44,7 +46,8 @@ func TestStorageRemedy(t *testing.T) {
 }
 
 // A secret of a running server that lives on a token is lost soon if its file is gone. Only of an
-// environment variable, or of a file that doctor may not read, can the server know more than doctor.
+// environment variable, or of a file that doctor may not read, can the server know more than
+// doctor.
 func TestSecretRemedy(t *testing.T) {
 	const file, restore = "{file./run/secret}", "its next token request will fail; "
 	for _, c := range []struct {

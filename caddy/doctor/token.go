@@ -18,7 +18,8 @@ import (
 // process may hold the lock.
 const tokenTimeout = 30 * time.Second
 
-// token gets a token, unless that could lose a refresh token. It returns the account if it got a token.
+// token gets a token, unless that could lose a refresh token. It returns the account if it got a
+// token.
 func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tokensource.Account {
 	cfg, traits := x.Config, x.Config.Grant.Traits()
 	cfg.Transport = x.recorder

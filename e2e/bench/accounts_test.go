@@ -20,8 +20,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// BenchmarkLive measures Source.Token when there is a live token, in CPU time for each call, by which
-// neither other programs nor the number of cores change it.
+// BenchmarkLive measures Source.Token when there is a live token, in CPU time for each call, by
+// which neither other programs nor the number of cores change it.
 func BenchmarkLive(b *testing.B) {
 	const calls, repetitions = 2_000_000, 9
 	src := open(b, tokensource.Config{
@@ -143,8 +143,8 @@ func measureLookups(b *testing.B, home string) {
 	for _, n := range accountNumbers {
 		src := open(b, stored(files(home)))
 		use(b, src, n)
-		// A request's account name was just read from the request, so it is in the CPU's cache. Names
-		// that lie one after the other in memory are nearly so.
+		// A request's account name was just read from the request, so it is in the CPU's cache.
+		// Names that lie one after the other in memory are nearly so.
 		var text strings.Builder
 		var ends []int
 		for range calls {
@@ -231,8 +231,9 @@ func (c *counting) List(ctx context.Context, prefix string, recursive bool) ([]s
 	return c.quickFiles.List(ctx, prefix, recursive)
 }
 
-// stored configures a source for the accounts whose records are in storage. Its clock is read and stands
-// still: a source looks into the storage from time to time, for each account, which is no cost of a look-up.
+// stored configures a source for the accounts whose records are in storage. Its clock is read and
+// stands still: a source looks into the storage from time to time, for each account, which is no
+// cost of a look-up.
 func stored(storage tokensource.Storage) tokensource.Config {
 	cfg := userSource("account", tokenURL)
 	cfg.Storage = storage

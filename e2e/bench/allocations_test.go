@@ -14,9 +14,9 @@ import (
 	"github.com/authinject/caddy-authinject/e2e/harness"
 )
 
-// BenchmarkAllocations counts what the process allocates for each request: by this project's functions,
-// and in all more than reverse_proxy with the transport that ours wraps. The counts are the Go
-// runtime's own, and so exact. What the process does besides is spread over many requests.
+// BenchmarkAllocations counts what the process allocates for each request: by this project's
+// functions, and in all more than reverse_proxy with the transport that ours wraps. The counts are
+// the Go runtime's own, and so exact. What the process does besides is spread over many requests.
 func BenchmarkAllocations(b *testing.B) {
 	const requests = 10_000
 	c := startCaddy(b)
@@ -61,8 +61,9 @@ func BenchmarkAllocations(b *testing.B) {
 
 const (
 	allocationRequests = 4000
-	// fewUsers is a number of accounts that is small beside that of the requests: what the source does for each
-	// account from time to time, such as a look into the storage, is no cost of a request.
+	// fewUsers is a number of accounts that is small beside that of the requests: what the source
+	// does for each account from time to time, such as a look into the storage, is no cost of a
+	// request.
 	fewUsers = 10
 )
 

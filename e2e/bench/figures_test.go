@@ -53,8 +53,8 @@ type comparison struct {
 	PerSecond float64 `json:"per_second"` // requests
 }
 
-// share is a part of CPU profiles, in percent of their samples: of all samples, and in the profiles with
-// the smallest and the largest part.
+// share is a part of CPU profiles, in percent of their samples: of all samples, and in the profiles
+// with the smallest and the largest part.
 type share struct {
 	Kind    string `json:"kind"`
 	Percent spread `json:"percent"`
@@ -153,7 +153,8 @@ func round(x float64) float64 {
 // The settings in which proxies are compared.
 var (
 	protocols = []string{"http1", "http2"}
-	// sizes are the sizes of the answers. The last element of a request's path is the size of its answer.
+	// sizes are the sizes of the answers. The last element of a request's path is the size of its
+	// answer.
 	sizes = []int{15, 64 << 10, 10 << 20}
 	// kinds are in every comparison, the hard-coded header as its own noise.
 	kinds = []string{kindHardCoded, kindPlain, kindHeader, kindQuery, kindAccount}

@@ -94,8 +94,8 @@ func BenchmarkLatency(b *testing.B) {
 	}
 }
 
-// compareLatency measures response times with and without a disturbance. Disturbed calls measure twice
-// meanwhile.
+// compareLatency measures response times with and without a disturbance. Disturbed calls measure
+// twice meanwhile.
 func compareLatency(b *testing.B, what string, l *load, disturbed func(measure func())) *latency {
 	b.Helper()
 	l.run(b, time.Second) // warm

@@ -57,7 +57,8 @@ func newLoad(b *testing.B, addr, path string, fields ...string) *load {
 	return l
 }
 
-// open opens connections until there are n. Servers close a connection that stays without a request.
+// open opens connections until there are n. Servers close a connection that stays without a
+// request.
 func (l *load) open(b *testing.B, n int) {
 	b.Helper()
 	for len(l.conns) < n {
@@ -97,7 +98,8 @@ func (l *load) count(b *testing.B, n int) {
 	})
 }
 
-// each runs send for every connection, and returns the sum of the results. An error ends the benchmark.
+// each runs send for every connection, and returns the sum of the results. An error ends the
+// benchmark.
 func (l *load) each(b *testing.B, send func(*connection) (int, error)) int {
 	b.Helper()
 	l.open(b, clients)

@@ -36,8 +36,8 @@ func (s subject) block(b *testing.B) block {
 
 // BenchmarkPairs loads every kind of proxy in turn with the one that has a hard-coded header: first
 // the one, twice the other, and the one again (ABBA), so that a machine that becomes slower or
-// faster meanwhile changes both. Both get the same requests. The hard-coded header against itself is
-// the noise.
+// faster meanwhile changes both. Both get the same requests. The hard-coded header against itself
+// is the noise.
 func BenchmarkPairs(b *testing.B) {
 	c := startCaddy(b)
 	others := startOthers(b, c.plain)

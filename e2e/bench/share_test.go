@@ -27,8 +27,8 @@ var (
 )
 
 // BenchmarkShare takes CPU profiles of Caddy under load, and reports which part of the samples is
-// this project's, and which part is what header_up costs. Unlike a comparison of two runs, the part of one
-// profile hardly depends on what else the machine does.
+// this project's, and which part is what header_up costs. Unlike a comparison of two runs, the part
+// of one profile hardly depends on what else the machine does.
 func BenchmarkShare(b *testing.B) {
 	c := startCaddy(b)
 	kinds := strings.Split(*shareKinds, ",")
@@ -122,14 +122,16 @@ var (
 	ours = regexp.MustCompile(`^github\.com/authinject/`)
 	// headerUp is Caddy's package behind header_up.
 	headerUp = regexp.MustCompile(`^github\.com/caddyserver/caddy/v2/modules/caddyhttp/headers\.`)
-	// lent are functions of layers below that work for their caller like those of the standard library.
+	// lent are functions of layers below that work for their caller like those of the standard
+	// library.
 	lent = regexp.MustCompile(`^github\.com/caddyserver/caddy/v2\.(\(\*?Replacer\)|ToString)|` +
 		`/caddyhttp\.(addHTTPVarsToReplacer|GetVar)|/reverseproxy\.(GetDialInfo|copyHeader)|\(\*?HTTPTransport\)\.(SetScheme|shouldUseTLS)|` +
 		`^net/http\.(Header|\(\*?Header\)|\(\*Request\)\.(Context|WithContext|Clone|ProtoAtLeast)|cloneURL|CanonicalHeaderKey|Error$)`)
 	// others are the layers whose time is their own.
 	others = regexp.MustCompile(`^(net/http|net/http/[^.]*|net|crypto/[^.]*|internal/poll|golang\.org/x/net/http2|` +
 		`github\.com/caddyserver/[^.]*|go\.uber\.org/zap[^.]*|vendor/golang\.org/x/net/[^.]*)(/v\d+)?\.`)
-	// onlyForHeaderUp are the callees of reverse_proxy's loop that run only if header_up is configured.
+	// onlyForHeaderUp are the callees of reverse_proxy's loop that run only if header_up is
+	// configured.
 	onlyForHeaderUp = regexp.MustCompile(`/reverseproxy\.copyHeader$|^internal/runtime/maps\.NewEmptyMap$|^runtime\.makemap`)
 )
 
@@ -148,9 +150,9 @@ func layerOf(function string) layer {
 	return helper
 }
 
-// owner returns the layer to which a stack belongs, with the function of that layer and the function that it
-// called. The stack begins with the leaf. Helpers work for their caller, so the owner is the first
-// layer from the leaf upwards.
+// owner returns the layer to which a stack belongs, with the function of that layer and the
+// function that it called. The stack begins with the leaf. Helpers work for their caller, so the
+// owner is the first layer from the leaf upwards.
 func owner(stack []string) (of layer, function, callee string) {
 	for _, function := range stack {
 		switch of := layerOf(function); {

@@ -40,8 +40,8 @@ func accepted(path string, request []byte) bool {
 	return strings.Contains(path, "/plain/") || bytes.Contains(request, []byte(token))
 }
 
-// plainUpstream serves HTTP/1.1 in the clear, and returns its URL. It does as little as possible, so
-// that the proxy gets most of the CPU: it reads a head and writes a prepared answer.
+// plainUpstream serves HTTP/1.1 in the clear, and returns its URL. It does as little as possible,
+// so that the proxy gets most of the CPU: it reads a head and writes a prepared answer.
 func plainUpstream(b *testing.B) string {
 	b.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

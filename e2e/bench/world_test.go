@@ -34,8 +34,8 @@ type caddies struct {
 	plain string // the URL of the upstream with HTTP/1.1
 }
 
-// startCaddy starts a Caddy that serves every kind below /http1, in front of an upstream with HTTP/1.1,
-// and below /http2, in front of one with HTTP/2 over TLS.
+// startCaddy starts a Caddy that serves every kind below /http1, in front of an upstream with
+// HTTP/1.1, and below /http2, in front of one with HTTP/2 over TLS.
 func startCaddy(b *testing.B, options ...harness.Option) *caddies {
 	b.Helper()
 	srv := tokensourcetest.Start(b, tokensourcetest.Config{NewAccessToken: func(n uint64) string { return fmt.Sprintf("%s%d", token, n) }})
@@ -175,7 +175,8 @@ func (p *provider) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// quickFiles is Caddy's storage in files for one process, without waiting for the disk at each write.
+// quickFiles is Caddy's storage in files for one process, without waiting for the disk at each
+// write.
 type quickFiles struct{ *certmagic.FileStorage }
 
 // files returns the storage of a Caddy that is started with home.

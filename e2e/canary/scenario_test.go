@@ -34,8 +34,8 @@ type run struct {
 	sinks map[string]*strings.Builder
 }
 
-// allowed has the sinks that may hold credentials: a browser gets the state, the reference to a pushed
-// request, and its own cookies.
+// allowed has the sinks that may hold credentials: a browser gets the state, the reference to a
+// pushed request, and its own cookies.
 var allowed = map[string][]string{
 	"pages": {"state", "cookie", "csrf token", "user code", "request uri"},
 	// They show the code of a login on another device to the person who logs in.

@@ -10,8 +10,9 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// The page shows a code, and by itself that the person is done, also if the person is at work in the row: the link to the
-// provider has the focus after it was followed. It then shows a denial, too.
+// The page shows a code, and by itself that the person is done, also if the person is at work in
+// the row: the link to the provider has the focus after it was followed. It then shows a denial,
+// too.
 func TestCodeForAnotherDevice(t *testing.T) {
 	t.Parallel()
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{DeviceInterval: time.Second})

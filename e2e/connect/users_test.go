@@ -87,8 +87,8 @@ func (p *connectPage) forge(action, account string) (status int64, said string) 
 	return p.documentStatus(p.url + "/" + action), p.text("main")
 }
 
-// Two people behind basic_auth connect their own accounts. They neither see nor change each other's,
-// and each is given their own token.
+// Two people behind basic_auth connect their own accounts. They neither see nor change each
+// other's, and each is given their own token.
 func TestTwoUsers(t *testing.T) {
 	t.Parallel()
 	r := startForUsers(t)

@@ -77,8 +77,8 @@ type prometheus struct {
 	url string
 }
 
-// startPrometheus runs Prometheus with the example's configuration and rules. It scrapes that Caddy,
-// and more often than the example.
+// startPrometheus runs Prometheus with the example's configuration and rules. It scrapes that
+// Caddy, and more often than the example.
 func startPrometheus(t *testing.T, admin string) *prometheus {
 	t.Helper()
 	dir, address := shortDir(t), rig.FreeAddr(t)

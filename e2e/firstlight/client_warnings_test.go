@@ -30,8 +30,8 @@ func pair(t *testing.T, end time.Time) (key, cert string) {
 	return harness.PrivateKey(t, private), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-// Validating a configuration warns of what cannot prove the client now: a file is read again later, so
-// that is no error. The text names the option, and quotes no key.
+// Validating a configuration warns of what cannot prove the client now: a file is read again later,
+// so that is no error. The text names the option, and quotes no key.
 func TestWarningsOfTheClient(t *testing.T) {
 	t.Parallel()
 	const lasting, ended = "2126-01-01T00:00:00Z", "2026-01-01T00:00:00Z"

@@ -87,7 +87,8 @@ func (a *Authority) Certificate(t testing.TB, names ...string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key}
 }
 
-// ClientCertificate issues a certificate for a client, in PEM, with its key. name is its common name.
+// ClientCertificate issues a certificate for a client, in PEM, with its key. name is its common
+// name.
 func (a *Authority) ClientCertificate(t testing.TB, name string) (cert, key string) {
 	t.Helper()
 	der, private := a.sign(t, &x509.Certificate{

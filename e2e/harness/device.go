@@ -30,7 +30,8 @@ type devices struct {
 	ended  bool // all codes have ended
 }
 
-// SlowDown makes the provider answer the next n requests for the token of a device login with slow_down.
+// SlowDown makes the provider answer the next n requests for the token of a device login with
+// slow_down.
 func (p *Provider) SlowDown(n int) {
 	p.storage.devices.mu.Lock()
 	defer p.storage.devices.mu.Unlock()
@@ -63,8 +64,8 @@ func (p *Provider) DenyDevice(t testing.TB, userCode string) {
 	}
 }
 
-// GetDeviceAuthorizatonState implements op.DeviceAuthorizationStorage. The provider answers slow_down if its storage
-// takes too long.
+// GetDeviceAuthorizatonState implements op.DeviceAuthorizationStorage. The provider answers
+// slow_down if its storage takes too long.
 func (s *opStorage) GetDeviceAuthorizatonState(ctx context.Context, client, code string) (*op.DeviceAuthorizationState, error) {
 	s.devices.mu.Lock()
 	defer s.devices.mu.Unlock()
@@ -89,8 +90,8 @@ func (*tvClient) GrantTypes() []oidc.GrantType {
 	return []oidc.GrantType{oidc.GrantTypeDeviceCode, oidc.GrantTypeRefreshToken}
 }
 
-// quickCodes makes the answers of the device authorization endpoint say that a client may ask each second. The example
-// says five. It does not check that.
+// quickCodes makes the answers of the device authorization endpoint say that a client may ask each
+// second. The example says five. It does not check that.
 func quickCodes(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := httptest.NewRecorder()

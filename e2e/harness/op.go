@@ -167,7 +167,8 @@ func Down(status int) func(http.Handler) http.Handler {
 	}
 }
 
-// TrustKey makes the provider grant tokens to the assertions of name that this key signed (RFC 7523 section 2.1).
+// TrustKey makes the provider grant tokens to the assertions of name that this key signed (RFC 7523
+// section 2.1).
 func (p *Provider) TrustKey(name string, public crypto.PublicKey) {
 	p.storage.mu.Lock()
 	defer p.storage.mu.Unlock()

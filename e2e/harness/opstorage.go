@@ -112,8 +112,8 @@ func (s *opStorage) CreateAccessToken(ctx context.Context, req op.TokenRequest) 
 }
 
 const (
-	// subjectClient gets tokens of users, which are JWTs: zitadel/oidc v3.45.0 panics when an opaque
-	// token is to be exchanged.
+	// subjectClient gets tokens of users, which are JWTs: zitadel/oidc v3.45.0 panics when an
+	// opaque token is to be exchanged.
 	subjectClient = "subjects"
 	// actAs begins the scope that names the user.
 	actAs = "as:"

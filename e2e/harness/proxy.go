@@ -21,7 +21,8 @@ import (
 const (
 	startTimeout = rig.Patience
 	stopTimeout  = rig.Patience
-	// answerTimeout makes a request that nobody answers fail where it was sent, ahead of the test binary's limit.
+	// answerTimeout makes a request that nobody answers fail where it was sent, ahead of the test
+	// binary's limit.
 	answerTimeout = rig.Patience
 )
 
@@ -194,8 +195,8 @@ func (p *Proxy) WaitLog(substr string) string {
 	return line
 }
 
-// Client returns an HTTP client for requests to the proxy. It follows no
-// redirect, keeps its connections until the test ends, and waits at most answerTimeout for all of an answer.
+// Client returns an HTTP client for requests to the proxy. It follows no redirect, keeps its
+// connections until the test ends, and waits at most answerTimeout for all of an answer.
 func (p *Proxy) Client() *http.Client { return p.client }
 
 // Get sends a plain GET of path through the proxy and returns status and body.

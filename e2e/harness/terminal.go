@@ -40,7 +40,8 @@ func (s *screen) String() string {
 }
 
 // Terminal runs the binary with args as an operator of the proxy does: in its directory, with its
-// environment, with the opts given then and more ("NAME=value") in it. It is killed when the test ends.
+// environment, with the opts given then and more ("NAME=value") in it. It is killed when the test
+// ends.
 func (p *Proxy) Terminal(more []string, args ...string) *Terminal {
 	p.t.Helper()
 	term := &Terminal{t: p.t, out: new(screen), exited: make(chan struct{})}

@@ -21,7 +21,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// atCertified is a site where a person connects an account at c on the page. It proxies to the API of c.
+// atCertified is a site where a person connects an account at c on the page. It proxies to the API
+// of c.
 func atCertified(c *certified, options ...string) string {
 	return rig.Caddyfile{}.
 		Source("op", "grant authorization_code", "issuer "+c.issuer, "client_id web", "scopes orders").
@@ -51,8 +52,8 @@ func headerOf(t *testing.T, token string) (header, claims map[string]any) {
 }
 
 // A provider requires a signed client assertion, pushed authorization requests and proofs of
-// possession together, and checks all of them itself: at the page, at each refresh, after a restart,
-// and at the API. It refuses what a thief could take from a request.
+// possession together, and checks all of them itself: at the page, at each refresh, after a
+// restart, and at the API. It refuses what a thief could take from a request.
 func TestSignedPushedAndBound(t *testing.T) {
 	t.Parallel()
 	ca := harness.CA(t)

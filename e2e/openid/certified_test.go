@@ -19,9 +19,9 @@ import (
 	"github.com/authinject/caddy-authinject/e2e/harness"
 )
 
-// certified is a certified provider of another project, over TLS, for logins. It sends iss with every
-// answer (RFC 9207), requires PKCE, and rotates refresh tokens. It accepts every user but the one with
-// login_hint nobody. The provider itself protects the API at /orders/.
+// certified is a certified provider of another project, over TLS, for logins. It sends iss with
+// every answer (RFC 9207), requires PKCE, and rotates refresh tokens. It accepts every user but the
+// one with login_hint nobody. The provider itself protects the API at /orders/.
 type certified struct {
 	issuer string
 	web    *goidc.Client // the client web, with the secret web-secret

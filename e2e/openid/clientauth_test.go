@@ -38,8 +38,8 @@ type strict struct {
 	hosts []string
 }
 
-// strictProvider starts the provider with one client. It has a second address for connections with a
-// client certificate, and binds tokens to that certificate.
+// strictProvider starts the provider with one client. It has a second address for connections with
+// a client certificate, and binds tokens to that certificate.
 func strictProvider(t *testing.T, ca *harness.Authority, client *goidc.Client) *strict {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -124,8 +124,8 @@ func proving(ca *harness.Authority, issuer, api string, options ...string) strin
 		Site("http://{$ADDR}", rig.Block("authinject op "+api, rig.Block("transport http", trust, "tls_client_auth {$DIR}/cert.pem {$DIR}/key.pem"))).String()
 }
 
-// A client proves itself with a JWT that its key or its secret has signed. The provider takes each of
-// them once, and only if it is for that provider.
+// A client proves itself with a JWT that its key or its secret has signed. The provider takes each
+// of them once, and only if it is for that provider.
 func TestAssertionsAtACertifiedProvider(t *testing.T) {
 	ca := harness.CA(t)
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -187,8 +187,9 @@ func TestAssertionsAtACertifiedProvider(t *testing.T) {
 	}
 }
 
-// The client proves itself with its certificate, at the address that the provider's metadata has for
-// that. The API takes the token only over a connection with the same certificate (RFC 8705 section 3).
+// The client proves itself with its certificate, at the address that the provider's metadata has
+// for that. The API takes the token only over a connection with the same certificate (RFC 8705
+// section 3).
 func TestClientCertificateAtACertifiedProvider(t *testing.T) {
 	ca := harness.CA(t)
 	cert, key := ca.ClientCertificate(t, "app")

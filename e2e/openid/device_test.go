@@ -18,7 +18,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// deviceSite has a source op whose accounts a person connects with a code, the page, and the proxy to {$API}.
+// deviceSite has a source op whose accounts a person connects with a code, the page, and the proxy
+// to {$API}.
 func deviceSite(options ...string) string {
 	return rig.Caddyfile{}.Source("op", append([]string{"grant device_code", "issuer {$ISSUER}", "scopes openid offline_access"}, options...)...).
 		Source("op", "client_id {env.CLIENT_ID}", "client_secret {env.CLIENT_SECRET}", "destinations {$API}").
@@ -106,8 +107,8 @@ func (p page) press() (status int, text string) {
 	return res.StatusCode, text
 }
 
-// A person connects an account from a terminal without a browser. The provider says slow_down once. The running server
-// finds the account, and refreshes its tokens.
+// A person connects an account from a terminal without a browser. The provider says slow_down once.
+// The running server finds the account, and refreshes its tokens.
 func TestDeviceLoginInATerminal(t *testing.T) {
 	t.Parallel()
 	op := harness.OP(t, harness.Lifetime(4*time.Second), harness.Grace(rig.Patience))
@@ -158,7 +159,8 @@ func TestDeviceLoginInATerminal(t *testing.T) {
 	}
 }
 
-// A login that was begun on the page outlives the server: the next one goes on, and the page shows the end of it.
+// A login that was begun on the page outlives the server: the next one goes on, and the page shows
+// the end of it.
 func TestDeviceLoginOnThePage(t *testing.T) {
 	t.Parallel()
 	op := harness.OP(t)

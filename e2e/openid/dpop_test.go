@@ -21,8 +21,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// boundAPI is an API that takes tokens with a proof of the key in their cnf.jkt (RFC 9449 section 7),
-// each proof once.
+// boundAPI is an API that takes tokens with a proof of the key in their cnf.jkt (RFC 9449 section
+// 7), each proof once.
 type boundAPI struct {
 	proofs tokensourcetest.Proofs
 
@@ -99,8 +99,8 @@ func onlyOnce() goidc.CheckJTIFunc {
 	}
 }
 
-// A provider of another project that requires PAR and DPoP is used: a login, refreshes, a restart with
-// the same key, and an API with nonces over HTTP/2. What a thief could take is refused.
+// A provider of another project that requires PAR and DPoP is used: a login, refreshes, a restart
+// with the same key, and an API with nonces over HTTP/2. What a thief could take is refused.
 func TestPushedAndBound(t *testing.T) {
 	ca := harness.CA(t)
 	redirect := "http://" + rig.FreeAddr(t) + "/callback"
@@ -114,8 +114,8 @@ func TestPushedAndBound(t *testing.T) {
 	api := new(boundAPI)
 	api.proofs.RequireNonce()
 	server := ca.Server(t, api)
-	// The metadata requires PAR, so the option par is not needed.
-	// With the scope openid, this provider wants parameters in the link that RFC 9126 section 4 leaves out.
+	// The metadata requires PAR, so the option par is not needed. With the scope openid, this
+	// provider wants parameters in the link that RFC 9126 section 4 leaves out.
 	config := site("grant authorization_code", "issuer {$ISSUER}", "scopes orders", "redirect_url {$REDIRECT}", "dpop")
 	opts := []harness.Option{harness.Trust(ca), harness.Home(t.TempDir()), harness.Env("ISSUER", issuer), harness.Env("API", server.URL),
 		harness.Env("CLIENT_ID", "web"), harness.Env("CLIENT_SECRET", "web-secret"), harness.Env("REDIRECT", redirect)}

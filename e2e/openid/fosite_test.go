@@ -65,7 +65,8 @@ func renew(t *testing.T, p *harness.Proxy) account {
 	return is
 }
 
-// The client proves itself by a secret in the header or in the body, whose special characters arrive.
+// The client proves itself by a secret in the header or in the body, whose special characters
+// arrive.
 func TestFositeClientSecret(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"client_secret_basic", "client_secret_post"} {
@@ -115,9 +116,9 @@ func TestFositePrivateKeyJWT(t *testing.T) {
 	}
 }
 
-// A person connects an account on the page: with PKCE, and with the parameters in the link or pushed
-// (RFC 9126). Each refresh has another refresh token, also after a restart, and so the server finds
-// no reuse. Disconnecting revokes the tokens (RFC 7009).
+// A person connects an account on the page: with PKCE, and with the parameters in the link or
+// pushed (RFC 9126). Each refresh has another refresh token, also after a restart, and so the
+// server finds no reuse. Disconnecting revokes the tokens (RFC 7009).
 func TestFositeLogin(t *testing.T) {
 	t.Parallel()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -172,7 +173,8 @@ func TestFositeLogin(t *testing.T) {
 			if code := p.Stop(); code != 0 {
 				t.Errorf("exit code %d", code)
 			}
-			// The redirect URL that is registered has the port of the first server; there is no further login.
+			// The redirect URL that is registered has the port of the first server; there is no
+			// further login.
 			p = harness.Start(t, connectedAtFosite(s, options...), opts...)
 			want(t, p, "hello ada")
 			if is := renew(t, p); is.State != "fresh" {

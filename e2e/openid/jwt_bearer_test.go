@@ -28,8 +28,8 @@ func pemOf(t *testing.T, key any) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// The provider takes assertions that the proxy signs. After the key in the file was replaced, the next request is
-// signed with the new one, without a reload.
+// The provider takes assertions that the proxy signs. After the key in the file was replaced, the
+// next request is signed with the new one, without a reload.
 func TestJWTBearer(t *testing.T) {
 	t.Parallel()
 	op := harness.OP(t, harness.Lifetime(3*time.Second), harness.Grace(rig.Patience))

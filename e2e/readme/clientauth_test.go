@@ -26,7 +26,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// documented returns the Caddyfile in docs that holds this text, with these replacements, at {$ADDR}.
+// documented returns the Caddyfile in docs that holds this text, with these replacements, at
+// {$ADDR}.
 func documented(t *testing.T, holds string, replacements ...string) string {
 	t.Helper()
 	for _, config := range blocks(t, "caddyfile") {
@@ -62,7 +63,8 @@ func wantToken(t *testing.T, p *harness.Proxy) {
 
 const entra = "https://login.microsoftonline.com/8f2c1a2e-0000-4000-8000-3c1f0a5b7d90"
 
-// The three lines for a provider behind a private CA are enough, and without them there is no token.
+// The three lines for a provider behind a private CA are enough, and without them there is no
+// token.
 func TestKeycloakBehindOurCA(t *testing.T) {
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{TLS: true, Clients: []tokensourcetest.Client{{ID: "orders", Secrets: []string{"s"}}}})
 	config := documented(t, "source keycloak {", "issuer https://keycloak.corp.example/realms/main", "token_url "+srv.TokenURL(), "https://api.example.com", api(t).URL)

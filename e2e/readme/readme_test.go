@@ -1,5 +1,5 @@
-// Package readme holds the README and the pages in docs to their word: every configuration in them is
-// validated and run, every command is run, every option is known.
+// Package readme holds the README and the pages in docs to their word: every configuration in them
+// is validated and run, every command is run, every option is known.
 package readme
 
 import (
@@ -95,8 +95,8 @@ func read(t *testing.T, path ...string) string {
 	return string(text)
 }
 
-// pages are the README and the pages in docs whose blocks are complete. TestOperations, in e2e/deploy, carries out
-// docs/operations.md from top to bottom.
+// pages are the README and the pages in docs whose blocks are complete. TestOperations, in
+// e2e/deploy, carries out docs/operations.md from top to bottom.
 func pages(t *testing.T) (pages []string) {
 	t.Helper()
 	root, err := harness.Root()
@@ -161,7 +161,8 @@ func TestConfigurationsValidate(t *testing.T) {
 	}
 }
 
-// The README's migration from a hard-coded header: the file before it and the file after it are valid.
+// The README's migration from a hard-coded header: the file before it and the file after it are
+// valid.
 func TestMigration(t *testing.T) {
 	var before, after strings.Builder
 	for line := range strings.Lines(blocks(t, "diff")[0]) {

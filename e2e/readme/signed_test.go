@@ -14,8 +14,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// The configurations of docs/jwt-bearer.md get tokens of emulations that are as strict as the providers' pages. Only
-// addresses and the path of the key are changed.
+// The configurations of docs/jwt-bearer.md get tokens of emulations that are as strict as the
+// providers' pages. Only addresses and the path of the key are changed.
 func TestSignedProviders(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -63,7 +63,8 @@ func TestSignedProviders(t *testing.T) {
 	}
 }
 
-// The configuration for Zoom in docs/providers.md gets a token of an emulation. Only addresses are changed.
+// The configuration for Zoom in docs/providers.md gets a token of an emulation. Only addresses are
+// changed.
 func TestZoom(t *testing.T) {
 	found := regexp.MustCompile("(?s)\n## Zoom\n.*?```caddyfile\n(.*?)```").FindStringSubmatch(read(t, "docs", "providers.md"))
 	if found == nil {
@@ -79,7 +80,8 @@ func TestZoom(t *testing.T) {
 	tokensourcetest.Report(t, zoom.CheckAbsent("the log", strings.Join(p.Logs(), "\n")))
 }
 
-// atEmulation returns the line that names a preset, and the lines that replace the preset's addresses by an emulation's.
+// atEmulation returns the line that names a preset, and the lines that replace the preset's
+// addresses by an emulation's.
 func atEmulation(preset string, emulation *tokensourcetest.Server) string {
 	return "provider " + preset + "\ntoken_url " + emulation.TokenURL() + "\ndestinations " + emulation.URL + "\n"
 }

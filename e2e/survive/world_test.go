@@ -1,6 +1,6 @@
-// Package survive checks that no refresh token is lost or used twice, whatever happens to the process. It
-// kills, suspends and stops processes, and takes their storage away, while a token request is under way.
-// The provider revokes the login when it gets a refresh token twice.
+// Package survive checks that no refresh token is lost or used twice, whatever happens to the
+// process. It kills, suspends and stops processes, and takes their storage away, while a token
+// request is under way. The provider revokes the login when it gets a refresh token twice.
 //
 // Each test runs a few times by default, and as often as its comment says with E2E_LONG=1.
 package survive
@@ -98,7 +98,8 @@ const owners = 20
 // newWorld starts a provider with that lifetime of access tokens.
 func newWorld(t *testing.T, lifetime time.Duration, rotation tokensourcetest.Rotation) *world {
 	t.Helper()
-	// While the provider does not listen, no other test may get its address, and with it a refresh token.
+	// While the provider does not listen, no other test may get its address, and with it a refresh
+	// token.
 	listener, err := net.Listen("tcp", rig.FreeAddr(t))
 	if err != nil {
 		t.Fatal(err)

@@ -381,8 +381,8 @@ func TestBrokenConfigurations(t *testing.T) {
 	}
 }
 
-// A login in a terminal whose answer the running server cannot redeem ends with the server's cause and
-// remedy.
+// A login in a terminal whose answer the running server cannot redeem ends with the server's cause
+// and remedy.
 func TestLoginThatTheServerCannotFinish(t *testing.T) {
 	t.Parallel()
 	op := harness.OP(t)

@@ -11,7 +11,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// Two servers on one port each get a part of the requests, and neither of them notices. doctor does.
+// Two servers on one port each get a part of the requests, and neither of them notices. doctor
+// does.
 func TestSharedPort(t *testing.T) {
 	t.Parallel()
 	config := func(addr string) string {

@@ -79,9 +79,9 @@ func admin(t *testing.T, proxy *harness.Proxy, path string, want int) string {
 const remedy = "check client_id, client_secret and client_auth (now client_secret_basic): either the client_secret is wrong: write a corrected one into " +
 	"the environment variable CLIENT_SECRET of the server, which must be started again; or the provider wants it in another way: try client_auth client_secret_post"
 
-// A wrong client secret is told in the same words in the log, to the client, by the admin API, by ready,
-// in the metrics and by status, with the same remedy; and the provider's own words only to the operator
-// who asks for them, without the secret.
+// A wrong client secret is told in the same words in the log, to the client, by the admin API, by
+// ready, in the metrics and by status, with the same remedy; and the provider's own words only to
+// the operator who asks for them, without the secret.
 func TestOneTruth(t *testing.T) {
 	t.Parallel()
 	srv := tokens(t, http.StatusUnauthorized, `{"error":"invalid_client","error_description":"The secret `+canary+` is of no use here"}`)
@@ -135,7 +135,8 @@ func TestOneTruth(t *testing.T) {
 	})
 }
 
-// status says whether tokens are obtained for a grant that stores none, and where that is known from.
+// status says whether tokens are obtained for a grant that stores none, and where that is known
+// from.
 func TestStatusOfClientCredentials(t *testing.T) {
 	t.Parallel()
 	srv := tokens(t, http.StatusOK, `{"access_token":"at1","token_type":"Bearer","expires_in":3600}`)
@@ -191,8 +192,8 @@ func TestStatusWatches(t *testing.T) {
 	}
 }
 
-// A static token that the upstream refuses, scopes that were not granted, and a record that cannot be
-// stored are told by ready, the metrics and status.
+// A static token that the upstream refuses, scopes that were not granted, and a record that cannot
+// be stored are told by ready, the metrics and status.
 func TestTokenThatServesAndIsNotFine(t *testing.T) {
 	t.Run("refused", func(t *testing.T) {
 		t.Parallel()

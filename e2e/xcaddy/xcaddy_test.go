@@ -37,9 +37,9 @@ func TestXcaddy(t *testing.T) {
 	}
 	build(nil)
 	wantGrants(t, binary, false)
-	// The grants in packages of their own need no module that the core does not need: those that were
-	// just downloaded are enough. And no mirror is asked whether grants/google is a module, which it is
-	// not.
+	// The grants in packages of their own need no module that the core does not need: those that
+	// were just downloaded are enough. And no mirror is asked whether grants/google is a module,
+	// which it is not.
 	cache, err := exec.Command("go", "env", "GOMODCACHE").Output()
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,6 @@
-// Command demo shows authinject at work on this machine alone: authorization servers
-// with protected APIs, like those of five providers, and Caddy in front of them that brings the token
-// and serves the page on which accounts are connected.
+// Command demo shows authinject at work on this machine alone: authorization servers with protected
+// APIs, like those of five providers, and Caddy in front of them that brings the token and serves
+// the page on which accounts are connected.
 //
 // It needs a Caddy binary with authinject; "make run" builds one and starts this.
 package main

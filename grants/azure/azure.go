@@ -1,7 +1,7 @@
-// Package azure adds the grant azure to authinject: access tokens of Microsoft Entra ID for a managed
-// identity (virtual machines, App Service, Functions, Container Apps) and for workload identity on
-// Kubernetes. It uses plain HTTP and no SDK. It is a separate package, so a binary without it contains
-// no Azure options.
+// Package azure adds the grant azure to authinject: access tokens of Microsoft Entra ID for a
+// managed identity (virtual machines, App Service, Functions, Container Apps) and for workload
+// identity on Kubernetes. It uses plain HTTP and no SDK. It is a separate package, so a binary
+// without it contains no Azure options.
 //
 //	xcaddy build --with github.com/authinject/caddy-authinject/grants/azure
 package azure
@@ -26,8 +26,9 @@ import (
 func init() { caddy.RegisterModule(Grant{}) }
 
 // Grant gets tokens of Microsoft Entra ID for the identity that Azure gives this process. It looks
-// for this identity in the following order: workload identity (environment variable AZURE_FEDERATED_TOKEN_FILE), App
-// Service and Container Apps (IDENTITY_ENDPOINT), and the metadata service of virtual machines.
+// for this identity in the following order: workload identity (environment variable
+// AZURE_FEDERATED_TOKEN_FILE), App Service and Container Apps (IDENTITY_ENDPOINT), and the metadata
+// service of virtual machines.
 type Grant struct {
 	// Resource is the identifier of the API, such as `https://management.azure.com/`. Required.
 	Resource string `json:"resource,omitempty"`
@@ -98,8 +99,8 @@ func (g *Grant) Provision(caddy.Context) error {
 // internet is the transport to Entra ID.
 var internet = http.DefaultTransport
 
-// direct is the transport to the identity endpoint, which is on this machine's own network. It never uses a
-// proxy, which would get the token.
+// direct is the transport to the identity endpoint, which is on this machine's own network. It
+// never uses a proxy, which would get the token.
 var direct http.RoundTripper = &http.Transport{DisableKeepAlives: true}
 
 // Traits implements [tokensource.Grant].
@@ -120,8 +121,8 @@ func (g *Grant) Next(ctx context.Context, _ *tokensource.Record) (tokensource.Re
 
 // metadataService asks the metadata service of a virtual machine
 // (https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#get-a-token-using-http).
-// The environment variable AZURE_POD_IDENTITY_AUTHORITY_HOST replaces its address, as in Microsoft's
-// own libraries.
+// The environment variable AZURE_POD_IDENTITY_AUTHORITY_HOST replaces its address, as in
+// Microsoft's own libraries.
 func (g *Grant) metadataService(ctx context.Context) (*tokensource.TokenResponse, error) {
 	base := os.Getenv("AZURE_POD_IDENTITY_AUTHORITY_HOST")
 	if base == "" {
@@ -136,8 +137,8 @@ func (g *Grant) appService(ctx context.Context) (*tokensource.TokenResponse, err
 	return g.askLocal(ctx, os.Getenv("IDENTITY_ENDPOINT"), "2019-08-01", "X-Identity-Header", os.Getenv("IDENTITY_HEADER"))
 }
 
-// askLocal requests a token from an identity endpoint of this machine. The endpoint demands the header field with
-// this value, so that no other program can be tricked into sending the request.
+// askLocal requests a token from an identity endpoint of this machine. The endpoint demands the
+// header field with this value, so that no other program can be tricked into sending the request.
 func (g *Grant) askLocal(ctx context.Context, endpoint, version, header, value string) (*tokensource.TokenResponse, error) {
 	query := url.Values{"api-version": {version}, "resource": {g.Resource}}
 	if g.ClientID != "" {
@@ -154,8 +155,8 @@ func (g *Grant) askLocal(ctx context.Context, endpoint, version, header, value s
 	}
 	status := resp.StatusCode
 	granted, err := tokensource.ReadTokenResponse(resp, tokensource.NewSecret(value))
-	// "It is recommended to retry if you receive a 404, 429, or 5xx error code", and 410 means that the
-	// endpoint is updating.
+	// "It is recommended to retry if you receive a 404, 429, or 5xx error code", and 410 means that
+	// the endpoint is updating.
 	retry := status == http.StatusNotFound || status == http.StatusGone || status == http.StatusTooManyRequests || status >= 500
 	return granted, explain(err, retry, "the Azure identity endpoint")
 }
@@ -209,8 +210,8 @@ func (g *Grant) workloadIdentity(ctx context.Context) (*tokensource.TokenRespons
 	return granted, explain(err, status == http.StatusTooManyRequests || status >= 500, "Entra ID")
 }
 
-// explain puts the endpoint's name into an error and sets its class. For a refusal, the operator has to act,
-// unless retry says that the same request may succeed later.
+// explain puts the endpoint's name into an error and sets its class. For a refusal, the operator
+// has to act, unless retry says that the same request may succeed later.
 func explain(err error, retry bool, endpoint string) error {
 	var refused *tokensource.Error
 	if !errors.As(err, &refused) || refused.Status == 0 || refused.Status == http.StatusOK {

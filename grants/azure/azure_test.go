@@ -141,7 +141,8 @@ func (c *cloud) serveIMDS(w http.ResponseWriter, r *http.Request) {
 	case !known:
 		refuse(400, "invalid_request", "Identity not found")
 	default:
-		// The sample response: lifetimes are texts, and refresh_token is "Not used by managed identities".
+		// The sample response: lifetimes are texts, and refresh_token is "Not used by managed
+		// identities".
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, `{"access_token":%q,"refresh_token":"","expires_in":"3599","expires_on":"%d","not_before":"%d","resource":%q,"token_type":"Bearer"}`,
 			c.issue(who), time.Now().Add(time.Hour).Unix(), time.Now().Unix(), resource)
@@ -158,8 +159,8 @@ func (c *cloud) serveAppService(w http.ResponseWriter, r *http.Request) {
 	}
 	query := r.URL.Query()
 	who, known := identity(query)
-	// "x-identity-header contains the GUID that is stored in the IDENTITY_HEADER environment variable",
-	// and api-version is "2019-08-01 or later".
+	// "x-identity-header contains the GUID that is stored in the IDENTITY_HEADER environment
+	// variable", and api-version is "2019-08-01 or later".
 	if r.Header.Get("X-IDENTITY-HEADER") != header || query.Get("api-version") != "2019-08-01" || query.Get("resource") != resource || !known {
 		w.WriteHeader(http.StatusBadRequest)
 		_, _ = io.WriteString(w, `{"statusCode":400,"message":"No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId."}`)

@@ -97,9 +97,9 @@ func (c *cloud) note(r *http.Request, host string) int {
 func (c *cloud) serveMetadata(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// https://cloud.google.com/compute/docs/metadata/querying-metadata#parts-of-a-request: "Metadata-Flavor:
-	// Google. This header indicates that the request was sent with the intention of retrieving metadata
-	// values, rather than unintentionally from an insecure source".
+	// https://cloud.google.com/compute/docs/metadata/querying-metadata#parts-of-a-request:
+	// "Metadata-Flavor: Google. This header indicates that the request was sent with the intention
+	// of retrieving metadata values, rather than unintentionally from an insecure source".
 	w.Header().Set("Metadata-Flavor", "Google")
 	if status := c.note(r, "metadata"); status != 0 {
 		w.WriteHeader(status)
@@ -110,14 +110,14 @@ func (c *cloud) serveMetadata(w http.ResponseWriter, r *http.Request) {
 	case r.Header.Get("Metadata-Flavor") != "Google":
 		http.Error(w, "Missing Metadata-Flavor:Google header.", http.StatusForbidden)
 	case len(r.Header.Values("X-Forwarded-For")) > 0:
-		// The same page: "the metadata server automatically rejects any requests that contain the header
-		// X-Forwarded-For".
+		// The same page: "the metadata server automatically rejects any requests that contain the
+		// header X-Forwarded-For".
 		http.Error(w, "X-Forwarded-For", http.StatusForbidden)
 	case r.Method != http.MethodGet:
 		w.WriteHeader(http.StatusMethodNotAllowed)
 	case r.URL.Path == "/computeMetadata/v1/instance/service-accounts/default/token":
-		// https://cloud.google.com/compute/docs/access/authenticate-workloads#applications: the answer has
-		// access_token, expires_in and token_type.
+		// https://cloud.google.com/compute/docs/access/authenticate-workloads#applications: the
+		// answer has access_token, expires_in and token_type.
 		if query.Get("scopes") == "" || strings.Contains(query.Get("scopes"), " ") {
 			http.Error(w, "scopes are separated by commas", http.StatusBadRequest)
 			return
@@ -237,7 +237,8 @@ func (c *cloud) serveIAM(r *http.Request, body []byte) *http.Response {
 	return reply(r, 404, `{"error":{"code":404,"status":"NOT_FOUND"}}`)
 }
 
-// serveSTS is the Security Token Service (https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token).
+// serveSTS is the Security Token Service
+// (https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token).
 func (c *cloud) serveSTS(r *http.Request, body []byte) *http.Response {
 	form, _ := url.ParseQuery(string(body))
 	for name, want := range map[string]string{

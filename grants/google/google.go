@@ -25,14 +25,14 @@ import (
 func init() { caddy.RegisterModule(Grant{}) }
 
 // Grant gets tokens of Google Cloud. It finds its identity as Google's own libraries do
-// (Application Default Credentials), in this order: the file that Credentials names, the file in the
-// environment variable GOOGLE_APPLICATION_CREDENTIALS, the credentials of `gcloud auth
+// (Application Default Credentials), in this order: the file that Credentials names, the file in
+// the environment variable GOOGLE_APPLICATION_CREDENTIALS, the credentials of `gcloud auth
 // application-default login`, and the metadata server of the machine.
 type Grant struct {
 	// Scopes of the access token. Default: `https://www.googleapis.com/auth/cloud-platform`.
 	Scopes []string `json:"scopes,omitempty"`
-	// IDToken is the audience of an ID token, such as the URL of a Cloud Run service. If it is set, the
-	// grant gets an ID token instead of an access token.
+	// IDToken is the audience of an ID token, such as the URL of a Cloud Run service. If it is set,
+	// the grant gets an ID token instead of an access token.
 	IDToken string `json:"id_token,omitempty"`
 	// Impersonate is the email address of a service account to get tokens for. The identity needs
 	// the role Service Account Token Creator on that account.
@@ -120,14 +120,15 @@ func (g *Grant) Provision(caddy.Context) error {
 // internet reaches Google's services.
 var internet = http.DefaultTransport
 
-// direct is the transport to the metadata server, which is on this machine's own network. It never uses a
-// proxy, which would get the token.
+// direct is the transport to the metadata server, which is on this machine's own network. It never
+// uses a proxy, which would get the token.
 var direct http.RoundTripper = &http.Transport{DisableKeepAlives: true}
 
 // Traits implements [tokensource.Grant].
 func (Grant) Traits() tokensource.Traits { return tokensource.Traits{Renews: true, NoTokenURL: true} }
 
-// Next implements [tokensource.Grant]. It reads the file again each time, so that the file can be replaced.
+// Next implements [tokensource.Grant]. It reads the file again each time, so that the file can be
+// replaced.
 func (g *Grant) Next(ctx context.Context, _ *tokensource.Record) (tokensource.Request, error) {
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, g.client), timeout)
 	defer cancel()

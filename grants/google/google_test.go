@@ -104,7 +104,8 @@ func TestTokens(t *testing.T) {
 			if got := strings.Join(cloud.requests, ", "); got != c.requests {
 				t.Errorf("got requests %s\nwant %s", got, c.requests)
 			}
-			// A token that the API refuses is replaced by a new one, and not by a copy that was kept.
+			// A token that the API refuses is replaced by a new one, and not by a copy that was
+			// kept.
 			next, err := src.Account("").Reject(t.Context(), tok)
 			if err != nil && grant.IDToken == "" || err == nil && next.AccessToken() == tok.AccessToken() {
 				t.Errorf("after a refusal: %v", err)

@@ -16,7 +16,8 @@ import (
 // (https://cloud.google.com/iam/docs/reference/credentials/rest).
 const iamCredentials = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/"
 
-// impersonated gets a token for the service account Impersonate. base is the identity's own access token.
+// impersonated gets a token for the service account Impersonate. base is the identity's own access
+// token.
 func (g *Grant) impersonated(ctx context.Context, base *tokensource.TokenResponse) (*tokensource.TokenResponse, error) {
 	method, ask := ":generateAccessToken", any(map[string]any{"scope": g.scopes()})
 	if g.IDToken != "" {

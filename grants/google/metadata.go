@@ -57,8 +57,8 @@ func (g *Grant) askMetadata(ctx context.Context, what string, query url.Values) 
 	req.Header.Set("Metadata-Flavor", "Google")
 	resp, err := g.metadata.Do(req)
 	if err == nil && resp.Header.Get("Metadata-Flavor") != "Google" {
-		// "When the metadata server responds, it includes the header Metadata-Flavor: Google": another
-		// server answers at that address.
+		// "When the metadata server responds, it includes the header Metadata-Flavor: Google":
+		// another server answers at that address.
 		resp.Body.Close()
 		err = errors.New("another server")
 	}

@@ -49,7 +49,8 @@ func (dir tools) run(t *testing.T, script string, environ []string, args ...stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The scripts look in the system's sbin directories too: nginx and Varnish must not be found there.
+	// The scripts look in the system's sbin directories too: nginx and Varnish must not be found
+	// there.
 	text, err := os.ReadFile(script)
 	if err != nil {
 		t.Fatal(err)

@@ -8,8 +8,8 @@ import (
 )
 
 // IsLoopback reports whether host is this machine: localhost in upper or lower case (RFC 6761
-// section 6.3), or a loopback address, also as an IPv4-mapped one. An address with a zone, and a name
-// below localhost, is not taken for this machine. It allocates nothing for a name.
+// section 6.3), or a loopback address, also as an IPv4-mapped one. An address with a zone, and a
+// name below localhost, is not taken for this machine. It allocates nothing for a name.
 func IsLoopback(host string) bool {
 	if len(host) == len("localhost") && strings.EqualFold(host, "localhost") {
 		return true

@@ -48,8 +48,8 @@ func FreeAddr(t testing.TB) string {
 	}
 }
 
-// holdBlock takes a block that no test binary holds. It begins at a random one, so that a client which
-// outlived its test does not find the next test's server.
+// holdBlock takes a block that no test binary holds. It begins at a random one, so that a client
+// which outlived its test does not find the next test's server.
 func holdBlock() bool {
 	for _, block := range rand.Perm(blocks) { //nolint:gosec // a port is no secret
 		guard, err := listen(loopback(firstGuard + block))

@@ -25,13 +25,16 @@ type Census map[string]int
 var (
 	arguments = regexp.MustCompile(`\([^()]*\)$`)
 	starter   = regexp.MustCompile(`^created by (.*?)( in goroutine \d+)?$`)
+	// literal is the number of a function without a name. A goroutine that has not run yet is in a
+	// wrapper of it, with a number of its own.
+	literal = regexp.MustCompile(`\.(func|gowrap)\d+$`)
 )
 
 // connection matches the goroutines of one HTTP connection, at either end.
 var connection = regexp.MustCompile(`^net/http\.\(\*(conn|connReader|persistConn)\)`)
 
-// Count counts the goroutines in stacks, which are in the form of [runtime.Stack]. It leaves out those
-// of HTTP/1.1 connections: an idle connection ends by itself, which may take minutes.
+// Count counts the goroutines in stacks, which are in the form of [runtime.Stack]. It leaves out
+// those of HTTP/1.1 connections: an idle connection ends by itself, which may take minutes.
 func Count(stacks string) Census {
 	census := Census{}
 	for stack := range strings.SplitSeq(stacks, "\n\n") {
@@ -40,7 +43,7 @@ func Count(stacks string) Census {
 		if started < 3 {
 			continue // the main goroutine
 		}
-		runs := arguments.ReplaceAllString(lines[started-2], "")
+		runs := literal.ReplaceAllString(arguments.ReplaceAllString(lines[started-2], ""), "")
 		if !connection.MatchString(runs) {
 			census[runs+", started by "+starter.FindStringSubmatch(lines[started])[1]]++
 		}

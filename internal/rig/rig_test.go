@@ -65,7 +65,8 @@ func leak(begun chan<- struct{}, stop <-chan struct{}) {
 	<-stop
 }
 
-// Whoever holds a block of ports is the only one to hold it, in this test binary and in those beside it.
+// Whoever holds a block of ports is the only one to hold it, in this test binary and in those
+// beside it.
 func TestPortsAreHandedOutOnce(t *testing.T) {
 	seen := map[string]bool{}
 	for range 3 * blockSize {

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Patience is how long tests wait for what must come. It is long enough for a busy machine, and only
-// a test that fails takes that long.
+// Patience is how long tests wait for what must come. It is long enough for a busy machine, and
+// only a test that fails takes that long.
 const Patience = 3 * time.Minute
 
 // pollEvery is short compared with what tests wait for, and long compared with one look.
 const pollEvery = 5 * time.Millisecond
 
-// Eventually ends the test unless cond becomes true within [Patience]. The format says what the test
-// waits for, as in "the token to expire".
+// Eventually ends the test unless cond becomes true within [Patience]. The format says what the
+// test waits for, as in "the token to expire".
 func Eventually(t testing.TB, cond func() bool, format string, args ...any) {
 	t.Helper()
 	Within(t, Patience, cond, format, args...)

@@ -15,8 +15,8 @@ func DidYouMean(word string, known []string) string {
 	return ""
 }
 
-// Allowed returns the end of an error about an unknown word: the suggestion of [DidYouMean], if there
-// is one, and all known words, such as " (did you mean form?); allowed are form, json".
+// Allowed returns the end of an error about an unknown word: the suggestion of [DidYouMean], if
+// there is one, and all known words, such as " (did you mean form?); allowed are form, json".
 func Allowed(word string, known []string) string {
 	return DidYouMean(word, known) + "; allowed are " + strings.Join(known, ", ")
 }
@@ -48,8 +48,8 @@ func find(word string, known []string) string {
 }
 
 // synonyms are other names for words of the configuration, from the standards, from other programs
-// and from the settings pages of providers, if they are not similar to the known words. The
-// first meaning that is allowed where the word is used counts. A meaning of several words begins with the
+// and from the settings pages of providers, if they are not similar to the known words. The first
+// meaning that is allowed where the word is used counts. A meaning of several words begins with the
 // known word.
 var synonyms = map[string][]string{
 	// Options of a source and of the blocks in it.
@@ -149,8 +149,8 @@ var synonyms = map[string][]string{
 	"urn:ietf:params:oauth:grant-type:token-exchange": {"token_exchange"},
 }
 
-// Distance returns how many letters must be replaced, inserted, removed or swapped with their neighbour to
-// turn a into b. It returns at most limit.
+// Distance returns how many letters must be replaced, inserted, removed or swapped with their
+// neighbour to turn a into b. It returns at most limit.
 func Distance(a, b string, limit int) int {
 	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
 		return limit

@@ -36,8 +36,9 @@ func init() {
 		PKCE: PKCES256, // the pages do not mention it, and an unknown parameter is ignored
 
 		Inject: Injection{PlaceHeader, "Authorization", "Bearer"},
-		// hosts: api.box.com, and upload.box.com for the content of files. A download is a redirect to a
-		// URL of dl.boxcloud.com that is good for anyone who has it, so that host is no destination.
+		// hosts: api.box.com, and upload.box.com for the content of files. A download is a redirect
+		// to a URL of dl.boxcloud.com that is good for anyone who has it, so that host is no
+		// destination.
 		Destinations: []string{"https://api.box.com", "https://upload.box.com"},
 
 		DefaultLifetime: time.Hour,   // ends: "expires after 60 minutes"

@@ -30,8 +30,8 @@ func init() {
 		Inject:       Injection{PlaceHeader, "Authorization", "Bearer"},
 		Destinations: []string{"https://api.github.com"},
 
-		// A GitHub App's token has expires_in 28800 and a refresh token. An OAuth app's token has neither, and ends
-		// when it is revoked or was not used for a year.
+		// A GitHub App's token has expires_in 28800 and a refresh token. An OAuth app's token has
+		// neither, and ends when it is revoked or was not used for a year.
 		DefaultLifetime: NeverExpires,
 		Rotates:         RotationYes, // refresh
 		Notes: []string{

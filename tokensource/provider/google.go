@@ -56,8 +56,9 @@ func init() {
 		PKCE: PKCES256, // metadata: code_challenge_methods_supported
 
 		Inject: Injection{PlaceHeader, "Authorization", "Bearer"},
-		// The "service endpoint" of each API's page. Not all of *.googleapis.com: a token for one API of
-		// Google has no business at the others, and script.googleapis.com runs the code of others.
+		// The "service endpoint" of each API's page. Not all of *.googleapis.com: a token for one
+		// API of Google has no business at the others, and script.googleapis.com runs the code of
+		// others.
 		Destinations: []string{
 			"https://www.googleapis.com", // drive, calendar
 			"https://gmail.googleapis.com",

@@ -37,10 +37,11 @@ const (
 	// AuthQuery sends client_id and client_secret in the token URL's query, which servers log. Use
 	// it only if the provider demands it.
 	AuthQuery ClientAuth = "client_secret_query"
-	// AuthSecretJWT sends a JWT that is signed with the client secret (OpenID Connect Core section 9).
+	// AuthSecretJWT sends a JWT that is signed with the client secret (OpenID Connect Core section
+	// 9).
 	AuthSecretJWT ClientAuth = "client_secret_jwt"
-	// AuthPrivateKeyJWT sends a JWT that is signed with a private key (RFC 7523 section 2.2), or one
-	// that was made elsewhere.
+	// AuthPrivateKeyJWT sends a JWT that is signed with a private key (RFC 7523 section 2.2), or
+	// one that was made elsewhere.
 	AuthPrivateKeyJWT ClientAuth = "private_key_jwt"
 	// AuthTLS presents a client certificate of a CA in the TLS handshake (RFC 8705 section 2.1).
 	AuthTLS ClientAuth = "tls_client_auth"
@@ -71,7 +72,8 @@ func (a ClientAuth) IsBasic() bool { return a == AuthBasic || a == AuthBasicRaw 
 // IsJWT reports whether the method sends a client assertion (RFC 7521 section 4.2).
 func (a ClientAuth) IsJWT() bool { return a == AuthSecretJWT || a == AuthPrivateKeyJWT }
 
-// IsTLS reports whether the method is the client certificate of the connection (RFC 8705 section 2).
+// IsTLS reports whether the method is the client certificate of the connection (RFC 8705 section
+// 2).
 func (a ClientAuth) IsTLS() bool { return a == AuthTLS || a == AuthSelfSignedTLS }
 
 // OrDefault returns a if it is set. Otherwise it returns the default, which depends on whether the

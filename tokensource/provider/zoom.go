@@ -29,8 +29,8 @@ func init() {
 		RevokeURL:    "https://zoom.us/oauth/revoke",    // oauth
 		// DeviceURL is left out: Zoom wants the client_id in its query.
 
-		// oauth: "Client ID and Client Secret with a colon in between, Base64 Encoded", which leaves
-		// no room for the encoding of RFC 6749 section 2.3.1.
+		// oauth: "Client ID and Client Secret with a colon in between, Base64 Encoded", which
+		// leaves no room for the encoding of RFC 6749 section 2.3.1.
 		ClientAuth: AuthBasicRaw,
 		BodyFormat: BodyForm, // oauth: in the query, or in the body as a form
 

@@ -33,8 +33,8 @@ const (
 	Expired Verdict = "expired"
 	// Revoked means that the token was ended before its lifetime was over.
 	Revoked Verdict = "revoked"
-	// Unproved means that the proof is refused (RFC 9449 section 7.1), and NoNonce that it lacks the
-	// nonce that the API wants.
+	// Unproved means that the proof is refused (RFC 9449 section 7.1), and NoNonce that it lacks
+	// the nonce that the API wants.
 	Unproved Verdict = "unproved"
 	NoNonce  Verdict = "no nonce"
 	// Unbound means that the token is bound to a client certificate that the connection did not

@@ -26,7 +26,8 @@ const (
 	// AuthQuery sends client_id and client_secret in the URL, which RFC 6749 forbids and some
 	// providers require.
 	AuthQuery AuthMethod = "client_secret_query"
-	// AuthBasicUser is HTTP Basic with the secret as the user name and no password, as Stripe wants it.
+	// AuthBasicUser is HTTP Basic with the secret as the user name and no password, as Stripe wants
+	// it.
 	AuthBasicUser AuthMethod = "client_secret_basic_user"
 	// AuthSecretJWT is a JWT signed with the secret (OpenID Connect Core section 9).
 	AuthSecretJWT AuthMethod = "client_secret_jwt"

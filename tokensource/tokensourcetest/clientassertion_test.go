@@ -101,7 +101,8 @@ func TestClientAssertions(t *testing.T) {
 	}
 }
 
-// A client is known by its certificate. Its token is good on connections with that certificate alone.
+// A client is known by its certificate. Its token is good on connections with that certificate
+// alone.
 func TestClientCertificates(t *testing.T) {
 	certificate := func(serial int64) tls.Certificate {
 		key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -30,10 +30,11 @@ type Config struct {
 	TLSNames []string
 	// TokenPath is the path of the token endpoint. Default: /oauth/token.
 	TokenPath string
-	// DevicePath is the path of the device authorization endpoint (RFC 8628). Default: /oauth/device.
+	// DevicePath is the path of the device authorization endpoint (RFC 8628). Default:
+	// /oauth/device.
 	DevicePath string
-	// DeviceInterval is the shortest time between two token requests of a device login. A request that comes sooner is
-	// answered with slow_down. Default: 5 seconds.
+	// DeviceInterval is the shortest time between two token requests of a device login. A request
+	// that comes sooner is answered with slow_down. Default: 5 seconds.
 	DeviceInterval time.Duration
 	// DeviceLifetime is how long the codes of a device login can be used. Default: 10 minutes.
 	DeviceLifetime time.Duration
@@ -87,10 +88,10 @@ type Config struct {
 	// Audiences are the audiences that a token exchange may name. A request for others gets
 	// invalid_target. Nil means any.
 	Audiences []string
-	// DPoP makes the server strict about possession (RFC 9449). The token endpoint and the endpoint for
-	// pushed authorization requests want a proof. Access tokens are bound to its key, and so are
-	// refresh tokens, also those of clients with a secret. The API takes tokens with the scheme DPoP
-	// and a proof only. See also [Server.TokenProofs] and [Server.APIProofs].
+	// DPoP makes the server strict about possession (RFC 9449). The token endpoint and the endpoint
+	// for pushed authorization requests want a proof. Access tokens are bound to its key, and so
+	// are refresh tokens, also those of clients with a secret. The API takes tokens with the scheme
+	// DPoP and a proof only. See also [Server.TokenProofs] and [Server.APIProofs].
 	DPoP bool
 
 	// APIHeader is the header field of an API request that holds the token. Default: Authorization.

@@ -25,8 +25,8 @@ const ProofWindow = time.Minute
 var proofAlgs = []jose.SignatureAlgorithm{jose.ES256, jose.ES384, jose.ES512, jose.PS256, jose.EdDSA}
 
 // Proofs checks DPoP proofs as strictly as RFC 9449 section 4.3 allows: each jti once, a narrow
-// window of time, the URL compared as text, and a nonce if one is wanted. The zero value is ready to
-// use. It is safe for concurrent use.
+// window of time, the URL compared as text, and a nonce if one is wanted. The zero value is ready
+// to use. It is safe for concurrent use.
 type Proofs struct {
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
@@ -80,8 +80,8 @@ func RequestURL(r *http.Request) string {
 	return host.WithoutDefaultPort(scheme+"://"+strings.ToLower(r.Host)) + path
 }
 
-// Check checks the proof of a request. access is the access token that the request carries, or empty
-// for a token request. It returns the thumbprint of the proof's key (RFC 7638).
+// Check checks the proof of a request. access is the access token that the request carries, or
+// empty for a token request. It returns the thumbprint of the proof's key (RFC 7638).
 func (p *Proofs) Check(r *http.Request, access string) (thumbprint string, err error) {
 	return p.check(r.Header, r.Method, RequestURL(r), access)
 }

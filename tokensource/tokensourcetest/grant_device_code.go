@@ -26,13 +26,15 @@ type deviceLogin struct {
 	denied, used           bool
 }
 
-// deviceParams are the parameters that a device authorization request may have beside those of client authentication.
+// deviceParams are the parameters that a device authorization request may have beside those of
+// client authentication.
 var deviceParams = []string{"client_id", "client_secret", "client_assertion", "client_assertion_type", "scope", "audience", "resource", "code_challenge", "code_challenge_method"}
 
 // DeviceURL returns the URL of the device authorization endpoint (RFC 8628 section 3.1).
 func (s *Server) DeviceURL() string { return s.URL + s.cfg.DevicePath }
 
-// AllowDevice is a person who types a code into the page of the server, and allows access as subject.
+// AllowDevice is a person who types a code into the page of the server, and allows access as
+// subject.
 func (s *Server) AllowDevice(userCode, subject string) error {
 	return s.decideDevice(userCode, func(d *deviceLogin) { d.subject = subject })
 }
@@ -54,7 +56,8 @@ func (s *Server) decideDevice(userCode string, decide func(*deviceLogin)) error 
 	return fmt.Errorf("tokensourcetest: no login waits for the code %q", userCode)
 }
 
-// serveDevice serves the device authorization endpoint. The client authenticates as at the token endpoint.
+// serveDevice serves the device authorization endpoint. The client authenticates as at the token
+// endpoint.
 func (s *Server) serveDevice(w http.ResponseWriter, r *http.Request) {
 	var in input
 	in.params, in.err = readParams(r)
@@ -116,8 +119,8 @@ func (s *Server) beginDevice(r *http.Request, in input) (*deviceLogin, *oauthErr
 	return d, nil
 }
 
-// deviceToken implements the grant of RFC 8628 section 3.4. A request that comes too soon is answered with slow_down,
-// which makes the interval five seconds longer.
+// deviceToken implements the grant of RFC 8628 section 3.4. A request that comes too soon is
+// answered with slow_down, which makes the interval five seconds longer.
 func (s *Server) deviceToken(g *grantRequest) (*issuance, *oauthError) {
 	refuse := func(code, text string) (*issuance, *oauthError) {
 		return nil, errorf(http.StatusBadRequest, code, text)

@@ -8,8 +8,8 @@ import (
 	. "github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// The device authorization endpoint gives codes. Their token is granted once, to the client that has them, when the
-// person has allowed access, and only to requests that keep to the interval.
+// The device authorization endpoint gives codes. Their token is granted once, to the client that
+// has them, when the person has allowed access, and only to requests that keep to the interval.
 func TestDeviceCode(t *testing.T) {
 	clock := newClock()
 	srv := Start(t, Config{

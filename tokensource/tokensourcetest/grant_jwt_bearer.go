@@ -17,7 +17,8 @@ const grantJWTBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 type Signer struct {
 	// Key verifies the assertions.
 	Key crypto.PublicKey
-	// Issuer and Subject are the claims iss and sub. Without a Subject, an assertion must not have one.
+	// Issuer and Subject are the claims iss and sub. Without a Subject, an assertion must not have
+	// one.
 	Issuer, Subject string
 	// KeyID is the header field kid, for a provider that wants one.
 	KeyID string
@@ -27,11 +28,13 @@ type Signer struct {
 type assertionRules struct {
 	signer Signer
 	algs   []jose.SignatureAlgorithm
-	// client is true if the client proves itself as well, with client_secret_post. Otherwise no client does.
+	// client is true if the client proves itself as well, with client_secret_post. Otherwise no
+	// client does.
 	client bool
 	// unknown is the description of a signature that the key does not verify; empty: one of ours.
 	unknown string
-	// check returns why a verified assertion is refused, as an error code and a description, or empty texts.
+	// check returns why a verified assertion is refused, as an error code and a description, or
+	// empty texts.
 	check func(s *Server, read grantClaims, now time.Time) (code, description string)
 }
 

@@ -13,8 +13,8 @@ const (
 	typePrefix         = "urn:ietf:params:oauth:token-type:"
 )
 
-// onBehalfOf is the use of the grant type jwt-bearer that Entra ID has in place of a token exchange.
-// It is a grant of its own here.
+// onBehalfOf is the use of the grant type jwt-bearer that Entra ID has in place of a token
+// exchange. It is a grant of its own here.
 const onBehalfOf = "on_behalf_of"
 
 func init() {
@@ -30,9 +30,9 @@ func grantOf(params url.Values) string {
 	return onBehalfOf
 }
 
-// tokenExchange implements the grant of RFC 8693. The subject token, and the actor token if there is
-// one, are access tokens of this server, such as [Server.IssueTokens] issues. The new token has the
-// same subject. It does not live longer than the subject token.
+// tokenExchange implements the grant of RFC 8693. The subject token, and the actor token if there
+// is one, are access tokens of this server, such as [Server.IssueTokens] issues. The new token has
+// the same subject. It does not live longer than the subject token.
 func (s *Server) tokenExchange(g *grantRequest) (*issuance, *oauthError) {
 	for _, of := range []string{"subject_token", "actor_token"} {
 		token, kind := g.params.Get(of), g.params.Get(of+"_type")

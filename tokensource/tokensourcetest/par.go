@@ -103,8 +103,8 @@ func (s *Server) push(r *http.Request, in input, rec *PushRequest) *oauthError {
 	return nil
 }
 
-// resolvePush replaces the parameters of an authorization request that refers to a pushed one. Such a
-// reference is used once. The caller holds s.mu.
+// resolvePush replaces the parameters of an authorization request that refers to a pushed one. Such
+// a reference is used once. The caller holds s.mu.
 func (s *Server) resolvePush(rec *AuthorizeRequest) *oauthError {
 	uri := rec.Params.Get("request_uri")
 	if uri == "" {

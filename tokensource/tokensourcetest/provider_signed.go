@@ -14,8 +14,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// StartSalesforce starts a server that takes the assertions of signer as Salesforce does. Its answers have no
-// expires_in and no refresh token, and name an instance.
+// StartSalesforce starts a server that takes the assertions of signer as Salesforce does. Its
+// answers have no expires_in and no refresh token, and name an instance.
 //
 //	https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_jwt_flow.htm
 //
@@ -55,8 +55,8 @@ func StartSalesforce(t T, signer Signer, cfg Config) *Server {
 	})
 }
 
-// StartGoogle starts a server that takes the assertions of a service account as Google does: with the scopes as a claim.
-// A Subject is the user for whom the account acts.
+// StartGoogle starts a server that takes the assertions of a service account as Google does: with
+// the scopes as a claim. A Subject is the user for whom the account acts.
 //
 //	https://developers.google.com/identity/protocols/oauth2/service-account#httprest
 //
@@ -93,8 +93,8 @@ func StartGoogle(t T, signer Signer, cfg Config) *Server {
 // docuSignUser is the form of a user id.
 var docuSignUser = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// StartDocuSign starts a server that takes the assertions of an integration key as DocuSign does. Subject is the id of
-// the user whom the application impersonates.
+// StartDocuSign starts a server that takes the assertions of an integration key as DocuSign does.
+// Subject is the id of the user whom the application impersonates.
 //
 //	https://developers.docusign.com/platform/auth/reference (the hosts), .../obtain-access-token (the path)
 //	https://support.docusign.com/s/articles/DocuSign-Developer-FAQs-General-Administration-and-Authentication (what each error means)
@@ -112,8 +112,9 @@ func StartDocuSign(t T, signer Signer, cfg Config) *Server {
 			check: func(_ *Server, read grantClaims, now time.Time) (code, description string) {
 				switch {
 				case !read.isFor("account.docusign.com", "account-d.docusign.com"), read.End == 0, read.Begin > now.Unix():
-					// FAQ: "confirm the audience value is exactly account.docusign.com or account-d.docusign.com with no https://
-					// prefix or trailing slash (/)", "The assertion is missing an exp", "nbf ... must be a time in the past"
+					// FAQ: "confirm the audience value is exactly account.docusign.com or
+					// account-d.docusign.com with no https:// prefix or trailing slash (/)", "The
+					// assertion is missing an exp", "nbf ... must be a time in the past"
 					return "invalid_grant", "no_valid_keys_or_signatures"
 				case read.End <= now.Unix(): // FAQ: "The exp (Expiration) parameter must be a time in the future."
 					return "invalid_grant", "expired_grant"
@@ -124,7 +125,8 @@ func StartDocuSign(t T, signer Signer, cfg Config) *Server {
 				case read.Subject != signer.Subject:
 					return "invalid_grant", "user_not_found"
 				case !slices.Contains(strings.Fields(read.Scope), "signature") || !slices.Contains(strings.Fields(read.Scope), "impersonation"):
-					// FAQ: "The signature impersonation scope is the minimum required for JWT authentication"
+					// FAQ: "The signature impersonation scope is the minimum required for JWT
+					// authentication"
 					return "consent_required", ""
 				}
 				return "", ""
@@ -133,8 +135,9 @@ func StartDocuSign(t T, signer Signer, cfg Config) *Server {
 	})
 }
 
-// StartBox starts a server that takes the assertions of a Box application. Subject is the id of the enterprise. The client
-// proves itself as well: it has the id and the secret of cfg.Clients, or the default ones, and Issuer is its id.
+// StartBox starts a server that takes the assertions of a Box application. Subject is the id of the
+// enterprise. The client proves itself as well: it has the id and the secret of cfg.Clients, or the
+// default ones, and Issuer is its id.
 //
 //	https://developer.box.com/guides/authentication/jwt/without-sdk, whose source is
 //	https://github.com/box/developer.box.com/blob/18899f901ec06494e4b73129505c81c0180d9fc0/content/guides/authentication/jwt/without-sdk.md
@@ -175,8 +178,8 @@ func StartBox(t T, signer Signer, cfg Config) *Server {
 	})
 }
 
-// StartZoom starts a server that gives tokens to a Server-to-Server OAuth app of Zoom. Its client is that of cfg.Clients, or
-// the default one.
+// StartZoom starts a server that gives tokens to a Server-to-Server OAuth app of Zoom. Its client
+// is that of cfg.Clients, or the default one.
 //
 //	https://developers.zoom.us/docs/internal-apps/s2s-oauth/
 //	https://developers.zoom.us/docs/integrations/oauth-error-messages/
@@ -212,7 +215,8 @@ type GitHubApp struct {
 	Permissions  map[string]string
 }
 
-// StartGitHub starts a server with the part of GitHub's API that makes tokens of an installation. They live for an hour.
+// StartGitHub starts a server with the part of GitHub's API that makes tokens of an installation.
+// They live for an hour.
 //
 //	https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app
 //	https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app

@@ -18,8 +18,8 @@ type Server struct {
 	// URL is scheme, host and port, without a path: http://127.0.0.1:41234.
 	URL string
 
-	// TokenProofs and APIProofs check the proofs that come to the provider's endpoints and to the API,
-	// if Config.DPoP is set.
+	// TokenProofs and APIProofs check the proofs that come to the provider's endpoints and to the
+	// API, if Config.DPoP is set.
 	TokenProofs, APIProofs Proofs
 
 	cfg      Config

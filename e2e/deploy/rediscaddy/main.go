@@ -1,5 +1,5 @@
-// Command rediscaddy is Caddy with authinject and a storage in Redis, for tests only. Users take one
-// of the storage modules that are made for use: see examples/cluster-redis.
+// Command rediscaddy is Caddy with authinject and a storage in Redis, for tests only. Users take
+// one of the storage modules that are made for use: see examples/cluster-redis.
 package main
 
 import (

@@ -28,8 +28,8 @@ const (
 	callTimeout = 2 * time.Second
 )
 
-// Storage keeps what Caddy stores in one Redis: a hash for each key, with the value and its time, and
-// a string for each lock, which holds its owner and ends by itself.
+// Storage keeps what Caddy stores in one Redis: a hash for each key, with the value and its time,
+// and a string for each lock, which holds its owner and ends by itself.
 type Storage struct {
 	Host      string `json:"host"`
 	Port      string `json:"port"`

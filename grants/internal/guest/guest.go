@@ -12,12 +12,14 @@ import (
 	"github.com/authinject/caddy-authinject/internal/suggest"
 )
 
-// UnknownOption returns the error for a word in the block of a grant that is not one of its options.
+// UnknownOption returns the error for a word in the block of a grant that is not one of its
+// options.
 func UnknownOption(d *caddyfile.Dispenser, grant, option string, options []string) error {
 	return d.Errf("grant %s: unknown option %s%s", grant, option, suggest.Allowed(option, options))
 }
 
-// Client returns a client that follows no redirects, because a redirect could send a credential to another host.
+// Client returns a client that follows no redirects, because a redirect could send a credential to
+// another host.
 func Client(base http.RoundTripper, timeout time.Duration) *http.Client {
 	return &http.Client{Transport: base, Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }

@@ -1,5 +1,5 @@
-// Package guesttest tests the README of a grant. Its Caddyfiles must be valid, have the right JSON below
-// them, and get a token to the upstream.
+// Package guesttest tests the README of a grant. Its Caddyfiles must be valid, have the right JSON
+// below them, and get a token to the upstream.
 package guesttest
 
 import (
@@ -70,9 +70,9 @@ func adapt(t *testing.T, config string) string {
 // upstream matches the address of the API at the end of a Caddyfile.
 var upstream = regexp.MustCompile(`https://[a-z0-9.-]+(\s*\n\})`)
 
-// TokenOf runs a Caddyfile of the README, with a test upstream and a free local address. It returns the
-// token of the request that reached the upstream. It checks that neither the token nor the values that secrets
-// returns are in the log, at any level.
+// TokenOf runs a Caddyfile of the README, with a test upstream and a free local address. It returns
+// the token of the request that reached the upstream. It checks that neither the token nor the
+// values that secrets returns are in the log, at any level.
 func TokenOf(t *testing.T, config string, secrets func() []string) (token string) {
 	t.Helper()
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -72,7 +72,8 @@ func certificate(t *testing.T, public, private any) string {
 	return pemText("CERTIFICATE", der, err)
 }
 
-// A key is read from each form. It signs with the algorithm that fits it, and the signature is valid.
+// A key is read from each form. It signs with the algorithm that fits it, and the signature is
+// valid.
 func TestKeysSign(t *testing.T) {
 	for _, row := range []struct {
 		name, text, alg, want string
@@ -188,7 +189,8 @@ func TestKeysRefused(t *testing.T) {
 	}
 }
 
-// A generated key is stored as a JWK and read again as the same key. Its thumbprint is that of RFC 7638.
+// A generated key is stored as a JWK and read again as the same key. Its thumbprint is that of RFC
+// 7638.
 func TestKeyStored(t *testing.T) {
 	for _, alg := range []string{"ES256", "ES384", "ES512", "EdDSA", "PS256"} {
 		key, err := GenerateKey(alg)

@@ -60,8 +60,8 @@ func ParseKey(text, alg string) (*Key, error) {
 	return newKey(key, alg, "")
 }
 
-// SecretKey returns a key that signs with a shared secret, such as a client secret. If alg is empty,
-// it is HS256. The secret must be as long as the algorithm's hash (RFC 7518 section 3.2).
+// SecretKey returns a key that signs with a shared secret, such as a client secret. If alg is
+// empty, it is HS256. The secret must be as long as the algorithm's hash (RFC 7518 section 3.2).
 func SecretKey(secret, alg string) (*Key, error) {
 	if alg == "" {
 		alg = SecretAlgs[0]

@@ -20,7 +20,8 @@ type Proofs struct {
 // coordinate is the length in bytes of each half of a signature with ES256 (RFC 7518 section 3.4).
 const coordinate = 32
 
-// Proofs returns a signer of proofs, whose header holds typ and the public key (RFC 9449 section 4.2).
+// Proofs returns a signer of proofs, whose header holds typ and the public key (RFC 9449 section
+// 4.2).
 func (k *Key) Proofs(typ string) (*Proofs, error) {
 	if k.material.alg != "ES256" {
 		return nil, errors.New("proofs are signed with ES256, and the key is for " + k.material.alg)

@@ -66,9 +66,9 @@ func Get[T any](ctx context.Context, v *Vault, key string) (*T, error) {
 	return value, err
 }
 
-// GetIfChanged is [Get] for a caller that reads the same key again and again. It returns the sum of the
-// stored bytes too. If that is known, it returns no value: opening and decoding one takes much longer
-// than reading it. A sum is never 0, and has no meaning outside this process.
+// GetIfChanged is [Get] for a caller that reads the same key again and again. It returns the sum of
+// the stored bytes too. If that is known, it returns no value: opening and decoding one takes much
+// longer than reading it. A sum is never 0, and has no meaning outside this process.
 func GetIfChanged[T any](ctx context.Context, v *Vault, key string, known uint64) (value *T, sum uint64, err error) {
 	data, err := v.load(ctx, key)
 	if data == nil || err != nil {
