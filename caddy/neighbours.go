@@ -45,14 +45,17 @@ const (
 // at returns the other processes at an address.
 func (n *neighbours) at(address string, now time.Time) []string {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if known, ok := n.known[address]; ok && now.Sub(known.looked) < lookEvery {
+	known, ok := n.known[address]
+	n.mu.Unlock()
+	if ok && now.Sub(known.looked) < lookEvery {
 		return known.processes
 	}
+	found := n.others(address)
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.known == nil {
 		n.known = make(map[string]neighbour)
 	}
-	found := n.others(address)
 	n.known[address] = neighbour{now, found}
 	return found
 }
