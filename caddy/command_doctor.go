@@ -116,7 +116,10 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	users := d.usersOf(running, config.listeners())
 	var invalid error
 	if json.Valid(raw) { // else load says that best
-		invalid = validateWithout(users, raw)
+		invalid = validateWithout(func(dir string) bool {
+			_, err := os.Stat(dir)
+			return users.Foreign(dir) != nil || errors.Is(err, fs.ErrNotExist)
+		}, raw)
 	}
 	app, err := d.config.load()
 	if errors.As(err, new(misspelledAppError)) {
@@ -199,10 +202,10 @@ func (d *doctorRun) usersOf(running doctor.Server, listeners []doctor.Listener) 
 	return users
 }
 
-// validateWithout validates a configuration without writing to storages that belong to other users
-// or do not exist yet: some modules store keys when they are set up. Such a storage is replaced by
-// a directory that is removed.
-func validateWithout(users doctor.Users, raw []byte) error {
+// validateWithout validates a configuration without writing to the directories of storages for
+// which leave returns true: some modules store keys when they are set up. Such a storage is
+// replaced by a directory that is removed.
+func validateWithout(leave func(dir string) bool, raw []byte) error {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	var config map[string]any
@@ -210,10 +213,6 @@ func validateWithout(users doctor.Users, raw []byte) error {
 		return validate(raw)
 	}
 	var replaced []map[string]any
-	leave := func(dir string) bool {
-		_, err := os.Stat(dir)
-		return users.Foreign(dir) != nil || errors.Is(err, fs.ErrNotExist)
-	}
 	var walk func(part any)
 	walk = func(part any) {
 		switch part := part.(type) {
@@ -222,7 +221,8 @@ func validateWithout(users doctor.Users, raw []byte) error {
 				walk(item)
 			}
 		case map[string]any:
-			if root, ok := part["root"].(string); ok && part["module"] == "file_system" && leave(root) {
+			root, _ := part["root"].(string)
+			if part["module"] == "file_system" && leave(cmp.Or(root, caddy.AppDataDir())) {
 				replaced = append(replaced, part)
 			}
 			for _, item := range part {

@@ -159,6 +159,9 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
+	if r.refused != nil {
+		todo = append(todo, "correct the configuration, which Caddy does not load here: "+r.refused.Error())
+	}
 	if r.silent {
 		todo = append(todo, "start the server: caddy run; if it does not start, caddy authinject doctor shows why")
 	}

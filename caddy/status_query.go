@@ -31,6 +31,7 @@ type statusReport struct {
 	storages []string // that were read
 	why      string   // the server was not asked
 	silent   bool     // no server answered, although one was asked
+	refused  error    // why Caddy refuses the configuration, if no server answered
 }
 
 // ask asks the running server, or reads the storage if no server runs. If the report is nil, the
@@ -73,7 +74,7 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 	}
 	report := &statusReport{accounts: []accountStatus{}, why: why, silent: running != nil && running.accounts == nil}
 	if report.silent {
-		err = validate(q.raw) // no server can load a configuration that is not valid
+		report.refused = validateWithout(func(string) bool { return true }, q.raw)
 	}
 	names := slices.Sorted(maps.Keys(app.pooled))
 	if q.source != "" {
@@ -82,7 +83,7 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 		}
 		names = []string{q.source}
 	}
-	failed := []error{err}
+	var failed []error
 	for _, name := range names {
 		list, err := app.stored(ctx, name, q.account, q.one)
 		if err != nil {

@@ -78,7 +78,7 @@ func TestStatusWithoutAServer(t *testing.T) {
 		t.Errorf("printed %q, error %v", printed, err)
 	}
 	printed, err = queried(t, "caddy.json", config("authinject", `"sorce":"orders"`))
-	if err == nil || !strings.Contains(err.Error(), `sorce`) || !strings.Contains(printed, "orders") {
+	if err != nil || !strings.Contains(printed, "correct the configuration, which Caddy does not load here: ") || !strings.Contains(printed, "transport.sorce (did you mean source?)") {
 		t.Errorf("a typing mistake in a transport: printed %q, error %v", printed, err)
 	}
 	_, err = queried(t, "caddy.json", config("authinjct", `"source":"orders"`))
