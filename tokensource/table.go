@@ -20,8 +20,7 @@ type table struct {
 	taken int // the number of slots that are not empty
 }
 
-// slots is replaced as a whole when a quarter of it is taken: most searches then read one account.
-// Their number is a power of two.
+// slots is replaced as a whole when it is half full. Their number is a power of two.
 type slots []atomic.Pointer[account]
 
 const fewestSlots = 8
@@ -60,7 +59,7 @@ func tagOf(hash uint64) uint32 { return uint32(hash >> 32) }
 // add adds an account whose name is not in the table.
 func (t *table) add(a *account) {
 	a.tag = tagOf(maphash.String(t.seed, a.name))
-	if 4*t.taken >= len(*t.slots.Load()) {
+	if 2*t.taken >= len(*t.slots.Load()) {
 		t.resize()
 	}
 	_, slot := t.search(*t.slots.Load(), a.name)
@@ -77,16 +76,16 @@ func (t *table) remove(name string) {
 	}
 	slot.Store(left)
 	t.size--
-	if 32*t.size < len(*t.slots.Load()) {
+	if 16*t.size < len(*t.slots.Load()) {
 		t.resize()
 	}
 }
 
-// resize moves the accounts into new slots, at most an eighth of which are then taken. A search
+// resize moves the accounts into new slots, at most a quarter of which are then taken. A search
 // that is under way continues in the old slots, which do not change any more.
 func (t *table) resize() {
 	n := fewestSlots
-	for n < 8*t.size {
+	for n < 4*t.size {
 		n *= 2
 	}
 	moved := make(slots, n)
