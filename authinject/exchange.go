@@ -265,9 +265,9 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 // tellRefused adds to the upstream's answer that it refused the proxy's token (RFC 9209 section
 // 2.2), so that the client does not search for a mistake in its own credentials.
 func (x *exchange) tellRefused(res *http.Response) {
-	detail := "the upstream refused the token that this proxy added"
+	detail := "the upstream refused the token that this proxy added; the operator of the proxy must act"
 	if x.t.SourceName != "" {
-		detail += ", of source " + x.t.SourceName
+		detail = "source " + x.t.SourceName + ": " + detail
 	}
 	status := "authinject; received-status=" + strconv.Itoa(res.StatusCode) + "; details=" + quoteString(detail)
 	res.Header["Proxy-Status"] = append(slices.Clone(res.Header["Proxy-Status"]), status)

@@ -62,7 +62,7 @@ func TestReplay(t *testing.T) {
 			if (res.Header.Get("Www-Authenticate") != "") != test.challenge {
 				t.Errorf("header %v", res.Header)
 			}
-			status := fmt.Sprintf(`authinject; received-status=%d; details="the upstream refused the token that this proxy added, of source orders"`, test.status)
+			status := fmt.Sprintf(`authinject; received-status=%d; details="source orders: the upstream refused the token that this proxy added; the operator of the proxy must act"`, test.status)
 			if told := res.Header.Get("Proxy-Status") == status; told != (test.outcome == OutcomeRefused) {
 				t.Errorf("Proxy-Status %q", res.Header.Values("Proxy-Status"))
 			}

@@ -159,6 +159,9 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
+	for _, taken := range r.taken {
+		todo = append(todo, taken+": stop that process, or choose another port")
+	}
 	if r.refused != nil {
 		todo = append(todo, "correct the configuration, which Caddy does not load here: "+r.refused.Error())
 	}

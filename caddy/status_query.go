@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/certmagic"
@@ -32,6 +33,7 @@ type statusReport struct {
 	why      string   // the server was not asked
 	silent   bool     // no server answered, although one was asked
 	refused  error    // why Caddy refuses the configuration, if no server answered
+	taken    []string // addresses of sites at which other processes listen, if no server answered
 }
 
 // ask asks the running server, or reads the storage if no server runs. If the report is nil, the
@@ -75,6 +77,15 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 	report := &statusReport{accounts: []accountStatus{}, why: why, silent: running != nil && running.accounts == nil}
 	if report.silent {
 		report.refused = validateWithout(func(string) bool { return true }, q.raw)
+		for _, addresses := range app.around.listens {
+			for _, address := range addresses {
+				if others := theNeighbours.others(address); len(others) > 0 {
+					report.taken = append(report.taken, address+" is taken by "+strings.Join(others, ", "))
+				}
+			}
+		}
+		slices.Sort(report.taken)
+		report.taken = slices.Compact(report.taken)
 	}
 	names := slices.Sorted(maps.Keys(app.pooled))
 	if q.source != "" {

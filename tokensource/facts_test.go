@@ -102,7 +102,7 @@ func TestStaticTokenRemedyNamesItsPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	st := src.Account("").Status()
-	if problems := st.Problems(); st.State != tokensource.StateRefused || len(problems) != 1 || problems[0].Remedy() != "write a new token into the file /run/token" {
+	if problems := st.Problems(); st.State != tokensource.StateRefused || len(problems) != 1 || problems[0].Remedy() != "write a new token into the file /run/token; if the token is right, check inject" {
 		t.Errorf("state %s, problems %v", st.State, problems)
 	}
 	_, err := newSource(t, nil, static(time.Unix(1, 0))).Token(t.Context())

@@ -5,7 +5,7 @@ var storageProblems = []Remedy{
 	{
 		Problem: "storage_login", Text: loginLostReason, Class: ClassLogin,
 		Cause: "The account needs a login, and the storage is full, read-only or out of reach. A login now would end with this process.",
-		Do: "make the storage writable for this process, and see that it is not full[; {not_directory}]; " +
+		Do: "[{not_directory}; if that is not enough, ]make the storage writable for this process, and see that it is not full; " +
 			"then connect the account" + connectAt,
 		quiet: true,
 	},
@@ -14,7 +14,7 @@ var storageProblems = []Remedy{
 		Also:  []string{"the storage does not keep what is written"},
 		Class: ClassWait,
 		Cause: "The storage is full, read-only or out of reach. A refresh token is not sent before its successor can be stored.",
-		Do: "make the storage writable for this process, and see that it is not full[; {not_directory}]" +
+		Do: "[{not_directory}; if that is not enough, ]make the storage writable for this process, and see that it is not full" +
 			"[; do not restart or reload the server before that: {unsaved}]",
 		More: "A live token serves. The log line \"the storage is in trouble\", the admin API and `caddy authinject status` have the path and the reason. " +
 			"The metric " +
@@ -26,7 +26,7 @@ var storageProblems = []Remedy{
 		Also:  []string{"the storage cannot be listed"},
 		Class: ClassWait,
 		Cause: "The storage is out of reach, or this process may not read it.",
-		Do:    "check that the storage is there, and that this process may read it[; {not_directory}]",
+		Do:    "[{not_directory}; if that is not enough, ]check that the storage is there, and that this process may read it",
 	},
 	{
 		Problem: "record_damaged", Text: "the stored record is damaged", Class: ClassOperator,

@@ -55,7 +55,7 @@ func plain(do string) string {
 		}
 		return usualFacts[name]
 	})
-	return regexp.MustCompile(`\b(client_[a-z]+|token_[a-z]+|body_format|scope_separator|redirect_url|authorize_[a-z]+|par_url|revoke_url|encryption_key|default_lifetime|refresh_token|SSL_CERT_FILE|HTTPS_PROXY|GET /\S+)`).
+	return regexp.MustCompile(`\b(client_secret_(?:basic|post)|client_[a-z]+|token_[a-z]+|body_format|scope_separator|redirect_url|authorize_[a-z]+|par_url|revoke_url|encryption_key|default_lifetime|refresh_token|SSL_CERT_FILE|HTTPS_PROXY|GET /\S+)`).
 		ReplaceAllString(do, "`$1`")
 }
 

@@ -41,7 +41,7 @@ const notDirectory = " is a file, not a directory"
 func failedStorage(reason string, err error) *Error {
 	e := &Error{Class: ClassWait, Reason: reason, cause: err}
 	if errors.Is(err, syscall.ENOTDIR) {
-		e = e.know(facts{"not_directory": "a part of its path" + notDirectory})
+		e = e.know(facts{"not_directory": "a part of its path" + notDirectory + ": move the file away, or correct the path"})
 	}
 	return e
 }
