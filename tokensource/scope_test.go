@@ -111,15 +111,18 @@ func TestAnAnswerWithoutScopeAfterOneWithFewer(t *testing.T) {
 
 // The event about a token with fewer scopes says what that means.
 func TestEventOfFewerScopesHasItsRemedy(t *testing.T) {
-	var ev events
-	ep := &endpoint{script: always(reply{body: `{"access_token":"at1","expires_in":3600,"scope":"a"}`})}
-	mustToken(t, newSource(t, ep, observed(&ev), func(cfg *tokensource.Config) { cfg.Scopes = []string{"a", "b"} }))
-	for _, e := range ev.all() {
-		if e.Kind == tokensource.EventRefreshed && (e.Failure == nil || e.Failure.Problem() != "scopes_missing" || e.Failure.Class != tokensource.ClassOperator) {
-			t.Errorf("got %+v", e)
+	synctest.Test(t, func(t *testing.T) {
+		var ev events
+		ep := &endpoint{script: always(reply{body: `{"access_token":"at1","expires_in":3600,"scope":"a"}`})}
+		mustToken(t, newSource(t, ep, observed(&ev), func(cfg *tokensource.Config) { cfg.Scopes = []string{"a", "b"} }))
+		synctest.Wait() // the observer is told after the callers
+		for _, e := range ev.all() {
+			if e.Kind == tokensource.EventRefreshed && (e.Failure == nil || e.Failure.Problem() != "scopes_missing" || e.Failure.Class != tokensource.ClassOperator) {
+				t.Errorf("got %+v", e)
+			}
 		}
-	}
-	if ev.count(tokensource.EventRefreshed) != 1 {
-		t.Errorf("got %+v", ev.all())
-	}
+		if ev.count(tokensource.EventRefreshed) != 1 {
+			t.Errorf("got %+v", ev.all())
+		}
+	})
 }
