@@ -15,9 +15,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
@@ -326,76 +323,4 @@ func (s *surveyed) guards(source string, invalid bool, report *doctor.Report) {
 	default:
 		add("web_pages", doctor.OK, "requests of web pages of other origins are refused", "")
 	}
-}
-
-// listeners returns the addresses that the configuration opens.
-func (s *surveyed) listeners() (list []doctor.Listener) {
-	add := func(listen, use, option string) {
-		address, err := caddy.ParseNetworkAddress(listen)
-		if err != nil || address.IsUnixNetwork() || address.IsFdNetwork() ||
-			!strings.HasPrefix(cmp.Or(address.Network, "tcp"), "tcp") {
-			return
-		}
-		const most = 10 // of a range of ports
-		for i := range min(address.PortRangeSize(), most) {
-			list = append(list, doctor.Listener{Network: cmp.Or(address.Network, "tcp"),
-				Address: address.JoinHostPort(i), Use: use, Option: option})
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.Apps.HTTP.Servers)) {
-		for _, listen := range s.Apps.HTTP.Servers[name].Listen {
-			add(listen, "server "+name, "")
-		}
-	}
-	switch {
-	case s.Admin == nil:
-		add(caddy.DefaultAdminListen, "the admin API", "")
-	case s.Admin.Listen != "" && !s.Admin.Disabled:
-		add(s.Admin.Listen, "the admin API", "admin "+s.Admin.Listen)
-	case !s.Admin.Disabled:
-		add(caddy.DefaultAdminListen, "the admin API", "")
-	}
-	return list
-}
-
-// askRunning is how long the running server has to answer.
-const askRunning = 3 * time.Second
-
-// runningAt returns what is known of the running server. It asks the admin API when it is first
-// needed. If the configuration turns the admin API off, the server's addresses are not known.
-func (c *commandConfig) runningAt(ctx context.Context, config *surveyed) doctor.Server {
-	server := doctor.Server{Config: c.file}
-	if at, err := c.adminAddress(); err == nil {
-		server.Admin = at
-	}
-	ask := sync.OnceValues(func() (map[string]bool, bool) { return c.askListeners(ctx) })
-	server.Listens = func(l doctor.Listener) (listens, known bool) {
-		if config.Admin != nil && config.Admin.Disabled {
-			return false, false
-		}
-		addresses, ok := ask()
-		return addresses[l.Address], ok
-	}
-	return server
-}
-
-// askListeners asks the admin API for the addresses at which the running server listens. ok is
-// false if they are not known: something is at the address of the admin API, and does not answer
-// with a configuration. If nothing is there, no server runs.
-func (c *commandConfig) askListeners(ctx context.Context) (addresses map[string]bool, ok bool) {
-	at, err := c.adminAddress()
-	if err != nil {
-		return nil, false
-	}
-	ctx, cancel := context.WithTimeout(ctx, askRunning)
-	defer cancel()
-	var running surveyed
-	if err := getAdmin(ctx, at, "/config/", &running); err != nil {
-		return nil, strings.HasSuffix(err.Error(), syscall.ECONNREFUSED.Error()) // Caddy wraps no error
-	}
-	addresses = make(map[string]bool)
-	for _, l := range running.listeners() {
-		addresses[l.Address] = true
-	}
-	return addresses, true
 }

@@ -97,7 +97,7 @@ func TestDoctorOfAnotherUserStoresNoWait(t *testing.T) {
 	}
 }
 
-// If doctor is the user of the server, it writes as the server does, whoever owns the directory: in
+// If doctor runs as the user of the server, the owner of the directory does not matter: in
 // a container, root often uses a directory of a user of the host.
 func TestDoctorOfTheServersUser(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})

@@ -760,7 +760,7 @@ func TestDoctorNamesTheOtherAccounts(t *testing.T) {
 		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL+" {\n\taccount {http.request.header.X-User}\n}")
 	r := diagnose(t, doctorRun{}, config)
 	wantNoFailure(t, r)
-	wantStep(t, r, doctor.Warn, "accounts", `requests ask for the account "leela", which nobody has connected`, `caddy authinject login a --account "leela"`)
+	wantStep(t, r, doctor.Warn, "accounts", `requests ask for the account "leela", which is not connected`, `caddy authinject login a --account "leela"`)
 	wantStep(t, r, doctor.Warn, "accounts", `the account "bender": The login has ended.`, `caddy authinject login a --account "bender"`)
 	for _, step := range r.Steps {
 		if step.Name == "accounts" && (strings.Contains(step.Text, "fry") || strings.Contains(step.Text, "zoidberg")) {

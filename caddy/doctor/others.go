@@ -22,7 +22,7 @@ func (x *exam) others() {
 		other.Account = o.Account
 		switch {
 		case o.Wanted:
-			x.warn(step, fmt.Sprintf("requests ask for %s, which nobody has connected", other.who()), other.loginRemedy())
+			x.warn(step, fmt.Sprintf("requests ask for %s, which is not connected", other.who()), other.loginRemedy())
 		default:
 			x.warn(step, other.who()+": "+o.Words, cmp.Or(o.Remedy, other.loginRemedy()))
 		}

@@ -48,7 +48,7 @@ func (u Users) Foreign(dir string) *Foreign {
 		switch uid, process := u.Server(); {
 		case process == "":
 		case uid == u.Self:
-			return nil // what doctor writes is as the server writes it, whoever owns the directory
+			return nil // the server can use what doctor writes
 		default:
 			return u.foreign(fmt.Sprintf("the running server (process %s) of the storage %s runs as %s", process, dir, name(uid)), uid)
 		}

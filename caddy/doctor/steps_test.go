@@ -125,7 +125,7 @@ func TestOthers(t *testing.T) {
 	}})
 	x.others()
 	want := []Step{
-		{"a", "accounts", Warn, `requests ask for the account "leela", which nobody has connected`,
+		{"a", "accounts", Warn, `requests ask for the account "leela", which is not connected`,
 			`open https://x/connect and press Connect, or run caddy authinject login a --account "leela"`},
 		{"a", "accounts", Warn, `the account "bender": The login has ended.`, "connect it"},
 	}

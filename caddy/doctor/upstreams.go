@@ -1,0 +1,124 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/authinject/caddy-authinject/authinject"
+)
+
+// Upstream is an upstream of a route.
+type Upstream struct {
+	Address string // as the configuration has it
+	Target  authinject.Target
+	// Meant is a destination that is written almost like Address, if there is one.
+	Meant string
+	// TLS and Proxy are the settings of the transport to the upstream. If TLS is nil, they are not
+	// known, and the way to the upstream is not checked.
+	TLS   *tls.Config
+	Proxy func(*http.Request) (*url.URL, error)
+}
+
+// upstream checks that an upstream can be reached: its name, its port and its certificate. No
+// request is sent over the connection. That the upstream is down is only a warning, because it may
+// start later than the proxy. A wrong name or certificate is a failure: every request would fail.
+func (x *exam) upstream(ctx context.Context, u Upstream) {
+	if u.TLS == nil {
+		return
+	}
+	way := *x
+	way.TLS, way.Proxy, way.mayStart = u.TLS, u.Proxy, true
+	way.trust = "write the line tls_trust_pool file /path/to/ca.pem into the block transport http of the directive authinject"
+	if way.Proxy == nil {
+		way.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
+	}
+	if u.Target.Network == "unix" {
+		conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "unix", u.Target.Host)
+		if err != nil {
+			way.down("tcp", fmt.Sprintf("the upstream %s accepts no connections", u.Address),
+				"check the path of the socket, that this user may write to it, and whether the server runs")
+			return
+		}
+		_ = conn.Close() // nothing was sent
+		return
+	}
+	way.endpoint(ctx, "upstream", "the upstream's address", u.Address)
+}
+
+// upstreams checks that the upstreams of the routes may get the token.
+func (x *exam) upstreams(ctx context.Context) {
+	told := make(map[string]bool) // several routes to one upstream may connect in different ways
+	for _, u := range x.Upstreams {
+		first := !told[u.Address]
+		told[u.Address] = true
+		err := x.Destinations.Check(u.Target)
+		refused, isRefusal := errors.AsType[*authinject.DestinationError](err)
+		switch {
+		case err == nil:
+			text := fmt.Sprintf("the upstream %s may get the token", u.Address)
+			if x.Probe == "" {
+				text += "; --probe <url> requests a URL of it"
+			}
+			if first {
+				x.ok("destinations", text)
+			}
+			x.upstream(ctx, u)
+		case !first: // it was reported
+		case isRefusal && refused.Insecure:
+			secure := u.Target
+			secure.Scheme = "https"
+			if secure.Port == "80" {
+				secure.Port = "443"
+			}
+			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is plain http, "+
+				"where others on the way can read the token", u.Address),
+				"use https:// for the upstream; only if the network is trusted, add "+origin(u.Target)+" to destinations")
+			x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address, Add: "authinject … " + origin(secure)})
+		default:
+			x.notAllowed(u)
+		}
+	}
+}
+
+// notAllowed reports an upstream that is not among the destinations. It proposes to change the
+// upstream: that is more often wrong than the list, and a wrong host in the list would get the
+// token.
+func (x *exam) notAllowed(u Upstream) {
+	text := fmt.Sprintf("requests to the upstream %s are refused: it is not among the destinations of the source (%s)",
+		u.Address, x.Destinations)
+	remedy := fmt.Sprintf("correct the upstream; only if %s is to get the token, write the line destinations %s into the source",
+		u.Address, strings.Join(slices.Concat(x.Configured, []string{origin(u.Target)}), " "))
+	if x.Preset != "" {
+		text += ", which provider " + x.Preset + " sets"
+		remedy += ", which replaces those of the provider"
+	}
+	x.fail("destinations", text, remedy)
+	meant := u.Meant
+	if only := x.Destinations.String(); meant == "" && !strings.ContainsAny(only, " *") {
+		meant = only
+	}
+	if meant != "" {
+		x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address, Add: "authinject … " + meant})
+	}
+}
+
+func origin(t authinject.Target) string {
+	if t.Network == "unix" {
+		return "unix/" + t.Host
+	}
+	text := t.Scheme + "://" + t.Host
+	if strings.Contains(t.Host, ":") {
+		text = t.Scheme + "://[" + t.Host + "]"
+	}
+	if t.Port != "" && (t.Scheme != "https" || t.Port != "443") && (t.Scheme != "http" || t.Port != "80") {
+		text += ":" + t.Port
+	}
+	return text
+}
