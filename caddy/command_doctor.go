@@ -213,24 +213,12 @@ func validateWithout(leave func(dir string) bool, raw []byte) error {
 		return validate(raw)
 	}
 	var replaced []map[string]any
-	var walk func(part any)
-	walk = func(part any) {
-		switch part := part.(type) {
-		case []any:
-			for _, item := range part {
-				walk(item)
-			}
-		case map[string]any:
-			root, _ := part["root"].(string)
-			if part["module"] == "file_system" && leave(cmp.Or(root, caddy.AppDataDir())) {
-				replaced = append(replaced, part)
-			}
-			for _, item := range part {
-				walk(item)
-			}
+	eachObject(config, func(part map[string]any) {
+		root, _ := part["root"].(string)
+		if part["module"] == "file_system" && leave(cmp.Or(root, caddy.AppDataDir())) {
+			replaced = append(replaced, part)
 		}
-	}
-	walk(config)
+	})
 	if config["storage"] == nil && leave(caddy.AppDataDir()) {
 		storage := map[string]any{"module": "file_system"}
 		config["storage"], replaced = storage, append(replaced, storage)

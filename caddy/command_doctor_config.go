@@ -176,26 +176,30 @@ func (s *Source) doctorSecrets() (list []doctor.Secret) {
 
 // proxies calls found for each reverse_proxy whose transport uses a source.
 func (s *surveyed) proxies(source string, found func(proxy, transport map[string]any)) {
-	var walk func(part any)
-	walk = func(part any) {
-		switch part := part.(type) {
-		case []any:
-			for _, item := range part {
-				walk(item)
-			}
-		case map[string]any:
+	for _, name := range slices.Sorted(maps.Keys(s.Apps.HTTP.Servers)) {
+		eachObject(s.Apps.HTTP.Servers[name].Routes, func(part map[string]any) {
 			transport, _ := part["transport"].(map[string]any)
 			if part["handler"] == "reverse_proxy" && transport["protocol"] == "authinject" &&
 				transport["source"] == source {
 				found(part, transport)
 			}
-			for _, key := range slices.Sorted(maps.Keys(part)) {
-				walk(part[key])
-			}
-		}
+		})
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.Apps.HTTP.Servers)) {
-		walk(s.Apps.HTTP.Servers[name].Routes)
+}
+
+// eachObject calls found for each object in a part of a configuration, in an order that is always
+// the same.
+func eachObject(part any, found func(map[string]any)) {
+	switch part := part.(type) {
+	case []any:
+		for _, item := range part {
+			eachObject(item, found)
+		}
+	case map[string]any:
+		found(part)
+		for _, key := range slices.Sorted(maps.Keys(part)) {
+			eachObject(part[key], found)
+		}
 	}
 }
 

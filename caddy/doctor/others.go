@@ -8,7 +8,7 @@ import (
 // maxOthers limits the other accounts that are named.
 const maxOthers = 10
 
-// others reports the source's other accounts that nobody connected or that have a problem.
+// others reports the source's other accounts that are not connected or that have a problem.
 func (x *exam) others() {
 	const step = "accounts"
 	left, other := 0, *x

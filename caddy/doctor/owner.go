@@ -85,9 +85,10 @@ func (u Users) foreign(why string, uid int) *Foreign {
 	}
 }
 
-// mixed returns the directory of a storage, or an entry of this module in it, that belongs to
-// another user than the one who needs it: the running server's, or else the directory's. ok is
-// false if there is none, or if that user is root, who can write everywhere.
+// mixed looks for a path of a storage that belongs to another user than the one who needs it: the
+// running server's user, or else the owner of the directory. The path is the directory itself or an
+// entry of this module in it. ok is false if all paths belong to the right user. ok is also false if
+// that user is root, because root can write everywhere.
 func (u Users) mixed(dir string) (entry string, has, wants int, ok bool) {
 	if u.Self < 0 || dir == "" {
 		return "", 0, 0, false

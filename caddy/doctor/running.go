@@ -101,8 +101,8 @@ func (x *exam) without() {
 // storageTroubles are the problems with the server's storage.
 var storageTroubles = []string{"storage_unwritable", "storage_unreadable"}
 
-// fileOf returns the file of a secret that an error names, or the only file that a secret is read
-// from. It returns an empty text if there is none.
+// fileOf returns the file of a secret that an error names. If the error names no file, it returns
+// the only file that a secret is read from. If there are several files, or no file, it returns "".
 func (x *exam) fileOf(text string) string {
 	var files []string
 	for _, s := range x.Secrets {

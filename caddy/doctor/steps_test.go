@@ -118,7 +118,8 @@ func TestWithout(t *testing.T) {
 	}
 }
 
-// The accounts that requests ask for and that nobody connected are named, and those with a problem.
+// doctor names the accounts that requests ask for and that are not connected, and the accounts that
+// have a problem.
 func TestOthers(t *testing.T) {
 	x := examOf(Patient{ConnectURL: "https://x/connect", Config: tokensource.Config{Name: "a"}, Others: []Other{
 		{Account: "fine"}, {Account: "leela", Wanted: true}, {Account: "bender", Words: "The login has ended.", Remedy: "connect it"},

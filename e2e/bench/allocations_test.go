@@ -61,8 +61,8 @@ func BenchmarkAllocations(b *testing.B) {
 
 const (
 	allocationRequests = 4000
-	// fewUsers is a number of accounts that is small beside that of the requests: what the source
-	// does for each account from time to time, such as a look into the storage, is no cost of a
+	// fewUsers is small beside the number of requests. The source does some work for each account
+	// from time to time, such as reading the storage, and that work must not count as the cost of a
 	// request.
 	fewUsers = 10
 )

@@ -21,7 +21,7 @@ import (
 const (
 	startTimeout = rig.Patience
 	stopTimeout  = rig.Patience
-	// answerTimeout makes a request that nobody answers fail where it was sent, ahead of the test
+	// answerTimeout makes a request without an answer fail where it was sent, ahead of the test
 	// binary's limit.
 	answerTimeout = rig.Patience
 )
