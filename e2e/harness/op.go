@@ -102,8 +102,7 @@ func OP(t testing.TB, opts ...OPOption) *Provider {
 	for _, opt := range opts {
 		opt(p)
 	}
-	quiet := slog.New(slog.DiscardHandler)
-	router := exampleop.SetupServer(p.Issuer, p.storage, quiet, false)
+	router := newRouter(p.Issuer, p.storage)
 
 	mux := http.NewServeMux()
 	mux.Handle("/", router)
@@ -118,6 +117,20 @@ func OP(t testing.TB, opts ...OPOption) *Provider {
 		srv.Close()
 	})
 	return p
+}
+
+// endpointsMu is held while a provider is set up.
+var endpointsMu sync.Mutex
+
+// newRouter sets up zitadel's example provider. The library writes the path of the authorization
+// endpoint through the pointer op.DefaultEndpoints, which all its providers share, while the
+// providers of other tests read it. So each provider gets endpoints of its own.
+func newRouter(issuer string, storage *opStorage) http.Handler {
+	endpointsMu.Lock()
+	defer endpointsMu.Unlock()
+	endpoints := *op.DefaultEndpoints
+	op.DefaultEndpoints = &endpoints
+	return exampleop.SetupServer(issuer, storage, slog.New(slog.DiscardHandler), false)
 }
 
 // SetLifetime sets how long access tokens issued from now on live, in whole
