@@ -18,7 +18,7 @@ func (a *account) connect(ctx context.Context, l *Login, req Request, claim func
 	}
 	if claim != nil {
 		if err := claim(); err != nil {
-			a.revokeUnused(ctx, a.grown(ctx, blank, req, ans))
+			a.revokeUnused(ctx, a.successor(ctx, blank, req, ans))
 			return asFailure(err)
 		}
 	}
@@ -33,7 +33,7 @@ func (a *account) connect(ctx context.Context, l *Login, req Request, claim func
 func (a *account) install(ctx context.Context, blank *Record, req Request, ans *TokenResponse) step {
 	unlock, _ := a.lock(ctx, lockTimeout)
 	defer unlock()
-	rec := a.grown(ctx, blank, req, ans)
+	rec := a.successor(ctx, blank, req, ans)
 	err := a.supersede(ctx, rec)
 	return step{verb: doConnect, rec: rec, storage: err, dirty: err != nil}
 }

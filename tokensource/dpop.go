@@ -97,9 +97,9 @@ func parseDPoPKey(stored Secret) (*proofKey, error) {
 	return nil, errors.New("the account's stored DPoP key cannot be used: " + err.Error())
 }
 
-// needDPoPKey makes a key for rec if its source needs one and rec has none. It changes rec, which
+// ensureDPoPKey makes a key for rec if its source needs one and rec has none. It changes rec, which
 // must belong to the caller.
-func (s *Source) needDPoPKey(rec *Record) error {
+func (s *Source) ensureDPoPKey(rec *Record) error {
 	if s.cfg.DPoP == "" || !rec.DPoPKey.IsZero() {
 		return nil
 	}
@@ -117,7 +117,7 @@ func (s *Source) proofKeyOf(rec *Record) (*proofKey, *Error) {
 	if s.cfg.DPoP == "" {
 		return nil, nil
 	}
-	err := s.needDPoPKey(rec)
+	err := s.ensureDPoPKey(rec)
 	if err == nil {
 		var key *proofKey
 		if key, err = parseDPoPKey(rec.DPoPKey); err == nil {
@@ -134,7 +134,7 @@ func (s *Source) boundKeyFor(l *Login, found *Record) error {
 	if found != nil {
 		rec.DPoPKey = found.DPoPKey
 	}
-	err := s.needDPoPKey(rec)
+	err := s.ensureDPoPKey(rec)
 	if s.cfg.DPoP != "" {
 		l.DPoPKey = rec.DPoPKey
 	}
@@ -265,7 +265,7 @@ func (t *Token) ProofRefused(code string, target *url.URL, header http.Header, a
 	if again {
 		e.Class, e.Reason, e.RetryAt = ClassWait, "the upstream asked for a new DPoP nonce, and the request's body cannot be sent again by itself", now
 	}
-	return e.know(facts{"clock": shownClock(now)}).know(skew(now, header))
+	return e.withFacts(facts{"clock": shownClock(now)}).withFacts(skew(now, header))
 }
 
 const (

@@ -60,7 +60,7 @@ func (w *wire) askEach(ctx context.Context, to endpoint, form url.Values, read f
 				return nil
 			}
 			failed.Endpoint = host.Origin(to.url)
-			return failed.know(w.facts(to.option))
+			return failed.withFacts(w.facts(to.option))
 		})
 	})
 }

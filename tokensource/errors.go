@@ -90,7 +90,7 @@ type Error struct {
 // placeholders has no value. do says how the request gets one; [Error.Remedy] returns it.
 func NoAccount(source, placeholders, do string) *Error {
 	e := &Error{Source: source, Class: ClassLogin, Reason: noAccountReason + ": " + placeholders + " is empty"}
-	return e.know(facts{"account_from": do})
+	return e.withFacts(facts{"account_from": do})
 }
 
 const noAccountReason = "the request names no account"

@@ -23,8 +23,8 @@ func (e *Error) facts() facts {
 	return e.known.facts
 }
 
-// know adds facts to e. It does not change a fact that e already has.
-func (e *Error) know(more facts) *Error {
+// withFacts adds facts to e. It does not change a fact that e already has.
+func (e *Error) withFacts(more facts) *Error {
 	all := make(facts)
 	maps.Copy(all, e.facts())
 	for name, value := range more {
@@ -148,16 +148,16 @@ func (w *wire) noteSkew(header http.Header) {
 // authentication.
 func (w *wire) clues(failure *Error, header http.Header, issuer string) *Error {
 	found := skew(w.cfg.Clock.Now(), header)
-	failure = failure.know(found)
+	failure = failure.withFacts(found)
 	wanted := ""
 	if metadata, _ := w.discoveredLast(issuer); metadata.metadata != nil {
 		_, wanted = w.cfg.OtherAuth(metadata.metadata.authMethods)
 	}
 	if w.asksForBasic(header) {
-		failure = failure.know(facts{"basic": string(ClientSecretBasic)})
+		failure = failure.withFacts(facts{"basic": string(ClientSecretBasic)})
 		wanted = cmp.Or(wanted, "the answer asks for HTTP Basic: try client_auth "+string(ClientSecretBasic))
 	}
-	return failure.know(facts{"wanted_auth": wanted, "client_causes": w.clientCauses(wanted != "")})
+	return failure.withFacts(facts{"wanted_auth": wanted, "client_causes": w.clientCauses(wanted != "")})
 }
 
 // asksForBasic reports whether a response asks for HTTP Basic, and the client sends its secret in

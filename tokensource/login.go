@@ -305,7 +305,7 @@ func (s *Source) named(account string, err error) *Error {
 	}
 	own := *known
 	own.Source, own.Account = s.cfg.Name, account
-	return own.know(s.cfg.facts())
+	return own.withFacts(s.cfg.facts())
 }
 
 // randomSecret is 256 random bits in base64url: the 43 characters that RFC 7636

@@ -152,7 +152,7 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 	req.Header.Set("User-Agent", w.cfg.UserAgent)
 	resp, err := w.base.RoundTrip(req) // a RoundTripper follows no redirects
 	if err != nil {
-		failure := transportFailure(err, false).know(w.facts("issuer"))
+		failure := transportFailure(err, false).withFacts(w.facts("issuer"))
 		failure.Reason = strings.ReplaceAll(failure.Reason, "the token endpoint", "the issuer")
 		failure.Endpoint = host.Origin(at)
 		return nil, failure
@@ -161,7 +161,7 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxMetadata+1))
 	fail := func(class Class, reason string) (*metadata, *Error) {
 		failure := &Error{Class: class, Reason: "the issuer's metadata " + reason, Status: resp.StatusCode, Endpoint: host.Origin(at)}
-		return nil, failure.know(w.facts("issuer"))
+		return nil, failure.withFacts(w.facts("issuer"))
 	}
 	switch status := resp.StatusCode; {
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:

@@ -55,36 +55,36 @@ func planRequest(s *situation) step {
 		return step{verb: doRevoke, rec: s.superseded, why: "a person disconnected the account and did not know these tokens"}
 	case s.found == overruled && s.saves == 0:
 		return step{verb: doStore, rec: s.rec, why: "a refresh that began earlier wrote over what a person decided"}
-	case s.usable && (s.found >= newer || s.found == released && !s.dirty):
+	case s.storedFresh && (s.found >= newer || s.found == released && !s.dirty):
 		return step{verb: doAdopt, rec: s.rec, why: "the stored token is newer and not due"}
-	case s.lives && s.found >= newer && !s.live && !s.served:
+	case s.storedLives && s.found >= newer && !s.live && !s.served:
 		return step{verb: doServe, rec: s.rec, why: "the stored token lives, though it is due"}
 	case s.barred != nil:
 		return failUnasked(s, s.barred, s.barred.cause, "another process holds a newer refresh token that it could not store yet")
 	case s.contended && s.rested < markSettles:
 		return step{verb: doSleep, wait: markSettles, why: "the process that had the lock may be about to store its mark"}
-	case s.elsewhere(s.rec) && !s.probed:
+	case s.sentElsewhere(s.rec) && !s.probed:
 		return step{verb: doProbe, why: "if the storage takes no writes, that process cannot store what it is granted"}
-	case s.elsewhere(s.rec):
+	case s.sentElsewhere(s.rec):
 		return step{verb: doSleep, wait: watchEvery, why: "another process is sending this refresh token"}
 	case s.prepared != s.rec:
 		return step{verb: doPrepare, why: "the request depends on the record"}
-	case s.refusal != nil && s.refusal.Class == ClassLogin && s.tests && !s.probed:
+	case s.refusal != nil && s.refusal.Class == ClassLogin && s.probeBeforeLogin && !s.probed:
 		return step{verb: doProbe, why: "if the storage takes no writes, a login would be lost"}
 	case s.refusal != nil:
 		return step{verb: doFail, rec: s.rec, err: loginLost(s.refusal, s.probeErr), storage: s.probeErr, dirty: s.dirty, why: "the grant has no request to send"}
 	case s.request.RefreshToken.IsZero():
 		return step{verb: doAsk, why: "no refresh token is sent"}
-	case s.readErr != nil && (s.live || s.alone() == shared):
+	case s.readErr != nil && (s.live || s.effectiveClaim() == shared):
 		return failUnasked(s, unreadable(s.readErr), s.readErr, "another process may have replaced the refresh token")
-	case s.readErr != nil && s.alone() == unclaimed:
+	case s.readErr != nil && s.effectiveClaim() == unclaimed:
 		return step{verb: doClaim, why: "without the stored record, only a process that is alone may go on"}
-	case !s.locked:
+	case !s.lockTried:
 		// The process whose mark this one has watched until now has probably stopped. Do not wait
 		// long for its lock.
 		wait := max(lockTimeout-s.watched, lockRetry)
 		return step{verb: doLock, wait: wait, why: "one process at a time sends this refresh token"}
-	case s.lostElsewhere() > 0:
+	case s.lostElsewhereWait() > 0:
 		return failLostElsewhere(s)
 	case s.marks >= marksLimit:
 		return failMarks(s)
@@ -99,10 +99,10 @@ func planRequest(s *situation) step {
 	case abandoned:
 		settle = max(afterTrouble-s.watched, takeOverSettles)
 	}
-	if settle > 0 && s.alone() == unclaimed {
+	if settle > 0 && s.effectiveClaim() == unclaimed {
 		return step{verb: doClaim, why: "a process that is alone need not wait for others"}
 	}
-	if s.alone() == claimed {
+	if s.effectiveClaim() == claimed {
 		settle = 0
 	}
 	return step{verb: doMark, wait: settle, why: "other processes must not send this refresh token"}
@@ -118,9 +118,9 @@ func planDirty(s *situation) (step, bool) {
 	switch {
 	case failed == nil:
 		return step{verb: doStore, rec: s.rec, why: "the newest record is not stored yet"}, true
-	case !s.live && s.alone() == unclaimed:
+	case !s.live && s.effectiveClaim() == unclaimed:
 		return step{verb: doClaim, why: "without the storage, only a process that is alone may go on"}, true
-	case !s.live && s.alone() == claimed:
+	case !s.live && s.effectiveClaim() == claimed:
 		return step{}, false
 	case !s.live && s.prepared != s.rec && !vault.Unusable(failed):
 		return step{verb: doPrepare, why: "a grant that needs a person says so, also without the storage"}, true
@@ -139,9 +139,9 @@ func planMarked(s *situation) step {
 		need = max(need, markSettles)
 	}
 	switch {
-	case s.markErr != nil && (s.live || vault.Unusable(s.markErr) || s.alone() == shared):
+	case s.markErr != nil && (s.live || vault.Unusable(s.markErr) || s.effectiveClaim() == shared):
 		return failUnasked(s, deferred(s.markErr), s.markErr, "without a mark, another process may send this refresh token")
-	case s.markErr != nil && s.alone() == unclaimed:
+	case s.markErr != nil && s.effectiveClaim() == unclaimed:
 		return step{verb: doClaim, why: "without a mark, only a process that is alone may go on"}
 	case s.markErr != nil:
 		return step{verb: doAsk, why: "this process is alone and keeps others out"}
@@ -193,7 +193,7 @@ func planGranted(s *situation) step {
 		return step{verb: doRead, why: "another process may have stored a record meanwhile"}
 	case vault.Unusable(s.readErr):
 		return end(s.granted, s.readErr, "a record that cannot be read is not written over")
-	case s.readErr != nil && s.claim != claimed && s.unread < storeTries:
+	case s.readErr != nil && s.claim != claimed && s.readFailures < storeTries:
 		return step{verb: doSleep, wait: storeAgain, why: "the storage may answer a moment later"}
 	case s.readErr != nil && s.claim != claimed:
 		return end(s.granted, s.readErr, "what is stored may be newer, and is not written over unread")
@@ -285,7 +285,7 @@ func planUnspent(s *situation) step {
 	switch c := compare(s.granted, s.stored); {
 	case c >= newer && s.stored.Disconnected && !s.revoked:
 		return step{verb: doRevoke, rec: s.granted, why: "a person disconnected the account and did not know these tokens"}
-	case c >= newer, c >= same && s.elsewhere(s.stored):
+	case c >= newer, c >= same && s.sentElsewhere(s.stored):
 		return step{verb: doPublish, rec: s.granted, why: "the stored record is newer"}
 	}
 	return step{verb: doStore, rec: s.granted, why: "what was granted is stored before it is used"}
@@ -294,7 +294,7 @@ func planUnspent(s *situation) step {
 func failLostElsewhere(s *situation) step {
 	e := s.retryAfter // the provider's wait lasts longer
 	if e == nil {
-		e = &Error{Class: ClassWait, Reason: "the answer to another process's token request was lost", RetryAt: s.now.Add(s.lostElsewhere())}
+		e = &Error{Class: ClassWait, Reason: "the answer to another process's token request was lost", RetryAt: s.now.Add(s.lostElsewhereWait())}
 	}
 	return step{verb: doFail, rec: s.rec, err: e, dirty: s.dirty, why: "the provider is asked as often as by one process"}
 }
@@ -315,7 +315,7 @@ func failUnasked(s *situation, err *Error, storage error, why string) step {
 // follow ends the refresh with a record that another process stored while this one was busy.
 func follow(s *situation, why string) step {
 	switch {
-	case s.usable:
+	case s.storedFresh:
 		return step{verb: doAdopt, rec: s.stored, why: why}
 	case s.stored.Disconnected:
 		return step{verb: doFail, rec: s.stored, err: notConnected(s.stored), why: why}

@@ -147,8 +147,8 @@ func (w *planWalk) apply(st step) (ended bool) {
 		}
 		w.seenMine = stored != nil && w.mark != nil && w.mark.Intent.Since.Equal(since(stored)) && stored.Intent.Owner == "us"
 		w.sees(stored, err)
-		w.lives = stored != nil && !stored.AccessToken.IsZero() && !w.flip(4)
-		w.usable = w.lives && w.flip(2)
+		w.storedLives = stored != nil && !stored.AccessToken.IsZero() && !w.flip(4)
+		w.storedFresh = w.storedLives && w.flip(2)
 	case doServe:
 		w.served, w.live = true, true
 	case doPrepare:
@@ -265,7 +265,7 @@ func (w *planWalk) check(st step) error {
 		case w.asks > 0 && (w.failure == nil || !w.failure.Lost || w.asks > 1):
 			return fmt.Errorf("request %d of a refresh", w.asks+1)
 		case !spends || w.claim == claimed:
-		case !w.locked:
+		case !w.lockTried:
 			return errors.New("a refresh token is sent without the lock")
 		case w.mark == nil || w.markErr != nil:
 			return errors.New("a refresh token is sent without a mark, by a process that may not be alone")
@@ -288,11 +288,11 @@ func (w *planWalk) check(st step) error {
 			return errors.New("a record that could not be stored counts as stored")
 		}
 	case doAdopt:
-		if !w.usable || st.rec.AccessToken.IsZero() || st.rec != w.stored {
+		if !w.storedFresh || st.rec.AccessToken.IsZero() || st.rec != w.stored {
 			return errors.New("a stored token is adopted that cannot be used")
 		}
 	case doServe:
-		if !w.lives || st.rec.AccessToken.IsZero() {
+		if !w.storedLives || st.rec.AccessToken.IsZero() {
 			return errors.New("a token past its end is served")
 		}
 	case doStore:

@@ -62,8 +62,8 @@ func unread(err error) func(*situation) {
 	return func(s *situation) { s.sees(nil, err) }
 }
 
-func usable(s *situation) { s.usable, s.lives = true, true }
-func lives(s *situation)  { s.lives = true }
+func usable(s *situation) { s.storedFresh, s.storedLives = true, true }
+func lives(s *situation)  { s.storedLives = true }
 func ended(s *situation)  { s.live = false }
 func dirty(s *situation)  { s.dirty = true }
 
@@ -76,7 +76,7 @@ func prepared(s *situation) {
 func unspent(s *situation) { s.prepared, s.request = s.rec, &Request{} }
 
 // tests makes the refresh test the storage before a person is asked to log in.
-func tests(s *situation) { s.tests = true }
+func tests(s *situation) { s.probeBeforeLogin = true }
 
 func refuses(class Class) func(*situation) {
 	return func(s *situation) { s.prepared, s.refusal = s.rec, &Error{Class: class, Reason: "the grant says no"} }

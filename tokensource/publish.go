@@ -18,7 +18,7 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	troubled := a.trouble != nil
 	a.dirty, a.trouble = deadline{}, nil
 	if end.storage != nil {
-		a.trouble = a.storageFailure(end).know(a.src.cfg.facts())
+		a.trouble = a.storageFailure(end).withFacts(a.src.cfg.facts())
 	}
 	if end.dirty {
 		a.dirty = a.src.cfg.Clock.in(jitter(dirtyPause, 0.8, 1.2))
@@ -133,9 +133,9 @@ func (a *account) deadlines(rec *Record, again bool) (soft, hard deadline) {
 func (a *account) failLocked(end step) {
 	c, e := a.src.cfg.Clock, end.err
 	e.Source, e.Account = a.src.cfg.Name, a.Name()
-	e = e.know(a.src.cfg.facts()) // a failure that was read from the storage has no facts
+	e = e.withFacts(a.src.cfg.facts()) // a failure that was read from the storage has no facts
 	if a.dirty != (deadline{}) {
-		e = e.know(unsavedFacts)
+		e = e.withFacts(unsavedFacts)
 	}
 	f := &failed{err: e, attempts: 1, unasked: end.unasked}
 	if before := a.failed; before != nil && before.err.Code == e.Code && before.err.Reason == e.Reason && e.said.IsZero() {
@@ -272,7 +272,7 @@ func (a *account) report(end step, l *live, before, failed *failed, trouble *Err
 func (a *account) storageFailure(end step) *Error {
 	switch {
 	case end.dirty:
-		return a.src.named(a.Name(), &Error{Class: ClassWait, Reason: unsavedReason, cause: end.storage}).know(unsavedFacts)
+		return a.src.named(a.Name(), &Error{Class: ClassWait, Reason: unsavedReason, cause: end.storage}).withFacts(unsavedFacts)
 	case end.err != nil && errors.Is(end.err, end.storage):
 		return end.err
 	case end.readFailed:

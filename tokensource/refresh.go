@@ -23,7 +23,7 @@ func (a *account) refresh(ctx context.Context, r *refresh) step {
 	unlock := func() {}
 	defer func() { unlock() }()
 	for {
-		a.observe(s)
+		a.updateSituation(s)
 		switch st := plan(s); st.verb {
 		case doRead:
 			a.read(ctx, s)
@@ -77,12 +77,12 @@ func (a *account) situation() *situation {
 		s.claim = claimed
 	}
 	// Once after the start, and while the storage fails. Named accounts use the same storage.
-	s.tests = a.name == "" && (a.failed == nil || a.trouble != nil)
+	s.probeBeforeLogin = a.name == "" && (a.failed == nil || a.trouble != nil)
 	return s
 }
 
-// observe notes what may have changed since the last step.
-func (a *account) observe(s *situation) {
+// updateSituation notes what may have changed since the last step.
+func (a *account) updateSituation(s *situation) {
 	c, l := a.src.cfg.Clock, a.cur.Load()
 	s.now, s.live, s.foreign = c.Now(), l.token(c) != nil, a.foreign.Load()
 	s.current = l != nil && l.tok.Generation == s.rec.Generation && !l.refused.Load() && !c.passed(l.soft)
@@ -91,12 +91,12 @@ func (a *account) observe(s *situation) {
 func (a *account) read(ctx context.Context, s *situation) {
 	stored, err := a.load(ctx)
 	s.sees(stored, err)
-	s.usable, s.lives = false, false
+	s.storedFresh, s.storedLives = false, false
 	if stored == nil || stored.AccessToken.IsZero() || stored.Config != a.src.settings(ctx) {
 		return
 	}
 	soft, hard := a.deadlines(stored, false)
-	s.usable, s.lives = !a.src.cfg.Clock.passed(soft), !a.src.cfg.Clock.passed(hard)
+	s.storedFresh, s.storedLives = !a.src.cfg.Clock.passed(soft), !a.src.cfg.Clock.passed(hard)
 }
 
 // prepare waits for the account's turn and asks the grant for the request to send.
@@ -107,7 +107,7 @@ func (a *account) prepare(ctx context.Context, r *refresh, s *situation, t *turn
 	}
 	req, refusal := a.request(ctx, s.rec)
 	s.prepared, s.request, s.refusal, s.retryAfter = s.rec, &req, refusal, nil
-	if s.lostElsewhere() > 0 && refusal == nil {
+	if s.lostElsewhereWait() > 0 && refusal == nil {
 		if tokenURL, err := a.src.wire.tokenURL(ctx, s.rec.Variables); err == nil {
 			s.retryAfter = a.retryAfterInForce(ctx, tokenURL)
 		}
@@ -119,7 +119,7 @@ func (a *account) prepare(ctx context.Context, r *refresh, s *situation, t *turn
 // even if a newly configured one is sent: the new one replaces nothing until the provider accepts
 // it.
 func (a *account) mark(ctx context.Context, s *situation, settle time.Duration) {
-	_ = a.src.needDPoPKey(s.rec) // stored first, because it must outlive a lost answer; the request reports an error
+	_ = a.src.ensureDPoPKey(s.rec) // stored first, because it must outlive a lost answer; the request reports an error
 	mark := s.rec.clone()
 	mark.Failure = nil
 	mark.Intent = &Intent{Generation: mark.Generation, Owner: a.src.owner, Since: a.src.cfg.Clock.Now().Add(settle).UTC()}
@@ -144,7 +144,7 @@ func (a *account) ask(ctx context.Context, s *situation) {
 	ans, failure := a.post(ctx, before, *s.request)
 	var granted *Record
 	if ans != nil {
-		granted = a.grown(ctx, before, *s.request, ans)
+		granted = a.successor(ctx, before, *s.request, ans)
 	}
 	s.answered(granted, failure)
 }
@@ -159,7 +159,7 @@ func (a *account) store(ctx context.Context, s *situation, rec *Record) {
 // catchUp tries to store a record that could not be stored before.
 func (a *account) catchUp(ctx context.Context) {
 	s := a.situation()
-	a.observe(s)
+	a.updateSituation(s)
 	if !s.dirty {
 		return
 	}
@@ -280,9 +280,9 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*T
 	return ans, failure
 }
 
-// grown returns the record that follows rec, with the token of ans. Its generation is the next one,
+// successor returns the record that follows rec, with the token of ans. Its generation is the next one,
 // unless ans brought the same access token again.
-func (a *account) grown(ctx context.Context, rec *Record, req Request, ans *TokenResponse) *Record {
+func (a *account) successor(ctx context.Context, rec *Record, req Request, ans *TokenResponse) *Record {
 	next := rec.clone()
 	next.Config = a.src.settings(ctx)
 	next.Intent, next.Failure, next.Disconnected = nil, nil, false

@@ -26,8 +26,8 @@ type situation struct {
 	// failed is true if the last refresh failed. lost is true if an answer was lost since the last
 	// success. troubled is true if the storage failed in the last refresh or in this one.
 	failed, lost, troubled bool
-	// tests is true if the storage is to be tested before a person is asked to log in.
-	tests bool
+	// probeBeforeLogin is true if the storage is to be tested before a person is asked to log in.
+	probeBeforeLogin bool
 	// foreign is true once this process has read a record that another process stored.
 	foreign bool
 	claim   claim
@@ -38,9 +38,9 @@ type situation struct {
 	fresh         bool
 	stored        *Record
 	readErr       error
-	unread        int // reads that failed since the last lock, mark or token request
+	readFailures        int // reads that failed since the last lock, mark or token request
 	found         comparison
-	usable, lives bool
+	storedFresh, storedLives bool
 	served        bool
 	revoked       bool
 
@@ -52,10 +52,10 @@ type situation struct {
 	// request, or nil.
 	retryAfter *Error
 
-	// locked is true once the lock was taken or the wait for it timed out. After a time-out
+	// lockTried is true once the lock was taken or the wait for it timed out. After a time-out
 	// withoutLock is true too. contended is true if another process held the lock. barred is the
 	// reason why this process must not use the stored refresh token.
-	locked, withoutLock, contended bool
+	lockTried, withoutLock, contended bool
 	barred                         *Error
 	// watched is how long this process saw another process's mark grow older while the storage
 	// accepted writes.
@@ -107,7 +107,7 @@ const (
 func (s *situation) sees(stored *Record, err error) {
 	s.fresh, s.stored, s.readErr, s.found = true, stored, err, absent
 	if err != nil {
-		s.troubled, s.unread = true, s.unread+1
+		s.troubled, s.readFailures = true, s.readFailures+1
 		return
 	}
 	known := cmp.Or(s.mark, s.rec)
@@ -116,7 +116,7 @@ func (s *situation) sees(stored *Record, err error) {
 		return
 	}
 	s.rec, s.mark = known, nil
-	if s.found < same || s.dirty && s.found < newer && !s.elsewhere(stored) {
+	if s.found < same || s.dirty && s.found < newer && !s.sentElsewhere(stored) {
 		return
 	}
 	if s.dirty {
@@ -130,13 +130,13 @@ func (s *situation) sees(stored *Record, err error) {
 
 // tookLock notes that the lock was taken, or that the wait for it timed out.
 func (s *situation) tookLock(contended, without bool, barred *Error) {
-	s.locked, s.contended, s.withoutLock, s.barred = true, contended, without, barred
-	s.next()
+	s.lockTried, s.contended, s.withoutLock, s.barred = true, contended, without, barred
+	s.resetCounters()
 }
 
 // storedMark notes the result of storing a mark.
 func (s *situation) storedMark(mark *Record, settle time.Duration, err error, stalled bool) {
-	s.next()
+	s.resetCounters()
 	s.mark, s.markErr, s.settle, s.stalled, s.fresh = mark, err, settle, stalled, true
 	s.marks, s.remarked = s.marks+1, s.asks > 0
 	if err == nil {
@@ -146,7 +146,7 @@ func (s *situation) storedMark(mark *Record, settle time.Duration, err error, st
 
 // answered notes how a token request ended.
 func (s *situation) answered(granted *Record, failure *Error) {
-	s.next()
+	s.resetCounters()
 	s.asks, s.granted, s.failure = s.asks+1, granted, failure
 }
 
@@ -166,20 +166,20 @@ func (s *situation) probedWrites(err error) {
 // slept notes a pause.
 func (s *situation) slept(d time.Duration) {
 	s.fresh, s.probed, s.rested = false, false, s.rested+d
-	if s.elsewhere(s.rec) {
+	if s.sentElsewhere(s.rec) {
 		s.watched += d
 	}
 }
 
-// next resets the counters after a lock, a mark or a token request.
-func (s *situation) next() {
-	s.fresh, s.unread, s.probed, s.probeErr, s.rested = false, 0, false, nil, 0
+// resetCounters resets the counters after a lock, a mark or a token request.
+func (s *situation) resetCounters() {
+	s.fresh, s.readFailures, s.probed, s.probeErr, s.rested = false, 0, false, nil, 0
 	s.saves, s.saved, s.saveErr, s.slow = 0, nil, nil, false
 }
 
-// alone says whether this process may go on without a mark in the storage. If the record cannot be
+// effectiveClaim says whether this process may go on without a mark in the storage. If the record cannot be
 // read, the stored one may be newer than the one in memory, unless no other process ever wrote it.
-func (s *situation) alone() claim {
+func (s *situation) effectiveClaim() claim {
 	if s.readErr != nil && s.foreign {
 		return shared
 	}
@@ -196,15 +196,15 @@ func (s *situation) overtaken() bool {
 	return s.found >= differs || s.stored.Intent != nil && s.stored.Intent.Owner != s.process
 }
 
-// elsewhere reports whether another process is likely to be sending the refresh token of rec: its
+// sentElsewhere reports whether another process is likely to be sending the refresh token of rec: its
 // mark is younger than a request may take, and the request has not ended.
-func (s *situation) elsewhere(rec *Record) bool {
+func (s *situation) sentElsewhere(rec *Record) bool {
 	return rec.Intent != nil && rec.Intent.Owner != s.process && rec.Intent.underway(s.now, s.timeout)
 }
 
-// lostElsewhere returns how long this process still waits after another one lost an answer. With
+// lostElsewhereWait returns how long this process still waits after another one lost an answer. With
 // this wait, all processes together send about as many requests as one process would.
-func (s *situation) lostElsewhere() time.Duration {
+func (s *situation) lostElsewhereWait() time.Duration {
 	left := s.rec.Intent
 	if left == nil || !left.Lost || left.Owner == s.process {
 		return 0

@@ -144,7 +144,7 @@ func (s *Source) loginNeeded(account string, rec *Record) *Error {
 		e.deadToken = rec.Failure.isDeadToken()
 	}
 	e.Source, e.Account = s.cfg.Name, account
-	return e.know(s.cfg.facts())
+	return e.withFacts(s.cfg.facts())
 }
 
 // statusOf returns what a record, which may be nil, says of an account.
@@ -173,7 +173,7 @@ func (st Status) Problems() []*Error {
 	}
 	add := func(class Class, reason string) {
 		e := &Error{Source: st.Source, Account: st.Account, Class: class, Reason: reason}
-		found = append(found, e.know(st.facts))
+		found = append(found, e.withFacts(st.facts))
 	}
 	if refusal := st.Refusal(); refusal != nil {
 		found = append(found, refusal)
@@ -184,13 +184,13 @@ func (st Status) Problems() []*Error {
 	switch {
 	case st.Unsaved:
 		add(ClassWait, unsavedReason)
-		found[len(found)-1] = found[len(found)-1].know(unsavedFacts)
+		found[len(found)-1] = found[len(found)-1].withFacts(unsavedFacts)
 	case st.storage != nil && !errors.Is(st.Err, st.StorageErr):
 		found = append(found, st.storage)
 	}
 	if st.clocks != nil {
 		e := &Error{Source: st.Source, Class: ClassOperator, Reason: clockReason} // the same for all accounts
-		found = append(found, e.know(st.clocks))
+		found = append(found, e.withFacts(st.clocks))
 	}
 	return found
 }
@@ -208,7 +208,7 @@ func (st Status) Refusal() *Error {
 	case st.State == StateLoginRequired:
 		e.Class = ClassLogin
 	}
-	return e.know(st.facts)
+	return e.withFacts(st.facts)
 }
 
 const (

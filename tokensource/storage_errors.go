@@ -41,7 +41,7 @@ const notDirectory = " is a file, not a directory"
 func failedStorage(reason string, err error) *Error {
 	e := &Error{Class: ClassWait, Reason: reason, cause: err}
 	if errors.Is(err, syscall.ENOTDIR) {
-		e = e.know(facts{"not_directory": "a part of its path" + notDirectory + ": move the file away, or correct the path"})
+		e = e.withFacts(facts{"not_directory": "a part of its path" + notDirectory + ": move the file away, or correct the path"})
 	}
 	return e
 }
@@ -71,7 +71,7 @@ func loginLost(needed *Error, err error) *Error {
 	e := *needed
 	e.cause = err
 	e.Reason = loginLostReason + "; " + e.Reason
-	return e.know(failedStorage("", err).facts())
+	return e.withFacts(failedStorage("", err).facts())
 }
 
 // deferred returns the failure of a refresh that waits until the storage accepts writes again.

@@ -131,7 +131,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 
 	fail := func(err error) (*TokenResponse, *Error) {
 		failure := &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
-		return nil, failure.know(w.facts(w.urlOption(req)))
+		return nil, failure.withFacts(w.facts(w.urlOption(req)))
 	}
 	params, err := w.params(ctx, req)
 	if err != nil {
@@ -186,7 +186,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	failure := w.failureOf(err)
 	w.proofAnswered(failure, req.key, tokenURL, answered)
 	failure = w.assertionFailure(failure, assertion.Get("client_assertion"))
-	failure = w.clues(w.grantFailure(failure, req), answered, req.audience).know(w.facts(w.urlOption(req)))
+	failure = w.clues(w.grantFailure(failure, req), answered, req.audience).withFacts(w.facts(w.urlOption(req)))
 	failure.said = call.said
 	if failure.Reason == lockedOutReason {
 		w.leaveAlone(tokenURL, failure)

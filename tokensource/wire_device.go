@@ -37,7 +37,7 @@ func (w *wire) deviceAuthorization(ctx context.Context, l *Login, params url.Val
 		if failed != nil {
 			failed.Endpoint = host.Origin(endpoint)
 			failed.Reason = deviceText.Replace(failed.Reason)
-			failed = failed.know(w.facts(w.deviceURLOption()))
+			failed = failed.withFacts(w.facts(w.deviceURLOption()))
 		}
 		return failed
 	})

@@ -31,7 +31,7 @@ func transportFailure(err error, sent bool) *Error {
 		var ca string
 		e.Class = ClassOperator
 		e.Reason, ca = certificateFailure(err)
-		e = e.know(facts{"ca": ca})
+		e = e.withFacts(facts{"ca": ca})
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		e.Reason = "the token endpoint did not answer in time"
 		e.cause = context.DeadlineExceeded
