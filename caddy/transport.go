@@ -70,6 +70,7 @@ type Transport struct {
 	checks    *healthCheckTransport // sends health checks; nil: inner does
 	chooser   *chooser
 	transport *authinject.Transport
+	unreached *unreached
 
 	proxyProtocol bool // the inner transport sends it
 }
@@ -123,8 +124,9 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		}
 		stripSubject(&injection, t.chooser.subject)
 	}
+	t.unreached = app.unreached[t.Source]
 	t.transport = &authinject.Transport{
-		Base:         t.inner,
+		Base:         watchedBase{t.inner, t},
 		SourceName:   t.Source,
 		Source:       func(*http.Request) (authinject.TokenSource, error) { return account, nil },
 		Target:       t.target,
@@ -286,10 +288,12 @@ func (t *Transport) targetAt(req *http.Request, network, host, port string) auth
 	return target
 }
 
-// RoundTrip implements [http.RoundTripper].
+// RoundTrip implements [http.RoundTripper]. If no connection to the upstream can be made, the text of
+// the error says what to do.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	redactStdLog()
-	return t.transport.RoundTrip(req)
+	res, err := t.transport.RoundTrip(req)
+	return res, explainUnreached(err)
 }
 
 // Cleanup releases the default inner transport. Caddy releases a configured one.
