@@ -222,12 +222,19 @@ func (t *Transport) upstreamsAsDestinations(ctx caddy.Context) (authinject.Desti
 	var patterns []string
 	for _, upstream := range proxy.Upstreams {
 		dial, err := resolve(upstream.Dial)
+		if name := unsetPlaceholder(upstream.Dial); name != "" {
+			return none, fmt.Errorf("upstream %s: the environment variable %s is not set; set it where Caddy is started, "+
+				"and start Caddy again", upstream.Dial, name)
+		}
 		if err != nil {
 			return none, fmt.Errorf("each request decides upstream %s: %s", upstream.Dial, listHosts)
 		}
 		address, err := caddy.ParseNetworkAddress(dial)
 		if err != nil {
 			return none, fmt.Errorf("upstream %s: %w", dial, err)
+		}
+		if address.Host == "" {
+			return none, fmt.Errorf("upstream %s has no host; if {$NAME} stands there, that environment variable is not set", dial)
 		}
 		pattern := address.JoinHostPort(0) // without a scheme: https, and plain http on loopback only
 		if address.IsUnixNetwork() {
