@@ -18,7 +18,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
-	"github.com/caddyserver/certmagic"
 
 	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/caddy/doctor"
@@ -132,9 +131,7 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 		Injection: src.injection, Configured: src.Destinations, Secrets: src.doctorSecrets(),
 		PerAccount: a.around.perAccount[name], Preset: src.destinations.preset,
 	}
-	if files, ok := src.storage.(*certmagic.FileStorage); ok {
-		p.StorageDir = files.Path
-	}
+	p.StorageDir = directoryOf(src.storage)
 	if src.transport != nil {
 		p.TLS, p.Proxy = src.transport.tls(), src.transport.http.Transport.Proxy
 	}
