@@ -85,3 +85,13 @@ func unsetPlaceholder(text string) string {
 	}
 	return ""
 }
+
+// checkSet returns why an upstream has no address, if an environment variable in it is not set.
+func checkSet(upstream string) error {
+	name := unsetPlaceholder(upstream)
+	if name == "" {
+		return nil
+	}
+	return fmt.Errorf("upstream %s: the environment variable %s is not set; set it where Caddy is started, and start Caddy again",
+		upstream, name)
+}

@@ -72,7 +72,8 @@ type Transport struct {
 	transport *authinject.Transport
 	unreached *unreached
 
-	proxyProtocol bool // the inner transport sends it
+	proxyProtocol bool  // the inner transport sends it
+	noHost        error // why a request may name no upstream; nil: the request itself decides that
 }
 
 // CaddyModule returns the Caddy module information.
@@ -222,9 +223,8 @@ func (t *Transport) upstreamsAsDestinations(ctx caddy.Context) (authinject.Desti
 	var patterns []string
 	for _, upstream := range proxy.Upstreams {
 		dial, err := resolve(upstream.Dial)
-		if name := unsetPlaceholder(upstream.Dial); name != "" {
-			return none, fmt.Errorf("upstream %s: the environment variable %s is not set; set it where Caddy is started, "+
-				"and start Caddy again", upstream.Dial, name)
+		if err := checkSet(upstream.Dial); err != nil {
+			return none, err
 		}
 		if err != nil {
 			return none, fmt.Errorf("each request decides upstream %s: %s", upstream.Dial, listHosts)
@@ -273,6 +273,9 @@ func (t *Transport) target(req *http.Request) (authinject.Target, error) {
 	dial, ok := reverseproxy.GetDialInfo(req.Context())
 	if !ok {
 		return authinject.Target{}, errors.New("the request names no upstream")
+	}
+	if dial.Host == "" && t.noHost != nil {
+		return authinject.Target{}, t.noHost
 	}
 	target := t.targetAt(req, dial.Network, dial.Host, dial.Port)
 	if target.Scheme == "http" && target.Network != "unix" {
