@@ -215,7 +215,7 @@ func TestCommandsOfAnotherUser(t *testing.T) {
 		}
 		run.SetArgs(args)
 		run.SilenceErrors, run.SilenceUsage = true, true
-		err := run.ExecuteContext(t.Context())
+		err := run.ExecuteContext(rig.Soon(t))
 		if err == nil || !strings.Contains(err.Error(), "the storage "+dir+"/store does not exist yet, its parent "+dir+" belongs to uid 65534 (nobody), and this command runs as uid 0 (root)") ||
 			!strings.Contains(err.Error(), "sudo -u nobody caddy authinject "+command+";") {
 			t.Errorf("%s: %v", command, err)
