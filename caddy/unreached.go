@@ -159,7 +159,7 @@ func (e *unreachedError) Unwrap() error { return e.error }
 
 // Timeout and Temporary keep the error a [net.Error], which decides the status of the answer.
 func (e *unreachedError) Timeout() bool {
-	timeout, ok := e.error.(net.Error)
+	timeout, ok := e.error.(net.Error) //nolint:errorlint // reverse_proxy looks at the error itself, too
 	return ok && timeout.Timeout()
 }
 

@@ -76,19 +76,19 @@ func TestWatchedBaseAllocates(t *testing.T) {
 	}
 }
 
-// timedOut is an error of the net package's kind.
-type timedOut struct{ error }
+// timeoutError is an error of the net package's kind.
+type timeoutError struct{ error }
 
-func (timedOut) Timeout() bool   { return true }
-func (timedOut) Temporary() bool { return false }
+func (timeoutError) Timeout() bool   { return true }
+func (timeoutError) Temporary() bool { return false }
 
 // The explanation leaves what reverse_proxy reads in an error as it is: its type, and whether it is
 // a time-out. It is no failure to get a token.
 func TestExplanationKeepsTheError(t *testing.T) {
 	failure := tokensource.UpstreamFailure("orders", "https://a.example", syscall.ECONNREFUSED)
-	for _, inner := range []error{errors.New("refused"), timedOut{errors.New("slow")}} {
+	for _, inner := range []error{errors.New("refused"), timeoutError{errors.New("slow")}} {
 		err := explainUnreached(&unreachedError{inner, failure, ""})
-		_, want := inner.(timedOut)
+		_, want := inner.(timeoutError)
 		if timeout, ok := err.(net.Error); ok && timeout.Timeout() != want || !errors.Is(err, inner) {
 			t.Errorf("%v has changed", inner)
 		}
