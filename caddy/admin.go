@@ -119,7 +119,9 @@ func notAllowed(w http.ResponseWriter, methods, words string) error {
 }
 
 // serveReady says whether every source has a token, and none that its upstream refuses for good,
-// except the sources whose accounts are chosen per request. Warnings leave the server ready.
+// except the sources whose accounts are chosen per request. Warnings leave the server ready. An
+// upstream that cannot be reached is one: the token is there, other upstreams may work, and a
+// platform that took the proxy away would not mend the upstream.
 func (a *App) serveReady(w http.ResponseWriter) error {
 	var waiting []accountStatus
 	warnings := []string{}
@@ -142,9 +144,13 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 			warnings = append(warnings, withRemedy(fmt.Sprintf("token source %q: %s", st.Source, st.RefusedRequest), st.Problems[0].Remedy))
 		}
 	}
-	for _, shared := range sharedAddresses(a.listens()) {
-		if !slices.Contains(warnings, shared.Error) {
-			warnings = append(warnings, shared.Error)
+	of := sharedAddresses(a.listens())
+	for _, name := range slices.Sorted(maps.Keys(a.unreached)) { // also of sources whose accounts a request chooses
+		of = append(of, a.unreached[name].problems(time.Now())...)
+	}
+	for _, problem := range of {
+		if !slices.Contains(warnings, problem.Error) {
+			warnings = append(warnings, problem.Error)
 		}
 	}
 	status := http.StatusOK

@@ -64,7 +64,9 @@ type App struct {
 	users    map[string]*sourceUser
 	logger   *zap.Logger
 	refusals *refusals
-	wanted   *wanted
+	// unreached has an entry for each source of the configuration.
+	unreached map[string]*unreached
+	wanted    *wanted
 	// storageTrouble is what was logged about the storages.
 	storageTrouble *recently
 	routes         routes // of the HTTP app; empty until surveyed
@@ -84,6 +86,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	redactStdLog()
 	a.ctx, a.logger, a.background = ctx, ctx.Logger(), new(sync.WaitGroup)
 	a.refusals, a.wanted, a.storageTrouble = newRefusals(a.logger, maps.Keys(a.Sources)), &wanted{logger: a.logger}, new(recently)
+	a.unreached = newUnreached(a.logger, maps.Keys(a.Sources))
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)

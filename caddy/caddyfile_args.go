@@ -19,7 +19,7 @@ import (
 func oneArg(d *caddyfile.Dispenser) (string, error) {
 	option := d.Val()
 	if !d.NextArg() {
-		return "", d.Errf("%s needs a value%s", option, unsetVariable)
+		return "", d.Errf("%s needs a value%s", option, emptied(d, option))
 	}
 	value := d.Val()
 	if more := len(d.RemainingArgs()); more > 0 {
@@ -44,14 +44,11 @@ func quoteOption(word string) string {
 	return fmt.Sprintf("of %d characters that looks like a value", utf8.RuneCountInString(word))
 }
 
-// unsetVariable says why a value can be empty that is not empty in the file.
-const unsetVariable = "; if {$NAME} stands there, that environment variable is not set"
-
 // oneText reads one value that is not empty.
 func oneText(d *caddyfile.Dispenser, into *string) (err error) {
 	option := d.Val()
 	if *into, err = oneArg(d); err == nil && *into == "" {
-		return d.Errf("%s is empty%s", option, unsetVariable)
+		return d.Errf("%s is empty%s", option, emptied(d, option))
 	}
 	return err
 }
@@ -62,9 +59,9 @@ func list(d *caddyfile.Dispenser, into *[]string) error {
 	args := d.RemainingArgs()
 	if len(args) == 0 || slices.Contains(args, "") {
 		if len(args) == 0 {
-			return d.Errf("%s needs at least one value%s", option, unsetVariable)
+			return d.Errf("%s needs at least one value%s", option, emptied(d, option))
 		}
-		return d.Errf("%s has an empty value%s", option, unsetVariable)
+		return d.Errf("%s has an empty value%s", option, emptied(d, option))
 	}
 	*into = append(*into, args...)
 	return nil

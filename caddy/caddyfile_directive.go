@@ -91,7 +91,8 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	}
 	if len(proxy.Upstreams) == 0 && proxy.DynamicUpstreamsRaw == nil {
 		return nil, fmt.Errorf("authinject %s names no upstreams; write the API's address behind the source's name, "+
-			"such as: authinject %s https://api.example.com, at %s:%d", t.Source, t.Source, at.File, at.Line)
+			"such as: authinject %s https://api.example.com%s, at %s:%d", t.Source, t.Source,
+			unsetAt(at.File, at.Line, t.Source, ""), at.File, at.Line)
 	}
 	t.TransportRaw = proxy.TransportRaw
 	if tls {

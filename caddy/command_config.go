@@ -50,14 +50,14 @@ func (c *commandConfig) addressFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.address, "address", "", "Address of the admin API (default: as configured, or localhost:2019)")
 }
 
-// loadSource loads the configuration and returns a source in it whose accounts a person connects:
-// the named one, or the only one.
-func (c *commandConfig) loadSource(args []string) (*loadedApp, connect.Source, error) {
+// loadSource loads the configuration for a command that changes an account. It returns a source in it
+// whose accounts a person connects: the named one, or the only one.
+func (c *commandConfig) loadSource(ctx context.Context, command string, args []string) (*loadedApp, connect.Source, error) {
 	name, err := c.theSource(args, true)
 	if err != nil {
 		return nil, connect.Source{}, err
 	}
-	app, err := c.load()
+	app, err := c.loadToWrite(ctx, command, name)
 	if err != nil {
 		return nil, connect.Source{}, err
 	}

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"sync"
 	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
@@ -113,7 +112,7 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	var config surveyed
 	_ = json.Unmarshal(raw, &config) // load says why it cannot be read
 	running := d.config.runningAt(ctx, &config)
-	users := d.usersOf(running, config.listeners())
+	users := knownUsers(d.users, running, config.listeners())
 	var invalid error
 	if json.Valid(raw) { // else load says that best
 		invalid = validateWithout(func(dir string) bool {
@@ -158,6 +157,9 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	}
 	if invalid == nil {
 		report.Add(doctor.Step{Name: "configuration", Status: doctor.OK, Text: d.config.file + " is valid"})
+		for _, v := range d.config.replaced("") {
+			report.Add(doctor.Step{Name: "configuration", Status: doctor.Warn, Text: v.String() + ": Caddy reads nothing in its place", Remedy: v.remedy()})
+		}
 	}
 	config.around, config.exchanges = app.around, make(map[string]bool)
 	for name := range app.pooled {
@@ -181,25 +183,6 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 		doctor.Examine(ctx, patient, d.options, report)
 	}
 	return report
-}
-
-// usersOf returns what is known of users: this process's, and the running server's.
-func (d *doctorRun) usersOf(running doctor.Server, listeners []doctor.Listener) doctor.Users {
-	users := d.users
-	if users.Owner == nil {
-		users = doctor.CurrentUser()
-	}
-	if users.Server == nil {
-		users.Server = sync.OnceValues(func() (uid int, process string) {
-			process = running.Process(listeners)
-			uid, ok := doctor.UserOf(process)
-			if !ok {
-				return 0, ""
-			}
-			return uid, process
-		})
-	}
-	return users
 }
 
 // validateWithout validates a configuration without writing to the directories of storages for

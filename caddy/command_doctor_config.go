@@ -18,7 +18,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
-	"github.com/caddyserver/certmagic"
 
 	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/caddy/doctor"
@@ -57,7 +56,18 @@ func (c *commandConfig) misconfigured(report *doctor.Report, err error, validate
 	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: "correct " + c.file}
 	unreadable := errors.As(err, new(unreadableError))
 	var misspelled misspelledAppError
+	replaced := c.replaced(err.Error())
 	switch name := c.unset(err.Error()); {
+	case len(replaced) > 0:
+		var texts, remedies []string
+		for _, v := range replaced {
+			if !strings.Contains(step.Text, v.String()) {
+				texts = append(texts, v.String())
+			}
+			remedies = append(remedies, v.remedy())
+		}
+		step.Text = strings.Join(slices.Insert(texts, 0, step.Text), "; ")
+		step.Remedy = strings.Join(remedies, "; ")
 	case errors.As(err, &misspelled):
 		step.Remedy = fmt.Sprintf("write apps.authinject in place of apps.%s in %s", misspelled.name, c.file)
 	case errors.As(err, new(noCaddyfileError)), unreadable && errors.Is(err, fs.ErrNotExist):
@@ -70,6 +80,24 @@ func (c *commandConfig) misconfigured(report *doctor.Report, err error, validate
 		step.Remedy += "; caddy validate shows the same error"
 	}
 	report.Add(step)
+}
+
+// replaced finds the environment variables that are not set and whose place in the Caddyfile is
+// empty, if they can be the cause of the error with this text: those of the line that it names, or
+// all of them, each once, if it names none.
+func (c *commandConfig) replaced(text string) []unsetVariable {
+	list := unsetVariables(c.caddyfile)
+	at := regexp.MustCompile(regexp.QuoteMeta(c.file) + `:(\d+)`).FindStringSubmatch(text)
+	if at == nil {
+		known := make(map[string]bool)
+		return slices.DeleteFunc(list, func(v unsetVariable) bool {
+			again := known[v.name]
+			known[v.name] = true
+			return again
+		})
+	}
+	line, _ := strconv.Atoi(at[1]) // only digits
+	return slices.DeleteFunc(list, func(v unsetVariable) bool { return v.line != line })
 }
 
 // unset finds the environment variable whose missing value caused the error with this text. It
@@ -103,9 +131,7 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 		Injection: src.injection, Configured: src.Destinations, Secrets: src.doctorSecrets(),
 		PerAccount: a.around.perAccount[name], Preset: src.destinations.preset,
 	}
-	if files, ok := src.storage.(*certmagic.FileStorage); ok {
-		p.StorageDir = files.Path
-	}
+	p.StorageDir = directoryOf(src.storage)
 	if src.transport != nil {
 		p.TLS, p.Proxy = src.transport.tls(), src.transport.http.Transport.Proxy
 	}
@@ -220,6 +246,10 @@ func (s *surveyed) upstreams(source string, transportOf func(inner map[string]an
 		for _, upstream := range upstreams {
 			object, _ := upstream.(map[string]any)
 			configured, _ := object["dial"].(string)
+			if name := unsetPlaceholder(configured); name != "" {
+				list = append(list, doctor.Upstream{Address: configured, Unset: name})
+				continue
+			}
 			dial, err := resolve(configured)
 			if err != nil {
 				continue

@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"strings"
 	"testing"
 
 	"github.com/authinject/caddy-authinject/caddy/doctor"
@@ -55,6 +56,42 @@ func TestDoctorAssertions(t *testing.T) {
 				return
 			}
 			wantStep(t, r, doctor.Fail, "grant", row.text, row.remedy)
+		})
+	}
+}
+
+// --refresh sends no refresh token that the provider refused before. doctor then says which steps it
+// did not try, and why, and what to do. It does not say that the provider accepted the client.
+func TestDoctorRefusedBefore(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
+	for name, live := range map[string]bool{"live token": true, "no token": false} {
+		t.Run(name, func(t *testing.T) {
+			config, token := refreshTokens(t, srv)
+			if live {
+				wantNoFailure(t, diagnose(t, doctorRun{}, config, token))
+			}
+			srv.RevokeAll()
+			refresh := doctorRun{options: doctor.Options{Refresh: true}}
+			r := diagnose(t, refresh, config, token)
+			wantStep(t, r, doctor.OK, "client_authentication", "the provider accepted the client", "")
+			wantStep(t, r, doctor.Fail, "grant", "invalid_grant", "")
+			before := srv.Count()
+			r = diagnose(t, refresh, config, token)
+			if srv.Count() != before {
+				t.Error("a refused refresh token was sent again")
+			}
+			for _, step := range []string{"client_authentication", "early_refresh"} {
+				if live || step != "early_refresh" {
+					wantStep(t, r, doctor.Skip, step, "no token request was sent, because the provider refused the refresh token before", "")
+				}
+			}
+			wantStep(t, r, doctor.Fail, "grant", "the provider refused the refresh token before, and it is not sent again: the token endpoint answered 400 invalid_grant",
+				"get a new refresh token from the provider, and write it into the environment variable REFRESH_TOKEN")
+			for _, s := range r.Steps {
+				if s.Status == doctor.OK && s.Name == "client_authentication" || strings.Contains(s.Text, "--refresh") {
+					t.Errorf("%s: %s", s.Name, s.Text)
+				}
+			}
 		})
 	}
 }

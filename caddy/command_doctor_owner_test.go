@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"github.com/authinject/caddy-authinject/caddy/doctor"
 	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
@@ -163,4 +165,63 @@ func TestDoctorAsRootBeforeTheFirstStart(t *testing.T) {
 	config, token := inDir(t, srv, dir)
 	r := diagnose(t, doctorRun{users: doctor.Users{Self: 0, Owner: func(string) (int, bool) { return 0, true }}}, config, token)
 	wantStep(t, r, doctor.OK, "storage", "and locked; doctor made its directory "+dir+" as root, so the server must run as root, too", "")
+}
+
+// A command that writes to a storage of another user is refused before it does anything. The error
+// names both users, and the command to run. A running server of this user counts more than the
+// directory's owner, and root can use every file.
+func TestCommandsOfAnotherUser(t *testing.T) {
+	const self, other = 4000000, 4000001
+	owner := func(uid int) func(string) (int, bool) { return func(string) (int, bool) { return uid, true } }
+	server := func(uid int) func() (int, string) { return func() (int, string) { return uid, "42" } }
+	dir := t.TempDir()
+	for name, c := range map[string]struct {
+		users doctor.Users
+		want  string
+	}{
+		"another user":     {doctor.Users{Self: self, Owner: owner(other)}, "the storage " + dir + " belongs to uid 4000001, and this command runs as uid 4000000: "},
+		"another's server": {doctor.Users{Self: self, Owner: owner(self), Server: server(other)}, "runs as uid 4000001, and this command runs as uid 4000000: "},
+		"the server's":     {doctor.Users{Self: self, Owner: owner(other), Server: server(self)}, ""},
+		"this user":        {doctor.Users{Self: self, Owner: owner(self)}, ""},
+		"root's":           {doctor.Users{Self: self, Owner: owner(0)}, ""},
+		"no users":         {doctor.Users{Self: -1, Owner: owner(other)}, ""},
+	} {
+		err := c.users.Foreign(dir).Refusal("login orders")
+		switch {
+		case c.want == "" && err != nil, c.want != "" && err == nil:
+			t.Errorf("%s: %v", name, err)
+		case err != nil && (!strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "sudo -u '#4000001' caddy authinject login orders")):
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if os.Geteuid() != 0 {
+		return // only root can give a directory away
+	}
+	if err := os.Chown(dir, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	srv := rig.Server(t, tokensourcetest.Config{})
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	t.Setenv("ENCRYPTION_KEY", strings.Repeat("k", 40))
+	file := writeFile(t, "Caddyfile", rig.Caddyfile{}.Global("admin off", "storage file_system "+dir+"/store").Options("encryption_key {env.ENCRYPTION_KEY}").
+		Source("a", "grant authorization_code", rig.Client(srv), "authorize_url "+srv.URL+"/oauth/authorize").String())
+	for command, run := range map[string]*cobra.Command{
+		"login a --config " + file + ` --account "fry"`: loginCommand(), "logout a --config " + file + ` --account "fry"`: logoutCommand(),
+		"seal --config " + file: sealCommand(),
+	} {
+		args := []string{"--config", file}
+		if strings.Contains(command, "--account") {
+			args = append(args, "--account", "fry")
+		}
+		run.SetArgs(args)
+		run.SilenceErrors, run.SilenceUsage = true, true
+		err := run.ExecuteContext(rig.Soon(t))
+		if err == nil || !strings.Contains(err.Error(), "the storage "+dir+"/store does not exist yet, its parent "+dir+" belongs to uid 65534 (nobody), and this command runs as uid 0 (root)") ||
+			!strings.Contains(err.Error(), "sudo -u nobody caddy authinject "+command+";") {
+			t.Errorf("%s: %v", command, err)
+		}
+		if left := entries(t, dir); left != nil {
+			t.Errorf("%s left %q", command, left)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package caddy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -36,11 +37,11 @@ func (s *surveyed) listeners() (list []doctor.Listener) {
 	}
 	switch {
 	case s.Admin == nil:
-		add(caddy.DefaultAdminListen, "the admin API", "")
+		add(caddy.DefaultAdminListen, doctor.AdminUse, "")
 	case s.Admin.Listen != "" && !s.Admin.Disabled:
-		add(s.Admin.Listen, "the admin API", "admin "+s.Admin.Listen)
+		add(s.Admin.Listen, doctor.AdminUse, "admin "+s.Admin.Listen)
 	case !s.Admin.Disabled:
-		add(caddy.DefaultAdminListen, "the admin API", "")
+		add(caddy.DefaultAdminListen, doctor.AdminUse, "")
 	}
 	return list
 }
@@ -55,34 +56,43 @@ func (c *commandConfig) runningAt(ctx context.Context, config *surveyed) doctor.
 	if at, err := c.adminAddress(); err == nil {
 		server.Admin = at
 	}
-	ask := sync.OnceValues(func() (map[string]bool, bool) { return c.askListeners(ctx) })
+	var err error
+	ask := sync.OnceValue(func() (addresses map[string]bool) {
+		addresses, err = c.askListeners(ctx)
+		return addresses
+	})
 	server.Listens = func(l doctor.Listener) (listens, known bool) {
 		if config.Admin != nil && config.Admin.Disabled {
 			return false, false
 		}
-		addresses, ok := ask()
-		return addresses[l.Address], ok
+		addresses := ask()
+		// Something at the address of the admin API that does not answer as one is another program.
+		refuses := errors.As(err, new(adminError))
+		return addresses[l.Address], err == nil || l.Admin() && !refuses
 	}
 	return server
 }
 
-// askListeners asks the admin API for the addresses at which the running server listens. ok is
-// false if they are not known: something is at the address of the admin API, and does not answer
+// askListeners asks the admin API for the addresses at which the running server listens. An error
+// says that they are not known: something is at the address of the admin API, and does not answer
 // with a configuration. If nothing is there, no server runs.
-func (c *commandConfig) askListeners(ctx context.Context) (addresses map[string]bool, ok bool) {
+func (c *commandConfig) askListeners(ctx context.Context) (addresses map[string]bool, err error) {
 	at, err := c.adminAddress()
 	if err != nil {
-		return nil, false
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, askRunning)
 	defer cancel()
 	var running surveyed
 	if err := getAdmin(ctx, at, "/config/", &running); err != nil {
-		return nil, strings.HasSuffix(err.Error(), syscall.ECONNREFUSED.Error()) // Caddy wraps no error
+		if strings.HasSuffix(err.Error(), syscall.ECONNREFUSED.Error()) { // Caddy wraps no error
+			return nil, nil
+		}
+		return nil, err
 	}
 	addresses = make(map[string]bool)
 	for _, l := range running.listeners() {
 		addresses[l.Address] = true
 	}
-	return addresses, true
+	return addresses, nil
 }

@@ -445,6 +445,10 @@ func TestDoctorPortTaken(t *testing.T) {
 		r := diagnose(t, doctorRun{}, config)
 		wantStep(t, r, c.status, "listeners", addr+", for server srv0, is taken by", c.remedy)
 		wantStep(t, r, c.status, "listeners", c.text, c.remedy)
+		if admin == silent.Listener.Addr().String() { // Caddy would not start
+			wantStep(t, r, doctor.Fail, "listeners", admin+", for the admin API, is taken by", "stop that process, or choose another port")
+			wantChange(t, r, doctor.Change{In: "the global options", Remove: "admin " + admin, Add: "admin localhost:<a free port>"})
+		}
 		wantStep(t, r, doctor.OK, "grant", "", "")
 	}
 }
@@ -499,6 +503,61 @@ func TestDoctorMissingVariable(t *testing.T) {
 	config = stored(t).Source("a", "grant client_credentials", "client_id {env.NO_SUCH_ID}", "client_secret {env.CLIENT_SECRET}", "token_url "+srv.TokenURL())
 	r = diagnose(t, doctorRun{}, config)
 	wantStep(t, r, doctor.Fail, "configuration", "NO_SUCH_ID", "set the environment variable NO_SUCH_ID")
+}
+
+// An environment variable that is not set and whose place in the Caddyfile is empty is named, with its
+// line, whatever error that leads to. Without an error it is a warning.
+func TestDoctorEmptiedPlace(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	t.Setenv("TOKEN", rig.Canary)
+	t.Setenv("NO_VALUE", "")
+	const unset = "the environment variable NO_SUCH_VARIABLE that {$NO_SUCH_VARIABLE} in line "
+	const remedy = "set the environment variable NO_SUCH_VARIABLE where Caddy is started, and in this shell, or write {$NO_SUCH_VARIABLE:default}"
+	site := func(upstream string, options ...string) rig.Caddyfile {
+		return stored(t).Source("a", append(options, "token {env.TOKEN}")...).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+upstream)
+	}
+	for name, c := range map[string]struct {
+		config rig.Caddyfile
+		text   string
+		status doctor.Status
+	}{
+		"an option":             {site(srv.URL, "inject query {$NO_SUCH_VARIABLE}", "expires {$NO_SUCH_VARIABLE}"), "expires needs a value; " + unset, doctor.Fail},
+		"an upstream":           {site("{$NO_SUCH_VARIABLE}"), "authinject a names no upstreams", doctor.Fail},
+		"an upstream, named":    {site("{$NO_SUCH_VARIABLE}"), "; " + unset, doctor.Fail},
+		"an upstream's host":    {site("https://{$NO_SUCH_VARIABLE}"), "has no host; if {$NAME} stands there", doctor.Fail},
+		"its host, named":       {site("https://{$NO_SUCH_VARIABLE}"), unset, doctor.Fail},
+		"of no importance":      {site(srv.URL + " {\n\theader_up X-A \"{$NO_SUCH_VARIABLE}\"\n}"), unset, doctor.Warn},
+		"another line":          {site(srv.URL+" {\n\theader_up X-A \"{$NO_SUCH_VARIABLE}\"\n}", "tokn x"), "tokn", ""},
+		"set, and with default": {site(srv.URL + " {\n\theader_up X-A \"{$NO_VALUE}{$NO_SUCH_VARIABLE:x}\"\n\t# {$NO_SUCH_VARIABLE}\n}"), "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := diagnose(t, doctorRun{}, c.config)
+			if c.status != "" {
+				wantStep(t, r, c.status, "configuration", c.text, remedy)
+				return
+			}
+			for _, s := range r.Steps {
+				if strings.Contains(s.Text+s.Remedy, "NO_SUCH_VARIABLE") {
+					t.Errorf("%s: %s -> %s", s.Name, s.Text, s.Remedy)
+				}
+			}
+		})
+	}
+}
+
+// A placeholder {env.*} in an upstream's address whose variable is not set is named, with the
+// upstream. Without destinations, Caddy does not load such a configuration.
+func TestDoctorUpstreamWithoutValue(t *testing.T) {
+	t.Setenv("TOKEN", rig.Canary)
+	for _, c := range []struct{ destinations, step, text string }{
+		{"", "configuration", "source a: upstream {env.NO_SUCH_HOST}:443: the environment variable NO_SUCH_HOST is not set; set it where Caddy is started"},
+		{"", "destinations", "the upstream {env.NO_SUCH_HOST}:443 has no address: the environment variable NO_SUCH_HOST is not set"},
+		{"destinations https://api.example.com", "destinations", "the upstream {env.NO_SUCH_HOST}:443 has no address"},
+	} {
+		r := diagnose(t, doctorRun{}, stored(t).Source("a", "token {env.TOKEN}", c.destinations).
+			Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a {env.NO_SUCH_HOST}:443"))
+		wantStep(t, r, doctor.Fail, c.step, c.text, "set the environment variable NO_SUCH_HOST where Caddy is started, and in this shell")
+	}
 }
 
 // A refresh token that the provider replaced is stored at once. The next run uses the stored token,
@@ -749,8 +808,11 @@ func TestDoctorNamesTheOtherAccounts(t *testing.T) {
 		{Source: "a", Account: "zoidberg", Disconnected: true, Class: tokensource.ClassLogin, Words: "Disconnected.", Remedy: "connect it"},
 	}
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == adminBase+"sources" {
+		switch r.URL.Path {
+		case adminBase + "sources":
 			_ = answerJSON(w, http.StatusOK, []sourceStatus{{Source: "a", Accounts: accounts}})
+		case "/config/":
+			_ = answerJSON(w, http.StatusOK, map[string]any{"admin": map[string]string{"listen": r.Host}})
 		}
 	}))
 	t.Cleanup(api.Close)

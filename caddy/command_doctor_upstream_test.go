@@ -59,7 +59,7 @@ func TestDoctorDialsTheUpstream(t *testing.T) {
 		status             doctor.Status
 		step, text, remedy string
 	}{
-		"nothing listens": {toUpstream(t, srv, "http://"+rig.FreeAddr(t)), doctor.Warn, "tcp", "refuses connections: nothing listens there", "in the upstream's address, and whether the server runs"},
+		"nothing listens": {toUpstream(t, srv, "http://"+rig.FreeAddr(t)), doctor.Warn, "tcp", "refuses connections: nothing listens there", "in the upstream's address, and whether the server of the upstream runs"},
 		"unknown name":    {toUpstream(t, srv, "https://no-such-host.invalid"), doctor.Fail, "name", "no-such-host.invalid, the host of the upstream,", "check the host no-such-host.invalid in the upstream's address"},
 		"unknown CA":      {toUpstream(t, srv, secure), doctor.Fail, "tls", "the certificate of 127.0.0.1 is not trusted", "into the block transport http of the directive authinject"},
 		"no TLS":          {toUpstream(t, srv, strings.Replace(srv.URL, "http:", "https:", 1)), doctor.Fail, "tls", "the upstream speaks no TLS at this port", "check the port ("},
@@ -151,7 +151,7 @@ func TestDoctorSendsTheUpstreamNothing(t *testing.T) {
 		sent <- content
 	}()
 	r := diagnose(t, doctorRun{}, toUpstream(t, srv, "http://"+listener.Addr().String()))
-	wantStep(t, r, doctor.OK, "tcp", listener.Addr().String()+" accepts connections", "")
+	wantStep(t, r, doctor.OK, "tcp", "the upstream, "+listener.Addr().String()+", accepts connections", "")
 	select {
 	case got := <-sent:
 		if len(got) != 0 {

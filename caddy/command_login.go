@@ -41,7 +41,7 @@ prints a code that you type into the provider's page on any device.
 Without a name, it is the only source that has a login.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			app, source, err := config.loadSource(args)
+			app, source, err := config.loadSource(cmd.Context(), "login", args)
 			if err != nil {
 				return err
 			}

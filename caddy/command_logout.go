@@ -23,7 +23,7 @@ admin API cannot be reached stops using the tokens within about 5 seconds.
 Without a name, it is the only source that has a login.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, source, err := config.loadSource(args)
+			_, source, err := config.loadSource(cmd.Context(), "logout", args)
 			if err != nil {
 				return err
 			}

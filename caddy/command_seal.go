@@ -25,7 +25,7 @@ under way keeps its key for 10 minutes at most. Running servers need not stop, b
 first key already.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			app, err := config.load()
+			app, err := config.loadToWrite(cmd.Context(), "seal", "")
 			if err != nil {
 				return err
 			}

@@ -10,12 +10,13 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// harden makes Caddy's own transport safe for tokens.
+// harden makes Caddy's own transport safe for tokens, and its errors of connecting explicable.
 func (t *Transport) harden(h *reverseproxy.HTTPTransport) {
 	if h.Transport == nil {
 		return
 	}
 	bypassProxyForUnix(h.Transport)
+	showDialErrors(h.Transport)
 	if !slices.Contains(h.Versions, "3") {
 		t.checks = &healthCheckTransport{h, h.Transport.Clone()}
 		t.checks.transport.DisableKeepAlives = true

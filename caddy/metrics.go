@@ -32,7 +32,7 @@ var (
 	expiryDesc = prometheus.NewDesc("authinject_token_expiry_timestamp_seconds",
 		"When the token of the source's unnamed account ends, in Unix seconds; absent where no end is known.", []string{"source"}, nil)
 	problemDesc = prometheus.NewDesc("authinject_problem",
-		"1 for each problem of the source's unnamed account; docs/troubleshooting.md explains the words.",
+		"1 for each problem of the source's unnamed account or upstreams; docs/troubleshooting.md explains the words.",
 		[]string{"source", "problem", "class"}, nil)
 	refusedDesc = prometheus.NewDesc("authinject_token_refused",
 		"1 while an upstream refuses the token of the source's unnamed account, 0 while none does.", []string{"source"}, nil)
@@ -55,17 +55,9 @@ func (sourceCollector) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector].
 func (c sourceCollector) Collect(metrics chan<- prometheus.Metric) {
 	for name, pooled := range c.app.pooled {
-		if c.app.perRequest(name) {
-			continue
-		}
-		st := pooled.source.Account("").Status()
 		gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 			metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{name}, labels...)...)
 		}
-		gauge(liveDesc, number(st.Live))
-		gauge(refusedDesc, number(st.Live && st.Refused))
-		gauge(unsavedDesc, number(st.Unsaved))
-		gauge(scopesDesc, float64(len(st.MissingScopes)))
 		// Two problems may have the same word, or no row in the table. The registry answers with an
 		// error if a series is collected twice.
 		seen := make(map[string]bool)
@@ -75,6 +67,17 @@ func (c sourceCollector) Collect(metrics chan<- prometheus.Metric) {
 				gauge(problemDesc, 1, word, string(class))
 			}
 		}
+		for _, problem := range c.app.unreached[name].problems(time.Now()) {
+			add(problem.Problem, problem.Class)
+		}
+		if c.app.perRequest(name) {
+			continue
+		}
+		st := pooled.source.Account("").Status()
+		gauge(liveDesc, number(st.Live))
+		gauge(refusedDesc, number(st.Live && st.Refused))
+		gauge(unsavedDesc, number(st.Unsaved))
+		gauge(scopesDesc, float64(len(st.MissingScopes)))
 		for _, problem := range st.Problems() {
 			add(problem.Problem(), problem.Class)
 		}

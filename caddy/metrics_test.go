@@ -1,7 +1,9 @@
 package caddy
 
 import (
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/internal/rig"
@@ -32,5 +34,37 @@ func TestMetricsHaveEachProblemOnce(t *testing.T) {
 	}
 	if series != 1 {
 		t.Errorf("%d series of authinject_problem", series)
+	}
+}
+
+// An upstream that cannot be reached is a problem of each source that has it, also of one whose
+// accounts a request chooses.
+func TestMetricsHaveUnreachedUpstreams(t *testing.T) {
+	t.Setenv("TOKEN", rig.Canary)
+	app := provisioned(t, stored(t).Source("a", "token {env.TOKEN}").
+		Source("b", "grant authorization_code", "client_id c", "client_auth none", "authorize_url https://login.example.com/a", "token_url https://login.example.com/t").
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject /a a https://api.example.com",
+			rig.Block("authinject /b b https://api.example.com", "account {http.auth.user.id}")))
+	for name, upstreams := range app.unreached {
+		for _, at := range []string{"https://api.example.com", "https://api.example.com:8443"} {
+			upstreams.failed(at, tokensource.UpstreamFailure(name, at, syscall.ECONNREFUSED), time.Now())
+		}
+	}
+	families, err := app.ctx.GetMetricsRegistry().Gather()
+	if err != nil {
+		t.Error(err)
+	}
+	got := make(map[string]int)
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			for _, label := range metric.GetLabel() {
+				if label.GetName() == "problem" {
+					got[label.GetValue()]++
+				}
+			}
+		}
+	}
+	if got["upstream_refused"] != 2 {
+		t.Errorf("got %v", got)
 	}
 }

@@ -58,3 +58,21 @@ func TestRefusedSecretNamesItsPlace(t *testing.T) {
 		t.Errorf("got %s", body)
 	}
 }
+
+// An upstream whose address is a variable that is not set is named, with the variable, in the answer
+// and in the state of the source.
+func TestUpstreamWithoutValue(t *testing.T) {
+	isolate(t)
+	t.Setenv("TOKEN", "canary-static-token")
+	addr := rig.FreeAddr(t)
+	run(t, rig.Caddyfile{}.Source("a", "token {env.TOKEN}", "destinations https://api.example.com").
+		Site("http://"+addr, "bind 127.0.0.1", "authinject a {env.NO_SUCH_HOST}:443"))
+	const want = "upstream {env.NO_SUCH_HOST}:443: the environment variable NO_SUCH_HOST is not set; set it where Caddy is started"
+	status, body, _ := get(t, "http://"+addr+"/")
+	if status != http.StatusBadGateway || !strings.Contains(body, want) {
+		t.Errorf("got %d %s", status, body)
+	}
+	if _, body := admin(t, "ready", nil); !strings.Contains(body, want) {
+		t.Errorf("ready: %s", body)
+	}
+}

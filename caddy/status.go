@@ -37,7 +37,7 @@ type accountStatus struct {
 	Problem string `json:"problem,omitempty"`
 	Remedy  string `json:"remedy,omitempty"`
 	// Problems are that problem, those of Warnings and that of RefusedRequest, each with what to
-	// do.
+	// do. Upstreams that cannot be reached are among them.
 	Problems []problemStatus `json:"problems,omitempty"`
 	// Warnings are reasons to look at an account whose token serves all the same.
 	Warnings []string `json:"warnings,omitempty"`
@@ -153,8 +153,8 @@ func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 		s.Warnings = append(s.Warnings, warning)
 		s.Problems = append(s.Problems, problemStatus{expected.problem, tokensource.ClassOperator, warning, expected.remedy})
 	}
-	for _, shared := range sharedAddresses(a.routes.listens[st.Source]) {
-		s.Warnings, s.Problems = append(s.Warnings, shared.Error), append(s.Problems, shared)
+	for _, problem := range slices.Concat(a.unreached[st.Source].problems(now), sharedAddresses(a.routes.listens[st.Source])) {
+		s.Warnings, s.Problems = append(s.Warnings, problem.Error), append(s.Problems, problem)
 	}
 	if !ok {
 		return s

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
-	"sync"
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
@@ -34,16 +33,11 @@ func (withoutValues) Value(any) any { return nil }
 // waits for the token. Its values are hidden: Caddy's transport would connect to the upstream that
 // they name, and not to the provider.
 func (t *tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	var dial dialErrors
 	ctx := context.WithValue(withoutValues{req.Context()}, caddy.ReplacerCtxKey, caddy.NewReplacer())
 	if trace := httptrace.ContextClientTrace(req.Context()); trace != nil {
 		ctx = httptrace.WithClientTrace(ctx, trace)
 	}
-	resp, err := t.http.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, dial.trace())))
-	if _, ok := errors.AsType[reverseproxy.DialError](err); ok {
-		err = errors.Join(err, dial.err())
-	}
-	return resp, err
+	return t.http.RoundTrip(req.WithContext(ctx))
 }
 
 // tls returns the settings of connections, with the values of placeholders.
@@ -54,32 +48,6 @@ func (t *tokenTransport) tls() *tls.Config {
 	settings := t.http.Transport.TLSClientConfig.Clone()
 	settings.ServerName = caddy.NewReplacer().ReplaceAll(settings.ServerName, "")
 	return settings
-}
-
-// dialErrors are the errors of connecting. Caddy's transport wraps them in an error that cannot be
-// unwrapped.
-type dialErrors struct {
-	mu   sync.Mutex
-	errs []error
-}
-
-func (d *dialErrors) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
-		DNSDone:     func(info httptrace.DNSDoneInfo) { d.add(info.Err) },
-		ConnectDone: func(_, _ string, err error) { d.add(err) },
-	}
-}
-
-func (d *dialErrors) add(err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.errs = append(d.errs, err)
-}
-
-func (d *dialErrors) err() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return errors.Join(d.errs...)
 }
 
 // boundTransport forwards each request to the transport of the configuration that a source uses
@@ -107,6 +75,7 @@ func (s *Source) loadTransport(ctx caddy.Context) (*tokenTransport, error) {
 	// A request that is sent into a connection just closed by the server may or may not have been
 	// carried out.
 	transport.Transport.DisableKeepAlives = true
+	showDialErrors(transport.Transport)
 	return &tokenTransport{transport}, nil
 }
 

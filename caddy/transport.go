@@ -70,8 +70,10 @@ type Transport struct {
 	checks    *healthCheckTransport // sends health checks; nil: inner does
 	chooser   *chooser
 	transport *authinject.Transport
+	unreached *unreached
 
-	proxyProtocol bool // the inner transport sends it
+	proxyProtocol bool  // the inner transport sends it
+	noHost        error // why a request may name no upstream; nil: the request itself decides that
 }
 
 // CaddyModule returns the Caddy module information.
@@ -123,8 +125,9 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		}
 		stripSubject(&injection, t.chooser.subject)
 	}
+	t.unreached = app.unreached[t.Source]
 	t.transport = &authinject.Transport{
-		Base:         t.inner,
+		Base:         watchedBase{t.inner, t},
 		SourceName:   t.Source,
 		Source:       func(*http.Request) (authinject.TokenSource, error) { return account, nil },
 		Target:       t.target,
@@ -220,12 +223,18 @@ func (t *Transport) upstreamsAsDestinations(ctx caddy.Context) (authinject.Desti
 	var patterns []string
 	for _, upstream := range proxy.Upstreams {
 		dial, err := resolve(upstream.Dial)
+		if err := checkSet(upstream.Dial); err != nil {
+			return none, err
+		}
 		if err != nil {
 			return none, fmt.Errorf("each request decides upstream %s: %s", upstream.Dial, listHosts)
 		}
 		address, err := caddy.ParseNetworkAddress(dial)
 		if err != nil {
 			return none, fmt.Errorf("upstream %s: %w", dial, err)
+		}
+		if address.Host == "" {
+			return none, fmt.Errorf("upstream %s has no host; if {$NAME} stands there, that environment variable is not set", dial)
 		}
 		pattern := address.JoinHostPort(0) // without a scheme: https, and plain http on loopback only
 		if address.IsUnixNetwork() {
@@ -265,6 +274,9 @@ func (t *Transport) target(req *http.Request) (authinject.Target, error) {
 	if !ok {
 		return authinject.Target{}, errors.New("the request names no upstream")
 	}
+	if dial.Host == "" && t.noHost != nil {
+		return authinject.Target{}, t.noHost
+	}
 	target := t.targetAt(req, dial.Network, dial.Host, dial.Port)
 	if target.Scheme == "http" && target.Network != "unix" {
 		return target, t.checkForwardProxy(req)
@@ -286,10 +298,12 @@ func (t *Transport) targetAt(req *http.Request, network, host, port string) auth
 	return target
 }
 
-// RoundTrip implements [http.RoundTripper].
+// RoundTrip implements [http.RoundTripper]. If no connection to the upstream can be made, the text of
+// the error says what to do.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	redactStdLog()
-	return t.transport.RoundTrip(req)
+	res, err := t.transport.RoundTrip(req)
+	return res, explainUnreached(err)
 }
 
 // Cleanup releases the default inner transport. Caddy releases a configured one.

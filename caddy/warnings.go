@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -117,11 +118,15 @@ func isPipe(secret string) bool {
 	return err == nil && !info.Mode().IsRegular()
 }
 
-// warnOf warns of upstreams that get no token.
+// warnOf warns of upstreams that get no token, and of those that may have no address.
 func (t *Transport) warnOf(ctx caddy.Context, app *App, to destinations) {
 	log := ctx.Logger().With(zap.String("source", t.Source))
 	if proxy := proxyOf(ctx); proxy != nil && to.templates == nil {
 		for _, upstream := range proxy.Upstreams {
+			if unset := checkSet(upstream.Dial); unset != nil {
+				log.Warn("requests to this upstream may fail", zap.String("upstream", upstream.Dial), zap.Error(unset))
+				t.noHost = cmp.Or(t.noHost, unset)
+			}
 			if why, ok := errors.AsType[*authinject.DestinationError](t.checkUpstream(upstream.Dial, to.fixed)); ok {
 				log.Warn("requests to this upstream will be refused", zap.String("upstream", upstream.Dial), zap.Error(why))
 				app.refusals.expect(t.Source, upstream.Dial, why)

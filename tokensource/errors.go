@@ -48,7 +48,8 @@ type Error struct {
 	Code string
 	// Status is the token endpoint's HTTP status, or 0 when there was no answer.
 	Status int
-	// Endpoint is scheme and host of the token endpoint that was asked, or empty.
+	// Endpoint is scheme and host of the token endpoint that was asked, or empty. In an
+	// [UpstreamFailure] it is the address of the upstream.
 	Endpoint string
 	// RetryAt is when the source asks again by itself; zero when it will not
 	// before somebody acts.

@@ -19,6 +19,7 @@ const (
 var remedies = slices.Concat(
 	refusals,
 	responses,
+	upstreamProblems,
 	connectionFailures,
 	configurationMistakes,
 	metadataProblems,

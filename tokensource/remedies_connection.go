@@ -67,7 +67,7 @@ var connectionFailures = []Remedy{
 	{
 		Problem: "connection_refused", Text: "the token endpoint refuses connections", Class: ClassWait,
 		Cause: "The host exists, and nothing listens at the port.",
-		Do:    "check host and port[ ({host})] in {url}, and whether the server runs",
+		Do:    "check host and port[ ({host})] in {url}, and whether the server of the provider runs",
 		match: byReason("refuses connections"),
 	},
 	{

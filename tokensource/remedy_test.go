@@ -3,6 +3,8 @@ package tokensource_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +17,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,6 +55,38 @@ func failingWith(err error) func(t *testing.T) error {
 	return func(t *testing.T) error {
 		_, err := newSource(t, broken{err}).Token(context.Background())
 		return err
+	}
+}
+
+// upstreamFails returns the error of a source whose upstream cannot be reached for that reason.
+func upstreamFails(err error) func(t *testing.T) error {
+	return func(*testing.T) error {
+		return tokensource.UpstreamFailure("orders", "https://api.example.com:8443", err)
+	}
+}
+
+// Only a connection that was not made is a failure of the upstream. A proxy in between is not the
+// upstream.
+func TestUpstreamFailure(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		want string
+	}{
+		"broken later":     {&net.OpError{Op: "read", Err: syscall.ECONNRESET}, ""},
+		"no answer":        {context.DeadlineExceeded, ""},
+		"client gone":      {context.Canceled, ""},
+		"dial timeout":     {&net.OpError{Op: "dial", Err: context.DeadlineExceeded}, "wait upstream_unreachable"},
+		"socket not there": {&net.OpError{Op: "dial", Net: "unix", Err: syscall.ENOENT}, "wait upstream_unreachable"},
+		"proxy refuses":    {&net.OpError{Op: "proxyconnect", Err: syscall.ECONNREFUSED}, "wait upstream_unreachable"},
+		"DNS silent":       {&net.OpError{Op: "dial", Err: &net.DNSError{IsTimeout: true}}, "wait upstream_unknown_host"},
+	} {
+		got := ""
+		if e := tokensource.UpstreamFailure("orders", "unix//run/api.sock", c.err); e != nil {
+			got = string(e.Class) + " " + e.Problem()
+		}
+		if got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
 	}
 }
 
@@ -152,12 +187,24 @@ var provoked = map[string]func(t *testing.T) error{
 	"token_type":             asked(reply{status: 200, body: `{"access_token":"at1","token_type":"opaque"}`}),
 	"token_type_unsupported": asked(reply{status: 200, body: `{"access_token":"at1","token_type":"mac"}`}),
 	"unusable_token":         asked(reply{status: 200, body: `{"access_token":"at 1","token_type":"Bearer"}`}),
-	"unknown_host":           failingWith(&net.DNSError{IsNotFound: true}),
-	"unreachable":            failingWith(errors.New("network is unreachable")),
-	"timeout":                failingWith(context.DeadlineExceeded),
-	"no_tls":                 failingWith(tls.RecordHeaderError{}),
-	"rate_limited":           asked(reply{status: 429}),
-	"provider_trouble":       asked(reply{status: 503}),
+	"upstream_unknown_host":  upstreamFails(&net.DNSError{IsNotFound: true}),
+	"upstream_refused":       upstreamFails(syscall.ECONNREFUSED),
+	"upstream_unreachable":   upstreamFails(&net.OpError{Op: "dial", Err: syscall.ENETUNREACH}),
+	"upstream_no_tls":        upstreamFails(tls.RecordHeaderError{}),
+
+	"upstream_unknown_authority": upstreamFails(&tls.CertificateVerificationError{
+		UnverifiedCertificates: []*x509.Certificate{{Issuer: pkix.Name{CommonName: "Acme CA"}}}, Err: x509.UnknownAuthorityError{},
+	}),
+	"upstream_other_host":         upstreamFails(x509.HostnameError{Certificate: new(x509.Certificate)}),
+	"upstream_certificate_time":   upstreamFails(x509.CertificateInvalidError{Reason: x509.Expired}),
+	"upstream_client_certificate": upstreamFails(&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}),
+
+	"unknown_host":     failingWith(&net.DNSError{IsNotFound: true}),
+	"unreachable":      failingWith(errors.New("network is unreachable")),
+	"timeout":          failingWith(context.DeadlineExceeded),
+	"no_tls":           failingWith(tls.RecordHeaderError{}),
+	"rate_limited":     asked(reply{status: 429}),
+	"provider_trouble": asked(reply{status: 503}),
 	"connection_refused": func(t *testing.T) error {
 		closed := httptest.NewServer(nil)
 		closed.Close()
@@ -344,6 +391,9 @@ func TestRemedyHasTheConfiguration(t *testing.T) {
 		"unknown_host":      `token source "orders": the token endpoint's name could not be resolved: check the host login.example.com in token_url, and this machine's DNS`,
 		"unknown_authority": `the token endpoint's certificate is not trusted: trust the authority "Acme Co" that issued it`,
 		"certificate_time":  `check this machine's clock (now 20`,
+
+		"upstream_unknown_host":      `token source "orders": the upstream's name could not be resolved: check the host api.example.com:8443 of the upstream`,
+		"upstream_unknown_authority": `trust the authority "Acme CA" that issued it: write the line tls_trust_pool`,
 	} {
 		if err := provoked[problem](t); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got  %v\nwant %s", err, want)

@@ -10,12 +10,39 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
+
+// unreachableReason is the reason if nothing more is known than that the connection failed.
+const unreachableReason = "the token endpoint could not be reached"
+
+// UpstreamFailure returns why no connection to an upstream could be made, with what to do. It
+// returns nil if err says something else: that the connection broke later, for example. upstream
+// is the upstream's address, such as https://api.example.com. The text of err is not used.
+func UpstreamFailure(source, upstream string, err error) *Error {
+	e := transportFailure(err, false)
+	connecting, ok := errors.AsType[*net.OpError](err)
+	switch throughProxy := ok && connecting.Op == "proxyconnect"; {
+	case throughProxy:
+		e = &Error{Class: ClassWait, Reason: unreachableReason}
+	case e.Reason != unreachableReason && e.cause == nil: // the reason can only be one of connecting
+	case !ok || connecting.Op != "dial":
+		return nil
+	default:
+		e.Reason, e.cause = unreachableReason, nil
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+		e.Class = ClassOperator
+	}
+	e.Reason = strings.Replace(e.Reason, "the token endpoint", "the upstream", 1)
+	e.Source, e.Endpoint = source, upstream
+	return e.know(facts{"clock": shownClock(time.Now())})
+}
 
 // transportFailure turns an error of the HTTP client into ours. Its text is
 // dropped: it holds the URL. sent says whether the request may have arrived.
 func transportFailure(err error, sent bool) *Error {
-	e := &Error{Class: ClassWait, Reason: "the token endpoint could not be reached", Lost: sent}
+	e := &Error{Class: ClassWait, Reason: unreachableReason, Lost: sent}
 	var dns *net.DNSError
 	var timeout net.Error
 	switch {

@@ -40,7 +40,7 @@ func (x *exam) explain(ctx context.Context, err error) {
 	case failure.Problem() == "expired_answer" && x.created(answered):
 	case failure.Subject, slices.Contains(assertionProblems, failure.Problem()):
 		x.fail("grant", answered, failure.Remedy())
-	case failure.Status == 0:
+	case failure.Status == 0, len(x.recorder.tokenRequests()) == 0: // the failure may be a stored one
 		x.unanswered(failure)
 	case slices.Contains(clientCodes, failure.Code),
 		failure.Status == http.StatusUnauthorized:
@@ -96,7 +96,8 @@ func (x *exam) created(answered string) bool {
 func (x *exam) unanswered(failure *tokensource.Error) {
 	switch {
 	case failure.Class == tokensource.ClassLogin && failure.Code != "":
-		x.deadGrant(failure, "the refresh token was refused before: "+failure.What())
+		x.notSent("client_authentication")
+		x.deadGrant(failure, "the provider refused the refresh token before, and it is not sent again: "+failure.What())
 	case failure.Class == tokensource.ClassLogin:
 		x.deadGrant(failure, failure.Reason)
 	case x.Config.Grant.Traits().Local && strings.Contains(failure.Reason, "expired"):
@@ -105,6 +106,11 @@ func (x *exam) unanswered(failure *tokensource.Error) {
 	default:
 		x.fail("token", failure.What(), cmp.Or(failure.Remedy(), "see the steps before"))
 	}
+}
+
+// notSent reports a step that needs a token request, if the provider refused the refresh token before.
+func (x *exam) notSent(step string) {
+	x.skip(step, "not tried: no token request was sent, because the provider refused the refresh token before")
 }
 
 // deadGrant reports a grant that only a person can replace.

@@ -22,6 +22,12 @@ type Listener struct {
 	Option string
 }
 
+// AdminUse is the use of the address of the admin API.
+const AdminUse = "the admin API"
+
+// Admin reports whether the address is that of the admin API.
+func (l *Listener) Admin() bool { return l.Use == AdminUse }
+
 // holder is a process that listens at an address.
 type holder struct {
 	name, process string
@@ -159,7 +165,7 @@ func Listeners(ctx context.Context, listeners []Listener, server Server, report 
 			}
 			add(Fail, text, "stop that process, or choose another port")
 			_, port, _ := net.SplitHostPort(l.Address)
-			if !strings.HasPrefix(l.Use, "the admin API") {
+			if !l.Admin() {
 				report.Change(Change{In: "the site", Remove: "… :" + port + " {", Add: "… :<a free port> {"})
 			} else {
 				report.Change(Change{In: "the global options", Remove: l.Option, Add: "admin localhost:<a free port>"})

@@ -95,7 +95,7 @@ func (x *exam) connect(ctx context.Context, what, option string, target *url.URL
 		dialer := net.Dialer{Timeout: connectTimeout}
 		conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(address.String(), port))
 		if err == nil {
-			x.ok("tcp", fmt.Sprintf("%s accepts connections", conn.RemoteAddr()))
+			x.ok("tcp", fmt.Sprintf("the %s, %s, accepts connections", what, conn.RemoteAddr()))
 			return conn, true
 		}
 		if failure == nil || errors.Is(err, syscall.ECONNREFUSED) {
@@ -106,17 +106,17 @@ func (x *exam) connect(ctx context.Context, what, option string, target *url.URL
 	var timeout net.Error
 	switch {
 	case errors.Is(failure, syscall.ECONNREFUSED):
-		x.down("tcp", fmt.Sprintf("%s refuses connections: nothing listens there", at),
-			fmt.Sprintf("check host and port (%s) in %s, and whether the server runs", at, option))
+		x.down("tcp", fmt.Sprintf("the %s, %s, refuses connections: nothing listens there", what, at),
+			fmt.Sprintf("check host and port (%s) in %s, and whether the server of the %s runs", at, option, what))
 	case errors.Is(failure, syscall.ENETUNREACH), errors.Is(failure, syscall.EHOSTUNREACH):
-		x.down("tcp", fmt.Sprintf("this machine has no route to %s", at),
+		x.down("tcp", fmt.Sprintf("this machine has no route to the %s, %s", what, at),
 			"check the network of this machine or container, and its firewall")
 	case errors.As(failure, &timeout) && timeout.Timeout():
-		x.down("tcp", fmt.Sprintf("%s did not answer within %s", at, connectTimeout),
+		x.down("tcp", fmt.Sprintf("the %s, %s, did not answer within %s", what, at, connectTimeout),
 			fmt.Sprintf("check the firewall between this machine and the %s; if the way out is a proxy, set "+
 				"HTTPS_PROXY", what))
 	default:
-		x.down("tcp", fmt.Sprintf("no connection to %s could be opened", at), "check the network of this machine")
+		x.down("tcp", fmt.Sprintf("no connection to the %s, %s, could be opened", what, at), "check the network of this machine")
 	}
 	return nil, false
 }

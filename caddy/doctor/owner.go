@@ -13,10 +13,10 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// Users tells which user doctor runs as, and who owns what it would write to.
+// Users tells which user a command runs as, and who owns what it would write to.
 type Users struct {
-	// Self is the effective uid of doctor. A negative one means that the system has no uids: then
-	// doctor may write everywhere.
+	// Self is the effective uid of the command. A negative one means that the system has no uids:
+	// then it may write everywhere.
 	Self int
 	// Owner returns the uid of the owner of a path. ok is false if it is not known.
 	Owner func(path string) (uid int, ok bool)
@@ -28,13 +28,34 @@ type Users struct {
 // CurrentUser returns the user of this process.
 func CurrentUser() Users { return Users{Self: os.Geteuid(), Owner: ownerOf} }
 
-// Foreign is a storage that doctor must not write to: files of another user than the server's would
-// lock the server out.
+// Foreign is a storage of another user. Files of this user there would lock the server out.
 type Foreign struct {
-	text, remedy string
+	dir         string
+	why         string // who has to own what is in the storage
+	self, owner int
 }
 
-// Foreign returns why doctor must not write to a storage in a directory, or nil if it may. The
+// runAs returns the beginning of a command that runs another one as the owner.
+func (f *Foreign) runAs() string {
+	if known, err := user.LookupId(strconv.Itoa(f.owner)); err == nil {
+		return "sudo -u " + known.Username
+	}
+	return "sudo -u '#" + strconv.Itoa(f.owner) + "'"
+}
+
+// Refusal returns the error of a command that must not write to the storage, or nil if it may. arguments
+// are those of the command, such as "login orders". A server that runs as root can use every file.
+func (f *Foreign) Refusal(arguments string) error {
+	if f == nil || f.owner == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s, and this command runs as %s: that user could not use the files that it would leave there, so nothing was done; "+
+		"run it as that user and with the environment of the server: %s caddy authinject %s; "+
+		"if the server runs as %s, give it the storage: chown -R %d %s",
+		f.why, name(f.self), f.runAs(), arguments, name(f.self), f.self, f.dir)
+}
+
+// Foreign returns why this user must not write to a storage in a directory, or nil if it may. The
 // running server counts if it is known. Otherwise the owner of the directory counts, or of the
 // nearest parent that exists.
 func (u Users) Foreign(dir string) *Foreign {
@@ -50,7 +71,8 @@ func (u Users) Foreign(dir string) *Foreign {
 		case uid == u.Self:
 			return nil // the server can use what doctor writes
 		default:
-			return u.foreign(fmt.Sprintf("the running server (process %s) of the storage %s runs as %s", process, dir, name(uid)), uid)
+			why := fmt.Sprintf("the running server (process %s) of the storage %s runs as %s", process, dir, name(uid))
+			return &Foreign{dir, why, u.Self, uid}
 		}
 	}
 	for at := dir; ; at = filepath.Dir(at) {
@@ -67,21 +89,9 @@ func (u Users) Foreign(dir string) *Foreign {
 		case !ok, uid == u.Self, system:
 			return nil // a system directory such as /var/lib or /tmp does not say whose storage will be in it
 		case at != dir:
-			return u.foreign(fmt.Sprintf("the storage %s does not exist yet, its parent %s belongs to %s", dir, at, name(uid)), uid)
+			return &Foreign{dir, fmt.Sprintf("the storage %s does not exist yet, its parent %s belongs to %s", dir, at, name(uid)), u.Self, uid}
 		}
-		return u.foreign(fmt.Sprintf("the storage %s belongs to %s", dir, name(uid)), uid)
-	}
-}
-
-func (u Users) foreign(why string, uid int) *Foreign {
-	as := "'#" + strconv.Itoa(uid) + "'"
-	if known, err := user.LookupId(strconv.Itoa(uid)); err == nil {
-		as = known.Username
-	}
-	return &Foreign{
-		text: fmt.Sprintf("%s, and doctor runs as %s; so doctor does not write there", why, name(u.Self)),
-		remedy: fmt.Sprintf("run doctor as that user and with the environment of the server, for example sudo -u %s "+
-			"caddy authinject doctor …", as),
+		return &Foreign{dir, fmt.Sprintf("the storage %s belongs to %s", dir, name(uid)), u.Self, uid}
 	}
 }
 
@@ -157,7 +167,8 @@ func (x *exam) owned() bool {
 	if x.Foreign == nil {
 		return true
 	}
-	x.fail("storage", x.Foreign.text, x.Foreign.remedy)
+	x.fail("storage", fmt.Sprintf("%s, and doctor runs as %s; so doctor does not write there", x.Foreign.why, name(x.Foreign.self)),
+		fmt.Sprintf("run doctor as that user and with the environment of the server, for example %s caddy authinject doctor …", x.Foreign.runAs()))
 	return false
 }
 

@@ -120,7 +120,12 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 		return false
 	}
 	if src.Interactive() && st.Err != nil && st.Err.Class == tokensource.ClassLogin {
-		x.fail("grant", "the refresh token of "+x.who()+" was refused: "+st.Err.What(), x.loginRemedy())
+		if !st.Live {
+			x.notSent("token")
+		}
+		if !st.Live || !x.Refresh { // the step of the refresh says it
+			x.fail("grant", "the refresh token of "+x.who()+" was refused: "+st.Err.What(), x.loginRemedy())
+		}
 		return st.Live
 	}
 	if !reachable && (!st.Live || x.Refresh) {
@@ -161,6 +166,8 @@ func (x *exam) obtained(st tokensource.Status, asked int, early error) {
 	switch {
 	case traits.Local:
 		x.staticToken()
+	case len(requests) == 0 && x.Refresh:
+		x.ok("token", fmt.Sprintf("the stored token of %s is live", x.who()))
 	case len(requests) == 0:
 		x.ok("token", fmt.Sprintf("the stored token of %s is live; no token request was needed (--refresh "+
 			"requests a new one)", x.who()))
@@ -237,6 +244,9 @@ func (x *exam) earlyRefused(err error) {
 			"refresh close to the end: set refresh_before to a short time, such as 30s")
 		x.change("refresh_before", "", "30s")
 		return
+	}
+	if len(x.recorder.tokenRequests()) == 0 {
+		x.notSent("early_refresh")
 	}
 	x.explain(context.Background(), err)
 }

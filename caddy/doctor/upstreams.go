@@ -18,6 +18,8 @@ import (
 type Upstream struct {
 	Address string // as the configuration has it
 	Target  authinject.Target
+	// Unset is an environment variable in Address that is not set. Then the other fields are empty.
+	Unset string
 	// Meant is a destination that is written almost like Address, if there is one.
 	Meant string
 	// TLS and Proxy are the settings of the transport to the upstream. If TLS is nil, they are not
@@ -43,7 +45,7 @@ func (x *exam) upstream(ctx context.Context, u Upstream) {
 		conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "unix", u.Target.Host)
 		if err != nil {
 			way.down("tcp", fmt.Sprintf("the upstream %s accepts no connections", u.Address),
-				"check the path of the socket, that this user may write to it, and whether the server runs")
+				"check the path of the socket, that this user may write to it, and whether the server of the upstream runs")
 			return
 		}
 		_ = conn.Close() // nothing was sent
@@ -58,6 +60,13 @@ func (x *exam) upstreams(ctx context.Context) {
 	for _, u := range x.Upstreams {
 		first := !told[u.Address]
 		told[u.Address] = true
+		if u.Unset != "" {
+			if first {
+				x.fail("destinations", fmt.Sprintf("the upstream %s has no address: the environment variable %s is not set", u.Address, u.Unset),
+					fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell", u.Unset))
+			}
+			continue
+		}
 		err := x.Destinations.Check(u.Target)
 		refused, isRefusal := errors.AsType[*authinject.DestinationError](err)
 		switch {

@@ -175,6 +175,20 @@ var brokenSetups = map[string]broken{
 		options: service(), provider: ownAuthority,
 		cause: "certificate is not trusted", remedy: "trust the authority", doctor: "tls: ", exit: exitOperator,
 	},
+	// The client gets Caddy's own empty 502.
+	"upstream down": {
+		options: service(), upstream: func(t *testing.T) string { return "http://" + rig.FreeAddr(t) },
+		cause: "the upstream refuses connections", remedy: "start the server of the upstream", doctor: "refuses connections: nothing listens there",
+		doctorRemedy: "whether the server of the upstream runs", warned: true, passed: true,
+	},
+	"upstream of an unknown name": {
+		options: service(), upstream: func(*testing.T) string { return "https://no-such-host.invalid" },
+		cause: "the upstream's name could not be resolved", remedy: "check the host no-such-host.invalid", doctor: "no-such-host.invalid, the host of the upstream,", passed: true,
+	},
+	"upstream of an unknown authority": {
+		options: service(), upstream: ownAuthority,
+		cause: "the upstream's certificate is not trusted", remedy: "into the block transport http of the directive authinject", doctor: "tls: ", passed: true,
+	},
 	"storage below a file": {
 		options: []string{"refresh_token {env.REFRESH}", "client_id web", "client_secret {env.WEB_SECRET}", "token_url TOKEN"},
 		env:     []harness.Option{harness.Env("REFRESH", "canary-some-refresh-token"), harness.File("plain", "x")},

@@ -1,0 +1,72 @@
+package caddy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/caddyserver/certmagic"
+
+	"github.com/authinject/caddy-authinject/caddy/doctor"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// loadToWrite is load for a command that writes to the storage of a source, or of all sources if only
+// is empty. It refuses to write to a storage of another user: the server could not use the files.
+func (c *commandConfig) loadToWrite(ctx context.Context, command, only string) (*loadedApp, error) {
+	app, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	users := c.users(ctx)
+	arguments := joined(" ", command, only, "--config", c.file)
+	if c.account != "" {
+		arguments += fmt.Sprintf(" --account %q", c.account)
+	}
+	for _, name := range slices.Sorted(maps.Keys(app.Sources)) {
+		if only != "" && name != only {
+			continue
+		}
+		if err := users.Foreign(directoryOf(app.Sources[name].storage)).Refusal(arguments); err != nil {
+			return nil, err
+		}
+	}
+	return app, nil
+}
+
+// directoryOf returns the directory of a storage, or an empty text if it is not a directory.
+func directoryOf(storage tokensource.Storage) string {
+	if files, ok := storage.(*certmagic.FileStorage); ok {
+		return files.Path
+	}
+	return ""
+}
+
+// users returns what is known of users for this configuration.
+func (c *commandConfig) users(ctx context.Context) doctor.Users {
+	var config surveyed
+	_ = json.Unmarshal(c.raw, &config) // it was loaded
+	return knownUsers(doctor.Users{}, c.runningAt(ctx, &config), config.listeners())
+}
+
+// knownUsers returns what is known of users: this process's, and the running server's. The zero value
+// of known means those of this machine.
+func knownUsers(known doctor.Users, running doctor.Server, listeners []doctor.Listener) doctor.Users {
+	if known.Owner == nil {
+		known = doctor.CurrentUser()
+	}
+	if known.Server == nil {
+		known.Server = sync.OnceValues(func() (uid int, process string) {
+			process = running.Process(listeners)
+			uid, ok := doctor.UserOf(process)
+			if !ok {
+				return 0, ""
+			}
+			return uid, process
+		})
+	}
+	return known
+}

@@ -1,0 +1,109 @@
+package caddy_test
+
+import (
+	"encoding/pem"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
+)
+
+// An upstream that cannot be reached is a problem of the source, with what to do, in the admin API
+// and in the answer of /ready, whose status stays 200. It ends with the first answer. The client
+// gets Caddy's own 502, which handle_errors can replace, and its error says what to do, too.
+func TestUnreachedUpstreams(t *testing.T) {
+	isolate(t)
+	t.Setenv("TOKEN", "canary-static-token")
+	answers := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	secure := httptest.NewTLSServer(answers)
+	t.Cleanup(secure.Close)
+	plain := httptest.NewServer(answers)
+	t.Cleanup(plain.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	down, addr := rig.FreeAddr(t), rig.FreeAddr(t)
+	overTLS := strings.Replace(plain.URL, "http:", "https:", 1)
+	handled := func(path, upstream string, options ...string) string {
+		return rig.Block("handle "+path, rig.Block("authinject a "+upstream, options...))
+	}
+	run(t, rig.Caddyfile{}.Source("a", "token {env.TOKEN}").Site("http://"+addr, "bind 127.0.0.1",
+		handled("/down", "http://"+down), handled("/ca", secure.URL), handled("/tls", overTLS),
+		handled("/name", "https://no-such-host.invalid"),
+		handled("/placeholder", secure.URL, rig.Block("transport http", "tls_server_name {http.request.header.X-Name}", "tls_trust_pool file "+ca)),
+		handled("/ok", secure.URL, rig.Block("transport http", "tls_trust_pool file "+ca)),
+		rig.Block("handle_errors", `respond "{err.status_code}: {err.message}" 599`)))
+
+	problems := func() (words, remedies []string) {
+		t.Helper()
+		var source struct{ Accounts []state }
+		_, _ = admin(t, "sources/a", &source)
+		for _, problem := range source.Accounts[0].Problems {
+			words, remedies = append(words, problem.Problem+" "+problem.Class), append(remedies, problem.Remedy)
+		}
+		return words, remedies
+	}
+	want := func(words string, remedy string) {
+		t.Helper()
+		got, remedies := problems()
+		if strings.Join(got, ", ") != words || !slices.ContainsFunc(append(remedies, ""), func(r string) bool { return strings.Contains(r, remedy) }) {
+			t.Errorf("got %v, want %s; with what to do: %q, want %s", got, words, remedies, remedy)
+		}
+		var ready struct {
+			Ready    bool
+			Warnings []string
+		}
+		status, body := admin(t, "ready", &ready)
+		if status != http.StatusOK || !ready.Ready || len(ready.Warnings) != len(got) || !strings.Contains(body, remedy) {
+			t.Errorf("ready: %d %s", status, body)
+		}
+		rig.MustNotHold(t, "the admin API", body, "canary")
+	}
+	fails := func(path, text string, header ...string) {
+		t.Helper()
+		for range 2 {
+			status, body, _ := get(t, "http://"+addr+path, header...)
+			if status != 599 || !strings.HasPrefix(body, "502: ") || !strings.Contains(body, `; token source "a": the upstream`) || !strings.Contains(body, text) {
+				t.Errorf("%s: %d %s", path, status, body)
+			}
+		}
+	}
+	want("", "")
+	fails("/down", "start the server of the upstream, or check host and port ("+down+")")
+	want("upstream_refused wait", "start the server of the upstream")
+	fails("/ca", "write the line tls_trust_pool file")
+	want("upstream_refused wait, upstream_unknown_authority operator", `trust the authority`)
+	if status, body, _ := get(t, "http://"+addr+"/ok"); status != http.StatusOK {
+		t.Errorf("got %d %s", status, body)
+	}
+	want("upstream_refused wait", "start the server of the upstream")
+	fails("/placeholder", "check the host", "X-Name", "other.example")
+	want("upstream_refused wait, upstream_other_host operator", "tls_server_name <name>")
+	_, _, _ = get(t, "http://"+addr+"/ok")
+
+	listener, err := net.Listen("tcp", down)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(answers)
+	_ = server.Listener.Close()
+	server.Listener = listener
+	server.Start()
+	t.Cleanup(server.Close)
+	_, _, _ = get(t, "http://"+addr+"/down")
+	want("", "")
+
+	fails("/tls", "check the scheme and the port")
+	want("upstream_no_tls operator", "check the scheme and the port")
+	fails("/name", "check the host no-such-host.invalid of the upstream")
+	if got, _ := problems(); len(got) != 2 || !strings.HasPrefix(got[1], "upstream_unknown_host ") {
+		t.Errorf("got %v", got)
+	}
+}

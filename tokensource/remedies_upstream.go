@@ -1,0 +1,55 @@
+package tokensource
+
+// upstreamProblems happen between this machine and an upstream, see [UpstreamFailure].
+var upstreamProblems = []Remedy{
+	{
+		Problem: "upstream_unknown_host", Text: "the upstream's name could not be resolved", Class: ClassOperator,
+		Cause: "DNS does not know the host of the upstream. It may be a typing mistake, or this machine's DNS fails.",
+		Do:    "check the host[ {host}] of the upstream in the directive authinject or reverse_proxy, and this machine's DNS",
+		More: "The client gets Caddy's own 502. " +
+			"The class is `wait` if no DNS server answered.",
+	},
+	{
+		Problem: "upstream_refused", Text: "the upstream refuses connections", Class: ClassWait,
+		Cause: "The host of the upstream exists, and nothing listens at the port.",
+		Do:    "start the server of the upstream, or check host and port[ ({host})] of the upstream in the directive authinject or reverse_proxy",
+		More:  "The client gets Caddy's own 502.",
+	},
+	{
+		Problem: "upstream_unreachable", Text: "the upstream could not be reached", Class: ClassWait,
+		Cause: "The connection to the upstream failed: the network is down, a firewall drops the packets, a forward proxy (HTTPS_PROXY, network_proxy) fails, or the path of a unix socket is wrong.",
+		Do:    "check the network, the firewall, HTTPS_PROXY and the address[ {host}] of the upstream; of a unix socket, the path and who may write to it",
+		More:  "The client gets Caddy's own 502.",
+	},
+	{
+		Problem: "upstream_unknown_authority", Text: "the upstream's certificate is not trusted", Class: ClassOperator,
+		Cause: "The certificate of the upstream was issued by an authority that this machine does not know: a private one, or one of a proxy that reads TLS.",
+		Do: "trust the authority[ {ca}] that issued it: write the line tls_trust_pool file /path/to/ca.pem into the block " +
+			"transport http of the directive authinject, or add it to the system's store and start the server again",
+		More: "The client gets Caddy's own 502. The same error of [the token endpoint](#the-token-endpoints-certificate-is-not-trusted) says how to add to the system's store.",
+	},
+	{
+		Problem: "upstream_other_host", Text: "the upstream's certificate is for another host", Class: ClassOperator,
+		Cause: "The certificate of the upstream does not name the host that was asked.",
+		Do:    "check the host[ {host}] of the upstream; if the certificate has another name on purpose, write the line tls_server_name <name> into the block transport http of the directive authinject",
+		More:  "The client gets Caddy's own 502.",
+	},
+	{
+		Problem: "upstream_certificate_time", Text: "the upstream's certificate has expired or is not valid yet", Class: ClassOperator,
+		Cause: "The certificate of the upstream has ended, or this machine's clock is wrong.",
+		Do:    "check this machine's clock[ (now {clock})]; if it is right, the upstream[ {host}] needs a new certificate",
+		More:  "The client gets Caddy's own 502.",
+	},
+	{
+		Problem: "upstream_no_tls", Text: "the upstream speaks no TLS at this port", Class: ClassOperator,
+		Cause: "The address of the upstream begins with https, and the server at this port speaks plain http or something else.",
+		Do:    "check the scheme and the port[ ({host})] of the upstream",
+		More:  "The client gets Caddy's own 502.",
+	},
+	{
+		Problem: "upstream_client_certificate", Text: "the upstream refused the client certificate", Class: ClassOperator,
+		Cause: "The upstream wants a client certificate, and got none or one that it does not accept.",
+		Do:    "write the line tls_client_auth <certificate> <key> into the block transport http of the directive authinject; check that the certificate has not expired",
+		More:  "The client gets Caddy's own 502.",
+	},
+}
