@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -30,6 +31,9 @@ would prolong it; the error says until when. Without a name, it is the only sour
 				return err
 			}
 			st, err := postAccount(address, source, config.account, "refresh")
+			if errors.As(err, new(unansweredError)) && config.address == "" {
+				err = cmp.Or(config.checkSource(source), err)
+			}
 			if err != nil {
 				return errors.New(withRemedy(err.Error(), st.Remedy))
 			}

@@ -63,7 +63,7 @@ The exit status follows the worst state:
 						continue
 					}
 				}
-				return exitWith(cmd, report.accounts)
+				return exitWith(cmd, report)
 			}
 		},
 		ValidArgsFunction: q.completeSources(false),
@@ -77,9 +77,9 @@ The exit status follows the worst state:
 	return cmd
 }
 
-// exitWith ends a command with the exit status of the accounts.
-func exitWith(cmd *cobra.Command, list []accountStatus) error {
-	status, words := exitOf(list)
+// exitWith ends a command with the exit status of the report.
+func exitWith(cmd *cobra.Command, report *statusReport) error {
+	status, words := report.exit()
 	switch status {
 	case exitFine:
 		return nil
@@ -89,6 +89,14 @@ func exitWith(cmd *cobra.Command, list []accountStatus) error {
 	fmt.Fprintln(os.Stderr, "Error: "+words)
 	cmd.SilenceErrors = true // Caddy would log it
 	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return status, nil })(cmd, nil)
+}
+
+// exit returns the exit status of the report, and what it says in words.
+func (r *statusReport) exit() (status int, words string) {
+	if r.refused != nil { // no server can start, so nothing is tried again
+		return exitOperator, "the configuration must be changed"
+	}
+	return exitOf(r.accounts)
 }
 
 // watchEvery is the pause of status --watch.

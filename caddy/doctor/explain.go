@@ -35,7 +35,7 @@ func (x *exam) explain(ctx context.Context, err error) {
 		x.ok("client_authentication", fmt.Sprintf("the provider accepted the client %s", x.how()))
 	}
 	cfg := &x.Config
-	x.timed = x.timed || strings.Contains(failure.Remedy(), "the clocks differ: ")
+	x.timed = x.timed || strings.Contains(failure.Remedy(), "this machine's is ")
 	switch {
 	case failure.Problem() == "expired_answer" && x.created(answered):
 	case failure.Subject, slices.Contains(assertionProblems, failure.Problem()):
@@ -146,13 +146,13 @@ func (x *exam) authRemedy(now tokensource.ClientAuth, remedy string) string {
 			if strings.Contains(remedy, advice) {
 				return remedy
 			}
-			return advice + "; if that is not enough, " + remedy
+			return advice + ". If that is not enough, " + remedy
 		}
 	}
 	if now.IsJWT() || now.IsTLS() || x.TryAuth {
 		return remedy
 	}
-	return remedy + "; --try-auth tries the other ways (a provider may lock the client out after several failures)"
+	return remedy + ". --try-auth tries the other ways, but a provider may lock the client out after several failures"
 }
 
 // refusedScope reports invalid_scope.
@@ -254,7 +254,7 @@ func (x *exam) tryAuth(ctx context.Context, now tokensource.ClientAuth) {
 			continue
 		}
 		result, _ := x.tryOne(ctx, way)
-		tried = append(tried, string(way))
+		tried = append(tried, "client_auth "+string(way))
 		switch result {
 		case accepts:
 			x.warn("try_auth", fmt.Sprintf("client_auth %s works", way), "change client_auth")
@@ -270,8 +270,8 @@ func (x *exam) tryAuth(ctx context.Context, now tokensource.ClientAuth) {
 			return
 		}
 	}
-	x.fail("try_auth", "the provider accepts none of "+strings.Join(tried, ", "),
-		"the client id or the secret is wrong: copy both again from the provider")
+	x.fail("try_auth", "the provider refuses the client in each other way, too: "+strings.Join(tried, ", "),
+		"copy the client id and the secret again from the provider, because one of them is wrong")
 }
 
 // verdict is what an attempt showed.

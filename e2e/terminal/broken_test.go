@@ -105,7 +105,7 @@ func service(more ...string) []string {
 var brokenSetups = map[string]broken{
 	"wrong secret": {
 		options: service(), env: []harness.Option{harness.Env("SERVICE_SECRET", "canary-wrong-7d1")},
-		cause: "invalid_client", remedy: "write a corrected one into the environment variable SERVICE_SECRET of the server, which must be started again",
+		cause: "invalid_client", remedy: "write the right one into the environment variable SERVICE_SECRET, and start the server again",
 		doctor: "it did not accept the client id", class: "operator", exit: exitOperator,
 	},
 	"wrong secret before the first login": {
@@ -131,7 +131,7 @@ var brokenSetups = map[string]broken{
 	"clock off, and the client proves itself by a JWT": {
 		options: service("client_auth client_secret_jwt"), provider: slowAndStrict,
 		env:   []harness.Option{harness.Env("SERVICE_SECRET", "canary-secret-of-more-than-32-characters")},
-		cause: "the client assertion was refused", remedy: "; correct whichever is wrong; if that is not enough, check client_id", doctor: "ahead of the provider's; tokens may seem",
+		cause: "the client assertion was refused", remedy: "). If that is not enough, check client_id", doctor: "ahead of the provider's; tokens may seem",
 		class: "operator", exit: exitOperator,
 	},
 	"wrong client_auth": {

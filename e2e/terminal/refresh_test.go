@@ -36,14 +36,14 @@ func TestRefresh(t *testing.T) {
 	run("invalid_client", 1, "a")
 	run(`unknown source "b"`, 1, "b")
 	run("not connected", 1, "a", "--account", "nobody")
-	run("asking the admin API at localhost:1:", 1, "a", "--address", "localhost:1")
+	run("no server answers at localhost:1, the address of the admin API; start the server", 1, "a", "--address", "localhost:1")
 }
 
 // Without a Caddyfile and without a server, the error names the admin address.
 func TestRefreshOfNobody(t *testing.T) {
 	t.Parallel()
 	res := harness.Command(t, []string{"authinject", "refresh", "a", "--address", "localhost:1"})
-	if res.Code != 1 || !strings.Contains(res.Stderr, "asking the admin API at localhost:1: ") {
+	if res.Code != 1 || !strings.Contains(res.Stderr, "no server answers at localhost:1, the address of the admin API") {
 		t.Errorf("code %d:\n%s", res.Code, res.Stderr)
 	}
 }
