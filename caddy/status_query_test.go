@@ -113,7 +113,7 @@ func TestStatusWithoutAServer(t *testing.T) {
 			`"handler":"reverse_proxy","upstreams":[{"dial":"127.0.0.1:1"}],"transport":{"protocol":"authinject",` + options + `}}]}]}}}}}`
 	}
 	printed, err := queried(t, "caddy.json", config("authinject", `"source":"orders"`))
-	if err != nil || !strings.Contains(printed, "start the server: caddy run; if it does not start, caddy authinject doctor shows why") {
+	if err != nil || !strings.Contains(printed, "start the server with caddy run. If it does not start, caddy authinject doctor shows why") {
 		t.Errorf("printed %q, error %v", printed, err)
 	}
 	theNeighbours = &neighbours{others: func(address string) []string { return []string{"python3 (process 42) at " + address} }}
@@ -123,7 +123,7 @@ func TestStatusWithoutAServer(t *testing.T) {
 		t.Errorf("a port that is taken: printed %q, error %v", printed, err)
 	}
 	printed, err = queried(t, "caddy.json", config("authinject", `"sorce":"orders"`))
-	if err != nil || !strings.Contains(printed, "correct the configuration, which Caddy does not load here: ") || !strings.Contains(printed, "transport.sorce (did you mean source?)") {
+	if err != nil || !strings.Contains(printed, "correct the configuration, because Caddy does not load it: ") || !strings.Contains(printed, "transport.sorce (did you mean source?)") {
 		t.Errorf("a typing mistake in a transport: printed %q, error %v", printed, err)
 	}
 	_, err = queried(t, "caddy.json", config("authinjct", `"source":"orders"`))

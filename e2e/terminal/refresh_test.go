@@ -55,8 +55,8 @@ func TestLogoutTellsTheServer(t *testing.T) {
 		args []string
 		says string
 	}{
-		"told":     {nil, "has stopped using them"},
-		"not told": {[]string{"--address", "localhost:1"}, "No running server confirmed this at localhost:1."},
+		"told":     {nil, "has stopped using the tokens"},
+		"not told": {[]string{"--address", "localhost:1"}, "No running server at localhost:1 confirmed the logout."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
