@@ -11,8 +11,7 @@ import (
 //
 // The hash of an account's name selects a slot. The account is put in the first empty slot from
 // there. A search ends at an empty slot. So when an account is removed, its slot gets the value
-// left instead. The part of the hash that selects no slot is the account's tag: a search compares
-// names only if the tags are equal, because reading another account's name is a cache miss.
+// left instead.
 type table struct {
 	seed  maphash.Seed
 	slots atomic.Pointer[slots]
@@ -47,18 +46,37 @@ func (t *table) search(in slots, name string) (*account, *atomic.Pointer[account
 	for i := hash; ; i++ {
 		slot := &in[i&uint64(len(in)-1)] //nolint:gosec // there are at least fewestSlots
 		a := slot.Load()
-		if a == nil || a.tag == tagOf(hash) && a.name == name && a != left {
+		if a == nil || a.label.is(name, a.name) && a != left {
 			return a, slot
 		}
 	}
 }
 
-// tagOf returns the tag of the name with that hash. A table has far fewer than 2^32 slots.
-func tagOf(hash uint64) uint32 { return uint32(hash >> 32) }
+// label is the length and the beginning of an account's name, stored in the account itself. The
+// bytes of a string are somewhere else in memory, and reading them is one more cache miss.
+type label struct {
+	length uint16 // at most maxAccountName
+	head   [38]byte
+}
+
+func newLabel(name string) label {
+	l := label{length: uint16(len(name))} //nolint:gosec // a name has at most maxAccountName bytes
+	copy(l.head[:], name)
+	return l
+}
+
+// is reports whether l is the label of name. own is the name that l was made of.
+func (l *label) is(name, own string) bool {
+	if int(l.length) != len(name) {
+		return false
+	}
+	head := min(len(name), len(l.head))
+	return string(l.head[:head]) == name[:head] && (head == len(name) || own == name)
+}
 
 // add adds an account whose name is not in the table.
 func (t *table) add(a *account) {
-	a.tag = tagOf(maphash.String(t.seed, a.name))
+	a.label = newLabel(a.name)
 	if 2*t.taken >= len(*t.slots.Load()) {
 		t.resize()
 	}

@@ -3,6 +3,7 @@ package tokensource
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"unsafe"
@@ -40,6 +41,24 @@ func TestTableIsAMap(t *testing.T) {
 	}
 	if n := len(*got.slots.Load()); got.size != 0 || n != fewestSlots || got.find("") != nil {
 		t.Errorf("the empty table has %d accounts in %d slots", got.size, n)
+	}
+}
+
+// A label is that of its name alone, also if names differ only in bytes that no label holds.
+func TestLabelIsOfOneName(t *testing.T) {
+	var names []string
+	for length := range len(label{}.head) + 3 {
+		for _, last := range "abc" {
+			names = append(names, strings.Repeat("n", length)+string(last))
+		}
+	}
+	for _, own := range names {
+		l := newLabel(own)
+		for _, name := range names {
+			if got := l.is(strings.Clone(name), own); got != (name == own) {
+				t.Errorf("the label of %q is that of %q: %t", own, name, got)
+			}
+		}
 	}
 }
 

@@ -9,18 +9,19 @@ import (
 )
 
 // account is the state of an [Account] in memory: the token in use, and the newest known record. Of
-// many accounts, a call for a token reads the first 64 bytes of one. The order of the fields keeps
-// the size at 192 bytes, so that these are one line of the CPU's cache.
+// many accounts, a call for a token reads the first 64 bytes of one: these are one line of the CPU's
+// cache, or two lines that follow each other.
 type account struct {
-	Account // the handle that callers get
-
+	label label // the name; see table
 	// cur is the token in use, or nil before the first one.
 	cur current
-	tag uint32 // of the name; see table
 	// used is the round of [Source.dropIdle] in which the account was last used. users counts the
 	// calls that use the account now.
 	used  atomic.Int32
 	users atomic.Int32
+
+	Account // the handle that callers get
+
 	// kept is true if the token is to be kept fresh even while it is not used.
 	kept atomic.Bool
 

@@ -74,7 +74,7 @@ func (c *caddies) few(b *testing.B, kind string) *load {
 	if kind == kindAccount {
 		fields = userFields(fewUsers)
 	}
-	return newLoad(b, c.proxy.Addr, fmt.Sprintf("/http1/%s/%d", kind, sizes[0]), fields...)
+	return c.newLoad(b, "http1", kind, sizes[0], fields...)
 }
 
 // allocations counts the allocations of requests of one kind, by the functions that made them.

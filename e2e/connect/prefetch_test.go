@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/preload"
@@ -180,14 +181,14 @@ func TestOtherPagesPrefetchNothing(t *testing.T) {
 				}
 				shown := road(guarded.URL+path, more)
 				shown.policy = policy
-				page.open(shown.address(server))
-				rig.Eventually(t, func() bool { return refused(guarded, path) || len(api.requests(path)) > 0 }, "%s, %s %s: the request", from, name, policy)
+				page.openUntil(shown.address(server), func() bool { return refused(guarded, path) || len(api.requests(path)) > 0 },
+					"%s, %s %s: the request", from, name, policy)
 				if got := api.requests(path); len(got) > 0 {
 					t.Errorf("%s, %s %s: requests with a token reached the upstream, Sec-Purpose %q", from, name, policy, got)
 				}
 			}
-			page.open(road(unguarded.URL+path+"-unguarded", "").address(server))
-			rig.Eventually(t, func() bool { return len(api.requests(path+"-unguarded")) > 0 }, "%s, %s: the request with the guard off", from, name)
+			page.openUntil(road(unguarded.URL+path+"-unguarded", "").address(server),
+				func() bool { return len(api.requests(path+"-unguarded")) > 0 }, "%s, %s: the request with the guard off", from, name)
 		}
 	}
 }
@@ -205,15 +206,16 @@ func TestOwnPagesPrefetch(t *testing.T) {
 			if placement == "query" {
 				more = named // its answers have the policy no-referrer
 			}
-			page.open(road(p.URL+path, more).address(p.URL))
-			rig.Eventually(t, func() bool { return len(api.requests(path)) > 0 || refused(p, path) }, "%s, %s: the request", placement, name)
+			page.openUntil(road(p.URL+path, more).address(p.URL), func() bool { return len(api.requests(path)) > 0 || refused(p, path) },
+				"%s, %s: the request", placement, name)
 			if placement == "query" && strings.Contains(name, "redirect") {
 				if got := api.requests(path); len(got) > 0 { // a redirect has that policy, too, and no rule beside it
 					t.Errorf("%s, %s: requests with a token, by Sec-Purpose: %q", placement, name, got)
 				}
 				continue
 			}
-			if got := api.requests(path); len(got) != 1 || !strings.HasPrefix(got[0], "prefetch") {
+			got := api.requests(path)
+			if len(got) == 0 || slices.ContainsFunc(got, func(purpose string) bool { return !strings.HasPrefix(purpose, "prefetch") }) {
 				t.Errorf("%s, %s: requests with a token, by Sec-Purpose: %q", placement, name, got)
 			}
 		}
@@ -233,8 +235,8 @@ func TestRefusedPrefetchesFallBack(t *testing.T) {
 			shown := roads[name](p.URL+path, hidden)
 			shown.policy = "no-referrer"
 			shown.body += `<a id=go href="` + p.URL + path + `">go</a>`
-			page.open(shown.address(p.URL))
-			rig.Eventually(t, func() bool { return len(api.requests(path)) > 0 || refused(p, path) }, "%s, %s: the request", placement, name)
+			page.openUntil(shown.address(p.URL), func() bool { return len(api.requests(path)) > 0 || refused(p, path) },
+				"%s, %s: the request", placement, name)
 			page.follow("#go")
 			if got := page.text("body"); got != "for its owner" {
 				t.Errorf("%s, %s: the person is shown %q", placement, name, got)
@@ -260,9 +262,9 @@ func TestConnectPageIsNotPrefetched(t *testing.T) {
 	for _, server := range []string{site.URL, p.URL} {
 		for _, action := range []string{"prefetch", "prerender"} {
 			for _, path := range []string{"/connect", "/connect/callback"} {
-				page.open(inline(action, p.URL+path, "").address(server))
 				var outcome string
-				rig.Eventually(t, func() bool { outcome = outcomes(p.URL + path); return outcome != "" }, "the %s of %s", action, path)
+				page.openUntil(inline(action, p.URL+path, "").address(server),
+					func() bool { outcome = outcomes(p.URL + path); return outcome != "" }, "the %s of %s", action, path)
 				if outcome != "PrefetchFailedNon2XX" {
 					t.Errorf("the %s of %s by a page of %s: %s", action, path, server, outcome)
 				}
@@ -273,6 +275,23 @@ func TestConnectPageIsNotPrefetched(t *testing.T) {
 	if !page.has(`input[name="csrf"]`) {
 		t.Errorf("a person is shown %q", page.text("body"))
 	}
+}
+
+// openUntil opens a page and waits for what the page makes the browser do ahead of time. A browser
+// may leave that out, as busy ones do, so openUntil opens the page again from time to time.
+func (b *tab) openUntil(to string, done func() bool, format string, args ...any) {
+	b.t.Helper()
+	var opened time.Time
+	rig.Eventually(b.t, func() bool {
+		if done() {
+			return true
+		}
+		if time.Since(opened) > 10*time.Second {
+			b.open(to)
+			opened = time.Now()
+		}
+		return false
+	}, format, args...)
 }
 
 // prefetches returns a function that returns and forgets the outcome of the last prefetch of a URL.
