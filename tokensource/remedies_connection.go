@@ -66,7 +66,7 @@ var connectionFailures = []Remedy{
 	},
 	{
 		Problem: "connection_refused", Text: "the token endpoint refuses connections", Class: ClassWait,
-		Cause: "The host exists, but nothing listens at the port.",
+		Cause: "The host exists, and nothing listens at the port.",
 		Do:    "check host and port[ ({host})] in {url}, and whether the server runs",
 		match: byReason("refuses connections"),
 	},

@@ -69,7 +69,7 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 	case st.Renews && st.Err != nil && !st.Expiry.IsZero():
 		return "Connected for another " + expires + ". The renewal failed: " + because(st) + "." + nextTry(st, now), Soon
 	case st.Renews && st.State == tokensource.StateStale:
-		return "Connected, is being renewed.", Good
+		return "Connected. The token is being renewed.", Good
 	case st.Renews && st.RefreshAt.After(now):
 		return "Connected, renews by itself, next in " + Span(st.RefreshAt.Sub(now)) + ".", Good
 	case st.Renews:

@@ -106,7 +106,7 @@ var brokenSetups = map[string]broken{
 	"wrong secret": {
 		options: service(), env: []harness.Option{harness.Env("SERVICE_SECRET", "canary-wrong-7d1")},
 		cause: "invalid_client", remedy: "write the right one into the environment variable SERVICE_SECRET, and start the server again",
-		doctor: "it did not accept the client id", class: "operator", exit: exitOperator,
+		doctor: "the provider did not accept the client id", class: "operator", exit: exitOperator,
 	},
 	"wrong secret before the first login": {
 		options: web("authorize_url AUTHORIZE", "token_url TOKEN", "scopes openid"), env: []harness.Option{harness.Env("WEB_SECRET", "canary-wrong-7d1")},
@@ -125,7 +125,7 @@ var brokenSetups = map[string]broken{
 	},
 	"the provider asks for Basic": {
 		options: service("client_auth client_secret_post"), provider: wantsBasic,
-		cause: "invalid_client", remedy: "the answer asks for HTTP Basic: try client_auth client_secret_basic",
+		cause: "invalid_client", remedy: "try client_auth client_secret_basic, because the answer asks for HTTP Basic",
 		doctor: "client_auth client_secret_post", class: "operator", exit: exitOperator,
 	},
 	"clock off, and the client proves itself by a JWT": {
