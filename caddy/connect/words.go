@@ -36,7 +36,7 @@ func Describe(st tokensource.Status, now time.Time) (text string, as Mood) {
 
 func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 	expires := Span(st.Expiry.Sub(now))
-	connect := "connect the account again"
+	connect := "connect again"
 	if !st.Interactive { // no person can log in
 		connect = "write a new refresh token into " + st.TokenIn()
 	}

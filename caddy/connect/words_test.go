@@ -93,11 +93,11 @@ func TestWordsOfFailures(t *testing.T) {
 		want        string
 		as          connect.Mood
 	}{
-		{true, required, 1, true, in20, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves for another 20 min. Before that, connect the account again.", connect.Soon},
-		{true, required, 1, true, never, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves until it is refused. Before that, connect the account again.", connect.Soon},
+		{true, required, 1, true, in20, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves for another 20 min. Before that, connect again.", connect.Soon},
+		{true, required, 1, true, never, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves until it is refused. Before that, connect again.", connect.Soon},
 		{false, required, 1, true, in20, dead, "The refresh token has ended: the token endpoint answered 400 invalid_grant. The token serves for another 20 min. Before that, write a new refresh token into the option token.", connect.Soon},
 		{true, required, 1, true, in20, &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the provider gave no refresh token"}, "Expires in 20 min. Log in again before that.", connect.Soon},
-		{true, required, 1, false, never, dead, "The login has ended: the token endpoint answered 400 invalid_grant. Connect the account again.", connect.Bad},
+		{true, required, 1, false, never, dead, "The login has ended: the token endpoint answered 400 invalid_grant. Connect again.", connect.Bad},
 		{false, required, 1, false, never, dead, "The refresh token has ended: the token endpoint answered 400 invalid_grant. Write a new refresh token into the option token.", connect.Bad},
 		{true, required, 0, false, never, none, "Not connected.", connect.None},
 		{true, required, 0, false, never, &failed, "Not connected. The last login failed: the token endpoint answered 401 invalid_client.", connect.Bad},
@@ -156,7 +156,7 @@ func TestWordsOfARecordAlone(t *testing.T) {
 	now := time.Now()
 	dead := &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the token endpoint answered", Status: 400, Code: "invalid_grant"}
 	for want, st := range map[string]tokensource.Status{
-		"The login has ended: the token endpoint answered 400 invalid_grant. Connect the account again.": {
+		"The login has ended: the token endpoint answered 400 invalid_grant. Connect again.": {
 			Interactive: true, State: tokensource.StateLoginRequired, Obtained: now.Add(-time.Hour), Err: dead,
 		},
 		"Connected, but an upstream refused the token and the new one that replaced it.": {

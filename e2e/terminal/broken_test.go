@@ -146,7 +146,7 @@ var brokenSetups = map[string]broken{
 	"refused refresh token": {
 		options: []string{"refresh_token {env.REFRESH}", "client_id web", "client_secret {env.WEB_SECRET}", "token_url TOKEN"},
 		env:     []harness.Option{harness.Env("REFRESH", "canary-refused-refresh-token")},
-		cause:   "the token endpoint answered 400 invalid_grant", remedy: "get a new refresh token from the provider, and write it into the environment variable REFRESH of the server", doctor: "the refresh token was revoked, has ended, or was used by another program", exit: exitLogin,
+		cause:   "the token endpoint answered 400 invalid_grant", remedy: "get a new refresh token from the provider, and write it into the environment variable REFRESH, and start the server again", doctor: "the refresh token was revoked, has ended, or was used by another program", exit: exitLogin,
 	},
 	"revoked login": {
 		options: web("authorize_url AUTHORIZE", "token_url TOKEN", "scopes openid offline_access"),
