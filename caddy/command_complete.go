@@ -103,8 +103,8 @@ func (c *commandConfig) theSource(args []string, login bool) (string, error) {
 // checkSource reports a source that the configuration does not have. It returns nil if there is no
 // configuration to read.
 func (c *commandConfig) checkSource(name string) error {
-	names, err := c.sourceNames(false)
-	if err != nil || slices.Contains(names, name) {
+	names, _ := c.sourceNames(false) // without a configuration, nothing is known of the name
+	if names == nil || slices.Contains(names, name) {
 		return nil
 	}
 	return unknownSource(name, names)

@@ -200,8 +200,8 @@ func (a *App) emit(e tokensource.Event) {
 		data["error"], data["class"] = e.Err.Error(), string(class(e.Err))
 	}
 	failure, failed := errors.AsType[*tokensource.Error](e.Err)
-	if url := a.connectURL(e.Source, e.Account); e.Kind == tokensource.EventLoginRequired && url != "" &&
-		!(failed && failure.LoginWouldBeLost()) {
+	lost := failed && failure.LoginWouldBeLost()
+	if url := a.connectURL(e.Source, e.Account); e.Kind == tokensource.EventLoginRequired && url != "" && !lost {
 		data["login_url"] = url
 	}
 	if e.Generation > 0 {

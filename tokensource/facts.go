@@ -39,7 +39,7 @@ var usualFacts = facts{
 	"url": "token_url", "again": connectAgain, "proof": "client_secret", "token": "the option token",
 	"rescope":      "until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again",
 	"account_from": "see that something in front of the proxy sets the placeholder of the option account for this request",
-	"retries":      "the source asks again by itself", "key_known": "that the provider has the public key with this kid",
+	"retries":      "The source asks again by itself", "key_known": "that the provider has the public key with this kid",
 }
 
 // connectAgain is what a person does about a login that has ended.
@@ -74,7 +74,7 @@ func (cfg *Config) facts() facts {
 	}
 	f["scopes"] = strings.Join(cfg.Scopes, " ")
 	if _, exchanges := cfg.Grant.(Exchanger); exchanges {
-		f["retries"], f["exchanges"] = "the next request of a caller asks again", "true"
+		f["retries"], f["exchanges"] = "The next request of a caller asks again", "true"
 	} else if f["connects"] == "" {
 		f["no_login"] = "true"
 	}

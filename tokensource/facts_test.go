@@ -115,7 +115,7 @@ func TestStaticTokenRemedyNamesItsPlace(t *testing.T) {
 func TestExchangeDoesNotPromiseToAskAgain(t *testing.T) {
 	for _, status := range []int{429, 503} {
 		err := asError(t, exchangedBy("ada", reply{status: status})(t), tokensource.ClassWait)
-		if remedy := err.Remedy(); !strings.HasPrefix(remedy, "wait: the next request of a caller asks again") {
+		if remedy := err.Remedy(); !strings.HasPrefix(remedy, "wait. The next request of a caller asks again") {
 			t.Errorf("%d: %s", status, remedy)
 		}
 	}
@@ -335,9 +335,9 @@ func TestDeadRefreshTokenIsNamed(t *testing.T) {
 func TestRetryAfterIsNamed(t *testing.T) {
 	for _, status := range []int{429, 503} {
 		for after, want := range map[string]string{
-			"":   "wait: the source asks again by itself",
-			"30": "wait: the source asks again by itself after 2000-01-01T00:00:30Z, as the provider's Retry-After asks",
-			"300": "wait: the source asks again by itself after 2000-01-01T00:05:00Z, as the provider's Retry-After asks. " +
+			"":   "wait. The source asks again by itself",
+			"30": "wait. The source asks again by itself after 2000-01-01T00:00:30Z, as the provider's Retry-After asks",
+			"300": "wait. The source asks again by itself after 2000-01-01T00:05:00Z, as the provider's Retry-After asks. " +
 				"If you know that the provider answers again, run: caddy authinject refresh orders",
 		} {
 			synctest.Test(t, func(t *testing.T) {

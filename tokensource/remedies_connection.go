@@ -123,26 +123,26 @@ var connectionFailures = []Remedy{
 	{
 		Problem: "locked_out", Text: "the provider has locked the client out after too many failed attempts", Class: ClassWait,
 		Cause: "The provider counts failed attempts, and each new one would make the pause longer.",
-		Do: "check client_id and client_secret, and wait for the end of the pause[ at {until}]. Nothing is sent before that, " +
-			"not even by caddy authinject refresh",
+		Do: "check client_id and client_secret, and wait for the end of the pause[ at {until}]. The source sends nothing before that, " +
+			"not even for caddy authinject refresh",
 		quiet: true,
 	},
 	{
 		Problem: "provider_wait", Text: "the provider asked to wait until", Class: ClassWait,
 		Cause: "An earlier answer of the provider had the field Retry-After. The storage keeps that time, so it holds for all processes, also after a restart. No request was sent this time.",
-		Do:    "wait: {retries}[ after {until}]" + askNow,
+		Do:    "wait. {retries}[ after {until}]" + askNow,
 		quiet: true,
 	},
 	{
 		Problem: "rate_limited", Text: "the token endpoint answered 429", Class: ClassWait,
 		Cause: "The provider got too many requests.",
-		Do:    "wait: {retries}[ after {told_until}, as the provider's Retry-After asks]" + askNow,
+		Do:    "wait. {retries}[ after {told_until}, as the provider's Retry-After asks]" + askNow,
 		quiet: true, match: func(e *Error) bool { return e.Status == 429 },
 	},
 	{
 		Problem: "provider_trouble", Text: "the token endpoint answered 503", Class: ClassWait,
 		Cause: "The provider does not work at the moment.",
-		Do:    "wait: {retries}[ after {told_until}, as the provider's Retry-After asks]" + askNow,
+		Do:    "wait. {retries}[ after {told_until}, as the provider's Retry-After asks]" + askNow,
 		quiet: true, match: and(ofClass(ClassWait), statusFrom(500)),
 	},
 }

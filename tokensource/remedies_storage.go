@@ -15,7 +15,7 @@ var storageProblems = []Remedy{
 		Class: ClassWait,
 		Cause: "The storage is full, read-only or out of reach. A refresh token is not sent before its successor can be stored.",
 		Do: "[{not_directory}. If that is not enough, ]make the storage writable for this process, and check that it is not full" +
-			"[. Do not restart or reload the server before that: {unsaved}]",
+			"[. Do not restart or reload the server before that, because {unsaved}]",
 		More: "A live token is still used. The log line \"the storage is in trouble\", the admin API and `caddy authinject status` have the path and the reason. " +
 			"The metric " +
 			"`authinject_token_unsaved` is 1 while a token is only in memory.",

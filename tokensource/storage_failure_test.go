@@ -483,7 +483,7 @@ func TestStorageRemedyForbidsARestartOnlyWhileATokenIsUnsaved(t *testing.T) {
 		}
 		virtual.Advance(10 * time.Minute)
 		st := src.Account("").Status()
-		if problems := st.Problems(); !st.Unsaved || len(problems) == 0 || !strings.HasSuffix(problems[0].Remedy(), ". Do not restart or reload the server before that: a token that is not stored yet would be lost") {
+		if problems := st.Problems(); !st.Unsaved || len(problems) == 0 || !strings.HasSuffix(problems[0].Remedy(), ". Do not restart or reload the server before that, because a token that is not stored yet would be lost") {
 			t.Errorf("unsaved %t, %v", st.Unsaved, problems)
 		}
 		lives, ended, recovered := false, false, false
