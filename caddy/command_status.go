@@ -38,7 +38,7 @@ of grants such as client_credentials, because only a running server keeps them.
 
 The exit status follows the worst state:
   0  every account is fine
-  1  an account must be connected, a refresh token must be replaced, or the command failed
+  1  an account must be connected, a refresh token must be replaced, or the configuration cannot be loaded
   2  the configuration must be changed
   3  an account has no token at the moment, or its token is not stored; a running server tries again by itself`,
 		Args: cobra.MaximumNArgs(1),
@@ -83,7 +83,7 @@ func exitWith(cmd *cobra.Command, report *statusReport) error {
 	switch status {
 	case exitFine:
 		return nil
-	case 1: // as of every error
+	case exitFailed:
 		return errors.New(words)
 	}
 	fmt.Fprintln(os.Stderr, "Error: "+words)
@@ -94,7 +94,7 @@ func exitWith(cmd *cobra.Command, report *statusReport) error {
 // exit returns the exit status of the report, and what it says in words.
 func (r *statusReport) exit() (status int, words string) {
 	if r.refused != nil { // no server can start, so nothing is tried again
-		return exitOperator, "the configuration must be changed"
+		return exitFailed, "Caddy does not load the configuration"
 	}
 	return exitOf(r.accounts)
 }

@@ -189,12 +189,14 @@ func (s accountStatus) detailed(st tokensource.Status, details bool) accountStat
 	return s
 }
 
-// The exit statuses of `caddy authinject status`. Status 1 is also that of a command that failed.
+// The exit statuses of `caddy authinject status`.
 const (
 	exitFine = iota
 	exitLogin
 	exitOperator
 	exitWait
+	// exitFailed is that of every command that failed.
+	exitFailed = exitLogin
 )
 
 // exit returns the exit status that the account calls for.

@@ -30,7 +30,7 @@ func queried(t *testing.T, name, config string) (printed string, err error) {
 	if report == nil {
 		return "", err
 	}
-	if exit, words := report.exit(); report.refused != nil && (exit != exitOperator || words == "") {
+	if exit, words := report.exit(); report.refused != nil && (exit != exitFailed || words == "") {
 		t.Errorf("Caddy refuses the configuration, and the exit status is %d: %s", exit, words)
 	}
 	var out strings.Builder
