@@ -48,6 +48,9 @@ var (
 		"http_request_denied", "The method would show the token"}
 )
 
+// storageTitle is the title of failures of the storage, of class wait and login.
+const storageTitle = "The storage of the tokens is out of reach"
+
 // failure is why this package answers a request itself.
 type failure struct {
 	problemKind
@@ -110,11 +113,18 @@ func (t *Transport) noToken(err error) *failure {
 		}
 	case known.Class == tokensource.ClassLogin:
 		f.problemKind = kindLogin
-		t.explainLogin(f)
+		switch {
+		case known.LoginWouldBeLost():
+			f.title = storageTitle
+		case known.NeedsRefreshToken():
+			f.title, f.detail = "The refresh token must be replaced", f.detail+": "+f.remedy
+		default:
+			t.explainLogin(f)
+		}
 	case known.Class == tokensource.ClassWait:
 		f.problemKind = kindWait
 		if strings.HasPrefix(f.problem, "storage_") {
-			f.title = "The storage of the tokens is out of reach"
+			f.title = storageTitle
 		}
 		seconds := math.Ceil(known.RetryAfter(t.time()).Seconds())
 		f.retryAfter = int(min(max(seconds, 1), math.MaxInt32))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -122,12 +123,65 @@ func connectURL(source, account string) string {
 // Without a page to connect accounts on, the hint is what there is.
 func TestLoginWithoutConnectURL(t *testing.T) {
 	rt := newTransport(t, &upstream{}, failing(&tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Reason: "never connected"}))
-	rt.LoginHint = func(source, _ string) string { return "configure another refresh_token for " + source }
+	rt.LoginHint = func(source, _ string) string { return "to connect it, run: caddy authinject login " + source }
 	res, text := send(t, rt, get(t, "https://api.example.com/"))
-	if p := problemOf(t, res, text); p.Detail != `token source "orders": never connected; configure another refresh_token for orders` || strings.Contains(text, "login_url") {
+	if p := problemOf(t, res, text); p.Detail != `token source "orders": never connected; to connect it, run: caddy authinject login orders` || strings.Contains(text, "login_url") {
 		t.Errorf("problem %s", text)
 	}
 }
+
+// An answer shows no address to connect the account at if no person can connect it there: because
+// the refresh token is configured, or because the storage would lose the login.
+func TestLoginThatIsNotPossible(t *testing.T) {
+	source := func(storage tokensource.Storage, grant tokensource.Grant) *tokensource.Source {
+		refuses := roundTrip(func(req *http.Request) *http.Response {
+			return &http.Response{StatusCode: http.StatusBadRequest, Body: io.NopCloser(strings.NewReader(`{"error":"invalid_grant"}`)), Request: req}
+		})
+		src, err := tokensource.New(tokensource.Config{
+			Name: "orders", Grant: grant, Storage: storage, ClientID: "c", ClientAuth: tokensource.ClientAuthNone, Transport: refuses,
+			AuthorizeURL: "https://login.example.com/authorize", TokenURL: "https://login.example.com/token", TokenIn: "the file /run/rt",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = src.Close(context.Background()) })
+		return src
+	}
+	for title, row := range map[string]struct {
+		src    *tokensource.Source
+		detail string
+	}{
+		"The refresh token must be replaced": {
+			source(new(tokensource.MemoryStorage), tokensource.RefreshToken{Initial: tokensource.Literal("rt")}),
+			`token source "orders": the token endpoint answered 400 invalid_grant (the provider no longer accepts the refresh token): ` +
+				`get a new refresh token from the provider, and write it into the file /run/rt`,
+		},
+		"The storage of the tokens is out of reach": {
+			source(new(readOnly), tokensource.AuthorizationCode{}),
+			`token source "orders": the storage cannot be written, so a login would be lost; the account is not connected yet`,
+		},
+	} {
+		t.Run(title, func(t *testing.T) {
+			rt := newTransport(t, &upstream{}, row.src.Account(""))
+			rt.ConnectURL, rt.LoginHint = connectURL, func(string, string) string { return "to connect it, log in" }
+			res, text := send(t, rt, get(t, "https://api.example.com/"))
+			p := problemOf(t, res, text)
+			if p.Title != title || p.Detail != row.detail || p.Class != tokensource.ClassLogin || p.Type != ProblemTypes+"login" || p.LoginURL != "" {
+				t.Errorf("got %s", text)
+			}
+		})
+	}
+}
+
+// roundTrip answers requests.
+type roundTrip func(*http.Request) *http.Response
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req), nil }
+
+// readOnly is a storage that takes no writes.
+type readOnly struct{ tokensource.MemoryStorage }
+
+func (*readOnly) Store(context.Context, string, []byte) error { return errors.New("read-only") }
 
 // Addresses and names stand in the body as they are, so that they can be copied from it. No browser
 // takes it for a page.

@@ -77,8 +77,8 @@ type Transport struct {
 	// empty string. Answers of class login name it. Optional.
 	ConnectURL func(source, account string) string
 
-	// LoginHint returns what a person has to do if there is no ConnectURL, such as "configure
-	// another refresh_token". Optional.
+	// LoginHint returns what a person has to do if there is no ConnectURL, such as "to connect it,
+	// run: caddy authinject login orders". Optional.
 	LoginHint func(source, account string) string
 
 	// HealthCheck reports whether a request is the proxy's own health check. Health checks are sent

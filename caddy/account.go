@@ -156,7 +156,8 @@ func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
 		return c.source.Exchange(req.Context(), subjectIn(req, c.subject))
 	}
 	if c.account == "" {
-		return c.source.Lookup(req.Context(), "")
+		found, err := c.source.Lookup(req.Context(), "")
+		return found, c.source.TestLogin(req.Context(), err)
 	}
 	repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
@@ -176,10 +177,14 @@ func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
 		return nil, &tokensource.Error{Source: c.name, Class: tokensource.ClassLogin, Reason: err.Error()}
 	}
 	found, err := c.source.Lookup(req.Context(), name)
-	if err != nil && c.missed != nil {
+	if err == nil {
+		return found, nil
+	}
+	err = c.source.TestLogin(req.Context(), err)
+	if c.missed != nil {
 		c.missed(name, err)
 	}
-	return found, err
+	return nil, err
 }
 
 // loneRequestPlaceholder returns the name of the placeholder, if s is one placeholder and nothing

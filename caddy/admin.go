@@ -283,10 +283,14 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sour
 	}
 	for _, account := range asked {
 		_, err := pooled.source.Lookup(ctx, account)
-		if failure, ok := neverConnected(err); ok {
-			missing := a.accountStatus(tokensource.Status{
+		if failure, ok := neverConnected(pooled.source.TestLogin(ctx, err)); ok {
+			never := tokensource.Status{
 				Source: name, Account: account, State: tokensource.StateLoginRequired, Interactive: true, Err: failure,
-			}, cfg.grantName)
+			}
+			if failure.LoginWouldBeLost() {
+				never.StorageErr = failure.Unwrap()
+			}
+			missing := a.accountStatus(never, cfg.grantName)
 			missing.Wanted = last[account]
 			st.Accounts = append(st.Accounts, missing.logins(ctx, pooled.source))
 		}

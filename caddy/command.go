@@ -16,21 +16,22 @@ func init() {
 		Short: "Connects accounts, and shows their state",
 		Long: `authinject gives every proxied request a valid OAuth 2.0 bearer token.
 
-"login" connects an account at a provider, "logout" disconnects it, and "status" shows the
-state of all accounts; a running server needs no restart. They read the sources and the storage
-from the configuration, and open none of its listeners.
+"login" connects an account at a provider, "logout" disconnects an account, and "status" shows
+the state of all accounts. These commands read the sources and the storage from the
+configuration. They open no listener, and a running server needs no restart.
 
-"refresh" makes the running server ask for a new token now.
+"refresh" makes the running server request a new token now.
 
-"doctor" gets one token without starting a server, and says step by step what happened and what
-to change. "init" writes a Caddyfile for an API.
+"doctor" gets one token without a server. It says step by step what happened and what to change.
+
+"init" writes a Caddyfile for an API.
 
 "proxy" runs a proxy on this machine in one line, without a Caddyfile.
 
 "seal" seals all stored records under the first encryption_key.
 
-"providers" lists the presets that a token source can name with the option
-provider, and "providers show <name>" prints everything that one sets.`,
+"providers" lists the presets for the option provider of a token source. "providers show <name>"
+prints everything that a preset sets.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, func(cmd *cobra.Command, args []string) error {
 				if len(args) == 0 {

@@ -73,6 +73,11 @@ func answerError(err error) error {
 	return err
 }
 
+// unansweredError says that no server answered at the address of the admin API.
+type unansweredError struct{ error }
+
+func (e unansweredError) Unwrap() error { return e.error }
+
 // notRunning says why a server at an address was not asked.
 func notRunning(address string, err error) string {
 	switch {
@@ -103,8 +108,8 @@ func postAccount(address, source, account, action string) (st accountStatus, err
 		if answer := answerError(err); errors.As(answer, new(adminError)) {
 			return st, answer
 		}
-		return st, fmt.Errorf("asking the admin API at %s: %s; start the server with caddy run, "+
-			"or name the address of its admin API with --address (%w)", address, notRunning(address, err), err)
+		return st, unansweredError{fmt.Errorf("%s; start the server with caddy run, "+
+			"or name the address of its admin API with --address (%w)", notRunning(address, err), err)}
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))

@@ -100,6 +100,16 @@ func (c *commandConfig) theSource(args []string, login bool) (string, error) {
 	return "", fmt.Errorf("name one of the sources: %s", strings.Join(names, ", "))
 }
 
+// checkSource reports a source that the configuration does not have. It returns nil if there is no
+// configuration to read.
+func (c *commandConfig) checkSource(name string) error {
+	names, _ := c.sourceNames(false) // without a configuration, nothing is known of the name
+	if names == nil || slices.Contains(names, name) {
+		return nil
+	}
+	return unknownSource(name, names)
+}
+
 // providerNames are the names of all presets, and their other names.
 func providerNames() []string {
 	var names []string

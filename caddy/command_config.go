@@ -88,10 +88,6 @@ func (c *commandConfig) load() (*loadedApp, error) {
 		Apps    map[string]json.RawMessage `json:"apps"`
 	}
 	if err := json.Unmarshal(raw, &config); err != nil {
-		if c.adapter == "" {
-			return nil, fmt.Errorf("%s is not a configuration in JSON (%w); "+
-				"if it is a Caddyfile, add --adapter caddyfile", c.file, err)
-		}
 		return nil, fmt.Errorf("%s is not a configuration: %w", c.file, err)
 	}
 	if config.Apps["authinject"] == nil {
@@ -224,6 +220,9 @@ func (c *commandConfig) read() (raw []byte, err error) {
 	case strings.HasPrefix(name, "Caddyfile") || strings.HasSuffix(name, ".caddyfile"):
 		adapter = "caddyfile"
 	default:
+		if err := json.Unmarshal(body, new(any)); err != nil {
+			return nil, fmt.Errorf("%s is not a configuration in JSON (%w); if it is a Caddyfile, add --adapter caddyfile", c.file, err)
+		}
 		return body, nil
 	}
 	known := caddyconfig.GetAdapter(adapter)

@@ -26,22 +26,23 @@ func doctorCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor [<source>]",
-		Short: "Gets one token, and says why not and what to change",
-		Long: `Gets one token of each source, or of one source, without starting a server, and says step by step
-what happened and what to change. It checks the configuration and its secrets, the storage, the way
+		Short: "Gets one token, and says what to change if that fails",
+		Long: `Gets one token of each source, or of one source, without a server. It says step by step what
+happened and what to change. It checks the configuration and its secrets, the storage, the connection
 to the provider (name, port, certificate, metadata), the client, the grant, the scopes, the lifetime,
 the clock, the upstreams and the listeners.
 
-A live token in the storage is used; --refresh requests a new one. A new refresh token is stored under
-the same rules as by a running server. If the storage does not work, no refresh token is sent.
+If the storage has a live token, doctor uses that token. With --refresh, it requests a new one. It stores
+a new refresh token by the same rules as a running server. If the storage does not work, it sends no
+refresh token.
 
---try-auth tries the other values of client_auth if the provider does not accept the client. A provider
-may lock a client out after several failures. --probe requests a URL of the upstream with the token.
---subject-token is a caller's token, for a source whose grant exchanges it.
+With --try-auth, doctor tries the other values of client_auth if the provider does not accept the
+client. A provider may lock a client out after several failures. With --probe, it requests a URL of the
+upstream with the token. --subject-token is a caller's token, for a source that exchanges such tokens.
 
-The exit status is 0 if no step failed, and 1 otherwise. --json prints one object: "ok"; "steps", each
-with "source", "step", "status" (ok, warn, fail, skip), "text" and "remedy"; and "changes", each with
-"in", "remove" and "add". No secret is printed.`,
+The exit status is 0 if no step failed, and 1 otherwise. --json prints one object with three members.
+"ok" is false if a step failed. Each of the "steps" has "source", "step", "status" (ok, warn, fail, skip),
+"text" and "remedy". Each of the "changes" has "in", "remove" and "add". No secret is printed.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
@@ -57,7 +58,7 @@ with "source", "step", "status" (ok, warn, fail, skip), "text" and "remedy"; and
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
 	cmd.Flags().BoolVar(&d.options.TryAuth, "try-auth", false,
 		"Try the other values of client_auth if the client is not accepted")
-	cmd.Flags().BoolVar(&d.options.Refresh, "refresh", false, "Request a new token even if there is a live one")
+	cmd.Flags().BoolVar(&d.options.Refresh, "refresh", false, "Request a new token, also if there is a live one")
 	cmd.Flags().StringVar(&d.subject, "subject-token", "",
 		"The token of a caller, as {env.NAME} or {file./path}, for a source that exchanges it")
 	cmd.Flags().StringVar(&d.options.Probe, "probe", "", "A URL of the upstream to request with the token")
@@ -95,7 +96,7 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	if d.subject != "" {
 		if !onePlaceholder.MatchString(d.subject) {
 			report.Add(doctor.Step{Name: "configuration", Status: doctor.Fail,
-				Text:   "--subject-token is no placeholder; other users can read the arguments of a command",
+				Text:   "--subject-token is no placeholder, and other users can read the arguments of a command",
 				Remedy: "write the token into an environment variable or a file, and give {env.NAME} or {file./path}"})
 			return report
 		}
@@ -142,7 +143,7 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	switch {
 	case len(names) == 0:
 		report.Add(doctor.Step{Name: "configuration", Status: doctor.Fail, Text: "no sources are configured",
-			Remedy: "add one to the global option authinject; caddy authinject init writes one"})
+			Remedy: "add a source to the global option authinject. caddy authinject init <url> writes one for an API"})
 		return report
 	case len(names) > 1 && (d.options.Probe != "" || d.config.account != ""):
 		report.Add(doctor.Step{Name: "configuration", Status: doctor.Fail,

@@ -41,11 +41,11 @@ func TestDoctorAssertions(t *testing.T) {
 		text, remedy string // empty: nothing is wrong
 	}{
 		"an installation":      {private, installation("42"), "", ""},
-		"another installation": {private, installation("43"), "the app has no such installation", "check installation_id"},
-		"another app's key":    {other, installation("42"), "the assertion of the grant was refused", "check key"},
+		"another installation": {private, installation("43"), "the app has no such installation", "install the app"},
+		"another app's key":    {other, installation("42"), "the assertion of the grant was refused", "check the options of the grant: key"},
 		"Salesforce":           {private, bearer, "", ""},
-		"Salesforce, refused":  {other, bearer, "the assertion of the grant was refused", "check key"},
-		"no key":               {"no key", bearer, "key of the grant: it is neither a PEM file", "check the variable or file that key names"},
+		"Salesforce, refused":  {other, bearer, "the assertion of the grant was refused", "check the options of the grant: key"},
+		"no key":               {"no key", bearer, "key of the grant: it is neither a PEM file", "check alg, and the variable or file that key names"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("SIGNING_KEY", row.key)

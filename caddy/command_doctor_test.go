@@ -195,12 +195,12 @@ func TestDoctorWrongSecret(t *testing.T) {
 	const wrong = "canary-wrong-secret-93"
 	t.Setenv("CLIENT_SECRET", wrong)
 	r := diagnose(t, doctorRun{}, config, wrong)
-	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id, client_secret and client_auth (now client_secret_basic): either the client_secret is wrong: write a corrected one into the environment variable CLIENT_SECRET of the server, which must be started again; or the provider wants it in another way: try client_auth client_secret_post; --try-auth")
+	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id, client_secret and client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into the environment variable CLIENT_SECRET, and start the server again. If the provider wants it in another way, try client_auth client_secret_post. --try-auth")
 	if n := srv.Count(); n != 1 {
 		t.Errorf("%d token requests, want 1: other ways are tried only by --try-auth", n)
 	}
 	r = diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config, wrong)
-	wantStep(t, r, doctor.Fail, "try_auth", "accepts none of client_secret_post, none", "the client id or the secret is wrong")
+	wantStep(t, r, doctor.Fail, "try_auth", "refuses the client in each other way, too: client_auth client_secret_post, client_auth none", "one of them is wrong")
 }
 
 // The way of client authentication that the server accepts is found.
@@ -475,7 +475,7 @@ func TestDoctorExpiredStaticToken(t *testing.T) {
 		return stored(t).Source("a", options...).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL)
 	}
 	r := diagnose(t, doctorRun{}, site("token {env.TOKEN}", "expires 2020-01-31T12:00:00Z"), os.Getenv("TOKEN"))
-	wantStep(t, r, doctor.Fail, "grant", "the configured token has expired", "write a new token into the environment variable TOKEN of the server, which must be started again, and its end into expires")
+	wantStep(t, r, doctor.Fail, "grant", "the configured token has expired", "write the end of a new token into expires, and write the token into the environment variable TOKEN, and start the server again")
 	r = diagnose(t, doctorRun{}, site("token {env.TOKEN}"), os.Getenv("TOKEN"))
 	wantStep(t, r, doctor.Fail, "grant", "a JWT that ended on 2017-07-14 02:40:00 UTC", "write a new token into the environment variable TOKEN")
 	t.Setenv("TOKEN", "canary-opaque-static-token")
@@ -617,7 +617,7 @@ func TestDoctorAccountNotConnected(t *testing.T) {
 	r = diagnose(t, doctorRun{}, config, "canary-wrong-secret-93")
 	wantStep(t, r, doctor.Fail, "client_authentication", "invalid_client", "check client_id, client_secret and client_auth")
 	r = diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config, "canary-wrong-secret-93")
-	wantStep(t, r, doctor.Fail, "try_auth", "accepts none of", "")
+	wantStep(t, r, doctor.Fail, "try_auth", "refuses the client in each other way, too", "")
 }
 
 // An open listener and allow_origins * are warned of.
@@ -653,7 +653,7 @@ func TestDoctorReadsMetadata(t *testing.T) {
 	config := stored(t).Source("a", "grant client_credentials", "issuer "+issuer, "client_id "+tokensourcetest.DefaultClientID, "client_secret {env.CLIENT_SECRET}")
 	r := diagnose(t, doctorRun{}, config)
 	wantStep(t, r, doctor.OK, "metadata", issuer, "")
-	wantStep(t, r, doctor.Fail, "client_authentication", "invalid_client", "the issuer's metadata lists client_secret_post, and not client_secret_basic: write client_auth client_secret_post; if that is not enough, check client_id")
+	wantStep(t, r, doctor.Fail, "client_authentication", "invalid_client", "write client_auth client_secret_post, because the issuer's metadata lists it, and not client_secret_basic. If that is not enough, check client_id")
 	r = diagnose(t, doctorRun{}, stored(t).Source("a", "grant client_credentials", "issuer "+issuer+"/other", "client_id x", "client_secret {env.CLIENT_SECRET}"))
 	wantStep(t, r, doctor.Fail, "metadata", "there is no metadata", "correct issuer")
 }

@@ -29,15 +29,16 @@ func initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init [<url>]",
 		Short: "Writes a Caddyfile for an API",
-		Long: `Writes a Caddyfile for an API: to the standard output, or to a new file with --output. Secrets are
+		Long: `Writes a Caddyfile for an API to the standard output, or with --output to a new file. Secrets are
 placeholders, and comments say what to fill in.
 
-It requests the API without a token, and reads from the answer, from the API's metadata (RFC 9728) and
-from its authorization server's (RFC 8414, OpenID Connect Discovery) how to get a token. --issuer names
-the authorization server, and --openapi an OpenAPI document with securitySchemes, in JSON or YAML, as a
-file or URL. A document is used only if it names the API or issuer that it was requested for.
+The command requests the API without a token. The answer, the metadata of the API (RFC 9728) and the
+metadata of its authorization server (RFC 8414, OpenID Connect Discovery) say how to get a token. --issuer
+names the authorization server. --openapi names a file or the URL of an OpenAPI document with
+securitySchemes, in JSON or YAML. The command uses a document only if it names the API or the issuer for
+which it was requested.
 
-On a terminal it asks for what it needs. Otherwise give the URL.`,
+On a terminal, the command asks for what it needs. Without a terminal, give the URL.`,
 		Example: "  caddy authinject init https://api.example.com\n" +
 			"  caddy authinject init --openapi openapi.yaml --output Caddyfile",
 		Args: cobra.MaximumNArgs(1),
@@ -125,8 +126,8 @@ func (r *initRun) write(text string) error {
 		if _, err := io.WriteString(r.out, text); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(r.questions, "Save it as Caddyfile (or use --output Caddyfile) and fill in what its comments say; "+
-			"then \"caddy authinject doctor\" checks it.")
+		_, err := fmt.Fprintln(r.questions, "Save this as Caddyfile (or use --output Caddyfile), and fill in what its comments say. "+
+			"Then check it with: caddy authinject doctor")
 		return err
 	}
 	file, err := os.OpenFile(r.output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -140,8 +141,8 @@ func (r *initRun) write(text string) error {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	fmt.Fprintf(r.questions, "Wrote %s. Fill in what its comments say; then \"caddy authinject doctor "+
-		"--config %s\" checks it.\n", r.output, r.output)
+	fmt.Fprintf(r.questions, "Wrote %s. Fill in what its comments say. Then check it with: caddy authinject doctor "+
+		"--config %s\n", r.output, r.output)
 	return nil
 }
 

@@ -33,12 +33,13 @@ func loginCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "login [<source>]",
 		Short: "Connects an account at a provider",
-		Long: `Opens the provider's page in a browser, or prints its address, and waits for the answer:
-on the redirect URL, if that is on this machine; from the page of a running server; or as a code
-that you type. Over SSH, paste the address at which the browser ends. With the grant device_code, it
-prints a code that you type into the provider's page on any device.
+		Long: `Prints the address of the provider's page, and opens it in a browser if there is one. Then it waits
+until you have allowed access there. If the redirect URL is on this machine, the command or a running
+server takes the provider's answer. Over SSH, paste the address at which the browser ends. If the
+provider shows a code, type the code here. With the grant device_code, the command prints a code that
+you type into the provider's page on any device.
 
-Without a name, it is the only source that has a login.`,
+If you name no source, the command takes the only source that has a login.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			app, source, err := config.loadSource(cmd.Context(), "login", args)
@@ -67,7 +68,7 @@ Without a name, it is the only source that has a login.`,
 	config.accountFlag(cmd)
 	cmd.Flags().StringArrayVar(&vars, "var", nil, "A variable of the account, as `name=value`, such as deployment=acme; may be repeated")
 	cmd.Flags().BoolVar(&quiet, "no-browser", false, "Only print the address to open")
-	cmd.Flags().DurationVar(&timeout, "timeout", tokensource.LoginLifetime, "How long to wait for the answer; a code for another device says itself when it ends")
+	cmd.Flags().DurationVar(&timeout, "timeout", tokensource.LoginLifetime, "How long to wait for the answer. Without the flag, a code for another device is waited for until it ends")
 	return cmd
 }
 
@@ -147,7 +148,7 @@ func (l *terminalLogin) show(ctx context.Context, login *tokensource.Login, list
 	var address, hint string
 	if listens && l.Tokens.Pushes(ctx, login.Variables) {
 		l.renews, address = true, connect.TerminalLink(login)
-		hint = "If the browser runs on another machine, press Enter for an address that it can open.\n\n"
+		hint = "If the browser runs on another machine, press Enter for an address that works there.\n\n"
 	} else {
 		link, err := l.Tokens.LoginLink(ctx, login)
 		if err != nil {

@@ -16,11 +16,11 @@ func logoutCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logout [<source>]",
 		Short: "Disconnects an account",
-		Long: `Revokes the account's tokens at the provider, if it has a revocation endpoint, and removes
-them from the storage. Then it informs the running server through its admin API. A server whose
-admin API cannot be reached stops using the tokens within about 5 seconds.
+		Long: `Revokes the account's tokens at the provider, if the provider has a revocation endpoint, and
+removes the tokens from the storage. Then it tells the running server through its admin API. A server
+whose admin API cannot be reached stops using the tokens within about 5 seconds.
 
-Without a name, it is the only source that has a login.`,
+If you name no source, the command takes the only source that has a login.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, source, err := config.loadSource(cmd.Context(), "logout", args)
@@ -39,17 +39,17 @@ Without a name, it is the only source that has a login.`,
 			if err := source.Tokens.Account(account).Disconnect(cmd.Context()); err != nil {
 				return err
 			}
-			result := "its tokens were revoked at the provider, and removed here"
+			result := "Its tokens were revoked at the provider, and removed here"
 			if !revokes {
-				result = "its tokens were removed here; the provider offers no way to revoke them"
+				result = "Its tokens were removed here. The provider offers no way to revoke them"
 			}
-			fmt.Fprintf(os.Stdout, "Disconnected %s: %s.\n", connect.AccountName(source.Name, account), result)
+			fmt.Fprintf(os.Stdout, "Disconnected %s. %s.\n", connect.AccountName(source.Name, account), result)
 			at, err := config.adminAddress()
 			if err == nil && stopped(cmd.Context(), at, source.Name, account) {
-				fmt.Fprintf(os.Stdout, "The running server (admin API at %s) has stopped using them.\n", at)
+				fmt.Fprintf(os.Stdout, "The running server (admin API at %s) has stopped using the tokens.\n", at)
 			} else {
-				fmt.Fprintf(os.Stdout, "No running server confirmed this at %s. "+
-					"One that runs stops using them within about 5 seconds.\n", at)
+				fmt.Fprintf(os.Stdout, "No running server at %s confirmed the logout. "+
+					"A server that runs stops using the tokens within about 5 seconds.\n", at)
 			}
 			return nil
 		},

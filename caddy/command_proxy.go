@@ -37,11 +37,11 @@ source is a flag, with the same values as in a Caddyfile:
   caddy authinject proxy --to https://v5api.tiltify.com --provider tiltify \
     --client-id my-client --client-secret {env.TILTIFY_SECRET}
 
-A value with spaces needs quotes, such as --scopes 'orders:read orders:write'; or repeat the flag:
+Put a value with spaces in quotes, such as --scopes 'orders:read orders:write'. Or repeat the flag:
 --scopes orders:read --scopes orders:write.
 
-If a person has to log in, the page is at /connect. "--print" prints the Caddyfile that does the
-same.`,
+If a person has to connect the account, the page for that is at /connect. --print prints a Caddyfile
+that does the same as the command.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil

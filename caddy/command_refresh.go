@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -14,11 +15,13 @@ func refreshCommand() *cobra.Command {
 	var config commandConfig
 	cmd := &cobra.Command{
 		Use:   "refresh [<source>]",
-		Short: "Makes the running server ask for a new token now",
-		Long: `Asks the running server, through its admin API, to get a new token at once. If that fails, the
-server keeps the token in use, and the exit status is 1. The request is sent even if the provider asked
-to wait (Retry-After), because you ask for it. Only during a lock-out is nothing sent, because a request
-would prolong it; the error says until when. Without a name, it is the only source of the configuration.`,
+		Short: "Makes the running server request a new token now",
+		Long: `Makes the running server request a new token at once, through its admin API. If the request fails,
+the server keeps the token in use, and the exit status is 1. The server sends the request even if the
+provider asked it to wait (Retry-After). During a lock-out, it sends nothing, because a request would
+prolong the lock-out. Then the error says when the lock-out ends.
+
+If you name no source, the command takes the only source of the configuration.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			address, err := config.adminAddress()
@@ -30,6 +33,9 @@ would prolong it; the error says until when. Without a name, it is the only sour
 				return err
 			}
 			st, err := postAccount(address, source, config.account, "refresh")
+			if errors.As(err, new(unansweredError)) && config.address == "" {
+				err = cmp.Or(config.checkSource(source), err)
+			}
 			if err != nil {
 				return errors.New(withRemedy(err.Error(), st.Remedy))
 			}

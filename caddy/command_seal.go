@@ -18,11 +18,13 @@ func sealCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "seal",
 		Short: "Seals all stored records under the first encryption_key",
-		Long: `Writes every stored record again that is in the clear or sealed under another key than the
-first encryption_key. If there was no error, you can remove the other keys. Records of sources that
-are not in the configuration, and copies of damaged records, are counted and not changed. A login
-under way keeps its key for 10 minutes at most. Running servers need not stop, but must have the
-first key already.`,
+		Long: `Seals every stored record that is in the clear, or that is sealed under another key, under the
+first encryption_key. Run it only after all running servers have the first key. They need not stop.
+
+It counts the records of sources that are not in the configuration, and the copies of damaged records,
+and does not change them. A login that is under way keeps its old key, for 10 minutes at most. After
+that you can remove the other keys, if there was no error and the command counted no record of
+another source.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			app, err := config.loadToWrite(cmd.Context(), "seal", "")

@@ -32,15 +32,15 @@ func statusCommand() *cobra.Command {
 		Use:   "status [<source>]",
 		Short: "Shows the state of accounts",
 		Long: `Shows the state of the accounts of all sources, or of one source, and what to do if something is
-wrong. It asks the running server through its admin API. If no server answers, it reads the storage,
-or with --storage, and says so: then only what is stored is known, and not the tokens of grants such
-as client_credentials, which only a server keeps.
+wrong. It asks the running server through its admin API. If no server answers, or with --storage, it
+reads the storage. The first line says where the state comes from. The storage does not have the tokens
+of grants such as client_credentials, because only a running server keeps them.
 
 The exit status follows the worst state:
   0  every account is fine
-  1  an account must be connected, or the state could not be found out
+  1  an account must be connected, a refresh token must be replaced, or the configuration cannot be loaded
   2  the configuration must be changed
-  3  there is no token at the moment, or it could not be stored; a server tries again by itself while it runs`,
+  3  an account has no token at the moment, or its token is not stored; a running server tries again by itself`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -63,7 +63,7 @@ The exit status follows the worst state:
 						continue
 					}
 				}
-				return exitWith(cmd, report.accounts)
+				return exitWith(cmd, report)
 			}
 		},
 		ValidArgsFunction: q.completeSources(false),
@@ -71,24 +71,32 @@ The exit status follows the worst state:
 	q.flags(cmd)
 	q.addressFlag(cmd)
 	cmd.Flags().StringVar(&q.account, "account", "", "Only this account")
-	cmd.Flags().BoolVar(&q.stored, "storage", false, "Read the storage, also if a server runs")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "Print a list in JSON; the member from says where it comes from")
+	cmd.Flags().BoolVar(&q.stored, "storage", false, "Read the storage, even if a server runs")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print a list in JSON, whose member from is server or storage")
 	cmd.Flags().BoolVar(&watch, "watch", false, "Print the state again every 2 seconds, until interrupted")
 	return cmd
 }
 
-// exitWith ends a command with the exit status of the accounts.
-func exitWith(cmd *cobra.Command, list []accountStatus) error {
-	status, words := exitOf(list)
+// exitWith ends a command with the exit status of the report.
+func exitWith(cmd *cobra.Command, report *statusReport) error {
+	status, words := report.exit()
 	switch status {
 	case exitFine:
 		return nil
-	case 1: // as of every error
+	case exitFailed:
 		return errors.New(words)
 	}
 	fmt.Fprintln(os.Stderr, "Error: "+words)
 	cmd.SilenceErrors = true // Caddy would log it
 	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return status, nil })(cmd, nil)
+}
+
+// exit returns the exit status of the report, and what it says in words.
+func (r *statusReport) exit() (status int, words string) {
+	if r.refused != nil { // no server can start, so nothing is tried again
+		return exitFailed, "Caddy does not load the configuration"
+	}
+	return exitOf(r.accounts)
 }
 
 // watchEvery is the pause of status --watch.
@@ -163,10 +171,10 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 		todo = append(todo, taken+": stop that process, or choose another port")
 	}
 	if r.refused != nil {
-		todo = append(todo, "correct the configuration, which Caddy does not load here: "+r.refused.Error())
+		todo = append(todo, "correct the configuration, because Caddy does not load it: "+r.refused.Error())
 	}
 	if r.silent {
-		todo = append(todo, "start the server: caddy run; if it does not start, caddy authinject doctor shows why")
+		todo = append(todo, "start the server with caddy run. If it does not start, caddy authinject doctor shows why")
 	}
 	if todo != nil {
 		fmt.Fprintf(w, "\nWhat to do:\n  %s\n", strings.Join(todo, "\n  "))

@@ -271,10 +271,6 @@ func (a *App) connectURL(source, account string) string {
 
 // loginHint says what a person has to do if there is no page.
 func (a *App) loginHint(source, account string) string {
-	pooled, _, err := a.source(source)
-	if err != nil || !pooled.source.Interactive() {
-		return "configure another refresh_token for source " + source
-	}
 	hint := "to connect it, run: caddy authinject login " + source
 	if account != "" {
 		hint += " --account <name>"

@@ -103,8 +103,8 @@ func TestCallbackErrorsAreShown(t *testing.T) {
 	}
 	for query, want := range map[string]string{
 		"error=access_denied&error_description=" + url.QueryEscape(`<script>alert("x")</script> no`): "Access was denied",
-		"error=server_error":                             "The provider is in trouble",
-		"error=invalid_scope":                            "The configuration has to be corrected",
+		"error=server_error":                             "The provider does not work at the moment",
+		"error=invalid_scope":                            "has to correct its configuration",
 		"error=" + url.QueryEscape(`"><img src=x>`):      "The login failed",
 		"error=&code=x":                                  "The login failed",
 		"error=access_denied&error=x":                    "a parameter twice",

@@ -120,8 +120,15 @@ func (a *App) isWorthLogging(e tokensource.Event) bool {
 
 func (a *App) log(e tokensource.Event) {
 	message := messages[e.Kind]
-	if e.Kind == tokensource.EventStorageFailed && !e.Live {
+	failure, counted := errors.AsType[*tokensource.Error](e.Err)
+	connectable := e.Kind == tokensource.EventLoginRequired
+	switch {
+	case e.Kind == tokensource.EventStorageFailed && !e.Live:
 		message = "the storage is in trouble; there is no token to serve"
+	case connectable && counted && failure.LoginWouldBeLost():
+		message, connectable = "login required, but the storage cannot be written", false
+	case connectable && counted && failure.NeedsRefreshToken():
+		message, connectable = "login required: the refresh token has to be replaced", false
 	}
 	entry := a.logger.Check(level(e), message)
 	if entry == nil {
@@ -136,7 +143,6 @@ func (a *App) log(e tokensource.Event) {
 		text = e.Err.Error()
 		fields = append(fields, zap.Error(e.Err))
 	}
-	failure, counted := errors.AsType[*tokensource.Error](e.Err)
 	if failure = cmp.Or(e.Failure, failure); failure != nil {
 		fields = append(fields, zap.String("class", string(failure.Class)))
 		if counted {
@@ -158,7 +164,7 @@ func (a *App) log(e tokensource.Event) {
 	if broken, ok := errors.AsType[*tokensource.PanicError](e.Err); ok {
 		fields = append(fields, zap.ByteString("stack", broken.Stack))
 	}
-	if e.Kind == tokensource.EventLoginRequired {
+	if connectable {
 		if url := a.connectURL(e.Source, e.Account); url != "" {
 			fields = append(fields, zap.String("login_url", url))
 		} else {
@@ -193,7 +199,9 @@ func (a *App) emit(e tokensource.Event) {
 	if e.Err != nil {
 		data["error"], data["class"] = e.Err.Error(), string(class(e.Err))
 	}
-	if url := a.connectURL(e.Source, e.Account); e.Kind == tokensource.EventLoginRequired && url != "" {
+	failure, failed := errors.AsType[*tokensource.Error](e.Err)
+	lost := failed && failure.LoginWouldBeLost()
+	if url := a.connectURL(e.Source, e.Account); e.Kind == tokensource.EventLoginRequired && url != "" && !lost {
 		data["login_url"] = url
 	}
 	if e.Generation > 0 {

@@ -51,7 +51,7 @@ func TestRefusedSecretNamesItsPlace(t *testing.T) {
 		"client_secret {env.ORDERS_SECRET}", "client_auth client_secret_basic").
 		Site("http://"+addr, "bind 127.0.0.1", "authinject a "+srv.URL))
 	_, body, _ := get(t, "http://"+addr+"/")
-	const want = "write a corrected one into the environment variable ORDERS_SECRET of the server, which must be started again"
+	const want = "write the right one into the environment variable ORDERS_SECRET, and start the server again"
 	var problem struct{ Detail, Problem, Remedy string }
 	if err := json.Unmarshal([]byte(body), &problem); err != nil || problem.Problem != "invalid_client" ||
 		!strings.Contains(problem.Detail, want) || !strings.Contains(problem.Remedy, want) {

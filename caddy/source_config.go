@@ -22,28 +22,22 @@ func (s *Source) tokenConfig(name string, user *sourceUser) tokensource.Config {
 	return cfg
 }
 
-// writtenIn says in words where an operator writes the value of an option, if that is one
-// placeholder.
-func writtenIn(configured string) string {
-	if !onePlaceholder.MatchString(configured) {
-		return ""
-	}
-	text := strings.TrimSuffix(configured, "}")
-	if name, ok := strings.CutPrefix(text, "{env."); ok {
-		return "the environment variable " + name + " of the server, which must be started again"
-	}
-	return "the file " + strings.TrimPrefix(text, "{file.")
-}
-
-// writtenInEach is writtenIn for several values. It is empty if a value is not one placeholder.
-func writtenInEach(configured []string) string {
-	places := make([]string, len(configured))
+// writtenIn says in words where an operator writes the values of an option, and that a changed
+// environment needs a new start. It is empty if a value is not one placeholder.
+func writtenIn(configured ...string) string {
+	places, restart := make([]string, len(configured)), ""
 	for i, text := range configured {
-		if places[i] = writtenIn(text); places[i] == "" {
+		if !onePlaceholder.MatchString(text) {
 			return ""
 		}
+		text = strings.TrimSuffix(text, "}")
+		if name, ok := strings.CutPrefix(text, "{env."); ok {
+			places[i], restart = "the environment variable "+name, ", and start the server again"
+		} else {
+			places[i] = "the file " + strings.TrimPrefix(text, "{file.")
+		}
 	}
-	return strings.Join(places, ", or ")
+	return strings.Join(places, " or ") + restart
 }
 
 // config returns the options in the form of package tokensource. resolveURL resolves the URLs of
@@ -68,7 +62,7 @@ func (s *Source) config(resolveURL func(text string) (string, error)) (tokensour
 		ClientSecrets:   values(s.ClientSecrets),
 		MutualTLS:       hasClientCertificate(s.TokenTransportRaw),
 		TokenIn:         writtenIn(cmp.Or(secretOptions(s.grant)["token"], secretOptions(s.grant)["refresh_token"])),
-		ClientSecretIn:  writtenInEach(s.ClientSecrets),
+		ClientSecretIn:  writtenIn(s.ClientSecrets...),
 	}
 	if s.ClientAssertion != "" {
 		cfg.ClientAssertion = value(s.ClientAssertion)

@@ -159,7 +159,7 @@ func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 	if !ok {
 		return s
 	}
-	s.RefusedRequest = fmt.Sprintf("%s ago a request was refused: %s", now.Sub(refused.at).Round(time.Second), refused.text)
+	s.RefusedRequest = fmt.Sprintf("%s ago a request was refused: %s", connect.Span(now.Sub(refused.at)), refused.text)
 	// The refused request comes first: no token helps it. The account's own problem follows.
 	s.Class, s.Problem = tokensource.ClassOperator, refused.problem
 	s.Remedy, s.Error = joined("; then ", refused.remedy, s.Remedy), joined("; ", refused.text, s.Error)
@@ -189,12 +189,14 @@ func (s accountStatus) detailed(st tokensource.Status, details bool) accountStat
 	return s
 }
 
-// The exit statuses of `caddy authinject status`. Status 1 is also that of a command that failed.
+// The exit statuses of `caddy authinject status`.
 const (
 	exitFine = iota
 	exitLogin
 	exitOperator
 	exitWait
+	// exitFailed is that of every command that failed.
+	exitFailed = exitLogin
 )
 
 // exit returns the exit status that the account calls for.
@@ -222,22 +224,33 @@ var urgency = map[int]int{exitFine: 0, exitWait: 1, exitLogin: 2, exitOperator: 
 // exitOf returns the exit status of all accounts, and what it says in words.
 func exitOf(list []accountStatus) (status int, words string) {
 	waits := "the tokens of callers cannot be exchanged; the next request of a caller tries again"
+	login := "a new refresh token must be configured"
 	for _, st := range list {
 		exit := st.exit()
 		if urgency[exit] > urgency[status] {
 			status = exit
 		}
 		switch {
+		case exit == exitLogin && !hasNoLogin(st.Grant):
+			login = "a login is needed"
 		case exit != exitWait || st.Exchanges:
 		case st.From == fromStorage:
-			waits = "not every account has a valid token in the storage; once a server runs, it gets one by itself"
+			waits = "an account has no valid token in the storage; a running server gets one by itself"
+		case st.Live:
+			waits = "a token is not stored yet; the server tries again by itself"
 		default:
-			waits = "not every account has a token, or has it stored; the server tries again by itself"
+			waits = "an account has no token; the server tries again by itself"
 		}
 	}
 	return status, map[int]string{
-		exitLogin: "a login is needed", exitOperator: "the configuration must be changed", exitWait: waits,
+		exitLogin: login, exitOperator: "the configuration must be changed", exitWait: waits,
 	}[status]
+}
+
+// hasNoLogin reports whether no person connects the accounts of a source with that grant.
+func hasNoLogin(name string) bool {
+	grant, err := newGrant(name)
+	return err == nil && !isInteractive(grant)
 }
 
 // stateWord returns the state for the table.

@@ -247,7 +247,7 @@ func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) 
 	if !pooled.source.Traits().Stored {
 		return []accountStatus{{
 			Source: name, Grant: grant, State: tokensource.StateNone, Renews: pooled.source.Traits().Renews,
-			Words: "Not known: only a running server has its token. No login is needed.",
+			Words: "Only a running server has the token, in its memory. No login is needed.",
 			From:  fromStorage,
 		}}, nil
 	}

@@ -2,6 +2,8 @@ package caddy
 
 import (
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -161,9 +163,9 @@ func TestExitWordsOfAnExchange(t *testing.T) {
 	exchange, stored := wait, wait
 	exchange.Exchanges, stored.From = true, fromStorage
 	for want, list := range map[string][]accountStatus{
-		"the next request of a caller tries again":  {exchange},
-		"the server tries again by itself":          {exchange, wait},
-		"once a server runs, it gets one by itself": {exchange, stored},
+		"the next request of a caller tries again": {exchange},
+		"the server tries again by itself":         {exchange, wait},
+		"a running server gets one by itself":      {exchange, stored},
 	} {
 		if got, words := exitOf(list); got != exitWait || !strings.Contains(words, want) {
 			t.Errorf("got %d %q, want %q", got, words, want)
@@ -187,7 +189,7 @@ func TestLogOfAnUnsavedToken(t *testing.T) {
 	a := &App{logger: zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"}), zapcore.AddSync(&out), zap.DebugLevel))}
 	failure := tokensource.Status{Source: "a", Unsaved: true}.Problems()[0]
 	a.log(tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "a", Err: errors.New("read-only"), Failure: failure})
-	for _, want := range []string{`"class":"wait"`, `"problem":"storage_unwritable"`, `"remedy":"` + failure.Remedy(), "do not restart or reload"} {
+	for _, want := range []string{`"class":"wait"`, `"problem":"storage_unwritable"`, `"remedy":"` + failure.Remedy(), "Do not restart or reload"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the log lacks %s: %s", want, out.String())
 		}
@@ -207,6 +209,46 @@ func TestLogOfAnUnsavedToken(t *testing.T) {
 		}
 	}
 }
+
+// The log asks to connect an account only where a person can do that now.
+func TestLogOfALoginThatIsNotPossible(t *testing.T) {
+	app := provisioned(t, implicitSite(t, t.TempDir()))
+	login := &tokensource.Error{Source: "a", Class: tokensource.ClassLogin, Reason: "the account is not connected yet"}
+	lost := *login
+	lost.Reason = "the storage cannot be written, so a login would be lost; the account is not connected yet"
+	dead, err := tokensource.New(tokensource.Config{
+		Name: "a", Grant: tokensource.RefreshToken{Initial: tokensource.Literal("rt")}, Storage: new(tokensource.MemoryStorage),
+		TokenURL: "https://login.example.com/token", ClientID: "c", ClientAuth: tokensource.ClientAuthNone,
+		Transport: roundTripper(func(req *http.Request) *http.Response {
+			return &http.Response{StatusCode: http.StatusBadRequest, Body: io.NopCloser(strings.NewReader(`{"error":"invalid_grant"}`)), Request: req}
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Close(t.Context())
+	_, refused := dead.Token(t.Context())
+	for want, row := range map[string]struct {
+		err         error
+		connectable bool
+	}{
+		`"msg":"login required: the account has to be connected"`:      {login, true},
+		`"msg":"login required, but the storage cannot be written"`:    {&lost, false},
+		`"msg":"login required: the refresh token has to be replaced"`: {refused, false},
+	} {
+		var out strings.Builder
+		app.logger = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"}), zapcore.AddSync(&out), zap.DebugLevel))
+		app.log(tokensource.Event{Kind: tokensource.EventLoginRequired, Source: "a", Err: row.err})
+		if got := out.String(); !strings.Contains(got, want) || strings.Contains(got, `"login_url":`) != row.connectable || strings.Contains(got, `"hint":`) {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+// roundTripper answers requests.
+type roundTripper func(*http.Request) *http.Response
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req), nil }
 
 // A remedy is appended once.
 func TestWithRemedy(t *testing.T) {

@@ -53,7 +53,7 @@ func (w *wanted) note(source, account string, err error, login string) {
 		zap.String("source", source), zap.String("account", account), zap.String("class", string(failure.Class)),
 		zap.String("problem", failure.Problem()), zap.String("remedy", failure.Remedy()),
 	}
-	if login != "" {
+	if login != "" && !failure.LoginWouldBeLost() {
 		fields = append(fields, zap.String("login_url", login))
 	}
 	w.logger.Warn("a request needs an account that is not connected", fields...)

@@ -43,6 +43,9 @@ func (h *Account) Token(ctx context.Context) (*Token, error) {
 	tok, err := a.token(ctx, a.cur.Load())
 	if failure := (*Error)(nil); errors.As(err, &failure) {
 		err = h.src.withLastLogin(failure)
+		if h.name == "" { // named accounts are tested when they are looked up
+			err = h.src.TestLogin(ctx, err)
+		}
 	}
 	return tok, err
 }

@@ -215,7 +215,7 @@ func TestKeyIsReadForEachRequest(t *testing.T) {
 		}
 		key.Store(nil)
 		err := src.Account("").Refresh(t.Context())
-		const want = "client_auth private_key_jwt: key: open /run/key.pem: permission denied: check the variable or file that the option names"
+		const want = "client_auth private_key_jwt: key: open /run/key.pem: permission denied: check alg, and the variable or file that the option names"
 		if err == nil || !strings.Contains(err.Error(), want) || ep.count() != 2 {
 			t.Errorf("%d requests, error %v", ep.count(), err)
 		}
@@ -286,11 +286,11 @@ func TestRefusedAssertion(t *testing.T) {
 	refusal := withHeader(refused(401, "invalid_client"), "Date", time.Now().Add(10*time.Minute).UTC().Format(http.TimeFormat))
 	refusal.body = `{"error":"invalid_client","error_description":"bad ` + expiredAssertion + `"}`
 	for want, edit := range map[string]func(*tokensource.Config){
-		"the client assertion has expired, on 2023-11-14T22:13:20Z: the token endpoint answered 401 invalid_client: the clocks differ: this machine's is ": asserting(expiredAssertion),
-		"the client assertion was refused: the token endpoint answered 401 invalid_client: the clocks differ: this machine's is ":                          signing(testKey(0)),
+		"the client assertion has expired, on 2023-11-14T22:13:20Z: the token endpoint answered 401 invalid_client: correct the clock that is wrong: this machine's is ": asserting(expiredAssertion),
+		"the client assertion was refused: the token endpoint answered 401 invalid_client: correct the clock that is wrong: this machine's is ":                          signing(testKey(0)),
 	} {
 		err := asked(refusal, edit)(t)
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "if that is not enough, ") ||
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "If that is not enough, ") ||
 			!strings.Contains(err.Error(), " behind the provider's (now ") {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}

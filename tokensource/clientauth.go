@@ -80,7 +80,7 @@ func (cfg *Config) OtherAuth(listed []string) (auth ClientAuth, advice string) {
 	}
 	for _, auth := range ClientAuths {
 		if slices.Contains(listed, string(auth)) && cfg.canUse(auth) {
-			return auth, fmt.Sprintf("the issuer's metadata lists %s, and not %s: write client_auth %[1]s", auth, now)
+			return auth, fmt.Sprintf("write client_auth %s, because the issuer's metadata lists it, and not %s", auth, now)
 		}
 	}
 	return "", ""

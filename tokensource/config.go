@@ -23,10 +23,10 @@ type Config struct {
 	Grant Grant
 	// TokenIn says in words where an operator writes the token of the grant [Static], or the
 	// refresh token of the grant [RefreshToken], such as "the file /run/secrets/token". Remedies
-	// show it. The default is "the option token".
+	// show it. The default names the option.
 	TokenIn string
 	// ClientSecretIn says in the same way where an operator writes ClientSecrets. Remedies show it.
-	// The default is to name the option client_secret alone.
+	// The default names the option.
 	ClientSecretIn string
 
 	// Issuer is the authorization server's identifier: https, or http on loopback. If TokenURL,

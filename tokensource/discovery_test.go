@@ -144,7 +144,7 @@ func TestMetadataRefused(t *testing.T) {
 		"no connection":        {reply{err: errReset}, tokensource.ClassWait, "the issuer could not be reached"},
 		"a page":               {reply{body: "<html>"}, tokensource.ClassWait, "no JSON object"},
 		"too long":             {reply{body: `{"issuer":"` + strings.Repeat("x", 1<<20) + `"}`}, tokensource.ClassWait, "over 1 MiB"},
-		"no token endpoint":    {reply{body: `{"issuer":"` + issuer + `"}`}, tokensource.ClassOperator, "names no token_endpoint: configure the endpoint itself: token_url"},
+		"no token endpoint":    {reply{body: `{"issuer":"` + issuer + `"}`}, tokensource.ClassOperator, "names no token_endpoint: configure the endpoint with token_url"},
 		"a link's address":     {with("https://169.254.169.254/token"), tokensource.ClassOperator, elsewhere("is on this machine or its network link, where the issuer is not")},
 		"a link's, IPv6":       {with("https://[fe80::1]/token"), tokensource.ClassOperator, elsewhere("is on this machine or its network link, where the issuer is not")},
 		"the metadata service": {with("http://169.254.169.254/latest/meta-data"), tokensource.ClassOperator, elsewhere("is no https URL")},

@@ -128,6 +128,12 @@ func (e *Error) Explain() Explanation {
 	return x
 }
 
+// NeedsRefreshToken reports whether the source's refresh token has to be replaced in its
+// configuration: e is of class login, and no person can log in at this source.
+func (e *Error) NeedsRefreshToken() bool {
+	return e.Class == ClassLogin && !e.Subject && e.facts()["no_login"] != ""
+}
+
 // root returns the failure that has to be mended first.
 func (e *Error) root() *Error {
 	if e.LastLogin != nil {

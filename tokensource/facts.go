@@ -39,30 +39,34 @@ var usualFacts = facts{
 	"url": "token_url", "again": connectAgain, "proof": "client_secret", "token": "the option token",
 	"rescope":      "until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again",
 	"account_from": "see that something in front of the proxy sets the placeholder of the option account for this request",
-	"retries":      "the source asks again by itself", "key_known": "that the provider has the public key with this kid",
+	"retries":      "The source asks again by itself", "key_known": "that the provider has the public key with this kid",
 }
 
-// What a person does about a login that has ended, and what an operator does if no person can log
-// in.
-const (
-	connectAgain   = "connect the account again"
-	configureAgain = "configure another refresh_token"
-)
+// connectAgain is what a person does about a login that has ended.
+const connectAgain = "connect the account again"
 
 // again says how a source whose login has ended gets a new one.
 func (cfg *Config) again() string {
 	if _, interactive := cfg.Grant.(Interactive); interactive {
 		return connectAgain
 	}
-	if cfg.TokenIn != "" {
-		return "get a new refresh token from the provider, and write it into " + cfg.TokenIn
+	return "get a new refresh token from the provider, and write it into " + cfg.tokenIn()
+}
+
+// tokenIn says where an operator writes the configured token or refresh token.
+func (cfg *Config) tokenIn() string {
+	switch {
+	case cfg.TokenIn != "":
+		return cfg.TokenIn
+	case cfg.Grant.Traits().Stored:
+		return "the option refresh_token"
 	}
-	return configureAgain
+	return usualFacts["token"]
 }
 
 // facts are what a configuration says about every failure of its source.
 func (cfg *Config) facts() facts {
-	f := facts{"again": cfg.again(), "token": cfg.TokenIn}
+	f := facts{"again": cfg.again(), "token": cfg.tokenIn()}
 	f["rescope"] = "until the next refresh: caddy authinject refresh " + cfg.Name
 	if _, interactive := cfg.Grant.(Interactive); interactive {
 		f["rescope"] = "until the account is connected again"
@@ -70,7 +74,9 @@ func (cfg *Config) facts() facts {
 	}
 	f["scopes"] = strings.Join(cfg.Scopes, " ")
 	if _, exchanges := cfg.Grant.(Exchanger); exchanges {
-		f["retries"], f["exchanges"] = "the next request of a caller asks again", "true"
+		f["retries"], f["exchanges"] = "The next request of a caller asks again", "true"
+	} else if f["connects"] == "" {
+		f["no_login"] = "true"
 	}
 	return f
 }
@@ -155,7 +161,7 @@ func (w *wire) clues(failure *Error, header http.Header, issuer string) *Error {
 	}
 	if w.asksForBasic(header) {
 		failure = failure.withFacts(facts{"basic": string(ClientSecretBasic)})
-		wanted = cmp.Or(wanted, "the answer asks for HTTP Basic: try client_auth "+string(ClientSecretBasic))
+		wanted = cmp.Or(wanted, "try client_auth "+string(ClientSecretBasic)+", because the answer asks for HTTP Basic")
 	}
 	return failure.withFacts(facts{"wanted_auth": wanted, "client_causes": w.clientCauses(wanted != "")})
 }
@@ -179,16 +185,13 @@ func (w *wire) clientCauses(wanted bool) string {
 	if !w.cfg.ClientAuth.UsesSecret() {
 		return ""
 	}
-	corrected := ""
-	if w.cfg.ClientSecretIn != "" {
-		corrected = ": write a corrected one into " + w.cfg.ClientSecretIn
-	}
+	corrected := "If the client_secret is wrong, write the right one into " + cmp.Or(w.cfg.ClientSecretIn, "the option client_secret")
 	if wanted {
-		return "the client_secret may be wrong, too" + corrected
+		return corrected
 	}
 	other := ClientSecretBasic
 	if w.cfg.ClientAuth == ClientSecretBasic {
 		other = ClientSecretPost
 	}
-	return "either the client_secret is wrong" + corrected + "; or the provider wants it in another way: try client_auth " + string(other)
+	return corrected + ". If the provider wants it in another way, try client_auth " + string(other)
 }

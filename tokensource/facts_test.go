@@ -26,9 +26,9 @@ func TestSkewIsNamed(t *testing.T) {
 		off    time.Duration // of the provider's clock
 		want   string
 	}{
-		"client assertion":         {refused(401, "invalid_client"), signing(testKey(0)), time.Hour, "the clocks differ: this machine's is 1h0m0s behind the provider's (now 2000-01-01T00:00:00Z); correct whichever is wrong; if that is not enough, check client_id"},
-		"grant assertion":          {refused(400, "invalid_grant"), bearing(nil), -time.Hour, "the clocks differ: this machine's is 1h0m0s ahead of the provider's (now 2000-01-01T00:00:00Z); correct whichever is wrong; if that is not enough, check key"},
-		"token dead at birth":      {expired, nil, -2 * time.Minute, "the clocks differ: this machine's is 2m0s ahead of the provider's"},
+		"client assertion":         {refused(401, "invalid_client"), signing(testKey(0)), time.Hour, "correct the clock that is wrong: this machine's is 1h0m0s behind the provider's (now 2000-01-01T00:00:00Z). If that is not enough, check client_id"},
+		"grant assertion":          {refused(400, "invalid_grant"), bearing(nil), -time.Hour, "correct the clock that is wrong: this machine's is 1h0m0s ahead of the provider's (now 2000-01-01T00:00:00Z). If that is not enough, check the options of the grant: key"},
+		"token dead at birth":      {expired, nil, -2 * time.Minute, "correct the clock that is wrong: this machine's is 2m0s ahead of the provider's"},
 		"DPoP proof":               {refused(400, "invalid_dpop_proof"), withDPoP, time.Hour, "which is 1h0m0s behind the server's"},
 		"DPoP proof, barely":       {refused(400, "invalid_dpop_proof"), withDPoP, 5 * time.Second, "which is 5s behind the server's"},
 		"clocks that almost agree": {refused(401, "invalid_client"), signing(testKey(0)), 59 * time.Second, ""},
@@ -63,7 +63,7 @@ func TestBasicIsNamed(t *testing.T) {
 	} {
 		for name, answer := range map[string]reply{"with a code": refused(401, "invalid_client"), "without": {status: 401}} {
 			err := asked(withHeader(answer, "Www-Authenticate", `basic realm="tokens"`), func(c *tokensource.Config) { c.ClientAuth = auth })(t)
-			if got := strings.Contains(err.Error(), "the answer asks for HTTP Basic: try client_auth client_secret_basic"); got != named {
+			if got := strings.Contains(err.Error(), "try client_auth client_secret_basic") && strings.Contains(err.Error(), "he answer asks for HTTP Basic"); got != named {
 				t.Errorf("%s, %s: %v", auth, name, err)
 			}
 		}
@@ -102,11 +102,11 @@ func TestStaticTokenRemedyNamesItsPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	st := src.Account("").Status()
-	if problems := st.Problems(); st.State != tokensource.StateRefused || len(problems) != 1 || problems[0].Remedy() != "write a new token into the file /run/token; if the token is right, check inject" {
+	if problems := st.Problems(); st.State != tokensource.StateRefused || len(problems) != 1 || problems[0].Remedy() != "write a new token into the file /run/token. If the token is right, check inject" {
 		t.Errorf("state %s, problems %v", st.State, problems)
 	}
 	_, err := newSource(t, nil, static(time.Unix(1, 0))).Token(t.Context())
-	if err == nil || !strings.HasSuffix(err.Error(), "write a new token into the file /run/token, and its end into expires") {
+	if err == nil || !strings.HasSuffix(err.Error(), "write the end of a new token into expires, and write the token into the file /run/token") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -115,7 +115,7 @@ func TestStaticTokenRemedyNamesItsPlace(t *testing.T) {
 func TestExchangeDoesNotPromiseToAskAgain(t *testing.T) {
 	for _, status := range []int{429, 503} {
 		err := asError(t, exchangedBy("ada", reply{status: status})(t), tokensource.ClassWait)
-		if remedy := err.Remedy(); !strings.HasPrefix(remedy, "wait: the next request of a caller asks again") {
+		if remedy := err.Remedy(); !strings.HasPrefix(remedy, "wait. The next request of a caller asks again") {
 			t.Errorf("%d: %s", status, remedy)
 		}
 	}
@@ -144,7 +144,7 @@ func TestStorageBelowAFile(t *testing.T) {
 		t.Errorf("the storage's error is %v", st.StorageErr)
 	}
 	e := asError(t, err, tokensource.ClassWait)
-	if !strings.Contains(e.Remedy(), "a part of its path is a file, not a directory") || strings.Contains(e.Error(), file) {
+	if !strings.Contains(e.Remedy(), "a part of the path is a file, not a directory") || strings.Contains(e.Error(), file) {
 		t.Errorf("got %v", e)
 	}
 	if other := errors.New("other"); tokensource.ExplainStorage(other) != other || tokensource.ExplainStorage(nil) != nil {
@@ -169,16 +169,16 @@ func TestOtherTextsMatchTheirRow(t *testing.T) {
 
 // The remedy of invalid_client names the place of the secret, if it is known and a secret is sent.
 func TestClientRemedyNamesThePlaceOfTheSecret(t *testing.T) {
-	const place = "the environment variable S of the server, which must be started again"
+	const place = "the environment variable S, and start the server again"
 	for name, row := range map[string]struct {
 		in   string
 		edit func(*tokensource.Config)
 		want string
 	}{
-		"a variable": {place, func(*tokensource.Config) {}, "client_auth (now client_secret_basic): either the client_secret is wrong: write a corrected one into " + place +
-			"; or the provider wants it in another way: try client_auth client_secret_post"},
-		"a literal": {"", func(*tokensource.Config) {}, "check client_id, client_secret and client_auth (now client_secret_basic): either the client_secret is wrong; " +
-			"or the provider wants it in another way: try client_auth client_secret_post"},
+		"a variable": {place, func(*tokensource.Config) {}, "client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into " + place +
+			". If the provider wants it in another way, try client_auth client_secret_post"},
+		"a literal": {"", func(*tokensource.Config) {}, "check client_id, client_secret and client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into the option client_secret. " +
+			"If the provider wants it in another way, try client_auth client_secret_post"},
 		"sent in the body": {"", func(c *tokensource.Config) { c.ClientAuth = tokensource.ClientSecretPost }, "try client_auth client_secret_basic"},
 		"no secret":        {place, func(c *tokensource.Config) { c.ClientSecrets = nil }, "check client_id, client_secret and client_auth (now none)"},
 	} {
@@ -195,8 +195,8 @@ func TestClientRemedyNamesThePlaceOfTheSecret(t *testing.T) {
 // names one that the client can use, before anything else.
 func TestClientRemedyNamesTheListedWay(t *testing.T) {
 	for name, row := range map[string]struct{ listed, want string }{
-		"another way": {`["client_secret_post"]`, "the issuer's metadata lists client_secret_post, and not client_secret_basic: write client_auth client_secret_post; " +
-			"if that is not enough, check client_id, client_secret and client_auth (now client_secret_basic): the client_secret may be wrong, too: write a corrected one into the file /run/s"},
+		"another way": {`["client_secret_post"]`, "write client_auth client_secret_post, because the issuer's metadata lists it, and not client_secret_basic. " +
+			"If that is not enough, check client_id, client_secret and client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into the file /run/s"},
 		"this way":                {`["client_secret_post","client_secret_basic"]`, "check client_id"},
 		"a way that needs a key":  {`["private_key_jwt"]`, "check client_id"},
 		"nothing that is a list":  {`"client_secret_post"`, "check client_id"},
@@ -225,7 +225,7 @@ func (l listing) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // Clocks that differ are a problem of an account whose token serves, until the next answer shows
-// that they agree. A failure that names them says it alone.
+// that they agree. Beside a failure that they can cause, they are listed too, with the same times.
 func TestClocksThatDifferAreAWarning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		off, refuses := time.Hour, false
@@ -248,7 +248,7 @@ func TestClocksThatDifferAreAWarning(t *testing.T) {
 		}
 		mustToken(t, src)
 		const want = `clock: token source "orders": this machine's clock and the provider's differ: ` +
-			`correct whichever is wrong: this machine's is 1h0m0s behind the provider's (now 2000-01-01T00:00:00Z)`
+			`correct the clock that is wrong: this machine's is 1h0m0s behind the provider's (now 2000-01-01T00:00:00Z)`
 		st := src.Account("").Status()
 		if got := problems(); len(got) != 1 || got[0] != want || st.State != tokensource.StateFresh || st.Err != nil {
 			t.Errorf("state %s, problems %q, want %q", st.State, got, want)
@@ -259,14 +259,38 @@ func TestClocksThatDifferAreAWarning(t *testing.T) {
 			t.Error("an answer without a Date ended the warning")
 		}
 		off, refuses = time.Hour, true
-		if refresh(); len(problems()) != 1 || !strings.HasPrefix(problems()[0], "client_assertion_refused") {
-			t.Errorf("after a failure that names the clocks: %q", problems())
+		refresh()
+		time.Sleep(10 * time.Second)
+		if got := problems(); len(got) != 2 || !strings.HasPrefix(got[0], "client_assertion_refused: ") || got[1] != want ||
+			!strings.Contains(got[0], want[strings.Index(want, "correct the clock"):]+". If that is not enough, check client_id") {
+			t.Errorf("after a failure that names the clocks: %q", got)
 		}
 		off, refuses = time.Second, false
 		if refresh(); len(problems()) != 0 {
 			t.Errorf("after an answer with the right time: %q", problems())
 		}
 	})
+}
+
+// Where no person can log in, the error of a refused refresh token says that an operator has to
+// replace it, and where.
+func TestRefusedRefreshTokenHasNoLogin(t *testing.T) {
+	for want, in := range map[string]string{
+		"get a new refresh token from the provider, and write it into the file /run/rt":         "the file /run/rt",
+		"get a new refresh token from the provider, and write it into the option refresh_token": "",
+	} {
+		src := newSource(t, &endpoint{script: always(refused(400, "invalid_grant"))}, refreshing(new(tokensource.MemoryStorage), "rt"),
+			func(cfg *tokensource.Config) { cfg.TokenIn = in })
+		e := wantError(t, src, tokensource.ClassLogin)
+		st := src.Account("").Status()
+		if !e.NeedsRefreshToken() || e.Remedy() != want || !strings.HasSuffix(want, st.TokenIn()) {
+			t.Errorf("got %v: %s, %s", e, e.Remedy(), st.TokenIn())
+		}
+	}
+	src := newSource(t, &endpoint{}, connecting(new(tokensource.MemoryStorage)))
+	if e := wantError(t, src, tokensource.ClassLogin); e.NeedsRefreshToken() {
+		t.Errorf("a person can log in: %v", e)
+	}
 }
 
 // A refused refresh token is called by its name, in the words that are stored too. The remedy says
@@ -311,10 +335,10 @@ func TestDeadRefreshTokenIsNamed(t *testing.T) {
 func TestRetryAfterIsNamed(t *testing.T) {
 	for _, status := range []int{429, 503} {
 		for after, want := range map[string]string{
-			"":   "wait: the source asks again by itself",
-			"30": "wait: the source asks again by itself, when the provider's Retry-After allows it, after 2000-01-01T00:00:30Z",
-			"300": "wait: the source asks again by itself, when the provider's Retry-After allows it, after 2000-01-01T00:05:00Z; " +
-				"to ask at once all the same, where the provider is known to answer again, run: caddy authinject refresh orders",
+			"":   "wait. The source asks again by itself",
+			"30": "wait. The source asks again by itself after 2000-01-01T00:00:30Z, as the provider's Retry-After asks",
+			"300": "wait. The source asks again by itself after 2000-01-01T00:05:00Z, as the provider's Retry-After asks. " +
+				"If you know that the provider answers again, run: caddy authinject refresh orders",
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				err := asked(withHeader(reply{status: status}, "Retry-After", after))(t)

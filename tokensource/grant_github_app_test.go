@@ -84,8 +84,8 @@ func TestGitHubAppRefusals(t *testing.T) {
 		class  tokensource.Class
 		text   string
 	}{
-		"a wrong key":              {reply{status: 401, body: `{"message":"A JSON web token could not be decoded","documentation_url":"https://docs.github.com/rest"}`}, tokensource.ClassOperator, "the assertion of the grant was refused: the token endpoint answered 401: check key, issuer or app_id"},
-		"another installation":     {reply{status: 404, body: `{"message":"Not Found"}`}, tokensource.ClassOperator, "the app has no such installation, status 404: check installation_id"},
+		"a wrong key":              {reply{status: 401, body: `{"message":"A JSON web token could not be decoded","documentation_url":"https://docs.github.com/rest"}`}, tokensource.ClassOperator, "the assertion of the grant was refused: the token endpoint answered 401: check the options of the grant: key, issuer or app_id"},
+		"another installation":     {reply{status: 404, body: `{"message":"Not Found"}`}, tokensource.ClassOperator, "the app has no such installation, status 404: install the app"},
 		"too many permissions":     {reply{status: 422, body: `{"message":"The permissions requested are not granted to this installation."}`}, tokensource.ClassOperator, "the installation cannot grant these repositories or permissions, status 422: check repositories and permission"},
 		"a limit":                  {withHeader(reply{status: 403, body: `{"message":"rate limit"}`}, "Retry-After", "60"), tokensource.ClassWait, "the token endpoint answered 403"},
 		"in trouble":               {reply{status: 502, body: "<html>"}, tokensource.ClassWait, "the token endpoint answered 502"},

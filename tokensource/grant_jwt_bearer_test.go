@@ -198,8 +198,8 @@ func TestJWTBearerAnswers(t *testing.T) {
 	}}
 	src := newSource(t, ep, bearing(nil))
 	e := wantError(t, src, tokensource.ClassOperator)
-	if want := "the assertion of the grant was refused: the token endpoint answered 400 invalid_grant: the clocks differ: "; !strings.Contains(e.Error(), want) ||
-		!strings.Contains(e.Error(), " correct whichever is wrong; if that is not enough, check key,") || e.Problem() != "assertion_refused" {
+	if want := "the assertion of the grant was refused: the token endpoint answered 400 invalid_grant: correct the clock that is wrong: "; !strings.Contains(e.Error(), want) ||
+		!strings.Contains(e.Error(), ". If that is not enough, check the options of the grant: key,") || e.Problem() != "assertion_refused" {
 		t.Errorf("got %v", e)
 	}
 	if said := e.ProviderSaid(); !strings.Contains(said, "Invalid JWT Signature.") || strings.Contains(said, "ey") {

@@ -458,8 +458,8 @@ func TestDeviceAuthorizationFails(t *testing.T) {
 		text   string
 	}{
 		"a refusal": {refused(401, "invalid_client"), tokensource.ClassOperator,
-			"the device authorization endpoint answered 401 invalid_client: check client_id, client_secret and client_auth (now client_secret_basic): either the client_secret is wrong; " +
-				"or the provider wants it in another way: try client_auth client_secret_post"},
+			"the device authorization endpoint answered 401 invalid_client: check client_id, client_secret and client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into the option client_secret. " +
+				"If the provider wants it in another way, try client_auth client_secret_post"},
 		"not offered to this client": {refused(400, "unauthorized_client"), tokensource.ClassOperator,
 			"the device authorization endpoint answered 400 unauthorized_client: allow the grant for this client at the provider, or configure another grant"},
 		"nothing there": {reply{status: 404, body: "no"}, tokensource.ClassOperator,
@@ -472,7 +472,7 @@ func TestDeviceAuthorizationFails(t *testing.T) {
 		"an evil page":  {body(`{"device_code":"d","user_code":"u","verification_uri":"javascript:canary"}`), tokensource.ClassWait, "the device authorization endpoint's answer holds no verification_uri that a browser can open safely: https, or http on this machine, status 200"},
 		"a plain page":  {body(`{"device_code":"d","user_code":"u","verification_uri":"http://canary.example/"}`), tokensource.ClassWait, "the device authorization endpoint's answer holds no verification_uri that a browser can open safely: https, or http on this machine, status 200"},
 		"a broken line": {reply{err: errReset}, tokensource.ClassWait, "the device authorization endpoint could not be reached: check the network, HTTPS_PROXY and the host login.example.com in device_url"},
-		"silence":       {reply{delay: time.Hour}, tokensource.ClassWait, "the device authorization endpoint did not answer in time: if the provider is always that slow, set timeout higher (now 10s); else check the way to login.example.com the provider"},
+		"silence":       {reply{delay: time.Hour}, tokensource.ClassWait, "the device authorization endpoint did not answer in time: check the network between this machine and the provider (login.example.com). If the provider is always that slow, set timeout higher (now 10s)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -247,7 +247,9 @@ func (a *account) report(end step, l *live, before, failed *failed, trouble *Err
 		tell(EventRefreshFailed, end.err)
 		return
 	case end.err != nil:
-		if before == nil || before.err.Class != ClassLogin { // reported once; since then only the storage is read
+		// It is reported once: since then only the storage is read. If the storage failed then, a
+		// person can log in only now.
+		if before == nil || before.err.Class != ClassLogin || before.err.LoginWouldBeLost() && !end.err.LoginWouldBeLost() {
 			tell(EventLoginRequired, end.err)
 		}
 		return

@@ -77,7 +77,7 @@ func (a *account) situation() *situation {
 		s.claim = claimed
 	}
 	// Once after the start, and while the storage fails. Named accounts use the same storage.
-	s.probeBeforeLogin = a.name == "" && (a.failed == nil || a.trouble != nil)
+	s.probeBeforeLogin = a.name == "" && (a.failed == nil || a.trouble != nil || a.src.writeTest.last() != nil)
 	return s
 }
 

@@ -368,7 +368,7 @@ func TestStateOfARefusedReplacement(t *testing.T) {
 				t.Fatalf("%+v, %v", st, problems)
 			}
 			if e := problems[0]; e.Problem() != "replacement_refused" || e.Class != tokensource.ClassOperator ||
-				!strings.HasSuffix(e.Error(), e.Remedy()) || !strings.Contains(e.Remedy(), "scopes, resource and audience") {
+				!strings.HasSuffix(e.Error(), e.Remedy()) || !strings.Contains(e.Remedy(), "scopes, resource, audience and inject") {
 				t.Errorf("%v", e)
 			}
 			virtual.Advance(20 * time.Second)

@@ -5,13 +5,13 @@ import "slices"
 const (
 	// skewed is the first part of a remedy for a failure that clocks can cause. It is left out if
 	// they agree.
-	skewed = "[the clocks differ: this machine's is {skew} the provider's (now {clock}); correct whichever is wrong; if that is not enough, ]"
+	skewed = "[correct the clock that is wrong: this machine's is {skew} the provider's (now {clock}). If that is not enough, ]"
 	// connectAt follows "connect the account": where a person does that. It is left out if no
 	// person can.
 	connectAt = "[ on {connects}, or run: caddy authinject login {source}][ --account {account}]"
 	// basicWanted is the part of a remedy about the server's wish for another client
 	// authentication.
-	basicWanted = "[; the answer asks for HTTP Basic: try client_auth {basic}]"
+	basicWanted = "[. The answer asks for HTTP Basic: try client_auth {basic}]"
 )
 
 // remedies is the one table of remedies. The first row that matches an error counts. `make golden`

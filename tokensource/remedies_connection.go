@@ -5,14 +5,14 @@ var responses = []Remedy{
 	{
 		Problem: "redirect", Text: "the token endpoint redirected; redirects are not followed", Class: ClassOperator,
 		Cause: "The address is not the one of the token endpoint. A redirect could send the client secret to another host.",
-		Do:    "write the final address into {url}; check http and https, the host and the slash at the end",
+		Do:    "write the final address into {url}. Check http and https, the host, and the slash at the end",
 		match: byReason("redirected; redirects are not followed"),
 	},
 	{
 		Problem: "no_token_endpoint", Text: "there is no token endpoint at token_url",
 		Also:  []string{"there is no device authorization endpoint at device_url"},
 		Class: ClassOperator,
-		Cause: "The host answers, but with a status such as 404: there is no such path.",
+		Cause: "The host answers with a status such as 404, because it has no such path.",
 		Do:    "check the path of {url}",
 		match: byReason("there is no token endpoint at token_url", "there is no "+parName, "there is no device authorization endpoint at device_url"),
 	},
@@ -24,24 +24,24 @@ var responses = []Remedy{
 	},
 	{
 		Problem: "not_a_token", Text: "the token endpoint's answer is no token", Class: ClassWait,
-		Cause: "The endpoint answered 200, and neither JSON nor a form. Often it is a page for people.",
-		Do:    "check {url}: it may be the address of a page",
+		Cause: "The endpoint answered 200, but the body is neither JSON nor a form. Often it is a web page.",
+		Do:    "check {url}, because it may be the address of a web page",
 	},
 	{
 		Problem: "zero_lifetime", Text: "the token has no lifetime left: the answer has expires_in 0", Class: ClassWait,
-		Cause: "The provider sent a token that has already expired, or uses 0 for a token that does not expire.",
-		Do:    "if this provider means that the token does not end, set default_lifetime never",
+		Cause: "The provider sent a token that has already expired, or it means by 0 that the token does not expire.",
+		Do:    "set default_lifetime never, if this provider means that the token does not expire",
 		quiet: true,
 	},
 	{
 		Problem: "expired_answer", Text: "the token has no lifetime left: by the times in the answer it has ended already", Class: ClassWait,
 		Cause: "The times in the provider's answer say that the token has ended. Often the clock of a server at the provider is wrong.",
-		Do:    skewed + "compare this machine's clock[ (now {clock})] with the provider's, and tell the provider if its clock is off",
+		Do:    skewed + "compare this machine's clock[ (now {clock})] with the provider's. If the provider's clock is wrong, tell the provider",
 	},
 	{
 		Problem: "token_type", Text: "that is not known to mean Bearer", Class: ClassOperator,
 		Cause: "The provider calls the token by another word than Bearer.",
-		Do:    "if this provider means Bearer by it, add the word to token_types",
+		Do:    "add the word to token_types, if this provider means Bearer by it",
 		quiet: true,
 	},
 	{
@@ -60,7 +60,7 @@ var responses = []Remedy{
 var connectionFailures = []Remedy{
 	{
 		Problem: "unknown_host", Text: "the token endpoint's name could not be resolved", Class: ClassWait,
-		Cause: "DNS does not know the host. It may be a typing mistake, or this machine's DNS fails.",
+		Cause: "DNS does not know the host. Its name may be misspelled, or this machine's DNS fails.",
 		Do:    "check the host[ {host}] in {url}, and this machine's DNS",
 		match: byReason("name could not be resolved"),
 	},
@@ -72,7 +72,7 @@ var connectionFailures = []Remedy{
 	},
 	{
 		Problem: "unreachable", Text: "the token endpoint could not be reached", Class: ClassWait,
-		Cause: "The connection to the host failed: the network is down, or a proxy (HTTPS_PROXY) or a firewall blocks it.",
+		Cause: "The connection to the host failed. The network is down, or a proxy (HTTPS_PROXY) or a firewall blocks the connection.",
 		Do:    "check the network, HTTPS_PROXY and the host[ {host}] in {url}",
 		match: byReason("could not be reached"),
 	},
@@ -81,14 +81,14 @@ var connectionFailures = []Remedy{
 		Also:  []string{"the token endpoint's answer did not end in time"},
 		Class: ClassWait,
 		Cause: "The provider is slow, or a firewall drops the packets.",
-		Do:    "if the provider is always that slow, set timeout higher[ (now {timeout})]; else check the way to[ {host}] the provider",
+		Do:    "check the network between this machine and the provider[ ({host})]. If the provider is always that slow, set timeout higher[ (now {timeout})]",
 		match: byReason("did not answer in time", "did not end in time"),
 	},
 	{
 		Problem: "unknown_authority", Text: "the token endpoint's certificate is not trusted", Class: ClassOperator,
-		Cause: "The certificate was issued by an authority that this machine does not know: a private one, or one of a proxy that reads TLS.",
-		Do: "trust the authority[ {ca}] that issued it: write the line tls_trust_pool file /path/to/ca.pem into the block " +
-			"token_transport http of the source, or add it to the system's store and start the server again",
+		Cause: "This machine does not know the authority that issued the certificate. It is a private authority, or the one of a proxy that reads TLS.",
+		Do: "let the source trust the authority[ {ca}]: write the line tls_trust_pool file /path/to/ca.pem into the block " +
+			"token_transport http of the source. Or add the authority to the system's store, and start the server again",
 		More: "`token_transport` is for one source; [providers.md](providers.md) has an example. " +
 			"On Linux, the environment variable `SSL_CERT_FILE` names a PEM file for the whole process. `SSL_CERT_FILE` replaces the system's file of authorities, so the file must hold those that other sources need, too. " +
 			"`SSL_CERT_DIR` names a directory. Both are read once, at the first TLS connection. " +
@@ -97,9 +97,9 @@ var connectionFailures = []Remedy{
 	},
 	{
 		Problem: "client_certificate", Text: "the token endpoint refused the client certificate", Class: ClassOperator,
-		Cause: "The server wants a client certificate, and got none or one that it does not accept.",
-		Do:    "give token_transport http the certificate that the provider knows, with tls_client_auth; check that it has not expired",
-		More:  "The files are read when the configuration is loaded: after a new certificate, run `caddy reload --force`.",
+		Cause: "The server wants a client certificate. It got none, or it does not accept the one that it got.",
+		Do:    "check that the certificate has not expired. Write the certificate that the provider knows into token_transport http, with tls_client_auth",
+		More:  "The files are read when the configuration is loaded. After you replaced the certificate, run `caddy reload --force`.",
 		match: byReason("refused the client certificate"),
 	},
 	{
@@ -111,45 +111,45 @@ var connectionFailures = []Remedy{
 	{
 		Problem: "certificate_time", Text: "the token endpoint's certificate has expired or is not valid yet", Class: ClassOperator,
 		Cause: "The certificate has ended, or this machine's clock is wrong.",
-		Do:    "check this machine's clock[ (now {clock})]; if it is right, the server at[ {host}] the provider needs a new certificate",
+		Do:    "check this machine's clock[ (now {clock})]. If the clock is right, tell the operator of the server[ {host}] that it needs a new certificate",
 		match: byReason("certificate has expired or is not valid yet"),
 	},
 	{
 		Problem: "no_tls", Text: "the token endpoint speaks no TLS at this port", Class: ClassOperator,
-		Cause: "The URL begins with https, and the server at this port speaks plain http or something else.",
+		Cause: "The URL begins with https, but the server at this port speaks plain http or another protocol.",
 		Do:    "check the port[ ({host})] in {url}",
 		match: byReason("speaks no TLS at this port"),
 	},
 	{
 		Problem: "locked_out", Text: "the provider has locked the client out after too many failed attempts", Class: ClassWait,
 		Cause: "The provider counts failed attempts, and each new one would make the pause longer.",
-		Do: "wait: nothing is sent before the pause has passed[, at {until}], not even by caddy authinject refresh; it ends by itself; " +
-			"meanwhile check client_id and client_secret",
+		Do: "check client_id and client_secret, and wait for the end of the pause[ at {until}]. The source sends nothing before that, " +
+			"not even for caddy authinject refresh",
 		quiet: true,
 	},
 	{
 		Problem: "provider_wait", Text: "the provider asked to wait until", Class: ClassWait,
-		Cause: "An earlier answer of the provider had the field Retry-After. The wait is kept in the storage: it holds for all processes, and outlives a restart. No request was sent this time.",
-		Do:    "wait: {retries}[ after {until}]" + askNow,
+		Cause: "An earlier answer of the provider had the field Retry-After. The storage keeps that time, so it holds for all processes, also after a restart. No request was sent this time.",
+		Do:    "wait. {retries}[ after {until}]" + askNow,
 		quiet: true,
 	},
 	{
 		Problem: "rate_limited", Text: "the token endpoint answered 429", Class: ClassWait,
-		Cause: "The provider had too many requests.",
-		Do:    "wait: {retries}[, when the provider's Retry-After allows it, after {told_until}]" + askNow,
+		Cause: "The provider got too many requests.",
+		Do:    "wait. {retries}[ after {told_until}, as the provider's Retry-After asks]" + askNow,
 		quiet: true, match: func(e *Error) bool { return e.Status == 429 },
 	},
 	{
 		Problem: "provider_trouble", Text: "the token endpoint answered 503", Class: ClassWait,
-		Cause: "The provider fails.",
-		Do:    "wait: {retries}[, when the provider's Retry-After allows it, after {told_until}]" + askNow,
+		Cause: "The provider does not work at the moment.",
+		Do:    "wait. {retries}[ after {told_until}, as the provider's Retry-After asks]" + askNow,
 		quiet: true, match: and(ofClass(ClassWait), statusFrom(500)),
 	},
 }
 
 // askNow is how a person asks before a long wait ends. It is left out if the wait is short, or if
 // nothing is asked.
-const askNow = "[; to ask at once all the same, where the provider is known to answer again, run: caddy authinject refresh {ask_now}]"
+const askNow = "[. If you know that the provider answers again, run: caddy authinject refresh {ask_now}]"
 
 // metadataProblems are problems with the issuer's metadata.
 var metadataProblems = []Remedy{
@@ -162,13 +162,13 @@ var metadataProblems = []Remedy{
 	},
 	{
 		Problem: "issuer_name", Text: "the issuer's metadata is that of another issuer", Class: ClassOperator,
-		Cause: "The metadata names another issuer. A slash at the end is enough.",
-		Do:    "write the issuer as the metadata names it, the same to the letter",
+		Cause: "The metadata names another issuer. The names must be equal, also in a slash at the end.",
+		Do:    "write the issuer exactly as the metadata names it",
 	},
 	{
 		Problem: "issuer_endpoint", Text: "the issuer's metadata names no token_endpoint", Class: ClassOperator,
-		Cause: "The metadata leaves out an endpoint that the grant needs, or names one that is not taken from metadata.",
-		Do:    "configure the endpoint itself: token_url, authorize_url, par_url or revoke_url",
+		Cause: "The metadata leaves out an endpoint that the grant needs, or names an address that must not be used.",
+		Do:    "configure the endpoint with token_url, authorize_url, par_url or revoke_url",
 		match: byReason("the issuer's metadata names"),
 	},
 }

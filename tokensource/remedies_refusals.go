@@ -5,54 +5,54 @@ package tokensource
 var refusals = []Remedy{
 	{
 		Problem: "client_assertion_expired", Text: assertionExpired, Class: ClassOperator,
-		Cause: "The provider refused the JWT that proves the client, because it had expired. The program that writes the file in client_assertion no longer renews it.",
-		Do:    skewed + "renew the JWT that client_assertion names: see that the program that writes the file runs, and that the source names the file that it writes",
+		Cause: "The JWT that proves the client had expired. The program that writes the file in client_assertion no longer renews it.",
+		Do:    skewed + "renew the JWT that client_assertion names. Check that the program that writes the file runs, and that it writes to the same path",
 		More:  "The file is read again for every request. A projected token of Kubernetes is renewed only if the volume is mounted without `subPath`.",
 	},
 	{
 		Problem: "client_assertion_refused", Text: assertionRefused, Class: ClassOperator,
-		Cause: "The provider does not accept the JWT that proves the client: its key, its audience, its algorithm or its time.",
-		Do:    skewed + "check client_id, and {key_known}; try audience with the issuer or the token URL, as the provider wants it",
+		Cause: "The provider does not accept the JWT that proves the client. Its key, its audience, its algorithm or its time can be the reason.",
+		Do:    skewed + "check client_id, and {key_known}. If they are right, set audience to the issuer or to the token URL, as the provider wants it",
 		More: "For `client_assertion`, check issuer, subject and audience of the JWT against what the provider trusts. " +
 			"`caddy authinject doctor` compares the clocks and shows what the provider says.",
 	},
 	{
 		Problem: "client_assertion_used", Text: "the token endpoint answered 400 jti_known", Class: ClassOperator,
 		Cause: "The JWT that client_assertion names has a jti, and the provider has seen it in an earlier request.",
-		Do: "let the program that writes the file renew the JWT before each token request, or leave the claim jti out, if the provider allows that; " +
-			"else use client_auth private_key_jwt, which signs a new JWT for each request",
+		Do: "let the program that writes the file renew the JWT before each token request, or leave the claim jti out, if the provider allows that. " +
+			"Or use client_auth private_key_jwt, which signs a new JWT for each request",
 		match: byCode("jti_known"),
 	},
 	{
 		Problem: "assertion_refused", Text: "the assertion of the grant was refused", Class: ClassOperator,
-		Cause: "The provider does not accept the JWT by which the grant jwt_bearer or github_app gets its tokens: its key, issuer, subject, audience or time.",
-		Do: skewed + "check key, issuer or app_id, subject and audience of the grant, and that the provider has the public key of this key and allows the subject" +
-			askProvider,
+		Cause: "The provider does not accept the JWT by which the grant jwt_bearer or github_app gets its tokens. Its key, issuer, subject, audience or time can be the reason.",
+		Do: skewed + "check the options of the grant: key, issuer or app_id, subject and audience. " +
+			"Check that the provider has the public key of this key, and that it allows the subject" + askProvider,
 		More: "Salesforce also answers this until the user or an administrator has approved the app. Google answers this if the service account is not allowed to act for the subject.",
 	},
 	{
 		Problem: "no_installation", Text: "the app has no such installation", Class: ClassOperator,
-		Cause: "GitHub knows the app, but no installation of it with this number. It may have been uninstalled.",
-		Do:    "check installation_id: it is the number at the end of the address of the installation's settings page; install the app if it is not there",
+		Cause: "GitHub knows the app, but no installation of the app with this number. The app may have been uninstalled.",
+		Do:    "install the app if it is not installed. Then write the number at the end of the address of the installation's settings page into installation_id",
 	},
 	{
 		Problem: "beyond_installation", Text: "the installation cannot grant these repositories or permissions", Class: ClassOperator,
 		Cause: "repositories or permission name more than the installation of the GitHub App has.",
-		Do:    "check repositories and permission of the grant github_app, and what the installation was allowed",
+		Do:    "check repositories and permission of the grant github_app, and the repositories and permissions of the installation at GitHub",
 	},
 	{
 		Problem: "invalid_client", Text: "the token endpoint answered 401 invalid_client", Class: ClassOperator,
-		Cause: "The provider does not accept the client: its id, its secret, or the way in which they are sent.",
-		Do:    "[{wanted_auth}; if that is not enough, ]check client_id, {proof} and client_auth[ (now {client_auth})][: {client_causes}]",
-		More: "Copy the id and the secret from the provider's page again: a line break or a space at the end is enough. " +
-			"A secret in a file is read again for each request; if it is in an environment variable, start the server again after a change. " +
-			"If both are right, try another `client_auth`: providers differ in whether they take `client_secret_basic` or " +
+		Cause: "The client id or the client secret is wrong, or the provider wants them in another way.",
+		Do:    "[{wanted_auth}. If that is not enough, ]check client_id, {proof} and client_auth[ (now {client_auth})][. {client_causes}]",
+		More: "Copy the id and the secret from the provider's page again. A line break or a space at the end makes a secret wrong. " +
+			"A secret in a file is read again for each request. If the secret is in an environment variable, start the server again after a change. " +
+			"If both are right, try another `client_auth`: some providers want `client_secret_basic`, others " +
 			"`client_secret_post`. A preset of the option `provider` sets the right one.",
 		match: byMeaning(meansClient),
 	},
 	{
 		Problem: "invalid_request", Text: "the token endpoint answered 400 invalid_request", Class: ClassOperator,
-		Cause: "The provider understands the request, but a parameter is missing or has a form that the provider does not accept.",
+		Cause: "A parameter of the token request is missing, or has a form that the provider does not accept.",
 		Do:    "check client_auth[ (now {client_auth})], body_format[ (now {body_format})], scopes and token_param" + askProvider,
 		match: and(byCode("invalid_request"), byReason(answeredReason)),
 	},
@@ -64,7 +64,7 @@ var refusals = []Remedy{
 	},
 	{
 		Problem: "unauthorized_client", Text: "the token endpoint answered 400 unauthorized_client", Class: ClassOperator,
-		Cause: "The provider knows the client, but does not allow it this grant.",
+		Cause: "The provider knows the client, but does not allow this grant for it.",
 		Do:    "allow the grant for this client at the provider, or configure another grant",
 		match: byCode("unauthorized_client"),
 	},
@@ -76,7 +76,7 @@ var refusals = []Remedy{
 	},
 	{
 		Problem: "access_denied", Text: "the token endpoint answered 403 access_denied", Class: ClassOperator,
-		Cause: "The provider refuses this client, although it knows it.",
+		Cause: "The provider knows this client, but refuses the request.",
 		Do:    "allow this client at the provider" + askProvider,
 		match: and(byMeaning(meansDenied), ofClass(ClassOperator)),
 	},
@@ -90,26 +90,26 @@ var refusals = []Remedy{
 		Problem: "invalid_dpop_proof", Text: "the token endpoint answered 400 invalid_dpop_proof",
 		Also:  []string{"the upstream refused the DPoP proof"},
 		Class: ClassOperator,
-		Cause: "The server refuses the proof of possession (RFC 9449). Most often its time is wrong: the proof holds the time of this machine's clock.",
-		Do: "check this machine's clock[ (now {clock})][, which is {proof_skew} the server's], and that the server sees the same address as this machine: " +
-			"a proxy in front of it can change scheme, host or path",
+		Cause: "The server refuses the proof of possession (RFC 9449). The proof holds the time of this machine's clock, and most often that time is wrong.",
+		Do: "check this machine's clock[ (now {clock})][, which is {proof_skew} the server's]. If it is right, check that the server sees the address to which the request was sent: " +
+			"a proxy in front of the server can change scheme, host or path",
 		match: byCode(codeInvalidProof),
 	},
 	{
 		Problem: "use_dpop_nonce", Text: "the token endpoint answered 400 use_dpop_nonce", Class: ClassOperator,
-		Cause: "The server wants a nonce in the proof, and refused the request with the nonce that it had sent, or sent none (RFC 9449 section 8).",
-		Do:    "tell the server's operator; often several instances behind one address do not share their nonces",
+		Cause: "The server wants a nonce in the proof (RFC 9449 section 8). It sent none, or it refused the nonce that it had sent.",
+		Do:    "tell the server's operator. Often several instances behind one address do not share their nonces",
 		match: and(byCode(codeUseNonce), ofClass(ClassOperator)),
 	},
 	{
 		Problem: "dpop_nonce_body", Text: "the upstream asked for a new DPoP nonce, and the request's body cannot be sent again by itself", Class: ClassWait,
-		Cause: "The upstream wants another nonce in the proof. The nonce is known now.",
-		Do:    "send the request again; a larger retry_body keeps longer bodies",
+		Cause: "The upstream wants another nonce in the proof. The upstream's answer brought that nonce, so the next request has it.",
+		Do:    "send the request again. With a larger retry_body, longer bodies can be sent again by themselves",
 		match: byCode(codeUseNonce),
 	},
 	{
 		Problem: "not_bound", Text: "the token endpoint gave a token that is not bound to the account's key: its token_type is not DPoP", Class: ClassOperator,
-		Cause: "The option dpop is set, and the provider gave a bearer token, which a thief could use (RFC 9449 section 5).",
+		Cause: "The option dpop is set, but the provider gave a bearer token (RFC 9449 section 5). Anyone who steals a bearer token can use it.",
 		Do:    "allow or require DPoP for this client at the provider, or remove dpop",
 		match: byReason("not bound to the account's key"),
 	},
@@ -122,13 +122,13 @@ var refusals = []Remedy{
 	{
 		Problem: "invalid_redirect_uri", Text: "the token endpoint answered 400 invalid_redirect_uri", Class: ClassOperator,
 		Cause: "The redirect URL is not the one that is registered at the provider.",
-		Do:    "register the redirect_url at the provider, the same to the letter",
+		Do:    "register the redirect_url at the provider, with exactly the same letters",
 		match: byCode("invalid_redirect_uri"),
 	},
 	{
 		Problem: "unsupported_response_type", Text: "the provider refused the login, error unsupported_response_type", Class: ClassOperator,
 		Cause: "The provider does not offer this kind of login for this client.",
-		Do:    "check grant, and what the client is registered for at the provider",
+		Do:    "check grant, and allow this kind of login for the client at the provider",
 		match: byCode("unsupported_response_type"),
 	},
 	{
@@ -139,13 +139,13 @@ var refusals = []Remedy{
 	},
 	{
 		Problem: "invalid_request_uri", Text: "the provider refused the login, error invalid_request_uri", Class: ClassLogin,
-		Cause: "The link to the provider was opened too late, or a second time: a pushed authorization request is kept only for a short time, and used once.",
-		Do:    "begin the login again, and follow its link at once",
+		Cause: "The link to the provider was opened too late, or a second time. The provider keeps a pushed authorization request for a short time, and accepts it once.",
+		Do:    "begin the login again, and open its link at once",
 		quiet: true, match: byCode("invalid_request_uri"),
 	},
 	{
 		Problem: "request_uri", Text: "the pushed authorization request endpoint's answer holds no request_uri", Class: ClassOperator,
 		Cause: "The endpoint for pushed authorization requests answered something else (RFC 9126 section 2.2).",
-		Do:    "check par_url, or what the issuer's metadata names: it may be the address of another endpoint",
+		Do:    "check par_url, or the issuer's metadata, if that names the endpoint. The address may be the one of another endpoint",
 	},
 }

@@ -4,9 +4,9 @@ package tokensource
 var storageProblems = []Remedy{
 	{
 		Problem: "storage_login", Text: loginLostReason, Class: ClassLogin,
-		Cause: "The account needs a login, and the storage is full, read-only or out of reach. A login now would end with this process.",
-		Do: "[{not_directory}; if that is not enough, ]make the storage writable for this process, and see that it is not full; " +
-			"then connect the account" + connectAt,
+		Cause: "The account needs a login, but the storage is full, read-only or out of reach. A login now would end with this process.",
+		Do: "[{not_directory}. If that is not enough, ]make the storage writable for this process, and check that it is not full. " +
+			"Then connect the account" + connectAt,
 		quiet: true,
 	},
 	{
@@ -14,9 +14,9 @@ var storageProblems = []Remedy{
 		Also:  []string{"the storage does not keep what is written"},
 		Class: ClassWait,
 		Cause: "The storage is full, read-only or out of reach. A refresh token is not sent before its successor can be stored.",
-		Do: "[{not_directory}; if that is not enough, ]make the storage writable for this process, and see that it is not full" +
-			"[; do not restart or reload the server before that: {unsaved}]",
-		More: "A live token serves. The log line \"the storage is in trouble\", the admin API and `caddy authinject status` have the path and the reason. " +
+		Do: "[{not_directory}. If that is not enough, ]make the storage writable for this process, and check that it is not full" +
+			"[. Do not restart or reload the server before that, because {unsaved}]",
+		More: "A live token is still used. The log line \"the storage is in trouble\", the admin API and `caddy authinject status` have the path and the reason. " +
 			"The metric " +
 			"`authinject_token_unsaved` is 1 while a token is only in memory.",
 		match: byReason("the storage cannot be written", "the storage still holds them", "the storage does not keep what is written"),
@@ -26,12 +26,12 @@ var storageProblems = []Remedy{
 		Also:  []string{"the storage cannot be listed"},
 		Class: ClassWait,
 		Cause: "The storage is out of reach, or this process may not read it.",
-		Do:    "[{not_directory}; if that is not enough, ]check that the storage is there, and that this process may read it",
+		Do:    "[{not_directory}. If that is not enough, ]check that the storage is there, and that this process may read it",
 	},
 	{
 		Problem: "record_damaged", Text: "the stored record is damaged", Class: ClassOperator,
 		Cause: "Something other than this module changed the record, or it belongs to another account.",
-		Do:    "connect the account again, which keeps a copy beside it, or restore the record from a backup",
+		Do:    "restore the record from a backup, or connect the account again. A new login keeps a copy of the damaged record",
 	},
 	{
 		Problem: "record_newer", Text: "the stored record was written by a newer release", Class: ClassOperator,
@@ -41,7 +41,7 @@ var storageProblems = []Remedy{
 	{
 		Problem: "record_sealed", Text: "the stored record is sealed", Class: ClassOperator,
 		Cause: "The record was encrypted under a key that is not configured.",
-		Do:    "put the key back into encryption_key; an old key belongs behind the new one",
+		Do:    "put the key back into encryption_key. An old key belongs behind the new one",
 	},
 	{
 		Problem: "encryption_key", Text: "unusable encryption_key", Class: ClassOperator,
@@ -50,7 +50,7 @@ var storageProblems = []Remedy{
 	},
 	{
 		Problem: "panic", Text: "the grant or the storage panicked", Class: ClassOperator,
-		Cause: "A module has a bug. The process lives on.",
-		Do:    "report the stack, which is in the log, to the authors of the module that it names",
+		Cause: "A module has a bug. The process goes on.",
+		Do:    "report the stack in the log to the authors of the module that the stack names",
 	},
 }

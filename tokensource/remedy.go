@@ -234,4 +234,4 @@ func statusFrom(least int) func(*Error) bool {
 }
 
 // askProvider says where an operator reads the provider's own words.
-const askProvider = "; GET /authinject/sources/{source}?details=1 of the admin API shows what the provider says of it"
+const askProvider = ". GET /authinject/sources/{source}?details=1 of the admin API shows the provider's own words"

@@ -18,7 +18,7 @@ func TestTroubleshootingIsTheTable(t *testing.T) {
 Each heading is a text that the program shows: in the log, in the answer to the client, in the admin API, and in ` + "`caddy authinject status`" + `. Search this page for the words that you see. The status in a heading may be another one in your error, or be missing.
 
 `)
-	b.WriteString("The class says who has to act: `operator` is you, `login` is a person who connects the account, and with `wait` the source asks again by itself. " +
+	b.WriteString("The class says who has to act: `operator` is you, `login` is a person who connects the account (with the grant `refresh_token`, you), and with `wait` the source asks again by itself. " +
 		"The problem is the same failure in one word: the member `problem` in the admin API and in logs (the admin API lists the problems of an account whose token serves all the same in `problems`), and the label of the metric `authinject_problem`. " +
 		"[When something fails](failures.md) says what the program does meanwhile.\n\n" +
 		"<!-- `make golden` writes this page from the table of remedies in tokensource. -->\n")
@@ -51,7 +51,7 @@ func plain(do string) string {
 		case "connects":
 			return "the page of authinject_connect"
 		case "client_causes":
-			return "either the client_secret is wrong: write a corrected one into its variable or file; or the provider wants it in another way: try client_auth client_secret_post"
+			return "If the client_secret is wrong, write the right one into its variable or file. If the provider wants it in another way, try client_auth client_secret_post"
 		}
 		return usualFacts[name]
 	})

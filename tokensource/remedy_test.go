@@ -389,7 +389,7 @@ func TestRemedyHasTheConfiguration(t *testing.T) {
 		"invalid_client": `token source "orders": the token endpoint answered 401 invalid_client: ` +
 			`check client_id, client_secret and client_auth (now client_secret_basic)`,
 		"unknown_host":      `token source "orders": the token endpoint's name could not be resolved: check the host login.example.com in token_url, and this machine's DNS`,
-		"unknown_authority": `the token endpoint's certificate is not trusted: trust the authority "Acme Co" that issued it`,
+		"unknown_authority": `the token endpoint's certificate is not trusted: let the source trust the authority "Acme Co"`,
 		"certificate_time":  `check this machine's clock (now 20`,
 
 		"upstream_unknown_host":      `token source "orders": the upstream's name could not be resolved: check the host api.example.com:8443 of the upstream`,

@@ -35,14 +35,14 @@ type situation struct {
 	// fresh is true if stored and readErr come from a read since the last pause. found says how
 	// stored relates to the record known before. lives is true if the stored token has not ended.
 	// usable is true if it is not due either.
-	fresh         bool
-	stored        *Record
-	readErr       error
-	readFailures        int // reads that failed since the last lock, mark or token request
-	found         comparison
+	fresh                    bool
+	stored                   *Record
+	readErr                  error
+	readFailures             int // reads that failed since the last lock, mark or token request
+	found                    comparison
 	storedFresh, storedLives bool
-	served        bool
-	revoked       bool
+	served                   bool
+	revoked                  bool
 
 	// prepared is the record for which the grant returned request or refusal.
 	prepared *Record
@@ -56,7 +56,7 @@ type situation struct {
 	// withoutLock is true too. contended is true if another process held the lock. barred is the
 	// reason why this process must not use the stored refresh token.
 	lockTried, withoutLock, contended bool
-	barred                         *Error
+	barred                            *Error
 	// watched is how long this process saw another process's mark grow older while the storage
 	// accepted writes.
 	watched time.Duration

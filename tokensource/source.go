@@ -55,6 +55,7 @@ type Source struct {
 	lastConfig atomic.Pointer[string]
 
 	loginFailures loginFailures
+	writeTest     writeTest
 
 	// nonces are those of the APIs; the wire has those of the provider.
 	nonces nonces

@@ -17,8 +17,8 @@ const (
 	// StateUncertain means that a refresh was sent and its answer was lost, so the refresh token
 	// may have been spent.
 	StateUncertain State = "uncertain"
-	// StateRefused means that an upstream refuses the live token, and that the source cannot
-	// replace it, or that the upstream refused the replacement too. An operator has to act.
+	// StateRefused means that an upstream refuses the live token. The source cannot replace the
+	// token, or the upstream refused the replacement, too. An operator has to act.
 	StateRefused State = "refused"
 	// StateLoginRequired means that a person has to connect the account again. The token in use may
 	// still be live.

@@ -24,6 +24,8 @@ type Status struct {
 	Err *Error
 	// Attempts counts the token requests in a row that failed.
 	Attempts int
+	// Refreshing is true while a token request is under way.
+	Refreshing bool
 	// Live is true while there is a token to give.
 	Live bool
 	// Refused is true while the token to give is one that an upstream refused. RefusedAgain is true
@@ -95,15 +97,18 @@ func (a *account) status() Status {
 	if st.Err == nil && st.State == StateLoginRequired {
 		st.Err = a.src.loginNeeded(a.Name(), a.rec)
 	}
-	st.Renews = st.Renews && st.State != StateLoginRequired
-	if off := a.src.wire.skew.Load(); off != nil && (st.Err == nil || st.Err.facts()["skew"] == "") {
-		st.clocks = facts{"skew": *off, "clock": shownClock(c.Now())}
-	}
+	st.Renews, st.Refreshing = st.Renews && st.State != StateLoginRequired, a.refreshing != nil
 	if st.Exchanges = a.src.exchanges; st.Exchanges && a.subject == nil {
 		var last *Error
 		st.Err = nil
 		if last, st.Attempts = a.src.outage.last(); last != nil {
 			st.Err, st.RefreshAt = a.src.named("", last), last.RetryAt // the outage keeps no source's name
+		}
+	}
+	if off := a.src.wire.skew.Load(); off != nil {
+		st.clocks = facts{"skew": *off, "clock": shownClock(c.Now())}
+		if st.Err != nil && st.Err.root().facts()["skew"] != "" { // both remedies show the same times
+			st.clocks = facts{"skew": st.Err.root().facts()["skew"], "clock": st.Err.root().facts()["clock"]}
 		}
 	}
 	return st
@@ -210,6 +215,10 @@ func (st Status) Refusal() *Error {
 	}
 	return e.withFacts(st.facts)
 }
+
+// TokenIn says in words where an operator writes the configured token or refresh token, such as
+// "the file /run/secrets/token".
+func (st Status) TokenIn() string { return cmp.Or(st.facts["token"], usualFacts["token"]) }
 
 const (
 	refusedAgainReason  = "an upstream refused the token and the new one that replaced it"

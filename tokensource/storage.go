@@ -144,10 +144,12 @@ func (a *account) save(ctx context.Context, rec *Record) error {
 // probe tests whether the storage accepts writes. It touches no record.
 func (a *account) probe(ctx context.Context) error {
 	key := a.key() + ".probe"
-	if err := a.src.vault.Put(ctx, key, struct{}{}); err != nil {
-		return err
+	err := a.src.vault.Put(ctx, key, struct{}{})
+	if err == nil {
+		err = a.src.vault.Delete(ctx, key)
 	}
-	return a.src.vault.Delete(ctx, key)
+	a.src.writeTest.note(err)
+	return err
 }
 
 // fingerprint returns a hash that tells stored records apart.

@@ -41,7 +41,7 @@ const notDirectory = " is a file, not a directory"
 func failedStorage(reason string, err error) *Error {
 	e := &Error{Class: ClassWait, Reason: reason, cause: err}
 	if errors.Is(err, syscall.ENOTDIR) {
-		e = e.withFacts(facts{"not_directory": "a part of its path" + notDirectory + ": move the file away, or correct the path"})
+		e = e.withFacts(facts{"not_directory": "move the file away, or correct the path of the storage, because a part of the path" + notDirectory})
 	}
 	return e
 }
@@ -58,20 +58,6 @@ func unreadable(err error) *Error {
 // unwritable returns the failure for a record that could not be stored.
 func unwritable(err error) *Error {
 	return failedStorage("the storage cannot be written", err)
-}
-
-// loginLostReason is said before the reason for a login, if the storage takes no writes.
-const loginLostReason = "the storage cannot be written, so a login would be lost"
-
-// loginLost returns needed, which asks for a login, as a failure of the storage in the first place.
-func loginLost(needed *Error, err error) *Error {
-	if err == nil {
-		return needed
-	}
-	e := *needed
-	e.cause = err
-	e.Reason = loginLostReason + "; " + e.Reason
-	return e.withFacts(failedStorage("", err).facts())
 }
 
 // deferred returns the failure of a refresh that waits until the storage accepts writes again.

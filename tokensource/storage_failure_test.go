@@ -311,7 +311,7 @@ func TestAnUnsavedTokenIsAProblemAllTheTime(t *testing.T) {
 					warned = problem.Remedy()
 				}
 			}
-			if !strings.Contains(warned, "do not restart or reload the server") {
+			if !strings.Contains(warned, "Do not restart or reload the server") {
 				t.Fatalf("%s: unsaved, but the problems are %v", st.State, st.Problems())
 			}
 			for _, e := range ev.all() {
@@ -373,7 +373,7 @@ func TestTheStorageIsTestedBeforeALogin(t *testing.T) {
 			if problems := fmt.Sprint(st.Problems()); !strings.Contains(problems, "the storage cannot be written, so a login would be lost; the account is not connected yet") {
 				t.Errorf("the problems are %s", problems)
 			}
-			if st.Err.Problem() != "storage_login" || st.Err.Remedy() != "make the storage writable for this process, and see that it is not full; then connect the account"+
+			if st.Err.Problem() != "storage_login" || st.Err.Remedy() != "make the storage writable for this process, and check that it is not full. Then connect the account"+
 				" on the page of authinject_connect, or run: caddy authinject login orders" {
 				t.Errorf("%s: %s", st.Err.Problem(), st.Err.Remedy())
 			}
@@ -395,6 +395,61 @@ func TestTheStorageIsTestedBeforeALogin(t *testing.T) {
 		virtual.Advance(time.Minute)
 		if n := storage.count.Load(); written == 0 || n != written {
 			t.Errorf("%d writes, then %d", written, n)
+		}
+	})
+}
+
+// A request for an account that was never connected learns at once that the storage is the cause,
+// also if it failed after the start. However many accounts requests name, the storage is tested at
+// most once in 10 seconds.
+func TestALoginThatWouldBeLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &writes{steps: &steps{}}
+		var ev events
+		src := newSource(t, rotating(0), connecting(storage), observed(&ev))
+		src.Warm()
+		synctest.Wait()
+		ask := func(account string) *tokensource.Error {
+			t.Helper()
+			if account == "" {
+				_, err := src.Token(t.Context())
+				return asError(t, err, tokensource.ClassLogin)
+			}
+			_, err := src.Lookup(t.Context(), account)
+			return asError(t, src.TestLogin(t.Context(), err), tokensource.ClassLogin)
+		}
+		if e := ask(""); e.LoginWouldBeLost() || e.Problem() != "not_connected" {
+			t.Errorf("the storage works: %v", e)
+		}
+		storage.fail(nil, errDisk)
+		virtual.Advance(time.Minute)
+		before := storage.count.Load()
+		for i := range 100 {
+			e := ask(fmt.Sprint(i))
+			if !e.LoginWouldBeLost() || e.Problem() != "storage_login" || !errors.Is(e, errDisk) || e.Account != fmt.Sprint(i) {
+				t.Fatalf("a named account: %v", e)
+			}
+		}
+		if e := ask(""); !e.LoginWouldBeLost() || e.Problem() != "storage_login" {
+			t.Errorf("the unnamed account: %v", e)
+		}
+		if n := storage.count.Load() - before; n != 1 {
+			t.Errorf("%d writes", n)
+		}
+		virtual.Advance(time.Minute)
+		if st := src.Account("").Status(); st.StorageErr == nil || st.Err.Problem() != "storage_login" || ev.count(tokensource.EventStorageFailed) == 0 {
+			t.Errorf("the state: %v, %v", st.Err, ev.all())
+		}
+		asked := ev.count(tokensource.EventLoginRequired)
+		storage.fail(nil, nil)
+		virtual.Advance(time.Minute)
+		for _, account := range []string{"", "leela"} {
+			if e := ask(account); e.LoginWouldBeLost() || e.Problem() != "not_connected" {
+				t.Errorf("the storage works again: %v", e)
+			}
+		}
+		if n := ev.count(tokensource.EventLoginRequired); n != asked+1 {
+			t.Errorf("a login is asked for %d times, then %d times", asked, n)
 		}
 	})
 }
@@ -423,12 +478,12 @@ func TestStorageRemedyForbidsARestartOnlyWhileATokenIsUnsaved(t *testing.T) {
 		synctest.Wait()
 		storage.fail(nil, errDisk)
 		virtual.Advance(57 * time.Minute)
-		if st := src.Account("").Status(); st.Unsaved || st.Err == nil || st.Err.Remedy() != "make the storage writable for this process, and see that it is not full" {
+		if st := src.Account("").Status(); st.Unsaved || st.Err == nil || st.Err.Remedy() != "make the storage writable for this process, and check that it is not full" {
 			t.Errorf("unsaved %t, %v", st.Unsaved, st.Err)
 		}
 		virtual.Advance(10 * time.Minute)
 		st := src.Account("").Status()
-		if problems := st.Problems(); !st.Unsaved || len(problems) == 0 || !strings.HasSuffix(problems[0].Remedy(), "; do not restart or reload the server before that: a token that is not stored yet would be lost") {
+		if problems := st.Problems(); !st.Unsaved || len(problems) == 0 || !strings.HasSuffix(problems[0].Remedy(), ". Do not restart or reload the server before that, because a token that is not stored yet would be lost") {
 			t.Errorf("unsaved %t, %v", st.Unsaved, problems)
 		}
 		lives, ended, recovered := false, false, false

@@ -36,7 +36,7 @@ func UpstreamFailure(source, upstream string, err error) *Error {
 	}
 	e.Reason = strings.Replace(e.Reason, "the token endpoint", "the upstream", 1)
 	e.Source, e.Endpoint = source, upstream
-	return e.know(facts{"clock": shownClock(time.Now())})
+	return e.withFacts(facts{"clock": shownClock(time.Now())})
 }
 
 // transportFailure turns an error of the HTTP client into ours. Its text is

@@ -105,9 +105,9 @@ func TestDevicePage(t *testing.T) {
 // The page says why a login with a code has failed.
 func TestDevicePageFails(t *testing.T) {
 	for code, want := range map[string]string{
-		"access_denied":       "Access was denied at the provider. Nothing was changed. Press Connect to try again, and allow access there.",
+		"access_denied":       "Access was denied at the provider. Nothing was changed. Press Connect to try again, and allow access at the provider.",
 		"expired_token":       "The code ended before access was allowed. Nothing was changed. Press Connect for a new code.",
-		"unauthorized_client": "The configuration has to be corrected before this account can be connected. Nothing was changed.",
+		"unauthorized_client": "The operator of this proxy has to correct its configuration before this account can be connected. Nothing was changed.",
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p := &deviceProvider{}

@@ -46,7 +46,7 @@ func (p *Page) checkCaller(r *http.Request) (refusal string) {
 		return "This page is not available under this host name (protection against DNS rebinding). " +
 			"Open it at the address in the Caddy configuration."
 	case http.NewCrossOriginProtection().Check(r) != nil:
-		return "This request was made by a page of another site, and was not carried out."
+		return "A page of another site made this request. The request was not carried out."
 	case authinject.IsPrefetch(r.Header): // any page can make the browser prefetch, by speculation rules
 		return "Your browser loads this page ahead of time. It is shown when you open it."
 	case dest != "" && dest != "document" && !isRefresh(r):

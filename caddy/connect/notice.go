@@ -73,7 +73,7 @@ func connected(s Source, account string) *notice {
 	n := &notice{Text: "Connected " + AccountName(s.Name, account) + "."}
 	if s.Tokens.Account(account).Status().Unsaved {
 		n.Alert = true
-		n.Text += " But the storage cannot be written, so a restart would lose it. Storing is tried again."
+		n.Text += " But the storage cannot be written, so a restart would lose this login. The proxy tries to store it again."
 	}
 	return n
 }
@@ -87,25 +87,25 @@ func loginNotice(err error, manual bool) *notice {
 	n := alert("")
 	switch {
 	case errors.Is(err, tokensource.ErrNoLogin):
-		return alert("That login is over: it was finished before, or took longer than 10 minutes. " +
-			"Press Connect to begin a new one.")
+		return alert("That login is over. It was finished before, or it took longer than 10 minutes. " +
+			"Press Connect to begin a new login.")
 	case e.Code == "access_denied":
 		return alert("Access was denied at the provider. Nothing was changed. " +
-			"Press Connect to try again, and allow access there.")
+			"Press Connect to try again, and allow access at the provider.")
 	case e.Code == "expired_token":
 		return alert("The code ended before access was allowed. Nothing was changed. Press Connect for a new code.")
 	case e.Class == tokensource.ClassLogin && e.Code == "invalid_grant" && manual, e.Code == "invalid_request" && manual:
-		n.Text = "The provider did not accept the code: it is mistyped, too old, or was used before. " +
-			"Nothing was changed. Type it again, or press Connect for a new one."
+		n.Text = "The provider did not accept the code. It is mistyped, too old, or was used before. " +
+			"Nothing was changed. Type the code again, or press Connect for a new one."
 	case e.Code == "invalid_grant":
 		n.Text = "The provider did not accept the code that it had just given. Nothing was changed. " +
-			"Press Connect to try again; if that does not help, compare redirect_url with what is registered there."
+			"Press Connect to try again. If that does not help, compare redirect_url with the address that is registered at the provider."
 	case strings.HasPrefix(e.Problem(), "storage_"):
-		n.Text = "The storage of this proxy is out of reach, so the login could not be kept. Nothing was changed. Tell the operator."
+		n.Text = "The storage of this proxy does not work, so the login could not be kept. Nothing was changed. Tell the operator of this proxy."
 	case e.Class == tokensource.ClassWait:
-		n.Text = "The provider is in trouble. Nothing was changed. Try again in a while."
+		n.Text = "The provider does not work at the moment. Nothing was changed. Try again later."
 	case e.Class == tokensource.ClassOperator:
-		n.Text = "The configuration has to be corrected before this account can be connected. Nothing was changed."
+		n.Text = "The operator of this proxy has to correct its configuration before this account can be connected. Nothing was changed."
 	default:
 		n.Text = "The login failed. Nothing was changed. Press Connect to try again."
 	}

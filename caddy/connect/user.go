@@ -21,9 +21,9 @@ func (p *Page) identify(r *http.Request) (identified *http.Request, refusal stri
 	switch err := tokensource.CheckAccountName(user); {
 	case user == "":
 		return r, "This page shows people their own accounts, and the request does not say who you are. " +
-			"Log in first. If you were not asked to, authentication is missing in front of this page."
+			"Log in first. If nothing asked you to log in, authentication is missing in front of this page."
 	case err != nil:
-		return r, "This page shows people their own accounts, and your user name cannot be the name of one: " + err.Error() + "."
+		return r, "This page shows people their own accounts. Your user name cannot be the name of an account: " + err.Error() + "."
 	}
 	return r, ""
 }

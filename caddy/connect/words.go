@@ -29,7 +29,7 @@ const loginSoon = 24 * time.Hour
 func Describe(st tokensource.Status, now time.Time) (text string, as Mood) {
 	text, as = stateWords(st, now)
 	if st.Unsaved {
-		return text + " The storage cannot be written; until it can, a restart would lose this login.", Soon
+		return text + " The storage cannot be written. A restart now would lose this login.", Soon
 	}
 	return text, as
 }
@@ -37,39 +37,39 @@ func Describe(st tokensource.Status, now time.Time) (text string, as Mood) {
 func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 	expires := Span(st.Expiry.Sub(now))
 	connect := "connect again"
-	if !st.Interactive {
-		connect = "configure another refresh_token" // no person can log in
+	if !st.Interactive { // no person can log in
+		connect = "write a new refresh token into " + st.TokenIn()
 	}
 	refused := st.Err != nil && st.Err.Code != "" // without a code, the provider only did not give a refresh token
 	switch {
 	case st.Exchanges && st.Err != nil:
-		return "The callers' tokens cannot be exchanged: " + because(st) + "; the next request of a caller tries again" + after(st, now) + ".", Bad
+		return "The callers' tokens cannot be exchanged: " + because(st) + ". The next request of a caller tries again" + after(st, now) + ".", Bad
 	case st.Exchanges:
 		return "Exchanges the token of each caller, and has none of its own.", Good
 	case st.State == tokensource.StateLoginRequired && st.Live && st.Refused:
 		return "The token is refused, and cannot be renewed. " + sentence(connect), Bad
 	case st.State == tokensource.StateLoginRequired && st.Live && refused && !st.Expiry.IsZero():
-		return "The login has ended: " + because(st) + ". The token serves for another " + expires + "; " + connect + " before.", Soon
+		return ended(st) + " The token serves for another " + expires + ". Before that, " + connect + ".", Soon
 	case st.State == tokensource.StateLoginRequired && st.Live && refused:
-		return "The login has ended: " + because(st) + ". The token serves until it is refused; " + connect + " before.", Soon
+		return ended(st) + " The token serves until it is refused. Before that, " + connect + ".", Soon
 	case st.State == tokensource.StateLoginRequired && st.Live:
-		return "Expires in " + expires + ", log in again before.", Soon
+		return "Expires in " + expires + ". Log in again before that.", Soon
 	case st.Disconnected, st.Generation == 0 && st.Obtained.IsZero() && !st.Live && st.State != tokensource.StateExpired:
 		return tokenless(st)
 	case st.State == tokensource.StateLoginRequired:
-		return sentence(connect + ": " + because(st)), Bad
+		return ended(st) + " " + sentence(connect), Bad
 	case st.State == tokensource.StateUncertain:
-		return "A renewal was sent and its answer was lost; it is tried again" + tryAgain(st, now) + ".", Soon
+		return "A renewal was sent, and its answer was lost." + nextTry(st, now), Soon
 	case !st.Live && st.Err != nil:
-		return "No valid token: " + because(st) + "; it is tried again" + tryAgain(st, now) + ".", Bad
+		return "No valid token: " + because(st) + "." + nextTry(st, now), Bad
 	case st.RefusedAgain && st.Live:
 		return "Connected, but an upstream refused the token and the new one that replaced it.", Bad
 	case !st.Live:
-		return "No valid token; a new one is being fetched.", Soon
+		return "No valid token. A new one is being fetched.", Soon
 	case st.Renews && st.Err != nil && !st.Expiry.IsZero():
-		return "Connected for another " + expires + ", but the renewal failed: " + because(st) + "; it is tried again" + tryAgain(st, now) + ".", Soon
+		return "Connected for another " + expires + ". The renewal failed: " + because(st) + "." + nextTry(st, now), Soon
 	case st.Renews && st.State == tokensource.StateStale:
-		return "Connected, is being renewed.", Good
+		return "Connected. The token is being renewed.", Good
 	case st.Renews && st.RefreshAt.After(now):
 		return "Connected, renews by itself, next in " + Span(st.RefreshAt.Sub(now)) + ".", Good
 	case st.Renews:
@@ -79,7 +79,10 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 	case st.Expiry.IsZero():
 		return "Connected. The token serves until the API refuses it.", Good
 	}
-	text := "Connected. Expires in " + expires + ", log in again before."
+	text := "Connected. Expires in " + expires + ". Log in again before that."
+	if !st.Interactive { // the token itself is configured
+		text = "Connected. The token ends in " + expires + ". Before that, write a new one into " + st.TokenIn() + "."
+	}
 	if st.Expiry.Sub(now) < loginSoon {
 		return text, Soon
 	}
@@ -123,19 +126,38 @@ func after(st tokensource.Status, now time.Time) string {
 	return ", after " + Span(st.RefreshAt.Sub(now))
 }
 
-func tryAgain(st tokensource.Status, now time.Time) string {
-	if !st.RefreshAt.After(now) {
-		return ""
+// ended says that a login or a configured refresh token has ended, and why.
+func ended(st tokensource.Status) string {
+	text := "The login has ended"
+	if !st.Interactive {
+		text = "The refresh token has ended"
 	}
-	return " in " + Span(st.RefreshAt.Sub(now))
+	if st.Err == nil {
+		return text + "."
+	}
+	return text + ": " + st.Err.What() + "."
 }
 
-// Span returns a duration in words.
+// nextTry says when the next token request is sent. What is read from the storage alone says
+// nothing of that.
+func nextTry(st tokensource.Status, now time.Time) string {
+	switch {
+	case st.Refreshing:
+		return " The next try is under way."
+	case st.RefreshAt.IsZero():
+		return " A running server tries again by itself."
+	case st.RefreshAt.After(now):
+		return " The next try is in " + Span(st.RefreshAt.Sub(now)) + "."
+	}
+	return " The next request tries again."
+}
+
+// Span returns a duration in words. It is never shorter than a second: "in 0 s" would be now.
 func Span(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
 	case d < 90*time.Second:
-		return fmt.Sprintf("%d s", int(math.Max(math.Round(d.Seconds()), 0)))
+		return fmt.Sprintf("%d s", int(math.Max(math.Round(d.Seconds()), 1)))
 	case d < 2*time.Hour:
 		return fmt.Sprintf("%d min", int(math.Round(d.Minutes())))
 	case d < 2*day:

@@ -22,13 +22,53 @@ func TestWordsOfARefusedToken(t *testing.T) {
 func TestWordsOfALoginThatIsNeededSoon(t *testing.T) {
 	now := time.Now()
 	for left, want := range map[time.Duration]connect.Mood{time.Minute: connect.Soon, 23 * time.Hour: connect.Soon, 25 * time.Hour: connect.Good} {
-		st := tokensource.Status{Source: "a", State: tokensource.StateFresh, Generation: 1, Live: true, Expiry: now.Add(left)}
-		if text, as := connect.Describe(st, now); as != want || !strings.Contains(text, "log in again before") {
+		st := tokensource.Status{Source: "a", State: tokensource.StateFresh, Generation: 1, Live: true, Expiry: now.Add(left), Interactive: true}
+		if text, as := connect.Describe(st, now); as != want || !strings.Contains(text, "Log in again before") {
 			t.Errorf("%s: %s %s", left, as, text)
 		}
 		st.Renews, st.RefreshAt = true, now.Add(left/2)
 		if text, as := connect.Describe(st, now); as != connect.Good || strings.Contains(text, "log in") {
 			t.Errorf("%s, renewed: %s %s", left, as, text)
+		}
+	}
+}
+
+// No person logs in for a token that is configured: the words say where the next one is written.
+func TestWordsOfAConfiguredTokenThatEnds(t *testing.T) {
+	now := time.Now()
+	st := tokensource.Status{Source: "a", State: tokensource.StateFresh, Generation: 1, Live: true, Expiry: now.Add(3 * time.Hour)}
+	const want = "Connected. The token ends in 3 h. Before that, write a new one into the option token."
+	if text, as := connect.Describe(st, now); text != want || as != connect.Soon {
+		t.Errorf("got  %s %s\nwant %s", as, text, want)
+	}
+}
+
+// The time of the next try is never 0 seconds.
+func TestWordsOfTheNextTry(t *testing.T) {
+	now := time.Now()
+	down := &tokensource.Error{Class: tokensource.ClassWait, Reason: "the token endpoint answered", Status: 503}
+	for want, st := range map[string]tokensource.Status{
+		"The next try is in 12 s.":                {RefreshAt: now.Add(12 * time.Second)},
+		"The next try is in 1 s.":                 {RefreshAt: now.Add(time.Millisecond)},
+		"The next request tries again.":           {RefreshAt: now.Add(-time.Second)},
+		"The next try is under way.":              {RefreshAt: now.Add(-time.Second), Refreshing: true},
+		"A running server tries again by itself.": {},
+	} {
+		st.State, st.Generation, st.Err, st.Renews = tokensource.StateStale, 1, down, true
+		for rest, row := range map[string]struct {
+			live  bool
+			state tokensource.State
+		}{
+			"Connected for another 58 s. The renewal failed: the token endpoint answered 503. ": {true, tokensource.StateStale},
+			"No valid token: the token endpoint answered 503. ":                                 {false, tokensource.StateExpired},
+			"A renewal was sent, and its answer was lost. ":                                     {true, tokensource.StateUncertain},
+		} {
+			if st.State, st.Live = row.state, row.live; row.live {
+				st.Expiry = now.Add(58 * time.Second)
+			}
+			if text, _ := connect.Describe(st, now); text != rest+want {
+				t.Errorf("got  %s\nwant %s", text, rest+want)
+			}
 		}
 	}
 }
@@ -53,12 +93,12 @@ func TestWordsOfFailures(t *testing.T) {
 		want        string
 		as          connect.Mood
 	}{
-		{true, required, 1, true, in20, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves for another 20 min; connect again before.", connect.Soon},
-		{true, required, 1, true, never, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves until it is refused; connect again before.", connect.Soon},
-		{false, required, 1, true, in20, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves for another 20 min; configure another refresh_token before.", connect.Soon},
-		{true, required, 1, true, in20, &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the provider gave no refresh token"}, "Expires in 20 min, log in again before.", connect.Soon},
-		{true, required, 1, false, never, dead, "Connect again: the token endpoint answered 400 invalid_grant.", connect.Bad},
-		{false, required, 1, false, never, dead, "Configure another refresh_token: the token endpoint answered 400 invalid_grant.", connect.Bad},
+		{true, required, 1, true, in20, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves for another 20 min. Before that, connect again.", connect.Soon},
+		{true, required, 1, true, never, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves until it is refused. Before that, connect again.", connect.Soon},
+		{false, required, 1, true, in20, dead, "The refresh token has ended: the token endpoint answered 400 invalid_grant. The token serves for another 20 min. Before that, write a new refresh token into the option token.", connect.Soon},
+		{true, required, 1, true, in20, &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the provider gave no refresh token"}, "Expires in 20 min. Log in again before that.", connect.Soon},
+		{true, required, 1, false, never, dead, "The login has ended: the token endpoint answered 400 invalid_grant. Connect again.", connect.Bad},
+		{false, required, 1, false, never, dead, "The refresh token has ended: the token endpoint answered 400 invalid_grant. Write a new refresh token into the option token.", connect.Bad},
 		{true, required, 0, false, never, none, "Not connected.", connect.None},
 		{true, required, 0, false, never, &failed, "Not connected. The last login failed: the token endpoint answered 401 invalid_client.", connect.Bad},
 		{true, tokensource.StateNone, 0, false, never, nil, "Not connected.", connect.None},
@@ -83,10 +123,10 @@ func TestWordsPromiseNothing(t *testing.T) {
 	down := &tokensource.Error{Class: tokensource.ClassWait, Reason: "the token endpoint answered", Status: 503}
 	unreadable := &tokensource.Error{Class: tokensource.ClassWait, Reason: "the storage cannot be read"}
 	for want, st := range map[string]tokensource.Status{
-		"The callers' tokens cannot be exchanged: the token endpoint answered 503; the next request of a caller tries again, after 30 s.": {
+		"The callers' tokens cannot be exchanged: the token endpoint answered 503. The next request of a caller tries again, after 30 s.": {
 			Exchanges: true, Err: down, RefreshAt: now.Add(30 * time.Second),
 		},
-		"The callers' tokens cannot be exchanged: the token endpoint answered 503; the next request of a caller tries again.": {Exchanges: true, Err: down},
+		"The callers' tokens cannot be exchanged: the token endpoint answered 503. The next request of a caller tries again.": {Exchanges: true, Err: down},
 		"The storage cannot be written, so a login would be lost; the account is not connected yet.": {
 			Interactive: true, State: tokensource.StateLoginRequired, StorageErr: errors.New("read-only"),
 			Err: &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the storage cannot be written, so a login would be lost; the account is not connected yet"},
@@ -116,7 +156,7 @@ func TestWordsOfARecordAlone(t *testing.T) {
 	now := time.Now()
 	dead := &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the token endpoint answered", Status: 400, Code: "invalid_grant"}
 	for want, st := range map[string]tokensource.Status{
-		"Connect again: the token endpoint answered 400 invalid_grant.": {
+		"The login has ended: the token endpoint answered 400 invalid_grant. Connect again.": {
 			Interactive: true, State: tokensource.StateLoginRequired, Obtained: now.Add(-time.Hour), Err: dead,
 		},
 		"Connected, but an upstream refused the token and the new one that replaced it.": {

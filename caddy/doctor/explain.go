@@ -35,7 +35,7 @@ func (x *exam) explain(ctx context.Context, err error) {
 		x.ok("client_authentication", fmt.Sprintf("the provider accepted the client %s", x.how()))
 	}
 	cfg := &x.Config
-	x.timed = x.timed || strings.Contains(failure.Remedy(), "the clocks differ: ")
+	x.timed = x.timed || strings.Contains(failure.Remedy(), "this machine's is ")
 	switch {
 	case failure.Problem() == "expired_answer" && x.created(answered):
 	case failure.Subject, slices.Contains(assertionProblems, failure.Problem()):
@@ -46,14 +46,14 @@ func (x *exam) explain(ctx context.Context, err error) {
 		failure.Status == http.StatusUnauthorized:
 		x.refusedClient(ctx, failure, answered+x.notAccepted())
 	case failure.Code == "invalid_request":
-		x.refusedClient(ctx, failure, answered+": it does not understand the request; often it looks for the client's "+
+		x.refusedClient(ctx, failure, answered+": the provider does not understand the request. Often it looks for the client's "+
 			"credentials in another place, or a parameter such as audience is missing")
 	case failure.Code == "invalid_scope":
 		accepted()
 		x.refusedScope(failure, answered)
 	case failure.Code == "invalid_target":
 		accepted()
-		x.fail("grant", answered+": it does not know the API that the token is for",
+		x.fail("grant", answered+": the provider does not know the API that the token is for",
 			failure.Remedy())
 	case failure.Code == "unauthorized_client":
 		accepted()
@@ -69,7 +69,7 @@ func (x *exam) explain(ctx context.Context, err error) {
 		}
 		x.deadGrant(failure, answered)
 	case failure.Class == tokensource.ClassOperator && slices.Contains([]int{404, 405, 410, 415}, failure.Status):
-		x.fail("token", answered, failure.Remedy()+"; the provider's documentation has it")
+		x.fail("token", answered, failure.Remedy()+". The provider's documentation names the address")
 		if x.server != nil && x.server.TokenURL != "" && x.server.TokenURL != cfg.TokenURL {
 			x.change("token_url", "token_url "+cfg.TokenURL, x.server.TokenURL)
 		}
@@ -88,7 +88,7 @@ func (x *exam) created(answered string) bool {
 	}
 	x.fail("token", fmt.Sprintf("%s: created_at is %s before the Date of the same answer, and the token lasts %s s (expires_in) from there",
 		answered, age, last.granted("expires_in")),
-		"tell the provider: the clock of one of its servers is wrong, or it answers with a token that has ended")
+		"tell the provider that the clock of one of its servers is wrong, or that it answers with a token that has ended")
 	return true
 }
 
@@ -138,9 +138,9 @@ func (x *exam) refusedClient(ctx context.Context, failure *tokensource.Error, te
 // notAccepted says what an answer of invalid_client means.
 func (x *exam) notAccepted() string {
 	if !x.auth().UsesSecret() {
-		return ": it did not accept the client id, or what proves the client"
+		return ": the provider did not accept the client id, or what proves the client"
 	}
-	return ": it did not accept the client id, the client secret, or the way in which they are sent"
+	return ": the provider did not accept the client id, the client secret, or the way in which they are sent"
 }
 
 // authRemedy returns remedy with a way of client authentication that the provider supports, or with
@@ -152,13 +152,13 @@ func (x *exam) authRemedy(now tokensource.ClientAuth, remedy string) string {
 			if strings.Contains(remedy, advice) {
 				return remedy
 			}
-			return advice + "; if that is not enough, " + remedy
+			return advice + ". If that is not enough, " + remedy
 		}
 	}
 	if now.IsJWT() || now.IsTLS() || x.TryAuth {
 		return remedy
 	}
-	return remedy + "; --try-auth tries the other ways (a provider may lock the client out after several failures)"
+	return remedy + ". --try-auth tries the other ways, but a provider may lock the client out after several failures"
 }
 
 // refusedScope reports invalid_scope.
@@ -168,7 +168,7 @@ func (x *exam) refusedScope(failure *tokensource.Error, answered string) {
 		unknown := slices.DeleteFunc(slices.Clone(x.Config.Scopes),
 			func(scope string) bool { return slices.Contains(x.server.Scopes, scope) })
 		if len(unknown) > 0 {
-			remedy = "the issuer's metadata does not name " + strings.Join(unknown, " ") + "; remove it"
+			remedy = "remove " + strings.Join(unknown, " ") + ", which the issuer's metadata does not name"
 			x.changeScopes(unknown)
 		}
 	}
@@ -183,7 +183,7 @@ func (x *exam) knownGrants() string {
 	if x.server == nil {
 		return ""
 	}
-	return "; the issuer's metadata names " + limit(strings.Join(x.server.Grants(), ", "), 200)
+	return ". The issuer's metadata names " + limit(strings.Join(x.server.Grants(), ", "), 200)
 }
 
 // invented is a code and a refresh token that no provider has issued.
@@ -225,8 +225,8 @@ func (x *exam) client(ctx context.Context) (refused bool) {
 	switch {
 	case result == accepts:
 		// Some providers look at the code first.
-		x.skip(step, "the client "+x.how()+" seems right: of a request with an invented code, the provider refused only the code; "+
-			"the first login shows it for certain")
+		x.skip(step, "the client "+x.how()+" seems right, because the provider refused only the invented code of a request. "+
+			"Only the first login shows whether the client is right")
 	case result == lockedOut:
 		x.warn(step, "the client was not checked: the provider limits the attempts", "wait, and run doctor again")
 	case failure != nil && (failure.Status == http.StatusUnauthorized || slices.Contains(clientCodes, failure.Code)):
@@ -260,7 +260,7 @@ func (x *exam) tryAuth(ctx context.Context, now tokensource.ClientAuth) {
 			continue
 		}
 		result, _ := x.tryOne(ctx, way)
-		tried = append(tried, string(way))
+		tried = append(tried, "client_auth "+string(way))
 		switch result {
 		case accepts:
 			x.warn("try_auth", fmt.Sprintf("client_auth %s works", way), "change client_auth")
@@ -276,8 +276,8 @@ func (x *exam) tryAuth(ctx context.Context, now tokensource.ClientAuth) {
 			return
 		}
 	}
-	x.fail("try_auth", "the provider accepts none of "+strings.Join(tried, ", "),
-		"the client id or the secret is wrong: copy both again from the provider")
+	x.fail("try_auth", "the provider refuses the client in each other way, too: "+strings.Join(tried, ", "),
+		"copy the client id and the secret again from the provider, because one of them is wrong")
 }
 
 // verdict is what an attempt showed.

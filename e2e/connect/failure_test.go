@@ -184,7 +184,7 @@ func TestPINs(t *testing.T) {
 	provider.Allow()
 	pin := provider.PIN()
 	account.FinishWith("12345")
-	page.wantNotice("did not accept the code", "Nothing was changed", "Type it again")
+	page.wantNotice("did not accept the code", "Nothing was changed", "Type the code again")
 	if contains(page.text("body"), "12345") || contains(page.value(account.xpath+`//input[@name="code"]`), "12345") {
 		t.Error("the PIN is shown")
 	}

@@ -35,7 +35,7 @@ func TestTinyPlus(t *testing.T) {
 			account.ClickConnect().Allow()
 			page.awaitNotice()
 			account.wantConnected()
-			if state := account.State(); !contains(state, "Connected. Expires in") || !contains(state, "log in again before") {
+			if state := account.State(); !contains(state, "Connected. Expires in") || !contains(state, "Log in again before") {
 				t.Errorf("after the login the page says %q", state)
 			}
 
@@ -108,7 +108,7 @@ func TestTinyPlusAnnouncesTheEnd(t *testing.T) {
 		t.Errorf("the log says %s", announced)
 	}
 	page.Open()
-	if state := account.State(); !strings.HasPrefix(state, "Expires in") || !contains(state, "log in again before") {
+	if state := account.State(); !strings.HasPrefix(state, "Expires in") || !contains(state, "Log in again before") {
 		t.Errorf("of a token that is due to end the page says %q", state)
 	}
 	r.Works() // the token serves to its end

@@ -78,7 +78,7 @@ func TestAnswersNameTheirIssuer(t *testing.T) {
 		return len(seen) >= 3
 	}, "three tokens")
 	logout := p.Terminal(nil, "authinject", "logout", "op")
-	if code := logout.Wait(); code != 0 || !strings.Contains(logout.Text(), "its tokens were revoked at the provider") {
+	if code := logout.Wait(); code != 0 || !strings.Contains(logout.Text(), "Its tokens were revoked at the provider") {
 		t.Errorf("logout: code %d:\n%s", code, logout.Text())
 	}
 }

@@ -43,7 +43,7 @@ func TestIssuerAlone(t *testing.T) {
 	}, "a request with the account's token")
 
 	logout := p.Terminal(nil, "authinject", "logout", "person")
-	if code := logout.Wait(); code != 0 || !strings.Contains(logout.Text(), "its tokens were revoked at the provider") {
+	if code := logout.Wait(); code != 0 || !strings.Contains(logout.Text(), "Its tokens were revoked at the provider") {
 		t.Errorf("logout: code %d:\n%s", code, logout.Text())
 	}
 }

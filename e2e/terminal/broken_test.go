@@ -105,8 +105,8 @@ func service(more ...string) []string {
 var brokenSetups = map[string]broken{
 	"wrong secret": {
 		options: service(), env: []harness.Option{harness.Env("SERVICE_SECRET", "canary-wrong-7d1")},
-		cause: "invalid_client", remedy: "write a corrected one into the environment variable SERVICE_SECRET of the server, which must be started again",
-		doctor: "it did not accept the client id", class: "operator", exit: exitOperator,
+		cause: "invalid_client", remedy: "write the right one into the environment variable SERVICE_SECRET, and start the server again",
+		doctor: "the provider did not accept the client id", class: "operator", exit: exitOperator,
 	},
 	"wrong secret before the first login": {
 		options: web("authorize_url AUTHORIZE", "token_url TOKEN", "scopes openid"), env: []harness.Option{harness.Env("WEB_SECRET", "canary-wrong-7d1")},
@@ -125,13 +125,13 @@ var brokenSetups = map[string]broken{
 	},
 	"the provider asks for Basic": {
 		options: service("client_auth client_secret_post"), provider: wantsBasic,
-		cause: "invalid_client", remedy: "the answer asks for HTTP Basic: try client_auth client_secret_basic",
+		cause: "invalid_client", remedy: "try client_auth client_secret_basic, because the answer asks for HTTP Basic",
 		doctor: "client_auth client_secret_post", class: "operator", exit: exitOperator,
 	},
 	"clock off, and the client proves itself by a JWT": {
 		options: service("client_auth client_secret_jwt"), provider: slowAndStrict,
 		env:   []harness.Option{harness.Env("SERVICE_SECRET", "canary-secret-of-more-than-32-characters")},
-		cause: "the client assertion was refused", remedy: "; correct whichever is wrong; if that is not enough, check client_id", doctor: "ahead of the provider's; tokens may seem",
+		cause: "the client assertion was refused", remedy: "). If that is not enough, check client_id", doctor: "ahead of the provider's; tokens may seem",
 		class: "operator", exit: exitOperator,
 	},
 	"wrong client_auth": {
@@ -146,7 +146,7 @@ var brokenSetups = map[string]broken{
 	"refused refresh token": {
 		options: []string{"refresh_token {env.REFRESH}", "client_id web", "client_secret {env.WEB_SECRET}", "token_url TOKEN"},
 		env:     []harness.Option{harness.Env("REFRESH", "canary-refused-refresh-token")},
-		cause:   "the token endpoint answered 400 invalid_grant", remedy: "get a new refresh token from the provider, and write it into the environment variable REFRESH of the server", doctor: "the refresh token was revoked, has ended, or was used by another program", exit: exitLogin,
+		cause:   "the token endpoint answered 400 invalid_grant", remedy: "get a new refresh token from the provider, and write it into the environment variable REFRESH, and start the server again", doctor: "the refresh token was revoked, has ended, or was used by another program", exit: exitLogin,
 	},
 	"revoked login": {
 		options: web("authorize_url AUTHORIZE", "token_url TOKEN", "scopes openid offline_access"),

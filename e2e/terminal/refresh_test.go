@@ -36,14 +36,14 @@ func TestRefresh(t *testing.T) {
 	run("invalid_client", 1, "a")
 	run(`unknown source "b"`, 1, "b")
 	run("not connected", 1, "a", "--account", "nobody")
-	run("asking the admin API at localhost:1:", 1, "a", "--address", "localhost:1")
+	run("no server answers at localhost:1, the address of the admin API; start the server", 1, "a", "--address", "localhost:1")
 }
 
 // Without a Caddyfile and without a server, the error names the admin address.
 func TestRefreshOfNobody(t *testing.T) {
 	t.Parallel()
 	res := harness.Command(t, []string{"authinject", "refresh", "a", "--address", "localhost:1"})
-	if res.Code != 1 || !strings.Contains(res.Stderr, "asking the admin API at localhost:1: ") {
+	if res.Code != 1 || !strings.Contains(res.Stderr, "no server answers at localhost:1, the address of the admin API") {
 		t.Errorf("code %d:\n%s", res.Code, res.Stderr)
 	}
 }
@@ -55,8 +55,8 @@ func TestLogoutTellsTheServer(t *testing.T) {
 		args []string
 		says string
 	}{
-		"told":     {nil, "has stopped using them"},
-		"not told": {[]string{"--address", "localhost:1"}, "No running server confirmed this at localhost:1."},
+		"told":     {nil, "has stopped using the tokens"},
+		"not told": {[]string{"--address", "localhost:1"}, "No running server at localhost:1 confirmed the logout."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

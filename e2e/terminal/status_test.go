@@ -76,8 +76,8 @@ func admin(t *testing.T, proxy *harness.Proxy, path string, want int) string {
 	return string(body)
 }
 
-const remedy = "check client_id, client_secret and client_auth (now client_secret_basic): either the client_secret is wrong: write a corrected one into " +
-	"the environment variable CLIENT_SECRET of the server, which must be started again; or the provider wants it in another way: try client_auth client_secret_post"
+const remedy = "check client_id, client_secret and client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into " +
+	"the environment variable CLIENT_SECRET, and start the server again. If the provider wants it in another way, try client_auth client_secret_post"
 
 // A wrong client secret is told in the same words in the log, to the client, by the admin API, by
 // ready, in the metrics and by status, with the same remedy; and the provider's own words only to
@@ -131,7 +131,7 @@ func TestOneTruth(t *testing.T) {
 	}
 	proxy.Stop()
 	status(t, proxy, 3, []string{
-		"From the configuration, because no server answers at unix/", "Not known: only a running server has its token. No login is needed.",
+		"From the configuration, because no server answers at unix/", "Only a running server has the token, in its memory. No login is needed.",
 	})
 }
 
@@ -344,7 +344,7 @@ func TestUnknownAuthority(t *testing.T) {
 	_, body := proxy.Get("/x")
 	var problem struct{ Detail, Problem, Remedy string }
 	if err := json.Unmarshal([]byte(body), &problem); err != nil || problem.Problem != "unknown_authority" ||
-		!strings.Contains(problem.Detail, `certificate is not trusted: trust the authority "`+name+`" that issued it`) ||
+		!strings.Contains(problem.Detail, `certificate is not trusted: let the source trust the authority "`+name+`"`) ||
 		!strings.Contains(problem.Remedy, "tls_trust_pool file /path/to/ca.pem into the block token_transport http") {
 		t.Errorf("the client gets %s, want the authority %s", body, name)
 	}

@@ -214,7 +214,7 @@ func TestLoginPasted(t *testing.T) {
 	login.Type("https://proxy.example.com/connect/callback?code=x&state=y")
 	login.WaitText("another login")
 	login.Type(consent.Redirect)
-	if code := login.Wait(); code != 0 || !strings.Contains(login.Text(), "log in again before") {
+	if code := login.Wait(); code != 0 || !strings.Contains(login.Text(), "Log in again before") {
 		t.Errorf("code %d:\n%s", code, login.Text())
 	}
 	serves(t, proxy, true)
