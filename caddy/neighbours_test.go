@@ -30,7 +30,11 @@ func TestNeighbours(t *testing.T) {
 	}}
 	core, logged := observer.New(zap.DebugLevel)
 	start := func(listens map[string][]string) *App {
-		a := &App{logger: zap.New(core), background: new(sync.WaitGroup), refusals: newRefusals(zap.NewNop(), slices.Values([]string{"a", "b"}))}
+		sources := slices.Values([]string{"a", "b"})
+		a := &App{
+			logger: zap.New(core), background: new(sync.WaitGroup),
+			refusals: newRefusals(zap.NewNop(), sources), unreached: newUnreached(zap.NewNop(), sources),
+		}
 		a.routes.listens = listens
 		a.warnOfNeighbours()
 		a.background.Wait()

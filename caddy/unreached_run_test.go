@@ -32,9 +32,9 @@ func TestUnreachedUpstreams(t *testing.T) {
 	down, addr := rig.FreeAddr(t), rig.FreeAddr(t)
 	overTLS := strings.Replace(plain.URL, "http:", "https:", 1)
 	handled := func(path, upstream string, options ...string) string {
-		return rig.Block("handle "+path, rig.Block("authinject a "+upstream, options...))
+		return rig.Block("handle "+path, rig.Block("authinject api "+upstream, options...))
 	}
-	run(t, rig.Caddyfile{}.Source("a", "token {env.TOKEN}").Site("http://"+addr, "bind 127.0.0.1",
+	run(t, rig.Caddyfile{}.Source("api", "token {env.TOKEN}").Site("http://"+addr, "bind 127.0.0.1",
 		handled("/down", "http://"+down), handled("/ca", secure.URL), handled("/tls", overTLS),
 		handled("/name", "https://no-such-host.invalid"),
 		handled("/placeholder", secure.URL, rig.Block("transport http", "tls_server_name {http.request.header.X-Name}", "tls_trust_pool file "+ca)),
@@ -44,7 +44,7 @@ func TestUnreachedUpstreams(t *testing.T) {
 	problems := func() (words, remedies []string) {
 		t.Helper()
 		var source struct{ Accounts []state }
-		_, _ = admin(t, "sources/a", &source)
+		_, _ = admin(t, "sources/api", &source)
 		for _, problem := range source.Accounts[0].Problems {
 			words, remedies = append(words, problem.Problem+" "+problem.Class), append(remedies, problem.Remedy)
 		}
@@ -70,7 +70,7 @@ func TestUnreachedUpstreams(t *testing.T) {
 		t.Helper()
 		for range 2 {
 			status, body, _ := get(t, "http://"+addr+path, header...)
-			if status != 599 || !strings.HasPrefix(body, "502: ") || !strings.Contains(body, `; token source "a": the upstream`) || !strings.Contains(body, text) {
+			if status != 599 || !strings.HasPrefix(body, "502: ") || !strings.Contains(body, `; token source "api": the upstream`) || !strings.Contains(body, text) {
 				t.Errorf("%s: %d %s", path, status, body)
 			}
 		}

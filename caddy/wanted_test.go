@@ -4,17 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -77,7 +76,11 @@ func TestWantedAccountWhileTheStorageCannotBeRead(t *testing.T) {
 // the state name the storage, and no address to connect the account at.
 func TestWantedAccountWhileTheStorageTakesNoWrites(t *testing.T) {
 	var out strings.Builder
-	app := provisioned(t, implicitSiteWith("storage authinject_test_read_only"))
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(dir, "missing"), filepath.Join(dir, "authinject")); err != nil { // it stops root, too
+		t.Fatal(err)
+	}
+	app := provisioned(t, implicitSite(t, dir))
 	app.wanted.logger = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"}), zapcore.AddSync(&out), zap.DebugLevel))
 	for _, account := range []string{"leela", ""} {
 		chooser, err := app.chooser("a", account)
@@ -96,24 +99,10 @@ func TestWantedAccountWhileTheStorageTakesNoWrites(t *testing.T) {
 	}
 	st, err := app.sourceStatus(t.Context(), "a", false)
 	const want = "The storage cannot be written, so a login would be lost; the account is not connected yet."
-	if err != nil || len(st.Accounts) != 1 || st.Accounts[0].Words != want || !strings.HasSuffix(st.Accounts[0].StorageError, "read-only") {
+	if err != nil || len(st.Accounts) != 1 || st.Accounts[0].Words != want || !strings.HasSuffix(st.Accounts[0].StorageError, "file exists") {
 		t.Errorf("%v %+v", err, st)
 	}
 }
-
-func init() { caddy.RegisterModule(readOnlyStorage{}) }
-
-// readOnlyStorage is an empty storage that takes no writes.
-type readOnlyStorage struct{ certmagic.Storage }
-
-func (readOnlyStorage) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "caddy.storage.authinject_test_read_only", New: func() caddy.Module { return new(readOnlyStorage) }}
-}
-func (s *readOnlyStorage) UnmarshalCaddyfile(*caddyfile.Dispenser) error      { return nil }
-func (s *readOnlyStorage) CertMagicStorage() (certmagic.Storage, error)       { return s, nil }
-func (*readOnlyStorage) Store(context.Context, string, []byte) error          { return errors.New("read-only") }
-func (*readOnlyStorage) Load(context.Context, string) ([]byte, error)         { return nil, fs.ErrNotExist }
-func (*readOnlyStorage) List(context.Context, string, bool) ([]string, error) { return nil, nil }
 
 // A person has connected an account after a request asked for it. A look at the state does not read
 // the account into memory, where it would be kept fresh.
@@ -148,11 +137,7 @@ func TestWantedAccountThatIsConnected(t *testing.T) {
 // implicitSite is a configuration whose requests choose an account of a source of grant implicit.
 func implicitSite(t *testing.T, storage string) rig.Caddyfile {
 	t.Helper()
-	return implicitSiteWith("storage file_system " + storage)
-}
-
-func implicitSiteWith(storage string) rig.Caddyfile {
-	return rig.Caddyfile{}.Global("admin off", storage).
+	return rig.Caddyfile{}.Global("admin off", "storage file_system "+storage).
 		Source("a", "grant implicit", "client_id c", "authorize_url https://login.example.com/authorize", "default_lifetime 1h").
 		Site("http://127.0.0.1:1", "bind 127.0.0.1", "authinject_connect /connect*",
 			rig.Block("authinject /api/* a https://api.example.com", "account {http.auth.user.id}"))
