@@ -158,7 +158,7 @@ func planMarked(s *situation) step {
 	case s.now.Sub(s.mark.Intent.Since) > quickRetry && s.marks >= marksLimit:
 		return failMarks(s)
 	case s.now.Sub(s.mark.Intent.Since) > quickRetry:
-		return step{verb: doMark, wait: s.settle, why: "this process stood still: others respect its mark for as long as a request may take"}
+		return step{verb: doMark, wait: s.settle, why: "this process was paused, and other processes count the time of its request from the mark"}
 	}
 	return step{verb: doAsk, why: "this process's mark is stored"}
 }

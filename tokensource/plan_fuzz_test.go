@@ -137,7 +137,7 @@ func (w *planWalk) run() error {
 func (w *planWalk) apply(st step) (ended bool) {
 	w.now = w.now.Add(st.wait + time.Duration(w.pick(4))*100*time.Millisecond)
 	if w.flip(32) {
-		w.now = w.now.Add(time.Minute) // the process stood still
+		w.now = w.now.Add(time.Minute) // the process was paused
 	}
 	switch st.verb {
 	case doRead:
@@ -146,7 +146,7 @@ func (w *planWalk) apply(st step) (ended bool) {
 			stored = nil
 		}
 		w.seenMine = stored != nil && w.mark != nil && w.mark.Intent.Since.Equal(since(stored)) && stored.Intent.Owner == "us"
-		w.sees(stored, err)
+		w.readRecord(stored, err)
 		w.storedLives = stored != nil && !stored.AccessToken.IsZero() && !w.flip(4)
 		w.storedFresh = w.storedLives && w.flip(2)
 	case doServe:

@@ -55,11 +55,11 @@ func decidedBefore(rec *Record) { rec.Decided = planNow.Add(-time.Minute) }
 
 // found is a change that reads a stored record, or nil.
 func found(rec *Record) func(*situation) {
-	return func(s *situation) { s.sees(rec, nil) }
+	return func(s *situation) { s.readRecord(rec, nil) }
 }
 
 func unread(err error) func(*situation) {
-	return func(s *situation) { s.sees(nil, err) }
+	return func(s *situation) { s.readRecord(nil, err) }
 }
 
 func usable(s *situation) { s.storedFresh, s.storedLives = true, true }
@@ -84,7 +84,7 @@ func refuses(class Class) func(*situation) {
 
 func locked(s *situation) {
 	s.tookLock(false, false, nil)
-	s.sees(planRecord(5), nil)
+	s.readRecord(planRecord(5), nil)
 	prepared(s)
 }
 
@@ -129,7 +129,7 @@ func sent(failure *Error, changes ...func(*situation)) *situation {
 }
 
 // ownMark reads the stored record, unchanged since this process stored its mark.
-func ownMark(s *situation) { s.sees(s.mark.clone(), nil) }
+func ownMark(s *situation) { s.readRecord(s.mark.clone(), nil) }
 
 var (
 	errLost   = &Error{Class: ClassWait, Reason: "lost", Lost: true}
@@ -210,8 +210,8 @@ var planTable = []struct {
 		{name: "the mark has to stay, is still there, and the storage takes writes", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, probed(nil)), verb: doSleep, wait: time.Second},
 		{name: "the mark has to stay, is still there, but the storage takes no writes", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, probed(errPlanOutage)), verb: doFail, class: ClassWait, unasked: true},
 		{name: "the mark stayed for as long as it had to", s: begun(locked, mark(nil, 1500*time.Millisecond), slept(1500*time.Millisecond), ownMark, func(s *situation) { s.now = planNow.Add(1500 * time.Millisecond) }), verb: doAsk},
-		{name: "the process stood still since it stored the mark", s: begun(locked, mark(nil, 0), func(s *situation) { s.now = planNow.Add(2 * time.Second) }), verb: doMark},
-		{name: "the process stood still since it stored the mark, for the fifth time", s: begun(locked, mark(nil, 0), func(s *situation) { s.now, s.marks = planNow.Add(2*time.Second), 5 }), verb: doFail, class: ClassWait},
+		{name: "the process was paused since it stored the mark", s: begun(locked, mark(nil, 0), func(s *situation) { s.now = planNow.Add(2 * time.Second) }), verb: doMark},
+		{name: "the process was paused since it stored the mark, for the fifth time", s: begun(locked, mark(nil, 0), func(s *situation) { s.now, s.marks = planNow.Add(2*time.Second), 5 }), verb: doFail, class: ClassWait},
 		{name: "another process's mark replaced it", s: begun(locked, mark(nil, time.Second), slept(time.Second), found(planRecord(5, marked("other", 0, false))), probed(nil)), verb: doSleep, wait: time.Second},
 		{name: "a newer token replaced it", s: begun(locked, mark(nil, time.Second), slept(time.Second), found(planRecord(6)), usable), verb: doAdopt, generation: 6},
 		{name: "the record cannot be read any more", s: begun(locked, mark(nil, time.Second), slept(time.Second), unread(errPlanOutage)), verb: doFail, class: ClassWait, unasked: true},
@@ -406,9 +406,9 @@ const guaranteesHead = `# What a refresh guarantees
 
 Each step of a refresh is decided by one function, ` + "`plan`" + ` in ` + "`tokensource/plan.go`" + `. This page is made from the rows of its test. The word in brackets is the [class](failures.md) of an error.
 
-- **No refresh token is sent by two processes.** A process sends one under a write-ahead mark that it stored, and that it saw to stay where another process could have written one. Without a mark, only a process that is alone sends one. A storage has no compare-and-swap, so one window is left: a process that stood still for longer than a request may take.
+- **No refresh token is sent by two processes.** A process sends one under a write-ahead mark that it stored, and that it saw to stay where another process could have written one. Without a mark, only a process that is alone sends one. A storage has no compare-and-swap, so one window is left: a process that was paused for longer than a request may take.
 - **What was granted is stored before it is used**, unless the storage fails. Then it is kept in memory, and stored as soon as the storage takes it.
-- **A token past its end is never handed out**, except for about a second after the process stood still or the machine was suspended.
+- **A token past its end is never handed out**, except for about a second after the process was paused or the machine was suspended.
 - **A generation never falls**, unless the operator configures another refresh token. A newer record is never written over by an older one: a record is read before it is written.
 - **Only a person clears a refresh token.** One that the provider refused is kept, and not sent again.
 - **One request for each generation and process.** If its answer is lost, it is sent once more.

@@ -486,7 +486,7 @@ type simStorage struct {
 	kind     int
 	failedAt time.Time            // when it last failed
 	stored   map[string]time.Time // refresh tokens that were ever stored, and when first
-	fellAt   time.Time            // when a process that stood still since it read wrote over a newer record
+	fellAt   time.Time            // when a process that was paused since it read wrote over a newer record
 	entered  map[*instance]bool
 	claimed  *instance
 }
@@ -513,7 +513,7 @@ func (st *simStorage) lastFailure() time.Time {
 	return st.failedAt
 }
 
-// fell is when a process that stood still wrote over a newer record.
+// fell is when a process that was paused wrote over a newer record.
 func (st *simStorage) fell() time.Time {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -816,9 +816,9 @@ func (p *simProvider) grant(in *instance, sent, key string, began time.Time) (an
 }
 
 // judge says whether the processes could have known that a refresh token was spent already. They
-// could not if its successor reached no living process, or one that stood still for so long that it
+// could not if its successor reached no living process, or one that was paused for so long that it
 // had to be taken for dead, with the answer or with the request that began then. A storage has no
-// compare-and-swap, so a process that stood still between a read and a write can write over a newer
+// compare-and-swap, so a process that was paused between a read and a write can write over a newer
 // record. Then no process knows.
 func (p *simProvider) judge(in *instance, sent string, before *spent, began time.Time) {
 	dead := simTimeout + time.Second
