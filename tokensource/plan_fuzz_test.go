@@ -220,7 +220,8 @@ func (w *planWalk) inStorage() *Record {
 		if w.others++; w.others > 5 {
 			return rec // other processes do not begin requests forever
 		}
-		rec.Intent = &Intent{Generation: rec.Generation, Owner: "other", Since: w.now.Add(-time.Duration(w.pick(20)) * time.Second), Lost: w.flip(3)}
+		rec.Intent = &Intent{Generation: rec.Generation, Owner: "other",
+			Since: w.now.Add(-time.Duration(w.pick(20)) * time.Second), Lost: w.flip(3)}
 		return rec
 	}
 	if w.others++; w.others > 5 {

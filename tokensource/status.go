@@ -88,7 +88,8 @@ func (a *account) status() Status {
 		st.Err, st.Attempts, st.RefreshAt = f.err, f.asked, f.err.RetryAt
 		s.loginFailed, s.lost = f.err.Class == ClassLogin, f.lost != (deadline{})
 	}
-	if last := a.src.loginFailures.of(a.Name()); last.Err != nil && (st.Err == nil && !s.live && !st.Renews || s.loginFailed) {
+	if last := a.src.loginFailures.of(a.Name()); last.Err != nil &&
+		(st.Err == nil && !s.live && !st.Renews || s.loginFailed) {
 		needed := cmp.Or(st.Err, a.src.named(a.Name(), notConnected(&Record{})))
 		st.Err, s.loginFailed = a.src.withLastLogin(needed), true
 	}
@@ -130,7 +131,8 @@ func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
 	known := standing{rec: rec, renews: st.Renews, interactive: s.interactive}
 	if rec != nil {
 		known.live = !rec.AccessToken.IsZero() && (rec.Expiry.IsZero() || now.Before(rec.Expiry))
-		known.due = !rec.Expiry.IsZero() && now.Sub(rec.Obtained) > latestSoft(rec.Expiry.Sub(rec.Obtained), s.cfg.RefreshBefore)
+		known.due = !rec.Expiry.IsZero() && now.Sub(rec.Obtained) > latestSoft(rec.Expiry.Sub(rec.Obtained),
+			s.cfg.RefreshBefore)
 		known.underway = rec.Intent.underway(now, s.cfg.Timeout)
 	}
 	st.Live, st.State = known.live, stateOf(known)
@@ -159,7 +161,8 @@ func (s *Source) statusOf(account string, rec *Record) Status {
 		return st
 	}
 	st.Generation, st.Obtained, st.Expiry = rec.Generation, rec.Obtained, rec.Expiry
-	st.Scope, st.Variables, st.Disconnected, st.Decided = rec.Scope, maps.Clone(rec.Variables), rec.Disconnected, rec.Decided
+	st.Scope, st.Variables, st.Disconnected, st.Decided = rec.Scope, maps.Clone(rec.Variables),
+		rec.Disconnected, rec.Decided
 	if !rec.Disconnected {
 		st.MissingScopes = s.missingScopes(rec.Scope)
 	}
