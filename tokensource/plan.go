@@ -13,6 +13,18 @@ import (
 // process reads the record again and compares generations. And it sends a refresh token only under
 // a mark that it saw stay in the storage.
 //
+// The words of a refresh:
+//
+//	record      what is known of an account's tokens, in memory and in the storage
+//	generation  the number of a record's token; a newer token has a higher one
+//	live        not expired; a token that is due is live, but should be refreshed
+//	mark        the [Intent] in a stored record: its process is about to send the refresh token
+//	settle      wait after storing a mark, to see whether another process writes over it
+//	lost        sent, but never answered: the refresh token may be spent
+//	dirty       newer in memory than in the storage
+//	alone       the only process that uses the storage; it can claim the storage, which then keeps
+//	            others out
+//
 // [plan] decides each step of a refresh. It does no I/O and reads no clock, so a table test, a fuzz
 // target and docs/guarantees.md describe it completely. account.refresh carries out the steps.
 

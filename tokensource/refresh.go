@@ -37,7 +37,7 @@ func (a *account) refresh(ctx context.Context, r *refresh) step {
 		case doLock:
 			var contended bool
 			unlock, contended = a.lock(ctx, st.wait)
-			s.tookLock(contended, a.withoutLock, a.enter(boundStorage{&a.src.bound}))
+			s.tookLock(contended, a.withoutLock, a.mayNotSend(boundStorage{&a.src.bound}))
 		case doSleep:
 			sleep(ctx, st.wait)
 			s.slept(st.wait)
