@@ -172,9 +172,9 @@ func planMarked(s *situation) step {
 	case s.rested < need:
 		return step{verb: doSleep, wait: min(need-s.rested, watchEvery),
 			why: "a mark of another process would replace this one"}
-	case s.now.Sub(s.mark.Intent.Since) > quickRetry && s.marks >= marksLimit:
+	case s.now.Sub(s.mark.Intent.Since) > sendWindow && s.marks >= marksLimit:
 		return failMarks(s)
-	case s.now.Sub(s.mark.Intent.Since) > quickRetry:
+	case s.now.Sub(s.mark.Intent.Since) > sendWindow:
 		return step{verb: doMark, wait: s.settle, why: "this process was paused, and other processes count the time of " +
 			"its request from the mark"}
 	}

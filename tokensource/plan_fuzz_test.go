@@ -274,7 +274,7 @@ func (w *planWalk) check(st step) error {
 			return errors.New("a refresh token is sent once more under an old mark")
 		case w.asks == 0 && watch && !w.seenMine:
 			return errors.New("a refresh token is sent under a mark that was not seen to stay")
-		case w.asks == 0 && w.now.Sub(w.mark.Intent.Since) > quickRetry:
+		case w.asks == 0 && w.now.Sub(w.mark.Intent.Since) > sendWindow:
 			return errors.New("a refresh token is sent under a mark that is too old")
 		case w.asks == 0 && w.rested < w.settle:
 			return fmt.Errorf("a refresh token is sent %v after its mark, which had to stay for %v", w.rested, w.settle)

@@ -43,7 +43,7 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	} else {
 		r.err = end.err
 	}
-	if a.dirty == (deadline{}) && (a.failed == nil || !a.failed.err.Lost) {
+	if !a.dirty.isSet() && (a.failed == nil || !a.failed.err.Lost) {
 		// The storage has everything that this process knows. After a lost answer, the claim is
 		// kept: the stored refresh token may be spent.
 		a.unclaim()
@@ -137,7 +137,7 @@ func (a *account) failLocked(end step) {
 	c, e := a.src.cfg.Clock, end.err
 	e.Source, e.Account = a.src.cfg.Name, a.Name()
 	e = e.withFacts(a.src.cfg.facts()) // a failure that was read from the storage has no facts
-	if a.dirty != (deadline{}) {
+	if a.dirty.isSet() {
 		e = e.withFacts(unsavedFacts)
 	}
 	f := &failed{err: e, attempts: 1, unasked: end.unasked}
@@ -150,10 +150,10 @@ func (a *account) failLocked(end step) {
 	if end.asked {
 		f.asked++
 	}
-	if f.lost == (deadline{}) && a.rec != nil && a.rec.Intent != nil && (e.Lost || a.rec.Intent.Lost) {
+	if !f.lost.isSet() && a.rec != nil && a.rec.Intent != nil && (e.Lost || a.rec.Intent.Lost) {
 		f.lost = c.in(lostHurry)
 	}
-	delay := f.pause(a.dirty != (deadline{}), f.lost != (deadline{}) && !c.passed(f.lost), a.src.traits.Local, c.Now())
+	delay := f.pause(a.dirty.isSet(), f.lost.isSet() && !c.passed(f.lost), a.src.traits.Local, c.Now())
 	if e.Class == ClassLogin {
 		e.RetryAt = time.Time{} // only the storage is read; the provider is not asked
 	} else {
@@ -173,7 +173,7 @@ func (a *account) failLocked(end step) {
 // account is kept fresh or has a record to store. A long wait is split into several timers, because
 // a timer stands still while the machine is suspended.
 func (a *account) alarmLocked(at deadline) {
-	if a.stopped || at == never || !a.kept.Load() && a.dirty == (deadline{}) {
+	if a.stopped || at == never || !a.kept.Load() && !a.dirty.isSet() {
 		return
 	}
 	d := min(max(at.mono-a.src.cfg.Clock.Elapsed(), 0), alarmLimit)
@@ -206,8 +206,8 @@ func (a *account) dueLocked() deadline {
 	case a.failed != nil:
 		return a.failed.until
 	case l == nil:
-		return deadline{}
-	case a.dirty != (deadline{}) && a.dirty.mono < l.soft.mono:
+		return a.src.cfg.Clock.in(0) // there is no token yet
+	case a.dirty.isSet() && a.dirty.mono < l.soft.mono:
 		return a.dirty
 	}
 	return l.soft

@@ -65,13 +65,13 @@ func (a *account) situation() *situation {
 	defer a.mu.Unlock()
 	s := &situation{
 		process: a.src.owner, timeout: a.src.cfg.Timeout, stores: a.src.stores(),
-		rec: &Record{Source: a.src.cfg.Name, Account: a.Name()}, dirty: a.dirty != (deadline{}),
+		rec: &Record{Source: a.src.cfg.Name, Account: a.Name()}, dirty: a.dirty.isSet(),
 	}
 	if a.rec != nil {
 		s.rec = a.rec.clone()
 	}
 	if f := a.failed; f != nil {
-		s.failed, s.lost, s.troubled = true, f.lost != (deadline{}), f.unasked
+		s.failed, s.lost, s.troubled = true, f.lost.isSet(), f.unasked
 	}
 	if a.release != nil {
 		s.claim = claimed
@@ -142,7 +142,7 @@ func (a *account) ask(ctx context.Context, s *situation) {
 	before := s.rec
 	if s.mark != nil {
 		before = s.mark
-		s.request.sendBy = a.src.cfg.Clock.in(quickRetry - a.src.cfg.Clock.Now().Sub(before.Intent.Since))
+		s.request.sendBy = a.src.cfg.Clock.in(sendWindow - a.src.cfg.Clock.Now().Sub(before.Intent.Since))
 		if s.asks > 0 {
 			s.mark.Intent.Losses++ // the answer to the first request was lost
 		}
@@ -267,7 +267,7 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*T
 	if told := a.retryAfterInForce(ctx, tokenURL); told != nil {
 		return nil, told
 	}
-	if req.sendBy != (deadline{}) && a.src.cfg.Clock.passed(req.sendBy) {
+	if req.sendBy.isSet() && a.src.cfg.Clock.passed(req.sendBy) {
 		// Other processes do not send this refresh token for as long as a request may take, counted
 		// from the mark. This request would begin too late.
 		return nil, &Error{Class: ClassWait, Reason: "this process was paused for too long before its token request"}

@@ -85,7 +85,7 @@ func (r *rejections) mayReplace(c Clock) bool {
 func (a *account) replacing() *refresh {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.rejections != nil && a.rejections.cooldown != (deadline{}) {
+	if a.rejections != nil && a.rejections.cooldown.isSet() {
 		return nil
 	}
 	return a.refreshing
