@@ -123,7 +123,7 @@ func TestAssertionOfThePlatform(t *testing.T) {
 	// No program renews the file from here on.
 	is := renew(t, p)
 	if is.Class != "operator" || is.Problem != "client_assertion_refused" ||
-		!strings.Contains(is.Remedy, "issuer or the token URL") {
+		!strings.Contains(is.Remedy, "to the issuer or to the token URL") {
 		t.Errorf("the same assertion again: %+v", is)
 	}
 	ended := from.token(op.issuer, -time.Hour)

@@ -193,7 +193,7 @@ func TestAssertionsAtACertifiedProvider(t *testing.T) {
 			}
 			p = harness.Start(t, with("audience https://other.example"), opts...)
 			if status, body := p.Get("/x"); status != http.StatusBadGateway ||
-				!strings.Contains(body, "the client assertion was refused") || !strings.Contains(body, "try audience") {
+				!strings.Contains(body, "the client assertion was refused") || !strings.Contains(body, "set audience") {
 				t.Errorf("another audience: %d %s", status, body)
 			}
 		})
