@@ -79,7 +79,7 @@ func level(e tokensource.Event) zapcore.Level {
 	case tokensource.EventStorageFailed:
 		return zapcore.ErrorLevel
 	}
-	if e.Kind == tokensource.EventRefreshed && len(e.MissingScopes) > 0 {
+	if e.Kind == tokensource.EventRefreshed && e.Failure != nil {
 		return zapcore.WarnLevel
 	}
 	return zapcore.InfoLevel
