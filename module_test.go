@@ -27,18 +27,27 @@ func TestImportsGoOneWay(t *testing.T) {
 		forbidden []string
 	}{
 		{".", []string{module + "grants"}},
-		{"./caddy", []string{"testing", module + "caddy/cmd", module + "tokensource/tokensourcetest", module + "internal/gotally", module + "internal/rig"}},
+		{"./caddy", []string{"testing", module + "caddy/cmd", module + "tokensource/tokensourcetest",
+			module + "internal/gotally", module + "internal/rig"}},
 		{"./caddy/connect", []string{anyCaddy, zap, "testing", module + "tokensource/tokensourcetest"}},
-		{"./caddy/doctor", []string{anyCaddy, zap, "testing", module + "caddy/connect", module + "tokensource/tokensourcetest"}},
-		{"./caddy/discover", []string{anyCaddy, zap, "testing", module + "caddy/connect", module + "authinject", module + "tokensource"}},
+		{"./caddy/doctor", []string{anyCaddy, zap, "testing", module + "caddy/connect",
+			module + "tokensource/tokensourcetest"}},
+		{"./caddy/discover", []string{anyCaddy, zap, "testing", module + "caddy/connect", module + "authinject",
+			module + "tokensource"}},
 		{"./authinject", []string{anyCaddy, zap, module + "caddy"}},
 		{"./tokensource", []string{anyCaddy, zap, module + "caddy", module + "authinject"}},
-		{"./tokensource/internal/vault", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource/provider"}},
-		{"./tokensource/internal/jwt", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource/provider"}},
-		{"./tokensource/provider", []string{anyCaddy, zap, "golang.org/x/oauth2", module + "caddy", module + "authinject", module + "tokensource/internal"}},
-		{"./tokensource/tokensourcetest", []string{anyCaddy, zap, "golang.org/x/oauth2", "testing", module + "caddy", module + "authinject"}},
-		{"./internal/suggest", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource"}},
-		{"./internal/host", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject", module + "tokensource"}},
+		{"./tokensource/internal/vault", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject",
+			module + "tokensource/provider"}},
+		{"./tokensource/internal/jwt", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject",
+			module + "tokensource/provider"}},
+		{"./tokensource/provider", []string{anyCaddy, zap, "golang.org/x/oauth2", module + "caddy", module + "authinject",
+			module + "tokensource/internal"}},
+		{"./tokensource/tokensourcetest", []string{anyCaddy, zap, "golang.org/x/oauth2", "testing", module + "caddy",
+			module + "authinject"}},
+		{"./internal/suggest", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject",
+			module + "tokensource"}},
+		{"./internal/host", []string{anyCaddy, zap, "net/http", module + "caddy", module + "authinject",
+			module + "tokensource"}},
 	} {
 		found := deps(t, row.pattern)
 		if len(found) < 10 {
@@ -46,7 +55,8 @@ func TestImportsGoOneWay(t *testing.T) {
 		}
 		for _, dep := range found {
 			for _, forbidden := range row.forbidden {
-				if dep == forbidden || strings.HasSuffix(forbidden, "/") && strings.HasPrefix(dep, forbidden) || strings.HasPrefix(dep, forbidden+"/") {
+				if dep == forbidden || strings.HasSuffix(forbidden, "/") && strings.HasPrefix(dep, forbidden) ||
+					strings.HasPrefix(dep, forbidden+"/") {
 					t.Errorf("%s imports %s", row.pattern, dep)
 				}
 			}

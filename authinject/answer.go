@@ -28,7 +28,8 @@ func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response
 	}
 	x.t.cleanAnswer(res.Trailer, token, false) // only the names: the values arrive after the body
 	switch {
-	case res.Body == nil || res.Body == http.NoBody || x.req.Method == http.MethodHead || res.StatusCode == http.StatusNotModified:
+	case res.Body == nil || res.Body == http.NoBody || x.req.Method == http.MethodHead ||
+		res.StatusCode == http.StatusNotModified:
 	case !final: // its Body can also be written to
 	case echoed:
 		return withoutBody(res) // the page names the same URL
@@ -46,7 +47,8 @@ func withoutBody(original *http.Response) *http.Response {
 	res := new(http.Response)
 	*res = *original
 	res.Body, res.ContentLength, res.TransferEncoding, res.Trailer = http.NoBody, 0, nil, nil
-	for _, field := range []string{"Content-Type", "Content-Encoding", "Content-Language", "Etag", "Trailer", "Transfer-Encoding", "Digest", "Content-Digest", "Repr-Digest"} {
+	for _, field := range []string{"Content-Type", "Content-Encoding", "Content-Language", "Etag", "Trailer",
+		"Transfer-Encoding", "Digest", "Content-Digest", "Repr-Digest"} {
 		delete(res.Header, field)
 	}
 	res.Header["Content-Length"] = []string{"0"}

@@ -44,7 +44,8 @@ func TestErrorsQuoteNoToken(t *testing.T) {
 						return
 					}
 					defer conn.Close()
-					_, _ = io.WriteString(conn, strings.ReplaceAll(answer, "ECHO", r.RequestURI+strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")))
+					_, _ = io.WriteString(conn, strings.ReplaceAll(answer, "ECHO",
+						r.RequestURI+strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")))
 				}), func(t *testing.T, srv *httptest.Server, rt *Transport) {
 					rt.Injection, rt.Source = in, sourceOf(newSource(token(odd, 1)))
 					res, err := rt.RoundTrip(get(t, srv.URL+"/a"))
@@ -69,7 +70,8 @@ func TestErrorsQuoteNoToken(t *testing.T) {
 // A token with characters that a quotation escapes is found in one, too.
 func TestErrorsQuoteNoTokenWithQuotes(t *testing.T) {
 	const short = `a"b\c`
-	if text := scrubError(fmt.Errorf("unexpected EOF behind %q", short), short).Error(); text != `unexpected EOF behind "REDACTED"` {
+	if text := scrubError(fmt.Errorf("unexpected EOF behind %q", short),
+		short).Error(); text != `unexpected EOF behind "REDACTED"` {
 		t.Errorf("got %s", text)
 	}
 	const access = `ab"cd\ef"gh\ij"kl\mn"op`
@@ -89,16 +91,20 @@ func TestErrorsQuoteNoTokenWithQuotes(t *testing.T) {
 func TestErrorsQuoteNoOtherToken(t *testing.T) {
 	const other = "canary-of-another-account"
 	for answer, want := range map[string]string{
-		"more: /a?_bearer_token=" + other + "\r\n\r\n":                                  `malformed HTTP status code "REDACTED"`,
-		"more:" + other + "\n":                                                          `malformed HTTP response "REDACTED"`,
-		"HTTP/" + other + " 200 OK\r\n\r\n":                                             `malformed HTTP version "REDACTED"`,
-		"HTTP/1.1 200 OK\r\n" + other + "\r\n\r\n":                                      `malformed MIME header: missing colon: "REDACTED"`,
-		"HTTP/1.1 200 OK\r\n a: " + other + "\r\n\r\n":                                  `malformed MIME header initial line: " a: REDACTED"`,
-		"HTTP/1.1 200 OK\r\nContent-Length: " + other + "\r\n\r\n":                      `bad Content-Length "REDACTED"`,
-		"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: " + other + "\r\n\r\n": `multiple Content-Length headers; got ["1" "REDACTED"]`,
-		"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + other + "\r\n\r\n":                   `unsupported transfer encoding: "REDACTED"`,
-		"\x15\x03\x01\x00\x02\x02\n":                                                    `malformed HTTP response "\x15\x03\x01\x00\x02\x02"`,
-		"220-ready\n":                                                                   `malformed HTTP response "220-ready"`,
+		"more: /a?_bearer_token=" + other +
+			"\r\n\r\n": `malformed HTTP status code "REDACTED"`,
+		"more:" + other + "\n":              `malformed HTTP response "REDACTED"`,
+		"HTTP/" + other + " 200 OK\r\n\r\n": `malformed HTTP version "REDACTED"`,
+		"HTTP/1.1 200 OK\r\n" + other +
+			"\r\n\r\n": `malformed MIME header: missing colon: "REDACTED"`,
+		"HTTP/1.1 200 OK\r\n a: " + other +
+			"\r\n\r\n": `malformed MIME header initial line: " a: REDACTED"`,
+		"HTTP/1.1 200 OK\r\nContent-Length: " + other + "\r\n\r\n": `bad Content-Length "REDACTED"`,
+		"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: " + other +
+			"\r\n\r\n": `multiple Content-Length headers; got ["1" "REDACTED"]`,
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + other + "\r\n\r\n": `unsupported transfer encoding: "REDACTED"`,
+		"\x15\x03\x01\x00\x02\x02\n":                                  `malformed HTTP response "\x15\x03\x01\x00\x02\x02"`,
+		"220-ready\n":                                                 `malformed HTTP response "220-ready"`,
 	} {
 		t.Run(want, func(t *testing.T) {
 			overProtocol(t, http1, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -127,7 +133,8 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 	}), newSource(token(canary, 1)))
 	_, err := rt.RoundTrip(get(t, "https://api.example.com/"))
 	var network net.Error
-	if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &network) || !network.Timeout() || strings.Contains(err.Error(), canary) {
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &network) || !network.Timeout() ||
+		strings.Contains(err.Error(), canary) {
 		t.Errorf("got %#v", err)
 	}
 	kind := &net.OpError{Op: "dial", Err: errors.New("to " + canary)}
@@ -157,7 +164,8 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 
 // A token does not come back in any field, nor in a trailer, declared or not.
 func TestTokenDoesNotComeBackInAnyField(t *testing.T) {
-	fields := []string{"Location", "Content-Location", "Link", "Refresh", "Cache-Status", "Set-Cookie", "Operation-Location", "X-Original-Url"}
+	fields := []string{"Location", "Content-Location", "Link", "Refresh", "Cache-Status", "Set-Cookie",
+		"Operation-Location", "X-Original-Url"}
 	protocols(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		echo := `a; key="` + r.URL.String() + strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ") + `"`
 		for _, field := range fields {
@@ -248,7 +256,8 @@ func TestShortQueryToken(t *testing.T) {
 	rt := newTransport(t, up, newSource(token("text", 1)))
 	rt.Injection = queryInjection(t, "")
 	res, _ := send(t, rt, get(t, "https://api.example.com/"))
-	if res.Header.Get("Content-Type") != "text/plain" || res.Header.Get("Content-Location") != "https://api.example.com/?_bearer_token=REDACTED" {
+	if res.Header.Get("Content-Type") != "text/plain" ||
+		res.Header.Get("Content-Location") != "https://api.example.com/?_bearer_token=REDACTED" {
 		t.Errorf("%v", res.Header)
 	}
 }
@@ -306,7 +315,8 @@ func TestRedirectBodyWithTheToken(t *testing.T) {
 			placement, method, path string
 			body                    bool
 		}{
-			{"query", "GET", "/own", false}, {"query", "HEAD", "/own", false}, {"query", "GET", "/other", true}, {"query", "GET", "/created", true},
+			{"query", "GET", "/own", false}, {"query", "HEAD", "/own", false}, {"query", "GET", "/other", true},
+			{"query", "GET", "/created", true},
 			{"header", "GET", "/own", true},
 		} {
 			rt.Injection = placements(t)[test.placement]
@@ -318,10 +328,12 @@ func TestRedirectBodyWithTheToken(t *testing.T) {
 			if empty && len(res.Trailer) > 0 {
 				t.Errorf("%+v: trailers %v, and no body", test, res.Trailer)
 			}
-			if (body != "") != test.body || empty && (res.Header.Get("Content-Length") != "0" || res.ContentLength != 0 || res.Header["Content-Type"] != nil) {
+			if (body != "") != test.body || empty && (res.Header.Get("Content-Length") != "0" || res.ContentLength != 0 ||
+				res.Header["Content-Type"] != nil) {
 				t.Errorf("%+v: body %q, %v", test, body, res.Header)
 			}
-			if !empty && (res.Header.Get("Content-Length") == "0" || res.Header["Content-Type"] == nil) && test.path != "/created" {
+			if !empty && (res.Header.Get("Content-Length") == "0" || res.Header["Content-Type"] == nil) &&
+				test.path != "/created" {
 				t.Errorf("%+v: fields are missing: %v", test, res.Header)
 			}
 			if res.Header.Get("Location") == "" {
@@ -329,7 +341,8 @@ func TestRedirectBodyWithTheToken(t *testing.T) {
 			}
 		}
 		rt.Injection = placements(t)["query"]
-		if res, _ := send(t, rt, get(t, srv.URL+"/unchanged?x=1")); res.StatusCode != http.StatusNotModified || res.Header.Get("Etag") != `"1"` || res.Header["Content-Length"] != nil {
+		if res, _ := send(t, rt, get(t, srv.URL+"/unchanged?x=1")); res.StatusCode != http.StatusNotModified ||
+			res.Header.Get("Etag") != `"1"` || res.Header["Content-Length"] != nil {
 			t.Errorf("304: %v", res.Header)
 		}
 	})

@@ -148,7 +148,8 @@ func (b *Browsers) check(req *http.Request) (page string, err error) {
 		return "", nil
 	}
 	origin := host.WithoutDefaultPort(strings.ToLower(client.Origin))
-	if _, host, found := strings.Cut(origin, "://"); found && sameHost(host, client.Host) && client.FetchSite != "cross-site" {
+	if _, host, found := strings.Cut(origin, "://"); found && sameHost(host,
+		client.Host) && client.FetchSite != "cross-site" {
 		return "", nil
 	}
 	if b.AnyOrigin || slices.Contains(b.Origins, origin) {

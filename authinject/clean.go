@@ -46,7 +46,8 @@ func (t *Transport) cleanAnswer(h http.Header, token string, final bool) (expose
 		if len(token) >= scrubAnywhere || isURLField(field) {
 			scrubField(h, field, values, token)
 		}
-		if len(token) >= scrubAnywhere && len(field) >= len(token) && strings.Contains(strings.ToLower(field), strings.ToLower(token)) {
+		if len(token) >= scrubAnywhere && len(field) >= len(token) &&
+			strings.Contains(strings.ToLower(field), strings.ToLower(token)) {
 			delete(h, field) // the case of a name may change on the way
 			continue
 		}

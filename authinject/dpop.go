@@ -55,7 +55,8 @@ func (x *exchange) sendProved(out *http.Request, c *credential) (*http.Response,
 }
 
 // prove sends a request with a new proof, and reports whether the response has a nonce.
-func (x *exchange) prove(out *http.Request, c *credential, target *url.URL) (res *http.Response, known bool, err error) {
+func (x *exchange) prove(out *http.Request, c *credential,
+	target *url.URL) (res *http.Response, known bool, err error) {
 	method := out.Method
 	if method == "" {
 		method = http.MethodGet
@@ -73,7 +74,8 @@ func (x *exchange) prove(out *http.Request, c *credential, target *url.URL) (res
 
 // checkProof returns the error for a response that refuses the proof. again means that the same
 // request would succeed if the client sent it again.
-func (x *exchange) checkProof(res *http.Response, err error, c *credential, target *url.URL, again bool) (*http.Response, error) {
+func (x *exchange) checkProof(res *http.Response, err error, c *credential, target *url.URL,
+	again bool) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}

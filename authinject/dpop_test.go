@@ -45,7 +45,8 @@ func (s *strict) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.Is(err, tokensourcetest.ErrNonce):
 		w.Header().Add("WWW-Authenticate", `Bearer realm="a, b"`)
-		w.Header().Add("WWW-Authenticate", `DPoP algs="ES256 PS256", error="use_dpop_nonce", error_description="a nonce, please"`)
+		w.Header().Add("WWW-Authenticate",
+			`DPoP algs="ES256 PS256", error="use_dpop_nonce", error_description="a nonce, please"`)
 	case err != nil || !bound || len(r.Header["Authorization"]) != 1:
 		w.Header().Set("WWW-Authenticate", `DPoP error="invalid_dpop_proof"`)
 	case s.next != nil:
@@ -97,7 +98,8 @@ func TestProofOfEachRequest(t *testing.T) {
 				req := get(t, srv.URL+target)
 				req.Method = method
 				req.Header = http.Header{
-					"Dpop": {"of-the-client"}, "dPoP": {"another"}, "Authorization": {"DPoP of-the-client"}, "Connection": {"dpop, keep-alive"},
+					"Dpop": {"of-the-client"}, "dPoP": {"another"}, "Authorization": {"DPoP of-the-client"},
+					"Connection": {"dpop, keep-alive"},
 				}
 				if res, body := send(t, rt, req); res.StatusCode != http.StatusOK {
 					t.Errorf("%s %s: %d %s", method, target, res.StatusCode, body)
@@ -117,7 +119,8 @@ func TestProofOfEachRequest(t *testing.T) {
 		}
 	})
 	for _, r := range api.requests {
-		if len(r.Header["Dpop"]) != 1 || strings.Contains(fmt.Sprint(r.Header), "of-the-client") || strings.Contains(fmt.Sprint(r.Header), "another") {
+		if len(r.Header["Dpop"]) != 1 || strings.Contains(fmt.Sprint(r.Header), "of-the-client") ||
+			strings.Contains(fmt.Sprint(r.Header), "another") {
 			t.Fatalf("the client's credentials arrived: %v", r.Header)
 		}
 	}
@@ -126,7 +129,8 @@ func TestProofOfEachRequest(t *testing.T) {
 // A client's field DPoP stays where no proofs are made, and goes in trailers where they are.
 func TestTheClientsProof(t *testing.T) {
 	up := &upstream{}
-	send(t, newTransport(t, up, newSource(token(canary, 1))), withField(get(t, "https://api.example.com/"), "DPoP", "mine"))
+	send(t, newTransport(t, up, newSource(token(canary, 1))),
+		withField(get(t, "https://api.example.com/"), "DPoP", "mine"))
 	if got := up.last(t).Header.Get("DPoP"); got != "mine" {
 		t.Errorf("without dpop the field is %q", got)
 	}
@@ -185,7 +189,8 @@ func TestNonceOfTheAPI(t *testing.T) {
 		var result Result
 		rt.OnResult = func(r Result) { result = r }
 		before := api.count()
-		if res, body := send(t, rt, post(t, srv.URL+"/x", "hello")); res.StatusCode != http.StatusOK || body != "POST hello" || res.Header.Get("DPoP-Nonce") != "" {
+		if res, body := send(t, rt, post(t, srv.URL+"/x", "hello")); res.StatusCode != http.StatusOK ||
+			body != "POST hello" || res.Header.Get("DPoP-Nonce") != "" {
 			t.Errorf("%d %s %v", res.StatusCode, body, res.Header)
 		}
 		if n := api.count() - before; n != 2 || !result.Replayed || result.Outcome != OutcomeInjected {
@@ -208,8 +213,10 @@ func TestNonceOfTheAPI(t *testing.T) {
 			rt.RetryBody = limit
 			res, text := send(t, rt, post(t, srv.URL+"/x", body))
 			p := problemOf(t, res, text)
-			if res.StatusCode != http.StatusServiceUnavailable || p.Problem != "dpop_nonce_body" || res.Header.Get("Retry-After") != "1" || p.Source != "orders" ||
-				result.Outcome != OutcomeRefused || !strings.Contains(p.Detail, "the request's body cannot be sent again by itself") {
+			if res.StatusCode != http.StatusServiceUnavailable || p.Problem != "dpop_nonce_body" ||
+				res.Header.Get("Retry-After") != "1" || p.Source != "orders" ||
+				result.Outcome != OutcomeRefused || !strings.Contains(p.Detail,
+				"the request's body cannot be sent again by itself") {
 				t.Errorf("%d %+v, result %+v", res.StatusCode, p, result)
 			}
 			if res, _ := send(t, rt, post(t, srv.URL+"/x", body)); res.StatusCode != http.StatusOK {
@@ -260,11 +267,16 @@ func TestProofRefused(t *testing.T) {
 			problem string
 			detail  string
 		}{
-			"proof":             {challenge("invalid_dpop_proof", nil), 1, "invalid_dpop_proof", "the upstream refused the DPoP proof, error invalid_dpop_proof: check this machine's clock (now 2000-"},
-			"clock":             {challenge("invalid_dpop_proof", late), 1, "invalid_dpop_proof", "which is 10m0s ahead of the server's"},
-			"nonce, twice":      {challenge("use_dpop_nonce", http.Header{"Dpop-Nonce": {"n"}}), 2, "use_dpop_nonce", "the upstream asked for a DPoP nonce"},
-			"nonce, not given":  {challenge("use_dpop_nonce", nil), 1, "use_dpop_nonce", "the upstream asked for a DPoP nonce, and sent none"},
-			"nonce, given once": {once(challenge("use_dpop_nonce", http.Header{"Dpop-Nonce": {"n"}}), challenge("invalid_dpop_proof", nil)), 2, "invalid_dpop_proof", "refused"},
+			"proof": {challenge("invalid_dpop_proof", nil), 1, "invalid_dpop_proof", "the upstream refused the " +
+				"DPoP proof, error invalid_dpop_proof: check this machine's clock (now 2000-"},
+			"clock": {challenge("invalid_dpop_proof", late), 1, "invalid_dpop_proof", "which is 10m0s ahead of " +
+				"the server's"},
+			"nonce, twice": {challenge("use_dpop_nonce", http.Header{"Dpop-Nonce": {"n"}}), 2, "use_dpop_nonce",
+				"the upstream asked for a DPoP nonce"},
+			"nonce, not given": {challenge("use_dpop_nonce", nil), 1, "use_dpop_nonce", "the upstream asked for a DPoP " +
+				"nonce, and sent none"},
+			"nonce, given once": {once(challenge("use_dpop_nonce", http.Header{"Dpop-Nonce": {"n"}}),
+				challenge("invalid_dpop_proof", nil)), 2, "invalid_dpop_proof", "refused"},
 		} {
 			up := &upstream{answer: test.answer}
 			rt := newTransport(t, up, nil)
@@ -273,10 +285,12 @@ func TestProofRefused(t *testing.T) {
 			rt.OnResult = func(r Result) { result = r }
 			res, body := send(t, rt, get(t, "https://api.example.com/"))
 			p := problemOf(t, res, body)
-			if res.StatusCode != http.StatusBadGateway || p.Class != tokensource.ClassOperator || p.Problem != test.problem || !strings.Contains(p.Detail, test.detail) || p.Remedy == "" {
+			if res.StatusCode != http.StatusBadGateway || p.Class != tokensource.ClassOperator || p.Problem != test.problem ||
+				!strings.Contains(p.Detail, test.detail) || p.Remedy == "" {
 				t.Errorf("%s: %d %+v", name, res.StatusCode, p)
 			}
-			if len(up.requests) != test.sent || len(source.rejected) != 0 || result.Outcome != OutcomeRefused || result.Detail != p.Detail {
+			if len(up.requests) != test.sent || len(source.rejected) != 0 || result.Outcome != OutcomeRefused ||
+				result.Detail != p.Detail {
 				t.Errorf("%s: %d requests, %d refusals, result %+v", name, len(up.requests), len(source.rejected), result)
 			}
 		}
@@ -311,7 +325,8 @@ func TestReplacedBoundToken(t *testing.T) {
 		rt.OnResult = func(r Result) { result = r }
 		res, _ := send(t, rt, get(t, srv.URL+"/x"))
 		// The two tokens of the test have two sets of nonces: the second one is challenged too.
-		if res.StatusCode != http.StatusOK || result.Outcome != OutcomeReplaced || len(source.rejected) != 1 || api.count() != 4 {
+		if res.StatusCode != http.StatusOK || result.Outcome != OutcomeReplaced || len(source.rejected) != 1 ||
+			api.count() != 4 {
 			t.Errorf("%d after %d requests, result %+v", res.StatusCode, api.count(), result)
 		}
 	})
@@ -362,7 +377,8 @@ func TestTokenThatDoesNotFit(t *testing.T) {
 		rt := newTransport(t, up, newSource(test.tok))
 		rt.Injection = test.in
 		res, body := send(t, rt, get(t, "https://api.example.com/"))
-		if p := problemOf(t, res, body); res.StatusCode != http.StatusBadGateway || !strings.Contains(p.Detail, "bound to a key") || len(up.requests) != 0 {
+		if p := problemOf(t, res, body); res.StatusCode != http.StatusBadGateway ||
+			!strings.Contains(p.Detail, "bound to a key") || len(up.requests) != 0 {
 			t.Errorf("%s: %d %+v", name, res.StatusCode, p)
 		}
 	}

@@ -308,10 +308,12 @@ const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 // read the token. Such a request must carry no credential (RFC 9110 section 9.3.8). Some servers
 // call the method TRACK.
 func checkMethod(method string) error {
-	if len(method) != len(http.MethodTrace) || !strings.EqualFold(method, http.MethodTrace) && !strings.EqualFold(method, "TRACK") {
+	if len(method) != len(http.MethodTrace) ||
+		!strings.EqualFold(method, http.MethodTrace) && !strings.EqualFold(method, "TRACK") {
 		return nil
 	}
-	return errors.New("an upstream answers " + strings.ToUpper(method) + " with the request as it arrived, including the token")
+	return errors.New("an upstream answers " + strings.ToUpper(method) +
+		" with the request as it arrived, including the token")
 }
 
 // closeBody closes the request body, which a RoundTripper must do even if it sends nothing.

@@ -26,7 +26,8 @@ import (
 func TestConnectionCannotRemoveTheToken(t *testing.T) {
 	for _, name := range []string{"Authorization", "X-Api-Key"} {
 		for _, lines := range [][]string{
-			{name}, {"close, " + name}, {strings.ToLower(name) + ", close"}, {"keep-alive", name}, {"", strings.ToUpper(name)}, {name + "," + name},
+			{name}, {"close, " + name}, {strings.ToLower(name) + ", close"}, {"keep-alive", name}, {"", strings.ToUpper(name)},
+			{name + "," + name},
 		} {
 			overProtocol(t, http1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				// The next proxy on the way obeys.
@@ -60,8 +61,10 @@ func TestClientCredentialsStopHere(t *testing.T) {
 				rt := newTransport(t, up, newSource(token(canary, 1)))
 				rt.Injection = in
 				rt.HealthCheck, rt.InjectHealthChecks = func(*http.Request) bool { return check }, true
-				req := get(t, "https://"+evil+":"+evil+"@api.example.com/?_bearer_token="+evil+"&a=1;_BEARER_token[]="+evil+"&access_token="+evil)
-				for _, name := range []string{"Authorization", "authorization", "AUTHORIZATION", "Proxy-Authorization", "Proxy_Authorization"} {
+				req := get(t, "https://"+evil+":"+evil+"@api.example.com/?_bearer_token="+evil+"&a=1;_BEARER_token[]="+evil+
+					"&access_token="+evil)
+				for _, name := range []string{"Authorization", "authorization", "AUTHORIZATION", "Proxy-Authorization",
+					"Proxy_Authorization"} {
 					req.Header[name] = []string{evil, evil}
 				}
 				if in.Name() == "X-Api-Key" {
@@ -87,7 +90,8 @@ func TestClientCredentialsStopHere(t *testing.T) {
 // Without a token nothing is sent, least of all the client's own credential in
 // its place (GHSA-7r4p-vjf4-gxv4).
 func TestNoFallbackToTheClientsCredential(t *testing.T) {
-	for _, class := range []tokensource.Class{tokensource.ClassWait, tokensource.ClassLogin, tokensource.ClassOperator, ""} {
+	for _, class := range []tokensource.Class{tokensource.ClassWait, tokensource.ClassLogin,
+		tokensource.ClassOperator, ""} {
 		up := &upstream{}
 		rt := newTransport(t, up, failing(&tokensource.Error{Class: class}))
 		req := get(t, "https://api.example.com/")
@@ -104,7 +108,9 @@ func TestNoTokenAfterARedirect(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		var arrived atomic.Int32
 		evil := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { arrived.Add(1) }))
-		first := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, evil.URL, status) }))
+		first := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, evil.URL, status)
+		}))
 		rt := newTransport(t, http.DefaultTransport, newSource(token(canary, 1)))
 		rt.Destinations = destinations(t, first.URL, evil.URL)
 		res, err := (&http.Client{Transport: rt}).Post(first.URL, "text/plain", strings.NewReader("x"))
@@ -150,16 +156,19 @@ func TestUpstreamChosenByTheClient(t *testing.T) {
 		req.Host, req.Body = "api.example.com", body
 		res, text := send(t, rt, req)
 		p := problemOf(t, res, text)
-		if p.Status != 502 || p.Type != ProblemTypes+"destination" || p.Class != tokensource.ClassOperator || p.Source != "orders" || !strings.Contains(p.Detail, "destinations") {
+		if p.Status != 502 || p.Type != ProblemTypes+"destination" || p.Class != tokensource.ClassOperator ||
+			p.Source != "orders" || !strings.Contains(p.Detail, "destinations") {
 			t.Errorf("%v: %+v", to, p)
 		}
 		if to.Host != "" && !strings.Contains(p.Detail, strings.Trim(to.Host, "[]")) {
 			t.Errorf("%v: the answer does not name it: %s", to, p.Detail)
 		}
 		if len(up.requests) != 0 || s.asked.Load() != 0 || body.closed.Load() != 1 {
-			t.Errorf("%v: %d requests, %d tokens, body closed %d times", to, len(up.requests), s.asked.Load(), body.closed.Load())
+			t.Errorf("%v: %d requests, %d tokens, body closed %d times", to, len(up.requests), s.asked.Load(),
+				body.closed.Load())
 		}
-		if !strings.HasPrefix(res.Header.Get("Proxy-Status"), "authinject; error=http_request_denied;") || result.Outcome != OutcomeDestination {
+		if !strings.HasPrefix(res.Header.Get("Proxy-Status"), "authinject; error=http_request_denied;") ||
+			result.Outcome != OutcomeDestination {
 			t.Errorf("%v: %q, %+v", to, res.Header.Get("Proxy-Status"), result)
 		}
 	}
@@ -175,7 +184,8 @@ func TestTargetUnknown(t *testing.T) {
 		t.Errorf("opaque URL: %d", res.StatusCode)
 	}
 	rt.Target = func(*http.Request) (Target, error) { return Target{}, errors.New("nobody knows") }
-	if res, text := send(t, rt, get(t, "https://api.example.com/")); res.StatusCode != 502 || !strings.Contains(text, "nobody knows") {
+	if res, text := send(t, rt, get(t, "https://api.example.com/")); res.StatusCode != 502 ||
+		!strings.Contains(text, "nobody knows") {
 		t.Errorf("no target: %s", text)
 	}
 	if len(up.requests) != 0 {
@@ -261,7 +271,8 @@ func TestStreamsPassThrough(t *testing.T) {
 			}
 			next <- struct{}{}
 		}
-		if rest, err := io.ReadAll(res.Body); err != nil || len(rest) != 0 || res.Trailer.Get("X-Sum") != "42" || early != 103 {
+		if rest, err := io.ReadAll(res.Body); err != nil || len(rest) != 0 || res.Trailer.Get("X-Sum") != "42" ||
+			early != 103 {
 			t.Errorf("rest %q, %v, trailer %v, early %d", rest, err, res.Trailer, early)
 		}
 	})
@@ -271,7 +282,8 @@ func TestStreamsPassThrough(t *testing.T) {
 // gets a token of its own account and no other (the class of CVE-2024-51987).
 func TestConcurrentAccounts(t *testing.T) {
 	base := baseFunc(func(req *http.Request) (*http.Response, error) {
-		if got, want := req.Header.Get("Authorization"), "Bearer "+req.Header.Get("X-Account")+"-"; !strings.HasPrefix(got, want) {
+		if got, want := req.Header.Get("Authorization"), "Bearer "+req.Header.Get("X-Account")+
+			"-"; !strings.HasPrefix(got, want) {
 			t.Errorf("sent %q, want %s…", got, want)
 		}
 		return respond(req, 200, nil), nil
@@ -362,7 +374,8 @@ func TestHealthChecks(t *testing.T) {
 				_, body := send(t, rt, get(t, c.srv.URL))
 				from, _, _ := strings.Cut(body, " ")
 				if again := seen[from]; again != (i == 4) {
-					t.Errorf("%s, with a base of its own, request %d, a check %t: from %s, seen before %t", name, i, check, from, again)
+					t.Errorf("%s, with a base of its own, request %d, a check %t: from %s, seen before %t", name,
+						i, check, from, again)
 				}
 				seen[from] = true
 			}
@@ -379,13 +392,15 @@ func TestHealthChecks(t *testing.T) {
 // A check for which there is no token says nothing about the upstream.
 func TestHealthCheckWithoutAToken(t *testing.T) {
 	up := &upstream{}
-	rt := newTransport(t, up, failing(&tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Reason: "never connected"}))
+	rt := newTransport(t, up, failing(&tokensource.Error{Source: "orders", Class: tokensource.ClassLogin,
+		Reason: "never connected"}))
 	rt.InjectHealthChecks = true
 	var result Result
 	rt.OnResult = func(r Result) { result = r }
 	for check, want := range map[bool]int{true: http.StatusOK, false: http.StatusServiceUnavailable} {
 		rt.HealthCheck = func(*http.Request) bool { return check }
-		if res, _ := send(t, rt, get(t, "https://api.example.com/")); res.StatusCode != want || len(up.requests) != 0 || result.Outcome != OutcomeNoToken {
+		if res, _ := send(t, rt, get(t, "https://api.example.com/")); res.StatusCode != want || len(up.requests) != 0 ||
+			result.Outcome != OutcomeNoToken {
 			t.Errorf("a check %t: %s, %d requests, %+v", check, res.Status, len(up.requests), result)
 		}
 	}

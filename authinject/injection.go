@@ -75,7 +75,8 @@ func HeaderInjection(name, scheme string) (Injection, error) {
 		name = defaultHeader
 	}
 	if !isToken(name) {
-		return Injection{}, fmt.Errorf("inject header %q: not a header name; allowed are letters, digits and !#$%%&'*+-.^_`|~", name)
+		return Injection{}, fmt.Errorf("inject header %q: not a header name; allowed are letters, digits and "+
+			"!#$%%&'*+-.^_`|~", name)
 	}
 	name = http.CanonicalHeaderKey(name)
 	for _, unusable := range unusableHeaders {
@@ -132,7 +133,8 @@ func ParseInjection(words ...string) (Injection, error) {
 	case placement == PlacementQuery && len(words) <= 2:
 		return QueryInjection(word(1, defaultQuery))
 	case placement == PlacementHeader || placement == PlacementQuery:
-		return Injection{}, fmt.Errorf("inject %s: too many words from %q on; %s", placement, words[len(words)-1], injectionSyntax)
+		return Injection{}, fmt.Errorf("inject %s: too many words from %q on; %s", placement, words[len(words)-1],
+			injectionSyntax)
 	}
 	return Injection{}, fmt.Errorf("inject %q: unknown placement%s; %s", words[0],
 		suggest.DidYouMean(words[0], []string{string(PlacementHeader), string(PlacementQuery)}), injectionSyntax)

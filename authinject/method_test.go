@@ -30,7 +30,8 @@ func TestTraceIsRefused(t *testing.T) {
 		if in == "query" {
 			rt.Injection = queryInjection(t, "")
 		}
-		for method, refused := range map[string]bool{"TRACE": true, "TRACK": true, "trace": true, "Trace": true, "GET": false, "PATCH": false, "TRACER": false, "PROPFIND": false} {
+		for method, refused := range map[string]bool{"TRACE": true, "TRACK": true, "trace": true, "Trace": true, "GET": false,
+			"PATCH": false, "TRACER": false, "PROPFIND": false} {
 			req := get(t, srv.URL+"/")
 			req.Method = method
 			res, err := rt.RoundTrip(req)
@@ -49,7 +50,8 @@ func TestTraceIsRefused(t *testing.T) {
 			if !refused {
 				continue
 			}
-			if res.StatusCode != http.StatusMethodNotAllowed || !strings.Contains(res.Header.Get("Allow"), "POST") || !strings.Contains(string(body), ProblemTypes+"method") {
+			if res.StatusCode != http.StatusMethodNotAllowed || !strings.Contains(res.Header.Get("Allow"), "POST") ||
+				!strings.Contains(string(body), ProblemTypes+"method") {
 				t.Errorf("%s, %s: %s %v %s", in, method, res.Status, res.Header, body)
 			}
 			if result.Outcome != OutcomeMethod || result.Class != tokensource.ClassOperator {

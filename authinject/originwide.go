@@ -48,7 +48,8 @@ var originWide = map[string]bool{
 
 // originWidePrefixes are the beginnings of the names of such fields.
 var originWidePrefixes = [...]string{
-	"Ad-Auction-", "Attribution-Reporting-", "Sec-Private-State-Token", "Sec-Session-", "Secure-Session-", "Shared-Storage-",
+	"Ad-Auction-", "Attribution-Reporting-", "Sec-Private-State-Token", "Sec-Session-", "Secure-Session-",
+	"Shared-Storage-",
 }
 
 // isOriginWide reports whether a field applies to the whole origin. The case of its name does not

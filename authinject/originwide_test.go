@@ -16,16 +16,21 @@ import (
 
 // wide are fields that count for the whole origin, as upstreams write them.
 var wide = map[string]string{
-	"NEL": `{"report_to":"c","max_age":9}`, "Report-To": `{"group":"c","max_age":9,"endpoints":[]}`, "Reporting-Endpoints": `c="/c"`,
-	"Clear-Site-Data": `"*"`, "Strict-Transport-Security": "max-age=9", "Alt-Svc": `h3=":443"`, "Accept-CH": "Sec-CH-UA-Model",
-	"Critical-CH": "Sec-CH-UA-Model", "Origin-Agent-Cluster": "?0", "Set-Login": "logged-out", "Service-Worker-Allowed": "/",
-	"Cross-Origin-Opener-Policy": "same-origin", "Use-As-Dictionary": `match="/*"`, "Secure-Session-Registration": `(ES256);path="/r"`,
+	"NEL": `{"report_to":"c","max_age":9}`, "Report-To": `{"group":"c","max_age":9,"endpoints":[]}`,
+	"Reporting-Endpoints": `c="/c"`,
+	"Clear-Site-Data":     `"*"`, "Strict-Transport-Security": "max-age=9", "Alt-Svc": `h3=":443"`,
+	"Accept-CH":   "Sec-CH-UA-Model",
+	"Critical-CH": "Sec-CH-UA-Model", "Origin-Agent-Cluster": "?0", "Set-Login": "logged-out",
+	"Service-Worker-Allowed":     "/",
+	"Cross-Origin-Opener-Policy": "same-origin", "Use-As-Dictionary": `match="/*"`,
+	"Secure-Session-Registration":           `(ES256);path="/r"`,
 	"Attribution-Reporting-Register-Source": "{}", "shared-storage-write": "clear", "Ad-Auction-Allowed": "?1",
 }
 
 // narrow are fields that count for their own answer alone.
 var narrow = map[string]string{
-	"Content-Security-Policy": "default-src 'self'", "Permissions-Policy": "camera=()", "Set-Cookie": "a=b", "No-Vary-Search": "params",
+	"Content-Security-Policy": "default-src 'self'", "Permissions-Policy": "camera=()", "Set-Cookie": "a=b",
+	"No-Vary-Search":    "params",
 	"Speculation-Rules": `"/rules"`, "Link": "</a>; rel=preload", "X-Attribution-Reporting-Of-Ours": "1",
 }
 
@@ -115,7 +120,8 @@ func noAnswerCountsForTheOrigin(t *testing.T, in Injection) {
 // An answer that opens a tunnel has a header, too.
 func TestNoUpgradeCountsForTheOrigin(t *testing.T) {
 	rt := newTransport(t, &upstream{answer: func(req *http.Request) *http.Response {
-		return respond(req, http.StatusSwitchingProtocols, http.Header{"Upgrade": {"websocket"}, "Strict-Transport-Security": {"max-age=9"}, "Nel": {"{}"}})
+		return respond(req, http.StatusSwitchingProtocols,
+			http.Header{"Upgrade": {"websocket"}, "Strict-Transport-Security": {"max-age=9"}, "Nel": {"{}"}})
 	}}, newSource(token(canary, 1)))
 	rt.Browsers = &Browsers{AnyHost: true}
 	res, _ := send(t, rt, get(t, "https://api.example.com/"))

@@ -31,23 +31,39 @@ func TestFailureAnswers(t *testing.T) {
 		detail     string // part of it
 	}{
 		{
-			"wait", &tokensource.Error{Source: "orders", Class: tokensource.ClassWait, Reason: "the provider answered with an error", Status: 503, RetryAt: now.Add(1500 * time.Millisecond)},
-			503, "wait", tokensource.ClassWait, "2", "proxy_internal_response", `token source "orders": the provider answered with an error, status 503`,
+			"wait", &tokensource.Error{Source: "orders", Class: tokensource.ClassWait,
+				Reason: "the provider answered with an error", Status: 503, RetryAt: now.Add(1500 * time.Millisecond)},
+			503, "wait", tokensource.ClassWait, "2", "proxy_internal_response",
+			`token source "orders": the provider answered with an error, status 503`,
 		},
-		{"wait, no time known", &tokensource.Error{Class: tokensource.ClassWait}, 503, "wait", tokensource.ClassWait, "1", "proxy_internal_response", ""},
-		{"wait, time is past", &tokensource.Error{Class: tokensource.ClassWait, RetryAt: now.Add(-time.Hour)}, 503, "wait", tokensource.ClassWait, "1", "proxy_internal_response", ""},
-		{"too slow", &tokensource.Error{Source: "orders", Class: tokensource.ClassWait, Timeout: true, Reason: "still waiting"}, 504, "timeout", tokensource.ClassWait, "", "http_response_timeout", "still waiting"},
-		{"too slow, of another kind", fmt.Errorf("x: %w", context.DeadlineExceeded), 504, "timeout", tokensource.ClassWait, "", "http_response_timeout", "no token came in time"},
+		{"wait, no time known", &tokensource.Error{Class: tokensource.ClassWait}, 503, "wait", tokensource.ClassWait, "1",
+			"proxy_internal_response", ""},
+		{"wait, time is past", &tokensource.Error{Class: tokensource.ClassWait, RetryAt: now.Add(-time.Hour)}, 503, "wait",
+			tokensource.ClassWait, "1", "proxy_internal_response", ""},
+		{"too slow", &tokensource.Error{Source: "orders", Class: tokensource.ClassWait, Timeout: true,
+			Reason: "still waiting"}, 504, "timeout", tokensource.ClassWait, "", "http_response_timeout", "still waiting"},
+		{"too slow, of another kind", fmt.Errorf("x: %w", context.DeadlineExceeded), 504, "timeout", tokensource.ClassWait,
+			"", "http_response_timeout", "no token came in time"},
 		{
-			"login", fmt.Errorf("wrapped with a secret %s: %w", canary, &tokensource.Error{Source: "orders", Account: "acme", Class: tokensource.ClassLogin, Reason: "the refresh token was refused", Code: "invalid_grant"}),
+			"login", fmt.Errorf("wrapped with a secret %s: %w", canary,
+				&tokensource.Error{Source: "orders", Account: "acme", Class: tokensource.ClassLogin,
+					Reason: "the refresh token was refused", Code: "invalid_grant"}),
 			503, "login", tokensource.ClassLogin, "", "proxy_internal_response",
 			`to connect it, open https://proxy.example/connect/orders/acme`,
 		},
-		{"no subject", &tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Subject: true, Reason: "the request has no token to exchange"}, 401, "subject", tokensource.ClassLogin, "", "http_request_denied", "has no token to exchange"},
-		{"a refused subject", &tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Subject: true, Reason: "the provider refuses the caller's token", Code: "invalid_grant"}, 401, "subject", tokensource.ClassLogin, "", "http_request_denied", "invalid_grant"},
-		{"operator", &tokensource.Error{Source: "orders", Class: tokensource.ClassOperator, Reason: "the client was refused", Code: "invalid_client"}, 502, "operator", tokensource.ClassOperator, "", "proxy_configuration_error", "invalid_client"},
-		{"no class", &tokensource.Error{Source: "orders"}, 502, "operator", tokensource.ClassOperator, "", "proxy_configuration_error", ""},
-		{"another error", errors.New("Post \"https://login.example/?client_secret=" + canary), 502, "operator", tokensource.ClassOperator, "", "proxy_configuration_error", "not shown"},
+		{"no subject", &tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Subject: true,
+			Reason: "the request has no token to exchange"}, 401, "subject", tokensource.ClassLogin, "", "http_request_denied",
+			"has no token to exchange"},
+		{"a refused subject", &tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Subject: true,
+			Reason: "the provider refuses the caller's token", Code: "invalid_grant"}, 401, "subject", tokensource.ClassLogin,
+			"", "http_request_denied", "invalid_grant"},
+		{"operator", &tokensource.Error{Source: "orders", Class: tokensource.ClassOperator, Reason: "the client was refused",
+			Code: "invalid_client"}, 502, "operator", tokensource.ClassOperator, "", "proxy_configuration_error",
+			"invalid_client"},
+		{"no class", &tokensource.Error{Source: "orders"}, 502, "operator", tokensource.ClassOperator,
+			"", "proxy_configuration_error", ""},
+		{"another error", errors.New("Post \"https://login.example/?client_secret=" + canary), 502, "operator",
+			tokensource.ClassOperator, "", "proxy_configuration_error", "not shown"},
 	} {
 		for _, method := range []string{"GET", "HEAD"} {
 			t.Run(test.name+" "+method, func(t *testing.T) {
@@ -70,13 +86,15 @@ func TestFailureAnswers(t *testing.T) {
 				if res.StatusCode != test.status || res.Header.Get("Retry-After") != test.retryAfter {
 					t.Errorf("status %d, Retry-After %q", res.StatusCode, res.Header.Get("Retry-After"))
 				}
-				if got, want := res.Header.Get("Proxy-Status"), "authinject; error="+test.proxy+`; details="`; !strings.HasPrefix(got, want) {
+				if got, want := res.Header.Get("Proxy-Status"), "authinject; error="+test.proxy+
+					`; details="`; !strings.HasPrefix(got, want) {
 					t.Errorf("Proxy-Status %q, want %q…", got, want)
 				}
 				if res.Header.Get("Cache-Control") != "no-store" || res.Header.Get("WWW-Authenticate") != challenges[test.name] {
 					t.Errorf("header %v", res.Header)
 				}
-				if res.Request != req || res.Proto != "HTTP/1.1" || res.Status != fmt.Sprintf("%d %s", test.status, http.StatusText(test.status)) {
+				if res.Request != req || res.Proto != "HTTP/1.1" ||
+					res.Status != fmt.Sprintf("%d %s", test.status, http.StatusText(test.status)) {
 					t.Errorf("answer %q %q to %p", res.Proto, res.Status, res.Request)
 				}
 				rig.MustNotHold(t, "the answer", text+fmt.Sprint(res.Header), canary)
@@ -84,7 +102,8 @@ func TestFailureAnswers(t *testing.T) {
 				if test.kind == "subject" {
 					outcome = OutcomeSubject
 				}
-				if want := (Result{Outcome: outcome, Class: test.class, Status: test.status}); result.Outcome != want.Outcome || result.Class != want.Class || result.Status != want.Status {
+				if want := (Result{Outcome: outcome, Class: test.class, Status: test.status}); result.Outcome != want.Outcome ||
+					result.Class != want.Class || result.Status != want.Status {
 					t.Errorf("result %+v", result)
 				}
 				if method == "HEAD" {
@@ -97,13 +116,15 @@ func TestFailureAnswers(t *testing.T) {
 					t.Errorf("Content-Length %s of %d", res.Header.Get("Content-Length"), len(text))
 				}
 				p := problemOf(t, res, text)
-				if p.Type != ProblemTypes+test.kind || p.Class != test.class || p.Title == "" || !strings.Contains(p.Detail, test.detail) {
+				if p.Type != ProblemTypes+test.kind || p.Class != test.class || p.Title == "" ||
+					!strings.Contains(p.Detail, test.detail) {
 					t.Errorf("problem %+v", p)
 				}
 				if want, _ := strconv.Atoi(test.retryAfter); p.RetryAfter != want {
 					t.Errorf("retry_after %d, want %d", p.RetryAfter, want)
 				}
-				if test.kind == "login" && (p.LoginURL != "https://proxy.example/connect/orders/acme" || p.Account != "acme" || p.Source != "orders") {
+				if test.kind == "login" && (p.LoginURL != "https://proxy.example/connect/orders/acme" || p.Account != "acme" ||
+					p.Source != "orders") {
 					t.Errorf("problem %+v", p)
 				}
 			})
@@ -122,10 +143,13 @@ func connectURL(source, account string) string {
 
 // Without a page to connect accounts on, the hint is what there is.
 func TestLoginWithoutConnectURL(t *testing.T) {
-	rt := newTransport(t, &upstream{}, failing(&tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Reason: "never connected"}))
+	rt := newTransport(t, &upstream{},
+		failing(&tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Reason: "never connected"}))
 	rt.LoginHint = func(source, _ string) string { return "to connect it, run: caddy authinject login " + source }
 	res, text := send(t, rt, get(t, "https://api.example.com/"))
-	if p := problemOf(t, res, text); p.Detail != `token source "orders": never connected; to connect it, run: caddy authinject login orders` || strings.Contains(text, "login_url") {
+	if p := problemOf(t, res,
+		text); p.Detail != `token source "orders": never connected; to connect it, run: caddy authinject login orders` ||
+		strings.Contains(text, "login_url") {
 		t.Errorf("problem %s", text)
 	}
 }
@@ -135,11 +159,14 @@ func TestLoginWithoutConnectURL(t *testing.T) {
 func TestLoginThatIsNotPossible(t *testing.T) {
 	source := func(storage tokensource.Storage, grant tokensource.Grant) *tokensource.Source {
 		refuses := roundTrip(func(req *http.Request) *http.Response {
-			return &http.Response{StatusCode: http.StatusBadRequest, Body: io.NopCloser(strings.NewReader(`{"error":"invalid_grant"}`)), Request: req}
+			return &http.Response{StatusCode: http.StatusBadRequest,
+				Body: io.NopCloser(strings.NewReader(`{"error":"invalid_grant"}`)), Request: req}
 		})
 		src, err := tokensource.New(tokensource.Config{
-			Name: "orders", Grant: grant, Storage: storage, ClientID: "c", ClientAuth: tokensource.ClientAuthNone, Transport: refuses,
-			AuthorizeURL: "https://login.example.com/authorize", TokenURL: "https://login.example.com/token", TokenIn: "the file /run/rt",
+			Name: "orders", Grant: grant, Storage: storage, ClientID: "c", ClientAuth: tokensource.ClientAuthNone,
+			Transport:    refuses,
+			AuthorizeURL: "https://login.example.com/authorize", TokenURL: "https://login.example.com/token",
+			TokenIn: "the file /run/rt",
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -166,7 +193,8 @@ func TestLoginThatIsNotPossible(t *testing.T) {
 			rt.ConnectURL, rt.LoginHint = connectURL, func(string, string) string { return "to connect it, log in" }
 			res, text := send(t, rt, get(t, "https://api.example.com/"))
 			p := problemOf(t, res, text)
-			if p.Title != title || p.Detail != row.detail || p.Class != tokensource.ClassLogin || p.Type != ProblemTypes+"login" || p.LoginURL != "" {
+			if p.Title != title || p.Detail != row.detail || p.Class != tokensource.ClassLogin ||
+				p.Type != ProblemTypes+"login" || p.LoginURL != "" {
 				t.Errorf("got %s", text)
 			}
 		})
@@ -187,7 +215,9 @@ func (*readOnly) Store(context.Context, string, []byte) error { return errors.Ne
 // takes it for a page.
 func TestProblemIsReadable(t *testing.T) {
 	const page = "https://proxy.example/connect?source=orders&account=%3Cb%3E"
-	rt := newTransport(t, &upstream{}, failing(&tokensource.Error{Source: "orders", Account: "<b>", Class: tokensource.ClassLogin, Reason: "never connected"}))
+	rt := newTransport(t, &upstream{},
+		failing(&tokensource.Error{Source: "orders", Account: "<b>", Class: tokensource.ClassLogin,
+			Reason: "never connected"}))
 	rt.ConnectURL = func(string, string) string { return page }
 	res, text := send(t, rt, get(t, "https://api.example.com/"))
 	for _, want := range []string{`"login_url":"` + page + `"`, `"account":"<b>"`, `open ` + page} {
@@ -198,7 +228,8 @@ func TestProblemIsReadable(t *testing.T) {
 	if !strings.HasSuffix(text, "}\n") || strings.Count(text, "\n") != 1 {
 		t.Errorf("it is not one line: %q", text)
 	}
-	if res.Header.Get("Content-Type") != "application/problem+json" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
+	if res.Header.Get("Content-Type") != "application/problem+json" ||
+		res.Header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("header %v", res.Header)
 	}
 }
@@ -284,7 +315,8 @@ func TestProblemHasTheRemedy(t *testing.T) {
 		err error
 		url string
 	}{
-		"invalid_client":       {&tokensource.Error{Class: tokensource.ClassOperator, Reason: "refused", Code: "invalid_client"}, "https://api.example.com/"},
+		"invalid_client": {&tokensource.Error{Class: tokensource.ClassOperator, Reason: "refused",
+			Code: "invalid_client"}, "https://api.example.com/"},
 		"destination":          {nil, "https://elsewhere.example.com/"},
 		"destination_insecure": {nil, "http://api.example.com/"},
 	} {
@@ -301,7 +333,8 @@ func TestProblemHasTheRemedy(t *testing.T) {
 				t.Fatalf("got %+v, %v", body, err)
 			}
 			for _, r := range tokensource.Remedies() {
-				if r.Problem == problem && problem != "invalid_client" && (!strings.Contains(body.Detail, r.Text) || body.Remedy != r.Do) {
+				if r.Problem == problem && problem != "invalid_client" &&
+					(!strings.Contains(body.Detail, r.Text) || body.Remedy != r.Do) {
 					t.Errorf("got %+v, want the text %q and the remedy %q", body, r.Text, r.Do)
 				}
 			}

@@ -88,7 +88,8 @@ func TestStripQueryList(t *testing.T) {
 		{"header, none", Injection{StripQuery: []string{}}, raw},
 		{"header, own list", Injection{StripQuery: []string{"Key"}}, "access_token=1&_bearer_token=2&a=4"},
 		{"query, default", queryInjection(t, "key"), "a=4"},
-		{"query, none", func() Injection { in := queryInjection(t, "key"); in.StripQuery = []string{}; return in }(), "access_token=1&_bearer_token=2&a=4"},
+		{"query, none", func() Injection { in := queryInjection(t, "key"); in.StripQuery = []string{}; return in }(),
+			"access_token=1&_bearer_token=2&a=4"},
 	} {
 		if got := test.in.stripQuery(raw); got != test.want {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
@@ -180,7 +181,8 @@ func checkQuery(t *testing.T, raw string) {
 		}
 		return kept
 	}
-	if got, want := pieces(in.stripQuery(raw), false), pieces(raw, true); strings.Join(got, "\n") != strings.Join(want, "\n") {
+	if got, want := pieces(in.stripQuery(raw), false),
+		pieces(raw, true); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%q: pieces %q, want %q", raw, got, want)
 	}
 	if stripped := in.stripQuery(raw); len(pieces(raw, true)) == len(pieces(raw, false)) && stripped != raw {
@@ -205,11 +207,13 @@ func checkQuery(t *testing.T, raw string) {
 var querySeeds = []string{
 	"", "&", ";", "a", "a=1&b=2", "_bearer_token=junk&x=1;y=2&bad=%zz&_BEARER_TOKEN=x",
 	"x=1;_bearer_token=evil", "%5Fbearer_token=x", "+_bearer_token[]=1", "_bearer_token;a&;&b",
-	"_bearer_token%00=1&_bearer.token=2", "?_bearer_token", "a=1&&&_bearer_token=%zz;;;c", "_bearer%5ftoken%3dx=1", "[_bearer_token]=1&%u005Fbearer_token=2&%u00",
+	"_bearer_token%00=1&_bearer.token=2", "?_bearer_token", "a=1&&&_bearer_token=%zz;;;c", "_bearer%5ftoken%3dx=1",
+	"[_bearer_token]=1&%u005Fbearer_token=2&%u00",
 }
 
 func TestQueryProperty(t *testing.T) {
-	parts := []string{"&", ";", "&&", "=", "a", "b=2", "%zz", "%", "+", "_bearer_token", "_BEARER_TOKEN=x", "%5Fbearer_token=y", " ", "[]", "[", "?", "%00", ".bearer_token", "\xff", "é"}
+	parts := []string{"&", ";", "&&", "=", "a", "b=2", "%zz", "%", "+", "_bearer_token", "_BEARER_TOKEN=x",
+		"%5Fbearer_token=y", " ", "[]", "[", "?", "%00", ".bearer_token", "\xff", "é"}
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, seed := range querySeeds {
 		checkQuery(t, seed)
@@ -233,13 +237,14 @@ func FuzzQuery(f *testing.F) {
 // A query that net/http's server lets pass is sent on as it came.
 func TestQueryOverTheWire(t *testing.T) {
 	seen := make(chan string, 1)
-	protocols(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.URL.RawQuery }), func(t *testing.T, srv *httptest.Server, rt *Transport) {
-		rt.Injection = queryInjection(t, "")
-		req := get(t, srv.URL+"/x")
-		req.URL.RawQuery = "_bearer_token=junk&x=1;y=2&bad=%zz&_BEARER_TOKEN=x"
-		send(t, rt, req)
-		if got, want := <-seen, "x=1;y=2&bad=%zz&_bearer_token="+canary; got != want {
-			t.Errorf("upstream saw %q, want %q", got, want)
-		}
-	})
+	protocols(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.URL.RawQuery }),
+		func(t *testing.T, srv *httptest.Server, rt *Transport) {
+			rt.Injection = queryInjection(t, "")
+			req := get(t, srv.URL+"/x")
+			req.URL.RawQuery = "_bearer_token=junk&x=1;y=2&bad=%zz&_BEARER_TOKEN=x"
+			send(t, rt, req)
+			if got, want := <-seen, "x=1;y=2&bad=%zz&_bearer_token="+canary; got != want {
+				t.Errorf("upstream saw %q, want %q", got, want)
+			}
+		})
 }

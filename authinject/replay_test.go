@@ -28,15 +28,27 @@ func TestReplay(t *testing.T) {
 		outcome   Outcome
 		challenge bool // the upstream's own WWW-Authenticate arrives
 	}{
-		{name: "replaced", source: newSource(old, next), answer: statusByToken(canary), status: 200, sent: 2, rejected: []*tokensource.Token{old}, outcome: OutcomeReplaced},
-		{name: "no newer one", source: newSource(old), answer: statusByToken(canary), status: 401, sent: 1, rejected: []*tokensource.Token{old}, outcome: OutcomeRefused, challenge: true},
-		{name: "the new one is refused too", source: newSource(old, next, late), answer: statusByToken(canary, canaryTwo), status: 401, sent: 2, rejected: []*tokensource.Token{old, next}, outcome: OutcomeRefused, challenge: true},
-		{name: "the same token again", source: newSource(old, old), answer: statusByToken(canary), status: 401, sent: 1, rejected: []*tokensource.Token{old}, outcome: OutcomeRefused, challenge: true},
-		{name: "the same text again", source: newSource(old, token(canary, 2)), answer: statusByToken(canary), status: 401, sent: 1, rejected: []*tokensource.Token{old}, outcome: OutcomeRefused, challenge: true},
-		{name: "nothing returned", source: newSource(old, nil), answer: statusByToken(canary), status: 401, sent: 1, rejected: []*tokensource.Token{old}, outcome: OutcomeRefused, challenge: true},
-		{name: "not a retry status", source: newSource(old, next), answer: func(r *http.Request) *http.Response { return respond(r, 403, nil) }, status: 403, sent: 1, outcome: OutcomeInjected},
-		{name: "another retry status", source: newSource(old, next), answer: func(r *http.Request) *http.Response { return respond(r, 403, nil) }, statuses: []int{401, 403}, status: 403, sent: 2, rejected: []*tokensource.Token{old, next}, outcome: OutcomeRefused},
-		{name: "no retry status", source: newSource(old, next), answer: statusByToken(canary), statuses: []int{}, status: 401, sent: 1, outcome: OutcomeInjected, challenge: true},
+		{name: "replaced", source: newSource(old, next), answer: statusByToken(canary), status: 200, sent: 2,
+			rejected: []*tokensource.Token{old}, outcome: OutcomeReplaced},
+		{name: "no newer one", source: newSource(old), answer: statusByToken(canary), status: 401, sent: 1,
+			rejected: []*tokensource.Token{old}, outcome: OutcomeRefused, challenge: true},
+		{name: "the new one is refused too", source: newSource(old, next, late), answer: statusByToken(canary, canaryTwo),
+			status: 401, sent: 2, rejected: []*tokensource.Token{old, next}, outcome: OutcomeRefused, challenge: true},
+		{name: "the same token again", source: newSource(old, old), answer: statusByToken(canary), status: 401, sent: 1,
+			rejected: []*tokensource.Token{old}, outcome: OutcomeRefused, challenge: true},
+		{name: "the same text again", source: newSource(old, token(canary, 2)), answer: statusByToken(canary), status: 401,
+			sent: 1, rejected: []*tokensource.Token{old}, outcome: OutcomeRefused, challenge: true},
+		{name: "nothing returned", source: newSource(old, nil), answer: statusByToken(canary), status: 401, sent: 1,
+			rejected: []*tokensource.Token{old}, outcome: OutcomeRefused, challenge: true},
+		{name: "not a retry status", source: newSource(old, next), answer: func(r *http.Request) *http.Response {
+			return respond(r, 403, nil)
+		}, status: 403, sent: 1, outcome: OutcomeInjected},
+		{name: "another retry status", source: newSource(old, next), answer: func(r *http.Request) *http.Response {
+			return respond(r, 403, nil)
+		}, statuses: []int{401, 403}, status: 403, sent: 2, rejected: []*tokensource.Token{old, next},
+			outcome: OutcomeRefused},
+		{name: "no retry status", source: newSource(old, next), answer: statusByToken(canary), statuses: []int{}, status: 401,
+			sent: 1, outcome: OutcomeInjected, challenge: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			up := &upstream{answer: test.answer}
@@ -62,7 +74,8 @@ func TestReplay(t *testing.T) {
 			if (res.Header.Get("Www-Authenticate") != "") != test.challenge {
 				t.Errorf("header %v", res.Header)
 			}
-			status := fmt.Sprintf(`authinject; received-status=%d; details="source orders: the upstream refused the token that this proxy added; the operator of the proxy must act"`, test.status)
+			status := fmt.Sprintf(
+				`authinject; received-status=%d; details="source orders: the upstream refused the token that this proxy added; the operator of the proxy must act"`, test.status)
 			if told := res.Header.Get("Proxy-Status") == status; told != (test.outcome == OutcomeRefused) {
 				t.Errorf("Proxy-Status %q", res.Header.Values("Proxy-Status"))
 			}
@@ -162,20 +175,23 @@ func TestReplaySendsTheSame(t *testing.T) {
 			}
 			rt := newTransport(t, up, newSource(token(canary, 1), token(canaryTwo, 2)))
 			rt.Injection = in
-			req, err := http.NewRequest("POST", "https://api.example.com/?x=1;y&access_token=evil", io.NopCloser(strings.NewReader("body")))
+			req, err := http.NewRequest("POST", "https://api.example.com/?x=1;y&access_token=evil",
+				io.NopCloser(strings.NewReader("body")))
 			if err != nil {
 				t.Fatal(err)
 			}
 			req.Header = http.Header{"Authorization": {"Basic x"}, "X-A": {"1", "2"}}
 			send(t, rt, req)
 			first, second := up.requests[0], up.requests[1]
-			if first.Header.Get("X-A") != "1" || second.Header["X-A"][1] != "2" || up.bodies[0] != "body" || up.bodies[1] != "body" {
+			if first.Header.Get("X-A") != "1" || second.Header["X-A"][1] != "2" || up.bodies[0] != "body" ||
+				up.bodies[1] != "body" {
 				t.Errorf("bodies %q, header %v", up.bodies, second.Header)
 			}
 			want := [2]string{"x=1;y&_bearer_token=" + canary, "x=1;y&_bearer_token=" + canaryTwo}
 			if name == "header" {
 				want = [2]string{"x=1;y", "x=1;y"}
-				if first.Header.Get("Authorization") != "Bearer "+canary || second.Header.Get("Authorization") != "Bearer "+canaryTwo {
+				if first.Header.Get("Authorization") != "Bearer "+canary ||
+					second.Header.Get("Authorization") != "Bearer "+canaryTwo {
 					t.Errorf("%v and %v", first.Header, second.Header)
 				}
 			} else if first.Header["Authorization"] != nil || second.Header["Authorization"] != nil {
@@ -265,11 +281,13 @@ func TestGetBody(t *testing.T) {
 		}
 		return up.RoundTrip(out)
 	})
-	if res, _ := send(t, newTransport(t, anew, newSource(token(canary, 1), token(canaryTwo, 2))), req); res.StatusCode != 200 || len(up.requests) != 2 {
+	if res, _ := send(t, newTransport(t, anew, newSource(token(canary, 1), token(canaryTwo, 2))),
+		req); res.StatusCode != 200 || len(up.requests) != 2 {
 		t.Errorf("status %d after %d requests", res.StatusCode, len(up.requests))
 	}
 	req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("gone") }
-	if res, _ := send(t, newTransport(t, up, newSource(token(canary, 1), token(canaryTwo, 2))), req); res.StatusCode != 401 {
+	if res, _ := send(t, newTransport(t, up, newSource(token(canary, 1), token(canaryTwo, 2))),
+		req); res.StatusCode != 401 {
 		t.Errorf("without a body to send again: status %d", res.StatusCode)
 	}
 }
@@ -332,7 +350,8 @@ func TestRefusalHeldOpen(t *testing.T) {
 			return res
 		}}
 		start := time.Now()
-		res, _ := send(t, newTransport(t, up, newSource(token(canary, 1), token(canaryTwo, 2))), get(t, "https://api.example.com/"))
+		res, _ := send(t, newTransport(t, up, newSource(token(canary, 1), token(canaryTwo, 2))),
+			get(t, "https://api.example.com/"))
 		if took := time.Since(start); res.StatusCode != 200 || took != drainWait {
 			t.Errorf("status %d after %v of the bubble's time, want %v", res.StatusCode, took, drainWait)
 		}

@@ -68,7 +68,8 @@ func TestQueryTokenDoesNotComeBack(t *testing.T) {
 	// The header placement leaves the policy alone, but lets no token through in a URL either.
 	rt.Injection = Injection{}
 	res, _ = send(t, rt, get(t, "https://api.example.com/?debug=ab%2Bc%2Fd%3D%3D"))
-	if res.Header.Get("Referrer-Policy") != "unsafe-url" || res.Header.Get("Location") != "https://api.example.com/?debug=REDACTED" {
+	if res.Header.Get("Referrer-Policy") != "unsafe-url" ||
+		res.Header.Get("Location") != "https://api.example.com/?debug=REDACTED" {
 		t.Errorf("%v", res.Header)
 	}
 }

@@ -14,10 +14,13 @@ func TestIsCredential(t *testing.T) {
 		in             Injection
 		gone, forwards string
 	}{
-		{Injection{}, "Authorization authorization AUTHORIZATION Proxy-Authorization proxy_authorization Proxy.Authorization", "X-Api-Key X-Authorization Authorization-Info Authorizatio Cookie Accept"},
-		{headerInjection(t, "X-Api-Key", ""), "Authorization X-Api-Key x-api-key X_Api_Key X.Api.Key x_API.kEY X-Api_Key", "X-Api-Keys Xx-Api-Key XApiKey X-Api1Key"},
+		{Injection{}, "Authorization authorization AUTHORIZATION Proxy-Authorization proxy_authorization Proxy.Authorization",
+			"X-Api-Key X-Authorization Authorization-Info Authorizatio Cookie Accept"},
+		{headerInjection(t, "X-Api-Key", ""), "Authorization X-Api-Key x-api-key X_Api_Key X.Api.Key x_API.kEY X-Api_Key",
+			"X-Api-Keys Xx-Api-Key XApiKey X-Api1Key"},
 		{headerInjection(t, "X_Api_Key", ""), "X-Api-Key X_Api_Key", "X-Api"},
-		{Injection{StripHeader: []string{"X-Forwarded-Access-Token"}}, "Authorization X-Forwarded-Access-Token x_forwarded_access_token", "X-Forwarded-For"},
+		{Injection{StripHeader: []string{"X-Forwarded-Access-Token"}}, "Authorization X-Forwarded-Access-Token " +
+			"x_forwarded_access_token", "X-Forwarded-For"},
 		{queryInjection(t, ""), "Authorization", "X-Api-Key _bearer_token"},
 	} {
 		for key := range strings.FieldsSeq(test.gone) {
@@ -41,7 +44,8 @@ func TestRoundTripChangesNothingOfTheRequest(t *testing.T) {
 			rt := newTransport(t, up, newSource(token(canary, 1)))
 			rt.Injection = in
 			req := get(t, "https://user:pass@api.example.com/?_bearer_token=x&a=1")
-			req.Header = http.Header{"Authorization": {"Basic x", "Basic y"}, "Accept": {"a/b"}, "Connection": {"authorization, close"}, "Cache-Control": {"max-age=1"}}
+			req.Header = http.Header{"Authorization": {"Basic x", "Basic y"}, "Accept": {"a/b"},
+				"Connection": {"authorization, close"}, "Cache-Control": {"max-age=1"}}
 			req.Body, req.ContentLength = io.NopCloser(strings.NewReader("body")), 4
 			req.Trailer = http.Header{"Authorization": nil, "X-Sum": {"1"}}
 			before, header, trailer, url := *req, req.Header.Clone(), req.Trailer.Clone(), *req.URL
@@ -53,7 +57,8 @@ func TestRoundTripChangesNothingOfTheRequest(t *testing.T) {
 			if !maps.EqualFunc(after.Header, header, slices.Equal) || !maps.EqualFunc(after.Trailer, trailer, slices.Equal) {
 				t.Errorf("header %v, trailer %v", after.Header, after.Trailer)
 			}
-			if *after.URL != url || after.URL != before.URL || after.Host != before.Host || after.RequestURI != before.RequestURI {
+			if *after.URL != url || after.URL != before.URL || after.Host != before.Host ||
+				after.RequestURI != before.RequestURI {
 				t.Errorf("URL %v", after.URL)
 			}
 			if sent := up.last(t); sent == req || sent.URL.User != nil {

@@ -80,7 +80,8 @@ func TestTransportsOfOneSource(t *testing.T) {
 		return in
 	}
 	forms := map[string]Injection{
-		"Bearer " + canary: inject("header"), canary: inject("header", "Authorization", ""), "Token " + canary: inject("header", "Authorization", "Token"),
+		"Bearer " + canary: inject("header"), canary: inject("header", "Authorization", ""),
+		"Token " + canary:         inject("header", "Authorization", "Token"),
 		"_bearer_token=" + canary: inject("query"), "key=" + canary: inject("query", "key"),
 	}
 	tok := token(canary, 1)
@@ -97,7 +98,8 @@ func TestTransportsOfOneSource(t *testing.T) {
 			}
 		}
 	}
-	if (&Transport{PerAccount: true}).present(tok) != (&Transport{PerAccount: true, Injection: forms["Bearer "+canary]}).present(tok) {
+	if (&Transport{PerAccount: true}).present(tok) != (&Transport{PerAccount: true,
+		Injection: forms["Bearer "+canary]}).present(tok) {
 		t.Error("the default is not shared with the same injection in words")
 	}
 	// The same line, but each request needs a proof that only the other injection makes.
@@ -121,7 +123,8 @@ func TestVisibleCharacters(t *testing.T) {
 	for c := byte(0x21); c < 0x7f; c++ {
 		visible.WriteByte(c)
 	}
-	for _, access := range []string{visible.String(), "00D000!AQ0A.b", "1000|made-up", "v^1.1#i^1", `a"b\c,d`, "==", "%41+&="} {
+	for _, access := range []string{visible.String(), "00D000!AQ0A.b", "1000|made-up", "v^1.1#i^1", `a"b\c,d`,
+		"==", "%41+&="} {
 		for placement, in := range placements(t) {
 			var header string
 			var query url.Values
@@ -135,7 +138,8 @@ func TestVisibleCharacters(t *testing.T) {
 				if placement == "header" && header != "Bearer "+access {
 					t.Errorf("header: %q, want %q", header, access)
 				}
-				if placement == "query" && (len(query) != 1 || len(query["_bearer_token"]) != 1 || query.Get("_bearer_token") != access) {
+				if placement == "query" && (len(query) != 1 || len(query["_bearer_token"]) != 1 ||
+					query.Get("_bearer_token") != access) {
 					t.Errorf("query: %q, want %q", query, access)
 				}
 			})
@@ -163,14 +167,16 @@ func TestSourceFailures(t *testing.T) {
 	up := &upstream{}
 	rt := newTransport(t, up, nil)
 	rt.Source = func(*http.Request) (TokenSource, error) {
-		return nil, &tokensource.Error{Source: "orders", Account: "bob", Class: tokensource.ClassLogin, Reason: "never connected"}
+		return nil, &tokensource.Error{Source: "orders", Account: "bob", Class: tokensource.ClassLogin,
+			Reason: "never connected"}
 	}
 	res, text := send(t, rt, get(t, "https://api.example.com/"))
 	if p := problemOf(t, res, text); p.Status != 503 || p.Account != "bob" {
 		t.Errorf("problem %+v", p)
 	}
 	rt.Source = nil
-	if res, text := send(t, rt, get(t, "https://api.example.com/")); res.StatusCode != 502 || !strings.Contains(text, "no token source") {
+	if res, text := send(t, rt, get(t, "https://api.example.com/")); res.StatusCode != 502 ||
+		!strings.Contains(text, "no token source") {
 		t.Errorf("no source: %s", text)
 	}
 	if len(up.requests) != 0 {
@@ -207,7 +213,8 @@ func TestDestinationsFor(t *testing.T) {
 // An error of the inner transport is the upstream's, and stays what it is.
 func TestBaseErrorIsPassedOn(t *testing.T) {
 	broken := errors.New("connection refused")
-	rt := newTransport(t, baseFunc(func(*http.Request) (*http.Response, error) { return nil, broken }), newSource(token(canary, 1)))
+	rt := newTransport(t, baseFunc(func(*http.Request) (*http.Response, error) { return nil, broken }),
+		newSource(token(canary, 1)))
 	var result Result
 	rt.OnResult = func(r Result) { result = r }
 	if _, err := rt.RoundTrip(get(t, "https://api.example.com/")); err != broken {
@@ -220,11 +227,14 @@ func TestBaseErrorIsPassedOn(t *testing.T) {
 
 // Nothing of a Transport that was used prints the token.
 func TestTransportPrintsNoToken(t *testing.T) {
-	rt := newTransport(t, &upstream{answer: func(req *http.Request) *http.Response { return respond(req, 200, nil) }}, newSource(token(canary, 1)))
+	rt := newTransport(t, &upstream{answer: func(req *http.Request) *http.Response {
+		return respond(req, 200, nil)
+	}}, newSource(token(canary, 1)))
 	rt.Base = baseFunc(func(req *http.Request) (*http.Response, error) { return respond(req, 200, nil), nil })
 	send(t, rt, get(t, "https://api.example.com/"))
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%q", "%x"} {
-		rig.MustNotHold(t, verb, fmt.Sprintf(verb, rt)+fmt.Sprintf(verb, reflect.ValueOf(rt.cached.Load().token).Elem()), canary, fmt.Sprintf("%x", canary))
+		rig.MustNotHold(t, verb, fmt.Sprintf(verb, rt)+fmt.Sprintf(verb, reflect.ValueOf(rt.cached.Load().token).Elem()),
+			canary, fmt.Sprintf("%x", canary))
 	}
 }
 

@@ -59,7 +59,8 @@ func TestReplayOverTheWire(t *testing.T) {
 		{name: "body read, of unknown length", before: readAll, body: large, length: -1, status: 200},
 		{name: "answered before the body", body: large, length: int64(len(large)), status: 200, only: http2},
 		{name: "answered before the body, of unknown length", body: large, length: -1, status: 200, only: http2},
-		{name: "too large for a second time", before: readAll, body: bytes.Repeat(large, 4), length: 4 * int64(len(large)), status: 401},
+		{name: "too large for a second time", before: readAll, body: bytes.Repeat(large, 4), length: 4 * int64(len(large)),
+			status: 401},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			run := protocols
@@ -100,7 +101,8 @@ type gated struct {
 }
 
 func newGated(first, rest string) *gated {
-	return &gated{first: strings.NewReader(first), rest: strings.NewReader(rest), gate: make(chan struct{}), waiting: make(chan struct{})}
+	return &gated{first: strings.NewReader(first), rest: strings.NewReader(rest), gate: make(chan struct{}),
+		waiting: make(chan struct{})}
 }
 
 func (g *gated) Read(p []byte) (int, error) {
@@ -196,7 +198,8 @@ func serveEarly(conn net.Conn) {
 	if err != nil {
 		return
 	}
-	_ = (&http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Close: true, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body))}).Write(conn)
+	_ = (&http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Close: true, ContentLength: int64(len(body)),
+		Body: io.NopCloser(bytes.NewReader(body))}).Write(conn)
 }
 
 // An HTTP/1.1 upstream may refuse a request of which it has only the header.
@@ -329,7 +332,8 @@ func TestUpgrade(t *testing.T) {
 			return
 		}
 		defer conn.Close()
-		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\nCache-Control: public\r\n\r\n")
+		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\nCache-Control: " +
+			"public\r\n\r\n")
 		_ = rw.Flush()
 		line, _ := rw.ReadString('\n')
 		_, _ = rw.WriteString(line)

@@ -218,7 +218,12 @@ func (d *dialErrors) trace() *httptrace.ClientTrace {
 	}
 }
 
+// add adds the error of an attempt. An attempt that was cancelled is no cause, and reverse_proxy would
+// take it for a client that went away.
 func (d *dialErrors) add(err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.errs = append(d.errs, err)

@@ -2,6 +2,7 @@ package caddy_test
 
 import (
 	"encoding/pem"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -105,5 +106,28 @@ func TestUnreachedUpstreams(t *testing.T) {
 	fails("/name", "check the host no-such-host.invalid of the upstream")
 	if got, _ := problems(); len(got) != 2 || !strings.HasPrefix(got[1], "upstream_unknown_host ") {
 		t.Errorf("got %v", got)
+	}
+}
+
+// If no connection to an upstream can be made, reverse_proxy sends the request to the next one, also a
+// POST, which it would not send again once a connection was made.
+func TestNextUpstream(t *testing.T) {
+	isolate(t)
+	t.Setenv("TOKEN", "canary-static-token")
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_, _ = io.WriteString(w, r.Method+" "+string(body)+" "+r.Header.Get("Authorization"))
+	}))
+	t.Cleanup(upstream.Close)
+	down, addr := rig.FreeAddr(t), rig.FreeAddr(t)
+	run(t, rig.Caddyfile{}.Source("next", "token {env.TOKEN}").Site("http://"+addr, "bind 127.0.0.1",
+		rig.Block("authinject next http://"+down+" "+upstream.URL, "lb_policy first", "lb_retries 1", "fail_duration 1m")))
+	res, err := client.Post("http://"+addr+"/", "text/plain", strings.NewReader("order"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, _ := io.ReadAll(res.Body); string(body) != "POST order Bearer canary-static-token" {
+		t.Errorf("got %d %s", res.StatusCode, body)
 	}
 }

@@ -57,7 +57,8 @@ func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 			rec, err := s.recordAt(ctx, key)
 			if err != nil {
 				left++
-				unreadable = &Error{Source: s.cfg.Name, Class: ClassWait, Reason: fmt.Sprintf("%d of its records cannot be read, the last because %v", left, err), cause: err}
+				unreadable = &Error{Source: s.cfg.Name, Class: ClassWait, Reason: fmt.Sprintf("%d of its records cannot be "+
+					"read, the last because %v", left, err), cause: err}
 				if vault.Unusable(err) {
 					unreadable.Class = ClassOperator
 				}
@@ -71,7 +72,8 @@ func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 		if a.subject != nil {
 			continue
 		}
-		if st := a.status(); st.Generation > 0 && !s.forgotten(st.Disconnected, st.Decided) && !slices.Contains(names, a.Name()) {
+		if st := a.status(); st.Generation > 0 && !s.forgotten(st.Disconnected, st.Decided) &&
+			!slices.Contains(names, a.Name()) {
 			names = append(names, a.Name())
 		}
 	}
@@ -98,7 +100,9 @@ func Leftovers(ctx context.Context, storage Storage, sources ...*Source) (strang
 		switch {
 		case strings.HasSuffix(key, vault.CopySuffix):
 			copies++
-		case strings.HasSuffix(key, ".json") && !slices.ContainsFunc(sources, func(s *Source) bool { return strings.HasPrefix(key, s.prefix()) }):
+		case strings.HasSuffix(key, ".json") && !slices.ContainsFunc(sources, func(s *Source) bool {
+			return strings.HasPrefix(key, s.prefix())
+		}):
 			strangers++
 		}
 	}

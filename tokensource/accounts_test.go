@@ -21,7 +21,8 @@ func TestUnknownNamesKeepNothing(t *testing.T) {
 	src := newSource(t, &endpoint{}, connecting(storage))
 	for i := range 100_000 {
 		_, err := src.Lookup(t.Context(), fmt.Sprint("nobody", i))
-		if e := asError(t, err, tokensource.ClassLogin); i == 0 && (e.Account != "nobody0" || !strings.Contains(e.Reason, "not connected yet")) {
+		if e := asError(t, err, tokensource.ClassLogin); i == 0 &&
+			(e.Account != "nobody0" || !strings.Contains(e.Reason, "not connected yet")) {
 			t.Fatalf("got %v", e)
 		}
 	}
@@ -37,7 +38,8 @@ func TestUnknownNamesKeepNothing(t *testing.T) {
 // Names that differ only in case, width, spaces or look are different accounts, and each has its
 // own token. A name that is not text is refused, because no page could show it.
 func TestNamesAreNotConfused(t *testing.T) {
-	names := []string{"alice", "Alice", "ALICE", " alice", "alice ", "ａｌｉｃｅ", "alic\u00e9", "alice\u0301", "alice/..", "..", ".", "a:b", "a\\b",
+	names := []string{"alice", "Alice", "ALICE", " alice", "alice ", "ａｌｉｃｅ", "alic\u00e9", "alice\u0301", "alice/..",
+		"..", ".", "a:b", "a\\b",
 		`a"b`, "a|b", "con", "*", "%61lice", "alice.json", "\u202ealice", "\ufffd", strings.Repeat("x", 256)}
 	storage := &tokensource.MemoryStorage{}
 	ep := rotating(0)
@@ -107,7 +109,8 @@ func TestAccounts(t *testing.T) {
 		src.Account("asked for")
 		connect(t, newSource(t, ep, connecting(memory), func(c *tokensource.Config) { c.ClientID = "other" }), "dave")
 		names, err := src.Accounts(t.Context())
-		if e := asError(t, err, tokensource.ClassOperator); !slices.Equal(names, []string{"alice", "bob", "carol"}) || !strings.Contains(e.Reason, "1 of its records") {
+		if e := asError(t, err, tokensource.ClassOperator); !slices.Equal(names, []string{"alice", "bob", "carol"}) ||
+			!strings.Contains(e.Reason, "1 of its records") {
 			t.Errorf("%v, %v", names, err)
 		}
 		_ = memory.Delete(t.Context(), prefix+"x.json")
@@ -115,7 +118,8 @@ func TestAccounts(t *testing.T) {
 		if names, err := src.Accounts(t.Context()); err != nil || !slices.Equal(names, []string{"alice", "carol"}) {
 			t.Errorf("a day later: %v, %v", names, err)
 		}
-		if names, err := newSource(t, ep, connecting(memory)).Accounts(t.Context()); err != nil || !slices.Equal(names, []string{"alice"}) {
+		if names, err := newSource(t, ep, connecting(memory)).Accounts(t.Context()); err != nil ||
+			!slices.Equal(names, []string{"alice"}) {
 			t.Errorf("in another process: %v, %v", names, err)
 		}
 		_ = memory.Store(t.Context(), alice+".damaged", []byte("{"))
@@ -163,7 +167,8 @@ func TestVariables(t *testing.T) {
 		ep := rotating(0)
 		storage := &tokensource.MemoryStorage{}
 		src := newSource(t, ep, connecting(storage), perDeployment)
-		for _, hostile := range []string{"evil.com/", "evil.com#", "a.b", "A", "a@b", "a:1", "{deployment}", "a\n", strings.Repeat("x", 64), "%61"} {
+		for _, hostile := range []string{"evil.com/", "evil.com#", "a.b", "A", "a@b", "a:1", "{deployment}", "a\n",
+			strings.Repeat("x", 64), "%61"} {
 			_, err := src.BeginLogin(t.Context(), tokensource.LoginRequest{Variables: map[string]string{"deployment": hostile}})
 			if e := asError(t, err, tokensource.ClassOperator); !strings.Contains(e.Reason, "allowed are lower-case") {
 				t.Errorf("got %v", e)
@@ -173,7 +178,8 @@ func TestVariables(t *testing.T) {
 		if e := asError(t, err, tokensource.ClassOperator); !strings.Contains(e.Reason, "variable deployment has no value") {
 			t.Errorf("got %v", e)
 		}
-		_, err = src.BeginLogin(t.Context(), tokensource.LoginRequest{Variables: map[string]string{"deployment": "a", "host": "b"}})
+		_, err = src.BeginLogin(t.Context(),
+			tokensource.LoginRequest{Variables: map[string]string{"deployment": "a", "host": "b"}})
 		asError(t, err, tokensource.ClassOperator)
 		for account, deployment := range map[string]string{"alice": "acme", "bob": "other"} {
 			if err := connectAt(t, src, account, deployment); err != nil {
@@ -219,7 +225,8 @@ func TestStoredVariableIsChecked(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = storage.Store(t.Context(), tokensource.RecordKey("orders", "", tokenURL+"?d={deployment}", "orders-client"), data)
+			_ = storage.Store(t.Context(), tokensource.RecordKey("orders", "", tokenURL+"?d={deployment}", "orders-client"),
+				data)
 			wantError(t, src, tokensource.ClassOperator)
 			wantCount(t, &ep.endpoint, 0)
 		})
@@ -230,7 +237,8 @@ func TestStoredVariableIsChecked(t *testing.T) {
 func TestCheckAccountName(t *testing.T) {
 	for name, allowed := range map[string]bool{
 		"a": true, "user@example.com": true, "äcme": true, "名前": true, strings.Repeat("x", 256): true, " ": true,
-		"": false, strings.Repeat("x", 257): false, "a\x00": false, "a\n": false, "a\x7f": false, "ä\n": false, "a\u0085": false, "\xff": false, "a\xc3": false,
+		"": false, strings.Repeat("x", 257): false, "a\x00": false, "a\n": false, "a\x7f": false, "ä\n": false,
+		"a\u0085": false, "\xff": false, "a\xc3": false,
 	} {
 		if err := tokensource.CheckAccountName(name); (err == nil) != allowed {
 			t.Errorf("%q: %v", name, err)

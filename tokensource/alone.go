@@ -55,9 +55,9 @@ func (o *occupancy) unclaim() {
 	}
 }
 
-// enter reports why this process must not send a stored refresh token: another process went on from
+// mayNotSend reports why this process must not send a stored refresh token: another process went on from
 // memory, so the stored refresh token is not the newest one.
-func (o *occupancy) enter(storage Exclusive) *Error {
+func (o *occupancy) mayNotSend(storage Exclusive) *Error {
 	if o.release != nil {
 		return nil
 	}

@@ -205,8 +205,10 @@ func TestStorageOutOfReachOfSeveralProcesses(t *testing.T) {
 		for _, lifetime := range []time.Duration{4 * time.Second, 8 * time.Second} {
 			for _, outage := range []time.Duration{14 * time.Second, 20 * time.Second} {
 				for _, processes := range []int{1, 2, 4} {
-					for _, before := range []time.Duration{0, 3 * time.Second, 3500 * time.Millisecond, 7 * time.Second, 40 * time.Second} {
-						t.Run(fmt.Sprintf("%v, tokens of %v, away for %v after %v, %d processes", failure, lifetime, outage, before, processes), func(t *testing.T) {
+					for _, before := range []time.Duration{0, 3 * time.Second, 3500 * time.Millisecond, 7 * time.Second,
+						40 * time.Second} {
+						t.Run(fmt.Sprintf("%v, tokens of %v, away for %v after %v, %d processes", failure, lifetime, outage, before,
+							processes), func(t *testing.T) {
 							synctest.Test(t, func(t *testing.T) { outOfReach(t, failure, lifetime, outage, before, processes) })
 						})
 					}
@@ -298,7 +300,8 @@ func TestWaitingForTheStorageHasAReason(t *testing.T) {
 		f.fail(errDisk, errDisk, errDisk)
 		virtual.Advance(10 * time.Second)
 		for _, src := range f.sources {
-			if err := wantError(t, src, tokensource.ClassWait); !strings.Contains(err.Reason, "storage") || err.RetryAt.IsZero() {
+			if err := wantError(t, src, tokensource.ClassWait); !strings.Contains(err.Reason, "storage") ||
+				err.RetryAt.IsZero() {
 				t.Errorf("reason %q, retry at %v", err.Reason, err.RetryAt)
 			}
 		}

@@ -194,7 +194,8 @@ func TestSeveralClientSecrets(t *testing.T) {
 		}
 	}
 	for code, refusal := range map[string]reply{
-		"invalid_client": refused(401, "invalid_client"), "incorrect_client_credentials": refused(200, "incorrect_client_credentials"),
+		"invalid_client":               refused(401, "invalid_client"),
+		"incorrect_client_credentials": refused(200, "incorrect_client_credentials"),
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			accepted := "new"

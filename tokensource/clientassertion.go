@@ -180,7 +180,8 @@ func endedAt(end time.Time) string { return "it has expired on " + end.UTC().For
 // audience returns who the client's assertions are for.
 func (w *wire) audience(variables map[string]string, tokenURL string) string {
 	// A variable without a value was reported when the endpoint was looked up.
-	if expanded, err := provider.Expand(w.cfg.Variables, w.cfg.ClientJWT.Audience, variables); err == nil && expanded != "" {
+	if expanded, err := provider.Expand(w.cfg.Variables, w.cfg.ClientJWT.Audience,
+		variables); err == nil && expanded != "" {
 		return expanded
 	}
 	return w.issuerOr(variables, tokenURL)

@@ -126,7 +126,8 @@ func TestPrivateKeyJWT(t *testing.T) {
 		}
 		var ids []any
 		for _, c := range ep.all() {
-			if names := slices.Sorted(maps.Keys(c.form)); !slices.Equal(names, []string{"client_assertion", "client_assertion_type", "client_id", "grant_type"}) ||
+			if names := slices.Sorted(maps.Keys(c.form)); !slices.Equal(names,
+				[]string{"client_assertion", "client_assertion_type", "client_id", "grant_type"}) ||
 				c.form.Get("client_id") != "orders-client" || c.header.Get("Authorization") != "" ||
 				c.form.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
 				t.Errorf("sent %v, Authorization %q", c.form, c.header.Get("Authorization"))
@@ -135,11 +136,13 @@ func TestPrivateKeyJWT(t *testing.T) {
 			if len(header) != 3 || header["alg"] != "ES256" || header["kid"] != "2026-11" || header["typ"] != "JWT" {
 				t.Errorf("the header is %v", header)
 			}
-			if len(claims) != 7 || claims["iss"] != "orders-client" || claims["sub"] != "orders-client" || claims["aud"] != tokenURL {
+			if len(claims) != 7 || claims["iss"] != "orders-client" || claims["sub"] != "orders-client" ||
+				claims["aud"] != tokenURL {
 				t.Errorf("the claims are %v", claims)
 			}
 			now := float64(c.at.Unix())
-			if made, end := claims["iat"].(float64), claims["exp"].(float64); made > now || claims["nbf"] != made || end <= now+60 || end > made+300 {
+			if made, end := claims["iat"].(float64), claims["exp"].(float64); made > now || claims["nbf"] != made ||
+				end <= now+60 || end > made+300 {
 				t.Errorf("at %v: iat %v, nbf %v, exp %v", now, made, claims["nbf"], end)
 			}
 			ids = append(ids, claims["jti"])
@@ -215,7 +218,8 @@ func TestKeyIsReadForEachRequest(t *testing.T) {
 		}
 		key.Store(nil)
 		err := src.Account("").Refresh(t.Context())
-		const want = "client_auth private_key_jwt: key: open /run/key.pem: permission denied: check alg, and the variable or file that the option names"
+		const want = "client_auth private_key_jwt: key: open /run/key.pem: permission denied: check alg, and the variable " +
+			"or file that the option names"
 		if err == nil || !strings.Contains(err.Error(), want) || ep.count() != 2 {
 			t.Errorf("%d requests, error %v", ep.count(), err)
 		}
@@ -249,11 +253,13 @@ func TestCertificateOfTheKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if header, _ := assertionOf(t, ep.all()[0].form, "ES256", public(t, testKey(0))); header["x5t#S256"] != jwt.Thumbprint(cert) {
+	if header, _ := assertionOf(t, ep.all()[0].form, "ES256",
+		public(t, testKey(0))); header["x5t#S256"] != jwt.Thumbprint(cert) {
 		t.Errorf("the header is %v", header)
 	}
 	_, err = newSource(t, ep, signing(testKey(1)), certified(own)).Token(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "certificate: it belongs to another key than the option key") || ep.count() != 1 {
+	if err == nil || !strings.Contains(err.Error(), "certificate: it belongs to another key than the option key") ||
+		ep.count() != 1 {
 		t.Errorf("%d requests, error %v", ep.count(), err)
 	}
 }
@@ -274,7 +280,8 @@ func TestAssertionMadeElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []string{"a.e30.c", "d.e30.f"} {
-		if form := ep.all()[i].form; form.Get("client_assertion") != want || form.Get("client_id") != "orders-client" || len(form) != 4 {
+		if form := ep.all()[i].form; form.Get("client_assertion") != want || form.Get("client_id") != "orders-client" ||
+			len(form) != 4 {
 			t.Errorf("sent %v, want %s", form, want)
 		}
 	}
@@ -283,11 +290,14 @@ func TestAssertionMadeElsewhere(t *testing.T) {
 // A refusal says that the assertion has expired, and how far this machine's clock is off. No text
 // holds a part of the assertion.
 func TestRefusedAssertion(t *testing.T) {
-	refusal := withHeader(refused(401, "invalid_client"), "Date", time.Now().Add(10*time.Minute).UTC().Format(http.TimeFormat))
+	refusal := withHeader(refused(401, "invalid_client"), "Date",
+		time.Now().Add(10*time.Minute).UTC().Format(http.TimeFormat))
 	refusal.body = `{"error":"invalid_client","error_description":"bad ` + expiredAssertion + `"}`
 	for want, edit := range map[string]func(*tokensource.Config){
-		"the client assertion has expired, on 2023-11-14T22:13:20Z: the token endpoint answered 401 invalid_client: correct the clock that is wrong: this machine's is ": asserting(expiredAssertion),
-		"the client assertion was refused: the token endpoint answered 401 invalid_client: correct the clock that is wrong: this machine's is ":                          signing(testKey(0)),
+		"the client assertion has expired, on 2023-11-14T22:13:20Z: the token endpoint answered 401 invalid_client: " +
+			"correct the clock that is wrong: this machine's is ": asserting(expiredAssertion),
+		"the client assertion was refused: the token endpoint answered 401 invalid_client: correct the clock that is " +
+			"wrong: this machine's is ": signing(testKey(0)),
 	} {
 		err := asked(refusal, edit)(t)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "If that is not enough, ") ||
@@ -323,15 +333,24 @@ func TestCheckCredentials(t *testing.T) {
 		{"", func(*tokensource.Config) {}},
 		{"", signing(testKey(0))},
 		{"", asserting(assertion)},
-		{"client_auth private_key_jwt needs a key", func(cfg *tokensource.Config) { cfg.ClientSecrets, cfg.ClientAuth = nil, tokensource.PrivateKeyJWT }},
+		{"client_auth private_key_jwt needs a key", func(cfg *tokensource.Config) {
+			cfg.ClientSecrets, cfg.ClientAuth = nil, tokensource.PrivateKeyJWT
+		}},
 		{"client_assertion: it has expired on 2023-11-14T22:13:20Z", asserting(expiredAssertion)},
 		{"reading client_assertion: it is not a signed JWT", asserting("hunter2")},
-		{"reading client_assertion: open /k: no such file", func(cfg *tokensource.Config) { asserting("")(cfg); cfg.ClientAssertion = missing }},
-		{"client_auth private_key_jwt: key: open /k: no such file", func(cfg *tokensource.Config) { signing("")(cfg); cfg.ClientJWT.Key = missing }},
-		{"client_auth private_key_jwt: key: it is an Ed25519 key, which does not fit alg RS256", func(cfg *tokensource.Config) {
-			signing(string(edJWK))(cfg)
-			cfg.ClientJWT.Alg = "RS256"
+		{"reading client_assertion: open /k: no such file", func(cfg *tokensource.Config) {
+			asserting("")(cfg)
+			cfg.ClientAssertion = missing
 		}},
+		{"client_auth private_key_jwt: key: open /k: no such file", func(cfg *tokensource.Config) {
+			signing("")(cfg)
+			cfg.ClientJWT.Key = missing
+		}},
+		{"client_auth private_key_jwt: key: it is an Ed25519 key, which does not fit alg RS256",
+			func(cfg *tokensource.Config) {
+				signing(string(edJWK))(cfg)
+				cfg.ClientJWT.Alg = "RS256"
+			}},
 		{"client_auth private_key_jwt: certificate: it belongs to another key", func(cfg *tokensource.Config) {
 			signing(testKey(0))(cfg)
 			cfg.ClientJWT.Certificate = tokensource.Literal(selfSigned(t, testKey(1), time.Now().Add(time.Hour)))

@@ -106,7 +106,8 @@ func (cfg *Config) checkClientAuth() error {
 	auth := cfg.ClientAuth
 	switch {
 	case cfg.ClientAssertion != nil && len(cfg.ClientSecrets) > 0:
-		return errors.New("client_assertion is another way of client authentication than client_secret; remove one of the two")
+		return errors.New(
+			"client_assertion is another way of client authentication than client_secret; remove one of the two")
 	case !auth.UsesSecret() && len(cfg.ClientSecrets) > 0:
 		return fmt.Errorf("client_auth %s sends no client_secret; remove one of the two", auth)
 	case auth.UsesSecret() && len(cfg.ClientSecrets) == 0:
@@ -115,7 +116,8 @@ func (cfg *Config) checkClientAuth() error {
 		return fmt.Errorf("client_auth %s needs a token_transport with a client certificate, such as: "+
 			"token_transport http { tls_client_auth /run/cert.pem /run/key.pem }", auth)
 	case cfg.ClientAssertion != nil && auth != PrivateKeyJWT:
-		return fmt.Errorf("client_assertion is another way of client authentication than client_auth %s; remove one of the two", auth)
+		return fmt.Errorf(
+			"client_assertion is another way of client authentication than client_auth %s; remove one of the two", auth)
 	}
 	return cfg.checkClientJWT()
 }
@@ -125,12 +127,13 @@ func (cfg *Config) checkClientJWT() error {
 	auth, options := cfg.ClientAuth, cfg.ClientJWT
 	switch {
 	case !auth.IsJWT() && options.isSet():
-		return fmt.Errorf("client_auth %s takes no options; those in its block are for private_key_jwt and client_secret_jwt", auth)
+		return fmt.Errorf("client_auth %s takes no options; those in its block are for private_key_jwt and "+
+			"client_secret_jwt", auth)
 	case auth == ClientSecretJWT && (options.Key != nil || options.Certificate != nil):
 		return errors.New("client_auth client_secret_jwt signs with the client_secret; remove key and certificate")
 	case auth == PrivateKeyJWT && options.Key == nil && cfg.ClientAssertion == nil:
-		return errors.New("client_auth private_key_jwt needs a key, such as: client_auth private_key_jwt { key {file./run/secrets/key.pem} }; " +
-			"or, for a JWT that was made elsewhere, client_assertion {file./path}")
+		return errors.New("client_auth private_key_jwt needs a key, such as: client_auth private_key_jwt { key " +
+			"{file./run/secrets/key.pem} }; or, for a JWT that was made elsewhere, client_assertion {file./path}")
 	case cfg.ClientAssertion != nil && options.isSet():
 		return errors.New("client_assertion is a finished JWT; remove the block of client_auth")
 	case options.Alg == "":

@@ -36,6 +36,9 @@ type deadline struct {
 	mono time.Duration
 }
 
+// isSet reports whether d is a deadline, and not the zero value.
+func (d deadline) isSet() bool { return d != deadline{} }
+
 // never is a deadline that neither clock reaches.
 var never = deadline{mono: forever}
 

@@ -36,7 +36,8 @@ func (r *Record) storedForm() storedRecord {
 		Source: r.Source, Account: r.Account, Generation: r.Generation, Decided: r.Decided,
 		AccessToken: r.AccessToken.Reveal(), RefreshToken: r.RefreshToken.Reveal(),
 		Obtained: r.Obtained, Expiry: r.Expiry, Scope: r.Scope, Variables: r.Variables,
-		Seed: r.Seed, Config: r.Config, DPoPKey: r.DPoPKey.Reveal(), Intent: r.Intent, Failure: r.Failure, Disconnected: r.Disconnected,
+		Seed: r.Seed, Config: r.Config, DPoPKey: r.DPoPKey.Reveal(), Intent: r.Intent, Failure: r.Failure,
+		Disconnected: r.Disconnected,
 	}
 }
 
@@ -52,7 +53,8 @@ func (s *storedRecord) recordOf(source, account string) (*Record, error) {
 		Source: source, Account: account, Generation: s.Generation, Decided: s.Decided,
 		AccessToken: NewSecret(s.AccessToken), RefreshToken: NewSecret(s.RefreshToken),
 		Obtained: s.Obtained, Expiry: s.Expiry, Scope: s.Scope, Variables: s.Variables,
-		Seed: s.Seed, Config: s.Config, DPoPKey: NewSecret(s.DPoPKey), Intent: s.Intent, Failure: s.Failure, Disconnected: s.Disconnected,
+		Seed: s.Seed, Config: s.Config, DPoPKey: NewSecret(s.DPoPKey), Intent: s.Intent, Failure: s.Failure,
+		Disconnected: s.Disconnected,
 	}, nil
 }
 

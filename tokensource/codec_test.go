@@ -12,10 +12,12 @@ import (
 func fullRecord() *Record {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	return &Record{
-		Source: "orders", Account: "alice", Generation: 7, Decided: at, AccessToken: NewSecret("at<&>\u2028"), RefreshToken: NewSecret("rt"),
-		Obtained: at, Expiry: at.Add(time.Hour), Scope: "a b", Variables: map[string]string{"deployment": "acme"},
+		Source: "orders", Account: "alice", Generation: 7, Decided: at, AccessToken: NewSecret("at<&>\u2028"),
+		RefreshToken: NewSecret("rt"),
+		Obtained:     at, Expiry: at.Add(time.Hour), Scope: "a b", Variables: map[string]string{"deployment": "acme"},
 		Seed: "seed", Config: "config", DPoPKey: NewSecret("key"), Intent: &Intent{Generation: 7, Owner: "me", Since: at},
-		Failure: &Failure{Class: ClassLogin, Code: "invalid_grant", Reason: "refused", At: at, Refused: "digest"}, Disconnected: true,
+		Failure:      &Failure{Class: ClassLogin, Code: "invalid_grant", Reason: "refused", At: at, Refused: "digest"},
+		Disconnected: true,
 	}
 }
 
@@ -82,7 +84,8 @@ func TestRecordKey(t *testing.T) {
 	seen := make(map[string][]string)
 	for _, id := range [][]string{
 		{"s", "", "u", "c"}, {"s", "a", "u", "c"}, {"s", "A", "u", "c"}, {"sa", "", "u", "c"}, {"s", "a\x00u", "", "c"},
-		{"s", `a","u`, "", "c"}, {"s", "../a", "u", "c"}, {"s", "a", "u2", "c"}, {"s", "a", "u", "c2"}, {"s", "ä", "u", "c"}, {"s", "a\u0308", "u", "c"},
+		{"s", `a","u`, "", "c"}, {"s", "../a", "u", "c"}, {"s", "a", "u2", "c"}, {"s", "a", "u", "c2"}, {"s", "ä", "u", "c"},
+		{"s", "a\u0308", "u", "c"},
 		{"s", "\xff", "u", "c"}, {"s", "\xfe", "u", "c"}, {"s", "\ufffd", "u", "c"},
 	} {
 		key := recordKey(id[0], id[1], id[2], id[3])

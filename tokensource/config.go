@@ -275,7 +275,8 @@ func (cfg *Config) checkEndpoints() error {
 	if _, err := provider.Expand(cfg.Variables, cfg.ClientJWT.Audience, examples); err != nil {
 		return fmt.Errorf("audience: %w", err)
 	}
-	for _, endpoint := range [][2]string{{"token_url", cfg.TokenURL}, {"authorize_url", cfg.AuthorizeURL}, {"device_url", cfg.DeviceURL}, {"par_url", cfg.PARURL}, {"revoke_url", cfg.RevokeURL}, {"issuer", cfg.Issuer}} {
+	for _, endpoint := range [][2]string{{"token_url", cfg.TokenURL}, {"authorize_url", cfg.AuthorizeURL},
+		{"device_url", cfg.DeviceURL}, {"par_url", cfg.PARURL}, {"revoke_url", cfg.RevokeURL}, {"issuer", cfg.Issuer}} {
 		if endpoint[1] == "" {
 			continue
 		}
@@ -324,11 +325,13 @@ func (cfg *Config) checkParams() error {
 func (cfg *Config) checkTokenHeaders() error {
 	for _, h := range cfg.TokenHeaders {
 		switch name := http.CanonicalHeaderKey(h.Name); name {
-		case "Accept", "Authorization", "Connection", "Content-Length", "Content-Type", "Host", "Transfer-Encoding", "User-Agent":
+		case "Accept", "Authorization", "Connection", "Content-Length", "Content-Type", "Host", "Transfer-Encoding",
+			"User-Agent":
 			return fmt.Errorf("token_header %s is set by the token request; remove it", h.Name)
 		}
 		if h.Value == nil || !httpguts.ValidHeaderFieldName(h.Name) {
-			return fmt.Errorf("token_header %q needs the name of a field and a value, such as: token_header X-Api-Key {env.API_KEY}", h.Name)
+			return fmt.Errorf("token_header %q needs the name of a field and a value, such as: token_header X-Api-Key "+
+				"{env.API_KEY}", h.Name)
 		}
 	}
 	return nil

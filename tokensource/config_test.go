@@ -37,17 +37,22 @@ func TestConfigIsChecked(t *testing.T) {
 		{"allowed are client_secret_basic", func(c *tokensource.Config) { c.ClientAuth = "basic" }},
 		{"allowed are form, json, query", func(c *tokensource.Config) { c.BodyFormat = "xml" }},
 		{"remove one of the two", func(c *tokensource.Config) { c.ClientAuth = tokensource.ClientAuthNone }},
-		{"client_secret_post needs a client_secret", func(c *tokensource.Config) { c.ClientAuth, c.ClientSecrets = tokensource.ClientSecretPost, nil }},
+		{"client_secret_post needs a client_secret", func(c *tokensource.Config) {
+			c.ClientAuth, c.ClientSecrets = tokensource.ClientSecretPost, nil
+		}},
 		{"", func(c *tokensource.Config) { c.ClientSecrets = nil }},
 		{"client_id is needed", func(c *tokensource.Config) { c.ClientAuth, c.ClientID = tokensource.ClientSecretPost, "" }},
 		{"", func(c *tokensource.Config) { c.ClientAuth, c.ClientID = tokensource.ClientSecretBasicUser, "" }},
-		{"client_auth private_key_jwt needs a key", func(c *tokensource.Config) { c.ClientAuth, c.ClientSecrets = tokensource.PrivateKeyJWT, nil }},
+		{"client_auth private_key_jwt needs a key", func(c *tokensource.Config) {
+			c.ClientAuth, c.ClientSecrets = tokensource.PrivateKeyJWT, nil
+		}},
 		{"client_auth private_key_jwt sends no client_secret", func(c *tokensource.Config) { c.ClientJWT.Key = literal }},
 		{"", func(c *tokensource.Config) { c.ClientSecrets, c.ClientJWT.Key = nil, literal }},
 		{"", func(c *tokensource.Config) { c.ClientSecrets, c.ClientAssertion = nil, literal }},
-		{"client_assertion is another way of client authentication than client_auth tls_client_auth", func(c *tokensource.Config) {
-			c.ClientSecrets, c.ClientAssertion, c.ClientAuth, c.MutualTLS = nil, literal, tokensource.TLSClientAuth, true
-		}},
+		{"client_assertion is another way of client authentication than client_auth tls_client_auth",
+			func(c *tokensource.Config) {
+				c.ClientSecrets, c.ClientAssertion, c.ClientAuth, c.MutualTLS = nil, literal, tokensource.TLSClientAuth, true
+			}},
 		{"client_assertion is a finished JWT", func(c *tokensource.Config) {
 			c.ClientSecrets, c.ClientAssertion, c.ClientJWT.KeyID = nil, literal, "1"
 		}},
@@ -60,13 +65,19 @@ func TestConfigIsChecked(t *testing.T) {
 		{"client_secret_jwt signs with the client_secret; remove key", func(c *tokensource.Config) {
 			c.ClientAuth, c.ClientJWT.Key = tokensource.ClientSecretJWT, literal
 		}},
-		{"client_auth client_secret_jwt needs a client_secret", func(c *tokensource.Config) { c.ClientAuth, c.ClientSecrets = tokensource.ClientSecretJWT, nil }},
+		{"client_auth client_secret_jwt needs a client_secret", func(c *tokensource.Config) {
+			c.ClientAuth, c.ClientSecrets = tokensource.ClientSecretJWT, nil
+		}},
 		{"client_auth client_secret_basic takes no options", func(c *tokensource.Config) { c.ClientJWT.KeyID = "1" }},
 		{"audience: ", func(c *tokensource.Config) {
 			c.ClientAuth, c.ClientJWT.Audience = tokensource.ClientSecretJWT, "https://{tenant}.example/"
 		}},
-		{"tls_client_auth needs a token_transport with a client certificate", func(c *tokensource.Config) { c.ClientAuth, c.ClientSecrets = tokensource.TLSClientAuth, nil }},
-		{"tls_client_auth sends no client_secret", func(c *tokensource.Config) { c.ClientAuth, c.MutualTLS = tokensource.SelfSignedTLSClientAuth, true }},
+		{"tls_client_auth needs a token_transport with a client certificate", func(c *tokensource.Config) {
+			c.ClientAuth, c.ClientSecrets = tokensource.TLSClientAuth, nil
+		}},
+		{"tls_client_auth sends no client_secret", func(c *tokensource.Config) {
+			c.ClientAuth, c.MutualTLS = tokensource.SelfSignedTLSClientAuth, true
+		}},
 		{"", func(c *tokensource.Config) {
 			c.ClientAuth, c.ClientSecrets, c.MutualTLS = tokensource.TLSClientAuth, nil, true
 		}},
@@ -75,7 +86,9 @@ func TestConfigIsChecked(t *testing.T) {
 			c.Params = []tokensource.Param{{Name: "client_assertion", Value: literal}}
 		}},
 		{"refresh_before must not be negative", func(c *tokensource.Config) { c.RefreshBefore = -time.Second }},
-		{"token_param client_secret is sent by", func(c *tokensource.Config) { c.Params = []tokensource.Param{{Name: "client_secret", Value: literal}} }},
+		{"token_param client_secret is sent by", func(c *tokensource.Config) {
+			c.Params = []tokensource.Param{{Name: "client_secret", Value: literal}}
+		}},
 		{"token_param client_id is sent by", func(c *tokensource.Config) {
 			c.ClientAuth = tokensource.ClientSecretPost
 			c.Params = []tokensource.Param{{Name: "client_id", Value: literal}}
@@ -90,7 +103,8 @@ func TestConfigIsChecked(t *testing.T) {
 		}},
 	} {
 		cfg := tokensource.Config{
-			Name: "orders", Grant: tokensource.ClientCredentials{}, TokenURL: tokenURL, ClientID: "c", ClientSecrets: []tokensource.Value{literal},
+			Name: "orders", Grant: tokensource.ClientCredentials{}, TokenURL: tokenURL, ClientID: "c",
+			ClientSecrets: []tokensource.Value{literal},
 		}
 		tt.edit(&cfg)
 		_, err := tokensource.New(cfg)
@@ -106,7 +120,8 @@ func TestConfigIsChecked(t *testing.T) {
 // A token_param that a request of the grant has anyway is refused, unless it is for requests of
 // another grant_type.
 func TestParamsOfTheGrant(t *testing.T) {
-	const jwtBearer, exchange = "urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:ietf:params:oauth:grant-type:token-exchange"
+	const jwtBearer, exchange = "urn:ietf:params:oauth:grant-type:jwt-bearer",
+		"urn:ietf:params:oauth:grant-type:token-exchange"
 	key := tokensource.Literal("x")
 	for _, row := range []struct {
 		grant    tokensource.Grant
@@ -140,8 +155,9 @@ func TestParamsOfTheGrant(t *testing.T) {
 		{tokensource.TokenExchange{OnBehalfOf: true}, "subject_token", nil, false},
 	} {
 		err := tokensource.Config{
-			Name: "orders", Grant: row.grant, Issuer: "https://login.example.com", ClientID: "c", ClientSecrets: []tokensource.Value{key},
-			Params: []tokensource.Param{{Name: row.name, Value: key, Requests: row.requests}},
+			Name: "orders", Grant: row.grant, Issuer: "https://login.example.com", ClientID: "c",
+			ClientSecrets: []tokensource.Value{key},
+			Params:        []tokensource.Param{{Name: row.name, Value: key, Requests: row.requests}},
 		}.Check()
 		refused := err != nil && err.Error() == "token_param "+row.name+" is sent by the grant; remove it"
 		if refused != row.refused || !refused && err != nil {
@@ -153,7 +169,8 @@ func TestParamsOfTheGrant(t *testing.T) {
 // The values of the options have the names that users write and the OAuth registry defines.
 func TestOptionNames(t *testing.T) {
 	if got, want := fmt.Sprint(tokensource.ClientAuths, tokensource.BodyFormats),
-		"[client_secret_basic client_secret_basic_raw client_secret_basic_user client_secret_post client_secret_query client_secret_jwt private_key_jwt tls_client_auth self_signed_tls_client_auth none] [form json query]"; got != want {
+		"[client_secret_basic client_secret_basic_raw client_secret_basic_user client_secret_post client_secret_query "+
+			"client_secret_jwt private_key_jwt tls_client_auth self_signed_tls_client_auth none] [form json query]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

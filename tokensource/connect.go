@@ -70,15 +70,18 @@ func (a *account) forget(ctx context.Context) (step, error) {
 	if !rec.Disconnected {
 		revoked = a.revoke(ctx, rec)
 	}
-	tomb := &Record{Source: rec.Source, Account: rec.Account, Variables: rec.Variables, Generation: rec.Generation, Disconnected: true}
+	tomb := &Record{Source: rec.Source, Account: rec.Account, Variables: rec.Variables, Generation: rec.Generation,
+		Disconnected: true}
 	err = a.supersede(ctx, tomb)
 	end := step{verb: doDisconnect, rec: tomb, err: notConnected(tomb), storage: err, dirty: err != nil}
 	if err != nil {
-		return end, failedStorage("the tokens are no longer used here, but the storage still holds them; removing them is tried again", err)
+		return end, failedStorage("the tokens are no longer used here, but the storage still holds them; removing them is "+
+			"tried again", err)
 	}
 	a.src.vault.RemoveAside(ctx, a.key()) // a copy may hold tokens too
 	if revoked != nil {
-		revoked.Reason = "the tokens were removed here, but the provider did not confirm that it revoked them: " + revoked.Reason
+		revoked.Reason = "the tokens were removed here, but the provider did not confirm that it revoked them: " +
+			revoked.Reason
 		return end, revoked
 	}
 	return end, nil

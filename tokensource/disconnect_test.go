@@ -26,7 +26,8 @@ func wantDisconnected(t *testing.T, src *tokensource.Source, storage tokensource
 	if !rec.Disconnected || !rec.AccessToken.IsZero() || !rec.RefreshToken.IsZero() {
 		t.Errorf("stored %+v", rec)
 	}
-	if st := src.Account("").Status(); !st.Disconnected || st.Live || st.Renews || st.State != tokensource.StateLoginRequired {
+	if st := src.Account("").Status(); !st.Disconnected || st.Live || st.Renews ||
+		st.State != tokensource.StateLoginRequired {
 		t.Errorf("status %+v", st)
 	}
 }
@@ -44,7 +45,9 @@ func TestDisconnect(t *testing.T) {
 				storage := &tokensource.MemoryStorage{}
 				ep := rotating(0)
 				var ev events
-				src := newSource(t, ep, connecting(storage), observed(&ev), proving(auth), func(c *tokensource.Config) { c.ClientID = "id@x" })
+				src := newSource(t, ep, connecting(storage), observed(&ev), proving(auth), func(c *tokensource.Config) {
+					c.ClientID = "id@x"
+				})
 				connect(t, src, "")
 				generation := mustToken(t, src).Generation
 				disconnect(t, src, "")
@@ -52,18 +55,20 @@ func TestDisconnect(t *testing.T) {
 					t.Fatalf("revoked %v", got)
 				}
 				want := map[tokensource.ClientAuth][3]string{ // Authorization, query, body
-					tokensource.ClientSecretBasic:       {basic("id%40x", clientSecret)},
-					tokensource.ClientSecretBasicRaw:    {basic("id@x", clientSecret)},
-					tokensource.ClientSecretBasicUser:   {basic(clientSecret, "")},
-					tokensource.ClientSecretPost:        {"", "", "client_id=id%40x&client_secret=" + clientSecret + "&"},
-					tokensource.ClientSecretQuery:       {"", "?client_id=id%40x&client_secret=" + clientSecret},
-					tokensource.PrivateKeyJWT:           {"", "", "client_assertion=a.e30.c&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_id=id%40x&"},
+					tokensource.ClientSecretBasic:     {basic("id%40x", clientSecret)},
+					tokensource.ClientSecretBasicRaw:  {basic("id@x", clientSecret)},
+					tokensource.ClientSecretBasicUser: {basic(clientSecret, "")},
+					tokensource.ClientSecretPost:      {"", "", "client_id=id%40x&client_secret=" + clientSecret + "&"},
+					tokensource.ClientSecretQuery:     {"", "?client_id=id%40x&client_secret=" + clientSecret},
+					tokensource.PrivateKeyJWT: {"", "",
+						"client_assertion=a.e30.c&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_id=id%40x&"},
 					tokensource.TLSClientAuth:           {"", "", "client_id=id%40x&"},
 					tokensource.SelfSignedTLSClientAuth: {"", "", "client_id=id%40x&"},
 					tokensource.ClientAuthNone:          {"", "", "client_id=id%40x&"},
 				}[auth]
 				r := ep.revocation.all()[0]
-				if r.header.Get("Authorization") != want[0] || r.url != revokeURL+want[1] || r.form.Encode() != want[2]+"token=rt1&token_type_hint=refresh_token" {
+				if r.header.Get("Authorization") != want[0] || r.url != revokeURL+want[1] ||
+					r.form.Encode() != want[2]+"token=rt1&token_type_hint=refresh_token" {
 					t.Errorf("got %+v", r)
 				}
 				if e := wantError(t, src, tokensource.ClassLogin); !strings.Contains(e.Reason, "disconnected") {
@@ -71,7 +76,8 @@ func TestDisconnect(t *testing.T) {
 				}
 				disconnect(t, src, "")
 				disconnect(t, newSource(t, ep, connecting(storage), func(c *tokensource.Config) { c.ClientID = "id@x" }), "")
-				if ep.revocation.count() != 2 || ev.count(tokensource.EventDisconnected) != 1 || ev.count(tokensource.EventLoginRequired) != 0 {
+				if ep.revocation.count() != 2 || ev.count(tokensource.EventDisconnected) != 1 ||
+					ev.count(tokensource.EventLoginRequired) != 0 {
 					t.Errorf("revoked %v, events %+v", ep.revoked(), ev.all())
 				}
 				connect(t, src, "")
@@ -94,13 +100,14 @@ func TestDisconnectWhenRevocationFails(t *testing.T) {
 		answer reply
 		reason string
 	}{
-		"503":      {reply{status: 503}, "the revocation endpoint answered"},
-		"400":      {refused(400, "unsupported_token_type"), "the revocation endpoint answered"},
-		"redirect": {reply{status: 307, header: http.Header{"Location": {"https://evil.example.com/"}}}, "the revocation endpoint answered"},
-		"down":     {reply{err: errReset}, "the connection to the revocation endpoint broke"},
-		"hangs":    {reply{delay: time.Hour}, "the revocation endpoint did not answer in time"},
-		"200":      {reply{body: "whatever"}, ""},
-		"204":      {reply{status: 204}, ""},
+		"503": {reply{status: 503}, "the revocation endpoint answered"},
+		"400": {refused(400, "unsupported_token_type"), "the revocation endpoint answered"},
+		"redirect": {reply{status: 307, header: http.Header{"Location": {"https://evil.example.com/"}}},
+			"the revocation endpoint answered"},
+		"down":  {reply{err: errReset}, "the connection to the revocation endpoint broke"},
+		"hangs": {reply{delay: time.Hour}, "the revocation endpoint did not answer in time"},
+		"200":   {reply{body: "whatever"}, ""},
+		"204":   {reply{status: 204}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -114,7 +121,8 @@ func TestDisconnectWhenRevocationFails(t *testing.T) {
 					t.Error(err)
 				}
 				if tt.reason != "" {
-					if e := asError(t, err, tokensource.ClassWait); !strings.Contains(e.Reason, "were removed here") || !strings.Contains(e.Reason, tt.reason) {
+					if e := asError(t, err, tokensource.ClassWait); !strings.Contains(e.Reason, "were removed here") ||
+						!strings.Contains(e.Reason, tt.reason) {
 						t.Errorf("got %v", err)
 					}
 				}
@@ -242,7 +250,8 @@ func TestLoginAtAnEmulatedProvider(t *testing.T) {
 		c.ClientID, c.ClientAuth = p.ClientID(), tokensource.ClientSecretBasicRaw
 		c.ClientSecrets = []tokensource.Value{tokensource.Literal(tokensourcetest.DefaultClientSecret)}
 		c.Scopes, c.ScopeSeparator = []string{"read(all)", "write(companies,contacts)"}, ","
-		c.Params = []tokensource.Param{{Name: "expires_in", Value: tokensource.Literal("86400"), Requests: []string{"authorization_code"}}}
+		c.Params = []tokensource.Param{{Name: "expires_in", Value: tokensource.Literal("86400"),
+			Requests: []string{"authorization_code"}}}
 	})
 	l := begin(t, src, typed)
 	consent, err := p.Allow(t.Context(), linkOf(t, src, l))
@@ -262,7 +271,8 @@ func TestLoginAtAnEmulatedProvider(t *testing.T) {
 		t.Fatalf("%v, %v", next, err)
 	}
 	disconnect(t, src, "")
-	if all := p.RevokeRequests(); len(all) != 2 || all[0].Outcome != "ok" || all[1].Outcome != "ok" || all[1].Token != next.AccessToken() {
+	if all := p.RevokeRequests(); len(all) != 2 || all[0].Outcome != "ok" || all[1].Outcome != "ok" ||
+		all[1].Token != next.AccessToken() {
 		t.Errorf("%d revocations", len(all))
 	}
 	tokensourcetest.Report(t, p.Check())
@@ -296,7 +306,8 @@ func TestWhyALoginIsNeeded(t *testing.T) {
 		if st := src.Account("ended").Status(); st.Attempts != 1 {
 			t.Errorf("%d attempts after one token request", st.Attempts)
 		}
-		for moment, src := range map[string]*tokensource.Source{"before": src, "after a restart": newSource(t, ep, connecting(storage))} {
+		for moment, src := range map[string]*tokensource.Source{"before": src,
+			"after a restart": newSource(t, ep, connecting(storage))} {
 			for account, want := range map[string]string{"gone": "not_connected", "ended": "grant_ended"} {
 				stored, err := src.Stored(t.Context(), account)
 				if err != nil {
@@ -305,7 +316,8 @@ func TestWhyALoginIsNeeded(t *testing.T) {
 				_, _ = src.Lookup(t.Context(), account)
 				synctest.Wait()
 				for _, st := range []tokensource.Status{stored, src.Account(account).Status()} {
-					if st.State != tokensource.StateLoginRequired || st.Err == nil || st.Err.Problem() != want || st.Err.Remedy() == "" {
+					if st.State != tokensource.StateLoginRequired || st.Err == nil || st.Err.Problem() != want ||
+						st.Err.Remedy() == "" {
 						t.Errorf("%s, %s: %s, %v", moment, account, st.State, st.Err)
 					}
 				}
@@ -322,11 +334,13 @@ func TestAGrantThatEndedWhileTheTokenServes(t *testing.T) {
 		put(t, storage, &tokensource.Record{
 			Generation: 4, AccessToken: tokensource.NewSecret("at4"), RefreshToken: tokensource.NewSecret("rt4"),
 			Obtained: time.Now(), Expiry: time.Now().Add(time.Hour),
-			Failure: &tokensource.Failure{Class: tokensource.ClassLogin, Code: "invalid_grant", Status: 400, Reason: "the token endpoint answered", At: time.Now()},
+			Failure: &tokensource.Failure{Class: tokensource.ClassLogin, Code: "invalid_grant", Status: 400,
+				Reason: "the token endpoint answered", At: time.Now()},
 		})
 		src := newSource(t, &endpoint{}, connecting(storage))
 		wantToken(t, src, "at4")
-		if st := src.Account("").Status(); st.State != tokensource.StateLoginRequired || st.Err == nil || st.Err.Problem() != "grant_ended" {
+		if st := src.Account("").Status(); st.State != tokensource.StateLoginRequired || st.Err == nil ||
+			st.Err.Problem() != "grant_ended" {
 			t.Errorf("%s, %v", st.State, st.Err)
 		}
 	})

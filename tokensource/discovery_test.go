@@ -48,7 +48,8 @@ func (s *issuing) RoundTrip(req *http.Request) (*http.Response, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
-	return &http.Response{StatusCode: r.status, Header: r.header, Body: io.NopCloser(bytes.NewReader([]byte(r.body))), Request: req}, nil
+	return &http.Response{StatusCode: r.status, Header: r.header, Body: io.NopCloser(bytes.NewReader([]byte(r.body))),
+		Request: req}, nil
 }
 
 func (s *issuing) place(path string, r reply) {
@@ -93,11 +94,12 @@ func TestWhereMetadataIs(t *testing.T) {
 		place  string
 		asked  []string
 	}{
-		"RFC 8414":        {issuer, oauthPlace, []string{issuer + oauthPlace}},
-		"OpenID":          {issuer, oidcPlace, []string{issuer + oauthPlace, issuer + oidcPlace}},
-		"RFC 8414, path":  {issuer + "/a/b", oauthPlace + "/a/b", []string{issuer + oauthPlace + "/a/b"}},
-		"OpenID, path":    {issuer + "/a", "/a" + oidcPlace, []string{issuer + oauthPlace + "/a", issuer + "/a" + oidcPlace}},
-		"ends in a slash": {issuer + "/a/", "/a" + oidcPlace, []string{issuer + oauthPlace + "/a", issuer + "/a" + oidcPlace}},
+		"RFC 8414":       {issuer, oauthPlace, []string{issuer + oauthPlace}},
+		"OpenID":         {issuer, oidcPlace, []string{issuer + oauthPlace, issuer + oidcPlace}},
+		"RFC 8414, path": {issuer + "/a/b", oauthPlace + "/a/b", []string{issuer + oauthPlace + "/a/b"}},
+		"OpenID, path":   {issuer + "/a", "/a" + oidcPlace, []string{issuer + oauthPlace + "/a", issuer + "/a" + oidcPlace}},
+		"ends in a slash": {issuer + "/a/", "/a" + oidcPlace,
+			[]string{issuer + oauthPlace + "/a", issuer + "/a" + oidcPlace}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &issuing{auth: &authServer{}}
@@ -131,30 +133,44 @@ func TestMetadataRefused(t *testing.T) {
 		class tokensource.Class
 		want  string
 	}{
-		"another issuer":       {says("https://evil.example"), tokensource.ClassOperator, "it names https://evil.example, and the two must be the same to the letter"},
-		"a slash more":         {says(issuer + "/"), tokensource.ClassOperator, "it names https://login.example.com/, and"},
-		"case":                 {says("https://LOGIN.example.com"), tokensource.ClassOperator, "same to the letter"},
-		"spaces around":        {says(" " + issuer), tokensource.ClassOperator, "names nothing that could be one"},
-		"no issuer":            {reply{body: `{"token_endpoint":"` + tokenURL + `"}`}, tokensource.ClassOperator, "names nothing that could be one"},
-		"issuer twice":         {says(issuer, `"issuer":"https://evil.example"`), tokensource.ClassWait, "no JSON object"},
-		"not there":            {reply{status: 404}, tokensource.ClassOperator, "not at its well-known addresses"},
-		"redirected":           {withHeader(reply{status: 302}, "Location", "https://evil.example/"), tokensource.ClassOperator, "redirects are not followed"},
-		"forbidden":            {reply{status: 403}, tokensource.ClassOperator, "the issuer's metadata endpoint answered 403: check issuer"},
-		"down":                 {reply{status: 503}, tokensource.ClassWait, "the issuer's metadata endpoint answered 503"},
-		"no connection":        {reply{err: errReset}, tokensource.ClassWait, "the issuer could not be reached"},
-		"a page":               {reply{body: "<html>"}, tokensource.ClassWait, "no JSON object"},
-		"too long":             {reply{body: `{"issuer":"` + strings.Repeat("x", 1<<20) + `"}`}, tokensource.ClassWait, "over 1 MiB"},
-		"no token endpoint":    {reply{body: `{"issuer":"` + issuer + `"}`}, tokensource.ClassOperator, "names no token_endpoint: configure the endpoint with token_url"},
-		"a link's address":     {with("https://169.254.169.254/token"), tokensource.ClassOperator, elsewhere("is on this machine or its network link, where the issuer is not")},
-		"a link's, IPv6":       {with("https://[fe80::1]/token"), tokensource.ClassOperator, elsewhere("is on this machine or its network link, where the issuer is not")},
-		"the metadata service": {with("http://169.254.169.254/latest/meta-data"), tokensource.ClassOperator, elsewhere("is no https URL")},
-		"loopback":             {with("http://127.0.0.1:2019/load"), tokensource.ClassOperator, elsewhere("is on this machine or its network link, where the issuer is not")},
-		"loopback, mapped":     {with("https://[::ffff:127.0.0.1]/load"), tokensource.ClassOperator, elsewhere("is on this machine or its network link, where the issuer is not")},
-		"loopback by name":     {with("https://LocalHost./load"), tokensource.ClassOperator, elsewhere("is on this machine or its network link, where the issuer is not")},
-		"no address":           {with("https://0.0.0.0:2019/load"), tokensource.ClassOperator, elsewhere("is on this machine or its network link, where the issuer is not")},
-		"plain":                {with("http://login.example.com/token"), tokensource.ClassOperator, elsewhere("is no https URL")},
-		"userinfo":             {with("https://login.example.com@evil.example/token"), tokensource.ClassOperator, elsewhere("is no https URL")},
-		"another scheme":       {with("file:///etc/passwd"), tokensource.ClassOperator, elsewhere("is no https URL")},
+		"another issuer": {says("https://evil.example"), tokensource.ClassOperator, "it names https://evil.example, " +
+			"and the two must be the same to the letter"},
+		"a slash more":  {says(issuer + "/"), tokensource.ClassOperator, "it names https://login.example.com/, and"},
+		"case":          {says("https://LOGIN.example.com"), tokensource.ClassOperator, "same to the letter"},
+		"spaces around": {says(" " + issuer), tokensource.ClassOperator, "names nothing that could be one"},
+		"no issuer": {reply{body: `{"token_endpoint":"` + tokenURL + `"}`}, tokensource.ClassOperator,
+			"names nothing that could be one"},
+		"issuer twice": {says(issuer, `"issuer":"https://evil.example"`), tokensource.ClassWait, "no JSON object"},
+		"not there":    {reply{status: 404}, tokensource.ClassOperator, "not at its well-known addresses"},
+		"redirected": {withHeader(reply{status: 302}, "Location", "https://evil.example/"),
+			tokensource.ClassOperator, "redirects are not followed"},
+		"forbidden": {reply{status: 403}, tokensource.ClassOperator, "the issuer's metadata endpoint answered " +
+			"403: check issuer"},
+		"down":          {reply{status: 503}, tokensource.ClassWait, "the issuer's metadata endpoint answered 503"},
+		"no connection": {reply{err: errReset}, tokensource.ClassWait, "the issuer could not be reached"},
+		"a page":        {reply{body: "<html>"}, tokensource.ClassWait, "no JSON object"},
+		"too long": {reply{body: `{"issuer":"` + strings.Repeat("x", 1<<20) + `"}`}, tokensource.ClassWait,
+			"over 1 MiB"},
+		"no token endpoint": {reply{body: `{"issuer":"` + issuer + `"}`}, tokensource.ClassOperator,
+			"names no token_endpoint: configure the endpoint with token_url"},
+		"a link's address": {with("https://169.254.169.254/token"), tokensource.ClassOperator,
+			elsewhere("is on this machine or its network link, where the issuer is not")},
+		"a link's, IPv6": {with("https://[fe80::1]/token"), tokensource.ClassOperator,
+			elsewhere("is on this machine or its network link, where the issuer is not")},
+		"the metadata service": {with("http://169.254.169.254/latest/meta-data"), tokensource.ClassOperator,
+			elsewhere("is no https URL")},
+		"loopback": {with("http://127.0.0.1:2019/load"), tokensource.ClassOperator,
+			elsewhere("is on this machine or its network link, where the issuer is not")},
+		"loopback, mapped": {with("https://[::ffff:127.0.0.1]/load"), tokensource.ClassOperator,
+			elsewhere("is on this machine or its network link, where the issuer is not")},
+		"loopback by name": {with("https://LocalHost./load"), tokensource.ClassOperator,
+			elsewhere("is on this machine or its network link, where the issuer is not")},
+		"no address": {with("https://0.0.0.0:2019/load"), tokensource.ClassOperator,
+			elsewhere("is on this machine or its network link, where the issuer is not")},
+		"plain": {with("http://login.example.com/token"), tokensource.ClassOperator, elsewhere("is no https URL")},
+		"userinfo": {with("https://login.example.com@evil.example/token"), tokensource.ClassOperator,
+			elsewhere("is no https URL")},
+		"another scheme": {with("file:///etc/passwd"), tokensource.ClassOperator, elsewhere("is no https URL")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &issuing{auth: &authServer{}}
@@ -168,7 +184,9 @@ func TestMetadataRefused(t *testing.T) {
 			if n := s.auth.count(); n != 0 {
 				t.Errorf("%d token requests", n)
 			}
-			if got := storage.steps(); slices.ContainsFunc(got, func(step string) bool { return strings.Contains(step, "marked=true") }) {
+			if got := storage.steps(); slices.ContainsFunc(got, func(step string) bool {
+				return strings.Contains(step, "marked=true")
+			}) {
 				t.Errorf("a refresh token was marked: %q", got)
 			}
 		})
@@ -228,7 +246,8 @@ func TestEndpointsElsewhereOfLoopback(t *testing.T) {
 	for _, configured := range []bool{false, true} {
 		var ev events
 		s := &issuing{auth: rotating(0)}
-		s.place(oauthPlace, reply{body: `{"issuer":"` + local + `","authorization_endpoint":"` + local + `/authorize","token_endpoint":"http://localhost:9001/token"}`})
+		s.place(oauthPlace, reply{body: `{"issuer":"` + local + `","authorization_endpoint":"` + local +
+			`/authorize","token_endpoint":"http://localhost:9001/token"}`})
 		src := newSource(t, s, connecting(nil), discovering(local), observed(&ev), func(cfg *tokensource.Config) {
 			if configured {
 				cfg.TokenURL = "http://localhost:9001/token"
@@ -248,7 +267,9 @@ func TestEndpointsElsewhereOfLoopback(t *testing.T) {
 // A configured endpoint is not read from the metadata, and may be anywhere.
 func TestConfiguredEndpointsComeFirst(t *testing.T) {
 	s := &issuing{auth: &authServer{}}
-	src := newSource(t, s, discovering("https://elsewhere.example"), func(cfg *tokensource.Config) { cfg.TokenURL = tokenURL })
+	src := newSource(t, s, discovering("https://elsewhere.example"), func(cfg *tokensource.Config) {
+		cfg.TokenURL = tokenURL
+	})
 	wantToken(t, src, "at1")
 	if got := s.fetches(); len(got) != 0 {
 		t.Errorf("asked %q", got)
@@ -304,7 +325,8 @@ func TestIssuerOfAnAccount(t *testing.T) {
 	}
 	src := newSource(t, s, connecting(nil), perDeployment, discovering(issuer+"/{deployment}"))
 	for _, tenant := range []string{"acme", "initech"} {
-		l := begin(t, src, tokensource.LoginRequest{Account: tenant, RedirectURL: callbackURL, Variables: map[string]string{"deployment": tenant}})
+		l := begin(t, src, tokensource.LoginRequest{Account: tenant, RedirectURL: callbackURL,
+			Variables: map[string]string{"deployment": tenant}})
 		if l.Issuer != issuer+"/"+tenant {
 			t.Errorf("issuer %s", l.Issuer)
 		}
@@ -326,16 +348,18 @@ func TestLoginComesFromItsIssuer(t *testing.T) {
 		answer string
 		want   string // part of the error; empty: no error
 	}{
-		"named":                       {nil, "code=c&iss=https%3A%2F%2Flogin.example.com", ""},
-		"not named":                   {nil, "code=c", ""},
-		"another":                     {nil, "code=c&iss=https%3A%2F%2Fevil.example", "comes from another issuer"},
-		"a slash more":                {nil, "code=c&iss=https%3A%2F%2Flogin.example.com%2F", "comes from another issuer"},
-		"empty":                       {nil, "code=c&iss=", "comes from another issuer"},
-		"twice":                       {nil, "code=c&iss=https%3A%2F%2Flogin.example.com&iss=x", "comes from another issuer"},
-		"always named":                {[]string{always}, "code=c&iss=https%3A%2F%2Flogin.example.com", ""},
-		"always named, missing":       {[]string{always}, "code=c", "names no issuer"},
-		"an error":                    {[]string{always}, "error=access_denied&iss=https%3A%2F%2Flogin.example.com", "access was denied"},
-		"an error of another":         {nil, "error=access_denied&iss=https%3A%2F%2Fevil.example", "comes from another issuer"},
+		"named":                 {nil, "code=c&iss=https%3A%2F%2Flogin.example.com", ""},
+		"not named":             {nil, "code=c", ""},
+		"another":               {nil, "code=c&iss=https%3A%2F%2Fevil.example", "comes from another issuer"},
+		"a slash more":          {nil, "code=c&iss=https%3A%2F%2Flogin.example.com%2F", "comes from another issuer"},
+		"empty":                 {nil, "code=c&iss=", "comes from another issuer"},
+		"twice":                 {nil, "code=c&iss=https%3A%2F%2Flogin.example.com&iss=x", "comes from another issuer"},
+		"always named":          {[]string{always}, "code=c&iss=https%3A%2F%2Flogin.example.com", ""},
+		"always named, missing": {[]string{always}, "code=c", "names no issuer"},
+		"an error": {[]string{always}, "error=access_denied&iss=https%3A%2F%2Flogin.example.com",
+			"access was denied"},
+		"an error of another": {nil, "error=access_denied&iss=https%3A%2F%2Fevil.example",
+			"comes from another issuer"},
 		"an error that lacks it":      {[]string{always}, "error=access_denied", "names no issuer"},
 		"said to be always, badly":    {[]string{strings.Replace(always, "true", `"yes"`, 1)}, "code=c", ""},
 		"not always, by its own word": {[]string{strings.Replace(always, "true", "false", 1)}, "code=c", ""},
@@ -396,7 +420,8 @@ func TestIssuerMustBeOne(t *testing.T) {
 		"https://login.example.com?a=b": "issuer must not have a query",
 		"https://login.example.com#a":   "issuer must not have a fragment",
 	} {
-		_, err := tokensource.New(tokensource.Config{Name: "a", Grant: tokensource.ClientCredentials{}, ClientID: "x", Issuer: raw})
+		_, err := tokensource.New(tokensource.Config{Name: "a", Grant: tokensource.ClientCredentials{}, ClientID: "x",
+			Issuer: raw})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", raw, err, want)
 		}

@@ -48,7 +48,8 @@ func (cfg *Config) checkDPoP() error {
 		return err
 	}
 	if traits := cfg.Grant.Traits(); traits.Local || traits.NoTokenURL {
-		return errors.New("dpop needs a grant that sends token requests: the provider binds a token to the key of its request")
+		return errors.New(
+			"dpop needs a grant that sends token requests: the provider binds a token to the key of its request")
 	}
 	for _, h := range cfg.TokenHeaders {
 		if strings.EqualFold(h.Name, "DPoP") {
@@ -230,7 +231,8 @@ func (a *account) prover(rec *Record) *prover {
 	if err != nil {
 		return nil // the record's checksum was right, so this cannot happen; the upstream would refuse the token
 	}
-	return &prover{proofKey: key, ath: tokenDigest(rec.AccessToken.Reveal()), nonces: &a.src.nonces, clock: a.src.cfg.Clock}
+	return &prover{proofKey: key, ath: tokenDigest(rec.AccessToken.Reveal()), nonces: &a.src.nonces,
+		clock: a.src.cfg.Clock}
 }
 
 // IsBound reports whether the token is bound to a key (RFC 9449). Then a request carries it as
@@ -263,7 +265,8 @@ func (t *Token) ProofRefused(code string, target *url.URL, header http.Header, a
 	}
 	now := t.prover.clock.Now()
 	if again {
-		e.Class, e.Reason, e.RetryAt = ClassWait, "the upstream asked for a new DPoP nonce, and the request's body cannot be sent again by itself", now
+		e.Class, e.Reason, e.RetryAt = ClassWait, "the upstream asked for a new DPoP nonce, and the request's body cannot "+
+			"be sent again by itself", now
 	}
 	return e.withFacts(facts{"clock": shownClock(now)}).withFacts(skew(now, header))
 }

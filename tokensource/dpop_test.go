@@ -147,10 +147,12 @@ func TestProofOfATokenRequest(t *testing.T) {
 		for i, c := range ep.all() {
 			header, claims := claimsOf(t, c.header.Get("DPoP"))
 			jwk, _ := header["jwk"].(map[string]any)
-			if header["typ"] != "dpop+jwt" || header["alg"] != "ES256" || len(header) != 3 || jwk["kty"] != "EC" || jwk["crv"] != "P-256" || len(jwk) != 4 {
+			if header["typ"] != "dpop+jwt" || header["alg"] != "ES256" || len(header) != 3 || jwk["kty"] != "EC" ||
+				jwk["crv"] != "P-256" || len(jwk) != 4 {
 				t.Errorf("request %d: the header is %v", i+1, header)
 			}
-			if claims["htm"] != "POST" || claims["htu"] != "https://login.example.com/oauth/token" || claims["iat"] != float64(c.at.Unix()) || len(claims) != 4 {
+			if claims["htm"] != "POST" || claims["htu"] != "https://login.example.com/oauth/token" ||
+				claims["iat"] != float64(c.at.Unix()) || len(claims) != 4 {
 				t.Errorf("request %d: the claims are %v", i+1, claims)
 			}
 			ids[claims["jti"]] = true
@@ -373,7 +375,8 @@ func TestKeyInMemory(t *testing.T) {
 // Without dpop, a bound token is refused.
 func TestTokenTypeWithDPoP(t *testing.T) {
 	for _, word := range []string{`"DPoP"`, `"dpop"`, `"DPOP"`} {
-		src := newSource(t, &endpoint{script: always(reply{body: `{"access_token":"at1","token_type":` + word + `}`})}, withDPoP)
+		src := newSource(t, &endpoint{script: always(reply{body: `{"access_token":"at1","token_type":` + word + `}`})},
+			withDPoP)
 		if !wantToken(t, src, "at1").IsBound() {
 			t.Errorf("%s: the token is not bound", word)
 		}
@@ -382,7 +385,8 @@ func TestTokenTypeWithDPoP(t *testing.T) {
 		storage := new(tokensource.MemoryStorage)
 		ep := &endpoint{script: always(reply{body: `{"access_token":"at1","refresh_token":"rt1","token_type":` + word + `}`})}
 		e := wantError(t, newSource(t, ep, refreshing(storage, "seed"), withDPoP), tokensource.ClassOperator)
-		if e.Problem() != "not_bound" || strings.Contains(e.Error(), "canary") || !strings.Contains(e.Remedy(), "remove dpop") {
+		if e.Problem() != "not_bound" || strings.Contains(e.Error(), "canary") ||
+			!strings.Contains(e.Remedy(), "remove dpop") {
 			t.Errorf("%s: %s: %v", word, e.Problem(), e)
 		}
 		if got := stored(t, storage).RefreshToken.Reveal(); got != "rt1" {
@@ -417,13 +421,15 @@ func TestTokensOfTheOtherKindAreReplaced(t *testing.T) {
 func TestProofRefusedForItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for off, want := range map[time.Duration]string{
-			-7 * time.Minute: "which is 7m0s ahead of the server's", 90 * time.Second: "which is 1m30s behind the server's", time.Second: "now 2000-",
+			-7 * time.Minute: "which is 7m0s ahead of the server's", 90 * time.Second: "which is 1m30s behind the server's",
+			time.Second: "now 2000-",
 		} {
 			ep := &endpoint{script: func(int, url.Values) reply {
 				return withHeader(refused(400, "invalid_dpop_proof"), "Date", time.Now().Add(off).UTC().Format(http.TimeFormat))
 			}}
 			e := wantError(t, newSource(t, ep, withDPoP), tokensource.ClassOperator)
-			if e.Problem() != "invalid_dpop_proof" || !strings.Contains(e.Error(), want) || !strings.Contains(e.Error(), "check this machine's clock") {
+			if e.Problem() != "invalid_dpop_proof" || !strings.Contains(e.Error(), want) ||
+				!strings.Contains(e.Error(), "check this machine's clock") {
 				t.Errorf("%s: %v", off, e)
 			}
 			wantCount(t, ep, 1)
@@ -436,11 +442,16 @@ func TestDPoPIsChecked(t *testing.T) {
 		edit func(*tokensource.Config)
 		want string
 	}{
-		"algorithm": {func(c *tokensource.Config) { c.DPoP = "RS256" }, `dpop "RS256" is not known (did you mean ES256?); allowed are ES256`},
-		"static":    {func(c *tokensource.Config) { c.Grant = tokensource.Static{Token: tokensource.Literal("t")} }, "dpop needs a grant that sends token requests"},
-		"implicit":  {func(c *tokensource.Config) { implicit(nil)(c) }, "dpop needs a grant that sends token requests"},
-		"header":    {func(c *tokensource.Config) { c.TokenHeaders = []tokensource.Param{literal("dpop", "x")} }, "token_header dpop is set by dpop; remove it"},
-		"parameter": {func(c *tokensource.Config) { c.AuthorizeParams = []tokensource.Param{literal("dpop_jkt", "x")} }, "authorize_param dpop_jkt is sent by dpop"},
+		"algorithm": {func(c *tokensource.Config) { c.DPoP = "RS256" },
+			`dpop "RS256" is not known (did you mean ES256?); allowed are ES256`},
+		"static": {func(c *tokensource.Config) { c.Grant = tokensource.Static{Token: tokensource.Literal("t")} },
+			"dpop needs a grant that sends token requests"},
+		"implicit": {func(c *tokensource.Config) { implicit(nil)(c) }, "dpop needs a grant that sends token requests"},
+		"header": {func(c *tokensource.Config) { c.TokenHeaders = []tokensource.Param{literal("dpop", "x")} },
+			"token_header dpop is set by dpop; remove it"},
+		"parameter": {func(c *tokensource.Config) {
+			c.AuthorizeParams = []tokensource.Param{literal("dpop_jkt", "x")}
+		}, "authorize_param dpop_jkt is sent by dpop"},
 	} {
 		cfg := tokensource.Config{
 			Name: "orders", Grant: tokensource.ClientCredentials{}, TokenURL: tokenURL, ClientID: "orders-client", DPoP: "ES256",
@@ -500,7 +511,8 @@ func TestKeysNeverPrint(t *testing.T) {
 	}
 	secrets = append(secrets, key["d"])
 	rec := stored(t, storage)
-	for name, v := range map[string]any{"login": l, "record": rec, "its value": *rec, "token": tok, "its value ": reflect.ValueOf(tok).Elem().Interface(), "status": src.Account("").Status()} {
+	for name, v := range map[string]any{"login": l, "record": rec, "its value": *rec, "token": tok,
+		"its value ": reflect.ValueOf(tok).Elem().Interface(), "status": src.Account("").Status()} {
 		for _, text := range printed(t, v) {
 			rig.MustNotHold(t, name, text, secrets...)
 		}
@@ -518,10 +530,12 @@ func TestDeviceLoginIsBound(t *testing.T) {
 			case form.Has("grant_type"):
 				return asBound(rotated(n, time.Hour))
 			}
-			return reply{body: `{"device_code":"dc","user_code":"UC","verification_uri":"https://login.example.com/activate","expires_in":600}`}
+			return reply{
+				body: `{"device_code":"dc","user_code":"UC","verification_uri":"https://login.example.com/activate","expires_in":600}`}
 		}
 		src := newSource(t, unproved{ep, "/device"}, withDPoP, func(c *tokensource.Config) {
-			c.Grant, c.Storage, c.DeviceURL = tokensource.DeviceCode{}, new(tokensource.MemoryStorage), "https://login.example.com/device"
+			c.Grant, c.Storage, c.DeviceURL = tokensource.DeviceCode{}, new(tokensource.MemoryStorage),
+				"https://login.example.com/device"
 		})
 		l := begin(t, src, typed)
 		if err := src.AwaitLogin(t.Context(), l); err != nil {

@@ -94,5 +94,6 @@ func (w *wire) ask(ctx context.Context, to endpoint, form url.Values, secret Sec
 		w.leaveAlone(to.tokenURL, failure)
 		return nil, failure
 	}
-	return &endpointAnswer{status: resp.StatusCode, header: resp.Header, members: members, code: call.errorCode(members), assertion: assertion.Get("client_assertion")}, nil
+	return &endpointAnswer{status: resp.StatusCode, header: resp.Header, members: members, code: call.errorCode(members),
+		assertion: assertion.Get("client_assertion")}, nil
 }

@@ -85,10 +85,8 @@ func TestTokenExchangeWire(t *testing.T) {
 		"everything": {tokensource.TokenExchange{
 			SubjectTokenType: "urn:ietf:params:oauth:token-type:jwt", RequestedTokenType: tokensource.AccessTokenType,
 			Audience: []string{"api", "other"}, ActorToken: actor, ActorTokenType: "urn:ietf:params:oauth:token-type:id_token",
-		}, "actor_token=actor-token&actor_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aid_token&audience=api&audience=other&" +
-			"grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&" +
-			"requested_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&scope=a+b&subject_token=ada&" +
-			"subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt"},
+		},
+			"actor_token=actor-token&actor_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aid_token&audience=api&audience=other&grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&requested_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&scope=a+b&subject_token=ada&subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt"},
 		"on behalf of": {tokensource.TokenExchange{OnBehalfOf: true},
 			"assertion=ada&grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&requested_token_use=on_behalf_of&scope=a+b"},
 	} {
@@ -231,7 +229,8 @@ func TestNoSubject(t *testing.T) {
 // A refused subject is remembered for a while, and other subjects are not affected. A subject that
 // is refused while its token lives takes the token with it.
 func TestRefusedSubject(t *testing.T) {
-	for _, code := range []string{"invalid_grant", "invalid_token", "invalid_request", "interaction_required", "invalid_grant Retry-After"} {
+	for _, code := range []string{"invalid_grant", "invalid_token", "invalid_request", "interaction_required",
+		"invalid_grant Retry-After"} {
 		t.Run(code, func(t *testing.T) {
 			code, retryAfter, _ := strings.Cut(code, " ")
 			synctest.Test(t, func(t *testing.T) {
@@ -304,7 +303,9 @@ func TestOutage(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ep, ev := &endpoint{script: always(c.answer)}, new(events)
 				storage := new(tokensource.MemoryStorage)
-				src := newSource(t, ep, exchanging(tokensource.TokenExchange{}), observed(ev), func(cfg *tokensource.Config) { cfg.Storage = storage })
+				src := newSource(t, ep, exchanging(tokensource.TokenExchange{}), observed(ev), func(cfg *tokensource.Config) {
+					cfg.Storage = storage
+				})
 				defer func() {
 					if keys, err := storage.List(t.Context(), "", true); len(keys) != 0 {
 						t.Errorf("%d keys are stored, %v", len(keys), err)
@@ -353,7 +354,9 @@ func TestOutage(t *testing.T) {
 func TestIdleSubjectsAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep, storage := exchanger(), new(tokensource.MemoryStorage)
-		src := newSource(t, ep, exchanging(tokensource.TokenExchange{}), func(cfg *tokensource.Config) { cfg.Storage = storage })
+		src := newSource(t, ep, exchanging(tokensource.TokenExchange{}), func(cfg *tokensource.Config) {
+			cfg.Storage = storage
+		})
 		for i := range 10_000 {
 			mustExchange(t, src, jwtFor(fmt.Sprint("caller", i), time.Hour))
 		}
@@ -460,9 +463,11 @@ func TestExchangedTokenBelongsToItsParameters(t *testing.T) {
 // N_A is the type of a token that is no access token. It is taken if such a token was requested.
 func TestTokenTypeNA(t *testing.T) {
 	const idToken = "urn:ietf:params:oauth:token-type:id_token"
-	answer := reply{body: fmt.Sprintf(`{"access_token":"at1","issued_token_type":%q,"token_type":"N_A","expires_in":60}`, idToken)}
+	answer := reply{body: fmt.Sprintf(`{"access_token":"at1","issued_token_type":%q,"token_type":"N_A","expires_in":60}`,
+		idToken)}
 	for requested, good := range map[string]bool{"": false, tokensource.AccessTokenType: false, idToken: true} {
-		src := newSource(t, &endpoint{script: always(answer)}, exchanging(tokensource.TokenExchange{RequestedTokenType: requested}))
+		src := newSource(t, &endpoint{script: always(answer)},
+			exchanging(tokensource.TokenExchange{RequestedTokenType: requested}))
 		if _, err := exchanged(src, "ada"); (err == nil) != good {
 			t.Errorf("requested %q: got %v", requested, err)
 		}
@@ -476,7 +481,8 @@ func TestActorToken(t *testing.T) {
 		var fail error
 		actor := func(context.Context) (tokensource.Secret, error) { return tokensource.NewSecret("actor"), fail }
 		ep, ev := &endpoint{}, new(events)
-		src := newSource(t, ep, exchanging(tokensource.TokenExchange{ActorToken: actor, ActorTokenType: tokensource.AccessTokenType}), observed(ev))
+		src := newSource(t, ep, exchanging(tokensource.TokenExchange{ActorToken: actor,
+			ActorTokenType: tokensource.AccessTokenType}), observed(ev))
 		mustExchange(t, src, "ada")
 		fail = errors.New("open /run/actor: no such file or directory")
 		synctest.Wait()

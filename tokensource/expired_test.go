@@ -42,7 +42,8 @@ func TestExpiredTokenIsNeverHandedOut(t *testing.T) {
 			ep.set(slow(0))
 			return newSource(t, ep, refreshing(storage, "rt0"))
 		},
-		"another process holds the lock and stands still": func(t *testing.T, storage *steps, ep *endpoint) *tokensource.Source {
+		"another process holds the lock and stands still": func(t *testing.T, storage *steps,
+			ep *endpoint) *tokensource.Source {
 			put(t, storage, aged(5*time.Second, nil))
 			if err := storage.MemoryStorage.Lock(t.Context(), recordKey+".lock"); err != nil {
 				t.Fatal(err)
@@ -57,7 +58,8 @@ func TestExpiredTokenIsNeverHandedOut(t *testing.T) {
 			mustToken(t, before) // this also begins a refresh in the background
 			return newSource(t, ep, refreshing(storage, "rt0"), func(c *tokensource.Config) { c.Timeout = 9 * time.Second })
 		},
-		"the token was refused, and its replacement is slow": func(t *testing.T, storage *steps, ep *endpoint) *tokensource.Source {
+		"the token was refused, and its replacement is slow": func(t *testing.T, storage *steps,
+			ep *endpoint) *tokensource.Source {
 			put(t, storage, aged(time.Second, nil))
 			src := newSource(t, ep, refreshing(storage, "rt0"))
 			tok := mustToken(t, src)

@@ -185,7 +185,8 @@ func (w *wire) clientCauses(wanted bool) string {
 	if !w.cfg.ClientAuth.UsesSecret() {
 		return ""
 	}
-	corrected := "If the client_secret is wrong, write the right one into " + cmp.Or(w.cfg.ClientSecretIn, "the option client_secret")
+	corrected := "If the client_secret is wrong, write the right one into " +
+		cmp.Or(w.cfg.ClientSecretIn, "the option client_secret")
 	if wanted {
 		return corrected
 	}

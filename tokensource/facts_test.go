@@ -26,11 +26,18 @@ func TestSkewIsNamed(t *testing.T) {
 		off    time.Duration // of the provider's clock
 		want   string
 	}{
-		"client assertion":         {refused(401, "invalid_client"), signing(testKey(0)), time.Hour, "correct the clock that is wrong: this machine's is 1h0m0s behind the provider's (now 2000-01-01T00:00:00Z). If that is not enough, check client_id"},
-		"grant assertion":          {refused(400, "invalid_grant"), bearing(nil), -time.Hour, "correct the clock that is wrong: this machine's is 1h0m0s ahead of the provider's (now 2000-01-01T00:00:00Z). If that is not enough, check the options of the grant: key"},
-		"token dead at birth":      {expired, nil, -2 * time.Minute, "correct the clock that is wrong: this machine's is 2m0s ahead of the provider's"},
-		"DPoP proof":               {refused(400, "invalid_dpop_proof"), withDPoP, time.Hour, "which is 1h0m0s behind the server's"},
-		"DPoP proof, barely":       {refused(400, "invalid_dpop_proof"), withDPoP, 5 * time.Second, "which is 5s behind the server's"},
+		"client assertion": {refused(401, "invalid_client"), signing(testKey(0)), time.Hour,
+			"correct the clock that is wrong: this machine's is 1h0m0s behind the provider's (now 2000-01-01T00:00:00Z). If " +
+				"that is not enough, check client_id"},
+		"grant assertion": {refused(400, "invalid_grant"), bearing(nil), -time.Hour, "correct the clock that is " +
+			"wrong: this machine's is 1h0m0s ahead of the provider's (now 2000-01-01T00:00:00Z). If that is not enough, " +
+			"check the options of the grant: key"},
+		"token dead at birth": {expired, nil, -2 * time.Minute, "correct the clock that is wrong: this machine's is " +
+			"2m0s ahead of the provider's"},
+		"DPoP proof": {refused(400, "invalid_dpop_proof"), withDPoP, time.Hour,
+			"which is 1h0m0s behind the server's"},
+		"DPoP proof, barely": {refused(400, "invalid_dpop_proof"), withDPoP, 5 * time.Second,
+			"which is 5s behind the server's"},
 		"clocks that almost agree": {refused(401, "invalid_client"), signing(testKey(0)), 59 * time.Second, ""},
 		"no matter of clocks":      {refused(401, "invalid_client"), nil, time.Hour, ""},
 	} {
@@ -46,7 +53,8 @@ func TestSkewIsNamed(t *testing.T) {
 				if !errors.As(err, &e) {
 					t.Fatal(err)
 				}
-				for where, text := range map[string]string{"error": err.Error(), "remedy": e.Remedy(), "state": src.Account("").Status().Err.Remedy()} {
+				for where, text := range map[string]string{"error": err.Error(), "remedy": e.Remedy(),
+					"state": src.Account("").Status().Err.Remedy()} {
 					if c.want == "" && strings.Contains(text, "clocks differ") || !strings.Contains(text, c.want) {
 						t.Errorf("the %s does not say %q: %s", where, c.want, text)
 					}
@@ -62,8 +70,11 @@ func TestBasicIsNamed(t *testing.T) {
 		tokensource.ClientSecretPost: true, tokensource.ClientSecretQuery: true, tokensource.ClientSecretBasic: false,
 	} {
 		for name, answer := range map[string]reply{"with a code": refused(401, "invalid_client"), "without": {status: 401}} {
-			err := asked(withHeader(answer, "Www-Authenticate", `basic realm="tokens"`), func(c *tokensource.Config) { c.ClientAuth = auth })(t)
-			if got := strings.Contains(err.Error(), "try client_auth client_secret_basic") && strings.Contains(err.Error(), "he answer asks for HTTP Basic"); got != named {
+			err := asked(withHeader(answer, "Www-Authenticate", `basic realm="tokens"`), func(c *tokensource.Config) {
+				c.ClientAuth = auth
+			})(t)
+			if got := strings.Contains(err.Error(), "try client_auth client_secret_basic") &&
+				strings.Contains(err.Error(), "he answer asks for HTTP Basic"); got != named {
 				t.Errorf("%s, %s: %v", auth, name, err)
 			}
 		}
@@ -102,11 +113,13 @@ func TestStaticTokenRemedyNamesItsPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	st := src.Account("").Status()
-	if problems := st.Problems(); st.State != tokensource.StateRefused || len(problems) != 1 || problems[0].Remedy() != "write a new token into the file /run/token. If the token is right, check inject" {
+	if problems := st.Problems(); st.State != tokensource.StateRefused || len(problems) != 1 ||
+		problems[0].Remedy() != "write a new token into the file /run/token. If the token is right, check inject" {
 		t.Errorf("state %s, problems %v", st.State, problems)
 	}
 	_, err := newSource(t, nil, static(time.Unix(1, 0))).Token(t.Context())
-	if err == nil || !strings.HasSuffix(err.Error(), "write the end of a new token into expires, and write the token into the file /run/token") {
+	if err == nil || !strings.HasSuffix(err.Error(), "write the end of a new token into expires, and write the token "+
+		"into the file /run/token") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -144,7 +157,8 @@ func TestStorageBelowAFile(t *testing.T) {
 		t.Errorf("the storage's error is %v", st.StorageErr)
 	}
 	e := asError(t, err, tokensource.ClassWait)
-	if !strings.Contains(e.Remedy(), "a part of the path is a file, not a directory") || strings.Contains(e.Error(), file) {
+	if !strings.Contains(e.Remedy(), "a part of the path is a file, not a directory") ||
+		strings.Contains(e.Error(), file) {
 		t.Errorf("got %v", e)
 	}
 	if other := errors.New("other"); tokensource.ExplainStorage(other) != other || tokensource.ExplainStorage(nil) != nil {
@@ -175,12 +189,16 @@ func TestClientRemedyNamesThePlaceOfTheSecret(t *testing.T) {
 		edit func(*tokensource.Config)
 		want string
 	}{
-		"a variable": {place, func(*tokensource.Config) {}, "client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into " + place +
+		"a variable": {place, func(*tokensource.Config) {}, "client_auth (now client_secret_basic). If the client_secret " +
+			"is wrong, write the right one into " + place +
 			". If the provider wants it in another way, try client_auth client_secret_post"},
-		"a literal": {"", func(*tokensource.Config) {}, "check client_id, client_secret and client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into the option client_secret. " +
-			"If the provider wants it in another way, try client_auth client_secret_post"},
-		"sent in the body": {"", func(c *tokensource.Config) { c.ClientAuth = tokensource.ClientSecretPost }, "try client_auth client_secret_basic"},
-		"no secret":        {place, func(c *tokensource.Config) { c.ClientSecrets = nil }, "check client_id, client_secret and client_auth (now none)"},
+		"a literal": {"", func(*tokensource.Config) {}, "check client_id, client_secret and client_auth (now " +
+			"client_secret_basic). If the client_secret is wrong, write the right one into the option client_secret. If the " +
+			"provider wants it in another way, try client_auth client_secret_post"},
+		"sent in the body": {"", func(c *tokensource.Config) { c.ClientAuth = tokensource.ClientSecretPost },
+			"try client_auth client_secret_basic"},
+		"no secret": {place, func(c *tokensource.Config) { c.ClientSecrets = nil }, "check client_id, client_secret and " +
+			"client_auth (now none)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := asked(refused(401, "invalid_client"), func(c *tokensource.Config) { c.ClientSecretIn = row.in }, row.edit)(t)
@@ -195,19 +213,22 @@ func TestClientRemedyNamesThePlaceOfTheSecret(t *testing.T) {
 // names one that the client can use, before anything else.
 func TestClientRemedyNamesTheListedWay(t *testing.T) {
 	for name, row := range map[string]struct{ listed, want string }{
-		"another way": {`["client_secret_post"]`, "write client_auth client_secret_post, because the issuer's metadata lists it, and not client_secret_basic. " +
-			"If that is not enough, check client_id, client_secret and client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into the file /run/s"},
+		"another way": {`["client_secret_post"]`, "write client_auth client_secret_post, because the issuer's " +
+			"metadata lists it, and not client_secret_basic. If that is not enough, check client_id, client_secret and " +
+			"client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into the file /run/s"},
 		"this way":                {`["client_secret_post","client_secret_basic"]`, "check client_id"},
 		"a way that needs a key":  {`["private_key_jwt"]`, "check client_id"},
 		"nothing that is a list":  {`"client_secret_post"`, "check client_id"},
 		"a way that is not known": {`["spell"]`, "check client_id"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			body := `{"issuer":"https://login.example.com","token_endpoint":"` + tokenURL + `","token_endpoint_auth_methods_supported":` + row.listed + `}`
+			body := `{"issuer":"https://login.example.com","token_endpoint":"` + tokenURL +
+				`","token_endpoint_auth_methods_supported":` + row.listed + `}`
 			_, err := newSource(t, listing(body), func(cfg *tokensource.Config) {
 				cfg.TokenURL, cfg.Issuer, cfg.ClientSecretIn = "", "https://login.example.com", "the file /run/s"
 			}).Token(t.Context())
-			if e := asError(t, err, tokensource.ClassOperator); e.Problem() != "invalid_client" || !strings.HasPrefix(e.Remedy(), row.want) {
+			if e := asError(t, err, tokensource.ClassOperator); e.Problem() != "invalid_client" ||
+				!strings.HasPrefix(e.Remedy(), row.want) {
 				t.Errorf("got %s, want %s", e.Remedy(), row.want)
 			}
 		})
@@ -262,7 +283,8 @@ func TestClocksThatDifferAreAWarning(t *testing.T) {
 		refresh()
 		time.Sleep(10 * time.Second)
 		if got := problems(); len(got) != 2 || !strings.HasPrefix(got[0], "client_assertion_refused: ") || got[1] != want ||
-			!strings.Contains(got[0], want[strings.Index(want, "correct the clock"):]+". If that is not enough, check client_id") {
+			!strings.Contains(got[0], want[strings.Index(want, "correct the clock"):]+
+				". If that is not enough, check client_id") {
 			t.Errorf("after a failure that names the clocks: %q", got)
 		}
 		off, refuses = time.Second, false
@@ -279,7 +301,8 @@ func TestRefusedRefreshTokenHasNoLogin(t *testing.T) {
 		"get a new refresh token from the provider, and write it into the file /run/rt":         "the file /run/rt",
 		"get a new refresh token from the provider, and write it into the option refresh_token": "",
 	} {
-		src := newSource(t, &endpoint{script: always(refused(400, "invalid_grant"))}, refreshing(new(tokensource.MemoryStorage), "rt"),
+		src := newSource(t, &endpoint{script: always(refused(400, "invalid_grant"))},
+			refreshing(new(tokensource.MemoryStorage), "rt"),
 			func(cfg *tokensource.Config) { cfg.TokenIn = in })
 		e := wantError(t, src, tokensource.ClassLogin)
 		st := src.Account("").Status()
@@ -320,8 +343,10 @@ func TestDeadRefreshTokenIsNamed(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		err := asked(refused(400, "invalid_grant"), refreshing(new(tokensource.MemoryStorage), "seed"), func(c *tokensource.Config) { c.TokenIn = "the file /run/rt" })(t)
-		if e := asError(t, err, tokensource.ClassLogin); e.Remedy() != "get a new refresh token from the provider, and write it into the file /run/rt" {
+		err := asked(refused(400, "invalid_grant"), refreshing(new(tokensource.MemoryStorage), "seed"),
+			func(c *tokensource.Config) { c.TokenIn = "the file /run/rt" })(t)
+		if e := asError(t, err, tokensource.ClassLogin); e.Remedy() != "get a new refresh token from the provider, and "+
+			"write it into the file /run/rt" {
 			t.Errorf("got %q", e.Remedy())
 		}
 	})

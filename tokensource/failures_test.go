@@ -71,7 +71,8 @@ func answering(t *testing.T, status int, words string) reply {
 	case words == "a token with expires_in below 0":
 		r.body = `{"access_token":"at1","token_type":"Bearer","expires_in":-60}`
 	case words == "a token with a created_at that is older than its expires_in":
-		r.body = fmt.Sprintf(`{"access_token":"at1","token_type":"Bearer","expires_in":60,"created_at":%d}`, time.Now().Add(-time.Hour).Unix())
+		r.body = fmt.Sprintf(`{"access_token":"at1","token_type":"Bearer","expires_in":60,"created_at":%d}`,
+			time.Now().Add(-time.Hour).Unix())
 	case words == "a token with a line break in it":
 		r.body = `{"access_token":"at1\r\nX: y","token_type":"Bearer"}`
 	case strings.HasPrefix(words, "Retry-After: "):

@@ -81,7 +81,8 @@ func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	if r.header == nil {
 		r.header = http.Header{"Content-Type": {"application/json"}}
 	}
-	return &http.Response{StatusCode: r.status, Header: r.header, Body: io.NopCloser(bytes.NewReader([]byte(r.body))), Request: req}, nil
+	return &http.Response{StatusCode: r.status, Header: r.header, Body: io.NopCloser(bytes.NewReader([]byte(r.body))),
+		Request: req}, nil
 }
 
 func (e *endpoint) count() int {
@@ -122,7 +123,8 @@ func granted(n int, lifetime time.Duration) reply {
 
 // rotated grants access token atN and refresh token rtN.
 func rotated(n int, lifetime time.Duration) reply {
-	return reply{body: fmt.Sprintf(`{"access_token":"at%d","refresh_token":"rt%d","token_type":"Bearer","expires_in":%v}`, n, n, lifetime.Seconds())}
+	return reply{body: fmt.Sprintf(`{"access_token":"at%d","refresh_token":"rt%d","token_type":"Bearer","expires_in":%v}`,
+		n, n, lifetime.Seconds())}
 }
 
 func refused(status int, code string) reply {
@@ -299,7 +301,8 @@ func (s *steps) Store(ctx context.Context, key string, value []byte) error {
 		return s.MemoryStorage.Store(ctx, key, value)
 	}
 	rec := decode(value)
-	s.note(fmt.Sprintf("store gen=%d rt=%s marked=%t failed=%t", rec.Generation, rec.RefreshToken.Reveal(), rec.Intent != nil, rec.Failure != nil))
+	s.note(fmt.Sprintf("store gen=%d rt=%s marked=%t failed=%t", rec.Generation, rec.RefreshToken.Reveal(),
+		rec.Intent != nil, rec.Failure != nil))
 	err := s.MemoryStorage.Store(ctx, key, value)
 	if s.afterStore != nil {
 		s.afterStore(rec)

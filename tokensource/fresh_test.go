@@ -102,7 +102,8 @@ func TestRefreshBefore(t *testing.T) {
 			virtual.Advance(tt.want + time.Second)
 			calls := ep.all()
 			if len(calls) < 2 || calls[1].at.Sub(calls[0].at) != tt.want {
-				t.Errorf("tokens of %s, refresh_before %s: requests at %v, want the second after %s", tt.lifetime, tt.before, calls, tt.want)
+				t.Errorf("tokens of %s, refresh_before %s: requests at %v, want the second after %s", tt.lifetime, tt.before,
+					calls, tt.want)
 			}
 		})
 	}

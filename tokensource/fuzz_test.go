@@ -17,7 +17,8 @@ func FuzzAnswer(f *testing.F) {
 		`{"access_token":"at","expires_in":"3600.5","created_at":"2000-01-01T00:00:00"}`,
 		`{"access_token":"e.eyJleHAiOjE5MDAwMDAwMDB9.s"}`, `{"access_token":"at","expires_at":1e300}`,
 		`access_token=a%2Bt&expires=60`, `{"error":"invalid_grant"}`, `{"access_token":"a","access_token":"b"}`,
-		"\xef\xbb\xbf{}", `{"access_token":"at\r\nX: y"}`, `{"a":[[[[{}]]]]`, `{"access_token":"00D!a|b^c","token_type":"bot","expires_in":0,"scope":["a","b"]}`, `<html>`, `null`, `{`, ``,
+		"\xef\xbb\xbf{}", `{"access_token":"at\r\nX: y"}`, `{"a":[[[[{}]]]]`,
+		`{"access_token":"00D!a|b^c","token_type":"bot","expires_in":0,"scope":["a","b"]}`, `<html>`, `null`, `{`, ``,
 	} {
 		f.Add([]byte(seed), true)
 		f.Add([]byte(seed), false)
@@ -49,7 +50,8 @@ func FuzzAnswer(f *testing.F) {
 // Whatever the storage contains, reading it does not panic. A record that can be read can be
 // written, and reads back as the same.
 func FuzzRecord(f *testing.F) {
-	for _, rec := range []*Record{{}, {Source: "s", Account: "a"}, {Source: "s", Account: "a", Generation: 1, AccessToken: NewSecret("at")}} {
+	for _, rec := range []*Record{{}, {Source: "s", Account: "a"},
+		{Source: "s", Account: "a", Generation: 1, AccessToken: NewSecret("at")}} {
 		data, err := EncodeRecord(rec)
 		if err != nil {
 			f.Fatal(err)
@@ -66,11 +68,14 @@ func FuzzRecord(f *testing.F) {
 	}
 	f.Add([]byte(`{"version":1,"key":"0123456789abcdef","sealed":"AAAA"}`), false)
 	f.Add([]byte(`{"version":1,"sealed":null,"key":null}`), false)
-	f.Add([]byte(`{"source":"s","account":"a","expiry":"2026-01-01T00:00:00.000000001+01:00","variables":{"a":"b"}}`), true)
-	f.Add([]byte(`{"source":"s","account":"a","failure":{"class":"login"},"spending":{"since":"0001-01-01T00:00:00Z"}}`), true)
+	f.Add([]byte(`{"source":"s","account":"a","expiry":"2026-01-01T00:00:00.000000001+01:00","variables":{"a":"b"}}`),
+		true)
+	f.Add([]byte(`{"source":"s","account":"a","failure":{"class":"login"},"spending":{"since":"0001-01-01T00:00:00Z"}}`),
+		true)
 	f.Fuzz(func(t *testing.T, data []byte, sign bool) {
 		if sign { // with a valid checksum, so that the record itself is parsed
-			data = bytes.Join([][]byte{[]byte(`{"version":1,"sum":"`), []byte(digest(data)), []byte(`","record":`), data, []byte(`}`)}, nil)
+			data = bytes.Join([][]byte{[]byte(`{"version":1,"sum":"`), []byte(digest(data)), []byte(`","record":`), data,
+				[]byte(`}`)}, nil)
 		}
 		rec, err := OpenRecord(data, "k", "s", "a", sealKey)
 		if err != nil {
@@ -95,7 +100,8 @@ func FuzzRecord(f *testing.F) {
 			t.Fatalf("a record that was written cannot be read: %v", err)
 		}
 		third, err := EncodeRecord(got)
-		if err != nil || !bytes.Equal(again, third) || !reflect.DeepEqual(rec.Intent == nil, got.Intent == nil) || got.Generation != rec.Generation {
+		if err != nil || !bytes.Equal(again, third) || !reflect.DeepEqual(rec.Intent == nil, got.Intent == nil) ||
+			got.Generation != rec.Generation {
 			t.Fatalf("wrote %s, then %s (%v)", again, third, err)
 		}
 	})

@@ -53,8 +53,9 @@ func goldenRecords() map[string]*tokensource.Record {
 	at := goldenTime
 	rec := func(edit func(*tokensource.Record)) *tokensource.Record {
 		r := &tokensource.Record{
-			Source: "orders", Generation: 7, AccessToken: tokensource.NewSecret("at<&>7"), RefreshToken: tokensource.NewSecret("rt7"),
-			Obtained: at(0), Expiry: at(time.Hour), Scope: "orders:read orders:write", Seed: "5eed", Config: plainSettings,
+			Source: "orders", Generation: 7, AccessToken: tokensource.NewSecret("at<&>7"),
+			RefreshToken: tokensource.NewSecret("rt7"),
+			Obtained:     at(0), Expiry: at(time.Hour), Scope: "orders:read orders:write", Seed: "5eed", Config: plainSettings,
 		}
 		edit(r)
 		return r
@@ -69,16 +70,19 @@ func goldenRecords() map[string]*tokensource.Record {
 			r.Intent = &tokensource.Intent{Generation: 7, Owner: "0123456789abcdef01", Since: at(time.Minute)}
 		}),
 		"lost": rec(func(r *tokensource.Record) {
-			r.Intent = &tokensource.Intent{Generation: 7, Owner: "0123456789abcdef01", Since: at(time.Minute), Lost: true, Losses: 3}
+			r.Intent = &tokensource.Intent{Generation: 7, Owner: "0123456789abcdef01", Since: at(time.Minute),
+				Lost: true, Losses: 3}
 		}),
 		"refused": rec(func(r *tokensource.Record) {
 			r.Failure = &tokensource.Failure{
-				Class: tokensource.ClassLogin, Code: "invalid_grant", Reason: "the token endpoint refused", At: at(time.Minute), Refused: "d16e57",
+				Class: tokensource.ClassLogin, Code: "invalid_grant", Reason: "the token endpoint refused", At: at(time.Minute),
+				Refused: "d16e57",
 			}
 		}),
 		"dpop": rec(func(r *tokensource.Record) { r.DPoPKey = tokensource.NewSecret(goldenDPoPKey) }),
 		"disconnected": {
-			Source: "orders", Account: "bob", Generation: 9, Decided: at(time.Minute), Variables: map[string]string{"deployment": "other"}, Disconnected: true,
+			Source: "orders", Account: "bob", Generation: 9, Decided: at(time.Minute),
+			Variables: map[string]string{"deployment": "other"}, Disconnected: true,
 		},
 	}
 }
@@ -99,12 +103,14 @@ func TestGoldenRecords(t *testing.T) {
 			t.Errorf("%s: %v, stored as\n%s\nwas\n%s", name, err, now, data)
 		}
 		key, data = golden(t, name+".sealed-record")
-		got, err = tokensource.OpenRecord(data, key, "orders", want.Account, "another key that is long enough to be one", goldenEncryptionKey)
+		got, err = tokensource.OpenRecord(data, key, "orders", want.Account, "another key that is long enough to be one",
+			goldenEncryptionKey)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s, sealed: read %+v, %v", name, got, err)
 		}
 		now, err := tokensource.SealRecord(want, key, goldenEncryptionKey)
-		if err != nil || len(now) != len(data) || !bytes.Equal(now[:bytes.Index(now, []byte(`"sealed"`))], data[:bytes.Index(data, []byte(`"sealed"`))]) {
+		if err != nil || len(now) != len(data) ||
+			!bytes.Equal(now[:bytes.Index(now, []byte(`"sealed"`))], data[:bytes.Index(data, []byte(`"sealed"`))]) {
 			t.Errorf("%s, sealed: %v, stored as\n%s\nwas\n%s", name, err, now, data)
 		}
 	}
@@ -145,8 +151,10 @@ func TestGoldenLogin(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", file, err)
 			}
-			if l.Account != "alice@example.com" || l.Binding.Reveal() != "golden-binding" || l.Verifier.Reveal() != "golden-verifier-golden-verifier-golden-verifier" ||
-				l.RedirectURL != "http://127.0.0.1:8080/connect/callback" || !maps.Equal(l.Variables, map[string]string{"deployment": "acme"}) ||
+			if l.Account != "alice@example.com" || l.Binding.Reveal() != "golden-binding" ||
+				l.Verifier.Reveal() != "golden-verifier-golden-verifier-golden-verifier" ||
+				l.RedirectURL != "http://127.0.0.1:8080/connect/callback" ||
+				!maps.Equal(l.Variables, map[string]string{"deployment": "acme"}) ||
 				!l.Terminal || l.Issuer != "https://login.example.com" || !l.Begun.Equal(goldenTime(time.Minute)) {
 				t.Errorf("%s: read %+v", file, l)
 			}
@@ -158,7 +166,8 @@ func TestGoldenLogin(t *testing.T) {
 		src := newSource(t, &endpoint{}, connecting(storage), withDPoP)
 		l := begin(t, src, inBrowser)
 		found, err := src.FindLogin(t.Context(), l.State)
-		if err != nil || !found.DPoPKey.Equal(l.DPoPKey) || l.DPoPKey.IsZero() || !slices.Contains(members(t, only(t, storage, "authinject/logins/")), "dpop_key") {
+		if err != nil || !found.DPoPKey.Equal(l.DPoPKey) || l.DPoPKey.IsZero() ||
+			!slices.Contains(members(t, only(t, storage, "authinject/logins/")), "dpop_key") {
 			t.Errorf("a login with a key: %v", err)
 		}
 	})
@@ -196,7 +205,8 @@ func TestGoldenRetryAfter(t *testing.T) {
 		asError(t, err, tokensource.ClassWait)
 		key, was := golden(t, "retry-after")
 		now, err := storage.Load(context.Background(), key)
-		if err != nil || !slices.Equal(members(t, now), members(t, was)) || !bytes.Contains(now, []byte(`"until":"2000-01-01T00:05:00Z"`)) {
+		if err != nil || !slices.Equal(members(t, now), members(t, was)) ||
+			!bytes.Contains(now, []byte(`"until":"2000-01-01T00:05:00Z"`)) {
 			t.Errorf("%v, noted as\n%s\nwas\n%s", err, now, was)
 		}
 	})
@@ -241,8 +251,10 @@ func TestGoldenDeviceLogin(t *testing.T) {
 			if err != nil || l == nil {
 				t.Fatalf("%s: %v, %v", file, l, err)
 			}
-			if d := l.Device; d.Code.Reveal() != "dc1" || d.UserCode.Reveal() != "UC-1" || d.Interval != 10*time.Second || d.Failed != nil ||
-				d.VerificationURI != "https://login.example.com/activate" || l.URL.Reveal() != d.VerificationURI+"?user_code=UC-1" ||
+			if d := l.Device; d.Code.Reveal() != "dc1" || d.UserCode.Reveal() != "UC-1" || d.Interval != 10*time.Second ||
+				d.Failed != nil ||
+				d.VerificationURI != "https://login.example.com/activate" ||
+				l.URL.Reveal() != d.VerificationURI+"?user_code=UC-1" ||
 				l.Account != "alice@example.com" || l.Verifier.IsZero() || d.Ends.Sub(l.Begun) != 10*time.Minute {
 				t.Errorf("%s: read %+v of %+v", file, d, l)
 			}

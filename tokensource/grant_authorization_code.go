@@ -65,7 +65,8 @@ func (g AuthorizationCode) Redeem(l *Login, answer url.Values) (Request, error) 
 // notConnected returns the error for a record without tokens. It says why the account is not
 // connected.
 func notConnected(rec *Record) *Error {
-	e := &Error{Class: ClassLogin, Reason: "the provider gave no refresh token, so the account has to be connected again when its token ends"}
+	e := &Error{Class: ClassLogin, Reason: "the provider gave no refresh token, so the account has to be connected " +
+		"again when its token ends"}
 	switch {
 	case rec.Disconnected:
 		e.Reason = "the account was disconnected"

@@ -77,7 +77,8 @@ func (g Command) Next(ctx context.Context, _ *Record) (Request, error) {
 	}
 	granted, err := parseTokenResponse(members, time.Now(), responseRules{})
 	if err != nil {
-		return Request{}, g.failure("printed an object without a usable token: it needs access_token, and may have expires_in")
+		return Request{},
+			g.failure("printed an object without a usable token: it needs access_token, and may have expires_in")
 	}
 	granted.RefreshToken = Secret{} // the program keeps its own refresh token
 	return Request{Response: g.limit(granted)}, nil

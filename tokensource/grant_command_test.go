@@ -109,9 +109,11 @@ func TestCommandFailures(t *testing.T) {
 		"it prints half JSON": {`{"access_token":"token-canary"`, nil, "not JSON"},
 		"it prints an error":  {`{"error":"token-canary"}`, nil, "access_token"},
 		"it prints two lines": {"token-canary\nmore", nil, ""},
-		"it does not end":     {"hang", func(g *tokensource.Command) { g.Timeout = 100 * time.Millisecond }, "did not end within 100ms"},
-		"it is not there":     {"", func(g *tokensource.Command) { g.Run[0] = "/nowhere/token-tool" }, `"/nowhere/token-tool" was not found`},
-		"it is not in PATH":   {"", func(g *tokensource.Command) { g.Run[0] = "no-such-token-tool" }, "was not found"},
+		"it does not end": {"hang", func(g *tokensource.Command) { g.Timeout = 100 * time.Millisecond },
+			"did not end within 100ms"},
+		"it is not there": {"", func(g *tokensource.Command) { g.Run[0] = "/nowhere/token-tool" },
+			`"/nowhere/token-tool" was not found`},
+		"it is not in PATH": {"", func(g *tokensource.Command) { g.Run[0] = "no-such-token-tool" }, "was not found"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			src, _ := command(t, c.act, c.edit)

@@ -62,7 +62,8 @@ func (g GitHubApp) Check() error {
 	case g.AppID == "":
 		return errors.New("grant github_app needs app_id: the client id or the number of the app, on its settings page")
 	case g.InstallationID == "":
-		return errors.New("grant github_app needs installation_id: the number at the end of the address of the installation's settings page")
+		return errors.New("grant github_app needs installation_id: the number at the end of the address of the " +
+			"installation's settings page")
 	case strings.Trim(g.InstallationID, "0123456789") != "":
 		return fmt.Errorf("installation_id %q is not a number", g.InstallationID)
 	case g.Key == nil:
@@ -141,7 +142,8 @@ type apiRequest struct {
 // shape returns the fields of the request.
 func (r *apiRequest) shape(assertion string) http.Header {
 	header := http.Header{
-		"Authorization": {"Bearer " + assertion}, "Accept": {"application/vnd.github+json"}, "X-Github-Api-Version": {githubVersion},
+		"Authorization": {"Bearer " + assertion}, "Accept": {"application/vnd.github+json"},
+		"X-Github-Api-Version": {githubVersion},
 	}
 	if r.body != nil {
 		header.Set("Content-Type", "application/json")
@@ -153,7 +155,8 @@ func (r *apiRequest) shape(assertion string) http.Header {
 // token, its end in expires_at, and the text of an error in message (rest).
 func (r *apiRequest) members(members map[string]json.RawMessage) map[string]json.RawMessage {
 	named := make(map[string]json.RawMessage)
-	for from, to := range map[string]string{"token": "access_token", "expires_at": "expires_at", "message": "error_description"} {
+	for from, to := range map[string]string{"token": "access_token", "expires_at": "expires_at",
+		"message": "error_description"} {
 		if value, ok := members[from]; ok {
 			named[to] = value
 		}

@@ -38,19 +38,23 @@ func TestGitHubAppOnTheWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep := &endpoint{script: func(n int, _ url.Values) reply { return installationToken(n) }}
 		src := newSource(t, ep, githubApp(nil))
-		if tok := wantToken(t, src, "ghs_at1"); time.Until(tok.Expiry) < 59*time.Minute || time.Until(tok.Expiry) > time.Hour {
+		if tok := wantToken(t, src, "ghs_at1"); time.Until(tok.Expiry) < 59*time.Minute ||
+			time.Until(tok.Expiry) > time.Hour {
 			t.Errorf("it ends at %v", tok.Expiry)
 		}
 		c := ep.all()[0]
 		assertion := strings.TrimPrefix(c.header.Get("Authorization"), "Bearer ")
 		header, claims := grantAssertion(t, url.Values{"assertion": {assertion}}, "RS256", rsaPublic)
 		now := float64(c.at.Unix())
-		if claims["iss"] != "Iv23abc" || claims["iat"] != now-60 || claims["exp"] != now+300 || len(claims) != 4 || header["typ"] != "JWT" {
+		if claims["iss"] != "Iv23abc" || claims["iat"] != now-60 || claims["exp"] != now+300 || len(claims) != 4 ||
+			header["typ"] != "JWT" {
 			t.Errorf("header %v, claims %v", header, claims)
 		}
 		c.header.Del("Authorization")
-		want := http.Header{"Accept": {"application/vnd.github+json"}, "X-Github-Api-Version": {"2022-11-28"}, "User-Agent": {"authinject"}}
-		if c.url != "https://api.github.com/app/installations/42/access_tokens" || !maps.EqualFunc(c.header, want, slices.Equal) || len(c.form) != 0 {
+		want := http.Header{"Accept": {"application/vnd.github+json"}, "X-Github-Api-Version": {"2022-11-28"},
+			"User-Agent": {"authinject"}}
+		if c.url != "https://api.github.com/app/installations/42/access_tokens" ||
+			!maps.EqualFunc(c.header, want, slices.Equal) || len(c.form) != 0 {
 			t.Errorf("sent to %s: %v %v", c.url, c.header, c.form)
 		}
 		virtual.Advance(time.Hour)
@@ -58,7 +62,8 @@ func TestGitHubAppOnTheWire(t *testing.T) {
 	})
 	ep := &bodies{}
 	src := newSource(t, ep, githubApp(func(g *tokensource.GitHubApp) {
-		g.APIURL, g.Repositories, g.Permissions = "https://github.example.com/api/v3", []string{"hello-world"}, map[string]string{"contents": "read"}
+		g.APIURL, g.Repositories, g.Permissions = "https://github.example.com/api/v3", []string{"hello-world"},
+			map[string]string{"contents": "read"}
 	}))
 	wantToken(t, src, "ghs_at1")
 	if want := `POST https://github.example.com/api/v3/app/installations/42/access_tokens application/json {"permissions":{"contents":"read"},"repositories":["hello-world"]}`; ep.sent != want {
@@ -84,14 +89,25 @@ func TestGitHubAppRefusals(t *testing.T) {
 		class  tokensource.Class
 		text   string
 	}{
-		"a wrong key":              {reply{status: 401, body: `{"message":"A JSON web token could not be decoded","documentation_url":"https://docs.github.com/rest"}`}, tokensource.ClassOperator, "the assertion of the grant was refused: the token endpoint answered 401: check the options of the grant: key, issuer or app_id"},
-		"another installation":     {reply{status: 404, body: `{"message":"Not Found"}`}, tokensource.ClassOperator, "the app has no such installation, status 404: install the app"},
-		"too many permissions":     {reply{status: 422, body: `{"message":"The permissions requested are not granted to this installation."}`}, tokensource.ClassOperator, "the installation cannot grant these repositories or permissions, status 422: check repositories and permission"},
-		"a limit":                  {withHeader(reply{status: 403, body: `{"message":"rate limit"}`}, "Retry-After", "60"), tokensource.ClassWait, "the token endpoint answered 403"},
-		"in trouble":               {reply{status: 502, body: "<html>"}, tokensource.ClassWait, "the token endpoint answered 502"},
-		"an OAuth answer":          {reply{status: 200, body: `{"access_token":"at","expires_in":3600}`}, tokensource.ClassWait, "the answer holds no access_token"},
-		"a token that has ended":   {reply{status: 201, body: `{"token":"ghs_at","expires_at":"2001-01-01T00:00:00Z"}`}, tokensource.ClassWait, "the token has no lifetime left"},
-		"nothing that can be read": {reply{status: 201, body: `ghs_at`}, tokensource.ClassWait, "the token endpoint's answer is no token"},
+		"a wrong key": {reply{status: 401,
+			body: `{"message":"A JSON web token could not be decoded","documentation_url":"https://docs.github.com/rest"}`},
+			tokensource.ClassOperator, "the assertion of the grant was refused: the token endpoint answered 401: check the " +
+				"options of the grant: key, issuer or app_id"},
+		"another installation": {reply{status: 404, body: `{"message":"Not Found"}`}, tokensource.ClassOperator,
+			"the app has no such installation, status 404: install the app"},
+		"too many permissions": {reply{status: 422,
+			body: `{"message":"The permissions requested are not granted to this installation."}`}, tokensource.ClassOperator,
+			"the installation cannot grant these repositories or permissions, status 422: check repositories and permission"},
+		"a limit": {withHeader(reply{status: 403, body: `{"message":"rate limit"}`}, "Retry-After", "60"),
+			tokensource.ClassWait, "the token endpoint answered 403"},
+		"in trouble": {reply{status: 502, body: "<html>"}, tokensource.ClassWait,
+			"the token endpoint answered 502"},
+		"an OAuth answer": {reply{status: 200, body: `{"access_token":"at","expires_in":3600}`},
+			tokensource.ClassWait, "the answer holds no access_token"},
+		"a token that has ended": {reply{status: 201, body: `{"token":"ghs_at","expires_at":"2001-01-01T00:00:00Z"}`},
+			tokensource.ClassWait, "the token has no lifetime left"},
+		"nothing that can be read": {reply{status: 201, body: `ghs_at`}, tokensource.ClassWait,
+			"the token endpoint's answer is no token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			src := newSource(t, &endpoint{script: always(tt.answer)}, githubApp(nil))
@@ -100,7 +116,8 @@ func TestGitHubAppRefusals(t *testing.T) {
 			}
 		})
 	}
-	src := newSource(t, &endpoint{script: always(reply{status: 404, body: `{"message":"Integration not found"}`})}, githubApp(nil))
+	src := newSource(t, &endpoint{script: always(reply{status: 404, body: `{"message":"Integration not found"}`})},
+		githubApp(nil))
 	if e := wantError(t, src, tokensource.ClassOperator); e.ProviderSaid() != "Integration not found" {
 		t.Errorf("GitHub said %q", e.ProviderSaid())
 	}
@@ -113,10 +130,18 @@ func TestGitHubAppCheck(t *testing.T) {
 		"needs installation_id":                  func(g *tokensource.GitHubApp) { g.InstallationID = "" },
 		`installation_id "acme" is not a number`: func(g *tokensource.GitHubApp) { g.InstallationID = "acme" },
 		"needs a key":                            func(g *tokensource.GitHubApp) { g.Key = nil },
-		"api_url must be https":                  func(g *tokensource.GitHubApp) { g.APIURL = "http://github.example.com/api/v3" },
-		"no slash at its end":                    func(g *tokensource.GitHubApp) { g.APIURL = "https://github.example.com/api/v3/" },
-		`"acme/hello-world" is not the name`:     func(g *tokensource.GitHubApp) { g.Repositories = []string{"acme/hello-world"} },
-		`permission contents "all" is not known`: func(g *tokensource.GitHubApp) { g.Permissions = map[string]string{"contents": "all"} },
+		"api_url must be https": func(g *tokensource.GitHubApp) {
+			g.APIURL = "http://github.example.com/api/v3"
+		},
+		"no slash at its end": func(g *tokensource.GitHubApp) {
+			g.APIURL = "https://github.example.com/api/v3/"
+		},
+		`"acme/hello-world" is not the name`: func(g *tokensource.GitHubApp) {
+			g.Repositories = []string{"acme/hello-world"}
+		},
+		`permission contents "all" is not known`: func(g *tokensource.GitHubApp) {
+			g.Permissions = map[string]string{"contents": "all"}
+		},
 	} {
 		var cfg tokensource.Config
 		cfg.Name = "orders"
@@ -125,7 +150,8 @@ func TestGitHubAppCheck(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	if err := (tokensource.GitHubApp{Key: tokensource.Literal(testKey(0))}).CheckKey(t.Context()); err == nil || !strings.Contains(err.Error(), "does not fit alg RS256") {
+	if err := (tokensource.GitHubApp{Key: tokensource.Literal(testKey(0))}).CheckKey(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), "does not fit alg RS256") {
 		t.Errorf("got %v", err)
 	}
 }

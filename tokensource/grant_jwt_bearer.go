@@ -63,7 +63,8 @@ func (g JWTBearer) Check() error {
 	case g.Issuer == "":
 		return errors.New("grant jwt_bearer needs issuer: the claim iss, which is often the client id")
 	case g.Subject == "":
-		return errors.New("grant jwt_bearer needs subject: the claim sub, such as user@example.com; or none, for a provider that wants no sub")
+		return errors.New("grant jwt_bearer needs subject: the claim sub, such as user@example.com; or none, for a " +
+			"provider that wants no sub")
 	case g.Lifetime < 0 || g.Lifetime > maxAssertionLifetime:
 		return errors.New("lifetime must be above 0 and at most 1h")
 	}

@@ -27,7 +27,8 @@ var rsaKey, rsaPublic = func() (string, *rsa.PublicKey) {
 	if err != nil {
 		panic(err)
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})), &key.PublicKey
+	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})),
+		&key.PublicKey
 }()
 
 // bearing configures the grant jwt_bearer of a client without id and secret.
@@ -58,7 +59,8 @@ func TestJWTBearerOnTheWire(t *testing.T) {
 		wantToken(t, src, "at2")
 		var ids []any
 		for _, c := range ep.all() {
-			if names := slices.Sorted(maps.Keys(c.form)); !slices.Equal(names, []string{"assertion", "grant_type"}) || c.header.Get("Authorization") != "" ||
+			if names := slices.Sorted(maps.Keys(c.form)); !slices.Equal(names, []string{"assertion", "grant_type"}) ||
+				c.header.Get("Authorization") != "" ||
 				c.form.Get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" {
 				t.Errorf("sent %v", names)
 			}
@@ -70,7 +72,8 @@ func TestJWTBearerOnTheWire(t *testing.T) {
 				t.Errorf("the claims are %v", claims)
 			}
 			now := float64(c.at.Unix())
-			if made, end := claims["iat"].(float64), claims["exp"].(float64); made > now || made < now-11 || end <= now+60 || end > now+180 || end != made+180 {
+			if made, end := claims["iat"].(float64), claims["exp"].(float64); made > now || made < now-11 || end <= now+60 ||
+				end > now+180 || end != made+180 {
 				t.Errorf("at %v: iat %v, exp %v", now, made, end)
 			}
 			ids = append(ids, claims["jti"])
@@ -88,7 +91,8 @@ func TestJWTBearerOptions(t *testing.T) {
 	var scope atomic.Value
 	scope.Store("read write")
 	src := newSource(t, ep, bearing(func(g *tokensource.JWTBearer) {
-		g.Key, g.KeyID, g.Subject, g.Audience, g.Lifetime = tokensource.Literal(testKey(0)), "2026-11", tokensource.NoSubject, "https://login.example.com", time.Hour
+		g.Key, g.KeyID, g.Subject, g.Audience, g.Lifetime = tokensource.Literal(testKey(0)), "2026-11", tokensource.NoSubject,
+			"https://login.example.com", time.Hour
 		g.Claims = []tokensource.Param{
 			{Name: "scope", Value: func(context.Context) (tokensource.Secret, error) {
 				return tokensource.NewSecret(scope.Load().(string)), nil
@@ -96,16 +100,19 @@ func TestJWTBearerOptions(t *testing.T) {
 			{Name: "box_sub_type", Value: tokensource.Literal("enterprise")},
 		}
 	}), func(cfg *tokensource.Config) {
-		cfg.ClientID, cfg.ClientSecrets, cfg.ClientAuth = "box", []tokensource.Value{tokensource.Literal("s3cret")}, tokensource.ClientSecretPost
+		cfg.ClientID, cfg.ClientSecrets, cfg.ClientAuth = "box", []tokensource.Value{tokensource.Literal("s3cret")},
+			tokensource.ClientSecretPost
 		cfg.Scopes = []string{"a", "b"}
 	})
 	mustToken(t, src)
 	form := ep.all()[0].form
-	if form.Get("client_id") != "box" || form.Get("client_secret") != "s3cret" || form.Get("scope") != "a b" || len(form) != 5 {
+	if form.Get("client_id") != "box" || form.Get("client_secret") != "s3cret" || form.Get("scope") != "a b" ||
+		len(form) != 5 {
 		t.Errorf("sent %v", form)
 	}
 	header, claims := grantAssertion(t, form, "ES256", public(t, testKey(0)))
-	if header["kid"] != "2026-11" || claims["scope"] != "read write" || claims["box_sub_type"] != "enterprise" || claims["aud"] != "https://login.example.com" ||
+	if header["kid"] != "2026-11" || claims["scope"] != "read write" || claims["box_sub_type"] != "enterprise" ||
+		claims["aud"] != "https://login.example.com" ||
 		claims["sub"] != nil || claims["exp"].(float64) != claims["iat"].(float64)+3600 {
 		t.Errorf("header %v, claims %v", header, claims)
 	}
@@ -114,9 +121,12 @@ func TestJWTBearerOptions(t *testing.T) {
 // The audience is the issuer if one is configured.
 func TestJWTBearerAudience(t *testing.T) {
 	ep := &endpoint{}
-	src := newSource(t, ep, bearing(nil), func(cfg *tokensource.Config) { cfg.Issuer = "https://login.example.com/tenant" })
+	src := newSource(t, ep, bearing(nil), func(cfg *tokensource.Config) {
+		cfg.Issuer = "https://login.example.com/tenant"
+	})
 	mustToken(t, src)
-	if _, claims := grantAssertion(t, ep.all()[0].form, "RS256", rsaPublic); claims["aud"] != "https://login.example.com/tenant" {
+	if _, claims := grantAssertion(t, ep.all()[0].form, "RS256",
+		rsaPublic); claims["aud"] != "https://login.example.com/tenant" {
 		t.Errorf("the claims are %v", claims)
 	}
 }
@@ -172,7 +182,8 @@ func TestJWTBearerSignsEachAttempt(t *testing.T) {
 		key.Store("-----BEGIN canary")
 		virtual.Advance(time.Hour)
 		e := wantError(t, src, tokensource.ClassOperator)
-		if !strings.Contains(e.Error(), "key of the grant: it is neither a PEM file with a private key nor a JWK") || strings.Contains(e.Error(), "canary") {
+		if !strings.Contains(e.Error(), "key of the grant: it is neither a PEM file with a private key nor a JWK") ||
+			strings.Contains(e.Error(), "canary") {
 			t.Errorf("got %v", e)
 		}
 		wantCount(t, ep, 3)
@@ -183,13 +194,17 @@ func TestJWTBearerSignsEachAttempt(t *testing.T) {
 // name the assertion.
 func TestJWTBearerAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ep := &endpoint{script: always(reply{body: `{"access_token":"00Dxx!AQEAQ","scope":"web openid api id","instance_url":"https://acme.my.salesforce.com","id":"https://login.salesforce.com/id/00D/005","token_type":"Bearer"}`})}
+		ep := &endpoint{
+			script: always(
+				reply{
+					body: `{"access_token":"00Dxx!AQEAQ","scope":"web openid api id","instance_url":"https://acme.my.salesforce.com","id":"https://login.salesforce.com/id/00D/005","token_type":"Bearer"}`})}
 		src := newSource(t, ep, bearing(nil))
 		if tok := wantToken(t, src, "00Dxx!AQEAQ"); time.Until(tok.Expiry) != time.Hour {
 			t.Errorf("it ends at %v", tok.Expiry)
 		}
 	})
-	answer := reply{status: 400, body: `{"error":"invalid_grant","error_description":"Invalid JWT Signature. <assertion>"}`}
+	answer := reply{status: 400,
+		body: `{"error":"invalid_grant","error_description":"Invalid JWT Signature. <assertion>"}`}
 	answer = withHeader(answer, "Date", time.Now().Add(-10*time.Minute).UTC().Format(http.TimeFormat))
 	ep := &endpoint{script: func(_ int, form url.Values) reply {
 		r := answer
@@ -198,8 +213,10 @@ func TestJWTBearerAnswers(t *testing.T) {
 	}}
 	src := newSource(t, ep, bearing(nil))
 	e := wantError(t, src, tokensource.ClassOperator)
-	if want := "the assertion of the grant was refused: the token endpoint answered 400 invalid_grant: correct the clock that is wrong: "; !strings.Contains(e.Error(), want) ||
-		!strings.Contains(e.Error(), ". If that is not enough, check the options of the grant: key,") || e.Problem() != "assertion_refused" {
+	if want := "the assertion of the grant was refused: the token endpoint answered 400 invalid_grant: correct the " +
+		"clock that is wrong: "; !strings.Contains(e.Error(), want) ||
+		!strings.Contains(e.Error(), ". If that is not enough, check the options of the grant: key,") ||
+		e.Problem() != "assertion_refused" {
 		t.Errorf("got %v", e)
 	}
 	if said := e.ProviderSaid(); !strings.Contains(said, "Invalid JWT Signature.") || strings.Contains(said, "ey") {
@@ -229,7 +246,8 @@ func TestJWTBearerCheck(t *testing.T) {
 			g.Claims = []tokensource.Param{{Name: "jti", Value: tokensource.Literal("1")}}
 		},
 		"claim scope is given twice": func(g *tokensource.JWTBearer) {
-			g.Claims = []tokensource.Param{{Name: "scope", Value: tokensource.Literal("1")}, {Name: "scope", Value: tokensource.Literal("2")}}
+			g.Claims = []tokensource.Param{{Name: "scope", Value: tokensource.Literal("1")},
+				{Name: "scope", Value: tokensource.Literal("2")}}
 		},
 		"claim needs a name and a value": func(g *tokensource.JWTBearer) { g.Claims = []tokensource.Param{{Name: "scope"}} },
 	} {
@@ -251,9 +269,12 @@ func TestJWTBearerCheck(t *testing.T) {
 	for want, key := range map[string]tokensource.Value{
 		"key of the grant: it is empty": tokensource.Literal(""),
 		"key of the grant: it is a key of the curve P-256, which does not fit alg RS256": tokensource.Literal(testKey(0)),
-		"key of the grant: no": func(context.Context) (tokensource.Secret, error) { return tokensource.Secret{}, errors.New("no") },
+		"key of the grant: no": func(context.Context) (tokensource.Secret, error) {
+			return tokensource.Secret{}, errors.New("no")
+		},
 	} {
-		if err := (tokensource.JWTBearer{Key: key, Alg: "RS256"}).CheckKey(t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if err := (tokensource.JWTBearer{Key: key, Alg: "RS256"}).CheckKey(t.Context()); err == nil ||
+			!strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}

@@ -38,17 +38,19 @@ const (
 // Check reports what is wrong with the fields.
 func (g TokenExchange) Check() error {
 	for _, option := range [][2]string{
-		{"subject_token_type", g.SubjectTokenType}, {"requested_token_type", g.RequestedTokenType}, {"actor_token_type", g.ActorTokenType},
+		{"subject_token_type", g.SubjectTokenType}, {"requested_token_type", g.RequestedTokenType},
+		{"actor_token_type", g.ActorTokenType},
 	} {
 		if option[1] != "" && !isURI(option[1]) {
 			return fmt.Errorf("%s must be a URI such as %s (RFC 8693 section 3), not %q", option[0], AccessTokenType, option[1])
 		}
 	}
-	others := g.SubjectTokenType != "" || g.RequestedTokenType != "" || g.Audience != nil || g.ActorToken != nil || g.ActorTokenType != ""
+	others := g.SubjectTokenType != "" || g.RequestedTokenType != "" || g.Audience != nil || g.ActorToken != nil ||
+		g.ActorTokenType != ""
 	switch {
 	case g.OnBehalfOf && others:
-		return errors.New("on_behalf_of sends no subject_token_type, requested_token_type, audience, actor_token or actor_token_type; " +
-			"remove them, and name the API in scopes")
+		return errors.New("on_behalf_of sends no subject_token_type, requested_token_type, audience, actor_token or " +
+			"actor_token_type; remove them, and name the API in scopes")
 	case g.ActorToken != nil && g.ActorTokenType == "":
 		return errors.New("actor_token needs actor_token_type (RFC 8693 section 2.1), such as " + AccessTokenType)
 	case g.ActorToken == nil && g.ActorTokenType != "":

@@ -38,7 +38,8 @@ func ReadTokenResponse(resp *http.Response, sent ...Secret) (*TokenResponse, err
 		failure.said = call.said
 		return nil, failure
 	}
-	granted := &TokenResponse{AccessToken: NewSecret(members["access_token"]), TokenType: members["token_type"], Scope: members["scope"]}
+	granted := &TokenResponse{AccessToken: NewSecret(members["access_token"]), TokenType: members["token_type"],
+		Scope: members["scope"]}
 	if text, ok := members[lifetimeMember]; ok {
 		granted.Lifetime, err = time.ParseDuration(text)
 		granted.HasLifetime = err == nil

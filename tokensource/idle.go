@@ -99,7 +99,8 @@ func (a *account) isIdle() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c := a.src.cfg.Clock
-	if a.refreshing != nil || a.checking != nil || a.dirty != (deadline{}) || a.rejections != nil && !c.passed(a.rejections.cooldown) {
+	if a.refreshing != nil || a.checking != nil || a.dirty.isSet() ||
+		a.rejections != nil && !c.passed(a.rejections.cooldown) {
 		return false
 	}
 	if a.failed != nil && !c.passed(a.failed.until) {

@@ -21,18 +21,19 @@ func TestImplicitAnswer(t *testing.T) {
 		lifetime time.Duration
 		reason   string
 	}{
-		"access_token=at&token_type=Bearer&expires_in=60":        {"at", time.Minute, ""},
-		"access_token=at&token_type=bearer&expires_in=60.5":      {"at", 60500 * time.Millisecond, ""},
-		"access_token=at&token_type=BEARER":                      {"at", hour, ""},
-		"access_token=at":                                        {"at", hour, ""},
-		"access_token=at&expires_in=":                            {"at", hour, ""},
-		"access_token=at&expires_in=soon":                        {"at", hour, ""},
-		"access_token=at&expires_in=1e300":                       {"at", 10 * 365 * 24 * hour, ""},
-		"access_token=at&refresh_token=rt&expires_in=60":         {"at", time.Minute, ""},
-		"access_token=a%2Bt%2F%3D%3D&scope=a&unknown=%00":        {"a+t/==", hour, ""},
-		"access_token=00D%21a%7Cb%5Ec":                           {"00D!a|b^c", hour, ""},
-		"access_token=at&token_type=mac":                         {"", 0, `token_type "mac"`},
-		"access_token=at&token_type=hunter":                      {"", 0, "a token_type that is not known to mean Bearer; if this provider means Bearer by it, add it to token_types"},
+		"access_token=at&token_type=Bearer&expires_in=60":   {"at", time.Minute, ""},
+		"access_token=at&token_type=bearer&expires_in=60.5": {"at", 60500 * time.Millisecond, ""},
+		"access_token=at&token_type=BEARER":                 {"at", hour, ""},
+		"access_token=at":                                   {"at", hour, ""},
+		"access_token=at&expires_in=":                       {"at", hour, ""},
+		"access_token=at&expires_in=soon":                   {"at", hour, ""},
+		"access_token=at&expires_in=1e300":                  {"at", 10 * 365 * 24 * hour, ""},
+		"access_token=at&refresh_token=rt&expires_in=60":    {"at", time.Minute, ""},
+		"access_token=a%2Bt%2F%3D%3D&scope=a&unknown=%00":   {"a+t/==", hour, ""},
+		"access_token=00D%21a%7Cb%5Ec":                      {"00D!a|b^c", hour, ""},
+		"access_token=at&token_type=mac":                    {"", 0, `token_type "mac"`},
+		"access_token=at&token_type=hunter": {"", 0, "a token_type that is not known to mean Bearer; " +
+			"if this provider means Bearer by it, add it to token_types"},
 		"access_token=at&token_type=bot":                         {"at", hour, ""},
 		"access_token=at&token_type=Bearer+":                     {"at", hour, ""},
 		"access_token=a%0D%0AX-Evil:1&token_type=Bearer":         {"", 0, "could break a request"},
@@ -83,7 +84,8 @@ func TestImplicitAnswer(t *testing.T) {
 // If only a person can replace a token, its end is announced in advance, once, and the token is
 // served until its end. refresh_before says how long in advance.
 func TestImplicitTokenEnds(t *testing.T) {
-	for lead, from := range map[time.Duration][2]time.Duration{0: {75 * time.Minute, 90 * time.Minute}, 10 * time.Minute: {90 * time.Minute, 90 * time.Minute}} {
+	for lead, from := range map[time.Duration][2]time.Duration{0: {75 * time.Minute, 90 * time.Minute},
+		10 * time.Minute: {90 * time.Minute, 90 * time.Minute}} {
 		synctest.Test(t, func(t *testing.T) {
 			var ev events
 			ep := &endpoint{}
@@ -111,7 +113,8 @@ func TestImplicitTokenEnds(t *testing.T) {
 			if st := src.Account("").Status(); st.Live || st.State != tokensource.StateLoginRequired {
 				t.Errorf("status %+v", st)
 			}
-			if ev.count(tokensource.EventLoginRequired) != 1 || ev.count(tokensource.EventRefreshFailed) != 0 || len(ev.all()) != 3 {
+			if ev.count(tokensource.EventLoginRequired) != 1 || ev.count(tokensource.EventRefreshFailed) != 0 ||
+				len(ev.all()) != 3 {
 				t.Errorf("events %+v, want connected, refreshed and login_required", ev.all())
 			}
 			if err := finish(t, src, begin(t, src, inBrowser), "access_token=at2"); err != nil {
@@ -130,7 +133,9 @@ func TestImplicitTokenEnds(t *testing.T) {
 func TestImplicitTokenThatNeverExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ev events
-		src := newSource(t, &endpoint{}, implicit(nil), observed(&ev), func(c *tokensource.Config) { c.DefaultLifetime = tokensource.NeverExpires })
+		src := newSource(t, &endpoint{}, implicit(nil), observed(&ev), func(c *tokensource.Config) {
+			c.DefaultLifetime = tokensource.NeverExpires
+		})
 		if err := finish(t, src, begin(t, src, inBrowser), "access_token=at"); err != nil {
 			t.Fatal(err)
 		}

@@ -44,7 +44,8 @@ func TestErrorsNeverHoldCredentials(t *testing.T) {
 					answer.header = http.Header{"Location": {"https://x/?" + secret}, "Retry-After": {secret}}
 					var ev events
 					for _, auth := range []tokensource.ClientAuth{tokensource.ClientSecretPost, tokensource.ClientSecretQuery} {
-						src := newSource(t, &endpoint{script: always(answer)}, refreshing(&tokensource.MemoryStorage{}, codeRefresh), observed(&ev),
+						src := newSource(t, &endpoint{script: always(answer)}, refreshing(&tokensource.MemoryStorage{}, codeRefresh),
+							observed(&ev),
 							func(cfg *tokensource.Config) {
 								cfg.ClientSecrets = []tokensource.Value{tokensource.Literal(codeSecret)}
 								cfg.ClientAuth = auth
@@ -54,7 +55,8 @@ func TestErrorsNeverHoldCredentials(t *testing.T) {
 							t.Fatalf("%s was accepted", body)
 						}
 						synctest.Wait()
-						texts := []string{fmt.Sprintf("%v %+v %#v %v", err, err, err, errors.Unwrap(err)), fmt.Sprintf("%+v", src.Account("").Status())}
+						texts := []string{fmt.Sprintf("%v %+v %#v %v", err, err, err, errors.Unwrap(err)),
+							fmt.Sprintf("%+v", src.Account("").Status())}
 						for _, e := range ev.all() {
 							texts = append(texts, fmt.Sprintf("%+v", e))
 						}

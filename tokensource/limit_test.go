@@ -68,7 +68,8 @@ func connectMany(t *testing.T, c *crowd, storage tokensource.Storage, names ...s
 	first := newSource(t, c, connecting(storage), perDeployment)
 	for _, name := range names {
 		tenant, _, _ := strings.Cut(name, "-")
-		l := begin(t, first, tokensource.LoginRequest{Account: name, RedirectURL: callbackURL, Variables: map[string]string{"deployment": tenant}})
+		l := begin(t, first, tokensource.LoginRequest{Account: name, RedirectURL: callbackURL,
+			Variables: map[string]string{"deployment": tenant}})
 		if err := finish(t, first, l, "code="+name+"&state="+l.State.Reveal()); err != nil {
 			t.Fatalf("FinishLogin: %v", err)
 		}

@@ -162,7 +162,8 @@ func TestARefusedTokenIsNotArmed(t *testing.T) {
 // What a call for a live token reads of an account is in its first 64 bytes.
 func TestAccountSize(t *testing.T) {
 	var a account
-	if end := unsafe.Offsetof(a.used) + unsafe.Sizeof(a.used); end > 64 || unsafe.Offsetof(a.cur) > end || unsafe.Offsetof(a.label) > end {
+	if end := unsafe.Offsetof(a.used) + unsafe.Sizeof(a.used); end > 64 || unsafe.Offsetof(a.cur) > end ||
+		unsafe.Offsetof(a.label) > end {
 		t.Errorf("the hot fields end at byte %d, want at most 64", end)
 	}
 	if size := unsafe.Sizeof(a); size > 224 {

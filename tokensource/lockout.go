@@ -10,7 +10,8 @@ import (
 // account, grant or person.
 
 // lockedOutReason is the error text for a lock-out.
-const lockedOutReason = "the provider has locked the client out after too many failed attempts; nothing is sent until that has passed"
+const lockedOutReason = "the provider has locked the client out after too many failed attempts; nothing is sent " +
+	"until that has passed"
 
 // lockedOut returns the failure of a request that must not be sent yet, or nil.
 func (w *wire) lockedOut(tokenURL string) *Error {

@@ -22,13 +22,15 @@ func lockedOut(status int, retryAfter string) reply {
 }
 
 func lockable(cfg *tokensource.Config) {
-	cfg.LockOut = provider.LockOut{Code: "too_many_failed_logins", Member: "status", MinWait: 5 * time.Minute, Restarts: true}
+	cfg.LockOut = provider.LockOut{Code: "too_many_failed_logins", Member: "status", MinWait: 5 * time.Minute,
+		Restarts: true}
 }
 
 // perDeployment gives each deployment its own endpoints.
 func perDeployment(cfg *tokensource.Config) {
 	cfg.Variables = []provider.Variable{deployment}
-	cfg.TokenURL, cfg.AuthorizeURL, cfg.RevokeURL = "https://{deployment}.example.com/token", "https://{deployment}.example.com/authorize", "https://{deployment}.example.com/revoke"
+	cfg.TokenURL, cfg.AuthorizeURL, cfg.RevokeURL = "https://{deployment}.example.com/token",
+		"https://{deployment}.example.com/authorize", "https://{deployment}.example.com/revoke"
 }
 
 func connectAt(t testing.TB, src *tokensource.Source, account, deployment string) error {
@@ -79,7 +81,8 @@ func TestLockOut(t *testing.T) {
 					case "refresh":
 						_, err := alice.Reject(t.Context(), tokens[alice])
 						e := asError(t, err, tokensource.ClassWait)
-						if got := time.Until(e.RetryAt); got < tt.lasts || got > tt.lasts+time.Minute || !strings.Contains(e.Reason, "locked the client out") {
+						if got := time.Until(e.RetryAt); got < tt.lasts || got > tt.lasts+time.Minute ||
+							!strings.Contains(e.Reason, "locked the client out") {
 							t.Errorf("%v, to be retried in %s", e, got)
 						}
 					case "login":
@@ -141,7 +144,8 @@ func TestRefreshAfterALockOut(t *testing.T) {
 // The words that announce a lock-out do not count in another member, or from another provider.
 func TestNoLockOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, body := range []string{`{"error":"too_many_failed_logins"}`, `{"status":["too_many_failed_logins"]}`, `{"status":"ok"}`, `too_many_failed_logins`} {
+		for _, body := range []string{`{"error":"too_many_failed_logins"}`, `{"status":["too_many_failed_logins"]}`,
+			`{"status":"ok"}`, `too_many_failed_logins`} {
 			ep := &authServer{}
 			ep.script = always(reply{status: 400, body: body})
 			src := newSource(t, ep, connecting(nil), lockable)

@@ -63,8 +63,9 @@ func (d *Device) storedForm() *storedDevice {
 		return nil
 	}
 	st := &storedDevice{
-		Code: d.Code.Reveal(), UserCode: d.UserCode.Reveal(), URI: d.VerificationURI, Complete: d.VerificationURIComplete.Reveal(),
-		Ends: d.Ends, Interval: d.Interval.Seconds(), Holder: d.holder, HeldUntil: d.heldUntil,
+		Code: d.Code.Reveal(), UserCode: d.UserCode.Reveal(), URI: d.VerificationURI,
+		Complete: d.VerificationURIComplete.Reveal(),
+		Ends:     d.Ends, Interval: d.Interval.Seconds(), Holder: d.holder, HeldUntil: d.heldUntil,
 	}
 	if e := d.Failed; e != nil {
 		st.Code, st.UserCode, st.Complete = "", "", "" // they are of no use any more
@@ -89,8 +90,10 @@ func (st *storedDevice) device() *Device {
 		return nil
 	}
 	d := &Device{
-		Code: NewSecret(st.Code), UserCode: NewSecret(st.UserCode), VerificationURI: st.URI, VerificationURIComplete: NewSecret(st.Complete),
-		Ends: st.Ends, Interval: time.Duration(st.Interval * float64(time.Second)), holder: st.Holder, heldUntil: st.HeldUntil,
+		Code: NewSecret(st.Code), UserCode: NewSecret(st.UserCode), VerificationURI: st.URI,
+		VerificationURIComplete: NewSecret(st.Complete),
+		Ends:                    st.Ends, Interval: time.Duration(st.Interval * float64(time.Second)), holder: st.Holder,
+		heldUntil: st.HeldUntil,
 	}
 	if f := st.Failure; f != nil {
 		d.Failed = &Error{Class: f.Class, Code: f.Code, Reason: f.Reason, Status: f.Status}
@@ -175,7 +178,8 @@ func (s *Source) deviceLogin(ctx context.Context, account string) (*Login, error
 }
 
 func deviceTooLate() *Error {
-	return &Error{Class: ClassLogin, Code: "expired_token", Reason: "the code ended before access was allowed at the provider"}
+	return &Error{Class: ClassLogin, Code: "expired_token",
+		Reason: "the code ended before access was allowed at the provider"}
 }
 
 // AwaitLogin waits until a device login has ended, and returns nil if the account is connected. If

@@ -142,7 +142,8 @@ func (s *Source) lockDevice(ctx context.Context, l *Login) (current *Login, unlo
 // takeTurn stores that this process asks for the token of l, so that no other process asks. It then
 // returns the stored login. If this process must not ask now, it returns nil and how long to wait.
 // If the login has ended, it returns an error.
-func (s *Source) takeTurn(ctx context.Context, l *Login, pause time.Duration) (current *Login, wait time.Duration, err error) {
+func (s *Source) takeTurn(ctx context.Context, l *Login,
+	pause time.Duration) (current *Login, wait time.Duration, err error) {
 	current, unlock, err := s.lockDevice(ctx, l)
 	defer unlock()
 	switch {

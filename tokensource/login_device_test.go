@@ -97,7 +97,8 @@ func TestDeviceLoginOnTheWire(t *testing.T) {
 		device, token string
 		basic         bool
 	}{
-		"plain": {func(*tokensource.Config) {}, "", "device_code=dc1&grant_type=urn:ietf:params:oauth:grant-type:device_code", true},
+		"plain": {func(*tokensource.Config) {}, "", "device_code=dc1&grant_type=urn:ietf:params:oauth:grant-type:device_code",
+			true},
 		"a public client, with PKCE, scopes and parameters": {func(c *tokensource.Config) {
 			c.Grant, c.ClientSecrets, c.ClientAuth = tokensource.DeviceCode{PKCE: true}, nil, tokensource.ClientAuthNone
 			c.Scopes = []string{"openid", "orders:read"}
@@ -108,7 +109,8 @@ func TestDeviceLoginOnTheWire(t *testing.T) {
 			"client_id=orders-client&code_verifier=<verifier>&device_code=dc1&grant_type=urn:ietf:params:oauth:grant-type:device_code&tenant=t1", false},
 		"the secret in the body": {func(c *tokensource.Config) { c.ClientAuth = tokensource.ClientSecretPost },
 			"client_id=orders-client&client_secret=" + clientSecret,
-			"client_id=orders-client&client_secret=" + clientSecret + "&device_code=dc1&grant_type=urn:ietf:params:oauth:grant-type:device_code", false},
+			"client_id=orders-client&client_secret=" + clientSecret +
+				"&device_code=dc1&grant_type=urn:ietf:params:oauth:grant-type:device_code", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -116,7 +118,8 @@ func TestDeviceLoginOnTheWire(t *testing.T) {
 				src := newSource(t, s, onDevice(nil), tt.edit)
 				l := begin(t, src, tokensource.LoginRequest{})
 				if d := l.Device; d.UserCode.Reveal() != "UC-1" || d.VerificationURI != "https://login.example.com/activate" ||
-					!strings.HasSuffix(d.VerificationURIComplete.Reveal(), "=UC-1") || d.Interval != 5*time.Second || d.Ends.Sub(l.Begun) != 10*time.Minute ||
+					!strings.HasSuffix(d.VerificationURIComplete.Reveal(), "=UC-1") || d.Interval != 5*time.Second ||
+					d.Ends.Sub(l.Begun) != 10*time.Minute ||
 					l.Typed() || !src.OnDevice() || !l.URL.Equal(d.VerificationURIComplete) {
 					t.Errorf("login %+v of %+v", d, l)
 				}
@@ -127,7 +130,8 @@ func TestDeviceLoginOnTheWire(t *testing.T) {
 				request, poll := s.device.all()[0], s.all()[0]
 				challenge := request.form.Get("code_challenge")
 				if challenge != "" {
-					if want := oauth2.S256ChallengeFromVerifier(l.Verifier.Reveal()); challenge != want || poll.form.Get("code_verifier") != l.Verifier.Reveal() {
+					if want := oauth2.S256ChallengeFromVerifier(l.Verifier.Reveal()); challenge != want ||
+						poll.form.Get("code_verifier") != l.Verifier.Reveal() {
 						t.Errorf("challenge %q, want %q", challenge, want)
 					}
 					request.form.Set("code_challenge", "<S256>")
@@ -172,18 +176,28 @@ func TestDevicePauses(t *testing.T) {
 		answers []string
 		at      []int
 	}{
-		"the provider's interval":         {`"expires_in":600,"interval":7`, []string{"authorization_pending", "authorization_pending"}, []int{7, 14, 21}},
-		"no interval":                     {`"expires_in":600`, []string{"authorization_pending"}, []int{5, 10}},
-		"an interval of 0":                {`"expires_in":600,"interval":0`, []string{"authorization_pending"}, []int{5, 10}},
-		"an interval as text":             {`"expires_in":"600","interval":"2"`, []string{"authorization_pending"}, []int{2, 4}},
-		"slow_down holds for good":        {`"expires_in":600,"interval":5`, []string{"slow_down", "authorization_pending", "slow_down", "authorization_pending"}, []int{5, 15, 25, 40, 55}},
-		"no answer: twice the pause":      {`"expires_in":600,"interval":5`, []string{"timeout", "timeout", "timeout", "authorization_pending"}, []int{5, 25, 55, 105, 110}},
-		"no connection: twice the pause":  {`"expires_in":600,"interval":5`, []string{"broken", "broken", "authorization_pending", "broken"}, []int{5, 15, 35, 40, 50}},
-		"no connection: a minute at most": {`"expires_in":600,"interval":5`, []string{"broken", "broken", "broken", "broken", "broken"}, []int{5, 15, 35, 75, 135, 195}},
-		"errors with status 200":          {`"expires_in":900,"interval":5`, []string{"200 authorization_pending", "200 slow_down", "200 authorization_pending"}, []int{5, 10, 20, 30}},
-		"in trouble":                      {`"expires_in":600,"interval":5`, []string{"temporarily_unavailable", "server_error"}, []int{5, 15, 35}},
-		"told to wait":                    {`"expires_in":600,"interval":5`, []string{"later", "authorization_pending"}, []int{5, 65, 70}},
-		"after slow_down, no connection":  {`"expires_in":600,"interval":5`, []string{"slow_down", "broken", "authorization_pending"}, []int{5, 15, 35, 45}},
+		"the provider's interval": {`"expires_in":600,"interval":7`,
+			[]string{"authorization_pending", "authorization_pending"}, []int{7, 14, 21}},
+		"no interval":      {`"expires_in":600`, []string{"authorization_pending"}, []int{5, 10}},
+		"an interval of 0": {`"expires_in":600,"interval":0`, []string{"authorization_pending"}, []int{5, 10}},
+		"an interval as text": {`"expires_in":"600","interval":"2"`, []string{"authorization_pending"},
+			[]int{2, 4}},
+		"slow_down holds for good": {`"expires_in":600,"interval":5`,
+			[]string{"slow_down", "authorization_pending", "slow_down", "authorization_pending"}, []int{5, 15, 25, 40, 55}},
+		"no answer: twice the pause": {`"expires_in":600,"interval":5`,
+			[]string{"timeout", "timeout", "timeout", "authorization_pending"}, []int{5, 25, 55, 105, 110}},
+		"no connection: twice the pause": {`"expires_in":600,"interval":5`,
+			[]string{"broken", "broken", "authorization_pending", "broken"}, []int{5, 15, 35, 40, 50}},
+		"no connection: a minute at most": {`"expires_in":600,"interval":5`,
+			[]string{"broken", "broken", "broken", "broken", "broken"}, []int{5, 15, 35, 75, 135, 195}},
+		"errors with status 200": {`"expires_in":900,"interval":5`,
+			[]string{"200 authorization_pending", "200 slow_down", "200 authorization_pending"}, []int{5, 10, 20, 30}},
+		"in trouble": {`"expires_in":600,"interval":5`,
+			[]string{"temporarily_unavailable", "server_error"}, []int{5, 15, 35}},
+		"told to wait": {`"expires_in":600,"interval":5`, []string{"later", "authorization_pending"},
+			[]int{5, 65, 70}},
+		"after slow_down, no connection": {`"expires_in":600,"interval":5`,
+			[]string{"slow_down", "broken", "authorization_pending"}, []int{5, 15, 35, 45}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -211,13 +225,20 @@ func TestDeviceLoginFails(t *testing.T) {
 		text    string
 		sent    int
 	}{
-		"denied":                   {[]string{"authorization_pending", "access_denied"}, tokensource.ClassLogin, "access was denied at the provider, error access_denied", 2},
-		"denied, at Entra":         {[]string{"authorization_declined"}, tokensource.ClassLogin, "access was denied at the provider, error access_denied", 1},
-		"a code of the provider's": {[]string{"authorization_pending", "device_flow_disabled"}, tokensource.ClassLogin, "the token endpoint answered 400 device_flow_disabled", 2},
-		"the provider's end":       {[]string{"expired_token"}, tokensource.ClassLogin, "the code ended before access was allowed at the provider, error expired_token", 1},
-		"the end that it said":     {slices.Repeat([]string{"authorization_pending"}, 200), tokensource.ClassLogin, "the code ended before access was allowed at the provider, error expired_token", 119},
-		"a code that is not known": {[]string{"invalid_grant"}, tokensource.ClassLogin, "the token endpoint answered 400 invalid_grant", 1},
-		"a mistake":                {[]string{"unauthorized_client"}, tokensource.ClassOperator, "the token endpoint answered 400 unauthorized_client: allow the grant for this client at the provider, or configure another grant", 1},
+		"denied": {[]string{"authorization_pending", "access_denied"}, tokensource.ClassLogin,
+			"access was denied at the provider, error access_denied", 2},
+		"denied, at Entra": {[]string{"authorization_declined"}, tokensource.ClassLogin,
+			"access was denied at the provider, error access_denied", 1},
+		"a code of the provider's": {[]string{"authorization_pending", "device_flow_disabled"}, tokensource.ClassLogin,
+			"the token endpoint answered 400 device_flow_disabled", 2},
+		"the provider's end": {[]string{"expired_token"}, tokensource.ClassLogin, "the code ended before access was " +
+			"allowed at the provider, error expired_token", 1},
+		"the end that it said": {slices.Repeat([]string{"authorization_pending"}, 200), tokensource.ClassLogin,
+			"the code ended before access was allowed at the provider, error expired_token", 119},
+		"a code that is not known": {[]string{"invalid_grant"}, tokensource.ClassLogin, "the token endpoint answered 400 " +
+			"invalid_grant", 1},
+		"a mistake": {[]string{"unauthorized_client"}, tokensource.ClassOperator, "the token endpoint answered 400 " +
+			"unauthorized_client: allow the grant for this client at the provider, or configure another grant", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -232,7 +253,8 @@ func TestDeviceLoginFails(t *testing.T) {
 				}
 				wantCount(t, &s.endpoint, tt.sent)
 				pending, err := other.PendingLogin(t.Context(), "alice")
-				if err != nil || pending == nil || pending.Device.Failed == nil || !strings.HasPrefix(tt.text, pending.Device.Failed.What()) || !pending.Device.Code.IsZero() {
+				if err != nil || pending == nil || pending.Device.Failed == nil ||
+					!strings.HasPrefix(tt.text, pending.Device.Failed.What()) || !pending.Device.Code.IsZero() {
 					t.Fatalf("the other process sees %+v, %v", pending, err)
 				}
 				if names, _ := src.Accounts(t.Context()); len(names) != 0 {
@@ -312,7 +334,8 @@ func TestDeviceLoginLastsAsItsCodes(t *testing.T) {
 		l := begin(t, src, tokensource.LoginRequest{Account: "alice"})
 		virtual.Advance(25 * time.Minute)
 		begin(t, src, tokensource.LoginRequest{Account: "bob"}) // sweeps
-		if pending, err := src.PendingLogin(t.Context(), "alice"); err != nil || pending == nil || pending.Device.Failed != nil {
+		if pending, err := src.PendingLogin(t.Context(), "alice"); err != nil || pending == nil ||
+			pending.Device.Failed != nil {
 			t.Errorf("after 25 minutes: %+v, %v", pending, err)
 		}
 		s.set(always(rotated(1, time.Hour)))
@@ -458,21 +481,35 @@ func TestDeviceAuthorizationFails(t *testing.T) {
 		text   string
 	}{
 		"a refusal": {refused(401, "invalid_client"), tokensource.ClassOperator,
-			"the device authorization endpoint answered 401 invalid_client: check client_id, client_secret and client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into the option client_secret. " +
+			"the device authorization endpoint answered 401 invalid_client: check client_id, client_secret and client_auth " +
+				"(now client_secret_basic). If the client_secret is wrong, write the right one into the option client_secret. " +
 				"If the provider wants it in another way, try client_auth client_secret_post"},
 		"not offered to this client": {refused(400, "unauthorized_client"), tokensource.ClassOperator,
-			"the device authorization endpoint answered 400 unauthorized_client: allow the grant for this client at the provider, or configure another grant"},
+			"the device authorization endpoint answered 400 unauthorized_client: allow the grant for this client at the " +
+				"provider, or configure another grant"},
 		"nothing there": {reply{status: 404, body: "no"}, tokensource.ClassOperator,
 			"there is no device authorization endpoint at device_url, status 404: check the path of device_url"},
-		"in trouble":    {reply{status: 503}, tokensource.ClassWait, "the device authorization endpoint answered 503"},
-		"a page":        {body("<html>canary"), tokensource.ClassWait, "the device authorization endpoint's answer is no device code: the answer is neither a JSON object nor a form, status 200"},
-		"no code":       {body(`{"user_code":"canary","verification_uri":"https://a.example"}`), tokensource.ClassWait, "the device authorization endpoint's answer holds no device_code, status 200"},
-		"no user code":  {body(`{"device_code":"canary","verification_uri":"https://a.example"}`), tokensource.ClassWait, "the device authorization endpoint's answer holds no user_code that can be shown, status 200"},
-		"an evil code":  {body(`{"device_code":"d","user_code":"canary\u001b[2J","verification_uri":"https://a.example"}`), tokensource.ClassWait, "the device authorization endpoint's answer holds no user_code that can be shown, status 200"},
-		"an evil page":  {body(`{"device_code":"d","user_code":"u","verification_uri":"javascript:canary"}`), tokensource.ClassWait, "the device authorization endpoint's answer holds no verification_uri that a browser can open safely: https, or http on this machine, status 200"},
-		"a plain page":  {body(`{"device_code":"d","user_code":"u","verification_uri":"http://canary.example/"}`), tokensource.ClassWait, "the device authorization endpoint's answer holds no verification_uri that a browser can open safely: https, or http on this machine, status 200"},
-		"a broken line": {reply{err: errReset}, tokensource.ClassWait, "the device authorization endpoint could not be reached: check the network, HTTPS_PROXY and the host login.example.com in device_url"},
-		"silence":       {reply{delay: time.Hour}, tokensource.ClassWait, "the device authorization endpoint did not answer in time: check the network between this machine and the provider (login.example.com). If the provider is always that slow, set timeout higher (now 10s)"},
+		"in trouble": {reply{status: 503}, tokensource.ClassWait, "the device authorization endpoint answered 503"},
+		"a page": {body("<html>canary"), tokensource.ClassWait, "the device authorization endpoint's answer is no " +
+			"device code: the answer is neither a JSON object nor a form, status 200"},
+		"no code": {body(`{"user_code":"canary","verification_uri":"https://a.example"}`), tokensource.ClassWait,
+			"the device authorization endpoint's answer holds no device_code, status 200"},
+		"no user code": {body(`{"device_code":"canary","verification_uri":"https://a.example"}`), tokensource.ClassWait,
+			"the device authorization endpoint's answer holds no user_code that can be shown, status 200"},
+		"an evil code": {body(`{"device_code":"d","user_code":"canary\u001b[2J","verification_uri":"https://a.example"}`),
+			tokensource.ClassWait,
+			"the device authorization endpoint's answer holds no user_code that can be shown, status 200"},
+		"an evil page": {body(`{"device_code":"d","user_code":"u","verification_uri":"javascript:canary"}`),
+			tokensource.ClassWait, "the device authorization endpoint's answer holds no verification_uri that a browser can " +
+				"open safely: https, or http on this machine, status 200"},
+		"a plain page": {body(`{"device_code":"d","user_code":"u","verification_uri":"http://canary.example/"}`),
+			tokensource.ClassWait, "the device authorization endpoint's answer holds no verification_uri that a browser can " +
+				"open safely: https, or http on this machine, status 200"},
+		"a broken line": {reply{err: errReset}, tokensource.ClassWait, "the device authorization endpoint could not be " +
+			"reached: check the network, HTTPS_PROXY and the host login.example.com in device_url"},
+		"silence": {reply{delay: time.Hour}, tokensource.ClassWait, "the device authorization endpoint did not answer in " +
+			"time: check the network between this machine and the provider (login.example.com). If the provider is always " +
+			"that slow, set timeout higher (now 10s)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -493,9 +530,13 @@ func TestDeviceAuthorizationFails(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) { // Google's word, and a page with the code that is not safe
 		s := answers()
-		s.device.set(always(body(`{"device_code":"d","user_code":"u","verification_url":"https://a.example/d","verification_uri_complete":"data:x","expires_in":1800}`)))
+		s.device.set(
+			always(
+				body(
+					`{"device_code":"d","user_code":"u","verification_url":"https://a.example/d","verification_uri_complete":"data:x","expires_in":1800}`)))
 		src := newSource(t, s, onDevice(nil))
-		if d := begin(t, src, tokensource.LoginRequest{}).Device; d.VerificationURI != "https://a.example/d" || !d.VerificationURIComplete.IsZero() {
+		if d := begin(t, src, tokensource.LoginRequest{}).Device; d.VerificationURI != "https://a.example/d" ||
+			!d.VerificationURIComplete.IsZero() {
 			t.Errorf("%+v", d)
 		}
 	})
@@ -519,14 +560,16 @@ func TestDeviceLoginPrintsNoCode(t *testing.T) {
 		s := answers()
 		// %#v prints addresses, so the code has letters that no address has.
 		s.device.set(func(int, url.Values) reply {
-			return reply{body: `{"device_code":"polled","user_code":"typed","verification_uri":"https://login.example.com/activate","expires_in":600}`}
+			return reply{
+				body: `{"device_code":"polled","user_code":"typed","verification_uri":"https://login.example.com/activate","expires_in":600}`}
 		})
 		src := newSource(t, s, onDevice(nil))
 		l := begin(t, src, tokensource.LoginRequest{})
 		if l.Device.Code.Reveal() != "polled" || l.Device.UserCode.Reveal() != "typed" {
 			t.Fatalf("codes %q and %q", l.Device.Code.Reveal(), l.Device.UserCode.Reveal())
 		}
-		for _, text := range []string{fmt.Sprintf("%v %+v %#v", *l, *l, *l), fmt.Sprintf("%v %+v %#v", *l.Device, *l.Device, *l.Device)} {
+		for _, text := range []string{fmt.Sprintf("%v %+v %#v", *l, *l, *l),
+			fmt.Sprintf("%v %+v %#v", *l.Device, *l.Device, *l.Device)} {
 			if strings.Contains(text, "polled") || strings.Contains(text, "typed") {
 				t.Error(text)
 			}

@@ -37,7 +37,8 @@ func TestFailureOfTheLastLogin(t *testing.T) {
 				_ = finish(t, src, l, "code=c&state="+l.State.Reveal()) // used up: says nothing of the provider
 				for range 3 {
 					e := asError(t, ask(), tokensource.ClassOperator) // until an operator has acted
-					for _, part := range []string{"not connected yet", "the last login failed: the token endpoint answered 401 invalid_client", "check client_id, client_secret"} {
+					for _, part := range []string{"not connected yet", "the last login failed: the token endpoint answered 401 " +
+						"invalid_client", "check client_id, client_secret"} {
 						if !strings.Contains(e.Error(), part) {
 							t.Errorf("%q does not say %q", e, part)
 						}
@@ -47,10 +48,12 @@ func TestFailureOfTheLastLogin(t *testing.T) {
 					}
 					virtual.Advance(time.Minute)
 				}
-				if st := src.Account(account).Status(); st.State != tokensource.StateLoginRequired || st.Err == nil || st.Err.Problem() != "invalid_client" {
+				if st := src.Account(account).Status(); st.State != tokensource.StateLoginRequired || st.Err == nil ||
+					st.Err.Problem() != "invalid_client" {
 					t.Errorf("status %+v", st)
 				}
-				if last := src.LastLogin(account); last.Err == nil || last.Err.Code != "invalid_client" || time.Since(last.At) != 3*time.Minute {
+				if last := src.LastLogin(account); last.Err == nil || last.Err.Code != "invalid_client" ||
+					time.Since(last.At) != 3*time.Minute {
 					t.Errorf("the last login: %+v", last)
 				}
 				l = begin(t, src, tokensource.LoginRequest{Account: account, RedirectURL: callbackURL})

@@ -216,7 +216,8 @@ func (s *shelf) Lock(ctx context.Context, name string) error {
 
 // deployment is a part of URLs that differs from account to account.
 var deployment = provider.Variable{
-	Name: "deployment", Pattern: "^[a-z0-9_-]{1,63}$", Allowed: "lower-case letters, digits, - and _", Example: "planet-express", PerAccount: true,
+	Name: "deployment", Pattern: "^[a-z0-9_-]{1,63}$", Allowed: "lower-case letters, digits, - and _",
+	Example: "planet-express", PerAccount: true,
 }
 
 // storedBytes returns the bytes that the storage holds under key.

@@ -95,5 +95,6 @@ func refusedLogin(answer url.Values) *Error {
 // loginCodes are further error codes of an authorization response (OpenID Connect Core section
 // 3.1.2.6).
 var loginCodes = []string{
-	"account_selection_required", "invalid_request_uri", "invalid_request_object", "request_not_supported", "request_uri_not_supported", "registration_not_supported",
+	"account_selection_required", "invalid_request_uri", "invalid_request_object", "request_not_supported",
+	"request_uri_not_supported", "registration_not_supported",
 }

@@ -22,7 +22,8 @@ func (e *fuzzEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	body, _ := io.ReadAll(req.Body)
 	form, _ := url.ParseQuery(string(body))
 	answer := fmt.Sprintf(`{"error":%q,"error_description":%q}`, form.Get("code"), body)
-	return &http.Response{StatusCode: http.StatusBadRequest, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(answer)), Request: req}, nil
+	return &http.Response{StatusCode: http.StatusBadRequest, Header: http.Header{},
+		Body: io.NopCloser(strings.NewReader(answer)), Request: req}, nil
 }
 
 // Whatever the response to a login contains, handling it does not panic. Without the state of a
@@ -30,8 +31,10 @@ func (e *fuzzEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 // known error codes.
 func FuzzLoginAnswer(f *testing.F) {
 	for _, seed := range []string{
-		"code=abcdef", "error=access_denied&error_description=no", "error=invalid_grant", "access_token=abcdefgh&token_type=bearer&expires_in=60",
-		"access_token=a%0d%0ab", "code=a&code=b", "error=", "code=invalid_grant", "access_token=x&expires_in=-1", "%00=%ff", "code=%ff%fe", "=", "",
+		"code=abcdef", "error=access_denied&error_description=no", "error=invalid_grant",
+		"access_token=abcdefgh&token_type=bearer&expires_in=60",
+		"access_token=a%0d%0ab", "code=a&code=b", "error=", "code=invalid_grant", "access_token=x&expires_in=-1", "%00=%ff",
+		"code=%ff%fe", "=", "",
 	} {
 		f.Add(seed, true, true, true)
 		f.Add(seed, false, true, false)
@@ -45,7 +48,8 @@ func FuzzLoginAnswer(f *testing.F) {
 			grant = AuthorizationCode{}
 		}
 		src, err := New(Config{
-			Name: "s", Grant: grant, ClientID: "c", TokenURL: "https://a.example/token", AuthorizeURL: "https://a.example/authorize", Transport: ep,
+			Name: "s", Grant: grant, ClientID: "c", TokenURL: "https://a.example/token",
+			AuthorizeURL: "https://a.example/authorize", Transport: ep,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -81,12 +85,16 @@ func FuzzLoginAnswer(f *testing.F) {
 
 // fixedWords matches every text that an error of a login may have.
 var fixedWords = regexp.MustCompile(`^token source "s": (` + strings.Join([]string{
-	regexp.QuoteMeta(ErrNoLogin.Error()), "the provider's answer holds a parameter twice", "a parameter of the provider's answer is too long",
-	"the provider refused the login", "access was denied at the provider", "the provider is in trouble", "the provider sent neither a code nor an error",
-	"the answer holds no access_token", regexp.QuoteMeta(responseRules{}.wrongType("the provider", "")), `the provider answered token_type "(` + strings.Join(otherTypes, "|") + `)": such a token is presented .*`,
+	regexp.QuoteMeta(ErrNoLogin.Error()), "the provider's answer holds a parameter twice",
+	"a parameter of the provider's answer is too long",
+	"the provider refused the login", "access was denied at the provider", "the provider is in trouble",
+	"the provider sent neither a code nor an error",
+	"the answer holds no access_token", regexp.QuoteMeta(responseRules{}.wrongType("the provider", "")),
+	`the provider answered token_type "(` + strings.Join(otherTypes, "|") + `)": such a token is presented .*`,
 	"the access token holds a space, a control character or a character outside ASCII, any of which could break a request",
 	errNoLifetime.Error(), errZeroLifetime.Error(), answeredReason + "( 400)?", answeredReason + " with an error",
-}, "|") + `)(, status 400)?((,| error|, error)? (` + strings.Join(slices.AppendSeq(slices.Clone(loginCodes), maps.Keys(codes)), "|") + `))?(: (` + remedyWords() + `))?$`)
+}, "|") + `)(, status 400)?((,| error|, error)? (` +
+	strings.Join(slices.AppendSeq(slices.Clone(loginCodes), maps.Keys(codes)), "|") + `))?(: (` + remedyWords() + `))?$`)
 
 // remedyWords matches all remedies, with any facts.
 func remedyWords() string {

@@ -32,7 +32,9 @@ func (s *Source) checkIssuer(ctx context.Context, l *Login, answer url.Values) *
 	switch {
 	case l.Typed():
 	case l.Issuer == "" && given && (len(named) != 1 || !s.isAt(ctx, l, named[0])):
-		return &Error{Class: ClassLogin, Reason: "the answer comes from another issuer than the login was begun at: the one that it names is neither where authorize_url nor where token_url is; if it is right, configure it with the option issuer"}
+		return &Error{Class: ClassLogin, Reason: "the answer comes from another issuer than the login was begun at: the " +
+			"one that it names is neither where authorize_url nor where token_url is; if it is right, configure it with the " +
+			"option issuer"}
 	case l.Issuer == "":
 	case given && (len(named) != 1 || named[0] != l.Issuer):
 		return &Error{Class: ClassLogin, Reason: "the answer comes from another issuer than the login was begun at"}
@@ -54,7 +56,8 @@ func (s *Source) isAt(ctx context.Context, l *Login, issuer string) bool {
 		if failure != nil {
 			continue
 		}
-		if at, err := url.Parse(endpoint); err == nil && strings.EqualFold(strings.TrimSuffix(at.Host, ":443"), strings.TrimSuffix(u.Host, ":443")) {
+		if at, err := url.Parse(endpoint); err == nil && strings.EqualFold(strings.TrimSuffix(at.Host, ":443"),
+			strings.TrimSuffix(u.Host, ":443")) {
 			return true
 		}
 	}

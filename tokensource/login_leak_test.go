@@ -20,7 +20,8 @@ func TestLoginsNeverPrint(t *testing.T) {
 	answer := &tokensource.TokenResponse{AccessToken: s, RefreshToken: s}
 	req := tokensource.Request{Secrets: map[string]tokensource.Secret{"code": s}, RefreshToken: s, Response: answer}
 	for name, v := range map[string]any{
-		"link": tokensource.LoginLink{URL: s}, "login": l, "its pointer": &l, "request": req, "its request's pointer": &req, "list": []*tokensource.Login{&l}, "answer": answer, "map": map[string]any{"l": l, "r": req},
+		"link": tokensource.LoginLink{URL: s}, "login": l, "its pointer": &l, "request": req, "its request's pointer": &req,
+		"list": []*tokensource.Login{&l}, "answer": answer, "map": map[string]any{"l": l, "r": req},
 	} {
 		for _, text := range printed(t, v) {
 			rig.MustNotHold(t, name, text, canary)
@@ -40,7 +41,8 @@ func TestLoginsNeverPrint(t *testing.T) {
 // No secret of a login gets into an error, an event or a status: not the response, whether good or
 // bad, not the provider's text about it, and not a token that cannot be revoked.
 func TestLoginErrorsHoldNoSecret(t *testing.T) {
-	for _, answer := range []string{"code=" + canary, "error=" + canary, "error=access_denied&error_description=" + canary, canary + "=x&" + canary + "=y",
+	for _, answer := range []string{"code=" + canary, "error=" + canary, "error=access_denied&error_description=" + canary,
+		canary + "=x&" + canary + "=y",
 		"code=c&code=" + canary, "access_token=" + canary, "access_token=" + canary + "%0a&token_type=" + canary} {
 		for name, r := range map[string]reply{
 			"echo":  {status: 400, body: `{"error":"` + canary + `","error_description":"` + canary + `"}`},

@@ -35,12 +35,16 @@ func TestLoginBelongsToItsSource(t *testing.T) {
 // provider may redirect people to another one, and have its code brought here (RFC 9207 section 1).
 func TestAnswerOfAnotherProvider(t *testing.T) {
 	for iss, good := range map[string]bool{
-		"https://login.example.com": true, "https://login.example.com/tenant/v2.0": true, "https://tokens.example.com": true, "https://LOGIN.example.com:443/": true,
-		"https://honest.example.com": false, "https://login.example.com.evil.example": false, "https://login.example.com:444": false, "": false, "login.example.com": false,
+		"https://login.example.com": true, "https://login.example.com/tenant/v2.0": true, "https://tokens.example.com": true,
+		"https://LOGIN.example.com:443/": true,
+		"https://honest.example.com":     false, "https://login.example.com.evil.example": false,
+		"https://login.example.com:444": false, "": false, "login.example.com": false,
 	} {
 		for _, answer := range []string{"code=c", "error=access_denied"} {
 			ep := &endpoint{}
-			src := newSource(t, ep, connecting(nil), func(cfg *tokensource.Config) { cfg.TokenURL = "https://tokens.example.com/t" })
+			src := newSource(t, ep, connecting(nil), func(cfg *tokensource.Config) {
+				cfg.TokenURL = "https://tokens.example.com/t"
+			})
 			err := finish(t, src, begin(t, src, inBrowser), answer+"&"+url.Values{"iss": {iss}}.Encode())
 			if refused := err != nil && strings.Contains(err.Error(), "comes from another issuer"); refused == good {
 				t.Errorf("%s from %q: %v", answer, iss, err)
@@ -51,7 +55,9 @@ func TestAnswerOfAnotherProvider(t *testing.T) {
 		}
 	}
 	src := newSource(t, &endpoint{}, connecting(nil))
-	if err := finish(t, src, begin(t, src, inBrowser), "code=c&iss=https%3A%2F%2Flogin.example.com&iss=https%3A%2F%2Flogin.example.com"); err == nil || !strings.Contains(err.Error(), "another issuer") {
+	if err := finish(t, src, begin(t, src, inBrowser),
+		"code=c&iss=https%3A%2F%2Flogin.example.com&iss=https%3A%2F%2Flogin.example.com"); err == nil ||
+		!strings.Contains(err.Error(), "another issuer") {
 		t.Errorf("named twice: %v", err)
 	}
 }

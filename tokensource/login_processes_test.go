@@ -155,9 +155,11 @@ func TestRefreshNeverUndoesADecision(t *testing.T) {
 		answer func(n int) reply // of the refresh
 		after  time.Duration     // from the refresh request to the decision
 	}{
-		"answered later":    {func(n int) reply { r := rotated(n, time.Hour); r.delay = 5 * time.Second; return r }, time.Second},
-		"lost, sent again":  {func(n int) reply { return reply{delay: 2 * time.Second, err: errReset} }, time.Second},
-		"lost, then asleep": {func(n int) reply { return reply{delay: 2 * time.Second, err: errReset} }, 2500 * time.Millisecond},
+		"answered later": {func(n int) reply { r := rotated(n, time.Hour); r.delay = 5 * time.Second; return r },
+			time.Second},
+		"lost, sent again": {func(n int) reply { return reply{delay: 2 * time.Second, err: errReset} }, time.Second},
+		"lost, then asleep": {func(n int) reply { return reply{delay: 2 * time.Second, err: errReset} },
+			2500 * time.Millisecond},
 		"refused": {func(n int) reply {
 			return reply{delay: 2 * time.Second, status: 400, body: `{"error":"invalid_grant"}`}
 		}, time.Second},
@@ -192,7 +194,8 @@ func TestRefreshNeverUndoesADecision(t *testing.T) {
 					decided := stored(t, memory)
 					virtual.Advance(time.Minute)
 					rec := stored(t, memory)
-					if rec.Disconnected != (decision == "disconnect") || !rec.Decided.Equal(decided.Decided) || !rec.AccessToken.Equal(decided.AccessToken) {
+					if rec.Disconnected != (decision == "disconnect") || !rec.Decided.Equal(decided.Decided) ||
+						!rec.AccessToken.Equal(decided.AccessToken) {
 						t.Errorf("%+v became %+v", decided, rec)
 					}
 					for range 60 {

@@ -19,14 +19,16 @@ func TestLifeOfAnAccount(t *testing.T) {
 		ep := rotating(0)
 		src := newSource(t, ep, connecting(nil), observed(&ev), perDeployment)
 		a := src.Account("alice")
-		want := func(moment string, state tokensource.State, live, renews, refreshes, disconnected bool, kinds ...tokensource.EventKind) {
+		want := func(moment string, state tokensource.State, live, renews, refreshes, disconnected bool,
+			kinds ...tokensource.EventKind) {
 			t.Helper()
 			synctest.Wait()
 			st := a.Status()
 			if tokensource.KeptAccounts(src) == 0 {
 				st, _ = src.Stored(t.Context(), "alice")
 			}
-			if st.State != state || st.Live != live || st.Renews != renews || st.RefreshAt.IsZero() == refreshes || st.Disconnected != disconnected || st.Source != "orders" || st.Account != "alice" {
+			if st.State != state || st.Live != live || st.Renews != renews || st.RefreshAt.IsZero() == refreshes ||
+				st.Disconnected != disconnected || st.Source != "orders" || st.Account != "alice" {
 				t.Errorf("%s: status %+v", moment, st)
 			}
 			var got []tokensource.EventKind
@@ -51,8 +53,10 @@ func TestLifeOfAnAccount(t *testing.T) {
 		if err := connectAt(t, src, "alice", "acme"); err != nil {
 			t.Fatal(err)
 		}
-		want("connected", tokensource.StateFresh, true, true, true, false, tokensource.EventConnected, tokensource.EventRefreshed, tokensource.EventRecovered)
-		if st := a.Status(); st.Variables["deployment"] != "acme" || st.Generation != 1 || st.Expiry.Sub(st.Obtained) != time.Hour {
+		want("connected", tokensource.StateFresh, true, true, true, false, tokensource.EventConnected,
+			tokensource.EventRefreshed, tokensource.EventRecovered)
+		if st := a.Status(); st.Variables["deployment"] != "acme" || st.Generation != 1 ||
+			st.Expiry.Sub(st.Obtained) != time.Hour {
 			t.Errorf("status %+v", st)
 		}
 		ep.set(always(reply{status: 503}))
@@ -70,7 +74,8 @@ func TestLifeOfAnAccount(t *testing.T) {
 		if err := connectAt(t, src, "alice", "other"); err != nil {
 			t.Fatal(err)
 		}
-		want("connected again", tokensource.StateFresh, true, true, true, false, tokensource.EventConnected, tokensource.EventRefreshed, tokensource.EventRecovered)
+		want("connected again", tokensource.StateFresh, true, true, true, false, tokensource.EventConnected,
+			tokensource.EventRefreshed, tokensource.EventRecovered)
 		virtual.Advance(2 * time.Hour)
 		want("unused and ended", tokensource.StateExpired, false, true, false, false)
 		if _, err := a.Token(t.Context()); err != nil {
@@ -110,7 +115,8 @@ func TestSync(t *testing.T) {
 		other := newSource(t, ep, connecting(memory))
 		connect(t, other, "")
 		for range 2 {
-			if err := sync(); err != nil || a.Status().State != tokensource.StateFresh || ev.count(tokensource.EventAdopted) != 1 {
+			if err := sync(); err != nil || a.Status().State != tokensource.StateFresh ||
+				ev.count(tokensource.EventAdopted) != 1 {
 				t.Errorf("%v, %+v, events %+v", err, a.Status(), ev.all())
 			}
 		}
@@ -158,7 +164,8 @@ func TestFailedLoginsAreTold(t *testing.T) {
 					if e.Kind != tokensource.EventLoginFailed {
 						continue
 					}
-					if failure := asError(t, e.Err, tt.class); failure.Code != tt.code || e.Account != "acme" || e.Source == "" || failure.Account != "acme" {
+					if failure := asError(t, e.Err, tt.class); failure.Code != tt.code || e.Account != "acme" || e.Source == "" ||
+						failure.Account != "acme" {
 						t.Errorf("event %+v", e)
 					}
 				}
@@ -167,7 +174,9 @@ func TestFailedLoginsAreTold(t *testing.T) {
 	}
 	storage := &tokensource.MemoryStorage{}
 	var ev events
-	src := newSource(t, rotating(0), connecting(storage), observed(&ev), func(c *tokensource.Config) { c.AuthorizeURL += "?state=x" })
+	src := newSource(t, rotating(0), connecting(storage), observed(&ev), func(c *tokensource.Config) {
+		c.AuthorizeURL += "?state=x"
+	})
 	if _, err := src.BeginLogin(t.Context(), inBrowser); err == nil || ev.count(tokensource.EventLoginFailed) != 1 {
 		t.Errorf("a login that cannot begin: %v, events %+v", err, ev.all())
 	}
@@ -193,7 +202,8 @@ func TestStatusAndStoredAgree(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if used := src.Account("").Status(); used.State != want || stored.State != want || used.Live != stored.Live || used.Renews != stored.Renews {
+			if used := src.Account("").Status(); used.State != want || stored.State != want || used.Live != stored.Live ||
+				used.Renews != stored.Renews {
 				t.Errorf("%s: one process says %s, the other %s, want %s", when, used.State, stored.State, want)
 			}
 		}

@@ -24,8 +24,10 @@ func TestLoginThatCannotBeKept(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, tokensource.ClassOperator},
-		"no reads":  {func(_ *testing.T, _ *tokensource.MemoryStorage, s *shelf) { s.fail("", errDisk, nil) }, tokensource.ClassWait},
-		"no writes": {func(_ *testing.T, _ *tokensource.MemoryStorage, s *shelf) { s.fail("", nil, errDisk) }, tokensource.ClassWait},
+		"no reads": {func(_ *testing.T, _ *tokensource.MemoryStorage, s *shelf) { s.fail("", errDisk, nil) },
+			tokensource.ClassWait},
+		"no writes": {func(_ *testing.T, _ *tokensource.MemoryStorage, s *shelf) { s.fail("", nil, errDisk) },
+			tokensource.ClassWait},
 		"no deletes": {func(_ *testing.T, _ *tokensource.MemoryStorage, s *shelf) {
 			s.hook(func() { s.del = func(string) error { return errDisk } })
 		}, tokensource.ClassWait},
@@ -108,9 +110,10 @@ func TestLoginReplacesTheRecord(t *testing.T) {
 		damaged           string
 		generation        uint64
 	}{
-		"none":      {generation: 1},
-		"known":     {before: &tokensource.Record{Generation: 4}, generation: 5},
-		"meanwhile": {before: &tokensource.Record{Generation: 4}, meanwhile: &tokensource.Record{Generation: 9}, generation: 10},
+		"none":  {generation: 1},
+		"known": {before: &tokensource.Record{Generation: 4}, generation: 5},
+		"meanwhile": {before: &tokensource.Record{Generation: 4}, meanwhile: &tokensource.Record{Generation: 9},
+			generation: 10},
 		"decided later, by a clock that was set back": {before: &tokensource.Record{Generation: 4},
 			meanwhile: &tokensource.Record{Generation: 2, Decided: time.Date(2400, 1, 1, 0, 0, 0, 0, time.UTC)}, generation: 5},
 		"dead": {before: &tokensource.Record{Generation: 4,
@@ -136,7 +139,8 @@ func TestLoginReplacesTheRecord(t *testing.T) {
 				connect(t, src, "")
 				wantToken(t, src, "at1")
 				rec := stored(t, storage)
-				if rec.Generation != tt.generation || rec.RefreshToken.Reveal() != "rt1" || rec.Failure != nil || rec.Intent != nil {
+				if rec.Generation != tt.generation || rec.RefreshToken.Reveal() != "rt1" || rec.Failure != nil ||
+					rec.Intent != nil {
 					t.Errorf("stored %+v", rec)
 				}
 				if tt.meanwhile != nil && !rec.Decided.After(tt.meanwhile.Decided) {
@@ -242,7 +246,8 @@ func TestLoginsAreBounded(t *testing.T) {
 			last = begin(t, src, inBrowser)
 		}
 		_, err := src.BeginLogin(t.Context(), inBrowser)
-		if e := asError(t, err, tokensource.ClassWait); !strings.Contains(e.Reason, "too many logins") || time.Until(e.RetryAt) > tokensource.LoginLifetime {
+		if e := asError(t, err, tokensource.ClassWait); !strings.Contains(e.Reason, "too many logins") ||
+			time.Until(e.RetryAt) > tokensource.LoginLifetime {
 			t.Errorf("%+v", e)
 		}
 		_ = finish(t, src, last, "error=access_denied")

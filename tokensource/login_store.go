@@ -86,7 +86,8 @@ func (s *Source) FindLogin(ctx context.Context, state Secret) (*Login, error) {
 	}
 	l := st.login(s.cfg.Name)
 	age := s.cfg.Clock.Now().Sub(l.Begun)
-	if subtle.ConstantTimeCompare([]byte(st.State), []byte(state.Reveal())) != 1 || age > LoginLifetime || age < -LoginLifetime {
+	if subtle.ConstantTimeCompare([]byte(st.State), []byte(state.Reveal())) != 1 || age > LoginLifetime ||
+		age < -LoginLifetime {
 		return nil, ErrNoLogin
 	}
 	return l, nil
@@ -151,7 +152,8 @@ func (c *loginCount) add(clock Clock) *Error {
 		c.n, c.since = 0, now
 	}
 	if c.n >= maxLogins {
-		return &Error{Class: ClassWait, Reason: "too many logins were begun and not finished", RetryAt: clock.Now().Add(LoginLifetime - (now - c.since))}
+		return &Error{Class: ClassWait, Reason: "too many logins were begun and not finished",
+			RetryAt: clock.Now().Add(LoginLifetime - (now - c.since))}
 	}
 	c.n++
 	return nil

@@ -30,7 +30,8 @@ func TestLoginIsGoodForOneAnswer(t *testing.T) {
 		src := newSource(t, ep, connecting(nil))
 		l := begin(t, src, inBrowser)
 		found, err := src.FindLogin(t.Context(), l.State)
-		if err != nil || found.RedirectURL != callbackURL || !found.Binding.Equal(l.Binding) || !found.Verifier.Equal(l.Verifier) || found.Source != "orders" || found.Typed() {
+		if err != nil || found.RedirectURL != callbackURL || !found.Binding.Equal(l.Binding) ||
+			!found.Verifier.Equal(l.Verifier) || found.Source != "orders" || found.Typed() {
 			t.Fatalf("found %+v, %v", found, err)
 		}
 		var won atomic.Int64
@@ -69,7 +70,8 @@ func TestStateOfNoLogin(t *testing.T) {
 			cfg.Clock.Now = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
 		})
 		l := begin(t, src, inBrowser)
-		for _, state := range []string{"", "x", l.State.Reveal()[1:], l.State.Reveal() + "x", strings.ToUpper(l.State.Reveal()), strings.Repeat("x", 9<<10), "../../x"} {
+		for _, state := range []string{"", "x", l.State.Reveal()[1:], l.State.Reveal() + "x",
+			strings.ToUpper(l.State.Reveal()), strings.Repeat("x", 9<<10), "../../x"} {
 			_, err := src.FindLogin(t.Context(), tokensource.NewSecret(state))
 			wantNoLogin(t, err)
 			forged := *l
@@ -109,23 +111,31 @@ func TestLoginRefused(t *testing.T) {
 		class tokensource.Class
 		text  string
 	}{
-		"error=access_denied":                      {tokensource.ClassLogin, "access was denied at the provider, error access_denied"},
-		"error=access_denied&code=c":               {tokensource.ClassLogin, "access was denied at the provider, error access_denied"},
-		"error=temporarily_unavailable":            {tokensource.ClassWait, "the provider is in trouble, error temporarily_unavailable"},
+		"error=access_denied": {tokensource.ClassLogin, "access was denied at the provider, error " +
+			"access_denied"},
+		"error=access_denied&code=c": {tokensource.ClassLogin, "access was denied at the provider, error " +
+			"access_denied"},
+		"error=temporarily_unavailable": {tokensource.ClassWait, "the provider is in trouble, error " +
+			"temporarily_unavailable"},
 		"error=server_error&error_description=boo": {tokensource.ClassWait, "the provider is in trouble, error server_error"},
-		"error=invalid_scope":                      {tokensource.ClassOperator, "the provider refused the login, error invalid_scope: check scopes and scope_separator, and allow the scopes for this client at the provider"},
-		"error=unauthorized_client":                {tokensource.ClassOperator, "the provider refused the login, error unauthorized_client: allow the grant for this client at the provider, or configure another grant"},
-		"error=consent_required":                   {tokensource.ClassLogin, "the provider refused the login, error consent_required"},
-		"error=":                                   {tokensource.ClassLogin, "the provider refused the login"},
-		"error=%3Cscript%3E":                       {tokensource.ClassLogin, "the provider refused the login"},
-		"error=your_account_is_hacked_call_us":     {tokensource.ClassLogin, "the provider refused the login"},
-		"error=ACCESS_DENIED":                      {tokensource.ClassLogin, "the provider refused the login"},
-		"error=access_denied&error=server_error":   {tokensource.ClassLogin, "the provider's answer holds a parameter twice"},
-		"code=a&code=b":                            {tokensource.ClassLogin, "the provider's answer holds a parameter twice"},
-		"code=" + strings.Repeat("x", 9<<10):       {tokensource.ClassLogin, "a parameter of the provider's answer is too long"},
-		"":                                         {tokensource.ClassLogin, "the provider sent neither a code nor an error"},
-		"code=":                                    {tokensource.ClassLogin, "the provider sent neither a code nor an error"},
-		"access_token=at&token_type=bearer&state=x&code_=forty": {tokensource.ClassLogin, "the provider sent neither a code nor an error"},
+		"error=invalid_scope": {tokensource.ClassOperator, "the provider refused the login, error " +
+			"invalid_scope: check scopes and scope_separator, and allow the scopes for this client at the provider"},
+		"error=unauthorized_client": {tokensource.ClassOperator, "the provider refused the login, error " +
+			"unauthorized_client: allow the grant for this client at the provider, or configure another grant"},
+		"error=consent_required": {tokensource.ClassLogin, "the provider refused the login, error " +
+			"consent_required"},
+		"error=":                                 {tokensource.ClassLogin, "the provider refused the login"},
+		"error=%3Cscript%3E":                     {tokensource.ClassLogin, "the provider refused the login"},
+		"error=your_account_is_hacked_call_us":   {tokensource.ClassLogin, "the provider refused the login"},
+		"error=ACCESS_DENIED":                    {tokensource.ClassLogin, "the provider refused the login"},
+		"error=access_denied&error=server_error": {tokensource.ClassLogin, "the provider's answer holds a parameter twice"},
+		"code=a&code=b":                          {tokensource.ClassLogin, "the provider's answer holds a parameter twice"},
+		"code=" + strings.Repeat("x", 9<<10): {tokensource.ClassLogin,
+			"a parameter of the provider's answer is too long"},
+		"":      {tokensource.ClassLogin, "the provider sent neither a code nor an error"},
+		"code=": {tokensource.ClassLogin, "the provider sent neither a code nor an error"},
+		"access_token=at&token_type=bearer&state=x&code_=forty": {tokensource.ClassLogin, "the provider sent neither a " +
+			"code nor an error"},
 	} {
 		ep := &endpoint{}
 		src := newSource(t, ep, connecting(nil))
@@ -276,7 +286,8 @@ func TestLoginKeepsItsAccount(t *testing.T) {
 func TestNotInteractive(t *testing.T) {
 	src := newSource(t, &endpoint{})
 	_, err := src.BeginLogin(t.Context(), inBrowser)
-	for _, err := range []error{err, src.FinishLogin(t.Context(), &tokensource.Login{}, nil), src.Account("").Disconnect(t.Context())} {
+	for _, err := range []error{err, src.FinishLogin(t.Context(), &tokensource.Login{}, nil),
+		src.Account("").Disconnect(t.Context())} {
 		if asError(t, err, tokensource.ClassOperator); !errors.Is(err, tokensource.ErrNotInteractive) {
 			t.Errorf("got %v", err)
 		}

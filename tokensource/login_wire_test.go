@@ -59,7 +59,8 @@ func TestAuthorizationURL(t *testing.T) {
 			c.Scopes = []string{"a"}
 			c.AuthorizeParams = []tokensource.Param{literal("prompt", "consent"), literal("empty", ""), literal("scope", "b"),
 				literal("resource", "https://a/"), literal("resource", "https://b/")}
-		}, "?client_id=orders-client" + pkce + "&prompt=consent&resource=https://a/&resource=https://b/&response_type=code&scope=b&state=STATE"},
+		}, "?client_id=orders-client" + pkce +
+			"&prompt=consent&resource=https://a/&resource=https://b/&response_type=code&scope=b&state=STATE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			edit := tt.edit
@@ -71,10 +72,12 @@ func TestAuthorizationURL(t *testing.T) {
 			if got := fixed(t, linkOf(t, src, l), l); got != authorizeURL+tt.want {
 				t.Errorf("got  %s\nwant %s", got, authorizeURL+tt.want)
 			}
-			if u, err := url.Parse(linkOf(t, src, l)); err != nil || tt.req.RedirectURL != "" && u.Query().Get("redirect_uri") != callbackURL {
+			if u, err := url.Parse(linkOf(t, src, l)); err != nil ||
+				tt.req.RedirectURL != "" && u.Query().Get("redirect_uri") != callbackURL {
 				t.Errorf("%s: %v", linkOf(t, src, l), err)
 			}
-			if again := begin(t, src, tt.req); again.State.Equal(l.State) || again.Verifier.Equal(l.Verifier) || again.Binding.Equal(l.Binding) || l.State.Equal(l.Binding) {
+			if again := begin(t, src, tt.req); again.State.Equal(l.State) || again.Verifier.Equal(l.Verifier) ||
+				again.Binding.Equal(l.Binding) || l.State.Equal(l.Binding) {
 				t.Error("two logins share a random value")
 			}
 		})
@@ -120,8 +123,10 @@ func TestAuthorizationParameterTwice(t *testing.T) {
 		}
 		asError(t, err, tokensource.ClassOperator)
 	}
-	for _, param := range []tokensource.Param{literal("state", "x"), literal("client_id", "x"), literal("redirect_uri", "x"),
-		literal("response_type", "x"), literal("code_challenge", "x"), literal("code_challenge_method", "x"), {Name: "a"}, {Value: tokensource.Literal("x")}} {
+	for _, param := range []tokensource.Param{literal("state", "x"), literal("client_id", "x"),
+		literal("redirect_uri", "x"),
+		literal("response_type", "x"), literal("code_challenge", "x"), literal("code_challenge_method", "x"), {Name: "a"},
+		{Value: tokensource.Literal("x")}} {
 		cfg := tokensource.Config{Name: "s", ClientID: "c", TokenURL: tokenURL, AuthorizeParams: []tokensource.Param{param}}
 		connecting(nil)(&cfg)
 		if _, err := tokensource.New(cfg); err == nil || !strings.Contains(err.Error(), "authorize_param") {
@@ -149,7 +154,8 @@ func TestFormOfTheCodeExchange(t *testing.T) {
 						proving(auth)(cfg)
 						cfg.Scopes = []string{"a"}
 						cfg.Params = []tokensource.Param{
-							{Name: "expires_in", Value: tokensource.Literal("86400"), Requests: []string{"authorization_code", "client_credentials"}},
+							{Name: "expires_in", Value: tokensource.Literal("86400"),
+								Requests: []string{"authorization_code", "client_credentials"}},
 							{Name: "refreshed", Value: tokensource.Literal("x"), Requests: []string{"refresh_token"}},
 						}
 					})
@@ -158,7 +164,8 @@ func TestFormOfTheCodeExchange(t *testing.T) {
 						t.Fatal(err)
 					}
 					want := url.Values{
-						"grant_type": {"authorization_code"}, "code": {"c+d e"}, "code_verifier": {l.Verifier.Reveal()}, "expires_in": {"86400"},
+						"grant_type": {"authorization_code"}, "code": {"c+d e"}, "code_verifier": {l.Verifier.Reveal()},
+						"expires_in": {"86400"},
 					}
 					if req.RedirectURL != "" {
 						want.Set("redirect_uri", callbackURL)
@@ -221,7 +228,8 @@ func TestExchangeAsAccelosPagesShowIt(t *testing.T) {
 	if err := finish(t, src, l, "code=123456789"); err != nil {
 		t.Fatal(err)
 	}
-	if got[0].body != "code=123456789&grant_type=authorization_code" || got[0].header.Get("Authorization") != basic("34ad67fa2f@hq.example.com", clientSecret) {
+	if got[0].body != "code=123456789&grant_type=authorization_code" ||
+		got[0].header.Get("Authorization") != basic("34ad67fa2f@hq.example.com", clientSecret) {
 		t.Errorf("got %+v", got[0])
 	}
 }
@@ -231,7 +239,9 @@ func TestExchangeAsAccelosPagesShowIt(t *testing.T) {
 func TestExchangeParameterTwice(t *testing.T) {
 	const name = "redirect_uri"
 	ep := &endpoint{}
-	src := newSource(t, ep, connecting(nil), func(cfg *tokensource.Config) { cfg.Params = []tokensource.Param{literal(name, "x")} })
+	src := newSource(t, ep, connecting(nil), func(cfg *tokensource.Config) {
+		cfg.Params = []tokensource.Param{literal(name, "x")}
+	})
 	err := finish(t, src, begin(t, src, inBrowser), "code=c")
 	if e := asError(t, err, tokensource.ClassOperator); !strings.Contains(e.Reason, name) {
 		t.Errorf("got %v", err)

@@ -102,7 +102,8 @@ func TestMarkOnALiveToken(t *testing.T) {
 // While answers are lost, all processes on one storage together send about as many requests as one
 // process would.
 func TestProcessesShareTheirPauses(t *testing.T) {
-	for name, lost := range map[string]reply{"503": {status: http.StatusServiceUnavailable, body: "<html>"}, "reset": {err: errReset}} {
+	for name, lost := range map[string]reply{"503": {status: http.StatusServiceUnavailable, body: "<html>"},
+		"reset": {err: errReset}} {
 		for _, life := range []time.Duration{time.Hour, 30 * time.Second} {
 			synctest.Test(t, func(t *testing.T) {
 				storage := &tokensource.MemoryStorage{}
@@ -167,7 +168,9 @@ func TestSameTokenAfterAMark(t *testing.T) {
 
 // An answer that was lost is still missing if the quick retry fails in another way.
 func TestLostBeforeTheQuickRetry(t *testing.T) {
-	for name, second := range map[string]reply{"unsent": {err: errReset, unsent: true}, "429": {status: http.StatusTooManyRequests, body: `{}`}, "a firewall's page": {status: http.StatusForbidden, body: "<html>"}} {
+	for name, second := range map[string]reply{"unsent": {err: errReset, unsent: true},
+		"429":               {status: http.StatusTooManyRequests, body: `{}`},
+		"a firewall's page": {status: http.StatusForbidden, body: "<html>"}} {
 		synctest.Test(t, func(t *testing.T) {
 			storage := &tokensource.MemoryStorage{}
 			ep := &endpoint{}
@@ -186,7 +189,8 @@ func TestLostBeforeTheQuickRetry(t *testing.T) {
 			virtual.Advance(14 * time.Second)
 			wantError(t, src, tokensource.ClassWait)
 			if n := ep.count(); n < 3 {
-				t.Errorf("%s: %d requests %+v; want more while the refresh token may still be good", name, n, src.Account("").Status())
+				t.Errorf("%s: %d requests %+v; want more while the refresh token may still be good", name, n,
+					src.Account("").Status())
 			}
 		})
 	}
@@ -198,7 +202,8 @@ func TestLostByAnotherStaysUncertain(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
 		put(t, storage, &tokensource.Record{
 			Generation: 2, RefreshToken: tokensource.NewSecret("rt2"),
-			Intent: &tokensource.Intent{Generation: 2, Owner: "other", Since: time.Now().Add(-time.Minute), Lost: true, Losses: 2},
+			Intent: &tokensource.Intent{Generation: 2, Owner: "other", Since: time.Now().Add(-time.Minute),
+				Lost: true, Losses: 2},
 		})
 		ep := &endpoint{script: always(reply{err: errReset, unsent: true})}
 		src := newSource(t, ep, refreshing(storage, "rt0"))

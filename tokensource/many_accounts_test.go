@@ -16,7 +16,8 @@ import (
 func TestThousandAccounts(t *testing.T) {
 	var names []string
 	for i := range 125 {
-		for _, form := range []string{"Acme%d", "acme%d", "ACME%d", "acme/../%d", "acme:%d", "acme-%d", "äcme%d", "a\u0308cme%d"} {
+		for _, form := range []string{"Acme%d", "acme%d", "ACME%d", "acme/../%d", "acme:%d", "acme-%d", "äcme%d",
+			"a\u0308cme%d"} {
 			names = append(names, fmt.Sprintf(form, i))
 		}
 	}

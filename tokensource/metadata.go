@@ -72,7 +72,8 @@ func (m *metadata) endpoint(option string) (string, *Error) {
 		return "", nil
 	}
 	refuse := func(reason string) (string, *Error) {
-		return "", &Error{Class: ClassOperator, Reason: fmt.Sprintf("the issuer's metadata names a %s that %s; write it as %s into the configuration to accept it", metadataMembers[option], reason, option)}
+		return "", &Error{Class: ClassOperator, Reason: fmt.Sprintf("the issuer's metadata names a %s that %s; write it "+
+			"as %s into the configuration to accept it", metadataMembers[option], reason, option)}
 	}
 	if CheckEndpoint(option, raw) != nil {
 		return refuse("is no https URL")
@@ -103,8 +104,10 @@ func CheckIssuer(raw string) error {
 	if strings.Contains(raw, "?") {
 		return errors.New("issuer must not have a query (RFC 8414 section 2)")
 	}
-	if strings.HasSuffix(raw, "/.well-known/openid-configuration") || strings.Contains(raw, "/.well-known/oauth-authorization-server") {
-		return errors.New("issuer is the address of the metadata; it must be the identifier, which is that address without /.well-known/…")
+	if strings.HasSuffix(raw, "/.well-known/openid-configuration") ||
+		strings.Contains(raw, "/.well-known/oauth-authorization-server") {
+		return errors.New("issuer is the address of the metadata; it must be the identifier, which is that address " +
+			"without /.well-known/…")
 	}
 	return nil
 }
@@ -118,7 +121,8 @@ func metadataURLs(issuer string) ([]string, error) {
 	}
 	path := strings.TrimSuffix(u.EscapedPath(), "/")
 	base := u.Scheme + "://" + u.Host
-	return []string{base + "/.well-known/oauth-authorization-server" + path, base + path + "/.well-known/openid-configuration"}, nil
+	return []string{base + "/.well-known/oauth-authorization-server" + path,
+		base + path + "/.well-known/openid-configuration"}, nil
 }
 
 // fetchMetadata fetches the metadata from the issuer. If both URLs fail, it returns the failure
@@ -160,7 +164,8 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxMetadata+1))
 	fail := func(class Class, reason string) (*metadata, *Error) {
-		failure := &Error{Class: class, Reason: "the issuer's metadata " + reason, Status: resp.StatusCode, Endpoint: host.Origin(at)}
+		failure := &Error{Class: class, Reason: "the issuer's metadata " + reason, Status: resp.StatusCode,
+			Endpoint: host.Origin(at)}
 		return nil, failure.withFacts(w.facts("issuer"))
 	}
 	switch status := resp.StatusCode; {
@@ -189,7 +194,8 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 		if CheckIssuer(named) != nil || len(named) > 200 {
 			named = "nothing that could be one"
 		}
-		return fail(ClassOperator, fmt.Sprintf("is that of another issuer: it names %s, and the two must be the same to the letter (RFC 8414 section 3.3)", named))
+		return fail(ClassOperator, fmt.Sprintf("is that of another issuer: it names %s, and the two must be the same to "+
+			"the letter (RFC 8414 section 3.3)", named))
 	}
 	m := &metadata{issuer: issuer, endpoints: make(map[string]string)}
 	for option, member := range metadataMembers {

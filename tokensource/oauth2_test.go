@@ -82,7 +82,8 @@ func TestOAuth2GrantWithoutAnEnd(t *testing.T) {
 // Failures of an oauth2.TokenSource have a class, and contain none of its text.
 func TestOAuth2GrantFails(t *testing.T) {
 	refusal := func(status int, code string) error {
-		return &oauth2.RetrieveError{Response: &http.Response{StatusCode: status, Header: http.Header{}}, Body: []byte("canary"), ErrorCode: code}
+		return &oauth2.RetrieveError{Response: &http.Response{StatusCode: status, Header: http.Header{}},
+			Body: []byte("canary"), ErrorCode: code}
 	}
 	for name, c := range map[string]struct {
 		err  error
@@ -109,7 +110,8 @@ func TestOAuth2(t *testing.T) {
 		ep := &endpoint{}
 		src := newSource(t, ep)
 		tok, err := src.OAuth2(t.Context()).Token()
-		if err != nil || tok.AccessToken != "at1" || tok.Type() != "Bearer" || time.Until(tok.Expiry) != time.Hour || !tok.Valid() {
+		if err != nil || tok.AccessToken != "at1" || tok.Type() != "Bearer" || time.Until(tok.Expiry) != time.Hour ||
+			!tok.Valid() {
 			t.Errorf("%v, %v", tok, err)
 		}
 		if _, err := src.OAuth2(t.Context()).Token(); err != nil {

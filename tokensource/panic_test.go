@@ -88,7 +88,8 @@ func TestPanicInAGrantOrStorage(t *testing.T) {
 // disconnection, which can be tried again.
 func TestPanicInALogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &breakingLogin{breaking: breaking{Grant: tokensource.AuthorizationCode{}}, login: tokensource.AuthorizationCode{}}
+		b := &breakingLogin{breaking: breaking{Grant: tokensource.AuthorizationCode{}},
+			login: tokensource.AuthorizationCode{}}
 		src := newSource(t, rotating(0), connecting(nil), func(cfg *tokensource.Config) { cfg.Grant, cfg.Storage = b, b })
 		l := begin(t, src, inBrowser)
 		b.grant.Store(true)

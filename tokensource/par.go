@@ -44,12 +44,14 @@ func (w *wire) parURL(ctx context.Context, variables map[string]string) (string,
 
 // push sends the parameters of an authorization request to the provider. It returns the reference
 // to them, and for how long the provider keeps them; zero means that the provider did not say.
-func (w *wire) push(ctx context.Context, endpointURL string, variables map[string]string, key *proofKey, params url.Values) (requestURI string, lifetime time.Duration, failure *Error) {
+func (w *wire) push(ctx context.Context, endpointURL string, variables map[string]string, key *proofKey,
+	params url.Values) (requestURI string, lifetime time.Duration, failure *Error) {
 	tokenURL, failure := w.tokenURL(ctx, variables)
 	if failure != nil {
 		return "", 0, failure
 	}
-	to := endpoint{name: parName, option: w.parOption(), url: endpointURL, tokenURL: tokenURL, audience: w.audience(variables, tokenURL), issuer: w.issuerOr(variables, tokenURL), key: key}
+	to := endpoint{name: parName, option: w.parOption(), url: endpointURL, tokenURL: tokenURL,
+		audience: w.audience(variables, tokenURL), issuer: w.issuerOr(variables, tokenURL), key: key}
 	failure = w.askEach(ctx, to, params, func(ans *endpointAnswer) *Error {
 		if !ans.isSuccess() {
 			return w.pushRefused(ans)

@@ -38,7 +38,8 @@ func TestPushedAuthorizationRequest(t *testing.T) {
 		"resource": {"https://api.example.com"}, "prompt": {"consent"}, "code_challenge_method": {"S256"},
 	}
 	for auth, credentials := range map[tokensource.ClientAuth]url.Values{
-		tokensource.ClientSecretBasic: {}, tokensource.ClientSecretPost: {"client_secret": {clientSecret}}, tokensource.ClientAuthNone: {},
+		tokensource.ClientSecretBasic: {}, tokensource.ClientSecretPost: {"client_secret": {clientSecret}},
+		tokensource.ClientAuthNone: {},
 	} {
 		t.Run(string(auth), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -57,7 +58,8 @@ func TestPushedAuthorizationRequest(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if want := authorizeURL + "?tenant=a&client_id=orders-client&request_uri=" + requestURI + "-1"; link.URL.Reveal() != want {
+				if want := authorizeURL + "?tenant=a&client_id=orders-client&request_uri=" + requestURI +
+					"-1"; link.URL.Reveal() != want {
 					t.Errorf("got  %s\nwant %s", link.URL.Reveal(), want)
 				}
 				if left := time.Until(link.Expires); left != time.Minute {
@@ -74,7 +76,8 @@ func TestPushedAuthorizationRequest(t *testing.T) {
 					t.Errorf("pushed to %s:\n%v\nwant\n%v", sent.url, sent.form, want)
 				}
 				_, _, basic := (&http.Request{Header: sent.header}).BasicAuth()
-				if basic != (auth == tokensource.ClientSecretBasic) || sent.header.Get("Content-Type") != "application/x-www-form-urlencoded" {
+				if basic != (auth == tokensource.ClientSecretBasic) ||
+					sent.header.Get("Content-Type") != "application/x-www-form-urlencoded" {
 					t.Errorf("the header is %v", sent.header)
 				}
 				// Every link has a reference of its own: the one before may have ended.
@@ -97,18 +100,23 @@ func TestPushedByMetadata(t *testing.T) {
 		par     bool
 		pushes  bool
 	}{
-		"required":           {`,"pushed_authorization_request_endpoint":"` + parURL + `","require_pushed_authorization_requests":true`, false, true},
-		"offered":            {`,"pushed_authorization_request_endpoint":"` + parURL + `","require_pushed_authorization_requests":false`, false, false},
+		"required": {`,"pushed_authorization_request_endpoint":"` + parURL +
+			`","require_pushed_authorization_requests":true`, false, true},
+		"offered": {`,"pushed_authorization_request_endpoint":"` + parURL +
+			`","require_pushed_authorization_requests":false`, false, false},
 		"offered and wanted": {`,"pushed_authorization_request_endpoint":"` + parURL + `"`, true, true},
 		"not offered":        {"", false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ep := &metadataAnd{members: tt.members, endpoint: endpoint{script: func(n int, _ url.Values) reply { return pushed(n) }}}
+			ep := &metadataAnd{members: tt.members, endpoint: endpoint{script: func(n int, _ url.Values) reply {
+				return pushed(n)
+			}}}
 			src := newSource(t, ep, connecting(new(tokensource.MemoryStorage)), func(c *tokensource.Config) {
 				c.Issuer, c.AuthorizeURL, c.TokenURL, c.PAR = "https://login.example.com", "", "", tt.par
 			})
 			l := begin(t, src, inBrowser)
-			if got := strings.Contains(linkOf(t, src, l), "request_uri="); got != tt.pushes || src.Pushes(t.Context(), nil) != got {
+			if got := strings.Contains(linkOf(t, src, l), "request_uri="); got != tt.pushes ||
+				src.Pushes(t.Context(), nil) != got {
 				t.Errorf("pushed: %t, want %t", got, tt.pushes)
 			}
 		})
@@ -118,7 +126,8 @@ func TestPushedByMetadata(t *testing.T) {
 			c.Issuer, c.AuthorizeURL, c.PAR = "https://login.example.com", "", true
 		})
 		_, err := src.BeginLogin(t.Context(), inBrowser)
-		if e := asError(t, err, tokensource.ClassOperator); !strings.Contains(e.Remedy(), "par_url") || e.Problem() != "issuer_endpoint" {
+		if e := asError(t, err, tokensource.ClassOperator); !strings.Contains(e.Remedy(), "par_url") ||
+			e.Problem() != "issuer_endpoint" {
 			t.Errorf("%v: %s", e, e.Remedy())
 		}
 	})
@@ -134,7 +143,8 @@ func (m *metadataAnd) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method == http.MethodPost {
 		return m.endpoint.RoundTrip(req)
 	}
-	body := `{"issuer":"https://login.example.com","authorization_endpoint":"` + authorizeURL + `","token_endpoint":"` + tokenURL + `"` + m.members + `}`
+	body := `{"issuer":"https://login.example.com","authorization_endpoint":"` + authorizeURL + `","token_endpoint":"` +
+		tokenURL + `"` + m.members + `}`
 	inner := endpoint{script: always(reply{body: body})}
 	req.Body = http.NoBody
 	return inner.RoundTrip(req)
@@ -148,15 +158,24 @@ func TestPushRefused(t *testing.T) {
 		reason string
 		remedy string
 	}{
-		"client":     {refused(401, "invalid_client"), tokensource.ClassOperator, "the pushed authorization request endpoint answered 401 invalid_client", "client_auth"},
-		"parameters": {refused(400, "invalid_request"), tokensource.ClassOperator, "the pushed authorization request endpoint answered 400 invalid_request", "redirect_url"},
-		"redirect":   {refused(400, "invalid_redirect_uri"), tokensource.ClassOperator, "answered 400 invalid_redirect_uri", "redirect_url"},
-		"outage":     {reply{status: 503}, tokensource.ClassWait, "the pushed authorization request endpoint answered 503", ""},
-		"nothing":    {reply{status: 404}, tokensource.ClassOperator, "there is no pushed authorization request endpoint at par_url", "check the path of par_url"},
-		"redirected": {reply{status: 302}, tokensource.ClassOperator, "the pushed authorization request endpoint redirected", "write the final address into par_url"},
-		"no answer":  {reply{err: errReset}, tokensource.ClassWait, "the connection to the pushed authorization request endpoint broke", ""},
-		"a page":     {reply{status: 200, body: "<html>"}, tokensource.ClassOperator, "the pushed authorization request endpoint's answer holds no request_uri", "check par_url"},
-		"a relative reference": {reply{status: 201, body: `{"request_uri":"6esc","expires_in":60}`}, tokensource.ClassOperator,
+		"client": {refused(401, "invalid_client"), tokensource.ClassOperator, "the pushed authorization request " +
+			"endpoint answered 401 invalid_client", "client_auth"},
+		"parameters": {refused(400, "invalid_request"), tokensource.ClassOperator, "the pushed authorization request " +
+			"endpoint answered 400 invalid_request", "redirect_url"},
+		"redirect": {refused(400, "invalid_redirect_uri"), tokensource.ClassOperator, "answered 400 invalid_redirect_uri",
+			"redirect_url"},
+		"outage": {reply{status: 503}, tokensource.ClassWait,
+			"the pushed authorization request endpoint answered 503", ""},
+		"nothing": {reply{status: 404}, tokensource.ClassOperator,
+			"there is no pushed authorization request endpoint at par_url", "check the path of par_url"},
+		"redirected": {reply{status: 302}, tokensource.ClassOperator, "the pushed authorization request endpoint redirected",
+			"write the final address into par_url"},
+		"no answer": {reply{err: errReset}, tokensource.ClassWait, "the connection to the pushed authorization request " +
+			"endpoint broke", ""},
+		"a page": {reply{status: 200, body: "<html>"}, tokensource.ClassOperator, "the pushed authorization request " +
+			"endpoint's answer holds no request_uri", "check par_url"},
+		"a relative reference": {reply{status: 201, body: `{"request_uri":"6esc","expires_in":60}`},
+			tokensource.ClassOperator,
 			"answer holds no request_uri", "check par_url"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -197,10 +216,14 @@ func TestPushedIsChecked(t *testing.T) {
 		edit func(*tokensource.Config)
 		want string
 	}{
-		"no address":    {func(c *tokensource.Config) { c.PARURL, c.PAR = "", true }, "par needs the address of the provider's endpoint: par_url, or issuer"},
-		"plain http":    {func(c *tokensource.Config) { c.PARURL = "http://login.example.com/par" }, "par_url must be https"},
-		"no login":      {func(c *tokensource.Config) { c.Grant = tokensource.ClientCredentials{} }, "par is for a login that ends with a token request"},
-		"own parameter": {func(c *tokensource.Config) { c.AuthorizeParams = []tokensource.Param{literal("request_uri", "urn:a")} }, "authorize_param request_uri is sent by the grant"},
+		"no address": {func(c *tokensource.Config) { c.PARURL, c.PAR = "", true }, "par needs the address of the " +
+			"provider's endpoint: par_url, or issuer"},
+		"plain http": {func(c *tokensource.Config) { c.PARURL = "http://login.example.com/par" }, "par_url must be https"},
+		"no login": {func(c *tokensource.Config) { c.Grant = tokensource.ClientCredentials{} },
+			"par is for a login that ends with a token request"},
+		"own parameter": {func(c *tokensource.Config) {
+			c.AuthorizeParams = []tokensource.Param{literal("request_uri", "urn:a")}
+		}, "authorize_param request_uri is sent by the grant"},
 	} {
 		cfg := tokensource.Config{
 			Name: "orders", Grant: tokensource.ClientCredentials{}, TokenURL: tokenURL, ClientID: "orders-client",
@@ -217,7 +240,8 @@ func TestPushedIsChecked(t *testing.T) {
 // A login's stored form does not hold the reference: each link has a new one.
 func TestReferenceIsNotStored(t *testing.T) {
 	storage := new(tokensource.MemoryStorage)
-	src := newSource(t, &endpoint{script: func(n int, _ url.Values) reply { return pushed(n) }}, pushing, func(c *tokensource.Config) { c.Storage = storage })
+	src := newSource(t, &endpoint{script: func(n int, _ url.Values) reply { return pushed(n) }}, pushing,
+		func(c *tokensource.Config) { c.Storage = storage })
 	l := begin(t, src, inBrowser)
 	linkOf(t, src, l)
 	found, err := src.FindLogin(t.Context(), l.State)

@@ -45,6 +45,9 @@ const (
 
 // Pauses that keep processes that share a storage apart.
 const (
+	// sendWindow is how long after its mark a token request may begin. Other processes count the time
+	// of the request from the mark.
+	sendWindow = time.Second
 	// watchEvery is how often a process checks another process's mark, or its own mark that has to
 	// stay.
 	watchEvery = time.Second

@@ -13,6 +13,18 @@ import (
 // process reads the record again and compares generations. And it sends a refresh token only under
 // a mark that it saw stay in the storage.
 //
+// The words of a refresh:
+//
+//	record      what is known of an account's tokens, in memory and in the storage
+//	generation  the number of a record's token; a newer token has a higher one
+//	live        not expired; a token that is due is live, but should be refreshed
+//	mark        the [Intent] in a stored record: its process is about to send the refresh token
+//	settle      wait after storing a mark, to see whether another process writes over it
+//	lost        sent, but never answered: the refresh token may be spent
+//	dirty       newer in memory than in the storage
+//	alone       the only process that uses the storage; it can claim the storage, which then keeps
+//	            others out
+//
 // [plan] decides each step of a refresh. It does no I/O and reads no clock, so a table test, a fuzz
 // target and docs/guarantees.md describe it completely. account.refresh carries out the steps.
 
@@ -36,7 +48,8 @@ func planRequest(s *situation) step {
 	stored := s.saves > 0 && s.saveErr == nil
 	switch {
 	case stored && s.rested < markSettles/2:
-		return step{verb: doSleep, wait: markSettles / 2, why: "a process that read the record before this one stored it may store its mark now"}
+		return step{verb: doSleep, wait: markSettles / 2, why: "a process that read the record before this one stored it " +
+			"may store its mark now"}
 	case !s.fresh:
 		return step{verb: doRead, why: "another process may have stored a newer record"}
 	case vault.Unusable(s.readErr), s.readErr != nil && s.rec.Generation == 0:
@@ -60,7 +73,8 @@ func planRequest(s *situation) step {
 	case s.storedLives && s.found >= newer && !s.live && !s.served:
 		return step{verb: doServe, rec: s.rec, why: "the stored token lives, though it is due"}
 	case s.barred != nil:
-		return failUnasked(s, s.barred, s.barred.cause, "another process holds a newer refresh token that it could not store yet")
+		return failUnasked(s, s.barred, s.barred.cause,
+			"another process holds a newer refresh token that it could not store yet")
 	case s.contended && s.rested < markSettles:
 		return step{verb: doSleep, wait: markSettles, why: "the process that had the lock may be about to store its mark"}
 	case s.sentElsewhere(s.rec) && !s.probed:
@@ -72,7 +86,8 @@ func planRequest(s *situation) step {
 	case s.refusal != nil && s.refusal.Class == ClassLogin && s.probeBeforeLogin && !s.probed:
 		return step{verb: doProbe, why: "if the storage takes no writes, a login would be lost"}
 	case s.refusal != nil:
-		return step{verb: doFail, rec: s.rec, err: loginLost(s.refusal, s.probeErr), storage: s.probeErr, dirty: s.dirty, why: "the grant has no request to send"}
+		return step{verb: doFail, rec: s.rec, err: loginLost(s.refusal, s.probeErr), storage: s.probeErr, dirty: s.dirty,
+			why: "the grant has no request to send"}
 	case s.request.RefreshToken.IsZero():
 		return step{verb: doAsk, why: "no refresh token is sent"}
 	case s.readErr != nil && (s.live || s.effectiveClaim() == shared):
@@ -125,7 +140,8 @@ func planDirty(s *situation) (step, bool) {
 	case !s.live && s.prepared != s.rec && !vault.Unusable(failed):
 		return step{verb: doPrepare, why: "a grant that needs a person says so, also without the storage"}, true
 	case !s.live && s.refusal != nil && s.refusal.Class == ClassLogin && !vault.Unusable(failed):
-		return step{verb: doFail, rec: s.rec, err: s.refusal, storage: failed, dirty: true, why: "the grant needs a person"}, true
+		return step{verb: doFail, rec: s.rec, err: s.refusal, storage: failed, dirty: true, why: "the grant needs a person"},
+			true
 	}
 	return failUnasked(s, deferred(failed), failed, "a new refresh token could not be stored either"), true
 }
@@ -154,11 +170,13 @@ func planMarked(s *situation) step {
 	case s.probeErr != nil:
 		return failUnasked(s, deferred(s.probeErr), s.probeErr, "another process may be unable to store a newer record")
 	case s.rested < need:
-		return step{verb: doSleep, wait: min(need-s.rested, watchEvery), why: "a mark of another process would replace this one"}
-	case s.now.Sub(s.mark.Intent.Since) > quickRetry && s.marks >= marksLimit:
+		return step{verb: doSleep, wait: min(need-s.rested, watchEvery),
+			why: "a mark of another process would replace this one"}
+	case s.now.Sub(s.mark.Intent.Since) > sendWindow && s.marks >= marksLimit:
 		return failMarks(s)
-	case s.now.Sub(s.mark.Intent.Since) > quickRetry:
-		return step{verb: doMark, wait: s.settle, why: "this process stood still: others respect its mark for as long as a request may take"}
+	case s.now.Sub(s.mark.Intent.Since) > sendWindow:
+		return step{verb: doMark, wait: s.settle, why: "this process was paused, and other processes count the time of " +
+			"its request from the mark"}
 	}
 	return step{verb: doAsk, why: "this process's mark is stored"}
 }
@@ -219,7 +237,8 @@ func planFailure(s *situation) step {
 	dead := s.failure.Class == ClassLogin
 	switch {
 	case s.saves > 0:
-		return step{verb: doFail, rec: s.saved, err: s.failure, storage: s.saveErr, dirty: s.saveErr != nil && !lost, why: "the token request failed"}
+		return step{verb: doFail, rec: s.saved, err: s.failure, storage: s.saveErr, dirty: s.saveErr != nil && !lost,
+			why: "the token request failed"}
 	case quick && s.remarked && (s.markErr == nil || s.claim == claimed):
 		return step{verb: doAsk, why: "providers take a refresh token again for some seconds, in case the answer was lost"}
 	case quick && !s.remarked && s.rested < quickRetry:
@@ -229,19 +248,22 @@ func planFailure(s *situation) step {
 	case s.overtaken():
 		return follow(s, "another process replaced the refresh token")
 	case quick && vault.Unusable(s.readErr):
-		return step{verb: doFail, rec: s.mark, err: unreadable(s.readErr), storage: s.readErr, why: "a record that cannot be read is not written over"}
+		return step{verb: doFail, rec: s.mark, err: unreadable(s.readErr), storage: s.readErr,
+			why: "a record that cannot be read is not written over"}
 	case quick && !s.remarked && s.readErr == nil:
 		return step{verb: doMark, why: "the mark must be new, or others need not wait for the request"}
 	case quick && !s.remarked && s.claim == claimed:
 		return step{verb: doAsk, why: "this process is alone and keeps others out"}
 	case dead && s.rested < rereadLogin && s.readErr == nil:
-		return step{verb: doSleep, wait: rereadLogin, why: "the winner of a race for the refresh token may be about to store the new one"}
+		return step{verb: doSleep, wait: rereadLogin, why: "the winner of a race for the refresh token may be about to " +
+			"store the new one"}
 	}
 	rec := s.mark.clone()
 	switch {
 	case dead:
 		rec.Intent, rec.Failure = nil, &Failure{
-			Class: ClassLogin, Code: s.failure.Code, Status: s.failure.Status, Reason: s.failure.Reason, At: s.now.UTC(), Refused: refreshTokenDigest(s.request.RefreshToken),
+			Class: ClassLogin, Code: s.failure.Code, Status: s.failure.Status, Reason: s.failure.Reason, At: s.now.UTC(),
+			Refused: refreshTokenDigest(s.request.RefreshToken),
 		}
 	case lost:
 		rec.Intent = s.mark.Intent.lost(s.now)
@@ -252,7 +274,8 @@ func planFailure(s *situation) step {
 		rec.Intent = nil
 	}
 	if s.readErr != nil {
-		return step{verb: doFail, rec: rec, err: s.failure, storage: s.readErr, readFailed: true, dirty: !lost, why: "what is stored may be newer, and is not written over unread"}
+		return step{verb: doFail, rec: rec, err: s.failure, storage: s.readErr, readFailed: true, dirty: !lost,
+			why: "what is stored may be newer, and is not written over unread"}
 	}
 	return step{verb: doStore, rec: rec, why: "other processes need not wait for this request any more"}
 }
@@ -276,11 +299,13 @@ func planUnspent(s *situation) step {
 	case !s.stores:
 		return step{verb: doPublish, rec: s.granted, why: "the source stores nothing"}
 	case s.saves > 0:
-		return step{verb: doPublish, rec: s.granted, storage: s.saveErr, dirty: s.saveErr != nil, why: "what was granted is stored"}
+		return step{verb: doPublish, rec: s.granted, storage: s.saveErr, dirty: s.saveErr != nil,
+			why: "what was granted is stored"}
 	case !s.fresh:
 		return step{verb: doRead, why: "another process may have stored a record meanwhile"}
 	case s.readErr != nil:
-		return step{verb: doPublish, rec: s.granted, storage: s.readErr, dirty: true, why: "what is stored may be newer, and is not written over unread"}
+		return step{verb: doPublish, rec: s.granted, storage: s.readErr, dirty: true, why: "what is stored may be newer, " +
+			"and is not written over unread"}
 	}
 	switch c := compare(s.granted, s.stored); {
 	case c >= newer && s.stored.Disconnected && !s.revoked:
@@ -294,7 +319,8 @@ func planUnspent(s *situation) step {
 func failLostElsewhere(s *situation) step {
 	e := s.retryAfter // the provider's wait lasts longer
 	if e == nil {
-		e = &Error{Class: ClassWait, Reason: "the answer to another process's token request was lost", RetryAt: s.now.Add(s.lostElsewhereWait())}
+		e = &Error{Class: ClassWait, Reason: "the answer to another process's token request was lost",
+			RetryAt: s.now.Add(s.lostElsewhereWait())}
 	}
 	return step{verb: doFail, rec: s.rec, err: e, dirty: s.dirty, why: "the provider is asked as often as by one process"}
 }

@@ -137,7 +137,7 @@ func (w *planWalk) run() error {
 func (w *planWalk) apply(st step) (ended bool) {
 	w.now = w.now.Add(st.wait + time.Duration(w.pick(4))*100*time.Millisecond)
 	if w.flip(32) {
-		w.now = w.now.Add(time.Minute) // the process stood still
+		w.now = w.now.Add(time.Minute) // the process was paused
 	}
 	switch st.verb {
 	case doRead:
@@ -146,7 +146,7 @@ func (w *planWalk) apply(st step) (ended bool) {
 			stored = nil
 		}
 		w.seenMine = stored != nil && w.mark != nil && w.mark.Intent.Since.Equal(since(stored)) && stored.Intent.Owner == "us"
-		w.sees(stored, err)
+		w.readRecord(stored, err)
 		w.storedLives = stored != nil && !stored.AccessToken.IsZero() && !w.flip(4)
 		w.storedFresh = w.storedLives && w.flip(2)
 	case doServe:
@@ -220,7 +220,8 @@ func (w *planWalk) inStorage() *Record {
 		if w.others++; w.others > 5 {
 			return rec // other processes do not begin requests forever
 		}
-		rec.Intent = &Intent{Generation: rec.Generation, Owner: "other", Since: w.now.Add(-time.Duration(w.pick(20)) * time.Second), Lost: w.flip(3)}
+		rec.Intent = &Intent{Generation: rec.Generation, Owner: "other",
+			Since: w.now.Add(-time.Duration(w.pick(20)) * time.Second), Lost: w.flip(3)}
 		return rec
 	}
 	if w.others++; w.others > 5 {
@@ -273,7 +274,7 @@ func (w *planWalk) check(st step) error {
 			return errors.New("a refresh token is sent once more under an old mark")
 		case w.asks == 0 && watch && !w.seenMine:
 			return errors.New("a refresh token is sent under a mark that was not seen to stay")
-		case w.asks == 0 && w.now.Sub(w.mark.Intent.Since) > quickRetry:
+		case w.asks == 0 && w.now.Sub(w.mark.Intent.Since) > sendWindow:
 			return errors.New("a refresh token is sent under a mark that is too old")
 		case w.asks == 0 && w.rested < w.settle:
 			return fmt.Errorf("a refresh token is sent %v after its mark, which had to stay for %v", w.rested, w.settle)

@@ -55,11 +55,11 @@ func decidedBefore(rec *Record) { rec.Decided = planNow.Add(-time.Minute) }
 
 // found is a change that reads a stored record, or nil.
 func found(rec *Record) func(*situation) {
-	return func(s *situation) { s.sees(rec, nil) }
+	return func(s *situation) { s.readRecord(rec, nil) }
 }
 
 func unread(err error) func(*situation) {
-	return func(s *situation) { s.sees(nil, err) }
+	return func(s *situation) { s.readRecord(nil, err) }
 }
 
 func usable(s *situation) { s.storedFresh, s.storedLives = true, true }
@@ -84,7 +84,7 @@ func refuses(class Class) func(*situation) {
 
 func locked(s *situation) {
 	s.tookLock(false, false, nil)
-	s.sees(planRecord(5), nil)
+	s.readRecord(planRecord(5), nil)
 	prepared(s)
 }
 
@@ -129,7 +129,7 @@ func sent(failure *Error, changes ...func(*situation)) *situation {
 }
 
 // ownMark reads the stored record, unchanged since this process stored its mark.
-func ownMark(s *situation) { s.sees(s.mark.clone(), nil) }
+func ownMark(s *situation) { s.readRecord(s.mark.clone(), nil) }
 
 var (
 	errLost   = &Error{Class: ClassWait, Reason: "lost", Lost: true}
@@ -156,142 +156,304 @@ var planTable = []struct {
 	title, about string
 	rows         []planRow
 }{
-	{"Before the request", "A refresh begins when the token in use is due, has ended, or was refused by an upstream.", []planRow{
-		{name: "nothing was read yet", s: begun(), verb: doRead},
-		{name: "the stored record is damaged, or sealed with an unknown key", s: begun(unread(errPlanBroken)), verb: doFail, class: ClassOperator},
-		{name: "the storage is out of reach, and no record is known", s: begun(func(s *situation) { s.rec = &Record{} }, unread(errPlanOutage)), verb: doFail, class: ClassWait, unasked: true},
-		{name: "the stored record is of a newer generation, and its token is not due", s: begun(found(planRecord(6)), usable), verb: doAdopt, generation: 6},
-		{name: "the stored record is of the same generation and was obtained later, and its token is not due", s: begun(found(planRecord(5, func(r *Record) { r.RefreshToken, r.Obtained = NewSecret("late"), planNow })), usable), verb: doAdopt},
-		{name: "the stored record is of an older generation, but began with a refresh token that was configured since", s: begun(found(planRecord(4, func(r *Record) { r.Seed, r.Obtained = "new", planNow })), usable), verb: doAdopt, generation: 4},
-		{name: "the known record has a mark, the stored one has none any more, and its token is not due", s: begun(func(s *situation) { marked("other", time.Second, false)(s.rec) }, found(planRecord(5)), usable), verb: doAdopt},
-		{name: "the stored record is newer, its token lives but is due, and no token is in use", s: begun(ended, found(planRecord(6)), lives), verb: doServe, generation: 6},
-		{name: "the stored record is newer, and its token has ended", s: begun(ended, found(planRecord(6))), verb: doPrepare},
-		{name: "the stored record is newer, its token lives but is due, and a token is in use", s: begun(found(planRecord(6)), lives), verb: doPrepare},
-		{name: "the stored record is older than a person's login or logout", s: begun(func(s *situation) { s.rec.Decided = planNow }, found(planRecord(9, decidedBefore))), verb: doStore},
-		{name: "the stored record was older than a person's login or logout, and the known one was stored over it", s: begun(func(s *situation) { s.rec.Decided = planNow }, found(planRecord(9, decidedBefore)), saved(nil, false)), verb: doSleep, wait: 250 * time.Millisecond},
-		{name: "nothing newer is stored", s: begun(found(planRecord(5))), verb: doPrepare},
-		{name: "the grant has no request: a person has to log in", s: begun(found(planRecord(5)), refuses(ClassLogin)), verb: doFail, class: ClassLogin},
-		{name: "the grant has no request, because a person has to log in, for the first time since the start", s: begun(found(planRecord(5)), refuses(ClassLogin), tests), verb: doProbe},
-		{name: "the grant has no request, because a person has to log in, and the storage takes no writes", s: begun(found(planRecord(5)), refuses(ClassLogin), tests, func(s *situation) { s.probedWrites(errPlanOutage) }), verb: doFail, class: ClassLogin, reported: true},
-		{name: "the grant has a request that sends no refresh token", s: begun(found(planRecord(5)), unspent), verb: doAsk},
-		{name: "the request sends a refresh token", s: begun(found(planRecord(5)), prepared), verb: doLock, wait: lockTimeout},
-		{name: "the request sends a refresh token, and another process's mark was watched until now", s: begun(found(planRecord(5)), prepared, func(s *situation) { s.watched = 5 * time.Second }), verb: doLock, wait: lockTimeout - 5*time.Second},
-		{name: "the request sends a refresh token, and another process's mark was watched for a long time", s: begun(found(planRecord(5)), prepared, func(s *situation) { s.watched = time.Minute }), verb: doLock, wait: lockRetry},
-		{name: "the record cannot be read, and a token lives", s: begun(unread(errPlanOutage), prepared), verb: doFail, class: ClassWait, unasked: true},
-		{name: "the record cannot be read, no token lives, and another process's record was read before", s: begun(ended, unread(errPlanOutage), prepared, func(s *situation) { s.foreign = true }), verb: doFail, class: ClassWait, unasked: true},
-		{name: "the record cannot be read, no token lives, and no other process ever stored it", s: begun(ended, unread(errPlanOutage), prepared), verb: doClaim},
-		{name: "the record cannot be read, no token lives, and there are other processes", s: begun(ended, unread(errPlanOutage), prepared, is(shared)), verb: doFail, class: ClassWait, unasked: true},
-		{name: "the record cannot be read, no token lives, and this process is alone", s: begun(ended, unread(errPlanOutage), prepared, is(claimed)), verb: doLock, wait: lockTimeout},
-	}},
-	{"With the lock", "The lock is advice: after 12 seconds, or 1.5 seconds if it could not be taken the last time, a refresh goes on without it.", []planRow{
-		{name: "the record was not read since the lock was taken", s: begun(found(planRecord(5)), prepared, func(s *situation) { s.tookLock(false, false, nil) }), verb: doRead},
-		{name: "another process holds a newer refresh token that it could not store", s: begun(locked, func(s *situation) { s.barred = &Error{Class: ClassWait, Reason: "claimed", cause: ErrClaimed} }), verb: doFail, class: ClassWait, unasked: true},
-		{name: "another process held the lock until a moment ago", s: begun(locked, func(s *situation) { s.contended = true }), verb: doSleep, wait: 500 * time.Millisecond},
-		{name: "the stored record has another process's mark, younger than a request may take", s: begun(locked, found(planRecord(5, marked("other", 3*time.Second, false)))), verb: doProbe},
-		{name: "the stored record has another process's mark, younger than a request may take, and the storage was tried", s: begun(locked, found(planRecord(5, marked("other", 3*time.Second, false))), probed(nil)), verb: doSleep, wait: time.Second},
-		{name: "the stored record has another process's mark that was watched until it was too old, and the storage took no writes meanwhile", s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, false))), prepared, probed(errPlanOutage), func(s *situation) { s.watched, s.claim = 12*time.Second, shared }), verb: doMark, wait: 7 * time.Second},
-		{name: "another process lost an answer a moment ago", s: begun(locked, found(planRecord(5, marked("other", 100*time.Millisecond, true))), prepared), verb: doFail, class: ClassWait},
-		{name: "another process lost an answer a while ago", s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, true))), prepared), verb: doMark},
-		{name: "the stored record has another process's mark that was watched until it was too old", s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, false))), prepared, func(s *situation) { s.watched, s.claim = 12*time.Second, shared }), verb: doMark, wait: 1500 * time.Millisecond},
-		{name: "the stored record has another process's mark that was watched for three seconds, until it was too old", s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, false))), prepared, func(s *situation) { s.watched, s.claim = 3*time.Second, shared }), verb: doMark, wait: 4 * time.Second},
-		{name: "the stored record has an old mark of another process that was not watched", s: begun(locked, found(planRecord(5, marked("other", time.Minute, false))), prepared, is(shared)), verb: doMark, wait: 7 * time.Second},
-		{name: "the storage failed in the last refresh, or in this one", s: begun(locked, func(s *situation) { s.troubled, s.claim = true, shared }), verb: doMark, wait: 7 * time.Second},
-		{name: "the storage failed in the last refresh, or in this one, and it is not known whether there are other processes", s: begun(locked, func(s *situation) { s.troubled = true }), verb: doClaim},
-		{name: "the storage failed in the last refresh, or in this one, and this process is alone", s: begun(locked, func(s *situation) { s.troubled, s.claim = true, claimed }), verb: doMark},
+	{"Before the request", "A refresh begins when the token in use is due, has ended, or was refused by an upstream.",
+		[]planRow{
+			{name: "nothing was read yet", s: begun(), verb: doRead},
+			{name: "the stored record is damaged, or sealed with an unknown key", s: begun(unread(errPlanBroken)), verb: doFail,
+				class: ClassOperator},
+			{name: "the storage is out of reach, and no record is known", s: begun(func(s *situation) {
+				s.rec = &Record{}
+			}, unread(errPlanOutage)), verb: doFail, class: ClassWait, unasked: true},
+			{name: "the stored record is of a newer generation, and its token is not due",
+				s: begun(found(planRecord(6)), usable), verb: doAdopt, generation: 6},
+			{name: "the stored record is of the same generation and was obtained later, and its token is not due",
+				s: begun(found(planRecord(5, func(r *Record) {
+					r.RefreshToken, r.Obtained = NewSecret("late"), planNow
+				})), usable),
+				verb: doAdopt},
+			{name: "the stored record is of an older generation, but began with a refresh token that was configured since",
+				s: begun(found(planRecord(4, func(r *Record) { r.Seed, r.Obtained = "new", planNow })), usable), verb: doAdopt,
+				generation: 4},
+			{name: "the known record has a mark, the stored one has none any more, and its token is not due",
+				s:    begun(func(s *situation) { marked("other", time.Second, false)(s.rec) }, found(planRecord(5)), usable),
+				verb: doAdopt},
+			{name: "the stored record is newer, its token lives but is due, and no token is in use",
+				s: begun(ended, found(planRecord(6)), lives), verb: doServe, generation: 6},
+			{name: "the stored record is newer, and its token has ended", s: begun(ended, found(planRecord(6))),
+				verb: doPrepare},
+			{name: "the stored record is newer, its token lives but is due, and a token is in use",
+				s: begun(found(planRecord(6)), lives), verb: doPrepare},
+			{name: "the stored record is older than a person's login or logout", s: begun(func(s *situation) {
+				s.rec.Decided = planNow
+			}, found(planRecord(9, decidedBefore))), verb: doStore},
+			{name: "the stored record was older than a person's login or logout, and the known one was stored over it",
+				s:    begun(func(s *situation) { s.rec.Decided = planNow }, found(planRecord(9, decidedBefore)), saved(nil, false)),
+				verb: doSleep, wait: 250 * time.Millisecond},
+			{name: "nothing newer is stored", s: begun(found(planRecord(5))), verb: doPrepare},
+			{name: "the grant has no request: a person has to log in", s: begun(found(planRecord(5)), refuses(ClassLogin)),
+				verb: doFail, class: ClassLogin},
+			{name: "the grant has no request, because a person has to log in, for the first time since the start",
+				s: begun(found(planRecord(5)), refuses(ClassLogin), tests), verb: doProbe},
+			{name: "the grant has no request, because a person has to log in, and the storage takes no writes",
+				s: begun(found(planRecord(5)), refuses(ClassLogin), tests, func(s *situation) {
+					s.probedWrites(errPlanOutage)
+				}), verb: doFail, class: ClassLogin, reported: true},
+			{name: "the grant has a request that sends no refresh token", s: begun(found(planRecord(5)), unspent), verb: doAsk},
+			{name: "the request sends a refresh token", s: begun(found(planRecord(5)), prepared), verb: doLock,
+				wait: lockTimeout},
+			{name: "the request sends a refresh token, and another process's mark was watched until now",
+				s: begun(found(planRecord(5)), prepared, func(s *situation) { s.watched = 5 * time.Second }), verb: doLock,
+				wait: lockTimeout - 5*time.Second},
+			{name: "the request sends a refresh token, and another process's mark was watched for a long time",
+				s: begun(found(planRecord(5)), prepared, func(s *situation) { s.watched = time.Minute }), verb: doLock,
+				wait: lockRetry},
+			{name: "the record cannot be read, and a token lives", s: begun(unread(errPlanOutage), prepared), verb: doFail,
+				class: ClassWait, unasked: true},
+			{name: "the record cannot be read, no token lives, and another process's record was read before",
+				s: begun(ended, unread(errPlanOutage), prepared, func(s *situation) { s.foreign = true }), verb: doFail,
+				class: ClassWait, unasked: true},
+			{name: "the record cannot be read, no token lives, and no other process ever stored it",
+				s: begun(ended, unread(errPlanOutage), prepared), verb: doClaim},
+			{name: "the record cannot be read, no token lives, and there are other processes",
+				s: begun(ended, unread(errPlanOutage), prepared, is(shared)), verb: doFail, class: ClassWait, unasked: true},
+			{name: "the record cannot be read, no token lives, and this process is alone",
+				s: begun(ended, unread(errPlanOutage), prepared, is(claimed)), verb: doLock, wait: lockTimeout},
+		}},
+	{"With the lock", "The lock is advice: after 12 seconds, or 1.5 seconds if it could not be taken the last time, a " +
+		"refresh goes on without it.", []planRow{
+		{name: "the record was not read since the lock was taken",
+			s: begun(found(planRecord(5)), prepared, func(s *situation) { s.tookLock(false, false, nil) }), verb: doRead},
+		{name: "another process holds a newer refresh token that it could not store", s: begun(locked, func(s *situation) {
+			s.barred = &Error{Class: ClassWait, Reason: "claimed", cause: ErrClaimed}
+		}), verb: doFail, class: ClassWait, unasked: true},
+		{name: "another process held the lock until a moment ago", s: begun(locked, func(s *situation) {
+			s.contended = true
+		}), verb: doSleep, wait: 500 * time.Millisecond},
+		{name: "the stored record has another process's mark, younger than a request may take",
+			s: begun(locked, found(planRecord(5, marked("other", 3*time.Second, false)))), verb: doProbe},
+		{name: "the stored record has another process's mark, younger than a request may take, and the storage was tried",
+			s: begun(locked, found(planRecord(5, marked("other", 3*time.Second, false))), probed(nil)), verb: doSleep,
+			wait: time.Second},
+		{name: "the stored record has another process's mark that was watched until it was too old, and the storage took " +
+			"no writes meanwhile", s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, false))), prepared,
+			probed(errPlanOutage), func(s *situation) { s.watched, s.claim = 12*time.Second, shared }), verb: doMark,
+			wait: 7 * time.Second},
+		{name: "another process lost an answer a moment ago",
+			s: begun(locked, found(planRecord(5, marked("other", 100*time.Millisecond, true))), prepared), verb: doFail,
+			class: ClassWait},
+		{name: "another process lost an answer a while ago",
+			s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, true))), prepared), verb: doMark},
+		{name: "the stored record has another process's mark that was watched until it was too old",
+			s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, false))), prepared, func(s *situation) {
+				s.watched, s.claim = 12*time.Second, shared
+			}), verb: doMark, wait: 1500 * time.Millisecond},
+		{name: "the stored record has another process's mark that was watched for three seconds, until it was too old",
+			s: begun(locked, found(planRecord(5, marked("other", 20*time.Second, false))), prepared, func(s *situation) {
+				s.watched, s.claim = 3*time.Second, shared
+			}), verb: doMark, wait: 4 * time.Second},
+		{name: "the stored record has an old mark of another process that was not watched",
+			s: begun(locked, found(planRecord(5, marked("other", time.Minute, false))), prepared, is(shared)), verb: doMark,
+			wait: 7 * time.Second},
+		{name: "the storage failed in the last refresh, or in this one", s: begun(locked, func(s *situation) {
+			s.troubled, s.claim = true, shared
+		}), verb: doMark, wait: 7 * time.Second},
+		{
+			name: "the storage failed in the last refresh, or in this one, and it is not known whether there are other processes", s: begun(locked, func(s *situation) { s.troubled = true }), verb: doClaim},
+		{name: "the storage failed in the last refresh, or in this one, and this process is alone",
+			s: begun(locked, func(s *situation) { s.troubled, s.claim = true, claimed }), verb: doMark},
 		{name: "nothing is in the way", s: begun(locked), verb: doMark},
-		{name: "five marks of this process did not stay", s: begun(locked, func(s *situation) { s.marks = 5 }), verb: doFail, class: ClassWait},
+		{name: "five marks of this process did not stay", s: begun(locked, func(s *situation) { s.marks = 5 }), verb: doFail,
+			class: ClassWait},
 	}},
-	{"With the mark", "The mark says whose refresh is under way, and since when. Other processes respect it for as long as a request may take.", []planRow{
+	{"With the mark", "The mark says whose refresh is under way, and since when. Other processes respect it for as " +
+		"long as a request may take.", []planRow{
 		{name: "the mark is stored", s: begun(locked, mark(nil, 0)), verb: doAsk},
-		{name: "the mark is stored, but another process held the lock, or the lock could not be taken", s: begun(locked, func(s *situation) { s.withoutLock = true }, mark(nil, 0)), verb: doSleep, wait: 500 * time.Millisecond},
+		{name: "the mark is stored, but another process held the lock, or the lock could not be taken",
+			s: begun(locked, func(s *situation) { s.withoutLock = true }, mark(nil, 0)), verb: doSleep,
+			wait: 500 * time.Millisecond},
 		{name: "the mark has to stay", s: begun(locked, mark(nil, 7*time.Second)), verb: doSleep, wait: time.Second},
-		{name: "the mark has to stay, and was stored a second ago", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second)), verb: doRead},
-		{name: "the mark has to stay, and is still there", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark), verb: doProbe},
-		{name: "the mark has to stay, is still there, and the storage takes writes", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, probed(nil)), verb: doSleep, wait: time.Second},
-		{name: "the mark has to stay, is still there, but the storage takes no writes", s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, probed(errPlanOutage)), verb: doFail, class: ClassWait, unasked: true},
-		{name: "the mark stayed for as long as it had to", s: begun(locked, mark(nil, 1500*time.Millisecond), slept(1500*time.Millisecond), ownMark, func(s *situation) { s.now = planNow.Add(1500 * time.Millisecond) }), verb: doAsk},
-		{name: "the process stood still since it stored the mark", s: begun(locked, mark(nil, 0), func(s *situation) { s.now = planNow.Add(2 * time.Second) }), verb: doMark},
-		{name: "the process stood still since it stored the mark, for the fifth time", s: begun(locked, mark(nil, 0), func(s *situation) { s.now, s.marks = planNow.Add(2*time.Second), 5 }), verb: doFail, class: ClassWait},
-		{name: "another process's mark replaced it", s: begun(locked, mark(nil, time.Second), slept(time.Second), found(planRecord(5, marked("other", 0, false))), probed(nil)), verb: doSleep, wait: time.Second},
-		{name: "a newer token replaced it", s: begun(locked, mark(nil, time.Second), slept(time.Second), found(planRecord(6)), usable), verb: doAdopt, generation: 6},
-		{name: "the record cannot be read any more", s: begun(locked, mark(nil, time.Second), slept(time.Second), unread(errPlanOutage)), verb: doFail, class: ClassWait, unasked: true},
-		{name: "the storage did not take the mark, and a token lives", s: begun(locked, mark(errPlanOutage, 0)), verb: doFail, class: ClassWait, unasked: true},
-		{name: "the storage did not take the mark, and no token lives", s: begun(locked, ended, mark(errPlanOutage, 0)), verb: doClaim},
-		{name: "the storage did not take the mark, no token lives, and there are other processes", s: begun(locked, ended, mark(errPlanOutage, 0), is(shared)), verb: doFail, class: ClassWait, unasked: true},
-		{name: "the storage did not take the mark, no token lives, and this process is alone", s: begun(locked, ended, mark(errPlanOutage, 0), is(claimed)), verb: doAsk},
+		{name: "the mark has to stay, and was stored a second ago",
+			s: begun(locked, mark(nil, 7*time.Second), slept(time.Second)), verb: doRead},
+		{name: "the mark has to stay, and is still there",
+			s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark), verb: doProbe},
+		{name: "the mark has to stay, is still there, and the storage takes writes",
+			s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, probed(nil)), verb: doSleep,
+			wait: time.Second},
+		{name: "the mark has to stay, is still there, but the storage takes no writes",
+			s: begun(locked, mark(nil, 7*time.Second), slept(time.Second), ownMark, probed(errPlanOutage)), verb: doFail,
+			class: ClassWait, unasked: true},
+		{name: "the mark stayed for as long as it had to",
+			s: begun(locked, mark(nil, 1500*time.Millisecond), slept(1500*time.Millisecond), ownMark, func(s *situation) {
+				s.now = planNow.Add(1500 * time.Millisecond)
+			}), verb: doAsk},
+		{name: "the process was paused since it stored the mark", s: begun(locked, mark(nil, 0), func(s *situation) {
+			s.now = planNow.Add(2 * time.Second)
+		}), verb: doMark},
+		{name: "the process was paused since it stored the mark, for the fifth time",
+			s: begun(locked, mark(nil, 0), func(s *situation) { s.now, s.marks = planNow.Add(2*time.Second), 5 }), verb: doFail,
+			class: ClassWait},
+		{name: "another process's mark replaced it", s: begun(locked, mark(nil, time.Second), slept(time.Second),
+			found(planRecord(5, marked("other", 0, false))), probed(nil)), verb: doSleep, wait: time.Second},
+		{name: "a newer token replaced it", s: begun(locked, mark(nil, time.Second), slept(time.Second), found(planRecord(6)),
+			usable), verb: doAdopt, generation: 6},
+		{name: "the record cannot be read any more", s: begun(locked, mark(nil, time.Second), slept(time.Second),
+			unread(errPlanOutage)), verb: doFail, class: ClassWait, unasked: true},
+		{name: "the storage did not take the mark, and a token lives", s: begun(locked, mark(errPlanOutage, 0)), verb: doFail,
+			class: ClassWait, unasked: true},
+		{name: "the storage did not take the mark, and no token lives", s: begun(locked, ended, mark(errPlanOutage, 0)),
+			verb: doClaim},
+		{name: "the storage did not take the mark, no token lives, and there are other processes",
+			s: begun(locked, ended, mark(errPlanOutage, 0), is(shared)), verb: doFail, class: ClassWait, unasked: true},
+		{name: "the storage did not take the mark, no token lives, and this process is alone",
+			s: begun(locked, ended, mark(errPlanOutage, 0), is(claimed)), verb: doAsk},
 	}},
-	{"After a token was granted", "From the provider's answer until the record is stored, the new refresh token exists only in this process.", []planRow{
+	{"After a token was granted", "From the provider's answer until the record is stored, the new refresh token exists " +
+		"only in this process.", []planRow{
 		{name: "a token was granted", s: sent(nil), verb: doRead},
 		{name: "the stored record still has this process's mark", s: sent(nil, ownMark), verb: doStore, generation: 6},
 		{name: "the record cannot be read", s: sent(nil, unread(errPlanOutage)), verb: doSleep, wait: 200 * time.Millisecond},
-		{name: "the record could not be read three times", s: sent(nil, unread(errPlanOutage), unread(errPlanOutage), unread(errPlanOutage)), verb: doPublish, dirty: true, generation: 6},
-		{name: "the record cannot be read, and this process is alone", s: sent(nil, unread(errPlanOutage), is(claimed)), verb: doStore, generation: 6},
+		{name: "the record could not be read three times",
+			s: sent(nil, unread(errPlanOutage), unread(errPlanOutage), unread(errPlanOutage)), verb: doPublish, dirty: true,
+			generation: 6},
+		{name: "the record cannot be read, and this process is alone", s: sent(nil, unread(errPlanOutage), is(claimed)),
+			verb: doStore, generation: 6},
 		{name: "the record is damaged", s: sent(nil, unread(errPlanBroken)), verb: doPublish, dirty: true, generation: 6},
-		{name: "another process stored a newer generation meanwhile", s: sent(nil, found(planRecord(8))), verb: doStore, generation: 9},
-		{name: "another process began with a newly configured refresh token meanwhile", s: sent(nil, found(planRecord(7, func(r *Record) { r.Seed = "new" })), usable), verb: doAdopt, generation: 7},
-		{name: "a person connected the account meanwhile", s: sent(nil, found(planRecord(6, decidedBefore)), usable), verb: doAdopt},
-		{name: "a person connected the account meanwhile, and that token is due", s: sent(nil, found(planRecord(6, decidedBefore))), verb: doFail, class: ClassWait, generation: 6},
-		{name: "a person disconnected the account meanwhile", s: sent(nil, found(planRecord(6, disconnected))), verb: doRevoke, generation: 6},
-		{name: "a person disconnected the account meanwhile, and the tokens are revoked", s: sent(nil, found(planRecord(6, disconnected)), func(s *situation) { s.revoked = true }), verb: doFail, class: ClassLogin, generation: 6},
+		{name: "another process stored a newer generation meanwhile", s: sent(nil, found(planRecord(8))), verb: doStore,
+			generation: 9},
+		{name: "another process began with a newly configured refresh token meanwhile",
+			s: sent(nil, found(planRecord(7, func(r *Record) { r.Seed = "new" })), usable), verb: doAdopt, generation: 7},
+		{name: "a person connected the account meanwhile", s: sent(nil, found(planRecord(6, decidedBefore)), usable),
+			verb: doAdopt},
+		{name: "a person connected the account meanwhile, and that token is due",
+			s: sent(nil, found(planRecord(6, decidedBefore))), verb: doFail, class: ClassWait, generation: 6},
+		{name: "a person disconnected the account meanwhile", s: sent(nil, found(planRecord(6, disconnected))),
+			verb: doRevoke, generation: 6},
+		{name: "a person disconnected the account meanwhile, and the tokens are revoked",
+			s: sent(nil, found(planRecord(6, disconnected)), func(s *situation) { s.revoked = true }), verb: doFail,
+			class: ClassLogin, generation: 6},
 		{name: "the record is stored", s: sent(nil, ownMark, saved(nil, false)), verb: doPublish},
-		{name: "the storage did not take the record", s: sent(nil, ownMark, saved(errPlanOutage, false)), verb: doSleep, wait: 200 * time.Millisecond},
-		{name: "the storage did not take the record, a moment ago", s: sent(nil, ownMark, saved(errPlanOutage, false), slept(200*time.Millisecond)), verb: doStore},
-		{name: "the storage did not take the record three times", s: sent(nil, ownMark, saved(errPlanOutage, false), saved(errPlanOutage, false), saved(errPlanOutage, false)), verb: doPublish, dirty: true},
-		{name: "the storage took the record, but needed longer than a second", s: sent(nil, ownMark, saved(nil, true)), verb: doSleep, wait: 250 * time.Millisecond},
-		{name: "the storage took the record, but needed longer than a second, a moment ago", s: sent(nil, ownMark, saved(nil, true), slept(250*time.Millisecond)), verb: doRead},
-		{name: "the storage took the record, but needed longer than a second, and a mark was written over the record", s: sent(nil, ownMark, func(s *situation) { s.storedRecord(s.granted, nil, true) }, slept(250*time.Millisecond), found(planRecord(5, marked("other", 0, false)))), verb: doStore, generation: 6},
-		{name: "a refresh token came with an access token that cannot be used, and is stored", s: sent(nil, ownMark, saved(nil, false), func(s *situation) { s.failure = errFailed }), verb: doFail, class: ClassWait},
+		{name: "the storage did not take the record", s: sent(nil, ownMark, saved(errPlanOutage, false)), verb: doSleep,
+			wait: 200 * time.Millisecond},
+		{name: "the storage did not take the record, a moment ago",
+			s: sent(nil, ownMark, saved(errPlanOutage, false), slept(200*time.Millisecond)), verb: doStore},
+		{name: "the storage did not take the record three times",
+			s:    sent(nil, ownMark, saved(errPlanOutage, false), saved(errPlanOutage, false), saved(errPlanOutage, false)),
+			verb: doPublish, dirty: true},
+		{name: "the storage took the record, but needed longer than a second", s: sent(nil, ownMark, saved(nil, true)),
+			verb: doSleep, wait: 250 * time.Millisecond},
+		{name: "the storage took the record, but needed longer than a second, a moment ago",
+			s: sent(nil, ownMark, saved(nil, true), slept(250*time.Millisecond)), verb: doRead},
+		{name: "the storage took the record, but needed longer than a second, and a mark was written over the record",
+			s: sent(nil, ownMark, func(s *situation) { s.storedRecord(s.granted, nil, true) }, slept(250*time.Millisecond),
+				found(planRecord(5, marked("other", 0, false)))), verb: doStore, generation: 6},
+		{name: "a refresh token came with an access token that cannot be used, and is stored",
+			s: sent(nil, ownMark, saved(nil, false), func(s *situation) { s.failure = errFailed }), verb: doFail,
+			class: ClassWait},
 	}},
 	{"After a failure", "The refresh token may be spent if the answer was lost.", []planRow{
 		{name: "the answer was lost for the first time", s: sent(errLost), verb: doSleep, wait: time.Second},
 		{name: "the answer was lost for the first time, a second ago", s: sent(errLost, slept(time.Second)), verb: doRead},
-		{name: "the stored record still has this process's mark", s: sent(errLost, slept(time.Second), ownMark), verb: doMark},
+		{name: "the stored record still has this process's mark", s: sent(errLost, slept(time.Second), ownMark),
+			verb: doMark},
 		{name: "the mark is new", s: sent(errLost, slept(time.Second), ownMark, mark(nil, 0)), verb: doAsk},
-		{name: "the record cannot be read, and this process is alone", s: sent(errLost, slept(time.Second), unread(errPlanOutage), is(claimed)), verb: doAsk},
-		{name: "the record cannot be read, and there may be other processes", s: sent(errLost, slept(time.Second), unread(errPlanOutage)), verb: doFail, class: ClassWait},
-		{name: "the record is damaged", s: sent(errLost, slept(time.Second), unread(errPlanBroken)), verb: doFail, class: ClassOperator},
-		{name: "another process stored a newer token, which is not due", s: sent(errLost, slept(time.Second), found(planRecord(6)), usable), verb: doAdopt, generation: 6},
-		{name: "another process's refresh is under way", s: sent(errLost, slept(time.Second), found(planRecord(5, marked("other", 0, false)))), verb: doFail, class: ClassWait},
-		{name: "another process's mark became old meanwhile", s: sent(errFailed, found(planRecord(5, marked("other", time.Minute, false)))), verb: doFail, class: ClassWait},
+		{name: "the record cannot be read, and this process is alone",
+			s: sent(errLost, slept(time.Second), unread(errPlanOutage), is(claimed)), verb: doAsk},
+		{name: "the record cannot be read, and there may be other processes",
+			s: sent(errLost, slept(time.Second), unread(errPlanOutage)), verb: doFail, class: ClassWait},
+		{name: "the record is damaged", s: sent(errLost, slept(time.Second), unread(errPlanBroken)), verb: doFail,
+			class: ClassOperator},
+		{name: "another process stored a newer token, which is not due",
+			s: sent(errLost, slept(time.Second), found(planRecord(6)), usable), verb: doAdopt, generation: 6},
+		{name: "another process's refresh is under way",
+			s: sent(errLost, slept(time.Second), found(planRecord(5, marked("other", 0, false)))), verb: doFail,
+			class: ClassWait},
+		{name: "another process's mark became old meanwhile",
+			s: sent(errFailed, found(planRecord(5, marked("other", time.Minute, false)))), verb: doFail, class: ClassWait},
 		{name: "the answer was lost twice", s: sent(errLost, answered(errLost), ownMark), verb: doStore},
-		{name: "the answer was lost twice, and that is stored", s: sent(errLost, answered(errLost), ownMark, saved(nil, false)), verb: doFail, class: ClassWait},
+		{name: "the answer was lost twice, and that is stored",
+			s: sent(errLost, answered(errLost), ownMark, saved(nil, false)), verb: doFail, class: ClassWait},
 		{name: "the refresh token was refused", s: sent(errDead), verb: doRead},
-		{name: "the refresh token was refused, and nothing newer is stored", s: sent(errDead, ownMark), verb: doSleep, wait: time.Second},
-		{name: "the refresh token was refused, and nothing newer is stored a second later", s: sent(errDead, ownMark, slept(time.Second), ownMark), verb: doStore},
-		{name: "the refresh token was refused, and another process stored a newer token, which is not due", s: sent(errDead, found(planRecord(6)), usable), verb: doAdopt, generation: 6},
-		{name: "the refresh token was refused, and the record cannot be read", s: sent(errDead, unread(errPlanOutage)), verb: doFail, class: ClassLogin, dirty: true},
+		{name: "the refresh token was refused, and nothing newer is stored", s: sent(errDead, ownMark), verb: doSleep,
+			wait: time.Second},
+		{name: "the refresh token was refused, and nothing newer is stored a second later",
+			s: sent(errDead, ownMark, slept(time.Second), ownMark), verb: doStore},
+		{name: "the refresh token was refused, and another process stored a newer token, which is not due",
+			s: sent(errDead, found(planRecord(6)), usable), verb: doAdopt, generation: 6},
+		{name: "the refresh token was refused, and the record cannot be read", s: sent(errDead, unread(errPlanOutage)),
+			verb: doFail, class: ClassLogin, dirty: true},
 		{name: "the provider failed", s: sent(errFailed, ownMark), verb: doStore},
-		{name: "the provider failed, and the record without the mark is stored", s: sent(errFailed, ownMark, saved(nil, false)), verb: doFail, class: ClassWait},
+		{name: "the provider failed, and the record without the mark is stored",
+			s: sent(errFailed, ownMark, saved(nil, false)), verb: doFail, class: ClassWait},
 	}},
-	{"A record that could not be stored", "It is stored before anything else is done. Without the storage, only a process that is alone goes on.", []planRow{
+	{"A record that could not be stored", "It is stored before anything else is done. Without the storage, only a " +
+		"process that is alone goes on.", []planRow{
 		{name: "the stored record is older", s: begun(dirty, found(planRecord(4))), verb: doStore},
-		{name: "the record that waited to be stored is stored now", s: begun(dirty, found(planRecord(4)), saved(nil, false)), verb: doSleep, wait: 250 * time.Millisecond},
-		{name: "the record was stored a moment ago", s: begun(dirty, found(planRecord(4)), saved(nil, false), slept(250*time.Millisecond)), verb: doRead},
-		{name: "the record was stored a moment ago, and a mark was written over it", s: begun(dirty, found(planRecord(4)), saved(nil, false), slept(250*time.Millisecond), found(planRecord(4, marked("other", 0, false))), notDue), verb: doStore},
-		{name: "the record was stored again, after a mark had been written over it", s: begun(dirty, found(planRecord(4)), saved(nil, false), slept(250*time.Millisecond), found(planRecord(4, marked("other", 0, false))), saved(nil, false)), verb: doSleep, wait: 250 * time.Millisecond},
-		{name: "the record was stored a moment ago and is still there, and the token is not due", s: begun(dirty, found(planRecord(4)), saved(nil, false), slept(250*time.Millisecond), found(planRecord(5)), notDue), verb: doKeep},
-		{name: "the record was stored a moment ago and is still there, and the token is due", s: begun(dirty, found(planRecord(4)), saved(nil, false), slept(250*time.Millisecond), found(planRecord(5))), verb: doPrepare},
-		{name: "the stored record is newer, and its token is not due", s: begun(dirty, found(planRecord(6)), usable), verb: doAdopt, generation: 6},
-		{name: "a person disconnected the account, in another process", s: begun(dirty, found(planRecord(6, disconnected))), verb: doRevoke},
-		{name: "the storage takes no writes, and a token lives", s: begun(dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4))), verb: doFail, class: ClassWait, dirty: true, unasked: true},
-		{name: "the storage takes no writes, and no token lives", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4))), verb: doClaim},
-		{name: "the storage takes no writes, no token lives, and this process is alone", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(claimed), prepared), verb: doLock, wait: lockTimeout},
-		{name: "the storage takes no writes, no token lives, and there are other processes", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(shared)), verb: doPrepare},
-		{name: "the storage takes no writes, no token lives, there are other processes, and the grant needs a person", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(shared), refuses(ClassLogin)), verb: doFail, class: ClassLogin, dirty: true},
-		{name: "the storage takes no writes, no token lives, there are other processes, and the grant needs no person", s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(shared), prepared), verb: doFail, class: ClassWait, dirty: true, unasked: true},
+		{name: "the record that waited to be stored is stored now", s: begun(dirty, found(planRecord(4)), saved(nil, false)),
+			verb: doSleep, wait: 250 * time.Millisecond},
+		{name: "the record was stored a moment ago", s: begun(dirty, found(planRecord(4)), saved(nil, false),
+			slept(250*time.Millisecond)), verb: doRead},
+		{name: "the record was stored a moment ago, and a mark was written over it",
+			s: begun(dirty, found(planRecord(4)), saved(nil, false), slept(250*time.Millisecond),
+				found(planRecord(4, marked("other", 0, false))), notDue), verb: doStore},
+		{name: "the record was stored again, after a mark had been written over it",
+			s: begun(dirty, found(planRecord(4)), saved(nil, false), slept(250*time.Millisecond),
+				found(planRecord(4, marked("other", 0, false))), saved(nil, false)), verb: doSleep, wait: 250 * time.Millisecond},
+		{name: "the record was stored a moment ago and is still there, and the token is not due",
+			s: begun(dirty, found(planRecord(4)), saved(nil, false), slept(250*time.Millisecond),
+				found(planRecord(5)), notDue),
+			verb: doKeep},
+		{name: "the record was stored a moment ago and is still there, and the token is due",
+			s:    begun(dirty, found(planRecord(4)), saved(nil, false), slept(250*time.Millisecond), found(planRecord(5))),
+			verb: doPrepare},
+		{name: "the stored record is newer, and its token is not due", s: begun(dirty, found(planRecord(6)), usable),
+			verb: doAdopt, generation: 6},
+		{name: "a person disconnected the account, in another process", s: begun(dirty, found(planRecord(6, disconnected))),
+			verb: doRevoke},
+		{name: "the storage takes no writes, and a token lives",
+			s: begun(dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4))), verb: doFail,
+			class: ClassWait, dirty: true, unasked: true},
+		{name: "the storage takes no writes, and no token lives",
+			s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4))), verb: doClaim},
+		{name: "the storage takes no writes, no token lives, and this process is alone",
+			s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(claimed),
+				prepared), verb: doLock, wait: lockTimeout},
+		{name: "the storage takes no writes, no token lives, and there are other processes",
+			s:    begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(shared)),
+			verb: doPrepare},
+		{name: "the storage takes no writes, no token lives, there are other processes, and the grant needs a person",
+			s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(shared),
+				refuses(ClassLogin)), verb: doFail, class: ClassLogin, dirty: true},
+		{name: "the storage takes no writes, no token lives, there are other processes, and the grant needs no person",
+			s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(shared),
+				prepared), verb: doFail, class: ClassWait, dirty: true, unasked: true},
 	}},
 	{"If no refresh token is sent", "Each process asks for itself, because nothing is spent.", []planRow{
 		{name: "the source stores nothing", s: begun(func(s *situation) { s.stores = false }), verb: doPrepare},
-		{name: "the source stores nothing, and the grant has a request", s: begun(func(s *situation) { s.stores = false }, unspent), verb: doAsk},
-		{name: "the source stores nothing, and the grant has no request", s: begun(func(s *situation) { s.stores = false }, refuses(ClassOperator)), verb: doFail, class: ClassOperator},
-		{name: "the source stores nothing, and a token was granted", s: begun(func(s *situation) { s.stores = false }, unspent, answered(nil)), verb: doPublish, generation: 6},
-		{name: "the provider refused the client's credentials as if they were a login", s: begun(func(s *situation) { s.stores = false }, unspent, answered(errDead)), verb: doFail, class: ClassOperator},
+		{name: "the source stores nothing, and the grant has a request", s: begun(func(s *situation) {
+			s.stores = false
+		}, unspent), verb: doAsk},
+		{name: "the source stores nothing, and the grant has no request", s: begun(func(s *situation) {
+			s.stores = false
+		}, refuses(ClassOperator)), verb: doFail, class: ClassOperator},
+		{name: "the source stores nothing, and a token was granted", s: begun(func(s *situation) {
+			s.stores = false
+		}, unspent, answered(nil)), verb: doPublish, generation: 6},
+		{name: "the provider refused the client's credentials as if they were a login", s: begun(func(s *situation) {
+			s.stores = false
+		}, unspent, answered(errDead)), verb: doFail, class: ClassOperator},
 		{name: "a token was granted", s: begun(found(planRecord(5)), unspent, answered(nil)), verb: doRead},
-		{name: "a token was granted, and nothing newer is stored", s: begun(found(planRecord(5)), unspent, answered(nil), found(planRecord(5))), verb: doStore, generation: 6},
-		{name: "a token was granted, and the record cannot be read", s: begun(found(planRecord(5)), unspent, answered(nil), unread(errPlanOutage)), verb: doPublish, dirty: true, generation: 6},
-		{name: "a token was granted, and a newer record is stored", s: begun(found(planRecord(5)), unspent, answered(nil), found(planRecord(7))), verb: doPublish, generation: 6},
-		{name: "a token was granted, and a person disconnected the account", s: begun(found(planRecord(5)), unspent, answered(nil), found(planRecord(7, disconnected))), verb: doRevoke, generation: 6},
-		{name: "the granted token is stored", s: begun(found(planRecord(5)), unspent, answered(nil), found(planRecord(5)), saved(nil, false)), verb: doPublish},
+		{name: "a token was granted, and nothing newer is stored",
+			s: begun(found(planRecord(5)), unspent, answered(nil), found(planRecord(5))), verb: doStore, generation: 6},
+		{name: "a token was granted, and the record cannot be read",
+			s: begun(found(planRecord(5)), unspent, answered(nil), unread(errPlanOutage)), verb: doPublish, dirty: true,
+			generation: 6},
+		{name: "a token was granted, and a newer record is stored",
+			s: begun(found(planRecord(5)), unspent, answered(nil), found(planRecord(7))), verb: doPublish, generation: 6},
+		{name: "a token was granted, and a person disconnected the account",
+			s: begun(found(planRecord(5)), unspent, answered(nil), found(planRecord(7, disconnected))), verb: doRevoke,
+			generation: 6},
+		{name: "the granted token is stored", s: begun(found(planRecord(5)), unspent, answered(nil), found(planRecord(5)),
+			saved(nil, false)), verb: doPublish},
 	}},
 }
 
@@ -406,9 +568,9 @@ const guaranteesHead = `# What a refresh guarantees
 
 Each step of a refresh is decided by one function, ` + "`plan`" + ` in ` + "`tokensource/plan.go`" + `. This page is made from the rows of its test. The word in brackets is the [class](failures.md) of an error.
 
-- **No refresh token is sent by two processes.** A process sends one under a write-ahead mark that it stored, and that it saw to stay where another process could have written one. Without a mark, only a process that is alone sends one. A storage has no compare-and-swap, so one window is left: a process that stood still for longer than a request may take.
+- **No refresh token is sent by two processes.** A process sends one under a write-ahead mark that it stored, and that it saw to stay where another process could have written one. Without a mark, only a process that is alone sends one. A storage has no compare-and-swap, so one window is left: a process that was paused for longer than a request may take.
 - **What was granted is stored before it is used**, unless the storage fails. Then it is kept in memory, and stored as soon as the storage takes it.
-- **A token past its end is never handed out**, except for about a second after the process stood still or the machine was suspended.
+- **A token past its end is never handed out**, except for about a second after the process was paused or the machine was suspended.
 - **A generation never falls**, unless the operator configures another refresh token. A newer record is never written over by an older one: a record is read before it is written.
 - **Only a person clears a refresh token.** One that the provider refused is kept, and not sent again.
 - **One request for each generation and process.** If its answer is lost, it is sent once more.

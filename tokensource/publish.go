@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// complete publishes how a refresh ended: the new token, or the error and the time of the next try.
-// All waiting callers get the same result.
+// complete takes over the result of a refresh, a login or a logout. It sets the newest record, the
+// token in use or the failure, and the timer of the next refresh. Then it wakes all waiting callers,
+// which get the same result, and reports events.
 func (a *account) complete(r *refresh, end step, took time.Duration) {
 	a.mu.Lock()
 	if end.rec != nil {
@@ -24,11 +25,11 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 		a.dirty = a.src.cfg.Clock.in(jitter(dirtyPause, 0.8, 1.2))
 	}
 	if end.err != nil && end.err.Subject {
-		a.cur.replace(nil) // the token ends with its subject
+		a.cur.replace(nil) // it came from an exchange of the caller's token, which the provider refused
 	}
 	before, l := a.failed, a.cur.Load()
 	if end.verb == doConnect {
-		a.rejections = nil // earlier refusals were another login's
+		a.rejections = nil // the upstream's earlier refusals were of tokens of the previous login
 	}
 	if end.err == nil {
 		a.failed = nil
@@ -37,14 +38,15 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	} else {
 		a.failLocked(end)
 	}
-	switch {
-	case end.err == nil, r.rejected == 0 && l.token(a.src.cfg.Clock) != nil:
-		r.live = l // if the refresh failed, the token in use stays in use
-	default:
+	if end.err == nil || r.rejected == 0 && l.token(a.src.cfg.Clock) != nil {
+		r.live = l // after a failure, callers get the token in use, unless they asked to replace it
+	} else {
 		r.err = end.err
 	}
-	if a.dirty == (deadline{}) && (a.failed == nil || !a.failed.err.Lost) {
-		a.unclaim() // the storage holds everything that this process knows
+	if !a.dirty.isSet() && (a.failed == nil || !a.failed.err.Lost) {
+		// The storage has everything that this process knows. After a lost answer, the claim is
+		// kept: the stored refresh token may be spent.
+		a.unclaim()
 	}
 	a.alarmLocked(a.dueLocked())
 	a.refreshing = nil
@@ -57,8 +59,8 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	a.report(end, l, before, failed, trouble, took)
 }
 
-// serve puts a stored token to use that is due for a refresh but has not ended. The refresh goes on
-// meanwhile. That happens after a start, for example.
+// serve starts to use a stored token that is due for a refresh but has not expired, for example after
+// a restart. Callers get it while the refresh continues.
 func (a *account) serve(stored *Record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -73,7 +75,8 @@ func (a *account) serve(stored *Record) {
 	}
 }
 
-// publishLocked makes rec's token the one in use, and returns it.
+// publishLocked starts to use rec's token, and returns it with its deadlines. replaced is true if an
+// upstream refused the previous token. The new token is then on probation.
 func (a *account) publishLocked(rec *Record, replaced bool) *live {
 	old := a.cur.Load()
 	again := old != nil && old.tok.Generation == rec.Generation && old.tok.access.Equal(rec.AccessToken)
@@ -118,8 +121,8 @@ func (a *account) deadlines(rec *Record, again bool) (soft, hard deadline) {
 		return c.in(0), c.in(lifetime)
 	}
 	if s := rec.Intent; s != nil && s.Owner != a.src.owner {
-		// The process that was renewing the token may be dead. For some seconds the provider may
-		// still accept the refresh token.
+		// Another process was refreshing this token, and may have died. Refresh now: for some seconds
+		// the provider may still accept the old refresh token.
 		return c.in(0), c.in(lifetime - age)
 	}
 	after := softAfter(lifetime, a.src.cfg.RefreshBefore)
@@ -134,12 +137,12 @@ func (a *account) failLocked(end step) {
 	c, e := a.src.cfg.Clock, end.err
 	e.Source, e.Account = a.src.cfg.Name, a.Name()
 	e = e.withFacts(a.src.cfg.facts()) // a failure that was read from the storage has no facts
-	if a.dirty != (deadline{}) {
+	if a.dirty.isSet() {
 		e = e.withFacts(unsavedFacts)
 	}
 	f := &failed{err: e, attempts: 1, unasked: end.unasked}
 	if before := a.failed; before != nil && before.err.Code == e.Code && before.err.Reason == e.Reason && e.said.IsZero() {
-		e.said = before.err.said // e repeats what the provider refused then
+		e.said = before.err.said // it is the same refusal: keep the provider's text
 	}
 	if a.failed != nil {
 		f.attempts, f.asked, f.lost = a.failed.attempts+1, a.failed.asked, a.failed.lost
@@ -147,10 +150,10 @@ func (a *account) failLocked(end step) {
 	if end.asked {
 		f.asked++
 	}
-	if f.lost == (deadline{}) && a.rec != nil && a.rec.Intent != nil && (e.Lost || a.rec.Intent.Lost) {
+	if !f.lost.isSet() && a.rec != nil && a.rec.Intent != nil && (e.Lost || a.rec.Intent.Lost) {
 		f.lost = c.in(lostHurry)
 	}
-	delay := f.pause(a.dirty != (deadline{}), f.lost != (deadline{}) && !c.passed(f.lost), a.src.traits.Local, c.Now())
+	delay := f.pause(a.dirty.isSet(), f.lost.isSet() && !c.passed(f.lost), a.src.traits.Local, c.Now())
 	if e.Class == ClassLogin {
 		e.RetryAt = time.Time{} // only the storage is read; the provider is not asked
 	} else {
@@ -160,7 +163,7 @@ func (a *account) failLocked(end step) {
 	if l := a.cur.Load(); end.unasked && l.token(c) != nil {
 		f.deferred = true
 		if l.hard.mono < f.until.mono {
-			f.until = l.hard // after that there is no token to serve while waiting
+			f.until = l.hard // try again as soon as the token in use has expired
 		}
 	}
 	a.failed = f
@@ -170,7 +173,7 @@ func (a *account) failLocked(end step) {
 // account is kept fresh or has a record to store. A long wait is split into several timers, because
 // a timer stands still while the machine is suspended.
 func (a *account) alarmLocked(at deadline) {
-	if a.stopped || at == never || !a.kept.Load() && a.dirty == (deadline{}) {
+	if a.stopped || at == never || !a.kept.Load() && !a.dirty.isSet() {
 		return
 	}
 	d := min(max(at.mono-a.src.cfg.Clock.Elapsed(), 0), alarmLimit)
@@ -203,8 +206,8 @@ func (a *account) dueLocked() deadline {
 	case a.failed != nil:
 		return a.failed.until
 	case l == nil:
-		return deadline{}
-	case a.dirty != (deadline{}) && a.dirty.mono < l.soft.mono:
+		return a.src.cfg.Clock.in(0) // there is no token yet
+	case a.dirty.isSet() && a.dirty.mono < l.soft.mono:
 		return a.dirty
 	}
 	return l.soft
@@ -270,11 +273,14 @@ func (a *account) report(end step, l *live, before, failed *failed, trouble *Err
 	}
 }
 
-// storageFailure returns what a failure of the storage means for the account.
+// storageFailure returns end.storage as an error for the status: that the newest token is not stored,
+// else the error of the refresh if the storage caused it, else that the storage cannot be read or
+// written.
 func (a *account) storageFailure(end step) *Error {
 	switch {
 	case end.dirty:
-		return a.src.named(a.Name(), &Error{Class: ClassWait, Reason: unsavedReason, cause: end.storage}).withFacts(unsavedFacts)
+		return a.src.named(a.Name(), &Error{Class: ClassWait, Reason: unsavedReason,
+			cause: end.storage}).withFacts(unsavedFacts)
 	case end.err != nil && errors.Is(end.err, end.storage):
 		return end.err
 	case end.readFailed:

@@ -37,7 +37,8 @@ func TestRebind(t *testing.T) {
 			t.Errorf("the new storage holds %q, %v", keys, err)
 		}
 		synctest.Wait()
-		if old, now := before.count(tokensource.EventRefreshed), after.count(tokensource.EventRefreshed); old != 1 || now != 1 {
+		if old, now := before.count(tokensource.EventRefreshed), after.count(tokensource.EventRefreshed); old != 1 ||
+			now != 1 {
 			t.Errorf("refreshes told: %d to the old observer, %d to the new one", old, now)
 		}
 

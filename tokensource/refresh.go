@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// run carries out one refresh, and tells every waiting caller how it ended. The refresh belongs to
-// no caller: if the callers have gone, it still ends and its result is still stored.
+// run carries out one refresh, and gives its result to all waiting callers. It uses no caller's
+// context: if all callers give up, the refresh continues and its result is stored.
 func (a *account) run(r *refresh) {
 	defer a.src.running.Done()
 	began := a.src.cfg.Clock.Elapsed()
@@ -37,7 +37,7 @@ func (a *account) refresh(ctx context.Context, r *refresh) step {
 		case doLock:
 			var contended bool
 			unlock, contended = a.lock(ctx, st.wait)
-			s.tookLock(contended, a.withoutLock, a.enter(boundStorage{&a.src.bound}))
+			s.tookLock(contended, a.withoutLock, a.mayNotSend(boundStorage{&a.src.bound}))
 		case doSleep:
 			sleep(ctx, st.wait)
 			s.slept(st.wait)
@@ -65,23 +65,24 @@ func (a *account) situation() *situation {
 	defer a.mu.Unlock()
 	s := &situation{
 		process: a.src.owner, timeout: a.src.cfg.Timeout, stores: a.src.stores(),
-		rec: &Record{Source: a.src.cfg.Name, Account: a.Name()}, dirty: a.dirty != (deadline{}),
+		rec: &Record{Source: a.src.cfg.Name, Account: a.Name()}, dirty: a.dirty.isSet(),
 	}
 	if a.rec != nil {
 		s.rec = a.rec.clone()
 	}
 	if f := a.failed; f != nil {
-		s.failed, s.lost, s.troubled = true, f.lost != (deadline{}), f.unasked
+		s.failed, s.lost, s.troubled = true, f.lost.isSet(), f.unasked
 	}
 	if a.release != nil {
 		s.claim = claimed
 	}
-	// Once after the start, and while the storage fails. Named accounts use the same storage.
+	// Test the storage before the first failure is reported, and again while the storage fails. The
+	// unnamed account does this for all accounts, because they use the same storage.
 	s.probeBeforeLogin = a.name == "" && (a.failed == nil || a.trouble != nil || a.src.writeTest.last() != nil)
 	return s
 }
 
-// updateSituation notes what may have changed since the last step.
+// updateSituation sets what can change between two steps.
 func (a *account) updateSituation(s *situation) {
 	c, l := a.src.cfg.Clock, a.cur.Load()
 	s.now, s.live, s.foreign = c.Now(), l.token(c) != nil, a.foreign.Load()
@@ -90,7 +91,7 @@ func (a *account) updateSituation(s *situation) {
 
 func (a *account) read(ctx context.Context, s *situation) {
 	stored, err := a.load(ctx)
-	s.sees(stored, err)
+	s.readRecord(stored, err)
 	s.storedFresh, s.storedLives = false, false
 	if stored == nil || stored.AccessToken.IsZero() || stored.Config != a.src.settings(ctx) {
 		return
@@ -107,6 +108,8 @@ func (a *account) prepare(ctx context.Context, r *refresh, s *situation, t *turn
 	}
 	req, refusal := a.request(ctx, s.rec)
 	s.prepared, s.request, s.refusal, s.retryAfter = s.rec, &req, refusal, nil
+	// plan may end this refresh because another process lost an answer. If the provider also demanded
+	// a wait, that error says more. In all other cases postRequest looks for one.
 	if s.lostElsewhereWait() > 0 && refusal == nil {
 		if tokenURL, err := a.src.wire.tokenURL(ctx, s.rec.Variables); err == nil {
 			s.retryAfter = a.retryAfterInForce(ctx, tokenURL)
@@ -114,12 +117,14 @@ func (a *account) prepare(ctx context.Context, r *refresh, s *situation, t *turn
 	}
 }
 
-// mark stores the record with a write-ahead mark. The request follows after settle, and other
-// processes respect the mark until the request has ended. The mark keeps the stored refresh token,
-// even if a newly configured one is sent: the new one replaces nothing until the provider accepts
-// it.
+// mark stores the record with a write-ahead mark. The token request is sent after settle. Until it
+// has ended, other processes do not send this refresh token. If a newly configured refresh token is
+// to be sent, the stored record still has the old one: the new one is stored only after the provider
+// has accepted it.
 func (a *account) mark(ctx context.Context, s *situation, settle time.Duration) {
-	_ = a.src.ensureDPoPKey(s.rec) // stored first, because it must outlive a lost answer; the request reports an error
+	// The mark stores the key, which is needed again if the answer is lost. If there is no key, the
+	// request fails and says why.
+	_ = a.src.ensureDPoPKey(s.rec)
 	mark := s.rec.clone()
 	mark.Failure = nil
 	mark.Intent = &Intent{Generation: mark.Generation, Owner: a.src.owner, Since: a.src.cfg.Clock.Now().Add(settle).UTC()}
@@ -131,13 +136,15 @@ func (a *account) mark(ctx context.Context, s *situation, settle time.Duration) 
 	s.storedMark(mark, settle, err, a.src.cfg.Clock.Elapsed()-began > storageStalls)
 }
 
+// ask sends the token request, or takes the token that the grant already has. The request must begin
+// soon after its mark, because other processes count its time from there.
 func (a *account) ask(ctx context.Context, s *situation) {
 	before := s.rec
 	if s.mark != nil {
 		before = s.mark
-		s.request.sendBy = a.src.cfg.Clock.in(quickRetry - a.src.cfg.Clock.Now().Sub(before.Intent.Since))
+		s.request.sendBy = a.src.cfg.Clock.in(sendWindow - a.src.cfg.Clock.Now().Sub(before.Intent.Since))
 		if s.asks > 0 {
-			s.mark.Intent.Losses++
+			s.mark.Intent.Losses++ // the answer to the first request was lost
 		}
 	}
 	s.request.sent = &s.sent
@@ -156,7 +163,8 @@ func (a *account) store(ctx context.Context, s *situation, rec *Record) {
 	s.storedRecord(rec, err, a.src.cfg.Clock.Elapsed()-began > storageStalls)
 }
 
-// catchUp tries to store a record that could not be stored before.
+// catchUp tries once more to store a record that could not be stored, unless the stored record is
+// newer. If a person has disconnected the account meanwhile, it revokes the tokens of that record.
 func (a *account) catchUp(ctx context.Context) {
 	s := a.situation()
 	a.updateSituation(s)
@@ -188,8 +196,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// request asks the grant what to send for rec. A refresh token that was refused for good is not
-// sent again.
+// request returns the token request for rec, or why none must be sent: the grant needs a person, the
+// provider has refused this refresh token for good, or exchanges cannot be made at the moment.
 func (a *account) request(ctx context.Context, rec *Record) (Request, *Error) {
 	if a.subject == nil {
 		return a.requestBy(ctx, rec, func() (Request, error) { return a.src.cfg.Grant.Next(ctx, rec) })
@@ -204,7 +212,8 @@ func (a *account) request(ctx context.Context, rec *Record) (Request, *Error) {
 	return req, failure
 }
 
-// requestBy is request, where next asks the grant.
+// requestBy calls next for the request. It returns an error if the token URL is not known, or if the
+// provider has refused the refresh token of the request for good.
 func (a *account) requestBy(ctx context.Context, rec *Record, next func() (Request, error)) (Request, *Error) {
 	req, err := next()
 	if err != nil {
@@ -227,7 +236,8 @@ func (a *account) requestBy(ctx context.Context, rec *Record, next func() (Reque
 	return req, nil
 }
 
-// post sends one token request. If req already holds the response, post checks and returns that.
+// post gets the token for a request: from the request itself, if the grant already has it, or from
+// the provider.
 func (a *account) post(ctx context.Context, rec *Record, req Request) (*TokenResponse, *Error) {
 	if req.Response == nil {
 		return a.postRequest(ctx, rec, req)
@@ -242,10 +252,10 @@ func (a *account) post(ctx context.Context, rec *Record, req Request) (*TokenRes
 	return req.Response, nil
 }
 
-// postRequest sends one token request. A token's lifetime is counted from before the request,
-// because the provider may have begun to count at any moment during it. But at least half of the
-// lifetime is kept: otherwise a token that lives shorter than its request takes would never be
-// used.
+// postRequest sends one token request, unless a Retry-After is in force or the mark is too old. A
+// token's lifetime is counted from before the request, because the provider may have begun to count
+// at any moment during it. But at least half of the lifetime is kept: otherwise a token that lives
+// shorter than its request takes would never be used.
 func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*TokenResponse, *Error) {
 	tokenURL, err := a.src.wire.tokenURL(ctx, rec.Variables)
 	if err != nil {
@@ -257,10 +267,10 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*T
 	if told := a.retryAfterInForce(ctx, tokenURL); told != nil {
 		return nil, told
 	}
-	if req.sendBy != (deadline{}) && a.src.cfg.Clock.passed(req.sendBy) {
-		// Other processes respect the mark for as long as a request may take. This request would
-		// begin too late.
-		return nil, &Error{Class: ClassWait, Reason: "this process stood still before its token request"}
+	if req.sendBy.isSet() && a.src.cfg.Clock.passed(req.sendBy) {
+		// Other processes do not send this refresh token for as long as a request may take, counted
+		// from the mark. This request would begin too late.
+		return nil, &Error{Class: ClassWait, Reason: "this process was paused for too long before its token request"}
 	}
 	if req.key, err = a.src.proofKeyOf(rec); err != nil {
 		return nil, err
@@ -280,8 +290,8 @@ func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*T
 	return ans, failure
 }
 
-// successor returns the record that follows rec, with the token of ans. Its generation is the next one,
-// unless ans brought the same access token again.
+// successor returns the record that follows rec after the response ans. Its generation is one higher,
+// unless ans has the access token of rec again.
 func (a *account) successor(ctx context.Context, rec *Record, req Request, ans *TokenResponse) *Record {
 	next := rec.clone()
 	next.Config = a.src.settings(ctx)
@@ -294,11 +304,13 @@ func (a *account) successor(ctx context.Context, rec *Record, req Request, ans *
 		next.RefreshToken = ans.RefreshToken // without a new one, the old one stays (RFC 6749 section 6)
 	}
 	if ans.Scope != "" || req.RefreshToken.IsZero() {
-		// Without a scope, a refresh keeps the scope (RFC 6749 section 6), and any other grant got
-		// what it requested (section 5.1).
+		// If the response names no scope, a refresh keeps the known scope (RFC 6749 section 6). For
+		// any other grant, an empty Scope means that the requested scopes were granted (section 5.1).
 		next.Scope = ans.Scope
 	}
 	if ans.AccessToken.IsZero() {
+		// The response has a new refresh token, but no usable access token. Keep the refresh token:
+		// the old one may be spent.
 		next.Generation++
 		next.AccessToken = Secret{}
 		return next
@@ -313,6 +325,7 @@ func (a *account) successor(ctx context.Context, rec *Record, req Request, ans *
 	case ans.HasLifetime:
 		next.Expiry = now.Add(ans.Lifetime)
 	case !ans.ExpiresAt.IsZero(), a.src.traits.Local, a.src.cfg.DefaultLifetime < 0:
+		// Expiry is ExpiresAt. If that is zero, the token does not expire.
 	default:
 		next.Expiry = now.Add(a.src.cfg.DefaultLifetime)
 	}

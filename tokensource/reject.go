@@ -47,7 +47,8 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 	}
 	a.mu.Unlock()
 	if first {
-		e := Event{Kind: EventRefused, Account: a.Name(), Subject: a.subject != nil, Generation: l.tok.Generation, Expiry: l.tok.Expiry}
+		e := Event{Kind: EventRefused, Account: a.Name(), Subject: a.subject != nil, Generation: l.tok.Generation,
+			Expiry: l.tok.Expiry}
 		if refusal := a.status().Refusal(); refusal != nil {
 			e.Err = refusal
 		}
@@ -84,7 +85,7 @@ func (r *rejections) mayReplace(c Clock) bool {
 func (a *account) replacing() *refresh {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.rejections != nil && a.rejections.cooldown != (deadline{}) {
+	if a.rejections != nil && a.rejections.cooldown.isSet() {
 		return nil
 	}
 	return a.refreshing

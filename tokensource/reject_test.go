@@ -297,7 +297,8 @@ func TestRevokedAgainAfterItWasAccepted(t *testing.T) {
 			t.Errorf("%d accepted tokens were replaced in a row, want only a few", replaced)
 		}
 		virtual.Advance(31 * time.Second)
-		if next, err := account.Reject(t.Context(), wantToken(t, src, tok.AccessToken())); err != nil || next.Generation == tok.Generation {
+		if next, err := account.Reject(t.Context(), wantToken(t, src, tok.AccessToken())); err != nil ||
+			next.Generation == tok.Generation {
 			t.Errorf("after a while: got %v, %v", next, err)
 		}
 	})
@@ -368,7 +369,8 @@ func TestStateOfARefusedReplacement(t *testing.T) {
 				t.Fatalf("%+v, %v", st, problems)
 			}
 			if e := problems[0]; e.Problem() != "replacement_refused" || e.Class != tokensource.ClassOperator ||
-				!strings.HasSuffix(e.Error(), e.Remedy()) || !strings.Contains(e.Remedy(), "scopes, resource, audience and inject") {
+				!strings.HasSuffix(e.Error(), e.Remedy()) ||
+				!strings.Contains(e.Remedy(), "scopes, resource, audience and inject") {
 				t.Errorf("%v", e)
 			}
 			virtual.Advance(20 * time.Second)
@@ -380,7 +382,8 @@ func TestStateOfARefusedReplacement(t *testing.T) {
 				told = append(told, e.Err)
 			}
 		}
-		if len(told) != 2 || told[0] != nil || asError(t, told[1], tokensource.ClassOperator).Problem() != "replacement_refused" {
+		if len(told) != 2 || told[0] != nil ||
+			asError(t, told[1], tokensource.ClassOperator).Problem() != "replacement_refused" {
 			t.Errorf("the events have %v", told)
 		}
 		if err := account.Refresh(t.Context()); err != nil {

@@ -18,13 +18,16 @@ func TestTroubleshootingIsTheTable(t *testing.T) {
 Each heading is a text that the program shows: in the log, in the answer to the client, in the admin API, and in ` + "`caddy authinject status`" + `. Search this page for the words that you see. The status in a heading may be another one in your error, or be missing.
 
 `)
-	b.WriteString("The class says who has to act: `operator` is you, `login` is a person who connects the account (with the grant `refresh_token`, you), and with `wait` the source asks again by itself. " +
-		"The problem is the same failure in one word: the member `problem` in the admin API and in logs (the admin API lists the problems of an account whose token serves all the same in `problems`), and the label of the metric `authinject_problem`. " +
-		"[When something fails](failures.md) says what the program does meanwhile.\n\n" +
+	b.WriteString("The class says who has to act: `operator` is you, `login` is a person who connects the account " +
+		"(with the grant `refresh_token`, you), and with `wait` the source asks again by itself. The problem is the same " +
+		"failure in one word: the member `problem` in the admin API and in logs (the admin API lists the problems of an " +
+		"account whose token serves all the same in `problems`), and the label of the metric `authinject_problem`. [When " +
+		"something fails](failures.md) says what the program does meanwhile.\n\n" +
 		"<!-- `make golden` writes this page from the table of remedies in tokensource. -->\n")
 	for _, r := range remedies {
 		heading := strings.Join(append([]string{r.Text}, r.Also...), "`, or `")
-		fmt.Fprintf(&b, "\n## `%s`\n\nClass `%s`, problem `%s`. %s\n\nWhat to do: %s.\n", heading, r.Class, r.Problem, r.Cause, plain(r.Do))
+		fmt.Fprintf(&b, "\n## `%s`\n\nClass `%s`, problem `%s`. %s\n\nWhat to do: %s.\n", heading, r.Class, r.Problem,
+			r.Cause, plain(r.Do))
 		if r.More != "" {
 			b.WriteString("\n" + r.More + "\n")
 		}
@@ -51,11 +54,13 @@ func plain(do string) string {
 		case "connects":
 			return "the page of authinject_connect"
 		case "client_causes":
-			return "If the client_secret is wrong, write the right one into its variable or file. If the provider wants it in another way, try client_auth client_secret_post"
+			return "If the client_secret is wrong, write the right one into its variable or file. If the provider wants it " +
+				"in another way, try client_auth client_secret_post"
 		}
 		return usualFacts[name]
 	})
-	return regexp.MustCompile(`\b(client_secret_(?:basic|post)|client_[a-z]+|token_[a-z]+|body_format|scope_separator|redirect_url|authorize_[a-z]+|par_url|revoke_url|encryption_key|default_lifetime|refresh_token|SSL_CERT_FILE|HTTPS_PROXY|GET /\S+)`).
+	return regexp.MustCompile(
+		`\b(client_secret_(?:basic|post)|client_[a-z]+|token_[a-z]+|body_format|scope_separator|redirect_url|authorize_[a-z]+|par_url|revoke_url|encryption_key|default_lifetime|refresh_token|SSL_CERT_FILE|HTTPS_PROXY|GET /\S+)`).
 		ReplaceAllString(do, "`$1`")
 }
 
@@ -78,7 +83,8 @@ func TestFill(t *testing.T) {
 func TestRemediesAreDistinct(t *testing.T) {
 	problems, texts := map[string]bool{}, map[string]bool{}
 	for _, r := range remedies {
-		if r.Text == "" || problems[r.Problem] || texts[r.Text] || r.Cause == "" || r.Do == "" || !strings.HasSuffix(r.Cause, ".") || strings.HasSuffix(r.Do, ".") {
+		if r.Text == "" || problems[r.Problem] || texts[r.Text] || r.Cause == "" || r.Do == "" ||
+			!strings.HasSuffix(r.Cause, ".") || strings.HasSuffix(r.Do, ".") {
 			t.Errorf("row %s is not like the others", r.Problem)
 		}
 		problems[r.Problem], texts[r.Text] = true, true

@@ -27,13 +27,17 @@ import (
 
 // elsewhere lists the problems that tests in other packages produce, with those packages.
 var elsewhere = map[string]string{
-	"destination": "authinject", "destination_insecure": "authinject", "token_refused": "caddy", "value": "caddy", "login_refused": "caddy",
-	"scopes_missing": "caddy", "clock": "facts_test.go", "shared_address": "caddy", "storage_login": "storage_failure_test.go",
+	"destination": "authinject", "destination_insecure": "authinject", "token_refused": "caddy", "value": "caddy",
+	"login_refused":  "caddy",
+	"scopes_missing": "caddy", "clock": "facts_test.go", "shared_address": "caddy",
+	"storage_login": "storage_failure_test.go",
 	"provider_wait": "waits_test.go", "replacement_refused": "reject_test.go",
-	"google_metadata": "grants/google", "google_account": "grants/google", "google_scope": "grants/google", "google_impersonation": "grants/google",
-	"google_credentials": "grants/google",
-	"azure_metadata":     "grants/azure", "azure_identity": "grants/azure", "azure_federation": "grants/azure", "azure_environment": "grants/azure",
-	"dpop_nonce_body": "authinject",
+	"google_metadata": "grants/google", "google_account": "grants/google", "google_scope": "grants/google",
+	"google_impersonation": "grants/google",
+	"google_credentials":   "grants/google",
+	"azure_metadata":       "grants/azure", "azure_identity": "grants/azure", "azure_federation": "grants/azure",
+	"azure_environment": "grants/azure",
+	"dpop_nonce_body":   "authinject",
 }
 
 // broken is a transport that fails with err.
@@ -96,7 +100,8 @@ func inStorage(storage tokensource.Storage, edits ...func(*tokensource.Config)) 
 	return func(t *testing.T) error {
 		ep := &endpoint{}
 		ep.set(always(rotated(1, time.Hour)))
-		_, err := newSource(t, ep, append([]func(*tokensource.Config){refreshing(storage, "seed")}, edits...)...).Token(context.Background())
+		_, err := newSource(t, ep, append([]func(*tokensource.Config){refreshing(storage, "seed")},
+			edits...)...).Token(context.Background())
 		return err
 	}
 }
@@ -166,7 +171,8 @@ var provoked = map[string]func(t *testing.T) error{
 	"invalid_dpop_proof":        asked(refused(400, "invalid_dpop_proof"), withDPoP),
 	"use_dpop_nonce":            asked(refused(400, "use_dpop_nonce"), withDPoP),
 	"dpop_alg": func(t *testing.T) error {
-		body := `{"issuer":"https://login.example.com","token_endpoint":"` + tokenURL + `","dpop_signing_alg_values_supported":["RS256"]}`
+		body := `{"issuer":"https://login.example.com","token_endpoint":"` + tokenURL +
+			`","dpop_signing_alg_values_supported":["RS256"]}`
 		_, err := newSource(t, published{200, body}, withDPoP, func(cfg *tokensource.Config) {
 			cfg.TokenURL, cfg.Issuer = "", "https://login.example.com"
 		}).Token(t.Context())
@@ -178,12 +184,14 @@ var provoked = map[string]func(t *testing.T) error{
 		_, err := src.LoginLink(t.Context(), begin(t, src, inBrowser))
 		return err
 	},
-	"redirect":               asked(reply{status: 302, header: http.Header{"Location": {"https://elsewhere.example/"}}}),
-	"no_token_endpoint":      asked(reply{status: 404}),
-	"not_oauth":              asked(reply{status: 401}),
-	"not_a_token":            asked(reply{status: 200, body: "<!DOCTYPE html><title>Welcome</title>"}),
-	"zero_lifetime":          asked(reply{status: 200, body: `{"access_token":"at1","token_type":"Bearer","expires_in":0}`}),
-	"expired_answer":         asked(reply{status: 200, body: `{"access_token":"at1","token_type":"Bearer","expires_in":-1}`}),
+	"redirect":          asked(reply{status: 302, header: http.Header{"Location": {"https://elsewhere.example/"}}}),
+	"no_token_endpoint": asked(reply{status: 404}),
+	"not_oauth":         asked(reply{status: 401}),
+	"not_a_token":       asked(reply{status: 200, body: "<!DOCTYPE html><title>Welcome</title>"}),
+	"zero_lifetime": asked(reply{status: 200,
+		body: `{"access_token":"at1","token_type":"Bearer","expires_in":0}`}),
+	"expired_answer": asked(reply{status: 200,
+		body: `{"access_token":"at1","token_type":"Bearer","expires_in":-1}`}),
 	"token_type":             asked(reply{status: 200, body: `{"access_token":"at1","token_type":"opaque"}`}),
 	"token_type_unsupported": asked(reply{status: 200, body: `{"access_token":"at1","token_type":"mac"}`}),
 	"unusable_token":         asked(reply{status: 200, body: `{"access_token":"at 1","token_type":"Bearer"}`}),
@@ -193,11 +201,13 @@ var provoked = map[string]func(t *testing.T) error{
 	"upstream_no_tls":        upstreamFails(tls.RecordHeaderError{}),
 
 	"upstream_unknown_authority": upstreamFails(&tls.CertificateVerificationError{
-		UnverifiedCertificates: []*x509.Certificate{{Issuer: pkix.Name{CommonName: "Acme CA"}}}, Err: x509.UnknownAuthorityError{},
+		UnverifiedCertificates: []*x509.Certificate{{Issuer: pkix.Name{CommonName: "Acme CA"}}},
+		Err:                    x509.UnknownAuthorityError{},
 	}),
-	"upstream_other_host":         upstreamFails(x509.HostnameError{Certificate: new(x509.Certificate)}),
-	"upstream_certificate_time":   upstreamFails(x509.CertificateInvalidError{Reason: x509.Expired}),
-	"upstream_client_certificate": upstreamFails(&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}),
+	"upstream_other_host":       upstreamFails(x509.HostnameError{Certificate: new(x509.Certificate)}),
+	"upstream_certificate_time": upstreamFails(x509.CertificateInvalidError{Reason: x509.Expired}),
+	"upstream_client_certificate": upstreamFails(&net.OpError{Op: "remote error",
+		Err: errors.New("tls: bad certificate")}),
 
 	"unknown_host":     failingWith(&net.DNSError{IsNotFound: true}),
 	"unreachable":      failingWith(errors.New("network is unreachable")),
@@ -213,10 +223,13 @@ var provoked = map[string]func(t *testing.T) error{
 	},
 	"unknown_authority": func(t *testing.T) error { return atServer(t, "127.0.0.1", time.Time{}) },
 	"other_host":        func(t *testing.T) error { return atServer(t, "localhost", time.Time{}) },
-	"certificate_time":  func(t *testing.T) error { return atServer(t, "127.0.0.1", time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)) },
-	"locked_out": asked(reply{status: 400, body: `{"error":"invalid_grant","code":"locked"}`}, func(cfg *tokensource.Config) {
-		cfg.LockOut.Member, cfg.LockOut.Code, cfg.LockOut.MinWait = "code", "locked", time.Minute
-	}),
+	"certificate_time": func(t *testing.T) error {
+		return atServer(t, "127.0.0.1", time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC))
+	},
+	"locked_out": asked(reply{status: 400, body: `{"error":"invalid_grant","code":"locked"}`},
+		func(cfg *tokensource.Config) {
+			cfg.LockOut.Member, cfg.LockOut.Code, cfg.LockOut.MinWait = "code", "locked", time.Minute
+		}),
 	"client_secret": config(func(cfg *tokensource.Config) {
 		cfg.ClientSecrets = []tokensource.Value{tokensource.Literal("")}
 	}),
@@ -226,15 +239,19 @@ var provoked = map[string]func(t *testing.T) error{
 	"assertion_refused":        asked(refused(400, "invalid_grant"), bearing(nil)),
 	"no_installation":          asked(reply{status: 404, body: `{"message":"Not Found"}`}, githubApp(nil)),
 	"beyond_installation":      asked(reply{status: 422, body: `{"message":"no"}`}, githubApp(nil)),
-	"grant_key":                asked(reply{}, bearing(func(g *tokensource.JWTBearer) { g.Key = tokensource.Literal("no key") })),
-	"client_key":               asked(refused(401, "invalid_client"), signing("no key")),
-	"client_assertion":         asked(refused(401, "invalid_client"), asserting("no JWT")),
+	"grant_key": asked(reply{}, bearing(func(g *tokensource.JWTBearer) {
+		g.Key = tokensource.Literal("no key")
+	})),
+	"client_key":       asked(refused(401, "invalid_client"), signing("no key")),
+	"client_assertion": asked(refused(401, "invalid_client"), asserting("no JWT")),
 	// A real server may close the connection before its alert is read; see TestRefusedCertificate.
 	"client_certificate": failingWith(&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}),
 	"token_expired": config(func(cfg *tokensource.Config) {
 		cfg.Grant = tokensource.Static{Token: tokensource.Literal("t"), Expires: time.Unix(1, 0)}
 	}),
-	"token_empty": config(func(cfg *tokensource.Config) { cfg.Grant = tokensource.Static{Token: tokensource.Literal("")} }),
+	"token_empty": config(func(cfg *tokensource.Config) {
+		cfg.Grant = tokensource.Static{Token: tokensource.Literal("")}
+	}),
 	"token_param_twice": config(func(cfg *tokensource.Config) {
 		cfg.Grant, cfg.Params = withParam{}, []tokensource.Param{{Name: "device", Value: tokensource.Literal("x")}}
 	}),
@@ -301,7 +318,8 @@ var provoked = map[string]func(t *testing.T) error{
 	},
 	"person_required": func(t *testing.T) (err error) {
 		synctest.Test(t, func(t *testing.T) {
-			_, err = newSource(t, &endpoint{script: always(refused(400, "interaction_required"))}, refreshing(new(tokensource.MemoryStorage), "rt0")).Token(t.Context())
+			_, err = newSource(t, &endpoint{script: always(refused(400, "interaction_required"))},
+				refreshing(new(tokensource.MemoryStorage), "rt0")).Token(t.Context())
 		})
 		return err
 	},
@@ -371,12 +389,14 @@ func TestEveryProblemHasItsRemedy(t *testing.T) {
 				t.Errorf("explained as %+v", x)
 			}
 			if !strings.Contains(err.Error(), r.Text) || e.Class != r.Class || e.Problem() != r.Problem {
-				t.Errorf("got class %s, problem %s, text\n%v\nwant class %s, problem %s, text\n%s", e.Class, e.Problem(), err, r.Class, r.Problem, r.Text)
+				t.Errorf("got class %s, problem %s, text\n%v\nwant class %s, problem %s, text\n%s", e.Class, e.Problem(), err,
+					r.Class, r.Problem, r.Text)
 			}
 			if e.Remedy() == "" || strings.ContainsAny(e.Remedy(), "[]{}") {
 				t.Errorf("the remedy is %q", e.Remedy())
 			}
-			if e.Class == tokensource.ClassOperator && !strings.HasSuffix(err.Error(), e.Remedy()) && !strings.Contains(err.Error(), "if this provider means") {
+			if e.Class == tokensource.ClassOperator && !strings.HasSuffix(err.Error(), e.Remedy()) &&
+				!strings.Contains(err.Error(), "if this provider means") {
 				t.Errorf("the error does not end with the remedy %q:\n%v", e.Remedy(), err)
 			}
 		})
@@ -407,9 +427,10 @@ func TestProviderSaid(t *testing.T) {
 	const secret = "s3cr3t-canary-Zq81"
 	forms := map[string]string{
 		"as it is": secret, "in capitals": strings.ToUpper(secret), "in quotes": `"` + secret + `"`,
-		"base64": base64.StdEncoding.EncodeToString([]byte(secret)), "base64url": base64.RawURLEncoding.EncodeToString([]byte("x" + secret)),
-		"as Basic": base64.StdEncoding.EncodeToString([]byte("orders-client:" + secret)),
-		"hex":      hex.EncodeToString([]byte(secret)), "HEX": strings.ToUpper(hex.EncodeToString([]byte(secret))),
+		"base64":    base64.StdEncoding.EncodeToString([]byte(secret)),
+		"base64url": base64.RawURLEncoding.EncodeToString([]byte("x" + secret)),
+		"as Basic":  base64.StdEncoding.EncodeToString([]byte("orders-client:" + secret)),
+		"hex":       hex.EncodeToString([]byte(secret)), "HEX": strings.ToUpper(hex.EncodeToString([]byte(secret))),
 		"percent": url.QueryEscape(secret + "&"), "a part": secret[:8], "the end": "***" + secret[8:],
 		"cut up": strings.Join(strings.Split(secret, ""), " "), "in a URL": "https://a.example/?client_secret=" + secret,
 		"the client's id": "orders-client", "in JSON": `{"client_secret":"` + secret + `"}`,
@@ -449,7 +470,8 @@ func TestProviderSaid(t *testing.T) {
 
 // A provider that grants a token of a million letters and refuses all the same costs no time.
 func TestProviderSaidBesideALongToken(t *testing.T) {
-	err := asked(reply{status: 400, body: `{"error":"invalid_request","error_description":"` + strings.Repeat("abc ", 1000) +
+	err := asked(reply{status: 400, body: `{"error":"invalid_request","error_description":"` +
+		strings.Repeat("abc ", 1000) +
 		`","refresh_token":"` + strings.Repeat("a", 1<<19) + `"}`})(t)
 	var e *tokensource.Error
 	if !errors.As(err, &e) || e.ProviderSaid() != "REDACTED" {
@@ -460,7 +482,8 @@ func TestProviderSaidBesideALongToken(t *testing.T) {
 // The configured scopes are kept in what the provider says, and nothing that only holds one.
 func TestProviderSaysWhichScope(t *testing.T) {
 	const scope = "https://api.example.com/auth/orders.read-2024"
-	err := asked(reply{status: 400, body: `{"error":"invalid_scope","error_description":"unknown: '` + scope + `', ` + scope + `x"}`}, func(cfg *tokensource.Config) {
+	err := asked(reply{status: 400, body: `{"error":"invalid_scope","error_description":"unknown: '` + scope + `', ` +
+		scope + `x"}`}, func(cfg *tokensource.Config) {
 		cfg.Scopes = []string{scope}
 	})(t)
 	var e *tokensource.Error
@@ -472,10 +495,12 @@ func TestProviderSaysWhichScope(t *testing.T) {
 // A short secret in the middle of what was encoded shares no letters with its own code.
 func TestProviderSaidInTheMiddle(t *testing.T) {
 	const secret = "Kq-zzTWu"
-	for _, form := range []string{base64.RawStdEncoding.EncodeToString([]byte("a:" + secret)), strings.ReplaceAll(url.QueryEscape("-"+secret), "K", "%4B")} {
-		err := asked(reply{status: 401, body: `{"error":"invalid_client","error_description":"not ` + form + ` here"}`}, func(cfg *tokensource.Config) {
-			cfg.ClientSecrets = []tokensource.Value{tokensource.Literal(secret)}
-		})(t)
+	for _, form := range []string{base64.RawStdEncoding.EncodeToString([]byte("a:" + secret)),
+		strings.ReplaceAll(url.QueryEscape("-"+secret), "K", "%4B")} {
+		err := asked(reply{status: 401, body: `{"error":"invalid_client","error_description":"not ` + form + ` here"}`},
+			func(cfg *tokensource.Config) {
+				cfg.ClientSecrets = []tokensource.Value{tokensource.Literal(secret)}
+			})(t)
 		var e *tokensource.Error
 		if !errors.As(err, &e) || e.ProviderSaid() != "not REDACTED here" {
 			t.Errorf("%s gives %q", form, e.ProviderSaid())
@@ -486,7 +511,8 @@ func TestProviderSaidInTheMiddle(t *testing.T) {
 // An error of class login leaves it to others to say where to log in, also if its code is one that
 // an operator mends elsewhere.
 func TestErrorOfALoginHasNoRemedy(t *testing.T) {
-	e := &tokensource.Error{Source: "a", Class: tokensource.ClassLogin, Reason: "the provider refused the login", Code: "invalid_scope"}
+	e := &tokensource.Error{Source: "a", Class: tokensource.ClassLogin, Reason: "the provider refused the login",
+		Code: "invalid_scope"}
 	if e.Error() != `token source "a": the provider refused the login, error invalid_scope` || e.Remedy() == "" {
 		t.Errorf("%v; %q", e, e.Remedy())
 	}
@@ -495,9 +521,10 @@ func TestErrorOfALoginHasNoRemedy(t *testing.T) {
 // Ordinary words stay in the provider's text.
 func TestProviderSaidPlainly(t *testing.T) {
 	const said = "Client authentication failed: Basic is not the raw id:secret (code 17), grant_type refresh_token."
-	err := asked(reply{status: 400, body: `{"error":"invalid_request","error_description":"` + said + `"}`}, func(cfg *tokensource.Config) {
-		cfg.ClientSecrets = []tokensource.Value{tokensource.Literal("Kq81-zzTW")}
-	})(t)
+	err := asked(reply{status: 400, body: `{"error":"invalid_request","error_description":"` + said + `"}`},
+		func(cfg *tokensource.Config) {
+			cfg.ClientSecrets = []tokensource.Value{tokensource.Literal("Kq81-zzTW")}
+		})(t)
 	var e *tokensource.Error
 	if !errors.As(err, &e) || e.ProviderSaid() != said {
 		t.Errorf("got %q of %v", e.ProviderSaid(), err)

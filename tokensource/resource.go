@@ -12,7 +12,8 @@ import (
 func CheckResource(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || !u.IsAbs() || strings.Contains(text, "#") {
-		return fmt.Errorf("resource must be an absolute URI without a fragment (RFC 8707 section 2), such as https://api.example.com, not %q", text)
+		return fmt.Errorf("resource must be an absolute URI without a fragment (RFC 8707 section 2), such as "+
+			"https://api.example.com, not %q", text)
 	}
 	return nil
 }
@@ -28,7 +29,8 @@ func (cfg *Config) checkResources() error {
 		params []Param
 	}{{"token_param", cfg.Params}, {"authorize_param", cfg.AuthorizeParams}} {
 		if slices.ContainsFunc(other.params, func(p Param) bool { return p.Name == "resource" }) {
-			return fmt.Errorf("the option resource is sent with authorization and token requests; remove %s resource", other.option)
+			return fmt.Errorf("the option resource is sent with authorization and token requests; remove %s resource",
+				other.option)
 		}
 	}
 	for i, text := range cfg.Resources {

@@ -57,11 +57,17 @@ func TestResourcesAreChecked(t *testing.T) {
 		edit func(*tokensource.Config)
 		want string
 	}{
-		"relative":            {func(c *tokensource.Config) { c.Resources = []string{"/api"} }, `absolute URI without a fragment (RFC 8707 section 2)`},
-		"fragment":            {func(c *tokensource.Config) { c.Resources = []string{"https://a.example/#"} }, `not "https://a.example/#"`},
-		"twice":               {func(c *tokensource.Config) { c.Resources = []string{"urn:a", "urn:a"} }, "resource urn:a is given twice"},
-		"and token_param":     {func(c *tokensource.Config) { c.Resources, c.Params = []string{"urn:a"}, param }, "remove token_param resource"},
-		"and authorize_param": {func(c *tokensource.Config) { c.Resources, c.AuthorizeParams = []string{"urn:a"}, param }, "remove authorize_param resource"},
+		"relative": {func(c *tokensource.Config) { c.Resources = []string{"/api"} },
+			`absolute URI without a fragment (RFC 8707 section 2)`},
+		"fragment": {func(c *tokensource.Config) { c.Resources = []string{"https://a.example/#"} },
+			`not "https://a.example/#"`},
+		"twice": {func(c *tokensource.Config) { c.Resources = []string{"urn:a", "urn:a"} },
+			"resource urn:a is given twice"},
+		"and token_param": {func(c *tokensource.Config) { c.Resources, c.Params = []string{"urn:a"}, param },
+			"remove token_param resource"},
+		"and authorize_param": {func(c *tokensource.Config) {
+			c.Resources, c.AuthorizeParams = []string{"urn:a"}, param
+		}, "remove authorize_param resource"},
 	} {
 		cfg := tokensource.Config{
 			Name: "orders", Grant: tokensource.ClientCredentials{}, TokenURL: tokenURL, ClientID: "orders-client",

@@ -82,7 +82,8 @@ func waitAsked(note *retryNote) *Error {
 // a lock-out stays.
 func (a *account) forgetRetryAfter(ctx context.Context) {
 	if a.subject == nil {
-		_ = a.src.vault.Delete(ctx, a.src.retryKey("account", a.Name())) // if this fails, the refresh says that nothing is sent
+		// if this fails, the refresh says that nothing is sent
+		_ = a.src.vault.Delete(ctx, a.src.retryKey("account", a.Name()))
 	}
 }
 

@@ -13,9 +13,11 @@ import (
 
 // The text is kept even if a configured scope in it begins with the client's id.
 func TestProviderSaysWhichScopeOfTheClient(t *testing.T) {
-	err := asked(reply{status: 400, body: `{"error":"invalid_scope","error_description":"scope orders-client:admin is not allowed"}`}, func(cfg *tokensource.Config) {
-		cfg.Scopes = []string{"orders-client:read", "orders-client:admin"}
-	})(t)
+	err := asked(reply{status: 400,
+		body: `{"error":"invalid_scope","error_description":"scope orders-client:admin is not allowed"}`},
+		func(cfg *tokensource.Config) {
+			cfg.Scopes = []string{"orders-client:read", "orders-client:admin"}
+		})(t)
 	var e *tokensource.Error
 	if !errors.As(err, &e) || e.ProviderSaid() != "scope orders-client:admin is not allowed" {
 		t.Errorf("got %q", e.ProviderSaid())
@@ -54,7 +56,8 @@ func TestWhatTheProviderSaidStays(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		ep := &endpoint{script: always(reply{status: 401, body: `{"error":"invalid_client","error_description":"unknown app"}`})}
+		ep := &endpoint{script: always(reply{status: 401,
+			body: `{"error":"invalid_client","error_description":"unknown app"}`})}
 		src := newSource(t, ep, connecting(nil))
 		l := begin(t, src, tokensource.LoginRequest{RedirectURL: callbackURL})
 		_ = finish(t, src, l, "code=q7q7q7&state="+l.State.Reveal())

@@ -17,14 +17,16 @@ func TestScopesThatWereNotGranted(t *testing.T) {
 		granted string
 		want    []string
 	}{
-		"nothing said":         {[]string{"a", "b"}, "", nil},
-		"all":                  {[]string{"a", "b"}, "b a c", nil},
-		"one less":             {[]string{"orders:read", "orders:write"}, "orders:read", []string{"orders:write"}},
-		"only part of a name":  {[]string{"read"}, "readonly xread", []string{"read"}},
-		"by commas":            {[]string{"a", "b"}, "a,b", nil},
-		"commas within":        {[]string{"read(companies,contacts)", "write(all)"}, "read(companies,contacts),write(all)", nil},
-		"commas within, fewer": {[]string{"read(companies,contacts)"}, "read(companies)", []string{"read(companies,contacts)"}},
-		"of OpenID Connect":    {[]string{"openid", "offline_access", "a"}, "a", nil},
+		"nothing said":        {[]string{"a", "b"}, "", nil},
+		"all":                 {[]string{"a", "b"}, "b a c", nil},
+		"one less":            {[]string{"orders:read", "orders:write"}, "orders:read", []string{"orders:write"}},
+		"only part of a name": {[]string{"read"}, "readonly xread", []string{"read"}},
+		"by commas":           {[]string{"a", "b"}, "a,b", nil},
+		"commas within": {[]string{"read(companies,contacts)", "write(all)"},
+			"read(companies,contacts),write(all)", nil},
+		"commas within, fewer": {[]string{"read(companies,contacts)"}, "read(companies)",
+			[]string{"read(companies,contacts)"}},
+		"of OpenID Connect": {[]string{"openid", "offline_access", "a"}, "a", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -46,16 +48,23 @@ func TestScopesThatWereNotGranted(t *testing.T) {
 
 // The status shows the granted scopes, but not a credential that a hostile provider puts there.
 func TestGrantedScopesEchoNoSecret(t *testing.T) {
-	for _, echoed := range []string{clientSecret, "seed-refresh-token", "new-access-token", "new-refresh-token", "x " + clientSecret + " y", `\u0007`, "é"} {
-		ep := &endpoint{script: always(reply{body: `{"access_token":"new-access-token","refresh_token":"new-refresh-token","expires_in":3600,"scope":"` + echoed + `"}`})}
-		src := newSource(t, ep, refreshing(nil, "seed-refresh-token"), func(cfg *tokensource.Config) { cfg.ClientAuth = tokensource.ClientSecretPost })
+	for _, echoed := range []string{clientSecret, "seed-refresh-token", "new-access-token", "new-refresh-token",
+		"x " + clientSecret + " y", `\u0007`, "é"} {
+		ep := &endpoint{
+			script: always(
+				reply{body: `{"access_token":"new-access-token","refresh_token":"new-refresh-token","expires_in":3600,"scope":"` +
+					echoed + `"}`})}
+		src := newSource(t, ep, refreshing(nil, "seed-refresh-token"), func(cfg *tokensource.Config) {
+			cfg.ClientAuth = tokensource.ClientSecretPost
+		})
 		wantToken(t, src, "new-access-token")
 		if st := src.Account("").Status(); st.Scope != "" {
 			t.Errorf("%s: the status says %q", echoed, st.Scope)
 		}
 	}
 	for _, kept := range []string{"read write", "read(all),write(x)", strings.Repeat("a", 300), "orders-client"} {
-		ep := &endpoint{script: always(reply{body: `{"access_token":"new-access-token","expires_in":3600,"scope":"` + kept + `"}`})}
+		ep := &endpoint{script: always(reply{body: `{"access_token":"new-access-token","expires_in":3600,"scope":"` +
+			kept + `"}`})}
 		src := newSource(t, ep)
 		wantToken(t, src, "new-access-token")
 		if st := src.Account("").Status(); st.Scope != kept {
@@ -117,7 +126,8 @@ func TestEventOfFewerScopesHasItsRemedy(t *testing.T) {
 		mustToken(t, newSource(t, ep, observed(&ev), func(cfg *tokensource.Config) { cfg.Scopes = []string{"a", "b"} }))
 		synctest.Wait() // the observer is told after the callers
 		for _, e := range ev.all() {
-			if e.Kind == tokensource.EventRefreshed && (e.Failure == nil || e.Failure.Problem() != "scopes_missing" || e.Failure.Class != tokensource.ClassOperator) {
+			if e.Kind == tokensource.EventRefreshed && (e.Failure == nil || e.Failure.Problem() != "scopes_missing" ||
+				e.Failure.Class != tokensource.ClassOperator) {
 				t.Errorf("got %+v", e)
 			}
 		}

@@ -24,7 +24,8 @@ func TestSealedLogin(t *testing.T) {
 		begins := newSource(t, ep, refreshing(storage, ""), authorizing, sealedWith(keyA))
 		finishes := newSource(t, ep, refreshing(storage, ""), authorizing, sealedWith(keyB, keyA))
 		lost := newSource(t, ep, refreshing(storage, ""), authorizing, sealedWith(keyB))
-		login, err := begins.BeginLogin(t.Context(), tokensource.LoginRequest{Account: "canary-account", RedirectURL: "https://canary.example.com/callback"})
+		login, err := begins.BeginLogin(t.Context(), tokensource.LoginRequest{Account: "canary-account",
+			RedirectURL: "https://canary.example.com/callback"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -38,7 +39,8 @@ func TestSealedLogin(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, text := range storage.all {
-			for _, seen := range []string{"canary", "binding", login.State.Reveal(), login.Verifier.Reveal(), login.Binding.Reveal(), "access_token"} {
+			for _, seen := range []string{"canary", "binding", login.State.Reveal(), login.Verifier.Reveal(),
+				login.Binding.Reveal(), "access_token"} {
 				if strings.Contains(text, seen) {
 					t.Errorf("%s is visible in %s", seen, text)
 				}
@@ -49,8 +51,10 @@ func TestSealedLogin(t *testing.T) {
 			t.Errorf("the accounts are %q, %v", names, err)
 		}
 		unusable := newSource(t, ep, refreshing(storage, ""), authorizing, sealedWith("canary"))
-		_, err = unusable.BeginLogin(t.Context(), tokensource.LoginRequest{RedirectURL: "https://canary.example.com/callback"})
-		if e := asError(t, err, tokensource.ClassOperator); strings.Contains(e.Error(), "canary") || !strings.Contains(e.Reason, "32 characters") {
+		_, err = unusable.BeginLogin(t.Context(),
+			tokensource.LoginRequest{RedirectURL: "https://canary.example.com/callback"})
+		if e := asError(t, err, tokensource.ClassOperator); strings.Contains(e.Error(), "canary") ||
+			!strings.Contains(e.Reason, "32 characters") {
 			t.Errorf("with a key that cannot seal: %v", e)
 		}
 	})
@@ -83,7 +87,8 @@ func TestLoginOverARecordUnderALostKey(t *testing.T) {
 		wantError(t, src, tokensource.ClassOperator)
 		key.set(keyA, nil)
 		virtual.Advance(5 * time.Minute)
-		if rec, err := tokensource.OpenRecord(at(t, storage, recordKey), recordKey, "orders", "", keyA); err != nil || !rec.Disconnected {
+		if rec, err := tokensource.OpenRecord(at(t, storage, recordKey), recordKey, "orders", "", keyA); err != nil ||
+			!rec.Disconnected {
 			t.Errorf("once the key is back: %+v, %v", rec, err)
 		}
 	})

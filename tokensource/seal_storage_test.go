@@ -77,7 +77,8 @@ func wantSealError(t testing.TB, src *tokensource.Source, account string) {
 		t.Fatalf("got token %q", tok.AccessToken())
 	}
 	e := asError(t, err, tokensource.ClassOperator)
-	if !strings.Contains(e.Reason, "encryption") || strings.Contains(fmt.Sprintf("%v %+v %v", e, e, errors.Unwrap(e)), "canary") {
+	if !strings.Contains(e.Reason, "encryption") ||
+		strings.Contains(fmt.Sprintf("%v %+v %v", e, e, errors.Unwrap(e)), "canary") {
 		t.Errorf("the error is %+v", e)
 	}
 }
@@ -116,7 +117,8 @@ func TestSealedStorageShowsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &written{}
 		ep := &endpoint{script: func(n int, _ url.Values) reply {
-			return reply{body: fmt.Sprintf(`{"access_token":"canary-at%d","refresh_token":"canary-rt%d","scope":"canary-scope","expires_in":3600}`, n, n)}
+			return reply{body: fmt.Sprintf(
+				`{"access_token":"canary-at%d","refresh_token":"canary-rt%d","scope":"canary-scope","expires_in":3600}`, n, n)}
 		}}
 		for range 2 {
 			src := newSource(t, ep, refreshing(storage, "canary-seed"), sealedWith(keyA))
@@ -157,7 +159,8 @@ func TestSwappedSealedRecords(t *testing.T) {
 			lie[account] = at(t, storage, tokensource.RecordKey("orders", account, tokenURL, "orders-client"))
 		}
 		for account, from := range map[string]string{"ada": "bob", "bob": "ada"} {
-			if err := storage.Store(t.Context(), tokensource.RecordKey("orders", account, tokenURL, "orders-client"), lie[from]); err != nil {
+			if err := storage.Store(t.Context(), tokensource.RecordKey("orders", account, tokenURL, "orders-client"),
+				lie[from]); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -194,7 +197,8 @@ func TestKeyRotation(t *testing.T) {
 				wantUntouched(t, storage, recordKey, lay)
 				virtual.Advance(2 * time.Hour)
 				wantToken(t, src, "at2")
-				if got, err := tokensource.OpenRecord(at(t, storage, recordKey), recordKey, "orders", "", keyB); err != nil || got.RefreshToken.Reveal() != "rt2" {
+				if got, err := tokensource.OpenRecord(at(t, storage, recordKey), recordKey, "orders", "", keyB); err != nil ||
+					got.RefreshToken.Reveal() != "rt2" {
 					t.Errorf("under the new key alone: %+v, %v", got, err)
 				}
 				if got := ep.spent(); got[1] != "rt1" {
@@ -210,7 +214,8 @@ func TestStartWithoutTheKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		unreadable := &changing{err: errors.New("no such file")}
 		for name, edit := range map[string]func(*tokensource.Config){
-			"no key": sealedWith(), "another key": sealedWith(keyB), "short key": sealedWith("canary"), "unreadable key": unreadable.seals,
+			"no key": sealedWith(), "another key": sealedWith(keyB), "short key": sealedWith("canary"),
+			"unreadable key": unreadable.seals,
 		} {
 			for _, living := range []time.Duration{time.Hour, -time.Hour} {
 				storage := &tokensource.MemoryStorage{}
@@ -294,12 +299,14 @@ func TestNothingIsSpentThatCannotBeSealed(t *testing.T) {
 // process does not have. That record is not overwritten, however the request ends.
 func TestOvertakenByARecordUnderAnotherKey(t *testing.T) {
 	for name, end := range map[string]func(n int) reply{
-		"granted":       func(n int) reply { return rotated(n, time.Hour) },
-		"dead grant":    func(int) reply { return refused(400, "invalid_grant") },
-		"refused":       func(int) reply { return refused(400, "invalid_scope") },
-		"answer lost":   func(int) reply { return reply{err: errReset} },
-		"never sent":    func(int) reply { return reply{err: errReset, unsent: true} },
-		"unusable":      func(int) reply { return reply{body: `{"access_token":"x","token_type":"mac","refresh_token":"rt9"}`} },
+		"granted":     func(n int) reply { return rotated(n, time.Hour) },
+		"dead grant":  func(int) reply { return refused(400, "invalid_grant") },
+		"refused":     func(int) reply { return refused(400, "invalid_scope") },
+		"answer lost": func(int) reply { return reply{err: errReset} },
+		"never sent":  func(int) reply { return reply{err: errReset, unsent: true} },
+		"unusable": func(int) reply {
+			return reply{body: `{"access_token":"x","token_type":"mac","refresh_token":"rt9"}`}
+		},
 		"not available": func(int) reply { return reply{status: 503} },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -355,7 +362,9 @@ func TestOvertakenWithoutSpending(t *testing.T) {
 			putSealed(t, storage, record(7, "at7", "", 3*time.Hour), keyB)
 			return granted(n, time.Hour)
 		}}
-		src := newSource(t, ep, refreshing(storage, ""), sealedWith(keyA), func(cfg *tokensource.Config) { cfg.Grant = keeping{} })
+		src := newSource(t, ep, refreshing(storage, ""), sealedWith(keyA), func(cfg *tokensource.Config) {
+			cfg.Grant = keeping{}
+		})
 		src.Warm()
 		virtual.Advance(30 * time.Minute)
 		wantToken(t, src, "at1")

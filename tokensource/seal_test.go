@@ -37,7 +37,8 @@ func TestSealedRecordRoundTrip(t *testing.T) {
 				t.Errorf("read %#v, %v, wrote %#v", got, err, rec)
 			}
 		}
-		for _, seen := range []string{"orders", "alice", `"rt"`, `"a b"`, `"acme"`, "invalid_grant", "access_token", "generation", "canary"} {
+		for _, seen := range []string{"orders", "alice", `"rt"`, `"a b"`, `"acme"`, "invalid_grant", "access_token",
+			"generation", "canary"} {
 			if bytes.Contains(data, []byte(seen)) {
 				t.Errorf("%s is visible in %s", seen, data)
 			}
@@ -78,13 +79,16 @@ func TestDamagedSealedRecord(t *testing.T) {
 	// No sealed record is written in one of these forms.
 	for i, text := range []string{
 		string(data) + "\n", " " + string(data), strings.Replace(string(data), `"version"`, `"Version"`, 1),
-		strings.Replace(string(data), `{`, `{"sum":"",`, 1), strings.Replace(string(data), `{`, `{"record":{"source":"orders"},`, 1),
-		`{"version":1,"key":"0123456789abcdef"}`, `{"version":1,"key":"0123456789abcdef","sealed":""}`, `{"version":1,"sealed":"AAAA"}`,
+		strings.Replace(string(data), `{`, `{"sum":"",`, 1),
+		strings.Replace(string(data), `{`, `{"record":{"source":"orders"},`, 1),
+		`{"version":1,"key":"0123456789abcdef"}`, `{"version":1,"key":"0123456789abcdef","sealed":""}`,
+		`{"version":1,"sealed":"AAAA"}`,
 		`{"version":1,"key":"","sealed":"AAAA"}`, `{"version":1,"key":"words of somebody","sealed":"AAAA"}`,
 	} {
 		refused("text", i, []byte(text))
 	}
-	if _, err := OpenRecord([]byte(`{"version":1,"key":"words of somebody","sealed":"AAAA"}`), "k", "orders", "alice"); !errors.Is(err, vault.ErrDamaged) {
+	if _, err := OpenRecord([]byte(`{"version":1,"key":"words of somebody","sealed":"AAAA"}`), "k", "orders",
+		"alice"); !errors.Is(err, vault.ErrDamaged) {
 		t.Errorf("an id that is none is quoted: %v", err)
 	}
 }

@@ -21,7 +21,8 @@ const canary = "s3cr3t-canary"
 func printed(t *testing.T, v any) []string {
 	t.Helper()
 	var out []string
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "% x", "%#x", "%t", "%p", "%T", "%10.3s", "%!"} {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "% x", "%#x", "%t", "%p", "%T",
+		"%10.3s", "%!"} {
 		out = append(out, fmt.Sprintf(verb, v))
 	}
 	if b, err := json.Marshal(v); err == nil {
@@ -43,7 +44,8 @@ func printed(t *testing.T, v any) []string {
 // No verb and no encoder shows a credential, in whatever value it is.
 func TestSecretsNeverPrint(t *testing.T) {
 	s := tokensource.NewSecret(canary)
-	if s.Reveal() != canary || s.IsZero() || !s.Equal(tokensource.NewSecret(canary)) || !tokensource.NewSecret("").IsZero() {
+	if s.Reveal() != canary || s.IsZero() || !s.Equal(tokensource.NewSecret(canary)) ||
+		!tokensource.NewSecret("").IsZero() {
 		t.Fatal("a secret does not hold its value")
 	}
 	if got := fmt.Sprintf("%v,%q,%x", s, &s, s); got != "REDACTED,REDACTED,REDACTED" {
@@ -63,14 +65,17 @@ func TestSecretsNeverPrint(t *testing.T) {
 	})
 	tok := mustToken(t, src)
 	for what, v := range map[string]any{
-		"Secret": s, "*Secret": &s, "list": []tokensource.Secret{s}, "map": map[string]tokensource.Secret{"k": s}, "key": map[tokensource.Secret]int{s: 1},
+		"Secret": s, "*Secret": &s, "list": []tokensource.Secret{s}, "map": map[string]tokensource.Secret{"k": s},
+		"key": map[tokensource.Secret]int{s: 1},
 		"any": any(&h), "unexported fields": h, "Record": rec, "*Record": &rec,
-		"Token": reflect.ValueOf(tok).Elem().Interface(), "*Token": tok, "NewToken": tokensource.NewToken(canary, 1, time.Now()),
+		"Token": reflect.ValueOf(tok).Elem().Interface(), "*Token": tok,
+		"NewToken":      tokensource.NewToken(canary, 1, time.Now()),
 		"TokenResponse": tokensource.TokenResponse{AccessToken: s, RefreshToken: s},
 		"Request":       tokensource.Request{RefreshToken: s, Response: &tokensource.TokenResponse{AccessToken: s}},
-		"Static":        tokensource.Static{Token: tokensource.Literal(canary)}, "RefreshToken": tokensource.RefreshToken{Initial: tokensource.Literal(canary)},
-		"Config": tokensource.Config{ClientSecrets: []tokensource.Value{tokensource.Literal(canary)}},
-		"Param":  tokensource.Param{Name: "n", Value: tokensource.Literal(canary)}, "Status": src.Account("").Status(),
+		"Static":        tokensource.Static{Token: tokensource.Literal(canary)},
+		"RefreshToken":  tokensource.RefreshToken{Initial: tokensource.Literal(canary)},
+		"Config":        tokensource.Config{ClientSecrets: []tokensource.Value{tokensource.Literal(canary)}},
+		"Param":         tokensource.Param{Name: "n", Value: tokensource.Literal(canary)}, "Status": src.Account("").Status(),
 	} {
 		for _, out := range printed(t, v) {
 			rig.MustNotHold(t, what, out, canary)

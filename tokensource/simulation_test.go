@@ -59,7 +59,8 @@ func TestSimulation(t *testing.T) {
 		total.add(simulate(t, seed))
 	}
 	t.Logf("%d seeds in %v: %v", *simSeeds, time.Since(began).Round(time.Millisecond), total)
-	if !t.Failed() && (total.refreshes < 10**simSeeds || total.served == 0 || total.kills == 0 || total.outages == 0 || total.inevitable == 0) {
+	if !t.Failed() && (total.refreshes < 10**simSeeds || total.served == 0 || total.kills == 0 || total.outages == 0 ||
+		total.inevitable == 0) {
 		t.Errorf("the simulation tries too little: %v", total)
 	}
 }
@@ -92,7 +93,8 @@ func (c *simCount) add(o simCount) {
 }
 
 func (c simCount) String() string {
-	return fmt.Sprintf("%d refreshes, %d requests served, %d told to wait, %d kills, %d pauses, %d outages of the storage, %d answers lost, %d lock-outs, none avoidable",
+	return fmt.Sprintf("%d refreshes, %d requests served, %d told to wait, %d kills, %d pauses, %d outages of the "+
+		"storage, %d answers lost, %d lock-outs, none avoidable",
 		c.refreshes, c.served, c.refused, c.kills, c.pauses, c.outages, c.lost, c.inevitable)
 }
 
@@ -182,7 +184,8 @@ func (d *draws) pick(n int) int {
 }
 
 func (s *sim) run() {
-	s.storage = simStorage{sim: s, values: map[string][]byte{}, locks: map[string]*instance{}, directory: s.chance(0.5), noLocks: s.chance(0.25), stored: map[string]time.Time{}}
+	s.storage = simStorage{sim: s, values: map[string][]byte{}, locks: map[string]*instance{}, directory: s.chance(0.5),
+		noLocks: s.chance(0.25), stored: map[string]time.Time{}}
 	s.provider = simProvider{sim: s, spent: map[string]*spent{}, lifetime: s.between(4*time.Second, 90*time.Second)}
 	if s.chance(0.3) {
 		s.provider.grace = s.between(time.Second, 20*time.Second)
@@ -266,7 +269,8 @@ func (s *sim) calm() {
 	for _, in := range s.slots {
 		in.resume()
 	}
-	for end := time.Now().Add(3 * time.Minute); !s.t.Failed(); virtual.Advance(s.between(500*time.Millisecond, time.Second)) {
+	for end := time.Now().Add(3 * time.Minute); !s.t.Failed(); virtual.Advance(s.between(500*time.Millisecond,
+		time.Second)) {
 		if s.provider.isRevoked() {
 			s.relogin()
 		}
@@ -486,7 +490,7 @@ type simStorage struct {
 	kind     int
 	failedAt time.Time            // when it last failed
 	stored   map[string]time.Time // refresh tokens that were ever stored, and when first
-	fellAt   time.Time            // when a process that stood still since it read wrote over a newer record
+	fellAt   time.Time            // when a process that was paused since it read wrote over a newer record
 	entered  map[*instance]bool
 	claimed  *instance
 }
@@ -513,7 +517,7 @@ func (st *simStorage) lastFailure() time.Time {
 	return st.failedAt
 }
 
-// fell is when a process that stood still wrote over a newer record.
+// fell is when a process that was paused wrote over a newer record.
 func (st *simStorage) fell() time.Time {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -816,9 +820,9 @@ func (p *simProvider) grant(in *instance, sent, key string, began time.Time) (an
 }
 
 // judge says whether the processes could have known that a refresh token was spent already. They
-// could not if its successor reached no living process, or one that stood still for so long that it
+// could not if its successor reached no living process, or one that was paused for so long that it
 // had to be taken for dead, with the answer or with the request that began then. A storage has no
-// compare-and-swap, so a process that stood still between a read and a write can write over a newer
+// compare-and-swap, so a process that was paused between a read and a write can write over a newer
 // record. Then no process knows.
 func (p *simProvider) judge(in *instance, sent string, before *spent, began time.Time) {
 	dead := simTimeout + time.Second
@@ -827,7 +831,8 @@ func (p *simProvider) judge(in *instance, sent string, before *spent, began time
 	}
 	stored := p.storage.wasStored(before.next, began)
 	switch {
-	case p.storage.fell().After(before.at), !before.delivered, !stored && before.by.isGone(), !stored && before.by.stoodStill(before.at) >= dead, in.stoodStill(began.Add(-8*time.Second)) >= dead:
+	case p.storage.fell().After(before.at), !before.delivered, !stored && before.by.isGone(),
+		!stored && before.by.stoodStill(before.at) >= dead, in.stoodStill(began.Add(-8*time.Second)) >= dead:
 		p.note("%s sends %s again: locked out, which was inevitable", in.name, sent)
 		p.sim.mu.Lock()
 		p.count.inevitable++
@@ -918,8 +923,9 @@ func (c *client) RoundTrip(req *http.Request) (*http.Response, error) {
 	if proved {
 		tokenType = "DPoP"
 	}
-	return respond(req, http.StatusOK, fmt.Sprintf(`{"access_token":"at-%s","refresh_token":%q,"token_type":%q,"expires_in":%s}`,
-		number, answer.next, tokenType, strconv.FormatFloat(p.lifetime.Seconds(), 'f', 3, 64))), nil
+	return respond(req, http.StatusOK,
+		fmt.Sprintf(`{"access_token":"at-%s","refresh_token":%q,"token_type":%q,"expires_in":%s}`,
+			number, answer.next, tokenType, strconv.FormatFloat(p.lifetime.Seconds(), 'f', 3, 64))), nil
 }
 
 func respond(req *http.Request, status int, body string) *http.Response {

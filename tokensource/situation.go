@@ -7,62 +7,67 @@ import (
 
 // situation is what the next step of a refresh depends on.
 type situation struct {
-	// process names this process in marks. timeout is the time limit of a token request.
-	process string
-	timeout time.Duration
-	now     time.Time
-	// stores is true if the source keeps records in a storage.
-	stores bool
+	// These fields do not change during a refresh. process names this process in marks. timeout is
+	// the time limit of a token request. stores is true if the source keeps records in a storage.
+	// failed is true if the last refresh failed. lost is true if an answer was lost since the last
+	// success. probeBeforeLogin is true if the refresh must test that the storage accepts writes
+	// before it asks a person to log in.
+	process          string
+	timeout          time.Duration
+	stores           bool
+	failed, lost     bool
+	probeBeforeLogin bool
+
+	// These fields are set before each step. live is true if there is a token in use that has not
+	// expired. current is true if that token belongs to rec, is not due and was not refused. foreign
+	// is true once this process has read a record that another process stored.
+	now           time.Time
+	live, current bool
+	foreign       bool
 
 	// rec is the newest record that this process knows. At first it is the one in memory. dirty is
 	// true while rec waits to be stored.
 	rec   *Record
 	dirty bool
-	// superseded is a record that was dirty until the stored record proved to be newer.
+	// superseded is a record that this process could not store before it went on from the stored
+	// record instead. If a person has disconnected the account, its tokens are revoked.
 	superseded *Record
-	// live is true while there is a token in use that has not ended. current is true if that token
-	// belongs to rec, is not due and was not refused.
-	live, current bool
-	// failed is true if the last refresh failed. lost is true if an answer was lost since the last
-	// success. troubled is true if the storage failed in the last refresh or in this one.
-	failed, lost, troubled bool
-	// probeBeforeLogin is true if the storage is to be tested before a person is asked to log in.
-	probeBeforeLogin bool
-	// foreign is true once this process has read a record that another process stored.
-	foreign bool
-	claim   claim
+	// troubled is true if the storage kept the last refresh from asking the provider, or if a read
+	// or a probe failed in this refresh.
+	troubled bool
+	claim    claim
+	// served and revoked are true once doServe or doRevoke was carried out. Neither is done twice.
+	served, revoked bool
 
-	// fresh is true if stored and readErr come from a read since the last pause. found says how
-	// stored relates to the record known before. lives is true if the stored token has not ended.
-	// usable is true if it is not due either.
+	// fresh is true if stored and readErr are from a read, or mark was stored, since the last pause.
+	// found says how stored relates to the record known before. storedLives is true if the stored
+	// token has not expired, and storedFresh if it is not due either.
 	fresh                    bool
 	stored                   *Record
 	readErr                  error
-	readFailures             int // reads that failed since the last lock, mark or token request
 	found                    comparison
 	storedFresh, storedLives bool
-	served                   bool
-	revoked                  bool
 
 	// prepared is the record for which the grant returned request or refusal.
 	prepared *Record
 	request  *Request
 	refusal  *Error
-	// retryAfter is the wait that the provider demanded of all processes, as the failure of this
-	// request, or nil.
+	// retryAfter is the error of a Retry-After that is still in force, or nil. It is looked up only
+	// while lostElsewhereWait is positive.
 	retryAfter *Error
 
-	// lockTried is true once the lock was taken or the wait for it timed out. After a time-out
+	// lockTried is true once the lock was taken or the wait for the lock timed out. After a time-out
 	// withoutLock is true too. contended is true if another process held the lock. barred is the
 	// reason why this process must not use the stored refresh token.
 	lockTried, withoutLock, contended bool
 	barred                            *Error
-	// watched is how long this process saw another process's mark grow older while the storage
-	// accepted writes.
+	// watched is how long this process has slept while another process's mark was under way. If a
+	// write failed in that time, troubled is true, and plan does not count watched.
 	watched time.Duration
 
-	// mark is rec with the [Intent] of this process. It is nil before this process stored a mark,
-	// and after another process's mark replaced it.
+	// mark is rec with the [Intent] of this process. It is nil before this process has stored a
+	// mark, and after a read that did not find the mark. marks counts the marks that were stored or
+	// tried.
 	mark    *Record
 	markErr error
 	marks   int
@@ -73,24 +78,26 @@ type situation struct {
 	probed   bool
 	probeErr error
 
-	// asks counts the token requests of this refresh, and sent is true if at least one was sent:
-	// others failed before. remarked is true if a mark was stored for the next one.
+	// asks counts how often doAsk was carried out. sent is true once a request was sent, because
+	// doAsk can fail before that. remarked is true if the mark was stored for the second request.
 	asks     int
 	sent     bool
 	remarked bool
-	// granted is the record that the answer led to. failure is what was wrong with the answer. If
-	// both are set, the answer brought a refresh token but no usable access token.
+	// granted is the record that the answer led to. failure is why there was no answer, or what is
+	// wrong with it. If both are set, the answer had a refresh token but no usable access token.
 	granted *Record
 	failure *Error
 
-	// rested is how long this refresh slept since the last lock, mark or token request. saves
-	// counts how often it stored a record in that time. saved is that record, and slow is true if
-	// storing it took long.
-	rested  time.Duration
-	saves   int
-	saved   *Record
-	saveErr error
-	slow    bool
+	// These fields count since the last lock, mark or token request; see resetCounters.
+	// readFailures counts the reads that failed. rested is how long this refresh has slept. saves
+	// counts the attempts to store a record. saved and saveErr are the record and the error of the
+	// last attempt. slow is true if that attempt took long.
+	readFailures int
+	rested       time.Duration
+	saves        int
+	saved        *Record
+	saveErr      error
+	slow         bool
 }
 
 // claim says whether this process is the only one that uses the storage.
@@ -102,9 +109,10 @@ const (
 	shared                 // there are other processes, or the storage cannot tell
 )
 
-// sees notes the result of a storage read. Before a token request, the refresh goes on from the
-// newer record. This process's mark stays if the stored record still has it.
-func (s *situation) sees(stored *Record, err error) {
+// readRecord notes the result of a storage read. After a token request, and while the stored record
+// has this process's mark, it changes nothing else. Otherwise the mark is lost, and rec becomes the
+// stored record, unless that is older than the known one.
+func (s *situation) readRecord(stored *Record, err error) {
 	s.fresh, s.stored, s.readErr, s.found = true, stored, err, absent
 	if err != nil {
 		s.troubled, s.readFailures = true, s.readFailures+1
@@ -116,15 +124,20 @@ func (s *situation) sees(stored *Record, err error) {
 		return
 	}
 	s.rec, s.mark = known, nil
-	if s.found < same || s.dirty && s.found < newer && !s.sentElsewhere(stored) {
+	if s.found < same {
 		return
+	}
+	if s.dirty && s.found < newer && !s.sentElsewhere(stored) {
+		return // the known record is stored first
 	}
 	if s.dirty {
 		s.dirty, s.superseded = false, known
 	}
 	s.rec = stored
 	if stored.Failure == nil {
-		stored.Failure = known.Failure // the failure could not be stored; it names the refresh token that was refused
+		// The known failure may not be stored yet. Keep it, so that the refused refresh token is not
+		// sent again.
+		stored.Failure = known.Failure
 	}
 }
 
@@ -134,7 +147,8 @@ func (s *situation) tookLock(contended, without bool, barred *Error) {
 	s.resetCounters()
 }
 
-// storedMark notes the result of storing a mark.
+// storedMark notes the result of storing a mark. The mark counts as a read: planMarked reads again
+// only after a pause.
 func (s *situation) storedMark(mark *Record, settle time.Duration, err error, stalled bool) {
 	s.resetCounters()
 	s.mark, s.markErr, s.settle, s.stalled, s.fresh = mark, err, settle, stalled, true
@@ -150,7 +164,8 @@ func (s *situation) answered(granted *Record, failure *Error) {
 	s.asks, s.granted, s.failure = s.asks+1, granted, failure
 }
 
-// storedRecord notes the result of storing a record.
+// storedRecord notes the result of storing a record. Before a token request, planRequest then reads
+// the record again, because a mark may have been written over it.
 func (s *situation) storedRecord(rec *Record, err error, slow bool) {
 	s.saves, s.saved, s.saveErr, s.slow = s.saves+1, rec, err, slow
 	if s.asks == 0 {
@@ -177,8 +192,9 @@ func (s *situation) resetCounters() {
 	s.saves, s.saved, s.saveErr, s.slow = 0, nil, nil, false
 }
 
-// effectiveClaim says whether this process may go on without a mark in the storage. If the record cannot be
-// read, the stored one may be newer than the one in memory, unless no other process ever wrote it.
+// effectiveClaim returns s.claim, or shared if the record cannot be read and this process has read
+// another process's record before. Then the stored record may be newer than the one in memory, so
+// this process must not send a refresh token without a mark.
 func (s *situation) effectiveClaim() claim {
 	if s.readErr != nil && s.foreign {
 		return shared
@@ -196,20 +212,22 @@ func (s *situation) overtaken() bool {
 	return s.found >= differs || s.stored.Intent != nil && s.stored.Intent.Owner != s.process
 }
 
-// sentElsewhere reports whether another process is likely to be sending the refresh token of rec: its
-// mark is younger than a request may take, and the request has not ended.
+// sentElsewhere reports whether another process is probably sending the refresh token of rec: rec has
+// the mark of another process, and that mark is under way (see [Intent.underway]).
 func (s *situation) sentElsewhere(rec *Record) bool {
 	return rec.Intent != nil && rec.Intent.Owner != s.process && rec.Intent.underway(s.now, s.timeout)
 }
 
-// lostElsewhereWait returns how long this process still waits after another one lost an answer. With
-// this wait, all processes together send about as many requests as one process would.
+// lostElsewhereWait returns how much longer this process waits because another process has lost an
+// answer, or 0. With this wait, all processes together send about as many requests as one process
+// would.
 func (s *situation) lostElsewhereWait() time.Duration {
-	left := s.rec.Intent
-	if left == nil || !left.Lost || left.Owner == s.process {
+	mark := s.rec.Intent
+	if mark == nil || !mark.Lost || mark.Owner == s.process {
 		return 0
 	}
-	age, pause := s.now.Sub(left.Since), min(steady(ClassWait, 0, max(left.Losses/2, 1)), lostPause)
+	refreshes := max(mark.Losses/2, 1) // a refresh sends its request twice
+	age, pause := s.now.Sub(mark.Since), min(steady(ClassWait, 0, refreshes), lostPause)
 	if age < 0 || age >= pause {
 		return 0
 	}

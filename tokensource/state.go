@@ -77,5 +77,5 @@ func (s *Intent) underway(now time.Time, timeout time.Duration) bool {
 		return false
 	}
 	age := now.Sub(s.Since)
-	return age >= -afterTrouble && age < timeout+2*quickRetry
+	return age >= -afterTrouble && age < timeout+sendWindow+quickRetry
 }

@@ -67,7 +67,7 @@ func (a *account) status() Status {
 	defer a.mu.Unlock()
 	c, l := a.src.cfg.Clock, a.cur.Load()
 	st := a.src.statusOf(a.Name(), a.rec)
-	st.Generation, st.Expiry, st.Unsaved = 0, time.Time{}, a.dirty != (deadline{})
+	st.Generation, st.Expiry, st.Unsaved = 0, time.Time{}, a.dirty.isSet()
 	if a.trouble != nil {
 		st.storage, st.StorageErr = a.trouble, a.trouble.cause
 	}
@@ -86,13 +86,14 @@ func (a *account) status() Status {
 	}
 	if f := a.failed; f != nil {
 		st.Err, st.Attempts, st.RefreshAt = f.err, f.asked, f.err.RetryAt
-		s.loginFailed, s.lost = f.err.Class == ClassLogin, f.lost != (deadline{})
+		s.loginFailed, s.lost = f.err.Class == ClassLogin, f.lost.isSet()
 	}
-	if last := a.src.loginFailures.of(a.Name()); last.Err != nil && (st.Err == nil && !s.live && !st.Renews || s.loginFailed) {
+	if last := a.src.loginFailures.of(a.Name()); last.Err != nil &&
+		(st.Err == nil && !s.live && !st.Renews || s.loginFailed) {
 		needed := cmp.Or(st.Err, a.src.named(a.Name(), notConnected(&Record{})))
 		st.Err, s.loginFailed = a.src.withLastLogin(needed), true
 	}
-	s.refusedAgain = s.refused && a.rejections != nil && a.rejections.cooldown != (deadline{})
+	s.refusedAgain = s.refused && a.rejections != nil && a.rejections.cooldown.isSet()
 	st.Live, st.Refused, st.RefusedAgain, st.State = s.live, s.refused, s.refusedAgain && st.Renews, stateOf(s)
 	if st.Err == nil && st.State == StateLoginRequired {
 		st.Err = a.src.loginNeeded(a.Name(), a.rec)
@@ -130,7 +131,8 @@ func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
 	known := standing{rec: rec, renews: st.Renews, interactive: s.interactive}
 	if rec != nil {
 		known.live = !rec.AccessToken.IsZero() && (rec.Expiry.IsZero() || now.Before(rec.Expiry))
-		known.due = !rec.Expiry.IsZero() && now.Sub(rec.Obtained) > latestSoft(rec.Expiry.Sub(rec.Obtained), s.cfg.RefreshBefore)
+		known.due = !rec.Expiry.IsZero() && now.Sub(rec.Obtained) > latestSoft(rec.Expiry.Sub(rec.Obtained),
+			s.cfg.RefreshBefore)
 		known.underway = rec.Intent.underway(now, s.cfg.Timeout)
 	}
 	st.Live, st.State = known.live, stateOf(known)
@@ -159,7 +161,8 @@ func (s *Source) statusOf(account string, rec *Record) Status {
 		return st
 	}
 	st.Generation, st.Obtained, st.Expiry = rec.Generation, rec.Obtained, rec.Expiry
-	st.Scope, st.Variables, st.Disconnected, st.Decided = rec.Scope, maps.Clone(rec.Variables), rec.Disconnected, rec.Decided
+	st.Scope, st.Variables, st.Disconnected, st.Decided = rec.Scope, maps.Clone(rec.Variables),
+		rec.Disconnected, rec.Decided
 	if !rec.Disconnected {
 		st.MissingScopes = s.missingScopes(rec.Scope)
 	}

@@ -24,7 +24,7 @@ const (
 	doMark verb = "mark"
 	// doProbe tests whether the storage accepts writes.
 	doProbe verb = "probe"
-	// doAsk sends the token request.
+	// doAsk sends the token request, or takes the token that the grant already has.
 	doAsk verb = "ask"
 	// doStore stores step.rec.
 	doStore verb = "store"
@@ -35,8 +35,9 @@ const (
 	doAdopt verb = "adopt"
 	// doPublish ends the refresh with the token that the provider granted.
 	doPublish verb = "publish"
-	// doConnect ends a login that connected the account. doDisconnect ends a logout. Neither is a
-	// step of a refresh, but both end in the same way.
+	// doConnect ends a login that connected the account. doDisconnect ends a logout. plan never
+	// returns them: connect.go makes these steps for account.complete, which also publishes how a
+	// refresh ended.
 	doConnect    verb = "connect"
 	doDisconnect verb = "disconnect"
 	// doKeep ends the refresh with the token in use, because its record is now stored and the token
@@ -56,12 +57,13 @@ type step struct {
 	// wait is how long doSleep sleeps, how long doLock waits for the lock, and the time between
 	// doMark's mark and its request.
 	wait time.Duration
-	// err is why the refresh failed. storage is set as well if the storage caused the failure.
+	// err is why the refresh failed, or nil. storage is the error of the storage, if the storage
+	// failed. It can be set without err: the token is used, but could not be stored.
 	err     *Error
 	storage error
-	// readFailed is true if storage is an error of reading.
+	// readFailed is true if storage is the error of a read and err has another cause.
 	readFailed bool
-	// unasked is true if the storage failed and the provider was therefore not asked.
+	// unasked is true if the provider was not asked because the storage failed.
 	unasked bool
 	// dirty is true if rec could not be stored.
 	dirty bool

@@ -41,7 +41,9 @@ const notDirectory = " is a file, not a directory"
 func failedStorage(reason string, err error) *Error {
 	e := &Error{Class: ClassWait, Reason: reason, cause: err}
 	if errors.Is(err, syscall.ENOTDIR) {
-		e = e.withFacts(facts{"not_directory": "move the file away, or correct the path of the storage, because a part of the path" + notDirectory})
+		e = e.withFacts(
+			facts{"not_directory": "move the file away, or correct the path of the storage, because a part of the path" +
+				notDirectory})
 	}
 	return e
 }

@@ -41,7 +41,8 @@ func TestNoRequestWhileStorageTakesNoWrites(t *testing.T) {
 		virtual.Advance(40 * time.Second)
 		wantToken(t, src, "at2")
 		if err := src.Account("").Status().StorageErr; err != nil || ev.count(tokensource.EventStorageRecovered) != 1 {
-			t.Errorf("after the repair: the storage's error %v, recovered %d times", err, ev.count(tokensource.EventStorageRecovered))
+			t.Errorf("after the repair: the storage's error %v, recovered %d times", err,
+				ev.count(tokensource.EventStorageRecovered))
 		}
 		wantCount(t, ep, 2)
 	})
@@ -249,7 +250,8 @@ func TestRecordThatMustNotBeTouched(t *testing.T) {
 		var m tokensource.MemoryStorage
 		put(t, &m, record(3, "at3", "rt3", time.Hour))
 		whole, _ := m.Load(t.Context(), recordKey)
-		other, err := tokensource.EncodeRecord(&tokensource.Record{Source: "orders", Account: "somebody", RefreshToken: tokensource.NewSecret("rt")})
+		other, err := tokensource.EncodeRecord(&tokensource.Record{Source: "orders", Account: "somebody",
+			RefreshToken: tokensource.NewSecret("rt")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -370,14 +372,17 @@ func TestTheStorageIsTestedBeforeALogin(t *testing.T) {
 			if st.State != tokensource.StateNone && st.State != tokensource.StateLoginRequired || st.StorageErr == nil {
 				t.Errorf("state %s, the storage says %v", st.State, st.StorageErr)
 			}
-			if problems := fmt.Sprint(st.Problems()); !strings.Contains(problems, "the storage cannot be written, so a login would be lost; the account is not connected yet") {
+			if problems := fmt.Sprint(st.Problems()); !strings.Contains(problems, "the storage cannot be written, so a login "+
+				"would be lost; the account is not connected yet") {
 				t.Errorf("the problems are %s", problems)
 			}
-			if st.Err.Problem() != "storage_login" || st.Err.Remedy() != "make the storage writable for this process, and check that it is not full. Then connect the account"+
-				" on the page of authinject_connect, or run: caddy authinject login orders" {
+			if st.Err.Problem() != "storage_login" || st.Err.Remedy() != "make the storage writable for this process, and "+
+				"check that it is not full. Then connect the account on the page of authinject_connect, or run: caddy "+
+				"authinject login orders" {
 				t.Errorf("%s: %s", st.Err.Problem(), st.Err.Remedy())
 			}
-			if _, err := src.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "so a login would be lost; the account is not connected yet") {
+			if _, err := src.Token(t.Context()); err == nil ||
+				!strings.Contains(err.Error(), "so a login would be lost; the account is not connected yet") {
 				t.Errorf("a caller gets %v", err)
 			}
 		}
@@ -386,7 +391,8 @@ func TestTheStorageIsTestedBeforeALogin(t *testing.T) {
 		}
 		storage.fail(nil, nil)
 		virtual.Advance(time.Minute)
-		if st := src.Account("").Status(); st.StorageErr != nil || st.Err.Problem() != "not_connected" || ev.count(tokensource.EventStorageRecovered) != 1 {
+		if st := src.Account("").Status(); st.StorageErr != nil || st.Err.Problem() != "not_connected" ||
+			ev.count(tokensource.EventStorageRecovered) != 1 {
 			t.Errorf("the storage works again, and says %v", st.StorageErr)
 		}
 		written := storage.count.Load()
@@ -437,7 +443,8 @@ func TestALoginThatWouldBeLost(t *testing.T) {
 			t.Errorf("%d writes", n)
 		}
 		virtual.Advance(time.Minute)
-		if st := src.Account("").Status(); st.StorageErr == nil || st.Err.Problem() != "storage_login" || ev.count(tokensource.EventStorageFailed) == 0 {
+		if st := src.Account("").Status(); st.StorageErr == nil || st.Err.Problem() != "storage_login" ||
+			ev.count(tokensource.EventStorageFailed) == 0 {
 			t.Errorf("the state: %v, %v", st.Err, ev.all())
 		}
 		asked := ev.count(tokensource.EventLoginRequired)
@@ -478,12 +485,15 @@ func TestStorageRemedyForbidsARestartOnlyWhileATokenIsUnsaved(t *testing.T) {
 		synctest.Wait()
 		storage.fail(nil, errDisk)
 		virtual.Advance(57 * time.Minute)
-		if st := src.Account("").Status(); st.Unsaved || st.Err == nil || st.Err.Remedy() != "make the storage writable for this process, and check that it is not full" {
+		if st := src.Account("").Status(); st.Unsaved || st.Err == nil ||
+			st.Err.Remedy() != "make the storage writable for this process, and check that it is not full" {
 			t.Errorf("unsaved %t, %v", st.Unsaved, st.Err)
 		}
 		virtual.Advance(10 * time.Minute)
 		st := src.Account("").Status()
-		if problems := st.Problems(); !st.Unsaved || len(problems) == 0 || !strings.HasSuffix(problems[0].Remedy(), ". Do not restart or reload the server before that, because a token that is not stored yet would be lost") {
+		if problems := st.Problems(); !st.Unsaved || len(problems) == 0 ||
+			!strings.HasSuffix(problems[0].Remedy(), ". Do not restart or reload the server before that, because a token "+
+				"that is not stored yet would be lost") {
 			t.Errorf("unsaved %t, %v", st.Unsaved, problems)
 		}
 		lives, ended, recovered := false, false, false

@@ -38,7 +38,7 @@ func (a *account) know(rec *Record, sum uint64) { a.rec, a.seen = rec, sum }
 func (a *account) adopt(found *Record, sum uint64, lives bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.refreshing != nil || a.dirty != (deadline{}) {
+	if a.refreshing != nil || a.dirty.isSet() {
 		return false // the refresh that is running or due reads the record itself
 	}
 	if a.rec != nil {

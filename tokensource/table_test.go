@@ -102,7 +102,8 @@ func TestTableIsReadWithoutALock(t *testing.T) {
 
 // All records of a source share the memory of the digest of its settings.
 func TestRecordsShareTheDigestOfTheSettings(t *testing.T) {
-	src, err := New(Config{Name: "s", TokenURL: "https://login.example/token", Grant: RefreshToken{Initial: Literal("rt")}, ClientID: "c", Storage: new(MemoryStorage)})
+	src, err := New(Config{Name: "s", TokenURL: "https://login.example/token", Grant: RefreshToken{Initial: Literal("rt")},
+		ClientID: "c", Storage: new(MemoryStorage)})
 	if err != nil {
 		t.Fatal(err)
 	}

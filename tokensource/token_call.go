@@ -235,7 +235,8 @@ func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error
 		return nil, failure
 	}
 	granted := map[string]string{
-		"access_token": ans.AccessToken.Reveal(), "token_type": ans.TokenType, "refresh_token": ans.RefreshToken.Reveal(), "scope": ans.Scope,
+		"access_token": ans.AccessToken.Reveal(), "token_type": ans.TokenType, "refresh_token": ans.RefreshToken.Reveal(),
+		"scope": ans.Scope,
 	}
 	if ans.HasLifetime { // expires_in can hold only whole seconds
 		granted[lifetimeMember] = ans.Lifetime.String()
@@ -262,14 +263,16 @@ func canonical(resp *http.Response, members map[string]string) (*http.Response, 
 		header.Set("Retry-After", after)
 	}
 	return &http.Response{
-		StatusCode: resp.StatusCode, Status: resp.Status, Proto: resp.Proto, ProtoMajor: resp.ProtoMajor, ProtoMinor: resp.ProtoMinor,
-		Request: resp.Request, Header: header, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
+		StatusCode: resp.StatusCode, Status: resp.Status, Proto: resp.Proto, ProtoMajor: resp.ProtoMajor,
+		ProtoMinor: resp.ProtoMinor,
+		Request:    resp.Request, Header: header, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
 	}, nil
 }
 
 // tokenResponseOf returns what x/oauth2 read from the canonical response.
 func tokenResponseOf(tok *oauth2.Token) *TokenResponse {
-	ans := &TokenResponse{AccessToken: NewSecret(tok.AccessToken), RefreshToken: NewSecret(tok.RefreshToken), TokenType: tok.TokenType}
+	ans := &TokenResponse{AccessToken: NewSecret(tok.AccessToken), RefreshToken: NewSecret(tok.RefreshToken),
+		TokenType: tok.TokenType}
 	ans.Scope, _ = tok.Extra("scope").(string)
 	if text, ok := tok.Extra(lifetimeMember).(string); ok {
 		lifetime, err := time.ParseDuration(text)
@@ -317,7 +320,8 @@ func (call *tokenCall) errorCode(members map[string]json.RawMessage) string {
 
 // sentAndGranted returns the values of the request and the credentials of the response.
 func (call *tokenCall) sentAndGranted(members map[string]json.RawMessage) []string {
-	return append(slices.Clone(call.sent), text(members, "access_token"), text(members, "refresh_token"), text(members, "id_token"))
+	return append(slices.Clone(call.sent), text(members, "access_token"), text(members, "refresh_token"),
+		text(members, "id_token"))
 }
 
 func parseUint(s string) (uint64, bool) {

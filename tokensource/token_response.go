@@ -149,7 +149,8 @@ func (cfg *Config) responseRules() responseRules {
 // time of the provider's own clock, if the response had a Date field, or else the local time. Times
 // in the response are compared with now, so that a wrong local clock neither shortens nor extends a
 // token's lifetime.
-func parseTokenResponse(members map[string]json.RawMessage, now time.Time, rules responseRules) (*TokenResponse, error) {
+func parseTokenResponse(members map[string]json.RawMessage, now time.Time,
+	rules responseRules) (*TokenResponse, error) {
 	ans := &TokenResponse{
 		AccessToken:  NewSecret(text(members, "access_token")),
 		RefreshToken: NewSecret(text(members, "refresh_token")),
@@ -176,7 +177,8 @@ func scopeText(members map[string]json.RawMessage) string {
 
 var (
 	errNoLifetime   = errors.New("the token has no lifetime left: by the times in the answer it has ended already")
-	errZeroLifetime = errors.New("the token has no lifetime left: the answer has expires_in 0; if this provider means that the token does not end, set default_lifetime never")
+	errZeroLifetime = errors.New("the token has no lifetime left: the answer has expires_in 0; if this provider means " +
+		"that the token does not end, set default_lifetime never")
 )
 
 // parseLifetime reads the remaining lifetime of a token. expires_in is the standard (RFC 6749
@@ -184,7 +186,8 @@ var (
 // this provider does. If the response has created_at too, the provider may have returned an older
 // token again, so the lifetime counts from created_at. If expires_in is missing, an absolute
 // expires or expires_at is used.
-func parseLifetime(members map[string]json.RawMessage, now time.Time, rules responseRules) (time.Duration, bool, error) {
+func parseLifetime(members map[string]json.RawMessage, now time.Time,
+	rules responseRules) (time.Duration, bool, error) {
 	if in, ok := seconds(members, "expires_in"); ok {
 		switch {
 		case in == 0 && rules.zeroIsNever:
@@ -193,7 +196,8 @@ func parseLifetime(members map[string]json.RawMessage, now time.Time, rules resp
 			return 0, false, errZeroLifetime
 		}
 		// No token lives that long: some providers send the time of the end here.
-		if at, ok := moment(members, "expires_in"); ok && in > maxLifetime.Seconds() && at.After(now) && at.Sub(now) < maxLifetime {
+		if at, ok := moment(members, "expires_in"); ok && in > maxLifetime.Seconds() && at.After(now) &&
+			at.Sub(now) < maxLifetime {
 			return at.Sub(now), true, nil
 		}
 		left := time.Duration(min(in, maxLifetime.Seconds()) * float64(time.Second))
@@ -262,7 +266,8 @@ func (ans *TokenResponse) check(rules responseRules) (reason string) {
 	case !rules.isUsable(ans.TokenType):
 		return rules.wrongType("the provider", knownType(ans.TokenType))
 	case !isSendable(ans.AccessToken.Reveal()):
-		return "the access token holds a space, a control character or a character outside ASCII, any of which could break a request"
+		return "the access token holds a space, a control character or a character outside ASCII, any of which could " +
+			"break a request"
 	}
 	return ""
 }

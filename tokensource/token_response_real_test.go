@@ -49,13 +49,15 @@ func asking(scopes ...string) func(*tokensource.Config) {
 
 var realAnswers = []realAnswer{
 	{
-		name: "Salesforce", at: "https://developer.salesforce.com/docs/atlas.en-us.246.0.chatterapi.meta/chatterapi/quickstart_connecting.htm",
+		name:     "Salesforce",
+		at:       "https://developer.salesforce.com/docs/atlas.en-us.246.0.chatterapi.meta/chatterapi/quickstart_connecting.htm",
 		tokenURL: "https://acme.my.salesforce.com/services/oauth2/token", grant: "cc",
 		body:  `{"access_token":"00D000000000001!AQ0AQH.made_up.0","signature":"c2ln","scope":"api","instance_url":"https://acme.my.salesforce.com","id":"https://login.salesforce.com/id/00D/005","token_type":"Bearer","issued_at":"1893553445000"}`,
 		token: "00D000000000001!AQ0AQH.made_up.0", life: time.Hour, scope: "api",
 	},
 	{
-		name: "Salesforce, refresh", at: "https://anthonyreilly.github.io/NetCoreForce/api/NetCoreForce.Client.Models.AccessTokenResponse.html",
+		name:     "Salesforce, refresh",
+		at:       "https://anthonyreilly.github.io/NetCoreForce/api/NetCoreForce.Client.Models.AccessTokenResponse.html",
 		tokenURL: "https://login.salesforce.com/services/oauth2/token", grant: "refresh",
 		body:  `{"access_token":"00D000000000002!AR8AQ","id_token":"e30.e30.e30","instance_url":"https://acme.my.salesforce.com","id":"https://login.salesforce.com/id/00D/005","issued_at":"1893553445000","signature":"c2ln","scope":"id full refresh_token","token_type":"Bearer"}`,
 		token: "00D000000000002!AR8AQ", life: time.Hour, scope: "id full refresh_token", refresh: "seed",
@@ -67,7 +69,8 @@ var realAnswers = []realAnswer{
 		token: "100000000000001|made-up_app", life: forever,
 	},
 	{
-		name: "Facebook, app, as a form", at: "https://developers.facebook.com/docs/opengraph/howtos/publishing-with-app-token/",
+		name:     "Facebook, app, as a form",
+		at:       "https://developers.facebook.com/docs/opengraph/howtos/publishing-with-app-token/",
 		tokenURL: "https://graph.facebook.com/oauth/access_token", grant: "cc", edit: endless, form: true,
 		body:  `access_token=100000000000001|made-up_app`,
 		token: "100000000000001|made-up_app", life: forever,
@@ -86,7 +89,10 @@ var realAnswers = []realAnswer{
 	},
 	{
 		name: "Slack, bot", at: "https://docs.slack.dev/reference/methods/oauth.v2.access.md",
-		tokenURL: "https://slack.com/api/oauth.v2.access", grant: "code", edit: func(cfg *tokensource.Config) { asking("commands", "chat:write")(cfg); endless(cfg) },
+		tokenURL: "https://slack.com/api/oauth.v2.access", grant: "code", edit: func(cfg *tokensource.Config) {
+			asking("commands", "chat:write")(cfg)
+			endless(cfg)
+		},
 		body:  `{"ok":true,"access_token":"xoxb-0-0-madeup","token_type":"bot","scope":"commands,chat:write","bot_user_id":"U0","app_id":"A0","team":{"name":"T","id":"T0"},"enterprise":null,"authed_user":{"id":"U1","scope":"chat:write","access_token":"xoxp-1","token_type":"user"}}`,
 		token: "xoxb-0-0-madeup", life: forever, scope: "commands,chat:write",
 	},
@@ -103,35 +109,45 @@ var realAnswers = []realAnswer{
 		token: "apigeemadeup", life: 3599 * time.Second,
 	},
 	{
-		name: "Google, by discovery", at: "https://github.com/iamgbsmith/til/blob/master/security/get-openid-connect-provider-configuration.md",
+		name:     "Google, by discovery",
+		at:       "https://github.com/iamgbsmith/til/blob/master/security/get-openid-connect-provider-configuration.md",
 		tokenURL: "https://oauth2.googleapis.com/token", grant: "refresh", edit: func(cfg *tokensource.Config) {
 			cfg.TokenURL, cfg.Issuer = "", "https://accounts.google.com"
 		},
 		body:  `{"access_token":"ya29.made-up","expires_in":3599,"scope":"https://www.googleapis.com/auth/drive.readonly","token_type":"Bearer"}`,
-		token: "ya29.made-up", life: 3599 * time.Second, scope: "https://www.googleapis.com/auth/drive.readonly", refresh: "seed",
+		token: "ya29.made-up", life: 3599 * time.Second, scope: "https://www.googleapis.com/auth/drive.readonly",
+		refresh: "seed",
 	},
 	{
-		name: "GitHub, as a form", at: "https://github.com/github/docs/blob/029b09ac7206a46ede804fd54fa6273376490c3c/content/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps.md",
-		tokenURL: "https://github.com/login/oauth/access_token", grant: "code", form: true, edit: func(cfg *tokensource.Config) { asking("repo", "gist")(cfg); endless(cfg) },
+		name:     "GitHub, as a form",
+		at:       "https://github.com/github/docs/blob/029b09ac7206a46ede804fd54fa6273376490c3c/content/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps.md",
+		tokenURL: "https://github.com/login/oauth/access_token", grant: "code", form: true,
+		edit:  func(cfg *tokensource.Config) { asking("repo", "gist")(cfg); endless(cfg) },
 		body:  `access_token=gho_madeup&scope=repo%2Cgist&token_type=bearer`,
 		token: "gho_madeup", life: forever, scope: "repo,gist",
 	},
 	{
-		name: "GitHub, as JSON", at: "https://github.com/github/docs/blob/029b09ac7206a46ede804fd54fa6273376490c3c/content/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps.md",
+		name:     "GitHub, as JSON",
+		at:       "https://github.com/github/docs/blob/029b09ac7206a46ede804fd54fa6273376490c3c/content/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps.md",
 		tokenURL: "https://github.com/login/oauth/access_token", grant: "code", edit: asking("gist"),
 		body:  `{"access_token":"gho_madeup","scope":"repo,gist","token_type":"bearer"}`,
 		token: "gho_madeup", life: time.Hour, scope: "repo,gist",
 	},
 	{
-		name: "GitLab", at: "https://github.com/gitlabhq/gitlabhq/blob/04b8ef1303253eb7059349dfa73dfe25df4ac1fb/doc/api/oauth2.md",
+		name:     "GitLab",
+		at:       "https://github.com/gitlabhq/gitlabhq/blob/04b8ef1303253eb7059349dfa73dfe25df4ac1fb/doc/api/oauth2.md",
 		tokenURL: "https://gitlab.com/oauth/token", grant: "refresh",
-		body:  fmt.Sprintf(`{"access_token":"made0up","token_type":"bearer","expires_in":7200,"refresh_token":"next","created_at":%d}`, frozen.Unix()),
+		body: fmt.Sprintf(
+			`{"access_token":"made0up","token_type":"bearer","expires_in":7200,"refresh_token":"next","created_at":%d}`,
+			frozen.Unix()),
 		token: "made0up", life: 2 * time.Hour, refresh: "next",
 	},
 	{
-		name: "Microsoft Entra, version 1", at: "https://github.com/MicrosoftDocs/azure-docs/blob/2348be450b91b501d74ad4e80bea41979d49100e/articles/active-directory/azuread-dev/v1-oauth2-client-creds-grant-flow.md",
+		name:     "Microsoft Entra, version 1",
+		at:       "https://github.com/MicrosoftDocs/azure-docs/blob/2348be450b91b501d74ad4e80bea41979d49100e/articles/active-directory/azuread-dev/v1-oauth2-client-creds-grant-flow.md",
 		tokenURL: "https://login.microsoftonline.com/contoso/oauth2/token", grant: "cc",
-		body:  fmt.Sprintf(`{"access_token":"eyJ0.eyJ9.made-up","token_type":"Bearer","expires_in":"3599","expires_on":"%d","not_before":"%d","resource":"https://service.contoso.com/"}`, frozen.Unix()+3599, frozen.Unix()-300),
+		body: fmt.Sprintf(
+			`{"access_token":"eyJ0.eyJ9.made-up","token_type":"Bearer","expires_in":"3599","expires_on":"%d","not_before":"%d","resource":"https://service.contoso.com/"}`, frozen.Unix()+3599, frozen.Unix()-300),
 		token: "eyJ0.eyJ9.made-up", life: 3599 * time.Second,
 	},
 	{
@@ -154,7 +170,10 @@ var realAnswers = []realAnswer{
 	},
 	{
 		name: "Shopify", at: "https://www.github.com/Shopify/omniauth-shopify-oauth2/wiki/Shopify-OAuth",
-		tokenURL: "https://acme.myshopify.com/admin/oauth/access_token", grant: "code", edit: func(cfg *tokensource.Config) { asking("write_orders", "read_customers")(cfg); endless(cfg) },
+		tokenURL: "https://acme.myshopify.com/admin/oauth/access_token", grant: "code", edit: func(cfg *tokensource.Config) {
+			asking("write_orders", "read_customers")(cfg)
+			endless(cfg)
+		},
 		body:  `{"access_token":"shpat_madeup","scope":"write_orders,read_customers"}`,
 		token: "shpat_madeup", life: forever, scope: "write_orders,read_customers",
 	},
@@ -179,7 +198,8 @@ var realAnswers = []realAnswer{
 	{
 		name: "Strava", at: "https://github.com/dreampowder/strava_flutter/issues/49",
 		tokenURL: "https://www.strava.com/oauth/token", grant: "code",
-		body:  fmt.Sprintf(`{"token_type":"Bearer","expires_at":%d,"expires_in":21600,"refresh_token":"next","access_token":"a4made","athlete":{"id":1}}`, frozen.Unix()+21600),
+		body: fmt.Sprintf(
+			`{"token_type":"Bearer","expires_at":%d,"expires_in":21600,"refresh_token":"next","access_token":"a4made","athlete":{"id":1}}`, frozen.Unix()+21600),
 		token: "a4made", life: 6 * time.Hour, refresh: "next",
 	},
 	{
@@ -195,7 +215,8 @@ var realAnswers = []realAnswer{
 		token: "madeup", life: 13293 * time.Second, scope: "user_read", refresh: "next",
 	},
 	{
-		name: "Discord", at: "https://github.com/discord/discord-api-docs/blob/00995c3ea89ff9b40879f1c5b029e04a58666e0e/docs/topics/OAuth2.md",
+		name:     "Discord",
+		at:       "https://github.com/discord/discord-api-docs/blob/00995c3ea89ff9b40879f1c5b029e04a58666e0e/docs/topics/OAuth2.md",
 		tokenURL: "https://discord.com/api/oauth2/token", grant: "code",
 		body:  `{"token_type":"Bearer","guild":{"name":"G","roles":[{"id":"0","color":0}],"banner":null},"access_token":"madeup","scope":"bot","expires_in":604800,"refresh_token":"next"}`,
 		token: "madeup", life: 7 * 24 * time.Hour, scope: "bot", refresh: "next",
@@ -221,7 +242,8 @@ var realAnswers = []realAnswer{
 	{
 		name: "Square", at: "https://developer.squareup.com/reference/square/objects/ObtainTokenResponse",
 		tokenURL: "https://connect.squareup.com/oauth2/token", grant: "code",
-		body:  fmt.Sprintf(`{"access_token":"EAAAmadeup","token_type":"bearer","expires_at":%q,"merchant_id":"M0","refresh_token":"EQAAnext","short_lived":false}`, frozen.Add(30*24*time.Hour).Format(time.RFC3339)),
+		body: fmt.Sprintf(
+			`{"access_token":"EAAAmadeup","token_type":"bearer","expires_at":%q,"merchant_id":"M0","refresh_token":"EQAAnext","short_lived":false}`, frozen.Add(30*24*time.Hour).Format(time.RFC3339)),
 		token: "EAAAmadeup", life: 30 * 24 * time.Hour, refresh: "EQAAnext",
 	},
 	{
@@ -231,7 +253,8 @@ var realAnswers = []realAnswer{
 		token: "v^1.1#i^1#p^3#r^0#made/up==", life: 2 * time.Hour, refresh: "v^1.1#i^1#next",
 	},
 	{
-		name: "ServiceNow", at: "https://www.servicenow.com/docs/r/de-DE/xanadu/platform-security/authentication/r_OAuthAPIResponseParameters.html",
+		name:     "ServiceNow",
+		at:       "https://www.servicenow.com/docs/r/de-DE/xanadu/platform-security/authentication/r_OAuthAPIResponseParameters.html",
 		tokenURL: "https://acme.service-now.com/oauth_token.do", grant: "refresh",
 		body:  `{"access_token":"madeup","refresh_token":"seed","scope":"useraccount","token_type":"Bearer","expires_in":1799,"format":"json"}`,
 		token: "madeup", life: 1799 * time.Second, scope: "useraccount", refresh: "seed",
@@ -310,7 +333,8 @@ func (c realAnswer) provider(t *testing.T) http.RoundTripper {
 		asked := "https://" + r.Host + r.URL.Path
 		switch {
 		case asked == "https://accounts.google.com/.well-known/openid-configuration":
-			fmt.Fprint(w, `{"issuer":"https://accounts.google.com","authorization_endpoint":"https://accounts.google.com/o/oauth2/v2/auth","token_endpoint":"https://oauth2.googleapis.com/token","revocation_endpoint":"https://oauth2.googleapis.com/revoke"}`)
+			fmt.Fprint(w,
+				`{"issuer":"https://accounts.google.com","authorization_endpoint":"https://accounts.google.com/o/oauth2/v2/auth","token_endpoint":"https://oauth2.googleapis.com/token","revocation_endpoint":"https://oauth2.googleapis.com/revoke"}`)
 		case r.Method != http.MethodPost || asked != c.tokenURL:
 			http.NotFound(w, r)
 		case c.form:
@@ -335,9 +359,12 @@ func TestReasonsOfAnswersThatAreRefused(t *testing.T) {
 	const add = "if this provider means Bearer by it, add it to token_types"
 	const unnamed = "the token endpoint answered a token_type that is not known to mean Bearer; " + add
 	for name, c := range map[string]struct{ body, want string }{
-		"a word":                   {`"token_type":"JWT"`, `the token endpoint answered token_type "JWT": that is not known to mean Bearer; ` + add},
-		"words":                    {`"token_type":"Application Access Token"`, `token_type "Application Access Token": that is not known`},
-		"mac":                      {`"token_type":"MAC"`, `the token endpoint answered token_type "mac": such a token is presented in another way than as Bearer, which is not supported`},
+		"a word": {`"token_type":"JWT"`,
+			`the token endpoint answered token_type "JWT": that is not known to mean Bearer; ` + add},
+		"words": {`"token_type":"Application Access Token"`,
+			`token_type "Application Access Token": that is not known`},
+		"mac": {`"token_type":"MAC"`,
+			`the token endpoint answered token_type "mac": such a token is presented in another way than as Bearer, which is not supported`},
 		"DPoP":                     {`"token_type":"dpop"`, `token_type "DPoP": such a token`},
 		"digits":                   {`"token_type":"hunter2"`, unnamed},
 		"a URN":                    {`"token_type":"urn:ietf:params:oauth:token-type:saml2"`, unnamed},
@@ -350,16 +377,18 @@ func TestReasonsOfAnswersThatAreRefused(t *testing.T) {
 		"the new refresh token":    {`"refresh_token":"successor","token_type":"successor"`, unnamed},
 		"the access token":         {`"token_type":"granted"`, unnamed},
 		"the ID token":             {`"id_token":"identity","token_type":"identity"`, unnamed},
-		"expires_in 0":             {`"expires_in":0`, "the answer has expires_in 0; if this provider means that the token does not end, set default_lifetime never"},
-		"expires_in 0, as text":    {`"expires_in":"0"`, "set default_lifetime never"},
-		"expires_in below 0":       {`"expires_in":-1`, "by the times in the answer it has ended already"},
-		"a line break in it":       {`"access_token":"a\r\nb"`, "a space, a control character or a character outside ASCII"},
+		"expires_in 0": {`"expires_in":0`, "the answer has expires_in 0; if this provider means that the " +
+			"token does not end, set default_lifetime never"},
+		"expires_in 0, as text": {`"expires_in":"0"`, "set default_lifetime never"},
+		"expires_in below 0":    {`"expires_in":-1`, "by the times in the answer it has ended already"},
+		"a line break in it":    {`"access_token":"a\r\nb"`, "a space, a control character or a character outside ASCII"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if !strings.Contains(c.body, `"access_token"`) {
 				c.body = `"access_token":"granted",` + c.body
 			}
-			src := newSource(t, &endpoint{script: always(reply{body: "{" + c.body + "}"})}, refreshing(new(tokensource.MemoryStorage), "seed"))
+			src := newSource(t, &endpoint{script: always(reply{body: "{" + c.body + "}"})},
+				refreshing(new(tokensource.MemoryStorage), "seed"))
 			_, err := src.Token(t.Context())
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
@@ -382,7 +411,8 @@ func TestTokenTypes(t *testing.T) {
 			t.Errorf("configured %t: token endpoint: %v", configured, err)
 		}
 		src = newSource(t, &authServer{}, implicit(nil), edit)
-		if err := finish(t, src, begin(t, src, inBrowser), "access_token=at&token_type=Access+Token&expires_in=60"); (err == nil) != configured {
+		if err := finish(t, src, begin(t, src, inBrowser),
+			"access_token=at&token_type=Access+Token&expires_in=60"); (err == nil) != configured {
 			t.Errorf("configured %t: redirect: %v", configured, err)
 		}
 		src = newSource(t, nil, edit, func(cfg *tokensource.Config) { cfg.Grant = ready{"Access Token"} })
@@ -390,8 +420,10 @@ func TestTokenTypes(t *testing.T) {
 			t.Errorf("configured %t: a grant of another module: %v", configured, err)
 		}
 	}
-	for word, want := range map[string]string{"mac": "must not name mac", "dpop": "must not name DPoP", "PoP": "must not name PoP", " n_a ": "must not name N_A", " ": "empty word"} {
-		_, err := tokensource.New(tokensource.Config{Name: "a", Grant: tokensource.ClientCredentials{}, ClientID: "x", TokenURL: tokenURL, TokenTypes: []string{"jwt", word}})
+	for word, want := range map[string]string{"mac": "must not name mac", "dpop": "must not name DPoP",
+		"PoP": "must not name PoP", " n_a ": "must not name N_A", " ": "empty word"} {
+		_, err := tokensource.New(tokensource.Config{Name: "a", Grant: tokensource.ClientCredentials{}, ClientID: "x",
+			TokenURL: tokenURL, TokenTypes: []string{"jwt", word}})
 		if err == nil || !strings.Contains(err.Error(), "token_types") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", word, err, want)
 		}
@@ -404,7 +436,8 @@ type ready struct{ tokenType string }
 func (ready) Traits() tokensource.Traits { return tokensource.Traits{Local: true} }
 
 func (g ready) Next(context.Context, *tokensource.Record) (tokensource.Request, error) {
-	return tokensource.Request{Response: &tokensource.TokenResponse{AccessToken: tokensource.NewSecret("at"), TokenType: g.tokenType}}, nil
+	return tokensource.Request{Response: &tokensource.TokenResponse{AccessToken: tokensource.NewSecret("at"),
+		TokenType: g.tokenType}}, nil
 }
 
 // A token may contain every visible ASCII character and no other character, wherever it comes from.
@@ -434,7 +467,9 @@ func TestCharactersOfTokens(t *testing.T) {
 	// appendix A.17).
 	for _, format := range []tokensource.BodyFormat{tokensource.BodyForm, tokensource.BodyQuery} {
 		ep := &endpoint{}
-		src := newSource(t, ep, refreshing(new(tokensource.MemoryStorage), "seed "+visible), func(cfg *tokensource.Config) { cfg.BodyFormat = format })
+		src := newSource(t, ep, refreshing(new(tokensource.MemoryStorage), "seed "+visible), func(cfg *tokensource.Config) {
+			cfg.BodyFormat = format
+		})
 		wantToken(t, src, "at1")
 		sent := ep.all()[0].form.Get("refresh_token")
 		if format == tokensource.BodyQuery {
@@ -462,7 +497,8 @@ func TestZeroMeansNever(t *testing.T) {
 				t.Errorf("%s, never %t: %v %v", way, never, tok, err)
 			}
 		}
-		src := newSource(t, &endpoint{script: always(reply{body: `{"access_token":"at","expires_in":0,"created_at":1}`})}, edit)
+		src := newSource(t, &endpoint{script: always(reply{body: `{"access_token":"at","expires_in":0,"created_at":1}`})},
+			edit)
 		tok, err := src.Token(t.Context())
 		check("token endpoint", tok, err)
 		src = newSource(t, &authServer{}, implicit(nil), edit)

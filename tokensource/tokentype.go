@@ -23,7 +23,8 @@ func CheckTokenType(word string) error {
 	case strings.TrimSpace(word) == "":
 		return errors.New("token_types holds an empty word; a missing token_type means Bearer anyway")
 	case knownType(word) != "":
-		return fmt.Errorf("token_types must not name %s: a token of that type is presented in another way than as Bearer", knownType(word))
+		return fmt.Errorf("token_types must not name %s: a token of that type is presented in another way than as Bearer",
+			knownType(word))
 	}
 	return nil
 }
@@ -41,12 +42,15 @@ func (rules responseRules) isUsable(tokenType string) bool {
 // missing token_type means Bearer too: no provider that omits it is known to mean anything else.
 func (rules responseRules) isBearer(tokenType string) bool {
 	same := func(word string) bool { return strings.EqualFold(strings.TrimSpace(word), tokenType) }
-	return tokenType == "" || rules.notAccess && strings.EqualFold(tokenType, "N_A") || slices.ContainsFunc(bearerTypes, same) || slices.ContainsFunc(rules.tokenTypes, same)
+	return tokenType == "" || rules.notAccess && strings.EqualFold(tokenType, "N_A") ||
+		slices.ContainsFunc(bearerTypes, same) || slices.ContainsFunc(rules.tokenTypes, same)
 }
 
 // knownType returns the member of otherTypes that matches a token_type, or "".
 func knownType(tokenType string) string {
-	at := slices.IndexFunc(otherTypes, func(word string) bool { return strings.EqualFold(word, strings.TrimSpace(tokenType)) })
+	at := slices.IndexFunc(otherTypes, func(word string) bool {
+		return strings.EqualFold(word, strings.TrimSpace(tokenType))
+	})
 	if at < 0 {
 		return ""
 	}
@@ -60,11 +64,14 @@ func (rules responseRules) wrongType(from, word string) string {
 	case rules.dpop:
 		return from + " gave a token that is not bound to the account's key: its token_type is not DPoP"
 	case knownType(word) != "":
-		return fmt.Sprintf("%s answered token_type %q: such a token is presented in another way than as Bearer, which is not supported", from, word)
+		return fmt.Sprintf("%s answered token_type %q: such a token is presented in another way than as Bearer, which is "+
+			"not supported", from, word)
 	case word != "":
-		return fmt.Sprintf("%s answered token_type %q: that is not known to mean Bearer; if this provider means Bearer by it, add it to token_types", from, word)
+		return fmt.Sprintf("%s answered token_type %q: that is not known to mean Bearer; if this provider means Bearer by "+
+			"it, add it to token_types", from, word)
 	}
-	return from + " answered a token_type that is not known to mean Bearer; if this provider means Bearer by it, add it to token_types"
+	return from + " answered a token_type that is not known to mean Bearer; if this provider means Bearer by it, add " +
+		"it to token_types"
 }
 
 // longestType bounds the length of a token_type that is shown.

@@ -35,7 +35,8 @@ func TestOrderOfARefresh(t *testing.T) {
 		synctest.Wait()
 		want := []string{
 			"lock", "store gen=0 rt= marked=true failed=false", "POST", "store gen=1 rt=rt1 marked=false failed=false", "unlock",
-			"lock", "store gen=1 rt=rt1 marked=true failed=false", "POST", "store gen=2 rt=rt2 marked=false failed=false", "unlock",
+			"lock", "store gen=1 rt=rt1 marked=true failed=false", "POST", "store gen=2 rt=rt2 marked=false failed=false",
+			"unlock",
 		}
 		if got := storage.steps(); !slices.Equal(got, want) {
 			t.Errorf("steps:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -222,10 +223,17 @@ func TestLostAnswerIsHurriedAfter(t *testing.T) {
 		then   reply
 		pauses func(time.Duration) bool
 	}{
-		"trouble":             {refused(http.StatusServiceUnavailable, ""), func(d time.Duration) bool { return d <= 13*time.Second }},
-		"a firewall's page":   {reply{status: http.StatusForbidden, body: "<html>"}, func(d time.Duration) bool { return d <= 13*time.Second }},
-		"no connection":       {reply{err: errReset, unsent: true}, func(d time.Duration) bool { return d <= 13*time.Second }},
-		"told when to return": {withHeader(reply{status: http.StatusTooManyRequests}, "Retry-After", "40"), func(d time.Duration) bool { return d >= 40*time.Second }},
+		"trouble": {refused(http.StatusServiceUnavailable, ""), func(d time.Duration) bool {
+			return d <= 13*time.Second
+		}},
+		"a firewall's page": {reply{status: http.StatusForbidden, body: "<html>"}, func(d time.Duration) bool {
+			return d <= 13*time.Second
+		}},
+		"no connection": {reply{err: errReset, unsent: true}, func(d time.Duration) bool {
+			return d <= 13*time.Second
+		}},
+		"told when to return": {withHeader(reply{status: http.StatusTooManyRequests}, "Retry-After", "40"),
+			func(d time.Duration) bool { return d >= 40*time.Second }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -83,7 +83,8 @@ type refresh struct {
 }
 
 func newRefresh(rejected uint64) *refresh {
-	return &refresh{done: make(chan struct{}), served: make(chan struct{}), superseded: make(chan struct{}), rejected: rejected}
+	return &refresh{done: make(chan struct{}), served: make(chan struct{}), superseded: make(chan struct{}),
+		rejected: rejected}
 }
 
 func (s *Source) newAccount(h Account) *account {

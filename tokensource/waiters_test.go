@@ -91,7 +91,8 @@ func TestWaitersKeepTheirDeadlines(t *testing.T) {
 		short, cancelShort := context.WithTimeout(t.Context(), time.Second)
 		defer cancelShort()
 		_, err := src.Token(short)
-		if e := asError(t, err, tokensource.ClassWait); !e.Timeout || !errors.Is(e, context.DeadlineExceeded) || e.RetryAfter(time.Now()) < time.Second {
+		if e := asError(t, err, tokensource.ClassWait); !e.Timeout || !errors.Is(e, context.DeadlineExceeded) ||
+			e.RetryAfter(time.Now()) < time.Second {
 			t.Errorf("got %+v, want a timeout to try again after", e)
 		}
 		if time.Since(began) != time.Second {

@@ -57,7 +57,8 @@ func TestAllProcessesKeepToRetryAfter(t *testing.T) {
 							if !errors.As(err, &failure) {
 								t.Fatalf("%v, after %d token requests", err, ep.count())
 							}
-							if failure.Class != tokensource.ClassWait || failure.RetryAt.Sub(began) < 6900*time.Millisecond || failure.RetryAt.Sub(began) > 8*time.Second {
+							if failure.Class != tokensource.ClassWait || failure.RetryAt.Sub(began) < 6900*time.Millisecond ||
+								failure.RetryAt.Sub(began) > 8*time.Second {
 								t.Fatalf("%v, RetryAt after %v", err, failure.RetryAt.Sub(began))
 							}
 						}
@@ -192,11 +193,13 @@ func TestAWaitOutlivesARestart(t *testing.T) {
 		src.Warm()
 		synctest.Wait()
 		e := wantError(t, src, tokensource.ClassWait)
-		want := "nothing is sent: the provider asked to wait until " + until + " (the token endpoint answered 503 at " + asked + ")"
+		want := "nothing is sent: the provider asked to wait until " + until + " (the token endpoint answered 503 at " +
+			asked + ")"
 		if e.Reason != want || e.Status != 0 || e.Problem() != "provider_wait" {
 			t.Errorf("got  %s, status %d, problem %s\nwant %s", e.Reason, e.Status, e.Problem(), want)
 		}
-		if remedy := e.Remedy(); !strings.Contains(remedy, "asks again by itself after "+e.RetryAt.UTC().Format(time.RFC3339)) ||
+		if remedy := e.Remedy(); !strings.Contains(remedy, "asks again by itself after "+
+			e.RetryAt.UTC().Format(time.RFC3339)) ||
 			!strings.HasSuffix(remedy, "caddy authinject refresh orders") {
 			t.Errorf("the remedy is %s", remedy)
 		}

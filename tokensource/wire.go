@@ -77,7 +77,8 @@ func (w *wire) tokenURL(ctx context.Context, variables map[string]string) (strin
 // post makes one token request, or several while the provider says invalid_client
 // and the configuration has another client secret: then the client was refused before
 // its grant was checked, so its refresh token or code is still unused.
-func (w *wire) post(ctx context.Context, tokenURL string, variables map[string]string, req Request) (*TokenResponse, *Error) {
+func (w *wire) post(ctx context.Context, tokenURL string, variables map[string]string,
+	req Request) (*TokenResponse, *Error) {
 	if failed := w.lockedOut(tokenURL); failed != nil {
 		return nil, failed
 	}
@@ -110,7 +111,8 @@ func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error 
 		}
 		if err != nil {
 			if refused == nil {
-				refused = &Error{Class: ClassOperator, Reason: fmt.Sprintf("reading client_secret %d of %d: %v", index+1, len(secrets), err), cause: err}
+				refused = &Error{Class: ClassOperator, Reason: fmt.Sprintf("reading client_secret %d of %d: %v", index+1,
+					len(secrets), err), cause: err}
 			}
 			continue
 		}
@@ -125,7 +127,8 @@ func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error 
 }
 
 // postOnce makes one token request. audience is who a client assertion is for.
-func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Request, secret Secret) (*TokenResponse, *Error) {
+func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Request,
+	secret Secret) (*TokenResponse, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
 
@@ -157,7 +160,8 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	if err := w.prove(headers, req.key, http.MethodPost, tokenURL); err != nil {
 		return nil, err
 	}
-	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, header: &answered, api: req.api, attempted: req.sent}
+	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, header: &answered,
+		api: req.api, attempted: req.sent}
 	requested := req.Params.Get("requested_token_type")
 	call.notAccess = requested != "" && requested != AccessTokenType
 	conf := clientcredentials.Config{
@@ -193,7 +197,8 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	}
 	failure.Endpoint = host.Origin(tokenURL)
 	failure.deadToken = !req.RefreshToken.IsZero() && failure.Class == ClassLogin && codes[failure.Code] == meansDead
-	if !req.RefreshToken.IsZero() && failure.Class == ClassOperator && slices.Contains(w.cfg.DeadGrantErrors, failure.Code) {
+	if !req.RefreshToken.IsZero() && failure.Class == ClassOperator &&
+		slices.Contains(w.cfg.DeadGrantErrors, failure.Code) {
 		failure.Class = ClassLogin
 	}
 	return call.unusable, failure
@@ -308,7 +313,8 @@ func CheckEndpoint(option, raw string) error {
 	case u.Scheme == "http" && host.IsLoopback(u.Hostname()):
 		return nil
 	case u.Scheme == "http":
-		return fmt.Errorf("%s must be https: plain http is allowed for loopback hosts only, and %s is none", option, u.Hostname())
+		return fmt.Errorf("%s must be https: plain http is allowed for loopback hosts only, and %s is none", option,
+			u.Hostname())
 	}
 	return fmt.Errorf("%s must be https, not %s", option, u.Scheme)
 }

@@ -22,7 +22,8 @@ func (w *wire) deviceAuthorization(ctx context.Context, l *Login, params url.Val
 	case failed != nil:
 		return failed
 	case endpoint == "":
-		return &Error{Class: ClassOperator, Reason: "the issuer's metadata names no device_authorization_endpoint; configure device_url"}
+		return &Error{Class: ClassOperator, Reason: "the issuer's metadata names no device_authorization_endpoint; " +
+			"configure device_url"}
 	}
 	tokenURL, failed := w.tokenURL(ctx, l.Variables)
 	if failed != nil {
@@ -44,7 +45,8 @@ func (w *wire) deviceAuthorization(ctx context.Context, l *Login, params url.Val
 }
 
 // deviceText changes a failure's text, so that it names the device authorization endpoint.
-var deviceText = strings.NewReplacer("token endpoint", "device authorization endpoint", "token request", "device authorization request", "token_url", "device_url")
+var deviceText = strings.NewReplacer("token endpoint", "device authorization endpoint", "token request",
+	"device authorization request", "token_url", "device_url")
 
 // deviceURLOption is the option that the device authorization endpoint comes from.
 func (w *wire) deviceURLOption() string {
@@ -56,7 +58,8 @@ func (w *wire) deviceURLOption() string {
 
 // deviceOnce sends one device authorization request. Its failures say "token endpoint": see
 // deviceText.
-func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience, issuer string, params url.Values, secret Secret) (*Device, *Error) {
+func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience, issuer string, params url.Values,
+	secret Secret) (*Device, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
 	assertion, err := w.clientAssertion(ctx, audience, secret)
@@ -100,8 +103,9 @@ func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience, iss
 	}
 	d := &Device{
 		Code: NewSecret(text(members, "device_code")), UserCode: NewSecret(text(members, "user_code")),
-		VerificationURI: text(members, "verification_uri"), VerificationURIComplete: NewSecret(text(members, "verification_uri_complete")),
-		Interval: deviceInterval,
+		VerificationURI:         text(members, "verification_uri"),
+		VerificationURIComplete: NewSecret(text(members, "verification_uri_complete")),
+		Interval:                deviceInterval,
 	}
 	if d.VerificationURI == "" {
 		d.VerificationURI = text(members, "verification_url") // Google's, from before the RFC
@@ -132,7 +136,9 @@ const maxUserCode = 64
 
 // isShowable reports whether a text of a provider can be shown at a terminal.
 func isShowable(text string, limit int) bool {
-	return text != "" && len(text) <= limit && !strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) })
+	return text != "" && len(text) <= limit && !strings.ContainsFunc(text, func(c rune) bool {
+		return !unicode.IsPrint(c)
+	})
 }
 
 // isVerificationURI reports whether a browser can open raw safely.
@@ -147,7 +153,8 @@ func isVerificationURI(raw string) bool {
 // clientRequest returns a request to an endpoint of the provider that is not the token endpoint.
 // The client authenticates as at the token endpoint (RFC 6749 section 2.3). The failures name
 // token_url.
-func (w *wire) clientRequest(ctx context.Context, endpoint string, params, assertion url.Values, secret Secret) (*tokenCall, *http.Request, *Error) {
+func (w *wire) clientRequest(ctx context.Context, endpoint string, params, assertion url.Values,
+	secret Secret) (*tokenCall, *http.Request, *Error) {
 	form := maps.Clone(params)
 	maps.Copy(form, assertion)
 	basic := w.cfg.ClientAuth.IsBasic()

@@ -155,7 +155,9 @@ func TestOnePostToAProviderThatHangs(t *testing.T) {
 					_, _ = io.Copy(io.Discard, r.Body)
 					<-r.Context().Done()
 				})
-				src := newSource(t, way, func(cfg *tokensource.Config) { cfg.BodyFormat, cfg.TokenURL = format, "http://127.0.0.1/token" })
+				src := newSource(t, way, func(cfg *tokensource.Config) {
+					cfg.BodyFormat, cfg.TokenURL = format, "http://127.0.0.1/token"
+				})
 				wantError(t, src, tokensource.ClassWait)
 				if n.Load() != 1 {
 					t.Errorf("%d requests, want 1", n.Load())
@@ -244,7 +246,9 @@ func TestTimeOfAnAnswer(t *testing.T) {
 				}
 			}
 		})
-		src := newSource(t, way, func(cfg *tokensource.Config) { cfg.TokenURL, cfg.Timeout = "http://127.0.0.1/token", time.Second })
+		src := newSource(t, way, func(cfg *tokensource.Config) {
+			cfg.TokenURL, cfg.Timeout = "http://127.0.0.1/token", time.Second
+		})
 		began := time.Now()
 		if e := wantError(t, src, tokensource.ClassWait); e.Timeout || !strings.Contains(e.Reason, "did not end in time") {
 			t.Errorf("got %v, want one that says the answer did not end in time", e)

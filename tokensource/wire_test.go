@@ -50,7 +50,8 @@ func basic(user, password string) string {
 // The query of token_url comes first. Nothing is sent twice.
 func TestFormOfTheRequest(t *testing.T) {
 	const grant = "audience=https%3A%2F%2Fapi.example.com&grant_type=client_credentials&scope=a+b%3Ac"
-	jsonGrant := map[string]string{"audience": "https://api.example.com", "grant_type": "client_credentials", "scope": "a b:c"}
+	jsonGrant := map[string]string{"audience": "https://api.example.com", "grant_type": "client_credentials",
+		"scope": "a b:c"}
 	credentials := "client_id=" + oddIDForm + "&client_secret=" + oddSecretForm
 	// The parameters are sorted by name, as form encoders do.
 	between := func(credentials string) string {
@@ -191,7 +192,8 @@ func TestFormOfOtherRequests(t *testing.T) {
 		"two resources (RFC 8707 section 2)": {
 			func(cfg *tokensource.Config) {
 				cfg.Params = []tokensource.Param{
-					{Name: "resource", Value: tokensource.Literal("https://a")}, {Name: "resource", Value: tokensource.Literal("https://b")},
+					{Name: "resource", Value: tokensource.Literal("https://a")},
+					{Name: "resource", Value: tokensource.Literal("https://b")},
 				}
 			},
 			url.Values{"grant_type": {"client_credentials"}, "resource": {"https://a", "https://b"}},
@@ -252,7 +254,8 @@ func TestTokenHeaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ep, key := &endpoint{}, &file{value: "key1"}
 		src := newSource(t, ep, func(cfg *tokensource.Config) {
-			cfg.TokenHeaders = []tokensource.Param{{Name: "x-api-key", Value: key.read}, {Name: "X-Tenant", Value: tokensource.Literal("planet")}}
+			cfg.TokenHeaders = []tokensource.Param{{Name: "x-api-key", Value: key.read},
+				{Name: "X-Tenant", Value: tokensource.Literal("planet")}}
 		})
 		tok := mustToken(t, src)
 		key.set("key2", nil)
@@ -261,13 +264,15 @@ func TestTokenHeaders(t *testing.T) {
 		}
 		for i, want := range []string{"key1", "key2"} {
 			header := ep.all()[i].header
-			if header.Get("X-Api-Key") != want || header.Get("X-Tenant") != "planet" || header.Get("Accept") != "application/json" {
+			if header.Get("X-Api-Key") != want || header.Get("X-Tenant") != "planet" ||
+				header.Get("Accept") != "application/json" {
 				t.Errorf("request %d has the fields %v", i, header)
 			}
 		}
 		key.set("a\r\nb", nil)
 		err := src.Account("").Refresh(t.Context())
-		if failure := asError(t, err, tokensource.ClassOperator); !strings.Contains(failure.Error(), "token_header x-api-key") || strings.Contains(failure.Error(), "a\r") {
+		if failure := asError(t, err, tokensource.ClassOperator); !strings.Contains(failure.Error(),
+			"token_header x-api-key") || strings.Contains(failure.Error(), "a\r") {
 			t.Errorf("got %v", failure)
 		}
 		wantCount(t, ep, 2)

@@ -25,7 +25,8 @@ import (
 func BenchmarkLive(b *testing.B) {
 	const calls, repetitions = 2_000_000, 9
 	src := open(b, tokensource.Config{
-		Name: "live", Grant: tokensource.ClientCredentials{}, Transport: new(provider), TokenURL: tokenURL, ClientID: clientID,
+		Name: "live", Grant: tokensource.ClientCredentials{}, Transport: new(provider), TokenURL: tokenURL,
+		ClientID:      clientID,
 		ClientSecrets: []tokensource.Value{tokensource.Literal(tokensourcetest.DefaultClientSecret)},
 	})
 	ctx := context.Background()
@@ -51,7 +52,8 @@ func BenchmarkLive(b *testing.B) {
 			})/calls)
 		}
 		measured.Live = &live{round(median(one)), round(median(sixteen)), testing.AllocsPerRun(1000, func() { get(1) })}
-		fmt.Printf("Source.Token: %.1f ns, with 16 goroutines %.1f ns, %v allocations\n", measured.Live.One, measured.Live.Sixteen, measured.Live.Allocations)
+		fmt.Printf("Source.Token: %.1f ns, with 16 goroutines %.1f ns, %v allocations\n", measured.Live.One,
+			measured.Live.Sixteen, measured.Live.Allocations)
 	}
 }
 
@@ -81,7 +83,8 @@ func measureMemory(b *testing.B, home string, n int) {
 	}
 	runtime.KeepAlive(src)
 	measured.Memory = m
-	fmt.Printf("%d accounts in memory: %.0f bytes, %g goroutines and %g timers for each\n", n, m.Bytes, m.Goroutines, m.Timers)
+	fmt.Printf("%d accounts in memory: %.0f bytes, %g goroutines and %g timers for each\n", n, m.Bytes,
+		m.Goroutines, m.Timers)
 }
 
 // heap returns the bytes in use after a collection.
@@ -182,7 +185,8 @@ func measureLookups(b *testing.B, home string) {
 	for _, n := range accountNumbers {
 		l := lookup{n, round(median(nanos[n])), spreadOf(ratios[n])}
 		measured.Lookups = append(measured.Lookups, l)
-		fmt.Printf("Account(name).Token among %d: %.0f ns, %.2f times (%.2f to %.2f)\n", n, l.Nanos, l.Ratio.Median, l.Ratio.Low, l.Ratio.High)
+		fmt.Printf("Account(name).Token among %d: %.0f ns, %.2f times (%.2f to %.2f)\n", n, l.Nanos, l.Ratio.Median,
+			l.Ratio.Low, l.Ratio.High)
 	}
 }
 
@@ -205,7 +209,8 @@ func measureStart(b *testing.B, home string, n int) {
 	for range 3 {
 		for _, h := range []string{home, empty} {
 			began := time.Now()
-			p := harness.Start(b, config.String(), harness.Home(h), harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
+			p := harness.Start(b, config.String(), harness.Home(h),
+				harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
 			res, body, err := rig.Send(p.Client(), "GET", p.URL+"/15", "X-User", userName(0))
 			if err != nil || res.StatusCode != 200 {
 				b.Fatalf("the first request: %v, %v: %s", res, err, body)
@@ -216,7 +221,8 @@ func measureStart(b *testing.B, home string, n int) {
 	}
 	s.Caddy, s.Without = round(median(starts[home])), round(median(starts[empty]))
 	measured.Start = s
-	fmt.Printf("start with %d records: source %.1f ms, %d listings; Caddy %.2f s, without %.2f s\n", n, s.Source, s.Lists, s.Caddy, s.Without)
+	fmt.Printf("start with %d records: source %.1f ms, %d listings; Caddy %.2f s, without %.2f s\n", n, s.Source, s.Lists,
+		s.Caddy, s.Without)
 }
 
 // counting counts the listings.

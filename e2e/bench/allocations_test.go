@@ -42,12 +42,14 @@ func BenchmarkAllocations(b *testing.B) {
 			objects, bytes := cost(kind)
 			after, bytesAfter := cost(kindPlain)
 			a := allocation{
-				Kind: kind, More: round(objects - (before+after)/2), Bytes: round(bytes - (bytesBefore+bytesAfter)/2), Noise: round(after - before),
+				Kind: kind, More: round(objects - (before+after)/2), Bytes: round(bytes - (bytesBefore+bytesAfter)/2),
+				Noise: round(after - before),
 			}
 			s := profiled.allocations(b, kind)
 			a.Ours = round(float64(s.samples[layerOurs]) / allocationRequests)
 			measured.Allocations = append(measured.Allocations, a)
-			fmt.Printf("%s: %.2f allocations by our functions; in all %.2f allocations and %.0f bytes more than reverse_proxy, which has %.2f and then %.2f\n",
+			fmt.Printf("%s: %.2f allocations by our functions; in all %.2f allocations and %.0f bytes more than "+
+				"reverse_proxy, which has %.2f and then %.2f\n",
 				kind, a.Ours, a.More, a.Bytes, before, after)
 			for _, call := range most(s.calls[layerOurs], *shareTop) {
 				function, callee, _ := strings.Cut(call, "\x00")
@@ -94,7 +96,8 @@ func (c *caddies) heapProfile(b *testing.B) (file string) {
 	for range 3 { // an allocation comes into the profile two collections later
 		var status int
 		var err error
-		if status, profile, err = c.proxy.Admin(http.MethodGet, "/debug/pprof/heap?gc=1", "", nil); err != nil || status != http.StatusOK {
+		if status, profile, err = c.proxy.Admin(http.MethodGet, "/debug/pprof/heap?gc=1", "", nil); err != nil ||
+			status != http.StatusOK {
 			b.Fatalf("the heap profile: status %d, %v", status, err)
 		}
 	}

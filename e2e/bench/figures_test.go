@@ -188,16 +188,20 @@ func (f *figures) check() error {
 		for _, size := range sizes {
 			for _, kind := range kinds {
 				c := f.comparison(protocol, size, kind)
-				need(c != nil && c.CPU.Median > 0 && c.Rate.Median > 0 && c.Micros > 0 && c.PerSecond > 0, "%s, %d bytes, %s", protocol, size, kind)
+				need(c != nil && c.CPU.Median > 0 && c.Rate.Median > 0 && c.Micros > 0 && c.PerSecond > 0, "%s, %d bytes, %s",
+					protocol, size, kind)
 			}
 		}
 	}
 	for _, other := range []string{kindNginx, kindHAProxy} {
-		need(slices.Contains(f.Missing, other) || f.comparison(protocols[0], sizes[0], other) != nil, "%s, or that it is not installed", other)
+		need(slices.Contains(f.Missing, other) || f.comparison(protocols[0], sizes[0], other) != nil,
+			"%s, or that it is not installed", other)
 	}
 	for _, kind := range injected {
-		need(slices.ContainsFunc(f.Shares, func(s share) bool { return s.Kind == kind && s.Samples > 0 }), "the share of %s", kind)
-		need(slices.ContainsFunc(f.Allocations, func(a allocation) bool { return a.Kind == kind }), "the allocations of %s", kind)
+		need(slices.ContainsFunc(f.Shares, func(s share) bool { return s.Kind == kind && s.Samples > 0 }),
+			"the share of %s", kind)
+		need(slices.ContainsFunc(f.Allocations, func(a allocation) bool { return a.Kind == kind }),
+			"the allocations of %s", kind)
 	}
 	need(f.HeaderUp.Samples > 0, "the share of header_up")
 	need(f.Refresh != nil && len(f.Refresh.Percentiles) == len(percentiles), "latency during a refresh")
@@ -205,7 +209,8 @@ func (f *figures) check() error {
 	need(f.Cold != nil && f.Cold.Requests > 0, "requests without a token")
 	need(f.Live != nil && f.Live.One > 0 && f.Live.Sixteen > 0, "a live token")
 	for _, n := range accountNumbers {
-		need(slices.ContainsFunc(f.Lookups, func(l lookup) bool { return l.Accounts == n && l.Nanos > 0 }), "a look-up among %d accounts", n)
+		need(slices.ContainsFunc(f.Lookups, func(l lookup) bool { return l.Accounts == n && l.Nanos > 0 }),
+			"a look-up among %d accounts", n)
 	}
 	need(f.Memory != nil && f.Memory.Bytes > 0, "memory for each account")
 	need(f.Start != nil && f.Start.Caddy > 0, "the start with stored records")

@@ -33,7 +33,9 @@ const (
 // BenchmarkLatency measures response times while something slow goes on, and while nothing does, in
 // turn (ABBA). Requests are sent at fixed times, which use a part of the CPU only.
 func BenchmarkLatency(b *testing.B) {
-	srv := tokensourcetest.Start(b, tokensourcetest.Config{NewAccessToken: func(n uint64) string { return fmt.Sprintf("%s%d", token, n) }})
+	srv := tokensourcetest.Start(b, tokensourcetest.Config{NewAccessToken: func(n uint64) string {
+		return fmt.Sprintf("%s%d", token, n)
+	}})
 	silent, home := newSilentProvider(b), b.TempDir()
 	connectUsers(b, files(home), userSource("account", tokenURL), users)
 	// A token that lives for a second has ended when its account is first used.
@@ -48,8 +50,10 @@ func BenchmarkLatency(b *testing.B) {
 		Site("http://{$ADDR}",
 			rig.Block("handle /slow/*", "authinject slow "+upstream),
 			rig.Block("handle /account/*", rig.Block("authinject account "+upstream, "account {http.request.header.X-User}")),
-			rig.Block("handle /stuck/*", rig.Block("authinject stuck "+upstream, "account {http.request.header.X-User}", "wait 1m")))
-	p := harness.Start(b, config.String(), harness.Home(home), harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
+			rig.Block("handle /stuck/*", rig.Block("authinject stuck "+upstream, "account {http.request.header.X-User}",
+				"wait 1m")))
+	p := harness.Start(b, config.String(), harness.Home(home),
+		harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
 
 	for b.Loop() {
 		refreshed := newLoad(b, p.Addr, "/slow/15")
@@ -83,7 +87,8 @@ func BenchmarkLatency(b *testing.B) {
 					}
 				})
 			}
-			rig.Eventually(b, func() bool { return silent.hanging() > 0 && waitingRequests(b, p) == waiting }, "all accounts to wait for the provider")
+			rig.Eventually(b, func() bool { return silent.hanging() > 0 && waitingRequests(b, p) == waiting },
+				"all accounts to wait for the provider")
 			served.run(b, time.Second) // warm, with the waiting requests
 			measure()
 			measure()
@@ -231,13 +236,16 @@ func (s *silentProvider) refuse() {
 // BenchmarkCold sends requests while there is no token yet, and counts the token requests.
 func BenchmarkCold(b *testing.B) {
 	for b.Loop() {
-		srv := tokensourcetest.Start(b, tokensourcetest.Config{NewAccessToken: func(n uint64) string { return fmt.Sprintf("%s%d", token, n) }})
+		srv := tokensourcetest.Start(b, tokensourcetest.Config{NewAccessToken: func(n uint64) string {
+			return fmt.Sprintf("%s%d", token, n)
+		}})
 		release := make(chan struct{})
 		srv.AlwaysFault(tokensourcetest.HoldAnswer(release))
 		config := rig.Caddyfile{}.Global(rig.Block("log", "level ERROR")).
 			Source("cold", "grant client_credentials", "timeout 2m", rig.Client(srv)).
 			// Each request would otherwise open one more file in each process.
-			Site("http://{$ADDR}", rig.Block("authinject cold "+plainUpstream(b), "wait 2m", rig.Block("transport http", "max_conns_per_host 100")))
+			Site("http://{$ADDR}", rig.Block("authinject cold "+plainUpstream(b), "wait 2m",
+				rig.Block("transport http", "max_conns_per_host 100")))
 		p := harness.Start(b, config.String(), harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
 		l := newLoad(b, p.Addr, "/15")
 		l.open(b, coldClients)
@@ -264,7 +272,8 @@ func waitingRequests(b *testing.B, p *harness.Proxy) (n int) {
 		b.Fatal(err)
 	}
 	for stack := range strings.SplitSeq(string(profile), "\n\n") {
-		if found := stackCount.FindStringSubmatch(stack); found != nil && strings.Contains(stack, "authinject.(*exchange).token") {
+		if found := stackCount.FindStringSubmatch(stack); found != nil &&
+			strings.Contains(stack, "authinject.(*exchange).token") {
 			count, err := strconv.Atoi(found[1])
 			if err != nil {
 				b.Fatal(err)

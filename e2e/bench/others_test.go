@@ -48,11 +48,13 @@ func startOthers(b *testing.B, upstream string) []*other {
 	server := strings.TrimPrefix(upstream, "http://")
 	nginx, haproxy := &other{kind: kindNginx}, &other{kind: kindHAProxy}
 	nginx.start(b, "nginx", func(dir string) []string {
-		config := write(b, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(nginxConfig, dir, runtime.NumCPU(), server, nginx.addr, token))
+		config := write(b, filepath.Join(dir, "nginx.conf"),
+			fmt.Sprintf(nginxConfig, dir, runtime.NumCPU(), server, nginx.addr, token))
 		return []string{"-c", config, "-e", "stderr"}
 	})
 	haproxy.start(b, "haproxy", func(dir string) []string {
-		config := write(b, filepath.Join(dir, "haproxy.cfg"), fmt.Sprintf(haproxyConfig, runtime.NumCPU(), haproxy.addr, token, server))
+		config := write(b, filepath.Join(dir, "haproxy.cfg"),
+			fmt.Sprintf(haproxyConfig, runtime.NumCPU(), haproxy.addr, token, server))
 		return []string{"-db", "-f", config}
 	})
 	return []*other{nginx, haproxy}

@@ -59,7 +59,8 @@ Type: cpu
 // A sample belongs to the innermost function that does work of its own.
 func TestOwner(t *testing.T) {
 	s := sharesOf(printed)
-	if want := map[layer]int{layerOurs: 3 + 6 + 12, layerHeaderUp: 8 + 9, layerOther: 4 + 5 + 7 + 10, layerRuntime: 11}; !maps.Equal(s.samples, want) {
+	if want := map[layer]int{layerOurs: 3 + 6 + 12, layerHeaderUp: 8 + 9, layerOther: 4 + 5 + 7 + 10,
+		layerRuntime: 11}; !maps.Equal(s.samples, want) {
 		t.Errorf("got %v, want %v", s.samples, want)
 	}
 	if got := s.calls[layerOurs]["github.com/authinject/caddy-authinject/authinject.(*exchange).prepare\x00net/http.Header.Clone"]; got != 3 {
@@ -68,7 +69,8 @@ func TestOwner(t *testing.T) {
 	sum := newShares()
 	sum.add(s)
 	sum.add(s)
-	if sum.total() != 2*s.total() || sum.percent(layerOurs) != s.percent(layerOurs) || sum.by[layerOther]["net/http.(*Transport).RoundTrip"] != 10 {
+	if sum.total() != 2*s.total() || sum.percent(layerOurs) != s.percent(layerOurs) ||
+		sum.by[layerOther]["net/http.(*Transport).RoundTrip"] != 10 {
 		t.Errorf("twice the same samples give %v, with parts %v", sum.samples, sum.by)
 	}
 }

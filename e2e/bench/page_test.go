@@ -18,7 +18,8 @@ import (
 	"time"
 )
 
-var update = flag.Bool("update", false, "write docs/performance.md: from what was measured, or with TestPage from the figures of the last time")
+var update = flag.Bool("update", false, "write docs/performance.md: from what was measured, or with TestPage from "+
+	"the figures of the last time")
 
 // TestMain writes the page after the benchmarks have run.
 func TestMain(m *testing.M) {
@@ -92,7 +93,8 @@ func TestPage(t *testing.T) {
 			t.Fatal(err)
 		}
 		if string(got) != want {
-			t.Errorf("%s is not what the generator writes; run in e2e: go test ./bench -run TestPage -update", filepath.Base(file))
+			t.Errorf("%s is not what the generator writes; run in e2e: go test ./bench -run TestPage -update",
+				filepath.Base(file))
 		}
 	}
 }
@@ -146,7 +148,8 @@ func (f *figures) rows() (rows []row) {
 	for _, kind := range injected {
 		for _, s := range f.Shares {
 			if s.Kind == kind {
-				add("CPU time under load, more than `header_up` takes: "+strings.TrimPrefix(words[kind], "authinject, "), aims[kind], "%s %% of all (%s less %s)",
+				add("CPU time under load, more than `header_up` takes: "+strings.TrimPrefix(words[kind], "authinject, "),
+					aims[kind], "%s %% of all (%s less %s)",
 					number(f.more(s)), number(s.Percent.Median), number(f.HeaderUp.Percent.Median))
 			}
 		}
@@ -156,22 +159,30 @@ func (f *figures) rows() (rows []row) {
 		if a.Kind == kindHeader {
 			aim = "at most 3"
 		}
-		add("allocations for each request, by authinject: "+strings.TrimPrefix(words[a.Kind], "authinject, "), aim, "%s", number(a.Ours))
+		add("allocations for each request, by authinject: "+strings.TrimPrefix(words[a.Kind], "authinject, "), aim, "%s",
+			number(a.Ours))
 	}
-	add("a live token from `Source.Token`: 1 goroutine, 16 goroutines", "less than 25 ns, 0 allocations", "%s ns, %s ns of CPU time; %s allocations",
+	add("a live token from `Source.Token`: 1 goroutine, 16 goroutines", "less than 25 ns, 0 allocations",
+		"%s ns, %s ns of CPU time; %s allocations",
 		number(f.Live.One), number(f.Live.Sixteen), number(f.Live.Allocations))
 	slowest := f.Refresh.Percentiles[len(f.Refresh.Percentiles)-1]
-	add("p99.9 of response times during a refresh that takes 2 s, over p99.9 without", "at most 1.05", "%s; noise %s to %s",
+	add("p99.9 of response times during a refresh that takes 2 s, over p99.9 without", "at most 1.05",
+		"%s; noise %s to %s",
 		number(slowest.Ratio.Median), number(slowest.Noise.Low), number(slowest.Noise.High))
-	add(number(float64(f.Cold.Requests))+" requests at once when there is no token", "1 token request", "%s token request%s", number(float64(f.Cold.TokenRequests)), plural(f.Cold.TokenRequests))
-	add("memory for each of "+number(float64(f.Memory.Accounts))+" accounts, with its token", "at most 800 bytes, no goroutine, no timer", "%s bytes, %s goroutines, %s timers",
+	add(number(float64(f.Cold.Requests))+" requests at once when there is no token", "1 token request",
+		"%s token request%s", number(float64(f.Cold.TokenRequests)), plural(f.Cold.TokenRequests))
+	add("memory for each of "+number(float64(f.Memory.Accounts))+" accounts, with its token",
+		"at most 800 bytes, no goroutine, no timer", "%s bytes, %s goroutines, %s timers",
 		number(f.Memory.Bytes), number(f.Memory.Goroutines), number(f.Memory.Timers))
 	most := f.Lookups[len(f.Lookups)-1]
-	add("`Account(name).Token` among "+number(float64(most.Accounts))+" accounts, over one account", "at most 5 times", "%s times", number(most.Ratio.Median))
-	add("start with "+number(float64(f.Start.Records))+" stored records", "less than 1 s, no listing", "%s s until Caddy serves, %s s with one record; %s listings",
+	add("`Account(name).Token` among "+number(float64(most.Accounts))+" accounts, over one account", "at most 5 times",
+		"%s times", number(most.Ratio.Median))
+	add("start with "+number(float64(f.Start.Records))+" stored records", "less than 1 s, no listing",
+		"%s s until Caddy serves, %s s with one record; %s listings",
 		number(f.Start.Caddy), number(f.Start.Without), number(float64(f.Start.Lists)))
 	hang := f.Hang.Percentiles[1]
-	add("p99 of one source's accounts while the provider of another hangs, over p99 without", "unchanged", "%s; noise %s to %s", number(hang.Ratio.Median), number(hang.Noise.Low), number(hang.Noise.High))
+	add("p99 of one source's accounts while the provider of another hangs, over p99 without", "unchanged",
+		"%s; noise %s to %s", number(hang.Ratio.Median), number(hang.Noise.Low), number(hang.Noise.High))
 	return rows
 }
 
@@ -185,7 +196,8 @@ func plural(n int) string {
 // words are the kinds in the words of the page.
 var words = map[string]string{
 	kindPlain: "`reverse_proxy`, no token", kindHardCoded: "hard-coded header", kindHeader: "authinject, header",
-	kindQuery: "authinject, query", kindAccount: "authinject, `account`", kindNginx: "nginx, hard-coded header", kindHAProxy: "HAProxy, hard-coded header",
+	kindQuery: "authinject, query", kindAccount: "authinject, `account`", kindNginx: "nginx, hard-coded header",
+	kindHAProxy: "HAProxy, hard-coded header",
 }
 
 var protocolWords = map[string]string{"http1": "HTTP/1.1", "http2": "HTTP/2 over TLS"}
@@ -232,7 +244,8 @@ func (f *figures) page() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if f.Refresh == nil || f.Hang == nil || f.Cold == nil || f.Live == nil || f.Memory == nil || f.Start == nil || len(f.Lookups) == 0 ||
+	if f.Refresh == nil || f.Hang == nil || f.Cold == nil || f.Live == nil || f.Memory == nil || f.Start == nil ||
+		len(f.Lookups) == 0 ||
 		len(f.Refresh.Percentiles) != len(percentiles) || len(f.Hang.Percentiles) != len(percentiles) {
 		return "", errors.New("figures are missing")
 	}
@@ -290,10 +303,12 @@ func (f *figures) plot() string {
 	panel := lineHeight*lines + 70
 	height := 40 + panel*len(sizes)
 	text := func(class string, x, y float64, words string) {
-		fmt.Fprintf(&out, "<text class=%q x=\"%s\" y=\"%s\">%s</text>\n", class, coordinate(x), coordinate(y), html.EscapeString(words))
+		fmt.Fprintf(&out, "<text class=%q x=\"%s\" y=\"%s\">%s</text>\n", class, coordinate(x), coordinate(y),
+			html.EscapeString(words))
 	}
 	line := func(class string, x1, y1, x2, y2 float64) {
-		fmt.Fprintf(&out, "<line class=%q x1=\"%s\" y1=\"%s\" x2=\"%s\" y2=\"%s\"/>\n", class, coordinate(x1), coordinate(y1), coordinate(x2), coordinate(y2))
+		fmt.Fprintf(&out, "<line class=%q x1=\"%s\" y1=\"%s\" x2=\"%s\" y2=\"%s\"/>\n", class, coordinate(x1), coordinate(y1),
+			coordinate(x2), coordinate(y2))
 	}
 	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%[1]d" height="%[2]d" role="img" aria-labelledby="title desc">
 <title id="title">CPU time of proxies for each request, over a hard-coded header</title>
@@ -341,7 +356,8 @@ text { fill: #e6edf3 }
 				}
 				text("label", left, y+4, labels[c.Kind])
 				line(class, at(c.CPU.Low), y, at(c.CPU.High), y)
-				fmt.Fprintf(&out, "<circle class=%q cx=\"%s\" cy=\"%s\" r=\"4\"/>\n", class, coordinate(at(c.CPU.Median)), coordinate(y))
+				fmt.Fprintf(&out, "<circle class=%q cx=\"%s\" cy=\"%s\" r=\"4\"/>\n", class, coordinate(at(c.CPU.Median)),
+					coordinate(y))
 			}
 		}
 	}

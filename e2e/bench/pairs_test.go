@@ -104,7 +104,9 @@ func comparePairs(b *testing.B, c *caddies, others []*other, protocol string, si
 			Micros: round(median(micros[kind])), PerSecond: round(median(rates[kind])),
 		}
 		measured.Proxies = append(measured.Proxies, result)
-		fmt.Printf("%s %8d bytes %-10s  CPU %.3f (%.3f to %.3f)  requests/s %.3f (%.3f to %.3f)  %.1f us, %.0f/s\n", protocol, size, kind,
-			result.CPU.Median, result.CPU.Low, result.CPU.High, result.Rate.Median, result.Rate.Low, result.Rate.High, result.Micros, result.PerSecond)
+		fmt.Printf("%s %8d bytes %-10s  CPU %.3f (%.3f to %.3f)  requests/s %.3f (%.3f to %.3f)  %.1f us, %.0f/s\n",
+			protocol, size, kind,
+			result.CPU.Median, result.CPU.Low, result.CPU.High, result.Rate.Median, result.Rate.Low, result.Rate.High,
+			result.Micros, result.PerSecond)
 	}
 }

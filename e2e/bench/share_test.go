@@ -64,7 +64,8 @@ func BenchmarkShare(b *testing.B) {
 			fmt.Printf("\nheader_up: %.2f %% (%.2f to %.2f)\n", up.Percent.Median, up.Percent.Low, up.Percent.High)
 		}
 		for _, s := range measured.Shares {
-			fmt.Printf("%s: %.2f %% (%.2f to %.2f), %.2f more than header_up\n", s.Kind, s.Percent.Median, s.Percent.Low, s.Percent.High, measured.more(s))
+			fmt.Printf("%s: %.2f %% (%.2f to %.2f), %.2f more than header_up\n", s.Kind, s.Percent.Median, s.Percent.Low,
+				s.Percent.High, measured.more(s))
 		}
 	}
 }
@@ -82,7 +83,8 @@ func (c *caddies) profile(b *testing.B, kind string) *shares {
 	done := make(chan answer, 1)
 	go func() {
 		var a answer
-		a.status, a.body, a.err = c.proxy.Admin(http.MethodGet, "/debug/pprof/profile?seconds="+strconv.Itoa(*shareSeconds), "", nil)
+		a.status, a.body, a.err = c.proxy.Admin(http.MethodGet, "/debug/pprof/profile?seconds="+strconv.Itoa(*shareSeconds),
+			"", nil)
 		done <- a
 	}()
 	l.run(b, time.Duration(*shareSeconds)*time.Second)
@@ -97,7 +99,8 @@ func (c *caddies) profile(b *testing.B, kind string) *shares {
 func traces(b *testing.B, file, sample string, flags ...string) string {
 	b.Helper()
 	var stderr bytes.Buffer
-	cmd := exec.Command("go", append(append([]string{"tool", "pprof", "-traces", "-sample_index=" + sample, "-symbolize=none"}, flags...), file)...)
+	cmd := exec.Command("go",
+		append(append([]string{"tool", "pprof", "-traces", "-sample_index=" + sample, "-symbolize=none"}, flags...), file)...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -132,7 +135,8 @@ var (
 		`github\.com/caddyserver/[^.]*|go\.uber\.org/zap[^.]*|vendor/golang\.org/x/net/[^.]*)(/v\d+)?\.`)
 	// onlyForHeaderUp are the callees of reverse_proxy's loop that run only if header_up is
 	// configured.
-	onlyForHeaderUp = regexp.MustCompile(`/reverseproxy\.copyHeader$|^internal/runtime/maps\.NewEmptyMap$|^runtime\.makemap`)
+	onlyForHeaderUp = regexp.MustCompile(
+		`/reverseproxy\.copyHeader$|^internal/runtime/maps\.NewEmptyMap$|^runtime\.makemap`)
 )
 
 // layerOf returns the layer of a function, or helper.

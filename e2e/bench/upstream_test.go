@@ -97,7 +97,8 @@ var largest = bytes.Repeat([]byte("."), 10<<20)
 
 func serve(w http.ResponseWriter, r *http.Request) {
 	size, err := strconv.Atoi(r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:])
-	if err != nil || size > len(largest) || r.ProtoMajor != 2 || !accepted(r.URL.Path, []byte(r.Header.Get("Authorization")+r.URL.RawQuery)) {
+	if err != nil || size > len(largest) || r.ProtoMajor != 2 ||
+		!accepted(r.URL.Path, []byte(r.Header.Get("Authorization")+r.URL.RawQuery)) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}

@@ -40,7 +40,9 @@ type caddies struct {
 // on finding a route grows with the routes that come before it.
 func startCaddy(b *testing.B, options ...harness.Option) *caddies {
 	b.Helper()
-	srv := tokensourcetest.Start(b, tokensourcetest.Config{NewAccessToken: func(n uint64) string { return fmt.Sprintf("%s%d", token, n) }})
+	srv := tokensourcetest.Start(b, tokensourcetest.Config{NewAccessToken: func(n uint64) string {
+		return fmt.Sprintf("%s%d", token, n)
+	}})
 	ca, home := harness.CA(b), b.TempDir()
 	connectUsers(b, files(home), userSource("account", tokenURL), users)
 	config := rig.Caddyfile{}.Global(rig.Block("log", "level ERROR")).
@@ -61,7 +63,8 @@ func startCaddy(b *testing.B, options ...harness.Option) *caddies {
 			config = config.Site("http://"+addr, directive)
 		}
 	}
-	options = append(options, harness.Home(home), harness.Trust(ca), harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
+	options = append(options, harness.Home(home), harness.Trust(ca),
+		harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
 	config = config.Site("http://{$ADDR}", "respond 204")
 	p := harness.Start(b, config.String(), options...)
 	return &caddies{proxy: p, addrs: addrs, plain: plain}
@@ -177,7 +180,8 @@ type provider struct {
 // RoundTrip implements [http.RoundTripper].
 func (p *provider) RoundTrip(req *http.Request) (*http.Response, error) {
 	n := p.n.Add(1)
-	body := fmt.Appendf(nil, `{"access_token":"%[1]s%08[2]d","refresh_token":"%[1]s%08[2]d","token_type":"Bearer","expires_in":%[3]d}`,
+	body := fmt.Appendf(nil,
+		`{"access_token":"%[1]s%08[2]d","refresh_token":"%[1]s%08[2]d","token_type":"Bearer","expires_in":%[3]d}`,
 		token, n, cmp.Or(p.lifetime, 86400))
 	return &http.Response{
 		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},

@@ -152,13 +152,15 @@ var caches = map[string]func(t *testing.T, backend string) string{"nginx": nginx
 // it would if the client had sent the token itself (RFC 9111 section 3.5).
 func TestSharedCachesKeepWhatTheyMay(t *testing.T) {
 	for cacheControl, kept := range map[string]bool{
-		"": false, "max-age=60": false, "private, max-age=60": false, "no-store": false, "public, max-age=60": true, "s-maxage=60": true,
+		"": false, "max-age=60": false, "private, max-age=60": false, "no-store": false, "public, max-age=60": true,
+		"s-maxage=60": true,
 	} {
 		for name, start := range caches {
 			t.Run(name+" "+cacheControl, func(t *testing.T) {
 				t.Parallel()
 				upstream, asked := api(t, cacheControl)
-				config := rig.Caddyfile{}.Source("a", "token {env.TOKEN}").Site("http://{$ADDR}", rig.Block("authinject a "+upstream.URL, "allow_hosts *"))
+				config := rig.Caddyfile{}.Source("a", "token {env.TOKEN}").Site("http://{$ADDR}",
+					rig.Block("authinject a "+upstream.URL, "allow_hosts *"))
 				p := harness.Start(t, config.String(), harness.Env("TOKEN", "t0ken"))
 				cache := start(t, p.Addr)
 				// The site's name is the proxy's; the cache passes on what it is asked for.
@@ -182,8 +184,10 @@ func TestAccountsNeverShareACache(t *testing.T) {
 	emu := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
 	upstream, _ := api(t, "public, max-age=60")
 	config := rig.Caddyfile{}.
-		Source("a", "provider biggerplate", "client_id "+emu.ClientID(), rig.Endpoints(emu.Endpoints()), "destinations "+upstream.URL).
-		Site("http://{$ADDR}", "authinject_connect /connect*", rig.Block("authinject a "+upstream.URL, "account {http.request.header.X-Account}"))
+		Source("a", "provider biggerplate", "client_id "+emu.ClientID(), rig.Endpoints(emu.Endpoints()),
+			"destinations "+upstream.URL).
+		Site("http://{$ADDR}", "authinject_connect /connect*",
+			rig.Block("authinject a "+upstream.URL, "account {http.request.header.X-Account}"))
 	p := harness.Start(t, config.String(), harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
 	emu.SetRedirectURIs(p.URL + "/connect/callback")
 	for _, account := range []string{"one", "two"} {
@@ -211,7 +215,9 @@ func connect(t *testing.T, emu *tokensourcetest.Provider, p *harness.Proxy, acco
 	if err != nil {
 		t.Fatal(err)
 	}
-	browser := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	browser := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 	read := func(res *http.Response, err error) (http.Header, string) {
 		res, body, err := rig.Read(res, err)
 		if err != nil {
@@ -220,10 +226,12 @@ func connect(t *testing.T, emu *tokensourcetest.Provider, p *harness.Proxy, acco
 		return res.Header, body
 	}
 	_, page := read(browser.Get(p.URL + "/connect"))
-	header, _ := read(browser.PostForm(p.URL+"/connect/start", url.Values{"csrf": {hiddenToken.FindStringSubmatch(page)[1]}, "source": {"a"}, "account": {account}}))
+	header, _ := read(browser.PostForm(p.URL+"/connect/start",
+		url.Values{"csrf": {hiddenToken.FindStringSubmatch(page)[1]}, "source": {"a"}, "account": {account}}))
 	consent := rig.Allow(t, emu, header.Get("Location"))
 	header, _ = read(browser.Get(consent.Redirect))
-	if _, page := read(browser.Get(p.URL + strings.TrimPrefix(header.Get("Location"), ".."))); !strings.Contains(page, "Connected account") {
+	if _, page := read(browser.Get(p.URL + strings.TrimPrefix(header.Get("Location"), ".."))); !strings.Contains(page,
+		"Connected account") {
 		t.Fatalf("%q is not connected:\n%s", account, page)
 	}
 }

@@ -28,9 +28,12 @@ var walls = []breakage{
 	},
 	{
 		what: "errors hold what the provider said", file: "tokensource/token_call.go",
-		old:  "\t\treturn canonical(resp, map[string]string{\"error\": cmp.Or(call.errorCode(members), unnamedCode)})\n",
-		new:  "\t\tfailure := refusal(resp, cmp.Or(call.errorCode(members), \"\"), call.now())\n\t\tfailure.Reason += string(body)\n\t\treturn nil, failure\n",
-		seen: []hit{{"log", "client secret"}, {"log", "seed"}, {"answers", "client secret"}, {"log", "client assertion"}, {"answers", "client assertion"}, {"log", "assertion"}, {"log", "device code"}, {"pages", "code"}, {"admin", "client secret"}},
+		old: "\t\treturn canonical(resp, map[string]string{\"error\": cmp.Or(call.errorCode(members), unnamedCode)})\n",
+		new: "\t\tfailure := refusal(resp, cmp.Or(call.errorCode(members), \"\"), call.now())\n\t\tfailure.Reason += " +
+			"string(body)\n\t\treturn nil, failure\n",
+		seen: []hit{{"log", "client secret"}, {"log", "seed"}, {"answers", "client secret"}, {"log", "client assertion"},
+			{"answers", "client assertion"}, {"log", "assertion"}, {"log", "device code"}, {"pages", "code"},
+			{"admin", "client secret"}},
 	},
 	{
 		what: "the connect page is logged", file: "caddy/connect.go",
@@ -45,7 +48,8 @@ var walls = []breakage{
 	{
 		what: "records are stored in the clear", file: "tokensource/internal/vault/seal.go",
 		old: "\tif len(v.Keys) == 0 {\n\t\tenv.Sum", new: "\tif true {\n\t\tenv.Sum",
-		seen: []hit{{"files", "access token"}, {"files", "refresh token"}, {"storage export", "refresh token"}, {"files", "device code"}},
+		seen: []hit{{"files", "access token"}, {"files", "refresh token"}, {"storage export", "refresh token"},
+			{"files", "device code"}},
 	},
 }
 
@@ -53,7 +57,9 @@ var walls = []breakage{
 // itself.
 var debugLine = breakage{
 	what: "records are printed", file: "tokensource/publish.go",
-	old: "\te := Event{Account: a.Name(), Took: took, Subject: a.subject != nil}\n", new: "\tif end.rec != nil {\n\t\tprintln(fmt.Sprintf(\"%+v %v %#v %s\", end.rec, *end.rec, end.rec, end.rec.AccessToken))\n\t}\n\te := Event{Account: a.Name(), Took: took}\n",
+	old: "\te := Event{Account: a.Name(), Took: took, Subject: a.subject != nil}\n",
+	new: "\tif end.rec != nil {\n\t\tprintln(fmt.Sprintf(\"%+v %v %#v %s\", end.rec, *end.rec, end.rec, " +
+		"end.rec.AccessToken))\n\t}\n\te := Event{Account: a.Name(), Took: took}\n",
 	also: []string{"package tokensource\n", "package tokensource\n\nimport \"fmt\"\n"},
 }
 

@@ -37,7 +37,9 @@ func checkExercised(t *testing.T, r *run) {
 	for _, kind := range r.kind {
 		kinds[kind]++
 	}
-	for _, kind := range []string{"client secret", "basic", "seed", "static token", "encryption key", "code", "pin", "state", "code verifier", "access token", "refresh token", "dpop proof", "request uri", "cookie", "csrf token", "private key", "client assertion", "device code", "user code", "assertion", "signing key", "claim"} {
+	for _, kind := range []string{"client secret", "basic", "seed", "static token", "encryption key", "code", "pin",
+		"state", "code verifier", "access token", "refresh token", "dpop proof", "request uri", "cookie", "csrf token",
+		"private key", "client assertion", "device code", "user code", "assertion", "signing key", "claim"} {
 		if kinds[kind] == 0 {
 			t.Errorf("the run used no %s", kind)
 		}
@@ -46,7 +48,8 @@ func checkExercised(t *testing.T, r *run) {
 		t.Errorf("%v arrived, %d hostile answers", r.arrived, r.echoes)
 	}
 	for sink, text := range map[string]string{
-		"log": `"level":"debug"`, "answers": "seen: ", "pages": "Connected login.", "admin": `"state"`, "terminal": "Connected", "files": "autosave.json",
+		"log": `"level":"debug"`, "answers": "seen: ", "pages": "Connected login.", "admin": `"state"`,
+		"terminal": "Connected", "files": "autosave.json",
 		"storage export": "records", "traces": "canary /", "crash": "goroutine ",
 	} {
 		if !strings.Contains(r.sinks[sink].String(), text) {
@@ -61,7 +64,8 @@ func checkExercised(t *testing.T, r *run) {
 			t.Errorf("%s has logged nothing", logger)
 		}
 	}
-	for _, line := range []string{"a login failed", "obtaining a token failed", "login required", "a request was refused", "Unsolicited response received"} {
+	for _, line := range []string{"a login failed", "obtaining a token failed", "login required", "a request was refused",
+		"Unsolicited response received"} {
 		if !strings.Contains(r.sinks["log"].String(), `"msg":"`+line) {
 			t.Errorf("the log does not say: %s", line)
 		}

@@ -24,8 +24,9 @@ func TestSubjectsAreNotSeen(t *testing.T) {
 	r := &run{world: newWorld(t), t: t, sinks: make(map[string]*strings.Builder)}
 	secret := r.make("client secret")
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{
-		Clients:        []tokensourcetest.Client{{ID: "canary-client", Secrets: []string{secret}}},
-		NewAccessToken: func(uint64) string { return r.make("access token") }, // subjects, actors and what they are exchanged for
+		Clients: []tokensourcetest.Client{{ID: "canary-client", Secrets: []string{secret}}},
+		// subjects, actors and what they are exchanged for
+		NewAccessToken: func(uint64) string { return r.make("access token") },
 	})
 	api := httptest.NewServer(srv.Protect(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Location", "/next?token="+strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "))
@@ -33,12 +34,15 @@ func TestSubjectsAreNotSeen(t *testing.T) {
 	})))
 	t.Cleanup(api.Close)
 	config := rig.Caddyfile{}.Global("debug", "metrics").
-		Source("ex", "token_url "+srv.TokenURL(), "client_id canary-client", "client_secret {env.SECRET}", "grant token_exchange {\n actor_token {file.{$DIR}/actor}\n actor_token_type urn:ietf:params:oauth:token-type:access_token\n}").
+		Source("ex", "token_url "+srv.TokenURL(), "client_id canary-client", "client_secret {env.SECRET}",
+			"grant token_exchange {\n actor_token {file.{$DIR}/actor}\n actor_token_type "+
+				"urn:ietf:params:oauth:token-type:access_token\n}").
 		Site(site, "log", "authinject_ready /ready", "authinject ex "+api.URL).String()
 	actor, _ := srv.IssueTokens("canary-client", "the proxy")
 	ada, _ := srv.IssueTokens("canary-client", "ada")
 	home := t.TempDir()
-	opts := []harness.Option{harness.Home(home), harness.Env("SECRET", secret), harness.File("actor", actor+"\n"), harness.Env("ADA", ada), harness.Env("GOTRACEBACK", "all")}
+	opts := []harness.Option{harness.Home(home), harness.Env("SECRET", secret), harness.File("actor", actor+"\n"),
+		harness.Env("ADA", ada), harness.Env("GOTRACEBACK", "all")}
 	p := harness.Start(t, config, opts...)
 	r.proxy = p
 	ask := func(token string) int {
@@ -79,14 +83,16 @@ func TestSubjectsAreNotSeen(t *testing.T) {
 	lost, _ := srv.IssueTokens("canary-client", "lost")
 	want(http.StatusBadGateway, lost)
 	srv.SetClientSecrets("canary-client", secret)
-	for _, path := range []string{"/authinject/sources", "/authinject/sources/ex?details=1", "/authinject/ready", "/metrics", "/config/", "/debug/pprof/goroutine?debug=2"} {
+	for _, path := range []string{"/authinject/sources", "/authinject/sources/ex?details=1", "/authinject/ready",
+		"/metrics", "/config/", "/debug/pprof/goroutine?debug=2"} {
 		_, body, err := p.Admin(http.MethodGet, path, "", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.write("admin", path, string(body))
 	}
-	for _, args := range [][]string{{"status"}, {"status", "--json"}, {"doctor", "ex", "--subject-token", "{env.ADA}"}, {"doctor", "ex", "--subject-token", "{env.ADA}", "--json"}} {
+	for _, args := range [][]string{{"status"}, {"status", "--json"}, {"doctor", "ex", "--subject-token", "{env.ADA}"},
+		{"doctor", "ex", "--subject-token", "{env.ADA}", "--json"}} {
 		term := p.Terminal(nil, append([]string{"authinject"}, args...)...)
 		term.Wait() // whose exit status may follow the state
 		r.write("commands", term.Text())
@@ -111,7 +117,8 @@ func TestSubjectsAreNotSeen(t *testing.T) {
 		t.Error(err)
 	}
 	for sink, text := range map[string]string{
-		"log": `"logger":"http.handlers.reverse_proxy"`, "answers": "arrived", "admin": `"exchanges":true`, "commands": "the provider granted a token",
+		"log": `"logger":"http.handlers.reverse_proxy"`, "answers": "arrived", "admin": `"exchanges":true`,
+		"commands": "the provider granted a token",
 	} {
 		if !strings.Contains(r.sinks[sink].String(), text) {
 			t.Errorf("%s holds no %q: %s", sink, text, r.sinks[sink].String())

@@ -31,8 +31,10 @@ func (r *run) terminal() {
 // admin reads everything that the admin API shows.
 func (r *run) admin(config string) {
 	for _, path := range []string{
-		"/config/", "/authinject/sources", "/authinject/sources/header", "/authinject/sources/login", "/authinject/sources/c-description", "/authinject/sources/r-description",
-		"/authinject/ready", "/metrics", "/reverse_proxy/upstreams", "/debug/vars", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1", "/debug/pprof/allocs?debug=1",
+		"/config/", "/authinject/sources", "/authinject/sources/header", "/authinject/sources/login",
+		"/authinject/sources/c-description", "/authinject/sources/r-description",
+		"/authinject/ready", "/metrics", "/reverse_proxy/upstreams", "/debug/vars", "/debug/pprof/cmdline",
+		"/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1", "/debug/pprof/allocs?debug=1",
 	} {
 		_, body, err := r.proxy.Admin(http.MethodGet, path, "", nil)
 		if err != nil || len(body) == 0 {
@@ -40,7 +42,8 @@ func (r *run) admin(config string) {
 		}
 		r.write("admin", path, string(body))
 	}
-	for _, path := range []string{"/authinject/sources/header/refresh", "/authinject/sources/c-page/refresh", "/authinject/sources/pin/refresh"} {
+	for _, path := range []string{"/authinject/sources/header/refresh", "/authinject/sources/c-page/refresh",
+		"/authinject/sources/pin/refresh"} {
 		_, body, err := r.proxy.Admin(http.MethodPost, path, "", nil)
 		if err != nil {
 			r.t.Fatal(err)
@@ -52,7 +55,8 @@ func (r *run) admin(config string) {
 		r.t.Fatal(err)
 	}
 	r.write("admin", string(body))
-	_, body, err = r.proxy.Admin(http.MethodPost, "/load", "text/caddyfile", strings.NewReader(strings.Replace(config, "grant client_credentials", "grant nothing", 1)))
+	_, body, err = r.proxy.Admin(http.MethodPost, "/load", "text/caddyfile",
+		strings.NewReader(strings.Replace(config, "grant client_credentials", "grant nothing", 1)))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -63,8 +67,10 @@ func (r *run) admin(config string) {
 func (r *run) commands() {
 	export := filepath.Join(r.proxy.Dir, "export.tar")
 	for _, args := range [][]string{
-		{"authinject", "status", "--json"}, {"authinject", "status"}, {"authinject", "logout", "terminal"}, {"authinject", "seal"},
-		{"authinject", "providers"}, {"adapt", "--pretty"}, {"validate"}, {"storage", "export", "-c", "Caddyfile", "-o", export},
+		{"authinject", "status", "--json"}, {"authinject", "status"}, {"authinject", "logout", "terminal"},
+		{"authinject", "seal"},
+		{"authinject", "providers"}, {"adapt", "--pretty"}, {"validate"},
+		{"storage", "export", "-c", "Caddyfile", "-o", export},
 	} {
 		term := r.proxy.Terminal(nil, args...)
 		if code := term.Wait(); code != 0 && !slices.Contains(args, "status") { // whose exit status follows the state

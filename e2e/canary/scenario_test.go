@@ -59,12 +59,16 @@ func (r *run) write(sink string, text ...string) {
 func (r *run) config() string {
 	config := rig.Caddyfile{}.Global("debug", "metrics", rig.Block("servers", "trace", "log_credentials")).
 		Options("encryption_key {env.KEY}").
-		Site(site, "log", "tracing", "log_append authorization {http.request.header.Authorization}", "log_append query {http.request.uri.query}",
+		Site(site, "log", "tracing", "log_append authorization {http.request.header.Authorization}",
+			"log_append query {http.request.uri.query}",
 			"log_append location {http.response.header.Location}", "authinject_connect /connect*",
-			rig.Block("handle_path /astray/*", "authinject header "+r.outside.URL), rig.Block("handle_path /dead/*", "authinject query http://127.0.0.1:1"),
-			rig.Block("handle_errors", `respond "failed: {err.message} {err.trace} {http.request.header.Authorization} {http.request.uri}"`))
+			rig.Block("handle_path /astray/*", "authinject header "+r.outside.URL),
+			rig.Block("handle_path /dead/*", "authinject query http://127.0.0.1:1"),
+			rig.Block("handle_errors",
+				`respond "failed: {err.message} {err.trace} {http.request.header.Authorization} {http.request.uri}"`))
 	proven := func(name, proof string, options ...string) {
-		config = config.Source(name, "client_id canary-client", proof, "destinations "+r.api.URL+" http://127.0.0.1:1").Source(name, options...).
+		config = config.Source(name, "client_id canary-client", proof,
+			"destinations "+r.api.URL+" http://127.0.0.1:1").Source(name, options...).
 			Site(site, rig.Block("handle_path /"+name+"/*",
 				rig.Block("tracing", `span "canary {http.request.uri.path}"`, rig.Block("span_attributes",
 					"authorization {http.request.header.Authorization}", "location {http.response.header.Location}",
@@ -90,9 +94,11 @@ func (r *run) config() string {
 	source("bound", token("/token"), client, "dpop")
 	source("pushed", token("/token"), login, authorize, "dpop", "par_url "+r.auth.URL+"/par")
 	source("slow", token("/slow"), login, authorize)
-	source("device", token("/token"), rig.Block("grant device_code", "pkce S256"), "device_url "+r.auth.URL+"/device", "scopes offline_access")
+	source("device", token("/token"), rig.Block("grant device_code", "pkce S256"), "device_url "+r.auth.URL+"/device",
+		"scopes offline_access")
 	source("denied", token("/denied"), "grant device_code", "device_url "+r.auth.URL+"/device")
-	bearer := rig.Block("grant jwt_bearer", "key {env.SIGNING_KEY}", "issuer canary-client", "subject none", "claim secret_claim {env.CLAIM}")
+	bearer := rig.Block("grant jwt_bearer", "key {env.SIGNING_KEY}", "issuer canary-client", "subject none",
+		"claim secret_claim {env.CLAIM}")
 	source("bearer", token("/token"), bearer)
 	signed := rig.Block("client_auth private_key_jwt", "key {file.{$DIR}/signing.pem}")
 	const asserted = "client_assertion {file.{$DIR}/assertion}"
@@ -101,7 +107,8 @@ func (r *run) config() string {
 	source("hmac", token("/token"), client, rig.Block("client_auth client_secret_jwt", "alg HS256"))
 	source("user", token("/token"), client, "client_auth client_secret_basic_user")
 	proven("misread", rig.Block("client_auth private_key_jwt", "key {file.{$DIR}/no-key.pem}"), token("/token"), client)
-	proven("misfit", rig.Block("client_auth private_key_jwt", "key {file.{$DIR}/signing.pem}", "alg RS256"), token("/token"), client)
+	proven("misfit", rig.Block("client_auth private_key_jwt", "key {file.{$DIR}/signing.pem}", "alg RS256"),
+		token("/token"), client)
 	for _, mode := range modes {
 		proven("s-"+mode, signed, token("/hostile/"+mode), client)
 		proven("a-"+mode, asserted, token("/hostile/"+mode), client)
@@ -112,14 +119,19 @@ func (r *run) config() string {
 		source("j-"+mode, token("/hostile/"+mode), bearer)
 	}
 	for _, mode := range deviceModes {
-		source("d-"+mode, token("/token"), "grant device_code", "device_url "+r.auth.URL+"/hostile/"+mode, "client_auth client_secret_post")
-		source("p-"+mode, token("/hostile/"+mode), "grant device_code", "device_url "+r.auth.URL+"/device", "client_auth client_secret_post")
+		source("d-"+mode, token("/token"), "grant device_code", "device_url "+r.auth.URL+"/hostile/"+mode,
+			"client_auth client_secret_post")
+		source("p-"+mode, token("/hostile/"+mode), "grant device_code", "device_url "+r.auth.URL+"/device",
+			"client_auth client_secret_post")
 	}
 	return config.
 		Source("static", "token {file.{$DIR}/static}", "destinations "+r.api.URL).
-		Source("app", rig.Block("grant github_app", "app_id canary", "installation_id 1", "key {env.SIGNING_KEY}", "api_url "+r.auth.URL), "destinations "+r.api.URL).
+		Source("app", rig.Block("grant github_app", "app_id canary", "installation_id 1", "key {env.SIGNING_KEY}",
+			"api_url "+r.auth.URL), "destinations "+r.api.URL).
 		Source("implicit", "grant implicit", "client_id x", "inject query", authorize, "destinations "+r.api.URL).
-		Site(site, rig.Block("handle_path /static/*", "authinject static "+r.api.URL), rig.Block("handle_path /app/*", "authinject app "+r.api.URL), rig.Block("handle_path /implicit/*", "authinject implicit "+r.api.URL)).
+		Site(site, rig.Block("handle_path /static/*", "authinject static "+r.api.URL),
+			rig.Block("handle_path /app/*", "authinject app "+r.api.URL),
+			rig.Block("handle_path /implicit/*", "authinject implicit "+r.api.URL)).
 		String()
 }
 
@@ -133,7 +145,8 @@ var modes = slices.Sorted(maps.Keys(hostile))
 var deviceModes = []string{"description", "page", "type", "found-error"}
 
 // sources are the sources that get a token without a login.
-var sources = []string{"bound", "header", "query", "post", "url", "json", "seeded", "custom", "issued", "static", "signed", "asserted", "hmac", "user", "bearer", "app"}
+var sources = []string{"bound", "header", "query", "post", "url", "json", "seeded", "custom", "issued", "static",
+	"signed", "asserted", "hmac", "user", "bearer", "app"}
 
 // signingKey makes a private key.
 func signingKey(t *testing.T) *ecdsa.PrivateKey {
@@ -165,12 +178,15 @@ func (r *run) start(binary, home, config string) {
 		}
 	}
 	// A JWT of a platform: only the parts that are unique count.
-	payload, signature := r.part("client assertion", `{"sub":"`+r.make("salt")+`"}`), r.part("client assertion", r.make("salt"))
+	payload, signature := r.part("client assertion", `{"sub":"`+r.make("salt")+`"}`),
+		r.part("client assertion", r.make("salt"))
 	opts := []harness.Option{
 		harness.File("signing.pem", key), harness.File("assertion", "eyJhbGciOiJub25lIn0."+payload+"."+signature+"\n"),
-		harness.File("no-key.pem", "-----BEGIN PRIVATE KEY-----\n"+r.part("private key", r.make("salt"))+"\n-----END PRIVATE KEY-----\n"),
+		harness.File("no-key.pem", "-----BEGIN PRIVATE KEY-----\n"+r.part("private key", r.make("salt"))+
+			"\n-----END PRIVATE KEY-----\n"),
 		harness.ExecutedBy(binary), harness.Home(home), harness.File("static", static+"\n"),
-		harness.Env("SECRET", r.add("client secret", "c:s+%/&=ü canary-client-secret-"+r.make("salt"))), harness.Env("SEED", seed),
+		harness.Env("SECRET", r.add("client secret", "c:s+%/&=ü canary-client-secret-"+r.make("salt"))),
+		harness.Env("SEED", seed),
 		harness.Env("KEY", r.make("encryption key")+"-of-32-characters-and-more"), harness.Env("GOTRACEBACK", "all"),
 		harness.Env("SIGNING_KEY", r.key), harness.Env("CLAIM", r.make("claim")),
 		harness.Env("OTEL_TRACES_EXPORTER", "otlp"), harness.Env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
@@ -262,7 +278,8 @@ func (r *run) get(source, path string) {
 func (r *run) hangUp(browser *http.Client, kind, state string) {
 	ctx, cancel := context.WithCancel(r.t.Context())
 	defer cancel()
-	query := url.Values{kind: {r.make(strings.ReplaceAll(kind, "_", " "))}, "token_type": {"bearer"}, "expires_in": {"3600"}, "state": {state}}
+	query := url.Values{kind: {r.make(strings.ReplaceAll(kind, "_", " "))}, "token_type": {"bearer"},
+		"expires_in": {"3600"}, "state": {state}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.proxy.URL+"/connect/callback?"+query.Encode(), nil)
 	if err != nil {
 		r.t.Fatal(err)
@@ -273,7 +290,8 @@ func (r *run) hangUp(browser *http.Client, kind, state string) {
 			cancel()
 		}()
 	} else {
-		req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { cancel() }}))
+		req = req.WithContext(httptrace.WithClientTrace(ctx,
+			&httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { cancel() }}))
 	}
 	if res, err := browser.Do(req); err == nil {
 		_ = res.Body.Close() // the page was faster
@@ -286,7 +304,8 @@ func (r *run) hangUp(browser *http.Client, kind, state string) {
 // requests sends requests through every source.
 func (r *run) requests() {
 	for _, source := range sources {
-		for _, path := range []string{"/ok", "/redirect", "/links", "/trouble", "/abort", "/broken", "/more", "/revoked", "/ok"} {
+		for _, path := range []string{"/ok", "/redirect", "/links", "/trouble", "/abort", "/broken", "/more",
+			"/revoked", "/ok"} {
 			r.get(source, path)
 		}
 		res, err := r.proxy.Client().Post(r.proxy.URL+"/"+source+"/ok", "text/plain", strings.NewReader("body"))
@@ -328,7 +347,8 @@ func (r *run) logins() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	browser := &http.Client{Jar: jar, Timeout: r.proxy.Client().Timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	browser := &http.Client{Jar: jar, Timeout: r.proxy.Client().Timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	follow := func(path string) {
 		res, err := browser.Get(r.proxy.URL + path)
 		r.answer("pages", res, err)
@@ -399,10 +419,13 @@ func (r *run) logins() {
 	}, "the account of a login on another device")
 	begin("pin")
 	press("finish", "pin", url.Values{"code": {r.make("pin")}})
-	callback("access_token", r.make("access token"), "token_type", "bearer", "expires_in", "3600", "state", begin("implicit"))
+	callback("access_token", r.make("access token"), "token_type", "bearer", "expires_in", "3600", "state",
+		begin("implicit"))
 	state = begin("implicit")
 	follow("/connect/callback")
-	res, err := browser.PostForm(r.proxy.URL+"/connect/callback", url.Values{"access_token": {r.make("access token")}, "token_type": {"bearer"}, "expires_in": {"3600"}, "state": {state}})
+	res, err := browser.PostForm(r.proxy.URL+"/connect/callback",
+		url.Values{"access_token": {r.make("access token")}, "token_type": {"bearer"}, "expires_in": {"3600"},
+			"state": {state}})
 	r.answer("pages", res, err)
 	r.hangUp(browser, "code", begin("slow"))
 	for range 10 {

@@ -35,7 +35,8 @@ func (s *secrets) make(kind string) string {
 	s.n++
 	n := s.n
 	s.mu.Unlock()
-	return s.add(kind, fmt.Sprintf("canary.%s.%04d.%s", strings.ReplaceAll(kind, " ", "-"), n, hex.EncodeToString([]byte{byte(n), 0xca, 0xfe, byte(7 * n)})))
+	return s.add(kind, fmt.Sprintf("canary.%s.%04d.%s", strings.ReplaceAll(kind, " ", "-"),
+		n, hex.EncodeToString([]byte{byte(n), 0xca, 0xfe, byte(7 * n)})))
 }
 
 // A hit is a credential that was found in a sink.
@@ -46,7 +47,8 @@ func spellings(value string) []string {
 	quoted, _ := json.Marshal(value) // text always marshals
 	all := []string{
 		value, url.QueryEscape(value), url.PathEscape(value), html.EscapeString(value), string(quoted[1 : len(quoted)-1]),
-		base64.StdEncoding.EncodeToString([]byte(value)), base64.RawURLEncoding.EncodeToString([]byte(value)), hex.EncodeToString([]byte(value)),
+		base64.StdEncoding.EncodeToString([]byte(value)), base64.RawURLEncoding.EncodeToString([]byte(value)),
+		hex.EncodeToString([]byte(value)),
 	}
 	slices.Sort(all)
 	return slices.Compact(all)

@@ -48,7 +48,9 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{secrets: &secrets{kind: make(map[string]string)}, refused: make(map[string]bool), arrived: make(map[string]int), reached: make(chan struct{}), hungUp: make(chan struct{}), pending: make(map[string]bool)}
+	w := &world{secrets: &secrets{kind: make(map[string]string)}, refused: make(map[string]bool),
+		arrived: make(map[string]int), reached: make(chan struct{}), hungUp: make(chan struct{}),
+		pending: make(map[string]bool)}
 	w.key = string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
 	serve := func(h http.HandlerFunc) *httptest.Server {
 		s := httptest.NewServer(h)
@@ -63,7 +65,8 @@ func newWorld(t *testing.T) *world {
 func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 	body, _ := io.ReadAll(req.Body) // what is missing will be missed
 	form, _ := url.ParseQuery(string(body) + "&" + req.URL.RawQuery)
-	for _, name := range []string{"client_secret", "refresh_token", "code", "code_verifier", "token", "device_code", "assertion"} {
+	for _, name := range []string{"client_secret", "refresh_token", "code", "code_verifier", "token", "device_code",
+		"assertion"} {
 		w.add(strings.ReplaceAll(name, "_", " "), form.Get(name))
 	}
 	for i, part := range strings.Split(form.Get("client_assertion"), ".") {
@@ -89,7 +92,8 @@ func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 		fmt.Fprintf(res, `{"issuer":%q,"token_endpoint":%q}`, w.auth.URL, w.auth.URL+"/token")
 	case "device":
 		code, user := w.make("device code"), w.make("user code")
-		fmt.Fprintf(res, `{"device_code":%q,"user_code":%q,"verification_uri":%q,"verification_uri_complete":%q,"expires_in":600,"interval":1}`,
+		fmt.Fprintf(res,
+			`{"device_code":%q,"user_code":%q,"verification_uri":%q,"verification_uri_complete":%q,"expires_in":600,"interval":1}`,
 			code, user, w.auth.URL+"/activate", w.auth.URL+"/activate?user_code="+user)
 	case "app":
 		res.WriteHeader(http.StatusCreated)
@@ -107,7 +111,8 @@ func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 			fmt.Fprintf(res, `{"error":"authorization_pending","error_description":%q}`, form.Get("device_code"))
 			return
 		}
-		fmt.Fprintf(res, `{"access_token":%q,"refresh_token":%q,"token_type":%q,"expires_in":3600,"scope":"read"}`, access, refresh, tokenType)
+		fmt.Fprintf(res, `{"access_token":%q,"refresh_token":%q,"token_type":%q,"expires_in":3600,"scope":"read"}`, access,
+			refresh, tokenType)
 	case "par":
 		w.mu.Lock()
 		w.pushed = w.add("state", form.Get("state"))
@@ -123,7 +128,8 @@ func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
 			http.Error(res, string(body), http.StatusBadRequest)
 		}
 	case "hostile":
-		echo := strings.NewReplacer(`"`, "", `\`, "", "\n", "").Replace(string(body) + " " + form.Get("client_secret") + " " + form.Get("refresh_token") + " " + form.Get("code") + " " +
+		echo := strings.NewReplacer(`"`, "", `\`, "", "\n", "").Replace(string(body) + " " + form.Get("client_secret") + " " +
+			form.Get("refresh_token") + " " + form.Get("code") + " " +
 			req.Header.Get("Authorization") + " " + req.Header.Get("DPoP") + " " + access + " " + refresh)
 		w.mu.Lock()
 		w.echoes++

@@ -127,7 +127,8 @@ func TestAcceloDeployments(t *testing.T) {
 		row := page.NewAccount("accelo", account)
 		row.FillVariable("deployment", deployment)
 		provider := row.ClickConnectInNewTab()
-		if got := last(t, emu.AuthorizeRequests()).Deployment; got != deployment || !contains(provider.at(), "//"+deployment+".api.localhost:") {
+		if got := last(t, emu.AuthorizeRequests()).Deployment; got != deployment ||
+			!contains(provider.at(), "//"+deployment+".api.localhost:") {
 			t.Errorf("%s was sent to deployment %s, at %s", account, got, provider.at())
 		}
 		provider.Allow()
@@ -199,9 +200,10 @@ func TestAcceloDeploymentIsChecked(t *testing.T) {
 // Accelo redirects the user of a web application back to the page, as other providers do.
 func TestAcceloWebApplication(t *testing.T) {
 	t.Parallel()
-	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{Application: tokensourcetest.ApplicationWeb}, setup{
-		source: "redirect_url http://127.0.0.1:{$PORT}/connect/callback",
-	})
+	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{Application: tokensourcetest.ApplicationWeb},
+		setup{
+			source: "redirect_url http://127.0.0.1:{$PORT}/connect/callback",
+		})
 	page := openPage(t, r)
 	page.Row("accelo").Connect()
 	authorize := last(t, r.emu.AuthorizeRequests())
@@ -212,7 +214,8 @@ func TestAcceloWebApplication(t *testing.T) {
 	exchange := last(t, r.emu.TokenRequests())
 	wantRawBasic(t, exchange)
 	wantParams(t, "token request", exchange.Params, map[string]string{
-		"grant_type": "authorization_code", "code": authorize.Code, "redirect_uri": r.URL + "/connect/callback", "code_verifier": "*",
+		"grant_type": "authorization_code", "code": authorize.Code, "redirect_uri": r.URL + "/connect/callback",
+		"code_verifier": "*",
 	})
 	wantBearer(t, r.Works())
 }
@@ -220,9 +223,10 @@ func TestAcceloWebApplication(t *testing.T) {
 // A service application needs no login.
 func TestAcceloServiceApplication(t *testing.T) {
 	t.Parallel()
-	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{Application: tokensourcetest.ApplicationService}, setup{
-		unattended: true, source: "grant client_credentials\nscopes " + acceloScope + "\ntoken_param expires_in 600",
-	})
+	r := start(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{Application: tokensourcetest.ApplicationService},
+		setup{
+			unattended: true, source: "grant client_credentials\nscopes " + acceloScope + "\ntoken_param expires_in 600",
+		})
 	if got := r.Ask("/things/1"); got.status != http.StatusOK {
 		t.Fatalf("through the proxy came %d %s", got.status, got.body)
 	}

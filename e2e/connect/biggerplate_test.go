@@ -22,10 +22,12 @@ func TestBiggerplate(t *testing.T) {
 	})
 	exchange := r.emu.TokenRequests()[0]
 	wantParams(t, "token request", exchange.Params, map[string]string{
-		"grant_type": "authorization_code", "response_type": "token", "code": authorize.Code, "redirect_uri": r.URL + "/connect/callback",
-		"client_id": r.emu.ClientID(), "client_secret": tokensourcetest.DefaultClientSecret, "code_verifier": "*",
+		"grant_type": "authorization_code", "response_type": "token", "code": authorize.Code,
+		"redirect_uri": r.URL + "/connect/callback",
+		"client_id":    r.emu.ClientID(), "client_secret": tokensourcetest.DefaultClientSecret, "code_verifier": "*",
 	})
-	if exchange.Format != tokensourcetest.FormatForm || exchange.RawQuery != "" || exchange.Header.Get("Authorization") != "" {
+	if exchange.Format != tokensourcetest.FormatForm || exchange.RawQuery != "" ||
+		exchange.Header.Get("Authorization") != "" {
 		t.Errorf("the token request has its parameters in the %s, and the query %q", exchange.Format, exchange.RawQuery)
 	}
 	wantBearer(t, r.Works())
@@ -52,7 +54,8 @@ func TestBiggerplate(t *testing.T) {
 	r.emu.Revoke(exchange.RefreshToken)
 	r.Ask("/things/1")
 	login := r.LoginNeeded()
-	if refused := last(t, r.emu.TokenRequests()); refused.Outcome != "invalid_request" || refused.Status != http.StatusBadRequest {
+	if refused := last(t, r.emu.TokenRequests()); refused.Outcome != "invalid_request" ||
+		refused.Status != http.StatusBadRequest {
 		t.Errorf("the refresh ended with %d %s", refused.Status, refused.Outcome)
 	}
 	page.url = login

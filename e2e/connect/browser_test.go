@@ -61,7 +61,8 @@ func findChromium() (string, error) {
 			return path, nil
 		}
 	}
-	return "", errors.New("chromium is missing, and these tests need it: apt-get install chromium, or set " + ChromiumEnv + " to its path")
+	return "", errors.New("chromium is missing, and these tests need it: apt-get install chromium, or set " + ChromiumEnv +
+		" to its path")
 }
 
 // startChromium starts the browser, with a profile that is removed in the end.
@@ -81,9 +82,11 @@ func launch(more ...chromedp.ExecAllocatorOption) (context.Context, func(), erro
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
 		// Names of the tests lead to this machine, and no other leads anywhere.
-		chromedp.Flag("host-resolver-rules", "MAP evil.test 127.0.0.1, MAP proxy.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE 0.0.0.0, EXCLUDE *:7f00:1*, EXCLUDE localhost, EXCLUDE *.localhost"),
+		chromedp.Flag("host-resolver-rules", "MAP evil.test 127.0.0.1, MAP proxy.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE "+
+			"127.0.0.1, EXCLUDE 0.0.0.0, EXCLUDE *:7f00:1*, EXCLUDE localhost, EXCLUDE *.localhost"),
 		// What is asked for over http is to be asked over http.
-		chromedp.Flag("disable-features", "Translate,HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,MediaRouter,OptimizationHints"),
+		chromedp.Flag("disable-features",
+			"Translate,HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,MediaRouter,OptimizationHints"),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-gpu", true),
 		chromedp.Flag("no-proxy-server", true),

@@ -16,7 +16,8 @@ import (
 func TestCodeForAnotherDevice(t *testing.T) {
 	t.Parallel()
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{DeviceInterval: time.Second})
-	config := rig.Caddyfile{}.Source("orders", "grant device_code", "token_url "+srv.TokenURL(), "device_url "+srv.DeviceURL(),
+	config := rig.Caddyfile{}.Source("orders", "grant device_code", "token_url "+srv.TokenURL(),
+		"device_url "+srv.DeviceURL(),
 		"client_id "+tokensourcetest.DefaultClientID, "client_secret {env.CLIENT_SECRET}").
 		Site("http://{$ADDR}", "authinject_connect /connect*", "authinject orders "+srv.URL).String()
 	p := harness.Start(t, config, harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
@@ -24,14 +25,17 @@ func TestCodeForAnotherDevice(t *testing.T) {
 	page.open(p.URL + "/connect")
 	page.follow(".account form button")
 	code := page.text(".device .code")
-	if link := page.text(".device a"); link != srv.URL+"/device" || !strings.Contains(page.text(".device"), "The code ends in 10 min") {
+	if link := page.text(".device a"); link != srv.URL+"/device" ||
+		!strings.Contains(page.text(".device"), "The code ends in 10 min") {
 		t.Errorf("the page shows %q", page.text(".device"))
 	}
 	evaluate[bool](page, `(document.querySelector(".device a").focus(), true)`)
 	if err := srv.AllowDevice(code, "ada"); err != nil {
 		t.Fatal(err)
 	}
-	rig.Eventually(t, func() bool { return !page.has(".device") && strings.HasPrefix(page.text(".state"), "Connected") }, "the page to show that the account is connected")
+	rig.Eventually(t, func() bool {
+		return !page.has(".device") && strings.HasPrefix(page.text(".state"), "Connected")
+	}, "the page to show that the account is connected")
 
 	page.open(p.URL + "/connect")
 	page.follow(".account form button")
@@ -39,7 +43,9 @@ func TestCodeForAnotherDevice(t *testing.T) {
 	if err := srv.DenyDevice(page.text(".device .code")); err != nil {
 		t.Fatal(err)
 	}
-	rig.Eventually(t, func() bool { return strings.HasPrefix(page.text(".device"), "Access was denied at the provider.") }, "the page to show the denial")
+	rig.Eventually(t, func() bool {
+		return strings.HasPrefix(page.text(".device"), "Access was denied at the provider.")
+	}, "the page to show the denial")
 	if complaints := page.complaints(); len(complaints) > 0 {
 		t.Errorf("the browser complains: %v", complaints)
 	}

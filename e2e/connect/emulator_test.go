@@ -38,7 +38,8 @@ func TestProviderPages(t *testing.T) {
 	if !strings.Contains(arrived, "error=access_denied") {
 		t.Errorf("at %s with %s", b.at(), arrived)
 	}
-	if list := emu.AuthorizeRequests(); len(list) != 2 || list[0].Outcome != tokensourcetest.OutcomeIssued || list[1].Outcome != "access_denied" {
+	if list := emu.AuthorizeRequests(); len(list) != 2 || list[0].Outcome != tokensourcetest.OutcomeIssued ||
+		list[1].Outcome != "access_denied" {
 		t.Errorf("authorize requests %+v", list)
 	}
 }

@@ -97,7 +97,8 @@ func (f failing) otherBrowser() {
 	t := f.page.t
 	t.Helper()
 	f.begin()
-	consent, err := f.r.emu.Allow(t.Context(), f.r.emu.Endpoints().Authorize+"?"+last(t, f.r.emu.AuthorizeRequests()).RawQuery)
+	consent, err := f.r.emu.Allow(t.Context(), f.r.emu.Endpoints().Authorize+
+		"?"+last(t, f.r.emu.AuthorizeRequests()).RawQuery)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +146,8 @@ func (f failing) refusedWithMarkup() {
 func (f failing) describedWithMarkup() {
 	f.page.t.Helper()
 	callback, state := f.begin()
-	f.page.open(callback + "?" + url.Values{"error": {"server_error"}, "error_description": {markup}, "state": {state}}.Encode())
+	f.page.open(callback + "?" + url.Values{"error": {"server_error"}, "error_description": {markup},
+		"state": {state}}.Encode())
 	f.page.wantNotice("The provider says", markup)
 	f.wantNoMarkup()
 	f.unchanged()

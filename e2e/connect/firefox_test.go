@@ -68,7 +68,8 @@ func TestWebPagesGetNothingInFirefox(t *testing.T) {
 	var attempts []attempt
 	for name, script := range attacks {
 		for _, port := range []string{guarded, unguarded} {
-			attempts = append(attempts, attempt{name, strings.NewReplacer("PROXY", "127.0.0.1:"+port, "LOCALHOST", "localhost:"+port, "PORT", port, "</", `<\/`).Replace(script), port})
+			attempts = append(attempts, attempt{name, strings.NewReplacer("PROXY", "127.0.0.1:"+port, "LOCALHOST",
+				"localhost:"+port, "PORT", port, "</", `<\/`).Replace(script), port})
 		}
 	}
 	var shown atomic.Int64

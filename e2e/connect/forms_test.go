@@ -26,7 +26,8 @@ func TestFormsUnderNoReferrer(t *testing.T) {
 		p := api.start(t, source, "")
 		page := profile(t)
 		form := func(action string) string {
-			return `<form method=post action="` + html.EscapeString(action) + `"><input name=a value=b><button>Send</button></form>`
+			return `<form method=post action="` + html.EscapeString(action) +
+				`"><input name=a value=b><button>Send</button></form>`
 		}
 		path := "/" + placement
 		page.open(webPage{body: form(path), policy: "no-referrer"}.address(p.URL))
@@ -37,10 +38,12 @@ func TestFormsUnderNoReferrer(t *testing.T) {
 
 		// By way of another site the form is no longer our own page's.
 		path = "/" + placement + "-by-another-site"
-		page.open(webPage{body: form(site.URL + "/?" + url.Values{"to": {p.URL + path}}.Encode()), policy: "no-referrer"}.address(p.URL))
+		page.open(webPage{body: form(site.URL + "/?" + url.Values{"to": {p.URL + path}}.Encode()),
+			policy: "no-referrer"}.address(p.URL))
 		page.follow("button")
 		if got := page.text("body"); !strings.Contains(got, "problem-origin") || len(api.requests(path)) != 0 {
-			t.Errorf("%s, by another site: the browser shows %q, %d requests with a token", placement, got, len(api.requests(path)))
+			t.Errorf("%s, by another site: the browser shows %q, %d requests with a token", placement, got,
+				len(api.requests(path)))
 		}
 
 		// Documents of no origin, in a page of ours and of others.
@@ -56,7 +59,8 @@ func TestFormsUnderNoReferrer(t *testing.T) {
 			for _, policy := range []string{"no-referrer", "unsafe-url"} {
 				path := "/" + placement + "-" + name + "-" + policy
 				page.open(webPage{body: frame(form(p.URL+path) + send), policy: policy}.address(p.URL))
-				rig.Eventually(t, func() bool { return refused(p, path) || len(api.requests(path)) > 0 }, "%s, %s: the form", placement, name)
+				rig.Eventually(t, func() bool { return refused(p, path) || len(api.requests(path)) > 0 }, "%s, %s: the form",
+					placement, name)
 				if n := len(api.requests(path)); n != 0 {
 					t.Errorf("%s, %s, %s: %d requests with a token", placement, name, policy, n)
 				}
@@ -68,7 +72,8 @@ func TestFormsUnderNoReferrer(t *testing.T) {
 // The connect page works even if the site sets Referrer-Policy to no-referrer.
 func TestConnectUnderNoReferrer(t *testing.T) {
 	t.Parallel()
-	r := start(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{}, setup{tls: "header >Referrer-Policy no-referrer"})
+	r := start(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{}, setup{tls: "header >Referrer-Policy " +
+		"no-referrer"})
 	page := openPage(t, r)
 	if policy := page.header(r.URL+"/connect", "Referrer-Policy"); policy != "no-referrer" {
 		t.Errorf("the page has the policy %q", policy)

@@ -45,7 +45,8 @@ func TestOtherOrigins(t *testing.T) {
 				`{method: "POST", credentials: "include", headers: {"X-Own": "1"}, body: "x"}`,
 				`{method: "GET", credentials: "include"}`,
 			} {
-				result, err := await[string](page.tab, "fetch("+quote(target)+", "+options+").then(r => r.text(), () => '').catch(() => '')")
+				result, err := await[string](page.tab, "fetch("+quote(target)+", "+options+").then(r => r.text(), () => "+
+					"'').catch(() => '')")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -54,16 +55,19 @@ func TestOtherOrigins(t *testing.T) {
 				}
 			}
 			page.follow("button")
-			if status := page.documentStatus(target); status != http.StatusForbidden || !contains(page.text("body"), "another site") {
+			if status := page.documentStatus(target); status != http.StatusForbidden ||
+				!contains(page.text("body"), "another site") {
 				t.Errorf("a form of %s was answered with %d: %s", from, status, page.text("body"))
 			}
 		}
 		page.open(from + "/?action=disconnect")
-		read, err := await[string](page.tab, "fetch("+quote(r.URL+"/connect")+", {credentials: 'include'}).then(r => r.text(), () => '')")
+		read, err := await[string](page.tab, "fetch("+quote(r.URL+"/connect")+", {credentials: 'include'}).then(r => "+
+			"r.text(), () => '')")
 		if err != nil || read != "" {
 			t.Errorf("%s could read the page: %q (%v)", from, read, err)
 		}
-		if framed := evaluate[bool](page.tab, "document.querySelector('iframe').contentDocument !== null && document.querySelector('iframe').contentDocument.querySelector('section') !== null"); framed {
+		if framed := evaluate[bool](page.tab, "document.querySelector('iframe').contentDocument !== null && "+
+			"document.querySelector('iframe').contentDocument.querySelector('section') !== null"); framed {
 			t.Errorf("%s could frame the page", from)
 		}
 	}

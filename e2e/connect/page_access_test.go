@@ -24,7 +24,8 @@ func TestWithoutJavaScript(t *testing.T) {
 	page := openPage(t, r)
 	ctx, cancel := context.WithTimeout(page.ctx, patience)
 	defer cancel()
-	if _, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+	if _, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled,
+		emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
 		t.Fatal(err)
 	}
 	page.open("data:text/html,<title>off</title><script>document.title='on'</script>")
@@ -49,7 +50,8 @@ func TestFragmentWithoutJavaScript(t *testing.T) {
 	page := openPage(t, r)
 	ctx, cancel := context.WithTimeout(page.ctx, patience)
 	defer cancel()
-	if _, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+	if _, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled,
+		emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
 		t.Fatal(err)
 	}
 	page.Open()
@@ -91,13 +93,15 @@ func TestByKeyboard(t *testing.T) {
 func (b *tab) tabTo(name string) {
 	b.t.Helper()
 	focus := func() string {
-		return evaluate[string](b, `(e => e && e !== document.body ? e.innerText.trim() || e.name : "")(document.activeElement)`)
+		return evaluate[string](b,
+			`(e => e && e !== document.body ? e.innerText.trim() || e.name : "")(document.activeElement)`)
 	}
 	var met []string
 	for range 20 {
 		now := focus()
 		if now == name {
-			if !evaluate[bool](b, `document.activeElement.matches(":focus-visible") && getComputedStyle(document.activeElement).outlineStyle !== "none"`) {
+			if !evaluate[bool](b,
+				`document.activeElement.matches(":focus-visible") && getComputedStyle(document.activeElement).outlineStyle !== "none"`) {
 				b.t.Errorf("the focus on %s is not to be seen", name)
 			}
 			return
@@ -115,9 +119,11 @@ func TestAccessibleNames(t *testing.T) {
 	cfg.TLS = true
 	emu := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, cfg)
 	hosts := emu.DeploymentHosts()
-	r := startWith(t, emu, setup{base: hosts, upstream: rig.Block(upstreamOfAccount(hosts), "account {http.request.header.X-Account}")})
+	r := startWith(t, emu, setup{base: hosts, upstream: rig.Block(upstreamOfAccount(hosts),
+		"account {http.request.header.X-Account}")})
 	page := openPage(t, r)
-	want := []string{"button: Connect", "button: Finish", "heading: Connected accounts", "textbox: Account", "textbox: Code or PIN", "textbox: Deployment"}
+	want := []string{"button: Connect", "button: Finish", "heading: Connected accounts", "textbox: Account",
+		"textbox: Code or PIN", "textbox: Deployment"}
 	got := page.accessible()
 	for _, name := range want {
 		if !slices.Contains(got, name) {
@@ -218,7 +224,8 @@ func TestPageIsQuiet(t *testing.T) {
 			}
 			// One script is allowed, by its hash, and it may read this origin alone.
 			const script = `^default-src 'none'; [^*]*; script-src 'sha256-[\w+/]{43}='; connect-src 'self'$`
-			if policy := page.header(page.url, "Content-Security-Policy"); contains(policy, "unsafe") || !regexp.MustCompile(script).MatchString(policy) {
+			if policy := page.header(page.url, "Content-Security-Policy"); contains(policy, "unsafe") ||
+				!regexp.MustCompile(script).MatchString(policy) {
 				t.Errorf("the policy is %s", policy)
 			}
 		})

@@ -50,7 +50,10 @@ type row struct {
 
 // Row returns the unnamed account of a source.
 func (p *connectPage) Row(source string) row {
-	return row{p, source, "", fmt.Sprintf(`//section[@data-source=%q]//*[contains(@class, "account")][not(@data-account)][not(contains(@class, "new"))]`, source)}
+	return row{p, source, "",
+		fmt.Sprintf(
+			`//section[@data-source=%q]//*[contains(@class, "account")][not(@data-account)][not(contains(@class, "new"))]`,
+			source)}
 }
 
 // Account returns a named account of a source.

@@ -38,7 +38,8 @@ func serveWebPage(w http.ResponseWriter, r *http.Request) bool {
 	switch r.URL.Path {
 	case "/page":
 		w.Header().Set("Content-Type", "text/html")
-		for name, value := range map[string]string{"Speculation-Rules": query.Get("field"), "Referrer-Policy": query.Get("policy")} {
+		for name, value := range map[string]string{"Speculation-Rules": query.Get("field"),
+			"Referrer-Policy": query.Get("policy")} {
 			if value != "" {
 				w.Header().Set(name, value)
 			}
@@ -188,7 +189,8 @@ func TestOtherPagesPrefetchNothing(t *testing.T) {
 				}
 			}
 			page.openUntil(road(unguarded.URL+path+"-unguarded", "").address(server),
-				func() bool { return len(api.requests(path+"-unguarded")) > 0 }, "%s, %s: the request with the guard off", from, name)
+				func() bool { return len(api.requests(path+"-unguarded")) > 0 }, "%s, %s: the request with the guard off",
+				from, name)
 		}
 	}
 }
@@ -206,7 +208,9 @@ func TestOwnPagesPrefetch(t *testing.T) {
 			if placement == "query" {
 				more = named // its answers have the policy no-referrer
 			}
-			page.openUntil(road(p.URL+path, more).address(p.URL), func() bool { return len(api.requests(path)) > 0 || refused(p, path) },
+			page.openUntil(road(p.URL+path, more).address(p.URL), func() bool {
+				return len(api.requests(path)) > 0 || refused(p, path)
+			},
 				"%s, %s: the request", placement, name)
 			if placement == "query" && strings.Contains(name, "redirect") {
 				if got := api.requests(path); len(got) > 0 { // a redirect has that policy, too, and no rule beside it
@@ -215,7 +219,9 @@ func TestOwnPagesPrefetch(t *testing.T) {
 				continue
 			}
 			got := api.requests(path)
-			if len(got) == 0 || slices.ContainsFunc(got, func(purpose string) bool { return !strings.HasPrefix(purpose, "prefetch") }) {
+			if len(got) == 0 || slices.ContainsFunc(got, func(purpose string) bool {
+				return !strings.HasPrefix(purpose, "prefetch")
+			}) {
 				t.Errorf("%s, %s: requests with a token, by Sec-Purpose: %q", placement, name, got)
 			}
 		}
@@ -301,7 +307,8 @@ func (b *tab) prefetches() func(url string) string {
 	var mu sync.Mutex
 	outcomes := map[string]string{}
 	err := chromedp.Listen(b.ctx, func(event any) {
-		if e, ok := event.(*preload.EventPrefetchStatusUpdated); ok && e.Status != preload.IngStatusPending && e.Status != preload.IngStatusRunning {
+		if e, ok := event.(*preload.EventPrefetchStatusUpdated); ok && e.Status != preload.IngStatusPending &&
+			e.Status != preload.IngStatusRunning {
 			mu.Lock()
 			defer mu.Unlock()
 			outcomes[e.PrefetchURL] = string(e.PrefetchStatus)

@@ -86,7 +86,8 @@ func TestNoReportsOfLogins(t *testing.T) {
 	defer upstream.Close()
 	run := func(host, front string) (*tokensourcetest.Provider, string) {
 		emu := tokensourcetest.StartProvider(t, tokensourcetest.Tiltify, tokensourcetest.ProviderConfig{})
-		p := startBeside(t, emu, upstream.URL, "https://"+host+":{$PORT}", "bind 127.0.0.1\ntls {$DIR}/cert.pem {$DIR}/key.pem\n"+front,
+		p := startBeside(t, emu, upstream.URL, "https://"+host+":{$PORT}", "bind 127.0.0.1\ntls {$DIR}/cert.pem "+
+			"{$DIR}/key.pem\n"+front,
 			harness.File("cert.pem", cert), harness.File("key.pem", key))
 		home := strings.Replace(p.URL, "http://127.0.0.1", "https://"+host, 1)
 		emu.SetRedirectURIs(home + "/connect/callback")
@@ -100,7 +101,8 @@ func TestNoReportsOfLogins(t *testing.T) {
 	_, control := run("localhost", front)
 
 	// Policies on reports count only where certificates are trusted, not where errors are ignored.
-	ctx, end, err := launch(chromedp.Flag("ignore-certificate-errors-spki-list", fingerprint(t, ca)), chromedp.Flag("short-reporting-delay", true))
+	ctx, end, err := launch(chromedp.Flag("ignore-certificate-errors-spki-list", fingerprint(t, ca)),
+		chromedp.Flag("short-reporting-delay", true))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -130,7 +130,8 @@ func (b *tab) click(selector string) {
 func (b *tab) fill(selector, text string) {
 	b.t.Helper()
 	rig.Eventually(b.t, func() bool {
-		return evaluate[bool](b, "(e => { if (!e) return false; e.focus(); e.select(); return document.activeElement === e })("+element(selector)+")")
+		return evaluate[bool](b,
+			"(e => { if (!e) return false; e.focus(); e.select(); return document.activeElement === e })("+element(selector)+")")
 	}, "the field %s", selector)
 	b.press("\b" + text)
 }
@@ -160,7 +161,8 @@ func await[T any](b *tab, expression string) (T, error) {
 // element is JavaScript for the first element that a CSS selector or XPath finds, or null.
 func element(selector string) string {
 	if strings.HasPrefix(selector, "/") {
-		return "document.evaluate(" + quote(selector) + ", document, null, XPathResult.FIRST_ORDERED_NODE_TYPE, null).singleNodeValue"
+		return "document.evaluate(" + quote(selector) + ", document, null, XPathResult.FIRST_ORDERED_NODE_TYPE, " +
+			"null).singleNodeValue"
 	}
 	return "document.querySelector(" + quote(selector) + ")"
 }

@@ -15,13 +15,15 @@ func TestTiltify(t *testing.T) {
 	for _, format := range []tokensourcetest.BodyFormat{tokensourcetest.FormatJSON, tokensourcetest.FormatForm} {
 		t.Run(string(format), func(t *testing.T) {
 			t.Parallel()
-			r := start(t, tokensourcetest.Tiltify, tokensourcetest.ProviderConfig{}, setup{source: "body_format " + string(format)})
+			r := start(t, tokensourcetest.Tiltify, tokensourcetest.ProviderConfig{},
+				setup{source: "body_format " + string(format)})
 			page := openPage(t, r)
 			page.Row("tiltify").Connect()
 
 			authorize := last(t, r.emu.AuthorizeRequests())
 			wantParams(t, "authorize request", authorize.Params, map[string]string{
-				"response_type": "code", "client_id": r.emu.ClientID(), "redirect_uri": r.URL + "/connect/callback", "scope": "public",
+				"response_type": "code", "client_id": r.emu.ClientID(), "redirect_uri": r.URL + "/connect/callback",
+				"scope": "public",
 				"state": "*", "code_challenge": "*", "code_challenge_method": "S256",
 			})
 			exchange := r.emu.TokenRequests()[0]
@@ -53,7 +55,8 @@ func TestTiltify(t *testing.T) {
 			r.emu.Revoke(refresh.RefreshToken)
 			r.Ask("/things/1")
 			r.LoginNeeded()
-			if refused := last(t, r.emu.TokenRequests()); refused.Params.Get("refresh_token") != refresh.RefreshToken || refused.Outcome != "invalid_request" {
+			if refused := last(t, r.emu.TokenRequests()); refused.Params.Get("refresh_token") != refresh.RefreshToken ||
+				refused.Outcome != "invalid_request" {
 				t.Errorf("the refresh ended with %s", refused.Outcome)
 			}
 		})
@@ -80,7 +83,8 @@ func TestTiltifyHandsOutAnOlderToken(t *testing.T) {
 	account.Disconnect()
 	ago.Store(int64(-100 * time.Minute)) // the provider is that much later now
 	account.Connect()
-	if again := last(t, r.emu.TokenRequests()); again.Outcome != tokensourcetest.OutcomeRepeated || again.AccessToken != first.AccessToken {
+	if again := last(t, r.emu.TokenRequests()); again.Outcome != tokensourcetest.OutcomeRepeated ||
+		again.AccessToken != first.AccessToken {
 		t.Fatalf("the provider's answer was %s", again.Outcome)
 	}
 	// Of the token's 2 hours the proxy, whose clock is not the provider's, knows the whole.
@@ -116,7 +120,8 @@ func TestTiltifyV3(t *testing.T) {
 	}
 	authorize := last(t, r.emu.AuthorizeRequests())
 	wantParams(t, "authorize request", authorize.Params, map[string]string{
-		"response_type": "code", "client_id": r.emu.ClientID(), "redirect_uri": r.URL + "/connect/callback", "scope": "public",
+		"response_type": "code", "client_id": r.emu.ClientID(), "redirect_uri": r.URL + "/connect/callback",
+		"scope": "public",
 		"state": "*", "code_challenge": "*", "code_challenge_method": "S256",
 	})
 	exchange := r.emu.TokenRequests()[0]
@@ -125,7 +130,8 @@ func TestTiltifyV3(t *testing.T) {
 		"client_id": r.emu.ClientID(), "code_verifier": "*",
 	})
 	id, secret, ok := (&http.Request{Header: exchange.Header}).BasicAuth()
-	if !ok || id != r.emu.ClientID() || secret != tokensourcetest.DefaultClientSecret || exchange.Format != tokensourcetest.FormatForm {
+	if !ok || id != r.emu.ClientID() || secret != tokensourcetest.DefaultClientSecret ||
+		exchange.Format != tokensourcetest.FormatForm {
 		t.Errorf("the token request is a %s with Basic %v of %q", exchange.Format, ok, id)
 	}
 	r.Restart()

@@ -30,15 +30,18 @@ func TestTinyEmail(t *testing.T) {
 
 			authorize := last(t, r.emu.AuthorizeRequests())
 			wantParams(t, "authorize request", authorize.Params, map[string]string{
-				"grant_type": "authorization_code", "response_type": "code", "client_id": r.emu.ClientID(), "scope": "import_customers",
+				"grant_type": "authorization_code", "response_type": "code", "client_id": r.emu.ClientID(),
+				"scope":        "import_customers",
 				"redirect_uri": r.URL + "/connect/callback", "state": "*", "code_challenge": "*", "code_challenge_method": "S256",
 			})
 			exchange := r.emu.TokenRequests()[0]
 			wantParams(t, "token request", exchange.Params, map[string]string{
 				"response_type": "token", "client_id": r.emu.ClientID(), "client_secret": tokensourcetest.DefaultClientSecret,
-				"code": authorize.Code, "redirect_uri": r.URL + "/connect/callback", "grant_type": "authorization_code", "code_verifier": "*",
+				"code": authorize.Code, "redirect_uri": r.URL + "/connect/callback", "grant_type": "authorization_code",
+				"code_verifier": "*",
 			})
-			if exchange.Format != tokensourcetest.FormatQuery || exchange.Method != http.MethodPost || exchange.Header.Get("Authorization") != "" {
+			if exchange.Format != tokensourcetest.FormatQuery || exchange.Method != http.MethodPost ||
+				exchange.Header.Get("Authorization") != "" {
 				t.Errorf("the token request is %s with parameters in the %s", exchange.Method, exchange.Format)
 			}
 			wantBearer(t, r.Works())
@@ -46,7 +49,8 @@ func TestTinyEmail(t *testing.T) {
 			rig.Eventually(t, func() bool { return r.emu.CountGrant("refresh_token") > 0 }, "a renewal")
 			refresh := r.emu.TokenRequests()[1]
 			wantParams(t, "refresh request", refresh.Params, map[string]string{
-				"grant_type": "refresh_token", "refresh_token": exchange.RefreshToken, "client_id": r.emu.ClientID(), "client_secret": tokensourcetest.DefaultClientSecret,
+				"grant_type": "refresh_token", "refresh_token": exchange.RefreshToken, "client_id": r.emu.ClientID(),
+				"client_secret": tokensourcetest.DefaultClientSecret,
 			})
 			if refresh.Format != tokensourcetest.FormatQuery || refresh.Method != http.MethodPost {
 				t.Errorf("the refresh request is %s with parameters in the %s", refresh.Method, refresh.Format)

@@ -41,7 +41,8 @@ func TestTinyPlus(t *testing.T) {
 
 			authorize := last(t, r.emu.AuthorizeRequests())
 			wantParams(t, "authorize request", authorize.Params, map[string]string{
-				"response_type": "token", "client_id": r.emu.ClientID(), "redirect_uri": r.URL + "/connect/callback", "scope": test.scope, "state": "*",
+				"response_type": "token", "client_id": r.emu.ClientID(), "redirect_uri": r.URL + "/connect/callback",
+				"scope": test.scope, "state": "*",
 			})
 			if n := r.emu.Count(); n != 0 {
 				t.Errorf("%d token requests to a provider without a token endpoint", n)

@@ -15,14 +15,16 @@ import (
 // startBeside runs a proxy at site, with tls as a directive of the site. It serves the connect page
 // for an account of emu, and on the same listener an upstream that gets the token of another
 // source.
-func startBeside(t *testing.T, emu *tokensourcetest.Provider, upstream, site, tls string, options ...harness.Option) *harness.Proxy {
+func startBeside(t *testing.T, emu *tokensourcetest.Provider, upstream, site, tls string,
+	options ...harness.Option) *harness.Proxy {
 	t.Helper()
 	at := emu.Endpoints()
 	// To the browser the provider is another site than the proxy, not only another port of it.
 	at.Authorize = strings.Replace(at.Authorize, "//127.0.0.1", "//localhost", 1)
 	at.Revoke = ""
 	config := rig.Caddyfile{}.Global("auto_https disable_redirects").
-		Source("connected", "provider "+emu.Name(), "client_id "+emu.ClientID(), rig.Endpoints(at), "destinations http://127.0.0.1:1").
+		Source("connected", "provider "+emu.Name(), "client_id "+emu.ClientID(), rig.Endpoints(at),
+			"destinations http://127.0.0.1:1").
 		Source("other", "token {env.TOKEN}").
 		Site(site, tls, "authinject_connect /connect*", "authinject other "+upstream)
 	return harness.Start(t, config.String(),
@@ -50,7 +52,8 @@ func TestPagesOfAnUpstream(t *testing.T) {
 	page := profile(t)
 	for _, script := range []string{"/sw.js", "/deep/sw.js"} {
 		page.open(p.URL + "/attack.html")
-		said, err := await[string](page, `navigator.serviceWorker.register("`+script+`", {scope: "/"}).then(() => navigator.serviceWorker.ready).then(() => "registered", e => String(e))`)
+		said, err := await[string](page, `navigator.serviceWorker.register("`+
+			script+`", {scope: "/"}).then(() => navigator.serviceWorker.ready).then(() => "registered", e => String(e))`)
 		if err != nil || !strings.Contains(said, "403") {
 			t.Errorf("%s: %q, %v", script, said, err)
 		}
@@ -62,7 +65,8 @@ func TestPagesOfAnUpstream(t *testing.T) {
 		`new Promise(done => { const e = document.createElement("iframe"); e.onload = () => done(e.contentDocument ? e.contentDocument.documentElement.outerHTML : ""); e.src = "/connect"; document.body.append(e); })`,
 		`new Promise(done => { const w = open("/connect"); setTimeout(() => { try { done(w.document.documentElement.outerHTML) } catch (e) { done("") } }, 1500) })`,
 	} {
-		if read, err := await[string](page, "Promise.resolve("+script+`).catch(() => "")`); err != nil || strings.Contains(read, "csrf") {
+		if read, err := await[string](page, "Promise.resolve("+script+`).catch(() => "")`); err != nil ||
+			strings.Contains(read, "csrf") {
 			t.Errorf("%s: read %q, %v", script, read, err)
 		}
 	}

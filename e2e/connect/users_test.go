@@ -21,7 +21,8 @@ bob $2a$04$jqYtGNoyUeXVW9r1wLLroOhMUOhDx6AbepZG.4v52BN./gsTjmFNm
 // startForUsers runs a proxy with basic authentication, each of whose users has an account.
 func startForUsers(t *testing.T) *scene {
 	t.Helper()
-	emu := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{Users: []string{"ada", "bob"}})
+	emu := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate,
+		tokensourcetest.ProviderConfig{Users: []string{"ada", "bob"}})
 	return startWith(t, emu, setup{
 		tls: basicAuth, connect: "user {http.auth.user.id}", upstream: rig.Block(emu.URL, "account {http.auth.user.id}"),
 	})
@@ -56,10 +57,12 @@ func (r *scene) askAs(user string) (status int, record tokensourcetest.APIReques
 func (p *connectPage) wantOnly(own, other string) {
 	p.t.Helper()
 	p.Open()
-	if !p.Account("biggerplate", own).Exists() || p.Account("biggerplate", other).Exists() || evaluate[int](p.tab, `document.querySelectorAll(".account").length`) != 1 {
+	if !p.Account("biggerplate", own).Exists() || p.Account("biggerplate", other).Exists() ||
+		evaluate[int](p.tab, `document.querySelectorAll(".account").length`) != 1 {
 		p.t.Errorf("%s is shown %s", own, p.text("body"))
 	}
-	if page := evaluate[string](p.tab, "document.documentElement.outerHTML"); contains(page, other) || !contains(p.text("header"), "logged in as "+own) {
+	if page := evaluate[string](p.tab, "document.documentElement.outerHTML"); contains(page, other) ||
+		!contains(p.text("header"), "logged in as "+own) {
 		p.t.Errorf("the page of %s is\n%s", own, page)
 	}
 }
@@ -175,7 +178,8 @@ func TestPageShowsWhatHasChanged(t *testing.T) {
 	look()
 	here := other.Row("accelo")
 	rig.Eventually(t, func() bool { return here.State() == "Not connected." }, "the state %q", "Not connected.")
-	if typed := other.value(code); typed != "half a co" || !other.has(here.xpath+`//button[normalize-space()="Disconnect"]`) {
+	if typed := other.value(code); typed != "half a co" ||
+		!other.has(here.xpath+`//button[normalize-space()="Disconnect"]`) {
 		t.Errorf("the field holds %q", typed)
 	}
 	if evaluate[string](other.tab, "document.activeElement.name") != "code" {
@@ -186,7 +190,8 @@ func TestPageShowsWhatHasChanged(t *testing.T) {
 	other.fill(code, "")
 	evaluate[bool](other.tab, "(document.activeElement.blur(), true)")
 	look()
-	rig.Eventually(t, func() bool { return !other.has(here.xpath + `//button[normalize-space()="Disconnect"]`) }, "the button Disconnect to go")
+	rig.Eventually(t, func() bool { return !other.has(here.xpath + `//button[normalize-space()="Disconnect"]`) },
+		"the button Disconnect to go")
 	if other.loaded() != loads || !other.has(here.xpath+`//button[normalize-space()="Connect"]`) {
 		t.Errorf("the page was loaded %d times more", other.loaded()-loads)
 	}
@@ -201,7 +206,8 @@ func TestLocalTimes(t *testing.T) {
 	r := start(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{}, setup{})
 	page := openPage(t, r)
 	page.Row("biggerplate").Connect()
-	if _, err := chromedp.Call(page.ctx, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Asia/Tokyo"}); err != nil {
+	if _, err := chromedp.Call(page.ctx, emulation.SetTimezoneOverride,
+		emulation.SetTimezoneOverrideParams{TimezoneID: "Asia/Tokyo"}); err != nil {
 		t.Fatal(err)
 	}
 	page.Open()

@@ -19,7 +19,8 @@ func openAPI(t *testing.T) (*httptest.Server, *atomic.Int64) {
 	asked := new(atomic.Int64)
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
-		for _, name := range []string{"Access-Control-Allow-Origin", "Access-Control-Allow-Headers", "Access-Control-Allow-Methods"} {
+		for _, name := range []string{"Access-Control-Allow-Origin", "Access-Control-Allow-Headers",
+			"Access-Control-Allow-Methods"} {
 			w.Header().Set(name, "*")
 		}
 		_, _ = fmt.Fprintf(w, "api for %t", r.Header.Get("Authorization") != "")
@@ -81,7 +82,8 @@ func TestWebPagesGetNothing(t *testing.T) {
 	page := profile(t)
 
 	aim := func(script, port string) string {
-		return "Promise.resolve(" + strings.NewReplacer("PROXY", "127.0.0.1:"+port, "LOCALHOST", "localhost:"+port, "PORT", port).Replace(script) + `).catch(() => "")`
+		return "Promise.resolve(" + strings.NewReplacer("PROXY", "127.0.0.1:"+port, "LOCALHOST", "localhost:"+port, "PORT",
+			port).Replace(script) + `).catch(() => "")`
 	}
 	try := func(from, name, script, port string) (read string, reached int64) {
 		t.Helper()
@@ -93,11 +95,13 @@ func TestWebPagesGetNothing(t *testing.T) {
 		return read, asked.Load() - before
 	}
 	for from, origin := range map[string]string{
-		"another site": "http://evil.test:" + sitePort, "another port": "http://127.0.0.1:" + sitePort, "another port of localhost": "http://localhost:" + sitePort,
+		"another site": "http://evil.test:" + sitePort, "another port": "http://127.0.0.1:" + sitePort,
+		"another port of localhost": "http://localhost:" + sitePort,
 	} {
 		for name, script := range attacks {
 			page.open(origin + "/")
-			if read, reached := try(from, name, script, guarded); reached != 0 || strings.Contains(read, "api for") || read == "open" {
+			if read, reached := try(from, name, script, guarded); reached != 0 || strings.Contains(read, "api for") ||
+				read == "open" {
 				t.Errorf("%s, %s: %d requests reached the API, the page read %q", from, name, reached, read)
 			}
 			if from != "another site" {
@@ -115,7 +119,9 @@ func TestWebPagesGetNothing(t *testing.T) {
 	for port, want := range map[string]bool{guarded: false, unguarded: true} {
 		before := asked.Load()
 		page.open("http://evil.test:" + port + "/")
-		for _, script := range []string{`fetch("/x").then(r => r.text())`, `fetch("/x", {method: "POST", body: "x"}).then(r => r.text())`, `fetch("/x", {method: "DELETE"}).then(r => r.text())`} {
+		for _, script := range []string{`fetch("/x").then(r => r.text())`,
+			`fetch("/x", {method: "POST", body: "x"}).then(r => r.text())`,
+			`fetch("/x", {method: "DELETE"}).then(r => r.text())`} {
 			read, err := await[string](page, "Promise.resolve("+script+`).catch(() => "")`)
 			if err != nil || strings.Contains(read, "api for true") != want {
 				t.Errorf("rebound, %s: read %q, %v", script, read, err)
@@ -176,7 +182,8 @@ func TestNamedPagesAndHosts(t *testing.T) {
 		`fetch("http://localhost:PORT/x", {method: "DELETE"})`,
 	} {
 		before := asked.Load()
-		read, err := await[string](page, "Promise.resolve("+strings.ReplaceAll(script, "PORT", port)+`.then(r => r.text())).catch(e => String(e))`)
+		read, err := await[string](page, "Promise.resolve("+strings.ReplaceAll(script, "PORT", port)+
+			`.then(r => r.text())).catch(e => String(e))`)
 		if err != nil || read != "api for true" || asked.Load() != before+1 {
 			t.Errorf("%s: read %q, %d requests, %v", script, read, asked.Load()-before, err)
 		}
@@ -188,7 +195,8 @@ func TestNamedPagesAndHosts(t *testing.T) {
 		attacks["no-cors POST"]: 1,
 	} {
 		before := asked.Load()
-		_, err := await[string](page, "Promise.resolve("+strings.ReplaceAll(script, "PROXY", "127.0.0.1:"+port)+`).catch(() => "")`)
+		_, err := await[string](page, "Promise.resolve("+strings.ReplaceAll(script, "PROXY", "127.0.0.1:"+port)+
+			`).catch(() => "")`)
 		if got := asked.Load() - before; err != nil || got != want {
 			t.Errorf("%s: %d requests reached the API, want %d, %v", script, got, want, err)
 		}
@@ -201,13 +209,15 @@ func TestNamedPagesAndHosts(t *testing.T) {
 	page.open("http://evil.test:" + sitePort + "/")
 	before := asked.Load()
 	for _, name := range []string{"image", "script", "no-cors GET", "no-cors POST", "fetch GET", "frame"} {
-		if read, err := await[string](page, "Promise.resolve("+strings.ReplaceAll(attacks[name], "PROXY", "proxy.test:"+port)+`).catch(() => "")`); err != nil || read != "" || asked.Load() != before {
+		if read, err := await[string](page, "Promise.resolve("+strings.ReplaceAll(attacks[name], "PROXY", "proxy.test:"+port)+
+			`).catch(() => "")`); err != nil || read != "" || asked.Load() != before {
 			t.Errorf("%s by the proxy's name: read %q, %d requests reached the API, %v", name, read, asked.Load()-before, err)
 		}
 	}
 	page.open("http://127.0.0.1:" + sitePort + "/")
 	before = asked.Load()
-	if read, err := await[string](page, `Promise.resolve(fetch("http://127.0.0.1:`+port+`/x").then(r => r.text())).catch(() => "")`); err != nil || read != "" || asked.Load() != before {
+	if read, err := await[string](page, `Promise.resolve(fetch("http://127.0.0.1:`+
+		port+`/x").then(r => r.text())).catch(() => "")`); err != nil || read != "" || asked.Load() != before {
 		t.Errorf("another page read %q, %v", read, err)
 	}
 }

@@ -22,7 +22,8 @@ func TestComposeFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	sidecar, orders := project.Services["authinject"], project.Services["orders"]
-	if !sidecar.ReadOnly || !slices.Equal(sidecar.CapDrop, []string{"ALL"}) || !slices.Equal(sidecar.SecurityOpt, []string{"no-new-privileges:true"}) {
+	if !sidecar.ReadOnly || !slices.Equal(sidecar.CapDrop, []string{"ALL"}) ||
+		!slices.Equal(sidecar.SecurityOpt, []string{"no-new-privileges:true"}) {
 		t.Errorf("the sidecar may do more than it needs: %+v", sidecar)
 	}
 	if len(sidecar.Ports)+len(orders.Ports) > 0 {
@@ -48,7 +49,8 @@ func TestComposeFile(t *testing.T) {
 	if m := mounted[config]; m.Source != filepath.Join(dir, "Caddyfile") || !m.ReadOnly {
 		t.Errorf("the configuration %s is mounted from %+v", config, m)
 	}
-	if len(sidecar.Secrets) != 1 || project.Secrets[sidecar.Secrets[0].Source].File != filepath.Join(dir, "secrets", "orders-secret") {
+	if len(sidecar.Secrets) != 1 || project.Secrets[sidecar.Secrets[0].Source].File != filepath.Join(dir, "secrets",
+		"orders-secret") {
 		t.Errorf("the secrets are %+v", sidecar.Secrets)
 	}
 }

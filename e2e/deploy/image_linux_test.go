@@ -72,7 +72,8 @@ func buildContext(t *testing.T) string {
 func dockerBuild(t *testing.T, build *stage) string {
 	t.Helper()
 	dir, out := buildContext(t), t.TempDir()
-	env := append(os.Environ(), "GOFLAGS=", "GOWORK=off", "VERSION="+version, "TARGETOS="+runtime.GOOS, "TARGETARCH="+runtime.GOARCH)
+	env := append(os.Environ(), "GOFLAGS=", "GOWORK=off", "VERSION="+version, "TARGETOS="+runtime.GOOS,
+		"TARGETARCH="+runtime.GOARCH)
 	for _, name := range []string{"VERSION", "TARGETOS", "TARGETARCH"} {
 		if !strings.Contains(strings.Join(build.args, " "), name) {
 			t.Errorf("the Dockerfile has no ARG %s", name)
@@ -168,7 +169,8 @@ func TestImage(t *testing.T) {
 	}
 	dist := filepath.Join(t.TempDir(), "dist")
 	releaseOf(t, dist, runtime.GOOS+"/"+runtime.GOARCH)
-	released := unpack(t, filepath.Join(dist, fmt.Sprintf("authinject_%s_%s_%s.tar.gz", version, runtime.GOOS, runtime.GOARCH)))
+	released := unpack(t, filepath.Join(dist, fmt.Sprintf("authinject_%s_%s_%s.tar.gz", version, runtime.GOOS,
+		runtime.GOARCH)))
 	if digest(t, binary) != digest(t, filepath.Join(released, "caddy")) {
 		t.Error("the release's binary, which was built in another directory, differs")
 	}
@@ -232,7 +234,8 @@ func runImage(t *testing.T, image *stage, files string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !regexp.MustCompile(`(?m) / ro,`).Match(mounts) && !regexp.MustCompile(`(?m) `+regexp.QuoteMeta(files)+` ro,`).Match(mounts) {
+	if !regexp.MustCompile(`(?m) / ro,`).Match(mounts) &&
+		!regexp.MustCompile(`(?m) `+regexp.QuoteMeta(files)+` ro,`).Match(mounts) {
 		t.Errorf("the root file system can be written:\n%s", mounts)
 	}
 	if !exists(filepath.Join(files, image.env["XDG_CONFIG_HOME"], "caddy", "autosave.json")) {
@@ -267,7 +270,8 @@ func TestRelease(t *testing.T) {
 	if !strings.Contains(out, "1 of 1 platforms were built") {
 		t.Errorf("it says %s", out)
 	}
-	if out, code := run(t, dist, os.Environ(), tool(t, "sha256sum", "coreutils"), "-c", "SHA256SUMS"); code != 0 || strings.Count(out, ": OK") != 2 {
+	if out, code := run(t, dist, os.Environ(), tool(t, "sha256sum", "coreutils"), "-c", "SHA256SUMS"); code != 0 ||
+		strings.Count(out, ": OK") != 2 {
 		t.Errorf("sha256sum ended with code %d: %s", code, out)
 	}
 	base := fmt.Sprintf("authinject_%s_%s_%s", version, runtime.GOOS, runtime.GOARCH)
@@ -285,11 +289,13 @@ func TestRelease(t *testing.T) {
 		"version":    "authinject-" + version,
 		"build-info": "CGO_ENABLED=0",
 	} {
-		if out, code := run(t, dir, []string{"HOME=" + dir}, filepath.Join(dir, "caddy"), args); code != 0 || !strings.Contains(out, want) {
+		if out, code := run(t, dir, []string{"HOME=" + dir}, filepath.Join(dir, "caddy"), args); code != 0 ||
+			!strings.Contains(out, want) {
 			t.Errorf("caddy %s ended with code %d: %s", args, code, out)
 		}
 	}
-	if out, code := run(t, dir, []string{"HOME=" + dir}, filepath.Join(dir, "caddy"), "list-modules"); code != 0 || !strings.Contains(out, "http.reverse_proxy.transport.authinject") {
+	if out, code := run(t, dir, []string{"HOME=" + dir}, filepath.Join(dir, "caddy"), "list-modules"); code != 0 ||
+		!strings.Contains(out, "http.reverse_proxy.transport.authinject") {
 		t.Errorf("caddy list-modules ended with code %d: %s", code, out)
 	}
 
@@ -320,7 +326,8 @@ func TestRelease(t *testing.T) {
 func plainEnviron() []string {
 	var env []string
 	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "GOFLAGS=") && !strings.HasPrefix(variable, "GOOS=") && !strings.HasPrefix(variable, "GOARCH=") {
+		if !strings.HasPrefix(variable, "GOFLAGS=") && !strings.HasPrefix(variable, "GOOS=") &&
+			!strings.HasPrefix(variable, "GOARCH=") {
 			env = append(env, variable)
 		}
 	}

@@ -48,8 +48,10 @@ func TestKubernetesPodIsRestricted(t *testing.T) {
 			t.Errorf("the pods have no label %s=%s", key, value)
 		}
 	}
-	if c := pod.SecurityContext; c == nil || c.RunAsNonRoot == nil || !*c.RunAsNonRoot || c.RunAsUser == nil || *c.RunAsUser != 65532 ||
-		c.FSGroup == nil || *c.FSGroup != 65532 || c.SeccompProfile == nil || c.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+	if c := pod.SecurityContext; c == nil || c.RunAsNonRoot == nil || !*c.RunAsNonRoot || c.RunAsUser == nil ||
+		*c.RunAsUser != 65532 ||
+		c.FSGroup == nil || *c.FSGroup != 65532 || c.SeccompProfile == nil ||
+		c.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
 		t.Errorf("the pod's security context is %+v", c)
 	}
 	if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
@@ -119,14 +121,16 @@ func TestKubernetesProbes(t *testing.T) {
 
 	container := deployment.Spec.Template.Spec.InitContainers[0]
 	address := func(probe *corev1.Probe) string {
-		if probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Port.String() != "probes" || container.Ports[0].Name != "probes" || container.Ports[0].ContainerPort != 8081 {
+		if probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Port.String() != "probes" ||
+			container.Ports[0].Name != "probes" || container.Ports[0].ContainerPort != 8081 {
 			t.Fatalf("not the probe of the site on port 8081: %+v", probe)
 		}
 		return "http://" + net.JoinHostPort(podAddress(t), probes) + probe.HTTPGet.Path
 	}
 	wants(t, address(container.StartupProbe), http.StatusOK)
 	wants(t, address(container.LivenessProbe), http.StatusOK)
-	if body := wants(t, address(container.ReadinessProbe), http.StatusServiceUnavailable); !strings.Contains(body, `"orders"`) {
+	if body := wants(t, address(container.ReadinessProbe), http.StatusServiceUnavailable); !strings.Contains(body,
+		`"orders"`) {
 		t.Errorf("without a token, /ready says %s", body)
 	}
 	wants(t, "http://127.0.0.1:"+proxy+"/api", http.StatusBadGateway) // the secret is wrong: class operator
@@ -137,7 +141,8 @@ func TestKubernetesProbes(t *testing.T) {
 	wants(t, address(container.LivenessProbe), http.StatusOK)
 	wants(t, "http://127.0.0.1:"+proxy+"/api", http.StatusOK)
 	base := "http://" + net.JoinHostPort(podAddress(t), probes)
-	if body := wants(t, base+"/metrics", http.StatusOK); !strings.Contains(body, `authinject_token_live{source="orders"} 1`) {
+	if body := wants(t, base+"/metrics", http.StatusOK); !strings.Contains(body,
+		`authinject_token_live{source="orders"} 1`) {
 		t.Errorf("/metrics has no authinject_token_live:\n%s", body)
 	}
 	for _, path := range []string{"/config/", "/authinject/sources", "/ready/../config/", "/debug/pprof/", "/"} {

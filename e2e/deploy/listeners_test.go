@@ -80,7 +80,8 @@ func TestBehindNginx(t *testing.T) {
 	op := harness.OP(t)
 	op.AllowRedirect("https://proxy.example.com/connect/callback")
 	api := &http.Server{Handler: op.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = w.Write([]byte("order 7, asked for by " + r.Header.Get("X-Forwarded-Proto") + " from " + r.Header.Get("X-Forwarded-For")))
+		_, _ = w.Write([]byte("order 7, asked for by " + r.Header.Get("X-Forwarded-Proto") + " from " +
+			r.Header.Get("X-Forwarded-For")))
 	}))}
 	upstream, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -156,7 +157,8 @@ func TestBehindNginx(t *testing.T) {
 
 	_, page := send(http.MethodGet, home+"/connect", "orange", nil)
 	form := url.Values{}
-	for _, field := range regexp.MustCompile(`<input type="hidden" name="([^"]+)" value="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+	for _, field := range regexp.MustCompile(`<input type="hidden" name="([^"]+)" value="([^"]*)"`).FindAllStringSubmatch(
+		page, -1) {
 		form.Set(field[1], field[2])
 	}
 	action := regexp.MustCompile(`action="([^"]+)"`).FindStringSubmatch(page)
@@ -179,7 +181,8 @@ func TestBehindNginx(t *testing.T) {
 	if res, body = send(http.MethodGet, back, "orange", nil); res.StatusCode >= 400 {
 		t.Fatalf("the callback: %s", body)
 	}
-	if res, body = send(http.MethodGet, home+"/orders", "orange", nil); res.StatusCode != http.StatusOK || !strings.Contains(body, "order 7, asked for by https from 127.0.0.1, 127.0.0.1") {
+	if res, body = send(http.MethodGet, home+"/orders", "orange", nil); res.StatusCode != http.StatusOK ||
+		!strings.Contains(body, "order 7, asked for by https from 127.0.0.1, 127.0.0.1") {
 		t.Errorf("after the login: %s", body)
 	}
 	if op.Refusals() != 0 {
@@ -257,7 +260,8 @@ http {
 		config := readFile(t, filepath.Join(dir, "nginx.conf"))
 		write(t, filepath.Join(dir, "nginx.conf"), strings.Replace(config, "user root;\n", "", 1))
 	}
-	nginx := launch(t, dir, nil, tool(t, "nginx", "nginx-light"), "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log"))
+	nginx := launch(t, dir, nil, tool(t, "nginx", "nginx-light"), "-c", filepath.Join(dir, "nginx.conf"), "-e",
+		filepath.Join(dir, "error.log"))
 	nginx.until(func() bool {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 		if err == nil {

@@ -29,7 +29,8 @@ func TestMakeTargets(t *testing.T) {
 	if !strings.Contains(out, "go run ./internal/release -out dist -version '"+version+"'") {
 		t.Errorf("make release runs\n%s", out)
 	}
-	for _, platform := range []string{"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64", "windows/amd64", "windows/arm64"} {
+	for _, platform := range []string{"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64", "windows/amd64",
+		"windows/arm64"} {
 		if !strings.Contains(out, platform) {
 			t.Errorf("make release leaves out %s", platform)
 		}
@@ -39,7 +40,8 @@ func TestMakeTargets(t *testing.T) {
 	}
 	// What "make build" says to try next.
 	env := append(environ(shortDir(t), rig.FreeAddr(t)), "ORDERS_SECRET=s", "PATH="+os.Getenv("PATH"))
-	if out, code := run(t, root(t), env, harness.Binary(t), "validate", "--config", "examples/sidecar/Caddyfile"); code != 0 {
+	if out, code := run(t, root(t), env, harness.Binary(t), "validate", "--config",
+		"examples/sidecar/Caddyfile"); code != 0 {
 		t.Errorf("caddy validate ended with code %d: %s", code, out)
 	}
 	if _, err := exec.LookPath("docker"); err != nil {

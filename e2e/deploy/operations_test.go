@@ -37,7 +37,8 @@ func newOperations(t *testing.T) *operations {
 	o.srv = provider(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
 	page := read(t, "docs/operations.md")
 	section := ""
-	for _, match := range regexp.MustCompile("(?ms)^## ([^\n]+)$|^```([a-z]+)\n(.*?)^```$").FindAllStringSubmatch(page, -1) {
+	for _, match := range regexp.MustCompile("(?ms)^## ([^\n]+)$|^```([a-z]+)\n(.*?)^```$").FindAllStringSubmatch(page,
+		-1) {
 		if match[1] != "" {
 			section = match[1]
 			continue
@@ -75,7 +76,8 @@ func (o *operations) next(section string, n int) (out string) {
 
 func (o *operations) shell(text string) string {
 	o.t.Helper()
-	text = strings.NewReplacer("/srv/authinject", o.dir, "/run/secrets", o.secrets, "localhost:2019", o.admin).Replace(text)
+	text = strings.NewReplacer("/srv/authinject", o.dir, "/run/secrets", o.secrets, "localhost:2019",
+		o.admin).Replace(text)
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "export ") || strings.HasPrefix(line, "cd ") {
 			o.exports += line
@@ -138,7 +140,8 @@ func TestOperations(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, seed := o.srv.IssueTokens("crm", "ada")
-	for name, content := range map[string]string{"authinject-key-1": encryptionKey, "crm-secret": "crm-secret", "crm-refresh-token": seed} {
+	for name, content := range map[string]string{"authinject-key-1": encryptionKey, "crm-secret": "crm-secret",
+		"crm-refresh-token": seed} {
 		write(t, filepath.Join(o.secrets, name), content)
 	}
 
@@ -189,7 +192,9 @@ func TestOperations(t *testing.T) {
 	o.srv.SetClientSecrets("crm", "another one")
 	write(t, filepath.Join(o.secrets, "crm-secret-new"), "another one")
 	o.next("Rotate a client secret", 1)
-	rig.Eventually(t, func() bool { return o.srv.Count() == 2 && strings.Contains(o.sources(), `"generation":2`) }, "a token by the new secret")
+	rig.Eventually(t, func() bool {
+		return o.srv.Count() == 2 && strings.Contains(o.sources(), `"generation":2`)
+	}, "a token by the new secret")
 	o.serves(2, "after the rotation of the secret")
 
 	// The new release is another binary, and says so.
@@ -205,11 +210,14 @@ func TestOperations(t *testing.T) {
 	newer := adjust(t, readFile(t, o.record()), `{"version":1,`, `{"version":2,`)
 	write(t, o.record(), newer)
 	o.next("Downgrade", 1)
-	if out, _ := run(t, o.dir, []string{"HOME=" + o.dir}, filepath.Join(o.dir, "caddy"), "version"); strings.Contains(out, "authinject-next") {
+	if out, _ := run(t, o.dir, []string{"HOME=" + o.dir}, filepath.Join(o.dir, "caddy"), "version"); strings.Contains(out,
+		"authinject-next") {
 		t.Errorf("the old binary is %s", out)
 	}
 	wants(t, "http://127.0.0.1:"+o.proxy+"/api", http.StatusBadGateway)
-	rig.Eventually(t, func() bool { return strings.Contains(o.sources(), "the stored record was written by a newer release") }, "the reason")
+	rig.Eventually(t, func() bool {
+		return strings.Contains(o.sources(), "the stored record was written by a newer release")
+	}, "the reason")
 	if readFile(t, o.record()) != newer {
 		t.Error("the newer record was not left alone")
 	}
@@ -236,7 +244,8 @@ func (o *operations) sources() string {
 // build builds a binary of another version.
 func (o *operations) build(name string) {
 	o.t.Helper()
-	args := []string{"build", "-ldflags=-w -X github.com/caddyserver/caddy/v2.CustomVersion=authinject-next", "-o", filepath.Join(o.dir, name)}
+	args := []string{"build", "-ldflags=-w -X github.com/caddyserver/caddy/v2.CustomVersion=authinject-next", "-o",
+		filepath.Join(o.dir, name)}
 	if raceEnabled {
 		args = append(args, "-race")
 	}
@@ -272,9 +281,11 @@ func TestOperationsNamesExist(t *testing.T) {
 			}
 		}
 	}
-	for _, line := range []string{"login required", "obtaining a token failed", "the storage is in trouble", "the stored record was written by a newer release"} {
+	for _, line := range []string{"login required", "obtaining a token failed", "the storage is in trouble",
+		"the stored record was written by a newer release"} {
 		if !strings.Contains(page, "`"+line+"`") || !strings.Contains(code, `"`+line) {
-			t.Errorf("%q is on the page: %t; in the code: %t", line, strings.Contains(page, "`"+line+"`"), strings.Contains(code, `"`+line))
+			t.Errorf("%q is on the page: %t; in the code: %t", line, strings.Contains(page, "`"+line+"`"),
+				strings.Contains(code, `"`+line))
 		}
 	}
 	for _, link := range regexp.MustCompile(`\]\(([^)#]+)\)`).FindAllStringSubmatch(page, -1) {

@@ -65,7 +65,8 @@ func TestPrometheusRules(t *testing.T) {
 	for _, group := range rules.Groups {
 		for _, rule := range group.Rules {
 			if !raised[rule.Alert] || !quiet[rule.Alert] {
-				t.Errorf("%s is raised by a test: %t; is kept quiet by a test: %t", rule.Alert, raised[rule.Alert], quiet[rule.Alert])
+				t.Errorf("%s is raised by a test: %t; is kept quiet by a test: %t", rule.Alert, raised[rule.Alert],
+					quiet[rule.Alert])
 			}
 		}
 	}
@@ -84,10 +85,12 @@ func startPrometheus(t *testing.T, admin string) *prometheus {
 	dir, address := shortDir(t), rig.FreeAddr(t)
 	write(t, filepath.Join(dir, "rules.yml"), read(t, prometheusDir+"/rules.yml"))
 	write(t, filepath.Join(dir, "prometheus.yml"), adjust(t, read(t, prometheusDir+"/prometheus.yml"),
-		"localhost:2019", admin, "scrape_interval: 15s", "scrape_interval: 1s", "evaluation_interval: 15s", "evaluation_interval: 1s"))
+		"localhost:2019", admin, "scrape_interval: 15s", "scrape_interval: 1s", "evaluation_interval: 15s",
+		"evaluation_interval: 1s"))
 	p := &prometheus{url: "http://" + address}
 	p.process = launch(t, dir, nil, tool(t, "prometheus", "prometheus"),
-		"--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
+		"--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+address)
 	p.until(func() bool {
 		status, _, err := get(p.url + "/-/ready")
 		return err == nil && status == http.StatusOK
@@ -136,11 +139,13 @@ func TestDeadCredentialRaisesAlert(t *testing.T) {
 	_, seed := srv.IssueTokens("crm", "ada")
 	dir, proxy := shortDir(t), port(t)
 	source := func(name, options string) string {
-		return fmt.Sprintf("\t\tsource %[1]s {\n\t\t\ttoken_url %[2]s\n\t\t\tclient_id %[1]s\n\t\t\tclient_secret {env.%[1]s}\n\t\t\t%[3]s\n\t\t}\n", name, srv.TokenURL(), options)
+		return fmt.Sprintf("\t\tsource %[1]s {\n\t\t\ttoken_url %[2]s\n\t\t\tclient_id %[1]s\n\t\t\tclient_secret "+
+			"{env.%[1]s}\n\t\t\t%[3]s\n\t\t}\n", name, srv.TokenURL(), options)
 	}
 	// Caddy's metrics need no option; these are in its registry.
 	caddyfile := "{\n\tauthinject {\n" +
-		source("orders", "grant client_credentials") + source("dead", "grant client_credentials") + source("well", "grant client_credentials") +
+		source("orders", "grant client_credentials") + source("dead", "grant client_credentials") + source("well",
+		"grant client_credentials") +
 		source("crm", "refresh_token {env.SEED}") + "\t}\n}\n" +
 		"http://127.0.0.1:" + proxy + " {\n"
 	for _, name := range []string{"orders", "dead", "well", "crm"} {
@@ -172,7 +177,8 @@ func TestDeadCredentialRaisesAlert(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"orders", "crm", "dead"} {
-		p.until(func() bool { return p.firing("AuthinjectCredentialRefused", name) }, "AuthinjectCredentialRefused for %s", name)
+		p.until(func() bool { return p.firing("AuthinjectCredentialRefused", name) },
+			"AuthinjectCredentialRefused for %s", name)
 	}
 	p.until(func() bool { return p.firing("AuthinjectNoToken", "dead") }, "AuthinjectNoToken")
 	if values, err := p.query(`ALERTS{source="well"}`); err != nil || len(values) > 0 {
@@ -276,7 +282,8 @@ func testDashboard(t *testing.T, p *prometheus, proxy string) {
 // Rules and dashboard name metrics that exist, with the labels and the words that they have.
 func TestPrometheusNamesExist(t *testing.T) {
 	code := read(t, "caddy/metrics.go")
-	known := []string{"authinject_requests_total", "authinject_token_requests_total", "authinject_token_live", "authinject_token_expiry_timestamp_seconds",
+	known := []string{"authinject_requests_total", "authinject_token_requests_total", "authinject_token_live",
+		"authinject_token_expiry_timestamp_seconds",
 		"authinject_problem", "authinject_token_refused", "authinject_token_unsaved", "authinject_scopes_missing"}
 	for _, name := range known {
 		if !strings.Contains(code, strings.TrimPrefix(name, "authinject_")) {
@@ -284,8 +291,9 @@ func TestPrometheusNamesExist(t *testing.T) {
 		}
 	}
 	words := map[string][]string{
-		"outcome": {"injected", "replaced", "refused", "skipped", "no_token", "destination", "origin", "method", "subject", "preflight", "canceled", "upstream_error"},
-		"result":  {"obtained", "wait", "operator", "login", "subject"},
+		"outcome": {"injected", "replaced", "refused", "skipped", "no_token", "destination", "origin", "method", "subject",
+			"preflight", "canceled", "upstream_error"},
+		"result": {"obtained", "wait", "operator", "login", "subject"},
 	}
 	for _, word := range words["outcome"] {
 		if !strings.Contains(read(t, "authinject/source.go"), `= "`+word+`"`) {
@@ -299,7 +307,8 @@ func TestPrometheusNamesExist(t *testing.T) {
 				t.Errorf("%s: there is no metric %s", file, name)
 			}
 		}
-		for _, match := range regexp.MustCompile(`(outcome|result)(?:=~|!=|=)\\?"([a-z_|]+)\\?"`).FindAllStringSubmatch(text, -1) {
+		for _, match := range regexp.MustCompile(`(outcome|result)(?:=~|!=|=)\\?"([a-z_|]+)\\?"`).FindAllStringSubmatch(text,
+			-1) {
 			for word := range strings.SplitSeq(match[2], "|") {
 				if !slices.Contains(words[match[1]], word) {
 					t.Errorf("%s: %s is never %q", file, match[1], word)

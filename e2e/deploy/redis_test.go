@@ -26,7 +26,8 @@ func redisCaddy(t *testing.T) string {
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	if out, code := run(t, filepath.Join(root(t), "e2e"), os.Environ(), "go", append(args, "./deploy/rediscaddy")...); code != 0 {
+	if out, code := run(t, filepath.Join(root(t), "e2e"), os.Environ(), "go",
+		append(args, "./deploy/rediscaddy")...); code != 0 {
 		t.Fatalf("go build: %s", out)
 	}
 	return binary
@@ -110,7 +111,8 @@ func TestRedisCluster(t *testing.T) {
 	redis := startRedis(t, redisDir, redisPort)
 
 	example := read(t, "examples/cluster-redis/Caddyfile.redis")
-	formatted(t, adjust(t, example, "/run/secrets", secrets), harness.ExecutedBy(binary), harness.Env("REDIS_PASSWORD", redisPassword))
+	formatted(t, adjust(t, example, "/run/secrets", secrets), harness.ExecutedBy(binary),
+		harness.Env("REDIS_PASSWORD", redisPassword))
 	start := func() *instance {
 		t.Helper()
 		i := &instance{proxy: port(t)}

@@ -126,7 +126,8 @@ type process struct {
 // what the command wrote is printed.
 func launch(t testing.TB, dir string, env []string, name string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: filepath.Base(name), cmd: exec.Command(name, args...), out: new(rig.Output), exited: make(chan struct{})}
+	p := &process{t: t, name: filepath.Base(name), cmd: exec.Command(name, args...), out: new(rig.Output),
+		exited: make(chan struct{})}
 	p.cmd.Dir = dir
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
@@ -287,7 +288,8 @@ func provider(t testing.TB, cfg tokensourcetest.Config) *tokensourcetest.Server 
 func formatted(t testing.TB, caddyfile string, options ...harness.Option) {
 	t.Helper()
 	result := harness.Validate(t, caddyfile, options...)
-	if result.Code != 0 || strings.Contains(result.Stderr, "not formatted") || strings.Contains(result.Stderr, "secret stands in") {
+	if result.Code != 0 || strings.Contains(result.Stderr, "not formatted") ||
+		strings.Contains(result.Stderr, "secret stands in") {
 		t.Errorf("caddy validate ended with code %d: %s\n%s", result.Code, result.Stderr, caddyfile)
 	}
 }

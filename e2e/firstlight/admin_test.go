@@ -35,7 +35,8 @@ func TestAdminAPI(t *testing.T) {
 		_, body, err := p.Admin(http.MethodGet, "/authinject/ready", "", nil)
 		return err == nil && strings.Contains(string(body), `"class":"wait"`)
 	}, "the first failure to be reported")
-	if body := call(http.MethodGet, "ready", http.StatusServiceUnavailable); !strings.Contains(body, `"ready":false`) || !strings.Contains(body, `"source":"a"`) {
+	if body := call(http.MethodGet, "ready", http.StatusServiceUnavailable); !strings.Contains(body, `"ready":false`) ||
+		!strings.Contains(body, `"source":"a"`) {
 		t.Errorf("ready: %s", body)
 	}
 	srv.SetDown(false)
@@ -53,18 +54,21 @@ func TestAdminAPI(t *testing.T) {
 			Expiry     time.Time
 		}
 	}
-	if err := json.Unmarshal([]byte(call(http.MethodGet, "sources", http.StatusOK)), &list); err != nil || len(list) != 1 ||
+	if err := json.Unmarshal([]byte(call(http.MethodGet, "sources", http.StatusOK)), &list); err != nil ||
+		len(list) != 1 ||
 		list[0].Source != "a" || list[0].Grant != "client_credentials" || len(list[0].Accounts) != 1 {
 		t.Fatalf("sources: %+v, %v", list, err)
 	}
-	if a := list[0].Accounts[0]; a.State != "fresh" || a.Generation != 1 || !a.Live || time.Until(a.Expiry) < 50*time.Minute {
+	if a := list[0].Accounts[0]; a.State != "fresh" || a.Generation != 1 || !a.Live ||
+		time.Until(a.Expiry) < 50*time.Minute {
 		t.Errorf("sources: %+v", a)
 	}
 	if body := call(http.MethodPost, "sources/a/refresh", http.StatusOK); !strings.Contains(body, `"generation":2`) {
 		t.Errorf("refresh: %s", body)
 	}
 	srv.SetDown(true)
-	if body := call(http.MethodPost, "sources/a/refresh", http.StatusBadGateway); !strings.Contains(body, `"live":true`) || !strings.Contains(body, `"class":"wait"`) {
+	if body := call(http.MethodPost, "sources/a/refresh", http.StatusBadGateway); !strings.Contains(body, `"live":true`) ||
+		!strings.Contains(body, `"class":"wait"`) {
 		t.Errorf("refresh while the provider is down: %s", body)
 	}
 	call(http.MethodGet, "sources/a", http.StatusOK)

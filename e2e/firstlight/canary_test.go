@@ -103,7 +103,8 @@ func TestQueryIsWarnedOf(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	for _, inject := range []string{"", "inject header", "inject query"} {
 		result := harness.Validate(t, proxied(srv, srv.URL).Source("a", inject).String())
-		warned := strings.Contains(result.Stderr, "inject query puts the token into URLs, which servers and proxies log; use inject header if the provider accepts it")
+		warned := strings.Contains(result.Stderr, "inject query puts the token into URLs, which servers and proxies log; "+
+			"use inject header if the provider accepts it")
 		if result.Code != 0 || warned != (inject == "inject query") {
 			t.Errorf("%q: code %d, warned: %t\n%s", inject, result.Code, warned, result.Stderr)
 		}
@@ -116,7 +117,8 @@ func TestUnverifiedUpstreamIsWarnedOf(t *testing.T) {
 	for _, option := range []string{"tls", "tls_insecure_skip_verify"} {
 		result := harness.Validate(t, proxied(srv, "https://api.example.com", rig.Block("transport http", option)).
 			Source("a", "destinations https://api.example.com").String())
-		warned := strings.Contains(result.Stderr, "tls_insecure_skip_verify sends the token to anyone who answers as the upstream")
+		warned := strings.Contains(result.Stderr,
+			"tls_insecure_skip_verify sends the token to anyone who answers as the upstream")
 		if result.Code != 0 || warned != (option != "tls") {
 			t.Errorf("%s: code %d, warned: %t\n%s", option, result.Code, warned, result.Stderr)
 		}

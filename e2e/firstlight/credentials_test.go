@@ -118,7 +118,9 @@ func raw(t *testing.T, addr, request string) string {
 // Whatever credentials a client sends, the upstream gets exactly one, the source's token. The rest
 // of the query is unchanged.
 func TestTheClientsCredentialsStopHere(t *testing.T) {
-	srv := rig.Server(t, tokensourcetest.Config{NewAccessToken: func(n uint64) string { return fmt.Sprintf("ours-%d", n) }})
+	srv := rig.Server(t, tokensourcetest.Config{NewAccessToken: func(n uint64) string {
+		return fmt.Sprintf("ours-%d", n)
+	}})
 	up := record(t)
 	header := start(t, proxied(srv, up.addr))
 	query := start(t, proxied(srv, up.addr).Source("a", "inject query"))
@@ -154,7 +156,8 @@ func TestTheClientsCredentialsStopHere(t *testing.T) {
 	}
 
 	t.Run("aliases", func(t *testing.T) {
-		raw(t, custom.Addr, "GET /p HTTP/1.1\r\nHost: ADDR\r\nX_Api_Key: junk\r\nX.Api.Key: junk\r\nx-api-key: junk\r\nX-API-KEY: junk\r\n\r\n")
+		raw(t, custom.Addr, "GET /p HTTP/1.1\r\nHost: ADDR\r\nX_Api_Key: junk\r\nX.Api.Key: junk\r\nx-api-key: "+
+			"junk\r\nX-API-KEY: junk\r\n\r\n")
 		wantOne(t, up.last(t), "X-Api-Key: ours-", "/p", "", "")
 	})
 
@@ -200,7 +203,8 @@ func TestNoTokenNoRequest(t *testing.T) {
 	srv.AlwaysFault(tokensourcetest.OAuthError(http.StatusUnauthorized, "invalid_client"))
 	up := record(t)
 	p := start(t, proxied(srv, up.addr))
-	if status := raw(t, p.Addr, "GET / HTTP/1.1\r\nHost: ADDR\r\nAuthorization: Bearer junk\r\n\r\n"); !strings.Contains(status, "502") {
+	if status := raw(t, p.Addr, "GET / HTTP/1.1\r\nHost: ADDR\r\nAuthorization: Bearer junk\r\n\r\n"); !strings.Contains(
+		status, "502") {
 		t.Errorf("answered %q", status)
 	}
 	if len(up.seen) != 0 {

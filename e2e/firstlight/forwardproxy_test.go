@@ -25,7 +25,8 @@ func TestNoTokenThroughAForwardProxy(t *testing.T) {
 	p := start(t, proxied(srv, "http://upstream.test").Source("a", "destinations http://upstream.test"),
 		harness.Env("HTTP_PROXY", forward.URL))
 	status, body := p.Get("/")
-	if status != http.StatusBadGateway || !strings.Contains(body, "problem-destination") || !strings.Contains(body, "NO_PROXY") {
+	if status != http.StatusBadGateway || !strings.Contains(body, "problem-destination") ||
+		!strings.Contains(body, "NO_PROXY") {
 		t.Errorf("status %d: %s", status, body)
 	}
 	if seen.Load() != 0 {

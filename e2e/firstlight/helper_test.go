@@ -138,10 +138,12 @@ func wantProblem(t *testing.T, p *harness.Proxy, path string, status int, words 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.StatusCode != status || res.Header.Get("Content-Type") != "application/problem+json" || !strings.HasPrefix(res.Header.Get("Proxy-Status"), "authinject; error=") {
+	if res.StatusCode != status || res.Header.Get("Content-Type") != "application/problem+json" ||
+		!strings.HasPrefix(res.Header.Get("Proxy-Status"), "authinject; error=") {
 		t.Errorf("%d %v %s", res.StatusCode, res.Header, body)
 	}
-	if status == http.StatusServiceUnavailable && strings.Contains(body, `"class":"wait"`) && res.Header.Get("Retry-After") == "" {
+	if status == http.StatusServiceUnavailable && strings.Contains(body, `"class":"wait"`) &&
+		res.Header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
 	for _, word := range words {

@@ -64,7 +64,8 @@ func TestLoginsAreNotLogged(t *testing.T) {
 				_, page := read(browser.Get(p.URL + "/connect"))
 				token := hiddenToken.FindStringSubmatch(page)[1]
 				secrets = append(secrets, token)
-				return read(browser.PostForm(p.URL+"/connect/"+action, url.Values{"csrf": {token}, "source": {"a"}, "code": {code}, "confirm": {"yes"}}))
+				return read(browser.PostForm(p.URL+"/connect/"+action,
+					url.Values{"csrf": {token}, "source": {"a"}, "code": {code}, "confirm": {"yes"}}))
 			}
 
 			res, _ := press("start", "")
@@ -91,7 +92,8 @@ func TestLoginsAreNotLogged(t *testing.T) {
 			p.Get("/x") // which is for the log
 			p.Stop()
 			log := strings.Join(p.Logs(), "\n")
-			if !strings.Contains(log, `"level":"debug"`) || !strings.Contains(log, "http.log.access") || !strings.Contains(log, "account connected") {
+			if !strings.Contains(log, `"level":"debug"`) || !strings.Contains(log, "http.log.access") ||
+				!strings.Contains(log, "account connected") {
 				t.Fatal("the log lacks debug lines, access logs or the login")
 			}
 			for i, secret := range secrets {

@@ -68,7 +68,8 @@ func upstream(release <-chan struct{}) http.Handler {
 			return
 		}
 		defer conn.Close()
-		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+r.Header.Get("Sec-WebSocket-Key")+"\r\n\r\n")
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "+
+			"Upgrade\r\nSec-WebSocket-Accept: "+r.Header.Get("Sec-WebSocket-Key")+"\r\n\r\n")
 		_, _ = io.Copy(conn, buf)
 	})
 	return mux
@@ -114,7 +115,8 @@ func TestEverythingElsePassesThrough(t *testing.T) {
 	for path, upstream := range map[string]string{"": plainUpstream, "2": tlsUpstream.URL} {
 		config = config.Site("http://{$ADDR}",
 			rig.Block("handle_path /ours"+path+"/*", "authinject a "+upstream),
-			rig.Block("handle_path /plain"+path+"/*", rig.Block("reverse_proxy "+upstream, `header_up Authorization "Bearer fixed"`)))
+			rig.Block("handle_path /plain"+path+"/*", rig.Block("reverse_proxy "+upstream,
+				`header_up Authorization "Bearer fixed"`)))
 	}
 	p := start(t, config, harness.Trust(ca))
 
@@ -269,7 +271,8 @@ func upgrade(t *testing.T, p *harness.Proxy, prefix string) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_, _ = fmt.Fprintf(conn, "GET %s/echo HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a2V5\r\n\r\n", prefix, p.Addr)
+	_, _ = fmt.Fprintf(conn, "GET %s/echo HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: "+
+		"websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a2V5\r\n\r\n", prefix, p.Addr)
 	in := bufio.NewReader(conn)
 	res, err := http.ReadResponse(in, nil)
 	if err != nil {

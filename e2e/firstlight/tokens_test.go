@@ -45,7 +45,9 @@ func TestShortTokensUnderLoad(t *testing.T) {
 	const told = 3 * time.Second
 	srv := rig.Server(t, tokensourcetest.Config{
 		AccessTokenLifetime: time.Hour,
-		EditAnswer:          func(_ *tokensourcetest.TokenRequest, answer map[string]any) { answer["expires_in"] = told.Seconds() },
+		EditAnswer: func(_ *tokensourcetest.TokenRequest, answer map[string]any) {
+			answer["expires_in"] = told.Seconds()
+		},
 	})
 	began := time.Now() // before the first request
 	p := start(t, proxied(srv, srv.URL))
@@ -100,7 +102,8 @@ func TestSlowProviderIsNotFelt(t *testing.T) {
 	}
 	// The provider does not answer before 100 requests are served.
 	counts, stop := load(p, "/api/x", 4)
-	rig.Eventually(t, func() bool { return counts.answers() >= 100 }, "100 answers while the provider has the token request")
+	rig.Eventually(t, func() bool { return counts.answers() >= 100 },
+		"100 answers while the provider has the token request")
 	answer()
 	stop()
 	if err := srv.WaitAnswered(rig.Soon(t), 2); err != nil {

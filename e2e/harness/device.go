@@ -66,7 +66,8 @@ func (p *Provider) DenyDevice(t testing.TB, userCode string) {
 
 // GetDeviceAuthorizatonState implements op.DeviceAuthorizationStorage. The provider answers
 // slow_down if its storage takes too long.
-func (s *opStorage) GetDeviceAuthorizatonState(ctx context.Context, client, code string) (*op.DeviceAuthorizationState, error) {
+func (s *opStorage) GetDeviceAuthorizatonState(ctx context.Context, client,
+	code string) (*op.DeviceAuthorizationState, error) {
 	s.devices.mu.Lock()
 	defer s.devices.mu.Unlock()
 	if s.devices.slower > 0 {

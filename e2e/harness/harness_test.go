@@ -138,7 +138,8 @@ func TestOPFaults(t *testing.T) {
 
 func TestOPProtect(t *testing.T) {
 	op := harness.OP(t)
-	_, answer := op.Exchange(t, harness.ServiceClient, harness.ServiceSecret, url.Values{"grant_type": {"client_credentials"}})
+	_, answer := op.Exchange(t, harness.ServiceClient, harness.ServiceSecret,
+		url.Values{"grant_type": {"client_credentials"}})
 	token := answer["access_token"].(string)
 	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "in") })
 	header, query := op.Protect(ok), op.ProtectQuery("_bearer_token", ok)

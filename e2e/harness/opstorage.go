@@ -44,7 +44,8 @@ func newOPStorage(issuer string) *opStorage {
 	return &opStorage{
 		// The map is the storage's own: the example's default is shared by
 		// everything in the process.
-		Storage: storage.NewStorageWithClients(storage.NewUserStore(issuer), map[string]*storage.Client{WebClient: web, TVClient: tv}),
+		Storage: storage.NewStorageWithClients(storage.NewUserStore(issuer),
+			map[string]*storage.Client{WebClient: web, TVClient: tv}),
 		web:     &webClient{Client: web, redirects: []string{RedirectURL}},
 		service: &serviceClient{Client: storage.WebClient(ServiceClient, ServiceSecret)},
 		ids:     make(map[string]time.Time),
@@ -91,7 +92,8 @@ func (s *opStorage) ClientCredentials(_ context.Context, id, secret string) (op.
 }
 
 // ClientCredentialsTokenRequest implements op.ClientCredentialsStorage.
-func (s *opStorage) ClientCredentialsTokenRequest(_ context.Context, id string, scopes []string) (op.TokenRequest, error) {
+func (s *opStorage) ClientCredentialsTokenRequest(_ context.Context, id string,
+	scopes []string) (op.TokenRequest, error) {
 	subject := id
 	for _, scope := range scopes {
 		if user, ok := strings.CutPrefix(scope, actAs); ok {
@@ -151,7 +153,8 @@ func (s *opStorage) endAll() {
 }
 
 // CreateAccessAndRefreshTokens implements op.Storage.
-func (s *opStorage) CreateAccessAndRefreshTokens(ctx context.Context, req op.TokenRequest, current string) (id, refresh string, expires time.Time, err error) {
+func (s *opStorage) CreateAccessAndRefreshTokens(ctx context.Context, req op.TokenRequest,
+	current string) (id, refresh string, expires time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if device, ok := req.(*op.DeviceAuthorizationState); ok {
@@ -169,7 +172,8 @@ func (s *opStorage) expiry() time.Time {
 }
 
 // GetRefreshTokenInfo implements op.Storage.
-func (s *opStorage) GetRefreshTokenInfo(ctx context.Context, clientID, token string) (userID, tokenID string, err error) {
+func (s *opStorage) GetRefreshTokenInfo(ctx context.Context, clientID,
+	token string) (userID, tokenID string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.Storage.GetRefreshTokenInfo(ctx, clientID, token)

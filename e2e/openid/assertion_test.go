@@ -61,7 +61,8 @@ func newPlatform(t *testing.T) platform {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "platform"}}, nil)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256,
+		Key: jose.JSONWebKey{Key: key, KeyID: "platform"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,8 @@ func newPlatform(t *testing.T) platform {
 // token returns a JWT by which the client app proves itself at audience. It ends after life.
 func (f platform) token(audience string, life time.Duration) string {
 	f.t.Helper()
-	return signed(f.t, f.signer, map[string]any{"iss": "app", "sub": "app", "aud": audience, "jti": rand.Text(), "exp": time.Now().Add(life).Unix()})
+	return signed(f.t, f.signer, map[string]any{"iss": "app", "sub": "app", "aud": audience, "jti": rand.Text(),
+		"exp": time.Now().Add(life).Unix()})
 }
 
 // write replaces the file at once, as a kubelet does.
@@ -93,12 +95,16 @@ func TestAssertionOfThePlatform(t *testing.T) {
 	t.Parallel()
 	ca, from := harness.CA(t), newPlatform(t)
 	cert, key := ca.ClientCertificate(t, "app")
-	op := strictProvider(t, ca, &goidc.Client{ID: "app", ClientMeta: goidc.ClientMeta{TokenAuthnMethod: goidc.ClientAuthnPrivateKeyJWT,
-		PublicJWKS: &goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{{Key: from.public, KeyID: "platform", Algorithm: string(goidc.ES256), Use: "sig"}}}}})
+	op := strictProvider(t, ca, &goidc.Client{ID: "app",
+		ClientMeta: goidc.ClientMeta{TokenAuthnMethod: goidc.ClientAuthnPrivateKeyJWT,
+			PublicJWKS: &goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{{Key: from.public, KeyID: "platform",
+				Algorithm: string(goidc.ES256), Use: "sig"}}}}})
 	api := ca.Server(t, hello)
-	config := proving(ca, op.issuer, api.URL, rig.Block("token_transport http", "tls_trust_pool file "+ca.File), "client_assertion {file.{$DIR}/token}")
+	config := proving(ca, op.issuer, api.URL, rig.Block("token_transport http", "tls_trust_pool file "+ca.File),
+		"client_assertion {file.{$DIR}/token}")
 	first := from.token(op.issuer, 2*time.Minute)
-	opts := []harness.Option{harness.File("cert.pem", cert), harness.File("key.pem", key), harness.File("token", first+"\n")}
+	opts := []harness.Option{harness.File("cert.pem", cert), harness.File("key.pem", key),
+		harness.File("token", first+"\n")}
 	p := harness.Start(t, config, opts...)
 	want(t, p, "hello over HTTP/2.0")
 	if sent, _ := op.last(); sent.Get("client_assertion") != first {
@@ -116,13 +122,15 @@ func TestAssertionOfThePlatform(t *testing.T) {
 	}
 	// No program renews the file from here on.
 	is := renew(t, p)
-	if is.Class != "operator" || is.Problem != "client_assertion_refused" || !strings.Contains(is.Remedy, "issuer or the token URL") {
+	if is.Class != "operator" || is.Problem != "client_assertion_refused" ||
+		!strings.Contains(is.Remedy, "to the issuer or to the token URL") {
 		t.Errorf("the same assertion again: %+v", is)
 	}
 	ended := from.token(op.issuer, -time.Hour)
 	from.write(p.Dir, ended)
 	is = renew(t, p)
-	if is.Class != "operator" || is.Problem != "client_assertion_expired" || !strings.Contains(is.Error, "the client assertion has expired, on ") ||
+	if is.Class != "operator" || is.Problem != "client_assertion_expired" ||
+		!strings.Contains(is.Error, "the client assertion has expired, on ") ||
 		!strings.Contains(is.Remedy, "renew the JWT that client_assertion names") {
 		t.Errorf("an assertion that has ended: %+v", is)
 	}
@@ -139,7 +147,8 @@ func TestAssertionOfThePlatform(t *testing.T) {
 
 	// Without a token that lives, requests get the error.
 	p = harness.Start(t, config, append(opts, harness.File("token", ended))...)
-	if status, text := p.Get("/x"); status != http.StatusBadGateway || !strings.Contains(text, "the client assertion has expired, on ") {
+	if status, text := p.Get("/x"); status != http.StatusBadGateway ||
+		!strings.Contains(text, "the client assertion has expired, on ") {
 		t.Errorf("%d %s", status, text)
 	}
 }

@@ -62,14 +62,18 @@ func TestSignedPushedAndBound(t *testing.T) {
 		t.Fatal(err)
 	}
 	op := startCertified(t, ca, "",
-		provider.WithTokenAuthnMethods(goidc.ClientAuthnPrivateKeyJWT), provider.WithPrivateKeyJWTSignatureAlgs(goidc.ES256), provider.WithJWTLifetime(300),
+		provider.WithTokenAuthnMethods(goidc.ClientAuthnPrivateKeyJWT), provider.WithPrivateKeyJWTSignatureAlgs(goidc.ES256),
+		provider.WithJWTLifetime(300),
 		provider.WithTokenRevocation(func(*goidc.Client) bool { return true }, goidc.ClientAuthnPrivateKeyJWT),
 		provider.WithPARRequired(func(*http.Request, *goidc.AuthnSession, *goidc.Client) error { return nil }, 60),
 		provider.WithDPoPRequired(goidc.ES256), provider.WithCheckJTIFunc(onlyOnce()), provider.WithTokenOptions(jwts))
-	op.web.HashedSecret, op.web.TokenAuthnMethod, op.web.TokenRevocationAuthnMethod = "", goidc.ClientAuthnPrivateKeyJWT, goidc.ClientAuthnPrivateKeyJWT
-	op.web.PublicJWKS = &goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{{Key: key.Public(), KeyID: "1", Algorithm: string(goidc.ES256), Use: "sig"}}}
+	op.web.HashedSecret, op.web.TokenAuthnMethod, op.web.TokenRevocationAuthnMethod = "", goidc.ClientAuthnPrivateKeyJWT,
+		goidc.ClientAuthnPrivateKeyJWT
+	op.web.PublicJWKS = &goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{{Key: key.Public(), KeyID: "1",
+		Algorithm: string(goidc.ES256), Use: "sig"}}}
 	config := atCertified(op, "dpop", rig.Block("client_auth private_key_jwt", "key {file.{$DIR}/key.pem}", "kid 1"))
-	opts := []harness.Option{harness.Trust(ca), harness.Home(t.TempDir()), harness.File("key.pem", harness.PrivateKey(t, key))}
+	opts := []harness.Option{harness.Trust(ca), harness.Home(t.TempDir()),
+		harness.File("key.pem", harness.PrivateKey(t, key))}
 	p := harness.Start(t, config, opts...)
 	op.web.RedirectURIs = []string{p.URL + "/connect/callback"}
 	if text := open(t, p).trusting(ca).connect(); !strings.Contains(text, "Connected, renews by itself") {
@@ -121,7 +125,8 @@ func TestSignedPushedAndBound(t *testing.T) {
 		t.Errorf("the proofs are from %d keys", len(keys))
 	}
 
-	if status, raw, err := p.Admin(http.MethodDelete, "/authinject/sources/op/", "", nil); err != nil || status != http.StatusOK || len(op.at("/revoke")) == 0 {
+	if status, raw, err := p.Admin(http.MethodDelete, "/authinject/sources/op/", "", nil); err != nil ||
+		status != http.StatusOK || len(op.at("/revoke")) == 0 {
 		t.Errorf("%d %s, %v, %d revocations", status, raw, err, len(op.at("/revoke")))
 	}
 }
@@ -131,13 +136,17 @@ func TestSignedPushedAndBound(t *testing.T) {
 func TestStolenTokenIsRefusedByTheProvider(t *testing.T) {
 	t.Parallel()
 	ca := harness.CA(t)
-	op := startCertified(t, ca, "", provider.WithDPoPRequired(goidc.ES256), provider.WithCheckJTIFunc(onlyOnce()), provider.WithTokenOptions(jwts))
-	thief := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12}}}
+	op := startCertified(t, ca, "", provider.WithDPoPRequired(goidc.ES256), provider.WithCheckJTIFunc(onlyOnce()),
+		provider.WithTokenOptions(jwts))
+	thief := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12}}}
 	seen := make(chan http.Header, 10)
 	api := ca.Server(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header.Clone() }))
 	config := rig.Caddyfile{}.
-		Source("op", "grant authorization_code", "issuer "+op.issuer, "client_id web", "client_secret {env.CLIENT_SECRET}", "scopes orders", "dpop").
-		Site("http://{$ADDR}", "authinject_connect /connect*", rig.Block("handle /elsewhere/*", "authinject op "+api.URL), "authinject op "+op.issuer).String()
+		Source("op", "grant authorization_code", "issuer "+op.issuer, "client_id web", "client_secret {env.CLIENT_SECRET}",
+			"scopes orders", "dpop").
+		Site("http://{$ADDR}", "authinject_connect /connect*", rig.Block("handle /elsewhere/*", "authinject op "+api.URL),
+			"authinject op "+op.issuer).String()
 	p := harness.Start(t, config, harness.Trust(ca), harness.Env("CLIENT_SECRET", "web-secret"))
 	op.web.RedirectURIs = []string{p.URL + "/connect/callback"}
 	open(t, p).trusting(ca).connect()
@@ -157,7 +166,8 @@ func TestStolenTokenIsRefusedByTheProvider(t *testing.T) {
 		"with a proof of the thief":        {"Authorization", "DPoP " + token, "DPoP", forged},
 		"as bearer, with that proof":       {"Authorization", "Bearer " + token, "DPoP", forged},
 	} {
-		if res, _, err := rig.Send(thief, http.MethodGet, op.issuer+"/orders/x", fields...); err != nil || res.StatusCode != http.StatusUnauthorized {
+		if res, _, err := rig.Send(thief, http.MethodGet, op.issuer+"/orders/x", fields...); err != nil ||
+			res.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s: %v, %v", name, res, err)
 		}
 	}
@@ -173,7 +183,8 @@ func proofOf(t *testing.T, method, target, token string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt"))
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key},
+		(&jose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,13 +197,15 @@ func TestResourceAtACertifiedProvider(t *testing.T) {
 	t.Parallel()
 	const orders, invoices = "https://orders.example.com", "https://invoices.example.com"
 	ca := harness.CA(t)
-	op := startCertified(t, ca, "", provider.WithResourceIndicatorsRequired(orders, invoices), provider.WithTokenOptions(jwts))
+	op := startCertified(t, ca, "", provider.WithResourceIndicatorsRequired(orders, invoices),
+		provider.WithTokenOptions(jwts))
 	api := ca.Server(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")))
 	}))
 	config := func(resources string) string {
 		return rig.Caddyfile{}.
-			Source("op", "grant authorization_code", "issuer "+op.issuer, "client_id web", "client_secret {env.CLIENT_SECRET}", "scopes orders", "resource "+resources).
+			Source("op", "grant authorization_code", "issuer "+op.issuer, "client_id web", "client_secret {env.CLIENT_SECRET}",
+				"scopes orders", "resource "+resources).
 			Site("http://{$ADDR}", "authinject_connect /connect*", "authinject op "+api.URL).String()
 	}
 	opts := []harness.Option{harness.Trust(ca), harness.Env("CLIENT_SECRET", "web-secret")}

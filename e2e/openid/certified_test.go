@@ -45,7 +45,8 @@ func startCertified(t *testing.T, ca *harness.Authority, redirect string, more .
 	if err != nil {
 		t.Fatal(err)
 	}
-	jwks := goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{{Key: key, KeyID: "1", Algorithm: string(goidc.RS256), Use: "sig"}}}
+	jwks := goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{{Key: key, KeyID: "1", Algorithm: string(goidc.RS256),
+		Use: "sig"}}}
 	hash, err := bcrypt.GenerateFromPassword([]byte("web-secret"), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
@@ -69,12 +70,15 @@ func startCertified(t *testing.T, ca *harness.Authority, redirect string, more .
 		endpoints.ServeHTTP(w, r)
 	})).URL
 	c.web = &goidc.Client{ID: "web", HashedSecret: string(hash), ClientMeta: goidc.ClientMeta{
-		RedirectURIs: []string{redirect}, ScopeIDs: "openid orders", TokenAuthnMethod: goidc.ClientAuthnSecretBasic, TokenRevocationAuthnMethod: goidc.ClientAuthnSecretBasic,
-		GrantTypes:    []goidc.GrantType{goidc.GrantAuthorizationCode, goidc.GrantRefreshToken},
-		ResponseTypes: []goidc.ResponseType{goidc.ResponseTypeCode},
+		RedirectURIs: []string{redirect}, ScopeIDs: "openid orders", TokenAuthnMethod: goidc.ClientAuthnSecretBasic,
+		TokenRevocationAuthnMethod: goidc.ClientAuthnSecretBasic,
+		GrantTypes:                 []goidc.GrantType{goidc.GrantAuthorizationCode, goidc.GrantRefreshToken},
+		ResponseTypes:              []goidc.ResponseType{goidc.ResponseTypeCode},
 	}}
 	always := func(*goidc.Client, goidc.GrantInfo) bool { return true }
-	op, err = provider.New(goidc.ProfileOpenID, c.issuer, func(context.Context) (goidc.JSONWebKeySet, error) { return jwks, nil }, append([]provider.Option{
+	op, err = provider.New(goidc.ProfileOpenID, c.issuer, func(context.Context) (goidc.JSONWebKeySet, error) {
+		return jwks, nil
+	}, append([]provider.Option{
 		provider.WithScopes(goidc.ScopeOpenID, goidc.NewScope("orders")),
 		provider.WithIDTokenSignatureAlgs(goidc.RS256),
 		provider.WithTokenAuthnMethods(goidc.ClientAuthnSecretBasic),
@@ -83,9 +87,13 @@ func startCertified(t *testing.T, ca *harness.Authority, redirect string, more .
 		provider.WithAuthorizationCodeGrant(),
 		provider.WithRefreshTokenGrant(always, 600),
 		provider.WithRefreshTokenRotation(),
-		provider.WithTokenOptions(func(goidc.GrantInfo, *goidc.Client) goidc.TokenOptions { return goidc.NewOpaqueTokenOptions(40, 4) }),
+		provider.WithTokenOptions(func(goidc.GrantInfo, *goidc.Client) goidc.TokenOptions {
+			return goidc.NewOpaqueTokenOptions(40, 4)
+		}),
 		provider.WithTokenRevocation(func(*goidc.Client) bool { return true }, goidc.ClientAuthnSecretBasic),
-		provider.WithPolicies(goidc.NewPolicy("all", func(*http.Request, *goidc.Client, *goidc.AuthnSession) bool { return true },
+		provider.WithPolicies(goidc.NewPolicy("all", func(*http.Request, *goidc.Client, *goidc.AuthnSession) bool {
+			return true
+		},
 			func(_ http.ResponseWriter, r *http.Request, as *goidc.AuthnSession) (goidc.AuthnStatus, error) {
 				if r.URL.Query().Get("login_hint") == "nobody" {
 					return goidc.StatusFailure, errors.New("not this one")

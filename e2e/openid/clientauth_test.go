@@ -46,7 +46,8 @@ func strictProvider(t *testing.T, ca *harness.Authority, client *goidc.Client) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	jwks := goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{{Key: key, KeyID: "1", Algorithm: string(goidc.RS256), Use: "sig"}}}
+	jwks := goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{{Key: key, KeyID: "1", Algorithm: string(goidc.RS256),
+		Use: "sig"}}}
 	p := &strict{seen: make(map[string]bool)}
 	var handler http.Handler
 	record := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -61,10 +62,13 @@ func strictProvider(t *testing.T, ca *harness.Authority, client *goidc.Client) *
 	p.issuer = ca.Server(t, record).URL
 	p.mtls = presenting(t, ca, record).URL
 	client.ScopeIDs, client.GrantTypes = "orders", []goidc.GrantType{goidc.GrantClientCredentials}
-	op, err := provider.New(goidc.ProfileOpenID, p.issuer, func(context.Context) (goidc.JSONWebKeySet, error) { return jwks, nil },
+	op, err := provider.New(goidc.ProfileOpenID, p.issuer, func(context.Context) (goidc.JSONWebKeySet, error) {
+		return jwks, nil
+	},
 		provider.WithScopes(goidc.ScopeOpenID, goidc.NewScope("orders")),
 		provider.WithIDTokenSignatureAlgs(goidc.RS256),
-		provider.WithTokenAuthnMethods(goidc.ClientAuthnPrivateKeyJWT, goidc.ClientAuthnSecretJWT, goidc.ClientAuthnTLS, goidc.ClientAuthnSelfSignedTLS),
+		provider.WithTokenAuthnMethods(goidc.ClientAuthnPrivateKeyJWT, goidc.ClientAuthnSecretJWT, goidc.ClientAuthnTLS,
+			goidc.ClientAuthnSelfSignedTLS),
 		provider.WithPrivateKeyJWTSignatureAlgs(goidc.ES256, goidc.PS256),
 		provider.WithJWTLifetime(300),
 		provider.WithCheckJTIFunc(func(_ context.Context, id string) error {
@@ -101,7 +105,8 @@ func presenting(t *testing.T, ca *harness.Authority, h http.Handler) *httptest.S
 	t.Helper()
 	srv := httptest.NewUnstartedServer(h)
 	srv.TLS = &tls.Config{
-		Certificates: []tls.Certificate{ca.Certificate(t)}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: ca.Pool(), MinVersion: tls.VersionTLS12,
+		Certificates: []tls.Certificate{ca.Certificate(t)}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: ca.Pool(),
+		MinVersion: tls.VersionTLS12,
 	}
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
@@ -119,9 +124,11 @@ func (p *strict) last() (form url.Values, origin string) {
 func proving(ca *harness.Authority, issuer, api string, options ...string) string {
 	trust := "tls_trust_pool file " + ca.File
 	return rig.Caddyfile{}.
-		Source("op", append([]string{"grant client_credentials", "issuer " + issuer, "client_id app", "scopes orders"}, options...)...).
+		Source("op", append([]string{"grant client_credentials", "issuer " + issuer, "client_id app", "scopes orders"},
+			options...)...).
 		Source("op", "destinations "+api).
-		Site("http://{$ADDR}", rig.Block("authinject op "+api, rig.Block("transport http", trust, "tls_client_auth {$DIR}/cert.pem {$DIR}/key.pem"))).String()
+		Site("http://{$ADDR}", rig.Block("authinject op "+api,
+			rig.Block("transport http", trust, "tls_client_auth {$DIR}/cert.pem {$DIR}/key.pem"))).String()
 }
 
 // A client proves itself with a JWT that its key or its secret has signed. The provider takes each
@@ -132,7 +139,8 @@ func TestAssertionsAtACertifiedProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := &goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{{Key: private.Public(), KeyID: "2026-11", Algorithm: string(goidc.ES256), Use: "sig"}}}
+	keys := &goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{{Key: private.Public(), KeyID: "2026-11",
+		Algorithm: string(goidc.ES256), Use: "sig"}}}
 	secret := strings.Repeat("canary-secret-", 4)
 	trust := rig.Block("token_transport http", "tls_trust_pool file "+ca.File)
 	cert, key := ca.ClientCertificate(t, "app")
@@ -141,7 +149,8 @@ func TestAssertionsAtACertifiedProvider(t *testing.T) {
 		lines  []string // of client_auth
 	}{
 		"private_key_jwt": {
-			&goidc.Client{ID: "app", ClientMeta: goidc.ClientMeta{TokenAuthnMethod: goidc.ClientAuthnPrivateKeyJWT, PublicJWKS: keys}},
+			&goidc.Client{ID: "app", ClientMeta: goidc.ClientMeta{TokenAuthnMethod: goidc.ClientAuthnPrivateKeyJWT,
+				PublicJWKS: keys}},
 			[]string{"client_auth private_key_jwt", "key {file.{$DIR}/signing.pem}", "kid 2026-11"},
 		},
 		"client_secret_jwt": {
@@ -151,8 +160,11 @@ func TestAssertionsAtACertifiedProvider(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			op := strictProvider(t, ca, c.client)
-			api := ca.Server(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Header.Get("Authorization")) }))
-			opts := []harness.Option{harness.File("signing.pem", harness.PrivateKey(t, private)), harness.File("cert.pem", cert), harness.File("key.pem", key),
+			api := ca.Server(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.WriteString(w, r.Header.Get("Authorization"))
+			}))
+			opts := []harness.Option{harness.File("signing.pem", harness.PrivateKey(t, private)), harness.File("cert.pem", cert),
+				harness.File("key.pem", key),
 				harness.Env("CLIENT_SECRET", secret)}
 			with := func(more ...string) string {
 				options := []string{trust, rig.Block(c.lines[0], append(c.lines[1:], more...)...)}
@@ -180,7 +192,8 @@ func TestAssertionsAtACertifiedProvider(t *testing.T) {
 				t.Errorf("the same assertion again: %d", res.StatusCode)
 			}
 			p = harness.Start(t, with("audience https://other.example"), opts...)
-			if status, body := p.Get("/x"); status != http.StatusBadGateway || !strings.Contains(body, "the client assertion was refused") || !strings.Contains(body, "try audience") {
+			if status, body := p.Get("/x"); status != http.StatusBadGateway ||
+				!strings.Contains(body, "the client assertion was refused") || !strings.Contains(body, "set audience") {
 				t.Errorf("another audience: %d %s", status, body)
 			}
 		})
@@ -199,7 +212,8 @@ func TestClientCertificateAtACertifiedProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(leaf.Raw)
-	keys := &goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{{Key: leaf.PublicKey, KeyID: "1", Use: "sig", Certificates: []*x509.Certificate{leaf},
+	keys := &goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{{Key: leaf.PublicKey, KeyID: "1", Use: "sig",
+		Certificates:                []*x509.Certificate{leaf},
 		CertificateThumbprintSHA256: sum[:]}}}
 	for method, meta := range map[goidc.ClientAuthnType]goidc.ClientMeta{
 		goidc.ClientAuthnTLS:           {TLSSubDistinguishedName: "CN=app"},
@@ -220,7 +234,8 @@ func TestClientCertificateAtACertifiedProvider(t *testing.T) {
 				t.Errorf("the token request went to %s with %v", origin, form)
 			}
 			other, otherKey := ca.ClientCertificate(t, "someone-else")
-			p = harness.Start(t, strings.Replace(config, "{$DIR}/cert.pem {$DIR}/key.pem\n\t\t}\n\t}", "{$DIR}/other.pem {$DIR}/other-key.pem\n\t\t}\n\t}", 1),
+			p = harness.Start(t, strings.Replace(config, "{$DIR}/cert.pem {$DIR}/key.pem\n\t\t}\n\t}",
+				"{$DIR}/other.pem {$DIR}/other-key.pem\n\t\t}\n\t}", 1),
 				append(opts, harness.File("other.pem", other), harness.File("other-key.pem", otherKey))...)
 			if status, _ := p.Get("/x"); status != http.StatusUnauthorized {
 				t.Errorf("over a connection with another certificate: %d", status)
@@ -264,7 +279,8 @@ func TestPrivateKeyJWTWithARefreshToken(t *testing.T) {
 	t.Cleanup(api.Close)
 	config := func(audience string) string {
 		return rig.Caddyfile{}.
-			Source("op", "refresh_token {file.{$DIR}/seed}", "issuer "+op.Issuer, "client_id "+harness.WebClient, "destinations "+api.URL,
+			Source("op", "refresh_token {file.{$DIR}/seed}", "issuer "+op.Issuer, "client_id "+harness.WebClient,
+				"destinations "+api.URL,
 				rig.Block("client_auth private_key_jwt", "key {file.{$DIR}/signing.pem}", "kid k1", audience)).
 			Site("http://{$ADDR}", "authinject op "+api.URL).String()
 	}

@@ -21,7 +21,8 @@ import (
 // deviceSite has a source op whose accounts a person connects with a code, the page, and the proxy
 // to {$API}.
 func deviceSite(options ...string) string {
-	return rig.Caddyfile{}.Source("op", append([]string{"grant device_code", "issuer {$ISSUER}", "scopes openid offline_access"}, options...)...).
+	return rig.Caddyfile{}.Source("op",
+		append([]string{"grant device_code", "issuer {$ISSUER}", "scopes openid offline_access"}, options...)...).
 		Source("op", "client_id {env.CLIENT_ID}", "client_secret {env.CLIENT_SECRET}", "destinations {$API}").
 		Site("http://{$ADDR}", "authinject_connect /connect*", "authinject op {$API}").String()
 }
@@ -54,12 +55,14 @@ func open(t *testing.T, p *harness.Proxy) page {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return page{t, p.URL + "/connect", &http.Client{Jar: jar, Timeout: rig.Patience, Transport: &http.Transport{DisableKeepAlives: true}}}
+	return page{t, p.URL + "/connect", &http.Client{Jar: jar, Timeout: rig.Patience,
+		Transport: &http.Transport{DisableKeepAlives: true}}}
 }
 
 // trusting returns the page in a browser that trusts ca.
 func (p page) trusting(ca *harness.Authority) page {
-	p.client.Transport = &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12}}
+	p.client.Transport = &http.Transport{DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12}}
 	return p
 }
 
@@ -122,7 +125,8 @@ func TestDeviceLoginInATerminal(t *testing.T) {
 		t.Errorf("the command names %q", address)
 	}
 	code := codeAt(t, login.Text())
-	if !strings.Contains(login.Text(), op.Issuer+"/device?user_code="+code) || !strings.Contains(login.Text(), "The code ends in 5 min.") {
+	if !strings.Contains(login.Text(), op.Issuer+"/device?user_code="+code) ||
+		!strings.Contains(login.Text(), "The code ends in 5 min.") {
 		t.Errorf("the command prints\n%s", login.Text())
 	}
 	_, raw, err := p.Admin(http.MethodGet, "/authinject/sources/op/", "", nil)
@@ -135,7 +139,9 @@ func TestDeviceLoginInATerminal(t *testing.T) {
 			} `json:"login"`
 		} `json:"accounts"`
 	}
-	if err = errors.Join(err, json.Unmarshal(raw, &source)); err != nil || len(source.Accounts) != 1 || source.Accounts[0].Login.Code != code || source.Accounts[0].Login.URI != op.Issuer+"/device" || source.Accounts[0].Login.Left < 200 {
+	if err = errors.Join(err, json.Unmarshal(raw, &source)); err != nil || len(source.Accounts) != 1 ||
+		source.Accounts[0].Login.Code != code || source.Accounts[0].Login.URI != op.Issuer+"/device" ||
+		source.Accounts[0].Login.Left < 200 {
 		t.Errorf("the admin API says %s, %v", raw, err)
 	}
 	status := p.Terminal(nil, "authinject", "status")
@@ -150,7 +156,8 @@ func TestDeviceLoginInATerminal(t *testing.T) {
 	rig.Eventually(t, func() bool { return op.Count("refresh_token") > 0 }, "a refresh")
 	asked := op.Requests()
 	for i, r := range asked {
-		if i > 0 && r.Grant == asked[i-1].Grant && strings.HasSuffix(r.Grant, "device_code") && r.Time.Sub(asked[i-1].Time).Seconds() < 5.5 {
+		if i > 0 && r.Grant == asked[i-1].Grant && strings.HasSuffix(r.Grant, "device_code") &&
+			r.Time.Sub(asked[i-1].Time).Seconds() < 5.5 {
 			t.Errorf("a request came %v after slow_down", r.Time.Sub(asked[i-1].Time))
 		}
 	}
@@ -185,10 +192,14 @@ func TestDeviceLoginFails(t *testing.T) {
 	p := harness.Start(t, deviceSite(), tv(op, "http://127.0.0.1:1")...)
 	browser := open(t, p)
 	op.DenyDevice(t, codeAt(t, browser.connect()))
-	rig.Eventually(t, func() bool { return strings.Contains(browser.text(), "Access was denied at the provider.") }, "the denial")
+	rig.Eventually(t, func() bool {
+		return strings.Contains(browser.text(), "Access was denied at the provider.")
+	}, "the denial")
 	_ = codeAt(t, browser.connect())
 	op.EndCodes()
-	rig.Eventually(t, func() bool { return strings.Contains(browser.text(), "The code ended before access was allowed.") }, "the end of the code")
+	rig.Eventually(t, func() bool {
+		return strings.Contains(browser.text(), "The code ended before access was allowed.")
+	}, "the end of the code")
 
 	login := p.Terminal(nil, "authinject", "login", "op", "--no-browser")
 	if exit := login.Wait(); exit != 1 || !strings.Contains(login.Text(), "Run this command again for a new code.") {

@@ -21,11 +21,13 @@ func TestInitAndDoctor(t *testing.T) {
 		t.Fatalf("init: code %d:\n%s", written.Code, written.Stderr)
 	}
 	opts := []harness.Option{
-		harness.File("Made", written.Stdout), harness.Env("API_CLIENT_ID", harness.ServiceClient), harness.Env("API_CLIENT_SECRET", harness.ServiceSecret),
+		harness.File("Made", written.Stdout), harness.Env("API_CLIENT_ID", harness.ServiceClient),
+		harness.Env("API_CLIENT_SECRET", harness.ServiceSecret),
 	}
 	check := []string{"authinject", "doctor", "--config", "Made", "--adapter", "caddyfile", "--probe", api.URL + "/x"}
 	result := harness.Command(t, check, opts...)
-	for _, want := range []string{"ok    metadata: ", "ok    grant: ", "ok    upstream: " + api.URL + " answered 200", " 0 failed"} {
+	for _, want := range []string{"ok    metadata: ", "ok    grant: ", "ok    upstream: " + api.URL + " answered 200",
+		" 0 failed"} {
 		if !strings.Contains(result.Stdout, want) {
 			t.Errorf("there is no %q", want)
 		}
@@ -48,11 +50,13 @@ func TestDoctorBesideTheServer(t *testing.T) {
 	op := harness.OP(t)
 	api := httptest.NewServer(op.Protect(hello))
 	t.Cleanup(api.Close)
-	p := harness.Start(t, site("grant client_credentials", "issuer {$ISSUER}"), append(service(op, api.URL), harness.Env("ISSUER", op.Issuer))...)
+	p := harness.Start(t, site("grant client_credentials", "issuer {$ISSUER}"),
+		append(service(op, api.URL), harness.Env("ISSUER", op.Issuer))...)
 	want(t, p, "hello over HTTP/1.1")
 	doctor := p.Terminal(nil, "authinject", "doctor", "--probe", api.URL+"/x")
 	code := doctor.Wait()
-	if text := doctor.Text(); code != 0 || !strings.Contains(text, "is in use by the server of this configuration") || !strings.Contains(text, "answered 200") {
+	if text := doctor.Text(); code != 0 || !strings.Contains(text, "is in use by the server of this configuration") ||
+		!strings.Contains(text, "answered 200") {
 		t.Errorf("code %d:\n%s", code, text)
 	}
 	want(t, p, "hello over HTTP/1.1")

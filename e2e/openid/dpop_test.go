@@ -117,7 +117,8 @@ func TestPushedAndBound(t *testing.T) {
 	// The metadata requires PAR, so the option par is not needed. With the scope openid, this
 	// provider wants parameters in the link that RFC 9126 section 4 leaves out.
 	config := site("grant authorization_code", "issuer {$ISSUER}", "scopes orders", "redirect_url {$REDIRECT}", "dpop")
-	opts := []harness.Option{harness.Trust(ca), harness.Home(t.TempDir()), harness.Env("ISSUER", issuer), harness.Env("API", server.URL),
+	opts := []harness.Option{harness.Trust(ca), harness.Home(t.TempDir()), harness.Env("ISSUER", issuer),
+		harness.Env("API", server.URL),
 		harness.Env("CLIENT_ID", "web"), harness.Env("CLIENT_SECRET", "web-secret"), harness.Env("REDIRECT", redirect)}
 	p := harness.Start(t, config, opts...)
 
@@ -180,7 +181,8 @@ func TestPushedAndBound(t *testing.T) {
 		"without a proof":   {"Authorization: " + token},
 		"with its proof":    {"Authorization: " + token, "DPoP: " + proof},
 	} {
-		args := []string{"--silent", "--insecure", "--output", "/dev/null", "--write-out", "%{http_code}", server.URL + "/x?a=1"}
+		args := []string{"--silent", "--insecure", "--output", "/dev/null", "--write-out", "%{http_code}",
+			server.URL + "/x?a=1"}
 		for _, field := range fields {
 			args = append(args, "--header", field)
 		}

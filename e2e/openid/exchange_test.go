@@ -79,7 +79,8 @@ func TestHundredCallersExchangeTheirTokens(t *testing.T) {
 		t.Errorf("ada: %d %q, %v", status, body, err)
 	}
 	op.RevokeAll()
-	if status, body, _, err := as(p, ada); err != nil || status != http.StatusOK || body != "ada" || op.Count(tokenExchange) != 102 {
+	if status, body, _, err := as(p, ada); err != nil || status != http.StatusOK || body != "ada" ||
+		op.Count(tokenExchange) != 102 {
 		t.Errorf("ada: %d %q, %v after %d exchanges", status, body, err, op.Count(tokenExchange))
 	}
 	// The provider refuses the subject, so there is no token any more.
@@ -87,7 +88,8 @@ func TestHundredCallersExchangeTheirTokens(t *testing.T) {
 	op.EndSubjects()
 	for range 2 {
 		status, body, header, err := as(p, ada)
-		if err != nil || status != http.StatusUnauthorized || header.Get("WWW-Authenticate") != `Bearer error="invalid_token"` ||
+		if err != nil || status != http.StatusUnauthorized ||
+			header.Get("WWW-Authenticate") != `Bearer error="invalid_token"` ||
 			!strings.Contains(body, "the provider refuses the caller's token, status 400, error invalid_request") {
 			t.Errorf("%d %s, %v", status, body, err)
 		}
@@ -102,14 +104,16 @@ func TestForeignTokenIsRefused(t *testing.T) {
 	op := harness.OP(t)
 	p := exchanging(t, op)
 	for range 20 {
-		if status, body, _, err := as(p, "forged-token"); err != nil || status != http.StatusUnauthorized || strings.Contains(body, "forged") {
+		if status, body, _, err := as(p, "forged-token"); err != nil || status != http.StatusUnauthorized ||
+			strings.Contains(body, "forged") {
 			t.Fatalf("%d %s, %v", status, body, err)
 		}
 	}
 	if n := op.Count(); n != 1 {
 		t.Errorf("%d token requests", n)
 	}
-	if status, body := p.Get("/x"); status != http.StatusUnauthorized || !strings.Contains(body, "has no token to exchange") {
+	if status, body := p.Get("/x"); status != http.StatusUnauthorized ||
+		!strings.Contains(body, "has no token to exchange") {
 		t.Errorf("without a token: %d %s", status, body)
 	}
 	if n := op.Refusals(); n != 0 {

@@ -72,17 +72,21 @@ func startFosite(t *testing.T) *fositeServer {
 	server := httptest.NewUnstartedServer(s)
 	s.url = "http://" + server.Listener.Addr().String()
 	s.config = &fosite.Config{
-		GlobalSecret: bytes.Repeat([]byte("s"), 32), AccessTokenLifespan: time.Hour, EnforcePKCE: true, TokenURL: s.url + "/token",
+		GlobalSecret: bytes.Repeat([]byte("s"), 32), AccessTokenLifespan: time.Hour, EnforcePKCE: true,
+		TokenURL:                            s.url + "/token",
 		GrantTypeJWTBearerCanSkipClientAuth: true, GrantTypeJWTBearerMaxDuration: 5 * time.Minute, HashCost: bcrypt.MinCost,
 	}
-	s.oauth = compose.Compose(s.config, s.store, &compose.CommonStrategy{CoreStrategy: compose.NewOAuth2HMACStrategy(s.config)},
-		compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2ClientCredentialsGrantFactory, compose.OAuth2RefreshTokenGrantFactory,
+	s.oauth = compose.Compose(s.config, s.store,
+		&compose.CommonStrategy{CoreStrategy: compose.NewOAuth2HMACStrategy(s.config)},
+		compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2ClientCredentialsGrantFactory,
+		compose.OAuth2RefreshTokenGrantFactory,
 		compose.RFC7523AssertionGrantFactory, compose.OAuth2TokenIntrospectionFactory, compose.OAuth2TokenRevocationFactory,
 		compose.OAuth2PKCEFactory, compose.PushedAuthorizeHandlerFactory)
-	s.store.Clients["app"] = &fosite.DefaultOpenIDConnectClient{TokenEndpointAuthMethod: "client_secret_basic", DefaultClient: &fosite.DefaultClient{
-		ID: "app", Secret: hash, Scopes: []string{"orders", "offline"},
-		GrantTypes: []string{"client_credentials", "authorization_code", "refresh_token"}, ResponseTypes: []string{"code"},
-	}}
+	s.store.Clients["app"] = &fosite.DefaultOpenIDConnectClient{TokenEndpointAuthMethod: "client_secret_basic",
+		DefaultClient: &fosite.DefaultClient{
+			ID: "app", Secret: hash, Scopes: []string{"orders", "offline"},
+			GrantTypes: []string{"client_credentials", "authorization_code", "refresh_token"}, ResponseTypes: []string{"code"},
+		}}
 	server.Start()
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
 	return s

@@ -35,7 +35,8 @@ func connectedAtFosite(s *fositeServer, options ...string) string {
 	return rig.Caddyfile{}.
 		Source("op", "grant authorization_code").
 		Source("op", options...).
-		Source("op", "authorize_url "+s.url+"/auth", "token_url "+s.url+"/token", "revoke_url "+s.url+"/revoke", "destinations "+s.url).
+		Source("op", "authorize_url "+s.url+"/auth", "token_url "+s.url+"/token", "revoke_url "+s.url+"/revoke",
+			"destinations "+s.url).
 		Site("http://{$ADDR}", "authinject_connect /connect*", "authinject op "+s.url).String()
 }
 
@@ -72,10 +73,12 @@ func TestFositeClientSecret(t *testing.T) {
 	for _, method := range []string{"client_secret_basic", "client_secret_post"} {
 		s := startFosite(t)
 		s.change(func(c *fosite.DefaultOpenIDConnectClient) { c.TokenEndpointAuthMethod = method })
-		p := harness.Start(t, atFosite(s, "grant client_credentials", "scopes orders", fositeClient, "client_auth "+method), fositeOptions()...)
+		p := harness.Start(t, atFosite(s, "grant client_credentials", "scopes orders", fositeClient, "client_auth "+method),
+			fositeOptions()...)
 		want(t, p, "hello app")
 		for _, r := range s.at("/token") {
-			if post := method == "client_secret_post"; r.status != http.StatusOK || r.basic == post || r.form.Has("client_secret") != post || r.form.Get("scope") != "orders" {
+			if post := method == "client_secret_post"; r.status != http.StatusOK || r.basic == post ||
+				r.form.Has("client_secret") != post || r.form.Get("scope") != "orders" {
 				t.Errorf("%s: status %d, %v", method, r.status, r.form)
 			}
 		}
@@ -96,7 +99,8 @@ func TestFositePrivateKeyJWT(t *testing.T) {
 	for _, key := range []struct {
 		alg             string
 		private, public any
-	}{{"ES256", elliptical, elliptical.Public()}, {"RS256", numbers, numbers.Public()}, {"PS256", numbers, numbers.Public()}} {
+	}{{"ES256", elliptical, elliptical.Public()}, {"RS256", numbers, numbers.Public()},
+		{"PS256", numbers, numbers.Public()}} {
 		s := startFosite(t)
 		s.requireKey("2026-11", key.alg, key.public)
 		config := atFosite(s, "grant client_credentials", "scopes orders", "client_id app",
@@ -110,7 +114,8 @@ func TestFositePrivateKeyJWT(t *testing.T) {
 		if len(sent) != 2 || sent[0].form.Get("client_assertion") == sent[1].form.Get("client_assertion") {
 			t.Fatalf("%s: %d token requests", key.alg, len(sent))
 		}
-		if status, answer := s.post(t, "/token", sent[1].form); status != http.StatusBadRequest || answer["error"] != "jti_known" {
+		if status, answer := s.post(t, "/token", sent[1].form); status != http.StatusBadRequest ||
+			answer["error"] != "jti_known" {
 			t.Errorf("%s: the same assertion again: %d %v", key.alg, status, answer)
 		}
 	}
@@ -131,8 +136,9 @@ func TestFositeLogin(t *testing.T) {
 		pushed  bool
 		options []string
 	}{
-		"basic":                   {"client_secret_basic", false, []string{fositeClient, asked}},
-		"post, pushed":            {"client_secret_post", true, []string{fositeClient, asked, "client_auth client_secret_post"}},
+		"basic": {"client_secret_basic", false, []string{fositeClient, asked}},
+		"post, pushed": {"client_secret_post", true,
+			[]string{fositeClient, asked, "client_auth client_secret_post"}},
 		"private_key_jwt, pushed": {"private_key_jwt", true, []string{"client_id app", asked, signed}},
 		"private_key_jwt":         {"private_key_jwt", false, []string{"client_id app", asked, signed}},
 		"basic, pushed":           {"client_secret_basic", true, []string{fositeClient, asked}},
@@ -160,7 +166,8 @@ func TestFositeLogin(t *testing.T) {
 			if text := open(t, p).connect(); !strings.Contains(text, "Connected, renews by itself") {
 				t.Fatalf("the page shows %s", text)
 			}
-			if pushes := s.at("/par"); (len(pushes) > 0) != c.pushed || c.pushed && (pushes[0].status != http.StatusCreated || pushes[0].form.Get("code_challenge_method") != "S256") {
+			if pushes := s.at("/par"); (len(pushes) > 0) != c.pushed ||
+				c.pushed && (pushes[0].status != http.StatusCreated || pushes[0].form.Get("code_challenge_method") != "S256") {
 				t.Errorf("%+v", pushes)
 			}
 			want(t, p, "hello ada")
@@ -195,7 +202,8 @@ func TestFositeLogin(t *testing.T) {
 				t.Errorf("%d refreshes, the API refused %d requests", len(used), s.refused())
 			}
 
-			if status, raw, err := p.Admin(http.MethodDelete, "/authinject/sources/op/", "", nil); err != nil || status != http.StatusOK {
+			if status, raw, err := p.Admin(http.MethodDelete, "/authinject/sources/op/", "", nil); err != nil ||
+				status != http.StatusOK {
 				t.Fatalf("%d %s %v", status, raw, err)
 			}
 			rig.Eventually(t, func() bool { return len(s.at("/revoke")) > 0 }, "a revocation")
@@ -214,7 +222,8 @@ func TestFositeLogin(t *testing.T) {
 			}
 			if c.auth == "client_secret_basic" {
 				form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {fmt.Sprint(last["refresh_token"])}}
-				if status, answer := s.post(t, "/token", form); status != http.StatusUnauthorized || answer["error"] != "token_inactive" {
+				if status, answer := s.post(t, "/token", form); status != http.StatusUnauthorized ||
+					answer["error"] != "token_inactive" {
 					t.Errorf("the revoked refresh token: %d %v", status, answer)
 				}
 			}
@@ -245,7 +254,8 @@ func TestFositeFindsReuse(t *testing.T) {
 		t.Errorf("%d %s", status, body)
 	}
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {fmt.Sprint(answer["refresh_token"])}}
-	if status, answer := s.post(t, "/token", form); status != http.StatusUnauthorized || answer["error"] != "token_inactive" {
+	if status, answer := s.post(t, "/token", form); status != http.StatusUnauthorized ||
+		answer["error"] != "token_inactive" {
 		t.Errorf("the thief's next refresh: %d %v", status, answer)
 	}
 	if text := browser.connect(); !strings.Contains(text, "Connected, renews by itself") {
@@ -268,11 +278,12 @@ func TestFositeJWTBearer(t *testing.T) {
 			app.GrantTypes = []string{"urn:ietf:params:oauth:grant-type:jwt-bearer"}
 			s.config.GrantTypeJWTBearerCanSkipClientAuth = client == ""
 		})
-		s.store.IssuerPublicKeys["reports"] = storage.IssuerPublicKeys{Issuer: "reports", KeysBySub: map[string]storage.SubjectPublicKeys{
-			"ada": {Subject: "ada", Keys: map[string]storage.PublicKeyScopes{"1": {
-				Key: &jose.JSONWebKey{Key: key.Public(), KeyID: "1", Use: "sig"}, Scopes: []string{"orders"},
-			}}},
-		}}
+		s.store.IssuerPublicKeys["reports"] = storage.IssuerPublicKeys{Issuer: "reports",
+			KeysBySub: map[string]storage.SubjectPublicKeys{
+				"ada": {Subject: "ada", Keys: map[string]storage.PublicKeyScopes{"1": {
+					Key: &jose.JSONWebKey{Key: key.Public(), KeyID: "1", Use: "sig"}, Scopes: []string{"orders"},
+				}}},
+			}}
 		grant := func(subject string) string {
 			return rig.Block("grant jwt_bearer", "key {file.{$DIR}/key.pem}", "issuer reports", "subject "+subject, "kid 1")
 		}
@@ -283,14 +294,17 @@ func TestFositeJWTBearer(t *testing.T) {
 			t.Errorf("%s: %+v", name, is)
 		}
 		sent := s.at("/token")
-		if len(sent) != 2 || sent[0].form.Get("assertion") == sent[1].form.Get("assertion") || sent[0].basic != (client != "") {
+		if len(sent) != 2 || sent[0].form.Get("assertion") == sent[1].form.Get("assertion") ||
+			sent[0].basic != (client != "") {
 			t.Errorf("%s: %+v", name, sent)
 		}
-		if status, answer := s.post(t, "/token", sent[1].form); status != http.StatusBadRequest || answer["error"] != "jti_known" {
+		if status, answer := s.post(t, "/token", sent[1].form); status != http.StatusBadRequest ||
+			answer["error"] != "jti_known" {
 			t.Errorf("%s: the same assertion again: %d %v", name, status, answer)
 		}
 		p = harness.Start(t, atFosite(s, grant("eve"), "scopes orders", client), opts...)
-		if status, body := p.Get("/x"); status != http.StatusBadGateway || !strings.Contains(body, "the assertion of the grant was refused") {
+		if status, body := p.Get("/x"); status != http.StatusBadGateway ||
+			!strings.Contains(body, "the assertion of the grant was refused") {
 			t.Errorf("%s: another subject: %d %s", name, status, body)
 		}
 	}
@@ -316,29 +330,43 @@ func TestFositeErrors(t *testing.T) {
 		reason  string
 		said    string // what the provider says, in both formats
 	}{
-		"wrong secret": {strings.Replace(client, "{env.CLIENT_SECRET}", "{env.ADDR}", 1), nil, 502, "operator", "invalid_client",
+		"wrong secret": {strings.Replace(client, "{env.CLIENT_SECRET}", "{env.ADDR}", 1), nil, 502, "operator",
+			"invalid_client",
 			"401 invalid_client", "Client authentication failed"},
-		"unknown client": {strings.Replace(client, "client_id app", "client_id other", 1), nil, 502, "operator", "invalid_client",
+		"unknown client": {strings.Replace(client, "client_id app", "client_id other", 1), nil, 502, "operator",
+			"invalid_client",
 			"401 invalid_client", "Client authentication failed"},
 		"another method": {client + "\nclient_auth client_secret_post", nil, 502, "operator", "invalid_client",
 			"401 invalid_client", "Client authentication failed"},
-		"a scope that is not allowed": {strings.Replace(client, "scopes orders", "scopes invoices", 1), nil, 502, "operator", "invalid_scope",
+		"a scope that is not allowed": {strings.Replace(client, "scopes orders", "scopes invoices", 1), nil, 502, "operator",
+			"invalid_scope",
 			"400 invalid_scope", "The requested scope is invalid"},
 		"a grant that is not allowed": {client, func(s *fositeServer) {
 			s.change(func(app *fosite.DefaultOpenIDConnectClient) { app.GrantTypes = []string{"authorization_code"} })
-		}, 502, "operator", "unauthorized_client", "400 unauthorized_client", "The client is not authorized to request a token using this method."},
-		"an audience that is not allowed": {client + "\ntoken_param audience https://other.example", nil, 502, "operator", "invalid_request",
+		}, 502, "operator", "unauthorized_client", "400 unauthorized_client", "The client is not authorized to request a " +
+			"token using this method."},
+		"an audience that is not allowed": {client + "\ntoken_param audience https://other.example", nil, 502, "operator",
+			"invalid_request",
 			"400 invalid_request", "The request is missing a required parameter"},
-		"an unknown key": {"grant client_credentials\nclient_id app\n" + signed, func(s *fositeServer) { s.requireKey("2", "ES256", key.Public()) },
+		"an unknown key": {"grant client_credentials\nclient_id app\n" + signed, func(s *fositeServer) {
+			s.requireKey("2", "ES256", key.Public())
+		},
 			502, "operator", "invalid_request", "400 invalid_request", "The request is missing a required parameter"},
-		"a key without use of JWT": {"grant client_credentials\nclient_id app\n" + signed, nil, 502, "operator", "client_assertion_refused",
+		"a key without use of JWT": {"grant client_credentials\nclient_id app\n" + signed, nil, 502, "operator",
+			"client_assertion_refused",
 			"401 invalid_client", "Client authentication failed"},
-		"an unknown refresh token": {refreshing("{env.ADDR}"), nil, 503, "login", "grant_ended", "400 invalid_grant", "The provided authorization grant"},
-		"the server's storage fails": {client, func(s *fositeServer) { s.store.broken = errors.New("the disk is full") }, 503, "wait", "provider_trouble",
+		"an unknown refresh token": {refreshing("{env.ADDR}"), nil, 503, "login", "grant_ended", "400 invalid_grant",
+			"The provided authorization grant"},
+		"the server's storage fails": {client, func(s *fositeServer) {
+			s.store.broken = errors.New("the disk is full")
+		}, 503, "wait", "provider_trouble",
 			"500 error", "The error is unrecognizable"},
-		"the server has an error": {client, func(s *fositeServer) { s.store.broken = fosite.ErrServerError }, 503, "wait", "provider_trouble",
+		"the server has an error": {client, func(s *fositeServer) { s.store.broken = fosite.ErrServerError }, 503, "wait",
+			"provider_trouble",
 			"500 server_error", "The authorization server encountered an unexpected condition"},
-		"the server has too much to do": {client, func(s *fositeServer) { s.store.broken = fosite.ErrTemporarilyUnavailable }, 503, "wait", "provider_trouble",
+		"the server has too much to do": {client, func(s *fositeServer) {
+			s.store.broken = fosite.ErrTemporarilyUnavailable
+		}, 503, "wait", "provider_trouble",
 			"503 temporarily_unavailable", "The authorization server is currently unable to handle the request"},
 	} {
 		for _, legacy := range []bool{false, true} {
@@ -351,7 +379,8 @@ func TestFositeErrors(t *testing.T) {
 				}
 				p := harness.Start(t, atFosite(s, c.options), fositeOptions(harness.File("key.pem", harness.PrivateKey(t, key)))...)
 				status, body := p.Get("/x")
-				if status != c.status || !strings.Contains(body, `"class":"`+c.class+`"`) || !strings.Contains(body, "the token endpoint answered "+c.reason) {
+				if status != c.status || !strings.Contains(body, `"class":"`+c.class+`"`) ||
+					!strings.Contains(body, "the token endpoint answered "+c.reason) {
 					t.Errorf("%d %s", status, body)
 				}
 				_, raw, err := p.Admin(http.MethodGet, "/authinject/sources/op/?details=1", "", nil)
@@ -381,7 +410,8 @@ func TestFositeRefusesALogin(t *testing.T) {
 		options []string
 		want    string
 	}{
-		"denied":                 {[]string{asked, "authorize_param login_hint nobody"}, "Access was denied at the provider."},
+		"denied": {[]string{asked, "authorize_param login_hint nobody"},
+			"Access was denied at the provider."},
 		"a scope, in the link":   {[]string{"scopes invoices"}, "invalid_scope"},
 		"a scope, pushed":        {[]string{"scopes invoices", "par_url {$URL}/par"}, "invalid_scope"},
 		"another secret, pushed": {[]string{asked, "client_secret {env.ADDR}", "par_url {$URL}/par"}, "invalid_client"},
@@ -394,7 +424,8 @@ func TestFositeRefusesALogin(t *testing.T) {
 			if !strings.Contains(strings.Join(options, "\n"), "client_secret {") {
 				options = append(slices.Clone(options), "client_secret {env.CLIENT_SECRET}")
 			}
-			p := harness.Start(t, connectedAtFosite(s, append(options, "client_id app")...), fositeOptions(harness.Env("URL", s.url))...)
+			p := harness.Start(t, connectedAtFosite(s, append(options, "client_id app")...),
+				fositeOptions(harness.Env("URL", s.url))...)
 			s.change(func(app *fosite.DefaultOpenIDConnectClient) { app.RedirectURIs = []string{p.URL + "/connect/callback"} })
 			if _, text := open(t, p).press(); !strings.Contains(text, c.want) {
 				t.Errorf("the page shows %s", text)

@@ -19,11 +19,15 @@ func TestAnswersNameTheirIssuer(t *testing.T) {
 	ca := harness.CA(t)
 	redirect := "http://" + rig.FreeAddr(t) + "/callback"
 	issuer := startCertified(t, ca, redirect).issuer
-	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Header.Get("Authorization")) }))
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.Header.Get("Authorization"))
+	}))
 	t.Cleanup(api.Close)
-	config := site("grant authorization_code", "issuer {$ISSUER}", "scopes openid orders", "redirect_url {$REDIRECT}", "authorize_param login_hint {env.HINT}")
+	config := site("grant authorization_code", "issuer {$ISSUER}", "scopes openid orders", "redirect_url {$REDIRECT}",
+		"authorize_param login_hint {env.HINT}")
 	p := harness.Start(t, config, harness.Trust(ca), harness.Env("ISSUER", issuer), harness.Env("API", api.URL),
-		harness.Env("CLIENT_ID", "web"), harness.Env("CLIENT_SECRET", "web-secret"), harness.Env("REDIRECT", redirect), harness.Env("HINT", "ada"))
+		harness.Env("CLIENT_ID", "web"), harness.Env("CLIENT_SECRET", "web-secret"), harness.Env("REDIRECT", redirect),
+		harness.Env("HINT", "ada"))
 	browser := &http.Client{
 		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -57,10 +61,12 @@ func TestAnswersNameTheirIssuer(t *testing.T) {
 		tamper func(url.Values)
 		want   string
 	}{
-		"another issuer":             {"ada", func(q url.Values) { q.Set("iss", "https://evil.example") }, "comes from another issuer"},
-		"none":                       {"ada", func(q url.Values) { q.Del("iss") }, "names no issuer"},
-		"an error":                   {"nobody", keep, "denied"},
-		"an error of another":        {"nobody", func(q url.Values) { q.Set("iss", "https://evil.example") }, "comes from another issuer"},
+		"another issuer": {"ada", func(q url.Values) { q.Set("iss", "https://evil.example") },
+			"comes from another issuer"},
+		"none":     {"ada", func(q url.Values) { q.Del("iss") }, "names no issuer"},
+		"an error": {"nobody", keep, "denied"},
+		"an error of another": {"nobody", func(q url.Values) { q.Set("iss", "https://evil.example") },
+			"comes from another issuer"},
 		"an error that names nobody": {"nobody", func(q url.Values) { q.Del("iss") }, "names no issuer"},
 	} {
 		if code, text := login(c.hint, c.tamper); code != 1 || !strings.Contains(text, c.want) {

@@ -20,9 +20,12 @@ func TestIssuerAlone(t *testing.T) {
 		harness.Env("CLIENT_ID", harness.ServiceClient), harness.Env("CLIENT_SECRET", harness.ServiceSecret),
 		harness.Env("WEB_ID", harness.WebClient), harness.Env("WEB_SECRET", harness.WebSecret)}
 	config := rig.Caddyfile{}.
-		Source("service", "grant client_credentials", "issuer {$ISSUER}", "client_id {env.CLIENT_ID}", "client_secret {env.CLIENT_SECRET}", "destinations {$API}").
-		Source("person", "grant authorization_code", "issuer {env.ISSUER}", "client_id {env.WEB_ID}", "client_secret {env.WEB_SECRET}", "destinations {$API}", "scopes openid offline_access").
-		Site("http://{$ADDR}", "authinject_connect /connect*", rig.Block("handle /person/*", "authinject person {$API}"), "authinject service {$API}")
+		Source("service", "grant client_credentials", "issuer {$ISSUER}", "client_id {env.CLIENT_ID}",
+			"client_secret {env.CLIENT_SECRET}", "destinations {$API}").
+		Source("person", "grant authorization_code", "issuer {env.ISSUER}", "client_id {env.WEB_ID}",
+			"client_secret {env.WEB_SECRET}", "destinations {$API}", "scopes openid offline_access").
+		Site("http://{$ADDR}", "authinject_connect /connect*", rig.Block("handle /person/*", "authinject person {$API}"),
+			"authinject service {$API}")
 	p := harness.Start(t, config.String(), opts...)
 	op.AllowRedirect(p.URL + "/connect/callback")
 	want(t, p, "hello over HTTP/1.1")

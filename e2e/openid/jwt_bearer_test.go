@@ -40,9 +40,11 @@ func TestJWTBearer(t *testing.T) {
 		t.Fatal(err)
 	}
 	op.TrustKey("reports", first.Public())
-	config := rig.Caddyfile{}.Source("op", "grant jwt_bearer {\nkey {file.{$DIR}/key.pem}\nissuer reports\nsubject reports\nkid 1\n}",
+	config := rig.Caddyfile{}.Source("op", "grant jwt_bearer {\nkey {file.{$DIR}/key.pem}\nissuer reports\nsubject "+
+		"reports\nkid 1\n}",
 		"issuer {$ISSUER}", "scopes openid", "destinations {$API}").Site("http://{$ADDR}", "authinject op {$API}").String()
-	p := harness.Start(t, config, harness.Env("ISSUER", op.Issuer), harness.Env("API", api.URL), harness.File("key.pem", pemOf(t, first)))
+	p := harness.Start(t, config, harness.Env("ISSUER", op.Issuer), harness.Env("API", api.URL),
+		harness.File("key.pem", pemOf(t, first)))
 	want(t, p, "hello over HTTP/1.1")
 	next, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -77,8 +79,10 @@ func TestJWTBearerRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := rig.Caddyfile{}.Source("op", "grant jwt_bearer {\nkey {file.{$DIR}/key.pem}\nissuer reports\nsubject reports\n}",
-		"issuer {$ISSUER}", "destinations http://127.0.0.1:1").Site("http://{$ADDR}", "authinject op http://127.0.0.1:1").String()
+	config := rig.Caddyfile{}.Source("op",
+		"grant jwt_bearer {\nkey {file.{$DIR}/key.pem}\nissuer reports\nsubject reports\n}",
+		"issuer {$ISSUER}", "destinations http://127.0.0.1:1").Site("http://{$ADDR}",
+		"authinject op http://127.0.0.1:1").String()
 	p := harness.Start(t, config, harness.Env("ISSUER", op.Issuer), harness.File("key.pem", pemOf(t, key)))
 	p.WaitLog("obtaining a token failed")
 	if status, body := p.Get("/x"); status != http.StatusBadGateway && status != http.StatusServiceUnavailable {

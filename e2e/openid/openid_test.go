@@ -15,7 +15,8 @@ import (
 
 // site has a source op with these options, and proxies to {$API}.
 func site(options ...string) string {
-	return rig.Caddyfile{}.Source("op", options...).Source("op", "client_id {env.CLIENT_ID}", "client_secret {env.CLIENT_SECRET}", "destinations {$API}").
+	return rig.Caddyfile{}.Source("op", options...).Source("op", "client_id {env.CLIENT_ID}",
+		"client_secret {env.CLIENT_SECRET}", "destinations {$API}").
 		Site("http://{$ADDR}", "authinject op {$API}").String()
 }
 
@@ -24,7 +25,9 @@ const (
 	refreshToken      = "refresh_token {file.{$DIR}/seed}\ntoken_url {$TOKEN_URL}"
 )
 
-var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "hello over "+r.Proto) })
+var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.WriteString(w, "hello over "+r.Proto)
+})
 
 func service(op *harness.Provider, api string) []harness.Option {
 	return []harness.Option{harness.Env("TOKEN_URL", op.TokenURL), harness.Env("API", api),

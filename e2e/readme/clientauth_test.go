@@ -49,7 +49,9 @@ func documented(t *testing.T, holds string, replacements ...string) string {
 // api is an API that shows the token of each request.
 func api(t *testing.T) *httptest.Server {
 	t.Helper()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Header.Get("Authorization")) }))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.Header.Get("Authorization"))
+	}))
 	t.Cleanup(srv.Close)
 	return srv
 }
@@ -66,8 +68,10 @@ const entra = "https://login.microsoftonline.com/8f2c1a2e-0000-4000-8000-3c1f0a5
 // The three lines for a provider behind a private CA are enough, and without them there is no
 // token.
 func TestKeycloakBehindOurCA(t *testing.T) {
-	srv := tokensourcetest.Start(t, tokensourcetest.Config{TLS: true, Clients: []tokensourcetest.Client{{ID: "orders", Secrets: []string{"s"}}}})
-	config := documented(t, "source keycloak {", "issuer https://keycloak.corp.example/realms/main", "token_url "+srv.TokenURL(), "https://api.example.com", api(t).URL)
+	srv := tokensourcetest.Start(t, tokensourcetest.Config{TLS: true,
+		Clients: []tokensourcetest.Client{{ID: "orders", Secrets: []string{"s"}}}})
+	config := documented(t, "source keycloak {", "issuer https://keycloak.corp.example/realms/main",
+		"token_url "+srv.TokenURL(), "https://api.example.com", api(t).URL)
 	wantToken(t, harness.Start(t, config, append(environment, harness.File("corp-ca.pem", string(srv.CACertPEM())))...))
 	p := harness.Start(t, config, environment...) // with another CA
 	if status, body := p.Get("/x"); status != http.StatusBadGateway || !strings.Contains(body, "unknown_authority") {
@@ -88,9 +92,11 @@ func TestEntraWithACertificate(t *testing.T) {
 	}
 	cert := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 	srv := clientWith(t, tokensourcetest.AssertionKey{Key: private.Public()})
-	config := documented(t, "alg PS256", "issuer "+entra+"/v2.0", "token_url "+srv.TokenURL(), "audience "+entra+"/oauth2/v2.0/token", "audience "+srv.TokenURL(),
+	config := documented(t, "alg PS256", "issuer "+entra+"/v2.0", "token_url "+srv.TokenURL(),
+		"audience "+entra+"/oauth2/v2.0/token", "audience "+srv.TokenURL(),
 		"/run/secrets", "{$DIR}", "authinject graph https://graph.microsoft.com", "authinject graph "+api(t).URL)
-	wantToken(t, harness.Start(t, config, harness.File("entra-key.pem", harness.PrivateKey(t, private)), harness.File("entra-cert.pem", cert)))
+	wantToken(t, harness.Start(t, config, harness.File("entra-key.pem", harness.PrivateKey(t, private)),
+		harness.File("entra-cert.pem", cert)))
 	first, _, _ := strings.Cut(srv.TokenRequests()[0].Params.Get("client_assertion"), ".")
 	raw, err := base64.RawURLEncoding.DecodeString(first)
 	if err != nil {
@@ -99,7 +105,8 @@ func TestEntraWithACertificate(t *testing.T) {
 	sum := crypto.SHA256.New()
 	sum.Write(der)
 	var header map[string]string
-	if err := json.Unmarshal(raw, &header); err != nil || header["alg"] != "PS256" || header["x5t#S256"] != base64.RawURLEncoding.EncodeToString(sum.Sum(nil)) {
+	if err := json.Unmarshal(raw, &header); err != nil || header["alg"] != "PS256" ||
+		header["x5t#S256"] != base64.RawURLEncoding.EncodeToString(sum.Sum(nil)) {
 		t.Errorf("the header is %s", raw)
 	}
 }
@@ -136,13 +143,15 @@ func TestKubernetesWorkloadIdentity(t *testing.T) {
 		}
 		return text
 	}
-	config := documented(t, "client_assertion {file", "issuer "+entra+"/v2.0", "token_url "+srv.TokenURL(), "/var/run/secrets/tokens", "{$DIR}",
+	config := documented(t, "client_assertion {file", "issuer "+entra+"/v2.0", "token_url "+srv.TokenURL(),
+		"/var/run/secrets/tokens", "{$DIR}",
 		"authinject graph https://graph.microsoft.com", "authinject graph "+api(t).URL)
 	wantToken(t, harness.Start(t, config, harness.File("idp", projected(time.Now().Add(time.Hour))+"\n")))
 	const past = "2026-01-01T00:00:00Z"
 	end, _ := time.Parse(time.RFC3339, past)
 	p := harness.Start(t, config, harness.File("idp", projected(end)))
-	if status, body := p.Get("/x"); status != http.StatusBadGateway || !strings.Contains(body, "the client assertion has expired, on "+past) {
+	if status, body := p.Get("/x"); status != http.StatusBadGateway ||
+		!strings.Contains(body, "the client assertion has expired, on "+past) {
 		t.Errorf("with an expired token: %d %s", status, body)
 	}
 }
@@ -153,9 +162,11 @@ func TestBankWithMutualTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := tokensourcetest.Start(t, tokensourcetest.Config{TLS: true, Clients: []tokensourcetest.Client{{ID: "orders", Certificates: []*x509.Certificate{pair.Leaf}}}})
+	srv := tokensourcetest.Start(t, tokensourcetest.Config{TLS: true,
+		Clients: []tokensourcetest.Client{{ID: "orders", Certificates: []*x509.Certificate{pair.Leaf}}}})
 	const presents = "tls_client_auth client.pem client-key.pem"
-	config := documented(t, "source bank {", "issuer https://auth.bank.example", "token_url "+srv.TokenURL(), "https://api.bank.example", srv.URL,
+	config := documented(t, "source bank {", "issuer https://auth.bank.example", "token_url "+srv.TokenURL(),
+		"https://api.bank.example", srv.URL,
 		presents, presents+"\ntls_trust_pool file corp-ca.pem")
 	p := harness.Start(t, config, append(environment, harness.File("corp-ca.pem", string(srv.CACertPEM())))...)
 	rig.Eventually(t, func() bool {

@@ -33,7 +33,8 @@ func TestMakeRun(t *testing.T) {
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 
-	rig.Within(t, 20*time.Minute, func() bool { return strings.Contains(out.String(), "Ctrl-C ends the demo") }, "the guide:\n%s", out)
+	rig.Within(t, 20*time.Minute, func() bool { return strings.Contains(out.String(), "Ctrl-C ends the demo") },
+		"the guide:\n%s", out)
 	tried := 0
 	for line := range strings.Lines(out.String()) {
 		line = strings.TrimSpace(line)

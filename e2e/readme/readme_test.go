@@ -22,8 +22,9 @@ import (
 var commands = map[string]string{
 	"make run":  "TestMakeRun",
 	"make test": "runs this test",
-	"export ORDERS_SECRET=the-secret-of-your-client":                  "the environment of this package",
-	"go test ./authinject -run '^$' -bench RoundTrip":                 "TestProofOfEachRequest, in authinject, does what it measures",
+	"export ORDERS_SECRET=the-secret-of-your-client": "the environment of this package",
+	"go test ./authinject -run '^$' -bench RoundTrip": "TestProofOfEachRequest, in authinject, does " +
+		"what it measures",
 	"caddy authinject init https://api.example.com":                   "TestInitFollowsTheChallenge, in caddy",
 	"caddy authinject init --openapi openapi.yaml --output Caddyfile": "TestInitOpenAPI and TestInitOutput, in caddy",
 	"bin/caddy validate --config Caddyfile":                           "TestConfigurationsValidate",
@@ -33,11 +34,13 @@ var commands = map[string]string{
 	"bin/caddy authinject login tiltify --config Caddyfile":           "TestLoginThroughTheRunningServer, in e2e/terminal",
 	"bin/caddy authinject status --config Caddyfile":                  "TestLoginThroughTheRunningServer, in e2e/terminal",
 	"bin/caddy authinject logout tiltify --config Caddyfile":          "TestLoginThroughTheRunningServer, in e2e/terminal",
-	"bin/caddy authinject proxy --to https://v5api.tiltify.com --provider tiltify --client-id {env.TILTIFY_CLIENT_ID} --client-secret {env.TILTIFY_CLIENT_SECRET}": "TestProxyCommand",
+	"bin/caddy authinject proxy --to https://v5api.tiltify.com --provider tiltify --client-id {env.TILTIFY_CLIENT_ID} " +
+		"--client-secret {env.TILTIFY_CLIENT_SECRET}": "TestProxyCommand",
 	"bin/caddy authinject refresh tiltify --config Caddyfile":                           "TestRefresh, in e2e/terminal",
 	"bin/caddy authinject doctor orders --subject-token {env.TOKEN} --config Caddyfile": "TestTokenExchangePage",
 	`curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/v1/orders`:            "TestTokenExchangePage",
-	"bin/caddy authinject login orders --config Caddyfile":                              "TestDeviceLoginInATerminal, in e2e/openid",
+	"bin/caddy authinject login orders --config Caddyfile": "TestDeviceLoginInATerminal, " +
+		"in e2e/openid",
 }
 
 // environment is what the README's configurations read.
@@ -209,7 +212,8 @@ func TestJSONBesideCaddyfiles(t *testing.T) {
 		}
 		want := block.ReplaceAllStringFunc(string(text), func(found string) string {
 			config := block.FindStringSubmatch(found)[1]
-			return "```caddyfile\n" + config + "```\n\n<details><summary>JSON</summary>\n\n```json\n" + adapted(t, config) + "\n```\n\n</details>\n"
+			return "```caddyfile\n" + config + "```\n\n<details><summary>JSON</summary>\n\n```json\n" + adapted(t, config) +
+				"\n```\n\n</details>\n"
 		})
 		if *update {
 			if err := os.WriteFile(page, []byte(want), 0o600); err != nil {
@@ -242,7 +246,8 @@ func TestProvidersCommand(t *testing.T) {
 		want []string
 	}{
 		{[]string{"authinject", "providers"}, 0, []string{"accelo (also: affinitylive)", "tiltify_v3", "tinyplus"}},
-		{[]string{"authinject", "providers", "show", "accelo"}, 0, []string{"https://{deployment}.api.accelo.com/oauth2/v0/token", "client_secret_basic_raw"}},
+		{[]string{"authinject", "providers", "show", "accelo"}, 0,
+			[]string{"https://{deployment}.api.accelo.com/oauth2/v0/token", "client_secret_basic_raw"}},
 		{[]string{"authinject", "providers", "show", "nobody"}, 1, []string{"known are accelo (also affinitylive), "}},
 	} {
 		result := harness.Command(t, c.args)
@@ -265,11 +270,13 @@ func TestProxyCommand(t *testing.T) {
 		if !found {
 			continue
 		}
-		result := harness.Command(t, append([]string{"authinject", "proxy", "--print"}, strings.Fields(args)...), environment...)
+		result := harness.Command(t, append([]string{"authinject", "proxy", "--print"}, strings.Fields(args)...),
+			environment...)
 		if result.Code != 0 || !strings.Contains(result.Stdout, "authinject_connect") {
 			t.Fatalf("code %d:\n%s%s", result.Code, result.Stdout, result.Stderr)
 		}
-		if valid := harness.Validate(t, result.Stdout, environment...); valid.Code != 0 || strings.Contains(valid.Stderr, "not formatted") {
+		if valid := harness.Validate(t, result.Stdout, environment...); valid.Code != 0 ||
+			strings.Contains(valid.Stderr, "not formatted") {
 			t.Errorf("it is not valid: %s", valid.Stderr)
 		}
 	}
@@ -289,7 +296,8 @@ func TestExamplesValidate(t *testing.T) {
 		switch name {
 		case "demo": // a program; it makes its Caddyfile
 			continue
-		case "cluster-redis", "kubernetes", "prometheus": // e2e/deploy runs them, with the storage module or the cluster's files
+		// e2e/deploy runs them, with the storage module or the cluster's files
+		case "cluster-redis", "kubernetes", "prometheus":
 			continue
 		}
 		config := read(t, "examples", name, "Caddyfile")
@@ -330,7 +338,8 @@ func TestOptionsAreThoseOfTheParser(t *testing.T) {
 	}{
 		{"source", "\n## A source\n", rig.Caddyfile{}.Source("a", "nonsense")},
 		{"connect", "\n## The connect page\n", valid.Site("http://{$ADDR}", rig.Block("authinject_connect", "nonsense"))},
-		{"transport", "\n## The directive\n", valid.Site("http://{$ADDR}", rig.Block("reverse_proxy 127.0.0.1:1", rig.Block("transport authinject a", "nonsense")))},
+		{"transport", "\n## The directive\n", valid.Site("http://{$ADDR}",
+			rig.Block("reverse_proxy 127.0.0.1:1", rig.Block("transport authinject a", "nonsense")))},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			result := harness.Validate(t, c.config.String(), environment...)

@@ -89,7 +89,8 @@ func TestEveryRowHasATestOrAReason(t *testing.T) {
 		}
 	}
 	cells := make(map[string]string)
-	for _, line := range regexp.MustCompile(`(?m)^\| ((?:S|2\.)\d+) \| [^|]+ \| ?([^|]*) ?\|$`).FindAllStringSubmatch(read(t, "docs", "standards.md"), -1) {
+	for _, line := range regexp.MustCompile(`(?m)^\| ((?:S|2\.)\d+) \| [^|]+ \| ?([^|]*) ?\|$`).FindAllStringSubmatch(
+		read(t, "docs", "standards.md"), -1) {
 		if _, twice := cells[line[1]]; twice {
 			t.Errorf("row %s is there twice", line[1])
 		}
@@ -115,7 +116,8 @@ func TestLinksLead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range [][]string{{"README.md"}, {"CONTRIBUTING.md"}, {"docs", "security.md"}, {"docs", "failures.md"}, {"docs", "standards.md"}} {
+	for _, path := range [][]string{{"README.md"}, {"CONTRIBUTING.md"}, {"docs", "security.md"}, {"docs", "failures.md"},
+		{"docs", "standards.md"}} {
 		dir := filepath.Join(append([]string{root}, path[:len(path)-1]...)...)
 		links := regexp.MustCompile(`(?:\]\(|src=")([^)"#:]+)[)"#]`).FindAllStringSubmatch(read(t, path...), -1)
 		for _, link := range links {

@@ -18,7 +18,9 @@ func TestTokenExchangePage(t *testing.T) {
 	fence := regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
 	for i, match := range fence.FindAllStringSubmatch(read(t, "docs", "token-exchange.md"), -1) {
 		client := []string{"proxy", "00001111-aaaa-2222-bbbb-3333cccc4444"}[i]
-		srv := tokensourcetest.Start(t, tokensourcetest.Config{Clients: []tokensourcetest.Client{{ID: client, Secrets: []string{"s"}}}, Audiences: []string{"orders"}})
+		srv := tokensourcetest.Start(t,
+			tokensourcetest.Config{Clients: []tokensourcetest.Client{{ID: client, Secrets: []string{"s"}}},
+				Audiences: []string{"orders"}})
 		seen := ""
 		api := httptest.NewServer(srv.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			seen = r.Header.Get("Authorization")
@@ -35,14 +37,17 @@ func TestTokenExchangePage(t *testing.T) {
 		if err != nil || res.StatusCode != http.StatusOK || body != "ada" || strings.Contains(seen, token) {
 			t.Errorf("%d %s, %v", res.StatusCode, body, err)
 		}
-		if status, body := p.Get("/v1/orders"); status != http.StatusUnauthorized || !strings.Contains(body, "has no token to exchange") {
+		if status, body := p.Get("/v1/orders"); status != http.StatusUnauthorized ||
+			!strings.Contains(body, "has no token to exchange") {
 			t.Errorf("without a token: %d %s", status, body)
 		}
 		source := []string{"orders", "graph"}[i]
 		for _, args := range [][]string{{"doctor", source, "--subject-token", "{env.TOKEN}"}, {"status", source}} {
 			term := p.Terminal([]string{"TOKEN=" + token, "PROXY_SECRET=s"}, append([]string{"authinject"}, args...)...)
 			code := term.Wait()
-			if want := map[string]string{"doctor": "the provider granted a token", "status": "Exchanges the token of each caller"}[args[0]]; code != 0 || !strings.Contains(term.Text(), want) || strings.Contains(term.Text(), token) {
+			if want := map[string]string{"doctor": "the provider granted a token",
+				"status": "Exchanges the token of each caller"}[args[0]]; code != 0 || !strings.Contains(term.Text(), want) ||
+				strings.Contains(term.Text(), token) {
 				t.Errorf("%v: code %d\n%s", args, code, term.Text())
 			}
 		}

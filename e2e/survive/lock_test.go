@@ -165,8 +165,10 @@ func deadLock(t *testing.T) (keptFresh bool) {
 	serves(t, dies, 0, back)
 	renew(keeper)
 	second := w.answered(t, 2)
-	rig.Eventually(t, func() bool { return w.stored(second.RefreshToken) && len(w.locks()) == 0 }, "the second token to be stored")
-	if status, body, err := dies.Admin(http.MethodPost, "/authinject/sources/a/refresh", "", nil); err != nil || status != http.StatusOK {
+	rig.Eventually(t, func() bool { return w.stored(second.RefreshToken) && len(w.locks()) == 0 },
+		"the second token to be stored")
+	if status, body, err := dies.Admin(http.MethodPost, "/authinject/sources/a/refresh", "", nil); err != nil ||
+		status != http.StatusOK {
 		t.Fatalf("taking over the second token: %d %s, %v", status, body, err)
 	}
 	renew(dies)

@@ -41,8 +41,10 @@ func randomFault() tokensourcetest.Fault {
 	faults := []tokensourcetest.Fault{
 		tokensourcetest.Unavailable(), tokensourcetest.TooManyRequests(time.Second), tokensourcetest.HTMLPage(http.StatusOK),
 		tokensourcetest.Empty(http.StatusOK), tokensourcetest.BrokenJSON(), tokensourcetest.LoseAnswer(),
-		tokensourcetest.HalfAnswer(), tokensourcetest.DropConnection(tokensourcetest.BeforeAnswering), tokensourcetest.Delay(time.Second),
-		tokensourcetest.DelayAnswer(time.Second), tokensourcetest.DripAnswer(2 * time.Millisecond), tokensourcetest.OAuthError(http.StatusBadRequest, "temporarily_unavailable"),
+		tokensourcetest.HalfAnswer(), tokensourcetest.DropConnection(tokensourcetest.BeforeAnswering),
+		tokensourcetest.Delay(time.Second),
+		tokensourcetest.DelayAnswer(time.Second), tokensourcetest.DripAnswer(2 * time.Millisecond),
+		tokensourcetest.OAuthError(http.StatusBadRequest, "temporarily_unavailable"),
 		tokensourcetest.ButProcessed(tokensourcetest.Unavailable()),
 	}
 	if long() { // it is asked seldom after that, for half a minute and more
@@ -105,7 +107,8 @@ func TestRandomFaults(t *testing.T) {
 	if grown := last - half.Load(); grown > 32<<10 {
 		t.Errorf("in the second half memory grew by %d KiB", grown)
 	}
-	t.Logf("%d requests, %d served, %d told to wait; %d token requests; %d KiB", asked.Load(), served.Load(), asked.Load()-served.Load()-login.Load(), len(w.srv.TokenRequests()), last)
+	t.Logf("%d requests, %d served, %d told to wait; %d token requests; %d KiB", asked.Load(), served.Load(),
+		asked.Load()-served.Load()-login.Load(), len(w.srv.TokenRequests()), last)
 }
 
 // memory is what the process has in memory, in KiB.

@@ -72,7 +72,8 @@ func TestFiveProcessesAtExpiry(t *testing.T) {
 		t.Errorf("the provider got %d token requests, want one at the expiry", n-requests+1)
 	}
 	w.lossless(t)
-	t.Logf("%d requests in %d processes: all answered %v after the provider", cap(waiting), len(processes), took.Round(time.Millisecond))
+	t.Logf("%d requests in %d processes: all answered %v after the provider", cap(waiting), len(processes),
+		took.Round(time.Millisecond))
 }
 
 // The lock is broken, and two processes send the same refresh token. The loser is told
@@ -102,7 +103,8 @@ func TestLoserAdoptsTheWinnersToken(t *testing.T) {
 		renew(winner)
 		w.request(t, 3)
 		won := w.srv.TokenRequests()[2]
-		if lost := w.srv.TokenRequests()[1]; won.Owner == lost.Owner || won.Params.Get("refresh_token") != lost.Params.Get("refresh_token") {
+		if lost := w.srv.TokenRequests()[1]; won.Owner == lost.Owner ||
+			won.Params.Get("refresh_token") != lost.Params.Get("refresh_token") {
 			t.Fatal("the two processes have not sent the same refresh token")
 		}
 		rig.Eventually(t, func() bool {

@@ -54,7 +54,8 @@ func TestSharedStorageFails(t *testing.T) {
 					}
 					for range 20 {
 						for _, p := range all {
-							if got, err := ask(p); err != nil || got.status == http.StatusOK && got.token <= after || got.status != http.StatusOK && got.class != "wait" {
+							if got, err := ask(p); err != nil || got.status == http.StatusOK && got.token <= after ||
+								got.status != http.StatusOK && got.class != "wait" {
 								t.Errorf("during the failure: %+v, %v", got, err)
 							}
 						}

@@ -169,7 +169,8 @@ func (w *world) login(t *testing.T) {
 func (w *world) start(t *testing.T, options ...string) *harness.Proxy {
 	t.Helper()
 	config := rig.Caddyfile{}.Global("storage file_system "+w.store).
-		Source("a", "refresh_token {file."+w.seed+"}", "token_url "+w.srv.TokenURL(), "client_id demo", "client_secret {env.OWN_SECRET}").
+		Source("a", "refresh_token {file."+w.seed+"}", "token_url "+w.srv.TokenURL(), "client_id demo",
+			"client_secret {env.OWN_SECRET}").
 		Source("a", options...).
 		Site("http://{$ADDR}", rig.Block("authinject a "+w.api.URL, w.site))
 	p := harness.Start(t, config.String(), harness.Env("OWN_SECRET", secret(len(w.processes)+1)))

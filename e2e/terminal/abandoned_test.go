@@ -16,7 +16,8 @@ import (
 // A login command still waits when the server refreshes the account's token meanwhile.
 func TestLoginOfAnAccountThatIsRenewedMeanwhile(t *testing.T) {
 	t.Parallel()
-	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{Config: tokensourcetest.Config{AccessTokenLifetime: 4 * time.Second}})
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate,
+		tokensourcetest.ProviderConfig{Config: tokensourcetest.Config{AccessTokenLifetime: 4 * time.Second}})
 	proxy := start(t, p, "provider biggerplate", true)
 	connect(t, p, proxy)
 	again := proxy.Terminal(nil, "authinject", "login", "a")
@@ -69,7 +70,8 @@ func TestAbandonedLogin(t *testing.T) {
 		want string
 	}{
 		"interrupted": {nil, (*harness.Terminal).Interrupt, "interrupted; nothing was changed"},
-		"too slow":    {[]string{"--timeout", "2s"}, func(*harness.Terminal) {}, "no answer came in time; nothing was changed"},
+		"too slow": {[]string{"--timeout", "2s"}, func(*harness.Terminal) {},
+			"no answer came in time; nothing was changed"},
 	} {
 		login := proxy.Terminal(nil, append([]string{"authinject", "login", "a"}, c.more...)...)
 		address := login.Address()

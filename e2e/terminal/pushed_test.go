@@ -54,7 +54,8 @@ func TestLoginPushed(t *testing.T) {
 	if err != nil || res.StatusCode != http.StatusBadGateway || !strings.Contains(body, "invalid_client") {
 		t.Errorf("%v %v: %s", res, err, body)
 	}
-	if code := refused.Wait(); code != 1 || !strings.Contains(refused.Text(), "the pushed authorization request endpoint answered 401 invalid_client") {
+	if code := refused.Wait(); code != 1 || !strings.Contains(refused.Text(), "the pushed authorization request "+
+		"endpoint answered 401 invalid_client") {
 		t.Errorf("code %d:\n%s", code, refused.Text())
 	}
 }

@@ -36,7 +36,8 @@ func TestRefresh(t *testing.T) {
 	run("invalid_client", 1, "a")
 	run(`unknown source "b"`, 1, "b")
 	run("not connected", 1, "a", "--account", "nobody")
-	run("no server answers at localhost:1, the address of the admin API; start the server", 1, "a", "--address", "localhost:1")
+	run("no server answers at localhost:1, the address of the admin API; start the server", 1, "a", "--address",
+		"localhost:1")
 }
 
 // Without a Caddyfile and without a server, the error names the admin address.

@@ -16,7 +16,8 @@ import (
 func TestSharedPort(t *testing.T) {
 	t.Parallel()
 	config := func(addr string) string {
-		return rig.Caddyfile{}.Source("orders", "token {env.TOKEN}").Site("http://"+addr, "bind 127.0.0.1", "authinject orders "+upstream(t, http.StatusOK)).String()
+		return rig.Caddyfile{}.Source("orders", "token {env.TOKEN}").Site("http://"+addr, "bind 127.0.0.1",
+			"authinject orders "+upstream(t, http.StatusOK)).String()
 	}
 	secret := harness.Env("TOKEN", canary)
 	first := harness.Start(t, config("{$ADDR}"), secret)

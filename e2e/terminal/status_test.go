@@ -48,7 +48,8 @@ func serve(t *testing.T, upstream string, options ...string) *harness.Proxy {
 }
 
 func clientOf(tokenURL string, more ...string) []string {
-	return append([]string{"grant client_credentials", "token_url " + tokenURL, "client_id orders-client", "client_secret {env.CLIENT_SECRET}"}, more...)
+	return append([]string{"grant client_credentials", "token_url " + tokenURL, "client_id orders-client",
+		"client_secret {env.CLIENT_SECRET}"}, more...)
 }
 
 // status runs caddy authinject status, and checks its exit code and what it prints.
@@ -76,15 +77,17 @@ func admin(t *testing.T, proxy *harness.Proxy, path string, want int) string {
 	return string(body)
 }
 
-const remedy = "check client_id, client_secret and client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into " +
-	"the environment variable CLIENT_SECRET, and start the server again. If the provider wants it in another way, try client_auth client_secret_post"
+const remedy = "check client_id, client_secret and client_auth (now client_secret_basic). If the client_secret is " +
+	"wrong, write the right one into the environment variable CLIENT_SECRET, and start the server again. If the " +
+	"provider wants it in another way, try client_auth client_secret_post"
 
 // A wrong client secret is told in the same words in the log, to the client, by the admin API, by
 // ready, in the metrics and by status, with the same remedy; and the provider's own words only to
 // the operator who asks for them, without the secret.
 func TestOneTruth(t *testing.T) {
 	t.Parallel()
-	srv := tokens(t, http.StatusUnauthorized, `{"error":"invalid_client","error_description":"The secret `+canary+` is of no use here"}`)
+	srv := tokens(t, http.StatusUnauthorized, `{"error":"invalid_client","error_description":"The secret `+
+		canary+` is of no use here"}`)
 	proxy := serve(t, srv.URL, clientOf(srv.URL)...)
 	proxy.WaitLog("obtaining a token failed")
 	const text = `token source "orders": the token endpoint answered 401 invalid_client: ` + remedy
@@ -108,7 +111,8 @@ func TestOneTruth(t *testing.T) {
 		}
 	}
 	all["metrics"] = admin(t, proxy, "/metrics", http.StatusOK)
-	if !strings.Contains(all["metrics"], `authinject_problem{class="operator",problem="invalid_client",source="orders"} 1`) {
+	if !strings.Contains(all["metrics"],
+		`authinject_problem{class="operator",problem="invalid_client",source="orders"} 1`) {
 		t.Error("the metrics do not name the problem")
 	}
 	all["status"] = status(t, proxy, 2, []string{
@@ -131,7 +135,8 @@ func TestOneTruth(t *testing.T) {
 	}
 	proxy.Stop()
 	status(t, proxy, 3, []string{
-		"From the configuration, because no server answers at unix/", "Only a running server has the token, in its memory. No login is needed.",
+		"From the configuration, because no server answers at unix/",
+		"Only a running server has the token, in its memory. No login is needed.",
 	})
 }
 
@@ -146,7 +151,8 @@ func TestStatusOfClientCredentials(t *testing.T) {
 	}
 	status(t, proxy, 0, []string{"From the running server", "fresh", "Connected, renews by itself, next in"})
 	var list []map[string]any
-	if text := status(t, proxy, 0, nil, "orders", "--json"); json.Unmarshal([]byte(text), &list) != nil || len(list) != 1 ||
+	if text := status(t, proxy, 0, nil, "orders", "--json"); json.Unmarshal([]byte(text), &list) != nil ||
+		len(list) != 1 ||
 		list[0]["from"] != "server" || list[0]["live"] != true {
 		t.Errorf("as JSON: %s", text)
 	}
@@ -162,7 +168,8 @@ func TestStatusOfClientCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	status(t, proxy, 0, []string{"Connected, renews by itself"})
-	status(t, proxy, 1, []string{"no server answers at localhost:1, the address of the admin API", "--address"}, "--address", "localhost:1")
+	status(t, proxy, 1, []string{"no server answers at localhost:1, the address of the admin API", "--address"},
+		"--address", "localhost:1")
 }
 
 // status --watch prints the state until it is interrupted, and its exit status is that of the last.
@@ -208,7 +215,8 @@ func TestTokenThatServesAndIsNotFine(t *testing.T) {
 			code, _, err := proxy.Admin(http.MethodGet, "/authinject/ready", "", nil)
 			return err == nil && code == http.StatusServiceUnavailable
 		}, "ready to tell the refused token")
-		if got := admin(t, proxy, "/authinject/ready", http.StatusServiceUnavailable); !strings.Contains(got, "an upstream refuses the token, and there is no other: "+words) {
+		if got := admin(t, proxy, "/authinject/ready", http.StatusServiceUnavailable); !strings.Contains(got,
+			"an upstream refuses the token, and there is no other: "+words) {
 			t.Errorf("ready: %s", got)
 		}
 		metrics := admin(t, proxy, "/metrics", http.StatusOK)
@@ -224,14 +232,16 @@ func TestTokenThatServesAndIsNotFine(t *testing.T) {
 	})
 	t.Run("scopes", func(t *testing.T) {
 		t.Parallel()
-		srv := tokens(t, http.StatusOK, `{"access_token":"at1","token_type":"Bearer","expires_in":3600,"scope":"orders:read"}`)
+		srv := tokens(t, http.StatusOK,
+			`{"access_token":"at1","token_type":"Bearer","expires_in":3600,"scope":"orders:read"}`)
 		proxy := serve(t, srv.URL, clientOf(srv.URL, "scopes orders:read orders:write orders:pay")...)
 		proxy.WaitLog("token obtained")
 		const words = "the provider did not grant the scopes orders:write orders:pay: allow the scopes for this client"
 		if got := admin(t, proxy, "/authinject/ready", http.StatusOK); !strings.Contains(got, words) {
 			t.Errorf("ready: %s", got)
 		}
-		if got := admin(t, proxy, "/authinject/sources/orders", http.StatusOK); !strings.Contains(got, `"missing_scopes":["orders:write","orders:pay"]`) {
+		if got := admin(t, proxy, "/authinject/sources/orders", http.StatusOK); !strings.Contains(got,
+			`"missing_scopes":["orders:write","orders:pay"]`) {
 			t.Errorf("source: %s", got)
 		}
 		if !strings.Contains(admin(t, proxy, "/metrics", http.StatusOK), `authinject_scopes_missing{source="orders"} 2`) {
@@ -252,7 +262,8 @@ func TestTokenThatServesAndIsNotFine(t *testing.T) {
 		}))
 		t.Cleanup(srv.Close)
 		config := rig.Caddyfile{}.Global("storage file_system "+store).
-			Source("orders", "refresh_token {env.REFRESH}", "token_url "+srv.URL, "client_id orders-client", "client_secret {env.CLIENT_SECRET}").
+			Source("orders", "refresh_token {env.REFRESH}", "token_url "+srv.URL, "client_id orders-client",
+				"client_secret {env.CLIENT_SECRET}").
 			Site("http://{$ADDR}", "authinject orders "+srv.URL)
 		proxy := harness.Start(t, config.String(), harness.Env("CLIENT_SECRET", canary), harness.Env("REFRESH", "rt1"))
 		proxy.WaitLog("the storage is in trouble")
@@ -263,7 +274,8 @@ func TestTokenThatServesAndIsNotFine(t *testing.T) {
 		}, "ready to warn")
 		admin(t, proxy, "/authinject/ready", http.StatusOK)
 		metrics := admin(t, proxy, "/metrics", http.StatusOK)
-		if !strings.Contains(metrics, `authinject_token_unsaved{source="orders"} 1`) || !strings.Contains(metrics, `problem="storage_unwritable"`) {
+		if !strings.Contains(metrics, `authinject_token_unsaved{source="orders"} 1`) ||
+			!strings.Contains(metrics, `problem="storage_unwritable"`) {
 			t.Error("the metrics do not tell the unsaved record")
 		}
 		status(t, proxy, 1, []string{words, "the storage cannot be listed"})
@@ -277,7 +289,8 @@ func TestTokenThatServesAndIsNotFine(t *testing.T) {
 func TestNamesOfSources(t *testing.T) {
 	t.Parallel()
 	srv := tokens(t, http.StatusOK, `{"access_token":"at1","token_type":"Bearer","expires_in":3600}`)
-	const interactive = "grant authorization_code\nclient_id c\nclient_auth none\nauthorize_url https://login.example.com/a\ntoken_url https://login.example.com/t"
+	const interactive = "grant authorization_code\nclient_id c\nclient_auth none\nauthorize_url " +
+		"https://login.example.com/a\ntoken_url https://login.example.com/t"
 	config := rig.Caddyfile{}.Source("orders", clientOf(srv.URL)...).Source("planet", interactive).
 		Site("http://{$ADDR}", "authinject orders "+srv.URL)
 	proxy := harness.Start(t, config.String(), harness.Env("CLIENT_SECRET", canary))
@@ -298,7 +311,8 @@ func TestNamesOfSources(t *testing.T) {
 		{"refresh --config none.caddyfile --address localhost:1", 1, "no server answers at localhost:1"},
 		{"refresh --config none.caddyfile --address localhost:1", 1, "start the server with caddy run"},
 		{"logn", 1, `unknown command "logn" (did you mean login?)`},
-		{"providers show acello", 1, `unknown provider "acello" (did you mean accelo?); known are accelo (also affinitylive), `},
+		{"providers show acello", 1,
+			`unknown provider "acello" (did you mean accelo?); known are accelo (also affinitylive), `},
 	} {
 		term := proxy.Terminal(nil, append([]string{"authinject"}, strings.Fields(c.args)...)...)
 		if code := term.Wait(); code != c.code || !strings.Contains(term.Text(), c.want) {
@@ -320,7 +334,8 @@ func TestNamesOfSources(t *testing.T) {
 		term.Wait()
 		var got []string
 		for line := range strings.Lines(term.Text()) {
-			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, ":") && !strings.HasPrefix(line, "Completion ended") {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, ":") &&
+				!strings.HasPrefix(line, "Completion ended") {
 				got = append(got, line)
 			}
 		}
@@ -348,12 +363,15 @@ func TestUnknownAuthority(t *testing.T) {
 		!strings.Contains(problem.Remedy, "tls_trust_pool file /path/to/ca.pem into the block token_transport http") {
 		t.Errorf("the client gets %s, want the authority %s", body, name)
 	}
-	config := rig.Caddyfile{}.Source("orders", clientOf(srv.URL)...).Site("http://{$ADDR}", "authinject orders "+upstream(t, http.StatusOK))
-	named := harness.Start(t, config.Source("orders", rig.Block("token_transport http", "tls_trust_pool file "+ca.File)).String(), harness.Env("CLIENT_SECRET", canary))
+	config := rig.Caddyfile{}.Source("orders", clientOf(srv.URL)...).Site("http://{$ADDR}",
+		"authinject orders "+upstream(t, http.StatusOK))
+	named := harness.Start(t, config.Source("orders",
+		rig.Block("token_transport http", "tls_trust_pool file "+ca.File)).String(), harness.Env("CLIENT_SECRET", canary))
 	if code, body := named.Get("/x"); code != http.StatusOK {
 		t.Errorf("with token_transport: %d %s", code, body)
 	}
-	trusting := harness.Start(t, config.String(), harness.Env("CLIENT_SECRET", canary), harness.Env("SSL_CERT_FILE", ca.File))
+	trusting := harness.Start(t, config.String(), harness.Env("CLIENT_SECRET", canary),
+		harness.Env("SSL_CERT_FILE", ca.File))
 	if code, body := trusting.Get("/x"); code != http.StatusOK {
 		t.Errorf("with SSL_CERT_FILE: %d %s", code, body)
 	}
@@ -364,5 +382,6 @@ func TestUnknownHost(t *testing.T) {
 	t.Parallel()
 	proxy := serve(t, upstream(t, http.StatusOK), clientOf("https://login.exmaple.invalid/token")...)
 	proxy.WaitLog("obtaining a token failed")
-	status(t, proxy, 3, []string{"The token endpoint's name could not be resolved", "check the host login.exmaple.invalid in token_url"})
+	status(t, proxy, 3, []string{"The token endpoint's name could not be resolved",
+		"check the host login.exmaple.invalid in token_url"})
 }

@@ -28,7 +28,8 @@ func start(t *testing.T, p *tokensourcetest.Provider, source string, page bool, 
 	if page {
 		config = config.Site("http://{$ADDR}", "authinject_connect /connect*")
 	}
-	proxy := harness.Start(t, config.String(), append(opts, harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))...)
+	proxy := harness.Start(t, config.String(),
+		append(opts, harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))...)
 	p.SetRedirectURIs(callback(proxy))
 	return proxy
 }
@@ -64,7 +65,8 @@ func silent(t *testing.T, p *tokensourcetest.Provider, text string, secrets ...s
 // If a server with the connect page runs, the login's answer arrives there. Both the command and
 // the server then use the account.
 func TestLoginThroughTheRunningServer(t *testing.T) {
-	for _, name := range []string{tokensourcetest.Biggerplate, tokensourcetest.Tiltify, tokensourcetest.TinyEmail, tokensourcetest.TinyPlus} {
+	for _, name := range []string{tokensourcetest.Biggerplate, tokensourcetest.Tiltify, tokensourcetest.TinyEmail,
+		tokensourcetest.TinyPlus} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := tokensourcetest.StartProvider(t, name, tokensourcetest.ProviderConfig{})
@@ -85,7 +87,8 @@ func TestLoginThroughTheRunningServer(t *testing.T) {
 
 			status := proxy.Terminal(nil, "authinject", "status", "a", "--json")
 			var list []map[string]any
-			if code := status.Wait(); code != 0 || json.Unmarshal([]byte(status.Text()), &list) != nil || len(list) != 1 || list[0]["live"] != true {
+			if code := status.Wait(); code != 0 || json.Unmarshal([]byte(status.Text()), &list) != nil || len(list) != 1 ||
+				list[0]["live"] != true {
 				t.Errorf("status: code %d:\n%s", code, status.Text())
 			}
 			silent(t, p, status.Text())
@@ -184,7 +187,8 @@ func TestLoginListensOnAPortOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	redirect := target.Query().Get("redirect_uri")
-	if u, err := url.Parse(redirect); err != nil || u.Scheme != "http" || u.Hostname() != "127.0.0.1" || u.Port() == "" || u.Host == proxy.Addr {
+	if u, err := url.Parse(redirect); err != nil || u.Scheme != "http" || u.Hostname() != "127.0.0.1" || u.Port() == "" ||
+		u.Host == proxy.Addr {
 		t.Fatalf("redirect_uri %s", redirect)
 	}
 	p.SetRedirectURIs(redirect)
@@ -232,14 +236,16 @@ func TestLoginByPIN(t *testing.T) {
 	login.Type("000000000")
 	login.WaitText("did not accept the code")
 	login.Type(consent.PIN)
-	if code := login.Wait(); code != 0 || !strings.Contains(login.Text(), "account fry of a: Connected, renews by itself") {
+	if code := login.Wait(); code != 0 || !strings.Contains(login.Text(),
+		"account fry of a: Connected, renews by itself") {
 		t.Errorf("code %d:\n%s", code, login.Text())
 	}
 	silent(t, p, login.Text(), consent.PIN)
 
 	// The server knows that its site uses the unnamed account, which is not connected.
 	status := proxy.Terminal(nil, "authinject", "status")
-	if code := status.Wait(); code != 1 || !strings.Contains(status.Text(), "fry") || !strings.Contains(status.Text(), "run: caddy authinject login a") {
+	if code := status.Wait(); code != 1 || !strings.Contains(status.Text(), "fry") ||
+		!strings.Contains(status.Text(), "run: caddy authinject login a") {
 		t.Errorf("status: code %d:\n%s", code, status.Text())
 	}
 
@@ -356,14 +362,17 @@ func TestSeal(t *testing.T) {
 		t.Errorf("status: code %d:\n%s", code, status.Text())
 	}
 	// With another key, status says that the record is sealed, and changes nothing.
-	lost := proxy.Terminal([]string{"KEY=" + strings.Repeat("x", 32)}, "authinject", "status", "--config", "sealed.caddyfile", "--storage")
-	if code := lost.Wait(); code != 1 || !strings.Contains(lost.Text(), "The stored record is sealed under the encryption key") || strings.Contains(lost.Text(), "Not connected") {
+	lost := proxy.Terminal([]string{"KEY=" + strings.Repeat("x", 32)}, "authinject", "status", "--config",
+		"sealed.caddyfile", "--storage")
+	if code := lost.Wait(); code != 1 || !strings.Contains(lost.Text(), "The stored record is sealed under the "+
+		"encryption key") || strings.Contains(lost.Text(), "Not connected") {
 		t.Errorf("status with another key: code %d:\n%s", code, lost.Text())
 	}
 	// seal counts records of sources that are no longer configured.
 	write(t, proxy, "other.caddyfile", sealed.Source("renamed", "provider biggerplate", rig.Login(p)))
 	again := proxy.Terminal(key, "authinject", "seal", "--config", "other.caddyfile")
-	if code := again.Wait(); code != 0 || !strings.Contains(again.Text(), "not in this configuration, left as they are: 1") {
+	if code := again.Wait(); code != 0 || !strings.Contains(again.Text(),
+		"not in this configuration, left as they are: 1") {
 		t.Errorf("seal for other sources: code %d:\n%s", code, again.Text())
 	}
 	silent(t, p, seal.Text()+status.Text()+lost.Text())

@@ -45,7 +45,8 @@ func TestXcaddy(t *testing.T) {
 		t.Fatal(err)
 	}
 	downloaded := "file://" + filepath.ToSlash(filepath.Join(strings.TrimSpace(string(cache)), "cache", "download"))
-	build([]string{"GOPROXY=" + downloaded, "GOSUMDB=off"}, "--with", module+"/grants/google@v0.0.0", "--with", module+"/grants/azure@v0.0.0")
+	build([]string{"GOPROXY=" + downloaded, "GOSUMDB=off"}, "--with", module+"/grants/google@v0.0.0", "--with",
+		module+"/grants/azure@v0.0.0")
 	wantGrants(t, binary, true)
 
 	op := harness.OP(t)
@@ -55,7 +56,8 @@ func TestXcaddy(t *testing.T) {
 	t.Cleanup(api.Close)
 
 	config := rig.Caddyfile{}.
-		Source("op", "grant client_credentials", "token_url {$TOKEN_URL}", "client_id {$CLIENT_ID}", "client_secret {env.CLIENT_SECRET}", "destinations {$API}").
+		Source("op", "grant client_credentials", "token_url {$TOKEN_URL}", "client_id {$CLIENT_ID}",
+			"client_secret {env.CLIENT_SECRET}", "destinations {$API}").
 		Site("http://{$ADDR}", "authinject op {$API}")
 	p := harness.Start(t, config.String(),
 		harness.ExecutedBy(binary),

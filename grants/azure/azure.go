@@ -89,7 +89,8 @@ func (g Grant) Check() error {
 
 // Provision resolves the placeholders.
 func (g *Grant) Provision(caddy.Context) error {
-	if err := guest.Resolve("azure", guest.Option{Name: "resource", Value: &g.Resource}, guest.Option{Name: "client_id", Value: &g.ClientID}); err != nil {
+	if err := guest.Resolve("azure", guest.Option{Name: "resource", Value: &g.Resource},
+		guest.Option{Name: "client_id", Value: &g.ClientID}); err != nil {
 		return err
 	}
 	g.internet, g.local = guest.Client(internet, timeout), guest.Client(direct, timeout)
@@ -128,7 +129,8 @@ func (g *Grant) metadataService(ctx context.Context) (*tokensource.TokenResponse
 	if base == "" {
 		base = "http://169.254.169.254"
 	}
-	return g.askLocal(ctx, strings.TrimSuffix(base, "/")+"/metadata/identity/oauth2/token", "2018-02-01", "Metadata", "true")
+	return g.askLocal(ctx, strings.TrimSuffix(base, "/")+"/metadata/identity/oauth2/token", "2018-02-01",
+		"Metadata", "true")
 }
 
 // appService asks the endpoint of App Service, Functions and Container Apps
@@ -139,14 +141,16 @@ func (g *Grant) appService(ctx context.Context) (*tokensource.TokenResponse, err
 
 // askLocal requests a token from an identity endpoint of this machine. The endpoint demands the
 // header field with this value, so that no other program can be tricked into sending the request.
-func (g *Grant) askLocal(ctx context.Context, endpoint, version, header, value string) (*tokensource.TokenResponse, error) {
+func (g *Grant) askLocal(ctx context.Context, endpoint, version, header,
+	value string) (*tokensource.TokenResponse, error) {
 	query := url.Values{"api-version": {version}, "resource": {g.Resource}}
 	if g.ClientID != "" {
 		query.Set("client_id", g.ClientID)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint+"?"+query.Encode(), nil) //nolint:gosec // the platform sets the address
 	if err != nil {
-		return nil, &tokensource.Error{Class: tokensource.ClassOperator, Reason: "the address of the Azure identity endpoint in the environment is no URL"}
+		return nil, &tokensource.Error{Class: tokensource.ClassOperator, Reason: "the address of the Azure identity " +
+			"endpoint in the environment is no URL"}
 	}
 	req.Header.Set(header, value)
 	resp, err := g.local.Do(req) //nolint:gosec,bodyclose // the platform sets the address; ReadTokenResponse closes the body
@@ -157,7 +161,8 @@ func (g *Grant) askLocal(ctx context.Context, endpoint, version, header, value s
 	granted, err := tokensource.ReadTokenResponse(resp, tokensource.NewSecret(value))
 	// "It is recommended to retry if you receive a 404, 429, or 5xx error code", and 410 means that
 	// the endpoint is updating.
-	retry := status == http.StatusNotFound || status == http.StatusGone || status == http.StatusTooManyRequests || status >= 500
+	retry := status == http.StatusNotFound || status == http.StatusGone || status == http.StatusTooManyRequests ||
+		status >= 500
 	return granted, explain(err, retry, "the Azure identity endpoint")
 }
 
@@ -191,7 +196,8 @@ func (g *Grant) workloadIdentity(ctx context.Context) (*tokensource.TokenRespons
 		return fail("the file in AZURE_FEDERATED_TOKEN_FILE cannot be read, or is empty")
 	}
 	form := url.Values{
-		"grant_type": {"client_credentials"}, "client_id": {client}, "scope": {strings.TrimSuffix(g.Resource, "/.default") + "/.default"},
+		"grant_type": {"client_credentials"}, "client_id": {client},
+		"scope":                 {strings.TrimSuffix(g.Resource, "/.default") + "/.default"},
 		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {text},
 	}
 	endpoint := strings.TrimSuffix(authority, "/") + "/" + url.PathEscape(tenant) + "/oauth2/v2.0/token"
@@ -203,7 +209,8 @@ func (g *Grant) workloadIdentity(ctx context.Context) (*tokensource.TokenRespons
 	req.Header.Set("Accept", "application/json")
 	resp, err := g.internet.Do(req) //nolint:gosec,bodyclose // the platform sets the address; ReadTokenResponse closes the body
 	if err != nil {
-		return nil, &tokensource.Error{Class: tokensource.ClassWait, Reason: "the token endpoint could not be reached", Endpoint: req.URL.Scheme + "://" + req.URL.Host}
+		return nil, &tokensource.Error{Class: tokensource.ClassWait, Reason: "the token endpoint could not be reached",
+			Endpoint: req.URL.Scheme + "://" + req.URL.Host}
 	}
 	status := resp.StatusCode
 	granted, err := tokensource.ReadTokenResponse(resp, tokensource.NewSecret(text))

@@ -53,7 +53,8 @@ func newCloud(t *testing.T) *cloud {
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	c.url = server.URL
-	for _, name := range []string{"AZURE_FEDERATED_TOKEN_FILE", "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"} {
+	for _, name := range []string{"AZURE_FEDERATED_TOKEN_FILE", "AZURE_TENANT_ID", "AZURE_CLIENT_ID",
+		"AZURE_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"} {
 		t.Setenv(name, "")
 	}
 	t.Setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", server.URL)
@@ -144,7 +145,8 @@ func (c *cloud) serveIMDS(w http.ResponseWriter, r *http.Request) {
 		// The sample response: lifetimes are texts, and refresh_token is "Not used by managed
 		// identities".
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"access_token":%q,"refresh_token":"","expires_in":"3599","expires_on":"%d","not_before":"%d","resource":%q,"token_type":"Bearer"}`,
+		fmt.Fprintf(w,
+			`{"access_token":%q,"refresh_token":"","expires_in":"3599","expires_on":"%d","not_before":"%d","resource":%q,"token_type":"Bearer"}`,
 			c.issue(who), time.Now().Add(time.Hour).Unix(), time.Now().Unix(), resource)
 	}
 }
@@ -161,9 +163,11 @@ func (c *cloud) serveAppService(w http.ResponseWriter, r *http.Request) {
 	who, known := identity(query)
 	// "x-identity-header contains the GUID that is stored in the IDENTITY_HEADER environment
 	// variable", and api-version is "2019-08-01 or later".
-	if r.Header.Get("X-IDENTITY-HEADER") != header || query.Get("api-version") != "2019-08-01" || query.Get("resource") != resource || !known {
+	if r.Header.Get("X-IDENTITY-HEADER") != header || query.Get("api-version") != "2019-08-01" ||
+		query.Get("resource") != resource || !known {
 		w.WriteHeader(http.StatusBadRequest)
-		_, _ = io.WriteString(w, `{"statusCode":400,"message":"No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId."}`)
+		_, _ = io.WriteString(w,
+			`{"statusCode":400,"message":"No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId."}`)
 		return
 	}
 	// The sample response has expires_on as a text, and no expires_in.
@@ -194,9 +198,11 @@ func (c *cloud) RoundTrip(r *http.Request) (*http.Response, error) {
 		rec.WriteString(`{"error":"invalid_scope","error_description":"AADSTS70011"}`)
 	case form.Get("client_id") != userID || form.Get("client_assertion") != "pod-token-canary":
 		rec.WriteHeader(http.StatusUnauthorized)
-		rec.WriteString(`{"error":"invalid_client","error_description":"AADSTS70021: No matching federated identity record found for pod-token-canary"}`)
+		rec.WriteString(
+			`{"error":"invalid_client","error_description":"AADSTS70021: No matching federated identity record found for pod-token-canary"}`)
 	default:
-		fmt.Fprintf(rec, `{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":%q}`, c.issue("the pod"))
+		fmt.Fprintf(rec, `{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":%q}`,
+			c.issue("the pod"))
 	}
 	res := rec.Result()
 	res.Request = r
@@ -225,15 +231,25 @@ func TestTokens(t *testing.T) {
 		identity string
 		request  string
 	}{
-		"virtual machine":                {func(*cloud, *Grant) {}, "the machine", "GET /metadata/identity/oauth2/token"},
-		"virtual machine, user-assigned": {func(_ *cloud, g *Grant) { g.ClientID = userID }, "user-assigned", "GET /metadata/identity/oauth2/token"},
-		"App Service":                    {func(c *cloud, _ *Grant) { c.onAppService() }, "the machine of the app", "GET /msi/token"},
-		"App Service, user-assigned":     {func(c *cloud, g *Grant) { c.onAppService(); g.ClientID = userID }, "user-assigned of the app", "GET /msi/token"},
-		"workload identity":              {func(c *cloud, _ *Grant) { c.onKubernetes() }, "the pod", "POST /" + tenant + "/oauth2/v2.0/token"},
-		"workload identity, client_id": {func(c *cloud, g *Grant) { c.onKubernetes(); c.t.Setenv("AZURE_CLIENT_ID", "x"); g.ClientID = userID },
+		"virtual machine": {func(*cloud, *Grant) {}, "the machine", "GET /metadata/identity/oauth2/token"},
+		"virtual machine, user-assigned": {func(_ *cloud, g *Grant) { g.ClientID = userID }, "user-assigned",
+			"GET /metadata/identity/oauth2/token"},
+		"App Service": {func(c *cloud, _ *Grant) { c.onAppService() }, "the machine of the app",
+			"GET /msi/token"},
+		"App Service, user-assigned": {func(c *cloud, g *Grant) { c.onAppService(); g.ClientID = userID },
+			"user-assigned of the app", "GET /msi/token"},
+		"workload identity": {func(c *cloud, _ *Grant) { c.onKubernetes() }, "the pod",
+			"POST /" + tenant + "/oauth2/v2.0/token"},
+		"workload identity, client_id": {func(c *cloud, g *Grant) {
+			c.onKubernetes()
+			c.t.Setenv("AZURE_CLIENT_ID", "x")
+			g.ClientID = userID
+		},
 			"the pod", "POST /" + tenant + "/oauth2/v2.0/token"},
-		"workload identity comes first": {func(c *cloud, _ *Grant) { c.onAppService(); c.onKubernetes() }, "the pod", "POST /" + tenant + "/oauth2/v2.0/token"},
-		"resource as a scope":           {func(c *cloud, g *Grant) { c.onKubernetes(); g.Resource = resource + "/.default" }, "the pod", "POST /" + tenant + "/oauth2/v2.0/token"},
+		"workload identity comes first": {func(c *cloud, _ *Grant) { c.onAppService(); c.onKubernetes() }, "the pod",
+			"POST /" + tenant + "/oauth2/v2.0/token"},
+		"resource as a scope": {func(c *cloud, g *Grant) { c.onKubernetes(); g.Resource = resource + "/.default" }, "the pod",
+			"POST /" + tenant + "/oauth2/v2.0/token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cloud, grant := newCloud(t), Grant{Resource: resource}
@@ -309,20 +325,31 @@ func TestFailures(t *testing.T) {
 			l.Close()
 			c.t.Setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://"+l.Addr().String())
 		}, "azure_metadata", tokensource.ClassOperator},
-		"unknown identity":         {func(_ *cloud, g *Grant) { g.ClientID = "x" }, "azure_identity", tokensource.ClassOperator},
-		"unknown resource":         {func(_ *cloud, g *Grant) { g.Resource = "https://canary.example" }, "azure_identity", tokensource.ClassOperator},
-		"unknown identity, app":    {func(c *cloud, g *Grant) { c.onAppService(); g.ClientID = "x" }, "azure_identity", tokensource.ClassOperator},
-		"endpoint is updating":     {answer(410, ``), "", tokensource.ClassWait},
-		"endpoint is starting":     {answer(404, `{"error":"not_found"}`), "", tokensource.ClassWait},
-		"too many requests":        {answer(429, `{"error":"too_many_requests"}`), "rate_limited", tokensource.ClassWait},
-		"service fails":            {answer(500, `{"error":"unknown"}`), "provider_trouble", tokensource.ClassWait},
-		"no token in the answer":   {answer(200, `{"canary":1}`), "", tokensource.ClassWait},
-		"no federated credential":  {both(onKubernetes, func(c *cloud, g *Grant) { g.ClientID = "x" }), "azure_federation", tokensource.ClassOperator},
-		"Entra ID fails":           {both(onKubernetes, answer(503, ``)), "provider_trouble", tokensource.ClassWait},
-		"no tenant":                {both(onKubernetes, func(c *cloud, _ *Grant) { c.t.Setenv("AZURE_TENANT_ID", "") }), "azure_environment", tokensource.ClassOperator},
-		"no client":                {both(onKubernetes, func(c *cloud, _ *Grant) { c.t.Setenv("AZURE_CLIENT_ID", "") }), "azure_environment", tokensource.ClassOperator},
-		"an authority in the open": {both(onKubernetes, func(c *cloud, _ *Grant) { c.t.Setenv("AZURE_AUTHORITY_HOST", "http://login.example.com") }), "azure_environment", tokensource.ClassOperator},
-		"no file":                  {both(onKubernetes, func(c *cloud, _ *Grant) { _ = os.Remove(c.pod) }), "azure_environment", tokensource.ClassOperator},
+		"unknown identity": {func(_ *cloud, g *Grant) { g.ClientID = "x" }, "azure_identity",
+			tokensource.ClassOperator},
+		"unknown resource": {func(_ *cloud, g *Grant) { g.Resource = "https://canary.example" }, "azure_identity",
+			tokensource.ClassOperator},
+		"unknown identity, app": {func(c *cloud, g *Grant) { c.onAppService(); g.ClientID = "x" }, "azure_identity",
+			tokensource.ClassOperator},
+		"endpoint is updating":   {answer(410, ``), "", tokensource.ClassWait},
+		"endpoint is starting":   {answer(404, `{"error":"not_found"}`), "", tokensource.ClassWait},
+		"too many requests":      {answer(429, `{"error":"too_many_requests"}`), "rate_limited", tokensource.ClassWait},
+		"service fails":          {answer(500, `{"error":"unknown"}`), "provider_trouble", tokensource.ClassWait},
+		"no token in the answer": {answer(200, `{"canary":1}`), "", tokensource.ClassWait},
+		"no federated credential": {both(onKubernetes, func(c *cloud, g *Grant) { g.ClientID = "x" }), "azure_federation",
+			tokensource.ClassOperator},
+		"Entra ID fails": {both(onKubernetes, answer(503, ``)), "provider_trouble", tokensource.ClassWait},
+		"no tenant": {both(onKubernetes, func(c *cloud, _ *Grant) {
+			c.t.Setenv("AZURE_TENANT_ID", "")
+		}), "azure_environment", tokensource.ClassOperator},
+		"no client": {both(onKubernetes, func(c *cloud, _ *Grant) {
+			c.t.Setenv("AZURE_CLIENT_ID", "")
+		}), "azure_environment", tokensource.ClassOperator},
+		"an authority in the open": {both(onKubernetes, func(c *cloud, _ *Grant) {
+			c.t.Setenv("AZURE_AUTHORITY_HOST", "http://login.example.com")
+		}), "azure_environment", tokensource.ClassOperator},
+		"no file": {both(onKubernetes, func(c *cloud, _ *Grant) { _ = os.Remove(c.pod) }), "azure_environment",
+			tokensource.ClassOperator},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cloud, grant := newCloud(t), Grant{Resource: resource}
@@ -336,7 +363,8 @@ func TestFailures(t *testing.T) {
 				t.Errorf("the error quotes something, or has no remedy: %v", err)
 			}
 			for _, r := range tokensource.Remedies() {
-				if r.Problem == c.problem && strings.HasPrefix(r.Problem, "azure") && c.problem != "azure_environment" && !strings.Contains(err.Error(), r.Text) {
+				if r.Problem == c.problem && strings.HasPrefix(r.Problem, "azure") && c.problem != "azure_environment" &&
+					!strings.Contains(err.Error(), r.Text) {
 					t.Errorf("the documented text is another one: %v", err)
 				}
 			}
@@ -366,7 +394,8 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", text, err, want)
 		}
 	}
-	if err := (&Grant{Resource: "{env.NOT_SET}"}).Provision(caddy.Context{}); err == nil || !strings.Contains(err.Error(), "resource") {
+	if err := (&Grant{Resource: "{env.NOT_SET}"}).Provision(caddy.Context{}); err == nil ||
+		!strings.Contains(err.Error(), "resource") {
 		t.Errorf("got %v", err)
 	}
 }

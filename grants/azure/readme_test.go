@@ -20,7 +20,9 @@ func TestREADME(t *testing.T) {
 			if want != "the pod" {
 				want = []string{"the machine", "user-assigned"}[i] + want
 			}
-			if got := c.live[guesttest.TokenOf(t, config, func() []string { return []string{header, "pod-token-canary"} })]; got != want {
+			if got := c.live[guesttest.TokenOf(t, config, func() []string {
+				return []string{header, "pod-token-canary"}
+			})]; got != want {
 				t.Errorf("the token is %q, want %q", got, want)
 			}
 		}

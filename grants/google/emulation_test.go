@@ -84,7 +84,8 @@ func (c *cloud) idToken(identity, audience string) string {
 		text, _ := json.Marshal(v)
 		return base64.RawURLEncoding.EncodeToString(text)
 	}
-	return encode(map[string]string{"alg": "RS256"}) + "." + encode(map[string]any{"aud": audience, "email": identity, "exp": time.Now().Add(time.Hour).Unix()}) + ".c2ln"
+	return encode(map[string]string{"alg": "RS256"}) + "." +
+		encode(map[string]any{"aud": audience, "email": identity, "exp": time.Now().Add(time.Hour).Unix()}) + ".c2ln"
 }
 
 // note records a request, and reports the status with which a test makes it fail.
@@ -176,7 +177,8 @@ func (c *cloud) serveToken(r *http.Request, body []byte) *http.Response {
 		if form.Get("refresh_token") != "gcloud-refresh-token" || form.Get("client_id") != "gcloud" {
 			return reply(r, 400, `{"error":"invalid_grant"}`)
 		}
-		return reply(r, 200, fmt.Sprintf(`{"access_token":%q,"expires_in":3599,"token_type":"Bearer","id_token":%q}`, c.issue("person@example.com"), c.idToken("person@example.com", "gcloud")))
+		return reply(r, 200, fmt.Sprintf(`{"access_token":%q,"expires_in":3599,"token_type":"Bearer","id_token":%q}`,
+			c.issue("person@example.com"), c.idToken("person@example.com", "gcloud")))
 	}
 	// "grant_type: Use the following string, URL-encoded as necessary:
 	// urn:ietf:params:oauth:grant-type:jwt-bearer".
@@ -228,9 +230,11 @@ func (c *cloud) serveIAM(r *http.Request, body []byte) *http.Response {
 	switch name := "/v1/projects/-/serviceAccounts/" + otherEmail; {
 	case identity != accountEmail: // it lacks the role Service Account Token Creator
 		return reply(r, 403, `{"error":{"code":403,"status":"PERMISSION_DENIED"}}`)
-	case r.URL.Path == name+":generateAccessToken" && len(ask.Scope) > 0: // "scope[]: Required. ... At least one value required."
+	// "scope[]: Required. ... At least one value required."
+	case r.URL.Path == name+":generateAccessToken" && len(ask.Scope) > 0:
 		// "expireTime: ... A timestamp in RFC3339 UTC "Zulu" format".
-		return reply(r, 200, fmt.Sprintf(`{"accessToken":%q,"expireTime":%q}`, c.issue(otherEmail), time.Now().Add(time.Hour).UTC().Format(time.RFC3339)))
+		return reply(r, 200, fmt.Sprintf(`{"accessToken":%q,"expireTime":%q}`, c.issue(otherEmail),
+			time.Now().Add(time.Hour).UTC().Format(time.RFC3339)))
 	case r.URL.Path == name+":generateIdToken" && ask.Audience != "": // "audience: Required."
 		return reply(r, 200, fmt.Sprintf(`{"token":%q}`, c.idToken(otherEmail, ask.Audience)))
 	}
@@ -252,7 +256,9 @@ func (c *cloud) serveSTS(r *http.Request, body []byte) *http.Response {
 			return reply(r, 400, `{"error":"invalid_request"}`)
 		}
 	}
-	return reply(r, 200, fmt.Sprintf(`{"access_token":%q,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","token_type":"Bearer","expires_in":3599}`, c.issue("principal://pod")))
+	return reply(r, 200,
+		fmt.Sprintf(
+			`{"access_token":%q,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","token_type":"Bearer","expires_in":3599}`, c.issue("principal://pod")))
 }
 
 // file writes a file of credentials and returns its path.
@@ -265,12 +271,15 @@ func (c *cloud) file(kind string) string {
 	token := filepath.Join(c.dir, "projected")
 	content := map[string]any{
 		"service_account": map[string]any{
-			"type": "service_account", "client_email": accountEmail, "private_key_id": "key-1", "token_uri": "https://oauth2.googleapis.com/token",
+			"type": "service_account", "client_email": accountEmail, "private_key_id": "key-1",
+			"token_uri":   "https://oauth2.googleapis.com/token",
 			"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
 		},
-		"authorized_user": map[string]any{"type": "authorized_user", "client_id": "gcloud", "client_secret": "canary", "refresh_token": "gcloud-refresh-token"},
+		"authorized_user": map[string]any{"type": "authorized_user", "client_id": "gcloud", "client_secret": "canary",
+			"refresh_token": "gcloud-refresh-token"},
 		"external_account": map[string]any{
-			"type": "external_account", "subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "token_url": "https://sts.googleapis.com/v1/token",
+			"type": "external_account", "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+			"token_url":         "https://sts.googleapis.com/v1/token",
 			"audience":          "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/providers/k8s",
 			"credential_source": map[string]any{"file": token},
 		},

@@ -25,7 +25,8 @@ type credentialsFile struct {
 
 // kinds are the types of credentials files that give tokens without a new login.
 var kinds = []google.CredentialsType{
-	google.ServiceAccount, google.AuthorizedUser, google.ExternalAccount, google.ExternalAccountAuthorizedUser, google.ImpersonatedServiceAccount,
+	google.ServiceAccount, google.AuthorizedUser, google.ExternalAccount, google.ExternalAccountAuthorizedUser,
+	google.ImpersonatedServiceAccount,
 }
 
 // findFile reads the credentials file. It returns nil if none is configured and gcloud has none.
@@ -90,7 +91,8 @@ func (f *credentialsFile) accessToken(ctx context.Context, scopes []string) (*to
 // target_audience of the assertion).
 func (f *credentialsFile) idToken(ctx context.Context, audience string) (*tokensource.TokenResponse, error) {
 	if f.kind != google.ServiceAccount {
-		return nil, unusable(f.from, "gives no ID token: that needs the key of a service account, the metadata server, or impersonate")
+		return nil, unusable(f.from, "gives no ID token: that needs the key of a service account, the metadata server, or "+
+			"impersonate")
 	}
 	conf, err := google.JWTConfigFromJSON(f.json)
 	if err != nil {

@@ -78,7 +78,8 @@ func (g *Grant) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if len(args) == 0 || args[0] == "" {
 			return d.Errf("grant google: %s needs a value", option)
 		}
-		one := map[string]*string{"id_token": &g.IDToken, "impersonate": &g.Impersonate, "credentials": &g.Credentials}[option]
+		one := map[string]*string{"id_token": &g.IDToken, "impersonate": &g.Impersonate,
+			"credentials": &g.Credentials}[option]
 		switch {
 		case option == "scopes":
 			g.Scopes = append(g.Scopes, args...)
@@ -100,7 +101,8 @@ func (g Grant) Check() error {
 	switch {
 	case g.IDToken != "" && len(g.Scopes) > 0:
 		return errors.New("grant google: an ID token has no scopes; remove scopes or id_token")
-	case g.Impersonate != "" && !strings.Contains(g.Impersonate, "{") && (!strings.Contains(g.Impersonate, "@") || strings.ContainsAny(g.Impersonate, "/?#: ")):
+	case g.Impersonate != "" && !strings.Contains(g.Impersonate, "{") &&
+		(!strings.Contains(g.Impersonate, "@") || strings.ContainsAny(g.Impersonate, "/?#: ")):
 		return errors.New("grant google: impersonate must be the email address of a service account, " +
 			"such as reader@project-1.iam.gserviceaccount.com")
 	}
@@ -110,7 +112,8 @@ func (g Grant) Check() error {
 // Provision resolves the placeholders.
 func (g *Grant) Provision(caddy.Context) error {
 	if err := guest.Resolve("google", guest.Option{Name: "id_token", Value: &g.IDToken},
-		guest.Option{Name: "impersonate", Value: &g.Impersonate}, guest.Option{Name: "credentials", Value: &g.Credentials}); err != nil {
+		guest.Option{Name: "impersonate", Value: &g.Impersonate},
+		guest.Option{Name: "credentials", Value: &g.Credentials}); err != nil {
 		return err
 	}
 	g.client, g.metadata = guest.Client(internet, timeout), guest.Client(direct, timeout)
@@ -164,7 +167,8 @@ func (g *Grant) scopes() []string {
 }
 
 // accessToken gets an access token of the identity itself.
-func (g *Grant) accessToken(ctx context.Context, file *credentialsFile, scopes []string) (*tokensource.TokenResponse, error) {
+func (g *Grant) accessToken(ctx context.Context, file *credentialsFile,
+	scopes []string) (*tokensource.TokenResponse, error) {
 	if file == nil {
 		return g.metadataToken(ctx, scopes)
 	}

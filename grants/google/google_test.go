@@ -56,36 +56,49 @@ func TestTokens(t *testing.T) {
 		identity string
 		requests string
 	}{
-		"metadata server": {func(*cloud, *Grant) {}, accountEmail, "GET metadata/computeMetadata/v1/instance/service-accounts/default/token"},
+		"metadata server": {func(*cloud, *Grant) {}, accountEmail,
+			"GET metadata/computeMetadata/v1/instance/service-accounts/default/token"},
 		"metadata server, scopes": {func(_ *cloud, g *Grant) {
 			g.Scopes = []string{"https://www.googleapis.com/auth/devstorage.read_only", "email"}
 		},
 			accountEmail, "GET metadata/computeMetadata/v1/instance/service-accounts/default/token"},
 		"metadata server, ID token": {func(_ *cloud, g *Grant) { g.IDToken = audience },
-			`{"aud":"` + audience + `","email":"` + accountEmail, "GET metadata/computeMetadata/v1/instance/service-accounts/default/identity"},
+			`{"aud":"` + audience + `","email":"` + accountEmail,
+			"GET metadata/computeMetadata/v1/instance/service-accounts/default/identity"},
 		"service account": {func(c *cloud, g *Grant) { g.Credentials = c.file("service_account") },
 			accountEmail, "POST oauth2.googleapis.com/token"},
-		"service account, ID token": {func(c *cloud, g *Grant) { g.Credentials, g.IDToken = c.file("service_account"), audience },
+		"service account, ID token": {func(c *cloud, g *Grant) {
+			g.Credentials, g.IDToken = c.file("service_account"), audience
+		},
 			`{"aud":"` + audience + `","email":"` + accountEmail, "POST oauth2.googleapis.com/token"},
-		"GOOGLE_APPLICATION_CREDENTIALS": {func(c *cloud, _ *Grant) { c.t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", c.file("service_account")) },
+		"GOOGLE_APPLICATION_CREDENTIALS": {func(c *cloud, _ *Grant) {
+			c.t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", c.file("service_account"))
+		},
 			accountEmail, "POST oauth2.googleapis.com/token"},
 		"gcloud auth application-default login": {func(c *cloud, _ *Grant) {
 			at := filepath.Join(c.dir, ".config", "gcloud")
 			if err := os.MkdirAll(at, 0o700); err != nil {
 				c.t.Fatal(err)
 			}
-			if err := os.Rename(c.file("authorized_user"), filepath.Join(at, "application_default_credentials.json")); err != nil {
+			if err := os.Rename(c.file("authorized_user"),
+				filepath.Join(at, "application_default_credentials.json")); err != nil {
 				c.t.Fatal(err)
 			}
 		}, "person@example.com", "POST oauth2.googleapis.com/token"},
 		"workload identity federation": {func(c *cloud, g *Grant) { g.Credentials = c.file("external_account") },
 			"principal://pod", "POST sts.googleapis.com/v1/token"},
 		"impersonation": {func(_ *cloud, g *Grant) { g.Impersonate = otherEmail },
-			otherEmail, "GET metadata/computeMetadata/v1/instance/service-accounts/default/token, POST iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/" + otherEmail + ":generateAccessToken"},
-		"impersonation by a file": {func(c *cloud, g *Grant) { g.Impersonate, g.Credentials = otherEmail, c.file("service_account") },
-			otherEmail, "POST oauth2.googleapis.com/token, POST iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/" + otherEmail + ":generateAccessToken"},
+			otherEmail, "GET metadata/computeMetadata/v1/instance/service-accounts/default/token, POST " +
+				"iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/" + otherEmail + ":generateAccessToken"},
+		"impersonation by a file": {func(c *cloud, g *Grant) {
+			g.Impersonate, g.Credentials = otherEmail, c.file("service_account")
+		},
+			otherEmail, "POST oauth2.googleapis.com/token, POST iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/" +
+				otherEmail + ":generateAccessToken"},
 		"impersonation, ID token": {func(_ *cloud, g *Grant) { g.Impersonate, g.IDToken = otherEmail, audience },
-			`{"aud":"` + audience + `","email":"` + otherEmail, "GET metadata/computeMetadata/v1/instance/service-accounts/default/token, POST iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/" + otherEmail + ":generateIdToken"},
+			`{"aud":"` + audience + `","email":"` + otherEmail,
+			"GET metadata/computeMetadata/v1/instance/service-accounts/default/token, POST " +
+				"iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/" + otherEmail + ":generateIdToken"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cloud, grant := newCloud(t), Grant{}
@@ -135,17 +148,33 @@ func TestFailures(t *testing.T) {
 			c.t.Cleanup(other.Close)
 			c.t.Setenv("GCE_METADATA_HOST", strings.TrimPrefix(other.URL, "http://"))
 		}, "google_metadata", tokensource.ClassOperator},
-		"no service account":         {func(c *cloud, _ *Grant) { c.fail["metadata"] = 404 }, "google_account", tokensource.ClassOperator},
-		"a scope is not allowed":     {func(c *cloud, _ *Grant) { c.fail["metadata"] = 403 }, "google_scope", tokensource.ClassOperator},
-		"metadata server fails":      {func(c *cloud, _ *Grant) { c.fail["metadata"] = 503 }, "provider_trouble", tokensource.ClassWait},
-		"impersonation is forbidden": {func(c *cloud, g *Grant) { g.Impersonate, g.Credentials = otherEmail, c.file("external_account") }, "google_impersonation", tokensource.ClassOperator},
-		"no such account":            {func(_ *cloud, g *Grant) { g.Impersonate = "x@project-1.iam.gserviceaccount.com" }, "google_impersonation", tokensource.ClassOperator},
-		"IAM fails":                  {func(c *cloud, g *Grant) { g.Impersonate, c.fail["iamcredentials.googleapis.com"] = otherEmail, 500 }, "provider_trouble", tokensource.ClassWait},
-		"no file":                    {func(c *cloud, g *Grant) { g.Credentials = filepath.Join(c.dir, "none") }, "google_credentials", tokensource.ClassOperator},
-		"no file in the environment": {func(c *cloud, _ *Grant) { c.t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(c.dir, "none")) }, "google_credentials", tokensource.ClassOperator},
-		"a broken file":              {func(c *cloud, g *Grant) { g.Credentials = c.file("broken") }, "google_credentials", tokensource.ClassOperator},
-		"a file of another kind":     {func(c *cloud, g *Grant) { g.Credentials = c.file("another") }, "google_credentials", tokensource.ClassOperator},
-		"an ID token of a person":    {func(c *cloud, g *Grant) { g.Credentials, g.IDToken = c.file("authorized_user"), "https://a.example" }, "google_credentials", tokensource.ClassOperator},
+		"no service account": {func(c *cloud, _ *Grant) { c.fail["metadata"] = 404 }, "google_account",
+			tokensource.ClassOperator},
+		"a scope is not allowed": {func(c *cloud, _ *Grant) { c.fail["metadata"] = 403 }, "google_scope",
+			tokensource.ClassOperator},
+		"metadata server fails": {func(c *cloud, _ *Grant) { c.fail["metadata"] = 503 }, "provider_trouble",
+			tokensource.ClassWait},
+		"impersonation is forbidden": {func(c *cloud, g *Grant) {
+			g.Impersonate, g.Credentials = otherEmail, c.file("external_account")
+		}, "google_impersonation", tokensource.ClassOperator},
+		"no such account": {func(_ *cloud, g *Grant) {
+			g.Impersonate = "x@project-1.iam.gserviceaccount.com"
+		}, "google_impersonation", tokensource.ClassOperator},
+		"IAM fails": {func(c *cloud, g *Grant) {
+			g.Impersonate, c.fail["iamcredentials.googleapis.com"] = otherEmail, 500
+		}, "provider_trouble", tokensource.ClassWait},
+		"no file": {func(c *cloud, g *Grant) { g.Credentials = filepath.Join(c.dir, "none") },
+			"google_credentials", tokensource.ClassOperator},
+		"no file in the environment": {func(c *cloud, _ *Grant) {
+			c.t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(c.dir, "none"))
+		}, "google_credentials", tokensource.ClassOperator},
+		"a broken file": {func(c *cloud, g *Grant) { g.Credentials = c.file("broken") }, "google_credentials",
+			tokensource.ClassOperator},
+		"a file of another kind": {func(c *cloud, g *Grant) { g.Credentials = c.file("another") }, "google_credentials",
+			tokensource.ClassOperator},
+		"an ID token of a person": {func(c *cloud, g *Grant) {
+			g.Credentials, g.IDToken = c.file("authorized_user"), "https://a.example"
+		}, "google_credentials", tokensource.ClassOperator},
 		"a revoked key": {func(c *cloud, g *Grant) {
 			g.Credentials = c.file("service_account")
 			c.key = newKey()
@@ -172,10 +201,11 @@ func TestFailures(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for text, want := range map[string]string{
-		"google {\n scopes a\n id_token b\n}":                          "an ID token has no scopes",
-		"google {\n impersonate reader\n}":                             "must be the email address",
-		"google {\n impersonate a@b/../c\n}":                           "must be the email address",
-		"google {\n account a\n}":                                      "unknown option account; allowed are scopes, id_token, impersonate, credentials",
+		"google {\n scopes a\n id_token b\n}": "an ID token has no scopes",
+		"google {\n impersonate reader\n}":    "must be the email address",
+		"google {\n impersonate a@b/../c\n}":  "must be the email address",
+		"google {\n account a\n}": "unknown option account; allowed are scopes, " +
+			"id_token, impersonate, credentials",
 		"google x":                                                     "takes no argument",
 		"google {\n id_token\n}":                                       "id_token needs a value",
 		"google {\n id_token a b\n}":                                   "id_token takes one value, and there are 2",
@@ -197,7 +227,8 @@ func TestOptions(t *testing.T) {
 	if err := g.Provision(caddy.Context{}); err != nil || g.IDToken != "https://service-1.run.app" {
 		t.Errorf("%q, %v", g.IDToken, err)
 	}
-	if err := (&Grant{Credentials: "{env.NOT_SET}"}).Provision(caddy.Context{}); err == nil || !strings.Contains(err.Error(), "credentials") {
+	if err := (&Grant{Credentials: "{env.NOT_SET}"}).Provision(caddy.Context{}); err == nil ||
+		!strings.Contains(err.Error(), "credentials") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -27,7 +27,8 @@ func (g *Grant) impersonated(ctx context.Context, base *tokensource.TokenRespons
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, iamCredentials+url.PathEscape(g.Impersonate)+method, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, iamCredentials+url.PathEscape(g.Impersonate)+method,
+		bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +36,8 @@ func (g *Grant) impersonated(ctx context.Context, base *tokensource.TokenRespons
 	req.Header.Set("Authorization", "Bearer "+base.AccessToken.Reveal())
 	resp, err := g.client.Do(req)
 	if err != nil {
-		return nil, &tokensource.Error{Class: tokensource.ClassWait, Reason: "the token endpoint could not be reached", Endpoint: "https://" + req.URL.Host}
+		return nil, &tokensource.Error{Class: tokensource.ClassWait, Reason: "the token endpoint could not be reached",
+			Endpoint: "https://" + req.URL.Host}
 	}
 	defer resp.Body.Close()
 	var answer struct {
@@ -46,13 +48,17 @@ func (g *Grant) impersonated(ctx context.Context, base *tokensource.TokenRespons
 	err = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&answer)
 	switch {
 	case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500:
-		return nil, &tokensource.Error{Class: tokensource.ClassWait, Status: resp.StatusCode, Reason: "Google's service for impersonation answered"}
+		return nil, &tokensource.Error{Class: tokensource.ClassWait, Status: resp.StatusCode,
+			Reason: "Google's service for impersonation answered"}
 	case resp.StatusCode != http.StatusOK:
-		return nil, &tokensource.Error{Class: tokensource.ClassOperator, Status: resp.StatusCode, Reason: "Google does not let this identity impersonate the service account"}
+		return nil, &tokensource.Error{Class: tokensource.ClassOperator, Status: resp.StatusCode,
+			Reason: "Google does not let this identity impersonate the service account"}
 	case err != nil:
-		return nil, &tokensource.Error{Class: tokensource.ClassWait, Reason: "the answer of Google's service for impersonation cannot be read"}
+		return nil, &tokensource.Error{Class: tokensource.ClassWait, Reason: "the answer of Google's service for " +
+			"impersonation cannot be read"}
 	case g.IDToken != "":
 		return tokensource.NewTokenResponse(answer.Token), nil
 	}
-	return &tokensource.TokenResponse{AccessToken: tokensource.NewSecret(answer.AccessToken), ExpiresAt: answer.ExpireTime}, nil
+	return &tokensource.TokenResponse{AccessToken: tokensource.NewSecret(answer.AccessToken),
+		ExpiresAt: answer.ExpireTime}, nil
 }

@@ -41,7 +41,8 @@ func (g *Grant) metadataIDToken(ctx context.Context) (*tokensource.TokenResponse
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
-		return nil, &tokensource.Error{Class: tokensource.ClassWait, Reason: "the Google metadata server's answer was cut short"}
+		return nil, &tokensource.Error{Class: tokensource.ClassWait,
+			Reason: "the Google metadata server's answer was cut short"}
 	}
 	return tokensource.NewTokenResponse(strings.TrimSpace(string(text))), nil
 }
@@ -49,7 +50,8 @@ func (g *Grant) metadataIDToken(ctx context.Context) (*tokensource.TokenResponse
 // askMetadata requests a token of the default service account from the metadata server. The caller
 // must close the answer's body. The answer has status 200.
 func (g *Grant) askMetadata(ctx context.Context, what string, query url.Values) (*http.Response, error) {
-	u := url.URL{Scheme: "http", Host: metadataHost(), Path: "/computeMetadata/v1/instance/service-accounts/default/" + what, RawQuery: query.Encode()}
+	u := url.URL{Scheme: "http", Host: metadataHost(), Path: "/computeMetadata/v1/instance/service-accounts/default/" +
+		what, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, errors.New("the environment variable GCE_METADATA_HOST is no address")
@@ -69,7 +71,8 @@ func (g *Grant) askMetadata(ctx context.Context, what string, query url.Values) 
 		return resp, nil
 	}
 	resp.Body.Close()
-	failure := &tokensource.Error{Class: tokensource.ClassOperator, Reason: "the Google metadata server refuses the request", Status: resp.StatusCode}
+	failure := &tokensource.Error{Class: tokensource.ClassOperator,
+		Reason: "the Google metadata server refuses the request", Status: resp.StatusCode}
 	switch {
 	case resp.StatusCode == http.StatusNotFound:
 		failure.Reason = "the Google metadata server has no service account for this machine"

@@ -27,7 +27,8 @@ func TestREADME(t *testing.T) {
 	for i, config := range guesttest.README(t) {
 		c := newCloud(t)
 		t.Setenv("KEY_FILE", c.file("service_account"))
-		want := []string{accountEmail, accountEmail, `{"aud":"https://service-1.run.app","email":"` + accountEmail, `{"aud":"https://service-1.run.app","email":"` + otherEmail}[i]
+		want := []string{accountEmail, accountEmail, `{"aud":"https://service-1.run.app","email":"` + accountEmail,
+			`{"aud":"https://service-1.run.app","email":"` + otherEmail}[i]
 		if got := c.identityOf(guesttest.TokenOf(t, config, c.secrets)); !strings.HasPrefix(got, want) {
 			t.Errorf("the token is %s, want %s", got, want)
 		}

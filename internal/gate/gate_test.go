@@ -57,7 +57,8 @@ func (dir tools) run(t *testing.T, script string, environ []string, args ...stri
 	}
 	work = t.TempDir()
 	copied := filepath.Join(work, "script.sh")
-	if err := os.WriteFile(copied, []byte(strings.ReplaceAll(string(text), ":/usr/local/sbin:/usr/sbin", "")), 0o600); err != nil {
+	if err := os.WriteFile(copied, []byte(strings.ReplaceAll(string(text), ":/usr/local/sbin:/usr/sbin", "")),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(filepath.Join(string(dir), "bash"), append([]string{copied}, args...)...)
@@ -87,14 +88,16 @@ func TestSetupNamesWhatIsMissing(t *testing.T) {
 	if ok {
 		t.Error("the set-up succeeded")
 	}
-	wantLines(t, out, "Chromium is missing: ", "nginx is missing: ", "Varnish is missing: ", "Redis is missing: ", "Prometheus is missing: ", "A C compiler is missing")
+	wantLines(t, out, "Chromium is missing: ", "nginx is missing: ", "Varnish is missing: ", "Redis is missing: ",
+		"Prometheus is missing: ", "A C compiler is missing")
 	if _, err := os.Stat(filepath.Join(work, "compiled")); err == nil {
 		t.Error("something was compiled")
 	}
 
 	dir.add(t, "go", `echo "go: go.mod requires go >= 1.26.0" >&2; exit 1`)
 	out, _, _ = dir.run(t, "setup.sh", []string{"AUTHINJECT_CHROMIUM=/missing"})
-	wantLines(t, out, "Go does not accept this module (go: go.mod requires", "AUTHINJECT_CHROMIUM names /missing", "nginx", "Varnish", "Redis", "Prometheus")
+	wantLines(t, out, "Go does not accept this module (go: go.mod requires", "AUTHINJECT_CHROMIUM names /missing", "nginx",
+		"Varnish", "Redis", "Prometheus")
 }
 
 func TestSetupWithEverythingThere(t *testing.T) {
@@ -135,11 +138,16 @@ func TestSetupInstallsOnDebian(t *testing.T) {
 		want          []string
 		ok            bool
 	}{
-		"root":               {"0", "", aptGet, []string{"Set-up: installing chromium nginx-light varnish redis-server prometheus", "Set-up: everything"}, true},
-		"sudo":               {"1000", `[ "$1" = -n ] && shift && exec "$@"`, aptGet, []string{"Set-up: installing chromium nginx-light varnish redis-server prometheus", "Set-up: everything"}, true},
-		"sudo with password": {"1000", "exit 1", aptGet, []string{"Chromium", "nginx", "Varnish", "Redis", "Prometheus"}, false},
-		"no sudo":            {"1000", "", aptGet, []string{"Chromium", "nginx", "Varnish", "Redis", "Prometheus"}, false},
-		"apt-get fails":      {"0", "", "echo no network >&2; exit 1", []string{"Set-up: installing", "no network", "Set-up: apt-get failed", "Chromium", "nginx", "Varnish", "Redis", "Prometheus"}, false},
+		"root": {"0", "", aptGet,
+			[]string{"Set-up: installing chromium nginx-light varnish redis-server prometheus", "Set-up: everything"}, true},
+		"sudo": {"1000", `[ "$1" = -n ] && shift && exec "$@"`, aptGet,
+			[]string{"Set-up: installing chromium nginx-light varnish redis-server prometheus", "Set-up: everything"}, true},
+		"sudo with password": {"1000", "exit 1", aptGet, []string{"Chromium", "nginx", "Varnish", "Redis", "Prometheus"},
+			false},
+		"no sudo": {"1000", "", aptGet, []string{"Chromium", "nginx", "Varnish", "Redis", "Prometheus"}, false},
+		"apt-get fails": {"0", "", "echo no network >&2; exit 1",
+			[]string{"Set-up: installing", "no network", "Set-up: apt-get failed", "Chromium", "nginx", "Varnish", "Redis",
+				"Prometheus"}, false},
 		"nothing is there after it": {
 			"0", "", "exit 0", []string{"Set-up: installing", "Chromium", "nginx", "Varnish", "Redis", "Prometheus"}, false,
 		},
@@ -172,12 +180,17 @@ func TestKnownVulnerabilities(t *testing.T) {
 		want        string // in the output
 		result      string
 	}{
-		"none":                   {`[ "$*" = "-db https://vuln.go.dev ./..." ] && echo "No vulnerabilities found."`, nil, true, "", "Known vulnerabilities: none"},
-		"a copy":                 {`[ "$*" = "-db file:///db ./..." ]`, []string{"VULNDB=file:///db"}, true, "", "Known vulnerabilities: none, by file:///db"},
-		"found":                  {"echo GO-2026-0001; exit 3", []string{"VULNDB_MAY_BE_UNREACHABLE=1"}, false, "GO-2026-0001", ""},
-		"unreachable":            {unreachable, nil, false, "NOT CHECKED", ""},
-		"unreachable, allowed":   {unreachable, []string{"VULNDB_MAY_BE_UNREACHABLE=1"}, true, "", "NOT CHECKED: known vulnerabilities. The database https://vuln.go.dev cannot be reached (no such host)."},
-		"govulncheck is broken":  {"echo does not compile; exit 1", []string{"VULNDB_MAY_BE_UNREACHABLE=1"}, false, "does not compile", ""},
+		"none": {`[ "$*" = "-db https://vuln.go.dev ./..." ] && echo "No vulnerabilities found."`, nil,
+			true, "", "Known vulnerabilities: none"},
+		"a copy": {`[ "$*" = "-db file:///db ./..." ]`, []string{"VULNDB=file:///db"}, true, "",
+			"Known vulnerabilities: none, by file:///db"},
+		"found": {"echo GO-2026-0001; exit 3", []string{"VULNDB_MAY_BE_UNREACHABLE=1"}, false,
+			"GO-2026-0001", ""},
+		"unreachable": {unreachable, nil, false, "NOT CHECKED", ""},
+		"unreachable, allowed": {unreachable, []string{"VULNDB_MAY_BE_UNREACHABLE=1"}, true,
+			"", "NOT CHECKED: known vulnerabilities. The database https://vuln.go.dev cannot be reached (no such host)."},
+		"govulncheck is broken": {"echo does not compile; exit 1", []string{"VULNDB_MAY_BE_UNREACHABLE=1"}, false,
+			"does not compile", ""},
 		"govulncheck is missing": {"", []string{"VULNDB_MAY_BE_UNREACHABLE=1"}, false, "govulncheck failed", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

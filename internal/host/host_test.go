@@ -45,7 +45,8 @@ func TestHosts(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	for field, want := range map[string]string{
-		"Proxy.example.com:8080": "Proxy.example.com", "proxy.example.com": "proxy.example.com", "[::1]:80": "::1", "[::1]": "::1", "": "",
+		"Proxy.example.com:8080": "Proxy.example.com", "proxy.example.com": "proxy.example.com", "[::1]:80": "::1",
+		"[::1]": "::1", "": "",
 	} {
 		if got := host.Name(field); got != want {
 			t.Errorf("Name(%q) = %q, want %q", field, got, want)

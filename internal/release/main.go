@@ -60,13 +60,15 @@ func run(ctx context.Context, args []string) error {
 		out     = flags.String("out", "dist", "the `directory` to write to")
 		version = flags.String("version", "", "the release's `version`, such as v1.2.3")
 		seconds = flags.Int64("time", 0, "the time of the files in the archives, in Unix `seconds`")
-		chosen  = flags.String("platforms", strings.Join(platforms, ","), "the platforms to build for, as GOOS/GOARCH, separated by commas")
+		chosen  = flags.String("platforms", strings.Join(platforms, ","), "the platforms to build for, as GOOS/GOARCH, "+
+			"separated by commas")
 	)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if !usableVersion.MatchString(*version) {
-		return fmt.Errorf("version %q cannot be used: give letters, digits and . _ + - with -version, such as v1.2.3", *version)
+		return fmt.Errorf("version %q cannot be used: give letters, digits and . _ + - with -version, such as v1.2.3",
+			*version)
 	}
 	list := strings.Split(*chosen, ",")
 	for _, platform := range list {
@@ -122,7 +124,8 @@ func (r release) build(ctx context.Context, platform string) (made []string, err
 	binary := filepath.Join(dir, name)
 	cmd := exec.CommandContext(ctx, "go", append(buildArgs(r.version), "-o", binary, binaryPackage)...) //nolint:gosec // the version was checked
 	// What a machine has set for itself must not change the bytes.
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+goarch, "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+goarch, "GOAMD64=v1", "GOARM64=v8.0",
+		"GOEXPERIMENT=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
 	}
@@ -132,7 +135,8 @@ func (r release) build(ctx context.Context, platform string) (made []string, err
 	if err != nil {
 		return nil, err
 	}
-	entries := []entry{{name: name, path: binary, mode: 0o755}, {name: "THIRD-PARTY-LICENSES", content: licenses, mode: 0o644}}
+	entries := []entry{{name: name, path: binary, mode: 0o755},
+		{name: "THIRD-PARTY-LICENSES", content: licenses, mode: 0o644}}
 	for _, file := range []string{"LICENSE", "README.md"} {
 		entries = append(entries, entry{name: file, path: file, mode: 0o644})
 	}

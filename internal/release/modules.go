@@ -129,7 +129,10 @@ func appendLicenses(out *bytes.Buffer, title, dir string) error {
 	found := false
 	for _, file := range files {
 		name := strings.ToUpper(file.Name())
-		if file.IsDir() || strings.HasSuffix(name, ".GO") || !slices.ContainsFunc([]string{"LICENSE", "LICENCE", "COPYING", "NOTICE"}, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+		if file.IsDir() || strings.HasSuffix(name, ".GO") ||
+			!slices.ContainsFunc([]string{"LICENSE", "LICENCE", "COPYING", "NOTICE"}, func(prefix string) bool {
+				return strings.HasPrefix(name, prefix)
+			}) {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(dir, file.Name()))

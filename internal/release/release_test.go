@@ -145,7 +145,8 @@ func TestModules(t *testing.T) {
 		Main:      debug.Module{Path: "github.com/authinject/caddy-authinject", Version: "(devel)"},
 		Deps: []*debug.Module{
 			{Path: "github.com/BurntSushi/toml", Version: "v1.6.0", Sum: "h1:abc="},
-			{Path: "example.com/old", Version: "v1.0.0", Replace: &debug.Module{Path: "example.com/new", Version: "v2.0.0+incompatible"}},
+			{Path: "example.com/old", Version: "v1.0.0", Replace: &debug.Module{Path: "example.com/new",
+				Version: "v2.0.0+incompatible"}},
 		},
 	}
 	got, err := json.Marshal(modulesOf(info, "v1.2.3", built))
@@ -169,7 +170,8 @@ func TestModules(t *testing.T) {
 // A module's license and notice come with the binary, and a module without one is named.
 func TestLicenses(t *testing.T) {
 	dir := t.TempDir()
-	for name, content := range map[string]string{"LICENSE.txt": "permission\n", "NOTICE": "thanks", "license_test.go": "code", "README": "no"} {
+	for name, content := range map[string]string{"LICENSE.txt": "permission\n", "NOTICE": "thanks",
+		"license_test.go": "code", "README": "no"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +183,8 @@ func TestLicenses(t *testing.T) {
 	if err := appendLicenses(&out, "example.com/b v1", t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"example.com/a v1\n", "LICENSE.txt:\n\npermission\n", "NOTICE:\n\nthanks\n", "example.com/b v1\nThis module has no license file"} {
+	for _, want := range []string{"example.com/a v1\n", "LICENSE.txt:\n\npermission\n", "NOTICE:\n\nthanks\n",
+		"example.com/b v1\nThis module has no license file"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in\n%s", want, &out)
 		}
@@ -197,10 +200,11 @@ func TestArguments(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no version":       {nil, `version "" cannot be used`},
-		"spaces":           {[]string{"-version", "v1 -X main.a=b"}, "cannot be used"},
-		"a path":           {[]string{"-version", "../v1"}, "cannot be used"},
-		"unknown platform": {[]string{"-version", "v1", "-platforms", "plan9/386"}, `unknown platform "plan9/386"; known are linux/amd64`},
+		"no version": {nil, `version "" cannot be used`},
+		"spaces":     {[]string{"-version", "v1 -X main.a=b"}, "cannot be used"},
+		"a path":     {[]string{"-version", "../v1"}, "cannot be used"},
+		"unknown platform": {[]string{"-version", "v1", "-platforms", "plan9/386"},
+			`unknown platform "plan9/386"; known are linux/amd64`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "dist")

@@ -15,7 +15,8 @@ func TestCaddyfile(t *testing.T) {
 		want   string
 	}{
 		{Caddyfile{}.Site(":1", "respond ok"), ":1 {\n\trespond ok\n}\n"},
-		{shared, "{\n\tauthinject {\n\t\tsource a {\n\t\t\ttoken {env.TOKEN}\n\t\t}\n\t}\n}\n:1 {\n\tauthinject a https://x\n}\n"},
+		{shared, "{\n\tauthinject {\n\t\tsource a {\n\t\t\ttoken {env.TOKEN}\n\t\t}\n\t}\n}\n:1 {\n\tauthinject a " +
+			"https://x\n}\n"},
 		{changed, `{
 	debug
 	authinject {

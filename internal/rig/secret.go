@@ -11,7 +11,8 @@ func MustNotHold(t testing.TB, what, text string, secrets ...string) {
 	t.Helper()
 	for _, secret := range secrets {
 		octets := strings.Trim(fmt.Sprintf("%d", []byte(secret)), "[]")
-		for _, form := range []string{secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprintf("% x", secret), octets} {
+		for _, form := range []string{secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret),
+			fmt.Sprintf("% x", secret), octets} {
 			if strings.Contains(text, form) {
 				t.Errorf("%s holds the secret %q: %s", what, secret, text)
 				break

@@ -20,14 +20,16 @@ func Server(t testing.TB, config tokensourcetest.Config) *tokensourcetest.Server
 // Client returns the options of a source that name srv's token endpoint and its default client. Its
 // secret is in the environment variable CLIENT_SECRET.
 func Client(srv *tokensourcetest.Server) string {
-	return "client_id " + tokensourcetest.DefaultClientID + "\n" + Endpoints(tokensourcetest.Endpoints{Token: srv.TokenURL()})
+	return "client_id " + tokensourcetest.DefaultClientID + "\n" +
+		Endpoints(tokensourcetest.Endpoints{Token: srv.TokenURL()})
 }
 
 // Endpoints returns the options of a source that name a provider's endpoints and, if it has a token
 // endpoint, the client's secret, which is in the environment variable CLIENT_SECRET.
 func Endpoints(at tokensourcetest.Endpoints) string {
 	var options []string
-	for _, option := range [][2]string{{"authorize_url", at.Authorize}, {"token_url", at.Token}, {"par_url", at.PAR}, {"revoke_url", at.Revoke}} {
+	for _, option := range [][2]string{{"authorize_url", at.Authorize}, {"token_url", at.Token}, {"par_url", at.PAR},
+		{"revoke_url", at.Revoke}} {
 		if option[1] != "" {
 			options = append(options, option[0]+" "+option[1])
 		}

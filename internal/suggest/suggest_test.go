@@ -4,7 +4,8 @@ import "testing"
 
 // The known word that is most like a word is suggested, or the one that other names stand for.
 func TestDidYouMean(t *testing.T) {
-	source := []string{"accelo", "token_url", "client_id", "client_secret", "scopes", "grant", "token_param", "default_lifetime"}
+	source := []string{"accelo", "token_url", "client_id", "client_secret", "scopes", "grant", "token_param",
+		"default_lifetime"}
 	auths := []string{"client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth", "none"}
 	for _, row := range []struct {
 		known []string
@@ -21,7 +22,8 @@ func TestDidYouMean(t *testing.T) {
 			"client_secret_basik": "client_secret_basic", "tls": "tls_client_auth", "public": "none", "hmac": "",
 		}},
 		{[]string{"S256", "none"}, map[string]string{"s256": "S256", "plain": "S256", "S265": "S256", "off": "none"}},
-		{[]string{"form", "json", "query"}, map[string]string{"from": "form", "qurey": "query", "urlencoded": "form", "xml": ""}},
+		{[]string{"form", "json", "query"}, map[string]string{"from": "form", "qurey": "query", "urlencoded": "form",
+			"xml": ""}},
 		{nil, map[string]string{"scope": ""}},
 	} {
 		for word, want := range row.want {
@@ -39,7 +41,8 @@ func TestDidYouMean(t *testing.T) {
 func TestAllowed(t *testing.T) {
 	known := []string{"form", "json"}
 	for word, want := range map[string]string{
-		"from": " (did you mean form?); allowed are form, json", "xml": "; allowed are form, json", "": "; allowed are form, json",
+		"from": " (did you mean form?); allowed are form, json", "xml": "; allowed are form, json",
+		"": "; allowed are form, json",
 	} {
 		if got := Allowed(word, known); got != want {
 			t.Errorf("%q gives %q, want %q", word, got, want)

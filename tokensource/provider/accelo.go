@@ -13,7 +13,8 @@ func init() {
 		Name:    "accelo",
 		Aliases: []string{"affinitylive"}, // the company's name until it was renamed
 		Title:   "Accelo",
-		Summary: "Client work in Accelo, which was AffinityLive: a person types back a PIN, or a service application gets tokens for itself.",
+		Summary: "Client work in Accelo, which was AffinityLive: a person types back a PIN, or a service application gets " +
+			"tokens for itself.",
 		Docs: []string{
 			"https://api.accelo.com/docs/",
 			"https://affinitylive.jira.com/wiki/pages/viewpage.action?pageId=42762277",
@@ -75,7 +76,8 @@ func init() {
 		LockOut: LockOut{Code: "too_many_failed_logins", Member: "status", MinWait: 5 * time.Minute, Restarts: true},
 
 		Notes: []string{
-			"Register an application in your deployment's API control panel. Its type decides the grant: installed (a PIN, the default here), web (set redirect_url), service (grant client_credentials).",
+			"Register an application in your deployment's API control panel. Its type decides the grant: installed (a PIN, " +
+				"the default here), web (set redirect_url), service (grant client_credentials).",
 			"Scopes are passed on as they are, commas inside included: read(all) write(companies,contacts).",
 			"Tokens live 30 days unless you ask for another lifetime with: token_param expires_in <seconds>.",
 			"If Accelo cannot be reached until a token has ended, a person may have to connect again.",

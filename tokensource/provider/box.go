@@ -44,7 +44,8 @@ func init() {
 		DefaultLifetime: time.Hour,   // ends: "expires after 60 minutes"
 		Rotates:         RotationYes, // refresh: "the Refresh Token is invalidated and a new Refresh Token is returned"
 		Notes: []string{
-			"For client_credentials, say for whom the token is: token_param box_subject_type enterprise and token_param box_subject_id with the enterprise's id, or user and a user's id.",
+			"For client_credentials, say for whom the token is: token_param box_subject_type enterprise and token_param " +
+				"box_subject_id with the enterprise's id, or user and a user's id.",
 			"For a JWT of your own, use grant jwt_bearer: the preset knows the rest.",
 			"A refresh token that is not used for 60 days is dead.",
 			"If your enterprise has Box Verified Enterprises, set authorize_url https://ent.box.com/api/oauth2/authorize.",

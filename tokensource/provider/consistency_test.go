@@ -159,21 +159,25 @@ func TestEmulatorsRefuseOtherPresets(t *testing.T) {
 		"tinyemail without grant_type on the authorize URL": {"tinyemail", func(p *Preset) { p.AuthorizeParams = nil }},
 		"tinyemail without response_type":                   {"tinyemail", func(p *Preset) { p.TokenParams = nil }},
 		"tinyemail, form":                                   {"tinyemail", func(p *Preset) { p.BodyFormat = BodyForm }},
-		"tinyemail, secret in the form":                     {"tinyemail", func(p *Preset) { p.ClientAuth, p.BodyFormat = AuthPost, BodyForm }},
-		"tinyemail, Basic":                                  {"tinyemail", func(p *Preset) { p.ClientAuth = AuthBasic }},
-		"tinyemail without scope":                           {"tinyemail", func(p *Preset) { p.Scopes = nil }},
-		"accelo, encoded Basic":                             {"accelo", func(p *Preset) { p.ClientAuth = AuthBasic }},
-		"accelo, form":                                      {"accelo", func(p *Preset) { p.ClientAuth = AuthPost }},
-		"accelo, JSON":                                      {"accelo", func(p *Preset) { p.BodyFormat = BodyJSON }},
-		"biggerplate without response_type":                 {"biggerplate", func(p *Preset) { p.TokenParams = nil }},
-		"biggerplate, Basic":                                {"biggerplate", func(p *Preset) { p.ClientAuth = AuthBasic }},
-		"biggerplate, query":                                {"biggerplate", func(p *Preset) { p.ClientAuth = AuthQuery }},
-		"biggerplate, JSON":                                 {"biggerplate", func(p *Preset) { p.BodyFormat = BodyJSON }},
-		"tiltify, Basic":                                    {"tiltify", func(p *Preset) { p.ClientAuth = AuthBasicRaw }},
-		"tiltify, query":                                    {"tiltify", func(p *Preset) { p.BodyFormat = BodyQuery }},
-		"tiltify_v3 without client_id in the form":          {"tiltify_v3", func(p *Preset) { p.ClientIDParam = false }},
-		"tiltify_v3, secret in the form":                    {"tiltify_v3", func(p *Preset) { p.ClientAuth, p.ClientIDParam = AuthPost, false }},
-		"tiltify_v3, JSON":                                  {"tiltify_v3", func(p *Preset) { p.BodyFormat = BodyJSON }},
+		"tinyemail, secret in the form": {"tinyemail", func(p *Preset) {
+			p.ClientAuth, p.BodyFormat = AuthPost, BodyForm
+		}},
+		"tinyemail, Basic":                         {"tinyemail", func(p *Preset) { p.ClientAuth = AuthBasic }},
+		"tinyemail without scope":                  {"tinyemail", func(p *Preset) { p.Scopes = nil }},
+		"accelo, encoded Basic":                    {"accelo", func(p *Preset) { p.ClientAuth = AuthBasic }},
+		"accelo, form":                             {"accelo", func(p *Preset) { p.ClientAuth = AuthPost }},
+		"accelo, JSON":                             {"accelo", func(p *Preset) { p.BodyFormat = BodyJSON }},
+		"biggerplate without response_type":        {"biggerplate", func(p *Preset) { p.TokenParams = nil }},
+		"biggerplate, Basic":                       {"biggerplate", func(p *Preset) { p.ClientAuth = AuthBasic }},
+		"biggerplate, query":                       {"biggerplate", func(p *Preset) { p.ClientAuth = AuthQuery }},
+		"biggerplate, JSON":                        {"biggerplate", func(p *Preset) { p.BodyFormat = BodyJSON }},
+		"tiltify, Basic":                           {"tiltify", func(p *Preset) { p.ClientAuth = AuthBasicRaw }},
+		"tiltify, query":                           {"tiltify", func(p *Preset) { p.BodyFormat = BodyQuery }},
+		"tiltify_v3 without client_id in the form": {"tiltify_v3", func(p *Preset) { p.ClientIDParam = false }},
+		"tiltify_v3, secret in the form": {"tiltify_v3", func(p *Preset) {
+			p.ClientAuth, p.ClientIDParam = AuthPost, false
+		}},
+		"tiltify_v3, JSON": {"tiltify_v3", func(p *Preset) { p.BodyFormat = BodyJSON }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := mustGet(t, test.preset)

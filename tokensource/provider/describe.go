@@ -112,7 +112,8 @@ func (p Preset) describeRefresh(t *table) {
 		t.row("", code+" means that a person must connect again")
 	}
 	if l := p.LockOut; l.Code != "" {
-		t.row("lock-out", fmt.Sprintf("after %s %s: wait %s or longer, as Retry-After says", l.Member, l.Code, lifetime(l.MinWait)))
+		t.row("lock-out", fmt.Sprintf("after %s %s: wait %s or longer, as Retry-After says", l.Member, l.Code,
+			lifetime(l.MinWait)))
 		if l.Restarts {
 			t.row("", "any attempt during it begins it anew")
 		}

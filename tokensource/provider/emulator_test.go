@@ -19,7 +19,8 @@ func TestEveryPresetHasAnEmulator(t *testing.T) {
 		for _, v := range p.Variables {
 			values[v.Name] = v.Example
 		}
-		for _, pair := range [][2]string{{p.AuthorizeURL, c.at.Authorize}, {p.TokenURL, c.at.Token}, {p.RevokeURL, c.at.Revoke}} {
+		for _, pair := range [][2]string{{p.AuthorizeURL, c.at.Authorize}, {p.TokenURL, c.at.Token},
+			{p.RevokeURL, c.at.Revoke}} {
 			expanded, err := p.Expand(pair[0], values)
 			if err != nil {
 				t.Error(err)

@@ -37,7 +37,8 @@ func init() {
 		Notes: []string{
 			"Register a GitHub App with user tokens that expire, so that its tokens are refreshed. An OAuth app's tokens do not end.",
 			"A GitHub App has permissions in place of scopes. For an OAuth app, name scopes with the option scopes.",
-			"A refresh ends the access token that is in use. Requests that carry it at that moment are refused once, and sent again.",
+			"A refresh ends the access token that is in use. Requests that carry it at that moment are refused once, and " +
+				"sent again.",
 			"Errors of the token endpoint have status 200.",
 		},
 		Unknown: []string{

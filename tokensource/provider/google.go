@@ -17,9 +17,10 @@ package provider
 //	people     https://developers.google.com/people/api/rest
 func init() {
 	register(Preset{
-		Name:    "google",
-		Title:   "Google Workspace",
-		Summary: "Drive, Calendar, Gmail, Docs, Sheets, Slides, Tasks and contacts at Google, for a person who logs in or for a service account.",
+		Name:  "google",
+		Title: "Google Workspace",
+		Summary: "Drive, Calendar, Gmail, Docs, Sheets, Slides, Tasks and contacts at Google, for a person who logs in or " +
+			"for a service account.",
 		Docs: []string{
 			"https://developers.google.com/identity/protocols/oauth2/web-server",
 			"https://developers.google.com/identity/protocols/oauth2",
@@ -73,9 +74,11 @@ func init() {
 		Notes: []string{
 			"Name scopes: Google grants nothing without them.",
 			"For another API of Google, set destinations to the service endpoint that its reference names.",
-			"For a service account, use grant jwt_bearer, which needs no client_id and no client_secret. For the APIs of Google Cloud, use grant google, a package of its own.",
+			"For a service account, use grant jwt_bearer, which needs no client_id and no client_secret. For the APIs of " +
+				"Google Cloud, use grant google, a package of its own.",
 			"With grant device_code, Google allows only the few scopes that its page about devices lists.",
-			"If the consent screen of the project is for external users and in testing, refresh tokens end after 7 days.", // overview
+			// overview
+			"If the consent screen of the project is for external users and in testing, refresh tokens end after 7 days.",
 		},
 	})
 }

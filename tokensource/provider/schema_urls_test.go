@@ -8,7 +8,8 @@ import (
 
 // hostile are values that no variable may accept, because they would end a label of a host name, or
 // the host.
-var hostile = []string{"", ".", "..", "a.b", "a/b", "a\\b", "a@b", "a:1", "a?b", "a#b", "a%2fb", "a b", "a\n", "\na", "{a}"}
+var hostile = []string{"", ".", "..", "a.b", "a/b", "a\\b", "a@b", "a:1", "a?b", "a#b", "a%2fb", "a b", "a\n",
+	"\na", "{a}"}
 
 func (p Preset) validateURLs(report reporter) {
 	for _, raw := range append(slices.Clone(p.Docs), p.Register) {
@@ -34,7 +35,8 @@ func (p Preset) validateURLs(report reporter) {
 			report("%s %q: an endpoint has a path, and a destination has none", field, raw)
 		}
 	}
-	for _, endpoint := range [][2]string{{"AuthorizeURL", p.AuthorizeURL}, {"TokenURL", p.TokenURL}, {"RevokeURL", p.RevokeURL}} {
+	for _, endpoint := range [][2]string{{"AuthorizeURL", p.AuthorizeURL}, {"TokenURL", p.TokenURL},
+		{"RevokeURL", p.RevokeURL}} {
 		if endpoint[1] != "" {
 			check(endpoint[0], endpoint[1], true)
 		}

@@ -46,7 +46,8 @@ func init() {
 
 		Notes: []string{
 			"Use grant client_credentials for public data, authorization_code for what belongs to a user.",
-			"A token request may be answered with a token issued earlier: it ends expires_in after its created_at, not after the answer.",
+			"A token request may be answered with a token issued earlier: it ends expires_in after its created_at, not after " +
+				"the answer.",
 			"Errors of the token endpoint have status 422, but for invalid_request with 400.",
 		},
 		Unknown: []string{

@@ -5,10 +5,11 @@ package provider
 //	auth  https://tiltify.github.io/api/topics/authentication.html
 func init() {
 	register(Preset{
-		Name:    "tiltify_v3",
-		Title:   "Tiltify (API v3)",
-		Summary: "Campaigns and donations at Tiltify, the deprecated API v3: a person logs in once, or the application's own token is brought along.",
-		Docs:    []string{"https://tiltify.github.io/api/topics/authentication.html"},
+		Name:  "tiltify_v3",
+		Title: "Tiltify (API v3)",
+		Summary: "Campaigns and donations at Tiltify, the deprecated API v3: a person logs in once, or the application's " +
+			"own token is brought along.",
+		Docs: []string{"https://tiltify.github.io/api/topics/authentication.html"},
 
 		// auth: "Getting A User Access Token", "Application Access Tokens". Neither token is ever
 		// refreshed.
@@ -32,7 +33,8 @@ func init() {
 
 		Notes: []string{
 			"API v3 has been deprecated since 1 July 2023; the preset tiltify is for v5.",
-			"There is neither an expiry nor a refresh token: a token serves until it is refused, and then a person has to log in again.",
+			"There is neither an expiry nor a refresh token: a token serves until it is refused, and then a person has to " +
+				"log in again.",
 			"The application access token that Tiltify shows with an application is for grant static.",
 			"Some cause endpoints answer 403 to a token that is good: that is a matter of its access level.",
 		},

@@ -35,8 +35,10 @@ func init() {
 		// The note on API keys is known from public clients.
 		Notes: []string{
 			"To register, write to tinyEmail's support or in-app chat with the account's e-mail address and the redirect URL.",
-			"The client secret stands in the URL of token requests, because tinyEmail wants it there: servers and proxies on the way may log it.",
-			"An account API key (header X-API-KEY) is another kind of token; use a source of grant static with: inject header X-API-KEY \"\".",
+			"The client secret stands in the URL of token requests, because tinyEmail wants it there: servers and proxies on " +
+				"the way may log it.",
+			"An account API key (header X-API-KEY) is another kind of token; use a source of grant static with: inject " +
+				"header X-API-KEY \"\".",
 		},
 		Unknown: []string{
 			"The members of a token answer, its lifetime, and the shape of errors.",

@@ -7,9 +7,10 @@ package provider
 //	API     https://docs.tiny.plus/api/endpoints/companies, contacts and updates
 func init() {
 	register(Preset{
-		Name:    "tinyplus",
-		Title:   "tiny+",
-		Summary: "Projects, companies and contacts at tiny.plus: a person logs in through the implicit grant, or an administrator brings a simple access token.",
+		Name:  "tinyplus",
+		Title: "tiny+",
+		Summary: "Projects, companies and contacts at tiny.plus: a person logs in through the implicit grant, or an " +
+			"administrator brings a simple access token.",
 		Docs: []string{
 			"https://docs.tiny.plus/api/getting-access/oauth-authorisation-process",
 			"https://docs.tiny.plus/api/getting-access/getting-an-access-token",
@@ -41,7 +42,8 @@ func init() {
 
 		Notes: []string{
 			"There is no refresh token: when the token ends, a person has to log in again.",
-			"A simple access token, for grant static, is made at crm.tiny.plus/account/api_access by an account administrator; it acts as that user and dies when the user is disabled or deleted.",
+			"A simple access token, for grant static, is made at crm.tiny.plus/account/api_access by an account " +
+				"administrator; it acts as that user and dies when the user is disabled or deleted.",
 			"If the API refuses Bearer, say: inject header Authorization \"\".",
 		},
 		Unknown: []string{

@@ -53,7 +53,8 @@ const (
 
 // ClientAuths lists the known methods in the order in which messages name them.
 var ClientAuths = []ClientAuth{
-	AuthBasic, AuthBasicRaw, AuthBasicUser, AuthPost, AuthQuery, AuthSecretJWT, AuthPrivateKeyJWT, AuthTLS, AuthSelfSignedTLS, AuthNone,
+	AuthBasic, AuthBasicRaw, AuthBasicUser, AuthPost, AuthQuery, AuthSecretJWT, AuthPrivateKeyJWT, AuthTLS,
+	AuthSelfSignedTLS, AuthNone,
 }
 
 // UsesSecret reports whether the method needs a client secret.

@@ -44,9 +44,11 @@ func init() {
 		// oauth: "The latest refresh token must always be used for the next refresh request."
 		Rotates: RotationYes,
 		Notes: []string{
-			"For a Server-to-Server OAuth app, write grant client_credentials { grant_type account_credentials } and token_param account_id with your account's id.",
+			"For a Server-to-Server OAuth app, write grant client_credentials { grant_type account_credentials } and " +
+				"token_param account_id with your account's id.",
 			"A refresh token ends after 90 days.",
-			"If your data must stay in a region, set destinations to the host that Zoom names as api_url, such as https://api-eu.zoom.us.",
+			"If your data must stay in a region, set destinations to the host that Zoom names as api_url, such as " +
+				"https://api-eu.zoom.us.",
 		},
 		Unknown: []string{
 			"Whether a refresh token can be revoked: the page speaks of access tokens.",

@@ -56,7 +56,8 @@ func (*Storage) CaddyModule() caddy.ModuleInfo {
 func (s *Storage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	for d.NextBlock(0) {
-		option := map[string]*string{"host": &s.Host, "port": &s.Port, "password": &s.Password, "key_prefix": &s.KeyPrefix}[d.Val()]
+		option := map[string]*string{"host": &s.Host, "port": &s.Port, "password": &s.Password,
+			"key_prefix": &s.KeyPrefix}[d.Val()]
 		if option == nil {
 			return d.Errf("unknown option %q", d.Val())
 		}
@@ -168,8 +169,10 @@ func (s *Storage) Stat(ctx context.Context, key string) (certmagic.KeyInfo, erro
 }
 
 var (
-	prolong = redis.NewScript(`if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("PEXPIRE", KEYS[1], ARGV[2]) end return 0`)
-	release = redis.NewScript(`if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) end return 0`)
+	prolong = redis.NewScript(
+		`if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("PEXPIRE", KEYS[1], ARGV[2]) end return 0`)
+	release = redis.NewScript(
+		`if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) end return 0`)
 )
 
 // Lock implements [certmagic.Locker].

@@ -21,7 +21,9 @@ func UnknownOption(d *caddyfile.Dispenser, grant, option string, options []strin
 // Client returns a client that follows no redirects, because a redirect could send a credential to
 // another host.
 func Client(base http.RoundTripper, timeout time.Duration) *http.Client {
-	return &http.Client{Transport: base, Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{Transport: base, Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 }
 
 // Option is an option of a grant: its name and the field that holds its value.

@@ -38,7 +38,8 @@ func README(t *testing.T) (configs []string) {
 	want := block.ReplaceAllStringFunc(string(text), func(found string) string {
 		config := block.FindStringSubmatch(found)[1]
 		configs = append(configs, config)
-		return "```caddyfile\n" + config + "```\n\n<details><summary>JSON</summary>\n\n```json\n" + adapt(t, config) + "\n```\n\n</details>\n"
+		return "```caddyfile\n" + config + "```\n\n<details><summary>JSON</summary>\n\n```json\n" + adapt(t, config) +
+			"\n```\n\n</details>\n"
 	})
 	if *update {
 		if err := os.WriteFile(path, []byte(want), 0o600); err != nil { //nolint:gosec // the path is a constant
@@ -87,7 +88,8 @@ func TokenOf(t *testing.T, config string, secrets func() []string) (token string
 	}
 	here = strings.ReplaceAll(here, ":8080 {", "http://"+addr+" {")
 	log := filepath.Join(t.TempDir(), "log")
-	config = "{\n\tadmin off\n\tpersist_config off\n\tdebug\n\tlog {\n\t\toutput file " + log + "\n\t}\n" + strings.TrimPrefix(here, "{\n")
+	config = "{\n\tadmin off\n\tpersist_config off\n\tdebug\n\tlog {\n\t\toutput file " + log + "\n\t}\n" +
+		strings.TrimPrefix(here, "{\n")
 	if err := caddy.Load([]byte(adapt(t, config)), true); err != nil {
 		t.Fatalf("%v\n%s", err, config)
 	}

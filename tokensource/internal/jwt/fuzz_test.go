@@ -8,7 +8,8 @@ import (
 // No text makes ParseKey panic. A key that it reads can sign. An error quotes no long word of the
 // text.
 func FuzzParseKey(f *testing.F) {
-	for _, text := range []string{pkcs1(rsaKey), pkcs8(edKey), sec1(p256Key), public(&rsaKey.PublicKey), `{"kty":"EC"}`, `{"kty":"oct","k":"AA"}`, "-----BEGIN"} {
+	for _, text := range []string{pkcs1(rsaKey), pkcs8(edKey), sec1(p256Key), public(&rsaKey.PublicKey), `{"kty":"EC"}`,
+		`{"kty":"oct","k":"AA"}`, "-----BEGIN"} {
 		f.Add(text, "")
 		f.Add(text, "ES256")
 	}

@@ -67,7 +67,8 @@ func jwk(key jose.JSONWebKey) string {
 
 func certificate(t *testing.T, public, private any) string {
 	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "client"}, NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "client"},
+		NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
 	return pemText("CERTIFICATE", der, err)
 }
@@ -88,14 +89,18 @@ func TestKeysSign(t *testing.T) {
 		{"PS384", pkcs8(rsaKey), "PS384", "PS384", &rsaKey.PublicKey},
 		{"PS512", pkcs8(rsaKey), "PS512", "PS512", &rsaKey.PublicKey},
 		{"P-256 in SEC 1", sec1(p256Key), "", "ES256", &p256Key.PublicKey},
-		{"P-256 with parameters", pemText("EC PARAMETERS", []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7}, nil) + sec1(p256Key), "ES256", "ES256", &p256Key.PublicKey},
-		{"P-256 after its certificate", certificate(t, &p256Key.PublicKey, p256Key) + pkcs8(p256Key), "", "ES256", &p256Key.PublicKey},
+		{"P-256 with parameters", pemText("EC PARAMETERS", []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7}, nil) + sec1(p256Key),
+			"ES256", "ES256", &p256Key.PublicKey},
+		{"P-256 after its certificate", certificate(t, &p256Key.PublicKey, p256Key) + pkcs8(p256Key), "", "ES256",
+			&p256Key.PublicKey},
 		{"P-384", pkcs8(p384Key), "", "ES384", &p384Key.PublicKey},
 		{"P-521", sec1(p521Key), "", "ES512", &p521Key.PublicKey},
 		{"Ed25519", pkcs8(edKey), "", "EdDSA", edKey.Public()},
 		{"RSA JWK", jwk(jose.JSONWebKey{Key: rsaKey}), "", "RS256", &rsaKey.PublicKey},
-		{"RSA JWK with alg", jwk(jose.JSONWebKey{Key: rsaKey, Algorithm: "PS256", Use: "sig"}), "", "PS256", &rsaKey.PublicKey},
-		{"RSA JWK with another alg", jwk(jose.JSONWebKey{Key: rsaKey, Algorithm: "PS256"}), "RS512", "RS512", &rsaKey.PublicKey},
+		{"RSA JWK with alg", jwk(jose.JSONWebKey{Key: rsaKey, Algorithm: "PS256", Use: "sig"}), "", "PS256",
+			&rsaKey.PublicKey},
+		{"RSA JWK with another alg", jwk(jose.JSONWebKey{Key: rsaKey, Algorithm: "PS256"}), "RS512", "RS512",
+			&rsaKey.PublicKey},
 		{"EC JWK", jwk(jose.JSONWebKey{Key: p256Key}), "", "ES256", &p256Key.PublicKey},
 		{"OKP JWK", jwk(jose.JSONWebKey{Key: edKey}), "EdDSA", "EdDSA", edKey.Public()},
 	} {
@@ -121,7 +126,8 @@ func verify(t *testing.T, key *Key, alg string, public any) {
 	if key.Alg() != alg {
 		t.Errorf("alg is %s, want %s", key.Alg(), alg)
 	}
-	token, err := key.Sign(map[string]any{"kid": "k1", "typ": "JWT", "x5t#S256": ""}, map[string]any{"iss": "client", "exp": 5})
+	token, err := key.Sign(map[string]any{"kid": "k1", "typ": "JWT", "x5t#S256": ""},
+		map[string]any{"iss": "client", "exp": 5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,9 +155,12 @@ func TestKeysRefused(t *testing.T) {
 		{"a public key", public(&rsaKey.PublicKey), "", "it is a public key; a private key is needed"},
 		{"a public JWK", jwk(jose.JSONWebKey{Key: &p256Key.PublicKey}), "", "it is a public key; a private key is needed"},
 		{"a certificate", certificate(t, edKey.Public(), edKey), "", "it is a certificate; its private key is needed"},
-		{"encrypted", pemText("ENCRYPTED PRIVATE KEY", []byte("x"), nil), "", "it is encrypted with a password; decrypt it with openssl pkey"},
-		{"encrypted as of old", "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----", "", "it is encrypted"},
-		{"OpenSSH", pemText("OPENSSH PRIVATE KEY", []byte("x"), nil), "", "it is a key of OpenSSH; convert it with ssh-keygen -p -m PKCS8"},
+		{"encrypted", pemText("ENCRYPTED PRIVATE KEY", []byte("x"), nil), "", "it is encrypted with a password; decrypt " +
+			"it with openssl pkey"},
+		{"encrypted as of old", "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: " +
+			"AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----", "", "it is encrypted"},
+		{"OpenSSH", pemText("OPENSSH PRIVATE KEY", []byte("x"), nil), "", "it is a key of OpenSSH; convert it with " +
+			"ssh-keygen -p -m PKCS8"},
 		{"damaged", pemText("PRIVATE KEY", []byte("x"), nil), "", "its private key is damaged or of an unknown kind"},
 		{"JSON cut short", jwkText[:40], "", "it looks like a JWK and is no valid JSON object"},
 		{"JSON of another kind", `{"private_key":"x"}`, "", "kty is missing"},
@@ -159,12 +168,16 @@ func TestKeysRefused(t *testing.T) {
 		{"a key set", `{"keys":[` + jwkText + `]}`, "", "it is a set of keys (JWKS); give one of its keys"},
 		{"a JWK for encryption", jwk(jose.JSONWebKey{Key: p256Key, Use: "enc"}), "", `it is a JWK whose use is not "sig"`},
 		{"a secret JWK", jwk(jose.JSONWebKey{Key: []byte(clientSecret)}), "", "it is a JWK with a shared secret"},
-		{"a small RSA key", pkcs1(smallKey), "", "it is an RSA key of 1024 bits; at least 2048 are needed (RFC 7518 section 3.3)"},
+		{"a small RSA key", pkcs1(smallKey), "", "it is an RSA key of 1024 bits; at least 2048 are needed (RFC 7518 " +
+			"section 3.3)"},
 		{"a small curve", pkcs8(p224Key), "", "it is a key of the curve P-224; allowed are P-256, P-384, P-521"},
-		{"RSA for ES256", pkcs8(rsaKey), "ES256", "it is an RSA key, which does not fit alg ES256; allowed for it are RS256, RS384, RS512, PS256, PS384, PS512"},
-		{"P-256 for ES384", sec1(p256Key), "ES384", "it is a key of the curve P-256, which does not fit alg ES384; allowed for it are ES256"},
+		{"RSA for ES256", pkcs8(rsaKey), "ES256", "it is an RSA key, which does not fit alg ES256; allowed for it are " +
+			"RS256, RS384, RS512, PS256, PS384, PS512"},
+		{"P-256 for ES384", sec1(p256Key), "ES384", "it is a key of the curve P-256, which does not fit alg ES384; " +
+			"allowed for it are ES256"},
 		{"P-256 for HS256", sec1(p256Key), "HS256", "does not fit alg HS256"},
-		{"Ed25519 for RS256", pkcs8(edKey), "RS256", "it is an Ed25519 key, which does not fit alg RS256; allowed for it are EdDSA"},
+		{"Ed25519 for RS256", pkcs8(edKey), "RS256",
+			"it is an Ed25519 key, which does not fit alg RS256; allowed for it are EdDSA"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := ParseKey(row.text, row.alg)
@@ -178,10 +191,12 @@ func TestKeysRefused(t *testing.T) {
 			}
 		})
 	}
-	if _, err := SecretKey("too-short-a-secret", ""); err == nil || err.Error() != "it has 18 bytes, and alg HS256 needs at least 32 (RFC 7518 section 3.2)" {
+	if _, err := SecretKey("too-short-a-secret", ""); err == nil ||
+		err.Error() != "it has 18 bytes, and alg HS256 needs at least 32 (RFC 7518 section 3.2)" {
 		t.Errorf("a short secret: %v", err)
 	}
-	if _, err := SecretKey(clientSecret, "RS256"); err == nil || err.Error() != `alg "RS256" is not known here; allowed are HS256, HS384, HS512` {
+	if _, err := SecretKey(clientSecret, "RS256"); err == nil ||
+		err.Error() != `alg "RS256" is not known here; allowed are HS256, HS384, HS512` {
 		t.Errorf("a secret for RS256: %v", err)
 	}
 	if _, err := GenerateKey("HS256"); err == nil {
@@ -226,7 +241,8 @@ func TestKeyStored(t *testing.T) {
 	if err := json.Unmarshal([]byte(example), &published); err != nil {
 		t.Fatal(err)
 	}
-	if got := (&Key{&material{key: published.Key}}).Thumbprint(); got != "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs" { // section 3.1
+	// section 3.1
+	if got := (&Key{&material{key: published.Key}}).Thumbprint(); got != "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs" {
 		t.Errorf("the thumbprint is %s", got)
 	}
 }
@@ -239,7 +255,8 @@ func TestKeyPrintsRedacted(t *testing.T) {
 	}
 	encoded, _ := json.Marshal(map[string]any{"key": key})
 	holder := struct{ key *Key }{key}
-	for _, text := range []string{fmt.Sprintf("%v %+v %#v %s %x", key, key, key, key, key), fmt.Sprintf("%v %+v %#v", holder, holder, *key), string(encoded)} {
+	for _, text := range []string{fmt.Sprintf("%v %+v %#v %s %x", key, key, key, key, key),
+		fmt.Sprintf("%v %+v %#v", holder, holder, *key), string(encoded)} {
 		if strings.Contains(text, "s3cret") || strings.Contains(text, fmt.Sprintf("%x", "s3cret")) {
 			t.Errorf("printed: %s", text)
 		}
@@ -259,7 +276,8 @@ func TestCertificate(t *testing.T) {
 	if len(Thumbprint(own)) != 43 {
 		t.Errorf("the thumbprint is %s", Thumbprint(own))
 	}
-	for _, other := range []string{certificate(t, &rsaKey.PublicKey, rsaKey), certificate(t, &p384Key.PublicKey, p384Key), certificate(t, edKey.Public(), edKey)} {
+	for _, other := range []string{certificate(t, &rsaKey.PublicKey, rsaKey), certificate(t, &p384Key.PublicKey, p384Key),
+		certificate(t, edKey.Public(), edKey)} {
 		cert, err := ParseCertificate(other)
 		if err != nil || key.Matches(cert) {
 			t.Errorf("another key's certificate matches: %v", err)

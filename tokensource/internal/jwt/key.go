@@ -119,11 +119,13 @@ func newKey(key any, alg, id string) (*Key, error) {
 		alg = fit[0]
 	}
 	if !slices.Contains(fit, alg) {
-		return nil, fmt.Errorf("it is %s, which does not fit alg %s; allowed for it are %s", kind, alg, strings.Join(fit, ", "))
+		return nil, fmt.Errorf("it is %s, which does not fit alg %s; allowed for it are %s", kind, alg,
+			strings.Join(fit, ", "))
 	}
 	if secret, ok := key.([]byte); ok {
 		if need := map[string]int{"HS256": 32, "HS384": 48, "HS512": 64}[alg]; len(secret) < need {
-			return nil, fmt.Errorf("it has %d bytes, and alg %s needs at least %d (RFC 7518 section 3.2)", len(secret), alg, need)
+			return nil, fmt.Errorf("it has %d bytes, and alg %s needs at least %d (RFC 7518 section 3.2)",
+				len(secret), alg, need)
 		}
 	}
 	return &Key{&material{key: key, alg: alg, id: id}}, nil
@@ -135,11 +137,13 @@ func algsOf(key any) (kind string, fit []string, err error) {
 	case *rsa.PrivateKey:
 		bits := key.N.BitLen()
 		if bits < minRSABits {
-			return "", nil, fmt.Errorf("it is an RSA key of %d bits; at least %d are needed (RFC 7518 section 3.3)", bits, minRSABits)
+			return "", nil, fmt.Errorf("it is an RSA key of %d bits; at least %d are needed (RFC 7518 section 3.3)",
+				bits, minRSABits)
 		}
 		return "an RSA key", Algs[:6], nil
 	case *ecdsa.PrivateKey:
-		fit := map[elliptic.Curve]string{elliptic.P256(): "ES256", elliptic.P384(): "ES384", elliptic.P521(): "ES512"}[key.Curve]
+		fit := map[elliptic.Curve]string{elliptic.P256(): "ES256", elliptic.P384(): "ES384",
+			elliptic.P521(): "ES512"}[key.Curve]
 		if fit == "" {
 			return "", nil, fmt.Errorf("it is a key of the curve %s; allowed are P-256, P-384, P-521", key.Curve.Params().Name)
 		}
@@ -149,7 +153,8 @@ func algsOf(key any) (kind string, fit []string, err error) {
 	case []byte:
 		return "a shared secret", SecretAlgs, nil
 	}
-	return "", nil, errors.New("it is not a private key of a known kind; allowed are RSA, EC (P-256, P-384, P-521) and Ed25519")
+	return "", nil,
+		errors.New("it is not a private key of a known kind; allowed are RSA, EC (P-256, P-384, P-521) and Ed25519")
 }
 
 // Alg returns the algorithm that the key signs with.

@@ -29,7 +29,8 @@ func TestProofs(t *testing.T) {
 		}
 		header := signed.Signatures[0].Protected
 		payload, err := signed.Verify(header.JSONWebKey)
-		if err != nil || string(payload) != fmt.Sprintf(`{"jti":"%d"}`, i) || header.ExtraHeaders["typ"] != "dpop+jwt" || !header.JSONWebKey.IsPublic() {
+		if err != nil || string(payload) != fmt.Sprintf(`{"jti":"%d"}`, i) || header.ExtraHeaders["typ"] != "dpop+jwt" ||
+			!header.JSONWebKey.IsPublic() {
 			t.Errorf("%s, %v", payload, err)
 		}
 	}

@@ -29,7 +29,8 @@ func (k *Key) Sign(header, claims map[string]any) (string, error) {
 	if err != nil {
 		return "", errors.New("the claims cannot be written as JSON")
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(k.material.alg), Key: k.material.key}, options)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(k.material.alg), Key: k.material.key},
+		options)
 	if err != nil {
 		return "", errors.New("the key cannot sign with alg " + k.material.alg)
 	}

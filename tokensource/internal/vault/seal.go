@@ -88,7 +88,8 @@ func (v *Vault) open(ctx context.Context, key string, data []byte) ([]byte, erro
 	}
 	plain, err := aead.Open(nil, nil, env.Sealed, env.associated(key))
 	if err != nil {
-		return nil, fmt.Errorf("%w under the encryption key %s and does not open: it was changed, or written under another name", ErrSealed, env.Key)
+		return nil, fmt.Errorf("%w under the encryption key %s and does not open: it was changed, or written under "+
+			"another name", ErrSealed, env.Key)
 	}
 	return plain, nil
 }
@@ -119,7 +120,8 @@ func (v *Vault) keyWithID(ctx context.Context, id string) (string, error) {
 	case unusable != nil:
 		return "", fmt.Errorf("%w under the encryption key %s, which could not be read: %w", ErrSealed, id, unusable)
 	}
-	return "", fmt.Errorf("%w under the encryption key %s, which is not configured; configured are: %s", ErrSealed, id, strings.Join(known, ", "))
+	return "", fmt.Errorf("%w under the encryption key %s, which is not configured; configured are: %s", ErrSealed,
+		id, strings.Join(known, ", "))
 }
 
 // key reads a configured key.

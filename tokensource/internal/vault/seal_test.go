@@ -96,12 +96,15 @@ func TestEncryptionKeyErrors(t *testing.T) {
 		want       []string
 		unsealable bool
 	}{
-		"none":              {want: []string{id, "no encryption_key is configured"}},
-		"another":           {keys: []Key{literal(otherKey)}, want: []string{id, "not configured; configured are: " + other}},
-		"unreadable":        {keys: []Key{unreadable}, want: []string{id, "encryption_key (1 of 1): no such file"}, unsealable: true},
-		"second unreadable": {keys: []Key{literal(otherKey), unreadable}, want: []string{id, "encryption_key (2 of 2): no such file"}},
-		"short":             {keys: []Key{short, literal(otherKey)}, want: []string{id, "(1 of 2): it has fewer than 32 characters", "openssl rand -base64 32"}, unsealable: true},
-		"empty":             {keys: []Key{literal("")}, want: []string{id, "fewer than 32 characters"}, unsealable: true},
+		"none":    {want: []string{id, "no encryption_key is configured"}},
+		"another": {keys: []Key{literal(otherKey)}, want: []string{id, "not configured; configured are: " + other}},
+		"unreadable": {keys: []Key{unreadable}, want: []string{id, "encryption_key (1 of 1): no such file"},
+			unsealable: true},
+		"second unreadable": {keys: []Key{literal(otherKey), unreadable},
+			want: []string{id, "encryption_key (2 of 2): no such file"}},
+		"short": {keys: []Key{short, literal(otherKey)},
+			want: []string{id, "(1 of 2): it has fewer than 32 characters", "openssl rand -base64 32"}, unsealable: true},
+		"empty": {keys: []Key{literal("")}, want: []string{id, "fewer than 32 characters"}, unsealable: true},
 	} {
 		s := with(c.keys...)
 		_, err := s.open(t.Context(), "k", data)
@@ -114,7 +117,8 @@ func TestEncryptionKeyErrors(t *testing.T) {
 			}
 		}
 		_, err = s.seal(t.Context(), "k", []byte("{}"))
-		if c.unsealable != (err != nil) || err != nil && (!errors.Is(err, ErrKey) || !Unusable(err) || strings.Contains(err.Error(), "canary")) {
+		if c.unsealable != (err != nil) || err != nil && (!errors.Is(err, ErrKey) || !Unusable(err) ||
+			strings.Contains(err.Error(), "canary")) {
 			t.Errorf("%s: seal gave %v", name, err)
 		}
 	}
@@ -133,7 +137,8 @@ func TestSealOfAnyJSON(t *testing.T) {
 			}
 			got, err := s.open(t.Context(), "authinject/logins/x.json", data)
 			var a, b any
-			if err != nil || json.Unmarshal(got, &a) != nil || json.Unmarshal([]byte(plain), &b) != nil || !reflect.DeepEqual(a, b) {
+			if err != nil || json.Unmarshal(got, &a) != nil || json.Unmarshal([]byte(plain), &b) != nil ||
+				!reflect.DeepEqual(a, b) {
 				t.Errorf("sealed %s, opened %s, %v", plain, got, err)
 			}
 		}
