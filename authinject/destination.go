@@ -28,7 +28,8 @@ type destination struct {
 }
 
 // destinationForms ends every error about a pattern.
-const destinationForms = "allowed are https://host[:port], https://*.example.com[:port] (one label in place of the star), http://host[:port] (plain http), host[:port] (https; on loopback http as well) and unix//path"
+const destinationForms = "allowed are https://host[:port], https://*.example.com[:port] " +
+	"(one label in place of the star), http://host[:port] (plain http), host[:port] (https; on loopback http as well) and unix//path"
 
 // ParseDestinations reads the patterns of the option destinations:
 //
@@ -179,7 +180,8 @@ func defaultPort(scheme string) uint16 {
 	return 443
 }
 
-var errSocket = errors.New(`the path of a unix socket has ".." in it, which may lead elsewhere if a part of the path is a symbolic link; write the path without ".."`)
+var errSocket = errors.New(`the path of a unix socket has ".." in it, which may lead elsewhere ` +
+	`if a part of the path is a symbolic link; write the path without ".."`)
 
 // checkSocket returns an error for a path with "..", because only the file system knows where such a
 // path leads.

@@ -69,7 +69,8 @@ If you name no source, the command takes the only source that has a login.`,
 	config.accountFlag(cmd)
 	cmd.Flags().StringArrayVar(&vars, "var", nil, "A variable of the account, as `name=value`, such as deployment=acme; may be repeated")
 	cmd.Flags().BoolVar(&quiet, "no-browser", false, "Only print the address to open")
-	cmd.Flags().DurationVar(&timeout, "timeout", tokensource.LoginLifetime, "How long to wait for the answer. With device_code, the default is until the code expires")
+	cmd.Flags().DurationVar(&timeout, "timeout", tokensource.LoginLifetime,
+		"How long to wait for the answer. With device_code, the default is until the code expires")
 	return cmd
 }
 
@@ -130,7 +131,9 @@ func (l *terminalLogin) cancel(ctx context.Context, login *tokensource.Login) er
 
 // await shows the person where to log in, and waits until the account is connected. before is when
 // the account was last connected or disconnected.
-func (l *terminalLogin) await(ctx context.Context, login *tokensource.Login, listener net.Listener, before time.Time) error {
+func (l *terminalLogin) await(
+	ctx context.Context, login *tokensource.Login, listener net.Listener, before time.Time,
+) error {
 	if login.Device != nil {
 		l.showCode(login)
 		l.browse(login.URL.Reveal())

@@ -22,7 +22,8 @@ var (
 
 	tokenRequestsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "authinject", Name: "token_requests_total",
-		Help: "Attempts to get a token, by result: obtained, the class of the failure (wait, operator, login), or subject if the provider refused a caller's token.",
+		Help: "Attempts to get a token, by result: obtained, the class of the failure (wait, operator, login), " +
+			"or subject if the provider refused a caller's token.",
 	}, []string{"source", "result"})
 )
 
@@ -30,7 +31,8 @@ var (
 	liveDesc = prometheus.NewDesc("authinject_token_live",
 		"1 while the source's unnamed account has a live token, else 0.", []string{"source"}, nil)
 	expiryDesc = prometheus.NewDesc("authinject_token_expiry_timestamp_seconds",
-		"When the token of the source's unnamed account expires, in Unix seconds; absent if that is not known.", []string{"source"}, nil)
+		"When the token of the source's unnamed account expires, in Unix seconds; absent if that is not known.",
+		[]string{"source"}, nil)
 	problemDesc = prometheus.NewDesc("authinject_problem",
 		"1 for each problem of the source's unnamed account or upstreams; docs/troubleshooting.md explains the words.",
 		[]string{"source", "problem", "class"}, nil)

@@ -22,7 +22,8 @@ import (
 // setting that works but is probably a mistake.
 
 // literalWarning is the warning about a secret that is not a placeholder.
-const literalWarning = "a secret is written into the configuration itself, where the admin API, autosave and logs can show it; " +
+const literalWarning = "a secret is written into the configuration itself, where the admin API, " +
+	"autosave and logs can show it; " +
 	"use a placeholder such as {env.NAME} or {file./path}"
 
 // unauthenticatedWarning is the warning about a source for which isUnauthenticated is true.
@@ -81,7 +82,8 @@ func (a *App) warnOfSource(ctx context.Context, name string, src *Source) {
 				continue
 			}
 			if err := signer.CheckKey(ctx); err != nil {
-				log.Warn("the grant cannot use its key; correct the key, which is read again for every token request", zap.Error(err))
+				log.Warn("the grant cannot use its key; correct the key, which is read again for every token request",
+					zap.Error(err))
 			}
 		default:
 			check(option, secret)
@@ -92,7 +94,9 @@ func (a *App) warnOfSource(ctx context.Context, name string, src *Source) {
 // warnOfClient warns of a key, certificate or assertion with which the client cannot authenticate,
 // and of a token_transport whose client certificate has expired or that does not verify the
 // provider's certificate.
-func (s *Source) warnOfClient(ctx context.Context, log *zap.Logger, warnOfLiteral func(option string, secrets ...string)) {
+func (s *Source) warnOfClient(
+	ctx context.Context, log *zap.Logger, warnOfLiteral func(option string, secrets ...string),
+) {
 	var files []string
 	if s.ClientJWT != nil && s.ClientJWT.Key != "" {
 		warnOfLiteral("key", s.ClientJWT.Key)
@@ -104,7 +108,8 @@ func (s *Source) warnOfClient(ctx context.Context, log *zap.Logger, warnOfLitera
 	}
 	if !slices.ContainsFunc(files, isPipe) {
 		if err := s.resolved.CheckCredentials(ctx); err != nil {
-			log.Warn("the client cannot authenticate; correct its key, certificate or assertion, which is read again for every token request",
+			log.Warn("the client cannot authenticate; correct its key, certificate or assertion, "+
+				"which is read again for every token request",
 				zap.Error(err))
 		}
 	}

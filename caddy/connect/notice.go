@@ -75,7 +75,8 @@ func connected(s Source, account string) *notice {
 	n := &notice{Text: "Connected " + AccountName(s.Name, account) + "."}
 	if s.Tokens.Account(account).Status().Unsaved {
 		n.Alert = true
-		n.Text += " But the storage cannot be written. If the proxy restarts now, this login is lost. The proxy tries again to store it."
+		n.Text += " But the storage cannot be written. If the proxy restarts now, this login is lost. " +
+			"The proxy tries again to store it."
 	}
 	return n
 }
@@ -101,11 +102,14 @@ func loginNotice(err error, manual bool) *notice {
 			"Nothing was changed. Type the code again, or press Connect for a new one."
 	case e.Code == "invalid_grant":
 		n.Text = "The provider did not accept the code that it had just given. Nothing was changed. " +
-			"Press Connect to try again. If it fails again, check that redirect_url is exactly the address that is registered at the provider."
+			"Press Connect to try again. " +
+			"If it fails again, check that redirect_url is exactly the address that is registered at the provider."
 	case strings.HasPrefix(e.Problem(), "storage_"):
-		n.Text = "This proxy could not read or write its storage, so the login could not be kept. Nothing was changed. Tell the operator of this proxy."
+		n.Text = "This proxy could not read or write its storage, so the login could not be kept. " +
+			"Nothing was changed. Tell the operator of this proxy."
 	case e.Class == tokensource.ClassWait:
-		n.Text = "The provider could not be asked, or did not answer as expected. Nothing was changed. Try again in a few minutes."
+		n.Text = "The provider could not be asked, or did not answer as expected. " +
+			"Nothing was changed. Try again in a few minutes."
 	case e.Class == tokensource.ClassOperator:
 		n.Text = "The operator of this proxy has to correct its configuration before this account can be connected. Nothing was changed."
 	default:
