@@ -15,7 +15,7 @@ import (
 // observer returns a function that counts, logs and emits the events of sources.
 func (a *App) observer() tokensource.Observer {
 	return func(e tokensource.Event) {
-		count(e)
+		countEvent(e)
 		if a.isWorthLogging(e) {
 			a.log(e)
 		}
