@@ -73,7 +73,6 @@ func TestSurveyOfRoutes(t *testing.T) {
 		"with a certificate":     {sites: none.Site("x.example.com", rig.Block("tls", rig.Block("client_auth", "mode require_and_verify")), "authinject a https://api.example.com")},
 		"two sites, one guarded": {sites: none.Site("http://a.example.com:9999", auth, "authinject a https://api.example.com").Site("http://b.example.com:9999", "authinject b https://api.example.com"), open: "b :9999"},
 		"guarded too late":       {sites: none.Site(":9999", rig.Block("handle /api/*", "authinject a https://api.example.com"), rig.Block("handle /x", auth)), open: "a :9999"},
-		"a named expression":     {sites: none.Site(":9999", "@lan expression `remote_ip('10.0.0.0/8')` lan", "authinject @lan a https://api.example.com")},
 		"a text is no guard":     {sites: none.Site(":9999", "vars remote_ip x", "respond /x remote_ip()", "authinject a https://api.example.com"), open: "a :9999"},
 		"its answers, no guard":  {sites: none.Site(":9999", rig.Block("authinject a https://api.example.com", rig.Block("handle_response", "respond x"))), open: "a :9999"},
 		"intercepted, no guard":  {sites: none.Site(":9999", rig.Block("intercept", rig.Block("handle_response", "respond x")), "authinject a https://api.example.com"), open: "a :9999"},
@@ -121,6 +120,9 @@ func TestSurveyOfProvisionedRoutes(t *testing.T) {
 		"another host": {
 			MatcherSets: caddyhttp.MatcherSets{{&caddyhttp.MatchHost{"other.example.com"}}, {new(caddyhttp.MatchRemoteIP)}},
 		},
+		"a raw expression": {MatcherSetsRaw: caddyhttp.RawMatcherSets{
+			{"expression": json.RawMessage(`"remote_ip('10.0.0.0/8')"`)},
+		}},
 		"the same host": {MatcherSets: caddyhttp.MatcherSets{{&host, new(caddyhttp.MatchRemoteIP)}}},
 		"expression":    {MatcherSets: caddyhttp.MatcherSets{{&caddyhttp.MatchExpression{Expr: "remote_ip('10.0.0.0/8')"}}}},
 	} {
