@@ -14,21 +14,22 @@ import (
 // none. It is immutable and safe for concurrent use.
 type Destinations struct {
 	list   []destination
-	preset string // see Of
+	preset string // see WithPreset
 }
 
-// destination is one pattern, taken apart.
+// destination is one parsed pattern.
 type destination struct {
 	pattern string // as it was written
-	scheme  string // http or https; empty: https, and http too on this machine
-	host    string // normalized; of a wildcard: what follows the first label
-	any     bool   // a wildcard for the first label
-	port    uint16 // 0: the scheme's
-	socket  string // path of a unix socket; the other fields are empty then
+	scheme  string // http or https; empty means https, and also http if host is a loopback host
+	host    string // normalized; for a wildcard, the part after "*."
+	any     bool   // the pattern begins with "*."
+	port    uint16 // 0 means the default port of the scheme
+	socket  string // path of a unix socket; if it is set, only pattern is set besides it
 }
 
 // destinationForms ends every error about a pattern.
-const destinationForms = "allowed are https://host[:port], https://*.example.com[:port] (one label in place of the star), http://host[:port] (plain http, by explicit word), host[:port] (https; on loopback http as well) and unix//path"
+const destinationForms = "allowed are https://host[:port], https://*.example.com[:port] " +
+	"(one label in place of the star), http://host[:port] (plain http), host[:port] (https; on loopback http as well) and unix//path"
 
 // ParseDestinations reads the patterns of the option destinations:
 //
@@ -39,9 +40,10 @@ const destinationForms = "allowed are https://host[:port], https://*.example.com
 //	api.example.com                 https; for a loopback host http as well
 //	unix//run/api.sock              a unix socket
 //
-// Host names may be international (IDNA, RFC 5890). User names, paths, queries,
-// stars elsewhere, stars over fewer than two labels, and IP addresses in odd
-// spellings are refused with an error that names the pattern.
+// Hostnames may be international (IDNA, RFC 5890). A pattern is an error if it
+// has a user name, a path or a query, if a star is not its whole first label or
+// has fewer than two labels after it, or if programs read its IP address in
+// different ways (127.1, 0x7f.1). The error names the pattern.
 func ParseDestinations(patterns ...string) (Destinations, error) {
 	list := make([]destination, 0, len(patterns))
 	for _, pattern := range patterns {
@@ -72,7 +74,7 @@ func parseDestination(pattern string) (destination, error) {
 	}
 	rest = strings.TrimSuffix(rest, "/")
 	if i := strings.IndexAny(rest, "@/\\?#{}"); i >= 0 {
-		return d, fmt.Errorf("%q cannot stand in a destination, which is only scheme, host and port", rest[i:i+1])
+		return d, fmt.Errorf("%q is not allowed in a destination, which has only a scheme, a host and a port", rest[i:i+1])
 	}
 	host, port, err := splitHostPort(rest)
 	if err != nil {
@@ -87,7 +89,7 @@ func parseDestination(pattern string) (destination, error) {
 		host, d.any = after, true
 	}
 	if strings.Contains(host, "*") {
-		return d, fmt.Errorf("a star can only stand for the whole first label")
+		return d, fmt.Errorf("a star can only be the whole first label")
 	}
 	if d.host, err = normalizeHost(host); err != nil {
 		return d, err
@@ -98,8 +100,8 @@ func parseDestination(pattern string) (destination, error) {
 	return d, nil
 }
 
-// WithPreset returns the destinations with the name of the provider preset that has them. Errors of
-// Check name it.
+// WithPreset returns d with the name of the provider preset that the destinations come from. Errors
+// of Check name the preset.
 func (d Destinations) WithPreset(preset string) Destinations {
 	d.preset = preset
 	return d
@@ -115,15 +117,15 @@ func (d Destinations) Check(target Target) error {
 	if err != nil {
 		return &DestinationError{Target: target, Reason: err.Error()}
 	}
-	plain := false // would match but for plain http
+	insecure := false // true if target would be allowed over TLS
 	for i := range d.list {
-		matches, overTLS := d.list[i].match(&to)
+		matches, onlyInsecure := d.list[i].match(&to)
 		if matches {
 			return nil
 		}
-		plain = plain || overTLS
+		insecure = insecure || onlyInsecure
 	}
-	if plain {
+	if insecure {
 		return &DestinationError{Target: target, Insecure: true, Reason: "it is plain http, where others on the way can read the token"}
 	}
 	return &DestinationError{
@@ -131,14 +133,15 @@ func (d Destinations) Check(target Target) error {
 	}
 }
 
-// match reports whether d allows to, and else whether only the lack of TLS is in the way.
-func (d *destination) match(to *normalTarget) (matches, overTLS bool) {
+// match reports whether d allows the target to. If not, onlyInsecure reports whether d would allow
+// the target over TLS.
+func (d *destination) match(to *normalTarget) (matches, onlyInsecure bool) {
 	if d.socket != "" || to.socket != "" {
 		return d.socket == to.socket, false
 	}
 	name := to.host
 	if d.any {
-		// Without a dot nothing is left, which is no host of a destination.
+		// Of a name without a dot nothing is left, and no destination has an empty host.
 		_, name, _ = strings.Cut(name, ".")
 	}
 	if name != d.host {
@@ -177,9 +180,11 @@ func defaultPort(scheme string) uint16 {
 	return 443
 }
 
-var errSocket = errors.New(`the path of a unix socket has ".." in it, which leads elsewhere behind a symbolic link`)
+var errSocket = errors.New(`the path of a unix socket has ".." in it, which may lead elsewhere ` +
+	`if a part of the path is a symbolic link; write the path without ".."`)
 
-// checkSocket returns an error for a path that says where it leads only to the file system.
+// checkSocket returns an error for a path with "..", because only the file system knows where such a
+// path leads.
 func checkSocket(socket string) error {
 	if strings.HasPrefix(socket, "/") && slices.Contains(strings.Split(socket, "/"), "..") {
 		return errSocket
@@ -187,7 +192,8 @@ func checkSocket(socket string) error {
 	return nil
 }
 
-// cleanSocket returns a socket's path in one spelling; abstract ones (@…) are no paths.
+// cleanSocket returns the shortest form of a socket's path. The name of an abstract socket (@…) is
+// no path, so it stays as it is.
 func cleanSocket(socket string) string {
 	if strings.HasPrefix(socket, "/") {
 		return path.Clean(socket)
@@ -195,7 +201,7 @@ func cleanSocket(socket string) string {
 	return socket
 }
 
-// splitHostPort takes "host", "host:port", "[v6]" and "[v6]:port" apart.
+// splitHostPort splits "host", "host:port", "[v6]" and "[v6]:port".
 func splitHostPort(s string) (host, port string, err error) {
 	end := strings.LastIndexByte(s, ']') + 1
 	colon := strings.IndexByte(s[end:], ':')
@@ -205,7 +211,7 @@ func splitHostPort(s string) (host, port string, err error) {
 	host, port = s[:end+colon], s[end+colon+1:]
 	switch {
 	case strings.Contains(port, ":"):
-		return "", "", fmt.Errorf("an IPv6 address stands in brackets")
+		return "", "", fmt.Errorf("an IPv6 address must be in brackets, such as [::1]:8080")
 	case port == "":
 		return "", "", errPort
 	}

@@ -24,8 +24,8 @@ type exchange struct {
 	guarded answerBody   // the body of the answer
 	private [1]string    // its Cache-Control, if it had none
 
-	check     bool     // it is a health check
-	page      string   // origin of the web page of another site that made it; empty: none did
+	check     bool     // the request is a health check
+	page      string   // origin of the web page of another site that made the request, if one did
 	announced []string // names of the client's trailers
 	source    TokenSource
 	result    Result
@@ -127,10 +127,10 @@ func (x *exchange) base() http.RoundTripper {
 	return x.t.base()
 }
 
-// isolate closes a health check's connection after the check, if another request could get that
-// connection by mistake. A transport finds idle connections by the URL. But a health check of a
-// unix socket, or through a proxy for plain http, connects to another address. With TLS, the server
-// has proved that it is the host in the URL.
+// isolate closes a health check's connection after its use, if a request with a token could get it.
+// Transports look up idle connections by URL, but a health check may connect elsewhere: to a unix
+// socket, or through a proxy for plain HTTP. Over TLS to a network address this is safe, because the
+// server has proved that it is the URL's host.
 func (x *exchange) isolate() {
 	if !x.check || x.t.HealthCheckBase != nil {
 		return
@@ -166,7 +166,8 @@ func (x *exchange) putURL(out *http.Request, c *credential) {
 	out.RequestURI = "" // it still contains the old query and user
 }
 
-// putHeader sets c in the header of a copy, which must be its own.
+// putHeader adds c to the header of out, which no other request may share. If the token is put into
+// the query instead, putHeader asks caches not to store the request's answer.
 func (x *exchange) putHeader(out *http.Request, c *credential) {
 	in := &x.t.Injection
 	switch {
@@ -262,8 +263,9 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	return res, nil
 }
 
-// tellRefused adds to the upstream's answer that it refused the proxy's token (RFC 9209 section
-// 2.2), so that the client does not search for a mistake in its own credentials.
+// tellRefused adds a Proxy-Status field to the upstream's answer (RFC 9209 section 2.1). It says that
+// the upstream refused this proxy's token, so that the client does not look for a mistake in its own
+// credentials.
 func (x *exchange) tellRefused(res *http.Response) {
 	detail := "the upstream refused the token that this proxy added; the operator of the proxy must act"
 	if x.t.SourceName != "" {
@@ -273,8 +275,9 @@ func (x *exchange) tellRefused(res *http.Response) {
 	res.Header["Proxy-Status"] = append(slices.Clone(res.Header["Proxy-Status"]), status)
 }
 
-// fail answers the client if there is no usable token or proof. If the client went away, it returns
-// the error of the client's context, which servers handle.
+// fail answers a request for which there is no usable token or proof. A health check passes, because
+// the upstream is not at fault. If the client went away, fail returns the error of the client's
+// context, which servers handle.
 func (x *exchange) fail(err error) (*http.Response, error) {
 	if gone := x.req.Context().Err(); gone != nil {
 		x.closeBody()
@@ -282,7 +285,7 @@ func (x *exchange) fail(err error) (*http.Response, error) {
 		return nil, gone
 	}
 	res := x.answer(x.t.noToken(err))
-	if x.check { // a health check without a token counts as passed
+	if x.check {
 		res = emptyResponse(x.req, http.StatusOK, make(http.Header))
 	}
 	return res, nil

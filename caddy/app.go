@@ -145,7 +145,7 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 		return fmt.Errorf("source %s: %w", name, err)
 	}
 	src.encryptionKeys = a.EncryptionKeys
-	a.warnOf(ctx, name, src)
+	a.warnOfSource(ctx, name, src)
 	user := &sourceUser{grant: src.grant, storage: withOccupancy(src.storage), observe: a.observer(), transport: src.transport}
 	pooled, err := acquire(name, src, user)
 	if err != nil {

@@ -86,7 +86,7 @@ func benchTransport(tb testing.TB, base http.RoundTripper, injection authinject.
 	t, account := &Transport{inner: inner}, src.Account("")
 	t.transport = &authinject.Transport{
 		Base: base, SourceName: "a", Target: t.target, Destinations: to, HealthCheck: isHealthCheck, Browsers: guard,
-		PrivateTrace: true, Injection: injection, OnResult: counter("a"), Wait: 10 * time.Second,
+		PrivateTrace: true, Injection: injection, OnResult: requestCounter("a"), Wait: 10 * time.Second,
 		Source: func(*http.Request) (authinject.TokenSource, error) { return account, nil },
 	}
 	return t

@@ -158,7 +158,7 @@ func warnLiteral(d *caddyfile.Dispenser, source, option, text string) {
 	if source != "" {
 		of = zap.String("source", source)
 	}
-	caddy.Log().Named("caddyfile").Warn("a secret stands in the configuration itself; "+
+	caddy.Log().Named("caddyfile").Warn("a secret is written into the configuration itself; "+
 		"use a placeholder that is resolved at run time, such as {env.NAME} or {file./path}"+literalHint(text),
 		of, zap.String("option", option), zap.String("file", d.File()), zap.Int("line", d.Line()))
 }

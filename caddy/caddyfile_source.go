@@ -148,8 +148,8 @@ func (p *sourceParser) finish(at caddyfile.Token) error {
 	if err := firstError(filled.applyProvider(), filled.validate()); err != nil {
 		return err
 	}
-	if cfg, err := filled.example(nil); err == nil && filled.provesNothing(filled.grantType(), &cfg) {
-		caddy.Log().Named("caddyfile").Warn(nothingProved,
+	if cfg, err := filled.example(nil); err == nil && filled.isUnauthenticated(filled.grantType(), &cfg) {
+		caddy.Log().Named("caddyfile").Warn(unauthenticatedWarning,
 			zap.String("source", p.name), zap.String("file", at.File), zap.Int("line", at.Line))
 	}
 	return nil

@@ -164,7 +164,7 @@ func TestDoctorAsRootBeforeTheFirstStart(t *testing.T) {
 	dir := t.TempDir() + "/store"
 	config, token := inDir(t, srv, dir)
 	r := diagnose(t, doctorRun{users: doctor.Users{Self: 0, Owner: func(string) (int, bool) { return 0, true }}}, config, token)
-	wantStep(t, r, doctor.OK, "storage", "and locked; doctor made its directory "+dir+" as root, so the server must run as root, too", "")
+	wantStep(t, r, doctor.OK, "storage", "and locked. As root, doctor made its directory "+dir+", so the server must run as root, too", "")
 }
 
 // A command that writes to a storage of another user is refused before it does anything. The error

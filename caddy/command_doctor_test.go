@@ -323,7 +323,7 @@ func TestDoctorCreatedLongAgo(t *testing.T) {
 	wantStep(t, r, doctor.OK, "clock", "agrees", "")
 	lasts = 7200
 	r = diagnose(t, doctorRun{}, tokenFrom(t, at))
-	wantStep(t, r, doctor.OK, "lifetime", "before its answer (created_at), and the lifetime counts from there", "")
+	wantStep(t, r, doctor.OK, "lifetime", "before its answer (created_at). The lifetime counts from there", "")
 	wantNoFailure(t, r)
 }
 
@@ -334,7 +334,7 @@ func TestDoctorProposesNoLoginOfARefusedClient(t *testing.T) {
 	t.Setenv("CLIENT_SECRET", "wrong-"+rig.Canary)
 	r := diagnose(t, doctorRun{}, config)
 	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id")
-	wantStep(t, r, doctor.Skip, "grant", "the account is not connected; a login would fail", "")
+	wantStep(t, r, doctor.Skip, "grant", "the account is not connected. A login would fail", "")
 	for _, step := range r.Steps {
 		if strings.Contains(step.Remedy, "login a") {
 			t.Errorf("a login is proposed: %s", step.Remedy)
@@ -374,7 +374,7 @@ func TestDoctorWrongName(t *testing.T) {
 func TestDoctorUnknownCA(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{TLS: true})
 	r := diagnose(t, doctorRun{}, clientCredentials(t, srv))
-	wantStep(t, r, doctor.Fail, "tls", `the certificate of 127.0.0.1 is not trusted: this machine does not know the authority that issued it, "tokensourcetest CA"`, "tls_trust_pool file /path/to/ca.pem into the block token_transport http of the source")
+	wantStep(t, r, doctor.Fail, "tls", `the certificate of 127.0.0.1 is not trusted, because this machine does not know the authority that issued it, "tokensourcetest CA"`, "tls_trust_pool file /path/to/ca.pem into the block token_transport http of the source")
 	if n := srv.Count(); n != 0 {
 		t.Errorf("%d token requests", n)
 	}
@@ -465,7 +465,7 @@ func TestDoctorRefusedScope(t *testing.T) {
 	srv.Script(tokensourcetest.SetMember("scope", "other"))
 	wantNoFailure(t, diagnose(t, doctorRun{}, config))
 	r = diagnose(t, doctorRun{}, config)
-	wantStep(t, r, doctor.Warn, "scopes", "did not grant read; it granted other", "allow these scopes for the client")
+	wantStep(t, r, doctor.Warn, "scopes", "did not grant read. It granted other", "allow these scopes for the client")
 }
 
 func TestDoctorExpiredStaticToken(t *testing.T) {
@@ -477,7 +477,7 @@ func TestDoctorExpiredStaticToken(t *testing.T) {
 	r := diagnose(t, doctorRun{}, site("token {env.TOKEN}", "expires 2020-01-31T12:00:00Z"), os.Getenv("TOKEN"))
 	wantStep(t, r, doctor.Fail, "grant", "the configured token has expired", "write the end of a new token into expires, and write the token into the environment variable TOKEN, and start the server again")
 	r = diagnose(t, doctorRun{}, site("token {env.TOKEN}"), os.Getenv("TOKEN"))
-	wantStep(t, r, doctor.Fail, "grant", "a JWT that ended on 2017-07-14 02:40:00 UTC", "write a new token into the environment variable TOKEN")
+	wantStep(t, r, doctor.Fail, "grant", "a JWT that expired on 2017-07-14 02:40:00 UTC", "write a new token into the environment variable TOKEN")
 	t.Setenv("TOKEN", "canary-opaque-static-token")
 	r = diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL()}}, site("token {env.TOKEN}"), os.Getenv("TOKEN"))
 	wantStep(t, r, doctor.Fail, "upstream", "answered 401 to a request with the token: an upstream refuses the token, and there is no other", "write a new token into the environment variable TOKEN")
@@ -707,7 +707,7 @@ func TestDoctorAccountVariables(t *testing.T) {
 	r := diagnose(t, doctorRun{}, config)
 	wantNoFailure(t, r)
 	wantStep(t, r, doctor.Skip, "name", "depends on the account", "")
-	wantStep(t, r, doctor.Skip, "grant", "name one with --account", "")
+	wantStep(t, r, doctor.Skip, "grant", "name it with --account", "")
 	r = diagnose(t, doctorRun{config: commandConfig{account: "fry"}}, config)
 	wantStep(t, r, doctor.Fail, "grant", `the account "fry" is not connected`, `run caddy authinject login a --account "fry"`)
 	if n := srv.Count(); n != 0 {
@@ -784,7 +784,7 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 		}, false, doctor.OK, "server", "Connected, renews by itself.", ""},
 		{"waits", func(st *accountStatus) {
 			st.Live, st.Class, st.Problem, st.Words = false, tokensource.ClassWait, "provider_wait", "It waits."
-		}, false, doctor.Warn, "server", "doctor has a token, and the running server", "to ask at once, run caddy authinject refresh a"},
+		}, false, doctor.Warn, "server", "doctor has a token, and the running server", "To make it ask at once, run caddy authinject refresh a"},
 		{"another environment", func(st *accountStatus) { st.Live = false }, false, doctor.Warn, "server", "doctor has a token, and the running server", "a reload keeps its environment"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -898,7 +898,7 @@ func TestDoctorConnectedAccount(t *testing.T) {
 	d := doctorRun{config: commandConfig{account: "fry"}}
 	r := diagnose(t, d, config)
 	wantNoFailure(t, r)
-	wantStep(t, r, doctor.OK, "token", `the stored token of the account "fry" is live; no token request was needed`, "")
+	wantStep(t, r, doctor.OK, "token", `the stored token of the account "fry" is live, so no token request was needed`, "")
 	d.options = doctor.Options{Refresh: true, Probe: emu.Endpoints().API + "/maps"}
 	r = diagnose(t, d, config)
 	wantStep(t, r, doctor.OK, "rotation", "replaced the refresh token, and the new one was stored", "")

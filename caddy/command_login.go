@@ -49,15 +49,16 @@ If you name no source, the command takes the only source that has a login.`,
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			if source.Tokens.OnDevice() && !cmd.Flags().Changed("timeout") {
-				timeout = 24 * time.Hour // the code ends before
+				timeout = 24 * time.Hour // the provider's code expires earlier, and that ends the wait
 			}
 			ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("no answer came in time; nothing was changed"))
 			defer cancel()
 			l := &terminalLogin{
 				Source: source, account: config.account, pages: app.around.pagesOf(source.Name), openBrowser: !quiet,
-				in: newLines(os.Stdin), out: os.Stdout, asks: term.IsTerminal(int(os.Stdin.Fd())),
+				in: newLines(os.Stdin), out: os.Stdout, interactive: term.IsTerminal(int(os.Stdin.Fd())),
 			}
-			if at, err := config.adminAddress(); err == nil { // else no server can be asked
+			// Without an admin address, server stays empty, and no running server is asked.
+			if at, err := config.adminAddress(); err == nil {
 				l.server = at
 			}
 			return l.run(ctx, vars)
@@ -68,7 +69,8 @@ If you name no source, the command takes the only source that has a login.`,
 	config.accountFlag(cmd)
 	cmd.Flags().StringArrayVar(&vars, "var", nil, "A variable of the account, as `name=value`, such as deployment=acme; may be repeated")
 	cmd.Flags().BoolVar(&quiet, "no-browser", false, "Only print the address to open")
-	cmd.Flags().DurationVar(&timeout, "timeout", tokensource.LoginLifetime, "How long to wait for the answer. Without the flag, a code for another device is waited for until it ends")
+	cmd.Flags().DurationVar(&timeout, "timeout", tokensource.LoginLifetime,
+		"How long to wait for the answer. With device_code, the default is until the code expires")
 	return cmd
 }
 
@@ -76,12 +78,12 @@ If you name no source, the command takes the only source that has a login.`,
 type terminalLogin struct {
 	connect.Source
 	account     string
-	pages       []string
+	pages       []string // addresses of the connect pages that show the source
 	openBrowser bool
 	in          <-chan string // lines; closed at the end of the input
 	out         io.Writer
-	asks        bool // a person can answer questions
-	renews      bool // an empty line asks for another address
+	interactive bool // a person can answer questions
+	relinks     bool // after an empty line, a new address is printed
 	// server is the address of the running server's admin API, or empty.
 	server string
 }
@@ -111,43 +113,58 @@ func (l *terminalLogin) run(ctx context.Context, vars []string) error {
 	if err != nil {
 		return err
 	}
-	var link string
-	if login.Device != nil {
-		link = login.URL.Reveal()
-		l.showCode(login)
-	} else {
-		link, err = l.show(ctx, login, listener != nil)
-	}
-	if err == nil && l.openBrowser {
-		openBrowser(link)
-	}
-	switch {
-	case err != nil:
-	case login.Device != nil:
-		err = l.onDevice(ctx, login)
-	case login.Typed():
-		err = l.manual(ctx, login)
-	default:
-		err = l.redirected(ctx, login, listener, before.Decided)
-	}
-	if err != nil {
-		// An answer that comes later must not be used.
-		if failed := l.Tokens.CancelLogin(context.WithoutCancel(ctx), login); failed != nil {
-			err = errors.Join(err, fmt.Errorf("ending the login, which ends by itself within %s: %w",
-				tokensource.LoginLifetime, failed))
-		}
-		return err
+	if err := l.await(ctx, login, listener, before.Decided); err != nil {
+		return errors.Join(err, l.cancel(ctx, login))
 	}
 	return l.report(ctx)
 }
 
-// show prints the address for the person to open, and returns it. A link to a pushed authorization
-// request ends soon, so the listener asks for it when the person comes. If the browser cannot reach
-// the listener, the person presses Enter for a link, as often as needed.
+// cancel cancels a login, so that no answer is used that comes later.
+func (l *terminalLogin) cancel(ctx context.Context, login *tokensource.Login) error {
+	err := l.Tokens.CancelLogin(context.WithoutCancel(ctx), login)
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("the login could not be cancelled, so an answer may still connect the account until %s: %w",
+		login.Expires().Local().Format(time.TimeOnly), err)
+}
+
+// await shows the person where to log in, and waits until the account is connected. before is when
+// the account was last connected or disconnected.
+func (l *terminalLogin) await(
+	ctx context.Context, login *tokensource.Login, listener net.Listener, before time.Time,
+) error {
+	if login.Device != nil {
+		l.showCode(login)
+		l.browse(login.URL.Reveal())
+		return l.onDevice(ctx, login)
+	}
+	link, err := l.show(ctx, login, listener != nil)
+	if err != nil {
+		return err
+	}
+	l.browse(link)
+	if login.Typed() {
+		return l.manual(ctx, login)
+	}
+	return l.redirected(ctx, login, listener, before)
+}
+
+// browse opens an address in a browser, unless --no-browser is set.
+func (l *terminalLogin) browse(link string) {
+	if l.openBrowser {
+		openBrowser(link)
+	}
+}
+
+// show prints the address for the person to open, and returns it. If authorization requests are
+// pushed (RFC 9126), a link to the provider expires soon. Then the address is that of the listener,
+// which gets a link when the browser opens the address. If the browser cannot reach the listener,
+// the person presses Enter, and gets a link to the provider.
 func (l *terminalLogin) show(ctx context.Context, login *tokensource.Login, listens bool) (string, error) {
 	var address, hint string
 	if listens && l.Tokens.Pushes(ctx, login.Variables) {
-		l.renews, address = true, connect.TerminalLink(login)
+		l.relinks, address = true, connect.TerminalLink(login)
 		hint = "If the browser runs on another machine, press Enter for an address that works there.\n\n"
 	} else {
 		link, err := l.Tokens.LoginLink(ctx, login)
@@ -156,7 +173,7 @@ func (l *terminalLogin) show(ctx context.Context, login *tokensource.Login, list
 		}
 		address = link.URL.Reveal()
 		if !link.Expires.IsZero() {
-			l.renews = true
+			l.relinks = true
 			hint = fmt.Sprintf("The address works until %s. Press Enter for a new one.\n\n", link.Expires.Local().Format(time.TimeOnly))
 		}
 	}
@@ -165,14 +182,14 @@ func (l *terminalLogin) show(ctx context.Context, login *tokensource.Login, list
 	return address, nil
 }
 
-// variables returns the variables of the flags, and for all others the values that the account had
-// before or that a person types.
+// variables returns a value for each variable of the source: from the flag --var, else from the
+// stored account, else from a person who types it.
 func (l *terminalLogin) variables(ctx context.Context, flags []string) (map[string]string, error) {
 	values := make(map[string]string)
 	for _, flag := range flags {
 		name, value, found := strings.Cut(flag, "=")
 		if !found {
-			return nil, fmt.Errorf("--var %s: a name and a value are needed, such as deployment=acme", flag)
+			return nil, fmt.Errorf("--var %s: write a name and a value, such as deployment=acme", flag)
 		}
 		values[name] = value
 	}
@@ -185,14 +202,14 @@ func (l *terminalLogin) variables(ctx context.Context, flags []string) (map[stri
 		if !given {
 			value = known.Variables[v.Name]
 		}
-		if value == "" && l.asks {
+		if value == "" && l.interactive {
 			fmt.Fprintf(l.out, "%s (%s, such as %s): ", v.Title, v.Allowed, v.Example)
 			if value, err = l.line(ctx); err != nil {
 				return nil, err
 			}
 		}
 		if value == "" {
-			return nil, fmt.Errorf("the variable %s is needed: --var %s=%s", v.Name, v.Name, v.Example)
+			return nil, fmt.Errorf("the variable %s has no value: add --var %s=<value>, such as %s", v.Name, v.Name, v.Example)
 		}
 		if err := v.Check(value); err != nil {
 			return nil, err
@@ -207,9 +224,10 @@ func (l *terminalLogin) variables(ctx context.Context, flags []string) (map[stri
 	return values, nil
 }
 
-// redirect returns the URL to which the provider sends the person back: the configured one, or the
-// page of the configuration, or a port of this process (RFC 8252 section 7.3). The listener takes
-// the answer. It is nil if this process does not.
+// redirect returns the URL to which the provider sends the person back: redirect_url, else the
+// callback of a connect page, else a free port on 127.0.0.1 (RFC 8252 section 7.3). It is empty if
+// the person types a code (redirect_url manual). The listener receives the answer. It is nil if the
+// answer does not come to this process.
 func (l *terminalLogin) redirect(ctx context.Context) (string, net.Listener, error) {
 	redirect := l.RedirectURL
 	if redirect == "" && len(l.pages) > 0 {
@@ -236,7 +254,9 @@ func (l *terminalLogin) redirect(ctx context.Context) (string, net.Listener, err
 	if port == "" {
 		port = "80"
 	}
-	// If the address is taken, the running server listens there and finishes the login.
+	// If Listen fails, the running server probably listens there, perhaps on a port that only the
+	// server may use. It then finishes the login. If it does not, the person can paste the address
+	// at which the browser ends.
 	listener, _ := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
 	return redirect, listener, nil
 }

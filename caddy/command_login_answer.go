@@ -45,7 +45,7 @@ func (l *terminalLogin) manual(ctx context.Context, login *tokensource.Login) er
 			return errors.Join(err, gone)
 		}
 		if code == "" {
-			if l.renews {
+			if l.relinks {
 				if _, err = l.show(ctx, login, false); err != nil {
 					return err
 				}
@@ -55,7 +55,7 @@ func (l *terminalLogin) manual(ctx context.Context, login *tokensource.Login) er
 		if err = l.Tokens.FinishLogin(ctx, login, url.Values{"code": {code}}); err == nil {
 			return nil
 		}
-		fmt.Fprintln(l.out, connect.WrongCode(err))
+		fmt.Fprintln(l.out, connect.TypedCodeFailed(err))
 	}
 	if err == nil {
 		err = errors.New("no code was typed; nothing was changed")
@@ -95,7 +95,7 @@ func (l *terminalLogin) redirected(
 			if answer != nil {
 				return l.Tokens.FinishLogin(ctx, login, answer)
 			}
-			if l.renews {
+			if l.relinks {
 				if _, err := l.show(ctx, login, false); err != nil {
 					return err
 				}

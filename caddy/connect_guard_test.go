@@ -103,7 +103,7 @@ func TestCallbackErrorsAreShown(t *testing.T) {
 	}
 	for query, want := range map[string]string{
 		"error=access_denied&error_description=" + url.QueryEscape(`<script>alert("x")</script> no`): "Access was denied",
-		"error=server_error":                             "The provider does not work at the moment",
+		"error=server_error":                             "The provider could not be asked, or did not answer as expected",
 		"error=invalid_scope":                            "has to correct its configuration",
 		"error=" + url.QueryEscape(`"><img src=x>`):      "The login failed",
 		"error=&code=x":                                  "The login failed",

@@ -9,9 +9,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// reverse_proxy uses optional interfaces of its transport to decide on Host, scheme and buffering.
-// The methods below call the inner transport. If that lacks an interface, they return what
-// reverse_proxy assumes for such a transport.
+// reverse_proxy uses optional interfaces of its transport to decide on the Host field, the scheme
+// and buffering. The methods below call the inner transport. If the inner transport does not implement
+// the interface, EnableTLS and EnableH2C return an error, and the others return what reverse_proxy
+// assumes for a transport without it.
 
 // TLSEnabled implements [reverseproxy.TLSTransport].
 func (t *Transport) TLSEnabled() bool {
@@ -38,7 +39,7 @@ func (t *Transport) EnableTLS(base *reverseproxy.TLSConfig) error {
 func (t *Transport) EnableH2C() error {
 	inner, ok := t.innerOrDefault().(reverseproxy.H2CTransport)
 	if !ok {
-		return errors.New("upstreams are h2c:// but the inner transport does not support it")
+		return errors.New("upstreams are h2c:// but the inner transport does not support h2c")
 	}
 	if err := inner.EnableH2C(); err != nil {
 		return err
@@ -47,7 +48,8 @@ func (t *Transport) EnableH2C() error {
 	return nil
 }
 
-// innerOrDefault is the inner transport while a Caddyfile is adapted.
+// innerOrDefault returns the inner transport while a Caddyfile is adapted. If the Caddyfile names
+// none, innerOrDefault first sets the default, http.
 func (t *Transport) innerOrDefault() any {
 	if t.inner == nil {
 		t.inner, t.innerName = new(reverseproxy.HTTPTransport), "http"
@@ -55,12 +57,14 @@ func (t *Transport) innerOrDefault() any {
 	return t.inner
 }
 
-// encodeInner writes the inner transport of a Caddyfile into the configuration.
+// encodeInner sets TransportRaw to the JSON of the inner transport. The adapter encodes exported
+// fields only, so without encodeInner it would lose a change of t.inner.
 func (t *Transport) encodeInner() {
 	t.TransportRaw = caddyconfig.JSONModuleObject(t.inner, "protocol", t.innerName, nil)
 }
 
-// ProxyProtocolEnabled implements [reverseproxy.ProxyProtocolTransport].
+// ProxyProtocolEnabled implements [reverseproxy.ProxyProtocolTransport]. It returns the inner
+// transport's value at Provision.
 func (t *Transport) ProxyProtocolEnabled() bool { return t.proxyProtocol }
 
 // OverrideHealthCheckScheme implements [reverseproxy.HealthCheckSchemeOverriderTransport].

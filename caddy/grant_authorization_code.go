@@ -15,9 +15,11 @@ func init() { caddy.RegisterModule(AuthorizationCodeGrant{}) }
 // provider gives no refresh token, a person must connect the account again when its token ends or
 // is refused.
 type AuthorizationCodeGrant struct {
-	// PKCE is `S256` (the default; RFC 7636), or `none` for a provider that refuses it.
+	// PKCE is the code challenge method (RFC 7636): `S256` (the default), or `none` to send no code
+	// challenge, for a provider that refuses one.
 	PKCE string `json:"pkce,omitempty"`
 
+	// AuthorizationCode is the grant. Provision sets its field NoPKCE from PKCE.
 	tokensource.AuthorizationCode `json:"-"`
 }
 
@@ -45,7 +47,7 @@ func (g *AuthorizationCodeGrant) Provision(caddy.Context) error {
 	return g.Check()
 }
 
-// Check reports an unknown method.
+// Check returns an error if PKCE is neither empty, `S256` nor `none`.
 func (g *AuthorizationCodeGrant) Check() error {
 	if g.PKCE == "" {
 		return nil

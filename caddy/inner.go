@@ -10,15 +10,20 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// harden makes Caddy's own transport safe for tokens, and its errors of connecting explicable.
+// harden changes the transport http, so that no request with a token is sent over a connection that
+// was opened for another purpose: requests to unix sockets do not use the connections of a forward
+// proxy, and health checks have their own connections. It also keeps the reason when a connection
+// cannot be opened.
 func (t *Transport) harden(h *reverseproxy.HTTPTransport) {
 	if h.Transport == nil {
 		return
 	}
 	bypassProxyForUnix(h.Transport)
 	showDialErrors(h.Transport)
+	// With HTTP/3, h does not send its requests over h.Transport, so a copy would not reach the
+	// upstream.
 	if !slices.Contains(h.Versions, "3") {
-		t.checks = &healthCheckTransport{h, h.Transport.Clone()}
+		t.checks = &healthCheckTransport{http: h, transport: h.Transport.Clone()}
 		t.checks.transport.DisableKeepAlives = true
 	}
 }
@@ -35,9 +40,9 @@ func (t *healthCheckTransport) RoundTrip(req *http.Request) (*http.Response, err
 	return t.transport.RoundTrip(req)
 }
 
-// bypassProxyForUnix makes a transport ignore its forward proxy for unix sockets, which no proxy
-// reaches. The transport would not use the proxy, but it keeps all idle connections for plain http
-// through a proxy in one list, so that a request could get the connection to another upstream.
+// bypassProxyForUnix makes transport use no forward proxy for unix sockets. Its dialer connects to
+// the socket in any case. But net/http keeps the idle connections of all plain HTTP requests that
+// have the same proxy in one pool, so a request could get the connection to another upstream.
 func bypassProxyForUnix(transport *http.Transport) {
 	proxy := transport.Proxy
 	if proxy == nil {
@@ -51,9 +56,9 @@ func bypassProxyForUnix(transport *http.Transport) {
 	}
 }
 
-// checkForwardProxy refuses a plain http request that would pass through a forward proxy
-// (HTTP_PROXY, or the transport's network_proxy), which could read the token. It cannot read https
-// in a tunnel.
+// checkForwardProxy returns an error if req would pass through a forward proxy (HTTP_PROXY, or the
+// transport's network_proxy). It is called for plain HTTP only, because the proxy could read the
+// token. HTTPS passes through a proxy in an encrypted tunnel.
 func (t *Transport) checkForwardProxy(req *http.Request) error {
 	inner, ok := t.inner.(*reverseproxy.HTTPTransport)
 	if !ok || inner.Transport == nil || inner.Transport.Proxy == nil {
@@ -63,5 +68,6 @@ func (t *Transport) checkForwardProxy(req *http.Request) error {
 	if proxy == nil || err != nil {
 		return err
 	}
-	return fmt.Errorf("the request would pass in the clear through the forward proxy %s, which could read the token; use https, or exempt the upstream with NO_PROXY", proxy.Host)
+	return fmt.Errorf("the request would pass unencrypted through the forward proxy %s, which could read the token; "+
+		"use https, exempt the upstream with NO_PROXY, or remove network_proxy", proxy.Host)
 }

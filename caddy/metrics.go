@@ -17,25 +17,27 @@ import (
 var (
 	requestsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "authinject", Name: "requests_total",
-		Help: "Proxied requests, by what became of them.",
+		Help: "Proxied requests, by outcome and class of the failure.",
 	}, []string{"source", "outcome", "class"})
 
 	tokenRequestsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "authinject", Name: "token_requests_total",
-		Help: "Attempts to get a token, by their result: obtained, the class of the failure, or subject if a caller's token was refused.",
+		Help: "Attempts to get a token, by result: obtained, the class of the failure (wait, operator, login), " +
+			"or subject if the provider refused a caller's token.",
 	}, []string{"source", "result"})
 )
 
 var (
 	liveDesc = prometheus.NewDesc("authinject_token_live",
-		"1 while the source's unnamed account has a token to give, 0 while it has none.", []string{"source"}, nil)
+		"1 while the source's unnamed account has a live token, else 0.", []string{"source"}, nil)
 	expiryDesc = prometheus.NewDesc("authinject_token_expiry_timestamp_seconds",
-		"When the token of the source's unnamed account ends, in Unix seconds; absent where no end is known.", []string{"source"}, nil)
+		"When the token of the source's unnamed account expires, in Unix seconds; absent if that is not known.",
+		[]string{"source"}, nil)
 	problemDesc = prometheus.NewDesc("authinject_problem",
 		"1 for each problem of the source's unnamed account or upstreams; docs/troubleshooting.md explains the words.",
 		[]string{"source", "problem", "class"}, nil)
 	refusedDesc = prometheus.NewDesc("authinject_token_refused",
-		"1 while an upstream refuses the token of the source's unnamed account, 0 while none does.", []string{"source"}, nil)
+		"1 while an upstream refuses the token of the source's unnamed account, else 0.", []string{"source"}, nil)
 	unsavedDesc = prometheus.NewDesc("authinject_token_unsaved",
 		"1 while the storage does not hold the newest token of the source's unnamed account, else 0.", []string{"source"}, nil)
 	scopesDesc = prometheus.NewDesc("authinject_scopes_missing",
@@ -58,8 +60,9 @@ func (c sourceCollector) Collect(metrics chan<- prometheus.Metric) {
 		gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 			metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{name}, labels...)...)
 		}
-		// Two problems may have the same word, or no row in the table. The registry answers with an
-		// error if a series is collected twice.
+		// A problem without a row in [tokensource.Remedies] is reported as other. Several problems
+		// may have the same word. Only the first one is reported, because the registry refuses a
+		// series that is collected twice.
 		seen := make(map[string]bool)
 		add := func(word string, class tokensource.Class) {
 			if word = cmp.Or(word, "other"); !seen[word] {
@@ -71,7 +74,7 @@ func (c sourceCollector) Collect(metrics chan<- prometheus.Metric) {
 			add(problem.Problem, problem.Class)
 		}
 		if c.app.perRequest(name) {
-			continue
+			continue // each request names its account, and the unnamed account has no state
 		}
 		st := pooled.source.Account("").Status()
 		gauge(liveDesc, number(st.Live))
@@ -107,8 +110,8 @@ func (a *App) registerMetrics(registry *prometheus.Registry) error {
 	return nil
 }
 
-// count counts the events of sources.
-func count(e tokensource.Event) {
+// countEvent counts e in authinject_token_requests_total.
+func countEvent(e tokensource.Event) {
 	switch e.Kind {
 	case tokensource.EventRefreshed:
 		tokenRequestsTotal.WithLabelValues(e.Source, "obtained").Inc()
@@ -119,9 +122,9 @@ func count(e tokensource.Event) {
 	}
 }
 
-// counter returns a function that counts the results of a source's requests. The usual outcome
-// needs no look-up.
-func counter(source string) func(authinject.Result) {
+// requestCounter returns a function that counts a source's requests in authinject_requests_total. It
+// looks up the series of the most frequent outcome only once.
+func requestCounter(source string) func(authinject.Result) {
 	injected := requestsTotal.WithLabelValues(source, string(authinject.OutcomeInjected), "")
 	return func(r authinject.Result) {
 		if r.Outcome == authinject.OutcomeInjected {

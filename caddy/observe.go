@@ -15,7 +15,7 @@ import (
 // observer returns a function that counts, logs and emits the events of sources.
 func (a *App) observer() tokensource.Observer {
 	return func(e tokensource.Event) {
-		count(e)
+		countEvent(e)
 		if a.isWorthLogging(e) {
 			a.log(e)
 		}
@@ -79,7 +79,7 @@ func level(e tokensource.Event) zapcore.Level {
 	case tokensource.EventStorageFailed:
 		return zapcore.ErrorLevel
 	}
-	if e.Kind == tokensource.EventRefreshed && len(e.MissingScopes) > 0 {
+	if e.Kind == tokensource.EventRefreshed && e.Failure != nil {
 		return zapcore.WarnLevel
 	}
 	return zapcore.InfoLevel

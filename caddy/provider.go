@@ -88,7 +88,7 @@ func (s *Source) assignVariables(interactive bool) error {
 			continue
 		}
 		if !interactive || !v.PerAccount {
-			return fmt.Errorf("variable %s is needed: %s, such as %s", v.Name, v.Allowed, v.Example)
+			return v.Missing()
 		}
 		s.perAccount = append(s.perAccount, v)
 	}

@@ -89,8 +89,8 @@ func (l *refusals) note(source string, r authinject.Result) {
 	}
 }
 
-// expect notes that an upstream of the configuration gets no token of the source.
-func (l *refusals) expect(source, upstream string, why *authinject.DestinationError) {
+// noteExpected notes that an upstream of the configuration gets no token of the source.
+func (l *refusals) noteExpected(source, upstream string, why *authinject.DestinationError) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	expected := expectedRefusal{upstream, why.Error(), why.Problem(), why.Remedy()}
@@ -117,7 +117,7 @@ func (l *refusals) lastOf(source string, now time.Time) (refusedRequest, bool) {
 
 // watcher returns a function that counts the results of a source's requests and logs refusals.
 func (a *App) watcher(source string) func(authinject.Result) {
-	count, last := counter(source), a.refusals.last[source]
+	count, last := requestCounter(source), a.refusals.last[source]
 	return func(r authinject.Result) {
 		count(r)
 		switch r.Outcome {

@@ -79,7 +79,7 @@ func TestUnreachedUpstreams(t *testing.T) {
 	want("", "")
 	fails("/down", "start the server of the upstream, or check host and port ("+down+")")
 	want("upstream_refused wait", "start the server of the upstream")
-	fails("/ca", "write the line tls_trust_pool file")
+	fails("/ca", "Write the line tls_trust_pool file")
 	want("upstream_refused wait, upstream_unknown_authority operator", `trust the authority`)
 	if status, body, _ := get(t, "http://"+addr+"/ok"); status != http.StatusOK {
 		t.Errorf("got %d %s", status, body)

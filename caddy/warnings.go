@@ -18,80 +18,98 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// The functions of this file warn of what works but is seldom intended, when a configuration is
-// loaded or validated.
+// When a configuration is loaded or validated, the functions of this file log a warning about each
+// setting that works but is probably a mistake.
 
 // literalWarning is the warning about a secret that is not a placeholder.
-const literalWarning = "a secret stands in the configuration itself, where the admin API, autosave and logs can show it; " +
+const literalWarning = "a secret is written into the configuration itself, where the admin API, " +
+	"autosave and logs can show it; " +
 	"use a placeholder such as {env.NAME} or {file./path}"
 
-// nothingProved is the warning about a source for which provesNothing is true.
-const nothingProved = "the client does not authenticate, because client_secret is missing; " +
+// unauthenticatedWarning is the warning about a source for which isUnauthenticated is true.
+const unauthenticatedWarning = "the client does not authenticate, because client_secret is missing; " +
 	"add it, or write client_auth none if the provider gave you no secret"
 
-// provesNothing reports whether the client has no secret, although the grant needs one. cfg is the
-// configuration of the source.
-func (s *Source) provesNothing(grantName string, cfg *tokensource.Config) bool {
+// isUnauthenticated reports whether the grant is client_credentials and nothing in the source
+// authenticates the client: no secret, key, assertion or token_headers. It is false if client_auth
+// is set, because the operator may want client_auth none. The name of the grant and cfg are
+// arguments because the Caddyfile adapter calls it before Provision sets them.
+func (s *Source) isUnauthenticated(grantName string, cfg *tokensource.Config) bool {
 	return grantName == "client_credentials" && s.ClientAuth == "" && s.TokenHeaders == nil && cfg.AuthMethod() == tokensource.ClientAuthNone
 }
 
-// warnOf warns of mistakes in a source.
-func (a *App) warnOf(ctx context.Context, name string, src *Source) {
+// warnOfSource warns of a token in URLs, of a client that does not authenticate, and of secrets that
+// are literals or cannot be used.
+func (a *App) warnOfSource(ctx context.Context, name string, src *Source) {
 	log := a.logger.With(zap.String("source", name))
 	if src.Inject != nil && src.Inject.In == "query" {
 		log.Warn("inject query puts the token into URLs, which servers and proxies log; " +
 			"use inject header if the provider accepts it")
 	}
-	if src.provesNothing(src.grantName, &src.resolved) {
-		log.Warn(nothingProved)
+	if src.isUnauthenticated(src.grantName, &src.resolved) {
+		log.Warn(unauthenticatedWarning)
 	}
-	check := func(option string, readable bool, secrets ...string) {
+	warnOfLiteral := func(option string, secrets ...string) {
 		if literal := slices.IndexFunc(secrets, isLiteral); literal >= 0 {
 			log.Warn(literalWarning+literalHint(secrets[literal]), zap.String("option", option))
 		}
-		if !readable {
-			return
-		}
+	}
+	check := func(option string, secrets ...string) {
+		warnOfLiteral(option, secrets...)
 		for _, secret := range secrets {
 			if isPipe(secret) {
 				continue
 			}
 			if _, err := value(secret)(ctx); err != nil {
-				log.Warn("a secret cannot be read now; a file is read again for every token request, but a changed environment needs a restart",
+				log.Warn("a secret cannot be read; correct its file, which is read again for every token request, "+
+					"or its environment variable, which needs a restart of Caddy",
 					zap.String("option", option), zap.Error(err))
 			}
 		}
 	}
-	check("client_secret", true, src.ClientSecrets...)
-	src.warnOfClient(ctx, log, check)
+	check("client_secret", src.ClientSecrets...)
+	src.warnOfClient(ctx, log, warnOfLiteral)
+	signer, signs := src.grant.(interface{ CheckKey(context.Context) error })
 	for option, secret := range secretOptions(src.grant) {
-		// A stored token replaces the secret, which may then be gone.
-		check(option, !src.grant.Traits().Stored, secret)
-		if signer, ok := src.grant.(interface{ CheckKey(context.Context) error }); ok && option == "key" && !isPipe(secret) {
-			if _, err := value(secret)(ctx); err != nil {
-				continue // it was reported
+		switch {
+		case src.grant.Traits().Stored:
+			// After the first login, only the stored refresh token is used. The operator may have
+			// removed the configured secret.
+			warnOfLiteral(option, secret)
+		case signs && option == "key":
+			warnOfLiteral(option, secret)
+			if isPipe(secret) {
+				continue
 			}
 			if err := signer.CheckKey(ctx); err != nil {
-				log.Warn("the grant cannot sign now; its key is read again for every token request", zap.Error(err))
+				log.Warn("the grant cannot use its key; correct the key, which is read again for every token request",
+					zap.Error(err))
 			}
+		default:
+			check(option, secret)
 		}
 	}
 }
 
-// warnOfClient warns of a key, certificate or assertion that cannot prove the client now.
-func (s *Source) warnOfClient(ctx context.Context, log *zap.Logger, check func(option string, readable bool, secrets ...string)) {
+// warnOfClient warns of a key, certificate or assertion with which the client cannot authenticate,
+// and of a token_transport whose client certificate has expired or that does not verify the
+// provider's certificate.
+func (s *Source) warnOfClient(
+	ctx context.Context, log *zap.Logger, warnOfLiteral func(option string, secrets ...string),
+) {
 	var files []string
 	if s.ClientJWT != nil && s.ClientJWT.Key != "" {
-		check("key", false, s.ClientJWT.Key)
+		warnOfLiteral("key", s.ClientJWT.Key)
 		files = append(files, s.ClientJWT.Key, s.ClientJWT.Certificate)
 	}
 	if s.ClientAssertion != "" {
-		check("client_assertion", false, s.ClientAssertion)
+		warnOfLiteral("client_assertion", s.ClientAssertion)
 		files = append(files, s.ClientAssertion)
 	}
 	if !slices.ContainsFunc(files, isPipe) {
 		if err := s.resolved.CheckCredentials(ctx); err != nil {
-			log.Warn("the client cannot prove itself to the provider now; its key, certificate or assertion is read again for every token request",
+			log.Warn("the client cannot authenticate; correct its key, certificate or assertion, "+
+				"which is read again for every token request",
 				zap.Error(err))
 		}
 	}
@@ -118,8 +136,9 @@ func isPipe(secret string) bool {
 	return err == nil && !info.Mode().IsRegular()
 }
 
-// warnOf warns of upstreams that get no token, and of those that may have no address.
-func (t *Transport) warnOf(ctx caddy.Context, app *App, to destinations) {
+// warnOfUpstreams warns of upstreams that get no token, and of those that may have no address. It
+// notes the first kind for the status of the source.
+func (t *Transport) warnOfUpstreams(ctx caddy.Context, app *App, to destinations) {
 	log := ctx.Logger().With(zap.String("source", t.Source))
 	if proxy := proxyOf(ctx); proxy != nil && to.templates == nil {
 		for _, upstream := range proxy.Upstreams {
@@ -129,7 +148,7 @@ func (t *Transport) warnOf(ctx caddy.Context, app *App, to destinations) {
 			}
 			if why, ok := errors.AsType[*authinject.DestinationError](t.checkUpstream(upstream.Dial, to.fixed)); ok {
 				log.Warn("requests to this upstream will be refused", zap.String("upstream", upstream.Dial), zap.Error(why))
-				app.refusals.expect(t.Source, upstream.Dial, why)
+				app.refusals.noteExpected(t.Source, upstream.Dial, why)
 			}
 		}
 	}
@@ -139,7 +158,7 @@ func (t *Transport) warnOf(ctx caddy.Context, app *App, to destinations) {
 func (t *Transport) checkUpstream(dial string, allowed authinject.Destinations) error {
 	resolved, err := resolve(dial)
 	if err != nil {
-		return nil //nolint:nilerr // it is checked for each request
+		return nil //nolint:nilerr // the upstream has a placeholder of the request, so it is checked for each request
 	}
 	address, err := caddy.ParseNetworkAddress(resolved)
 	if err != nil {

@@ -175,7 +175,7 @@ func TestVariables(t *testing.T) {
 			}
 		}
 		_, err := src.BeginLogin(t.Context(), tokensource.LoginRequest{Account: "alice"})
-		if e := asError(t, err, tokensource.ClassOperator); !strings.Contains(e.Reason, "variable deployment is needed") {
+		if e := asError(t, err, tokensource.ClassOperator); !strings.Contains(e.Reason, "variable deployment has no value") {
 			t.Errorf("got %v", e)
 		}
 		_, err = src.BeginLogin(t.Context(),

@@ -25,19 +25,20 @@ type Exclusive interface {
 var (
 	// ErrShared is returned by [Exclusive.Claim] while other processes use the storage.
 	ErrShared = errors.New("other processes use the storage")
-	// ErrClaimed is returned by [Exclusive] while another process has claimed the storage. That
-	// process may hold tokens that it could not store yet.
+	// ErrClaimed is returned by [Exclusive] while another process has claimed the storage, or this
+	// process has claimed the same key. The holder may have tokens that it could not store yet.
 	ErrClaimed = errors.New("another process holds tokens that it could not store yet")
 )
 
-// occupancy is an account's claim on its storage. Only the running refresh uses it.
+// occupancy is an account's claim on its storage. It has no mutex: only the running refresh, login or
+// logout uses it, or the code that drops or stops an account while none of these runs.
 type occupancy struct {
 	release func() // ends the claim; nil if there is no claim
 }
 
 // claim claims the storage, and reports whether this process may go on from memory although the
-// storage did not accept its mark. The claim is held until the storage has everything that this
-// process knows, because other processes must not send the refresh token that is stored meanwhile.
+// storage did not accept its mark. The claim is held until everything in memory is stored. Until
+// then, the storage holds an old refresh token, which other processes must not send.
 func (o *occupancy) claim(storage Exclusive, key string) claim {
 	release, err := storage.Claim(key)
 	if err != nil {
@@ -55,8 +56,9 @@ func (o *occupancy) unclaim() {
 	}
 }
 
-// mayNotSend reports why this process must not send a stored refresh token: another process went on from
-// memory, so the stored refresh token is not the newest one.
+// mayNotSend registers this process as a user of the storage. If that fails, it returns why this
+// process must not send a stored refresh token: another process may have gone on from memory, so the
+// stored refresh token may be old.
 func (o *occupancy) mayNotSend(storage Exclusive) *Error {
 	if o.release != nil {
 		return nil
@@ -72,7 +74,7 @@ func (s *Intent) sameAs(other *Intent) bool {
 	return s != nil && other != nil && s.Owner == other.Owner && s.Since.Equal(other.Since)
 }
 
-// lost returns the mark that says that no process waits for its answer any more, as of now.
+// lost returns a copy of the mark that says that, from now on, no process waits for the answer.
 func (s *Intent) lost(now time.Time) *Intent {
 	ended := *s
 	ended.Lost, ended.Since = true, now.UTC()

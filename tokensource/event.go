@@ -61,7 +61,7 @@ type Event struct {
 	Err error
 	// Failure says for EventStorageFailed, and for EventRecovered while the storage fails, what the
 	// storage's error means for the account, and what to do. For EventRefreshed it says so of
-	// MissingScopes.
+	// MissingScopes, or else that the clocks of this machine and the provider differ.
 	Failure *Error
 	// New is true if there never was a token, so the failure did not end anything that worked.
 	New bool

@@ -54,7 +54,7 @@ func answering(t *testing.T, status int, words string) reply {
 		r.body = `{"error":"something_else"}`
 	case words == "an HTML page":
 		r.body, r.header = "<!DOCTYPE html><title>No</title>", http.Header{"Content-Type": {"text/html"}}
-	case words == "half of it, then the end":
+	case words == "half of a token, then the connection ends":
 		r.body = `{"access_token":"at1","token_ty`
 	case words == "JSON without a token":
 		r.body = `{"token_type":"Bearer"}`

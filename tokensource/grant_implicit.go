@@ -6,11 +6,12 @@ import (
 	"net/url"
 )
 
-// Implicit gets the token of an account from the provider's redirect itself, when a person connects
-// the account in a browser (RFC 6749 section 4.2). There is no token endpoint and no refresh. When
-// the token is close to its end, the account's state becomes [StateLoginRequired], and the token
-// stays in use until it ends. The grant is for providers that offer nothing better: the token
-// passes through the browser, whose history may keep it.
+// Implicit implements the implicit grant (RFC 6749 section 4.2). When a person connects an account
+// in a browser, the provider puts the access token into the address to which it redirects the
+// browser. No token request is sent, and the token cannot be refreshed. When the token is due for a
+// refresh, the account's state becomes [StateLoginRequired]. The token stays in use until it
+// expires. Use Implicit only if the provider offers nothing better: the browser may keep the token
+// in its history.
 type Implicit struct{}
 
 // Traits implements [Grant].
@@ -24,8 +25,9 @@ func (Implicit) Next(_ context.Context, rec *Record) (Request, error) {
 // Authorize implements [Interactive].
 func (Implicit) Authorize(*Login) url.Values { return url.Values{"response_type": {"token"}} }
 
-// Redeem implements [Interactive]. It ignores a refresh token in the response, because the implicit
-// grant issues none (RFC 6749 section 4.2.2).
+// Redeem implements [Interactive]. It takes the access token from the parameters of the redirect.
+// It ignores a refresh token among them, because the implicit grant issues none (RFC 6749 section
+// 4.2.2).
 func (Implicit) Redeem(l *Login, answer url.Values) (Request, error) {
 	members := make(map[string]json.RawMessage, len(answer))
 	for name, values := range answer {
@@ -34,15 +36,15 @@ func (Implicit) Redeem(l *Login, answer url.Values) (Request, error) {
 		}
 		members[name], _ = json.Marshal(values[0]) // a string always marshals
 	}
-	ans, err := parseTokenResponse(members, l.answered, l.rules)
-	ans.Scope = publicScope(ans)
-	ans.RefreshToken = Secret{}
-	reason := ans.check(l.rules)
-	if reason == "" && err != nil {
+	granted, err := parseTokenResponse(members, l.answered, l.rules)
+	granted.Scope = publicScope(granted) // drops a scope that repeats the token
+	granted.RefreshToken = Secret{}
+	reason := granted.check(l.rules)
+	if reason == "" && err != nil { // without a token, a bad lifetime does not matter
 		reason = err.Error()
 	}
 	if reason != "" {
 		return Request{}, &Error{Class: ClassLogin, Reason: reason}
 	}
-	return Request{Response: ans}, nil
+	return Request{Response: granted}, nil
 }

@@ -13,10 +13,10 @@ const NeverExpires = provider.NeverExpires
 // maxLifetime bounds the lifetime that a provider's expires_in can give a token.
 const maxLifetime = 10 * 365 * 24 * time.Hour
 
-// softAfter returns the part of lifetime after which a token is due for a refresh. before is a
-// fixed lead before the token's end. Zero means the default of 75 to 90 % of the lifetime, drawn
-// anew for each token so that instances spread. At least a quarter of the lifetime is always used:
-// otherwise a lead longer than the lifetime would cause refreshes without end.
+// softAfter returns how long after it was obtained a token is due for a refresh. before is
+// [Config.RefreshBefore]. If that is zero, the result is random between softFrom and softTo of the
+// lifetime, so that instances do not refresh at the same time. The result is at least a quarter of
+// the lifetime, so that a large before does not cause refreshes without end.
 func softAfter(lifetime, before time.Duration) time.Duration {
 	if before > 0 {
 		return latestSoft(lifetime, before)
@@ -24,7 +24,7 @@ func softAfter(lifetime, before time.Duration) time.Duration {
 	return jitter(lifetime, softFrom, softTo)
 }
 
-// softFrom and softTo are the parts of a token's life between which it is refreshed.
+// A token is refreshed after between softFrom and softTo of its lifetime.
 const softFrom, softTo = 0.75, 0.90
 
 // latestSoft is the greatest value of [softAfter].

@@ -80,6 +80,14 @@ type Login struct {
 	rules     responseRules
 }
 
+// Expires returns when responses to the login, or the code of its Device, are no longer accepted.
+func (l *Login) Expires() time.Time {
+	if l.Device != nil {
+		return l.Device.Ends
+	}
+	return l.Begun.Add(LoginLifetime)
+}
+
 // Typed reports whether a person types in the response, which is a code or PIN. A mistyped one may
 // be tried again.
 func (l *Login) Typed() bool { return l.RedirectURL == "" && l.Device == nil }
@@ -206,7 +214,7 @@ func (s *Source) variables(found *Record, given map[string]string) map[string]st
 func (s *Source) missing(variables map[string]string) error {
 	for _, v := range s.cfg.Variables {
 		if variables[v.Name] == "" {
-			return fmt.Errorf("variable %s is needed: %s, such as %s", v.Name, v.Allowed, v.Example)
+			return v.Missing()
 		}
 	}
 	return nil

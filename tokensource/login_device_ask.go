@@ -131,7 +131,7 @@ func (s *Source) rest(d time.Duration) bool {
 // lock cannot be taken, go on: at worst two processes ask, and the provider says slow_down. unlock
 // must always be called.
 func (s *Source) lockDevice(ctx context.Context, l *Login) (current *Login, unlock func(), err error) {
-	unlock, _ = s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLock)
+	unlock, _ = s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLockTimeout)
 	current, err = s.deviceLogin(ctx, l.Account)
 	if err == nil && (current == nil || !current.State.Equal(l.State)) {
 		return nil, unlock, ErrNoLogin

@@ -31,8 +31,8 @@ type storedLogin struct {
 	Device      *storedDevice     `json:"device,omitempty"`
 }
 
-// until returns when a stored login is of no use any more. Why a device login failed is shown for
-// another LoginLifetime.
+// until returns the time after which a stored login is deleted. A device login is kept for another
+// LoginLifetime after its end, so that the page can show why it failed.
 func (st *storedLogin) until() time.Time {
 	if st.Device != nil {
 		return st.Device.Ends.Add(LoginLifetime)
@@ -70,7 +70,9 @@ func (s *Source) storeLogin(ctx context.Context, l *Login) error {
 	})
 }
 
-// FindLogin returns the pending login with that state, or [ErrNoLogin].
+// FindLogin returns the pending login with that state. It does not find logins with a device code. It
+// returns [ErrNoLogin] if there is none or it is too old, and an [*Error] if the storage cannot be
+// read or no configured key opens the login.
 func (s *Source) FindLogin(ctx context.Context, state Secret) (*Login, error) {
 	if state.IsZero() || len(state.Reveal()) > maxParameter {
 		return nil, ErrNoLogin
@@ -93,15 +95,17 @@ func (s *Source) FindLogin(ctx context.Context, state Secret) (*Login, error) {
 	return l, nil
 }
 
-// loginLock bounds the wait for the lock of a login. The holder of the lock only reads and deletes.
-const loginLock = 3 * time.Second
+// loginLockTimeout bounds the wait for a login's lock. The holder reads the account's record, and
+// reads, stores and deletes the login.
+const loginLockTimeout = 3 * time.Second
 
 // takeLogin removes a pending login and returns it. If two callers come with the same state, one
 // gets the login. If the result of the login could not be stored, takeLogin fails and leaves the
 // login, so that it can be finished later.
 func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
-	// If the lock cannot be taken, go on: the provider accepts a code only once.
-	unlock, _ := s.vault.Lock(ctx, s.loginKey(state)+".lock", loginLock)
+	// The lock keeps out other processes. If it cannot be taken, go on: the provider accepts a code
+	// only once. The mutex keeps out other goroutines in any case.
+	unlock, _ := s.vault.Lock(ctx, s.loginKey(state)+".lock", loginLockTimeout)
 	defer unlock()
 	s.logins.Lock()
 	defer s.logins.Unlock()
@@ -112,7 +116,9 @@ func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
 	if _, err := s.replaceable(ctx, l.Account); err != nil {
 		return nil, err
 	}
-	err = s.storeLogin(ctx, l) // deleting works on a full disk, but storing does not: test it first
+	// Store the login unchanged first. On a full disk a delete succeeds and a store fails. Then the
+	// login stays, and can be finished later.
+	err = s.storeLogin(ctx, l)
 	if err == nil {
 		err = s.dropLogin(ctx, l)
 	}
@@ -131,9 +137,9 @@ func unkept(err error) *Error {
 	return failedStorage("the storage cannot be written, so nothing would be kept", err)
 }
 
-// maxLogins is how many logins one process begins at a source within LoginLifetime. Each is stored
-// until it is finished or too old. Without this limit, anyone who can open the page could fill the
-// storage.
+// maxLogins limits the unfinished logins that one process begins at a source within LoginLifetime.
+// Each is stored until it is finished or too old. Without this limit, anyone who can open the page
+// could fill the storage.
 const maxLogins = 1000
 
 // loginCount counts the logins that were begun since a moment and are not finished.
@@ -165,6 +171,7 @@ func (c *loginCount) done() {
 	c.n = max(c.n-1, 0)
 }
 
+// dropLogin deletes a pending login in a browser. See dropDevice for logins with a device code.
 func (s *Source) dropLogin(ctx context.Context, l *Login) error {
 	return s.vault.Delete(ctx, s.loginKey(l.State))
 }

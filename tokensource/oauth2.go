@@ -75,11 +75,12 @@ func (g OAuth2Grant) Next(context.Context, *Record) (Request, error) {
 			}
 			failure := refusal(refused.Response, code, time.Now())
 			if failure.Class == ClassLogin {
-				failure.Class = ClassOperator // if there is an account, it is not connected here
+				failure.Class = ClassOperator // no person can log in here
 			}
 			return Request{}, failure
 		}
-		return Request{}, &Error{Class: ClassWait, Reason: "the oauth2.TokenSource failed"}
+		return Request{}, &Error{Class: ClassWait, Reason: "the oauth2.TokenSource returned an error, which is not " +
+			"shown because it may quote a response; log it in the method Token"}
 	}
 	return Request{Response: &TokenResponse{
 		AccessToken: NewSecret(tok.AccessToken), TokenType: tok.TokenType, ExpiresAt: tok.Expiry,

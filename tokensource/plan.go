@@ -222,12 +222,13 @@ func planGranted(s *situation) step {
 	case s.found >= newer && s.stored.Seed != s.granted.Seed && s.stored.Seed != s.mark.Seed:
 		return follow(s, "another process began with a refresh token that was configured meanwhile, and that counts")
 	}
-	rec := s.granted
+	rec, why := s.granted, "what was granted is stored before it is used"
 	if s.overtaken() {
 		rec = rec.clone()
 		rec.Generation = max(rec.Generation, s.stored.Generation+1)
+		why = "what was granted last is stored, with a higher generation, before it is used"
 	}
-	return step{verb: doStore, rec: rec, why: "what was granted is stored before it is used"}
+	return step{verb: doStore, rec: rec, why: why}
 }
 
 // planFailure deals with a token request that failed.

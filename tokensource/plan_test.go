@@ -219,8 +219,9 @@ var planTable = []struct {
 			{name: "the record cannot be read, no token lives, and this process is alone",
 				s: begun(ended, unread(errPlanOutage), prepared, is(claimed)), verb: doLock, wait: lockTimeout},
 		}},
-	{"With the lock", "The lock is advice: after 12 seconds, or 1.5 seconds if it could not be taken the last time, a " +
-		"refresh goes on without it.", []planRow{
+	{"With the lock", "The lock is only advisory. A refresh waits for it for 12 seconds, less the time for which it watched " +
+		"another process's mark, but for 1.5 seconds at least. If the lock could not be taken the last time, it " +
+		"waits for 1.5 seconds. Then it goes on without the lock.", []planRow{
 		{name: "the record was not read since the lock was taken",
 			s: begun(found(planRecord(5)), prepared, func(s *situation) { s.tookLock(false, false, nil) }), verb: doRead},
 		{name: "another process holds a newer refresh token that it could not store", s: begun(locked, func(s *situation) {
@@ -568,12 +569,12 @@ const guaranteesHead = `# What a refresh guarantees
 
 Each step of a refresh is decided by one function, ` + "`plan`" + ` in ` + "`tokensource/plan.go`" + `. This page is made from the rows of its test. The word in brackets is the [class](failures.md) of an error.
 
-- **No refresh token is sent by two processes.** A process sends one under a write-ahead mark that it stored, and that it saw to stay where another process could have written one. Without a mark, only a process that is alone sends one. A storage has no compare-and-swap, so one window is left: a process that was paused for longer than a request may take.
+- **Two processes do not send the same refresh token,** with one exception. Before a process sends a refresh token, it stores a write-ahead mark. If another process could have stored a mark too, it reads the record again, and sends only if its own mark is still there. Without a mark, a process sends only if it is alone. The exception: a process can be paused, so that it has not stored the answer to its token request when the time for a request is over, or so that it writes over a newer record, because a storage has no compare-and-swap. Then another process can send the same refresh token.
 - **What was granted is stored before it is used**, unless the storage fails. Then it is kept in memory, and stored as soon as the storage takes it.
 - **A token past its end is never handed out**, except for about a second after the process was paused or the machine was suspended.
-- **A generation never falls**, unless the operator configures another refresh token. A newer record is never written over by an older one: a record is read before it is written.
+- **A generation never falls**, unless the operator configures another refresh token. Each record is read before it is written. If another process stored a newer generation during a token request, the granted record gets a higher generation and replaces it, unless a person decided meanwhile.
 - **Only a person clears a refresh token.** One that the provider refused is kept, and not sent again.
-- **One request for each generation and process.** If its answer is lost, it is sent once more.
+- **At most two requests for each refresh.** A refresh sends one token request. If its answer is lost, the refresh sends the request once more, unless a Retry-After or a failure of the previous refresh forbids that. A refresh that failed is tried again after a pause.
 
 A fuzz target holds the plan to these in random situations. A simulation with several processes, a strict provider and random faults holds the whole to them: ` + "`make simulate`" + `.
 `

@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"cmp"
 	"errors"
 	"time"
 )
@@ -260,7 +261,7 @@ func (a *account) report(end step, l *live, before, failed *failed, trouble *Err
 		tell(EventConnected, nil)
 	}
 	if asked && !a.src.traits.Local {
-		e.Failure = a.src.scopesFailure(a.Name(), e.MissingScopes)
+		e.Failure = cmp.Or(a.src.scopesFailure(a.Name(), e.MissingScopes), a.src.clocksFailure(nil))
 		tell(EventRefreshed, nil)
 		e.Failure = nil
 	}

@@ -5,15 +5,19 @@ import "context"
 // rejections limit the token requests that an upstream causes by refusing tokens: an upstream that
 // refuses every token must not cause one request per refusal.
 type rejections struct {
-	// cooldown is the time until which refusals cause no token request. After it, the next refusal
-	// sets it to zero and causes a request again.
+	// cooldown ends the time in which refusals cause no token request. The first refusal after it
+	// sets it to zero and causes a request.
 	cooldown deadline
-	// replaced holds, for each of the last replacements of refused tokens, the time until which the
-	// replacement counts.
+	// replaced is a ring of the last replacements of refused tokens. Each entry ends the
+	// rejectCooldown that began with the replacement. If the oldest one has not passed, there were
+	// too many.
 	replaced     [rejectBurst]deadline
 	nextReplaced int
 }
 
+// reject implements [Account.Reject]. The first refusal of a token starts its replacement. If the
+// token had itself replaced a refused one, or too many were replaced lately, a cooldown begins
+// instead, and callers get [ErrNoReplacement].
 func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 	l := a.cur.Load()
 	if l == nil || l.tok.Generation != tok.Generation {
@@ -79,9 +83,9 @@ func (r *rejections) mayReplace(c Clock) bool {
 	return true
 }
 
-// replacing returns the refresh that may replace the refused token in use, or nil. During a
-// cooldown it returns nil: the upstream refuses every token, and is tested only now and then. Only
-// the caller that was refused waits for that test.
+// replacing returns the running refresh if callers should wait until it has replaced the refused
+// token, or nil. From the start of a cooldown until the first refusal after it, replacing returns
+// nil: the upstream seems to refuse every token. Only the caller that reports that refusal waits.
 func (a *account) replacing() *refresh {
 	a.mu.Lock()
 	defer a.mu.Unlock()

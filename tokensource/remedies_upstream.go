@@ -11,33 +11,39 @@ var upstreamProblems = []Remedy{
 	},
 	{
 		Problem: "upstream_refused", Text: "the upstream refuses connections", Class: ClassWait,
-		Cause: "The host of the upstream exists, and nothing listens at the port.",
-		Do:    "start the server of the upstream, or check host and port[ ({host})] of the upstream in the directive authinject or reverse_proxy",
-		More:  "The client gets Caddy's own 502.",
+		Cause: "The host of the upstream exists, but nothing listens at the port.",
+		Do: "start the server of the upstream, or check host and port[ ({host})] of the upstream " +
+			"in the directive authinject or reverse_proxy",
+		More: "The client gets Caddy's own 502.",
 	},
 	{
 		Problem: "upstream_unreachable", Text: "the upstream could not be reached", Class: ClassWait,
-		Cause: "The connection to the upstream failed: the network is down, a firewall drops the packets, a forward proxy (HTTPS_PROXY, network_proxy) fails, or the path of a unix socket is wrong.",
-		Do:    "check the network, the firewall, HTTPS_PROXY and the address[ {host}] of the upstream; of a unix socket, the path and who may write to it",
-		More:  "The client gets Caddy's own 502.",
+		Cause: "The connection to the upstream failed. Perhaps the network is down, a firewall drops the packets, a forward proxy " +
+			"(HTTPS_PROXY, network_proxy) fails, or the path of a unix socket is wrong.",
+		Do: "check the network, the firewall, HTTPS_PROXY and the address[ {host}] of the upstream. " +
+			"If it is a unix socket, check its path and who may write to it",
+		More: "The client gets Caddy's own 502.",
 	},
 	{
 		Problem: "upstream_unknown_authority", Text: "the upstream's certificate is not trusted", Class: ClassOperator,
-		Cause: "The certificate of the upstream was issued by an authority that this machine does not know: a private one, or one of a proxy that reads TLS.",
-		Do: "trust the authority[ {ca}] that issued it: write the line tls_trust_pool file /path/to/ca.pem into the block " +
-			"transport http of the directive authinject, or add it to the system's store and start the server again",
-		More: "The client gets Caddy's own 502. The same error of [the token endpoint](#the-token-endpoints-certificate-is-not-trusted) says how to add to the system's store.",
+		Cause: "The certificate of the upstream was issued by an authority that this machine does not know, " +
+			"such as a private authority, or the authority of a proxy that reads TLS.",
+		Do: "trust the authority[ {ca}] that issued it. Write the line tls_trust_pool file /path/to/ca.pem into the block " +
+			"transport http of the directive authinject. Or add the authority to the system's store, and start the server again",
+		More: "The client gets Caddy's own 502. " +
+			"The section on [the token endpoint](#the-token-endpoints-certificate-is-not-trusted) says how to add an authority to the system's store.",
 	},
 	{
 		Problem: "upstream_other_host", Text: "the upstream's certificate is for another host", Class: ClassOperator,
 		Cause: "The certificate of the upstream does not name the host that was asked.",
-		Do:    "check the host[ {host}] of the upstream; if the certificate has another name on purpose, write the line tls_server_name <name> into the block transport http of the directive authinject",
-		More:  "The client gets Caddy's own 502.",
+		Do: "check the host[ {host}] of the upstream. If the certificate has another name on purpose, write the line " +
+			"tls_server_name <name> into the block transport http of the directive authinject",
+		More: "The client gets Caddy's own 502.",
 	},
 	{
 		Problem: "upstream_certificate_time", Text: "the upstream's certificate has expired or is not valid yet", Class: ClassOperator,
-		Cause: "The certificate of the upstream has ended, or this machine's clock is wrong.",
-		Do:    "check this machine's clock[ (now {clock})]; if it is right, the upstream[ {host}] needs a new certificate",
+		Cause: "The certificate of the upstream has expired, or this machine's clock is wrong.",
+		Do:    "check this machine's clock[ (now {clock})]. If it is right, the upstream[ {host}] needs a new certificate",
 		More:  "The client gets Caddy's own 502.",
 	},
 	{
@@ -48,8 +54,9 @@ var upstreamProblems = []Remedy{
 	},
 	{
 		Problem: "upstream_client_certificate", Text: "the upstream refused the client certificate", Class: ClassOperator,
-		Cause: "The upstream wants a client certificate, and got none or one that it does not accept.",
-		Do:    "write the line tls_client_auth <certificate> <key> into the block transport http of the directive authinject; check that the certificate has not expired",
-		More:  "The client gets Caddy's own 502.",
+		Cause: "The upstream wants a client certificate. It got none, or one that it does not accept.",
+		Do: "write the line tls_client_auth <certificate> <key> into the block transport http of the directive authinject. " +
+			"Check that the certificate has not expired",
+		More: "The client gets Caddy's own 502.",
 	},
 }

@@ -413,7 +413,7 @@ func TestRemedyHasTheConfiguration(t *testing.T) {
 		"certificate_time":  `check this machine's clock (now 20`,
 
 		"upstream_unknown_host":      `token source "orders": the upstream's name could not be resolved: check the host api.example.com:8443 of the upstream`,
-		"upstream_unknown_authority": `trust the authority "Acme CA" that issued it: write the line tls_trust_pool`,
+		"upstream_unknown_authority": `trust the authority "Acme CA" that issued it. Write the line tls_trust_pool`,
 	} {
 		if err := provoked[problem](t); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got  %v\nwant %s", err, want)

@@ -1,11 +1,13 @@
 package tokensource_test
 
 import (
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
@@ -133,6 +135,26 @@ func TestEventOfFewerScopesHasItsRemedy(t *testing.T) {
 		}
 		if ev.count(tokensource.EventRefreshed) != 1 {
 			t.Errorf("got %+v", ev.all())
+		}
+	})
+}
+
+// A provider whose clock differs from this machine's is named with the token that it gave.
+func TestEventOfDifferentClocksHasItsRemedy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ev events
+		date := time.Now().Add(-10 * time.Minute).UTC().Format(http.TimeFormat)
+		r := reply{body: `{"access_token":"at1","expires_in":3600}`}
+		mustToken(t, newSource(t, &endpoint{script: always(withHeader(r, "Date", date))}, observed(&ev)))
+		synctest.Wait() // the observer is told after the callers
+		if ev.count(tokensource.EventRefreshed) != 1 {
+			t.Fatalf("got %+v", ev.all())
+		}
+		for _, e := range ev.all() {
+			if e.Kind == tokensource.EventRefreshed && (e.Failure == nil || e.Failure.Problem() != "clock" ||
+				!strings.Contains(e.Failure.Remedy(), "10m0s ahead of the provider's")) {
+				t.Errorf("got %+v", e)
+			}
 		}
 	})
 }

@@ -753,8 +753,8 @@ type simProvider struct {
 type spent struct {
 	by        *instance
 	next      string
-	at        time.Time
-	delivered bool // the answer reached the process
+	began, at time.Time // of the request that spent it
+	delivered bool      // the answer reached the process
 }
 
 func (p *simProvider) newLogin() string {
@@ -806,7 +806,7 @@ func (p *simProvider) grant(in *instance, sent, key string, began time.Time) (an
 	}
 	p.n++
 	p.current = fmt.Sprintf("rt-%d-%d", p.family, p.n)
-	answer = &spent{by: in, next: p.current, at: time.Now()}
+	answer = &spent{by: in, next: p.current, began: began, at: time.Now()}
 	p.spent[sent] = answer
 	if p.keys == nil {
 		p.keys = make(map[string]string)
@@ -820,19 +820,20 @@ func (p *simProvider) grant(in *instance, sent, key string, began time.Time) (an
 }
 
 // judge says whether the processes could have known that a refresh token was spent already. They
-// could not if its successor reached no living process, or one that was paused for so long that it
-// had to be taken for dead, with the answer or with the request that began then. A storage has no
-// compare-and-swap, so a process that was paused between a read and a write can write over a newer
-// record. Then no process knows.
+// could not if its successor reached no living process, or one that was paused so that its request
+// took longer than a request may take, with the answer or with the request that began then. A storage
+// has no compare-and-swap, so a process that was paused between a read and a write can write over a
+// newer record. Then no process knows.
 func (p *simProvider) judge(in *instance, sent string, before *spent, began time.Time) {
 	dead := simTimeout + time.Second
 	if p.storage.lastFailure().After(before.at) {
 		dead = time.Second // it could not store the answer before it was stopped
 	}
 	stored := p.storage.wasStored(before.next, began)
+	late := time.Since(before.began) >= dead && before.by.stoodStill(before.at) > 0
 	switch {
 	case p.storage.fell().After(before.at), !before.delivered, !stored && before.by.isGone(),
-		!stored && before.by.stoodStill(before.at) >= dead, in.stoodStill(began.Add(-8*time.Second)) >= dead:
+		!stored && late, in.stoodStill(began.Add(-8*time.Second)) >= dead:
 		p.note("%s sends %s again: locked out, which was inevitable", in.name, sent)
 		p.sim.mu.Lock()
 		p.count.inevitable++

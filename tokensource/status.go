@@ -57,7 +57,7 @@ type Status struct {
 	StorageErr error
 
 	facts   facts
-	clocks  facts  // how far the clocks are apart; nil if they agree
+	clocks  *Error // that the clocks differ, or nil
 	storage *Error // what StorageErr means for the account
 }
 
@@ -106,12 +106,7 @@ func (a *account) status() Status {
 			st.Err, st.RefreshAt = a.src.named("", last), last.RetryAt // the outage keeps no source's name
 		}
 	}
-	if off := a.src.wire.skew.Load(); off != nil {
-		st.clocks = facts{"skew": *off, "clock": shownClock(c.Now())}
-		if st.Err != nil && st.Err.root().facts()["skew"] != "" { // both remedies show the same times
-			st.clocks = facts{"skew": st.Err.root().facts()["skew"], "clock": st.Err.root().facts()["clock"]}
-		}
-	}
+	st.clocks = a.src.clocksFailure(st.Err)
 	return st
 }
 
@@ -197,10 +192,27 @@ func (st Status) Problems() []*Error {
 		found = append(found, st.storage)
 	}
 	if st.clocks != nil {
-		e := &Error{Source: st.Source, Class: ClassOperator, Reason: clockReason} // the same for all accounts
-		found = append(found, e.withFacts(st.clocks))
+		found = append(found, st.clocks)
 	}
 	return found
+}
+
+// clocksFailure returns the error that the clocks of this machine and of the provider differ, or nil.
+// It is the same for all accounts of the source. If beside, which may be nil, names the clocks too,
+// both show the same times.
+func (s *Source) clocksFailure(beside *Error) *Error {
+	off := s.wire.skew.Load()
+	if off == nil {
+		return nil
+	}
+	clocks := facts{"skew": *off, "clock": shownClock(s.cfg.Clock.Now())}
+	if beside != nil {
+		if same := beside.root().facts(); same["skew"] != "" {
+			clocks = facts{"skew": same["skew"], "clock": same["clock"]}
+		}
+	}
+	e := &Error{Source: s.cfg.Name, Class: ClassOperator, Reason: clockReason}
+	return e.withFacts(clocks)
 }
 
 // Refusal returns the error about a token that an upstream refuses. It is nil if no upstream does,

@@ -5,6 +5,7 @@ import (
 	"time"
 )
 
+// sync reads the stored record and adopts it if it is newer.
 func (a *account) sync(ctx context.Context) error {
 	if !a.src.stores() {
 		return nil
@@ -16,7 +17,7 @@ func (a *account) sync(ctx context.Context) error {
 	if found == nil {
 		return nil
 	}
-	if a.adopt(found, sum, a.lives(ctx, found)) {
+	if a.adopt(found, sum, a.lives(ctx, found)) { // lives may read files, so adopt does not call it under a.mu
 		a.src.tell(Event{Kind: EventAdopted, Account: a.Name(), Generation: found.Generation, Expiry: found.Expiry})
 	}
 	return nil
@@ -33,8 +34,11 @@ func (a *account) seenBytes() uint64 {
 // holds a.mu.
 func (a *account) know(rec *Record, sum uint64) { a.rec, a.seen = rec, sum }
 
-// adopt uses a stored record if it is newer than the known one. sum is the checksum of its stored
-// bytes. It reports whether the record's token is now the token in use.
+// adopt takes over a stored record that is newer than the known one, unless a refresh is running or
+// due. sum is the checksum of its stored bytes. If lives is true, adopt publishes the record's token.
+// Otherwise it begins a refresh, and after a logout it drops the token in use first. If the stored
+// record lacks a person's decision, adopt begins a refresh that stores the known record again. It
+// reports whether the record's token is now the token in use.
 func (a *account) adopt(found *Record, sum uint64, lives bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -81,9 +85,9 @@ func (a *account) lives(ctx context.Context, rec *Record) bool {
 type storageCheck struct {
 	done  chan struct{}
 	began time.Duration
-	// rested is true if two checks or more are overdue: the account was not in use for a while, and
-	// a person may have ended the login meanwhile.
-	rested bool
+	// overdue is true if the storage was last read at least 2*checkEvery ago. A person may have
+	// logged out in another process meanwhile, so callers wait for the check.
+	overdue bool
 }
 
 // checkStorage begins a storage check in the background if the last one was some time ago. If the
@@ -94,7 +98,7 @@ func (a *account) checkStorage(ctx context.Context) {
 		return
 	}
 	check := a.startCheck()
-	if check == nil || !check.rested {
+	if check == nil || !check.overdue {
 		return
 	}
 	left := check.began + checkPatience - a.src.cfg.Clock.Elapsed()
@@ -134,7 +138,7 @@ func (a *account) startCheck() *storageCheck {
 		return nil
 	}
 	a.lastRead.Store(int64(now))
-	check := &storageCheck{done: make(chan struct{}), began: now, rested: since >= 2*checkEvery}
+	check := &storageCheck{done: make(chan struct{}), began: now, overdue: since >= 2*checkEvery}
 	a.checking = check
 	go func() {
 		defer a.src.running.Done()

@@ -10,7 +10,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// notice is the message about the result of the last form, which the page shows once.
+// notice tells a person the result of the form that they have sent. The page shows it once.
 type notice struct {
 	// Alert says that a person has to do something.
 	Alert bool
@@ -20,8 +20,8 @@ type notice struct {
 
 func alert(text string) *notice { return &notice{Alert: true, Text: text} }
 
-// notices are the notices for the next page. The page's address contains only the random id of a
-// notice, so it contains no part of a provider's answer.
+// notices holds notices until they are shown. After a form, the browser is redirected to the page
+// with the random id of a notice, so no address contains a part of a provider's answer.
 var notices struct {
 	mu   sync.Mutex
 	kept map[string]keptNotice
@@ -46,6 +46,8 @@ func storeNotice(n *notice) string {
 		notices.kept = make(map[string]keptNotice)
 	}
 	now := time.Now()
+	// If there are too many notices, drop others, too, in no order. A person who loses a notice sees
+	// the new state of the account on the page all the same.
 	for other, kept := range notices.kept {
 		if now.After(kept.until) || len(notices.kept) >= maxNotices {
 			delete(notices.kept, other)
@@ -73,7 +75,8 @@ func connected(s Source, account string) *notice {
 	n := &notice{Text: "Connected " + AccountName(s.Name, account) + "."}
 	if s.Tokens.Account(account).Status().Unsaved {
 		n.Alert = true
-		n.Text += " But the storage cannot be written, so a restart would lose this login. The proxy tries to store it again."
+		n.Text += " But the storage cannot be written. If the proxy restarts now, this login is lost. " +
+			"The proxy tries again to store it."
 	}
 	return n
 }
@@ -85,7 +88,7 @@ func loginNotice(err error, manual bool) *notice {
 		e = &tokensource.Error{Class: tokensource.ClassLogin}
 	}
 	n := alert("")
-	switch {
+	switch { // the first three texts are complete without a Detail
 	case errors.Is(err, tokensource.ErrNoLogin):
 		return alert("That login is over. It was finished before, or it took longer than 10 minutes. " +
 			"Press Connect to begin a new login.")
@@ -94,16 +97,19 @@ func loginNotice(err error, manual bool) *notice {
 			"Press Connect to try again, and allow access at the provider.")
 	case e.Code == "expired_token":
 		return alert("The code ended before access was allowed. Nothing was changed. Press Connect for a new code.")
-	case e.Class == tokensource.ClassLogin && e.Code == "invalid_grant" && manual, e.Code == "invalid_request" && manual:
+	case manual && (e.Code == "invalid_request" || e.Code == "invalid_grant" && e.Class == tokensource.ClassLogin):
 		n.Text = "The provider did not accept the code. It is mistyped, too old, or was used before. " +
 			"Nothing was changed. Type the code again, or press Connect for a new one."
 	case e.Code == "invalid_grant":
 		n.Text = "The provider did not accept the code that it had just given. Nothing was changed. " +
-			"Press Connect to try again. If that does not help, compare redirect_url with the address that is registered at the provider."
+			"Press Connect to try again. " +
+			"If it fails again, check that redirect_url is exactly the address that is registered at the provider."
 	case strings.HasPrefix(e.Problem(), "storage_"):
-		n.Text = "The storage of this proxy does not work, so the login could not be kept. Nothing was changed. Tell the operator of this proxy."
+		n.Text = "This proxy could not read or write its storage, so the login could not be kept. " +
+			"Nothing was changed. Tell the operator of this proxy."
 	case e.Class == tokensource.ClassWait:
-		n.Text = "The provider does not work at the moment. Nothing was changed. Try again later."
+		n.Text = "The provider could not be asked, or did not answer as expected. " +
+			"Nothing was changed. Try again in a few minutes."
 	case e.Class == tokensource.ClassOperator:
 		n.Text = "The operator of this proxy has to correct its configuration before this account can be connected. Nothing was changed."
 	default:
@@ -135,5 +141,5 @@ func AccountName(source, account string) string {
 // inTerminal changes a text of the page for use in a terminal.
 var inTerminal = strings.NewReplacer("Press Connect", "Run this command again", "press Connect", "run this command again")
 
-// WrongCode returns the text for a terminal that says why a login with a typed code failed.
-func WrongCode(err error) string { return inTerminal.Replace(loginNotice(err, true).Text) }
+// TypedCodeFailed returns the text for a terminal that says why a login with a typed code failed.
+func TypedCodeFailed(err error) string { return inTerminal.Replace(loginNotice(err, true).Text) }

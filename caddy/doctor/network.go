@@ -39,7 +39,7 @@ func (x *exam) endpoint(ctx context.Context, what, option, raw string) bool {
 	if proxy, err := x.Proxy((&http.Request{URL: u}).WithContext(ctx)); err == nil && proxy != nil {
 		x.warn("name", fmt.Sprintf("requests to the %s go through the proxy %s, which the environment or token_transport names",
 			what, proxy.Host),
-			"if that is not intended, unset HTTPS_PROXY and HTTP_PROXY, or list the host in NO_PROXY")
+			"unset HTTPS_PROXY and HTTP_PROXY, or list the host in NO_PROXY, if that is not intended")
 		target, throughProxy = proxy, true
 		what, option = "proxy", "HTTPS_PROXY"
 	}
@@ -75,7 +75,7 @@ func (x *exam) resolve(ctx context.Context, what, option, name string) ([]netip.
 			fmt.Sprintf("check the host %s in %s, and this machine's DNS", name, option))
 		return nil, false
 	}
-	x.down("name", fmt.Sprintf("%s, the host of the %s, could not be resolved: no DNS server answered", name, what),
+	x.down("name", fmt.Sprintf("%s, the host of the %s, could not be resolved, because no DNS server answered", name, what),
 		fmt.Sprintf("check the host %s in %s, and this machine's DNS (/etc/resolv.conf, or the container's)", name, option))
 	return nil, false
 }
@@ -113,8 +113,8 @@ func (x *exam) connect(ctx context.Context, what, option string, target *url.URL
 			"check the network of this machine or container, and its firewall")
 	case errors.As(failure, &timeout) && timeout.Timeout():
 		x.down("tcp", fmt.Sprintf("the %s, %s, did not answer within %s", what, at, connectTimeout),
-			fmt.Sprintf("check the firewall between this machine and the %s; if the way out is a proxy, set "+
-				"HTTPS_PROXY", what))
+			fmt.Sprintf("check the firewall between this machine and the %s. Set HTTPS_PROXY, if this machine "+
+				"reaches the internet through a proxy", what))
 	default:
 		x.down("tcp", fmt.Sprintf("no connection to the %s, %s, could be opened", what, at), "check the network of this machine")
 	}
@@ -137,8 +137,8 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 			return false
 		}
 		if _, alert := errors.AsType[tls.AlertError](err); alert || strings.Contains(err.Error(), "remote error: tls:") {
-			x.fail("tls", fmt.Sprintf("the %s broke the TLS handshake off", what),
-				"check the host in "+option+"; if the server wants a client certificate, set tls_client_auth")
+			x.fail("tls", fmt.Sprintf("the %s ended the TLS handshake with an error", what),
+				"check the host in "+option+". If the server wants a client certificate, set tls_client_auth")
 			return false
 		}
 		x.down("tls", fmt.Sprintf("the TLS handshake with the %s failed", what), "check the host and port in "+option)
@@ -162,9 +162,9 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 			"remove tls_insecure_skip_verify from token_transport, and trust the CA with tls_trust_pool")
 		return true
 	case err == nil && leaf.NotAfter.Sub(now) < soonExpired:
-		x.warn("tls", fmt.Sprintf("the certificate of %s was issued by %s and ends soon, on %s", name,
+		x.warn("tls", fmt.Sprintf("the certificate of %s was issued by %s and expires soon, on %s", name,
 			issuer, day(leaf.NotAfter)),
-			"if it is yours, renew it")
+			"renew the certificate, if it is yours")
 		return true
 	case err == nil:
 		x.ok("tls", fmt.Sprintf("the certificate of %s was issued by %s and is valid until %s", name, issuer,
@@ -176,14 +176,14 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 			name, moment(leaf.NotBefore), moment(now)), "check the clock of this machine")
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && now.After(leaf.NotAfter):
 		x.timed = true
-		x.fail("tls", fmt.Sprintf("the certificate of %s ended on %s", name, moment(leaf.NotAfter)),
-			"its operator must renew it; check the clock of this machine, too")
+		x.fail("tls", fmt.Sprintf("the certificate of %s expired on %s", name, moment(leaf.NotAfter)),
+			"check the clock of this machine. If it is right, the operator of the server must renew the certificate")
 	case errors.As(err, &wrongName):
 		x.fail("tls", fmt.Sprintf("the certificate is not for %s, but for %s", name, names(leaf)),
-			fmt.Sprintf("check the host %s in %s: it may be another server than the one that you mean", name, option))
+			fmt.Sprintf("check the host %s in %s. It may be another server than the one that you mean", name, option))
 	case errors.As(err, &unknown):
-		x.fail("tls", fmt.Sprintf("the certificate of %s is not trusted: this machine does not know the authority that issued it, %s",
-			name, issuer), x.trustRemedy(issuer))
+		x.fail("tls", fmt.Sprintf("the certificate of %s is not trusted, because this machine does not know "+
+			"the authority that issued it, %s", name, issuer), x.trustRemedy(issuer))
 	default:
 		x.fail("tls", fmt.Sprintf("the certificate of %s, issued by %s, is not valid", name, issuer), x.trustRemedy(issuer))
 	}
@@ -192,10 +192,12 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 
 // trustRemedy says how to trust an authority, for this source or upstream or for all programs.
 func (x *exam) trustRemedy(issuer string) string {
-	return "trust the authority " + issuer + " that issued it: " +
-		cmp.Or(x.trust, "write the line tls_trust_pool file /path/to/ca.pem into the block token_transport http of the source") +
-		", or add it to the system's store and start the server again (on Debian, put its certificate in PEM into " +
-		"/usr/local/share/ca-certificates/NAME.crt and run update-ca-certificates; SSL_CERT_FILE=/path/to/ca.pem is for one process)"
+	return "trust the authority " + issuer + " that issued it. " +
+		cmp.Or(x.trust, "Write the line tls_trust_pool file /path/to/ca.pem into "+
+			"the block token_transport http of the source") +
+		". Or add the authority to the system's store, and start the server again. " +
+		"On Debian, put its certificate in PEM into /usr/local/share/ca-certificates/NAME.crt " +
+		"and run update-ca-certificates. For one process, set SSL_CERT_FILE=/path/to/ca.pem"
 }
 
 // authority names the issuer of a certificate.

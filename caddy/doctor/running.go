@@ -41,7 +41,7 @@ func (x *exam) runningServer() {
 	const step = "server"
 	r := x.Running
 	if r.Unasked != "" {
-		x.skip(step, "not asked: "+r.Unasked)
+		x.skip(step, "the running server says nothing about the account: "+r.Unasked)
 		return
 	}
 	if r.Unsaved {
@@ -53,7 +53,7 @@ func (x *exam) runningServer() {
 	if r.RefusedRequest != "" {
 		x.fail(step, "the running server ("+r.At+"): "+r.RefusedRequest, cmp.Or(r.Remedy, "correct what the text names"))
 		if r.Live && r.Error == "" { // only the request is wrong
-			x.ok(step, "the account, at the running server: "+r.Words)
+			x.ok(step, "the account at the running server: "+r.Words)
 			return
 		}
 	}
@@ -79,18 +79,18 @@ func (x *exam) without() {
 	if r.Unasked != "" || r.Live || r.Class == tokensource.ClassLogin {
 		return
 	}
-	remedy := "if it does not get one soon, it runs with another environment or an older configuration: restart it " +
-		"(a reload keeps its environment)"
+	remedy := "restart the server, if it does not get a token soon. It may have another environment or an older " +
+		"configuration, and a reload keeps its environment"
 	file := x.fileOf(r.Error)
 	switch {
 	case slices.Contains(unreadable, r.Problem) && file != "":
-		remedy = "the server may not be allowed to read " + file + ": let the user that runs it read the file"
+		remedy = "let the user that runs the server read " + file + ". The server may not be allowed to do that"
 	case slices.Contains(storageTroubles, r.Problem):
 		remedy = cmp.Or(r.Remedy, storageRemedy)
 	case r.Problem == "locked_out": // a request would prolong it
 		remedy = r.Remedy
 	case r.Class == tokensource.ClassWait:
-		remedy = "it asks again by itself; to ask at once, run caddy authinject refresh " + x.Config.Name
+		remedy = "wait. The server asks again by itself. To make it ask at once, run caddy authinject refresh " + x.Config.Name
 		if x.Account != "" {
 			remedy += fmt.Sprintf(" --account %q", x.Account)
 		}

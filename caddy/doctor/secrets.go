@@ -40,7 +40,7 @@ func (x *exam) secrets(ctx context.Context) bool {
 		value, err := s.Value(ctx)
 		switch {
 		case err == nil && s.Literal:
-			x.warn("secrets", s.Option+" stands in the configuration itself, where the admin API and logs can show it",
+			x.warn("secrets", s.Option+" is written into the configuration itself, where the admin API and logs can show it",
 				"move it into an environment variable or a file, and write {env.NAME} or {file./path}")
 			x.change(s.Option, s.Option+" …", "{env."+strings.ToUpper(s.Option)+"}")
 		case err == nil:

@@ -106,7 +106,7 @@ func TestWithout(t *testing.T) {
 		"locked out":    {Running{Class: wait, Problem: "locked_out", Remedy: "wait until noon"}, "wait until noon"},
 		"storage":       {Running{Class: wait, Problem: "storage_unwritable", Remedy: "make room"}, "make room"},
 		"file": {Running{Class: operator, Problem: "client_secret", Error: "open /run/secret: permission denied"},
-			"the server may not be allowed to read /run/secret"},
+			"let the user that runs the server read /run/secret. The server may not"},
 	} {
 		c.running.At = "here"
 		x := examOf(Patient{Running: c.running, Account: "fry", Secrets: []Secret{{From: "{env.X}"}, {From: "{file./run/secret}"}},

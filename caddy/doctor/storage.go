@@ -24,7 +24,7 @@ const storageTimeout = 5 * time.Second
 // could be lost.
 func (x *exam) storage(ctx context.Context) bool {
 	if !x.Config.Grant.Traits().Stored {
-		x.skip("storage", "the grant "+x.GrantName+" stores nothing: the running server keeps the token in memory")
+		x.skip("storage", "the grant "+x.GrantName+" stores nothing. The running server keeps the token in memory")
 		return true
 	}
 	if !x.owned() {
@@ -80,16 +80,15 @@ func (x *exam) storage(ctx context.Context) bool {
 	return true
 }
 
-const storageRemedy = "let the user that runs Caddy write to its storage: see the global option storage, or " +
-	"$XDG_DATA_HOME/caddy and " +
-	"$HOME/.local/share/caddy; in a container, mount a volume there"
+const storageRemedy = "let the user that runs Caddy write to its storage. The storage is at the path of the global " +
+	"option storage, or at $XDG_DATA_HOME/caddy or $HOME/.local/share/caddy. In a container, mount a volume there"
 
 // made says whose directory the storage will be if it does not exist yet and root makes it now.
 func (x *exam) made() string {
 	if _, err := os.Stat(x.StorageDir); x.Users.Self != 0 || x.StorageDir == "" || !errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}
-	return "; doctor made its directory " + x.StorageDir + " as root, so the server must run as root, too"
+	return ". As root, doctor made its directory " + x.StorageDir + ", so the server must run as root, too"
 }
 
 // storageRemedy says what to do about a failure of the storage.
@@ -98,14 +97,14 @@ func (x *exam) storageRemedy(err error) string {
 	switch {
 	case err == nil:
 	case caused(err, syscall.ENOTDIR):
-		return "move the file away, or correct the path of the storage: see the global option storage, or $XDG_DATA_HOME"
+		return "move the file away, or correct the path of the storage (global option storage, or $XDG_DATA_HOME)"
 	case caused(err, syscall.ENOSPC):
 		return "free space, or inodes, in the file system of " + at + " (df -h and df -i show them)"
 	case caused(err, syscall.EDQUOT):
 		return "free space in " + at + ", or raise the quota of the user that runs Caddy"
 	case caused(err, syscall.EROFS):
-		return "mount the file system of " + at + " writable; in a container or a systemd unit, see read_only and ReadWritePaths=; " +
-			"or choose another path with the global option storage"
+		return "mount the file system of " + at + " writable, or choose another path with the global option storage. " +
+			"In a container, see read_only. In a systemd unit, see ReadWritePaths="
 	}
 	return storageRemedy
 }

@@ -35,7 +35,8 @@ func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tok
 	}
 	account := src.Account(x.Account)
 	if src.Exchanges() && x.Subject == nil {
-		x.skip("token", "no token was requested: the token of each caller is exchanged; --subject-token tries one")
+		x.skip("token", "no token was requested, because the source exchanges the token of each caller. "+
+			"To try one, use --subject-token")
 		return nil
 	}
 	// Close waits until a refresh that is under way has ended and its token is stored.
@@ -88,32 +89,32 @@ func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tok
 func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, storage, reachable bool) bool {
 	traits := x.Config.Grant.Traits()
 	if !secrets {
-		x.skip("token", "no token was requested: a secret cannot be read")
+		x.skip("token", "no token was requested, because a secret cannot be read")
 		return false
 	}
 	if !traits.Stored {
 		if !reachable {
-			x.skip("token", "no token was requested: the token endpoint cannot be reached")
+			x.skip("token", "no token was requested, because the token endpoint cannot be reached")
 		}
 		return reachable
 	}
 	if !storage {
-		x.skip("token", "no token was requested: "+x.whyNoStorage())
+		x.skip("token", "no token was requested, because "+x.whyNoStorage())
 		return false
 	}
 	st, err := src.Stored(ctx, x.Account)
 	if err != nil {
 		x.fail("grant", "the stored record of the account cannot be used: "+err.Error(),
-			"check encryption_key, and the storage; the command status says more")
+			"check encryption_key and the storage. The command status says more")
 		return false
 	}
 	if connected := st.Generation > 0 && !st.Disconnected; src.Interactive() && !connected {
 		if x.PerAccount && x.Account == "" {
-			x.skip("grant", "each request chooses its account; name one with --account to examine it")
+			x.skip("grant", "each request chooses its account. To examine one, name it with --account")
 			return false
 		}
 		if reachable && x.client(ctx) {
-			x.skip("grant", x.who()+" is not connected; a login would fail while the provider does not accept the client")
+			x.skip("grant", x.who()+" is not connected. A login would fail, because the provider does not accept the client")
 			return false
 		}
 		x.fail("grant", x.who()+" is not connected", x.loginRemedy())
@@ -129,7 +130,7 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 		return st.Live
 	}
 	if !reachable && (!st.Live || x.Refresh) {
-		x.skip("token", "no token was requested: the token endpoint cannot be reached")
+		x.skip("token", "no token was requested, because the token endpoint cannot be reached")
 		return false
 	}
 	return true
@@ -169,8 +170,8 @@ func (x *exam) obtained(st tokensource.Status, asked int, early error) {
 	case len(requests) == 0 && x.Refresh:
 		x.ok("token", fmt.Sprintf("the stored token of %s is live", x.who()))
 	case len(requests) == 0:
-		x.ok("token", fmt.Sprintf("the stored token of %s is live; no token request was needed (--refresh "+
-			"requests a new one)", x.who()))
+		x.ok("token", fmt.Sprintf("the stored token of %s is live, so no token request was needed (--refresh "+
+			"requests a new token)", x.who()))
 	case asked > 0:
 		x.ok("client_authentication", fmt.Sprintf("the provider accepted the client %s", x.how()))
 		x.ok("grant", "the provider granted a token with the grant "+x.GrantName)
@@ -207,12 +208,12 @@ func (x *exam) staticToken() {
 		}
 		if end, ok := jwtEnd(value.Reveal()); ok && time.Now().After(end) {
 			in := cmp.Or(x.Config.TokenIn, "the option token")
-			x.fail("grant", "the configured token is a JWT that ended on "+moment(end), "write a new token into "+in)
+			x.fail("grant", "the configured token is a JWT that expired on "+moment(end), "write a new token into "+in)
 			return
 		}
 	}
-	x.ok("grant", "the token of the configuration can be used; only the upstream knows whether it is accepted "+
-		"(--probe asks it)")
+	x.ok("grant", "the token of the configuration can be used. Only the upstream knows whether it accepts the token "+
+		"(--probe asks the upstream)")
 }
 
 // jwtEnd returns the claim exp of a token that is a JWT.
@@ -241,7 +242,7 @@ func (x *exam) earlyRefused(err error) {
 	if failure.Class == tokensource.ClassOperator && failure.Code == "invalid_request" {
 		x.warn("early_refresh", fmt.Sprintf("the provider refused to give a new token while the old one is "+
 			"live (%d %s)", failure.Status, failure.Code),
-			"refresh close to the end: set refresh_before to a short time, such as 30s")
+			"set refresh_before to a short time, such as 30s, so that the token is refreshed shortly before its end")
 		x.change("refresh_before", "", "30s")
 		return
 	}
@@ -258,7 +259,7 @@ func (x *exam) rotation(st tokensource.Status, requests []*exchange) {
 		return
 	}
 	if st.Unsaved {
-		x.fail("rotation", "the new refresh token could not be stored: the login may be lost", x.storageRemedy(st.StorageErr))
+		x.fail("rotation", "the new refresh token could not be stored, so the login may be lost", x.storageRemedy(st.StorageErr))
 		return
 	}
 	for _, r := range slices.Backward(requests) {
@@ -268,9 +269,9 @@ func (x *exam) rotation(st tokensource.Status, requests []*exchange) {
 		before, after := r.sent("refresh_token"), r.granted("refresh_token")
 		switch {
 		case before == "" && after != "":
-			x.ok("rotation", "a refresh token came, and was stored")
+			x.ok("rotation", "the provider sent a refresh token, and it was stored")
 		case after == "":
-			x.ok("rotation", "no new refresh token came; the old one stays in use")
+			x.ok("rotation", "the provider sent no new refresh token, so the old one stays in use")
 		case before == after:
 			x.ok("rotation", "the provider keeps the refresh token")
 		default:
@@ -282,8 +283,9 @@ func (x *exam) rotation(st tokensource.Status, requests []*exchange) {
 		return // the step grant says that the refresh token was refused
 	}
 	if !st.Renews {
-		x.warn("rotation", "the provider gave no refresh token: a person must log in again when the token ends",
-			"ask for one: many providers want the scope offline_access, or an authorize_param such as access_type offline")
+		x.warn("rotation", "the provider gave no refresh token, so a person must log in again when the token expires",
+			"request a refresh token. Many providers want the scope offline_access, or an authorize_param such as "+
+				"access_type offline")
 		return
 	}
 	x.skip("rotation", "no refresh was made, so it is not known whether the provider replaces refresh tokens")
@@ -310,12 +312,12 @@ func (x *exam) scopes(st tokensource.Status) {
 	}
 	switch {
 	case len(missing) > 0:
-		x.warn("scopes", fmt.Sprintf("the provider did not grant %s; it granted %s",
+		x.warn("scopes", fmt.Sprintf("the provider did not grant %s. It granted %s",
 			strings.Join(missing, " "), limit(st.Scope, 300)),
-			"allow these scopes for the client at the provider, or remove them; without them the upstream may answer 403")
+			"allow these scopes for the client at the provider, or remove them. Without them, the upstream may answer 403")
 		x.changeScopes(missing)
 	case st.Scope == "":
-		x.ok("scopes", "the provider said nothing of scopes, which means that it granted what was asked for: "+
+		x.ok("scopes", "the provider named no scopes, so it granted the scopes that were requested: "+
 			strings.Join(asked, " "))
 	default:
 		x.ok("scopes", "the provider granted all scopes: "+strings.Join(asked, " "))
@@ -336,22 +338,23 @@ const shortLife = 30 * time.Second
 func (x *exam) lifetime(st tokensource.Status, requests []*exchange) {
 	if st.Expiry.IsZero() {
 		if x.Config.Grant.Traits().Local {
-			x.warn("lifetime", "the end of the token is not known: it is used until the upstream refuses it",
-				"if you know its end, add expires <time>")
+			x.warn("lifetime", "the end of the token is not known, so it is used until the upstream refuses it",
+				"add expires <time>, if you know when the token expires")
 			return
 		}
-		x.ok("lifetime", "the token does not end; it is used until the upstream refuses it")
+		x.ok("lifetime", "the token does not expire. It is used until the upstream refuses it")
 		return
 	}
 	left := time.Until(st.Expiry).Round(time.Second)
 	text := fmt.Sprintf("the token lasts %s more, until %s", left, moment(st.Expiry))
 	if !st.RefreshAt.IsZero() && st.RefreshAt.Before(st.Expiry) {
 		due := max(0, time.Until(st.RefreshAt)).Round(time.Second)
-		text += fmt.Sprintf("; the running server would refresh it in %s", due)
+		text += fmt.Sprintf(". The running server would refresh it in %s", due)
 	}
 	last, _ := x.recorder.lastGrant()
 	if age := last.age(); age > 0 {
-		text += fmt.Sprintf("; the provider says that it made the token %s before its answer (created_at), and the lifetime counts from there", age)
+		text += fmt.Sprintf(". The provider says that it made the token %s before its answer (created_at). "+
+			"The lifetime counts from there", age)
 	}
 	total := st.Expiry.Sub(st.Obtained)
 	named := true
@@ -363,12 +366,12 @@ func (x *exam) lifetime(st tokensource.Status, requests []*exchange) {
 	}
 	switch {
 	case !named:
-		x.warn("lifetime", text+"; the provider named no end, so this is default_lifetime",
+		x.warn("lifetime", text+". The provider named no end, so this is default_lifetime",
 			"set default_lifetime to what the provider's documentation says, or to never")
 		x.change("default_lifetime", "", "<duration>|never")
 	case !st.Obtained.IsZero() && total > 0 && total < shortLife:
-		x.warn("lifetime", text+"; that is short",
-			"ask the provider for a longer lifetime if requests are refused now and then")
+		x.warn("lifetime", text+". That is short",
+			"ask the provider for a longer lifetime, if requests are refused now and then")
 	default:
 		x.ok("lifetime", text)
 	}

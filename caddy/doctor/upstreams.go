@@ -37,7 +37,7 @@ func (x *exam) upstream(ctx context.Context, u Upstream) {
 	}
 	way := *x
 	way.TLS, way.Proxy, way.mayStart = u.TLS, u.Proxy, true
-	way.trust = "write the line tls_trust_pool file /path/to/ca.pem into the block transport http of the directive authinject"
+	way.trust = "Write the line tls_trust_pool file /path/to/ca.pem into the block transport http of the directive authinject"
 	if way.Proxy == nil {
 		way.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
 	}
@@ -88,7 +88,7 @@ func (x *exam) upstreams(ctx context.Context) {
 			}
 			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is plain http, "+
 				"where others on the way can read the token", u.Address),
-				"use https:// for the upstream; only if the network is trusted, add "+origin(u.Target)+" to destinations")
+				"use https:// for the upstream. Only if the network is trusted, add "+origin(u.Target)+" to destinations")
 			x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address, Add: "authinject … " + origin(secure)})
 		default:
 			x.notAllowed(u)

@@ -88,7 +88,7 @@ func TestLiteralSecretsWarn(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	config := proxied(srv, srv.URL).Options("encryption_key " + strings.Repeat(rig.Canary, 4)).String()
 	result := harness.Validate(t, strings.Replace(config, "{env.CLIENT_SECRET}", rig.Canary, 1))
-	if result.Code != 0 || !strings.Contains(result.Stderr, "a secret stands in the configuration itself") ||
+	if result.Code != 0 || !strings.Contains(result.Stderr, "a secret is written into the configuration itself") ||
 		!strings.Contains(result.Stderr, `"option":"client_secret"`) || !strings.Contains(result.Stderr, `"line":8`) ||
 		!strings.Contains(result.Stderr, `"option":"encryption_key"`) || !strings.Contains(result.Stderr, `"line":3`) {
 		t.Errorf("code %d, %s", result.Code, result.Stderr)

@@ -76,7 +76,7 @@ func TestWarningsOfTheClient(t *testing.T) {
 			"the client certificate of token_transport has expired"},
 		"a provider that anyone is": {[]string{"client_secret {env.SECRET}",
 			rig.Block("token_transport http", "tls_insecure_skip_verify")}, "tls_insecure_skip_verify in token_transport sends"},
-		"a key in the configuration": {[]string{signing("key canary")}, "a secret stands in the configuration itself"},
+		"a key in the configuration": {[]string{signing("key canary")}, "a secret is written into the configuration itself"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

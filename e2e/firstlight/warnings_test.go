@@ -15,7 +15,7 @@ func TestWarnings(t *testing.T) {
 	const (
 		open    = "anyone who can reach this listener can use the token"
 		refused = "requests to this upstream will be refused"
-		unread  = "a secret cannot be read now"
+		unread  = "a secret cannot be read"
 		closed  = "no one can open this page: no route has authentication"
 	)
 	static := rig.Caddyfile{}.Source("a", "token {env.TOKEN}")

@@ -1,17 +1,18 @@
 // Package harness starts what an end-to-end test needs: the Caddy binary with
-// the module in it, an OpenID provider, and TLS upstreams of a throw-away CA.
+// the module in it, an OpenID provider, and upstreams whose TLS certificates
+// come from a temporary CA.
 //
 //	op := harness.OP(t, harness.Lifetime(3*time.Second))
 //	api := httptest.NewServer(op.Protect(handler))
 //	p := harness.Start(t, caddyfile, harness.Env("TOKEN_URL", op.TokenURL))
 //	status, body := p.Get("/")
 //
-// Everything listens on loopback, on a free port or a unix socket, in a
-// directory of its own, and ends with the test. A thing that cannot be had
-// fails the test; nothing here skips one. Nothing sleeps: waiting is polling
-// with a deadline (see package rig).
+// Every server listens on a free loopback port or on a unix socket. Each test
+// has its own directory. Everything stops when the test ends. If something
+// cannot be started, the test fails. It is never skipped. The package does not
+// sleep for a fixed time: it polls until a deadline (see package rig).
 //
-// Functions that take a [testing.TB] must be called from the test's goroutine,
-// since they may end it. Methods may be called from several goroutines unless
+// Functions that take a [testing.TB] may call its FailNow, so they must be
+// called from the test's goroutine. Methods may be called from several goroutines unless
 // they say otherwise.
 package harness

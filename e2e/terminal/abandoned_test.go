@@ -112,7 +112,7 @@ func TestNobodyToAsk(t *testing.T) {
 		t.Fatal(err)
 	}
 	res := harness.Command(t, []string{"authinject", "login", "a", "--config", config}, harness.Env("SECRET", "s"))
-	if res.Code != 1 || !strings.Contains(res.Stderr, "the variable deployment is needed: --var deployment=") {
+	if res.Code != 1 || !strings.Contains(res.Stderr, "the variable deployment has no value: add --var deployment=") {
 		t.Errorf("code %d:\n%s%s", res.Code, res.Stdout, res.Stderr)
 	}
 }

@@ -275,7 +275,7 @@ func TestLoginWithAVariable(t *testing.T) {
 		want string
 	}{
 		"not of the source": {[]string{"--var", "tenant=acme"}, "accounts of source a have no such variable"},
-		"no value":          {[]string{"--var", "deployment"}, "a name and a value are needed"},
+		"no value":          {[]string{"--var", "deployment"}, "write a name and a value"},
 	} {
 		login := proxy.Terminal(nil, append([]string{"authinject", "login", "a"}, c.args...)...)
 		if code := login.Wait(); code != 1 || !strings.Contains(login.Text(), c.want) {

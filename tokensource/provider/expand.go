@@ -24,7 +24,7 @@ func (p Preset) Expand(text string, variables map[string]string) (string, error)
 		}
 	}
 	var out strings.Builder
-	err := walk(text, func(literal, name string) error {
+	err := eachPart(text, func(literal, name string) error {
 		out.WriteString(literal)
 		if name == "" {
 			return nil
@@ -35,7 +35,7 @@ func (p Preset) Expand(text string, variables map[string]string) (string, error)
 		}
 		value, given := variables[name]
 		if !given {
-			return fmt.Errorf("variable %s is needed: %s, such as %s", name, v.Allowed, v.Example)
+			return v.Missing()
 		}
 		out.WriteString(value)
 		return nil
@@ -51,7 +51,12 @@ func Expand(declared []Variable, text string, values map[string]string) (string,
 	return Preset{Variables: declared}.Expand(text, values)
 }
 
-// Check returns why the variable cannot have that value.
+// Missing returns the error for a variable that has no value.
+func (v Variable) Missing() error {
+	return fmt.Errorf("variable %s has no value; allowed are %s, such as %s", v.Name, v.Allowed, v.Example)
+}
+
+// Check returns an error if the variable cannot have that value.
 func (v Variable) Check(value string) error {
 	// The pattern must match the whole value, whatever its alternatives and flags are.
 	pattern, err := regexp.Compile(`\A(?:` + v.Pattern + `)\z`)
@@ -74,7 +79,7 @@ func (p Preset) Variable(name string) (Variable, error) {
 		known[i] = v.Name
 	}
 	switch {
-	case p.Name == "":
+	case p.Name == "": // only the function Expand has variables without a preset
 		return Variable{}, fmt.Errorf("variable %s is not known", name)
 	case len(known) == 0:
 		return Variable{}, fmt.Errorf("variable %s is not known; provider %s has no variables", name, p.Name)
@@ -82,14 +87,15 @@ func (p Preset) Variable(name string) (Variable, error) {
 	return Variable{}, fmt.Errorf("variable %s is not known%s; provider %s has %s", name, suggest.DidYouMean(name, known), p.Name, strings.Join(known, ", "))
 }
 
-// walk calls part for each piece of text that ends in a variable. For the rest of text it calls
-// part with an empty name.
-func walk(text string, part func(literal, name string) error) error {
+// eachPart splits text at its variables. For each variable it calls part with the literal text in
+// front of it and with its name. For the text after the last variable it calls part with an empty
+// name.
+func eachPart(text string, part func(literal, name string) error) error {
 	rest := text
 	for {
 		literal, after, found := strings.Cut(rest, "{")
 		if strings.Contains(literal, "}") {
-			return fmt.Errorf("%s: a brace is closed that was not opened", text)
+			return fmt.Errorf("%s: there is a } without a {", text)
 		}
 		if !found {
 			return part(literal, "")

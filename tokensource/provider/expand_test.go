@@ -65,12 +65,12 @@ func TestExpandErrors(t *testing.T) {
 		variables map[string]string
 		want      []string
 	}{
-		"missing":             {accelo, accelo.TokenURL, nil, []string{"deployment is needed", "planet-express"}},
+		"missing":             {accelo, accelo.TokenURL, nil, []string{"deployment has no value", "planet-express"}},
 		"unknown in the URL":  {accelo, "https://{tenant}.example.com", nil, []string{"tenant", "accelo has deployment"}},
 		"unknown value":       {accelo, accelo.TokenURL, map[string]string{"deployment": "a", "tenant": "b"}, []string{"tenant", "has deployment"}},
 		"value, none at all":  {tiltify, tiltify.TokenURL, map[string]string{"deployment": "a"}, []string{"deployment", "tiltify has no variables"}},
 		"brace not closed":    {accelo, "https://{deployment.example.com", map[string]string{"deployment": "a"}, []string{"name in braces"}},
-		"brace not opened":    {accelo, "https://deployment}.example.com", nil, []string{"not opened"}},
+		"brace not opened":    {accelo, "https://deployment}.example.com", nil, []string{"there is a } without a {"}},
 		"braces in braces":    {accelo, "https://{{deployment}}.example.com", map[string]string{"deployment": "a"}, []string{"name in braces"}},
 		"empty braces":        {accelo, "https://{}.example.com", nil, []string{"name in braces"}},
 		"another placeholder": {accelo, "https://{env.HOST}/token", nil, []string{"env.HOST", "not known"}},

@@ -86,7 +86,7 @@ func (p Preset) validateVariables(report reporter) {
 // variablesIn returns the names of the variables in text.
 func variablesIn(text string) ([]string, error) {
 	var found []string
-	err := walk(text, func(_, name string) error {
+	err := eachPart(text, func(_, name string) error {
 		if name != "" {
 			found = append(found, name)
 		}

@@ -9,8 +9,9 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// maxAssertion is the longest lifetime of an assertion that a client makes itself.
-const maxAssertion = 5 * time.Minute
+// maxAssertionLifetime is the longest lifetime of an assertion that the client signs itself. For an
+// assertion of a third party ([AssertionKey].Issuer) there is no limit.
+const maxAssertionLifetime = 5 * time.Minute
 
 // The algorithms of assertions.
 var (
@@ -31,12 +32,13 @@ type claims struct {
 	End      int64           `json:"exp"`
 }
 
-// authenticateJWT verifies an assertion as strictly as RFC 7523 section 3 allows: each jti counts
-// once, and the times are those of this server's clock. The caller holds s.mu.
+// authenticateJWT verifies a client assertion as strictly as RFC 7523 section 3 allows. Its times
+// are compared with this server's clock. An assertion that the client signed itself needs a new
+// jti. The caller holds s.mu.
 func (s *Server) authenticateJWT(p presented) (*Client, AuthMethod, *oauthError) {
-	method, key, read, problem := s.verifyAssertion(p)
+	method, key, got, problem := s.verifyAssertion(p)
 	if problem == "" {
-		problem = s.checkAssertion(p.id, read, key)
+		problem = s.checkAssertion(p.id, got, key)
 	}
 	if problem != "" {
 		return nil, p.method, errorf(http.StatusUnauthorized, "invalid_client", "the client assertion is refused: "+problem)
@@ -44,69 +46,76 @@ func (s *Server) authenticateJWT(p presented) (*Client, AuthMethod, *oauthError)
 	return s.clients[p.id], method, nil
 }
 
-// verifyAssertion finds the key that signed the assertion. Its result key is zero for a secret.
-func (s *Server) verifyAssertion(p presented) (method AuthMethod, key AssertionKey, read claims, problem string) {
+// verifyAssertion verifies the signature and decodes the claims. It returns the key that verified
+// the signature, which is zero if a client secret did. problem says why the assertion is refused,
+// or is empty.
+func (s *Server) verifyAssertion(p presented) (method AuthMethod, key AssertionKey, got claims, problem string) {
 	client := s.clients[p.id]
 	if client == nil {
-		return "", key, read, "the client is unknown"
+		return "", key, got, "the client is unknown"
 	}
 	signed, err := jose.ParseSignedCompact(p.assertion, slices.Concat(keyAlgs, secretAlgs))
 	if err != nil {
-		return "", key, read, "it is not a signed JWT"
+		return "", key, got, "it is not a signed JWT"
 	}
-	payload, failed := []byte(nil), true
+	var payload []byte // nil if nothing of the client verifies the signature
 	if alg := jose.SignatureAlgorithm(signed.Signatures[0].Header.Algorithm); slices.Contains(secretAlgs, alg) {
 		method = AuthSecretJWT
 		for _, secret := range client.Secrets {
 			if verified, err := signed.Verify([]byte(secret)); err == nil {
-				payload, failed = verified, false
+				payload = verified
 			}
 		}
 	} else {
 		method = AuthPrivateKeyJWT
 		for _, k := range client.Keys {
 			if verified, err := signed.Verify(k.Key); err == nil {
-				payload, key, failed = verified, k, false
+				payload, key = verified, k
 			}
 		}
 	}
-	if failed || !client.mayUse(method) || json.Unmarshal(payload, &read) != nil {
-		return "", key, read, "no key of the client verifies it"
+	switch {
+	case payload == nil:
+		return "", key, got, "no key of the client verifies it"
+	case !client.mayUse(method):
+		return "", key, got, "the client may not authenticate with " + string(method)
+	case json.Unmarshal(payload, &got) != nil:
+		return "", key, got, "its claims are not valid JSON"
 	}
-	return method, key, read, ""
+	return method, key, got, ""
 }
 
 // checkAssertion checks the claims, and notes the jti.
-func (s *Server) checkAssertion(id string, read claims, key AssertionKey) (problem string) {
-	issuer, subject, own := id, id, true
+func (s *Server) checkAssertion(id string, got claims, key AssertionKey) (problem string) {
+	issuer, subject, selfIssued := id, id, true
 	if key.Issuer != "" {
-		issuer, subject, own = key.Issuer, key.Subject, false
+		issuer, subject, selfIssued = key.Issuer, key.Subject, false
 	}
-	audiences := []string{string(read.Audience)}
+	var audiences []string // empty if aud is neither a string nor a list of strings
 	var one string
-	if json.Unmarshal(read.Audience, &one) == nil {
+	if json.Unmarshal(got.Audience, &one) == nil {
 		audiences = []string{one}
-	} else {
-		_ = json.Unmarshal(read.Audience, &audiences) // another text is no audience of this server
+	} else if json.Unmarshal(got.Audience, &audiences) != nil {
+		audiences = nil
 	}
 	isOurs := func(audience string) bool { return audience == s.URL || audience == s.TokenURL() }
 	now := s.cfg.Now()
 	switch {
-	case read.Issuer != issuer || read.Subject != subject:
+	case got.Issuer != issuer || got.Subject != subject:
 		return "iss or sub is wrong"
 	case !slices.ContainsFunc(audiences, isOurs):
 		return "aud is wrong"
-	case read.End <= now.Unix():
+	case got.End <= now.Unix():
 		return "it has expired"
-	case read.Issued > now.Unix() || read.Begin > now.Unix():
+	case got.Issued > now.Unix() || got.Begin > now.Unix():
 		return "it is not valid yet"
-	case !own:
+	case !selfIssued:
 		return ""
-	case read.End > now.Add(maxAssertion).Unix():
+	case got.End > now.Add(maxAssertionLifetime).Unix():
 		return "it lives for too long"
-	case read.ID == "" || s.records.assertions[id+" "+read.ID]:
+	case got.ID == "" || s.records.assertions[id+" "+got.ID]:
 		return "its jti is missing or was used before"
 	}
-	s.records.assertions[id+" "+read.ID] = true
+	s.records.assertions[id+" "+got.ID] = true
 	return ""
 }

@@ -38,8 +38,8 @@ type emulation struct {
 	clientCredentialsAs string
 	// checkToken refuses a token request that the provider's pages do not allow.
 	checkToken func(rec *TokenRequest, in input) *oauthError
-	// refuse turns an error into the provider's own error.
-	refuse func(rec *TokenRequest, e *oauthError) *oauthError
+	// translateError turns an error into the provider's own error.
+	translateError func(rec *TokenRequest, e *oauthError) *oauthError
 	// members changes the members of a successful response.
 	members func(issued *issuance, m map[string]any)
 	// scopes reads the scope parameter. Nil means as in RFC 6749 section 3.3.
@@ -124,8 +124,8 @@ func (e *emulation) demand(rec *TokenRequest, in input) *oauthError {
 // refused counts a refusal, and turns it into the provider's own error.
 func (e *emulation) refused(rec *TokenRequest, oerr *oauthError) *oauthError {
 	oerr = e.lockout.count(rec.Processed, oerr)
-	if e.refuse != nil && oerr.body == nil {
-		oerr = e.refuse(rec, oerr)
+	if e.translateError != nil && oerr.body == nil {
+		oerr = e.translateError(rec, oerr)
 	}
 	return oerr
 }

@@ -54,9 +54,9 @@ func accelo(cfg *ProviderConfig) *emulation {
 		authorize: authorizeRules{
 			responseType: "code", redirectOptional: true, post: true, pin: cfg.Application == ApplicationInstalled,
 		},
-		scopes:        acceloScopes,
-		lifetimeParam: "expires_in",
-		refuse:        refuseAccelo,
+		scopes:         acceloScopes,
+		lifetimeParam:  "expires_in",
+		translateError: acceloError,
 		members: func(issued *issuance, m map[string]any) {
 			delete(m, "scope") // no page lists it
 			deployment := issued.access.login.deployment
@@ -85,7 +85,7 @@ func acceloScopes(requested string) ([]string, *oauthError) {
 	return []string{requested}, nil
 }
 
-func refuseAccelo(_ *TokenRequest, e *oauthError) *oauthError {
+func acceloError(_ *TokenRequest, e *oauthError) *oauthError {
 	switch e.code {
 	case "invalid_grant":
 		return errorf(e.status, e.code, "Grant was not found (possibly expired).")

@@ -5,21 +5,24 @@ import "net/http"
 // biggerplate emulates Biggerplate, after
 // https://developers.biggerplate.com/docs/authorization-flow and
 // https://developers.biggerplate.com/docs/refresh-tokens. Where these pages say nothing, it follows
-// league/oauth2-server 3, whose responses look the same. Parameters come from the form alone, so
-// HTTP Basic counts as a missing client_id. The response to a refresh has no new refresh token. A
-// dead refresh token gets invalid_request. Unknown grants get 501.
+// league/oauth2-server 3, because Biggerplate's responses look like those of that server. The
+// client's credentials are read from the form only, so a request with HTTP Basic gets the error for
+// a missing client_id. The response to a refresh has no new refresh token. A refresh token that is
+// not valid gets invalid_request. A grant type that is not offered gets 501.
 func biggerplate(cfg *ProviderConfig) *emulation {
+	// The API has two paths, /users and /maps. It accepts a token with and without Bearer, unless the
+	// test sets a scheme.
 	cfg.TokenPath, cfg.APIPath, cfg.APIQueryParameter = "/oauth/token", "/users", Absent
 	cfg.client(DefaultClientID, []AuthMethod{AuthPost}, FormatForm)
 	cfg.tokensOf(letters, 40)
 	return &emulation{
-		authorizePath: "/oauth/auth",
-		apiPath:       "/maps",
-		bareToken:     cfg.APIScheme == "",
-		grants:        []string{grantAuthorizationCode, grantRefreshToken},
-		authorize:     authorizeRules{responseType: "code"},
-		checkToken:    checkBiggerplate,
-		refuse:        refuseBiggerplate,
+		authorizePath:  "/oauth/auth",
+		apiPath:        "/maps",
+		bareToken:      cfg.APIScheme == "",
+		grants:         []string{grantAuthorizationCode, grantRefreshToken},
+		authorize:      authorizeRules{responseType: "code"},
+		checkToken:     checkBiggerplate,
+		translateError: biggerplateError,
 		members: func(issued *issuance, m map[string]any) {
 			m["expires"] = issued.access.expiry.Unix()
 		},
@@ -34,6 +37,7 @@ func checkBiggerplate(rec *TokenRequest, in input) *oauthError {
 	case grantRefreshToken:
 		needed = append(needed, "refresh_token")
 	}
+	// A body of another format has none of the parameters, so the error names the first one.
 	for _, name := range needed {
 		if in.format != FormatForm || in.body.Get(name) == "" {
 			return errorf(http.StatusBadRequest, "invalid_request",
@@ -43,7 +47,7 @@ func checkBiggerplate(rec *TokenRequest, in input) *oauthError {
 	return checkResponseType(rec)
 }
 
-func refuseBiggerplate(rec *TokenRequest, e *oauthError) *oauthError {
+func biggerplateError(rec *TokenRequest, e *oauthError) *oauthError {
 	switch {
 	case e.code == "unsupported_grant_type":
 		return errorf(http.StatusNotImplemented, e.code, e.description)

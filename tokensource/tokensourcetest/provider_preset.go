@@ -25,7 +25,7 @@ func emulatePreset(preset provider.Preset, cfg *ProviderConfig) *emulation {
 			fragment: preset.ImplicitAnswer == provider.AnswerFragment,
 		},
 		checkToken: func(rec *TokenRequest, in input) *oauthError { return checkPreset(preset, rec, in) },
-		refuse: func(rec *TokenRequest, e *oauthError) *oauthError {
+		translateError: func(rec *TokenRequest, e *oauthError) *oauthError {
 			if e.code == "invalid_grant" && rec.Grant == grantRefreshToken && len(preset.DeadGrantErrors) > 0 {
 				return errorf(e.status, preset.DeadGrantErrors[0], e.description)
 			}

@@ -42,8 +42,8 @@ func tiltify(cfg *ProviderConfig) *emulation {
 			}
 			return grantScopes(requested, []string{"public", "webhooks:write"})
 		},
-		checkToken: checkTiltify,
-		refuse:     refuseTiltify,
+		checkToken:     checkTiltify,
+		translateError: tiltifyError,
 		members: func(issued *issuance, m map[string]any) {
 			if issued.refresh == nil {
 				m["refresh_token"] = nil
@@ -68,7 +68,7 @@ func checkTiltify(rec *TokenRequest, in input) *oauthError {
 	return nil
 }
 
-func refuseTiltify(rec *TokenRequest, e *oauthError) *oauthError {
+func tiltifyError(rec *TokenRequest, e *oauthError) *oauthError {
 	switch e.code {
 	case "invalid_client":
 		return errorf(http.StatusUnprocessableEntity, e.code,
