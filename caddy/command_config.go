@@ -73,7 +73,7 @@ func (c *commandConfig) loadSource(ctx context.Context, command string, args []s
 // loadedApp is the app of a configuration that does not run here.
 type loadedApp struct {
 	*App
-	around routes // in the configuration
+	around survey // in the configuration
 }
 
 // load sets up the token sources of the configuration, with the storage that they share with a
@@ -116,7 +116,7 @@ func (c *commandConfig) load() (*loadedApp, error) {
 		return nil, err
 	}
 	app, err := appOf(ctx)
-	return &loadedApp{app, survey(http.Servers)}, err
+	return &loadedApp{app, surveyServers(http.Servers)}, err
 }
 
 // validate returns the error with which `caddy validate` refuses a configuration.
