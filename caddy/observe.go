@@ -40,7 +40,8 @@ var messages = map[tokensource.EventKind]string{
 
 	tokensource.EventRevocationFailed: "the provider did not confirm that it revoked tokens; the account was disconnected",
 
-	tokensource.EventEndpointsElsewhere: "the issuer's metadata names endpoints on other hosts; token requests and logins go there",
+	tokensource.EventEndpointsElsewhere: "the issuer's metadata names endpoints on other hosts; token requests and " +
+		"logins go there",
 }
 
 // level returns the log level of an event: a warning if the failure may pass by itself, and an
@@ -207,7 +208,8 @@ func (a *App) log(e tokensource.Event) {
 // emit emits the kinds of events that a program may handle. The log has the others too.
 func (a *App) emit(e tokensource.Event) {
 	switch e.Kind {
-	case tokensource.EventSubjectRefused, tokensource.EventAdopted, tokensource.EventStorageFailed, tokensource.EventStorageRecovered, tokensource.EventEndpointsElsewhere:
+	case tokensource.EventSubjectRefused, tokensource.EventAdopted, tokensource.EventStorageFailed,
+		tokensource.EventStorageRecovered, tokensource.EventEndpointsElsewhere:
 		return
 	}
 	data := map[string]any{"source": e.Source, "account": e.Account}
