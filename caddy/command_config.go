@@ -238,3 +238,13 @@ func (c *commandConfig) read() (raw []byte, err error) {
 	}
 	return raw, nil
 }
+
+// storageSays adds to a failure of the storage what the storage says. That may name a path of this
+// machine, so only the commands say it.
+func storageSays(err error) error {
+	failure, ok := errors.AsType[*tokensource.Error](err)
+	if !ok || !strings.HasPrefix(failure.Problem(), "storage_") || failure.Unwrap() == nil {
+		return err
+	}
+	return fmt.Errorf("%w; the storage says: %s", err, connect.Printable(failure.Unwrap().Error()))
+}

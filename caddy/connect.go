@@ -271,7 +271,7 @@ func (a *App) connectURL(source, account string) string {
 
 // loginHint says what a person has to do if there is no page.
 func (a *App) loginHint(source, account string) string {
-	hint := "to connect it, run: caddy authinject login " + source
+	hint := "to connect the account, run: caddy authinject login " + source
 	if account != "" {
 		hint += " --account <name>"
 	}

@@ -66,6 +66,8 @@ func stateWords(st tokensource.Status, now time.Time) (string, Level) {
 		return "Connected, but an upstream refused the token and the new one that replaced it.", Bad
 	case !st.Live:
 		return "No valid token. A new one is being fetched.", Soon
+	case st.Renews && st.Unsaved && !st.Expiry.IsZero():
+		return "Connected for another " + expires + ".", Soon // Describe says what failed
 	case st.Renews && st.Err != nil && !st.Expiry.IsZero():
 		return "Connected for another " + expires + ". The renewal failed: " + because(st) + "." + nextTry(st, now), Soon
 	case st.Renews && st.State == tokensource.StateStale:
