@@ -300,7 +300,7 @@ func TestTokenExchangeHasNoTokenOfItsOwn(t *testing.T) {
 	for want, config := range map[string]rig.Caddyfile{
 		"a health check has no caller": base.Site("http://"+rig.FreeAddr(t),
 			rig.Block("authinject a "+srv.URL, "inject_health_checks")),
-		"it exchanges the token of each call": base.Site("http://"+rig.FreeAddr(t),
+		"it exchanges each caller's own token": base.Site("http://"+rig.FreeAddr(t),
 			rig.Block("authinject_ready", "sources a")),
 	} {
 		if err := begin(t, config); err == nil || !strings.Contains(err.Error(), want) {

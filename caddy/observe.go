@@ -80,7 +80,7 @@ func level(e tokensource.Event) zapcore.Level {
 	case tokensource.EventStorageFailed:
 		return zapcore.ErrorLevel
 	}
-	if e.Kind == tokensource.EventRefreshed && e.Failure != nil {
+	if e.Kind == tokensource.EventRefreshed && (e.Failure != nil || len(e.MissingScopes) > 0) {
 		return zapcore.WarnLevel
 	}
 	return zapcore.InfoLevel
@@ -97,12 +97,12 @@ func class(err error) tokensource.Class {
 // storageMessage returns the log line for a storage that fails: what happens to the token.
 func storageMessage(e tokensource.Event) string {
 	switch {
+	case !e.Live:
+		return storageNoToken
 	case e.Failure != nil && e.Failure.Unsaved():
 		return storageUnsaved
-	case e.Live:
-		return storageServes
 	}
-	return storageNoToken
+	return storageServes
 }
 
 const (
