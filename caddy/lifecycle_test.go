@@ -72,6 +72,12 @@ func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
 	config := site(srv, addr, srv.URL)
 	run(t, config)
 	get(t, "http://"+addr+"/api/x")
+	// Each configuration has a goroutine that cleans the storage. It must be there before they are
+	// counted.
+	rig.Eventually(t, func() bool {
+		stacks := rig.Stacks()
+		return strings.Contains(stacks, "keepStorageClean.func1(") && !strings.Contains(stacks, "cleanStorageUnits")
+	}, "the storage to be cleaned")
 	goroutines, before := runtime.NumGoroutine(), rig.Count(rig.Stacks())
 	const reloads = 40
 
