@@ -110,6 +110,16 @@ func wantChange(t *testing.T, r *doctor.Report, want doctor.Change) {
 	}
 }
 
+// wantNoRefresh asserts that no step promises another token.
+func wantNoRefresh(t *testing.T, r *doctor.Report) {
+	t.Helper()
+	for _, s := range r.Steps {
+		if strings.Contains(s.Text, "refreshes it") || strings.Contains(s.Text, "--refresh") {
+			t.Errorf("%s: %s", s.Name, s.Text)
+		}
+	}
+}
+
 // wantNoFailure asserts that all is well.
 func wantNoFailure(t *testing.T, r *doctor.Report) {
 	t.Helper()
@@ -762,6 +772,10 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 	config := rig.Caddyfile{}.Global("admin "+api.Listener.Addr().String(), "storage file_system "+t.TempDir()).
 		Source("a", "grant client_credentials", rig.Client(srv)).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL)
 	fine := accountStatus{Source: "a", Words: "Connected, renews by itself.", Live: true}
+	refusedRequest := func(st *accountStatus) {
+		st.RefusedRequest, st.Class, st.Error, st.Remedy = "1s ago a request was refused: x", tokensource.ClassOperator, "x", "correct the upstream"
+		st.Problems = []problemStatus{{"destination", st.Class, st.Error, st.Remedy}}
+	}
 	for _, c := range []struct {
 		name         string
 		state        func(st *accountStatus)
@@ -776,12 +790,17 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 			st.Class, st.Words, st.Remedy = tokensource.ClassOperator, "An upstream refuses the token.", "write a new token"
 		}, false, doctor.Fail, "server", "An upstream refuses the token.", "write a new token"},
 		{"unsaved", func(st *accountStatus) { st.Unsaved, st.StorageError = true, "disk full" }, false, doctor.Warn, "server", "not stored", "do not restart or reload the server before its storage works again: disk full"},
-		{"destination", func(st *accountStatus) {
-			st.RefusedRequest, st.Class, st.Remedy = "1s ago a request was refused: x", tokensource.ClassOperator, "correct the upstream"
-		}, false, doctor.Fail, "server", "1s ago a request was refused: x", "correct the upstream"},
-		{"destination, connected", func(st *accountStatus) {
-			st.RefusedRequest, st.Class, st.Remedy = "1s ago a request was refused: x", tokensource.ClassOperator, "correct the upstream"
-		}, false, doctor.OK, "server", "Connected, renews by itself.", ""},
+		{"destination", refusedRequest, false, doctor.Fail, "server", "1s ago a request was refused: x", "correct the upstream"},
+		{"destination, connected", refusedRequest, false, doctor.OK, "server", "Connected, renews by itself.", ""},
+		{"upstream", func(st *accountStatus) {
+			st.Problems = []problemStatus{{"host_unknown", tokensource.ClassOperator, `token source "a": the last request failed: y: check the host`, "check the host"}}
+		}, false, doctor.Warn, "server", "): the last request failed: y", "check the host"},
+		{"upstream, and the renewal", func(st *accountStatus) {
+			refusedRequest(st)
+			st.Error += "; the renewal failed"
+			st.Problems = append(st.Problems, problemStatus{"rate_limited", tokensource.ClassWait, "the renewal failed", "wait"})
+			st.Words = "The renewal failed."
+		}, false, doctor.Warn, "server", "): The renewal failed.", "wait"},
 		{"waits", func(st *accountStatus) {
 			st.Live, st.Class, st.Problem, st.Words = false, tokensource.ClassWait, "provider_wait", "It waits."
 		}, false, doctor.Warn, "server", "doctor has a token, and the running server", "To make it ask at once, run caddy authinject refresh a"},
@@ -793,7 +812,13 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 			if c.noSecret {
 				t.Setenv("CLIENT_SECRET", "")
 			}
-			wantStep(t, diagnose(t, doctorRun{}, config), c.status, c.step, c.text, c.remedy)
+			r := diagnose(t, doctorRun{}, config)
+			wantStep(t, r, c.status, c.step, c.text, c.remedy)
+			for _, s := range r.Steps {
+				if s.Status != doctor.OK && strings.Contains(s.Text, fine.Words) {
+					t.Errorf("%s with a text that says that all is well: %s", s.Status, s.Text)
+				}
+			}
 		})
 	}
 }
@@ -824,6 +849,12 @@ func TestDoctorNamesTheOtherAccounts(t *testing.T) {
 	wantNoFailure(t, r)
 	wantStep(t, r, doctor.Warn, "accounts", `requests ask for the account "leela", which is not connected`, `caddy authinject login a --account "leela"`)
 	wantStep(t, r, doctor.Warn, "accounts", `the account "bender": The login has ended.`, `caddy authinject login a --account "bender"`)
+	for class, want := range map[tokensource.Class]string{tokensource.ClassOperator: "check scopes", tokensource.ClassLogin: "run caddy authinject login a"} {
+		accounts[0].LastLogin = &failedLogin{Class: class, Error: `token source "a", account "leela": 400 invalid_scope: check scopes`, Remedy: "check scopes"}
+		wantStep(t, diagnose(t, doctorRun{config: commandConfig{account: "leela"}}, config), doctor.Fail, "grant",
+			`the account "leela" is not connected: the last login failed: 400 invalid_scope`, want)
+	}
+	accounts[0].LastLogin = nil
 	for _, step := range r.Steps {
 		if step.Name == "accounts" && (strings.Contains(step.Text, "fry") || strings.Contains(step.Text, "zoidberg")) {
 			t.Error(step.Text)
@@ -918,6 +949,7 @@ func TestDoctorConnectedAccount(t *testing.T) {
 	d.options = doctor.Options{}
 	r = diagnose(t, d, config)
 	wantStep(t, r, doctor.Fail, "grant", `the refresh token of the account "fry" was refused`, "caddy authinject login a")
+	wantNoRefresh(t, r)
 
 	// No server answers, and the account that needs a person is found in the storage.
 	r = diagnose(t, doctorRun{}, config)
