@@ -173,8 +173,11 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	for _, name := range names {
 		patient, err := app.patient(ctx, name, d.config.account, &config)
 		if err != nil {
-			report.Add(doctor.Step{Source: name, Name: "configuration", Status: doctor.Fail, Text: err.Error(),
-				Remedy: "correct the option that the error names"})
+			remedy := "correct the option that the error names"
+			if flag, ok := errors.AsType[accountFlagError](err); ok {
+				remedy = flag.remedy
+			}
+			report.Add(doctor.Step{Source: name, Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: remedy})
 			continue
 		}
 		patient.Running = server.of(name, d.config.account)

@@ -213,6 +213,15 @@ func TestDoctorWrongSecret(t *testing.T) {
 	wantStep(t, r, doctor.Fail, "try_auth", "refuses the client in each other way, too: client_auth client_secret_post, client_auth none", "one of them is wrong")
 }
 
+// A wrong flag is not an option of the configuration.
+func TestDoctorAccountFlag(t *testing.T) {
+	config := clientCredentials(t, rig.Server(t, tokensourcetest.Config{}))
+	for account, want := range map[string]string{"bob": "run doctor without --account", "b\nob": "correct --account"} {
+		r := diagnose(t, doctorRun{config: commandConfig{account: account}}, config)
+		wantStep(t, r, doctor.Fail, "configuration", "--account", want)
+	}
+}
+
 // The way of client authentication that the server accepts is found.
 // Blanks around a secret are reported where the secret is read, and the secret is not.
 func TestDoctorBlankInSecret(t *testing.T) {
@@ -369,7 +378,7 @@ func TestDoctorProviderDown(t *testing.T) {
 	}
 	r := diagnose(t, doctorRun{}, config)
 	wantStep(t, r, doctor.Fail, "tcp", "refuses connections", "check host and port (")
-	wantStep(t, r, doctor.Skip, "token", "cannot be reached", "")
+	wantStep(t, r, doctor.Skip, "token", "because the step tcp failed", "")
 }
 
 func TestDoctorWrongName(t *testing.T) {
@@ -385,6 +394,7 @@ func TestDoctorUnknownCA(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{TLS: true})
 	r := diagnose(t, doctorRun{}, clientCredentials(t, srv))
 	wantStep(t, r, doctor.Fail, "tls", `the certificate of 127.0.0.1 is not trusted, because this machine does not know the authority that issued it, "tokensourcetest CA"`, "tls_trust_pool file /path/to/ca.pem into the block token_transport http of the source")
+	wantStep(t, r, doctor.Skip, "token", "because the step tls failed", "")
 	if n := srv.Count(); n != 0 {
 		t.Errorf("%d token requests", n)
 	}
@@ -413,7 +423,7 @@ func TestDoctorWrongDestination(t *testing.T) {
 	r := diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL()}}, config)
 	wantStep(t, r, doctor.Fail, "destinations", "not among the destinations of the source (https://api.example.com)",
 		"correct the upstream; only if "+srv.URL+" is to get the token, write the line destinations https://api.example.com "+srv.URL+" into the source")
-	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject … " + srv.URL, Add: "authinject … https://api.example.com"})
+	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject a " + srv.URL, Add: "authinject a https://api.example.com"})
 	if len(r.Changes) != 1 {
 		t.Errorf("%+v", r.Changes)
 	}
@@ -422,7 +432,7 @@ func TestDoctorWrongDestination(t *testing.T) {
 	config = clientCredentials(t, srv).Source("a", "destinations https://api.example.com").
 		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a https://api.exmaple.com")
 	r = diagnose(t, doctorRun{}, config)
-	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject … https://api.exmaple.com", Add: "authinject … https://api.example.com"})
+	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject a https://api.exmaple.com", Add: "authinject a https://api.example.com"})
 	if n := len(srv.APIRequests()); n != 0 {
 		t.Errorf("%d requests with the token went to a host that is no destination", n)
 	}

@@ -94,7 +94,7 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 	}
 	if !traits.Stored {
 		if !reachable {
-			x.skip("token", "no token was requested, because the token endpoint cannot be reached")
+			x.skip("token", "no token was requested, because "+x.whyUnreached())
 		}
 		return reachable
 	}
@@ -137,10 +137,20 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 		return st.Live
 	}
 	if !reachable && (!st.Live || x.Refresh) {
-		x.skip("token", "no token was requested, because the token endpoint cannot be reached")
+		x.skip("token", "no token was requested, because "+x.whyUnreached())
 		return false
 	}
 	return true
+}
+
+// whyUnreached names the step that says why no request can reach the token endpoint.
+func (x *exam) whyUnreached() string {
+	for _, s := range slices.Backward(x.report.Steps) {
+		if s.Status == Fail && s.Source == x.Config.Name && slices.Contains([]string{"name", "tcp", "tls", "metadata"}, s.Name) {
+			return "the step " + s.Name + " failed"
+		}
+	}
+	return "the token endpoint cannot be reached"
 }
 
 // who names the account.
