@@ -19,7 +19,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/authinject/caddy-authinject/caddy/connect"
-	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 func statusCommand() *cobra.Command {
@@ -148,13 +147,15 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 		if refused := st.Source + ": " + st.RefusedRequest; st.RefusedRequest != "" && !slices.Contains(todo, refused) {
 			todo = append(todo, refused)
 		}
-		if st.Remedy != "" && (st.exit() != exitFine || st.State == tokensource.StateLoginRequired) {
+		warnings := st.distinctWarnings()
+		said := slices.ContainsFunc(warnings, func(warning string) bool { return strings.HasSuffix(warning, st.Remedy) })
+		if st.Remedy != "" && !said {
 			todo = append(todo, connect.AccountName(st.Source, st.Account)+": "+st.Remedy)
 		}
 		if st.StorageError != "" {
 			todo = append(todo, connect.AccountName(st.Source, st.Account)+": the storage says: "+connect.Printable(st.StorageError))
 		}
-		for _, warning := range st.Warnings {
+		for _, warning := range warnings {
 			if !slices.Contains(todo, warning) { // it may be about all accounts of the source
 				todo = append(todo, warning)
 			}
