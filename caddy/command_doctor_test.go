@@ -802,6 +802,11 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 		{"unsaved", func(st *accountStatus) { st.Unsaved, st.StorageError = true, "disk full" }, false, doctor.Warn, "server", "not stored", "do not restart or reload the server before its storage works again: disk full"},
 		{"destination", refusedRequest, false, doctor.Fail, "server", "1s ago a request was refused: x", "correct the upstream"},
 		{"destination, connected", refusedRequest, false, doctor.OK, "server", "Connected, renews by itself.", ""},
+		{"variable", func(st *accountStatus) {
+			why := checkSet("{env.NOT_SET}").Error()
+			st.RefusedRequest, st.Class, st.Error = "1s ago a request was refused: "+why, tokensource.ClassOperator, why
+			st.Problems = []problemStatus{{"", st.Class, why, ""}}
+		}, false, doctor.Fail, "server", "the environment variable NOT_SET is not set", "set it where Caddy is started"},
 		{"upstream", func(st *accountStatus) {
 			st.Problems = []problemStatus{{"host_unknown", tokensource.ClassOperator, `token source "a": the last request failed: y: check the host`, "check the host"}}
 		}, false, doctor.Warn, "server", "): the last request failed: y", "check the host"},
