@@ -93,7 +93,8 @@ func TestDoctorRefusedBefore(t *testing.T) {
 			}
 			wantNoRefresh(t, r)
 			r = diagnose(t, doctorRun{}, config, token)
-			wantStep(t, r, doctor.Fail, "grant", "the provider refused the refresh token before", "get a new refresh token from the provider")
+			wantStep(t, r, doctor.Fail, "grant", "the provider refused the refresh token before",
+				"get a new refresh token from the provider")
 			wantNoRefresh(t, r)
 		})
 	}

@@ -423,7 +423,8 @@ func TestDoctorWrongDestination(t *testing.T) {
 	r := diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL()}}, config)
 	wantStep(t, r, doctor.Fail, "destinations", "not among the destinations of the source (https://api.example.com)",
 		"correct the upstream; only if "+srv.URL+" is to get the token, write the line destinations https://api.example.com "+srv.URL+" into the source")
-	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject a " + srv.URL, Add: "authinject a https://api.example.com"})
+	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject a " + srv.URL,
+		Add: "authinject a https://api.example.com"})
 	if len(r.Changes) != 1 {
 		t.Errorf("%+v", r.Changes)
 	}
@@ -432,7 +433,8 @@ func TestDoctorWrongDestination(t *testing.T) {
 	config = clientCredentials(t, srv).Source("a", "destinations https://api.example.com").
 		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a https://api.exmaple.com")
 	r = diagnose(t, doctorRun{}, config)
-	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject a https://api.exmaple.com", Add: "authinject a https://api.example.com"})
+	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject a https://api.exmaple.com",
+		Add: "authinject a https://api.example.com"})
 	if n := len(srv.APIRequests()); n != 0 {
 		t.Errorf("%d requests with the token went to a host that is no destination", n)
 	}
@@ -783,7 +785,8 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 		Source("a", "grant client_credentials", rig.Client(srv)).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL)
 	fine := accountStatus{Source: "a", Words: "Connected, renews by itself.", Live: true}
 	refusedRequest := func(st *accountStatus) {
-		st.RefusedRequest, st.Class, st.Error, st.Remedy = "1s ago a request was refused: x", tokensource.ClassOperator, "x", "correct the upstream"
+		st.RefusedRequest, st.Class = "1s ago a request was refused: x", tokensource.ClassOperator
+		st.Error, st.Remedy = "x", "correct the upstream"
 		st.Problems = []problemStatus{{"destination", st.Class, st.Error, st.Remedy}}
 	}
 	for _, c := range []struct {
@@ -800,7 +803,8 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 			st.Class, st.Words, st.Remedy = tokensource.ClassOperator, "An upstream refuses the token.", "write a new token"
 		}, false, doctor.Fail, "server", "An upstream refuses the token.", "write a new token"},
 		{"unsaved", func(st *accountStatus) { st.Unsaved, st.StorageError = true, "disk full" }, false, doctor.Warn, "server", "not stored", "do not restart or reload the server before its storage works again: disk full"},
-		{"destination", refusedRequest, false, doctor.Fail, "server", "1s ago a request was refused: x", "correct the upstream"},
+		{"destination", refusedRequest, false, doctor.Fail, "server", "1s ago a request was refused: x",
+			"correct the upstream"},
 		{"destination, connected", refusedRequest, false, doctor.OK, "server", "Connected, renews by itself.", ""},
 		{"variable", func(st *accountStatus) {
 			why := checkSet("{env.NOT_SET}").Error()
@@ -808,7 +812,8 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 			st.Problems = []problemStatus{{"", st.Class, why, ""}}
 		}, false, doctor.Fail, "server", "the environment variable NOT_SET is not set", "set it where Caddy is started"},
 		{"upstream", func(st *accountStatus) {
-			st.Problems = []problemStatus{{"host_unknown", tokensource.ClassOperator, `token source "a": the last request failed: y: check the host`, "check the host"}}
+			const text = `token source "a": the last request failed: y: check the host`
+			st.Problems = []problemStatus{{"host_unknown", tokensource.ClassOperator, text, "check the host"}}
 		}, false, doctor.Warn, "server", "): the last request failed: y", "check the host"},
 		{"upstream, and the renewal", func(st *accountStatus) {
 			refusedRequest(st)
@@ -864,8 +869,11 @@ func TestDoctorNamesTheOtherAccounts(t *testing.T) {
 	wantNoFailure(t, r)
 	wantStep(t, r, doctor.Warn, "accounts", `requests ask for the account "leela", which is not connected`, `caddy authinject login a --account "leela"`)
 	wantStep(t, r, doctor.Warn, "accounts", `the account "bender": The login has ended.`, `caddy authinject login a --account "bender"`)
-	for class, want := range map[tokensource.Class]string{tokensource.ClassOperator: "check scopes", tokensource.ClassLogin: "run caddy authinject login a"} {
-		accounts[0].LastLogin = &failedLogin{Class: class, Error: `token source "a", account "leela": 400 invalid_scope: check scopes`, Remedy: "check scopes"}
+	for class, want := range map[tokensource.Class]string{
+		tokensource.ClassOperator: "check scopes", tokensource.ClassLogin: "run caddy authinject login a",
+	} {
+		accounts[0].LastLogin = &failedLogin{Class: class, Remedy: "check scopes",
+			Error: `token source "a", account "leela": 400 invalid_scope: check scopes`}
 		wantStep(t, diagnose(t, doctorRun{config: commandConfig{account: "leela"}}, config), doctor.Fail, "grant",
 			`the account "leela" is not connected: the last login failed: 400 invalid_scope`, want)
 	}

@@ -10,17 +10,22 @@ import (
 // or a default sets has no line.
 func TestChangesRemoveOnlyLinesThatAreThere(t *testing.T) {
 	caddyfile := strings.Join([]string{
-		"{", "authinject {", "  source a {", "    client_auth   none", "    scopes a", `    scopes "b"`, "    grant static {", "      token x", "    }",
-		"    expires 2026-01-01T00:00:00Z", "    client_secret short", "  }", "  source b {", "    destinations https://b", "  }", "}", "}",
-		"http://127.0.0.1:8080 {", "  authinject a https://x {", "    allow_origins *", "  }", "  authinject /y/* a https://x", "  authinject b https://x",
+		"{", "authinject {", "  source a {", "    client_auth   none", "    scopes a", `    scopes "b"`,
+		"    grant static {", "      token x", "    }",
+		"    expires 2026-01-01T00:00:00Z", "    client_secret short", "  }",
+		"  source b {", "    destinations https://b", "  }", "}", "}",
+		"http://127.0.0.1:8080 {", "  authinject a https://x {", "    allow_origins *", "  }", "  authinject /y/* a https://x",
+		"  authinject b https://x",
 		"  reverse_proxy https://z:8080 {", "  }", "}",
 	}, "\n")
 	for _, c := range []struct {
 		change Change
 		want   []Change
 	}{
-		{Change{In: "source a", Remove: "client_auth none", Add: "client_auth x"}, []Change{{In: "source a", Remove: "client_auth   none", Add: "client_auth x"}}},
-		{Change{In: "source a", Remove: "destinations https://b", Add: "destinations https://c"}, []Change{{In: "source a", Add: "destinations https://c"}}},
+		{Change{In: "source a", Remove: "client_auth none", Add: "client_auth x"},
+			[]Change{{In: "source a", Remove: "client_auth   none", Add: "client_auth x"}}},
+		{Change{In: "source a", Remove: "destinations https://b", Add: "destinations https://c"},
+			[]Change{{In: "source a", Add: "destinations https://c"}}},
 		{Change{In: "source a", Remove: "destinations https://b"}, nil},
 		{Change{In: "source a", Remove: "scopes a b", Add: "scopes a"},
 			[]Change{{In: "source a", Remove: "scopes a"}, {In: "source a", Remove: `scopes "b"`, Add: "scopes a"}}},

@@ -184,7 +184,8 @@ func TestPlainUpstreamKeepsItsPort(t *testing.T) {
 		x.report.Caddyfile("authinject a " + address)
 		x.upstreams(t.Context())
 		wantOnly(t, x, Fail, "destinations", "it is plain http", "add "+address+" to destinations")
-		if want := (Change{In: "the site", Remove: "authinject a " + address, Add: "authinject a " + want}); len(x.report.Changes) != 1 || x.report.Changes[0] != want {
+		want := Change{In: "the site", Remove: "authinject a " + address, Add: "authinject a " + want}
+		if len(x.report.Changes) != 1 || x.report.Changes[0] != want {
 			t.Errorf("changes %+v, want %+v", x.report.Changes, want)
 		}
 	}

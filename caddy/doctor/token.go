@@ -145,8 +145,9 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 
 // whyUnreached names the step that says why no request can reach the token endpoint.
 func (x *exam) whyUnreached() string {
+	connecting := []string{"name", "tcp", "tls", "metadata"}
 	for _, s := range slices.Backward(x.report.Steps) {
-		if s.Status == Fail && s.Source == x.Config.Name && slices.Contains([]string{"name", "tcp", "tls", "metadata"}, s.Name) {
+		if s.Status == Fail && s.Source == x.Config.Name && slices.Contains(connecting, s.Name) {
 			return "the step " + s.Name + " failed"
 		}
 	}
