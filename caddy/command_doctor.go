@@ -13,12 +13,14 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/authinject/caddy-authinject/caddy/doctor"
+	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 func doctorCommand() *cobra.Command {
@@ -171,8 +173,11 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	for _, name := range names {
 		patient, err := app.patient(ctx, name, d.config.account, &config)
 		if err != nil {
-			report.Add(doctor.Step{Source: name, Name: "configuration", Status: doctor.Fail, Text: err.Error(),
-				Remedy: "correct the option that the error names"})
+			remedy := "correct the option that the error names"
+			if flag, ok := errors.AsType[accountFlagError](err); ok {
+				remedy = flag.remedy
+			}
+			report.Add(doctor.Step{Source: name, Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: remedy})
 			continue
 		}
 		patient.Running = server.of(name, d.config.account)
@@ -255,13 +260,51 @@ func (s runningServer) of(source, account string) doctor.Running {
 	}
 	for _, st := range s.accounts {
 		if st.Source == source && st.Account == account {
-			return doctor.Running{
-				At: s.at, Words: st.Words, Class: st.Class, Problem: st.Problem, Error: st.Error, Remedy: st.Remedy, Live: st.Live, Unsaved: st.Unsaved,
-				StorageError: st.StorageError, RefusedRequest: st.RefusedRequest,
-			}
+			return runningAccount(s.at, st)
 		}
 	}
 	return doctor.Running{Unasked: "the running server (" + s.at + ") has no state of this account"}
+}
+
+// runningAccount returns what a server says about an account.
+func runningAccount(at string, st accountStatus) doctor.Running {
+	r := doctor.Running{
+		At: at, Words: st.Words, Class: st.Class, Problem: st.Problem, Error: st.Error, Remedy: st.Remedy,
+		Live: st.Live, Unsaved: st.Unsaved, StorageError: st.StorageError,
+	}
+	if last := st.LastLogin; last != nil {
+		r.FailedLogin = doctor.Trouble{Text: withoutRemedy(st, last.Error, last.Remedy), Remedy: last.Remedy,
+			Fails: last.Class == tokensource.ClassOperator}
+	}
+	if st.RefusedRequest != "" { // the state of the account is that of the request
+		r.Class, r.Problem, r.Error, r.Remedy = "", "", "", ""
+	}
+	for i, problem := range st.Problems {
+		switch {
+		case i == 0 && st.RefusedRequest != "":
+			text, remedy := withoutRemedy(st, st.RefusedRequest, problem.Remedy), problem.Remedy
+			if remedy == "" { // such as that of [checkSet], which says what to do behind a semicolon
+				text, remedy, _ = strings.Cut(text, "; ")
+			}
+			r.Troubles = append(r.Troubles, doctor.Trouble{Text: text, Remedy: remedy, Fails: true})
+		case strings.Contains(st.Error, problem.Error): // it is the account's own
+			r.Class, r.Problem, r.Error, r.Remedy = problem.Class, problem.Problem, problem.Error, problem.Remedy
+		case problem.Problem == "unsaved", strings.HasPrefix(problem.Problem, "storage_"): // StorageError says it
+		default:
+			text := withoutRemedy(st, problem.Error, problem.Remedy)
+			r.Troubles = append(r.Troubles, doctor.Trouble{Text: text, Remedy: problem.Remedy})
+		}
+	}
+	return r
+}
+
+// withoutRemedy returns the text of an error of the account without its names, and without the
+// remedy at its end.
+func withoutRemedy(st accountStatus, text, remedy string) string {
+	if rest, ok := strings.CutPrefix(text, fmt.Sprintf("token source %q", st.Source)); ok {
+		text = strings.TrimPrefix(strings.TrimPrefix(rest, fmt.Sprintf(", account %q", st.Account)), ": ")
+	}
+	return strings.TrimSuffix(text, ": "+remedy)
 }
 
 // others returns the named accounts of a source, from the running server or else from the storage.

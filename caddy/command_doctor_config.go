@@ -112,6 +112,12 @@ func (c *commandConfig) unset(text string) string {
 	return ""
 }
 
+// accountFlagError says that --account is wrong, and what to do.
+type accountFlagError struct{ text, remedy string }
+
+// Error implements error.
+func (e accountFlagError) Error() string { return e.text }
+
 // patient returns a source of the configuration in the form that package doctor examines.
 func (a *loadedApp) patient(ctx context.Context, name, account string, config *surveyed) (doctor.Patient, error) {
 	pooled, src, err := a.source(name)
@@ -120,10 +126,10 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 	}
 	if account != "" {
 		if err := tokensource.CheckAccountName(account); err != nil {
-			return doctor.Patient{}, err
+			return doctor.Patient{}, accountFlagError{"--account: " + err.Error(), "correct --account"}
 		}
 		if !pooled.source.Interactive() {
-			return doctor.Patient{}, fmt.Errorf("%s", accountIsFor)
+			return doctor.Patient{}, accountFlagError{"--" + accountIsFor, "run doctor without --account"}
 		}
 	}
 	p := doctor.Patient{

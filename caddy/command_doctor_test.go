@@ -110,6 +110,16 @@ func wantChange(t *testing.T, r *doctor.Report, want doctor.Change) {
 	}
 }
 
+// wantNoRefresh asserts that no step promises another token.
+func wantNoRefresh(t *testing.T, r *doctor.Report) {
+	t.Helper()
+	for _, s := range r.Steps {
+		if strings.Contains(s.Text, "refreshes it") || strings.Contains(s.Text, "--refresh") {
+			t.Errorf("%s: %s", s.Name, s.Text)
+		}
+	}
+}
+
 // wantNoFailure asserts that all is well.
 func wantNoFailure(t *testing.T, r *doctor.Report) {
 	t.Helper()
@@ -201,6 +211,15 @@ func TestDoctorWrongSecret(t *testing.T) {
 	}
 	r = diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config, wrong)
 	wantStep(t, r, doctor.Fail, "try_auth", "refuses the client in each other way, too: client_auth client_secret_post, client_auth none", "one of them is wrong")
+}
+
+// A wrong flag is not an option of the configuration.
+func TestDoctorAccountFlag(t *testing.T) {
+	config := clientCredentials(t, rig.Server(t, tokensourcetest.Config{}))
+	for account, want := range map[string]string{"bob": "run doctor without --account", "b\nob": "correct --account"} {
+		r := diagnose(t, doctorRun{config: commandConfig{account: account}}, config)
+		wantStep(t, r, doctor.Fail, "configuration", "--account", want)
+	}
 }
 
 // The way of client authentication that the server accepts is found.
@@ -359,7 +378,7 @@ func TestDoctorProviderDown(t *testing.T) {
 	}
 	r := diagnose(t, doctorRun{}, config)
 	wantStep(t, r, doctor.Fail, "tcp", "refuses connections", "check host and port (")
-	wantStep(t, r, doctor.Skip, "token", "cannot be reached", "")
+	wantStep(t, r, doctor.Skip, "token", "because the step tcp failed", "")
 }
 
 func TestDoctorWrongName(t *testing.T) {
@@ -375,6 +394,7 @@ func TestDoctorUnknownCA(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{TLS: true})
 	r := diagnose(t, doctorRun{}, clientCredentials(t, srv))
 	wantStep(t, r, doctor.Fail, "tls", `the certificate of 127.0.0.1 is not trusted, because this machine does not know the authority that issued it, "tokensourcetest CA"`, "tls_trust_pool file /path/to/ca.pem into the block token_transport http of the source")
+	wantStep(t, r, doctor.Skip, "token", "because the step tls failed", "")
 	if n := srv.Count(); n != 0 {
 		t.Errorf("%d token requests", n)
 	}
@@ -403,7 +423,8 @@ func TestDoctorWrongDestination(t *testing.T) {
 	r := diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL()}}, config)
 	wantStep(t, r, doctor.Fail, "destinations", "not among the destinations of the source (https://api.example.com)",
 		"correct the upstream; only if "+srv.URL+" is to get the token, write the line destinations https://api.example.com "+srv.URL+" into the source")
-	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject … " + srv.URL, Add: "authinject … https://api.example.com"})
+	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject a " + srv.URL,
+		Add: "authinject a https://api.example.com"})
 	if len(r.Changes) != 1 {
 		t.Errorf("%+v", r.Changes)
 	}
@@ -412,7 +433,8 @@ func TestDoctorWrongDestination(t *testing.T) {
 	config = clientCredentials(t, srv).Source("a", "destinations https://api.example.com").
 		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a https://api.exmaple.com")
 	r = diagnose(t, doctorRun{}, config)
-	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject … https://api.exmaple.com", Add: "authinject … https://api.example.com"})
+	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject a https://api.exmaple.com",
+		Add: "authinject a https://api.example.com"})
 	if n := len(srv.APIRequests()); n != 0 {
 		t.Errorf("%d requests with the token went to a host that is no destination", n)
 	}
@@ -762,6 +784,11 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 	config := rig.Caddyfile{}.Global("admin "+api.Listener.Addr().String(), "storage file_system "+t.TempDir()).
 		Source("a", "grant client_credentials", rig.Client(srv)).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL)
 	fine := accountStatus{Source: "a", Words: "Connected, renews by itself.", Live: true}
+	refusedRequest := func(st *accountStatus) {
+		st.RefusedRequest, st.Class = "1s ago a request was refused: x", tokensource.ClassOperator
+		st.Error, st.Remedy = "x", "correct the upstream"
+		st.Problems = []problemStatus{{"destination", st.Class, st.Error, st.Remedy}}
+	}
 	for _, c := range []struct {
 		name         string
 		state        func(st *accountStatus)
@@ -776,12 +803,24 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 			st.Class, st.Words, st.Remedy = tokensource.ClassOperator, "An upstream refuses the token.", "write a new token"
 		}, false, doctor.Fail, "server", "An upstream refuses the token.", "write a new token"},
 		{"unsaved", func(st *accountStatus) { st.Unsaved, st.StorageError = true, "disk full" }, false, doctor.Warn, "server", "not stored", "do not restart or reload the server before its storage works again: disk full"},
-		{"destination", func(st *accountStatus) {
-			st.RefusedRequest, st.Class, st.Remedy = "1s ago a request was refused: x", tokensource.ClassOperator, "correct the upstream"
-		}, false, doctor.Fail, "server", "1s ago a request was refused: x", "correct the upstream"},
-		{"destination, connected", func(st *accountStatus) {
-			st.RefusedRequest, st.Class, st.Remedy = "1s ago a request was refused: x", tokensource.ClassOperator, "correct the upstream"
-		}, false, doctor.OK, "server", "Connected, renews by itself.", ""},
+		{"destination", refusedRequest, false, doctor.Fail, "server", "1s ago a request was refused: x",
+			"correct the upstream"},
+		{"destination, connected", refusedRequest, false, doctor.OK, "server", "Connected, renews by itself.", ""},
+		{"variable", func(st *accountStatus) {
+			why := checkSet("{env.NOT_SET}").Error()
+			st.RefusedRequest, st.Class, st.Error = "1s ago a request was refused: "+why, tokensource.ClassOperator, why
+			st.Problems = []problemStatus{{"", st.Class, why, ""}}
+		}, false, doctor.Fail, "server", "the environment variable NOT_SET is not set", "set it where Caddy is started"},
+		{"upstream", func(st *accountStatus) {
+			const text = `token source "a": the last request failed: y: check the host`
+			st.Problems = []problemStatus{{"host_unknown", tokensource.ClassOperator, text, "check the host"}}
+		}, false, doctor.Warn, "server", "): the last request failed: y", "check the host"},
+		{"upstream, and the renewal", func(st *accountStatus) {
+			refusedRequest(st)
+			st.Error += "; the renewal failed"
+			st.Problems = append(st.Problems, problemStatus{"rate_limited", tokensource.ClassWait, "the renewal failed", "wait"})
+			st.Words = "The renewal failed."
+		}, false, doctor.Warn, "server", "): The renewal failed.", "wait"},
 		{"waits", func(st *accountStatus) {
 			st.Live, st.Class, st.Problem, st.Words = false, tokensource.ClassWait, "provider_wait", "It waits."
 		}, false, doctor.Warn, "server", "doctor has a token, and the running server", "To make it ask at once, run caddy authinject refresh a"},
@@ -793,7 +832,13 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 			if c.noSecret {
 				t.Setenv("CLIENT_SECRET", "")
 			}
-			wantStep(t, diagnose(t, doctorRun{}, config), c.status, c.step, c.text, c.remedy)
+			r := diagnose(t, doctorRun{}, config)
+			wantStep(t, r, c.status, c.step, c.text, c.remedy)
+			for _, s := range r.Steps {
+				if s.Status != doctor.OK && strings.Contains(s.Text, fine.Words) {
+					t.Errorf("%s with a text that says that all is well: %s", s.Status, s.Text)
+				}
+			}
 		})
 	}
 }
@@ -824,6 +869,15 @@ func TestDoctorNamesTheOtherAccounts(t *testing.T) {
 	wantNoFailure(t, r)
 	wantStep(t, r, doctor.Warn, "accounts", `requests ask for the account "leela", which is not connected`, `caddy authinject login a --account "leela"`)
 	wantStep(t, r, doctor.Warn, "accounts", `the account "bender": The login has ended.`, `caddy authinject login a --account "bender"`)
+	for class, want := range map[tokensource.Class]string{
+		tokensource.ClassOperator: "check scopes", tokensource.ClassLogin: "run caddy authinject login a",
+	} {
+		accounts[0].LastLogin = &failedLogin{Class: class, Remedy: "check scopes",
+			Error: `token source "a", account "leela": 400 invalid_scope: check scopes`}
+		wantStep(t, diagnose(t, doctorRun{config: commandConfig{account: "leela"}}, config), doctor.Fail, "grant",
+			`the account "leela" is not connected: the last login failed: 400 invalid_scope`, want)
+	}
+	accounts[0].LastLogin = nil
 	for _, step := range r.Steps {
 		if step.Name == "accounts" && (strings.Contains(step.Text, "fry") || strings.Contains(step.Text, "zoidberg")) {
 			t.Error(step.Text)
@@ -918,6 +972,7 @@ func TestDoctorConnectedAccount(t *testing.T) {
 	d.options = doctor.Options{}
 	r = diagnose(t, d, config)
 	wantStep(t, r, doctor.Fail, "grant", `the refresh token of the account "fry" was refused`, "caddy authinject login a")
+	wantNoRefresh(t, r)
 
 	// No server answers, and the account that needs a person is found in the storage.
 	r = diagnose(t, doctorRun{}, config)

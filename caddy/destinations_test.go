@@ -34,8 +34,8 @@ func TestDoctorDestinationsOfAPreset(t *testing.T) {
 			"which provider tiltify sets",
 		"correct the upstream; only if https://api.invalid is to get the token, write the line destinations "+
 			"https://v5api.tiltify.com https://api.invalid into the source, which replaces those of the provider")
-	if want := []doctor.Change{{In: "the site", Remove: "authinject … https://api.invalid",
-		Add: "authinject … https://v5api.tiltify.com"}}; !slices.Equal(r.Changes, want) {
+	if want := []doctor.Change{{In: "the site", Remove: "authinject a https://api.invalid",
+		Add: "authinject a https://v5api.tiltify.com"}}; !slices.Equal(r.Changes, want) {
 		t.Errorf("%+v", r.Changes)
 	}
 }

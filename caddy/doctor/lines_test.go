@@ -2,34 +2,52 @@ package doctor
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
-// A change removes only a line that the Caddyfile has. What a preset or a default sets has no line.
+// A change removes only lines that the Caddyfile has, and shows them as they are there. What a preset
+// or a default sets has no line.
 func TestChangesRemoveOnlyLinesThatAreThere(t *testing.T) {
-	const caddyfile = "{\n\tauthinject {\n\t\tsource a {\n\t\t\tclient_auth   none\n\t\t\tscopes a\n\t\t\tscopes \"b\"\n\t\t\tgrant static {\n\t\t\t\ttoken x\n\t\t\t}\n" +
-		"\t\t\texpires never\n\t\t}\n\t\tsource b {\n\t\t\tdestinations https://b\n\t\t}\n\t}\n}\n:8080 {\n\tauthinject a https://x {\n\t\tallow_origins *\n\t}\n}\n"
+	caddyfile := strings.Join([]string{
+		"{", "authinject {", "  source a {", "    client_auth   none", "    scopes a", `    scopes "b"`,
+		"    grant static {", "      token x", "    }",
+		"    expires 2026-01-01T00:00:00Z", "    client_secret short", "  }",
+		"  source b {", "    destinations https://b", "  }", "}", "}",
+		"http://127.0.0.1:8080 {", "  authinject a https://x {", "    allow_origins *", "  }", "  authinject /y/* a https://x",
+		"  authinject b https://x",
+		"  reverse_proxy https://z:8080 {", "  }", "}",
+	}, "\n")
 	for _, c := range []struct {
-		change, want Change
-		gone         bool
+		change Change
+		want   []Change
 	}{
-		{change: Change{In: "source a", Remove: "client_auth none", Add: "client_auth client_secret_post"}, want: Change{In: "source a", Remove: "client_auth none", Add: "client_auth client_secret_post"}},
-		{change: Change{In: "source a", Remove: "destinations https://b", Add: "destinations https://c"}, want: Change{In: "source a", Add: "destinations https://c"}},
-		{change: Change{In: "source a", Remove: "destinations https://b"}, gone: true},
-		{change: Change{In: "source a", Remove: "scopes a b", Add: "scopes a"}, want: Change{In: "source a", Remove: "scopes …", Add: "scopes a"}},
-		{change: Change{In: "source a", Remove: "expires …", Add: "expires x"}, want: Change{In: "source a", Remove: "expires …", Add: "expires x"}},
-		{change: Change{In: "source a", Add: "refresh_before 30s"}, want: Change{In: "source a", Add: "refresh_before 30s"}},
-		{change: Change{In: "source none", Remove: "scopes a", Add: "scopes b"}, want: Change{In: "source none", Add: "scopes b"}},
-		{change: Change{In: "the site", Remove: "authinject … https://x", Add: "authinject … https://y"}, want: Change{In: "the site", Remove: "authinject … https://x", Add: "authinject … https://y"}},
-		{change: Change{In: "the site", Remove: "authinject … https://z", Add: "authinject … https://y"}, gone: true},
-		{change: Change{In: "the site", Remove: "… :8080 {", Add: "… :<a free port> {"}, want: Change{In: "the site", Remove: "… :8080 {", Add: "… :<a free port> {"}},
-		{change: Change{In: "the site", Remove: "… :8081 {", Add: "… :<a free port> {"}, gone: true},
+		{Change{In: "source a", Remove: "client_auth none", Add: "client_auth x"},
+			[]Change{{In: "source a", Remove: "client_auth   none", Add: "client_auth x"}}},
+		{Change{In: "source a", Remove: "destinations https://b", Add: "destinations https://c"},
+			[]Change{{In: "source a", Add: "destinations https://c"}}},
+		{Change{In: "source a", Remove: "destinations https://b"}, nil},
+		{Change{In: "source a", Remove: "scopes a b", Add: "scopes a"},
+			[]Change{{In: "source a", Remove: "scopes a"}, {In: "source a", Remove: `scopes "b"`, Add: "scopes a"}}},
+		{Change{In: "source a", Remove: "expires …", Add: "expires x"},
+			[]Change{{In: "source a", Remove: "expires 2026-01-01T00:00:00Z", Add: "expires x"}}},
+		{Change{In: "source a", Remove: "client_secret …", Add: "client_secret {env.X}", secret: true},
+			[]Change{{In: "source a", Remove: "client_secret …", Add: "client_secret {env.X}"}}},
+		{Change{In: "source a", Add: "refresh_before 30s"}, []Change{{In: "source a", Add: "refresh_before 30s"}}},
+		{Change{In: "source none", Remove: "scopes a", Add: "scopes b"}, []Change{{In: "source none", Add: "scopes b"}}},
+		{Change{In: "the site", Remove: "authinject… a https://x", Add: "authinject… a https://y"}, []Change{
+			{In: "the site", Remove: "authinject a https://x {", Add: "authinject a https://y {"},
+			{In: "the site", Remove: "authinject /y/* a https://x", Add: "authinject /y/* a https://y"},
+		}},
+		{Change{In: "the site", Remove: "authinject… a https://z", Add: "authinject… a https://y"}, nil},
+		{Change{In: "the site", Remove: "…:8080 {", Add: "…:<a free port> {"},
+			[]Change{{In: "the site", Remove: "http://127.0.0.1:8080 {", Add: "http://127.0.0.1:<a free port> {"}}},
+		{Change{In: "the site", Remove: "…:8081 {", Add: "…:<a free port> {"}, nil},
 	} {
 		r := NewReport()
 		r.Caddyfile(caddyfile)
-		r.Change(c.change)
-		if want := []Change{c.want}; c.gone && len(r.Changes) != 0 || !c.gone && !slices.Equal(r.Changes, want) {
-			t.Errorf("%+v gives %+v", c.change, r.Changes)
+		if r.Change(c.change); !slices.Equal(r.Changes, c.want) {
+			t.Errorf("%+v gives\n%+v, want\n%+v", c.change, r.Changes, c.want)
 		}
 		r = NewReport() // the configuration is JSON
 		if r.Change(c.change); len(r.Changes) != 0 {

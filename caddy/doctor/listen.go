@@ -166,7 +166,7 @@ func Listeners(ctx context.Context, listeners []Listener, server Server, report 
 			add(Fail, text, "stop that process, or choose another port")
 			_, port, _ := net.SplitHostPort(l.Address)
 			if !l.Admin() {
-				report.Change(Change{In: "the site", Remove: "… :" + port + " {", Add: "… :<a free port> {"})
+				report.Change(Change{In: "the site", Remove: "…:" + port + " {", Add: "…:<a free port> {"})
 			} else {
 				report.Change(Change{In: "the global options", Remove: l.Option, Add: "admin localhost:<a free port>"})
 			}

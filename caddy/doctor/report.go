@@ -43,10 +43,13 @@ type Step struct {
 type Change struct {
 	// In is the block, such as "source orders".
 	In string `json:"in"`
-	// Remove is the line to remove, or the beginning of it. If it is empty, Add is a new line.
+	// Remove is the line to remove. If it is empty, Add is a new line. A … in it stands for a
+	// secret.
 	Remove string `json:"remove,omitempty"`
 	// Add is the new line.
 	Add string `json:"add,omitempty"`
+
+	secret bool // the line that is removed contains a secret
 }
 
 // Report is what was found.
@@ -57,7 +60,7 @@ type Report struct {
 	Changes []Change `json:"changes"`
 
 	hidden []string
-	lines  []string // of the Caddyfile; nil: the configuration has none
+	lines  []line // of the Caddyfile; nil: the configuration has none
 }
 
 // NewReport returns an empty report.
@@ -82,15 +85,14 @@ func (r *Report) Add(s Step) {
 	r.Steps = append(r.Steps, s)
 }
 
-// Change adds a line to change, if the Caddyfile has the line that it removes.
-func (r *Report) Change(c Change) {
-	c, ok := r.existing(c)
-	if !ok {
-		return
-	}
-	c.Remove, c.Add = r.clean(c.Remove), r.clean(c.Add)
-	if !slices.Contains(r.Changes, c) {
-		r.Changes = append(r.Changes, c)
+// Change adds a line to change, if the Caddyfile has the line that it removes. A … in Remove stands
+// for any text of that line, and a … in Add for the same text.
+func (r *Report) Change(change Change) {
+	for _, c := range r.existing(change) {
+		c = Change{In: c.In, Remove: r.clean(c.Remove), Add: r.clean(c.Add)}
+		if !slices.Contains(r.Changes, c) {
+			r.Changes = append(r.Changes, c)
+		}
 	}
 }
 

@@ -18,8 +18,7 @@ type Running struct {
 	At string
 	// Words describe the account.
 	Words string
-	// Class and Remedy describe a problem of the account, or of requests that use it. Without a
-	// problem they are empty.
+	// Class and Remedy describe a problem of the account itself. Without a problem they are empty.
 	Class  tokensource.Class
 	Remedy string
 	// Problem is that problem in one word.
@@ -31,8 +30,17 @@ type Running struct {
 	Live, Unsaved bool
 	// StorageError is the storage's own error.
 	StorageError string
-	// RefusedRequest says why a request was refused not long ago.
-	RefusedRequest string
+	// Troubles are the other problems: those of requests, of upstreams, and of addresses.
+	Troubles []Trouble
+	// FailedLogin is the account's last login, if it failed.
+	FailedLogin Trouble
+}
+
+// Trouble is a problem that the running server reports.
+type Trouble struct {
+	Text, Remedy string
+	// Fails says that requests are refused until an operator acts.
+	Fails bool
 }
 
 // runningServer reports what the running server says. The server may have another token than
@@ -50,20 +58,23 @@ func (x *exam) runningServer() {
 	} else if r.StorageError != "" {
 		x.warn(step, "the storage of the running server ("+r.At+") fails: "+r.StorageError, cmp.Or(r.Remedy, storageRemedy))
 	}
-	if r.RefusedRequest != "" {
-		x.fail(step, "the running server ("+r.At+"): "+r.RefusedRequest, cmp.Or(r.Remedy, "correct what the text names"))
-		if r.Live && r.Error == "" { // only the request is wrong
-			x.ok(step, "the account at the running server: "+r.Words)
-			return
+	at := "the running server (" + r.At + "): "
+	for _, trouble := range r.Troubles {
+		status := Warn
+		if trouble.Fails {
+			status = Fail
 		}
+		x.add(status, step, at+trouble.Text, cmp.Or(trouble.Remedy, "correct what the text names"))
 	}
-	switch r.Class {
-	case "":
-		x.ok(step, "the running server ("+r.At+"): "+r.Words)
-	case tokensource.ClassWait:
-		x.warn(step, "the running server ("+r.At+"): "+r.Words, r.Remedy)
+	switch {
+	case r.Class == "" && len(r.Troubles) > 0:
+		x.ok(step, "the account at the running server: "+r.Words)
+	case r.Class == "":
+		x.ok(step, at+r.Words)
+	case r.Class == tokensource.ClassWait:
+		x.warn(step, at+r.Words, r.Remedy)
 	default:
-		x.fail(step, "the running server ("+r.At+"): "+r.Words, r.Remedy)
+		x.fail(step, at+r.Words, r.Remedy)
 	}
 }
 

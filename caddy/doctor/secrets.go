@@ -42,7 +42,8 @@ func (x *exam) secrets(ctx context.Context) bool {
 		case err == nil && s.Literal:
 			x.warn("secrets", s.Option+" is written into the configuration itself, where the admin API and logs can show it",
 				"move it into an environment variable or a file, and write {env.NAME} or {file./path}")
-			x.change(s.Option, s.Option+" …", "{env."+strings.ToUpper(s.Option)+"}")
+			x.report.Change(Change{In: "source " + x.Config.Name, Remove: s.Option + " …",
+				Add: s.Option + " {env." + strings.ToUpper(s.Option) + "}", secret: true})
 		case err == nil:
 			x.ok("secrets", s.Option+" can be read from "+s.From)
 		case s.Replaced:

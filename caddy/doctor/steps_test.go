@@ -178,13 +178,14 @@ func TestPlainUpstreamKeepsItsPort(t *testing.T) {
 			t.Fatal(err)
 		}
 		address := strings.TrimSuffix("http://192.0.2.1:"+port, ":80")
-		x := examOf(Patient{Destinations: only, Upstreams: []Upstream{
+		x := examOf(Patient{Config: tokensource.Config{Name: "a"}, Destinations: only, Upstreams: []Upstream{
 			{Address: address, Target: authinject.Target{Network: "tcp", Scheme: "http", Host: "192.0.2.1", Port: port}},
 		}})
 		x.report.Caddyfile("authinject a " + address)
 		x.upstreams(t.Context())
 		wantOnly(t, x, Fail, "destinations", "it is plain http", "add "+address+" to destinations")
-		if want := (Change{In: "the site", Remove: "authinject … " + address, Add: "authinject … " + want}); len(x.report.Changes) != 1 || x.report.Changes[0] != want {
+		want := Change{In: "the site", Remove: "authinject a " + address, Add: "authinject a " + want}
+		if len(x.report.Changes) != 1 || x.report.Changes[0] != want {
 			t.Errorf("changes %+v, want %+v", x.report.Changes, want)
 		}
 	}

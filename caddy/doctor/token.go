@@ -94,7 +94,7 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 	}
 	if !traits.Stored {
 		if !reachable {
-			x.skip("token", "no token was requested, because the token endpoint cannot be reached")
+			x.skip("token", "no token was requested, because "+x.whyUnreached())
 		}
 		return reachable
 	}
@@ -117,7 +117,14 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 			x.skip("grant", x.who()+" is not connected. A login would fail, because the provider does not accept the client")
 			return false
 		}
-		x.fail("grant", x.who()+" is not connected", x.loginRemedy())
+		text, remedy := x.who()+" is not connected", x.loginRemedy()
+		if last := x.Running.FailedLogin; last.Text != "" {
+			text += ": the last login failed: " + last.Text
+			if last.Fails { // no person can log in before that
+				remedy = last.Remedy
+			}
+		}
+		x.fail("grant", text, remedy)
 		return false
 	}
 	if src.Interactive() && st.Err != nil && st.Err.Class == tokensource.ClassLogin {
@@ -130,10 +137,21 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 		return st.Live
 	}
 	if !reachable && (!st.Live || x.Refresh) {
-		x.skip("token", "no token was requested, because the token endpoint cannot be reached")
+		x.skip("token", "no token was requested, because "+x.whyUnreached())
 		return false
 	}
 	return true
+}
+
+// whyUnreached names the step that says why no request can reach the token endpoint.
+func (x *exam) whyUnreached() string {
+	connecting := []string{"name", "tcp", "tls", "metadata"}
+	for _, s := range slices.Backward(x.report.Steps) {
+		if s.Status == Fail && s.Source == x.Config.Name && slices.Contains(connecting, s.Name) {
+			return "the step " + s.Name + " failed"
+		}
+	}
+	return "the token endpoint cannot be reached"
 }
 
 // who names the account.
@@ -164,9 +182,18 @@ func (x *exam) loginRemedy() string {
 func (x *exam) obtained(st tokensource.Status, asked int, early error) {
 	traits := x.Config.Grant.Traits()
 	requests := x.recorder.tokenRequests()
+	ended := st.Err != nil && st.Err.Class == tokensource.ClassLogin // the refresh token was refused
+	if ended {
+		st.RefreshAt = time.Time{}
+	}
 	switch {
 	case traits.Local:
 		x.staticToken()
+	case len(requests) == 0 && ended:
+		x.ok("token", fmt.Sprintf("the stored token of %s is live. It cannot be refreshed", x.who()))
+		if _, interactive := x.Config.Grant.(tokensource.Interactive); !interactive && early == nil && st.Err.Code != "" {
+			x.deadGrant(st.Err, "the provider refused the refresh token before: "+st.Err.What())
+		}
 	case len(requests) == 0 && x.Refresh:
 		x.ok("token", fmt.Sprintf("the stored token of %s is live", x.who()))
 	case len(requests) == 0:
@@ -349,7 +376,7 @@ func (x *exam) lifetime(st tokensource.Status, requests []*exchange) {
 	text := fmt.Sprintf("the token lasts %s more, until %s", left, moment(st.Expiry))
 	if !st.RefreshAt.IsZero() && st.RefreshAt.Before(st.Expiry) {
 		due := max(0, time.Until(st.RefreshAt)).Round(time.Second)
-		text += fmt.Sprintf(". The running server would refresh it in %s", due)
+		text += fmt.Sprintf(". A running server refreshes it in %s", due)
 	}
 	last, _ := x.recorder.lastGrant()
 	if age := last.age(); age > 0 {

@@ -89,7 +89,7 @@ func (x *exam) upstreams(ctx context.Context) {
 			x.fail("destinations", fmt.Sprintf("requests to the upstream %s are refused: it is plain http, "+
 				"where others on the way can read the token", u.Address),
 				"use https:// for the upstream. Only if the network is trusted, add "+origin(u.Target)+" to destinations")
-			x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address, Add: "authinject … " + origin(secure)})
+			x.changeUpstream(u, origin(secure))
 		default:
 			x.notAllowed(u)
 		}
@@ -114,8 +114,14 @@ func (x *exam) notAllowed(u Upstream) {
 		meant = only
 	}
 	if meant != "" {
-		x.report.Change(Change{In: "the site", Remove: "authinject … " + u.Address, Add: "authinject … " + meant})
+		x.changeUpstream(u, meant)
 	}
+}
+
+// changeUpstream proposes another upstream in the directives of the source.
+func (x *exam) changeUpstream(u Upstream, to string) {
+	directive := "authinject… " + x.Config.Name + " " // … is a matcher, or empty
+	x.report.Change(Change{In: "the site", Remove: directive + u.Address, Add: directive + to})
 }
 
 func origin(t authinject.Target) string {

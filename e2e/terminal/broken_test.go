@@ -371,6 +371,12 @@ func TestBrokenSetups(t *testing.T) {
 					t.Errorf("doctor does not say %q:\n%s", want, got)
 				}
 			}
+			for line := range strings.Lines(got) {
+				serves := strings.Contains(line, "Connected, renews by itself")
+				if strings.Contains(line, "server: the running server") && serves && c.cause != "" {
+					t.Errorf("doctor says of a server with a problem: %s", line)
+				}
+			}
 		})
 	}
 }
