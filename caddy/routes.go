@@ -33,6 +33,10 @@ type routes struct {
 	open map[string][]string
 	// listens are the TCP addresses, by source, of the servers that use it.
 	listens map[string][]string
+	// shown are the sources that a handler authinject_connect or authinject_ready names. allShown
+	// is true if an authinject_connect names none, and so shows all that people connect.
+	shown    []string
+	allShown bool
 	// authenticates is true if a route has authentication, which sets the placeholders of a user.
 	authenticates bool
 }
@@ -51,6 +55,13 @@ func (r *routes) pagesOf(source string) (urls []string) {
 		}
 	}
 	return urls
+}
+
+// use reports whether a handler or a transport uses a source. A handler authinject_ready that names
+// no source does not count: it tells of all sources, used or not.
+func (r *routes) use(source string, interactive bool) bool {
+	_, used := r.perAccount[source]
+	return used || slices.Contains(r.shown, source) || r.allShown && interactive
 }
 
 // routesAround returns the survey of the HTTP app that ctx's module belongs to. The first module of
@@ -118,6 +129,7 @@ func survey(servers map[string]*caddyhttp.Server) routes {
 		guarded := uses.guarded || slices.ContainsFunc(server.Routes, isGuard) ||
 			slices.ContainsFunc(server.TLSConnPolicies, func(p *caddytls.ConnectionPolicy) bool { return p.ClientAuthentication != nil })
 		found.authenticates = found.authenticates || uses.authenticates || slices.ContainsFunc(server.Routes, authenticates)
+		found.shown, found.allShown = append(found.shown, uses.shown...), found.allShown || uses.allShown
 		for source, accounts := range uses.sources {
 			found.perAccount[source] = found.perAccount[source] || accounts
 			found.listens[source] = append(found.listens[source], tcpAddresses(server.Listen)...)
@@ -145,8 +157,10 @@ func survey(servers map[string]*caddyhttp.Server) routes {
 type uses struct {
 	sources map[string]bool // all sources; true if a request chooses the account
 	tokens  []string        // the sources of transports
+	shown   []string        // the sources that pages and ready handlers name
 	guarded bool            // a module in any place restricts the callers
 
+	allShown      bool // a page shows all sources
 	authenticates bool // a module in any place authenticates them
 }
 
@@ -166,6 +180,14 @@ func (u *uses) walk(part any) {
 		}
 		if part["protocol"] == "authinject" || part["handler"] == "authinject_account" {
 			u.sources[source] = u.sources[source] || account != ""
+		}
+		if handler := part["handler"]; handler == "authinject_connect" || handler == "authinject_ready" {
+			names, _ := part["sources"].([]any)
+			for _, name := range names {
+				shown, _ := name.(string)
+				u.shown = append(u.shown, shown)
+			}
+			u.allShown = u.allShown || handler == "authinject_connect" && len(names) == 0
 		}
 		answers, _ := part["handle_response"].([]any)
 		u.authenticates = u.authenticates || part["handler"] == "authentication"

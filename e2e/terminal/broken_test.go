@@ -187,7 +187,7 @@ var brokenSetups = map[string]broken{
 	},
 	"upstream of an unknown authority": {
 		options: service(), upstream: ownAuthority,
-		cause: "the upstream's certificate is not trusted", remedy: "into the block transport http of the directive authinject", doctor: "tls: ", passed: true,
+		cause: "the upstream's certificate is not trusted", remedy: "that block belongs inside transport authinject, not beside it", doctor: "tls: ", passed: true,
 	},
 	"storage below a file": {
 		options: []string{"refresh_token {env.REFRESH}", "client_id web", "client_secret {env.WEB_SECRET}", "token_url TOKEN"},
