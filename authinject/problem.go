@@ -152,7 +152,7 @@ func (t *Transport) explainLogin(f *failure) {
 			f.detail += "; accounts are connected at " + f.loginURL
 		}
 	case f.loginURL != "":
-		f.detail += "; to connect it, open " + f.loginURL
+		f.detail += "; to connect the account, open " + f.loginURL
 	case t.LoginHint != nil:
 		f.detail += "; " + t.LoginHint(f.source, f.account)
 	}

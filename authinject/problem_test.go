@@ -49,7 +49,7 @@ func TestFailureAnswers(t *testing.T) {
 				&tokensource.Error{Source: "orders", Account: "acme", Class: tokensource.ClassLogin,
 					Reason: "the refresh token was refused", Code: "invalid_grant"}),
 			503, "login", tokensource.ClassLogin, "", "proxy_internal_response",
-			`to connect it, open https://proxy.example/connect/orders/acme`,
+			`to connect the account, open https://proxy.example/connect/orders/acme`,
 		},
 		{"no subject", &tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Subject: true,
 			Reason: "the request has no token to exchange"}, 401, "subject", tokensource.ClassLogin, "", "http_request_denied",
@@ -145,10 +145,10 @@ func connectURL(source, account string) string {
 func TestLoginWithoutConnectURL(t *testing.T) {
 	rt := newTransport(t, &upstream{},
 		failing(&tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Reason: "never connected"}))
-	rt.LoginHint = func(source, _ string) string { return "to connect it, run: caddy authinject login " + source }
+	rt.LoginHint = func(source, _ string) string { return "to connect the account, run: caddy authinject login " + source }
 	res, text := send(t, rt, get(t, "https://api.example.com/"))
 	if p := problemOf(t, res,
-		text); p.Detail != `token source "orders": never connected; to connect it, run: caddy authinject login orders` ||
+		text); p.Detail != `token source "orders": never connected; to connect the account, run: caddy authinject login orders` ||
 		strings.Contains(text, "login_url") {
 		t.Errorf("problem %s", text)
 	}

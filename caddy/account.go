@@ -61,7 +61,7 @@ func (h *AccountHandler) Provision(ctx caddy.Context) error {
 		SourceName: h.Source, ConnectURL: app.connectURL, LoginHint: app.loginHint,
 		PerAccount: h.Account != "", OnResult: app.watcher(h.Source),
 	}
-	guard, err := browsers(app.routesAround(ctx).hosts, h.AllowOrigins, h.AllowHosts)
+	guard, err := browsers(app.survey(ctx).hosts, h.AllowOrigins, h.AllowHosts)
 	if err != nil {
 		return err
 	}

@@ -135,9 +135,11 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 		switch refusal := known.Refusal(); {
 		case !isReady(known):
 			waiting = append(waiting, st)
-		case needsLogin(known):
-			warnings = append(warnings, known.Err.Error())
-		case refusal != nil && known.Err == nil: // else it is among the warnings of st
+		case known.Err != nil: // the token serves, and is not renewed
+			if text := withRemedy(known.Err.Error(), known.Err.Remedy()); !slices.Contains(warnings, text) {
+				warnings = append(warnings, text)
+			}
+		case refusal != nil:
 			warnings = append(warnings, refusal.Error())
 		}
 		if st.RefusedRequest != "" {

@@ -69,7 +69,7 @@ type App struct {
 	wanted    *wanted
 	// storageTrouble is what was logged about the storages.
 	storageTrouble *recently
-	routes         routes // of the HTTP app; empty until surveyed
+	routes         survey // of the HTTP app; empty until surveyed
 	surveyed       bool
 	unused         []string        // the sources that no route uses, sorted; empty before Start
 	background     *sync.WaitGroup // its goroutines end before Cleanup returns; nil before Provision

@@ -62,10 +62,11 @@ func init() { httpcaddyfile.RegisterGlobalOption("authinject", parseApp) }
 //	    }
 //	}
 //
-// scopes, authorize_param, token_param, token_types and destinations may be repeated. grant can be
-// left out if refresh_token or token is given, which choose it, or if provider is given, whose
-// usual grant it then is. The options of a grant, which are pkce, refresh_token, token and expires,
-// can also be in its block.
+// authorize_param, destinations, resource, scopes, token_header, token_param and token_types may be
+// repeated. grant can be left out if refresh_token or token is given: they choose the grant. It can
+// also be left out if provider is given: then the provider's usual grant is used. pkce,
+// refresh_token, token and expires are options of a grant. They can be written in the source's block
+// or in the grant's block.
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // consume the option's name
 	if existing != nil {
@@ -123,10 +124,10 @@ var appOptions = options{{name: "source"}, {name: "encryption_key"}}
 // sourceParser reads one source block.
 type sourceParser struct {
 	*Source
-	name   string
-	grant  string                       // from the option grant
-	grants map[string]tokensource.Grant // the grants with options, by name
-	own    []option                     // options of grants that were given as options of the source
+	name         string
+	grant        string                       // from the option grant
+	grants       map[string]tokensource.Grant // the grants with options, by name
+	grantOptions []option                     // options of grants that were given as options of the source
 }
 
 // finish chooses the grant and checks that the options fit together. The source begins at the token
@@ -154,17 +155,22 @@ func (p *sourceParser) finish(at caddyfile.Token) error {
 	return nil
 }
 
-// chooseGrant finds the grant by the options that choose one, and encodes it with its own options.
+// chooseGrant chooses the grant if the option grant is missing, and encodes the grant with its
+// options:
+//
+//  1. An option such as token implies a grant.
+//  2. Otherwise the options are for the preset's usual grant.
+//  3. Every option must belong to the grant.
 func (p *sourceParser) chooseGrant() error {
-	for _, o := range p.own {
+	for _, o := range p.grantOptions {
 		if o.implies && p.grant == "" {
 			p.grant = o.grant
 		}
 	}
-	if preset, ok := provider.Get(p.Provider); ok && p.grant == "" && len(p.own) > 0 {
+	if preset, ok := provider.Get(p.Provider); ok && p.grant == "" && len(p.grantOptions) > 0 {
 		p.grant = preset.Grants[0]
 	}
-	for _, o := range p.own {
+	for _, o := range p.grantOptions {
 		switch {
 		case slices.Contains(o.grants(), p.grant):
 		case o.implies:
@@ -225,7 +231,7 @@ func (p *sourceParser) parseGrant(d *caddyfile.Dispenser, _ option) error {
 // grantOption reads an option of a grant that is given as an option of the source.
 func (p *sourceParser) grantOption(d *caddyfile.Dispenser, o option) error {
 	start := *d
-	for _, name := range o.grants() { // which one it is may be said only later
+	for _, name := range o.grants() { // the line that names the grant may come later
 		*d = start
 		grant, err := p.grantNamed(name)
 		if err != nil {
@@ -238,7 +244,7 @@ func (p *sourceParser) grantOption(d *caddyfile.Dispenser, o option) error {
 			warnLiteral(d, p.name, o.name, secretOptions(grant)[o.name])
 		}
 	}
-	p.own = append(p.own, o)
+	p.grantOptions = append(p.grantOptions, o)
 	return nil
 }
 
@@ -302,23 +308,23 @@ func (p *sourceParser) secrets(d *caddyfile.Dispenser, o option) error {
 }
 
 // inject reads "inject header [<name> [<scheme>]] | query [<name>]".
-func inject(d *caddyfile.Dispenser, into **Inject) error {
+func inject(d *caddyfile.Dispenser, target **Inject) error {
 	args := d.RemainingArgs()
 	if _, err := authinject.ParseInjection(args...); err != nil {
 		return d.WrapErr(err)
 	}
-	*into = &Inject{In: args[0]}
+	*target = &Inject{In: args[0]}
 	if len(args) > 1 {
-		(*into).Name = args[1]
+		(*target).Name = args[1]
 	}
 	if len(args) > 2 {
-		(*into).Scheme = &args[2]
+		(*target).Scheme = &args[2]
 	}
 	return nil
 }
 
 // storage reads "storage <module> { ... }".
-func storage(d *caddyfile.Dispenser, into *json.RawMessage) error {
+func storage(d *caddyfile.Dispenser, target *json.RawMessage) error {
 	if !d.NextArg() {
 		return d.Err("storage needs the name of a storage module, such as file_system")
 	}
@@ -333,6 +339,6 @@ func storage(d *caddyfile.Dispenser, into *json.RawMessage) error {
 	if _, ok := mod.(caddy.StorageConverter); !ok {
 		return d.Errf("module caddy.storage.%s (%T) is not a storage", name, mod)
 	}
-	*into = caddyconfig.JSONModuleObject(mod, "module", name, nil)
+	*target = caddyconfig.JSONModuleObject(mod, "module", name, nil)
 	return nil
 }

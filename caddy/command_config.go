@@ -73,7 +73,7 @@ func (c *commandConfig) loadSource(ctx context.Context, command string, args []s
 // loadedApp is the app of a configuration that does not run here.
 type loadedApp struct {
 	*App
-	around routes // in the configuration
+	around survey // in the configuration
 }
 
 // load sets up the token sources of the configuration, with the storage that they share with a
@@ -116,7 +116,7 @@ func (c *commandConfig) load() (*loadedApp, error) {
 		return nil, err
 	}
 	app, err := appOf(ctx)
-	return &loadedApp{app, survey(http.Servers)}, err
+	return &loadedApp{app, surveyServers(http.Servers)}, err
 }
 
 // validate returns the error with which `caddy validate` refuses a configuration.
@@ -237,4 +237,14 @@ func (c *commandConfig) read() (raw []byte, err error) {
 		return nil, fmt.Errorf("adapting %s: %w", c.file, err)
 	}
 	return raw, nil
+}
+
+// storageSays adds to a failure of the storage what the storage says. That may name a path of this
+// machine, so only the commands say it.
+func storageSays(err error) error {
+	failure, ok := errors.AsType[*tokensource.Error](err)
+	if !ok || !strings.HasPrefix(failure.Problem(), "storage_") || failure.Unwrap() == nil {
+		return err
+	}
+	return fmt.Errorf("%w; the storage says: %s", err, connect.Printable(failure.Unwrap().Error()))
 }

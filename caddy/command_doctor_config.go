@@ -41,7 +41,7 @@ type surveyed struct {
 		} `json:"http"`
 	} `json:"apps"`
 
-	around routes
+	around survey
 	// exchanges holds the sources that exchange the tokens of their callers.
 	exchanges map[string]bool
 }

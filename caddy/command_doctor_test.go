@@ -195,7 +195,7 @@ func TestDoctorWrongSecret(t *testing.T) {
 	const wrong = "canary-wrong-secret-93"
 	t.Setenv("CLIENT_SECRET", wrong)
 	r := diagnose(t, doctorRun{}, config, wrong)
-	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id, client_secret and client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into the environment variable CLIENT_SECRET, and start the server again. If the provider wants it in another way, try client_auth client_secret_post. --try-auth")
+	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id, client_secret and client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into the environment variable CLIENT_SECRET, and start the server again. If the secret is right, try client_auth client_secret_post. --try-auth")
 	if n := srv.Count(); n != 1 {
 		t.Errorf("%d token requests, want 1: other ways are tried only by --try-auth", n)
 	}
@@ -475,7 +475,7 @@ func TestDoctorExpiredStaticToken(t *testing.T) {
 		return stored(t).Source("a", options...).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL)
 	}
 	r := diagnose(t, doctorRun{}, site("token {env.TOKEN}", "expires 2020-01-31T12:00:00Z"), os.Getenv("TOKEN"))
-	wantStep(t, r, doctor.Fail, "grant", "the configured token has expired", "write the end of a new token into expires, and write the token into the environment variable TOKEN, and start the server again")
+	wantStep(t, r, doctor.Fail, "grant", "the configured token has expired", "write a new token's expiry time into expires, and the token into the environment variable TOKEN, and start the server again")
 	r = diagnose(t, doctorRun{}, site("token {env.TOKEN}"), os.Getenv("TOKEN"))
 	wantStep(t, r, doctor.Fail, "grant", "a JWT that expired on 2017-07-14 02:40:00 UTC", "write a new token into the environment variable TOKEN")
 	t.Setenv("TOKEN", "canary-opaque-static-token")

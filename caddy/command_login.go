@@ -111,7 +111,7 @@ func (l *terminalLogin) run(ctx context.Context, vars []string) error {
 		Account: l.account, Variables: variables, RedirectURL: redirect, Terminal: true,
 	})
 	if err != nil {
-		return err
+		return storageSays(err)
 	}
 	if err := l.await(ctx, login, listener, before.Decided); err != nil {
 		return errors.Join(err, l.cancel(ctx, login))

@@ -30,14 +30,14 @@ If you name no source, the command takes the only source that has a login.`,
 			account := config.account
 			st, err := source.Tokens.Stored(cmd.Context(), account)
 			if err != nil {
-				return err
+				return storageSays(err)
 			}
 			if st.Generation == 0 || st.Disconnected {
 				return fmt.Errorf("%s is not connected", connect.AccountName(source.Name, account))
 			}
 			revokes := source.Tokens.Revokes(cmd.Context(), st.Variables)
 			if err := source.Tokens.Account(account).Disconnect(cmd.Context()); err != nil {
-				return err
+				return storageSays(err)
 			}
 			result := "Its tokens were revoked at the provider, and removed here"
 			if !revokes {

@@ -80,7 +80,7 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	around := app.routesAround(ctx)
+	found := app.survey(ctx)
 	h.page = connect.Page{Path: h.Path, Shown: shownPath, Client: trustedClient}
 	if h.page.Ranges, err = parseRanges(h.CallerRanges); err != nil {
 		return err
@@ -88,12 +88,12 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) error {
 	h.page.AnyCaller = h.Callers == callersAny || h.Callers == "" && h.User != "" && h.page.Ranges == nil
 	if h.User != "" {
 		h.page.User = h.user
-		if strings.Contains(h.User, "{http.auth.") && !around.authenticates {
+		if strings.Contains(h.User, "{http.auth.") && !found.authenticates {
 			app.logger.Warn("no one can open this page: no route has authentication, such as basic_auth, which sets the user",
 				zap.String("path", h.Path), zap.String("user", h.User))
 		}
 	}
-	for _, page := range around.pages {
+	for _, page := range found.pages {
 		h.page.Hosts = append(h.page.Hosts, host.OfURL(page.url))
 	}
 	h.page.Failed = func(path string, err error) {
@@ -271,7 +271,7 @@ func (a *App) connectURL(source, account string) string {
 
 // loginHint says what a person has to do if there is no page.
 func (a *App) loginHint(source, account string) string {
-	hint := "to connect it, run: caddy authinject login " + source
+	hint := "to connect the account, run: caddy authinject login " + source
 	if account != "" {
 		hint += " --account <name>"
 	}

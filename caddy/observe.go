@@ -23,7 +23,7 @@ func (a *App) observer() tokensource.Observer {
 	}
 }
 
-// messages are the log lines, one per kind of event.
+// messages are the log lines, one per kind of event. See storageMessage for EventStorageFailed.
 var messages = map[tokensource.EventKind]string{
 	tokensource.EventRefreshed:      "token obtained",
 	tokensource.EventRefreshFailed:  "obtaining a token failed",
@@ -35,7 +35,6 @@ var messages = map[tokensource.EventKind]string{
 	tokensource.EventConnected:      "account connected",
 	tokensource.EventDisconnected:   "account disconnected",
 	tokensource.EventAdopted:        "newer token found in the storage",
-	tokensource.EventStorageFailed:  "the storage is in trouble; the token in memory serves",
 
 	tokensource.EventStorageRecovered: "the storage works again",
 
@@ -72,8 +71,9 @@ func level(e tokensource.Event) zapcore.Level {
 		}
 		return zapcore.InfoLevel // denied or mistyped: the person knows it
 	case tokensource.EventLoginRequired:
-		if e.New {
-			return zapcore.WarnLevel
+		failure, ok := errors.AsType[*tokensource.Error](e.Err)
+		if e.New && !(ok && failure.NeedsRefreshToken()) {
+			return zapcore.WarnLevel // an account that no person has connected yet
 		}
 		return zapcore.ErrorLevel
 	case tokensource.EventStorageFailed:
@@ -93,22 +93,37 @@ func class(err error) tokensource.Class {
 	return ""
 }
 
+// storageMessage returns the log line for a storage that fails: what happens to the token.
+func storageMessage(e tokensource.Event) string {
+	switch {
+	case e.Failure != nil && e.Failure.Unsaved():
+		return storageUnsaved
+	case e.Live:
+		return storageServes
+	}
+	return storageNoToken
+}
+
+const (
+	storageServes  = "the storage is in trouble; the token in memory serves"
+	storageUnsaved = "the storage is in trouble; the newest token is only in memory, and a restart would lose it"
+	storageNoToken = "the storage is in trouble; there is no token to serve"
+)
+
 // isWorthLogging reports whether to log an event. A storage that is out of reach fails every second
-// or two, and for each account, so it is logged once a minute, and again when the token in memory
-// ends. The failure to get a token that it leads to says nothing more. While the storage fails, a
-// source whose provider gives a token has not recovered.
+// or two, and for each account, so each of its messages is logged once a minute. The failure to get
+// a token that it leads to says nothing more. While the storage fails, a source whose provider gives
+// a token has not recovered.
 func (a *App) isWorthLogging(e tokensource.Event) bool {
-	const serves, without = "storage", "storage, and no token"
 	switch e.Kind {
 	case tokensource.EventStorageFailed:
-		kind := serves
-		if !e.Live {
-			kind = without
-		}
-		return a.storageTrouble.isNews(kind, e.Source, time.Now())
+		return a.storageTrouble.isNews(storageMessage(e), e.Source, time.Now())
 	case tokensource.EventStorageRecovered:
-		served := a.storageTrouble.forget(serves, e.Source)
-		return a.storageTrouble.forget(without, e.Source) || served
+		logged := false
+		for _, message := range []string{storageServes, storageUnsaved, storageNoToken} {
+			logged = a.storageTrouble.forget(message, e.Source) || logged
+		}
+		return logged
 	case tokensource.EventRecovered:
 		return e.Failure == nil
 	case tokensource.EventRefreshFailed:
@@ -123,8 +138,8 @@ func (a *App) log(e tokensource.Event) {
 	failure, counted := errors.AsType[*tokensource.Error](e.Err)
 	connectable := e.Kind == tokensource.EventLoginRequired
 	switch {
-	case e.Kind == tokensource.EventStorageFailed && !e.Live:
-		message = "the storage is in trouble; there is no token to serve"
+	case e.Kind == tokensource.EventStorageFailed:
+		message = storageMessage(e)
 	case connectable && counted && failure.LoginWouldBeLost():
 		message, connectable = "login required, but the storage cannot be written", false
 	case connectable && counted && failure.NeedsRefreshToken():

@@ -29,11 +29,14 @@ const closeTimeout = 20 * time.Second
 type pooledSource struct {
 	key    string
 	source *tokensource.Source
-	// transport is the one of the last user, if the source has one.
+	// transport is the transport of the user that the source uses, if it has one.
 	transport boundTransport
 
-	mu    sync.Mutex
-	users []*sourceUser // the source uses the last one
+	mu sync.Mutex
+	// users are the configurations that hold the source. The source uses the last element. A new
+	// configuration is inserted at the front when it is provisioned, because it may fail to start.
+	// It moves to the end when it starts.
+	users []*sourceUser
 }
 
 // sourceUser is the part of a configuration that a source uses while that configuration is loaded.
@@ -81,13 +84,12 @@ func acquire(name string, cfg *Source, user *sourceUser) (*pooledSource, error) 
 	pooled.mu.Lock()
 	defer pooled.mu.Unlock()
 	if !slices.Contains(pooled.users, user) {
-		// The configuration may still fail to start. Then the source must not use it.
 		pooled.users = slices.Insert(pooled.users, 0, user)
 	}
 	return pooled, nil
 }
 
-// promote makes the source use user.
+// promote makes the source use the configuration, which starts now.
 func (p *pooledSource) promote(user *sourceUser) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,7 +100,7 @@ func (p *pooledSource) promote(user *sourceUser) error {
 	return p.rebind()
 }
 
-// rebind makes the source use the last user.
+// rebind makes the source use the last element of users.
 func (p *pooledSource) rebind() error {
 	user := p.users[len(p.users)-1]
 	p.transport.Store(user.transport)
@@ -109,7 +111,7 @@ func (p *pooledSource) rebind() error {
 func release(p *pooledSource, user *sourceUser) error {
 	p.mu.Lock()
 	var failed error
-	if len(p.users) > 1 { // the last one stays: a refresh under way still stores through it
+	if len(p.users) > 1 { // the only user stays, because a running refresh still stores through it
 		p.users = slices.DeleteFunc(p.users, func(u *sourceUser) bool { return u == user })
 		failed = p.rebind()
 	}
@@ -125,8 +127,9 @@ func (p *pooledSource) Destruct() error {
 	return p.source.Close(ctx)
 }
 
-// poolKey returns a digest of the name and all settings of a source, with the app's encryption
-// keys. It covers the settings as written, and as resolved if a token depends on that.
+// poolKey returns a digest of the source's name, its settings as written, the encryption keys, and
+// the resolved values of the settings that decide which token is valid. If two configurations have
+// the same key, they share the source and its tokens.
 func poolKey(name string, cfg *Source) string {
 	parts := append([]string{
 		name, string(cfg.settings), cfg.resolved.ClientID, strings.Join(cfg.resolved.Scopes, " "),

@@ -25,15 +25,15 @@ func init() {
 //
 // Status | Meaning
 // -------|--------
-// 200 | every source has a token
-// 503 | a source has none; the body names each such source and its failure class: `wait`, `login` or `operator`
+// 200 | every source has a token that no upstream refuses, or that the source can replace
+// 503 | a source has no such token; the body names each such source and its failure class: `wait`, `login` or `operator`
 //
 // The body is JSON: `{"ready":false,"waiting":[{"source":"orders","class":"operator"}]}`. It holds
 // no token, account or text of an error. The admin API's `/authinject/ready` says more. Sources
 // whose accounts a request chooses, or that exchange the callers' tokens, are left out.
 type ReadyHandler struct {
 	// Sources are the names of the token sources that must have a token. Default: all sources,
-	// except those whose accounts a request chooses.
+	// except those whose account a request chooses and those that exchange the callers' tokens.
 	Sources []string `json:"sources,omitempty"`
 
 	app *App
@@ -50,19 +50,19 @@ func (h *ReadyHandler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	around := app.routesAround(ctx)
+	found := app.survey(ctx)
 	for _, name := range h.Sources {
 		pooled, _, err := app.source(name)
 		if err != nil {
 			return err
 		}
 		if pooled.source.Exchanges() {
-			return fmt.Errorf("source %s is not ready or unready as a whole: it exchanges the token of each caller; "+
-				"remove it from the sources of authinject_ready", name)
+			return fmt.Errorf("authinject_ready cannot check source %s, because it exchanges each caller's own token; "+
+				"remove it from sources", name)
 		}
-		if around.perAccount[name] {
-			return fmt.Errorf("source %s is not ready or unready as a whole: each request chooses an account of it; "+
-				"remove it from the sources of authinject_ready", name)
+		if found.perAccount[name] {
+			return fmt.Errorf("authinject_ready cannot check source %s, because each request chooses an account; "+
+				"remove it from sources", name)
 		}
 	}
 	h.app = app
@@ -95,8 +95,7 @@ func (h *ReadyHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddy
 	return answerJSON(w, status, map[string]any{"ready": len(waiting) == 0, "waiting": waiting})
 }
 
-// statuses returns the states of those sources, except the sources whose accounts a request
-// chooses.
+// statuses returns the states of the named sources, except those whose token depends on the request.
 func (a *App) statuses(names []string) (all []tokensource.Status) {
 	for _, name := range names {
 		if !a.perRequest(name) {

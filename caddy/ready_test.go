@@ -63,7 +63,7 @@ func TestReadyOfAccounts(t *testing.T) {
 	t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
 	err := load(t, rig.Caddyfile{}.Source("a", "provider biggerplate", rig.Login(emu)).
 		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", rig.Block("authinject_ready /healthz", "sources a"), rig.API(emu, "account {http.auth.user.id}")))
-	if err == nil || !strings.Contains(err.Error(), "source a is not ready or unready as a whole") {
+	if err == nil || !strings.Contains(err.Error(), "authinject_ready cannot check source a, because") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -41,6 +41,7 @@ func httpApp(t *testing.T, sites rig.Caddyfile) *caddyhttp.App {
 
 func TestSurveyOfRoutes(t *testing.T) {
 	none := rig.Caddyfile{}
+	auth := rig.Block("basic_auth", "x $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG")
 	for name, row := range map[string]struct {
 		sites      rig.Caddyfile
 		pages      string // of source b
@@ -64,16 +65,21 @@ func TestSurveyOfRoutes(t *testing.T) {
 		"open":                   {sites: none.Site(":9999", "authinject a https://api.example.com"), open: "a :9999"},
 		"open by a named route":  {sites: none.Site("&(api)", "authinject a https://api.example.com").Site(":9999", "invoke api"), open: "a :9999"},
 		"another server is open": {sites: none.Site(":9998", "respond ok").Site(":9999", "bind 127.0.0.1", "authinject a https://api.example.com")},
-		"behind authentication":  {sites: none.Site(":9999", rig.Block("handle /x", rig.Block("basic_auth", "x $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG")), "authinject a https://api.example.com")},
+		"behind authentication":  {sites: none.Site(":9999", rig.Block("handle /x", auth), "authinject a https://api.example.com")},
 		"behind forward_auth":    {sites: none.Site(":9999", rig.Block("forward_auth 127.0.0.1:9091", "uri /verify"), "authinject a https://api.example.com")},
 		"for some addresses":     {sites: none.Site(":9999", "@near remote_ip 10.0.0.0/8", "authinject @near a https://api.example.com")},
 		"not for some addresses": {sites: none.Site(":9999", "@far not client_ip 10.0.0.0/8", "abort @far", "authinject a https://api.example.com")},
 		"by an expression":       {sites: none.Site(":9999", "@lan `client_ip('10.0.0.0/8')`", "authinject @lan a https://api.example.com")},
 		"with a certificate":     {sites: none.Site("x.example.com", rig.Block("tls", rig.Block("client_auth", "mode require_and_verify")), "authinject a https://api.example.com")},
+		"two sites, one guarded": {sites: none.Site("http://a.example.com:9999", auth, "authinject a https://api.example.com").Site("http://b.example.com:9999", "authinject b https://api.example.com"), open: "b :9999"},
+		"guarded too late":       {sites: none.Site(":9999", rig.Block("handle /api/*", "authinject a https://api.example.com"), rig.Block("handle /x", auth)), open: "a :9999"},
+		"a text is no guard":     {sites: none.Site(":9999", "vars remote_ip x", "respond /x remote_ip()", "authinject a https://api.example.com"), open: "a :9999"},
+		"its answers, no guard":  {sites: none.Site(":9999", rig.Block("authinject a https://api.example.com", rig.Block("handle_response", "respond x"))), open: "a :9999"},
+		"intercepted, no guard":  {sites: none.Site(":9999", rig.Block("intercept", rig.Block("handle_response", "respond x")), "authinject a https://api.example.com"), open: "a :9999"},
 		"an answer is no guard":  {sites: none.Site(":9999", "respond /secret 403", "authinject a https://api.example.com"), open: "a :9999"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			found := survey(httpApp(t, row.sites).Servers)
+			found := surveyServers(httpApp(t, row.sites).Servers)
 			if got := strings.Join(found.pagesOf("b"), " "); got != row.pages {
 				t.Errorf("pages: %q, want %q", got, row.pages)
 			}
@@ -98,6 +104,7 @@ func TestSurveyOfRoutes(t *testing.T) {
 func TestSurveyOfProvisionedRoutes(t *testing.T) {
 	host := caddyhttp.MatchHost{"proxy.example.com"}
 	not := &caddyhttp.MatchNot{MatcherSets: caddyhttp.MatcherSets{{new(caddyhttp.MatchClientIP)}}}
+	unguarded := map[string]bool{"none": true, "its answers": true, "another host": true}
 	for name, guard := range map[string]caddyhttp.Route{
 		"none":           {},
 		"authentication": {Handlers: []caddyhttp.MiddlewareHandler{new(caddyauth.Authentication)}},
@@ -107,7 +114,17 @@ func TestSurveyOfProvisionedRoutes(t *testing.T) {
 		"forward_auth": {Handlers: []caddyhttp.MiddlewareHandler{&reverseproxy.Handler{HandleResponse: make([]caddyhttp.ResponseHandler, 1)}}},
 		"remote_ip":    {MatcherSets: caddyhttp.MatcherSets{{new(caddyhttp.MatchRemoteIP)}}},
 		"not":          {MatcherSets: caddyhttp.MatcherSets{{not}}},
-		"expression":   {MatcherSets: caddyhttp.MatcherSets{{&caddyhttp.MatchExpression{Expr: "remote_ip('10.0.0.0/8')"}}}},
+		"its answers": {Handlers: []caddyhttp.MiddlewareHandler{&reverseproxy.Handler{
+			Transport: new(Transport), HandleResponse: make([]caddyhttp.ResponseHandler, 1),
+		}}},
+		"another host": {
+			MatcherSets: caddyhttp.MatcherSets{{&caddyhttp.MatchHost{"other.example.com"}}, {new(caddyhttp.MatchRemoteIP)}},
+		},
+		"a raw expression": {MatcherSetsRaw: caddyhttp.RawMatcherSets{
+			{"expression": json.RawMessage(`"remote_ip('10.0.0.0/8')"`)},
+		}},
+		"the same host": {MatcherSets: caddyhttp.MatcherSets{{&host, new(caddyhttp.MatchRemoteIP)}}},
+		"expression":    {MatcherSets: caddyhttp.MatcherSets{{&caddyhttp.MatchExpression{Expr: "remote_ip('10.0.0.0/8')"}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := &caddyhttp.Server{Listen: []string{":9999"}, Routes: caddyhttp.RouteList{guard, {
@@ -117,14 +134,14 @@ func TestSurveyOfProvisionedRoutes(t *testing.T) {
 					json.RawMessage(`{"handler":"authinject_connect"}`),
 				},
 			}}}
-			found := survey(map[string]*caddyhttp.Server{"srv0": server})
+			found := surveyServers(map[string]*caddyhttp.Server{"srv0": server})
 			if found.authenticates != (name == "authentication" || name == "below") {
 				t.Errorf("authentication: %t", found.authenticates)
 			}
-			if open := found.open["a"]; (len(open) == 1) != (name == "none") {
+			if open := found.open["a"]; (len(open) == 1) != unguarded[name] {
 				t.Errorf("open: %q", open)
 			}
-			if pages := found.pagesOf("a"); len(pages) != 1 || pages[0] != "https://proxy.example.com:9999/connect" || !slices.Equal(found.hosts, host) {
+			if pages := found.pagesOf("a"); len(pages) != 1 || pages[0] != "https://proxy.example.com:9999/connect" || !slices.Contains(found.hosts, host[0]) {
 				t.Errorf("pages %q, hosts %q", pages, found.hosts)
 			}
 		})
@@ -155,7 +172,7 @@ func TestWarnOfRedirects(t *testing.T) {
 		core, logs := observer.New(zapcore.WarnLevel)
 		app := &App{
 			Sources: map[string]*Source{"a": {redirect: row.redirect}}, pooled: map[string]*pooledSource{"a": nil},
-			routes: routes{pages: row.pages}, logger: zap.New(core),
+			routes: survey{pages: row.pages}, logger: zap.New(core),
 		}
 		app.warnOfRedirects()
 		if got := logs.FilterMessageSnippet("redirect_url names a port").Len() == 1; got != row.warns {

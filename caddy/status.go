@@ -169,6 +169,22 @@ func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 	return s
 }
 
+// distinctWarnings returns the warnings without those whose remedy an earlier one has.
+func (s *accountStatus) distinctWarnings() (list []string) {
+	remedies := make(map[string]bool)
+	for _, warning := range s.Warnings {
+		i := slices.IndexFunc(s.Problems, func(p problemStatus) bool { return p.Error == warning })
+		if i >= 0 && s.Problems[i].Remedy != "" {
+			if remedies[s.Problems[i].Remedy] {
+				continue
+			}
+			remedies[s.Problems[i].Remedy] = true
+		}
+		list = append(list, warning)
+	}
+	return list
+}
+
 // joined joins the texts that are not empty.
 func joined(by string, texts ...string) string {
 	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), by)

@@ -56,6 +56,7 @@ func TestLoudness(t *testing.T) {
 func TestLogOfAStorageThatFails(t *testing.T) {
 	a := &App{storageTrouble: new(recently)}
 	unreadable := &tokensource.Error{Class: tokensource.ClassWait, Reason: "the storage cannot be read"}
+	unsaved := tokensource.Status{Unsaved: true}.Problems()[0]
 	for i, c := range []struct {
 		event tokensource.Event
 		want  bool
@@ -70,6 +71,8 @@ func TestLogOfAStorageThatFails(t *testing.T) {
 		{tokensource.Event{Kind: tokensource.EventRefreshFailed, Err: errorOf(tokensource.ClassWait)}, true},
 		{tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "live", Live: true}, true},
 		{tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "live", Live: true}, false},
+		{tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "live", Live: true, Failure: unsaved}, true},
+		{tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "live", Live: true, Failure: unsaved}, false},
 		{tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "live"}, true}, // the token ended
 		{tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "live"}, false},
 		{tokensource.Event{Kind: tokensource.EventRecovered, Source: "live", Failure: unreadable}, false}, // the storage still fails
@@ -281,5 +284,32 @@ func TestStatusOfAStorageThatFails(t *testing.T) {
 	st.StorageErr = nil
 	if got := newAccountStatus(st, "refresh_token"); got.Warnings != nil {
 		t.Errorf("another failure: %+v", got)
+	}
+}
+
+// A refresh that fails while the token lives has its remedy in status, once for all problems that
+// have the same one.
+func TestStatusHasEachRemedyOnce(t *testing.T) {
+	down := &tokensource.Error{Source: "a", Class: tokensource.ClassWait, Reason: "the token endpoint refuses connections"}
+	full := &tokensource.Error{Source: "a", Class: tokensource.ClassWait,
+		Reason: "the storage cannot be written, the refresh is put off"}
+	unsaved := tokensource.Status{Source: "a", Unsaved: true}.Problems()[0]
+	for what, c := range map[string]struct {
+		st     tokensource.Status
+		remedy string
+	}{
+		"the provider is down": {tokensource.Status{Err: down}, down.Remedy()},
+		"the storage is full":  {tokensource.Status{Err: full, StorageErr: errors.New("no space left")}, full.Remedy()},
+		"a token is not stored": {tokensource.Status{Err: unsaved, StorageErr: errors.New("no space left"), Unsaved: true},
+			"Do not restart or reload the server before that"},
+	} {
+		c.st.Source, c.st.State, c.st.Generation, c.st.Live, c.st.Renews = "a", tokensource.StateStale, 1, true, true
+		c.st.Expiry = time.Now().Add(time.Minute)
+		var out strings.Builder
+		report := &statusReport{accounts: []accountStatus{newAccountStatus(c.st, "refresh_token")}, server: "localhost:2019"}
+		err := report.print(&out, false)
+		if n := strings.Count(out.String(), c.remedy); err != nil || c.remedy == "" || n != 1 {
+			t.Errorf("%s: %v, the remedy %q comes %d times in %s", what, err, c.remedy, n, out.String())
+		}
 	}
 }

@@ -99,7 +99,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err := t.provisionInner(ctx); err != nil {
 		return err
 	}
-	guard, err := browsers(app.routesAround(ctx).hosts, t.AllowOrigins, t.AllowHosts)
+	guard, err := browsers(app.survey(ctx).hosts, t.AllowOrigins, t.AllowHosts)
 	if err != nil {
 		return err
 	}

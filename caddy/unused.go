@@ -23,7 +23,7 @@ const (
 // status. It needs all routes, so it is called after all modules are provisioned.
 func (a *App) warnOfUnused() {
 	a.unused = slices.DeleteFunc(slices.Sorted(maps.Keys(a.pooled)), func(name string) bool {
-		return a.routes.use(name, a.pooled[name].source.Interactive())
+		return a.routes.uses(name, a.pooled[name].source.Interactive())
 	})
 	for _, name := range a.unused {
 		a.logger.Warn("no route uses this source, so no request gets its token", zap.String("source", name),

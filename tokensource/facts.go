@@ -194,5 +194,5 @@ func (w *wire) clientCauses(wanted bool) string {
 	if w.cfg.ClientAuth == ClientSecretBasic {
 		other = ClientSecretPost
 	}
-	return corrected + ". If the provider wants it in another way, try client_auth " + string(other)
+	return corrected + ". If the secret is right, try client_auth " + string(other)
 }

@@ -118,7 +118,7 @@ func TestStaticTokenRemedyNamesItsPlace(t *testing.T) {
 		t.Errorf("state %s, problems %v", st.State, problems)
 	}
 	_, err := newSource(t, nil, static(time.Unix(1, 0))).Token(t.Context())
-	if err == nil || !strings.HasSuffix(err.Error(), "write the end of a new token into expires, and write the token "+
+	if err == nil || !strings.HasSuffix(err.Error(), "write a new token's expiry time into expires, and the token "+
 		"into the file /run/token") {
 		t.Errorf("got %v", err)
 	}
@@ -191,10 +191,10 @@ func TestClientRemedyNamesThePlaceOfTheSecret(t *testing.T) {
 	}{
 		"a variable": {place, func(*tokensource.Config) {}, "client_auth (now client_secret_basic). If the client_secret " +
 			"is wrong, write the right one into " + place +
-			". If the provider wants it in another way, try client_auth client_secret_post"},
+			". If the secret is right, try client_auth client_secret_post"},
 		"a literal": {"", func(*tokensource.Config) {}, "check client_id, client_secret and client_auth (now " +
 			"client_secret_basic). If the client_secret is wrong, write the right one into the option client_secret. If the " +
-			"provider wants it in another way, try client_auth client_secret_post"},
+			"secret is right, try client_auth client_secret_post"},
 		"sent in the body": {"", func(c *tokensource.Config) { c.ClientAuth = tokensource.ClientSecretPost },
 			"try client_auth client_secret_basic"},
 		"no secret": {place, func(c *tokensource.Config) { c.ClientSecrets = nil }, "check client_id, client_secret and " +

@@ -483,7 +483,7 @@ func TestDeviceAuthorizationFails(t *testing.T) {
 		"a refusal": {refused(401, "invalid_client"), tokensource.ClassOperator,
 			"the device authorization endpoint answered 401 invalid_client: check client_id, client_secret and client_auth " +
 				"(now client_secret_basic). If the client_secret is wrong, write the right one into the option client_secret. " +
-				"If the provider wants it in another way, try client_auth client_secret_post"},
+				"If the secret is right, try client_auth client_secret_post"},
 		"not offered to this client": {refused(400, "unauthorized_client"), tokensource.ClassOperator,
 			"the device authorization endpoint answered 400 unauthorized_client: allow the grant for this client at the " +
 				"provider, or configure another grant"},

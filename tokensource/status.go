@@ -243,6 +243,9 @@ const (
 	unsavedReason       = "the storage cannot be written, and a restart would lose the newest token"
 )
 
+// Unsaved reports whether the newest token is only in memory, so that a restart would lose it.
+func (e *Error) Unsaved() bool { return e.root().facts()["unsaved"] != "" }
+
 // unsavedFacts are a fact of each failure while the newest token is not stored.
 var unsavedFacts = facts{"unsaved": tokenLost}
 

@@ -83,7 +83,7 @@ type sourceView struct {
 	Manual      bool
 	// OnDevice says that a login shows a code, and does not lead to the provider.
 	OnDevice bool
-	Notes    string
+	Note     string
 	Accounts []accountView
 	// New is the form for another account, if requests choose the account.
 	New  *accountView
@@ -96,8 +96,8 @@ type accountView struct {
 	Name      string // empty for the unnamed account
 	Named     bool
 	State     tokensource.State
-	Words     string
-	Mood      Mood
+	Text      string
+	Level     Level
 	Expiry    time.Time
 	Scope     string
 	Connected bool
@@ -127,14 +127,14 @@ func (p *Page) servePage(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodGet {
 		v.Notice = takeNotice(query.Get("notice"))
 	}
-	stand := syncedStatus
+	status := syncedStatus
 	if isRefresh(r) {
-		stand = statusUnused
+		status = storedStatus
 	}
 	for _, s := range p.Sources {
 		if v.Limited {
 			own := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Manual: s.manual(), OnDevice: s.Tokens.OnDevice()}
-			own.Accounts = []accountView{newAccountView(r.Context(), s, v.User, stand)}
+			own.Accounts = []accountView{newAccountView(r.Context(), s, v.User, status)}
 			v.Sources = append(v.Sources, own)
 			continue
 		}
@@ -142,7 +142,7 @@ func (p *Page) servePage(w http.ResponseWriter, r *http.Request) error {
 		if query.Get("source") == s.Name {
 			account = query.Get("account")
 		}
-		v.Sources = append(v.Sources, newSourceView(r.Context(), s, account, stand))
+		v.Sources = append(v.Sources, newSourceView(r.Context(), s, account, status))
 	}
 	return show(w, r, http.StatusOK, "page.html", v)
 }
@@ -183,60 +183,64 @@ func syncedStatus(ctx context.Context, s Source, name string) (tokensource.Statu
 	return account.Status(), err
 }
 
-// statusUnused returns the state without using the account. So a page that stays open keeps no
-// account in memory, and causes no token request.
-func statusUnused(ctx context.Context, s Source, name string) (tokensource.Status, error) {
+// storedStatus returns the state without using the account. So a page that stays open keeps no
+// account in memory, and causes no token request. It returns the state in memory, unless the storage
+// has a later decision of a person, or a live token that this process does not have.
+func storedStatus(ctx context.Context, s Source, name string) (tokensource.Status, error) {
 	stored, err := s.Tokens.Stored(ctx, name)
 	if known, loaded := s.Tokens.Loaded(name); loaded {
 		inUse := known.Status()
-		if err != nil || !stored.Decided.After(inUse.Decided) && (inUse.Live || !stored.Live) {
+		decidedElsewhere := stored.Decided.After(inUse.Decided)
+		onlyStoredLives := stored.Live && !inUse.Live
+		if err != nil || (!decidedElsewhere && !onlyStoredLives) {
 			return inUse, err
 		}
 	}
 	return stored, err
 }
 
-func newSourceView(ctx context.Context, s Source, wanted string, stand statusFunc) sourceView {
+func newSourceView(ctx context.Context, s Source, wanted string, status statusFunc) sourceView {
 	v := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Manual: s.manual(), OnDevice: s.Tokens.OnDevice()}
 	names, err := s.Tokens.Accounts(ctx)
 	if err != nil {
-		v.Notes = "Accounts are missing here: " + reasonOf(err)
+		v.Note = "Accounts are missing here: " + reasonOf(err)
 	}
 	if len(names) > maxShownAccounts {
 		v.More = len(names) - maxShownAccounts
 		names = names[:maxShownAccounts]
 	}
-	unnamed := newAccountView(ctx, s, "", stand)
-	if !s.PerAccount || unnamed.State != tokensource.StateNone && unnamed.Connected {
+	unnamed := newAccountView(ctx, s, "", status)
+	if !s.PerAccount || (unnamed.State != tokensource.StateNone && unnamed.Connected) {
 		v.Accounts = append(v.Accounts, unnamed)
 	}
 	for _, name := range names {
-		v.Accounts = append(v.Accounts, newAccountView(ctx, s, name, stand))
+		v.Accounts = append(v.Accounts, newAccountView(ctx, s, name, status))
 	}
-	if isNew := wanted != "" && tokensource.CheckAccountName(wanted) == nil && !slices.Contains(names, wanted); isNew && v.OnDevice {
+	isNew := tokensource.CheckAccountName(wanted) == nil && !slices.Contains(names, wanted)
+	if isNew && v.OnDevice {
 		// A person connects this account now: the page shows the code for it.
-		if first := newAccountView(ctx, s, wanted, stand); first.Device != nil {
+		if first := newAccountView(ctx, s, wanted, status); first.Device != nil {
 			v.Accounts = append(v.Accounts, first)
-			names = append(names, wanted)
+			isNew = false
 		}
 	}
 	if s.PerAccount || len(names) > 0 || wanted != "" {
 		v.New = &accountView{ID: s.Name + "-new", Named: true, Button: connectButton, Fields: fields(s, s.Name+"-new", nil)}
-		if tokensource.CheckAccountName(wanted) == nil && !slices.Contains(names, wanted) {
+		if isNew {
 			v.New.Name = wanted
 		}
 	}
 	return v
 }
 
-func newAccountView(ctx context.Context, s Source, name string, stand statusFunc) accountView {
-	st, failed := stand(ctx, s, name)
+func newAccountView(ctx context.Context, s Source, name string, status statusFunc) accountView {
+	st, failed := status(ctx, s, name)
 	if failure, ok := errors.AsType[*tokensource.Error](failed); ok && st.Err == nil && st.Generation == 0 {
 		st.Err, st.StorageErr = failure, failed // it is not known whether the account is connected
 	}
 	v := accountView{ID: s.Name + "-" + shortDigest(name), Name: name, Named: name != "", State: st.State, Scope: st.Scope}
-	v.Words, v.Mood = Describe(st, time.Now())
-	v.Connected = st.Live || st.Generation > 0 && !st.Disconnected
+	v.Text, v.Level = Describe(st, time.Now())
+	v.Connected = st.Live || (st.Generation > 0 && !st.Disconnected)
 	v.Working = st.Live && !st.Refused && st.State != tokensource.StateLoginRequired
 	if v.Button = connectButton; v.Working {
 		v.Button = reconnectButton
@@ -244,11 +248,11 @@ func newAccountView(ctx context.Context, s Source, name string, stand statusFunc
 	if !st.Expiry.IsZero() && v.Connected {
 		v.Expiry = st.Expiry.UTC()
 	}
-	if reason := reasonOf(failed); reason != "" && !strings.Contains(v.Words, strings.TrimSuffix(reason, ".")) {
-		v.Words += " " + reason
+	if reason := reasonOf(failed); reason != "" && !strings.Contains(v.Text, strings.TrimSuffix(reason, ".")) {
+		v.Text += " " + reason
 	}
 	if failed != nil {
-		v.Mood = Bad
+		v.Level = Bad
 	}
 	v.Fields = fields(s, v.ID, st.Variables)
 	if s.Tokens.OnDevice() {
@@ -265,13 +269,13 @@ func fields(s Source, id string, values map[string]string) []fieldView {
 	return list
 }
 
-// refuse shows a message. A caller that may open the page gets a link to it, except with status 404
-// or 405.
+// refuse shows a message. It adds a link to the page with status 400, and with status 403 if the
+// caller may open the page.
 func (p *Page) refuse(w http.ResponseWriter, r *http.Request, status int, message string) error {
 	base := ""
 	user, limited := userOf(r)
 	mayOpen := p.checkCaller(r) == "" && (user != "" || !limited)
-	if status == http.StatusBadRequest || status == http.StatusForbidden && mayOpen {
+	if status == http.StatusBadRequest || (status == http.StatusForbidden && mayOpen) {
 		base = p.base()
 	}
 	return refuse(w, r, status, message, base)

@@ -11,22 +11,22 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// Mood is the kind of a state, from which the page chooses its colour.
-type Mood string
+// Level is the kind of a state, from which the page chooses its colour.
+type Level string
 
 // The moods. Soon means that a person should act soon.
 const (
-	Good Mood = "good"
-	Soon Mood = "soon"
-	Bad  Mood = "bad"
-	None Mood = "none"
+	Good Level = "good"
+	Soon Level = "soon"
+	Bad  Level = "bad"
+	None Level = "none"
 )
 
 // loginSoon is how long before the end of a token the page warns, if the token cannot be renewed.
 const loginSoon = 24 * time.Hour
 
-// Describe describes the state of an account in words for people, and returns its Mood.
-func Describe(st tokensource.Status, now time.Time) (text string, as Mood) {
+// Describe describes the state of an account in words for people, and returns its Level.
+func Describe(st tokensource.Status, now time.Time) (text string, as Level) {
 	text, as = stateWords(st, now)
 	if st.Unsaved {
 		return text + " The storage cannot be written. A restart now would lose this login.", Soon
@@ -34,7 +34,7 @@ func Describe(st tokensource.Status, now time.Time) (text string, as Mood) {
 	return text, as
 }
 
-func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
+func stateWords(st tokensource.Status, now time.Time) (string, Level) {
 	expires := Span(st.Expiry.Sub(now))
 	connect := "connect again"
 	if !st.Interactive { // no person can log in
@@ -66,6 +66,8 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 		return "Connected, but an upstream refused the token and the new one that replaced it.", Bad
 	case !st.Live:
 		return "No valid token. A new one is being fetched.", Soon
+	case st.Renews && st.Unsaved && !st.Expiry.IsZero():
+		return "Connected for another " + expires + ".", Soon // Describe says what failed
 	case st.Renews && st.Err != nil && !st.Expiry.IsZero():
 		return "Connected for another " + expires + ". The renewal failed: " + because(st) + "." + nextTry(st, now), Soon
 	case st.Renews && st.State == tokensource.StateStale:
@@ -90,7 +92,7 @@ func stateWords(st tokensource.Status, now time.Time) (string, Mood) {
 }
 
 // tokenless describes an account that has no token: it was never connected, or was disconnected.
-func tokenless(st tokensource.Status) (string, Mood) {
+func tokenless(st tokensource.Status) (string, Level) {
 	none := "Not connected."
 	if !st.Interactive {
 		none = "No token yet."

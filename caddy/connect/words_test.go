@@ -21,7 +21,7 @@ func TestWordsOfARefusedToken(t *testing.T) {
 // A login that is needed within a day is a warning, also while the token serves.
 func TestWordsOfALoginThatIsNeededSoon(t *testing.T) {
 	now := time.Now()
-	for left, want := range map[time.Duration]connect.Mood{time.Minute: connect.Soon, 23 * time.Hour: connect.Soon, 25 * time.Hour: connect.Good} {
+	for left, want := range map[time.Duration]connect.Level{time.Minute: connect.Soon, 23 * time.Hour: connect.Soon, 25 * time.Hour: connect.Good} {
 		st := tokensource.Status{Source: "a", State: tokensource.StateFresh, Generation: 1, Live: true, Expiry: now.Add(left), Interactive: true}
 		if text, as := connect.Describe(st, now); as != want || !strings.Contains(text, "Log in again before") {
 			t.Errorf("%s: %s %s", left, as, text)
@@ -91,7 +91,7 @@ func TestWordsOfFailures(t *testing.T) {
 		expiry      time.Time
 		err         *tokensource.Error
 		want        string
-		as          connect.Mood
+		as          connect.Level
 	}{
 		{true, required, 1, true, in20, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves for another 20 min. Before that, connect again.", connect.Soon},
 		{true, required, 1, true, never, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves until it is refused. Before that, connect again.", connect.Soon},

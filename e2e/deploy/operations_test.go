@@ -168,6 +168,12 @@ func TestOperations(t *testing.T) {
 	if text := readFile(t, backup); strings.Contains(text, first) || !strings.Contains(text, "authinject/records/") {
 		t.Error("the backup holds a token in the clear, or no record")
 	}
+	// The storage of a source that has its own is exported by a configuration of it.
+	write(t, filepath.Join(o.dir, "crm-tokens", "authinject", "records", "crm", "a.json"), "a record")
+	o.next("Backup", 1)
+	if text := readFile(t, filepath.Join(o.dir, "crm-backup.tar")); !strings.Contains(text, "a record") {
+		t.Error("the backup of the source's own storage holds no record")
+	}
 	sealed := readFile(t, o.record())
 	if err := os.RemoveAll(filepath.Join(o.dir, "data")); err != nil {
 		t.Fatal(err)

@@ -79,7 +79,7 @@ func admin(t *testing.T, proxy *harness.Proxy, path string, want int) string {
 
 const remedy = "check client_id, client_secret and client_auth (now client_secret_basic). If the client_secret is " +
 	"wrong, write the right one into the environment variable CLIENT_SECRET, and start the server again. If the " +
-	"provider wants it in another way, try client_auth client_secret_post"
+	"secret is right, try client_auth client_secret_post"
 
 // A wrong client secret is told in the same words in the log, to the client, by the admin API, by
 // ready, in the metrics and by status, with the same remedy; and the provider's own words only to

@@ -61,7 +61,11 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() {
+		if err := os.RemoveAll(dir); err != nil {
+			fmt.Fprintln(out, "The temporary directory could not be removed:", err)
+		}
+	}()
 
 	config := filepath.Join(dir, "Caddyfile")
 	if err := os.WriteFile(config, []byte(world.caddyfile(port, admin, isTerminal(logs))), 0o600); err != nil {
@@ -95,9 +99,9 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) error {
 	case <-ctx.Done():
 	case <-ended:
 		select {
-		case <-ctx.Done(): // Ctrl-C reaches the proxy as well, and it was faster
+		case <-ctx.Done(): // Ctrl-C reaches Caddy as well, and it was faster
 		case <-time.After(5 * time.Second):
-			return fmt.Errorf("the proxy ended by itself: %w", orClean(exit))
+			return fmt.Errorf("Caddy ended by itself: %w", orClean(exit))
 		}
 	}
 	fmt.Fprintln(out, "\nEnding …")
@@ -110,7 +114,7 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) error {
 		_ = cmd.Process.Kill()
 		<-ended
 	}
-	fmt.Fprintln(out, "Everything is closed; nothing was left behind.")
+	fmt.Fprintln(out, "Caddy has ended. Removing the temporary directory.")
 	return nil
 }
 
@@ -175,11 +179,11 @@ func waitListening(ctx context.Context, port int, ended <-chan struct{}) error {
 		}
 		select {
 		case <-ended:
-			return errors.New("the proxy ended before it listened; its log says why")
+			return errors.New("Caddy ended before it listened: see its log above")
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline.C:
-			return errors.New("the proxy does not listen after 30 s")
+			return fmt.Errorf("Caddy did not listen on 127.0.0.1:%d within 30 s: see its log above", port)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

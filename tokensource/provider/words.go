@@ -5,7 +5,7 @@ import "time"
 // NeverExpires is the DefaultLifetime of tokens that are used until they are refused.
 const NeverExpires time.Duration = -1
 
-// The grants that a preset can offer. All except the last two are grant types of RFC 6749.
+// The grants that a preset can offer. The first three are values of grant_type in RFC 6749.
 // [GrantRefreshToken] means a refresh token that the user configures.
 const (
 	GrantAuthorizationCode = "authorization_code"
@@ -17,8 +17,9 @@ const (
 	GrantStatic = "static"
 )
 
-// ClientAuth is how the client authenticates at the token endpoint. Its values are the names of the
-// OAuth registry (RFC 7591 section 2).
+// ClientAuth is how the client authenticates at the token endpoint. Its values are names of the IANA
+// registry "OAuth Token Endpoint Authentication Methods" (RFC 7591, RFC 8705). client_secret_query,
+// client_secret_basic_raw and client_secret_basic_user are names of this project.
 type ClientAuth string
 
 // The methods of client authentication.
@@ -66,8 +67,8 @@ func (a ClientAuth) UsesSecret() bool {
 	return false
 }
 
-// IsBasic reports whether the method uses the header field Authorization. Such a method sends no
-// client_id.
+// IsBasic reports whether the method sends HTTP Basic authentication. Such a method sends no
+// parameter client_id.
 func (a ClientAuth) IsBasic() bool { return a == AuthBasic || a == AuthBasicRaw || a == AuthBasicUser }
 
 // IsJWT reports whether the method sends a client assertion (RFC 7521 section 4.2).
