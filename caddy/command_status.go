@@ -96,6 +96,12 @@ func (r *statusReport) exit() (status int, words string) {
 		return exitFailed, "Caddy does not load the configuration"
 	}
 	status, words = exitOf(r.accounts)
+	if r.failed != nil {
+		if status == exitFine {
+			status = exitFailed
+		}
+		return status, r.failed.Error()
+	}
 	if r.silent && r.process == "" && len(r.taken) > 0 && urgency[status] <= urgency[exitWait] {
 		return exitOperator, "no server answers, and another process has an address of the configuration"
 	}

@@ -32,14 +32,14 @@ type statusReport struct {
 	storages []string // that were read
 	why      string   // the server was not asked
 	silent   bool     // no server answered, although one was asked
+	failed   error    // why accounts may be missing: the storage or a record cannot be read
 	refused  error    // why Caddy refuses the configuration, if no server answered
 	taken    []string // addresses of the configuration that other processes have, and what to do
 	process  string   // of the server of this configuration, if no server answered and it is known
 }
 
 // ask asks the running server, or reads the storage if no server runs. If the report is nil, the
-// error says why nothing is known. Otherwise the error is about records that cannot be read, or
-// about the configuration.
+// error says why nothing is known. Otherwise the error is about the configuration.
 func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 	at, configured, unread := q.server()
 	if unread != nil && (at == "" || q.stored) {
@@ -57,8 +57,8 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 		case list == nil && err != nil:
 			return nil, errors.Join(err, unread)
 		case why == "":
-			running.taken = q.sharedAdmin(ctx)
-			return running, errors.Join(err, unread)
+			running.taken, running.failed = q.sharedAdmin(ctx), err
+			return running, unread
 		case unread != nil:
 			return nil, unread
 		}
@@ -101,7 +101,8 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 	}
 	slices.Sort(report.storages)
 	report.storages = slices.Compact(report.storages)
-	return report, errors.Join(failed...)
+	report.failed = errors.Join(failed...)
+	return report, nil
 }
 
 // taken returns which addresses of the configuration other processes have, each with what to do, and

@@ -194,7 +194,7 @@ var brokenSetups = map[string]broken{
 		env:     []harness.Option{harness.Env("REFRESH", "canary-some-refresh-token"), harness.File("plain", "x")},
 		global:  []string{"storage file_system {$DIR}/plain/sub"},
 		cause:   "storage", remedy: "check that the storage is there, ", doctor: "/plain is a file, not a directory", doctorRemedy: "move the file away, or correct the path of the storage",
-		path: "/plain is a file, not a directory", class: "wait", exit: 1,
+		path: "/plain is a file, not a directory", class: "wait", exit: exitWait,
 	},
 	"wrong destination": {
 		options: service("destinations https://api.example.com"),
