@@ -28,8 +28,8 @@ type destination struct {
 }
 
 // destinationForms ends every error about a pattern.
-const destinationForms = "allowed are https://host[:port], https://*.example.com[:port] " +
-	"(one label in place of the star), http://host[:port] (plain http), host[:port] (https; on loopback http as well) and unix//path"
+const destinationForms = "allowed are https://host[:port], https://*.example.com[:port] (one label in place of the " +
+	"star), http://host[:port] (plain http), host[:port] (https; on loopback http as well) and unix//path"
 
 // ParseDestinations reads the patterns of the option destinations:
 //
@@ -126,10 +126,12 @@ func (d Destinations) Check(target Target) error {
 		insecure = insecure || onlyInsecure
 	}
 	if insecure {
-		return &DestinationError{Target: target, Insecure: true, Reason: "it is plain http, where others on the way can read the token"}
+		return &DestinationError{Target: target, Insecure: true, Reason: "it is plain http, where others on the way can " +
+			"read the token"}
 	}
 	return &DestinationError{
-		Target: target, Reason: "it is not among the destinations of this token source", Allowed: d.String(), Preset: d.preset,
+		Target: target, Reason: "it is not among the destinations of this token source", Allowed: d.String(),
+		Preset: d.preset,
 	}
 }
 

@@ -83,31 +83,43 @@ func TestDestinationsMatch(t *testing.T) {
 		{
 			"https://api.example.com",
 			"https://api.example.com https://API.Example.COM:443 https://api.example.com. HTTPS://api.example.com",
-			"http://api.example.com http://api.example.com:443 https://api.example.com:8443 https://example.com https://x.api.example.com https://api.example.com.evil.example https://evil-api.example.com https://api.example.com.. ftp://api.example.com",
+			"http://api.example.com http://api.example.com:443 https://api.example.com:8443 https://example.com " +
+				"https://x.api.example.com https://api.example.com.evil.example https://evil-api.example.com " +
+				"https://api.example.com.. ftp://api.example.com",
 		},
 		{"HTTPS://API.example.com./", "https://api.example.com", "https://api.example.org"},
-		{"https://api.example.com:8443", "https://api.example.com:8443 https://api.example.com:08443", "https://api.example.com https://api.example.com:443 https://api.example.com:+8443"},
+		{"https://api.example.com:8443", "https://api.example.com:8443 https://api.example.com:08443",
+			"https://api.example.com https://api.example.com:443 https://api.example.com:+8443"},
 		{
 			"https://*.orders.example.com",
 			"https://eu.orders.example.com https://EU.Orders.example.com.",
-			"https://orders.example.com https://a.b.orders.example.com https://.orders.example.com https://evilorders.example.com http://eu.orders.example.com https://eu.orders.example.com.evil.example",
+			"https://orders.example.com https://a.b.orders.example.com https://.orders.example.com " +
+				"https://evilorders.example.com http://eu.orders.example.com https://eu.orders.example.com.evil.example",
 		},
-		{"https://bücher.example.com", "https://xn--bcher-kva.example.com https://BÜCHER.example.com", "https://bucher.example.com"},
+		{"https://bücher.example.com", "https://xn--bcher-kva.example.com https://BÜCHER.example.com",
+			"https://bucher.example.com"},
 		{"api.example.com", "https://api.example.com", "http://api.example.com http://api.example.com:443"},
-		{"http://legacy.example.com", "http://legacy.example.com http://legacy.example.com:80", "https://legacy.example.com http://legacy.example.com:8080 https://legacy.example.com:80"},
+		{"http://legacy.example.com", "http://legacy.example.com http://legacy.example.com:80",
+			"https://legacy.example.com http://legacy.example.com:8080 https://legacy.example.com:80"},
 		{"http://*.legacy.example.com:81", "http://a.legacy.example.com:81", "http://a.legacy.example.com"},
 		{"https://my_service", "https://my_service", "https://my-service"},
 		{
 			"http://127.0.0.1:8080",
 			"http://127.0.0.1:8080 http://[::ffff:127.0.0.1]:8080 http://[::ffff:7f00:1]:8080",
-			"http://127.0.0.1 http://localhost:8080 http://127.1:8080 http://2130706433:8080 http://0x7f000001:8080 http://0177.0.0.1:8080 http://0.0.0.0:8080 http://[::]:8080 http://[::1]:8080 http://[::127.0.0.1]:8080 http://127.0.0.1.:8080 http://127.0.0.2:8080 http://１２７.0.0.1.evil.example:8080",
+			"http://127.0.0.1 http://localhost:8080 http://127.1:8080 http://2130706433:8080 http://0x7f000001:8080 " +
+				"http://0177.0.0.1:8080 http://0.0.0.0:8080 http://[::]:8080 http://[::1]:8080 http://[::127.0.0.1]:8080 " +
+				"http://127.0.0.1.:8080 http://127.0.0.2:8080 http://１２７.0.0.1.evil.example:8080",
 		},
-		{"http://[::1]:80", "http://[::1] http://[0:0:0:0:0:0:0:1]:80", "http://127.0.0.1 http://[::]:80 http://[::1%25lo]:80 http://[::1%lo]:80"},
+		{"http://[::1]:80", "http://[::1] http://[0:0:0:0:0:0:0:1]:80", "http://127.0.0.1 http://[::]:80 " +
+			"http://[::1%25lo]:80 http://[::1%lo]:80"},
 		{"127.0.0.1:9000", "http://127.0.0.1:9000 https://127.0.0.1:9000", "http://127.0.0.1:9001"},
-		{"localhost", "http://localhost https://localhost http://LOCALHOST:80", "http://localhost:443 http://localhost.evil.example http://evil.localhost"},
+		{"localhost", "http://localhost https://localhost http://LOCALHOST:80",
+			"http://localhost:443 http://localhost.evil.example http://evil.localhost"},
 		{"https://localhost:8443", "https://localhost:8443", "http://localhost:8443"},
 		{"192.0.2.1:80", "https://192.0.2.1:80", "http://192.0.2.1:80"},
-		{"unix//run/api.sock", "unix:/run/api.sock unix:/run/./api.sock", "unix:/run/other.sock unix:/run/api.sock/../evil.sock unix:/run/link/../api.sock unix:/run/api.sock/.. http://run/api.sock unix:"},
+		{"unix//run/api.sock", "unix:/run/api.sock unix:/run/./api.sock",
+			"unix:/run/other.sock unix:/run/api.sock/../evil.sock unix:/run/link/../api.sock unix:/run/api.sock/.. " +
+				"http://run/api.sock unix:"},
 	} {
 		d := destinations(t, "https://unrelated.example", test.pattern)
 		for allowed := range strings.FieldsSeq(test.allowed) {
@@ -124,10 +136,12 @@ func TestDestinationsMatch(t *testing.T) {
 	if d := destinations(t, "http://[::1]:80"); !d.Match(Target{Scheme: "http", Host: "::1", Port: "80"}) {
 		t.Error("an IPv6 address without brackets is refused")
 	}
-	if d := (Destinations{}); !d.IsZero() || d.Match(target("https://api.example.com")) || d.Match(Target{}) || d.Match(Target{Network: "unix"}) {
+	if d := (Destinations{}); !d.IsZero() || d.Match(target("https://api.example.com")) || d.Match(Target{}) ||
+		d.Match(Target{Network: "unix"}) {
 		t.Error("the zero Destinations allow something")
 	}
-	if d := destinations(t, "https://api.example.com"); d.Match(Target{Network: "udp", Scheme: "https", Host: "api.example.com"}) {
+	if d := destinations(t, "https://api.example.com"); d.Match(Target{Network: "udp", Scheme: "https",
+		Host: "api.example.com"}) {
 		t.Error("a network that is none of ours is allowed")
 	}
 }
@@ -154,8 +168,11 @@ func TestDestinationErrorSaysWhatToDo(t *testing.T) {
 		insecure bool
 		want     string
 	}{
-		{"https://evil.example:8443", false, "no token is sent to https://evil.example:8443: it is not among the destinations of this token source; the option destinations lists what is allowed: https://api.example.com https://*.orders.example.com https://port.example.com:8443"},
-		{"http://api.example.com", true, "no token is sent to http://api.example.com: it is plain http, where others on the way can read the token; use https, or allow it by writing http://api.example.com in the option destinations"},
+		{"https://evil.example:8443", false, "no token is sent to https://evil.example:8443: it is not among the " +
+			"destinations of this token source; the option destinations lists what is allowed: https://api.example.com " +
+			"https://*.orders.example.com https://port.example.com:8443"},
+		{"http://api.example.com", true, "no token is sent to http://api.example.com: it is plain http, where others on " +
+			"the way can read the token; use https, or allow it by writing http://api.example.com in the option destinations"},
 		{"http://eu.orders.example.com:80", true, "plain http"},
 		{"http://api.example.com:8080", false, "not among"},
 		{"http://port.example.com:8080", false, "not among"},
@@ -168,7 +185,8 @@ func TestDestinationErrorSaysWhatToDo(t *testing.T) {
 			t.Errorf("%s: %v", test.target, err)
 		}
 	}
-	if err := d.WithPreset("tiltify").Check(target("https://evil.example")); !strings.HasSuffix(err.Error(), "port.example.com:8443 (set by provider tiltify, unless you write the option yourself)") {
+	if err := d.WithPreset("tiltify").Check(target("https://evil.example")); !strings.HasSuffix(err.Error(),
+		"port.example.com:8443 (set by provider tiltify, unless you write the option yourself)") {
 		t.Errorf("of a preset: %v", err)
 	}
 	if err := d.Check(Target{Scheme: "https", Host: strings.Repeat("a", 10000)}); len(err.Error()) > 1000 {
@@ -193,7 +211,8 @@ func TestDestinationsCheckAllocatesNothing(t *testing.T) {
 }
 
 func FuzzDestinations(f *testing.F) {
-	for _, seed := range []string{"api.example.com", "127.1", "[::1]", "bücher.example", "xn--a", "a.orders.example.com", "０.0.0.0"} {
+	for _, seed := range []string{"api.example.com", "127.1", "[::1]", "bücher.example", "xn--a", "a.orders.example.com",
+		"０.0.0.0"} {
 		f.Add(seed)
 	}
 	d, err := ParseDestinations("https://api.example.com", "https://*.orders.example.com")

@@ -134,8 +134,9 @@ func (a *App) chooser(name, account string) (*chooser, error) {
 		return nil, fmt.Errorf("source %s: %s", name, accountIsFor)
 	}
 	return &chooser{
-		name: name, account: account, only: loneRequestPlaceholder(account), subject: subjectOf(cfg.grant), source: pooled.source,
-		key: fmt.Sprintf("authinject account %q of %q", account, name), variables: cfg.perAccount != nil,
+		name: name, account: account, only: loneRequestPlaceholder(account), subject: subjectOf(cfg.grant),
+		source: pooled.source,
+		key:    fmt.Sprintf("authinject account %q of %q", account, name), variables: cfg.perAccount != nil,
 		missed: func(account string, err error) { a.wanted.note(name, account, err, a.connectURL(name, account)) },
 	}, nil
 }

@@ -31,14 +31,15 @@ func TestChoiceLastsAsLongAsTheRequest(t *testing.T) {
 	ctx := context.WithValue(req.Context(), caddyhttp.VarsCtxKey, make(map[string]any))
 	req = req.WithContext(context.WithValue(ctx, caddy.ReplacerCtxKey, caddyhttp.NewTestReplacer(req)))
 	var chosen *tokensource.Account
-	err = h.ServeHTTP(httptest.NewRecorder(), req, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
-		r.Header.Set("X-Token", "bob") // as header_up may
-		chosen, err = choose.of(r)
-		if again, _ := choose.of(r); again != chosen || chosen == nil {
-			t.Errorf("the choice changed while the request was served: %v", err)
-		}
-		return nil
-	}))
+	err = h.ServeHTTP(httptest.NewRecorder(), req,
+		caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+			r.Header.Set("X-Token", "bob") // as header_up may
+			chosen, err = choose.of(r)
+			if again, _ := choose.of(r); again != chosen || chosen == nil {
+				t.Errorf("the choice changed while the request was served: %v", err)
+			}
+			return nil
+		}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,8 +62,10 @@ func TestLoneRequestPlaceholder(t *testing.T) {
 // An account that is one placeholder has the name that Caddy's replacement gives.
 func TestAccountOfOnePlaceholder(t *testing.T) {
 	source, err := tokensource.New(tokensource.Config{
-		Name: "a", Grant: tokensource.AuthorizationCode{}, TokenURL: "https://login.example.com/token", AuthorizeURL: "https://login.example.com/authorize",
-		ClientID: "c", ClientSecrets: []tokensource.Value{tokensource.Literal("s")}, Storage: &certmagic.FileStorage{Path: t.TempDir()},
+		Name: "a", Grant: tokensource.AuthorizationCode{}, TokenURL: "https://login.example.com/token",
+		AuthorizeURL: "https://login.example.com/authorize",
+		ClientID:     "c", ClientSecrets: []tokensource.Value{tokensource.Literal("s")},
+		Storage: &certmagic.FileStorage{Path: t.TempDir()},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -77,18 +80,21 @@ func TestAccountOfOnePlaceholder(t *testing.T) {
 	repl.Set("a.nil", nil)
 	repl.Set("a.empty", "")
 	req = req.WithContext(context.WithValue(req.Context(), caddy.ReplacerCtxKey, repl))
-	for _, account := range []string{"{a.text}", "{a.braces}", "{a.number}", "{a.bytes}", "{a.true}", "{a.nil}", "{a.empty}", "{a.unknown}"} {
+	for _, account := range []string{"{a.text}", "{a.braces}", "{a.number}", "{a.bytes}", "{a.true}", "{a.nil}",
+		"{a.empty}", "{a.unknown}"} {
 		want, wantErr := repl.ReplaceOrErr(account, true, true)
 		if err := tokensource.CheckAccountName(want); err != nil && wantErr == nil {
 			want = ""
 		}
 		got := "" // no account is connected: the one that was looked for is missed
-		choose := &chooser{source: source, account: account, only: loneRequestPlaceholder(account), missed: func(name string, _ error) { got = name }}
+		choose := &chooser{source: source, account: account, only: loneRequestPlaceholder(account),
+			missed: func(name string, _ error) { got = name }}
 		if choose.only == "" {
 			t.Errorf("%s is one placeholder", account)
 		}
 		if found, err := choose.choose(req); err == nil || got != want {
-			t.Errorf("%s: the account %q was looked for, and Caddy's replacement is %q, %v (found %v, %v)", account, got, want, wantErr, found, err)
+			t.Errorf("%s: the account %q was looked for, and Caddy's replacement is %q, %v (found %v, %v)", account, got,
+				want, wantErr, found, err)
 		}
 	}
 }

@@ -18,7 +18,8 @@ func perAccount(t *testing.T, more ...string) (p *tokensourcetest.Provider, ada 
 	t.Helper()
 	isolate(t)
 	addr = rig.FreeAddr(t)
-	p = tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
+	p = tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate,
+		tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
 	options := strings.ReplaceAll(strings.Join(more, "\n"), "UPSTREAM", p.URL)
 	run(t, loginSite(t, p, "http://"+addr, "biggerplate", "account {http.request.header.X-Account}", options))
 	return p, newPerson(t, "http://"+addr+"/connect"), addr
@@ -57,19 +58,25 @@ func TestAccounts(t *testing.T) {
 		}
 	}
 	for name, account := range map[string]string{
-		"unknown": "beta", "other case": "ACME", "one that is connected, and more": "acme ,x", "empty": "", "too long": strings.Repeat("x", 257), "a placeholder": "{env.HOME}",
+		"unknown": "beta", "other case": "ACME", "one that is connected, and more": "acme ,x", "empty": "",
+		"too long": strings.Repeat("x", 257), "a placeholder": "{env.HOME}",
 	} {
 		status, body, header := get(t, "http://"+addr+"/api/x", "X-Account", account)
-		if status != http.StatusServiceUnavailable || header.Get("Content-Type") != "application/problem+json" || !strings.Contains(body, `"class":"login"`) {
+		if status != http.StatusServiceUnavailable || header.Get("Content-Type") != "application/problem+json" ||
+			!strings.Contains(body, `"class":"login"`) {
 			t.Errorf("%s: %d %s", name, status, body)
 		}
 		if !strings.Contains(body, `"login_url":"http://`+addr+`/connect?`) || !strings.Contains(body, "source=a") {
 			t.Errorf("%s: the answer does not say where to connect: %s", name, body)
 		}
 	}
-	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"The request names no account"`) || !strings.Contains(body, "{http.request.header.X-Account} is empty; accounts are connected at http://"+addr+"/connect?") {
+	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable ||
+		!strings.Contains(body, `"The request names no account"`) ||
+		!strings.Contains(body, "{http.request.header.X-Account} is empty; accounts are connected at http://"+
+			addr+"/connect?") {
 		t.Errorf("without the field: %d %s", status, body)
-	} else if !strings.Contains(body, `"problem":"no_account","remedy":"send the header field X-Account with the request`) {
+	} else if !strings.Contains(body,
+		`"problem":"no_account","remedy":"send the header field X-Account with the request`) {
 		t.Errorf("without the field: no remedy in %s", body)
 	}
 	for _, request := range p.APIRequests() {
@@ -143,10 +150,12 @@ func TestWebPagesAndAccounts(t *testing.T) {
 		return res.StatusCode, body, res.Header
 	}
 	preflight := []string{"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "x-account"}
-	if status, body, header := ask("OPTIONS", append(preflight, "Origin", app)...); status != http.StatusNoContent || header.Get("Access-Control-Allow-Origin") != app || header.Get("Access-Control-Allow-Headers") != "x-account" {
+	if status, body, header := ask("OPTIONS", append(preflight, "Origin", app)...); status != http.StatusNoContent ||
+		header.Get("Access-Control-Allow-Origin") != app || header.Get("Access-Control-Allow-Headers") != "x-account" {
 		t.Errorf("preflight: %d %v %s", status, header, body)
 	}
-	if status, _, header := ask("OPTIONS", append(preflight, "Origin", "http://evil.test")...); status != http.StatusForbidden || header.Get("Access-Control-Allow-Origin") != "" {
+	if status, _, header := ask("OPTIONS", append(preflight, "Origin",
+		"http://evil.test")...); status != http.StatusForbidden || header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("preflight of another page: %d %v", status, header)
 	}
 	_, unknown, _ := ask("GET", "X-Account", "nobody", "Origin", "http://evil.test")
@@ -154,7 +163,8 @@ func TestWebPagesAndAccounts(t *testing.T) {
 	if status != http.StatusForbidden || unknown != known || strings.Contains(known, "login_url") {
 		t.Errorf("another page can tell the accounts apart: %d\n%s\n%s", status, known, unknown)
 	}
-	if status, body, header := ask("GET", "X-Account", "nobody", "Origin", app); status != http.StatusServiceUnavailable || header.Get("Access-Control-Allow-Origin") != app || !strings.Contains(body, "login_url") {
+	if status, body, header := ask("GET", "X-Account", "nobody", "Origin", app); status != http.StatusServiceUnavailable ||
+		header.Get("Access-Control-Allow-Origin") != app || !strings.Contains(body, "login_url") {
 		t.Errorf("a page in allow_origins: %d %v %s", status, header, body)
 	}
 	if status, _, _ := ask("TRACE", "X-Account", "nobody"); status != http.StatusMethodNotAllowed {
@@ -202,7 +212,8 @@ func TestAccountsOfNestedProxies(t *testing.T) {
 func TestHealthChecksHaveNoAccount(t *testing.T) {
 	isolate(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
-	err := load(t, loginSite(t, p, "http://"+rig.FreeAddr(t), "biggerplate", "account {http.request.header.X-Account}", "inject_health_checks"))
+	err := load(t, loginSite(t, p, "http://"+rig.FreeAddr(t), "biggerplate", "account {http.request.header.X-Account}",
+		"inject_health_checks"))
 	if err == nil || !strings.Contains(err.Error(), "inject_health_checks cannot be combined with account") {
 		t.Errorf("got %v", err)
 	}
@@ -218,8 +229,10 @@ func TestLoginAtThePageOfTheSource(t *testing.T) {
 		Source("other", "provider biggerplate", "client_id x", "client_secret {env.CLIENT_SECRET}").
 		Source("a", "provider biggerplate", rig.Login(p)).
 		Site("http://"+addr, "bind 127.0.0.1",
-			rig.Block("authinject_connect /aaa*", "sources other"), rig.Block("authinject_connect /zzz*", "sources a"), rig.API(p)))
-	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"login_url":"http://`+addr+`/zzz?`) {
+			rig.Block("authinject_connect /aaa*", "sources other"), rig.Block("authinject_connect /zzz*", "sources a"),
+			rig.API(p)))
+	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable ||
+		!strings.Contains(body, `"login_url":"http://`+addr+`/zzz?`) {
 		t.Errorf("the proxy answered %d: %s", status, body)
 	}
 }
@@ -266,9 +279,11 @@ func TestRequestWithoutAccountIsLogged(t *testing.T) {
 	isolate(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
 	addr, path := rig.FreeAddr(t), filepath.Join(t.TempDir(), "log")
-	run(t, loginSite(t, p, "http://"+addr, "biggerplate", "account {http.auth.user.id}").Global("log {\noutput file "+path+"\nlevel WARN\n}"))
+	run(t, loginSite(t, p, "http://"+addr, "biggerplate", "account {http.auth.user.id}").Global("log {\noutput file "+path+
+		"\nlevel WARN\n}"))
 	for range 3 {
-		if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"problem":"no_account"`) {
+		if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable ||
+			!strings.Contains(body, `"problem":"no_account"`) {
 			t.Errorf("status %d, %s", status, body)
 		}
 	}
@@ -288,7 +303,8 @@ func TestEmptyPlaceholderNamesNoAccount(t *testing.T) {
 	isolate(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
 	addr := rig.FreeAddr(t)
-	if err := load(t, loginSite(t, p, "http://"+addr, "biggerplate", "account u-{http.request.header.X-Account}")); err != nil {
+	if err := load(t, loginSite(t, p, "http://"+addr, "biggerplate",
+		"account u-{http.request.header.X-Account}")); err != nil {
 		t.Fatal(err)
 	}
 	status, body, _ := get(t, "http://"+addr+"/api/x")

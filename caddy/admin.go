@@ -90,7 +90,8 @@ func (a *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	case len(path) >= 2 && len(path) <= 4 && path[0] == "sources":
 		return app.serveSource(w, r, path[1], path[2:])
 	}
-	return problemAt(http.StatusNotFound, "not found; valid paths are "+adminBase+"ready and "+adminBase+"sources[/<name>[/<account>]]")
+	return problemAt(http.StatusNotFound, "not found; valid paths are "+adminBase+"ready and "+adminBase+
+		"sources[/<name>[/<account>]]")
 }
 
 // pathOf returns the segments below adminBase. A name may hold an escaped slash.
@@ -143,7 +144,8 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 			warnings = append(warnings, refusal.Error())
 		}
 		if st.RefusedRequest != "" {
-			warnings = append(warnings, withRemedy(fmt.Sprintf("token source %q: %s", st.Source, st.RefusedRequest), st.Problems[0].Remedy))
+			warnings = append(warnings, withRemedy(fmt.Sprintf("token source %q: %s", st.Source, st.RefusedRequest),
+				st.Problems[0].Remedy))
 		}
 	}
 	of := slices.Concat(a.unusedSources(a.unused...), sharedAddresses(a.listens()))
@@ -193,7 +195,8 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 	case len(rest) == 1:
 		account = rest[0]
 	case len(rest) > 1:
-		return problemAt(http.StatusNotFound, "not found; valid paths are "+adminBase+"sources/<name>[/<account>][/refresh|/sync]")
+		return problemAt(http.StatusNotFound, "not found; valid paths are "+adminBase+
+			"sources/<name>[/<account>][/refresh|/sync]")
 	case r.Method == http.MethodGet:
 		st, err := a.sourceStatus(r.Context(), name, wantsDetails(r))
 		if err != nil {
@@ -204,11 +207,13 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 	found, err := lookup(r.Context(), pooled.source, account)
 	if err != nil && r.Method == http.MethodGet {
 		// The account may be about to be connected for the first time, or its first login failed.
-		st := tokensource.Status{Source: name, Account: account, State: tokensource.StateNone, Interactive: pooled.source.Interactive()}
+		st := tokensource.Status{Source: name, Account: account, State: tokensource.StateNone,
+			Interactive: pooled.source.Interactive()}
 		if failure, ok := errors.AsType[*tokensource.Error](err); ok && failure.LastLogin != nil {
 			st.State, st.Err = tokensource.StateLoginRequired, failure
 		}
-		if first := newAccountStatus(st, cfg.grantName).logins(r.Context(), pooled.source); first.Login != nil || first.LastLogin != nil {
+		if first := newAccountStatus(st, cfg.grantName).logins(r.Context(), pooled.source); first.Login != nil ||
+			first.LastLogin != nil {
 			return answerJSON(w, http.StatusOK, first)
 		}
 	}
@@ -221,7 +226,8 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 	}
 	switch {
 	case action != "" && pooled.source.Exchanges():
-		return notAllowed(w, "GET", "a source of grant "+cfg.grantName+" has no token of its own: it exchanges the token of each caller")
+		return notAllowed(w, "GET", "a source of grant "+cfg.grantName+" has no token of its own: it exchanges the token "+
+			"of each caller")
 	case action == "refresh":
 		err = found.Refresh(r.Context())
 	case action == "sync":
@@ -244,7 +250,8 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 		status = http.StatusBadGateway
 	}
 	st := found.Status()
-	return answerJSON(w, status, a.accountStatus(st, cfg.grantName).detailed(st, wantsDetails(r)).logins(r.Context(), pooled.source))
+	return answerJSON(w, status, a.accountStatus(st, cfg.grantName).detailed(st, wantsDetails(r)).logins(r.Context(),
+		pooled.source))
 }
 
 // wantsDetails reports whether the request asks for what the provider says.
@@ -265,7 +272,8 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sour
 	}
 	st := sourceStatus{Source: name, Grant: cfg.grantName, Accounts: []accountStatus{}}
 	if unnamed := pooled.source.Account("").Status(); !a.routes.perAccount[name] || unnamed.Generation > 0 {
-		st.Accounts = append(st.Accounts, a.accountStatus(unnamed, cfg.grantName).detailed(unnamed, details).logins(ctx, pooled.source))
+		st.Accounts = append(st.Accounts, a.accountStatus(unnamed, cfg.grantName).detailed(unnamed, details).logins(ctx,
+			pooled.source))
 	}
 	names, err := pooled.source.Accounts(ctx)
 	if err != nil {
@@ -281,7 +289,8 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sour
 		if known, loaded := pooled.source.Loaded(account); loaded {
 			stored = known.Status()
 		}
-		st.Accounts = append(st.Accounts, a.accountStatus(stored, cfg.grantName).detailed(stored, details).logins(ctx, pooled.source))
+		st.Accounts = append(st.Accounts, a.accountStatus(stored, cfg.grantName).detailed(stored, details).logins(ctx,
+			pooled.source))
 	}
 	for _, account := range asked {
 		_, err := pooled.source.Lookup(ctx, account)

@@ -66,7 +66,8 @@ func TestAdminHasTheAccountsThatRequestsNeed(t *testing.T) {
 		_, _, _ = get(t, "http://"+addr+"/api/x", "X-Account", name)
 	}
 	got := accounts()
-	if st := got["leela"]; len(got) != 2 || st.State != "login_required" || st.Class != "login" || st.Problem != "not_connected" || st.Wanted == "" ||
+	if st := got["leela"]; len(got) != 2 || st.State != "login_required" || st.Class != "login" ||
+		st.Problem != "not_connected" || st.Wanted == "" ||
 		st.Words != "Not connected." || !strings.HasSuffix(st.Remedy, "caddy authinject login a --account leela") {
 		t.Errorf("%+v", got)
 	}
@@ -74,7 +75,8 @@ func TestAdminHasTheAccountsThatRequestsNeed(t *testing.T) {
 	if st := accounts()["leela"]; st.State != "fresh" || st.Wanted != "" || st.Problem != "" {
 		t.Errorf("after the login: %+v", st)
 	}
-	if status, body := admin(t, "sources/a/zoidberg", nil); status != http.StatusNotFound || !strings.Contains(body, "caddy authinject login a --account zoidberg") {
+	if status, body := admin(t, "sources/a/zoidberg", nil); status != http.StatusNotFound ||
+		!strings.Contains(body, "caddy authinject login a --account zoidberg") {
 		t.Errorf("%d %s", status, body)
 	}
 }
@@ -85,22 +87,27 @@ func TestAdminHasARefusedReplacement(t *testing.T) {
 	isolate(t)
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{})
 	t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
-	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
 	t.Cleanup(api.Close)
 	addr := rig.FreeAddr(t)
 	run(t, rig.Caddyfile{}.Source("a", "grant client_credentials", rig.Client(srv), "destinations "+api.URL).
-		Site("http://"+addr, "bind 127.0.0.1", "authinject /elsewhere a {http.request.header.X-Upstream}", "authinject a "+api.URL))
+		Site("http://"+addr, "bind 127.0.0.1", "authinject /elsewhere a {http.request.header.X-Upstream}",
+			"authinject a "+api.URL))
 	if status, _, _ := get(t, "http://"+addr+"/x"); status != http.StatusUnauthorized {
 		t.Fatalf("the API's answer is %d", status)
 	}
 	var source struct{ Accounts []state }
 	_, body := admin(t, "sources/a", &source)
-	if st := source.Accounts[0]; st.State != "refused" || st.Class != "operator" || st.Problem != "replacement_refused" || st.Remedy == "" ||
+	if st := source.Accounts[0]; st.State != "refused" || st.Class != "operator" || st.Problem != "replacement_refused" ||
+		st.Remedy == "" ||
 		len(st.Problems) != 1 || st.Problems[0].Problem != st.Problem || len(st.Warnings) != 0 {
 		t.Errorf("%s", body)
 	}
 	var ready struct{ Warnings []string }
-	if status, body := admin(t, "ready", &ready); status != http.StatusOK || len(ready.Warnings) != 1 || !strings.Contains(ready.Warnings[0], "refused the token and the new one") {
+	if status, body := admin(t, "ready", &ready); status != http.StatusOK || len(ready.Warnings) != 1 ||
+		!strings.Contains(ready.Warnings[0], "refused the token and the new one") {
 		t.Errorf("%d %s", status, body)
 	}
 	if status, _, _ := get(t, "http://"+addr+"/elsewhere", "X-Upstream", "127.0.0.1:1"); status != http.StatusBadGateway {

@@ -13,13 +13,15 @@ import (
 
 // The path that a command asks for is that of the account it is about, whatever the name.
 func TestPathsOfTheAdminAPI(t *testing.T) {
-	for _, name := range []string{"acme", ".", "..", "...", "a.b", "a/b", "/", "%2E", "a b", "ünï", "?x=1", "#", `"`, ";"} {
+	for _, name := range []string{"acme", ".", "..", "...", "a.b", "a/b", "/", "%2E", "a b", "ünï", "?x=1",
+		"#", `"`, ";"} {
 		var got []string
 		mux := http.NewServeMux()
 		mux.HandleFunc(adminBase, func(_ http.ResponseWriter, r *http.Request) {
 			got, _ = pathOf(r)
 		})
-		mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, adminBase+"sources/a/"+pathSegment(name)+"/refresh", nil))
+		mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost,
+			adminBase+"sources/a/"+pathSegment(name)+"/refresh", nil))
 		if want := []string{"sources", "a", name, "refresh"}; !slices.Equal(got, want) {
 			t.Errorf("%q: the server sees %q", name, got)
 		}
@@ -29,9 +31,13 @@ func TestPathsOfTheAdminAPI(t *testing.T) {
 // What is not allowed says what is (RFC 9110 section 15.5.6).
 func TestAdminNamesTheMethods(t *testing.T) {
 	w := httptest.NewRecorder()
-	err := onlyGet(w, httptest.NewRequest(http.MethodPost, "/authinject/ready", nil), func() error { t.Error("it was served"); return nil })
+	err := onlyGet(w, httptest.NewRequest(http.MethodPost, "/authinject/ready", nil), func() error {
+		t.Error("it was served")
+		return nil
+	})
 	var api caddy.APIError
-	if !errors.As(err, &api) || api.HTTPStatus != http.StatusMethodNotAllowed || w.Header().Get("Allow") != http.MethodGet {
+	if !errors.As(err, &api) || api.HTTPStatus != http.StatusMethodNotAllowed ||
+		w.Header().Get("Allow") != http.MethodGet {
 		t.Errorf("%v, Allow %q", err, w.Header().Get("Allow"))
 	}
 }

@@ -72,7 +72,8 @@ func benchTransport(tb testing.TB, base http.RoundTripper, injection authinject.
 	if err != nil {
 		tb.Fatal(err)
 	}
-	src, err := tokensource.New(tokensource.Config{Name: "a", Grant: tokensource.Static{Token: tokensource.Literal("0123456789abcdef0123456789abcdef")}})
+	src, err := tokensource.New(tokensource.Config{Name: "a",
+		Grant: tokensource.Static{Token: tokensource.Literal("0123456789abcdef0123456789abcdef")}})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -122,7 +123,8 @@ func (a repeating) RoundTrip(*http.Request) (*http.Response, error) { return a.R
 // With a live token, a request costs four allocations: the exchange with the copy of the request,
 // the copy of its header (two), and the function that gets interim answers.
 func TestTransportAllocates(t *testing.T) {
-	res := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"text/plain"}}, Body: http.NoBody}
+	res := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"text/plain"}},
+		Body: http.NoBody}
 	rt, req := benchTransport(t, repeating{res}, authinject.Injection{}), proxied(t)
 	got := testing.AllocsPerRun(200, func() {
 		delete(res.Header, "Cache-Control")

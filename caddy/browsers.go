@@ -26,7 +26,8 @@ func browsers(siteHosts, allowOrigins, allowHosts []string) (*authinject.Browser
 }
 
 // parseAllowed parses the list of an option, which may be a single star.
-func parseAllowed(option string, configured []string, parse func(...string) ([]string, error)) (list []string, all bool, err error) {
+func parseAllowed(option string, configured []string,
+	parse func(...string) ([]string, error)) (list []string, all bool, err error) {
 	if slices.Equal(configured, []string{"*"}) {
 		return nil, true, nil
 	}

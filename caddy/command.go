@@ -41,7 +41,8 @@ prints everything that a preset sets.`,
 				for _, known := range cmd.Commands() {
 					names = append(names, known.Name())
 				}
-				return fmt.Errorf("unknown command %q%s; known are %s", args[0], suggest.DidYouMean(args[0], names), strings.Join(names, ", "))
+				return fmt.Errorf("unknown command %q%s; known are %s", args[0], suggest.DidYouMean(args[0], names),
+					strings.Join(names, ", "))
 			}
 			cmd.AddCommand(loginCommand(), logoutCommand(), statusCommand(), refreshCommand(), doctorCommand(), initCommand(),
 				proxyCommand(), sealCommand(), providersCommand())

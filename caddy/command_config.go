@@ -37,7 +37,8 @@ type commandConfig struct {
 // flags adds the flags for the configuration.
 func (c *commandConfig) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&c.file, "config", "c", "", "Configuration file (default: Caddyfile in the working directory)")
-	cmd.Flags().StringVarP(&c.adapter, "adapter", "a", "", "Name of the config adapter, if the file's name does not show it")
+	cmd.Flags().StringVarP(&c.adapter, "adapter", "a", "",
+		"Name of the config adapter, if the file's name does not show it")
 }
 
 // accountFlag adds the flag for the account.
@@ -47,12 +48,14 @@ func (c *commandConfig) accountFlag(cmd *cobra.Command) {
 
 // addressFlag adds the flag for the address of the admin API.
 func (c *commandConfig) addressFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.address, "address", "", "Address of the admin API (default: as configured, or localhost:2019)")
+	cmd.Flags().StringVar(&c.address, "address", "", "Address of the admin API (default: as configured, or "+
+		"localhost:2019)")
 }
 
 // loadSource loads the configuration for a command that changes an account. It returns a source in it
 // whose accounts a person connects: the named one, or the only one.
-func (c *commandConfig) loadSource(ctx context.Context, command string, args []string) (*loadedApp, connect.Source, error) {
+func (c *commandConfig) loadSource(ctx context.Context, command string,
+	args []string) (*loadedApp, connect.Source, error) {
 	name, err := c.theSource(args, true)
 	if err != nil {
 		return nil, connect.Source{}, err
@@ -221,7 +224,8 @@ func (c *commandConfig) read() (raw []byte, err error) {
 		adapter = "caddyfile"
 	default:
 		if err := json.Unmarshal(body, new(any)); err != nil {
-			return nil, fmt.Errorf("%s is not a configuration in JSON (%w); if it is a Caddyfile, add --adapter caddyfile", c.file, err)
+			return nil, fmt.Errorf("%s is not a configuration in JSON (%w); if it is a Caddyfile, add --adapter caddyfile",
+				c.file, err)
 		}
 		return body, nil
 	}

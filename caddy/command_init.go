@@ -126,8 +126,8 @@ func (r *initRun) write(text string) error {
 		if _, err := io.WriteString(r.out, text); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(r.questions, "Save this as Caddyfile (or use --output Caddyfile), and fill in what its comments say. "+
-			"Then check it with: caddy authinject doctor")
+		_, err := fmt.Fprintln(r.questions, "Save this as Caddyfile (or use --output Caddyfile), and fill in what its "+
+			"comments say. Then check it with: caddy authinject doctor")
 		return err
 	}
 	file, err := os.OpenFile(r.output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -287,7 +287,8 @@ func chooseAuth(server *discover.Server, grant string) (string, error) {
 			return auth, nil
 		}
 	}
-	return "", fmt.Errorf("%s supports no way of client authentication that fits %s; looked for: %s", server.Issuer, grant, strings.Join(methods, ", "))
+	return "", fmt.Errorf("%s supports no way of client authentication that fits %s; looked for: %s", server.Issuer, grant,
+		strings.Join(methods, ", "))
 }
 
 // planOfOpenAPI reads an OpenAPI document.
@@ -319,7 +320,8 @@ func (r *initRun) planOfOpenAPI(ctx context.Context) (*discover.Plan, error) {
 		way = ways[at]
 	}
 	plan := &discover.Plan{
-		Grant: way.Grant, KeyIn: way.KeyIn, KeyName: way.KeyName, TokenURL: way.TokenURL, AuthorizeURL: way.AuthorizeURL, Scopes: way.Scopes, OptionalScopes: way.AllScopes,
+		Grant: way.Grant, KeyIn: way.KeyIn, KeyName: way.KeyName, TokenURL: way.TokenURL, AuthorizeURL: way.AuthorizeURL,
+		Scopes: way.Scopes, OptionalScopes: way.AllScopes,
 	}
 	if way.Issuer != "" {
 		if plan, err = r.planOfIssuer(ctx, way.Issuer); err != nil {

@@ -44,10 +44,12 @@ func newChallenging(t *testing.T) *challenging {
 	t.Cleanup(c.Close)
 	c.challenge = `Bearer resource_metadata="` + c.URL + `/meta", scope="orders:read orders:write"`
 	c.documents = map[string]map[string]any{
-		"/meta": {"resource": c.URL + "/v1", "authorization_servers": []string{c.URL + "/realm"}, "scopes_supported": []string{"all"}},
+		"/meta": {"resource": c.URL + "/v1", "authorization_servers": []string{c.URL + "/realm"},
+			"scopes_supported": []string{"all"}},
 		"/.well-known/oauth-authorization-server/realm": {
 			"issuer": c.URL + "/realm", "token_endpoint": c.URL + "/token", "authorization_endpoint": c.URL + "/authorize",
-			"grant_types_supported": []string{"authorization_code", "client_credentials"}, "scopes_supported": []string{"offline_access"},
+			"grant_types_supported": []string{"authorization_code", "client_credentials"},
+			"scopes_supported":      []string{"offline_access"},
 		},
 	}
 	return c
@@ -72,7 +74,8 @@ func (c *challenging) begin(t *testing.T, r initRun, input string) (string, erro
 func wantCaddyfile(t *testing.T, text string, lines ...string) {
 	t.Helper()
 	t.Log(text)
-	if _, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"}); err != nil || len(warnings) > 0 {
+	if _, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text),
+		map[string]any{"filename": "Caddyfile"}); err != nil || len(warnings) > 0 {
 		t.Errorf("%v %v", err, warnings)
 	}
 	for _, line := range lines {
@@ -89,15 +92,18 @@ func TestInitFollowsTheChallenge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantCaddyfile(t, text, "grant client_credentials", "issuer "+c.URL+"/realm", "client_id {env.API_CLIENT_ID}", "client_secret {env.API_CLIENT_SECRET}",
-		"scopes orders:read orders:write", "resource "+c.URL+"/v1", "destinations "+c.URL, "bind 127.0.0.1", "authinject api "+c.URL)
+	wantCaddyfile(t, text, "grant client_credentials", "issuer "+c.URL+"/realm", "client_id {env.API_CLIENT_ID}",
+		"client_secret {env.API_CLIENT_SECRET}",
+		"scopes orders:read orders:write", "resource "+c.URL+"/v1", "destinations "+c.URL, "bind 127.0.0.1",
+		"authinject api "+c.URL)
 
 	// The command has no URL, so it asks the person for one, and then for a grant.
 	text, err = c.begin(t, initRun{}, c.URL+"/v1\n2\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantCaddyfile(t, text, "grant authorization_code", "scopes orders:read orders:write offline_access", "resource "+c.URL+"/v1", "authinject_connect /connect*",
+	wantCaddyfile(t, text, "grant authorization_code", "scopes orders:read orders:write offline_access",
+		"resource "+c.URL+"/v1", "authinject_connect /connect*",
 		"# Its redirect URL is http://127.0.0.1:8080/connect/callback")
 }
 
@@ -112,10 +118,12 @@ func TestInitWithoutChallenge(t *testing.T) {
 	}
 	wantCaddyfile(t, text, "source orders {", "client_id {env.ORDERS_CLIENT_ID}", "scopes all")
 	delete(c.documents, "/.well-known/oauth-protected-resource/v1")
-	if _, err := c.begin(t, initRun{api: c.URL + "/v1"}, ""); err == nil || !strings.Contains(err.Error(), "name it with --issuer") {
+	if _, err := c.begin(t, initRun{api: c.URL + "/v1"}, ""); err == nil ||
+		!strings.Contains(err.Error(), "name it with --issuer") {
 		t.Errorf("got %v", err)
 	}
-	c.documents["/.well-known/oauth-authorization-server/realm"]["token_endpoint_auth_methods_supported"] = []string{"client_secret_post"}
+	c.documents["/.well-known/oauth-authorization-server/realm"]["token_endpoint_auth_methods_supported"] = []string{
+		"client_secret_post"}
 	text, err = c.begin(t, initRun{api: c.URL + "/v1", issuer: c.URL + "/realm"}, "")
 	if err != nil {
 		t.Fatal(err)
@@ -123,12 +131,14 @@ func TestInitWithoutChallenge(t *testing.T) {
 	wantCaddyfile(t, text, "client_auth client_secret_post")
 	server := c.documents["/.well-known/oauth-authorization-server/realm"]
 	server["token_endpoint_auth_methods_supported"] = []string{"none", "tls_client_auth", "private_key_jwt"}
-	if text, err = c.begin(t, initRun{api: c.URL + "/v1", issuer: c.URL + "/realm", grant: "client_credentials"}, ""); err != nil {
+	if text, err = c.begin(t, initRun{api: c.URL + "/v1", issuer: c.URL + "/realm", grant: "client_credentials"},
+		""); err != nil {
 		t.Fatal(err)
 	}
 	wantCaddyfile(t, text, "client_auth private_key_jwt {", "\tkey {file./run/secrets/api_key.pem}")
 	server["token_endpoint_auth_methods_supported"] = []string{"none", "tls_client_auth"}
-	if _, err := c.begin(t, initRun{api: c.URL + "/v1", issuer: c.URL + "/realm", grant: "client_credentials"}, ""); err == nil ||
+	if _, err := c.begin(t, initRun{api: c.URL + "/v1", issuer: c.URL + "/realm", grant: "client_credentials"},
+		""); err == nil ||
 		!strings.Contains(err.Error(), "looked for: client_secret_basic, client_secret_post, private_key_jwt") {
 		t.Errorf("got %v", err)
 	}
@@ -141,16 +151,19 @@ func TestInitWithoutChallenge(t *testing.T) {
 func TestInitRefuses(t *testing.T) {
 	c := newChallenging(t)
 	c.documents["/meta"]["resource"] = "https://evil.example.com"
-	if text, err := c.begin(t, initRun{api: c.URL + "/v1"}, ""); err == nil || !strings.Contains(err.Error(), "RFC 9728 section 3.3") {
+	if text, err := c.begin(t, initRun{api: c.URL + "/v1"}, ""); err == nil ||
+		!strings.Contains(err.Error(), "RFC 9728 section 3.3") {
 		t.Errorf("got %v\n%s", err, text)
 	}
 	c = newChallenging(t)
 	c.documents["/.well-known/oauth-authorization-server/realm"]["issuer"] = c.URL
-	if text, err := c.begin(t, initRun{api: c.URL + "/v1"}, ""); err == nil || !strings.Contains(err.Error(), "RFC 8414 section 3.3") {
+	if text, err := c.begin(t, initRun{api: c.URL + "/v1"}, ""); err == nil ||
+		!strings.Contains(err.Error(), "RFC 8414 section 3.3") {
 		t.Errorf("got %v\n%s", err, text)
 	}
 	for api, want := range map[string]string{
-		"http://api.example.com": "must be https", "api.example.com": "not an absolute URL", "": "is needed", "https://a:b@api.example.com": "user name",
+		"http://api.example.com": "must be https", "api.example.com": "not an absolute URL", "": "is needed",
+		"https://a:b@api.example.com": "user name",
 	} {
 		if text, err := c.begin(t, initRun{api: api}, ""); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v\n%s", api, err, text)
@@ -173,7 +186,8 @@ func TestInitOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCaddyfile(t, string(text), "grant client_credentials")
-	if _, err := c.begin(t, initRun{api: c.URL + "/v1", output: file}, ""); err == nil || !strings.Contains(err.Error(), "exists already") {
+	if _, err := c.begin(t, initRun{api: c.URL + "/v1", output: file}, ""); err == nil ||
+		!strings.Contains(err.Error(), "exists already") {
 		t.Errorf("got %v", err)
 	}
 	link := filepath.Join(t.TempDir(), "link")
@@ -208,7 +222,8 @@ components:
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantCaddyfile(t, text, "token_url https://login.example.com/token", "scopes read write", "client_id {env.EXAMPLE_CLIENT_ID}", "authinject example https://api.example.com")
+	wantCaddyfile(t, text, "token_url https://login.example.com/token", "scopes read write",
+		"client_id {env.EXAMPLE_CLIENT_ID}", "authinject example https://api.example.com")
 	text, err = c.begin(t, initRun{openAPI: file, grant: "authorization_code"}, "")
 	if err != nil {
 		t.Fatal(err)
@@ -219,7 +234,8 @@ components:
 		t.Fatal(err)
 	}
 	wantCaddyfile(t, text, "token {env.EXAMPLE_TOKEN}")
-	for answer, inject := range map[string]string{"4\n": `inject header X-Api-Key ""`, "5\n": "inject query api_key", "6\n": "inject query api_key"} {
+	for answer, inject := range map[string]string{"4\n": `inject header X-Api-Key ""`, "5\n": "inject query api_key",
+		"6\n": "inject query api_key"} {
 		if text, err = c.begin(t, initRun{openAPI: file}, answer); err != nil {
 			t.Fatal(err)
 		}
@@ -227,8 +243,9 @@ components:
 	}
 	c.documents["/realm/.well-known/openid-configuration"] = c.documents["/.well-known/oauth-authorization-server/realm"]
 	c.documents["/openapi.json"] = map[string]any{
-		"servers":    []map[string]string{{"url": "/v1"}},
-		"components": map[string]any{"securitySchemes": map[string]any{"a": map[string]string{"type": "openIdConnect", "openIdConnectUrl": "/realm/.well-known/openid-configuration"}}},
+		"servers": []map[string]string{{"url": "/v1"}},
+		"components": map[string]any{"securitySchemes": map[string]any{"a": map[string]string{"type": "openIdConnect",
+			"openIdConnectUrl": "/realm/.well-known/openid-configuration"}}},
 	}
 	text, err = c.begin(t, initRun{openAPI: c.URL + "/openapi.json"}, "")
 	if err != nil {

@@ -67,7 +67,8 @@ If you name no source, the command takes the only source that has a login.`,
 	cmd.ValidArgsFunction = config.completeSources(true)
 	config.flags(cmd)
 	config.accountFlag(cmd)
-	cmd.Flags().StringArrayVar(&vars, "var", nil, "A variable of the account, as `name=value`, such as deployment=acme; may be repeated")
+	cmd.Flags().StringArrayVar(&vars, "var", nil, "A variable of the account, as `name=value`, such as "+
+		"deployment=acme; may be repeated")
 	cmd.Flags().BoolVar(&quiet, "no-browser", false, "Only print the address to open")
 	cmd.Flags().DurationVar(&timeout, "timeout", tokensource.LoginLifetime,
 		"How long to wait for the answer. With device_code, the default is until the code expires")
@@ -174,7 +175,8 @@ func (l *terminalLogin) show(ctx context.Context, login *tokensource.Login, list
 		address = link.URL.Reveal()
 		if !link.Expires.IsZero() {
 			l.relinks = true
-			hint = fmt.Sprintf("The address works until %s. Press Enter for a new one.\n\n", link.Expires.Local().Format(time.TimeOnly))
+			hint = fmt.Sprintf("The address works until %s. Press Enter for a new one.\n\n",
+				link.Expires.Local().Format(time.TimeOnly))
 		}
 	}
 	fmt.Fprintf(l.out, "To connect %s, open this address in a browser and allow access:\n\n  %s\n\n%s",
@@ -264,7 +266,8 @@ func (l *terminalLogin) redirect(ctx context.Context) (string, net.Listener, err
 // showCode prints the code of a login on another device.
 func (l *terminalLogin) showCode(login *tokensource.Login) {
 	d := login.Device
-	fmt.Fprintf(l.out, "To connect %s, open this address in a browser on any device:\n\n  %s\n\nType this code there, and allow access:\n\n  %s\n\n",
+	fmt.Fprintf(l.out, "To connect %s, open this address in a browser on any device:\n\n  %s\n\nType this code there, "+
+		"and allow access:\n\n  %s\n\n",
 		connect.AccountName(l.Name, l.account), d.VerificationURI, d.UserCode.Reveal())
 	if !d.VerificationURIComplete.IsZero() {
 		fmt.Fprintf(l.out, "This address has the code in it:\n\n  %s\n\n", d.VerificationURIComplete.Reveal())

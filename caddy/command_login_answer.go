@@ -73,7 +73,8 @@ func (l *terminalLogin) redirected(
 		stop := serveLogin(ctx, listener, l.Source, login, answers)
 		defer stop()
 	}
-	fmt.Fprintln(l.out, "Waiting for the answer. If the browser runs on another machine, paste the address that it ends at:")
+	fmt.Fprintln(l.out,
+		"Waiting for the answer. If the browser runs on another machine, paste the address that it ends at:")
 	watch := time.NewTicker(time.Second)
 	defer watch.Stop()
 	lines := l.in

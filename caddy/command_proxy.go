@@ -46,7 +46,8 @@ that does the same as the command.`,
 			if len(args) == 0 {
 				return nil
 			}
-			return fmt.Errorf("unexpected word %s; a value with spaces needs quotes, such as --scopes 'orders:read orders:write'",
+			return fmt.Errorf("unexpected word %s; a value with spaces needs quotes, such as --scopes 'orders:read "+
+				"orders:write'",
 				quoteOption(args[0]))
 		},
 		RunE: func(*cobra.Command, []string) error {
@@ -68,7 +69,8 @@ that does the same as the command.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.from, "from", "127.0.0.1:8080", "The `address` to listen on; without a host, on loopback")
 	flags.StringVar(&f.to, "to", "", "The `url` of the API, such as https://api.example.com (needed)")
-	flags.StringArrayVar(&f.vars, "var", nil, "A variable of the provider, as `name=value`, such as deployment=acme; may be repeated")
+	flags.StringArrayVar(&f.vars, "var", nil, "A variable of the provider, as `name=value`, such as deployment=acme; "+
+		"may be repeated")
 	flags.BoolVar(&onlyPrint, "print", false, "Only print the Caddyfile")
 	for _, o := range sourceOptions {
 		if o.args != "" && !strings.HasSuffix(o.args, " { ... }") { // a flag has a value, and no block
@@ -246,7 +248,8 @@ func (f *proxyFlags) interactive() bool {
 }
 
 // whereInCaddyfile matches an error with its place in the generated Caddyfile.
-var whereInCaddyfile = regexp.MustCompile(`^(?:parsing caddyfile tokens for '\w+': )?(?:source proxy: )?(.*?)(?:, at Caddyfile:\d+.*)?$`)
+var whereInCaddyfile = regexp.MustCompile(
+	`^(?:parsing caddyfile tokens for '\w+': )?(?:source proxy: )?(.*?)(?:, at Caddyfile:\d+.*)?$`)
 
 // adaptFlags turns the Caddyfile of the flags into a configuration. Its errors do not name lines of
 // that file.

@@ -21,10 +21,10 @@ func sealCommand() *cobra.Command {
 		Long: `Seals every stored record that is in the clear, or that is sealed under another key, under the
 first encryption_key. Run it only after all running servers have the first key. They need not stop.
 
-It counts the records of sources that are not in the configuration, and the copies of damaged records,
-and does not change them. A login that is under way keeps its old key, for 10 minutes at most. After
-that you can remove the other keys, if there was no error and the command counted no record of
-another source.`,
+It does not change records of sources that are not in the configuration, and copies of damaged
+records. It counts those that are in Caddy's storage. A login that is under way keeps its old key,
+for 10 minutes at most. After that you can remove the other keys, if there was no error and the
+command counted no record of another source.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			app, err := config.loadToWrite(cmd.Context(), "seal", "")

@@ -169,8 +169,8 @@ func checkUser(option, user string) error {
 		return err
 	}
 	if !hasPlaceholder(user) {
-		return fmt.Errorf("user %q is the same for all requests; write a placeholder that holds the name of the logged-in user, "+
-			"such as {http.auth.user.id}", user)
+		return fmt.Errorf("user %q is the same for all requests; write a placeholder that holds the name of the logged-in "+
+			"user, such as {http.auth.user.id}", user)
 	}
 	return nil
 }

@@ -15,7 +15,8 @@ func biggerplate(t *testing.T, more string) (*tokensourcetest.Provider, *person)
 	t.Helper()
 	isolate(t)
 	addr := rig.FreeAddr(t)
-	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate,
+		tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
 	// Without a host in the site's address, it is the page that has to look at the Host.
 	_, port, _ := strings.Cut(addr, ":")
 	run(t, loginSite(t, p, "http://:"+port, "biggerplate").Source("a", more))
@@ -82,7 +83,8 @@ func TestCallbackIsBoundToTheLogin(t *testing.T) {
 			if _, body := ada.open(right); !strings.Contains(notice(body), "Connected a.") {
 				t.Errorf("the right answer afterwards: %s", notice(body))
 			}
-			if res, body := ada.open(right); res.StatusCode != http.StatusBadRequest || !strings.Contains(notice(body), "used before") {
+			if res, body := ada.open(right); res.StatusCode != http.StatusBadRequest ||
+				!strings.Contains(notice(body), "used before") {
 				t.Errorf("the same answer again: %d %s", res.StatusCode, notice(body))
 			}
 			if n := len(p.TokenRequests()); n != 1 {
@@ -117,7 +119,8 @@ func TestCallbackErrorsAreShown(t *testing.T) {
 		}
 		res, body := ada.open(ada.page + "/callback?" + query + "&state=" + state.Query().Get("state"))
 		said := notice(body)
-		if !strings.Contains(strings.ToLower(said), strings.ToLower(want)) || strings.Contains(body, "<script>alert") || strings.Contains(body, "<img") {
+		if !strings.Contains(strings.ToLower(said), strings.ToLower(want)) || strings.Contains(body, "<script>alert") ||
+			strings.Contains(body, "<img") {
 			t.Errorf("%.60s: status %d: %s", query, res.StatusCode, said)
 		}
 		if strings.Contains(query, "alert") && !strings.Contains(said, "&lt;script&gt;") {
@@ -138,7 +141,8 @@ func TestConnectIsGuarded(t *testing.T) {
 	_, page := ada.open(ada.page)
 	token := csrfField.FindStringSubmatch(page)[1]
 	post := func(edit func(*http.Request)) (int, string) {
-		req, err := http.NewRequest(http.MethodPost, ada.page+"/start", strings.NewReader(url.Values{"csrf": {token}, "source": {"a"}}.Encode()))
+		req, err := http.NewRequest(http.MethodPost, ada.page+"/start",
+			strings.NewReader(url.Values{"csrf": {token}, "source": {"a"}}.Encode()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +188,8 @@ func TestConnectIsGuarded(t *testing.T) {
 			t.Errorf("%s: %d %s", name, status, said)
 		}
 	}
-	if status, said := post(func(r *http.Request) { r.Header.Set("Sec-Fetch-Dest", "document") }); status != http.StatusSeeOther {
+	if status,
+		said := post(func(r *http.Request) { r.Header.Set("Sec-Fetch-Dest", "document") }); status != http.StatusSeeOther {
 		t.Errorf("as browsers send the form: %d %s", status, said)
 	}
 	// Under Referrer-Policy: no-referrer a browser hides the Origin of our own form, but not that
@@ -197,7 +202,9 @@ func TestConnectIsGuarded(t *testing.T) {
 	}
 	// A cookie that others set for a longer path comes first. It stands in nobody's way.
 	for _, value := range []string{"x", strings.Repeat("x", 26)} {
-		if status, said := post(func(r *http.Request) { r.Header.Set("Cookie", "authinject-page="+value+"; "+r.Header.Get("Cookie")) }); status != http.StatusSeeOther {
+		if status, said := post(func(r *http.Request) {
+			r.Header.Set("Cookie", "authinject-page="+value+"; "+r.Header.Get("Cookie"))
+		}); status != http.StatusSeeOther {
 			t.Errorf("with another cookie of the name: %d %s", status, said)
 		}
 	}
@@ -206,10 +213,12 @@ func TestConnectIsGuarded(t *testing.T) {
 	}
 	stranger := newPerson(t, ada.page)
 	stranger.http.Jar = nil
-	if res, body := stranger.press("start", "source", "a"); res.StatusCode != http.StatusForbidden || !strings.Contains(notice(body), "keeps no cookies") {
+	if res, body := stranger.press("start", "source", "a"); res.StatusCode != http.StatusForbidden ||
+		!strings.Contains(notice(body), "keeps no cookies") {
 		t.Errorf("without the cookie: %d %s", res.StatusCode, notice(body))
 	}
-	for method, want := range map[string]int{http.MethodPost: http.StatusMethodNotAllowed, http.MethodDelete: http.StatusMethodNotAllowed, http.MethodHead: http.StatusOK} {
+	for method, want := range map[string]int{http.MethodPost: http.StatusMethodNotAllowed,
+		http.MethodDelete: http.StatusMethodNotAllowed, http.MethodHead: http.StatusOK} {
 		req, err := http.NewRequest(method, ada.page, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -219,7 +228,8 @@ func TestConnectIsGuarded(t *testing.T) {
 		}
 	}
 	// The site's matcher folds case, so what stands there is ours too, and goes to no upstream.
-	if status, body, _ := get(t, strings.ToUpper(ada.page)+"/Callback?code=x&state=y"); status != http.StatusBadRequest || !strings.Contains(body, "belongs to no login") {
+	if status, body, _ := get(t, strings.ToUpper(ada.page)+"/Callback?code=x&state=y"); status != http.StatusBadRequest ||
+		!strings.Contains(body, "belongs to no login") {
 		t.Errorf("in another case: %d %s", status, body)
 	}
 	for _, address := range []string{ada.page, ada.page + "/callback?code=x&state=y"} {
@@ -230,7 +240,8 @@ func TestConnectIsGuarded(t *testing.T) {
 			}
 			req.Header.Set("Sec-Fetch-Site", "none")
 			req.Header.Set("Sec-Purpose", purpose)
-			if res, body := ada.do(req); res.StatusCode != http.StatusForbidden || !strings.Contains(notice(body), "ahead of time") {
+			if res, body := ada.do(req); res.StatusCode != http.StatusForbidden ||
+				!strings.Contains(notice(body), "ahead of time") {
 				t.Errorf("%s of %s: %d %s", purpose, address, res.StatusCode, notice(body))
 			}
 		}
@@ -250,12 +261,15 @@ func TestConnectWithoutAVariable(t *testing.T) {
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Accelo, tokensourcetest.ProviderConfig{})
 	t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
 	endpoints := tokensourcetest.Endpoints{
-		Authorize: "https://{deployment}.api.accelo.com/authorize", Token: "https://{deployment}.api.accelo.com/token", Revoke: "https://{deployment}.api.accelo.com/revoke",
+		Authorize: "https://{deployment}.api.accelo.com/authorize", Token: "https://{deployment}.api.accelo.com/token",
+		Revoke: "https://{deployment}.api.accelo.com/revoke",
 	}
-	run(t, rig.Caddyfile{}.Source("a", "provider affinitylive", "client_id "+p.ClientID(), rig.Endpoints(endpoints), "destinations "+p.URL).
+	run(t, rig.Caddyfile{}.Source("a", "provider affinitylive", "client_id "+p.ClientID(), rig.Endpoints(endpoints),
+		"destinations "+p.URL).
 		Site("http://"+addr, "bind 127.0.0.1", "authinject_connect /connect*", rig.API(p)))
 	ada := newPerson(t, "http://"+addr+"/connect")
-	if _, body := ada.press("start", "source", "a", "deployment", " "); !strings.Contains(notice(body), "Deployment is needed. Allowed are") {
+	if _, body := ada.press("start", "source", "a", "deployment", " "); !strings.Contains(notice(body),
+		"Deployment is needed. Allowed are") {
 		t.Errorf("it says: %s", notice(body))
 	}
 }
@@ -263,17 +277,20 @@ func TestConnectWithoutAVariable(t *testing.T) {
 // The page and its answers hold no secret, may be kept by nobody, and load nothing.
 func TestConnectHeaders(t *testing.T) {
 	_, ada := biggerplate(t, "")
-	for _, address := range []string{ada.page, ada.page + "/callback", ada.page + "/callback?state=x&code=y", ada.page + "/nowhere"} {
+	for _, address := range []string{ada.page, ada.page + "/callback", ada.page + "/callback?state=x&code=y",
+		ada.page + "/nowhere"} {
 		res, body := ada.open(address)
 		for name, want := range map[string]string{
 			"Cache-Control": "no-store", "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff",
-			"NEL": `{"report_to":"","max_age":0}`, "Referrer-Policy": "same-origin", "Content-Security-Policy": "default-src 'none'",
+			"NEL": `{"report_to":"","max_age":0}`, "Referrer-Policy": "same-origin",
+			"Content-Security-Policy": "default-src 'none'",
 		} {
 			if got := res.Header.Get(name); !strings.HasPrefix(got, want) {
 				t.Errorf("%s: %s is %q", address, name, got)
 			}
 		}
-		if strings.Contains(body, "src=") || strings.Contains(body, "http://") || strings.Contains(body, tokensourcetest.DefaultClientSecret) {
+		if strings.Contains(body, "src=") || strings.Contains(body, "http://") ||
+			strings.Contains(body, tokensourcetest.DefaultClientSecret) {
 			t.Errorf("%s loads something:\n%s", address, body)
 		}
 	}

@@ -127,18 +127,21 @@ func TestConnect(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			isolate(t)
 			addr := rig.FreeAddr(t)
-			p := tokensourcetest.StartProvider(t, name, tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
+			p := tokensourcetest.StartProvider(t, name,
+				tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
 			run(t, loginSite(t, p, "http://"+addr, name))
 			ada := newPerson(t, "http://"+addr+"/connect")
 
 			status, body, _ := get(t, "http://"+addr+"/api/x")
-			if status != http.StatusServiceUnavailable || !strings.Contains(body, `"login_url":"http://`+addr+`/connect?source=a"`) {
+			if status != http.StatusServiceUnavailable ||
+				!strings.Contains(body, `"login_url":"http://`+addr+`/connect?source=a"`) {
 				t.Errorf("before the login: %d %s", status, body)
 			}
 			wantButton(t, ada, "Connect")
 			consent := rig.Allow(t, p, ada.begin("source", "a"))
 			if consent.PIN != "" {
-				if _, page := ada.press("finish", "source", "a", "code", " "+consent.PIN+" "); !strings.Contains(notice(page), "Connected a.") {
+				if _, page := ada.press("finish", "source", "a", "code", " "+consent.PIN+" "); !strings.Contains(notice(page),
+					"Connected a.") {
 					t.Fatalf("after the PIN: %s", notice(page))
 				}
 			} else if _, page := ada.open(consent.Redirect); !strings.Contains(notice(page), "Connected a.") {
@@ -148,10 +151,12 @@ func TestConnect(t *testing.T) {
 				t.Errorf("after the login: %d %s", status, body)
 			}
 			wantButton(t, ada, "Reconnect")
-			if _, page := ada.press("disconnect", "source", "a", "confirm", "yes"); !strings.Contains(notice(page), "Disconnected a.") {
+			if _, page := ada.press("disconnect", "source", "a", "confirm", "yes"); !strings.Contains(notice(page),
+				"Disconnected a.") {
 				t.Errorf("after disconnecting: %s", notice(page))
 			}
-			if status, body, _ = get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, "the account was disconnected") {
+			if status, body, _ = get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable ||
+				!strings.Contains(body, "the account was disconnected") {
 				t.Errorf("after disconnecting: %d %s", status, body)
 			}
 			wantButton(t, ada, "Connect")
@@ -166,7 +171,8 @@ func wantButton(t *testing.T, p *person, name string) {
 	t.Helper()
 	_, page := p.open(p.page)
 	second := name == "Reconnect"
-	for _, button := range regexp.MustCompile(`<button([^>]*)>((?:Rec|C)onnect|Finish)</button>`).FindAllStringSubmatch(page, -1) {
+	for _, button := range regexp.MustCompile(`<button([^>]*)>((?:Rec|C)onnect|Finish)</button>`).FindAllStringSubmatch(
+		page, -1) {
 		if button[2] != "Finish" && button[2] != name {
 			t.Errorf("a button %s, want %s", button[2], name)
 		}

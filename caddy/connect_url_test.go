@@ -18,7 +18,8 @@ func TestConnectBelowAnotherPath(t *testing.T) {
 		"uri strip_prefix":         "route /auth/* {\n\turi strip_prefix /auth\n\tauthinject_connect /connect*\n}",
 		"beside a strip":           "uri strip_prefix /auth\n\tauthinject_connect /connect*",
 		"beside a strip of others": "uri /auth/* strip_prefix /auth\n\tauthinject_connect /connect*",
-		"a neighbour's path":       "handle_path /connect/* {\n\trespond 404\n}\nhandle /auth/connect* {\n\tauthinject_connect /auth/connect*\n}",
+		"a neighbour's path": "handle_path /connect/* {\n\trespond 404\n}\nhandle /auth/connect* " +
+			"{\n\tauthinject_connect /auth/connect*\n}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			isolate(t)
@@ -30,10 +31,13 @@ func TestConnectBelowAnotherPath(t *testing.T) {
 				path = "/connect" // what is taken off some paths alone is not in front of it
 			}
 			page := "http://" + addr + path
-			p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{RedirectURIs: []string{page + "/callback"}})
+			p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate,
+				tokensourcetest.ProviderConfig{RedirectURIs: []string{page + "/callback"}})
 			t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
-			run(t, rig.Caddyfile{}.Source("a", "provider biggerplate", rig.Login(p)).Site("http://"+addr, "bind 127.0.0.1", routes, rig.API(p)))
-			if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"login_url":"`+page+`?source=a"`) {
+			run(t, rig.Caddyfile{}.Source("a", "provider biggerplate", rig.Login(p)).Site("http://"+addr, "bind 127.0.0.1",
+				routes, rig.API(p)))
+			if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable ||
+				!strings.Contains(body, `"login_url":"`+page+`?source=a"`) {
 				t.Errorf("before the login: %d %s", status, body)
 			}
 			ada := newPerson(t, page)

@@ -39,9 +39,11 @@ func usersSite(t *testing.T, options string, directives ...string) (p *tokensour
 	t.Helper()
 	isolate(t)
 	addr := rig.FreeAddr(t)
-	p = tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
+	p = tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate,
+		tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
 	t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
-	directives = append(directives, "bind 127.0.0.1", rig.Block("authinject_connect /connect*", options), rig.API(p, "account {http.auth.user.id}"))
+	directives = append(directives, "bind 127.0.0.1", rig.Block("authinject_connect /connect*", options),
+		rig.API(p, "account {http.auth.user.id}"))
 	run(t, rig.Caddyfile{}.Global("servers {\ntrusted_proxies static 127.0.0.1\n}").
 		Source("a", "provider biggerplate", rig.Login(p)).
 		Source("shared", "provider biggerplate", rig.Login(p)).
@@ -55,7 +57,8 @@ func TestUsersOfThePage(t *testing.T) {
 	p, page := usersSite(t, "user {http.auth.user.id}", basicAuth)
 	ada, bob := loggedIn(t, page, "ada"), loggedIn(t, page, "bob")
 	consent := rig.Allow(t, p, ada.begin("source", "a", "account", "ada"))
-	if res, body := bob.open(consent.Redirect); res.StatusCode != http.StatusBadRequest || !strings.Contains(notice(body), "begun by another user") {
+	if res, body := bob.open(consent.Redirect); res.StatusCode != http.StatusBadRequest ||
+		!strings.Contains(notice(body), "begun by another user") {
 		t.Errorf("the callback in another user's session: %d %s", res.StatusCode, notice(body))
 	}
 	if _, body := ada.open(consent.Redirect); !strings.Contains(notice(body), "Connected account ada of a.") {
@@ -65,10 +68,12 @@ func TestUsersOfThePage(t *testing.T) {
 	if res, _ := ada.open(api); res.StatusCode != http.StatusOK {
 		t.Errorf("ada's request: %d", res.StatusCode)
 	}
-	if res, body := bob.open(api); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "account=bob") {
+	if res, body := bob.open(api); res.StatusCode != http.StatusServiceUnavailable ||
+		!strings.Contains(body, "account=bob") {
 		t.Errorf("bob's request: %d %s", res.StatusCode, body)
 	}
-	if res, body := bob.press("disconnect", "source", "a", "account", "ada", "confirm", "yes"); res.StatusCode != http.StatusForbidden {
+	if res, body := bob.press("disconnect", "source", "a", "account", "ada", "confirm",
+		"yes"); res.StatusCode != http.StatusForbidden {
 		t.Errorf("bob disconnects ada: %d %s", res.StatusCode, notice(body))
 	}
 	bob.connect(p, "bob")
@@ -77,7 +82,8 @@ func TestUsersOfThePage(t *testing.T) {
 		t.Errorf("bob's request: %d, the same token: %t", res.StatusCode, adas == bobs)
 	}
 	_, body := bob.open(page)
-	if strings.Contains(body, `data-source="shared"`) || strings.Contains(body, `"ada"`) || !strings.Contains(body, `data-account="bob"`) {
+	if strings.Contains(body, `data-source="shared"`) || strings.Contains(body, `"ada"`) ||
+		!strings.Contains(body, `data-account="bob"`) {
 		t.Errorf("bob sees\n%s", body)
 	}
 	if status, _, _ := get(t, page); status != http.StatusUnauthorized {
@@ -89,13 +95,15 @@ func TestUsersOfThePage(t *testing.T) {
 // if the configured name has a fixed part. What a client sends is not read as a placeholder.
 func TestPageOfUsersWithoutALogin(t *testing.T) {
 	for user, want := range map[string]int{
-		"{http.auth.user.id}": 403, "user-{http.auth.user.id}": 403, "{http.request.header.X-Nobody}": 403, "{unknown.placeholder}": 403,
+		"{http.auth.user.id}": 403, "user-{http.auth.user.id}": 403, "{http.request.header.X-Nobody}": 403,
+		"{unknown.placeholder}":        403,
 		"{http.request.header.X-User}": 200,
 	} {
 		t.Run(user, func(t *testing.T) {
 			_, page := usersSite(t, "user "+user)
 			status, body, _ := get(t, page, "X-User", "{env.HOME}")
-			if status != want || (status == 403) != strings.Contains(body, "does not say who you are") || (status == 200) != strings.Contains(body, `data-account="{env.HOME}"`) {
+			if status != want || (status == 403) != strings.Contains(body, "does not say who you are") ||
+				(status == 200) != strings.Contains(body, `data-account="{env.HOME}"`) {
 				t.Errorf("%d %s", status, body)
 			}
 		})
@@ -141,7 +149,9 @@ func TestOptionsOfThePageAsJSON(t *testing.T) {
 		`"callers":"lan"`:                                `callers "lan" is not known`,
 		`"user":"{http.auth.user.id}"`:                   "",
 	} {
-		config := parse(t, `{"apps":{"http":{"servers":{"s":{"listen":["127.0.0.1:0"],"routes":[{"handle":[{"handler":"authinject_connect",`+options+`}]}]}}}}}`)
+		config := parse(t,
+			`{"apps":{"http":{"servers":{"s":{"listen":["127.0.0.1:0"],"routes":[{"handle":[{"handler":"authinject_connect",`+
+				options+`}]}]}}}}}`)
 		err := caddy.Validate(config)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", options, err)

@@ -30,9 +30,12 @@ func tiltify(t *testing.T) rig.Caddyfile {
 func TestDoctorDestinationsOfAPreset(t *testing.T) {
 	r := diagnose(t, doctorRun{}, tiltify(t))
 	wantStep(t, r, doctor.Fail, "destinations",
-		"https://api.invalid are refused: it is not among the destinations of the source (https://v5api.tiltify.com), which provider tiltify sets",
-		"correct the upstream; only if https://api.invalid is to get the token, write the line destinations https://v5api.tiltify.com https://api.invalid into the source, which replaces those of the provider")
-	if want := []doctor.Change{{In: "the site", Remove: "authinject … https://api.invalid", Add: "authinject … https://v5api.tiltify.com"}}; !slices.Equal(r.Changes, want) {
+		"https://api.invalid are refused: it is not among the destinations of the source (https://v5api.tiltify.com), "+
+			"which provider tiltify sets",
+		"correct the upstream; only if https://api.invalid is to get the token, write the line destinations "+
+			"https://v5api.tiltify.com https://api.invalid into the source, which replaces those of the provider")
+	if want := []doctor.Change{{In: "the site", Remove: "authinject … https://api.invalid",
+		Add: "authinject … https://v5api.tiltify.com"}}; !slices.Equal(r.Changes, want) {
 		t.Errorf("%+v", r.Changes)
 	}
 }
@@ -65,7 +68,8 @@ func provisioned(t *testing.T, config rig.Caddyfile) *App {
 func TestStatusOfAnUpstreamThatIsNoDestination(t *testing.T) {
 	app := provisioned(t, tiltify(t))
 	const why = "no token is sent to https://api.invalid:443: it is not among the destinations of this token source; " +
-		"the option destinations lists what is allowed: https://v5api.tiltify.com (set by provider tiltify, unless you write the option yourself)"
+		"the option destinations lists what is allowed: https://v5api.tiltify.com (set by provider tiltify, unless you " +
+		"write the option yourself)"
 	warning := `token source "a": requests to the upstream api.invalid:443 will be refused: ` + why
 	w := httptest.NewRecorder()
 	if err := app.serveReady(w); err != nil {
@@ -84,17 +88,22 @@ func TestStatusOfAnUpstreamThatIsNoDestination(t *testing.T) {
 	}
 	remedy := (&authinject.DestinationError{}).Remedy()
 	expected := problemStatus{"destination", tokensource.ClassOperator, warning, remedy}
-	if st := status(); !slices.Contains(st.Warnings, warning) || st.Class == tokensource.ClassOperator || !slices.Contains(st.Problems, expected) {
+	if st := status(); !slices.Contains(st.Warnings, warning) || st.Class == tokensource.ClassOperator ||
+		!slices.Contains(st.Problems, expected) {
 		t.Errorf("before a request: %+v", st)
 	}
-	app.watcher("a")(authinject.Result{Outcome: authinject.OutcomeDestination, Class: tokensource.ClassOperator, Problem: "destination", Detail: why, Remedy: remedy, Status: http.StatusBadGateway})
+	app.watcher("a")(authinject.Result{Outcome: authinject.OutcomeDestination, Class: tokensource.ClassOperator,
+		Problem: "destination", Detail: why, Remedy: remedy, Status: http.StatusBadGateway})
 	st := status()
-	if st.Class != tokensource.ClassOperator || st.Problem != "destination" || !strings.HasPrefix(st.Remedy, "correct the upstream") ||
-		!strings.HasSuffix(st.RefusedRequest, why) || slices.Contains(st.Warnings, warning) || slices.Contains(st.Problems, expected) ||
+	if st.Class != tokensource.ClassOperator || st.Problem != "destination" ||
+		!strings.HasPrefix(st.Remedy, "correct the upstream") ||
+		!strings.HasSuffix(st.RefusedRequest, why) || slices.Contains(st.Warnings, warning) ||
+		slices.Contains(st.Problems, expected) ||
 		st.Problems[0] != (problemStatus{"destination", tokensource.ClassOperator, why, remedy}) {
 		t.Errorf("after a request: %+v", st)
 	}
-	login := tokensource.Status{Source: "a", State: tokensource.StateLoginRequired, Interactive: true, Err: &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the provider gave no refresh token"}}
+	login := tokensource.Status{Source: "a", State: tokensource.StateLoginRequired, Interactive: true,
+		Err: &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the provider gave no refresh token"}}
 	own := newAccountStatus(login, "authorization_code")
 	st = app.accountStatus(login, "authorization_code")
 	if own.Class != tokensource.ClassLogin || st.Class != tokensource.ClassOperator || st.Problem != "destination" ||

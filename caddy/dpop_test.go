@@ -110,7 +110,8 @@ func TestDPoPWithAWrongClock(t *testing.T) {
 	run(t, rig.Caddyfile{}.Source("a", rig.Client(srv), "grant client_credentials", "dpop").
 		Site("http://"+addr, "bind 127.0.0.1", "authinject a "+upstream.URL))
 	status, body, _ := get(t, "http://"+addr+"/x")
-	if status != http.StatusBadGateway || !strings.Contains(body, `"problem":"invalid_dpop_proof"`) || !strings.Contains(body, "ahead of the server's") {
+	if status != http.StatusBadGateway || !strings.Contains(body, `"problem":"invalid_dpop_proof"`) ||
+		!strings.Contains(body, "ahead of the server's") {
 		t.Errorf("%d %s", status, body)
 	}
 	type answer struct {
@@ -125,13 +126,16 @@ func TestDPoPWithAWrongClock(t *testing.T) {
 	_, body = admin(t, "sources/a", &refused)
 	const why = "the upstream refused the DPoP proof, error invalid_dpop_proof"
 	if st := refused.Accounts[0]; st.Class != "operator" || st.Problem != "invalid_dpop_proof" || st.Error != why ||
-		!strings.HasPrefix(st.Remedy, "check this machine's clock (now ") || !strings.HasSuffix(st.RefusedRequest, " ago a request was refused: "+why) ||
-		len(st.Problems) != 1 || st.Problems[0].Problem != st.Problem || st.Problems[0].Error != why || st.Problems[0].Remedy != st.Remedy {
+		!strings.HasPrefix(st.Remedy, "check this machine's clock (now ") ||
+		!strings.HasSuffix(st.RefusedRequest, " ago a request was refused: "+why) ||
+		len(st.Problems) != 1 || st.Problems[0].Problem != st.Problem || st.Problems[0].Error != why ||
+		st.Problems[0].Remedy != st.Remedy {
 		t.Errorf("refused: %s", body)
 	}
 	var ready struct{ Warnings []string }
 	if status, body := admin(t, "ready", &ready); status != http.StatusOK || len(ready.Warnings) != 1 ||
-		!strings.HasPrefix(ready.Warnings[0], `token source "a": `) || !strings.HasSuffix(ready.Warnings[0], why+": "+refused.Accounts[0].Remedy) ||
+		!strings.HasPrefix(ready.Warnings[0], `token source "a": `) ||
+		!strings.HasSuffix(ready.Warnings[0], why+": "+refused.Accounts[0].Remedy) ||
 		strings.Count(ready.Warnings[0], "token source") != 1 {
 		t.Errorf("%d %s", status, body)
 	}

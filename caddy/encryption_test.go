@@ -37,18 +37,24 @@ func TestEncryptionKeyErrors(t *testing.T) {
 		keys []string
 		want string // empty: it loads
 	}{
-		"none":                {},
-		"literal":             {keys: []string{good}},
-		"variable":            {keys: []string{"{env.GOOD_KEY}"}},
-		"file":                {keys: []string{keyFile(t, good), "{env.GOOD_KEY}"}},
-		"short literal":       {keys: []string{good[1:]}, want: "encryption_key 1 of 1: it has fewer than 32 characters; `openssl rand -base64 32` makes one"},
-		"short variable":      {keys: []string{good, "{env.SHORT_KEY}"}, want: "encryption_key 2 of 2: it has fewer than 32 characters"},
-		"short file":          {keys: []string{keyFile(t, good[1:])}, want: "encryption_key 1 of 1: it has fewer than 32 characters"},
-		"unset variable":      {keys: []string{"{env.NO_KEY}"}, want: "encryption_key 1 of 1: evaluated placeholder {env.NO_KEY} is empty"},
-		"missing file":        {keys: []string{"{file./does/not/exist}"}, want: "encryption_key 1 of 1: open /does/not/exist"},
-		"empty file":          {keys: []string{keyFile(t, "")}, want: "key is empty"},
-		"empty":               {keys: []string{""}, want: "encryption_key 1 of 1: it has fewer than 32"},
-		"braces":              {keys: []string{good + "{canary}" + good}, want: "encryption_key 1 of 1: it has a brace that begins no known placeholder; those begin with {env., {file."},
+		"none":     {},
+		"literal":  {keys: []string{good}},
+		"variable": {keys: []string{"{env.GOOD_KEY}"}},
+		"file":     {keys: []string{keyFile(t, good), "{env.GOOD_KEY}"}},
+		"short literal": {keys: []string{good[1:]}, want: "encryption_key 1 of 1: it has fewer than 32 characters; " +
+			"`openssl rand -base64 32` makes one"},
+		"short variable": {keys: []string{good, "{env.SHORT_KEY}"}, want: "encryption_key 2 of 2: it has fewer than " +
+			"32 characters"},
+		"short file": {keys: []string{keyFile(t, good[1:])},
+			want: "encryption_key 1 of 1: it has fewer than 32 characters"},
+		"unset variable": {keys: []string{"{env.NO_KEY}"}, want: "encryption_key 1 of 1: evaluated placeholder " +
+			"{env.NO_KEY} is empty"},
+		"missing file": {keys: []string{"{file./does/not/exist}"}, want: "encryption_key 1 of 1: open " +
+			"/does/not/exist"},
+		"empty file": {keys: []string{keyFile(t, "")}, want: "key is empty"},
+		"empty":      {keys: []string{""}, want: "encryption_key 1 of 1: it has fewer than 32"},
+		"braces": {keys: []string{good + "{canary}" + good}, want: "encryption_key 1 of 1: it has a brace " +
+			"that begins no known placeholder; those begin with {env., {file."},
 		"request placeholder": {keys: []string{"{http.request.host}"}, want: "those begin with {env., {file."},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -56,7 +62,8 @@ func TestEncryptionKeyErrors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = caddy.Validate(parse(t, `{"apps":{"authinject":{"encryption_keys":`+string(keys)+`,"sources":{"a":{"grant":{"type":"static","token":"{env.T}"}}}}}}`))
+			err = caddy.Validate(parse(t, `{"apps":{"authinject":{"encryption_keys":`+string(keys)+
+				`,"sources":{"a":{"grant":{"type":"static","token":"{env.T}"}}}}}}`))
 			switch {
 			case c.want == "" && err != nil:
 				t.Error(err)
@@ -101,7 +108,8 @@ func isRecord(path string) bool {
 func TestEncryptionKeys(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
 	t.Setenv("CANARY_REFRESH", srv.IssueRefreshToken("ada"))
-	one, two, three := keyFile(t, strings.Repeat("1", 44)), keyFile(t, strings.Repeat("2", 44)), keyFile(t, strings.Repeat("3", 44))
+	one, two, three := keyFile(t, strings.Repeat("1", 44)), keyFile(t, strings.Repeat("2", 44)),
+		keyFile(t, strings.Repeat("3", 44))
 	dir, addr := t.TempDir(), rig.FreeAddr(t)
 	config := func(keys ...string) rig.Caddyfile {
 		plain := refreshing(srv, addr, "{env.CANARY_REFRESH}").Global("storage file_system " + dir)
@@ -152,7 +160,8 @@ func TestEncryptionKeys(t *testing.T) {
 	next(three)
 	for range 2 {
 		status, body, _ := get(t, "http://"+addr+"/api/x")
-		if status != http.StatusBadGateway || !strings.Contains(body, "sealed under the encryption key") || !strings.Contains(body, `"operator"`) {
+		if status != http.StatusBadGateway || !strings.Contains(body, "sealed under the encryption key") ||
+			!strings.Contains(body, `"operator"`) {
 			t.Errorf("with a wrong key: %d %s", status, body)
 		}
 	}
@@ -163,7 +172,8 @@ func TestEncryptionKeys(t *testing.T) {
 	if err := load(t, config()); err != nil {
 		t.Fatal(err)
 	}
-	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusBadGateway || !strings.Contains(body, "no encryption_key is configured") {
+	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusBadGateway ||
+		!strings.Contains(body, "no encryption_key is configured") {
 		t.Errorf("without a key: %d %s", status, body)
 	}
 	after := stored(t, dir)

@@ -23,7 +23,8 @@ const (
 
 // exchangeSite runs a site whose source a exchanges the tokens of callers at srv. More are options
 // of the source.
-func exchangeSite(t *testing.T, srv *tokensourcetest.Server, upstream string, grant string, more ...string) (addr string) {
+func exchangeSite(t *testing.T, srv *tokensourcetest.Server, upstream string, grant string,
+	more ...string) (addr string) {
 	t.Helper()
 	isolate(t)
 	t.Setenv("CLIENT_SECRET", rig.Canary)
@@ -49,7 +50,8 @@ func subjectOf(t *testing.T, body string) string {
 // caller, and only tokens that were exchanged.
 func TestTokenExchange(t *testing.T) {
 	for grant, grantType := range map[string]string{
-		"grant token_exchange {\n audience api\n}": tokenExchange, "scopes api\ngrant token_exchange {\n on_behalf_of\n}": jwtBearer,
+		"grant token_exchange {\n audience api\n}":             tokenExchange,
+		"scopes api\ngrant token_exchange {\n on_behalf_of\n}": jwtBearer,
 	} {
 		t.Run(grantType, func(t *testing.T) {
 			srv := rig.Server(t, tokensourcetest.Config{Audiences: []string{"api"}})
@@ -148,7 +150,8 @@ func TestTokenExchangeWithDPoP(t *testing.T) {
 		"without a proof":   {"Authorization", stolen},
 		"with its proof":    {"Authorization", stolen, "DPoP", last.Header.Get("DPoP")},
 	} {
-		if res, _, err := rig.Send(client, http.MethodGet, srv.APIURL()+"/x?page=1", fields...); err != nil || res.StatusCode != http.StatusUnauthorized {
+		if res, _, err := rig.Send(client, http.MethodGet, srv.APIURL()+"/x?page=1", fields...); err != nil ||
+			res.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s: %v, %v", name, res, err)
 		}
 	}
@@ -169,12 +172,14 @@ func TestTokenExchangeRefuses(t *testing.T) {
 		"the scheme only": {[]string{"Authorization", "Bearer"}, "Bearer", "subject_missing"},
 		"DPoP":            {[]string{"Authorization", "DPoP abc"}, "Bearer", "subject_missing"},
 		"two words":       {[]string{"Authorization", "Bearer a b"}, "Bearer", "subject_missing"},
-		"ended":           {[]string{"Authorization", "Bearer e30.eyJleHAiOjEwMDB9.c2ln"}, `Bearer error="invalid_token"`, "subject_ended"},
-		"bogus":           {[]string{"Authorization", "bearer bogus"}, `Bearer error="invalid_token"`, "subject_refused"},
+		"ended": {[]string{"Authorization", "Bearer e30.eyJleHAiOjEwMDB9.c2ln"}, `Bearer error="invalid_token"`,
+			"subject_ended"},
+		"bogus": {[]string{"Authorization", "bearer bogus"}, `Bearer error="invalid_token"`, "subject_refused"},
 	} {
 		for range 2 {
 			status, body, header := get(t, "http://"+addr+"/api/x", c.header...)
-			if status != http.StatusUnauthorized || header.Get("WWW-Authenticate") != c.challenge || !strings.Contains(body, `"problem":"`+c.problem+`"`) ||
+			if status != http.StatusUnauthorized || header.Get("WWW-Authenticate") != c.challenge ||
+				!strings.Contains(body, `"problem":"`+c.problem+`"`) ||
 				!strings.Contains(body, "#problem-subject") || strings.Contains(body, "login_url") ||
 				name == "Basic" && strings.Contains(body, "what it holds") {
 				t.Errorf("%s: %d %q %s", name, status, header.Get("WWW-Authenticate"), body)
@@ -253,7 +258,8 @@ func TestSubjectIsStripped(t *testing.T) {
 			}
 			exchanged := srv.Issued()[1].AccessToken
 			if strings.Contains(seen, token) || !strings.Contains(seen, "Bearer "+exchanged) || !strings.Contains(seen, "a=1") {
-				t.Errorf("the upstream got the subject, or not the token: %s", strings.NewReplacer(token, "SUBJECT", exchanged, "EXCHANGED").Replace(seen))
+				t.Errorf("the upstream got the subject, or not the token: %s",
+					strings.NewReplacer(token, "SUBJECT", exchanged, "EXCHANGED").Replace(seen))
 			}
 		})
 	}
@@ -275,7 +281,8 @@ func TestSubjectFromAFile(t *testing.T) {
 		if user == "another" {
 			put(user)
 		}
-		if status, body, _ := get(t, "http://"+addr+"/api/x", "Authorization", "Bearer of-the-caller"); status != http.StatusOK || subjectOf(t, body) != user {
+		if status, body, _ := get(t, "http://"+addr+"/api/x", "Authorization",
+			"Bearer of-the-caller"); status != http.StatusOK || subjectOf(t, body) != user {
 			t.Errorf("%s: %d %s", user, status, body)
 		}
 	}
@@ -291,8 +298,10 @@ func TestTokenExchangeHasNoTokenOfItsOwn(t *testing.T) {
 	t.Setenv("CLIENT_SECRET", rig.Canary)
 	base := rig.Caddyfile{}.Source("a", "grant token_exchange", rig.Client(srv))
 	for want, config := range map[string]rig.Caddyfile{
-		"a health check has no caller":        base.Site("http://"+rig.FreeAddr(t), rig.Block("authinject a "+srv.URL, "inject_health_checks")),
-		"it exchanges the token of each call": base.Site("http://"+rig.FreeAddr(t), rig.Block("authinject_ready", "sources a")),
+		"a health check has no caller": base.Site("http://"+rig.FreeAddr(t),
+			rig.Block("authinject a "+srv.URL, "inject_health_checks")),
+		"it exchanges each caller's own token": base.Site("http://"+rig.FreeAddr(t),
+			rig.Block("authinject_ready", "sources a")),
 	} {
 		if err := begin(t, config); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)

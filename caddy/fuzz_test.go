@@ -43,14 +43,16 @@ func FuzzCaddyfile(f *testing.F) {
 func FuzzCallback(f *testing.F) {
 	isolate(f)
 	addr := rig.FreeAddr(f)
-	p, err := tokensourcetest.ListenProvider(tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
+	p, err := tokensourcetest.ListenProvider(tokensourcetest.Biggerplate,
+		tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Cleanup(p.Close)
 	run(f, loginSite(f, p, "http://"+addr, "biggerplate"))
 	for _, query := range []string{
-		"", "code=x&state=y", "error=access_denied&error_description=%3Cscript%3E&state=x", "access_token=t&token_type=Bearer&state=",
+		"", "code=x&state=y", "error=access_denied&error_description=%3Cscript%3E&state=x",
+		"access_token=t&token_type=Bearer&state=",
 		"code=x&code=y&state=z&state=z", "%zz", "state=" + strings.Repeat("A", 43), "a;b", "code=%00&state=%ff", "=", "&&&",
 	} {
 		f.Add(query, false)

@@ -40,9 +40,10 @@ func secretOptions(grant any) map[string]string {
 }
 
 // errPassword says why there is no grant password.
-var errPassword = errors.New("grant password is refused: it gives a person's password to the client, and works with no second factor; " +
-	"RFC 9700 section 2.4 forbids it. For a person's account use authorization_code, or device_code where there is no browser; " +
-	"for a program use client_credentials or jwt_bearer; for a token that you have already use refresh_token or static")
+var errPassword = errors.New("grant password is refused: it gives a person's password to the client, and works with " +
+	"no second factor; RFC 9700 section 2.4 forbids it. For a person's account use authorization_code, or device_code " +
+	"where there is no browser; for a program use client_credentials or jwt_bearer; for a token that you have already " +
+	"use refresh_token or static")
 
 // newGrant returns the grant module of that name, without configuration.
 func newGrant(name string) (tokensource.Grant, error) {

@@ -25,7 +25,9 @@ type AuthorizationCodeGrant struct {
 
 // CaddyModule returns the Caddy module information.
 func (AuthorizationCodeGrant) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "authinject.grants.authorization_code", New: func() caddy.Module { return new(AuthorizationCodeGrant) }}
+	return caddy.ModuleInfo{ID: "authinject.grants.authorization_code", New: func() caddy.Module {
+		return new(AuthorizationCodeGrant)
+	}}
 }
 
 func (*AuthorizationCodeGrant) options() options {

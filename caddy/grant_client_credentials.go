@@ -21,7 +21,9 @@ type ClientCredentialsGrant struct {
 
 // CaddyModule returns the Caddy module information.
 func (ClientCredentialsGrant) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "authinject.grants.client_credentials", New: func() caddy.Module { return new(ClientCredentialsGrant) }}
+	return caddy.ModuleInfo{ID: "authinject.grants.client_credentials", New: func() caddy.Module {
+		return new(ClientCredentialsGrant)
+	}}
 }
 
 func (*ClientCredentialsGrant) options() options {

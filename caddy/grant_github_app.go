@@ -97,7 +97,8 @@ func (g GitHubAppGrant) Check() error {
 // grant returns the options in the form of package tokensource.
 func (g GitHubAppGrant) grant() tokensource.GitHubApp {
 	grant := tokensource.GitHubApp{
-		AppID: g.AppID, InstallationID: g.InstallationID, APIURL: g.APIURL, Repositories: g.Repositories, Permissions: g.Permissions,
+		AppID: g.AppID, InstallationID: g.InstallationID, APIURL: g.APIURL, Repositories: g.Repositories,
+		Permissions: g.Permissions,
 	}
 	if g.Key != "" {
 		grant.Key = value(g.Key)
@@ -109,7 +110,8 @@ func (g GitHubAppGrant) grant() tokensource.GitHubApp {
 func (g *GitHubAppGrant) Provision(caddy.Context) error {
 	g.GitHubApp = g.grant()
 	if err := firstError(resolveOption("app_id", &g.GitHubApp.AppID),
-		resolveOption("installation_id", &g.GitHubApp.InstallationID), resolveOption("api_url", &g.GitHubApp.APIURL)); err != nil {
+		resolveOption("installation_id", &g.GitHubApp.InstallationID),
+		resolveOption("api_url", &g.GitHubApp.APIURL)); err != nil {
 		return err
 	}
 	return g.GitHubApp.Check()

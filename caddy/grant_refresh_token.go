@@ -25,7 +25,9 @@ type refreshing = tokensource.RefreshToken
 
 // CaddyModule returns the Caddy module information.
 func (RefreshTokenGrant) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "authinject.grants.refresh_token", New: func() caddy.Module { return new(RefreshTokenGrant) }}
+	return caddy.ModuleInfo{ID: "authinject.grants.refresh_token", New: func() caddy.Module {
+		return new(RefreshTokenGrant)
+	}}
 }
 
 func (*RefreshTokenGrant) options() options {

@@ -32,7 +32,8 @@ func (StaticGrant) CaddyModule() caddy.ModuleInfo {
 }
 
 func (*StaticGrant) options() options {
-	return options{{name: "token", field: "Token", parse: withPlaceholders}, {name: "expires", field: "Expires", parse: text(checkExpires)}}
+	return options{{name: "token", field: "Token", parse: withPlaceholders},
+		{name: "expires", field: "Expires", parse: text(checkExpires)}}
 }
 
 // UnmarshalCaddyfile sets up the grant. Syntax:

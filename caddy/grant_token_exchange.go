@@ -46,7 +46,9 @@ type TokenExchangeGrant struct {
 
 // CaddyModule returns the Caddy module information.
 func (TokenExchangeGrant) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "authinject.grants.token_exchange", New: func() caddy.Module { return new(TokenExchangeGrant) }}
+	return caddy.ModuleInfo{ID: "authinject.grants.token_exchange", New: func() caddy.Module {
+		return new(TokenExchangeGrant)
+	}}
 }
 
 func (*TokenExchangeGrant) options() options {
@@ -130,9 +132,11 @@ func checkSubject(text string) error {
 	}
 	// The text is not quoted: it may be a token.
 	if !hasPlaceholder(text) {
-		return errors.New("subject_token must be a placeholder, such as " + defaultSubject + ": each request brings its own token")
+		return errors.New("subject_token must be a placeholder, such as " + defaultSubject +
+			": each request brings its own token")
 	}
-	return errors.New("subject_token must be one placeholder and nothing else, which begins with {http., {env. or {file., such as " + defaultSubject)
+	return errors.New("subject_token must be one placeholder and nothing else, which begins with {http., {env. or " +
+		"{file., such as " + defaultSubject)
 }
 
 // subjectOf returns the placeholder of the callers' tokens that a grant exchanges; empty for a

@@ -43,7 +43,8 @@ func parse(t testing.TB, raw string) *caddy.Config {
 	}
 	if config.StorageRaw == nil {
 		// Caddy's default is settled when the process starts, in the tester's own home.
-		config.StorageRaw = caddyconfig.JSON(map[string]string{"module": "file_system", "root": os.Getenv("XDG_DATA_HOME")}, nil)
+		config.StorageRaw = caddyconfig.JSON(map[string]string{"module": "file_system", "root": os.Getenv("XDG_DATA_HOME")},
+			nil)
 	}
 	config.Admin = &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(bool)}}
 	return config
@@ -105,7 +106,8 @@ func staticSite(t *testing.T, token, upstream string) (addr string) {
 	isolate(t)
 	t.Setenv("TOKEN", token)
 	addr = rig.FreeAddr(t)
-	run(t, rig.Caddyfile{}.Source("a", "token {env.TOKEN}").Site("http://"+addr, "bind 127.0.0.1", "authinject a "+upstream))
+	run(t, rig.Caddyfile{}.Source("a", "token {env.TOKEN}").Site("http://"+addr, "bind 127.0.0.1",
+		"authinject a "+upstream))
 	return addr
 }
 

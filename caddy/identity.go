@@ -43,9 +43,11 @@ func checkIdentity(option, text string) error {
 	meant := meantUser(nameIn(literal))
 	switch {
 	case strings.Contains(literal, "{"):
-		return fmt.Errorf(`%s %s has a brace that is not closed%s; a brace of the name itself is written \{`, option, text, meant)
+		return fmt.Errorf(`%s %s has a brace that is not closed%s; a brace of the name itself is written \{`,
+			option, text, meant)
 	case placeholderName.MatchString(literal):
-		return fmt.Errorf("%s %s is the same for all requests: it is the name of a placeholder without its braces%s", option, text, meant)
+		return fmt.Errorf("%s %s is the same for all requests: it is the name of a placeholder without its braces%s",
+			option, text, meant)
 	case strings.Contains(literal, "}"):
 		return fmt.Errorf(`%s %s has one closing brace too many; a brace of the name itself is written \}`, option, text)
 	}

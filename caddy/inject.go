@@ -42,8 +42,10 @@ func (s *Source) parseInjection() (authinject.Injection, error) {
 	if err != nil || s.DPoP == "" {
 		return in, err
 	}
-	if usual := in.Placement() == authinject.PlacementHeader && in.Name() == "Authorization" && (in.Scheme() == "Bearer" || in.Scheme() == "DPoP"); !usual {
-		return in, fmt.Errorf("dpop sends the token as Authorization: DPoP (RFC 9449 section 7.1), so inject cannot be %s; remove inject or dpop", in)
+	if usual := in.Placement() == authinject.PlacementHeader && in.Name() == "Authorization" &&
+		(in.Scheme() == "Bearer" || in.Scheme() == "DPoP"); !usual {
+		return in, fmt.Errorf("dpop sends the token as Authorization: DPoP (RFC 9449 section 7.1), so inject cannot be "+
+			"%s; remove inject or dpop", in)
 	}
 	return authinject.DPoPInjection(), nil
 }

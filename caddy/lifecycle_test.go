@@ -30,7 +30,8 @@ func TestARequestGetsItsToken(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
 	addr := rig.FreeAddr(t)
 	run(t, site(srv, addr, srv.URL))
-	status, body, _ := get(t, "http://"+addr+"/api/x", "Authorization", "Bearer junk", "Authorization", "Basic junk", "Connection", "Authorization")
+	status, body, _ := get(t, "http://"+addr+"/api/x", "Authorization", "Bearer junk", "Authorization", "Basic junk",
+		"Connection", "Authorization")
 	if status != http.StatusOK {
 		t.Fatalf("the proxy answered %d: %s", status, body)
 	}
@@ -52,7 +53,8 @@ func TestATokenGoesNowhereElse(t *testing.T) {
 			run(t, site(srv, addr, c.upstream).Source("a", c.destinations))
 			before := len(srv.APIRequests())
 			status, body, header := get(t, "http://"+addr+"/api/x")
-			if status != http.StatusBadGateway || !strings.Contains(body, c.want) || header.Get("Content-Type") != "application/problem+json" {
+			if status != http.StatusBadGateway || !strings.Contains(body, c.want) ||
+				header.Get("Content-Type") != "application/problem+json" {
 				t.Errorf("%d %s %v", status, body, header)
 			}
 			if len(srv.APIRequests()) != before {
@@ -131,7 +133,8 @@ func TestRequireTokenAtStart(t *testing.T) {
 	}
 	srv.AlwaysFault(tokensourcetest.OAuthError(http.StatusUnauthorized, "invalid_client"))
 	err := load(t, config.Source("a", "scopes other"))
-	if err == nil || !strings.Contains(err.Error(), "require_token_at_start") || !strings.Contains(err.Error(), "invalid_client") {
+	if err == nil || !strings.Contains(err.Error(), "require_token_at_start") ||
+		!strings.Contains(err.Error(), "invalid_client") {
 		t.Errorf("a configuration without a token was loaded: %v", err)
 	}
 	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
@@ -262,8 +265,10 @@ func TestHealthOfTheUpstreamIsItsOwn(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{})
 	srv.AlwaysFault(tokensourcetest.Unavailable())
 	addr := rig.FreeAddr(t)
-	run(t, site(srv, addr, srv.URL, "max_fails 1", "fail_duration 1h", "health_uri /api/health", "health_status 4xx", "health_interval 100ms"))
-	if status, body, header := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+	run(t, site(srv, addr, srv.URL, "max_fails 1", "fail_duration 1h", "health_uri /api/health", "health_status 4xx",
+		"health_interval 100ms"))
+	if status, body, header := get(t, "http://"+addr+"/api/x"); status != http.StatusServiceUnavailable ||
+		header.Get("Retry-After") == "" {
 		t.Errorf("while the provider is down: %d %s", status, body)
 	}
 	srv.ClearFaults()

@@ -39,9 +39,11 @@ var (
 	refusedDesc = prometheus.NewDesc("authinject_token_refused",
 		"1 while an upstream refuses the token of the source's unnamed account, else 0.", []string{"source"}, nil)
 	unsavedDesc = prometheus.NewDesc("authinject_token_unsaved",
-		"1 while the storage does not hold the newest token of the source's unnamed account, else 0.", []string{"source"}, nil)
+		"1 while the storage does not hold the newest token of the source's unnamed account, else 0.",
+		[]string{"source"}, nil)
 	scopesDesc = prometheus.NewDesc("authinject_scopes_missing",
-		"Number of configured scopes that the provider did not grant to the source's unnamed account.", []string{"source"}, nil)
+		"Number of configured scopes that the provider did not grant to the source's unnamed account.",
+		[]string{"source"}, nil)
 )
 
 // sourceCollector collects the state of an app's sources.

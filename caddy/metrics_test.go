@@ -21,7 +21,8 @@ func TestMetricsHaveEachProblemOnce(t *testing.T) {
 		t.Fatal("there is a token")
 	}
 	problem := account.Status().Problems()[0].Problem()
-	app.refusals.note("a", authinject.Result{Outcome: authinject.OutcomeRefused, Class: tokensource.ClassOperator, Problem: problem})
+	app.refusals.note("a", authinject.Result{Outcome: authinject.OutcomeRefused, Class: tokensource.ClassOperator,
+		Problem: problem})
 	families, err := app.ctx.GetMetricsRegistry().Gather()
 	if err != nil {
 		t.Error(err)
@@ -42,7 +43,8 @@ func TestMetricsHaveEachProblemOnce(t *testing.T) {
 func TestMetricsHaveUnreachedUpstreams(t *testing.T) {
 	t.Setenv("TOKEN", rig.Canary)
 	app := provisioned(t, stored(t).Source("a", "token {env.TOKEN}").
-		Source("b", "grant authorization_code", "client_id c", "client_auth none", "authorize_url https://login.example.com/a", "token_url https://login.example.com/t").
+		Source("b", "grant authorization_code", "client_id c", "client_auth none",
+			"authorize_url https://login.example.com/a", "token_url https://login.example.com/t").
 		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject /a a https://api.example.com",
 			rig.Block("authinject /b b https://api.example.com", "account {http.auth.user.id}")))
 	for name, upstreams := range app.unreached {

@@ -40,7 +40,8 @@ var messages = map[tokensource.EventKind]string{
 
 	tokensource.EventRevocationFailed: "the provider did not confirm that it revoked tokens; the account was disconnected",
 
-	tokensource.EventEndpointsElsewhere: "the issuer's metadata names endpoints on other hosts; token requests and logins go there",
+	tokensource.EventEndpointsElsewhere: "the issuer's metadata names endpoints on other hosts; token requests and " +
+		"logins go there",
 }
 
 // level returns the log level of an event: a warning if the failure may pass by itself, and an
@@ -72,14 +73,14 @@ func level(e tokensource.Event) zapcore.Level {
 		return zapcore.InfoLevel // denied or mistyped: the person knows it
 	case tokensource.EventLoginRequired:
 		failure, ok := errors.AsType[*tokensource.Error](e.Err)
-		if e.New && !(ok && failure.NeedsRefreshToken()) {
+		if e.New && (!ok || !failure.NeedsRefreshToken()) {
 			return zapcore.WarnLevel // an account that no person has connected yet
 		}
 		return zapcore.ErrorLevel
 	case tokensource.EventStorageFailed:
 		return zapcore.ErrorLevel
 	}
-	if e.Kind == tokensource.EventRefreshed && e.Failure != nil {
+	if e.Kind == tokensource.EventRefreshed && (e.Failure != nil || len(e.MissingScopes) > 0) {
 		return zapcore.WarnLevel
 	}
 	return zapcore.InfoLevel
@@ -96,12 +97,12 @@ func class(err error) tokensource.Class {
 // storageMessage returns the log line for a storage that fails: what happens to the token.
 func storageMessage(e tokensource.Event) string {
 	switch {
+	case !e.Live:
+		return storageNoToken
 	case e.Failure != nil && e.Failure.Unsaved():
 		return storageUnsaved
-	case e.Live:
-		return storageServes
 	}
-	return storageNoToken
+	return storageServes
 }
 
 const (
@@ -207,7 +208,8 @@ func (a *App) log(e tokensource.Event) {
 // emit emits the kinds of events that a program may handle. The log has the others too.
 func (a *App) emit(e tokensource.Event) {
 	switch e.Kind {
-	case tokensource.EventSubjectRefused, tokensource.EventAdopted, tokensource.EventStorageFailed, tokensource.EventStorageRecovered, tokensource.EventEndpointsElsewhere:
+	case tokensource.EventSubjectRefused, tokensource.EventAdopted, tokensource.EventStorageFailed,
+		tokensource.EventStorageRecovered, tokensource.EventEndpointsElsewhere:
 		return
 	}
 	data := map[string]any{"source": e.Source, "account": e.Account}

@@ -174,7 +174,8 @@ func TestHelpOfFlags(t *testing.T) {
 		if flag == nil {
 			continue // it takes no value, or a block
 		}
-		if !strings.HasPrefix(flag.Usage, o.help) || strings.ContainsAny(flag.Value.Type(), " []{}") && !strings.Contains(flag.Value.Type(), "> <") ||
+		if !strings.HasPrefix(flag.Usage, o.help) ||
+			strings.ContainsAny(flag.Value.Type(), " []{}") && !strings.Contains(flag.Value.Type(), "> <") ||
 			len(flag.Value.Type()) > len("<duration>|never") || flag.DefValue != "" {
 			t.Errorf("--%s %s: %s", flag.Name, flag.Value.Type(), flag.Usage)
 		}
@@ -183,7 +184,8 @@ func TestHelpOfFlags(t *testing.T) {
 		}
 		for line := range strings.Lines(readme) {
 			cells := strings.Split(line, " | ")
-			if !strings.HasPrefix(line, "| `"+o.name+"`") && !strings.HasPrefix(line, "| `"+o.name+" ") || len(cells) != 3 || strings.Count(cells[0], "`") > 2 {
+			if !strings.HasPrefix(line, "| `"+o.name+"`") && !strings.HasPrefix(line, "| `"+o.name+" ") || len(cells) != 3 ||
+				strings.Count(cells[0], "`") > 2 {
 				continue
 			}
 			if standard := strings.Trim(cells[2], "| \n"); (standard == "") != (o.standard == "") {

@@ -45,7 +45,8 @@ func TestConnectPushes(t *testing.T) {
 		t.Errorf("%d requests were pushed, want 2", n)
 	}
 	p.SetClientSecrets(p.ClientID(), "another")
-	if _, page := ada.press("start", "source", "a"); !strings.Contains(notice(page), "The pushed authorization request endpoint answered 401 invalid_client") {
+	if _, page := ada.press("start", "source", "a"); !strings.Contains(notice(page), "The pushed authorization request "+
+		"endpoint answered 401 invalid_client") {
 		t.Errorf("a push that is refused: %s", notice(page))
 	}
 	tokensourcetest.Report(t, p.Check())

@@ -128,7 +128,8 @@ func meantPlaceholder(inner string) string {
 }
 
 // placeholderExamples turns the beginning of a placeholder in a suggestion into an example.
-var placeholderExamples = strings.NewReplacer("env.", "{env.NAME}", "file.", "{file./path}", "system.", "{system.…}", "time.", "{time.…}")
+var placeholderExamples = strings.NewReplacer("env.", "{env.NAME}", "file.", "{file./path}", "system.", "{system.…}",
+	"time.", "{time.…}")
 
 // environmentName matches the name of an environment variable in upper case.
 var environmentName = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)

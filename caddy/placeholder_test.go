@@ -29,7 +29,8 @@ func TestValueIsReadEachTime(t *testing.T) {
 	} {
 		write(c.content)
 		got, err := read(context.Background())
-		if got.Reveal() != c.want || (err == nil) != (c.err == "") || err != nil && (!strings.Contains(err.Error(), c.err) || !strings.Contains(err.Error(), path)) {
+		if got.Reveal() != c.want || (err == nil) != (c.err == "") ||
+			err != nil && (!strings.Contains(err.Error(), c.err) || !strings.Contains(err.Error(), path)) {
 			t.Errorf("%.20q: got %q, %v", c.content, got.Reveal(), err)
 		}
 	}
@@ -54,7 +55,8 @@ func TestValueIsReadEachTime(t *testing.T) {
 	if got, err := value("lit}er{al")(context.Background()); err != nil || got.Reveal() != "lit}er{al" {
 		t.Errorf("a literal gives %q, %v", got.Reveal(), err)
 	}
-	for configured, want := range map[string]string{`lit\{er}al`: "lit{er}al", `lit\{eral`: "lit{eral", `lit{eral`: "lit{eral", `lit\eral`: `lit\eral`} {
+	for configured, want := range map[string]string{`lit\{er}al`: "lit{er}al", `lit\{eral`: "lit{eral",
+		`lit{eral`: "lit{eral", `lit\eral`: `lit\eral`} {
 		if got, err := value(configured)(context.Background()); err != nil || got.Reveal() != want {
 			t.Errorf("the literal %s gives %q, %v", configured, got.Reveal(), err)
 		}
@@ -64,15 +66,19 @@ func TestValueIsReadEachTime(t *testing.T) {
 // In a literal secret, what stands between braces is a part of the secret: no error quotes it.
 func TestCheckSecrets(t *testing.T) {
 	for configured, good := range map[string]bool{
-		"literal": true, "{env.X}": true, "a{file./x}b": true, "lit}er{al": true, `pre\{canary}post`: true, "{system.hostname}{time.now.unix}": true,
-		"pre{canary}post": false, "{canary": true, "{env.X}{canary}": false, "{http.request.host}": false, `\\{env.X}{canary}`: false,
+		"literal": true, "{env.X}": true, "a{file./x}b": true, "lit}er{al": true, `pre\{canary}post`: true,
+		"{system.hostname}{time.now.unix}": true,
+		"pre{canary}post":                  false, "{canary": true, "{env.X}{canary}": false, "{http.request.host}": false,
+		`\\{env.X}{canary}`: false,
 	} {
 		err := checkBraces("client_secret", configured)
-		if (err == nil) != good || err != nil && (strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), "client_secret")) {
+		if (err == nil) != good || err != nil && (strings.Contains(err.Error(), "canary") ||
+			!strings.Contains(err.Error(), "client_secret")) {
 			t.Errorf("%s: %v", configured, err)
 		}
 	}
-	if err := checkBraces("client_secret", "{env.X}", "{canary}"); err == nil || !strings.Contains(err.Error(), "client_secret 2 of 2") {
+	if err := checkBraces("client_secret", "{env.X}", "{canary}"); err == nil ||
+		!strings.Contains(err.Error(), "client_secret 2 of 2") {
 		t.Errorf("%v", err)
 	}
 	for configured, literal := range map[string]bool{"x": true, `p\{x}`: true, "{env.X}": false, `p\{x}{env.X}`: false} {

@@ -91,13 +91,15 @@ func (list options) unknown(word string) string {
 	if name := strings.TrimRight(word, ":="); name != word && slices.Contains(list.names(), name) {
 		return fmt.Sprintf("unknown option %q; an option is followed by its value, without %s", word, word[len(name):])
 	}
-	return fmt.Sprintf("unknown option %s%s; allowed are %s", quoteOption(word), suggestOption(word, list.names()), strings.Join(list.names(), ", "))
+	return fmt.Sprintf("unknown option %s%s; allowed are %s", quoteOption(word), suggestOption(word, list.names()),
+		strings.Join(list.names(), ", "))
 }
 
 // proxyOptions are the subdirectives of reverse_proxy, for suggestions only.
 var proxyOptions = []string{
 	"to", "dynamic", "lb_policy", "lb_retries", "lb_try_duration", "lb_try_interval", "lb_retry_match",
-	"health_uri", "health_upstream", "health_port", "health_headers", "health_method", "health_request_body", "health_interval",
+	"health_uri", "health_upstream", "health_port", "health_headers", "health_method", "health_request_body",
+	"health_interval",
 	"health_timeout", "health_status", "health_body", "health_follow_redirects", "health_passes", "health_fails",
 	"max_fails", "fail_duration", "unhealthy_request_count", "unhealthy_status", "unhealthy_latency",
 	"flush_interval", "request_buffers", "response_buffers", "stream_buffer_size", "stream_timeout", "stream_close_delay",
@@ -107,9 +109,11 @@ var proxyOptions = []string{
 
 // httpTransportOptions are the subdirectives of the transport http, for suggestions only.
 var httpTransportOptions = []string{
-	"read_buffer", "write_buffer", "read_timeout", "write_timeout", "max_response_header", "proxy_protocol", "network_proxy",
+	"read_buffer", "write_buffer", "read_timeout", "write_timeout", "max_response_header", "proxy_protocol",
+	"network_proxy",
 	"dial_timeout", "dial_fallback_delay", "response_header_timeout", "expect_continue_timeout", "resolvers",
-	"tls", "tls_client_auth", "tls_insecure_skip_verify", "tls_curves", "tls_timeout", "tls_server_name", "tls_renegotiation",
+	"tls", "tls_client_auth", "tls_insecure_skip_verify", "tls_curves", "tls_timeout", "tls_server_name",
+	"tls_renegotiation",
 	"tls_except_ports", "tls_trust_pool", "keepalive", "keepalive_interval", "keepalive_idle_conns",
 	"keepalive_idle_conns_per_host", "versions", "compression", "max_conns_per_host", "local_address",
 }
@@ -131,7 +135,8 @@ func suggestSubdirective(err error, known func(word string) (words []string, all
 	text := err.Error()
 	word := text[found[2]:found[3]]
 	words, allowed := known(word)
-	return fmt.Errorf("%sunknown option %s%s; allowed are %s%s", text[:found[0]], quoteOption(word), suggestOption(word, words), allowed, text[found[3]:])
+	return fmt.Errorf("%sunknown option %s%s; allowed are %s%s", text[:found[0]], quoteOption(word),
+		suggestOption(word, words), allowed, text[found[3]:])
 }
 
 // ofHTTPTransport returns the words that are allowed in the block of a transport.

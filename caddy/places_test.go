@@ -25,7 +25,9 @@ func TestSuggestedSubdirectivesAreCaddys(t *testing.T) {
 	}
 	deprecated := []string{"health_path", "forward_proxy_url", "tls_trusted_ca_certs"}
 	for receiver, ours := range map[string][]string{"Handler": proxyOptions, "HTTPTransport": httpTransportOptions} {
-		want := slices.DeleteFunc(subdirectives(t, receiver), func(word string) bool { return slices.Contains(deprecated, word) })
+		want := slices.DeleteFunc(subdirectives(t, receiver), func(word string) bool {
+			return slices.Contains(deprecated, word)
+		})
 		slices.Sort(want)
 		if got := slices.Sorted(slices.Values(ours)); !slices.Equal(got, want) {
 			t.Errorf("%s:\ngot  %s\nwant %s", receiver, got, want)
@@ -37,7 +39,8 @@ func TestSuggestedSubdirectivesAreCaddys(t *testing.T) {
 // Caddy's package reverseproxy.
 func subdirectives(t *testing.T, receiver string) (words []string) {
 	t.Helper()
-	dir, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/caddyserver/caddy/v2").Output()
+	dir, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}",
+		"github.com/caddyserver/caddy/v2").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,11 +125,15 @@ func TestLiteralHints(t *testing.T) {
 // A placeholder that is not closed, closed twice, or that nothing resolves, is refused. Other
 // braces are part of a literal, and a backslash makes every brace one.
 func TestCheckPlaceholders(t *testing.T) {
-	const unclosed, unknown, twice = "without its closing brace", "begins no known placeholder", "one closing brace too many"
+	const unclosed, unknown, twice = "without its closing brace", "begins no known placeholder",
+		"one closing brace too many"
 	for text, want := range map[string]string{
-		"{env.A}}": twice, "{env.A}b}": twice, "a{env.A}}b": twice, `{env.A}\}`: "", `\{env.A}}`: "", "a}b}": "", "{env.A}b{env.B}": "",
-		"{env.A}": "", "a{env.A}b{file./a}": "", "plain": "", "ab{cd": "", "ab}cd": "", "}{": "", "{a1b2": "", `\{env.A`: "", `a\{b}`: "",
-		"{env.A": unclosed, "a{file./a": unclosed, "{env.A}{env.B": unclosed, "{evn.A": unclosed, "{fiel./a": unclosed, "{SECRET": unclosed,
+		"{env.A}}": twice, "{env.A}b}": twice, "a{env.A}}b": twice, `{env.A}\}`: "", `\{env.A}}`: "", "a}b}": "",
+		"{env.A}b{env.B}": "",
+		"{env.A}":         "", "a{env.A}b{file./a}": "", "plain": "", "ab{cd": "", "ab}cd": "", "}{": "", "{a1b2": "",
+		`\{env.A`: "", `a\{b}`: "",
+		"{env.A": unclosed, "a{file./a": unclosed, "{env.A}{env.B": unclosed, "{evn.A": unclosed, "{fiel./a": unclosed,
+		"{SECRET": unclosed,
 		"{evn.A}": unknown + " (did you mean {env.NAME}?)", "{fiel./a}": unknown + " (did you mean {file./path}?)",
 		"{SECRET}": unknown + " (did you mean {env.NAME}?)", "${SECRET}": unknown + " (did you mean {env.NAME}?)",
 		"{env:A}": unknown + " (did you mean {env.NAME}?)", "{http.request.host}": unknown + ";", "a{b}c": unknown + ";",

@@ -16,7 +16,8 @@ import (
 // endpoints, by which stored records are found.
 func TestAliasOfAProvider(t *testing.T) {
 	filled := func(name string) Source {
-		s := Source{Provider: name, Variables: map[string]string{"deployment": "acme"}, ClientID: "c", ClientSecrets: []string{"{env.S}"}}
+		s := Source{Provider: name, Variables: map[string]string{"deployment": "acme"}, ClientID: "c",
+			ClientSecrets: []string{"{env.S}"}}
 		if err := s.applyProvider(); err != nil {
 			t.Fatal(err)
 		}
@@ -32,7 +33,8 @@ func TestAliasOfAProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(was) != string(is) || !reflect.DeepEqual(older.preset, newer.preset) || !reflect.DeepEqual(older.perAccount, newer.perAccount) {
+	if string(was) != string(is) || !reflect.DeepEqual(older.preset, newer.preset) ||
+		!reflect.DeepEqual(older.perAccount, newer.perAccount) {
 		t.Errorf("affinitylive is\n%s\naccelo is\n%s", was, is)
 	}
 	if newer.TokenURL != "https://{deployment}.api.accelo.com/oauth2/v0/token" {
@@ -43,7 +45,8 @@ func TestAliasOfAProvider(t *testing.T) {
 // A preset says which token types mean Bearer and that tokens do not end, unless the configuration
 // says something else.
 func TestPresetOfAnswers(t *testing.T) {
-	preset := provider.Preset{Name: "p", TokenTypes: []string{"Application Access Token"}, DefaultLifetime: provider.NeverExpires}
+	preset := provider.Preset{Name: "p", TokenTypes: []string{"Application Access Token"},
+		DefaultLifetime: provider.NeverExpires}
 	var bare Source
 	own := Source{TokenTypes: []string{"JWT"}, DefaultLifetime: caddy.Duration(time.Hour)}
 	for _, s := range []*Source{&bare, &own} {
@@ -73,8 +76,9 @@ func TestPresetWithoutAClient(t *testing.T) {
 		auth   string
 		fails  bool
 	}{
-		"no client":            {Source{Provider: "google", GrantRaw: jwt}, "", false},
-		"a client":             {Source{Provider: "box", GrantRaw: jwt, ClientID: "c", ClientSecrets: []string{"{env.S}"}}, "client_secret_post", false},
+		"no client": {Source{Provider: "google", GrantRaw: jwt}, "", false},
+		"a client": {Source{Provider: "box", GrantRaw: jwt, ClientID: "c", ClientSecrets: []string{"{env.S}"}},
+			"client_secret_post", false},
 		"a client, no secret":  {Source{Provider: "box", GrantRaw: jwt, ClientID: "c"}, "", true},
 		"a login needs both":   {Source{Provider: "google"}, "", true},
 		"so does a chosen one": {Source{Provider: "google", GrantRaw: []byte(`{"type":"device_code"}`)}, "", true},

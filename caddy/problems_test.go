@@ -22,8 +22,10 @@ func TestPlaceholderWithoutValue(t *testing.T) {
 		Site("http://"+addr, "bind 127.0.0.1", "authinject a "+upstream.URL))
 	status, body, _ := get(t, "http://"+addr+"/")
 	var problem struct{ Detail, Problem string }
-	if err := json.Unmarshal([]byte(body), &problem); err != nil || status != http.StatusBadGateway || problem.Problem != "value" ||
-		!strings.Contains(problem.Detail, "evaluated placeholder {env.TOKEN_THAT_IS_NOT_SET} is empty: check the variable or file") {
+	if err := json.Unmarshal([]byte(body), &problem); err != nil || status != http.StatusBadGateway ||
+		problem.Problem != "value" ||
+		!strings.Contains(problem.Detail,
+			"evaluated placeholder {env.TOKEN_THAT_IS_NOT_SET} is empty: check the variable or file") {
 		t.Errorf("got %d %s", status, body)
 	}
 }
@@ -33,8 +35,10 @@ func TestLoginURLCanBeCopied(t *testing.T) {
 	isolate(t)
 	addr := rig.FreeAddr(t)
 	run(t, rig.Caddyfile{}.
-		Source("a", "grant authorization_code", "client_id c", "client_auth none", "authorize_url https://login.example.com/a", "token_url https://login.example.com/t").
-		Site("http://"+addr, "bind 127.0.0.1", "authinject_connect /connect*", "authinject a https://api.example.com {\n\taccount {http.request.header.X-Account}\n}"))
+		Source("a", "grant authorization_code", "client_id c", "client_auth none",
+			"authorize_url https://login.example.com/a", "token_url https://login.example.com/t").
+		Site("http://"+addr, "bind 127.0.0.1", "authinject_connect /connect*", "authinject a https://api.example.com "+
+			"{\n\taccount {http.request.header.X-Account}\n}"))
 	_, body, _ := get(t, "http://"+addr+"/", "X-Account", "leela")
 	if want := "/connect?account=leela&source=a\""; !strings.Contains(body, want) || strings.Contains(body, `\u0026`) {
 		t.Errorf("the body has no %s:\n%s", want, body)
@@ -47,7 +51,8 @@ func TestRefusedSecretNamesItsPlace(t *testing.T) {
 	t.Setenv("ORDERS_SECRET", "wrong")
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{})
 	addr := rig.FreeAddr(t)
-	run(t, rig.Caddyfile{}.Source("a", "grant client_credentials", "token_url "+srv.TokenURL(), "client_id "+tokensourcetest.DefaultClientID,
+	run(t, rig.Caddyfile{}.Source("a", "grant client_credentials", "token_url "+srv.TokenURL(),
+		"client_id "+tokensourcetest.DefaultClientID,
 		"client_secret {env.ORDERS_SECRET}", "client_auth client_secret_basic").
 		Site("http://"+addr, "bind 127.0.0.1", "authinject a "+srv.URL))
 	_, body, _ := get(t, "http://"+addr+"/")
@@ -67,7 +72,8 @@ func TestUpstreamWithoutValue(t *testing.T) {
 	addr := rig.FreeAddr(t)
 	run(t, rig.Caddyfile{}.Source("a", "token {env.TOKEN}", "destinations https://api.example.com").
 		Site("http://"+addr, "bind 127.0.0.1", "authinject a {env.NO_SUCH_HOST}:443"))
-	const want = "upstream {env.NO_SUCH_HOST}:443: the environment variable NO_SUCH_HOST is not set; set it where Caddy is started"
+	const want = "upstream {env.NO_SUCH_HOST}:443: the environment variable NO_SUCH_HOST is not set; set it where " +
+		"Caddy is started"
 	status, body, _ := get(t, "http://"+addr+"/")
 	if status != http.StatusBadGateway || !strings.Contains(body, want) {
 		t.Errorf("got %d %s", status, body)

@@ -209,7 +209,8 @@ func firstError(errs ...error) error {
 func findPreset(name string) (provider.Preset, error) {
 	preset, ok := provider.Get(name)
 	if !ok {
-		return preset, fmt.Errorf("unknown provider %q%s; known are %s", name, suggest.DidYouMean(name, providerNames()), knownProviders())
+		return preset, fmt.Errorf("unknown provider %q%s; known are %s", name, suggest.DidYouMean(name, providerNames()),
+			knownProviders())
 	}
 	return preset, nil
 }

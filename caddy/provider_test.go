@@ -34,7 +34,8 @@ func TestProviders(t *testing.T) {
 			if strings.Contains(c.options, "CANARY_TOKEN") {
 				t.Setenv("CANARY_TOKEN", p.IssueAccessToken("ada"))
 			} else {
-				c.options += "\nclient_id " + p.ClientID() + "\n" + rig.Endpoints(tokensourcetest.Endpoints{Token: p.Endpoints().Token})
+				c.options += "\nclient_id " + p.ClientID() + "\n" +
+					rig.Endpoints(tokensourcetest.Endpoints{Token: p.Endpoints().Token})
 			}
 			if strings.Contains(c.options, "CANARY_REFRESH") {
 				t.Setenv("CANARY_REFRESH", p.IssueRefreshToken("ada"))
@@ -66,7 +67,8 @@ func TestProvidersWordForADeadRefreshToken(t *testing.T) {
 	t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
 	addr := rig.FreeAddr(t)
 	run(t, rig.Caddyfile{}.Source("a", "provider biggerplate", "refresh_token dead",
-		"client_id "+p.ClientID(), rig.Endpoints(tokensourcetest.Endpoints{Token: p.Endpoints().Token}), "destinations "+p.URL).
+		"client_id "+p.ClientID(), rig.Endpoints(tokensourcetest.Endpoints{Token: p.Endpoints().Token}),
+		"destinations "+p.URL).
 		Site("http://"+addr, "bind 127.0.0.1", "authinject a "+p.URL))
 	status, body, _ := get(t, "http://"+addr+"/x")
 	if status != http.StatusServiceUnavailable || !strings.Contains(body, `"class":"login"`) {

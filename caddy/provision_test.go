@@ -21,29 +21,47 @@ func TestProvisionErrors(t *testing.T) {
 		want                                       string // empty: it loads
 	}{
 		{name: "right"},
-		{name: "unknown source", transport: `{"protocol":"authinject","source":"b"}`, want: `unknown source "b"; configured are: a`},
+		{name: "unknown source", transport: `{"protocol":"authinject","source":"b"}`,
+			want: `unknown source "b"; configured are: a`},
 		{name: "no source", transport: `{"protocol":"authinject"}`, want: `unknown source ""`},
 		{name: "request's placeholder", upstream: "{http.request.header.X-Target}:443", want: "destinations"},
-		{name: "request's placeholder with destinations", upstream: "{http.request.header.X-Target}:443", destinations: `,"destinations":["https://api.example.com"]`},
-		{name: "dynamic upstreams", dynamic: `,"dynamic_upstreams":{"source":"a","name":"x.internal","port":"80"}`, want: "destinations are needed for dynamic upstreams"},
+		{name: "request's placeholder with destinations", upstream: "{http.request.header.X-Target}:443",
+			destinations: `,"destinations":["https://api.example.com"]`},
+		{name: "dynamic upstreams", dynamic: `,"dynamic_upstreams":{"source":"a","name":"x.internal","port":"80"}`,
+			want: "destinations are needed for dynamic upstreams"},
 		{name: "bad destination", destinations: `,"destinations":["https://*.com"]`, want: "star"},
-		{name: "transport inside itself", transport: `{"protocol":"authinject","source":"a","transport":{"protocol":"authinject","source":"a"}}`, want: "cannot be inside another"},
-		{name: "transport that logs all", transport: `{"protocol":"authinject","source":"a","transport":{"protocol":"fastcgi"}}`, want: "transport fastcgi writes everything that it sends to the debug log"},
-		{name: "no round tripper", transport: `{"protocol":"authinject","source":"a","transport":{"protocol":"nothing"}}`, want: "nothing"},
+		{name: "transport inside itself",
+			transport: `{"protocol":"authinject","source":"a","transport":{"protocol":"authinject","source":"a"}}`,
+			want:      "cannot be inside another"},
+		{name: "transport that logs all",
+			transport: `{"protocol":"authinject","source":"a","transport":{"protocol":"fastcgi"}}`,
+			want:      "transport fastcgi writes everything that it sends to the debug log"},
+		{name: "no round tripper", transport: `{"protocol":"authinject","source":"a","transport":{"protocol":"nothing"}}`,
+			want: "nothing"},
 		{name: "unknown field", transport: `{"protocol":"authinject","source":"a","retries":1}`, want: "retries"},
 		{name: "unknown grant", destinations: `},"b":{"grant":{"type":"magic"}`, want: "magic"},
-		{name: "grant password", destinations: `},"b":{"grant":{"type":"password"}`, want: "source b: grant password is refused: it gives a person's password to the client"},
+		{name: "grant password", destinations: `},"b":{"grant":{"type":"password"}`, want: "source b: grant password is " +
+			"refused: it gives a person's password to the client"},
 		{name: "no grant", destinations: `},"b":{"token_url":"https://l.example.com"`, want: "source b: a grant is needed"},
-		{name: "no token_url", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x"`, want: "source b: token_url is needed"},
-		{name: "unset placeholder", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"{env.UNSET_HERE}","token_url":"https://l.example.com"`, want: "source b: client_id: evaluated placeholder {env.UNSET_HERE} is empty: check the variable or file that it names, and that this process may read it; a changed environment needs a restart of the server"},
-		{name: "unset scope", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x","token_url":"https://l.example.com","scopes":["read","{env.UNSET_HERE}"]`, want: "source b: scopes: evaluated placeholder {env.UNSET_HERE} is empty: check the variable"},
-		{name: "unset kid and sub", destinations: `},"b":{"grant":{"type":"jwt_bearer","key":"{env.K}","kid":"{env.UNSET_KID}","issuer":"a","subject":"{env.UNSET_SUB}"},"token_url":"https://l.example.com"`, want: "kid: evaluated placeholder {env.UNSET_KID} is empty: check the variable"},
-		{name: "unset iss and aud", destinations: `},"b":{"grant":{"type":"jwt_bearer","key":"{env.K}","issuer":"{env.UNSET_ISS}","subject":"a","audience":"{env.UNSET_AUD}"},"token_url":"https://l.example.com"`, want: "issuer: evaluated placeholder {env.UNSET_ISS} is empty: check the variable"},
-		{name: "unset app and installation", destinations: `},"b":{"grant":{"type":"github_app","key":"{env.K}","app_id":"{env.UNSET_APP}","installation_id":"{env.UNSET_INSTALLATION}"},"destinations":["https://api.github.com"]`, want: "app_id: evaluated placeholder {env.UNSET_APP} is empty: check the variable"},
-		{name: "unset kid of the client", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x","token_url":"https://l.example.com","client_auth":"private_key_jwt","client_jwt":{"key":"{env.K}","kid":"{env.UNSET_KID}"}`, want: "source b: kid: evaluated placeholder {env.UNSET_KID} is empty: check the variable"},
-		{name: "unset origin", transport: `{"protocol":"authinject","source":"a","allow_origins":["{env.UNSET_ORIGIN}"]}`, want: "allow_origins: evaluated placeholder {env.UNSET_ORIGIN} is empty: check the variable"},
+		{name: "no token_url", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x"`,
+			want: "source b: token_url is needed"},
+		{name: "unset placeholder",
+			destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"{env.UNSET_HERE}","token_url":"https://l.example.com"`, want: "source b: client_id: evaluated placeholder {env.UNSET_HERE} is empty: check the variable or file that it names, and that this process may read it; a changed environment needs a restart of the server"},
+		{name: "unset scope",
+			destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x","token_url":"https://l.example.com","scopes":["read","{env.UNSET_HERE}"]`, want: "source b: scopes: evaluated placeholder {env.UNSET_HERE} is empty: check the variable"},
+		{name: "unset kid and sub",
+			destinations: `},"b":{"grant":{"type":"jwt_bearer","key":"{env.K}","kid":"{env.UNSET_KID}","issuer":"a","subject":"{env.UNSET_SUB}"},"token_url":"https://l.example.com"`, want: "kid: evaluated placeholder {env.UNSET_KID} is empty: check the variable"},
+		{name: "unset iss and aud",
+			destinations: `},"b":{"grant":{"type":"jwt_bearer","key":"{env.K}","issuer":"{env.UNSET_ISS}","subject":"a","audience":"{env.UNSET_AUD}"},"token_url":"https://l.example.com"`, want: "issuer: evaluated placeholder {env.UNSET_ISS} is empty: check the variable"},
+		{name: "unset app and installation",
+			destinations: `},"b":{"grant":{"type":"github_app","key":"{env.K}","app_id":"{env.UNSET_APP}","installation_id":"{env.UNSET_INSTALLATION}"},"destinations":["https://api.github.com"]`, want: "app_id: evaluated placeholder {env.UNSET_APP} is empty: check the variable"},
+		{name: "unset kid of the client",
+			destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x","token_url":"https://l.example.com","client_auth":"private_key_jwt","client_jwt":{"key":"{env.K}","kid":"{env.UNSET_KID}"}`, want: "source b: kid: evaluated placeholder {env.UNSET_KID} is empty: check the variable"},
+		{name: "unset origin", transport: `{"protocol":"authinject","source":"a","allow_origins":["{env.UNSET_ORIGIN}"]}`,
+			want: "allow_origins: evaluated placeholder {env.UNSET_ORIGIN} is empty: check the variable"},
 		{name: "bad name", destinations: `},"b/c":{"grant":{"type":"static","token":"{env.T}"}`, want: `source name "b/c"`},
-		{name: "bad token type", destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x","token_url":"https://l.example.com","token_types":["JWT","mac"]`, want: "source b: token_types must not name mac"},
+		{name: "bad token type",
+			destinations: `},"b":{"grant":{"type":"client_credentials"},"client_id":"x","token_url":"https://l.example.com","token_types":["JWT","mac"]`, want: "source b: token_types must not name mac"},
 		{name: "bad inject", destinations: `,"inject":{"in":"cookie"}`, want: "cookie"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -76,11 +94,13 @@ func TestScopesOfPlaceholders(t *testing.T) {
 	t.Setenv("CLIENT_SECRET", rig.Canary)
 	for n, want := range []string{"read orders.write orders.list", "read openid"} {
 		t.Setenv("MORE_SCOPES", strings.TrimPrefix(want, "read "))
-		run(t, rig.Caddyfile{}.Source("a", "grant client_credentials", rig.Client(srv), "scopes read {env.MORE_SCOPES}", "require_token_at_start").
+		run(t, rig.Caddyfile{}.Source("a", "grant client_credentials", rig.Client(srv), "scopes read {env.MORE_SCOPES}",
+			"require_token_at_start").
 			Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL))
 		requests := srv.TokenRequests()
 		if len(requests) != n+1 || requests[n].Params.Get("scope") != want {
-			t.Errorf("%d requests, the last with scope %q, want %q", len(requests), requests[len(requests)-1].Params.Get("scope"), want)
+			t.Errorf("%d requests, the last with scope %q, want %q", len(requests),
+				requests[len(requests)-1].Params.Get("scope"), want)
 		}
 	}
 }
@@ -89,9 +109,12 @@ func TestScopesOfPlaceholders(t *testing.T) {
 func TestAdaptNeedsNoVariables(t *testing.T) {
 	isolate(t)
 	for name, block := range map[string]string{
-		"jwt_bearer":  rig.Block("grant jwt_bearer", "key {env.UNSET}", "kid {env.UNSET}", "issuer {env.UNSET}", "subject {env.UNSET}", "audience {env.UNSET}"),
-		"github_app":  rig.Block("grant github_app", "key {env.UNSET}", "app_id {env.UNSET}", "installation_id {env.UNSET}", "api_url {env.UNSET}"),
-		"client_auth": "grant client_credentials\n" + rig.Block("client_auth private_key_jwt", "key {env.UNSET}", "kid {env.UNSET}", "audience {env.UNSET}"),
+		"jwt_bearer": rig.Block("grant jwt_bearer", "key {env.UNSET}", "kid {env.UNSET}", "issuer {env.UNSET}",
+			"subject {env.UNSET}", "audience {env.UNSET}"),
+		"github_app": rig.Block("grant github_app", "key {env.UNSET}", "app_id {env.UNSET}", "installation_id {env.UNSET}",
+			"api_url {env.UNSET}"),
+		"client_auth": "grant client_credentials\n" + rig.Block("client_auth private_key_jwt", "key {env.UNSET}",
+			"kid {env.UNSET}", "audience {env.UNSET}"),
 	} {
 		config := rig.Caddyfile{}.Source("a", block, "destinations https://api.example.com")
 		if name != "github_app" {

@@ -12,10 +12,12 @@ func TestClassOfASourceWithoutAToken(t *testing.T) {
 		status tokensource.Status
 		want   tokensource.Class
 	}{
-		"not yet asked":  {tokensource.Status{State: tokensource.StateNone}, tokensource.ClassWait},
-		"expired":        {tokensource.Status{State: tokensource.StateExpired}, tokensource.ClassWait},
-		"failed":         {tokensource.Status{State: tokensource.StateNone, Err: &tokensource.Error{Class: tokensource.ClassOperator}}, tokensource.ClassOperator},
-		"refused":        {tokensource.Status{State: tokensource.StateFresh, Live: true, Refused: true}, tokensource.ClassOperator},
+		"not yet asked": {tokensource.Status{State: tokensource.StateNone}, tokensource.ClassWait},
+		"expired":       {tokensource.Status{State: tokensource.StateExpired}, tokensource.ClassWait},
+		"failed": {tokensource.Status{State: tokensource.StateNone,
+			Err: &tokensource.Error{Class: tokensource.ClassOperator}}, tokensource.ClassOperator},
+		"refused": {tokensource.Status{State: tokensource.StateFresh, Live: true, Refused: true},
+			tokensource.ClassOperator},
 		"login required": {tokensource.Status{State: tokensource.StateLoginRequired}, tokensource.ClassLogin},
 	} {
 		if got := classOf(row.status); got != row.want {
@@ -26,7 +28,8 @@ func TestClassOfASourceWithoutAToken(t *testing.T) {
 
 // A login that is needed is a warning, also if an operator has to act first.
 func TestNeedsLogin(t *testing.T) {
-	login, operator := &tokensource.Error{Class: tokensource.ClassLogin}, &tokensource.Error{Class: tokensource.ClassOperator}
+	login, operator := &tokensource.Error{Class: tokensource.ClassLogin},
+		&tokensource.Error{Class: tokensource.ClassOperator}
 	both := &tokensource.Error{Class: tokensource.ClassOperator, LastLogin: operator}
 	for err, want := range map[*tokensource.Error]bool{nil: false, login: true, operator: false, both: true} {
 		if got := needsLogin(tokensource.Status{Err: err}); got != want {

@@ -19,7 +19,8 @@ func TestReadyHandler(t *testing.T) {
 	addr := rig.FreeAddr(t)
 	run(t, rig.Caddyfile{}.
 		Source("fixed", "token {env.TOKEN}").
-		Source("down", "grant client_credentials", "client_id x", "client_secret {env.CLIENT_SECRET}", "token_url http://"+rig.FreeAddr(t)+"/token").
+		Source("down", "grant client_credentials", "client_id x", "client_secret {env.CLIENT_SECRET}",
+			"token_url http://"+rig.FreeAddr(t)+"/token").
 		Source("wrong", "grant client_credentials", rig.Client(srv)).
 		Source("person", "provider biggerplate", rig.Login(emu)).
 		Source("accounts", "provider biggerplate", rig.Login(emu)).
@@ -44,10 +45,13 @@ func TestReadyHandler(t *testing.T) {
 	}
 	probe("/fixed", `{"ready":true,"waiting":[]}`, http.StatusOK)
 	probe("/some", `{"ready":false,"waiting":[{"source":"down","class":"wait"}]}`, http.StatusServiceUnavailable)
-	probe("/all", `{"ready":false,"waiting":[{"source":"down","class":"wait"},{"source":"person","class":"login"},{"source":"wrong","class":"operator"}]}`, http.StatusServiceUnavailable)
-	for method, want := range map[string]int{http.MethodHead: http.StatusOK, http.MethodPost: http.StatusMethodNotAllowed, http.MethodDelete: http.StatusMethodNotAllowed} {
+	probe("/all",
+		`{"ready":false,"waiting":[{"source":"down","class":"wait"},{"source":"person","class":"login"},{"source":"wrong","class":"operator"}]}`, http.StatusServiceUnavailable)
+	for method, want := range map[string]int{http.MethodHead: http.StatusOK, http.MethodPost: http.StatusMethodNotAllowed,
+		http.MethodDelete: http.StatusMethodNotAllowed} {
 		res, body, err := rig.Send(client, method, "http://"+addr+"/fixed")
-		if err != nil || res.StatusCode != want || body != "" || want == http.StatusMethodNotAllowed && res.Header.Get("Allow") != "GET, HEAD" {
+		if err != nil || res.StatusCode != want || body != "" ||
+			want == http.StatusMethodNotAllowed && res.Header.Get("Allow") != "GET, HEAD" {
 			t.Errorf("%s: %v %v %s", method, err, res, body)
 		}
 	}
@@ -62,7 +66,8 @@ func TestReadyOfAccounts(t *testing.T) {
 	emu := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
 	t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
 	err := load(t, rig.Caddyfile{}.Source("a", "provider biggerplate", rig.Login(emu)).
-		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", rig.Block("authinject_ready /healthz", "sources a"), rig.API(emu, "account {http.auth.user.id}")))
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", rig.Block("authinject_ready /healthz", "sources a"),
+			rig.API(emu, "account {http.auth.user.id}")))
 	if err == nil || !strings.Contains(err.Error(), "authinject_ready cannot check source a, because") {
 		t.Errorf("got %v", err)
 	}

@@ -67,7 +67,8 @@ type expectedRefusal struct {
 func (l *refusals) note(source string, r authinject.Result) {
 	log := l.logger.Warn
 	switch {
-	case r.Outcome == authinject.OutcomeDestination, r.Outcome == authinject.OutcomeRefused && r.Class == tokensource.ClassOperator:
+	case r.Outcome == authinject.OutcomeDestination,
+		r.Outcome == authinject.OutcomeRefused && r.Class == tokensource.ClassOperator:
 		log = l.logger.Error // the configuration, or this machine's clock, has to be corrected
 		text := strings.TrimPrefix(r.Detail, fmt.Sprintf("token source %q: ", source))
 		l.last[source].Store(&refusedRequest{
@@ -75,7 +76,8 @@ func (l *refusals) note(source string, r authinject.Result) {
 			proof: r.Outcome == authinject.OutcomeRefused,
 		})
 	case r.Problem == problemNoAccount: // no token request failed, so nothing else logs it
-	case r.Outcome == authinject.OutcomeOrigin, r.Outcome == authinject.OutcomeMethod, r.Outcome == authinject.OutcomeSubject:
+	case r.Outcome == authinject.OutcomeOrigin, r.Outcome == authinject.OutcomeMethod,
+		r.Outcome == authinject.OutcomeSubject:
 	default:
 		return
 	}

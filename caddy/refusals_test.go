@@ -17,7 +17,8 @@ import (
 // other.
 func TestRefusalsAreLogged(t *testing.T) {
 	var out strings.Builder
-	l := newRefusals(zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg", LevelKey: "level", EncodeLevel: zapcore.LowercaseLevelEncoder}), zapcore.AddSync(&out), zap.DebugLevel)),
+	l := newRefusals(zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg",
+		LevelKey: "level", EncodeLevel: zapcore.LowercaseLevelEncoder}), zapcore.AddSync(&out), zap.DebugLevel)),
 		slices.Values([]string{"orders", "other"}))
 	for range 3 {
 		l.note("orders", authinject.Result{Outcome: authinject.OutcomeInjected})
@@ -25,15 +26,18 @@ func TestRefusalsAreLogged(t *testing.T) {
 		for i := range 200 {
 			l.note("orders", authinject.Result{Outcome: authinject.OutcomeOrigin, Detail: fmt.Sprintf("the Host \"h%d\"", i)})
 		}
-		l.note("orders", authinject.Result{Outcome: authinject.OutcomeNoToken, Class: "login", Problem: "no_account", Detail: "{a} is empty", Remedy: "set {a}", Status: 503})
-		l.note("orders", authinject.Result{Outcome: authinject.OutcomeDestination, Class: "operator", Problem: "destination", Detail: "not among the destinations", Remedy: "correct it", Status: 502})
+		l.note("orders", authinject.Result{Outcome: authinject.OutcomeNoToken, Class: "login", Problem: "no_account",
+			Detail: "{a} is empty", Remedy: "set {a}", Status: 503})
+		l.note("orders", authinject.Result{Outcome: authinject.OutcomeDestination, Class: "operator", Problem: "destination",
+			Detail: "not among the destinations", Remedy: "correct it", Status: 502})
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	if len(lines) != maxNews+2 {
 		t.Errorf("%d lines", len(lines))
 	}
-	if got, want := lines[len(lines)-2], `{"level":"warn","msg":"a request was refused","source":"orders","class":"login","outcome":"no_token",`+
-		`"error":"{a} is empty","status":503,"problem":"no_account","remedy":"set {a}"}`; got != want {
+	if got, want := lines[len(lines)-2],
+		`{"level":"warn","msg":"a request was refused","source":"orders","class":"login","outcome":"no_token",`+
+			`"error":"{a} is empty","status":503,"problem":"no_account","remedy":"set {a}"}`; got != want {
 		t.Errorf("got %s", got)
 	}
 	want := `{"level":"error","msg":"a request was refused","source":"orders","class":"operator","outcome":"destination","error":"not among the destinations","status":502,"problem":"destination","remedy":"correct it"}`
@@ -64,7 +68,8 @@ func TestRecently(t *testing.T) {
 			t.Errorf("after %v: %v", s.after, got)
 		}
 	}
-	if !r.forget("storage", "orders") || r.forget("storage", "orders") || !r.isNews("storage", "orders", now.Add(newsEvery)) {
+	if !r.forget("storage", "orders") || r.forget("storage", "orders") ||
+		!r.isNews("storage", "orders", now.Add(newsEvery)) {
 		t.Error("what was forgotten is no news")
 	}
 }
@@ -74,7 +79,8 @@ func TestWatcherAllocates(t *testing.T) {
 	app := &App{refusals: newRefusals(zap.NewNop(), slices.Values([]string{"orders"}))}
 	watch := app.watcher("orders")
 	watch(authinject.Result{Outcome: authinject.OutcomeDestination})
-	if got := testing.AllocsPerRun(100, func() { watch(authinject.Result{Outcome: authinject.OutcomeInjected}) }); got != 0 {
+	if got := testing.AllocsPerRun(100,
+		func() { watch(authinject.Result{Outcome: authinject.OutcomeInjected}) }); got != 0 {
 		t.Errorf("%.0f allocations", got)
 	}
 }

@@ -17,7 +17,8 @@ func (s *Source) validate() error {
 		return err
 	}
 	example, err := s.example(grant)
-	if err := firstError(err, s.checkPlaceholders(), checkTokenTransport(s.TokenTransportRaw), example.Check()); err != nil {
+	if err := firstError(err, s.checkPlaceholders(), checkTokenTransport(s.TokenTransportRaw),
+		example.Check()); err != nil {
 		return err
 	}
 	if traits := grant.Traits(); traits.NoTokenURL && s.RedirectURL == redirectManual {
@@ -29,7 +30,8 @@ func (s *Source) validate() error {
 		}
 	}
 	if _, ok := grant.(tokensource.Exchanger); ok && s.RequireTokenAtStart {
-		return fmt.Errorf("require_token_at_start needs a token without a caller, and grant %s exchanges the token of each caller; remove it", s.grantType())
+		return fmt.Errorf("require_token_at_start needs a token without a caller, and grant %s exchanges the token of "+
+			"each caller; remove it", s.grantType())
 	}
 	if redirect.met(grant) && s.RedirectURL != redirectManual && slices.ContainsFunc(s.TokenParams, func(p Param) bool {
 		return p.Name == "redirect_uri" && (p.Requests == nil || slices.Contains(p.Requests, "authorization_code"))
@@ -63,7 +65,8 @@ func (s *Source) checkPlaceholders() error {
 			}
 		}
 	}
-	return firstError(checkScopes(s.Scopes), checkBraces("client_id", s.ClientID), checkBraces("client_secret", s.ClientSecrets...),
+	return firstError(checkScopes(s.Scopes), checkBraces("client_id", s.ClientID),
+		checkBraces("client_secret", s.ClientSecrets...),
 		checkBraces("client_assertion", s.ClientAssertion), s.ClientJWT.checkPlaceholders())
 }
 

@@ -60,7 +60,8 @@ func TestStdLogStaysRedacted(t *testing.T) {
 	if status, body, _ := get(t, "http://"+addr+"/more"); status != http.StatusNoContent {
 		t.Fatalf("the proxy answered %d: %s", status, body)
 	}
-	rig.Eventually(t, func() bool { return strings.Contains(out.String(), "Unsolicited response") }, "the log line about an unsolicited response")
+	rig.Eventually(t, func() bool { return strings.Contains(out.String(), "Unsolicited response") },
+		"the log line about an unsolicited response")
 	if strings.Contains(out.String(), "canary") {
 		t.Errorf("the standard logger wrote %q", out.String())
 	}

@@ -20,9 +20,11 @@ func TestStdLogIsRedacted(t *testing.T) {
 	for range 3 {
 		redactStdLog()
 	}
-	log.Printf("Unsolicited response received on idle HTTP channel starting with %q; err=%v", "GET /?_bearer_token=canary", nil)
+	log.Printf("Unsolicited response received on idle HTTP channel starting with %q; err=%v",
+		"GET /?_bearer_token=canary", nil)
 	log.Print("something else: canary")
-	if got, want := out.String(), "Unsolicited response received on idle HTTP channel\nsomething else: canary\n"; got != want {
+	if got, want := out.String(),
+		"Unsolicited response received on idle HTTP channel\nsomething else: canary\n"; got != want {
 		t.Errorf("got %q", got)
 	}
 	if inner := log.Writer().(redactedLog).Writer; inner != &out {

@@ -56,7 +56,8 @@ func TestTokenTransportTrustsAPrivateCA(t *testing.T) {
 	config := site(srv, addr, srv.URL, trusting("transport", ca))
 	run(t, config)
 	status, body, _ := get(t, "http://"+addr+"/api/x")
-	if status != http.StatusBadGateway || !strings.Contains(body, "certificate is not trusted") || !strings.Contains(body, "token_transport http") {
+	if status != http.StatusBadGateway || !strings.Contains(body, "certificate is not trusted") ||
+		!strings.Contains(body, "token_transport http") {
 		t.Errorf("without token_transport: %d %s", status, body)
 	}
 	if err := load(t, config.Source("a", trusting("token_transport", ca))); err != nil {
@@ -124,7 +125,8 @@ func TestMutualTLS(t *testing.T) {
 	} {
 		addr := rig.FreeAddr(t)
 		run(t, rig.Caddyfile{}.
-			Source("a", "grant client_credentials", "token_url "+srv.TokenURL(), "client_id client", "client_auth "+c.auth, trusting("token_transport", ca, presenting)).
+			Source("a", "grant client_credentials", "token_url "+srv.TokenURL(), "client_id client", "client_auth "+c.auth,
+				trusting("token_transport", ca, presenting)).
 			Site("http://"+addr, "bind 127.0.0.1", rig.Block("authinject a "+srv.URL, trusting("transport", ca, c.api))))
 		if status, body, _ := get(t, "http://"+addr+"/api/x"); status != c.want {
 			t.Errorf("%s, %q: %d %s", c.auth, c.api, status, body)
@@ -169,7 +171,8 @@ func TestPrivateKeyFile(t *testing.T) {
 		Source("a", "grant client_credentials", "token_url "+srv.TokenURL(), "client_id app",
 			rig.Block("client_auth private_key_jwt", "key {file."+used+"}", "audience "+srv.URL)).
 		Site("http://"+addr, "bind 127.0.0.1", "authinject a "+srv.URL))
-	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusBadGateway || !strings.Contains(body, "the client assertion was refused") {
+	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusBadGateway ||
+		!strings.Contains(body, "the client assertion was refused") {
 		t.Errorf("with another key: %d %s", status, body)
 	}
 	if err := os.Rename(next, used); err != nil {
@@ -191,7 +194,8 @@ func TestTokenTransportNamesDialErrors(t *testing.T) {
 		"https://" + rig.FreeAddr(t) + "/token": "refuses connections",
 	} {
 		run(t, rig.Caddyfile{}.
-			Source("a", "grant client_credentials", "token_url "+url, "client_id c", "client_secret {env.CLIENT_SECRET}", trusting("token_transport", "testdata/tls/ca.pem")).
+			Source("a", "grant client_credentials", "token_url "+url, "client_id c", "client_secret {env.CLIENT_SECRET}",
+				trusting("token_transport", "testdata/tls/ca.pem")).
 			Site("http://"+addr, "bind 127.0.0.1", "authinject a https://api.example.com"))
 		if _, body, _ := get(t, "http://"+addr+"/api/x"); !strings.Contains(body, want) {
 			t.Errorf("%s: %s, want %s", url, body, want)

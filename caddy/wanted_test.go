@@ -25,9 +25,11 @@ import (
 // requests make up, few are logged and remembered, and other failures are not.
 func TestWantedAccounts(t *testing.T) {
 	var out strings.Builder
-	w := wanted{logger: zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg", LevelKey: "level", EncodeLevel: zapcore.LowercaseLevelEncoder}), zapcore.AddSync(&out), zap.DebugLevel))}
+	w := wanted{logger: zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg",
+		LevelKey: "level", EncodeLevel: zapcore.LowercaseLevelEncoder}), zapcore.AddSync(&out), zap.DebugLevel))}
 	missing := func(account string) error {
-		return &tokensource.Error{Source: "a", Account: account, Class: tokensource.ClassLogin, Reason: "the account is not connected yet"}
+		return &tokensource.Error{Source: "a", Account: account, Class: tokensource.ClassLogin,
+			Reason: "the account is not connected yet"}
 	}
 	w.note("a", "x", nil, "")
 	w.note("a", "x", errors.New("no such account"), "")
@@ -44,7 +46,8 @@ func TestWantedAccounts(t *testing.T) {
 	if out.String() != want {
 		t.Errorf("got  %s\nwant %s", out.String(), want)
 	}
-	if names, at := w.of("a", time.Now(), nil); len(names) != 1 || at["leela"].Before(began) || at["leela"].After(time.Now()) {
+	if names, at := w.of("a", time.Now(), nil); len(names) != 1 || at["leela"].Before(began) ||
+		at["leela"].After(time.Now()) {
 		t.Errorf("remembered %v", at)
 	}
 	if names, _ := w.of("b", time.Now(), nil); names != nil {
@@ -54,7 +57,8 @@ func TestWantedAccounts(t *testing.T) {
 		name := fmt.Sprint(i)
 		w.note("a", name, missing(name), "https://proxy.example.com/connect")
 	}
-	if names, _ := w.of("a", time.Now(), nil); len(names) != maxWanted || strings.Count(out.String(), "\n") > maxNews || !strings.Contains(out.String(), `"login_url":"https://proxy.example.com/connect"`) {
+	if names, _ := w.of("a", time.Now(), nil); len(names) != maxWanted || strings.Count(out.String(), "\n") > maxNews ||
+		!strings.Contains(out.String(), `"login_url":"https://proxy.example.com/connect"`) {
 		t.Errorf("%d names, log %s", len(names), out.String())
 	}
 	if names, _ := w.of("a", time.Now().Add(showWanted), nil); names != nil {
@@ -77,11 +81,13 @@ func TestWantedAccountWhileTheStorageCannotBeRead(t *testing.T) {
 func TestWantedAccountWhileTheStorageTakesNoWrites(t *testing.T) {
 	var out strings.Builder
 	dir := t.TempDir()
-	if err := os.Symlink(filepath.Join(dir, "missing"), filepath.Join(dir, "authinject")); err != nil { // it stops root, too
+	// it stops root, too
+	if err := os.Symlink(filepath.Join(dir, "missing"), filepath.Join(dir, "authinject")); err != nil {
 		t.Fatal(err)
 	}
 	app := provisioned(t, implicitSite(t, dir))
-	app.wanted.logger = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"}), zapcore.AddSync(&out), zap.DebugLevel))
+	app.wanted.logger = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"}),
+		zapcore.AddSync(&out), zap.DebugLevel))
 	for _, account := range []string{"leela", ""} {
 		chooser, err := app.chooser("a", account)
 		if err != nil {
@@ -99,7 +105,8 @@ func TestWantedAccountWhileTheStorageTakesNoWrites(t *testing.T) {
 	}
 	st, err := app.sourceStatus(t.Context(), "a", false)
 	const want = "The storage cannot be written, so a login would be lost; the account is not connected yet."
-	if err != nil || len(st.Accounts) != 1 || st.Accounts[0].Words != want || !strings.HasSuffix(st.Accounts[0].StorageError, "file exists") {
+	if err != nil || len(st.Accounts) != 1 || st.Accounts[0].Words != want ||
+		!strings.HasSuffix(st.Accounts[0].StorageError, "file exists") {
 		t.Errorf("%v %+v", err, st)
 	}
 }
@@ -110,11 +117,14 @@ func TestWantedAccountThatIsConnected(t *testing.T) {
 	config := implicitSite(t, t.TempDir())
 	app := provisioned(t, config)
 	source := app.pooled["a"].source
-	login, err := source.BeginLogin(t.Context(), tokensource.LoginRequest{Account: "leela", RedirectURL: "http://127.0.0.1:1/connect/callback"})
+	login, err := source.BeginLogin(t.Context(), tokensource.LoginRequest{Account: "leela",
+		RedirectURL: "http://127.0.0.1:1/connect/callback"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := source.FinishLogin(t.Context(), login, url.Values{"state": {login.State.Reveal()}, "access_token": {rig.Canary}, "token_type": {"Bearer"}, "expires_in": {"3600"}}); err != nil {
+	if err := source.FinishLogin(t.Context(), login,
+		url.Values{"state": {login.State.Reveal()}, "access_token": {rig.Canary}, "token_type": {"Bearer"},
+			"expires_in": {"3600"}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := app.Cleanup(); err != nil {
@@ -138,7 +148,8 @@ func TestWantedAccountThatIsConnected(t *testing.T) {
 func implicitSite(t *testing.T, storage string) rig.Caddyfile {
 	t.Helper()
 	return rig.Caddyfile{}.Global("admin off", "storage file_system "+storage).
-		Source("a", "grant implicit", "client_id c", "authorize_url https://login.example.com/authorize", "default_lifetime 1h").
+		Source("a", "grant implicit", "client_id c", "authorize_url https://login.example.com/authorize",
+			"default_lifetime 1h").
 		Site("http://127.0.0.1:1", "bind 127.0.0.1", "authinject_connect /connect*",
 			rig.Block("authinject /api/* a https://api.example.com", "account {http.auth.user.id}"))
 }

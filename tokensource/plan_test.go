@@ -219,8 +219,8 @@ var planTable = []struct {
 			{name: "the record cannot be read, no token lives, and this process is alone",
 				s: begun(ended, unread(errPlanOutage), prepared, is(claimed)), verb: doLock, wait: lockTimeout},
 		}},
-	{"With the lock", "The lock is only advisory. A refresh waits for it for 12 seconds, less the time for which it watched " +
-		"another process's mark, but for 1.5 seconds at least. If the lock could not be taken the last time, it " +
+	{"With the lock", "The lock is only advisory. A refresh waits for it for 12 seconds, less the time for which it " +
+		"watched another process's mark, but for 1.5 seconds at least. If the lock could not be taken the last time, it " +
 		"waits for 1.5 seconds. Then it goes on without the lock.", []planRow{
 		{name: "the record was not read since the lock was taken",
 			s: begun(found(planRecord(5)), prepared, func(s *situation) { s.tookLock(false, false, nil) }), verb: doRead},

@@ -5,14 +5,16 @@ var configurationMistakes = []Remedy{
 	{
 		Problem: "client_secret", Text: "reading client_secret", Class: ClassOperator,
 		Cause: "The placeholder of the client secret has no value.",
-		Do:    "check the variable or file that client_secret names, and that this process may read it. Start the server again after a change of its environment",
+		Do: "check the variable or file that client_secret names, and that this process may read it. Start the server " +
+			"again after a change of its environment",
 	},
 	{
 		Problem: "client_key", Text: "client_auth private_key_jwt: ",
 		Also:  []string{"client_auth client_secret_jwt: "},
 		Class: ClassOperator,
-		Cause: "The key or certificate that signs the client's assertion cannot be read, or does not fit alg. With client_secret_jwt, the secret is too short for alg.",
-		Do:    "check alg, and the variable or file that the option names. Check that this process may read it",
+		Cause: "The key or certificate that signs the client's assertion cannot be read, or does not fit alg. With " +
+			"client_secret_jwt, the secret is too short for alg.",
+		Do: "check alg, and the variable or file that the option names. Check that this process may read it",
 	},
 	{
 		Problem: "grant_key", Text: "key of the grant: ", Class: ClassOperator,
@@ -33,16 +35,18 @@ var configurationMistakes = []Remedy{
 		Problem: "token_refused", Text: "upstream refuses the token, and there is no other", Class: ClassOperator,
 		Cause: "The API answered 401 to a token that cannot be renewed, such as a static one.",
 		Do:    "write a new token into {token}. If the token is right, check inject",
-		More:  "The upstream's answer is passed on. `/authinject/ready` answers 503, and the metric `authinject_token_refused` is 1.",
+		More: "The upstream's answer is passed on. `/authinject/ready` answers 503, and the metric " +
+			"`authinject_token_refused` is 1.",
 		match: and(byReason(refusedReason), ofClass(ClassOperator)),
 	},
 	{
 		Problem: "replacement_refused", Text: refusedAgainReason, Class: ClassOperator,
-		Cause: "The API answered 401 to a token, and to the new token that replaced it. So the age of the token is not the reason. The API does not accept such tokens, or it answers 401 where it means 403.",
-		Do: "check that scopes, resource, audience and inject are as the API wants them, and that the account may use the API. " +
-			"caddy authinject doctor {source} --probe <url> shows the API's answer",
-		More: "The upstream's answer is passed on. `/authinject/ready` stays 200 with a warning, because a request to a path with other rights can cause this too. " +
-			"Until it ends, at most two new tokens are requested in 30 seconds.",
+		Cause: "The API answered 401 to a token, and to the new token that replaced it. So the age of the token is not " +
+			"the reason. The API does not accept such tokens, or it answers 401 where it means 403.",
+		Do: "check that scopes, resource, audience and inject are as the API wants them, and that the account may use " +
+			"the API. caddy authinject doctor {source} --probe <url> shows the API's answer",
+		More: "The upstream's answer is passed on. `/authinject/ready` stays 200 with a warning, because a request to a " +
+			"path with other rights can cause this too. Until it ends, at most two new tokens are requested in 30 seconds.",
 	},
 	{
 		Problem: "scopes_missing", Text: "the provider did not grant the scopes", Class: ClassOperator,
@@ -53,22 +57,28 @@ var configurationMistakes = []Remedy{
 	},
 	{
 		Problem: "clock", Text: clockReason, Class: ClassOperator,
-		Cause: "The provider's last answer to a token request had a Date that differs from this machine's time by a minute or more. The token is used all the same. With a wrong clock, an API or a provider may refuse tokens and signed requests as expired, or as not valid yet.",
-		Do:    "correct the clock that is wrong[: this machine's is {skew} the provider's (now {clock})]",
-		More:  "This is a warning. The state of the account stays as it is. The next answer with the right time ends the warning.",
+		Cause: "The provider's last answer to a token request had a Date that differs from this machine's time by a " +
+			"minute or more. The token is used all the same. With a wrong clock, an API or a provider may refuse tokens and " +
+			"signed requests as expired, or as not valid yet.",
+		Do:   "correct the clock that is wrong[: this machine's is {skew} the provider's (now {clock})]",
+		More: "This is a warning. The state of the account stays as it is. The next answer with the right time ends the warning.",
 	},
 	{
 		Problem: "token_empty", Text: "the configured token is empty",
 		Also:  []string{"the configured refresh_token is empty"},
 		Class: ClassOperator,
 		Cause: "The variable or file that the option names is empty.",
-		Do:    "write the token into the variable or file that the option names. Start the server again after a change of its environment",
+		Do: "write the token into the variable or file that the option names. Start the server again after a change of " +
+			"its environment",
 	},
 	{
 		Problem: "value", Text: "evaluated placeholder", Class: ClassOperator,
-		Cause: "A placeholder in the configuration has no value. The variable is not set, or the file is missing, empty or not readable.",
-		Do:    "check the variable or file that the placeholder names, and that this process may read it. Start the server again after a change of its environment",
-		match: byReason("evaluated placeholder", "reading token_param", "no such file or directory", "permission denied", "cannot find the file"),
+		Cause: "A placeholder in the configuration has no value. The variable is not set, or the file is missing, empty " +
+			"or not readable.",
+		Do: "check the variable or file that the placeholder names, and that this process may read it. Start the " +
+			"server again after a change of its environment",
+		match: byReason("evaluated placeholder", "reading token_param", "no such file or directory", "permission denied",
+			"cannot find the file"),
 	},
 	{
 		Problem: "token_param_twice", Text: "is sent already", Class: ClassOperator,
@@ -86,9 +96,11 @@ var configurationMistakes = []Remedy{
 var serverProblems = []Remedy{
 	{
 		Problem: "shared_address", Text: "another process listens at the same address", Class: ClassOperator,
-		Cause: "Two processes share the address. Caddy opens its listeners so that this is no error. Each process gets a part of the requests. Often a server was started a second time, or an old one still runs.",
-		Do:    "stop one of the processes, or give one of them another port",
-		More:  "authinject looks for such processes when it starts to use an address, and when it is asked for its state, at most once a minute. It can do so only on Linux. It sees the processes of other users only if it runs as root.",
+		Cause: "Two processes share the address. Caddy opens its listeners so that this is no error. Each process gets a " +
+			"part of the requests. Often a server was started a second time, or an old one still runs.",
+		Do: "stop one of the processes, or give one of them another port",
+		More: "authinject looks for such processes when it starts to use an address, and when it is asked for its state, " +
+			"at most once a minute. It can do so only on Linux. It sees the processes of other users only if it runs as root.",
 		match: noError,
 	},
 	{
@@ -106,8 +118,8 @@ var destinationProblems = []Remedy{
 	{
 		Problem: "destination", Text: "the option destinations lists what is allowed", Class: ClassOperator,
 		Cause: "The upstream is not one of the source's destinations, so the token is not sent there.",
-		Do: "correct the upstream. Only if it is right, add it to the option destinations, with scheme, host and port, and keep " +
-			"the destinations that are allowed now",
+		Do: "correct the upstream. Only if it is right, add it to the option destinations, with scheme, host and port, " +
+			"and keep the destinations that are allowed now",
 		match: noError,
 	},
 	{

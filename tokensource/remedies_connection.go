@@ -14,12 +14,14 @@ var responses = []Remedy{
 		Class: ClassOperator,
 		Cause: "The host answers with a status such as 404, because it has no such path.",
 		Do:    "check the path of {url}",
-		match: byReason("there is no token endpoint at token_url", "there is no "+parName, "there is no device authorization endpoint at device_url"),
+		match: byReason("there is no token endpoint at token_url", "there is no "+parName,
+			"there is no device authorization endpoint at device_url"),
 	},
 	{
 		Problem: "not_oauth", Text: "the token endpoint answered 401", Class: ClassWait,
 		Cause: "The answer has no OAuth error code. Often a firewall, a gateway or a login page answers, and not the provider.",
-		Do:    "check {url} and client_auth[ (now {client_auth})], and whether this machine may reach the provider" + basicWanted,
+		Do: "check {url} and client_auth[ (now {client_auth})], and whether this machine may reach the provider" +
+			basicWanted,
 		match: and(mute(400, 401, 403), byReason(answeredReason)),
 	},
 	{
@@ -34,9 +36,12 @@ var responses = []Remedy{
 		quiet: true,
 	},
 	{
-		Problem: "expired_answer", Text: "the token has no lifetime left: by the times in the answer it has ended already", Class: ClassWait,
-		Cause: "The times in the provider's answer say that the token has ended. Often the clock of a server at the provider is wrong.",
-		Do:    skewed + "compare this machine's clock[ (now {clock})] with the provider's. If the provider's clock is wrong, tell the provider",
+		Problem: "expired_answer", Text: "the token has no lifetime left: by the times in the answer it has ended already",
+		Class: ClassWait,
+		Cause: "The times in the provider's answer say that the token has ended. Often the clock of a server at the " +
+			"provider is wrong.",
+		Do: skewed + "compare this machine's clock[ (now {clock})] with the provider's. If the provider's clock is wrong, " +
+			"tell the provider",
 	},
 	{
 		Problem: "token_type", Text: "that is not known to mean Bearer", Class: ClassOperator,
@@ -45,14 +50,17 @@ var responses = []Remedy{
 		quiet: true,
 	},
 	{
-		Problem: "token_type_unsupported", Text: "such a token is presented in another way than as Bearer, which is not supported", Class: ClassOperator,
+		Problem: "token_type_unsupported",
+		Text:    "such a token is presented in another way than as Bearer, which is not supported", Class: ClassOperator,
 		Cause: "The provider gave a token that must be presented with a signature or a key.",
 		Do:    "configure the client at the provider for Bearer tokens, or set the option dpop if the token_type is DPoP",
 	},
 	{
-		Problem: "unusable_token", Text: "the access token holds a space, a control character or a character outside ASCII", Class: ClassOperator,
-		Cause: "The token cannot be sent in a request. If it is in the option token, it often contains a line break or an extra word.",
-		Do:    "check the option token, or the answer of the token endpoint",
+		Problem: "unusable_token", Text: "the access token holds a space, a control character or a character outside ASCII",
+		Class: ClassOperator,
+		Cause: "The token cannot be sent in a request. If it is in the option token, it often contains a line break or an " +
+			"extra word.",
+		Do: "check the option token, or the answer of the token endpoint",
 	},
 }
 
@@ -72,7 +80,8 @@ var connectionFailures = []Remedy{
 	},
 	{
 		Problem: "unreachable", Text: "the token endpoint could not be reached", Class: ClassWait,
-		Cause: "The connection to the host failed. The network is down, or a proxy (HTTPS_PROXY) or a firewall blocks the connection.",
+		Cause: "The connection to the host failed. The network is down, or a proxy (HTTPS_PROXY) or a firewall blocks the " +
+			"connection.",
 		Do:    "check the network, HTTPS_PROXY and the host[ {host}] in {url}",
 		match: byReason("could not be reached"),
 	},
@@ -81,25 +90,30 @@ var connectionFailures = []Remedy{
 		Also:  []string{"the token endpoint's answer did not end in time"},
 		Class: ClassWait,
 		Cause: "The provider is slow, or a firewall drops the packets.",
-		Do:    "check the network between this machine and the provider[ ({host})]. If the provider is always that slow, set timeout higher[ (now {timeout})]",
+		Do: "check the network between this machine and the provider[ ({host})]. If the provider is always that slow, " +
+			"set timeout higher[ (now {timeout})]",
 		match: byReason("did not answer in time", "did not end in time"),
 	},
 	{
 		Problem: "unknown_authority", Text: "the token endpoint's certificate is not trusted", Class: ClassOperator,
-		Cause: "This machine does not know the authority that issued the certificate. It is a private authority, or the one of a proxy that reads TLS.",
+		Cause: "This machine does not know the authority that issued the certificate. It is a private authority, or the " +
+			"one of a proxy that reads TLS.",
 		Do: "let the source trust the authority[ {ca}]: write the line tls_trust_pool file /path/to/ca.pem into the block " +
 			"token_transport http of the source. Or add the authority to the system's store, and start the server again",
-		More: "`token_transport` is for one source; [providers.md](providers.md) has an example. " +
-			"On Linux, the environment variable `SSL_CERT_FILE` names a PEM file for the whole process. `SSL_CERT_FILE` replaces the system's file of authorities, so the file must hold those that other sources need, too. " +
-			"`SSL_CERT_DIR` names a directory. Both are read once, at the first TLS connection. " +
-			"On macOS and Windows, add the authority to the system's store.",
+		More: "`token_transport` is for one source; [providers.md](providers.md) has an example. On Linux, the " +
+			"environment variable `SSL_CERT_FILE` names a PEM file for the whole process. `SSL_CERT_FILE` replaces the " +
+			"system's file of authorities, so the file must hold those that other sources need, too. `SSL_CERT_DIR` names a " +
+			"directory. Both are read once, at the first TLS connection. On macOS and Windows, add the authority to the " +
+			"system's store.",
 		match: byReason("certificate is not trusted"),
 	},
 	{
 		Problem: "client_certificate", Text: "the token endpoint refused the client certificate", Class: ClassOperator,
 		Cause: "The server wants a client certificate. It got none, or it does not accept the one that it got.",
-		Do:    "check that the certificate has not expired. Write the certificate that the provider knows into token_transport http, with tls_client_auth",
-		More:  "The files are read when the configuration is loaded. After you replaced the certificate, run `caddy reload --force`.",
+		Do: "check that the certificate has not expired. Write the certificate that the provider knows into " +
+			"token_transport http, with tls_client_auth",
+		More: "The files are read when the configuration is loaded. After you replaced the certificate, run `caddy " +
+			"reload --force`.",
 		match: byReason("refused the client certificate"),
 	},
 	{
@@ -109,9 +123,11 @@ var connectionFailures = []Remedy{
 		match: byReason("certificate is for another host"),
 	},
 	{
-		Problem: "certificate_time", Text: "the token endpoint's certificate has expired or is not valid yet", Class: ClassOperator,
+		Problem: "certificate_time", Text: "the token endpoint's certificate has expired or is not valid yet",
+		Class: ClassOperator,
 		Cause: "The certificate has ended, or this machine's clock is wrong.",
-		Do:    "check this machine's clock[ (now {clock})]. If the clock is right, tell the operator of the server[ {host}] that it needs a new certificate",
+		Do: "check this machine's clock[ (now {clock})]. If the clock is right, tell the operator of the server[ " +
+			"{host}] that it needs a new certificate",
 		match: byReason("certificate has expired or is not valid yet"),
 	},
 	{
@@ -121,15 +137,17 @@ var connectionFailures = []Remedy{
 		match: byReason("speaks no TLS at this port"),
 	},
 	{
-		Problem: "locked_out", Text: "the provider has locked the client out after too many failed attempts", Class: ClassWait,
+		Problem: "locked_out", Text: "the provider has locked the client out after too many failed attempts",
+		Class: ClassWait,
 		Cause: "The provider counts failed attempts, and each new one would make the pause longer.",
-		Do: "check client_id and client_secret, and wait for the end of the pause[ at {until}]. The source sends nothing before that, " +
-			"not even for caddy authinject refresh",
+		Do: "check client_id and client_secret, and wait for the end of the pause[ at {until}]. The source sends " +
+			"nothing before that, not even for caddy authinject refresh",
 		quiet: true,
 	},
 	{
 		Problem: "provider_wait", Text: "the provider asked to wait until", Class: ClassWait,
-		Cause: "An earlier answer of the provider had the field Retry-After. The storage keeps that time, so it holds for all processes, also after a restart. No request was sent this time.",
+		Cause: "An earlier answer of the provider had the field Retry-After. The storage keeps that time, so it holds for " +
+			"all processes, also after a restart. No request was sent this time.",
 		Do:    "wait. {retries}[ after {until}]" + askNow,
 		quiet: true,
 	},
@@ -155,7 +173,8 @@ const askNow = "[. If you know that the provider answers again, run: caddy authi
 var metadataProblems = []Remedy{
 	{
 		Problem: "issuer_metadata", Text: "the issuer's metadata is not at its well-known addresses",
-		Also:  []string{"the issuer's metadata is said to be elsewhere", "the issuer's metadata endpoint answered", "the issuer's metadata is no JSON"},
+		Also: []string{"the issuer's metadata is said to be elsewhere", "the issuer's metadata endpoint answered",
+			"the issuer's metadata is no JSON"},
 		Class: ClassOperator,
 		Cause: "The issuer publishes no metadata (RFC 8414, OpenID Connect Discovery) below this address.",
 		Do:    "check issuer, or configure the endpoints: token_url, and authorize_url for a login",

@@ -21,22 +21,26 @@ var personProblems = []Remedy{
 	},
 	{
 		Problem: "no_refresh_token", Text: "the provider gave no refresh token", Class: ClassLogin,
-		Cause: "Without a refresh token, the login ends with its access token. Some providers give a refresh token only if a request asks for one.",
-		Do: "connect the account again" + connectAt + ". If logins are needed too often, request a refresh token in the provider's way, " +
-			"such as with scopes offline_access, or with authorize_param access_type offline",
+		Cause: "Without a refresh token, the login ends with its access token. Some providers give a refresh token only " +
+			"if a request asks for one.",
+		Do: "connect the account again" + connectAt + ". If logins are needed too often, request a refresh token in " +
+			"the provider's way, such as with scopes offline_access, or with authorize_param access_type offline",
 		quiet: true,
 	},
 	{
 		Problem: "grant_ended", Text: "the token endpoint answered 400 invalid_grant", Class: ClassLogin,
-		Cause: "The provider no longer accepts the refresh token. It has ended, a person or the provider has revoked it, or another program with a copy of it has replaced it.",
-		Do:    "{again}" + connectAt,
-		More: "With the grant `refresh_token`, no person can log in. Get a new refresh token from the provider, and write it into the variable or file of the option `refresh_token`. " +
-			"If this happens again, let only one installation use the login, or let all installations share one storage.",
+		Cause: "The provider no longer accepts the refresh token. It has ended, a person or the provider has revoked it, " +
+			"or another program with a copy of it has replaced it.",
+		Do: "{again}" + connectAt,
+		More: "With the grant `refresh_token`, no person can log in. Get a new refresh token from the provider, and " +
+			"write it into the variable or file of the option `refresh_token`. If this happens again, let only one " +
+			"installation use the login, or let all installations share one storage.",
 		quiet: true, match: and(ofClass(ClassLogin), byMeaning(meansDead)),
 	},
 	{
 		Problem: "person_required", Text: "the token endpoint answered 400 interaction_required", Class: ClassLogin,
-		Cause: "The provider wants a person to act first. The person has to log in again, to use a second factor, or to allow access.",
+		Cause: "The provider wants a person to act first. The person has to log in again, to use a second factor, or to " +
+			"allow access.",
 		Do:    "{again}" + connectAt,
 		match: and(ofClass(ClassLogin), byReason(answeredReason), byMeaning(meansPerson)),
 	},

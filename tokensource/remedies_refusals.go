@@ -5,55 +5,67 @@ package tokensource
 var refusals = []Remedy{
 	{
 		Problem: "client_assertion_expired", Text: assertionExpired, Class: ClassOperator,
-		Cause: "The JWT that proves the client had expired. The program that writes the file in client_assertion no longer renews it.",
-		Do:    skewed + "renew the JWT that client_assertion names. Check that the program that writes the file runs, and that it writes to the same path",
-		More:  "The file is read again for every request. A projected token of Kubernetes is renewed only if the volume is mounted without `subPath`.",
+		Cause: "The JWT that proves the client had expired. The program that writes the file in client_assertion no " +
+			"longer renews it.",
+		Do: skewed + "renew the JWT that client_assertion names. Check that the program that writes the file runs, and " +
+			"that it writes to the same path",
+		More: "The file is read again for every request. A projected token of Kubernetes is renewed only if the volume is " +
+			"mounted without `subPath`.",
 	},
 	{
 		Problem: "client_assertion_refused", Text: assertionRefused, Class: ClassOperator,
-		Cause: "The provider does not accept the JWT that proves the client. Its key, its audience, its algorithm or its time can be the reason.",
-		Do:    skewed + "check client_id, and {key_known}. If they are right, set audience to the issuer or to the token URL, as the provider wants it",
+		Cause: "The provider does not accept the JWT that proves the client. Its key, its audience, its algorithm or its " +
+			"time can be the reason.",
+		Do: skewed + "check client_id, and {key_known}. If they are right, set audience to the issuer or to the token " +
+			"URL, as the provider wants it",
 		More: "For `client_assertion`, check issuer, subject and audience of the JWT against what the provider trusts. " +
 			"`caddy authinject doctor` compares the clocks and shows what the provider says.",
 	},
 	{
 		Problem: "client_assertion_used", Text: "the token endpoint answered 400 jti_known", Class: ClassOperator,
 		Cause: "The JWT that client_assertion names has a jti, and the provider has seen it in an earlier request.",
-		Do: "let the program that writes the file renew the JWT before each token request, or leave the claim jti out, if the provider allows that. " +
-			"Or use client_auth private_key_jwt, which signs a new JWT for each request",
+		Do: "let the program that writes the file renew the JWT before each token request, or leave the claim jti out, " +
+			"if the provider allows that. Or use client_auth private_key_jwt, which signs a new JWT for each request",
 		match: byCode("jti_known"),
 	},
 	{
 		Problem: "assertion_refused", Text: "the assertion of the grant was refused", Class: ClassOperator,
-		Cause: "The provider does not accept the JWT by which the grant jwt_bearer or github_app gets its tokens. Its key, issuer, subject, audience or time can be the reason.",
+		Cause: "The provider does not accept the JWT by which the grant jwt_bearer or github_app gets its tokens. Its " +
+			"key, issuer, subject, audience or time can be the reason.",
 		Do: skewed + "check the options of the grant: key, issuer or app_id, subject and audience. " +
 			"Check that the provider has the public key of this key, and that it allows the subject" + askProvider,
-		More: "Salesforce also answers this until the user or an administrator has approved the app. Google answers this if the service account is not allowed to act for the subject.",
+		More: "Salesforce also answers this until the user or an administrator has approved the app. Google answers this " +
+			"if the service account is not allowed to act for the subject.",
 	},
 	{
 		Problem: "no_installation", Text: "the app has no such installation", Class: ClassOperator,
 		Cause: "GitHub knows the app, but no installation of the app with this number. The app may have been uninstalled.",
-		Do:    "install the app if it is not installed. Then write the number at the end of the address of the installation's settings page into installation_id",
+		Do: "install the app if it is not installed. Then write the number at the end of the address of the " +
+			"installation's settings page into installation_id",
 	},
 	{
-		Problem: "beyond_installation", Text: "the installation cannot grant these repositories or permissions", Class: ClassOperator,
+		Problem: "beyond_installation", Text: "the installation cannot grant these repositories or permissions",
+		Class: ClassOperator,
 		Cause: "repositories or permission name more than the installation of the GitHub App has.",
-		Do:    "check repositories and permission of the grant github_app, and the repositories and permissions of the installation at GitHub",
+		Do: "check repositories and permission of the grant github_app, and the repositories and permissions of the " +
+			"installation at GitHub",
 	},
 	{
 		Problem: "invalid_client", Text: "the token endpoint answered 401 invalid_client", Class: ClassOperator,
 		Cause: "The client id or the client secret is wrong, or the provider wants them in another way.",
-		Do:    "[{wanted_auth}. If that is not enough, ]check client_id, {proof} and client_auth[ (now {client_auth})][. {client_causes}]",
-		More: "Copy the id and the secret from the provider's page again. A line break or a space at the end makes a secret wrong. " +
-			"A secret in a file is read again for each request. If the secret is in an environment variable, start the server again after a change. " +
-			"If both are right, try another `client_auth`: some providers want `client_secret_basic`, others " +
-			"`client_secret_post`. A preset of the option `provider` sets the right one.",
+		Do: "[{wanted_auth}. If that is not enough, ]check client_id, {proof} and client_auth[ (now {client_auth})][. " +
+			"{client_causes}]",
+		More: "Copy the id and the secret from the provider's page again. A line break or a space at the end makes a " +
+			"secret wrong. A secret in a file is read again for each request. If the secret is in an environment variable, " +
+			"start the server again after a change. If both are right, try another `client_auth`: some providers want " +
+			"`client_secret_basic`, others `client_secret_post`. A preset of the option `provider` sets the right one.",
 		match: byMeaning(meansClient),
 	},
 	{
 		Problem: "invalid_request", Text: "the token endpoint answered 400 invalid_request", Class: ClassOperator,
 		Cause: "A parameter of the token request is missing, or has a form that the provider does not accept.",
-		Do:    "check client_auth[ (now {client_auth})], body_format[ (now {body_format})], scopes and token_param" + askProvider,
+		Do: "check client_auth[ (now {client_auth})], body_format[ (now {body_format})], scopes and token_param" +
+			askProvider,
 		match: and(byCode("invalid_request"), byReason(answeredReason)),
 	},
 	{
@@ -69,7 +81,8 @@ var refusals = []Remedy{
 		match: byCode("unauthorized_client"),
 	},
 	{
-		Problem: "unsupported_grant_type", Text: "the token endpoint answered 400 unsupported_grant_type", Class: ClassOperator,
+		Problem: "unsupported_grant_type", Text: "the token endpoint answered 400 unsupported_grant_type",
+		Class: ClassOperator,
 		Cause: "The provider's token endpoint does not offer this grant, or did not find grant_type in the request.",
 		Do:    "check grant and body_format[ (now {body_format})]",
 		match: byCode("unsupported_grant_type"),
@@ -90,9 +103,11 @@ var refusals = []Remedy{
 		Problem: "invalid_dpop_proof", Text: "the token endpoint answered 400 invalid_dpop_proof",
 		Also:  []string{"the upstream refused the DPoP proof"},
 		Class: ClassOperator,
-		Cause: "The server refuses the proof of possession (RFC 9449). The proof holds the time of this machine's clock, and most often that time is wrong.",
-		Do: "check this machine's clock[ (now {clock})][, which is {proof_skew} the server's]. If it is right, check that the server sees the address to which the request was sent: " +
-			"a proxy in front of the server can change scheme, host or path",
+		Cause: "The server refuses the proof of possession (RFC 9449). The proof holds the time of this machine's clock, " +
+			"and most often that time is wrong.",
+		Do: "check this machine's clock[ (now {clock})][, which is {proof_skew} the server's]. If it is right, check " +
+			"that the server sees the address to which the request was sent: a proxy in front of the server can change " +
+			"scheme, host or path",
 		match: byCode(codeInvalidProof),
 	},
 	{
@@ -102,20 +117,25 @@ var refusals = []Remedy{
 		match: and(byCode(codeUseNonce), ofClass(ClassOperator)),
 	},
 	{
-		Problem: "dpop_nonce_body", Text: "the upstream asked for a new DPoP nonce, and the request's body cannot be sent again by itself", Class: ClassWait,
-		Cause: "The upstream wants another nonce in the proof. The upstream's answer brought that nonce, so the next request has it.",
+		Problem: "dpop_nonce_body", Text: "the upstream asked for a new DPoP nonce, and the request's body cannot be sent " +
+			"again by itself", Class: ClassWait,
+		Cause: "The upstream wants another nonce in the proof. The upstream's answer brought that nonce, so the next " +
+			"request has it.",
 		Do:    "send the request again. With a larger retry_body, longer bodies can be sent again by themselves",
 		match: byCode(codeUseNonce),
 	},
 	{
-		Problem: "not_bound", Text: "the token endpoint gave a token that is not bound to the account's key: its token_type is not DPoP", Class: ClassOperator,
-		Cause: "The option dpop is set, but the provider gave a bearer token (RFC 9449 section 5). Anyone who steals a bearer token can use it.",
+		Problem: "not_bound", Text: "the token endpoint gave a token that is not bound to the account's key: its " +
+			"token_type is not DPoP", Class: ClassOperator,
+		Cause: "The option dpop is set, but the provider gave a bearer token (RFC 9449 section 5). Anyone who steals a " +
+			"bearer token can use it.",
 		Do:    "allow or require DPoP for this client at the provider, or remove dpop",
 		match: byReason("not bound to the account's key"),
 	},
 	{
 		Problem: "dpop_alg", Text: "the issuer takes DPoP proofs, but none with ES256", Class: ClassOperator,
-		Cause: "The issuer's metadata lists the algorithms of proofs (dpop_signing_alg_values_supported), and ES256 is not among them.",
+		Cause: "The issuer's metadata lists the algorithms of proofs (dpop_signing_alg_values_supported), and ES256 is " +
+			"not among them.",
 		Do:    "allow ES256 at the provider, or remove dpop",
 		match: byReason("the issuer takes DPoP proofs, but none with"),
 	},
@@ -126,7 +146,8 @@ var refusals = []Remedy{
 		match: byCode("invalid_redirect_uri"),
 	},
 	{
-		Problem: "unsupported_response_type", Text: "the provider refused the login, error unsupported_response_type", Class: ClassOperator,
+		Problem: "unsupported_response_type", Text: "the provider refused the login, error unsupported_response_type",
+		Class: ClassOperator,
 		Cause: "The provider does not offer this kind of login for this client.",
 		Do:    "check grant, and allow this kind of login for the client at the provider",
 		match: byCode("unsupported_response_type"),
@@ -139,13 +160,16 @@ var refusals = []Remedy{
 	},
 	{
 		Problem: "invalid_request_uri", Text: "the provider refused the login, error invalid_request_uri", Class: ClassLogin,
-		Cause: "The link to the provider was opened too late, or a second time. The provider keeps a pushed authorization request for a short time, and accepts it once.",
+		Cause: "The link to the provider was opened too late, or a second time. The provider keeps a pushed authorization " +
+			"request for a short time, and accepts it once.",
 		Do:    "begin the login again, and open its link at once",
 		quiet: true, match: byCode("invalid_request_uri"),
 	},
 	{
-		Problem: "request_uri", Text: "the pushed authorization request endpoint's answer holds no request_uri", Class: ClassOperator,
+		Problem: "request_uri", Text: "the pushed authorization request endpoint's answer holds no request_uri",
+		Class: ClassOperator,
 		Cause: "The endpoint for pushed authorization requests answered something else (RFC 9126 section 2.2).",
-		Do:    "check par_url, or the issuer's metadata, if that names the endpoint. The address may be the one of another endpoint",
+		Do: "check par_url, or the issuer's metadata, if that names the endpoint. The address may be the one of " +
+			"another endpoint",
 	},
 }

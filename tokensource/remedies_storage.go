@@ -4,9 +4,10 @@ package tokensource
 var storageProblems = []Remedy{
 	{
 		Problem: "storage_login", Text: loginLostReason, Class: ClassLogin,
-		Cause: "The account needs a login, but the storage is full, read-only or out of reach. A login now would end with this process.",
-		Do: "[{not_directory}. If that is not enough, ]make the storage writable for this process, and check that it is not full. " +
-			"Then connect the account" + connectAt,
+		Cause: "The account needs a login, but the storage is full, read-only or out of reach. A login now would end with " +
+			"this process.",
+		Do: "[{not_directory}. If that is not enough, ]make the storage writable for this process, and check that it " +
+			"is not full. Then connect the account" + connectAt,
 		quiet: true,
 	},
 	{
@@ -14,12 +15,13 @@ var storageProblems = []Remedy{
 		Also:  []string{"the storage does not keep what is written"},
 		Class: ClassWait,
 		Cause: "The storage is full, read-only or out of reach. A refresh token is not sent before its successor can be stored.",
-		Do: "[{not_directory}. If that is not enough, ]make the storage writable for this process, and check that it is not full" +
-			"[. Do not restart or reload the server before that, because {unsaved}]",
-		More: "A live token is still used. The log line \"the storage is in trouble\", the admin API and `caddy authinject status` have the path and the reason. " +
-			"The metric " +
-			"`authinject_token_unsaved` is 1 while a token is only in memory.",
-		match: byReason("the storage cannot be written", "the storage still holds them", "the storage does not keep what is written"),
+		Do: "[{not_directory}. If that is not enough, ]make the storage writable for this process, and check that it " +
+			"is not full[. Do not restart or reload the server before that, because {unsaved}]",
+		More: "A live token is still used. The log line \"the storage is in trouble\", the admin API and `caddy " +
+			"authinject status` have the path and the reason. The metric `authinject_token_unsaved` is 1 while a token is " +
+			"only in memory.",
+		match: byReason("the storage cannot be written", "the storage still holds them",
+			"the storage does not keep what is written"),
 	},
 	{
 		Problem: "storage_unreadable", Text: "the storage cannot be read",

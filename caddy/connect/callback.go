@@ -197,7 +197,8 @@ func TerminalLink(login *tokensource.Login) string {
 	if err != nil {
 		u = new(url.URL) // it was checked when the configuration was loaded
 	}
-	at := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path + terminalStart, RawQuery: "login=" + login.Binding.Reveal()}
+	at := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path + terminalStart,
+		RawQuery: "login=" + login.Binding.Reveal()}
 	return at.String()
 }
 

@@ -32,7 +32,8 @@ func newDeviceView(ctx context.Context, s Source, account string) *deviceView {
 	}
 	s.Tokens.ResumeLogin(l)
 	return &deviceView{
-		Code: d.UserCode.Reveal(), Address: d.VerificationURI, Link: l.URL.Reveal(), Left: Span(time.Until(d.Ends)), Ends: d.Ends.UTC(),
+		Code: d.UserCode.Reveal(), Address: d.VerificationURI, Link: l.URL.Reveal(), Left: Span(time.Until(d.Ends)),
+		Ends: d.Ends.UTC(),
 	}
 }
 

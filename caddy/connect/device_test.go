@@ -28,8 +28,9 @@ func (p *deviceProvider) RoundTrip(req *http.Request) (*http.Response, error) {
 	res.Header().Set("Content-Type", "application/json")
 	switch code, _ := p.refusal.Load().(string); {
 	case strings.HasSuffix(req.URL.Path, "/device"):
-		_, _ = fmt.Fprintf(res, `{"device_code":"dc%d-canary","user_code":"UC<%[1]d>","verification_uri":"https://login.example.com/activate",`+
-			`"verification_uri_complete":"https://login.example.com/activate?c=UC%[1]d","expires_in":900}`, p.begun.Add(1))
+		_, _ = fmt.Fprintf(res,
+			`{"device_code":"dc%d-canary","user_code":"UC<%[1]d>","verification_uri":"https://login.example.com/activate",`+
+				`"verification_uri_complete":"https://login.example.com/activate?c=UC%[1]d","expires_in":900}`, p.begun.Add(1))
 	case code != "":
 		res.WriteHeader(http.StatusBadRequest)
 		_, _ = fmt.Fprintf(res, `{"error":%q}`, code)
@@ -75,7 +76,8 @@ func TestDevicePage(t *testing.T) {
 			t.Errorf("a code before Connect: %s", body)
 		}
 		res, _ := v.press("start")
-		if to, err := res.Location(); err != nil || res.StatusCode != http.StatusSeeOther || to.String() != "../connect?#source-orders" {
+		if to, err := res.Location(); err != nil || res.StatusCode != http.StatusSeeOther ||
+			to.String() != "../connect?#source-orders" {
 			t.Fatalf("Connect leads to %v, %v", to, err)
 		}
 		look := func() string {
@@ -83,7 +85,8 @@ func TestDevicePage(t *testing.T) {
 			return body
 		}
 		for _, want := range []string{
-			"UC&lt;1&gt;", `<a href="https://login.example.com/activate?c=UC1" target="_blank" rel="noopener noreferrer">https://login.example.com/activate</a>`,
+			"UC&lt;1&gt;",
+			`<a href="https://login.example.com/activate?c=UC1" target="_blank" rel="noopener noreferrer">https://login.example.com/activate</a>`,
 			"The code ends in 15 min", `data-pending="true"`, ">Connect</button>",
 		} {
 			if body := look(); !strings.Contains(body, want) || strings.Contains(body, "canary") {
@@ -96,7 +99,8 @@ func TestDevicePage(t *testing.T) {
 		}
 		p.refusal.Store("")
 		virtual.Advance(time.Minute)
-		if body := look(); strings.Contains(body, `class="device`) || !strings.Contains(body, "Connected, renews by itself") || !strings.Contains(body, "Reconnect") {
+		if body := look(); strings.Contains(body, `class="device`) ||
+			!strings.Contains(body, "Connected, renews by itself") || !strings.Contains(body, "Reconnect") {
 			t.Errorf("at the end: %s", body)
 		}
 	})
@@ -105,9 +109,11 @@ func TestDevicePage(t *testing.T) {
 // The page says why a login with a code has failed.
 func TestDevicePageFails(t *testing.T) {
 	for code, want := range map[string]string{
-		"access_denied":       "Access was denied at the provider. Nothing was changed. Press Connect to try again, and allow access at the provider.",
-		"expired_token":       "The code ended before access was allowed. Nothing was changed. Press Connect for a new code.",
-		"unauthorized_client": "The operator of this proxy has to correct its configuration before this account can be connected. Nothing was changed.",
+		"access_denied": "Access was denied at the provider. Nothing was changed. Press Connect to try again, and " +
+			"allow access at the provider.",
+		"expired_token": "The code ended before access was allowed. Nothing was changed. Press Connect for a new code.",
+		"unauthorized_client": "The operator of this proxy has to correct its configuration before this account can be " +
+			"connected. Nothing was changed.",
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p := &deviceProvider{}
@@ -170,7 +176,8 @@ func TestDeviceCodeIsTheUsersOwn(t *testing.T) {
 		if res, _ := bob.press("start", "account", "ada"); res.StatusCode != http.StatusForbidden {
 			t.Errorf("bob began a login of ada: %d", res.StatusCode)
 		}
-		if res, _ := bob.send("POST", "/connect/start", map[string][]string{"csrf": {ada.token()}, "source": {"orders"}, "account": {"bob"}}); res.StatusCode != http.StatusForbidden {
+		if res, _ := bob.send("POST", "/connect/start", map[string][]string{"csrf": {ada.token()}, "source": {"orders"},
+			"account": {"bob"}}); res.StatusCode != http.StatusForbidden {
 			t.Errorf("another page began a login of bob: %d", res.StatusCode)
 		}
 		if n := p.begun.Load(); n != 1 {
@@ -198,7 +205,8 @@ func TestDeviceCodeOfANewAccount(t *testing.T) {
 		if err != nil || to.RawQuery != "account=team+1&source=orders" {
 			t.Fatalf("Connect leads to %v, %v", to, err)
 		}
-		if _, body := v.send("GET", "/connect?"+to.RawQuery, nil); !strings.Contains(body, "UC&lt;1&gt;") || !strings.Contains(body, `data-account="team 1"`) {
+		if _, body := v.send("GET", "/connect?"+to.RawQuery, nil); !strings.Contains(body, "UC&lt;1&gt;") ||
+			!strings.Contains(body, `data-account="team 1"`) {
 			t.Errorf("the page: %s", body)
 		}
 		if body := v.show(); strings.Contains(body, "UC&lt;") {
@@ -206,7 +214,8 @@ func TestDeviceCodeOfANewAccount(t *testing.T) {
 		}
 		p.refusal.Store("")
 		virtual.Advance(10 * time.Second)
-		if body := v.show(); !strings.Contains(body, `data-account="team 1"`) || !strings.Contains(body, "Connected, renews") {
+		if body := v.show(); !strings.Contains(body, `data-account="team 1"`) ||
+			!strings.Contains(body, "Connected, renews") {
 			t.Errorf("connected: %s", body)
 		}
 	})

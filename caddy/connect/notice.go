@@ -111,7 +111,8 @@ func loginNotice(err error, manual bool) *notice {
 		n.Text = "The provider could not be asked, or did not answer as expected. " +
 			"Nothing was changed. Try again in a few minutes."
 	case e.Class == tokensource.ClassOperator:
-		n.Text = "The operator of this proxy has to correct its configuration before this account can be connected. Nothing was changed."
+		n.Text = "The operator of this proxy has to correct its configuration before this account can be connected. " +
+			"Nothing was changed."
 	default:
 		n.Text = "The login failed. Nothing was changed. Press Connect to try again."
 	}
@@ -139,7 +140,8 @@ func AccountName(source, account string) string {
 }
 
 // inTerminal changes a text of the page for use in a terminal.
-var inTerminal = strings.NewReplacer("Press Connect", "Run this command again", "press Connect", "run this command again")
+var inTerminal = strings.NewReplacer("Press Connect", "Run this command again", "press Connect",
+	"run this command again")
 
 // TypedCodeFailed returns the text for a terminal that says why a login with a typed code failed.
 func TypedCodeFailed(err error) string { return inTerminal.Replace(loginNotice(err, true).Text) }

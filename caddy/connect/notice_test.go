@@ -11,7 +11,8 @@ func TestNoticeNamesTheRemedy(t *testing.T) {
 	n := loginNotice(&tokensource.Error{
 		Class: tokensource.ClassOperator, Reason: "the token endpoint answered", Status: 401, Code: "invalid_client",
 	}, false)
-	const want = "The token endpoint answered 401 invalid_client. What to do: check client_id, client_secret and client_auth."
+	const want = "The token endpoint answered 401 invalid_client. What to do: check client_id, client_secret and " +
+		"client_auth."
 	if n.Detail != want {
 		t.Errorf("got %q, want %q", n.Detail, want)
 	}

@@ -70,7 +70,8 @@ func TestPageSaysOnceThatTheStorageFails(t *testing.T) {
 	for range 2 {
 		req := httptest.NewRequest(http.MethodGet, "http://localhost/connect", nil)
 		req.RemoteAddr = "127.0.0.1:5"
-		if _, body := answer(page, req); strings.Count(body, "torage cannot be read") != 1 || strings.Contains(body, "Not connected") {
+		if _, body := answer(page, req); strings.Count(body, "torage cannot be read") != 1 ||
+			strings.Contains(body, "Not connected") {
 			t.Errorf("the page says:\n%s", body)
 		}
 		if _, err := source.Tokens.Token(t.Context()); err == nil {
@@ -90,10 +91,11 @@ func TestPage(t *testing.T) {
 		status               int
 		body                 string
 	}{
-		"page":                  {page, "GET", "http://localhost/connect", "127.0.0.1:5", 200, `data-source="orders"`},
-		"other case":            {page, "GET", "http://localhost/Connect", "127.0.0.1:5", 200, "The orders"},
-		"a name of it":          {page, "GET", "http://Proxy.example.com:80/connect", "[::1]:5", 200, "The orders"},
-		"a name of others":      {page, "GET", "http://evil.example/connect", "127.0.0.1:5", 403, "not available under this host name"},
+		"page":         {page, "GET", "http://localhost/connect", "127.0.0.1:5", 200, `data-source="orders"`},
+		"other case":   {page, "GET", "http://localhost/Connect", "127.0.0.1:5", 200, "The orders"},
+		"a name of it": {page, "GET", "http://Proxy.example.com:80/connect", "[::1]:5", 200, "The orders"},
+		"a name of others": {page, "GET", "http://evil.example/connect", "127.0.0.1:5", 403,
+			"not available under this host name"},
 		"a zoned address":       {page, "GET", "http://[::1%25lo]/connect", "[::1%lo]:5", 200, "The orders"},
 		"another machine":       {page, "GET", "http://localhost/connect", "192.0.2.1:5", 403, "callers any"},
 		"any machine":           {anyCaller, "GET", "http://localhost/connect", "192.0.2.1:5", 200, "No token source"},
@@ -102,8 +104,10 @@ func TestPage(t *testing.T) {
 		"another method":        {page, "PUT", "http://localhost/connect/start", "127.0.0.1:5", 405, "does not take PUT"},
 		"a form without a page": {page, "POST", "http://localhost/connect/start", "127.0.0.1:5", 403, "too old"},
 		"callback, empty":       {page, "GET", "http://localhost/connect/callback", "127.0.0.1:5", 200, "location.hash"},
-		"callback, made up":     {page, "GET", "http://localhost/connect/callback?code=1&state=2", "127.0.0.1:5", 400, "belongs to no login"},
-		"callback, no storage":  {unread, "GET", "http://localhost/connect/callback?code=1&state=2", "127.0.0.1:5", 503, "storage cannot be read"},
+		"callback, made up": {page, "GET", "http://localhost/connect/callback?code=1&state=2", "127.0.0.1:5", 400,
+			"belongs to no login"},
+		"callback, no storage": {unread, "GET", "http://localhost/connect/callback?code=1&state=2", "127.0.0.1:5", 503,
+			"storage cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			req := httptest.NewRequest(row.method, row.target, nil)
@@ -119,18 +123,21 @@ func TestPage(t *testing.T) {
 // the terminal's login alone.
 func TestTerminalLink(t *testing.T) {
 	source, results := newSource(t), make(chan error, 1)
-	login, err := source.Tokens.BeginLogin(t.Context(), tokensource.LoginRequest{RedirectURL: "http://127.0.0.1:1/callback?a=b", Terminal: true})
+	login, err := source.Tokens.BeginLogin(t.Context(),
+		tokensource.LoginRequest{RedirectURL: "http://127.0.0.1:1/callback?a=b", Terminal: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := connect.Terminal(t.Context(), source, login, results)
 	link := connect.TerminalLink(login)
 	for target, want := range map[string]int{
-		link: 303, link + "x": 404, "http://127.0.0.1:1/callback/start": 404, strings.Replace(link, "127.0.0.1", "evil.example", 1): 404,
+		link: 303, link + "x": 404, "http://127.0.0.1:1/callback/start": 404,
+		strings.Replace(link, "127.0.0.1", "evil.example", 1): 404,
 	} {
 		res := httptest.NewRecorder()
 		h.ServeHTTP(res, httptest.NewRequest("GET", target, nil))
-		if at := res.Header().Get("Location"); res.Code != want || strings.HasPrefix(at, "https://login.example.com/authorize?") != (want == 303) {
+		if at := res.Header().Get("Location"); res.Code != want ||
+			strings.HasPrefix(at, "https://login.example.com/authorize?") != (want == 303) {
 			t.Errorf("%s: %d, Location %s", strings.ReplaceAll(target, login.Binding.Reveal(), "…"), res.Code, at)
 		}
 	}
@@ -142,7 +149,8 @@ func TestTerminalLink(t *testing.T) {
 // The redirect URL of a login from a terminal takes one answer, which must be the login's.
 func TestTerminal(t *testing.T) {
 	source, results := newSource(t), make(chan error, 1)
-	login, err := source.Tokens.BeginLogin(t.Context(), tokensource.LoginRequest{RedirectURL: "http://127.0.0.1:1/callback", Terminal: true})
+	login, err := source.Tokens.BeginLogin(t.Context(),
+		tokensource.LoginRequest{RedirectURL: "http://127.0.0.1:1/callback", Terminal: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +170,8 @@ func TestTerminal(t *testing.T) {
 		{"GET", "http://127.0.0.1:1/callback?code=c&state=" + state, 200, "Connected orders. You can close this page."},
 		{"GET", "http://127.0.0.1:1/callback?code=c&state=" + state, 400, "used already"},
 	} {
-		if status, body := answer(h, httptest.NewRequest(row.method, row.target, nil)); status != row.status || !strings.Contains(body, row.body) {
+		if status, body := answer(h, httptest.NewRequest(row.method, row.target, nil)); status != row.status ||
+			!strings.Contains(body, row.body) {
 			t.Errorf("%s %s: %d %s", row.method, strings.ReplaceAll(row.target, state, "…"), status, body)
 		}
 	}

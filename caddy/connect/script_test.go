@@ -17,7 +17,8 @@ func TestScriptIsAllowedByItsHash(t *testing.T) {
 		t.Fatalf("the page has not one script:\n%s", res.Body)
 	}
 	policy := res.Header().Get("Content-Security-Policy")
-	if !strings.Contains(policy, "; script-src "+hashOf(script)+"; connect-src 'self'") || strings.Count(policy, "script-src") != 1 {
+	if !strings.Contains(policy, "; script-src "+hashOf(script)+"; connect-src 'self'") ||
+		strings.Count(policy, "script-src") != 1 {
 		t.Errorf("the policy is %s", policy)
 	}
 }

@@ -23,7 +23,8 @@ func (p *Page) identify(r *http.Request) (identified *http.Request, refusal stri
 		return r, "This page shows people their own accounts, and the request does not say who you are. " +
 			"Log in first. If nothing asked you to log in, authentication is missing in front of this page."
 	case err != nil:
-		return r, "This page shows people their own accounts. Your user name cannot be the name of an account: " + err.Error() + "."
+		return r, "This page shows people their own accounts. Your user name cannot be the name of an account: " +
+			err.Error() + "."
 	}
 	return r, ""
 }

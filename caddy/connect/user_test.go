@@ -130,10 +130,12 @@ func TestUsersSeeTheirOwnAccounts(t *testing.T) {
 		everyone.connect(account)
 	}
 	page := usersPage(orders)
-	for user, state := range map[string]string{"ada": "fresh", "bob": "fresh", "Ada": "fresh", "eve": "none", "<i>": "none"} {
+	for user, state := range map[string]string{"ada": "fresh", "bob": "fresh", "Ada": "fresh", "eve": "none",
+		"<i>": "none"} {
 		body := visit(t, page, user).show()
 		for _, other := range []string{"ada", "bob", "Ada", "eve"} {
-			if shown := strings.Contains(body, `data-account="`+other+`"`) || strings.Contains(body, `value="`+other+`"`); shown != (user == other) {
+			if shown := strings.Contains(body, `data-account="`+other+`"`) ||
+				strings.Contains(body, `value="`+other+`"`); shown != (user == other) {
 				t.Errorf("%s sees %s: %t", user, other, shown)
 			}
 		}
@@ -158,17 +160,20 @@ func TestRequestsWithoutAUserAreRefused(t *testing.T) {
 	for _, user := range []string{"", "a\x00b", strings.Repeat("a", 257), "\xff"} {
 		v := visit(t, page, user)
 		for _, target := range []string{"/connect", "/connect/", callback} {
-			if res, body := v.send(http.MethodGet, target, nil); res.StatusCode != http.StatusForbidden || strings.Contains(body, "data-state") || strings.Contains(body, "csrf") {
+			if res, body := v.send(http.MethodGet, target, nil); res.StatusCode != http.StatusForbidden ||
+				strings.Contains(body, "data-state") || strings.Contains(body, "csrf") {
 				t.Errorf("user %.5q, %s: %d %s", user, target, res.StatusCode, body)
 			}
 		}
 		for _, action := range []string{"start", "finish", "disconnect"} {
-			if res, _ := v.send(http.MethodPost, "/connect/"+action, url.Values{"source": {"orders"}, "account": {""}}); res.StatusCode != http.StatusForbidden {
+			if res, _ := v.send(http.MethodPost, "/connect/"+action,
+				url.Values{"source": {"orders"}, "account": {""}}); res.StatusCode != http.StatusForbidden {
 				t.Errorf("user %.5q, %s: %d", user, action, res.StatusCode)
 			}
 		}
 	}
-	if res, body := visit(t, page, "").send(http.MethodGet, "/connect", nil); !strings.Contains(body, "does not say who you are") || res.Header.Get("Cache-Control") != "no-store" {
+	if res, body := visit(t, page, "").send(http.MethodGet, "/connect", nil); !strings.Contains(body,
+		"does not say who you are") || res.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("it says %s", body)
 	}
 }
@@ -182,7 +187,8 @@ func TestUsersChangeOnlyTheirOwnAccounts(t *testing.T) {
 	ada.connect("ada")
 	for _, action := range []string{"start", "finish", "disconnect"} {
 		for _, fields := range [][]string{
-			{"account", "ada"}, {"account", ""}, {}, {"account", "Bob"}, {"account", " bob"}, {"account", "bob "}, {"account", "ada", "new", "1"},
+			{"account", "ada"}, {"account", ""}, {}, {"account", "Bob"}, {"account", " bob"}, {"account", "bob "},
+			{"account", "ada", "new", "1"},
 		} {
 			res, body := bob.press(action, append(fields, "confirm", "yes", "code", "c")...)
 			if res.StatusCode != http.StatusForbidden || !strings.Contains(body, "only your own") || len(res.Cookies()) > 0 {
@@ -194,7 +200,8 @@ func TestUsersChangeOnlyTheirOwnAccounts(t *testing.T) {
 		t.Error("an account has changed")
 	}
 	bob.connect("bob")
-	if res, _ := bob.press("disconnect", "account", "bob", "confirm", "yes"); res.StatusCode != http.StatusSeeOther || isConnected(orders, "bob") || !isConnected(orders, "ada") {
+	if res, _ := bob.press("disconnect", "account", "bob", "confirm", "yes"); res.StatusCode != http.StatusSeeOther ||
+		isConnected(orders, "bob") || !isConnected(orders, "ada") {
 		t.Errorf("after Disconnect of their own account: %d", res.StatusCode)
 	}
 }
@@ -206,16 +213,19 @@ func TestCallbackOfAnotherUser(t *testing.T) {
 	page := usersPage(orders)
 	ada, bob := visit(t, page, "ada"), visit(t, page, "bob")
 	callback := ada.begin("ada")
-	for name, cookies := range map[string]map[string]string{"another browser": bob.cookies, "the same browser": ada.cookies} {
+	for name, cookies := range map[string]map[string]string{"another browser": bob.cookies,
+		"the same browser": ada.cookies} {
 		bob.cookies = cookies
-		if res, body := bob.send(http.MethodGet, callback, nil); res.StatusCode != http.StatusBadRequest || !strings.Contains(body, "begun by another user") {
+		if res, body := bob.send(http.MethodGet, callback, nil); res.StatusCode != http.StatusBadRequest ||
+			!strings.Contains(body, "begun by another user") {
 			t.Errorf("%s: %d %s", name, res.StatusCode, body)
 		}
 	}
 	if isConnected(orders, "ada") || isConnected(orders, "bob") {
 		t.Error("an account was connected")
 	}
-	if res, body := ada.send(http.MethodGet, callback, nil); res.StatusCode != http.StatusSeeOther || !isConnected(orders, "ada") || isConnected(orders, "bob") {
+	if res, body := ada.send(http.MethodGet, callback, nil); res.StatusCode != http.StatusSeeOther ||
+		!isConnected(orders, "ada") || isConnected(orders, "bob") {
 		t.Errorf("the right user: %d %s", res.StatusCode, body)
 	}
 }
@@ -232,13 +242,15 @@ func TestTerminalLoginOfAUser(t *testing.T) {
 			t.Fatal(err)
 		}
 		callback := "/connect/callback?code=c&state=" + url.QueryEscape(login.State.Reveal())
-		if res, body := visit(t, page, wrong).send(http.MethodGet, callback, nil); res.StatusCode != http.StatusBadRequest || isConnected(orders, account) {
+		if res, body := visit(t, page, wrong).send(http.MethodGet, callback, nil); res.StatusCode != http.StatusBadRequest ||
+			isConnected(orders, account) {
 			t.Errorf("%q, by %s: %d %s", account, wrong, res.StatusCode, body)
 		}
 		if account == "" {
 			continue
 		}
-		if res, body := visit(t, page, account).send(http.MethodGet, callback, nil); res.StatusCode != http.StatusSeeOther || !isConnected(orders, account) {
+		if res, body := visit(t, page, account).send(http.MethodGet, callback, nil); res.StatusCode != http.StatusSeeOther ||
+			!isConnected(orders, account) {
 			t.Errorf("%q, by its user: %d %s", account, res.StatusCode, body)
 		}
 	}
@@ -256,8 +268,10 @@ func TestTypedCodeOfAnotherUser(t *testing.T) {
 			t.Fatalf("Connect: %d", res.StatusCode)
 		}
 		for _, more := range [][]string{{}, {"new", "1"}} {
-			if res, body := bob.press("finish", append([]string{"account", "bob", "code", "c"}, more...)...); res.StatusCode != http.StatusSeeOther || isConnected(orders, "ada") || isConnected(orders, "bob") {
-				t.Errorf("%q: %d %s, ada %t, bob %t", more, res.StatusCode, body, isConnected(orders, "ada"), isConnected(orders, "bob"))
+			if res, body := bob.press("finish", append([]string{"account", "bob", "code", "c"},
+				more...)...); res.StatusCode != http.StatusSeeOther || isConnected(orders, "ada") || isConnected(orders, "bob") {
+				t.Errorf("%q: %d %s, ada %t, bob %t", more, res.StatusCode, body, isConnected(orders, "ada"),
+					isConnected(orders, "bob"))
 			}
 		}
 	}
@@ -275,10 +289,12 @@ func TestTokensOfFormsBelongToUsers(t *testing.T) {
 	token := bob.token()
 	ada.cookies = bob.cookies
 	form := url.Values{"csrf": {token}, "source": {"orders"}, "account": {"ada"}}
-	if res, body := ada.send(http.MethodPost, "/connect/start", form); res.StatusCode != http.StatusForbidden || !strings.Contains(body, "too old") {
+	if res, body := ada.send(http.MethodPost, "/connect/start", form); res.StatusCode != http.StatusForbidden ||
+		!strings.Contains(body, "too old") {
 		t.Errorf("the form: %d %s", res.StatusCode, body)
 	}
-	if res, body := ada.send(http.MethodGet, "/connect", nil, "Sec-Fetch-Dest", "empty", "X-Authinject-Page", token); res.StatusCode != http.StatusForbidden {
+	if res, body := ada.send(http.MethodGet, "/connect", nil, "Sec-Fetch-Dest", "empty", "X-Authinject-Page",
+		token); res.StatusCode != http.StatusForbidden {
 		t.Errorf("the page: %d %s", res.StatusCode, body)
 	}
 }
@@ -302,16 +318,19 @@ func TestDisconnectAsks(t *testing.T) {
 			t.Fatalf("%q is not connected", account)
 		}
 		res, body = v.press("disconnect", fields...)
-		if res.StatusCode != http.StatusOK || !strings.Contains(body, "<h1>Disconnect "+name+"?</h1>") || !strings.Contains(body, `name="confirm" value="yes"`) || !isConnected(orders, account) {
+		if res.StatusCode != http.StatusOK || !strings.Contains(body, "<h1>Disconnect "+name+"?</h1>") ||
+			!strings.Contains(body, `name="confirm" value="yes"`) || !isConnected(orders, account) {
 			t.Errorf("%q: %d, connected %t: %s", account, res.StatusCode, isConnected(orders, account), body)
 		}
-		if !strings.Contains(body, `href="../connect"`) || strings.Contains(res.Header.Get("Content-Security-Policy"), "script-src") {
+		if !strings.Contains(body, `href="../connect"`) ||
+			strings.Contains(res.Header.Get("Content-Security-Policy"), "script-src") {
 			t.Errorf("the question is\n%s", body)
 		}
 		if strings.Contains(body, `name="account"`) != (account != "") {
 			t.Errorf("%q: the form is for another account\n%s", account, body)
 		}
-		if res, body = v.press("disconnect", append(fields, "confirm", "yes")...); res.StatusCode != http.StatusSeeOther || isConnected(orders, account) {
+		if res, body = v.press("disconnect", append(fields, "confirm", "yes")...); res.StatusCode != http.StatusSeeOther ||
+			isConnected(orders, account) {
 			t.Errorf("%q, confirmed: %d %s", account, res.StatusCode, body)
 		}
 	}
@@ -331,7 +350,8 @@ func TestPageIsReadByItsOwnScriptOnly(t *testing.T) {
 		"wrong token":    {"GET", "/connect", token[1:], 403},
 		"another method": {"POST", "/connect/start", token, 403},
 	} {
-		if res, body := v.send(row.method, row.target, url.Values{"csrf": {token}, "source": {"orders"}}, "Sec-Fetch-Dest", "empty", "Sec-Fetch-Site", "same-origin", "X-Authinject-Page", row.token); res.StatusCode != row.status {
+		if res, body := v.send(row.method, row.target, url.Values{"csrf": {token}, "source": {"orders"}}, "Sec-Fetch-Dest",
+			"empty", "Sec-Fetch-Site", "same-origin", "X-Authinject-Page", row.token); res.StatusCode != row.status {
 			t.Errorf("%s: %d %s", name, res.StatusCode, body)
 		}
 	}
@@ -348,7 +368,8 @@ func TestRefreshIsNoUse(t *testing.T) {
 	v.page.Sources = []connect.Source{second}
 	for range 2 {
 		res, body := v.send(http.MethodGet, "/connect", nil, "Sec-Fetch-Dest", "empty", "X-Authinject-Page", token)
-		if res.StatusCode != http.StatusOK || !strings.Contains(body, `data-state="fresh" data-account="acme"`) || !strings.Contains(body, "Connected, renews by itself") {
+		if res.StatusCode != http.StatusOK || !strings.Contains(body, `data-state="fresh" data-account="acme"`) ||
+			!strings.Contains(body, "Connected, renews by itself") {
 			t.Fatalf("%d %s", res.StatusCode, body)
 		}
 	}
@@ -363,7 +384,8 @@ func TestRefreshIsNoUse(t *testing.T) {
 	if err := first.Tokens.Account("acme").Disconnect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, body := v.send(http.MethodGet, "/connect", nil, "Sec-Fetch-Dest", "empty", "X-Authinject-Page", token); !strings.Contains(body, `data-state="login_required" data-account="acme"`) {
+	if _, body := v.send(http.MethodGet, "/connect", nil, "Sec-Fetch-Dest", "empty", "X-Authinject-Page",
+		token); !strings.Contains(body, `data-state="login_required" data-account="acme"`) {
 		t.Errorf("after it was disconnected elsewhere: %s", body)
 	}
 }
@@ -372,7 +394,8 @@ func TestRefreshIsNoUse(t *testing.T) {
 func TestTimesOfThePage(t *testing.T) {
 	v := visit(t, &connect.Page{Path: "/connect", Sources: []connect.Source{newSource(t)}, AnyCaller: true}, "")
 	v.connect("acme")
-	if body := v.show(); !regexp.MustCompile(`<time datetime="\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ">\d{4}-\d\d-\d\d \d\d:\d\d UTC</time>`).MatchString(body) {
+	if body := v.show(); !regexp.MustCompile(
+		`<time datetime="\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ">\d{4}-\d\d-\d\d \d\d:\d\d UTC</time>`).MatchString(body) {
 		t.Error(body)
 	}
 }
@@ -380,7 +403,8 @@ func TestTimesOfThePage(t *testing.T) {
 // Callers are admitted by their address. A proxy that is not trusted hides it.
 func TestCallersByAddress(t *testing.T) {
 	page := &connect.Page{
-		Path: "/connect", Ranges: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
+		Path: "/connect", Ranges: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"),
+			netip.MustParsePrefix("2001:db8::/32")},
 		Client: func(r *http.Request) string { return r.Header.Get("X-Trusted") },
 	}
 	for name, row := range map[string]struct {
@@ -388,17 +412,19 @@ func TestCallersByAddress(t *testing.T) {
 		header  []string
 		allowed bool
 	}{
-		"in the range":               {"192.0.2.7:5", nil, true},
-		"beside it":                  {"192.0.3.7:5", nil, false},
-		"mapped":                     {"[::ffff:192.0.2.7]:5", nil, true},
-		"version 6":                  {"[2001:db8::7]:5", nil, true},
-		"version 6, elsewhere":       {"[2001:db9::7]:5", nil, false},
-		"this machine":               {"127.0.0.1:5", nil, true},
-		"through a proxy":            {"192.0.2.7:5", []string{"X-Forwarded-For", "192.0.2.9"}, false},
-		"through a trusted proxy":    {"198.51.100.1:5", []string{"X-Forwarded-For", "192.0.2.9", "X-Trusted", "192.0.2.9"}, true},
-		"a stranger through a proxy": {"192.0.2.7:5", []string{"X-Forwarded-For", "198.51.100.9", "X-Trusted", "198.51.100.9"}, false},
-		"a proxy on this machine":    {"127.0.0.1:5", []string{"X-Forwarded-For", "192.0.2.9"}, false},
-		"no address":                 {"somewhere", nil, false},
+		"in the range":         {"192.0.2.7:5", nil, true},
+		"beside it":            {"192.0.3.7:5", nil, false},
+		"mapped":               {"[::ffff:192.0.2.7]:5", nil, true},
+		"version 6":            {"[2001:db8::7]:5", nil, true},
+		"version 6, elsewhere": {"[2001:db9::7]:5", nil, false},
+		"this machine":         {"127.0.0.1:5", nil, true},
+		"through a proxy":      {"192.0.2.7:5", []string{"X-Forwarded-For", "192.0.2.9"}, false},
+		"through a trusted proxy": {"198.51.100.1:5", []string{"X-Forwarded-For", "192.0.2.9", "X-Trusted", "192.0.2.9"},
+			true},
+		"a stranger through a proxy": {"192.0.2.7:5", []string{"X-Forwarded-For", "198.51.100.9", "X-Trusted",
+			"198.51.100.9"}, false},
+		"a proxy on this machine": {"127.0.0.1:5", []string{"X-Forwarded-For", "192.0.2.9"}, false},
+		"no address":              {"somewhere", nil, false},
 	} {
 		req := httptest.NewRequest(http.MethodGet, "http://localhost/connect", nil)
 		req.RemoteAddr = row.from
@@ -406,7 +432,8 @@ func TestCallersByAddress(t *testing.T) {
 			req.Header.Set(row.header[i], row.header[i+1])
 		}
 		status, body := answer(page, req)
-		if (status == http.StatusOK) != row.allowed || status != http.StatusOK && !strings.Contains(body, "the option callers names") {
+		if (status == http.StatusOK) != row.allowed ||
+			status != http.StatusOK && !strings.Contains(body, "the option callers names") {
 			t.Errorf("%s: %d %s", name, status, cmp.Or(body, "(empty)"))
 		}
 	}

@@ -166,7 +166,8 @@ func (p *Page) canonical(r *http.Request) string {
 		return ""
 	}
 	here, there := host.Name(r.Host), u.Hostname()
-	if u.Path != p.shown(r, p.Path) || strings.EqualFold(there, here) || !host.IsLoopback(there) || !host.IsLoopback(here) {
+	bothLoopback := host.IsLoopback(there) && host.IsLoopback(here)
+	if u.Path != p.shown(r, p.Path) || strings.EqualFold(there, here) || !bothLoopback {
 		return ""
 	}
 	u.RawQuery = r.URL.RawQuery
@@ -302,7 +303,8 @@ func show(w http.ResponseWriter, r *http.Request, status int, name string, v vie
 	}
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")
-	policy := "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; img-src data:; style-src 'nonce-" + v.Nonce + "'"
+	policy := "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; img-src data:; " +
+		"style-src 'nonce-" + v.Nonce + "'"
 	switch name {
 	case "fragment.html":
 		policy += "; script-src 'nonce-" + v.Nonce + "'"

@@ -43,7 +43,8 @@ func stateWords(st tokensource.Status, now time.Time) (string, Level) {
 	refused := st.Err != nil && st.Err.Code != "" // without a code, the provider only did not give a refresh token
 	switch {
 	case st.Exchanges && st.Err != nil:
-		return "The callers' tokens cannot be exchanged: " + because(st) + ". The next request of a caller tries again" + after(st, now) + ".", Bad
+		return "The callers' tokens cannot be exchanged: " + because(st) + ". The next request of a caller tries again" +
+			after(st, now) + ".", Bad
 	case st.Exchanges:
 		return "Exchanges the token of each caller, and has none of its own.", Good
 	case st.State == tokensource.StateLoginRequired && st.Live && st.Refused:

@@ -21,8 +21,10 @@ func TestWordsOfARefusedToken(t *testing.T) {
 // A login that is needed within a day is a warning, also while the token serves.
 func TestWordsOfALoginThatIsNeededSoon(t *testing.T) {
 	now := time.Now()
-	for left, want := range map[time.Duration]connect.Level{time.Minute: connect.Soon, 23 * time.Hour: connect.Soon, 25 * time.Hour: connect.Good} {
-		st := tokensource.Status{Source: "a", State: tokensource.StateFresh, Generation: 1, Live: true, Expiry: now.Add(left), Interactive: true}
+	for left, want := range map[time.Duration]connect.Level{time.Minute: connect.Soon, 23 * time.Hour: connect.Soon,
+		25 * time.Hour: connect.Good} {
+		st := tokensource.Status{Source: "a", State: tokensource.StateFresh, Generation: 1, Live: true, Expiry: now.Add(left),
+			Interactive: true}
 		if text, as := connect.Describe(st, now); as != want || !strings.Contains(text, "Log in again before") {
 			t.Errorf("%s: %s %s", left, as, text)
 		}
@@ -36,7 +38,8 @@ func TestWordsOfALoginThatIsNeededSoon(t *testing.T) {
 // No person logs in for a token that is configured: the words say where the next one is written.
 func TestWordsOfAConfiguredTokenThatEnds(t *testing.T) {
 	now := time.Now()
-	st := tokensource.Status{Source: "a", State: tokensource.StateFresh, Generation: 1, Live: true, Expiry: now.Add(3 * time.Hour)}
+	st := tokensource.Status{Source: "a", State: tokensource.StateFresh, Generation: 1, Live: true,
+		Expiry: now.Add(3 * time.Hour)}
 	const want = "Connected. The token ends in 3 h. Before that, write a new one into the option token."
 	if text, as := connect.Describe(st, now); text != want || as != connect.Soon {
 		t.Errorf("got  %s %s\nwant %s", as, text, want)
@@ -60,8 +63,9 @@ func TestWordsOfTheNextTry(t *testing.T) {
 			state tokensource.State
 		}{
 			"Connected for another 58 s. The renewal failed: the token endpoint answered 503. ": {true, tokensource.StateStale},
-			"No valid token: the token endpoint answered 503. ":                                 {false, tokensource.StateExpired},
-			"A renewal was sent, and its answer was lost. ":                                     {true, tokensource.StateUncertain},
+			"No valid token: the token endpoint answered 503. ": {false,
+				tokensource.StateExpired},
+			"A renewal was sent, and its answer was lost. ": {true, tokensource.StateUncertain},
 		} {
 			if st.State, st.Live = row.state, row.live; row.live {
 				st.Expiry = now.Add(58 * time.Second)
@@ -76,10 +80,12 @@ func TestWordsOfTheNextTry(t *testing.T) {
 // The words name the cause, and ask a person to log in only if a person can.
 func TestWordsOfFailures(t *testing.T) {
 	now := time.Now()
-	dead := &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the token endpoint answered", Status: 400, Code: "invalid_grant"}
+	dead := &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the token endpoint answered", Status: 400,
+		Code: "invalid_grant"}
 	none := &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the account is not connected yet"}
 	failed := *none
-	failed.LastLogin = &tokensource.Error{Class: tokensource.ClassOperator, Reason: "the token endpoint answered", Status: 401, Code: "invalid_client"}
+	failed.LastLogin = &tokensource.Error{Class: tokensource.ClassOperator, Reason: "the token endpoint answered",
+		Status: 401, Code: "invalid_client"}
 	down := &tokensource.Error{Class: tokensource.ClassWait, Reason: "the token endpoint refuses connections"}
 	broken := &tokensource.Error{Class: tokensource.ClassOperator, Reason: "there is no token endpoint at token_url"}
 	required, in20, never := tokensource.StateLoginRequired, now.Add(20*time.Minute), time.Time{}
@@ -93,22 +99,32 @@ func TestWordsOfFailures(t *testing.T) {
 		want        string
 		as          connect.Level
 	}{
-		{true, required, 1, true, in20, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves for another 20 min. Before that, connect again.", connect.Soon},
-		{true, required, 1, true, never, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The token serves until it is refused. Before that, connect again.", connect.Soon},
-		{false, required, 1, true, in20, dead, "The refresh token has ended: the token endpoint answered 400 invalid_grant. The token serves for another 20 min. Before that, write a new refresh token into the option token.", connect.Soon},
-		{true, required, 1, true, in20, &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the provider gave no refresh token"}, "Expires in 20 min. Log in again before that.", connect.Soon},
-		{true, required, 1, false, never, dead, "The login has ended: the token endpoint answered 400 invalid_grant. Connect again.", connect.Bad},
-		{false, required, 1, false, never, dead, "The refresh token has ended: the token endpoint answered 400 invalid_grant. Write a new refresh token into the option token.", connect.Bad},
+		{true, required, 1, true, in20, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The " +
+			"token serves for another 20 min. Before that, connect again.", connect.Soon},
+		{true, required, 1, true, never, dead, "The login has ended: the token endpoint answered 400 invalid_grant. The " +
+			"token serves until it is refused. Before that, connect again.", connect.Soon},
+		{false, required, 1, true, in20, dead, "The refresh token has ended: the token endpoint answered 400 " +
+			"invalid_grant. The token serves for another 20 min. Before that, write a new refresh token into the option token.",
+			connect.Soon},
+		{true, required, 1, true, in20, &tokensource.Error{Class: tokensource.ClassLogin,
+			Reason: "the provider gave no refresh token"}, "Expires in 20 min. Log in again before that.", connect.Soon},
+		{true, required, 1, false, never, dead, "The login has ended: the token endpoint answered 400 invalid_grant. " +
+			"Connect again.", connect.Bad},
+		{false, required, 1, false, never, dead, "The refresh token has ended: the token endpoint answered 400 " +
+			"invalid_grant. Write a new refresh token into the option token.", connect.Bad},
 		{true, required, 0, false, never, none, "Not connected.", connect.None},
-		{true, required, 0, false, never, &failed, "Not connected. The last login failed: the token endpoint answered 401 invalid_client.", connect.Bad},
+		{true, required, 0, false, never, &failed, "Not connected. The last login failed: the token endpoint answered 401 " +
+			"invalid_client.", connect.Bad},
 		{true, tokensource.StateNone, 0, false, never, nil, "Not connected.", connect.None},
 		{false, tokensource.StateNone, 0, false, never, nil, "No token yet.", connect.None},
-		{false, tokensource.StateNone, 0, false, never, down, "No token yet. The token endpoint refuses connections.", connect.Bad},
+		{false, tokensource.StateNone, 0, false, never, down, "No token yet. The token endpoint refuses connections.",
+			connect.Bad},
 		{false, required, 0, false, never, dead, "No token yet. The token endpoint answered 400 invalid_grant.", connect.Bad},
 		{false, tokensource.StateNone, 0, false, never, broken, "There is no token endpoint at token_url.", connect.Bad},
 	} {
 		st := tokensource.Status{
-			Source: "a", Interactive: c.interactive, State: c.state, Generation: c.generation, Live: c.live, Expiry: c.expiry, Err: c.err,
+			Source: "a", Interactive: c.interactive, State: c.state, Generation: c.generation, Live: c.live,
+			Expiry: c.expiry, Err: c.err,
 		}
 		if text, as := connect.Describe(st, now); text != c.want || as != c.as {
 			t.Errorf("got  %s %s\nwant %s %s", as, text, c.as, c.want)
@@ -123,15 +139,18 @@ func TestWordsPromiseNothing(t *testing.T) {
 	down := &tokensource.Error{Class: tokensource.ClassWait, Reason: "the token endpoint answered", Status: 503}
 	unreadable := &tokensource.Error{Class: tokensource.ClassWait, Reason: "the storage cannot be read"}
 	for want, st := range map[string]tokensource.Status{
-		"The callers' tokens cannot be exchanged: the token endpoint answered 503. The next request of a caller tries again, after 30 s.": {
+		"The callers' tokens cannot be exchanged: the token endpoint answered 503. The next request of a caller tries " +
+			"again, after 30 s.": {
 			Exchanges: true, Err: down, RefreshAt: now.Add(30 * time.Second),
 		},
 		"The callers' tokens cannot be exchanged: the token endpoint answered 503. The next request of a caller tries again.": {Exchanges: true, Err: down},
 		"The storage cannot be written, so a login would be lost; the account is not connected yet.": {
 			Interactive: true, State: tokensource.StateLoginRequired, StorageErr: errors.New("read-only"),
-			Err: &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the storage cannot be written, so a login would be lost; the account is not connected yet"},
+			Err: &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the storage cannot be written, so a login would " +
+				"be lost; the account is not connected yet"},
 		},
-		"The storage cannot be read.": {Interactive: true, State: tokensource.StateNone, Err: unreadable, StorageErr: errors.New("not a directory")},
+		"The storage cannot be read.": {Interactive: true, State: tokensource.StateNone, Err: unreadable,
+			StorageErr: errors.New("not a directory")},
 	} {
 		if text, _ := connect.Describe(st, now); text != want {
 			t.Errorf("got  %s\nwant %s", text, want)
@@ -142,7 +161,8 @@ func TestWordsPromiseNothing(t *testing.T) {
 // A name cannot look like another one, or move the cursor.
 func TestPrintable(t *testing.T) {
 	for name, want := range map[string]string{
-		"": "", "acme": "acme", "ünï code": "ünï code", "\x1b[2J": `"\x1b[2J"`, "a\u202eb": `"a\u202eb"`, "a\u2028b": `"a\u2028b"`, "\ufeffa": `"\ufeffa"`,
+		"": "", "acme": "acme", "ünï code": "ünï code", "\x1b[2J": `"\x1b[2J"`, "a\u202eb": `"a\u202eb"`,
+		"a\u2028b": `"a\u2028b"`, "\ufeffa": `"\ufeffa"`,
 	} {
 		if got := connect.Printable(name); got != want {
 			t.Errorf("%q: %s", name, got)
@@ -154,7 +174,8 @@ func TestPrintable(t *testing.T) {
 // token whose replacement was refused too does not look fine.
 func TestWordsOfARecordAlone(t *testing.T) {
 	now := time.Now()
-	dead := &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the token endpoint answered", Status: 400, Code: "invalid_grant"}
+	dead := &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the token endpoint answered", Status: 400,
+		Code: "invalid_grant"}
 	for want, st := range map[string]tokensource.Status{
 		"The login has ended: the token endpoint answered 400 invalid_grant. Connect again.": {
 			Interactive: true, State: tokensource.StateLoginRequired, Obtained: now.Add(-time.Hour), Err: dead,

@@ -62,12 +62,14 @@ func TestServer(t *testing.T) {
 		if got.TokenURL != s.URL+"/token" || got.From != s.URL+c.at || len(got.Scopes) != 1 {
 			t.Errorf("%+v", got)
 		}
-		if !strings.Contains(strings.Join(got.Grants(), " "), "authorization_code") || got.Methods()[0] != "client_secret_basic" {
+		if !strings.Contains(strings.Join(got.Grants(), " "), "authorization_code") ||
+			got.Methods()[0] != "client_secret_basic" {
 			t.Errorf("the defaults of RFC 8414 are not there: %v %v", got.Grants(), got.Methods())
 		}
 		for _, other := range []string{issuer + "/", s.URL + "/other", "https://evil.example.com", ""} {
 			s.documents[c.at] = map[string]any{"issuer": other, "token_endpoint": s.URL + "/token"}
-			if _, err := s.client().Server(t.Context(), issuer); err == nil || !strings.Contains(err.Error(), "RFC 8414 section 3.3") {
+			if _, err := s.client().Server(t.Context(), issuer); err == nil ||
+				!strings.Contains(err.Error(), "RFC 8414 section 3.3") {
 				t.Errorf("metadata of %q counts for %s: %v", other, issuer, err)
 			}
 		}
@@ -82,20 +84,24 @@ func TestServerRefuses(t *testing.T) {
 		document any
 		want     string
 	}{
-		"redirect": {http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }), "redirects"},
-		"page":     {"<html>", "not metadata"},
-		"large":    {strings.Repeat(" ", 1<<20+1), "over 1 MiB"},
-		"trouble":  {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }), "answered 503"},
-		"http":     {map[string]any{"issuer": s.URL, "token_endpoint": "http://login.example.com/token"}, "must be https"},
-		"file":     {map[string]any{"issuer": s.URL, "token_endpoint": "file:///etc/passwd"}, "not an absolute URL"},
-		"userinfo": {map[string]any{"issuer": s.URL, "authorization_endpoint": "https://a:b@login.example.com/"}, "user name"},
+		"redirect": {http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+		}), "redirects"},
+		"page":    {"<html>", "not metadata"},
+		"large":   {strings.Repeat(" ", 1<<20+1), "over 1 MiB"},
+		"trouble": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }), "answered 503"},
+		"http":    {map[string]any{"issuer": s.URL, "token_endpoint": "http://login.example.com/token"}, "must be https"},
+		"file":    {map[string]any{"issuer": s.URL, "token_endpoint": "file:///etc/passwd"}, "not an absolute URL"},
+		"userinfo": {map[string]any{"issuer": s.URL, "authorization_endpoint": "https://a:b@login.example.com/"},
+			"user name"},
 	} {
 		s.documents[at] = c.document
 		if _, err := s.client().Server(t.Context(), s.URL); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 		}
 	}
-	for _, issuer := range []string{"http://login.example.com", "login.example.com", "https://login.example.com#x", "https://login.example.com?x", "ftp://x"} {
+	for _, issuer := range []string{"http://login.example.com", "login.example.com", "https://login.example.com#x",
+		"https://login.example.com?x", "ftp://x"} {
 		if _, err := s.client().Server(t.Context(), issuer); err == nil {
 			t.Errorf("issuer %s is asked", issuer)
 		}
@@ -110,10 +116,12 @@ func TestNearAddresses(t *testing.T) {
 		return rec.Result(), nil
 	})
 	c := &discover.Client{Transport: away}
-	if _, err := c.Server(t.Context(), "https://login.example.com"); err == nil || !strings.Contains(err.Error(), "network link") {
+	if _, err := c.Server(t.Context(), "https://login.example.com"); err == nil ||
+		!strings.Contains(err.Error(), "network link") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := c.ResourceAt(t.Context(), "http://127.0.0.1:8080/x", "https://api.example.com"); err == nil || !strings.Contains(err.Error(), "network link") {
+	if _, err := c.ResourceAt(t.Context(), "http://127.0.0.1:8080/x", "https://api.example.com"); err == nil ||
+		!strings.Contains(err.Error(), "network link") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -126,10 +134,13 @@ func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { ret
 func TestChallenge(t *testing.T) {
 	for field, want := range map[string]discover.Challenge{
 		`Bearer`: {Status: 401, Bearer: true},
-		`Bearer resource_metadata="https://a.example/x"`:                                            {Status: 401, Bearer: true, Metadata: "https://a.example/x"},
-		`bearer realm="a, b", scope="read  write", resource_metadata=https://a.example/x`:           {Status: 401, Bearer: true, Metadata: "https://a.example/x", Scopes: []string{"read", "write"}},
-		`Basic realm="x", Bearer error="invalid_token",resource_metadata = "https://a.example/\"x"`: {Status: 401, Bearer: true, Metadata: `https://a.example/"x`},
-		`Negotiate abc==, Basic realm="Bearer resource_metadata=https://evil.example"`:              {Status: 401},
+		`Bearer resource_metadata="https://a.example/x"`: {Status: 401,
+			Bearer: true, Metadata: "https://a.example/x"},
+		`bearer realm="a, b", scope="read  write", resource_metadata=https://a.example/x`: {Status: 401,
+			Bearer: true, Metadata: "https://a.example/x", Scopes: []string{"read", "write"}},
+		`Basic realm="x", Bearer error="invalid_token",resource_metadata = "https://a.example/\"x"`: {Status: 401,
+			Bearer: true, Metadata: `https://a.example/"x`},
+		`Negotiate abc==, Basic realm="Bearer resource_metadata=https://evil.example"`: {Status: 401},
 		`realm="x"`: {Status: 401},
 		`Bearer resource_metadata="https://a.example`: {Status: 401, Bearer: true, Metadata: "https://a.example"},
 	} {
@@ -156,7 +167,8 @@ func TestResource(t *testing.T) {
 		{wellKnown, "", ""}, {wellKnown, "", "/"}, {wellKnown + "/v1/api", "/v1/api", "/v1/api"}, {wellKnown, "/v1/api", ""},
 	} {
 		s := newSite(t)
-		s.documents[c.at] = map[string]any{"resource": s.URL + c.resource, "authorization_servers": []string{"https://login.example.com"}}
+		s.documents[c.at] = map[string]any{"resource": s.URL + c.resource,
+			"authorization_servers": []string{"https://login.example.com"}}
 		got, err := s.client().Resource(t.Context(), s.URL+c.api)
 		// A server on loopback may name any server.
 		if err != nil || got == nil || got.Servers[0] != "https://login.example.com" {
@@ -164,7 +176,8 @@ func TestResource(t *testing.T) {
 		}
 		for _, other := range []string{"https://evil.example.com", s.URL + "/other", ""} {
 			s.documents[c.at] = map[string]any{"resource": other, "authorization_servers": []string{"https://login.example.com"}}
-			if _, err := s.client().Resource(t.Context(), s.URL+c.api); err == nil || !strings.Contains(err.Error(), "RFC 9728 section 3.3") {
+			if _, err := s.client().Resource(t.Context(), s.URL+c.api); err == nil ||
+				!strings.Contains(err.Error(), "RFC 9728 section 3.3") {
 				t.Errorf("metadata of %q counts for %s: %v", other, c.api, err)
 			}
 		}

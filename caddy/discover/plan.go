@@ -143,7 +143,8 @@ func (p *Plan) client(w *writer) {
 	case "none":
 		what = "# Register a public client at the provider, and set this environment variable to its id."
 	case "private_key_jwt":
-		what = "# Register a client with its public key at the provider, set this environment variable to its id, and name the file of the private key."
+		what = "# Register a client with its public key at the provider, set this environment variable to its id, and " +
+			"name the file of the private key."
 	}
 	w.line(3, what)
 	if p.Grant == "authorization_code" {

@@ -99,19 +99,22 @@ func web(more ...string) []string {
 }
 
 func service(more ...string) []string {
-	return append([]string{"grant client_credentials", "client_id " + harness.ServiceClient, "client_secret {env.SERVICE_SECRET}", "token_url TOKEN"}, more...)
+	return append([]string{"grant client_credentials", "client_id " + harness.ServiceClient,
+		"client_secret {env.SERVICE_SECRET}", "token_url TOKEN"}, more...)
 }
 
 var brokenSetups = map[string]broken{
 	"wrong secret": {
 		options: service(), env: []harness.Option{harness.Env("SERVICE_SECRET", "canary-wrong-7d1")},
-		cause: "invalid_client", remedy: "write the right one into the environment variable SERVICE_SECRET, and start the server again",
+		cause: "invalid_client", remedy: "write the right one into the environment variable SERVICE_SECRET, and start the " +
+			"server again",
 		doctor: "the provider did not accept the client id", class: "operator", exit: exitOperator,
 	},
 	"wrong secret before the first login": {
-		options: web("authorize_url AUTHORIZE", "token_url TOKEN", "scopes openid"), env: []harness.Option{harness.Env("WEB_SECRET", "canary-wrong-7d1")},
-		before: (*brokenScene).login,
-		cause:  "invalid_client", remedy: "check client_id, client_secret and client_auth (now client_secret_basic)",
+		options: web("authorize_url AUTHORIZE", "token_url TOKEN", "scopes openid"),
+		env:     []harness.Option{harness.Env("WEB_SECRET", "canary-wrong-7d1")},
+		before:  (*brokenScene).login,
+		cause:   "invalid_client", remedy: "check client_id, client_secret and client_auth (now client_secret_basic)",
 		doctor: "The last login failed: the token endpoint answered", class: "operator", exit: exitOperator,
 	},
 	"wrong issuer before the first login": {
@@ -120,8 +123,10 @@ var brokenSetups = map[string]broken{
 		doctor: "the metadata of the issuer cannot be used", class: "operator", exit: exitOperator,
 	},
 	"unknown authority before the first login": {
-		options: web("authorize_url AUTHORIZE", "token_url TOKEN", "scopes openid"), provider: ownAuthority, before: (*brokenScene).login,
-		cause: "certificate is not trusted", remedy: "trust the authority", doctor: "The last login failed", class: "operator", exit: exitOperator,
+		options: web("authorize_url AUTHORIZE", "token_url TOKEN", "scopes openid"), provider: ownAuthority,
+		before: (*brokenScene).login,
+		cause:  "certificate is not trusted", remedy: "trust the authority", doctor: "The last login failed",
+		class: "operator", exit: exitOperator,
 	},
 	"the provider asks for Basic": {
 		options: service("client_auth client_secret_post"), provider: wantsBasic,
@@ -131,12 +136,14 @@ var brokenSetups = map[string]broken{
 	"clock off, and the client proves itself by a JWT": {
 		options: service("client_auth client_secret_jwt"), provider: slowAndStrict,
 		env:   []harness.Option{harness.Env("SERVICE_SECRET", "canary-secret-of-more-than-32-characters")},
-		cause: "the client assertion was refused", remedy: "). If that is not enough, check client_id", doctor: "ahead of the provider's; tokens may seem",
-		class: "operator", exit: exitOperator,
+		cause: "the client assertion was refused", remedy: "). If that is not enough, check client_id",
+		doctor: "ahead of the provider's; tokens may seem",
+		class:  "operator", exit: exitOperator,
 	},
 	"wrong client_auth": {
 		options: service("client_auth client_secret_post"), provider: refusing(http.StatusUnauthorized, "invalid_client"),
-		cause: "invalid_client", remedy: "client_auth (now client_secret_post)", doctor: "--try-auth tries the other ways", exit: exitOperator,
+		cause: "invalid_client", remedy: "client_auth (now client_secret_post)", doctor: "--try-auth tries the other ways",
+		exit: exitOperator,
 	},
 	// A provider's times count by its own clock, so the token works.
 	"clock off": {
@@ -144,9 +151,13 @@ var brokenSetups = map[string]broken{
 		doctor: "ahead of the provider's", warned: true, passed: true,
 	},
 	"refused refresh token": {
-		options: []string{"refresh_token {env.REFRESH}", "client_id web", "client_secret {env.WEB_SECRET}", "token_url TOKEN"},
-		env:     []harness.Option{harness.Env("REFRESH", "canary-refused-refresh-token")},
-		cause:   "the token endpoint answered 400 invalid_grant", remedy: "get a new refresh token from the provider, and write it into the environment variable REFRESH, and start the server again", doctor: "the refresh token was revoked, has ended, or was used by another program", exit: exitLogin,
+		options: []string{"refresh_token {env.REFRESH}", "client_id web", "client_secret {env.WEB_SECRET}",
+			"token_url TOKEN"},
+		env:   []harness.Option{harness.Env("REFRESH", "canary-refused-refresh-token")},
+		cause: "the token endpoint answered 400 invalid_grant",
+		remedy: "get a new refresh token from the provider, and write it into the environment variable REFRESH, and start " +
+			"the server again", doctor: "the refresh token was revoked, has ended, or was used by another program",
+		exit: exitLogin,
 	},
 	"revoked login": {
 		options: web("authorize_url AUTHORIZE", "token_url TOKEN", "scopes openid offline_access"),
@@ -161,15 +172,18 @@ var brokenSetups = map[string]broken{
 			})
 			_, _, _ = s.proxy.Admin(http.MethodPost, "/authinject/sources/orders/refresh", "", nil)
 		},
-		cause: "the token endpoint answered 400 invalid_grant", remedy: "connect", doctor: "was refused: the token endpoint answered 400 invalid_grant", passed: true, exit: exitLogin,
+		cause: "the token endpoint answered 400 invalid_grant", remedy: "connect",
+		doctor: "was refused: the token endpoint answered 400 invalid_grant", passed: true, exit: exitLogin,
 	},
 	"provider down": {
 		options: service(), provider: func(t *testing.T) string { return "http://" + rig.FreeAddr(t) },
-		cause: "the token endpoint refuses connections", remedy: "check host and port (127.0.0.1:", doctor: "refuses connections: nothing listens there", exit: exitWait,
+		cause: "the token endpoint refuses connections", remedy: "check host and port (127.0.0.1:",
+		doctor: "refuses connections: nothing listens there", exit: exitWait,
 	},
 	"unknown name": {
 		options: service(), provider: func(*testing.T) string { return "https://no-such-host.invalid/token" },
-		cause: "the token endpoint's name could not be resolved", remedy: "check the host no-such-host.invalid in token_url", doctor: "no-such-host.invalid, the host of the token endpoint,", exit: exitWait,
+		cause: "the token endpoint's name could not be resolved", remedy: "check the host no-such-host.invalid in token_url",
+		doctor: "no-such-host.invalid, the host of the token endpoint,", exit: exitWait,
 	},
 	"unknown authority": {
 		options: service(), provider: ownAuthority,
@@ -178,37 +192,46 @@ var brokenSetups = map[string]broken{
 	// The client gets Caddy's own empty 502.
 	"upstream down": {
 		options: service(), upstream: func(t *testing.T) string { return "http://" + rig.FreeAddr(t) },
-		cause: "the upstream refuses connections", remedy: "start the server of the upstream", doctor: "refuses connections: nothing listens there",
+		cause: "the upstream refuses connections", remedy: "start the server of the upstream",
+		doctor:       "refuses connections: nothing listens there",
 		doctorRemedy: "whether the server of the upstream runs", warned: true, passed: true,
 	},
 	"upstream of an unknown name": {
 		options: service(), upstream: func(*testing.T) string { return "https://no-such-host.invalid" },
-		cause: "the upstream's name could not be resolved", remedy: "check the host no-such-host.invalid", doctor: "no-such-host.invalid, the host of the upstream,", passed: true,
+		cause: "the upstream's name could not be resolved", remedy: "check the host no-such-host.invalid",
+		doctor: "no-such-host.invalid, the host of the upstream,", passed: true,
 	},
 	"upstream of an unknown authority": {
 		options: service(), upstream: ownAuthority,
-		cause: "the upstream's certificate is not trusted", remedy: "that block belongs inside transport authinject, not beside it", doctor: "tls: ", passed: true,
+		cause:  "the upstream's certificate is not trusted",
+		remedy: "that block belongs inside transport authinject, not beside it", doctor: "tls: ", passed: true,
 	},
 	"storage below a file": {
-		options: []string{"refresh_token {env.REFRESH}", "client_id web", "client_secret {env.WEB_SECRET}", "token_url TOKEN"},
-		env:     []harness.Option{harness.Env("REFRESH", "canary-some-refresh-token"), harness.File("plain", "x")},
-		global:  []string{"storage file_system {$DIR}/plain/sub"},
-		cause:   "storage", remedy: "check that the storage is there, ", doctor: "/plain is a file, not a directory", doctorRemedy: "move the file away, or correct the path of the storage",
-		path: "/plain is a file, not a directory", class: "wait", exit: exitWait,
+		options: []string{"refresh_token {env.REFRESH}", "client_id web", "client_secret {env.WEB_SECRET}",
+			"token_url TOKEN"},
+		env:    []harness.Option{harness.Env("REFRESH", "canary-some-refresh-token"), harness.File("plain", "x")},
+		global: []string{"storage file_system {$DIR}/plain/sub"},
+		cause:  "storage", remedy: "check that the storage is there, ", doctor: "/plain is a file, not a directory",
+		doctorRemedy: "move the file away, or correct the path of the storage",
+		path:         "/plain is a file, not a directory", class: "wait", exit: exitWait,
 	},
 	"wrong destination": {
 		options: service("destinations https://api.example.com"),
-		cause:   "it is not among the destinations", remedy: "the option destinations lists what is allowed", doctorRemedy: "correct the upstream", doctor: "destinations https://api.example.com http://127.0.0.1:", exit: exitOperator,
+		cause:   "it is not among the destinations", remedy: "the option destinations lists what is allowed",
+		doctorRemedy: "correct the upstream", doctor: "destinations https://api.example.com http://127.0.0.1:",
+		exit: exitOperator,
 	},
 	"refused scope": {
 		options: service("scopes canary_scope"), provider: refusing(http.StatusBadRequest, "invalid_scope"),
-		cause: "400 invalid_scope", remedy: "check scopes (now canary_scope)", doctor: "the provider does not grant the scopes canary_scope", exit: exitOperator,
+		cause: "400 invalid_scope", remedy: "check scopes (now canary_scope)",
+		doctor: "the provider does not grant the scopes canary_scope", exit: exitOperator,
 	},
 	"refused static token": {
 		options: []string{"token {env.TOKEN}"}, env: []harness.Option{harness.Env("TOKEN", "canary-static-token-8841")},
 		upstream: func(t *testing.T) string { return upstream(t, http.StatusUnauthorized) },
-		cause:    "pstream refuses the token, and there is no other", remedy: "write a new token into the environment variable TOKEN",
-		doctor: "An upstream refuses the token", state: "refused", passed: true, exit: exitOperator,
+		cause:    "pstream refuses the token, and there is no other",
+		remedy:   "write a new token into the environment variable TOKEN",
+		doctor:   "An upstream refuses the token", state: "refused", passed: true, exit: exitOperator,
 	},
 }
 
@@ -280,7 +303,8 @@ func TestBrokenSetups(t *testing.T) {
 			if c.upstream != nil {
 				api = c.upstream(t)
 			}
-			at := strings.NewReplacer("env.TOKEN", "env.TOKEN", "TOKEN", token, "AUTHORIZE", s.op.AuthorizeURL, "ISSUER", s.op.Issuer)
+			at := strings.NewReplacer("env.TOKEN", "env.TOKEN", "TOKEN", token, "AUTHORIZE", s.op.AuthorizeURL, "ISSUER",
+				s.op.Issuer)
 			options := make([]string, len(c.options))
 			for i, o := range c.options {
 				options[i] = at.Replace(o)
@@ -291,7 +315,8 @@ func TestBrokenSetups(t *testing.T) {
 				config = rig.Caddyfile{}.Global(c.global...).Source("orders", options...).
 					Site("http://{$ADDR}", "bind 127.0.0.1", "authinject orders "+api)
 			}
-			env := append([]harness.Option{harness.Env("SERVICE_SECRET", harness.ServiceSecret), harness.Env("WEB_SECRET", harness.WebSecret)}, c.env...)
+			env := append([]harness.Option{harness.Env("SERVICE_SECRET", harness.ServiceSecret),
+				harness.Env("WEB_SECRET", harness.WebSecret)}, c.env...)
 			s.proxy = harness.Start(t, config.String(), env...)
 			if c.before != nil {
 				c.before(s)
@@ -301,7 +326,8 @@ func TestBrokenSetups(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			said := map[string]string{"the client": "", "the log": "", "the admin API": unquoted(string(state)), "status": s.run(c.exit, "status")}
+			said := map[string]string{"the client": "", "the log": "", "the admin API": unquoted(string(state)),
+				"status": s.run(c.exit, "status")}
 			for _, line := range s.proxy.Logs() {
 				if strings.Contains(line, `"logger":"authinject"`) && !strings.Contains(line, `"level":"info"`) {
 					said["the log"] += unquoted(line)
@@ -371,13 +397,16 @@ func TestBrokenConfigurations(t *testing.T) {
 		cause, remedy string
 		loads         bool // only opening the listeners fails
 	}{
-		"option typo":      {"token_uri https://login.example.com/token", "http://{$ADDR}", "token_uri", "token_url", false},
-		"missing variable": {"token_url https://login.example.com/token\nscopes {env.NO_SUCH_SCOPES}", "http://{$ADDR}", "NO_SUCH_SCOPES", "set the environment variable NO_SUCH_SCOPES", false},
-		"port taken":       {"token_url https://login.example.com/token", "http://" + taken.Listener.Addr().String(), "is taken by", "stop that process, or choose another port", true},
+		"option typo": {"token_uri https://login.example.com/token", "http://{$ADDR}", "token_uri", "token_url", false},
+		"missing variable": {"token_url https://login.example.com/token\nscopes {env.NO_SUCH_SCOPES}", "http://{$ADDR}",
+			"NO_SUCH_SCOPES", "set the environment variable NO_SUCH_SCOPES", false},
+		"port taken": {"token_url https://login.example.com/token", "http://" + taken.Listener.Addr().String(), "is taken by",
+			"stop that process, or choose another port", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			config := rig.Caddyfile{}.Source("orders", "grant client_credentials", "client_id x", "client_secret {env.CLIENT_SECRET}", c.option).
+			config := rig.Caddyfile{}.Source("orders", "grant client_credentials", "client_id x",
+				"client_secret {env.CLIENT_SECRET}", c.option).
 				Site(c.site, "bind 127.0.0.1", "authinject orders https://api.example.com").String()
 			secret := harness.Env("CLIENT_SECRET", canary)
 			if !c.loads {
@@ -400,21 +429,26 @@ func TestBrokenConfigurations(t *testing.T) {
 func TestLoginThatTheServerCannotFinish(t *testing.T) {
 	t.Parallel()
 	op := harness.OP(t)
-	config := rig.Caddyfile{}.Source("orders", web("authorize_url "+op.AuthorizeURL, "token_url "+op.TokenURL, "scopes openid")...).
-		Site("http://{$ADDR}", "bind 127.0.0.1", "authinject_connect /connect*", "authinject orders "+upstream(t, http.StatusOK))
+	config := rig.Caddyfile{}.Source("orders", web("authorize_url "+op.AuthorizeURL, "token_url "+op.TokenURL,
+		"scopes openid")...).
+		Site("http://{$ADDR}", "bind 127.0.0.1", "authinject_connect /connect*",
+			"authinject orders "+upstream(t, http.StatusOK))
 	proxy := harness.Start(t, config.String(), harness.Env("WEB_SECRET", "canary-wrong-7d1"))
 	op.AllowRedirect(callback(proxy))
 	for _, account := range []string{"", "fry"} {
 		login := proxy.Terminal(nil, "authinject", "login", "orders", "--account", account)
 		visit(t, op.Login(t, login.Address()).String())
-		if code, text := login.Wait(), login.Text(); code != 1 || !strings.Contains(text, "the running server, which could not finish the login: ") ||
-			!strings.Contains(text, "answered 401 invalid_client: check client_id, client_secret and client_auth (now client_secret_basic)") {
+		if code, text := login.Wait(), login.Text(); code != 1 ||
+			!strings.Contains(text, "the running server, which could not finish the login: ") ||
+			!strings.Contains(text, "answered 401 invalid_client: check client_id, client_secret and client_auth (now "+
+				"client_secret_basic)") {
 			t.Errorf("code %d:\n%s", code, text)
 		}
 	}
 	status, body, err := proxy.Admin(http.MethodGet, "/authinject/sources/orders/fry", "", nil)
 	if err != nil || status != http.StatusOK || !strings.Contains(string(body), `"state":"login_required"`) ||
-		!strings.Contains(string(body), `"class":"operator"`) || !strings.Contains(string(body), `"problem":"invalid_client"`) {
+		!strings.Contains(string(body), `"class":"operator"`) ||
+		!strings.Contains(string(body), `"problem":"invalid_client"`) {
 		t.Errorf("the state of the account: %d %s %v", status, body, err)
 	}
 }

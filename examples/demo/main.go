@@ -39,10 +39,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
+	fmt.Println("Everything is closed; nothing was left behind.")
 }
 
-// run starts everything, and returns when ctx ends or Caddy does.
-func run(ctx context.Context, caddy string, out, logs io.Writer) error {
+// run starts everything, and returns when ctx ends or Caddy does. Then everything is closed again.
+func run(ctx context.Context, caddy string, out, logs io.Writer) (failed error) {
 	port, err := freePort(proxyPort)
 	if err != nil {
 		return err
@@ -61,11 +62,7 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err := os.RemoveAll(dir); err != nil {
-			fmt.Fprintln(out, "The temporary directory could not be removed:", err)
-		}
-	}()
+	defer func() { failed = errors.Join(failed, os.RemoveAll(dir)) }()
 
 	config := filepath.Join(dir, "Caddyfile")
 	if err := os.WriteFile(config, []byte(world.caddyfile(port, admin, isTerminal(logs))), 0o600); err != nil {
@@ -101,7 +98,7 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) error {
 		select {
 		case <-ctx.Done(): // Ctrl-C reaches Caddy as well, and it was faster
 		case <-time.After(5 * time.Second):
-			return fmt.Errorf("Caddy ended by itself: %w", orClean(exit))
+			return fmt.Errorf("the proxy ended by itself: %w", orClean(exit))
 		}
 	}
 	fmt.Fprintln(out, "\nEnding …")
@@ -110,12 +107,12 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) error {
 	}
 	select {
 	case <-ended:
+		return nil
 	case <-time.After(15 * time.Second):
 		_ = cmd.Process.Kill()
 		<-ended
+		return errors.New("the proxy did not end within 15 s, and was killed")
 	}
-	fmt.Fprintln(out, "Caddy has ended. Removing the temporary directory.")
-	return nil
 }
 
 // heldLog keeps what is written to it until release, and from then on passes it on.
@@ -179,11 +176,11 @@ func waitListening(ctx context.Context, port int, ended <-chan struct{}) error {
 		}
 		select {
 		case <-ended:
-			return errors.New("Caddy ended before it listened: see its log above")
+			return errors.New("the proxy ended before it listened: see its log above")
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline.C:
-			return fmt.Errorf("Caddy did not listen on 127.0.0.1:%d within 30 s: see its log above", port)
+			return fmt.Errorf("the proxy did not listen on 127.0.0.1:%d within 30 s: see its log above", port)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

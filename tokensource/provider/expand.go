@@ -84,7 +84,8 @@ func (p Preset) Variable(name string) (Variable, error) {
 	case len(known) == 0:
 		return Variable{}, fmt.Errorf("variable %s is not known; provider %s has no variables", name, p.Name)
 	}
-	return Variable{}, fmt.Errorf("variable %s is not known%s; provider %s has %s", name, suggest.DidYouMean(name, known), p.Name, strings.Join(known, ", "))
+	return Variable{}, fmt.Errorf("variable %s is not known%s; provider %s has %s", name, suggest.DidYouMean(name, known),
+		p.Name, strings.Join(known, ", "))
 }
 
 // eachPart splits text at its variables. For each variable it calls part with the literal text in

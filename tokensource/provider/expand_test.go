@@ -16,8 +16,10 @@ func TestExpand(t *testing.T) {
 		variables map[string]string
 		want      string
 	}{
-		"preset's URL":    {p.TokenURL, deployment("planet-express"), "https://planet-express.api.accelo.com/oauth2/v0/token"},
-		"user's URL":      {"https://{deployment}.api.affinitylive.com/{deployment}", deployment("hq"), "https://hq.api.affinitylive.com/hq"},
+		"preset's URL": {p.TokenURL, deployment("planet-express"),
+			"https://planet-express.api.accelo.com/oauth2/v0/token"},
+		"user's URL": {"https://{deployment}.api.affinitylive.com/{deployment}", deployment("hq"),
+			"https://hq.api.affinitylive.com/hq"},
 		"digits, _ and -": {"{deployment}", deployment("a_b-1"), "a_b-1"},
 		"one letter":      {"{deployment}", deployment("a"), "a"},
 		"63 letters":      {"{deployment}", deployment(strings.Repeat("a", 63)), strings.Repeat("a", 63)},
@@ -40,7 +42,8 @@ func TestExpandRefusesInjection(t *testing.T) {
 	p, _ := Get("accelo")
 	for _, value := range []string{
 		"", " ", ".", "..", "a.b", "evil.com/", "evil.com", "evil.com#", "evil.com?", "evil.com\\", "user@evil.com", "a:8443",
-		"ACME", "Acme", "acme\n", "\nacme", "acme\r\nHost: evil.com", "%2e%2e", "a%2fb", "{deployment}", "acme ", "ácme", "acme\x00",
+		"ACME", "Acme", "acme\n", "\nacme", "acme\r\nHost: evil.com", "%2e%2e", "a%2fb", "{deployment}", "acme ",
+		"ácme", "acme\x00",
 		"acme\u2028", "[::1]", strings.Repeat("a", 64),
 	} {
 		got, err := p.Expand(p.TokenURL, map[string]string{"deployment": value})
@@ -65,13 +68,17 @@ func TestExpandErrors(t *testing.T) {
 		variables map[string]string
 		want      []string
 	}{
-		"missing":             {accelo, accelo.TokenURL, nil, []string{"deployment has no value", "planet-express"}},
-		"unknown in the URL":  {accelo, "https://{tenant}.example.com", nil, []string{"tenant", "accelo has deployment"}},
-		"unknown value":       {accelo, accelo.TokenURL, map[string]string{"deployment": "a", "tenant": "b"}, []string{"tenant", "has deployment"}},
-		"value, none at all":  {tiltify, tiltify.TokenURL, map[string]string{"deployment": "a"}, []string{"deployment", "tiltify has no variables"}},
-		"brace not closed":    {accelo, "https://{deployment.example.com", map[string]string{"deployment": "a"}, []string{"name in braces"}},
-		"brace not opened":    {accelo, "https://deployment}.example.com", nil, []string{"there is a } without a {"}},
-		"braces in braces":    {accelo, "https://{{deployment}}.example.com", map[string]string{"deployment": "a"}, []string{"name in braces"}},
+		"missing":            {accelo, accelo.TokenURL, nil, []string{"deployment has no value", "planet-express"}},
+		"unknown in the URL": {accelo, "https://{tenant}.example.com", nil, []string{"tenant", "accelo has deployment"}},
+		"unknown value": {accelo, accelo.TokenURL, map[string]string{"deployment": "a", "tenant": "b"},
+			[]string{"tenant", "has deployment"}},
+		"value, none at all": {tiltify, tiltify.TokenURL, map[string]string{"deployment": "a"},
+			[]string{"deployment", "tiltify has no variables"}},
+		"brace not closed": {accelo, "https://{deployment.example.com", map[string]string{"deployment": "a"},
+			[]string{"name in braces"}},
+		"brace not opened": {accelo, "https://deployment}.example.com", nil, []string{"there is a } without a {"}},
+		"braces in braces": {accelo, "https://{{deployment}}.example.com", map[string]string{"deployment": "a"},
+			[]string{"name in braces"}},
 		"empty braces":        {accelo, "https://{}.example.com", nil, []string{"name in braces"}},
 		"another placeholder": {accelo, "https://{env.HOST}/token", nil, []string{"env.HOST", "not known"}},
 	} {

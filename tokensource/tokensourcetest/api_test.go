@@ -60,7 +60,8 @@ func TestAPI(t *testing.T) {
 				t.Errorf("record %+v", rec)
 			}
 			challenge := r.header.Get("WWW-Authenticate")
-			want := map[int]string{200: "", 400: `Bearer realm="api", error="invalid_request"`, 401: `Bearer realm="api", error="invalid_token"`}[r.status]
+			want := map[int]string{200: "", 400: `Bearer realm="api", error="invalid_request"`,
+				401: `Bearer realm="api", error="invalid_token"`}[r.status]
 			if test.verdict == Missing {
 				want = `Bearer realm="api"`
 			}

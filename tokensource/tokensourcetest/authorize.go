@@ -178,7 +178,8 @@ func (s *Server) newCode(p *pendingConsent) *authCode {
 		value: "code-" + rand.Text(), number: len(s.emulation.codes) + 1,
 		client: p.record.ClientID, subject: p.subject, scopes: p.scopes, deployment: p.record.Deployment,
 		lifetime: p.lifetime, redirectURI: params.Get("redirect_uri"),
-		thumbprint: params.Get("dpop_jkt"), challenge: params.Get("code_challenge"), method: params.Get("code_challenge_method"),
+		thumbprint: params.Get("dpop_jkt"), challenge: params.Get("code_challenge"),
+		method: params.Get("code_challenge_method"),
 		issued: s.cfg.Now(),
 	}
 	for s.emulation.authorize.pin {

@@ -24,7 +24,8 @@ func (s *Server) serveApprove(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	switch {
 	case p == nil:
-		showPage(w, http.StatusBadRequest, page{Title: "This page is over", Error: "The request is unknown, or was decided already. Begin again at the application."})
+		showPage(w, http.StatusBadRequest, page{Title: "This page is over", Error: "The request is unknown, or was " +
+			"decided already. Begin again at the application."})
 	case r.Method == http.MethodGet:
 		s.showConsent(w, p, "")
 	case r.PostForm.Has("decision"):
@@ -77,7 +78,8 @@ func (s *Server) decideConsent(w http.ResponseWriter, p *pendingConsent, decisio
 			Title: "Your PIN", PIN: rec.Code, QR: rec.Deployment + ";" + user + ";" + rec.Code,
 		})
 	default:
-		showPage(w, http.StatusOK, page{Title: "Access was denied", Text: "The application gets nothing. You can close this page."})
+		showPage(w, http.StatusOK, page{Title: "Access was denied",
+			Text: "The application gets nothing. You can close this page."})
 	}
 }
 
@@ -86,7 +88,8 @@ func (s *Server) deny(p *pendingConsent) {
 	p.record.Outcome = "access_denied"
 	if p.redirect != "" {
 		p.record.Redirect = s.emulation.authorize.answer(p.redirect, [][2]string{
-			{"error", "access_denied"}, {"error_description", "The user has denied access."}, {"state", p.record.Params.Get("state")},
+			{"error", "access_denied"}, {"error_description", "The user has denied access."},
+			{"state", p.record.Params.Get("state")},
 		})
 	}
 }
@@ -103,7 +106,8 @@ func (s *Server) allow(p *pendingConsent) {
 		return
 	}
 	now := s.cfg.Now()
-	l := &login{client: rec.ClientID, subject: p.subject, grant: grantImplicit, scopes: p.scopes, deployment: rec.Deployment}
+	l := &login{client: rec.ClientID, subject: p.subject, grant: grantImplicit, scopes: p.scopes,
+		deployment: rec.Deployment}
 	a := s.newAccess(l, p.scopes, now)
 	rec.AccessToken = a.value
 	rec.Redirect = rules.answer(p.redirect, [][2]string{

@@ -79,8 +79,9 @@ func (s *Server) CheckStored(stored func(token string) bool) []Violation {
 	for _, t := range unused {
 		if !stored(t.value) {
 			found = append(found, Violation{
-				Rule:   "a refresh token is never lost",
-				Detail: fmt.Sprintf("refresh token %d of %q was answered, never used, and is not stored", t.number, t.login.subject),
+				Rule: "a refresh token is never lost",
+				Detail: fmt.Sprintf("refresh token %d of %q was answered, never used, and is not stored", t.number,
+					t.login.subject),
 			})
 		}
 	}
@@ -198,7 +199,8 @@ func (s *Server) CheckAbsent(where, text string) []Violation {
 		for i, secret := range c.Secrets {
 			look(fmt.Sprintf("secret %d of client %q", i+1, c.ID), secret)
 			for _, pair := range []string{c.ID + ":" + secret, url.QueryEscape(c.ID) + ":" + url.QueryEscape(secret)} {
-				look(fmt.Sprintf("secret %d of client %q, as a Basic header,", i+1, c.ID), base64.StdEncoding.EncodeToString([]byte(pair)))
+				look(fmt.Sprintf("secret %d of client %q, as a Basic header,", i+1, c.ID),
+					base64.StdEncoding.EncodeToString([]byte(pair)))
 			}
 		}
 	}

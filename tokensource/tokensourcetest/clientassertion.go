@@ -16,7 +16,8 @@ const maxAssertionLifetime = 5 * time.Minute
 // The algorithms of assertions.
 var (
 	keyAlgs = []jose.SignatureAlgorithm{
-		jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
+		jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384,
+		jose.ES512, jose.EdDSA,
 	}
 	secretAlgs = []jose.SignatureAlgorithm{jose.HS256, jose.HS384, jose.HS512}
 )

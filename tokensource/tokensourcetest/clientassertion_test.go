@@ -52,19 +52,22 @@ func TestClientAssertions(t *testing.T) {
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{
 		Now: func() time.Time { return now },
 		Clients: []tokensourcetest.Client{
-			{ID: "app", Keys: []tokensourcetest.AssertionKey{{Key: key.Public()}, {Key: cluster.Public(), Issuer: "https://k8s", Subject: "sa"}}},
+			{ID: "app", Keys: []tokensourcetest.AssertionKey{{Key: key.Public()},
+				{Key: cluster.Public(), Issuer: "https://k8s", Subject: "sa"}}},
 			{ID: "hmac", Secrets: []string{secret}, Auth: []tokensourcetest.AuthMethod{tokensourcetest.AuthSecretJWT}},
 		},
 	})
 	good := map[string]any{
-		"iss": "app", "sub": "app", "aud": srv.TokenURL(), "jti": "1", "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Unix() + 300,
+		"iss": "app", "sub": "app", "aud": srv.TokenURL(), "jti": "1", "iat": now.Unix(), "nbf": now.Unix(),
+		"exp": now.Unix() + 300,
 	}
 	with := func(edits map[string]any) map[string]any {
 		changed := maps.Clone(good)
 		maps.Copy(changed, edits)
 		return changed
 	}
-	federated := with(map[string]any{"iss": "https://k8s", "sub": "sa", "aud": []string{"other", srv.URL}, "jti": "", "exp": now.Unix() + 3600})
+	federated := with(map[string]any{"iss": "https://k8s", "sub": "sa", "aud": []string{"other", srv.URL}, "jti": "",
+		"exp": now.Unix() + 3600})
 	for _, row := range []struct {
 		name, client, want string // want is a part of the refusal
 		token              string
@@ -72,19 +75,25 @@ func TestClientAssertions(t *testing.T) {
 		{"good", "app", "", signed(t, jose.ES256, key, good)},
 		{"sent again", "app", "its jti is missing or was used before", signed(t, jose.ES256, key, good)},
 		{"without jti", "app", "its jti is missing", signed(t, jose.ES256, key, with(map[string]any{"jti": ""}))},
-		{"another audience", "app", "aud is wrong", signed(t, jose.ES256, key, with(map[string]any{"jti": "2", "aud": "https://other.example"}))},
-		{"another issuer", "app", "iss or sub is wrong", signed(t, jose.ES256, key, with(map[string]any{"jti": "2", "iss": "other"}))},
+		{"another audience", "app", "aud is wrong", signed(t, jose.ES256, key,
+			with(map[string]any{"jti": "2", "aud": "https://other.example"}))},
+		{"another issuer", "app", "iss or sub is wrong",
+			signed(t, jose.ES256, key, with(map[string]any{"jti": "2", "iss": "other"}))},
 		{"expired", "app", "it has expired", signed(t, jose.ES256, key, with(map[string]any{"jti": "2", "exp": now.Unix()}))},
-		{"of the future", "app", "it is not valid yet", signed(t, jose.ES256, key, with(map[string]any{"jti": "2", "nbf": now.Unix() + 1}))},
-		{"too long", "app", "it lives for too long", signed(t, jose.ES256, key, with(map[string]any{"jti": "2", "exp": now.Unix() + 301}))},
+		{"of the future", "app", "it is not valid yet",
+			signed(t, jose.ES256, key, with(map[string]any{"jti": "2", "nbf": now.Unix() + 1}))},
+		{"too long", "app", "it lives for too long",
+			signed(t, jose.ES256, key, with(map[string]any{"jti": "2", "exp": now.Unix() + 301}))},
 		{"another key", "app", "iss or sub is wrong", signed(t, jose.ES256, cluster, with(map[string]any{"jti": "2"}))},
 		{"no key", "hmac", "no key of the client verifies it", signed(t, jose.ES256, key, good)},
 		{"no client", "who", "the client is unknown", signed(t, jose.ES256, key, good)},
 		{"no JWT", "app", "it is not a signed JWT", "hunter2"},
 		{"federated", "app", "", signed(t, jose.ES256, cluster, federated)},
 		{"federated again", "app", "", signed(t, jose.ES256, cluster, federated)},
-		{"with a secret", "hmac", "", signed(t, jose.HS256, []byte(secret), with(map[string]any{"iss": "hmac", "sub": "hmac"}))},
-		{"with another secret", "hmac", "no key", signed(t, jose.HS256, []byte(secret+"x"), with(map[string]any{"iss": "hmac", "sub": "hmac"}))},
+		{"with a secret", "hmac", "", signed(t, jose.HS256, []byte(secret),
+			with(map[string]any{"iss": "hmac", "sub": "hmac"}))},
+		{"with another secret", "hmac", "no key", signed(t, jose.HS256, []byte(secret+"x"),
+			with(map[string]any{"iss": "hmac", "sub": "hmac"}))},
 	} {
 		res, err := srv.Client().PostForm(srv.TokenURL(), url.Values{
 			"grant_type": {"client_credentials"}, "client_id": {row.client}, "client_assertion": {row.token},
@@ -95,7 +104,8 @@ func TestClientAssertions(t *testing.T) {
 		}
 		body, _ := io.ReadAll(res.Body)
 		_ = res.Body.Close()
-		if granted := res.StatusCode == http.StatusOK; granted != (row.want == "") || !strings.Contains(string(body), row.want) {
+		if granted := res.StatusCode == http.StatusOK; granted != (row.want == "") ||
+			!strings.Contains(string(body), row.want) {
 			t.Errorf("%s: %d %s, want %q", row.name, res.StatusCode, body, row.want)
 		}
 	}
@@ -134,7 +144,8 @@ func TestClientCertificates(t *testing.T) {
 		return res.StatusCode, string(body)
 	}
 	ask := func(certs ...tls.Certificate) (int, string) {
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.TokenURL(), strings.NewReader("grant_type=client_credentials&client_id=app"))
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.TokenURL(),
+			strings.NewReader("grant_type=client_credentials&client_id=app"))
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		return do(certs, req)
 	}

@@ -23,7 +23,8 @@ type presented struct {
 
 // findClientAuth looks for client authentication in all places. RFC 6749 section 2.3: a client must
 // not use more than one method in a request.
-func findClientAuth(header http.Header, body, query url.Values, certificate *x509.Certificate) (presented, *oauthError) {
+func findClientAuth(header http.Header, body, query url.Values,
+	certificate *x509.Certificate) (presented, *oauthError) {
 	fields := header.Values("Authorization")
 	places := len(fields)
 	for _, values := range []url.Values{body, query} {
@@ -57,7 +58,8 @@ func findClientAuth(header http.Header, body, query url.Values, certificate *x50
 		if kind := body.Get("client_assertion_type"); kind != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
 			return presented{}, errorf(http.StatusBadRequest, "invalid_request", "unknown client_assertion_type")
 		}
-		return presented{id: paramID, assertion: body.Get("client_assertion"), method: AuthPrivateKeyJWT, certificate: certificate}, nil
+		return presented{id: paramID, assertion: body.Get("client_assertion"), method: AuthPrivateKeyJWT,
+			certificate: certificate}, nil
 	case paramID != "" && certificate != nil:
 		return presented{id: paramID, method: AuthTLS, certificate: certificate}, nil
 	case paramID != "":

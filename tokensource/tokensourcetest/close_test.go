@@ -18,7 +18,8 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for _, secure := range []bool{false, true} {
 		srv := NewServer(Config{TLS: secure})
-		srv.Script(Hold(make(chan struct{})), HoldAnswer(make(chan struct{})), Delay(time.Hour), DripAnswer(time.Hour), LoseAnswer(), ResetConnection(Halfway))
+		srv.Script(Hold(make(chan struct{})), HoldAnswer(make(chan struct{})), Delay(time.Hour), DripAnswer(time.Hour),
+			LoseAnswer(), ResetConnection(Halfway))
 		var wg sync.WaitGroup
 		for range 7 {
 			wg.Go(func() {

@@ -73,7 +73,8 @@ func (e *emulation) serve(s *Server, w http.ResponseWriter, r *http.Request) boo
 	path := r.URL.Path
 	switch {
 	case len(e.deployments) > 0 && !slices.Contains(e.deployments, e.deployment(r)):
-		writeJSON(w, http.StatusInternalServerError, map[string]any{"error": "server_error", "error_description": "Deployment can't be found"})
+		writeJSON(w, http.StatusInternalServerError, map[string]any{"error": "server_error",
+			"error_description": "Deployment can't be found"})
 	case e.noTokenEndpoint && path == s.cfg.TokenPath:
 		http.NotFound(w, r)
 	case e.app != nil && installationPath.MatchString(path):

@@ -23,24 +23,29 @@ func TestFaultAnswers(t *testing.T) {
 		body    string // that must be in it
 		outcome string
 	}{
-		"503":             {Unavailable(), 503, "Content-Type: text/plain", "upstream", OutcomeUnprocessed},
-		"503, processed":  {ButProcessed(Unavailable()), 503, "", "upstream", OutcomeIssued},
-		"429 seconds":     {TooManyRequests(6100 * time.Millisecond), 429, "Retry-After: 7", "slow_down", OutcomeUnprocessed},
-		"429 date":        {TooManyRequestsUntil(at), 429, "Retry-After: Mon, 03 Feb 2031 04:05:06 GMT", "", OutcomeUnprocessed},
-		"HTML 200":        {HTMLPage(200), 200, "Content-Type: text/html; charset=utf-8", "<!DOCTYPE", OutcomeUnprocessed},
-		"HTML 403":        {HTMLPage(403), 403, "", "<!DOCTYPE", OutcomeUnprocessed},
-		"error 200":       {OAuthError(200, "bad_refresh_token"), 200, "", `{"error":"bad_refresh_token"}`, OutcomeUnprocessed},
-		"empty":           {Empty(200), 200, "Content-Length: 0", "", OutcomeUnprocessed},
-		"broken JSON":     {BrokenJSON(), 200, "", `"token_ty`, OutcomeUnprocessed},
-		"redirect":        {Redirect(307, "http://elsewhere.invalid/"), 307, "Location: http://elsewhere.invalid/", "", OutcomeUnprocessed},
-		"token type":      {SetMember("token_type", "mac"), 200, "", `"token_type":"mac"`, OutcomeIssued},
-		"no token":        {DeleteMember("access_token"), 200, "", `{"expires_in":3600,"token_type":"Bearer"}`, OutcomeIssued},
-		"CR LF":           {TaintAccessToken("\r\nX: 1"), 200, "", `\r\nX: 1"`, OutcomeIssued},
-		"non-ASCII":       {TaintAccessToken("ü"), 200, "", `ü"`, OutcomeIssued},
-		"verbatim header": {Fault{Answer: &Answer{Header: http.Header{"X-One": {"1"}}, Body: "<p>"}}, 200, "X-One: 1", "<p>", OutcomeUnprocessed},
-		"drip":            {DripAnswer(time.Microsecond), 200, "", `"token_type":"Bearer"}`, OutcomeIssued},
-		"delay":           {Delay(time.Microsecond), 200, "", "access_token", OutcomeIssued},
-		"late":            {DelayAnswer(time.Microsecond), 200, "", "access_token", OutcomeIssued},
+		"503":            {Unavailable(), 503, "Content-Type: text/plain", "upstream", OutcomeUnprocessed},
+		"503, processed": {ButProcessed(Unavailable()), 503, "", "upstream", OutcomeIssued},
+		"429 seconds":    {TooManyRequests(6100 * time.Millisecond), 429, "Retry-After: 7", "slow_down", OutcomeUnprocessed},
+		"429 date": {TooManyRequestsUntil(at), 429, "Retry-After: Mon, 03 Feb 2031 04:05:06 GMT",
+			"", OutcomeUnprocessed},
+		"HTML 200": {HTMLPage(200), 200, "Content-Type: text/html; charset=utf-8", "<!DOCTYPE", OutcomeUnprocessed},
+		"HTML 403": {HTMLPage(403), 403, "", "<!DOCTYPE", OutcomeUnprocessed},
+		"error 200": {OAuthError(200, "bad_refresh_token"), 200, "", `{"error":"bad_refresh_token"}`,
+			OutcomeUnprocessed},
+		"empty":       {Empty(200), 200, "Content-Length: 0", "", OutcomeUnprocessed},
+		"broken JSON": {BrokenJSON(), 200, "", `"token_ty`, OutcomeUnprocessed},
+		"redirect": {Redirect(307, "http://elsewhere.invalid/"), 307, "Location: http://elsewhere.invalid/", "",
+			OutcomeUnprocessed},
+		"token type": {SetMember("token_type", "mac"), 200, "", `"token_type":"mac"`, OutcomeIssued},
+		"no token": {DeleteMember("access_token"), 200, "", `{"expires_in":3600,"token_type":"Bearer"}`,
+			OutcomeIssued},
+		"CR LF":     {TaintAccessToken("\r\nX: 1"), 200, "", `\r\nX: 1"`, OutcomeIssued},
+		"non-ASCII": {TaintAccessToken("ü"), 200, "", `ü"`, OutcomeIssued},
+		"verbatim header": {Fault{Answer: &Answer{Header: http.Header{"X-One": {"1"}}, Body: "<p>"}}, 200, "X-One: 1",
+			"<p>", OutcomeUnprocessed},
+		"drip":  {DripAnswer(time.Microsecond), 200, "", `"token_type":"Bearer"}`, OutcomeIssued},
+		"delay": {Delay(time.Microsecond), 200, "", "access_token", OutcomeIssued},
+		"late":  {DelayAnswer(time.Microsecond), 200, "", "access_token", OutcomeIssued},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := Start(t, Config{})
@@ -56,7 +61,8 @@ func TestFaultAnswers(t *testing.T) {
 				t.Errorf("Content-Type %v was guessed", r.header["Content-Type"])
 			}
 			rec := last(t, srv)
-			if rec.Outcome != test.outcome || rec.Status != test.status || !rec.Whole || !rec.Done || rec.Fault != test.fault.Name {
+			if rec.Outcome != test.outcome || rec.Status != test.status || !rec.Whole || !rec.Done ||
+				rec.Fault != test.fault.Name {
 				t.Errorf("record %+v", rec)
 			}
 			if n := len(srv.Issued()); (n == 1) != (test.outcome == OutcomeIssued) {
@@ -74,15 +80,16 @@ func TestFaultBrokenConnections(t *testing.T) {
 		status    int
 		err       error // the client's error; nil: any error
 	}{
-		"before reading":           {DropConnection(BeforeReading), false, 0, nil},
-		"before processing":        {DropConnection(BeforeProcessing), false, 0, io.EOF},
-		"answer lost":              {LoseAnswer(), true, 0, io.EOF},
-		"half an answer":           {HalfAnswer(), true, 200, io.ErrUnexpectedEOF},
-		"reset before reading":     {ResetConnection(BeforeReading), false, 0, syscall.ECONNRESET},
-		"reset before processing":  {ResetConnection(BeforeProcessing), false, 0, syscall.ECONNRESET},
-		"reset instead of answer":  {ResetConnection(BeforeAnswering), true, 0, syscall.ECONNRESET},
-		"reset after half":         {ResetConnection(Halfway), true, 200, nil},
-		"Content-Length too large": {Fault{Answer: &Answer{Header: http.Header{"Content-Length": {"99"}}, Body: "{"}}, false, 200, io.ErrUnexpectedEOF},
+		"before reading":          {DropConnection(BeforeReading), false, 0, nil},
+		"before processing":       {DropConnection(BeforeProcessing), false, 0, io.EOF},
+		"answer lost":             {LoseAnswer(), true, 0, io.EOF},
+		"half an answer":          {HalfAnswer(), true, 200, io.ErrUnexpectedEOF},
+		"reset before reading":    {ResetConnection(BeforeReading), false, 0, syscall.ECONNRESET},
+		"reset before processing": {ResetConnection(BeforeProcessing), false, 0, syscall.ECONNRESET},
+		"reset instead of answer": {ResetConnection(BeforeAnswering), true, 0, syscall.ECONNRESET},
+		"reset after half":        {ResetConnection(Halfway), true, 200, nil},
+		"Content-Length too large": {Fault{Answer: &Answer{Header: http.Header{"Content-Length": {"99"}}, Body: "{"}},
+			false, 200, io.ErrUnexpectedEOF},
 	} {
 		for _, tls := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: " TLS"}[tls], func(t *testing.T) {

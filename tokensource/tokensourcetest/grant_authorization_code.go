@@ -65,7 +65,8 @@ func (s *Server) authorizationCode(g *grantRequest) (*issuance, *oauthError) {
 	}
 	c.used = true
 
-	key := strings.Join([]string{"code", g.client.ID, c.subject, c.deployment, strings.Join(c.scopes, " "), g.thumbprint}, "\x00")
+	key := strings.Join([]string{"code", g.client.ID, c.subject, c.deployment, strings.Join(c.scopes, " "), g.thumbprint},
+		"\x00")
 	if a := s.tokens.recent[key]; s.repeats(a, g.now) {
 		return &issuance{access: a, refresh: s.tokens.refresh[a.refresh], repeated: true}, nil
 	}

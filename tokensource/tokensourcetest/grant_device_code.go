@@ -28,7 +28,8 @@ type deviceLogin struct {
 
 // deviceParams are the parameters that a device authorization request may have beside those of
 // client authentication.
-var deviceParams = []string{"client_id", "client_secret", "client_assertion", "client_assertion_type", "scope", "audience", "resource", "code_challenge", "code_challenge_method"}
+var deviceParams = []string{"client_id", "client_secret", "client_assertion", "client_assertion_type", "scope",
+	"audience", "resource", "code_challenge", "code_challenge_method"}
 
 // DeviceURL returns the URL of the device authorization endpoint (RFC 8628 section 3.1).
 func (s *Server) DeviceURL() string { return s.URL + s.cfg.DevicePath }
@@ -100,7 +101,8 @@ func (s *Server) beginDevice(r *http.Request, in input) (*deviceLogin, *oauthErr
 			return invalid("unknown parameter " + name)
 		}
 	}
-	if method := params.Get("code_challenge_method"); params.Get("code_challenge") != "" && method != "S256" || params.Get("code_challenge") == "" && method != "" {
+	if method := params.Get("code_challenge_method"); params.Get("code_challenge") != "" && method != "S256" ||
+		params.Get("code_challenge") == "" && method != "" {
 		return invalid("code_challenge_method must be S256, with a challenge")
 	}
 	if len(client.Grants) > 0 && !slices.Contains(client.Grants, grantDeviceCode) {
@@ -112,8 +114,9 @@ func (s *Server) beginDevice(r *http.Request, in input) (*deviceLogin, *oauthErr
 	}
 	text := rand.Text()
 	d := &deviceLogin{
-		code: "dc-" + rand.Text(), userCode: text[:4] + "-" + text[4:8], client: client.ID, scopes: scopes, challenge: params.Get("code_challenge"),
-		ends: s.cfg.Now().Add(s.cfg.DeviceLifetime), last: s.cfg.Now(), interval: s.cfg.DeviceInterval,
+		code: "dc-" + rand.Text(), userCode: text[:4] + "-" + text[4:8], client: client.ID, scopes: scopes,
+		challenge: params.Get("code_challenge"),
+		ends:      s.cfg.Now().Add(s.cfg.DeviceLifetime), last: s.cfg.Now(), interval: s.cfg.DeviceInterval,
 	}
 	s.devices[d.code] = d
 	return d, nil
@@ -146,7 +149,8 @@ func (s *Server) deviceToken(g *grantRequest) (*issuance, *oauthError) {
 	}
 	d.used = true
 	l := &login{
-		client: d.client, subject: d.subject, grant: grantDeviceCode, scopes: d.scopes, deployment: g.record.Deployment, thumbprint: g.thumbprint,
+		client: d.client, subject: d.subject, grant: grantDeviceCode, scopes: d.scopes, deployment: g.record.Deployment,
+		thumbprint: g.thumbprint,
 	}
 	issued := &issuance{access: s.newAccess(l, d.scopes, g.now), refresh: s.newRefresh(l, g.now)}
 	issued.access.refresh = issued.refresh.value

@@ -14,7 +14,8 @@ func TestDeviceCode(t *testing.T) {
 	clock := newClock()
 	srv := Start(t, Config{
 		Now: clock.Now, Rotation: StrictRotation(),
-		Clients: []Client{{ID: DefaultClientID, Secrets: []string{DefaultClientSecret}}, {ID: "other", Secrets: []string{DefaultClientSecret}}},
+		Clients: []Client{{ID: DefaultClientID, Secrets: []string{DefaultClientSecret}},
+			{ID: "other", Secrets: []string{DefaultClientSecret}}},
 	})
 	post := func(to, client string, form url.Values) reply {
 		t.Helper()
@@ -34,14 +35,16 @@ func TestDeviceCode(t *testing.T) {
 	begin := func() (code, userCode string) {
 		t.Helper()
 		r := post("/oauth/device", DefaultClientID, url.Values{"scope": {"a b"}})
-		if r.status != 200 || r.members["expires_in"] != 600.0 || r.members["interval"] != 5.0 || r.text("verification_uri") != srv.URL+"/device" {
+		if r.status != 200 || r.members["expires_in"] != 600.0 || r.members["interval"] != 5.0 ||
+			r.text("verification_uri") != srv.URL+"/device" {
 			t.Fatalf("%d %s", r.status, r.body)
 		}
 		return r.text("device_code"), r.text("user_code")
 	}
 	token := func(code, client string) reply {
 		t.Helper()
-		return post("/oauth/token", client, url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}, "device_code": {code}})
+		return post("/oauth/token", client, url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"},
+			"device_code": {code}})
 	}
 	code, userCode := begin()
 	wantError(t, token(code, DefaultClientID), 400, "slow_down") // at once
@@ -74,7 +77,8 @@ func TestDeviceCode(t *testing.T) {
 	if err := srv.AllowDevice(userCode, "ada"); err == nil {
 		t.Error("a code that has ended was allowed")
 	}
-	for _, form := range []url.Values{{"code_challenge": {"x"}}, {"code_challenge_method": {"S256"}}, {"redirect_uri": {"https://a.example"}}} {
+	for _, form := range []url.Values{{"code_challenge": {"x"}}, {"code_challenge_method": {"S256"}},
+		{"redirect_uri": {"https://a.example"}}} {
 		wantError(t, post("/oauth/device", DefaultClientID, form), 400, "invalid_request")
 	}
 }

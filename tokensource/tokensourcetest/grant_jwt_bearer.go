@@ -69,7 +69,8 @@ func (s *Server) grantAssertion(rec *TokenRequest, in input) (*issuance, *oauthE
 	}
 	read, ok := rules.verify(rec.Params.Get("assertion"))
 	if !ok {
-		return nil, errorf(http.StatusBadRequest, "invalid_grant", cmp.Or(rules.unknown, "the assertion has another signature than this server knows"))
+		return nil, errorf(http.StatusBadRequest, "invalid_grant", cmp.Or(rules.unknown, "the assertion has another "+
+			"signature than this server knows"))
 	}
 	if code, description := rules.check(s, read, rec.Processed); code != "" {
 		return nil, errorf(http.StatusBadRequest, code, description)

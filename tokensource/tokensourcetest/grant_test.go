@@ -88,7 +88,8 @@ func TestGraceRotation(t *testing.T) {
 func TestRefreshBelongsToItsClient(t *testing.T) {
 	srv := Start(t, Config{
 		Rotation: StrictRotation(),
-		Clients:  []Client{{ID: "owner", Secrets: []string{"s"}}, {ID: DefaultClientID, Secrets: []string{DefaultClientSecret}}},
+		Clients: []Client{{ID: "owner", Secrets: []string{"s"}},
+			{ID: DefaultClientID, Secrets: []string{DefaultClientSecret}}},
 	})
 	token := srv.IssueRefreshToken("ada")
 	wantError(t, refreshWith(t, srv, token), 400, "invalid_grant")
@@ -155,7 +156,8 @@ func TestSameTokenWithin(t *testing.T) {
 	if b.members["expires_in"] != 3540.0 {
 		t.Errorf("expires_in %v, want what is left", b.members["expires_in"])
 	}
-	if r := ask(t, srv, "grant_type", "client_credentials", "scope", "x"); r.text("access_token") == a.text("access_token") {
+	if r := ask(t, srv, "grant_type", "client_credentials", "scope",
+		"x"); r.text("access_token") == a.text("access_token") {
 		t.Error("another scope got the same token")
 	}
 	clock.Advance(1)
@@ -209,7 +211,8 @@ func TestExpiryShapes(t *testing.T) {
 		ExpiryNegative:     `"expires_in":-1`,
 		ExpiryAbsent:       ``,
 	} {
-		srv := Start(t, Config{Expiry: shape, AccessTokenLifetime: 90500 * time.Millisecond, Now: newClock().Now, TokenType: Absent})
+		srv := Start(t, Config{Expiry: shape, AccessTokenLifetime: 90500 * time.Millisecond, Now: newClock().Now,
+			TokenType: Absent})
 		body := clientCredentials(t, srv).body
 		_, got, _ := strings.Cut(strings.TrimSuffix(body, "}"), `,`) // access_token comes first
 		if got != want {
@@ -257,24 +260,31 @@ func TestTokenExchange(t *testing.T) {
 	if api := callAPI(t, srv, "", "Bearer "+r.text("access_token")); api.text("subject") != "ada" {
 		t.Errorf("the subject is %s", api.body)
 	}
-	wantToken(t, exchange("subject_token", subject, "subject_token_type", access, "actor_token", actor, "actor_token_type", access))
+	wantToken(t, exchange("subject_token", subject, "subject_token_type", access, "actor_token", actor,
+		"actor_token_type", access))
 	for name, c := range map[string]struct {
 		code string
 		more []string
 	}{
-		"no subject":           {"invalid_request", nil},
-		"no type":              {"invalid_request", []string{"subject_token", subject}},
-		"unknown subject":      {"invalid_request", []string{"subject_token", "x", "subject_token_type", access}},
-		"unknown actor":        {"invalid_request", []string{"subject_token", subject, "subject_token_type", access, "actor_token", "x", "actor_token_type", access}},
-		"a type without actor": {"invalid_request", []string{"subject_token", subject, "subject_token_type", access, "actor_token_type", access}},
-		"another type wanted":  {"invalid_request", []string{"subject_token", subject, "subject_token_type", access, "requested_token_type", prefix + "token-type:saml2"}},
-		"unknown audience":     {"invalid_target", []string{"subject_token", subject, "subject_token_type", access, "audience", "x"}},
-		"unknown scope":        {"invalid_scope", []string{"subject_token", subject, "subject_token_type", access, "scope", "write"}},
+		"no subject":      {"invalid_request", nil},
+		"no type":         {"invalid_request", []string{"subject_token", subject}},
+		"unknown subject": {"invalid_request", []string{"subject_token", "x", "subject_token_type", access}},
+		"unknown actor": {"invalid_request", []string{"subject_token", subject, "subject_token_type", access,
+			"actor_token", "x", "actor_token_type", access}},
+		"a type without actor": {"invalid_request", []string{"subject_token", subject, "subject_token_type", access,
+			"actor_token_type", access}},
+		"another type wanted": {"invalid_request", []string{"subject_token", subject, "subject_token_type", access,
+			"requested_token_type", prefix + "token-type:saml2"}},
+		"unknown audience": {"invalid_target", []string{"subject_token", subject, "subject_token_type", access,
+			"audience", "x"}},
+		"unknown scope": {"invalid_scope", []string{"subject_token", subject, "subject_token_type", access,
+			"scope", "write"}},
 	} {
 		t.Run(name, func(t *testing.T) { wantError(t, exchange(c.more...), 400, c.code) })
 	}
 	onBehalfOf := func(assertion, scope string) reply {
-		return ask(t, srv, "grant_type", prefix+"grant-type:jwt-bearer", "requested_token_use", "on_behalf_of", "assertion", assertion, "scope", scope)
+		return ask(t, srv, "grant_type", prefix+"grant-type:jwt-bearer", "requested_token_use", "on_behalf_of", "assertion",
+			assertion, "scope", scope)
 	}
 	wantToken(t, onBehalfOf(subject, "read"))
 	wantError(t, onBehalfOf("", "read"), 400, "invalid_request")

@@ -45,7 +45,8 @@ func (s *Server) tokenExchange(g *grantRequest) (*issuance, *oauthError) {
 			return nil, errorf(http.StatusBadRequest, "invalid_request", of+"_type must be "+typeAccessToken)
 		}
 	}
-	if requested := g.params.Get("requested_token_type"); requested != "" && requested != typeAccessToken && requested != typePrefix+"jwt" {
+	if requested := g.params.Get("requested_token_type"); requested != "" && requested != typeAccessToken &&
+		requested != typePrefix+"jwt" {
 		return nil, errorf(http.StatusBadRequest, "invalid_request", "requested_token_type is not supported")
 	}
 	if actor := g.params.Get("actor_token"); actor != "" && !s.isLive(actor, g) {
@@ -70,9 +71,11 @@ func (s *Server) tokenExchange(g *grantRequest) (*issuance, *oauthError) {
 func (s *Server) onBehalfOf(g *grantRequest) (*issuance, *oauthError) {
 	switch {
 	case g.params.Get("assertion") == "":
-		return nil, errorf(http.StatusBadRequest, "invalid_request", "AADSTS900144: The request body must contain the following parameter: 'assertion'.")
+		return nil, errorf(http.StatusBadRequest, "invalid_request", "AADSTS900144: The request body must contain the "+
+			"following parameter: 'assertion'.")
 	case g.params.Get("scope") == "":
-		return nil, errorf(http.StatusBadRequest, "invalid_request", "AADSTS900144: The request body must contain the following parameter: 'scope'.")
+		return nil, errorf(http.StatusBadRequest, "invalid_request", "AADSTS900144: The request body must contain the "+
+			"following parameter: 'scope'.")
 	}
 	return s.exchange(g, g.params.Get("assertion"), "invalid_grant")
 }

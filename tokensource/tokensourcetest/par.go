@@ -45,7 +45,8 @@ func (s *Server) servePush(w http.ResponseWriter, r *http.Request) {
 	in.presented, in.authErr = findClientAuth(r.Header, in.body, in.query, in.certificate)
 	thumbprint, proofErr := s.proved(r)
 	s.mu.Lock()
-	rec := PushRequest{Time: s.cfg.Now(), Auth: in.presented.method, Params: in.all(), Header: r.Header.Clone(), Outcome: "ok"}
+	rec := PushRequest{Time: s.cfg.Now(), Auth: in.presented.method, Params: in.all(), Header: r.Header.Clone(),
+		Outcome: "ok"}
 	oerr := s.push(r, in, &rec)
 	switch jkt := rec.Params.Get("dpop_jkt"); {
 	case oerr != nil:
@@ -65,7 +66,8 @@ func (s *Server) servePush(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, http.StatusCreated, map[string]any{"request_uri": rec.RequestURI, "expires_in": int(parLifetime / time.Second)})
+	writeJSON(w, http.StatusCreated, map[string]any{"request_uri": rec.RequestURI,
+		"expires_in": int(parLifetime / time.Second)})
 }
 
 // push keeps a pushed request. The caller holds s.mu.
@@ -119,7 +121,8 @@ func (s *Server) resolvePush(rec *AuthorizeRequest) *oauthError {
 	case len(rec.Params) != 2:
 		return errorf(http.StatusBadRequest, "invalid_request", "the link has more than client_id and request_uri")
 	case !known, kept.client != rec.Params.Get("client_id"), !rec.Time.Before(kept.at.Add(parLifetime)):
-		return errorf(http.StatusBadRequest, "invalid_request_uri", "the request_uri is unknown, was used before, or has expired")
+		return errorf(http.StatusBadRequest, "invalid_request_uri",
+			"the request_uri is unknown, was used before, or has expired")
 	}
 	rec.Params = kept.params
 	return nil

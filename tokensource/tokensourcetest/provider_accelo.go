@@ -72,7 +72,8 @@ func accelo(cfg *ProviderConfig) *emulation {
 }
 
 // scopeSyntax matches read(…) or write(…) of resources, joined by commas.
-var scopeSyntax = regexp.MustCompile(`^(?:read|write)\([a-z_]+(?:,[a-z_]+)*\)(?:,(?:read|write)\([a-z_]+(?:,[a-z_]+)*\))*$`)
+var scopeSyntax = regexp.MustCompile(
+	`^(?:read|write)\([a-z_]+(?:,[a-z_]+)*\)(?:,(?:read|write)\([a-z_]+(?:,[a-z_]+)*\))*$`)
 
 // acceloScopes keeps the scopes together in one string, because they contain commas themselves.
 func acceloScopes(requested string) ([]string, *oauthError) {
@@ -80,7 +81,8 @@ func acceloScopes(requested string) ([]string, *oauthError) {
 		requested = "read(all)"
 	}
 	if !scopeSyntax.MatchString(requested) {
-		return nil, errorf(http.StatusBadRequest, "invalid_scope", "The requested scope does not conform to the scope syntax.")
+		return nil, errorf(http.StatusBadRequest, "invalid_scope",
+			"The requested scope does not conform to the scope syntax.")
 	}
 	return []string{requested}, nil
 }

@@ -42,7 +42,8 @@ func TestAccelo(t *testing.T) {
 	}
 	r := pinCall(c.PIN).send(t, p)
 	wantToken(t, r)
-	if r.members["expires_in"] != "2592000" || r.text("deployment") != "acme" || r.text("token_type") != "Bearer" || r.text("refresh_token") == "" {
+	if r.members["expires_in"] != "2592000" || r.text("deployment") != "acme" || r.text("token_type") != "Bearer" ||
+		r.text("refresh_token") == "" {
 		t.Errorf("answer %s", r.body)
 	}
 	if rec := last(t, p.Server); rec.Auth != AuthBasicRaw || rec.ClientID != AcceloClientID || rec.Deployment != "acme" {
@@ -55,7 +56,8 @@ func TestAccelo(t *testing.T) {
 	for _, api := range []string{p.Endpoints().API, p.URL + "/public_api/v0"} {
 		wantStatus(t, p, api+"/companies/1", "Bearer "+token, 200)
 		wantStatus(t, p, api+"/companies/1?_bearer_token="+token, "", 200)
-		if r := wantStatus(t, p, api+"/companies/1?_bearer_token="+token, "Bearer "+token, 400); !strings.Contains(r.body, `"invalid_request"`) {
+		if r := wantStatus(t, p, api+"/companies/1?_bearer_token="+token, "Bearer "+token, 400); !strings.Contains(r.body,
+			`"invalid_request"`) {
 			t.Errorf("both at once: %s", r.body)
 		}
 		if r := wantStatus(t, p, api+"/companies/1", "Bearer no", 401); !strings.Contains(r.body, `"invalid_client"`) {
@@ -175,15 +177,18 @@ func TestAcceloRefuses(t *testing.T) {
 	}
 	credentials := form("client_id", AcceloClientID, "client_secret", DefaultClientSecret)
 	refused(t, p, map[string]wrongCall{
-		"encoded Basic":      {change(func(c *tokenCall) { c.user = strings.ReplaceAll(c.user, "@", "%40") }), 401, "invalid_client"},
-		"wrong secret":       {change(func(c *tokenCall) { c.password = "no" }), 401, "invalid_client"},
-		"no credentials":     {change(func(c *tokenCall) { c.user = "" }), 401, "invalid_client"},
-		"in the form":        {change(func(c *tokenCall) { c.user = ""; c.body += "&" + credentials }), 401, "invalid_client"},
-		"Basic and query":    {change(func(c *tokenCall) { c.query = credentials }), 400, "invalid_request"},
-		"Basic and form":     {change(func(c *tokenCall) { c.body += "&" + credentials }), 400, "invalid_request"},
-		"all in the query":   {change(func(c *tokenCall) { c.query, c.body = c.body, "" }), 400, "invalid_request"},
-		"parameter twice":    {change(func(c *tokenCall) { c.body += "&code=1" }), 400, "invalid_request"},
-		"JSON":               {change(func(c *tokenCall) { c.body, c.contentType = "{}", "application/json" }), 400, "invalid_request"},
+		"encoded Basic": {change(func(c *tokenCall) { c.user = strings.ReplaceAll(c.user, "@", "%40") }),
+			401, "invalid_client"},
+		"wrong secret":   {change(func(c *tokenCall) { c.password = "no" }), 401, "invalid_client"},
+		"no credentials": {change(func(c *tokenCall) { c.user = "" }), 401, "invalid_client"},
+		"in the form": {change(func(c *tokenCall) { c.user = ""; c.body += "&" + credentials }),
+			401, "invalid_client"},
+		"Basic and query":  {change(func(c *tokenCall) { c.query = credentials }), 400, "invalid_request"},
+		"Basic and form":   {change(func(c *tokenCall) { c.body += "&" + credentials }), 400, "invalid_request"},
+		"all in the query": {change(func(c *tokenCall) { c.query, c.body = c.body, "" }), 400, "invalid_request"},
+		"parameter twice":  {change(func(c *tokenCall) { c.body += "&code=1" }), 400, "invalid_request"},
+		"JSON": {change(func(c *tokenCall) { c.body, c.contentType = "{}", "application/json" }),
+			400, "invalid_request"},
 		"no code":            {acceloCall("grant_type", "authorization_code"), 400, "invalid_request"},
 		"no grant_type":      {acceloCall("token_type", "refresh_token", "refresh_token", "x"), 400, "invalid_request"},
 		"unknown grant_type": {acceloCall("grant_type", "password"), 400, "unsupported_grant_type"},

@@ -10,7 +10,8 @@ import (
 
 func biggerplateRefresh(token string) []string {
 	return []string{
-		"client_id", DefaultClientID, "client_secret", DefaultClientSecret, "refresh_token", token, "grant_type", "refresh_token",
+		"client_id", DefaultClientID, "client_secret", DefaultClientSecret, "refresh_token", token, "grant_type",
+		"refresh_token",
 	}
 }
 
@@ -23,7 +24,8 @@ func TestBiggerplate(t *testing.T) {
 	code := codeOf(t, p, with(biggerplateAuthorize, "state", Absent)...)
 	r := tokenCall{body: form(biggerplateExchange(code)...)}.send(t, p)
 	wantToken(t, r)
-	if r.text("token_type") != "Bearer" || r.members["expires_in"] != 3600.0 || r.members["expires"] != float64(clock.Now().Unix()+3600) ||
+	if r.text("token_type") != "Bearer" || r.members["expires_in"] != 3600.0 ||
+		r.members["expires"] != float64(clock.Now().Unix()+3600) ||
 		len(r.text("access_token")) != 40 || r.text("refresh_token") == "" {
 		t.Errorf("answer %s", r.body)
 	}
@@ -55,18 +57,20 @@ func TestBiggerplateRefuses(t *testing.T) {
 	noClient := with(with(exchange, "client_id", Absent), "client_secret", Absent)
 	basic := tokenCall{body: form(noClient...), user: DefaultClientID, password: DefaultClientSecret}
 	refused(t, p, map[string]wrongCall{
-		"Basic":                {basic, 400, "invalid_request"},
-		"query":                {tokenCall{query: form(exchange...)}, 400, "invalid_request"},
-		"JSON":                 {tokenCall{body: object(exchange...), contentType: "application/json"}, 400, "invalid_request"},
-		"GET":                  {tokenCall{query: form(exchange...), method: "GET"}, 405, "invalid_request"},
-		"no response_type":     {tokenCall{body: form(with(exchange, "response_type", Absent)...)}, 400, "invalid_request"},
-		"response_type code":   {tokenCall{body: form(with(exchange, "response_type", "code")...)}, 400, "invalid_request"},
-		"refresh as exchange":  {tokenCall{body: form(with(refresh, "response_type", "token")...)}, 400, "invalid_request"},
-		"no redirect_uri":      {tokenCall{body: form(with(exchange, "redirect_uri", Absent)...)}, 400, "invalid_request"},
-		"no code":              {tokenCall{body: form(with(exchange, "code", Absent)...)}, 400, "invalid_request"},
-		"no secret":            {tokenCall{body: form(with(exchange, "client_secret", Absent)...)}, 400, "invalid_request"},
-		"wrong secret":         {tokenCall{body: form(with(exchange, "client_secret", "no")...)}, 401, "invalid_client"},
-		"client_credentials":   {tokenCall{body: form(with(refresh, "grant_type", "client_credentials")...)}, 501, "unsupported_grant_type"},
+		"Basic": {basic, 400, "invalid_request"},
+		"query": {tokenCall{query: form(exchange...)}, 400, "invalid_request"},
+		"JSON": {tokenCall{body: object(exchange...), contentType: "application/json"},
+			400, "invalid_request"},
+		"GET":                 {tokenCall{query: form(exchange...), method: "GET"}, 405, "invalid_request"},
+		"no response_type":    {tokenCall{body: form(with(exchange, "response_type", Absent)...)}, 400, "invalid_request"},
+		"response_type code":  {tokenCall{body: form(with(exchange, "response_type", "code")...)}, 400, "invalid_request"},
+		"refresh as exchange": {tokenCall{body: form(with(refresh, "response_type", "token")...)}, 400, "invalid_request"},
+		"no redirect_uri":     {tokenCall{body: form(with(exchange, "redirect_uri", Absent)...)}, 400, "invalid_request"},
+		"no code":             {tokenCall{body: form(with(exchange, "code", Absent)...)}, 400, "invalid_request"},
+		"no secret":           {tokenCall{body: form(with(exchange, "client_secret", Absent)...)}, 400, "invalid_request"},
+		"wrong secret":        {tokenCall{body: form(with(exchange, "client_secret", "no")...)}, 401, "invalid_client"},
+		"client_credentials": {tokenCall{body: form(with(refresh, "grant_type", "client_credentials")...)}, 501,
+			"unsupported_grant_type"},
 		"unknown refreshtoken": {tokenCall{body: form(biggerplateRefresh("no")...)}, 400, "invalid_request"},
 	})
 	if text := basic.send(t, p).text("error_description"); !strings.Contains(text, `Check the "client_id" parameter`) {

@@ -12,8 +12,9 @@ func TestEmulationOfAPreset(t *testing.T) {
 	preset := provider.Preset{
 		Name: "acme", Grants: []string{provider.GrantAuthorizationCode, provider.GrantRefreshToken},
 		AuthorizeURL: "https://{tenant}.acme.example/authorize", TokenURL: "https://{tenant}.acme.example/token",
-		TokenParams: []provider.TokenParam{{Name: "audience", Value: "api", Requests: []string{provider.GrantAuthorizationCode}}},
-		ClientAuth:  provider.AuthPost, BodyFormat: provider.BodyForm, Rotates: provider.RotationYes,
+		TokenParams: []provider.TokenParam{{Name: "audience", Value: "api",
+			Requests: []string{provider.GrantAuthorizationCode}}},
+		ClientAuth: provider.AuthPost, BodyFormat: provider.BodyForm, Rotates: provider.RotationYes,
 		DeadGrantErrors: []string{"token_dead"},
 		Inject:          provider.Injection{Place: provider.PlaceHeader, Name: "X-Token"},
 		Variables:       []provider.Variable{{Name: "tenant", Example: "hq"}},
@@ -26,8 +27,10 @@ func TestEmulationOfAPreset(t *testing.T) {
 	if at := p.Endpoints(); at.Authorize != p.URL+"/authorize" || at.Token != p.URL+"/token" || at.Revoke != "" {
 		t.Errorf("endpoints %+v", at)
 	}
-	authorize := []string{"client_id", DefaultClientID, "redirect_uri", DefaultRedirectURI, "response_type", "code", "state", "s"}
-	client := []string{"client_id", DefaultClientID, "client_secret", DefaultClientSecret, "redirect_uri", DefaultRedirectURI}
+	authorize := []string{"client_id", DefaultClientID, "redirect_uri", DefaultRedirectURI, "response_type", "code",
+		"state", "s"}
+	client := []string{"client_id", DefaultClientID, "client_secret", DefaultClientSecret, "redirect_uri",
+		DefaultRedirectURI}
 	exchange := append(client, "grant_type", "authorization_code", "code", codeOf(t, p, authorize...))
 	wantError(t, tokenCall{body: form(exchange...)}.send(t, p), 400, "invalid_request")
 	first := tokenCall{body: form(append(exchange, "audience", "api")...)}.send(t, p)

@@ -35,7 +35,8 @@ func StartSalesforce(t T, signer Signer, cfg Config) *Server {
 				switch {
 				case read.Issuer != signer.Issuer: // "iss must contain the OAuth client_id"
 					return "invalid_client_id", "client identifier invalid"
-				case !read.isFor("https://login.salesforce.com", s.URL): // "aud": the authorization server, or the domain of the org
+				// "aud": the authorization server, or the domain of the org
+				case !read.isFor("https://login.salesforce.com", s.URL):
 					return "invalid_grant", "audience is invalid"
 				case read.End <= now.Unix():
 					return "invalid_grant", "expired authorization code"
@@ -67,22 +68,27 @@ func StartGoogle(t T, signer Signer, cfg Config) *Server {
 	return startSigned(t, cfg, &emulation{
 		assertions: &assertionRules{
 			signer: signer,
-			algs:   []jose.SignatureAlgorithm{jose.RS256}, // "Service accounts rely on the RSA SHA-256 algorithm and the JWT token format."
+			// "Service accounts rely on the RSA SHA-256 algorithm and the JWT token format."
+			algs: []jose.SignatureAlgorithm{jose.RS256},
 			check: func(s *Server, read grantClaims, now time.Time) (code, description string) {
 				_, delegated := read.has["sub"]
 				switch {
 				case read.Issuer != signer.Issuer: // iss: "The email address of the service account."
 					return "invalid_grant", "Invalid grant: account not found"
-				case !read.isFor("https://oauth2.googleapis.com/token", s.TokenURL()): // aud: "this value is always https://oauth2.googleapis.com/token"
+				// aud: "this value is always https://oauth2.googleapis.com/token"
+				case !read.isFor("https://oauth2.googleapis.com/token", s.TokenURL()):
 					return "invalid_grant", "Invalid JWT: Failed audience check."
 				case read.Issued == 0 || read.Issued > now.Unix(): // iat: "The time the assertion was issued"
 					return "invalid_grant", "Invalid JWT: Token must be a short-lived token and in a reasonable timeframe."
 				case read.End <= now.Unix() || read.End-read.Issued > 3600: // exp: "a maximum of 1 hour after the issued time"
-					return "invalid_grant", "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
+					return "invalid_grant",
+						"Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
 				case read.Scope == "": // scope: "A space-delimited list of the permissions that the application requests."
 					return "invalid_scope", "Invalid OAuth scope or ID token audience provided."
-				case delegated && (signer.Subject == "" || read.Subject != signer.Subject): // sub: "The email address of the user for which the application is requesting delegated access."
-					return "unauthorized_client", "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any of the scopes requested."
+				// sub: "The email address of the user for which the application is requesting delegated access."
+				case delegated && (signer.Subject == "" || read.Subject != signer.Subject):
+					return "unauthorized_client", "Client is unauthorized to retrieve access tokens using this method, or client " +
+						"not authorized for any of the scopes requested."
 				}
 				return "", ""
 			},
@@ -106,9 +112,10 @@ func StartDocuSign(t T, signer Signer, cfg Config) *Server {
 	cfg.TokenPath, cfg.APIPath, cfg.APIQueryParameter = "/oauth/token", "/restapi/v2.1", Absent
 	return startSigned(t, cfg, &emulation{
 		assertions: &assertionRules{
-			signer:  signer,
-			algs:    []jose.SignatureAlgorithm{jose.RS256}, // ApiClient.js: JWT_SIGNING_ALGO = "RS256"
-			unknown: "no_valid_keys_or_signatures",         // FAQ: "There is an issue with the private key used to sign the assertion"
+			signer: signer,
+			algs:   []jose.SignatureAlgorithm{jose.RS256}, // ApiClient.js: JWT_SIGNING_ALGO = "RS256"
+			// FAQ: "There is an issue with the private key used to sign the assertion"
+			unknown: "no_valid_keys_or_signatures",
 			check: func(_ *Server, read grantClaims, now time.Time) (code, description string) {
 				switch {
 				case !read.isFor("account.docusign.com", "account-d.docusign.com"), read.End == 0, read.Begin > now.Unix():
@@ -124,7 +131,8 @@ func StartDocuSign(t T, signer Signer, cfg Config) *Server {
 					return "invalid_grant", "invalid_subject"
 				case read.Subject != signer.Subject:
 					return "invalid_grant", "user_not_found"
-				case !slices.Contains(strings.Fields(read.Scope), "signature") || !slices.Contains(strings.Fields(read.Scope), "impersonation"):
+				case !slices.Contains(strings.Fields(read.Scope), "signature") ||
+					!slices.Contains(strings.Fields(read.Scope), "impersonation"):
 					// FAQ: "The signature impersonation scope is the minimum required for JWT
 					// authentication"
 					return "consent_required", ""
@@ -151,19 +159,22 @@ func StartBox(t T, signer Signer, cfg Config) *Server {
 	return startSigned(t, cfg, &emulation{
 		assertions: &assertionRules{
 			signer: signer,
-			algs:   []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512}, // "This can be one of RS256, RS384, or RS512."
-			client: true,                                                          // the examples send client_id and client_secret in the body
+			// "This can be one of RS256, RS384, or RS512."
+			algs:   []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512},
+			client: true, // the examples send client_id and client_secret in the body
 			check: func(s *Server, read grantClaims, now time.Time) (code, description string) {
 				switch {
 				case read.Issuer != signer.Issuer: // "The Box Application's OAuth client ID"
 					return "invalid_grant", "Please check the 'iss' claim."
 				case read.BoxSubType != "enterprise" && read.BoxSubType != "user": // "`enterprise` or `user`"
 					return "invalid_grant", "Please check the 'box_sub_type' claim."
-				case read.Subject != signer.Subject: // "The Box Enterprise ID if this app is to act on behalf of the Service Account"
+				// "The Box Enterprise ID if this app is to act on behalf of the Service Account"
+				case read.Subject != signer.Subject:
 					return "invalid_grant", "Please check the 'sub' claim. The 'sub' specified is invalid."
 				case !read.isFor("https://api.box.com/oauth2/token", s.TokenURL()): // "Always `https://api.box.com/oauth2/token`"
 					return "invalid_grant", "Please check the 'aud' claim."
-				case len(read.ID) < 16 || len(read.ID) > 128 || used[read.ID]: // "A unique string of at least 16 characters and at most 128 characters."
+				// "A unique string of at least 16 characters and at most 128 characters."
+				case len(read.ID) < 16 || len(read.ID) > 128 || used[read.ID]:
 					return "invalid_grant", "Please check the 'jti' claim."
 				case read.Issued > now.Unix() || read.Begin > now.Unix(): // "The token cannot be used before this time."
 					return "invalid_grant", "Please check the 'iat' claim."
@@ -187,14 +198,17 @@ func StartBox(t T, signer Signer, cfg Config) *Server {
 // Fields of cfg may be set that the pages leave open, such as the clock.
 func StartZoom(t T, account string, cfg Config) *Server {
 	t.Helper()
-	cfg.TokenPath, cfg.APIPath, cfg.APIQueryParameter = "/oauth/token", "/v2", Absent // no refresh token: "There is no refresh token."
-	cfg.AccessTokenLifetime = cmp.Or(cfg.AccessTokenLifetime, time.Hour)              // "The token's time to live is one hour (3600 seconds)."
+	// no refresh token: "There is no refresh token."
+	cfg.TokenPath, cfg.APIPath, cfg.APIQueryParameter = "/oauth/token", "/v2", Absent
+	// "The token's time to live is one hour (3600 seconds)."
+	cfg.AccessTokenLifetime = cmp.Or(cfg.AccessTokenLifetime, time.Hour)
 	return startSigned(t, cfg, &emulation{
 		grants:              []string{grantClientCredentials},
 		clientCredentialsAs: "account_credentials", // "Use the `account_credentials` grant type to generate an access token."
 		checkToken: func(rec *TokenRequest, in input) *oauthError {
 			switch {
-			case in.presented.method != AuthBasic: // "Encode the client ID and client secret in base64 format (with a colon between them"
+			// "Encode the client ID and client secret in base64 format (with a colon between them"
+			case in.presented.method != AuthBasic:
 				return errorf(http.StatusBadRequest, "invalid_client", "Invalid client.")
 			case rec.Params.Get("grant_type") == "account_credentials" && rec.Params.Get("account_id") != account:
 				return errorf(http.StatusBadRequest, "invalid_request", "Bad Request")
@@ -239,10 +253,12 @@ func (s *Server) serveInstallation(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	refuse := func(status int, message string) {
-		writeJSON(w, status, map[string]any{"message": message, "documentation_url": "https://docs.github.com/rest", "status": fmt.Sprint(status)})
+		writeJSON(w, status, map[string]any{"message": message, "documentation_url": "https://docs.github.com/rest",
+			"status": fmt.Sprint(status)})
 	}
 	app, now := s.emulation.app, s.cfg.Now()
-	rules := &assertionRules{signer: app.Signer, algs: []jose.SignatureAlgorithm{jose.RS256}} // "must be signed using the RS256 algorithm"
+	// "must be signed using the RS256 algorithm"
+	rules := &assertionRules{signer: app.Signer, algs: []jose.SignatureAlgorithm{jose.RS256}}
 	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	read, verified := rules.verify(token)
 	var limits struct {
@@ -256,7 +272,8 @@ func (s *Server) serveInstallation(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusNotFound, "Not Found")
 		return
 	case r.UserAgent() == "": // "All API requests MUST include a valid User-Agent header."
-		refuse(http.StatusForbidden, "Request forbidden by administrative rules. Please make sure your request has a User-Agent header.")
+		refuse(http.StatusForbidden, "Request forbidden by administrative rules. Please make sure your request has a "+
+			"User-Agent header.")
 		return
 	case !bearer || !verified:
 		refuse(http.StatusUnauthorized, "A JSON web token could not be decoded")
@@ -264,11 +281,13 @@ func (s *Server) serveInstallation(w http.ResponseWriter, r *http.Request) {
 	case read.Issuer != app.Issuer: // iss: "The client ID or application ID of your GitHub App."
 		refuse(http.StatusUnauthorized, "Integration must generate a public key")
 		return
-	case read.End <= now.Unix() || read.End > now.Add(10*time.Minute).Unix(): // exp: "no more than 10 minutes into the future"
+	// exp: "no more than 10 minutes into the future"
+	case read.End <= now.Unix() || read.End > now.Add(10*time.Minute).Unix():
 		refuse(http.StatusUnauthorized, "'Expiration time' claim ('exp') is too far in the future")
 		return
 	case read.Issued == 0 || read.Issued > now.Unix(): // iat: "The time that the JWT was created."
-		refuse(http.StatusUnauthorized, "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued")
+		refuse(http.StatusUnauthorized, "'Issued at' claim ('iat') must be an Integer representing the time that the "+
+			"assertion was issued")
 		return
 	case installationPath.FindStringSubmatch(r.URL.Path)[1] != app.Installation:
 		refuse(http.StatusNotFound, "Not Found")
@@ -281,7 +300,8 @@ func (s *Server) serveInstallation(w http.ResponseWriter, r *http.Request) {
 	for _, name := range limits.Repositories {
 		selection = "selected"
 		if !slices.Contains(app.Repositories, name) {
-			refuse(http.StatusUnprocessableEntity, "There is at least one repository that does not exist or is not accessible to the parent installation.")
+			refuse(http.StatusUnprocessableEntity, "There is at least one repository that does not exist or is not "+
+				"accessible to the parent installation.")
 			return
 		}
 	}
@@ -293,8 +313,10 @@ func (s *Server) serveInstallation(w http.ResponseWriter, r *http.Request) {
 		}
 		permissions = limits.Permissions
 	}
-	access := s.newAccess(&login{client: app.Issuer, subject: app.Installation, grant: "github_app", lifetime: time.Hour}, nil, now)
+	access := s.newAccess(&login{client: app.Issuer, subject: app.Installation, grant: "github_app", lifetime: time.Hour},
+		nil, now)
 	writeJSON(w, http.StatusCreated, map[string]any{
-		"token": access.value, "expires_at": access.expiry.UTC().Format(time.RFC3339), "permissions": permissions, "repository_selection": selection,
+		"token": access.value, "expires_at": access.expiry.UTC().Format(time.RFC3339), "permissions": permissions,
+		"repository_selection": selection,
 	})
 }

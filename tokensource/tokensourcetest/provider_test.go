@@ -51,16 +51,17 @@ func TestAuthorizeRefuses(t *testing.T) {
 		params []string
 		code   string // in the redirect; empty: a page
 	}{
-		"no client":             {with(good, "client_id", Absent), ""},
-		"unknown client":        {with(good, "client_id", "who"), ""},
-		"no redirect_uri":       {with(good, "redirect_uri", Absent), ""},
-		"longer redirect_uri":   {with(good, "redirect_uri", DefaultRedirectURI+"/"), ""},
-		"other scheme":          {with(good, "redirect_uri", "http://client.example/callback"), ""},
-		"redirect_uri, query":   {with(good, "redirect_uri", DefaultRedirectURI+"?a=b"), ""},
-		"parameter twice":       {append(slices.Clone(good), "state", "2"), ""},
-		"no response_type":      {with(good, "response_type", Absent), "invalid_request"},
-		"other response_type":   {with(good, "response_type", "token"), "unsupported_response_type"},
-		"unknown PKCE method":   {append(slices.Clone(good), "code_challenge", "x", "code_challenge_method", "S512"), "invalid_request"},
+		"no client":           {with(good, "client_id", Absent), ""},
+		"unknown client":      {with(good, "client_id", "who"), ""},
+		"no redirect_uri":     {with(good, "redirect_uri", Absent), ""},
+		"longer redirect_uri": {with(good, "redirect_uri", DefaultRedirectURI+"/"), ""},
+		"other scheme":        {with(good, "redirect_uri", "http://client.example/callback"), ""},
+		"redirect_uri, query": {with(good, "redirect_uri", DefaultRedirectURI+"?a=b"), ""},
+		"parameter twice":     {append(slices.Clone(good), "state", "2"), ""},
+		"no response_type":    {with(good, "response_type", Absent), "invalid_request"},
+		"other response_type": {with(good, "response_type", "token"), "unsupported_response_type"},
+		"unknown PKCE method": {append(slices.Clone(good), "code_challenge", "x", "code_challenge_method", "S512"),
+			"invalid_request"},
 		"PKCE method, no value": {append(slices.Clone(good), "code_challenge_method", "S256"), "invalid_request"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +75,8 @@ func TestAuthorizeRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if q := answered(t, c, DefaultRedirectURI); q.Get("error") != test.code || q.Get("state") != "s&=1" || q.Has("code") {
+			if q := answered(t, c, DefaultRedirectURI); q.Get("error") != test.code || q.Get("state") != "s&=1" ||
+				q.Has("code") {
 				t.Errorf("redirected with %v", q)
 			}
 		})
@@ -91,7 +93,8 @@ func TestConsent(t *testing.T) {
 	to := authorizeURL(p, biggerplateAuthorize...)
 
 	t.Run("allowed", func(t *testing.T) {
-		if q := answered(t, allow(t, p, to), DefaultRedirectURI); q.Get("code") == "" || q.Get("state") != "s&=1" || q.Has("error") {
+		if q := answered(t, allow(t, p, to), DefaultRedirectURI); q.Get("code") == "" || q.Get("state") != "s&=1" ||
+			q.Has("error") {
 			t.Errorf("redirected with %v", q)
 		}
 	})
@@ -100,19 +103,22 @@ func TestConsent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if q := answered(t, c, DefaultRedirectURI); q.Get("error") != "access_denied" || q.Get("state") != "s&=1" || q.Has("code") {
+		if q := answered(t, c, DefaultRedirectURI); q.Get("error") != "access_denied" || q.Get("state") != "s&=1" ||
+			q.Has("code") {
 			t.Errorf("redirected with %v", q)
 		}
 	})
 	records := p.AuthorizeRequests()
-	if len(records) != 2 || records[0].Outcome != OutcomeIssued || records[0].Code == "" || records[1].Outcome != "access_denied" ||
+	if len(records) != 2 || records[0].Outcome != OutcomeIssued || records[0].Code == "" ||
+		records[1].Outcome != "access_denied" ||
 		records[0].Params.Get("state") != "s&=1" {
 		t.Errorf("records %+v", records)
 	}
 
 	t.Run("steps in the wrong order", func(t *testing.T) {
 		page := get(t, p, to, "")
-		for _, want := range []string{">Log in</button>", `<label for="username">User name</label>`, `<label for="password">Password</label>`} {
+		for _, want := range []string{">Log in</button>", `<label for="username">User name</label>`,
+			`<label for="password">Password</label>`} {
 			if !strings.Contains(page.body, want) {
 				t.Errorf("the login page has no %s:\n%s", want, page.body)
 			}

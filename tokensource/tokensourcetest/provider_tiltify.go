@@ -72,7 +72,8 @@ func tiltifyError(rec *TokenRequest, e *oauthError) *oauthError {
 	switch e.code {
 	case "invalid_client":
 		return errorf(http.StatusUnprocessableEntity, e.code,
-			"Client authentication failed due to unknown client, no client authentication included, or unsupported authentication method.")
+			"Client authentication failed due to unknown client, no client authentication included, or unsupported "+
+				"authentication method.")
 	case "invalid_grant":
 		if rec.Grant == grantRefreshToken {
 			return errorf(http.StatusBadRequest, "invalid_request", "The refresh token is invalid.")

@@ -10,7 +10,8 @@ import (
 
 var (
 	tiltifyAuthorize = []string{
-		"client_id", DefaultClientID, "response_type", "code", "redirect_uri", DefaultRedirectURI, "scope", "public", "state", "54321",
+		"client_id", DefaultClientID, "response_type", "code", "redirect_uri", DefaultRedirectURI, "scope", "public",
+		"state", "54321",
 	}
 	tiltifyClient = []string{"client_id", DefaultClientID, "client_secret", DefaultClientSecret}
 )
@@ -35,7 +36,8 @@ func TestTiltify(t *testing.T) {
 	}
 	first := exchange()
 	wantToken(t, first)
-	if first.text("token_type") != "bearer" || first.members["expires_in"] != 7200.0 || first.text("created_at") != "2030-01-02T03:04:05Z" ||
+	if first.text("token_type") != "bearer" || first.members["expires_in"] != 7200.0 ||
+		first.text("created_at") != "2030-01-02T03:04:05Z" ||
 		first.text("scope") != "public" || first.text("refresh_token") == "" || len(first.text("access_token")) != 64 {
 		t.Errorf("answer %s", first.body)
 	}
@@ -57,7 +59,8 @@ func TestTiltify(t *testing.T) {
 	refresh := tiltifyParams("grant_type", "refresh_token", "refresh_token", first.text("refresh_token"))
 	second := tokenCall{body: form(refresh...)}.send(t, p)
 	wantToken(t, second)
-	if second.text("access_token") == first.text("access_token") || second.text("refresh_token") == first.text("refresh_token") ||
+	if second.text("access_token") == first.text("access_token") ||
+		second.text("refresh_token") == first.text("refresh_token") ||
 		second.text("created_at") != "2030-01-02T04:34:05Z" {
 		t.Errorf("answer %s", second.body)
 	}
@@ -66,7 +69,8 @@ func TestTiltify(t *testing.T) {
 	}
 
 	clock.Advance(30 * time.Minute)
-	if r := wantStatus(t, p, api, "Bearer "+first.text("access_token"), 401); r.body != `{"error":{"fields":null,"message":"Unauthorized","status":401}}`+"\n" {
+	if r := wantStatus(t, p, api, "Bearer "+first.text("access_token"),
+		401); r.body != `{"error":{"fields":null,"message":"Unauthorized","status":401}}`+"\n" {
 		t.Errorf("the API answers %s", r.body)
 	}
 	p.Revoke(second.text("refresh_token"))
@@ -85,10 +89,12 @@ func TestTiltifyClientCredentials(t *testing.T) {
 		t.Errorf("answer %s", first.body)
 	}
 	clock.Advance(time.Hour)
-	if again := call.send(t, p); again.text("access_token") != first.text("access_token") || again.text("created_at") != first.text("created_at") {
+	if again := call.send(t, p); again.text("access_token") != first.text("access_token") ||
+		again.text("created_at") != first.text("created_at") {
 		t.Errorf("answer %s", again.body)
 	}
-	if other := tiltifyJSON(tiltifyParams("grant_type", "client_credentials", "scope", "webhooks:write")).send(t, p); other.text("access_token") == first.text("access_token") {
+	if other := tiltifyJSON(tiltifyParams("grant_type", "client_credentials", "scope", "webhooks:write")).send(t,
+		p); other.text("access_token") == first.text("access_token") {
 		t.Error("the response has the token of another scope")
 	}
 	clock.Advance(time.Hour)
@@ -102,8 +108,10 @@ func TestTiltifyRefuses(t *testing.T) {
 	exchange := tiltifyExchange(codeOf(t, p, tiltifyAuthorize...))
 	noClient := with(with(exchange, "client_id", Absent), "client_secret", Absent)
 	refused(t, p, map[string]wrongCall{
-		"Basic":              {tokenCall{body: form(noClient...), user: DefaultClientID, password: DefaultClientSecret}, 400, "invalid_request"},
-		"Basic, and id":      {tokenCall{body: form(with(exchange, "client_secret", Absent)...), user: DefaultClientID, password: DefaultClientSecret}, 422, "invalid_client"},
+		"Basic": {tokenCall{body: form(noClient...), user: DefaultClientID, password: DefaultClientSecret},
+			400, "invalid_request"},
+		"Basic, and id": {tokenCall{body: form(with(exchange, "client_secret", Absent)...), user: DefaultClientID,
+			password: DefaultClientSecret}, 422, "invalid_client"},
 		"query":              {tokenCall{query: form(exchange...)}, 400, "invalid_request"},
 		"wrong secret":       {tiltifyJSON(with(exchange, "client_secret", "no")), 422, "invalid_client"},
 		"unknown client":     {tiltifyJSON(with(exchange, "client_id", "who")), 422, "invalid_client"},
@@ -113,15 +121,18 @@ func TestTiltifyRefuses(t *testing.T) {
 		"unknown code":       {tiltifyJSON(with(exchange, "code", "no")), 422, "invalid_grant"},
 		"no grant_type":      {tiltifyJSON(with(exchange, "grant_type", Absent)), 400, "invalid_request"},
 		"password":           {tiltifyJSON(with(exchange, "grant_type", "password")), 422, "unsupported_grant_type"},
-		"unknown scope":      {tiltifyJSON(tiltifyParams("grant_type", "client_credentials", "scope", "all")), 422, "invalid_scope"},
-		"unknown refresh":    {tiltifyJSON(tiltifyParams("grant_type", "refresh_token", "refresh_token", "no")), 400, "invalid_request"},
+		"unknown scope": {tiltifyJSON(tiltifyParams("grant_type", "client_credentials", "scope", "all")),
+			422, "invalid_scope"},
+		"unknown refresh": {tiltifyJSON(tiltifyParams("grant_type", "refresh_token", "refresh_token", "no")), 400,
+			"invalid_request"},
 	})
 	wantToken(t, tiltifyJSON(exchange).send(t, p))
 }
 
 func tiltifyV3Exchange(code string) tokenCall {
 	return tokenCall{
-		body: form("client_id", DefaultClientID, "redirect_uri", DefaultRedirectURI, "code", code, "grant_type", "authorization_code"),
+		body: form("client_id", DefaultClientID, "redirect_uri", DefaultRedirectURI, "code", code, "grant_type",
+			"authorization_code"),
 		user: DefaultClientID, password: DefaultClientSecret,
 	}
 }
@@ -136,7 +147,8 @@ func TestTiltifyV3(t *testing.T) {
 	r := tiltifyV3Exchange(code).send(t, p)
 	wantToken(t, r)
 	want := map[string]any{
-		"access_token": r.text("access_token"), "token_type": "Bearer", "scope": "public", "created_at": float64(clock.Now().Unix()),
+		"access_token": r.text("access_token"), "token_type": "Bearer", "scope": "public",
+		"created_at": float64(clock.Now().Unix()),
 	}
 	for name, value := range want {
 		if r.members[name] != value {
@@ -182,17 +194,27 @@ func TestTiltifyV3Refuses(t *testing.T) {
 		}
 	}
 	refused(t, p, map[string]wrongCall{
-		"no Basic":              {change(func(c *tokenCall) { c.user = "" }), 401, "invalid_client"},
-		"secret in the form":    {change(func(c *tokenCall) { c.user = ""; c.body += "&client_secret=" + DefaultClientSecret }), 401, "invalid_client"},
-		"secret in both":        {change(func(c *tokenCall) { c.body += "&client_secret=" + DefaultClientSecret }), 400, "invalid_request"},
-		"no client_id":          {change(without("client_id")), 400, "invalid_request"},
-		"no redirect_uri":       {change(without("redirect_uri")), 400, "invalid_request"},
-		"no code":               {change(without("code")), 400, "invalid_request"},
-		"wrong secret":          {change(func(c *tokenCall) { c.password = "no" }), 401, "invalid_client"},
-		"JSON":                  {change(func(c *tokenCall) { c.body, c.contentType = `{"client_id":"x"}`, "application/json" }), 400, "invalid_request"},
-		"query":                 {change(func(c *tokenCall) { c.query, c.body = c.body, "" }), 400, "invalid_request"},
-		"other grant":           {change(func(c *tokenCall) { c.body = strings.Replace(c.body, "authorization_code", "client_credentials", 1) }), 400, "unsupported_grant_type"},
-		"refresh, which is not": {change(func(c *tokenCall) { c.body = strings.Replace(c.body, "authorization_code", "refresh_token", 1) }), 400, "unsupported_grant_type"},
+		"no Basic": {change(func(c *tokenCall) { c.user = "" }), 401, "invalid_client"},
+		"secret in the form": {change(func(c *tokenCall) {
+			c.user = ""
+			c.body += "&client_secret=" + DefaultClientSecret
+		}), 401, "invalid_client"},
+		"secret in both": {change(func(c *tokenCall) { c.body += "&client_secret=" + DefaultClientSecret }), 400,
+			"invalid_request"},
+		"no client_id":    {change(without("client_id")), 400, "invalid_request"},
+		"no redirect_uri": {change(without("redirect_uri")), 400, "invalid_request"},
+		"no code":         {change(without("code")), 400, "invalid_request"},
+		"wrong secret":    {change(func(c *tokenCall) { c.password = "no" }), 401, "invalid_client"},
+		"JSON": {change(func(c *tokenCall) {
+			c.body, c.contentType = `{"client_id":"x"}`, "application/json"
+		}), 400, "invalid_request"},
+		"query": {change(func(c *tokenCall) { c.query, c.body = c.body, "" }), 400, "invalid_request"},
+		"other grant": {change(func(c *tokenCall) {
+			c.body = strings.Replace(c.body, "authorization_code", "client_credentials", 1)
+		}), 400, "unsupported_grant_type"},
+		"refresh, which is not": {change(func(c *tokenCall) {
+			c.body = strings.Replace(c.body, "authorization_code", "refresh_token", 1)
+		}), 400, "unsupported_grant_type"},
 	})
 	wantToken(t, good.send(t, p))
 }

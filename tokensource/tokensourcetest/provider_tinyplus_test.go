@@ -10,7 +10,8 @@ import (
 )
 
 var tinyPlusAuthorize = []string{
-	"response_type", "token", "client_id", DefaultClientID, "redirect_uri", DefaultRedirectURI, "scope", "read", "state", "xyz",
+	"response_type", "token", "client_id", DefaultClientID, "redirect_uri", DefaultRedirectURI, "scope", "read",
+	"state", "xyz",
 }
 
 func TestTinyPlus(t *testing.T) {
@@ -20,7 +21,8 @@ func TestTinyPlus(t *testing.T) {
 	p := StartProvider(t, TinyPlus, cfg)
 	c := allow(t, p, authorizeURL(p, tinyPlusAuthorize...))
 	token := answered(t, c, DefaultRedirectURI).Get("access_token")
-	if want := DefaultRedirectURI + "?token_type=Bearer&expires_in=1200&access_token=" + token + "&state=xyz"; token == "" || c.Redirect != want {
+	if want := DefaultRedirectURI + "?token_type=Bearer&expires_in=1200&access_token=" + token +
+		"&state=xyz"; token == "" || c.Redirect != want {
 		t.Errorf("redirected to %s, want %s", c.Redirect, want)
 	}
 	api := p.Endpoints().API + "/companies"
@@ -33,7 +35,8 @@ func TestTinyPlus(t *testing.T) {
 	wantStatus(t, p, api+"?access_token="+token, "", 401)
 	clock.Advance(20 * time.Minute)
 	wantStatus(t, p, api, "Bearer "+token, 401)
-	if issued := p.Issued(); len(issued) != 1 || issued[0].Grant != "implicit" || issued[0].RefreshToken != "" || issued[0].Scopes[0] != "read" {
+	if issued := p.Issued(); len(issued) != 1 || issued[0].Grant != "implicit" || issued[0].RefreshToken != "" ||
+		issued[0].Scopes[0] != "read" {
 		t.Errorf("issued %+v", issued)
 	}
 }
@@ -70,7 +73,8 @@ func TestTinyPlusRefuses(t *testing.T) {
 	if p.Endpoints().Token != "" {
 		t.Error("it has a token endpoint")
 	}
-	if r := (tokenCall{url: p.TokenURL(), body: "grant_type=authorization_code"}).send(t, p); r.status != 404 || p.Count() != 0 {
+	if r := (tokenCall{url: p.TokenURL(), body: "grant_type=authorization_code"}).send(t, p); r.status != 404 ||
+		p.Count() != 0 {
 		t.Errorf("the token endpoint answered %d %s", r.status, r.body)
 	}
 }

@@ -26,13 +26,16 @@ func TestAcceloRevoke(t *testing.T) {
 		t.Errorf("revoked: %d %s", r.status, r.body)
 	}
 	wantStatus(t, p, api, "Bearer "+r.text("access_token"), 401)
-	inQuery := tokenCall{query: form("client_id", AcceloClientID, "client_secret", DefaultClientSecret), body: form("token", r.text("refresh_token"))}
+	inQuery := tokenCall{query: form("client_id", AcceloClientID, "client_secret", DefaultClientSecret),
+		body: form("token", r.text("refresh_token"))}
 	if r := revoke(inQuery); r.status != 200 {
 		t.Errorf("with credentials in the query: %d %s", r.status, r.body)
 	}
-	wantError(t, acceloCall("grant_type", "refresh_token", "refresh_token", r.text("refresh_token")).send(t, p), 400, "invalid_grant")
+	wantError(t, acceloCall("grant_type", "refresh_token", "refresh_token", r.text("refresh_token")).send(t, p), 400,
+		"invalid_grant")
 	records := p.RevokeRequests()
-	if len(records) != 6 || records[4].Outcome != "ok" || records[4].Token != r.text("access_token") || records[5].Auth != AuthQuery {
+	if len(records) != 6 || records[4].Outcome != "ok" || records[4].Token != r.text("access_token") ||
+		records[5].Auth != AuthQuery {
 		t.Errorf("records %+v", records)
 	}
 }

@@ -198,7 +198,8 @@ func TestConcurrent(t *testing.T) {
 		t.Errorf("%d refreshed, %d issued, %d served", refreshed.Load(), issued.Load(), served.Load())
 	}
 	if srv.Count() != 2*n/3 || srv.CountGrant("refresh_token") != n/3 || len(srv.CheckReuse()) != n/3-1 {
-		t.Errorf("%d token requests, %d refreshes, %d reuses", srv.Count(), srv.CountGrant("refresh_token"), len(srv.CheckReuse()))
+		t.Errorf("%d token requests, %d refreshes, %d reuses", srv.Count(), srv.CountGrant("refresh_token"),
+			len(srv.CheckReuse()))
 	}
 	seen := map[int]bool{}
 	for _, r := range srv.TokenRequests() {

@@ -21,7 +21,8 @@ func keyPair(t *testing.T) (string, *rsa.PublicKey) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})), &key.PublicKey
+	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})),
+		&key.PublicKey
 }
 
 // token gets a token, and presents it to the API of srv.
@@ -50,7 +51,8 @@ func TestSignedProviders(t *testing.T) {
 	signer := tokensourcetest.Signer{Key: public, Issuer: "app", Subject: "user@example.com"}
 	salesforce := func(edit func(*tokensource.JWTBearer)) error {
 		srv := tokensourcetest.StartSalesforce(t, signer, tokensourcetest.Config{})
-		g := tokensource.JWTBearer{Key: tokensource.Literal(private), Issuer: "app", Subject: "user@example.com", Audience: "https://login.salesforce.com"}
+		g := tokensource.JWTBearer{Key: tokensource.Literal(private), Issuer: "app", Subject: "user@example.com",
+			Audience: "https://login.salesforce.com"}
 		edit(&g)
 		return token(t, srv, tokensource.Config{Grant: g, TokenURL: srv.TokenURL()})
 	}
@@ -58,14 +60,16 @@ func TestSignedProviders(t *testing.T) {
 		srv := tokensourcetest.StartGoogle(t, signer, tokensourcetest.Config{})
 		g := tokensource.JWTBearer{
 			Key: tokensource.Literal(private), Issuer: "app", Subject: tokensource.NoSubject, Lifetime: time.Hour,
-			Claims: []tokensource.Param{{Name: "scope", Value: tokensource.Literal("https://www.googleapis.com/auth/drive.readonly")}},
+			Claims: []tokensource.Param{{Name: "scope",
+				Value: tokensource.Literal("https://www.googleapis.com/auth/drive.readonly")}},
 		}
 		edit(&g)
 		return token(t, srv, tokensource.Config{Grant: g, TokenURL: srv.TokenURL()})
 	}
 	const user = "4799e5e9-0000-4000-8000-123456789abc"
 	docusign := func(edit func(*tokensource.JWTBearer)) error {
-		srv := tokensourcetest.StartDocuSign(t, tokensourcetest.Signer{Key: public, Issuer: "app", Subject: user}, tokensourcetest.Config{})
+		srv := tokensourcetest.StartDocuSign(t, tokensourcetest.Signer{Key: public, Issuer: "app", Subject: user},
+			tokensourcetest.Config{})
 		g := tokensource.JWTBearer{
 			Key: tokensource.Literal(private), Issuer: "app", Subject: user, Audience: "account.docusign.com",
 			Claims: []tokensource.Param{{Name: "scope", Value: tokensource.Literal("signature impersonation")}},
@@ -74,14 +78,17 @@ func TestSignedProviders(t *testing.T) {
 		return token(t, srv, tokensource.Config{Grant: g, TokenURL: srv.TokenURL()})
 	}
 	box := func(edit func(*tokensource.JWTBearer)) error {
-		srv := tokensourcetest.StartBox(t, tokensourcetest.Signer{Key: public, KeyID: "abcd1234", Issuer: tokensourcetest.DefaultClientID, Subject: "1234567"}, tokensourcetest.Config{})
+		srv := tokensourcetest.StartBox(t, tokensourcetest.Signer{Key: public, KeyID: "abcd1234",
+			Issuer: tokensourcetest.DefaultClientID, Subject: "1234567"}, tokensourcetest.Config{})
 		g := tokensource.JWTBearer{
-			Key: tokensource.Literal(private), KeyID: "abcd1234", Issuer: tokensourcetest.DefaultClientID, Subject: "1234567", Lifetime: 45 * time.Second,
-			Claims: []tokensource.Param{{Name: "box_sub_type", Value: tokensource.Literal("enterprise")}},
+			Key: tokensource.Literal(private), KeyID: "abcd1234", Issuer: tokensourcetest.DefaultClientID, Subject: "1234567",
+			Lifetime: 45 * time.Second,
+			Claims:   []tokensource.Param{{Name: "box_sub_type", Value: tokensource.Literal("enterprise")}},
 		}
 		edit(&g)
 		return token(t, srv, tokensource.Config{
-			Grant: g, TokenURL: srv.TokenURL(), ClientAuth: tokensource.ClientSecretPost, ClientID: tokensourcetest.DefaultClientID,
+			Grant: g, TokenURL: srv.TokenURL(), ClientAuth: tokensource.ClientSecretPost,
+			ClientID:      tokensourcetest.DefaultClientID,
 			ClientSecrets: []tokensource.Value{tokensource.Literal(tokensourcetest.DefaultClientSecret)},
 		})
 	}
@@ -90,35 +97,54 @@ func TestSignedProviders(t *testing.T) {
 		edit func(*tokensource.JWTBearer)
 		want string // a part of the error; empty: none
 	}{
-		"Salesforce":                   {salesforce, func(*tokensource.JWTBearer) {}, ""},
-		"Salesforce, too long":         {salesforce, func(g *tokensource.JWTBearer) { g.Lifetime = 5 * time.Minute }, "400 invalid_grant"},
+		"Salesforce": {salesforce, func(*tokensource.JWTBearer) {}, ""},
+		"Salesforce, too long": {salesforce, func(g *tokensource.JWTBearer) { g.Lifetime = 5 * time.Minute },
+			"400 invalid_grant"},
 		"Salesforce, another audience": {salesforce, func(g *tokensource.JWTBearer) { g.Audience = "" }, "400 invalid_grant"},
-		"Salesforce, another user":     {salesforce, func(g *tokensource.JWTBearer) { g.Subject = "eve@example.com" }, "400 invalid_grant"},
-		"Salesforce, another app":      {salesforce, func(g *tokensource.JWTBearer) { g.Issuer = "other" }, "400 invalid_client_id"},
-		"Salesforce, another key":      {salesforce, func(g *tokensource.JWTBearer) { g.Key = tokensource.Literal(other) }, "400 invalid_grant"},
-		"Google":                       {google, func(*tokensource.JWTBearer) {}, ""},
-		"Google, for a user":           {google, func(g *tokensource.JWTBearer) { g.Subject = "user@example.com" }, ""},
-		"Google, for another user":     {google, func(g *tokensource.JWTBearer) { g.Subject = "eve@example.com" }, "400 unauthorized_client"},
-		"Google, without a scope":      {google, func(g *tokensource.JWTBearer) { g.Claims = nil }, "400 invalid_scope"},
-		"Google, another key":          {google, func(g *tokensource.JWTBearer) { g.Key = tokensource.Literal(other) }, "400 invalid_grant"},
-		"Google, another algorithm":    {google, func(g *tokensource.JWTBearer) { g.Alg = "PS256" }, "400 invalid_grant"},
-		"DocuSign":                     {docusign, func(*tokensource.JWTBearer) {}, ""},
-		"DocuSign, the sandbox":        {docusign, func(g *tokensource.JWTBearer) { g.Audience = "account-d.docusign.com" }, ""},
-		"DocuSign, a URL as audience":  {docusign, func(g *tokensource.JWTBearer) { g.Audience = "https://account.docusign.com" }, "400 invalid_grant"},
-		"DocuSign, another key":        {docusign, func(g *tokensource.JWTBearer) { g.Key = tokensource.Literal(other) }, "400 invalid_grant"},
-		"DocuSign, another app":        {docusign, func(g *tokensource.JWTBearer) { g.Issuer = "other" }, "400 invalid_grant"},
-		"DocuSign, an address":         {docusign, func(g *tokensource.JWTBearer) { g.Subject = "user@example.com" }, "400 invalid_grant"},
-		"DocuSign, another user":       {docusign, func(g *tokensource.JWTBearer) { g.Subject = "5" + user[1:] }, "400 invalid_grant"},
-		"DocuSign, no scope":           {docusign, func(g *tokensource.JWTBearer) { g.Claims = nil }, "the assertion of the grant was refused: the token endpoint answered 400 consent_required"},
-		"Box":                          {box, func(*tokensource.JWTBearer) {}, ""},
-		"Box, RS512":                   {box, func(g *tokensource.JWTBearer) { g.Alg = "RS512" }, ""},
-		"Box, PS256":                   {box, func(g *tokensource.JWTBearer) { g.Alg = "PS256" }, "400 invalid_grant"},
-		"Box, too long":                {box, func(g *tokensource.JWTBearer) { g.Lifetime = 2 * time.Minute }, "400 invalid_grant"},
-		"Box, no key id":               {box, func(g *tokensource.JWTBearer) { g.KeyID = "" }, "400 invalid_grant"},
-		"Box, no box_sub_type":         {box, func(g *tokensource.JWTBearer) { g.Claims = nil }, "400 invalid_grant"},
-		"Box, another enterprise":      {box, func(g *tokensource.JWTBearer) { g.Subject = "7654321" }, "400 invalid_grant"},
-		"Box, another app":             {box, func(g *tokensource.JWTBearer) { g.Issuer = "other" }, "400 invalid_grant"},
-		"Box, another audience":        {box, func(g *tokensource.JWTBearer) { g.Audience = "https://api.box.com" }, "400 invalid_grant"},
+		"Salesforce, another user": {salesforce, func(g *tokensource.JWTBearer) {
+			g.Subject = "eve@example.com"
+		}, "400 invalid_grant"},
+		"Salesforce, another app": {salesforce, func(g *tokensource.JWTBearer) { g.Issuer = "other" },
+			"400 invalid_client_id"},
+		"Salesforce, another key": {salesforce, func(g *tokensource.JWTBearer) {
+			g.Key = tokensource.Literal(other)
+		}, "400 invalid_grant"},
+		"Google":             {google, func(*tokensource.JWTBearer) {}, ""},
+		"Google, for a user": {google, func(g *tokensource.JWTBearer) { g.Subject = "user@example.com" }, ""},
+		"Google, for another user": {google, func(g *tokensource.JWTBearer) { g.Subject = "eve@example.com" },
+			"400 unauthorized_client"},
+		"Google, without a scope": {google, func(g *tokensource.JWTBearer) { g.Claims = nil }, "400 invalid_scope"},
+		"Google, another key": {google, func(g *tokensource.JWTBearer) {
+			g.Key = tokensource.Literal(other)
+		}, "400 invalid_grant"},
+		"Google, another algorithm": {google, func(g *tokensource.JWTBearer) { g.Alg = "PS256" }, "400 invalid_grant"},
+		"DocuSign":                  {docusign, func(*tokensource.JWTBearer) {}, ""},
+		"DocuSign, the sandbox": {docusign, func(g *tokensource.JWTBearer) {
+			g.Audience = "account-d.docusign.com"
+		}, ""},
+		"DocuSign, a URL as audience": {docusign, func(g *tokensource.JWTBearer) {
+			g.Audience = "https://account.docusign.com"
+		}, "400 invalid_grant"},
+		"DocuSign, another key": {docusign, func(g *tokensource.JWTBearer) { g.Key = tokensource.Literal(other) },
+			"400 invalid_grant"},
+		"DocuSign, another app": {docusign, func(g *tokensource.JWTBearer) { g.Issuer = "other" }, "400 invalid_grant"},
+		"DocuSign, an address": {docusign, func(g *tokensource.JWTBearer) { g.Subject = "user@example.com" },
+			"400 invalid_grant"},
+		"DocuSign, another user": {docusign, func(g *tokensource.JWTBearer) { g.Subject = "5" + user[1:] },
+			"400 invalid_grant"},
+		"DocuSign, no scope": {docusign, func(g *tokensource.JWTBearer) { g.Claims = nil },
+			"the assertion of the grant was refused: the token endpoint answered 400 consent_required"},
+		"Box":        {box, func(*tokensource.JWTBearer) {}, ""},
+		"Box, RS512": {box, func(g *tokensource.JWTBearer) { g.Alg = "RS512" }, ""},
+		"Box, PS256": {box, func(g *tokensource.JWTBearer) { g.Alg = "PS256" }, "400 invalid_grant"},
+		"Box, too long": {box, func(g *tokensource.JWTBearer) { g.Lifetime = 2 * time.Minute },
+			"400 invalid_grant"},
+		"Box, no key id":          {box, func(g *tokensource.JWTBearer) { g.KeyID = "" }, "400 invalid_grant"},
+		"Box, no box_sub_type":    {box, func(g *tokensource.JWTBearer) { g.Claims = nil }, "400 invalid_grant"},
+		"Box, another enterprise": {box, func(g *tokensource.JWTBearer) { g.Subject = "7654321" }, "400 invalid_grant"},
+		"Box, another app":        {box, func(g *tokensource.JWTBearer) { g.Issuer = "other" }, "400 invalid_grant"},
+		"Box, another audience": {box, func(g *tokensource.JWTBearer) { g.Audience = "https://api.box.com" },
+			"400 invalid_grant"},
 	} {
 		err := row.get(row.edit)
 		if row.want == "" && err != nil || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
@@ -130,16 +156,19 @@ func TestSignedProviders(t *testing.T) {
 // Box wants the client's secret in the body, beside the assertion.
 func TestBoxClient(t *testing.T) {
 	private, public := keyPair(t)
-	srv := tokensourcetest.StartBox(t, tokensourcetest.Signer{Key: public, KeyID: "1", Issuer: tokensourcetest.DefaultClientID, Subject: "7"}, tokensourcetest.Config{})
+	srv := tokensourcetest.StartBox(t, tokensourcetest.Signer{Key: public, KeyID: "1",
+		Issuer: tokensourcetest.DefaultClientID, Subject: "7"}, tokensourcetest.Config{})
 	grant := tokensource.JWTBearer{
-		Key: tokensource.Literal(private), KeyID: "1", Issuer: tokensourcetest.DefaultClientID, Subject: "7", Lifetime: 45 * time.Second,
-		Claims: []tokensource.Param{{Name: "box_sub_type", Value: tokensource.Literal("enterprise")}},
+		Key: tokensource.Literal(private), KeyID: "1", Issuer: tokensourcetest.DefaultClientID, Subject: "7",
+		Lifetime: 45 * time.Second,
+		Claims:   []tokensource.Param{{Name: "box_sub_type", Value: tokensource.Literal("enterprise")}},
 	}
 	cfg := tokensource.Config{Grant: grant, TokenURL: srv.TokenURL()}
 	if err := token(t, srv, cfg); err == nil || !strings.Contains(err.Error(), "400 invalid_client") {
 		t.Errorf("without a client: %v", err)
 	}
-	cfg.ClientID, cfg.ClientSecrets = tokensourcetest.DefaultClientID, []tokensource.Value{tokensource.Literal(tokensourcetest.DefaultClientSecret)}
+	cfg.ClientID, cfg.ClientSecrets = tokensourcetest.DefaultClientID,
+		[]tokensource.Value{tokensource.Literal(tokensourcetest.DefaultClientSecret)}
 	if err := token(t, srv, cfg); err == nil || !strings.Contains(err.Error(), "400 invalid_client") {
 		t.Errorf("in the header: %v", err)
 	}
@@ -156,16 +185,20 @@ func TestZoom(t *testing.T) {
 		edit func(*tokensource.Config)
 		want string
 	}{
-		"the account":     {func(*tokensource.Config) {}, ""},
-		"no account":      {func(cfg *tokensource.Config) { cfg.Params = nil }, "400 invalid_request"},
-		"another account": {func(cfg *tokensource.Config) { cfg.Params[0].Value = tokensource.Literal("acme-2") }, "400 invalid_request"},
-		"another word":    {func(cfg *tokensource.Config) { cfg.Grant = tokensource.ClientCredentials{} }, "400 unsupported_grant_type"},
-		"in the body":     {func(cfg *tokensource.Config) { cfg.ClientAuth = tokensource.ClientSecretPost }, "400 invalid_client"},
+		"the account": {func(*tokensource.Config) {}, ""},
+		"no account":  {func(cfg *tokensource.Config) { cfg.Params = nil }, "400 invalid_request"},
+		"another account": {func(cfg *tokensource.Config) { cfg.Params[0].Value = tokensource.Literal("acme-2") },
+			"400 invalid_request"},
+		"another word": {func(cfg *tokensource.Config) { cfg.Grant = tokensource.ClientCredentials{} },
+			"400 unsupported_grant_type"},
+		"in the body": {func(cfg *tokensource.Config) { cfg.ClientAuth = tokensource.ClientSecretPost },
+			"400 invalid_client"},
 	} {
 		cfg := tokensource.Config{
 			Grant: tokensource.ClientCredentials{GrantType: "account_credentials"}, TokenURL: srv.TokenURL(),
-			Params:   []tokensource.Param{{Name: "account_id", Value: tokensource.Literal("acme-1")}},
-			ClientID: tokensourcetest.DefaultClientID, ClientSecrets: []tokensource.Value{tokensource.Literal(tokensourcetest.DefaultClientSecret)},
+			Params:        []tokensource.Param{{Name: "account_id", Value: tokensource.Literal("acme-1")}},
+			ClientID:      tokensourcetest.DefaultClientID,
+			ClientSecrets: []tokensource.Value{tokensource.Literal(tokensourcetest.DefaultClientSecret)},
 		}
 		row.edit(&cfg)
 		err := token(t, srv, cfg)
@@ -191,11 +224,16 @@ func TestGitHubInstallation(t *testing.T) {
 		"less": {func(g *tokensource.GitHubApp) {
 			g.Repositories, g.Permissions = []string{"hello-world"}, map[string]string{"contents": "read"}
 		}, ""},
-		"another repository":   {func(g *tokensource.GitHubApp) { g.Repositories = []string{"secret"} }, "cannot grant these repositories or permissions, status 422"},
-		"another permission":   {func(g *tokensource.GitHubApp) { g.Permissions = map[string]string{"issues": "read"} }, "status 422"},
-		"another installation": {func(g *tokensource.GitHubApp) { g.InstallationID = "43" }, "no such installation, status 404"},
-		"another app":          {func(g *tokensource.GitHubApp) { g.AppID = "Iv0" }, "the assertion of the grant was refused: the token endpoint answered 401"},
-		"another key":          {func(g *tokensource.GitHubApp) { g.Key = tokensource.Literal(other) }, "answered 401"},
+		"another repository": {func(g *tokensource.GitHubApp) { g.Repositories = []string{"secret"} },
+			"cannot grant these repositories or permissions, status 422"},
+		"another permission": {func(g *tokensource.GitHubApp) {
+			g.Permissions = map[string]string{"issues": "read"}
+		}, "status 422"},
+		"another installation": {func(g *tokensource.GitHubApp) { g.InstallationID = "43" },
+			"no such installation, status 404"},
+		"another app": {func(g *tokensource.GitHubApp) { g.AppID = "Iv0" }, "the assertion of the grant was refused: the " +
+			"token endpoint answered 401"},
+		"another key": {func(g *tokensource.GitHubApp) { g.Key = tokensource.Literal(other) }, "answered 401"},
 	} {
 		g := tokensource.GitHubApp{AppID: "Iv23abc", InstallationID: "42", Key: tokensource.Literal(private), APIURL: srv.URL}
 		row.edit(&g)

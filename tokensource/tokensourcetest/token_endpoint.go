@@ -180,7 +180,8 @@ func (s *Server) grant(rec *TokenRequest, in input) (*issuance, *oauthError) {
 	if len(client.Grants) > 0 && !slices.Contains(client.Grants, name) {
 		return nil, errorf(http.StatusBadRequest, "unauthorized_client", "this client may not use this grant_type")
 	}
-	issued, oerr := grant(s, &grantRequest{record: rec, client: client, params: rec.Params, now: rec.Processed, thumbprint: in.thumbprint})
+	issued, oerr := grant(s, &grantRequest{record: rec, client: client, params: rec.Params, now: rec.Processed,
+		thumbprint: in.thumbprint})
 	if oerr == nil {
 		issued.access.certificate = in.certificate
 	}

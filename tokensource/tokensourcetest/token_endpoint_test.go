@@ -19,16 +19,19 @@ func TestTokenAnswer(t *testing.T) {
 	if r.members["refresh_token"] != nil {
 		t.Error("client_credentials brought a refresh token (RFC 6749 section 4.4.3)")
 	}
-	if r.header.Get("Cache-Control") != "no-store" || !strings.HasPrefix(r.header.Get("Content-Type"), "application/json") {
+	if r.header.Get("Cache-Control") != "no-store" ||
+		!strings.HasPrefix(r.header.Get("Content-Type"), "application/json") {
 		t.Errorf("header %v", r.header)
 	}
 	rec := last(t, srv)
-	if rec.Number != 1 || rec.Outcome != OutcomeIssued || rec.Grant != "client_credentials" || rec.ClientID != DefaultClientID ||
+	if rec.Number != 1 || rec.Outcome != OutcomeIssued || rec.Grant != "client_credentials" ||
+		rec.ClientID != DefaultClientID ||
 		rec.Auth != AuthBasic || rec.Format != FormatForm || !rec.Done || !rec.Whole || rec.Status != 200 ||
 		rec.AccessToken != r.text("access_token") || rec.TokenNumber != 1 {
 		t.Errorf("record %+v", rec)
 	}
-	if issued := srv.Issued(); len(issued) != 1 || issued[0].AccessToken != r.text("access_token") || issued[0].Subject != DefaultClientID {
+	if issued := srv.Issued(); len(issued) != 1 || issued[0].AccessToken != r.text("access_token") ||
+		issued[0].Subject != DefaultClientID {
 		t.Errorf("issued %+v", issued)
 	}
 }
@@ -48,22 +51,30 @@ func TestStrictness(t *testing.T) {
 		status int
 		code   string
 	}{
-		"GET":                  {func(r *http.Request) { r.Method = http.MethodGet }, nil, 405, "invalid_request"},
-		"text body":            {func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }, nil, 400, "invalid_request"},
-		"JSON not allowed":     {jsonBody(`{"grant_type":"client_credentials"}`), nil, 400, "invalid_request"},
-		"parameters in query":  {func(r *http.Request) { r.URL.RawQuery = "scope=read" }, nil, 400, "invalid_request"},
-		"parameter twice":      {nil, []string{"grant_type", "client_credentials", "scope", "read", "scope", "read"}, 400, "invalid_request"},
-		"twice across places":  {func(r *http.Request) { r.URL.RawQuery = "grant_type=client_credentials" }, nil, 400, "invalid_request"},
-		"credentials twice":    {nil, []string{"grant_type", "client_credentials", "client_id", DefaultClientID, "client_secret", DefaultClientSecret}, 400, "invalid_request"},
-		"two Basic headers":    {func(r *http.Request) { r.Header.Add("Authorization", r.Header.Get("Authorization")) }, nil, 400, "invalid_request"},
-		"other client_id":      {nil, []string{"grant_type", "client_credentials", "client_id", "public"}, 400, "invalid_request"},
-		"wrong secret":         {func(r *http.Request) { r.SetBasicAuth(DefaultClientID, "no") }, nil, 401, "invalid_client"},
-		"unknown client":       {func(r *http.Request) { r.SetBasicAuth("who", "no") }, nil, 401, "invalid_client"},
-		"no client":            {func(r *http.Request) { r.Header.Del("Authorization") }, nil, 401, "invalid_client"},
-		"no grant_type":        {nil, []string{"scope", "read"}, 400, "invalid_request"},
-		"unknown grant_type":   {nil, []string{"grant_type", "password"}, 400, "unsupported_grant_type"},
-		"grant not allowed":    {func(r *http.Request) { r.SetBasicAuth("narrow", "s") }, nil, 400, "unauthorized_client"},
-		"unknown scope":        {nil, []string{"grant_type", "client_credentials", "scope", "read all"}, 400, "invalid_scope"},
+		"GET": {func(r *http.Request) { r.Method = http.MethodGet }, nil, 405, "invalid_request"},
+		"text body": {func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }, nil, 400,
+			"invalid_request"},
+		"JSON not allowed":    {jsonBody(`{"grant_type":"client_credentials"}`), nil, 400, "invalid_request"},
+		"parameters in query": {func(r *http.Request) { r.URL.RawQuery = "scope=read" }, nil, 400, "invalid_request"},
+		"parameter twice": {nil, []string{"grant_type", "client_credentials", "scope", "read", "scope", "read"}, 400,
+			"invalid_request"},
+		"twice across places": {func(r *http.Request) { r.URL.RawQuery = "grant_type=client_credentials" }, nil, 400,
+			"invalid_request"},
+		"credentials twice": {nil, []string{"grant_type", "client_credentials", "client_id", DefaultClientID,
+			"client_secret", DefaultClientSecret}, 400, "invalid_request"},
+		"two Basic headers": {func(r *http.Request) {
+			r.Header.Add("Authorization", r.Header.Get("Authorization"))
+		}, nil, 400, "invalid_request"},
+		"other client_id": {nil, []string{"grant_type", "client_credentials", "client_id", "public"}, 400,
+			"invalid_request"},
+		"wrong secret":       {func(r *http.Request) { r.SetBasicAuth(DefaultClientID, "no") }, nil, 401, "invalid_client"},
+		"unknown client":     {func(r *http.Request) { r.SetBasicAuth("who", "no") }, nil, 401, "invalid_client"},
+		"no client":          {func(r *http.Request) { r.Header.Del("Authorization") }, nil, 401, "invalid_client"},
+		"no grant_type":      {nil, []string{"scope", "read"}, 400, "invalid_request"},
+		"unknown grant_type": {nil, []string{"grant_type", "password"}, 400, "unsupported_grant_type"},
+		"grant not allowed":  {func(r *http.Request) { r.SetBasicAuth("narrow", "s") }, nil, 400, "unauthorized_client"},
+		"unknown scope": {nil, []string{"grant_type", "client_credentials", "scope", "read all"},
+			400, "invalid_scope"},
 		"no refresh_token":     {nil, []string{"grant_type", "refresh_token"}, 400, "invalid_request"},
 		"unknown refreshtoken": {nil, []string{"grant_type", "refresh_token", "refresh_token", "x"}, 400, "invalid_grant"},
 		"public for itself": {func(r *http.Request) { r.Header.Del("Authorization") },
@@ -85,7 +96,8 @@ func TestStrictness(t *testing.T) {
 			if r.header.Get("Cache-Control") != "no-store" {
 				t.Error("no Cache-Control: no-store")
 			}
-			if challenge := r.header.Get("WWW-Authenticate"); (challenge != "") != (test.status == 401 && req.Header.Get("Authorization") != "") {
+			if challenge := r.header.Get("WWW-Authenticate"); (challenge != "") != (test.status == 401 &&
+				req.Header.Get("Authorization") != "") {
 				t.Errorf("WWW-Authenticate %q (RFC 6749 section 5.2)", challenge)
 			}
 			if rec := last(t, srv); rec.Outcome != test.code || rec.AccessToken != "" {
