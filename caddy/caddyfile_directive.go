@@ -96,7 +96,8 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	}
 	for _, upstream := range proxy.Upstreams {
 		if unset := unsetAt(at.File, at.Line, t.Source, ""); unset != "" && strings.HasPrefix(upstream.Dial, ":") {
-			return nil, fmt.Errorf("authinject %s: upstream %s has no host%s, at %s:%d", t.Source, upstream.Dial, unset, at.File, at.Line)
+			return nil, fmt.Errorf("authinject %s: upstream %s has no host%s, at %s:%d", t.Source, upstream.Dial, unset,
+				at.File, at.Line)
 		}
 	}
 	t.TransportRaw = proxy.TransportRaw

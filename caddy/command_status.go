@@ -184,8 +184,8 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 	}
 	switch {
 	case r.process != "" && len(r.taken) == 0:
-		todo = append(todo, fmt.Sprintf("name the address of the server's admin API with --address: process %s is the server of "+
-			"this configuration, and it does not answer at the address of the configuration", r.process))
+		todo = append(todo, fmt.Sprintf("name the address of the server's admin API with --address: "+
+			"process %s is the server of this configuration, and it does not answer at the address of the configuration", r.process))
 	case r.silent && r.process == "":
 		todo = append(todo, "start the server with caddy run. If it does not start, caddy authinject doctor shows why")
 	}

@@ -48,7 +48,8 @@ func (a *App) unusedSources(names ...string) (found []problemStatus) {
 		if slices.Contains(a.unused, name) {
 			remedy := tokensource.RemedyFor(unusedSource)
 			text := fmt.Sprintf("token source %q: no route uses this source, so no request gets its token", name)
-			found = append(found, problemStatus{unusedSource, tokensource.ClassOperator, withRemedy(text, remedy), remedy})
+			text = withRemedy(text, remedy)
+			found = append(found, problemStatus{unusedSource, tokensource.ClassOperator, text, remedy})
 		}
 	}
 	return found

@@ -38,8 +38,8 @@ func (s *Server) takenBy(holders []holder, l Listener) (text, server string) {
 	case how != "":
 		return "", ours.process
 	case holders[0].mayServe(s.Config):
-		return fmt.Sprintf("%s is taken by %s, which may be the server of this configuration: if it is not, stop it, or choose another port",
-			at, holders[0]), ""
+		return fmt.Sprintf("%s is taken by %s, which may be the server of this configuration: "+
+			"if it is not, stop it, or choose another port", at, holders[0]), ""
 	}
 	return fmt.Sprintf("%s is taken by %s: stop that process, or choose another port", at, holders[0]), ""
 }
