@@ -71,6 +71,7 @@ type App struct {
 	storageTrouble *recently
 	routes         survey // of the HTTP app; empty until surveyed
 	surveyed       bool
+	unused         []string        // the sources that no route uses, sorted; empty before Start
 	background     *sync.WaitGroup // its goroutines end before Cleanup returns; nil before Provision
 	events         *caddyevents.App
 	ctx            caddy.Context
@@ -169,6 +170,7 @@ func (a *App) Start() error {
 		pooled.source.ResumeLogins()
 	}
 	a.warnOfNeighbours()
+	a.warnOfUnused()
 	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
 		if !a.Sources[name].RequireTokenAtStart {
 			continue
@@ -229,6 +231,7 @@ func (a *App) Cleanup() error {
 	if a.background != nil {
 		a.background.Wait()
 	}
+	a.warnIfValidated()
 	var failed error
 	for name, pooled := range a.pooled {
 		failed = errors.Join(failed, release(pooled, a.users[name]))

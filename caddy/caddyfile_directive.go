@@ -94,6 +94,12 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 			"such as: authinject %s https://api.example.com%s, at %s:%d", t.Source, t.Source,
 			unsetAt(at.File, at.Line, t.Source, ""), at.File, at.Line)
 	}
+	for _, upstream := range proxy.Upstreams {
+		if unset := unsetAt(at.File, at.Line, t.Source, ""); unset != "" && strings.HasPrefix(upstream.Dial, ":") {
+			return nil, fmt.Errorf("authinject %s: upstream %s has no host%s, at %s:%d", t.Source, upstream.Dial, unset,
+				at.File, at.Line)
+		}
+	}
 	t.TransportRaw = proxy.TransportRaw
 	if tls {
 		if t.TransportRaw, err = withTLS(t.TransportRaw); err != nil {

@@ -61,7 +61,7 @@ func TestDoctorDialsTheUpstream(t *testing.T) {
 	}{
 		"nothing listens": {toUpstream(t, srv, "http://"+rig.FreeAddr(t)), doctor.Warn, "tcp", "refuses connections: nothing listens there", "in the upstream's address, and whether the server of the upstream runs"},
 		"unknown name":    {toUpstream(t, srv, "https://no-such-host.invalid"), doctor.Fail, "name", "no-such-host.invalid, the host of the upstream,", "check the host no-such-host.invalid in the upstream's address"},
-		"unknown CA":      {toUpstream(t, srv, secure), doctor.Fail, "tls", "the certificate of 127.0.0.1 is not trusted", "into the block transport http of the directive authinject"},
+		"unknown CA":      {toUpstream(t, srv, secure), doctor.Fail, "tls", "the certificate of 127.0.0.1 is not trusted", "that block belongs inside transport authinject, not beside it"},
 		"no TLS":          {toUpstream(t, srv, strings.Replace(srv.URL, "http:", "https:", 1)), doctor.Fail, "tls", "the upstream speaks no TLS at this port", "check the port ("},
 		"configured CA":   {toUpstream(t, srv, secure, "transport http {\n\ttls_trust_pool file "+ca+"\n}"), doctor.OK, "tls", "the certificate of 127.0.0.1 was issued by", ""},
 		"no socket":       {toUpstream(t, srv, "unix/"+filepath.Join(t.TempDir(), "api.sock")), doctor.Warn, "tcp", "accepts no connections", "check the path of the socket"},

@@ -95,7 +95,17 @@ func (r *statusReport) exit() (status int, words string) {
 	if r.refused != nil { // no server can start, so nothing is tried again
 		return exitFailed, "Caddy does not load the configuration"
 	}
-	return exitOf(r.accounts)
+	status, words = exitOf(r.accounts)
+	if r.failed != nil {
+		if status == exitFine {
+			status = exitFailed
+		}
+		return status, r.failed.Error()
+	}
+	if r.silent && r.process == "" && len(r.taken) > 0 && urgency[status] <= urgency[exitWait] {
+		return exitOperator, "no server answers, and another process has an address of the configuration"
+	}
+	return status, words
 }
 
 // watchEvery is the pause of status --watch.
@@ -168,13 +178,15 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	for _, taken := range r.taken {
-		todo = append(todo, taken+": stop that process, or choose another port")
-	}
+	todo = append(todo, r.taken...)
 	if r.refused != nil {
 		todo = append(todo, "correct the configuration, because Caddy does not load it: "+r.refused.Error())
 	}
-	if r.silent {
+	switch {
+	case r.process != "" && len(r.taken) == 0:
+		todo = append(todo, fmt.Sprintf("name the address of the server's admin API with --address: "+
+			"process %s is the server of this configuration, and it does not answer at the address of the configuration", r.process))
+	case r.silent && r.process == "":
 		todo = append(todo, "start the server with caddy run. If it does not start, caddy authinject doctor shows why")
 	}
 	if todo != nil {

@@ -75,6 +75,15 @@ func emptied(d *caddyfile.Dispenser, option string) string {
 	return unsetAt(d.File(), d.Line(), option, "; if {$NAME} stands there, that environment variable is not set")
 }
 
+// withUnset adds to an error about the value of an option which environment variables in its line are
+// not set: a part of the value may be missing, as in http://{$HOST}/token.
+func withUnset(err error, d *caddyfile.Dispenser, option string) error {
+	if parts := unsetAt(d.File(), d.Line(), option, ""); parts != "" {
+		return fmt.Errorf("%w%s", err, parts)
+	}
+	return err
+}
+
 // unsetPlaceholder returns the first environment variable that is not set in the placeholders of a
 // text, or an empty string.
 func unsetPlaceholder(text string) string {

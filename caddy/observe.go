@@ -73,7 +73,7 @@ func level(e tokensource.Event) zapcore.Level {
 		return zapcore.InfoLevel // denied or mistyped: the person knows it
 	case tokensource.EventLoginRequired:
 		failure, ok := errors.AsType[*tokensource.Error](e.Err)
-		if e.New && !(ok && failure.NeedsRefreshToken()) {
+		if e.New && (!ok || !failure.NeedsRefreshToken()) {
 			return zapcore.WarnLevel // an account that no person has connected yet
 		}
 		return zapcore.ErrorLevel

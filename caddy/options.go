@@ -270,7 +270,7 @@ func text(check func(option, text string) error) reader {
 			return err
 		}
 		if err := check(o.name, *at); err != nil {
-			return d.WrapErr(err)
+			return d.WrapErr(withUnset(err, d, o.name))
 		}
 		return nil
 	}
@@ -303,7 +303,7 @@ func listed(check func(text string) error) reader {
 				continue
 			}
 			if err := check(text); err != nil {
-				return d.WrapErr(err)
+				return d.WrapErr(withUnset(err, d, o.name))
 			}
 		}
 		return nil

@@ -36,6 +36,10 @@ type survey struct {
 	open map[string][]string
 	// listens are the TCP addresses, by source, of the servers that use it.
 	listens map[string][]string
+	// shown are the sources that a handler authinject_connect or authinject_ready names. allShown
+	// is true if an authinject_connect names none, and so shows all that people connect.
+	shown    []string
+	allShown bool
 	// authenticates is true if a route has authentication, which sets the placeholders of a user.
 	authenticates bool
 }
@@ -54,6 +58,13 @@ func (r *survey) pagesOf(source string) (urls []string) {
 		}
 	}
 	return urls
+}
+
+// uses reports whether a handler or a transport uses a source. A handler authinject_ready that names
+// no source does not count: it tells of all sources, used or not.
+func (r *survey) uses(source string, interactive bool) bool {
+	_, used := r.perAccount[source]
+	return used || slices.Contains(r.shown, source) || r.allShown && interactive
 }
 
 // survey returns what the routes of the HTTP app use. The first module of this package that a route
@@ -138,6 +149,7 @@ func (r *survey) addServer(server *caddyhttp.Server) {
 	var listens []string
 	add := func(used uses, guarded bool) {
 		r.authenticates = r.authenticates || used.authenticates
+		r.shown, r.allShown = append(r.shown, used.shown...), r.allShown || used.allShown
 		for source, accounts := range used.sources {
 			r.perAccount[source] = r.perAccount[source] || accounts
 			if !slices.Contains(listens, source) {
@@ -177,8 +189,10 @@ func (r *survey) addServer(server *caddyhttp.Server) {
 type uses struct {
 	sources map[string]bool // all sources; true if a request chooses the account
 	tokens  []string        // the sources of transports
+	shown   []string        // the sources that pages and ready handlers name
 	guarded bool            // a module in any place restricts the callers
 
+	allShown      bool // a page shows all sources
 	authenticates bool // a module in any place authenticates them
 }
 
@@ -207,6 +221,14 @@ func (u *uses) walk(part any) {
 		}
 		if part["protocol"] == "authinject" || part["handler"] == "authinject_account" {
 			u.sources[source] = u.sources[source] || account != ""
+		}
+		if handler := part["handler"]; handler == "authinject_connect" || handler == "authinject_ready" {
+			names, _ := part["sources"].([]any)
+			for _, name := range names {
+				shown, _ := name.(string)
+				u.shown = append(u.shown, shown)
+			}
+			u.allShown = u.allShown || handler == "authinject_connect" && len(names) == 0
 		}
 		u.authenticates = u.authenticates || part["handler"] == "authentication"
 		u.guarded = u.guarded || u.authenticates || isForwardAuth(part) || hasAddressMatcher(part)

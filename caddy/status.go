@@ -153,7 +153,8 @@ func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 		s.Warnings = append(s.Warnings, warning)
 		s.Problems = append(s.Problems, problemStatus{expected.problem, tokensource.ClassOperator, warning, expected.remedy})
 	}
-	for _, problem := range slices.Concat(a.unreached[st.Source].problems(now), sharedAddresses(a.routes.listens[st.Source])) {
+	for _, problem := range slices.Concat(a.unusedSources(st.Source), a.unreached[st.Source].problems(now),
+		sharedAddresses(a.routes.listens[st.Source])) {
 		s.Warnings, s.Problems = append(s.Warnings, problem.Error), append(s.Problems, problem)
 	}
 	if !ok {
@@ -241,12 +242,15 @@ var urgency = map[int]int{exitFine: 0, exitWait: 1, exitLogin: 2, exitOperator: 
 func exitOf(list []accountStatus) (status int, words string) {
 	waits := "the tokens of callers cannot be exchanged; the next request of a caller tries again"
 	login := "a new refresh token must be configured"
+	mend := false
 	for _, st := range list {
 		exit := st.exit()
 		if urgency[exit] > urgency[status] {
 			status = exit
 		}
 		switch {
+		case exit == exitLogin && st.Problem == "storage_login":
+			mend = true
 		case exit == exitLogin && !hasNoLogin(st.Grant):
 			login = "a login is needed"
 		case exit != exitWait || st.Exchanges:
@@ -257,6 +261,9 @@ func exitOf(list []accountStatus) (status int, words string) {
 		default:
 			waits = "an account has no token; the server tries again by itself"
 		}
+	}
+	if mend { // first: until then, a login would be lost
+		login = "the storage must be mended, and then a login is needed"
 	}
 	return status, map[int]string{
 		exitLogin: login, exitOperator: "the configuration must be changed", exitWait: waits,

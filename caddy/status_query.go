@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +10,6 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/certmagic"
@@ -32,13 +32,14 @@ type statusReport struct {
 	storages []string // that were read
 	why      string   // the server was not asked
 	silent   bool     // no server answered, although one was asked
+	failed   error    // why accounts may be missing: the storage or a record cannot be read
 	refused  error    // why Caddy refuses the configuration, if no server answered
-	taken    []string // addresses of sites at which other processes listen, if no server answered
+	taken    []string // addresses of the configuration that other processes have, and what to do
+	process  string   // of the server of this configuration, if no server answered and it is known
 }
 
 // ask asks the running server, or reads the storage if no server runs. If the report is nil, the
-// error says why nothing is known. Otherwise the error is about records that cannot be read, or
-// about the configuration.
+// error says why nothing is known. Otherwise the error is about the configuration.
 func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 	at, configured, unread := q.server()
 	if unread != nil && (at == "" || q.stored) {
@@ -56,7 +57,8 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 		case list == nil && err != nil:
 			return nil, errors.Join(err, unread)
 		case why == "":
-			return running, errors.Join(err, unread)
+			running.taken, running.failed = q.sharedAdmin(ctx), err
+			return running, unread
 		case unread != nil:
 			return nil, unread
 		}
@@ -77,15 +79,7 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 	report := &statusReport{accounts: []accountStatus{}, why: why, silent: running != nil && running.accounts == nil}
 	if report.silent {
 		report.refused = validateWithout(func(string) bool { return true }, q.raw)
-		for _, addresses := range app.around.listens {
-			for _, address := range addresses {
-				if others := theNeighbours.others(address); len(others) > 0 {
-					report.taken = append(report.taken, address+" is taken by "+strings.Join(others, ", "))
-				}
-			}
-		}
-		slices.Sort(report.taken)
-		report.taken = slices.Compact(report.taken)
+		report.taken, report.process = q.taken(ctx)
 	}
 	names := slices.Sorted(maps.Keys(app.pooled))
 	if q.source != "" {
@@ -107,7 +101,41 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 	}
 	slices.Sort(report.storages)
 	report.storages = slices.Compact(report.storages)
-	return report, errors.Join(failed...)
+	report.failed = errors.Join(failed...)
+	return report, nil
+}
+
+// taken returns which addresses of the configuration other processes have, each with what to do, and
+// the process of the server of this configuration, if it is known.
+func (q *statusQuery) taken(ctx context.Context) (texts []string, process string) {
+	var config surveyed
+	_ = json.Unmarshal(q.raw, &config) // it was loaded
+	server := q.runningAt(ctx, &config)
+	for _, l := range config.listeners() {
+		text, ours := server.Taken(l)
+		process = cmp.Or(process, ours)
+		if text != "" && !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+	}
+	return texts, process
+}
+
+// sharedAdmin returns that other processes have the address of the admin API, too, and what to do:
+// each answers a part of the requests.
+func (q *statusQuery) sharedAdmin(ctx context.Context) (texts []string) {
+	var config surveyed
+	if q.address != "" || json.Unmarshal(q.raw, &config) != nil {
+		return nil
+	}
+	server := q.runningAt(ctx, &config)
+	for _, l := range config.listeners() {
+		if l.Admin() && server.Shares(l) {
+			text, _ := server.Taken(l)
+			texts = append(texts, text)
+		}
+	}
+	return texts
 }
 
 // server returns the address of the admin API and the names of the configured sources. The address

@@ -160,6 +160,33 @@ func TestExitStatus(t *testing.T) {
 	}
 }
 
+// While a login would be lost, the storage comes first.
+func TestExitWordsOfALoginThatWouldBeLost(t *testing.T) {
+	login := accountStatus{Class: tokensource.ClassLogin, Grant: "authorization_code", State: tokensource.StateLoginRequired}
+	lost := login
+	lost.Problem = "storage_login"
+	for want, list := range map[string][]accountStatus{
+		"a login is needed": {login},
+		"the storage must be mended, and then a login is needed": {lost, login},
+	} {
+		if got, words := exitOf(list); got != exitLogin || words != want {
+			t.Errorf("got %d %q, want %q", got, words, want)
+		}
+	}
+}
+
+// A storage that cannot be read does not hide the exit status of the accounts.
+func TestExitOfAStorageThatCannotBeRead(t *testing.T) {
+	failed := errors.New("the storage cannot be listed")
+	for want, list := range map[int][]accountStatus{
+		exitFailed: {{Live: true}}, exitWait: {{Class: tokensource.ClassWait}}, exitOperator: {{Class: tokensource.ClassOperator}},
+	} {
+		if got, words := (&statusReport{accounts: list, failed: failed}).exit(); got != want || words != failed.Error() {
+			t.Errorf("got %d %q, want %d", got, words, want)
+		}
+	}
+}
+
 // A source that exchanges its callers' tokens asks nothing by itself, so no server tries again.
 func TestExitWordsOfAnExchange(t *testing.T) {
 	wait := accountStatus{Class: tokensource.ClassWait}

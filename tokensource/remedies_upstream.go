@@ -1,5 +1,11 @@
 package tokensource
 
+// innerTransport is where a line about TLS to an upstream belongs, in both forms of a Caddyfile. In
+// reverse_proxy, a block transport http beside transport authinject would replace it, and the
+// requests would get no token.
+const innerTransport = "a block transport http inside the directive authinject. " +
+	"In reverse_proxy, that block belongs inside transport authinject, not beside it"
+
 // upstreamProblems happen between this machine and an upstream, see [UpstreamFailure].
 var upstreamProblems = []Remedy{
 	{
@@ -28,8 +34,8 @@ var upstreamProblems = []Remedy{
 		Problem: "upstream_unknown_authority", Text: "the upstream's certificate is not trusted", Class: ClassOperator,
 		Cause: "The certificate of the upstream was issued by an authority that this machine does not know, " +
 			"such as a private authority, or the authority of a proxy that reads TLS.",
-		Do: "trust the authority[ {ca}] that issued it. Write the line tls_trust_pool file /path/to/ca.pem into the block " +
-			"transport http of the directive authinject. Or add the authority to the system's store, and start the server again",
+		Do: "trust the authority[ {ca}] that issued it. Write the line tls_trust_pool file /path/to/ca.pem into " +
+			innerTransport + ". Or add the authority to the system's store, and start the server again",
 		More: "The client gets Caddy's own 502. " +
 			"The section on [the token endpoint](#the-token-endpoints-certificate-is-not-trusted) says how to add an authority to the system's store.",
 	},
@@ -37,7 +43,7 @@ var upstreamProblems = []Remedy{
 		Problem: "upstream_other_host", Text: "the upstream's certificate is for another host", Class: ClassOperator,
 		Cause: "The certificate of the upstream does not name the host that was asked.",
 		Do: "check the host[ {host}] of the upstream. If the certificate has another name on purpose, write the line " +
-			"tls_server_name <name> into the block transport http of the directive authinject",
+			"tls_server_name <name> into " + innerTransport,
 		More: "The client gets Caddy's own 502.",
 	},
 	{
@@ -55,7 +61,7 @@ var upstreamProblems = []Remedy{
 	{
 		Problem: "upstream_client_certificate", Text: "the upstream refused the client certificate", Class: ClassOperator,
 		Cause: "The upstream wants a client certificate. It got none, or one that it does not accept.",
-		Do: "write the line tls_client_auth <certificate> <key> into the block transport http of the directive authinject. " +
+		Do: "write the line tls_client_auth <certificate> <key> into " + innerTransport + ". " +
 			"Check that the certificate has not expired",
 		More: "The client gets Caddy's own 502.",
 	},

@@ -33,6 +33,7 @@ type Foreign struct {
 	dir         string
 	why         string // who has to own what is in the storage
 	self, owner int
+	running     bool // the owner is the user of the running server
 }
 
 // runAs returns the beginning of a command that runs another one as the owner.
@@ -49,10 +50,13 @@ func (f *Foreign) Refusal(arguments string) error {
 	if f == nil || f.owner == 0 {
 		return nil
 	}
+	other := fmt.Sprintf("; if the server runs as %s, give it the storage: chown -R %d %s", name(f.self), f.self, f.dir)
+	if f.running {
+		other = ""
+	}
 	return fmt.Errorf("%s, and this command runs as %s: that user could not use the files that it would leave there, so nothing was done; "+
-		"run it as that user and with the environment of the server: %s caddy authinject %s; "+
-		"if the server runs as %s, give it the storage: chown -R %d %s",
-		f.why, name(f.self), f.runAs(), arguments, name(f.self), f.self, f.dir)
+		"run it as that user and with the environment of the server: %s caddy authinject %s%s",
+		f.why, name(f.self), f.runAs(), arguments, other)
 }
 
 // Foreign returns why this user must not write to a storage in a directory, or nil if it may. The
@@ -72,7 +76,7 @@ func (u Users) Foreign(dir string) *Foreign {
 			return nil // the server can use what doctor writes
 		default:
 			why := fmt.Sprintf("the running server (process %s) of the storage %s runs as %s", process, dir, name(uid))
-			return &Foreign{dir, why, u.Self, uid}
+			return &Foreign{dir, why, u.Self, uid, true}
 		}
 	}
 	for at := dir; ; at = filepath.Dir(at) {
@@ -89,9 +93,9 @@ func (u Users) Foreign(dir string) *Foreign {
 		case !ok, uid == u.Self, system:
 			return nil // a system directory such as /var/lib or /tmp does not say whose storage will be in it
 		case at != dir:
-			return &Foreign{dir, fmt.Sprintf("the storage %s does not exist yet, its parent %s belongs to %s", dir, at, name(uid)), u.Self, uid}
+			return &Foreign{dir, fmt.Sprintf("the storage %s does not exist yet, its parent %s belongs to %s", dir, at, name(uid)), u.Self, uid, false}
 		}
-		return &Foreign{dir, fmt.Sprintf("the storage %s belongs to %s", dir, name(uid)), u.Self, uid}
+		return &Foreign{dir, fmt.Sprintf("the storage %s belongs to %s", dir, name(uid)), u.Self, uid, false}
 	}
 }
 

@@ -37,7 +37,8 @@ func (x *exam) upstream(ctx context.Context, u Upstream) {
 	}
 	way := *x
 	way.TLS, way.Proxy, way.mayStart = u.TLS, u.Proxy, true
-	way.trust = "Write the line tls_trust_pool file /path/to/ca.pem into the block transport http of the directive authinject"
+	way.trust = "Write the line tls_trust_pool file /path/to/ca.pem into a block transport http inside the directive " +
+		"authinject. In reverse_proxy, that block belongs inside transport authinject, not beside it"
 	if way.Proxy == nil {
 		way.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
 	}

@@ -204,7 +204,7 @@ var brokenSetups = map[string]broken{
 	"upstream of an unknown authority": {
 		options: service(), upstream: ownAuthority,
 		cause:  "the upstream's certificate is not trusted",
-		remedy: "into the block transport http of the directive authinject", doctor: "tls: ", passed: true,
+		remedy: "that block belongs inside transport authinject, not beside it", doctor: "tls: ", passed: true,
 	},
 	"storage below a file": {
 		options: []string{"refresh_token {env.REFRESH}", "client_id web", "client_secret {env.WEB_SECRET}",
@@ -213,7 +213,7 @@ var brokenSetups = map[string]broken{
 		global: []string{"storage file_system {$DIR}/plain/sub"},
 		cause:  "storage", remedy: "check that the storage is there, ", doctor: "/plain is a file, not a directory",
 		doctorRemedy: "move the file away, or correct the path of the storage",
-		path:         "/plain is a file, not a directory", class: "wait", exit: 1,
+		path:         "/plain is a file, not a directory", class: "wait", exit: exitWait,
 	},
 	"wrong destination": {
 		options: service("destinations https://api.example.com"),

@@ -1,0 +1,58 @@
+package doctor
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Taken returns which processes have an address that the configuration opens, and what to do. The
+// text is empty if none has it, or only the server of this configuration. server is the process of
+// that server, if it has the address and is known.
+func (s *Server) Taken(l Listener) (text, server string) {
+	return s.takenBy(holdersOf(l.Address), l)
+}
+
+// Shares reports whether several processes have an address.
+func (s *Server) Shares(l Listener) bool { return len(holdersOf(l.Address)) > 1 }
+
+func (s *Server) takenBy(holders []holder, l Listener) (text, server string) {
+	if len(holders) == 0 {
+		return "", ""
+	}
+	at := l.Address
+	if l.Admin() {
+		at += ", the address of " + l.Use + ","
+	}
+	ours, how := s.which(holders, l)
+	switch {
+	case len(holders) > 1:
+		names := make([]string, len(holders))
+		for i, h := range holders {
+			names[i] = h.String()
+		}
+		return fmt.Sprintf("%s is shared by %d processes: %s. Each gets a part of the requests: %s", at,
+			len(holders), strings.Join(names, ", "), s.shared(holders, l)), ours.process
+	case how != "":
+		return "", ours.process
+	case holders[0].mayServe(s.Config):
+		return fmt.Sprintf("%s is taken by %s, which may be the server of this configuration: "+
+			"if it is not, stop it, or choose another port", at, holders[0]), ""
+	}
+	return fmt.Sprintf("%s is taken by %s: stop that process, or choose another port", at, holders[0]), ""
+}
+
+// mayServe reports whether a process may be the server of a configuration: it is one of Caddy whose
+// configuration is not known, or this one.
+func (h holder) mayServe(config string) bool {
+	return sameFile(h.config, config) || h.config == "" && (h.name == "caddy" || h.name == program())
+}
+
+// program returns the name of this program, as the system shortens it.
+func program() string {
+	const most = 15
+	name := filepath.Base(cmp.Or(os.Args[0], "caddy"))
+	return name[:min(len(name), most)]
+}
