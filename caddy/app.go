@@ -86,7 +86,8 @@ func (App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	redactStdLog()
 	a.ctx, a.logger, a.background = ctx, ctx.Logger(), new(sync.WaitGroup)
-	a.refusals, a.wanted, a.storageTrouble = newRefusals(a.logger, maps.Keys(a.Sources)), &wanted{logger: a.logger}, new(recently)
+	a.refusals, a.wanted, a.storageTrouble = newRefusals(a.logger, maps.Keys(a.Sources)), &wanted{logger: a.logger},
+		new(recently)
 	a.unreached = newUnreached(a.logger, maps.Keys(a.Sources))
 	events, err := ctx.App("events")
 	if err != nil {
@@ -147,7 +148,8 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 	}
 	src.encryptionKeys = a.EncryptionKeys
 	a.warnOfSource(ctx, name, src)
-	user := &sourceUser{grant: src.grant, storage: withOccupancy(src.storage), observe: a.observer(), transport: src.transport}
+	user := &sourceUser{grant: src.grant, storage: withOccupancy(src.storage), observe: a.observer(),
+		transport: src.transport}
 	pooled, err := acquire(name, src, user)
 	if err != nil {
 		return err // it names the source
@@ -269,7 +271,8 @@ func unknownSource(name string, known []string) error {
 		if isAddress {
 			example = "<name>"
 		}
-		configured = fmt.Sprintf("no sources are configured; add 'authinject { source %s { … } }' to the global options", example)
+		configured = fmt.Sprintf("no sources are configured; add 'authinject { source %s { … } }' to the global options",
+			example)
 	}
 	hint := ""
 	switch {

@@ -94,7 +94,8 @@ type connectParser struct {
 // connectOptions are the options of the directive authinject_connect.
 var connectOptions = options{
 	{name: "path", args: "<path>", field: "Path", repeat: true, parse: connectPath},
-	{name: "callers", args: "loopback|any|private_ranges|<range...>", field: "Callers", repeat: true, parse: connectCallers},
+	{name: "callers", args: "loopback|any|private_ranges|<range...>", field: "Callers", repeat: true,
+		parse: connectCallers},
 	{name: "user", args: "<placeholder>", field: "User", parse: text(checkUser)},
 	{name: "sources", args: "<source...>", field: "Sources", parse: connectSources},
 }
@@ -169,7 +170,8 @@ func checkCovered(matcher caddy.ModuleMap, path string) error {
 		return err
 	}
 	for _, address := range connect.Addresses(path) {
-		req := (&http.Request{URL: &url.URL{Path: address}}).WithContext(context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer()))
+		req := (&http.Request{URL: &url.URL{Path: address}}).WithContext(context.WithValue(context.Background(),
+			caddy.ReplacerCtxKey, caddy.NewReplacer()))
 		if matches, err := patterns.MatchWithError(req); err == nil && !matches {
 			return fmt.Errorf("the matcher does not match %s, which belongs to the page; write authinject_connect %s*",
 				address, path)

@@ -102,7 +102,8 @@ func postAccount(address, source, account, action string) (st accountStatus, err
 	res, err := caddycmd.AdminAPIRequest(address, http.MethodPost, path, nil, nil)
 	if err != nil {
 		// The error ends with the server's answer, as JSON.
-		if at := strings.IndexByte(err.Error(), '{'); at >= 0 && json.Unmarshal([]byte(err.Error()[at:]), &st) == nil && st.Error != "" {
+		if at := strings.IndexByte(err.Error(), '{'); at >= 0 && json.Unmarshal([]byte(err.Error()[at:]), &st) == nil &&
+			st.Error != "" {
 			return st, errors.New(st.Error)
 		}
 		if answer := answerError(err); errors.As(answer, new(adminError)) {

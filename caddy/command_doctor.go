@@ -161,7 +161,8 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	if invalid == nil {
 		report.Add(doctor.Step{Name: "configuration", Status: doctor.OK, Text: d.config.file + " is valid"})
 		for _, v := range d.config.replaced("") {
-			report.Add(doctor.Step{Name: "configuration", Status: doctor.Warn, Text: v.String() + ": Caddy reads nothing in its place", Remedy: v.remedy()})
+			report.Add(doctor.Step{Name: "configuration", Status: doctor.Warn,
+				Text: v.String() + ": Caddy reads nothing in its place", Remedy: v.remedy()})
 		}
 	}
 	config.around, config.exchanges = app.around, make(map[string]bool)

@@ -31,7 +31,8 @@ func TestDoctorUsesTheTokenTransport(t *testing.T) {
 	if err := os.WriteFile(ca, srv.CACertPEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	config := stored(t).Source("a", "grant client_credentials", "token_url "+srv.TokenURL(), "client_id client", "client_auth tls_client_auth",
+	config := stored(t).Source("a", "grant client_credentials", "token_url "+srv.TokenURL(), "client_id client",
+		"client_auth tls_client_auth",
 		rig.Block("token_transport http", "tls_trust_pool file "+ca, "tls_client_auth "+cert+" "+key))
 	r := diagnose(t, doctorRun{}, config)
 	wantStep(t, r, doctor.OK, "tls", `issued by "tokensourcetest CA"`, "")
@@ -62,7 +63,8 @@ func TestDoctorPrivateKey(t *testing.T) {
 		{ID: "app", Keys: []tokensourcetest.AssertionKey{{Key: public}}},
 	}})
 	with := func(options ...string) rig.Caddyfile {
-		return stored(t).Source("a", "token_url "+srv.TokenURL(), "client_id app", rig.Block("client_auth private_key_jwt", options...))
+		return stored(t).Source("a", "token_url "+srv.TokenURL(), "client_id app",
+			rig.Block("client_auth private_key_jwt", options...))
 	}
 	r := diagnose(t, doctorRun{}, with("key {file."+key+"}").Source("a", "grant client_credentials"))
 	wantStep(t, r, doctor.OK, "secrets", "key can be read", "")
@@ -70,12 +72,15 @@ func TestDoctorPrivateKey(t *testing.T) {
 	r = diagnose(t, doctorRun{}, with("key {file."+other+"}").Source("a", "grant client_credentials"))
 	wantStep(t, r, doctor.Fail, "client_authentication", "client_auth private_key_jwt", "the public key with this kid")
 	// An account that is not connected: the client alone is checked.
-	r = diagnose(t, doctorRun{}, with("key {file."+other+"}").Source("a", "grant authorization_code", "authorize_url "+srv.URL+"/authorize"))
+	r = diagnose(t, doctorRun{}, with("key {file."+other+"}").Source("a", "grant authorization_code",
+		"authorize_url "+srv.URL+"/authorize"))
 	wantStep(t, r, doctor.Fail, "client_authentication", "client_auth private_key_jwt", "the public key with this kid")
-	r = diagnose(t, doctorRun{}, with("key {file."+key+"}").Source("a", "grant authorization_code", "authorize_url "+srv.URL+"/authorize"))
+	r = diagnose(t, doctorRun{}, with("key {file."+key+"}").Source("a", "grant authorization_code",
+		"authorize_url "+srv.URL+"/authorize"))
 	wantStep(t, r, doctor.Warn, "client_authentication", "400 unsupported_grant_type", "") // the client was accepted
 	r = diagnose(t, doctorRun{}, with("key {file."+key+"}", "alg RS256").Source("a", "grant client_credentials"))
-	wantStep(t, r, doctor.Fail, "secrets", "it is a key of the curve P-256, which does not fit alg RS256", "correct the option")
+	wantStep(t, r, doctor.Fail, "secrets", "it is a key of the curve P-256, which does not fit alg RS256",
+		"correct the option")
 	r = diagnose(t, doctorRun{}, with("key {file."+key+".gone}").Source("a", "grant client_credentials"))
 	wantStep(t, r, doctor.Fail, "secrets", "key cannot be read", "")
 }

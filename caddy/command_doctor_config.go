@@ -238,7 +238,8 @@ func eachObject(part any, found func(map[string]any)) {
 // upstreams returns the upstreams of the routes that use a source, and the destinations that they
 // imply. An upstream with several transports is in the list once for each. Upstreams that a request
 // decides are left out.
-func (s *surveyed) upstreams(source string, transportOf func(inner map[string]any) *http.Transport) (list []doctor.Upstream, implied []string) {
+func (s *surveyed) upstreams(source string,
+	transportOf func(inner map[string]any) *http.Transport) (list []doctor.Upstream, implied []string) {
 	seen := make(map[string]bool)
 	s.proxies(source, func(proxy, transport map[string]any) {
 		inner, _ := transport["transport"].(map[string]any)

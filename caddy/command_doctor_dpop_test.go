@@ -17,7 +17,8 @@ func TestDoctorWithDPoP(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{DPoP: true})
 	srv.TokenProofs.RequireNonce()
 	srv.APIProofs.RequireNonce()
-	report := diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL() + "/x"}}, clientCredentials(t, srv).Source("a", "dpop"))
+	report := diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL() + "/x"}},
+		clientCredentials(t, srv).Source("a", "dpop"))
 	wantStep(t, report, doctor.OK, "upstream", "answered 200 to a request with the token", "")
 	if !report.OK {
 		t.Error("the report says that something failed")
@@ -34,6 +35,7 @@ func TestDoctorWithDPoP(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 	}))
 	t.Cleanup(refusing.Close)
-	report = diagnose(t, doctorRun{options: doctor.Options{Probe: refusing.URL + "/x"}}, clientCredentials(t, srv).Source("a", "dpop", "destinations "+refusing.URL+" "+srv.URL))
+	report = diagnose(t, doctorRun{options: doctor.Options{Probe: refusing.URL + "/x"}},
+		clientCredentials(t, srv).Source("a", "dpop", "destinations "+refusing.URL+" "+srv.URL))
 	wantStep(t, report, doctor.Fail, "upstream", "the upstream refused the DPoP proof", "compare the clocks")
 }

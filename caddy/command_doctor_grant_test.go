@@ -20,18 +20,22 @@ func TestDoctorAssertions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})), &key.PublicKey
+		return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})),
+			&key.PublicKey
 	}
 	private, public := pair()
 	other, _ := pair()
 	app := tokensourcetest.GitHubApp{Signer: tokensourcetest.Signer{Key: public, Issuer: "Iv23"}, Installation: "42"}
 	github := tokensourcetest.StartGitHub(t, app, tokensourcetest.Config{})
-	salesforce := tokensourcetest.StartSalesforce(t, tokensourcetest.Signer{Key: public, Issuer: "app", Subject: "user@example.com"}, tokensourcetest.Config{})
+	salesforce := tokensourcetest.StartSalesforce(t,
+		tokensourcetest.Signer{Key: public, Issuer: "app", Subject: "user@example.com"}, tokensourcetest.Config{})
 	installation := func(id string) []string {
-		return []string{rig.Block("grant github_app", "app_id Iv23", "installation_id "+id, "key {env.SIGNING_KEY}", "api_url "+github.URL)}
+		return []string{rig.Block("grant github_app", "app_id Iv23", "installation_id "+id, "key {env.SIGNING_KEY}",
+			"api_url "+github.URL)}
 	}
 	bearer := []string{
-		rig.Block("grant jwt_bearer", "key {env.SIGNING_KEY}", "issuer app", "subject user@example.com", "audience https://login.salesforce.com"),
+		rig.Block("grant jwt_bearer", "key {env.SIGNING_KEY}", "issuer app", "subject user@example.com",
+			"audience https://login.salesforce.com"),
 		"token_url " + salesforce.TokenURL(),
 	}
 	for name, row := range map[string]struct {
@@ -41,14 +45,18 @@ func TestDoctorAssertions(t *testing.T) {
 	}{
 		"an installation":      {private, installation("42"), "", ""},
 		"another installation": {private, installation("43"), "the app has no such installation", "install the app"},
-		"another app's key":    {other, installation("42"), "the assertion of the grant was refused", "check the options of the grant: key"},
-		"Salesforce":           {private, bearer, "", ""},
-		"Salesforce, refused":  {other, bearer, "the assertion of the grant was refused", "check the options of the grant: key"},
-		"no key":               {"no key", bearer, "key of the grant: it is neither a PEM file", "check alg, and the variable or file that key names"},
+		"another app's key": {other, installation("42"), "the assertion of the grant was refused",
+			"check the options of the grant: key"},
+		"Salesforce": {private, bearer, "", ""},
+		"Salesforce, refused": {other, bearer, "the assertion of the grant was refused",
+			"check the options of the grant: key"},
+		"no key": {"no key", bearer, "key of the grant: it is neither a PEM file", "check alg, and the variable or file " +
+			"that key names"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("SIGNING_KEY", row.key)
-			config := stored(t).Source("a", row.options...).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a http://127.0.0.1:1")
+			config := stored(t).Source("a", row.options...).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1",
+				"authinject a http://127.0.0.1:1")
 			r := diagnose(t, doctorRun{}, config)
 			if row.text == "" {
 				wantNoFailure(t, r)
@@ -81,10 +89,12 @@ func TestDoctorRefusedBefore(t *testing.T) {
 			}
 			for _, step := range []string{"client_authentication", "early_refresh"} {
 				if live || step != "early_refresh" {
-					wantStep(t, r, doctor.Skip, step, "no token request was sent, because the provider refused the refresh token before", "")
+					wantStep(t, r, doctor.Skip, step,
+						"no token request was sent, because the provider refused the refresh token before", "")
 				}
 			}
-			wantStep(t, r, doctor.Fail, "grant", "the provider refused the refresh token before, and it is not sent again: the token endpoint answered 400 invalid_grant",
+			wantStep(t, r, doctor.Fail, "grant", "the provider refused the refresh token before, and it is not sent again: "+
+				"the token endpoint answered 400 invalid_grant",
 				"get a new refresh token from the provider, and write it into the environment variable REFRESH_TOKEN")
 			for _, s := range r.Steps {
 				if s.Status == doctor.OK && s.Name == "client_authentication" {

@@ -42,7 +42,8 @@ func inDir(t *testing.T, srv *tokensourcetest.Server, dir string) (config rig.Ca
 	t.Setenv("REFRESH_TOKEN", token)
 	return rig.Caddyfile{}.Global("admin off", "storage file_system "+dir, "skip_install_trust").
 		Source("a", "refresh_token {env.REFRESH_TOKEN}", rig.Client(srv)).
-		Site("https://"+strings.Replace(rig.FreeAddr(t), "127.0.0.1", "localhost", 1), "bind 127.0.0.1", "tls internal", "authinject a "+srv.URL), token
+		Site("https://"+strings.Replace(rig.FreeAddr(t), "127.0.0.1", "localhost", 1), "bind 127.0.0.1", "tls internal",
+			"authinject a "+srv.URL), token
 }
 
 // doctor leaves nothing in a storage of another user, and sends no refresh token whose replacement
@@ -59,13 +60,15 @@ func TestDoctorOfAnotherUser(t *testing.T) {
 		{"there", "", foreign, " belongs to uid 4000001, and doctor runs as uid 4000000"},
 		{"not there", "/deep/below", foreign, "deep/below does not exist yet, its parent "},
 		{"server", "", doctor.Users{Self: self, Owner: func(string) (int, bool) { return self, true },
-			Server: func() (int, string) { return other, "42" }}, " runs as uid 4000001, and doctor runs as uid 4000000; so doctor does not write there"},
+			Server: func() (int, string) { return other, "42" }}, " runs as uid 4000001, and doctor runs as uid 4000000; so " +
+			"doctor does not write there"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			config, token := inDir(t, srv, dir+c.below)
 			r := diagnose(t, doctorRun{users: c.users}, config, token)
-			wantStep(t, r, doctor.Fail, "storage", c.text, "run doctor as that user and with the environment of the server, for example sudo -u '#4000001' caddy authinject doctor")
+			wantStep(t, r, doctor.Fail, "storage", c.text, "run doctor as that user and with the environment of the server, "+
+				"for example sudo -u '#4000001' caddy authinject doctor")
 			wantStep(t, r, doctor.Skip, "token", "doctor must not write to the storage", "")
 			wantStep(t, r, doctor.OK, "configuration", "is valid", "")
 			if left := entries(t, dir); left != nil {
@@ -128,10 +131,13 @@ func TestDoctorMixedOwners(t *testing.T) {
 		return 4000000, true
 	}}
 	r := diagnose(t, doctorRun{users: users}, config, token)
-	wantStep(t, r, doctor.Warn, "storage", dir+"/authinject belongs to uid 0 (root); the server, as uid 4000000, may not be able to write there", "chown -R 4000000 "+dir+"/authinject")
-	users = doctor.Users{Self: 4000000, Owner: func(string) (int, bool) { return 4000000, true }, Server: func() (int, string) { return 4000001, "42" }}
+	wantStep(t, r, doctor.Warn, "storage", dir+"/authinject belongs to uid 0 (root); the server, as uid 4000000, may "+
+		"not be able to write there", "chown -R 4000000 "+dir+"/authinject")
+	users = doctor.Users{Self: 4000000, Owner: func(string) (int, bool) { return 4000000, true },
+		Server: func() (int, string) { return 4000001, "42" }}
 	r = diagnose(t, doctorRun{users: users}, config, token)
-	wantStep(t, r, doctor.Warn, "storage", dir+" belongs to uid 4000000; the server, as uid 4000001,", "chown -R 4000001 "+dir)
+	wantStep(t, r, doctor.Warn, "storage", dir+" belongs to uid 4000000; the server, as uid 4000001,",
+		"chown -R 4000001 "+dir)
 }
 
 // As root, and with a directory that really belongs to another user.
@@ -147,7 +153,8 @@ func TestDoctorAsRoot(t *testing.T) {
 	for _, below := range []string{"", "/store"} {
 		config, token := inDir(t, srv, dir+below)
 		r := diagnose(t, doctorRun{}, config, token)
-		wantStep(t, r, doctor.Fail, "storage", "belongs to uid 65534 (nobody), and doctor runs as uid 0 (root)", "sudo -u nobody caddy authinject doctor")
+		wantStep(t, r, doctor.Fail, "storage", "belongs to uid 65534 (nobody), and doctor runs as uid 0 (root)",
+			"sudo -u nobody caddy authinject doctor")
 		if left := entries(t, dir); left != nil {
 			t.Errorf("doctor left %q", left)
 		}
@@ -163,8 +170,10 @@ func TestDoctorAsRootBeforeTheFirstStart(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	dir := t.TempDir() + "/store"
 	config, token := inDir(t, srv, dir)
-	r := diagnose(t, doctorRun{users: doctor.Users{Self: 0, Owner: func(string) (int, bool) { return 0, true }}}, config, token)
-	wantStep(t, r, doctor.OK, "storage", "and locked. As root, doctor made its directory "+dir+", so the server must run as root, too", "")
+	r := diagnose(t, doctorRun{users: doctor.Users{Self: 0, Owner: func(string) (int, bool) { return 0, true }}},
+		config, token)
+	wantStep(t, r, doctor.OK, "storage", "and locked. As root, doctor made its directory "+
+		dir+", so the server must run as root, too", "")
 }
 
 // A command that writes to a storage of another user is refused before it does anything. The error
@@ -179,18 +188,21 @@ func TestCommandsOfAnotherUser(t *testing.T) {
 		users doctor.Users
 		want  string
 	}{
-		"another user":     {doctor.Users{Self: self, Owner: owner(other)}, "the storage " + dir + " belongs to uid 4000001, and this command runs as uid 4000000: "},
-		"another's server": {doctor.Users{Self: self, Owner: owner(self), Server: server(other)}, "runs as uid 4000001, and this command runs as uid 4000000: "},
-		"the server's":     {doctor.Users{Self: self, Owner: owner(other), Server: server(self)}, ""},
-		"this user":        {doctor.Users{Self: self, Owner: owner(self)}, ""},
-		"root's":           {doctor.Users{Self: self, Owner: owner(0)}, ""},
-		"no users":         {doctor.Users{Self: -1, Owner: owner(other)}, ""},
+		"another user": {doctor.Users{Self: self, Owner: owner(other)},
+			"the storage " + dir + " belongs to uid 4000001, and this command runs as uid 4000000: "},
+		"another's server": {doctor.Users{Self: self, Owner: owner(self), Server: server(other)},
+			"runs as uid 4000001, and this command runs as uid 4000000: "},
+		"the server's": {doctor.Users{Self: self, Owner: owner(other), Server: server(self)}, ""},
+		"this user":    {doctor.Users{Self: self, Owner: owner(self)}, ""},
+		"root's":       {doctor.Users{Self: self, Owner: owner(0)}, ""},
+		"no users":     {doctor.Users{Self: -1, Owner: owner(other)}, ""},
 	} {
 		err := c.users.Foreign(dir).Refusal("login orders")
 		switch {
 		case c.want == "" && err != nil, c.want != "" && err == nil:
 			t.Errorf("%s: %v", name, err)
-		case err != nil && (!strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "sudo -u '#4000001' caddy authinject login orders") ||
+		case err != nil && (!strings.Contains(err.Error(), c.want) ||
+			!strings.Contains(err.Error(), "sudo -u '#4000001' caddy authinject login orders") ||
 			strings.Contains(err.Error(), "if the server runs as") != (c.users.Server == nil)): // its user is known
 			t.Errorf("%s: %v", name, err)
 		}
@@ -204,11 +216,13 @@ func TestCommandsOfAnotherUser(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	t.Setenv("CLIENT_SECRET", rig.Canary)
 	t.Setenv("ENCRYPTION_KEY", strings.Repeat("k", 40))
-	file := writeFile(t, "Caddyfile", rig.Caddyfile{}.Global("admin off", "storage file_system "+dir+"/store").Options("encryption_key {env.ENCRYPTION_KEY}").
+	file := writeFile(t, "Caddyfile", rig.Caddyfile{}.Global("admin off",
+		"storage file_system "+dir+"/store").Options("encryption_key {env.ENCRYPTION_KEY}").
 		Source("a", "grant authorization_code", rig.Client(srv), "authorize_url "+srv.URL+"/oauth/authorize").String())
 	for command, run := range map[string]*cobra.Command{
-		"login a --config " + file + ` --account "fry"`: loginCommand(), "logout a --config " + file + ` --account "fry"`: logoutCommand(),
-		"seal --config " + file: sealCommand(),
+		"login a --config " + file + ` --account "fry"`:  loginCommand(),
+		"logout a --config " + file + ` --account "fry"`: logoutCommand(),
+		"seal --config " + file:                          sealCommand(),
 	} {
 		args := []string{"--config", file}
 		if strings.Contains(command, "--account") {
@@ -217,7 +231,8 @@ func TestCommandsOfAnotherUser(t *testing.T) {
 		run.SetArgs(args)
 		run.SilenceErrors, run.SilenceUsage = true, true
 		err := run.ExecuteContext(rig.Soon(t))
-		if err == nil || !strings.Contains(err.Error(), "the storage "+dir+"/store does not exist yet, its parent "+dir+" belongs to uid 65534 (nobody), and this command runs as uid 0 (root)") ||
+		if err == nil || !strings.Contains(err.Error(), "the storage "+dir+"/store does not exist yet, its parent "+dir+
+			" belongs to uid 65534 (nobody), and this command runs as uid 0 (root)") ||
 			!strings.Contains(err.Error(), "sudo -u nobody caddy authinject "+command+";") {
 			t.Errorf("%s: %v", command, err)
 		}

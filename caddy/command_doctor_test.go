@@ -205,12 +205,15 @@ func TestDoctorWrongSecret(t *testing.T) {
 	const wrong = "canary-wrong-secret-93"
 	t.Setenv("CLIENT_SECRET", wrong)
 	r := diagnose(t, doctorRun{}, config, wrong)
-	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id, client_secret and client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into the environment variable CLIENT_SECRET, and start the server again. If the secret is right, try client_auth client_secret_post. --try-auth")
+	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id, client_secret and "+
+		"client_auth (now client_secret_basic). If the client_secret is wrong, write the right one into the environment "+
+		"variable CLIENT_SECRET, and start the server again. If the secret is right, try client_auth client_secret_post. --try-auth")
 	if n := srv.Count(); n != 1 {
 		t.Errorf("%d token requests, want 1: other ways are tried only by --try-auth", n)
 	}
 	r = diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config, wrong)
-	wantStep(t, r, doctor.Fail, "try_auth", "refuses the client in each other way, too: client_auth client_secret_post, client_auth none", "one of them is wrong")
+	wantStep(t, r, doctor.Fail, "try_auth", "refuses the client in each other way, too: client_auth "+
+		"client_secret_post, client_auth none", "one of them is wrong")
 }
 
 // A wrong flag is not an option of the configuration.
@@ -228,7 +231,8 @@ func TestDoctorBlankInSecret(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	config := clientCredentials(t, srv)
 	t.Setenv("CLIENT_SECRET", rig.Canary+" ")
-	wantStep(t, diagnose(t, doctorRun{}, config), doctor.Warn, "secrets", "client_secret ends in a space", "remove it from {env.CLIENT_SECRET}")
+	wantStep(t, diagnose(t, doctorRun{}, config), doctor.Warn, "secrets", "client_secret ends in a space",
+		"remove it from {env.CLIENT_SECRET}")
 }
 
 func TestDoctorWrongClientAuth(t *testing.T) {
@@ -246,15 +250,18 @@ func TestDoctorWrongClientAuth(t *testing.T) {
 		r := diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config)
 		wantStep(t, r, doctor.Fail, "client_authentication", "client_auth "+c.has, "")
 		wantStep(t, r, doctor.Warn, "try_auth", string(c.accepts)+" works", "change client_auth")
-		wantChange(t, r, doctor.Change{In: "source a", Remove: "client_auth " + c.has, Add: "client_auth " + string(c.accepts)})
+		wantChange(t, r, doctor.Change{In: "source a", Remove: "client_auth " + c.has,
+			Add: "client_auth " + string(c.accepts)})
 	}
 }
 
 // --try-auth sends no refresh token: each one counts at a provider that replaces them.
 func TestDoctorTryAuthSpendsNoRefreshToken(t *testing.T) {
-	srv := tokensourcetest.Start(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation(), Clients: []tokensourcetest.Client{{
-		ID: tokensourcetest.DefaultClientID, Secrets: []string{rig.Canary}, Auth: []tokensourcetest.AuthMethod{tokensourcetest.AuthPost},
-	}}})
+	srv := tokensourcetest.Start(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation(),
+		Clients: []tokensourcetest.Client{{
+			ID: tokensourcetest.DefaultClientID, Secrets: []string{rig.Canary},
+			Auth: []tokensourcetest.AuthMethod{tokensourcetest.AuthPost},
+		}}})
 	config, token := refreshTokens(t, srv)
 	r := diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config, token)
 	wantStep(t, r, doctor.Warn, "try_auth", "client_secret_post works", "")
@@ -315,7 +322,8 @@ func TestDoctorClockThatFails(t *testing.T) {
 		now := time.Now().Add(-time.Hour)
 		w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": rig.Canary, "token_type": "Bearer", "expires_at": now.Add(-time.Minute).Unix()})
+		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": rig.Canary, "token_type": "Bearer",
+			"expires_at": now.Add(-time.Minute).Unix()})
 	})
 	r := diagnose(t, doctorRun{}, tokenFrom(t, at))
 	wantStep(t, r, doctor.Fail, "token", "it has ended already", "ahead of the provider's (now ")
@@ -326,7 +334,8 @@ func TestDoctorClockThatFails(t *testing.T) {
 func tokenFrom(t *testing.T, at string) rig.Caddyfile {
 	t.Helper()
 	t.Setenv("CLIENT_SECRET", rig.Canary)
-	return stored(t).Source("a", "grant client_credentials", "client_id x", "client_secret {env.CLIENT_SECRET}", "token_url "+at+"/token")
+	return stored(t).Source("a", "grant client_credentials", "client_id x", "client_secret {env.CLIENT_SECRET}",
+		"token_url "+at+"/token")
 }
 
 // The clock of the answer is right, but the token in it was made long before.
@@ -338,7 +347,8 @@ func TestDoctorCreatedLongAgo(t *testing.T) {
 			"created_at": time.Now().Add(-time.Hour).Unix()})
 	})
 	r := diagnose(t, doctorRun{}, tokenFrom(t, at))
-	wantStep(t, r, doctor.Fail, "token", "before the Date of the same answer, and the token lasts 60 s (expires_in) from there", "tell the provider")
+	wantStep(t, r, doctor.Fail, "token",
+		"before the Date of the same answer, and the token lasts 60 s (expires_in) from there", "tell the provider")
 	wantStep(t, r, doctor.OK, "clock", "agrees", "")
 	lasts = 7200
 	r = diagnose(t, doctorRun{}, tokenFrom(t, at))
@@ -349,7 +359,8 @@ func TestDoctorCreatedLongAgo(t *testing.T) {
 // While the provider does not accept the client, a login would fail, and is not proposed.
 func TestDoctorProposesNoLoginOfARefusedClient(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
-	config := stored(t).Source("a", "grant authorization_code", rig.Client(srv), "authorize_url "+srv.URL+"/oauth/authorize")
+	config := stored(t).Source("a", "grant authorization_code", rig.Client(srv),
+		"authorize_url "+srv.URL+"/oauth/authorize")
 	t.Setenv("CLIENT_SECRET", "wrong-"+rig.Canary)
 	r := diagnose(t, doctorRun{}, config)
 	wantStep(t, r, doctor.Fail, "client_authentication", "401 invalid_client", "check client_id")
@@ -367,7 +378,8 @@ func TestDoctorRevokedGrant(t *testing.T) {
 	srv.RevokeAll()
 	r := diagnose(t, doctorRun{}, config, token)
 	wantStep(t, r, doctor.OK, "client_authentication", "accepted", "")
-	wantStep(t, r, doctor.Fail, "grant", `400 invalid_grant (the provider no longer accepts the refresh token) (the provider says "the login is revoked"): the refresh token was revoked`, "get a new refresh token from the provider, and write it into")
+	wantStep(t, r, doctor.Fail, "grant",
+		`400 invalid_grant (the provider no longer accepts the refresh token) (the provider says "the login is revoked"): the refresh token was revoked`, "get a new refresh token from the provider, and write it into")
 }
 
 func TestDoctorProviderDown(t *testing.T) {
@@ -393,7 +405,8 @@ func TestDoctorWrongName(t *testing.T) {
 func TestDoctorUnknownCA(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{TLS: true})
 	r := diagnose(t, doctorRun{}, clientCredentials(t, srv))
-	wantStep(t, r, doctor.Fail, "tls", `the certificate of 127.0.0.1 is not trusted, because this machine does not know the authority that issued it, "tokensourcetest CA"`, "tls_trust_pool file /path/to/ca.pem into the block token_transport http of the source")
+	wantStep(t, r, doctor.Fail, "tls",
+		`the certificate of 127.0.0.1 is not trusted, because this machine does not know the authority that issued it, "tokensourcetest CA"`, "tls_trust_pool file /path/to/ca.pem into the block token_transport http of the source")
 	wantStep(t, r, doctor.Skip, "token", "because the step tls failed", "")
 	if n := srv.Count(); n != 0 {
 		t.Errorf("%d token requests", n)
@@ -422,7 +435,8 @@ func TestDoctorWrongDestination(t *testing.T) {
 	config := clientCredentials(t, srv).Source("a", "destinations https://api.example.com")
 	r := diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL()}}, config)
 	wantStep(t, r, doctor.Fail, "destinations", "not among the destinations of the source (https://api.example.com)",
-		"correct the upstream; only if "+srv.URL+" is to get the token, write the line destinations https://api.example.com "+srv.URL+" into the source")
+		"correct the upstream; only if "+srv.URL+" is to get the token, write the line destinations "+
+			"https://api.example.com "+srv.URL+" into the source")
 	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject a " + srv.URL,
 		Add: "authinject a https://api.example.com"})
 	if len(r.Changes) != 1 {
@@ -451,25 +465,31 @@ func TestDoctorPortTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		panic(http.ErrAbortHandler)
+	}))
 	t.Cleanup(silent.Close)
 	t.Setenv("CLIENT_SECRET", rig.Canary)
 	for admin, c := range map[string]struct {
 		status       doctor.Status
 		text, remedy string
 	}{
-		rig.FreeAddr(t):                 {doctor.Fail, "", "stop that process, or choose another port"}, // no server runs
-		silent.Listener.Addr().String(): {doctor.Warn, ", which may be the running server of this configuration", "if it is not, stop it"},
-		"off":                           {doctor.Warn, ", which may be the running server of this configuration", "if it is not, stop it"},
+		rig.FreeAddr(t): {doctor.Fail, "", "stop that process, or choose another port"}, // no server runs
+		silent.Listener.Addr().String(): {doctor.Warn, ", which may be the running server of this configuration",
+			"if it is not, stop it"},
+		"off": {doctor.Warn, ", which may be the running server of this configuration", "if it is not, stop it"},
 	} {
 		config := rig.Caddyfile{}.Global("admin "+admin, "storage file_system "+t.TempDir()).
-			Source("a", "grant client_credentials", rig.Client(srv)).Site("http://"+addr, "bind 127.0.0.1", "authinject a "+srv.URL)
+			Source("a", "grant client_credentials", rig.Client(srv)).Site("http://"+addr, "bind 127.0.0.1",
+			"authinject a "+srv.URL)
 		r := diagnose(t, doctorRun{}, config)
 		wantStep(t, r, c.status, "listeners", addr+", for server srv0, is taken by", c.remedy)
 		wantStep(t, r, c.status, "listeners", c.text, c.remedy)
 		if admin == silent.Listener.Addr().String() { // Caddy would not start
-			wantStep(t, r, doctor.Fail, "listeners", admin+", for the admin API, is taken by", "stop that process, or choose another port")
-			wantChange(t, r, doctor.Change{In: "the global options", Remove: "admin " + admin, Add: "admin localhost:<a free port>"})
+			wantStep(t, r, doctor.Fail, "listeners", admin+", for the admin API, is taken by", "stop that process, or choose "+
+				"another port")
+			wantChange(t, r, doctor.Change{In: "the global options", Remove: "admin " + admin,
+				Add: "admin localhost:<a free port>"})
 		}
 		wantStep(t, r, doctor.OK, "grant", "", "")
 	}
@@ -497,12 +517,15 @@ func TestDoctorExpiredStaticToken(t *testing.T) {
 		return stored(t).Source("a", options...).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL)
 	}
 	r := diagnose(t, doctorRun{}, site("token {env.TOKEN}", "expires 2020-01-31T12:00:00Z"), os.Getenv("TOKEN"))
-	wantStep(t, r, doctor.Fail, "grant", "the configured token has expired", "write a new token's expiry time into expires, and the token into the environment variable TOKEN, and start the server again")
+	wantStep(t, r, doctor.Fail, "grant", "the configured token has expired", "write a new token's expiry time into "+
+		"expires, and the token into the environment variable TOKEN, and start the server again")
 	r = diagnose(t, doctorRun{}, site("token {env.TOKEN}"), os.Getenv("TOKEN"))
-	wantStep(t, r, doctor.Fail, "grant", "a JWT that expired on 2017-07-14 02:40:00 UTC", "write a new token into the environment variable TOKEN")
+	wantStep(t, r, doctor.Fail, "grant", "a JWT that expired on 2017-07-14 02:40:00 UTC", "write a new token into the "+
+		"environment variable TOKEN")
 	t.Setenv("TOKEN", "canary-opaque-static-token")
 	r = diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL()}}, site("token {env.TOKEN}"), os.Getenv("TOKEN"))
-	wantStep(t, r, doctor.Fail, "upstream", "answered 401 to a request with the token: an upstream refuses the token, and there is no other", "write a new token into the environment variable TOKEN")
+	wantStep(t, r, doctor.Fail, "upstream", "answered 401 to a request with the token: an upstream refuses the token, "+
+		"and there is no other", "write a new token into the environment variable TOKEN")
 }
 
 func TestDoctorOptionTypo(t *testing.T) {
@@ -517,12 +540,14 @@ func TestDoctorMissingVariable(t *testing.T) {
 	config := clientCredentials(t, srv)
 	t.Setenv("CLIENT_SECRET", "")
 	r := diagnose(t, doctorRun{}, config)
-	wantStep(t, r, doctor.Fail, "secrets", "client_secret cannot be read: {env.CLIENT_SECRET} is not set or empty", "set the environment variable CLIENT_SECRET")
+	wantStep(t, r, doctor.Fail, "secrets", "client_secret cannot be read: {env.CLIENT_SECRET} is not set or empty",
+		"set the environment variable CLIENT_SECRET")
 	wantStep(t, r, doctor.Skip, "token", "a secret cannot be read", "")
 	if n := srv.Count(); n != 0 {
 		t.Errorf("%d token requests", n)
 	}
-	config = stored(t).Source("a", "grant client_credentials", "client_id {env.NO_SUCH_ID}", "client_secret {env.CLIENT_SECRET}", "token_url "+srv.TokenURL())
+	config = stored(t).Source("a", "grant client_credentials", "client_id {env.NO_SUCH_ID}",
+		"client_secret {env.CLIENT_SECRET}", "token_url "+srv.TokenURL())
 	r = diagnose(t, doctorRun{}, config)
 	wantStep(t, r, doctor.Fail, "configuration", "NO_SUCH_ID", "set the environment variable NO_SUCH_ID")
 }
@@ -534,24 +559,29 @@ func TestDoctorEmptiedPlace(t *testing.T) {
 	t.Setenv("TOKEN", rig.Canary)
 	t.Setenv("NO_VALUE", "")
 	const unset = "the environment variable NO_SUCH_VARIABLE that {$NO_SUCH_VARIABLE} in line "
-	const remedy = "set the environment variable NO_SUCH_VARIABLE where Caddy is started, and in this shell, or write {$NO_SUCH_VARIABLE:default}"
+	const remedy = "set the environment variable NO_SUCH_VARIABLE where Caddy is started, and in this shell, or write " +
+		"{$NO_SUCH_VARIABLE:default}"
 	site := func(upstream string, options ...string) rig.Caddyfile {
-		return stored(t).Source("a", append(options, "token {env.TOKEN}")...).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+upstream)
+		return stored(t).Source("a", append(options, "token {env.TOKEN}")...).Site("http://"+rig.FreeAddr(t),
+			"bind 127.0.0.1", "authinject a "+upstream)
 	}
 	for name, c := range map[string]struct {
 		config rig.Caddyfile
 		text   string
 		status doctor.Status
 	}{
-		"an option":             {site(srv.URL, "inject query {$NO_SUCH_VARIABLE}", "expires {$NO_SUCH_VARIABLE}"), "expires needs a value; " + unset, doctor.Fail},
-		"an upstream":           {site("{$NO_SUCH_VARIABLE}"), "authinject a names no upstreams", doctor.Fail},
-		"an upstream, named":    {site("{$NO_SUCH_VARIABLE}"), "; " + unset, doctor.Fail},
-		"an upstream's host":    {site("https://{$NO_SUCH_VARIABLE}"), "upstream :443 has no host; " + unset, doctor.Fail},
-		"its host, named":       {site("https://{$NO_SUCH_VARIABLE}"), unset, doctor.Fail},
-		"token_url's host":      {site(srv.URL, "token_url http://{$NO_SUCH_VARIABLE}/token"), "token_url must be an absolute https URL, such as https://login.example.com/path; " + unset, doctor.Fail},
-		"of no importance":      {site(srv.URL + " {\n\theader_up X-A \"{$NO_SUCH_VARIABLE}\"\n}"), unset, doctor.Warn},
-		"another line":          {site(srv.URL+" {\n\theader_up X-A \"{$NO_SUCH_VARIABLE}\"\n}", "tokn x"), "tokn", ""},
-		"set, and with default": {site(srv.URL + " {\n\theader_up X-A \"{$NO_VALUE}{$NO_SUCH_VARIABLE:x}\"\n\t# {$NO_SUCH_VARIABLE}\n}"), "", ""},
+		"an option": {site(srv.URL, "inject query {$NO_SUCH_VARIABLE}", "expires {$NO_SUCH_VARIABLE}"),
+			"expires needs a value; " + unset, doctor.Fail},
+		"an upstream":        {site("{$NO_SUCH_VARIABLE}"), "authinject a names no upstreams", doctor.Fail},
+		"an upstream, named": {site("{$NO_SUCH_VARIABLE}"), "; " + unset, doctor.Fail},
+		"an upstream's host": {site("https://{$NO_SUCH_VARIABLE}"), "upstream :443 has no host; " + unset, doctor.Fail},
+		"its host, named":    {site("https://{$NO_SUCH_VARIABLE}"), unset, doctor.Fail},
+		"token_url's host": {site(srv.URL, "token_url http://{$NO_SUCH_VARIABLE}/token"),
+			"token_url must be an absolute https URL, such as https://login.example.com/path; " + unset, doctor.Fail},
+		"of no importance": {site(srv.URL + " {\n\theader_up X-A \"{$NO_SUCH_VARIABLE}\"\n}"), unset, doctor.Warn},
+		"another line":     {site(srv.URL+" {\n\theader_up X-A \"{$NO_SUCH_VARIABLE}\"\n}", "tokn x"), "tokn", ""},
+		"set, and with default": {site(srv.URL + " {\n\theader_up X-A \"{$NO_VALUE}{$NO_SUCH_VARIABLE:x}\"\n\t# " +
+			"{$NO_SUCH_VARIABLE}\n}"), "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := diagnose(t, doctorRun{}, c.config)
@@ -573,13 +603,16 @@ func TestDoctorEmptiedPlace(t *testing.T) {
 func TestDoctorUpstreamWithoutValue(t *testing.T) {
 	t.Setenv("TOKEN", rig.Canary)
 	for _, c := range []struct{ destinations, step, text string }{
-		{"", "configuration", "source a: upstream {env.NO_SUCH_HOST}:443: the environment variable NO_SUCH_HOST is not set; set it where Caddy is started"},
-		{"", "destinations", "the upstream {env.NO_SUCH_HOST}:443 has no address: the environment variable NO_SUCH_HOST is not set"},
+		{"", "configuration", "source a: upstream {env.NO_SUCH_HOST}:443: the environment variable NO_SUCH_HOST is not " +
+			"set; set it where Caddy is started"},
+		{"", "destinations",
+			"the upstream {env.NO_SUCH_HOST}:443 has no address: the environment variable NO_SUCH_HOST is not set"},
 		{"destinations https://api.example.com", "destinations", "the upstream {env.NO_SUCH_HOST}:443 has no address"},
 	} {
 		r := diagnose(t, doctorRun{}, stored(t).Source("a", "token {env.TOKEN}", c.destinations).
 			Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a {env.NO_SUCH_HOST}:443"))
-		wantStep(t, r, doctor.Fail, c.step, c.text, "set the environment variable NO_SUCH_HOST where Caddy is started, and in this shell")
+		wantStep(t, r, doctor.Fail, c.step, c.text, "set the environment variable NO_SUCH_HOST where Caddy is started, "+
+			"and in this shell")
 	}
 }
 
@@ -610,7 +643,8 @@ func TestDoctorStoresWhatTheProviderReplaces(t *testing.T) {
 
 // A provider that refuses an early refresh is recognized, and the login survives.
 func TestDoctorEarlyRefreshRefused(t *testing.T) {
-	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation(), RefuseEarlyRefresh: time.Minute})
+	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation(),
+		RefuseEarlyRefresh: time.Minute})
 	config, token := refreshTokens(t, srv)
 	srv.RevokeAccessTokens()
 	_ = diagnose(t, doctorRun{}, config, token)
@@ -622,7 +656,8 @@ func TestDoctorEarlyRefreshRefused(t *testing.T) {
 // checked without a login.
 func TestDoctorAccountNotConnected(t *testing.T) {
 	emu := tokensourcetest.StartProvider(t, tokensourcetest.Tiltify, tokensourcetest.ProviderConfig{
-		Config: tokensourcetest.Config{Clients: []tokensourcetest.Client{{ID: tokensourcetest.DefaultClientID, Secrets: []string{rig.Canary}}}},
+		Config: tokensourcetest.Config{Clients: []tokensourcetest.Client{{ID: tokensourcetest.DefaultClientID,
+			Secrets: []string{rig.Canary}}}},
 	})
 	t.Setenv("CLIENT_SECRET", rig.Canary)
 	addr := rig.FreeAddr(t)
@@ -630,7 +665,8 @@ func TestDoctorAccountNotConnected(t *testing.T) {
 		Site("http://"+addr, "bind 127.0.0.1", "authinject_connect /connect*", "authinject a "+emu.URL)
 	r := diagnose(t, doctorRun{}, config)
 	wantStep(t, r, doctor.Fail, "grant", "is not connected",
-		"run caddy authinject login a, or start the server with this configuration, open http://"+addr+"/connect and press Connect")
+		"run caddy authinject login a, or start the server with this configuration, open http://"+addr+
+			"/connect and press Connect")
 	wantStep(t, r, doctor.Skip, "client_authentication", "seems right", "")
 	wantStep(t, r, doctor.OK, "clock", "agrees with the provider's", "") // the answer to the invented code has a Date
 	if n := emu.Count(); n != 1 {
@@ -638,7 +674,8 @@ func TestDoctorAccountNotConnected(t *testing.T) {
 	}
 	t.Setenv("CLIENT_SECRET", "canary-wrong-secret-93")
 	r = diagnose(t, doctorRun{}, config, "canary-wrong-secret-93")
-	wantStep(t, r, doctor.Fail, "client_authentication", "invalid_client", "check client_id, client_secret and client_auth")
+	wantStep(t, r, doctor.Fail, "client_authentication", "invalid_client", "check client_id, client_secret and "+
+		"client_auth")
 	r = diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config, "canary-wrong-secret-93")
 	wantStep(t, r, doctor.Fail, "try_auth", "refuses the client in each other way, too", "")
 }
@@ -660,7 +697,8 @@ func TestDoctorGuards(t *testing.T) {
 // The issuer's metadata says which way of client authentication and which scopes are supported.
 func TestDoctorReadsMetadata(t *testing.T) {
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{Clients: []tokensourcetest.Client{{
-		ID: tokensourcetest.DefaultClientID, Secrets: []string{rig.Canary}, Auth: []tokensourcetest.AuthMethod{tokensourcetest.AuthPost},
+		ID: tokensourcetest.DefaultClientID, Secrets: []string{rig.Canary},
+		Auth: []tokensourcetest.AuthMethod{tokensourcetest.AuthPost},
 	}}})
 	t.Setenv("CLIENT_SECRET", rig.Canary)
 	var issuer string
@@ -670,14 +708,18 @@ func TestDoctorReadsMetadata(t *testing.T) {
 			return
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{
-			"issuer": issuer, "token_endpoint": srv.TokenURL(), "token_endpoint_auth_methods_supported": []string{"client_secret_post"},
+			"issuer": issuer, "token_endpoint": srv.TokenURL(),
+			"token_endpoint_auth_methods_supported": []string{"client_secret_post"},
 		})
 	})
-	config := stored(t).Source("a", "grant client_credentials", "issuer "+issuer, "client_id "+tokensourcetest.DefaultClientID, "client_secret {env.CLIENT_SECRET}")
+	config := stored(t).Source("a", "grant client_credentials", "issuer "+issuer,
+		"client_id "+tokensourcetest.DefaultClientID, "client_secret {env.CLIENT_SECRET}")
 	r := diagnose(t, doctorRun{}, config)
 	wantStep(t, r, doctor.OK, "metadata", issuer, "")
-	wantStep(t, r, doctor.Fail, "client_authentication", "invalid_client", "write client_auth client_secret_post, because the issuer's metadata lists it, and not client_secret_basic. If that is not enough, check client_id")
-	r = diagnose(t, doctorRun{}, stored(t).Source("a", "grant client_credentials", "issuer "+issuer+"/other", "client_id x", "client_secret {env.CLIENT_SECRET}"))
+	wantStep(t, r, doctor.Fail, "client_authentication", "invalid_client", "write client_auth client_secret_post, "+
+		"because the issuer's metadata lists it, and not client_secret_basic. If that is not enough, check client_id")
+	r = diagnose(t, doctorRun{}, stored(t).Source("a", "grant client_credentials", "issuer "+issuer+"/other",
+		"client_id x", "client_secret {env.CLIENT_SECRET}"))
 	wantStep(t, r, doctor.Fail, "metadata", "there is no metadata", "correct issuer")
 }
 
@@ -724,7 +766,8 @@ func TestDoctorInterrupted(t *testing.T) {
 func TestDoctorAccountVariables(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	t.Setenv("CLIENT_SECRET", rig.Canary)
-	config := stored(t).Source("a", "provider accelo", "client_id "+tokensourcetest.DefaultClientID, "client_secret {env.CLIENT_SECRET}").
+	config := stored(t).Source("a", "provider accelo", "client_id "+tokensourcetest.DefaultClientID,
+		"client_secret {env.CLIENT_SECRET}").
 		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject_connect /connect*",
 			rig.Block("authinject a https://{authinject.account.deployment}.api.accelo.com", "account {http.auth.user.id}"))
 	r := diagnose(t, doctorRun{}, config)
@@ -732,7 +775,8 @@ func TestDoctorAccountVariables(t *testing.T) {
 	wantStep(t, r, doctor.Skip, "name", "depends on the account", "")
 	wantStep(t, r, doctor.Skip, "grant", "name it with --account", "")
 	r = diagnose(t, doctorRun{config: commandConfig{account: "fry"}}, config)
-	wantStep(t, r, doctor.Fail, "grant", `the account "fry" is not connected`, `run caddy authinject login a --account "fry"`)
+	wantStep(t, r, doctor.Fail, "grant", `the account "fry" is not connected`,
+		`run caddy authinject login a --account "fry"`)
 	if n := srv.Count(); n != 0 {
 		t.Errorf("%d token requests", n)
 	}
@@ -753,14 +797,16 @@ func TestDoctorBesideARunningServer(t *testing.T) {
 	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/config/" {
-			_, _ = w.Write([]byte(`{"admin":{"listen":"` + admin + `"},"apps":{"http":{"servers":{"x":{"listen":["` + addr + `"]}}}}}`))
+			_, _ = w.Write([]byte(`{"admin":{"listen":"` + admin + `"},"apps":{"http":{"servers":{"x":{"listen":["` +
+				addr + `"]}}}}}`))
 		}
 	})}
 	go func() { _ = server.Serve(api) }()
 	defer server.Close()
 	t.Setenv("CLIENT_SECRET", rig.Canary)
 	config := rig.Caddyfile{}.Global("admin "+admin, "storage file_system "+t.TempDir()).
-		Source("a", "grant client_credentials", rig.Client(srv)).Site("http://"+addr, "bind 127.0.0.1", "authinject a "+srv.URL)
+		Source("a", "grant client_credentials", rig.Client(srv)).Site("http://"+addr, "bind 127.0.0.1",
+		"authinject a "+srv.URL)
 	inUseBy := "server of this configuration"
 	if runtime.GOOS != "linux" {
 		inUseBy = "running Caddy server" // the process is not known
@@ -783,7 +829,8 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 	t.Cleanup(api.Close)
 	t.Setenv("CLIENT_SECRET", rig.Canary)
 	config := rig.Caddyfile{}.Global("admin "+api.Listener.Addr().String(), "storage file_system "+t.TempDir()).
-		Source("a", "grant client_credentials", rig.Client(srv)).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL)
+		Source("a", "grant client_credentials", rig.Client(srv)).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1",
+		"authinject a "+srv.URL)
 	fine := accountStatus{Source: "a", Words: "Connected, renews by itself.", Live: true}
 	refusedRequest := func(st *accountStatus) {
 		st.RefusedRequest, st.Class = "1s ago a request was refused: x", tokensource.ClassOperator
@@ -799,11 +846,13 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 		text, remedy string
 	}{
 		{"fine", func(*accountStatus) {}, false, doctor.OK, "server", "Connected, renews by itself.", ""},
-		{"no secret here", func(*accountStatus) {}, true, doctor.Fail, "secrets", "not set or empty", "so only doctor lacks the value"},
+		{"no secret here", func(*accountStatus) {}, true, doctor.Fail, "secrets", "not set or empty",
+			"so only doctor lacks the value"},
 		{"refused", func(st *accountStatus) {
 			st.Class, st.Words, st.Remedy = tokensource.ClassOperator, "An upstream refuses the token.", "write a new token"
 		}, false, doctor.Fail, "server", "An upstream refuses the token.", "write a new token"},
-		{"unsaved", func(st *accountStatus) { st.Unsaved, st.StorageError = true, "disk full" }, false, doctor.Warn, "server", "not stored", "do not restart or reload the server before its storage works again: disk full"},
+		{"unsaved", func(st *accountStatus) { st.Unsaved, st.StorageError = true, "disk full" }, false, doctor.Warn, "server",
+			"not stored", "do not restart or reload the server before its storage works again: disk full"},
 		{"destination", refusedRequest, false, doctor.Fail, "server", "1s ago a request was refused: x",
 			"correct the upstream"},
 		{"destination, connected", refusedRequest, false, doctor.OK, "server", "Connected, renews by itself.", ""},
@@ -824,8 +873,10 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 		}, false, doctor.Warn, "server", "): The renewal failed.", "wait"},
 		{"waits", func(st *accountStatus) {
 			st.Live, st.Class, st.Problem, st.Words = false, tokensource.ClassWait, "provider_wait", "It waits."
-		}, false, doctor.Warn, "server", "doctor has a token, and the running server", "To make it ask at once, run caddy authinject refresh a"},
-		{"another environment", func(st *accountStatus) { st.Live = false }, false, doctor.Warn, "server", "doctor has a token, and the running server", "a reload keeps its environment"},
+		}, false, doctor.Warn, "server", "doctor has a token, and the running server", "To make it ask at once, run caddy " +
+			"authinject refresh a"},
+		{"another environment", func(st *accountStatus) { st.Live = false }, false, doctor.Warn, "server",
+			"doctor has a token, and the running server", "a reload keeps its environment"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			state = fine
@@ -850,8 +901,10 @@ func TestDoctorNamesTheOtherAccounts(t *testing.T) {
 	accounts := []accountStatus{
 		{Source: "a", Account: "leela", Wanted: time.Now(), Class: tokensource.ClassLogin, Words: "Not connected."},
 		{Source: "a", Account: "fry", Live: true, Words: "Connected."},
-		{Source: "a", Account: "bender", Class: tokensource.ClassLogin, Words: "The login has ended.", Remedy: "connect the account again"},
-		{Source: "a", Account: "zoidberg", Disconnected: true, Class: tokensource.ClassLogin, Words: "Disconnected.", Remedy: "connect it"},
+		{Source: "a", Account: "bender", Class: tokensource.ClassLogin, Words: "The login has ended.",
+			Remedy: "connect the account again"},
+		{Source: "a", Account: "zoidberg", Disconnected: true, Class: tokensource.ClassLogin, Words: "Disconnected.",
+			Remedy: "connect it"},
 	}
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -865,11 +918,14 @@ func TestDoctorNamesTheOtherAccounts(t *testing.T) {
 	t.Setenv("CLIENT_SECRET", rig.Canary)
 	config := rig.Caddyfile{}.Global("admin "+api.Listener.Addr().String(), "storage file_system "+t.TempDir()).
 		Source("a", "grant authorization_code", rig.Client(srv), "authorize_url "+srv.URL+"/oauth/authorize").
-		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL+" {\n\taccount {http.request.header.X-User}\n}")
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL+
+			" {\n\taccount {http.request.header.X-User}\n}")
 	r := diagnose(t, doctorRun{}, config)
 	wantNoFailure(t, r)
-	wantStep(t, r, doctor.Warn, "accounts", `requests ask for the account "leela", which is not connected`, `caddy authinject login a --account "leela"`)
-	wantStep(t, r, doctor.Warn, "accounts", `the account "bender": The login has ended.`, `caddy authinject login a --account "bender"`)
+	wantStep(t, r, doctor.Warn, "accounts", `requests ask for the account "leela", which is not connected`,
+		`caddy authinject login a --account "leela"`)
+	wantStep(t, r, doctor.Warn, "accounts", `the account "bender": The login has ended.`,
+		`caddy authinject login a --account "bender"`)
 	for class, want := range map[tokensource.Class]string{
 		tokensource.ClassOperator: "check scopes", tokensource.ClassLogin: "run caddy authinject login a",
 	} {
@@ -894,7 +950,8 @@ func TestDoctorNamesTheOtherAccounts(t *testing.T) {
 // Where there is no Caddyfile, doctor says how to name one.
 func TestDoctorWithoutCaddyfile(t *testing.T) {
 	t.Chdir(t.TempDir())
-	wantStep(t, (&doctorRun{}).examine(t.Context()), doctor.Fail, "configuration", "there is no Caddyfile", "caddy authinject init")
+	wantStep(t, (&doctorRun{}).examine(t.Context()), doctor.Fail, "configuration", "there is no Caddyfile",
+		"caddy authinject init")
 }
 
 // A token endpoint that is not there, and one that redirects are told apart.
@@ -920,7 +977,8 @@ func TestDoctorConnectedAccount(t *testing.T) {
 		RedirectURIs: []string{"http://127.0.0.1:1/connect/callback"},
 	})
 	t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
-	config := stored(t).Source("a", "provider biggerplate", rig.Login(emu), "redirect_url http://127.0.0.1:1/connect/callback").
+	config := stored(t).Source("a", "provider biggerplate", rig.Login(emu),
+		"redirect_url http://127.0.0.1:1/connect/callback").
 		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", rig.Block("authinject a "+emu.URL, "account {http.auth.user.id}"))
 	file := filepath.Join(t.TempDir(), "Caddyfile")
 	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
@@ -977,5 +1035,6 @@ func TestDoctorConnectedAccount(t *testing.T) {
 
 	// No server answers, and the account that needs a person is found in the storage.
 	r = diagnose(t, doctorRun{}, config)
-	wantStep(t, r, doctor.Warn, "accounts", `the account "fry": The login has ended`, `run caddy authinject login a --account "fry"`)
+	wantStep(t, r, doctor.Warn, "accounts", `the account "fry": The login has ended`,
+		`run caddy authinject login a --account "fry"`)
 }

@@ -26,7 +26,8 @@ func toUpstream(t *testing.T, srv *tokensourcetest.Server, upstream string, more
 	if more != nil {
 		route += " {\n\t" + strings.Join(more, "\n\t") + "\n}"
 	}
-	return stored(t).Source("a", "grant client_credentials", rig.Client(srv)).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", route)
+	return stored(t).Source("a", "grant client_credentials", rig.Client(srv)).Site("http://"+rig.FreeAddr(t),
+		"bind 127.0.0.1", route)
 }
 
 // tlsServer starts a server over TLS. ca is the file of the CA that issued its certificate.
@@ -53,18 +54,27 @@ func overTLS(t *testing.T, srv *tokensourcetest.Server) http.Handler {
 // failure.
 func TestDoctorDialsTheUpstream(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
-	secure, ca := tlsServer(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the upstream got a request") }))
+	secure, ca := tlsServer(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("the upstream got a request")
+	}))
 	for name, c := range map[string]struct {
 		config             rig.Caddyfile
 		status             doctor.Status
 		step, text, remedy string
 	}{
-		"nothing listens": {toUpstream(t, srv, "http://"+rig.FreeAddr(t)), doctor.Warn, "tcp", "refuses connections: nothing listens there", "in the upstream's address, and whether the server of the upstream runs"},
-		"unknown name":    {toUpstream(t, srv, "https://no-such-host.invalid"), doctor.Fail, "name", "no-such-host.invalid, the host of the upstream,", "check the host no-such-host.invalid in the upstream's address"},
-		"unknown CA":      {toUpstream(t, srv, secure), doctor.Fail, "tls", "the certificate of 127.0.0.1 is not trusted", "that block belongs inside transport authinject, not beside it"},
-		"no TLS":          {toUpstream(t, srv, strings.Replace(srv.URL, "http:", "https:", 1)), doctor.Fail, "tls", "the upstream speaks no TLS at this port", "check the port ("},
-		"configured CA":   {toUpstream(t, srv, secure, "transport http {\n\ttls_trust_pool file "+ca+"\n}"), doctor.OK, "tls", "the certificate of 127.0.0.1 was issued by", ""},
-		"no socket":       {toUpstream(t, srv, "unix/"+filepath.Join(t.TempDir(), "api.sock")), doctor.Warn, "tcp", "accepts no connections", "check the path of the socket"},
+		"nothing listens": {toUpstream(t, srv, "http://"+rig.FreeAddr(t)), doctor.Warn, "tcp",
+			"refuses connections: nothing listens there",
+			"in the upstream's address, and whether the server of the upstream runs"},
+		"unknown name": {toUpstream(t, srv, "https://no-such-host.invalid"), doctor.Fail, "name",
+			"no-such-host.invalid, the host of the upstream,", "check the host no-such-host.invalid in the upstream's address"},
+		"unknown CA": {toUpstream(t, srv, secure), doctor.Fail, "tls", "the certificate of 127.0.0.1 is not trusted",
+			"that block belongs inside transport authinject, not beside it"},
+		"no TLS": {toUpstream(t, srv, strings.Replace(srv.URL, "http:", "https:", 1)), doctor.Fail, "tls",
+			"the upstream speaks no TLS at this port", "check the port ("},
+		"configured CA": {toUpstream(t, srv, secure, "transport http {\n\ttls_trust_pool file "+ca+"\n}"), doctor.OK, "tls",
+			"the certificate of 127.0.0.1 was issued by", ""},
+		"no socket": {toUpstream(t, srv, "unix/"+filepath.Join(t.TempDir(), "api.sock")), doctor.Warn,
+			"tcp", "accepts no connections", "check the path of the socket"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := diagnose(t, doctorRun{}, c.config)
@@ -87,10 +97,12 @@ func TestDoctorProbesAsTheRouteConnects(t *testing.T) {
 		status doctor.Status
 		text   string
 	}{
-		"trusted":         {toUpstream(t, srv, secure, trusted), doctor.OK, "answered 200"},
-		"not trusted":     {toUpstream(t, srv, secure), doctor.Fail, "could not be requested"},
-		"token_transport": {toUpstream(t, srv, secure, trusted).Source("a", rig.Block("token_transport http", "dial_timeout 5s")), doctor.OK, "answered 200"},
-		"trusted by token_transport": {toUpstream(t, srv, secure).Source("a", rig.Block("token_transport http", "tls_trust_pool file "+ca)),
+		"trusted":     {toUpstream(t, srv, secure, trusted), doctor.OK, "answered 200"},
+		"not trusted": {toUpstream(t, srv, secure), doctor.Fail, "could not be requested"},
+		"token_transport": {toUpstream(t, srv, secure, trusted).Source("a",
+			rig.Block("token_transport http", "dial_timeout 5s")), doctor.OK, "answered 200"},
+		"trusted by token_transport": {toUpstream(t, srv, secure).Source("a",
+			rig.Block("token_transport http", "tls_trust_pool file "+ca)),
 			doctor.Fail, "could not be requested"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -34,14 +34,15 @@ func TestDoctorValidatesAsCaddyDoes(t *testing.T) {
 		return writeFile(t, "caddy.json", strings.Replace(string(adapted), old, by, 1))
 	}
 	for name, c := range map[string]struct{ file, want string }{
-		"valid":         {writeFile(t, "Caddyfile", valid.String()), ""},
-		"valid JSON":    {writeFile(t, "caddy.json", string(adapted)), ""},
-		"source":        {replaced(`"source":"a"`, `"source":"order"`), `unknown source "order"`},
-		"field":         {replaced(`"source":"a"`, `"sorce":"a"`), "sorce"},
-		"handler":       {replaced(`"handler":"reverse_proxy"`, `"handler":"reverse_prxy"`), "reverse_prxy"},
-		"top level":     {replaced(`"apps":`, `"aps":{},"apps":`), `unknown field "aps"`},
-		"log writer":    {replaced(`"output":"file"`, `"output":"fiel"`), "fiel"},
-		"certificate":   {writeFile(t, "Caddyfile", valid.Site("https://localhost:8443", "bind 127.0.0.1", "tls /no/such.pem /no/key.pem").String()), "/no/such.pem"},
+		"valid":      {writeFile(t, "Caddyfile", valid.String()), ""},
+		"valid JSON": {writeFile(t, "caddy.json", string(adapted)), ""},
+		"source":     {replaced(`"source":"a"`, `"source":"order"`), `unknown source "order"`},
+		"field":      {replaced(`"source":"a"`, `"sorce":"a"`), "sorce"},
+		"handler":    {replaced(`"handler":"reverse_proxy"`, `"handler":"reverse_prxy"`), "reverse_prxy"},
+		"top level":  {replaced(`"apps":`, `"aps":{},"apps":`), `unknown field "aps"`},
+		"log writer": {replaced(`"output":"file"`, `"output":"fiel"`), "fiel"},
+		"certificate": {writeFile(t, "Caddyfile", valid.Site("https://localhost:8443", "bind 127.0.0.1",
+			"tls /no/such.pem /no/key.pem").String()), "/no/such.pem"},
 		"upstream":      {replaced(`"dial":"`+strings.TrimPrefix(srv.URL, "http://")+`"`, `"dial":"{env.X"`), "{env.X"},
 		"only a syntax": {writeFile(t, "caddy.json", "{"), "is not a configuration in JSON"},
 	} {
@@ -55,7 +56,8 @@ func TestDoctorValidatesAsCaddyDoes(t *testing.T) {
 			switch {
 			case c.want == "" && (first.Status != doctor.OK || !r.OK):
 				t.Errorf("%s", text)
-			case c.want != "" && (first.Status != doctor.Fail || first.Name != "configuration" || !strings.Contains(first.Text, c.want)):
+			case c.want != "" && (first.Status != doctor.Fail || first.Name != "configuration" ||
+				!strings.Contains(first.Text, c.want)):
 				t.Errorf("the first step is %+v, want %q", first, c.want)
 			}
 			if len(r.Changes) != 0 && c.want != "" {
@@ -96,14 +98,20 @@ func TestDoctorRemediesAreFacts(t *testing.T) {
 	}
 	const same = "; caddy validate shows the same error"
 	for name, c := range map[string]struct{ file, text, remedy string }{
-		"unclosed":      {caddyfile("client_id x", "client_secret {env.ORDERS_SECRET"), "without its closing brace", "correct "},
-		"misspelt":      {caddyfile("client_id x", "client_secret {evn.ORDERS_SECRET}"), "did you mean {env.NAME}?", "correct "},
-		"option":        {caddyfile("client_id x", "token_uri https://login.example.com"), "did you mean token_url?", "correct "},
-		"unset":         {caddyfile("client_id {env.UNSET_ID}", "client_secret {env.ORDERS_SECRET}"), "UNSET_ID", "set the environment variable UNSET_ID where Caddy is started, and in this shell"},
-		"field of JSON": {writeFile(t, "caddy.json", `{"apps":{"authinject":{"sources":{"orders":{"scope":["a"]}}}}}`), "did you mean scopes?", "correct " + same},
-		"no sources":    {writeFile(t, "caddy.json", `{"apps":{}}`), "configures no token sources", "correct "},
-		"import":        {writeFile(t, "Caddyfile", "import /no/such/file\n"), "/no/such/file", "correct "},
-		"no file":       {filepath.Join(t.TempDir(), "Caddyfile"), "no such file", "run doctor where the Caddyfile is, or name the configuration with --config; caddy authinject init writes one"},
+		"unclosed": {caddyfile("client_id x", "client_secret {env.ORDERS_SECRET"), "without its closing brace",
+			"correct "},
+		"misspelt": {caddyfile("client_id x", "client_secret {evn.ORDERS_SECRET}"), "did you mean {env.NAME}?",
+			"correct "},
+		"option": {caddyfile("client_id x", "token_uri https://login.example.com"), "did you mean token_url?",
+			"correct "},
+		"unset": {caddyfile("client_id {env.UNSET_ID}", "client_secret {env.ORDERS_SECRET}"), "UNSET_ID",
+			"set the environment variable UNSET_ID where Caddy is started, and in this shell"},
+		"field of JSON": {writeFile(t, "caddy.json", `{"apps":{"authinject":{"sources":{"orders":{"scope":["a"]}}}}}`),
+			"did you mean scopes?", "correct " + same},
+		"no sources": {writeFile(t, "caddy.json", `{"apps":{}}`), "configures no token sources", "correct "},
+		"import":     {writeFile(t, "Caddyfile", "import /no/such/file\n"), "/no/such/file", "correct "},
+		"no file": {filepath.Join(t.TempDir(), "Caddyfile"), "no such file", "run doctor where the Caddyfile is, or " +
+			"name the configuration with --config; caddy authinject init writes one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := doctorRun{config: commandConfig{file: c.file}}
@@ -112,7 +120,8 @@ func TestDoctorRemediesAreFacts(t *testing.T) {
 				c.remedy = "correct " + c.file + rest
 			}
 			step := r.Steps[0]
-			if len(r.Steps) != 1 || step.Status != doctor.Fail || !strings.Contains(step.Text, c.text) || step.Remedy != c.remedy {
+			if len(r.Steps) != 1 || step.Status != doctor.Fail || !strings.Contains(step.Text, c.text) ||
+				step.Remedy != c.remedy {
 				t.Errorf("%+v", r.Steps)
 			}
 			if len(r.Changes) != 0 {
@@ -155,8 +164,10 @@ func TestDoctorNamesMisspelledJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ name, meant, text, remedy string }{
-		{`"authinject":{`, `"authinjct":{`, "Caddy has no app authinjct (did you mean authinject?)", "write apps.authinject in place of apps.authinjct in "},
-		{`"source":"a"`, `"sorce":"a"`, "unknown field transport.sorce (did you mean source?)", "caddy validate shows the same error"},
+		{`"authinject":{`, `"authinjct":{`, "Caddy has no app authinjct (did you mean authinject?)",
+			"write apps.authinject in place of apps.authinjct in "},
+		{`"source":"a"`, `"sorce":"a"`, "unknown field transport.sorce (did you mean source?)",
+			"caddy validate shows the same error"},
 	} {
 		if strings.Count(string(raw), c.name) != 1 {
 			t.Fatalf("%s is not once in %s", c.name, raw)
@@ -176,7 +187,10 @@ func TestDoctorNamesMisspelledJSON(t *testing.T) {
 func TestDoctorNamesTheFileOfAnAssertion(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	encode := base64.RawURLEncoding.EncodeToString
-	file := writeFile(t, "assertion.jwt", encode([]byte(`{"alg":"ES256"}`))+"."+encode([]byte(`{"iss":"x","sub":"x","aud":"y","exp":1}`))+".c2ln")
-	config := stored(t).Source("a", "grant client_credentials", "client_id x", "client_assertion {file."+file+"}", "token_url "+srv.URL+"/oauth/token")
-	wantStep(t, diagnose(t, doctorRun{}, config), doctor.Fail, "secrets", "client_assertion: it has expired", "renew the JWT in {file."+file+"}")
+	file := writeFile(t, "assertion.jwt", encode([]byte(`{"alg":"ES256"}`))+
+		"."+encode([]byte(`{"iss":"x","sub":"x","aud":"y","exp":1}`))+".c2ln")
+	config := stored(t).Source("a", "grant client_credentials", "client_id x", "client_assertion {file."+file+"}",
+		"token_url "+srv.URL+"/oauth/token")
+	wantStep(t, diagnose(t, doctorRun{}, config), doctor.Fail, "secrets", "client_assertion: it has expired",
+		"renew the JWT in {file."+file+"}")
 }

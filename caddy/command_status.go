@@ -163,7 +163,8 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 			todo = append(todo, connect.AccountName(st.Source, st.Account)+": "+st.Remedy)
 		}
 		if st.StorageError != "" {
-			todo = append(todo, connect.AccountName(st.Source, st.Account)+": the storage says: "+connect.Printable(st.StorageError))
+			todo = append(todo, connect.AccountName(st.Source, st.Account)+": the storage says: "+
+				connect.Printable(st.StorageError))
 		}
 		for _, warning := range warnings {
 			if !slices.Contains(todo, warning) { // it may be about all accounts of the source
@@ -184,8 +185,8 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 	}
 	switch {
 	case r.process != "" && len(r.taken) == 0:
-		todo = append(todo, fmt.Sprintf("name the address of the server's admin API with --address: "+
-			"process %s is the server of this configuration, and it does not answer at the address of the configuration", r.process))
+		todo = append(todo, fmt.Sprintf("name the address of the server's admin API with --address: process %s is the "+
+			"server of this configuration, and it does not answer at the address of the configuration", r.process))
 	case r.silent && r.process == "":
 		todo = append(todo, "start the server with caddy run. If it does not start, caddy authinject doctor shows why")
 	}

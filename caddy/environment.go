@@ -23,7 +23,8 @@ func (v unsetVariable) String() string {
 
 // remedy says what to do.
 func (v unsetVariable) remedy() string {
-	return fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell, or write {$%s:default}", v.name, v.name)
+	return fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell, or write {$%s:default}",
+		v.name, v.name)
 }
 
 // replacedVariable matches an environment variable that Caddy replaces when it reads a Caddyfile, and
@@ -101,6 +102,7 @@ func checkSet(upstream string) error {
 	if name == "" {
 		return nil
 	}
-	return fmt.Errorf("upstream %s: the environment variable %s is not set; set it where Caddy is started, and start Caddy again",
+	return fmt.Errorf("upstream %s: the environment variable %s is not set; set it where Caddy is started, and start "+
+		"Caddy again",
 		upstream, name)
 }

@@ -90,8 +90,10 @@ func (a *App) warnOfNeighbours() {
 	a.background.Go(func() {
 		for _, address := range fresh {
 			if others := theNeighbours.at(address, time.Now()); len(others) > 0 {
-				a.logger.Warn("another process listens at the same address, and gets a part of the requests", zap.String("listener", address),
-					zap.Strings("processes", others), zap.String("problem", sharedAddress), zap.String("remedy", tokensource.RemedyFor(sharedAddress)))
+				a.logger.Warn("another process listens at the same address, and gets a part of the requests",
+					zap.String("listener", address),
+					zap.Strings("processes", others), zap.String("problem", sharedAddress),
+					zap.String("remedy", tokensource.RemedyFor(sharedAddress)))
 			}
 		}
 	})
@@ -102,7 +104,8 @@ func sharedAddresses(addresses []string) (found []problemStatus) {
 	for _, address := range addresses {
 		if others := theNeighbours.at(address, time.Now()); len(others) > 0 {
 			remedy := tokensource.RemedyFor(sharedAddress)
-			found = append(found, problemStatus{sharedAddress, tokensource.ClassOperator, withRemedy(sharedText(address, others), remedy), remedy})
+			found = append(found, problemStatus{sharedAddress, tokensource.ClassOperator,
+				withRemedy(sharedText(address, others), remedy), remedy})
 		}
 	}
 	return found

@@ -68,8 +68,8 @@ func TestAnotherProcessAtTheAddress(t *testing.T) {
 	var source struct{ Accounts []state }
 	_, _ = admin(t, "ready", &ready)
 	_, _ = admin(t, "sources/a", &source)
-	want := fmt.Sprintf("another process listens at the same address %s, and gets a part of the requests: cat (process %d): "+
-		"stop one of the processes, or give one of them another port", address, process)
+	want := fmt.Sprintf("another process listens at the same address %s, and gets a part of the requests: cat (process "+
+		"%d): stop one of the processes, or give one of them another port", address, process)
 	if len(ready.Warnings) != 1 || ready.Warnings[0] != want {
 		t.Errorf("ready: %q, want %q", ready.Warnings, want)
 	}
@@ -83,7 +83,8 @@ func TestAnotherProcessAtTheAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := string(logged); strings.Count(text, "another process listens at the same address") != 1 || !strings.Contains(text, fmt.Sprintf("cat (process %d)", process)) ||
+	if text := string(logged); strings.Count(text, "another process listens at the same address") != 1 ||
+		!strings.Contains(text, fmt.Sprintf("cat (process %d)", process)) ||
 		strings.Contains(text, fmt.Sprintf("(process %d)", unrelated)) {
 		t.Errorf("logged %s", logged)
 	}

@@ -45,16 +45,19 @@ func TestNeighbours(t *testing.T) {
 		t.Fatalf("%d lines, %d looks", logged.Len(), looks)
 	}
 	line := logged.All()[0]
-	if fields := line.ContextMap(); line.Level != zapcore.WarnLevel || fields["listener"] != "127.0.0.1:8080" || fields["remedy"] != tokensource.RemedyFor(sharedAddress) {
+	if fields := line.ContextMap(); line.Level != zapcore.WarnLevel || fields["listener"] != "127.0.0.1:8080" ||
+		fields["remedy"] != tokensource.RemedyFor(sharedAddress) {
 		t.Errorf("logged %+v", line)
 	}
 	a := start(map[string][]string{"a": {"127.0.0.1:8080"}})
 	if logged.Len() != 1 || looks != 1 {
 		t.Errorf("after a reload: %d lines, %d looks", logged.Len(), looks)
 	}
-	const want = "another process listens at the same address 127.0.0.1:8080, and gets a part of the requests: caddy (process 42): stop one of the processes"
+	const want = "another process listens at the same address 127.0.0.1:8080, and gets a part of the requests: caddy " +
+		"(process 42): stop one of the processes"
 	st := a.accountStatus(tokensource.Status{Source: "a", Live: true}, "static")
-	if len(st.Warnings) != 1 || !strings.HasPrefix(st.Warnings[0], want) || len(st.Problems) != 1 || st.Problems[0].Problem != sharedAddress || st.Class != "" {
+	if len(st.Warnings) != 1 || !strings.HasPrefix(st.Warnings[0], want) || len(st.Problems) != 1 ||
+		st.Problems[0].Problem != sharedAddress || st.Class != "" {
 		t.Errorf("got %+v", st)
 	}
 	if other := a.accountStatus(tokensource.Status{Source: "b"}, "static"); other.Warnings != nil {

@@ -106,8 +106,9 @@ func (s accountStatus) logins(ctx context.Context, source *tokensource.Source) a
 	}
 	d := l.Device
 	s.Login = &pendingLogin{
-		UserCode: d.UserCode.Reveal(), VerificationURI: d.VerificationURI, VerificationURIComplete: d.VerificationURIComplete.Reveal(),
-		Ends: d.Ends, ExpiresIn: max(int(time.Until(d.Ends).Seconds()), 0),
+		UserCode: d.UserCode.Reveal(), VerificationURI: d.VerificationURI,
+		VerificationURIComplete: d.VerificationURIComplete.Reveal(),
+		Ends:                    d.Ends, ExpiresIn: max(int(time.Until(d.Ends).Seconds()), 0),
 	}
 	return s
 }

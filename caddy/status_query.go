@@ -193,7 +193,8 @@ func (q *statusQuery) likelyAdmin() string {
 }
 
 // askServer asks the server at an address. why says why its answer is not used.
-func (q *statusQuery) askServer(ctx context.Context, at string, configured []string) (list []accountStatus, why string, err error) {
+func (q *statusQuery) askServer(ctx context.Context, at string,
+	configured []string) (list []accountStatus, why string, err error) {
 	var all []sourceStatus
 	if err := getAdmin(ctx, at, adminBase+"sources", &all); err != nil {
 		return nil, notRunning(at, err), nil

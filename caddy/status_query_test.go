@@ -50,7 +50,9 @@ func isolateHome(t *testing.T) {
 // adminOf is an admin API that answers with a healthy source of that name.
 func adminOf(t *testing.T, source string) (address string) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, `[{"source":%q,"grant":"static","accounts":[{"source":%[1]q,"state":"fresh","words":"Connected.","live":true}]}]`, source)
+		fmt.Fprintf(w,
+			`[{"source":%q,"grant":"static","accounts":[{"source":%[1]q,"state":"fresh","words":"Connected.","live":true}]}]`,
+			source)
 	}))
 	t.Cleanup(srv.Close)
 	return strings.TrimPrefix(srv.URL, "http://")
@@ -62,7 +64,8 @@ func TestStatusOfAServerWhoseFileIsBroken(t *testing.T) {
 	at := adminOf(t, "orders")
 	for name, rest := range map[string]string{
 		"unknown option": "authinject {\n\t\tsource orders {\n\t\t\ttokn x\n\t\t}\n\t}\n",
-		"another source, and a key that cannot be used": "authinject {\n\t\tencryption_key {file./no/such/key}\n\t\tsource more {\n\t\t\ttoken x\n\t\t}\n\t}\n",
+		"another source, and a key that cannot be used": "authinject {\n\t\tencryption_key " +
+			"{file./no/such/key}\n\t\tsource more {\n\t\t\ttoken x\n\t\t}\n\t}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			printed, err := queried(t, "Caddyfile", "{\n\tadmin "+at+"\n\t"+rest+"}\n")
@@ -71,7 +74,8 @@ func TestStatusOfAServerWhoseFileIsBroken(t *testing.T) {
 			}
 		})
 	}
-	if printed, err := queried(t, "Caddyfile", "{\n\tadmin "+rig.FreeAddr(t)+"\n\tauthinject {\n\t\tsource orders {\n\t\t\ttokn x\n"); printed != "" || err == nil {
+	if printed, err := queried(t, "Caddyfile", "{\n\tadmin "+rig.FreeAddr(t)+"\n\tauthinject {\n\t\tsource orders "+
+		"{\n\t\t\ttokn x\n"); printed != "" || err == nil {
 		t.Errorf("no server: printed %q, error %v", printed, err)
 	}
 }
@@ -80,7 +84,8 @@ func TestStatusOfAServerWhoseFileIsBroken(t *testing.T) {
 // configuration, also if no server answers.
 func TestCommandsNameTheSourceThatWasMeant(t *testing.T) {
 	isolateHome(t)
-	text := "{\n\tadmin " + rig.FreeAddr(t) + "\n\tauthinject {\n\t\tsource orders {\n\t\t\tgrant authorization_code\n\t\t\tclient_id c\n\t\t\tclient_auth none\n" +
+	text := "{\n\tadmin " + rig.FreeAddr(t) + "\n\tauthinject {\n\t\tsource orders {\n\t\t\tgrant " +
+		"authorization_code\n\t\t\tclient_id c\n\t\t\tclient_auth none\n" +
 		"\t\t\tauthorize_url https://login.example.com/a\n\t\t\ttoken_url https://login.example.com/t\n\t\t}\n\t}\n}\n"
 	asCaddyfile := writeFile(t, "Caddyfile", text)
 	raw, err := (&commandConfig{file: asCaddyfile}).read()
@@ -95,7 +100,8 @@ func TestCommandsNameTheSourceThatWasMeant(t *testing.T) {
 			cmd.SilenceUsage, cmd.SilenceErrors = true, true
 			cmd.SetArgs([]string{"oders", "--config", file})
 			// Each error of a command ends it with status 1.
-			if err := cmd.ExecuteContext(t.Context()); err == nil || err.Error() != `unknown source "oders" (did you mean orders?); configured are: orders` {
+			if err := cmd.ExecuteContext(t.Context()); err == nil ||
+				err.Error() != `unknown source "oders" (did you mean orders?); configured are: orders` {
 				t.Errorf("%s, %s: %v", name, form, err)
 			}
 		}
@@ -108,16 +114,20 @@ func TestCommandsNameTheSourceThatWasMeant(t *testing.T) {
 // refuses the configuration.
 func TestStatusWithoutAServer(t *testing.T) {
 	config := func(app, options string) string {
-		return `{"admin":{"listen":"` + rig.FreeAddr(t) + `"},"apps":{"` + app + `":{"sources":{"orders":{"grant":{"type":"client_credentials"},` +
+		return `{"admin":{"listen":"` + rig.FreeAddr(t) + `"},"apps":{"` + app +
+			`":{"sources":{"orders":{"grant":{"type":"client_credentials"},` +
 			`"token_url":"https://login.example.com/token","client_id":"a","client_auth":"none"}}},"http":{"servers":{"srv0":{"listen":["127.0.0.1:0"],"routes":[{"handle":[{` +
-			`"handler":"reverse_proxy","upstreams":[{"dial":"127.0.0.1:1"}],"transport":{"protocol":"authinject",` + options + `}}]}]}}}}}`
+			`"handler":"reverse_proxy","upstreams":[{"dial":"127.0.0.1:1"}],"transport":{"protocol":"authinject",` +
+			options + `}}]}]}}}}}`
 	}
 	printed, err := queried(t, "caddy.json", config("authinject", `"source":"orders"`))
-	if err != nil || !strings.Contains(printed, "start the server with caddy run. If it does not start, caddy authinject doctor shows why") {
+	if err != nil || !strings.Contains(printed, "start the server with caddy run. If it does not start, caddy "+
+		"authinject doctor shows why") {
 		t.Errorf("printed %q, error %v", printed, err)
 	}
 	printed, err = queried(t, "caddy.json", config("authinject", `"sorce":"orders"`))
-	if err != nil || !strings.Contains(printed, "correct the configuration, because Caddy does not load it: ") || !strings.Contains(printed, "transport.sorce (did you mean source?)") {
+	if err != nil || !strings.Contains(printed, "correct the configuration, because Caddy does not load it: ") ||
+		!strings.Contains(printed, "transport.sorce (did you mean source?)") {
 		t.Errorf("a typing mistake in a transport: printed %q, error %v", printed, err)
 	}
 	_, err = queried(t, "caddy.json", config("authinjct", `"source":"orders"`))

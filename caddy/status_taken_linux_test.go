@@ -82,18 +82,23 @@ func TestStatusNamesWhatHasAnAddress(t *testing.T) {
 	const free = "127.0.0.1:0"
 
 	printed, exit, words := query(free, other)
-	if want := fmt.Sprintf("%s is taken by sh (process %d): stop that process, or choose another port", other, otherProcess); !strings.Contains(printed, want) ||
-		!strings.Contains(printed, "start the server with caddy run") || exit != exitOperator || !strings.Contains(words, "another process has an address") {
+	if want := fmt.Sprintf("%s is taken by sh (process %d): stop that process, or choose another port", other,
+		otherProcess); !strings.Contains(printed, want) ||
+		!strings.Contains(printed, "start the server with caddy run") || exit != exitOperator ||
+		!strings.Contains(words, "another process has an address") {
 		t.Errorf("want %q, got exit %d %q\n%s", want, exit, words, printed)
 	}
 	printed, exit, _ = query(adminAt(foreign), free)
-	if want := adminAt(foreign) + ", the address of the admin API, is taken by "; !strings.Contains(printed, want) || exit != exitOperator {
+	if want := adminAt(foreign) + ", the address of the admin API, is taken by "; !strings.Contains(printed, want) ||
+		exit != exitOperator {
 		t.Errorf("want %q, got exit %d\n%s", want, exit, printed)
 	}
 	for _, admin := range []string{free, adminAt(plain)} {
 		printed, _, _ = query(admin, ours)
-		if strings.Contains(printed, ours+" is taken") || strings.Contains(printed, "start the server") || strings.Contains(printed, fmt.Sprintf("sh (process %d", ourProcess)) ||
-			admin == free && !strings.Contains(printed, fmt.Sprintf("process %d is the server of this configuration", ourProcess)) {
+		if strings.Contains(printed, ours+" is taken") || strings.Contains(printed, "start the server") ||
+			strings.Contains(printed, fmt.Sprintf("sh (process %d", ourProcess)) ||
+			admin == free && !strings.Contains(printed, fmt.Sprintf("process %d is the server of this configuration",
+				ourProcess)) {
 			t.Errorf("our server, admin API at %s:\n%s", admin, printed)
 		}
 	}

@@ -26,7 +26,8 @@ func TestStatusOfARefusedToken(t *testing.T) {
 
 // The log level of an event is error only if the source worked before or an operator must act.
 func TestLoudness(t *testing.T) {
-	wait, operator, login := errorOf(tokensource.ClassWait), errorOf(tokensource.ClassOperator), errorOf(tokensource.ClassLogin)
+	wait, operator, login := errorOf(tokensource.ClassWait), errorOf(tokensource.ClassOperator),
+		errorOf(tokensource.ClassLogin)
 	for _, c := range []struct {
 		event tokensource.Event
 		want  zapcore.Level
@@ -75,7 +76,8 @@ func TestLogOfAStorageThatFails(t *testing.T) {
 		{tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "live", Live: true, Failure: unsaved}, false},
 		{tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "live"}, true}, // the token ended
 		{tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "live"}, false},
-		{tokensource.Event{Kind: tokensource.EventRecovered, Source: "live", Failure: unreadable}, false}, // the storage still fails
+		// the storage still fails
+		{tokensource.Event{Kind: tokensource.EventRecovered, Source: "live", Failure: unreadable}, false},
 		{tokensource.Event{Kind: tokensource.EventStorageRecovered, Source: "live"}, true},
 		{tokensource.Event{Kind: tokensource.EventStorageRecovered, Source: "live"}, false},
 		{tokensource.Event{Kind: tokensource.EventRecovered, Source: "live"}, true},
@@ -121,11 +123,13 @@ func TestProblemsOfATokenThatServes(t *testing.T) {
 	}
 	got := newAccountStatus(warned, "authorization_code")
 	for i, want := range []string{"scopes_missing", "storage_unwritable"} {
-		if len(got.Problems) != 2 || got.Problems[i].Problem != want || got.Problems[i].Remedy == "" || got.Problems[i].Error != got.Warnings[i] {
+		if len(got.Problems) != 2 || got.Problems[i].Problem != want || got.Problems[i].Remedy == "" ||
+			got.Problems[i].Error != got.Warnings[i] {
 			t.Errorf("problems %+v, want %s", got.Problems, want)
 		}
 	}
-	if got.Problem != "" || len(got.Warnings) != 2 || !strings.Contains(got.Warnings[0], "did not grant the scopes x y: allow") ||
+	if got.Problem != "" || len(got.Warnings) != 2 ||
+		!strings.Contains(got.Warnings[0], "did not grant the scopes x y: allow") ||
 		!strings.Contains(got.Warnings[1], "would lose the newest token: make the storage writable") {
 		t.Errorf("got %+v", got)
 	}
@@ -146,8 +150,10 @@ func TestExitStatus(t *testing.T) {
 		{[]accountStatus{{Live: true, Class: tokensource.ClassWait}}, exitFine}, // the old token serves
 		{[]accountStatus{{Live: true, Unsaved: true}}, exitWait},
 		{[]accountStatus{{Live: true, Class: tokensource.ClassOperator}}, exitOperator},
-		{[]accountStatus{{Account: "x", Disconnected: true, State: tokensource.StateLoginRequired, Class: tokensource.ClassLogin}}, exitFine},
-		{[]accountStatus{{Account: "x", Wanted: time.Now(), State: tokensource.StateLoginRequired, Class: tokensource.ClassLogin}}, exitFine},
+		{[]accountStatus{{Account: "x", Disconnected: true, State: tokensource.StateLoginRequired,
+			Class: tokensource.ClassLogin}}, exitFine},
+		{[]accountStatus{{Account: "x", Wanted: time.Now(), State: tokensource.StateLoginRequired,
+			Class: tokensource.ClassLogin}}, exitFine},
 		{[]accountStatus{{Disconnected: true, State: tokensource.StateLoginRequired}}, exitLogin},
 		{[]accountStatus{{Live: true, RefusedRequest: "1s ago a request was refused"}}, exitOperator},
 		{[]accountStatus{fine, wait}, exitWait},
@@ -162,7 +168,8 @@ func TestExitStatus(t *testing.T) {
 
 // While a login would be lost, the storage comes first.
 func TestExitWordsOfALoginThatWouldBeLost(t *testing.T) {
-	login := accountStatus{Class: tokensource.ClassLogin, Grant: "authorization_code", State: tokensource.StateLoginRequired}
+	login := accountStatus{Class: tokensource.ClassLogin, Grant: "authorization_code",
+		State: tokensource.StateLoginRequired}
 	lost := login
 	lost.Problem = "storage_login"
 	for want, list := range map[string][]accountStatus{
@@ -179,7 +186,8 @@ func TestExitWordsOfALoginThatWouldBeLost(t *testing.T) {
 func TestExitOfAStorageThatCannotBeRead(t *testing.T) {
 	failed := errors.New("the storage cannot be listed")
 	for want, list := range map[int][]accountStatus{
-		exitFailed: {{Live: true}}, exitWait: {{Class: tokensource.ClassWait}}, exitOperator: {{Class: tokensource.ClassOperator}},
+		exitFailed: {{Live: true}}, exitWait: {{Class: tokensource.ClassWait}},
+		exitOperator: {{Class: tokensource.ClassOperator}},
 	} {
 		if got, words := (&statusReport{accounts: list, failed: failed}).exit(); got != want || words != failed.Error() {
 			t.Errorf("got %d %q, want %d", got, words, want)
@@ -205,10 +213,12 @@ func TestExitWordsOfAnExchange(t *testing.T) {
 
 // An account that was disconnected has what to do beside it, and the exit status of a fine one.
 func TestStatusOfADisconnectedAccount(t *testing.T) {
-	st := accountStatus{Source: "a", Account: "x", State: tokensource.StateLoginRequired, Class: tokensource.ClassLogin, Disconnected: true, Remedy: "connect the account"}
+	st := accountStatus{Source: "a", Account: "x", State: tokensource.StateLoginRequired, Class: tokensource.ClassLogin,
+		Disconnected: true, Remedy: "connect the account"}
 	var out strings.Builder
 	report := &statusReport{accounts: []accountStatus{st}, server: "localhost:2019"}
-	if err := report.print(&out, false); err != nil || !strings.Contains(out.String(), "What to do:") || !strings.Contains(out.String(), ": connect the account\n") {
+	if err := report.print(&out, false); err != nil || !strings.Contains(out.String(), "What to do:") ||
+		!strings.Contains(out.String(), ": connect the account\n") {
 		t.Errorf("%v, %s", err, out.String())
 	}
 }
@@ -216,10 +226,13 @@ func TestStatusOfADisconnectedAccount(t *testing.T) {
 // The log of a storage that fails has the remedy of the account's state.
 func TestLogOfAnUnsavedToken(t *testing.T) {
 	var out strings.Builder
-	a := &App{logger: zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"}), zapcore.AddSync(&out), zap.DebugLevel))}
+	a := &App{logger: zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"}),
+		zapcore.AddSync(&out), zap.DebugLevel))}
 	failure := tokensource.Status{Source: "a", Unsaved: true}.Problems()[0]
-	a.log(tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "a", Err: errors.New("read-only"), Failure: failure})
-	for _, want := range []string{`"class":"wait"`, `"problem":"storage_unwritable"`, `"remedy":"` + failure.Remedy(), "Do not restart or reload"} {
+	a.log(tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "a", Err: errors.New("read-only"),
+		Failure: failure})
+	for _, want := range []string{`"class":"wait"`, `"problem":"storage_unwritable"`, `"remedy":"` + failure.Remedy(),
+		"Do not restart or reload"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the log lacks %s: %s", want, out.String())
 		}
@@ -228,11 +241,13 @@ func TestLogOfAnUnsavedToken(t *testing.T) {
 		t.Errorf("the log does not say that no token is left: %s", out.String())
 	}
 	out.Reset()
-	if a.log(tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "a", Live: true, Generation: 1}); strings.Contains(out.String(), "no token") {
+	if a.log(tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "a", Live: true,
+		Generation: 1}); strings.Contains(out.String(), "no token") {
 		t.Errorf("the log says that no token is left: %s", out.String())
 	}
 	out.Reset()
-	a.log(tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "a", Err: tokensource.Status{Unsaved: true}.Problems()[0], Failure: failure})
+	a.log(tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "a",
+		Err: tokensource.Status{Unsaved: true}.Problems()[0], Failure: failure})
 	for _, field := range []string{`"class":`, `"problem":`, `"remedy":`} {
 		if strings.Count(out.String(), field) > 1 {
 			t.Errorf("the log has %s twice: %s", field, out.String())
@@ -247,10 +262,12 @@ func TestLogOfALoginThatIsNotPossible(t *testing.T) {
 	lost := *login
 	lost.Reason = "the storage cannot be written, so a login would be lost; the account is not connected yet"
 	dead, err := tokensource.New(tokensource.Config{
-		Name: "a", Grant: tokensource.RefreshToken{Initial: tokensource.Literal("rt")}, Storage: new(tokensource.MemoryStorage),
+		Name: "a", Grant: tokensource.RefreshToken{Initial: tokensource.Literal("rt")},
+		Storage:  new(tokensource.MemoryStorage),
 		TokenURL: "https://login.example.com/token", ClientID: "c", ClientAuth: tokensource.ClientAuthNone,
 		Transport: roundTripper(func(req *http.Request) *http.Response {
-			return &http.Response{StatusCode: http.StatusBadRequest, Body: io.NopCloser(strings.NewReader(`{"error":"invalid_grant"}`)), Request: req}
+			return &http.Response{StatusCode: http.StatusBadRequest,
+				Body: io.NopCloser(strings.NewReader(`{"error":"invalid_grant"}`)), Request: req}
 		}),
 	})
 	if err != nil {
@@ -267,9 +284,11 @@ func TestLogOfALoginThatIsNotPossible(t *testing.T) {
 		`"msg":"login required: the refresh token has to be replaced"`: {refused, false},
 	} {
 		var out strings.Builder
-		app.logger = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"}), zapcore.AddSync(&out), zap.DebugLevel))
+		app.logger = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"}),
+			zapcore.AddSync(&out), zap.DebugLevel))
 		app.log(tokensource.Event{Kind: tokensource.EventLoginRequired, Source: "a", Err: row.err})
-		if got := out.String(); !strings.Contains(got, want) || strings.Contains(got, `"login_url":`) != row.connectable || strings.Contains(got, `"hint":`) {
+		if got := out.String(); !strings.Contains(got, want) || strings.Contains(got, `"login_url":`) != row.connectable ||
+			strings.Contains(got, `"hint":`) {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
@@ -283,7 +302,8 @@ func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { ret
 // A remedy is appended once.
 func TestWithRemedy(t *testing.T) {
 	for text, want := range map[string]string{
-		"it failed": "it failed: do this", "it failed: do this": "it failed: do this", "it failed: do this; open a page": "it failed: do this; open a page",
+		"it failed": "it failed: do this", "it failed: do this": "it failed: do this",
+		"it failed: do this; open a page": "it failed: do this; open a page",
 	} {
 		if got := withRemedy(text, "do this"); got != want {
 			t.Errorf("%q: got %q", text, got)
@@ -297,10 +317,13 @@ func TestWithRemedy(t *testing.T) {
 // A storage that fails while the token lives is a warning with its remedy, and leaves the exit
 // status alone.
 func TestStatusOfAStorageThatFails(t *testing.T) {
-	failure := &tokensource.Error{Source: "a", Class: tokensource.ClassWait, Reason: "the storage cannot be written, the refresh is put off"}
-	st := tokensource.Status{Source: "a", State: tokensource.StateStale, Generation: 1, Live: true, Renews: true, Err: failure, StorageErr: failure}
+	failure := &tokensource.Error{Source: "a", Class: tokensource.ClassWait, Reason: "the storage cannot be written, " +
+		"the refresh is put off"}
+	st := tokensource.Status{Source: "a", State: tokensource.StateStale, Generation: 1, Live: true, Renews: true,
+		Err: failure, StorageErr: failure}
 	got := newAccountStatus(st, "refresh_token")
-	if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "make the storage writable") || got.exit() != exitFine || len(got.Problems) != 1 {
+	if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "make the storage writable") ||
+		got.exit() != exitFine || len(got.Problems) != 1 {
 		t.Errorf("%+v", got)
 	}
 	var out strings.Builder

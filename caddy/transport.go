@@ -234,7 +234,8 @@ func (t *Transport) upstreamsAsDestinations(ctx caddy.Context) (authinject.Desti
 			return none, fmt.Errorf("upstream %s: %w", dial, err)
 		}
 		if address.Host == "" {
-			return none, fmt.Errorf("upstream %s has no host; if {$NAME} stands there, that environment variable is not set", dial)
+			return none, fmt.Errorf("upstream %s has no host; if {$NAME} stands there, that environment variable is not set",
+				dial)
 		}
 		pattern := address.JoinHostPort(0) // without a scheme: https, and plain http on loopback only
 		if address.IsUnixNetwork() {

@@ -80,7 +80,8 @@ func (u *unreached) failed(address string, failure *tokensource.Error, now time.
 		log = u.logger.Error
 	}
 	log("an upstream cannot be reached", zap.String("source", u.source), zap.String("upstream", address),
-		zap.String("error", explained.Text), zap.String("class", string(failure.Class)), zap.String("problem", explained.Problem))
+		zap.String("error", explained.Text), zap.String("class", string(failure.Class)),
+		zap.String("problem", explained.Problem))
 }
 
 // answered notes that an upstream answered.
@@ -109,7 +110,8 @@ func (u *unreached) problems(now time.Time) (list []problemStatus) {
 		}
 		remedy := known.failure.Remedy()
 		list = append(list, problemStatus{known.failure.Problem(), known.failure.Class,
-			fmt.Sprintf("token source %q: the last request to the upstream %s failed: %s: %s", u.source, address, known.failure.What(), remedy),
+			fmt.Sprintf("token source %q: the last request to the upstream %s failed: %s: %s", u.source, address,
+				known.failure.What(), remedy),
 			remedy})
 	}
 	return list

@@ -27,7 +27,8 @@ func TestUnreachedUpstreams(t *testing.T) {
 	plain := httptest.NewServer(answers)
 	t.Cleanup(plain.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600); err != nil {
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	down, addr := rig.FreeAddr(t), rig.FreeAddr(t)
@@ -38,7 +39,8 @@ func TestUnreachedUpstreams(t *testing.T) {
 	run(t, rig.Caddyfile{}.Source("api", "token {env.TOKEN}").Site("http://"+addr, "bind 127.0.0.1",
 		handled("/down", "http://"+down), handled("/ca", secure.URL), handled("/tls", overTLS),
 		handled("/name", "https://no-such-host.invalid"),
-		handled("/placeholder", secure.URL, rig.Block("transport http", "tls_server_name {http.request.header.X-Name}", "tls_trust_pool file "+ca)),
+		handled("/placeholder", secure.URL, rig.Block("transport http", "tls_server_name {http.request.header.X-Name}",
+			"tls_trust_pool file "+ca)),
 		handled("/ok", secure.URL, rig.Block("transport http", "tls_trust_pool file "+ca)),
 		rig.Block("handle_errors", `respond "{err.status_code}: {err.message}" 599`)))
 
@@ -54,7 +56,9 @@ func TestUnreachedUpstreams(t *testing.T) {
 	want := func(words string, remedy string) {
 		t.Helper()
 		got, remedies := problems()
-		if strings.Join(got, ", ") != words || !slices.ContainsFunc(append(remedies, ""), func(r string) bool { return strings.Contains(r, remedy) }) {
+		if strings.Join(got, ", ") != words || !slices.ContainsFunc(append(remedies, ""), func(r string) bool {
+			return strings.Contains(r, remedy)
+		}) {
 			t.Errorf("got %v, want %s; with what to do: %q, want %s", got, words, remedies, remedy)
 		}
 		var ready struct {
@@ -71,7 +75,8 @@ func TestUnreachedUpstreams(t *testing.T) {
 		t.Helper()
 		for range 2 {
 			status, body, _ := get(t, "http://"+addr+path, header...)
-			if status != 599 || !strings.HasPrefix(body, "502: ") || !strings.Contains(body, `; token source "api": the upstream`) || !strings.Contains(body, text) {
+			if status != 599 || !strings.HasPrefix(body, "502: ") ||
+				!strings.Contains(body, `; token source "api": the upstream`) || !strings.Contains(body, text) {
 				t.Errorf("%s: %d %s", path, status, body)
 			}
 		}

@@ -64,7 +64,8 @@ func TestUnreachedIsLoggedOnce(t *testing.T) {
 // A request to an upstream that answers costs no allocation here.
 func TestWatchedBaseAllocates(t *testing.T) {
 	res := new(http.Response)
-	base := watchedBase{roundTripper(func(*http.Request) *http.Response { return res }), &Transport{unreached: new(unreached)}}
+	base := watchedBase{roundTripper(func(*http.Request) *http.Response { return res }),
+		&Transport{unreached: new(unreached)}}
 	req, _ := http.NewRequest(http.MethodGet, "https://api.example.com/", nil)
 	if got := testing.AllocsPerRun(100, func() { _, _ = base.RoundTrip(req) }); got != 0 {
 		t.Errorf("%.0f allocations", got)
@@ -87,7 +88,8 @@ func TestExplanationKeepsTheError(t *testing.T) {
 		if timeout, ok := err.(net.Error); ok && timeout.Timeout() != want || !errors.Is(err, inner) {
 			t.Errorf("%v has changed", inner)
 		}
-		if !strings.HasPrefix(err.Error(), inner.Error()+`; token source "orders": the upstream refuses connections: start the server`) {
+		if !strings.HasPrefix(err.Error(), inner.Error()+
+			`; token source "orders": the upstream refuses connections: start the server`) {
 			t.Errorf("got %v", err)
 		}
 		if errors.As(err, new(*tokensource.Error)) {

@@ -20,21 +20,23 @@ const unusedText = "no route uses this source, so no request gets its token"
 func TestUnusedSource(t *testing.T) {
 	isolate(t)
 	t.Setenv("TOKEN", "some-token")
-	replaced := rig.Block("reverse_proxy https://api.example.com", "transport authinject a", rig.Block("transport http", "dial_timeout 5s"))
+	replaced := rig.Block("reverse_proxy https://api.example.com", "transport authinject orders",
+		rig.Block("transport http", "dial_timeout 5s"))
 	for name, c := range map[string]struct {
 		site []string
 		warn bool
 	}{
-		"used":               {[]string{"authinject a https://api.example.com"}, false},
-		"inside":             {[]string{rig.Block("reverse_proxy https://api.example.com", rig.Block("transport authinject a", rig.Block("transport http", "dial_timeout 5s")))}, false},
+		"used": {[]string{"authinject orders https://api.example.com"}, false},
+		"inside": {[]string{rig.Block("reverse_proxy https://api.example.com",
+			rig.Block("transport authinject orders", rig.Block("transport http", "dial_timeout 5s")))}, false},
 		"replaced":           {[]string{replaced}, true},
 		"replaced, with all": {[]string{replaced, "authinject_ready", "authinject_connect"}, true},
-		"named as ready":     {[]string{rig.Block("authinject_ready", "sources a")}, false},
+		"named as ready":     {[]string{rig.Block("authinject_ready", "sources orders")}, false},
 		"no module":          {[]string{"respond ok"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := filepath.Join(t.TempDir(), "log")
-			config := rig.Caddyfile{}.Global(rig.Block("log", "output file "+log)).Source("a", "token {env.TOKEN}").
+			config := rig.Caddyfile{}.Global(rig.Block("log", "output file "+log)).Source("orders", "token {env.TOKEN}").
 				Site("http://"+rig.FreeAddr(t), append([]string{"bind 127.0.0.1"}, c.site...)...)
 			adapted, err := adapt(config.String())
 			if err != nil {
@@ -57,12 +59,14 @@ func TestUnusedSource(t *testing.T) {
 			run(t, config)
 			wantLines("started", 2)
 			var ready struct{ Warnings []string }
-			if _, body := admin(t, "ready", &ready); c.warn != strings.Contains(body, unusedText) || c.warn != (len(ready.Warnings) == 1) {
+			if _, body := admin(t, "ready", &ready); c.warn != strings.Contains(body, unusedText) ||
+				c.warn != (len(ready.Warnings) == 1) {
 				t.Errorf("ready: %s", body)
 			}
 			var source struct{ Accounts []state }
-			_, _ = admin(t, "sources/a", &source)
-			if problems := source.Accounts[0].Problems; c.warn != (len(problems) == 1 && problems[0].Problem == "unused_source") {
+			_, _ = admin(t, "sources/orders", &source)
+			if problems := source.Accounts[0].Problems; c.warn != (len(problems) == 1 &&
+				problems[0].Problem == "unused_source") {
 				t.Errorf("problems: %+v", problems)
 			}
 		})
@@ -74,12 +78,15 @@ func TestUnusedSourceOfARefusedConfiguration(t *testing.T) {
 	isolate(t)
 	t.Setenv("TOKEN", "some-token")
 	log := filepath.Join(t.TempDir(), "log")
-	adapted, err := adapt(rig.Caddyfile{}.Global(rig.Block("log", "output file "+log)).Source("a", "token {env.TOKEN}").String())
+	adapted, err := adapt(rig.Caddyfile{}.Global(rig.Block("log", "output file "+log)).Source("a",
+		"token {env.TOKEN}").String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	config := parse(t, adapted)
-	config.AppsRaw["http"] = caddyconfig.JSON(map[string]any{"servers": map[string]any{"s": map[string]json.RawMessage{"routes": json.RawMessage(`[{"handle":[{"handler":"no_such"}]}]`)}}}, nil)
+	config.AppsRaw["http"] = caddyconfig.JSON(
+		map[string]any{"servers": map[string]any{"s": map[string]json.RawMessage{
+			"routes": json.RawMessage(`[{"handle":[{"handler":"no_such"}]}]`)}}}, nil)
 	if err := caddy.Validate(config); err == nil {
 		t.Fatal("the configuration is valid")
 	}

@@ -35,7 +35,8 @@ const unauthenticatedWarning = "the client does not authenticate, because client
 // is set, because the operator may want client_auth none. The name of the grant and cfg are
 // arguments because the Caddyfile adapter calls it before Provision sets them.
 func (s *Source) isUnauthenticated(grantName string, cfg *tokensource.Config) bool {
-	return grantName == "client_credentials" && s.ClientAuth == "" && s.TokenHeaders == nil && cfg.AuthMethod() == tokensource.ClientAuthNone
+	return grantName == "client_credentials" && s.ClientAuth == "" && s.TokenHeaders == nil &&
+		cfg.AuthMethod() == tokensource.ClientAuthNone
 }
 
 // warnOfSource warns of a token in URLs, of a client that does not authenticate, and of secrets that
@@ -121,8 +122,8 @@ func (s *Source) warnOfClient(
 			zap.Time("expired", cert.NotAfter))
 	}
 	if t := s.transport.http.TLS; t != nil && t.InsecureSkipVerify {
-		log.Warn("tls_insecure_skip_verify in token_transport sends the client's credentials to anyone who answers as the provider; " +
-			"trust the provider's CA with tls_trust_pool instead")
+		log.Warn("tls_insecure_skip_verify in token_transport sends the client's credentials to anyone who answers as the " +
+			"provider; trust the provider's CA with tls_trust_pool instead")
 	}
 }
 

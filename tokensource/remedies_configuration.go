@@ -107,8 +107,8 @@ var serverProblems = []Remedy{
 		Problem: "unused_source", Text: "no route uses this source", Class: ClassOperator,
 		Cause: "The source is configured, and no site uses it. So no request gets its token. " +
 			"In reverse_proxy, a second line transport replaces transport authinject, and Caddy reports no error.",
-		Do: "add the directive authinject with this source and its upstream to a site. " +
-			"In reverse_proxy, write transport authinject, and any other transport inside its block. If nothing needs the source, remove it",
+		Do: "add the directive authinject with this source and its upstream to a site. In reverse_proxy, write transport " +
+			"authinject, and any other transport inside its block. If nothing needs the source, remove it",
 		match: noError,
 	},
 }

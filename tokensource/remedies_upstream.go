@@ -24,8 +24,8 @@ var upstreamProblems = []Remedy{
 	},
 	{
 		Problem: "upstream_unreachable", Text: "the upstream could not be reached", Class: ClassWait,
-		Cause: "The connection to the upstream failed. Perhaps the network is down, a firewall drops the packets, a forward proxy " +
-			"(HTTPS_PROXY, network_proxy) fails, or the path of a unix socket is wrong.",
+		Cause: "The connection to the upstream failed. Perhaps the network is down, a firewall drops the packets, a " +
+			"forward proxy (HTTPS_PROXY, network_proxy) fails, or the path of a unix socket is wrong.",
 		Do: "check the network, the firewall, HTTPS_PROXY and the address[ {host}] of the upstream. " +
 			"If it is a unix socket, check its path and who may write to it",
 		More: "The client gets Caddy's own 502.",
@@ -36,8 +36,8 @@ var upstreamProblems = []Remedy{
 			"such as a private authority, or the authority of a proxy that reads TLS.",
 		Do: "trust the authority[ {ca}] that issued it. Write the line tls_trust_pool file /path/to/ca.pem into " +
 			innerTransport + ". Or add the authority to the system's store, and start the server again",
-		More: "The client gets Caddy's own 502. " +
-			"The section on [the token endpoint](#the-token-endpoints-certificate-is-not-trusted) says how to add an authority to the system's store.",
+		More: "The client gets Caddy's own 502. The section on [the token " +
+			"endpoint](#the-token-endpoints-certificate-is-not-trusted) says how to add an authority to the system's store.",
 	},
 	{
 		Problem: "upstream_other_host", Text: "the upstream's certificate is for another host", Class: ClassOperator,
@@ -47,7 +47,8 @@ var upstreamProblems = []Remedy{
 		More: "The client gets Caddy's own 502.",
 	},
 	{
-		Problem: "upstream_certificate_time", Text: "the upstream's certificate has expired or is not valid yet", Class: ClassOperator,
+		Problem: "upstream_certificate_time", Text: "the upstream's certificate has expired or is not valid yet",
+		Class: ClassOperator,
 		Cause: "The certificate of the upstream has expired, or this machine's clock is wrong.",
 		Do:    "check this machine's clock[ (now {clock})]. If it is right, the upstream[ {host}] needs a new certificate",
 		More:  "The client gets Caddy's own 502.",

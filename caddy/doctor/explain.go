@@ -46,8 +46,8 @@ func (x *exam) explain(ctx context.Context, err error) {
 		failure.Status == http.StatusUnauthorized:
 		x.refusedClient(ctx, failure, answered+x.notAccepted())
 	case failure.Code == "invalid_request":
-		x.refusedClient(ctx, failure, answered+": the provider does not understand the request. Often it looks for the client's "+
-			"credentials in another place, or a parameter such as audience is missing")
+		x.refusedClient(ctx, failure, answered+": the provider does not understand the request. Often it looks for the "+
+			"client's credentials in another place, or a parameter such as audience is missing")
 	case failure.Code == "invalid_scope":
 		accepted()
 		x.refusedScope(failure, answered)
@@ -86,7 +86,8 @@ func (x *exam) created(answered string) bool {
 	if !ok || age == 0 {
 		return false
 	}
-	x.fail("token", fmt.Sprintf("%s: created_at is %s before the Date of the same answer, and the token lasts %s s (expires_in) from there",
+	x.fail("token", fmt.Sprintf("%s: created_at is %s before the Date of the same answer, and the token lasts %s s "+
+		"(expires_in) from there",
 		answered, age, last.granted("expires_in")),
 		"tell the provider that the clock of one of its servers is wrong, or that it answers with a token that has ended")
 	return true
@@ -298,7 +299,8 @@ func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) (verdict,
 	case !way.IsJWT():
 		cfg.ClientJWT, cfg.ClientAssertion = tokensource.ClientJWT{}, nil
 	case cfg.ClientAssertion == nil: // the issuer, which is cleared below, is the usual audience
-		audience, _ := provider.Expand(cfg.Variables, cfg.ClientJWT.Audience, x.Variables) // the token URL, if a variable is missing
+		// the token URL, if a variable is missing
+		audience, _ := provider.Expand(cfg.Variables, cfg.ClientJWT.Audience, x.Variables)
 		cfg.ClientJWT.Audience = cmp.Or(audience, x.issuer)
 	}
 	cfg.Storage, cfg.Observer, cfg.EncryptionKeys = nil, nil, nil

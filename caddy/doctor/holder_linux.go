@@ -54,7 +54,8 @@ func holdersOf(address string) []holder {
 			continue
 		}
 		delete(sockets, link)
-		found := holder{name: printable(strings.TrimSpace(string(name))), process: filepath.Base(process), config: configOf(process)}
+		found := holder{name: printable(strings.TrimSpace(string(name))), process: filepath.Base(process),
+			config: configOf(process)}
 		if !slices.Contains(holders, found) {
 			holders = append(holders, found)
 		}

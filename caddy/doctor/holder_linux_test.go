@@ -21,7 +21,8 @@ func TestHoldersOf(t *testing.T) {
 	defer listener.Close()
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	self := fmt.Sprintf("(process %d)", os.Getpid())
-	for address, want := range map[string]int{"127.0.0.1:" + port: 1, "localhost:" + port: 1, ":" + port: 1, "[::]:" + port: 1, "127.0.0.2:" + port: 0, "no address": 0} {
+	for address, want := range map[string]int{"127.0.0.1:" + port: 1, "localhost:" + port: 1, ":" + port: 1,
+		"[::]:" + port: 1, "127.0.0.2:" + port: 0, "no address": 0} {
 		if got := holdersOf(address); len(got) != want || want > 0 && !strings.HasSuffix(got[0].String(), self) {
 			t.Errorf("%s: %v", address, got)
 		}
@@ -51,7 +52,8 @@ func TestWhichByTheAdminAPI(t *testing.T) {
 	server := Server{Admin: admin.Addr().String(), Listens: func(Listener) (bool, bool) { return listens, true }}
 	self := fmt.Sprint(os.Getpid())
 	holders := []holder{{"caddy", "1", ""}, {"caddy", self, ""}}
-	if got := server.shared(holders, Listener{}); !strings.HasPrefix(got, "stop caddy (process 1), or choose another port; process "+self+" is the server of this configuration: the admin API at "+server.Admin) {
+	if got := server.shared(holders, Listener{}); !strings.HasPrefix(got, "stop caddy (process 1), or choose another "+
+		"port; process "+self+" is the server of this configuration: the admin API at "+server.Admin) {
 		t.Error(got)
 	}
 	listens = false
@@ -97,7 +99,8 @@ func TestListenerOfThisServer(t *testing.T) {
 		want   Step
 	}{
 		{config, Step{Status: OK, Text: at.Address + " is in use by the server of this configuration, for server srv0"}},
-		{config + "2", Step{Status: Warn, Text: fmt.Sprintf("%s, for server srv0, is taken by sh (process %d, --config %s), which may be the running server of this configuration", at.Address, process.Process.Pid, config),
+		{config + "2", Step{Status: Warn, Text: fmt.Sprintf("%s, for server srv0, is taken by sh (process %d, --config "+
+			"%s), which may be the running server of this configuration", at.Address, process.Process.Pid, config),
 			Remedy: "if it is not, stop it, or choose another port"}},
 	} {
 		server.Config = c.config
@@ -130,8 +133,9 @@ func TestUserOf(t *testing.T) {
 // directory.
 func TestConfigOf(t *testing.T) {
 	for line, want := range map[string]string{
-		"caddy\x00run\x00--config\x00/a/Caddyfile\x00": "/a/Caddyfile", "caddy\x00run\x00--config=b\x00": "/srv/b", "caddy\x00run\x00-c\x00b\x00": "/srv/b",
-		"caddy\x00run\x00": "", "caddy\x00run\x00--config": "",
+		"caddy\x00run\x00--config\x00/a/Caddyfile\x00": "/a/Caddyfile", "caddy\x00run\x00--config=b\x00": "/srv/b",
+		"caddy\x00run\x00-c\x00b\x00": "/srv/b",
+		"caddy\x00run\x00":            "", "caddy\x00run\x00--config": "",
 	} {
 		process := t.TempDir()
 		if err := os.WriteFile(process+"/cmdline", []byte(line), 0o600); err != nil {

@@ -14,7 +14,8 @@ func TestChangesRemoveOnlyLinesThatAreThere(t *testing.T) {
 		"    grant static {", "      token x", "    }",
 		"    expires 2026-01-01T00:00:00Z", "    client_secret short", "  }",
 		"  source b {", "    destinations https://b", "  }", "}", "}",
-		"http://127.0.0.1:8080 {", "  authinject a https://x {", "    allow_origins *", "  }", "  authinject /y/* a https://x",
+		"http://127.0.0.1:8080 {", "  authinject a https://x {", "    allow_origins *", "  }",
+		"  authinject /y/* a https://x",
 		"  authinject b https://x",
 		"  reverse_proxy https://z:8080 {", "  }", "}",
 	}, "\n")

@@ -19,10 +19,12 @@ func TestWhichOfSeveral(t *testing.T) {
 		holders []holder
 		want    string
 	}{
-		"ours and another": {[]holder{others, ours}, "stop caddy (process 3, --config /other/Caddyfile), or choose another port; process 2 is the server of this configuration: its --config"},
-		"ours of three":    {[]holder{plain, ours, others}, "stop caddy (process 1) and caddy (process 3, --config /other/Caddyfile), or"},
-		"not known":        {[]holder{plain, others}, "find out which of them"},
-		"ours twice":       {[]holder{ours, {"caddy", "4", config}}, "find out which of them"},
+		"ours and another": {[]holder{others, ours}, "stop caddy (process 3, --config /other/Caddyfile), or choose " +
+			"another port; process 2 is the server of this configuration: its --config"},
+		"ours of three": {[]holder{plain, ours, others}, "stop caddy (process 1) and caddy (process 3, --config " +
+			"/other/Caddyfile), or"},
+		"not known":  {[]holder{plain, others}, "find out which of them"},
+		"ours twice": {[]holder{ours, {"caddy", "4", config}}, "find out which of them"},
 	} {
 		if got := server.shared(c.holders, Listener{}); !strings.HasPrefix(got, c.want) {
 			t.Errorf("%s: %s", name, got)

@@ -37,8 +37,9 @@ func (x *exam) endpoint(ctx context.Context, what, option, raw string) bool {
 	target := u
 	throughProxy := false
 	if proxy, err := x.Proxy((&http.Request{URL: u}).WithContext(ctx)); err == nil && proxy != nil {
-		x.warn("name", fmt.Sprintf("requests to the %s go through the proxy %s, which the environment or token_transport names",
-			what, proxy.Host),
+		x.warn("name",
+			fmt.Sprintf("requests to the %s go through the proxy %s, which the environment or token_transport names",
+				what, proxy.Host),
 			"unset HTTPS_PROXY and HTTP_PROXY, or list the host in NO_PROXY, if that is not intended")
 		target, throughProxy = proxy, true
 		what, option = "proxy", "HTTPS_PROXY"
@@ -75,7 +76,8 @@ func (x *exam) resolve(ctx context.Context, what, option, name string) ([]netip.
 			fmt.Sprintf("check the host %s in %s, and this machine's DNS", name, option))
 		return nil, false
 	}
-	x.down("name", fmt.Sprintf("%s, the host of the %s, could not be resolved, because no DNS server answered", name, what),
+	x.down("name", fmt.Sprintf("%s, the host of the %s, could not be resolved, because no DNS server answered",
+		name, what),
 		fmt.Sprintf("check the host %s in %s, and this machine's DNS (/etc/resolv.conf, or the container's)", name, option))
 	return nil, false
 }
@@ -116,7 +118,8 @@ func (x *exam) connect(ctx context.Context, what, option string, target *url.URL
 			fmt.Sprintf("check the firewall between this machine and the %s. Set HTTPS_PROXY, if this machine "+
 				"reaches the internet through a proxy", what))
 	default:
-		x.down("tcp", fmt.Sprintf("no connection to the %s, %s, could be opened", what, at), "check the network of this machine")
+		x.down("tcp", fmt.Sprintf("no connection to the %s, %s, could be opened", what, at),
+			"check the network of this machine")
 	}
 	return nil, false
 }
@@ -133,7 +136,8 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 	conn := tls.Client(raw, settings)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		if errors.As(err, new(tls.RecordHeaderError)) {
-			x.fail("tls", fmt.Sprintf("the %s speaks no TLS at this port", what), fmt.Sprintf("check the port (%s) in %s", raw.RemoteAddr(), option))
+			x.fail("tls", fmt.Sprintf("the %s speaks no TLS at this port", what),
+				fmt.Sprintf("check the port (%s) in %s", raw.RemoteAddr(), option))
 			return false
 		}
 		if _, alert := errors.AsType[tls.AlertError](err); alert || strings.Contains(err.Error(), "remote error: tls:") {

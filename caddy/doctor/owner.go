@@ -54,8 +54,8 @@ func (f *Foreign) Refusal(arguments string) error {
 	if f.running {
 		other = ""
 	}
-	return fmt.Errorf("%s, and this command runs as %s: that user could not use the files that it would leave there, so nothing was done; "+
-		"run it as that user and with the environment of the server: %s caddy authinject %s%s",
+	return fmt.Errorf("%s, and this command runs as %s: that user could not use the files that it would leave there, "+
+		"so nothing was done; run it as that user and with the environment of the server: %s caddy authinject %s%s",
 		f.why, name(f.self), f.runAs(), arguments, other)
 }
 
@@ -93,7 +93,8 @@ func (u Users) Foreign(dir string) *Foreign {
 		case !ok, uid == u.Self, system:
 			return nil // a system directory such as /var/lib or /tmp does not say whose storage will be in it
 		case at != dir:
-			return &Foreign{dir, fmt.Sprintf("the storage %s does not exist yet, its parent %s belongs to %s", dir, at, name(uid)), u.Self, uid, false}
+			return &Foreign{dir, fmt.Sprintf("the storage %s does not exist yet, its parent %s belongs to %s", dir,
+				at, name(uid)), u.Self, uid, false}
 		}
 		return &Foreign{dir, fmt.Sprintf("the storage %s belongs to %s", dir, name(uid)), u.Self, uid, false}
 	}
@@ -171,8 +172,11 @@ func (x *exam) owned() bool {
 	if x.Foreign == nil {
 		return true
 	}
-	x.fail("storage", fmt.Sprintf("%s, and doctor runs as %s; so doctor does not write there", x.Foreign.why, name(x.Foreign.self)),
-		fmt.Sprintf("run doctor as that user and with the environment of the server, for example %s caddy authinject doctor …", x.Foreign.runAs()))
+	x.fail("storage", fmt.Sprintf("%s, and doctor runs as %s; so doctor does not write there", x.Foreign.why,
+		name(x.Foreign.self)),
+		fmt.Sprintf(
+			"run doctor as that user and with the environment of the server, for example %s caddy authinject doctor …",
+			x.Foreign.runAs()))
 	return false
 }
 

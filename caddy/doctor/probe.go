@@ -80,7 +80,8 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 	}
 	defer resp.Body.Close()
 	if result.Class != "" { // the transport made the answer, not the upstream
-		x.fail("upstream", result.Detail, "see the text; with dpop, compare the clocks and the address that the upstream sees")
+		x.fail("upstream", result.Detail,
+			"see the text; with dpop, compare the clocks and the address that the upstream sees")
 		return
 	}
 	answer := fmt.Sprintf("%s answered %d to a request with the token", origin(target), resp.StatusCode)

@@ -22,7 +22,8 @@ func TestReportIsClean(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, out := range []string{text.String(), asJSON.String()} {
-		if strings.Contains(out, "canary") || strings.ContainsAny(out, "\x1b\u202e") || strings.Count(out, "client_secret REDACTED") != 1 {
+		if strings.Contains(out, "canary") || strings.ContainsAny(out, "\x1b\u202e") ||
+			strings.Count(out, "client_secret REDACTED") != 1 {
 			t.Error(out)
 		}
 	}

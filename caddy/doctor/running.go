@@ -54,7 +54,8 @@ func (x *exam) runningServer() {
 	}
 	if r.Unsaved {
 		x.warn(step, "the running server ("+r.At+") has a token that is not stored",
-			"do not restart or reload the server before its storage works again: "+cmp.Or(r.StorageError, "see the step storage"))
+			"do not restart or reload the server before its storage works again: "+
+				cmp.Or(r.StorageError, "see the step storage"))
 	} else if r.StorageError != "" {
 		x.warn(step, "the storage of the running server ("+r.At+") fails: "+r.StorageError, cmp.Or(r.Remedy, storageRemedy))
 	}
@@ -101,7 +102,8 @@ func (x *exam) without() {
 	case r.Problem == "locked_out": // a request would prolong it
 		remedy = r.Remedy
 	case r.Class == tokensource.ClassWait:
-		remedy = "wait. The server asks again by itself. To make it ask at once, run caddy authinject refresh " + x.Config.Name
+		remedy = "wait. The server asks again by itself. To make it ask at once, run caddy authinject refresh " +
+			x.Config.Name
 		if x.Account != "" {
 			remedy += fmt.Sprintf(" --account %q", x.Account)
 		}

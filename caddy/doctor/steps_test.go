@@ -23,7 +23,8 @@ func wantOnly(t *testing.T, x *exam, status Status, name, text, remedy string) {
 	if len(x.report.Steps) != 1 {
 		t.Fatalf("steps: %+v", x.report.Steps)
 	}
-	if s := x.report.Steps[0]; s.Status != status || s.Name != name || !strings.Contains(s.Text, text) || !strings.Contains(s.Remedy, remedy) {
+	if s := x.report.Steps[0]; s.Status != status || s.Name != name || !strings.Contains(s.Text, text) ||
+		!strings.Contains(s.Remedy, remedy) {
 		t.Errorf("got %+v, want %s %s with the text %q and the remedy %q", s, status, name, text, remedy)
 	}
 }
@@ -32,12 +33,16 @@ func wantOnly(t *testing.T, x *exam, status Status, name, text, remedy string) {
 // error.
 func TestStorageRemedy(t *testing.T) {
 	for err, want := range map[error]string{
-		&fs.PathError{Op: "write", Path: "/store/x", Err: syscall.ENOSPC}:                      "free space, or inodes, in the file system of /store",
-		errors.New("creating lock file: open /store/locks/x.lock: " + syscall.ENOSPC.Error()):  "free space, or inodes, in the file system of /store",
-		&fs.PathError{Op: "mkdir", Path: "/store/x", Err: syscall.EROFS}:                       "mount the file system of /store writable",
+		&fs.PathError{Op: "write", Path: "/store/x",
+			Err: syscall.ENOSPC}: "free space, or inodes, in the file system of /store",
+		errors.New("creating lock file: open /store/locks/x.lock: " +
+			syscall.ENOSPC.Error()): "free space, or inodes, in the file system of /store",
+		&fs.PathError{Op: "mkdir", Path: "/store/x", Err: syscall.EROFS}: "mount the file system of " +
+			"/store writable",
 		fmt.Errorf("x: %w", &fs.PathError{Op: "write", Path: "/store/x", Err: syscall.EDQUOT}): "raise the quota",
-		&fs.PathError{Op: "mkdir", Path: "/store/x", Err: syscall.EACCES}:                      "let the user that runs Caddy write to its storage",
-		&fs.PathError{Op: "mkdir", Path: "/store/x", Err: syscall.ENOTDIR}:                     "move the file away",
+		&fs.PathError{Op: "mkdir", Path: "/store/x",
+			Err: syscall.EACCES}: "let the user that runs Caddy write to its storage",
+		&fs.PathError{Op: "mkdir", Path: "/store/x", Err: syscall.ENOTDIR}: "move the file away",
 	} {
 		if got := examOf(Patient{StorageDir: "/store"}).storageRemedy(err); !strings.Contains(got, want) {
 			t.Errorf("%v: %s", err, got)
@@ -100,17 +105,19 @@ func TestWithout(t *testing.T) {
 		want    string
 	}{
 		"nothing known": {Running{}, "another environment or an older configuration"},
-		"other client":  {Running{Class: operator, Problem: "invalid_client"}, "another environment or an older configuration"},
-		"wait":          {Running{Class: wait, Problem: "provider_wait"}, `run caddy authinject refresh a --account "fry"`},
-		"429":           {Running{Class: wait, Problem: "rate_limited"}, "run caddy authinject refresh a"},
-		"locked out":    {Running{Class: wait, Problem: "locked_out", Remedy: "wait until noon"}, "wait until noon"},
-		"storage":       {Running{Class: wait, Problem: "storage_unwritable", Remedy: "make room"}, "make room"},
+		"other client": {Running{Class: operator, Problem: "invalid_client"}, "another environment or an older " +
+			"configuration"},
+		"wait":       {Running{Class: wait, Problem: "provider_wait"}, `run caddy authinject refresh a --account "fry"`},
+		"429":        {Running{Class: wait, Problem: "rate_limited"}, "run caddy authinject refresh a"},
+		"locked out": {Running{Class: wait, Problem: "locked_out", Remedy: "wait until noon"}, "wait until noon"},
+		"storage":    {Running{Class: wait, Problem: "storage_unwritable", Remedy: "make room"}, "make room"},
 		"file": {Running{Class: operator, Problem: "client_secret", Error: "open /run/secret: permission denied"},
 			"let the user that runs the server read /run/secret. The server may not"},
 	} {
 		c.running.At = "here"
-		x := examOf(Patient{Running: c.running, Account: "fry", Secrets: []Secret{{From: "{env.X}"}, {From: "{file./run/secret}"}},
-			Config: tokensource.Config{Name: "a", Grant: tokensource.ClientCredentials{}}})
+		x := examOf(Patient{Running: c.running, Account: "fry",
+			Secrets: []Secret{{From: "{env.X}"}, {From: "{file./run/secret}"}},
+			Config:  tokensource.Config{Name: "a", Grant: tokensource.ClientCredentials{}}})
 		x.without()
 		t.Run(name, func(t *testing.T) {
 			wantOnly(t, x, Warn, "server", "doctor has a token, and the running server (here) has none", c.want)
@@ -122,7 +129,8 @@ func TestWithout(t *testing.T) {
 // have a problem.
 func TestOthers(t *testing.T) {
 	x := examOf(Patient{ConnectURL: "https://x/connect", Config: tokensource.Config{Name: "a"}, Others: []Other{
-		{Account: "fine"}, {Account: "leela", Wanted: true}, {Account: "bender", Words: "The login has ended.", Remedy: "connect it"},
+		{Account: "fine"}, {Account: "leela", Wanted: true},
+		{Account: "bender", Words: "The login has ended.", Remedy: "connect it"},
 	}})
 	x.others()
 	want := []Step{
@@ -151,12 +159,13 @@ func TestClock(t *testing.T) {
 		timed  bool
 		want   Status
 	}{
-		"secret":            {tokensource.Config{}, "client_credentials", false, Warn},
-		"timed":             {tokensource.Config{}, "client_credentials", true, Fail},
-		"DPoP":              {tokensource.Config{DPoP: "ES256"}, "client_credentials", false, Fail},
-		"key":               {tokensource.Config{ClientAuth: tokensource.PrivateKeyJWT}, "client_credentials", false, Fail},
-		"assertion of file": {tokensource.Config{ClientAuth: tokensource.PrivateKeyJWT, ClientAssertion: tokensource.Literal("x")}, "client_credentials", false, Warn},
-		"grant":             {tokensource.Config{}, "jwt_bearer", false, Fail},
+		"secret": {tokensource.Config{}, "client_credentials", false, Warn},
+		"timed":  {tokensource.Config{}, "client_credentials", true, Fail},
+		"DPoP":   {tokensource.Config{DPoP: "ES256"}, "client_credentials", false, Fail},
+		"key":    {tokensource.Config{ClientAuth: tokensource.PrivateKeyJWT}, "client_credentials", false, Fail},
+		"assertion of file": {tokensource.Config{ClientAuth: tokensource.PrivateKeyJWT,
+			ClientAssertion: tokensource.Literal("x")}, "client_credentials", false, Warn},
+		"grant": {tokensource.Config{}, "jwt_bearer", false, Fail},
 	} {
 		c.config.Grant = tokensource.ClientCredentials{}
 		x := examOf(Patient{Config: c.config, GrantName: c.grant})

@@ -73,7 +73,8 @@ func (x *exam) storage(ctx context.Context) bool {
 		return true
 	}
 	if err := within(func(ctx context.Context) error { return x.Config.Storage.Delete(ctx, name) }); err != nil {
-		x.warn("storage", "the storage can be written, but nothing can be removed from it: "+whyStorage(err), x.storageRemedy(err))
+		x.warn("storage", "the storage can be written, but nothing can be removed from it: "+whyStorage(err),
+			x.storageRemedy(err))
 		return true
 	}
 	x.ok("storage", "the storage can be read, written and locked"+made)

@@ -21,13 +21,17 @@ func TestTaken(t *testing.T) {
 		text    string
 		server  string
 	}{
-		"free":               {nil, "", ""},
-		"ours":               {[]holder{ours}, "", "2"},
-		"ours and another":   {[]holder{plain, ours}, "Each gets a part of the requests: stop caddy (process 1), or choose another port; process 2 is the server of this configuration: its --config", "2"},
-		"not known of two":   {[]holder{plain, others}, "find out which of them is the server of this configuration", ""},
-		"another program":    {[]holder{python}, "127.0.0.1:1 is taken by python3 (process 4): stop that process, or choose another port", ""},
-		"another server":     {[]holder{others}, "is taken by caddy (process 3, --config /other/Caddyfile): stop that process, or choose another port", ""},
-		"perhaps our server": {[]holder{plain}, "is taken by caddy (process 1), which may be the server of this configuration: if it is not, stop it", ""},
+		"free": {nil, "", ""},
+		"ours": {[]holder{ours}, "", "2"},
+		"ours and another": {[]holder{plain, ours}, "Each gets a part of the requests: stop caddy (process 1), or " +
+			"choose another port; process 2 is the server of this configuration: its --config", "2"},
+		"not known of two": {[]holder{plain, others}, "find out which of them is the server of this configuration", ""},
+		"another program": {[]holder{python}, "127.0.0.1:1 is taken by python3 (process 4): stop that process, or " +
+			"choose another port", ""},
+		"another server": {[]holder{others}, "is taken by caddy (process 3, --config /other/Caddyfile): stop that " +
+			"process, or choose another port", ""},
+		"perhaps our server": {[]holder{plain}, "is taken by caddy (process 1), which may be the server of this " +
+			"configuration: if it is not, stop it", ""},
 	} {
 		text, process := server.takenBy(c.holders, Listener{Address: "127.0.0.1:1"})
 		if !strings.Contains(text, c.text) || (text == "") != (c.text == "") || process != c.server {
@@ -35,7 +39,8 @@ func TestTaken(t *testing.T) {
 		}
 	}
 	text, _ := server.takenBy([]holder{python}, Listener{Address: "127.0.0.1:1", Use: AdminUse})
-	if want := "127.0.0.1:1, the address of the admin API, is taken by python3 (process 4): stop that process, or choose another port"; text != want {
+	if want := "127.0.0.1:1, the address of the admin API, is taken by python3 (process 4): stop that process, or " +
+		"choose another port"; text != want {
 		t.Errorf("the admin API: %q", text)
 	}
 }

@@ -57,7 +57,8 @@ func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tok
 			account, err = src.Exchange(ctx, subject)
 		}
 		if err != nil {
-			x.fail("token", "the token of --subject-token cannot be used: "+err.Error(), "write a caller's token into the variable or file")
+			x.fail("token", "the token of --subject-token cannot be used: "+err.Error(), "write a caller's token into the "+
+				"variable or file")
 			return nil
 		}
 	}
@@ -286,7 +287,8 @@ func (x *exam) rotation(st tokensource.Status, requests []*exchange) {
 		return
 	}
 	if st.Unsaved {
-		x.fail("rotation", "the new refresh token could not be stored, so the login may be lost", x.storageRemedy(st.StorageErr))
+		x.fail("rotation", "the new refresh token could not be stored, so the login may be lost",
+			x.storageRemedy(st.StorageErr))
 		return
 	}
 	for _, r := range slices.Backward(requests) {
