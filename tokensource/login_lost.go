@@ -59,6 +59,13 @@ func (s *Source) TestLogin(ctx context.Context, err error) error {
 	if !ok || needed.Class != ClassLogin && needed.LastLogin == nil || !s.stores() {
 		return err
 	}
+	s.testWrites(ctx)
+	return loginLost(needed, s.writeTest.last())
+}
+
+// testWrites tests whether the storage accepts writes, if the last test was some time ago, and waits
+// for the result as long as ctx allows. [Source.Close] waits for the test.
+func (s *Source) testWrites(ctx context.Context) {
 	t := &s.writeTest
 	t.mu.Lock()
 	due := s.cfg.Clock.passed(t.next)
@@ -66,8 +73,19 @@ func (s *Source) TestLogin(ctx context.Context, err error) error {
 		t.next = s.cfg.Clock.in(testWritesEvery)
 	}
 	t.mu.Unlock()
-	if due {
-		_ = s.unnamed.probe(context.WithoutCancel(ctx)) // it notes the result, for other requests, too
+	if !due || !s.begin() {
+		return
 	}
-	return loginLost(needed, t.last())
+	done := make(chan struct{})
+	go func() {
+		defer s.running.Done()
+		defer close(done)
+		if err := guardedError(func() error { return s.unnamed.probe(context.Background()) }); err != nil {
+			t.note(err) // for other requests, too
+		}
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }

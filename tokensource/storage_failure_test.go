@@ -461,6 +461,63 @@ func TestALoginThatWouldBeLost(t *testing.T) {
 	})
 }
 
+// A request waits for the test of the storage only as long as its context allows. Close waits for the
+// test. A storage that panics fails the test, and not the process.
+func TestALoginDoesNotWaitForAStorageThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &stuck{}
+		src := newSource(t, rotating(0), connecting(storage))
+		ask := func() (time.Duration, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := src.Lookup(ctx, "leela")
+			began := time.Now()
+			err = src.TestLogin(ctx, err)
+			return time.Since(began), err
+		}
+		storage.hangs.Store(true)
+		if took, err := ask(); took != time.Second || asError(t, err, tokensource.ClassLogin).LoginWouldBeLost() {
+			t.Errorf("after %v: %v", took, err)
+		}
+		virtual.Advance(time.Minute)
+		if took, err := ask(); took != time.Second || !asError(t, err, tokensource.ClassLogin).LoginWouldBeLost() {
+			t.Errorf("after the first test, after %v: %v", took, err)
+		}
+		if err := src.Close(t.Context()); err != nil || storage.running.Load() != 0 {
+			t.Errorf("%v, %d calls are running after Close", err, storage.running.Load())
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		storage := &stuck{}
+		storage.panics.Store(true)
+		src := newSource(t, rotating(0), connecting(storage))
+		_, err := src.Lookup(t.Context(), "leela")
+		if e := asError(t, src.TestLogin(t.Context(), err), tokensource.ClassLogin); !e.LoginWouldBeLost() {
+			t.Errorf("got %v", e)
+		}
+	})
+}
+
+// stuck is a storage whose writes can hang until their context ends, or panic.
+type stuck struct {
+	tokensource.MemoryStorage
+	hangs, panics atomic.Bool
+	running       atomic.Int64
+}
+
+func (s *stuck) Store(ctx context.Context, key string, value []byte) error {
+	s.running.Add(1)
+	defer s.running.Add(-1)
+	if s.panics.Load() {
+		panic("canary")
+	}
+	if s.hangs.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.MemoryStorage.Store(ctx, key, value)
+}
+
 // writes counts the calls that write.
 type writes struct {
 	*steps
