@@ -278,10 +278,10 @@ func TestTokenThatServesAndIsNotFine(t *testing.T) {
 			!strings.Contains(metrics, `problem="storage_unwritable"`) {
 			t.Error("the metrics do not tell the unsaved record")
 		}
-		status(t, proxy, 1, []string{words, "the storage cannot be listed"})
+		status(t, proxy, exitWait, []string{words, "the storage cannot be listed"})
 		// From the storage, status names the storage that it looked into.
 		proxy.Kill()
-		status(t, proxy, 1, []string{"From the storage (" + store + "), because no server answers at"})
+		status(t, proxy, exitWait, []string{"From the storage (" + store + "), because no server answers at"})
 	})
 }
 

@@ -364,7 +364,7 @@ func TestSeal(t *testing.T) {
 	// With another key, status says that the record is sealed, and changes nothing.
 	lost := proxy.Terminal([]string{"KEY=" + strings.Repeat("x", 32)}, "authinject", "status", "--config",
 		"sealed.caddyfile", "--storage")
-	if code := lost.Wait(); code != 1 || !strings.Contains(lost.Text(), "The stored record is sealed under the "+
+	if code := lost.Wait(); code != exitOperator || !strings.Contains(lost.Text(), "The stored record is sealed under the "+
 		"encryption key") || strings.Contains(lost.Text(), "Not connected") {
 		t.Errorf("status with another key: code %d:\n%s", code, lost.Text())
 	}
