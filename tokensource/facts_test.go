@@ -281,7 +281,7 @@ func TestClocksThatDifferAreAWarning(t *testing.T) {
 		}
 		off, refuses = time.Hour, true
 		refresh()
-		time.Sleep(10 * time.Second)
+		virtual.Advance(10 * time.Second)
 		if got := problems(); len(got) != 2 || !strings.HasPrefix(got[0], "client_assertion_refused: ") || got[1] != want ||
 			!strings.Contains(got[0], want[strings.Index(want, "correct the clock"):]+
 				". If that is not enough, check client_id") {

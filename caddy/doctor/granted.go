@@ -1,0 +1,136 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// rotation reports whether the provider replaced the refresh token.
+func (x *exam) rotation(st tokensource.Status, requests []*exchange) {
+	traits := x.Config.Grant.Traits()
+	if !traits.Stored {
+		return
+	}
+	if st.Unsaved {
+		x.fail("rotation", "the new refresh token could not be stored, so the login may be lost",
+			x.storageRemedy(st.StorageErr))
+		return
+	}
+	for _, r := range slices.Backward(requests) {
+		if r.status != 200 {
+			continue
+		}
+		before, after := r.sent("refresh_token"), r.granted("refresh_token")
+		switch {
+		case before == "" && after != "":
+			x.ok("rotation", "the provider sent a refresh token, and it was stored")
+		case after == "":
+			x.ok("rotation", "the provider sent no new refresh token, so the old one stays in use")
+		case before == after:
+			x.ok("rotation", "the provider keeps the refresh token")
+		default:
+			x.ok("rotation", "the provider replaced the refresh token, and the new one was stored")
+		}
+		return
+	}
+	if st.State == tokensource.StateLoginRequired && st.Err != nil && st.Err.Code != "" {
+		return // the step grant says that the refresh token was refused
+	}
+	if !st.Renews {
+		x.warn("rotation", "the provider gave no refresh token, so a person must log in again when the token expires",
+			"request a refresh token. Many providers want the scope offline_access, or an authorize_param such as "+
+				"access_type offline")
+		return
+	}
+	x.skip("rotation", "no refresh was made, so it is not known whether the provider replaces refresh tokens")
+}
+
+// scopes compares the granted scopes with the configured ones.
+func (x *exam) scopes(st tokensource.Status) {
+	asked := x.Config.Scopes
+	if x.Config.Grant.Traits().Local || len(asked) == 0 {
+		return
+	}
+	missing := x.missing
+	if missing == nil && len(x.recorder.tokenRequests()) == 0 && st.Scope != "" {
+		granted := strings.FieldsFunc(st.Scope,
+			func(r rune) bool { return r == ' ' || strings.ContainsRune(x.Config.ScopeSeparator, r) })
+		for _, scope := range asked {
+			if scope == "openid" || scope == "offline_access" { // they request other tokens, not access
+				continue
+			}
+			if !slices.Contains(granted, scope) && !strings.Contains(st.Scope, scope) {
+				missing = append(missing, scope)
+			}
+		}
+	}
+	switch {
+	case len(missing) > 0:
+		x.warn("scopes", fmt.Sprintf("the provider did not grant %s. It granted %s",
+			strings.Join(missing, " "), limit(st.Scope, 300)),
+			"allow these scopes for the client at the provider, or remove them. Without them, the upstream may answer 403")
+		x.changeScopes(missing)
+	case st.Scope == "":
+		x.ok("scopes", "the provider named no scopes, so it granted the scopes that were requested: "+
+			strings.Join(asked, " "))
+	default:
+		x.ok("scopes", "the provider granted all scopes: "+strings.Join(asked, " "))
+	}
+}
+
+// changeScopes proposes the scopes without those that are not granted.
+func (x *exam) changeScopes(without []string) {
+	left := slices.DeleteFunc(slices.Clone(x.Config.Scopes),
+		func(scope string) bool { return slices.Contains(without, scope) })
+	x.change("scopes", "scopes "+strings.Join(x.Config.Scopes, " "), strings.Join(left, " "))
+}
+
+// shortLife is a lifetime that is worth a warning.
+const shortLife = 30 * time.Second
+
+// lifetime reports how long the token lasts, and when it would be refreshed.
+func (x *exam) lifetime(st tokensource.Status, requests []*exchange) {
+	if st.Expiry.IsZero() {
+		if x.Config.Grant.Traits().Local {
+			x.warn("lifetime", "the end of the token is not known, so it is used until the upstream refuses it",
+				"add expires <time>, if you know when the token expires")
+			return
+		}
+		x.ok("lifetime", "the token does not expire. It is used until the upstream refuses it")
+		return
+	}
+	left := time.Until(st.Expiry).Round(time.Second)
+	text := fmt.Sprintf("the token lasts %s more, until %s", left, moment(st.Expiry))
+	if !st.RefreshAt.IsZero() && st.RefreshAt.Before(st.Expiry) {
+		due := max(0, time.Until(st.RefreshAt)).Round(time.Second)
+		text += fmt.Sprintf(". A running server refreshes it in %s", due)
+	}
+	last, _ := x.recorder.lastGrant()
+	if age := last.age(); age > 0 {
+		text += fmt.Sprintf(". The provider says that it made the token %s before its answer (created_at). "+
+			"The lifetime counts from there", age)
+	}
+	total := st.Expiry.Sub(st.Obtained)
+	named := true
+	for _, r := range requests {
+		if r.status == 200 {
+			named = r.granted("expires_in")+r.granted("expires")+r.granted("expires_at")+r.granted("expires_on") != "" ||
+				strings.Count(r.granted("access_token"), ".") == 2
+		}
+	}
+	switch {
+	case !named:
+		x.warn("lifetime", text+". The provider named no end, so this is default_lifetime",
+			"set default_lifetime to what the provider's documentation says, or to never")
+		x.change("default_lifetime", "", "<duration>|never")
+	case !st.Obtained.IsZero() && total > 0 && total < shortLife:
+		x.warn("lifetime", text+". That is short",
+			"ask the provider for a longer lifetime, if requests are refused now and then")
+	default:
+		x.ok("lifetime", text)
+	}
+}
