@@ -148,7 +148,7 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 				st.Problems[0].Remedy))
 		}
 	}
-	of := slices.Concat(a.unusedSources(a.unused...), sharedAddresses(a.listens()))
+	of := slices.Concat(a.unusedSources(a.unusedNames()...), sharedAddresses(a.listens()))
 	for _, name := range slices.Sorted(maps.Keys(a.unreached)) { // also of sources whose accounts a request chooses
 		of = append(of, a.unreached[name].problems(time.Now())...)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -71,10 +72,12 @@ type App struct {
 	storageTrouble *recently
 	routes         survey // of the HTTP app; empty until surveyed
 	surveyed       bool
-	unused         []string        // the sources that no route uses, sorted; empty before Start
-	background     *sync.WaitGroup // its goroutines end before Cleanup returns; nil before Provision
-	events         *caddyevents.App
-	ctx            caddy.Context
+	// unused are the sources that no route uses, sorted; nil before Start. Events of sources can read
+	// the App meanwhile, so it is a pointer that Provision sets.
+	unused     *atomic.Pointer[[]string]
+	background *sync.WaitGroup // its goroutines end before Cleanup returns; nil before Provision
+	events     *caddyevents.App
+	ctx        caddy.Context
 }
 
 // CaddyModule returns the Caddy module information.
@@ -88,7 +91,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger, a.background = ctx, ctx.Logger(), new(sync.WaitGroup)
 	a.refusals, a.wanted, a.storageTrouble = newRefusals(a.logger, maps.Keys(a.Sources)), &wanted{logger: a.logger},
 		new(recently)
-	a.unreached = newUnreached(a.logger, maps.Keys(a.Sources))
+	a.unreached, a.unused = newUnreached(a.logger, maps.Keys(a.Sources)), new(atomic.Pointer[[]string])
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)

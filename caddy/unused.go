@@ -22,10 +22,11 @@ const (
 // warnOfUnused logs the sources that no route, page or ready handler uses, and notes them for the
 // status. It needs all routes, so it is called after all modules are provisioned.
 func (a *App) warnOfUnused() {
-	a.unused = slices.DeleteFunc(slices.Sorted(maps.Keys(a.pooled)), func(name string) bool {
+	unused := slices.DeleteFunc(slices.Sorted(maps.Keys(a.pooled)), func(name string) bool {
 		return a.routes.uses(name, a.pooled[name].source.Interactive())
 	})
-	for _, name := range a.unused {
+	a.unused.Store(&unused)
+	for _, name := range unused {
 		a.logger.Warn("no route uses this source, so no request gets its token", zap.String("source", name),
 			zap.String("problem", unusedSource), zap.String("remedy", tokensource.RemedyFor(unusedSource)))
 	}
@@ -42,10 +43,19 @@ func (a *App) warnIfValidated() {
 	}
 }
 
+// unusedNames returns the names of the sources that no route uses.
+func (a *App) unusedNames() []string {
+	if a.unused == nil || a.unused.Load() == nil {
+		return nil
+	}
+	return *a.unused.Load()
+}
+
 // unusedSources returns the problems of those of the sources that no route uses.
 func (a *App) unusedSources(names ...string) (found []problemStatus) {
+	unused := a.unusedNames()
 	for _, name := range names {
-		if slices.Contains(a.unused, name) {
+		if slices.Contains(unused, name) {
 			remedy := tokensource.RemedyFor(unusedSource)
 			text := fmt.Sprintf("token source %q: no route uses this source, so no request gets its token", name)
 			text = withRemedy(text, remedy)
