@@ -25,17 +25,34 @@ func swap(t *testing.T, path string, replace func() error) (repair func()) {
 	}
 	return func() {
 		t.Helper()
-		if err := os.RemoveAll(path); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(path+".away", path); err != nil {
+		if err := moveTo(path+".away", path); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
+// moveTo renames a file or directory to path, in the place of what is there. A server that runs may
+// make a directory at path at any moment, so moveTo tries several times.
+func moveTo(from, path string) error {
+	var err error
+	for range 100 {
+		if err = os.RemoveAll(path); err != nil {
+			continue
+		}
+		if err = os.Rename(from, path); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 func asFile(path string) func() error {
-	return func() error { return os.WriteFile(path, []byte("in the way"), 0o600) }
+	return func() error {
+		if err := os.WriteFile(path+".file", []byte("in the way"), 0o600); err != nil {
+			return err
+		}
+		return moveTo(path+".file", path)
+	}
 }
 
 // The storage fails before a refresh is due, and is repaired long after the token has
