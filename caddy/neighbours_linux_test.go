@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -28,30 +27,7 @@ func sharing(t *testing.T) (address string, process int) {
 		}
 		return err
 	}}
-	listener, err := shared.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close() // the child keeps the socket
-	socket, err := listener.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
-	child := exec.CommandContext(t.Context(), "cat")
-	child.ExtraFiles = []*os.File{socket}
-	input, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = input.Close() // ends the child
-		_ = child.Wait()
-	})
-	return listener.Addr().String(), child.Process.Pid
+	return rig.ListenElsewhere(t, shared, "cat")
 }
 
 // A process that listens at the address of a site is logged when the configuration starts, and is

@@ -6,40 +6,18 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // listening returns an address at which another process listens that has arguments, and the number of
 // that process.
 func listening(t *testing.T, arguments ...string) (address string, process int) {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close() // the child keeps the socket
-	socket, err := listener.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
-	child := exec.CommandContext(t.Context(), "sh", append([]string{"-s", "--"}, arguments...)...)
-	child.ExtraFiles = []*os.File{socket}
-	input, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = input.Close() // ends the child
-		_ = child.Wait()
-	})
-	return listener.Addr().String(), child.Process.Pid
+	return rig.ListenElsewhere(t, net.ListenConfig{}, "sh", append([]string{"-s", "--"}, arguments...)...)
 }
 
 // If no server answers, status names the program at an address of the configuration, also at that of

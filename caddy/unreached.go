@@ -54,27 +54,12 @@ func newUnreached(logger *zap.Logger, sources iter.Seq[string]) map[string]*unre
 	return all
 }
 
-// failed notes that no connection to an upstream could be made.
+// failed notes that no connection to an upstream could be made, and logs it if that is news.
 func (u *unreached) failed(address string, failure *tokensource.Error, now time.Time) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	known := u.upstreams[address]
-	if known == nil {
-		maps.DeleteFunc(u.upstreams, func(_ string, old *unreachedUpstream) bool { return now.Sub(old.at) >= showRefusal })
-		if len(u.upstreams) >= maxUnreached {
-			return
-		}
-		known = new(unreachedUpstream)
-		u.upstreams[address] = known
-		u.some.Store(true)
-	}
 	explained := failure.Explain()
-	begins := known.failure == nil || known.failure.Problem() != explained.Problem
-	known.at, known.failure = now, failure
-	if !begins || !u.logged.isNews(explained.Problem, address, now) {
+	if !u.noteFailed(address, failure, explained.Problem, now) {
 		return
 	}
-	known.logged = true
 	log := u.logger.Warn
 	if failure.Class == tokensource.ClassOperator {
 		log = u.logger.Error
@@ -84,18 +69,39 @@ func (u *unreached) failed(address string, failure *tokensource.Error, now time.
 		zap.String("problem", explained.Problem))
 }
 
-// answered notes that an upstream answered.
-func (u *unreached) answered(address string) {
+// noteFailed is failed without the log. It reports whether to log the failure.
+func (u *unreached) noteFailed(address string, failure *tokensource.Error, problem string, now time.Time) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	known := u.upstreams[address]
 	if known == nil {
-		return
+		maps.DeleteFunc(u.upstreams, func(_ string, old *unreachedUpstream) bool { return now.Sub(old.at) >= showRefusal })
+		if len(u.upstreams) >= maxUnreached {
+			return false
+		}
+		known = new(unreachedUpstream)
+		u.upstreams[address] = known
+		u.some.Store(true)
 	}
+	begins := known.failure == nil || known.failure.Problem() != problem
+	known.at, known.failure = now, failure
+	if !begins || !u.logged.isNews(problem, address, now) {
+		return false
+	}
+	known.logged = true
+	return true
+}
+
+// answered notes that an upstream answered, and logs it if its failure was logged.
+func (u *unreached) answered(address string) {
+	u.mu.Lock()
+	known := u.upstreams[address]
 	delete(u.upstreams, address)
 	u.some.Store(len(u.upstreams) > 0)
-	if known.logged {
-		u.logger.Info("an upstream can be reached again", zap.String("source", u.source), zap.String("upstream", address))
+	u.mu.Unlock()
+	if known != nil && known.logged {
+		u.logger.Info("an upstream can be reached again", zap.String("source", u.source),
+			zap.String("upstream", address))
 	}
 }
 
