@@ -129,4 +129,11 @@ var destinationProblems = []Remedy{
 		Do:    "use an https upstream, or write the http one into the option destinations",
 		match: noError,
 	},
+	{
+		Problem: "upstream_variable", Text: "has no address, because the environment variable", Class: ClassOperator,
+		Cause: "The address of an upstream has a placeholder such as {env.ORDERS_API}, and this environment variable is " +
+			"not set. Such a request gets no token, and is not sent.",
+		Do:    "set it where Caddy is started, and start Caddy again",
+		match: noError,
+	},
 }
