@@ -37,7 +37,7 @@ func init() { caddy.RegisterModule(adminAPI{}) }
 // Without the name of an account, the request is about the unnamed account. With ?details=1, the
 // answers to GET and refresh have the member provider_said: what the provider says of the last
 // failure, without anything that was sent.
-type adminAPI struct{ ctx caddy.Context }
+type adminAPI struct{}
 
 // adminBase is the beginning of the paths.
 const adminBase = "/authinject/"
@@ -48,12 +48,6 @@ const maxStatusAccounts = 200
 // CaddyModule returns the Caddy module information.
 func (adminAPI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.authinject", New: func() caddy.Module { return new(adminAPI) }}
-}
-
-// Provision sets up the module.
-func (a *adminAPI) Provision(ctx caddy.Context) error {
-	a.ctx = ctx
-	return nil
 }
 
 // Routes implements [caddy.AdminRouter].
@@ -73,8 +67,10 @@ type sourceStatus struct {
 	Error string `json:"error,omitempty"`
 }
 
+// serve answers for the configuration that runs. That is not always the one of this module: if a
+// configuration cannot start, Caddy keeps its admin API, and the configuration before goes on.
 func (a *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
-	module, err := a.ctx.AppIfConfigured("authinject")
+	module, err := caddy.ActiveContext().AppIfConfigured("authinject")
 	if err != nil {
 		return problemAt(http.StatusNotFound, "no token sources are configured")
 	}
@@ -338,8 +334,5 @@ func answerJSON(w http.ResponseWriter, status int, value any) error {
 	return err
 }
 
-// Interface guards
-var (
-	_ caddy.AdminRouter = (*adminAPI)(nil)
-	_ caddy.Provisioner = (*adminAPI)(nil)
-)
+// Interface guard
+var _ caddy.AdminRouter = (*adminAPI)(nil)

@@ -174,7 +174,7 @@ func (a *App) Start() error {
 		}
 		pooled.source.ResumeLogins()
 	}
-	a.warnOfNeighbours()
+	a.whenRunning(a.warnOfNeighbours)
 	a.warnOfUnused()
 	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
 		if !a.Sources[name].RequireTokenAtStart {
@@ -185,6 +185,27 @@ func (a *App) Start() error {
 		}
 	}
 	return nil
+}
+
+// whenRunning calls a function when this configuration runs, with its listeners open. If another app
+// cannot start, it is not called.
+func (a *App) whenRunning(do func()) {
+	const look = 50 * time.Millisecond
+	a.background.Go(func() {
+		tick := time.NewTicker(look)
+		defer tick.Stop()
+		for {
+			if active, err := caddy.ActiveContext().AppIfConfigured("authinject"); err == nil && active == any(a) {
+				do()
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-a.ctx.Done():
+				return
+			}
+		}
+	})
 }
 
 // perRequest reports whether the source's token depends on the request: it chooses an account, or

@@ -437,9 +437,7 @@ func TestDoctorWrongDestination(t *testing.T) {
 	wantStep(t, r, doctor.Fail, "destinations", "not among the destinations of the source (https://api.example.com)",
 		"correct the upstream; only if "+srv.URL+" is to get the token, write the line destinations "+
 			"https://api.example.com "+srv.URL+" into the source")
-	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject a " + srv.URL,
-		Add: "authinject a https://api.example.com"})
-	if len(r.Changes) != 1 {
+	if len(r.Changes) != 0 { // the upstream or the list may be wrong
 		t.Errorf("%+v", r.Changes)
 	}
 	wantStep(t, r, doctor.Fail, "upstream", "was not requested", "")

@@ -70,7 +70,8 @@ func TestStatusOfAnUpstreamThatIsNoDestination(t *testing.T) {
 	const why = "no token is sent to https://api.invalid:443: it is not among the destinations of this token source; " +
 		"the option destinations lists what is allowed: https://v5api.tiltify.com (set by provider tiltify, unless you " +
 		"write the option yourself)"
-	warning := `token source "a": requests to the upstream api.invalid:443 will be refused: ` + why
+	remedy := (&authinject.DestinationError{}).Remedy()
+	warning := `token source "a": requests to the upstream api.invalid:443 will be refused: ` + why + ": " + remedy
 	w := httptest.NewRecorder()
 	if err := app.serveReady(w, httptest.NewRequest(http.MethodGet, "/authinject/ready", nil)); err != nil {
 		t.Fatal(err)
@@ -86,7 +87,6 @@ func TestStatusOfAnUpstreamThatIsNoDestination(t *testing.T) {
 		}
 		return st.Accounts[0]
 	}
-	remedy := (&authinject.DestinationError{}).Remedy()
 	expected := problemStatus{"destination", tokensource.ClassOperator, warning, remedy}
 	if st := status(); !slices.Contains(st.Warnings, warning) || st.Class == tokensource.ClassOperator ||
 		!slices.Contains(st.Problems, expected) {

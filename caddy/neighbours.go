@@ -84,11 +84,7 @@ func sharedText(address string, others []string) string {
 // warnOfNeighbours logs which other processes listen at addresses that the configuration before did
 // not have.
 func (a *App) warnOfNeighbours() {
-	fresh := theNeighbours.added(a.listens())
-	if len(fresh) == 0 {
-		return
-	}
-	a.background.Go(func() { a.sharedAddresses(fresh) })
+	a.sharedAddresses(theNeighbours.added(a.listens()))
 }
 
 // sharedAddresses returns the problems with addresses that other processes have, too. It logs a

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,12 +38,11 @@ func TestNeighbours(t *testing.T) {
 	start := func(listens map[string][]string) *App {
 		sources := slices.Values([]string{"a", "b"})
 		a := &App{
-			logger: zap.New(core), background: new(sync.WaitGroup),
+			logger:   zap.New(core),
 			refusals: newRefusals(zap.NewNop(), sources), unreached: newUnreached(zap.NewNop(), sources),
 		}
 		a.routes.listens = listens
 		a.warnOfNeighbours()
-		a.background.Wait()
 		return a
 	}
 	start(map[string][]string{"a": {"127.0.0.1:8080"}, "b": {"127.0.0.1:8080"}})
@@ -106,7 +104,7 @@ func TestNeighbourThatComesLater(t *testing.T) {
 		core, logged := observer.New(zap.DebugLevel)
 		sources := slices.Values([]string{"a"})
 		a := &App{
-			logger: zap.New(core), background: new(sync.WaitGroup),
+			logger:   zap.New(core),
 			refusals: newRefusals(zap.NewNop(), sources), unreached: newUnreached(zap.NewNop(), sources),
 		}
 		a.routes.listens = map[string][]string{"a": {"127.0.0.1:8080"}}
@@ -127,7 +125,6 @@ func TestNeighbourThatComesLater(t *testing.T) {
 			return answer.Warnings
 		}
 		a.warnOfNeighbours()
-		a.background.Wait()
 		if warnings := ready(); warnings == nil || len(warnings) != 0 || logged.Len() != 0 {
 			t.Fatalf("alone: %q, %d lines", warnings, logged.Len())
 		}

@@ -149,8 +149,8 @@ func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 		if ok && expected.reason == refused.text {
 			continue // the refused request says it
 		}
-		warning := fmt.Sprintf("token source %q: requests to the upstream %s will be refused: %s",
-			st.Source, expected.upstream, expected.reason)
+		warning := withRemedy(fmt.Sprintf("token source %q: requests to the upstream %s will be refused: %s",
+			st.Source, expected.upstream, expected.reason), expected.remedy)
 		s.Warnings = append(s.Warnings, warning)
 		s.Problems = append(s.Problems, problemStatus{expected.problem, tokensource.ClassOperator, warning, expected.remedy})
 	}

@@ -126,14 +126,17 @@ var destinationProblems = []Remedy{
 	{
 		Problem: "destination_insecure", Text: "use https, or allow it by writing", Class: ClassOperator,
 		Cause: "The upstream would get the token over plain http.",
-		Do:    "use an https upstream, or write the http one into the option destinations",
+		Do: "use an https upstream: write https:// before its address or, if the address is a placeholder such as " +
+			"{env.NAME}, tls into a block transport http. Or write the http one into the option destinations",
 		match: noError,
 	},
 	{
 		Problem: "upstream_variable", Text: "has no address, because the environment variable", Class: ClassOperator,
 		Cause: "The address of an upstream has a placeholder such as {env.ORDERS_API}, and this environment variable is " +
 			"not set. Such a request gets no token, and is not sent.",
-		Do:    "set it where Caddy is started, and start Caddy again",
+		Do: "set it where Caddy is started, and start Caddy again",
+		More: "The value is host:port, without a scheme. For https, write `tls` into a block `transport http` of the " +
+			"directive. Or write `{$NAME}`, which Caddy replaces when it reads the Caddyfile, and which may hold a URL.",
 		match: noError,
 	},
 }

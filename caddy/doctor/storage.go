@@ -104,8 +104,9 @@ func (x *exam) storageRemedy(err error) string {
 	case caused(err, syscall.EDQUOT):
 		return "free space in " + at + ", or raise the quota of the user that runs Caddy"
 	case caused(err, syscall.EROFS):
-		return "mount the file system of " + at + " writable, or choose another path with the global option storage. " +
-			"In a container, see read_only. In a systemd unit, see ReadWritePaths="
+		return "mount the file system of " + at + " writable. In a container, see read_only. In a systemd unit, see " +
+			"ReadWritePaths=. If you choose another path with the global option storage, copy " + at +
+			" there first, because the logins are in it, and reload the configuration"
 	}
 	return storageRemedy
 }
