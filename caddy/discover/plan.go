@@ -3,6 +3,7 @@ package discover
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -34,8 +35,8 @@ type Plan struct {
 	From []string
 }
 
-// ErrUnsafe is the error about text that a Caddyfile would read as something else.
-var ErrUnsafe = errors.New("it holds characters that cannot stand in a Caddyfile, such as braces or quotes")
+// errUnsafe is the error about text that a Caddyfile would read as something else.
+var errUnsafe = errors.New("it holds characters that cannot stand in a Caddyfile, such as braces or quotes")
 
 // isSafe reports whether a stranger's text can stand in a Caddyfile as it is: it begins no comment,
 // no block, no placeholder, no quotation and no other line.
@@ -89,16 +90,13 @@ func (p *Plan) Caddyfile() (string, error) {
 	upstream := u.Scheme + "://" + u.Host
 	for _, value := range []string{p.Source, upstream, p.Listen, p.Grant} {
 		if !isSafe(value) {
-			return "", fmt.Errorf("%q: %w", value, ErrUnsafe)
+			return "", fmt.Errorf("%q: %w", value, errUnsafe)
 		}
 	}
-	for _, value := range []string{p.Issuer, p.TokenURL, p.AuthorizeURL, p.ClientAuth, p.Resource} {
+	for _, value := range []string{p.Issuer, p.TokenURL, p.AuthorizeURL, p.ClientAuth, p.Resource, p.KeyName} {
 		if value != "" && !isSafe(value) {
-			return "", fmt.Errorf("%q: %w", value, ErrUnsafe)
+			return "", fmt.Errorf("%q: %w", value, errUnsafe)
 		}
-	}
-	if p.KeyName != "" && !isSafe(p.KeyName) {
-		return "", fmt.Errorf("%q: %w", p.KeyName, ErrUnsafe)
 	}
 	w := &writer{}
 	w.line(0, "# Fill in what the comments say, and start it with: caddy run")
@@ -185,10 +183,7 @@ func (p *Plan) client(w *writer) {
 
 // site writes the proxy's site.
 func (p *Plan) site(w *writer, upstream string) {
-	host, port := p.Listen, ""
-	if at := strings.LastIndexByte(p.Listen, ':'); at >= 0 {
-		host, port = strings.Trim(p.Listen[:at], "[]"), p.Listen[at+1:]
-	}
+	host, port, _ := net.SplitHostPort(p.Listen) // it has both
 	w.line(0, "http://:"+port+" {")
 	w.line(1, "bind "+host)
 	if p.Grant == "authorization_code" {
