@@ -221,7 +221,7 @@ func runImage(t *testing.T, image *stage, files string) {
 		return err == nil && status == http.StatusOK && strings.Contains(body, `"ready":true`)
 	}, "a token")
 	wants(t, "http://127.0.0.1:"+proxy+"/api", http.StatusOK)
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func runImage(t *testing.T, image *stage, files string) {
 		t.Errorf("the process is not user %s:\n%s", uid, status)
 	}
 	// Where the process sees its files: the root cannot be written, the volumes can.
-	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", p.cmd.Process.Pid))
+	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", p.PID()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func runImage(t *testing.T, image *stage, files string) {
 	if strings.Contains(p.out.String(), `"level":"error"`) {
 		t.Error("the log has an error")
 	}
-	if code := p.stop(); code != 0 {
+	if code := p.Stop(); code != 0 {
 		t.Errorf("caddy ended with code %d", code)
 	}
 }
