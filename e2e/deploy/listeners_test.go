@@ -260,7 +260,7 @@ http {
 		config := readFile(t, filepath.Join(dir, "nginx.conf"))
 		write(t, filepath.Join(dir, "nginx.conf"), strings.Replace(config, "user root;\n", "", 1))
 	}
-	nginx := launch(t, dir, nil, tool(t, "nginx", "nginx-light"), "-c", filepath.Join(dir, "nginx.conf"), "-e",
+	nginx := launch(t, dir, nil, harness.Tool(t, "nginx", "nginx-light"), "-c", filepath.Join(dir, "nginx.conf"), "-e",
 		filepath.Join(dir, "error.log"))
 	nginx.until(func() bool {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+port)

@@ -27,7 +27,7 @@ func redisCaddy(t *testing.T) string {
 // startRedis runs a Redis that keeps what it is told in dir, also over a restart.
 func startRedis(t *testing.T, dir, port string) *process {
 	t.Helper()
-	p := launch(t, dir, nil, tool(t, "redis-server", "redis-server"),
+	p := launch(t, dir, nil, harness.Tool(t, "redis-server", "redis-server"),
 		"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--requirepass", redisPassword,
 		"--save", "", "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction")
 	p.until(func() bool {

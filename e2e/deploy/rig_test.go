@@ -26,20 +26,10 @@ import (
 // encryptionKey is long enough to be one.
 const encryptionKey = "0123456789abcdef0123456789abcdef"
 
-// root is the directory of the repository.
-func root(t testing.TB) string {
-	t.Helper()
-	dir, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 // read returns a file of the repository.
 func read(t testing.TB, path string) string {
 	t.Helper()
-	return readFile(t, filepath.Join(root(t), path))
+	return readFile(t, filepath.Join(harness.Root(t), path))
 }
 
 func readFile(t testing.TB, path string) string {
@@ -83,22 +73,6 @@ func shortDir(t testing.TB) string {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
-}
-
-// tool returns the path of a program that internal/gate/setup.sh installs.
-func tool(t testing.TB, name, where string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	for _, dir := range []string{"/usr/local/sbin", "/usr/sbin"} {
-		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return path
-		}
-	}
-	t.Fatalf("%s is missing: apt-get install %s", name, where)
-	return ""
 }
 
 // port is a free loopback port.
@@ -216,20 +190,17 @@ func do(client *http.Client, method, url string) (int, string, error) {
 }
 
 // wants asks until the answer has that status.
-func wants(t testing.TB, url string, status int) string {
+func wants(t testing.TB, url string, status int) (text string) {
 	t.Helper()
-	var last, body string
-	deadline := time.Now().Add(rig.Patience)
-	for time.Now().Before(deadline) {
-		got, text, err := get(url)
-		if err == nil && got == status {
-			return text
-		}
-		last, body = fmt.Sprint(got, " ", err), text
-		<-time.After(20 * time.Millisecond)
+	var got int
+	var err error
+	if !rig.Poll(rig.Patience, func() bool {
+		got, text, err = get(url)
+		return err == nil && got == status
+	}) {
+		t.Fatalf("GET %s: waited %v for status %d; the last answer was %d %v %s", url, rig.Patience, status, got, err, text)
 	}
-	t.Fatalf("GET %s: waited %v for status %d; the last answer was %s %s", url, rig.Patience, status, last, body)
-	return ""
+	return text
 }
 
 // provider is an authorization server and an API that takes its tokens.

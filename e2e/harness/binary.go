@@ -36,7 +36,7 @@ var binary = sync.OnceValues(func() (string, error) {
 		}
 		return filepath.Abs(path)
 	}
-	root, err := Root()
+	root, err := FindRoot()
 	if err != nil {
 		return "", err
 	}
@@ -101,12 +101,8 @@ func Build(t testing.TB, flags ...string) string {
 // BuildPackage is [Build] of another package of the module in dir, a directory of the repository.
 func BuildPackage(t testing.TB, dir, pkg string, flags ...string) string {
 	t.Helper()
-	root, err := Root()
-	if err != nil {
-		t.Fatalf("harness: %v", err)
-	}
 	path := filepath.Join(t.TempDir(), "caddy")
-	if err := build(filepath.Join(root, dir), path, pkg, flags...); err != nil {
+	if err := build(filepath.Join(Root(t), dir), path, pkg, flags...); err != nil {
 		t.Fatalf("harness: %v", err)
 	}
 	return path
@@ -126,9 +122,19 @@ func build(dir, path, pkg string, flags ...string) error {
 	return nil
 }
 
-// Root returns the directory of the repository: the nearest one above the
+// Root returns the directory of the repository.
+func Root(t testing.TB) string {
+	t.Helper()
+	root, err := FindRoot()
+	if err != nil {
+		t.Fatalf("harness: %v", err)
+	}
+	return root
+}
+
+// FindRoot returns the directory of the repository: the nearest one above the
 // working directory that holds both this module and the one it tests.
-func Root() (string, error) {
+func FindRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
@@ -143,4 +149,16 @@ func Root() (string, error) {
 		}
 		dir = up
 	}
+}
+
+// Tool returns the path of a program that internal/gate/setup.sh installs from a package of Debian.
+func Tool(t testing.TB, name, debian string) string {
+	t.Helper()
+	for _, place := range []string{name, filepath.Join("/usr/local/sbin", name), filepath.Join("/usr/sbin", name)} {
+		if path, err := exec.LookPath(place); err == nil {
+			return path
+		}
+	}
+	t.Fatalf("%s is missing, and this test needs it: apt-get install %s", name, debian)
+	return ""
 }
