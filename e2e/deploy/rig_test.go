@@ -129,7 +129,6 @@ func (p *process) until(cond func() bool, format string, args ...any) {
 // A server is a Caddy whose admin API listens on a loopback port, as it does without a test.
 type server struct {
 	*process
-	dir   string
 	admin string // host:port
 	env   []string
 }
@@ -153,8 +152,7 @@ func serveAt(t testing.TB, binary, dir, caddyfile, admin string, env ...string) 
 	t.Helper()
 	path := filepath.Join(dir, "Caddyfile")
 	write(t, path, caddyfile)
-	s := &server{dir: dir, admin: admin}
-	s.env = environ(dir, s.admin, env...)
+	s := &server{admin: admin, env: environ(dir, admin, env...)}
 	s.process = launch(t, dir, s.env, binary, "run", "--config", path)
 	s.waitReady()
 	return s

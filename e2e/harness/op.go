@@ -45,7 +45,6 @@ type Provider struct {
 	DeviceURL    string
 
 	storage *opStorage
-	server  *httptest.Server
 	grace   time.Duration
 
 	mu       sync.Mutex
@@ -90,7 +89,6 @@ func OP(t testing.TB, opts ...OPOption) *Provider {
 	t.Helper()
 	p := &Provider{tokens: map[string]issued{}}
 	srv := httptest.NewUnstartedServer(nil)
-	p.server = srv
 	p.Issuer = "http://" + srv.Listener.Addr().String()
 	p.AuthorizeURL = p.Issuer + "/auth"
 	p.TokenURL = p.Issuer + "/oauth/token"

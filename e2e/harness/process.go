@@ -11,11 +11,6 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-const (
-	startTimeout = rig.Patience
-	stopTimeout  = rig.Patience
-)
-
 // A Process is a program that a test runs and ends.
 type Process struct {
 	t        testing.TB
@@ -78,8 +73,8 @@ func (p *Process) Stop() int {
 	defer p.stopping.Unlock()
 	if !p.Ended() {
 		_ = p.Signal(syscall.SIGTERM)
-		if !p.EndsWithin(stopTimeout) {
-			p.t.Errorf("harness: %s was still running %v after SIGTERM", p.name, stopTimeout)
+		if !p.EndsWithin(rig.Patience) {
+			p.t.Errorf("harness: %s was still running %v after SIGTERM", p.name, rig.Patience)
 			p.kill()
 		}
 	}

@@ -14,10 +14,6 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// answerTimeout makes a request without an answer fail where it was sent, ahead of the test
-// binary's limit.
-const answerTimeout = rig.Patience
-
 // A Proxy is a running binary.
 type Proxy struct {
 	// Addr is a free loopback address, "127.0.0.1:port", which the Caddyfile
@@ -57,7 +53,8 @@ func Start(t testing.TB, caddyfile string, opts ...Option) *Proxy {
 			// environment gets between.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Transport:     &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true},
-			Timeout:       answerTimeout,
+			// A request without an answer fails where it was sent, ahead of the test binary's limit.
+			Timeout: rig.Patience,
 		},
 		admin: &http.Client{
 			Transport: &http.Transport{
@@ -65,7 +62,7 @@ func Start(t testing.TB, caddyfile string, opts ...Option) *Proxy {
 					return new(net.Dialer).DialContext(ctx, "unix", socket)
 				},
 			},
-			Timeout: answerTimeout,
+			Timeout: rig.Patience,
 		},
 	}
 	p.URL = "http://" + p.Addr
@@ -79,7 +76,7 @@ func Start(t testing.TB, caddyfile string, opts ...Option) *Proxy {
 	t.Cleanup(p.cleanup)
 
 	// Caddy answers this only once the first configuration has been loaded.
-	ready := rig.Poll(startTimeout, func() bool {
+	ready := rig.Poll(rig.Patience, func() bool {
 		if p.Ended() {
 			return true
 		}
@@ -90,7 +87,7 @@ func Start(t testing.TB, caddyfile string, opts ...Option) *Proxy {
 	case p.Ended():
 		t.Fatalf("harness: the proxy ended at its start with code %d", p.cmd.ProcessState.ExitCode())
 	case !ready:
-		t.Fatalf("harness: the proxy was not ready after %v", startTimeout)
+		t.Fatalf("harness: the proxy was not ready after %v", rig.Patience)
 	}
 	return p
 }
@@ -127,7 +124,7 @@ func (p *Proxy) WaitLog(substr string) string {
 }
 
 // Client returns an HTTP client for requests to the proxy. It follows no redirect, keeps its
-// connections until the test ends, and waits at most answerTimeout for all of an answer.
+// connections until the test ends, and waits at most [rig.Patience] for all of an answer.
 func (p *Proxy) Client() *http.Client { return p.client }
 
 // Get sends a plain GET of path through the proxy and returns status and body.
@@ -155,9 +152,7 @@ func (p *Proxy) Reload(caddyfile string) error {
 // Admin sends a request to the proxy's admin endpoint and returns status and
 // body.
 func (p *Proxy) Admin(method, path, contentType string, body io.Reader) (int, []byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://127.0.0.1"+path, body)
+	req, err := http.NewRequestWithContext(context.Background(), method, "http://127.0.0.1"+path, body)
 	if err != nil {
 		return 0, nil, err
 	}

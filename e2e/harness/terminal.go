@@ -81,7 +81,7 @@ func (term *Terminal) Interrupt() {
 // Wait waits for the command's end, and returns its exit code.
 func (term *Terminal) Wait() int {
 	term.t.Helper()
-	if !term.EndsWithin(stopTimeout) {
+	if !term.EndsWithin(rig.Patience) {
 		term.t.Fatalf("the command does not end; it printed:\n%s", term.Text())
 	}
 	return term.cmd.ProcessState.ExitCode()
