@@ -132,9 +132,9 @@ func (p *Plan) Caddyfile() (string, error) {
 // client writes how the client gets tokens.
 func (p *Plan) client(w *writer) {
 	w.line(3, "grant "+p.Grant)
-	w.option(3, "issuer", p.Issuer)
-	w.option(3, "token_url", p.TokenURL)
-	w.option(3, "authorize_url", p.AuthorizeURL)
+	w.option("issuer", p.Issuer)
+	w.option("token_url", p.TokenURL)
+	w.option("authorize_url", p.AuthorizeURL)
 	w.line(3, "")
 	what := "# Register a client at the provider, and set these environment variables to its id and secret."
 	switch p.ClientAuth {
@@ -151,14 +151,14 @@ func (p *Plan) client(w *writer) {
 	w.line(3, "client_id {env."+p.variable("CLIENT_ID")+"}")
 	switch p.ClientAuth {
 	case "none":
-		w.option(3, "client_auth", p.ClientAuth)
+		w.option("client_auth", p.ClientAuth)
 	case "private_key_jwt":
 		w.line(3, "client_auth private_key_jwt {")
 		w.line(4, "key {file./run/secrets/"+strings.ToLower(p.variable("KEY"))+".pem}")
 		w.line(3, "}")
 	default:
 		w.line(3, "client_secret {env."+p.variable("CLIENT_SECRET")+"}")
-		w.option(3, "client_auth", p.ClientAuth)
+		w.option("client_auth", p.ClientAuth)
 	}
 	scopes := slices.DeleteFunc(slices.Clone(p.Scopes), func(scope string) bool { return !isSafe(scope) })
 	if len(scopes) > 0 {
@@ -204,8 +204,9 @@ func (w *writer) line(depth int, text string) {
 	w.text.WriteString("\n")
 }
 
-func (w *writer) option(depth int, name, value string) {
+// option writes an option of a source, unless it is empty.
+func (w *writer) option(name, value string) {
 	if value != "" {
-		w.line(depth, name+" "+value)
+		w.line(3, name+" "+value)
 	}
 }
