@@ -250,6 +250,6 @@ func (x *exam) clock() {
 // signs reports whether the source signs JWTs, in which this machine writes the time.
 func (x *exam) signs() bool {
 	cfg := &x.Config
-	return cfg.DPoP != "" || x.auth().IsJWT() && cfg.ClientAssertion == nil ||
+	return cfg.DPoP != "" || x.Config.AuthMethod().IsJWT() && cfg.ClientAssertion == nil ||
 		slices.Contains([]string{"jwt_bearer", "github_app"}, x.GrantName)
 }

@@ -124,7 +124,7 @@ func (x *exam) deadGrant(failure *tokensource.Error, why string) {
 
 // refusedClient reports a client that the provider did not accept.
 func (x *exam) refusedClient(ctx context.Context, failure *tokensource.Error, text string) {
-	now := x.auth()
+	now := x.Config.AuthMethod()
 	x.fail("client_authentication", fmt.Sprintf("%s (client_id %s, client_auth %s)", text, x.Config.ClientID, now),
 		x.authRemedy(now, failure.Remedy()))
 	x.tryAuth(ctx, now)
@@ -132,7 +132,7 @@ func (x *exam) refusedClient(ctx context.Context, failure *tokensource.Error, te
 
 // notAccepted says what an answer of invalid_client means.
 func (x *exam) notAccepted() string {
-	if !x.auth().UsesSecret() {
+	if !x.Config.AuthMethod().UsesSecret() {
 		return ": the provider did not accept the client id, or what proves the client"
 	}
 	return ": the provider did not accept the client id, the client secret, or the way in which they are sent"
@@ -216,7 +216,7 @@ func (x *exam) client(ctx context.Context) (refused bool) {
 			"--try-auth checks it")
 		return false
 	}
-	result, failure := x.tryOne(ctx, x.auth())
+	result, failure := x.tryOne(ctx, x.Config.AuthMethod())
 	switch {
 	case result == accepts:
 		// Some providers look at the code first.

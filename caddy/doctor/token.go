@@ -227,11 +227,7 @@ func (x *exam) accepted() {
 
 // how returns the client id and the way of client authentication.
 func (x *exam) how() string {
-	return fmt.Sprintf("(client_id %s, client_auth %s)", x.Config.ClientID, x.auth())
-}
-
-func (x *exam) auth() tokensource.ClientAuth {
-	return x.Config.AuthMethod()
+	return fmt.Sprintf("(client_id %s, client_auth %s)", x.Config.ClientID, x.Config.AuthMethod())
 }
 
 // staticToken reports on a token that is written in the configuration.
