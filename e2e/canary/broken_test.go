@@ -72,10 +72,7 @@ var secretPrints = breakage{
 // build builds the binary with the breakages in it.
 func build(t *testing.T, breakages []breakage) string {
 	t.Helper()
-	root, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := harness.Root(t)
 	dir := t.TempDir()
 	texts := make(map[string]string)
 	for _, b := range breakages {
