@@ -57,10 +57,8 @@ The exit status follows the worst state:
 				if err := errors.Join(report.print(os.Stdout, asJSON), err); err != nil {
 					return err
 				}
-				if watch {
-					if again(cmd.Context()) {
-						continue
-					}
+				if watch && again(cmd.Context()) {
+					continue
 				}
 				return exitWith(cmd, report)
 			}
