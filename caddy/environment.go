@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 // unsetVariable is an environment variable in a Caddyfile that is not set.
@@ -98,11 +100,22 @@ func unsetPlaceholder(text string) string {
 
 // checkSet returns why an upstream has no address, if an environment variable in it is not set.
 func checkSet(upstream string) error {
-	name := unsetPlaceholder(upstream)
-	if name == "" {
-		return nil
+	if name := unsetPlaceholder(upstream); name != "" {
+		return &variableError{upstream, name}
 	}
-	return fmt.Errorf("upstream %s: the environment variable %s is not set; set it where Caddy is started, and start "+
-		"Caddy again",
-		upstream, name)
+	return nil
+}
+
+// variableError says that an environment variable in the address of an upstream is not set.
+type variableError struct{ upstream, name string }
+
+// Problem names the row of [tokensource.Remedies] that explains the error.
+func (*variableError) Problem() string { return "upstream_variable" }
+
+// Remedy is what an operator can do.
+func (e *variableError) Remedy() string { return tokensource.RemedyFor(e.Problem()) }
+
+// Error implements error.
+func (e *variableError) Error() string {
+	return fmt.Sprintf("upstream %s has no address, because the environment variable %s is not set: %s", e.upstream, e.name, e.Remedy())
 }
