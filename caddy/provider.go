@@ -186,7 +186,7 @@ func (s *Source) applyPlacement(preset provider.Preset) {
 		}
 	}
 	if s.Destinations == nil && preset.Destinations != nil {
-		s.Destinations, s.presetDestinations = slices.Clone(preset.Destinations), true
+		s.Destinations, s.destinationsFrom = slices.Clone(preset.Destinations), s.Provider
 	}
 }
 
