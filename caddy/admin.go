@@ -184,7 +184,6 @@ func (a *App) serveSources(w http.ResponseWriter, r *http.Request) error {
 	return answerJSON(w, http.StatusOK, list)
 }
 
-// serveSource serves the paths of one source.
 func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, rest []string) error {
 	pooled, cfg, err := a.source(name)
 	if err != nil {

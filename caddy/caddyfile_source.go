@@ -290,7 +290,6 @@ func checkDestination(destination string) error {
 	return err
 }
 
-// secrets reads one or more secrets.
 func (p *sourceParser) secrets(d *caddyfile.Dispenser, o option) error {
 	secrets := o.at(p).(*[]string)
 	if err := list(d, secrets); err != nil {
