@@ -14,12 +14,7 @@ import (
 func (in *Injection) isCredential(key string) bool {
 	return sameField(key, "Authorization") || sameField(key, "Proxy-Authorization") ||
 		!in.query && sameField(key, in.name) || in.dpop && sameField(key, proofField) ||
-		len(in.StripHeader) > 0 && in.strips(key)
-}
-
-// strips reports whether a field is one of StripHeader.
-func (in *Injection) strips(key string) bool {
-	return slices.ContainsFunc(in.StripHeader, func(name string) bool { return sameField(key, name) })
+		slices.ContainsFunc(in.StripHeader, func(name string) bool { return sameField(key, name) })
 }
 
 // sameField compares two field names as loosely as any server does: it ignores the case of letters,
@@ -41,7 +36,7 @@ func foldField(c byte) byte {
 	switch {
 	case 'A' <= c && c <= 'Z':
 		return c + 'a' - 'A'
-	case isAlnum(c):
+	case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
 		return c
 	}
 	return '-'

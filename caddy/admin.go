@@ -175,16 +175,11 @@ func askedAt(r *http.Request) []string {
 func (a *App) serveSources(w http.ResponseWriter, r *http.Request) error {
 	list := []sourceStatus{}
 	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
-		st, err := a.sourceStatus(r.Context(), name, wantsDetails(r))
-		if err != nil {
-			return err
-		}
-		list = append(list, st)
+		list = append(list, a.sourceStatus(r.Context(), name, wantsDetails(r)))
 	}
 	return answerJSON(w, http.StatusOK, list)
 }
 
-// serveSource serves the paths of one source.
 func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, rest []string) error {
 	pooled, cfg, err := a.source(name)
 	if err != nil {
@@ -204,11 +199,7 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 		return problemAt(http.StatusNotFound, "not found; valid paths are "+adminBase+
 			"sources/<name>[/<account>][/refresh|/sync]")
 	case r.Method == http.MethodGet:
-		st, err := a.sourceStatus(r.Context(), name, wantsDetails(r))
-		if err != nil {
-			return err
-		}
-		return answerJSON(w, http.StatusOK, st)
+		return answerJSON(w, http.StatusOK, a.sourceStatus(r.Context(), name, wantsDetails(r)))
 	}
 	found, err := lookup(r.Context(), pooled.source, account)
 	if err != nil && r.Method == http.MethodGet {
@@ -271,11 +262,9 @@ func lookup(ctx context.Context, source *tokensource.Source, name string) (*toke
 	return source.Lookup(ctx, name)
 }
 
-func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sourceStatus, error) {
-	pooled, cfg, err := a.source(name)
-	if err != nil {
-		return sourceStatus{}, err
-	}
+// sourceStatus returns the state of a configured source and its accounts.
+func (a *App) sourceStatus(ctx context.Context, name string, details bool) sourceStatus {
+	pooled, cfg := a.pooled[name], a.Sources[name]
 	st := sourceStatus{Source: name, Grant: cfg.grantName, Accounts: []accountStatus{}}
 	if unnamed := pooled.source.Account("").Status(); !a.routes.perAccount[name] || unnamed.Generation > 0 {
 		st.Accounts = append(st.Accounts, a.accountStatus(unnamed, cfg.grantName).detailed(unnamed, details).logins(ctx,
@@ -312,7 +301,7 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sour
 			st.Accounts = append(st.Accounts, missing.logins(ctx, pooled.source))
 		}
 	}
-	return st, nil
+	return st
 }
 
 func problemAt(status int, text string) error {

@@ -104,7 +104,6 @@ func number(b bool) float64 {
 	return 0
 }
 
-// registerMetrics adds the metrics to a configuration's registry.
 func (a *App) registerMetrics(registry *prometheus.Registry) error {
 	for _, collector := range []prometheus.Collector{requestsTotal, tokenRequestsTotal, sourceCollector{a}} {
 		if err := registry.Register(collector); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {

@@ -118,13 +118,12 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 		Source: st.Source, Account: st.Account, Grant: grant, State: st.State, Generation: st.Generation,
 		Obtained: st.Obtained, Expiry: st.Expiry, RefreshAt: st.RefreshAt, Live: st.Live, Refused: st.Refused,
 		Renews: st.Renews, Scope: st.Scope, MissingScopes: st.MissingScopes, Variables: st.Variables,
-		Attempts: st.Attempts, Unsaved: st.Unsaved, Disconnected: st.Disconnected,
+		Attempts: st.Attempts, Unsaved: st.Unsaved, Disconnected: st.Disconnected, Exchanges: st.Exchanges,
 	}
 	if st.StorageErr != nil {
 		s.StorageError = st.StorageErr.Error()
 	}
 	s.Words, _ = connect.Describe(st, time.Now())
-	s.Exchanges = st.Exchanges
 	refusal := st.Refusal()
 	for i, problem := range st.Problems() {
 		s.Problems = append(s.Problems, problemStatus{problem.Problem(), problem.Class, problem.Error(), problem.Remedy()})
