@@ -25,9 +25,9 @@ type retryNote struct {
 }
 
 // retryKey returns the storage key of a note. The note is for one account, or for all accounts that
-// use the same token URL.
-func (s *Source) retryKey(of ...string) string {
-	return retryPrefix + digestNames(append([]string{s.prefix()}, of...)...) + ".json"
+// use the same token URL: kind is account or endpoint.
+func (s *Source) retryKey(kind, name string) string {
+	return retryPrefix + digestNames(s.prefix(), kind, name) + ".json"
 }
 
 // retryAfterInForce returns the failure of a request that must not be sent yet, or nil. Any process
