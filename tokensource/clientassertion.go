@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,9 +116,7 @@ func (cfg *Config) clientKey(ctx context.Context, secret Secret) (*jwt.Key, map[
 	if err != nil {
 		return fail("key", err)
 	}
-	if options.KeyID == "" {
-		header["kid"] = key.ID()
-	}
+	header["kid"] = cmp.Or(options.KeyID, key.ID())
 	if options.Certificate == nil {
 		return key, header, nil
 	}

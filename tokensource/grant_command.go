@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,10 +98,7 @@ func (g Command) limit(granted *TokenResponse) *TokenResponse {
 
 // run runs the program and returns what it printed.
 func (g Command) run(ctx context.Context) ([]byte, error) {
-	timeout := g.Timeout
-	if timeout == 0 {
-		timeout = CommandTimeout
-	}
+	timeout := cmp.Or(g.Timeout, CommandTimeout)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	out := limited{left: maxAnswer}

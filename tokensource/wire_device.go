@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -103,12 +104,10 @@ func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience, iss
 	}
 	d := &Device{
 		Code: NewSecret(text(members, "device_code")), UserCode: NewSecret(text(members, "user_code")),
-		VerificationURI:         text(members, "verification_uri"),
+		// verification_url is Google's, from before the RFC.
+		VerificationURI:         cmp.Or(text(members, "verification_uri"), text(members, "verification_url")),
 		VerificationURIComplete: NewSecret(text(members, "verification_uri_complete")),
 		Interval:                deviceInterval,
-	}
-	if d.VerificationURI == "" {
-		d.VerificationURI = text(members, "verification_url") // Google's, from before the RFC
 	}
 	if s, ok := seconds(members, "interval"); ok && s > 0 {
 		d.Interval = time.Duration(min(s, deviceLifetimeLimit.Seconds()) * float64(time.Second))

@@ -106,8 +106,8 @@ func (f *credentialsFile) idToken(ctx context.Context, audience string) (*tokens
 // take gets one token from source. Its error contains no text from Google's answer.
 func (f *credentialsFile) take(ctx context.Context, source oauth2.TokenSource) (*tokensource.TokenResponse, error) {
 	req, err := tokensource.OAuth2Grant{TokenSource: source}.Next(ctx, nil)
-	var refused *tokensource.Error
-	if errors.As(err, &refused) && refused.Code == "invalid_grant" {
+	refused, ok := errors.AsType[*tokensource.Error](err)
+	if ok && refused.Code == "invalid_grant" {
 		return nil, unusable(f.from, "is refused by Google: its key was deleted, or its login has ended")
 	}
 	return req.Response, err

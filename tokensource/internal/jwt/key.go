@@ -1,6 +1,7 @@
 package jwt
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -63,9 +64,7 @@ func ParseKey(text, alg string) (*Key, error) {
 // SecretKey returns a key that signs with a shared secret, such as a client secret. If alg is
 // empty, it is HS256. The secret must be as long as the algorithm's hash (RFC 7518 section 3.2).
 func SecretKey(secret, alg string) (*Key, error) {
-	if alg == "" {
-		alg = SecretAlgs[0]
-	}
+	alg = cmp.Or(alg, SecretAlgs[0])
 	if err := CheckAlg(alg, SecretAlgs); err != nil {
 		return nil, err
 	}
@@ -115,9 +114,7 @@ func newKey(key any, alg, id string) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if alg == "" {
-		alg = fit[0]
-	}
+	alg = cmp.Or(alg, fit[0])
 	if !slices.Contains(fit, alg) {
 		return nil, fmt.Errorf("it is %s, which does not fit alg %s; allowed for it are %s", kind, alg,
 			strings.Join(fit, ", "))
