@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/oauth2"
@@ -156,12 +155,11 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	if err != nil {
 		return fail(err)
 	}
-	var answered http.Header
 	if err := w.prove(headers, req.key, http.MethodPost, tokenURL); err != nil {
 		return nil, err
 	}
-	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, header: &answered,
-		api: req.api, attempted: req.sent}
+	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, api: req.api,
+		attempted: req.sent}
 	requested := req.Params.Get("requested_token_type")
 	call.notAccess = requested != "" && requested != AccessTokenType
 	conf := clientcredentials.Config{
@@ -182,15 +180,15 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	})
 	tok, err := conf.Token(ctx)
-	w.noteSkew(answered)
+	w.noteSkew(call.header)
 	if err == nil {
-		w.proofAnswered(nil, req.key, tokenURL, answered)
+		w.proofAnswered(nil, req.key, tokenURL, call.header)
 		return tokenResponseOf(tok), nil
 	}
 	failure := w.failureOf(err)
-	w.proofAnswered(failure, req.key, tokenURL, answered)
+	w.proofAnswered(failure, req.key, tokenURL, call.header)
 	failure = w.assertionFailure(failure, assertion.Get("client_assertion"))
-	failure = w.clues(w.grantFailure(failure, req), answered, req.audience).withFacts(w.facts(w.urlOption(req)))
+	failure = w.clues(w.grantFailure(failure, req), call.header, req.audience).withFacts(w.facts(w.urlOption(req)))
 	failure.said = call.said
 	if failure.Reason == lockedOutReason {
 		w.leaveAlone(tokenURL, failure)
@@ -317,22 +315,4 @@ func CheckEndpoint(option, raw string) error {
 			u.Hostname())
 	}
 	return fmt.Errorf("%s must be https, not %s", option, u.Scheme)
-}
-
-// retryAfter reads a Retry-After field (RFC 9110 section 10.2.3): seconds or a
-// date, kept within sane bounds; 0 when there is none.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	field := h.Get("Retry-After")
-	if field == "" {
-		return 0
-	}
-	var d time.Duration
-	if secs, ok := parseUint(field); ok {
-		d = time.Duration(min(secs, uint64(retryAfterMax/time.Second))) * time.Second
-	} else if at, err := http.ParseTime(field); err == nil {
-		d = at.Sub(now)
-	} else {
-		return 0
-	}
-	return min(max(d, retryAfterMin), retryAfterMax)
 }
