@@ -179,19 +179,14 @@ func endedAt(end time.Time) string { return "it has expired on " + end.UTC().For
 // audience returns who the client's assertions are for.
 func (w *wire) audience(variables map[string]string, tokenURL string) string {
 	// A variable without a value was reported when the endpoint was looked up.
-	if expanded, err := provider.Expand(w.cfg.Variables, w.cfg.ClientJWT.Audience,
-		variables); err == nil && expanded != "" {
-		return expanded
-	}
-	return w.issuerOr(variables, tokenURL)
+	audience, _ := provider.Expand(w.cfg.Variables, w.cfg.ClientJWT.Audience, variables)
+	return cmp.Or(audience, w.issuerOr(variables, tokenURL))
 }
 
 // issuerOr returns the issuer, or the token URL if none is configured.
 func (w *wire) issuerOr(variables map[string]string, tokenURL string) string {
-	if expanded, err := provider.Expand(w.cfg.Variables, w.cfg.Issuer, variables); err == nil && expanded != "" {
-		return expanded
-	}
-	return tokenURL
+	issuer, _ := provider.Expand(w.cfg.Variables, w.cfg.Issuer, variables)
+	return cmp.Or(issuer, tokenURL)
 }
 
 const (

@@ -36,23 +36,16 @@ type discovered struct {
 	until    deadline // when to fetch again
 }
 
-// issuer returns the issuer of an account with these variables, or an empty string if none is
-// configured.
-func (w *wire) issuer(variables map[string]string) (string, *Error) {
+// metadata returns the metadata of the issuer of an account with these variables. An issuer must be
+// configured. If the metadata cannot be fetched again, the metadata fetched before stays in use.
+func (w *wire) metadata(ctx context.Context, variables map[string]string) (*metadata, *Error) {
 	issuer, err := provider.Expand(w.cfg.Variables, w.cfg.Issuer, variables)
 	if err != nil {
-		return "", &Error{Class: ClassOperator, Reason: "issuer: " + err.Error(), cause: err}
+		return nil, &Error{Class: ClassOperator, Reason: "issuer: " + err.Error(), cause: err}
 	}
-	return issuer, nil
-}
-
-// metadata returns the issuer's metadata. If it cannot be fetched again, the metadata fetched
-// before stays in use.
-func (w *wire) metadata(ctx context.Context, issuer string) (*metadata, *Error) {
-	d := &w.discovery
 	found, current := w.discoveredLast(issuer)
 	if !current {
-		fetched := d.fetches.DoChan(issuer, func() (any, error) {
+		fetched := w.discovery.fetches.DoChan(issuer, func() (any, error) {
 			found, current := w.discoveredLast(issuer)
 			if current {
 				return found, nil // another fetch ended just now
@@ -143,11 +136,7 @@ func (w *wire) endpoint(ctx context.Context, option, configured string, variable
 		}
 		return expanded, nil
 	}
-	issuer, failure := w.issuer(variables)
-	if failure != nil {
-		return "", failure
-	}
-	m, failure := w.metadata(ctx, issuer)
+	m, failure := w.metadata(ctx, variables)
 	if failure == nil {
 		failure = w.cfg.dpopOffered(m)
 	}

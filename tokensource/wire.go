@@ -131,9 +131,13 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
 
+	urlOption := optionOf("token_url", w.cfg.TokenURL)
+	if req.api != nil {
+		urlOption = "api_url"
+	}
 	fail := func(err error) (*TokenResponse, *Error) {
 		failure := &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
-		return nil, failure.withFacts(w.facts(w.urlOption(req)))
+		return nil, failure.withFacts(w.facts(urlOption))
 	}
 	params, err := w.params(ctx, req)
 	if err != nil {
@@ -188,7 +192,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	failure := w.failureOf(err)
 	w.proofAnswered(failure, req.key, tokenURL, call.header)
 	failure = w.assertionFailure(failure, assertion.Get("client_assertion"))
-	failure = w.clues(w.grantFailure(failure, req), call.header, req.audience).withFacts(w.facts(w.urlOption(req)))
+	failure = w.clues(w.grantFailure(failure, req), call.header, req.audience).withFacts(w.facts(urlOption))
 	failure.said = call.said
 	if failure.Reason == lockedOutReason {
 		w.leaveAlone(tokenURL, failure)
@@ -202,20 +206,13 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	return call.unusable, failure
 }
 
-// urlOption is the option that the URL of a request comes from.
-func (w *wire) urlOption(req Request) string {
-	if req.api != nil {
-		return "api_url"
-	}
-	return w.tokenURLOption()
-}
-
-// tokenURLOption is the option that the token URL comes from.
-func (w *wire) tokenURLOption() string {
-	if w.cfg.TokenURL == "" {
+// optionOf returns the option that the URL of an endpoint comes from: the endpoint's own option, or
+// issuer if that is not configured.
+func optionOf(option, configured string) string {
+	if configured == "" {
 		return "issuer"
 	}
-	return "token_url"
+	return option
 }
 
 // failureOf turns an error of x/oauth2 into ours.

@@ -39,7 +39,7 @@ func (w *wire) deviceAuthorization(ctx context.Context, l *Login, params url.Val
 		if failed != nil {
 			failed.Endpoint = host.Origin(endpoint)
 			failed.Reason = deviceText.Replace(failed.Reason)
-			failed = failed.withFacts(w.facts(w.deviceURLOption()))
+			failed = failed.withFacts(w.facts(optionOf("device_url", w.cfg.DeviceURL)))
 		}
 		return failed
 	})
@@ -48,14 +48,6 @@ func (w *wire) deviceAuthorization(ctx context.Context, l *Login, params url.Val
 // deviceText changes a failure's text, so that it names the device authorization endpoint.
 var deviceText = strings.NewReplacer("token endpoint", "device authorization endpoint", "token request",
 	"device authorization request", "token_url", "device_url")
-
-// deviceURLOption is the option that the device authorization endpoint comes from.
-func (w *wire) deviceURLOption() string {
-	if w.cfg.DeviceURL == "" {
-		return "issuer"
-	}
-	return "device_url"
-}
 
 // deviceOnce sends one device authorization request. Its failures say "token endpoint": see
 // deviceText.
