@@ -68,10 +68,10 @@ func (k *Key) Matches(cert *x509.Certificate) bool {
 	return false
 }
 
-// Claims returns the claims of a signed JWT, unverified. They may serve a message, and no decision
-// about trust. It returns nil if token is no JWT.
-func Claims(token string) map[string]json.RawMessage {
-	parts := strings.Split(strings.TrimSpace(token), ".")
+// Payload returns the claims of a signed JWT as JSON, unverified. They may serve a message, and no
+// decision about trust. It returns nil if token is no JWT.
+func Payload(token string) []byte {
+	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		return nil
 	}
@@ -79,8 +79,13 @@ func Claims(token string) map[string]json.RawMessage {
 	if err != nil {
 		return nil
 	}
+	return payload
+}
+
+// Claims returns the claims of a signed JWT, unverified, or nil if token is no JWT.
+func Claims(token string) map[string]json.RawMessage {
 	var claims map[string]json.RawMessage
-	if json.Unmarshal(payload, &claims) != nil {
+	if json.Unmarshal(Payload(token), &claims) != nil {
 		return nil
 	}
 	return claims
