@@ -87,6 +87,14 @@ type Error struct {
 	cause error
 }
 
+// asFailure returns err as an [*Error]. An error of another type counts as the operator's.
+func asFailure(err error) *Error {
+	if failure, ok := errors.AsType[*Error](err); ok {
+		return failure
+	}
+	return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
+}
+
 // NoAccount returns the error of a request that names no account of a source, because one of the
 // placeholders has no value. do says how the request gets one; [Error.Remedy] returns it.
 func NoAccount(source, placeholders, do string) *Error {

@@ -304,14 +304,10 @@ func (s *Source) failedLogin(ctx context.Context, account string, err error) err
 
 // named names the record in err.
 func (s *Source) named(account string, err error) *Error {
-	var known *Error
-	if !errors.As(err, &known) {
-		known = &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
-		if errors.Is(err, ErrNoLogin) {
-			known.Class = ClassLogin
-		}
+	own := *asFailure(err)
+	if errors.Is(err, ErrNoLogin) {
+		own.Class = ClassLogin
 	}
-	own := *known
 	own.Source, own.Account = s.cfg.Name, account
 	return own.withFacts(s.cfg.facts())
 }

@@ -12,7 +12,6 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -295,10 +294,8 @@ func (call *tokenCall) errorCode(members map[string]json.RawMessage) string {
 	if isKnownCode(code) {
 		return code
 	}
-	for _, secret := range call.sentAndGranted(members) {
-		if secret != "" && (strings.Contains(secret, code) || strings.Contains(code, secret)) {
-			return ""
-		}
+	if slices.ContainsFunc(call.sentAndGranted(members), func(secret string) bool { return resemble(secret, code) }) {
+		return ""
 	}
 	return code
 }

@@ -217,12 +217,10 @@ func optionOf(option, configured string) string {
 
 // failureOf turns an error of x/oauth2 into ours.
 func (w *wire) failureOf(err error) *Error {
-	var own *Error
-	var refused *oauth2.RetrieveError
-	switch {
-	case errors.As(err, &own):
+	if own, ok := errors.AsType[*Error](err); ok {
 		return own
-	case errors.As(err, &refused):
+	}
+	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		return refusal(refused.Response, strings.TrimPrefix(refused.ErrorCode, unnamedCode), w.cfg.Clock.Now())
 	}
 	// x/oauth2 sent nothing: the token URL cannot be requested, for example.
