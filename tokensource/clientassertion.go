@@ -174,7 +174,7 @@ func (cfg Config) CheckCredentials(ctx context.Context) error {
 	return nil
 }
 
-func endedAt(end time.Time) string { return "it has expired on " + end.UTC().Format(time.RFC3339) }
+func endedAt(end time.Time) string { return "it has expired on " + shownClock(end) }
 
 // audience returns who the client's assertions are for.
 func (w *wire) audience(variables map[string]string, tokenURL string) string {
@@ -202,7 +202,7 @@ func (w *wire) assertionFailure(failure *Error, assertion string) *Error {
 	}
 	why, now := assertionRefused, w.cfg.Clock.Now()
 	if end, ok := jwt.Expiry(assertion); ok && end.Before(now) {
-		why = assertionExpired + ", on " + end.UTC().Format(time.RFC3339)
+		why = assertionExpired + ", on " + shownClock(end)
 	}
 	failure.Reason = why + ": " + failure.Reason
 	return failure

@@ -85,11 +85,8 @@ func (g Command) Next(ctx context.Context, _ *Record) (Request, error) {
 	return Request{Response: g.limit(granted)}, nil
 }
 
-// limit bounds the lifetime by TTL. A JWT's own expiry is used as well.
+// limit bounds the lifetime by TTL.
 func (g Command) limit(granted *TokenResponse) *TokenResponse {
-	if !granted.HasLifetime {
-		granted.Lifetime, granted.HasLifetime = jwtLifetime(granted.AccessToken, time.Now())
-	}
 	if g.TTL > 0 && (!granted.HasLifetime || g.TTL < granted.Lifetime) {
 		granted.Lifetime, granted.HasLifetime = g.TTL, true
 	}

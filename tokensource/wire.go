@@ -19,9 +19,9 @@ import (
 	"github.com/authinject/caddy-authinject/internal/host"
 )
 
-// wire sends requests to the provider's endpoints: one POST per call of postOnce, with
-// one way of client authentication, no redirects, and limits on time and size. x/oauth2 builds the
-// token request and parses the answer; a [tokenCall] below it adapts both to the provider.
+// wire sends requests to the provider's endpoints: one POST per call of postOnce, with one way of
+// client authentication, no redirects, and limits on time and size. x/oauth2 builds the token
+// request and parses the answer; a [tokenCall] below it adapts both to the provider.
 type wire struct {
 	cfg  *Config
 	base http.RoundTripper
@@ -47,9 +47,9 @@ func newWire(cfg *Config) *wire {
 	return &wire{cfg: cfg, base: base}
 }
 
-// newTransport returns the transport for token endpoints. Connections are not
-// kept: the next request is minutes away, and one that is sent into a connection
-// just closed by the server may or may not have been carried out.
+// newTransport returns the transport for token endpoints. Connections are not kept: the next request
+// is minutes away, and one that is sent into a connection just closed by the server may or may not
+// have been carried out.
 func newTransport() *http.Transport {
 	t, ok := http.DefaultTransport.(*http.Transport)
 	if !ok { // the program has replaced it by another type
@@ -73,9 +73,9 @@ func (w *wire) tokenURL(ctx context.Context, variables map[string]string) (strin
 	return tokenURL, failure
 }
 
-// post makes one token request, or several while the provider says invalid_client
-// and the configuration has another client secret: then the client was refused before
-// its grant was checked, so its refresh token or code is still unused.
+// post makes one token request, or several while the provider says invalid_client and the
+// configuration has another client secret: then the client was refused before its grant was
+// checked, so its refresh token or code is still unused.
 func (w *wire) post(ctx context.Context, tokenURL string, variables map[string]string,
 	req Request) (*TokenResponse, *Error) {
 	if failed := w.lockedOut(tokenURL); failed != nil {
@@ -93,8 +93,8 @@ func (w *wire) post(ctx context.Context, tokenURL string, variables map[string]s
 	return ans, failed
 }
 
-// eachSecret makes a request with the client secret that was accepted last, and then
-// with the others for as long as the answer is that the client is not accepted.
+// eachSecret makes a request with the client secret that was accepted last, and then with the others
+// for as long as the answer is that the client is not accepted.
 func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error {
 	secrets := w.cfg.ClientSecrets
 	if len(secrets) == 0 {
@@ -227,8 +227,8 @@ func (w *wire) failureOf(err error) *Error {
 	return &Error{Class: ClassOperator, Reason: "the token request could not be made"}
 }
 
-// params are all parameters of the request except the client's authentication.
-// Empty ones are left out. Only audience and resource may be repeated (RFC 6749 section 3.2).
+// params are all parameters of the request except the client's authentication. Empty ones are left
+// out. Only audience and resource may be repeated (RFC 6749 section 3.2).
 func (w *wire) params(ctx context.Context, req Request) (url.Values, error) {
 	params := make(url.Values, len(req.Params)+len(w.cfg.Params)+1)
 	for name, values := range req.Params {
@@ -254,23 +254,28 @@ func (w *wire) params(ctx context.Context, req Request) (url.Values, error) {
 		if !p.on(params.Get("grant_type")) {
 			continue
 		}
-		value, err := p.Value(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("reading token_param %s: %w", p.Name, err)
+		if err := addParam(ctx, params, "token_param", p); err != nil {
+			return nil, err
 		}
-		if value.IsZero() {
-			continue
-		}
-		if p.Name != "scope" && p.Name != "resource" && params.Has(p.Name) {
-			return nil, fmt.Errorf("token_param %s is sent already", p.Name)
-		}
-		if p.Name == "resource" { // RFC 8707 section 2 lets it repeat
-			params.Add(p.Name, value.Reveal())
-			continue
-		}
-		params.Set(p.Name, value.Reveal())
 	}
 	return params, nil
+}
+
+// addParam adds a parameter that the option configures, unless its value is empty.
+func addParam(ctx context.Context, params url.Values, option string, p Param) error {
+	value, err := p.Value(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading %s %s: %w", option, p.Name, err)
+	case value.IsZero():
+	case p.Name == "resource": // RFC 8707 section 2 allows several
+		params.Add(p.Name, value.Reveal())
+	case params.Has(p.Name) && p.Name != "scope":
+		return fmt.Errorf("%s %s is sent already", option, p.Name)
+	default:
+		params.Set(p.Name, value.Reveal())
+	}
+	return nil
 }
 
 // headers are the configured fields of a token request.
@@ -290,8 +295,8 @@ func (w *wire) headers(ctx context.Context) (http.Header, error) {
 }
 
 // CheckEndpoint returns an error if raw, the value of the option, cannot be an endpoint of a
-// provider. It must be https, or http on loopback; absolute, without fragment and
-// userinfo (RFC 6749 sections 3.1 and 3.2).
+// provider. It must be https, or http on loopback; absolute, without fragment and userinfo (RFC
+// 6749 sections 3.1 and 3.2).
 func CheckEndpoint(option, raw string) error {
 	u, err := url.Parse(raw)
 	switch {
