@@ -1,7 +1,6 @@
 package tokensource
 
 import (
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -14,12 +13,11 @@ import (
 // whose Reason says that the token endpoint answered; a grant can write its own words there.
 func ReadTokenResponse(resp *http.Response, sent ...Secret) (*TokenResponse, error) {
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	call := &tokenCall{cfg: new(Config), now: time.Now}
 	for _, secret := range sent {
 		call.secrets = append(call.secrets, secret.Reveal())
 	}
-	members, failure := call.normalize(resp, body, err)
+	members, failure := call.normalize(resp)
 	if failure != nil {
 		return nil, failure
 	}
@@ -30,10 +28,8 @@ func ReadTokenResponse(resp *http.Response, sent ...Secret) (*TokenResponse, err
 	}
 	granted := &TokenResponse{AccessToken: NewSecret(members["access_token"]), TokenType: members["token_type"],
 		Scope: members["scope"]}
-	if text, ok := members[lifetimeMember]; ok {
-		granted.Lifetime, err = time.ParseDuration(text)
-		granted.HasLifetime = err == nil
-	}
+	lifetime, err := time.ParseDuration(members[lifetimeMember])
+	granted.Lifetime, granted.HasLifetime = lifetime, err == nil
 	return granted, nil
 }
 

@@ -66,8 +66,7 @@ func (call *tokenCall) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	defer resp.Body.Close()
 	call.header = resp.Header
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	members, failure := call.normalize(resp, body, err)
+	members, failure := call.normalize(resp)
 	if failure != nil {
 		return nil, failure
 	}
@@ -166,22 +165,36 @@ func jsonBody(form url.Values) ([]byte, error) {
 	return json.Marshal(object)
 }
 
-// normalize returns the members of a response as RFC 6749 section 5 describes them. readErr is the
-// error that ended its body early, if any.
-func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error) (map[string]string, *Error) {
+// tooSlow says that a request's time was over before its answer had ended.
+const tooSlow = "did not end in time"
+
+// readAnswer reads the body of a response. If it cannot be used, wrong says why.
+func readAnswer(resp *http.Response) (body []byte, wrong string) {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, tooSlow
+	case err != nil:
+		return nil, "was cut short"
+	case len(body) > maxAnswer:
+		return nil, "is over 1 MiB"
+	}
+	return body, ""
+}
+
+// normalize returns the members of a response as RFC 6749 section 5 describes them.
+func (call *tokenCall) normalize(resp *http.Response) (map[string]string, *Error) {
 	success := resp.StatusCode >= 200 && resp.StatusCode < 300
 	fail := func(class Class, reason string) *Error {
 		return &Error{Class: class, Reason: reason, Status: resp.StatusCode, Lost: success || resp.StatusCode >= 500}
 	}
-	switch {
-	case errors.Is(readErr, context.DeadlineExceeded):
-		failure := fail(ClassWait, "the token endpoint's answer did not end in time")
-		failure.cause = context.DeadlineExceeded
+	body, wrong := readAnswer(resp)
+	if wrong != "" {
+		failure := fail(ClassWait, "the token endpoint's answer "+wrong)
+		if wrong == tooSlow {
+			failure.cause = context.DeadlineExceeded
+		}
 		return nil, failure
-	case readErr != nil:
-		return nil, fail(ClassWait, "the token endpoint's answer was cut short")
-	case len(body) > maxAnswer:
-		return nil, fail(ClassWait, "the token endpoint's answer is over 1 MiB")
 	}
 	now := call.now()
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
@@ -258,10 +271,9 @@ func tokenResponseOf(tok *oauth2.Token) *TokenResponse {
 	ans := &TokenResponse{AccessToken: NewSecret(tok.AccessToken), RefreshToken: NewSecret(tok.RefreshToken),
 		TokenType: tok.TokenType}
 	ans.Scope, _ = tok.Extra("scope").(string)
-	if text, ok := tok.Extra(lifetimeMember).(string); ok {
-		lifetime, err := time.ParseDuration(text)
-		ans.Lifetime, ans.HasLifetime = lifetime, err == nil
-	}
+	text, _ := tok.Extra(lifetimeMember).(string)
+	lifetime, err := time.ParseDuration(text)
+	ans.Lifetime, ans.HasLifetime = lifetime, err == nil
 	return ans
 }
 

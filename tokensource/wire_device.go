@@ -3,8 +3,6 @@ package tokensource
 import (
 	"cmp"
 	"context"
-	"errors"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -69,17 +67,12 @@ func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience, iss
 		return nil, transportFailure(err, false)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	body, wrong := readAnswer(resp)
 	fail := func(reason string) (*Device, *Error) {
 		return nil, &Error{Class: ClassWait, Reason: "the token endpoint's answer " + reason, Status: resp.StatusCode}
 	}
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return fail("did not end in time")
-	case err != nil:
-		return fail("was cut short")
-	case len(body) > maxAnswer:
-		return fail("is over 1 MiB")
+	if wrong != "" {
+		return fail(wrong)
 	}
 	members, err := parseMembers(body)
 	if failure := call.lockOut(resp, members); failure != nil {

@@ -48,15 +48,13 @@ func (g *Grant) findFile() (*credentialsFile, error) {
 	case err != nil:
 		return nil, unusable(from, "cannot be read")
 	}
-	file := &credentialsFile{from: from, json: text}
 	var content struct {
 		Type google.CredentialsType `json:"type"`
 	}
 	if json.Unmarshal(text, &content) != nil || !slices.Contains(kinds, content.Type) {
 		return nil, unusable(from, "is neither a service account's key nor another kind that works without a login")
 	}
-	file.kind = content.Type
-	return file, nil
+	return &credentialsFile{from: from, json: text, kind: content.Type}, nil
 }
 
 // gcloudFile returns the path of the file that `gcloud auth application-default login` writes.

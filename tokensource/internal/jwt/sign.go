@@ -1,10 +1,8 @@
 package jwt
 
 import (
-	"crypto/ecdsa"
-	"crypto/ed25519"
+	"crypto"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -57,15 +55,8 @@ func Thumbprint(cert *x509.Certificate) string {
 
 // Matches reports whether a certificate is one of the key.
 func (k *Key) Matches(cert *x509.Certificate) bool {
-	switch public := cert.PublicKey.(type) {
-	case *rsa.PublicKey:
-		return public.Equal(k.Public())
-	case *ecdsa.PublicKey:
-		return public.Equal(k.Public())
-	case ed25519.PublicKey:
-		return public.Equal(k.Public())
-	}
-	return false
+	public, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(k.Public())
 }
 
 // Payload returns the claims of a signed JWT as JSON, unverified. They may serve a message, and no
