@@ -197,13 +197,9 @@ func (n *nonces) of(origin string) string {
 // hold (section 8.1).
 func (n *nonces) note(origin string, header http.Header) bool {
 	values := header["Dpop-Nonce"]
-	if len(values) != 1 || values[0] == "" || len(values[0]) > maxNonce {
+	if len(values) != 1 || values[0] == "" || len(values[0]) > maxNonce ||
+		strings.ContainsFunc(values[0], func(c rune) bool { return c < '!' || c > '~' || c == '"' || c == '\\' }) {
 		return false
-	}
-	for _, c := range []byte(values[0]) {
-		if c < '!' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -306,10 +302,10 @@ func (w *wire) proofAnswered(failure *Error, key *proofKey, endpointURL string, 
 
 // withNonce sends a request. If the answer demands a nonce and contains one, it sends the request
 // again with that nonce. In this case the first request had no effect (section 8).
-func withNonce(send func() *Error) *Error {
-	failed := send()
+func withNonce(send func(Secret) *Error, secret Secret) *Error {
+	failed := send(secret)
 	if failed != nil && failed.newNonce {
-		failed = send()
+		failed = send(secret)
 	}
 	return failed
 }

@@ -48,20 +48,18 @@ func (w *wire) askEach(ctx context.Context, to endpoint, variables map[string]st
 	}
 	audience, issuer := w.audience(variables, tokenURL), w.issuerOr(variables, tokenURL)
 	return w.eachSecret(ctx, func(secret Secret) *Error {
-		return withNonce(func() *Error {
-			ans, failed := w.ask(ctx, to, tokenURL, audience, form, secret)
-			if failed == nil {
-				if failed = read(ans); failed != nil {
-					failed = w.clues(w.assertionFailure(failed, ans.assertion), ans.header, issuer)
-				}
-				w.proofAnswered(failed, to.key, to.url, ans.header)
+		ans, failed := w.ask(ctx, to, tokenURL, audience, form, secret)
+		if failed == nil {
+			if failed = read(ans); failed != nil {
+				failed = w.clues(w.assertionFailure(failed, ans.assertion), ans.header, issuer)
 			}
-			if failed == nil {
-				return nil
-			}
-			failed.Endpoint = host.Origin(to.url)
-			return failed.withFacts(w.facts(to.option))
-		})
+			w.proofAnswered(failed, to.key, to.url, ans.header)
+		}
+		if failed == nil {
+			return nil
+		}
+		failed.Endpoint = host.Origin(to.url)
+		return failed.withFacts(w.facts(to.option))
 	})
 }
 

@@ -83,15 +83,10 @@ func shownType(tokenType string, secrets []string) string {
 	if known := knownType(tokenType); known != "" {
 		return known
 	}
-	if len(tokenType) > longestType {
+	if len(tokenType) > longestType || strings.ContainsFunc(tokenType, func(c rune) bool {
+		return (c|0x20 < 'a' || c|0x20 > 'z') && !strings.ContainsRune(" _-.", c)
+	}) {
 		return ""
-	}
-	for _, c := range tokenType {
-		if c|0x20 < 'a' || c|0x20 > 'z' {
-			if !strings.ContainsRune(" _-.", c) {
-				return ""
-			}
-		}
 	}
 	word := strings.ToLower(tokenType)
 	if slices.ContainsFunc(secrets, func(secret string) bool { return resemble(strings.ToLower(secret), word) }) {

@@ -84,11 +84,9 @@ func (w *wire) post(ctx context.Context, tokenURL string, variables map[string]s
 	var ans *TokenResponse
 	audience := w.audience(variables, tokenURL)
 	req.audience = w.issuerOr(variables, tokenURL)
-	failed := w.eachSecret(ctx, func(secret Secret) *Error {
-		return withNonce(func() (failed *Error) {
-			ans, failed = w.postOnce(ctx, tokenURL, audience, req, secret)
-			return failed
-		})
+	failed := w.eachSecret(ctx, func(secret Secret) (failed *Error) {
+		ans, failed = w.postOnce(ctx, tokenURL, audience, req, secret)
+		return failed
 	})
 	return ans, failed
 }
@@ -98,7 +96,7 @@ func (w *wire) post(ctx context.Context, tokenURL string, variables map[string]s
 func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error {
 	secrets := w.cfg.ClientSecrets
 	if len(secrets) == 0 {
-		return send(Secret{})
+		return withNonce(send, Secret{})
 	}
 	first := int(w.secret.Load())
 	var refused *Error
@@ -115,7 +113,7 @@ func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error 
 			}
 			continue
 		}
-		failed := send(secret)
+		failed := withNonce(send, secret)
 		if failed == nil || codes[failed.Code] != meansClient {
 			w.secret.Store(int32(index)) //nolint:gosec // a handful of secrets
 			return failed
