@@ -99,16 +99,18 @@ func (w *wire) tellElsewhere(before, m *metadata) {
 	if m == nil || w.tell == nil {
 		return
 	}
+	traits := w.cfg.Grant.Traits()
+	_, interactive := w.cfg.Grant.(Interactive)
 	var options []string // the options that are read from the metadata
 	for _, option := range []struct {
 		name, configured string
 		needed           bool
 	}{
-		{"authorize_url", w.cfg.AuthorizeURL, w.interactive() && !w.cfg.Grant.Traits().Device},
-		{"device_url", w.cfg.DeviceURL, w.cfg.Grant.Traits().Device},
-		{"token_url", w.cfg.TokenURL, !w.cfg.Grant.Traits().NoTokenURL},
-		{"revoke_url", w.cfg.RevokeURL, w.interactive()},
-		{"par_url", w.cfg.PARURL, w.interactive() && (w.cfg.PAR || m.requiresPAR)},
+		{"authorize_url", w.cfg.AuthorizeURL, interactive && !traits.Device},
+		{"device_url", w.cfg.DeviceURL, traits.Device},
+		{"token_url", w.cfg.TokenURL, !traits.NoTokenURL},
+		{"revoke_url", w.cfg.RevokeURL, interactive},
+		{"par_url", w.cfg.PARURL, interactive && (w.cfg.PAR || m.requiresPAR)},
 	} {
 		if option.configured == "" && option.needed {
 			options = append(options, option.name)
@@ -119,11 +121,6 @@ func (w *wire) tellElsewhere(before, m *metadata) {
 		return
 	}
 	w.tell(Event{Kind: EventEndpointsElsewhere, Issuer: m.issuer, Endpoints: elsewhere})
-}
-
-func (w *wire) interactive() bool {
-	_, ok := w.cfg.Grant.(Interactive)
-	return ok
 }
 
 // endpoint returns an account's endpoint: the configured one, or the one in the issuer's metadata.

@@ -272,15 +272,15 @@ const (
 	nonceWanted  = " asked for a DPoP nonce, and sent none or refused its own"
 )
 
-// prove adds a proof for a request to an endpoint of the provider, unless key is nil.
-func (w *wire) prove(header http.Header, key *proofKey, method, endpointURL string) *Error {
+// prove adds a proof for a POST request to an endpoint of the provider, unless key is nil.
+func (w *wire) prove(header http.Header, key *proofKey, endpointURL string) *Error {
 	if key == nil {
 		return nil
 	}
 	u, err := url.Parse(endpointURL)
 	if err == nil {
 		var proof string
-		if proof, err = key.proof(method, u, w.cfg.Clock.Now(), "", w.nonces.of(host.OriginOf(u))); err == nil {
+		if proof, err = key.proof(http.MethodPost, u, w.cfg.Clock.Now(), "", w.nonces.of(host.OriginOf(u))); err == nil {
 			header.Set("DPoP", proof)
 			return nil
 		}

@@ -77,7 +77,7 @@ func (w *wire) ask(ctx context.Context, to endpoint, tokenURL, audience string, 
 		failed.Reason = strings.ReplaceAll(failed.Reason, "token_url", to.option)
 		return nil, failed
 	}
-	if failed := w.prove(req.Header, to.key, http.MethodPost, to.url); failed != nil {
+	if failed := w.prove(req.Header, to.key, to.url); failed != nil {
 		return nil, failed
 	}
 	resp, err := w.base.RoundTrip(req)

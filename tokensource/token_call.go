@@ -259,11 +259,7 @@ func canonical(resp *http.Response, members map[string]string) *http.Response {
 	if after := resp.Header.Get("Retry-After"); after != "" {
 		header.Set("Retry-After", after)
 	}
-	return &http.Response{
-		StatusCode: resp.StatusCode, Status: resp.Status, Proto: resp.Proto, ProtoMajor: resp.ProtoMajor,
-		ProtoMinor: resp.ProtoMinor,
-		Request:    resp.Request, Header: header, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
-	}
+	return &http.Response{StatusCode: resp.StatusCode, Header: header, Body: io.NopCloser(bytes.NewReader(body))}
 }
 
 // tokenResponseOf returns what x/oauth2 read from the canonical response.

@@ -157,7 +157,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	if err != nil {
 		return fail(err)
 	}
-	if err := w.prove(headers, req.key, http.MethodPost, tokenURL); err != nil {
+	if err := w.prove(headers, req.key, tokenURL); err != nil {
 		return nil, err
 	}
 	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, api: req.api,

@@ -154,9 +154,6 @@ func algsOf(key any) (kind string, fit []string, err error) {
 		errors.New("it is not a private key of a known kind; allowed are RSA, EC (P-256, P-384, P-521) and Ed25519")
 }
 
-// Alg returns the algorithm that the key signs with.
-func (k *Key) Alg() string { return k.material.alg }
-
 // ID returns the kid of a JWK, or "".
 func (k *Key) ID() string { return k.material.id }
 
