@@ -113,9 +113,7 @@ func (call *tokenCall) shape(req *http.Request) (*http.Request, error) {
 		maps.Copy(query, form)
 		req.Header.Del("Content-Type")
 	case BodyJSON:
-		if payload, err = jsonBody(form); err != nil {
-			return req, err
-		}
+		payload = jsonBody(form)
 		req.Header.Set("Content-Type", "application/json")
 	default:
 		payload = []byte(form.Encode())
@@ -153,7 +151,7 @@ func (call *tokenCall) finish(req *http.Request, payload []byte) {
 }
 
 // jsonBody returns a form as one JSON object. A repeated parameter becomes a list.
-func jsonBody(form url.Values) ([]byte, error) {
+func jsonBody(form url.Values) []byte {
 	object := make(map[string]any, len(form))
 	for name, values := range form {
 		if len(values) == 1 {
@@ -162,7 +160,8 @@ func jsonBody(form url.Values) ([]byte, error) {
 			object[name] = values
 		}
 	}
-	return json.Marshal(object)
+	body, _ := json.Marshal(object) // strings always marshal
+	return body
 }
 
 // tooSlow says that a request's time was over before its answer had ended.
