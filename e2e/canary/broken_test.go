@@ -28,7 +28,7 @@ var walls = []breakage{
 	},
 	{
 		what: "errors hold what the provider said", file: "tokensource/token_call.go",
-		old: "\t\treturn canonical(resp, map[string]string{\"error\": cmp.Or(call.errorCode(members), unnamedCode)})\n",
+		old: "\t\treturn map[string]string{\"error\": cmp.Or(call.errorCode(members), unnamedCode)}, nil\n",
 		new: "\t\tfailure := refusal(resp, cmp.Or(call.errorCode(members), \"\"), call.now())\n\t\tfailure.Reason += " +
 			"string(body)\n\t\treturn nil, failure\n",
 		seen: []hit{{"log", "client secret"}, {"log", "seed"}, {"answers", "client secret"}, {"log", "client assertion"},
