@@ -36,6 +36,65 @@ func isText(s string) bool {
 	return true
 }
 
+// Account returns the account of that name. The empty name means the unnamed account. An account is
+// loaded into memory when it is first used, and dropped from it after it was not used for a while.
+func (s *Source) Account(name string) *Account {
+	if a := s.find(name); a != nil {
+		return &a.Account
+	}
+	return &Account{src: s, name: name}
+}
+
+// Lookup reads the record of the named account and returns the account, if it was connected before.
+// Otherwise it returns an [*Error] of class login. It keeps nothing in memory for a name that was
+// never connected, so it is safe to call with any name.
+func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
+	h := &Account{src: s, name: name}
+	a := s.inMemory(h)
+	a.touch()
+	if a.isKnown() {
+		return &a.Account, nil
+	}
+	found, sum, err := a.loadIfChanged(ctx, 0)
+	if err != nil {
+		return nil, s.named(name, unreadable(err))
+	}
+	if found == nil {
+		return nil, s.withLastLogin(s.named(name, notConnected(&Record{})))
+	}
+	a = s.pin(h)
+	defer a.unpin()
+	a.adopt(found, sum, a.lives(ctx, found))
+	return &a.Account, nil
+}
+
+// Loaded returns the named account if its record is in memory.
+func (s *Source) Loaded(name string) (*Account, bool) {
+	a := s.find(name)
+	if a == nil || !a.isKnown() {
+		return nil, false
+	}
+	return &a.Account, true
+}
+
+// isKnown reports whether a record of the account is in memory.
+func (a *account) isKnown() bool {
+	if a.cur.Load() != nil {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.rec != nil && a.rec.Generation > 0
+}
+
+// inMemory returns the account in memory, or a blank account if the account is not in memory.
+func (s *Source) inMemory(h *Account) *account {
+	if a := s.find(h.name); a != nil {
+		return a
+	}
+	return s.newAccount(*h)
+}
+
 // forgetAfter is how long a disconnected account is listed. Its record stays in the storage: it
 // tells other processes that a person ended the login.
 const forgetAfter = 24 * time.Hour

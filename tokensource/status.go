@@ -61,6 +61,22 @@ type Status struct {
 	storage *Error // what StorageErr means for the account
 }
 
+// Status returns the state of the account as far as this process knows it. It sends no request and
+// does not read the storage, so it knows nothing about an account that is not in memory.
+func (h *Account) Status() Status { return h.src.inMemory(h).status() }
+
+// Variables returns the account's own variables, such as the name of its deployment. It returns nil
+// while no record is in memory. The map must not be changed.
+func (h *Account) Variables() map[string]string {
+	a := h.src.inMemory(h)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.rec == nil {
+		return nil
+	}
+	return a.rec.Variables
+}
+
 // status is [Account.Status].
 func (a *account) status() Status {
 	a.mu.Lock()

@@ -5,12 +5,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
-	"io/fs"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
@@ -175,86 +175,57 @@ func (a *account) lock(ctx context.Context, wait time.Duration) (unlock func(), 
 	return unlock, a.src.cfg.Clock.Elapsed()-began > lockIsFree
 }
 
-// MemoryStorage is a [Storage] in memory, so its content ends with the process. The zero value is
-// ready to use.
-type MemoryStorage struct {
-	mu     sync.Mutex
-	values map[string][]byte
-	locks  map[string]chan struct{}
+// storedRecord is the stored form of a [Record], with its secrets in the clear. It exists only
+// between the codec and the storage.
+type storedRecord struct {
+	Source       string            `json:"source"`
+	Account      string            `json:"account,omitempty"`
+	Generation   uint64            `json:"generation"`
+	Decided      time.Time         `json:"decided,omitzero"`
+	AccessToken  string            `json:"access_token,omitempty"`
+	RefreshToken string            `json:"refresh_token,omitempty"`
+	Obtained     time.Time         `json:"obtained,omitzero"`
+	Expiry       time.Time         `json:"expiry,omitzero"`
+	Scope        string            `json:"scope,omitempty"`
+	Variables    map[string]string `json:"variables,omitempty"`
+	Seed         string            `json:"seed,omitempty"`
+	Config       string            `json:"config,omitempty"`
+	DPoPKey      string            `json:"dpop_key,omitempty"`
+	Intent       *Intent           `json:"spending,omitempty"`
+	Failure      *Failure          `json:"failure,omitempty"`
+	Disconnected bool              `json:"disconnected,omitempty"`
 }
 
-// Load implements [Storage].
-func (m *MemoryStorage) Load(_ context.Context, key string) ([]byte, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	value, ok := m.values[key]
-	if !ok {
-		return nil, fs.ErrNotExist
-	}
-	return append([]byte(nil), value...), nil
-}
-
-// Store implements [Storage].
-func (m *MemoryStorage) Store(_ context.Context, key string, value []byte) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.values == nil {
-		m.values = make(map[string][]byte)
-	}
-	m.values[key] = append([]byte(nil), value...)
-	return nil
-}
-
-// Delete implements [Storage].
-func (m *MemoryStorage) Delete(_ context.Context, key string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.values, key)
-	return nil
-}
-
-// List implements [Storage]. It ignores recursive, because there are no directories here.
-func (m *MemoryStorage) List(_ context.Context, prefix string, _ bool) ([]string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var keys []string
-	for key := range m.values {
-		if strings.HasPrefix(key, prefix) {
-			keys = append(keys, key)
-		}
-	}
-	return keys, nil
-}
-
-// Lock implements [Storage].
-func (m *MemoryStorage) Lock(ctx context.Context, name string) error {
-	for {
-		m.mu.Lock()
-		held, taken := m.locks[name]
-		if !taken {
-			if m.locks == nil {
-				m.locks = make(map[string]chan struct{})
-			}
-			m.locks[name] = make(chan struct{})
-			m.mu.Unlock()
-			return nil
-		}
-		m.mu.Unlock()
-		select {
-		case <-held:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// storedForm returns the stored form of r, with its secrets.
+func (r *Record) storedForm() storedRecord {
+	return storedRecord{
+		Source: r.Source, Account: r.Account, Generation: r.Generation, Decided: r.Decided,
+		AccessToken: r.AccessToken.Reveal(), RefreshToken: r.RefreshToken.Reveal(),
+		Obtained: r.Obtained, Expiry: r.Expiry, Scope: r.Scope, Variables: r.Variables,
+		Seed: r.Seed, Config: r.Config, DPoPKey: r.DPoPKey.Reveal(), Intent: r.Intent, Failure: r.Failure,
+		Disconnected: r.Disconnected,
 	}
 }
 
-// Unlock implements [Storage].
-func (m *MemoryStorage) Unlock(_ context.Context, name string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if held, taken := m.locks[name]; taken {
-		close(held)
-		delete(m.locks, name)
+// recordOf returns the record of source and account from its stored form s. The names in s must
+// match: if two files changed places, they count as damaged.
+func (s *storedRecord) recordOf(source, account string) (*Record, error) {
+	// JSON cannot hold octets outside UTF-8, so such names are compared as JSON stores them. The
+	// storage key keeps them apart.
+	if s.Source != string([]rune(source)) || s.Account != string([]rune(account)) {
+		return nil, fmt.Errorf("%w: it belongs to another source or account", vault.ErrDamaged)
 	}
-	return nil
+	return &Record{
+		Source: source, Account: account, Generation: s.Generation, Decided: s.Decided,
+		AccessToken: NewSecret(s.AccessToken), RefreshToken: NewSecret(s.RefreshToken),
+		Obtained: s.Obtained, Expiry: s.Expiry, Scope: s.Scope, Variables: s.Variables,
+		Seed: s.Seed, Config: s.Config, DPoPKey: NewSecret(s.DPoPKey), Intent: s.Intent, Failure: s.Failure,
+		Disconnected: s.Disconnected,
+	}, nil
+}
+
+// digest is the SHA-256 of data in hex.
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }

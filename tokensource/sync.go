@@ -5,6 +5,15 @@ import (
 	"time"
 )
 
+// Sync reads the stored record, and uses it if it is newer than the one in use: another process may
+// have connected or disconnected the account. If no record exists anywhere, Sync returns a nil
+// error and the account stays in [StateNone].
+func (h *Account) Sync(ctx context.Context) error {
+	a := h.src.pin(h)
+	defer a.unpin()
+	return a.sync(ctx)
+}
+
 // sync reads the stored record and adopts it if it is newer.
 func (a *account) sync(ctx context.Context) error {
 	if !a.src.stores() {
