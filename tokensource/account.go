@@ -131,7 +131,9 @@ type account struct {
 	lastRead atomic.Int64
 	wrote    atomic.Uint64
 
-	occupancy
+	// release ends the claim of the storage. It is nil if there is no claim. Only the running refresh,
+	// login or logout uses it, or the code that drops or stops an account while none of these runs.
+	release func()
 
 	mu         sync.Mutex // guards the fields below; never held during I/O
 	rec        *Record    // nil until a record was read or obtained; see know

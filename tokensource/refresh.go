@@ -33,11 +33,11 @@ func (a *account) refresh(ctx context.Context, r *refresh) step {
 		case doPrepare:
 			a.prepare(ctx, r, s, &turn)
 		case doClaim:
-			s.claim = a.occupancy.claim(boundStorage{&a.src.bound}, a.key())
+			s.claim = a.claimStorage()
 		case doLock:
 			var contended bool
 			unlock, contended = a.lock(ctx, st.wait)
-			s.tookLock(contended, a.withoutLock, a.mayNotSend(boundStorage{&a.src.bound}))
+			s.tookLock(contended, a.withoutLock, a.mayNotSend())
 		case doSleep:
 			sleep(ctx, st.wait)
 			s.slept(st.wait)

@@ -1,7 +1,5 @@
 package tokensource
 
-import "time"
-
 // State is the state of an account.
 type State string
 
@@ -67,15 +65,4 @@ func stateOf(s standing) State {
 		return StateLoginRequired
 	}
 	return StateExpired
-}
-
-// underway reports whether the refresh that s marks may still end. Its request must begin within
-// afterTrouble, or must have begun no longer ago than a request may take. And its process must not
-// have said that the answer was lost.
-func (s *Intent) underway(now time.Time, timeout time.Duration) bool {
-	if s == nil || s.Lost {
-		return false
-	}
-	age := now.Sub(s.Since)
-	return age >= -afterTrouble && age < timeout+sendWindow+quickRetry
 }
