@@ -64,7 +64,8 @@ func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
 	}
 	a = s.pin(h)
 	defer a.unpin()
-	a.adopt(found, sum, a.lives(ctx, found))
+	lives, _ := a.usable(ctx, found)
+	a.adopt(found, sum, lives)
 	return &a.Account, nil
 }
 

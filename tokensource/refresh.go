@@ -92,12 +92,7 @@ func (a *account) updateSituation(s *situation) {
 func (a *account) read(ctx context.Context, s *situation) {
 	stored, err := a.load(ctx)
 	s.readRecord(stored, err)
-	s.storedFresh, s.storedLives = false, false
-	if stored == nil || stored.AccessToken.IsZero() || stored.Config != a.src.settings(ctx) {
-		return
-	}
-	soft, hard := a.deadlines(stored, false)
-	s.storedFresh, s.storedLives = !a.src.cfg.Clock.passed(soft), !a.src.cfg.Clock.passed(hard)
+	s.storedLives, s.storedFresh = a.usable(ctx, stored)
 }
 
 // prepare waits for the account's turn and asks the grant for the request to send.

@@ -26,7 +26,8 @@ func (a *account) sync(ctx context.Context) error {
 	if found == nil {
 		return nil
 	}
-	if a.adopt(found, sum, a.lives(ctx, found)) { // lives may read files, so adopt does not call it under a.mu
+	lives, _ := a.usable(ctx, found) // this may read files, so adopt does not call it under a.mu
+	if a.adopt(found, sum, lives) {
 		a.src.tell(Event{Kind: EventAdopted, Account: a.Name(), Generation: found.Generation, Expiry: found.Expiry})
 	}
 	return nil
@@ -80,14 +81,14 @@ func (a *account) adopt(found *Record, sum uint64, lives bool) bool {
 	return true
 }
 
-// lives reports whether a stored record's access token can be used, even if it is due for a
-// refresh.
-func (a *account) lives(ctx context.Context, rec *Record) bool {
-	if rec.AccessToken.IsZero() || rec.Config != a.src.settings(ctx) {
-		return false
+// usable reports whether a stored record's access token can be used, and whether it is not due for a
+// refresh either. rec may be nil.
+func (a *account) usable(ctx context.Context, rec *Record) (lives, fresh bool) {
+	if rec == nil || rec.AccessToken.IsZero() || rec.Config != a.src.settings(ctx) {
+		return false, false
 	}
-	_, hard := a.deadlines(rec, false)
-	return !a.src.cfg.Clock.passed(hard)
+	soft, hard := a.deadlines(rec, false)
+	return !a.src.cfg.Clock.passed(hard), !a.src.cfg.Clock.passed(soft)
 }
 
 // storageCheck is one read of the storage for a login or logout in another process.
