@@ -21,32 +21,29 @@ func (s *Source) watchIdle() {
 // dropIdle drops the idle accounts. The timer runs it.
 func (s *Source) dropIdle() {
 	s.round.Add(1)
-	left := 0
+	left := false
 	for _, a := range s.all() {
-		if a.isIdle() {
-			s.drop(a)
-		} else {
-			left++
-		}
+		left = !s.drop(a) || left
 	}
 	s.mu.Lock()
 	s.idle = nil
 	s.mu.Unlock()
-	if left > 0 {
+	if left {
 		s.watchIdle()
 	}
 }
 
-// drop removes an account from memory, unless a call has used it meanwhile. [Source.pin] holds the
-// same mutex, so no call gets an account that is being dropped.
-func (s *Source) drop(a *account) {
+// drop removes an account from memory if it is idle, and reports whether it was. [Source.pin] holds
+// the same mutex, so no call gets an account that is being dropped.
+func (s *Source) drop(a *account) bool {
 	s.accountsMu.Lock()
 	defer s.accountsMu.Unlock()
 	if !a.isIdle() {
-		return
+		return false
 	}
 	a.unclaim()
 	s.accounts.remove(a.name)
+	return true
 }
 
 // isIdle reports whether the account can be dropped without losing anything: no caller uses it,
