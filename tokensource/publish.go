@@ -287,5 +287,5 @@ func (a *account) storageFailure(end step) *Error {
 	case end.readFailed:
 		return a.src.named(a.Name(), unreadable(end.storage))
 	}
-	return a.src.named(a.Name(), unwritable(end.storage))
+	return a.src.named(a.Name(), failedStorage("the storage cannot be written", end.storage))
 }
