@@ -106,7 +106,7 @@ const forgetAfter = 24 * time.Hour
 // records cannot be read, Accounts still returns the names of the others.
 func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 	var names []string
-	var unreadable *Error
+	var unreadable error
 	if s.stores() {
 		keys, err := s.recordKeys(ctx)
 		if err != nil {
@@ -117,11 +117,12 @@ func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 			rec, err := s.recordAt(ctx, key)
 			if err != nil {
 				left++
-				unreadable = &Error{Source: s.cfg.Name, Class: ClassWait, Reason: fmt.Sprintf("%d of its records cannot be "+
+				failure := &Error{Source: s.cfg.Name, Class: ClassWait, Reason: fmt.Sprintf("%d of its records cannot be "+
 					"read, the last because %v", left, err), cause: err}
 				if vault.Unusable(err) {
-					unreadable.Class = ClassOperator
+					failure.Class = ClassOperator
 				}
+				unreadable = failure
 			}
 			if rec != nil && rec.Account != "" && !s.forgotten(rec.Disconnected, rec.Decided) {
 				names = append(names, rec.Account)
@@ -138,10 +139,7 @@ func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 		}
 	}
 	slices.Sort(names)
-	if unreadable != nil {
-		return names, unreadable
-	}
-	return names, nil
+	return names, unreadable
 }
 
 func (s *Source) forgotten(disconnected bool, decided time.Time) bool {

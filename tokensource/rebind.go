@@ -149,6 +149,5 @@ func (b boundStorage) Claim(key string) (release func(), err error) {
 var (
 	_ Interactive = boundInteractive{}
 	_ Exchanger   = boundExchanger{}
-	_ Storage     = boundStorage{}
 	_ Exclusive   = boundStorage{}
 )

@@ -40,13 +40,8 @@ func recordPrefix(source, endpoint, clientID string) string {
 	return "authinject/records/" + digestNames(source, endpoint, clientID)[:32] + "/"
 }
 
-// recordKey returns the storage key of one account's record. Names are hashed, because some
-// storages fold case or strip characters, and two accounts must never share a file.
-func recordKey(source, account, endpoint, clientID string) string {
-	return recordPrefix(source, endpoint, clientID) + accountKey(account)
-}
-
-// accountKey returns the last part of a record's key.
+// accountKey returns the last part of a record's key. Names are hashed, because some storages fold
+// case or strip characters, and two accounts must never share a file.
 func accountKey(account string) string { return digestNames(account) + ".json" }
 
 // prefix returns the storage prefix of this source's records.
@@ -119,7 +114,7 @@ func (s *Source) recordAt(ctx context.Context, key string) (*Record, error) {
 	if found == nil || err != nil {
 		return nil, err
 	}
-	if recordKey(s.cfg.Name, found.Account, s.endpoint(), s.cfg.ClientID) != key {
+	if s.prefix()+accountKey(found.Account) != key {
 		return nil, nil
 	}
 	return found.recordOf(s.cfg.Name, found.Account)
