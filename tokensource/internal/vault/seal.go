@@ -66,14 +66,6 @@ func parse(data []byte) (*envelope, error) {
 	return &env, nil
 }
 
-// clear returns a value that is stored in the clear.
-func (e *envelope) clear() ([]byte, error) {
-	if e.Sum != checksum(e.Record) {
-		return nil, ErrDamaged
-	}
-	return e.Record, nil
-}
-
 // associated returns the associated data of a seal (RFC 5116 section 2.1). It binds a sealed value
 // to its storage key: the value cannot be opened under another one.
 func (e *envelope) associated(key string) []byte {
@@ -97,7 +89,7 @@ func (v *Vault) seal(ctx context.Context, key string, plain []byte) ([]byte, err
 		env.Sum, env.Record = checksum(plain), plain
 		return json.Marshal(env)
 	}
-	secret, err := v.key(ctx, 0)
+	secret, id, err := v.key(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -105,9 +97,7 @@ func (v *Vault) seal(ctx context.Context, key string, plain []byte) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	if env.Key, err = keyID(secret); err != nil {
-		return nil, err
-	}
+	env.Key = id
 	env.Sealed = aead.Seal(nil, nil, plain, env.associated(key)) //nolint:gosec // it draws the nonce itself
 	return json.Marshal(env)
 }
@@ -119,8 +109,11 @@ func (v *Vault) open(ctx context.Context, key string, data []byte) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	if env.Key == "" && env.Sealed == nil {
-		return env.clear()
+	if env.Key == "" && env.Sealed == nil { // it is stored in the clear
+		if env.Sum != checksum(env.Record) {
+			return nil, ErrDamaged
+		}
+		return env.Record, nil
 	}
 	// JSON allows several spellings of one value. Only the spelling that seal writes is accepted.
 	canonical, err := json.Marshal(envelope{Version: env.Version, Key: env.Key, Sealed: env.Sealed})
@@ -149,14 +142,10 @@ func (v *Vault) keyWithID(ctx context.Context, id string) (string, error) {
 	var known []string
 	var unusable error
 	for i := range v.Keys {
-		secret, err := v.key(ctx, i)
+		secret, its, err := v.key(ctx, i)
 		if err != nil {
 			unusable = errors.Join(unusable, err)
 			continue
-		}
-		its, err := keyID(secret)
-		if err != nil {
-			return "", err
 		}
 		if its == id {
 			return secret, nil
@@ -173,24 +162,16 @@ func (v *Vault) keyWithID(ctx context.Context, id string) (string, error) {
 		id, strings.Join(known, ", "))
 }
 
-// key reads a configured key.
-func (v *Vault) key(ctx context.Context, index int) (string, error) {
-	secret, err := v.Keys[index](ctx)
-	if err == nil {
+// key reads a configured key, and returns it with its id.
+func (v *Vault) key(ctx context.Context, index int) (secret, id string, err error) {
+	if secret, err = v.Keys[index](ctx); err == nil {
 		err = CheckKey(secret)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%w (%d of %d): %w", ErrKey, index+1, len(v.Keys), err)
+		return "", "", fmt.Errorf("%w (%d of %d): %w", ErrKey, index+1, len(v.Keys), err)
 	}
-	return secret, nil
-}
-
-func (v *Vault) keyID(ctx context.Context, index int) (string, error) {
-	secret, err := v.key(ctx, index)
-	if err != nil {
-		return "", err
-	}
-	return keyID(secret)
+	id, err = keyID(secret)
+	return secret, id, err
 }
 
 // keyID returns the id of an encryption key, which sealed values and errors contain. It reveals

@@ -149,7 +149,7 @@ func (v *Vault) Reseal(ctx context.Context, key string) (bool, error) {
 	if len(v.Keys) == 0 {
 		return false, nil
 	}
-	current, err := v.keyID(ctx, 0)
+	_, current, err := v.key(ctx, 0)
 	if err != nil {
 		return false, err
 	}
