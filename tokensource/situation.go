@@ -39,10 +39,9 @@ type situation struct {
 	// served and revoked are true once doServe or doRevoke was carried out. Neither is done twice.
 	served, revoked bool
 
-	// fresh is true if stored and readErr are from a read, or mark was stored, since the last pause.
-	// found says how stored relates to the record known before. storedLives is true if the stored
-	// token has not expired, and storedFresh if it is not due either.
-	fresh                    bool
+	// stored and readErr are the result of the last read. found says how stored relates to the record
+	// known before. storedLives is true if the stored token has not expired, and storedFresh if it is
+	// not due either.
 	stored                   *Record
 	readErr                  error
 	found                    comparison
@@ -72,11 +71,9 @@ type situation struct {
 	markErr error
 	marks   int
 	// settle is how long the mark has to stay before the request. stalled is true if storing the
-	// mark took long. probed is true once a write was tested since the last pause.
-	settle   time.Duration
-	stalled  bool
-	probed   bool
-	probeErr error
+	// mark took long.
+	settle  time.Duration
+	stalled bool
 
 	// asks counts how often doAsk was carried out. sent is true once a request was sent, because
 	// doAsk can fail before that. remarked is true if the mark was stored for the second request.
@@ -88,16 +85,25 @@ type situation struct {
 	granted *Record
 	failure *Error
 
-	// These fields count since the last lock, mark or token request; see resetCounters.
-	// readFailures counts the reads that failed. rested is how long this refresh has slept. saves
-	// counts the attempts to store a record. saved and saveErr are the record and the error of the
-	// last attempt. slow is true if that attempt took long.
+	counters
+}
+
+// counters are the fields of a [situation] that a lock, a mark and a token request set to zero.
+type counters struct {
+	// fresh is true if stored and readErr are from a read, or mark was stored, since the last pause.
+	fresh bool
+	// probed is true once a write was tested since the last pause. probeErr is the error of that test.
+	probed   bool
+	probeErr error
+	// readFailures counts the reads that failed. rested is how long this refresh has slept.
 	readFailures int
 	rested       time.Duration
-	saves        int
-	saved        *Record
-	saveErr      error
-	slow         bool
+	// saves counts the attempts to store a record. saved and saveErr are the record and the error of
+	// the last attempt. slow is true if that attempt took long.
+	saves   int
+	saved   *Record
+	saveErr error
+	slow    bool
 }
 
 // claim says whether this process is the only one that uses the storage.
@@ -144,13 +150,13 @@ func (s *situation) readRecord(stored *Record, err error) {
 // tookLock notes that the lock was taken, or that the wait for it timed out.
 func (s *situation) tookLock(contended, without bool, barred *Error) {
 	s.lockTried, s.contended, s.withoutLock, s.barred = true, contended, without, barred
-	s.resetCounters()
+	s.counters = counters{}
 }
 
 // storedMark notes the result of storing a mark. The mark counts as a read: planMarked reads again
 // only after a pause.
 func (s *situation) storedMark(mark *Record, settle time.Duration, err error, stalled bool) {
-	s.resetCounters()
+	s.counters = counters{}
 	s.mark, s.markErr, s.settle, s.stalled, s.fresh = mark, err, settle, stalled, true
 	s.marks, s.remarked = s.marks+1, s.asks > 0
 	if err == nil {
@@ -160,7 +166,7 @@ func (s *situation) storedMark(mark *Record, settle time.Duration, err error, st
 
 // answered notes how a token request ended.
 func (s *situation) answered(granted *Record, failure *Error) {
-	s.resetCounters()
+	s.counters = counters{}
 	s.asks, s.granted, s.failure = s.asks+1, granted, failure
 }
 
@@ -184,12 +190,6 @@ func (s *situation) slept(d time.Duration) {
 	if s.sentElsewhere(s.rec) {
 		s.watched += d
 	}
-}
-
-// resetCounters resets the counters after a lock, a mark or a token request.
-func (s *situation) resetCounters() {
-	s.fresh, s.readFailures, s.probed, s.probeErr, s.rested = false, 0, false, nil, 0
-	s.saves, s.saved, s.saveErr, s.slow = 0, nil, nil, false
 }
 
 // effectiveClaim returns s.claim, or shared if the record cannot be read and this process has read
