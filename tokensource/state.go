@@ -1,5 +1,7 @@
 package tokensource
 
+import "cmp"
+
 // State is the state of an account.
 type State string
 
@@ -44,14 +46,13 @@ type standing struct {
 
 // stateOf returns the state of an account. Every state is decided here.
 func stateOf(s standing) State {
+	rec := cmp.Or(s.rec, &Record{})
 	switch {
-	case s.rec != nil && s.rec.Disconnected:
-		return StateLoginRequired
-	case s.rec != nil && s.rec.Failure != nil && s.rec.Failure.Class == ClassLogin:
+	case rec.Disconnected, rec.Failure != nil && rec.Failure.Class == ClassLogin:
 		return StateLoginRequired
 	case s.loginFailed && (!s.live || s.due || s.refused):
 		return StateLoginRequired
-	case s.rec != nil && s.rec.Intent != nil && (s.lost || !s.underway):
+	case rec.Intent != nil && (s.lost || !s.underway):
 		return StateUncertain
 	case s.live && s.refused && (s.refusedAgain || !s.renews):
 		return StateRefused
@@ -59,7 +60,7 @@ func stateOf(s standing) State {
 		return StateStale
 	case s.live:
 		return StateFresh
-	case s.rec == nil || s.rec.Generation == 0:
+	case rec.Generation == 0:
 		return StateNone
 	case s.interactive && !s.renews:
 		return StateLoginRequired
