@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -52,18 +51,9 @@ func (s *Source) endpoint() string {
 	return cmp.Or(s.cfg.TokenURL, s.cfg.AuthorizeURL, s.cfg.Issuer)
 }
 
-// digestNames returns the digest of a list of names.
-func digestNames(names ...string) string {
-	// The names are quoted, so that the boundaries between them are never ambiguous: ["a" "b"].
-	text := []byte{'['}
-	for i, name := range names {
-		if i > 0 {
-			text = append(text, ' ')
-		}
-		text = strconv.AppendQuote(text, name)
-	}
-	return digest(append(text, ']'))
-}
+// digestNames returns the digest of a list of names. They are quoted, so that the boundaries between
+// them are never ambiguous: ["a" "b"].
+func digestNames(names ...string) string { return digest(fmt.Appendf(nil, "%q", names)) }
 
 // key returns the storage key of a's record. It is not kept in memory, because of many accounts,
 // few use the storage at a time.
