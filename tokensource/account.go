@@ -166,10 +166,9 @@ type failed struct {
 type refresh struct {
 	done chan struct{}
 	// served is closed if a live token was found in the storage while the refresh goes on.
-	served   chan struct{}
-	isServed bool
-	live     *live // the new token, or the old one that stays in use; nil with err
-	err      error
+	served chan struct{}
+	live   *live // the new token, or the old one that stays in use; nil with err
+	err    error
 	// rejected is the generation that has to be replaced, or 0.
 	rejected uint64
 	// superseded is closed if a person connects or disconnects the account meanwhile. A refresh

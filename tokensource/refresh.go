@@ -29,7 +29,7 @@ func (a *account) refresh(ctx context.Context, r *refresh) step {
 			a.read(ctx, s)
 		case doServe:
 			s.served = true
-			a.serve(st.rec)
+			a.serve(r, st.rec)
 		case doPrepare:
 			a.prepare(ctx, r, s, &turn)
 		case doClaim:

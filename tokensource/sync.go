@@ -19,7 +19,10 @@ func (a *account) sync(ctx context.Context) error {
 	if !a.src.stores() {
 		return nil
 	}
-	found, sum, err := a.loadIfChanged(ctx, a.seenBytes())
+	a.mu.Lock()
+	seen := a.seen
+	a.mu.Unlock()
+	found, sum, err := a.loadIfChanged(ctx, seen)
 	if err != nil {
 		return a.src.named(a.Name(), unreadable(err))
 	}
@@ -32,17 +35,6 @@ func (a *account) sync(ctx context.Context) error {
 	}
 	return nil
 }
-
-// seenBytes returns the checksum of stored bytes that need not be decoded again, or 0.
-func (a *account) seenBytes() uint64 {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.seen
-}
-
-// know sets the newest known record. sum is the checksum of its stored bytes, or 0. The caller
-// holds a.mu.
-func (a *account) know(rec *Record, sum uint64) { a.rec, a.seen = rec, sum }
 
 // adopt takes over a stored record that is newer than the known one, unless a refresh is running or
 // due. sum is the checksum of its stored bytes. If lives is true, adopt publishes the record's token.
@@ -79,16 +71,6 @@ func (a *account) adopt(found *Record, sum uint64, lives bool) bool {
 	a.publishLocked(found, false)
 	a.alarmLocked(a.dueLocked())
 	return true
-}
-
-// usable reports whether a stored record's access token can be used, and whether it is not due for a
-// refresh either. rec may be nil.
-func (a *account) usable(ctx context.Context, rec *Record) (lives, fresh bool) {
-	if rec == nil || rec.AccessToken.IsZero() || rec.Config != a.src.settings(ctx) {
-		return false, false
-	}
-	soft, hard := a.deadlines(rec, false)
-	return !a.src.cfg.Clock.passed(hard), !a.src.cfg.Clock.passed(soft)
 }
 
 // storageCheck is one read of the storage for a login or logout in another process.
