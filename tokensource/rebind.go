@@ -23,7 +23,7 @@ type bindings struct {
 func (s *Source) Rebind(g Grant, storage Storage, o Observer) error {
 	_, interactive := g.(Interactive)
 	_, exchanges := g.(Exchanger)
-	if g.Traits() != s.traits || interactive != s.interactive || exchanges != s.exchanges {
+	if g.Traits() != s.traits || interactive != s.Interactive() || exchanges != s.exchanges {
 		return fmt.Errorf("source %s: a grant can be replaced only by a grant of the same kind", s.cfg.Name)
 	}
 	if storage == nil {

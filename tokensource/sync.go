@@ -86,7 +86,7 @@ type storageCheck struct {
 // account was unused for a while, checkStorage waits for the check. It does so only for a short
 // time: the token in use is good as far as this process knows.
 func (a *account) checkStorage(ctx context.Context) {
-	if !a.src.interactive {
+	if !a.src.Interactive() {
 		return
 	}
 	check := a.startCheck()
