@@ -31,7 +31,11 @@ var (
 // storage did not accept its mark. The claim is held until everything in memory is stored. Until
 // then, the storage holds an old refresh token, which other processes must not send.
 func (a *account) claimStorage() claim {
-	release, err := boundStorage{&a.src.bound}.Claim(a.key())
+	storage, ok := a.src.bound.Load().storage.(Exclusive)
+	if !ok {
+		return shared
+	}
+	release, err := storage.Claim(a.key())
 	if err != nil {
 		return shared
 	}
@@ -51,10 +55,11 @@ func (a *account) unclaim() {
 // process must not send a stored refresh token: another process may have gone on from memory, so the
 // stored refresh token may be old.
 func (a *account) mayNotSend() *Error {
-	if a.release != nil {
+	storage, ok := a.src.bound.Load().storage.(Exclusive)
+	if a.release != nil || !ok {
 		return nil
 	}
-	if err := (boundStorage{&a.src.bound}).Enter(); err != nil {
+	if err := storage.Enter(); err != nil {
 		return &Error{Class: ClassWait, Reason: err.Error(), cause: err}
 	}
 	return nil
