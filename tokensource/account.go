@@ -43,7 +43,7 @@ func (h *Account) Token(ctx context.Context) (*Token, error) {
 	a := h.src.pin(h)
 	defer a.unpin()
 	tok, err := a.token(ctx, a.cur.Load())
-	if failure := (*Error)(nil); errors.As(err, &failure) {
+	if failure, ok := errors.AsType[*Error](err); ok {
 		err = h.src.withLastLogin(failure)
 		if h.name == "" { // named accounts are tested when they are looked up
 			err = h.src.TestLogin(ctx, err)

@@ -244,34 +244,30 @@ func (a *account) report(end step, l *live, before, failed *failed, trouble *Err
 		tell(EventStorageFailed, end.storage)
 		e.Failure = nil
 	}
-	asked := end.err == nil && (end.verb == doPublish || end.verb == doConnect)
-	if asked {
-		e.MissingScopes = a.src.missingScopes(end.rec.Scope)
-	}
-	if end.err != nil && failed != nil {
-		e.Attempts, e.New = failed.asked, end.rec == nil || end.rec.Generation == 0
-	}
-	switch {
-	case end.verb == doDisconnect:
-		e.Attempts, e.New = 0, false
+	if end.verb == doDisconnect {
 		tell(EventDisconnected, nil)
 		return
-	case end.err != nil && end.err.untold:
-		return
-	case end.err != nil && end.err.Subject:
-		tell(EventSubjectRefused, end.err)
-		return
-	case end.err != nil && end.err.Class != ClassLogin:
-		tell(EventRefreshFailed, end.err)
-		return
-	case end.err != nil:
-		// It is reported once: since then only the storage is read. If the storage failed then, a
-		// person can log in only now.
-		if before == nil || before.err.Class != ClassLogin || before.err.LoginWouldBeLost() && !end.err.LoginWouldBeLost() {
+	}
+	if end.err != nil {
+		e.Attempts, e.New = failed.asked, end.rec == nil || end.rec.Generation == 0
+		switch {
+		case end.err.untold:
+		case end.err.Subject:
+			tell(EventSubjectRefused, end.err)
+		case end.err.Class != ClassLogin:
+			tell(EventRefreshFailed, end.err)
+		case before == nil || before.err.Class != ClassLogin || before.err.LoginWouldBeLost() && !end.err.LoginWouldBeLost():
+			// It is reported once: since then only the storage is read. If the storage failed then, a
+			// person can log in only now.
 			tell(EventLoginRequired, end.err)
 		}
 		return
-	case end.verb == doConnect:
+	}
+	asked := end.verb == doPublish || end.verb == doConnect
+	if asked {
+		e.MissingScopes = a.src.missingScopes(end.rec.Scope)
+	}
+	if end.verb == doConnect {
 		tell(EventConnected, nil)
 	}
 	if asked && !a.src.traits.Local {

@@ -212,8 +212,8 @@ func (a *account) request(ctx context.Context, rec *Record) (Request, *Error) {
 func (a *account) requestBy(ctx context.Context, rec *Record, next func() (Request, error)) (Request, *Error) {
 	req, err := next()
 	if err != nil {
-		var e *Error
-		if !errors.As(err, &e) {
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
 			return Request{}, &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 		}
 		own := *e // the grant may share the error that it returned
