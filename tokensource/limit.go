@@ -116,12 +116,12 @@ func (a *account) awaitTurn(ctx context.Context, r *refresh, t *turn, rec *Recor
 	if tokenURL == "" || t.take(host.Origin(tokenURL), a.src.closing, r.superseded) {
 		return nil
 	}
-	e := &Error{Class: ClassWait, Reason: "a person is connecting or disconnecting the account", untold: true}
+	e := errClosed()
 	select {
 	case <-a.src.closing:
-		e = errClosed()
-		e.untold = true
 	default:
+		e = &Error{Class: ClassWait, Reason: "a person is connecting or disconnecting the account"}
 	}
+	e.untold = true
 	return e
 }

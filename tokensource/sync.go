@@ -97,11 +97,9 @@ func (a *account) checkStorage(ctx context.Context) {
 	if left <= 0 {
 		return // the storage hangs
 	}
-	patience := time.NewTimer(left)
-	defer patience.Stop()
 	select {
 	case <-check.done:
-	case <-patience.C:
+	case <-time.After(left):
 	case <-ctx.Done():
 	}
 }
