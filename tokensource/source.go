@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -95,7 +96,7 @@ func New(cfg Config) (*Source, error) {
 	s.wire = newWire(&s.cfg)
 	s.vault = newVault(&s.cfg)
 	s.wire.tell = s.tell
-	s.keyPrefix = recordPrefix(s.cfg.Name, s.endpoint(), s.cfg.ClientID)
+	s.keyPrefix = recordPrefix(cfg.Name, cmp.Or(cfg.TokenURL, cfg.AuthorizeURL, cfg.Issuer), cfg.ClientID)
 	s.unnamed = s.newAccount(Account{})
 	return s, nil
 }

@@ -1,7 +1,6 @@
 package tokensource
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -45,11 +44,6 @@ func accountKey(account string) string { return digestNames(account) + ".json" }
 
 // prefix returns the storage prefix of this source's records.
 func (s *Source) prefix() string { return s.keyPrefix }
-
-// endpoint returns the provider's endpoint that tells records apart.
-func (s *Source) endpoint() string {
-	return cmp.Or(s.cfg.TokenURL, s.cfg.AuthorizeURL, s.cfg.Issuer)
-}
 
 // digestNames returns the digest of a list of names. They are quoted, so that the boundaries between
 // them are never ambiguous: ["a" "b"].
