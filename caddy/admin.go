@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -84,7 +85,7 @@ func (a *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch {
 	case len(path) == 1 && path[0] == "ready":
-		return onlyGet(w, r, func() error { return app.serveReady(w) })
+		return onlyGet(w, r, func() error { return app.serveReady(w, r) })
 	case len(path) == 1 && path[0] == "sources":
 		return onlyGet(w, r, func() error { return app.serveSources(w, r) })
 	case len(path) >= 2 && len(path) <= 4 && path[0] == "sources":
@@ -123,7 +124,7 @@ func notAllowed(w http.ResponseWriter, methods, words string) error {
 // except the sources whose accounts are chosen per request. Warnings leave the server ready. An
 // upstream that cannot be reached is one: the token is there, other upstreams may work, and a
 // platform that took the proxy away would not mend the upstream.
-func (a *App) serveReady(w http.ResponseWriter) error {
+func (a *App) serveReady(w http.ResponseWriter, r *http.Request) error {
 	var waiting []accountStatus
 	warnings := []string{}
 	for _, known := range a.statuses(slices.Sorted(maps.Keys(a.pooled))) {
@@ -148,7 +149,7 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 				st.Problems[0].Remedy))
 		}
 	}
-	of := slices.Concat(a.unusedSources(a.unusedNames()...), sharedAddresses(a.listens()))
+	of := slices.Concat(a.unusedSources(a.unusedNames()...), a.sharedAddresses(append(a.listens(), askedAt(r)...)))
 	for _, name := range slices.Sorted(maps.Keys(a.unreached)) { // also of sources whose accounts a request chooses
 		of = append(of, a.unreached[name].problems(time.Now())...)
 	}
@@ -164,6 +165,15 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 	return answerJSON(w, status, map[string]any{
 		"ready": waiting == nil, "waiting": append([]accountStatus{}, waiting...), "warnings": warnings,
 	})
+}
+
+// askedAt returns the address of the admin API, which the app cannot read from its configuration: the
+// one at which the request arrived, if it is one of TCP.
+func askedAt(r *http.Request) []string {
+	if at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
+		return []string{at.String()}
+	}
+	return nil
 }
 
 func (a *App) serveSources(w http.ResponseWriter, r *http.Request) error {

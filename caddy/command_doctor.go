@@ -283,11 +283,8 @@ func runningAccount(at string, st accountStatus) doctor.Running {
 	for i, problem := range st.Problems {
 		switch {
 		case i == 0 && st.RefusedRequest != "":
-			text, remedy := withoutRemedy(st, st.RefusedRequest, problem.Remedy), problem.Remedy
-			if remedy == "" { // such as that of [checkSet], which says what to do behind a semicolon
-				text, remedy, _ = strings.Cut(text, "; ")
-			}
-			r.Troubles = append(r.Troubles, doctor.Trouble{Text: text, Remedy: remedy, Fails: true})
+			text := withoutRemedy(st, st.RefusedRequest, problem.Remedy)
+			r.Troubles = append(r.Troubles, doctor.Trouble{Text: text, Remedy: problem.Remedy, Fails: true})
 		case strings.Contains(st.Error, problem.Error): // it is the account's own
 			r.Class, r.Problem, r.Error, r.Remedy = problem.Class, problem.Problem, problem.Error, problem.Remedy
 		case problem.Problem == "unsaved", strings.HasPrefix(problem.Problem, "storage_"): // StorageError says it

@@ -603,10 +603,10 @@ func TestDoctorEmptiedPlace(t *testing.T) {
 func TestDoctorUpstreamWithoutValue(t *testing.T) {
 	t.Setenv("TOKEN", rig.Canary)
 	for _, c := range []struct{ destinations, step, text string }{
-		{"", "configuration", "source a: upstream {env.NO_SUCH_HOST}:443: the environment variable NO_SUCH_HOST is not " +
-			"set; set it where Caddy is started"},
+		{"", "configuration", "source a: upstream {env.NO_SUCH_HOST}:443 has no address, because the environment variable " +
+			"NO_SUCH_HOST is not set: set it where Caddy is started"},
 		{"", "destinations",
-			"the upstream {env.NO_SUCH_HOST}:443 has no address: the environment variable NO_SUCH_HOST is not set"},
+			"the upstream {env.NO_SUCH_HOST}:443 has no address, because the environment variable NO_SUCH_HOST is not set"},
 		{"destinations https://api.example.com", "destinations", "the upstream {env.NO_SUCH_HOST}:443 has no address"},
 	} {
 		r := diagnose(t, doctorRun{}, stored(t).Source("a", "token {env.TOKEN}", c.destinations).
@@ -857,9 +857,11 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 			"correct the upstream"},
 		{"destination, connected", refusedRequest, false, doctor.OK, "server", "Connected, renews by itself.", ""},
 		{"variable", func(st *accountStatus) {
-			why := checkSet("{env.NOT_SET}").Error()
-			st.RefusedRequest, st.Class, st.Error = "1s ago a request was refused: "+why, tokensource.ClassOperator, why
-			st.Problems = []problemStatus{{"", st.Class, why, ""}}
+			why := checkSet("{env.NOT_SET}").(*variableError)
+			remedy := why.Remedy()
+			text := strings.TrimSuffix(why.Error(), ": "+remedy)
+			st.RefusedRequest, st.Class, st.Error = "1s ago a request was refused: "+text, tokensource.ClassOperator, text
+			st.Problems = []problemStatus{{why.Problem(), st.Class, text, remedy}}
 		}, false, doctor.Fail, "server", "the environment variable NOT_SET is not set", "set it where Caddy is started"},
 		{"upstream", func(st *accountStatus) {
 			const text = `token source "a": the last request failed: y: check the host`

@@ -72,7 +72,7 @@ func TestStatusOfAnUpstreamThatIsNoDestination(t *testing.T) {
 		"write the option yourself)"
 	warning := `token source "a": requests to the upstream api.invalid:443 will be refused: ` + why
 	w := httptest.NewRecorder()
-	if err := app.serveReady(w); err != nil {
+	if err := app.serveReady(w, httptest.NewRequest(http.MethodGet, "/authinject/ready", nil)); err != nil {
 		t.Fatal(err)
 	}
 	var ready struct{ Warnings []string }

@@ -72,11 +72,13 @@ func TestUpstreamWithoutValue(t *testing.T) {
 	addr := rig.FreeAddr(t)
 	run(t, rig.Caddyfile{}.Source("a", "token {env.TOKEN}", "destinations https://api.example.com").
 		Site("http://"+addr, "bind 127.0.0.1", "authinject a {env.NO_SUCH_HOST}:443"))
-	const want = "upstream {env.NO_SUCH_HOST}:443: the environment variable NO_SUCH_HOST is not set; set it where " +
-		"Caddy is started"
+	const want = "upstream {env.NO_SUCH_HOST}:443 has no address, because the environment variable NO_SUCH_HOST is not set"
 	status, body, _ := get(t, "http://"+addr+"/")
-	if status != http.StatusBadGateway || !strings.Contains(body, want) {
-		t.Errorf("got %d %s", status, body)
+	var problem struct{ Title, Detail, Problem, Remedy string }
+	if err := json.Unmarshal([]byte(body), &problem); err != nil || status != http.StatusBadGateway ||
+		problem.Title != "The upstream has no address" || problem.Detail != want+": "+problem.Remedy ||
+		problem.Problem != "upstream_variable" || !strings.Contains(problem.Remedy, "set it where Caddy is started") {
+		t.Errorf("got %v %d %s", err, status, body)
 	}
 	if _, body := admin(t, "ready", nil); !strings.Contains(body, want) {
 		t.Errorf("ready: %s", body)

@@ -63,7 +63,7 @@ func (x *exam) upstreams(ctx context.Context) {
 		told[u.Address] = true
 		if u.Unset != "" {
 			if first {
-				x.fail("destinations", fmt.Sprintf("the upstream %s has no address: the environment variable %s is not set",
+				x.fail("destinations", fmt.Sprintf("the upstream %s has no address, because the environment variable %s is not set",
 					u.Address, u.Unset),
 					fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell", u.Unset))
 			}
