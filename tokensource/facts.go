@@ -39,7 +39,8 @@ var usualFacts = facts{
 	"url": "token_url", "again": connectAgain, "proof": "client_secret", "token": "the option token",
 	"rescope":      "until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again",
 	"account_from": "see that something in front of the proxy sets the placeholder of the option account for this request",
-	"retries":      "The source asks again by itself", "key_known": "that the provider has the public key with this kid",
+	"retries":      "The source asks again by itself",
+	"key_known":    "that the provider has the public half of the key, with the same kid if you set one",
 }
 
 // connectAgain is what a person does about a login that has ended.
