@@ -67,13 +67,12 @@ func (cfg *Config) tokenIn() string {
 
 // facts are what a configuration says about every failure of its source.
 func (cfg *Config) facts() facts {
-	f := facts{"again": cfg.again(), "token": cfg.tokenIn()}
-	f["rescope"] = "until the next refresh: caddy authinject refresh " + cfg.Name
+	f := facts{"again": cfg.again(), "token": cfg.tokenIn(), "scopes": strings.Join(cfg.Scopes, " "),
+		"rescope": "until the next refresh: caddy authinject refresh " + cfg.Name}
 	if _, interactive := cfg.Grant.(Interactive); interactive {
 		f["rescope"] = "until the account is connected again"
 		f["connects"] = "the page of authinject_connect"
 	}
-	f["scopes"] = strings.Join(cfg.Scopes, " ")
 	if _, exchanges := cfg.Grant.(Exchanger); exchanges {
 		f["retries"], f["exchanges"] = "The next request of a caller asks again", "true"
 	} else if f["connects"] == "" {

@@ -57,11 +57,6 @@ func unreadable(err error) *Error {
 	return failedStorage("the storage cannot be read", err)
 }
 
-// unwritable returns the failure for a record that could not be stored.
-func unwritable(err error) *Error {
-	return failedStorage("the storage cannot be written", err)
-}
-
 // deferred returns the failure of a refresh that waits until the storage accepts writes again.
 func deferred(err error) *Error {
 	if vault.Unusable(err) {
