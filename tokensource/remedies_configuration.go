@@ -29,7 +29,8 @@ var configurationMistakes = []Remedy{
 	{
 		Problem: "token_expired", Text: "the configured token has expired", Class: ClassOperator,
 		Cause: "The time in the option expires has passed. A static token cannot be renewed.",
-		Do:    "write a new token's expiry time into expires, and the token into {token}",
+		Do: "write a new token's expiry time into expires, and the token into {token}. A change of expires needs a " +
+			"reload or a restart",
 	},
 	{
 		Problem: "token_refused", Text: "upstream refuses the token, and there is no other", Class: ClassOperator,
