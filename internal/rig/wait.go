@@ -8,7 +8,7 @@ import (
 
 // Patience is how long tests wait for what must come. It is long enough for a busy machine, and
 // only a test that fails takes that long.
-const Patience = 3 * time.Minute
+const Patience = 10 * time.Minute
 
 // pollEvery is short compared with what tests wait for, and long compared with one look.
 const pollEvery = 5 * time.Millisecond
