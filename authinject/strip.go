@@ -46,22 +46,28 @@ func foldField(c byte) byte {
 // values, which must not be changed in place.
 func (in *Injection) privateHeader(h http.Header) http.Header {
 	const small = 8 // adding a field to a map with fewer fields does not make it grow
+	cloned := len(h) > 0 && len(h) < small
 	var out http.Header
-	if len(h) > 0 && len(h) < small {
+	if cloned {
 		out = maps.Clone(h) // cheaper than building a map
 	} else {
 		out = make(http.Header, len(h)+1)
-		maps.Copy(out, h)
 	}
 	for key, values := range h {
-		if in.isCredential(key) {
+		keep := true
+		switch {
+		case in.isCredential(key):
+			keep = false
+		case len(key) == len("Connection") && strings.EqualFold(key, "Connection"):
+			values = in.cleanConnection(values)
+			keep = len(values) > 0
+		case cloned:
+			continue
+		}
+		if keep {
+			out[key] = values
+		} else {
 			delete(out, key)
-		} else if len(key) == len("Connection") && strings.EqualFold(key, "Connection") {
-			if values = in.cleanConnection(values); len(values) == 0 {
-				delete(out, key)
-			} else {
-				out[key] = values
-			}
 		}
 	}
 	return out

@@ -156,6 +156,9 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 		if st.Remedy != "" && !said {
 			todo = append(todo, name+": "+st.Remedy)
 		}
+		if st.LoginURL != "" {
+			todo = append(todo, name+": the page is "+st.LoginURL)
+		}
 		if st.StorageError != "" {
 			todo = append(todo, name+": the storage says: "+connect.Printable(st.StorageError))
 		}

@@ -61,6 +61,8 @@ type accountStatus struct {
 	Login *pendingLogin `json:"login,omitempty"`
 	// LastLogin is why the account's last login failed, if none has succeeded since.
 	LastLogin *failedLogin `json:"last_login,omitempty"`
+	// LoginURL is where a person connects the account, if that is what it needs and there is a page.
+	LoginURL string `json:"login_url,omitempty"`
 	// From is set by the command status: the running server, or the storage.
 	From string `json:"from,omitempty"`
 }
@@ -143,6 +145,9 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 // accountStatus returns the status with what this server knows about the source's requests.
 func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 	s, now := newAccountStatus(st, grant), time.Now()
+	if st.State == tokensource.StateLoginRequired || s.Class == tokensource.ClassLogin {
+		s.LoginURL = a.connectURL(st.Source, st.Account)
+	}
 	refused, ok := a.refusals.lastOf(st.Source, now)
 	for _, expected := range a.refusals.expectedOf(st.Source) {
 		if ok && expected.reason == refused.text {
