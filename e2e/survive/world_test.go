@@ -100,10 +100,7 @@ func newWorld(t *testing.T, lifetime time.Duration, rotation tokensourcetest.Rot
 	t.Helper()
 	// While the provider does not listen, no other test may get its address, and with it a refresh
 	// token.
-	listener, err := net.Listen("tcp", rig.FreeAddr(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := rig.Listen(t)
 	// Every process has a client secret of its own, which tells them apart.
 	client := tokensourcetest.Client{ID: "demo"}
 	for i := range owners {

@@ -33,6 +33,16 @@ var (
 // and which no running test has been handed before.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
+	l := Listen(t)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// Listen returns a listener at an address as [FreeAddr] returns it. A test that listens itself needs
+// Listen: a process that another test starts has a copy of the listener of FreeAddr for a moment, so
+// that the address may still be in use.
+func Listen(t testing.TB) net.Listener {
+	t.Helper()
 	portsMu.Lock()
 	defer portsMu.Unlock()
 	for {
@@ -42,8 +52,7 @@ func FreeAddr(t testing.TB) string {
 		addr := loopback(ports[0])
 		ports = ports[1:]
 		if l, err := listen(addr); err == nil {
-			_ = l.Close()
-			return addr
+			return l
 		}
 	}
 }
