@@ -3,7 +3,6 @@ package authinject
 import (
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -14,8 +13,10 @@ var PurposeFields = [...]string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"}
 // IsPrefetch reports whether header says that a browser prefetches or prerenders.
 func IsPrefetch(header http.Header) bool {
 	for _, field := range PurposeFields {
-		if slices.ContainsFunc(header[field], SaysPrefetch) {
-			return true
+		for _, value := range header[field] {
+			if SaysPrefetch(value) {
+				return true
+			}
 		}
 	}
 	return false

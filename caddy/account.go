@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"strings"
 
@@ -100,7 +99,9 @@ func (h *AccountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 // write sends a response of package authinject.
 func write(w http.ResponseWriter, res *http.Response) error {
 	defer res.Body.Close()
-	maps.Copy(w.Header(), res.Header)
+	for name, values := range res.Header {
+		w.Header()[name] = values
+	}
 	w.WriteHeader(res.StatusCode)
 	_, err := io.Copy(w, res.Body)
 	return err
@@ -181,7 +182,9 @@ func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
 		return found, nil
 	}
 	err = c.source.TestLogin(req.Context(), err)
-	c.missed(name, err)
+	if c.missed != nil {
+		c.missed(name, err)
+	}
 	return nil, err
 }
 

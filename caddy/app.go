@@ -113,12 +113,14 @@ func (a *App) Provision(ctx caddy.Context) error {
 // provisionKeys reads the encryption keys once, so that loading the configuration reports a
 // mistake.
 func (a *App) provisionKeys(ctx caddy.Context) error {
+	literal := false
 	for i, configured := range a.EncryptionKeys {
 		if err := checkEncryptionKey(ctx, configured); err != nil {
 			return fmt.Errorf("encryption_key %d of %d: %w", i+1, len(a.EncryptionKeys), err)
 		}
+		literal = literal || isLiteral(configured)
 	}
-	if slices.ContainsFunc(a.EncryptionKeys, isLiteral) {
+	if literal {
 		a.logger.Warn(literalWarning, zap.String("option", "encryption_key"))
 	}
 	return nil
@@ -172,7 +174,7 @@ func (a *App) Start() error {
 		}
 		pooled.source.ResumeLogins()
 	}
-	a.whenRunning(a.warnOfNeighbours)
+	a.warnOfNeighbours()
 	a.warnOfUnused()
 	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
 		if !a.Sources[name].RequireTokenAtStart {
@@ -185,27 +187,6 @@ func (a *App) Start() error {
 	return nil
 }
 
-// whenRunning calls a function when this configuration runs, with its listeners open. If another app
-// cannot start, it is not called.
-func (a *App) whenRunning(do func()) {
-	const look = 50 * time.Millisecond
-	a.background.Go(func() {
-		tick := time.NewTicker(look)
-		defer tick.Stop()
-		for {
-			if active, err := caddy.ActiveContext().AppIfConfigured("authinject"); err == nil && active == any(a) {
-				do()
-				return
-			}
-			select {
-			case <-tick.C:
-			case <-a.ctx.Done():
-				return
-			}
-		}
-	})
-}
-
 // perRequest reports whether the source's token depends on the request: it chooses an account, or
 // brings the token that is exchanged.
 func (a *App) perRequest(name string) bool {
@@ -214,7 +195,10 @@ func (a *App) perRequest(name string) bool {
 
 // requireToken waits for the first token of a source.
 func (a *App) requireToken(name string) error {
-	limit := cmp.Or(time.Duration(a.Sources[name].Timeout), 10*time.Second) // the same default as for a token request
+	limit := time.Duration(a.Sources[name].Timeout)
+	if limit <= 0 {
+		limit = defaultTimeout
+	}
 	ctx, cancel := context.WithTimeout(a.ctx, limit)
 	defer cancel()
 	var last error
@@ -239,6 +223,9 @@ func (a *App) requireToken(name string) error {
 		}
 	}
 }
+
+// defaultTimeout is the time limit of a token request.
+const defaultTimeout = 10 * time.Second
 
 // Stop implements [caddy.App]. Cleanup releases the sources, when no handler uses them any more.
 func (a *App) Stop() error { return nil }

@@ -36,11 +36,12 @@ func (s *surveyed) listeners() (list []doctor.Listener) {
 		}
 	}
 	switch {
-	case s.Admin.Disabled:
-	case s.Admin.Listen == "":
+	case s.Admin == nil:
 		add(caddy.DefaultAdminListen, doctor.AdminUse, "")
-	default:
+	case s.Admin.Listen != "" && !s.Admin.Disabled:
 		add(s.Admin.Listen, doctor.AdminUse, "admin "+s.Admin.Listen)
+	case !s.Admin.Disabled:
+		add(caddy.DefaultAdminListen, doctor.AdminUse, "")
 	}
 	return list
 }
@@ -61,7 +62,7 @@ func (c *commandConfig) runningAt(ctx context.Context, config *surveyed) doctor.
 		return addresses
 	})
 	server.Listens = func(l doctor.Listener) (listens, known bool) {
-		if config.Admin.Disabled {
+		if config.Admin != nil && config.Admin.Disabled {
 			return false, false
 		}
 		addresses := ask()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"net/url"
 	"strings"
 
@@ -26,7 +25,9 @@ func pasted(line string, login *tokensource.Login) (url.Values, error) {
 	}
 	answer := u.Query()
 	if fragment, err := url.ParseQuery(u.EscapedFragment()); err == nil {
-		maps.Copy(answer, fragment)
+		for name, values := range fragment {
+			answer[name] = values
+		}
 	}
 	switch {
 	case !connect.HasAnswer(answer):

@@ -61,8 +61,12 @@ If you name no source, the command takes the only source that has a login.`,
 	return cmd
 }
 
-// syncTimeout is how long logout waits for the running server to stop using a token.
-const syncTimeout = 5 * time.Second
+const (
+	// syncTimeout is how long logout waits for the running server to stop using a token.
+	syncTimeout = 5 * time.Second
+	// syncAgain is the pause before the server is asked again, while it finishes a refresh.
+	syncAgain = 100 * time.Millisecond
+)
 
 // stopped makes the server at address read the storage, and reports whether the server then stopped
 // using the account's token.
@@ -78,7 +82,7 @@ func stopped(ctx context.Context, address, source, account string) bool {
 				return
 			}
 			select {
-			case <-time.After(100 * time.Millisecond): // the server finishes a refresh
+			case <-time.After(syncAgain):
 			case <-ctx.Done():
 				return
 			}

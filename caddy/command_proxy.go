@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/spf13/cobra"
+
+	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 // proxyFlags are the flags of the proxy command that become lines of a Caddyfile.
@@ -238,7 +240,11 @@ func (f *proxyFlags) interactive() bool {
 			name = o.grant
 		}
 	}
-	return hasLogin(name, first("provider"))
+	if preset, ok := provider.Get(first("provider")); ok && name == "" {
+		name = preset.Grants[0]
+	}
+	grant, err := newGrant(name)
+	return err == nil && isInteractive(grant)
 }
 
 // whereInCaddyfile matches an error with its place in the generated Caddyfile.

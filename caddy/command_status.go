@@ -57,8 +57,10 @@ The exit status follows the worst state:
 				if err := errors.Join(report.print(os.Stdout, asJSON), err); err != nil {
 					return err
 				}
-				if watch && again(cmd.Context()) {
-					continue
+				if watch {
+					if again(cmd.Context()) {
+						continue
+					}
 				}
 				return exitWith(cmd, report)
 			}
@@ -106,18 +108,22 @@ func (r *statusReport) exit() (status int, words string) {
 	return status, words
 }
 
-// again waits for the next round of status --watch, and reports whether there is one.
+// watchEvery is the pause of status --watch.
+const watchEvery = 2 * time.Second
+
+// again waits for the next round, and reports whether there is one.
 func again(ctx context.Context) bool {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	select {
-	case <-time.After(2 * time.Second):
+	case <-time.After(watchEvery):
 		return true
 	case <-ctx.Done():
 		return false
 	}
 }
 
+// print prints the report.
 func (r *statusReport) print(w io.Writer, asJSON bool) error {
 	if asJSON {
 		return printJSON(w, r.accounts)
@@ -143,7 +149,7 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 	fmt.Fprintln(table, "SOURCE\tACCOUNT\tSTATE\tIN WORDS")
 	var todo []string
 	for _, st := range r.accounts {
-		name, account := connect.AccountName(st.Source, st.Account), "-"
+		account := "-"
 		if st.Account != "" {
 			account = connect.Printable(st.Account)
 		}
@@ -154,13 +160,11 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 		warnings := st.distinctWarnings()
 		said := slices.ContainsFunc(warnings, func(warning string) bool { return strings.HasSuffix(warning, st.Remedy) })
 		if st.Remedy != "" && !said {
-			todo = append(todo, name+": "+st.Remedy)
-		}
-		if st.LoginURL != "" {
-			todo = append(todo, name+": the page is "+st.LoginURL)
+			todo = append(todo, connect.AccountName(st.Source, st.Account)+": "+st.Remedy)
 		}
 		if st.StorageError != "" {
-			todo = append(todo, name+": the storage says: "+connect.Printable(st.StorageError))
+			todo = append(todo, connect.AccountName(st.Source, st.Account)+": the storage says: "+
+				connect.Printable(st.StorageError))
 		}
 		for _, warning := range warnings {
 			if !slices.Contains(todo, warning) { // it may be about all accounts of the source
@@ -168,8 +172,8 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 			}
 		}
 		if l := st.Login; l != nil {
-			todo = append(todo, fmt.Sprintf("%s: open %s and type %s within %s", name, l.VerificationURI, l.UserCode,
-				connect.Span(time.Until(l.Ends))))
+			todo = append(todo, fmt.Sprintf("%s: open %s and type %s within %s", connect.AccountName(st.Source, st.Account),
+				l.VerificationURI, l.UserCode, connect.Span(time.Until(l.Ends))))
 		}
 	}
 	if err := table.Flush(); err != nil {

@@ -55,7 +55,10 @@ type destinations struct {
 }
 
 func (s *Source) parseDestinations() (destinations, error) {
-	d := destinations{preset: s.destinationsFrom}
+	var d destinations
+	if s.presetDestinations {
+		d.preset = s.Provider
+	}
 	resolved := make([]string, len(s.Destinations))
 	perAccount := false
 	examples := make([]string, len(s.Destinations))

@@ -40,12 +40,17 @@ func (g *ClientCredentialsGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) erro
 }
 
 // Check reports what is wrong with the options.
-func (g ClientCredentialsGrant) Check() error { return g.Provision(caddy.Context{}) }
+func (g ClientCredentialsGrant) Check() error { return g.grant().Check() }
+
+// grant returns the options in the form of package tokensource.
+func (g ClientCredentialsGrant) grant() tokensource.ClientCredentials {
+	return tokensource.ClientCredentials{GrantType: g.GrantType}
+}
 
 // Provision sets up the grant.
 func (g *ClientCredentialsGrant) Provision(caddy.Context) error {
-	g.ClientCredentials = tokensource.ClientCredentials{GrantType: g.GrantType}
-	return g.ClientCredentials.Check()
+	g.ClientCredentials = g.grant()
+	return g.Check()
 }
 
 // Interface guard

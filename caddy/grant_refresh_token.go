@@ -48,7 +48,9 @@ func (g RefreshTokenGrant) Check() error { return g.Provision(caddy.Context{}) }
 
 // Provision sets up the grant.
 func (g *RefreshTokenGrant) Provision(caddy.Context) error {
-	g.Initial = valueIfSet(g.RefreshToken)
+	if g.RefreshToken != "" {
+		g.Initial = value(g.RefreshToken)
+	}
 	return firstError(g.refreshing.Check(), checkBraces("refresh_token", g.RefreshToken))
 }
 

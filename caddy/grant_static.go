@@ -51,7 +51,9 @@ func (g StaticGrant) Check() error { return g.Provision(caddy.Context{}) }
 
 // Provision sets up the grant.
 func (g *StaticGrant) Provision(caddy.Context) error {
-	g.Static.Token = valueIfSet(g.Token)
+	if g.Token != "" {
+		g.Static.Token = value(g.Token)
+	}
 	if g.Expires != "" {
 		g.Static.Expires, _ = time.Parse(time.RFC3339, g.Expires) // checkExpires reports the error
 	}

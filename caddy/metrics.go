@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -73,8 +72,7 @@ func (c sourceCollector) Collect(metrics chan<- prometheus.Metric) {
 				gauge(problemDesc, 1, word, string(class))
 			}
 		}
-		for _, problem := range slices.Concat(c.app.unreached[name].problems(time.Now()),
-			c.app.sharedAddresses(c.app.routes.listens[name])) {
+		for _, problem := range c.app.unreached[name].problems(time.Now()) {
 			add(problem.Problem, problem.Class)
 		}
 		if c.app.perRequest(name) {
@@ -104,6 +102,7 @@ func number(b bool) float64 {
 	return 0
 }
 
+// registerMetrics adds the metrics to a configuration's registry.
 func (a *App) registerMetrics(registry *prometheus.Registry) error {
 	for _, collector := range []prometheus.Collector{requestsTotal, tokenRequestsTotal, sourceCollector{a}} {
 		if err := registry.Register(collector); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {

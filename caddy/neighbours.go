@@ -42,13 +42,13 @@ const (
 	sharedAddress = "shared_address"
 )
 
-// at returns the other processes at an address, and whether that is news since the last look.
-func (n *neighbours) at(address string, now time.Time) (processes []string, news bool) {
+// at returns the other processes at an address.
+func (n *neighbours) at(address string, now time.Time) []string {
 	n.mu.Lock()
 	known, ok := n.known[address]
 	n.mu.Unlock()
 	if ok && now.Sub(known.looked) < lookEvery {
-		return known.processes, false
+		return known.processes
 	}
 	found := n.others(address)
 	n.mu.Lock()
@@ -56,9 +56,8 @@ func (n *neighbours) at(address string, now time.Time) (processes []string, news
 	if n.known == nil {
 		n.known = make(map[string]neighbour)
 	}
-	news = !slices.Equal(n.known[address].processes, found)
 	n.known[address] = neighbour{now, found}
-	return found, news
+	return found
 }
 
 // added returns those addresses that the last call did not have, and forgets the addresses that
@@ -84,25 +83,27 @@ func sharedText(address string, others []string) string {
 // warnOfNeighbours logs which other processes listen at addresses that the configuration before did
 // not have.
 func (a *App) warnOfNeighbours() {
-	a.sharedAddresses(theNeighbours.added(a.listens()))
+	fresh := theNeighbours.added(a.listens())
+	if len(fresh) == 0 {
+		return
+	}
+	a.background.Go(func() {
+		for _, address := range fresh {
+			if others := theNeighbours.at(address, time.Now()); len(others) > 0 {
+				a.logger.Warn("another process listens at the same address, and gets a part of the requests",
+					zap.String("listener", address),
+					zap.Strings("processes", others), zap.String("problem", sharedAddress),
+					zap.String("remedy", tokensource.RemedyFor(sharedAddress)))
+			}
+		}
+	})
 }
 
-// sharedAddresses returns the problems with addresses that other processes have, too. It logs a
-// problem when it begins and when it ends. After the start, the addresses are only looked at when the
-// admin API, status or a scrape of the metrics asks for the state.
-func (a *App) sharedAddresses(addresses []string) (found []problemStatus) {
-	remedy := tokensource.RemedyFor(sharedAddress)
+// sharedAddresses returns the problems with the addresses of sites.
+func sharedAddresses(addresses []string) (found []problemStatus) {
 	for _, address := range addresses {
-		others, news := theNeighbours.at(address, time.Now())
-		at := zap.String("listener", address)
-		switch {
-		case news && len(others) > 0:
-			a.logger.Warn("another process listens at the same address, and gets a part of the requests", at,
-				zap.Strings("processes", others), zap.String("problem", sharedAddress), zap.String("remedy", remedy))
-		case news:
-			a.logger.Info("no other process listens at the address any more", at)
-		}
-		if len(others) > 0 {
+		if others := theNeighbours.at(address, time.Now()); len(others) > 0 {
+			remedy := tokensource.RemedyFor(sharedAddress)
 			found = append(found, problemStatus{sharedAddress, tokensource.ClassOperator,
 				withRemedy(sharedText(address, others), remedy), remedy})
 		}

@@ -11,7 +11,7 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/certmagic"
 
 	"github.com/authinject/caddy-authinject/tokensource"
@@ -181,11 +181,15 @@ func (q *statusQuery) likelyAdmin() string {
 	if q.address == "" && q.caddyfile == "" {
 		return ""
 	}
-	configured := ""
-	if found := adminLine.FindStringSubmatch(q.caddyfile); found != nil {
-		configured = found[1]
+	address := q.address
+	if found := adminLine.FindStringSubmatch(q.caddyfile); address == "" && found != nil {
+		address = found[1]
 	}
-	return cmp.Or(q.address, configured, caddy.DefaultAdminListen)
+	at, err := caddycmd.DetermineAdminAPIAddress(address, nil, "", "")
+	if err != nil {
+		return ""
+	}
+	return at
 }
 
 // askServer asks the server at an address. why says why its answer is not used.

@@ -1,7 +1,6 @@
 package tokensource
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,7 +115,9 @@ func (cfg *Config) clientKey(ctx context.Context, secret Secret) (*jwt.Key, map[
 	if err != nil {
 		return fail("key", err)
 	}
-	header["kid"] = cmp.Or(options.KeyID, key.ID())
+	if options.KeyID == "" {
+		header["kid"] = key.ID()
+	}
 	if options.Certificate == nil {
 		return key, header, nil
 	}
@@ -174,19 +175,24 @@ func (cfg Config) CheckCredentials(ctx context.Context) error {
 	return nil
 }
 
-func endedAt(end time.Time) string { return "it has expired on " + shownClock(end) }
+func endedAt(end time.Time) string { return "it has expired on " + end.UTC().Format(time.RFC3339) }
 
 // audience returns who the client's assertions are for.
 func (w *wire) audience(variables map[string]string, tokenURL string) string {
 	// A variable without a value was reported when the endpoint was looked up.
-	audience, _ := provider.Expand(w.cfg.Variables, w.cfg.ClientJWT.Audience, variables)
-	return cmp.Or(audience, w.issuerOr(variables, tokenURL))
+	if expanded, err := provider.Expand(w.cfg.Variables, w.cfg.ClientJWT.Audience,
+		variables); err == nil && expanded != "" {
+		return expanded
+	}
+	return w.issuerOr(variables, tokenURL)
 }
 
 // issuerOr returns the issuer, or the token URL if none is configured.
 func (w *wire) issuerOr(variables map[string]string, tokenURL string) string {
-	issuer, _ := provider.Expand(w.cfg.Variables, w.cfg.Issuer, variables)
-	return cmp.Or(issuer, tokenURL)
+	if expanded, err := provider.Expand(w.cfg.Variables, w.cfg.Issuer, variables); err == nil && expanded != "" {
+		return expanded
+	}
+	return tokenURL
 }
 
 const (
@@ -202,7 +208,7 @@ func (w *wire) assertionFailure(failure *Error, assertion string) *Error {
 	}
 	why, now := assertionRefused, w.cfg.Clock.Now()
 	if end, ok := jwt.Expiry(assertion); ok && end.Before(now) {
-		why = assertionExpired + ", on " + shownClock(end)
+		why = assertionExpired + ", on " + end.UTC().Format(time.RFC3339)
 	}
 	failure.Reason = why + ": " + failure.Reason
 	return failure

@@ -47,7 +47,8 @@ func (a *account) disconnect(ctx context.Context) error {
 		return end
 	})
 	a.complete(r, end, a.src.cfg.Clock.Elapsed()-began)
-	if end.err != nil && errors.As(end.err, new(*PanicError)) {
+	var broken *PanicError
+	if end.err != nil && errors.As(end.err, &broken) {
 		return end.err
 	}
 	return failure

@@ -2,7 +2,6 @@ package tokensource
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,8 +84,11 @@ func (g Command) Next(ctx context.Context, _ *Record) (Request, error) {
 	return Request{Response: g.limit(granted)}, nil
 }
 
-// limit bounds the lifetime by TTL.
+// limit bounds the lifetime by TTL. A JWT's own expiry is used as well.
 func (g Command) limit(granted *TokenResponse) *TokenResponse {
+	if !granted.HasLifetime {
+		granted.Lifetime, granted.HasLifetime = jwtLifetime(granted.AccessToken, time.Now())
+	}
 	if g.TTL > 0 && (!granted.HasLifetime || g.TTL < granted.Lifetime) {
 		granted.Lifetime, granted.HasLifetime = g.TTL, true
 	}
@@ -95,7 +97,10 @@ func (g Command) limit(granted *TokenResponse) *TokenResponse {
 
 // run runs the program and returns what it printed.
 func (g Command) run(ctx context.Context) ([]byte, error) {
-	timeout := cmp.Or(g.Timeout, CommandTimeout)
+	timeout := g.Timeout
+	if timeout == 0 {
+		timeout = CommandTimeout
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	out := limited{left: maxAnswer}

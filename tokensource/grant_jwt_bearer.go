@@ -1,7 +1,6 @@
 package tokensource
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,12 +134,17 @@ func (g JWTBearer) assertion(ctx context.Context, audience string, now time.Time
 	if err != nil {
 		return Secret{}, err
 	}
-	lifetime := cmp.Or(g.Lifetime, AssertionLifetime)
+	if g.Audience != "" {
+		audience = g.Audience
+	}
+	lifetime := g.Lifetime
+	if lifetime == 0 {
+		lifetime = AssertionLifetime
+	}
 	// The lifetime starts at iat, because providers limit the difference between exp and iat.
 	made := now.Add(-min(assertionAge, lifetime/2))
 	claims := map[string]any{
-		"iss": g.Issuer, "aud": cmp.Or(g.Audience, audience), "jti": jwt.NewID(),
-		"iat": made.Unix(), "exp": made.Add(lifetime).Unix(),
+		"iss": g.Issuer, "aud": audience, "jti": jwt.NewID(), "iat": made.Unix(), "exp": made.Add(lifetime).Unix(),
 	}
 	if g.Subject != NoSubject {
 		claims["sub"] = g.Subject
@@ -157,7 +161,10 @@ func (g JWTBearer) assertion(ctx context.Context, audience string, now time.Time
 
 // sign returns a JWT with these claims.
 func sign(key *jwt.Key, id string, claims map[string]any) (Secret, error) {
-	signed, err := key.Sign(map[string]any{"typ": "JWT", "kid": cmp.Or(id, key.ID())}, claims)
+	if id == "" {
+		id = key.ID()
+	}
+	signed, err := key.Sign(map[string]any{"typ": "JWT", "kid": id}, claims)
 	if err != nil {
 		return Secret{}, fmt.Errorf("key of the grant: %w", err)
 	}

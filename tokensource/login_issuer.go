@@ -11,11 +11,15 @@ func (s *Source) expectIssuer(ctx context.Context, l *Login) *Error {
 	if s.cfg.Issuer == "" {
 		return nil
 	}
-	m, failure := s.wire.metadata(ctx, l.Variables)
+	issuer, failure := s.wire.issuer(l.Variables)
 	if failure != nil {
 		return failure
 	}
-	l.Issuer, l.alwaysIss = m.issuer, m.alwaysIss
+	m, failure := s.wire.metadata(ctx, issuer)
+	if failure != nil {
+		return failure
+	}
+	l.Issuer, l.alwaysIss = issuer, m.alwaysIss
 	return nil
 }
 

@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"sync/atomic"
@@ -22,7 +23,7 @@ type bindings struct {
 func (s *Source) Rebind(g Grant, storage Storage, o Observer) error {
 	_, interactive := g.(Interactive)
 	_, exchanges := g.(Exchanger)
-	if g.Traits() != s.traits || interactive != s.Interactive() || exchanges != s.exchanges {
+	if g.Traits() != s.traits || interactive != s.interactive || exchanges != s.exchanges {
 		return fmt.Errorf("source %s: a grant can be replaced only by a grant of the same kind", s.cfg.Name)
 	}
 	if storage == nil {
@@ -85,7 +86,8 @@ func (b boundExchanger) Exchange(ctx context.Context, subject Secret) (Request, 
 	return b.Load().grant.(Exchanger).Exchange(ctx, subject)
 }
 
-// boundStorage forwards each call to the storage in use.
+// boundStorage implements [Exclusive] for every storage. If the storage in use does not implement
+// it, Enter succeeds and Claim is unsupported.
 type boundStorage struct{ in *bound }
 
 func (b boundStorage) Load(ctx context.Context, key string) (value []byte, err error) {
@@ -130,7 +132,23 @@ func (b boundStorage) Unlock(ctx context.Context, name string) error {
 	return b.in.Load().storage.Unlock(ctx, name)
 }
 
+func (b boundStorage) Enter() error {
+	if storage, ok := b.in.Load().storage.(Exclusive); ok {
+		return storage.Enter()
+	}
+	return nil
+}
+
+func (b boundStorage) Claim(key string) (release func(), err error) {
+	if storage, ok := b.in.Load().storage.(Exclusive); ok {
+		return storage.Claim(key)
+	}
+	return nil, errors.ErrUnsupported
+}
+
 var (
 	_ Interactive = boundInteractive{}
 	_ Exchanger   = boundExchanger{}
+	_ Storage     = boundStorage{}
+	_ Exclusive   = boundStorage{}
 )

@@ -29,15 +29,15 @@ func (a *account) refresh(ctx context.Context, r *refresh) step {
 			a.read(ctx, s)
 		case doServe:
 			s.served = true
-			a.serve(r, st.rec)
+			a.serve(st.rec)
 		case doPrepare:
 			a.prepare(ctx, r, s, &turn)
 		case doClaim:
-			s.claim = a.claimStorage()
+			s.claim = a.occupancy.claim(boundStorage{&a.src.bound}, a.key())
 		case doLock:
 			var contended bool
 			unlock, contended = a.lock(ctx, st.wait)
-			s.tookLock(contended, a.withoutLock, a.mayNotSend())
+			s.tookLock(contended, a.withoutLock, a.mayNotSend(boundStorage{&a.src.bound}))
 		case doSleep:
 			sleep(ctx, st.wait)
 			s.slept(st.wait)
@@ -92,7 +92,12 @@ func (a *account) updateSituation(s *situation) {
 func (a *account) read(ctx context.Context, s *situation) {
 	stored, err := a.load(ctx)
 	s.readRecord(stored, err)
-	s.storedLives, s.storedFresh = a.usable(ctx, stored)
+	s.storedFresh, s.storedLives = false, false
+	if stored == nil || stored.AccessToken.IsZero() || stored.Config != a.src.settings(ctx) {
+		return
+	}
+	soft, hard := a.deadlines(stored, false)
+	s.storedFresh, s.storedLives = !a.src.cfg.Clock.passed(soft), !a.src.cfg.Clock.passed(hard)
 }
 
 // prepare waits for the account's turn and asks the grant for the request to send.
@@ -183,8 +188,10 @@ func (a *account) catchUp(ctx context.Context) {
 
 // sleep waits for d, or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
 	select {
-	case <-time.After(d):
+	case <-t.C:
 	case <-ctx.Done():
 	}
 }
@@ -210,8 +217,8 @@ func (a *account) request(ctx context.Context, rec *Record) (Request, *Error) {
 func (a *account) requestBy(ctx context.Context, rec *Record, next func() (Request, error)) (Request, *Error) {
 	req, err := next()
 	if err != nil {
-		e, ok := errors.AsType[*Error](err)
-		if !ok {
+		var e *Error
+		if !errors.As(err, &e) {
 			return Request{}, &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 		}
 		own := *e // the grant may share the error that it returned

@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"math"
@@ -9,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/authinject/caddy-authinject/tokensource/internal/jwt"
 )
 
 // TokenResponse is the result of a token request (RFC 6749 section 5.1). It is read tolerantly.
@@ -242,7 +241,18 @@ func jwtLifetime(token Secret, now time.Time) (time.Duration, bool) {
 
 // jwtEnd returns the exp claim of a token that is a JWT, or zero. Nothing is verified.
 func jwtEnd(token Secret) time.Time {
-	members, _ := parseObject(jwt.Payload(token.Reveal()))
+	parts := strings.Split(token.Reveal(), ".")
+	if len(parts) != 3 {
+		return time.Time{}
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return time.Time{}
+	}
+	members, err := parseObject(payload)
+	if err != nil {
+		return time.Time{}
+	}
 	exp, _ := moment(members, "exp")
 	return exp
 }

@@ -3,7 +3,6 @@ package discover
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -35,8 +34,8 @@ type Plan struct {
 	From []string
 }
 
-// errUnsafe is the error about text that a Caddyfile would read as something else.
-var errUnsafe = errors.New("it holds characters that cannot stand in a Caddyfile, such as braces or quotes")
+// ErrUnsafe is the error about text that a Caddyfile would read as something else.
+var ErrUnsafe = errors.New("it holds characters that cannot stand in a Caddyfile, such as braces or quotes")
 
 // isSafe reports whether a stranger's text can stand in a Caddyfile as it is: it begins no comment,
 // no block, no placeholder, no quotation and no other line.
@@ -90,13 +89,16 @@ func (p *Plan) Caddyfile() (string, error) {
 	upstream := u.Scheme + "://" + u.Host
 	for _, value := range []string{p.Source, upstream, p.Listen, p.Grant} {
 		if !isSafe(value) {
-			return "", fmt.Errorf("%q: %w", value, errUnsafe)
+			return "", fmt.Errorf("%q: %w", value, ErrUnsafe)
 		}
 	}
-	for _, value := range []string{p.Issuer, p.TokenURL, p.AuthorizeURL, p.ClientAuth, p.Resource, p.KeyName} {
+	for _, value := range []string{p.Issuer, p.TokenURL, p.AuthorizeURL, p.ClientAuth, p.Resource} {
 		if value != "" && !isSafe(value) {
-			return "", fmt.Errorf("%q: %w", value, errUnsafe)
+			return "", fmt.Errorf("%q: %w", value, ErrUnsafe)
 		}
+	}
+	if p.KeyName != "" && !isSafe(p.KeyName) {
+		return "", fmt.Errorf("%q: %w", p.KeyName, ErrUnsafe)
 	}
 	w := &writer{}
 	w.line(0, "# Fill in what the comments say, and start it with: caddy run")
@@ -132,9 +134,9 @@ func (p *Plan) Caddyfile() (string, error) {
 // client writes how the client gets tokens.
 func (p *Plan) client(w *writer) {
 	w.line(3, "grant "+p.Grant)
-	w.option("issuer", p.Issuer)
-	w.option("token_url", p.TokenURL)
-	w.option("authorize_url", p.AuthorizeURL)
+	w.option(3, "issuer", p.Issuer)
+	w.option(3, "token_url", p.TokenURL)
+	w.option(3, "authorize_url", p.AuthorizeURL)
 	w.line(3, "")
 	what := "# Register a client at the provider, and set these environment variables to its id and secret."
 	switch p.ClientAuth {
@@ -151,14 +153,14 @@ func (p *Plan) client(w *writer) {
 	w.line(3, "client_id {env."+p.variable("CLIENT_ID")+"}")
 	switch p.ClientAuth {
 	case "none":
-		w.option("client_auth", p.ClientAuth)
+		w.option(3, "client_auth", p.ClientAuth)
 	case "private_key_jwt":
 		w.line(3, "client_auth private_key_jwt {")
 		w.line(4, "key {file./run/secrets/"+strings.ToLower(p.variable("KEY"))+".pem}")
 		w.line(3, "}")
 	default:
 		w.line(3, "client_secret {env."+p.variable("CLIENT_SECRET")+"}")
-		w.option("client_auth", p.ClientAuth)
+		w.option(3, "client_auth", p.ClientAuth)
 	}
 	scopes := slices.DeleteFunc(slices.Clone(p.Scopes), func(scope string) bool { return !isSafe(scope) })
 	if len(scopes) > 0 {
@@ -183,7 +185,10 @@ func (p *Plan) client(w *writer) {
 
 // site writes the proxy's site.
 func (p *Plan) site(w *writer, upstream string) {
-	host, port, _ := net.SplitHostPort(p.Listen) // it has both
+	host, port := p.Listen, ""
+	if at := strings.LastIndexByte(p.Listen, ':'); at >= 0 {
+		host, port = strings.Trim(p.Listen[:at], "[]"), p.Listen[at+1:]
+	}
 	w.line(0, "http://:"+port+" {")
 	w.line(1, "bind "+host)
 	if p.Grant == "authorization_code" {
@@ -204,9 +209,8 @@ func (w *writer) line(depth int, text string) {
 	w.text.WriteString("\n")
 }
 
-// option writes an option of a source, unless it is empty.
-func (w *writer) option(name, value string) {
+func (w *writer) option(depth int, name, value string) {
 	if value != "" {
-		w.line(3, name+" "+value)
+		w.line(depth, name+" "+value)
 	}
 }

@@ -3,7 +3,6 @@ package discover
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -50,9 +49,9 @@ func (s *Server) Methods() []string {
 	return s.AuthMethods
 }
 
-// serverURLs returns where the metadata of an issuer can be: as RFC 8414 section 3.1 and OpenID
+// ServerURLs returns where the metadata of an issuer can be: as RFC 8414 section 3.1 and OpenID
 // Connect Discovery section 4 say.
-func serverURLs(issuer string) []string {
+func ServerURLs(issuer string) []string {
 	u, err := url.Parse(issuer)
 	if err != nil {
 		return nil
@@ -72,10 +71,10 @@ func (c *Client) Server(ctx context.Context, issuer string) (*Server, error) {
 		return nil, err
 	}
 	if strings.Contains(issuer, "?") {
-		return nil, errors.New("the issuer must not have a query (RFC 8414 section 2)")
+		return nil, fmt.Errorf("the issuer must not have a query (RFC 8414 section 2)")
 	}
 	var failure error
-	for _, at := range serverURLs(issuer) {
+	for _, at := range ServerURLs(issuer) {
 		found, err := c.serverAt(ctx, at, issuer)
 		if err == nil {
 			return found, nil
@@ -96,16 +95,23 @@ func (c *Client) serverAt(ctx context.Context, at, issuer string) (*Server, erro
 		return nil, fmt.Errorf("the metadata at %s names the issuer %s, and not %s; "+
 			"the two must be the same to the letter (RFC 8414 section 3.3)", at, shown(found.Issuer), issuer)
 	}
-	for _, endpoint := range []struct{ name, url string }{
-		{"authorization_endpoint", found.AuthorizeURL},
-		{"token_endpoint", found.TokenURL},
-		{"revocation_endpoint", found.RevokeURL},
-		{"token_endpoint of mtls_endpoint_aliases", found.MutualTLS.TokenURL},
+	for _, endpoint := range []struct {
+		name string
+		url  *string
+	}{
+		{"authorization_endpoint", &found.AuthorizeURL},
+		{"token_endpoint", &found.TokenURL},
+		{"revocation_endpoint", &found.RevokeURL},
+		{"token_endpoint of mtls_endpoint_aliases", &found.MutualTLS.TokenURL},
 	} {
-		if endpoint.url == "" {
+		if *endpoint.url == "" {
 			continue
 		}
-		if err := checkNamed("the "+endpoint.name+" in the metadata of "+issuer, endpoint.url, issuer); err != nil {
+		what := "the " + endpoint.name + " in the metadata of " + issuer
+		if err := CheckURL(what, *endpoint.url); err != nil {
+			return nil, err
+		}
+		if err := checkNear(what, *endpoint.url, issuer); err != nil {
 			return nil, err
 		}
 	}

@@ -10,8 +10,9 @@ import (
 )
 
 // rotation reports whether the provider replaced the refresh token.
-func (x *exam) rotation(st tokensource.Status) {
-	if !x.Config.Grant.Traits().Stored {
+func (x *exam) rotation(st tokensource.Status, requests []*exchange) {
+	traits := x.Config.Grant.Traits()
+	if !traits.Stored {
 		return
 	}
 	if st.Unsaved {
@@ -19,8 +20,11 @@ func (x *exam) rotation(st tokensource.Status) {
 			x.storageRemedy(st.StorageErr))
 		return
 	}
-	if last := x.recorder.lastGrant(); last != nil {
-		before, after := last.sent("refresh_token"), last.granted("refresh_token")
+	for _, r := range slices.Backward(requests) {
+		if r.status != 200 {
+			continue
+		}
+		before, after := r.sent("refresh_token"), r.granted("refresh_token")
 		switch {
 		case before == "" && after != "":
 			x.ok("rotation", "the provider sent a refresh token, and it was stored")
@@ -89,7 +93,7 @@ func (x *exam) changeScopes(without []string) {
 const shortLife = 30 * time.Second
 
 // lifetime reports how long the token lasts, and when it would be refreshed.
-func (x *exam) lifetime(st tokensource.Status) {
+func (x *exam) lifetime(st tokensource.Status, requests []*exchange) {
 	if st.Expiry.IsZero() {
 		if x.Config.Grant.Traits().Local {
 			x.warn("lifetime", "the end of the token is not known, so it is used until the upstream refuses it",
@@ -105,14 +109,19 @@ func (x *exam) lifetime(st tokensource.Status) {
 		due := max(0, time.Until(st.RefreshAt)).Round(time.Second)
 		text += fmt.Sprintf(". A running server refreshes it in %s", due)
 	}
-	last := x.recorder.lastGrant()
+	last, _ := x.recorder.lastGrant()
 	if age := last.age(); age > 0 {
 		text += fmt.Sprintf(". The provider says that it made the token %s before its answer (created_at). "+
 			"The lifetime counts from there", age)
 	}
 	total := st.Expiry.Sub(st.Obtained)
-	named := last == nil || strings.Count(last.granted("access_token"), ".") == 2 ||
-		last.granted("expires_in")+last.granted("expires")+last.granted("expires_at")+last.granted("expires_on") != ""
+	named := true
+	for _, r := range requests {
+		if r.status == 200 {
+			named = r.granted("expires_in")+r.granted("expires")+r.granted("expires_at")+r.granted("expires_on") != "" ||
+				strings.Count(r.granted("access_token"), ".") == 2
+		}
+	}
 	switch {
 	case !named:
 		x.warn("lifetime", text+". The provider named no end, so this is default_lifetime",

@@ -40,12 +40,11 @@ func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tok
 		return nil
 	}
 	// Close waits until a refresh that is under way has ended and its token is stored.
-	closeSource := func() error {
+	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
-		return src.Close(ctx)
-	}
-	defer func() { _ = closeSource() }() // it is closed already if all went well
+		_ = src.Close(ctx) // it is closed already if all went well
+	}()
 	if !x.before(ctx, src, secrets, storage, reachable) {
 		return nil
 	}
@@ -74,7 +73,9 @@ func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tok
 			asked = len(x.recorder.tokenRequests())
 		}
 	}
-	if closeSource() != nil {
+	closing, stop := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer stop()
+	if closeErr := src.Close(closing); closeErr != nil {
 		x.warn("token", "a token request is still under way", "run doctor again")
 	}
 	if err != nil {
@@ -164,7 +165,10 @@ func (x *exam) who() string {
 
 // loginRemedy says how a person connects the account.
 func (x *exam) loginRemedy() string {
-	command := x.command("login")
+	command := "caddy authinject login " + x.Config.Name
+	if x.Account != "" {
+		command += fmt.Sprintf(" --account %q", x.Account)
+	}
 	switch {
 	case x.ConnectURL == "":
 		return "run " + command
@@ -174,20 +178,11 @@ func (x *exam) loginRemedy() string {
 	return "open " + x.ConnectURL + " and press Connect, or run " + command
 }
 
-// command returns a command of authinject for the account.
-func (x *exam) command(name string) string {
-	command := "caddy authinject " + name + " " + x.Config.Name
-	if x.Account != "" {
-		command += fmt.Sprintf(" --account %q", x.Account)
-	}
-	return command
-}
-
 // obtained reports on a token that was got with asked token requests. early is the error of a
 // refresh while the token was live.
 func (x *exam) obtained(st tokensource.Status, asked int, early error) {
 	traits := x.Config.Grant.Traits()
-	requests := len(x.recorder.tokenRequests())
+	requests := x.recorder.tokenRequests()
 	ended := st.Err != nil && st.Err.Class == tokensource.ClassLogin // the refresh token was refused
 	if ended {
 		st.RefreshAt = time.Time{}
@@ -195,39 +190,38 @@ func (x *exam) obtained(st tokensource.Status, asked int, early error) {
 	switch {
 	case traits.Local:
 		x.staticToken()
-	case requests == 0 && ended:
+	case len(requests) == 0 && ended:
 		x.ok("token", fmt.Sprintf("the stored token of %s is live. It cannot be refreshed", x.who()))
 		if _, interactive := x.Config.Grant.(tokensource.Interactive); !interactive && early == nil && st.Err.Code != "" {
 			x.deadGrant(st.Err, "the provider refused the refresh token before: "+st.Err.What())
 		}
-	case requests == 0 && x.Refresh:
+	case len(requests) == 0 && x.Refresh:
 		x.ok("token", fmt.Sprintf("the stored token of %s is live", x.who()))
-	case requests == 0:
+	case len(requests) == 0:
 		x.ok("token", fmt.Sprintf("the stored token of %s is live, so no token request was needed (--refresh "+
 			"requests a new token)", x.who()))
 	case asked > 0:
-		x.accepted()
+		x.ok("client_authentication", fmt.Sprintf("the provider accepted the client %s", x.how()))
 		x.ok("grant", "the provider granted a token with the grant "+x.GrantName)
 	case early == nil:
-		x.accepted()
+		x.ok("client_authentication", fmt.Sprintf("the provider accepted the client %s", x.how()))
 		x.ok("early_refresh", "the provider gives a new token while the old one is live")
 	}
 	if early != nil {
 		x.earlyRefused(early)
 	}
-	x.rotation(st)
+	x.rotation(st, requests)
 	x.scopes(st)
-	x.lifetime(st)
-}
-
-// accepted reports that the provider accepted the client.
-func (x *exam) accepted() {
-	x.ok("client_authentication", "the provider accepted the client "+x.how())
+	x.lifetime(st, requests)
 }
 
 // how returns the client id and the way of client authentication.
 func (x *exam) how() string {
-	return fmt.Sprintf("(client_id %s, client_auth %s)", x.Config.ClientID, x.Config.AuthMethod())
+	return fmt.Sprintf("(client_id %s, client_auth %s)", x.Config.ClientID, x.auth())
+}
+
+func (x *exam) auth() tokensource.ClientAuth {
+	return x.Config.AuthMethod()
 }
 
 // staticToken reports on a token that is written in the configuration.

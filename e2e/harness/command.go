@@ -10,6 +10,9 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
+// commandTimeout bounds a command that should end by itself.
+const commandTimeout = rig.Patience
+
 // A Result is what a command left behind.
 type Result struct {
 	Stdout string
@@ -41,7 +44,7 @@ func Command(t testing.TB, args []string, opts ...Option) Result {
 
 func (s *setup) run(t testing.TB, args ...string) Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), rig.Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, s.binary, args...)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -80,7 +79,9 @@ func readForm(r *http.Request) url.Values {
 }
 
 func replay(w http.ResponseWriter, rec *httptest.ResponseRecorder) {
-	maps.Copy(w.Header(), rec.Header())
+	for name, values := range rec.Header() {
+		w.Header()[name] = values
+	}
 	w.WriteHeader(rec.Code)
 	_, _ = w.Write(rec.Body.Bytes())
 }

@@ -17,7 +17,10 @@ import (
 // "make run" starts the demo, says what to try, does what it says, and ends
 // cleanly at Ctrl-C.
 func TestMakeRun(t *testing.T) {
-	root := harness.Root(t)
+	root, err := harness.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
 	out := new(rig.Output)
 	cmd := exec.Command("make", "run")
 	cmd.Dir = root

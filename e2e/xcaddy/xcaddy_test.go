@@ -20,7 +20,10 @@ import (
 )
 
 func TestXcaddy(t *testing.T) {
-	root := harness.Root(t)
+	root, err := harness.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
 	binary := filepath.Join(t.TempDir(), "caddy")
 	// With a version, the go command does not ask a mirror which versions of
 	// the module there are: a mirror that refuses to say would end the build.

@@ -1,7 +1,6 @@
 package jwt
 
 import (
-	"cmp"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -43,7 +42,10 @@ func parseJWK(text, alg string) (*Key, error) {
 	case []byte:
 		return nil, errors.New("it is a JWK with a shared secret (kty oct); a private key is needed")
 	}
-	return newKey(jwk.Key, cmp.Or(alg, jwk.Algorithm), jwk.KeyID)
+	if alg == "" {
+		alg = jwk.Algorithm
+	}
+	return newKey(jwk.Key, alg, jwk.KeyID)
 }
 
 var errPublicKey = errors.New("it is a public key; a private key is needed")

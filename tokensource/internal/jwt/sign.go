@@ -1,8 +1,10 @@
 package jwt
 
 import (
-	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -55,14 +57,21 @@ func Thumbprint(cert *x509.Certificate) string {
 
 // Matches reports whether a certificate is one of the key.
 func (k *Key) Matches(cert *x509.Certificate) bool {
-	public, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && public.Equal(k.Public())
+	switch public := cert.PublicKey.(type) {
+	case *rsa.PublicKey:
+		return public.Equal(k.Public())
+	case *ecdsa.PublicKey:
+		return public.Equal(k.Public())
+	case ed25519.PublicKey:
+		return public.Equal(k.Public())
+	}
+	return false
 }
 
-// Payload returns the claims of a signed JWT as JSON, unverified. They may serve a message, and no
-// decision about trust. It returns nil if token is no JWT.
-func Payload(token string) []byte {
-	parts := strings.Split(token, ".")
+// Claims returns the claims of a signed JWT, unverified. They may serve a message, and no decision
+// about trust. It returns nil if token is no JWT.
+func Claims(token string) map[string]json.RawMessage {
+	parts := strings.Split(strings.TrimSpace(token), ".")
 	if len(parts) != 3 {
 		return nil
 	}
@@ -70,13 +79,8 @@ func Payload(token string) []byte {
 	if err != nil {
 		return nil
 	}
-	return payload
-}
-
-// Claims returns the claims of a signed JWT, unverified, or nil if token is no JWT.
-func Claims(token string) map[string]json.RawMessage {
 	var claims map[string]json.RawMessage
-	if json.Unmarshal(Payload(token), &claims) != nil {
+	if json.Unmarshal(payload, &claims) != nil {
 		return nil
 	}
 	return claims
