@@ -70,7 +70,8 @@ func TestToldToEnd(t *testing.T) {
 		answer := make(chan struct{})
 		w.srv.Script(first, tokensourcetest.HoldAnswer(answer))
 		p := w.start(t, patient)
-		serves(t, p, 0, back)
+		// No client asks before: if the first token ended on a busy machine, the client would wait for
+		// the answer that is held here.
 		w.request(t, 2)
 		if err := p.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
@@ -80,8 +81,9 @@ func TestToldToEnd(t *testing.T) {
 		if code := p.Stop(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-		if r := w.answered(t, 2); r.Status != http.StatusOK || !w.stored(r.RefreshToken) {
-			t.Errorf("status %d, and the refresh token is not stored", r.Status)
+		// A busy machine may take longer than a token lives: then the process refreshed once more.
+		if r := w.answered(t, 2); r.Status != http.StatusOK || !w.stored(w.newest()) {
+			t.Errorf("status %d, and the newest refresh token is not stored", r.Status)
 		}
 		if locks := w.locks(); len(locks) != 0 {
 			t.Errorf("the lock is left behind: %v", locks)
