@@ -1,6 +1,8 @@
 package authinject
 
 import (
+	"cmp"
+	"iter"
 	"net/http"
 	"net/url"
 	"strings"
@@ -57,11 +59,7 @@ func (x *exchange) sendProved(out *http.Request, c *credential) (*http.Response,
 // prove sends a request with a new proof, and reports whether the response has a nonce.
 func (x *exchange) prove(out *http.Request, c *credential,
 	target *url.URL) (res *http.Response, known bool, err error) {
-	method := out.Method
-	if method == "" {
-		method = http.MethodGet
-	}
-	proof, err := c.token.Proof(method, target)
+	proof, err := c.token.Proof(cmp.Or(out.Method, http.MethodGet), target)
 	if err != nil {
 		return nil, false, x.t.operatorError("the DPoP proof could not be made")
 	}
@@ -101,9 +99,8 @@ func (x *exchange) failProof(refused *tokensource.Error) (*http.Response, error)
 // proofTarget returns the URL of a request as the upstream sees it: the scheme of the connection,
 // the field Host, and the path that is sent.
 func (x *exchange) proofTarget(out *http.Request) *url.URL {
-	target := &url.URL{Scheme: out.URL.Scheme, Host: out.Host, Path: out.URL.Path, RawPath: out.URL.RawPath}
-	if target.Host == "" {
-		target.Host = out.URL.Host
+	target := &url.URL{
+		Scheme: out.URL.Scheme, Host: cmp.Or(out.Host, out.URL.Host), Path: out.URL.Path, RawPath: out.URL.RawPath,
 	}
 	if x.t.Target != nil {
 		if at, err := x.t.Target(x.req); err == nil && at.Scheme != "" {
@@ -139,23 +136,15 @@ func proofError(res *http.Response) string {
 
 // splitList yields the parts of a list that is separated by commas. It ignores commas in quotes,
 // which belong to a part.
-func splitList(line string) func(yield func(string) bool) {
+func splitList(line string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		quoted, begin := false, 0
-		for i := 0; i < len(line); i++ {
-			switch c := line[i]; {
-			case c == '\\' && quoted:
-				i++
-			case c == '"':
-				quoted = !quoted
-			case c == ',' && !quoted:
-				if !yield(strings.TrimSpace(line[begin:i])) {
-					return
-				}
-				begin = i + 1
+		for {
+			end := directiveEnd(line)
+			if !yield(strings.TrimSpace(line[:end])) || end == len(line) {
+				return
 			}
+			line = line[end+1:]
 		}
-		yield(strings.TrimSpace(line[begin:]))
 	}
 }
 

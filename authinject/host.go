@@ -117,10 +117,7 @@ func endsInNumber(name string) bool {
 // normalizePort returns a port as a number. An empty port means the scheme's default.
 func normalizePort(port, scheme string) (uint16, error) {
 	if port == "" {
-		if scheme == "http" {
-			return 80, nil
-		}
-		return 443, nil
+		return defaultPort(scheme), nil
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || number == 0 || len(port) > 5 {

@@ -1,6 +1,7 @@
 package authinject
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/authinject/caddy-authinject/internal/suggest"
 )
@@ -71,21 +74,17 @@ var unusableHeaders = []string{
 // that is not a token (RFC 9110 sections 5.1 and 11.1) is an error, and so is a field that cannot
 // hold a token.
 func HeaderInjection(name, scheme string) (Injection, error) {
-	if name == "" {
-		name = defaultHeader
-	}
-	if !isToken(name) {
+	name = cmp.Or(name, defaultHeader)
+	if !httpguts.ValidHeaderFieldName(name) {
 		return Injection{}, fmt.Errorf("inject header %q: not a header name; allowed are letters, digits and "+
 			"!#$%%&'*+-.^_`|~", name)
 	}
 	name = http.CanonicalHeaderKey(name)
-	for _, unusable := range unusableHeaders {
-		if sameField(name, unusable) {
-			return Injection{}, fmt.Errorf("inject header %s: this field belongs to the connection, the message or "+
-				"the browser and cannot carry a token; use Authorization or a field of the provider's own", name)
-		}
+	if slices.ContainsFunc(unusableHeaders, func(unusable string) bool { return sameField(name, unusable) }) {
+		return Injection{}, fmt.Errorf("inject header %s: this field belongs to the connection, the message or "+
+			"the browser and cannot carry a token; use Authorization or a field of the provider's own", name)
 	}
-	if scheme != "" && !isToken(scheme) {
+	if scheme != "" && !httpguts.ValidHeaderFieldName(scheme) { // both are a token of RFC 9110
 		return Injection{}, fmt.Errorf("inject header %s %q: not an authentication scheme; "+
 			"allowed is one word such as Bearer, or \"\" for the token alone", name, scheme)
 	}
@@ -95,13 +94,9 @@ func HeaderInjection(name, scheme string) (Injection, error) {
 // QueryInjection puts the token into the query parameter name; empty means _bearer_token. Every
 // form of that parameter is removed from the client's query, and every other byte is kept.
 func QueryInjection(name string) (Injection, error) {
-	if name == "" {
-		name = defaultQuery
-	}
-	for _, c := range []byte(name) {
-		if c <= ' ' || c == 0x7f {
-			return Injection{}, fmt.Errorf("inject query %q: a parameter name has no spaces and no control characters", name)
-		}
+	name = cmp.Or(name, defaultQuery)
+	if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
+		return Injection{}, fmt.Errorf("inject query %q: a parameter name has no spaces and no control characters", name)
 	}
 	return Injection{query: true, name: name}, nil
 }
@@ -149,22 +144,14 @@ func (in Injection) Placement() Placement {
 }
 
 // Name is the header field's canonical name, or the query parameter's.
-func (in Injection) Name() string {
-	if in.name == "" {
-		return defaultHeader
-	}
-	return in.name
-}
+func (in Injection) Name() string { return cmp.Or(in.name, defaultHeader) }
 
 // Scheme is the authentication scheme; empty for a token alone and for query.
 func (in Injection) Scheme() string {
-	switch {
-	case in.query || in.bare:
+	if in.query || in.bare {
 		return ""
-	case in.scheme == "":
-		return defaultScheme
 	}
-	return in.scheme
+	return cmp.Or(in.scheme, defaultScheme)
 }
 
 // String returns the option's words, as ParseInjection reads them.
@@ -213,18 +200,4 @@ func withNoStore(lines []string) []string {
 		return lines
 	}
 	return append(slices.Clone(lines), "no-store")
-}
-
-// isToken reports whether s is a token of RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	for _, c := range []byte(s) {
-		if !isAlnum(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-func isAlnum(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }

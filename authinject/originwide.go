@@ -2,6 +2,7 @@ package authinject
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -47,7 +48,7 @@ var originWide = map[string]bool{
 }
 
 // originWidePrefixes are the beginnings of the names of such fields.
-var originWidePrefixes = [...]string{
+var originWidePrefixes = []string{
 	"Ad-Auction-", "Attribution-Reporting-", "Sec-Private-State-Token", "Sec-Session-", "Secure-Session-",
 	"Shared-Storage-",
 }
@@ -55,13 +56,7 @@ var originWidePrefixes = [...]string{
 // isOriginWide reports whether a field applies to the whole origin. The case of its name does not
 // matter.
 func isOriginWide(field string) bool {
-	if originWide[http.CanonicalHeaderKey(field)] {
-		return true
-	}
-	for _, prefix := range originWidePrefixes {
-		if len(field) >= len(prefix) && strings.EqualFold(field[:len(prefix)], prefix) {
-			return true
-		}
-	}
-	return false
+	return originWide[http.CanonicalHeaderKey(field)] || slices.ContainsFunc(originWidePrefixes, func(prefix string) bool {
+		return len(field) >= len(prefix) && strings.EqualFold(field[:len(prefix)], prefix)
+	})
 }

@@ -3,6 +3,7 @@ package authinject
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -13,10 +14,8 @@ var PurposeFields = [...]string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"}
 // IsPrefetch reports whether header says that a browser prefetches or prerenders.
 func IsPrefetch(header http.Header) bool {
 	for _, field := range PurposeFields {
-		for _, value := range header[field] {
-			if SaysPrefetch(value) {
-				return true
-			}
+		if slices.ContainsFunc(header[field], SaysPrefetch) {
+			return true
 		}
 	}
 	return false

@@ -164,10 +164,24 @@ func (t *Transport) refusal(kind problemKind, err error) *failure {
 		kind.title = "This proxy is not known by that name"
 	}
 	f := &failure{problemKind: kind, class: tokensource.ClassOperator, detail: err.Error(), source: t.SourceName}
-	if e := (*DestinationError)(nil); errors.As(err, &e) {
+	if e, ok := errors.AsType[explained](err); ok {
 		f.problem, f.remedy = e.Problem(), e.Remedy()
 	}
+	if f.problem == noAddress {
+		f.title = "The upstream has no address"
+	}
 	return f
+}
+
+// noAddress is the problem of an upstream whose address lacks an environment variable.
+const noAddress = "upstream_variable"
+
+// explained is an error that names its row of [tokensource.Remedies], such as a [*DestinationError].
+// [Transport.Target] may return one.
+type explained interface {
+	error
+	Problem() string
+	Remedy() string
 }
 
 // response returns the answer to req. It is a 401 only if the caller's own token is exchanged: a

@@ -14,12 +14,7 @@ import (
 func (in *Injection) isCredential(key string) bool {
 	return sameField(key, "Authorization") || sameField(key, "Proxy-Authorization") ||
 		!in.query && sameField(key, in.name) || in.dpop && sameField(key, proofField) ||
-		len(in.StripHeader) > 0 && in.strips(key)
-}
-
-// strips reports whether a field is one of StripHeader.
-func (in *Injection) strips(key string) bool {
-	return slices.ContainsFunc(in.StripHeader, func(name string) bool { return sameField(key, name) })
+		slices.ContainsFunc(in.StripHeader, func(name string) bool { return sameField(key, name) })
 }
 
 // sameField compares two field names as loosely as any server does: it ignores the case of letters,
@@ -41,7 +36,7 @@ func foldField(c byte) byte {
 	switch {
 	case 'A' <= c && c <= 'Z':
 		return c + 'a' - 'A'
-	case isAlnum(c):
+	case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
 		return c
 	}
 	return '-'
@@ -51,22 +46,28 @@ func foldField(c byte) byte {
 // values, which must not be changed in place.
 func (in *Injection) privateHeader(h http.Header) http.Header {
 	const small = 8 // adding a field to a map with fewer fields does not make it grow
+	cloned := len(h) > 0 && len(h) < small
 	var out http.Header
-	if len(h) > 0 && len(h) < small {
+	if cloned {
 		out = maps.Clone(h) // cheaper than building a map
 	} else {
 		out = make(http.Header, len(h)+1)
-		maps.Copy(out, h)
 	}
 	for key, values := range h {
-		if in.isCredential(key) {
+		keep := true
+		switch {
+		case in.isCredential(key):
+			keep = false
+		case len(key) == len("Connection") && strings.EqualFold(key, "Connection"):
+			values = in.cleanConnection(values)
+			keep = len(values) > 0
+		case cloned:
+			continue
+		}
+		if keep {
+			out[key] = values
+		} else {
 			delete(out, key)
-		} else if len(key) == len("Connection") && strings.EqualFold(key, "Connection") {
-			if values = in.cleanConnection(values); len(values) == 0 {
-				delete(out, key)
-			} else {
-				out[key] = values
-			}
 		}
 	}
 	return out

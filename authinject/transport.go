@@ -1,6 +1,7 @@
 package authinject
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -176,20 +177,10 @@ func (t *Transport) base() http.RoundTripper {
 	return t.Base
 }
 
-func (t *Transport) wait() time.Duration {
-	if t.Wait == 0 {
-		return defaultWait
-	}
-	return t.Wait
-}
+func (t *Transport) wait() time.Duration { return cmp.Or(t.Wait, defaultWait) }
 
 // retryBody is how many bytes of a request body are kept.
-func (t *Transport) retryBody() int64 {
-	if t.RetryBody == 0 {
-		return defaultRetryBody
-	}
-	return max(t.RetryBody, 0)
-}
+func (t *Transport) retryBody() int64 { return max(cmp.Or(t.RetryBody, defaultRetryBody), 0) }
 
 // rejects reports whether status says that the upstream rejected the token.
 func (t *Transport) rejects(status int) bool {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -99,9 +100,7 @@ func (h *AccountHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 // write sends a response of package authinject.
 func write(w http.ResponseWriter, res *http.Response) error {
 	defer res.Body.Close()
-	for name, values := range res.Header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), res.Header)
 	w.WriteHeader(res.StatusCode)
 	_, err := io.Copy(w, res.Body)
 	return err
@@ -182,9 +181,7 @@ func (c *chooser) choose(req *http.Request) (*tokensource.Account, error) {
 		return found, nil
 	}
 	err = c.source.TestLogin(req.Context(), err)
-	if c.missed != nil {
-		c.missed(name, err)
-	}
+	c.missed(name, err)
 	return nil, err
 }
 

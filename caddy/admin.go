@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -36,7 +37,7 @@ func init() { caddy.RegisterModule(adminAPI{}) }
 // Without the name of an account, the request is about the unnamed account. With ?details=1, the
 // answers to GET and refresh have the member provider_said: what the provider says of the last
 // failure, without anything that was sent.
-type adminAPI struct{ ctx caddy.Context }
+type adminAPI struct{}
 
 // adminBase is the beginning of the paths.
 const adminBase = "/authinject/"
@@ -47,12 +48,6 @@ const maxStatusAccounts = 200
 // CaddyModule returns the Caddy module information.
 func (adminAPI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.authinject", New: func() caddy.Module { return new(adminAPI) }}
-}
-
-// Provision sets up the module.
-func (a *adminAPI) Provision(ctx caddy.Context) error {
-	a.ctx = ctx
-	return nil
 }
 
 // Routes implements [caddy.AdminRouter].
@@ -72,8 +67,10 @@ type sourceStatus struct {
 	Error string `json:"error,omitempty"`
 }
 
+// serve answers for the configuration that runs. That is not always the one of this module: if a
+// configuration cannot start, Caddy keeps its admin API, and the configuration before goes on.
 func (a *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
-	module, err := a.ctx.AppIfConfigured("authinject")
+	module, err := caddy.ActiveContext().AppIfConfigured("authinject")
 	if err != nil {
 		return problemAt(http.StatusNotFound, "no token sources are configured")
 	}
@@ -84,7 +81,7 @@ func (a *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch {
 	case len(path) == 1 && path[0] == "ready":
-		return onlyGet(w, r, func() error { return app.serveReady(w) })
+		return onlyGet(w, r, func() error { return app.serveReady(w, r) })
 	case len(path) == 1 && path[0] == "sources":
 		return onlyGet(w, r, func() error { return app.serveSources(w, r) })
 	case len(path) >= 2 && len(path) <= 4 && path[0] == "sources":
@@ -123,7 +120,7 @@ func notAllowed(w http.ResponseWriter, methods, words string) error {
 // except the sources whose accounts are chosen per request. Warnings leave the server ready. An
 // upstream that cannot be reached is one: the token is there, other upstreams may work, and a
 // platform that took the proxy away would not mend the upstream.
-func (a *App) serveReady(w http.ResponseWriter) error {
+func (a *App) serveReady(w http.ResponseWriter, r *http.Request) error {
 	var waiting []accountStatus
 	warnings := []string{}
 	for _, known := range a.statuses(slices.Sorted(maps.Keys(a.pooled))) {
@@ -148,7 +145,7 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 				st.Problems[0].Remedy))
 		}
 	}
-	of := slices.Concat(a.unusedSources(a.unusedNames()...), sharedAddresses(a.listens()))
+	of := slices.Concat(a.unusedSources(a.unusedNames()...), a.sharedAddresses(append(a.listens(), askedAt(r)...)))
 	for _, name := range slices.Sorted(maps.Keys(a.unreached)) { // also of sources whose accounts a request chooses
 		of = append(of, a.unreached[name].problems(time.Now())...)
 	}
@@ -166,19 +163,23 @@ func (a *App) serveReady(w http.ResponseWriter) error {
 	})
 }
 
+// askedAt returns the address of the admin API, which the app cannot read from its configuration: the
+// one at which the request arrived, if it is one of TCP.
+func askedAt(r *http.Request) []string {
+	if at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
+		return []string{at.String()}
+	}
+	return nil
+}
+
 func (a *App) serveSources(w http.ResponseWriter, r *http.Request) error {
 	list := []sourceStatus{}
 	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
-		st, err := a.sourceStatus(r.Context(), name, wantsDetails(r))
-		if err != nil {
-			return err
-		}
-		list = append(list, st)
+		list = append(list, a.sourceStatus(r.Context(), name, wantsDetails(r)))
 	}
 	return answerJSON(w, http.StatusOK, list)
 }
 
-// serveSource serves the paths of one source.
 func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, rest []string) error {
 	pooled, cfg, err := a.source(name)
 	if err != nil {
@@ -198,11 +199,7 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 		return problemAt(http.StatusNotFound, "not found; valid paths are "+adminBase+
 			"sources/<name>[/<account>][/refresh|/sync]")
 	case r.Method == http.MethodGet:
-		st, err := a.sourceStatus(r.Context(), name, wantsDetails(r))
-		if err != nil {
-			return err
-		}
-		return answerJSON(w, http.StatusOK, st)
+		return answerJSON(w, http.StatusOK, a.sourceStatus(r.Context(), name, wantsDetails(r)))
 	}
 	found, err := lookup(r.Context(), pooled.source, account)
 	if err != nil && r.Method == http.MethodGet {
@@ -265,11 +262,9 @@ func lookup(ctx context.Context, source *tokensource.Source, name string) (*toke
 	return source.Lookup(ctx, name)
 }
 
-func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sourceStatus, error) {
-	pooled, cfg, err := a.source(name)
-	if err != nil {
-		return sourceStatus{}, err
-	}
+// sourceStatus returns the state of a configured source and its accounts.
+func (a *App) sourceStatus(ctx context.Context, name string, details bool) sourceStatus {
+	pooled, cfg := a.pooled[name], a.Sources[name]
 	st := sourceStatus{Source: name, Grant: cfg.grantName, Accounts: []accountStatus{}}
 	if unnamed := pooled.source.Account("").Status(); !a.routes.perAccount[name] || unnamed.Generation > 0 {
 		st.Accounts = append(st.Accounts, a.accountStatus(unnamed, cfg.grantName).detailed(unnamed, details).logins(ctx,
@@ -306,7 +301,7 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) (sour
 			st.Accounts = append(st.Accounts, missing.logins(ctx, pooled.source))
 		}
 	}
-	return st, nil
+	return st
 }
 
 func problemAt(status int, text string) error {
@@ -328,8 +323,5 @@ func answerJSON(w http.ResponseWriter, status int, value any) error {
 	return err
 }
 
-// Interface guards
-var (
-	_ caddy.AdminRouter = (*adminAPI)(nil)
-	_ caddy.Provisioner = (*adminAPI)(nil)
-)
+// Interface guard
+var _ caddy.AdminRouter = (*adminAPI)(nil)

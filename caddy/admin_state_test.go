@@ -21,9 +21,6 @@ func admin(t *testing.T, path string, into any) (status int, body string) {
 		t.Fatal(err)
 	}
 	api := info.New().(caddy.AdminRouter)
-	if err := api.(caddy.Provisioner).Provision(caddy.ActiveContext()); err != nil {
-		t.Fatal(err)
-	}
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(http.MethodGet, "/authinject/"+path, nil)
 	if err := api.Routes()[0].Handler.ServeHTTP(w, r); err != nil {

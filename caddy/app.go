@@ -113,14 +113,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 // provisionKeys reads the encryption keys once, so that loading the configuration reports a
 // mistake.
 func (a *App) provisionKeys(ctx caddy.Context) error {
-	literal := false
 	for i, configured := range a.EncryptionKeys {
 		if err := checkEncryptionKey(ctx, configured); err != nil {
 			return fmt.Errorf("encryption_key %d of %d: %w", i+1, len(a.EncryptionKeys), err)
 		}
-		literal = literal || isLiteral(configured)
 	}
-	if literal {
+	if slices.ContainsFunc(a.EncryptionKeys, isLiteral) {
 		a.logger.Warn(literalWarning, zap.String("option", "encryption_key"))
 	}
 	return nil
@@ -174,7 +172,7 @@ func (a *App) Start() error {
 		}
 		pooled.source.ResumeLogins()
 	}
-	a.warnOfNeighbours()
+	a.whenRunning(a.warnOfNeighbours)
 	a.warnOfUnused()
 	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
 		if !a.Sources[name].RequireTokenAtStart {
@@ -187,6 +185,27 @@ func (a *App) Start() error {
 	return nil
 }
 
+// whenRunning calls a function when this configuration runs, with its listeners open. If another app
+// cannot start, it is not called.
+func (a *App) whenRunning(do func()) {
+	const look = 50 * time.Millisecond
+	a.background.Go(func() {
+		tick := time.NewTicker(look)
+		defer tick.Stop()
+		for {
+			if active, err := caddy.ActiveContext().AppIfConfigured("authinject"); err == nil && active == any(a) {
+				do()
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-a.ctx.Done():
+				return
+			}
+		}
+	})
+}
+
 // perRequest reports whether the source's token depends on the request: it chooses an account, or
 // brings the token that is exchanged.
 func (a *App) perRequest(name string) bool {
@@ -195,10 +214,7 @@ func (a *App) perRequest(name string) bool {
 
 // requireToken waits for the first token of a source.
 func (a *App) requireToken(name string) error {
-	limit := time.Duration(a.Sources[name].Timeout)
-	if limit <= 0 {
-		limit = defaultTimeout
-	}
+	limit := cmp.Or(time.Duration(a.Sources[name].Timeout), 10*time.Second) // the same default as for a token request
 	ctx, cancel := context.WithTimeout(a.ctx, limit)
 	defer cancel()
 	var last error
@@ -223,9 +239,6 @@ func (a *App) requireToken(name string) error {
 		}
 	}
 }
-
-// defaultTimeout is the time limit of a token request.
-const defaultTimeout = 10 * time.Second
 
 // Stop implements [caddy.App]. Cleanup releases the sources, when no handler uses them any more.
 func (a *App) Stop() error { return nil }

@@ -57,10 +57,10 @@ func oneText(d *caddyfile.Dispenser, into *string) (err error) {
 func list(d *caddyfile.Dispenser, into *[]string) error {
 	option := d.Val()
 	args := d.RemainingArgs()
-	if len(args) == 0 || slices.Contains(args, "") {
-		if len(args) == 0 {
-			return d.Errf("%s needs at least one value%s", option, emptied(d, option))
-		}
+	switch {
+	case len(args) == 0:
+		return d.Errf("%s needs at least one value%s", option, emptied(d, option))
+	case slices.Contains(args, ""):
 		return d.Errf("%s has an empty value%s", option, emptied(d, option))
 	}
 	*into = append(*into, args...)

@@ -192,9 +192,7 @@ func (p *sourceParser) chooseGrant() error {
 // grantNamed returns the grant of that name, with the options so far.
 func (p *sourceParser) grantNamed(name string) (grant tokensource.Grant, err error) {
 	if p.grants[name] == nil {
-		if p.grants[name], err = newGrant(name); err != nil {
-			delete(p.grants, name)
-		}
+		p.grants[name], err = newGrant(name)
 	}
 	return p.grants[name], err
 }
@@ -292,7 +290,6 @@ func checkDestination(destination string) error {
 	return err
 }
 
-// secrets reads one or more secrets.
 func (p *sourceParser) secrets(d *caddyfile.Dispenser, o option) error {
 	secrets := o.at(p).(*[]string)
 	if err := list(d, secrets); err != nil {

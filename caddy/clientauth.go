@@ -76,15 +76,9 @@ func (c *ClientJWT) config(resolveURL func(text string) (string, error)) (cfg to
 	if c == nil {
 		return cfg, nil
 	}
-	cfg.Alg, cfg.KeyID = c.Alg, c.KeyID
+	cfg.Key, cfg.Certificate, cfg.Alg, cfg.KeyID = valueIfSet(c.Key), valueIfSet(c.Certificate), c.Alg, c.KeyID
 	if cfg.Audience, err = resolveURL(c.Audience); err != nil {
 		return cfg, fmt.Errorf("audience: %w", err)
-	}
-	if c.Key != "" {
-		cfg.Key = value(c.Key)
-	}
-	if c.Certificate != "" {
-		cfg.Certificate = value(c.Certificate)
 	}
 	return cfg, nil
 }

@@ -64,20 +64,20 @@ func (c *commandConfig) sourceNames(login bool) ([]string, error) {
 	}
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(config.Apps.App.Sources)) {
-		if source := config.Apps.App.Sources[name]; !login || source != nil && source.hasLogin() {
+		if source := config.Apps.App.Sources[name]; !login || source != nil && hasLogin(source.grantType(), source.Provider) {
 			names = append(names, name)
 		}
 	}
 	return names, nil
 }
 
-// hasLogin reports whether a person connects the source's accounts, before it is provisioned.
-func (s *Source) hasLogin() bool {
-	name := s.grantType()
-	if preset, ok := provider.Get(s.Provider); ok && name == "" {
-		name = preset.Grants[0]
+// hasLogin reports whether a person connects the accounts of a source with that grant, or, without
+// one, with the usual grant of that preset.
+func hasLogin(grantName, presetName string) bool {
+	if preset, ok := provider.Get(presetName); ok && grantName == "" {
+		grantName = preset.Grants[0]
 	}
-	grant, err := newGrant(name)
+	grant, err := newGrant(grantName)
 	return err == nil && isInteractive(grant)
 }
 
@@ -136,16 +136,10 @@ func knownProviders() string {
 // words.
 func completeValues(cmd *cobra.Command) error {
 	words := map[string]func() []string{
-		"provider": providerNames,
-		"grant":    func() []string { return moduleNames(grantNamespace) },
-	}
-	for _, o := range sourceOptions {
-		switch o.name {
-		case "client_auth":
-			words[o.name] = func() []string { return strings.Split(alternatives(tokensource.ClientAuths), "|") }
-		case "body_format":
-			words[o.name] = func() []string { return strings.Split(alternatives(tokensource.BodyFormats), "|") }
-		}
+		"provider":    providerNames,
+		"grant":       func() []string { return moduleNames(grantNamespace) },
+		"client_auth": func() []string { return strings.Split(alternatives(tokensource.ClientAuths), "|") },
+		"body_format": func() []string { return strings.Split(alternatives(tokensource.BodyFormats), "|") },
 	}
 	var failed error
 	for option, known := range words {

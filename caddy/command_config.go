@@ -34,19 +34,16 @@ type commandConfig struct {
 	caddyfile string // its text, if it is a Caddyfile
 }
 
-// flags adds the flags for the configuration.
 func (c *commandConfig) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&c.file, "config", "c", "", "Configuration file (default: Caddyfile in the working directory)")
 	cmd.Flags().StringVarP(&c.adapter, "adapter", "a", "",
 		"Name of the config adapter, if the file's name does not show it")
 }
 
-// accountFlag adds the flag for the account.
 func (c *commandConfig) accountFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.account, "account", "", "Name of the account (default: the unnamed one)")
 }
 
-// addressFlag adds the flag for the address of the admin API.
 func (c *commandConfig) addressFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.address, "address", "", "Address of the admin API (default: as configured, or "+
 		"localhost:2019)")

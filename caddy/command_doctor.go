@@ -95,12 +95,14 @@ func (d *doctorRun) run(ctx context.Context, out io.Writer, asJSON bool) error {
 
 func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	report := doctor.NewReport()
+	add := func(status doctor.Status, text, remedy string) *doctor.Report {
+		report.Add(doctor.Step{Name: "configuration", Status: status, Text: text, Remedy: remedy})
+		return report
+	}
 	if d.subject != "" {
 		if !onePlaceholder.MatchString(d.subject) {
-			report.Add(doctor.Step{Name: "configuration", Status: doctor.Fail,
-				Text:   "--subject-token is no placeholder, and other users can read the arguments of a command",
-				Remedy: "write the token into an environment variable or a file, and give {env.NAME} or {file./path}"})
-			return report
+			return add(doctor.Fail, "--subject-token is no placeholder, and other users can read the arguments of a command",
+				"write the token into an environment variable or a file, and give {env.NAME} or {file./path}")
 		}
 		d.options.Subject = value(d.subject)
 	}
@@ -136,22 +138,17 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	names := slices.Sorted(maps.Keys(app.pooled))
 	if d.source != "" {
 		if _, _, err := app.source(d.source); err != nil {
-			report.Add(doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(),
-				Remedy: "name a source of the configuration"})
-			return report
+			return add(doctor.Fail, err.Error(), "name a source of the configuration")
 		}
 		names = []string{d.source}
 	}
 	switch {
 	case len(names) == 0:
-		report.Add(doctor.Step{Name: "configuration", Status: doctor.Fail, Text: "no sources are configured",
-			Remedy: "add a source to the global option authinject. caddy authinject init <url> writes one for an API"})
-		return report
+		return add(doctor.Fail, "no sources are configured",
+			"add a source to the global option authinject. caddy authinject init <url> writes one for an API")
 	case len(names) > 1 && (d.options.Probe != "" || d.config.account != ""):
-		report.Add(doctor.Step{Name: "configuration", Status: doctor.Fail,
-			Text:   "--probe and --account belong to one source",
-			Remedy: "name the source: caddy authinject doctor <source>"})
-		return report
+		return add(doctor.Fail, "--probe and --account belong to one source",
+			"name the source: caddy authinject doctor <source>")
 	}
 	for _, key := range app.EncryptionKeys {
 		if secret, err := value(key)(ctx); err == nil {
@@ -159,10 +156,9 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 		}
 	}
 	if invalid == nil {
-		report.Add(doctor.Step{Name: "configuration", Status: doctor.OK, Text: d.config.file + " is valid"})
+		add(doctor.OK, d.config.file+" is valid", "")
 		for _, v := range d.config.replaced("") {
-			report.Add(doctor.Step{Name: "configuration", Status: doctor.Warn,
-				Text: v.String() + ": Caddy reads nothing in its place", Remedy: v.remedy()})
+			add(doctor.Warn, v.String()+": Caddy reads nothing in its place", v.remedy())
 		}
 	}
 	config.around, config.exchanges = app.around, make(map[string]bool)
@@ -283,11 +279,8 @@ func runningAccount(at string, st accountStatus) doctor.Running {
 	for i, problem := range st.Problems {
 		switch {
 		case i == 0 && st.RefusedRequest != "":
-			text, remedy := withoutRemedy(st, st.RefusedRequest, problem.Remedy), problem.Remedy
-			if remedy == "" { // such as that of [checkSet], which says what to do behind a semicolon
-				text, remedy, _ = strings.Cut(text, "; ")
-			}
-			r.Troubles = append(r.Troubles, doctor.Trouble{Text: text, Remedy: remedy, Fails: true})
+			text := withoutRemedy(st, st.RefusedRequest, problem.Remedy)
+			r.Troubles = append(r.Troubles, doctor.Trouble{Text: text, Remedy: problem.Remedy, Fails: true})
 		case strings.Contains(st.Error, problem.Error): // it is the account's own
 			r.Class, r.Problem, r.Error, r.Remedy = problem.Class, problem.Problem, problem.Error, problem.Remedy
 		case problem.Problem == "unsaved", strings.HasPrefix(problem.Problem, "storage_"): // StorageError says it

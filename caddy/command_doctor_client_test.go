@@ -70,11 +70,11 @@ func TestDoctorPrivateKey(t *testing.T) {
 	wantStep(t, r, doctor.OK, "secrets", "key can be read", "")
 	wantStep(t, r, doctor.OK, "client_authentication", "client_auth private_key_jwt", "")
 	r = diagnose(t, doctorRun{}, with("key {file."+other+"}").Source("a", "grant client_credentials"))
-	wantStep(t, r, doctor.Fail, "client_authentication", "client_auth private_key_jwt", "the public key with this kid")
+	wantStep(t, r, doctor.Fail, "client_authentication", "client_auth private_key_jwt", "the public half of the key")
 	// An account that is not connected: the client alone is checked.
 	r = diagnose(t, doctorRun{}, with("key {file."+other+"}").Source("a", "grant authorization_code",
 		"authorize_url "+srv.URL+"/authorize"))
-	wantStep(t, r, doctor.Fail, "client_authentication", "client_auth private_key_jwt", "the public key with this kid")
+	wantStep(t, r, doctor.Fail, "client_authentication", "client_auth private_key_jwt", "the public half of the key")
 	r = diagnose(t, doctorRun{}, with("key {file."+key+"}").Source("a", "grant authorization_code",
 		"authorize_url "+srv.URL+"/authorize"))
 	wantStep(t, r, doctor.Warn, "client_authentication", "400 unsupported_grant_type", "") // the client was accepted

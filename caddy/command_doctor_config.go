@@ -28,7 +28,7 @@ import (
 
 // surveyed is what doctor reads in a configuration beside the token sources.
 type surveyed struct {
-	Admin *struct {
+	Admin struct {
 		Disabled bool   `json:"disabled"`
 		Listen   string `json:"listen"`
 	} `json:"admin"`

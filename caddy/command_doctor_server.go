@@ -36,12 +36,11 @@ func (s *surveyed) listeners() (list []doctor.Listener) {
 		}
 	}
 	switch {
-	case s.Admin == nil:
+	case s.Admin.Disabled:
+	case s.Admin.Listen == "":
 		add(caddy.DefaultAdminListen, doctor.AdminUse, "")
-	case s.Admin.Listen != "" && !s.Admin.Disabled:
+	default:
 		add(s.Admin.Listen, doctor.AdminUse, "admin "+s.Admin.Listen)
-	case !s.Admin.Disabled:
-		add(caddy.DefaultAdminListen, doctor.AdminUse, "")
 	}
 	return list
 }
@@ -62,7 +61,7 @@ func (c *commandConfig) runningAt(ctx context.Context, config *surveyed) doctor.
 		return addresses
 	})
 	server.Listens = func(l doctor.Listener) (listens, known bool) {
-		if config.Admin != nil && config.Admin.Disabled {
+		if config.Admin.Disabled {
 			return false, false
 		}
 		addresses := ask()

@@ -437,9 +437,7 @@ func TestDoctorWrongDestination(t *testing.T) {
 	wantStep(t, r, doctor.Fail, "destinations", "not among the destinations of the source (https://api.example.com)",
 		"correct the upstream; only if "+srv.URL+" is to get the token, write the line destinations "+
 			"https://api.example.com "+srv.URL+" into the source")
-	wantChange(t, r, doctor.Change{In: "the site", Remove: "authinject a " + srv.URL,
-		Add: "authinject a https://api.example.com"})
-	if len(r.Changes) != 1 {
+	if len(r.Changes) != 0 { // the upstream or the list may be wrong
 		t.Errorf("%+v", r.Changes)
 	}
 	wantStep(t, r, doctor.Fail, "upstream", "was not requested", "")
@@ -603,10 +601,10 @@ func TestDoctorEmptiedPlace(t *testing.T) {
 func TestDoctorUpstreamWithoutValue(t *testing.T) {
 	t.Setenv("TOKEN", rig.Canary)
 	for _, c := range []struct{ destinations, step, text string }{
-		{"", "configuration", "source a: upstream {env.NO_SUCH_HOST}:443: the environment variable NO_SUCH_HOST is not " +
-			"set; set it where Caddy is started"},
+		{"", "configuration", "source a: upstream {env.NO_SUCH_HOST}:443 has no address, because the environment variable " +
+			"NO_SUCH_HOST is not set: set it where Caddy is started"},
 		{"", "destinations",
-			"the upstream {env.NO_SUCH_HOST}:443 has no address: the environment variable NO_SUCH_HOST is not set"},
+			"the upstream {env.NO_SUCH_HOST}:443 has no address, because the environment variable NO_SUCH_HOST is not set"},
 		{"destinations https://api.example.com", "destinations", "the upstream {env.NO_SUCH_HOST}:443 has no address"},
 	} {
 		r := diagnose(t, doctorRun{}, stored(t).Source("a", "token {env.TOKEN}", c.destinations).
@@ -857,9 +855,11 @@ func TestDoctorAsksTheRunningServer(t *testing.T) {
 			"correct the upstream"},
 		{"destination, connected", refusedRequest, false, doctor.OK, "server", "Connected, renews by itself.", ""},
 		{"variable", func(st *accountStatus) {
-			why := checkSet("{env.NOT_SET}").Error()
-			st.RefusedRequest, st.Class, st.Error = "1s ago a request was refused: "+why, tokensource.ClassOperator, why
-			st.Problems = []problemStatus{{"", st.Class, why, ""}}
+			why := checkSet("{env.NOT_SET}").(*variableError)
+			remedy := why.Remedy()
+			text := strings.TrimSuffix(why.Error(), ": "+remedy)
+			st.RefusedRequest, st.Class, st.Error = "1s ago a request was refused: "+text, tokensource.ClassOperator, text
+			st.Problems = []problemStatus{{why.Problem(), st.Class, text, remedy}}
 		}, false, doctor.Fail, "server", "the environment variable NOT_SET is not set", "set it where Caddy is started"},
 		{"upstream", func(st *accountStatus) {
 			const text = `token source "a": the last request failed: y: check the host`

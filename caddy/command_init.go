@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -98,7 +99,7 @@ func (r *initRun) run(ctx context.Context) error {
 	}
 	plan.API = cmp.Or(r.api, plan.API)
 	plan.Source = cmp.Or(r.name, discover.SourceName(plan.API))
-	plan.Listen = host4(listenHost) + ":" + port
+	plan.Listen = net.JoinHostPort(listenHost, port)
 	if err := firstError(discover.CheckURL("the API's address", plan.API), checkSourceName(plan.Source)); err != nil {
 		return err
 	}
@@ -110,14 +111,6 @@ func (r *initRun) run(ctx context.Context) error {
 		return fmt.Errorf("the Caddyfile would not be valid: %w", err)
 	}
 	return r.write(text)
-}
-
-// host4 returns a host in the form in front of a port: an IPv6 address is put in brackets.
-func host4(name string) string {
-	if strings.Contains(name, ":") {
-		return "[" + name + "]"
-	}
-	return name
 }
 
 // write writes the Caddyfile. It never replaces a file that exists.

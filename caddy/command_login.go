@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -252,14 +253,10 @@ func (l *terminalLogin) redirect(ctx context.Context) (string, net.Listener, err
 	if u.Scheme != "http" || !host.IsLoopback(u.Hostname()) {
 		return redirect, nil, nil
 	}
-	port := u.Port()
-	if port == "" {
-		port = "80"
-	}
 	// If Listen fails, the running server probably listens there, perhaps on a port that only the
 	// server may use. It then finishes the login. If it does not, the person can paste the address
 	// at which the browser ends.
-	listener, _ := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	listener, _ := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80")))
 	return redirect, listener, nil
 }
 

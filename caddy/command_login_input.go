@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/url"
 	"strings"
 
@@ -25,9 +26,7 @@ func pasted(line string, login *tokensource.Login) (url.Values, error) {
 	}
 	answer := u.Query()
 	if fragment, err := url.ParseQuery(u.EscapedFragment()); err == nil {
-		for name, values := range fragment {
-			answer[name] = values
-		}
+		maps.Copy(answer, fragment)
 	}
 	switch {
 	case !connect.HasAnswer(answer):

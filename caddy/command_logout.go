@@ -61,12 +61,8 @@ If you name no source, the command takes the only source that has a login.`,
 	return cmd
 }
 
-const (
-	// syncTimeout is how long logout waits for the running server to stop using a token.
-	syncTimeout = 5 * time.Second
-	// syncAgain is the pause before the server is asked again, while it finishes a refresh.
-	syncAgain = 100 * time.Millisecond
-)
+// syncTimeout is how long logout waits for the running server to stop using a token.
+const syncTimeout = 5 * time.Second
 
 // stopped makes the server at address read the storage, and reports whether the server then stopped
 // using the account's token.
@@ -82,7 +78,7 @@ func stopped(ctx context.Context, address, source, account string) bool {
 				return
 			}
 			select {
-			case <-time.After(syncAgain):
+			case <-time.After(100 * time.Millisecond): // the server finishes a refresh
 			case <-ctx.Done():
 				return
 			}

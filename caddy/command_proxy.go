@@ -13,8 +13,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/spf13/cobra"
-
-	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 // proxyFlags are the flags of the proxy command that become lines of a Caddyfile.
@@ -240,11 +238,7 @@ func (f *proxyFlags) interactive() bool {
 			name = o.grant
 		}
 	}
-	if preset, ok := provider.Get(first("provider")); ok && name == "" {
-		name = preset.Grants[0]
-	}
-	grant, err := newGrant(name)
-	return err == nil && isInteractive(grant)
+	return hasLogin(name, first("provider"))
 }
 
 // whereInCaddyfile matches an error with its place in the generated Caddyfile.

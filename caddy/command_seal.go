@@ -1,7 +1,6 @@
 package caddy
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -36,14 +35,17 @@ command counted no record of another source.`,
 					"add one, such as encryption_key {file./run/secrets/authinject.key}")
 			}
 			var failed []error
+			var sources []*tokensource.Source
 			for _, name := range slices.Sorted(maps.Keys(app.pooled)) {
-				n, err := app.pooled[name].source.Reseal(cmd.Context())
+				source := app.pooled[name].source
+				sources = append(sources, source)
+				n, err := source.Reseal(cmd.Context())
 				if err != nil {
 					failed = append(failed, fmt.Errorf("source %s: %w", name, err))
 				}
 				fmt.Fprintf(os.Stdout, "%s: records sealed: %d\n", name, n)
 			}
-			strangers, copies, err := app.leftovers(cmd.Context())
+			strangers, copies, err := tokensource.Leftovers(cmd.Context(), app.ctx.Storage(), sources...)
 			if err != nil {
 				failed = append(failed, err)
 			}
@@ -58,13 +60,4 @@ command counted no record of another source.`,
 	}
 	config.flags(cmd)
 	return cmd
-}
-
-// leftovers counts the records in Caddy's storage that are not changed.
-func (a *App) leftovers(ctx context.Context) (strangers, copies int, err error) {
-	var sources []*tokensource.Source
-	for _, pooled := range a.pooled {
-		sources = append(sources, pooled.source)
-	}
-	return tokensource.Leftovers(ctx, a.ctx.Storage(), sources...)
 }

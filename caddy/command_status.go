@@ -57,10 +57,8 @@ The exit status follows the worst state:
 				if err := errors.Join(report.print(os.Stdout, asJSON), err); err != nil {
 					return err
 				}
-				if watch {
-					if again(cmd.Context()) {
-						continue
-					}
+				if watch && again(cmd.Context()) {
+					continue
 				}
 				return exitWith(cmd, report)
 			}
@@ -108,22 +106,18 @@ func (r *statusReport) exit() (status int, words string) {
 	return status, words
 }
 
-// watchEvery is the pause of status --watch.
-const watchEvery = 2 * time.Second
-
-// again waits for the next round, and reports whether there is one.
+// again waits for the next round of status --watch, and reports whether there is one.
 func again(ctx context.Context) bool {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	select {
-	case <-time.After(watchEvery):
+	case <-time.After(2 * time.Second):
 		return true
 	case <-ctx.Done():
 		return false
 	}
 }
 
-// print prints the report.
 func (r *statusReport) print(w io.Writer, asJSON bool) error {
 	if asJSON {
 		return printJSON(w, r.accounts)
@@ -149,7 +143,7 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 	fmt.Fprintln(table, "SOURCE\tACCOUNT\tSTATE\tIN WORDS")
 	var todo []string
 	for _, st := range r.accounts {
-		account := "-"
+		name, account := connect.AccountName(st.Source, st.Account), "-"
 		if st.Account != "" {
 			account = connect.Printable(st.Account)
 		}
@@ -160,11 +154,13 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 		warnings := st.distinctWarnings()
 		said := slices.ContainsFunc(warnings, func(warning string) bool { return strings.HasSuffix(warning, st.Remedy) })
 		if st.Remedy != "" && !said {
-			todo = append(todo, connect.AccountName(st.Source, st.Account)+": "+st.Remedy)
+			todo = append(todo, name+": "+st.Remedy)
+		}
+		if st.LoginURL != "" {
+			todo = append(todo, name+": the page is "+st.LoginURL)
 		}
 		if st.StorageError != "" {
-			todo = append(todo, connect.AccountName(st.Source, st.Account)+": the storage says: "+
-				connect.Printable(st.StorageError))
+			todo = append(todo, name+": the storage says: "+connect.Printable(st.StorageError))
 		}
 		for _, warning := range warnings {
 			if !slices.Contains(todo, warning) { // it may be about all accounts of the source
@@ -172,8 +168,8 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 			}
 		}
 		if l := st.Login; l != nil {
-			todo = append(todo, fmt.Sprintf("%s: open %s and type %s within %s", connect.AccountName(st.Source, st.Account),
-				l.VerificationURI, l.UserCode, connect.Span(time.Until(l.Ends))))
+			todo = append(todo, fmt.Sprintf("%s: open %s and type %s within %s", name, l.VerificationURI, l.UserCode,
+				connect.Span(time.Until(l.Ends))))
 		}
 	}
 	if err := table.Flush(); err != nil {

@@ -87,7 +87,7 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) error {
 	}
 	h.page.AnyCaller = h.Callers == callersAny || h.Callers == "" && h.User != "" && h.page.Ranges == nil
 	if h.User != "" {
-		h.page.User = h.user
+		h.page.User = func(r *http.Request) string { return resolveIn(r, h.User) }
 		if strings.Contains(h.User, "{http.auth.") && !found.authenticates {
 			app.logger.Warn("no one can open this page: no route has authentication, such as basic_auth, which sets the user",
 				zap.String("path", h.Path), zap.String("user", h.User))
@@ -147,20 +147,6 @@ func (h *ConnectHandler) Validate() error {
 		err = errAnyAndMore
 	}
 	return err
-}
-
-// user returns the name of the user who made the request, or empty if a placeholder has no value.
-// It resolves placeholders once: a placeholder in a value that the client sent is not resolved.
-func (h *ConnectHandler) user(r *http.Request) string {
-	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return ""
-	}
-	user, err := repl.ReplaceOrErr(h.User, true, true)
-	if err != nil {
-		return ""
-	}
-	return user
 }
 
 // checkUser reports a user who is the same for all requests, or none.
@@ -252,15 +238,13 @@ func (a *App) connectURL(source, account string) string {
 	if err != nil || !pooled.source.Interactive() {
 		return ""
 	}
-	page := ""
-	if pages := a.routes.pagesOf(source); len(pages) > 0 {
-		page = pages[0]
-	}
-	if before, ok := strings.CutSuffix(cfg.redirect, connect.CallbackPath); ok && page != "" {
-		page = before // the address in front of any proxy
-	}
-	if page == "" {
+	pages := a.routes.pagesOf(source)
+	if len(pages) == 0 {
 		return ""
+	}
+	page := pages[0]
+	if before, ok := strings.CutSuffix(cfg.redirect, connect.CallbackPath); ok {
+		page = before // the address in front of any proxy
 	}
 	query := url.Values{"source": {source}}
 	if account != "" {

@@ -40,6 +40,9 @@ func TestConnectBelowAnotherPath(t *testing.T) {
 				!strings.Contains(body, `"login_url":"`+page+`?source=a"`) {
 				t.Errorf("before the login: %d %s", status, body)
 			}
+			if _, body := admin(t, "sources/a", nil); !strings.Contains(body, `"login_url":"`+page+`?source=a"`) {
+				t.Errorf("the admin API before the login: %s", body)
+			}
 			ada := newPerson(t, page)
 			consent := rig.Allow(t, p, ada.begin("source", "a"))
 			if _, text := ada.open(consent.Redirect); !strings.Contains(notice(text), "Connected a.") {
@@ -56,6 +59,9 @@ func TestConnectBelowAnotherPath(t *testing.T) {
 			}
 			if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
 				t.Errorf("after the login: %d %s", status, body)
+			}
+			if _, body := admin(t, "sources/a", nil); strings.Contains(body, "login_url") {
+				t.Errorf("the admin API after the login: %s", body)
 			}
 		})
 	}

@@ -55,10 +55,7 @@ type destinations struct {
 }
 
 func (s *Source) parseDestinations() (destinations, error) {
-	var d destinations
-	if s.presetDestinations {
-		d.preset = s.Provider
-	}
+	d := destinations{preset: s.destinationsFrom}
 	resolved := make([]string, len(s.Destinations))
 	perAccount := false
 	examples := make([]string, len(s.Destinations))

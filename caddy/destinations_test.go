@@ -70,9 +70,10 @@ func TestStatusOfAnUpstreamThatIsNoDestination(t *testing.T) {
 	const why = "no token is sent to https://api.invalid:443: it is not among the destinations of this token source; " +
 		"the option destinations lists what is allowed: https://v5api.tiltify.com (set by provider tiltify, unless you " +
 		"write the option yourself)"
-	warning := `token source "a": requests to the upstream api.invalid:443 will be refused: ` + why
+	remedy := (&authinject.DestinationError{}).Remedy()
+	warning := `token source "a": requests to the upstream api.invalid:443 will be refused: ` + why + ": " + remedy
 	w := httptest.NewRecorder()
-	if err := app.serveReady(w); err != nil {
+	if err := app.serveReady(w, httptest.NewRequest(http.MethodGet, "/authinject/ready", nil)); err != nil {
 		t.Fatal(err)
 	}
 	var ready struct{ Warnings []string }
@@ -80,13 +81,12 @@ func TestStatusOfAnUpstreamThatIsNoDestination(t *testing.T) {
 		t.Errorf("ready: %v %s", err, w.Body)
 	}
 	status := func() accountStatus {
-		st, err := app.sourceStatus(t.Context(), "a", false)
-		if err != nil || len(st.Accounts) != 1 {
-			t.Fatalf("%v %+v", err, st)
+		st := app.sourceStatus(t.Context(), "a", false)
+		if len(st.Accounts) != 1 {
+			t.Fatalf("%+v", st)
 		}
 		return st.Accounts[0]
 	}
-	remedy := (&authinject.DestinationError{}).Remedy()
 	expected := problemStatus{"destination", tokensource.ClassOperator, warning, remedy}
 	if st := status(); !slices.Contains(st.Warnings, warning) || st.Class == tokensource.ClassOperator ||
 		!slices.Contains(st.Problems, expected) {

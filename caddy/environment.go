@@ -8,12 +8,15 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 // unsetVariable is an environment variable in a Caddyfile that is not set.
 type unsetVariable struct {
-	name string
-	line int // from 1 on
+	name   string
+	line   int  // from 1 on
+	secret bool // the line is that of an option with a secret
 }
 
 // String says what is wrong.
@@ -23,8 +26,15 @@ func (v unsetVariable) String() string {
 
 // remedy says what to do.
 func (v unsetVariable) remedy() string {
-	return fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell, or write {$%s:default}",
-		v.name, v.name)
+	return fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell", v.name) + v.otherwise()
+}
+
+// otherwise offers a default value, but no secret in the Caddyfile.
+func (v unsetVariable) otherwise() string {
+	if v.secret {
+		return ""
+	}
+	return fmt.Sprintf(", or write {$%s:default}", v.name)
 }
 
 // replacedVariable matches an environment variable that Caddy replaces when it reads a Caddyfile, and
@@ -41,12 +51,29 @@ func unsetVariables(text string) (list []unsetVariable) {
 			continue
 		}
 		for _, found := range replacedVariable.FindAllStringSubmatch(content, -1) {
-			if _, set := os.LookupEnv(found[1]); !set && !slices.Contains(list, unsetVariable{found[1], line}) {
-				list = append(list, unsetVariable{found[1], line})
+			unset := unsetVariable{found[1], line, isSecretLine(content)}
+			if _, set := os.LookupEnv(found[1]); !set && !slices.Contains(list, unset) {
+				list = append(list, unset)
 			}
 		}
 	}
 	return list
+}
+
+// secretNames has the names of the options whose values are secret. It is filled here, because
+// the parsers in [sourceOptions] use this file.
+var secretNames = make(map[string]bool)
+
+func init() {
+	for _, o := range sourceOptions {
+		secretNames[o.name] = o.secret
+	}
+}
+
+// isSecretLine reports whether a line of a Caddyfile is that of an option with a secret.
+func isSecretLine(line string) bool {
+	words := strings.Fields(line)
+	return len(words) > 0 && secretNames[words[0]]
 }
 
 // unsetAt returns the part of an error that names the variables in a line of a Caddyfile that are not
@@ -63,7 +90,7 @@ func unsetAt(file string, line int, word, other string) string {
 	}
 	var parts []string
 	for _, v := range unsetVariables(strings.Repeat("\n", line-1) + lines[line-1]) {
-		parts = append(parts, fmt.Sprintf("; %s; set it, or write {$%s:default}", v, v.name))
+		parts = append(parts, fmt.Sprintf("; %s; set it%s", v, v.otherwise()))
 	}
 	if parts == nil {
 		return other
@@ -98,11 +125,22 @@ func unsetPlaceholder(text string) string {
 
 // checkSet returns why an upstream has no address, if an environment variable in it is not set.
 func checkSet(upstream string) error {
-	name := unsetPlaceholder(upstream)
-	if name == "" {
-		return nil
+	if name := unsetPlaceholder(upstream); name != "" {
+		return &variableError{upstream, name}
 	}
-	return fmt.Errorf("upstream %s: the environment variable %s is not set; set it where Caddy is started, and start "+
-		"Caddy again",
-		upstream, name)
+	return nil
+}
+
+// variableError says that an environment variable in the address of an upstream is not set.
+type variableError struct{ upstream, name string }
+
+// Problem names the row of [tokensource.Remedies] that explains the error.
+func (*variableError) Problem() string { return "upstream_variable" }
+
+// Remedy is what an operator can do.
+func (e *variableError) Remedy() string { return tokensource.RemedyFor(e.Problem()) }
+
+// Error implements error.
+func (e *variableError) Error() string {
+	return fmt.Sprintf("upstream %s has no address, because the environment variable %s is not set: %s", e.upstream, e.name, e.Remedy())
 }

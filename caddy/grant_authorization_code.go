@@ -50,14 +50,12 @@ func (g *AuthorizationCodeGrant) Provision(caddy.Context) error {
 }
 
 // Check returns an error if PKCE is neither empty, `S256` nor `none`.
-func (g *AuthorizationCodeGrant) Check() error {
-	if g.PKCE == "" {
-		return nil
-	}
-	return checkPKCE("pkce", g.PKCE)
-}
+func (g *AuthorizationCodeGrant) Check() error { return checkPKCE("pkce", g.PKCE) }
 
 func checkPKCE(option, method string) error {
+	if method == "" {
+		return nil
+	}
 	return tokensource.CheckWord(option, method, []string{provider.PKCES256, provider.PKCENone})
 }
 

@@ -40,17 +40,12 @@ func (g *ClientCredentialsGrant) UnmarshalCaddyfile(d *caddyfile.Dispenser) erro
 }
 
 // Check reports what is wrong with the options.
-func (g ClientCredentialsGrant) Check() error { return g.grant().Check() }
-
-// grant returns the options in the form of package tokensource.
-func (g ClientCredentialsGrant) grant() tokensource.ClientCredentials {
-	return tokensource.ClientCredentials{GrantType: g.GrantType}
-}
+func (g ClientCredentialsGrant) Check() error { return g.Provision(caddy.Context{}) }
 
 // Provision sets up the grant.
 func (g *ClientCredentialsGrant) Provision(caddy.Context) error {
-	g.ClientCredentials = g.grant()
-	return g.Check()
+	g.ClientCredentials = tokensource.ClientCredentials{GrantType: g.GrantType}
+	return g.ClientCredentials.Check()
 }
 
 // Interface guard

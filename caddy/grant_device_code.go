@@ -46,12 +46,7 @@ func (g *DeviceCodeGrant) Provision(caddy.Context) error {
 }
 
 // Check reports an unknown method.
-func (g *DeviceCodeGrant) Check() error {
-	if g.PKCE == "" {
-		return nil
-	}
-	return checkPKCE("pkce", g.PKCE)
-}
+func (g *DeviceCodeGrant) Check() error { return checkPKCE("pkce", g.PKCE) }
 
 // Interface guard
 var _ tokensource.Interactive = (*DeviceCodeGrant)(nil)

@@ -96,14 +96,10 @@ func (g GitHubAppGrant) Check() error {
 
 // grant returns the options in the form of package tokensource.
 func (g GitHubAppGrant) grant() tokensource.GitHubApp {
-	grant := tokensource.GitHubApp{
-		AppID: g.AppID, InstallationID: g.InstallationID, APIURL: g.APIURL, Repositories: g.Repositories,
-		Permissions: g.Permissions,
+	return tokensource.GitHubApp{
+		AppID: g.AppID, InstallationID: g.InstallationID, Key: valueIfSet(g.Key), APIURL: g.APIURL,
+		Repositories: g.Repositories, Permissions: g.Permissions,
 	}
-	if g.Key != "" {
-		grant.Key = value(g.Key)
-	}
-	return grant
 }
 
 // Provision sets up the grant.

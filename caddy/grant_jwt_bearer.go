@@ -89,14 +89,10 @@ func (g JWTBearerGrant) Check() error {
 
 // grant returns the options in the form of package tokensource.
 func (g JWTBearerGrant) grant() tokensource.JWTBearer {
-	grant := tokensource.JWTBearer{
-		Alg: g.Alg, KeyID: g.KeyID, Issuer: g.Issuer, Subject: g.Subject, Audience: g.Audience,
+	return tokensource.JWTBearer{
+		Key: valueIfSet(g.Key), Alg: g.Alg, KeyID: g.KeyID, Issuer: g.Issuer, Subject: g.Subject, Audience: g.Audience,
 		Claims: params(g.Claims), Lifetime: time.Duration(g.Lifetime),
 	}
-	if g.Key != "" {
-		grant.Key = value(g.Key)
-	}
-	return grant
 }
 
 // Provision sets up the grant.

@@ -48,9 +48,7 @@ func (g RefreshTokenGrant) Check() error { return g.Provision(caddy.Context{}) }
 
 // Provision sets up the grant.
 func (g *RefreshTokenGrant) Provision(caddy.Context) error {
-	if g.RefreshToken != "" {
-		g.Initial = value(g.RefreshToken)
-	}
+	g.Initial = valueIfSet(g.RefreshToken)
 	return firstError(g.refreshing.Check(), checkBraces("refresh_token", g.RefreshToken))
 }
 

@@ -51,9 +51,7 @@ func (g StaticGrant) Check() error { return g.Provision(caddy.Context{}) }
 
 // Provision sets up the grant.
 func (g *StaticGrant) Provision(caddy.Context) error {
-	if g.Token != "" {
-		g.Static.Token = value(g.Token)
-	}
+	g.Static.Token = valueIfSet(g.Token)
 	if g.Expires != "" {
 		g.Static.Expires, _ = time.Parse(time.RFC3339, g.Expires) // checkExpires reports the error
 	}

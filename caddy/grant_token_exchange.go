@@ -102,10 +102,7 @@ func (g *TokenExchangeGrant) Provision(caddy.Context) error {
 	}
 	g.TokenExchange = tokensource.TokenExchange{
 		SubjectTokenType: g.SubjectTokenType, RequestedTokenType: g.RequestedTokenType, Audience: g.Audience,
-		ActorTokenType: g.ActorTokenType, OnBehalfOf: g.OnBehalfOf,
-	}
-	if g.ActorToken != "" {
-		g.TokenExchange.ActorToken = value(g.ActorToken)
+		ActorToken: valueIfSet(g.ActorToken), ActorTokenType: g.ActorTokenType, OnBehalfOf: g.OnBehalfOf,
 	}
 	return g.TokenExchange.Check()
 }
@@ -157,15 +154,7 @@ func isOfCaller(subject string) bool { return strings.HasPrefix(subject, "{http.
 // subjectIn returns the subject token of a request, or a zero Secret if it has none. In a value of
 // several words, the first one must be the scheme Bearer.
 func subjectIn(req *http.Request, subject string) tokensource.Secret {
-	repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return tokensource.Secret{}
-	}
-	text, err := repl.ReplaceOrErr(subject, true, true)
-	if err != nil {
-		return tokensource.Secret{}
-	}
-	text = strings.TrimSpace(text)
+	text := strings.TrimSpace(resolveIn(req, subject))
 	scheme, token, words := strings.Cut(text, " ")
 	switch {
 	case words && strings.EqualFold(scheme, "Bearer"):

@@ -1,7 +1,6 @@
 package caddy
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -32,37 +31,26 @@ func isAddressExpression(expression string) bool {
 	return strings.Contains(expression, "remote_ip(") || strings.Contains(expression, "client_ip(")
 }
 
-// isGuard reports whether a provisioned part of a route restricts the callers: authentication, also
-// by another server (forward_auth), or a matcher of addresses.
-func isGuard(route caddyhttp.Route) bool {
-	if matchesAddress(route.MatcherSets) {
-		return true
-	}
-	return slices.ContainsFunc(route.Handlers, func(handler caddyhttp.MiddlewareHandler) bool {
+// restricts reports whether a provisioned part of a route restricts the callers: authentication, also
+// by another server (forward_auth), or a matcher of addresses. authenticates says that the route
+// itself has authentication.
+func restricts(route caddyhttp.Route) (guarded, authenticates bool) {
+	guarded = matchesAddress(route.MatcherSets)
+	for _, handler := range route.Handlers {
 		switch h := handler.(type) {
 		case *caddyauth.Authentication:
-			return true
+			guarded, authenticates = true, true
 		case *reverseproxy.Handler:
 			_, ours := h.Transport.(*Transport)
-			return len(h.HandleResponse) > 0 && !ours
+			guarded = guarded || len(h.HandleResponse) > 0 && !ours
 		case *caddyhttp.Subroute:
-			return slices.ContainsFunc(h.Routes, isGuard)
+			for _, inner := range h.Routes {
+				guards, authenticated := restricts(inner)
+				guarded, authenticates = guarded || guards, authenticates || authenticated
+			}
 		}
-		return false
-	})
-}
-
-// authenticates reports whether a provisioned part of a route has authentication.
-func authenticates(route caddyhttp.Route) bool {
-	return slices.ContainsFunc(route.Handlers, func(handler caddyhttp.MiddlewareHandler) bool {
-		switch h := handler.(type) {
-		case *caddyauth.Authentication:
-			return true
-		case *caddyhttp.Subroute:
-			return slices.ContainsFunc(h.Routes, authenticates)
-		}
-		return false
-	})
+	}
+	return guarded, authenticates
 }
 
 func matchesAddress(sets caddyhttp.MatcherSets) bool {

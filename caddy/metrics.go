@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -72,7 +73,8 @@ func (c sourceCollector) Collect(metrics chan<- prometheus.Metric) {
 				gauge(problemDesc, 1, word, string(class))
 			}
 		}
-		for _, problem := range c.app.unreached[name].problems(time.Now()) {
+		for _, problem := range slices.Concat(c.app.unreached[name].problems(time.Now()),
+			c.app.sharedAddresses(c.app.routes.listens[name])) {
 			add(problem.Problem, problem.Class)
 		}
 		if c.app.perRequest(name) {
@@ -102,7 +104,6 @@ func number(b bool) float64 {
 	return 0
 }
 
-// registerMetrics adds the metrics to a configuration's registry.
 func (a *App) registerMetrics(registry *prometheus.Registry) error {
 	for _, collector := range []prometheus.Collector{requestsTotal, tokenRequestsTotal, sourceCollector{a}} {
 		if err := registry.Register(collector); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {

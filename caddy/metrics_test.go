@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -68,5 +69,37 @@ func TestMetricsHaveUnreachedUpstreams(t *testing.T) {
 	}
 	if got["upstream_refused"] != 2 {
 		t.Errorf("got %v", got)
+	}
+}
+
+// An address that another process has, too, is a problem of each source at that address.
+func TestMetricsHaveSharedAddresses(t *testing.T) {
+	before := theNeighbours
+	t.Cleanup(func() { theNeighbours = before })
+	theNeighbours = &neighbours{others: func(string) []string { return []string{"caddy (process 42)"} }}
+	t.Setenv("TOKEN", rig.Canary)
+	app := provisioned(t, stored(t).Source("at-site", "token {env.TOKEN}").Source("elsewhere", "token {env.TOKEN}").
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject at-site https://api.example.com"))
+	families, err := app.ctx.GetMetricsRegistry().Gather()
+	if err != nil {
+		t.Error(err)
+	}
+	var sources []string
+	for _, family := range families {
+		if family.GetName() != "authinject_problem" {
+			continue
+		}
+		for _, series := range family.GetMetric() {
+			labels := make(map[string]string)
+			for _, label := range series.GetLabel() {
+				labels[label.GetName()] = label.GetValue()
+			}
+			if labels["problem"] == sharedAddress && labels["class"] == string(tokensource.ClassOperator) {
+				sources = append(sources, labels["source"])
+			}
+		}
+	}
+	if !slices.Equal(sources, []string{"at-site"}) {
+		t.Errorf("the problem is that of %q", sources)
 	}
 }

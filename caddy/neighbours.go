@@ -42,13 +42,13 @@ const (
 	sharedAddress = "shared_address"
 )
 
-// at returns the other processes at an address.
-func (n *neighbours) at(address string, now time.Time) []string {
+// at returns the other processes at an address, and whether that is news since the last look.
+func (n *neighbours) at(address string, now time.Time) (processes []string, news bool) {
 	n.mu.Lock()
 	known, ok := n.known[address]
 	n.mu.Unlock()
 	if ok && now.Sub(known.looked) < lookEvery {
-		return known.processes
+		return known.processes, false
 	}
 	found := n.others(address)
 	n.mu.Lock()
@@ -56,8 +56,9 @@ func (n *neighbours) at(address string, now time.Time) []string {
 	if n.known == nil {
 		n.known = make(map[string]neighbour)
 	}
+	news = !slices.Equal(n.known[address].processes, found)
 	n.known[address] = neighbour{now, found}
-	return found
+	return found, news
 }
 
 // added returns those addresses that the last call did not have, and forgets the addresses that
@@ -83,27 +84,25 @@ func sharedText(address string, others []string) string {
 // warnOfNeighbours logs which other processes listen at addresses that the configuration before did
 // not have.
 func (a *App) warnOfNeighbours() {
-	fresh := theNeighbours.added(a.listens())
-	if len(fresh) == 0 {
-		return
-	}
-	a.background.Go(func() {
-		for _, address := range fresh {
-			if others := theNeighbours.at(address, time.Now()); len(others) > 0 {
-				a.logger.Warn("another process listens at the same address, and gets a part of the requests",
-					zap.String("listener", address),
-					zap.Strings("processes", others), zap.String("problem", sharedAddress),
-					zap.String("remedy", tokensource.RemedyFor(sharedAddress)))
-			}
-		}
-	})
+	a.sharedAddresses(theNeighbours.added(a.listens()))
 }
 
-// sharedAddresses returns the problems with the addresses of sites.
-func sharedAddresses(addresses []string) (found []problemStatus) {
+// sharedAddresses returns the problems with addresses that other processes have, too. It logs a
+// problem when it begins and when it ends. After the start, the addresses are only looked at when the
+// admin API, status or a scrape of the metrics asks for the state.
+func (a *App) sharedAddresses(addresses []string) (found []problemStatus) {
+	remedy := tokensource.RemedyFor(sharedAddress)
 	for _, address := range addresses {
-		if others := theNeighbours.at(address, time.Now()); len(others) > 0 {
-			remedy := tokensource.RemedyFor(sharedAddress)
+		others, news := theNeighbours.at(address, time.Now())
+		at := zap.String("listener", address)
+		switch {
+		case news && len(others) > 0:
+			a.logger.Warn("another process listens at the same address, and gets a part of the requests", at,
+				zap.Strings("processes", others), zap.String("problem", sharedAddress), zap.String("remedy", remedy))
+		case news:
+			a.logger.Info("no other process listens at the address any more", at)
+		}
+		if len(others) > 0 {
 			found = append(found, problemStatus{sharedAddress, tokensource.ClassOperator,
 				withRemedy(sharedText(address, others), remedy), remedy})
 		}

@@ -1,10 +1,16 @@
 package caddy
 
 import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -32,12 +38,11 @@ func TestNeighbours(t *testing.T) {
 	start := func(listens map[string][]string) *App {
 		sources := slices.Values([]string{"a", "b"})
 		a := &App{
-			logger: zap.New(core), background: new(sync.WaitGroup),
+			logger:   zap.New(core),
 			refusals: newRefusals(zap.NewNop(), sources), unreached: newUnreached(zap.NewNop(), sources),
 		}
 		a.routes.listens = listens
 		a.warnOfNeighbours()
-		a.background.Wait()
 		return a
 	}
 	start(map[string][]string{"a": {"127.0.0.1:8080"}, "b": {"127.0.0.1:8080"}})
@@ -65,10 +70,14 @@ func TestNeighbours(t *testing.T) {
 	}
 	shared = false
 	now := time.Now()
-	if len(theNeighbours.at("127.0.0.1:8080", now.Add(30*time.Second))) != 1 || looks != 1 {
+	at := func(after time.Duration) []string {
+		processes, _ := theNeighbours.at("127.0.0.1:8080", now.Add(after))
+		return processes
+	}
+	if len(at(30*time.Second)) != 1 || looks != 1 {
 		t.Error("it was looked up twice in a minute")
 	}
-	if len(theNeighbours.at("127.0.0.1:8080", now.Add(2*time.Minute))) != 0 || looks != 2 {
+	if len(at(2*time.Minute)) != 0 || looks != 2 {
 		t.Error("it was not looked up again")
 	}
 	start(map[string][]string{"a": {"127.0.0.1:9090"}})
@@ -77,6 +86,68 @@ func TestNeighbours(t *testing.T) {
 	if logged.Len() != 2 {
 		t.Errorf("%d lines after the address was used again", logged.Len())
 	}
+}
+
+// A process that shares an address later is logged when the state is asked for, and so is its end.
+// The metric and the list of warnings have it as long as it is so.
+func TestNeighbourThatComesLater(t *testing.T) {
+	before := theNeighbours
+	t.Cleanup(func() { theNeighbours = before })
+	synctest.Test(t, func(t *testing.T) {
+		shared := map[string]bool{}
+		theNeighbours = &neighbours{others: func(address string) []string {
+			if shared[address] {
+				return []string{"caddy (process 42)"}
+			}
+			return nil
+		}}
+		core, logged := observer.New(zap.DebugLevel)
+		sources := slices.Values([]string{"a"})
+		a := &App{
+			logger:   zap.New(core),
+			refusals: newRefusals(zap.NewNop(), sources), unreached: newUnreached(zap.NewNop(), sources),
+		}
+		a.routes.listens = map[string][]string{"a": {"127.0.0.1:8080"}}
+		ready := func() (warnings []string) {
+			t.Helper()
+			time.Sleep(lookEvery)
+			asked := httptest.NewRequest(http.MethodGet, "/authinject/ready", nil)
+			asked = asked.WithContext(context.WithValue(asked.Context(), http.LocalAddrContextKey,
+				net.TCPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:2019"))))
+			w := httptest.NewRecorder()
+			if err := a.serveReady(w, asked); err != nil {
+				t.Fatal(err)
+			}
+			var answer struct{ Warnings []string }
+			if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
+				t.Fatal(err)
+			}
+			return answer.Warnings
+		}
+		a.warnOfNeighbours()
+		if warnings := ready(); warnings == nil || len(warnings) != 0 || logged.Len() != 0 {
+			t.Fatalf("alone: %q, %d lines", warnings, logged.Len())
+		}
+		for _, address := range []string{"127.0.0.1:8080", "127.0.0.1:2019"} { // a site, and the admin API
+			shared[address] = true
+			for range 2 {
+				if warnings := ready(); len(warnings) != 1 || !strings.Contains(warnings[0], address+", and gets a part") {
+					t.Errorf("%s is shared: warnings %q", address, warnings)
+				}
+			}
+			shared[address] = false
+			for range 2 {
+				if warnings := ready(); len(warnings) != 0 {
+					t.Errorf("%s is not shared any more: %q", address, warnings)
+				}
+			}
+			lines := logged.TakeAll()
+			if len(lines) != 2 || lines[0].Level != zapcore.WarnLevel || lines[1].Level != zapcore.InfoLevel ||
+				lines[0].ContextMap()["listener"] != address || lines[1].ContextMap()["listener"] != address {
+				t.Errorf("%s: logged %+v", address, lines)
+			}
+		}
+	})
 }
 
 // Only TCP listeners are looked up.

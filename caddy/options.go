@@ -219,7 +219,6 @@ func (s *Source) checkOptions(grant tokensource.Grant) error {
 	return fmt.Errorf("grant %s %s; remove %s", s.grantType(), why, strings.Join(extra, ", "))
 }
 
-// names returns the names of the options.
 func (list options) names() []string {
 	names := make([]string, len(list))
 	for i, o := range list {
@@ -231,7 +230,6 @@ func (list options) names() []string {
 // grants returns the names of the grants that have the option.
 func (o option) grants() []string { return strings.Fields(o.grant) }
 
-// find returns the option with that name.
 func (list options) find(name string) (option, bool) {
 	at := slices.IndexFunc(list, func(o option) bool { return o.name == name })
 	if at < 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
@@ -36,10 +37,33 @@ func value(configured string) tokensource.Value {
 	}
 }
 
+// valueIfSet is value, or nil for an option that is not set.
+func valueIfSet(configured string) tokensource.Value {
+	if configured == "" {
+		return nil
+	}
+	return value(configured)
+}
+
 // resolve replaces the placeholders of s that need no request: {env.*}, {file.*}, {system.*} and
 // {time.*}. Any other one is an error.
 func resolve(s string) (string, error) {
 	return caddy.NewReplacer().ReplaceOrErr(s, true, true)
+}
+
+// resolveIn replaces the placeholders of s with what the request has for them, or returns an empty
+// text if one has no value. It resolves placeholders once: a placeholder in a value that the client
+// sent is not resolved.
+func resolveIn(r *http.Request, s string) string {
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return ""
+	}
+	resolved, err := repl.ReplaceOrErr(s, true, true)
+	if err != nil {
+		return ""
+	}
+	return resolved
 }
 
 func hasPlaceholder(s string) bool {

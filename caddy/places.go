@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/authinject/caddy-authinject/internal/suggest"
@@ -41,16 +40,11 @@ func placesOf(name string) (found []string) {
 		}
 	}
 	for _, grant := range moduleNames(grantNamespace) {
-		info, err := caddy.GetModule(grantNamespace + "." + grant)
-		if err != nil {
-			continue
-		}
-		module, ok := info.New().(optioned)
-		if !ok {
-			continue
-		}
-		if _, ok := module.options().find(name); ok {
-			found = append(found, "the block of grant "+grant)
+		module, _ := newGrant(grant)
+		if module, ok := module.(optioned); ok {
+			if _, ok := module.options().find(name); ok {
+				found = append(found, "the block of grant "+grant)
+			}
 		}
 	}
 	return found
@@ -125,9 +119,6 @@ var unrecognized = regexp.MustCompile(`unrecognized subdirective (\S+), at `)
 // and what is allowed. known returns the words that are allowed where the subdirective is, and how
 // an error names them.
 func suggestSubdirective(err error, known func(word string) (words []string, allowed string)) error {
-	if err == nil {
-		return nil
-	}
 	found := unrecognized.FindStringSubmatchIndex(err.Error())
 	if found == nil {
 		return err

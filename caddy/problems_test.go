@@ -72,13 +72,39 @@ func TestUpstreamWithoutValue(t *testing.T) {
 	addr := rig.FreeAddr(t)
 	run(t, rig.Caddyfile{}.Source("a", "token {env.TOKEN}", "destinations https://api.example.com").
 		Site("http://"+addr, "bind 127.0.0.1", "authinject a {env.NO_SUCH_HOST}:443"))
-	const want = "upstream {env.NO_SUCH_HOST}:443: the environment variable NO_SUCH_HOST is not set; set it where " +
-		"Caddy is started"
+	const want = "upstream {env.NO_SUCH_HOST}:443 has no address, because the environment variable NO_SUCH_HOST is not set"
 	status, body, _ := get(t, "http://"+addr+"/")
-	if status != http.StatusBadGateway || !strings.Contains(body, want) {
-		t.Errorf("got %d %s", status, body)
+	var problem struct{ Title, Detail, Problem, Remedy string }
+	if err := json.Unmarshal([]byte(body), &problem); err != nil || status != http.StatusBadGateway ||
+		problem.Title != "The upstream has no address" || problem.Detail != want+": "+problem.Remedy ||
+		problem.Problem != "upstream_variable" || !strings.Contains(problem.Remedy, "set it where Caddy is started") {
+		t.Errorf("got %v %d %s", err, status, body)
 	}
 	if _, body := admin(t, "ready", nil); !strings.Contains(body, want) {
 		t.Errorf("ready: %s", body)
+	}
+}
+
+// handle_response can replace the answers of this proxy, which name options and files, and leaves
+// those of an upstream alone.
+func TestAnswersCanBeReplaced(t *testing.T) {
+	isolate(t)
+	t.Setenv("EMPTY", "")
+	t.Setenv("TOKEN", "canary-static-token")
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "of the upstream", http.StatusBadGateway)
+	}))
+	t.Cleanup(upstream.Close)
+	addr := rig.FreeAddr(t)
+	replaced := []string{`@own header Proxy-Status "authinject; error=*"`,
+		rig.Block("handle_response @own", `respond "ask the operator" 502`)}
+	run(t, rig.Caddyfile{}.Source("replaced-none", "token {env.EMPTY}").Source("replaced-some", "token {env.TOKEN}").
+		Site("http://"+addr, "bind 127.0.0.1", rig.Block("authinject /none replaced-none "+upstream.URL, replaced...),
+			rig.Block("authinject /some replaced-some "+upstream.URL, replaced...)))
+	for path, want := range map[string]string{"/none": "ask the operator", "/some": "of the upstream"} {
+		status, body, header := get(t, "http://"+addr+path)
+		if status != http.StatusBadGateway || strings.TrimSpace(body) != want || header.Get("Proxy-Status") != "" {
+			t.Errorf("%s: %d %q %v", path, status, body, header)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -104,13 +105,13 @@ func (s *Source) uses(v provider.Variable) bool {
 
 // applyLogin fills in how a person connects an account.
 func (s *Source) applyLogin(preset provider.Preset, grant tokensource.Grant) {
-	fill(&s.RevokeURL, preset.RevokeURL)
+	s.RevokeURL = cmp.Or(s.RevokeURL, preset.RevokeURL)
 	if grant.Traits().Device {
-		fill(&s.DeviceURL, preset.DeviceURL)
+		s.DeviceURL = cmp.Or(s.DeviceURL, preset.DeviceURL)
 		return
 	}
-	fill(&s.AuthorizeURL, preset.AuthorizeURL)
-	fill(&s.RedirectURL, preset.RedirectURL)
+	s.AuthorizeURL = cmp.Or(s.AuthorizeURL, preset.AuthorizeURL)
+	s.RedirectURL = cmp.Or(s.RedirectURL, preset.RedirectURL)
 	for _, param := range preset.AuthorizeParams {
 		if !slices.ContainsFunc(s.AuthorizeParams, func(p Param) bool { return p.Name == param.Name }) {
 			s.AuthorizeParams = append(s.AuthorizeParams, Param{Name: param.Name, Value: param.Value})
@@ -126,15 +127,13 @@ func (s *Source) applyLogin(preset provider.Preset, grant tokensource.Grant) {
 
 // applyAnswers fills in the scopes, and how to read the provider's answers.
 func (s *Source) applyAnswers(preset provider.Preset) {
-	fill(&s.ScopeSeparator, preset.ScopeSeparator)
+	s.ScopeSeparator = cmp.Or(s.ScopeSeparator, preset.ScopeSeparator)
+	s.DefaultLifetime = cmp.Or(s.DefaultLifetime, caddy.Duration(preset.DefaultLifetime))
 	if s.Scopes == nil {
 		s.Scopes = preset.Scopes
 	}
 	if s.TokenTypes == nil {
 		s.TokenTypes = preset.TokenTypes
-	}
-	if s.DefaultLifetime == 0 {
-		s.DefaultLifetime = caddy.Duration(preset.DefaultLifetime)
 	}
 }
 
@@ -152,7 +151,7 @@ func (s *Source) checkScope(preset provider.Preset) error {
 
 // applyClient fills in how token requests are made.
 func (s *Source) applyClient(preset provider.Preset, grant tokensource.Grant) error {
-	fill(&s.TokenURL, preset.TokenURL)
+	s.TokenURL = cmp.Or(s.TokenURL, preset.TokenURL)
 	switch {
 	case s.ClientAuth != "" || preset.ClientAuth == "" || s.ClientAssertion != "" || s.ClientJWT != nil:
 	case s.ClientID == "" && len(s.ClientSecrets) == 0 && grant.Traits().ClientOptional: // the grant's own JWT is enough
@@ -161,7 +160,7 @@ func (s *Source) applyClient(preset provider.Preset, grant tokensource.Grant) er
 	default:
 		s.ClientAuth = string(preset.ClientAuth)
 	}
-	fill(&s.BodyFormat, string(preset.BodyFormat))
+	s.BodyFormat = cmp.Or(s.BodyFormat, string(preset.BodyFormat))
 	for i, param := range s.TokenParams {
 		if param.Name == preset.LifetimeParam.Name && param.Requests == nil {
 			s.TokenParams[i].Requests = preset.LifetimeParam.Requests
@@ -187,24 +186,12 @@ func (s *Source) applyPlacement(preset provider.Preset) {
 		}
 	}
 	if s.Destinations == nil && preset.Destinations != nil {
-		s.Destinations, s.presetDestinations = slices.Clone(preset.Destinations), true
+		s.Destinations, s.destinationsFrom = slices.Clone(preset.Destinations), s.Provider
 	}
 }
 
-func fill(into *string, text string) {
-	if *into == "" {
-		*into = text
-	}
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// firstError returns the first of the errors that is not nil.
+var firstError = cmp.Or[error]
 
 func findPreset(name string) (provider.Preset, error) {
 	preset, ok := provider.Get(name)

@@ -13,6 +13,7 @@ import (
 // Provisioning names the mistakes that parsing cannot see.
 func TestProvisionErrors(t *testing.T) {
 	isolate(t)
+	t.Setenv("API_URL", "https://api.example.com")
 	source := `"apps":{"authinject":{"sources":{"a":{"grant":{"type":"static","token":"{env.T}"}DESTINATIONS}}}`
 	proxy := `,"http":{"servers":{"s":{"listen":["127.0.0.1:0"],"routes":[{"handle":[{"handler":"reverse_proxy","transport":TRANSPORT,"upstreams":[{"dial":"UPSTREAM"}]DYNAMIC}]}]}}}}}`
 	for _, c := range []struct {
@@ -29,6 +30,8 @@ func TestProvisionErrors(t *testing.T) {
 			destinations: `,"destinations":["https://api.example.com"]`},
 		{name: "dynamic upstreams", dynamic: `,"dynamic_upstreams":{"source":"a","name":"x.internal","port":"80"}`,
 			want: "destinations are needed for dynamic upstreams"},
+		{name: "URL in a placeholder", upstream: "{env.API_URL}",
+			want: "upstream {env.API_URL}: its value has a scheme, and must be host:port"},
 		{name: "bad destination", destinations: `,"destinations":["https://*.com"]`, want: "star"},
 		{name: "transport inside itself",
 			transport: `{"protocol":"authinject","source":"a","transport":{"protocol":"authinject","source":"a"}}`,

@@ -109,12 +109,6 @@ func (a *App) statuses(names []string) (all []tokensource.Status) {
 // source can replace it.
 func isReady(st tokensource.Status) bool { return st.Live && (!st.Refused || st.Renews) }
 
-// needsLogin reports whether a person has to connect the account again, now or after an operator
-// has corrected the cause of the last failed login.
-func needsLogin(st tokensource.Status) bool {
-	return st.Err != nil && (st.Err.Class == tokensource.ClassLogin || st.Err.LastLogin != nil)
-}
-
 // classOf returns who has to act for a source that is not ready. While the first token request or a
 // refresh is under way, that is the provider.
 func classOf(st tokensource.Status) tokensource.Class {

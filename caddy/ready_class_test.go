@@ -25,15 +25,3 @@ func TestClassOfASourceWithoutAToken(t *testing.T) {
 		}
 	}
 }
-
-// A login that is needed is a warning, also if an operator has to act first.
-func TestNeedsLogin(t *testing.T) {
-	login, operator := &tokensource.Error{Class: tokensource.ClassLogin},
-		&tokensource.Error{Class: tokensource.ClassOperator}
-	both := &tokensource.Error{Class: tokensource.ClassOperator, LastLogin: operator}
-	for err, want := range map[*tokensource.Error]bool{nil: false, login: true, operator: false, both: true} {
-		if got := needsLogin(tokensource.Status{Err: err}); got != want {
-			t.Errorf("%+v: %t", err, got)
-		}
-	}
-}

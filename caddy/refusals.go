@@ -18,9 +18,6 @@ import (
 // showRefusal is how long the state of a source shows a [refusedRequest].
 const showRefusal = time.Hour
 
-// problemNoAccount is the problem of a request that names no account, see [tokensource.Remedies].
-const problemNoAccount = "no_account"
-
 // refusals logs the requests that are refused because of their destination, origin, method or
 // subject, or because they name no account. Token failures are logged once, when they happen, and
 // not for each request.
@@ -75,7 +72,7 @@ func (l *refusals) note(source string, r authinject.Result) {
 			at: time.Now(), text: strings.TrimSuffix(text, ": "+r.Remedy), problem: r.Problem, remedy: r.Remedy,
 			proof: r.Outcome == authinject.OutcomeRefused,
 		})
-	case r.Problem == problemNoAccount: // no token request failed, so nothing else logs it
+	case r.Problem == "no_account": // see [tokensource.Remedies]; no token request failed, so nothing else logs it
 	case r.Outcome == authinject.OutcomeOrigin, r.Outcome == authinject.OutcomeMethod,
 		r.Outcome == authinject.OutcomeSubject:
 	default:

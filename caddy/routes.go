@@ -163,8 +163,9 @@ func (r *survey) addServer(server *caddyhttp.Server) {
 	var guards []caddyhttp.Route // of the routes so far: a guard does not protect an earlier route
 	for _, route := range server.Routes {
 		used := usesOf(route)
-		used.authenticates = used.authenticates || authenticates(route)
-		if used.guarded || isGuard(route) {
+		guarded, authenticates := restricts(route)
+		used.authenticates = used.authenticates || authenticates
+		if used.guarded || guarded {
 			guards, anyGuarded = append(guards, route), true
 		}
 		add(used, allGuarded || slices.ContainsFunc(guards, func(guard caddyhttp.Route) bool {

@@ -174,15 +174,14 @@ type Source struct {
 	// StorageRaw stores the refresh tokens. Default: Caddy's storage.
 	StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=caddy.storage inline_key=module"`
 
-	grant        tokensource.Grant
-	transport    *tokenTransport // nil: the one of package tokensource
-	storage      tokensource.Storage
-	injection    authinject.Injection
-	destinations destinations
-	// presetDestinations is true if the preset has the destinations, and not the configuration.
-	presetDestinations bool
-	resolved           tokensource.Config // without what belongs to one loaded configuration
-	redirect           string             // RedirectURL, resolved
+	grant            tokensource.Grant
+	transport        *tokenTransport // nil: the one of package tokensource
+	storage          tokensource.Storage
+	injection        authinject.Injection
+	destinations     destinations
+	destinationsFrom string             // the preset that has the destinations; empty: the configuration has them
+	resolved         tokensource.Config // without what belongs to one loaded configuration
+	redirect         string             // RedirectURL, resolved
 
 	grantName string
 	settings  []byte // the whole configuration, as JSON

@@ -60,12 +60,10 @@ func (s *Source) config(resolveURL func(text string) (string, error)) (tokensour
 		DeadGrantErrors: s.preset.DeadGrantErrors,
 		LockOut:         s.preset.LockOut,
 		ClientSecrets:   values(s.ClientSecrets),
+		ClientAssertion: valueIfSet(s.ClientAssertion),
 		MutualTLS:       hasClientCertificate(s.TokenTransportRaw),
 		TokenIn:         writtenIn(cmp.Or(secretOptions(s.grant)["token"], secretOptions(s.grant)["refresh_token"])),
 		ClientSecretIn:  writtenIn(s.ClientSecrets...),
-	}
-	if s.ClientAssertion != "" {
-		cfg.ClientAssertion = value(s.ClientAssertion)
 	}
 	var err error
 	if cfg.ClientJWT, err = s.ClientJWT.config(resolveURL); err != nil {

@@ -61,6 +61,8 @@ type accountStatus struct {
 	Login *pendingLogin `json:"login,omitempty"`
 	// LastLogin is why the account's last login failed, if none has succeeded since.
 	LastLogin *failedLogin `json:"last_login,omitempty"`
+	// LoginURL is where a person connects the account, if that is what it needs and there is a page.
+	LoginURL string `json:"login_url,omitempty"`
 	// From is set by the command status: the running server, or the storage.
 	From string `json:"from,omitempty"`
 }
@@ -118,13 +120,12 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 		Source: st.Source, Account: st.Account, Grant: grant, State: st.State, Generation: st.Generation,
 		Obtained: st.Obtained, Expiry: st.Expiry, RefreshAt: st.RefreshAt, Live: st.Live, Refused: st.Refused,
 		Renews: st.Renews, Scope: st.Scope, MissingScopes: st.MissingScopes, Variables: st.Variables,
-		Attempts: st.Attempts, Unsaved: st.Unsaved, Disconnected: st.Disconnected,
+		Attempts: st.Attempts, Unsaved: st.Unsaved, Disconnected: st.Disconnected, Exchanges: st.Exchanges,
 	}
 	if st.StorageErr != nil {
 		s.StorageError = st.StorageErr.Error()
 	}
 	s.Words, _ = connect.Describe(st, time.Now())
-	s.Exchanges = st.Exchanges
 	refusal := st.Refusal()
 	for i, problem := range st.Problems() {
 		s.Problems = append(s.Problems, problemStatus{problem.Problem(), problem.Class, problem.Error(), problem.Remedy()})
@@ -144,18 +145,21 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 // accountStatus returns the status with what this server knows about the source's requests.
 func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 	s, now := newAccountStatus(st, grant), time.Now()
+	if st.State == tokensource.StateLoginRequired || s.Class == tokensource.ClassLogin {
+		s.LoginURL = a.connectURL(st.Source, st.Account)
+	}
 	refused, ok := a.refusals.lastOf(st.Source, now)
 	for _, expected := range a.refusals.expectedOf(st.Source) {
 		if ok && expected.reason == refused.text {
 			continue // the refused request says it
 		}
-		warning := fmt.Sprintf("token source %q: requests to the upstream %s will be refused: %s",
-			st.Source, expected.upstream, expected.reason)
+		warning := withRemedy(fmt.Sprintf("token source %q: requests to the upstream %s will be refused: %s",
+			st.Source, expected.upstream, expected.reason), expected.remedy)
 		s.Warnings = append(s.Warnings, warning)
 		s.Problems = append(s.Problems, problemStatus{expected.problem, tokensource.ClassOperator, warning, expected.remedy})
 	}
 	for _, problem := range slices.Concat(a.unusedSources(st.Source), a.unreached[st.Source].problems(now),
-		sharedAddresses(a.routes.listens[st.Source])) {
+		a.sharedAddresses(a.routes.listens[st.Source])) {
 		s.Warnings, s.Problems = append(s.Warnings, problem.Error), append(s.Problems, problem)
 	}
 	if !ok {

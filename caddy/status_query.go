@@ -11,7 +11,7 @@ import (
 	"regexp"
 	"slices"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 
 	"github.com/authinject/caddy-authinject/tokensource"
@@ -181,15 +181,11 @@ func (q *statusQuery) likelyAdmin() string {
 	if q.address == "" && q.caddyfile == "" {
 		return ""
 	}
-	address := q.address
-	if found := adminLine.FindStringSubmatch(q.caddyfile); address == "" && found != nil {
-		address = found[1]
+	configured := ""
+	if found := adminLine.FindStringSubmatch(q.caddyfile); found != nil {
+		configured = found[1]
 	}
-	at, err := caddycmd.DetermineAdminAPIAddress(address, nil, "", "")
-	if err != nil {
-		return ""
-	}
-	return at
+	return cmp.Or(q.address, configured, caddy.DefaultAdminListen)
 }
 
 // askServer asks the server at an address. why says why its answer is not used.

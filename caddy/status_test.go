@@ -314,11 +314,22 @@ func TestWithRemedy(t *testing.T) {
 	}
 }
 
+// The page where a person connects the account stands below what to do.
+func TestStatusNamesThePage(t *testing.T) {
+	st := newAccountStatus(tokensource.Status{Source: "a", State: tokensource.StateLoginRequired}, "authorization_code")
+	st.LoginURL = "https://proxy.example.com/connect?source=a"
+	var out strings.Builder
+	report := &statusReport{accounts: []accountStatus{st}, server: "localhost:2019"}
+	if err := report.print(&out, false); err != nil || !strings.Contains(out.String(), "a: the page is "+st.LoginURL+"\n") {
+		t.Errorf("%v, %s", err, out.String())
+	}
+}
+
 // A storage that fails while the token lives is a warning with its remedy, and leaves the exit
 // status alone.
 func TestStatusOfAStorageThatFails(t *testing.T) {
 	failure := &tokensource.Error{Source: "a", Class: tokensource.ClassWait, Reason: "the storage cannot be written, " +
-		"the refresh is put off"}
+		"so no refresh is sent"}
 	st := tokensource.Status{Source: "a", State: tokensource.StateStale, Generation: 1, Live: true, Renews: true,
 		Err: failure, StorageErr: failure}
 	got := newAccountStatus(st, "refresh_token")
@@ -342,7 +353,7 @@ func TestStatusOfAStorageThatFails(t *testing.T) {
 func TestStatusHasEachRemedyOnce(t *testing.T) {
 	down := &tokensource.Error{Source: "a", Class: tokensource.ClassWait, Reason: "the token endpoint refuses connections"}
 	full := &tokensource.Error{Source: "a", Class: tokensource.ClassWait,
-		Reason: "the storage cannot be written, the refresh is put off"}
+		Reason: "the storage cannot be written, so no refresh is sent"}
 	unsaved := tokensource.Status{Source: "a", Unsaved: true}.Problems()[0]
 	for what, c := range map[string]struct {
 		st     tokensource.Status

@@ -6,30 +6,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
-
-// lines collects what several goroutines write.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
 
 // Caddy replaces the output of the standard logger when it loads a configuration, even if that
 // fails before the app is provisioned. The next request redacts the new output.
@@ -55,7 +36,7 @@ func TestStdLogStaysRedacted(t *testing.T) {
 	}
 	before := log.Writer()
 	t.Cleanup(func() { log.SetOutput(before) })
-	var out lines
+	var out rig.Output
 	log.SetOutput(&out)
 	if status, body, _ := get(t, "http://"+addr+"/more"); status != http.StatusNoContent {
 		t.Fatalf("the proxy answered %d: %s", status, body)

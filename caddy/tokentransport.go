@@ -59,7 +59,6 @@ func (b *boundTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return b.Load().RoundTrip(req)
 }
 
-// loadTransport loads the module of token_transport.
 func (s *Source) loadTransport(ctx caddy.Context) (*tokenTransport, error) {
 	if s.TokenTransportRaw == nil {
 		return nil, nil

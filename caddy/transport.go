@@ -229,6 +229,11 @@ func (t *Transport) upstreamsAsDestinations(ctx caddy.Context) (authinject.Desti
 		if err != nil {
 			return none, fmt.Errorf("each request decides upstream %s: %s", upstream.Dial, listHosts)
 		}
+		if dial != upstream.Dial && strings.Contains(dial, "://") {
+			return none, fmt.Errorf("upstream %s: its value has a scheme, and must be host:port; for https, write tls into "+
+				"a block transport http of the directive. Or write {$NAME}, which Caddy replaces when it reads the Caddyfile, "+
+				"and which may hold a URL", upstream.Dial)
+		}
 		address, err := caddy.ParseNetworkAddress(dial)
 		if err != nil {
 			return none, fmt.Errorf("upstream %s: %w", dial, err)

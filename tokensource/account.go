@@ -3,6 +3,8 @@ package tokensource
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -41,48 +43,13 @@ func (h *Account) Token(ctx context.Context) (*Token, error) {
 	a := h.src.pin(h)
 	defer a.unpin()
 	tok, err := a.token(ctx, a.cur.Load())
-	if failure := (*Error)(nil); errors.As(err, &failure) {
+	if failure, ok := errors.AsType[*Error](err); ok {
 		err = h.src.withLastLogin(failure)
 		if h.name == "" { // named accounts are tested when they are looked up
 			err = h.src.TestLogin(ctx, err)
 		}
 	}
 	return tok, err
-}
-
-// Reject reports that an upstream refused tok, and returns the token to try instead. If a newer
-// generation is in use already, Reject returns that at once. Otherwise the token is replaced. All
-// callers that report the same generation share one token request, and wait for it as long as ctx
-// allows. [ErrNoReplacement] means that there is no other token: the grant has no other, or the
-// upstream refused the last replacement too, not long ago. Any other error is an [*Error], or the
-// error of ctx.
-func (h *Account) Reject(ctx context.Context, tok *Token) (*Token, error) {
-	a := h.src.pin(h)
-	defer a.unpin()
-	return a.reject(ctx, tok)
-}
-
-// Refused reports that an upstream refused tok, and returns at once. It does what [Account.Reject]
-// does in the background, so that the next request gets a better token. [Source.Close] waits for
-// it.
-func (h *Account) Refused(tok *Token) {
-	if !h.src.begin() {
-		return
-	}
-	go func() {
-		defer h.src.running.Done()
-		ctx, cancel := context.WithTimeout(context.Background(), refusedWait)
-		defer cancel()
-		_, _ = h.Reject(ctx, tok) // the next request gets the result
-	}()
-}
-
-// Accept reports that an upstream accepted tok, which had replaced a refused token. If tok is
-// refused later, it is replaced in turn. Other tokens need not be reported.
-func (h *Account) Accept(tok *Token) {
-	a := h.src.pin(h)
-	defer a.unpin()
-	a.accept(tok)
 }
 
 // Refresh requests a new token now, however long the token in use still lasts, and waits for it as
@@ -103,15 +70,6 @@ func (h *Account) Refresh(ctx context.Context) error {
 	a.mu.Unlock()
 	_, err := a.await(ctx, r, true)
 	return err
-}
-
-// Sync reads the stored record, and uses it if it is newer than the one in use: another process may
-// have connected or disconnected the account. If no record exists anywhere, Sync returns a nil
-// error and the account stays in [StateNone].
-func (h *Account) Sync(ctx context.Context) error {
-	a := h.src.pin(h)
-	defer a.unpin()
-	return a.sync(ctx)
 }
 
 // Disconnect makes the account forget its tokens. They are revoked at the provider, if it has a
@@ -144,75 +102,251 @@ func (h *Account) Disconnect(ctx context.Context) error {
 	}
 }
 
-// Status returns the state of the account as far as this process knows it. It sends no request and
-// does not read the storage, so it knows nothing about an account that is not in memory.
-func (h *Account) Status() Status { return h.src.inMemory(h).status() }
+// account is the state of an [Account] in memory: the token in use, and the newest known record. Of
+// many accounts, a call for a token reads the first 64 bytes of one: these are one line of the CPU's
+// cache, or two lines that follow each other.
+type account struct {
+	label label // the name; see table
+	// cur is the token in use, or nil before the first one.
+	cur current
+	// used is the round of [Source.dropIdle] in which the account was last used. users counts the
+	// calls that use the account now.
+	used  atomic.Int32
+	users atomic.Int32
 
-// Variables returns the account's own variables, such as the name of its deployment. It returns nil
-// while no record is in memory. The map must not be changed.
-func (h *Account) Variables() map[string]string {
-	a := h.src.inMemory(h)
+	Account // the handle that callers get
+
+	// kept is true if the token is to be kept fresh even while it is not used.
+	kept atomic.Bool
+
+	// foreign is true once this process has read another process's record.
+	foreign atomic.Bool
+	// withoutLock is true if the record's lock could not be taken the last time. Only the running
+	// refresh uses it.
+	withoutLock bool
+	stopped     bool // guarded by mu
+
+	// lastRead is when the stored record was last read. wrote is a digest of the record that this
+	// process stored last.
+	lastRead atomic.Int64
+	wrote    atomic.Uint64
+
+	// release ends the claim of the storage. It is nil if there is no claim. Only the running refresh,
+	// login or logout uses it, or the code that drops or stops an account while none of these runs.
+	release func()
+
+	mu         sync.Mutex // guards the fields below; never held during I/O
+	rec        *Record    // nil until a record was read or obtained; see know
+	seen       uint64     // the checksum of stored bytes that were compared with rec and are not newer; 0: none
+	dirty      deadline   // when to try again to store rec; zero if rec is stored
+	refreshing *refresh   // the running refresh
+	failed     *failed
+	trouble    *Error        // with the storage, in the last refresh
+	checking   *storageCheck // the running storage check
+	timer      *time.Timer
+	rejections *rejections // nil before the first refusal
+}
+
+// failed remembers the error of the last refresh. attempts, asked and lost count on from earlier
+// failures.
+type failed struct {
+	err   *Error
+	until deadline // when the next refresh may begin
+	// attempts counts the refreshes that failed, and asked those of them that sent a token request.
+	attempts, asked int
+	// unasked is true if the storage failed and the provider was therefore not asked. deferred is
+	// true if a token was live at that time.
+	unasked, deferred bool
+	// lost is the time until which lostHurry applies, if the answer to a refresh was lost since the
+	// last success.
+	lost deadline
+}
+
+// refresh is one running refresh. All its waiting callers share it.
+type refresh struct {
+	done chan struct{}
+	// served is closed if a live token was found in the storage while the refresh goes on.
+	served chan struct{}
+	live   *live // the new token, or the old one that stays in use; nil with err
+	err    error
+	// rejected is the generation that has to be replaced, or 0.
+	rejected uint64
+	// superseded is closed if a person connects or disconnects the account meanwhile. A refresh
+	// that waits for its turn then ends.
+	superseded   chan struct{}
+	isSuperseded bool // guarded by the account's mu
+}
+
+func newRefresh(rejected uint64) *refresh {
+	return &refresh{done: make(chan struct{}), served: make(chan struct{}), superseded: make(chan struct{}),
+		rejected: rejected}
+}
+
+func (s *Source) newAccount(h Account) *account {
+	h.src = s
+	return &account{Account: h}
+}
+
+// pin returns the account of h. It loads the account into memory if necessary, and keeps it there
+// until [account.unpin].
+func (s *Source) pin(h *Account) *account {
+	if h.name == "" {
+		return s.unnamed
+	}
+	s.accountsMu.Lock()
+	defer s.accountsMu.Unlock()
+	a := s.accounts.find(h.name)
+	if a == nil {
+		a = s.newAccount(*h)
+		s.accounts.add(a)
+		s.watchIdle()
+	}
+	a.users.Add(1)
+	a.touch()
+	return a
+}
+
+func (a *account) unpin() { a.users.Add(-1) }
+
+// find returns the account of that name if it is in memory, or nil.
+func (s *Source) find(name string) *account {
+	if name == "" {
+		return s.unnamed
+	}
+	return s.accounts.find(name)
+}
+
+// touch notes that the account is in use. It stores the number of the round of [Source.dropIdle],
+// because that needs no clock reading.
+func (a *account) touch() {
+	if round := a.src.round.Load(); a.used.Load() != round {
+		a.used.Store(round)
+	}
+}
+
+// token is the slow path of [Account.Token]. It runs if there is no token, or if it is time to
+// check the wall clock, to check the storage or to refresh.
+func (a *account) token(ctx context.Context, l *live) (*Token, error) {
+	c := a.src.cfg.Clock
+	if l.token(c) == nil {
+		return a.wait(ctx, l, 0)
+	}
+	a.checkStorage(ctx)
+	if now := a.cur.Load(); now != l {
+		return a.token(ctx, now)
+	}
+	stale := c.passed(l.soft)
+	switch {
+	case stale && a.src.traits.Local:
+		if tok, err := a.wait(ctx, l, 0); err == nil {
+			return tok, nil
+		}
+	case l.refused.Load():
+		// Wait for the replacement. If the refresh fails, the refused token is still the best one:
+		// other requests may succeed with it.
+		if r := a.replacing(); r != nil {
+			if tok, err := a.await(ctx, r, true); err == nil || ctx.Err() != nil {
+				return tok, err
+			}
+		}
+		a.trigger()
+	case stale:
+		a.trigger()
+	}
+	tok := l.token(c)
+	if tok == nil { // the token ended during one of the waits above
+		return a.wait(ctx, l, 0)
+	}
+	a.arm(l, stale)
+	return tok, nil
+}
+
+// wait joins or begins a refresh and waits for its end. seen is the token in use that is not good
+// enough, or nil. rejected is its generation if it was refused, or else 0.
+func (a *account) wait(ctx context.Context, seen *live, rejected uint64) (*Token, error) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.rec == nil {
+	if l := a.cur.Load(); l != seen && l != nil && l.tok.Generation != rejected {
+		if tok := l.token(a.src.cfg.Clock); tok != nil {
+			a.mu.Unlock()
+			return tok, nil // another caller's refresh has ended meanwhile
+		}
+	}
+	known := a.failed
+	if known != nil && a.refreshing == nil && !a.src.cfg.Clock.passed(known.until) {
+		a.mu.Unlock()
+		return nil, known.err
+	}
+	r := a.startLocked(rejected)
+	a.mu.Unlock()
+	if known == nil || known.deferred || r == nil {
+		return a.await(ctx, r, rejected != 0)
+	}
+	// The last refresh failed. This one may succeed, but a caller does not wait as long for it.
+	patience, cancel := context.WithTimeout(ctx, probePatience)
+	defer cancel()
+	tok, err := a.await(patience, r, rejected != 0)
+	if err != nil && patience.Err() != nil && ctx.Err() == nil {
+		return nil, known.err
+	}
+	return tok, err
+}
+
+// await waits for r as long as ctx allows. It returns earlier if a live token was found in the
+// storage, unless toItsEnd says that such a token is not good enough. The refresh goes on without
+// the caller. If r is nil, the source is closed.
+func (a *account) await(ctx context.Context, r *refresh, toItsEnd bool) (*Token, error) {
+	if r == nil {
+		e := errClosed()
+		e.Source, e.Account = a.src.cfg.Name, a.Name()
+		return nil, e
+	}
+	served := r.served
+	if toItsEnd {
+		served = nil
+	}
+	select {
+	case <-r.done:
+		if r.err != nil {
+			return nil, r.err
+		}
+		if tok := r.live.token(a.src.cfg.Clock); tok != nil {
+			return tok, nil
+		}
+		return nil, a.retryIn(0, &Error{Class: ClassWait, Reason: "the token had ended before it could be used"})
+	case <-served:
+		if tok := a.cur.Load().token(a.src.cfg.Clock); tok != nil {
+			return tok, nil
+		}
+		// The served token has ended since, or the account was disconnected.
+		return a.await(ctx, r, true)
+	case <-ctx.Done():
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, ctx.Err()
+		}
+		return nil, a.retryIn(time.Second, &Error{
+			Class: ClassWait, Timeout: true, Reason: "the token request is still under way", cause: context.DeadlineExceeded,
+		})
+	}
+}
+
+// startLocked returns the running refresh, or begins one. It returns nil if the source is closed.
+func (a *account) startLocked(rejected uint64) *refresh {
+	if a.refreshing != nil {
+		a.refreshing.rejected = max(a.refreshing.rejected, rejected)
+		return a.refreshing
+	}
+	if !a.src.begin() {
 		return nil
 	}
-	return a.rec.Variables
+	a.refreshing = newRefresh(rejected)
+	go a.run(a.refreshing)
+	return a.refreshing
 }
-
-// Account returns the account of that name. The empty name means the unnamed account. An account is
-// loaded into memory when it is first used, and dropped from it after it was not used for a while.
-func (s *Source) Account(name string) *Account {
-	if a := s.find(name); a != nil {
-		return &a.Account
-	}
-	return &Account{src: s, name: name}
-}
-
-// Lookup reads the record of the named account and returns the account, if it was connected before.
-// Otherwise it returns an [*Error] of class login. It keeps nothing in memory for a name that was
-// never connected, so it is safe to call with any name.
-func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
-	h := &Account{src: s, name: name}
-	a := s.inMemory(h)
-	a.touch()
-	if a.isKnown() {
-		return &a.Account, nil
-	}
-	found, sum, err := a.loadIfChanged(ctx, 0)
-	if err != nil {
-		return nil, s.named(name, unreadable(err))
-	}
-	if found == nil {
-		return nil, s.withLastLogin(s.named(name, notConnected(&Record{})))
-	}
-	a = s.pin(h)
-	defer a.unpin()
-	a.adopt(found, sum, a.lives(ctx, found))
-	return &a.Account, nil
-}
-
-// Loaded returns the named account if its record is in memory.
-func (s *Source) Loaded(name string) (*Account, bool) {
-	a := s.find(name)
-	if a == nil || !a.isKnown() {
-		return nil, false
-	}
-	return &a.Account, true
-}
-
-// inMemory returns the account in memory, or a blank account if the account is not in memory.
-func (s *Source) inMemory(h *Account) *account {
-	if a := s.find(h.name); a != nil {
-		return a
-	}
-	return s.newAccount(*h)
-}
-
-func errClosed() *Error { return &Error{Class: ClassWait, Reason: ErrClosed.Error(), cause: ErrClosed} }
 
 // retryIn returns e with the time of the next try, which is d from now.
 func (a *account) retryIn(d time.Duration, e *Error) *Error {
 	e.Source, e.Account, e.RetryAt = a.src.cfg.Name, a.Name(), a.src.cfg.Clock.Now().Add(d)
 	return e
 }
+
+func errClosed() *Error { return &Error{Class: ClassWait, Reason: ErrClosed.Error(), cause: ErrClosed} }

@@ -36,6 +36,66 @@ func isText(s string) bool {
 	return true
 }
 
+// Account returns the account of that name. The empty name means the unnamed account. An account is
+// loaded into memory when it is first used, and dropped from it after it was not used for a while.
+func (s *Source) Account(name string) *Account {
+	if a := s.find(name); a != nil {
+		return &a.Account
+	}
+	return &Account{src: s, name: name}
+}
+
+// Lookup reads the record of the named account and returns the account, if it was connected before.
+// Otherwise it returns an [*Error] of class login. It keeps nothing in memory for a name that was
+// never connected, so it is safe to call with any name.
+func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
+	h := &Account{src: s, name: name}
+	a := s.inMemory(h)
+	a.touch()
+	if a.isKnown() {
+		return &a.Account, nil
+	}
+	found, sum, err := a.loadIfChanged(ctx, 0)
+	if err != nil {
+		return nil, s.named(name, unreadable(err))
+	}
+	if found == nil {
+		return nil, s.withLastLogin(s.named(name, notConnected(&Record{})))
+	}
+	a = s.pin(h)
+	defer a.unpin()
+	lives, _ := a.usable(ctx, found)
+	a.adopt(found, sum, lives)
+	return &a.Account, nil
+}
+
+// Loaded returns the named account if its record is in memory.
+func (s *Source) Loaded(name string) (*Account, bool) {
+	a := s.find(name)
+	if a == nil || !a.isKnown() {
+		return nil, false
+	}
+	return &a.Account, true
+}
+
+// isKnown reports whether a record of the account is in memory.
+func (a *account) isKnown() bool {
+	if a.cur.Load() != nil {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.rec != nil && a.rec.Generation > 0
+}
+
+// inMemory returns the account in memory, or a blank account if the account is not in memory.
+func (s *Source) inMemory(h *Account) *account {
+	if a := s.find(h.name); a != nil {
+		return a
+	}
+	return s.newAccount(*h)
+}
+
 // forgetAfter is how long a disconnected account is listed. Its record stays in the storage: it
 // tells other processes that a person ended the login.
 const forgetAfter = 24 * time.Hour
@@ -46,7 +106,7 @@ const forgetAfter = 24 * time.Hour
 // records cannot be read, Accounts still returns the names of the others.
 func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 	var names []string
-	var unreadable *Error
+	var unreadable error
 	if s.stores() {
 		keys, err := s.recordKeys(ctx)
 		if err != nil {
@@ -57,11 +117,12 @@ func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 			rec, err := s.recordAt(ctx, key)
 			if err != nil {
 				left++
-				unreadable = &Error{Source: s.cfg.Name, Class: ClassWait, Reason: fmt.Sprintf("%d of its records cannot be "+
+				failure := &Error{Source: s.cfg.Name, Class: ClassWait, Reason: fmt.Sprintf("%d of its records cannot be "+
 					"read, the last because %v", left, err), cause: err}
 				if vault.Unusable(err) {
-					unreadable.Class = ClassOperator
+					failure.Class = ClassOperator
 				}
+				unreadable = failure
 			}
 			if rec != nil && rec.Account != "" && !s.forgotten(rec.Disconnected, rec.Decided) {
 				names = append(names, rec.Account)
@@ -78,10 +139,7 @@ func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 		}
 	}
 	slices.Sort(names)
-	if unreadable != nil {
-		return names, unreadable
-	}
-	return names, nil
+	return names, unreadable
 }
 
 func (s *Source) forgotten(disconnected bool, decided time.Time) bool {

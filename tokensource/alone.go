@@ -1,9 +1,6 @@
 package tokensource
 
-import (
-	"errors"
-	"time"
-)
+import "errors"
 
 // Two processes must not send the same refresh token if it can rotate. A process may send one after
 // the storage accepted its write-ahead mark. If the storage accepts no writes, a process goes on
@@ -30,53 +27,40 @@ var (
 	ErrClaimed = errors.New("another process holds tokens that it could not store yet")
 )
 
-// occupancy is an account's claim on its storage. It has no mutex: only the running refresh, login or
-// logout uses it, or the code that drops or stops an account while none of these runs.
-type occupancy struct {
-	release func() // ends the claim; nil if there is no claim
-}
-
-// claim claims the storage, and reports whether this process may go on from memory although the
+// claimStorage claims the storage, and reports whether this process may go on from memory although the
 // storage did not accept its mark. The claim is held until everything in memory is stored. Until
 // then, the storage holds an old refresh token, which other processes must not send.
-func (o *occupancy) claim(storage Exclusive, key string) claim {
-	release, err := storage.Claim(key)
+func (a *account) claimStorage() claim {
+	storage, ok := a.src.bound.Load().storage.(Exclusive)
+	if !ok {
+		return shared
+	}
+	release, err := storage.Claim(a.key())
 	if err != nil {
 		return shared
 	}
-	o.release = release
+	a.release = release
 	return claimed
 }
 
 // unclaim ends the claim, if there is one.
-func (o *occupancy) unclaim() {
-	if o.release != nil {
-		o.release()
-		o.release = nil
+func (a *account) unclaim() {
+	if a.release != nil {
+		a.release()
+		a.release = nil
 	}
 }
 
 // mayNotSend registers this process as a user of the storage. If that fails, it returns why this
 // process must not send a stored refresh token: another process may have gone on from memory, so the
 // stored refresh token may be old.
-func (o *occupancy) mayNotSend(storage Exclusive) *Error {
-	if o.release != nil {
+func (a *account) mayNotSend() *Error {
+	storage, ok := a.src.bound.Load().storage.(Exclusive)
+	if a.release != nil || !ok {
 		return nil
 	}
 	if err := storage.Enter(); err != nil {
 		return &Error{Class: ClassWait, Reason: err.Error(), cause: err}
 	}
 	return nil
-}
-
-// sameAs reports whether s and other are the same mark.
-func (s *Intent) sameAs(other *Intent) bool {
-	return s != nil && other != nil && s.Owner == other.Owner && s.Since.Equal(other.Since)
-}
-
-// lost returns a copy of the mark that says that, from now on, no process waits for the answer.
-func (s *Intent) lost(now time.Time) *Intent {
-	ended := *s
-	ended.Lost, ended.Since = true, now.UTC()
-	return &ended
 }

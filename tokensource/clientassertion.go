@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,9 +116,7 @@ func (cfg *Config) clientKey(ctx context.Context, secret Secret) (*jwt.Key, map[
 	if err != nil {
 		return fail("key", err)
 	}
-	if options.KeyID == "" {
-		header["kid"] = key.ID()
-	}
+	header["kid"] = cmp.Or(options.KeyID, key.ID())
 	if options.Certificate == nil {
 		return key, header, nil
 	}
@@ -175,24 +174,19 @@ func (cfg Config) CheckCredentials(ctx context.Context) error {
 	return nil
 }
 
-func endedAt(end time.Time) string { return "it has expired on " + end.UTC().Format(time.RFC3339) }
+func endedAt(end time.Time) string { return "it has expired on " + shownClock(end) }
 
 // audience returns who the client's assertions are for.
 func (w *wire) audience(variables map[string]string, tokenURL string) string {
 	// A variable without a value was reported when the endpoint was looked up.
-	if expanded, err := provider.Expand(w.cfg.Variables, w.cfg.ClientJWT.Audience,
-		variables); err == nil && expanded != "" {
-		return expanded
-	}
-	return w.issuerOr(variables, tokenURL)
+	audience, _ := provider.Expand(w.cfg.Variables, w.cfg.ClientJWT.Audience, variables)
+	return cmp.Or(audience, w.issuerOr(variables, tokenURL))
 }
 
 // issuerOr returns the issuer, or the token URL if none is configured.
 func (w *wire) issuerOr(variables map[string]string, tokenURL string) string {
-	if expanded, err := provider.Expand(w.cfg.Variables, w.cfg.Issuer, variables); err == nil && expanded != "" {
-		return expanded
-	}
-	return tokenURL
+	issuer, _ := provider.Expand(w.cfg.Variables, w.cfg.Issuer, variables)
+	return cmp.Or(issuer, tokenURL)
 }
 
 const (
@@ -208,7 +202,7 @@ func (w *wire) assertionFailure(failure *Error, assertion string) *Error {
 	}
 	why, now := assertionRefused, w.cfg.Clock.Now()
 	if end, ok := jwt.Expiry(assertion); ok && end.Before(now) {
-		why = assertionExpired + ", on " + end.UTC().Format(time.RFC3339)
+		why = assertionExpired + ", on " + shownClock(end)
 	}
 	failure.Reason = why + ": " + failure.Reason
 	return failure

@@ -16,9 +16,6 @@ type Clock struct {
 	Elapsed func() time.Duration
 }
 
-// forever is a monotonic moment that never comes.
-const forever = time.Duration(math.MaxInt64)
-
 func (c Clock) withDefaults() Clock {
 	if c.Now == nil {
 		c.Now = time.Now
@@ -40,7 +37,7 @@ type deadline struct {
 func (d deadline) isSet() bool { return d != deadline{} }
 
 // never is a deadline that neither clock reaches.
-var never = deadline{mono: forever}
+var never = deadline{mono: math.MaxInt64}
 
 // in returns the deadline d from now.
 func (c Clock) in(d time.Duration) deadline {

@@ -88,7 +88,7 @@ func TestRecordKey(t *testing.T) {
 		{"s", "a\u0308", "u", "c"},
 		{"s", "\xff", "u", "c"}, {"s", "\xfe", "u", "c"}, {"s", "\ufffd", "u", "c"},
 	} {
-		key := recordKey(id[0], id[1], id[2], id[3])
+		key := RecordKey(id[0], id[1], id[2], id[3])
 		if other, twice := seen[key]; twice {
 			t.Errorf("%q and %q share %s", id, other, key)
 		}

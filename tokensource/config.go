@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -146,21 +147,11 @@ func CheckEncryptionKey(key Secret) error { return vault.CheckKey(key.Reveal()) 
 // setDefaults fills in the options that have a default.
 func (cfg *Config) setDefaults() {
 	cfg.ClientAuth = cfg.AuthMethod()
-	if cfg.BodyFormat == "" {
-		cfg.BodyFormat = BodyForm
-	}
-	if cfg.ScopeSeparator == "" {
-		cfg.ScopeSeparator = " "
-	}
-	if cfg.DefaultLifetime == 0 {
-		cfg.DefaultLifetime = time.Hour
-	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 10 * time.Second
-	}
-	if cfg.UserAgent == "" {
-		cfg.UserAgent = "authinject"
-	}
+	cfg.BodyFormat = cmp.Or(cfg.BodyFormat, BodyForm)
+	cfg.ScopeSeparator = cmp.Or(cfg.ScopeSeparator, " ")
+	cfg.DefaultLifetime = cmp.Or(cfg.DefaultLifetime, time.Hour)
+	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
+	cfg.UserAgent = cmp.Or(cfg.UserAgent, "authinject")
 	if cfg.Storage == nil {
 		cfg.Storage = new(MemoryStorage)
 	}
@@ -188,14 +179,9 @@ func (cfg Config) Check() error {
 		}
 	}
 	cfg.setDefaults()
-	for _, err := range []error{
-		CheckWord("client_auth", cfg.ClientAuth, ClientAuths),
-		CheckWord("body_format", cfg.BodyFormat, BodyFormats),
-		cfg.checkDurations(),
-	} {
-		if err != nil {
-			return err
-		}
+	if err := cmp.Or(CheckWord("client_auth", cfg.ClientAuth, ClientAuths),
+		CheckWord("body_format", cfg.BodyFormat, BodyFormats), cfg.checkDurations()); err != nil {
+		return err
 	}
 	if slices.ContainsFunc(cfg.EncryptionKeys, func(key Value) bool { return key == nil }) {
 		return errors.New("encryption_key must not be nil")
@@ -239,13 +225,8 @@ func (cfg *Config) checkRequests() error {
 	case (cfg.PAR || cfg.PARURL != "") && (!interactive || !tokenRequests || cfg.Grant.Traits().Device):
 		return errors.New("par is for a login that ends with a token request; remove par and par_url")
 	}
-	if err := cfg.checkEndpoints(); err != nil {
+	if err := cmp.Or(cfg.checkEndpoints(), cfg.checkAuthorizeParams(), cfg.checkResources()); err != nil {
 		return err
-	}
-	for _, err := range []error{cfg.checkAuthorizeParams(), cfg.checkResources()} {
-		if err != nil {
-			return err
-		}
 	}
 	switch {
 	case cfg.ClientID == "" && (interactive || tokenRequests && !cfg.clientOptional()):
@@ -253,12 +234,7 @@ func (cfg *Config) checkRequests() error {
 	case !tokenRequests:
 		return nil
 	}
-	for _, check := range []func() error{cfg.checkClientAuth, cfg.checkTokenHeaders, cfg.checkParams} {
-		if err := check(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(cfg.checkClientAuth(), cfg.checkTokenHeaders(), cfg.checkParams())
 }
 
 // clientOptional reports whether a token request needs no client_id.

@@ -47,8 +47,7 @@ func (a *account) disconnect(ctx context.Context) error {
 		return end
 	})
 	a.complete(r, end, a.src.cfg.Clock.Elapsed()-began)
-	var broken *PanicError
-	if end.err != nil && errors.As(end.err, &broken) {
+	if end.err != nil && errors.As(end.err, new(*PanicError)) {
 		return end.err
 	}
 	return failure

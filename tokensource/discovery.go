@@ -36,23 +36,16 @@ type discovered struct {
 	until    deadline // when to fetch again
 }
 
-// issuer returns the issuer of an account with these variables, or an empty string if none is
-// configured.
-func (w *wire) issuer(variables map[string]string) (string, *Error) {
+// metadata returns the metadata of the issuer of an account with these variables. An issuer must be
+// configured. If the metadata cannot be fetched again, the metadata fetched before stays in use.
+func (w *wire) metadata(ctx context.Context, variables map[string]string) (*metadata, *Error) {
 	issuer, err := provider.Expand(w.cfg.Variables, w.cfg.Issuer, variables)
 	if err != nil {
-		return "", &Error{Class: ClassOperator, Reason: "issuer: " + err.Error(), cause: err}
+		return nil, &Error{Class: ClassOperator, Reason: "issuer: " + err.Error(), cause: err}
 	}
-	return issuer, nil
-}
-
-// metadata returns the issuer's metadata. If it cannot be fetched again, the metadata fetched
-// before stays in use.
-func (w *wire) metadata(ctx context.Context, issuer string) (*metadata, *Error) {
-	d := &w.discovery
 	found, current := w.discoveredLast(issuer)
 	if !current {
-		fetched := d.fetches.DoChan(issuer, func() (any, error) {
+		fetched := w.discovery.fetches.DoChan(issuer, func() (any, error) {
 			found, current := w.discoveredLast(issuer)
 			if current {
 				return found, nil // another fetch ended just now
@@ -106,16 +99,18 @@ func (w *wire) tellElsewhere(before, m *metadata) {
 	if m == nil || w.tell == nil {
 		return
 	}
+	traits := w.cfg.Grant.Traits()
+	_, interactive := w.cfg.Grant.(Interactive)
 	var options []string // the options that are read from the metadata
 	for _, option := range []struct {
 		name, configured string
 		needed           bool
 	}{
-		{"authorize_url", w.cfg.AuthorizeURL, w.interactive() && !w.cfg.Grant.Traits().Device},
-		{"device_url", w.cfg.DeviceURL, w.cfg.Grant.Traits().Device},
-		{"token_url", w.cfg.TokenURL, !w.cfg.Grant.Traits().NoTokenURL},
-		{"revoke_url", w.cfg.RevokeURL, w.interactive()},
-		{"par_url", w.cfg.PARURL, w.interactive() && (w.cfg.PAR || m.requiresPAR)},
+		{"authorize_url", w.cfg.AuthorizeURL, interactive && !traits.Device},
+		{"device_url", w.cfg.DeviceURL, traits.Device},
+		{"token_url", w.cfg.TokenURL, !traits.NoTokenURL},
+		{"revoke_url", w.cfg.RevokeURL, interactive},
+		{"par_url", w.cfg.PARURL, interactive && (w.cfg.PAR || m.requiresPAR)},
 	} {
 		if option.configured == "" && option.needed {
 			options = append(options, option.name)
@@ -128,11 +123,6 @@ func (w *wire) tellElsewhere(before, m *metadata) {
 	w.tell(Event{Kind: EventEndpointsElsewhere, Issuer: m.issuer, Endpoints: elsewhere})
 }
 
-func (w *wire) interactive() bool {
-	_, ok := w.cfg.Grant.(Interactive)
-	return ok
-}
-
 // endpoint returns an account's endpoint: the configured one, or the one in the issuer's metadata.
 // It returns an empty string if there is none.
 func (w *wire) endpoint(ctx context.Context, option, configured string, variables map[string]string) (string, *Error) {
@@ -143,11 +133,7 @@ func (w *wire) endpoint(ctx context.Context, option, configured string, variable
 		}
 		return expanded, nil
 	}
-	issuer, failure := w.issuer(variables)
-	if failure != nil {
-		return "", failure
-	}
-	m, failure := w.metadata(ctx, issuer)
+	m, failure := w.metadata(ctx, variables)
 	if failure == nil {
 		failure = w.cfg.dpopOffered(m)
 	}

@@ -55,11 +55,11 @@
 // # For those who change it
 //
 // Read plan.go first: it decides each step of a refresh, and explains the words. situation.go holds
-// what a decision depends on, and step.go what it can be. refresh.go carries the steps out, and
-// publish.go takes over the result. wait.go has an account and its callers, idle.go says when an
-// account leaves memory, compare.go which of two records is newer, and pauses.go every pause. After a
-// change of one of these, run "make golden", which writes docs/guarantees.md from plan_test.go, and
-// "make simulate".
+// what a decision depends on, which of two records is newer, and what a step can be. refresh.go
+// carries the steps out, and publish.go takes over the result. account.go has an account and its
+// callers, idle.go says when an account leaves memory, and pauses.go has every pause. After a change
+// of one of these, run "make golden", which writes docs/guarantees.md from plan_test.go, and "make
+// simulate".
 //
 // This package knows no proxy and no server. Package authinject puts tokens into requests, and
 // package caddy configures both.

@@ -145,7 +145,7 @@ func (s *Source) boundKeyFor(l *Login, found *Record) error {
 // proof returns a proof for one request (section 4.2). target is the request's URL; its query and
 // fragment are left out. ath is the digest of the access token that the request carries, or empty.
 func (k *proofKey) proof(method string, target *url.URL, now time.Time, ath, nonce string) (string, error) {
-	claims, err := json.Marshal(struct {
+	claims, _ := json.Marshal(struct { // texts and numbers always marshal
 		ID    string `json:"jti"`
 		HTM   string `json:"htm"`
 		HTU   string `json:"htu"`
@@ -153,9 +153,6 @@ func (k *proofKey) proof(method string, target *url.URL, now time.Time, ath, non
 		ATH   string `json:"ath,omitempty"`
 		Nonce string `json:"nonce,omitempty"`
 	}{jwt.NewID(), method, proofURL(target), now.Unix(), ath, nonce})
-	if err != nil {
-		return "", err // texts and numbers always marshal
-	}
 	return k.Sign(claims)
 }
 
@@ -197,13 +194,9 @@ func (n *nonces) of(origin string) string {
 // hold (section 8.1).
 func (n *nonces) note(origin string, header http.Header) bool {
 	values := header["Dpop-Nonce"]
-	if len(values) != 1 || values[0] == "" || len(values[0]) > maxNonce {
+	if len(values) != 1 || values[0] == "" || len(values[0]) > maxNonce ||
+		strings.ContainsFunc(values[0], func(c rune) bool { return c < '!' || c > '~' || c == '"' || c == '\\' }) {
 		return false
-	}
-	for _, c := range []byte(values[0]) {
-		if c < '!' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -276,15 +269,15 @@ const (
 	nonceWanted  = " asked for a DPoP nonce, and sent none or refused its own"
 )
 
-// prove adds a proof for a request to an endpoint of the provider, unless key is nil.
-func (w *wire) prove(header http.Header, key *proofKey, method, endpointURL string) *Error {
+// prove adds a proof for a POST request to an endpoint of the provider, unless key is nil.
+func (w *wire) prove(header http.Header, key *proofKey, endpointURL string) *Error {
 	if key == nil {
 		return nil
 	}
 	u, err := url.Parse(endpointURL)
 	if err == nil {
 		var proof string
-		if proof, err = key.proof(method, u, w.cfg.Clock.Now(), "", w.nonces.of(host.OriginOf(u))); err == nil {
+		if proof, err = key.proof(http.MethodPost, u, w.cfg.Clock.Now(), "", w.nonces.of(host.OriginOf(u))); err == nil {
 			header.Set("DPoP", proof)
 			return nil
 		}
@@ -306,10 +299,10 @@ func (w *wire) proofAnswered(failure *Error, key *proofKey, endpointURL string, 
 
 // withNonce sends a request. If the answer demands a nonce and contains one, it sends the request
 // again with that nonce. In this case the first request had no effect (section 8).
-func withNonce(send func() *Error) *Error {
-	failed := send()
+func withNonce(send func(Secret) *Error, secret Secret) *Error {
+	failed := send(secret)
 	if failed != nil && failed.newNonce {
-		failed = send()
+		failed = send(secret)
 	}
 	return failed
 }

@@ -19,12 +19,6 @@ type endpoint struct {
 	url          string
 	// key proves the requests (RFC 9449). It is nil without DPoP.
 	key *proofKey
-	// audience is who a client assertion is for.
-	audience string
-	// issuer is the account's issuer, or its token endpoint if none is configured.
-	issuer string
-	// tokenURL is the token endpoint of the same account. Lock-outs are known by it.
-	tokenURL string
 }
 
 // endpointAnswer is the response of an endpoint.
@@ -40,36 +34,41 @@ type endpointAnswer struct {
 // isSuccess reports whether the status is 2xx.
 func (ans *endpointAnswer) isSuccess() bool { return ans.status >= 200 && ans.status < 300 }
 
-// askEach sends a form to an endpoint. Like a token request, it tries each of the client's secrets
-// in turn while a secret is being rotated, and it sends nothing during a lock-out. read turns the
-// answer into a failure.
-func (w *wire) askEach(ctx context.Context, to endpoint, form url.Values, read func(*endpointAnswer) *Error) *Error {
-	if failed := w.lockedOut(to.tokenURL); failed != nil {
+// askEach sends a form to an endpoint of an account with these variables. Like a token request, it
+// tries each of the client's secrets in turn while a secret is being rotated, and it sends nothing
+// during a lock-out. read turns the answer into a failure.
+func (w *wire) askEach(ctx context.Context, to endpoint, variables map[string]string, form url.Values,
+	read func(*endpointAnswer) *Error) *Error {
+	tokenURL, failed := w.tokenURL(ctx, variables) // lock-outs are known by it
+	if failed == nil {
+		failed = w.lockedOut(tokenURL)
+	}
+	if failed != nil {
 		return failed
 	}
+	audience, issuer := w.audience(variables, tokenURL), w.issuerOr(variables, tokenURL)
 	return w.eachSecret(ctx, func(secret Secret) *Error {
-		return withNonce(func() *Error {
-			ans, failed := w.ask(ctx, to, form, secret)
-			if failed == nil {
-				if failed = read(ans); failed != nil {
-					failed = w.clues(w.assertionFailure(failed, ans.assertion), ans.header, to.issuer)
-				}
-				w.proofAnswered(failed, to.key, to.url, ans.header)
+		ans, failed := w.ask(ctx, to, tokenURL, audience, form, secret)
+		if failed == nil {
+			if failed = read(ans); failed != nil {
+				failed = w.clues(w.assertionFailure(failed, ans.assertion), ans.header, issuer)
 			}
-			if failed == nil {
-				return nil
-			}
-			failed.Endpoint = host.Origin(to.url)
-			return failed.withFacts(w.facts(to.option))
-		})
+			w.proofAnswered(failed, to.key, to.url, ans.header)
+		}
+		if failed == nil {
+			return nil
+		}
+		failed.Endpoint = host.Origin(to.url)
+		return failed.withFacts(w.facts(to.option))
 	})
 }
 
-// ask sends one request to an endpoint.
-func (w *wire) ask(ctx context.Context, to endpoint, form url.Values, secret Secret) (*endpointAnswer, *Error) {
+// ask sends one request to an endpoint. audience is who a client assertion is for.
+func (w *wire) ask(ctx context.Context, to endpoint, tokenURL, audience string, form url.Values,
+	secret Secret) (*endpointAnswer, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
-	assertion, err := w.clientAssertion(ctx, to.audience, secret)
+	assertion, err := w.clientAssertion(ctx, audience, secret)
 	if err != nil {
 		return nil, &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 	}
@@ -78,7 +77,7 @@ func (w *wire) ask(ctx context.Context, to endpoint, form url.Values, secret Sec
 		failed.Reason = strings.ReplaceAll(failed.Reason, "token_url", to.option)
 		return nil, failed
 	}
-	if failed := w.prove(req.Header, to.key, http.MethodPost, to.url); failed != nil {
+	if failed := w.prove(req.Header, to.key, to.url); failed != nil {
 		return nil, failed
 	}
 	resp, err := w.base.RoundTrip(req)
@@ -91,7 +90,7 @@ func (w *wire) ask(ctx context.Context, to endpoint, form url.Values, secret Sec
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // a body that is cut short has no members
 	members, _ := parseMembers(body)
 	if failure := call.lockOut(resp, members); failure != nil {
-		w.leaveAlone(to.tokenURL, failure)
+		w.leaveAlone(tokenURL, failure)
 		return nil, failure
 	}
 	return &endpointAnswer{status: resp.StatusCode, header: resp.Header, members: members, code: call.errorCode(members),

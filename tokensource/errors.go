@@ -7,36 +7,34 @@ import (
 	"time"
 )
 
-// Class says who has to act on a failure. The same word stands in logs, metric
-// labels, events, admin answers and problem bodies.
+// Class says who has to act on a failure. The same word stands in logs, metric labels, events, admin
+// answers and problem bodies.
 type Class string
 
 const (
-	// ClassWait means that the provider is at fault and time may heal it: the
-	// source keeps trying by itself.
+	// ClassWait means that the provider is at fault and time may heal it: the source keeps trying
+	// by itself.
 	ClassWait Class = "wait"
-	// ClassOperator means that the configuration is at fault: somebody has to
-	// change it, here or at the provider.
+	// ClassOperator means that the configuration is at fault: an operator has to change it, here or
+	// at the provider.
 	ClassOperator Class = "operator"
 	// ClassLogin means that a person has to connect the account again.
 	ClassLogin Class = "login"
 )
 
 var (
-	// ErrNoReplacement is returned by [Account.Reject] when the refused token
-	// is the best there is: no newer one exists and asking for one again so
-	// soon would only load the provider. The upstream's own answer should be
-	// passed on.
+	// ErrNoReplacement is returned by [Account.Reject] if no newer token exists, and if asking for
+	// one again so soon would only load the provider. Pass on the upstream's own answer.
 	ErrNoReplacement = errors.New("no newer token to try")
 
-	// ErrClosed is wrapped by the error of every call on a closed [Source]
-	// that would need a token request.
+	// ErrClosed is wrapped by the error of every call on a closed [Source] that would need a token
+	// request.
 	ErrClosed = errors.New("token source is closed")
 )
 
-// Error is why no token could be had. Its text never holds a credential, nor
-// any part of a provider's answer except a well-formed OAuth error code
-// (RFC 6749 section 5.2), and the name of the authority of its certificate.
+// Error is why there is no token. Its text never holds a credential, nor any part of a provider's
+// answer except a well-formed OAuth error code (RFC 6749 section 5.2), and the name of the authority
+// of its certificate.
 type Error struct {
 	// Source and Account name the record. Account is empty for the unnamed one.
 	Source, Account string
@@ -51,14 +49,12 @@ type Error struct {
 	// Endpoint is scheme and host of the token endpoint that was asked, or empty. In an
 	// [UpstreamFailure] it is the address of the upstream.
 	Endpoint string
-	// RetryAt is when the source asks again by itself; zero when it will not
-	// before somebody acts.
+	// RetryAt is when the source asks again by itself; zero if it does not before a person acts.
 	RetryAt time.Time
-	// Timeout is true when the caller stopped waiting for a request that is
-	// still under way.
+	// Timeout is true if the caller stopped waiting for a request that is still under way.
 	Timeout bool
-	// Lost is true when a request was sent and its answer never arrived: the
-	// provider may have carried it out.
+	// Lost is true if a request was sent and its answer never arrived: the provider may have
+	// carried it out.
 	Lost bool
 	// Subject is true if the token of a caller is at fault, which was to be exchanged: it is
 	// missing, has ended, or the provider refuses it. Class is [ClassLogin] then: the caller needs
@@ -85,6 +81,14 @@ type Error struct {
 	// said is the provider's own text, see [Error.ProviderSaid].
 	said  Secret
 	cause error
+}
+
+// asFailure returns err as an [*Error]. An error of another type counts as the operator's.
+func asFailure(err error) *Error {
+	if failure, ok := errors.AsType[*Error](err); ok {
+		return failure
+	}
+	return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 }
 
 // NoAccount returns the error of a request that names no account of a source, because one of the
@@ -142,13 +146,12 @@ func (e *Error) root() *Error {
 	return e
 }
 
-// Unwrap gives sentinel errors such as [ErrClosed] and [context.DeadlineExceeded]
-// to errors.Is. It never gives an error of the HTTP client or of x/oauth2: their
-// texts hold URLs and bodies.
+// Unwrap gives sentinel errors such as [ErrClosed] and [context.DeadlineExceeded] to errors.Is. It
+// never gives an error of the HTTP client or of x/oauth2: their texts hold URLs and bodies.
 func (e *Error) Unwrap() error { return e.cause }
 
-// RetryAfter is the time from now until [Error.RetryAt], at least a second; 0
-// when the source will not ask again by itself.
+// RetryAfter is the time from now until [Error.RetryAt], at least a second; 0 if the source does not
+// ask again by itself.
 func (e *Error) RetryAfter(now time.Time) time.Duration {
 	if e.RetryAt.IsZero() {
 		return 0

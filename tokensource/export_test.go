@@ -7,8 +7,10 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
-// Tests of the public API need these to put records into a storage and to read them.
-var RecordKey = recordKey
+// RecordKey returns the storage key of one account's record.
+func RecordKey(source, account, endpoint, clientID string) string {
+	return recordPrefix(source, endpoint, clientID) + accountKey(account)
+}
 
 // EncodeRecord returns the stored form of rec in the clear.
 func EncodeRecord(rec *Record) ([]byte, error) { return SealRecord(rec, "") }

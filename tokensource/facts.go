@@ -39,7 +39,8 @@ var usualFacts = facts{
 	"url": "token_url", "again": connectAgain, "proof": "client_secret", "token": "the option token",
 	"rescope":      "until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again",
 	"account_from": "see that something in front of the proxy sets the placeholder of the option account for this request",
-	"retries":      "The source asks again by itself", "key_known": "that the provider has the public key with this kid",
+	"retries":      "The source asks again by itself",
+	"key_known":    "that the provider has the public half of the key, with the same kid if you set one",
 }
 
 // connectAgain is what a person does about a login that has ended.
@@ -66,13 +67,12 @@ func (cfg *Config) tokenIn() string {
 
 // facts are what a configuration says about every failure of its source.
 func (cfg *Config) facts() facts {
-	f := facts{"again": cfg.again(), "token": cfg.tokenIn()}
-	f["rescope"] = "until the next refresh: caddy authinject refresh " + cfg.Name
+	f := facts{"again": cfg.again(), "token": cfg.tokenIn(), "scopes": strings.Join(cfg.Scopes, " "),
+		"rescope": "until the next refresh: caddy authinject refresh " + cfg.Name}
 	if _, interactive := cfg.Grant.(Interactive); interactive {
 		f["rescope"] = "until the account is connected again"
 		f["connects"] = "the page of authinject_connect"
 	}
-	f["scopes"] = strings.Join(cfg.Scopes, " ")
 	if _, exchanges := cfg.Grant.(Exchanger); exchanges {
 		f["retries"], f["exchanges"] = "The next request of a caller asks again", "true"
 	} else if f["connects"] == "" {

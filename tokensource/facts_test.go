@@ -119,7 +119,7 @@ func TestStaticTokenRemedyNamesItsPlace(t *testing.T) {
 	}
 	_, err := newSource(t, nil, static(time.Unix(1, 0))).Token(t.Context())
 	if err == nil || !strings.HasSuffix(err.Error(), "write a new token's expiry time into expires, and the token "+
-		"into the file /run/token") {
+		"into the file /run/token. A change of expires needs a reload or a restart") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,11 +85,8 @@ func (g Command) Next(ctx context.Context, _ *Record) (Request, error) {
 	return Request{Response: g.limit(granted)}, nil
 }
 
-// limit bounds the lifetime by TTL. A JWT's own expiry is used as well.
+// limit bounds the lifetime by TTL.
 func (g Command) limit(granted *TokenResponse) *TokenResponse {
-	if !granted.HasLifetime {
-		granted.Lifetime, granted.HasLifetime = jwtLifetime(granted.AccessToken, time.Now())
-	}
 	if g.TTL > 0 && (!granted.HasLifetime || g.TTL < granted.Lifetime) {
 		granted.Lifetime, granted.HasLifetime = g.TTL, true
 	}
@@ -97,10 +95,7 @@ func (g Command) limit(granted *TokenResponse) *TokenResponse {
 
 // run runs the program and returns what it printed.
 func (g Command) run(ctx context.Context) ([]byte, error) {
-	timeout := g.Timeout
-	if timeout == 0 {
-		timeout = CommandTimeout
-	}
+	timeout := cmp.Or(g.Timeout, CommandTimeout)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	out := limited{left: maxAnswer}

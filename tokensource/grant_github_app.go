@@ -106,18 +106,10 @@ func (GitHubApp) Traits() Traits { return Traits{Renews: true, NoTokenURL: true,
 func (g GitHubApp) Next(context.Context, *Record) (Request, error) {
 	api := &apiRequest{url: cmp.Or(g.APIURL, GitHubAPI) + "/app/installations/" + g.InstallationID + "/access_tokens"}
 	if len(g.Repositories) > 0 || len(g.Permissions) > 0 {
-		limits := make(map[string]any)
-		if len(g.Repositories) > 0 {
-			limits["repositories"] = g.Repositories
-		}
-		if len(g.Permissions) > 0 {
-			limits["permissions"] = g.Permissions
-		}
-		body, err := json.Marshal(limits)
-		if err != nil {
-			return Request{}, errors.New("repositories and permission cannot be written as JSON")
-		}
-		api.body = body
+		api.body, _ = json.Marshal(struct {
+			Permissions  map[string]string `json:"permissions,omitempty"`
+			Repositories []string          `json:"repositories,omitempty"`
+		}{g.Permissions, g.Repositories}) // strings always marshal
 	}
 	return Request{Assertion: g.assertion, api: api}, nil
 }

@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -134,17 +135,12 @@ func (g JWTBearer) assertion(ctx context.Context, audience string, now time.Time
 	if err != nil {
 		return Secret{}, err
 	}
-	if g.Audience != "" {
-		audience = g.Audience
-	}
-	lifetime := g.Lifetime
-	if lifetime == 0 {
-		lifetime = AssertionLifetime
-	}
+	lifetime := cmp.Or(g.Lifetime, AssertionLifetime)
 	// The lifetime starts at iat, because providers limit the difference between exp and iat.
 	made := now.Add(-min(assertionAge, lifetime/2))
 	claims := map[string]any{
-		"iss": g.Issuer, "aud": audience, "jti": jwt.NewID(), "iat": made.Unix(), "exp": made.Add(lifetime).Unix(),
+		"iss": g.Issuer, "aud": cmp.Or(g.Audience, audience), "jti": jwt.NewID(),
+		"iat": made.Unix(), "exp": made.Add(lifetime).Unix(),
 	}
 	if g.Subject != NoSubject {
 		claims["sub"] = g.Subject
@@ -161,10 +157,7 @@ func (g JWTBearer) assertion(ctx context.Context, audience string, now time.Time
 
 // sign returns a JWT with these claims.
 func sign(key *jwt.Key, id string, claims map[string]any) (Secret, error) {
-	if id == "" {
-		id = key.ID()
-	}
-	signed, err := key.Sign(map[string]any{"typ": "JWT", "kid": id}, claims)
+	signed, err := key.Sign(map[string]any{"typ": "JWT", "kid": cmp.Or(id, key.ID())}, claims)
 	if err != nil {
 		return Secret{}, fmt.Errorf("key of the grant: %w", err)
 	}

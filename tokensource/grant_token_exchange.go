@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,14 +100,10 @@ func (g TokenExchange) Exchange(ctx context.Context, subject Secret) (Request, e
 			WithScope: true,
 		}, nil
 	}
-	subjectType := g.SubjectTokenType
-	if subjectType == "" {
-		subjectType = AccessTokenType
-	}
 	req := Request{
 		Params: url.Values{
 			"grant_type":           {grantTypeTokenExchange},
-			"subject_token_type":   {subjectType},
+			"subject_token_type":   {cmp.Or(g.SubjectTokenType, AccessTokenType)},
 			"requested_token_type": {g.RequestedTokenType},
 			"audience":             g.Audience,
 			"actor_token_type":     {g.ActorTokenType},

@@ -1,9 +1,6 @@
 package tokensource
 
 import (
-	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -16,34 +13,23 @@ import (
 // whose Reason says that the token endpoint answered; a grant can write its own words there.
 func ReadTokenResponse(resp *http.Response, sent ...Secret) (*TokenResponse, error) {
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	call := &tokenCall{cfg: new(Config), now: time.Now}
 	for _, secret := range sent {
-		call.sent, call.secrets = append(call.sent, secret.Reveal()), append(call.secrets, secret.Reveal())
+		call.secrets = append(call.secrets, secret.Reveal())
 	}
-	answer, err := call.normalize(resp, body, err) //nolint:bodyclose // it is in memory
-	if err != nil {
-		var own *Error
-		if !errors.As(err, &own) {
-			own = &Error{Class: ClassWait, Reason: "the token endpoint's answer cannot be read"}
-		}
-		return nil, own
-	}
-	members := make(map[string]string)
-	if err := json.NewDecoder(answer.Body).Decode(&members); err != nil {
-		return nil, &Error{Class: ClassWait, Reason: "the token endpoint's answer cannot be read"}
+	members, failure := call.normalize(resp)
+	if failure != nil {
+		return nil, failure
 	}
 	if code, refused := members["error"]; refused {
-		failure := refusal(answer, strings.TrimPrefix(code, unnamedCode), time.Now())
+		failure = refusal(resp, strings.TrimPrefix(code, unnamedCode), time.Now())
 		failure.said = call.said
 		return nil, failure
 	}
 	granted := &TokenResponse{AccessToken: NewSecret(members["access_token"]), TokenType: members["token_type"],
 		Scope: members["scope"]}
-	if text, ok := members[lifetimeMember]; ok {
-		granted.Lifetime, err = time.ParseDuration(text)
-		granted.HasLifetime = err == nil
-	}
+	lifetime, err := time.ParseDuration(members[lifetimeMember])
+	granted.Lifetime, granted.HasLifetime = lifetime, err == nil
 	return granted, nil
 }
 

@@ -1,54 +1,13 @@
 package tokensource
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // A source can have many accounts, of which few are in use. An idle account is dropped
 // from memory, and is read from the storage again when it is needed. Each source has one timer for
 // this. It is not set while no named account is in memory.
-
-// pin returns the account of h. It loads the account into memory if necessary, and keeps it there
-// until [account.unpin].
-func (s *Source) pin(h *Account) *account {
-	if h.name == "" {
-		return s.unnamed
-	}
-	s.accountsMu.Lock()
-	defer s.accountsMu.Unlock()
-	a := s.accounts.find(h.name)
-	if a == nil {
-		a = s.newAccount(*h)
-		s.accounts.add(a)
-		s.watchIdle()
-	}
-	a.users.Add(1)
-	a.touch()
-	return a
-}
-
-func (a *account) unpin() { a.users.Add(-1) }
-
-// find returns the account of that name if it is in memory, or nil.
-func (s *Source) find(name string) *account {
-	if name == "" {
-		return s.unnamed
-	}
-	return s.accounts.find(name)
-}
-
-// all returns the named accounts in memory.
-func (s *Source) all() []*account {
-	s.accountsMu.Lock()
-	defer s.accountsMu.Unlock()
-	return s.accounts.all()
-}
-
-// touch notes that the account is in use. It stores the number of the round of [Source.dropIdle],
-// because that needs no clock reading.
-func (a *account) touch() {
-	if round := a.src.round.Load(); a.used.Load() != round {
-		a.used.Store(round)
-	}
-}
 
 // watchIdle sets the timer that drops idle accounts, unless it is already set.
 func (s *Source) watchIdle() {
@@ -62,32 +21,29 @@ func (s *Source) watchIdle() {
 // dropIdle drops the idle accounts. The timer runs it.
 func (s *Source) dropIdle() {
 	s.round.Add(1)
-	left := 0
+	left := false
 	for _, a := range s.all() {
-		if a.isIdle() {
-			s.drop(a)
-		} else {
-			left++
-		}
+		left = !s.drop(a) || left
 	}
 	s.mu.Lock()
 	s.idle = nil
 	s.mu.Unlock()
-	if left > 0 {
+	if left {
 		s.watchIdle()
 	}
 }
 
-// drop removes an account from memory, unless a call has used it meanwhile. [Source.pin] holds the
-// same mutex, so no call gets an account that is being dropped.
-func (s *Source) drop(a *account) {
+// drop removes an account from memory if it is idle, and reports whether it was. [Source.pin] holds
+// the same mutex, so no call gets an account that is being dropped.
+func (s *Source) drop(a *account) bool {
 	s.accountsMu.Lock()
 	defer s.accountsMu.Unlock()
 	if !a.isIdle() {
-		return
+		return false
 	}
 	a.unclaim()
 	s.accounts.remove(a.name)
+	return true
 }
 
 // isIdle reports whether the account can be dropped without losing anything: no caller uses it,
@@ -108,4 +64,24 @@ func (a *account) isIdle() bool {
 	}
 	l := a.cur.Load()
 	return l == nil || a.src.stores() || a.subject != nil || c.passed(l.hard)
+}
+
+// all returns the named accounts in memory.
+func (s *Source) all() []*account {
+	s.accountsMu.Lock()
+	defer s.accountsMu.Unlock()
+	return s.accounts.all()
+}
+
+// stop ends the timer for good, and tries once more to store a record that was not stored yet. It
+// is called when no refresh is running any more.
+func (a *account) stop() {
+	a.mu.Lock()
+	a.stopped = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.mu.Unlock()
+	a.catchUp(context.Background())
+	a.unclaim()
 }

@@ -109,19 +109,19 @@ func (l *limits) leave(host string, at *limit) {
 // closed meanwhile, or that a person connects or disconnects the account. It does not wait if there
 // is no request: if a person must connect the account first, or if the grant has no token URL.
 func (a *account) awaitTurn(ctx context.Context, r *refresh, t *turn, rec *Record) *Error {
-	if a.src.interactive && rec.RefreshToken.IsZero() {
+	if a.src.Interactive() && rec.RefreshToken.IsZero() {
 		return nil
 	}
 	tokenURL, _ := a.src.wire.tokenURL(ctx, rec.Variables) // the grant's request returns the error
 	if tokenURL == "" || t.take(host.Origin(tokenURL), a.src.closing, r.superseded) {
 		return nil
 	}
-	e := &Error{Class: ClassWait, Reason: "a person is connecting or disconnecting the account", untold: true}
+	e := errClosed()
 	select {
 	case <-a.src.closing:
-		e = errClosed()
-		e.untold = true
 	default:
+		e = &Error{Class: ClassWait, Reason: "a person is connecting or disconnecting the account"}
 	}
+	e.untold = true
 	return e
 }

@@ -267,18 +267,8 @@ func (s *Source) authorizationParams(ctx context.Context, params url.Values) (ur
 		params["resource"] = s.cfg.Resources
 	}
 	for _, p := range s.cfg.AuthorizeParams {
-		value, err := p.Value(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("reading authorize_param %s: %w", p.Name, err)
-		}
-		switch {
-		case value.IsZero():
-		case p.Name == "resource": // RFC 8707 section 2 allows several
-			params.Add(p.Name, value.Reveal())
-		case params.Has(p.Name) && p.Name != "scope":
-			return nil, fmt.Errorf("authorize_param %s is sent already", p.Name)
-		default:
-			params.Set(p.Name, value.Reveal())
+		if err := addParam(ctx, params, "authorize_param", p); err != nil {
+			return nil, err
 		}
 	}
 	return params, nil
@@ -304,18 +294,14 @@ func (s *Source) failedLogin(ctx context.Context, account string, err error) err
 
 // named names the record in err.
 func (s *Source) named(account string, err error) *Error {
-	var known *Error
-	if !errors.As(err, &known) {
-		known = &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
-		if errors.Is(err, ErrNoLogin) {
-			known.Class = ClassLogin
-		}
+	own := *asFailure(err)
+	if errors.Is(err, ErrNoLogin) {
+		own.Class = ClassLogin
 	}
-	own := *known
 	own.Source, own.Account = s.cfg.Name, account
 	return own.withFacts(s.cfg.facts())
 }
 
-// randomSecret is 256 random bits in base64url: the 43 characters that RFC 7636
-// section 4.1 recommends for a verifier.
+// randomSecret is 256 random bits in base64url: the 43 characters that RFC 7636 section 4.1
+// recommends for a verifier.
 func randomSecret() Secret { return NewSecret(oauth2.GenerateVerifier()) }

@@ -2,7 +2,6 @@ package tokensource
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
@@ -121,8 +120,7 @@ const (
 // deviceKey returns the storage key of an account's device login. An account has one: a newer login
 // replaces it.
 func (s *Source) deviceKey(account string) string {
-	id := fmt.Sprintf("%q", []string{s.prefix(), "device", account})
-	return loginPrefix + digest([]byte(id)) + ".json"
+	return loginPrefix + digestNames(s.prefix(), "device", account) + ".json"
 }
 
 // beginDevice requests the codes of a login, and begins to ask for its token.

@@ -186,15 +186,6 @@ func (s *Source) redeemDevice(ctx context.Context, l *Login) *Error {
 	return a.connect(ctx, l, req, func() error { return s.endTaken(ctx, l) })
 }
 
-// asFailure returns err as an [*Error].
-func asFailure(err error) *Error {
-	var failure *Error
-	if errors.As(err, &failure) {
-		return failure
-	}
-	return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
-}
-
 // endTaken removes a login that the provider granted. It fails if the login was cancelled or
 // replaced meanwhile.
 func (s *Source) endTaken(ctx context.Context, l *Login) error {

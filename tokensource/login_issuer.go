@@ -11,15 +11,11 @@ func (s *Source) expectIssuer(ctx context.Context, l *Login) *Error {
 	if s.cfg.Issuer == "" {
 		return nil
 	}
-	issuer, failure := s.wire.issuer(l.Variables)
+	m, failure := s.wire.metadata(ctx, l.Variables)
 	if failure != nil {
 		return failure
 	}
-	m, failure := s.wire.metadata(ctx, issuer)
-	if failure != nil {
-		return failure
-	}
-	l.Issuer, l.alwaysIss = issuer, m.alwaysIss
+	l.Issuer, l.alwaysIss = m.issuer, m.alwaysIss
 	return nil
 }
 

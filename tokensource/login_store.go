@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -54,8 +53,7 @@ func (st *storedLogin) login(source string) *Login {
 // endpoint and client, so that the response to a login at one provider is never sent to another
 // (RFC 9700 section 4.4).
 func (s *Source) loginKey(state Secret) string {
-	id := fmt.Sprintf("%q", []string{s.prefix(), state.Reveal()})
-	return loginPrefix + digest([]byte(id)) + ".json"
+	return loginPrefix + digestNames(s.prefix(), state.Reveal()) + ".json"
 }
 
 func (s *Source) storeLogin(ctx context.Context, l *Login) error {

@@ -56,12 +56,10 @@ func (OAuth2Grant) Traits() Traits { return Traits{Renews: true, NoTokenURL: tru
 func (g OAuth2Grant) Next(context.Context, *Record) (Request, error) {
 	tok, err := g.TokenSource.Token()
 	if err != nil {
-		var own *Error
-		if errors.As(err, &own) {
+		if own, ok := errors.AsType[*Error](err); ok {
 			return Request{}, own
 		}
-		var refused *oauth2.RetrieveError
-		if errors.As(err, &refused) && refused.Response != nil {
+		if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok && refused.Response != nil {
 			code := refused.ErrorCode
 			if code == "" { // golang.org/x/oauth2/jwt leaves it in the body
 				var answer struct {

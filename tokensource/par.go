@@ -22,11 +22,7 @@ const parName = "pushed authorization request endpoint"
 func (w *wire) parURL(ctx context.Context, variables map[string]string) (string, *Error) {
 	wanted := w.cfg.PAR || w.cfg.PARURL != ""
 	if !wanted && w.cfg.Issuer != "" {
-		issuer, failure := w.issuer(variables)
-		if failure != nil {
-			return "", failure
-		}
-		m, failure := w.metadata(ctx, issuer)
+		m, failure := w.metadata(ctx, variables)
 		if failure != nil {
 			return "", failure
 		}
@@ -46,15 +42,10 @@ func (w *wire) parURL(ctx context.Context, variables map[string]string) (string,
 // to them, and for how long the provider keeps them; zero means that the provider did not say.
 func (w *wire) push(ctx context.Context, endpointURL string, variables map[string]string, key *proofKey,
 	params url.Values) (requestURI string, lifetime time.Duration, failure *Error) {
-	tokenURL, failure := w.tokenURL(ctx, variables)
-	if failure != nil {
-		return "", 0, failure
-	}
-	to := endpoint{name: parName, option: w.parOption(), url: endpointURL, tokenURL: tokenURL,
-		audience: w.audience(variables, tokenURL), issuer: w.issuerOr(variables, tokenURL), key: key}
-	failure = w.askEach(ctx, to, params, func(ans *endpointAnswer) *Error {
+	to := endpoint{name: parName, option: optionOf("par_url", w.cfg.PARURL), url: endpointURL, key: key}
+	failure = w.askEach(ctx, to, variables, params, func(ans *endpointAnswer) *Error {
 		if !ans.isSuccess() {
-			return w.pushRefused(ans)
+			return w.pushRefused(to, ans)
 		}
 		requestURI = text(ans.members, "request_uri")
 		if u, err := url.Parse(requestURI); err != nil || !u.IsAbs() || len(requestURI) > maxParameter {
@@ -70,19 +61,11 @@ func (w *wire) push(ctx context.Context, endpointURL string, variables map[strin
 
 // pushRefused returns the failure of a refused push (RFC 9126 section 2.3). It can have the error
 // codes of a token request and of an authorization request.
-func (w *wire) pushRefused(ans *endpointAnswer) *Error {
+func (w *wire) pushRefused(to endpoint, ans *endpointAnswer) *Error {
 	failure := refusal(&http.Response{StatusCode: ans.status, Header: ans.header}, ans.code, w.cfg.Clock.Now())
-	failure.Reason = strings.NewReplacer("token endpoint", parName, "token_url", w.parOption()).Replace(failure.Reason)
+	failure.Reason = strings.NewReplacer("token endpoint", to.name, "token_url", to.option).Replace(failure.Reason)
 	failure.Lost = false // the request contained no refresh token or code that can be used only once
 	return failure
-}
-
-// parOption is the option that the URL for pushed authorization requests comes from.
-func (w *wire) parOption() string {
-	if w.cfg.PARURL == "" {
-		return "issuer"
-	}
-	return "par_url"
 }
 
 // LoginLink is where to send a person to log in.

@@ -132,21 +132,25 @@ const (
 // pause returns the time until the next try. dirty is true while a record waits to be stored. hurry
 // is true while lostHurry applies. local is true if the grant sends no requests.
 func (f *failed) pause(dirty, hurry, local bool, now time.Time) time.Duration {
-	if f.err.Subject {
-		return jitter(min(subjectFirst<<min(f.attempts-1, 16), subjectLimit), 0.8, 1.2)
-	}
-	delay := backoff(f.err.Class, f.err.Status, f.attempts)
+	var delay time.Duration
 	switch {
+	case f.err.Subject:
+		delay = min(subjectFirst<<min(f.attempts-1, 16), subjectLimit)
 	case f.unasked && dirty:
-		delay = jitter(dirtyPause, 0.8, 1.2)
+		delay = dirtyPause
 	case f.unasked:
-		delay = jitter(storagePause, 0.8, 1.2)
+		delay = storagePause
+	case f.err.Class == ClassLogin:
+		return loginRecheck
+	default:
+		delay = steady(f.err.Class, f.err.Status, f.attempts)
+	}
+	delay = jitter(delay, 0.8, 1.2)
+	if f.err.Subject || f.err.Class == ClassLogin {
+		return delay
 	}
 	if f.err.Class == ClassWait && hurry {
 		delay = min(delay, jitter(lostPause, 0.8, 1.2))
-	}
-	if f.err.Class == ClassLogin {
-		return delay
 	}
 	if local {
 		delay = min(delay, operatorFirst) // reading again costs nothing
@@ -157,15 +161,7 @@ func (f *failed) pause(dirty, hurry, local bool, now time.Time) time.Duration {
 	return delay
 }
 
-// backoff returns how long to wait after the n-th failure in a row (n from 1).
-func backoff(class Class, status, n int) time.Duration {
-	if class == ClassLogin {
-		return loginRecheck
-	}
-	return jitter(steady(class, status, n), 0.8, 1.2)
-}
-
-// steady is backoff without jitter.
+// steady returns how long to wait after the n-th failure in a row (n from 1), without jitter.
 func steady(class Class, status, n int) time.Duration {
 	first, limit := waitFirst, waitLimit
 	switch {

@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"time"
 )
@@ -60,9 +61,13 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	a.report(end, l, before, failed, trouble, took)
 }
 
+// know sets the newest known record. sum is the checksum of its stored bytes, or 0. The caller
+// holds a.mu.
+func (a *account) know(rec *Record, sum uint64) { a.rec, a.seen = rec, sum }
+
 // serve starts to use a stored token that is due for a refresh but has not expired, for example after
 // a restart. Callers get it while the refresh continues.
-func (a *account) serve(stored *Record) {
+func (a *account) serve(r *refresh, stored *Record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.cur.Load().token(a.src.cfg.Clock) != nil {
@@ -70,9 +75,8 @@ func (a *account) serve(stored *Record) {
 	}
 	a.know(stored, 0)
 	a.publishLocked(stored, false)
-	if r := a.refreshing; r != nil && r.rejected == 0 && !r.isServed {
-		r.isServed = true
-		close(r.served)
+	if r.rejected == 0 {
+		close(r.served) // plan serves once in a refresh
 	}
 }
 
@@ -98,6 +102,16 @@ func (a *account) publishLocked(rec *Record, replaced bool) *live {
 		a.armLocked(l, false)
 	}
 	return l
+}
+
+// usable reports whether a stored record's access token can be used, and whether it is not due for a
+// refresh either. rec may be nil.
+func (a *account) usable(ctx context.Context, rec *Record) (lives, fresh bool) {
+	if rec == nil || rec.AccessToken.IsZero() || rec.Config != a.src.settings(ctx) {
+		return false, false
+	}
+	soft, hard := a.deadlines(rec, false)
+	return !a.src.cfg.Clock.passed(hard), !a.src.cfg.Clock.passed(soft)
 }
 
 // deadlines returns when rec's token is due for a refresh, and when it ends. again means that the
@@ -230,34 +244,30 @@ func (a *account) report(end step, l *live, before, failed *failed, trouble *Err
 		tell(EventStorageFailed, end.storage)
 		e.Failure = nil
 	}
-	asked := end.err == nil && (end.verb == doPublish || end.verb == doConnect)
-	if asked {
-		e.MissingScopes = a.src.missingScopes(end.rec.Scope)
-	}
-	if end.err != nil && failed != nil {
-		e.Attempts, e.New = failed.asked, end.rec == nil || end.rec.Generation == 0
-	}
-	switch {
-	case end.verb == doDisconnect:
-		e.Attempts, e.New = 0, false
+	if end.verb == doDisconnect {
 		tell(EventDisconnected, nil)
 		return
-	case end.err != nil && end.err.untold:
-		return
-	case end.err != nil && end.err.Subject:
-		tell(EventSubjectRefused, end.err)
-		return
-	case end.err != nil && end.err.Class != ClassLogin:
-		tell(EventRefreshFailed, end.err)
-		return
-	case end.err != nil:
-		// It is reported once: since then only the storage is read. If the storage failed then, a
-		// person can log in only now.
-		if before == nil || before.err.Class != ClassLogin || before.err.LoginWouldBeLost() && !end.err.LoginWouldBeLost() {
+	}
+	if end.err != nil {
+		e.Attempts, e.New = failed.asked, end.rec == nil || end.rec.Generation == 0
+		switch {
+		case end.err.untold:
+		case end.err.Subject:
+			tell(EventSubjectRefused, end.err)
+		case end.err.Class != ClassLogin:
+			tell(EventRefreshFailed, end.err)
+		case before == nil || before.err.Class != ClassLogin || before.err.LoginWouldBeLost() && !end.err.LoginWouldBeLost():
+			// It is reported once: since then only the storage is read. If the storage failed then, a
+			// person can log in only now.
 			tell(EventLoginRequired, end.err)
 		}
 		return
-	case end.verb == doConnect:
+	}
+	asked := end.verb == doPublish || end.verb == doConnect
+	if asked {
+		e.MissingScopes = a.src.missingScopes(end.rec.Scope)
+	}
+	if end.verb == doConnect {
 		tell(EventConnected, nil)
 	}
 	if asked && !a.src.traits.Local {
@@ -287,5 +297,5 @@ func (a *account) storageFailure(end step) *Error {
 	case end.readFailed:
 		return a.src.named(a.Name(), unreadable(end.storage))
 	}
-	return a.src.named(a.Name(), unwritable(end.storage))
+	return a.src.named(a.Name(), failedStorage("the storage cannot be written", end.storage))
 }

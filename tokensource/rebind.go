@@ -2,7 +2,6 @@ package tokensource
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"sync/atomic"
@@ -23,7 +22,7 @@ type bindings struct {
 func (s *Source) Rebind(g Grant, storage Storage, o Observer) error {
 	_, interactive := g.(Interactive)
 	_, exchanges := g.(Exchanger)
-	if g.Traits() != s.traits || interactive != s.interactive || exchanges != s.exchanges {
+	if g.Traits() != s.traits || interactive != s.Interactive() || exchanges != s.exchanges {
 		return fmt.Errorf("source %s: a grant can be replaced only by a grant of the same kind", s.cfg.Name)
 	}
 	if storage == nil {
@@ -86,8 +85,7 @@ func (b boundExchanger) Exchange(ctx context.Context, subject Secret) (Request, 
 	return b.Load().grant.(Exchanger).Exchange(ctx, subject)
 }
 
-// boundStorage implements [Exclusive] for every storage. If the storage in use does not implement
-// it, Enter succeeds and Claim is unsupported.
+// boundStorage forwards each call to the storage in use.
 type boundStorage struct{ in *bound }
 
 func (b boundStorage) Load(ctx context.Context, key string) (value []byte, err error) {
@@ -132,23 +130,7 @@ func (b boundStorage) Unlock(ctx context.Context, name string) error {
 	return b.in.Load().storage.Unlock(ctx, name)
 }
 
-func (b boundStorage) Enter() error {
-	if storage, ok := b.in.Load().storage.(Exclusive); ok {
-		return storage.Enter()
-	}
-	return nil
-}
-
-func (b boundStorage) Claim(key string) (release func(), err error) {
-	if storage, ok := b.in.Load().storage.(Exclusive); ok {
-		return storage.Claim(key)
-	}
-	return nil, errors.ErrUnsupported
-}
-
 var (
 	_ Interactive = boundInteractive{}
 	_ Exchanger   = boundExchanger{}
-	_ Storage     = boundStorage{}
-	_ Exclusive   = boundStorage{}
 )

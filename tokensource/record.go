@@ -70,6 +70,29 @@ type Intent struct {
 	Losses int `json:"losses,omitempty"`
 }
 
+// underway reports whether the refresh that s marks may still end. Its request must begin within
+// afterTrouble, or must have begun no longer ago than a request may take. And its process must not
+// have said that the answer was lost.
+func (s *Intent) underway(now time.Time, timeout time.Duration) bool {
+	if s == nil || s.Lost {
+		return false
+	}
+	age := now.Sub(s.Since)
+	return age >= -afterTrouble && age < timeout+sendWindow+quickRetry
+}
+
+// sameAs reports whether s and other are the same mark.
+func (s *Intent) sameAs(other *Intent) bool {
+	return s != nil && other != nil && s.Owner == other.Owner && s.Since.Equal(other.Since)
+}
+
+// lost returns a copy of the mark that says that, from now on, no process waits for the answer.
+func (s *Intent) lost(now time.Time) *Intent {
+	ended := *s
+	ended.Lost, ended.Since = true, now.UTC()
+	return &ended
+}
+
 // Failure is the stored part of an error that a retry cannot resolve.
 type Failure struct {
 	Class Class  `json:"class"`

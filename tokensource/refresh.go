@@ -29,15 +29,15 @@ func (a *account) refresh(ctx context.Context, r *refresh) step {
 			a.read(ctx, s)
 		case doServe:
 			s.served = true
-			a.serve(st.rec)
+			a.serve(r, st.rec)
 		case doPrepare:
 			a.prepare(ctx, r, s, &turn)
 		case doClaim:
-			s.claim = a.occupancy.claim(boundStorage{&a.src.bound}, a.key())
+			s.claim = a.claimStorage()
 		case doLock:
 			var contended bool
 			unlock, contended = a.lock(ctx, st.wait)
-			s.tookLock(contended, a.withoutLock, a.mayNotSend(boundStorage{&a.src.bound}))
+			s.tookLock(contended, a.withoutLock, a.mayNotSend())
 		case doSleep:
 			sleep(ctx, st.wait)
 			s.slept(st.wait)
@@ -92,12 +92,7 @@ func (a *account) updateSituation(s *situation) {
 func (a *account) read(ctx context.Context, s *situation) {
 	stored, err := a.load(ctx)
 	s.readRecord(stored, err)
-	s.storedFresh, s.storedLives = false, false
-	if stored == nil || stored.AccessToken.IsZero() || stored.Config != a.src.settings(ctx) {
-		return
-	}
-	soft, hard := a.deadlines(stored, false)
-	s.storedFresh, s.storedLives = !a.src.cfg.Clock.passed(soft), !a.src.cfg.Clock.passed(hard)
+	s.storedLives, s.storedFresh = a.usable(ctx, stored)
 }
 
 // prepare waits for the account's turn and asks the grant for the request to send.
@@ -188,10 +183,8 @@ func (a *account) catchUp(ctx context.Context) {
 
 // sleep waits for d, or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(d):
 	case <-ctx.Done():
 	}
 }
@@ -217,8 +210,8 @@ func (a *account) request(ctx context.Context, rec *Record) (Request, *Error) {
 func (a *account) requestBy(ctx context.Context, rec *Record, next func() (Request, error)) (Request, *Error) {
 	req, err := next()
 	if err != nil {
-		var e *Error
-		if !errors.As(err, &e) {
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
 			return Request{}, &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 		}
 		own := *e // the grant may share the error that it returned

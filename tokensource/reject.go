@@ -15,6 +15,45 @@ type rejections struct {
 	nextReplaced int
 }
 
+// Reject reports that an upstream refused tok, and returns the token to try instead. If a newer
+// generation is in use already, Reject returns that at once. Otherwise the token is replaced. All
+// callers that report the same generation share one token request, and wait for it as long as ctx
+// allows. [ErrNoReplacement] means that there is no other token: the grant has no other, or the
+// upstream refused the last replacement too, not long ago. Any other error is an [*Error], or the
+// error of ctx.
+func (h *Account) Reject(ctx context.Context, tok *Token) (*Token, error) {
+	a := h.src.pin(h)
+	defer a.unpin()
+	return a.reject(ctx, tok)
+}
+
+// Refused reports that an upstream refused tok, and returns at once. It does what [Account.Reject]
+// does in the background, so that the next request gets a better token. [Source.Close] waits for
+// it.
+func (h *Account) Refused(tok *Token) {
+	if !h.src.begin() {
+		return
+	}
+	go func() {
+		defer h.src.running.Done()
+		ctx, cancel := context.WithTimeout(context.Background(), refusedWait)
+		defer cancel()
+		_, _ = h.Reject(ctx, tok) // the next request gets the result
+	}()
+}
+
+// Accept reports that an upstream accepted tok, which had replaced a refused token. If tok is
+// refused later, it is replaced in turn. Other tokens need not be reported.
+func (h *Account) Accept(tok *Token) {
+	a := h.src.pin(h)
+	defer a.unpin()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if l := a.cur.Load(); l != nil && l.tok.Generation == tok.Generation && !l.refused.Load() {
+		l.probation = deadline{}
+	}
+}
+
 // reject implements [Account.Reject]. The first refusal of a token starts its replacement. If the
 // token had itself replaced a refused one, or too many were replaced lately, a cooldown begins
 // instead, and callers get [ErrNoReplacement].
@@ -93,12 +132,4 @@ func (a *account) replacing() *refresh {
 		return nil
 	}
 	return a.refreshing
-}
-
-func (a *account) accept(tok *Token) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if l := a.cur.Load(); l != nil && l.tok.Generation == tok.Generation && !l.refused.Load() {
-		l.probation = deadline{}
-	}
 }

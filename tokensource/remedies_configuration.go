@@ -29,7 +29,8 @@ var configurationMistakes = []Remedy{
 	{
 		Problem: "token_expired", Text: "the configured token has expired", Class: ClassOperator,
 		Cause: "The time in the option expires has passed. A static token cannot be renewed.",
-		Do:    "write a new token's expiry time into expires, and the token into {token}",
+		Do: "write a new token's expiry time into expires, and the token into {token}. A change of expires needs a " +
+			"reload or a restart",
 	},
 	{
 		Problem: "token_refused", Text: "upstream refuses the token, and there is no other", Class: ClassOperator,
@@ -100,7 +101,8 @@ var serverProblems = []Remedy{
 			"part of the requests. Often a server was started a second time, or an old one still runs.",
 		Do: "stop one of the processes, or give one of them another port",
 		More: "authinject looks for such processes when it starts to use an address, and when it is asked for its state, " +
-			"at most once a minute. It can do so only on Linux. It sees the processes of other users only if it runs as root.",
+			"at most once a minute. Without a scrape of the metrics or a probe of the admin API, it does not notice a " +
+			"process that comes later. It can do so only on Linux. It sees the processes of other users only if it runs as root.",
 		match: noError,
 	},
 	{
@@ -125,7 +127,17 @@ var destinationProblems = []Remedy{
 	{
 		Problem: "destination_insecure", Text: "use https, or allow it by writing", Class: ClassOperator,
 		Cause: "The upstream would get the token over plain http.",
-		Do:    "use an https upstream, or write the http one into the option destinations",
+		Do: "use an https upstream: write https:// before its address or, if the address is a placeholder such as " +
+			"{env.NAME}, tls into a block transport http. Or write the http one into the option destinations",
+		match: noError,
+	},
+	{
+		Problem: "upstream_variable", Text: "has no address, because the environment variable", Class: ClassOperator,
+		Cause: "The address of an upstream has a placeholder such as {env.ORDERS_API}, and this environment variable is " +
+			"not set. Such a request gets no token, and is not sent.",
+		Do: "set it where Caddy is started, and start Caddy again",
+		More: "The value is host:port, without a scheme. For https, write `tls` into a block `transport http` of the " +
+			"directive. Or write `{$NAME}`, which Caddy replaces when it reads the Caddyfile, and which may hold a URL.",
 		match: noError,
 	},
 }

@@ -136,8 +136,7 @@ var refusals = []Remedy{
 		Problem: "dpop_alg", Text: "the issuer takes DPoP proofs, but none with ES256", Class: ClassOperator,
 		Cause: "The issuer's metadata lists the algorithms of proofs (dpop_signing_alg_values_supported), and ES256 is " +
 			"not among them.",
-		Do:    "allow ES256 at the provider, or remove dpop",
-		match: byReason("the issuer takes DPoP proofs, but none with"),
+		Do: "allow ES256 at the provider, or remove dpop",
 	},
 	{
 		Problem: "invalid_redirect_uri", Text: "the token endpoint answered 400 invalid_redirect_uri", Class: ClassOperator,

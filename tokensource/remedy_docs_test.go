@@ -23,6 +23,10 @@ Each heading is a text that the program shows: in the log, in the answer to the 
 		"failure in one word: the member `problem` in the admin API and in logs (the admin API lists the problems of an " +
 		"account whose token serves all the same in `problems`), and the label of the metric `authinject_problem`. [When " +
 		"something fails](failures.md) says what the program does meanwhile.\n\n" +
+		"If Caddy does not start, its last line says why. `unknown option`, `unrecognized directive` and `the environment " +
+		"variable … is not set` come with the line of the Caddyfile. `address already in use` means that another program " +
+		"has the port. `caddy authinject doctor` reads the configuration without starting a server, and says what to " +
+		"change: it also names the program that has a port.\n\n" +
 		"<!-- `make golden` writes this page from the table of remedies in tokensource. -->\n")
 	for _, r := range remedies {
 		heading := strings.Join(append([]string{r.Text}, r.Also...), "`, or `")

@@ -2,6 +2,9 @@ package tokensource
 
 import (
 	"context"
+	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
@@ -12,6 +15,21 @@ import (
 // never delays a request with a live token. A storage failure does not prevent a token request. The
 // note outlives a restart. If a person asks for a refresh, the note is forgotten; a lock-out is
 // not, because a request would prolong it.
+
+// retryAfter reads a Retry-After field (RFC 9110 section 10.2.3): seconds or a date, kept within
+// sane bounds; 0 if there is none.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	field := h.Get("Retry-After")
+	var d time.Duration
+	if secs, err := strconv.ParseUint(strings.TrimSpace(field), 10, 64); err == nil {
+		d = time.Duration(min(secs, uint64(retryAfterMax/time.Second))) * time.Second
+	} else if at, err := http.ParseTime(field); err == nil {
+		d = at.Sub(now)
+	} else {
+		return 0
+	}
+	return min(max(d, retryAfterMin), retryAfterMax)
+}
 
 // retryPrefix is the storage prefix of the notes.
 const retryPrefix = "authinject/waits/"
@@ -25,9 +43,9 @@ type retryNote struct {
 }
 
 // retryKey returns the storage key of a note. The note is for one account, or for all accounts that
-// use the same token URL.
-func (s *Source) retryKey(of ...string) string {
-	return retryPrefix + digestNames(append([]string{s.prefix()}, of...)...) + ".json"
+// use the same token URL: kind is account or endpoint.
+func (s *Source) retryKey(kind, name string) string {
+	return retryPrefix + digestNames(s.prefix(), kind, name) + ".json"
 }
 
 // retryAfterInForce returns the failure of a request that must not be sent yet, or nil. Any process

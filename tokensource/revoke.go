@@ -50,14 +50,9 @@ func (w *wire) revokeURL(ctx context.Context, variables map[string]string) (stri
 // revoke revokes one token (RFC 7009 section 2.1).
 func (w *wire) revoke(ctx context.Context, endpointURL string, variables map[string]string, token Secret,
 	hint string) *Error {
-	tokenURL, failed := w.tokenURL(ctx, variables)
-	if failed != nil {
-		return failed
-	}
-	to := endpoint{name: "revocation endpoint", option: "revoke_url", url: endpointURL, tokenURL: tokenURL,
-		audience: w.audience(variables, tokenURL), issuer: w.issuerOr(variables, tokenURL)}
+	to := endpoint{name: "revocation endpoint", option: "revoke_url", url: endpointURL}
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}}
-	return w.askEach(ctx, to, form, func(ans *endpointAnswer) *Error {
+	return w.askEach(ctx, to, variables, form, func(ans *endpointAnswer) *Error {
 		if ans.isSuccess() {
 			return nil // a token that was invalid already gets 2xx too (section 2.2)
 		}

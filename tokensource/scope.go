@@ -5,10 +5,8 @@ import "strings"
 // publicScope returns the scope that the provider said it granted. The status shows it, so it is
 // kept only if it looks like scopes (RFC 6749 section 3.3) and does not repeat a credential.
 func publicScope(ans *TokenResponse, sent ...string) string {
-	for _, c := range ans.Scope {
-		if c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
-			return ""
-		}
+	if strings.ContainsFunc(ans.Scope, func(c rune) bool { return c < ' ' || c > '~' || c == '"' || c == '\\' }) {
+		return ""
 	}
 	for _, secret := range append(sent, ans.AccessToken.Reveal(), ans.RefreshToken.Reveal()) {
 		if len(secret) >= shortestSecret && strings.Contains(ans.Scope, secret) {

@@ -39,10 +39,9 @@ type situation struct {
 	// served and revoked are true once doServe or doRevoke was carried out. Neither is done twice.
 	served, revoked bool
 
-	// fresh is true if stored and readErr are from a read, or mark was stored, since the last pause.
-	// found says how stored relates to the record known before. storedLives is true if the stored
-	// token has not expired, and storedFresh if it is not due either.
-	fresh                    bool
+	// stored and readErr are the result of the last read. found says how stored relates to the record
+	// known before. storedLives is true if the stored token has not expired, and storedFresh if it is
+	// not due either.
 	stored                   *Record
 	readErr                  error
 	found                    comparison
@@ -72,11 +71,9 @@ type situation struct {
 	markErr error
 	marks   int
 	// settle is how long the mark has to stay before the request. stalled is true if storing the
-	// mark took long. probed is true once a write was tested since the last pause.
-	settle   time.Duration
-	stalled  bool
-	probed   bool
-	probeErr error
+	// mark took long.
+	settle  time.Duration
+	stalled bool
 
 	// asks counts how often doAsk was carried out. sent is true once a request was sent, because
 	// doAsk can fail before that. remarked is true if the mark was stored for the second request.
@@ -88,16 +85,25 @@ type situation struct {
 	granted *Record
 	failure *Error
 
-	// These fields count since the last lock, mark or token request; see resetCounters.
-	// readFailures counts the reads that failed. rested is how long this refresh has slept. saves
-	// counts the attempts to store a record. saved and saveErr are the record and the error of the
-	// last attempt. slow is true if that attempt took long.
+	counters
+}
+
+// counters are the fields of a [situation] that a lock, a mark and a token request set to zero.
+type counters struct {
+	// fresh is true if stored and readErr are from a read, or mark was stored, since the last pause.
+	fresh bool
+	// probed is true once a write was tested since the last pause. probeErr is the error of that test.
+	probed   bool
+	probeErr error
+	// readFailures counts the reads that failed. rested is how long this refresh has slept.
 	readFailures int
 	rested       time.Duration
-	saves        int
-	saved        *Record
-	saveErr      error
-	slow         bool
+	// saves counts the attempts to store a record. saved and saveErr are the record and the error of
+	// the last attempt. slow is true if that attempt took long.
+	saves   int
+	saved   *Record
+	saveErr error
+	slow    bool
 }
 
 // claim says whether this process is the only one that uses the storage.
@@ -144,13 +150,13 @@ func (s *situation) readRecord(stored *Record, err error) {
 // tookLock notes that the lock was taken, or that the wait for it timed out.
 func (s *situation) tookLock(contended, without bool, barred *Error) {
 	s.lockTried, s.contended, s.withoutLock, s.barred = true, contended, without, barred
-	s.resetCounters()
+	s.counters = counters{}
 }
 
 // storedMark notes the result of storing a mark. The mark counts as a read: planMarked reads again
 // only after a pause.
 func (s *situation) storedMark(mark *Record, settle time.Duration, err error, stalled bool) {
-	s.resetCounters()
+	s.counters = counters{}
 	s.mark, s.markErr, s.settle, s.stalled, s.fresh = mark, err, settle, stalled, true
 	s.marks, s.remarked = s.marks+1, s.asks > 0
 	if err == nil {
@@ -160,7 +166,7 @@ func (s *situation) storedMark(mark *Record, settle time.Duration, err error, st
 
 // answered notes how a token request ended.
 func (s *situation) answered(granted *Record, failure *Error) {
-	s.resetCounters()
+	s.counters = counters{}
 	s.asks, s.granted, s.failure = s.asks+1, granted, failure
 }
 
@@ -184,12 +190,6 @@ func (s *situation) slept(d time.Duration) {
 	if s.sentElsewhere(s.rec) {
 		s.watched += d
 	}
-}
-
-// resetCounters resets the counters after a lock, a mark or a token request.
-func (s *situation) resetCounters() {
-	s.fresh, s.readFailures, s.probed, s.probeErr, s.rested = false, 0, false, nil, 0
-	s.saves, s.saved, s.saveErr, s.slow = 0, nil, nil, false
 }
 
 // effectiveClaim returns s.claim, or shared if the record cannot be read and this process has read
@@ -232,4 +232,119 @@ func (s *situation) lostElsewhereWait() time.Duration {
 		return 0
 	}
 	return pause - age
+}
+
+// comparison is how a stored record relates to the known one. The order of the values matters: below
+// same the known record is used, and from newer on the stored one.
+type comparison int
+
+const (
+	absent    comparison = iota // nothing is stored
+	overruled                   // the known record has a person's decision that the stored one lacks
+	older                       // the stored record has an older token
+	same                        // both have the same token
+	released                    // both have the same token, and only the known one has a mark
+	differs                     // both are of the same age, with different refresh tokens
+	newer                       // the stored record has a newer token
+	decided                     // the stored record has a person's decision that the known one lacks
+)
+
+// compare tells how the stored record relates to the known one. A person's decision counts before
+// the generation: a refresh that began before the decision never undoes it, whichever process ran
+// it. If the generations are equal and the refresh tokens are not, one record was stored late, and
+// the token that was obtained later counts. Generations of records that began with different
+// configured refresh tokens say little. Of these, the stored record also counts as newer if its token
+// was obtained later.
+func compare(known, stored *Record) comparison {
+	if stored == nil {
+		return absent
+	}
+	byPerson := stored.Decided.Compare(known.Decided)
+	byGeneration := cmp.Compare(stored.Generation, known.Generation)
+	replaced := !stored.RefreshToken.Equal(known.RefreshToken)
+	if stored.Seed != known.Seed && stored.Obtained.After(known.Obtained) {
+		byGeneration = 1 // it began with a refresh token that was configured later
+	}
+	switch {
+	case byPerson > 0:
+		return decided
+	case byPerson < 0:
+		return overruled
+	case byGeneration > 0, byGeneration == 0 && replaced && stored.Obtained.After(known.Obtained):
+		return newer
+	case byGeneration < 0, replaced && known.Obtained.After(stored.Obtained):
+		return older
+	case replaced:
+		return differs
+	case known.Intent != nil && stored.Intent == nil:
+		return released
+	}
+	return same
+}
+
+// verb says what a step does.
+type verb string
+
+const (
+	// doRead reads the stored record.
+	doRead verb = "read"
+	// doServe puts the stored token to use while the refresh goes on.
+	doServe verb = "serve"
+	// doPrepare asks the grant for the token request to send.
+	doPrepare verb = "prepare"
+	// doClaim asks the storage whether this process is alone, and keeps others out if it is.
+	doClaim verb = "claim"
+	// doLock takes the record's lock, or goes on without it after a while.
+	doLock verb = "lock"
+	// doSleep waits for step.wait.
+	doSleep verb = "sleep"
+	// doMark stores the record with a write-ahead mark. The request follows after step.wait.
+	doMark verb = "mark"
+	// doProbe tests whether the storage accepts writes.
+	doProbe verb = "probe"
+	// doAsk sends the token request, or takes the token that the grant already has.
+	doAsk verb = "ask"
+	// doStore stores step.rec.
+	doStore verb = "store"
+	// doRevoke revokes the tokens of step.rec at the provider.
+	doRevoke verb = "revoke"
+
+	// doAdopt ends the refresh with a token that another process stored.
+	doAdopt verb = "adopt"
+	// doPublish ends the refresh with the token that the provider granted.
+	doPublish verb = "publish"
+	// doConnect ends a login that connected the account. doDisconnect ends a logout. plan never
+	// returns them: connect.go makes these steps for account.complete, which also publishes how a
+	// refresh ended.
+	doConnect    verb = "connect"
+	doDisconnect verb = "disconnect"
+	// doKeep ends the refresh with the token in use, because its record is now stored and the token
+	// is not due.
+	doKeep verb = "keep"
+	// doFail ends the refresh without a new token.
+	doFail verb = "fail"
+)
+
+// step is what a refresh does next.
+type step struct {
+	verb verb
+	// why gives the reason in a sentence.
+	why string
+	// rec is the record to serve, to store, to revoke or to end with.
+	rec *Record
+	// wait is how long doSleep sleeps, how long doLock waits for the lock, and the time between
+	// doMark's mark and its request.
+	wait time.Duration
+	// err is why the refresh failed, or nil. storage is the error of the storage, if the storage
+	// failed. It can be set without err: the token is used, but could not be stored.
+	err     *Error
+	storage error
+	// readFailed is true if storage is the error of a read and err has another cause.
+	readFailed bool
+	// unasked is true if the provider was not asked because the storage failed.
+	unasked bool
+	// dirty is true if rec could not be stored.
+	dirty bool
+	// asked is true if the refresh sent a token request.
+	asked bool
 }

@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -18,8 +19,6 @@ import (
 type Source struct {
 	cfg    Config
 	traits Traits
-	// interactive is true if a person connects the accounts.
-	interactive bool
 	// exchanges is true if the grant is an [Exchanger]. subjectMAC is the key of the digests that
 	// name subjects.
 	exchanges  bool
@@ -80,28 +79,24 @@ func New(cfg Config) (*Source, error) {
 	}
 	cfg.setDefaults()
 	var owner [41]byte // a name, and a key that only this source knows
-	if _, err := rand.Read(owner[:]); err != nil {
-		return nil, err
-	}
+	rand.Read(owner[:])
 	s := &Source{
-		cfg:    cfg,
-		traits: cfg.Grant.Traits(),
-		owner:  hex.EncodeToString(owner[:9]),
-
-		accounts: newTable(),
-		closing:  make(chan struct{}),
+		cfg:        cfg,
+		traits:     cfg.Grant.Traits(),
+		owner:      hex.EncodeToString(owner[:9]),
+		subjectMAC: owner[9:],
+		accounts:   newTable(),
+		checks:     make(chan struct{}, checksAtOnce),
+		closing:    make(chan struct{}),
 	}
-	s.interactive = s.Interactive()
 	_, s.exchanges = cfg.Grant.(Exchanger)
-	s.subjectMAC = owner[9:]
 	s.bound.calls = make(chan struct{}, storageCallsAtOnce)
-	s.checks = make(chan struct{}, checksAtOnce)
 	s.bind(cfg.Grant, cfg.Storage, cfg.Observer)
 	s.cfg.Grant, s.cfg.Storage = s.bound.forwarding(cfg.Grant), boundStorage{&s.bound}
 	s.wire = newWire(&s.cfg)
 	s.vault = newVault(&s.cfg)
 	s.wire.tell = s.tell
-	s.keyPrefix = recordPrefix(s.cfg.Name, s.endpoint(), s.cfg.ClientID)
+	s.keyPrefix = recordPrefix(cfg.Name, cmp.Or(cfg.TokenURL, cfg.AuthorizeURL, cfg.Issuer), cfg.ClientID)
 	s.unnamed = s.newAccount(Account{})
 	return s, nil
 }

@@ -1,6 +1,6 @@
 package tokensource
 
-import "time"
+import "cmp"
 
 // State is the state of an account.
 type State string
@@ -46,14 +46,13 @@ type standing struct {
 
 // stateOf returns the state of an account. Every state is decided here.
 func stateOf(s standing) State {
+	rec := cmp.Or(s.rec, &Record{})
 	switch {
-	case s.rec != nil && s.rec.Disconnected:
-		return StateLoginRequired
-	case s.rec != nil && s.rec.Failure != nil && s.rec.Failure.Class == ClassLogin:
+	case rec.Disconnected, rec.Failure != nil && rec.Failure.Class == ClassLogin:
 		return StateLoginRequired
 	case s.loginFailed && (!s.live || s.due || s.refused):
 		return StateLoginRequired
-	case s.rec != nil && s.rec.Intent != nil && (s.lost || !s.underway):
+	case rec.Intent != nil && (s.lost || !s.underway):
 		return StateUncertain
 	case s.live && s.refused && (s.refusedAgain || !s.renews):
 		return StateRefused
@@ -61,21 +60,10 @@ func stateOf(s standing) State {
 		return StateStale
 	case s.live:
 		return StateFresh
-	case s.rec == nil || s.rec.Generation == 0:
+	case rec.Generation == 0:
 		return StateNone
 	case s.interactive && !s.renews:
 		return StateLoginRequired
 	}
 	return StateExpired
-}
-
-// underway reports whether the refresh that s marks may still end. Its request must begin within
-// afterTrouble, or must have begun no longer ago than a request may take. And its process must not
-// have said that the answer was lost.
-func (s *Intent) underway(now time.Time, timeout time.Duration) bool {
-	if s == nil || s.Lost {
-		return false
-	}
-	age := now.Sub(s.Since)
-	return age >= -afterTrouble && age < timeout+sendWindow+quickRetry
 }

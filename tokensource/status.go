@@ -61,6 +61,22 @@ type Status struct {
 	storage *Error // what StorageErr means for the account
 }
 
+// Status returns the state of the account as far as this process knows it. It sends no request and
+// does not read the storage, so it knows nothing about an account that is not in memory.
+func (h *Account) Status() Status { return h.src.inMemory(h).status() }
+
+// Variables returns the account's own variables, such as the name of its deployment. It returns nil
+// while no record is in memory. The map must not be changed.
+func (h *Account) Variables() map[string]string {
+	a := h.src.inMemory(h)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.rec == nil {
+		return nil
+	}
+	return a.rec.Variables
+}
+
 // status is [Account.Status].
 func (a *account) status() Status {
 	a.mu.Lock()
@@ -71,11 +87,11 @@ func (a *account) status() Status {
 	if a.trouble != nil {
 		st.storage, st.StorageErr = a.trouble, a.trouble.cause
 	}
-	s := standing{rec: a.rec, renews: st.Renews, interactive: a.src.interactive}
+	s := standing{rec: a.rec, renews: st.Renews, interactive: a.src.Interactive()}
 	if l != nil {
 		st.Generation, st.Expiry = l.tok.Generation, l.tok.Expiry
 		s.live, s.due, s.refused = !c.passed(l.hard), c.passed(l.soft) && !a.src.traits.Local, l.refused.Load()
-		if l.soft != never && !a.src.traits.Local && (st.Renews || !a.src.interactive) {
+		if l.soft != never && !a.src.traits.Local && (st.Renews || !a.src.Interactive()) {
 			st.RefreshAt = l.soft.time()
 		}
 	}
@@ -123,7 +139,7 @@ func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
 		return st, st.Err
 	}
 	now := s.cfg.Clock.Now()
-	known := standing{rec: rec, renews: st.Renews, interactive: s.interactive}
+	known := standing{rec: rec, renews: st.Renews, interactive: s.Interactive()}
 	if rec != nil {
 		known.live = !rec.AccessToken.IsZero() && (rec.Expiry.IsZero() || now.Before(rec.Expiry))
 		known.due = !rec.Expiry.IsZero() && now.Sub(rec.Obtained) > latestSoft(rec.Expiry.Sub(rec.Obtained),
@@ -151,7 +167,7 @@ func (s *Source) loginNeeded(account string, rec *Record) *Error {
 
 // statusOf returns what a record, which may be nil, says of an account.
 func (s *Source) statusOf(account string, rec *Record) Status {
-	st := Status{Source: s.cfg.Name, Account: account, Interactive: s.interactive, facts: s.cfg.facts()}
+	st := Status{Source: s.cfg.Name, Account: account, Interactive: s.Interactive(), facts: s.cfg.facts()}
 	if rec == nil {
 		return st
 	}
@@ -161,7 +177,7 @@ func (s *Source) statusOf(account string, rec *Record) Status {
 	if !rec.Disconnected {
 		st.MissingScopes = s.missingScopes(rec.Scope)
 	}
-	st.Renews = s.traits.Renews && (!s.interactive || !rec.RefreshToken.IsZero())
+	st.Renews = s.traits.Renews && (!s.Interactive() || !rec.RefreshToken.IsZero())
 	return st
 }
 

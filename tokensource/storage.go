@@ -1,16 +1,14 @@
 package tokensource
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
-	"io/fs"
+	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
@@ -40,35 +38,16 @@ func recordPrefix(source, endpoint, clientID string) string {
 	return "authinject/records/" + digestNames(source, endpoint, clientID)[:32] + "/"
 }
 
-// recordKey returns the storage key of one account's record. Names are hashed, because some
-// storages fold case or strip characters, and two accounts must never share a file.
-func recordKey(source, account, endpoint, clientID string) string {
-	return recordPrefix(source, endpoint, clientID) + accountKey(account)
-}
-
-// accountKey returns the last part of a record's key.
+// accountKey returns the last part of a record's key. Names are hashed, because some storages fold
+// case or strip characters, and two accounts must never share a file.
 func accountKey(account string) string { return digestNames(account) + ".json" }
 
 // prefix returns the storage prefix of this source's records.
 func (s *Source) prefix() string { return s.keyPrefix }
 
-// endpoint returns the provider's endpoint that tells records apart.
-func (s *Source) endpoint() string {
-	return cmp.Or(s.cfg.TokenURL, s.cfg.AuthorizeURL, s.cfg.Issuer)
-}
-
-// digestNames returns the digest of a list of names.
-func digestNames(names ...string) string {
-	// The names are quoted, so that the boundaries between them are never ambiguous: ["a" "b"].
-	text := []byte{'['}
-	for i, name := range names {
-		if i > 0 {
-			text = append(text, ' ')
-		}
-		text = strconv.AppendQuote(text, name)
-	}
-	return digest(append(text, ']'))
-}
+// digestNames returns the digest of a list of names. They are quoted, so that the boundaries between
+// them are never ambiguous: ["a" "b"].
+func digestNames(names ...string) string { return digest(fmt.Appendf(nil, "%q", names)) }
 
 // key returns the storage key of a's record. It is not kept in memory, because of many accounts,
 // few use the storage at a time.
@@ -119,7 +98,7 @@ func (s *Source) recordAt(ctx context.Context, key string) (*Record, error) {
 	if found == nil || err != nil {
 		return nil, err
 	}
-	if recordKey(s.cfg.Name, found.Account, s.endpoint(), s.cfg.ClientID) != key {
+	if s.prefix()+accountKey(found.Account) != key {
 		return nil, nil
 	}
 	return found.recordOf(s.cfg.Name, found.Account)
@@ -175,86 +154,57 @@ func (a *account) lock(ctx context.Context, wait time.Duration) (unlock func(), 
 	return unlock, a.src.cfg.Clock.Elapsed()-began > lockIsFree
 }
 
-// MemoryStorage is a [Storage] in memory, so its content ends with the process. The zero value is
-// ready to use.
-type MemoryStorage struct {
-	mu     sync.Mutex
-	values map[string][]byte
-	locks  map[string]chan struct{}
+// storedRecord is the stored form of a [Record], with its secrets in the clear. It exists only
+// between the codec and the storage.
+type storedRecord struct {
+	Source       string            `json:"source"`
+	Account      string            `json:"account,omitempty"`
+	Generation   uint64            `json:"generation"`
+	Decided      time.Time         `json:"decided,omitzero"`
+	AccessToken  string            `json:"access_token,omitempty"`
+	RefreshToken string            `json:"refresh_token,omitempty"`
+	Obtained     time.Time         `json:"obtained,omitzero"`
+	Expiry       time.Time         `json:"expiry,omitzero"`
+	Scope        string            `json:"scope,omitempty"`
+	Variables    map[string]string `json:"variables,omitempty"`
+	Seed         string            `json:"seed,omitempty"`
+	Config       string            `json:"config,omitempty"`
+	DPoPKey      string            `json:"dpop_key,omitempty"`
+	Intent       *Intent           `json:"spending,omitempty"`
+	Failure      *Failure          `json:"failure,omitempty"`
+	Disconnected bool              `json:"disconnected,omitempty"`
 }
 
-// Load implements [Storage].
-func (m *MemoryStorage) Load(_ context.Context, key string) ([]byte, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	value, ok := m.values[key]
-	if !ok {
-		return nil, fs.ErrNotExist
-	}
-	return append([]byte(nil), value...), nil
-}
-
-// Store implements [Storage].
-func (m *MemoryStorage) Store(_ context.Context, key string, value []byte) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.values == nil {
-		m.values = make(map[string][]byte)
-	}
-	m.values[key] = append([]byte(nil), value...)
-	return nil
-}
-
-// Delete implements [Storage].
-func (m *MemoryStorage) Delete(_ context.Context, key string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.values, key)
-	return nil
-}
-
-// List implements [Storage]. It ignores recursive, because there are no directories here.
-func (m *MemoryStorage) List(_ context.Context, prefix string, _ bool) ([]string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var keys []string
-	for key := range m.values {
-		if strings.HasPrefix(key, prefix) {
-			keys = append(keys, key)
-		}
-	}
-	return keys, nil
-}
-
-// Lock implements [Storage].
-func (m *MemoryStorage) Lock(ctx context.Context, name string) error {
-	for {
-		m.mu.Lock()
-		held, taken := m.locks[name]
-		if !taken {
-			if m.locks == nil {
-				m.locks = make(map[string]chan struct{})
-			}
-			m.locks[name] = make(chan struct{})
-			m.mu.Unlock()
-			return nil
-		}
-		m.mu.Unlock()
-		select {
-		case <-held:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// storedForm returns the stored form of r, with its secrets.
+func (r *Record) storedForm() storedRecord {
+	return storedRecord{
+		Source: r.Source, Account: r.Account, Generation: r.Generation, Decided: r.Decided,
+		AccessToken: r.AccessToken.Reveal(), RefreshToken: r.RefreshToken.Reveal(),
+		Obtained: r.Obtained, Expiry: r.Expiry, Scope: r.Scope, Variables: r.Variables,
+		Seed: r.Seed, Config: r.Config, DPoPKey: r.DPoPKey.Reveal(), Intent: r.Intent, Failure: r.Failure,
+		Disconnected: r.Disconnected,
 	}
 }
 
-// Unlock implements [Storage].
-func (m *MemoryStorage) Unlock(_ context.Context, name string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if held, taken := m.locks[name]; taken {
-		close(held)
-		delete(m.locks, name)
+// recordOf returns the record of source and account from its stored form s. The names in s must
+// match: if two files changed places, they count as damaged.
+func (s *storedRecord) recordOf(source, account string) (*Record, error) {
+	// JSON cannot hold octets outside UTF-8, so such names are compared as JSON stores them. The
+	// storage key keeps them apart.
+	if s.Source != string([]rune(source)) || s.Account != string([]rune(account)) {
+		return nil, fmt.Errorf("%w: it belongs to another source or account", vault.ErrDamaged)
 	}
-	return nil
+	return &Record{
+		Source: source, Account: account, Generation: s.Generation, Decided: s.Decided,
+		AccessToken: NewSecret(s.AccessToken), RefreshToken: NewSecret(s.RefreshToken),
+		Obtained: s.Obtained, Expiry: s.Expiry, Scope: s.Scope, Variables: s.Variables,
+		Seed: s.Seed, Config: s.Config, DPoPKey: NewSecret(s.DPoPKey), Intent: s.Intent, Failure: s.Failure,
+		Disconnected: s.Disconnected,
+	}, nil
+}
+
+// digest is the SHA-256 of data in hex.
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }

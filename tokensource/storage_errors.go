@@ -57,15 +57,10 @@ func unreadable(err error) *Error {
 	return failedStorage("the storage cannot be read", err)
 }
 
-// unwritable returns the failure for a record that could not be stored.
-func unwritable(err error) *Error {
-	return failedStorage("the storage cannot be written", err)
-}
-
 // deferred returns the failure of a refresh that waits until the storage accepts writes again.
 func deferred(err error) *Error {
 	if vault.Unusable(err) {
 		return unreadable(err)
 	}
-	return failedStorage("the storage cannot be written, the refresh is put off", err)
+	return failedStorage("the storage cannot be written, so no refresh is sent", err)
 }

@@ -344,6 +344,7 @@ func TestTheStorageFailsAfterTheRequest(t *testing.T) {
 			var ev events
 			src := newSource(t, ep, refreshing(storage, "rt0"), observed(&ev))
 			wantError(t, src, tokensource.ClassWait)
+			synctest.Wait() // for the report, which follows the result
 			for _, e := range ev.all() {
 				if e.Kind == tokensource.EventStorageFailed && (e.Failure == nil || e.Failure.Reason != want) {
 					t.Errorf("the event says %v, want %q", e.Failure, want)

@@ -5,34 +5,36 @@ import (
 	"time"
 )
 
+// Sync reads the stored record, and uses it if it is newer than the one in use: another process may
+// have connected or disconnected the account. If no record exists anywhere, Sync returns a nil
+// error and the account stays in [StateNone].
+func (h *Account) Sync(ctx context.Context) error {
+	a := h.src.pin(h)
+	defer a.unpin()
+	return a.sync(ctx)
+}
+
 // sync reads the stored record and adopts it if it is newer.
 func (a *account) sync(ctx context.Context) error {
 	if !a.src.stores() {
 		return nil
 	}
-	found, sum, err := a.loadIfChanged(ctx, a.seenBytes())
+	a.mu.Lock()
+	seen := a.seen
+	a.mu.Unlock()
+	found, sum, err := a.loadIfChanged(ctx, seen)
 	if err != nil {
 		return a.src.named(a.Name(), unreadable(err))
 	}
 	if found == nil {
 		return nil
 	}
-	if a.adopt(found, sum, a.lives(ctx, found)) { // lives may read files, so adopt does not call it under a.mu
+	lives, _ := a.usable(ctx, found) // this may read files, so adopt does not call it under a.mu
+	if a.adopt(found, sum, lives) {
 		a.src.tell(Event{Kind: EventAdopted, Account: a.Name(), Generation: found.Generation, Expiry: found.Expiry})
 	}
 	return nil
 }
-
-// seenBytes returns the checksum of stored bytes that need not be decoded again, or 0.
-func (a *account) seenBytes() uint64 {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.seen
-}
-
-// know sets the newest known record. sum is the checksum of its stored bytes, or 0. The caller
-// holds a.mu.
-func (a *account) know(rec *Record, sum uint64) { a.rec, a.seen = rec, sum }
 
 // adopt takes over a stored record that is newer than the known one, unless a refresh is running or
 // due. sum is the checksum of its stored bytes. If lives is true, adopt publishes the record's token.
@@ -71,16 +73,6 @@ func (a *account) adopt(found *Record, sum uint64, lives bool) bool {
 	return true
 }
 
-// lives reports whether a stored record's access token can be used, even if it is due for a
-// refresh.
-func (a *account) lives(ctx context.Context, rec *Record) bool {
-	if rec.AccessToken.IsZero() || rec.Config != a.src.settings(ctx) {
-		return false
-	}
-	_, hard := a.deadlines(rec, false)
-	return !a.src.cfg.Clock.passed(hard)
-}
-
 // storageCheck is one read of the storage for a login or logout in another process.
 type storageCheck struct {
 	done  chan struct{}
@@ -94,7 +86,7 @@ type storageCheck struct {
 // account was unused for a while, checkStorage waits for the check. It does so only for a short
 // time: the token in use is good as far as this process knows.
 func (a *account) checkStorage(ctx context.Context) {
-	if !a.src.interactive {
+	if !a.src.Interactive() {
 		return
 	}
 	check := a.startCheck()
@@ -105,11 +97,9 @@ func (a *account) checkStorage(ctx context.Context) {
 	if left <= 0 {
 		return // the storage hangs
 	}
-	patience := time.NewTimer(left)
-	defer patience.Stop()
 	select {
 	case <-check.done:
-	case <-patience.C:
+	case <-time.After(left):
 	case <-ctx.Done():
 	}
 }

@@ -29,6 +29,7 @@ var left = new(account)
 
 func newTable() *table {
 	t := &table{seed: maphash.MakeSeed()}
+	t.slots.Store(new(slots))
 	t.resize()
 	return t
 }
@@ -117,13 +118,10 @@ func (t *table) resize() {
 
 // all returns the accounts.
 func (t *table) all() []*account {
-	in := t.slots.Load()
-	if in == nil {
-		return nil
-	}
+	in := *t.slots.Load()
 	all := make([]*account, 0, t.size)
-	for i := range *in {
-		if a := (*in)[i].Load(); a != nil && a != left {
+	for i := range in {
+		if a := in[i].Load(); a != nil && a != left {
 			all = append(all, a)
 		}
 	}

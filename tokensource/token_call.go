@@ -12,8 +12,6 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -36,13 +34,12 @@ type tokenCall struct {
 	now     func() time.Time
 	// notAccess is true if another token than an access token was requested (RFC 8693 section 2.1).
 	notAccess bool
-	header    *http.Header // of the response, for the caller; nil: not needed
-	attempted *bool        // set to true when the request is sent; nil: not needed
+	attempted *bool // set to true when the request is sent; nil: not needed
 
-	// sent are the values that the request contains; the response may repeat them. secrets are the
-	// secret ones among them.
-	sent    []string
-	secrets []string
+	// secrets and public are the values that the request contains; the response may repeat them.
+	secrets, public []string
+	// header is that of the response.
+	header http.Header
 	// unusable has the refresh token and scope of a response whose access token cannot be used. The
 	// refresh token must not be lost.
 	unusable *TokenResponse
@@ -68,44 +65,43 @@ func (call *tokenCall) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, transportFailure(err, sent.Load())
 	}
 	defer resp.Body.Close()
-	if call.header != nil {
-		*call.header = resp.Header
+	call.header = resp.Header
+	members, failure := call.normalize(resp)
+	if failure != nil {
+		return nil, failure
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	return call.normalize(resp, body, err)
+	return canonical(resp, members), nil
 }
 
 // shape turns the request into the form that the provider requires.
 func (call *tokenCall) shape(req *http.Request) (*http.Request, error) {
 	req = req.Clone(req.Context())
 	body, err := io.ReadAll(req.Body)
-	if err != nil {
+	form, malformed := url.ParseQuery(string(body))
+	if err != nil || malformed != nil {
 		return req, errors.New("the token request could not be built")
 	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return req, errors.New("the token request could not be built")
-	}
-	call.sent = append(call.sent, call.secret.Reveal())
 	call.secrets = append(call.secrets, call.secret.Reveal())
 	for name, values := range form {
-		call.sent = append(call.sent, values...)
-		if !slices.Contains(publicParams, name) {
+		if slices.Contains(publicParams, name) {
+			call.public = append(call.public, values...)
+		} else {
 			call.secrets = append(call.secrets, values...)
 		}
 	}
 	if call.api != nil {
-		call.shapeAPI(req, form.Get("assertion"))
+		req.Header = call.api.shape(form.Get("assertion"))
+		maps.Copy(req.Header, call.headers)
+		call.finish(req, call.api.body)
 		return req, nil
 	}
 	query := make(url.Values)
-	if call.cfg.ClientAuth == ClientSecretQuery {
+	switch call.cfg.ClientAuth {
+	case ClientSecretQuery:
 		for _, name := range []string{"client_id", "client_secret"} {
 			query[name] = form[name]
 			form.Del(name)
 		}
-	}
-	switch call.cfg.ClientAuth {
 	case ClientSecretBasicRaw:
 		req.SetBasicAuth(call.cfg.ClientID, call.secret.Reveal())
 	case ClientSecretBasicUser:
@@ -114,14 +110,10 @@ func (call *tokenCall) shape(req *http.Request) (*http.Request, error) {
 	var payload []byte
 	switch call.cfg.BodyFormat {
 	case BodyQuery:
-		for name, values := range form {
-			query[name] = values
-		}
+		maps.Copy(query, form)
 		req.Header.Del("Content-Type")
 	case BodyJSON:
-		if payload, err = jsonBody(form); err != nil {
-			return req, err
-		}
+		payload = jsonBody(form)
 		req.Header.Set("Content-Type", "application/json")
 	default:
 		payload = []byte(form.Encode())
@@ -139,19 +131,11 @@ func (call *tokenCall) shape(req *http.Request) (*http.Request, error) {
 	}
 	for name, values := range call.headers {
 		req.Header[name] = values
-		call.sent = append(call.sent, values...)
 		call.secrets = append(call.secrets, values...)
 	}
 	req.Header.Set("Accept", "application/json")
 	call.finish(req, payload)
 	return req, nil
-}
-
-// shapeAPI turns the request into one to an API.
-func (call *tokenCall) shapeAPI(req *http.Request, assertion string) {
-	req.Header = call.api.shape(assertion)
-	maps.Copy(req.Header, call.headers)
-	call.finish(req, call.api.body)
 }
 
 // finish sets the request's body and User-Agent.
@@ -167,7 +151,7 @@ func (call *tokenCall) finish(req *http.Request, payload []byte) {
 }
 
 // jsonBody returns a form as one JSON object. A repeated parameter becomes a list.
-func jsonBody(form url.Values) ([]byte, error) {
+func jsonBody(form url.Values) []byte {
 	object := make(map[string]any, len(form))
 	for name, values := range form {
 		if len(values) == 1 {
@@ -176,25 +160,40 @@ func jsonBody(form url.Values) ([]byte, error) {
 			object[name] = values
 		}
 	}
-	return json.Marshal(object)
+	body, _ := json.Marshal(object) // strings always marshal
+	return body
 }
 
-// normalize returns resp with a body as RFC 6749 section 5 describes it. readErr is the error that
-// ended its body early, if any.
-func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error) (*http.Response, error) {
+// tooSlow says that a request's time was over before its answer had ended.
+const tooSlow = "did not end in time"
+
+// readAnswer reads the body of a response. If it cannot be used, wrong says why.
+func readAnswer(resp *http.Response) (body []byte, wrong string) {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, tooSlow
+	case err != nil:
+		return nil, "was cut short"
+	case len(body) > maxAnswer:
+		return nil, "is over 1 MiB"
+	}
+	return body, ""
+}
+
+// normalize returns the members of a response as RFC 6749 section 5 describes them.
+func (call *tokenCall) normalize(resp *http.Response) (map[string]string, *Error) {
 	success := resp.StatusCode >= 200 && resp.StatusCode < 300
 	fail := func(class Class, reason string) *Error {
 		return &Error{Class: class, Reason: reason, Status: resp.StatusCode, Lost: success || resp.StatusCode >= 500}
 	}
-	switch {
-	case errors.Is(readErr, context.DeadlineExceeded):
-		failure := fail(ClassWait, "the token endpoint's answer did not end in time")
-		failure.cause = context.DeadlineExceeded
+	body, wrong := readAnswer(resp)
+	if wrong != "" {
+		failure := fail(ClassWait, "the token endpoint's answer "+wrong)
+		if wrong == tooSlow {
+			failure.cause = context.DeadlineExceeded
+		}
 		return nil, failure
-	case readErr != nil:
-		return nil, fail(ClassWait, "the token endpoint's answer was cut short")
-	case len(body) > maxAnswer:
-		return nil, fail(ClassWait, "the token endpoint's answer is over "+strconv.Itoa(maxAnswer>>20)+" MiB")
 	}
 	now := call.now()
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
@@ -209,7 +208,7 @@ func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error
 	}
 	if !success || err == nil && hasError(members) {
 		call.said = call.saidIn(members)
-		return canonical(resp, map[string]string{"error": cmp.Or(call.errorCode(members), unnamedCode)})
+		return map[string]string{"error": cmp.Or(call.errorCode(members), unnamedCode)}, nil
 	}
 	if err != nil {
 		return nil, fail(ClassWait, "the token endpoint's answer is no token: "+err.Error())
@@ -241,7 +240,7 @@ func (call *tokenCall) normalize(resp *http.Response, body []byte, readErr error
 	if ans.HasLifetime { // expires_in can hold only whole seconds
 		granted[lifetimeMember] = ans.Lifetime.String()
 	}
-	return canonical(resp, granted)
+	return granted, nil
 }
 
 const (
@@ -253,20 +252,13 @@ const (
 
 // canonical returns resp with members as its JSON body. Of the header fields, it keeps only
 // Retry-After.
-func canonical(resp *http.Response, members map[string]string) (*http.Response, error) {
-	body, err := json.Marshal(members)
-	if err != nil {
-		return nil, err // strings always marshal
-	}
+func canonical(resp *http.Response, members map[string]string) *http.Response {
+	body, _ := json.Marshal(members) // strings always marshal
 	header := http.Header{"Content-Type": {"application/json"}}
 	if after := resp.Header.Get("Retry-After"); after != "" {
 		header.Set("Retry-After", after)
 	}
-	return &http.Response{
-		StatusCode: resp.StatusCode, Status: resp.Status, Proto: resp.Proto, ProtoMajor: resp.ProtoMajor,
-		ProtoMinor: resp.ProtoMinor,
-		Request:    resp.Request, Header: header, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
-	}, nil
+	return &http.Response{StatusCode: resp.StatusCode, Header: header, Body: io.NopCloser(bytes.NewReader(body))}
 }
 
 // tokenResponseOf returns what x/oauth2 read from the canonical response.
@@ -274,10 +266,9 @@ func tokenResponseOf(tok *oauth2.Token) *TokenResponse {
 	ans := &TokenResponse{AccessToken: NewSecret(tok.AccessToken), RefreshToken: NewSecret(tok.RefreshToken),
 		TokenType: tok.TokenType}
 	ans.Scope, _ = tok.Extra("scope").(string)
-	if text, ok := tok.Extra(lifetimeMember).(string); ok {
-		lifetime, err := time.ParseDuration(text)
-		ans.Lifetime, ans.HasLifetime = lifetime, err == nil
-	}
+	text, _ := tok.Extra(lifetimeMember).(string)
+	lifetime, err := time.ParseDuration(text)
+	ans.Lifetime, ans.HasLifetime = lifetime, err == nil
 	return ans
 }
 
@@ -310,21 +301,14 @@ func (call *tokenCall) errorCode(members map[string]json.RawMessage) string {
 	if isKnownCode(code) {
 		return code
 	}
-	for _, secret := range call.sentAndGranted(members) {
-		if secret != "" && (strings.Contains(secret, code) || strings.Contains(code, secret)) {
-			return ""
-		}
+	if slices.ContainsFunc(call.sentAndGranted(members), func(secret string) bool { return resemble(secret, code) }) {
+		return ""
 	}
 	return code
 }
 
 // sentAndGranted returns the values of the request and the credentials of the response.
 func (call *tokenCall) sentAndGranted(members map[string]json.RawMessage) []string {
-	return append(slices.Clone(call.sent), text(members, "access_token"), text(members, "refresh_token"),
-		text(members, "id_token"))
-}
-
-func parseUint(s string) (uint64, bool) {
-	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 64)
-	return n, err == nil
+	granted := []string{text(members, "access_token"), text(members, "refresh_token"), text(members, "id_token")}
+	return slices.Concat(call.secrets, call.public, granted)
 }

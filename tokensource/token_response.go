@@ -2,7 +2,6 @@ package tokensource
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"math"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource/internal/jwt"
 )
 
 // TokenResponse is the result of a token request (RFC 6749 section 5.1). It is read tolerantly.
@@ -241,18 +242,7 @@ func jwtLifetime(token Secret, now time.Time) (time.Duration, bool) {
 
 // jwtEnd returns the exp claim of a token that is a JWT, or zero. Nothing is verified.
 func jwtEnd(token Secret) time.Time {
-	parts := strings.Split(token.Reveal(), ".")
-	if len(parts) != 3 {
-		return time.Time{}
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return time.Time{}
-	}
-	members, err := parseObject(payload)
-	if err != nil {
-		return time.Time{}
-	}
+	members, _ := parseObject(jwt.Payload(token.Reveal()))
 	exp, _ := moment(members, "exp")
 	return exp
 }

@@ -48,13 +48,12 @@ func (rules responseRules) isBearer(tokenType string) bool {
 
 // knownType returns the member of otherTypes that matches a token_type, or "".
 func knownType(tokenType string) string {
-	at := slices.IndexFunc(otherTypes, func(word string) bool {
-		return strings.EqualFold(word, strings.TrimSpace(tokenType))
-	})
-	if at < 0 {
-		return ""
+	for _, word := range otherTypes {
+		if strings.EqualFold(word, strings.TrimSpace(tokenType)) {
+			return word
+		}
 	}
-	return otherTypes[at]
+	return ""
 }
 
 // wrongType returns the reason why the type of a token prevents its use. word is the provider's
@@ -84,22 +83,19 @@ func shownType(tokenType string, secrets []string) string {
 	if known := knownType(tokenType); known != "" {
 		return known
 	}
-	if len(tokenType) > longestType {
+	if len(tokenType) > longestType || strings.ContainsFunc(tokenType, func(c rune) bool {
+		return (c|0x20 < 'a' || c|0x20 > 'z') && !strings.ContainsRune(" _-.", c)
+	}) {
 		return ""
 	}
-	for _, c := range tokenType {
-		if c|0x20 < 'a' || c|0x20 > 'z' {
-			if !strings.ContainsRune(" _-.", c) {
-				return ""
-			}
-		}
-	}
 	word := strings.ToLower(tokenType)
-	for _, secret := range secrets {
-		secret = strings.ToLower(secret)
-		if secret != "" && (strings.Contains(secret, word) || strings.Contains(word, secret)) {
-			return ""
-		}
+	if slices.ContainsFunc(secrets, func(secret string) bool { return resemble(strings.ToLower(secret), word) }) {
+		return ""
 	}
 	return tokenType
+}
+
+// resemble reports whether a secret holds the word, or the word holds the secret.
+func resemble(secret, word string) bool {
+	return secret != "" && (strings.Contains(secret, word) || strings.Contains(word, secret))
 }

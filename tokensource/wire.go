@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/oauth2"
@@ -20,9 +19,9 @@ import (
 	"github.com/authinject/caddy-authinject/internal/host"
 )
 
-// wire sends requests to the provider's endpoints: one POST per call of postOnce, with
-// one way of client authentication, no redirects, and limits on time and size. x/oauth2 builds the
-// token request and parses the answer; a [tokenCall] below it adapts both to the provider.
+// wire sends requests to the provider's endpoints: one POST per call of postOnce, with one way of
+// client authentication, no redirects, and limits on time and size. x/oauth2 builds the token
+// request and parses the answer; a [tokenCall] below it adapts both to the provider.
 type wire struct {
 	cfg  *Config
 	base http.RoundTripper
@@ -48,9 +47,9 @@ func newWire(cfg *Config) *wire {
 	return &wire{cfg: cfg, base: base}
 }
 
-// newTransport returns the transport for token endpoints. Connections are not
-// kept: the next request is minutes away, and one that is sent into a connection
-// just closed by the server may or may not have been carried out.
+// newTransport returns the transport for token endpoints. Connections are not kept: the next request
+// is minutes away, and one that is sent into a connection just closed by the server may or may not
+// have been carried out.
 func newTransport() *http.Transport {
 	t, ok := http.DefaultTransport.(*http.Transport)
 	if !ok { // the program has replaced it by another type
@@ -74,9 +73,9 @@ func (w *wire) tokenURL(ctx context.Context, variables map[string]string) (strin
 	return tokenURL, failure
 }
 
-// post makes one token request, or several while the provider says invalid_client
-// and the configuration has another client secret: then the client was refused before
-// its grant was checked, so its refresh token or code is still unused.
+// post makes one token request, or several while the provider says invalid_client and the
+// configuration has another client secret: then the client was refused before its grant was
+// checked, so its refresh token or code is still unused.
 func (w *wire) post(ctx context.Context, tokenURL string, variables map[string]string,
 	req Request) (*TokenResponse, *Error) {
 	if failed := w.lockedOut(tokenURL); failed != nil {
@@ -85,21 +84,19 @@ func (w *wire) post(ctx context.Context, tokenURL string, variables map[string]s
 	var ans *TokenResponse
 	audience := w.audience(variables, tokenURL)
 	req.audience = w.issuerOr(variables, tokenURL)
-	failed := w.eachSecret(ctx, func(secret Secret) *Error {
-		return withNonce(func() (failed *Error) {
-			ans, failed = w.postOnce(ctx, tokenURL, audience, req, secret)
-			return failed
-		})
+	failed := w.eachSecret(ctx, func(secret Secret) (failed *Error) {
+		ans, failed = w.postOnce(ctx, tokenURL, audience, req, secret)
+		return failed
 	})
 	return ans, failed
 }
 
-// eachSecret makes a request with the client secret that was accepted last, and then
-// with the others for as long as the answer is that the client is not accepted.
+// eachSecret makes a request with the client secret that was accepted last, and then with the others
+// for as long as the answer is that the client is not accepted.
 func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error {
 	secrets := w.cfg.ClientSecrets
 	if len(secrets) == 0 {
-		return send(Secret{})
+		return withNonce(send, Secret{})
 	}
 	first := int(w.secret.Load())
 	var refused *Error
@@ -116,7 +113,7 @@ func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error 
 			}
 			continue
 		}
-		failed := send(secret)
+		failed := withNonce(send, secret)
 		if failed == nil || codes[failed.Code] != meansClient {
 			w.secret.Store(int32(index)) //nolint:gosec // a handful of secrets
 			return failed
@@ -132,9 +129,13 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
 
+	urlOption := optionOf("token_url", w.cfg.TokenURL)
+	if req.api != nil {
+		urlOption = "api_url"
+	}
 	fail := func(err error) (*TokenResponse, *Error) {
 		failure := &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
-		return nil, failure.withFacts(w.facts(w.urlOption(req)))
+		return nil, failure.withFacts(w.facts(urlOption))
 	}
 	params, err := w.params(ctx, req)
 	if err != nil {
@@ -156,12 +157,11 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	if err != nil {
 		return fail(err)
 	}
-	var answered http.Header
-	if err := w.prove(headers, req.key, http.MethodPost, tokenURL); err != nil {
+	if err := w.prove(headers, req.key, tokenURL); err != nil {
 		return nil, err
 	}
-	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, header: &answered,
-		api: req.api, attempted: req.sent}
+	call := &tokenCall{cfg: w.cfg, secret: secret, headers: headers, base: w.base, now: w.cfg.Clock.Now, api: req.api,
+		attempted: req.sent}
 	requested := req.Params.Get("requested_token_type")
 	call.notAccess = requested != "" && requested != AccessTokenType
 	conf := clientcredentials.Config{
@@ -182,15 +182,15 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	})
 	tok, err := conf.Token(ctx)
-	w.noteSkew(answered)
+	w.noteSkew(call.header)
 	if err == nil {
-		w.proofAnswered(nil, req.key, tokenURL, answered)
+		w.proofAnswered(nil, req.key, tokenURL, call.header)
 		return tokenResponseOf(tok), nil
 	}
 	failure := w.failureOf(err)
-	w.proofAnswered(failure, req.key, tokenURL, answered)
+	w.proofAnswered(failure, req.key, tokenURL, call.header)
 	failure = w.assertionFailure(failure, assertion.Get("client_assertion"))
-	failure = w.clues(w.grantFailure(failure, req), answered, req.audience).withFacts(w.facts(w.urlOption(req)))
+	failure = w.clues(w.grantFailure(failure, req), call.header, req.audience).withFacts(w.facts(urlOption))
 	failure.said = call.said
 	if failure.Reason == lockedOutReason {
 		w.leaveAlone(tokenURL, failure)
@@ -204,38 +204,29 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	return call.unusable, failure
 }
 
-// urlOption is the option that the URL of a request comes from.
-func (w *wire) urlOption(req Request) string {
-	if req.api != nil {
-		return "api_url"
-	}
-	return w.tokenURLOption()
-}
-
-// tokenURLOption is the option that the token URL comes from.
-func (w *wire) tokenURLOption() string {
-	if w.cfg.TokenURL == "" {
+// optionOf returns the option that the URL of an endpoint comes from: the endpoint's own option, or
+// issuer if that is not configured.
+func optionOf(option, configured string) string {
+	if configured == "" {
 		return "issuer"
 	}
-	return "token_url"
+	return option
 }
 
 // failureOf turns an error of x/oauth2 into ours.
 func (w *wire) failureOf(err error) *Error {
-	var own *Error
-	var refused *oauth2.RetrieveError
-	switch {
-	case errors.As(err, &own):
+	if own, ok := errors.AsType[*Error](err); ok {
 		return own
-	case errors.As(err, &refused):
+	}
+	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		return refusal(refused.Response, strings.TrimPrefix(refused.ErrorCode, unnamedCode), w.cfg.Clock.Now())
 	}
 	// x/oauth2 sent nothing: the token URL cannot be requested, for example.
 	return &Error{Class: ClassOperator, Reason: "the token request could not be made"}
 }
 
-// params are all parameters of the request except the client's authentication.
-// Empty ones are left out. Only audience and resource may be repeated (RFC 6749 section 3.2).
+// params are all parameters of the request except the client's authentication. Empty ones are left
+// out. Only audience and resource may be repeated (RFC 6749 section 3.2).
 func (w *wire) params(ctx context.Context, req Request) (url.Values, error) {
 	params := make(url.Values, len(req.Params)+len(w.cfg.Params)+1)
 	for name, values := range req.Params {
@@ -261,23 +252,28 @@ func (w *wire) params(ctx context.Context, req Request) (url.Values, error) {
 		if !p.on(params.Get("grant_type")) {
 			continue
 		}
-		value, err := p.Value(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("reading token_param %s: %w", p.Name, err)
+		if err := addParam(ctx, params, "token_param", p); err != nil {
+			return nil, err
 		}
-		if value.IsZero() {
-			continue
-		}
-		if p.Name != "scope" && p.Name != "resource" && params.Has(p.Name) {
-			return nil, fmt.Errorf("token_param %s is sent already", p.Name)
-		}
-		if p.Name == "resource" { // RFC 8707 section 2 lets it repeat
-			params.Add(p.Name, value.Reveal())
-			continue
-		}
-		params.Set(p.Name, value.Reveal())
 	}
 	return params, nil
+}
+
+// addParam adds a parameter that the option configures, unless its value is empty.
+func addParam(ctx context.Context, params url.Values, option string, p Param) error {
+	value, err := p.Value(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading %s %s: %w", option, p.Name, err)
+	case value.IsZero():
+	case p.Name == "resource": // RFC 8707 section 2 allows several
+		params.Add(p.Name, value.Reveal())
+	case params.Has(p.Name) && p.Name != "scope":
+		return fmt.Errorf("%s %s is sent already", option, p.Name)
+	default:
+		params.Set(p.Name, value.Reveal())
+	}
+	return nil
 }
 
 // headers are the configured fields of a token request.
@@ -297,8 +293,8 @@ func (w *wire) headers(ctx context.Context) (http.Header, error) {
 }
 
 // CheckEndpoint returns an error if raw, the value of the option, cannot be an endpoint of a
-// provider. It must be https, or http on loopback; absolute, without fragment and
-// userinfo (RFC 6749 sections 3.1 and 3.2).
+// provider. It must be https, or http on loopback; absolute, without fragment and userinfo (RFC
+// 6749 sections 3.1 and 3.2).
 func CheckEndpoint(option, raw string) error {
 	u, err := url.Parse(raw)
 	switch {
@@ -317,22 +313,4 @@ func CheckEndpoint(option, raw string) error {
 			u.Hostname())
 	}
 	return fmt.Errorf("%s must be https, not %s", option, u.Scheme)
-}
-
-// retryAfter reads a Retry-After field (RFC 9110 section 10.2.3): seconds or a
-// date, kept within sane bounds; 0 when there is none.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	field := h.Get("Retry-After")
-	if field == "" {
-		return 0
-	}
-	var d time.Duration
-	if secs, ok := parseUint(field); ok {
-		d = time.Duration(min(secs, uint64(retryAfterMax/time.Second))) * time.Second
-	} else if at, err := http.ParseTime(field); err == nil {
-		d = at.Sub(now)
-	} else {
-		return 0
-	}
-	return min(max(d, retryAfterMin), retryAfterMax)
 }

@@ -1,9 +1,8 @@
 package tokensource
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -38,7 +37,7 @@ func (w *wire) deviceAuthorization(ctx context.Context, l *Login, params url.Val
 		if failed != nil {
 			failed.Endpoint = host.Origin(endpoint)
 			failed.Reason = deviceText.Replace(failed.Reason)
-			failed = failed.withFacts(w.facts(w.deviceURLOption()))
+			failed = failed.withFacts(w.facts(optionOf("device_url", w.cfg.DeviceURL)))
 		}
 		return failed
 	})
@@ -47,14 +46,6 @@ func (w *wire) deviceAuthorization(ctx context.Context, l *Login, params url.Val
 // deviceText changes a failure's text, so that it names the device authorization endpoint.
 var deviceText = strings.NewReplacer("token endpoint", "device authorization endpoint", "token request",
 	"device authorization request", "token_url", "device_url")
-
-// deviceURLOption is the option that the device authorization endpoint comes from.
-func (w *wire) deviceURLOption() string {
-	if w.cfg.DeviceURL == "" {
-		return "issuer"
-	}
-	return "device_url"
-}
 
 // deviceOnce sends one device authorization request. Its failures say "token endpoint": see
 // deviceText.
@@ -76,17 +67,12 @@ func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience, iss
 		return nil, transportFailure(err, false)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	body, wrong := readAnswer(resp)
 	fail := func(reason string) (*Device, *Error) {
 		return nil, &Error{Class: ClassWait, Reason: "the token endpoint's answer " + reason, Status: resp.StatusCode}
 	}
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return fail("did not end in time")
-	case err != nil:
-		return fail("was cut short")
-	case len(body) > maxAnswer:
-		return fail("is over 1 MiB")
+	if wrong != "" {
+		return fail(wrong)
 	}
 	members, err := parseMembers(body)
 	if failure := call.lockOut(resp, members); failure != nil {
@@ -103,12 +89,10 @@ func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience, iss
 	}
 	d := &Device{
 		Code: NewSecret(text(members, "device_code")), UserCode: NewSecret(text(members, "user_code")),
-		VerificationURI:         text(members, "verification_uri"),
+		// verification_url is Google's, from before the RFC.
+		VerificationURI:         cmp.Or(text(members, "verification_uri"), text(members, "verification_url")),
 		VerificationURIComplete: NewSecret(text(members, "verification_uri_complete")),
 		Interval:                deviceInterval,
-	}
-	if d.VerificationURI == "" {
-		d.VerificationURI = text(members, "verification_url") // Google's, from before the RFC
 	}
 	if s, ok := seconds(members, "interval"); ok && s > 0 {
 		d.Interval = time.Duration(min(s, deviceLifetimeLimit.Seconds()) * float64(time.Second))

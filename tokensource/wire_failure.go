@@ -43,10 +43,9 @@ func UpstreamFailure(source, upstream string, err error) *Error {
 // dropped: it holds the URL. sent says whether the request may have arrived.
 func transportFailure(err error, sent bool) *Error {
 	e := &Error{Class: ClassWait, Reason: unreachableReason, Lost: sent}
-	var dns *net.DNSError
 	var timeout net.Error
 	switch {
-	case errors.As(err, &dns):
+	case errors.As(err, new(*net.DNSError)):
 		e.Reason = "the token endpoint's name could not be resolved"
 	case errors.As(err, new(tls.RecordHeaderError)):
 		e.Class, e.Reason = ClassOperator, "the token endpoint speaks no TLS at this port"
@@ -71,7 +70,6 @@ func transportFailure(err error, sent bool) *Error {
 // certificateFailure tells the failures of a certificate apart. ca names the authority that issued
 // it.
 func certificateFailure(err error) (reason, ca string) {
-	var verify *tls.CertificateVerificationError
 	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(err, new(x509.HostnameError)):
@@ -79,7 +77,7 @@ func certificateFailure(err error) (reason, ca string) {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "the token endpoint's certificate has expired or is not valid yet", ""
 	}
-	if errors.As(err, &verify) && len(verify.UnverifiedCertificates) > 0 {
+	if verify, ok := errors.AsType[*tls.CertificateVerificationError](err); ok && len(verify.UnverifiedCertificates) > 0 {
 		issuer := verify.UnverifiedCertificates[len(verify.UnverifiedCertificates)-1].Issuer
 		ca = issuer.CommonName
 		if ca == "" && len(issuer.Organization) > 0 {
@@ -101,11 +99,8 @@ func shownName(name string) string {
 // isCertificateError reports whether a TLS handshake failed for a reason that only configuration
 // can fix.
 func isCertificateError(err error) bool {
-	var verify *tls.CertificateVerificationError
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	return errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &invalid)
+	return errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, new(x509.UnknownAuthorityError)) ||
+		errors.As(err, new(x509.HostnameError)) || errors.As(err, new(x509.CertificateInvalidError))
 }
 
 // certificateAlerts are the alerts that a server sends if it refuses the client's certificate or

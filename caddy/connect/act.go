@@ -60,10 +60,7 @@ func (p *Page) act(
 
 // start begins a login and sends the browser to the provider.
 func (p *Page) start(w http.ResponseWriter, r *http.Request, f form) error {
-	redirect, problem := "", ""
-	if !f.Tokens.OnDevice() {
-		redirect, problem = p.redirectURL(r, f.Source)
-	}
+	redirect, problem := p.redirectURL(r, f.Source)
 	if problem != "" {
 		return p.back(w, f, alert(problem))
 	}
@@ -195,7 +192,7 @@ const confirmField = "confirm"
 func (p *Page) confirm(w http.ResponseWriter, r *http.Request, f form) error {
 	return show(w, r, http.StatusOK, "confirm.html", view{
 		Title: "Disconnect " + AccountName(f.Name, f.account) + "?", Base: p.base(), CSRF: csrfToken(w, r),
-		Confirm: &confirmView{Source: f.Name, Account: f.account, Named: f.values.Has("account")},
+		Confirm: &confirmView{f.Name, f.account},
 	})
 }
 
@@ -216,12 +213,12 @@ func (p *Page) back(w http.ResponseWriter, f form, n *notice) error {
 // redirectURL returns the URL to which the provider sends people back: the configured one, or the
 // callback at the address where they opened the page. Its host must be this machine or in the
 // configuration: the Host field alone is never enough. If there is no such URL, problem says what
-// to do.
+// to do. Both are empty if the provider sends no one back.
 func (p *Page) redirectURL(r *http.Request, s Source) (redirect, problem string) {
 	name := strings.ToLower(host.Name(r.Host))
 	redirect = s.RedirectURL
 	switch {
-	case s.manual():
+	case s.manual(), s.Tokens.OnDevice():
 		return "", ""
 	case redirect != "" && host.OfURL(redirect) != name:
 		return "", "The provider sends people back to " + redirectPage(redirect) +

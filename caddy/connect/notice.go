@@ -22,10 +22,10 @@ func alert(text string) *notice { return &notice{Alert: true, Text: text} }
 
 // notices holds notices until they are shown. After a form, the browser is redirected to the page
 // with the random id of a notice, so no address contains a part of a provider's answer.
-var notices struct {
+var notices = struct {
 	mu   sync.Mutex
 	kept map[string]keptNotice
-}
+}{kept: make(map[string]keptNotice)}
 
 type keptNotice struct {
 	notice *notice
@@ -42,9 +42,6 @@ func storeNotice(n *notice) string {
 	id := rand.Text()
 	notices.mu.Lock()
 	defer notices.mu.Unlock()
-	if notices.kept == nil {
-		notices.kept = make(map[string]keptNotice)
-	}
 	now := time.Now()
 	// If there are too many notices, drop others, too, in no order. A person who loses a notice sees
 	// the new state of the account on the page all the same.

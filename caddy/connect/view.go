@@ -44,13 +44,6 @@ func hashOf(script string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// The names of the button that leads to the provider: on an account that has to be connected, and
-// on an account that works.
-const (
-	connectButton   = "Connect"
-	reconnectButton = "Reconnect"
-)
-
 // maxShownAccounts limits the accounts of a source on the page. Each is read from the storage.
 const maxShownAccounts = 200
 
@@ -74,17 +67,14 @@ type view struct {
 // confirmView is the question whether to disconnect an account.
 type confirmView struct {
 	Source, Account string
-	Named           bool
 }
 
 // sourceView is a row of the page.
 type sourceView struct {
 	Name, Title string
 	Manual      bool
-	// OnDevice says that a login shows a code, and does not lead to the provider.
-	OnDevice bool
-	Note     string
-	Accounts []accountView
+	Note        string
+	Accounts    []accountView
 	// New is the form for another account, if requests choose the account.
 	New  *accountView
 	More int // accounts that are not shown
@@ -94,16 +84,13 @@ type sourceView struct {
 type accountView struct {
 	ID        string // unique on the page
 	Name      string // empty for the unnamed account
-	Named     bool
 	State     tokensource.State
 	Text      string
 	Level     Level
 	Expiry    time.Time
 	Scope     string
 	Connected bool
-	// Button is the name of the button that leads to the provider. Working says that the account
-	// works without a new login.
-	Button  string
+	// Working says that the account works without a new login.
 	Working bool
 	Fields  []fieldView
 	// Device is the account's login with a code, if one is under way or has just failed.
@@ -133,9 +120,8 @@ func (p *Page) servePage(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, s := range p.Sources {
 		if v.Limited {
-			own := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Manual: s.manual(), OnDevice: s.Tokens.OnDevice()}
-			own.Accounts = []accountView{newAccountView(r.Context(), s, v.User, status)}
-			v.Sources = append(v.Sources, own)
+			v.Sources = append(v.Sources, sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Manual: s.manual(),
+				Accounts: []accountView{newAccountView(r.Context(), s, v.User, status)}})
 			continue
 		}
 		account := ""
@@ -201,7 +187,7 @@ func storedStatus(ctx context.Context, s Source, name string) (tokensource.Statu
 }
 
 func newSourceView(ctx context.Context, s Source, wanted string, status statusFunc) sourceView {
-	v := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Manual: s.manual(), OnDevice: s.Tokens.OnDevice()}
+	v := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Manual: s.manual()}
 	names, err := s.Tokens.Accounts(ctx)
 	if err != nil {
 		v.Note = "Accounts are missing here: " + reasonOf(err)
@@ -218,7 +204,7 @@ func newSourceView(ctx context.Context, s Source, wanted string, status statusFu
 		v.Accounts = append(v.Accounts, newAccountView(ctx, s, name, status))
 	}
 	isNew := tokensource.CheckAccountName(wanted) == nil && !slices.Contains(names, wanted)
-	if isNew && v.OnDevice {
+	if isNew && s.Tokens.OnDevice() {
 		// A person connects this account now: the page shows the code for it.
 		if first := newAccountView(ctx, s, wanted, status); first.Device != nil {
 			v.Accounts = append(v.Accounts, first)
@@ -226,7 +212,7 @@ func newSourceView(ctx context.Context, s Source, wanted string, status statusFu
 		}
 	}
 	if s.PerAccount || len(names) > 0 || wanted != "" {
-		v.New = &accountView{ID: s.Name + "-new", Named: true, Button: connectButton, Fields: fields(s, s.Name+"-new", nil)}
+		v.New = &accountView{ID: s.Name + "-new", Fields: fields(s, s.Name+"-new", nil)}
 		if isNew {
 			v.New.Name = wanted
 		}
@@ -239,13 +225,10 @@ func newAccountView(ctx context.Context, s Source, name string, status statusFun
 	if failure, ok := errors.AsType[*tokensource.Error](failed); ok && st.Err == nil && st.Generation == 0 {
 		st.Err, st.StorageErr = failure, failed // it is not known whether the account is connected
 	}
-	v := accountView{ID: s.Name + "-" + shortDigest(name), Name: name, Named: name != "", State: st.State, Scope: st.Scope}
+	v := accountView{ID: s.Name + "-" + shortDigest(name), Name: name, State: st.State, Scope: st.Scope}
 	v.Text, v.Level = Describe(st, time.Now())
 	v.Connected = st.Live || (st.Generation > 0 && !st.Disconnected)
 	v.Working = st.Live && !st.Refused && st.State != tokensource.StateLoginRequired
-	if v.Button = connectButton; v.Working {
-		v.Button = reconnectButton
-	}
 	if !st.Expiry.IsZero() && v.Connected {
 		v.Expiry = st.Expiry.UTC()
 	}

@@ -14,7 +14,7 @@ import (
 // Level is the kind of a state, from which the page chooses its colour.
 type Level string
 
-// The moods. Soon means that a person should act soon.
+// The levels. Soon means that a person should act soon.
 const (
 	Good Level = "good"
 	Soon Level = "soon"
@@ -43,7 +43,7 @@ func stateWords(st tokensource.Status, now time.Time) (string, Level) {
 	refused := st.Err != nil && st.Err.Code != "" // without a code, the provider only did not give a refresh token
 	switch {
 	case st.Exchanges && st.Err != nil:
-		return "The callers' tokens cannot be exchanged: " + because(st) + ". The next request of a caller tries again" +
+		return "The callers' tokens cannot be exchanged: " + st.Err.What() + ". The next request of a caller tries again" +
 			after(st, now) + ".", Bad
 	case st.Exchanges:
 		return "Exchanges the token of each caller, and has none of its own.", Good
@@ -62,7 +62,7 @@ func stateWords(st tokensource.Status, now time.Time) (string, Level) {
 	case st.State == tokensource.StateUncertain:
 		return "A renewal was sent, and its answer was lost." + nextTry(st, now), Soon
 	case !st.Live && st.Err != nil:
-		return "No valid token: " + because(st) + "." + nextTry(st, now), Bad
+		return "No valid token: " + st.Err.What() + "." + nextTry(st, now), Bad
 	case st.RefusedAgain && st.Live:
 		return "Connected, but an upstream refused the token and the new one that replaced it.", Bad
 	case !st.Live:
@@ -70,7 +70,7 @@ func stateWords(st tokensource.Status, now time.Time) (string, Level) {
 	case st.Renews && st.Unsaved && !st.Expiry.IsZero():
 		return "Connected for another " + expires + ".", Soon // Describe says what failed
 	case st.Renews && st.Err != nil && !st.Expiry.IsZero():
-		return "Connected for another " + expires + ". The renewal failed: " + because(st) + "." + nextTry(st, now), Soon
+		return "Connected for another " + expires + ". The renewal failed: " + st.Err.What() + "." + nextTry(st, now), Soon
 	case st.Renews && st.State == tokensource.StateStale:
 		return "Connected. The token is being renewed.", Good
 	case st.Renews && st.RefreshAt.After(now):
@@ -111,14 +111,6 @@ func tokenless(st tokensource.Status) (string, Level) {
 		return sentence(st.Err.What()), Bad
 	}
 	return none + " " + sentence(st.Err.What()), Bad
-}
-
-// because returns the reason of the last failure, with the provider's code for it.
-func because(st tokensource.Status) string {
-	if st.Err == nil {
-		return "the login has ended"
-	}
-	return st.Err.What()
 }
 
 // after says how long requests must wait until there is another attempt.

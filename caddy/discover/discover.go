@@ -9,6 +9,7 @@
 package discover
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,10 +62,15 @@ func CheckURL(what, raw string) error {
 	return fmt.Errorf("%s must be https", what)
 }
 
-// checkNear returns an error if a document of another machine names an address of this machine or
-// of its network link, where administration endpoints and the metadata services of clouds are.
-func checkNear(what, raw, from string) error {
-	if host.IsNear(host.OfURL(raw)) && !host.IsNear(host.OfURL(from)) {
+// checkNamed returns why a URL that a document names cannot be asked: besides [CheckURL], a document
+// of another machine must not name an address of this machine or of its network link, where
+// administration endpoints and the metadata services of clouds are. from is where the document is;
+// an empty one is on this machine.
+func checkNamed(what, raw, from string) error {
+	if err := CheckURL(what, raw); err != nil {
+		return err
+	}
+	if from != "" && host.IsNear(host.OfURL(raw)) && !host.IsNear(host.OfURL(from)) {
 		return fmt.Errorf("%s is on this machine or its network link, and %s is not; it is not used", what,
 			host.Origin(from))
 	}
@@ -81,11 +87,7 @@ func (c *Client) get(ctx context.Context, at string, limit int64) (*answer, erro
 	}
 	req.Header.Set("Accept", "application/json, */*;q=0.5")
 	req.Header.Set("User-Agent", "authinject")
-	base := http.DefaultTransport
-	if c.Transport != nil {
-		base = c.Transport
-	}
-	resp, err := base.RoundTrip(req)
+	resp, err := cmp.Or(c.Transport, http.DefaultTransport).RoundTrip(req)
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: %w", host.Origin(at), err)
 	}

@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -110,7 +111,7 @@ func ReadOpenAPI(content []byte, base string) (*OpenAPI, error) {
 		if target, local := strings.CutPrefix(s.Ref, "#/components/securitySchemes/"); local {
 			s = all[target]
 		}
-		ways, err := s.ways(name, firstOf(found.API, base))
+		ways, err := s.ways(name, cmp.Or(found.API, base))
 		if err != nil {
 			return nil, fmt.Errorf("security scheme %q: %w", name, err)
 		}
@@ -172,12 +173,12 @@ func (s scheme) ways(name, base string) (ways []Way, err error) {
 				Scheme: name, Grant: grant, TokenURL: absolute(f.TokenURL, base), AllScopes: true,
 				Scopes: slices.DeleteFunc(slices.Sorted(maps.Keys(f.Scopes)), isNoScope),
 			}
-			if err := checkEndpoint("tokenUrl", way.TokenURL, base); err != nil {
+			if err := checkNamed("tokenUrl", way.TokenURL, base); err != nil {
 				return nil, err
 			}
 			if grant == "authorization_code" {
 				way.AuthorizeURL = absolute(f.AuthorizeURL, base)
-				if err := checkEndpoint("authorizationUrl", way.AuthorizeURL, base); err != nil {
+				if err := checkNamed("authorizationUrl", way.AuthorizeURL, base); err != nil {
 					return nil, err
 				}
 			}
@@ -185,7 +186,7 @@ func (s scheme) ways(name, base string) (ways []Way, err error) {
 		}
 	case "openidconnect":
 		at := absolute(s.OpenID, base)
-		if err := checkEndpoint("openIdConnectUrl", at, base); err != nil {
+		if err := checkNamed("openIdConnectUrl", at, base); err != nil {
 			return nil, err
 		}
 		issuer, found := strings.CutSuffix(at, "/.well-known/openid-configuration")
@@ -205,16 +206,6 @@ func (s scheme) ways(name, base string) (ways []Way, err error) {
 	return ways, nil
 }
 
-func checkEndpoint(what, raw, base string) error {
-	if err := CheckURL(what, raw); err != nil {
-		return err
-	}
-	if base == "" {
-		return nil
-	}
-	return checkNear(what, raw, base)
-}
-
 // absolute resolves a URL against base.
 func absolute(raw, base string) string {
 	if raw == "" || base == "" {
@@ -231,23 +222,11 @@ func absolute(raw, base string) string {
 	return to.String()
 }
 
-func firstOf(texts ...string) string {
-	for _, text := range texts {
-		if text != "" {
-			return text
-		}
-	}
-	return ""
-}
-
 // OpenAPI reads a document at a URL. It follows a few redirects.
 func (c *Client) OpenAPI(ctx context.Context, at string) (*OpenAPI, error) {
 	from := at
 	for range maxRedirects + 1 {
-		if err := CheckURL("the address of the OpenAPI document", at); err != nil {
-			return nil, err
-		}
-		if err := checkNear("the address of the OpenAPI document", at, from); err != nil {
+		if err := checkNamed("the address of the OpenAPI document", at, from); err != nil {
 			return nil, err
 		}
 		got, err := c.get(ctx, at, maxOpenAPI)

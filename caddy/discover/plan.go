@@ -3,6 +3,7 @@ package discover
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -34,8 +35,8 @@ type Plan struct {
 	From []string
 }
 
-// ErrUnsafe is the error about text that a Caddyfile would read as something else.
-var ErrUnsafe = errors.New("it holds characters that cannot stand in a Caddyfile, such as braces or quotes")
+// errUnsafe is the error about text that a Caddyfile would read as something else.
+var errUnsafe = errors.New("it holds characters that cannot stand in a Caddyfile, such as braces or quotes")
 
 // isSafe reports whether a stranger's text can stand in a Caddyfile as it is: it begins no comment,
 // no block, no placeholder, no quotation and no other line.
@@ -89,16 +90,13 @@ func (p *Plan) Caddyfile() (string, error) {
 	upstream := u.Scheme + "://" + u.Host
 	for _, value := range []string{p.Source, upstream, p.Listen, p.Grant} {
 		if !isSafe(value) {
-			return "", fmt.Errorf("%q: %w", value, ErrUnsafe)
+			return "", fmt.Errorf("%q: %w", value, errUnsafe)
 		}
 	}
-	for _, value := range []string{p.Issuer, p.TokenURL, p.AuthorizeURL, p.ClientAuth, p.Resource} {
+	for _, value := range []string{p.Issuer, p.TokenURL, p.AuthorizeURL, p.ClientAuth, p.Resource, p.KeyName} {
 		if value != "" && !isSafe(value) {
-			return "", fmt.Errorf("%q: %w", value, ErrUnsafe)
+			return "", fmt.Errorf("%q: %w", value, errUnsafe)
 		}
-	}
-	if p.KeyName != "" && !isSafe(p.KeyName) {
-		return "", fmt.Errorf("%q: %w", p.KeyName, ErrUnsafe)
 	}
 	w := &writer{}
 	w.line(0, "# Fill in what the comments say, and start it with: caddy run")
@@ -134,9 +132,9 @@ func (p *Plan) Caddyfile() (string, error) {
 // client writes how the client gets tokens.
 func (p *Plan) client(w *writer) {
 	w.line(3, "grant "+p.Grant)
-	w.option(3, "issuer", p.Issuer)
-	w.option(3, "token_url", p.TokenURL)
-	w.option(3, "authorize_url", p.AuthorizeURL)
+	w.option("issuer", p.Issuer)
+	w.option("token_url", p.TokenURL)
+	w.option("authorize_url", p.AuthorizeURL)
 	w.line(3, "")
 	what := "# Register a client at the provider, and set these environment variables to its id and secret."
 	switch p.ClientAuth {
@@ -153,14 +151,14 @@ func (p *Plan) client(w *writer) {
 	w.line(3, "client_id {env."+p.variable("CLIENT_ID")+"}")
 	switch p.ClientAuth {
 	case "none":
-		w.option(3, "client_auth", p.ClientAuth)
+		w.option("client_auth", p.ClientAuth)
 	case "private_key_jwt":
 		w.line(3, "client_auth private_key_jwt {")
 		w.line(4, "key {file./run/secrets/"+strings.ToLower(p.variable("KEY"))+".pem}")
 		w.line(3, "}")
 	default:
 		w.line(3, "client_secret {env."+p.variable("CLIENT_SECRET")+"}")
-		w.option(3, "client_auth", p.ClientAuth)
+		w.option("client_auth", p.ClientAuth)
 	}
 	scopes := slices.DeleteFunc(slices.Clone(p.Scopes), func(scope string) bool { return !isSafe(scope) })
 	if len(scopes) > 0 {
@@ -185,10 +183,7 @@ func (p *Plan) client(w *writer) {
 
 // site writes the proxy's site.
 func (p *Plan) site(w *writer, upstream string) {
-	host, port := p.Listen, ""
-	if at := strings.LastIndexByte(p.Listen, ':'); at >= 0 {
-		host, port = strings.Trim(p.Listen[:at], "[]"), p.Listen[at+1:]
-	}
+	host, port, _ := net.SplitHostPort(p.Listen) // it has both
 	w.line(0, "http://:"+port+" {")
 	w.line(1, "bind "+host)
 	if p.Grant == "authorization_code" {
@@ -209,8 +204,9 @@ func (w *writer) line(depth int, text string) {
 	w.text.WriteString("\n")
 }
 
-func (w *writer) option(depth int, name, value string) {
+// option writes an option of a source, unless it is empty.
+func (w *writer) option(name, value string) {
 	if value != "" {
-		w.line(depth, name+" "+value)
+		w.line(3, name+" "+value)
 	}
 }

@@ -67,10 +67,7 @@ func (c *Client) Ask(ctx context.Context, api string) (*Challenge, error) {
 // ResourceAt reads the metadata of an API at the URL that its challenge named. It must name the URL
 // that was requested (RFC 9728 section 3.3).
 func (c *Client) ResourceAt(ctx context.Context, at, api string) (*Resource, error) {
-	if err := CheckURL("resource_metadata in the API's challenge", at); err != nil {
-		return nil, err
-	}
-	if err := checkNear("resource_metadata in the API's challenge", at, api); err != nil {
+	if err := checkNamed("resource_metadata in the API's challenge", at, api); err != nil {
 		return nil, err
 	}
 	return c.resource(ctx, at, api)
@@ -113,10 +110,7 @@ func (c *Client) resource(ctx context.Context, at, resource string) (*Resource, 
 	}
 	for _, issuer := range found.Servers {
 		what := "an authorization server in the metadata of " + resource
-		if err := CheckURL(what, issuer); err != nil {
-			return nil, err
-		}
-		if err := checkNear(what, issuer, resource); err != nil {
+		if err := checkNamed(what, issuer, resource); err != nil {
 			return nil, err
 		}
 	}

@@ -3,6 +3,7 @@ package discover
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -49,9 +50,9 @@ func (s *Server) Methods() []string {
 	return s.AuthMethods
 }
 
-// ServerURLs returns where the metadata of an issuer can be: as RFC 8414 section 3.1 and OpenID
+// serverURLs returns where the metadata of an issuer can be: as RFC 8414 section 3.1 and OpenID
 // Connect Discovery section 4 say.
-func ServerURLs(issuer string) []string {
+func serverURLs(issuer string) []string {
 	u, err := url.Parse(issuer)
 	if err != nil {
 		return nil
@@ -71,10 +72,10 @@ func (c *Client) Server(ctx context.Context, issuer string) (*Server, error) {
 		return nil, err
 	}
 	if strings.Contains(issuer, "?") {
-		return nil, fmt.Errorf("the issuer must not have a query (RFC 8414 section 2)")
+		return nil, errors.New("the issuer must not have a query (RFC 8414 section 2)")
 	}
 	var failure error
-	for _, at := range ServerURLs(issuer) {
+	for _, at := range serverURLs(issuer) {
 		found, err := c.serverAt(ctx, at, issuer)
 		if err == nil {
 			return found, nil
@@ -95,23 +96,16 @@ func (c *Client) serverAt(ctx context.Context, at, issuer string) (*Server, erro
 		return nil, fmt.Errorf("the metadata at %s names the issuer %s, and not %s; "+
 			"the two must be the same to the letter (RFC 8414 section 3.3)", at, shown(found.Issuer), issuer)
 	}
-	for _, endpoint := range []struct {
-		name string
-		url  *string
-	}{
-		{"authorization_endpoint", &found.AuthorizeURL},
-		{"token_endpoint", &found.TokenURL},
-		{"revocation_endpoint", &found.RevokeURL},
-		{"token_endpoint of mtls_endpoint_aliases", &found.MutualTLS.TokenURL},
+	for _, endpoint := range []struct{ name, url string }{
+		{"authorization_endpoint", found.AuthorizeURL},
+		{"token_endpoint", found.TokenURL},
+		{"revocation_endpoint", found.RevokeURL},
+		{"token_endpoint of mtls_endpoint_aliases", found.MutualTLS.TokenURL},
 	} {
-		if *endpoint.url == "" {
+		if endpoint.url == "" {
 			continue
 		}
-		what := "the " + endpoint.name + " in the metadata of " + issuer
-		if err := CheckURL(what, *endpoint.url); err != nil {
-			return nil, err
-		}
-		if err := checkNear(what, *endpoint.url, issuer); err != nil {
+		if err := checkNamed("the "+endpoint.name+" in the metadata of "+issuer, endpoint.url, issuer); err != nil {
 			return nil, err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/caddy/discover"
+	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
@@ -105,9 +106,7 @@ func (x *exam) add(status Status, name, text, remedy string) {
 func (x *exam) ok(name, text string)           { x.add(OK, name, text, "") }
 func (x *exam) skip(name, text string)         { x.add(Skip, name, text, "") }
 func (x *exam) warn(name, text, remedy string) { x.add(Warn, name, text, remedy) }
-func (x *exam) fail(name, text, remedy string) {
-	x.add(Fail, name, text, remedy)
-}
+func (x *exam) fail(name, text, remedy string) { x.add(Fail, name, text, remedy) }
 
 // down reports an endpoint that may work later, without a change of the configuration.
 func (x *exam) down(name, text, remedy string) {
@@ -191,7 +190,7 @@ func (x *exam) provider(ctx context.Context) bool {
 		x.change("token_url", "", "https://…")
 		return false
 	}
-	if x.issuer != "" && sameOrigin(x.tokenURL, x.issuer) {
+	if x.issuer != "" && host.Origin(x.tokenURL) == host.Origin(x.issuer) {
 		return true // it was checked as the issuer
 	}
 	return x.endpoint(ctx, "token endpoint", "token_url", x.tokenURL)
@@ -251,6 +250,6 @@ func (x *exam) clock() {
 // signs reports whether the source signs JWTs, in which this machine writes the time.
 func (x *exam) signs() bool {
 	cfg := &x.Config
-	return cfg.DPoP != "" || x.auth().IsJWT() && cfg.ClientAssertion == nil ||
+	return cfg.DPoP != "" || x.Config.AuthMethod().IsJWT() && cfg.ClientAssertion == nil ||
 		slices.Contains([]string{"jwt_bearer", "github_app"}, x.GrantName)
 }

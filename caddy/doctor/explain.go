@@ -10,12 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
-
-func sameOrigin(a, b string) bool { return host.Origin(a) == host.Origin(b) }
 
 // assertionProblems are the problems with the assertion of a grant. The client is not their cause.
 var assertionProblems = []string{"assertion_refused", "no_installation", "beyond_installation", "grant_key"}
@@ -30,9 +27,6 @@ func (x *exam) explain(ctx context.Context, err error) {
 	answered := failure.What()
 	if said := failure.ProviderSaid(); said != "" {
 		answered += fmt.Sprintf(" (the provider says %q)", said)
-	}
-	accepted := func() {
-		x.ok("client_authentication", fmt.Sprintf("the provider accepted the client %s", x.how()))
 	}
 	cfg := &x.Config
 	x.timed = x.timed || strings.Contains(failure.Remedy(), "this machine's is ")
@@ -49,23 +43,23 @@ func (x *exam) explain(ctx context.Context, err error) {
 		x.refusedClient(ctx, failure, answered+": the provider does not understand the request. Often it looks for the "+
 			"client's credentials in another place, or a parameter such as audience is missing")
 	case failure.Code == "invalid_scope":
-		accepted()
+		x.accepted()
 		x.refusedScope(failure, answered)
 	case failure.Code == "invalid_target":
-		accepted()
+		x.accepted()
 		x.fail("grant", answered+": the provider does not know the API that the token is for",
 			failure.Remedy())
 	case failure.Code == "unauthorized_client":
-		accepted()
+		x.accepted()
 		x.fail("grant", fmt.Sprintf("%s: the client %s may not use the grant %s", answered, cfg.ClientID, x.GrantName),
 			failure.Remedy())
 	case failure.Code == "unsupported_grant_type":
-		accepted()
+		x.accepted()
 		x.fail("grant", fmt.Sprintf("%s: the provider has no grant %s", answered, x.GrantName),
 			failure.Remedy()+x.knownGrants())
 	case failure.Class == tokensource.ClassLogin:
 		if failure.Code != "" {
-			accepted()
+			x.accepted()
 		}
 		x.deadGrant(failure, answered)
 	case failure.Class == tokensource.ClassOperator && slices.Contains([]int{404, 405, 410, 415}, failure.Status):
@@ -81,9 +75,9 @@ func (x *exam) explain(ctx context.Context, err error) {
 // created reports a token that has ended because its created_at is long before the answer. It
 // returns false if that is not the reason.
 func (x *exam) created(answered string) bool {
-	last, ok := x.recorder.lastGrant()
+	last := x.recorder.lastGrant()
 	age := last.age()
-	if !ok || age == 0 {
+	if age == 0 {
 		return false
 	}
 	x.fail("token", fmt.Sprintf("%s: created_at is %s before the Date of the same answer, and the token lasts %s s "+
@@ -130,7 +124,7 @@ func (x *exam) deadGrant(failure *tokensource.Error, why string) {
 
 // refusedClient reports a client that the provider did not accept.
 func (x *exam) refusedClient(ctx context.Context, failure *tokensource.Error, text string) {
-	now := x.auth()
+	now := x.Config.AuthMethod()
 	x.fail("client_authentication", fmt.Sprintf("%s (client_id %s, client_auth %s)", text, x.Config.ClientID, now),
 		x.authRemedy(now, failure.Remedy()))
 	x.tryAuth(ctx, now)
@@ -138,7 +132,7 @@ func (x *exam) refusedClient(ctx context.Context, failure *tokensource.Error, te
 
 // notAccepted says what an answer of invalid_client means.
 func (x *exam) notAccepted() string {
-	if !x.auth().UsesSecret() {
+	if !x.Config.AuthMethod().UsesSecret() {
 		return ": the provider did not accept the client id, or what proves the client"
 	}
 	return ": the provider did not accept the client id, the client secret, or the way in which they are sent"
@@ -222,7 +216,7 @@ func (x *exam) client(ctx context.Context) (refused bool) {
 			"--try-auth checks it")
 		return false
 	}
-	result, failure := x.tryOne(ctx, x.auth())
+	result, failure := x.tryOne(ctx, x.Config.AuthMethod())
 	switch {
 	case result == accepts:
 		// Some providers look at the code first.
@@ -249,15 +243,12 @@ func (x *exam) tryAuth(ctx context.Context, now tokensource.ClientAuth) {
 	if !x.TryAuth || now.IsJWT() || now.IsTLS() || x.tokenURL == "" || x.Config.Grant.Traits().NoTokenURL {
 		return
 	}
-	ways := slices.DeleteFunc([]tokensource.ClientAuth{tokensource.ClientSecretBasic, tokensource.ClientSecretPost,
-		tokensource.ClientSecretBasicRaw, tokensource.ClientAuthNone},
-		func(w tokensource.ClientAuth) bool { return w == now })
 	var tried []string
-	for _, way := range ways {
-		if way == tokensource.ClientSecretBasicRaw && x.rawIsSame(ctx) {
-			continue // it sends the same as client_secret_basic
-		}
-		if way != tokensource.ClientAuthNone && len(x.Config.ClientSecrets) == 0 {
+	for _, way := range []tokensource.ClientAuth{tokensource.ClientSecretBasic, tokensource.ClientSecretPost,
+		tokensource.ClientSecretBasicRaw, tokensource.ClientAuthNone} {
+		switch {
+		case way == now, way.UsesSecret() && len(x.Config.ClientSecrets) == 0,
+			way == tokensource.ClientSecretBasicRaw && x.rawIsSame(ctx):
 			continue
 		}
 		result, _ := x.tryOne(ctx, way)
@@ -310,10 +301,11 @@ func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) (verdict,
 	} else {
 		cfg.ClientSecrets = cfg.ClientSecrets[:1]
 	}
-	cfg.Grant = probeGrant{probeParams[x.GrantName]}
-	if _, known := probeParams[x.GrantName]; !known {
-		cfg.Grant = probeGrant{probeParams["authorization_code"]}
+	params, known := probeParams[x.GrantName]
+	if !known {
+		params = probeParams["authorization_code"]
 	}
+	cfg.Grant = probeGrant{params}
 	cfg.Params = slices.DeleteFunc(slices.Clone(cfg.Params), func(p tokensource.Param) bool {
 		return p.Name == "client_id" || p.Name == "client_secret" // a preset's, for one way only
 	})
@@ -340,9 +332,6 @@ func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) (verdict,
 
 // rawIsSame reports whether client_secret_basic_raw would send the same as client_secret_basic.
 func (x *exam) rawIsSame(ctx context.Context) bool {
-	if len(x.Config.ClientSecrets) == 0 {
-		return true
-	}
 	secret, err := x.Config.ClientSecrets[0](ctx)
 	return err != nil || url.QueryEscape(secret.Reveal()) == secret.Reveal() &&
 		url.QueryEscape(x.Config.ClientID) == x.Config.ClientID

@@ -10,9 +10,8 @@ import (
 )
 
 // rotation reports whether the provider replaced the refresh token.
-func (x *exam) rotation(st tokensource.Status, requests []*exchange) {
-	traits := x.Config.Grant.Traits()
-	if !traits.Stored {
+func (x *exam) rotation(st tokensource.Status) {
+	if !x.Config.Grant.Traits().Stored {
 		return
 	}
 	if st.Unsaved {
@@ -20,11 +19,8 @@ func (x *exam) rotation(st tokensource.Status, requests []*exchange) {
 			x.storageRemedy(st.StorageErr))
 		return
 	}
-	for _, r := range slices.Backward(requests) {
-		if r.status != 200 {
-			continue
-		}
-		before, after := r.sent("refresh_token"), r.granted("refresh_token")
+	if last := x.recorder.lastGrant(); last != nil {
+		before, after := last.sent("refresh_token"), last.granted("refresh_token")
 		switch {
 		case before == "" && after != "":
 			x.ok("rotation", "the provider sent a refresh token, and it was stored")
@@ -93,7 +89,7 @@ func (x *exam) changeScopes(without []string) {
 const shortLife = 30 * time.Second
 
 // lifetime reports how long the token lasts, and when it would be refreshed.
-func (x *exam) lifetime(st tokensource.Status, requests []*exchange) {
+func (x *exam) lifetime(st tokensource.Status) {
 	if st.Expiry.IsZero() {
 		if x.Config.Grant.Traits().Local {
 			x.warn("lifetime", "the end of the token is not known, so it is used until the upstream refuses it",
@@ -109,19 +105,14 @@ func (x *exam) lifetime(st tokensource.Status, requests []*exchange) {
 		due := max(0, time.Until(st.RefreshAt)).Round(time.Second)
 		text += fmt.Sprintf(". A running server refreshes it in %s", due)
 	}
-	last, _ := x.recorder.lastGrant()
+	last := x.recorder.lastGrant()
 	if age := last.age(); age > 0 {
 		text += fmt.Sprintf(". The provider says that it made the token %s before its answer (created_at). "+
 			"The lifetime counts from there", age)
 	}
 	total := st.Expiry.Sub(st.Obtained)
-	named := true
-	for _, r := range requests {
-		if r.status == 200 {
-			named = r.granted("expires_in")+r.granted("expires")+r.granted("expires_at")+r.granted("expires_on") != "" ||
-				strings.Count(r.granted("access_token"), ".") == 2
-		}
-	}
+	named := last == nil || strings.Count(last.granted("access_token"), ".") == 2 ||
+		last.granted("expires_in")+last.granted("expires")+last.granted("expires_at")+last.granted("expires_on") != ""
 	switch {
 	case !named:
 		x.warn("lifetime", text+". The provider named no end, so this is default_lifetime",

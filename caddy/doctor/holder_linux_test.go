@@ -5,10 +5,11 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // The process that listens at an address is found, also by an address that includes it, and not by
@@ -69,44 +70,22 @@ func TestListenerOfThisServer(t *testing.T) {
 	if err := os.WriteFile(config, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket, err := listener.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The shell inherits the socket, and waits for the end of its input.
-	process := exec.CommandContext(t.Context(), "sh", "-c", "read _", "sh", "--config", config)
-	process.ExtraFiles = []*os.File{socket}
-	input, err := process.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = input.Close()
-		_ = process.Wait() // read fails at the end of the input
-	})
-	_, _ = socket.Close(), listener.Close() // only the shell has it now
+	address, process := rig.ListenElsewhere(t, net.ListenConfig{}, "sh", "-c", "read _", "sh", "--config", config)
 	server := Server{Config: config, Listens: func(Listener) (bool, bool) { return false, false }}
-	at := Listener{Network: "tcp", Address: listener.Addr().String(), Use: "server srv0"}
+	at := Listener{Network: "tcp", Address: address, Use: "server srv0"}
 	for _, c := range []struct {
 		config string
 		want   Step
 	}{
 		{config, Step{Status: OK, Text: at.Address + " is in use by the server of this configuration, for server srv0"}},
 		{config + "2", Step{Status: Warn, Text: fmt.Sprintf("%s, for server srv0, is taken by sh (process %d, --config "+
-			"%s), which may be the running server of this configuration", at.Address, process.Process.Pid, config),
+			"%s), which may be the running server of this configuration", at.Address, process, config),
 			Remedy: "if it is not, stop it, or choose another port"}},
 	} {
 		server.Config = c.config
 		wantProcess := ""
 		if c.config == config {
-			wantProcess = fmt.Sprint(process.Process.Pid)
+			wantProcess = fmt.Sprint(process)
 		}
 		if got := server.Process([]Listener{{Address: "127.0.0.1:1"}, at}); got != wantProcess {
 			t.Errorf("the server is process %q, want %q", got, wantProcess)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -107,14 +108,18 @@ func (s *Server) shared(holders []holder, l Listener) string {
 	if how == "" {
 		return "find out which of them is the server of this configuration, and stop the others; or choose another port"
 	}
-	var others []string
-	for _, h := range holders {
-		if h.process != server.process {
-			others = append(others, h.String())
-		}
-	}
+	others := slices.DeleteFunc(slices.Clone(holders), func(h holder) bool { return h.process == server.process })
 	return fmt.Sprintf("stop %s, or choose another port; process %s is the server of this configuration: %s",
-		strings.Join(others, " and "), server.process, how)
+		listOf(others, " and "), server.process, how)
+}
+
+// listOf names processes.
+func listOf(holders []holder, separator string) string {
+	names := make([]string, len(holders))
+	for i, h := range holders {
+		names[i] = h.String()
+	}
+	return strings.Join(names, separator)
 }
 
 // Listeners checks that the addresses of a configuration can be opened. An address that the
@@ -136,12 +141,8 @@ func Listeners(ctx context.Context, listeners []Listener, server Server, report 
 		case errors.Is(err, syscall.EADDRINUSE):
 			holders := holdersOf(l.Address)
 			if len(holders) > 1 {
-				names := make([]string, len(holders))
-				for i, h := range holders {
-					names[i] = h.String()
-				}
 				add(Fail, fmt.Sprintf("%s, for %s, is shared by %d processes: %s; each gets a part of the requests", at, l.Use,
-					len(holders), strings.Join(names, ", ")), server.shared(holders, l))
+					len(holders), listOf(holders, ", ")), server.shared(holders, l))
 				continue
 			}
 			if _, how := server.which(holders, l); how != "" {

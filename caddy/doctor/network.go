@@ -85,13 +85,7 @@ func (x *exam) resolve(ctx context.Context, what, option, name string) ([]netip.
 // connect opens a TCP connection.
 func (x *exam) connect(ctx context.Context, what, option string, target *url.URL,
 	addresses []netip.Addr) (net.Conn, bool) {
-	port := target.Port()
-	if port == "" {
-		port = map[string]string{"https": "443"}[target.Scheme]
-		if port == "" {
-			port = "80"
-		}
-	}
+	port := cmp.Or(target.Port(), map[string]string{"https": "443"}[target.Scheme], "80")
 	var failure error
 	for _, address := range addresses[:min(len(addresses), maxAddresses)] {
 		dialer := net.Dialer{Timeout: connectTimeout}
@@ -157,8 +151,6 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 	now := time.Now()
 	_, err := leaf.Verify(x509.VerifyOptions{DNSName: name, Intermediates: rest, Roots: x.TLS.RootCAs})
 	issuer := authority(leaf)
-	var unknown x509.UnknownAuthorityError
-	var wrongName x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	switch {
 	case x.TLS.InsecureSkipVerify:
@@ -182,10 +174,10 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 		x.timed = true
 		x.fail("tls", fmt.Sprintf("the certificate of %s expired on %s", name, moment(leaf.NotAfter)),
 			"check the clock of this machine. If it is right, the operator of the server must renew the certificate")
-	case errors.As(err, &wrongName):
+	case errors.As(err, new(x509.HostnameError)):
 		x.fail("tls", fmt.Sprintf("the certificate is not for %s, but for %s", name, names(leaf)),
 			fmt.Sprintf("check the host %s in %s. It may be another server than the one that you mean", name, option))
-	case errors.As(err, &unknown):
+	case errors.As(err, new(x509.UnknownAuthorityError)):
 		x.fail("tls", fmt.Sprintf("the certificate of %s is not trusted, because this machine does not know "+
 			"the authority that issued it, %s", name, issuer), x.trustRemedy(issuer))
 	default:

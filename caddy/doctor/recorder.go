@@ -137,14 +137,14 @@ func (r *recorder) tokenRequests() (list []*exchange) {
 	return list
 }
 
-// lastGrant returns the last token request that was granted.
-func (r *recorder) lastGrant() (last *exchange, ok bool) {
+// lastGrant returns the last token request that was granted, or nil.
+func (r *recorder) lastGrant() *exchange {
 	for _, x := range slices.Backward(r.tokenRequests()) {
 		if x.status == http.StatusOK {
-			return x, true
+			return x
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // age returns how long before the Date of the answer the token was made, according to created_at.

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -102,11 +101,7 @@ func (x *exam) without() {
 	case r.Problem == "locked_out": // a request would prolong it
 		remedy = r.Remedy
 	case r.Class == tokensource.ClassWait:
-		remedy = "wait. The server asks again by itself. To make it ask at once, run caddy authinject refresh " +
-			x.Config.Name
-		if x.Account != "" {
-			remedy += fmt.Sprintf(" --account %q", x.Account)
-		}
+		remedy = "wait. The server asks again by itself. To make it ask at once, run " + x.command("refresh")
 	}
 	x.warn("server", "doctor has a token, and the running server ("+r.At+") has none", remedy)
 }

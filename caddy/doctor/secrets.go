@@ -138,7 +138,7 @@ func (x *exam) secretRemedy(configured string, err error) string {
 		return fmt.Sprintf("set the environment variable %s where Caddy is started: export %s=… in the shell, "+
 			"Environment= or EnvironmentFile= of its systemd unit, or env of its container", name, name)
 	}
-	if strings.HasPrefix(configured, "{file.") {
+	if isFile {
 		return "write the secret into that file, and let the user that runs Caddy read it"
 	}
 	return "check the placeholder"

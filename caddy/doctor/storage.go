@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"io/fs"
 	"os"
@@ -31,12 +30,7 @@ func (x *exam) storage(ctx context.Context) bool {
 		return false
 	}
 	made := x.made()
-	const key = "authinject/doctor/"
-	var random [16]byte
-	if _, err := rand.Read(random[:]); err != nil {
-		return false
-	}
-	name := key + hex.EncodeToString(random[:])
+	name := "authinject/doctor/" + rand.Text()
 	within := func(access func(ctx context.Context) error) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageTimeout)
 		defer cancel()
@@ -96,7 +90,6 @@ func (x *exam) made() string {
 func (x *exam) storageRemedy(err error) string {
 	at := cmp.Or(x.StorageDir, "the storage")
 	switch {
-	case err == nil:
 	case caused(err, syscall.ENOTDIR):
 		return "move the file away, or correct the path of the storage (global option storage, or $XDG_DATA_HOME)"
 	case caused(err, syscall.ENOSPC):
@@ -104,8 +97,9 @@ func (x *exam) storageRemedy(err error) string {
 	case caused(err, syscall.EDQUOT):
 		return "free space in " + at + ", or raise the quota of the user that runs Caddy"
 	case caused(err, syscall.EROFS):
-		return "mount the file system of " + at + " writable, or choose another path with the global option storage. " +
-			"In a container, see read_only. In a systemd unit, see ReadWritePaths="
+		return "mount the file system of " + at + " writable. In a container, see read_only. In a systemd unit, see " +
+			"ReadWritePaths=. If you choose another path with the global option storage, copy " + at +
+			" there first, because the logins are in it, and reload the configuration"
 	}
 	return storageRemedy
 }

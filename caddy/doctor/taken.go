@@ -5,8 +5,21 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+	"strconv"
 )
+
+// Others returns the processes other than this one that listen at a TCP address, in words such as
+// "caddy (process 42)". Several processes can share an address (SO_REUSEPORT). Others returns none
+// on systems other than Linux, and none of processes that belong to other users unless this process
+// may see them.
+func Others(address string) (names []string) {
+	for _, h := range holdersOf(address) {
+		if h.process != strconv.Itoa(os.Getpid()) {
+			names = append(names, h.String())
+		}
+	}
+	return names
+}
 
 // Taken returns which processes have an address that the configuration opens, and what to do. The
 // text is empty if none has it, or only the server of this configuration. server is the process of
@@ -29,12 +42,8 @@ func (s *Server) takenBy(holders []holder, l Listener) (text, server string) {
 	ours, how := s.which(holders, l)
 	switch {
 	case len(holders) > 1:
-		names := make([]string, len(holders))
-		for i, h := range holders {
-			names[i] = h.String()
-		}
 		return fmt.Sprintf("%s is shared by %d processes: %s. Each gets a part of the requests: %s", at,
-			len(holders), strings.Join(names, ", "), s.shared(holders, l)), ours.process
+			len(holders), listOf(holders, ", "), s.shared(holders, l)), ours.process
 	case how != "":
 		return "", ours.process
 	case holders[0].mayServe(s.Config):

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,5 +43,17 @@ func TestTaken(t *testing.T) {
 	if want := "127.0.0.1:1, the address of the admin API, is taken by python3 (process 4): stop that process, or " +
 		"choose another port"; text != want {
 		t.Errorf("the admin API: %q", text)
+	}
+}
+
+// This process is not among the others at its own address.
+func TestOthersAreNotThisProcess(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if got := Others(listener.Addr().String()); got != nil {
+		t.Errorf("got %q", got)
 	}
 }

@@ -40,11 +40,12 @@ func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tok
 		return nil
 	}
 	// Close waits until a refresh that is under way has ended and its token is stored.
-	defer func() {
+	closeSource := func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
-		_ = src.Close(ctx) // it is closed already if all went well
-	}()
+		return src.Close(ctx)
+	}
+	defer func() { _ = closeSource() }() // it is closed already if all went well
 	if !x.before(ctx, src, secrets, storage, reachable) {
 		return nil
 	}
@@ -73,9 +74,7 @@ func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tok
 			asked = len(x.recorder.tokenRequests())
 		}
 	}
-	closing, stop := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-	defer stop()
-	if closeErr := src.Close(closing); closeErr != nil {
+	if closeSource() != nil {
 		x.warn("token", "a token request is still under way", "run doctor again")
 	}
 	if err != nil {
@@ -165,10 +164,7 @@ func (x *exam) who() string {
 
 // loginRemedy says how a person connects the account.
 func (x *exam) loginRemedy() string {
-	command := "caddy authinject login " + x.Config.Name
-	if x.Account != "" {
-		command += fmt.Sprintf(" --account %q", x.Account)
-	}
+	command := x.command("login")
 	switch {
 	case x.ConnectURL == "":
 		return "run " + command
@@ -178,11 +174,20 @@ func (x *exam) loginRemedy() string {
 	return "open " + x.ConnectURL + " and press Connect, or run " + command
 }
 
+// command returns a command of authinject for the account.
+func (x *exam) command(name string) string {
+	command := "caddy authinject " + name + " " + x.Config.Name
+	if x.Account != "" {
+		command += fmt.Sprintf(" --account %q", x.Account)
+	}
+	return command
+}
+
 // obtained reports on a token that was got with asked token requests. early is the error of a
 // refresh while the token was live.
 func (x *exam) obtained(st tokensource.Status, asked int, early error) {
 	traits := x.Config.Grant.Traits()
-	requests := x.recorder.tokenRequests()
+	requests := len(x.recorder.tokenRequests())
 	ended := st.Err != nil && st.Err.Class == tokensource.ClassLogin // the refresh token was refused
 	if ended {
 		st.RefreshAt = time.Time{}
@@ -190,38 +195,39 @@ func (x *exam) obtained(st tokensource.Status, asked int, early error) {
 	switch {
 	case traits.Local:
 		x.staticToken()
-	case len(requests) == 0 && ended:
+	case requests == 0 && ended:
 		x.ok("token", fmt.Sprintf("the stored token of %s is live. It cannot be refreshed", x.who()))
 		if _, interactive := x.Config.Grant.(tokensource.Interactive); !interactive && early == nil && st.Err.Code != "" {
 			x.deadGrant(st.Err, "the provider refused the refresh token before: "+st.Err.What())
 		}
-	case len(requests) == 0 && x.Refresh:
+	case requests == 0 && x.Refresh:
 		x.ok("token", fmt.Sprintf("the stored token of %s is live", x.who()))
-	case len(requests) == 0:
+	case requests == 0:
 		x.ok("token", fmt.Sprintf("the stored token of %s is live, so no token request was needed (--refresh "+
 			"requests a new token)", x.who()))
 	case asked > 0:
-		x.ok("client_authentication", fmt.Sprintf("the provider accepted the client %s", x.how()))
+		x.accepted()
 		x.ok("grant", "the provider granted a token with the grant "+x.GrantName)
 	case early == nil:
-		x.ok("client_authentication", fmt.Sprintf("the provider accepted the client %s", x.how()))
+		x.accepted()
 		x.ok("early_refresh", "the provider gives a new token while the old one is live")
 	}
 	if early != nil {
 		x.earlyRefused(early)
 	}
-	x.rotation(st, requests)
+	x.rotation(st)
 	x.scopes(st)
-	x.lifetime(st, requests)
+	x.lifetime(st)
+}
+
+// accepted reports that the provider accepted the client.
+func (x *exam) accepted() {
+	x.ok("client_authentication", "the provider accepted the client "+x.how())
 }
 
 // how returns the client id and the way of client authentication.
 func (x *exam) how() string {
-	return fmt.Sprintf("(client_id %s, client_auth %s)", x.Config.ClientID, x.auth())
-}
-
-func (x *exam) auth() tokensource.ClientAuth {
-	return x.Config.AuthMethod()
+	return fmt.Sprintf("(client_id %s, client_auth %s)", x.Config.ClientID, x.Config.AuthMethod())
 }
 
 // staticToken reports on a token that is written in the configuration.

@@ -63,7 +63,7 @@ func (x *exam) upstreams(ctx context.Context) {
 		told[u.Address] = true
 		if u.Unset != "" {
 			if first {
-				x.fail("destinations", fmt.Sprintf("the upstream %s has no address: the environment variable %s is not set",
+				x.fail("destinations", fmt.Sprintf("the upstream %s has no address, because the environment variable %s is not set",
 					u.Address, u.Unset),
 					fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell", u.Unset))
 			}
@@ -99,8 +99,8 @@ func (x *exam) upstreams(ctx context.Context) {
 }
 
 // notAllowed reports an upstream that is not among the destinations. It proposes to change the
-// upstream: that is more often wrong than the list, and a wrong host in the list would get the
-// token.
+// upstream if the list is that of a preset, or has a similar name. Otherwise the upstream or the list
+// can be wrong.
 func (x *exam) notAllowed(u Upstream) {
 	text := fmt.Sprintf("requests to the upstream %s are refused: it is not among the destinations of the source (%s)",
 		u.Address, x.Destinations)
@@ -112,7 +112,7 @@ func (x *exam) notAllowed(u Upstream) {
 	}
 	x.fail("destinations", text, remedy)
 	meant := u.Meant
-	if only := x.Destinations.String(); meant == "" && !strings.ContainsAny(only, " *") {
+	if only := x.Destinations.String(); meant == "" && x.Preset != "" && !strings.ContainsAny(only, " *") {
 		meant = only
 	}
 	if meant != "" {

@@ -4,7 +4,6 @@ package bench
 
 import (
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -23,7 +22,7 @@ func BenchmarkAllocations(b *testing.B) {
 	profiled := startCaddy(b, harness.Env("GODEBUG", "memprofilerate=1")) // every allocation, which takes time
 	loads := make(map[string]*load)
 	for _, kind := range kinds {
-		loads[kind] = c.few(b, kind)
+		loads[kind] = c.load(b, "http1", kind, sizes[0], fieldsOf(kind, fewUsers))
 	}
 	cost := func(kind string) (objects, bytes float64) {
 		loads[kind].count(b, fewUsers) // warm
@@ -69,20 +68,10 @@ const (
 	fewUsers = 10
 )
 
-// few returns a load on one kind with few accounts.
-func (c *caddies) few(b *testing.B, kind string) *load {
-	b.Helper()
-	var fields []string // the others send none: Go's map of the fields takes more allocations from the ninth on
-	if kind == kindAccount {
-		fields = userFields(fewUsers)
-	}
-	return c.newLoad(b, "http1", kind, sizes[0], fields...)
-}
-
 // allocations counts the allocations of requests of one kind, by the functions that made them.
 func (c *caddies) allocations(b *testing.B, kind string) *shares {
 	b.Helper()
-	l := c.few(b, kind)
+	l := c.load(b, "http1", kind, sizes[0], fieldsOf(kind, fewUsers))
 	l.count(b, 20*fewUsers) // the accounts are in memory then, and the connections open
 	before := c.heapProfile(b)
 	l.count(b, allocationRequests)
@@ -94,11 +83,9 @@ func (c *caddies) heapProfile(b *testing.B) (file string) {
 	b.Helper()
 	var profile []byte
 	for range 3 { // an allocation comes into the profile two collections later
-		var status int
 		var err error
-		if status, profile, err = c.proxy.Admin(http.MethodGet, "/debug/pprof/heap?gc=1", "", nil); err != nil ||
-			status != http.StatusOK {
-			b.Fatalf("the heap profile: status %d, %v", status, err)
+		if profile, err = c.ask("/debug/pprof/heap?gc=1"); err != nil {
+			b.Fatalf("the heap profile: %v", err)
 		}
 	}
 	return write(b, filepath.Join(b.TempDir(), "heap.pprof"), string(profile))
@@ -110,15 +97,15 @@ var counter = regexp.MustCompile(`(?m)^go_memstats_(mallocs|alloc_bytes)_total (
 // allocated returns how many objects and bytes Caddy has allocated since its start.
 func (c *caddies) allocated(b *testing.B) (objects, bytes float64) {
 	b.Helper()
-	status, text, err := c.proxy.Admin(http.MethodGet, "/metrics", "", nil)
+	text, err := c.ask("/metrics")
 	counters := make(map[string]float64)
 	for _, found := range counter.FindAllStringSubmatch(string(text), -1) {
 		if counters[found[1]], err = strconv.ParseFloat(found[2], 64); err != nil {
 			b.Fatal(err)
 		}
 	}
-	if err != nil || status != http.StatusOK || len(counters) != 2 {
-		b.Fatalf("the metrics: status %d, %v", status, err)
+	if err != nil || len(counters) != 2 {
+		b.Fatalf("the metrics: %v", err)
 	}
 	return counters["mallocs"], counters["alloc_bytes"]
 }

@@ -33,10 +33,7 @@ const (
 // BenchmarkLatency measures response times while something slow goes on, and while nothing does, in
 // turn (ABBA). Requests are sent at fixed times, which use a part of the CPU only.
 func BenchmarkLatency(b *testing.B) {
-	srv := tokensourcetest.Start(b, tokensourcetest.Config{NewAccessToken: func(n uint64) string {
-		return fmt.Sprintf("%s%d", token, n)
-	}})
-	silent, home := newSilentProvider(b), b.TempDir()
+	srv, silent, home := startProvider(b), newSilentProvider(b), b.TempDir()
 	connectUsers(b, files(home), userSource("account", tokenURL), users)
 	// A token that lives for a second has ended when its account is first used.
 	stuck := userSource("stuck", silent.url)
@@ -73,7 +70,7 @@ func BenchmarkLatency(b *testing.B) {
 			}
 		})
 		next := 0
-		served := newLoad(b, p.Addr, "/account/15", userFields(users)...)
+		served := newLoad(b, p.Addr, "/account/15", fieldsOf(kindAccount, users)...)
 		measured.Hang = compareLatency(b, "another provider that hangs", served, func(measure func()) {
 			silent.hang()
 			var requests sync.WaitGroup
@@ -236,9 +233,7 @@ func (s *silentProvider) refuse() {
 // BenchmarkCold sends requests while there is no token yet, and counts the token requests.
 func BenchmarkCold(b *testing.B) {
 	for b.Loop() {
-		srv := tokensourcetest.Start(b, tokensourcetest.Config{NewAccessToken: func(n uint64) string {
-			return fmt.Sprintf("%s%d", token, n)
-		}})
+		srv := startProvider(b)
 		release := make(chan struct{})
 		srv.AlwaysFault(tokensourcetest.HoldAnswer(release))
 		config := rig.Caddyfile{}.Global(rig.Block("log", "level ERROR")).

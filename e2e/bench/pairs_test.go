@@ -5,6 +5,7 @@ package bench
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -61,15 +62,17 @@ func BenchmarkPairs(b *testing.B) {
 func comparePairs(b *testing.B, c *caddies, others []*other, protocol string, size int) {
 	b.Helper()
 	caddy := func(l *load) subject { return subject{l, func() []int { return []int{c.proxy.PID()} }} }
-	hardCoded := caddy(c.load(b, protocol, kindHardCoded, size))
-	bases := map[string]subject{kindAccount: caddy(c.loadAs(b, kindAccount, protocol, kindHardCoded, size))}
+	hardCoded := caddy(c.load(b, protocol, kindHardCoded, size, nil))
+	bases := map[string]subject{
+		kindAccount: caddy(c.load(b, protocol, kindHardCoded, size, fieldsOf(kindAccount, users))),
+	}
 	subjects, names := make(map[string]subject), kinds
 	for _, kind := range kinds {
-		subjects[kind] = caddy(c.load(b, protocol, kind, size))
+		subjects[kind] = caddy(c.load(b, protocol, kind, size, fieldsOf(kind, users)))
 	}
 	for _, o := range others {
 		if o.version != "" && protocol == "http1" {
-			names = append(names[:len(names):len(names)], o.kind)
+			names = append(slices.Clip(names), o.kind)
 			subjects[o.kind] = subject{newLoad(b, o.addr, fmt.Sprintf("/%s/%d", o.kind, size)), o.processes}
 		}
 	}

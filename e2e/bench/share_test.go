@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -73,26 +74,27 @@ func BenchmarkShare(b *testing.B) {
 // profile loads one kind and returns the shares of a CPU profile taken meanwhile.
 func (c *caddies) profile(b *testing.B, kind string) *shares {
 	b.Helper()
-	l := c.load(b, "http1", kind, sizes[0])
+	l := c.load(b, "http1", kind, sizes[0], fieldsOf(kind, users))
 	l.run(b, time.Second) // the accounts are in memory then
-	type answer struct {
-		status int
-		body   []byte
-		err    error
-	}
-	done := make(chan answer, 1)
-	go func() {
-		var a answer
-		a.status, a.body, a.err = c.proxy.Admin(http.MethodGet, "/debug/pprof/profile?seconds="+strconv.Itoa(*shareSeconds),
-			"", nil)
-		done <- a
-	}()
+	var profile []byte
+	var err error
+	var asked sync.WaitGroup
+	asked.Go(func() { profile, err = c.ask("/debug/pprof/profile?seconds=" + strconv.Itoa(*shareSeconds)) })
 	l.run(b, time.Duration(*shareSeconds)*time.Second)
-	a := <-done
-	if a.err != nil || a.status != http.StatusOK {
-		b.Fatalf("the CPU profile: status %d, %v", a.status, a.err)
+	asked.Wait()
+	if err != nil {
+		b.Fatalf("the CPU profile: %v", err)
 	}
-	return sharesOf(traces(b, write(b, filepath.Join(b.TempDir(), "cpu.pprof"), string(a.body)), "samples"))
+	return sharesOf(traces(b, write(b, filepath.Join(b.TempDir(), "cpu.pprof"), string(profile)), "samples"))
+}
+
+// ask returns an answer of the admin API.
+func (c *caddies) ask(path string) ([]byte, error) {
+	status, body, err := c.proxy.Admin(http.MethodGet, path, "", nil)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("status %d", status)
+	}
+	return body, err
 }
 
 // traces returns the stacks of a profile as "go tool pprof -traces" prints them.

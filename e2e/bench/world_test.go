@@ -40,10 +40,7 @@ type caddies struct {
 // on finding a route grows with the routes that come before it.
 func startCaddy(b *testing.B, options ...harness.Option) *caddies {
 	b.Helper()
-	srv := tokensourcetest.Start(b, tokensourcetest.Config{NewAccessToken: func(n uint64) string {
-		return fmt.Sprintf("%s%d", token, n)
-	}})
-	ca, home := harness.CA(b), b.TempDir()
+	srv, ca, home := startProvider(b), harness.CA(b), b.TempDir()
 	connectUsers(b, files(home), userSource("account", tokenURL), users)
 	config := rig.Caddyfile{}.Global(rig.Block("log", "level ERROR")).
 		Source("header", "grant client_credentials", rig.Client(srv)).
@@ -70,29 +67,27 @@ func startCaddy(b *testing.B, options ...harness.Option) *caddies {
 	return &caddies{proxy: p, addrs: addrs, plain: plain}
 }
 
-// load returns a load on one kind.
-func (c *caddies) load(b *testing.B, protocol, kind string, size int) *load {
+// startProvider starts an authorization server whose tokens the upstreams accept.
+func startProvider(b *testing.B) *tokensourcetest.Server {
 	b.Helper()
-	return c.loadAs(b, kind, protocol, kind, size)
+	return tokensourcetest.Start(b, tokensourcetest.Config{NewAccessToken: func(n uint64) string {
+		return fmt.Sprintf("%s%d", token, n)
+	}})
 }
 
-// loadAs returns a load on one kind with the requests that another kind needs.
-func (c *caddies) loadAs(b *testing.B, as, protocol, kind string, size int) *load {
-	b.Helper()
-	var fields []string
-	if as == kindAccount {
-		fields = userFields(users)
-	}
-	return c.newLoad(b, protocol, kind, size, fields...)
-}
-
-func (c *caddies) newLoad(b *testing.B, protocol, kind string, size int, fields ...string) *load {
+// load returns a load on one kind, with the header fields that the requests of that kind or of
+// another one need.
+func (c *caddies) load(b *testing.B, protocol, kind string, size int, fields []string) *load {
 	b.Helper()
 	return newLoad(b, c.addrs[protocol+"/"+kind], fmt.Sprintf("/%s/%s/%d", protocol, kind, size), fields...)
 }
 
-// userFields returns header fields that name n users.
-func userFields(n int) (fields []string) {
+// fieldsOf returns the header fields that requests of a kind need: those of the kind account name n
+// users.
+func fieldsOf(kind string, n int) (fields []string) {
+	if kind != kindAccount {
+		return nil // Go's map of the fields takes more allocations from the ninth on
+	}
 	for i := range n {
 		fields = append(fields, "X-User: "+userName(i))
 	}

@@ -25,48 +25,24 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// tool returns the path of a program that these tests need.
-func tool(t *testing.T, name, debian string) string {
-	t.Helper()
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/usr/local/sbin") {
-		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return path
-		}
-	}
-	t.Fatalf("%s is missing, and these tests need it: apt-get install %s", name, debian)
-	return ""
-}
-
 // run runs a program until the test ends, and waits until it listens.
 func run(t *testing.T, addr, path string, args ...string) {
 	t.Helper()
 	var output bytes.Buffer
 	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // its output says why
-		close(ended)
-	}()
+	p := harness.Launch(t, path, cmd)
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		select {
-		case <-ended:
-		case <-time.After(10 * time.Second):
-			_ = cmd.Process.Kill()
-			<-ended
+		_ = p.Signal(os.Interrupt)
+		if !p.EndsWithin(10 * time.Second) {
+			p.Kill()
 		}
 	})
 	rig.Eventually(t, func() bool {
 		conn, err := new(net.Dialer).DialContext(context.Background(), "tcp", addr)
 		if err != nil {
-			select {
-			case <-ended:
+			if p.Ended() {
 				t.Fatalf("%s ended:\n%s", path, &output)
-			default:
 			}
 			return false
 		}
@@ -77,7 +53,7 @@ func run(t *testing.T, addr, path string, args ...string) {
 // nginx starts a cache in front of backend.
 func nginx(t *testing.T, backend string) string {
 	t.Helper()
-	path, addr, dir := tool(t, "nginx", "nginx-light"), rig.FreeAddr(t), t.TempDir()
+	path, addr, dir := harness.Tool(t, "nginx", "nginx-light"), rig.FreeAddr(t), t.TempDir()
 	config := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log stderr;
 events {}
 http {
@@ -101,7 +77,7 @@ http {
 // varnish starts a cache in front of backend that also keeps answers without an explicit lifetime.
 func varnish(t *testing.T, backend string) string {
 	t.Helper()
-	path, addr := tool(t, "varnishd", "varnish"), rig.FreeAddr(t)
+	path, addr := harness.Tool(t, "varnishd", "varnish"), rig.FreeAddr(t)
 	dir, err := os.MkdirTemp("", "v") //nolint:usetesting // its own paths have a low limit
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ var walls = []breakage{
 	},
 	{
 		what: "errors hold what the provider said", file: "tokensource/token_call.go",
-		old: "\t\treturn canonical(resp, map[string]string{\"error\": cmp.Or(call.errorCode(members), unnamedCode)})\n",
+		old: "\t\treturn map[string]string{\"error\": cmp.Or(call.errorCode(members), unnamedCode)}, nil\n",
 		new: "\t\tfailure := refusal(resp, cmp.Or(call.errorCode(members), \"\"), call.now())\n\t\tfailure.Reason += " +
 			"string(body)\n\t\treturn nil, failure\n",
 		seen: []hit{{"log", "client secret"}, {"log", "seed"}, {"answers", "client secret"}, {"log", "client assertion"},
@@ -46,7 +46,7 @@ var walls = []breakage{
 		seen: []hit{{"log", "static token"}},
 	},
 	{
-		what: "records are stored in the clear", file: "tokensource/internal/vault/seal.go",
+		what: "records are stored in the clear", file: "tokensource/internal/vault/vault.go",
 		old: "\tif len(v.Keys) == 0 {\n\t\tenv.Sum", new: "\tif true {\n\t\tenv.Sum",
 		seen: []hit{{"files", "access token"}, {"files", "refresh token"}, {"storage export", "refresh token"},
 			{"files", "device code"}},
@@ -72,10 +72,7 @@ var secretPrints = breakage{
 // build builds the binary with the breakages in it.
 func build(t *testing.T, breakages []breakage) string {
 	t.Helper()
-	root, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := harness.Root(t)
 	dir := t.TempDir()
 	texts := make(map[string]string)
 	for _, b := range breakages {

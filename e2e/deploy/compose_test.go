@@ -8,11 +8,13 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
 )
 
 // The composition is valid by Compose's own rules, and runs the image as it is meant to run.
 func TestComposeFile(t *testing.T) {
-	dir := filepath.Join(root(t), "examples", "compose")
+	dir := filepath.Join(harness.Root(t), "examples", "compose")
 	project, err := loader.LoadWithContext(context.Background(), types.ConfigDetails{
 		WorkingDir:  dir,
 		ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(dir, "compose.yaml")}},
@@ -32,7 +34,7 @@ func TestComposeFile(t *testing.T) {
 	if orders.NetworkMode != "service:authinject" {
 		t.Errorf("the program's network is %q", orders.NetworkMode)
 	}
-	if sidecar.Build.Context != root(t) || !exists(filepath.Join(sidecar.Build.Context, "Dockerfile")) {
+	if sidecar.Build.Context != harness.Root(t) || !exists(filepath.Join(sidecar.Build.Context, "Dockerfile")) {
 		t.Errorf("the image is built from %s", sidecar.Build.Context)
 	}
 	image := parseDockerfile(t, read(t, "Dockerfile")).last()

@@ -22,6 +22,7 @@ import (
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
 
+	"github.com/authinject/caddy-authinject/e2e/harness"
 	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
@@ -38,7 +39,7 @@ func buildContext(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tracked, code := run(t, root(t), nil, tool(t, "git", "git"), "ls-files", "--cached", "--others", "--exclude-standard")
+	tracked, code := run(t, harness.Root(t), nil, harness.Tool(t, "git", "git"), "ls-files", "--cached", "--others", "--exclude-standard")
 	if code != 0 {
 		t.Fatalf("git ls-files: %s", tracked)
 	}
@@ -48,7 +49,7 @@ func buildContext(t *testing.T) string {
 		if left, err := ignored.MatchesOrParentMatches(path); err != nil || left {
 			continue
 		}
-		content, err := os.ReadFile(filepath.Join(root(t), path))
+		content, err := os.ReadFile(filepath.Join(harness.Root(t), path))
 		if errors.Is(err, os.ErrNotExist) {
 			continue // removed here, and not yet for git
 		}
@@ -164,7 +165,7 @@ func TestImage(t *testing.T) {
 	if libraries, err := file.ImportedLibraries(); err != nil || len(libraries) > 0 || file.Section(".interp") != nil {
 		t.Errorf("the binary is not static: %v, %v", libraries, err)
 	}
-	if text := readFile(t, binary); strings.Contains(text, root(t)) {
+	if text := readFile(t, binary); strings.Contains(text, harness.Root(t)) {
 		t.Error("the binary holds a path of this machine")
 	}
 	dist := filepath.Join(t.TempDir(), "dist")
@@ -215,13 +216,13 @@ func runImage(t *testing.T, image *stage, files string) {
 	for name, value := range image.env {
 		env = append(env, name+"="+value)
 	}
-	p := launch(t, files, env, tool(t, "unshare", "util-linux"), args...)
+	p := launch(t, files, env, harness.Tool(t, "unshare", "util-linux"), args...)
 	p.until(func() bool {
 		status, body, err := get("http://" + admin + "/authinject/ready")
 		return err == nil && status == http.StatusOK && strings.Contains(body, `"ready":true`)
 	}, "a token")
 	wants(t, "http://127.0.0.1:"+proxy+"/api", http.StatusOK)
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +231,7 @@ func runImage(t *testing.T, image *stage, files string) {
 		t.Errorf("the process is not user %s:\n%s", uid, status)
 	}
 	// Where the process sees its files: the root cannot be written, the volumes can.
-	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", p.cmd.Process.Pid))
+	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", p.PID()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +245,7 @@ func runImage(t *testing.T, image *stage, files string) {
 	if strings.Contains(p.out.String(), `"level":"error"`) {
 		t.Error("the log has an error")
 	}
-	if code := p.stop(); code != 0 {
+	if code := p.Stop(); code != 0 {
 		t.Errorf("caddy ended with code %d", code)
 	}
 }
@@ -252,7 +253,7 @@ func runImage(t *testing.T, image *stage, files string) {
 // releaseOf runs the command of "make release" for one platform.
 func releaseOf(t *testing.T, dist, platform string) string {
 	t.Helper()
-	out, code := run(t, root(t), plainEnviron(), "go", "run", "./internal/release",
+	out, code := run(t, harness.Root(t), plainEnviron(), "go", "run", "./internal/release",
 		"-out", dist, "-version", version, "-time", "1700000000", "-platforms", platform)
 	if code != 0 {
 		t.Fatalf("the release ended with code %d: %s", code, out)
@@ -270,7 +271,7 @@ func TestRelease(t *testing.T) {
 	if !strings.Contains(out, "1 of 1 platforms were built") {
 		t.Errorf("it says %s", out)
 	}
-	if out, code := run(t, dist, os.Environ(), tool(t, "sha256sum", "coreutils"), "-c", "SHA256SUMS"); code != 0 ||
+	if out, code := run(t, dist, os.Environ(), harness.Tool(t, "sha256sum", "coreutils"), "-c", "SHA256SUMS"); code != 0 ||
 		strings.Count(out, ": OK") != 2 {
 		t.Errorf("sha256sum ended with code %d: %s", code, out)
 	}

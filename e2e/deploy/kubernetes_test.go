@@ -159,7 +159,7 @@ func TestKubernetesProbes(t *testing.T) {
 		conn.Close()
 		t.Error("the proxy can be reached from outside the pod")
 	}
-	if code := s.stop(); code != 0 {
+	if code := s.Stop(); code != 0 {
 		t.Errorf("caddy ended with code %d", code)
 	}
 }

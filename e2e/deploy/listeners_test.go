@@ -48,7 +48,7 @@ func TestUnixSocket(t *testing.T) {
 	if err != nil || status != http.StatusOK {
 		t.Errorf("through the socket: %d %s, %v", status, body, err)
 	}
-	if code := s.stop(); code != 0 || exists(socket) {
+	if code := s.Stop(); code != 0 || exists(socket) {
 		t.Errorf("caddy ended with code %d; the socket is there: %t", code, exists(socket))
 	}
 }
@@ -199,7 +199,7 @@ func TestBehindNginx(t *testing.T) {
 	if !strings.Contains(readFile(t, filepath.Join(dir, "access.log")), "GET /orders") {
 		t.Error("nginx's access log has no request")
 	}
-	if code := s.stop(); code != 0 {
+	if code := s.Stop(); code != 0 {
 		t.Errorf("caddy ended with code %d", code)
 	}
 }
@@ -260,7 +260,7 @@ http {
 		config := readFile(t, filepath.Join(dir, "nginx.conf"))
 		write(t, filepath.Join(dir, "nginx.conf"), strings.Replace(config, "user root;\n", "", 1))
 	}
-	nginx := launch(t, dir, nil, tool(t, "nginx", "nginx-light"), "-c", filepath.Join(dir, "nginx.conf"), "-e",
+	nginx := launch(t, dir, nil, harness.Tool(t, "nginx", "nginx-light"), "-c", filepath.Join(dir, "nginx.conf"), "-e",
 		filepath.Join(dir, "error.log"))
 	nginx.until(func() bool {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+port)

@@ -14,9 +14,9 @@ const version = "v0.0.0-test"
 
 // "make build" and "make release" run what the tests here run.
 func TestMakeTargets(t *testing.T) {
-	makeCommand := tool(t, "make", "make")
+	makeCommand := harness.Tool(t, "make", "make")
 	dry := func(args ...string) string {
-		out, code := run(t, root(t), os.Environ(), makeCommand, append([]string{"-n"}, args...)...)
+		out, code := run(t, harness.Root(t), os.Environ(), makeCommand, append([]string{"-n"}, args...)...)
 		if code != 0 {
 			t.Fatalf("make -n %v: %s", args, out)
 		}
@@ -40,7 +40,7 @@ func TestMakeTargets(t *testing.T) {
 	}
 	// What "make build" says to try next.
 	env := append(environ(shortDir(t), rig.FreeAddr(t)), "ORDERS_SECRET=s", "PATH="+os.Getenv("PATH"))
-	if out, code := run(t, root(t), env, harness.Binary(t), "validate", "--config",
+	if out, code := run(t, harness.Root(t), env, harness.Binary(t), "validate", "--config",
 		"examples/sidecar/Caddyfile"); code != 0 {
 		t.Errorf("caddy validate ended with code %d: %s", code, out)
 	}

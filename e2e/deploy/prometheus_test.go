@@ -23,8 +23,8 @@ const prometheusDir = "examples/prometheus"
 // The rules are valid, and do what their own tests say.
 func TestPrometheusRules(t *testing.T) {
 	t.Parallel()
-	promtool := tool(t, "promtool", "prometheus")
-	dir := filepath.Join(root(t), prometheusDir)
+	promtool := harness.Tool(t, "promtool", "prometheus")
+	dir := filepath.Join(harness.Root(t), prometheusDir)
 	for _, args := range [][]string{
 		{"check", "rules", "rules.yml"},
 		{"check", "config", "prometheus.yml"},
@@ -88,7 +88,7 @@ func startPrometheus(t *testing.T, admin string) *prometheus {
 		"localhost:2019", admin, "scrape_interval: 15s", "scrape_interval: 1s", "evaluation_interval: 15s",
 		"evaluation_interval: 1s"))
 	p := &prometheus{url: "http://" + address}
-	p.process = launch(t, dir, nil, tool(t, "prometheus", "prometheus"),
+	p.process = launch(t, dir, nil, harness.Tool(t, "prometheus", "prometheus"),
 		"--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+address)
 	p.until(func() bool {

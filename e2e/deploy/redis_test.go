@@ -21,22 +21,13 @@ const redisPassword = "redis-password"
 // redisCaddy builds a Caddy with a storage in Redis.
 func redisCaddy(t *testing.T) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "caddy")
-	args := []string{"build", "-ldflags=-w", "-o", binary}
-	if raceEnabled {
-		args = append(args, "-race")
-	}
-	if out, code := run(t, filepath.Join(root(t), "e2e"), os.Environ(), "go",
-		append(args, "./deploy/rediscaddy")...); code != 0 {
-		t.Fatalf("go build: %s", out)
-	}
-	return binary
+	return harness.BuildPackage(t, "e2e", "./deploy/rediscaddy")
 }
 
 // startRedis runs a Redis that keeps what it is told in dir, also over a restart.
 func startRedis(t *testing.T, dir, port string) *process {
 	t.Helper()
-	p := launch(t, dir, nil, tool(t, "redis-server", "redis-server"),
+	p := launch(t, dir, nil, harness.Tool(t, "redis-server", "redis-server"),
 		"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--requirepass", redisPassword,
 		"--save", "", "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction")
 	p.until(func() bool {
@@ -149,25 +140,25 @@ func TestRedisCluster(t *testing.T) {
 	b.serves()
 	requests(2, "when both use the second token")
 
-	a.kill()
+	a.Kill()
 	refresh(b, 3)
 	b.serves()
 	requests(3, "when one was killed")
 
 	// Redis hangs: it takes connections, and does not answer.
-	if err := redis.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := redis.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	b.post("refresh")
 	b.serves()
 	requests(3, "while Redis hangs")
-	if err := redis.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+	if err := redis.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	refresh(b, 4)
 
 	// Redis is away.
-	redis.stop()
+	redis.Stop()
 	b.post("refresh")
 	b.serves()
 	requests(4, "while Redis is away")
@@ -182,7 +173,7 @@ func TestRedisCluster(t *testing.T) {
 	}
 	requests(5, "in the end")
 	for _, i := range []*instance{a, b} {
-		if code := i.stop(); code != 0 {
+		if code := i.Stop(); code != 0 {
 			t.Errorf("caddy ended with code %d", code)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -16,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -28,20 +26,10 @@ import (
 // encryptionKey is long enough to be one.
 const encryptionKey = "0123456789abcdef0123456789abcdef"
 
-// root is the directory of the repository.
-func root(t testing.TB) string {
-	t.Helper()
-	dir, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 // read returns a file of the repository.
 func read(t testing.TB, path string) string {
 	t.Helper()
-	return readFile(t, filepath.Join(root(t), path))
+	return readFile(t, filepath.Join(harness.Root(t), path))
 }
 
 func readFile(t testing.TB, path string) string {
@@ -87,22 +75,6 @@ func shortDir(t testing.TB) string {
 	return dir
 }
 
-// tool returns the path of a program that internal/gate/setup.sh installs.
-func tool(t testing.TB, name, where string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	for _, dir := range []string{"/usr/local/sbin", "/usr/sbin"} {
-		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return path
-		}
-	}
-	t.Fatalf("%s is missing: apt-get install %s", name, where)
-	return ""
-}
-
 // port is a free loopback port.
 func port(t testing.TB) string {
 	t.Helper()
@@ -115,32 +87,24 @@ func port(t testing.TB) string {
 
 // A process runs until its test ends.
 type process struct {
-	t      testing.TB
-	name   string
-	cmd    *exec.Cmd
-	out    *rig.Output
-	exited chan struct{}
+	*harness.Process
+	t    testing.TB
+	name string
+	out  *rig.Output
 }
 
 // launch starts a command. Its environment is the given one and nothing else. When the test fails,
 // what the command wrote is printed.
 func launch(t testing.TB, dir string, env []string, name string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: filepath.Base(name), cmd: exec.Command(name, args...), out: new(rig.Output),
-		exited: make(chan struct{})}
-	p.cmd.Dir = dir
-	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
-	p.cmd.SysProcAttr = endsWithTheTest()
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = p.cmd.Wait() // its result is in ProcessState
-		close(p.exited)
-	}()
+	p := &process{t: t, name: filepath.Base(name), out: new(rig.Output)}
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
+	cmd.Stdout, cmd.Stderr = p.out, p.out
+	p.Process = harness.Launch(t, p.name, cmd)
 	t.Cleanup(func() {
-		p.stop()
+		p.Stop()
 		if strings.Contains(p.out.String(), "WARNING: DATA RACE") || strings.Contains(p.out.String(), "\npanic: ") {
 			t.Errorf("%s has a data race or a panic", p.name)
 		}
@@ -151,44 +115,13 @@ func launch(t testing.TB, dir string, env []string, name string, args ...string)
 	return p
 }
 
-func (p *process) ended() bool {
-	select {
-	case <-p.exited:
-		return true
-	default:
-		return false
-	}
-}
-
-// stop ends the process as the system does, and kills one that does not end.
-func (p *process) stop() int {
-	if !p.ended() {
-		_ = p.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-p.exited:
-		case <-time.After(rig.Patience):
-			p.t.Errorf("%s still runs %v after SIGTERM", p.name, rig.Patience)
-			p.kill()
-		}
-	}
-	return p.cmd.ProcessState.ExitCode()
-}
-
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	<-p.exited
-}
-
 // until waits for cond, and ends the test if the process ends before.
 func (p *process) until(cond func() bool, format string, args ...any) {
 	p.t.Helper()
 	rig.Eventually(p.t, func() bool {
-		if p.ended() {
-			return true
-		}
-		return cond()
+		return p.Ended() || cond()
 	}, format, args...)
-	if p.ended() {
+	if p.Ended() {
 		p.t.Fatalf("%s has ended while the test waited for %s:\n%s", p.name, fmt.Sprintf(format, args...), p.out)
 	}
 }
@@ -196,7 +129,6 @@ func (p *process) until(cond func() bool, format string, args ...any) {
 // A server is a Caddy whose admin API listens on a loopback port, as it does without a test.
 type server struct {
 	*process
-	dir   string
 	admin string // host:port
 	env   []string
 }
@@ -220,8 +152,7 @@ func serveAt(t testing.TB, binary, dir, caddyfile, admin string, env ...string) 
 	t.Helper()
 	path := filepath.Join(dir, "Caddyfile")
 	write(t, path, caddyfile)
-	s := &server{dir: dir, admin: admin}
-	s.env = environ(dir, s.admin, env...)
+	s := &server{admin: admin, env: environ(dir, admin, env...)}
 	s.process = launch(t, dir, s.env, binary, "run", "--config", path)
 	s.waitReady()
 	return s
@@ -249,30 +180,25 @@ func do(client *http.Client, method, url string) (int, string, error) {
 	if err != nil {
 		return 0, "", err
 	}
-	res, err := client.Do(req)
+	res, body, err := rig.Read(client.Do(req))
 	if err != nil {
 		return 0, "", err
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	return res.StatusCode, string(body), err
+	return res.StatusCode, body, nil
 }
 
 // wants asks until the answer has that status.
-func wants(t testing.TB, url string, status int) string {
+func wants(t testing.TB, url string, status int) (text string) {
 	t.Helper()
-	var last, body string
-	deadline := time.Now().Add(rig.Patience)
-	for time.Now().Before(deadline) {
-		got, text, err := get(url)
-		if err == nil && got == status {
-			return text
-		}
-		last, body = fmt.Sprint(got, " ", err), text
-		<-time.After(20 * time.Millisecond)
+	var got int
+	var err error
+	if !rig.Poll(rig.Patience, func() bool {
+		got, text, err = get(url)
+		return err == nil && got == status
+	}) {
+		t.Fatalf("GET %s: waited %v for status %d; the last answer was %d %v %s", url, rig.Patience, status, got, err, text)
 	}
-	t.Fatalf("GET %s: waited %v for status %d; the last answer was %s %s", url, rig.Patience, status, last, body)
-	return ""
+	return text
 }
 
 // provider is an authorization server and an API that takes its tokens.

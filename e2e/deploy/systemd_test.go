@@ -120,7 +120,7 @@ func TestSystemdService(t *testing.T) {
 	notified("RELOADING=1")
 	notified("READY=1")
 	wants(t, "http://127.0.0.1:"+proxy+"/api", http.StatusOK)
-	if code := p.stop(); code != 0 {
+	if code := p.Stop(); code != 0 {
 		t.Errorf("the service ended with code %d", code)
 	}
 	if !exists(filepath.Join(state, "caddy")) {

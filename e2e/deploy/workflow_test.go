@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/authinject/caddy-authinject/e2e/harness"
 )
 
 // CI runs the two targets that CONTRIBUTING.md names, may only read, keeps no credential, and uses
@@ -77,7 +79,7 @@ func TestSecurityPolicy(t *testing.T) {
 		}
 	}
 	for _, link := range regexp.MustCompile(`\]\(([^)#]+)(?:#([a-z-]+))?\)`).FindAllStringSubmatch(policy, -1) {
-		text, err := os.ReadFile(filepath.Join(root(t), link[1]))
+		text, err := os.ReadFile(filepath.Join(harness.Root(t), link[1]))
 		if err != nil {
 			t.Error(err)
 		}

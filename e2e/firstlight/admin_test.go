@@ -116,3 +116,34 @@ func TestMetrics(t *testing.T) {
 	}
 	tokensourcetest.Report(t, srv.CheckAbsent("the metrics", string(body)))
 }
+
+// If a new configuration cannot start, the admin API goes on to show the one that runs, and acts on
+// it. An address that only the new one has is no address that this server shares.
+func TestAdminAPIAfterAFailedReload(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{AccessTokenLifetime: time.Hour})
+	p := start(t, proxied(srv, srv.URL))
+	p.Get("/")
+	taken := strings.TrimPrefix(srv.URL, "http://")
+	err := p.Reload(rig.Caddyfile{}.Source("b", "grant client_credentials", rig.Client(srv)).
+		Site("http://"+taken, "bind 127.0.0.1", "authinject b "+srv.URL).String())
+	if err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Fatalf("the reload: %v", err)
+	}
+	_, body, err := p.Admin(http.MethodGet, "/authinject/sources", "", nil)
+	if err != nil || !strings.Contains(string(body), `"source":"a"`) || strings.Contains(string(body), `"source":"b"`) {
+		t.Errorf("sources: %v %s", err, body)
+	}
+	status, body, err := p.Admin(http.MethodGet, "/authinject/ready", "", nil)
+	if err != nil || status != http.StatusOK || strings.Contains(string(body), taken) {
+		t.Errorf("ready: %d %v %s", status, err, body)
+	}
+	status, body, err = p.Admin(http.MethodPost, "/authinject/sources/a/refresh", "", nil)
+	if err != nil || status != http.StatusOK || !strings.Contains(string(body), `"live":true`) {
+		t.Errorf("refresh: %d %v %s", status, err, body)
+	}
+	for _, line := range p.Logs() {
+		if strings.Contains(line, "another process listens") {
+			t.Errorf("logged %s", line)
+		}
+	}
+}

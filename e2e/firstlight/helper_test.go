@@ -122,9 +122,9 @@ func load(p *harness.Proxy, path string, n int) (counts *tally, stop func()) {
 	}
 }
 
-// fetch sends a GET with these header fields.
-func fetch(p *harness.Proxy, path string, header ...string) (int, string, error) {
-	res, body, err := rig.Send(p.Client(), http.MethodGet, p.URL+path, header...)
+// fetch sends a GET.
+func fetch(p *harness.Proxy, path string) (int, string, error) {
+	res, body, err := rig.Read(p.Client().Get(p.URL + path))
 	if err != nil {
 		return 0, "", err
 	}

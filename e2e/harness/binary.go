@@ -36,7 +36,7 @@ var binary = sync.OnceValues(func() (string, error) {
 		}
 		return filepath.Abs(path)
 	}
-	root, err := Root()
+	root, err := FindRoot()
 	if err != nil {
 		return "", err
 	}
@@ -66,7 +66,7 @@ func fresh(root, path string) error {
 	// go build leaves a file alone that is up to date, and replaces another one in place. A link
 	// keeps what other processes have started as it was.
 	built, linked := path+".built", path+".linked"
-	if err := build(root, built); err != nil {
+	if err := build(root, built, caddyPackage); err != nil {
 		return err
 	}
 	if same(built, path) {
@@ -88,38 +88,53 @@ func same(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
+// caddyPackage is the package of the binary under test.
+const caddyPackage = "./caddy/cmd/caddy"
+
 // Build builds another binary for this test, as [Binary] does, with more flags for go
 // build, and returns its path.
 func Build(t testing.TB, flags ...string) string {
 	t.Helper()
-	root, err := Root()
-	if err != nil {
-		t.Fatalf("harness: %v", err)
-	}
+	return BuildPackage(t, ".", caddyPackage, flags...)
+}
+
+// BuildPackage is [Build] of another package of the module in dir, a directory of the repository.
+func BuildPackage(t testing.TB, dir, pkg string, flags ...string) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "caddy")
-	if err := build(root, path, flags...); err != nil {
+	if err := build(filepath.Join(Root(t), dir), path, pkg, flags...); err != nil {
 		t.Fatalf("harness: %v", err)
 	}
 	return path
 }
 
-func build(root, path string, flags ...string) error {
+func build(dir, path, pkg string, flags ...string) error {
 	// Debugging information is left out, which halves the time that linking takes.
 	args := append([]string{"build", "-ldflags=-w", "-o", path}, flags...)
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	cmd := exec.Command("go", append(args, "./caddy/cmd/caddy")...)
-	cmd.Dir = root
+	cmd := exec.Command("go", append(args, pkg)...)
+	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the binary: %w\n%s", err, out)
 	}
 	return nil
 }
 
-// Root returns the directory of the repository: the nearest one above the
+// Root returns the directory of the repository.
+func Root(t testing.TB) string {
+	t.Helper()
+	root, err := FindRoot()
+	if err != nil {
+		t.Fatalf("harness: %v", err)
+	}
+	return root
+}
+
+// FindRoot returns the directory of the repository: the nearest one above the
 // working directory that holds both this module and the one it tests.
-func Root() (string, error) {
+func FindRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
@@ -134,4 +149,16 @@ func Root() (string, error) {
 		}
 		dir = up
 	}
+}
+
+// Tool returns the path of a program that internal/gate/setup.sh installs from a package of Debian.
+func Tool(t testing.TB, name, debian string) string {
+	t.Helper()
+	for _, place := range []string{name, filepath.Join("/usr/local/sbin", name), filepath.Join("/usr/sbin", name)} {
+		if path, err := exec.LookPath(place); err == nil {
+			return path
+		}
+	}
+	t.Fatalf("%s is missing, and this test needs it: apt-get install %s", name, debian)
+	return ""
 }

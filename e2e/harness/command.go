@@ -10,9 +10,6 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// commandTimeout bounds a command that should end by itself.
-const commandTimeout = rig.Patience
-
 // A Result is what a command left behind.
 type Result struct {
 	Stdout string
@@ -44,7 +41,7 @@ func Command(t testing.TB, args []string, opts ...Option) Result {
 
 func (s *setup) run(t testing.TB, args ...string) Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), rig.Patience)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, s.binary, args...)

@@ -3,7 +3,6 @@ package harness
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -54,11 +53,7 @@ func (p *Provider) login(authorizeURL string) (*url.URL, error) {
 			return nil
 		},
 	}
-	res, err := client.Get(authorizeURL)
-	if err != nil {
-		return nil, err
-	}
-	form, err := readAll(res)
+	res, form, err := rig.Read(client.Get(authorizeURL))
 	if err != nil {
 		return nil, err
 	}
@@ -67,13 +62,9 @@ func (p *Provider) login(authorizeURL string) (*url.URL, error) {
 		return nil, fmt.Errorf("no login form: status %d: %s", res.StatusCode, form)
 	}
 	action := res.Request.URL.ResolveReference(&url.URL{Path: "/login/username"}).String()
-	res, err = client.PostForm(action, url.Values{
+	res, body, err := rig.Read(client.PostForm(action, url.Values{
 		"id": {id[1]}, "username": {username}, "password": {password},
-	})
-	if err != nil {
-		return nil, err
-	}
-	body, err := readAll(res)
+	}))
 	if err != nil {
 		return nil, err
 	}
@@ -124,11 +115,7 @@ func (p *Provider) Exchange(t testing.TB, id, secret string, form url.Values) (i
 	// RFC 6749 section 2.3.1: both parts are form-encoded first.
 	req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
 	client := &http.Client{Timeout: rig.Patience, Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Do(req)
-	if err != nil {
-		t.Fatalf("harness: %v", err)
-	}
-	body, err := readAll(res)
+	res, body, err := rig.Read(client.Do(req))
 	if err != nil {
 		t.Fatalf("harness: %v", err)
 	}
@@ -137,10 +124,4 @@ func (p *Provider) Exchange(t testing.TB, id, secret string, form url.Values) (i
 		t.Fatalf("harness: token answer: status %d: %v: %s", res.StatusCode, err, body)
 	}
 	return res.StatusCode, answer
-}
-
-func readAll(res *http.Response) (string, error) {
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	return string(b), err
 }

@@ -3,7 +3,6 @@ package harness
 import (
 	"crypto"
 	"crypto/sha256"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -46,7 +45,6 @@ type Provider struct {
 	DeviceURL    string
 
 	storage *opStorage
-	server  *httptest.Server
 	grace   time.Duration
 
 	mu       sync.Mutex
@@ -91,7 +89,6 @@ func OP(t testing.TB, opts ...OPOption) *Provider {
 	t.Helper()
 	p := &Provider{tokens: map[string]issued{}}
 	srv := httptest.NewUnstartedServer(nil)
-	p.server = srv
 	p.Issuer = "http://" + srv.Listener.Addr().String()
 	p.AuthorizeURL = p.Issuer + "/auth"
 	p.TokenURL = p.Issuer + "/oauth/token"
@@ -241,25 +238,14 @@ func (p *Provider) RevokeAll() {
 // it to the proxy.
 func (p *Provider) SubjectToken(t testing.TB, user string) string {
 	t.Helper()
-	form := url.Values{"grant_type": {"client_credentials"}, "scope": {actAs + user}}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.TokenURL, strings.NewReader(form.Encode()))
-	if err != nil {
-		t.Fatal(err)
+	status, answer := p.Exchange(t, subjectClient, ServiceSecret, url.Values{
+		"grant_type": {"client_credentials"}, "scope": {actAs + user},
+	})
+	token, _ := answer["access_token"].(string)
+	if token == "" {
+		t.Fatalf("harness: no token of %s: status %d: %v", user, status, answer)
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(subjectClient, url.QueryEscape(ServiceSecret))
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	var answer struct {
-		AccessToken string `json:"access_token"`
-	}
-	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || answer.AccessToken == "" {
-		t.Fatalf("a token of %s: status %d, %v", user, res.StatusCode, err)
-	}
-	return answer.AccessToken
+	return token
 }
 
 // UserOf returns the user of an access token, which only the provider can decrypt.

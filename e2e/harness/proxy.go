@@ -6,24 +6,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/authinject/caddy-authinject/internal/rig"
-)
-
-const (
-	startTimeout = rig.Patience
-	stopTimeout  = rig.Patience
-	// answerTimeout makes a request without an answer fail where it was sent, ahead of the test
-	// binary's limit.
-	answerTimeout = rig.Patience
 )
 
 // A Proxy is a running binary.
@@ -38,14 +26,10 @@ type Proxy struct {
 	// Home is the binary's home directory, where Caddy's storage is.
 	Home string
 
-	t      testing.TB
-	cmd    *exec.Cmd
+	*Process
 	logs   *logs
-	exited chan struct{} // closed when the process has ended
 	client *http.Client
 	admin  *http.Client
-
-	stopping sync.Mutex
 }
 
 // Start writes the Caddyfile, runs the binary with it and waits until its
@@ -60,18 +44,17 @@ func Start(t testing.TB, caddyfile string, opts ...Option) *Proxy {
 	s := newSetup(t, caddyfile, opts)
 	socket := filepath.Join(s.dir, "admin.sock")
 	p := &Proxy{
-		Addr:   rig.FreeAddr(t),
-		Dir:    s.dir,
-		Home:   s.home,
-		t:      t,
-		logs:   &logs{},
-		exited: make(chan struct{}),
+		Addr: rig.FreeAddr(t),
+		Dir:  s.dir,
+		Home: s.home,
+		logs: &logs{},
 		client: &http.Client{
 			// Redirects are the test's to see, and no proxy of the tester's
 			// environment gets between.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Transport:     &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true},
-			Timeout:       answerTimeout,
+			// A request without an answer fails where it was sent, ahead of the test binary's limit.
+			Timeout: rig.Patience,
 		},
 		admin: &http.Client{
 			Transport: &http.Transport{
@@ -79,39 +62,32 @@ func Start(t testing.TB, caddyfile string, opts ...Option) *Proxy {
 					return new(net.Dialer).DialContext(ctx, "unix", socket)
 				},
 			},
-			Timeout: answerTimeout,
+			Timeout: rig.Patience,
 		},
 	}
 	p.URL = "http://" + p.Addr
 
-	p.cmd = exec.Command(s.binary, "run", "--config", s.caddyfile, "--adapter", "caddyfile")
-	p.cmd.Dir = s.dir
+	cmd := exec.Command(s.binary, "run", "--config", s.caddyfile, "--adapter", "caddyfile")
+	cmd.Dir = s.dir
 	_, port, _ := net.SplitHostPort(p.Addr)
-	p.cmd.Env = s.environ("ADDR="+p.Addr, "PORT="+port, "CADDY_ADMIN=unix/"+socket)
-	p.cmd.Stdout, p.cmd.Stderr = p.logs, p.logs
-	p.cmd.SysProcAttr = sysProcAttr()
-	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("harness: %v", err)
-	}
-	go func() {
-		_ = p.cmd.Wait() // its result is in ProcessState
-		close(p.exited)
-	}()
+	cmd.Env = s.environ("ADDR="+p.Addr, "PORT="+port, "CADDY_ADMIN=unix/"+socket)
+	cmd.Stdout, cmd.Stderr = p.logs, p.logs
+	p.Process = Launch(t, "the proxy", cmd)
 	t.Cleanup(p.cleanup)
 
 	// Caddy answers this only once the first configuration has been loaded.
-	ready := rig.Poll(startTimeout, func() bool {
-		if p.ended() {
+	ready := rig.Poll(rig.Patience, func() bool {
+		if p.Ended() {
 			return true
 		}
-		status, body, err := p.adminDo(http.MethodGet, "/config/", "", nil)
+		status, body, err := p.Admin(http.MethodGet, "/config/", "", nil)
 		return err == nil && status == http.StatusOK && strings.TrimSpace(string(body)) != "null"
 	})
 	switch {
-	case p.ended():
+	case p.Ended():
 		t.Fatalf("harness: the proxy ended at its start with code %d", p.cmd.ProcessState.ExitCode())
 	case !ready:
-		t.Fatalf("harness: the proxy was not ready after %v", startTimeout)
+		t.Fatalf("harness: the proxy was not ready after %v", rig.Patience)
 	}
 	return p
 }
@@ -131,54 +107,6 @@ func (p *Proxy) cleanup() {
 	}
 }
 
-func (p *Proxy) ended() bool {
-	select {
-	case <-p.exited:
-		return true
-	default:
-		return false
-	}
-}
-
-// PID is the process id of the binary.
-func (p *Proxy) PID() int { return p.cmd.Process.Pid }
-
-// Stop asks the proxy to end (SIGTERM), waits and returns its exit code. A
-// proxy that does not end fails the test and is killed. Stopping it again
-// returns the same code.
-func (p *Proxy) Stop() int {
-	p.stopping.Lock()
-	defer p.stopping.Unlock()
-	if !p.ended() {
-		_ = p.cmd.Process.Signal(syscall.SIGTERM)
-		timer := time.NewTimer(stopTimeout)
-		defer timer.Stop()
-		select {
-		case <-p.exited:
-		case <-timer.C:
-			p.t.Errorf("harness: the proxy was still running %v after SIGTERM", stopTimeout)
-			p.kill()
-		}
-	}
-	return p.cmd.ProcessState.ExitCode()
-}
-
-// Kill ends the proxy at once (SIGKILL), as a crash would.
-func (p *Proxy) Kill() {
-	p.stopping.Lock()
-	defer p.stopping.Unlock()
-	p.kill()
-}
-
-func (p *Proxy) kill() {
-	_ = p.cmd.Process.Kill()
-	<-p.exited
-}
-
-// Signal sends the process a signal, such as SIGSTOP and SIGCONT to suspend
-// and resume it.
-func (p *Proxy) Signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }
-
 // Logs returns what the proxy wrote so far, standard output and standard
 // error, line by line. Caddy writes JSON, one object a line.
 func (p *Proxy) Logs() []string { return p.logs.all() }
@@ -196,7 +124,7 @@ func (p *Proxy) WaitLog(substr string) string {
 }
 
 // Client returns an HTTP client for requests to the proxy. It follows no redirect, keeps its
-// connections until the test ends, and waits at most answerTimeout for all of an answer.
+// connections until the test ends, and waits at most [rig.Patience] for all of an answer.
 func (p *Proxy) Client() *http.Client { return p.client }
 
 // Get sends a plain GET of path through the proxy and returns status and body.
@@ -214,7 +142,7 @@ func (p *Proxy) Get(path string) (int, string) {
 // the proxy says against it. {$ADDR} and the other variables mean what they
 // meant at the start.
 func (p *Proxy) Reload(caddyfile string) error {
-	status, body, err := p.adminDo(http.MethodPost, "/load", "text/caddyfile", strings.NewReader(caddyfile))
+	status, body, err := p.Admin(http.MethodPost, "/load", "text/caddyfile", strings.NewReader(caddyfile))
 	if err == nil && status != http.StatusOK {
 		err = fmt.Errorf("reload: status %d: %s", status, body)
 	}
@@ -224,13 +152,7 @@ func (p *Proxy) Reload(caddyfile string) error {
 // Admin sends a request to the proxy's admin endpoint and returns status and
 // body.
 func (p *Proxy) Admin(method, path, contentType string, body io.Reader) (int, []byte, error) {
-	return p.adminDo(method, path, contentType, body)
-}
-
-func (p *Proxy) adminDo(method, path, contentType string, body io.Reader) (int, []byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://127.0.0.1"+path, body)
+	req, err := http.NewRequestWithContext(context.Background(), method, "http://127.0.0.1"+path, body)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -249,7 +171,7 @@ func (p *Proxy) adminDo(method, path, contentType string, body io.Reader) (int, 
 // Goroutines returns the number of goroutines in the proxy and their stacks, in the form of
 // [runtime.Stack].
 func (p *Proxy) Goroutines() (n int, stacks string, err error) {
-	_, body, err := p.adminDo(http.MethodGet, "/debug/pprof/goroutine?debug=2", "", nil)
+	_, body, err := p.Admin(http.MethodGet, "/debug/pprof/goroutine?debug=2", "", nil)
 	stacks = string(body)
 	if err == nil && !strings.HasPrefix(stacks, "goroutine ") {
 		err = fmt.Errorf("no goroutine profile: %s", body)

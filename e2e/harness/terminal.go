@@ -4,39 +4,17 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
-	"sync"
-	"testing"
-	"time"
 
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
 // A Terminal is a command of the binary that somebody talks to.
 type Terminal struct {
-	t      testing.TB
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	out    *screen
-	exited chan struct{}
-}
-
-// screen is all that a command has printed.
-type screen struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
+	*Process
+	stdin io.WriteCloser
+	out   rig.Output
 }
 
 // Terminal runs the binary with args as an operator of the proxy does: in its directory, with its
@@ -44,25 +22,18 @@ func (s *screen) String() string {
 // ends.
 func (p *Proxy) Terminal(more []string, args ...string) *Terminal {
 	p.t.Helper()
-	term := &Terminal{t: p.t, out: new(screen), exited: make(chan struct{})}
-	term.cmd = exec.Command(p.cmd.Path, args...)
-	term.cmd.Dir, term.cmd.SysProcAttr = p.Dir, sysProcAttr()
-	term.cmd.Env = append(append([]string(nil), p.cmd.Env...), more...)
-	term.cmd.Stdout, term.cmd.Stderr = term.out, term.out
+	term := new(Terminal)
+	cmd := exec.Command(p.cmd.Path, args...)
+	cmd.Dir = p.Dir
+	cmd.Env = slices.Concat(p.cmd.Env, more)
+	cmd.Stdout, cmd.Stderr = &term.out, &term.out
 	var err error
-	if term.stdin, err = term.cmd.StdinPipe(); err != nil {
+	if term.stdin, err = cmd.StdinPipe(); err != nil {
 		p.t.Fatalf("harness: %v", err)
 	}
-	if err := term.cmd.Start(); err != nil {
-		p.t.Fatalf("harness: %v", err)
-	}
-	go func() {
-		_ = term.cmd.Wait() // its result is in ProcessState
-		close(term.exited)
-	}()
+	term.Process = Launch(p.t, "the command", cmd)
 	p.t.Cleanup(func() {
-		_ = term.cmd.Process.Kill() // ended already, mostly
-		<-term.exited
+		term.Kill() // ended already, mostly
 		if p.t.Failed() {
 			p.t.Logf("%v printed:\n%s", args, term.Text())
 		}
@@ -99,20 +70,10 @@ func (term *Terminal) Address() string {
 	return address
 }
 
-// Ended reports whether the command has ended.
-func (term *Terminal) Ended() bool {
-	select {
-	case <-term.exited:
-		return true
-	default:
-		return false
-	}
-}
-
 // Interrupt does what Ctrl-C does.
 func (term *Terminal) Interrupt() {
 	term.t.Helper()
-	if err := term.cmd.Process.Signal(os.Interrupt); err != nil {
+	if err := term.Signal(os.Interrupt); err != nil {
 		term.t.Fatalf("harness: interrupting: %v", err)
 	}
 }
@@ -120,9 +81,7 @@ func (term *Terminal) Interrupt() {
 // Wait waits for the command's end, and returns its exit code.
 func (term *Terminal) Wait() int {
 	term.t.Helper()
-	select {
-	case <-term.exited:
-	case <-time.After(stopTimeout):
+	if !term.EndsWithin(rig.Patience) {
 		term.t.Fatalf("the command does not end; it printed:\n%s", term.Text())
 	}
 	return term.cmd.ProcessState.ExitCode()

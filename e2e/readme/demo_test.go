@@ -17,10 +17,7 @@ import (
 // "make run" starts the demo, says what to try, does what it says, and ends
 // cleanly at Ctrl-C.
 func TestMakeRun(t *testing.T) {
-	root, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := harness.Root(t)
 	out := new(rig.Output)
 	cmd := exec.Command("make", "run")
 	cmd.Dir = root

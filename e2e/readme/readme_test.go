@@ -74,7 +74,7 @@ var environment = []harness.Option{
 
 // testFile returns a certificate or key of the tests in caddy.
 func testFile(name string) string {
-	root, err := harness.Root()
+	root, err := harness.FindRoot()
 	if err != nil {
 		panic(err)
 	}
@@ -87,10 +87,7 @@ func testFile(name string) string {
 
 func read(t *testing.T, path ...string) string {
 	t.Helper()
-	root, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := harness.Root(t)
 	text, err := os.ReadFile(filepath.Join(append([]string{root}, path...)...))
 	if err != nil {
 		t.Fatal(err)
@@ -102,10 +99,7 @@ func read(t *testing.T, path ...string) string {
 // e2e/deploy, carries out docs/operations.md from top to bottom.
 func pages(t *testing.T) (pages []string) {
 	t.Helper()
-	root, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := harness.Root(t)
 	entries, err := os.ReadDir(filepath.Join(root, "docs"))
 	if err != nil {
 		t.Fatal(err)
@@ -193,10 +187,7 @@ var update = flag.Bool("update", false, "rewrite the JSON beside the Caddyfiles"
 
 // Beside each Caddyfile of a page is its JSON, as caddy adapt writes it.
 func TestJSONBesideCaddyfiles(t *testing.T) {
-	root, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := harness.Root(t)
 	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -283,10 +274,7 @@ func TestProxyCommand(t *testing.T) {
 }
 
 func TestExamplesValidate(t *testing.T) {
-	root, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := harness.Root(t)
 	examples, err := os.ReadDir(filepath.Join(root, "examples"))
 	if err != nil {
 		t.Fatal(err)

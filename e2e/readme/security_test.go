@@ -15,13 +15,9 @@ import (
 // tests are the names of all tests and fuzz targets of the repository.
 func tests(t *testing.T) map[string]bool {
 	t.Helper()
-	root, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
 	known := make(map[string]bool)
 	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
-	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(harness.Root(t), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -112,10 +108,7 @@ func TestEveryRowHasATestOrAReason(t *testing.T) {
 
 // Every file that the documents link to exists.
 func TestLinksLead(t *testing.T) {
-	root, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := harness.Root(t)
 	for _, path := range [][]string{{"README.md"}, {"CONTRIBUTING.md"}, {"docs", "security.md"}, {"docs", "failures.md"},
 		{"docs", "standards.md"}} {
 		dir := filepath.Join(append([]string{root}, path[:len(path)-1]...)...)

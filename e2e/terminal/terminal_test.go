@@ -22,14 +22,13 @@ import (
 func callback(p *harness.Proxy) string { return p.URL + "/connect/callback" }
 
 // start runs a server with one source of the provider. With page it serves the connect page.
-func start(t *testing.T, p *tokensourcetest.Provider, source string, page bool, opts ...harness.Option) *harness.Proxy {
+func start(t *testing.T, p *tokensourcetest.Provider, source string, page bool) *harness.Proxy {
 	t.Helper()
 	config := rig.Caddyfile{}.Source("a", source, rig.Login(p)).Site("http://{$ADDR}", rig.API(p))
 	if page {
 		config = config.Site("http://{$ADDR}", "authinject_connect /connect*")
 	}
-	proxy := harness.Start(t, config.String(),
-		append(opts, harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))...)
+	proxy := harness.Start(t, config.String(), harness.Env("CLIENT_SECRET", tokensourcetest.DefaultClientSecret))
 	p.SetRedirectURIs(callback(proxy))
 	return proxy
 }

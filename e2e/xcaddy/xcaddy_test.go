@@ -20,10 +20,7 @@ import (
 )
 
 func TestXcaddy(t *testing.T) {
-	root, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := harness.Root(t)
 	binary := filepath.Join(t.TempDir(), "caddy")
 	// With a version, the go command does not ask a mirror which versions of
 	// the module there are: a mirror that refuses to say would end the build.

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -98,7 +99,7 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) (failed error) 
 		select {
 		case <-ctx.Done(): // Ctrl-C reaches Caddy as well, and it was faster
 		case <-time.After(5 * time.Second):
-			return fmt.Errorf("the proxy ended by itself: %w", orClean(exit))
+			return fmt.Errorf("the proxy ended by itself: %w", cmp.Or(exit, errors.New("exit status 0")))
 		}
 	}
 	fmt.Fprintln(out, "\nEnding …")
@@ -184,11 +185,4 @@ func waitListening(ctx context.Context, port int, ended <-chan struct{}) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-}
-
-func orClean(err error) error {
-	if err == nil {
-		return errors.New("exit status 0")
-	}
-	return err
 }

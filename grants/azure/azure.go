@@ -7,6 +7,7 @@
 package azure
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -93,16 +94,12 @@ func (g *Grant) Provision(caddy.Context) error {
 		guest.Option{Name: "client_id", Value: &g.ClientID}); err != nil {
 		return err
 	}
-	g.internet, g.local = guest.Client(internet, timeout), guest.Client(direct, timeout)
+	g.internet, g.local = guest.Client(internet, timeout), guest.LocalClient(timeout)
 	return g.Check()
 }
 
 // internet is the transport to Entra ID.
 var internet = http.DefaultTransport
-
-// direct is the transport to the identity endpoint, which is on this machine's own network. It
-// never uses a proxy, which would get the token.
-var direct http.RoundTripper = &http.Transport{DisableKeepAlives: true}
 
 // Traits implements [tokensource.Grant].
 func (Grant) Traits() tokensource.Traits { return tokensource.Traits{Renews: true, NoTokenURL: true} }
@@ -125,10 +122,7 @@ func (g *Grant) Next(ctx context.Context, _ *tokensource.Record) (tokensource.Re
 // The environment variable AZURE_POD_IDENTITY_AUTHORITY_HOST replaces its address, as in
 // Microsoft's own libraries.
 func (g *Grant) metadataService(ctx context.Context) (*tokensource.TokenResponse, error) {
-	base := os.Getenv("AZURE_POD_IDENTITY_AUTHORITY_HOST")
-	if base == "" {
-		base = "http://169.254.169.254"
-	}
+	base := cmp.Or(os.Getenv("AZURE_POD_IDENTITY_AUTHORITY_HOST"), "http://169.254.169.254")
 	return g.askLocal(ctx, strings.TrimSuffix(base, "/")+"/metadata/identity/oauth2/token", "2018-02-01",
 		"Metadata", "true")
 }
@@ -173,14 +167,8 @@ func (g *Grant) workloadIdentity(ctx context.Context) (*tokensource.TokenRespons
 		return nil, &tokensource.Error{Class: tokensource.ClassOperator, Reason: reason}
 	}
 	const needs = "workload identity needs the environment variable "
-	client, tenant := g.ClientID, os.Getenv("AZURE_TENANT_ID")
-	if client == "" {
-		client = os.Getenv("AZURE_CLIENT_ID")
-	}
-	authority := os.Getenv("AZURE_AUTHORITY_HOST")
-	if authority == "" {
-		authority = "https://login.microsoftonline.com/"
-	}
+	client, tenant := cmp.Or(g.ClientID, os.Getenv("AZURE_CLIENT_ID")), os.Getenv("AZURE_TENANT_ID")
+	authority := cmp.Or(os.Getenv("AZURE_AUTHORITY_HOST"), "https://login.microsoftonline.com/")
 	switch {
 	case tenant == "":
 		return fail(needs + "AZURE_TENANT_ID")
@@ -220,8 +208,8 @@ func (g *Grant) workloadIdentity(ctx context.Context) (*tokensource.TokenRespons
 // explain puts the endpoint's name into an error and sets its class. For a refusal, the operator
 // has to act, unless retry says that the same request may succeed later.
 func explain(err error, retry bool, endpoint string) error {
-	var refused *tokensource.Error
-	if !errors.As(err, &refused) || refused.Status == 0 || refused.Status == http.StatusOK {
+	refused, ok := errors.AsType[*tokensource.Error](err)
+	if !ok || refused.Status == 0 || refused.Status == http.StatusOK {
 		return err
 	}
 	refused.Code = "" // the remedies for these codes are for a client with a secret, not for an identity

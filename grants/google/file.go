@@ -48,15 +48,13 @@ func (g *Grant) findFile() (*credentialsFile, error) {
 	case err != nil:
 		return nil, unusable(from, "cannot be read")
 	}
-	file := &credentialsFile{from: from, json: text}
 	var content struct {
 		Type google.CredentialsType `json:"type"`
 	}
 	if json.Unmarshal(text, &content) != nil || !slices.Contains(kinds, content.Type) {
 		return nil, unusable(from, "is neither a service account's key nor another kind that works without a login")
 	}
-	file.kind = content.Type
-	return file, nil
+	return &credentialsFile{from: from, json: text, kind: content.Type}, nil
 }
 
 // gcloudFile returns the path of the file that `gcloud auth application-default login` writes.
@@ -106,8 +104,8 @@ func (f *credentialsFile) idToken(ctx context.Context, audience string) (*tokens
 // take gets one token from source. Its error contains no text from Google's answer.
 func (f *credentialsFile) take(ctx context.Context, source oauth2.TokenSource) (*tokensource.TokenResponse, error) {
 	req, err := tokensource.OAuth2Grant{TokenSource: source}.Next(ctx, nil)
-	var refused *tokensource.Error
-	if errors.As(err, &refused) && refused.Code == "invalid_grant" {
+	refused, ok := errors.AsType[*tokensource.Error](err)
+	if ok && refused.Code == "invalid_grant" {
 		return nil, unusable(f.from, "is refused by Google: its key was deleted, or its login has ended")
 	}
 	return req.Response, err

@@ -116,16 +116,12 @@ func (g *Grant) Provision(caddy.Context) error {
 		guest.Option{Name: "credentials", Value: &g.Credentials}); err != nil {
 		return err
 	}
-	g.client, g.metadata = guest.Client(internet, timeout), guest.Client(direct, timeout)
+	g.client, g.metadata = guest.Client(internet, timeout), guest.LocalClient(timeout)
 	return g.Check()
 }
 
 // internet reaches Google's services.
 var internet = http.DefaultTransport
-
-// direct is the transport to the metadata server, which is on this machine's own network. It never
-// uses a proxy, which would get the token.
-var direct http.RoundTripper = &http.Transport{DisableKeepAlives: true}
 
 // Traits implements [tokensource.Grant].
 func (Grant) Traits() tokensource.Traits { return tokensource.Traits{Renews: true, NoTokenURL: true} }

@@ -23,10 +23,7 @@ func (g *Grant) impersonated(ctx context.Context, base *tokensource.TokenRespons
 	if g.IDToken != "" {
 		method, ask = ":generateIdToken", map[string]any{"audience": g.IDToken, "includeEmail": true}
 	}
-	body, err := json.Marshal(ask)
-	if err != nil {
-		return nil, err
-	}
+	body, _ := json.Marshal(ask) // strings always marshal
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, iamCredentials+url.PathEscape(g.Impersonate)+method,
 		bytes.NewReader(body))
 	if err != nil {

@@ -1,6 +1,7 @@
 package google
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -11,15 +12,6 @@ import (
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
-
-// metadataHost is the address of the metadata server. The environment variable GCE_METADATA_HOST
-// replaces it, as in Google's own libraries.
-func metadataHost() string {
-	if host := os.Getenv("GCE_METADATA_HOST"); host != "" {
-		return host
-	}
-	return "169.254.169.254"
-}
 
 // metadataToken gets an access token of the machine's service account
 // (https://cloud.google.com/compute/docs/access/authenticate-workloads).
@@ -48,10 +40,11 @@ func (g *Grant) metadataIDToken(ctx context.Context) (*tokensource.TokenResponse
 }
 
 // askMetadata requests a token of the default service account from the metadata server. The caller
-// must close the answer's body. The answer has status 200.
+// must close the answer's body. The answer has status 200. The environment variable
+// GCE_METADATA_HOST replaces the server's address, as in Google's own libraries.
 func (g *Grant) askMetadata(ctx context.Context, what string, query url.Values) (*http.Response, error) {
-	u := url.URL{Scheme: "http", Host: metadataHost(), Path: "/computeMetadata/v1/instance/service-accounts/default/" +
-		what, RawQuery: query.Encode()}
+	u := url.URL{Scheme: "http", Host: cmp.Or(os.Getenv("GCE_METADATA_HOST"), "169.254.169.254"),
+		Path: "/computeMetadata/v1/instance/service-accounts/default/" + what, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, errors.New("the environment variable GCE_METADATA_HOST is no address")

@@ -20,12 +20,14 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -77,12 +79,11 @@ func (c counts) ok() bool {
 
 // event is one line of "go test -json"; see "go doc test2json".
 type event struct {
-	Action     string
-	Package    string
-	ImportPath string // of build-output and build-fail
-	Test       string
-	Elapsed    float64
-	Output     string
+	Action  string
+	Package string
+	Test    string
+	Elapsed float64
+	Output  string
 }
 
 // tally reads a run from r, prints it to w and counts it.
@@ -201,14 +202,9 @@ func (t *run) unfinished() {
 
 // open lists what started and has not ended, in a stable order.
 func (t *run) open() []key {
-	keys := make([]key, 0, len(t.output))
-	for k := range t.output {
-		keys = append(keys, k)
-	}
-	sort.Slice(keys, func(i, j int) bool {
-		return keys[i].pkg < keys[j].pkg || keys[i].pkg == keys[j].pkg && keys[i].test < keys[j].test
+	return slices.SortedFunc(maps.Keys(t.output), func(a, b key) int {
+		return cmp.Or(strings.Compare(a.pkg, b.pkg), strings.Compare(a.test, b.test))
 	})
-	return keys
 }
 
 // print writes what k wrote, without the noise of its start.

@@ -84,9 +84,7 @@ func packZip(path, folder string, entries []entry, mtime time.Time) error {
 }
 
 func sorted(entries []entry) []entry {
-	entries = slices.Clone(entries)
-	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
-	return entries
+	return slices.SortedFunc(slices.Values(entries), func(a, b entry) int { return strings.Compare(a.name, b.name) })
 }
 
 func create(path string, write func(io.Writer) error) error {

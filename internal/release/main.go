@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"flag"
 	"fmt"
@@ -131,7 +132,11 @@ func (r release) build(ctx context.Context, platform string) (made []string, err
 	}
 
 	base := fmt.Sprintf("authinject_%s_%s_%s", r.version, goos, goarch)
-	licenses, err := thirdPartyLicenses(ctx, binary)
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		return nil, err
+	}
+	licenses, err := thirdPartyLicenses(ctx, info)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +154,7 @@ func (r release) build(ctx context.Context, platform string) (made []string, err
 		return nil, err
 	}
 	list := base + ".cdx.json"
-	if err := writeModules(binary, filepath.Join(r.out, list), r.version, r.time); err != nil {
+	if err := writeModules(info, filepath.Join(r.out, list), r.version, r.time); err != nil {
 		return nil, err
 	}
 	return []string{archive, list}, nil

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"debug/buildinfo"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -71,11 +70,7 @@ func modulesOf(info *debug.BuildInfo, version string, built time.Time) bom {
 	return list
 }
 
-func writeModules(binary, path, version string, built time.Time) error {
-	info, err := buildinfo.ReadFile(binary)
-	if err != nil {
-		return err
-	}
+func writeModules(info *debug.BuildInfo, path, version string, built time.Time) error {
 	return create(path, func(file io.Writer) error {
 		enc := json.NewEncoder(file)
 		enc.SetIndent("", "  ")
@@ -85,11 +80,7 @@ func writeModules(binary, path, version string, built time.Time) error {
 
 // thirdPartyLicenses returns the license texts and notices of the modules in the binary, which
 // have to come with it.
-func thirdPartyLicenses(ctx context.Context, binary string) ([]byte, error) {
-	info, err := buildinfo.ReadFile(binary)
-	if err != nil {
-		return nil, err
-	}
+func thirdPartyLicenses(ctx context.Context, info *debug.BuildInfo) ([]byte, error) {
 	var out bytes.Buffer
 	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {

@@ -123,8 +123,8 @@ func TestKeysSign(t *testing.T) {
 
 func verify(t *testing.T, key *Key, alg string, public any) {
 	t.Helper()
-	if key.Alg() != alg {
-		t.Errorf("alg is %s, want %s", key.Alg(), alg)
+	if key.material.alg != alg {
+		t.Errorf("alg is %s, want %s", key.material.alg, alg)
 	}
 	token, err := key.Sign(map[string]any{"kid": "k1", "typ": "JWT", "x5t#S256": ""},
 		map[string]any{"iss": "client", "exp": 5})
@@ -217,7 +217,7 @@ func TestKeyStored(t *testing.T) {
 			t.Fatal(err)
 		}
 		again, err := ParseKey(string(text), "")
-		if err != nil || again.Alg() != alg || again.Thumbprint() != key.Thumbprint() {
+		if err != nil || again.material.alg != alg || again.Thumbprint() != key.Thumbprint() {
 			t.Errorf("%s: read again as %v, %v", alg, again, err)
 		}
 		var members map[string]string

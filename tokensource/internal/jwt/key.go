@@ -1,6 +1,7 @@
 package jwt
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -63,9 +64,7 @@ func ParseKey(text, alg string) (*Key, error) {
 // SecretKey returns a key that signs with a shared secret, such as a client secret. If alg is
 // empty, it is HS256. The secret must be as long as the algorithm's hash (RFC 7518 section 3.2).
 func SecretKey(secret, alg string) (*Key, error) {
-	if alg == "" {
-		alg = SecretAlgs[0]
-	}
+	alg = cmp.Or(alg, SecretAlgs[0])
 	if err := CheckAlg(alg, SecretAlgs); err != nil {
 		return nil, err
 	}
@@ -115,9 +114,7 @@ func newKey(key any, alg, id string) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if alg == "" {
-		alg = fit[0]
-	}
+	alg = cmp.Or(alg, fit[0])
 	if !slices.Contains(fit, alg) {
 		return nil, fmt.Errorf("it is %s, which does not fit alg %s; allowed for it are %s", kind, alg,
 			strings.Join(fit, ", "))
@@ -156,9 +153,6 @@ func algsOf(key any) (kind string, fit []string, err error) {
 	return "", nil,
 		errors.New("it is not a private key of a known kind; allowed are RSA, EC (P-256, P-384, P-521) and Ed25519")
 }
-
-// Alg returns the algorithm that the key signs with.
-func (k *Key) Alg() string { return k.material.alg }
 
 // ID returns the kid of a JWK, or "".
 func (k *Key) ID() string { return k.material.id }

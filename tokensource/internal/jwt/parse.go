@@ -1,6 +1,7 @@
 package jwt
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -42,10 +43,7 @@ func parseJWK(text, alg string) (*Key, error) {
 	case []byte:
 		return nil, errors.New("it is a JWK with a shared secret (kty oct); a private key is needed")
 	}
-	if alg == "" {
-		alg = jwk.Algorithm
-	}
-	return newKey(jwk.Key, alg, jwk.KeyID)
+	return newKey(jwk.Key, cmp.Or(alg, jwk.Algorithm), jwk.KeyID)
 }
 
 var errPublicKey = errors.New("it is a public key; a private key is needed")

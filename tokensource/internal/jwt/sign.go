@@ -1,10 +1,8 @@
 package jwt
 
 import (
-	"crypto/ecdsa"
-	"crypto/ed25519"
+	"crypto"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -57,21 +55,14 @@ func Thumbprint(cert *x509.Certificate) string {
 
 // Matches reports whether a certificate is one of the key.
 func (k *Key) Matches(cert *x509.Certificate) bool {
-	switch public := cert.PublicKey.(type) {
-	case *rsa.PublicKey:
-		return public.Equal(k.Public())
-	case *ecdsa.PublicKey:
-		return public.Equal(k.Public())
-	case ed25519.PublicKey:
-		return public.Equal(k.Public())
-	}
-	return false
+	public, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(k.Public())
 }
 
-// Claims returns the claims of a signed JWT, unverified. They may serve a message, and no decision
-// about trust. It returns nil if token is no JWT.
-func Claims(token string) map[string]json.RawMessage {
-	parts := strings.Split(strings.TrimSpace(token), ".")
+// Payload returns the claims of a signed JWT as JSON, unverified. They may serve a message, and no
+// decision about trust. It returns nil if token is no JWT.
+func Payload(token string) []byte {
+	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		return nil
 	}
@@ -79,8 +70,13 @@ func Claims(token string) map[string]json.RawMessage {
 	if err != nil {
 		return nil
 	}
+	return payload
+}
+
+// Claims returns the claims of a signed JWT, unverified, or nil if token is no JWT.
+func Claims(token string) map[string]json.RawMessage {
 	var claims map[string]json.RawMessage
-	if json.Unmarshal(payload, &claims) != nil {
+	if json.Unmarshal(Payload(token), &claims) != nil {
 		return nil
 	}
 	return claims

@@ -8,13 +8,21 @@
 package vault
 
 import (
+	"bytes"
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"io/fs"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Storage is the storage in which a vault keeps its values. See tokensource.Storage for what each
@@ -143,51 +151,6 @@ func (v *Vault) Lock(ctx context.Context, name string, wait time.Duration) (unlo
 	}, nil
 }
 
-// Reseal seals the value stored under key with the first encryption key, and reports whether that
-// was necessary. It must not run at the same time as a writer of key.
-func (v *Vault) Reseal(ctx context.Context, key string) (bool, error) {
-	if len(v.Keys) == 0 {
-		return false, nil
-	}
-	current, err := v.keyID(ctx, 0)
-	if err != nil {
-		return false, err
-	}
-	data, err := v.load(ctx, key)
-	if data == nil || err != nil {
-		return false, err
-	}
-	env, err := parse(data)
-	if err != nil || env.Key == current {
-		return false, err
-	}
-	body, err := v.open(ctx, key, data)
-	if err != nil {
-		return false, err
-	}
-	return true, v.Put(ctx, key, json.RawMessage(body))
-}
-
-// CopySuffix is appended to the key of a value to make the key of its copy; see [Vault.SetAside].
-const CopySuffix = ".damaged"
-
-// SetAside copies the bytes under key, whatever they are, to a separate key.
-func (v *Vault) SetAside(ctx context.Context, key string) error {
-	data, err := v.load(ctx, key)
-	if data == nil || err != nil {
-		return err
-	}
-	return v.store(ctx, key+CopySuffix, data)
-}
-
-// RemoveAside removes the copy that [Vault.SetAside] made. If that fails, the copy stays; without
-// access to the storage it is useless.
-func (v *Vault) RemoveAside(ctx context.Context, key string) {
-	if data, err := v.load(ctx, key+CopySuffix); data != nil && err == nil {
-		_ = v.Delete(ctx, key+CopySuffix)
-	}
-}
-
 // load reads the bytes under key. It returns nil without an error if there are none.
 func (v *Vault) load(ctx context.Context, key string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -211,4 +174,194 @@ func (v *Vault) store(ctx context.Context, key string, data []byte) error {
 		return fmt.Errorf("storing the record: %w", err)
 	}
 	return nil
+}
+
+// version is the version of the stored form.
+const version = 1
+
+// envelope is the stored form of a value, which is in the clear or sealed.
+type envelope struct {
+	Version int `json:"version"`
+	// Sum is the SHA-256 of Record in hex, which detects a torn or edited value.
+	Sum    string          `json:"sum,omitempty"`
+	Record json.RawMessage `json:"record,omitempty"`
+	// Key is the id of the encryption key of Sealed. Sealed is the nonce followed by the record
+	// under AES-256-GCM.
+	Key    string `json:"key,omitempty"`
+	Sealed []byte `json:"sealed,omitempty"`
+}
+
+// parse reads the stored form. It does not check the content.
+func parse(data []byte) (*envelope, error) {
+	var env envelope
+	switch err := json.Unmarshal(data, &env); {
+	case err != nil, env.Version < 1:
+		return nil, ErrDamaged // the decoder's text may quote a token
+	case env.Version > version:
+		return nil, ErrNewer
+	}
+	return &env, nil
+}
+
+// associated returns the associated data of a seal (RFC 5116 section 2.1). It binds a sealed value
+// to its storage key: the value cannot be opened under another one.
+func (e *envelope) associated(key string) []byte {
+	return fmt.Appendf(nil, "%d\x00%s", e.Version, key)
+}
+
+func checksum(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// seal returns the stored form of plain, which is JSON, for the storage key. It seals plain under
+// the first encryption key. Without encryption keys the stored form is in the clear.
+func (v *Vault) seal(ctx context.Context, key string, plain []byte) ([]byte, error) {
+	plain, err := json.Marshal(json.RawMessage(plain)) // the same bytes as in the envelope
+	if err != nil {
+		return nil, errors.New("what is to be stored is not JSON")
+	}
+	env := envelope{Version: version}
+	if len(v.Keys) == 0 {
+		env.Sum, env.Record = checksum(plain), plain
+		return json.Marshal(env)
+	}
+	secret, id, err := v.key(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := sealer(secret)
+	if err != nil {
+		return nil, err
+	}
+	env.Key = id
+	env.Sealed = aead.Seal(nil, nil, plain, env.associated(key)) //nolint:gosec // it draws the nonce itself
+	return json.Marshal(env)
+}
+
+// open returns the value that was given to seal, from the data stored under key. It also reads data
+// in the clear, which is sealed at its next write.
+func (v *Vault) open(ctx context.Context, key string, data []byte) ([]byte, error) {
+	env, err := parse(data)
+	if err != nil {
+		return nil, err
+	}
+	if env.Key == "" && env.Sealed == nil { // it is stored in the clear
+		if env.Sum != checksum(env.Record) {
+			return nil, ErrDamaged
+		}
+		return env.Record, nil
+	}
+	// JSON allows several spellings of one value. Only the spelling that seal writes is accepted.
+	canonical, err := json.Marshal(envelope{Version: env.Version, Key: env.Key, Sealed: env.Sealed})
+	if err != nil || !bytes.Equal(canonical, data) || !isKeyID(env.Key) {
+		return nil, ErrDamaged
+	}
+	secret, err := v.keyWithID(ctx, env.Key)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := sealer(secret)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := aead.Open(nil, nil, env.Sealed, env.associated(key))
+	if err != nil {
+		return nil, fmt.Errorf("%w under the encryption key %s and does not open: it was changed, or written under "+
+			"another name", ErrSealed, env.Key)
+	}
+	return plain, nil
+}
+
+// A Key reads an encryption key, which is any text that [CheckKey] accepts. It is called at each
+// use.
+type Key func(ctx context.Context) (string, error)
+
+// minKey is the minimum length of an encryption key in characters.
+const minKey = 32
+
+// These labels separate the values that are derived from an encryption key by HKDF (RFC 5869).
+const (
+	sealInfo  = "authinject sealed record, AES-256-GCM"
+	keyIDInfo = "authinject encryption key id"
+)
+
+// CheckKey returns an error if key is too short. The error does not contain the key.
+func CheckKey(key string) error {
+	if utf8.RuneCountInString(key) < minKey {
+		return fmt.Errorf("it has fewer than %d characters; `openssl rand -base64 32` makes one", minKey)
+	}
+	return nil
+}
+
+// keyWithID returns the encryption key with that id. If one key cannot be read, the others are
+// tried all the same.
+func (v *Vault) keyWithID(ctx context.Context, id string) (string, error) {
+	var known []string
+	var unusable error
+	for i := range v.Keys {
+		secret, its, err := v.key(ctx, i)
+		if err != nil {
+			unusable = errors.Join(unusable, err)
+			continue
+		}
+		if its == id {
+			return secret, nil
+		}
+		known = append(known, its)
+	}
+	switch {
+	case len(v.Keys) == 0:
+		return "", fmt.Errorf("%w under the encryption key %s, and no encryption_key is configured", ErrSealed, id)
+	case unusable != nil:
+		return "", fmt.Errorf("%w under the encryption key %s, which could not be read: %w", ErrSealed, id, unusable)
+	}
+	return "", fmt.Errorf("%w under the encryption key %s, which is not configured; configured are: %s", ErrSealed,
+		id, strings.Join(known, ", "))
+}
+
+// key reads a configured key, and returns it with its id.
+func (v *Vault) key(ctx context.Context, index int) (secret, id string, err error) {
+	if secret, err = v.Keys[index](ctx); err == nil {
+		err = CheckKey(secret)
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("%w (%d of %d): %w", ErrKey, index+1, len(v.Keys), err)
+	}
+	id, err = keyID(secret)
+	return secret, id, err
+}
+
+// keyID returns the id of an encryption key, which sealed values and errors contain. It reveals
+// nothing about the key.
+func keyID(secret string) (string, error) {
+	id, err := derive(secret, keyIDInfo, 8)
+	return hex.EncodeToString(id), err
+}
+
+func isKeyID(s string) bool {
+	id, err := hex.DecodeString(s)
+	return err == nil && len(id) == 8
+}
+
+// sealer returns AES-256-GCM with a key derived from secret. A random nonce is drawn for each
+// message and stored before it. That is safe for 2^32 messages.
+func sealer(secret string) (cipher.AEAD, error) {
+	key, err := derive(secret, sealInfo, 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("setting up AES-256: %w", err)
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+func derive(secret, info string, length int) ([]byte, error) {
+	key, err := hkdf.Key(sha256.New, []byte(secret), nil, info, length)
+	if err != nil {
+		return nil, fmt.Errorf("%w: deriving from it: %w", ErrKey, err)
+	}
+	return key, nil
 }

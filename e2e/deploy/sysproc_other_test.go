@@ -1,7 +1,0 @@
-//go:build unix && !linux
-
-package deploy
-
-import "syscall"
-
-func endsWithTheTest() *syscall.SysProcAttr { return nil }
