@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"context"
 	"math"
 	"time"
 )
@@ -59,4 +60,64 @@ func (d deadline) time() time.Time {
 // passed reports whether either clock has reached d.
 func (c Clock) passed(d deadline) bool {
 	return c.Elapsed() >= d.mono || d.wall != 0 && c.Now().UnixNano() >= d.wall
+}
+
+const (
+	// stoodStill is how late a timer is if the process did not run: the virtual machine or the
+	// container was paused, or a debugger stopped it.
+	stoodStill = 100 * time.Millisecond
+	// lateAnswer is how long a request goes on after its time if the process stood still. It is
+	// shorter than quickRetry, so the request still ends before other processes send the refresh
+	// token.
+	lateAnswer = 750 * time.Millisecond
+)
+
+// limit returns a context for a request, which ends with [context.DeadlineExceeded] after d. If the
+// process stood still meanwhile, the answer may have arrived and not have been read. With rotation,
+// nobody gets that answer again. So the context then ends after a further lateAnswer.
+func (c Clock) limit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	inner, cancel := context.WithCancelCause(ctx)
+	timer := c.afterRunning(d, func() { cancel(context.DeadlineExceeded) })
+	limited := limitedContext{inner, time.Now().Add(d), make(chan struct{})}
+	context.AfterFunc(inner, func() { close(limited.done) })
+	return limited, func() {
+		timer.Stop()
+		cancel(nil)
+	}
+}
+
+// afterRunning calls do after d. Whenever the process stood still until then, it waits for a further
+// lateAnswer.
+func (c Clock) afterRunning(d time.Duration, do func()) *time.Timer {
+	due := c.Elapsed() + d
+	return time.AfterFunc(d, func() {
+		if c.Elapsed()-due < stoodStill {
+			do()
+			return
+		}
+		c.afterRunning(lateAnswer, do)
+	})
+}
+
+// limitedContext is a context whose error is its cause, as it is in a context with a deadline.
+type limitedContext struct {
+	context.Context
+	// deadline is when it ends unless the process stands still. Package net divides the time until
+	// then among the addresses of a host.
+	deadline time.Time
+	done     chan struct{} // closed when the context has ended
+}
+
+func (l limitedContext) Deadline() (time.Time, bool) { return l.deadline, true }
+
+// Done has a channel of its own, so that the contexts derived from this one ask its Err.
+func (l limitedContext) Done() <-chan struct{} { return l.done }
+
+func (l limitedContext) Err() error {
+	select {
+	case <-l.done:
+		return context.Cause(l.Context)
+	default:
+		return nil
+	}
 }

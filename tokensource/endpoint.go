@@ -66,7 +66,7 @@ func (w *wire) askEach(ctx context.Context, to endpoint, variables map[string]st
 // ask sends one request to an endpoint. audience is who a client assertion is for.
 func (w *wire) ask(ctx context.Context, to endpoint, tokenURL, audience string, form url.Values,
 	secret Secret) (*endpointAnswer, *Error) {
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
+	ctx, cancel := w.cfg.Clock.limit(ctx, w.cfg.Timeout)
 	defer cancel()
 	assertion, err := w.clientAssertion(ctx, audience, secret)
 	if err != nil {

@@ -128,7 +128,7 @@ func metadataURLs(issuer string) ([]string, error) {
 // fetchMetadata fetches the metadata from the issuer. If both URLs fail, it returns the failure
 // that says more than "not found".
 func (w *wire) fetchMetadata(ctx context.Context, issuer string) (*metadata, *Error) {
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
+	ctx, cancel := w.cfg.Clock.limit(ctx, w.cfg.Timeout)
 	defer cancel()
 	urls, err := metadataURLs(issuer)
 	if err != nil {

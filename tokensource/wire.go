@@ -126,7 +126,7 @@ func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error 
 // postOnce makes one token request. audience is who a client assertion is for.
 func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Request,
 	secret Secret) (*TokenResponse, *Error) {
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
+	ctx, cancel := w.cfg.Clock.limit(ctx, w.cfg.Timeout)
 	defer cancel()
 
 	urlOption := optionOf("token_url", w.cfg.TokenURL)

@@ -51,7 +51,7 @@ var deviceText = strings.NewReplacer("token endpoint", "device authorization end
 // deviceText.
 func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience, issuer string, params url.Values,
 	secret Secret) (*Device, *Error) {
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
+	ctx, cancel := w.cfg.Clock.limit(ctx, w.cfg.Timeout)
 	defer cancel()
 	assertion, err := w.clientAssertion(ctx, audience, secret)
 	if err != nil {
