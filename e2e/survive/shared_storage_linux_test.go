@@ -146,9 +146,14 @@ func TestReadOnlyStorageOfOneProcess(t *testing.T) {
 				readable := mount(t, w)
 				p := w.start(t)
 				serves(t, p, 0, back)
-				repair := readOnly(t, w)
-				if restart && readable { // without its record, a new process knows nothing to go on from
+				// Without its record, a new process knows nothing to go on from. The old one stops before:
+				// a token that it got from here on would be lost.
+				restart := restart && readable
+				if restart {
 					p.Stop()
+				}
+				repair := readOnly(t, w)
+				if restart {
 					p = w.start(t)
 				}
 				after := w.issued()

@@ -13,25 +13,32 @@ import (
 // over. 25 times with E2E_LONG=1.
 func TestStopsDuringARequest(t *testing.T) {
 	t.Parallel()
-	const timeout = 2 * time.Second
+	const timeout = 5 * time.Second // the processes must be stopped before
 	for name, count := range map[string]int{"one process": 1, "three processes": 3} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			repeat(t, times(3, 25), func(t *testing.T) {
 				w := newWorld(t, 2*time.Second, tokensourcetest.StrictRotation())
-				answer := make(chan struct{})
-				w.srv.Script(first, tokensourcetest.HoldAnswer(answer))
 				for range count {
-					w.start(t, "timeout "+timeout.String())
+					serves(t, w.start(t, "timeout "+timeout.String()), 0, back)
 				}
-				w.request(t, 2)
+				answer, asked := make(chan struct{}), make(chan int, 1)
+				w.srv.SetFault(func(r *tokensourcetest.TokenRequest) tokensourcetest.Fault {
+					select {
+					case asked <- r.Number:
+						return tokensourcetest.HoldAnswer(answer)
+					default:
+						return tokensourcetest.Fault{}
+					}
+				})
+				n := <-asked
 				w.signal(t, syscall.SIGSTOP)
 				close(answer)
-				w.answered(t, 2)
-				time.Sleep(timeout + 3*time.Second)
+				token := w.answered(t, n).TokenNumber
+				time.Sleep(timeout + 3*time.Second) // longer than the others leave the request alone
 				w.signal(t, syscall.SIGCONT)
 				for _, p := range w.processes {
-					serves(t, p, 1, back)
+					serves(t, p, token-1, back)
 				}
 				w.lossless(t)
 			})
