@@ -246,10 +246,11 @@ func (a *App) Stop() error { return nil }
 // Cleanup releases the sources. A source that no newer configuration has ends here, after a token
 // request under way is finished and stored.
 func (a *App) Cleanup() error {
-	if a.background != nil {
+	if a.background != nil { // it was provisioned
 		a.background.Wait()
+		a.warnIfValidated()
+		a.explainTaken()
 	}
-	a.warnIfValidated()
 	var failed error
 	for name, pooled := range a.pooled {
 		failed = errors.Join(failed, release(pooled, a.users[name]))

@@ -1,11 +1,13 @@
 package caddy
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -108,6 +110,29 @@ func (a *App) sharedAddresses(addresses []string) (found []problemStatus) {
 		}
 	}
 	return found
+}
+
+// explainTaken logs which process has the address, and what to do, if this configuration ended
+// because Caddy could not listen there. Caddy's own error does not say that.
+func (a *App) explainTaken() {
+	address, ok := takenAddress(context.Cause(a.ctx))
+	if !ok {
+		return
+	}
+	a.logger.Error("another process listens at an address of this configuration, which was not started",
+		zap.String("listener", address), zap.Strings("processes", theNeighbours.others(address)),
+		zap.String("remedy", doctor.TakenRemedy))
+}
+
+// takenAddress returns the address in Caddy's error about a listener that another process has. Caddy
+// does not wrap the error of package net, so only its text has the address.
+func takenAddress(err error) (address string, ok bool) {
+	if err == nil || !strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
+		return "", false
+	}
+	_, rest, ok := strings.Cut(err.Error(), "listening on ")
+	address, _, listens := strings.Cut(rest, ": listen ")
+	return address, ok && listens
 }
 
 // listens returns the addresses of the sites that use a source.

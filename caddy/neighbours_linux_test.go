@@ -65,3 +65,29 @@ func TestAnotherProcessAtTheAddress(t *testing.T) {
 		t.Errorf("logged %s", logged)
 	}
 }
+
+// If another process has the address of a site, Caddy cannot start. The log names that process and
+// says what to do.
+func TestTheAddressIsTaken(t *testing.T) {
+	isolate(t)
+	address, process := rig.ListenElsewhere(t, net.ListenConfig{}, "cat")
+	path := filepath.Join(t.TempDir(), "log")
+	err := begin(t, rig.Caddyfile{}.Global("log {\noutput file "+path+"\nlevel WARN\n}").Source("a", "token x").
+		Site("http://"+address, "bind 127.0.0.1", "authinject a https://api.example.com"))
+	if err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Fatalf("the configuration was loaded: %v", err)
+	}
+	logged, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"another process listens at an address of this configuration, which was not started",
+		fmt.Sprintf(`"listener":%q`, address), fmt.Sprintf("cat (process %d)", process),
+		"stop that process, or choose another port",
+	} {
+		if strings.Count(string(logged), want) != 1 {
+			t.Errorf("the log does not have %s once: %s", want, logged)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package caddy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -155,5 +156,24 @@ func TestTCPAddresses(t *testing.T) {
 	got := tcpAddresses([]string{":8080", "tcp4/127.0.0.1:81", "unix//run/a.sock", "udp/:53", "fd/3", "[::1]:8000-8005"})
 	if want := []string{":8080", "127.0.0.1:81", "[::1]:8000"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Only Caddy's error about a listener has the address that is taken.
+func TestTakenAddress(t *testing.T) {
+	for text, want := range map[string]string{
+		"http app module: start: listening on 127.0.0.1:80: listen tcp 127.0.0.1:80: bind: address already in use": "127.0.0.1:80",
+		"http app module: start: listening on [::1]:80: listen tcp [::1]:80: bind: address already in use":         "[::1]:80",
+		"layer4 app module: start: bind: address already in use":                                                   "",
+		"http app module: start: listening on :80: listen tcp :80: bind: permission denied":                        "",
+		"validation complete": "",
+	} {
+		address, ok := takenAddress(errors.New(text))
+		if ok != (want != "") || ok && address != want {
+			t.Errorf("%q: %q, %v", text, address, ok)
+		}
+	}
+	if _, ok := takenAddress(nil); ok {
+		t.Error("a configuration that runs has an error")
 	}
 }

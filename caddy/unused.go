@@ -35,9 +35,6 @@ func (a *App) warnOfUnused() {
 // warnIfValidated calls warnOfUnused if [caddy.Validate] found the configuration valid: such a
 // configuration is not started.
 func (a *App) warnIfValidated() {
-	if a.ctx.Context == nil {
-		return
-	}
 	if cause := context.Cause(a.ctx); cause != nil && cause.Error() == validated {
 		a.warnOfUnused()
 	}

@@ -8,6 +8,9 @@ import (
 	"strconv"
 )
 
+// TakenRemedy says what to do about an address that another process has.
+const TakenRemedy = "stop that process, or choose another port"
+
 // Others returns the processes other than this one that listen at a TCP address, in words such as
 // "caddy (process 42)". Several processes can share an address (SO_REUSEPORT). Others returns none
 // on systems other than Linux, and none of processes that belong to other users unless this process
@@ -50,7 +53,7 @@ func (s *Server) takenBy(holders []holder, l Listener) (text, server string) {
 		return fmt.Sprintf("%s is taken by %s, which may be the server of this configuration: "+
 			"if it is not, stop it, or choose another port", at, holders[0]), ""
 	}
-	return fmt.Sprintf("%s is taken by %s: stop that process, or choose another port", at, holders[0]), ""
+	return fmt.Sprintf("%s is taken by %s: %s", at, holders[0], TakenRemedy), ""
 }
 
 // mayServe reports whether a process may be the server of a configuration: it is one of Caddy whose
