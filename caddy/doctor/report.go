@@ -123,6 +123,9 @@ func (r *Report) WriteJSON(out io.Writer) error {
 	return encoder.Encode(r)
 }
 
+// title returns the name of the step for people.
+func (s Step) title() string { return strings.ReplaceAll(s.Name, "_", " ") }
+
 // WriteText writes the report for people.
 func (r *Report) WriteText(out io.Writer) error {
 	var b strings.Builder
@@ -140,8 +143,16 @@ func (r *Report) WriteText(out io.Writer) error {
 			source = s.Source
 		}
 		counts[s.Status]++
-		fmt.Fprintf(&b, "  %-4s  %s: %s\n", s.Status, strings.ReplaceAll(s.Name, "_", " "), s.Text)
-		if s.Remedy != "" {
+		fmt.Fprintf(&b, "  %-4s  %s: %s\n", s.Status, s.title(), s.Text)
+		// The running server often fails for the reason that a step before it found.
+		same := slices.IndexFunc(r.Steps[:i], func(before Step) bool {
+			return before.Source == s.Source && strings.HasPrefix(before.Remedy, s.Remedy)
+		})
+		switch {
+		case s.Remedy == "":
+		case same >= 0:
+			fmt.Fprintf(&b, "        -> as for %s above\n", r.Steps[same].title())
+		default:
 			fmt.Fprintf(&b, "        -> %s\n", s.Remedy)
 		}
 	}

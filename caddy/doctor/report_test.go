@@ -37,3 +37,29 @@ func TestReportIsClean(t *testing.T) {
 		t.Error("a failure is none")
 	}
 }
+
+// A remedy that a step of the same source has is not printed a second time.
+func TestARemedyIsPrintedOnce(t *testing.T) {
+	r := NewReport()
+	r.Add(Step{Source: "a", Name: "client_authentication", Status: Fail, Text: "refused", Remedy: "check client_id. Or else"})
+	r.Add(Step{Source: "a", Name: "server", Status: Fail, Text: "refused, too", Remedy: "check client_id"})
+	r.Add(Step{Source: "b", Name: "server", Status: Fail, Text: "refused", Remedy: "check client_id"})
+	var text strings.Builder
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	const want = `source a
+  fail  client authentication: refused
+        -> check client_id. Or else
+  fail  server: refused, too
+        -> as for client authentication above
+
+source b
+  fail  server: refused
+        -> check client_id
+
+`
+	if !strings.HasPrefix(text.String(), want) {
+		t.Errorf("%s", text.String())
+	}
+}
