@@ -195,9 +195,12 @@ const (
 )
 
 // assertionFailure adds to a failure that the provider refused the assertion, and why, if that is
-// known.
-func (w *wire) assertionFailure(failure *Error, assertion string) *Error {
-	if assertion == "" || failure.Code != "invalid_client" {
+// known. grantType is that of the request, if it is a token request. Some providers answer
+// invalid_grant in place of invalid_client. In a request with no other credential, that means the
+// assertion, too.
+func (w *wire) assertionFailure(failure *Error, assertion, grantType string) *Error {
+	alone := failure.Code == "invalid_grant" && grantType == "client_credentials"
+	if assertion == "" || failure.Code != "invalid_client" && !alone {
 		return failure
 	}
 	why, now := assertionRefused, w.cfg.Clock.Now()

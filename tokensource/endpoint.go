@@ -51,7 +51,7 @@ func (w *wire) askEach(ctx context.Context, to endpoint, variables map[string]st
 		ans, failed := w.ask(ctx, to, tokenURL, audience, form, secret)
 		if failed == nil {
 			if failed = read(ans); failed != nil {
-				failed = w.clues(w.assertionFailure(failed, ans.assertion), ans.header, issuer)
+				failed = w.clues(w.assertionFailure(failed, ans.assertion, ""), ans.header, issuer)
 			}
 			w.proofAnswered(failed, to.key, to.url, ans.header)
 		}

@@ -29,4 +29,5 @@ var remedies = slices.Concat(
 	personProblems,
 	destinationProblems,
 	serverProblems,
+	otherRefusals,
 )

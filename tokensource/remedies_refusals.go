@@ -172,3 +172,16 @@ var refusals = []Remedy{
 			"another endpoint",
 	},
 }
+
+// otherRefusals is the last row of the table, for refusals that no other row explains.
+var otherRefusals = []Remedy{
+	{
+		Problem: "request_refused", Text: "the token endpoint answered 400", Class: ClassOperator,
+		Cause: "The provider refuses the token request, with an error code that does not say which option is wrong. The " +
+			"class is `wait` if the code is none of OAuth's.",
+		Do: "check grant, client_id, {proof}, client_auth[ (now {client_auth})] and token_param" + askProvider,
+		match: func(e *Error) bool {
+			return e.Class != ClassLogin && e.Reason == answeredReason && e.Code != "" && e.Status >= 400 && e.Status < 500
+		},
+	},
+}

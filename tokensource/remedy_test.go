@@ -235,6 +235,7 @@ var provoked = map[string]func(t *testing.T) error{
 		cfg.ClientSecrets = []tokensource.Value{tokensource.Literal("")}
 	}),
 	"client_assertion_refused": asked(refused(401, "invalid_client"), signing(testKey(0))),
+	"request_refused":          asked(refused(400, "invalid_grant")),
 	"client_assertion_used":    asked(refused(400, "jti_known"), asserting("a.e30.c")),
 	"client_assertion_expired": asked(refused(401, "invalid_client"), asserting(expiredAssertion)),
 	"assertion_refused":        asked(refused(400, "invalid_grant"), bearing(nil)),
@@ -529,5 +530,27 @@ func TestProviderSaidPlainly(t *testing.T) {
 	var e *tokensource.Error
 	if !errors.As(err, &e) || e.ProviderSaid() != said {
 		t.Errorf("got %q of %v", e.ProviderSaid(), err)
+	}
+}
+
+// Without another credential in the request, invalid_grant means the JWT that proves the client.
+// With a refresh token, it means that one.
+func TestInvalidGrantMeansTheAssertion(t *testing.T) {
+	for name, c := range map[string]struct {
+		edits []func(*tokensource.Config)
+		want  string
+	}{
+		"client_credentials": {[]func(*tokensource.Config){signing(testKey(0))}, "client_assertion_refused"},
+		"refresh_token": {[]func(*tokensource.Config){signing(testKey(0)), func(cfg *tokensource.Config) {
+			cfg.Grant = tokensource.RefreshToken{Initial: tokensource.Literal("r")}
+		}}, "grant_ended"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := asked(refused(400, "invalid_grant"), c.edits...)(t)
+			failure, ok := errors.AsType[*tokensource.Error](err)
+			if !ok || failure.Problem() != c.want {
+				t.Errorf("%v: want the problem %s", err, c.want)
+			}
+		})
 	}
 }

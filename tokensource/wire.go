@@ -189,7 +189,7 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	}
 	failure := w.failureOf(err)
 	w.proofAnswered(failure, req.key, tokenURL, call.header)
-	failure = w.assertionFailure(failure, assertion.Get("client_assertion"))
+	failure = w.assertionFailure(failure, assertion.Get("client_assertion"), params.Get("grant_type"))
 	failure = w.clues(w.grantFailure(failure, req), call.header, req.audience).withFacts(w.facts(urlOption))
 	failure.said = call.said
 	if failure.Reason == lockedOutReason {

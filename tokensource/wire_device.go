@@ -82,7 +82,7 @@ func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience, iss
 	if resp.StatusCode < 200 || resp.StatusCode > 299 || err == nil && hasError(members) {
 		failure := refusal(resp, call.errorCode(members), w.cfg.Clock.Now())
 		failure.said = call.saidIn(members)
-		return nil, w.clues(w.assertionFailure(failure, assertion.Get("client_assertion")), resp.Header, issuer)
+		return nil, w.clues(w.assertionFailure(failure, assertion.Get("client_assertion"), ""), resp.Header, issuer)
 	}
 	if err != nil {
 		return fail("is no device code: " + err.Error())
