@@ -79,6 +79,14 @@ var connectionFailures = []Remedy{
 		match: byReason("refuses connections"),
 	},
 	{
+		Problem: "connection_broke", Text: "the connection to the token endpoint broke before its answer", Class: ClassWait,
+		Cause: "The server, or something before it, ended the connection and sent no answer. A server that restarts does " +
+			"that, and one that speaks TLS at this port while the URL begins with http.",
+		Do: "check whether the server of the provider[ at {host}] runs, and whether a proxy or a firewall ends " +
+			"connections[. The URL in {url} begins with {plain}: if the provider speaks TLS at this port, write https://]",
+		match: byReason("broke before its answer"),
+	},
+	{
 		Problem: "unreachable", Text: "the token endpoint could not be reached", Class: ClassWait,
 		Cause: "The connection to the host failed. The network is down, or a proxy (HTTPS_PROXY) or a firewall blocks the " +
 			"connection.",

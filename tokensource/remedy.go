@@ -101,6 +101,12 @@ func (e *Error) filled(r *Remedy) string {
 		case "host":
 			_, host, _ := strings.Cut(e.Endpoint, "://")
 			return host
+		case "plain":
+			const plain = "http://"
+			if strings.HasPrefix(e.Endpoint, plain) {
+				return plain
+			}
+			return ""
 		case "told_until", "ask_now":
 			return e.waitFact(name)
 		}

@@ -214,6 +214,7 @@ var provoked = map[string]func(t *testing.T) error{
 	"unreachable":      failingWith(errors.New("network is unreachable")),
 	"timeout":          failingWith(context.DeadlineExceeded),
 	"no_tls":           failingWith(tls.RecordHeaderError{}),
+	"connection_broke": asked(reply{err: io.EOF}),
 	"rate_limited":     asked(reply{status: 429}),
 	"provider_trouble": asked(reply{status: 503}),
 	"connection_refused": func(t *testing.T) error {
@@ -552,5 +553,16 @@ func TestInvalidGrantMeansTheAssertion(t *testing.T) {
 				t.Errorf("%v: want the problem %s", err, c.want)
 			}
 		})
+	}
+}
+
+// A server that speaks TLS ends a connection without it. Only for a URL without TLS, the remedy says
+// so.
+func TestTheRemedyNamesTLS(t *testing.T) {
+	for tokenURL, want := range map[string]bool{"http://127.0.0.1:1/token": true, "https://127.0.0.1:1/token": false} {
+		err := asked(reply{err: io.EOF}, func(cfg *tokensource.Config) { cfg.TokenURL = tokenURL })(t)
+		if got := strings.Contains(err.Error(), "speaks TLS at this port, write https://"); got != want {
+			t.Errorf("%s: %v", tokenURL, err)
+		}
 	}
 }
