@@ -213,3 +213,41 @@ func TestNoRefreshTokenAtAll(t *testing.T) {
 		wantCount(t, ep, 0)
 	})
 }
+
+// A stored refresh token was refused while its access token lives, and then another one was configured,
+// with a restart. The source sends the new one at once, and does not wait for the end of the token.
+// Without a new one, it sends nothing.
+func TestNewRefreshTokenAfterARestart(t *testing.T) {
+	for seed, want := range map[string]string{"new": "new", "seed": "rt1"} {
+		t.Run(seed, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage, ep := new(tokensource.MemoryStorage), &endpoint{}
+				ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
+				src := newSource(t, ep, refreshing(storage, "seed"))
+				wantToken(t, src, "at1")
+				ep.set(always(refused(400, "invalid_grant")))
+				if err := src.Account("").Refresh(t.Context()); err == nil {
+					t.Fatal("the refresh token was not refused")
+				}
+				if err := src.Close(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
+				src = newSource(t, ep, refreshing(storage, seed))
+				wantToken(t, src, "at1") // it lives
+				time.Sleep(time.Minute)
+				spent := ep.spent()
+				if last := spent[len(spent)-1]; last != want {
+					t.Errorf("sent %q, want %q last", spent, want)
+				}
+				state := tokensource.StateFresh
+				if seed == "seed" {
+					state = tokensource.StateLoginRequired
+				}
+				if got := src.Account("").Status().State; got != state {
+					t.Errorf("the state is %s, want %s", got, state)
+				}
+			})
+		})
+	}
+}

@@ -111,7 +111,8 @@ func (a *account) usable(ctx context.Context, rec *Record) (lives, fresh bool) {
 		return false, false
 	}
 	soft, hard := a.deadlines(rec, false)
-	return !a.src.cfg.Clock.passed(hard), !a.src.cfg.Clock.passed(soft)
+	// After a refusal, the token is due: a new refresh token may be configured meanwhile.
+	return !a.src.cfg.Clock.passed(hard), rec.Failure == nil && !a.src.cfg.Clock.passed(soft)
 }
 
 // deadlines returns when rec's token is due for a refresh, and when it ends. again means that the

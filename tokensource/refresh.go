@@ -91,8 +91,8 @@ func (a *account) updateSituation(s *situation) {
 
 func (a *account) read(ctx context.Context, s *situation) {
 	stored, err := a.load(ctx)
+	s.storedLives, s.storedFresh = a.usable(ctx, stored) // readRecord may add a known failure to stored
 	s.readRecord(stored, err)
-	s.storedLives, s.storedFresh = a.usable(ctx, stored)
 }
 
 // prepare waits for the account's turn and asks the grant for the request to send.

@@ -41,7 +41,7 @@ type situation struct {
 
 	// stored and readErr are the result of the last read. found says how stored relates to the record
 	// known before. storedLives is true if the stored token has not expired, and storedFresh if it is
-	// not due either.
+	// not due either, and its refresh token was not refused.
 	stored                   *Record
 	readErr                  error
 	found                    comparison
