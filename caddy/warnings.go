@@ -148,7 +148,8 @@ func (t *Transport) warnOfUpstreams(ctx caddy.Context, app *App, to destinations
 				t.noHost = cmp.Or(t.noHost, unset)
 			}
 			if why, ok := errors.AsType[*authinject.DestinationError](t.checkUpstream(upstream.Dial, to.fixed)); ok {
-				log.Warn("requests to this upstream will be refused", zap.String("upstream", upstream.Dial), zap.Error(why))
+				log.Warn("requests to this upstream will be refused", zap.String("upstream", upstream.Dial), zap.Error(why),
+					zap.String("problem", why.Problem()), zap.String("remedy", why.Remedy()))
 				app.refusals.noteExpected(t.Source, upstream.Dial, why)
 			}
 		}

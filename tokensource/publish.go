@@ -111,8 +111,9 @@ func (a *account) usable(ctx context.Context, rec *Record) (lives, fresh bool) {
 		return false, false
 	}
 	soft, hard := a.deadlines(rec, false)
-	// After a refusal, the token is due: a new refresh token may be configured meanwhile.
-	return !a.src.cfg.Clock.passed(hard), rec.Failure == nil && !a.src.cfg.Clock.passed(soft)
+	// After its refresh token was refused, a token is due: a new one may be configured meanwhile.
+	refused := rec.Failure != nil && rec.Failure.Refused != ""
+	return !a.src.cfg.Clock.passed(hard), !refused && !a.src.cfg.Clock.passed(soft)
 }
 
 // deadlines returns when rec's token is due for a refresh, and when it ends. again means that the

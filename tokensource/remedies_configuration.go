@@ -127,8 +127,8 @@ var destinationProblems = []Remedy{
 	{
 		Problem: "destination_insecure", Text: "use https, or allow it by writing", Class: ClassOperator,
 		Cause: "The upstream would get the token over plain http.",
-		Do: "use an https upstream: write https:// before its address or, if the address is a placeholder such as " +
-			"{env.NAME}, tls into a block transport http. Or write the http one into the option destinations",
+		Do: "use an https upstream: write https:// before its address or, if the address is in an environment " +
+			"variable, tls into a block transport http. Or write the http one into the option destinations",
 		match: noError,
 	},
 	{

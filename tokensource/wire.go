@@ -108,8 +108,11 @@ func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error 
 		}
 		if err != nil {
 			if refused == nil {
-				refused = &Error{Class: ClassOperator, Reason: fmt.Sprintf("reading client_secret %d of %d: %v", index+1,
-					len(secrets), err), cause: err}
+				which := ""
+				if len(secrets) > 1 {
+					which = fmt.Sprintf(" %d of %d", index+1, len(secrets))
+				}
+				refused = &Error{Class: ClassOperator, Reason: fmt.Sprintf("reading client_secret%s: %v", which, err), cause: err}
 			}
 			continue
 		}
