@@ -119,7 +119,7 @@ func (a *App) explainTaken() {
 	if !ok {
 		return
 	}
-	a.logger.Error("another process listens at an address of this configuration, which was not started",
+	a.logger.Error("the configuration was not started, because another process listens at its address",
 		zap.String("listener", address), zap.Strings("processes", theNeighbours.others(address)),
 		zap.String("remedy", doctor.TakenRemedy))
 }

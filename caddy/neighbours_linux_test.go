@@ -82,7 +82,7 @@ func TestTheAddressIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"another process listens at an address of this configuration, which was not started",
+		"the configuration was not started, because another process listens at its address",
 		fmt.Sprintf(`"listener":%q`, address), fmt.Sprintf("cat (process %d)", process),
 		"stop that process, or choose another port",
 	} {

@@ -2,7 +2,10 @@ package firstlight
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -118,7 +121,8 @@ func TestMetrics(t *testing.T) {
 }
 
 // If a new configuration cannot start, the admin API goes on to show the one that runs, and acts on
-// it. An address that only the new one has is no address that this server shares.
+// it. An address that only the new one has is no address that this server shares. The log names the
+// process that has it.
 func TestAdminAPIAfterAFailedReload(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{AccessTokenLifetime: time.Hour})
 	p := start(t, proxied(srv, srv.URL))
@@ -141,8 +145,12 @@ func TestAdminAPIAfterAFailedReload(t *testing.T) {
 	if err != nil || status != http.StatusOK || !strings.Contains(string(body), `"live":true`) {
 		t.Errorf("refresh: %d %v %s", status, err, body)
 	}
+	named := p.WaitLog("the configuration was not started, because another process listens at its address")
+	if want := fmt.Sprintf("(process %d)", os.Getpid()); runtime.GOOS == "linux" && !strings.Contains(named, want) {
+		t.Errorf("logged %s, want %s", named, want)
+	}
 	for _, line := range p.Logs() {
-		if strings.Contains(line, "another process listens") {
+		if strings.Contains(line, "another process listens at the same address") {
 			t.Errorf("logged %s", line)
 		}
 	}
