@@ -67,14 +67,14 @@ const (
 	// container was paused, or a debugger stopped it.
 	stoodStill = 100 * time.Millisecond
 	// lateAnswer is how long a request goes on after its time if the process stood still. It is
-	// shorter than quickRetry, so the request still ends before other processes send the refresh
-	// token.
+	// shorter than quickRetry, so a request that is hardly late still ends before other processes send
+	// the refresh token.
 	lateAnswer = 750 * time.Millisecond
 )
 
 // limit returns a context for a request, which ends with [context.DeadlineExceeded] after d. If the
-// process stood still meanwhile, the answer may have arrived and not have been read. With rotation,
-// nobody gets that answer again. So the context then ends after a further lateAnswer.
+// process stood still meanwhile, the answer may have arrived and not have been read. A provider
+// that rotates refresh tokens gives it only once. So the context then ends after a further lateAnswer.
 func (c Clock) limit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	inner, cancel := context.WithCancelCause(ctx)
 	timer := c.afterRunning(d, func() { cancel(context.DeadlineExceeded) })

@@ -178,7 +178,7 @@ var otherRefusals = []Remedy{
 	{
 		Problem: "request_refused", Text: "the token endpoint answered 400", Class: ClassOperator,
 		Cause: "The provider refuses the token request, with an error code that does not say which option is wrong. The " +
-			"class is `wait` if the code is none of OAuth's.",
+			"class is `wait` if no standard of OAuth defines the code.",
 		Do: "check grant, client_id, {proof}, client_auth[ (now {client_auth})] and token_param" + askProvider,
 		match: func(e *Error) bool {
 			return e.Class != ClassLogin && e.Reason == answeredReason && e.Code != "" && e.Status >= 400 && e.Status < 500
