@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -111,7 +112,7 @@ func TestNeighbourThatComesLater(t *testing.T) {
 		a.routes.listens = map[string][]string{"a": {"127.0.0.1:8080"}}
 		ready := func() (warnings []string) {
 			t.Helper()
-			time.Sleep(lookEvery)
+			virtual.Advance(lookEvery)
 			asked := httptest.NewRequest(http.MethodGet, "/authinject/ready", nil)
 			asked = asked.WithContext(context.WithValue(asked.Context(), http.LocalAddrContextKey,
 				net.TCPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:2019"))))

@@ -195,9 +195,9 @@ const (
 )
 
 // assertionFailure adds to a failure that the provider refused the assertion, and why, if that is
-// known. grantType is that of the request, if it is a token request. Some providers answer
-// invalid_grant in place of invalid_client. In a request with no other credential, that means the
-// assertion, too.
+// known. grantType is the parameter grant_type of a token request. Other requests have none. Some
+// providers answer invalid_grant in place of invalid_client. If the request has no other credential,
+// that code means the assertion, too.
 func (w *wire) assertionFailure(failure *Error, assertion, grantType string) *Error {
 	alone := failure.Code == "invalid_grant" && grantType == "client_credentials"
 	if assertion == "" || failure.Code != "invalid_client" && !alone {

@@ -235,7 +235,7 @@ func TestNewRefreshTokenAfterARestart(t *testing.T) {
 				ep.set(func(n int, _ url.Values) reply { return rotated(n, time.Hour) })
 				src = newSource(t, ep, refreshing(storage, seed))
 				mustToken(t, src) // the old one lives until the new one is there
-				time.Sleep(time.Minute)
+				virtual.Advance(time.Minute)
 				spent := ep.spent()
 				if last := spent[len(spent)-1]; last != want {
 					t.Errorf("sent %q, want %q last", spent, want)

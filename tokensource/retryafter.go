@@ -16,8 +16,8 @@ import (
 // note outlives a restart. If a person asks for a refresh, the note is forgotten; a lock-out is
 // not, because a request would prolong it.
 
-// retryAfter reads a Retry-After field (RFC 9110 section 10.2.3): seconds or a date, kept within
-// sane bounds; 0 if there is none.
+// retryAfter reads a Retry-After field (RFC 9110 section 10.2.3): seconds or a date. The result is at
+// least retryAfterMin and at most retryAfterMax. Without such a field it is 0.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	field := h.Get("Retry-After")
 	var d time.Duration

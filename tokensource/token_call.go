@@ -38,7 +38,7 @@ type tokenCall struct {
 
 	// secrets and public are the values that the request contains; the response may repeat them.
 	secrets, public []string
-	// header is that of the response.
+	// header is the header of the response.
 	header http.Header
 	// unusable has the refresh token and scope of a response whose access token cannot be used. The
 	// refresh token must not be lost.
