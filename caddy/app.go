@@ -130,7 +130,7 @@ func checkEncryptionKey(ctx context.Context, configured string) error {
 	}
 	key, err := value(configured)(ctx)
 	if err != nil {
-		return err
+		return atLoad(err)
 	}
 	return tokensource.CheckEncryptionKey(key)
 }

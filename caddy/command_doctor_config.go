@@ -105,7 +105,7 @@ func (c *commandConfig) replaced(text string) []unsetVariable {
 func (c *commandConfig) unset(text string) string {
 	for _, found := range envPlaceholder.FindAllSubmatch(c.raw, -1) {
 		name := string(found[1])
-		if os.Getenv(name) == "" && regexp.MustCompile(`\benv\.`+regexp.QuoteMeta(name)+`\b`).MatchString(text) {
+		if os.Getenv(name) == "" && regexp.MustCompile(`\benv(\.|ironment variable )`+regexp.QuoteMeta(name)+`\b`).MatchString(text) {
 			return name
 		}
 	}

@@ -47,8 +47,8 @@ func TestEncryptionKeyErrors(t *testing.T) {
 			"32 characters"},
 		"short file": {keys: []string{keyFile(t, good[1:])},
 			want: "encryption_key 1 of 1: it has fewer than 32 characters"},
-		"unset variable": {keys: []string{"{env.NO_KEY}"}, want: "encryption_key 1 of 1: evaluated placeholder " +
-			"{env.NO_KEY} is empty"},
+		"unset variable": {keys: []string{"{env.NO_KEY}"}, want: "encryption_key 1 of 1: the environment variable " +
+			"NO_KEY is not set: set it where Caddy is started"},
 		"missing file": {keys: []string{"{file./does/not/exist}"}, want: "encryption_key 1 of 1: open " +
 			"/does/not/exist"},
 		"empty file": {keys: []string{keyFile(t, "")}, want: "key is empty"},

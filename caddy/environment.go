@@ -112,8 +112,8 @@ func withUnset(err error, d *caddyfile.Dispenser, option string) error {
 	return err
 }
 
-// unsetPlaceholder returns the first environment variable that is not set in the placeholders of a
-// text, or an empty string.
+// unsetPlaceholder returns the first environment variable in the placeholders of a text that is not
+// set or empty. It returns an empty string if there is none.
 func unsetPlaceholder(text string) string {
 	for _, found := range envPlaceholder.FindAllStringSubmatch(text, -1) {
 		if os.Getenv(found[1]) == "" {
@@ -121,6 +121,20 @@ func unsetPlaceholder(text string) string {
 		}
 	}
 	return ""
+}
+
+// unsetError says that an environment variable in a placeholder is not set, or empty.
+type unsetError struct{ name string }
+
+// Variable returns the variable's name, for the remedy of [tokensource.Error].
+func (e unsetError) Variable() string { return e.name }
+
+// Error implements error.
+func (e unsetError) Error() string {
+	if _, set := os.LookupEnv(e.name); set {
+		return fmt.Sprintf("the environment variable %s is empty", e.name)
+	}
+	return fmt.Sprintf("the environment variable %s is not set", e.name)
 }
 
 // checkSet returns why an upstream has no address, if an environment variable in it is not set.

@@ -46,9 +46,16 @@ func valueIfSet(configured string) tokensource.Value {
 }
 
 // resolve replaces the placeholders of s that need no request: {env.*}, {file.*}, {system.*} and
-// {time.*}. Any other one is an error.
+// {time.*}. Any other one is an error, and so is one without a value.
 func resolve(s string) (string, error) {
-	return caddy.NewReplacer().ReplaceOrErr(s, true, true)
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(s, true, true)
+	if err == nil {
+		return resolved, nil
+	}
+	if name := unsetPlaceholder(s); name != "" {
+		return "", unsetError{name}
+	}
+	return "", err
 }
 
 // resolveIn replaces the placeholders of s with what the request has for them, or returns an empty
@@ -132,6 +139,9 @@ func resolveOption(option string, text *string) error {
 func atLoad(err error) error {
 	if err == nil {
 		return nil
+	}
+	if errors.As(err, new(unsetError)) {
+		return fmt.Errorf("%w: set it where Caddy is started, and start Caddy again", err)
 	}
 	return fmt.Errorf("%w: check the variable or file that it names, and that this process may read it; "+
 		"a changed environment needs a restart of the server", err)

@@ -42,7 +42,7 @@ func TestValueIsReadEachTime(t *testing.T) {
 	}
 
 	env := value("id-{env.AUTHINJECT_TEST}")
-	if _, err := env(context.Background()); err == nil || !strings.Contains(err.Error(), "{env.AUTHINJECT_TEST}") {
+	if _, err := env(context.Background()); err == nil || !strings.Contains(err.Error(), "the environment variable AUTHINJECT_TEST is not set") {
 		t.Errorf("without the variable: %v", err)
 	}
 	t.Setenv("AUTHINJECT_TEST", "7")

@@ -11,22 +11,38 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A variable that is not set is named, with what to do.
+// A variable that is not set, or empty, is named, and so is a file that does not exist. Each error
+// says which option needs it and what to do.
 func TestPlaceholderWithoutValue(t *testing.T) {
 	isolate(t)
-	t.Setenv("TOKEN_THAT_IS_NOT_SET", "")
+	t.Setenv("EMPTY_TOKEN", "")
 	upstream := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(upstream.Close)
-	addr := rig.FreeAddr(t)
-	run(t, rig.Caddyfile{}.Source("a", "token {env.TOKEN_THAT_IS_NOT_SET}").
-		Site("http://"+addr, "bind 127.0.0.1", "authinject a "+upstream.URL))
-	status, body, _ := get(t, "http://"+addr+"/")
-	var problem struct{ Detail, Problem string }
-	if err := json.Unmarshal([]byte(body), &problem); err != nil || status != http.StatusBadGateway ||
-		problem.Problem != "value" ||
-		!strings.Contains(problem.Detail,
-			"evaluated placeholder {env.TOKEN_THAT_IS_NOT_SET} is empty: check the variable or file") {
-		t.Errorf("got %d %s", status, body)
+	client := "grant client_credentials\nclient_id c\ntoken_url " + upstream.URL + "/token\n"
+	for name, c := range map[string]struct{ options, problem, detail string }{
+		"token": {"token {env.NO_SUCH_TOKEN}", "variable", "reading token: the environment variable NO_SUCH_TOKEN is not " +
+			"set: set NO_SUCH_TOKEN where Caddy is started, and start Caddy again"},
+		"empty": {"token {env.EMPTY_TOKEN}", "variable", "reading token: the environment variable EMPTY_TOKEN is empty: " +
+			"set EMPTY_TOKEN where Caddy is started, and start Caddy again"},
+		"refresh_token": {"grant refresh_token\n" + client[len("grant client_credentials\n"):] + "client_secret s\n" +
+			"refresh_token {env.NO_SUCH_TOKEN}", "variable", "reading refresh_token: the environment variable NO_SUCH_TOKEN"},
+		"client_secret": {client + "client_secret {env.NO_SUCH_SECRET}", "variable", "reading client_secret: the environment " +
+			"variable NO_SUCH_SECRET is not set: set NO_SUCH_SECRET where Caddy"},
+		"token_param": {client + "client_secret s\ntoken_param audience {env.NO_SUCH_API}", "variable", "reading token_param " +
+			"audience: the environment variable NO_SUCH_API is not set: set NO_SUCH_API where Caddy"},
+		"file": {"token {file./no/such/token}", "value", "reading token: open /no/such/token: no such file or directory: " +
+			"check the variable or file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr := rig.FreeAddr(t)
+			run(t, rig.Caddyfile{}.Source("a", c.options).Site("http://"+addr, "bind 127.0.0.1", "authinject a "+upstream.URL))
+			status, body, _ := get(t, "http://"+addr+"/")
+			var problem struct{ Detail, Problem string }
+			if err := json.Unmarshal([]byte(body), &problem); err != nil || status != http.StatusBadGateway ||
+				problem.Problem != c.problem || !strings.Contains(problem.Detail, c.detail) {
+				t.Errorf("got %d %s", status, body)
+			}
+		})
 	}
 }
 

@@ -36,7 +36,7 @@ func (e *Error) withFacts(more facts) *Error {
 
 // usualFacts are used for facts that an error does not have.
 var usualFacts = facts{
-	"url": "token_url", "again": connectAgain, "proof": "client_secret", "token": "the option token",
+	"url": "token_url", "again": connectAgain, "proof": "client_secret", "token": "the option token", "variable": "the variable",
 	"rescope":      "until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again",
 	"account_from": "see that something in front of the proxy sets the placeholder of the option account for this request",
 	"retries":      "The source asks again by itself",

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/url"
 )
 
@@ -33,7 +34,7 @@ func (g RefreshToken) Next(ctx context.Context, rec *Record) (Request, error) {
 	current, origin := rec.RefreshToken, rec.Seed
 	switch {
 	case err != nil && current.IsZero():
-		return Request{}, err
+		return Request{}, fmt.Errorf("reading refresh_token: %w", err)
 	case err == nil && seed.IsZero() && current.IsZero():
 		return Request{}, &Error{Class: ClassOperator, Reason: "the configured refresh_token is empty"}
 	case err == nil && !seed.IsZero() && refreshTokenDigest(seed) != rec.Seed:

@@ -3,6 +3,7 @@ package tokensource
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -31,7 +32,7 @@ func (Static) Traits() Traits { return Traits{Local: true} }
 func (g Static) Next(ctx context.Context, _ *Record) (Request, error) {
 	token, err := g.Token(ctx)
 	if err != nil {
-		return Request{}, err
+		return Request{}, fmt.Errorf("reading token: %w", err)
 	}
 	if token.IsZero() {
 		return Request{}, &Error{Class: ClassOperator, Reason: "the configured token is empty"}

@@ -3,6 +3,13 @@ package tokensource
 // configurationMistakes are mistakes that only a token request shows.
 var configurationMistakes = []Remedy{
 	{
+		Problem: "variable", Text: "the environment variable", Class: ClassOperator,
+		Cause: "A placeholder such as `{env.NAME}` in the configuration has no value, because this environment variable " +
+			"is not set, or empty. Caddy sees the variables that were set when it was started.",
+		Do:    "set {variable} where Caddy is started, and start Caddy again",
+		match: func(e *Error) bool { return e.variable() != "" },
+	},
+	{
 		Problem: "client_secret", Text: "reading client_secret", Class: ClassOperator,
 		Cause: "The placeholder of the client secret has no value.",
 		Do: "check the variable or file that client_secret names, and that this process may read it. Start the server " +
@@ -74,8 +81,8 @@ var configurationMistakes = []Remedy{
 	},
 	{
 		Problem: "value", Text: "evaluated placeholder", Class: ClassOperator,
-		Cause: "A placeholder in the configuration has no value. The variable is not set, or the file is missing, empty " +
-			"or not readable.",
+		Cause: "A placeholder in the configuration has no value: often, the file that it names is missing, empty or not " +
+			"readable.",
 		Do: "check the variable or file that the placeholder names, and that this process may read it. Start the " +
 			"server again after a change of its environment",
 		match: byReason("evaluated placeholder", "reading token_param", "no such file or directory", "permission denied",

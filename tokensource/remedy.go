@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,6 +110,8 @@ func (e *Error) filled(r *Remedy) string {
 			return ""
 		case "told_until", "ask_now":
 			return e.waitFact(name)
+		case "variable":
+			return cmp.Or(e.variable(), usualFacts[name])
 		}
 		return cmp.Or(e.facts()[name], usualFacts[name])
 	})
@@ -128,6 +131,17 @@ func (e *Error) waitFact(name string) string {
 		return e.Source + " --account " + e.Account
 	}
 	return e.Source
+}
+
+// variable returns the name of the environment variable whose missing value caused e, or "".
+func (e *Error) variable() string {
+	if unset, ok := errors.AsType[interface {
+		error
+		Variable() string
+	}](e.cause); ok {
+		return unset.Variable()
+	}
+	return ""
 }
 
 // What returns what happened, with the status and the error code, and without the source and the
