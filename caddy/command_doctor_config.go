@@ -5,12 +5,8 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
 	"maps"
 	"net/http"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -44,72 +40,6 @@ type surveyed struct {
 	around survey
 	// exchanges holds the sources that exchange the tokens of their callers.
 	exchanges map[string]bool
-}
-
-// envPlaceholder matches a placeholder of an environment variable.
-var envPlaceholder = regexp.MustCompile(`\{env\.([^{}"\\]+)\}`)
-
-// misconfigured reports why a configuration cannot be loaded. The error says what was probably
-// meant, and so the remedy adds only what is known for certain: where the configuration is, and
-// which variable is not set. validated says that the error is of the method validate.
-func (c *commandConfig) misconfigured(report *doctor.Report, err error, validated bool) {
-	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: "correct " + c.file}
-	unreadable := errors.As(err, new(unreadableError))
-	var misspelled misspelledAppError
-	replaced := c.replaced(err.Error())
-	switch name := c.unset(err.Error()); {
-	case len(replaced) > 0:
-		var texts, remedies []string
-		for _, v := range replaced {
-			if !strings.Contains(step.Text, v.String()) {
-				texts = append(texts, v.String())
-			}
-			remedies = append(remedies, v.remedy())
-		}
-		step.Text = strings.Join(slices.Insert(texts, 0, step.Text), "; ")
-		step.Remedy = strings.Join(remedies, "; ")
-	case errors.As(err, &misspelled):
-		step.Remedy = fmt.Sprintf("write apps.authinject in place of apps.%s in %s", misspelled.name, c.file)
-	case errors.As(err, new(noCaddyfileError)), unreadable && errors.Is(err, fs.ErrNotExist):
-		step.Remedy = "run doctor where the Caddyfile is, or name the configuration with --config; caddy authinject init writes one"
-	case unreadable && errors.Is(err, fs.ErrPermission):
-		step.Remedy = "let this user read " + c.file
-	case name != "":
-		step.Remedy = fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell", name)
-	case validated:
-		step.Remedy += "; caddy validate shows the same error"
-	}
-	report.Add(step)
-}
-
-// replaced finds the environment variables that are not set and whose place in the Caddyfile is
-// empty, if they can be the cause of the error with this text: those of the line that it names, or
-// all of them, each once, if it names none.
-func (c *commandConfig) replaced(text string) []unsetVariable {
-	list := unsetVariables(c.caddyfile)
-	at := regexp.MustCompile(regexp.QuoteMeta(c.file) + `:(\d+)`).FindStringSubmatch(text)
-	if at == nil {
-		known := make(map[string]bool)
-		return slices.DeleteFunc(list, func(v unsetVariable) bool {
-			again := known[v.name]
-			known[v.name] = true
-			return again
-		})
-	}
-	line, _ := strconv.Atoi(at[1]) // only digits
-	return slices.DeleteFunc(list, func(v unsetVariable) bool { return v.line != line })
-}
-
-// unset finds the environment variable whose missing value caused the error with this text. It
-// returns the variable's name, or "" if the error has another cause.
-func (c *commandConfig) unset(text string) string {
-	for _, found := range envPlaceholder.FindAllSubmatch(c.raw, -1) {
-		name := string(found[1])
-		if os.Getenv(name) == "" && regexp.MustCompile(`\benv(\.|ironment variable )`+regexp.QuoteMeta(name)+`\b`).MatchString(text) {
-			return name
-		}
-	}
-	return ""
 }
 
 // accountFlagError says that --account is wrong, and what to do.

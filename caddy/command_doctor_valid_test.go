@@ -87,8 +87,8 @@ func writeFile(t *testing.T, name, content string) string {
 	return path
 }
 
-// The remedy of a configuration that cannot be loaded is not put together from the words of the
-// error.
+// The remedy of a configuration that cannot be loaded names the line, if the error does, and the
+// word that was probably meant.
 func TestDoctorRemediesAreFacts(t *testing.T) {
 	t.Setenv("ORDERS_SECRET", rig.Canary)
 	t.Setenv("UNSET_ID", "")
@@ -99,26 +99,30 @@ func TestDoctorRemediesAreFacts(t *testing.T) {
 	const same = "; caddy validate shows the same error"
 	for name, c := range map[string]struct{ file, text, remedy string }{
 		"unclosed": {caddyfile("client_id x", "client_secret {env.ORDERS_SECRET"), "without its closing brace",
-			"correct "},
+			"correct line 9 of FILE"},
 		"misspelt": {caddyfile("client_id x", "client_secret {evn.ORDERS_SECRET}"), "did you mean {env.NAME}?",
-			"correct "},
+			"correct line 9 of FILE"},
 		"option": {caddyfile("client_id x", "token_uri https://login.example.com"), "did you mean token_url?",
-			"correct "},
+			"correct line 9 of FILE: write token_url in place of token_uri"},
+		"option with synonyms": {caddyfile("client_id x", "audience https://api.example.com"), "did you mean",
+			"correct line 9 of FILE: write token_param audience in place of audience"},
+		"value": {caddyfile("client_id x", "client_auth client_secret_bassic"), "did you mean client_secret_basic?",
+			"correct line 9 of FILE: write client_secret_basic in place of client_secret_bassic"},
+		"directive": {writeFile(t, "Caddyfile", ":80 {\n\tauthinjec orders https://api.example.com\n}\n"),
+			"unrecognized directive", "correct line 2 of FILE: write authinject in place of authinjec"},
 		"unset": {caddyfile("client_id {env.UNSET_ID}", "client_secret {env.ORDERS_SECRET}"), "UNSET_ID",
 			"set the environment variable UNSET_ID where Caddy is started, and in this shell"},
 		"field of JSON": {writeFile(t, "caddy.json", `{"apps":{"authinject":{"sources":{"orders":{"scope":["a"]}}}}}`),
-			"did you mean scopes?", "correct " + same},
-		"no sources": {writeFile(t, "caddy.json", `{"apps":{}}`), "configures no token sources", "correct "},
-		"import":     {writeFile(t, "Caddyfile", "import /no/such/file\n"), "/no/such/file", "correct "},
+			"did you mean scopes?", "correct FILE: write scopes in place of scope" + same},
+		"no sources": {writeFile(t, "caddy.json", `{"apps":{}}`), "configures no token sources", "correct FILE"},
+		"import":     {writeFile(t, "Caddyfile", "import /no/such/file\n"), "/no/such/file", "correct line 1 of FILE"},
 		"no file": {filepath.Join(t.TempDir(), "Caddyfile"), "no such file", "run doctor where the Caddyfile is, or " +
 			"name the configuration with --config; caddy authinject init writes one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := doctorRun{config: commandConfig{file: c.file}}
 			r := d.examine(t.Context())
-			if rest, ok := strings.CutPrefix(c.remedy, "correct "); ok {
-				c.remedy = "correct " + c.file + rest
-			}
+			c.remedy = strings.Replace(c.remedy, "FILE", c.file, 1)
 			step := r.Steps[0]
 			if len(r.Steps) != 1 || step.Status != doctor.Fail || !strings.Contains(step.Text, c.text) ||
 				step.Remedy != c.remedy {

@@ -23,7 +23,7 @@ const storageTimeout = 5 * time.Second
 // could be lost.
 func (x *exam) storage(ctx context.Context) bool {
 	if !x.Config.Grant.Traits().Stored {
-		x.skip("storage", "the grant "+x.GrantName+" stores nothing. The running server keeps the token in memory")
+		x.skip("storage", "the grant "+x.GrantName+" stores nothing. A running server keeps the token in memory")
 		return true
 	}
 	if !x.owned() {

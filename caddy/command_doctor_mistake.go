@@ -1,0 +1,124 @@
+package caddy
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/authinject/caddy-authinject/caddy/doctor"
+	"github.com/authinject/caddy-authinject/internal/suggest"
+)
+
+// envPlaceholder matches a placeholder of an environment variable.
+var envPlaceholder = regexp.MustCompile(`\{env\.([^{}"\\]+)\}`)
+
+// misconfigured reports why a configuration cannot be loaded. The error says what was probably
+// meant, and so the remedy adds only what is known for certain: where the configuration is, and
+// which variable is not set. validated says that the error is of the method validate.
+func (c *commandConfig) misconfigured(report *doctor.Report, err error, validated bool) {
+	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: "correct " + c.place(err.Error()) + meantWord(err.Error())}
+	unreadable := errors.As(err, new(unreadableError))
+	var misspelled misspelledAppError
+	replaced := c.replaced(err.Error())
+	switch name := c.unset(err.Error()); {
+	case len(replaced) > 0:
+		var texts, remedies []string
+		for _, v := range replaced {
+			if !strings.Contains(step.Text, v.String()) {
+				texts = append(texts, v.String())
+			}
+			remedies = append(remedies, v.remedy())
+		}
+		step.Text = strings.Join(slices.Insert(texts, 0, step.Text), "; ")
+		step.Remedy = strings.Join(remedies, "; ")
+	case errors.As(err, &misspelled):
+		step.Remedy = fmt.Sprintf("write apps.authinject in place of apps.%s in %s", misspelled.name, c.file)
+	case errors.As(err, new(noCaddyfileError)), unreadable && errors.Is(err, fs.ErrNotExist):
+		step.Remedy = "run doctor where the Caddyfile is, or name the configuration with --config; caddy authinject init writes one"
+	case unreadable && errors.Is(err, fs.ErrPermission):
+		step.Remedy = "let this user read " + c.file
+	case name != "":
+		step.Remedy = fmt.Sprintf("set the environment variable %s where Caddy is started, and in this shell", name)
+	case validated:
+		step.Remedy += "; caddy validate shows the same error"
+	}
+	report.Add(step)
+}
+
+// replaced finds the environment variables that are not set and whose place in the Caddyfile is
+// empty, if they can be the cause of the error with this text: those of the line that it names, or
+// all of them, each once, if it names none.
+func (c *commandConfig) replaced(text string) []unsetVariable {
+	list := unsetVariables(c.caddyfile)
+	number := c.line(text)
+	if number == "" {
+		known := make(map[string]bool)
+		return slices.DeleteFunc(list, func(v unsetVariable) bool {
+			again := known[v.name]
+			known[v.name] = true
+			return again
+		})
+	}
+	line, _ := strconv.Atoi(number) // only digits
+	return slices.DeleteFunc(list, func(v unsetVariable) bool { return v.line != line })
+}
+
+// line returns the number of the Caddyfile's line that the text of an error names, or "".
+func (c *commandConfig) line(text string) string {
+	at := regexp.MustCompile(regexp.QuoteMeta(c.file) + `:(\d+)`).FindStringSubmatch(text)
+	if at == nil {
+		return ""
+	}
+	return at[1]
+}
+
+// place says where the mistake is that the text of an error describes.
+func (c *commandConfig) place(text string) string {
+	if number := c.line(text); number != "" {
+		return "line " + number + " of " + c.file
+	}
+	return c.file
+}
+
+var (
+	// suggested matches an error with a suggestion of [suggest.DidYouMean] for a word that it quotes, or
+	// for a field in JSON.
+	suggested = regexp.MustCompile(`(?:"([^"]*)"(?: is not known)?|unknown field \S*\.([^. ]+)) \(did you mean ([^?]+)\?\)`)
+	// unknownDirective matches Caddy's error about a directive.
+	unknownDirective = regexp.MustCompile(`unrecognized directive: (\S+)`)
+)
+
+// meantWord returns the part of a remedy that says which word to write in place of a misspelled one.
+// It is empty if the text of the error is not about such a word.
+func meantWord(text string) string {
+	if found := unknownDirective.FindStringSubmatch(text); found != nil {
+		text = strconv.Quote(found[1]) + suggest.DidYouMean(found[1], directives)
+	}
+	found := suggested.FindStringSubmatch(text)
+	if found == nil {
+		return ""
+	}
+	return fmt.Sprintf(": write %s in place of %s", found[3], cmp.Or(found[1], found[2]))
+}
+
+// directives are the directives that this module adds, and those that its sites use most.
+var directives = []string{"authinject", "authinject_connect", "authinject_ready", "reverse_proxy", "handle", "handle_path",
+	"basic_auth", "forward_auth"}
+
+// unset finds the environment variable whose missing value caused the error with this text. It
+// returns the variable's name, or "" if the error has another cause.
+func (c *commandConfig) unset(text string) string {
+	for _, found := range envPlaceholder.FindAllSubmatch(c.raw, -1) {
+		name := string(found[1])
+		if os.Getenv(name) == "" && regexp.MustCompile(`\benv(\.|ironment variable )`+regexp.QuoteMeta(name)+`\b`).MatchString(text) {
+			return name
+		}
+	}
+	return ""
+}
