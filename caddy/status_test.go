@@ -329,7 +329,7 @@ func TestStatusNamesThePage(t *testing.T) {
 // status alone.
 func TestStatusOfAStorageThatFails(t *testing.T) {
 	failure := &tokensource.Error{Source: "a", Class: tokensource.ClassWait, Reason: "the storage cannot be written, " +
-		"so no refresh is sent"}
+		"so the refresh waits"}
 	st := tokensource.Status{Source: "a", State: tokensource.StateStale, Generation: 1, Live: true, Renews: true,
 		Err: failure, StorageErr: failure}
 	got := newAccountStatus(st, "refresh_token")
@@ -353,7 +353,7 @@ func TestStatusOfAStorageThatFails(t *testing.T) {
 func TestStatusHasEachRemedyOnce(t *testing.T) {
 	down := &tokensource.Error{Source: "a", Class: tokensource.ClassWait, Reason: "the token endpoint refuses connections"}
 	full := &tokensource.Error{Source: "a", Class: tokensource.ClassWait,
-		Reason: "the storage cannot be written, so no refresh is sent"}
+		Reason: "the storage cannot be written, so the refresh waits"}
 	unsaved := tokensource.Status{Source: "a", Unsaved: true}.Problems()[0]
 	for what, c := range map[string]struct {
 		st     tokensource.Status

@@ -62,5 +62,5 @@ func deferred(err error) *Error {
 	if vault.Unusable(err) {
 		return unreadable(err)
 	}
-	return failedStorage("the storage cannot be written, so no refresh is sent", err)
+	return failedStorage("the storage cannot be written, so the refresh waits", err)
 }

@@ -48,6 +48,15 @@ func TestStorageRemedy(t *testing.T) {
 			t.Errorf("%v: %s", err, got)
 		}
 	}
+	// While the newest token is only in memory, a new path would lose it.
+	unsaved := examOf(Patient{StorageDir: "/store"})
+	unsaved.Running.Unsaved = true
+	got := unsaved.storageRemedy(syscall.EROFS)
+	if !strings.Contains(got, "mount the file system of /store writable") || strings.Contains(got, "another path") ||
+		!strings.HasSuffix(got, "Do not restart or reload the server before that, because the server's newest token is "+
+			"only in memory") {
+		t.Error(got)
+	}
 }
 
 // A secret of a running server that lives on a token is lost soon if its file is gone. Only of an

@@ -88,7 +88,20 @@ func (x *exam) made() string {
 
 // storageRemedy says what to do about a failure of the storage.
 func (x *exam) storageRemedy(err error) string {
-	at := cmp.Or(x.StorageDir, "the storage")
+	if x.Running.Unsaved {
+		return x.storageCure(err) + ". Do not restart or reload the server before that, because the server's newest " +
+			"token is only in memory"
+	}
+	if caused(err, syscall.EROFS) {
+		return x.storageCure(err) + ". If you choose another path with the global option storage, copy " + x.storageName() +
+			" there first, because the logins are in it, and reload the configuration"
+	}
+	return x.storageCure(err)
+}
+
+// storageCure says how the storage works again.
+func (x *exam) storageCure(err error) string {
+	at := x.storageName()
 	switch {
 	case caused(err, syscall.ENOTDIR):
 		return "move the file away, or correct the path of the storage (global option storage, or $XDG_DATA_HOME)"
@@ -98,11 +111,13 @@ func (x *exam) storageRemedy(err error) string {
 		return "free space in " + at + ", or raise the quota of the user that runs Caddy"
 	case caused(err, syscall.EROFS):
 		return "mount the file system of " + at + " writable. In a container, see read_only. In a systemd unit, see " +
-			"ReadWritePaths=. If you choose another path with the global option storage, copy " + at +
-			" there first, because the logins are in it, and reload the configuration"
+			"ReadWritePaths="
 	}
 	return storageRemedy
 }
+
+// storageName returns the directory of the storage, if it has one.
+func (x *exam) storageName() string { return cmp.Or(x.StorageDir, "the storage") }
 
 // caused reports whether an error of the operating system is the cause of err. Some storages keep
 // only its text.
