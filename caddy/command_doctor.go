@@ -295,9 +295,7 @@ func runningAccount(at string, st accountStatus) doctor.Running {
 // withoutRemedy returns the text of an error of the account without its names, and without the
 // remedy at its end.
 func withoutRemedy(st accountStatus, text, remedy string) string {
-	if rest, ok := strings.CutPrefix(text, fmt.Sprintf("token source %q", st.Source)); ok {
-		text = strings.TrimPrefix(strings.TrimPrefix(rest, fmt.Sprintf(", account %q", st.Account)), ": ")
-	}
+	_, text = st.withoutName(text)
 	return strings.TrimSuffix(text, ": "+remedy)
 }
 

@@ -163,6 +163,9 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 			todo = append(todo, name+": the storage says: "+connect.Printable(st.StorageError))
 		}
 		for _, warning := range warnings {
+			if name, rest := st.withoutName(warning); name != "" {
+				warning = name + ": " + rest
+			}
 			if !slices.Contains(todo, warning) { // it may be about all accounts of the source
 				todo = append(todo, warning)
 			}

@@ -190,6 +190,19 @@ func (s *accountStatus) distinctWarnings() (list []string) {
 	return list
 }
 
+// withoutName splits the text of an error into the name of the source or account that it begins
+// with, as status shows names, and the rest. The name is empty if the text begins with no name.
+func (s *accountStatus) withoutName(text string) (name, rest string) {
+	source := fmt.Sprintf("token source %q", s.Source)
+	if rest, ok := strings.CutPrefix(text, fmt.Sprintf("%s, account %q: ", source, s.Account)); ok {
+		return connect.AccountName(s.Source, s.Account), rest
+	}
+	if rest, ok := strings.CutPrefix(text, source+": "); ok {
+		return s.Source, rest
+	}
+	return "", text
+}
+
 // joined joins the texts that are not empty.
 func joined(by string, texts ...string) string {
 	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), by)

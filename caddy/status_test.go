@@ -348,6 +348,17 @@ func TestStatusOfAStorageThatFails(t *testing.T) {
 	}
 }
 
+// Each thing to do begins with the account or source that it is about, as the table names it.
+func TestStatusNamesWhatItIsAbout(t *testing.T) {
+	bob := accountStatus{Source: "a", Account: "bob"}
+	bob.Warnings = []string{`token source "a", account "bob": x`, `token source "a": y`, "z"}
+	var out strings.Builder
+	report := &statusReport{accounts: []accountStatus{bob}, server: "localhost:2019"}
+	if err := report.print(&out, false); err != nil || !strings.HasSuffix(out.String(), "\n  account bob of a: x\n  a: y\n  z\n") {
+		t.Errorf("%v, %s", err, out.String())
+	}
+}
+
 // A refresh that fails while the token lives has its remedy in status, once for all problems that
 // have the same one.
 func TestStatusHasEachRemedyOnce(t *testing.T) {
