@@ -295,13 +295,13 @@ func TestRefusedAssertion(t *testing.T) {
 	refusal.body = `{"error":"invalid_client","error_description":"bad ` + expiredAssertion + `"}`
 	for want, edit := range map[string]func(*tokensource.Config){
 		"the client assertion has expired, on 2023-11-14T22:13:20Z: the token endpoint answered 401 invalid_client: " +
-			"correct the clock that is wrong: this machine's is ": asserting(expiredAssertion),
+			"correct the clock that is wrong: this machine's clock (now ": asserting(expiredAssertion),
 		"the client assertion was refused: the token endpoint answered 401 invalid_client: correct the clock that is " +
-			"wrong: this machine's is ": signing(testKey(0)),
+			"wrong: this machine's clock (now ": signing(testKey(0)),
 	} {
 		err := asked(refusal, edit)(t)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "If that is not enough, ") ||
-			!strings.Contains(err.Error(), " behind the provider's (now ") {
+			!strings.Contains(err.Error(), " behind the provider's") {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 		var e *tokensource.Error

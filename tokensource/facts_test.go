@@ -27,12 +27,12 @@ func TestSkewIsNamed(t *testing.T) {
 		want   string
 	}{
 		"client assertion": {refused(401, "invalid_client"), signing(testKey(0)), time.Hour,
-			"correct the clock that is wrong: this machine's is 1h0m0s behind the provider's (now 2000-01-01T00:00:00Z). If " +
+			"correct the clock that is wrong: this machine's clock (now 2000-01-01T00:00:00Z) is 1h0m0s behind the provider's. If " +
 				"that is not enough, check client_id"},
 		"grant assertion": {refused(400, "invalid_grant"), bearing(nil), -time.Hour, "correct the clock that is " +
-			"wrong: this machine's is 1h0m0s ahead of the provider's (now 2000-01-01T00:00:00Z). If that is not enough, " +
+			"wrong: this machine's clock (now 2000-01-01T00:00:00Z) is 1h0m0s ahead of the provider's. If that is not enough, " +
 			"check the options of the grant: key"},
-		"token dead at birth": {expired, nil, -2 * time.Minute, "correct the clock that is wrong: this machine's is " +
+		"token dead at birth": {expired, nil, -2 * time.Minute, "correct the clock that is wrong: this machine's clock (now 2000-01-01T00:00:00Z) is " +
 			"2m0s ahead of the provider's"},
 		"DPoP proof": {refused(400, "invalid_dpop_proof"), withDPoP, time.Hour,
 			"which is 1h0m0s behind the server's"},
@@ -269,7 +269,7 @@ func TestClocksThatDifferAreAWarning(t *testing.T) {
 		}
 		mustToken(t, src)
 		const want = `clock: token source "orders": this machine's clock and the provider's differ: ` +
-			`correct the clock that is wrong: this machine's is 1h0m0s behind the provider's (now 2000-01-01T00:00:00Z)`
+			`correct the clock that is wrong: this machine's clock (now 2000-01-01T00:00:00Z) is 1h0m0s behind the provider's`
 		st := src.Account("").Status()
 		if got := problems(); len(got) != 1 || got[0] != want || st.State != tokensource.StateFresh || st.Err != nil {
 			t.Errorf("state %s, problems %q, want %q", st.State, got, want)

@@ -5,7 +5,8 @@ import "slices"
 const (
 	// skewed is the first part of a remedy for a failure that clocks can cause. It is left out if
 	// they agree.
-	skewed = "[correct the clock that is wrong: this machine's is {skew} the provider's (now {clock}). If that is not enough, ]"
+	skewed = "[correct the clock that is wrong: this machine's clock (now {clock}) is {skew} the provider's. If that is not " +
+		"enough, ]"
 	// connectAt follows "connect the account": where a person does that. It is left out if no
 	// person can.
 	connectAt = "[ on {connects}, or run: caddy authinject login {source}][ --account {account}]"

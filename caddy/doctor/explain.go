@@ -29,7 +29,7 @@ func (x *exam) explain(ctx context.Context, err error) {
 		answered += fmt.Sprintf(" (the provider says %q)", said)
 	}
 	cfg := &x.Config
-	x.timed = x.timed || strings.Contains(failure.Remedy(), "this machine's is ")
+	x.timed = x.timed || strings.Contains(failure.Remedy(), "clock that is wrong: this machine's ")
 	switch {
 	case failure.Problem() == "expired_answer" && x.created(answered):
 	case failure.Subject, slices.Contains(assertionProblems, failure.Problem()):
