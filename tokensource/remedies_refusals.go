@@ -58,7 +58,8 @@ var refusals = []Remedy{
 		More: "Copy the id and the secret from the provider's page again. A line break or a space at the end makes a " +
 			"secret wrong. A secret in a file is read again for each request. If the secret is in an environment variable, " +
 			"start the server again after a change. If both are right, try another `client_auth`: some providers want " +
-			"`client_secret_basic`, others `client_secret_post`. A preset of the option `provider` sets the right one.",
+			"`client_secret_basic`, others `client_secret_post`. A preset of the option `provider` sets the right one. After " +
+			"a correction, the source asks again within a minute; `caddy authinject refresh <source>` asks at once.",
 		match: byMeaning(meansClient),
 	},
 	{
