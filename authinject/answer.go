@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// An upstream gets the token and may send it back. If the token is in the query, it does so when
-// the upstream names its own URL. Otherwise an upstream may answer with the request, as test APIs
-// do, or with bytes that the HTTP client cannot parse and quotes in its error. Clients and logs of
-// response fields must not get it.
+// An upstream gets the token and may send it back. If the token is in the query, the token comes
+// back when the upstream names its own URL. An upstream may also answer with the request, as test
+// APIs do. Or it answers with bytes that the HTTP client cannot parse and quotes in its error.
+// Clients and logs of response fields must not get the token.
 
 // guardAnswer removes the token from an answer's fields, trailers and errors. With the token in the
 // query, it also drops a redirect's page. It also removes the fields that apply to the whole

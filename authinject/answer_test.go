@@ -16,15 +16,15 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-const odd = "canary/C+0123456789==" // a token that looks another way in a query
+const odd = "canary/C+0123456789==" // in a query, this token is encoded
 
 // placements are both ways to send the token.
 func placements(t *testing.T) map[string]Injection {
 	return map[string]Injection{"header": {}, "query": queryInjection(t, "")}
 }
 
-// An answer that the HTTP client cannot read is quoted in its error, which servers log. Where it
-// echoes the request, the error must not hold the token.
+// If the HTTP client cannot parse an answer, it quotes the answer in its error, which servers log.
+// If the answer repeats the request, the error must not hold the token.
 func TestErrorsQuoteNoToken(t *testing.T) {
 	for name, answer := range map[string]string{
 		"a line":            "HTTP/1.1 200 OK\r\nbroken line ECHO\r\n\r\n",
@@ -67,7 +67,7 @@ func TestErrorsQuoteNoToken(t *testing.T) {
 	}
 }
 
-// A token with characters that a quotation escapes is found in one, too.
+// A quotation escapes some characters. A token with such characters is found in it, too.
 func TestErrorsQuoteNoTokenWithQuotes(t *testing.T) {
 	const short = `a"b\c`
 	if text := scrubError(fmt.Errorf("unexpected EOF behind %q", short),
@@ -85,9 +85,8 @@ func TestErrorsQuoteNoTokenWithQuotes(t *testing.T) {
 	}
 }
 
-// What cannot be read as an answer may be the rest of an earlier one, with the token of another
-// account in it. The start of a connection that speaks another protocol can still be told from the
-// error.
+// Bytes that cannot be parsed may be the rest of an earlier answer, with the token of another
+// account. The error still shows that the connection speaks another protocol.
 func TestErrorsQuoteNoOtherToken(t *testing.T) {
 	const other = "canary-of-another-account"
 	for answer, want := range map[string]string{
@@ -126,7 +125,7 @@ func TestErrorsQuoteNoOtherToken(t *testing.T) {
 	}
 }
 
-// What servers ask of an error is answered as before.
+// The methods of the error by which servers decide what to do still return the same.
 func TestErrorsKeepTheirMeaning(t *testing.T) {
 	rt := newTransport(t, baseFunc(func(*http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("saw %s: %w", canary, context.DeadlineExceeded)
@@ -162,7 +161,8 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 	}
 }
 
-// A token does not come back in any field, nor in a trailer, declared or not.
+// A token does not come back in any field, nor in a trailer, whether the trailer was declared or
+// not.
 func TestTokenDoesNotComeBackInAnyField(t *testing.T) {
 	fields := []string{"Location", "Content-Location", "Link", "Refresh", "Cache-Status", "Set-Cookie",
 		"Operation-Location", "X-Original-Url"}
@@ -198,7 +198,7 @@ func TestTokenDoesNotComeBackInAnyField(t *testing.T) {
 	})
 }
 
-// Nor does it come back as a field's name, in whatever case.
+// A token does not come back as the name of a field, in upper or lower case.
 func TestTokenDoesNotComeBackAsAName(t *testing.T) {
 	for _, access := range []string{"9f86d081884c7d659a2feaa0c55ad015", "canaryOfMixedCase"} {
 		overProtocol(t, http1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -231,7 +231,8 @@ func TestTokenDoesNotComeBackAsAName(t *testing.T) {
 	}
 }
 
-// A reason phrase is text of the upstream's, which handlers can read.
+// A token does not come back in the reason phrase, which is text of the upstream that handlers can
+// read.
 func TestTokenDoesNotComeBackAsAReason(t *testing.T) {
 	for placement, in := range placements(t) {
 		up := &upstream{answer: func(req *http.Request) *http.Response {
@@ -248,7 +249,7 @@ func TestTokenDoesNotComeBackAsAReason(t *testing.T) {
 	}
 }
 
-// A token that is a word is looked for where URLs are, and nowhere else.
+// A token that is also an ordinary word is removed only from fields that contain URLs.
 func TestShortQueryToken(t *testing.T) {
 	up := &upstream{answer: func(req *http.Request) *http.Response {
 		return respond(req, 200, http.Header{"Content-Type": {"text/plain"}, "Content-Location": {req.URL.String()}})
@@ -262,8 +263,8 @@ func TestShortQueryToken(t *testing.T) {
 	}
 }
 
-// A connection that is switched to another protocol is passed on as it is, but for the fields of
-// its answer.
+// A connection that is switched to another protocol is passed on unchanged, except for the fields
+// of the answer.
 func TestTokenDoesNotComeBackInAnUpgrade(t *testing.T) {
 	for placement, in := range placements(t) {
 		up := &upstream{answer: func(req *http.Request) *http.Response {
@@ -285,8 +286,8 @@ func TestTokenDoesNotComeBackInAnUpgrade(t *testing.T) {
 	}
 }
 
-// A redirect has a body for people, with a link to where it leads: with the token in it, it is not
-// passed on.
+// The body of a redirect links to its target for people. If the link contains the token, the body
+// is not passed on.
 func TestRedirectBodyWithTheToken(t *testing.T) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		to := "/elsewhere?" + r.URL.RawQuery

@@ -9,14 +9,14 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// noop answers every request with the same status and no work of its own.
+// noop answers every request with the same status and does no other work.
 type noop struct{ header http.Header }
 
 func (n noop) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Header: n.header, Body: http.NoBody, Request: req}, nil
 }
 
-// live is a source whose token is always good.
+// live is a source that always has the same live token.
 type live struct{ tok *tokensource.Token }
 
 func (s live) Token(context.Context) (*tokensource.Token, error) { return s.tok, nil }
@@ -47,7 +47,7 @@ func benchTransport(tb testing.TB, in Injection) *Transport {
 		tb.Fatal(err)
 	}
 	return &Transport{
-		// The answer says private itself, so that what is measured is the request.
+		// The answer already has private, so that only the work for the request is measured.
 		Base:         noop{http.Header{"Cache-Control": {"private"}}},
 		Source:       func(*http.Request) (TokenSource, error) { return source, nil },
 		Destinations: destinations,
@@ -93,7 +93,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	})
 }
 
-// hardCoded is the least that a transport with a fixed token can do.
+// hardCoded does the least work that a transport with a fixed token can do.
 type hardCoded struct{ base http.RoundTripper }
 
 func (t hardCoded) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -103,7 +103,7 @@ func (t hardCoded) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.base.RoundTrip(&out)
 }
 
-// Promise of the package: with a live token, as cheap as a hard-coded one.
+// With a live token, a request allocates no more than with a hard-coded token.
 func TestRoundTripAllocatesNoMoreThanAHardCodedToken(t *testing.T) {
 	allocs := func(rt http.RoundTripper) float64 {
 		req := benchRequest(t)

@@ -10,38 +10,37 @@ import (
 // errSuperseded is what an attempt reads from a request body that was taken from it.
 var errSuperseded = errors.New("authinject: request body is closed")
 
-// requestBody is a client's request body while it is sent, once or twice. What
-// the first attempt reads is kept, up to a limit, as it streams through. The
-// second attempt reads what was kept and then goes on with the stream where the first one is: also
-// when the upstream answered early and its transport is still reading. That one
-// Read cannot be stopped; what it brings is kept for the second attempt, and any
-// further one of the first attempt fails.
+// requestBody is the client's request body, which is sent once or twice. What the first attempt
+// reads is kept, up to a limit. The second attempt reads the kept part first, and then continues to
+// read the stream. This also works if the upstream answers early, while the first attempt's
+// transport still reads. A Read that is already running cannot be stopped, so its data is kept for
+// the second attempt. Every later Read of the first attempt fails.
 type requestBody struct {
 	src      io.ReadCloser
-	trailer  http.Header // the client's: its values arrive with the end of src
+	trailer  http.Header // the client's trailer; its values are set when src ends
 	in       *Injection
 	limit    int64 // most bytes to keep
 	expected int64 // Content-Length, or -1
 
-	// reading is held during Read of src, which may block on the client for
-	// long; mu guards the fields below and never blocks.
+	// reading is held while src is read, which may block for a long time. mu guards the fields
+	// below, and is held only briefly.
 	reading sync.Mutex
 
 	mu         sync.Mutex
 	kept       []byte
-	lost       bool     // more was read than was kept
-	settled    bool     // there will be no further attempt
-	current    *attempt // who reads now
-	inflight   *attempt // who is in src.Read
+	lost       bool     // more was read than could be kept
+	settled    bool     // there is no further attempt
+	current    *attempt // the attempt that may read
+	inflight   *attempt // the attempt that is in src.Read
 	err        error    // how src ended
 	closed     bool     // src was closed
-	closeLater bool     // ... is to be, when the Read in flight returns
+	closeLater bool     // src is closed when the running Read returns
 }
 
 // attempt is the body of one request as it is handed to the inner transport.
 type attempt struct {
 	body    *requestBody
-	trailer http.Header // the request's own; nil: it has none
+	trailer http.Header // the trailer of the request; nil if it has none
 	off     int         // how much of body.kept was read
 	done    bool        // closed, or superseded
 }
@@ -52,15 +51,15 @@ func (b *requestBody) first(trailer http.Header) *attempt {
 	return b.current
 }
 
-// replayable reports whether second would have everything from the start.
+// replayable reports whether a second attempt could send the whole body.
 func (b *requestBody) replayable() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return !b.lost && !b.settled
 }
 
-// second takes the body from the first attempt and returns that of the second,
-// or nil when too much was read meanwhile.
+// second ends the first attempt's use of the body, and returns the body of the second attempt. It
+// returns nil if more was read meanwhile than could be kept.
 func (b *requestBody) second(trailer http.Header) *attempt {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -72,24 +71,25 @@ func (b *requestBody) second(trailer http.Header) *attempt {
 	return b.current
 }
 
-// settle says that there will be no second attempt: nothing more is kept, and
-// what the first one closed is closed.
+// settle says that there is no second attempt. No more data is kept. If the first attempt has
+// closed its body, src is closed now.
 func (b *requestBody) settle() {
 	b.mu.Lock()
 	b.kept, b.settled = nil, true
-	_ = b.closeSource(b.current.done, b.current) // a client's body: nothing to learn from
+	_ = b.closeSource(b.current.done, b.current) // an error of the client's body does not matter
 }
 
-// abandon takes the body from whoever has it and closes it.
+// abandon ends the current attempt's use of the body, and closes src.
 func (b *requestBody) abandon() {
 	b.mu.Lock()
 	b.kept, b.settled, b.current.done = nil, true, true
 	_ = b.closeSource(true, nil)
 }
 
-// closeSource unlocks mu and closes src, if wanted and not done yet. Like the
-// standard transports it does so beside a Read of the same attempt, which may be
-// how that Read is ended; beside another's it waits until that has returned.
+// closeSource unlocks mu. It closes src if wanted, unless src is closed already or there may be
+// another attempt. If the attempt by is itself in src.Read, src is closed at once, as the standard
+// transports do: that may end the Read. If another attempt is in src.Read, src is closed when that
+// Read returns.
 func (b *requestBody) closeSource(wanted bool, by *attempt) (err error) {
 	now := wanted && !b.closed && b.settled
 	if now && b.inflight != nil && b.inflight != by {
@@ -111,7 +111,7 @@ func (r *attempt) Read(p []byte) (int, error) {
 	}
 	b.reading.Lock()
 	defer b.reading.Unlock()
-	// Another attempt's Read may have brought something while this one waited.
+	// Another attempt may have read data while this one waited.
 	if n, done, err := r.take(p, true); done {
 		return n, err
 	}
@@ -119,8 +119,9 @@ func (r *attempt) Read(p []byte) (int, error) {
 	return r.brought(p[:n], err)
 }
 
-// take reads what there is without reading src. With alone, when nobody else is
-// in src.Read, it also tells how src ended, and marks r as the one who reads src next.
+// take reads the kept data and does not read src. alone is true if no other attempt is in src.Read.
+// Then take also returns the error with which src ended, or else marks r as the attempt that reads
+// src next.
 func (r *attempt) take(p []byte, alone bool) (n int, done bool, err error) {
 	b := r.body
 	b.mu.Lock()
@@ -144,7 +145,7 @@ func (r *attempt) take(p []byte, alone bool) (n int, done bool, err error) {
 	return 0, false, nil
 }
 
-// brought notes what r read from src.
+// brought handles the result of r's Read of src.
 func (r *attempt) brought(p []byte, err error) (int, error) {
 	b := r.body
 	b.mu.Lock()
@@ -155,7 +156,7 @@ func (r *attempt) brought(p []byte, err error) (int, error) {
 	superseded := r != b.current
 	switch {
 	case superseded:
-		// The second attempt has begun: it needs this, whatever the limit.
+		// The second attempt has begun. It needs this data, even beyond the limit.
 		b.kept = append(b.kept, p...)
 	case b.settled || b.lost || len(p) == 0:
 	case int64(len(b.kept)+len(p)) > b.limit:
@@ -181,7 +182,7 @@ func (r *attempt) brought(p []byte, err error) (int, error) {
 	return len(p), err
 }
 
-// ended fills in the trailers, whose values are complete now, except credentials.
+// ended fills in the trailers, except credentials. Their values are complete at the end of src.
 func (r *attempt) ended(err error) {
 	if errors.Is(err, io.EOF) && r.trailer != nil {
 		clear(r.trailer)

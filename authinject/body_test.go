@@ -23,7 +23,7 @@ func readString(t *testing.T, r io.Reader) string {
 	return string(text)
 }
 
-// The body is closed once, and not before it is settled who has it.
+// The body is closed once, and not before it is known whether there is a second attempt.
 func TestBodyClose(t *testing.T) {
 	type step = func(*requestBody, *attempt)
 	settle := func(b *requestBody, _ *attempt) { b.settle() }
@@ -57,7 +57,7 @@ func TestBodyClose(t *testing.T) {
 	}
 }
 
-// A Read that cannot be stopped is waited for before the body is closed.
+// If a Read cannot be stopped, the body is closed after it has returned.
 func TestBodyAbandonedWhileRead(t *testing.T) {
 	src := newGated("", "late")
 	b, first := newBody(src, 10)
@@ -81,7 +81,7 @@ func TestBodyAbandonedWhileRead(t *testing.T) {
 	}
 }
 
-// What a superseded Read brings belongs to the second attempt, however much it is.
+// The data of a superseded Read belongs to the second attempt, even beyond the limit.
 func TestBodySupersededRead(t *testing.T) {
 	src := newGated("12", "345678")
 	b, first := newBody(src, 4)
@@ -95,7 +95,7 @@ func TestBodySupersededRead(t *testing.T) {
 	}()
 	<-src.waiting
 	second := b.second(nil)
-	// What was kept is there at once, without waiting for the client.
+	// The kept data can be read at once, without waiting for the client.
 	if n, err := second.Read(make([]byte, 100)); n != 2 || err != nil {
 		t.Errorf("read %d bytes, %v", n, err)
 	}
@@ -115,7 +115,7 @@ func TestBodySupersededRead(t *testing.T) {
 	}
 }
 
-// Nothing is kept beyond the limit, nor for longer than it is wanted.
+// No data is kept beyond the limit, or after it is known that there is no second attempt.
 func TestBodyKeepsNoMoreThanItMust(t *testing.T) {
 	b, first := newBody(io.NopCloser(iotest.OneByteReader(strings.NewReader("12345"))), 4)
 	readString(t, first)
@@ -133,7 +133,7 @@ func TestBodyKeepsNoMoreThanItMust(t *testing.T) {
 	}
 }
 
-// A client's error is every attempt's.
+// An error of the client's body is the result of every attempt.
 func TestBodyError(t *testing.T) {
 	broken := errors.New("client went away")
 	b, first := newBody(io.NopCloser(io.MultiReader(strings.NewReader("12"), errReader{broken})), 10)
@@ -150,7 +150,7 @@ type errReader struct{ err error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 
-// Both attempts have trailers of their own, complete at the end.
+// Each attempt has its own trailers, which are complete at the end.
 func TestBodyTrailers(t *testing.T) {
 	b, _ := newBody(io.NopCloser(strings.NewReader("12")), 10)
 	b.trailer = http.Header{"X-Sum": {"1"}, "Authorization": {"evil"}}

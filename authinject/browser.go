@@ -13,10 +13,10 @@ import (
 )
 
 // Browsers keeps web pages from using the token. A page of any site can make the browser send
-// requests to a proxy that the browser can reach, even to a proxy on the same machine. It can even
-// use its site's own name, if DNS points it to the proxy (DNS rebinding). Without a guard each
-// request would get a token. Many APIs for clients with a token let every page read their answers,
-// so the page could read the answers, too.
+// requests to a proxy that the browser can reach, even to a proxy on the same machine. The page can
+// even use its site's own name, if DNS points that name to the proxy (DNS rebinding). Without a
+// guard each request would get a token. Many APIs for clients with a token let every page read
+// their answers, so the page could read the answers, too.
 //
 // A request that a page of another origin makes is refused, whatever its method. Preflights are
 // answered here. The upstream's fields about which pages may read its answers are replaced. On a
@@ -51,8 +51,8 @@ type Browsers struct {
 type BrowserFields struct {
 	// Host, Origin and FetchSite are the fields Host, Origin and Sec-Fetch-Site.
 	Host, Origin, FetchSite string
-	// Referer is that field. It counts for a prefetch, and if a browser sends neither Origin nor
-	// Sec-Fetch-Site.
+	// Referer is the field Referer. It is checked for a prefetch, and if a browser sends neither
+	// Origin nor Sec-Fetch-Site.
 	Referer string
 	// Prefetch is the result of [IsPrefetch].
 	Prefetch bool

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// from is a request as a client sends it to a listener at local.
+// from returns a request as a client sends it to a listener at local.
 func from(t *testing.T, method, host, local string, header ...string) *http.Request {
 	t.Helper()
 	req := get(t, "https://api.example.com/")
@@ -24,8 +24,9 @@ func from(t *testing.T, method, host, local string, header ...string) *http.Requ
 	return req.WithContext(context.WithValue(req.Context(), http.LocalAddrContextKey, addr))
 }
 
-// A page that is shown in a browser on this machine can make requests to a proxy there, by
-// any method, and by a name that was pointed there. None gets a token; programs do.
+// A page in a browser on this machine can send requests to a proxy there, with any method, and
+// under a name that points to the proxy. None of its requests gets a token. Requests of other
+// programs do.
 func TestPagesOfOtherSitesGetNothing(t *testing.T) {
 	const local, remote = "127.0.0.1:8080", "192.0.2.7:8080"
 	for name, c := range map[string]struct {
@@ -146,7 +147,7 @@ func TestPagesOfOtherSitesGetNothing(t *testing.T) {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete,
 			http.MethodOptions} {
 			if len(c.header) == 2 && c.header[0] == "Referer" && method != http.MethodGet && method != http.MethodHead {
-				c.let = true // without Origin it is no browser's
+				c.let = true // a request without Origin does not come from a browser
 			}
 			t.Run(name+" "+method, func(t *testing.T) {
 				up := new(upstream)
@@ -177,8 +178,8 @@ func TestPagesOfOtherSitesGetNothing(t *testing.T) {
 	}
 }
 
-// Over TLS browsers say where a request comes from: what does not is a program, whatever it refers
-// to.
+// Over TLS, browsers say where a request comes from. So a request without these fields comes from
+// another program, whatever its Referer is.
 func TestRefererOverTLS(t *testing.T) {
 	for overTLS, want := range map[bool]int{true: http.StatusOK, false: http.StatusForbidden} {
 		rt := newTransport(t, new(upstream), newSource(token(canary, 1)))
@@ -193,7 +194,7 @@ func TestRefererOverTLS(t *testing.T) {
 	}
 }
 
-// Behind TLS of our own, a page of the same name over plain http is another origin.
+// If the proxy serves TLS, a page of the same name over plain http has another origin.
 func TestPrefetchOverTLS(t *testing.T) {
 	for referer, want := range map[string]int{"https://proxy.example/a": http.StatusOK,
 		"http://proxy.example/a": http.StatusForbidden} {
@@ -221,7 +222,7 @@ func TestSaysPrefetch(t *testing.T) {
 	}
 }
 
-// With a list of hosts, connections from elsewhere are held to it too; a star opens it all.
+// With a list of hosts, the Host is checked on all connections. A star accepts every host or page.
 func TestHostsAndOriginsByWord(t *testing.T) {
 	for name, c := range map[string]struct {
 		browsers Browsers
@@ -252,8 +253,8 @@ func TestHostsAndOriginsByWord(t *testing.T) {
 	}
 }
 
-// A preflight never reaches the upstream, whose * is meant for requests that bring their
-// token themselves.
+// A preflight never reaches the upstream. The upstream's * is meant for pages that send their own
+// token.
 func TestPreflightsAreAnsweredHere(t *testing.T) {
 	for origin, want := range map[string]int{"https://app.example.com": 204, "http://evil.example": 403, "null": 403} {
 		up := new(upstream)
@@ -285,7 +286,8 @@ func TestPreflightsAreAnsweredHere(t *testing.T) {
 	}
 }
 
-// Which pages may read an answer is decided here: the upstream would let all read it.
+// The proxy decides which pages may read an answer, although the upstream would let all pages read
+// it.
 func TestUpstreamDoesNotOpenAnswers(t *testing.T) {
 	open := func(req *http.Request) *http.Response {
 		return respond(req, 200, http.Header{
@@ -343,7 +345,8 @@ func TestParseOriginsAndHosts(t *testing.T) {
 	}
 }
 
-// Who is refused by name is told which name, and not that it is a web page.
+// If a request is refused because of its Host, the answer names the Host and does not speak of web
+// pages.
 func TestUnknownHostIsNamed(t *testing.T) {
 	rt := newTransport(t, new(upstream), newSource(token(canary, 1)))
 	rt.Browsers = new(Browsers)

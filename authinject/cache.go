@@ -6,20 +6,19 @@ import (
 	"strings"
 )
 
-// A client's request carries no Authorization, so a shared cache between it and
-// us would store an answer that RFC 9111 section 3.5 forbids it to: the upstream
-// saw a token, and may have answered for its owner alone. The functions here put
-// the missing word into the answer.
+// The client's request has no Authorization field, so a shared cache between the client and this
+// proxy may store the answer. But the upstream got a token, and may have answered only for the
+// owner of the token. RFC 9111 section 3.5 forbids a shared cache to store such an answer. The
+// functions in this file mark the answer as private, so that the cache does not store it.
 
-// sharedAllowed are the directives by which an upstream allows a shared cache to
-// keep an answer to an authorised request (RFC 9111 section 3.5).
+// sharedAllowed are the directives by which an upstream allows a shared cache to store the answer
+// to a request with Authorization (RFC 9111 section 3.5).
 var sharedAllowed = []string{"public", "must-revalidate", "s-maxage"}
 
-// limitCaches marks an answer to a request that carried a token as private,
-// unless the upstream allowed shared caches to keep answers to authorised
-// requests. With PerAccount that permission does not count: the upstream cannot
-// know that one URL here stands for many accounts. cleanAnswer removes the fields
-// for one kind of cache.
+// limitCaches marks the answer to a request with a token as private, unless the upstream allowed
+// shared caches to store it. With PerAccount, the answer is always private: the upstream cannot
+// know that one URL of this proxy serves many accounts. cleanAnswer removes the fields that address
+// one kind of cache.
 func (x *exchange) limitCaches(h http.Header) {
 	lines := h["Cache-Control"]
 	switch {
@@ -29,21 +28,21 @@ func (x *exchange) limitCaches(h http.Header) {
 	case x.t.PerAccount:
 		h["Cache-Control"] = forcePrivate(lines)
 	case !decided(lines):
-		// In one line: some caches read the first only.
+		// One line, because some caches read only the first.
 		h["Cache-Control"] = []string{strings.Join(append(slices.Clone(lines), "private"), ", ")}
 	}
 }
 
-// isTargeted reports whether a field speaks to one kind of cache and overrides
-// Cache-Control there: RFC 9213, its forerunners, and nginx's own.
+// isTargeted reports whether a field overrides Cache-Control for one kind of cache: a field of RFC
+// 9213, an older field of that kind, or nginx's X-Accel-Expires.
 func isTargeted(key string) bool {
 	return len(key) > len("Cache-Control") && strings.HasSuffix(key, "-Cache-Control") ||
 		key == "Surrogate-Control" || key == "Edge-Control" || key == "X-Accel-Expires"
 }
 
-// decided reports whether the upstream said itself whether a shared cache may
-// keep the answer. A private that names fields is about those alone (RFC 9111
-// section 5.2.2.7), so it does not count.
+// decided reports whether the upstream itself said whether a shared cache may store the answer. The
+// directive private with a list of fields does not count, because it is only about those fields
+// (RFC 9111 section 5.2.2.7).
 func decided(lines []string) bool {
 	for _, name := range sharedAllowed {
 		if _, found := findDirective(lines, name); found {
@@ -57,8 +56,8 @@ func decided(lines []string) bool {
 	return found && value == ""
 }
 
-// forcePrivate returns Cache-Control without what lets shared caches keep the
-// answer, and with private; the lines themselves when they say so already.
+// forcePrivate returns lines with private, and without the directives that let shared caches store
+// the answer. If nothing has to change, it returns lines itself.
 func forcePrivate(lines []string) []string {
 	changed, private := false, false
 	kept := []string{"private"}
@@ -78,9 +77,9 @@ func forcePrivate(lines []string) []string {
 	return []string{strings.Join(kept, ", ")}
 }
 
-// findDirective looks for a directive of Cache-Control by name, in any case and
-// on any line, and returns its value. Of several of the same name one without a
-// value counts, which says the most.
+// findDirective looks for a directive of Cache-Control by name, in any line and ignoring case, and
+// returns its value. If the directive is there several times, one without a value is preferred,
+// because it is the most general.
 func findDirective(lines []string, name string) (value string, found bool) {
 	for directive := range directives(lines) {
 		if n, v := cutDirective(directive); strings.EqualFold(n, name) {
@@ -113,7 +112,7 @@ func directives(lines []string) func(yield func(string) bool) {
 	}
 }
 
-// directiveEnd is where the first directive of line ends.
+// directiveEnd returns the index at which the first directive of line ends.
 func directiveEnd(line string) int {
 	quoted := false
 	for i := 0; i < len(line); i++ {

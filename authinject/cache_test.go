@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// RFC 9111 section 3.5: a shared cache keeps an answer to an authorised request
-// only by the upstream's explicit word. The caches in front of us cannot know
-// that the request was authorised.
+// RFC 9111 section 3.5: a shared cache stores the answer to an authorized request only if the
+// upstream explicitly allows it. A cache in front of the proxy cannot know that the request was
+// authorized.
 func TestLimitCaches(t *testing.T) {
 	type h = http.Header
 	for _, test := range []struct {
@@ -66,7 +66,7 @@ func TestLimitCaches(t *testing.T) {
 	}
 }
 
-// Only answers to requests that carried a token are touched, and no 101.
+// Only answers to requests with a token are changed, and no 101.
 func TestCachesOfOtherAnswers(t *testing.T) {
 	for _, test := range []struct {
 		name       string

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// fieldKind says what is done with a field of an answer.
+// fieldKind says how a field of an answer is treated.
 type fieldKind int
 
 const (

@@ -10,8 +10,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/host"
 )
 
-// Destinations are the upstreams that may receive a token. The zero value allows
-// none. It is immutable and safe for concurrent use.
+// Destinations are the upstreams that may receive a token. The zero value allows none. It is
+// immutable and safe for concurrent use.
 type Destinations struct {
 	list   []destination
 	preset string // see WithPreset
@@ -27,7 +27,7 @@ type destination struct {
 	socket  string // path of a unix socket; if it is set, only pattern is set besides it
 }
 
-// destinationForms ends every error about a pattern.
+// destinationForms is the end of every error about a pattern.
 const destinationForms = "allowed are https://host[:port], https://*.example.com[:port] (one label in place of the " +
 	"star), http://host[:port] (plain http), host[:port] (https; on loopback http as well) and unix//path"
 
@@ -40,10 +40,10 @@ const destinationForms = "allowed are https://host[:port], https://*.example.com
 //	api.example.com                 https; for a loopback host http as well
 //	unix//run/api.sock              a unix socket
 //
-// Hostnames may be international (IDNA, RFC 5890). A pattern is an error if it
-// has a user name, a path or a query, if a star is not its whole first label or
-// has fewer than two labels after it, or if programs read its IP address in
-// different ways (127.1, 0x7f.1). The error names the pattern.
+// Hostnames may be international (IDNA, RFC 5890). A pattern is an error if it has a user name, a
+// path or a query. A star must be the whole first label, and at least two labels must follow it. An
+// IP address that programs read in different ways (127.1, 0x7f.1) is an error. The error names the
+// pattern.
 func ParseDestinations(patterns ...string) (Destinations, error) {
 	list := make([]destination, 0, len(patterns))
 	for _, pattern := range patterns {
@@ -110,8 +110,8 @@ func (d Destinations) WithPreset(preset string) Destinations {
 // Match reports whether a token may be sent to target.
 func (d Destinations) Match(target Target) bool { return d.Check(target) == nil }
 
-// Check returns nil if a token may be sent to target, and otherwise a
-// [*DestinationError] that says why not.
+// Check returns nil if a token may be sent to target. Otherwise it returns a [*DestinationError]
+// that says why not.
 func (d Destinations) Check(target Target) error {
 	to, err := target.normalize()
 	if err != nil {
@@ -143,7 +143,7 @@ func (d *destination) match(to *normalTarget) (matches, onlyInsecure bool) {
 	}
 	name := to.host
 	if d.any {
-		// Of a name without a dot nothing is left, and no destination has an empty host.
+		// If the name has no dot, name becomes empty, and no destination has an empty host.
 		_, name, _ = strings.Cut(name, ".")
 	}
 	if name != d.host {

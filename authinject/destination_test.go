@@ -65,7 +65,7 @@ func TestParseDestinationsRefuses(t *testing.T) {
 	}
 }
 
-// target reads "scheme://host:port" or "unix:path" in a test's table, as it stands.
+// target parses "scheme://host:port" or "unix:path" from a test's table, without normalizing it.
 func target(s string) Target {
 	if path, found := strings.CutPrefix(s, "unix:"); found {
 		return Target{Network: "unix", Host: path}
@@ -146,7 +146,7 @@ func TestDestinationsMatch(t *testing.T) {
 	}
 }
 
-// What a client can write into a URL and a program may read as another host.
+// Hosts that a client can write into a URL, and that a program may read as another host.
 func TestDestinationsRefuseCraftedHosts(t *testing.T) {
 	d := destinations(t, "https://api.example.com", "https://*.orders.example.com")
 	for _, host := range []string{
@@ -197,7 +197,7 @@ func TestDestinationErrorSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// The check runs for every request.
+// Match runs for every request, so it must not allocate.
 func TestDestinationsCheckAllocatesNothing(t *testing.T) {
 	d := destinations(t, "https://other.example", "https://*.orders.example.com:8443", "http://127.0.0.1:8080")
 	to := Target{Scheme: "https", Host: "eu.orders.example.com", Port: "8443"}
@@ -222,7 +222,7 @@ func FuzzDestinations(f *testing.F) {
 	f.Fuzz(func(t *testing.T, host string) {
 		normal, err := normalizeHost(host)
 		if err == nil {
-			// One spelling: a second pass changes nothing.
+			// Normalizing a normalized host changes nothing.
 			if again, err := normalizeHost(normal); err != nil || again != normal {
 				t.Errorf("%q becomes %q, which becomes %q (%v)", host, normal, again, err)
 			}

@@ -17,10 +17,10 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// strict is an API that checks each proof, and who made it.
+// strict is an API that checks each proof and the key that signed it.
 type strict struct {
 	proofs tokensourcetest.Proofs
-	next   http.Handler // answers what is proved; nil: 200 with the method
+	next   http.Handler // answers requests with a valid proof; nil: 200 with the method
 
 	mu       sync.Mutex
 	requests []*http.Request
@@ -79,7 +79,7 @@ func bound(rt *Transport) *fakeSource {
 
 func post(t *testing.T, url, body string) *http.Request {
 	t.Helper()
-	// No GetBody: as a server gets it.
+	// The request has no GetBody, as a server's request has none.
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, io.NopCloser(strings.NewReader(body)))
 	if err != nil {
 		t.Fatal(err)
@@ -87,8 +87,8 @@ func post(t *testing.T, url, body string) *http.Request {
 	return req
 }
 
-// Each request has a proof of its own method and URL, as the upstream sees them, and of its token.
-// The client's own are gone.
+// Each request has its own proof of its method, of its URL as the upstream sees it, and of its
+// token. The client's own proof is removed.
 func TestProofOfEachRequest(t *testing.T) {
 	api := new(strict)
 	protocols(t, api, func(t *testing.T, srv *httptest.Server, rt *Transport) {
@@ -106,13 +106,13 @@ func TestProofOfEachRequest(t *testing.T) {
 				}
 			}
 		}
-		// The upstream sees the field Host, and not the address.
+		// The proof names the field Host, not the address of the connection.
 		req := get(t, srv.URL+"/x")
 		req.Host = "API.example.com:443"
 		if res, body := send(t, rt, req); res.StatusCode != http.StatusOK {
 			t.Errorf("another Host: %d %s", res.StatusCode, body)
 		}
-		// The request that a proxy makes has no method for GET.
+		// A proxy may leave the method of a GET request empty.
 		req.Method = ""
 		if res, _ := send(t, rt, req); res.StatusCode != http.StatusOK {
 			t.Errorf("without a method: %d", res.StatusCode)
@@ -126,7 +126,8 @@ func TestProofOfEachRequest(t *testing.T) {
 	}
 }
 
-// A client's field DPoP stays where no proofs are made, and goes in trailers where they are.
+// The client's field DPoP is passed on if the proxy makes no proofs. If it does, the field is
+// removed, also from trailers.
 func TestTheClientsProof(t *testing.T) {
 	up := &upstream{}
 	send(t, newTransport(t, up, newSource(token(canary, 1))),
@@ -147,7 +148,7 @@ func withField(req *http.Request, name, value string) *http.Request {
 	return req
 }
 
-// A proxy that knows better where it connects to says so.
+// The proof has the scheme of the target, not that of the request's URL.
 func TestProofHasTheSchemeOfTheTarget(t *testing.T) {
 	for _, test := range []struct {
 		target Target
@@ -179,8 +180,8 @@ func TestProofHasTheSchemeOfTheTarget(t *testing.T) {
 	}
 }
 
-// A server that wants a nonce gets the request once more with it. Later requests have the nonce at
-// once. The token is not at fault, so no other one is asked for.
+// If a server wants a nonce, the request is sent once more with it. Later requests have the nonce
+// at once. The nonce says nothing against the token, so no other token is requested.
 func TestNonceOfTheAPI(t *testing.T) {
 	api := new(strict)
 	api.proofs.RequireNonce()
@@ -207,7 +208,7 @@ func TestNonceOfTheAPI(t *testing.T) {
 		if n := len(source.rejected); n != 0 {
 			t.Errorf("%d refusals were told", n)
 		}
-		// A body that was not kept: the client may repeat its request.
+		// If the body was not kept, the client may repeat its request.
 		for limit, body := range map[int64]string{4: "longer than four", -1: "x"} {
 			api.proofs.RequireNonce()
 			rt.RetryBody = limit
@@ -247,8 +248,8 @@ func TestNonceInAnAnswer(t *testing.T) {
 	}
 }
 
-// Refused proofs are the operator's to mend: the client is not asked to authenticate, and the token
-// is not at fault.
+// If a proof is refused, the operator must act. The client is not asked to authenticate, and the
+// token is not replaced.
 func TestProofRefused(t *testing.T) {
 	challenge := func(code string, more http.Header) func(*http.Request) *http.Response {
 		return func(req *http.Request) *http.Response {
@@ -308,8 +309,8 @@ func once(first, rest func(*http.Request) *http.Response) func(*http.Request) *h
 	}
 }
 
-// A token that the upstream rejects is replaced as always, also after a nonce. The next one has a
-// proof of its own.
+// A token that the upstream rejects is replaced, also after a nonce. The new token has its own
+// proof.
 func TestReplacedBoundToken(t *testing.T) {
 	api := new(strict)
 	api.next = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -332,8 +333,8 @@ func TestReplacedBoundToken(t *testing.T) {
 	})
 }
 
-// A redirect is passed on, and the request to which it leads has its own proof. A protocol switch
-// is proved like any request.
+// A redirect is passed on. The client's request to its target has its own proof. A request that
+// switches the protocol has a proof, too.
 func TestProofsOfRedirectsAndUpgrades(t *testing.T) {
 	api := new(strict)
 	api.next = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -364,7 +365,7 @@ func TestProofsOfRedirectsAndUpgrades(t *testing.T) {
 	})
 }
 
-// A bound token is not sent as a bearer token, and a bearer token not as a bound one.
+// A bound token is not sent as a bearer token. A bearer token is not sent with a proof.
 func TestTokenThatDoesNotFit(t *testing.T) {
 	for name, test := range map[string]struct {
 		tok *tokensource.Token

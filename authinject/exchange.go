@@ -15,14 +15,14 @@ import (
 // exchange is one request with everything that belongs to it, in one allocation.
 type exchange struct {
 	t    *Transport
-	req  *http.Request // the client's; never changed
-	out  http.Request  // our copy, as the first attempt sends it
+	req  *http.Request // the client's request, which is never changed
+	out  http.Request  // the copy that the first attempt sends
 	wait waitContext
 	body *requestBody // nil: out has none, or GetBody makes it anew
 
-	interim interimGuard // of the first attempt, if a trace waits for interim answers
+	interim interimGuard // guards the first attempt, if a trace gets interim answers
 	guarded answerBody   // the body of the answer
-	private [1]string    // its Cache-Control, if it had none
+	private [1]string    // Cache-Control of the answer, if it had none
 
 	check     bool     // the request is a health check
 	page      string   // origin of the web page of another site that made the request, if one did
@@ -31,12 +31,12 @@ type exchange struct {
 	result    Result
 }
 
-// do is RoundTrip.
+// do implements [Transport.RoundTrip].
 func (x *exchange) do() (*http.Response, error) {
 	t := x.t
 	x.check = t.HealthCheck != nil && t.HealthCheck(x.req)
 	if x.check && !t.InjectHealthChecks {
-		x.out = *x.req // its credentials are the configuration's
+		x.out = *x.req // its credentials come from the configuration
 		x.isolate()
 		res, err := x.base().RoundTrip(&x.out)
 		return x.pass(res, err, nil, OutcomeSkipped)
@@ -162,7 +162,7 @@ func (x *exchange) putURL(out *http.Request, c *credential) {
 	out.URL = new(url.URL)
 	*out.URL = *u
 	out.URL.RawQuery = query
-	out.URL.User = nil  // some transports make HTTP Basic of it
+	out.URL.User = nil  // some transports would send it as HTTP Basic
 	out.RequestURI = "" // it still contains the old query and user
 }
 
@@ -246,19 +246,19 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 		res.Header = make(http.Header)
 	}
 	if x.t.Injection.dpop {
-		delete(res.Header, nonceField) // it is for proofs of this proxy
+		delete(res.Header, nonceField) // the nonce is for proofs of this proxy
 	}
 	res.Status = scrub(res.Status, c.token.AccessToken())
 	res = x.guardAnswer(res, c)
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		return res, nil // it is not cached
+		return res, nil // such an answer is not cached
 	}
 	if outcome == OutcomeRefused {
 		x.tellRefused(res)
 	}
 	x.limitCaches(res.Header)
 	if x.t.Injection.query {
-		res.Header["Referrer-Policy"] = []string{"no-referrer"} // for requests that the answer leads to
+		res.Header["Referrer-Policy"] = []string{"no-referrer"} // so that a page's requests send no Referer
 	}
 	return res, nil
 }

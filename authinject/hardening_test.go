@@ -18,11 +18,11 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// One test per threat.
+// Each test is about one threat.
 
-// A client's "Connection: Authorization" makes a proxy that obeys it remove the
-// token it has just added (RFC 9110 section 7.6.1): CVE-2021-32813 in Traefik,
-// CVE-2022-31813 in Apache.
+// A client's "Connection: Authorization" must not remove the injected token, although RFC 9110
+// section 7.6.1 makes proxies remove the fields that Connection names. Traefik (CVE-2021-32813) and
+// Apache (CVE-2022-31813) had this bug.
 func TestConnectionCannotRemoveTheToken(t *testing.T) {
 	for _, name := range []string{"Authorization", "X-Api-Key"} {
 		for _, lines := range [][]string{
@@ -30,7 +30,7 @@ func TestConnectionCannotRemoveTheToken(t *testing.T) {
 			{name + "," + name},
 		} {
 			overProtocol(t, http1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				// The next proxy on the way obeys.
+				// This upstream removes what Connection names, as a proxy does.
 				for _, line := range r.Header["Connection"] {
 					for option := range strings.SplitSeq(line, ",") {
 						r.Header.Del(strings.TrimSpace(option))
@@ -49,9 +49,9 @@ func TestConnectionCannotRemoveTheToken(t *testing.T) {
 	}
 }
 
-// A client's own credential never arrives, in place of ours or beside it: not
-// under another spelling (CVE-2025-64484, CVE-2026-33433), not in the query
-// (GHSA-5585-m9r5-p86j), not in the URL's user name.
+// The client's own credential never reaches the upstream, with or without the token: not in another
+// spelling (CVE-2025-64484, CVE-2026-33433), not in the query (GHSA-5585-m9r5-p86j), and not in the
+// user name of the URL.
 func TestClientCredentialsStopHere(t *testing.T) {
 	const evil = "evil-credential"
 	for _, in := range []Injection{{}, headerInjection(t, "X-Api-Key", ""), queryInjection(t, "_bearer_token")} {
@@ -87,8 +87,8 @@ func TestClientCredentialsStopHere(t *testing.T) {
 	}
 }
 
-// Without a token nothing is sent, least of all the client's own credential in
-// its place (GHSA-7r4p-vjf4-gxv4).
+// If there is no token, no request is sent. In particular, the client's own credential is not sent
+// instead (GHSA-7r4p-vjf4-gxv4).
 func TestNoFallbackToTheClientsCredential(t *testing.T) {
 	for _, class := range []tokensource.Class{tokensource.ClassWait, tokensource.ClassLogin,
 		tokensource.ClassOperator, ""} {
@@ -102,8 +102,7 @@ func TestNoFallbackToTheClientsCredential(t *testing.T) {
 	}
 }
 
-// A redirect is the upstream's word on where to go, not ours: no token follows
-// it, also not to a host that is allowed (CVE-2024-45336 and its kin).
+// A token does not follow a redirect, not even to a host that is allowed (compare CVE-2024-45336).
 func TestNoTokenAfterARedirect(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		var arrived atomic.Int32
@@ -126,9 +125,8 @@ func TestNoTokenAfterARedirect(t *testing.T) {
 	}
 }
 
-// The host is what is dialled. Where a client can choose it, in whatever
-// spelling, the token stays here, and not a byte is sent (the class of
-// CVE-2022-31130).
+// The address that is dialled is checked. If the client chooses another host, in whatever spelling,
+// no byte is sent (compare CVE-2022-31130).
 func TestUpstreamChosenByTheClient(t *testing.T) {
 	for _, to := range []Target{
 		{Scheme: "https", Host: "evil.example"},
@@ -151,7 +149,7 @@ func TestUpstreamChosenByTheClient(t *testing.T) {
 		var result Result
 		rt.OnResult = func(r Result) { result = r }
 		body := &closer{Reader: strings.NewReader("x")}
-		// The URL and the Host field say what is allowed; they do not count.
+		// The URL and the Host field name an allowed host. They are not what is checked.
 		req := get(t, "https://api.example.com/")
 		req.Host, req.Body = "api.example.com", body
 		res, text := send(t, rt, req)
@@ -174,7 +172,7 @@ func TestUpstreamChosenByTheClient(t *testing.T) {
 	}
 }
 
-// What cannot be told is refused too.
+// A request is refused if its target is not known.
 func TestTargetUnknown(t *testing.T) {
 	up := &upstream{}
 	rt := newTransport(t, up, newSource(token(canary, 1)))
@@ -193,8 +191,8 @@ func TestTargetUnknown(t *testing.T) {
 	}
 }
 
-// A load balancer that tries again elsewhere asks again here: the second
-// upstream is checked, and gets the token of that moment.
+// If a load balancer tries another upstream, the transport is called again. It checks the second
+// upstream, and sends it the token that is then in use.
 func TestRetryToAnotherUpstream(t *testing.T) {
 	up := &upstream{}
 	s := newSource(nil)
@@ -220,7 +218,7 @@ func TestRetryToAnotherUpstream(t *testing.T) {
 	}
 }
 
-// An upstream that refuses every token costs each request one repetition, never more.
+// If an upstream refuses every token, each request is sent once more and not more often.
 func TestUpstreamThatRefusesEverything(t *testing.T) {
 	var generation atomic.Uint64
 	s := newSource(token(canary, 1))
@@ -239,7 +237,7 @@ func TestUpstreamThatRefusesEverything(t *testing.T) {
 	}
 }
 
-// Interim answers and event streams pass as they come.
+// Interim answers and event streams are passed on as they arrive.
 func TestStreamsPassThrough(t *testing.T) {
 	next := make(chan struct{}, 1)
 	protocols(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -278,8 +276,8 @@ func TestStreamsPassThrough(t *testing.T) {
 	})
 }
 
-// Requests at the same time, for several accounts, with tokens that change: each
-// gets a token of its own account and no other (the class of CVE-2024-51987).
+// Concurrent requests for several accounts, whose tokens change, each get a token of their own
+// account (compare CVE-2024-51987).
 func TestConcurrentAccounts(t *testing.T) {
 	base := baseFunc(func(req *http.Request) (*http.Response, error) {
 		if got, want := req.Header.Get("Authorization"), "Bearer "+req.Header.Get("X-Account")+
@@ -317,9 +315,10 @@ func TestConcurrentAccounts(t *testing.T) {
 	}
 }
 
-// A health check may go anywhere, and connections are kept by what a URL says: one whose URL is not
-// where it goes leaves none behind, over which a request with a token could be sent. With a token
-// it goes to a destination, like all others, and is no web page's.
+// A health check may go to any host, and connections are pooled by URL. If a health check connects
+// to another address than its URL says, no idle connection stays, because a request with a token
+// could use it. A health check with a token goes only to a destination, like other requests, and
+// the rules for web pages do not apply to it.
 func TestHealthChecks(t *testing.T) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, r.RemoteAddr+" "+r.Header.Get("Authorization"))
@@ -389,7 +388,7 @@ func TestHealthChecks(t *testing.T) {
 	}
 }
 
-// A check for which there is no token says nothing about the upstream.
+// If there is no token for a health check, the check says nothing about the upstream.
 func TestHealthCheckWithoutAToken(t *testing.T) {
 	up := &upstream{}
 	rt := newTransport(t, up, failing(&tokensource.Error{Source: "orders", Class: tokensource.ClassLogin,
@@ -406,8 +405,8 @@ func TestHealthCheckWithoutAToken(t *testing.T) {
 	}
 }
 
-// A check without the token is sent as it is configured, and what the upstream says to one with the
-// token is about its health alone.
+// A health check without the token is sent as it is configured. A 401 to a health check, with or
+// without the token, does not count as a refusal of the token.
 func TestHealthCheckIsTheOperators(t *testing.T) {
 	up := &upstream{answer: func(req *http.Request) *http.Response { return respond(req, http.StatusUnauthorized, nil) }}
 	source := newSource(token(canary, 1), token(canaryTwo, 2))

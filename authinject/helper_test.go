@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	canary    = "canary-A-0123456789" // the token of every test that needs no other
-	canaryTwo = "canary-B-9876543210" // the one after it
+	canary    = "canary-A-0123456789" // the usual token
+	canaryTwo = "canary-B-9876543210" // the next token
 )
 
 func token(access string, generation uint64) *tokensource.Token {
@@ -33,7 +33,8 @@ type fakeSource struct {
 	rejected chan *tokensource.Token
 }
 
-// newSource hands out the first token, and for a refused one the next of the rest.
+// newSource returns a source that hands out the first token. For each refused token it hands out
+// the next one of rest.
 func newSource(first *tokensource.Token, rest ...*tokensource.Token) *fakeSource {
 	var at atomic.Int32
 	return &fakeSource{
@@ -73,8 +74,8 @@ type baseFunc func(*http.Request) (*http.Response, error)
 
 func (f baseFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// upstream is an inner transport that remembers what it was asked to send, and
-// answers 200 or what answer says.
+// upstream is an inner transport that records the requests, and answers them with answer, or with
+// 200.
 type upstream struct {
 	requests []*http.Request
 	bodies   []string
@@ -187,7 +188,7 @@ func send(t *testing.T, rt http.RoundTripper, req *http.Request) (*http.Response
 	return res, string(body)
 }
 
-// problemOf decodes an answer that was made here, and checks what all have.
+// problemOf decodes an answer of the proxy itself, and checks what all such answers have in common.
 func problemOf(t *testing.T, res *http.Response, body string) problem {
 	t.Helper()
 	var p problem
@@ -203,7 +204,7 @@ func problemOf(t *testing.T, res *http.Response, body string) problem {
 	return p
 }
 
-// closer tells whether a body was closed.
+// closer records whether a body was closed.
 type closer struct {
 	io.Reader
 	closed atomic.Int32
@@ -211,7 +212,7 @@ type closer struct {
 
 func (c *closer) Close() error { c.closed.Add(1); return nil }
 
-// wireTest is a test against a real server, by a Transport that may send tokens there.
+// wireTest is a test with a real server and a Transport that may send tokens to it.
 type wireTest func(*testing.T, *httptest.Server, *Transport)
 
 const (
@@ -232,7 +233,7 @@ func overProtocol(t *testing.T, proto string, handler http.Handler, test wireTes
 			t.Errorf("request over %s", r.Proto)
 		}
 		if proto == http1 {
-			// Else the server reads the request's body before it answers.
+			// Otherwise the server reads the request's body before it answers.
 			_ = http.NewResponseController(w).EnableFullDuplex()
 		}
 		handler.ServeHTTP(w, r)

@@ -11,8 +11,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// An upstream that answers TRACE shows the request as it arrived, with the token in it: none gets
-// that far.
+// An upstream answers TRACE with the request as it arrived, including the token. So no TRACE
+// request is sent.
 func TestTraceIsRefused(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen, err := httputil.DumpRequest(r, true)

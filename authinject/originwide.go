@@ -17,8 +17,8 @@ var originWide = map[string]bool{
 	"Report-To":                              true,
 	"Reporting-Endpoints":                    true,
 	"Cross-Origin-Opener-Policy-Report-Only": true,
-	// Which windows may access each other: a page of an upstream with the policy of the page on
-	// which accounts are connected could open that page and read it.
+	// Which windows may access each other. The page on which accounts are connected has such a
+	// policy. A page of an upstream with the same policy could open that page and read it.
 	"Cross-Origin-Opener-Policy": true,
 	"Origin-Agent-Cluster":       true,
 	// Stored state: cookies, storage and caches of every other upstream and of the page.

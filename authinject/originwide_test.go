@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// wide are fields that count for the whole origin, as upstreams write them.
+// wide are fields that apply to the whole origin, as upstreams write them.
 var wide = map[string]string{
 	"NEL": `{"report_to":"c","max_age":9}`, "Report-To": `{"group":"c","max_age":9,"endpoints":[]}`,
 	"Reporting-Endpoints": `c="/c"`,
@@ -27,7 +27,7 @@ var wide = map[string]string{
 	"Attribution-Reporting-Register-Source": "{}", "shared-storage-write": "clear", "Ad-Auction-Allowed": "?1",
 }
 
-// narrow are fields that count for their own answer alone.
+// narrow are fields that apply only to their own answer.
 var narrow = map[string]string{
 	"Content-Security-Policy": "default-src 'self'", "Permissions-Policy": "camera=()", "Set-Cookie": "a=b",
 	"No-Vary-Search":    "params",
@@ -48,8 +48,8 @@ func withFields(t *testing.T, h http.Header) {
 	}
 }
 
-// No answer of an upstream changes how a browser treats the whole origin: whatever the placement,
-// the status and the protocol, early and late.
+// No answer of an upstream changes how a browser treats the whole origin, for every placement,
+// status and protocol, in interim and final answers.
 func TestNoAnswerCountsForTheOrigin(t *testing.T) {
 	for name, in := range placements(t) {
 		t.Run(name, func(t *testing.T) { noAnswerCountsForTheOrigin(t, in) })
@@ -117,7 +117,7 @@ func noAnswerCountsForTheOrigin(t *testing.T, in Injection) {
 	})
 }
 
-// An answer that opens a tunnel has a header, too.
+// The header of an answer that switches the protocol is cleaned, too.
 func TestNoUpgradeCountsForTheOrigin(t *testing.T) {
 	rt := newTransport(t, &upstream{answer: func(req *http.Request) *http.Response {
 		return respond(req, http.StatusSwitchingProtocols,
@@ -130,7 +130,8 @@ func TestNoUpgradeCountsForTheOrigin(t *testing.T) {
 	}
 }
 
-// Where no browser is guarded against, as in a program's own client, an answer stays as it is.
+// Without a guard for web pages, as in a program's own client, the fields of an answer are not
+// removed.
 func TestFieldsStayWithoutAGuard(t *testing.T) {
 	rt := newTransport(t, &upstream{answer: func(req *http.Request) *http.Response {
 		return respond(req, http.StatusOK, http.Header{"Strict-Transport-Security": {"max-age=9"}})

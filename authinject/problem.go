@@ -51,7 +51,7 @@ var (
 // storageTitle is the title of failures of the storage, of class wait and login.
 const storageTitle = "The storage of the tokens is out of reach"
 
-// failure is why this package answers a request itself.
+// failure describes why this package answers a request itself.
 type failure struct {
 	problemKind
 	class      tokensource.Class

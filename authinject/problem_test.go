@@ -141,7 +141,7 @@ func connectURL(source, account string) string {
 	return "https://proxy.example/connect/" + source + "/" + account
 }
 
-// Without a page to connect accounts on, the hint is what there is.
+// Without a page to connect accounts on, the answer has only the hint.
 func TestLoginWithoutConnectURL(t *testing.T) {
 	rt := newTransport(t, &upstream{},
 		failing(&tokensource.Error{Source: "orders", Class: tokensource.ClassLogin, Reason: "never connected"}))
@@ -270,7 +270,7 @@ func TestWait(t *testing.T) {
 	}
 }
 
-// With a negative Wait only the request's own context ends the waiting.
+// With a negative Wait, only the request's context ends the wait.
 func TestWaitForever(t *testing.T) {
 	s := newSource(nil)
 	s.onToken = func(ctx context.Context) (*tokensource.Token, error) {

@@ -7,14 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// The query of a request is a string of bytes that belongs to the client and the
-// upstream. Parsing it and writing it anew (url.Values) would sort it, drop what
-// Go cannot parse ("x=1;y=2", "bad=%zz") and hide what other servers can
-// (CVE-2022-2880). So parameters are cut out of the bytes, and ours is appended.
+// The query of a request belongs to the client and the upstream. Package url would sort the
+// parameters, drop those that Go cannot parse ("x=1;y=2", "bad=%zz"), and not see some that other
+// servers see (CVE-2022-2880). So this file removes parameters from the raw query and appends the
+// token's parameter to it.
 
-// injectQuery returns raw without every form of the parameters in.Name() (with
-// query placement) and in.StripQuery, followed by parameter, "name=value" in its
-// escaped form, unless that is empty.
+// injectQuery returns raw without the parameters that [Injection.stripQuery] removes, followed by
+// parameter. parameter is "name=value", escaped. If it is empty, nothing is appended.
 func (in *Injection) injectQuery(raw, parameter string) string {
 	raw = in.stripQuery(raw)
 	switch {
@@ -26,23 +25,23 @@ func (in *Injection) injectQuery(raw, parameter string) string {
 	return raw + "&" + parameter
 }
 
-// stripQuery returns raw without every form of the named parameters, and raw
-// itself when it holds none.
+// stripQuery returns raw without the parameter in.name, if the token is sent in the query, and
+// without those of in.stripNames, in every spelling. If raw has none of them, it returns raw
+// itself.
 //
-// Parameters end at "&" and also at ";": some servers separate by it, so a
-// credential behind one must go, while for others it is part of a value. Where
-// pieces are cut out between two separators one of the two has to stay, and an "&"
-// stays before a ";": the neighbours are then apart for every server that had
-// them apart before.
+// Parameters end at "&" and at ";". Some servers separate parameters by ";", so a credential after
+// one must be removed. For other servers, ";" is part of a value. Where something is removed
+// between two separators, one of them stays, and "&" is preferred to ";". So no server reads the
+// neighbours as one parameter if it read them as two before.
 func (in *Injection) stripQuery(raw string) string {
 	if raw == "" {
 		return raw
 	}
 	var (
-		kept  []byte // what stays, once something did not
+		kept  []byte // the result, if something was cut out
 		cut   bool   // something was cut out
-		some  bool   // kept has a piece
-		joint byte   // the separator before the next piece that stays
+		some  bool   // kept has a parameter
+		joint byte   // the separator before the next parameter that is kept
 	)
 	for start := 0; ; {
 		end := start
@@ -80,7 +79,7 @@ func (in *Injection) stripQuery(raw string) string {
 	return string(kept)
 }
 
-// stripsParameter reports whether piece, "name" or "name=value", is to go.
+// stripsParameter reports whether piece, which is "name" or "name=value", is removed.
 func (in *Injection) stripsParameter(piece string) bool {
 	if piece == "" {
 		return false
@@ -97,11 +96,11 @@ func (in *Injection) stripsParameter(piece string) bool {
 	return false
 }
 
-// matchParameter reports whether any known server would take the parameter written as raw for the
-// one called name: after percent-decoding (what cannot be decoded stands for itself), without case,
-// without white space, control characters and question marks around it, in brackets (qs) or with an
-// index in brackets behind it (PHP, Rack, qs), cut off at a NUL, and with PHP's habit of turning
-// spaces, dots and brackets into underscores.
+// matchParameter reports whether any known server would read the parameter name raw as name. It
+// decodes percent-encoding, and keeps what cannot be decoded. It ignores case, and white space,
+// control characters and question marks around the name. The name may be in brackets (qs), or have
+// an index in brackets after it (PHP, Rack, qs). It ends at a NUL. Like PHP, it takes spaces, dots
+// and brackets for underscores.
 func matchParameter(raw, name string) bool {
 	var stack [96]byte
 	decoded := decodeName(stack[:0], raw)
@@ -114,7 +113,7 @@ func matchParameter(raw, name string) bool {
 	return len(inner) < len(decoded) && spells(inner, name, "[]")
 }
 
-// spells reports whether decoded is name, alone or before one of the bytes of ends.
+// spells reports whether decoded is name, alone or followed by one of the bytes in ends.
 func spells(decoded []byte, name, ends string) bool {
 	if len(decoded) < len(name) {
 		return false
@@ -128,14 +127,14 @@ func spells(decoded []byte, name, ends string) bool {
 	return len(rest) == 0 || strings.IndexByte(ends, rest[0]) >= 0
 }
 
-// isPadding reports whether r around a name is nothing to some server.
+// isPadding reports whether some server ignores r around a name.
 func isPadding(r rune) bool {
 	return r <= ' ' || r == 0x7f || r == '?' || r == '\ufeff' || unicode.IsSpace(r)
 }
 
-// decodeName appends raw to buf, decoded (also from %uXXXX, which Perl's CGI and ASP know), with
-// the two letters that fold to an ASCII one outside ASCII (U+017F to s, U+212A to k) already
-// folded.
+// decodeName appends the decoded raw to buf. It also decodes %uXXXX, as Perl's CGI and ASP do. It
+// replaces the two characters outside ASCII that fold to an ASCII letter (U+017F to s, U+212A to
+// k).
 func decodeName(buf []byte, raw string) []byte {
 	for i := 0; i < len(raw); i++ {
 		c := raw[i]

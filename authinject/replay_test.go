@@ -26,7 +26,7 @@ func TestReplay(t *testing.T) {
 		sent      int // requests
 		rejected  []*tokensource.Token
 		outcome   Outcome
-		challenge bool // the upstream's own WWW-Authenticate arrives
+		challenge bool // the client gets the upstream's WWW-Authenticate
 	}{
 		{name: "replaced", source: newSource(old, next), answer: statusByToken(canary), status: 200, sent: 2,
 			rejected: []*tokensource.Token{old}, outcome: OutcomeReplaced},
@@ -83,7 +83,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// accepting is a source that wants to know what the upstream took.
+// accepting is a source that records which tokens the upstream accepted.
 type accepting struct {
 	*fakeSource
 	accepted []*tokensource.Token
@@ -91,7 +91,8 @@ type accepting struct {
 
 func (a *accepting) Accept(tok *tokensource.Token) { a.accepted = append(a.accepted, tok) }
 
-// The source learns that the upstream took a replacement, and only of those.
+// The source learns which replacements the upstream accepted. It is not told of other accepted
+// tokens.
 func TestAcceptedReplacementIsTold(t *testing.T) {
 	old, next := token(canary, 1), token(canaryTwo, 2)
 	for name, test := range map[string]struct {
@@ -112,8 +113,8 @@ func TestAcceptedReplacementIsTold(t *testing.T) {
 	}
 }
 
-// When no new token could be had, the upstream's 401 would ask the client for
-// credentials it does not have: the answer is ours.
+// If there is no new token, the proxy answers itself. The upstream's 401 would ask the client for
+// credentials that it does not have.
 func TestReplayWithoutANewToken(t *testing.T) {
 	for _, test := range []struct {
 		err    error
@@ -149,7 +150,7 @@ func TestReplayWithoutANewToken(t *testing.T) {
 	}
 }
 
-// The client may go away while a new token is waited for.
+// The client may leave while the request waits for a new token.
 func TestReplayWithoutAClient(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s := newSource(token(canary, 1))
@@ -164,8 +165,8 @@ func TestReplayWithoutAClient(t *testing.T) {
 	}
 }
 
-// The second request is the first with another token: nothing of the client's
-// credentials comes back, and no token is left over.
+// The second request is the first one with another token. It has neither the client's credentials
+// nor the old token.
 func TestReplaySendsTheSame(t *testing.T) {
 	for name, in := range map[string]Injection{"header": {}, "query": queryInjection(t, "")} {
 		t.Run(name, func(t *testing.T) {
@@ -250,7 +251,7 @@ func TestReplayBodyLimit(t *testing.T) {
 			if want := map[int]int{1: 401, 2: 200}[test.sent]; res.StatusCode != want {
 				t.Errorf("status %d", res.StatusCode)
 			}
-			// The next request is to have a new token in any case.
+			// The refusal is reported in any case, so that the next request has a new token.
 			if got := <-s.rejected; got.Generation != 1 {
 				t.Errorf("rejected %d", got.Generation)
 			}
@@ -261,8 +262,8 @@ func TestReplayBodyLimit(t *testing.T) {
 	}
 }
 
-// The inner transport may begin a body anew by itself, on a connection that
-// broke: the trailers are stripped there too, and arrive.
+// The inner transport may send a body again by itself after a connection broke. The trailers of
+// that attempt arrive, without credentials.
 func TestGetBody(t *testing.T) {
 	const text = "body"
 	req := get(t, "https://api.example.com/")
@@ -292,8 +293,8 @@ func TestGetBody(t *testing.T) {
 	}
 }
 
-// The first attempt's transport may still be writing its trailers when the second
-// begins: each request has a map of its own, which announces the same names.
+// The first attempt's transport may still write its trailers when the second attempt begins. So
+// each request has its own map of trailers, with the same names.
 func TestReplayHasItsOwnTrailers(t *testing.T) {
 	var maps []http.Header
 	up := &upstream{answer: statusByToken(canary)}
@@ -337,7 +338,8 @@ func TestUnreplayableDoesNotWait(t *testing.T) {
 	}
 }
 
-// An upstream that holds its refusal open holds up the second request for drainWait and no longer.
+// If an upstream does not end the body of its refusal, the second request waits for it for
+// drainWait and no longer.
 func TestRefusalHeldOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
@@ -358,7 +360,7 @@ func TestRefusalHeldOpen(t *testing.T) {
 	})
 }
 
-// Of a refusal no more than 4 KiB is read.
+// At most 4 KiB of a refusal are read.
 func TestRefusalIsNotReadToItsEnd(t *testing.T) {
 	refusal := &counted{closer: closer{Reader: strings.NewReader(strings.Repeat("x", 1<<20))}}
 	up := &upstream{answer: func(req *http.Request) *http.Response {

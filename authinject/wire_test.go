@@ -14,12 +14,11 @@ import (
 	"time"
 )
 
-// These tests run over real sockets, HTTP/1.1 and HTTP/2: there the inner
-// transport reads the request body in a goroutine of its own, which may still be
-// at it when the answer has arrived.
+// These tests run over real sockets, with HTTP/1.1 and HTTP/2. There the inner transport reads the
+// request body in its own goroutine, which may still read when the answer has arrived.
 
-// refuseFirst answers 401 to the first token, after calling before, and echoes
-// body and trailer of requests with the second.
+// refuseFirst calls before and answers 401, except to requests with the second token. It echoes the
+// body and trailer of those.
 func refuseFirst(before func(http.ResponseWriter, *http.Request)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+canaryTwo {
@@ -65,7 +64,7 @@ func TestReplayOverTheWire(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			run := protocols
 			if test.only != "" {
-				// See TestReplayAfterAnEarlyRefusal for the other.
+				// TestReplayAfterAnEarlyRefusal tests HTTP/1.1.
 				run = func(t *testing.T, h http.Handler, test wireTest) { overProtocol(t, http2, h, test) }
 			}
 			run(t, refuseFirst(test.before), func(t *testing.T, srv *httptest.Server, rt *Transport) {
@@ -89,12 +88,12 @@ func sourceOf(s TokenSource) func(*http.Request) (TokenSource, error) {
 	return func(*http.Request) (TokenSource, error) { return s, nil }
 }
 
-// gated is a body whose second half is there only when gate is closed: a client
+// gated is a body whose second half can be read only after gate is closed. It behaves like a client
 // that is still sending.
 type gated struct {
 	first, rest *strings.Reader
 	gate        chan struct{}
-	waiting     chan struct{} // closed when somebody waits at the gate
+	waiting     chan struct{} // closed when a Read waits for gate
 	isWaiting   atomic.Bool
 	closed      atomic.Int32
 	atEnd       func()
@@ -123,9 +122,8 @@ func (g *gated) Read(p []byte) (int, error) {
 
 func (g *gated) Close() error { g.closed.Add(1); return nil }
 
-// The upstream refuses while the client is still sending, and the first
-// attempt's transport is inside Read until the second request has arrived. Not a
-// byte is lost, and trailers arrive.
+// The upstream refuses while the client is still sending. The first attempt's transport stays in
+// Read until the second request has arrived. No byte is lost, and trailers arrive.
 func TestReplayWhileTheFirstAttemptReads(t *testing.T) {
 	const first, rest = "the beginning, ", "the rest"
 	var sending atomic.Pointer[gated]
@@ -137,7 +135,7 @@ func TestReplayWhileTheFirstAttemptReads(t *testing.T) {
 		if r.Header.Get("Authorization") == "Bearer "+canaryTwo {
 			close(sending.Load().gate)
 		} else {
-			// Nothing else can follow a request whose body never ends.
+			// No other request can follow one whose body never ends.
 			w.Header().Set("Connection", "close")
 		}
 		echo.ServeHTTP(w, r)
@@ -158,9 +156,8 @@ func TestReplayWhileTheFirstAttemptReads(t *testing.T) {
 	})
 }
 
-// earlyServer is an HTTP/1.1 server that refuses the first token as soon as it has
-// the header, and then goes on to throw the body away, as proxies do. (Go's own
-// server reads the body first.)
+// earlyServer is an HTTP/1.1 server that refuses the first token as soon as it has read the header.
+// Then it reads and discards the body, as proxies do. Go's own server reads the body first.
 func earlyServer(t *testing.T) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -202,7 +199,7 @@ func serveEarly(conn net.Conn) {
 		Body: io.NopCloser(bytes.NewReader(body))}).Write(conn)
 }
 
-// An HTTP/1.1 upstream may refuse a request of which it has only the header.
+// An HTTP/1.1 upstream may refuse a request after it has read only the header.
 func TestReplayAfterAnEarlyRefusal(t *testing.T) {
 	url := earlyServer(t)
 	large := make([]byte, 64<<10)
@@ -238,8 +235,8 @@ func TestReplayAfterAnEarlyRefusal(t *testing.T) {
 	}
 }
 
-// Keeping the body does not delay it: the upstream answers the first part before
-// the client sends the second.
+// Keeping the body does not delay it. The upstream answers the first part before the client sends
+// the second part.
 func TestBodyStreams(t *testing.T) {
 	body := newGated("ping", "pong")
 	protocols(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -270,7 +267,7 @@ func TestBodyStreams(t *testing.T) {
 	})
 }
 
-// The refusal's connection is used for the second request.
+// The second request uses the connection of the refused one.
 func TestReplayReusesTheConnection(t *testing.T) {
 	addresses := make(chan string, 2)
 	protocols(t, refuseFirst(nil), func(t *testing.T, srv *httptest.Server, rt *Transport) {
@@ -288,8 +285,8 @@ func TestReplayReusesTheConnection(t *testing.T) {
 	})
 }
 
-// Trailers arrive, announced or not, except credentials (RFC 9110 section 6.5):
-// the map that the client's body fills at its end is the one that counts.
+// Trailers arrive, whether they were announced or not, except credentials (RFC 9110 section 6.5).
+// Their values come from the map that is filled at the end of the client's body.
 func TestTrailers(t *testing.T) {
 	got := make(chan http.Header, 1)
 	for _, check := range []bool{false, true} {
@@ -319,8 +316,8 @@ func TestTrailers(t *testing.T) {
 	}
 }
 
-// An upgraded connection is passed on as the inner transport gave it: readable,
-// writable, and with its headers.
+// An upgraded connection can be read and written as the inner transport returned it, and the answer
+// keeps its header.
 func TestUpgrade(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+canary {

@@ -237,9 +237,9 @@ func TestLoginAtThePageOfTheSource(t *testing.T) {
 	}
 }
 
-// A typed code does not say which account it is for. While one browser has logins for two new
-// accounts under way, a code finishes neither. It finishes a login that is alone, or begun twice
-// for one account.
+// A typed code does not say which account it is for. If one browser has begun logins for two new
+// accounts, a code finishes neither of them. If it has begun logins for one account only, once or
+// twice, a code finishes the login.
 func TestTypedCodesOfNewAccounts(t *testing.T) {
 	isolate(t)
 	addr := rig.FreeAddr(t)
@@ -274,7 +274,8 @@ func TestTypedCodesOfNewAccounts(t *testing.T) {
 	}
 }
 
-// A user whom no authentication sets: the log says once what is empty and what sets it.
+// If no authentication sets the user, the log says once which placeholder is empty and what sets
+// it.
 func TestRequestWithoutAccountIsLogged(t *testing.T) {
 	isolate(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
@@ -297,8 +298,8 @@ func TestRequestWithoutAccountIsLogged(t *testing.T) {
 	}
 }
 
-// An empty placeholder is no account, whatever text is beside it: all users without a name would
-// share that account.
+// If a placeholder is empty, the request has no account, whatever text is beside the placeholder.
+// Otherwise all users without a name would share an account.
 func TestEmptyPlaceholderNamesNoAccount(t *testing.T) {
 	isolate(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})

@@ -18,8 +18,8 @@ var update = flag.Bool("update", false, "rewrite the adapt fixtures from what th
 
 const separator = "----------\n"
 
-// Each fixture is a Caddyfile, a separator, and what it adapts to: JSON, or in
-// the folder errors the error. What adapts must provision as well.
+// Each fixture is a Caddyfile, a separator, and the JSON that it adapts to. In the folder errors it
+// is the error instead. A Caddyfile that adapts must also be provisioned without an error.
 func TestAdapt(t *testing.T) {
 	isolate(t)
 	t.Setenv("UPSTREAM", "api.example.com:443")

@@ -16,15 +16,16 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 )
 
-// adminTimeout is how long a command waits for the state that the admin API answers with. It asks
-// no provider for that.
+// adminTimeout is how long a command waits for the state from the admin API. The admin API sends no
+// request to a provider for it, so it answers soon.
 const adminTimeout = 5 * time.Second
 
-// pathSegment escapes a name for a path, with its dots: "." and ".." would be other paths.
+// pathSegment escapes a name for a path. It also escapes dots, because "." and ".." would lead to
+// other paths.
 func pathSegment(name string) string { return strings.ReplaceAll(url.PathEscape(name), ".", "%2E") }
 
-// adminAddress returns the address of the admin API: the flag's, the configured one, or the
-// default, which the environment variable CADDY_ADMIN can change.
+// adminAddress returns the address of the admin API: the address in the flag, else the configured
+// one, else the default. The environment variable CADDY_ADMIN can change the default.
 func (c *commandConfig) adminAddress() (string, error) {
 	if _, err := os.Stat(defaultConfig); c.address != "" || c.file == "" && err != nil {
 		return caddycmd.DetermineAdminAPIAddress(c.address, nil, "", "")
@@ -36,7 +37,7 @@ func (c *commandConfig) adminAddress() (string, error) {
 	return caddycmd.DetermineAdminAPIAddress("", raw, c.file, "")
 }
 
-// adminError is an answer of the admin API that is an error.
+// adminError is an error that the admin API answered.
 type adminError struct{ text string }
 
 func (e adminError) Error() string { return e.text }

@@ -11,8 +11,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// The doctor proves its requests as the server does, with the nonces of both sides. A proof that
-// the API refuses is not taken for trouble of the API.
+// Doctor sends DPoP proofs as the server does, with the nonces of the provider and of the API. If
+// the API refuses a proof, doctor says so and does not report that the API fails.
 func TestDoctorWithDPoP(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{DPoP: true})
 	srv.TokenProofs.RequireNonce()

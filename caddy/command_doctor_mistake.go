@@ -18,9 +18,9 @@ import (
 // envPlaceholder matches a placeholder of an environment variable.
 var envPlaceholder = regexp.MustCompile(`\{env\.([^{}"\\]+)\}`)
 
-// misconfigured reports why a configuration cannot be loaded. The error says what was probably
-// meant, and so the remedy adds only what is known for certain: where the configuration is, and
-// which variable is not set. validated says that the error is of the method validate.
+// misconfigured reports why a configuration cannot be loaded. The error already says what was
+// probably meant. So the remedy adds only certain facts: where the configuration is, and which
+// variable is not set. validated is true if the method Validate returned the error.
 func (c *commandConfig) misconfigured(report *doctor.Report, err error, validated bool) {
 	step := doctor.Step{Name: "configuration", Status: doctor.Fail, Text: err.Error(), Remedy: "correct " + c.place(err.Error()) + meantWord(err.Error())}
 	unreadable := errors.As(err, new(unreadableError))
@@ -51,9 +51,9 @@ func (c *commandConfig) misconfigured(report *doctor.Report, err error, validate
 	report.Add(step)
 }
 
-// replaced finds the environment variables that are not set and whose place in the Caddyfile is
-// empty, if they can be the cause of the error with this text: those of the line that it names, or
-// all of them, each once, if it names none.
+// replaced returns the environment variables that are not set, leave an empty place in the
+// Caddyfile, and may have caused the error with this text. If the error names a line, these are the
+// variables of that line. Otherwise they are all such variables, each once.
 func (c *commandConfig) replaced(text string) []unsetVariable {
 	list := unsetVariables(c.caddyfile)
 	number := c.line(text)
@@ -65,7 +65,7 @@ func (c *commandConfig) replaced(text string) []unsetVariable {
 			return again
 		})
 	}
-	line, _ := strconv.Atoi(number) // only digits
+	line, _ := strconv.Atoi(number) // number has only digits
 	return slices.DeleteFunc(list, func(v unsetVariable) bool { return v.line != line })
 }
 
@@ -78,7 +78,7 @@ func (c *commandConfig) line(text string) string {
 	return at[1]
 }
 
-// place says where the mistake is that the text of an error describes.
+// place says where the mistake is, by the text of an error.
 func (c *commandConfig) place(text string) string {
 	if number := c.line(text); number != "" {
 		return "line " + number + " of " + c.file
@@ -87,8 +87,8 @@ func (c *commandConfig) place(text string) string {
 }
 
 var (
-	// suggested matches an error with a suggestion of [suggest.DidYouMean] for a word that it quotes, or
-	// for a field in JSON.
+	// suggested matches an error that suggests another word ([suggest.DidYouMean]) for a word that
+	// it quotes, or for a field in JSON.
 	suggested = regexp.MustCompile(`(?:"([^"]*)"(?: is not known)?|unknown field \S*\.([^. ]+)) \(did you mean ([^?]+)\?\)`)
 	// unknownDirective matches Caddy's error about a directive.
 	unknownDirective = regexp.MustCompile(`unrecognized directive: (\S+)`)
@@ -107,7 +107,7 @@ func meantWord(text string) string {
 	return fmt.Sprintf(": write %s in place of %s", found[3], cmp.Or(found[1], found[2]))
 }
 
-// directives are the directives that this module adds, and those that its sites use most.
+// directives are the directives of this module, and the most usual directives of its sites.
 var directives = []string{"authinject", "authinject_connect", "authinject_ready", "reverse_proxy", "handle", "handle_path",
 	"basic_auth", "forward_auth"}
 

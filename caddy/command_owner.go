@@ -14,8 +14,9 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// loadToWrite is load for a command that writes to the storage of a source, or of all sources if only
-// is empty. It refuses to write to a storage of another user: the server could not use the files.
+// loadToWrite is load for a command that writes to the storage of the source only or, if only is
+// empty, of all sources. It refuses to write to a storage of another user, because the server could
+// not use the files.
 func (c *commandConfig) loadToWrite(ctx context.Context, command, only string) (*loadedApp, error) {
 	app, err := c.load()
 	if err != nil {
@@ -45,15 +46,15 @@ func directoryOf(storage tokensource.Storage) string {
 	return ""
 }
 
-// users returns what is known of users for this configuration.
+// users returns what is known of the users of this command and of the running server.
 func (c *commandConfig) users(ctx context.Context) doctor.Users {
 	var config surveyed
 	_ = json.Unmarshal(c.raw, &config) // it was loaded
 	return knownUsers(doctor.Users{}, c.runningAt(ctx, &config), config.listeners())
 }
 
-// knownUsers returns what is known of users: this process's, and the running server's. The zero value
-// of known means those of this machine.
+// knownUsers returns known with the fields that it lacks. By default, these are the users of this
+// machine and the user of the running server.
 func knownUsers(known doctor.Users, running doctor.Server, listeners []doctor.Listener) doctor.Users {
 	if known.Owner == nil {
 		known = doctor.CurrentUser()

@@ -241,7 +241,8 @@ func (f *proxyFlags) interactive() bool {
 	return hasLogin(name, first("provider"))
 }
 
-// whereInCaddyfile matches an error with its place in the generated Caddyfile.
+// whereInCaddyfile matches an error message. The group leaves out the place in the generated
+// Caddyfile.
 var whereInCaddyfile = regexp.MustCompile(
 	`^(?:parsing caddyfile tokens for '\w+': )?(?:source proxy: )?(.*?)(?:, at Caddyfile:\d+.*)?$`)
 

@@ -10,27 +10,27 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// biggerplate is a site with one source that is connected through a redirect.
+// biggerplate runs a site with one source whose accounts are connected through a redirect.
 func biggerplate(t *testing.T, more string) (*tokensourcetest.Provider, *person) {
 	t.Helper()
 	isolate(t)
 	addr := rig.FreeAddr(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate,
 		tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
-	// Without a host in the site's address, it is the page that has to look at the Host.
+	// The site's address has no host, so the page must check the Host.
 	_, port, _ := strings.Cut(addr, ":")
 	run(t, loginSite(t, p, "http://:"+port, "biggerplate").Source("a", more))
 	return p, newPerson(t, "http://"+addr+"/connect")
 }
 
-// connected reports whether a client gets through.
+// connected reports whether a client's request is served.
 func connected(p *person) bool {
 	status, _, _ := get(p.t, strings.TrimSuffix(p.page, "/connect")+"/api/x")
 	return status == http.StatusOK
 }
 
-// Only who began a login can bring its answer, and only once: another's account must not
-// end up in this proxy, and a code is not redeemed for whoever happens to have it.
+// The answer to a login is accepted only from the browser that began the login, and only once.
+// Otherwise an attacker could connect their own account to this proxy, or use a stolen code.
 func TestCallbackIsBoundToTheLogin(t *testing.T) {
 	for name, c := range map[string]struct {
 		bring func(t *testing.T, ada *person, callback *url.URL) (*http.Response, string)
@@ -79,7 +79,7 @@ func TestCallbackIsBoundToTheLogin(t *testing.T) {
 			if n := len(p.TokenRequests()); n != 0 || connected(ada) {
 				t.Errorf("%d token requests were made", n)
 			}
-			// The login itself is not spoilt by it.
+			// The failed attempt does not end the login.
 			if _, body := ada.open(right); !strings.Contains(notice(body), "Connected a.") {
 				t.Errorf("the right answer afterwards: %s", notice(body))
 			}
@@ -94,8 +94,8 @@ func TestCallbackIsBoundToTheLogin(t *testing.T) {
 	}
 }
 
-// What the provider says about a failure is shown as text, whatever it holds, and
-// nothing that was there is lost.
+// The provider's error is shown as text, even if it contains markup. An account that is connected
+// stays connected.
 func TestCallbackErrorsAreShown(t *testing.T) {
 	p, ada := biggerplate(t, "")
 	consent := rig.Allow(t, p, ada.begin("source", "a"))
@@ -135,7 +135,7 @@ func TestCallbackErrorsAreShown(t *testing.T) {
 	}
 }
 
-// Neither strangers nor other sites' pages can do anything.
+// Callers on other machines and pages of other sites cannot use the page.
 func TestConnectIsGuarded(t *testing.T) {
 	p, ada := biggerplate(t, "")
 	_, page := ada.open(ada.page)
@@ -192,15 +192,16 @@ func TestConnectIsGuarded(t *testing.T) {
 		said := post(func(r *http.Request) { r.Header.Set("Sec-Fetch-Dest", "document") }); status != http.StatusSeeOther {
 		t.Errorf("as browsers send the form: %d %s", status, said)
 	}
-	// Under Referrer-Policy: no-referrer a browser hides the Origin of our own form, but not that
-	// it is ours.
+	// Under Referrer-Policy: no-referrer, a browser sends Origin: null with the page's own form.
+	// Sec-Fetch-Site still says that the form is the page's own.
 	if status, said := post(func(r *http.Request) {
 		r.Header.Set("Origin", "null")
 		r.Header.Set("Sec-Fetch-Site", "same-origin")
 	}); status != http.StatusSeeOther {
 		t.Errorf("the form under no-referrer: %d %s", status, said)
 	}
-	// A cookie that others set for a longer path comes first. It stands in nobody's way.
+	// An attacker may set a cookie of the same name for a longer path, which the browser sends
+	// first. It does not prevent the login.
 	for _, value := range []string{"x", strings.Repeat("x", 26)} {
 		if status, said := post(func(r *http.Request) {
 			r.Header.Set("Cookie", "authinject-page="+value+"; "+r.Header.Get("Cookie"))
@@ -227,7 +228,8 @@ func TestConnectIsGuarded(t *testing.T) {
 			t.Errorf("%s: %d, want %d", method, res.StatusCode, want)
 		}
 	}
-	// The site's matcher folds case, so what stands there is ours too, and goes to no upstream.
+	// The site's matcher ignores case, so this path belongs to the page too, and the request does
+	// not reach an upstream.
 	if status, body, _ := get(t, strings.ToUpper(ada.page)+"/Callback?code=x&state=y"); status != http.StatusBadRequest ||
 		!strings.Contains(body, "belongs to no login") {
 		t.Errorf("in another case: %d %s", status, body)
@@ -254,7 +256,8 @@ func TestConnectIsGuarded(t *testing.T) {
 	}
 }
 
-// A field that is left empty is the person's to fill in, and no mistake of the configuration.
+// If a person leaves a field empty, the page asks for it. It does not report a mistake in the
+// configuration.
 func TestConnectWithoutAVariable(t *testing.T) {
 	isolate(t)
 	addr := rig.FreeAddr(t)
@@ -274,7 +277,7 @@ func TestConnectWithoutAVariable(t *testing.T) {
 	}
 }
 
-// The page and its answers hold no secret, may be kept by nobody, and load nothing.
+// The page and its answers hold no secret, are not cached, and load nothing.
 func TestConnectHeaders(t *testing.T) {
 	_, ada := biggerplate(t, "")
 	for _, address := range []string{ada.page, ada.page + "/callback", ada.page + "/callback?state=x&code=y",

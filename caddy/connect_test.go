@@ -108,8 +108,8 @@ func notice(body string) string {
 	return "(no notice)"
 }
 
-// loginSite is a configuration whose source a is connected at p, with a page for that and with p's
-// API below /api. The options are those of the directive authinject.
+// loginSite returns a configuration whose source a is connected at p. It has a page for that, and
+// serves p's API below /api. The options belong to the directive authinject.
 func loginSite(t testing.TB, p *tokensourcetest.Provider, site, provider string, options ...string) rig.Caddyfile {
 	t.Helper()
 	t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
@@ -117,8 +117,8 @@ func loginSite(t testing.TB, p *tokensourcetest.Provider, site, provider string,
 		Site(site, "bind 127.0.0.1", "authinject_connect /connect*", rig.API(p, options...))
 }
 
-// Once a person has connected an account at a provider, a client gets through, until the person
-// disconnects it.
+// Once a person has connected an account at a provider, a client is served, until the person
+// disconnects the account.
 func TestConnect(t *testing.T) {
 	for _, name := range []string{
 		tokensourcetest.TinyPlus, tokensourcetest.TinyEmail, tokensourcetest.Accelo,
@@ -165,8 +165,8 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// wantButton checks the name of the button that leads to the provider. Where an account works, that
-// button and those that belong to it have the class second.
+// wantButton checks the name of the button that leads to the provider. If an account works, that
+// button and the parts that belong to it have the class second.
 func wantButton(t *testing.T, p *person, name string) {
 	t.Helper()
 	_, page := p.open(p.page)

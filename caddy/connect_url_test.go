@@ -28,7 +28,7 @@ func TestConnectBelowAnotherPath(t *testing.T) {
 			case name == "nested":
 				path = "/au/th/connect"
 			case strings.HasPrefix(name, "beside"):
-				path = "/connect" // what is taken off some paths alone is not in front of it
+				path = "/connect" // the routes strip /auth from some paths only, so it is not part of the page's address
 			}
 			page := "http://" + addr + path
 			p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate,

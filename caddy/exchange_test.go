@@ -34,7 +34,7 @@ func exchangeSite(t *testing.T, srv *tokensourcetest.Server, upstream string, gr
 	return addr
 }
 
-// subjectOf is the subject whose token the API got, as the API says it.
+// subjectOf returns the subject of the token that the API got, from the API's answer.
 func subjectOf(t *testing.T, body string) string {
 	t.Helper()
 	var answer struct {
@@ -46,8 +46,8 @@ func subjectOf(t *testing.T, body string) string {
 	return answer.Subject
 }
 
-// A hundred callers with tokens of their own cause one token request each. The API sees each
-// caller, and only tokens that were exchanged.
+// A hundred callers with different tokens cause one token request each. The API sees each caller,
+// and gets only exchanged tokens.
 func TestTokenExchange(t *testing.T) {
 	for grant, grantType := range map[string]string{
 		"grant token_exchange {\n audience api\n}":             tokenExchange,
@@ -96,8 +96,9 @@ func TestTokenExchange(t *testing.T) {
 	}
 }
 
-// The exchanged tokens are bound to a key of each caller. Requests at once, and nonces of both
-// servers, neither mix keys nor cost a token request. A token that was stolen is worth nothing.
+// Each exchanged token is bound to a key of its caller. Concurrent requests, and nonces of both
+// servers, do not mix up the keys and cause no further token request. A stolen token cannot be
+// used.
 func TestTokenExchangeWithDPoP(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{DPoP: true})
 	srv.TokenProofs.RequireNonce()
@@ -157,8 +158,8 @@ func TestTokenExchangeWithDPoP(t *testing.T) {
 	}
 }
 
-// A caller without a token, or with one that is refused, is told so, and the API gets no request. A
-// token that is refused is sent to the provider once.
+// A caller whose token is missing or refused is told so, and the API gets no request. A refused
+// token is sent to the provider once.
 func TestTokenExchangeRefuses(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	addr := exchangeSite(t, srv, srv.URL, "grant token_exchange")
@@ -214,7 +215,8 @@ func TestExchangedTokenIsReplaced(t *testing.T) {
 	if status, body := ask(); status != http.StatusOK || subjectOf(t, body) != "ada" || srv.Count() != 2 {
 		t.Errorf("%d %s after %d token requests", status, body, srv.Count())
 	}
-	// Now the subject is revoked too, and takes the token with it as soon as that is known.
+	// Now the caller's token is revoked, too. As soon as authinject learns this, it drops the
+	// exchanged token.
 	issued = srv.Issued()
 	srv.Revoke(issued[len(issued)-1].AccessToken)
 	srv.Revoke(token)
@@ -228,7 +230,7 @@ func TestExchangedTokenIsReplaced(t *testing.T) {
 	}
 }
 
-// The subject may be in another place of the request, from which it does not reach the upstream.
+// The caller's token may be in another place of the request. It is removed from there.
 func TestSubjectIsStripped(t *testing.T) {
 	for placeholder, c := range map[string]struct {
 		path   string
@@ -265,7 +267,8 @@ func TestSubjectIsStripped(t *testing.T) {
 	}
 }
 
-// A subject that is not the caller's is read anew from its file, and serves all callers.
+// If the subject's token comes from a file, the file is read again for each request, and all
+// callers share the subject.
 func TestSubjectFromAFile(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	file := filepath.Join(t.TempDir(), "token")
@@ -291,7 +294,7 @@ func TestSubjectFromAFile(t *testing.T) {
 	}
 }
 
-// What needs a token without a caller is refused when the configuration is loaded.
+// Options that need a token without a caller are refused when the configuration is loaded.
 func TestTokenExchangeHasNoTokenOfItsOwn(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	isolate(t)

@@ -10,15 +10,15 @@ import (
 	"github.com/authinject/caddy-authinject/internal/suggest"
 )
 
-// The functions of this file are about the options account and user, whose placeholders get their
-// values from each request.
+// This file checks and reads the options account and user, whose placeholders get their values from
+// each request.
 
 const (
-	// authPlaceholders begins the names of the placeholders that Caddy's authentication sets.
+	// authPlaceholders is the prefix of the placeholders that Caddy's authentication sets.
 	authPlaceholders = "http.auth."
-	// userPlaceholders begins the names of those that describe the user.
+	// userPlaceholders is the prefix of the placeholders that describe the user.
 	userPlaceholders = authPlaceholders + "user."
-	// usualUser is the name of the placeholder that is usually meant.
+	// usualUser is the placeholder that people usually mean.
 	usualUser = userPlaceholders + "id"
 )
 
@@ -26,7 +26,7 @@ const (
 var placeholderName = regexp.MustCompile(`^(?:http|authinject|env|file|header|cookie|query|vars)\.|` +
 	`\bhttp\.(?:auth|request|vars|regexp|matchers|error|reverse_proxy)\.`)
 
-// bracedName matches a placeholder with both braces, and notes its name.
+// bracedName matches a placeholder with both braces, and captures its name.
 var bracedName = regexp.MustCompile(`\{([^{}]*)\}`)
 
 // checkIdentity reports a mistake that would give all requests the same account or user, or none: a
@@ -54,8 +54,8 @@ func checkIdentity(option, text string) error {
 	return nil
 }
 
-// isMisspelledUser reports whether name looks like a placeholder of Caddy's authentication that
-// Caddy does not have.
+// isMisspelledUser reports whether name looks like a placeholder of Caddy's authentication, but is
+// not one.
 func isMisspelledUser(name string) bool {
 	if after, ok := strings.CutPrefix(name, userPlaceholders); ok {
 		return after == ""

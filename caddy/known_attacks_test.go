@@ -9,7 +9,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// What others' login pages were broken by, tried here. Each is named by where it was found first.
+// Attacks on the login pages of other projects. Each has the name of the CVE or the project in
+// which it was found first.
 func TestKnownAttacks(t *testing.T) {
 	p, ada := biggerplate(t, "")
 	site := strings.TrimSuffix(ada.page, "/connect")

@@ -94,7 +94,8 @@ func class(err error) tokensource.Class {
 	return ""
 }
 
-// storageMessage returns the log line for a storage that fails: what happens to the token.
+// storageMessage returns the log line for a storage that fails. The line says what happens to the
+// token.
 func storageMessage(e tokensource.Event) string {
 	switch {
 	case !e.Live:
@@ -112,9 +113,9 @@ const (
 )
 
 // isWorthLogging reports whether to log an event. A storage that is out of reach fails every second
-// or two, and for each account, so each of its messages is logged once a minute. The failure to get
-// a token that it leads to says nothing more. While the storage fails, a source whose provider gives
-// a token has not recovered.
+// or two for each account, so each message about it is logged once a minute. The failed refresh
+// that follows from it is not logged, because it says nothing more. While the storage fails, a
+// source whose provider gives a token has not recovered.
 func (a *App) isWorthLogging(e tokensource.Event) bool {
 	switch e.Kind {
 	case tokensource.EventStorageFailed:
@@ -205,7 +206,7 @@ func (a *App) log(e tokensource.Event) {
 	entry.Write(fields...)
 }
 
-// emit emits the kinds of events that a program may handle. The log has the others too.
+// emit emits those kinds of events to which a program may react. The log has the other kinds, too.
 func (a *App) emit(e tokensource.Event) {
 	switch e.Kind {
 	case tokensource.EventSubjectRefused, tokensource.EventAdopted, tokensource.EventStorageFailed,

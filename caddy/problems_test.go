@@ -11,8 +11,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A variable that is not set, or empty, is named, and so is a file that does not exist. Each error
-// says which option needs it and what to do.
+// The error for a variable that is empty or not set names the variable. The error for a file that
+// does not exist names the file. Each says which option needs it and what to do.
 func TestPlaceholderWithoutValue(t *testing.T) {
 	isolate(t)
 	t.Setenv("EMPTY_TOKEN", "")
@@ -46,7 +46,7 @@ func TestPlaceholderWithoutValue(t *testing.T) {
 	}
 }
 
-// An address in a problem body can be copied as it stands there.
+// An address in a problem body is not escaped, so that a person can copy it.
 func TestLoginURLCanBeCopied(t *testing.T) {
 	isolate(t)
 	addr := rig.FreeAddr(t)
@@ -80,8 +80,8 @@ func TestRefusedSecretNamesItsPlace(t *testing.T) {
 	}
 }
 
-// An upstream whose address is a variable that is not set is named, with the variable, in the answer
-// and in the state of the source.
+// If the address of an upstream is a variable that is not set, the answer and the state of the
+// source name the upstream and the variable.
 func TestUpstreamWithoutValue(t *testing.T) {
 	isolate(t)
 	t.Setenv("TOKEN", "canary-static-token")
@@ -101,8 +101,8 @@ func TestUpstreamWithoutValue(t *testing.T) {
 	}
 }
 
-// handle_response can replace the answers of this proxy, which name options and files, and leaves
-// those of an upstream alone.
+// handle_response can replace the proxy's own answers, which name options and files. It does not
+// change the answers of an upstream.
 func TestAnswersCanBeReplaced(t *testing.T) {
 	isolate(t)
 	t.Setenv("EMPTY", "")

@@ -9,8 +9,8 @@ import (
 const (
 	// newsEvery is the shortest time between two log entries about the same thing.
 	newsEvery = time.Minute
-	// maxNews limits how many things of one kind are logged in that time, because clients can cause
-	// new ones.
+	// maxNews limits how many things of one kind are logged in that time. Without a limit, clients
+	// could fill the log by causing new things.
 	maxNews = 64
 )
 
@@ -20,8 +20,8 @@ type recently struct {
 	logged map[string]map[string]time.Time // by kind and thing
 }
 
-// isNews reports whether to log what: not if it was logged in the last minute, or if there are
-// maxNews already.
+// isNews reports whether to log what. It returns false if what was logged in the last minute, or if
+// maxNews other things of its kind were.
 func (r *recently) isNews(kind, what string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -41,7 +41,8 @@ func (r *recently) isNews(kind, what string, now time.Time) bool {
 	return true
 }
 
-// forget lets what be logged again at once. It reports whether what was still remembered as logged.
+// forget makes isNews return true for what again. It reports whether what had been logged in the
+// last minute.
 func (r *recently) forget(kind, what string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -52,8 +52,8 @@ func TestLoudness(t *testing.T) {
 	}
 }
 
-// A storage out of reach is logged once a minute, and once when it works again. The failed
-// refreshes that it causes are not logged beside it.
+// A storage that is out of reach is logged once a minute, and once when it works again. The failed
+// refreshes that it causes are not logged in addition.
 func TestLogOfAStorageThatFails(t *testing.T) {
 	a := &App{storageTrouble: new(recently)}
 	unreadable := &tokensource.Error{Class: tokensource.ClassWait, Reason: "the storage cannot be read"}
@@ -101,7 +101,7 @@ func TestCaddyfileWithoutAdapter(t *testing.T) {
 	}
 }
 
-// The words of a token that is refused are the documented ones, whoever has to act.
+// The words for a refused token are the documented ones, whatever the class.
 func TestProblemsOfATokenThatServes(t *testing.T) {
 	refused := tokensource.Status{Source: "a", Generation: 1, Live: true, Refused: true, State: tokensource.StateFresh}
 	ended := refused
@@ -135,7 +135,7 @@ func TestProblemsOfATokenThatServes(t *testing.T) {
 	}
 }
 
-// The exit status is that of the account that needs a person most.
+// The account that needs a person most determines the exit status.
 func TestExitStatus(t *testing.T) {
 	fine := accountStatus{Live: true, State: tokensource.StateFresh}
 	login := accountStatus{State: tokensource.StateLoginRequired}
@@ -166,7 +166,7 @@ func TestExitStatus(t *testing.T) {
 	}
 }
 
-// While a login would be lost, the storage comes first.
+// While a login would be lost, the words name the storage first.
 func TestExitWordsOfALoginThatWouldBeLost(t *testing.T) {
 	login := accountStatus{Class: tokensource.ClassLogin, Grant: "authorization_code",
 		State: tokensource.StateLoginRequired}
@@ -182,7 +182,7 @@ func TestExitWordsOfALoginThatWouldBeLost(t *testing.T) {
 	}
 }
 
-// A storage that cannot be read does not hide the exit status of the accounts.
+// If a storage cannot be read, the exit status still shows the state of the accounts.
 func TestExitOfAStorageThatCannotBeRead(t *testing.T) {
 	failed := errors.New("the storage cannot be listed")
 	for want, list := range map[int][]accountStatus{
@@ -195,7 +195,8 @@ func TestExitOfAStorageThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// A source that exchanges its callers' tokens asks nothing by itself, so no server tries again.
+// A source that exchanges its callers' tokens sends no requests by itself, so the words do not
+// promise another attempt.
 func TestExitWordsOfAnExchange(t *testing.T) {
 	wait := accountStatus{Class: tokensource.ClassWait}
 	exchange, stored := wait, wait
@@ -211,7 +212,7 @@ func TestExitWordsOfAnExchange(t *testing.T) {
 	}
 }
 
-// An account that was disconnected has what to do beside it, and the exit status of a fine one.
+// A disconnected account shows what to do, and does not change the exit status.
 func TestStatusOfADisconnectedAccount(t *testing.T) {
 	st := accountStatus{Source: "a", Account: "x", State: tokensource.StateLoginRequired, Class: tokensource.ClassLogin,
 		Disconnected: true, Remedy: "connect the account"}
@@ -314,7 +315,7 @@ func TestWithRemedy(t *testing.T) {
 	}
 }
 
-// The page where a person connects the account stands below what to do.
+// Status prints the address of the page that connects the account below what to do.
 func TestStatusNamesThePage(t *testing.T) {
 	st := newAccountStatus(tokensource.Status{Source: "a", State: tokensource.StateLoginRequired}, "authorization_code")
 	st.LoginURL = "https://proxy.example.com/connect?source=a"
@@ -325,8 +326,8 @@ func TestStatusNamesThePage(t *testing.T) {
 	}
 }
 
-// A storage that fails while the token lives is a warning with its remedy, and leaves the exit
-// status alone.
+// If a storage fails while the token is live, that is a warning with a remedy, and does not change
+// the exit status.
 func TestStatusOfAStorageThatFails(t *testing.T) {
 	failure := &tokensource.Error{Source: "a", Class: tokensource.ClassWait, Reason: "the storage cannot be written, " +
 		"so the refresh waits"}
@@ -348,7 +349,7 @@ func TestStatusOfAStorageThatFails(t *testing.T) {
 	}
 }
 
-// Each thing to do begins with the account or source that it is about, as the table names it.
+// Each remedy begins with the name of its account or source, as in the table.
 func TestStatusNamesWhatItIsAbout(t *testing.T) {
 	bob := accountStatus{Source: "a", Account: "bob"}
 	bob.Warnings = []string{`token source "a", account "bob": x`, `token source "a": y`, "z"}
@@ -359,8 +360,8 @@ func TestStatusNamesWhatItIsAbout(t *testing.T) {
 	}
 }
 
-// A refresh that fails while the token lives has its remedy in status, once for all problems that
-// have the same one.
+// If a refresh fails while the token is live, status shows the remedy. A remedy that several
+// problems share is shown once.
 func TestStatusHasEachRemedyOnce(t *testing.T) {
 	down := &tokensource.Error{Source: "a", Class: tokensource.ClassWait, Reason: "the token endpoint refuses connections"}
 	full := &tokensource.Error{Source: "a", Class: tokensource.ClassWait,

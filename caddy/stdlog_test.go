@@ -9,8 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// The standard logger says that a server sent what nobody asked for, without what it was; all else
-// passes, and nothing is wrapped twice.
+// If a server sends an answer that no request asked for, the standard logger says so without the
+// answer's text. All other messages pass unchanged. The output is wrapped only once.
 func TestStdLogIsRedacted(t *testing.T) {
 	before, flags := log.Writer(), log.Flags()
 	t.Cleanup(func() { log.SetOutput(before); log.SetFlags(flags) })
@@ -33,7 +33,8 @@ func TestStdLogIsRedacted(t *testing.T) {
 }
 
 // Caddy replaces the output of the standard logger when it loads a configuration. The app redacts
-// the new output before it reads its own configuration, so also if a mistake in that ends the load.
+// the new output before it reads its own configuration. So the output is redacted even if a mistake
+// in the configuration ends the load.
 func TestStdLogIsRedactedWhenAConfigurationLoads(t *testing.T) {
 	before, flags := log.Writer(), log.Flags()
 	t.Cleanup(func() { log.SetOutput(before); log.SetFlags(flags) })

@@ -48,7 +48,7 @@ func (a *App) unusedNames() []string {
 	return *a.unused.Load()
 }
 
-// unusedSources returns the problems of those of the sources that no route uses.
+// unusedSources returns the problems of the named sources that no route uses.
 func (a *App) unusedSources(names ...string) (found []problemStatus) {
 	unused := a.unusedNames()
 	for _, name := range names {

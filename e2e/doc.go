@@ -1,6 +1,5 @@
-// Package e2e runs the built binary against real OAuth servers, TLS upstreams
-// and faults. It is a module of its own so that what only these tests need is
-// in nobody else's go.mod.
+// Package e2e runs the built binary against real OAuth servers, TLS upstreams and faults. It is a
+// separate module, so that the dependencies of these tests are not in the go.mod of users.
 //
-// What the tests stand on is in the package harness. Run them with "make e2e".
+// Package harness has what the tests share. Run the tests with "make e2e".
 package e2e

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// codeMeaning is what an error code of a provider says. The zero value is for codes that are not
+// codeMeaning is the meaning of a provider's error code. The zero value means that the code is not
 // known.
 type codeMeaning int
 
 const (
-	meansTransient codeMeaning = iota + 1 // time heals it
+	meansTransient codeMeaning = iota + 1 // a later attempt may succeed
 	meansDead                             // the grant has ended, so a person must log in again
 	meansPerson                           // a person must act at the provider first
 	meansClient                           // the client's id or secret is wrong
@@ -30,7 +30,7 @@ func (m codeMeaning) class() Class {
 	return ClassWait
 }
 
-// codes are the error codes that are known, by where they come from.
+// codes maps the known error codes to their meanings. They are grouped by where they come from.
 var codes = map[string]codeMeaning{
 	// OAuth 2.0: RFC 6749 sections 4.1.2.1 and 5.2.
 	"invalid_request":           meansMistake,
@@ -62,21 +62,22 @@ var codes = map[string]codeMeaning{
 	"login_required":       meansPerson,
 	"consent_required":     meansPerson,
 
-	// Single servers.
+	// Codes of single servers.
 	"incorrect_client_credentials": meansClient,  // GitHub, with status 200
 	"bad_refresh_token":            meansDead,    // GitHub, with status 200
 	"token_inactive":               meansDead,    // ory/fosite before 0.48
 	"jti_known":                    meansMistake, // ory/fosite: the client assertion was used before
 	"authorization_declined":       meansDenied,  // Entra, in place of access_denied of RFC 8628
 
-	// Words that servers use in place of those of RFC 6749; it is not recorded which servers.
+	// Codes that servers use instead of those of RFC 6749. Which servers use them is not recorded.
 	"invalid_refresh_token": meansDead,
 	"internal_server_error": meansTransient,
 	"too_many_requests":     meansTransient,
 }
 
-// statusOfLeague is the status with which league/oauth2-server refuses a grant_type, in place of
-// 400. With a code of an operator's mistake it does not mean that the server fails.
+// statusOfLeague is the status with which league/oauth2-server refuses a grant_type, instead of
+// 400. If its error code means a mistake in the configuration, the status does not mean that the
+// server fails.
 const statusOfLeague = http.StatusNotImplemented
 
 func isKnownCode(code string) bool { return codes[code] != 0 }
@@ -86,7 +87,7 @@ func isKnownCode(code string) bool { return codes[code] != 0 }
 //	answer                                            class
 //	429, 503 and other 5xx, 408                       wait (Retry-After is honoured)
 //	temporarily_unavailable, server_error, slow_down  wait (authorization_pending too)
-//	invalid_grant and kin                             login, see codes
+//	invalid_grant and similar codes                   login, see codes
 //	every other known code                            operator, see codes
 //	3xx: redirects are not followed (RFC 9700, 4.12)  operator
 //	404, 405, 410, 415 without a code                 operator: no token endpoint is there
@@ -102,7 +103,7 @@ func refusal(resp *http.Response, code string, now time.Time) *Error {
 	case status == statusOfLeague && codes[code].class() == ClassOperator:
 		e.Class = ClassOperator
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
-		e.Lost = status >= 500 // it may have failed after it rotated
+		e.Lost = status >= 500 // the provider may have failed after it replaced the refresh token
 	case status >= 300 && status < 400:
 		e.Class, e.Reason = ClassOperator, "the token endpoint redirected; redirects are not followed"
 	case isKnownCode(code):

@@ -49,7 +49,7 @@ const (
 type Event struct {
 	Kind            EventKind
 	Source, Account string
-	// Subject is true if the event is about the token that one caller's own was exchanged for.
+	// Subject is true if the event is about a token that a caller's own token was exchanged for.
 	Subject bool
 	// Generation and Expiry describe the token now in use.
 	Generation uint64
@@ -59,11 +59,12 @@ type Event struct {
 	// Err is the cause, for the kinds that report a failure. It is an [*Error], or for
 	// EventStorageFailed the error of the storage.
 	Err error
-	// Failure says for EventStorageFailed, and for EventRecovered while the storage fails, what the
-	// storage's error means for the account, and what to do. For EventRefreshed it says so of
-	// MissingScopes, or else that the clocks of this machine and the provider differ.
+	// Failure says what an event means for the account, and what to do. EventStorageFailed has it,
+	// and EventRecovered while the storage fails: then it is about the storage. EventRefreshed has
+	// it if there are MissingScopes, or else if the clocks of this machine and the provider differ.
 	Failure *Error
-	// New is true if there never was a token, so the failure did not end anything that worked.
+	// New is true if there never was a token. Then the failure did not interrupt anything that
+	// worked.
 	New bool
 	// Attempts counts the token requests in a row that failed, including this one.
 	Attempts int

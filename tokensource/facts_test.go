@@ -16,8 +16,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// Each failure that can come from clocks that disagree says so, if the Date of the answer shows
-// that they do.
+// If the Date of an answer shows that the clocks differ, each failure that this can cause says so.
 func TestSkewIsNamed(t *testing.T) {
 	expired := reply{status: 200, body: `{"access_token":"at1","token_type":"Bearer","expires_in":-1}`}
 	for name, c := range map[string]struct {
@@ -64,7 +63,7 @@ func TestSkewIsNamed(t *testing.T) {
 	}
 }
 
-// A server that asks for HTTP Basic, and got the secret in another place, is named in the remedy.
+// If a server asks for HTTP Basic and got the secret in another place, the remedy says so.
 func TestBasicIsNamed(t *testing.T) {
 	for auth, named := range map[tokensource.ClientAuth]bool{
 		tokensource.ClientSecretPost: true, tokensource.ClientSecretQuery: true, tokensource.ClientSecretBasic: false,
@@ -81,7 +80,7 @@ func TestBasicIsNamed(t *testing.T) {
 	}
 }
 
-// What a record says of a refused refresh token is word for word what the error said.
+// The record of a refused refresh token has exactly the words of the error.
 func TestStoredRefusalHasTheSameWords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := new(tokensource.MemoryStorage)
@@ -100,8 +99,8 @@ func TestStoredRefusalHasTheSameWords(t *testing.T) {
 	})
 }
 
-// A remedy names the place of a static token, in the error about its end and in the state of one
-// that an upstream refuses. The state itself is a word of its own.
+// The remedy names the place of a static token, both when the token expires and when an upstream
+// refuses it. The state has its own problem.
 func TestStaticTokenRemedyNamesItsPlace(t *testing.T) {
 	static := func(end time.Time) func(*tokensource.Config) {
 		return func(c *tokensource.Config) {
@@ -124,7 +123,8 @@ func TestStaticTokenRemedyNamesItsPlace(t *testing.T) {
 	}
 }
 
-// A source that exchanges its callers' tokens asks nothing by itself, and does not promise to.
+// A source that exchanges its callers' tokens sends no requests by itself, so its remedies do not
+// promise another attempt.
 func TestExchangeDoesNotPromiseToAskAgain(t *testing.T) {
 	for _, status := range []int{429, 503} {
 		err := asError(t, exchangedBy("ada", reply{status: status})(t), tokensource.ClassWait)
@@ -134,7 +134,7 @@ func TestExchangeDoesNotPromiseToAskAgain(t *testing.T) {
 	}
 }
 
-// below is a storage in a directory whose path leads through a file.
+// below is a storage in a directory whose path leads through a regular file.
 type below struct {
 	tokensource.MemoryStorage
 	dir string
@@ -144,8 +144,8 @@ func (b *below) Load(_ context.Context, key string) ([]byte, error) {
 	return os.ReadFile(filepath.Join(b.dir, key))
 }
 
-// The error of a storage whose path leads through a file names that file to the operator, and its
-// kind to everyone.
+// If the path of a storage leads through a regular file, the error names that file to the operator.
+// Everyone else learns only what kind of error it is.
 func TestStorageBelowAFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "plain")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -166,7 +166,7 @@ func TestStorageBelowAFile(t *testing.T) {
 	}
 }
 
-// Each text of a heading is one that errors of its row have.
+// Each text in a heading of docs/troubleshooting.md is the text of errors that its row matches.
 func TestOtherTextsMatchTheirRow(t *testing.T) {
 	for _, r := range tokensource.Remedies() {
 		for _, text := range r.Also {
@@ -235,7 +235,7 @@ func TestClientRemedyNamesTheListedWay(t *testing.T) {
 	}
 }
 
-// listing is an issuer with that metadata, whose token endpoint refuses every client.
+// listing is an issuer with this metadata. Its token endpoint refuses every client.
 type listing string
 
 func (l listing) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -245,8 +245,9 @@ func (l listing) RoundTrip(req *http.Request) (*http.Response, error) {
 	return published{401, `{"error":"invalid_client"}`}.RoundTrip(req)
 }
 
-// Clocks that differ are a problem of an account whose token serves, until the next answer shows
-// that they agree. Beside a failure that they can cause, they are listed too, with the same times.
+// If the clocks differ, that is a problem of an account even while its token can be used, until an
+// answer shows that they agree. It is also listed in addition to a failure that it can cause, with
+// the same times.
 func TestClocksThatDifferAreAWarning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		off, refuses := time.Hour, false
@@ -294,8 +295,8 @@ func TestClocksThatDifferAreAWarning(t *testing.T) {
 	})
 }
 
-// Where no person can log in, the error of a refused refresh token says that an operator has to
-// replace it, and where.
+// If no person can log in, the error of a refused refresh token says that an operator must replace
+// the token, and where.
 func TestRefusedRefreshTokenHasNoLogin(t *testing.T) {
 	for want, in := range map[string]string{
 		"get a new refresh token from the provider, and write it into the file /run/rt":         "the file /run/rt",
@@ -316,8 +317,8 @@ func TestRefusedRefreshTokenHasNoLogin(t *testing.T) {
 	}
 }
 
-// A refused refresh token is called by its name, in the words that are stored too. The remedy says
-// where to connect the account, or where to write another refresh token.
+// The error of a refused refresh token says that it is a refresh token, and is stored with these
+// words. The remedy says where to connect the account, or where to write another refresh token.
 func TestDeadRefreshTokenIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := new(tokensource.MemoryStorage)
@@ -355,8 +356,8 @@ func TestDeadRefreshTokenIsNamed(t *testing.T) {
 	}
 }
 
-// The remedy of an answer with Retry-After says when the source asks again, and how a person does
-// not wait that long.
+// The remedy of an answer with Retry-After says when the source asks again, and how a person can
+// ask sooner.
 func TestRetryAfterIsNamed(t *testing.T) {
 	for _, status := range []int{429, 503} {
 		for after, want := range map[string]string{
@@ -375,7 +376,7 @@ func TestRetryAfterIsNamed(t *testing.T) {
 	}
 }
 
-// A login that the provider refused because of its scopes names them.
+// If the provider refused a login because of its scopes, the error names the scopes.
 func TestRefusedLoginNamesTheScopes(t *testing.T) {
 	src := newSource(t, &endpoint{}, logins, func(c *tokensource.Config) { c.Scopes = []string{"read", "admin"} })
 	l := begin(t, src, inBrowser)

@@ -61,8 +61,8 @@ func answered(req *http.Request, body string) *http.Response {
 	return rec
 }
 
-// connectMany connects accounts whose tokens have ended when it returns, and returns another source
-// with the same storage, which knows none of them.
+// connectMany connects accounts, and returns when their tokens have expired. It returns another
+// source with the same storage, which has not loaded the accounts.
 func connectMany(t *testing.T, c *crowd, storage tokensource.Storage, names ...string) *tokensource.Source {
 	t.Helper()
 	first := newSource(t, c, connecting(storage), perDeployment)
@@ -89,7 +89,7 @@ func named(tenant string, n int) (names []string) {
 }
 
 // A source sends at most sixteen token requests at a time to a host, however many accounts need a
-// token. The account that came first is first.
+// token. Accounts are served in the order in which they came.
 func TestRequestsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &crowd{takes: time.Second}
@@ -111,7 +111,7 @@ func TestRequestsAtOnce(t *testing.T) {
 			t.Errorf("%d requests, %d at a time", len(c.refreshed), c.most)
 		}
 		for i, sent := range c.refreshed {
-			// Sixteen requests begin in the same moment. The order among these is not known.
+			// Sixteen requests begin at the same moment, so their order is not known.
 			if place := slices.Index(names, sent[3:]); place >= 20 && place/16 != i/16 {
 				t.Errorf("account %d had turn %d", place, i)
 			}
@@ -147,7 +147,7 @@ func TestATenantThatHangsDelaysNoOther(t *testing.T) {
 		if c.most != 17 {
 			t.Errorf("%d requests at a time", c.most)
 		}
-		// An account that was disconnected has nothing to send, and is told so at once.
+		// A disconnected account has nothing to send, so its error comes at once.
 		began = time.Now()
 		_, err = src.Account("slow-gone").Token(t.Context())
 		asError(t, err, tokensource.ClassLogin)
@@ -155,8 +155,8 @@ func TestATenantThatHangsDelaysNoOther(t *testing.T) {
 			t.Errorf("told after %v", took)
 		}
 		callers.Wait()
-		// A person who disconnects or connects an account that waits for its turn does not wait
-		// with it.
+		// If an account waits for its turn, a person who connects or disconnects it does not have
+		// to wait.
 		go func() { _, _ = src.Account("slow-last").Token(t.Context()) }()
 		synctest.Wait()
 		ev.forget()
@@ -165,8 +165,8 @@ func TestATenantThatHangsDelaysNoOther(t *testing.T) {
 		if took := time.Since(began); took != 0 || ev.count(tokensource.EventRefreshFailed) != 0 {
 			t.Errorf("disconnected after %v, %d refreshes failed", took, ev.count(tokensource.EventRefreshFailed))
 		}
-		// A source that is closed sends nothing more, and does not wait for those in the queue.
-		// That is no failure of theirs.
+		// A closed source sends no more requests, and does not wait for those in the queue. These
+		// do not count as failures.
 		ev.forget()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -184,8 +184,8 @@ func TestATenantThatHangsDelaysNoOther(t *testing.T) {
 	})
 }
 
-// While an account waits for its turn, another process may refresh its token. It is not refreshed
-// again.
+// While an account waits for its turn, another process may refresh its token. Then the account is
+// not refreshed again.
 func TestATokenThatCameWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, storage := &crowd{takes: 5 * time.Second}, new(tokensource.MemoryStorage)
@@ -214,7 +214,7 @@ func TestATokenThatCameWhileWaiting(t *testing.T) {
 	})
 }
 
-// countingStorage counts the calls that are under way. Each takes a while.
+// countingStorage counts the calls that are running. Each call takes some time.
 type countingStorage struct {
 	tokensource.MemoryStorage
 	mu            sync.Mutex
@@ -241,8 +241,8 @@ func (s *countingStorage) Load(ctx context.Context, key string) ([]byte, error) 
 	return s.MemoryStorage.Load(ctx, key)
 }
 
-// A source has at most sixteen calls of its storage running, however many accounts are read. A
-// caller that gives up does not wait longer for its turn.
+// At most sixteen storage calls of a source run at a time, however many accounts are read. A caller
+// that gives up stops waiting for its turn.
 func TestStorageCallsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := new(countingStorage)
@@ -266,8 +266,8 @@ func TestStorageCallsAtOnce(t *testing.T) {
 	})
 }
 
-// At most eight calls of the storage look for logins in other processes, so a refresh does not wait
-// behind those of many accounts.
+// At most eight storage calls check for logins in other processes. So a refresh does not wait for
+// the checks of many accounts.
 func TestLoginChecksLeaveRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := new(countingStorage)

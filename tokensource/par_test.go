@@ -19,12 +19,12 @@ const (
 	requestURI = "urn:ietf:params:oauth:request_uri:6esc_11ACC5bwc014ltc14eY22c"
 )
 
-// pushed is the answer of RFC 9126 section 2.2.
+// pushed returns an answer of the endpoint for pushed requests (RFC 9126 section 2.2).
 func pushed(n int) reply {
 	return reply{status: 201, body: fmt.Sprintf(`{"request_uri":"%s-%d","expires_in":60}`, requestURI, n)}
 }
 
-// pushing configures a login whose requests are pushed.
+// pushing configures a source with pushed authorization requests.
 func pushing(c *tokensource.Config) {
 	connecting(new(tokensource.MemoryStorage))(c)
 	c.PARURL = parURL
@@ -80,7 +80,7 @@ func TestPushedAuthorizationRequest(t *testing.T) {
 					sent.header.Get("Content-Type") != "application/x-www-form-urlencoded" {
 					t.Errorf("the header is %v", sent.header)
 				}
-				// Every link has a reference of its own: the one before may have ended.
+				// Every link has a new reference, because the previous one may have expired.
 				if again := linkOf(t, src, l); !strings.HasSuffix(again, requestURI+"-2") {
 					t.Errorf("the second link is %s", again)
 				}
@@ -93,7 +93,7 @@ func TestPushedAuthorizationRequest(t *testing.T) {
 	}
 }
 
-// An issuer's metadata can require pushed requests; else they are sent only if the option says so.
+// Pushed requests are sent if the issuer's metadata requires them or if the option is set.
 func TestPushedByMetadata(t *testing.T) {
 	for name, tt := range map[string]struct {
 		members string
@@ -133,7 +133,7 @@ func TestPushedByMetadata(t *testing.T) {
 	})
 }
 
-// metadataAnd is an endpoint beside an issuer's metadata.
+// metadataAnd is an endpoint together with an issuer's metadata.
 type metadataAnd struct {
 	endpoint
 	members string
@@ -195,7 +195,7 @@ func TestPushRefused(t *testing.T) {
 	}
 }
 
-// A push tries each client secret while one is being rotated, as token requests do.
+// While a client secret is being rotated, a push tries each secret, as token requests do.
 func TestPushWithASecondSecret(t *testing.T) {
 	ep := &endpoint{script: func(n int, form url.Values) reply {
 		if form.Get("client_secret") == "old" {
@@ -237,7 +237,7 @@ func TestPushedIsChecked(t *testing.T) {
 	}
 }
 
-// A login's stored form does not hold the reference: each link has a new one.
+// A stored login does not hold the reference, because each link has a new one.
 func TestReferenceIsNotStored(t *testing.T) {
 	storage := new(tokensource.MemoryStorage)
 	src := newSource(t, &endpoint{script: func(n int, _ url.Values) reply { return pushed(n) }}, pushing,
@@ -257,8 +257,9 @@ func TestReferenceIsNotStored(t *testing.T) {
 	}
 }
 
-// A pushed request and a token request prove the client in the same way. A request that is sent
-// once more because of a nonce has a new assertion, because a server takes each once.
+// A pushed request and a token request authenticate the client in the same way. If a request is
+// sent once more because of a nonce, it has a new assertion, because a server accepts each
+// assertion once.
 func TestAssertionsOfPushedAndProvedRequests(t *testing.T) {
 	ep := provenRotation(t, time.Hour)
 	ep.script = func(n int, form url.Values) reply {

@@ -105,7 +105,8 @@ func planRequest(s *situation) step {
 		return failMarks(s)
 	}
 	// After a storage failure, another process may be about to store a newer refresh token, unless
-	// this process is alone. If only the other process saw the failure, this process sees its mark.
+	// this process is alone. If the storage failed for the other process only, its mark is in the
+	// storage, and this process sees the mark.
 	var settle time.Duration
 	left := s.rec.Intent
 	switch abandoned := left != nil && !left.Lost && left.Owner != s.process; {

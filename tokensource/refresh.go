@@ -103,8 +103,9 @@ func (a *account) prepare(ctx context.Context, r *refresh, s *situation, t *turn
 	}
 	req, refusal := a.request(ctx, s.rec)
 	s.prepared, s.request, s.refusal, s.retryAfter = s.rec, &req, refusal, nil
-	// plan may end this refresh because another process lost an answer. If the provider also demanded
-	// a wait, that error says more. In all other cases postRequest looks for one.
+	// plan may end this refresh because another process lost an answer. If a Retry-After is in
+	// force too, its error says more, so look for it here. Before every token request, postRequest
+	// looks for it.
 	if s.lostElsewhereWait() > 0 && refusal == nil {
 		if tokenURL, err := a.src.wire.tokenURL(ctx, s.rec.Variables); err == nil {
 			s.retryAfter = a.retryAfterInForce(ctx, tokenURL)
@@ -112,10 +113,10 @@ func (a *account) prepare(ctx context.Context, r *refresh, s *situation, t *turn
 	}
 }
 
-// mark stores the record with a write-ahead mark. The token request is sent after settle. Until it
-// has ended, other processes do not send this refresh token. If a newly configured refresh token is
-// to be sent, the stored record still has the old one: the new one is stored only after the provider
-// has accepted it.
+// mark stores the record with a write-ahead mark. The token request is sent after settle. Until the
+// request has ended, other processes do not send this refresh token. If the request sends a newly
+// configured refresh token, the record still has the old one. The new one is stored after the
+// provider has accepted it.
 func (a *account) mark(ctx context.Context, s *situation, settle time.Duration) {
 	// The mark stores the key, which is needed again if the answer is lost. If there is no key, the
 	// request fails and says why.

@@ -8,9 +8,9 @@ type rejections struct {
 	// cooldown ends the time in which refusals cause no token request. The first refusal after it
 	// sets it to zero and causes a request.
 	cooldown deadline
-	// replaced is a ring of the last replacements of refused tokens. Each entry ends the
-	// rejectCooldown that began with the replacement. If the oldest one has not passed, there were
-	// too many.
+	// replaced is a ring with one entry for each of the last replacements of refused tokens: the
+	// time when the rejectCooldown after that replacement ends. If the oldest entry is still in the
+	// future, too many tokens were replaced.
 	replaced     [rejectBurst]deadline
 	nextReplaced int
 }
@@ -19,8 +19,8 @@ type rejections struct {
 // generation is in use already, Reject returns that at once. Otherwise the token is replaced. All
 // callers that report the same generation share one token request, and wait for it as long as ctx
 // allows. [ErrNoReplacement] means that there is no other token: the grant has no other, or the
-// upstream refused the last replacement too, not long ago. Any other error is an [*Error], or the
-// error of ctx.
+// upstream has recently refused a replacement too. Any other error is an [*Error], or the error of
+// ctx.
 func (h *Account) Reject(ctx context.Context, tok *Token) (*Token, error) {
 	a := h.src.pin(h)
 	defer a.unpin()
@@ -68,7 +68,7 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 	}
 	c := a.src.cfg.Clock
 	if !a.src.traits.Local && c.passed(l.hard) {
-		return a.token(ctx, l) // the token ended on its way to the upstream, so the refusal says nothing about it
+		return a.token(ctx, l) // the token expired on the way to the upstream, which explains the refusal
 	}
 	a.mu.Lock()
 	if a.rejections == nil {

@@ -3,19 +3,19 @@ package tokensource
 import "slices"
 
 const (
-	// skewed is the first part of a remedy for a failure that clocks can cause. It is left out if
-	// they agree.
+	// skewed is the first part of a remedy for a failure that a wrong clock can cause. It is left
+	// out if the clocks agree.
 	skewed = "[correct the clock that is wrong: this machine's clock (now {clock}) is {skew} the provider's. If that is not " +
 		"enough, ]"
-	// connectAt follows "connect the account": where a person does that. It is left out if no
-	// person can.
+	// connectAt follows "connect the account" in a remedy, and says where a person does that. It is
+	// left out if no person can connect the account.
 	connectAt = "[ on {connects}, or run: caddy authinject login {source}][ --account {account}]"
-	// basicWanted is the part of a remedy about the server's wish for another client
-	// authentication.
+	// basicWanted is the part of a remedy for a server that asks for HTTP Basic. It is left out if
+	// the server does not.
 	basicWanted = "[. The answer asks for HTTP Basic: try client_auth {basic}]"
 )
 
-// remedies is the one table of remedies. The first row that matches an error counts. `make golden`
+// remedies is the table of all remedies. The first row that matches an error is used. `make golden`
 // writes docs/troubleshooting.md from the table.
 var remedies = slices.Concat(
 	refusals,

@@ -6,16 +6,15 @@ import (
 	"log/slog"
 )
 
-// redacted is what every encoder and verb prints in place of a [Secret].
+// redacted is printed instead of a [Secret], by every encoder and fmt verb.
 const redacted = "REDACTED"
 
-// Secret is a credential at run time: an access or refresh token, a client
-// secret, a code. It prints as REDACTED under every fmt verb and in JSON, text,
-// slog and zap. The value comes out through [Secret.Reveal] only, so a search for that
-// name finds every place where one is used.
+// Secret is a credential at run time: an access or refresh token, a client secret, a code. It
+// prints as REDACTED under every fmt verb and in JSON, text, slog and zap. Only [Secret.Reveal]
+// returns the value, so a search for that name finds every use of a credential.
 //
-// The value sits behind a pointer because fmt cannot call the methods of an
-// unexported field: a struct that holds a Secret prints an address, not the value.
+// The value is behind a pointer because fmt cannot call the methods of an unexported field. A
+// struct that holds a Secret prints an address, not the value.
 //
 // The zero Secret is empty. A Secret is immutable and safe for concurrent use.
 type Secret struct{ value *string }
@@ -39,7 +38,7 @@ func (s Secret) Reveal() string {
 // IsZero reports whether the secret is empty.
 func (s Secret) IsZero() bool { return s.value == nil }
 
-// Equal reports whether both hold the same value.
+// Equal reports whether both secrets have the same value.
 func (s Secret) Equal(other Secret) bool { return s.Reveal() == other.Reveal() }
 
 // String implements [fmt.Stringer].

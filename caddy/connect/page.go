@@ -34,9 +34,9 @@ type Page struct {
 	AnyCaller bool
 	// Ranges are addresses of other machines whose callers are accepted, too.
 	Ranges []netip.Prefix
-	// Client returns the address of a client behind a proxy that is trusted, or empty if the
-	// request came through no such proxy. Nil: no proxy is trusted. Ranges use it, or else the
-	// connection's address.
+	// Client returns the address of a client behind a trusted proxy. It returns an empty text if
+	// the request came through no such proxy. If it is nil, no proxy is trusted. Ranges are
+	// compared with this address or, if it is empty, with the address of the connection.
 	Client func(r *http.Request) string
 	// User returns the name of the user who made the request, or empty if it is not known. With it,
 	// each user sees and changes only the accounts of that name, and no one else sees the page.

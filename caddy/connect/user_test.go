@@ -206,8 +206,8 @@ func TestUsersChangeOnlyTheirOwnAccounts(t *testing.T) {
 	}
 }
 
-// An answer to a login that comes back in the session of another user is refused, also if that is
-// in the same browser. The login stays good for the user who began it.
+// The answer to a login is refused in the session of another user, even in the same browser. The
+// user who began the login can still finish it.
 func TestCallbackOfAnotherUser(t *testing.T) {
 	orders := newSource(t)
 	page := usersPage(orders)
@@ -230,7 +230,7 @@ func TestCallbackOfAnotherUser(t *testing.T) {
 	}
 }
 
-// The answer to a login from a terminal comes back through the page only to its own user.
+// The page accepts the answer to a login from a terminal only from the user of that account.
 func TestTerminalLoginOfAUser(t *testing.T) {
 	orders := newSource(t)
 	page := usersPage(orders)
@@ -256,7 +256,7 @@ func TestTerminalLoginOfAUser(t *testing.T) {
 	}
 }
 
-// A code that is typed finishes no login that another user began in the same browser.
+// A typed code does not finish a login that another user began in the same browser.
 func TestTypedCodeOfAnotherUser(t *testing.T) {
 	orders := newSource(t)
 	orders.RedirectURL = provider.RedirectManual
@@ -280,8 +280,8 @@ func TestTypedCodeOfAnotherUser(t *testing.T) {
 	}
 }
 
-// A user who gets their own cookie into another user's browser knows the token that goes with it.
-// It is worth nothing there.
+// An attacker who puts their own cookie into another user's browser knows the form token that
+// belongs to the cookie. The page does not accept that token from the other user.
 func TestTokensOfFormsBelongToUsers(t *testing.T) {
 	orders := newSource(t)
 	page := usersPage(orders)
@@ -357,8 +357,8 @@ func TestPageIsReadByItsOwnScriptOnly(t *testing.T) {
 	}
 }
 
-// A page that stays open is no use of its accounts: they are not loaded into memory, and no token
-// is asked for.
+// A page that stays open does not use its accounts. They are not loaded into memory, and no token
+// is requested.
 func TestRefreshIsNoUse(t *testing.T) {
 	storage := new(tokensource.MemoryStorage)
 	first, second := newSourceOn(t, storage), newSourceOn(t, storage)
@@ -380,7 +380,7 @@ func TestRefreshIsNoUse(t *testing.T) {
 	if _, loaded := second.Tokens.Loaded("acme"); !loaded {
 		t.Error("the page that a person opens does not load the account")
 	}
-	// What a person decided in another process is shown.
+	// The page shows what a person decided in another process.
 	if err := first.Tokens.Account("acme").Disconnect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -390,7 +390,7 @@ func TestRefreshIsNoUse(t *testing.T) {
 	}
 }
 
-// Times name their zone, and are marked up for the script that shows them in the browser's.
+// Times are in UTC and say so. Their markup lets the script show them in the browser's time zone.
 func TestTimesOfThePage(t *testing.T) {
 	v := visit(t, &connect.Page{Path: "/connect", Sources: []connect.Source{newSource(t)}, AnyCaller: true}, "")
 	v.connect("acme")
@@ -400,7 +400,8 @@ func TestTimesOfThePage(t *testing.T) {
 	}
 }
 
-// Callers are admitted by their address. A proxy that is not trusted hides it.
+// Callers are accepted by their address. A caller behind a proxy that is not trusted is refused,
+// because its address is not known.
 func TestCallersByAddress(t *testing.T) {
 	page := &connect.Page{
 		Path: "/connect", Ranges: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"),

@@ -40,7 +40,7 @@ func stateWords(st tokensource.Status, now time.Time) (string, Level) {
 	if !st.Interactive { // no person can log in
 		connect = "write a new refresh token into " + st.TokenIn()
 	}
-	refused := st.Err != nil && st.Err.Code != "" // without a code, the provider only did not give a refresh token
+	refused := st.Err != nil && st.Err.Code != "" // without a code, the only failure is that the provider gave no refresh token
 	switch {
 	case st.Exchanges && st.Err != nil:
 		return "The callers' tokens cannot be exchanged: " + st.Err.What() + ". The next request of a caller tries again" +
@@ -133,8 +133,8 @@ func ended(st tokensource.Status) string {
 	return text + ": " + st.Err.What() + "."
 }
 
-// nextTry says when the next token request is sent. What is read from the storage alone says
-// nothing of that.
+// nextTry says when the next token request is sent. A state that was only read from the storage
+// does not say that.
 func nextTry(st tokensource.Status, now time.Time) string {
 	switch {
 	case st.Refreshing:
@@ -147,7 +147,7 @@ func nextTry(st tokensource.Status, now time.Time) string {
 	return " The next request tries again."
 }
 
-// Span returns a duration in words. It is never shorter than a second: "in 0 s" would be now.
+// Span returns a duration in words. The shortest is "1 s", because "in 0 s" would mean now.
 func Span(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {

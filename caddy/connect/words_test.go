@@ -10,7 +10,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// A token that is refused is not called good.
+// The words for a token that an upstream refuses do not say that all is well.
 func TestWordsOfARefusedToken(t *testing.T) {
 	st := tokensource.Status{Source: "a", State: tokensource.StateFresh, Generation: 1, Live: true, Refused: true}
 	if text, as := connect.Describe(st, time.Now()); as != connect.Bad || !strings.Contains(text, "refuses the token") {
@@ -18,7 +18,7 @@ func TestWordsOfARefusedToken(t *testing.T) {
 	}
 }
 
-// A login that is needed within a day is a warning, also while the token serves.
+// If a login is needed within a day, that is a warning, even while the token can still be used.
 func TestWordsOfALoginThatIsNeededSoon(t *testing.T) {
 	now := time.Now()
 	for left, want := range map[time.Duration]connect.Level{time.Minute: connect.Soon, 23 * time.Hour: connect.Soon,
@@ -35,7 +35,7 @@ func TestWordsOfALoginThatIsNeededSoon(t *testing.T) {
 	}
 }
 
-// No person logs in for a token that is configured: the words say where the next one is written.
+// No person logs in for a configured token. The words say into which option to write the next one.
 func TestWordsOfAConfiguredTokenThatEnds(t *testing.T) {
 	now := time.Now()
 	st := tokensource.Status{Source: "a", State: tokensource.StateFresh, Generation: 1, Live: true,
@@ -132,8 +132,8 @@ func TestWordsOfFailures(t *testing.T) {
 	}
 }
 
-// A source that exchanges its callers' tokens does not promise to try again by itself. Whether an
-// account is connected is not known while the storage cannot be read.
+// The words for a source that exchanges its callers' tokens do not promise another attempt. While
+// the storage cannot be read, they do not say whether the account is connected.
 func TestWordsPromiseNothing(t *testing.T) {
 	now := time.Now()
 	down := &tokensource.Error{Class: tokensource.ClassWait, Reason: "the token endpoint answered", Status: 503}
@@ -170,8 +170,8 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// After a restart there is no token in use, but the record says that the account was connected. A
-// token whose replacement was refused too does not look fine.
+// After a restart there is no token in use, but the record says that the account was connected. If
+// the replacement of a refused token was refused too, the level is Bad.
 func TestWordsOfARecordAlone(t *testing.T) {
 	now := time.Now()
 	dead := &tokensource.Error{Class: tokensource.ClassLogin, Reason: "the token endpoint answered", Status: 400,

@@ -76,7 +76,7 @@ func TestServer(t *testing.T) {
 	}
 }
 
-// What is no metadata, or leads elsewhere, is an error that says so.
+// A document that is not metadata, or that names unsafe addresses, causes an error that says so.
 func TestServerRefuses(t *testing.T) {
 	const at = "/.well-known/oauth-authorization-server"
 	s := newSite(t)

@@ -90,8 +90,8 @@ type exam struct {
 	// storage keys depend on them.
 	tokenURL, issuer string
 	missing          []string // scopes that were not granted with a new token
-	// mayStart says that the endpoint may start later than the server: that it is down is only a
-	// warning.
+	// mayStart says that the endpoint may start later than the server. Then doctor only warns if it
+	// is down.
 	mayStart bool
 	// timed says that a step failed because of the time.
 	timed bool

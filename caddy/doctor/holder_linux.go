@@ -38,8 +38,8 @@ func holdersOf(address string) []holder {
 			}
 		}
 	}
-	// A server mostly has its addresses for itself: then the files of other processes, which cost
-	// much more to read, are not.
+	// Most addresses have one holder, often this process. Its files are read first. The files of
+	// other processes, which take much longer to read, are then not needed.
 	holders := holdersIn("/proc/"+strconv.Itoa(os.Getpid())+"/fd/*", sockets)
 	if len(sockets) > 0 {
 		holders = append(holders, holdersIn("/proc/[0-9]*/fd/*", sockets)...)

@@ -12,8 +12,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// The process that listens at an address is found, also by an address that includes it, and not by
-// another one with the same port.
+// The process that listens at an address is found, also if it listens at an address that includes
+// this one. A process at another address with the same port is not.
 func TestHoldersOf(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -108,8 +108,8 @@ func TestUserOf(t *testing.T) {
 	}
 }
 
-// The flag --config of a process is read in its forms, and a relative path is one of its working
-// directory.
+// The flag --config of a process is read in all its forms. A relative path is resolved in the
+// working directory of the process.
 func TestConfigOf(t *testing.T) {
 	for line, want := range map[string]string{
 		"caddy\x00run\x00--config\x00/a/Caddyfile\x00": "/a/Caddyfile", "caddy\x00run\x00--config=b\x00": "/srv/b",

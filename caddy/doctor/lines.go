@@ -70,8 +70,9 @@ type foundLine struct {
 	rest string // the text for which … stands
 }
 
-// find returns the lines that match a pattern, in which … stands for any text, or for a part of the
-// first word. A line may begin a block. If the pattern does so, the line must.
+// find returns the lines that match a pattern. A … in the pattern stands for any text, or for a
+// part of the first word. A line may begin a block. If the pattern begins a block, the line must
+// begin one, too.
 func find(lines []line, pattern string) (found []foundLine) {
 	before, after, wild := strings.Cut(pattern, "…")
 	expression := "^" + regexp.QuoteMeta(before)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A change removes only lines that the Caddyfile has, and shows them as they are there. What a preset
-// or a default sets has no line.
+// A change removes only lines that are in the Caddyfile, and shows them unchanged. A value from a
+// preset or a default has no line.
 func TestChangesRemoveOnlyLinesThatAreThere(t *testing.T) {
 	caddyfile := strings.Join([]string{
 		"{", "authinject {", "  source a {", "    client_auth   none", "    scopes a", `    scopes "b"`,

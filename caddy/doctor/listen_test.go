@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Of several processes at a port, the server of this configuration is named if it can be known.
+// If several processes listen at a port, the server of this configuration is named, if it can be
+// known.
 func TestWhichOfSeveral(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "Caddyfile")
 	if err := os.WriteFile(config, nil, 0o600); err != nil {

@@ -59,9 +59,9 @@ func (f *Foreign) Refusal(arguments string) error {
 		f.why, name(f.self), f.runAs(), arguments, other)
 }
 
-// Foreign returns why this user must not write to a storage in a directory, or nil if it may. The
-// running server counts if it is known. Otherwise the owner of the directory counts, or of the
-// nearest parent that exists.
+// Foreign returns why this user must not write to a storage in a directory, or nil if it may. If
+// the running server is known, the storage must belong to the server's user. Otherwise it must
+// belong to the owner of the directory, or of the nearest parent that exists.
 func (u Users) Foreign(dir string) *Foreign {
 	if u.Self < 0 || dir == "" {
 		return nil
@@ -100,10 +100,10 @@ func (u Users) Foreign(dir string) *Foreign {
 	}
 }
 
-// mixed looks for a path of a storage that belongs to another user than the one who needs it: the
-// running server's user, or else the owner of the directory. The path is the directory itself or an
-// entry of this module in it. ok is false if all paths belong to the right user. ok is also false if
-// that user is root, because root can write everywhere.
+// mixed looks for a path of a storage that belongs to the wrong user. The right user is the running
+// server's user, if that is known, or else the owner of the directory. The path is the directory
+// itself or an entry of this module in it. ok is false if all paths belong to the right user. It is
+// also false if that user is root, because root can write everywhere.
 func (u Users) mixed(dir string) (entry string, has, wants int, ok bool) {
 	if u.Self < 0 || dir == "" {
 		return "", 0, 0, false

@@ -23,8 +23,8 @@ type recorder struct {
 
 	mu   sync.Mutex
 	list []*exchange
-	// answers counts the answers. date and arrived are the Date of the last one that had one, and
-	// this machine's time when it arrived.
+	// answers counts the answers. date is the Date of the last answer that had one. arrived is this
+	// machine's time when that answer arrived.
 	answers       int
 	date, arrived time.Time
 }
@@ -112,8 +112,8 @@ func (r *recorder) noteDate(resp *http.Response) {
 	}
 }
 
-// dates is the RoundTripper of requests that only test the client. It keeps nothing of them but the
-// Date of their answers.
+// dates is the RoundTripper of requests that only test the client. It records only the Date of
+// their answers.
 type dates struct{ *recorder }
 
 // RoundTrip implements [http.RoundTripper].

@@ -38,7 +38,7 @@ func TestReportIsClean(t *testing.T) {
 	}
 }
 
-// A remedy that a step of the same source has is not printed a second time.
+// If two steps of a source have the same remedy, it is printed once.
 func TestARemedyIsPrintedOnce(t *testing.T) {
 	r := NewReport()
 	r.Add(Step{Source: "a", Name: "client_authentication", Status: Fail, Text: "refused", Remedy: "check client_id. Or else"})

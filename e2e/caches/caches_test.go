@@ -139,7 +139,7 @@ func TestSharedCachesKeepWhatTheyMay(t *testing.T) {
 					rig.Block("authinject a "+upstream.URL, "allow_hosts *"))
 				p := harness.Start(t, config.String(), harness.Env("TOKEN", "t0ken"))
 				cache := start(t, p.Addr)
-				// The site's name is the proxy's; the cache passes on what it is asked for.
+				// The site's name is the address of the proxy. The cache passes the request on.
 				first, second := get(t, cache, p.Addr, ""), get(t, cache, p.Addr, "")
 				if got := first == second; got != kept {
 					t.Errorf("the answer was kept: %t, want %t (%q, then %q)", got, kept, first, second)

@@ -10,7 +10,7 @@ import (
 	"github.com/authinject/caddy-authinject/e2e/harness"
 )
 
-// A breakage removes one of the walls.
+// A breakage removes one of the protections from the source.
 type breakage struct {
 	what, file, old, new string
 	// also is another replacement in the file, if any.
@@ -19,7 +19,7 @@ type breakage struct {
 	seen []hit
 }
 
-// walls keep credentials in, one by one.
+// walls are breakages of single protections. Each protection keeps credentials from some outputs.
 var walls = []breakage{
 	{
 		what: "the token that an upstream echoes is not removed", file: "authinject/scrub.go",

@@ -80,7 +80,7 @@ func TestBrokenRedactionIsSeen(t *testing.T) {
 	for _, c := range []struct {
 		name      string
 		breakages []breakage
-		sound     bool // nothing may be found all the same
+		sound     bool // no credential may be found
 	}{
 		{"walls", walls, false},
 		{"debug lines", []breakage{debugLine}, true},

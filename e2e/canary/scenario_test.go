@@ -141,7 +141,7 @@ const site = "http://{$ADDR}"
 // modes are the kinds of hostile answers.
 var modes = slices.Sorted(maps.Keys(hostile))
 
-// deviceModes are those that logins on another device meet.
+// deviceModes are the kinds of answers for logins on another device.
 var deviceModes = []string{"description", "page", "type", "found-error"}
 
 // sources are the sources that get a token without a login.
@@ -177,7 +177,7 @@ func (r *run) start(binary, home, config string) {
 			r.add("private key", line)
 		}
 	}
-	// A JWT of a platform: only the parts that are unique count.
+	// A JWT of a platform. Only its unique parts are recorded as credentials.
 	payload, signature := r.part("client assertion", `{"sub":"`+r.make("salt")+`"}`),
 		r.part("client assertion", r.make("salt"))
 	opts := []harness.Option{
@@ -256,7 +256,7 @@ func (r *run) answer(sink string, res *http.Response, err error) string {
 		r.t.Fatal(err)
 	}
 	defer res.Body.Close()
-	body, _ := io.ReadAll(res.Body) // some are cut short
+	body, _ := io.ReadAll(res.Body) // some answers are incomplete
 	var text strings.Builder
 	fmt.Fprintln(&text, res.Status)
 	_ = res.Header.Write(&text)
@@ -270,7 +270,8 @@ func (r *run) get(source, path string) {
 	r.t.Helper()
 	res, err := r.proxy.Client().Get(r.proxy.URL + "/" + source + path)
 	r.answer("answers", res, err)
-	// Until the proxy has closed the connection, a request could take the rest for its answer.
+	// The proxy must close the connection first. Before that, it could send a request on the
+	// connection, and take the leftover data for the answer.
 	r.more.Wait()
 }
 
@@ -294,7 +295,7 @@ func (r *run) hangUp(browser *http.Client, kind, state string) {
 			&httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { cancel() }}))
 	}
 	if res, err := browser.Do(req); err == nil {
-		_ = res.Body.Close() // the page was faster
+		_ = res.Body.Close() // the answer came before the connection was closed
 	}
 	if kind == "code" {
 		r.hungUp <- struct{}{}
@@ -437,7 +438,7 @@ func (r *run) logins() {
 			r.get(source, path)
 		}
 	}
-	press("disconnect", "login", nil) // which asks
+	press("disconnect", "login", nil) // the page asks for confirmation
 	press("disconnect", "login", url.Values{"confirm": {"yes"}})
 	follow("/connect")
 	r.get("login", "/ok")

@@ -26,15 +26,16 @@ type world struct {
 	*secrets
 	auth, api, outside, traces *httptest.Server
 
-	// reached tells that the slow token endpoint was asked; it answers once hungUp says so.
+	// reached says that the slow token endpoint got a request. The endpoint answers after hungUp
+	// says so.
 	reached, hungUp chan struct{}
 	// more counts the answers at /more whose connection the proxy has not closed yet.
 	more sync.WaitGroup
 
 	mu      sync.Mutex
-	refused map[string]bool // access tokens that the API does not take any more
+	refused map[string]bool // access tokens that the API no longer accepts
 	arrived map[string]int  // kind of credential -> requests at the API that carried it
-	strayed strings.Builder // what came to outside
+	strayed strings.Builder // the requests to the host outside
 	spans   strings.Builder
 	pushed  string // the state of the last pushed authorization request
 	echoes  int
@@ -63,7 +64,7 @@ func newWorld(t *testing.T) *world {
 
 // serveAuth is the authorization server. It records the credentials that it gets and grants.
 func (w *world) serveAuth(res http.ResponseWriter, req *http.Request) {
-	body, _ := io.ReadAll(req.Body) // what is missing will be missed
+	body, _ := io.ReadAll(req.Body) // an incomplete body has no valid parameters
 	form, _ := url.ParseQuery(string(body) + "&" + req.URL.RawQuery)
 	for _, name := range []string{"client_secret", "refresh_token", "code", "code_verifier", "token", "device_code",
 		"assertion"} {

@@ -1,10 +1,9 @@
-// Package connect drives the page on which accounts are connected, in a real
-// browser: from the page to a provider's login and consent, back, and then
-// through the proxy as a client that knows nothing of all that.
+// Package connect tests the page on which accounts are connected, in a real browser: from the page
+// to a provider's login and consent, back to the page, and then through the proxy as a client that
+// does not handle OAuth.
 //
-// The providers are the emulators of the package tokensourcetest. Each test has
-// a proxy, a provider and a profile of the browser for itself; the browser is one
-// for all.
+// The providers are the emulators of package tokensourcetest. Each test has its own proxy, provider
+// and browser profile. All tests share one browser.
 package connect
 
 import (
@@ -22,18 +21,19 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// ChromiumEnv names the environment variable that holds the path of the browser,
-// for a system on which it has another name.
+// ChromiumEnv names the environment variable that holds the path of the browser. Set it if the
+// browser has another name on this system.
 const ChromiumEnv = "AUTHINJECT_CHROMIUM"
 
-// chromium is the browser of all tests. It is started by the first that needs it.
+// chromium is the browser of all tests. The first test that needs it starts it.
 var chromium struct {
 	ctx context.Context
 	end func()
 }
 
 func TestMain(m *testing.M) {
-	// The tests spend their time waiting, for renewals and for pages.
+	// The tests mostly wait for renewals and pages, so more of them run in parallel than there are
+	// CPUs.
 	flag.Parse()
 	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
 		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
@@ -65,15 +65,15 @@ func findChromium() (string, error) {
 		" to its path")
 }
 
-// startChromium starts the browser, with a profile that is removed in the end.
+// startChromium starts the browser with a profile that is removed after the tests.
 var startChromium = sync.OnceValue(func() (err error) {
-	// Certificates here are of authorities that live as long as a test; who must not
-	// be fooled by others is the proxy, not the browser.
+	// The certificates come from authorities that exist only during a test. The browser need not
+	// check them, because the tests are about the proxy.
 	chromium.ctx, chromium.end, err = launch(chromedp.Flag("ignore-certificate-errors", true))
 	return err
 })
 
-// launch starts a browser, with more options than all tests need.
+// launch starts a browser, with options that not all tests need.
 func launch(more ...chromedp.ExecAllocatorOption) (context.Context, func(), error) {
 	path, err := findChromium()
 	if err != nil {
@@ -81,10 +81,10 @@ func launch(more ...chromedp.ExecAllocatorOption) (context.Context, func(), erro
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
-		// Names of the tests lead to this machine, and no other leads anywhere.
+		// The hostnames of the tests lead to this machine. All other hostnames are unknown.
 		chromedp.Flag("host-resolver-rules", "MAP evil.test 127.0.0.1, MAP proxy.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE "+
 			"127.0.0.1, EXCLUDE 0.0.0.0, EXCLUDE *:7f00:1*, EXCLUDE localhost, EXCLUDE *.localhost"),
-		// What is asked for over http is to be asked over http.
+		// The browser must not upgrade http addresses to https.
 		chromedp.Flag("disable-features",
 			"Translate,HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,MediaRouter,OptimizationHints"),
 		chromedp.Flag("disable-component-update", true),
@@ -92,7 +92,7 @@ func launch(more ...chromedp.ExecAllocatorOption) (context.Context, func(), erro
 		chromedp.Flag("no-proxy-server", true),
 	)
 	if os.Getuid() == 0 {
-		options = append(options, chromedp.NoSandbox) // as root it refuses to start otherwise
+		options = append(options, chromedp.NoSandbox) // otherwise it does not start as root
 	}
 	allocator, release := chromedp.NewExecAllocator(context.Background(), append(options, more...)...)
 	ctx, cancel := chromedp.NewContext(allocator)
@@ -104,8 +104,8 @@ func launch(more ...chromedp.ExecAllocatorOption) (context.Context, func(), erro
 	return ctx, end, nil
 }
 
-// profile opens a tab in a profile of its own, which shares nothing with others: no
-// cookie, no cache. It ends with the test.
+// profile opens a tab in a profile of its own, which shares no cookies and no cache with others.
+// The profile ends with the test.
 func profile(t *testing.T) *tab {
 	t.Helper()
 	if err := startChromium(); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/authinject/caddy-authinject/e2e/harness"
 )
 
-// The composition is valid by Compose's own rules, and runs the image as it is meant to run.
+// The composition is valid by Compose's own rules, and runs the image as intended.
 func TestComposeFile(t *testing.T) {
 	dir := filepath.Join(harness.Root(t), "examples", "compose")
 	project, err := loader.LoadWithContext(context.Background(), types.ConfigDetails{

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A dockerfile is what a Dockerfile says, stage by stage.
+// A dockerfile is a parsed Dockerfile, as a list of stages.
 type dockerfile []*stage
 
 // A stage begins with FROM.
@@ -23,7 +23,7 @@ type stage struct {
 	cmd    []string
 }
 
-// A step is a RUN or COPY, in their order.
+// A step is a RUN or COPY instruction.
 type step struct {
 	kind string
 	text string
@@ -41,7 +41,8 @@ func (s *stage) run() (commands []string) {
 	return commands
 }
 
-// parseDockerfile reads the instructions that our Dockerfile uses, and fails at any other.
+// parseDockerfile reads the instructions that the project's Dockerfile uses. Any other instruction
+// fails the test.
 func parseDockerfile(t testing.TB, text string) (d dockerfile) {
 	t.Helper()
 	text = regexp.MustCompile(`(?m)^\s*#.*\n`).ReplaceAllString(text, "")
@@ -99,7 +100,8 @@ func list(t testing.TB, text string) (words []string) {
 	return words
 }
 
-// The image has no shell, no root user, and builds on a version of Go that is named to the patch.
+// The image has no shell and no root user. It is built with a version of Go that is named to the
+// patch.
 func TestDockerfile(t *testing.T) {
 	d := parseDockerfile(t, read(t, "Dockerfile"))
 	if len(d) != 2 {

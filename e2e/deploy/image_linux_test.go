@@ -27,8 +27,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// buildContext copies what Docker sends to the builder: the tracked files that .dockerignore does
-// not leave out.
+// buildContext copies what Docker sends to the builder: the tracked files, except those that
+// .dockerignore leaves out.
 func buildContext(t *testing.T) string {
 	t.Helper()
 	patterns, err := ignorefile.ReadAll(strings.NewReader(read(t, ".dockerignore")))
@@ -68,8 +68,8 @@ func buildContext(t *testing.T) string {
 	return dir
 }
 
-// dockerBuild runs the RUN lines of the first stage on the build context, as Docker would, and
-// returns the directory that stands for /out.
+// dockerBuild runs the RUN lines of the first stage on the build context, as Docker would. It
+// returns the directory that is used instead of /out.
 func dockerBuild(t *testing.T, build *stage) string {
 	t.Helper()
 	dir, out := buildContext(t), t.TempDir()
@@ -91,7 +91,7 @@ func dockerBuild(t *testing.T, build *stage) string {
 	return out
 }
 
-// assemble makes the root directory of the image by the COPY lines of the last stage.
+// assemble creates the root directory of the image, as the COPY lines of the last stage do.
 func assemble(t *testing.T, image *stage, out string) string {
 	t.Helper()
 	root := shortDir(t)
@@ -138,7 +138,7 @@ func assemble(t *testing.T, image *stage, out string) string {
 			}
 		}
 	}
-	// Files of the image are root's, whatever the umask of the tester.
+	// The files of the image belong to root, whatever the umask of the tester is.
 	for _, path := range []string{"", "usr", "usr/bin", "etc", "etc/ssl", "etc/ssl/certs"} {
 		if err := os.Chmod(filepath.Join(root, path), 0o755); err != nil {
 			t.Fatal(err)
@@ -147,9 +147,10 @@ func assemble(t *testing.T, image *stage, out string) string {
 	return root
 }
 
-// The image, without Docker: its build commands make the binary of the release, to the byte, from
-// what .dockerignore lets through; then the binary runs in the image's files alone, as its user,
-// on a root file system that cannot be written, with the image's entry point and environment.
+// The image is built and run without Docker. Its build commands, with only the files that
+// .dockerignore lets through, make exactly the binary of the release. Then the binary runs with
+// only the image's files, as the image's user, on a read-only root file system, with the image's
+// entry point and environment.
 func TestImage(t *testing.T) {
 	t.Parallel()
 	d := parseDockerfile(t, read(t, "Dockerfile"))
@@ -182,7 +183,7 @@ func TestImage(t *testing.T) {
 func runImage(t *testing.T, image *stage, files string) {
 	srv := provider(t, tokensourcetest.Config{})
 	proxy, admin := port(t), rig.FreeAddr(t)
-	// What the composition mounts.
+	// The files that the composition mounts.
 	write(t, filepath.Join(files, "run", "secrets", "orders-secret"), "orders-secret\n")
 	config := image.cmd[len(image.cmd)-1]
 	write(t, filepath.Join(files, config), adjust(t, read(t, "examples/compose/Caddyfile"),
@@ -196,8 +197,8 @@ func runImage(t *testing.T, image *stage, files string) {
 		}
 	}
 
-	// The volumes can be written, and nothing else. As root, the user is the image's; else root
-	// of a user namespace, which the read-only file system binds as well.
+	// Only the volumes can be written. If the tester is root, the process runs as the image's user.
+	// Otherwise it runs as root of a user namespace, for which the file system is read-only, too.
 	namespaces := []string{"--mount"}
 	user := []string{"--userspec=" + image.user}
 	if os.Geteuid() != 0 {
@@ -230,7 +231,7 @@ func runImage(t *testing.T, image *stage, files string) {
 	if os.Geteuid() == 0 && !regexp.MustCompile(`(?m)^Uid:\s+`+uid+`\s+`+uid+`\s`).Match(status) {
 		t.Errorf("the process is not user %s:\n%s", uid, status)
 	}
-	// Where the process sees its files: the root cannot be written, the volumes can.
+	// The mounts of the process show that the root cannot be written and the volumes can.
 	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", p.PID()))
 	if err != nil {
 		t.Fatal(err)
@@ -261,8 +262,8 @@ func releaseOf(t *testing.T, dist, platform string) string {
 	return out
 }
 
-// The release's archive has all that it should, its sums are right by the system's own program, its
-// binary says its version, and its list names the modules that go.mod has.
+// The archive of the release is complete, and the system's own program accepts its sums. Its binary
+// says its version, and its list names the modules of go.mod.
 func TestRelease(t *testing.T) {
 	t.Parallel()
 	dist := filepath.Join(t.TempDir(), "dist")
@@ -323,7 +324,7 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// plainEnviron is the environment of the tester, with nothing that changes what go builds.
+// plainEnviron returns the environment of the tester without variables that change what go builds.
 func plainEnviron() []string {
 	var env []string
 	for _, variable := range os.Environ() {

@@ -31,7 +31,7 @@ func manifest(t *testing.T) (corev1.ConfigMap, appsv1.Deployment) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// As the API server decodes it: upper and lower case count.
+		// Decode it as the API server does, which distinguishes upper and lower case.
 		if unknown, err := json.UnmarshalStrict(text, object); err != nil || len(unknown) > 0 {
 			t.Fatal(unknown, err)
 		}
@@ -39,7 +39,7 @@ func manifest(t *testing.T) (corev1.ConfigMap, appsv1.Deployment) {
 	return configuration, deployment
 }
 
-// The pod is not root, writes nowhere but to its volumes, and every mount has a volume.
+// The pod does not run as root and writes only to its volumes. Every mount has a volume.
 func TestKubernetesPodIsRestricted(t *testing.T) {
 	configuration, deployment := manifest(t)
 	pod := deployment.Spec.Template.Spec
@@ -83,7 +83,7 @@ func TestKubernetesPodIsRestricted(t *testing.T) {
 	if policy := pod.InitContainers[0].RestartPolicy; policy == nil || *policy != corev1.ContainerRestartPolicyAlways {
 		t.Errorf("the sidecar does not keep running: %v", policy)
 	}
-	// What the image expects: the Dockerfile says where.
+	// The paths that the image expects are in the Dockerfile.
 	image := parseDockerfile(t, read(t, "Dockerfile")).last()
 	mounted := map[string]bool{}
 	for _, mount := range pod.InitContainers[0].VolumeMounts {
@@ -99,8 +99,8 @@ func TestKubernetesPodIsRestricted(t *testing.T) {
 	}
 }
 
-// The sidecar is alive at once and ready when it has a token. Probes come to another address than
-// loopback's, and reach nothing else of the admin API.
+// The sidecar is alive at once, and ready when it has a token. Probes come to an address other than
+// loopback, and reach nothing else of the admin API.
 func TestKubernetesProbes(t *testing.T) {
 	t.Parallel()
 	configuration, deployment := manifest(t)
@@ -164,8 +164,8 @@ func TestKubernetesProbes(t *testing.T) {
 	}
 }
 
-// podAddress is an address of this machine that is not loopback's, as a pod has one; on a machine
-// without a network there is only 127.0.0.1.
+// podAddress returns an address of this machine other than loopback, as a pod has one. On a machine
+// without a network it returns 127.0.0.1.
 func podAddress(t *testing.T) string {
 	t.Helper()
 	addresses, err := net.InterfaceAddrs()

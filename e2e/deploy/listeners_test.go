@@ -20,7 +20,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// Clients use a token through a unix socket that the file system guards.
+// Clients use a token through a unix socket that file permissions protect.
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
 	srv := provider(t, tokensourcetest.Config{})
@@ -53,8 +53,8 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-// Compose: the program shares the sidecar's loopback. The configuration is the one that the
-// composition mounts, with the secret where the composition puts it.
+// With Compose, the program shares the sidecar's loopback. The configuration is the one that the
+// composition mounts. The secret is where the composition puts it.
 func TestComposeConfiguration(t *testing.T) {
 	t.Parallel()
 	srv := provider(t, tokensourcetest.Config{})
@@ -73,8 +73,8 @@ func TestComposeConfiguration(t *testing.T) {
 	}
 }
 
-// nginx ends TLS and asks for a password. A person who knows it logs in through it, and then every
-// client that knows it gets the API.
+// nginx ends TLS and asks for a password. A person who knows the password connects the account
+// through nginx. Then every client that knows the password can use the API.
 func TestBehindNginx(t *testing.T) {
 	t.Parallel()
 	op := harness.OP(t)
@@ -128,7 +128,7 @@ func TestBehindNginx(t *testing.T) {
 			req.SetBasicAuth("fry", password)
 		}
 		if method == http.MethodPost {
-			// As a browser says of a form on the page itself.
+			// The fields that a browser sends with a form of the page itself.
 			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			req.Header.Set("Origin", home)
 			req.Header.Set("Sec-Fetch-Site", "same-origin")
@@ -189,7 +189,7 @@ func TestBehindNginx(t *testing.T) {
 		t.Errorf("the API refused %d requests", op.Refusals())
 	}
 
-	// The code is in no access log of nginx.
+	// No access log of nginx contains the code.
 	code := codeOf(t, back)
 	for _, log := range []string{"access.log", "error.log"} {
 		if strings.Contains(readFile(t, filepath.Join(dir, log)), code) {
@@ -213,8 +213,8 @@ func codeOf(t *testing.T, callback string) string {
 	return u.Query().Get("code")
 }
 
-// startNginx runs nginx with that site, as its own main configuration includes one. Who knows the
-// password orange is fry.
+// startNginx runs nginx with that site, as nginx's own main configuration would include it. The
+// user is fry, with the password orange.
 func startNginx(t *testing.T, dir, host, port, site string) *harness.Authority {
 	t.Helper()
 	ca := harness.CA(t)

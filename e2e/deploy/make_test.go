@@ -38,7 +38,7 @@ func TestMakeTargets(t *testing.T) {
 	if out := dry("image", "VERSION="+version); !strings.Contains(out, "docker build --build-arg VERSION='"+version+"'") {
 		t.Errorf("make image runs\n%s", out)
 	}
-	// What "make build" says to try next.
+	// Run the command that "make build" says to try next.
 	env := append(environ(shortDir(t), rig.FreeAddr(t)), "ORDERS_SECRET=s", "PATH="+os.Getenv("PATH"))
 	if out, code := run(t, harness.Root(t), env, harness.Binary(t), "validate", "--config",
 		"examples/sidecar/Caddyfile"); code != 0 {

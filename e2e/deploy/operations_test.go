@@ -16,7 +16,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// operations is docs/operations.md, carried out in a directory of the test.
+// operations runs docs/operations.md in a directory of the test.
 type operations struct {
 	t       *testing.T
 	dir     string
@@ -25,7 +25,7 @@ type operations struct {
 	proxy   string
 	srv     *tokensourcetest.Server
 	blocks  []block
-	exports string // the lines that set the environment, which hold for all that follows
+	exports string // the lines that set the environment, for all later blocks
 }
 
 // A block is one of the page's fenced blocks.
@@ -48,8 +48,8 @@ func newOperations(t *testing.T) *operations {
 	return o
 }
 
-// next carries out the next n blocks, which have to be of that section. A Caddyfile is written; a
-// shell script is run, and what it writes is returned.
+// next runs the next n blocks, which must be in that section. It writes a Caddyfile to a file. It
+// runs a shell script and returns the output.
 func (o *operations) next(section string, n int) (out string) {
 	o.t.Helper()
 	for range n {
@@ -83,7 +83,7 @@ func (o *operations) shell(text string) string {
 			o.exports += line
 		}
 	}
-	// Not a pipe: the server that a block starts keeps it open.
+	// The output goes to a file. The server that a block starts would keep a pipe open.
 	file, err := os.Create(filepath.Join(o.dir, "output"))
 	if err != nil {
 		o.t.Fatal(err)
@@ -104,7 +104,7 @@ func (o *operations) shell(text string) string {
 func (o *operations) end() {
 	text, err := os.ReadFile(filepath.Join(o.dir, "caddy.pid"))
 	if err != nil {
-		return // it has removed the file at its end
+		return // the server removed the file when it ended
 	}
 	if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -121,7 +121,7 @@ func (o *operations) serves(requests int, when string) {
 	}
 }
 
-// record is the path of the only stored record.
+// record returns the path of the only stored record.
 func (o *operations) record() string {
 	o.t.Helper()
 	found, err := filepath.Glob(filepath.Join(o.dir, "data", "caddy", "authinject", "records", "*", "*.json"))
@@ -131,7 +131,7 @@ func (o *operations) record() string {
 	return found[0]
 }
 
-// The page is carried out from top to bottom, and each step does what it says.
+// Every block of the page is run from top to bottom, and each step does what the page says.
 func TestOperations(t *testing.T) {
 	t.Parallel()
 	o := newOperations(t)
@@ -158,7 +158,8 @@ func TestOperations(t *testing.T) {
 		}
 	}
 
-	// A backup is for nobody else's eyes. All that is stored is lost; after the restore it is back.
+	// Other users cannot read the backup. All stored data is deleted, and the restore brings it
+	// back.
 	o.next("Backup", 1)
 	backup := filepath.Join(o.dir, "backup.tar")
 	if info, err := os.Stat(backup); err != nil || info.Mode().Perm() != 0o600 {
@@ -168,7 +169,8 @@ func TestOperations(t *testing.T) {
 	if text := readFile(t, backup); strings.Contains(text, first) || !strings.Contains(text, "authinject/records/") {
 		t.Error("the backup holds a token in the clear, or no record")
 	}
-	// The storage of a source that has its own is exported by a configuration of it.
+	// The storage of a source with its own option storage is exported with a configuration for that
+	// storage.
 	write(t, filepath.Join(o.dir, "crm-tokens", "authinject", "records", "crm", "a.json"), "a record")
 	o.next("Backup", 1)
 	if text := readFile(t, filepath.Join(o.dir, "crm-backup.tar")); !strings.Contains(text, "a record") {
@@ -203,7 +205,7 @@ func TestOperations(t *testing.T) {
 	}, "a token by the new secret")
 	o.serves(2, "after the rotation of the secret")
 
-	// The new release is another binary, and says so.
+	// The new release is another binary, and prints its own version.
 	o.build("caddy-new")
 	out = o.next("Upgrade", 1)
 	if !strings.Contains(out, "authinject-next") || !strings.Contains(out, `"ready":true`) {
@@ -211,7 +213,7 @@ func TestOperations(t *testing.T) {
 	}
 	o.serves(2, "after the upgrade")
 
-	// The new release has stored a record in a form that the old one does not know.
+	// The new release has stored a record in a format that the old one does not know.
 	o.next("Downgrade", 1)
 	newer := adjust(t, readFile(t, o.record()), `{"version":1,`, `{"version":2,`)
 	write(t, o.record(), newer)
@@ -237,7 +239,7 @@ func TestOperations(t *testing.T) {
 	o.shell("./caddy stop\nwhile kill -0 \"$(cat caddy.pid 2>/dev/null)\" 2>/dev/null; do sleep 0.1; done")
 }
 
-// sources is what the admin API says.
+// sources returns the admin API's list of sources.
 func (o *operations) sources() string {
 	o.t.Helper()
 	_, body, err := get("http://" + o.admin + "/authinject/sources")
@@ -256,7 +258,7 @@ func (o *operations) build(name string) {
 	}
 }
 
-// The alerts that the page explains are those of the rules, and the log lines are in the code.
+// The alerts on the page are the alerts of the rules. The log lines on the page are in the code.
 func TestOperationsNamesExist(t *testing.T) {
 	page, rules := read(t, "docs/operations.md"), read(t, prometheusDir+"/rules.yml")
 	explained := map[string]bool{}

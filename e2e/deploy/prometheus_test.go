@@ -20,7 +20,7 @@ import (
 
 const prometheusDir = "examples/prometheus"
 
-// The rules are valid, and do what their own tests say.
+// The rules are valid, and pass their own tests.
 func TestPrometheusRules(t *testing.T) {
 	t.Parallel()
 	promtool := harness.Tool(t, "promtool", "prometheus")
@@ -34,7 +34,7 @@ func TestPrometheusRules(t *testing.T) {
 			t.Errorf("promtool %v ended with code %d: %s", args, code, out)
 		}
 	}
-	// Each alert is tested both ways: there are series that raise it, and series that do not.
+	// Each alert has tests with series that raise it, and with series that do not.
 	var rules struct {
 		Groups []struct{ Rules []struct{ Alert string } }
 	}
@@ -72,14 +72,14 @@ func TestPrometheusRules(t *testing.T) {
 	}
 }
 
-// A prometheus is a running one.
+// A prometheus is a running Prometheus.
 type prometheus struct {
 	*process
 	url string
 }
 
-// startPrometheus runs Prometheus with the example's configuration and rules. It scrapes that
-// Caddy, and more often than the example.
+// startPrometheus runs Prometheus with the example's configuration and rules. It scrapes this
+// Caddy, and more often than the example does.
 func startPrometheus(t *testing.T, admin string) *prometheus {
 	t.Helper()
 	dir, address := shortDir(t), rig.FreeAddr(t)
@@ -128,9 +128,9 @@ func (p *prometheus) firing(alert, source string) bool {
 	return err == nil && len(values) == 1
 }
 
-// A dead credential raises an alert: a client that the provider does not know any more, and a login
-// that it has ended, both while the token still lives; and a source that has no token. No alert is
-// raised for a source that is well. Every query of the dashboard finds something.
+// A dead credential raises an alert. The test has a client that the provider no longer knows and a
+// login that the provider has ended, both while the token is live, and a source without a token. A
+// healthy source raises no alert. Every query of the dashboard returns something.
 func TestDeadCredentialRaisesAlert(t *testing.T) {
 	t.Parallel()
 	srv := provider(t, tokensourcetest.Config{Clients: []tokensourcetest.Client{
@@ -142,7 +142,7 @@ func TestDeadCredentialRaisesAlert(t *testing.T) {
 		return fmt.Sprintf("\t\tsource %[1]s {\n\t\t\ttoken_url %[2]s\n\t\t\tclient_id %[1]s\n\t\t\tclient_secret "+
 			"{env.%[1]s}\n\t\t\t%[3]s\n\t\t}\n", name, srv.TokenURL(), options)
 	}
-	// Caddy's metrics need no option; these are in its registry.
+	// Caddy's metrics need no option. authinject's metrics are in the same registry.
 	caddyfile := "{\n\tauthinject {\n" +
 		source("orders", "grant client_credentials") + source("dead", "grant client_credentials") + source("well",
 		"grant client_credentials") +
@@ -163,7 +163,7 @@ func TestDeadCredentialRaisesAlert(t *testing.T) {
 		return err == nil && values["orders"] == "1" && values["crm"] == "1" && values["well"] == "1" && values["dead"] == "0"
 	}, "the first scrape")
 
-	// Both are asked for a new token, and have a live one.
+	// Both sources get a request for a new token while they have a live one.
 	srv.SetClientSecrets("orders", "another one")
 	srv.SetFault(func(r *tokensourcetest.TokenRequest) tokensourcetest.Fault {
 		if r.Params.Get("grant_type") == "refresh_token" {
@@ -195,7 +195,7 @@ func TestDeadCredentialRaisesAlert(t *testing.T) {
 	p.until(func() bool { return !p.firing("AuthinjectNoToken", "dead") }, "the end of AuthinjectNoToken")
 }
 
-// testDashboard asks Prometheus all that the dashboard asks, while requests of all kinds are made.
+// testDashboard runs all queries of the dashboard while requests of all kinds are sent.
 func testDashboard(t *testing.T, p *prometheus, proxy string) {
 	var board struct {
 		Panels []struct {
@@ -230,8 +230,8 @@ func testDashboard(t *testing.T, p *prometheus, proxy string) {
 			t.Errorf("the variable %s finds %v, %v", v.Name, values, err)
 		}
 	}
-	// What the panels ask for has to be there: an ordinary request, one without a token, one of a
-	// web page, and one that the API refuses.
+	// The panels need data: an ordinary request, one without a token, one of a web page, and one
+	// that the API refuses.
 	refused, err := http.NewRequest(http.MethodGet, proxy+"/well/api", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -279,7 +279,7 @@ func testDashboard(t *testing.T, p *prometheus, proxy string) {
 	}
 }
 
-// Rules and dashboard name metrics that exist, with the labels and the words that they have.
+// The metrics, labels and words in the rules and in the dashboard exist.
 func TestPrometheusNamesExist(t *testing.T) {
 	code := read(t, "caddy/metrics.go")
 	known := []string{"authinject_requests_total", "authinject_token_requests_total", "authinject_token_live",

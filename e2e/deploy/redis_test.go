@@ -24,7 +24,7 @@ func redisCaddy(t *testing.T) string {
 	return harness.BuildPackage(t, "e2e", "./deploy/rediscaddy")
 }
 
-// startRedis runs a Redis that keeps what it is told in dir, also over a restart.
+// startRedis runs a Redis that keeps its data in dir, also over a restart.
 func startRedis(t *testing.T, dir, port string) *process {
 	t.Helper()
 	p := launch(t, dir, nil, harness.Tool(t, "redis-server", "redis-server"),
@@ -61,7 +61,7 @@ func (i *instance) post(action string) (int, string) {
 	return status, body
 }
 
-// generation is that of the token that the instance has.
+// generation returns the generation of the instance's token.
 func (i *instance) generation() int {
 	i.t.Helper()
 	_, body, err := get("http://" + i.admin + "/authinject/sources/crm")
@@ -87,9 +87,10 @@ func (i *instance) serves() {
 	}
 }
 
-// Two instances on one Redis make one token request. One is killed, and the other goes on. Redis
-// hangs, and is away: live tokens serve on, and no refresh token is spent. Redis is back: so is
-// refreshing, and an instance that starts again has the newest token without a request.
+// Two instances on one Redis send one token request. One instance is killed, and the other
+// continues. While Redis hangs or is stopped, live tokens are still used, and no refresh token is
+// spent. When Redis is back, tokens are refreshed again, and an instance that starts again has the
+// newest token without a request.
 func TestRedisCluster(t *testing.T) {
 	t.Parallel()
 	binary := redisCaddy(t)
@@ -145,7 +146,7 @@ func TestRedisCluster(t *testing.T) {
 	b.serves()
 	requests(3, "when one was killed")
 
-	// Redis hangs: it takes connections, and does not answer.
+	// Redis hangs: it accepts connections, and does not answer.
 	if err := redis.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +158,7 @@ func TestRedisCluster(t *testing.T) {
 	}
 	refresh(b, 4)
 
-	// Redis is away.
+	// Redis is stopped.
 	redis.Stop()
 	b.post("refresh")
 	b.serves()
@@ -179,7 +180,7 @@ func TestRedisCluster(t *testing.T) {
 	}
 	tokensourcetest.Report(t, srv.CheckReuse())
 
-	// What is stored is sealed.
+	// The stored records are sealed.
 	stored := 0
 	err := filepath.WalkDir(redisDir, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {

@@ -1,6 +1,6 @@
-// Package deploy runs what the repository offers to people who run authinject: the examples for
+// Package deploy runs what the repository offers to people who operate authinject: the examples for
 // systemd, Kubernetes, Compose, nginx, Redis and Prometheus, the image, the release, and
-// docs/operations.md. Only ports, hosts and paths are other ones here.
+// docs/operations.md. The tests change only ports, hosts and paths.
 package deploy
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// encryptionKey is long enough to be one.
+// encryptionKey is long enough for the option encryption_key.
 const encryptionKey = "0123456789abcdef0123456789abcdef"
 
 // read returns a file of the repository.
@@ -51,8 +51,8 @@ func write(t testing.TB, path, content string) {
 	}
 }
 
-// adjust replaces each old text by the new one that follows it, and fails when one is not there:
-// then the example has changed, and the test would run something else.
+// adjust replaces each old text by the new text after it. If an old text is missing, the test
+// fails: the example has changed, and the test would run something else.
 func adjust(t testing.TB, text string, oldnew ...string) string {
 	t.Helper()
 	for i := 0; i < len(oldnew); i += 2 {
@@ -64,7 +64,7 @@ func adjust(t testing.TB, text string, oldnew ...string) string {
 	return text
 }
 
-// shortDir is a directory with a short path: the path of a unix socket has a low limit.
+// shortDir returns a directory with a short path, because the path of a unix socket must be short.
 func shortDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "deploy") //nolint:usetesting // see above
@@ -75,7 +75,7 @@ func shortDir(t testing.TB) string {
 	return dir
 }
 
-// port is a free loopback port.
+// port returns a free loopback port.
 func port(t testing.TB) string {
 	t.Helper()
 	_, port, err := net.SplitHostPort(rig.FreeAddr(t))
@@ -93,8 +93,8 @@ type process struct {
 	out  *rig.Output
 }
 
-// launch starts a command. Its environment is the given one and nothing else. When the test fails,
-// what the command wrote is printed.
+// launch starts a command with exactly the given environment. If the test fails, it prints the
+// command's output.
 func launch(t testing.TB, dir string, env []string, name string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, name: filepath.Base(name), out: new(rig.Output)}
@@ -115,7 +115,7 @@ func launch(t testing.TB, dir string, env []string, name string, args ...string)
 	return p
 }
 
-// until waits for cond, and ends the test if the process ends before.
+// until waits for cond. If the process ends first, the test fails.
 func (p *process) until(cond func() bool, format string, args ...any) {
 	p.t.Helper()
 	rig.Eventually(p.t, func() bool {
@@ -126,14 +126,14 @@ func (p *process) until(cond func() bool, format string, args ...any) {
 	}
 }
 
-// A server is a Caddy whose admin API listens on a loopback port, as it does without a test.
+// A server is a Caddy whose admin API listens on a loopback port, as outside of tests.
 type server struct {
 	*process
 	admin string // host:port
 	env   []string
 }
 
-// environ is the environment of a Caddy with a home of its own.
+// environ returns the environment of a Caddy with its own home directory.
 func environ(dir, admin string, more ...string) []string {
 	home := filepath.Join(dir, "home")
 	return append([]string{
@@ -147,7 +147,7 @@ func serve(t testing.TB, binary, dir, caddyfile string, env ...string) *server {
 	return serveAt(t, binary, dir, caddyfile, rig.FreeAddr(t), env...)
 }
 
-// serveAt is serve with the admin API at that address.
+// serveAt is like serve, with the admin API at the given address.
 func serveAt(t testing.TB, binary, dir, caddyfile, admin string, env ...string) *server {
 	t.Helper()
 	path := filepath.Join(dir, "Caddyfile")
@@ -187,7 +187,7 @@ func do(client *http.Client, method, url string) (int, string, error) {
 	return res.StatusCode, body, nil
 }
 
-// wants asks until the answer has that status.
+// wants sends requests until the answer has that status.
 func wants(t testing.TB, url string, status int) (text string) {
 	t.Helper()
 	var got int
@@ -210,7 +210,7 @@ func provider(t testing.TB, cfg tokensourcetest.Config) *tokensourcetest.Server 
 	return tokensourcetest.Start(t, cfg)
 }
 
-// formatted fails the test unless the Caddyfile is as caddy fmt writes it, and valid.
+// formatted fails the test if the Caddyfile is not valid or not formatted as by caddy fmt.
 func formatted(t testing.TB, caddyfile string, options ...harness.Option) {
 	t.Helper()
 	result := harness.Validate(t, caddyfile, options...)
@@ -220,7 +220,7 @@ func formatted(t testing.TB, caddyfile string, options ...harness.Option) {
 	}
 }
 
-// run runs a command that ends by itself, and returns what it wrote and its exit code.
+// run runs a command to its end, and returns its output and exit code.
 func run(t testing.TB, dir string, env []string, name string, args ...string) (string, int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
@@ -234,7 +234,7 @@ func run(t testing.TB, dir string, env []string, name string, args ...string) (s
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
-// digest is the SHA-256 sum of a file.
+// digest returns the SHA-256 sum of a file.
 func digest(t testing.TB, path string) string {
 	t.Helper()
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(readFile(t, path))))

@@ -41,7 +41,7 @@ func unit(t *testing.T) map[string][]string {
 	return settings
 }
 
-// one returns a setting that is there once.
+// one returns a setting that must be there exactly once.
 func one(t *testing.T, settings map[string][]string, name string) string {
 	t.Helper()
 	if len(settings[name]) != 1 {
@@ -50,8 +50,8 @@ func one(t *testing.T, settings map[string][]string, name string) string {
 	return settings[name][0]
 }
 
-// ExecStart, with what systemd sets for it: the service says that it is ready, reads its secret
-// from the directory of the credentials, reloads, and ends when it is told to.
+// The test runs ExecStart as systemd would. The service says that it is ready, reads its secret
+// from the directory of the credentials, reloads, and ends on a signal.
 func TestSystemdService(t *testing.T) {
 	t.Parallel()
 	settings := unit(t)
@@ -128,7 +128,7 @@ func TestSystemdService(t *testing.T) {
 	}
 }
 
-// The files that the unit names are those that its header installs.
+// The unit names the files that its header installs.
 func TestSystemdUnitInstallsWhatItNames(t *testing.T) {
 	settings, text := unit(t), read(t, "examples/systemd/authinject.service")
 	for _, path := range regexp.MustCompile(`/(?:etc/authinject|usr/local/bin)/[A-Za-z-]+`).FindAllString(strings.Join(slices.Concat(
@@ -147,8 +147,8 @@ func TestSystemdUnitInstallsWhatItNames(t *testing.T) {
 	}
 }
 
-// systemd knows every setting, and finds little that the service could do without. Other systems
-// than Linux have no systemd, and the other tests parse the unit.
+// systemd knows every setting, and rates the unit as well restricted. Other systems than Linux have
+// no systemd. There, the other tests parse the unit.
 func TestSystemdVerify(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
@@ -162,7 +162,7 @@ func TestSystemdVerify(t *testing.T) {
 	if out, code := run(t, dir, env, "systemd-analyze", "verify", "--man=no", path); code != 0 || strings.Contains(out, "authinject.service:") {
 		t.Errorf("systemd-analyze verify ended with code %d: %s", code, out)
 	}
-	// The scale goes from 0, nothing is allowed, to 100.
+	// The score is 0 if nothing is allowed, and at most 100.
 	if out, code := run(t, dir, env, "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", path); code != 0 {
 		t.Errorf("systemd-analyze security ended with code %d: %s", code, out)
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/authinject/caddy-authinject/e2e/harness"
 )
 
-// CI runs the two targets that CONTRIBUTING.md names, may only read, keeps no credential, and uses
-// actions of a named version.
+// CI runs the two targets that CONTRIBUTING.md names. It has only read access, keeps no credential,
+// and uses actions by version.
 func TestWorkflow(t *testing.T) {
 	var workflow struct {
 		On          map[string]any
@@ -29,7 +29,7 @@ func TestWorkflow(t *testing.T) {
 			}
 		}
 	}
-	// YAML 1.1 takes the key "on" for a truth value.
+	// YAML 1.1 reads the key "on" as a boolean.
 	text := strings.Replace(read(t, ".github/workflows/ci.yml"), "\non:\n", "\n\"on\":\n", 1)
 	if err := yaml.Unmarshal([]byte(text), &workflow); err != nil {
 		t.Fatal(err)
@@ -69,8 +69,7 @@ func TestWorkflow(t *testing.T) {
 	}
 }
 
-// Whoever looks for the way to report a vulnerability finds the same one in both places, and no
-// link leads nowhere.
+// Both places name the same way to report a vulnerability, and no link is dead.
 func TestSecurityPolicy(t *testing.T) {
 	policy := read(t, "SECURITY.md")
 	for _, page := range []string{policy, read(t, "docs/security.md")} {

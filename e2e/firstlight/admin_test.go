@@ -120,9 +120,9 @@ func TestMetrics(t *testing.T) {
 	tokensourcetest.Report(t, srv.CheckAbsent("the metrics", string(body)))
 }
 
-// If a new configuration cannot start, the admin API goes on to show the one that runs, and acts on
-// it. An address that only the new one has is no address that this server shares. The log names the
-// process that has it.
+// If a new configuration cannot start, the admin API still shows and controls the one that runs. An
+// address that only the new configuration has is not reported as shared. The log names the process
+// that has it.
 func TestAdminAPIAfterAFailedReload(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{AccessTokenLifetime: time.Hour})
 	p := start(t, proxied(srv, srv.URL))

@@ -12,8 +12,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// No log of any level, admin API, adapted or autosaved configuration and no answer of the proxy's
-// own shows a secret.
+// No log of any level, no admin API, no adapted or autosaved configuration and no answer of the
+// proxy itself shows a secret.
 func TestSecretsAreNotShown(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
 	config := rig.Caddyfile{}.Global("debug", rig.Block("servers", "trace", "log_credentials")).

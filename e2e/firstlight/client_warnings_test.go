@@ -30,8 +30,9 @@ func pair(t *testing.T, end time.Time) (key, cert string) {
 	return harness.PrivateKey(t, private), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-// Validating a configuration warns of what cannot prove the client now: a file is read again later,
-// so that is no error. The text names the option, and quotes no key.
+// Validating a configuration warns of keys, certificates and assertions that cannot be used now.
+// That is no error, because the files are read again later. The text names the option, and quotes
+// no key.
 func TestWarningsOfTheClient(t *testing.T) {
 	t.Parallel()
 	const lasting, ended = "2126-01-01T00:00:00Z", "2026-01-01T00:00:00Z"
@@ -52,7 +53,7 @@ func TestWarningsOfTheClient(t *testing.T) {
 	signing := func(lines ...string) string { return rig.Block("client_auth private_key_jwt", lines...) }
 	for name, c := range map[string]struct {
 		options []string
-		want    string // empty: nothing is warned of
+		want    string // empty: no warning
 	}{
 		"a key": {[]string{signing("key {file.{$DIR}/good-key.pem}",
 			"certificate {file.{$DIR}/good-cert.pem}", "alg ES256")}, ""},

@@ -197,7 +197,7 @@ func wantOne(t *testing.T, seen, credential, path, query, appended string) {
 	}
 }
 
-// A source without a token does not let the client's own credential through in its place.
+// If a source has no token, the client's own credential is not sent instead.
 func TestNoTokenNoRequest(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	srv.AlwaysFault(tokensourcetest.OAuthError(http.StatusUnauthorized, "invalid_client"))

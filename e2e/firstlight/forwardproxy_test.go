@@ -12,8 +12,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A forward proxy in the environment gets no token: it could read that of a plain http request,
-// even if the destination allows plain http.
+// A forward proxy in the environment gets no token. It could read the token of a plain http
+// request, even if the destination allows plain http.
 func TestNoTokenThroughAForwardProxy(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	var seen atomic.Int32

@@ -89,7 +89,7 @@ func TestLoginsAreNotLogged(t *testing.T) {
 				secrets = append(secrets, cookie.Value)
 			}
 			press("disconnect", "")
-			p.Get("/x") // which is for the log
+			p.Get("/x") // so that the log has an entry
 			p.Stop()
 			log := strings.Join(p.Logs(), "\n")
 			if !strings.Contains(log, `"level":"debug"`) || !strings.Contains(log, "http.log.access") ||

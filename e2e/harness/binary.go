@@ -12,14 +12,13 @@ import (
 	"testing"
 )
 
-// BinaryEnv names the environment variable that holds the path of a Caddy
-// binary to test in place of one built from the source beside this module.
+// BinaryEnv names the environment variable that holds the path of a Caddy binary to test. If it is
+// not set, a binary is built from the source beside this module.
 const BinaryEnv = "AUTHINJECT_BINARY"
 
-// Binary returns the path of the Caddy binary under test: the one that
-// [BinaryEnv] names, else caddy/cmd/caddy. It is built when its source has
-// changed, by one test process at a time and, when the tests run with the race
-// detector, with that as well.
+// Binary returns the path of the Caddy binary under test: the path in [BinaryEnv], or else a build
+// of caddy/cmd/caddy. It builds the binary if its source has changed. Only one test process builds
+// at a time. If the tests run with the race detector, so does the binary.
 func Binary(t testing.TB) string {
 	t.Helper()
 	path, err := binary()
@@ -63,8 +62,8 @@ func fresh(root, path string) error {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return err
 	}
-	// go build leaves a file alone that is up to date, and replaces another one in place. A link
-	// keeps what other processes have started as it was.
+	// go build does not touch a file that is up to date, and otherwise replaces it in place. The
+	// link keeps the old file for processes that have started it.
 	built, linked := path+".built", path+".linked"
 	if err := build(root, built, caddyPackage); err != nil {
 		return err
@@ -81,7 +80,7 @@ func fresh(root, path string) error {
 	return os.Rename(linked, path)
 }
 
-// same reports whether both names are of one file.
+// same reports whether both names are names of one file.
 func same(a, b string) bool {
 	infoA, errA := os.Stat(a)
 	infoB, errB := os.Stat(b)
@@ -91,14 +90,15 @@ func same(a, b string) bool {
 // caddyPackage is the package of the binary under test.
 const caddyPackage = "./caddy/cmd/caddy"
 
-// Build builds another binary for this test, as [Binary] does, with more flags for go
-// build, and returns its path.
+// Build builds a binary for this test as [Binary] does, with more flags for go build, and returns
+// its path.
 func Build(t testing.TB, flags ...string) string {
 	t.Helper()
 	return BuildPackage(t, ".", caddyPackage, flags...)
 }
 
-// BuildPackage is [Build] of another package of the module in dir, a directory of the repository.
+// BuildPackage is like [Build], for another package of the module in dir, a directory of the
+// repository.
 func BuildPackage(t testing.TB, dir, pkg string, flags ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "caddy")
@@ -132,8 +132,8 @@ func Root(t testing.TB) string {
 	return root
 }
 
-// FindRoot returns the directory of the repository: the nearest one above the
-// working directory that holds both this module and the one it tests.
+// FindRoot returns the directory of the repository. It is the nearest directory above the working
+// directory that holds this module and the module under test.
 func FindRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -151,7 +151,7 @@ func FindRoot() (string, error) {
 	}
 }
 
-// Tool returns the path of a program that internal/gate/setup.sh installs from a package of Debian.
+// Tool returns the path of a program that internal/gate/setup.sh installs from a Debian package.
 func Tool(t testing.TB, name, debian string) string {
 	t.Helper()
 	for _, place := range []string{name, filepath.Join("/usr/local/sbin", name), filepath.Join("/usr/sbin", name)} {

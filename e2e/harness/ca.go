@@ -19,9 +19,9 @@ import (
 	"time"
 )
 
-// An Authority is a certificate authority that lives as long as its test.
+// An Authority is a certificate authority that exists until its test ends.
 type Authority struct {
-	// File holds the authority's certificate as PEM.
+	// File is the path of the authority's certificate in PEM.
 	File string
 
 	cert   *x509.Certificate
@@ -51,8 +51,8 @@ func CA(t testing.TB) *Authority {
 	return a
 }
 
-// sign completes and signs tmpl with the authority's key, or with its own when
-// it is the authority's.
+// sign completes tmpl and signs it with the authority's key. The authority's own certificate is
+// signed with its own new key.
 func (a *Authority) sign(t testing.TB, tmpl *x509.Certificate) ([]byte, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -73,8 +73,7 @@ func (a *Authority) sign(t testing.TB, tmpl *x509.Certificate) ([]byte, *ecdsa.P
 	return der, key
 }
 
-// Certificate issues a certificate for a server: for localhost, the loopback
-// addresses and names.
+// Certificate issues a server certificate for localhost, the loopback addresses and names.
 func (a *Authority) Certificate(t testing.TB, names ...string) tls.Certificate {
 	t.Helper()
 	der, key := a.sign(t, &x509.Certificate{
@@ -109,16 +108,15 @@ func PrivateKey(t testing.TB, key any) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// Pool returns a pool with nothing but the authority in it.
+// Pool returns a pool that holds only the authority.
 func (a *Authority) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
 	return pool
 }
 
-// Server starts a TLS server, HTTP/1.1 and HTTP/2, on a loopback port with a
-// certificate of the authority, until the test ends. Its Client trusts the
-// authority.
+// Server starts a TLS server on a loopback port, with HTTP/1.1, HTTP/2 and a certificate of the
+// authority. It stops when the test ends. The server's Client trusts the authority.
 func (a *Authority) Server(t testing.TB, h http.Handler, names ...string) *httptest.Server {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(h)

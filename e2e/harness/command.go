@@ -10,30 +10,29 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// A Result is what a command left behind.
+// A Result is the output and exit code of a command.
 type Result struct {
 	Stdout string
 	Stderr string
 	Code   int // exit code
 }
 
-// Validate runs "caddy validate" on the Caddyfile. The file is called
-// Caddyfile and line 1 of the text is its line 1.
+// Validate runs "caddy validate" on the Caddyfile. The file is called Caddyfile, so errors name
+// lines of the text.
 func Validate(t testing.TB, caddyfile string, opts ...Option) Result {
 	t.Helper()
 	s := newSetup(t, caddyfile, opts)
 	return s.run(t, "validate", "--config", s.caddyfile, "--adapter", "caddyfile")
 }
 
-// Adapt runs "caddy adapt" on the Caddyfile and returns its JSON, indented, as
-// Stdout.
+// Adapt runs "caddy adapt" on the Caddyfile. Stdout of the result is the indented JSON.
 func Adapt(t testing.TB, caddyfile string, opts ...Option) Result {
 	t.Helper()
 	s := newSetup(t, caddyfile, opts)
 	return s.run(t, "adapt", "--config", s.caddyfile, "--adapter", "caddyfile", "--pretty")
 }
 
-// Command runs the binary with args and an environment of its own.
+// Command runs the binary with args and with an environment of its own.
 func Command(t testing.TB, args []string, opts ...Option) Result {
 	t.Helper()
 	return newSetup(t, "", opts).run(t, args...)

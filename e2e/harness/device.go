@@ -38,14 +38,14 @@ func (p *Provider) SlowDown(n int) {
 	p.storage.devices.slower = n
 }
 
-// EndCodes ends the codes of all device logins, which takes the provider five minutes.
+// EndCodes ends the codes of all device logins, which the provider itself does after five minutes.
 func (p *Provider) EndCodes() {
 	p.storage.devices.mu.Lock()
 	defer p.storage.devices.mu.Unlock()
 	p.storage.devices.ended = true
 }
 
-// AllowDevice is a user who types a code into the provider's page, logs in and allows access.
+// AllowDevice acts as a user who types a code into the provider's page, logs in and allows access.
 func (p *Provider) AllowDevice(t testing.TB, userCode string) {
 	t.Helper()
 	if err := p.storage.CompleteDeviceAuthorization(t.Context(), userCode, "id1"); err != nil {
@@ -53,7 +53,7 @@ func (p *Provider) AllowDevice(t testing.TB, userCode string) {
 	}
 }
 
-// DenyDevice is a user who types a code and denies access.
+// DenyDevice acts as a user who types a code and denies access.
 func (p *Provider) DenyDevice(t testing.TB, userCode string) {
 	t.Helper()
 	if _, err := p.storage.GetDeviceAuthorizationByUserCode(t.Context(), userCode); err != nil {
@@ -91,8 +91,8 @@ func (*tvClient) GrantTypes() []oidc.GrantType {
 	return []oidc.GrantType{oidc.GrantTypeDeviceCode, oidc.GrantTypeRefreshToken}
 }
 
-// quickCodes makes the answers of the device authorization endpoint say that a client may ask each
-// second. The example says five. It does not check that.
+// quickCodes makes the device authorization endpoint answer an interval of one second. The example
+// answers five seconds, but does not enforce it.
 func quickCodes(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := httptest.NewRecorder()

@@ -22,12 +22,12 @@ const (
 // AllowRedirect registers another redirect URL for WebClient.
 func (p *Provider) AllowRedirect(redirect string) { p.storage.web.allow(redirect) }
 
-// authRequestID is the login form's hidden field.
+// authRequestID matches the hidden field of the login form.
 var authRequestID = regexp.MustCompile(`name="id" value="([^"]+)"`)
 
-// Login is a user who follows an authorization URL to the provider, fills in
-// the login form and is sent back. It returns the URL that the user is sent
-// to, the code in it, and does not go there.
+// Login acts as a user who follows an authorization URL to the provider, fills in the login form
+// and is sent back. It returns the URL to which the user is sent back, which has the code in it. It
+// does not request that URL.
 func (p *Provider) Login(t testing.TB, authorizeURL string) *url.URL {
 	t.Helper()
 	back, err := p.login(authorizeURL)
@@ -74,9 +74,9 @@ func (p *Provider) login(authorizeURL string) (*url.URL, error) {
 	return res.Location()
 }
 
-// RefreshToken returns a new refresh token of WebClient, as a person would
-// bring one along: it logs a user in and exchanges the code. The exchange is
-// in [Provider.Requests], with grant authorization_code.
+// RefreshToken returns a new refresh token of WebClient, for tests that configure one. It logs a
+// user in and exchanges the code. [Provider.Requests] lists the exchange, with grant
+// authorization_code.
 func (p *Provider) RefreshToken(t testing.TB) string {
 	t.Helper()
 	authorize := p.AuthorizeURL + "?" + url.Values{
@@ -103,7 +103,7 @@ func (p *Provider) RefreshToken(t testing.TB) string {
 	return refresh
 }
 
-// Exchange sends one token request of the tester's own, authenticated as
+// Exchange sends a token request that does not come from the proxy, authenticated with
 // client_secret_basic, and returns the answer.
 func (p *Provider) Exchange(t testing.TB, id, secret string, form url.Values) (int, map[string]any) {
 	t.Helper()

@@ -29,7 +29,7 @@ func (l *logs) Write(p []byte) (int, error) {
 	}
 }
 
-// all returns the lines so far, the incomplete one included.
+// all returns the lines so far, including an incomplete last line.
 func (l *logs) all() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -40,7 +40,7 @@ func (l *logs) all() []string {
 	return lines
 }
 
-// find returns the first complete line that holds substr.
+// find returns the first complete line that contains substr.
 func (l *logs) find(substr string) (string, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

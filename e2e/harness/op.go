@@ -18,8 +18,8 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// The clients that every provider knows. The secrets hold what a form or a
-// basic-auth header must encode, so that a client which forgets to is refused.
+// The clients that every provider knows. Their secrets have characters that must be encoded in a
+// form or in a Basic header, so a client that does not encode them is refused.
 const (
 	// ServiceClient may use client_credentials.
 	ServiceClient = "service:1"
@@ -31,12 +31,11 @@ const (
 	WebSecret = "w:e+b/%2f s&=é"
 )
 
-// RedirectURL is where WebClient's logins end in [Provider.RefreshToken].
-// Nothing listens there.
+// RedirectURL is the redirect URL in [Provider.RefreshToken]. Nothing listens there.
 const RedirectURL = "http://127.0.0.1:1/callback"
 
-// A Provider is an OpenID provider, the example server of zitadel/oidc, in
-// this process on a loopback port, over plain HTTP.
+// A Provider is an OpenID provider, the example server of zitadel/oidc. It runs in this process on
+// a loopback port, over plain HTTP.
 type Provider struct {
 	Issuer       string
 	AuthorizeURL string
@@ -72,8 +71,8 @@ type issued struct {
 // An OPOption changes a provider before it starts.
 type OPOption func(*Provider)
 
-// Lifetime sets how long access tokens live, in whole seconds; 5 minutes
-// unless said. See also [Provider.SetLifetime].
+// Lifetime sets how long access tokens live, in whole seconds. The default is 5 minutes. See also
+// [Provider.SetLifetime].
 func Lifetime(d time.Duration) OPOption {
 	return func(p *Provider) { p.SetLifetime(d) }
 }
@@ -109,7 +108,7 @@ func OP(t testing.TB, opts ...OPOption) *Provider {
 	srv.Config.Handler = mux
 	srv.Start()
 	t.Cleanup(func() {
-		// A handler that a fault holds up waits for its client to leave.
+		// The handler of a fault may wait until its client leaves.
 		srv.CloseClientConnections()
 		srv.Close()
 	})
@@ -130,30 +129,29 @@ func newRouter(issuer string, storage *opStorage) http.Handler {
 	return exampleop.SetupServer(issuer, storage, slog.New(slog.DiscardHandler), false)
 }
 
-// SetLifetime sets how long access tokens issued from now on live, in whole
-// seconds.
+// SetLifetime sets how long access tokens that are issued from now on live, in whole seconds.
 func (p *Provider) SetLifetime(d time.Duration) {
 	p.storage.lifetime.Store(int64(d.Truncate(time.Second)))
 }
 
-// RequireKey makes WebClient prove itself with a JWT from now on, which the public key verifies.
+// RequireKey makes WebClient authenticate with a JWT from now on. The public key verifies the JWT.
 func (p *Provider) RequireKey(keyID string, public any) {
 	p.storage.web.mu.Lock()
 	defer p.storage.web.mu.Unlock()
 	p.storage.web.key = &jose.JSONWebKey{Key: public, KeyID: keyID, Use: "sig"}
 }
 
-// SetFault puts a middleware in front of the token endpoint: to delay an
-// answer, lose it, or give another. Requests are recorded before they get
-// there, tokens after. Nil takes it away. A handler that waits must end with
-// its request's context.
+// SetFault puts a middleware in front of the token endpoint, which can delay, lose or replace an
+// answer. A request is recorded before the middleware gets it, and a token after the endpoint
+// issued it. SetFault(nil) removes the middleware. A handler that waits must return when its
+// request's context ends.
 func (p *Provider) SetFault(fault func(http.Handler) http.Handler) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fault = fault
 }
 
-// Slow is a fault: every answer comes d late.
+// Slow is a fault that delays every answer by d.
 func Slow(d time.Duration) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -168,7 +166,7 @@ func Slow(d time.Duration) func(http.Handler) http.Handler {
 	}
 }
 
-// Down is a fault: every answer is status, with a body that is no OAuth error.
+// Down is a fault that answers every request with status and a body that is no OAuth error.
 func Down(status int) func(http.Handler) http.Handler {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -177,7 +175,7 @@ func Down(status int) func(http.Handler) http.Handler {
 	}
 }
 
-// TrustKey makes the provider grant tokens to the assertions of name that this key signed (RFC 7523
+// TrustKey makes the provider accept assertions of name that are signed with this key (RFC 7523
 // section 2.1).
 func (p *Provider) TrustKey(name string, public crypto.PublicKey) {
 	p.storage.mu.Lock()
@@ -185,16 +183,16 @@ func (p *Provider) TrustKey(name string, public crypto.PublicKey) {
 	p.storage.keys[name] = &jose.JSONWebKey{KeyID: "1", Use: "sig", Key: public}
 }
 
-// Requests returns the requests that reached the token endpoint so far, those
-// that a fault answered included.
+// Requests returns the requests that have reached the token endpoint, including those that a fault
+// answered.
 func (p *Provider) Requests() []TokenRequest {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.requests)
 }
 
-// Count returns how many requests reached the token endpoint: those of the
-// given grants, or all of them.
+// Count returns how many requests have reached the token endpoint with the given grants, or with
+// any grant if none is given.
 func (p *Provider) Count(grants ...string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -207,10 +205,9 @@ func (p *Provider) Count(grants ...string) int {
 	return n
 }
 
-// Live reports whether token was issued here, has not expired and was not
-// revoked. Time runs from the moment when the token was asked for, so no
-// client may think that a token lives longer than this does. The access token
-// that a refresh replaces lives on to its end.
+// Live reports whether token was issued here, has not expired and was not revoked. The lifetime
+// begins when the token request arrives, so a client never counts on a longer life. An access token
+// stays live until its end, even if a refresh has replaced it.
 func (p *Provider) Live(token string) bool { return p.liveAt(token, time.Now()) }
 
 func (p *Provider) liveAt(token string, now time.Time) bool {
@@ -223,8 +220,7 @@ func (p *Provider) liveAt(token string, now time.Time) bool {
 // accepts reports whether the API accepts token.
 func (p *Provider) accepts(token string) bool { return p.liveAt(token, time.Now().Add(-p.grace)) }
 
-// RevokeAll makes every access token issued so far invalid. Refresh tokens
-// stay.
+// RevokeAll makes every access token that was issued so far invalid. Refresh tokens stay valid.
 func (p *Provider) RevokeAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

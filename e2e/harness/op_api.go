@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// Protect is a protected API: next is reached with a live token alone, as
-// exactly one "Authorization: Bearer" field and nothing else that looks like a
-// credential. All others get a 401, which is counted.
+// Protect protects an API. It passes a request to next only if the request has exactly one
+// Authorization field, with a live Bearer token. It counts all other requests and answers 401.
 func (p *Provider) Protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fields := r.Header.Values("Authorization")
@@ -22,11 +21,11 @@ func (p *Provider) Protect(next http.Handler) http.Handler {
 	})
 }
 
-// ProtectQuery is [Provider.Protect] for an API that takes its token as the
-// query parameter param, once, and no Authorization field beside it.
+// ProtectQuery is like [Provider.Protect], for an API that takes the token as the query parameter
+// param. The parameter must be there once, without an Authorization field.
 func (p *Provider) ProtectQuery(param string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// Not r.URL.Query: a query that does not parse is forwarded as well.
+		// r.URL.Query would drop a parameter that Go cannot parse, although the proxy forwards it.
 		var tokens []string
 		for part := range strings.FieldsFuncSeq(r.URL.RawQuery, func(c rune) bool { return c == '&' }) {
 			if value, ok := strings.CutPrefix(part, param+"="); ok {

@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// recordTokens keeps account of what is asked of the token endpoint and of the
-// tokens that leave it.
+// recordTokens records the requests to the token endpoint and the tokens that it issues.
 func (p *Provider) recordTokens(next http.Handler) http.Handler {
 	record := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked := time.Now()
@@ -55,7 +54,7 @@ func (p *Provider) recordTokens(next http.Handler) http.Handler {
 	})
 }
 
-// recordRevocations makes access tokens that a client revokes stop being live.
+// recordRevocations makes access tokens that a client revokes no longer live.
 func (p *Provider) recordRevocations(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token := readForm(r).Get("token")
@@ -71,9 +70,9 @@ func (p *Provider) recordRevocations(next http.Handler) http.Handler {
 	})
 }
 
-// readForm parses the request's body and leaves it to be read again.
+// readForm parses the request's body, and leaves the body so that it can be read again.
 func readForm(r *http.Request) url.Values {
-	body, _ := io.ReadAll(r.Body) // what is missing will be missed by the provider
+	body, _ := io.ReadAll(r.Body) // if the body is incomplete, the provider refuses it
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	form, _ := url.ParseQuery(string(body))
 	return form
@@ -97,6 +96,5 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap lets http.ResponseController reach the connection, which a fault may
-// want to cut.
+// Unwrap lets http.ResponseController reach the connection, so that a fault can cut it.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

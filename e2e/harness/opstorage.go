@@ -22,9 +22,9 @@ var (
 	_ op.TokenExchangeStorage     = (*opStorage)(nil)
 )
 
-// opStorage is the example's storage in memory with other clients, lifetimes
-// that can be set, and one lock more: the example reads refresh tokens without
-// its own when one is revoked.
+// opStorage is the example's storage in memory, with other clients and with lifetimes that can be
+// set. It also has a lock: when a refresh token is revoked, the example reads refresh tokens
+// without its own lock.
 type opStorage struct {
 	*storage.Storage
 	web      *webClient
@@ -42,8 +42,8 @@ func newOPStorage(issuer string) *opStorage {
 	web := storage.WebClient(WebClient, WebSecret, RedirectURL)
 	tv := storage.DeviceClient(TVClient, TVSecret)
 	return &opStorage{
-		// The map is the storage's own: the example's default is shared by
-		// everything in the process.
+		// Each storage needs its own map, because all storages of the process share the example's
+		// default.
 		Storage: storage.NewStorageWithClients(storage.NewUserStore(issuer),
 			map[string]*storage.Client{WebClient: web, TVClient: tv}),
 		web:     &webClient{Client: web, redirects: []string{RedirectURL}},
@@ -130,8 +130,8 @@ func (*userClient) GetID() string { return subjectClient }
 // AccessTokenType implements op.Client.
 func (*userClient) AccessTokenType() op.AccessTokenType { return op.AccessTokenTypeJWT }
 
-// ValidateTokenExchangeRequest implements op.TokenExchangeStorage. The example lets administrators
-// alone exchange a token. Here every user may exchange an access token that is live.
+// ValidateTokenExchangeRequest implements op.TokenExchangeStorage. In the example only
+// administrators may exchange a token. Here every user may exchange a live access token.
 func (s *opStorage) ValidateTokenExchangeRequest(_ context.Context, req op.TokenExchangeRequest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +145,7 @@ func (s *opStorage) ValidateTokenExchangeRequest(_ context.Context, req op.Token
 	return nil
 }
 
-// endAll ends all access tokens as subjects of an exchange.
+// endAll makes all access tokens invalid as subjects of an exchange.
 func (s *opStorage) endAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,8 +165,9 @@ func (s *opStorage) CreateAccessAndRefreshTokens(ctx context.Context, req op.Tok
 	return id, refresh, s.expiry(), err
 }
 
-// expiry is a lifetime from now. The provider says the seconds that remain,
-// rounded down, a moment later: the half second makes it say the lifetime.
+// expiry returns the time one lifetime from now, plus half a second. The provider computes the
+// remaining seconds a moment later and rounds them down. The half second makes the result equal to
+// the lifetime.
 func (s *opStorage) expiry() time.Time {
 	return time.Now().Add(time.Duration(s.lifetime.Load()) + time.Second/2)
 }

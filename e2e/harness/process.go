@@ -36,11 +36,10 @@ func Launch(t testing.TB, name string, cmd *exec.Cmd) *Process {
 	return p
 }
 
-// PID is the process id.
+// PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Signal sends the process a signal, such as SIGSTOP and SIGCONT to suspend
-// and resume it.
+// Signal sends the process a signal. SIGSTOP suspends it and SIGCONT resumes it.
 func (p *Process) Signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }
 
 // Ended reports whether the process has ended.
@@ -53,7 +52,7 @@ func (p *Process) Ended() bool {
 	}
 }
 
-// EndsWithin waits for the end of the process, and reports whether it came in time.
+// EndsWithin waits for the process to end, and reports whether it ended in time.
 func (p *Process) EndsWithin(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -65,9 +64,8 @@ func (p *Process) EndsWithin(d time.Duration) bool {
 	}
 }
 
-// Stop asks the process to end (SIGTERM), waits and returns its exit code. A
-// process that does not end fails the test and is killed. Stopping it again
-// returns the same code.
+// Stop asks the process to end (SIGTERM), waits for that and returns the exit code. If the process
+// does not end, Stop kills it and the test fails. A second call returns the same code.
 func (p *Process) Stop() int {
 	p.stopping.Lock()
 	defer p.stopping.Unlock()

@@ -14,16 +14,16 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// A Proxy is a running binary.
+// A Proxy is a running Caddy binary.
 type Proxy struct {
-	// Addr is a free loopback address, "127.0.0.1:port", which the Caddyfile
-	// can name as {$ADDR}, and the port alone as {$PORT}.
+	// Addr is a free loopback address, "127.0.0.1:port". The Caddyfile can name it as {$ADDR}, and
+	// the port alone as {$PORT}.
 	Addr string
-	// URL is "http://" and Addr.
+	// URL is "http://" followed by Addr.
 	URL string
-	// Dir is the directory of the Caddyfile, {$DIR} in it.
+	// Dir is the directory of the Caddyfile, which can name it as {$DIR}.
 	Dir string
-	// Home is the binary's home directory, where Caddy's storage is.
+	// Home is the home directory of the binary. Caddy's storage is in it.
 	Home string
 
 	*Process
@@ -32,13 +32,12 @@ type Proxy struct {
 	admin  *http.Client
 }
 
-// Start writes the Caddyfile, runs the binary with it and waits until its
-// configuration is in place. When the test ends, the proxy is stopped; if the
-// test failed, its log is printed. A data race or a panic in the log fails the
-// test.
+// Start writes the Caddyfile, runs the binary with it and waits until the configuration is loaded.
+// When the test ends, the proxy is stopped. If the test failed, the log is printed. A data race or
+// a panic in the log fails the test.
 //
-// The Caddyfile should listen on "http://{$ADDR}" and must not set the admin
-// endpoint, which is a unix socket in Dir.
+// The Caddyfile should listen on "http://{$ADDR}". It must not set the admin endpoint, which is a
+// unix socket in Dir.
 func Start(t testing.TB, caddyfile string, opts ...Option) *Proxy {
 	t.Helper()
 	s := newSetup(t, caddyfile, opts)
@@ -49,11 +48,11 @@ func Start(t testing.TB, caddyfile string, opts ...Option) *Proxy {
 		Home: s.home,
 		logs: &logs{},
 		client: &http.Client{
-			// Redirects are the test's to see, and no proxy of the tester's
-			// environment gets between.
+			// The client does not follow redirects, so that a test sees them. It uses no proxy from
+			// the environment.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Transport:     &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true},
-			// A request without an answer fails where it was sent, ahead of the test binary's limit.
+			// If a request gets no answer, it fails here, before the time limit of the test binary.
 			Timeout: rig.Patience,
 		},
 		admin: &http.Client{
@@ -107,12 +106,12 @@ func (p *Proxy) cleanup() {
 	}
 }
 
-// Logs returns what the proxy wrote so far, standard output and standard
-// error, line by line. Caddy writes JSON, one object a line.
+// Logs returns the lines that the proxy has written to standard output and standard error. Caddy
+// writes one JSON object a line.
 func (p *Proxy) Logs() []string { return p.logs.all() }
 
-// WaitLog waits for a line that holds substr, returns the first, and ends the
-// test when none comes.
+// WaitLog waits for a line that contains substr, and returns the first such line. If there is none,
+// the test fails.
 func (p *Proxy) WaitLog(substr string) string {
 	p.t.Helper()
 	var line string
@@ -123,12 +122,12 @@ func (p *Proxy) WaitLog(substr string) string {
 	return line
 }
 
-// Client returns an HTTP client for requests to the proxy. It follows no redirect, keeps its
-// connections until the test ends, and waits at most [rig.Patience] for all of an answer.
+// Client returns an HTTP client for requests to the proxy. It follows no redirect and keeps its
+// connections until the test ends. It waits at most [rig.Patience] for a complete answer.
 func (p *Proxy) Client() *http.Client { return p.client }
 
-// Get sends a plain GET of path through the proxy and returns status and body.
-// It must be called from the test's goroutine.
+// Get sends a GET request for path through the proxy, and returns status and body. It must be
+// called from the test's goroutine.
 func (p *Proxy) Get(path string) (int, string) {
 	p.t.Helper()
 	res, body, err := rig.Read(p.client.Get(p.URL + path))
@@ -138,9 +137,8 @@ func (p *Proxy) Get(path string) (int, string) {
 	return res.StatusCode, body
 }
 
-// Reload replaces the configuration, even by an equal one, and returns what
-// the proxy says against it. {$ADDR} and the other variables mean what they
-// meant at the start.
+// Reload replaces the configuration, even by an equal one. If the proxy refuses the new one, Reload
+// returns what the proxy says. {$ADDR} and the other variables keep their values.
 func (p *Proxy) Reload(caddyfile string) error {
 	status, body, err := p.Admin(http.MethodPost, "/load", "text/caddyfile", strings.NewReader(caddyfile))
 	if err == nil && status != http.StatusOK {
@@ -159,7 +157,7 @@ func (p *Proxy) Admin(method, path, contentType string, body io.Reader) (int, []
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
-	// Caddy leaves an unchanged configuration running unless told not to.
+	// Without this field, Caddy ignores a configuration that has not changed.
 	req.Header.Set("Cache-Control", "must-revalidate")
 	res, text, err := rig.Read(p.admin.Do(req))
 	if err != nil {

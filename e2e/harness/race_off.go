@@ -2,6 +2,6 @@
 
 package harness
 
-// raceEnabled says that the tests run with the race detector, and so should
-// the binary.
+// raceEnabled reports whether the tests run with the race detector. If they do, the binary should
+// too.
 const raceEnabled = false

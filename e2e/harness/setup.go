@@ -6,40 +6,38 @@ import (
 	"testing"
 )
 
-// An Option changes how the binary is started. Those that make sense for a
-// command that ends, as Validate does, work there too.
+// An Option changes how the binary is started. Functions that run a command to its end, such as
+// Validate, accept those options that make sense for them.
 type Option func(*setup)
 
-// Env sets an environment variable of the binary. The binary inherits none but
-// PATH; a Caddyfile reads them as {$NAME} or {env.NAME}.
+// Env sets an environment variable of the binary. The binary inherits only PATH. A Caddyfile reads
+// variables as {$NAME} or {env.NAME}.
 func Env(name, value string) Option {
 	return func(s *setup) { s.env = append(s.env, name+"="+value) }
 }
 
-// File writes a file into the directory that the Caddyfile is in, which a
-// Caddyfile can name as {$DIR}.
+// File writes a file into the directory of the Caddyfile, which the Caddyfile can name as {$DIR}.
 func File(name, content string) Option {
 	return func(s *setup) { s.files[name] = content }
 }
 
-// Home makes the binary use dir as its home, where Caddy's storage is, in
-// place of an empty one: that of a proxy that stopped, or one that several
-// proxies share.
+// Home makes the binary use dir as its home directory, where Caddy's storage is. The default is an
+// empty directory. dir can be the home of a proxy that stopped, or one that several proxies share.
 func Home(dir string) Option {
 	return func(s *setup) { s.home = dir }
 }
 
-// Trust makes the binary trust ca, and no other, as it trusts the system's.
+// Trust makes the binary trust ca as a system authority, and no other authority.
 func Trust(ca *Authority) Option {
 	return Env("SSL_CERT_FILE", ca.File)
 }
 
-// ExecutedBy starts another binary than the one that Binary returns.
+// ExecutedBy starts another binary than Binary returns.
 func ExecutedBy(path string) Option {
 	return func(s *setup) { s.binary = path }
 }
 
-// setup is what a start of the binary needs.
+// setup holds what is needed to start the binary.
 type setup struct {
 	binary    string
 	dir       string // of the Caddyfile and the admin socket
@@ -51,8 +49,7 @@ type setup struct {
 
 func newSetup(t testing.TB, caddyfile string, opts []Option) *setup {
 	t.Helper()
-	// Not t.TempDir: the path of a unix socket has a low limit, and the test's
-	// name would be in it.
+	// t.TempDir has the name of the test in its path, and the path of a unix socket must be short.
 	dir, err := os.MkdirTemp("", "e2e") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatalf("harness: %v", err)
@@ -84,8 +81,8 @@ func newSetup(t testing.TB, caddyfile string, opts []Option) *setup {
 	return s
 }
 
-// environ is the whole environment of the binary. Nothing of the tester's own
-// gets in: not its home, its HTTP proxy, or its Caddy settings.
+// environ returns the whole environment of the binary. It has nothing of the tester's environment,
+// such as the home directory, an HTTP proxy or Caddy settings.
 func (s *setup) environ(more ...string) []string {
 	env := []string{
 		"PATH=" + os.Getenv("PATH"),

@@ -2,8 +2,8 @@ package harness
 
 import "syscall"
 
-// sysProcAttr lets the kernel end a proxy whose test process died without
-// cleaning up, as it does after a time-out.
+// sysProcAttr makes the kernel end a proxy whose test process died without cleaning up, as it does
+// after a time-out.
 func sysProcAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// A Terminal is a command of the binary that somebody talks to.
+// A Terminal is a running command of the binary that waits for input.
 type Terminal struct {
 	*Process
 	stdin io.WriteCloser
@@ -18,8 +18,8 @@ type Terminal struct {
 }
 
 // Terminal runs the binary with args as an operator of the proxy does: in its directory, with its
-// environment, with the opts given then and more ("NAME=value") in it. It is killed when the test
-// ends.
+// environment and options, and with the variables in more ("NAME=value"). It is killed when the
+// test ends.
 func (p *Proxy) Terminal(more []string, args ...string) *Terminal {
 	p.t.Helper()
 	term := new(Terminal)

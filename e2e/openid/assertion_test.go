@@ -42,13 +42,13 @@ func signed(t *testing.T, signer jose.Signer, claims map[string]any) string {
 	return token
 }
 
-// thumbprint is the SHA-256 of a token, as in the claim ath.
+// thumbprint returns the SHA-256 sum of a token, as in the claim ath.
 func thumbprint(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// platform is what writes the file of client_assertion, such as a kubelet.
+// platform writes the file of client_assertion, as a kubelet does.
 type platform struct {
 	t      *testing.T
 	signer jose.Signer
@@ -69,14 +69,15 @@ func newPlatform(t *testing.T) platform {
 	return platform{t, signer, key.Public()}
 }
 
-// token returns a JWT by which the client app proves itself at audience. It ends after life.
+// token returns a JWT with which the client app authenticates at audience. The JWT expires after
+// life.
 func (f platform) token(audience string, life time.Duration) string {
 	f.t.Helper()
 	return signed(f.t, f.signer, map[string]any{"iss": "app", "sub": "app", "aud": audience, "jti": rand.Text(),
 		"exp": time.Now().Add(life).Unix()})
 }
 
-// write replaces the file at once, as a kubelet does.
+// write replaces the file in one step, as a kubelet does.
 func (f platform) write(dir, token string) {
 	f.t.Helper()
 	next := filepath.Join(dir, "token.next")
@@ -88,9 +89,9 @@ func (f platform) write(dir, token string) {
 	}
 }
 
-// The client proves itself with a JWT that the platform writes into a file. Each token request has
-// the newest one. One that has ended, or that the provider has seen, is an error for the operator,
-// and the next one in the file ends it.
+// The client authenticates with a JWT that the platform writes into a file. Each token request has
+// the newest JWT. If a JWT has expired, or the provider has seen it before, that is an error for
+// the operator, which the next JWT in the file ends.
 func TestAssertionOfThePlatform(t *testing.T) {
 	t.Parallel()
 	ca, from := harness.CA(t), newPlatform(t)
@@ -134,7 +135,7 @@ func TestAssertionOfThePlatform(t *testing.T) {
 		!strings.Contains(is.Remedy, "renew the JWT that client_assertion names") {
 		t.Errorf("an assertion that has ended: %+v", is)
 	}
-	want(t, p, "hello over HTTP/2.0") // with the last token, which lives
+	want(t, p, "hello over HTTP/2.0") // with the last token, which is still live
 	from.write(p.Dir, from.token(op.issuer, 2*time.Minute))
 	if is := renew(t, p); is.State != "fresh" || is.Class != "" {
 		t.Errorf("a new assertion: %+v", is)
@@ -145,7 +146,7 @@ func TestAssertionOfThePlatform(t *testing.T) {
 		}
 	}
 
-	// Without a token that lives, requests get the error.
+	// Without a live token, requests get the error.
 	p = harness.Start(t, config, append(opts, harness.File("token", ended))...)
 	if status, text := p.Get("/x"); status != http.StatusBadGateway ||
 		!strings.Contains(text, "the client assertion has expired, on ") {
@@ -153,7 +154,8 @@ func TestAssertionOfThePlatform(t *testing.T) {
 	}
 }
 
-// A provider of another project takes each assertion once, and has a code of its own for that.
+// A provider of another project accepts each assertion once, and has its own error code for a
+// repeated one.
 func TestAssertionOfThePlatformIsUsedOnce(t *testing.T) {
 	t.Parallel()
 	s, from := startFosite(t), newPlatform(t)

@@ -21,8 +21,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// atCertified is a site where a person connects an account at c on the page. It proxies to the API
-// of c.
+// atCertified returns a site where a person connects an account at c on the page. The site proxies
+// to the API of c.
 func atCertified(c *certified, options ...string) string {
 	return rig.Caddyfile{}.
 		Source("op", "grant authorization_code", "issuer "+c.issuer, "client_id web", "scopes orders").
@@ -30,7 +30,7 @@ func atCertified(c *certified, options ...string) string {
 		Site("http://{$ADDR}", "authinject_connect /connect*", "authinject op "+c.issuer).String()
 }
 
-// jwts makes access tokens JWTs that live for an hour.
+// jwts makes access tokens JWTs with a lifetime of an hour.
 func jwts(goidc.GrantInfo, *goidc.Client) goidc.TokenOptions {
 	return goidc.NewJWTTokenOptions(goidc.RS256, 3600)
 }
@@ -215,7 +215,7 @@ func TestResourceAtACertifiedProvider(t *testing.T) {
 		if text := open(t, p).trusting(ca).connect(); !strings.Contains(text, "Connected, renews by itself") {
 			t.Fatalf("the page shows %s", text)
 		}
-		for range 2 { // the token of the login, and that of a refresh
+		for range 2 { // first the token of the login, then that of a refresh
 			_, token := p.Get("/x")
 			if _, claims := headerOf(t, token); !slices.Equal(texts(claims["aud"]), resources) {
 				t.Errorf("aud is %v, want %v", claims["aud"], resources)

@@ -28,7 +28,7 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// strict is a certified provider of another project, over TLS, that takes an assertion once.
+// strict is a certified provider of another project, over TLS, that accepts each assertion once.
 type strict struct {
 	issuer, mtls string
 
@@ -120,7 +120,8 @@ func (p *strict) last() (form url.Values, origin string) {
 	return p.forms[len(p.forms)-1], p.hosts[len(p.hosts)-1]
 }
 
-// proving is a site whose source op trusts the private CA of its provider, and has these options.
+// proving returns a site whose source op trusts the private CA of its provider and has these
+// options.
 func proving(ca *harness.Authority, issuer, api string, options ...string) string {
 	trust := "tls_trust_pool file " + ca.File
 	return rig.Caddyfile{}.
@@ -131,8 +132,8 @@ func proving(ca *harness.Authority, issuer, api string, options ...string) strin
 			rig.Block("transport http", trust, "tls_client_auth {$DIR}/cert.pem {$DIR}/key.pem"))).String()
 }
 
-// A client proves itself with a JWT that its key or its secret has signed. The provider takes each
-// of them once, and only if it is for that provider.
+// A client authenticates with a JWT that is signed with its key or its secret. The provider accepts
+// each JWT once, and only if its audience is that provider.
 func TestAssertionsAtACertifiedProvider(t *testing.T) {
 	ca := harness.CA(t)
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -200,9 +201,9 @@ func TestAssertionsAtACertifiedProvider(t *testing.T) {
 	}
 }
 
-// The client proves itself with its certificate, at the address that the provider's metadata has
-// for that. The API takes the token only over a connection with the same certificate (RFC 8705
-// section 3).
+// The client authenticates with its certificate, at the address that the provider's metadata lists
+// for certificates. The API accepts the token only over a connection with the same certificate (RFC
+// 8705 section 3).
 func TestClientCertificateAtACertifiedProvider(t *testing.T) {
 	ca := harness.CA(t)
 	cert, key := ca.ClientCertificate(t, "app")
@@ -244,8 +245,8 @@ func TestClientCertificateAtACertifiedProvider(t *testing.T) {
 	}
 }
 
-// bound is an API that takes a token only over a connection with the certificate to which the token
-// is bound.
+// bound is an API that accepts a token only over a connection with the certificate to which the
+// token is bound.
 func bound(w http.ResponseWriter, r *http.Request) {
 	var claims struct {
 		Confirmation struct {

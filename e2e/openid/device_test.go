@@ -18,8 +18,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// deviceSite has a source op whose accounts a person connects with a code, the page, and the proxy
-// to {$API}.
+// deviceSite returns a site with a source op whose accounts a person connects with a code, with the
+// page, and with a proxy to {$API}.
 func deviceSite(options ...string) string {
 	return rig.Caddyfile{}.Source("op",
 		append([]string{"grant device_code", "issuer {$ISSUER}", "scopes openid offline_access"}, options...)...).
@@ -166,8 +166,8 @@ func TestDeviceLoginInATerminal(t *testing.T) {
 	}
 }
 
-// A login that was begun on the page outlives the server: the next one goes on, and the page shows
-// the end of it.
+// A login that was begun on the page continues after the server has ended: the next server
+// continues it, and the page shows its end.
 func TestDeviceLoginOnThePage(t *testing.T) {
 	t.Parallel()
 	op := harness.OP(t)
@@ -178,7 +178,7 @@ func TestDeviceLoginOnThePage(t *testing.T) {
 	code := codeAt(t, open(t, p).connect())
 	p.Kill()
 	p = harness.Start(t, deviceSite("timeout 2s"), tv(op, api.URL, harness.Home(home))...)
-	op.AllowDevice(t, code) // nobody opens the page meanwhile
+	op.AllowDevice(t, code) // the page is not open meanwhile
 	rig.Eventually(t, func() bool { status, _ := p.Get("/x"); return status == http.StatusOK }, "the server's token")
 	if text := open(t, p).text(); !strings.Contains(text, "Connected, renews by itself") || strings.Contains(text, code) {
 		t.Errorf("the page shows %s", text)

@@ -99,8 +99,9 @@ func onlyOnce() goidc.CheckJTIFunc {
 	}
 }
 
-// A provider of another project that requires PAR and DPoP is used: a login, refreshes, a restart
-// with the same key, and an API with nonces over HTTP/2. What a thief could take is refused.
+// The provider is of another project, and requires PAR and DPoP. The test has a login, refreshes, a
+// restart with the same key, and an API with nonces over HTTP/2. A thief cannot use what a request
+// contains.
 func TestPushedAndBound(t *testing.T) {
 	ca := harness.CA(t)
 	redirect := "http://" + rig.FreeAddr(t) + "/callback"
@@ -172,7 +173,7 @@ func TestPushedAndBound(t *testing.T) {
 		t.Errorf("%d keys, want the one from before the restart", keys)
 	}
 
-	// A thief has the last request with its token and proof, and plain curl.
+	// A thief has the last request, with its token and proof, and sends it with curl.
 	api.mu.Lock()
 	token, proof := api.last.Get("Authorization"), api.last.Get("DPoP")
 	api.mu.Unlock()

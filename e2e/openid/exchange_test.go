@@ -42,8 +42,8 @@ func as(p *harness.Proxy, token string) (status int, body string, header http.He
 	return res.StatusCode, body, res.Header, nil
 }
 
-// A hundred callers with tokens of their own, several requests at once each: the provider gets one
-// token request for each caller, and the API never sees one caller for another.
+// A hundred callers with different tokens send several requests at once each. The provider gets one
+// token request for each caller, and the API never takes one caller for another.
 func TestHundredCallersExchangeTheirTokens(t *testing.T) {
 	op := harness.OP(t, harness.Lifetime(time.Hour))
 	p := exchanging(t, op)
@@ -72,7 +72,7 @@ func TestHundredCallersExchangeTheirTokens(t *testing.T) {
 		t.Errorf("the API refused %d requests", n)
 	}
 
-	// The API refuses all tokens: each is replaced once, by one of the same caller.
+	// The API refuses all tokens. Each is replaced once, by a token of the same caller.
 	op.RevokeAll()
 	ada := op.SubjectToken(t, "ada")
 	if status, body, _, err := as(p, ada); err != nil || status != http.StatusOK || body != "ada" {
@@ -83,7 +83,7 @@ func TestHundredCallersExchangeTheirTokens(t *testing.T) {
 		op.Count(tokenExchange) != 102 {
 		t.Errorf("ada: %d %q, %v after %d exchanges", status, body, err, op.Count(tokenExchange))
 	}
-	// The provider refuses the subject, so there is no token any more.
+	// The provider refuses the caller's token, so there is no token any more.
 	op.RevokeAll()
 	op.EndSubjects()
 	for range 2 {

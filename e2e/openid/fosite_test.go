@@ -40,7 +40,7 @@ func connectedAtFosite(s *fositeServer, options ...string) string {
 		Site("http://{$ADDR}", "authinject_connect /connect*", "authinject op "+s.url).String()
 }
 
-// asked are the scopes of a login. The server gives a refresh token only with offline.
+// asked are the scopes of a login. The server issues a refresh token only with the scope offline.
 const asked = "scopes orders offline"
 
 const fositeClient = "client_id app\nclient_secret {env.CLIENT_SECRET}"
@@ -49,13 +49,13 @@ func fositeOptions(more ...harness.Option) []harness.Option {
 	return append(more, harness.Env("CLIENT_SECRET", fositeSecret))
 }
 
-// account is the state of the unnamed account of op, as the admin API has it.
+// account is the state of the unnamed account of op, from the admin API.
 type account struct {
 	State, Class, Error, Problem, Remedy string
 	Said                                 string `json:"provider_said"`
 }
 
-// renew makes the proxy get a new token now, and returns what becomes of it.
+// renew makes the proxy request a new token now, and returns the state afterwards.
 func renew(t *testing.T, p *harness.Proxy) account {
 	t.Helper()
 	_, raw, err := p.Admin(http.MethodPost, "/authinject/sources/op/refresh?details=1", "", nil)
@@ -66,8 +66,8 @@ func renew(t *testing.T, p *harness.Proxy) account {
 	return is
 }
 
-// The client proves itself by a secret in the header or in the body, whose special characters
-// arrive.
+// The client authenticates with a secret in the header or in the body. The secret's special
+// characters arrive unchanged.
 func TestFositeClientSecret(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"client_secret_basic", "client_secret_post"} {
@@ -85,7 +85,7 @@ func TestFositeClientSecret(t *testing.T) {
 	}
 }
 
-// The client proves itself by a JWT that it signs. The server takes each one once.
+// The client authenticates with a JWT that it signs. The server accepts each JWT once.
 func TestFositePrivateKeyJWT(t *testing.T) {
 	t.Parallel()
 	elliptical, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -121,9 +121,9 @@ func TestFositePrivateKeyJWT(t *testing.T) {
 	}
 }
 
-// A person connects an account on the page: with PKCE, and with the parameters in the link or
-// pushed (RFC 9126). Each refresh has another refresh token, also after a restart, and so the
-// server finds no reuse. Disconnecting revokes the tokens (RFC 7009).
+// A person connects an account on the page, with PKCE, and with the parameters in the link or
+// pushed (RFC 9126). Each refresh sends a new refresh token, also after a restart, so the server
+// finds no reuse. Disconnect revokes the tokens (RFC 7009).
 func TestFositeLogin(t *testing.T) {
 	t.Parallel()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -310,8 +310,8 @@ func TestFositeJWTBearer(t *testing.T) {
 	}
 }
 
-// Each error of the server gets the class of who has to act. The server describes errors in two
-// formats: error_description holds the hint, or error_hint does.
+// Each error of the server gets the right class. The server describes errors in two formats: the
+// hint is in error_description or in error_hint.
 func TestFositeErrors(t *testing.T) {
 	t.Parallel()
 	const client = "grant client_credentials\nscopes orders\n" + fositeClient

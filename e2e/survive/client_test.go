@@ -13,7 +13,7 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// answer is an answer of the API, or of the proxy itself.
+// answer is an answer of the API, or the proxy's own answer.
 type answer struct {
 	status int
 	token  uint64 // the number of the access token that was used
@@ -46,8 +46,8 @@ func askWith(ctx context.Context, p *harness.Proxy) (answer, error) {
 	return answer{status: res.StatusCode, token: said.TokenNumber, class: said.Class}, nil
 }
 
-// wait sends requests to p until one is served with a later access token than after, or p says that
-// a login is required. It returns which, and how long it took.
+// wait sends requests to p until one is served with a later access token than after, or until p
+// says that a login is required. It returns that answer, and how long it took.
 func wait(t *testing.T, p *harness.Proxy, after uint64) (lockedOut bool, took time.Duration) {
 	t.Helper()
 	began := time.Now()

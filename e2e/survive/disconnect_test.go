@@ -11,8 +11,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// The only client leaves again and again, at any moment of a refresh that it waits for:
-// 1,000 times with E2E_LONG=1. A refresh belongs to no client; nothing is lost.
+// The only client gives up again and again, at any moment of a refresh that it waits for: 1,000
+// times with E2E_LONG=1. The refresh continues without the client, and no token is lost.
 func TestTheOnlyClientLeaves(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 40*time.Millisecond, tokensourcetest.StrictRotation())
@@ -48,7 +48,7 @@ func TestTheOnlyClientLeaves(t *testing.T) {
 	t.Logf("%d requests, in %d of them the client left during a refresh; %d refreshes", asked, left, w.srv.Count())
 }
 
-// underWay reports whether the provider has not finished with one of the requests.
+// underWay reports whether the provider is still busy with one of the requests.
 func underWay(requests []tokensourcetest.TokenRequest) bool {
 	for _, r := range requests {
 		if !r.Done {
@@ -58,8 +58,8 @@ func underWay(requests []tokensourcetest.TokenRequest) bool {
 	return false
 }
 
-// A process that is told to end while the provider takes its time finishes the
-// refresh and stores it: 200 times with E2E_LONG=1.
+// A process gets the signal to end during a slow token request. It finishes the refresh and stores
+// the result: 200 times with E2E_LONG=1.
 func TestToldToEnd(t *testing.T) {
 	t.Parallel()
 	// A provider on a busy machine may answer late. With strict rotation, a request that is given up
@@ -70,8 +70,8 @@ func TestToldToEnd(t *testing.T) {
 		answer := make(chan struct{})
 		w.srv.Script(first, tokensourcetest.HoldAnswer(answer))
 		p := w.start(t, patient)
-		// No client asks before: if the first token ended on a busy machine, the client would wait for
-		// the answer that is held here.
+		// No client sends a request before this. If the first token expired on a busy machine, the
+		// client would wait for the answer that is held here.
 		w.request(t, 2)
 		if err := p.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
@@ -81,7 +81,8 @@ func TestToldToEnd(t *testing.T) {
 		if code := p.Stop(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-		// A busy machine may take longer than a token lives: then the process refreshed once more.
+		// On a busy machine, the token may expire before this point. Then the process has refreshed
+		// once more.
 		if r := w.answered(t, 2); r.Status != http.StatusOK || !w.stored(w.newest()) {
 			t.Errorf("status %d, and the newest refresh token is not stored", r.Status)
 		}

@@ -12,15 +12,16 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// A process starts on a stored token that is about to end, and the token endpoint does not answer.
-// When the token has ended, requests wait for the new one: the API never sees the old token.
+// A process starts with a stored token that is about to expire, and the token endpoint does not
+// answer. After the token has expired, requests wait for a new one. The API never gets the expired
+// token.
 func TestExpiredTokenIsNeverSent(t *testing.T) {
 	t.Parallel()
 	repeat(t, times(1, 10), func(t *testing.T) {
 		const lifetime = 6 * time.Second
 		w := newWorld(t, lifetime, tokensourcetest.StrictRotation())
-		// The API counts what it sees of the first token after its end. A request may be on
-		// its way for a moment when the token ends.
+		// The API counts requests with the first token that arrive after the token's end. A request
+		// that was sent just before the end may arrive a moment later.
 		var first, late atomic.Int64
 		var token atomic.Value
 		w.api = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -37,7 +38,7 @@ func TestExpiredTokenIsNeverSent(t *testing.T) {
 		p := w.start(t)
 		serves(t, p, 0, back)
 		p.Stop()
-		w.gate.shutAfter(0) // the token endpoint takes connections and answers none
+		w.gate.shutAfter(0) // the token endpoint accepts connections and does not answer
 		p = w.start(t)
 		refused := 0
 		rig.Within(t, 60*time.Second, func() bool {

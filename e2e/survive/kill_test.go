@@ -11,21 +11,21 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// fates counts how the runs of a proof ended.
+// fates counts the outcomes of the runs of a test.
 type fates struct {
 	mu                                 sync.Mutex
 	runs, rotated, window, out, reused int
 	longest                            time.Duration
 }
 
-// killed starts a process, brings it to some point of its first refresh and kills it
-// there. It returns when the provider is done with whatever it was sent.
+// killed starts a process, and kills it at some point of its first refresh. It returns when the
+// provider has handled all requests that it got.
 type killed func(t *testing.T, w *world)
 
-// A process is killed at some point of a refresh, and another one started. Nobody is
-// locked out, and no refresh token is spent twice, but for one window: from when the
-// provider has replaced the refresh token until its answer is stored. A provider that
-// lets the old one work for a while leaves no such window. 200 times each with
+// A process is killed at some point of a refresh, and another process is started. The login is not
+// lost, and no refresh token is used twice, with one exception: the process is killed after the
+// provider replaced the refresh token and before the answer is stored. If the provider accepts the
+// old refresh token for some time, there is no exception. Each point is tried 200 times with
 // E2E_LONG=1.
 func TestKilled(t *testing.T) {
 	t.Parallel()
@@ -33,7 +33,7 @@ func TestKilled(t *testing.T) {
 	points := []struct {
 		name     string
 		rotation tokensourcetest.Rotation
-		window   bool // the point is, or may be, within the window
+		window   bool // the new refresh token may be lost
 		kill     killed
 	}{
 		{"before the lock", strict, false, beforeTheLock},
@@ -83,7 +83,7 @@ func (f *fates) run(t *testing.T, rotation tokensourcetest.Rotation, mayBeInWind
 	}
 	inTime(t, "getting service back", took, back)
 	if lockedOut {
-		w.relogin(t, next) // that is all that was lost
+		w.relogin(t, next) // a new login repairs it
 	}
 
 	f.mu.Lock()
@@ -103,12 +103,12 @@ func count(b bool) int {
 	return 0
 }
 
-// first is a token request that goes well: that of the start. What is scripted after it
-// meets the refresh.
+// first is the fault of the first token request, which succeeds. The faults after it apply to the
+// refresh.
 var first tokensourcetest.Fault
 
-// refreshing starts a process whose second token request meets fault, and all further
-// ones a provider that is down.
+// refreshing starts a process. The second token request meets fault, and the provider is down for
+// all later ones.
 func refreshing(t *testing.T, w *world, fault tokensourcetest.Fault) *harness.Proxy {
 	t.Helper()
 	w.srv.Script(first, fault)
@@ -116,7 +116,7 @@ func refreshing(t *testing.T, w *world, fault tokensourcetest.Fault) *harness.Pr
 	return w.start(t)
 }
 
-// beforeTheLock kills a process while it reads the record, which comes before the lock.
+// beforeTheLock kills a process while it reads the record, before it takes the lock.
 func beforeTheLock(t *testing.T, w *world) {
 	p := w.start(t)
 	serves(t, p, 0, back)
@@ -131,8 +131,8 @@ func beforeTheLock(t *testing.T, w *world) {
 	}
 }
 
-// afterTheMark kills a process when it has connected to the provider, which has read
-// nothing yet.
+// afterTheMark kills a process when it has connected to the provider, which has not read anything
+// yet.
 func afterTheMark(t *testing.T, w *world) {
 	w.gate.shutAfter(1)
 	p := w.start(t)
@@ -149,8 +149,8 @@ func afterTheMark(t *testing.T, w *world) {
 	}
 }
 
-// beforeItIsCarriedOut kills a process while the provider has its request, and takes the
-// provider down with it.
+// beforeItIsCarriedOut kills a process while the provider has its request, and takes the provider
+// down at the same time.
 func beforeItIsCarriedOut(t *testing.T, w *world) {
 	dead := make(chan struct{})
 	p := refreshing(t, w, tokensourcetest.Fault{
@@ -162,8 +162,8 @@ func beforeItIsCarriedOut(t *testing.T, w *world) {
 	w.answered(t, 2)
 }
 
-// afterItIsCarriedOut kills a process when the provider has replaced the refresh token
-// and not answered yet.
+// afterItIsCarriedOut kills a process when the provider has replaced the refresh token and has not
+// answered yet.
 func afterItIsCarriedOut(t *testing.T, w *world) {
 	dead := make(chan struct{})
 	p := refreshing(t, w, tokensourcetest.HoldAnswer(dead))
@@ -176,8 +176,8 @@ func afterItIsCarriedOut(t *testing.T, w *world) {
 	w.answered(t, 2)
 }
 
-// afterTheAnswer kills a process some moments after the answer was sent. Storing it takes
-// some milliseconds, so that it is stored in some of the runs.
+// afterTheAnswer kills a process a short time after the answer was sent. The process needs some
+// milliseconds to store the answer, so it succeeds in some of the runs only.
 func afterTheAnswer(t *testing.T, w *world) {
 	answer := make(chan struct{})
 	p := refreshing(t, w, tokensourcetest.HoldAnswer(answer))
@@ -189,8 +189,8 @@ func afterTheAnswer(t *testing.T, w *world) {
 	p.Kill()
 }
 
-// beforeItIsStored kills a process that has the answer: before it stores that, it looks
-// what is stored.
+// beforeItIsStored kills a process that has the answer. Before the process stores the answer, it
+// reads the stored record.
 func beforeItIsStored(t *testing.T, w *world) {
 	answer := make(chan struct{})
 	p := refreshing(t, w, tokensourcetest.HoldAnswer(answer))

@@ -12,15 +12,16 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// Tokens live for six seconds here; early is the option of a process that refreshes
-// after a quarter of that, late of one that does at the end.
+// Tokens live for six seconds here. With the option early, a process refreshes after a quarter of
+// that time. With late, it refreshes at the end.
 const (
 	life  = 6 * time.Second
 	early = "refresh_before 5s"
 	late  = "refresh_before 500ms"
 )
 
-// unheard scripts a token request that the provider never carries out nor answers, after others.
+// unheard makes the provider ignore a token request: it neither executes nor answers the request.
+// The faults in before come first.
 func unheard(t *testing.T, w *world, before ...tokensourcetest.Fault) {
 	t.Helper()
 	ended := make(chan struct{})
@@ -30,8 +31,8 @@ func unheard(t *testing.T, w *world, before ...tokensourcetest.Fault) {
 	})...)
 }
 
-// holding waits until the process of that number has sent the n-th token request, which is
-// unheard, and holds the lock.
+// holding waits until process has sent the n-th token request, which is unheard. Then the process
+// holds the lock.
 func holding(t *testing.T, w *world, n, process int) {
 	t.Helper()
 	w.request(t, n)
@@ -40,15 +41,15 @@ func holding(t *testing.T, w *world, n, process int) {
 	}
 }
 
-// renew asks p for a new token, as an operator does. It does not wait for that.
+// renew makes p request a new token, as an operator does. It does not wait for the result.
 func renew(p *harness.Proxy) {
 	go func() {
-		_, _, _ = p.Admin(http.MethodPost, "/authinject/sources/a/refresh", "", nil) // what it leads to is what tests look at
+		_, _, _ = p.Admin(http.MethodPost, "/authinject/sources/a/refresh", "", nil) // the tests check the effect, not the answer
 	}()
 }
 
-// outage is how long there was no service in p, from the end of the token of that number until
-// there is another one. It reports a lock-out, and in the long runs one that is too long.
+// outage returns how long p did not serve, from the end of the token with that number until the
+// next token. It fails the test on a lock-out, and in long runs if that time is too long.
 func outage(t *testing.T, w *world, p *harness.Proxy, after uint64) time.Duration {
 	t.Helper()
 	serves(t, p, after, life+back)
@@ -57,8 +58,8 @@ func outage(t *testing.T, w *world, p *harness.Proxy, after uint64) time.Duratio
 	return took.Round(time.Millisecond)
 }
 
-// calm holds p to serving all through its next refreshes, though its tokens live
-// shorter than anybody waits for a lock.
+// calm fails the test if p does not serve throughout its next refreshes, although its tokens live
+// for a shorter time than processes wait for a lock.
 func calm(t *testing.T, w *world, p *harness.Proxy, refreshes uint64) {
 	t.Helper()
 	stop := load(t, p)
@@ -70,7 +71,7 @@ func calm(t *testing.T, w *world, p *harness.Proxy, refreshes uint64) {
 	stop()
 }
 
-// oneExtra reports a refresh token that was sent more than twice.
+// oneExtra fails the test if a refresh token was sent more than twice.
 func oneExtra(t *testing.T, w *world) {
 	t.Helper()
 	sent := map[string]int{}
@@ -84,9 +85,8 @@ func oneExtra(t *testing.T, w *world) {
 	}
 }
 
-// The process that holds the lock is stopped for longer than a lock lasts, and goes on
-// then as if nothing had happened: it finds that it was overtaken. 20 times with
-// E2E_LONG=1, as the two below.
+// The process that holds the lock is stopped for longer than a lock lasts. When it continues, it
+// finds that another process has taken over. 20 times with E2E_LONG=1, like the two tests below.
 func TestLockHolderStops(t *testing.T) {
 	t.Parallel()
 	repeat(t, times(1, 20), func(t *testing.T) {
@@ -115,7 +115,7 @@ func TestLockHolderStops(t *testing.T) {
 	})
 }
 
-// The process that holds the lock dies; another one lives on.
+// The process that holds the lock dies, and another process takes over.
 func TestLockHolderDies(t *testing.T) {
 	t.Parallel()
 	repeat(t, times(1, 20), func(t *testing.T) {
@@ -134,13 +134,13 @@ func TestLockHolderDies(t *testing.T) {
 	})
 }
 
-// A lock whose holder is dead is kept fresh by another process, which took and released
-// the same lock less than five seconds before: Caddy's file storage does so. It is
-// waited for once, and not at every refresh.
+// The holder of a lock is dead, but another process keeps the lock file fresh, because it took and
+// released the same lock less than five seconds before. Caddy's file storage does so. The other
+// process waits for the lock once, and not in every refresh.
 func TestDeadLockIsKeptFresh(t *testing.T) {
 	t.Parallel()
 	repeat(t, times(1, 20), func(t *testing.T) {
-		for range 3 { // the machine may stand still for five seconds
+		for range 3 { // a busy machine may pause for five seconds
 			if deadLock(t) {
 				return
 			}
@@ -149,10 +149,10 @@ func TestDeadLockIsKeptFresh(t *testing.T) {
 	})
 }
 
-// deadLock reports whether the lock was kept fresh.
+// deadLock reports whether the lock file was kept fresh.
 func deadLock(t *testing.T) (keptFresh bool) {
 	w := newWorld(t, time.Hour, tokensourcetest.StrictRotation())
-	// Both processes have all the time that they need to start.
+	// Both processes have enough time to start.
 	w.lives = func(number uint64) time.Duration {
 		if number == 1 {
 			return time.Hour

@@ -16,8 +16,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// SoakEnv names the environment variable with the duration of TestRandomFaults where
-// E2E_LONG is set; an hour without it.
+// SoakEnv names the environment variable with the duration of TestRandomFaults if E2E_LONG is set.
+// The default is an hour.
 const SoakEnv = "E2E_SOAK"
 
 func soakTime(t *testing.T) time.Duration {
@@ -36,7 +36,7 @@ func soakTime(t *testing.T) time.Duration {
 	return d
 }
 
-// randomFault is what may go wrong with a token request, one time in four.
+// randomFault returns a fault for a token request or, in three of four cases, none.
 func randomFault() tokensourcetest.Fault {
 	faults := []tokensourcetest.Fault{
 		tokensourcetest.Unavailable(), tokensourcetest.TooManyRequests(time.Second), tokensourcetest.HTMLPage(http.StatusOK),
@@ -47,7 +47,7 @@ func randomFault() tokensourcetest.Fault {
 		tokensourcetest.OAuthError(http.StatusBadRequest, "temporarily_unavailable"),
 		tokensourcetest.ButProcessed(tokensourcetest.Unavailable()),
 	}
-	if long() { // it is asked seldom after that, for half a minute and more
+	if long() { // after this fault, requests are rare for half a minute and more
 		faults = append(faults, tokensourcetest.HTMLPage(http.StatusForbidden))
 	}
 	if i := rand.IntN(4 * len(faults)); i < len(faults) {
@@ -56,13 +56,13 @@ func randomFault() tokensourcetest.Fault {
 	return tokensourcetest.Fault{}
 }
 
-// Faults at random, an hour long (E2E_SOAK says otherwise), at 200 requests a second: no login is
-// lost, no refresh token is used by two, no request goes out without a token, and memory stays as
-// it is.
+// Faults happen at random during 200 requests a second, for an hour by default (E2E_SOAK). No login
+// is lost, no refresh token is used by two processes, no request is sent without a token, and
+// memory does not grow.
 func TestRandomFaults(t *testing.T) {
 	t.Parallel()
-	// The refresh token whose answer was lost is taken again for a minute, as providers that
-	// rotate have it; one that is strict may lock out whoever lost an answer.
+	// The provider accepts a refresh token again for a minute if its answer was lost, as most
+	// providers that replace refresh tokens do. A strict provider may revoke the login instead.
 	w := newWorld(t, 4*time.Second, tokensourcetest.GraceRotation(time.Minute))
 	p := w.start(t, "timeout 3s")
 	serves(t, p, 0, back)
@@ -98,7 +98,7 @@ func TestRandomFaults(t *testing.T) {
 	}
 	clients.Wait()
 	w.srv.SetFault(nil)
-	serves(t, p, w.issued(), 3*time.Minute) // the longest pause of the back-off, and some
+	serves(t, p, w.issued(), 3*time.Minute) // longer than the longest pause of the back-off
 	last := memory(t, p)
 	w.lossless(t)
 	if login.Load() > 0 {

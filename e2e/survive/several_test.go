@@ -13,21 +13,20 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// Five processes on one storage, each with hundreds of requests that find the token
-// expired: one token request serves them all.
+// Five processes on one storage each get hundreds of requests that find the token expired. One
+// token request serves all of them.
 func TestFiveProcessesAtExpiry(t *testing.T) {
 	t.Parallel()
 	const lives, before = 16 * time.Second, 2 * time.Second
 	w := newWorld(t, lives, tokensourcetest.StrictRotation())
-	w.site = "wait 3m" // sending all the requests may take a busy machine longer than the usual 10 s
+	w.site = "wait 3m" // a busy machine may need more than the usual 10 s to send all requests
 	processes := make([]*harness.Proxy, 5)
 	began := time.Now()
 	for i := range processes {
 		processes[i] = w.start(t, "timeout 3m", "refresh_before "+before.String())
 		serves(t, processes[i], 0, back)
 	}
-	// Starting may take so long that the first token comes to its end. Before, there is one
-	// request.
+	// The first token may expire while the processes start. Before that, there is one request.
 	if n := w.srv.Count(); n != 1 && time.Since(began) < lives-before {
 		t.Errorf("%d token requests at the start", n)
 	}
@@ -76,9 +75,9 @@ func TestFiveProcessesAtExpiry(t *testing.T) {
 		took.Round(time.Millisecond))
 }
 
-// The lock is broken, and two processes send the same refresh token. The loser is told
-// that it is no longer valid after the winner has stored the new one: both serve with
-// that, and it stays stored.
+// The lock does not work, and two processes send the same refresh token. The provider refuses the
+// loser's request after the winner has stored the new token. Then both processes serve with the new
+// token, and it stays stored.
 func TestLoserAdoptsTheWinnersToken(t *testing.T) {
 	t.Parallel()
 	repeat(t, times(1, 20), func(t *testing.T) {
@@ -88,8 +87,8 @@ func TestLoserAdoptsTheWinnersToken(t *testing.T) {
 		refusal.Before = tokensourcetest.Pause{Until: stored}
 		refusal.After = tokensourcetest.Pause{For: 400 * time.Millisecond}
 		w.srv.Script(first, refusal, tokensourcetest.Fault{})
-		w.srv.AlwaysFault(tokensourcetest.Unavailable()) // nobody gets a third token
-		// A shorter time-out makes the winner believe sooner that the loser is dead.
+		w.srv.AlwaysFault(tokensourcetest.Unavailable()) // no process gets a third token
+		// With a shorter time-out, the winner assumes sooner that the loser is dead.
 		loser, winner := w.start(t, "timeout 3m"), w.start(t, "timeout 5s")
 		serves(t, loser, 0, back)
 		serves(t, winner, 0, back)
@@ -126,11 +125,11 @@ func TestLoserAdoptsTheWinnersToken(t *testing.T) {
 	})
 }
 
-// Processes start while the provider is down, at once, and serve by themselves when it is
+// Processes start at the same time while the provider is down. They serve by themselves when it is
 // back.
 func TestStartWithTheProviderDown(t *testing.T) {
 	t.Parallel()
-	harness.Binary(t) // building it is no part of a start
+	harness.Binary(t) // so that the start does not include the build
 	for name, down := range map[string]func(w *world, down bool) error{
 		"nobody listens": func(w *world, down bool) error {
 			if down {

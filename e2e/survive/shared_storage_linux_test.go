@@ -76,8 +76,9 @@ func TestSharedStorageFails(t *testing.T) {
 	}
 }
 
-// mount makes the storage directory one that can become read-only, also for root. It reports
-// whether the record can be read then.
+// mount prepares the storage directory so that it can become read-only. For root it mounts a file
+// system there, because modes do not stop root. It reports whether the record can be read while the
+// directory is read-only.
 func mount(t *testing.T, w *world) (readable bool) {
 	t.Helper()
 	if err := os.MkdirAll(w.store, 0o700); err != nil {
@@ -94,9 +95,9 @@ func mount(t *testing.T, w *world) (readable bool) {
 	return true
 }
 
-// readOnly makes every write to the storage fail, while what is stored can be read: by the mount,
-// or for other users than root by the directories' modes. Where neither is possible, nothing can
-// be read either.
+// readOnly makes every write to the storage fail, while stored records can be read. It uses the
+// mount or, for users other than root, the directories' modes. If neither is possible, records
+// cannot be read either.
 func readOnly(t *testing.T, w *world) (repair func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -116,7 +117,7 @@ func readOnly(t *testing.T, w *world) (repair func()) {
 	}
 }
 
-// modes takes the permission to write away from every directory below dir.
+// modes removes the permission to write from every directory below dir.
 func modes(t *testing.T, dir string) (repair func()) {
 	t.Helper()
 	set := func(mode os.FileMode) {
@@ -134,8 +135,8 @@ func modes(t *testing.T, dir string) (repair func()) {
 	return func() { set(0o700) }
 }
 
-// A single process goes on while its storage directory is read-only, also when it was started on
-// it. The newest refresh token is stored after the repair.
+// A single process continues while its storage directory is read-only, even if it was started
+// during the failure. The newest refresh token is stored after the repair.
 func TestReadOnlyStorageOfOneProcess(t *testing.T) {
 	t.Parallel()
 	for name, restart := range map[string]bool{"while it runs": false, "over a restart": true} {
@@ -146,8 +147,8 @@ func TestReadOnlyStorageOfOneProcess(t *testing.T) {
 				readable := mount(t, w)
 				p := w.start(t)
 				serves(t, p, 0, back)
-				// Without its record, a new process knows nothing to go on from. The old one stops before:
-				// a token that it got from here on would be lost.
+				// If the record cannot be read, a new process has no refresh token. The old process
+				// must stop first, because a token that it gets from here on would be lost.
 				restart := restart && readable
 				if restart {
 					p.Stop()

@@ -8,12 +8,12 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// All processes stand still during a token request for longer than it may take, as in a virtual
-// machine that is paused. The answer arrives meanwhile. It is not lost, and no other process takes
-// over. 25 times with E2E_LONG=1.
+// All processes are stopped during a token request for longer than a request may take, as in a
+// virtual machine that is paused. The answer arrives meanwhile. It is not lost, and no other
+// process takes over. 25 times with E2E_LONG=1.
 func TestStopsDuringARequest(t *testing.T) {
 	t.Parallel()
-	const timeout = 5 * time.Second // the processes must be stopped before
+	const timeout = 5 * time.Second // the processes must be stopped before it passes
 	for name, count := range map[string]int{"one process": 1, "three processes": 3} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

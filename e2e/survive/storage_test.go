@@ -10,11 +10,11 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// broken is a way to make a storage directory fail that works for root and needs no
-// mounts: something stands where a file or directory has to go. It returns the repair.
+// broken makes a storage directory fail in a way that works for root and needs no mounts: it puts
+// another file where a file or directory must go. It returns the repair.
 type broken func(t *testing.T, w *world) (repair func())
 
-// swap moves what is at path away, and back.
+// swap moves the file or directory at path away, and back.
 func swap(t *testing.T, path string, replace func() error) (repair func()) {
 	t.Helper()
 	if err := os.Rename(path, path+".away"); err != nil {
@@ -31,8 +31,8 @@ func swap(t *testing.T, path string, replace func() error) (repair func()) {
 	}
 }
 
-// moveTo renames a file or directory to path, in the place of what is there. A server that runs may
-// make a directory at path at any moment, so moveTo tries several times.
+// moveTo renames a file or directory to path, and replaces whatever is there. A running server may
+// create a directory at path at any moment, so moveTo tries several times.
 func moveTo(from, path string) error {
 	var err error
 	for range 100 {
@@ -55,9 +55,9 @@ func asFile(path string) func() error {
 	}
 }
 
-// The storage fails before a refresh is due, and is repaired long after the token has
-// ended and another one was obtained. Traffic does not notice; the newest refresh token
-// is stored in the end.
+// The storage fails before a refresh is due. It is repaired long after the token has expired and
+// another token was obtained. Requests are served all the time, and the newest refresh token is
+// stored in the end.
 func TestStorageFails(t *testing.T) {
 	t.Parallel()
 	for name, breaks := range map[string]broken{
@@ -88,7 +88,7 @@ func TestStorageFails(t *testing.T) {
 				serves(t, p, 0, back)
 				stop := load(t, p)
 				repair := breaks(t, w)
-				// Two tokens come and go.
+				// Wait until two more tokens were obtained.
 				rig.Eventually(t, func() bool {
 					got, err := ask(p)
 					return err == nil && got.token >= 3

@@ -92,14 +92,14 @@ type world struct {
 	processes []*harness.Proxy // all that were started
 }
 
-// owners is how many processes a world can tell apart.
+// owners is the greatest number of processes in a world.
 const owners = 20
 
 // newWorld starts a provider with that lifetime of access tokens.
 func newWorld(t *testing.T, lifetime time.Duration, rotation tokensourcetest.Rotation) *world {
 	t.Helper()
-	// While the provider does not listen, no other test may get its address, and with it a refresh
-	// token.
+	// While the provider does not listen, no other test may get its address. Otherwise that test
+	// would get a refresh token.
 	listener := rig.Listen(t)
 	// Every process has a client secret of its own, which tells them apart.
 	client := tokensourcetest.Client{ID: "demo"}
@@ -153,7 +153,7 @@ func secret(process int) string { return fmt.Sprintf("process-%d", process) }
 // login writes the refresh token of a new login to the file that the configuration names.
 func (w *world) login(t *testing.T) {
 	t.Helper()
-	// Replaced at once: a half-written file would be another refresh token.
+	// The file is replaced in one step. A half-written file would be another refresh token.
 	if err := os.WriteFile(w.seed+".new", []byte(w.srv.IssueRefreshToken("ada")), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func (w *world) start(t *testing.T, options ...string) *harness.Proxy {
 	return p
 }
 
-// record is the path of the only stored record, "" while there is none.
+// record returns the path of the only stored record, or an empty text if there is none.
 func (w *world) record() string {
 	found, _ := filepath.Glob(filepath.Join(w.store, "authinject", "records", "*", "*.json"))
 	if len(found) == 0 {
@@ -194,7 +194,7 @@ func (w *world) stored(text string) bool {
 	return err == nil && bytes.Contains(content, []byte(text))
 }
 
-// locks are the paths of the lock files of records; Caddy has others.
+// locks returns the paths of the lock files of records. Caddy has other lock files, too.
 func (w *world) locks() []string {
 	found, _ := filepath.Glob(filepath.Join(w.store, "locks", "authinject*"))
 	return found
@@ -217,7 +217,7 @@ func (w *world) answered(t *testing.T, n int) tokensourcetest.TokenRequest {
 	return w.srv.TokenRequests()[n-1]
 }
 
-// issued is the number of the last access token.
+// issued returns the number of the last access token.
 func (w *world) issued() (number uint64) {
 	for _, r := range w.srv.TokenRequests() {
 		number = max(number, r.TokenNumber)
@@ -225,7 +225,7 @@ func (w *world) issued() (number uint64) {
 	return number
 }
 
-// newest is the refresh token that the last successful request brought.
+// newest returns the refresh token in the last successful answer.
 func (w *world) newest() string {
 	var last tokensourcetest.TokenRequest
 	for _, r := range w.srv.TokenRequests() {
@@ -297,10 +297,10 @@ func (w *world) pause(t *testing.T) (reached, restore func()) {
 	reached = func() {
 		t.Helper()
 		rig.Eventually(t, func() bool {
-			// Without a reader, a FIFO cannot be opened for writing alone.
+			// Opening a FIFO only for writing fails while it has no reader.
 			fd, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_NONBLOCK, 0)
 			if err == nil {
-				t.Cleanup(func() { _ = syscall.Close(fd) }) // closed earlier, it would end the reading
+				t.Cleanup(func() { _ = syscall.Close(fd) }) // if it were closed earlier, the read would end
 			}
 			return err == nil
 		}, "a process to read the record")

@@ -26,18 +26,19 @@ type broken struct {
 	provider, upstream func(t *testing.T) string
 	// before acts once the server runs.
 	before func(s *brokenScene)
-	// cause and remedy are what the client, the log, the admin API and status say. doctor is what
-	// doctor says of the cause, if it has other words. doctorRemedy is its remedy, if it says more
-	// precisely what to do.
+	// cause and remedy are in the client's answer, in the log, in the admin API and in status.
+	// doctor is doctor's own text of the cause, if that differs. doctorRemedy is doctor's remedy,
+	// if that is more precise.
 	cause, remedy, doctor, doctorRemedy string
-	// class is what the client, the admin API and doctor's report of the server call it; empty: it
-	// is not compared.
+	// class is the class in the client's answer, in the admin API and in doctor's report of the
+	// server. If it is empty, it is not compared.
 	class string
-	// warned says that doctor only warns.
+	// warned is true if doctor only warns.
 	warned bool
-	// passed says that the client gets the upstream's own answer.
+	// passed is true if the client gets the upstream's own answer.
 	passed bool
-	// path is what the log, the admin API and status say of a path, and the client is not told.
+	// path is the text about a path in the log, in the admin API and in status. The client does not
+	// get it.
 	path string
 	// state is the word for the state in the admin API and status; empty: it is not compared.
 	state string
@@ -145,7 +146,8 @@ var brokenSetups = map[string]broken{
 		cause: "invalid_client", remedy: "client_auth (now client_secret_post)", doctor: "--try-auth tries the other ways",
 		exit: exitOperator,
 	},
-	// A provider's times count by its own clock, so the token works.
+	// The times in a provider's answer are compared with the provider's own clock, so the token
+	// works.
 	"clock off": {
 		options: service(), provider: slowClock,
 		doctor: "ahead of the provider's", warned: true, passed: true,
@@ -242,7 +244,7 @@ const (
 	exitWait     = 3
 )
 
-// slowClock is a token endpoint whose clock is two hours behind.
+// slowClock returns the URL of a token endpoint whose clock is two hours behind.
 func slowClock(t *testing.T) string {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		then := time.Now().Add(-2 * time.Hour)
@@ -254,12 +256,13 @@ func slowClock(t *testing.T) string {
 	return srv.URL
 }
 
-// ownAuthority is a token endpoint whose certificate no machine trusts.
+// ownAuthority returns the URL of a token endpoint whose certificate no machine trusts.
 func ownAuthority(t *testing.T) string {
 	return harness.CA(t).Server(t, http.NotFoundHandler(), "127.0.0.1").URL
 }
 
-// wantsBasic is a token endpoint that takes the client's secret in the header alone.
+// wantsBasic returns the URL of a token endpoint that accepts the client's secret only in the
+// header.
 func wantsBasic(t *testing.T) string {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="tokens"`)
@@ -271,7 +274,8 @@ func wantsBasic(t *testing.T) string {
 	return srv.URL
 }
 
-// slowAndStrict is a token endpoint whose clock is two hours behind, and that refuses every client.
+// slowAndStrict returns the URL of a token endpoint whose clock is two hours behind, and which
+// refuses every client.
 func slowAndStrict(t *testing.T) string {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Date", time.Now().Add(-2*time.Hour).UTC().Format(http.TimeFormat))
@@ -283,13 +287,14 @@ func slowAndStrict(t *testing.T) string {
 	return srv.URL
 }
 
-// refusing is a token endpoint that answers with an error code.
+// refusing returns a function that returns the URL of a token endpoint that answers with an error
+// code.
 func refusing(status int, code string) func(t *testing.T) string {
 	return func(t *testing.T) string { return tokens(t, status, `{"error":"`+code+`"}`).URL }
 }
 
-// Set-ups that cannot work: the client, the log, the admin API, the command status and the command
-// doctor name the same cause and the remedy.
+// For each set-up, the client, the log, the admin API, the command status and the command doctor
+// name the same cause and remedy.
 func TestBrokenSetups(t *testing.T) {
 	for name, c := range brokenSetups {
 		t.Run(name, func(t *testing.T) {

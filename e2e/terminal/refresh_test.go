@@ -49,8 +49,8 @@ func TestRefreshOfNobody(t *testing.T) {
 	}
 }
 
-// logout tells the running server, which does not use the token for another request. Where the
-// server cannot be told, it finds out by itself.
+// logout tells the running server, which then uses the token for no other request. If the server
+// cannot be told, it notices the logout in the storage.
 func TestLogoutTellsTheServer(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string

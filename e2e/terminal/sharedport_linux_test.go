@@ -11,8 +11,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// Two servers on one port each get a part of the requests, and neither of them notices. doctor
-// does.
+// Two servers on one port each get a part of the requests. Neither of them gets an error, but
+// doctor reports them.
 func TestSharedPort(t *testing.T) {
 	t.Parallel()
 	config := func(addr string) string {

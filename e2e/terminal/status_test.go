@@ -19,7 +19,7 @@ import (
 
 const canary = "canary-Zq81kk9911"
 
-// tokens is a token endpoint that gives one answer.
+// tokens starts a token endpoint that always gives the same answer.
 func tokens(t *testing.T, status int, body string) *httptest.Server {
 	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -40,7 +40,7 @@ func upstream(t *testing.T, status int) string {
 	return srv.URL
 }
 
-// serve runs a server with one source of these options, whose requests go to upstream.
+// serve runs a server with one source that has these options. Its requests go to upstream.
 func serve(t *testing.T, upstream string, options ...string) *harness.Proxy {
 	t.Helper()
 	config := rig.Caddyfile{}.Source("orders", options...).Site("http://{$ADDR}", "authinject orders "+upstream, "log")
@@ -81,9 +81,9 @@ const remedy = "check client_id, client_secret and client_auth (now client_secre
 	"wrong, write the right one into the environment variable CLIENT_SECRET, and start the server again. If the " +
 	"secret is right, try client_auth client_secret_post"
 
-// A wrong client secret is told in the same words in the log, to the client, by the admin API, by
-// ready, in the metrics and by status, with the same remedy; and the provider's own words only to
-// the operator who asks for them, without the secret.
+// A wrong client secret is reported with the same words and the same remedy in the log, to the
+// client, by the admin API, by ready, in the metrics and by status. The provider's own words are
+// shown only to an operator who asks for them, without the secret.
 func TestOneTruth(t *testing.T) {
 	t.Parallel()
 	srv := tokens(t, http.StatusUnauthorized, `{"error":"invalid_client","error_description":"The secret `+
@@ -140,8 +140,8 @@ func TestOneTruth(t *testing.T) {
 	})
 }
 
-// status says whether tokens are obtained for a grant that stores none, and where that is known
-// from.
+// For a grant that stores no tokens, status says whether tokens are obtained, and how it knows
+// that.
 func TestStatusOfClientCredentials(t *testing.T) {
 	t.Parallel()
 	srv := tokens(t, http.StatusOK, `{"access_token":"at1","token_type":"Bearer","expires_in":3600}`)
@@ -156,14 +156,14 @@ func TestStatusOfClientCredentials(t *testing.T) {
 		list[0]["from"] != "server" || list[0]["live"] != true {
 		t.Errorf("as JSON: %s", text)
 	}
-	// A server at another address, and one with another configuration.
+	// There is no server at this address, or a server with another configuration.
 	status(t, proxy, 3, []string{"because no server answers at localhost:1"}, "--address", "localhost:1")
 	write(t, proxy, "other.caddyfile", rig.Caddyfile{}.Source("mine", "token {env.CLIENT_SECRET}"))
 	status(t, proxy, 3, []string{"runs another configuration"}, "--config", "other.caddyfile")
 	write(t, proxy, "off.caddyfile", rig.Caddyfile{}.Global("admin off").Source("orders", "token {env.CLIENT_SECRET}"))
 	status(t, proxy, 3, []string{"because the configuration turns the admin API off"}, "--config", "off.caddyfile")
 	status(t, proxy, 1, []string{`unknown source "order" (did you mean orders?)`}, "order")
-	// Without a configuration, the server alone is asked.
+	// Without a configuration, status asks only the server.
 	if err := os.Remove(filepath.Join(proxy.Dir, "Caddyfile")); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,8 @@ func TestStatusOfClientCredentials(t *testing.T) {
 		"--address", "localhost:1")
 }
 
-// status --watch prints the state until it is interrupted, and its exit status is that of the last.
+// status --watch prints the state until it is interrupted. Its exit status is that of the last
+// state.
 func TestStatusWatches(t *testing.T) {
 	t.Parallel()
 	var down atomic.Bool
@@ -199,8 +200,8 @@ func TestStatusWatches(t *testing.T) {
 	}
 }
 
-// A static token that the upstream refuses, scopes that were not granted, and a record that cannot
-// be stored are told by ready, the metrics and status.
+// Ready, the metrics and status report a static token that the upstream refuses, scopes that were
+// not granted, and a record that cannot be stored.
 func TestTokenThatServesAndIsNotFine(t *testing.T) {
 	t.Run("refused", func(t *testing.T) {
 		t.Parallel()
@@ -279,13 +280,14 @@ func TestTokenThatServesAndIsNotFine(t *testing.T) {
 			t.Error("the metrics do not tell the unsaved record")
 		}
 		status(t, proxy, exitWait, []string{words, "the storage cannot be listed"})
-		// From the storage, status names the storage that it looked into.
+		// If status reads the storage itself, it names that storage.
 		proxy.Kill()
 		status(t, proxy, exitWait, []string{"From the storage (" + store + "), because no server answers at"})
 	})
 }
 
-// login, logout and refresh take the only source, names are completed, and mistyped ones corrected.
+// login, logout and refresh use the only source if none is named. Names of sources are completed,
+// and misspelled names get a suggestion.
 func TestNamesOfSources(t *testing.T) {
 	t.Parallel()
 	srv := tokens(t, http.StatusOK, `{"access_token":"at1","token_type":"Bearer","expires_in":3600}`)
@@ -345,7 +347,8 @@ func TestNamesOfSources(t *testing.T) {
 	}
 }
 
-// An authority that is not known is named, with the way to trust it, and that way works.
+// The error names an unknown authority and says how to trust it. Following that makes the request
+// work.
 func TestUnknownAuthority(t *testing.T) {
 	t.Parallel()
 	ca := harness.CA(t)
@@ -377,7 +380,7 @@ func TestUnknownAuthority(t *testing.T) {
 	}
 }
 
-// A host that does not exist is named, and so is the option that has it.
+// The error names a host that does not exist, and the option with that host.
 func TestUnknownHost(t *testing.T) {
 	t.Parallel()
 	proxy := serve(t, upstream(t, http.StatusOK), clientOf("https://login.exmaple.invalid/token")...)

@@ -1,5 +1,5 @@
-// Package terminal drives the commands login, logout and status of the built
-// binary, beside a server that runs on the same storage.
+// Package terminal tests the commands login, logout and status of the built binary, together with a
+// server on the same storage.
 package terminal
 
 import (
@@ -41,7 +41,8 @@ func write(t *testing.T, proxy *harness.Proxy, name string, config rig.Caddyfile
 	}
 }
 
-// serves waits until the server has a token, or has none, as want says. Nothing tells the server.
+// serves waits until the server has a token if want is true, or else until it has none. No command
+// tells the server to look.
 func serves(t *testing.T, proxy *harness.Proxy, want bool) {
 	t.Helper()
 	rig.Eventually(t, func() bool {
@@ -73,7 +74,7 @@ func TestLoginThroughTheRunningServer(t *testing.T) {
 			serves(t, proxy, false)
 			login := proxy.Terminal(nil, "authinject", "login", "a")
 			consent := rig.Allow(t, p, login.Address())
-			res, err := http.Get(consent.Redirect) // the person's browser, which has no cookie of ours
+			res, err := http.Get(consent.Redirect) // the person's browser, which has no cookie of the page
 			if err != nil || res.StatusCode != http.StatusOK {
 				t.Fatalf("the callback: %v %v", res, err)
 			}
@@ -143,7 +144,8 @@ func TestLoginListens(t *testing.T) {
 		}
 		_ = res.Body.Close()
 	}
-	// Browsers may open the callback several times, to prefetch or to retry. One of them counts.
+	// A browser may open the callback several times, to prefetch or to retry. Only one request
+	// finishes the login.
 	var group sync.WaitGroup
 	var connected atomic.Int32
 	for range 8 {
@@ -173,8 +175,8 @@ func TestLoginListens(t *testing.T) {
 	silent(t, p, login.Text())
 }
 
-// With neither page nor redirect_url the command listens on a port of its own, on loopback by its
-// address.
+// Without a page and without redirect_url, the command listens on a free port of 127.0.0.1. The
+// redirect URL has that IP address.
 func TestLoginListensOnAPortOfItsOwn(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
@@ -200,8 +202,8 @@ func TestLoginListensOnAPortOfItsOwn(t *testing.T) {
 	silent(t, p, login.Text())
 }
 
-// Over SSH the browser is elsewhere, and ends at an address that does not answer there: it is
-// pasted.
+// Over SSH, the browser runs on another machine and ends at an address that does not answer there.
+// The user pastes this address into the terminal.
 func TestLoginPasted(t *testing.T) {
 	t.Parallel()
 	p := tokensourcetest.StartProvider(t, tokensourcetest.TinyPlus, tokensourcetest.ProviderConfig{Fragment: true})

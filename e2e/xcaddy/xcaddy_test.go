@@ -1,8 +1,8 @@
 //go:build xcaddy
 
-// Package xcaddy builds Caddy as its users do, with xcaddy and the module's
-// path, and serves a request through what comes out. It takes minutes on a
-// cold cache, so it has a target of its own: make xcaddy.
+// Package xcaddy builds Caddy as users do, with xcaddy and the path of the module, and sends a
+// request through the result. This takes minutes with an empty build cache, so it has its own
+// target: make xcaddy.
 package xcaddy
 
 import (
@@ -22,8 +22,8 @@ import (
 func TestXcaddy(t *testing.T) {
 	root := harness.Root(t)
 	binary := filepath.Join(t.TempDir(), "caddy")
-	// With a version, the go command does not ask a mirror which versions of
-	// the module there are: a mirror that refuses to say would end the build.
+	// With an explicit version, the go command does not ask a module mirror for the list of
+	// versions. A mirror that does not answer that request would end the build.
 	build := func(env []string, with ...string) {
 		args := []string{"build", setting(t, "CADDY_VERSION"), "--with", module + "@v0.0.0=" + root, "--output", binary}
 		cmd := exec.Command(setting(t, "XCADDY"), append(args, with...)...)
@@ -34,9 +34,8 @@ func TestXcaddy(t *testing.T) {
 	}
 	build(nil)
 	wantGrants(t, binary, false)
-	// The grants in packages of their own need no module that the core does not need: those that
-	// were just downloaded are enough. And no mirror is asked whether grants/google is a module,
-	// which it is not.
+	// The grants in packages of their own need no further modules, so the modules that were just
+	// downloaded are enough. No mirror is asked whether grants/google is a module.
 	cache, err := exec.Command("go", "env", "GOMODCACHE").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +85,7 @@ func wantGrants(t *testing.T, binary string, want bool) {
 	}
 }
 
-// setting is what the Makefile says.
+// setting returns the value of a variable in the Makefile.
 func setting(t *testing.T, name string) string {
 	t.Helper()
 	value := os.Getenv(name)

@@ -7,8 +7,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
-// caddyfile is the demo's configuration, as one would write it, but for the addresses: with
-// the real providers they come with the preset.
+// caddyfile returns the demo's configuration. It is what one would write for the real providers,
+// except for the addresses, which a preset would set.
 func (w *world) caddyfile(port, admin int, colours bool) string {
 	level := "upper"
 	if colours {
@@ -56,7 +56,7 @@ http://127.0.0.1:%d, http://localhost:%d {
 `, admin, level, w.server.TokenURL(), tokensourcetest.DefaultClientID, sources.String(), port, port, routes.String(), w.server.URL)
 }
 
-// source is the provider's source.
+// source returns the block of the provider's source.
 func (p *provider) source() string {
 	at := p.Endpoints()
 	origin, _ := p.api()

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// guide says what runs and what to try.
+// guide returns a text that says what runs and what to try.
 func (w *world) guide(port, admin int) string {
 	var rows, tries strings.Builder
 	for _, p := range w.providers {

@@ -1,8 +1,8 @@
-// Command demo shows authinject at work on this machine alone: authorization servers with protected
-// APIs, like those of five providers, and Caddy in front of them that brings the token and serves
-// the page on which accounts are connected.
+// Command demo shows authinject on one machine. It starts authorization servers with protected
+// APIs, which are like those of five providers. In front of them it starts Caddy, which adds the
+// token and serves the page on which accounts are connected.
 //
-// It needs a Caddy binary with authinject; "make run" builds one and starts this.
+// The demo needs a Caddy binary with authinject. "make run" builds one and starts the demo.
 package main
 
 import (
@@ -72,7 +72,7 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) (failed error) 
 	cmd := exec.Command(caddy, "run", "--config", config, "--adapter", "caddyfile") //nolint:noctx // the operator names it; it is told to end, not killed
 	cmd.Env = append(os.Environ(), "DEMO_CLIENT_SECRET="+tokensourcetest.DefaultClientSecret,
 		"HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	log := &heldLog{to: logs} // the guide comes first
+	log := &heldLog{to: logs} // so that the guide is printed first
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting Caddy: %w", err)
@@ -97,14 +97,14 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) (failed error) 
 	case <-ctx.Done():
 	case <-ended:
 		select {
-		case <-ctx.Done(): // Ctrl-C reaches Caddy as well, and it was faster
+		case <-ctx.Done(): // Ctrl-C also reached Caddy, which ended first
 		case <-time.After(5 * time.Second):
 			return fmt.Errorf("the proxy ended by itself: %w", cmp.Or(exit, errors.New("exit status 0")))
 		}
 	}
 	fmt.Fprintln(out, "\nEnding …")
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		_ = cmd.Process.Kill() // where there are no signals
+		_ = cmd.Process.Kill() // on systems without signals
 	}
 	select {
 	case <-ended:
@@ -116,7 +116,8 @@ func run(ctx context.Context, caddy string, out, logs io.Writer) (failed error) 
 	}
 }
 
-// heldLog keeps what is written to it until release, and from then on passes it on.
+// heldLog holds back what is written to it until release is called. After that it passes everything
+// on.
 type heldLog struct {
 	to io.Writer
 

@@ -12,8 +12,8 @@ import (
 // tokenLifetime is short, so that one can watch tokens being replaced.
 const tokenLifetime = 20 * time.Second
 
-// loginLifetime is that of the providers' tokens: one can watch those too, and what a
-// provider without a refresh leads to.
+// loginLifetime is the lifetime of the providers' tokens. It is short enough that one can watch
+// these tokens, too, and see how the login of a provider without refresh tokens ends.
 const loginLifetime = 5 * time.Minute
 
 // world is everything that the proxy talks to.
@@ -22,7 +22,7 @@ type world struct {
 	providers []*provider
 }
 
-// provider is one of the five, here on this machine.
+// provider is one of the five providers, which runs on this machine.
 type provider struct {
 	*tokensourcetest.Provider
 	preset string
@@ -38,7 +38,7 @@ var theFive = []struct{ preset, title string }{
 	{tokensourcetest.Tiltify, "Tiltify"},
 }
 
-// startWorld starts the authorization servers. port is the proxy's, to which they send
+// startWorld starts the authorization servers. port is the port of the proxy, to which they send
 // people back.
 func startWorld(port int) (*world, error) {
 	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", providerPort)) //nolint:noctx // a moment at start
@@ -77,7 +77,7 @@ func (w *world) close() {
 	}
 }
 
-// api is the origin and the path of the provider's API.
+// api returns the origin and the path of the provider's API.
 func (p *provider) api() (origin, path string) {
 	u, err := url.Parse(p.Endpoints().API)
 	if err != nil {

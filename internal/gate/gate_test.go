@@ -10,10 +10,11 @@ import (
 	"testing"
 )
 
-// tools is a directory with the programs that the scripts may find, and nothing else.
+// tools is a directory that holds all programs that the scripts can find.
 type tools string
 
-// newTools has the system's own commands and a go that accepts the module.
+// newTools returns a directory with the system's basic commands, and with a go command that accepts
+// the module.
 func newTools(t *testing.T) tools {
 	t.Helper()
 	dir := tools(t.TempDir())
@@ -30,7 +31,7 @@ func newTools(t *testing.T) tools {
 	return dir
 }
 
-// add writes a program, as a shell script.
+// add writes a program, which is a shell script.
 func (dir tools) add(t *testing.T, name, script string) {
 	t.Helper()
 	bash, err := exec.LookPath("bash")
@@ -49,8 +50,8 @@ func (dir tools) run(t *testing.T, script string, environ []string, args ...stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The scripts look in the system's sbin directories too: nginx and Varnish must not be found
-	// there.
+	// The scripts also look in the sbin directories of the system. In the tests, they must not find
+	// nginx and Varnish there.
 	text, err := os.ReadFile(script)
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func wantLines(t *testing.T, out string, starts ...string) {
 	}
 }
 
-// Without apt-get each missing program takes one line, nothing is compiled, and the set-up fails.
+// Without apt-get, setup.sh prints one line for each missing program, compiles nothing, and fails.
 func TestSetupNamesWhatIsMissing(t *testing.T) {
 	dir := newTools(t)
 	out, ok, work := dir.run(t, "setup.sh", nil, "check")
@@ -113,7 +114,7 @@ func TestSetupWithEverythingThere(t *testing.T) {
 	}
 }
 
-// aptGet installs what it is asked for by writing empty programs beside itself.
+// aptGet is a program that installs packages by writing empty programs into its own directory.
 const aptGet = `
 case $1 in
 update) exit 0 ;;
@@ -131,7 +132,8 @@ for name in "$@"; do
 	for file in $files; do echo "#!/bin/sh" >"${0%/*}/$file"; chmod +x "${0%/*}/$file"; done # both programs of Prometheus
 done`
 
-// On Debian root installs what is missing; so does somebody whom sudo lets; anybody else is told.
+// On Debian, setup.sh installs what is missing if it runs as root or if sudo needs no password.
+// Otherwise it prints what to install.
 func TestSetupInstallsOnDebian(t *testing.T) {
 	for name, c := range map[string]struct {
 		id, sudo, apt string
@@ -169,8 +171,8 @@ func TestSetupInstallsOnDebian(t *testing.T) {
 	}
 }
 
-// A vulnerability fails the check. So does a database that cannot be reached, unless that is
-// allowed, and then the result says it.
+// A vulnerability fails the check. A database that cannot be reached fails it too, unless that is
+// allowed. Then the result says that the check was not made.
 func TestKnownVulnerabilities(t *testing.T) {
 	const unreachable = `echo "govulncheck: fetching vulnerabilities: Get: no such host" >&2; exit 1`
 	for name, c := range map[string]struct {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The flag -update is not known to every package: "make golden" names those that have it.
+// Not every package has the flag -update. "make golden" names the packages that have it.
 func TestGoldenPackages(t *testing.T) {
 	root := filepath.Join("..", "..")
 	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))

@@ -1,18 +1,16 @@
-// Command gotally reads the output of "go test -json" from standard input,
-// prints it for people, and fails when a test failed, was skipped, or when
-// no test ran at all.
+// Command gotally reads the output of "go test -json" from standard input and prints it for people.
+// It fails if a test failed or was skipped, or if no test ran.
 //
-// "go test" itself calls a run with skipped tests a success. Here a skipped
-// test means that something could not be checked, so it counts as a failure.
+// "go test" succeeds if tests were skipped. Here a skipped test means that something was not
+// checked, so it counts as a failure.
 //
-// A passing package takes one line; a failing, skipped or unfinished test is
-// printed with everything it wrote. The last line reads
+// A passing package takes one line. A test that failed, was skipped or did not end is printed with
+// all of its output. The last line reads
 //
 //	N passed, N failed, N skipped
 //
-// Subtests count as tests. With -name a word and a colon stand before it.
-// With -o the three numbers are also written to a file, which -sum adds up
-// over several runs:
+// Subtests count as tests. With -name, a word and a colon precede the last line. With -o, the three
+// numbers are also written to a file. -sum adds up the files of several runs:
 //
 //	go test -json ./... | gotally -name unit -o unit.tally
 //	gotally -sum unit.tally e2e.tally
@@ -71,8 +69,7 @@ func (c counts) String() string {
 	return fmt.Sprintf("%d passed, %d failed, %d skipped", c.passed, c.failed, c.skipped)
 }
 
-// ok reports whether the run proves anything: nothing failed, nothing was
-// left out, and something ran.
+// ok reports whether at least one test ran and none failed or was skipped.
 func (c counts) ok() bool {
 	return c.passed > 0 && c.failed == 0 && c.skipped == 0
 }
@@ -106,21 +103,21 @@ func tally(r io.Reader, w io.Writer) (counts, error) {
 	return t.counts, nil
 }
 
-// key names a test, or a package when test is empty.
+// key names a test, or a package if test is empty.
 type key struct{ pkg, test string }
 
-// run is what is known of a run so far.
+// run is the state of a run while it is read.
 type run struct {
 	counts
 	w      io.Writer
-	output map[key][]string // what started and has not ended -> what it wrote
+	output map[key][]string // the output of each test or package that has not ended
 	broken map[string]bool  // packages with a test that failed
 }
 
 func (t *run) line(line []byte) {
 	var e event
 	if line[0] != '{' || json.Unmarshal(line, &e) != nil {
-		// Not from test2json: the go command speaking for itself.
+		// This line is not from test2json: the go command itself wrote it.
 		fmt.Fprintf(t.w, "%s", line)
 		return
 	}
@@ -137,7 +134,7 @@ func (t *run) line(line []byte) {
 	}
 }
 
-// end counts and prints what ended with e.
+// end counts and prints the test or package that ends with e.
 func (t *run) end(k key, e event) {
 	defer delete(t.output, k)
 	if k.test == "" {
@@ -158,8 +155,8 @@ func (t *run) end(k key, e event) {
 func (t *run) endPackage(k key, e event) {
 	switch e.Action {
 	case "fail":
-		// A package that fails though all of its tests passed (no build, a
-		// leak found at the end) is a failure of its own.
+		// A package can fail although all of its tests passed, such as when it does not build or a
+		// leak is found at the end. That counts as a failure of its own.
 		t.abandoned(k.pkg)
 		if t.broken[k.pkg] {
 			t.print(k)
@@ -181,8 +178,8 @@ func (t *run) fail(k key) {
 	t.print(k)
 }
 
-// abandoned counts the tests of pkg that were running when it ended: after a
-// panic or a time-out no event ends them.
+// abandoned counts the tests of pkg that were running when the package ended. After a panic or a
+// time-out, no event ends them.
 func (t *run) abandoned(pkg string) {
 	for _, k := range t.open() {
 		if k.pkg == pkg && k.test != "" {
@@ -192,7 +189,7 @@ func (t *run) abandoned(pkg string) {
 	}
 }
 
-// unfinished counts what never ended because the run was cut off.
+// unfinished counts the tests and packages that did not end because the run was cut off.
 func (t *run) unfinished() {
 	for _, k := range t.open() {
 		t.fail(k)
@@ -200,14 +197,15 @@ func (t *run) unfinished() {
 	}
 }
 
-// open lists what started and has not ended, in a stable order.
+// open returns the tests and packages that have started and not ended, in a stable order.
 func (t *run) open() []key {
 	return slices.SortedFunc(maps.Keys(t.output), func(a, b key) int {
 		return cmp.Or(strings.Compare(a.pkg, b.pkg), strings.Compare(a.test, b.test))
 	})
 }
 
-// print writes what k wrote, without the noise of its start.
+// print writes the output of k, without the lines that only say that a test began or how a package
+// ended.
 func (t *run) print(k key) {
 	for _, s := range t.output[k] {
 		if k.test == "" && (strings.HasPrefix(s, "FAIL") || strings.HasPrefix(s, "PASS")) {
@@ -223,7 +221,7 @@ func (t *run) print(k key) {
 	}
 }
 
-// sumFiles adds up what earlier runs wrote with -o.
+// sumFiles adds up the files that earlier runs wrote with -o.
 func sumFiles(files []string) (counts, error) {
 	var total counts
 	for _, name := range files {

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// An entry is a file of an archive: what is at path, or else the content.
+// An entry is a file of an archive. Its content is the file at path or, without a path, content.
 type entry struct {
 	name    string
 	path    string
@@ -31,8 +31,8 @@ func (e entry) read() ([]byte, error) {
 	return e.content, nil
 }
 
-// packTar writes the entries into a folder of a gzipped tar. No owner and no time of this machine
-// gets into it.
+// packTar writes the entries into a folder of a gzipped tar. The tar holds no owner and no time of
+// this machine.
 func packTar(path, folder string, entries []entry, mtime time.Time) error {
 	return create(path, func(file io.Writer) error {
 		compressed := gzip.NewWriter(file)
@@ -60,7 +60,7 @@ func packTar(path, folder string, entries []entry, mtime time.Time) error {
 	})
 }
 
-// packZip is packTar for Windows.
+// packZip is like packTar, but writes a zip file for Windows.
 func packZip(path, folder string, entries []entry, mtime time.Time) error {
 	return create(path, func(file io.Writer) error {
 		archive := zip.NewWriter(file)
@@ -115,5 +115,5 @@ func writeSums(dir string, names []string) error {
 		}
 		fmt.Fprintf(&lines, "%s  %s\n", hex.EncodeToString(sum.Sum(nil)), name)
 	}
-	return os.WriteFile(filepath.Join(dir, sumsFile), []byte(lines.String()), 0o644) //nolint:gosec // it is published
+	return os.WriteFile(filepath.Join(dir, sumsFile), []byte(lines.String()), 0o644) //nolint:gosec // the file is published
 }

@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// platforms are those that a release has, as GOOS/GOARCH.
+// platforms are the platforms of a release, as GOOS/GOARCH.
 var platforms = []string{
 	"linux/amd64", "linux/arm64",
 	"darwin/amd64", "darwin/arm64",
@@ -31,12 +31,12 @@ var platforms = []string{
 
 const (
 	binaryPackage = "./caddy/cmd/caddy"
-	// versionVariable is what "caddy version" prints first.
+	// versionVariable is the variable that "caddy version" prints first.
 	versionVariable = "github.com/caddyserver/caddy/v2.CustomVersion"
 	sumsFile        = "SHA256SUMS"
 )
 
-// usableVersion holds for versions that can be part of a file's name and of a linker flag.
+// usableVersion matches versions that can be part of a file's name and of a linker flag.
 var usableVersion = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
 
 func main() {
@@ -48,11 +48,11 @@ func main() {
 	}
 }
 
-// release is what one run makes.
+// release describes one run of the command.
 type release struct {
 	out     string
 	version string
-	time    time.Time // of every file in the archives
+	time    time.Time // the time of every file in the archives
 }
 
 func run(ctx context.Context, args []string) error {
@@ -124,7 +124,7 @@ func (r release) build(ctx context.Context, platform string) (made []string, err
 	}
 	binary := filepath.Join(dir, name)
 	cmd := exec.CommandContext(ctx, "go", append(buildArgs(r.version), "-o", binary, binaryPackage)...) //nolint:gosec // the version was checked
-	// What a machine has set for itself must not change the bytes.
+	// Settings of the machine must not change the bytes of the binary.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+goarch, "GOAMD64=v1", "GOARM64=v8.0",
 		"GOEXPERIMENT=")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -160,8 +160,8 @@ func (r release) build(ctx context.Context, platform string) (made []string, err
 	return []string{archive, list}, nil
 }
 
-// buildArgs are the arguments of go that the Dockerfile has too. No path of this machine and no
-// state of its checkout gets into the binary.
+// buildArgs returns the arguments of go, which the Dockerfile repeats. They keep paths of this
+// machine and the state of its checkout out of the binary.
 func buildArgs(version string) []string {
 	return []string{
 		"build", "-trimpath", "-buildvcs=false",

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// bom is a CycloneDX 1.6 document: a list of what is in a binary.
+// bom is a CycloneDX 1.6 document, which lists the modules in a binary.
 type bom struct {
 	Format      string      `json:"bomFormat"`
 	SpecVersion string      `json:"specVersion"`
@@ -44,13 +44,13 @@ type property struct {
 	Value string `json:"value"`
 }
 
-// module describes a Go module.
+// module returns the description of a Go module.
 func module(kind, path, version string) component {
 	purl := "pkg:golang/" + strings.ToLower(path) + "@" + url.QueryEscape(version)
 	return component{Type: kind, Ref: purl, Name: path, Version: version, PURL: purl}
 }
 
-// modulesOf lists what the linker put into the binary: not what go.mod allows, but what is there.
+// modulesOf lists the modules that the linker put into the binary. go.mod may list more.
 func modulesOf(info *debug.BuildInfo, version string, built time.Time) bom {
 	list := bom{
 		Format: "CycloneDX", SpecVersion: "1.6", Version: 1,
@@ -78,8 +78,8 @@ func writeModules(info *debug.BuildInfo, path, version string, built time.Time) 
 	})
 }
 
-// thirdPartyLicenses returns the license texts and notices of the modules in the binary, which
-// have to come with it.
+// thirdPartyLicenses returns the license texts and notices of the modules in the binary. They must
+// be distributed with it.
 func thirdPartyLicenses(ctx context.Context, info *debug.BuildInfo) ([]byte, error) {
 	var out bytes.Buffer
 	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
@@ -109,8 +109,7 @@ func thirdPartyLicenses(ctx context.Context, info *debug.BuildInfo) ([]byte, err
 	return out.Bytes(), nil
 }
 
-// appendLicenses adds the license files of a module's directory. A module that has none is named
-// with that.
+// appendLicenses adds the license files of a module's directory. If there are none, it says so.
 func appendLicenses(out *bytes.Buffer, title, dir string) error {
 	files, err := os.ReadDir(dir)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 
 var built = time.Unix(1_700_000_000, 0).UTC()
 
-// files are written to a directory, in an order and at a time that must not matter.
+// files writes files to a directory, in an order and with times that must not matter.
 func files(t *testing.T) []entry {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "caddy")
@@ -80,7 +80,7 @@ func readZip(t *testing.T, content []byte) (names []string) {
 	return names
 }
 
-// An archive has the files in a folder of its own. The same files make the same bytes.
+// An archive has the files in one folder. The same files make the same bytes.
 func TestArchives(t *testing.T) {
 	want := []string{"-rw-r--r-- a_v1/LICENSE: license", "-rwxr-xr-x a_v1/caddy: binary"}
 	for name, c := range map[string]struct {
@@ -137,8 +137,8 @@ func TestSums(t *testing.T) {
 	}
 }
 
-// The list names each module of the binary with its version and its sum; a replaced one by what
-// is there in its place.
+// The list names each module of the binary with its version and sum. For a replaced module, it
+// names the replacement.
 func TestModules(t *testing.T) {
 	info := &debug.BuildInfo{
 		GoVersion: "go1.26.8",
@@ -167,7 +167,7 @@ func TestModules(t *testing.T) {
 	}
 }
 
-// A module's license and notice come with the binary, and a module without one is named.
+// The license and notice of each module come with the binary. A module without a license is named.
 func TestLicenses(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{"LICENSE.txt": "permission\n", "NOTICE": "thanks",
@@ -194,7 +194,7 @@ func TestLicenses(t *testing.T) {
 	}
 }
 
-// What cannot be part of a file's name or of a flag is refused before anything is built.
+// A version that cannot be part of a file's name or of a flag is refused before anything is built.
 func TestArguments(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string
@@ -219,7 +219,8 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-// A platform that does not build is named, the release fails, and no list of sums says it is whole.
+// If a platform does not build, the release fails and names the platform. It writes no list of
+// sums, because the release is not complete.
 func TestWhatDoesNotBuildIsNamed(t *testing.T) {
 	t.Chdir(t.TempDir()) // there is nothing to build here
 	err := run(t.Context(), []string{"-version", "v1", "-platforms", "linux/amd64,windows/arm64"})

@@ -9,13 +9,12 @@ import (
 	"testing"
 )
 
-// Ports are taken below the range from which systems pick the local ports of
-// outgoing connections and of listeners on port 0, so that nothing grabs one
-// between its choice and its use.
+// Ports are taken from below the range from which systems choose the local ports of outgoing
+// connections and of listeners on port 0. So no other program gets a port between its choice and
+// its use.
 //
-// Test binaries run beside each other. Each takes ports from blocks that it
-// alone holds: a block is held by listening on its guard's port, which the
-// system frees when the binary ends.
+// Test binaries run at the same time. Each takes ports from blocks that it alone holds. To hold a
+// block, it listens on the guard port of the block, which the system frees when the binary ends.
 const (
 	firstPort  = 12000
 	blockSize  = 50
@@ -29,8 +28,8 @@ var (
 	guards  []net.Listener // of this binary's blocks, open until it ends
 )
 
-// FreeAddr returns a loopback address, "127.0.0.1:port", where nothing listens
-// and which no running test has been handed before.
+// FreeAddr returns a loopback address, "127.0.0.1:port", at which nothing listens. No running test
+// has got it before.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	l := Listen(t)
@@ -38,9 +37,9 @@ func FreeAddr(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// Listen returns a listener at an address as [FreeAddr] returns it. A test that listens itself needs
-// Listen: a process that another test starts has a copy of the listener of FreeAddr for a moment, so
-// that the address may still be in use.
+// Listen returns a listener at such an address as [FreeAddr] returns. A test that listens itself
+// needs Listen. FreeAddr itself listens for a moment, and a process that another test starts at
+// that moment has a copy of the listener. Then the address may still be in use.
 func Listen(t testing.TB) net.Listener {
 	t.Helper()
 	portsMu.Lock()
@@ -57,8 +56,8 @@ func Listen(t testing.TB) net.Listener {
 	}
 }
 
-// holdBlock takes a block that no test binary holds. It begins at a random one, so that a client
-// which outlived its test does not find the next test's server.
+// holdBlock takes a block that no test binary holds. It begins its search at random, so that a
+// client that outlived its test does not find the next test's server.
 func holdBlock() bool {
 	for _, block := range rand.Perm(blocks) { //nolint:gosec // a port is no secret
 		guard, err := listen(loopback(firstGuard + block))

@@ -25,16 +25,18 @@ type Census map[string]int
 var (
 	arguments = regexp.MustCompile(`\([^()]*\)$`)
 	starter   = regexp.MustCompile(`^created by (.*?)( in goroutine \d+)?$`)
-	// literal is the number of a function without a name. A goroutine that has not run yet is in a
-	// wrapper of it, with a number of its own.
+	// literal matches the number in the name of a function literal, or of the wrapper in which a
+	// goroutine begins. The numbers are left out, because a wrapper has another one than its
+	// function.
 	literal = regexp.MustCompile(`\.(func|gowrap)\d+$`)
 )
 
 // connection matches the goroutines of one HTTP connection, at either end.
 var connection = regexp.MustCompile(`^net/http\.\(\*(conn|connReader|persistConn)\)`)
 
-// Count counts the goroutines in stacks, which are in the form of [runtime.Stack]. It leaves out
-// those of HTTP/1.1 connections: an idle connection ends by itself, which may take minutes.
+// Count counts the goroutines in stacks, which have the form of [runtime.Stack]. It leaves out
+// goroutines of HTTP/1.1 connections, because an idle connection ends by itself, which may take
+// minutes.
 func Count(stacks string) Census {
 	census := Census{}
 	for stack := range strings.SplitSeq(stacks, "\n\n") {
@@ -51,15 +53,16 @@ func Count(stacks string) Census {
 	return census
 }
 
-// More returns the kinds of which there are more goroutines than before, each with the number.
+// More returns the kinds of goroutines that are more frequent than before, each with the present
+// number.
 func (c Census) More(before Census) Census {
 	more := maps.Clone(c)
 	maps.DeleteFunc(more, func(kind string, n int) bool { return n <= before[kind] })
 	return more
 }
 
-// NoMoreGoroutines waits until there are no more goroutines of any kind than before, and ends the
-// test if there still are. Stacks returns the present ones.
+// NoMoreGoroutines waits until no kind of goroutine is more frequent than before. If that does not
+// happen, the test fails. stacks returns the present stacks.
 func NoMoreGoroutines(t testing.TB, before Census, stacks func() string) {
 	t.Helper()
 	var more Census

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// A goroutine is of the same kind before and after it first ran, when it is in a wrapper of its function.
+// A goroutine that begins in a wrapper of its function is of the same kind before and after it
+// first ran.
 func TestCount(t *testing.T) {
 	const frame = "\n\t/src/tls.go:967 +0x1f\ncreated by example.com/tls.(*App).clean in goroutine " +
 		"1\n\t/src/tls.go:966 +0x1f"

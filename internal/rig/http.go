@@ -19,7 +19,7 @@ func Send(client *http.Client, method, url string, header ...string) (*http.Resp
 	return Read(client.Do(req))
 }
 
-// Read reads an answer's body and closes it. It takes what an HTTP client returns.
+// Read reads and closes an answer's body. Its arguments are the results of an HTTP client's call.
 func Read(res *http.Response, err error) (*http.Response, string, error) {
 	if err != nil {
 		return nil, "", err

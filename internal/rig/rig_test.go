@@ -47,7 +47,7 @@ func TestCaddyfile(t *testing.T) {
 	}
 }
 
-// A goroutine more than before is found, with the function that it runs.
+// If there is one more goroutine than before, the census finds it and names its function.
 func TestCensus(t *testing.T) {
 	before := Count(Stacks())
 	begun, stop := make(chan struct{}), make(chan struct{})
@@ -66,8 +66,8 @@ func leak(begun chan<- struct{}, stop <-chan struct{}) {
 	<-stop
 }
 
-// Whoever holds a block of ports is the only one to hold it, in this test binary and in those
-// beside it.
+// Only one holder has a block of ports, in this test binary and in others that run at the same
+// time.
 func TestPortsAreHandedOutOnce(t *testing.T) {
 	seen := map[string]bool{}
 	for range 3 * blockSize {

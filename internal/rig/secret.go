@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// MustNotHold reports if text holds one of the secrets, as it is or as numbers for its bytes.
+// MustNotHold fails the test if text holds one of the secrets, as text or as the numbers of its
+// bytes.
 func MustNotHold(t testing.TB, what, text string, secrets ...string) {
 	t.Helper()
 	for _, secret := range secrets {

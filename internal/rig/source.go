@@ -40,7 +40,8 @@ func Endpoints(at tokensourcetest.Endpoints) string {
 	return strings.Join(options, "\n")
 }
 
-// Login returns the options of a source whose accounts people connect at emu, except for provider.
+// Login returns the options of a source whose accounts people connect at emu. It does not return
+// the option provider.
 func Login(emu *tokensourcetest.Provider) string {
 	return "client_id " + emu.ClientID() + "\n" + Endpoints(emu.Endpoints()) + "\ndestinations " + emu.URL
 }

@@ -10,7 +10,8 @@ import (
 // only a test that fails takes that long.
 const Patience = 10 * time.Minute
 
-// pollEvery is short compared with what tests wait for, and long compared with one look.
+// pollEvery is the time between two polls. It is short compared with what tests wait for, and long
+// compared with the time that one poll takes.
 const pollEvery = 5 * time.Millisecond
 
 // Eventually ends the test unless cond becomes true within [Patience]. The format says what the

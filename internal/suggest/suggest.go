@@ -39,7 +39,7 @@ func find(word string, known []string) string {
 	if best != "" {
 		return best
 	}
-	// The word may be a part of a known word, as lifetime is of default_lifetime.
+	// The word may be a part of a known word, as lifetime is a part of default_lifetime.
 	at := slices.IndexFunc(known, func(other string) bool { return slices.Contains(strings.Split(other, "_"), word) })
 	if at < 0 {
 		return ""
@@ -47,10 +47,10 @@ func find(word string, known []string) string {
 	return known[at]
 }
 
-// synonyms are other names for words of the configuration, from the standards, from other programs
-// and from the settings pages of providers, if they are not similar to the known words. The first
-// meaning that is allowed where the word is used counts. A meaning of several words begins with the
-// known word.
+// synonyms are other names for words of the configuration. They come from the standards, from other
+// programs and from the settings pages of providers, and are not similar to the known words. Each
+// has one or more meanings. The first meaning that is allowed where the word is used is suggested.
+// If a meaning has several words, its first word is the known one.
 var synonyms = map[string][]string{
 	// Options of a source and of the blocks in it.
 	"secret":                     {"client_secret", "client_secrets"},
