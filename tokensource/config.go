@@ -289,7 +289,7 @@ func (cfg *Config) checkParams() error {
 			strings.HasPrefix(p.Name, "client_assertion") && cfg.ClientAuth.IsJWT():
 			return fmt.Errorf("token_param %s is sent by client_auth %s; remove it", p.Name, cfg.ClientAuth)
 		case seen[p.Name] && p.Name != "resource": // RFC 8707 section 2 allows several
-			return fmt.Errorf("token_param %s stands there twice", p.Name)
+			return fmt.Errorf("token_param %s is given twice", p.Name)
 		}
 		seen[p.Name] = true
 	}

@@ -94,7 +94,7 @@ func TestConfigIsChecked(t *testing.T) {
 			c.Params = []tokensource.Param{{Name: "client_id", Value: literal}}
 		}},
 		{"", func(c *tokensource.Config) { c.Params = []tokensource.Param{{Name: "client_id", Value: literal}} }},
-		{"token_param a stands there twice", func(c *tokensource.Config) {
+		{"token_param a is given twice", func(c *tokensource.Config) {
 			c.Params = []tokensource.Param{{Name: "a", Value: literal}, {Name: "a", Value: literal}}
 		}},
 		{"token_param needs a name and a value", func(c *tokensource.Config) { c.Params = []tokensource.Param{{Name: "a"}} }},

@@ -38,7 +38,7 @@ func (e *Error) withFacts(more facts) *Error {
 var usualFacts = facts{
 	"url": "token_url", "again": connectAgain, "proof": "client_secret", "token": "the option token", "variable": "the variable",
 	"rescope":      "until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again",
-	"account_from": "see that something in front of the proxy sets the placeholder of the option account for this request",
+	"account_from": "make sure that a handler in front of the proxy sets the placeholder of the option account for this request",
 	"retries":      "The source asks again by itself",
 	"key_known":    "that the provider has the public half of the key, with the same kid if you set one",
 }

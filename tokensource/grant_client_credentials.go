@@ -33,7 +33,7 @@ func (g ClientCredentials) Check() error {
 	name, known := grantOfType[g.GrantType]
 	switch {
 	case known:
-		return fmt.Errorf("grant_type %s is that of another grant; write: grant %s", g.GrantType, name)
+		return fmt.Errorf("grant_type %s belongs to another grant; write: grant %s", g.GrantType, name)
 	case g.GrantType == "password":
 		return errors.New("grant_type password is refused: RFC 9700 section 2.4 forbids it")
 	case g.GrantType != "" && !grantName.MatchString(g.GrantType):

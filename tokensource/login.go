@@ -251,7 +251,7 @@ func (s *Source) authorizationRequest(ctx context.Context, grant Interactive, l 
 	}
 	for name := range u.Query() {
 		if params.Has(name) { // no parameter may be sent twice (RFC 6749 section 3.1)
-			return nil, nil, fmt.Errorf("the query of authorize_url holds %s, which is sent anyway", name)
+			return nil, nil, fmt.Errorf("the query of authorize_url holds %s, which every login sends already", name)
 		}
 	}
 	return u, params, nil

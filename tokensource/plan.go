@@ -139,7 +139,7 @@ func planDirty(s *situation) (step, bool) {
 	case !s.live && s.effectiveClaim() == claimed:
 		return step{}, false
 	case !s.live && s.prepared != s.rec && !vault.Unusable(failed):
-		return step{verb: doPrepare, why: "a grant that needs a person says so, also without the storage"}, true
+		return step{verb: doPrepare, why: "the grant can say that it needs a person, even without the storage"}, true
 	case !s.live && s.refusal != nil && s.refusal.Class == ClassLogin && !vault.Unusable(failed):
 		return step{verb: doFail, rec: s.rec, err: s.refusal, storage: failed, dirty: true, why: "the grant needs a person"},
 			true
@@ -197,11 +197,11 @@ func planGranted(s *situation) step {
 		if s.rested < time.Duration(s.saves)*storeAgain {
 			return step{verb: doSleep, wait: storeAgain, why: "the storage may take it a moment later"}
 		}
-		return step{verb: doStore, rec: s.saved, why: "the old refresh token is worth nothing now"}
+		return step{verb: doStore, rec: s.saved, why: "the old refresh token is no longer valid"}
 	case s.saves > 0 && s.saveErr != nil:
 		return end(s.saved, s.saveErr, "what cannot be stored is kept in memory, and stored later")
 	case s.saves == 1 && s.slow && s.rested < markSettles/2:
-		return step{verb: doSleep, wait: markSettles / 2, why: "a process that took this one for dead may store its mark"}
+		return step{verb: doSleep, wait: markSettles / 2, why: "a process that assumed this one to be dead may store its mark"}
 	case s.saves == 1 && s.slow && !s.fresh:
 		return step{verb: doRead, why: "a mark may have been written over the new record"}
 	case s.saves == 1 && s.slow && compare(s.saved, s.stored) == older:
@@ -219,9 +219,9 @@ func planGranted(s *situation) step {
 	case s.found == decided && s.stored.Disconnected && !s.revoked:
 		return step{verb: doRevoke, rec: s.granted, why: "a person disconnected the account and did not know these tokens"}
 	case s.found == decided:
-		return follow(s, "a person decided meanwhile, and that counts")
+		return follow(s, "a person decided meanwhile, and that has priority")
 	case s.found >= newer && s.stored.Seed != s.granted.Seed && s.stored.Seed != s.mark.Seed:
-		return follow(s, "another process began with a refresh token that was configured meanwhile, and that counts")
+		return follow(s, "another process began with a refresh token that was configured meanwhile, and that has priority")
 	}
 	rec, why := s.granted, "what was granted is stored before it is used"
 	if s.overtaken() {
@@ -324,7 +324,7 @@ func failLostElsewhere(s *situation) step {
 		e = &Error{Class: ClassWait, Reason: "the answer to another process's token request was lost",
 			RetryAt: s.now.Add(s.lostElsewhereWait())}
 	}
-	return step{verb: doFail, rec: s.rec, err: e, dirty: s.dirty, why: "the provider is asked as often as by one process"}
+	return step{verb: doFail, rec: s.rec, err: e, dirty: s.dirty, why: "all processes together ask no more often than one"}
 }
 
 func failMarks(s *situation) step {

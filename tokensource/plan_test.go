@@ -262,7 +262,7 @@ var planTable = []struct {
 			name: "the storage failed in the last refresh, or in this one, and it is not known whether there are other processes", s: begun(locked, func(s *situation) { s.troubled = true }), verb: doClaim},
 		{name: "the storage failed in the last refresh, or in this one, and this process is alone",
 			s: begun(locked, func(s *situation) { s.troubled, s.claim = true, claimed }), verb: doMark},
-		{name: "nothing is in the way", s: begun(locked), verb: doMark},
+		{name: "none of these", s: begun(locked), verb: doMark},
 		{name: "five marks of this process did not stay", s: begun(locked, func(s *situation) { s.marks = 5 }), verb: doFail,
 			class: ClassWait},
 	}},
@@ -386,7 +386,7 @@ var planTable = []struct {
 		{name: "the provider failed, and the record without the mark is stored",
 			s: sent(errFailed, ownMark, saved(nil, false)), verb: doFail, class: ClassWait},
 	}},
-	{"A record that could not be stored", "It is stored before anything else is done. Without the storage, only a " +
+	{"A record that could not be stored", "A refresh stores this record first. Without the storage, only a " +
 		"process that is alone goes on.", []planRow{
 		{name: "the stored record is older", s: begun(dirty, found(planRecord(4))), verb: doStore},
 		{name: "the record that waited to be stored is stored now", s: begun(dirty, found(planRecord(4)), saved(nil, false)),
@@ -428,7 +428,7 @@ var planTable = []struct {
 			s: begun(ended, dirty, found(planRecord(4)), saved(errPlanOutage, false), found(planRecord(4)), is(shared),
 				prepared), verb: doFail, class: ClassWait, dirty: true, unasked: true},
 	}},
-	{"If no refresh token is sent", "Each process asks for itself, because nothing is spent.", []planRow{
+	{"If no refresh token is sent", "Each process sends its own token request, because no refresh token is used up.", []planRow{
 		{name: "the source stores nothing", s: begun(func(s *situation) { s.stores = false }), verb: doPrepare},
 		{name: "the source stores nothing, and the grant has a request", s: begun(func(s *situation) {
 			s.stores = false
@@ -567,16 +567,16 @@ func guarantees() string {
 
 const guaranteesHead = `# What a refresh guarantees
 
-Each step of a refresh is decided by one function, ` + "`plan`" + ` in ` + "`tokensource/plan.go`" + `. This page is made from the rows of its test. The word in brackets is the [class](failures.md) of an error.
+One function, ` + "`plan`" + ` in ` + "`tokensource/plan.go`" + `, decides each step of a refresh. This page is generated from the table of its test. The word in brackets is the [class](failures.md) of an error.
 
-- **Two processes do not send the same refresh token,** with one exception. Before a process sends a refresh token, it stores a write-ahead mark. If another process could have stored a mark too, it reads the record again, and sends only if its own mark is still there. Without a mark, a process sends only if it is alone. The exception: a process can be paused, so that it has not stored the answer to its token request when the time for a request is over, or so that it writes over a newer record, because a storage has no compare-and-swap. Then another process can send the same refresh token.
-- **What was granted is stored before it is used**, unless the storage fails. Then it is kept in memory, and stored as soon as the storage takes it.
+- **Two processes do not send the same refresh token,** with one exception. Before a process sends a refresh token, it stores a write-ahead mark. If another process could have stored a mark too, it reads the record again, and sends only if its own mark is still there. Without a mark, a process sends only if it is alone. The exception is a process that is paused. Then the time for its token request may end before it has stored the answer, and another process may send the same refresh token. Or it may overwrite a newer record, because a storage has no compare-and-swap.
+- **A granted token is stored before it is used**, unless the storage fails. Then the token is kept in memory, and stored as soon as the storage accepts it.
 - **A token past its end is never handed out**, except for about a second after the process was paused or the machine was suspended.
 - **A generation never falls**, unless the operator configures another refresh token. Each record is read before it is written. If another process stored a newer generation during a token request, the granted record gets a higher generation and replaces it, unless a person decided meanwhile.
-- **Only a person clears a refresh token.** One that the provider refused is kept, and not sent again.
+- **Only a person clears a refresh token.** A refused refresh token is kept, but not sent again.
 - **At most two requests for each refresh.** A refresh sends one token request. If its answer is lost, the refresh sends the request once more, unless a Retry-After or a failure of the previous refresh forbids that. A refresh that failed is tried again after a pause.
 
-A fuzz target holds the plan to these in random situations. A simulation with several processes, a strict provider and random faults holds the whole to them: ` + "`make simulate`" + `.
+A fuzz test checks these rules in random situations. A simulation (` + "`make simulate`" + `) checks them with several processes, a strict provider and random faults.
 `
 
 // planStep returns a step in words.
@@ -612,7 +612,7 @@ func planStep(st step) string {
 	case doPublish:
 		return "end: use the token that was granted"
 	case doKeep:
-		return "end: use the token on"
+		return "end: keep the token in use"
 	}
 	return fmt.Sprintf("end: fail (`%s`)", st.err.Class)
 }

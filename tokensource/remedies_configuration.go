@@ -66,7 +66,7 @@ var configurationMistakes = []Remedy{
 	{
 		Problem: "clock", Text: clockReason, Class: ClassOperator,
 		Cause: "The provider's last answer to a token request had a Date that differs from this machine's time by a " +
-			"minute or more. The token is used all the same. With a wrong clock, an API or a provider may refuse tokens and " +
+			"minute or more. The token is still used. With a wrong clock, an API or a provider may refuse tokens and " +
 			"signed requests as expired, or as not valid yet.",
 		Do:   "correct the clock that is wrong[: this machine's clock (now {clock}) is {skew} the provider's]",
 		More: "This is a warning. The state of the account stays as it is. The next answer with the right time ends the warning.",

@@ -4,7 +4,7 @@ package tokensource
 var responses = []Remedy{
 	{
 		Problem: "redirect", Text: "the token endpoint redirected; redirects are not followed", Class: ClassOperator,
-		Cause: "The address is not the one of the token endpoint. A redirect could send the client secret to another host.",
+		Cause: "This address is not the token endpoint. A redirect could send the client secret to another host.",
 		Do:    "write the final address into {url}. Check http and https, the host, and the slash at the end",
 		match: byReason("redirected; redirects are not followed"),
 	},
@@ -80,8 +80,8 @@ var connectionFailures = []Remedy{
 	},
 	{
 		Problem: "connection_broke", Text: "the connection to the token endpoint broke before its answer", Class: ClassWait,
-		Cause: "The server, or something before it, ended the connection and sent no answer. A server that restarts does " +
-			"that, and one that speaks TLS at this port while the URL begins with http.",
+		Cause: "The server, or something before it, ended the connection and sent no answer. This happens " +
+			"if the server restarts, or if it speaks TLS at this port and the URL begins with http.",
 		Do: "check whether the server of the provider[ at {host}] runs, and whether a proxy or a firewall ends " +
 			"connections[. The URL in {url} begins with {plain}: if the provider speaks TLS at this port, write https://]",
 		match: byReason("broke before its answer"),
@@ -117,7 +117,7 @@ var connectionFailures = []Remedy{
 	},
 	{
 		Problem: "client_certificate", Text: "the token endpoint refused the client certificate", Class: ClassOperator,
-		Cause: "The server wants a client certificate. It got none, or it does not accept the one that it got.",
+		Cause: "The server wants a client certificate. It got no certificate, or did not accept it.",
 		Do: "check that the certificate has not expired. Write the certificate that the provider knows into " +
 			"token_transport http, with tls_client_auth",
 		More: "The files are read when the configuration is loaded. After you replaced the certificate, run `caddy " +

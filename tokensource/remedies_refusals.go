@@ -122,7 +122,7 @@ var refusals = []Remedy{
 			"again by itself", Class: ClassWait,
 		Cause: "The upstream wants another nonce in the proof. The upstream's answer brought that nonce, so the next " +
 			"request has it.",
-		Do:    "send the request again. With a larger retry_body, longer bodies can be sent again by themselves",
+		Do:    "send the request again. With a larger retry_body, longer bodies are kept and can be sent again",
 		match: byCode(codeUseNonce),
 	},
 	{
@@ -141,8 +141,8 @@ var refusals = []Remedy{
 	},
 	{
 		Problem: "invalid_redirect_uri", Text: "the token endpoint answered 400 invalid_redirect_uri", Class: ClassOperator,
-		Cause: "The redirect URL is not the one that is registered at the provider.",
-		Do:    "register the redirect_url at the provider, with exactly the same letters",
+		Cause: "The redirect URL is not registered at the provider.",
+		Do:    "register the redirect_url at the provider, exactly as it is written in the configuration",
 		match: byCode("invalid_redirect_uri"),
 	},
 	{
@@ -169,7 +169,7 @@ var refusals = []Remedy{
 		Problem: "request_uri", Text: "the pushed authorization request endpoint's answer holds no request_uri",
 		Class: ClassOperator,
 		Cause: "The endpoint for pushed authorization requests answered something else (RFC 9126 section 2.2).",
-		Do: "check par_url, or the issuer's metadata, if that names the endpoint. The address may be the one of " +
+		Do: "check par_url, or the issuer's metadata, if that names the endpoint. It may be the address of " +
 			"another endpoint",
 	},
 }

@@ -4,7 +4,7 @@ package tokensource
 var subjectProblems = []Remedy{
 	{
 		Problem: "subject_missing", Text: "the request has no token to exchange", Class: ClassLogin,
-		Cause: "The request came without its caller's own token, or with something that is no Bearer token. The option " +
+		Cause: "The request came without its caller's own token, or with a value that is not a Bearer token. The option " +
 			"subject_token says where the token is read.",
 		Do: "send the caller's own token with the request. If subject_token is not set, send it as Authorization: Bearer <token>",
 	},
@@ -26,7 +26,7 @@ var subjectProblems = []Remedy{
 	{
 		Problem: "no_caller", Text: "the source exchanges the token of each caller and has none of its own",
 		Class: ClassOperator,
-		Cause: "Something wants a token of the source without a caller, such as a refresh by the admin API.",
+		Cause: "A token was requested without a caller, for example by a refresh through the admin API.",
 		Do:    "send a request with a caller's token through the proxy",
 	},
 	{

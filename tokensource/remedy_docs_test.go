@@ -15,14 +15,14 @@ func TestTroubleshootingIsTheTable(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(`# Troubleshooting
 
-Each heading is a text that the program shows: in the log, in the answer to the client, in the admin API, and in ` + "`caddy authinject status`" + `. Search this page for the words that you see. The status in a heading may be another one in your error, or be missing.
+Each heading is a text that the program shows: in the log, in the answer to the client, in the admin API, and in ` + "`caddy authinject status`" + `. Search this page for the words that you see. Your error may have another status than the heading, or none.
 
 `)
 	b.WriteString("The class says who has to act: `operator` is you, `login` is a person who connects the account " +
-		"(with the grant `refresh_token`, you), and with `wait` the source asks again by itself. The problem is the same " +
-		"failure in one word: the member `problem` in the admin API and in logs (the admin API lists the problems of an " +
-		"account whose token serves all the same in `problems`), and the label of the metric `authinject_problem`. [When " +
-		"something fails](failures.md) says what the program does meanwhile.\n\n" +
+		"(with the grant `refresh_token`, you), and with `wait` the source asks again by itself. The problem names " +
+		"the failure in one word. It is the member `problem` in logs and in the admin API, and the label of the metric " +
+		"`authinject_problem`. Problems of an account whose token is still used are in the list `problems`. [When something " +
+		"fails](failures.md) says what the program does meanwhile.\n\n" +
 		"If Caddy does not start, its last line says why. `unknown option`, `unrecognized directive` and `the environment " +
 		"variable … is not set` come with the line of the Caddyfile. `address already in use` means that another program " +
 		"has the port. If it is the port of a site, the line before names that program. `caddy authinject doctor` reads the configuration without " +

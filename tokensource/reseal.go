@@ -23,7 +23,7 @@ func (s *Source) Reseal(ctx context.Context) (resealed int, err error) {
 	for _, key := range keys {
 		written, err := s.resealOne(ctx, key)
 		if err != nil {
-			failed = append(failed, fmt.Errorf("%s: it was left alone: %w", key, err))
+			failed = append(failed, fmt.Errorf("%s: the record was not changed: %w", key, err))
 		}
 		if written {
 			resealed++

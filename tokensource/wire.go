@@ -312,7 +312,7 @@ func CheckEndpoint(option, raw string) error {
 	case u.Scheme == "http" && host.IsLoopback(u.Hostname()):
 		return nil
 	case u.Scheme == "http":
-		return fmt.Errorf("%s must be https: plain http is allowed for loopback hosts only, and %s is none", option,
+		return fmt.Errorf("%s must be https: plain http is allowed for loopback hosts only, and %s is not a loopback host", option,
 			u.Hostname())
 	}
 	return fmt.Errorf("%s must be https, not %s", option, u.Scheme)
