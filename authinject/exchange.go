@@ -153,7 +153,7 @@ func (x *exchange) putURL(out *http.Request, c *credential) {
 	}
 	parameter := ""
 	if c != nil && x.t.Injection.query {
-		parameter = c.value
+		parameter = c.value()
 	}
 	query := x.t.Injection.injectQuery(u.RawQuery, parameter)
 	if query == u.RawQuery && u.User == nil {
@@ -175,7 +175,7 @@ func (x *exchange) putHeader(out *http.Request, c *credential) {
 	case in.query:
 		out.Header["Cache-Control"] = withNoStore(out.Header["Cache-Control"])
 	default:
-		out.Header[in.Name()] = c.line
+		out.Header[in.Name()] = c.line[:]
 	}
 }
 
@@ -234,7 +234,7 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 		}
 		x.result.Outcome = OutcomeUpstreamError
 		if c != nil {
-			err = scrubError(err, c.token.AccessToken())
+			err = scrubError(err, c.access)
 		}
 		return nil, err
 	}
@@ -248,7 +248,7 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	if x.t.Injection.dpop {
 		delete(res.Header, nonceField) // it is for proofs of this proxy
 	}
-	res.Status = scrub(res.Status, c.token.AccessToken())
+	res.Status = scrub(res.Status, c.access)
 	res = x.guardAnswer(res, c)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return res, nil // it is not cached

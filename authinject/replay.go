@@ -37,7 +37,7 @@ func (x *exchange) replace(rejection *http.Response, c *credential) (*http.Respo
 		}
 	}
 	var again *http.Request
-	if next != nil && next.value != c.value {
+	if next != nil && next.value() != c.value() {
 		again = x.again(next)
 	}
 	if again == nil {

@@ -117,11 +117,14 @@ type Transport struct {
 // the transport that made it, because it may stay attached to the token, so it must not refer to
 // the transport.
 type credential struct {
-	form  form
-	token *tokensource.Token
-	value string   // see Injection.value
-	line  []string // the value as a header field; never changed in place
+	token  *tokensource.Token
+	access string    // the token's text, which is several reads of memory away from token
+	line   [1]string // the value as a header field; never changed in place
+	form   form
 }
+
+// value is the text that a request contains; see Injection.value.
+func (c *credential) value() string { return c.line[0] }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -243,8 +246,7 @@ func (t *Transport) present(tok *tokensource.Token) *credential {
 	if !isSendable(access) || !t.Injection.fits(tok) {
 		return nil
 	}
-	value := t.Injection.value(access)
-	c := &credential{form: form, token: tok, value: value, line: []string{value}}
+	c := &credential{token: tok, access: access, line: [1]string{t.Injection.value(access)}, form: form}
 	if t.PerAccount {
 		tok.Attach(c)
 	} else {

@@ -49,6 +49,10 @@ func (s *Source) Account(name string) *Account {
 // Otherwise it returns an [*Error] of class login. It keeps nothing in memory for a name that was
 // never connected, so it is safe to call with any name.
 func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
+	if e := s.find(name); e != nil && e.cur.Load() != nil { // this reads no more than the entry
+		e.touch()
+		return &e.Account, nil
+	}
 	h := &Account{src: s, name: name}
 	a := s.inMemory(h)
 	a.touch()
