@@ -201,8 +201,10 @@ func (t *Transport) checkTarget(req *http.Request) *failure {
 	case req.URL == nil || req.URL.Opaque != "":
 		return t.refusal(kindDestination, errOpaque)
 	}
-	target := requestTarget(req)
-	if t.Target != nil {
+	var target Target
+	if t.Target == nil {
+		target = requestTarget(req)
+	} else {
 		var err error
 		if target, err = t.Target(req); err != nil {
 			return t.refusal(kindDestination, err)
