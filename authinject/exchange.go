@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
@@ -28,7 +29,12 @@ type exchange struct {
 	page      string   // origin of the web page of another site that made the request, if one did
 	announced []string // names of the client's trailers
 	source    TokenSource
-	result    Result
+
+	// What tell reports of the request. It is kept in a few words because most requests do not fail.
+	outcome  Outcome
+	waited   time.Duration
+	replayed bool
+	failed   *failure // the Transport answered with it; nil: it did not
 }
 
 // do is RoundTrip.
@@ -76,7 +82,7 @@ func (x *exchange) screen() *http.Response {
 		x.page = page
 		if isPreflight(x.req) {
 			x.closeBody()
-			x.result.Outcome = OutcomePreflight
+			x.outcome = OutcomePreflight
 			return preflight(x.req, page)
 		}
 	}
@@ -102,7 +108,7 @@ func (x *exchange) token() (*tokensource.Token, error) {
 	}
 	x.wait.Context, x.wait.limit = x.req.Context(), limit
 	tok, err := x.source.Token(&x.wait)
-	x.result.Waited = x.wait.end()
+	x.waited = x.wait.end()
 	return tok, err
 }
 
@@ -227,12 +233,12 @@ func (x *exchange) settle() {
 
 // pass returns to the caller what Base returned, after removing the token from it.
 func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Outcome) (*http.Response, error) {
-	x.result.Outcome = outcome
+	x.outcome = outcome
 	if err != nil {
 		if refused := (*tokensource.Error)(nil); x.t.Injection.dpop && errors.As(err, &refused) {
 			return x.failProof(refused)
 		}
-		x.result.Outcome = OutcomeUpstreamError
+		x.outcome = OutcomeUpstreamError
 		if c != nil {
 			err = scrubError(err, c.access)
 		}
@@ -281,7 +287,7 @@ func (x *exchange) tellRefused(res *http.Response) {
 func (x *exchange) fail(err error) (*http.Response, error) {
 	if gone := x.req.Context().Err(); gone != nil {
 		x.closeBody()
-		x.result.Outcome = OutcomeCanceled
+		x.outcome = OutcomeCanceled
 		return nil, gone
 	}
 	res := x.answer(x.t.noToken(err))
@@ -294,9 +300,7 @@ func (x *exchange) fail(err error) (*http.Response, error) {
 // answer returns this proxy's own answer to the request.
 func (x *exchange) answer(f *failure) *http.Response {
 	x.closeBody()
-	x.result.Outcome, x.result.Class = f.outcome, f.class
-	x.result.Source, x.result.Account, x.result.Detail, x.result.Problem = f.source, f.account, f.detail, f.problem
-	x.result.Remedy = f.remedy
+	x.outcome, x.failed = f.outcome, f
 	res := f.response(x.req)
 	if x.page != "" {
 		allowPage(res.Header, x.page, nil)

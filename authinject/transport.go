@@ -160,10 +160,15 @@ func (x *exchange) tell(res *http.Response) {
 	if x.t.OnResult == nil {
 		return
 	}
+	r := Result{Outcome: x.outcome, Replayed: x.replayed, Waited: x.waited}
 	if res != nil {
-		x.result.Status = res.StatusCode
+		r.Status = res.StatusCode
 	}
-	x.t.OnResult(x.result)
+	if f := x.failed; f != nil {
+		r.Class, r.Source, r.Account = f.class, f.source, f.account
+		r.Detail, r.Problem, r.Remedy = f.detail, f.problem, f.remedy
+	}
+	x.t.OnResult(r)
 }
 
 // CloseIdleConnections closes the idle connections of Base, if Base has that method.
