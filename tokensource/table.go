@@ -58,7 +58,7 @@ func (t *table) find(name string) *entry {
 // else in memory.
 func (t *table) search(in slots, name string) (tag uint32, e *entry, slot *atomic.Pointer[entry]) {
 	hash := maphash.String(t.seed, name)
-	tag = uint32(hash >> 32) //nolint:gosec // the other half of the hash than the one that selects the slot
+	tag = uint32(hash >> 32) // the other half of the hash than the one that selects the slot
 	for i := hash; ; i++ {
 		slot = &in[i&uint64(len(in)-1)] //nolint:gosec // there are at least fewestSlots
 		e = slot.Load()
