@@ -18,7 +18,7 @@ import (
 // query, it also drops a redirect's page. It also removes the fields that apply to the whole
 // origin.
 func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response {
-	token := c.token.AccessToken()
+	token := c.access
 	redirect := x.t.Injection.query && res.StatusCode/100 == 3
 	echoed := redirect && scrubField(res.Header, "Location", res.Header["Location"], token)
 	final := res.StatusCode != http.StatusSwitchingProtocols

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/authinject/caddy-authinject/internal/host"
 )
@@ -45,6 +46,8 @@ type Browsers struct {
 	// Fields returns the fields as the client sent them. Set it if they may have been changed
 	// before RoundTrip. If it is nil, they are read from the request that RoundTrip gets.
 	Fields func(*http.Request) BrowserFields
+
+	known atomic.Pointer[string] // the last Host field that named the proxy
 }
 
 // BrowserFields are the fields by which a browser says where a request comes from.
@@ -131,15 +134,14 @@ func (b *Browsers) check(req *http.Request) (page string, err error) {
 	if len(req.Header["Service-Worker"]) > 0 { // Service Workers, section 5.1
 		return "", errWorker
 	}
-	name := strings.ToLower(host.Name(client.Host))
-	if !b.AnyHost && !b.knows(name) && (b.EveryConnection || overLoopback(req)) {
+	if !b.AnyHost && !b.knows(client.Host) && (b.EveryConnection || overLoopback(req)) {
 		return "", hostError(client.Host)
 	}
 	if client.Prefetch && !b.mayPrefetch(req, client) {
 		return "", errPrefetch
 	}
 	if client.Origin == "" {
-		return "", b.checkWithoutOrigin(req, client, name)
+		return "", b.checkWithoutOrigin(req, client)
 	}
 	// A page whose Referrer-Policy is no-referrer posts its forms with Origin: null (Fetch, section
 	// 3.2). Sec-Fetch-Site still tells it from sandboxed frames and data: documents, which are
@@ -161,13 +163,13 @@ func (b *Browsers) check(req *http.Request) (page string, err error) {
 // checkWithoutOrigin checks a request without the field Origin, such as a plain GET that a page
 // makes. Sec-Fetch-Site says where it comes from. Browsers send that field over https and to
 // loopback names. Elsewhere only the Referer is left, which the page can withhold.
-func (b *Browsers) checkWithoutOrigin(req *http.Request, client BrowserFields, name string) error {
+func (b *Browsers) checkWithoutOrigin(req *http.Request, client BrowserFields) error {
 	switch {
 	case b.AnyOrigin || client.FetchSite == "same-origin" || client.FetchSite == "none":
 		return nil
 	case client.FetchSite != "":
 		return errOrigin
-	case client.Referer == "" || req.TLS != nil || isLocalName(name),
+	case client.Referer == "" || req.TLS != nil || isLocalName(nameIn(client.Host)),
 		req.Method != http.MethodGet && req.Method != http.MethodHead:
 		return nil
 	}
@@ -182,10 +184,22 @@ func (b *Browsers) checkWithoutOrigin(req *http.Request, client BrowserFields, n
 	return nil
 }
 
-// knows reports whether name, in lower case, is a name of the proxy.
-func (b *Browsers) knows(name string) bool {
-	return isLocalName(name) || slices.Contains(b.Hosts, name)
+// knows reports whether a Host field has a name of the proxy. It remembers the last such field,
+// because most requests have the same.
+func (b *Browsers) knows(field string) bool {
+	if last := b.known.Load(); last != nil && *last == field {
+		return true
+	}
+	if name := nameIn(field); !isLocalName(name) && !slices.Contains(b.Hosts, name) {
+		return false
+	}
+	known := strings.Clone(field) // it may be a part of a larger text of the client
+	b.known.Store(&known)
+	return true
 }
+
+// nameIn returns the name in a Host field, in lower case.
+func nameIn(field string) string { return strings.ToLower(host.Name(field)) }
 
 // isLocalName reports whether browsers take name for a name of this machine (Secure Contexts
 // section 3.1) and send Sec-Fetch-Site to it. They do not send it to [::ffff:127.0.0.1].

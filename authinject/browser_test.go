@@ -225,31 +225,49 @@ func TestSaysPrefetch(t *testing.T) {
 // With a list of hosts, the Host is checked on all connections. A star accepts every host or page.
 func TestHostsAndOriginsByWord(t *testing.T) {
 	for name, c := range map[string]struct {
-		browsers Browsers
+		browsers *Browsers
 		host     string
 		header   []string
 		let      bool
 	}{
-		"listed": {Browsers{Hosts: []string{"proxy.example"}, EveryConnection: true},
+		"listed": {&Browsers{Hosts: []string{"proxy.example"}, EveryConnection: true},
 			"proxy.example", nil, true},
-		"not listed": {Browsers{Hosts: []string{"proxy.example"}, EveryConnection: true}, "evil.example",
+		"not listed": {&Browsers{Hosts: []string{"proxy.example"}, EveryConnection: true}, "evil.example",
 			nil, false},
-		"any host":           {Browsers{AnyHost: true, EveryConnection: true}, "evil.example", nil, true},
-		"any host, any page": {Browsers{AnyHost: true, AnyOrigin: true}, "evil.example", []string{"Origin", "null"}, true},
-		"any page":           {Browsers{AnyOrigin: true}, "localhost", []string{"Sec-Fetch-Site", "cross-site"}, true},
-		"any page prefetches": {Browsers{AnyOrigin: true}, "localhost",
+		"any host":           {&Browsers{AnyHost: true, EveryConnection: true}, "evil.example", nil, true},
+		"any host, any page": {&Browsers{AnyHost: true, AnyOrigin: true}, "evil.example", []string{"Origin", "null"}, true},
+		"any page":           {&Browsers{AnyOrigin: true}, "localhost", []string{"Sec-Fetch-Site", "cross-site"}, true},
+		"any page prefetches": {&Browsers{AnyOrigin: true}, "localhost",
 			[]string{"Sec-Fetch-Site", "none", "Sec-Purpose", "prefetch"}, true},
-		"any host, same page": {Browsers{AnyHost: true}, "x", []string{"Origin", "http://evil.example"}, false},
+		"any host, same page": {&Browsers{AnyHost: true}, "x", []string{"Origin", "http://evil.example"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			up := new(upstream)
 			rt := newTransport(t, up, newSource(token(canary, 1)))
-			rt.Browsers = &c.browsers
+			rt.Browsers = c.browsers
 			res, _ := send(t, rt, from(t, "GET", c.host, "192.0.2.7:8080", c.header...))
 			if let := res.StatusCode == 200; let != c.let {
 				t.Errorf("status %d", res.StatusCode)
 			}
 		})
+	}
+}
+
+// Each request's Host counts, whatever the Host of the request before was.
+func TestHostOfEachRequest(t *testing.T) {
+	rt := newTransport(t, new(upstream), newSource(token(canary, 1)))
+	rt.Browsers = &Browsers{Hosts: []string{"proxy.example"}}
+	for _, c := range []struct {
+		host string
+		let  bool
+	}{
+		{"localhost:80", true}, {"evil.example", false}, {"localhost:80", true}, {"proxy.example", true},
+		{"proxy.example.evil", false}, {"Proxy.Example:8080", true}, {"", false}, {"127.0.0.1", true},
+	} {
+		res, _ := send(t, rt, from(t, "GET", c.host, "127.0.0.1:8080"))
+		if let := res.StatusCode == 200; let != c.let {
+			t.Errorf("%q: status %d", c.host, res.StatusCode)
+		}
 	}
 }
 

@@ -51,7 +51,7 @@ func (x *exchange) sendProved(out *http.Request, c *credential) (*http.Response,
 		return x.checkProof(res, nil, c, target, true)
 	}
 	discard(res.Body, drainWait)
-	x.result.Replayed = true
+	x.replayed = true
 	res, _, err = x.prove(again, c, target)
 	return x.checkProof(res, err, c, target, false)
 }
@@ -91,7 +91,7 @@ func (x *exchange) checkProof(res *http.Response, err error, c *credential, targ
 func (x *exchange) failProof(refused *tokensource.Error) (*http.Response, error) {
 	res, err := x.fail(refused)
 	if res != nil {
-		x.result.Outcome = OutcomeRefused
+		x.outcome = OutcomeRefused
 	}
 	return res, err
 }

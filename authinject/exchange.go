@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource"
 )
@@ -28,7 +29,12 @@ type exchange struct {
 	page      string   // origin of the web page of another site that made the request, if one did
 	announced []string // names of the client's trailers
 	source    TokenSource
-	result    Result
+
+	// What tell reports of the request. It is kept in a few words because most requests do not fail.
+	outcome  Outcome
+	waited   time.Duration
+	replayed bool
+	failed   *failure // the Transport answered with it; nil: it did not
 }
 
 // do implements [Transport.RoundTrip].
@@ -76,7 +82,7 @@ func (x *exchange) screen() *http.Response {
 		x.page = page
 		if isPreflight(x.req) {
 			x.closeBody()
-			x.result.Outcome = OutcomePreflight
+			x.outcome = OutcomePreflight
 			return preflight(x.req, page)
 		}
 	}
@@ -102,7 +108,7 @@ func (x *exchange) token() (*tokensource.Token, error) {
 	}
 	x.wait.Context, x.wait.limit = x.req.Context(), limit
 	tok, err := x.source.Token(&x.wait)
-	x.result.Waited = x.wait.end()
+	x.waited = x.wait.end()
 	return tok, err
 }
 
@@ -153,7 +159,7 @@ func (x *exchange) putURL(out *http.Request, c *credential) {
 	}
 	parameter := ""
 	if c != nil && x.t.Injection.query {
-		parameter = c.value
+		parameter = c.value()
 	}
 	query := x.t.Injection.injectQuery(u.RawQuery, parameter)
 	if query == u.RawQuery && u.User == nil {
@@ -175,7 +181,7 @@ func (x *exchange) putHeader(out *http.Request, c *credential) {
 	case in.query:
 		out.Header["Cache-Control"] = withNoStore(out.Header["Cache-Control"])
 	default:
-		out.Header[in.Name()] = c.line
+		out.Header[in.Name()] = c.line[:]
 	}
 }
 
@@ -227,14 +233,14 @@ func (x *exchange) settle() {
 
 // pass returns to the caller what Base returned, after removing the token from it.
 func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Outcome) (*http.Response, error) {
-	x.result.Outcome = outcome
+	x.outcome = outcome
 	if err != nil {
 		if refused := (*tokensource.Error)(nil); x.t.Injection.dpop && errors.As(err, &refused) {
 			return x.failProof(refused)
 		}
-		x.result.Outcome = OutcomeUpstreamError
+		x.outcome = OutcomeUpstreamError
 		if c != nil {
-			err = scrubError(err, c.token.AccessToken())
+			err = scrubError(err, c.access)
 		}
 		return nil, err
 	}
@@ -248,7 +254,7 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	if x.t.Injection.dpop {
 		delete(res.Header, nonceField) // the nonce is for proofs of this proxy
 	}
-	res.Status = scrub(res.Status, c.token.AccessToken())
+	res.Status = scrub(res.Status, c.access)
 	res = x.guardAnswer(res, c)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return res, nil // such an answer is not cached
@@ -281,7 +287,7 @@ func (x *exchange) tellRefused(res *http.Response) {
 func (x *exchange) fail(err error) (*http.Response, error) {
 	if gone := x.req.Context().Err(); gone != nil {
 		x.closeBody()
-		x.result.Outcome = OutcomeCanceled
+		x.outcome = OutcomeCanceled
 		return nil, gone
 	}
 	res := x.answer(x.t.noToken(err))
@@ -294,9 +300,7 @@ func (x *exchange) fail(err error) (*http.Response, error) {
 // answer returns this proxy's own answer to the request.
 func (x *exchange) answer(f *failure) *http.Response {
 	x.closeBody()
-	x.result.Outcome, x.result.Class = f.outcome, f.class
-	x.result.Source, x.result.Account, x.result.Detail, x.result.Problem = f.source, f.account, f.detail, f.problem
-	x.result.Remedy = f.remedy
+	x.outcome, x.failed = f.outcome, f
 	res := f.response(x.req)
 	if x.page != "" {
 		allowPage(res.Header, x.page, nil)

@@ -28,7 +28,7 @@ func (t *Transport) guardInterim(guard *interimGuard, out *http.Request, c *cred
 	if trace == nil || trace.Got1xxResponse == nil || c == nil {
 		return out
 	}
-	*guard = interimGuard{t: t, pass: trace.Got1xxResponse, token: c.token.AccessToken()}
+	*guard = interimGuard{t: t, pass: trace.Got1xxResponse, token: c.access}
 	if t.PrivateTrace {
 		trace.Got1xxResponse = guard.got1xx
 		return out

@@ -37,7 +37,7 @@ func (x *exchange) replace(rejection *http.Response, c *credential) (*http.Respo
 		}
 	}
 	var again *http.Request
-	if next != nil && next.value != c.value {
+	if next != nil && next.value() != c.value() {
 		again = x.again(next)
 	}
 	if again == nil {
@@ -45,7 +45,7 @@ func (x *exchange) replace(rejection *http.Response, c *credential) (*http.Respo
 		return x.pass(rejection, nil, c, OutcomeRefused)
 	}
 	discard(rejection.Body, drainWait)
-	x.result.Replayed = true
+	x.replayed = true
 	res, err := x.send(again, next)
 	if err == nil && x.t.rejects(res.StatusCode) {
 		x.source.Refused(next.token) // this request is not sent a third time
@@ -81,7 +81,7 @@ func (x *exchange) reject(tok *tokensource.Token) (*tokensource.Token, error) {
 	}
 	start := time.Now()
 	tok, err := x.source.Reject(ctx, tok)
-	x.result.Waited += time.Since(start)
+	x.waited += time.Since(start)
 	return tok, err
 }
 

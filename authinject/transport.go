@@ -117,11 +117,14 @@ type Transport struct {
 // the transport that made it, because it may stay attached to the token, so it must not refer to
 // the transport.
 type credential struct {
-	form  form
-	token *tokensource.Token
-	value string   // see Injection.value
-	line  []string // the value as a header field; never changed in place
+	token  *tokensource.Token
+	access string    // the token's text, which is several reads of memory away from token
+	line   [1]string // the value as a header field; never changed in place
+	form   form
 }
+
+// value is the text that a request contains; see Injection.value.
+func (c *credential) value() string { return c.line[0] }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -157,10 +160,15 @@ func (x *exchange) tell(res *http.Response) {
 	if x.t.OnResult == nil {
 		return
 	}
+	r := Result{Outcome: x.outcome, Replayed: x.replayed, Waited: x.waited}
 	if res != nil {
-		x.result.Status = res.StatusCode
+		r.Status = res.StatusCode
 	}
-	x.t.OnResult(x.result)
+	if f := x.failed; f != nil {
+		r.Class, r.Source, r.Account = f.class, f.source, f.account
+		r.Detail, r.Problem, r.Remedy = f.detail, f.problem, f.remedy
+	}
+	x.t.OnResult(r)
 }
 
 // CloseIdleConnections closes the idle connections of Base, if Base has that method.
@@ -198,8 +206,10 @@ func (t *Transport) checkTarget(req *http.Request) *failure {
 	case req.URL == nil || req.URL.Opaque != "":
 		return t.refusal(kindDestination, errOpaque)
 	}
-	target := requestTarget(req)
-	if t.Target != nil {
+	var target Target
+	if t.Target == nil {
+		target = requestTarget(req)
+	} else {
 		var err error
 		if target, err = t.Target(req); err != nil {
 			return t.refusal(kindDestination, err)
@@ -243,8 +253,7 @@ func (t *Transport) present(tok *tokensource.Token) *credential {
 	if !isSendable(access) || !t.Injection.fits(tok) {
 		return nil
 	}
-	value := t.Injection.value(access)
-	c := &credential{form: form, token: tok, value: value, line: []string{value}}
+	c := &credential{token: tok, access: access, line: [1]string{t.Injection.value(access)}, form: form}
 	if t.PerAccount {
 		tok.Attach(c)
 	} else {

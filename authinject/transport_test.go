@@ -89,7 +89,7 @@ func TestTransportsOfOneSource(t *testing.T) {
 		for want, in := range forms {
 			transport := func(in Injection) *Transport { return &Transport{PerAccount: true, Injection: in} }
 			first := transport(in).present(tok)
-			if first == nil || first.value != want {
+			if first == nil || first.value() != want {
 				t.Errorf("%s: got %+v, want %s", in, first, want)
 			}
 			in.StripHeader = []string{"X-Other"}
@@ -112,7 +112,7 @@ func TestTransportsOfOneSource(t *testing.T) {
 	}
 	// Another program may attach a value of any type.
 	tok.Attach("a text")
-	if c := (&Transport{PerAccount: true}).present(tok); c == nil || c.value != "Bearer "+canary {
+	if c := (&Transport{PerAccount: true}).present(tok); c == nil || c.value() != "Bearer "+canary {
 		t.Errorf("got %+v", c)
 	}
 }

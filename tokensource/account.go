@@ -32,10 +32,10 @@ func (h *Account) Name() string {
 // refresh or ctx ends. Its error is an [*Error], or the error of ctx if ctx was cancelled.
 func (h *Account) Token(ctx context.Context) (*Token, error) {
 	// No pin is needed to read: an account that is dropped now was in memory when the call began.
-	if a := h.src.find(h.name); a != nil {
-		if tok := a.cur.checked(h.src.cfg.Clock); tok != nil {
+	if e := h.src.find(h.name); e != nil {
+		if tok := e.cur.checked(h.src.cfg.Clock); tok != nil {
 			if h.name != "" { // the unnamed account is never dropped
-				a.touch()
+				e.touch()
 			}
 			return tok, nil
 		}
@@ -102,19 +102,12 @@ func (h *Account) Disconnect(ctx context.Context) error {
 	}
 }
 
-// account is the state of an [Account] in memory: the token in use, and the newest known record. Of
-// many accounts, a call for a token reads the first 64 bytes of one: these are one line of the CPU's
-// cache, or two lines that follow each other.
+// account is the state of an [Account] in memory: the token in use, and the newest known record.
 type account struct {
-	label label // the name; see table
-	// cur is the token in use, or nil before the first one.
-	cur current
-	// used is the round of [Source.dropIdle] in which the account was last used. users counts the
-	// calls that use the account now.
-	used  atomic.Int32
-	users atomic.Int32
+	*entry
 
-	Account // the handle that callers get
+	// users counts the calls that use the account now.
+	users atomic.Int32
 
 	// kept is true if the token is to be kept fresh even while it is not used.
 	kept atomic.Bool
@@ -184,7 +177,9 @@ func newRefresh(rejected uint64) *refresh {
 
 func (s *Source) newAccount(h Account) *account {
 	h.src = s
-	return &account{Account: h}
+	a := &account{entry: &entry{Account: h}}
+	a.of = a
+	return a
 }
 
 // pin returns the account of h. It loads the account into memory if necessary, and keeps it there
@@ -195,7 +190,7 @@ func (s *Source) pin(h *Account) *account {
 	}
 	s.accountsMu.Lock()
 	defer s.accountsMu.Unlock()
-	a := s.accounts.find(h.name)
+	a := s.loaded(h.name)
 	if a == nil {
 		a = s.newAccount(*h)
 		s.accounts.add(a)
@@ -208,19 +203,27 @@ func (s *Source) pin(h *Account) *account {
 
 func (a *account) unpin() { a.users.Add(-1) }
 
-// find returns the account of that name if it is in memory, or nil.
-func (s *Source) find(name string) *account {
+// find returns the entry of the account of that name if it is in memory, or nil.
+func (s *Source) find(name string) *entry {
 	if name == "" {
-		return s.unnamed
+		return s.unnamed.entry
 	}
 	return s.accounts.find(name)
 }
 
+// loaded returns the account of that name if it is in memory, or nil.
+func (s *Source) loaded(name string) *account {
+	if e := s.find(name); e != nil {
+		return e.of
+	}
+	return nil
+}
+
 // touch notes that the account is in use. It stores the number of the round of [Source.dropIdle],
 // because that needs no clock reading.
-func (a *account) touch() {
-	if round := a.src.round.Load(); a.used.Load() != round {
-		a.used.Store(round)
+func (e *entry) touch() {
+	if round := e.src.round.Load(); e.used.Load() != round {
+		e.used.Store(round)
 	}
 }
 

@@ -39,8 +39,8 @@ func isText(s string) bool {
 // Account returns the account of that name. The empty name means the unnamed account. An account is
 // loaded into memory when it is first used, and dropped from it after it was not used for a while.
 func (s *Source) Account(name string) *Account {
-	if a := s.find(name); a != nil {
-		return &a.Account
+	if e := s.find(name); e != nil {
+		return &e.Account
 	}
 	return &Account{src: s, name: name}
 }
@@ -49,6 +49,10 @@ func (s *Source) Account(name string) *Account {
 // Otherwise it returns an [*Error] of class login. It keeps nothing in memory for a name that was
 // never connected, so it is safe to call with any name.
 func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
+	if e := s.find(name); e != nil && e.cur.Load() != nil { // this reads no more than the entry
+		e.touch()
+		return &e.Account, nil
+	}
 	h := &Account{src: s, name: name}
 	a := s.inMemory(h)
 	a.touch()
@@ -71,7 +75,7 @@ func (s *Source) Lookup(ctx context.Context, name string) (*Account, error) {
 
 // Loaded returns the named account if its record is in memory.
 func (s *Source) Loaded(name string) (*Account, bool) {
-	a := s.find(name)
+	a := s.loaded(name)
 	if a == nil || !a.isKnown() {
 		return nil, false
 	}
@@ -90,7 +94,7 @@ func (a *account) isKnown() bool {
 
 // inMemory returns the account in memory, or a blank account if the account is not in memory.
 func (s *Source) inMemory(h *Account) *account {
-	if a := s.find(h.name); a != nil {
+	if a := s.loaded(h.name); a != nil {
 		return a
 	}
 	return s.newAccount(*h)

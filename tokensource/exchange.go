@@ -76,11 +76,11 @@ func (s *Source) Exchange(ctx context.Context, token Secret) (*Account, error) {
 		return refuse(noSubjectReason + ": what it holds has a space, a control character or a character outside ASCII")
 	}
 	key := s.subjectKey(ctx, token)
-	if a := s.find(key); a != nil {
-		if a.subject.ended(s.cfg.Clock.Now()) {
+	if e := s.find(key); e != nil {
+		if e.subject.ended(s.cfg.Clock.Now()) {
 			return refuse(subjectEndedReason)
 		}
-		return &a.Account, nil
+		return &e.Account, nil
 	}
 	sub := &subject{token: token, end: jwtEnd(token)}
 	if sub.ended(s.cfg.Clock.Now()) {

@@ -20,12 +20,25 @@ type table struct {
 }
 
 // slots is replaced as a whole when it is half full. Their number is a power of two.
-type slots []atomic.Pointer[account]
+type slots []atomic.Pointer[entry]
+
+// entry is what a call for a live token reads of an account. It is one line of the CPU's cache. It is
+// allocated apart from the rest of the account, so that the entries of many accounts are close
+// together and more of them are in the cache.
+type entry struct {
+	Account // the handle that callers get
+	// cur is the token in use, or nil before the first one.
+	cur current
+	// used is the round of [Source.dropIdle] in which the account was last used.
+	used atomic.Int32
+	tag  uint32 // a part of the hash of the name; see table.search
+	of   *account
+}
 
 const fewestSlots = 8
 
 // left marks a slot whose account was removed.
-var left = new(account)
+var left = new(entry)
 
 func newTable() *table {
 	t := &table{seed: maphash.MakeSeed()}
@@ -34,63 +47,43 @@ func newTable() *table {
 	return t
 }
 
-// find returns the account of that name, or nil.
-func (t *table) find(name string) *account {
-	a, _ := t.search(*t.slots.Load(), name)
-	return a
+// find returns the entry of the account of that name, or nil.
+func (t *table) find(name string) *entry {
+	_, e, _ := t.search(*t.slots.Load(), name)
+	return e
 }
 
-// search returns the account of that name with its slot, or nil with the empty slot that ended the
-// search.
-func (t *table) search(in slots, name string) (*account, *atomic.Pointer[account]) {
+// search returns the entry of that name with its slot, or nil with the empty slot that ended the
+// search, and the name's tag. It reads only names with that tag: the bytes of a string are somewhere
+// else in memory.
+func (t *table) search(in slots, name string) (tag uint32, e *entry, slot *atomic.Pointer[entry]) {
 	hash := maphash.String(t.seed, name)
+	tag = uint32(hash >> 32) // the other half of the hash than the one that selects the slot
 	for i := hash; ; i++ {
-		slot := &in[i&uint64(len(in)-1)] //nolint:gosec // there are at least fewestSlots
-		a := slot.Load()
-		if a == nil || a.label.is(name, a.name) && a != left {
-			return a, slot
+		slot = &in[i&uint64(len(in)-1)] //nolint:gosec // there are at least fewestSlots
+		e = slot.Load()
+		if e == nil || e.tag == tag && e.name == name && e != left {
+			return tag, e, slot
 		}
 	}
 }
 
-// label is the length and the beginning of an account's name, stored in the account itself. The
-// bytes of a string are somewhere else in memory, and reading them is one more cache miss.
-type label struct {
-	length uint16 // at most maxAccountName
-	head   [38]byte
-}
-
-func newLabel(name string) label {
-	l := label{length: uint16(len(name))} //nolint:gosec // a name has at most maxAccountName bytes
-	copy(l.head[:], name)
-	return l
-}
-
-// is reports whether l is the label of name. own is the name that l was made of.
-func (l *label) is(name, own string) bool {
-	if int(l.length) != len(name) {
-		return false
-	}
-	head := min(len(name), len(l.head))
-	return string(l.head[:head]) == name[:head] && (head == len(name) || own == name)
-}
-
 // add adds an account whose name is not in the table.
 func (t *table) add(a *account) {
-	a.label = newLabel(a.name)
 	if 2*t.taken >= len(*t.slots.Load()) {
 		t.resize()
 	}
-	_, slot := t.search(*t.slots.Load(), a.name)
-	slot.Store(a)
+	tag, _, slot := t.search(*t.slots.Load(), a.name)
+	a.tag = tag
+	slot.Store(a.entry)
 	t.size++
 	t.taken++
 }
 
 // remove removes the account of that name, if there is one.
 func (t *table) remove(name string) {
-	a, slot := t.search(*t.slots.Load(), name)
-	if a == nil {
+	_, e, slot := t.search(*t.slots.Load(), name)
+	if e == nil {
 		return
 	}
 	slot.Store(left)
@@ -109,8 +102,8 @@ func (t *table) resize() {
 	}
 	moved := make(slots, n)
 	for _, a := range t.all() {
-		_, slot := t.search(moved, a.name)
-		slot.Store(a)
+		_, _, slot := t.search(moved, a.name)
+		slot.Store(a.entry)
 	}
 	t.taken = t.size
 	t.slots.Store(&moved)
@@ -121,8 +114,8 @@ func (t *table) all() []*account {
 	in := *t.slots.Load()
 	all := make([]*account, 0, t.size)
 	for i := range in {
-		if a := in[i].Load(); a != nil && a != left {
-			all = append(all, a)
+		if e := in[i].Load(); e != nil && e != left {
+			all = append(all, e.of)
 		}
 	}
 	return all

@@ -3,7 +3,6 @@ package tokensource
 import (
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"testing"
 	"unsafe"
@@ -11,7 +10,7 @@ import (
 
 // A table holds what a map would hold, whatever is added and removed, and in all sizes.
 func TestTableIsAMap(t *testing.T) {
-	got, want := newTable(), make(map[string]*account)
+	got, want := newTable(), make(map[string]*entry)
 	names := make([]string, 300)
 	for i := range names {
 		names[i] = fmt.Sprint("account", i)
@@ -23,8 +22,9 @@ func TestTableIsAMap(t *testing.T) {
 		case a != want[name]:
 			t.Fatalf("step %d: found %p under %s, want %p", step, a, name, want[name])
 		case a == nil && (grows || rand.IntN(50) == 0):
-			want[name] = &account{Account: Account{name: name}}
-			got.add(want[name])
+			added := blank(name)
+			got.add(added)
+			want[name] = added.entry
 		case !grows || rand.IntN(50) == 0:
 			got.remove(name)
 			delete(want, name)
@@ -44,28 +44,32 @@ func TestTableIsAMap(t *testing.T) {
 	}
 }
 
-// A label is that of its name alone, also if names differ only in bytes that no label holds.
-func TestLabelIsOfOneName(t *testing.T) {
-	var names []string
-	for length := range len(label{}.head) + 3 {
-		for _, last := range "abc" {
-			names = append(names, strings.Repeat("n", length)+string(last))
-		}
+// An account is found under its own name only, also if another name has the same tag.
+func TestTagIsNotTheName(t *testing.T) {
+	table := newTable()
+	names := []string{"a", "b", "c"}
+	for _, name := range names {
+		table.add(blank(name))
 	}
-	for _, own := range names {
-		l := newLabel(own)
-		for _, name := range names {
-			if got := l.is(strings.Clone(name), own); got != (name == own) {
-				t.Errorf("the label of %q is that of %q: %t", own, name, got)
-			}
+	for i := range 100 {
+		absent := fmt.Sprint("absent", i)
+		tag, _, _ := table.search(*table.slots.Load(), absent)
+		for _, a := range table.all() {
+			a.tag = tag
+		}
+		if e := table.find(absent); e != nil {
+			t.Fatalf("found %s under %s", e.name, absent)
 		}
 	}
 }
 
+// blank returns an account that belongs to no source.
+func blank(name string) *account { return (*Source)(nil).newAccount(Account{name: name}) }
+
 // Callers find an account while others come and go.
 func TestTableIsReadWithoutALock(t *testing.T) {
 	table := newTable()
-	stays := &account{Account: Account{name: "stays"}}
+	stays := blank("stays")
 	table.add(stays)
 	done := make(chan struct{})
 	var readers sync.WaitGroup
@@ -77,7 +81,7 @@ func TestTableIsReadWithoutALock(t *testing.T) {
 					return
 				default:
 				}
-				if a := table.find("stays"); a != stays {
+				if a := table.find("stays"); a != stays.entry {
 					t.Errorf("found %v", a)
 					return
 				}
@@ -90,7 +94,7 @@ func TestTableIsReadWithoutALock(t *testing.T) {
 	}
 	for range 200 {
 		for i := range 50 {
-			table.add(&account{Account: Account{name: fmt.Sprint("comes", i)}})
+			table.add(blank(fmt.Sprint("comes", i)))
 		}
 		for i := range 50 {
 			table.remove(fmt.Sprint("comes", i))
