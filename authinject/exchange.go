@@ -116,7 +116,7 @@ func (x *exchange) token() (*tokensource.Token, error) {
 // credentials, and with c. The copy is shallow: [http.Request.Clone] would separate the Trailer
 // from the body that fills it.
 func (x *exchange) prepare(c *credential) {
-	x.out = *x.t.guardInterim(&x.interim, x.req, c)
+	x.out = *x.t.guardInterim(&x.interim, x.req, c, x.t.PrivateTrace)
 	in := &x.t.Injection
 	x.out.Header = in.privateHeader(x.req.Header)
 	x.putURL(&x.out, c)

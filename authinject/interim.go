@@ -21,15 +21,16 @@ func (g *interimGuard) got1xx(code int, h textproto.MIMEHeader) error {
 }
 
 // guardInterim changes the trace of out, if out has one, so that it does not get c's token. It
-// keeps what the trace needs in guard, and returns the request to send.
-func (t *Transport) guardInterim(guard *interimGuard, out *http.Request, c *credential) *http.Request {
+// keeps what the trace needs in guard, and returns the request to send. private says that no other
+// goroutine uses the trace, so that it can be changed in place.
+func (t *Transport) guardInterim(guard *interimGuard, out *http.Request, c *credential, private bool) *http.Request {
 	ctx := out.Context()
 	trace := httptrace.ContextClientTrace(ctx)
 	if trace == nil || trace.Got1xxResponse == nil || c == nil {
 		return out
 	}
 	*guard = interimGuard{t: t, pass: trace.Got1xxResponse, token: c.access}
-	if t.PrivateTrace {
+	if private {
 		trace.Got1xxResponse = guard.got1xx
 		return out
 	}

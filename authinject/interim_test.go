@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -110,4 +111,33 @@ func TestInterimAnswersAfterTheFinalOne(t *testing.T) {
 	}
 	close(answer)
 	other.Wait()
+}
+
+// The second attempt has a trace of its own: a goroutine of the first attempt's connection may still
+// use the first one. Both clean what they get.
+func TestTraceOfTheSecondAttempt(t *testing.T) {
+	var early []string
+	private := &httptrace.ClientTrace{Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+		early = append(early, h.Get("Link"))
+		return nil
+	}}
+	var traces []*httptrace.ClientTrace
+	rt := newTransport(t, baseFunc(func(req *http.Request) (*http.Response, error) {
+		traces = append(traces, httptrace.ContextClientTrace(req.Context()))
+		return respond(req, []int{401, 200}[len(traces)-1], nil), nil
+	}), newSource(token(canary, 1), token(canaryTwo, 2)))
+	rt.PrivateTrace = true
+	req := get(t, "https://api.example.com/")
+	send(t, rt, req.WithContext(httptrace.WithClientTrace(req.Context(), private)))
+	if len(traces) != 2 || traces[0] == traces[1] {
+		t.Fatalf("the traces are %v", traces)
+	}
+	for i, tok := range []string{canary, canaryTwo} {
+		if err := traces[i].Got1xxResponse(103, textproto.MIMEHeader{"Link": {"</" + tok + ">"}}); err != nil {
+			t.Error(err)
+		}
+	}
+	if want := []string{"</REDACTED>", "</REDACTED>"}; !slices.Equal(early, want) {
+		t.Errorf("got %q, want %q", early, want)
+	}
 }

@@ -115,7 +115,8 @@ func (x *exchange) again(c *credential) *http.Request {
 		}
 		out.Body = second
 	}
-	return x.t.guardInterim(new(interimGuard), &out, c)
+	// A goroutine of the first attempt's connection may still use the trace.
+	return x.t.guardInterim(new(interimGuard), &out, c, false)
 }
 
 // discard reads up to drainMost bytes of an answer that the client does not get, and closes it. It
