@@ -273,7 +273,7 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 // the upstream refused this proxy's token, so that the client does not look for a mistake in its own
 // credentials.
 func (x *exchange) tellRefused(res *http.Response) {
-	detail := "the upstream refused the token that this proxy added; the operator of the proxy must act"
+	detail := "the upstream refused the token that this proxy added; the operator of the proxy must act: caddy authinject status says how"
 	if x.t.SourceName != "" {
 		detail = "source " + x.t.SourceName + ": " + detail
 	}

@@ -49,7 +49,7 @@ var (
 )
 
 // storageTitle is the title of failures of the storage, of class wait and login.
-const storageTitle = "The storage of the tokens is out of reach"
+const storageTitle = "The storage of the tokens cannot be used"
 
 // failure describes why this package answers a request itself.
 type failure struct {

@@ -183,7 +183,7 @@ func TestLoginThatIsNotPossible(t *testing.T) {
 			`token source "orders": the token endpoint answered 400 invalid_grant (the provider no longer accepts the refresh token): ` +
 				`get a new refresh token from the provider, and write it into the file /run/rt`,
 		},
-		"The storage of the tokens is out of reach": {
+		"The storage of the tokens cannot be used": {
 			source(new(readOnly), tokensource.AuthorizationCode{}),
 			`token source "orders": the storage cannot be written, so a login would be lost; the account is not connected yet`,
 		},

@@ -75,7 +75,7 @@ func TestReplay(t *testing.T) {
 				t.Errorf("header %v", res.Header)
 			}
 			status := fmt.Sprintf(
-				`authinject; received-status=%d; details="source orders: the upstream refused the token that this proxy added; the operator of the proxy must act"`, test.status)
+				`authinject; received-status=%d; details="source orders: the upstream refused the token that this proxy added; the operator of the proxy must act: caddy authinject status says how"`, test.status)
 			if told := res.Header.Get("Proxy-Status") == status; told != (test.outcome == OutcomeRefused) {
 				t.Errorf("Proxy-Status %q", res.Header.Values("Proxy-Status"))
 			}

@@ -516,7 +516,8 @@ func TestDoctorExpiredStaticToken(t *testing.T) {
 	}
 	r := diagnose(t, doctorRun{}, site("token {env.TOKEN}", "expires 2020-01-31T12:00:00Z"), os.Getenv("TOKEN"))
 	wantStep(t, r, doctor.Fail, "grant", "the configured token has expired", "write a new token's expiry time into "+
-		"expires, and the token into the environment variable TOKEN, and start the server again")
+		"expires, and reload the configuration. Write the token into the environment variable TOKEN, and start the server "+
+		"again")
 	r = diagnose(t, doctorRun{}, site("token {env.TOKEN}"), os.Getenv("TOKEN"))
 	wantStep(t, r, doctor.Fail, "grant", "a JWT that expired on 2017-07-14 02:40:00 UTC", "write a new token into the "+
 		"environment variable TOKEN")

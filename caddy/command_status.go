@@ -159,9 +159,6 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 		if st.LoginURL != "" {
 			todo = append(todo, name+": the page is "+st.LoginURL)
 		}
-		if st.StorageError != "" {
-			todo = append(todo, name+": the storage says: "+connect.Printable(st.StorageError))
-		}
 		for _, warning := range warnings {
 			if name, rest := st.withoutName(warning); name != "" {
 				warning = name + ": " + rest
@@ -169,6 +166,9 @@ func (r *statusReport) print(w io.Writer, asJSON bool) error {
 			if !slices.Contains(todo, warning) { // it may be about all accounts of the source
 				todo = append(todo, warning)
 			}
+		}
+		if st.StorageError != "" {
+			todo = append(todo, name+": the storage says: "+connect.Printable(st.StorageError))
 		}
 		if l := st.Login; l != nil {
 			todo = append(todo, fmt.Sprintf("%s: open %s and type %s within %s", name, l.VerificationURI, l.UserCode,

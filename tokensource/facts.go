@@ -37,10 +37,11 @@ func (e *Error) withFacts(more facts) *Error {
 // usualFacts are used for facts that an error does not have.
 var usualFacts = facts{
 	"url": "token_url", "again": connectAgain, "proof": "client_secret", "token": "the option token", "variable": "the variable",
-	"rescope":      "until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again",
-	"account_from": "make sure that a handler in front of the proxy sets the placeholder of the option account for this request",
-	"retries":      "The source asks again by itself",
-	"key_known":    "that the provider has the public half of the key, with the same kid if you set one",
+	"rescope":        "until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again",
+	"account_from":   "make sure that a handler in front of the proxy sets the placeholder of the option account for this request",
+	"compare_clocks": "compare this machine's clock with the provider's. If the provider's clock is wrong, tell the provider",
+	"retries":        "The source asks again by itself",
+	"key_known":      "that the provider has the public half of the key, with the same kid if you set one",
 }
 
 // connectAgain is what a person does about a login that has ended.
@@ -87,7 +88,9 @@ func (w *wire) facts(urlOption string) facts {
 	f := w.cfg.facts()
 	maps.Copy(f, facts{
 		"client_auth": string(w.cfg.ClientAuth), "body_format": string(w.cfg.BodyFormat),
-		"clock":   shownClock(w.cfg.Clock.Now()),
+		"clock": shownClock(w.cfg.Clock.Now()),
+		"compare_clocks": "compare this machine's clock (now " + shownClock(w.cfg.Clock.Now()) + ") with the provider's. If the " +
+			"provider's clock is wrong, tell the provider",
 		"timeout": w.cfg.Timeout.String(), "url": urlOption,
 	})
 	if w.cfg.ClientAuth == ClientSecretJWT {
@@ -133,6 +136,9 @@ func skew(now time.Time, header http.Header) facts {
 	}
 	if off.Abs() >= leastSkew {
 		found["skew"] = text
+	} else {
+		found["compare_clocks"] = "tell the provider that the clock of one of its servers is wrong, or that it answers with a " +
+			"token that has ended: this machine's clock agrees with the Date of the answer"
 	}
 	return found
 }

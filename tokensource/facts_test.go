@@ -3,6 +3,7 @@ package tokensource_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -31,8 +32,8 @@ func TestSkewIsNamed(t *testing.T) {
 		"grant assertion": {refused(400, "invalid_grant"), bearing(nil), -time.Hour, "correct the clock that is " +
 			"wrong: this machine's clock (now 2000-01-01T00:00:00Z) is 1h0m0s ahead of the provider's. If that is not enough, " +
 			"check the options of the grant: key"},
-		"token dead at birth": {expired, nil, -2 * time.Minute, "correct the clock that is wrong: this machine's clock (now 2000-01-01T00:00:00Z) is " +
-			"2m0s ahead of the provider's"},
+		"token dead at birth": {expired, nil, -2 * time.Minute, "correct the clock that is wrong: this machine's clock " +
+			"(now 2000-01-01T00:00:00Z) is 2m0s ahead of the provider's"},
 		"DPoP proof": {refused(400, "invalid_dpop_proof"), withDPoP, time.Hour,
 			"which is 1h0m0s behind the server's"},
 		"DPoP proof, barely": {refused(400, "invalid_dpop_proof"), withDPoP, 5 * time.Second,
@@ -117,8 +118,8 @@ func TestStaticTokenRemedyNamesItsPlace(t *testing.T) {
 		t.Errorf("state %s, problems %v", st.State, problems)
 	}
 	_, err := newSource(t, nil, static(time.Unix(1, 0))).Token(t.Context())
-	if err == nil || !strings.HasSuffix(err.Error(), "write a new token's expiry time into expires, and the token "+
-		"into the file /run/token. A change of expires needs a reload or a restart") {
+	if err == nil || !strings.HasSuffix(err.Error(), "write a new token's expiry time into expires, and reload the "+
+		"configuration. Write the token into the file /run/token") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -384,4 +385,29 @@ func TestRefusedLoginNamesTheScopes(t *testing.T) {
 	if e := asError(t, err, tokensource.ClassOperator); !strings.Contains(e.Remedy(), "check scopes (now read admin)") {
 		t.Errorf("got %q", e.Remedy())
 	}
+}
+
+// If this machine's clock agrees with the Date of an answer, wrong times in that answer are the
+// provider's mistake.
+func TestWrongTimesOfAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now().UTC()
+		body := fmt.Sprintf(`{"access_token":"at","token_type":"Bearer","expires_in":3600,"created_at":%d}`,
+			now.Add(-2*time.Hour).Unix())
+		for date, want := range map[string]string{
+			now.Format(http.TimeFormat): "tell the provider that the clock of one of its servers is wrong, or that it " +
+				"answers with a token that has ended: this machine's clock agrees with the Date of the answer",
+			"": "compare this machine's clock (now " + now.Format(time.RFC3339) + ") with the provider's. If the provider's " +
+				"clock is wrong, tell the provider",
+		} {
+			header := http.Header{"Content-Type": {"application/json"}}
+			if date != "" {
+				header.Set("Date", date)
+			}
+			_, err := newSource(t, &endpoint{script: always(reply{header: header, body: body})}).Token(t.Context())
+			if e := asError(t, err, tokensource.ClassWait); e.Problem() != "expired_answer" || e.Remedy() != want {
+				t.Errorf("Date %q: %s: %s", date, e.Problem(), e.Remedy())
+			}
+		}
+	})
 }

@@ -13,6 +13,8 @@ type rejections struct {
 	// future, too many tokens were replaced.
 	replaced     [rejectBurst]deadline
 	nextReplaced int
+	// same is true if the provider returned the refused token again.
+	same bool
 }
 
 // Reject reports that an upstream refused tok, and returns the token to try instead. If a newer
@@ -75,6 +77,9 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 		a.rejections = new(rejections)
 	}
 	r, first := a.rejections, !l.refused.Swap(true)
+	if first {
+		r.same = false
+	}
 	if first && (!c.passed(l.probation) || !r.mayReplace(c)) {
 		r.cooldown = c.in(rejectCooldown)
 	} else if first && c.passed(r.cooldown) {
@@ -90,12 +95,7 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 	}
 	a.mu.Unlock()
 	if first {
-		e := Event{Kind: EventRefused, Account: a.Name(), Subject: a.subject != nil, Generation: l.tok.Generation,
-			Expiry: l.tok.Expiry}
-		if refusal := a.status().Refusal(); refusal != nil {
-			e.Err = refusal
-		}
-		a.src.tell(e)
+		a.tellRefused(l)
 	}
 	if cooling {
 		return nil, ErrNoReplacement
@@ -103,11 +103,26 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 	next, err := a.wait(ctx, l, tok.Generation)
 	if err == nil && next.Generation == tok.Generation {
 		a.mu.Lock()
-		r.cooldown = c.in(rejectCooldown) // the provider returned the same token
+		known := r.same
+		r.cooldown, r.same = c.in(rejectCooldown), true
 		a.mu.Unlock()
+		if !known && !a.src.traits.Local { // the event at the refusal did not say that there is no other token
+			a.tellRefused(l)
+		}
 		return nil, ErrNoReplacement
 	}
 	return next, err
+}
+
+// tellRefused tells the observer that an upstream refused l, and why there is no other token if that
+// is known.
+func (a *account) tellRefused(l *live) {
+	e := Event{Kind: EventRefused, Account: a.Name(), Subject: a.subject != nil, Generation: l.tok.Generation,
+		Expiry: l.tok.Expiry}
+	if refusal := a.status().Refusal(); refusal != nil {
+		e.Err = refusal
+	}
+	a.src.tell(e)
 }
 
 // mayReplace counts the tokens that are replaced because they were refused. It allows a burst,

@@ -3,6 +3,8 @@ package tokensource_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -160,7 +162,13 @@ func TestSameTokenBack(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ep := &endpoint{script: always(granted(7, time.Hour))}
+				var told []string
 				src := newSource(t, ep, func(cfg *tokensource.Config) {
+					cfg.Observer = func(e tokensource.Event) {
+						if e.Kind == tokensource.EventRefused {
+							told = append(told, fmt.Sprint(e.Err))
+						}
+					}
 					if kind == "refresh_token" {
 						refreshing(&tokensource.MemoryStorage{}, "rt0")(cfg)
 					}
@@ -173,9 +181,38 @@ func TestSameTokenBack(t *testing.T) {
 					wantToken(t, src, "at7")
 				}
 				wantCount(t, ep, 2)
+				// The second event says that there is no other token.
+				if len(told) != 2 || told[0] != "<nil>" || !strings.Contains(told[1], "the provider returned the same one again") {
+					t.Errorf("told %q", told)
+				}
 			})
 		})
 	}
+}
+
+// If the clocks differ, that may be why the API refuses the tokens. So the remedy names it first.
+func TestRefusalNamesTheClocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		date := time.Now().Add(2 * time.Hour).UTC().Format(http.TimeFormat)
+		src := newSource(t, &endpoint{script: func(n int, _ url.Values) reply {
+			r := granted(n, time.Hour)
+			r.header = http.Header{"Date": {date}}
+			return r
+		}})
+		tok, err := src.Token(t.Context())
+		for range 2 {
+			if err != nil {
+				t.Fatal(err)
+			}
+			tok, err = src.Account("").Reject(t.Context(), tok)
+		}
+		refusal := src.Account("").Status().Refusal()
+		if !errors.Is(err, tokensource.ErrNoReplacement) || refusal == nil ||
+			!strings.HasPrefix(refusal.Remedy(), "correct the clock that is wrong: this machine's clock (now ") ||
+			!strings.Contains(refusal.Remedy(), "2h0m0s behind the provider's. If that is not enough, check that scopes") {
+			t.Errorf("%v, %v", err, refusal)
+		}
+	})
 }
 
 // If the provider is down, a caller that reports a refusal gets the reason. Other callers still get

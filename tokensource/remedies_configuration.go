@@ -36,8 +36,7 @@ var configurationMistakes = []Remedy{
 	{
 		Problem: "token_expired", Text: "the configured token has expired", Class: ClassOperator,
 		Cause: "The time in the option expires has passed. A static token cannot be renewed.",
-		Do: "write a new token's expiry time into expires, and the token into {token}. A change of expires needs a " +
-			"reload or a restart",
+		Do:    "write a new token's expiry time into expires, and reload the configuration. Write the token into {token}",
 	},
 	{
 		Problem: "token_refused", Text: "upstream refuses the token, and there is no other", Class: ClassOperator,
@@ -48,10 +47,12 @@ var configurationMistakes = []Remedy{
 		match: and(byReason(refusedReason), ofClass(ClassOperator)),
 	},
 	{
-		Problem: "replacement_refused", Text: refusedAgainReason, Class: ClassOperator,
+		Problem: "replacement_refused", Text: refusedAgainReason, Also: []string{sameAgainReason},
+		Class: ClassOperator,
 		Cause: "The API answered 401 to a token, and to the new token that replaced it. So the age of the token is not " +
-			"the reason. The API does not accept such tokens, or it answers 401 where it means 403.",
-		Do: "check that scopes, resource, audience and inject are as the API wants them, and that the account may use " +
+			"the reason. The API does not accept such tokens, or it answers 401 where it means 403. If the clocks of this " +
+			"machine and of the provider differ, the API may refuse the token because of its times.",
+		Do: skewed + "check that scopes, resource, audience and inject are as the API wants them, and that the account may use " +
 			"the API. caddy authinject doctor {source} --probe <url> shows the API's answer",
 		More: "The upstream's answer is passed on. `/authinject/ready` stays 200 with a warning, because a request to a " +
 			"path with other rights can cause this too. Until it ends, at most two new tokens are requested in 30 seconds.",

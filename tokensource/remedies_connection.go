@@ -40,8 +40,7 @@ var responses = []Remedy{
 		Class: ClassWait,
 		Cause: "The times in the provider's answer say that the token has ended. Often the clock of a server at the " +
 			"provider is wrong.",
-		Do: skewed + "compare this machine's clock[ (now {clock})] with the provider's. If the provider's clock is wrong, " +
-			"tell the provider",
+		Do: skewed + "{compare_clocks}",
 	},
 	{
 		Problem: "token_type", Text: "that is not known to mean Bearer", Class: ClassOperator,

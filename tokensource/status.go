@@ -56,9 +56,11 @@ type Status struct {
 	// machine, so it is for the operator only.
 	StorageErr error
 
-	facts   facts
-	clocks  *Error // that the clocks differ, or nil
-	storage *Error // what StorageErr means for the account
+	facts  facts
+	clocks *Error // that the clocks differ, or nil
+	// sameAgain is true if the provider returned a refused token again.
+	sameAgain bool
+	storage   *Error // what StorageErr means for the account
 }
 
 // Status returns the state of the account as far as this process knows it. It sends no request and
@@ -109,7 +111,9 @@ func (a *account) status() Status {
 		needed := cmp.Or(st.Err, a.src.named(a.Name(), notConnected(&Record{})))
 		st.Err, s.loginFailed = a.src.withLastLogin(needed), true
 	}
-	s.refusedAgain = s.refused && a.rejections != nil && a.rejections.cooldown.isSet()
+	if r := a.rejections; s.refused && r != nil {
+		s.refusedAgain, st.sameAgain = r.cooldown.isSet(), r.same
+	}
 	st.Live, st.Refused, st.RefusedAgain, st.State = s.live, s.refused, s.refusedAgain && st.Renews, stateOf(s)
 	if st.Err == nil && st.State == StateLoginRequired {
 		st.Err = a.src.loginNeeded(a.Name(), a.rec)
@@ -241,6 +245,13 @@ func (st Status) Refusal() *Error {
 	switch {
 	case st.RefusedAgain:
 		e.Reason = refusedAgainReason
+		if st.sameAgain {
+			e.Reason = sameAgainReason
+		}
+		if st.clocks != nil { // a token with wrong times is refused, too
+			clocks := st.clocks.facts()
+			e = e.withFacts(facts{"skew": clocks["skew"], "clock": clocks["clock"]})
+		}
 	case st.State == StateLoginRequired:
 		e.Class = ClassLogin
 	}
@@ -253,6 +264,7 @@ func (st Status) TokenIn() string { return cmp.Or(st.facts["token"], usualFacts[
 
 const (
 	refusedAgainReason  = "an upstream refused the token and the new one that replaced it"
+	sameAgainReason     = "an upstream refused the token, and the provider returned the same one again"
 	refusedReason       = "an upstream refuses the token, and there is no other"
 	missingScopesReason = "the provider did not grant the scopes "
 	clockReason         = "this machine's clock and the provider's differ"
